@@ -1,0 +1,1 @@
+//! DKIM signing input and verification

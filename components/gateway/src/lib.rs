@@ -1,0 +1,1 @@
+//! Spin root component: health and a sample through the four stages

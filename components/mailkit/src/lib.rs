@@ -1,0 +1,8 @@
+//! What components and host share: the data of the `relevo:mail` interfaces as plain types, mail addresses, transfer
+//! encodings, the splicing of edits, the format of tracking tokens, and the checker of what components return.
+//!
+//! Pure: no clock, no randomness, no IO other than through [`source::Source`].
+
+pub mod model;
+pub mod source;
+pub mod token;

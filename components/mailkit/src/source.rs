@@ -1,0 +1,68 @@
+//! Random access to a message, wherever it lies.
+
+use std::io;
+
+/// The octets of a message: in memory, in a file, or spliced from another source.
+///
+/// Readers run on guest threads and may block on a file; they never block on a peer.
+pub trait Source: Send + Sync {
+    /// Octets in all.
+    fn size(&self) -> u64;
+
+    /// Reads up to `buf.len()` octets from `offset`. Fewer only at the end; 0 at or after the end.
+    ///
+    /// # Errors
+    /// Whatever the medium beneath reports.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+}
+
+impl Source for [u8] {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let Some(rest) = usize::try_from(offset).ok().and_then(|o| self.get(o..)) else { return Ok(0) };
+        let n = rest.len().min(buf.len());
+        buf[..n].copy_from_slice(&rest[..n]);
+        Ok(n)
+    }
+}
+
+impl Source for Vec<u8> {
+    fn size(&self) -> u64 {
+        self.as_slice().size()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.as_slice().read_at(offset, buf)
+    }
+}
+
+/// The largest chunk that crosses into a component.
+pub const CHUNK: usize = 64 * 1024;
+
+/// Calls `push` with consecutive chunks of at most [`CHUNK`] octets of `[offset, offset + length)`.
+///
+/// # Errors
+/// The source's, or the first that `push` returns; a source shorter than promised is `UnexpectedEof`.
+pub fn for_each_chunk<E: From<io::Error>>(
+    source: &dyn Source,
+    offset: u64,
+    length: u64,
+    mut push: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut buf = vec![0; usize::try_from(length).unwrap_or(CHUNK).clamp(1, CHUNK)];
+    let mut at = offset;
+    let end = offset.saturating_add(length);
+    while at < end {
+        let want = usize::try_from(end - at).unwrap_or(CHUNK).min(buf.len());
+        let n = source.read_at(at, &mut buf[..want])?;
+        if n == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        push(&buf[..n])?;
+        at += n as u64;
+    }
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! Link and open tracking edits for a message

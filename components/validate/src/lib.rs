@@ -1,0 +1,1 @@
+//! Submission checks and the part index of a message

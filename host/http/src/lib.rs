@@ -1,0 +1,1 @@
+//! API, event feed, metrics and tracking endpoints

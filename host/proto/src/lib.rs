@@ -1,0 +1,1 @@
+//! Sans-IO SMTP: bytes in, replies and events out

@@ -1,0 +1,471 @@
+//! The seam between the product and storage.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use relevo_mailkit::source::Source;
+use serde::{Deserialize, Serialize};
+
+/// Milliseconds since 1970. Time is an argument everywhere in this crate.
+pub type Millis = i64;
+
+/// Names an item: 48 bits of milliseconds, then 80 random bits; 26 characters of Crockford base32 (as a ULID). Made by the
+/// writer, so that several writers need no coordination.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ItemId(pub [u8; 16]);
+
+const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+impl ItemId {
+    /// An id for `now` with these 10 random octets.
+    #[must_use]
+    pub fn new(now: Millis, random: [u8; 10]) -> Self {
+        let mut id = [0; 16];
+        id[..6].copy_from_slice(&now.to_be_bytes()[2..]);
+        id[6..].copy_from_slice(&random);
+        Self(id)
+    }
+}
+
+impl fmt::Display for ItemId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let n = u128::from_be_bytes(self.0);
+        for i in (0..26).rev() {
+            let digit = usize::try_from((n >> (i * 5)) & 31).unwrap_or(0);
+            write!(f, "{}", char::from(CROCKFORD[digit]))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ItemId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Not a queue id: 26 characters of Crockford base32 were expected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a queue id has 26 characters of 0-9 and A-Z without I, L, O and U")]
+pub struct NotAnId;
+
+impl FromStr for ItemId {
+    type Err = NotAnId;
+
+    fn from_str(s: &str) -> Result<Self, NotAnId> {
+        if s.len() != 26 {
+            return Err(NotAnId);
+        }
+        let mut n: u128 = 0;
+        for (i, c) in s.bytes().enumerate() {
+            let digit = CROCKFORD.iter().position(|d| *d == c.to_ascii_uppercase()).ok_or(NotAnId)?;
+            if i == 0 && digit > 7 {
+                return Err(NotAnId);
+            }
+            n = (n << 5) | digit as u128;
+        }
+        Ok(Self(n.to_be_bytes()))
+    }
+}
+
+/// What all deliveries of a message share. Written once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemMeta {
+    /// The owner. Empty: mail of trusted peers that belongs to no tenant.
+    pub tenant: String,
+    /// The reverse-path without angle brackets; empty for the null reverse-path.
+    pub sender: String,
+    /// When it was accepted; also `t=` of its signatures.
+    pub accepted_at: Millis,
+    /// When what is left is given up.
+    pub expires_at: Millis,
+    /// Octets of the body as stored.
+    pub size: u64,
+    /// A bounce of ours: never answered by another.
+    pub is_bounce: bool,
+    /// Set when no bounce may be sent for it: null sender, a bounce, or a reverse-path that is not tied to a tenant.
+    pub no_bounce: bool,
+    /// For the log, events and reports: `smtp`, `http`, `bounce`.
+    pub source: String,
+    /// For events and bounces.
+    pub message_id: String,
+    /// For listings; at most 200 octets.
+    pub subject: String,
+    /// The relay's own serialised recipe: how copies are made. Opaque here. Large recipes are kept beside the body.
+    pub recipe: Vec<u8>,
+}
+
+/// One recipient of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipient {
+    /// Position in the envelope as accepted, from 0: what tracking tokens and events refer to.
+    pub index: u32,
+    /// The forward-path without angle brackets.
+    pub address: String,
+    /// As far as it got.
+    pub state: RecipientState,
+}
+
+/// Where a recipient stands. Kept until the item is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecipientState {
+    /// Not settled yet.
+    Pending,
+    /// The next hop took responsibility.
+    Delivered,
+    /// Given up for good; `reported` once its bounce was queued or none is due.
+    Failed {
+        /// Set when the bounce is written or none is due.
+        reported: bool,
+    },
+}
+
+/// What was learnt from the last attempt; for `why`, bounces and events.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LastAttempt {
+    /// When.
+    pub at: Millis,
+    /// The remote's literal reply or our own words; at most 1 KB, control characters removed.
+    pub text: String,
+    /// Enhanced status, such as `4.4.1`.
+    pub status: String,
+    /// Reply code, where a remote gave one.
+    pub code: Option<u16>,
+    /// The host that answered.
+    pub host: Option<String>,
+    /// Its address.
+    pub ip: Option<IpAddr>,
+}
+
+/// A delivery to be queued.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewDelivery {
+    /// The recipients' domain in lower case A-labels, or the literal in brackets; what scheduling goes by.
+    pub domain: String,
+    /// They share one copy and one transaction.
+    pub recipients: Vec<Recipient>,
+    /// When the first attempt is due.
+    pub due_at: Millis,
+}
+
+/// A message to be queued.
+pub struct NewItem {
+    /// Unique; made by the caller.
+    pub id: ItemId,
+    /// What its deliveries share.
+    pub meta: ItemMeta,
+    /// The bytes, from [`Queue::spool`].
+    pub body: SpooledBody,
+    /// At least one.
+    pub deliveries: Vec<NewDelivery>,
+}
+
+/// Bytes that arrived and are not yet promised: in memory up to 64 KiB, else in a file. Dropping it deletes them.
+pub struct SpooledBody {
+    /// Readable at once, for the stages.
+    pub source: Arc<dyn Source>,
+    /// The store's own handle for taking it over without a copy.
+    pub handle: Box<dyn std::any::Any + Send + Sync>,
+}
+
+/// Takes the bytes of one message as they arrive.
+#[async_trait]
+pub trait Spool: Send {
+    /// Appends.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] below the reserve, [`StoreError::Io`] otherwise. Nothing is kept of a failed spool.
+    async fn write(&mut self, chunk: &[u8]) -> Result<(), StoreError>;
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// As for `write`.
+    async fn finish(self: Box<Self>) -> Result<SpooledBody, StoreError>;
+}
+
+/// Names a delivery of an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DeliveryId {
+    /// The item.
+    pub item: ItemId,
+    /// Its number within the item.
+    pub number: u32,
+}
+
+/// A delivery as stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Its name.
+    pub id: DeliveryId,
+    /// As in [`NewDelivery`].
+    pub domain: String,
+    /// All of them, settled ones too.
+    pub recipients: Vec<Recipient>,
+    /// When the next attempt is due.
+    pub due_at: Millis,
+    /// Held by an operator: not due until released.
+    pub held: bool,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// What the last one found.
+    pub last: Option<LastAttempt>,
+}
+
+/// The right to attempt a delivery, until `until`. It names the boot of its owner: the embedded store makes leases of an
+/// earlier boot due at start.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    /// What is leased.
+    pub delivery: Delivery,
+    /// The item's shared facts.
+    pub meta: Arc<ItemMeta>,
+    /// When it lapses.
+    pub until: Millis,
+    /// Changes with every lease of the same delivery: a settle under an older one is refused.
+    pub token: u64,
+}
+
+/// A domain that has something due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueDomain {
+    /// Recipient domain.
+    pub domain: String,
+    /// Deliveries that are due, at most counted to 1000.
+    pub ready: usize,
+    /// Tenants that own them.
+    pub tenants: Vec<String>,
+}
+
+/// What becomes of a leased delivery. Recipients that are not named stay as they are.
+#[derive(Debug, Clone)]
+pub struct Settlement {
+    /// The lease it settles.
+    pub lease: Lease,
+    /// New states by recipient index.
+    pub recipients: Vec<(u32, RecipientState)>,
+    /// When pending recipients are left: the next attempt.
+    pub next_attempt: Option<Millis>,
+    /// What the attempt found. None: the lease is handed back, no attempt was made.
+    pub last: Option<LastAttempt>,
+}
+
+/// A failed recipient whose sender was not told yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreported {
+    /// Where it stands.
+    pub delivery: DeliveryId,
+    /// Who.
+    pub recipient: Recipient,
+    /// Why.
+    pub last: LastAttempt,
+}
+
+/// Why the store did not do it. Nothing of the call has taken effect.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Less than the reserve is free: 452 4.3.1.
+    #[error("less than the configured reserve of disk space is free")]
+    Full,
+    /// The medium failed: 451 4.3.0. A failed sync is fatal for the store: every later call fails too.
+    #[error("store: {0}")]
+    Io(String),
+    /// The entry is corrupt and was put into quarantine.
+    #[error("corrupt entry {0}")]
+    Corrupt(String),
+    /// The lease lapsed or was settled already.
+    #[error("the lease of {0:?} is no longer held")]
+    LeaseLost(DeliveryId),
+}
+
+/// Deliveries of one item, for `queue list`, `show` and `why`.
+#[derive(Debug, Clone)]
+pub struct ItemView {
+    /// The item.
+    pub id: ItemId,
+    /// Its facts.
+    pub meta: Arc<ItemMeta>,
+    /// All its deliveries.
+    pub deliveries: Vec<DeliveryView>,
+}
+
+/// A delivery and who holds it.
+#[derive(Debug, Clone)]
+pub struct DeliveryView {
+    /// As stored.
+    pub delivery: Delivery,
+    /// Lapse of the lease under which it is attempted now.
+    pub leased_until: Option<Millis>,
+}
+
+/// What an operator asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Due at once.
+    Retry,
+    /// Not due until released.
+    Hold,
+    /// Due at once, no longer held.
+    Release,
+    /// Gone, without a bounce.
+    Drop,
+}
+
+/// Counts for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueueStats {
+    /// Items.
+    pub items: u64,
+    /// Deliveries with pending recipients.
+    pub deliveries: u64,
+    /// Of these, due now.
+    pub due: u64,
+    /// Of these, leased.
+    pub leased: u64,
+    /// Of these, held.
+    pub held: u64,
+    /// The oldest due time of a delivery that is due and not leased: far in the past means that something is stuck.
+    pub oldest_due: Option<Millis>,
+    /// Entries in quarantine.
+    pub quarantined: u64,
+    /// Group commits, and what they held: the mean size of a group is `committed / commits`.
+    pub commits: u64,
+    /// Requests in them.
+    pub committed: u64,
+}
+
+/// The durable queue. Calls may come from any number of tasks; writes that arrive together share one sync.
+///
+/// Nothing here iterates over the whole queue except [`Queue::list`], page by page.
+#[async_trait]
+pub trait Queue: Send + Sync {
+    /// A place for the bytes of a message that is arriving. Refuses below the reserve of free space.
+    async fn spool(&self) -> Result<Box<dyn Spool>, StoreError>;
+
+    /// Makes items and events durable in one atomic step. When it returns `Ok`, they survive a loss of power.
+    async fn accept(&self, items: Vec<NewItem>, events: Vec<NewEvent>) -> Result<(), StoreError>;
+
+    /// Up to `max` domains that have something due at `now`, those that wait longest first, and not in `skip`.
+    async fn due(&self, now: Millis, skip: &dyn Fn(&str) -> bool, max: usize) -> Result<Vec<DueDomain>, StoreError>;
+
+    /// When something that is not due now becomes due, at the earliest.
+    async fn next_due(&self, now: Millis) -> Option<Millis>;
+
+    /// Resolves when something may have become due since the last call: after `accept`, a settle or an operator's action.
+    async fn changed(&self);
+
+    /// Leases up to `max` due deliveries of any of `domains`, fairly among tenants, the longest due first, until `until`.
+    async fn lease(
+        &self,
+        domains: &[String],
+        now: Millis,
+        until: Millis,
+        max: usize,
+    ) -> Result<Vec<Lease>, StoreError>;
+
+    /// Prolongs leases that are still held. Those that lapsed are left out of the answer.
+    async fn extend(&self, leases: &[Lease], until: Millis) -> Result<Vec<DeliveryId>, StoreError>;
+
+    /// Settles attempts, queues `items` (bounces), and writes events, in one atomic and durable step. An item none of whose
+    /// recipients is pending and none unreported is deleted with its body.
+    async fn settle(
+        &self,
+        settlements: Vec<Settlement>,
+        items: Vec<NewItem>,
+        events: Vec<NewEvent>,
+    ) -> Result<(), StoreError>;
+
+    /// Items with failed recipients that were not reported and with no delivery leased or due before `now`: the round is
+    /// over, one bounce is due. At most `max`.
+    async fn unreported(&self, now: Millis, max: usize) -> Result<Vec<(ItemId, Arc<ItemMeta>, Vec<Unreported>)>, StoreError>;
+
+    /// Marks them reported and queues the bounce (or none), atomically. Deletes the item when nothing is left to do.
+    async fn report(
+        &self,
+        item: ItemId,
+        recipients: Vec<(DeliveryId, u32)>,
+        bounce: Option<NewItem>,
+        events: Vec<NewEvent>,
+    ) -> Result<(), StoreError>;
+
+    /// Octets of the body.
+    async fn read(&self, item: ItemId, range: Range<u64>) -> Result<Vec<u8>, StoreError>;
+
+    /// The body for reading on a guest thread. None when the item is gone.
+    async fn body(&self, item: ItemId) -> Result<Option<Arc<dyn Source>>, StoreError>;
+
+    /// One item. None when it is gone.
+    async fn item(&self, item: ItemId) -> Result<Option<ItemView>, StoreError>;
+
+    /// Up to `max` items after `after` in the order of their ids.
+    async fn list(&self, after: Option<ItemId>, max: usize) -> Result<Vec<ItemView>, StoreError>;
+
+    /// Does it to all pending deliveries of the item. False when there is no such item. A delivery that is being attempted
+    /// is dropped or held when the attempt is settled.
+    async fn act(&self, item: ItemId, action: Action, now: Millis, events: Vec<NewEvent>) -> Result<bool, StoreError>;
+
+    /// Counts.
+    fn stats(&self) -> QueueStats;
+
+    /// Whether new mail would be accepted; the error says why not. For readiness.
+    fn ready(&self) -> Result<(), StoreError>;
+
+    /// Waits for what is under way and closes the store.
+    async fn close(&self);
+}
+
+/// An event to be written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NewEvent {
+    /// Whose; empty for none.
+    pub tenant: String,
+    /// Such as `email.delivered`.
+    pub kind: String,
+    /// When.
+    pub at: Millis,
+    /// The message it is about.
+    pub item: Option<ItemId>,
+    /// Everything else, a JSON object.
+    pub data: serde_json::Value,
+}
+
+/// An event as read. The cursor is the sequence of its commit and its place within it; unique, ascending.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Where it stands in the log.
+    pub cursor: u64,
+    /// What it says.
+    pub event: NewEvent,
+}
+
+/// Why no events are returned.
+#[derive(Debug, thiserror::Error)]
+pub enum EventError {
+    /// The cursor is older than what is kept: 410.
+    #[error("events up to {oldest} were pruned")]
+    Pruned {
+        /// The oldest cursor that can be read after.
+        oldest: u64,
+    },
+    /// As for the queue.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The event log: append-only, durable, readable by cursor. Events about mail are written with the commit that they report
+/// (see [`Queue`]); this appends others, such as opens and clicks.
+#[async_trait]
+pub trait EventLog: Send + Sync {
+    /// Makes them durable; group-committed with everything else.
+    async fn append(&self, events: Vec<NewEvent>) -> Result<(), StoreError>;
+
+    /// Up to `max` events of `tenant` (all when `None`) after `after` (0: from the oldest).
+    async fn events(&self, tenant: Option<&str>, after: u64, max: usize) -> Result<Vec<Event>, EventError>;
+
+    /// Removes events older than `before`. Bounded work; returns how many, call again while not 0.
+    async fn prune(&self, before: Millis) -> Result<usize, StoreError>;
+}

@@ -1,0 +1,200 @@
+//! What an operator configured, checked and resolved. Made by the binary from `relevo.toml`; replaced as a whole on reload.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use relevo_keys::SigningKey;
+use relevo_mailkit::token::TokenKeys;
+use relevo_resolve::IpFamily;
+use relevo_smtp::client::{Auth, TlsPolicy};
+
+/// An IP network in CIDR form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Network {
+    /// Any address in it.
+    pub addr: IpAddr,
+    /// Leading bits that count.
+    pub prefix: u8,
+}
+
+/// Everything that intake and delivery read. Shared behind an `Arc` that a reload swaps; a session or an attempt keeps the
+/// one that it began with.
+#[derive(Debug)]
+pub struct Settings {
+    /// Our name in the greeting, Received and Reporting-MTA.
+    pub hostname: String,
+    /// Where mail for `<postmaster>` goes.
+    pub postmaster: String,
+    /// Limits at intake.
+    pub intake: IntakeSettings,
+    /// How mail leaves.
+    pub delivery: DeliverySettings,
+    /// Tracking keys. The first signs, all verify.
+    pub tracking_keys: TokenKeys,
+    /// Tenants and their domains.
+    pub tenants: Tenants,
+}
+
+/// Limits at intake.
+#[derive(Debug, Clone)]
+pub struct IntakeSettings {
+    /// Octets.
+    pub max_message_size: u64,
+    /// Of one message.
+    pub max_recipients: usize,
+    /// Per credential.
+    pub recipients_per_hour: u64,
+    /// Peers that may use the relay port.
+    pub trusted_networks: Vec<Network>,
+}
+
+/// How mail leaves.
+#[derive(Debug, Clone)]
+pub struct DeliverySettings {
+    /// 25; tests use another.
+    pub port: u16,
+    /// Address families.
+    pub ip: IpFamily,
+    /// Source for IPv4.
+    pub source_ipv4: Option<IpAddr>,
+    /// Source for IPv6.
+    pub source_ipv6: Option<IpAddr>,
+    /// Argument of EHLO.
+    pub ehlo: String,
+    /// Inner addresses that may be MX targets.
+    pub allow_networks: Vec<Network>,
+    /// Addresses that are ourselves (listeners): never a target.
+    pub own_addresses: Vec<SocketAddr>,
+    /// Delays after the first, second, ... attempt; the last repeats.
+    pub retry: Vec<Duration>,
+    /// After this a message is given up.
+    pub expire: Duration,
+    /// Where everything goes, instead of MX.
+    pub smarthost: Option<Smarthost>,
+    /// Simultaneous connections to one site.
+    pub connections_per_site: usize,
+    /// Simultaneous attempts in all.
+    pub max_connections: usize,
+    /// Messages over one connection.
+    pub messages_per_connection: usize,
+    /// Recipients in one transaction; the rest goes in another.
+    pub recipients_per_transaction: usize,
+}
+
+/// A static next hop.
+#[derive(Debug, Clone)]
+pub struct Smarthost {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// How to use TLS.
+    pub tls: TlsPolicy,
+    /// Credentials.
+    pub auth: Option<Auth>,
+}
+
+/// All tenants, and who owns which domain.
+#[derive(Debug, Default)]
+pub struct Tenants {
+    /// By id.
+    pub by_id: HashMap<String, Arc<Tenant>>,
+    /// By configured domain name (lower case A-labels). A name covers its subdomains unless a more specific one is here.
+    pub by_domain: HashMap<String, Arc<Domain>>,
+    /// By SMTP user name.
+    pub by_username: HashMap<String, Credential>,
+    /// By SHA-256 of the API key.
+    pub by_api_key: HashMap<[u8; 32], ApiKey>,
+    /// Tracking hosts (authority in lower case, with port when not the default) and the tenant that owns them.
+    pub by_tracking_host: HashMap<String, String>,
+}
+
+impl Tenants {
+    /// The most specific configured domain that is or covers `domain` (lower case A-labels).
+    #[must_use]
+    pub fn domain(&self, domain: &str) -> Option<&Arc<Domain>> {
+        let mut name = domain;
+        loop {
+            if let Some(found) = self.by_domain.get(name) {
+                return Some(found);
+            }
+            name = name.split_once('.')?.1;
+        }
+    }
+}
+
+/// A customer.
+#[derive(Debug)]
+pub struct Tenant {
+    /// As configured: lower case letters, digits, hyphens.
+    pub id: String,
+    /// Who may use its domains on the relay port; empty: every trusted network.
+    pub networks: Vec<Network>,
+}
+
+/// An SMTP credential.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// Its owner.
+    pub tenant: String,
+    /// Argon2id in PHC form.
+    pub password_hash: String,
+}
+
+/// An HTTP API key.
+#[derive(Debug, Clone)]
+pub struct ApiKey {
+    /// Its owner.
+    pub tenant: String,
+    /// For logs.
+    pub name: String,
+}
+
+/// A sending domain.
+#[derive(Debug)]
+pub struct Domain {
+    /// Lower case A-labels.
+    pub name: String,
+    /// Its owner.
+    pub tenant: String,
+    /// Keys to sign with; every one signs.
+    pub dkim: Vec<DkimKey>,
+    /// Absent: off.
+    pub tracking: Option<Tracking>,
+}
+
+/// A DKIM key of a domain.
+#[derive(Debug, Clone)]
+pub struct DkimKey {
+    /// s=
+    pub selector: String,
+    /// The key; knows its algorithm.
+    pub key: Arc<SigningKey>,
+    /// x= as time after t=; none: no x=.
+    pub signature_lifetime: Option<Duration>,
+}
+
+/// Tracking of a domain.
+#[derive(Debug, Clone)]
+pub struct Tracking {
+    /// Scheme and authority (`https://t.example.com`), no path, no trailing slash.
+    pub url: String,
+    /// Insert the pixel.
+    pub opens: bool,
+    /// Rewrite links.
+    pub clicks: bool,
+    /// Also in text/plain.
+    pub text_links: bool,
+    /// Rewrite mail that carries a DKIM-Signature already.
+    pub rewrite_signed: bool,
+}
+
+/// Where things lie.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    /// The data directory.
+    pub data: PathBuf,
+}

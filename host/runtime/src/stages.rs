@@ -1,0 +1,144 @@
+//! The seam between the product and the sandbox.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use relevo_mailkit::model::{
+    MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest, SignatureVerdict, TemplateError,
+    TemplateLimits, TemplateSource, TrackOptions, Txt, Unsigned, ValidateOptions,
+};
+use relevo_mailkit::source::Source;
+
+/// The first-party stages. Each method is one call of a component with a fresh state; nothing is kept between calls.
+///
+/// The future waits for a permit and a guest thread, never holding one while waiting for the other. Dropping it does not
+/// stop a call that has begun; its deadline does.
+#[async_trait]
+pub trait Stages: Send + Sync {
+    /// `validate`: pushes the whole message and returns the report, or why it is refused.
+    async fn validate(
+        &self,
+        options: ValidateOptions,
+        message: Arc<dyn Source>,
+    ) -> Result<Result<Report, Refusal>, Fault>;
+
+    /// `track`: finds what to rewrite. Does not instantiate anything when no part could be wanted.
+    async fn track(
+        &self,
+        options: TrackOptions,
+        parts: Vec<Part>,
+        message: Arc<dyn Source>,
+    ) -> Result<Rewrite, Fault>;
+
+    /// `dkim.signer`: what is to be signed for `copy`, one for each request.
+    ///
+    /// `now` is what the guest's wall clock shows.
+    async fn signing_input(
+        &self,
+        requests: Vec<SignatureRequest>,
+        copy: Arc<dyn Source>,
+        now: i64,
+    ) -> Result<Vec<Unsigned>, Fault>;
+
+    /// `dkim.verifier`: checks every signature of `message` against `records`.
+    async fn verify(
+        &self,
+        records: Vec<Txt>,
+        message: Arc<dyn Source>,
+        now: i64,
+    ) -> Result<Vec<SignatureVerdict>, Fault>;
+
+    /// `template.render`: `variables` is a JSON object.
+    async fn render(
+        &self,
+        source: TemplateSource,
+        variables: String,
+        limits: TemplateLimits,
+    ) -> Result<Result<Rendered, TemplateError>, Fault>;
+
+    /// `template.build`: a complete message.
+    async fn build(
+        &self,
+        envelope: MessageEnvelope,
+        content: Rendered,
+    ) -> Result<Result<Vec<u8>, TemplateError>, Fault>;
+
+    /// What each stage cost since the start.
+    fn stats(&self) -> Vec<(Stage, StageStats)>;
+}
+
+/// A first-party component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stage {
+    /// `validate.wasm`
+    Validate,
+    /// `track.wasm`
+    Track,
+    /// `dkim.wasm`
+    Dkim,
+    /// `template.wasm`
+    Template,
+}
+
+impl Stage {
+    /// The name in logs, metrics, events and file names.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Validate => "validate",
+            Self::Track => "track",
+            Self::Dkim => "dkim",
+            Self::Template => "template",
+        }
+    }
+}
+
+/// Counters of a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StageStats {
+    /// Calls that returned an answer.
+    pub calls: u64,
+    /// Calls that ended in a fault.
+    pub faults: u64,
+    /// CPU time of guest threads inside calls, instantiation included.
+    pub cpu: Duration,
+}
+
+/// Whose fault it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Blame {
+    /// The component broke: trap, deadline, memory, an answer that does not pass the checker.
+    Guest,
+    /// The host could not run it: reading the message failed, or it is shutting down.
+    Host,
+}
+
+/// What broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    /// The guest trapped.
+    Trap,
+    /// Over its CPU or wall time.
+    Deadline,
+    /// Over its memory or tables.
+    Memory,
+    /// An answer that breaks the contract.
+    Answer,
+    /// Not the guest.
+    Host,
+}
+
+/// A stage that gave no answer. The message is not to blame: the client is told 451 4.3.0.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("stage {} {kind:?} ({blame:?}): {detail}", .stage.name())]
+pub struct Fault {
+    /// Where.
+    pub stage: Stage,
+    /// Who.
+    pub blame: Blame,
+    /// What.
+    pub kind: FaultKind,
+    /// For the log; never for the peer.
+    pub detail: String,
+}

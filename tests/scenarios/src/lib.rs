@@ -1,0 +1,1 @@
+//! Scenarios: the whole relay and its parts together.
