@@ -1,1 +1,5 @@
-//! Link and open tracking edits for a message
+//! Link and open tracking: edits to a message, with places for URLs that the caller mints.
+
+mod rewriter;
+
+pub use rewriter::Rewriter;

@@ -1,0 +1,92 @@
+//! The component: converts types between WIT and the library, nothing else.
+
+use relevo_mailkit::model;
+use std::cell::RefCell;
+
+wit_bindgen::generate!({
+    path: "../../wit/relevo-mail",
+    world: "dkim-stage",
+});
+
+use exports::relevo::mail::dkim;
+
+struct Component;
+
+export!(Component);
+
+impl dkim::Guest for Component {
+    type Signer = Signer;
+    type Verifier = Verifier;
+}
+
+/// Empty after `finish`: what is pushed then has no effect, and a second `finish` is an error.
+struct Signer(RefCell<Option<crate::Signer>>);
+
+impl dkim::GuestSigner for Signer {
+    fn new(requests: Vec<dkim::Request>) -> Self {
+        Self(RefCell::new(Some(crate::Signer::new(requests.into_iter().map(request).collect()))))
+    }
+
+    fn push(&self, chunk: Vec<u8>) {
+        if let Some(signer) = self.0.borrow_mut().as_mut() {
+            signer.push(&chunk);
+        }
+    }
+
+    fn finish(&self) -> Result<Vec<dkim::Unsigned>, String> {
+        let signer = self.0.take().ok_or("finished already")?;
+        Ok(signer.finish()?.into_iter().map(|u| dkim::Unsigned { to_sign: u.to_sign, field: u.field }).collect())
+    }
+}
+
+struct Verifier(RefCell<Option<crate::Verifier>>);
+
+impl dkim::GuestVerifier for Verifier {
+    fn new(records: Vec<dkim::Txt>, now: i64) -> Self {
+        let records = records.into_iter().map(|r| model::Txt { name: r.name, value: r.value }).collect();
+        Self(RefCell::new(Some(crate::Verifier::new(records, now))))
+    }
+
+    fn push(&self, chunk: Vec<u8>) {
+        if let Some(verifier) = self.0.borrow_mut().as_mut() {
+            verifier.push(&chunk);
+        }
+    }
+
+    fn finish(&self) -> Vec<dkim::Verdict> {
+        let verdicts = self.0.take().map(crate::Verifier::finish).unwrap_or_default();
+        verdicts.into_iter().map(verdict).collect()
+    }
+}
+
+fn request(r: dkim::Request) -> model::SignatureRequest {
+    model::SignatureRequest {
+        domain: r.domain,
+        selector: r.selector,
+        algorithm: match r.algorithm {
+            dkim::Algorithm::RsaSha256 => model::Algorithm::RsaSha256,
+            dkim::Algorithm::Ed25519Sha256 => model::Algorithm::Ed25519Sha256,
+        },
+        header_canonicalization: canonicalization(r.header_canonicalization),
+        body_canonicalization: canonicalization(r.body_canonicalization),
+        timestamp: r.timestamp,
+        expiration: r.expiration,
+    }
+}
+
+fn canonicalization(c: dkim::Canonicalization) -> model::Canonicalization {
+    match c {
+        dkim::Canonicalization::Relaxed => model::Canonicalization::Relaxed,
+        dkim::Canonicalization::Simple => model::Canonicalization::Simple,
+    }
+}
+
+fn verdict(v: model::SignatureVerdict) -> dkim::Verdict {
+    dkim::Verdict {
+        domain: v.domain,
+        selector: v.selector,
+        algorithm: v.algorithm,
+        pass: v.pass,
+        detail: v.detail,
+    }
+}
