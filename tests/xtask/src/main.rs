@@ -1,2 +1,73 @@
-//! The tasks of the repository.
-fn main() {}
+//! The tasks of the repository: `cargo xtask build | dev | test | interop | bench`.
+//!
+//! A fresh clone needs nothing but rustup's stable toolchain: the target of the components is added when it is missing,
+//! and every task that runs the relay builds the components first.
+
+mod build;
+mod test;
+mod workspace;
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+use crate::build::Profile;
+use crate::workspace::{Workspace, run};
+
+const USAGE: &str = "\
+usage: cargo xtask TASK
+
+  build [--release]   components to <target>/components/*.wasm, then the relevo binary
+  dev [ARGS]          build, then `relevo dev ARGS`
+  test [NAME]         build the components, then every test, those of the crate NAME, or those whose name has NAME in it
+  interop [ARGS]      release build, then tests/interop/run ARGS
+  bench [ARGS]        release build, then tests/bench/run ARGS";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(args: &[String]) -> Result<()> {
+    let Some((task, rest)) = args.split_first() else { bail!("no task given\n\n{USAGE}") };
+    let workspace = Workspace::find()?;
+    match (task.as_str(), rest) {
+        ("build", []) => build::all(&workspace, Profile::Debug),
+        ("build", [flag]) if flag == "--release" => build::all(&workspace, Profile::Release),
+        ("dev", rest) => dev(&workspace, rest),
+        ("test", []) => test::run_all(&workspace, None),
+        ("test", [name]) => test::run_all(&workspace, Some(name)),
+        ("interop", rest) => script(&workspace, "tests/interop/run", rest),
+        ("bench", rest) => script(&workspace, "tests/bench/run", rest),
+        ("help" | "-h" | "--help", _) => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => bail!("`{}` is not a task or not how it is called\n\n{USAGE}", args.join(" ")),
+    }
+}
+
+fn dev(workspace: &Workspace, args: &[String]) -> Result<()> {
+    build::all(workspace, Profile::Debug)?;
+    run(Command::new(workspace.binary(Profile::Debug)).arg("dev").args(args))
+}
+
+/// Runs a program of the repository with the path of the release binary in `RELEVO`.
+fn script(workspace: &Workspace, path: &str, args: &[String]) -> Result<()> {
+    let program = workspace.root.join(path);
+    if !program.is_file() {
+        bail!("{path} is not in this checkout");
+    }
+    build::all(workspace, Profile::Release)?;
+    run(Command::new(&program)
+        .args(args)
+        .current_dir(&workspace.root)
+        .env("RELEVO", workspace.binary(Profile::Release)))
+    .with_context(|| format!("{path} failed"))
+}

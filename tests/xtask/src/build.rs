@@ -1,0 +1,114 @@
+//! Builds the components, then the binary that embeds them.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace::{Workspace, cargo, run};
+
+#[derive(Clone, Copy)]
+pub(crate) enum Profile {
+    Debug,
+    Release,
+}
+
+const TARGET: &str = "wasm32-wasip2";
+
+/// The name in `<target>/components`; the package is `relevo-<name>`.
+const COMPONENTS: [&str; 5] = ["validate", "track", "dkim", "template", "gateway"];
+
+pub(crate) fn all(workspace: &Workspace, profile: Profile) -> Result<()> {
+    components(workspace)?;
+    let mut build = cargo();
+    build.args(["build", "--package", "relevo"]).current_dir(&workspace.root);
+    if let Profile::Release = profile {
+        build.arg("--release");
+    }
+    run(&mut build)
+}
+
+/// Leaves `<target>/components/*.wasm` as the sources are now.
+pub(crate) fn components(workspace: &Workspace) -> Result<()> {
+    ensure_target(&workspace.root)?;
+    let mut build = cargo();
+    build.args(["build", "--profile", "component", "--target", TARGET]).current_dir(&workspace.root);
+    for name in COMPONENTS {
+        build.args(["--package", &format!("relevo-{name}")]);
+    }
+    let sources = newest(&guest_sources(&workspace.root))?;
+    run(&mut build).context("the components do not build")?;
+
+    let directory = workspace.components();
+    fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    for name in COMPONENTS {
+        let built = workspace.target.join(TARGET).join("component").join(format!("relevo_{name}.wasm"));
+        copy_if_different(&built, &directory.join(format!("{name}.wasm")))?;
+    }
+    stamp(&directory.join("built"), sources)
+}
+
+/// `std` for the components. rustup adds it; a toolchain from elsewhere must bring it.
+fn ensure_target(root: &Path) -> Result<()> {
+    let output = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+        .args(["--print", "sysroot"])
+        .current_dir(root)
+        .output()
+        .context("cannot run rustc")?;
+    let sysroot = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    if sysroot.join("lib/rustlib").join(TARGET).join("lib").is_dir() {
+        return Ok(());
+    }
+    eprintln!("xtask: adding the target {TARGET}");
+    run(Command::new("rustup").args(["target", "add", TARGET]).current_dir(root))
+        .with_context(|| format!("this toolchain has no {TARGET} and rustup could not add it"))
+}
+
+/// An unchanged file keeps its time, so that nothing that embeds it is built again.
+fn copy_if_different(from: &Path, to: &Path) -> Result<()> {
+    let new = fs::read(from).with_context(|| format!("{} was not built", from.display()))?;
+    if fs::read(to).is_ok_and(|old| old == new) {
+        return Ok(());
+    }
+    // Written beside and renamed: a build running at the same time never reads half a component.
+    let half = to.with_extension("part");
+    fs::write(&half, new)
+        .and_then(|()| fs::rename(&half, to))
+        .with_context(|| format!("cannot write {}", to.display()))
+}
+
+/// Gives the stamp the time of the newest source that is in the components. The build script of `relevo-runtime` compares
+/// it with the sources that it sees.
+fn stamp(path: &Path, sources: SystemTime) -> Result<()> {
+    if fs::metadata(path).and_then(|m| m.modified()).is_ok_and(|stamped| stamped == sources) {
+        return Ok(());
+    }
+    File::create(path)
+        .and_then(|file| file.set_modified(sources))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn guest_sources(root: &Path) -> Vec<PathBuf> {
+    vec![root.join("components"), root.join("wit"), root.join("Cargo.lock")]
+}
+
+fn newest(paths: &[PathBuf]) -> Result<SystemTime> {
+    let mut newest = SystemTime::UNIX_EPOCH;
+    let mut todo = paths.to_vec();
+    while let Some(path) = todo.pop() {
+        let metadata = fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        if metadata.is_dir() {
+            for entry in fs::read_dir(&path)? {
+                todo.push(entry?.path());
+            }
+        } else {
+            newest = newest.max(metadata.modified()?);
+        }
+    }
+    if newest == SystemTime::UNIX_EPOCH {
+        bail!("no sources of components found");
+    }
+    Ok(newest)
+}
