@@ -11,14 +11,11 @@ use relevo_mailkit::token::TokenKeys;
 use relevo_resolve::IpFamily;
 use relevo_smtp::client::{Auth, TlsPolicy};
 
-/// An IP network in CIDR form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Network {
-    /// Any address in it.
-    pub addr: IpAddr,
-    /// Leading bits that count.
-    pub prefix: u8,
-}
+mod handle;
+mod network;
+
+pub use handle::SettingsHandle;
+pub use network::{Network, any_contains};
 
 /// Everything that intake and delivery read. Shared behind an `Arc` that a reload swaps; a session or an attempt keeps the
 /// one that it began with.

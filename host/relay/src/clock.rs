@@ -1,0 +1,67 @@
+//! Time and randomness, so that everything else can take them as arguments.
+
+use std::io;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use relevo_queue::{ItemId, Millis};
+
+/// What time it is. Only wrappers (a session's callbacks, the delivery loop) ask; functions beneath take `now`.
+pub trait Clock: Send + Sync {
+    /// Milliseconds since 1970.
+    fn now(&self) -> Millis;
+
+    /// Time since some fixed moment, never going back: for durations.
+    fn monotonic(&self) -> Duration;
+}
+
+/// The machine's clocks.
+#[derive(Debug)]
+pub struct SystemClock {
+    started: Instant,
+}
+
+impl SystemClock {
+    /// Monotonic time counts from here.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { started: Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Millis {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+/// Makes the ids of items.
+pub trait IdSource: Send + Sync {
+    /// A new id, never given before.
+    ///
+    /// # Errors
+    /// The system gives no randomness.
+    fn item_id(&self, now: Millis) -> io::Result<ItemId>;
+}
+
+/// Ids from the system's randomness.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct RandomIds;
+
+impl IdSource for RandomIds {
+    fn item_id(&self, now: Millis) -> io::Result<ItemId> {
+        let mut random = [0; 10];
+        getrandom::fill(&mut random).map_err(io::Error::other)?;
+        Ok(ItemId::new(now, random))
+    }
+}

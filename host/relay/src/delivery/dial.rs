@@ -1,0 +1,51 @@
+//! The seam to the next hop: the network, or a capture inbox, or a test.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use relevo_mailkit::source::Source;
+use relevo_smtp::client::{Auth, Envelope, Failure, Target, TlsState, TransactionResult};
+
+use crate::copies::HopAbilities;
+
+/// What a next hop announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HopOffer {
+    /// 8BITMIME and SMTPUTF8: decide how the copy is made.
+    pub abilities: HopAbilities,
+    /// The argument of SIZE (RFC 1870); none when it has no fixed limit.
+    pub max_size: Option<u64>,
+}
+
+/// Opens connections to next hops. Called once for each connection, by any number of tasks at once.
+#[async_trait]
+pub trait Dial: Send + Sync {
+    /// Connects, greets with `ehlo`, secures as `target.tls` asks, authenticates. Takes as long as the timeouts of RFC 5321
+    /// section 4.5.3.2 allow; dropping the future gives the connection up.
+    ///
+    /// # Errors
+    /// Facts about what went wrong.
+    async fn open(&self, target: &Target, auth: Option<&Auth>, ehlo: &str) -> Result<Box<dyn Hop>, Failure>;
+
+    /// Whether hops lie in the network. False for a capture: its addresses mean nothing, so that inner addresses and our own
+    /// are not refused.
+    fn is_network(&self) -> bool {
+        true
+    }
+}
+
+/// A connection to a next hop, ready for a transaction.
+#[async_trait]
+pub trait Hop: Send {
+    /// From the last EHLO.
+    fn offer(&self) -> HopOffer;
+
+    /// Of the connection.
+    fn tls(&self) -> TlsState;
+
+    /// One transaction. Has an outcome for each recipient, whatever happens.
+    async fn transact(&mut self, envelope: &Envelope, copy: Arc<dyn Source>) -> TransactionResult;
+
+    /// Says goodbye; does not wait long for the answer.
+    async fn quit(self: Box<Self>);
+}

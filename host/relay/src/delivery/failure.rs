@@ -1,0 +1,111 @@
+//! Failures that are found here rather than told by a remote.
+
+use relevo_resolve::ResolveError;
+use relevo_smtp::client::{Command, Failure, RemoteReply};
+
+/// An enhanced status code (RFC 3463).
+pub(crate) type Status = (u8, u16, u16);
+
+/// 4.3.0: something here broke.
+pub(crate) const INTERNAL: Status = (4, 3, 0);
+/// 4.4.1: no answer from host.
+pub(crate) const NO_ANSWER: Status = (4, 4, 1);
+/// 4.4.3: directory server failure.
+pub(crate) const DIRECTORY: Status = (4, 4, 3);
+/// 4.4.7: delivery time expired.
+pub(crate) const EXPIRED: Status = (4, 4, 7);
+/// 5.1.2: bad destination system address.
+pub(crate) const BAD_SYSTEM: Status = (5, 1, 2);
+/// 5.1.10: recipient address has null MX (RFC 7505 section 4.2).
+pub(crate) const NULL_MX: Status = (5, 1, 10);
+/// 5.3.4: message too big for system.
+pub(crate) const TOO_BIG: Status = (5, 3, 4);
+/// 5.4.4: unable to route.
+pub(crate) const UNROUTABLE: Status = (5, 4, 4);
+/// 5.4.6: routing loop detected.
+pub(crate) const LOOP: Status = (5, 4, 6);
+/// 5.6.7: non-ASCII addresses not permitted for that sender or recipient (RFC 6531 section 4.3).
+pub(crate) const UTF8_ADDRESS: Status = (5, 6, 7);
+/// 5.6.9: UTF-8 header message cannot be transferred (RFC 6531 section 4.3).
+pub(crate) const UTF8_HEADER: Status = (5, 6, 9);
+
+/// Ours, before or beside any connection. Permanent by the class of `status`.
+pub(crate) fn ours(status: Status, detail: impl Into<String>) -> Failure {
+    Failure {
+        permanent: status.0 == 5,
+        try_next_host: false,
+        status,
+        command: Command::Connect,
+        reply: None,
+        detail: detail.into(),
+    }
+}
+
+/// What a failed lookup means for the recipients of the domain.
+pub(crate) fn unresolved(error: &ResolveError) -> Failure {
+    let status = match error {
+        ResolveError::NoSuchDomain(_) | ResolveError::NoMailHost(_) => BAD_SYSTEM,
+        ResolveError::NullMx(_) => NULL_MX,
+        ResolveError::LoopsBack(_) => LOOP,
+        ResolveError::Temporary { .. } => DIRECTORY,
+    };
+    let mut failure = ours(status, error.to_string());
+    if status == NULL_MX {
+        // RFC 7505 section 4.2 gives the reply that a sender is to see: 556 5.1.10.
+        failure.reply = Some(RemoteReply { code: 556, enhanced: Some(NULL_MX), text: error.to_string() });
+    }
+    failure
+}
+
+/// The failure as it counts here. 552 in answer to RCPT is "too many recipients" of old (RFC 5321 section 4.5.3.1.10) and
+/// so temporary, unless its enhanced status says that the mailbox itself is bad.
+pub(crate) fn judged(mut failure: Failure) -> Failure {
+    if failure.command == Command::Rcpt
+        && let Some(reply) = &failure.reply
+        && reply.code == 552
+    {
+        let address = matches!(reply.enhanced, Some((5, 1, _)));
+        failure.permanent = address;
+        failure.try_next_host = false;
+        failure.status = if address { reply.enhanced.unwrap_or(BAD_SYSTEM) } else { (4, 5, 3) };
+    }
+    // The class says what is done (RFC 3463 section 2), whatever the remote wrote.
+    failure.status.0 = if failure.permanent { 5 } else { 4 };
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rcpt(code: u16, enhanced: Option<Status>) -> Failure {
+        Failure {
+            permanent: true,
+            try_next_host: false,
+            status: enhanced.unwrap_or((5, 0, 0)),
+            command: Command::Rcpt,
+            reply: Some(RemoteReply { code, enhanced, text: String::new() }),
+            detail: String::new(),
+        }
+    }
+
+    #[test]
+    fn at_rcpt_552_is_temporary_unless_the_mailbox_is_bad() {
+        let full = judged(rcpt(552, Some((5, 2, 2))));
+        assert_eq!((full.permanent, full.status), (false, (4, 5, 3)));
+        assert!(!judged(rcpt(552, None)).permanent);
+        let unknown = judged(rcpt(552, Some((5, 1, 1))));
+        assert_eq!((unknown.permanent, unknown.status), (true, (5, 1, 1)));
+        assert!(judged(rcpt(550, None)).permanent);
+    }
+
+    #[test]
+    fn lookups_map_to_their_status() {
+        let null = unresolved(&ResolveError::NullMx("x".into()));
+        assert_eq!((null.permanent, null.status, null.reply.map(|r| r.code)), (true, (5, 1, 10), Some(556)));
+        let temp = unresolved(&ResolveError::Temporary { name: "x".into(), detail: "SERVFAIL".into() });
+        assert_eq!((temp.permanent, temp.status), (false, (4, 4, 3)));
+        assert_eq!(unresolved(&ResolveError::NoSuchDomain("x".into())).status, (5, 1, 2));
+        assert_eq!(unresolved(&ResolveError::LoopsBack("x".into())).status, (5, 4, 6));
+    }
+}
