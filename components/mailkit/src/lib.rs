@@ -3,6 +3,10 @@
 //!
 //! Pure: no clock, no randomness, no IO other than through [`source::Source`].
 
+pub mod address;
 pub mod model;
+pub mod recheck;
 pub mod source;
+pub mod splice;
 pub mod token;
+pub mod transfer;

@@ -1,0 +1,233 @@
+//! A message with edits applied, as a [`Source`]: nothing of it is written out before it is read.
+//!
+//! # How replacements meet the lines around them
+//!
+//! A replacement is encoded as a whole, and stands between octets that are already encoded. So that the encoding stays right and
+//! lines stay short, the splice looks at the octets of the submitted message on both sides of an edit:
+//!
+//! - *quoted-printable*: unless the edit starts at the beginning of a line (offset 0, or the octet before is LF; a body always
+//!   starts so) the replacement begins with a soft break `=CRLF`. Unless it ends at the end of a line (the next octet is CR, or
+//!   there is none) it ends with a soft break, if it is not at the beginning of a line by itself. Its pieces are decoded text.
+//! - *base64*: the edit starts at a multiple of four characters and reaches to the end of the part. Unless it starts at the
+//!   beginning of a line, the replacement begins with CRLF, which decoders skip. Its pieces are decoded octets.
+//! - *identity*: nothing is added.
+//!
+//! # Memory
+//!
+//! Literals and minted URLs are held; [`Piece::Source`] spans are read through a window of at most 64 KiB, and a
+//! quoted-printable replacement keeps one mark for every 32 KiB of its output, so that a read anywhere starts near by.
+
+mod base64;
+mod pieces;
+mod quoted_printable;
+
+use std::io;
+use std::sync::Arc;
+
+use crate::model::{Edit, Encoding, Piece, Span};
+use crate::source::Source;
+use base64::Base64Run;
+use pieces::{Octets, Pieces};
+use quoted_printable::QuotedRun;
+
+/// Gives the URLs of one recipient's copy. Called once for each place while the splice is made.
+pub trait Mint {
+    /// The click URL of this index of the link table.
+    fn click(&self, link: u32) -> String;
+    /// The URL of the open pixel.
+    fn open(&self) -> String;
+}
+
+/// For edits without places for URLs; where there is one nothing is put.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoLinks;
+
+impl Mint for NoLinks {
+    fn click(&self, _link: u32) -> String {
+        String::new()
+    }
+
+    fn open(&self) -> String {
+        String::new()
+    }
+}
+
+/// Why edits cannot be applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpliceError {
+    /// Two edits start at the same offset, overlap, or are not in order.
+    Unsorted,
+    /// An edit reaches past the end of the message.
+    EditOutOfRange,
+    /// A source piece reaches past the end of the message.
+    PieceOutOfRange,
+}
+
+impl std::fmt::Display for SpliceError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Unsorted => "edits are not in order or overlap",
+            Self::EditOutOfRange => "an edit reaches past the end of the message",
+            Self::PieceOutOfRange => "a source piece reaches past the end of the message",
+        })
+    }
+}
+
+impl std::error::Error for SpliceError {}
+
+/// Header fields on top, then a source with edits applied.
+pub struct Splice {
+    source: Arc<dyn Source>,
+    /// Each with the offset at which it starts, ascending; none is empty.
+    runs: Vec<(u64, Run)>,
+    size: u64,
+}
+
+enum Run {
+    Octets(Octets),
+    QuotedPrintable(QuotedRun),
+    Base64(Base64Run),
+}
+
+impl std::fmt::Debug for Splice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Splice")
+            .field("size", &self.size)
+            .field("runs", &self.runs.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Splice {
+    /// `prefix` is put before the first octet of `source`. Reads once through what is re-encoded as quoted-printable, to know
+    /// its length.
+    ///
+    /// # Errors
+    /// `InvalidInput` with a [`SpliceError`] for edits that do not fit; the source's own.
+    pub fn new(
+        prefix: Vec<u8>,
+        source: Arc<dyn Source>,
+        edits: Vec<Edit>,
+        mint: &dyn Mint,
+    ) -> io::Result<Self> {
+        Self::validate(&edits, source.size()).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+        let mut splice = Self { source, runs: Vec::with_capacity(edits.len() * 2 + 2), size: 0 };
+        splice.octets(Octets::Memory(prefix));
+        let mut at = 0;
+        for edit in edits {
+            splice.octets(Octets::Source(Span { offset: at, length: edit.at.offset - at }));
+            at = edit.at.end();
+            splice.edit(edit, mint)?;
+        }
+        let end = splice.source.size();
+        splice.octets(Octets::Source(Span { offset: at, length: end - at }));
+        Ok(splice)
+    }
+
+    /// Whether edits can be applied to a message of `size` octets. What they insert is checked by [`crate::recheck::edits`].
+    ///
+    /// # Errors
+    /// The first that is wrong.
+    pub fn validate(edits: &[Edit], size: u64) -> Result<(), SpliceError> {
+        let within = |s: &Span| s.offset.checked_add(s.length).is_some_and(|end| end <= size);
+        let mut last: Option<Span> = None;
+        for edit in edits {
+            if !within(&edit.at) {
+                return Err(SpliceError::EditOutOfRange);
+            }
+            if last.is_some_and(|l| edit.at.offset < l.end() || edit.at.offset == l.offset) {
+                return Err(SpliceError::Unsorted);
+            }
+            last = Some(edit.at);
+            if edit.pieces.iter().any(|p| matches!(p, Piece::Source(s) if !within(s))) {
+                return Err(SpliceError::PieceOutOfRange);
+            }
+        }
+        Ok(())
+    }
+
+    fn edit(&mut self, edit: Edit, mint: &dyn Mint) -> io::Result<()> {
+        let pieces = edit.pieces.into_iter().map(|piece| match piece {
+            Piece::Literal(octets) => Octets::Memory(octets),
+            Piece::Source(span) => Octets::Source(span),
+            Piece::Click(link) => Octets::Memory(mint.click(link).into_bytes()),
+            Piece::Open => Octets::Memory(mint.open().into_bytes()),
+        });
+        match edit.encoding {
+            Encoding::Identity => pieces.for_each(|p| self.octets(p)),
+            Encoding::QuotedPrintable => {
+                let (starts, ends) = (self.starts_line(edit.at.offset)?, self.ends_line(edit.at.end())?);
+                let run = QuotedRun::new(Pieces::new(pieces), starts, ends, &*self.source)?;
+                self.push(run.size(), Run::QuotedPrintable(run));
+            }
+            Encoding::Base64 => {
+                let run = Base64Run::new(Pieces::new(pieces), self.starts_line(edit.at.offset)?);
+                self.push(run.size(), Run::Base64(run));
+            }
+        }
+        Ok(())
+    }
+
+    fn octets(&mut self, octets: Octets) {
+        self.push(octets.size(), Run::Octets(octets));
+    }
+
+    fn push(&mut self, size: u64, run: Run) {
+        if size > 0 {
+            self.runs.push((self.size, run));
+            self.size += size;
+        }
+    }
+
+    fn starts_line(&self, offset: u64) -> io::Result<bool> {
+        let Some(before) = offset.checked_sub(1) else { return Ok(true) };
+        let mut octet = [0];
+        Ok(self.source.read_at(before, &mut octet)? == 1 && octet[0] == b'\n')
+    }
+
+    fn ends_line(&self, offset: u64) -> io::Result<bool> {
+        let mut octet = [0];
+        Ok(self.source.read_at(offset, &mut octet)? == 0 || octet[0] == b'\r')
+    }
+}
+
+impl Source for Splice {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        if offset >= self.size {
+            return Ok(0);
+        }
+        let mut filled = 0;
+        // The run that `offset` is in: the first starts at 0.
+        let first = self.runs.partition_point(|(start, _)| *start <= offset).saturating_sub(1);
+        for (start, run) in &self.runs[first.min(self.runs.len())..] {
+            let at = offset + filled as u64 - start;
+            let rest = &mut buf[filled..];
+            filled += match run {
+                Run::Octets(octets) => octets.read_at(&*self.source, at, rest)?,
+                Run::QuotedPrintable(quoted) => quoted.read_at(&*self.source, at, rest)?,
+                Run::Base64(coded) => coded.read_at(&*self.source, at, rest)?,
+            };
+            if filled == buf.len() {
+                break;
+            }
+        }
+        Ok(filled)
+    }
+}
+
+/// Joins the edits of two stages over the same message. Where `over` touches a part, the edits of `base` for that part are left
+/// out: a stage that edits a part that another one re-encodes replaces all of it (see `track.options.reencode`).
+#[must_use]
+pub fn merge(base: &[Edit], over: &[Edit]) -> Vec<Edit> {
+    let touched = |part: Option<u32>| part.is_some() && over.iter().any(|e| e.part == part);
+    let mut edits: Vec<Edit> = base.iter().filter(|e| !touched(e.part)).chain(over).cloned().collect();
+    edits.sort_by_key(|e| e.at.offset);
+    edits
+}
+
+#[cfg(test)]
+mod tests;
