@@ -14,6 +14,11 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// Whatever the medium beneath reports.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+
+    /// Names what is read, for logs and traces: the queue id of a copy. None where nobody named it.
+    fn label(&self) -> Option<&str> {
+        None
+    }
 }
 
 impl Source for [u8] {
