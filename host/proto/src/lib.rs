@@ -1,1 +1,13 @@
-//! Sans-IO SMTP: bytes in, replies and events out
+//! Sans-IO SMTP (RFC 5321): bytes in, replies and events out. No sockets, no clock, no randomness.
+//!
+//! * [`server::Session`] is the receiving side: the table of states, the command parser, AUTH, and the end of DATA.
+//! * [`client`] has the pieces of the sending side: replies, capabilities, dot-stuffing and the state of a transaction.
+//!
+//! Whoever owns the socket moves octets and answers the questions that the events ask; see `relevo-smtp`.
+
+pub mod client;
+pub mod server;
+
+mod reply;
+
+pub use reply::Reply;

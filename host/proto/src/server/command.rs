@@ -1,0 +1,298 @@
+//! The command parser: one line without its CRLF, a typed command or the reply that says what is wrong with it.
+
+use super::path;
+use super::replies::{self, Fixed};
+use super::types::{BodyType, MailFrom, RcptTo};
+
+/// A command that is correct in itself. Whether it may come now is the session's question.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Command<'a> {
+    Ehlo(&'a str),
+    Helo(&'a str),
+    /// The flag: there were parameters, which only EHLO sessions may use.
+    Mail(MailFrom, bool),
+    Rcpt(RcptTo),
+    Data,
+    Rset,
+    Noop,
+    Quit,
+    Vrfy,
+    Help,
+    StartTls,
+    Auth { mechanism: &'a str, initial: Option<&'a str> },
+    NotImplemented,
+    OtherProtocol,
+}
+
+/// Which command a line wants to be, also when its parameters are wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Ehlo,
+    Helo,
+    Mail,
+    Rcpt,
+    Data,
+    Rset,
+    Noop,
+    Quit,
+    Vrfy,
+    Expn,
+    Help,
+    StartTls,
+    Auth,
+    NotImplemented,
+    OtherProtocol,
+    Unknown,
+}
+
+impl Verb {
+    /// RFC 2920 section 3.1, RFC 3207 section 4.1, RFC 4954 section 4: only the last command of a group.
+    pub(crate) fn ends_group(self) -> bool {
+        matches!(
+            self,
+            Self::Ehlo | Self::Helo | Self::StartTls | Self::Auth | Self::Data | Self::Vrfy | Self::Expn | Self::Noop
+        )
+    }
+
+    /// Moves no mail; many of them are a flood.
+    pub(crate) fn is_idle(self) -> bool {
+        !matches!(self, Self::Mail | Self::Rcpt | Self::Data | Self::Quit)
+    }
+}
+
+/// The verb of `line` and what follows it.
+pub(crate) fn verb(line: &str) -> (Verb, &str) {
+    let end = line.find(' ').unwrap_or(line.len());
+    let (word, rest) = line.split_at(end);
+    const VERBS: &[(&str, Verb)] = &[
+        ("MAIL", Verb::Mail),
+        ("RCPT", Verb::Rcpt),
+        ("DATA", Verb::Data),
+        ("EHLO", Verb::Ehlo),
+        ("HELO", Verb::Helo),
+        ("RSET", Verb::Rset),
+        ("NOOP", Verb::Noop),
+        ("QUIT", Verb::Quit),
+        ("VRFY", Verb::Vrfy),
+        ("EXPN", Verb::Expn),
+        ("HELP", Verb::Help),
+        ("STARTTLS", Verb::StartTls),
+        ("AUTH", Verb::Auth),
+        ("BDAT", Verb::NotImplemented),
+        ("ETRN", Verb::NotImplemented),
+        ("TURN", Verb::NotImplemented),
+        ("SEND", Verb::NotImplemented),
+        ("SOML", Verb::NotImplemented),
+        ("SAML", Verb::NotImplemented),
+        ("GET", Verb::OtherProtocol),
+        ("POST", Verb::OtherProtocol),
+        ("PUT", Verb::OtherProtocol),
+        ("HEAD", Verb::OtherProtocol),
+        ("OPTIONS", Verb::OtherProtocol),
+        ("CONNECT", Verb::OtherProtocol),
+    ];
+    let found = VERBS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
+    (found.map_or(Verb::Unknown, |v| v.1), rest)
+}
+
+/// The command of `verb` with the parameters in `rest`, which is empty or begins with a space.
+pub(crate) fn parse(verb: Verb, rest: &str) -> Result<Command<'_>, Fixed> {
+    match verb {
+        Verb::Ehlo => Ok(Command::Ehlo(helo(rest)?)),
+        Verb::Helo => Ok(Command::Helo(helo(rest)?)),
+        Verb::Mail => mail(rest),
+        Verb::Rcpt => rcpt(rest),
+        Verb::Data => bare(rest, Command::Data),
+        Verb::Rset => bare(rest, Command::Rset),
+        Verb::Quit => bare(rest, Command::Quit),
+        Verb::StartTls => bare(rest, Command::StartTls),
+        // RFC 5321 section 4.1.1.9: a parameter is ignored.
+        Verb::Noop => Ok(Command::Noop),
+        Verb::Help => Ok(Command::Help),
+        Verb::Vrfy if rest.trim_matches(' ').is_empty() => Err(replies::SYNTAX),
+        Verb::Vrfy => Ok(Command::Vrfy),
+        Verb::Auth => auth(rest),
+        Verb::Expn | Verb::NotImplemented => Ok(Command::NotImplemented),
+        Verb::OtherProtocol => Ok(Command::OtherProtocol),
+        Verb::Unknown => Err(replies::UNKNOWN_COMMAND),
+    }
+}
+
+fn bare<'a>(rest: &str, command: Command<'a>) -> Result<Command<'a>, Fixed> {
+    if rest.trim_matches(' ').is_empty() { Ok(command) } else { Err(replies::NO_PARAMETERS) }
+}
+
+/// A domain or address literal; what real clients send instead is taken too, as long as it is harmless in a trace field.
+fn helo(rest: &str) -> Result<&str, Fixed> {
+    let name = rest.trim_matches(' ');
+    let harmless = name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b));
+    if name.is_empty() || name.len() > 255 || !harmless { Err(replies::BAD_HELO) } else { Ok(name) }
+}
+
+/// `FROM:` or `TO:` and then the path. Spaces before the path are not in the grammar, but common.
+fn path_after<'a>(rest: &'a str, keyword: &str, bad: Fixed) -> Result<(path::Mailbox<'a>, &'a str), Fixed> {
+    let rest = rest.trim_start_matches(' ');
+    let (word, rest) = rest.split_at_checked(keyword.len()).ok_or(replies::SYNTAX)?;
+    if !word.eq_ignore_ascii_case(keyword) {
+        return Err(replies::SYNTAX);
+    }
+    let (mailbox, rest) = path::parse(rest.trim_start_matches(' ')).ok_or(bad)?;
+    if rest.is_empty() || rest.starts_with(' ') { Ok((mailbox, rest)) } else { Err(bad) }
+}
+
+fn mail(rest: &str) -> Result<Command<'_>, Fixed> {
+    let (mailbox, parameters) = path_after(rest, "FROM:", replies::BAD_SENDER)?;
+    // Only `<>` may lack a domain here.
+    if mailbox.domain.is_empty() && !mailbox.text.is_empty() {
+        return Err(replies::BAD_SENDER);
+    }
+    let mut from =
+        MailFrom { address: mailbox.text.to_owned(), size: 0, body: BodyType::SevenBit, smtputf8: false };
+    let extended = mail_parameters(parameters, &mut from)?;
+    if !from.address.is_ascii() && !from.smtputf8 {
+        return Err(replies::NEEDS_SMTPUTF8);
+    }
+    Ok(Command::Mail(from, extended))
+}
+
+/// Whether there was any.
+fn mail_parameters(text: &str, from: &mut MailFrom) -> Result<bool, Fixed> {
+    let mut seen: Vec<&str> = Vec::new();
+    for parameter in text.split(' ').filter(|p| !p.is_empty()) {
+        let (name, value) = match parameter.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (parameter, None),
+        };
+        if seen.iter().any(|s| s.eq_ignore_ascii_case(name)) {
+            return Err(replies::BAD_PARAMETER);
+        }
+        seen.push(name);
+        mail_parameter(&name.to_ascii_uppercase(), value, from)?;
+    }
+    Ok(!seen.is_empty())
+}
+
+fn mail_parameter(name: &str, value: Option<&str>, from: &mut MailFrom) -> Result<(), Fixed> {
+    match (name, value) {
+        ("SIZE", Some(value)) => from.size = size(value)?,
+        ("BODY", Some(value)) if value.eq_ignore_ascii_case("7BIT") => from.body = BodyType::SevenBit,
+        ("BODY", Some(value)) if value.eq_ignore_ascii_case("8BITMIME") => from.body = BodyType::EightBitMime,
+        ("SMTPUTF8", None) => from.smtputf8 = true,
+        // RFC 4954 section 5: the identity is not passed on, so it is not kept.
+        ("AUTH", Some(value)) if is_xtext(value) => {}
+        ("SIZE" | "BODY" | "SMTPUTF8" | "AUTH", _) => return Err(replies::BAD_PARAMETER),
+        _ => return Err(replies::UNKNOWN_PARAMETER),
+    }
+    Ok(())
+}
+
+/// RFC 1870 section 6: up to 20 digits; what does not fit in 64 bits is surely too large.
+fn size(value: &str) -> Result<u64, Fixed> {
+    if value.is_empty() || value.len() > 20 || !value.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(replies::BAD_PARAMETER);
+    }
+    Ok(value.parse().unwrap_or(u64::MAX))
+}
+
+/// RFC 3461 section 4: printable ASCII, `+` escapes. `<>` is used literally.
+fn is_xtext(value: &str) -> bool {
+    !value.is_empty() && value.len() <= 500 && value.bytes().all(|b| b.is_ascii_graphic() && b != b'=')
+}
+
+fn rcpt(rest: &str) -> Result<Command<'_>, Fixed> {
+    let (mailbox, parameters) = path_after(rest, "TO:", replies::BAD_RECIPIENT)?;
+    if mailbox.text.is_empty() {
+        return Err(replies::BAD_RECIPIENT);
+    }
+    // RFC 5321 section 4.1.1.3: `<postmaster>` is the one address without a domain.
+    if mailbox.domain.is_empty() && !mailbox.text.eq_ignore_ascii_case("postmaster") {
+        return Err(replies::BAD_RECIPIENT);
+    }
+    if mailbox.is_literal() {
+        return Err(replies::ADDRESS_LITERAL);
+    }
+    // No extension that we announce has parameters for RCPT.
+    if !parameters.trim_matches(' ').is_empty() {
+        return Err(replies::UNKNOWN_PARAMETER);
+    }
+    Ok(Command::Rcpt(RcptTo { address: mailbox.text.to_owned() }))
+}
+
+fn auth(rest: &str) -> Result<Command<'_>, Fixed> {
+    let mut words = rest.split(' ').filter(|w| !w.is_empty());
+    let mechanism = words.next().ok_or(replies::SYNTAX)?;
+    let initial = words.next();
+    if words.next().is_some() { Err(replies::SYNTAX) } else { Ok(Command::Auth { mechanism, initial }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command<'_>, Fixed> {
+        let (verb, rest) = verb(line);
+        parse(verb, rest)
+    }
+
+    fn from(address: &str, size: u64, body: BodyType, smtputf8: bool) -> MailFrom {
+        MailFrom { address: address.into(), size, body, smtputf8 }
+    }
+
+    #[test]
+    fn mail_and_its_parameters() {
+        assert_eq!(parsed("mail from:<>"), Ok(Command::Mail(from("", 0, BodyType::SevenBit, false), false)));
+        assert_eq!(
+            parsed("MAIL FROM:<å@b.example> size=77 BODY=8BITMIME SMTPUTF8 AUTH=<>"),
+            Ok(Command::Mail(from("å@b.example", 77, BodyType::EightBitMime, true), true))
+        );
+        let huge = "MAIL FROM:<a@b> SIZE=99999999999999999999";
+        assert_eq!(parsed(huge), Ok(Command::Mail(from("a@b", u64::MAX, BodyType::SevenBit, false), true)));
+        for (line, reply) in [
+            ("MAIL FROM:<a@b> X=1", replies::UNKNOWN_PARAMETER),
+            ("MAIL FROM:<a@b> RET=HDRS", replies::UNKNOWN_PARAMETER),
+            ("MAIL FROM:<a@b> SIZE", replies::BAD_PARAMETER),
+            ("MAIL FROM:<a@b> SIZE=-1", replies::BAD_PARAMETER),
+            ("MAIL FROM:<a@b> SIZE=1 SIZE=2", replies::BAD_PARAMETER),
+            ("MAIL FROM:<a@b> BODY=BINARYMIME", replies::BAD_PARAMETER),
+            ("MAIL FROM:<a@b> SMTPUTF8=1", replies::BAD_PARAMETER),
+            ("MAIL FROM:<a@b>SIZE=1", replies::BAD_SENDER),
+            ("MAIL FROM:a@b", replies::BAD_SENDER),
+            ("MAIL FROM:<postmaster>", replies::BAD_SENDER),
+            ("MAIL FROM:<å@b>", replies::NEEDS_SMTPUTF8),
+            ("MAIL TO:<a@b>", replies::SYNTAX),
+            ("MAIL", replies::SYNTAX),
+        ] {
+            assert_eq!(parsed(line), Err(reply), "{line}");
+        }
+    }
+
+    #[test]
+    fn rcpt_and_its_refusals() {
+        assert_eq!(parsed("RCPT TO: <a@b>"), Ok(Command::Rcpt(RcptTo { address: "a@b".into() })));
+        assert_eq!(parsed("RCPT TO:<Postmaster>"), Ok(Command::Rcpt(RcptTo { address: "Postmaster".into() })));
+        for (line, reply) in [
+            ("RCPT TO:<>", replies::BAD_RECIPIENT),
+            ("RCPT TO:<joe>", replies::BAD_RECIPIENT),
+            ("RCPT TO:<a@[127.0.0.1]>", replies::ADDRESS_LITERAL),
+            ("RCPT TO:<a@b> NOTIFY=NEVER", replies::UNKNOWN_PARAMETER),
+            ("RCPT FROM:<a@b>", replies::SYNTAX),
+        ] {
+            assert_eq!(parsed(line), Err(reply), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_rest() {
+        assert_eq!(parsed("ehlo  [127.0.0.1] "), Ok(Command::Ehlo("[127.0.0.1]")));
+        assert_eq!(parsed("HELO"), Err(replies::BAD_HELO));
+        assert_eq!(parsed("EHLO a(b)"), Err(replies::BAD_HELO));
+        assert_eq!(parsed("DATA now"), Err(replies::NO_PARAMETERS));
+        assert_eq!(parsed("noop with text"), Ok(Command::Noop));
+        assert_eq!(parsed("VRFY"), Err(replies::SYNTAX));
+        assert_eq!(parsed("EXPN list"), Ok(Command::NotImplemented));
+        assert_eq!(parsed("XYZZY"), Err(replies::UNKNOWN_COMMAND));
+        assert_eq!(parsed(""), Err(replies::UNKNOWN_COMMAND));
+        assert_eq!(parsed("AUTH"), Err(replies::SYNTAX));
+        assert_eq!(parsed("AUTH PLAIN ="), Ok(Command::Auth { mechanism: "PLAIN", initial: Some("=") }));
+    }
+}

@@ -1,0 +1,184 @@
+//! The content of DATA: dot-unstuffing, and the one sequence that ends it.
+
+use memchr::memchr2;
+
+/// Where the scanner stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// After CRLF, or at the very beginning: a dot here is special (RFC 5321 section 4.5.2).
+    LineStart,
+    /// The first octet of the line was a dot, which is held back.
+    Dot,
+    /// A dot and a CR since the line began.
+    DotCr,
+    /// Within a line.
+    Middle,
+    /// After a CR within a line.
+    Cr,
+}
+
+/// Finds CRLF.CRLF and nothing else, removes stuffed dots, and notices every CR or LF that stands alone. Works on
+/// segments of any size.
+#[derive(Debug, Clone)]
+pub(crate) struct Content {
+    at: At,
+    bare: bool,
+}
+
+/// What a scan did to its buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Scan {
+    /// Octets that were read.
+    pub(crate) consumed: usize,
+    /// Octets of content, now at the front of the buffer.
+    pub(crate) content: usize,
+    /// The final dot was read; the octets after `consumed` are commands.
+    pub(crate) ended: bool,
+}
+
+impl Content {
+    pub(crate) fn new() -> Self {
+        Self { at: At::LineStart, bare: false }
+    }
+
+    /// A CR without LF or an LF without CR has been seen. Somebody else may have taken that for the end of a line, and so
+    /// of the message: it must not be accepted in any form.
+    pub(crate) fn is_ambiguous(&self) -> bool {
+        self.bare
+    }
+
+    /// Reads `buf` up to its end or the end of the message. Content is moved together in place.
+    pub(crate) fn scan(&mut self, buf: &mut [u8]) -> Scan {
+        let (mut read, mut write) = (0, 0);
+        while let Some(&octet) = buf.get(read) {
+            match (self.at, octet) {
+                (At::Dot, b'\r') => {
+                    self.at = At::DotCr;
+                    read += 1;
+                }
+                (At::DotCr, b'\n') => return Scan { consumed: read + 1, content: write, ended: true },
+                (At::LineStart, b'.') => {
+                    self.at = At::Dot;
+                    read += 1;
+                }
+                // The dot was stuffed: dropped, and the line goes on.
+                (At::Dot, _) => self.at = At::Middle,
+                // A lone CR. The message is refused, so it does not matter that this CR was not passed on.
+                (At::DotCr, _) => {
+                    self.bare = true;
+                    self.at = At::Cr;
+                }
+                (At::LineStart | At::Middle | At::Cr, _) => {
+                    let n = self.run(&buf[read..]);
+                    if read != write {
+                        buf.copy_within(read..read + n, write);
+                    }
+                    read += n;
+                    write += n;
+                }
+            }
+        }
+        Scan { consumed: read, content: write, ended: false }
+    }
+
+    /// Passes over content up to the next dot at the start of a line; returns the octets passed.
+    fn run(&mut self, buf: &[u8]) -> usize {
+        let mut i = 0;
+        while i < buf.len() {
+            match self.at {
+                At::LineStart if buf[i] == b'.' => return i,
+                At::Cr if buf[i] == b'\n' => {
+                    self.at = At::LineStart;
+                    i += 1;
+                }
+                _ => {
+                    self.bare |= self.at == At::Cr;
+                    self.at = At::Middle;
+                    let Some(n) = memchr2(b'\r', b'\n', &buf[i..]) else { return buf.len() };
+                    i += n;
+                    if buf[i] == b'\r' {
+                        self.at = At::Cr;
+                    } else {
+                        // RFC 5321 section 4.1.1.4: LF alone is not the end of a line.
+                        self.bare = true;
+                    }
+                    i += 1;
+                }
+            }
+        }
+        i
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Content, whether ended, whether ambiguous, octets left over.
+    fn scan_all(input: &[u8], cuts: &[usize]) -> (Vec<u8>, bool, bool, usize) {
+        let mut content = Content::new();
+        let mut out = Vec::new();
+        let mut at = 0;
+        for &cut in cuts.iter().chain([&input.len()]) {
+            let cut = cut.clamp(at, input.len());
+            let mut segment = input[at..cut].to_vec();
+            let scan = content.scan(&mut segment);
+            out.extend_from_slice(&segment[..scan.content]);
+            if scan.ended {
+                return (out, true, content.is_ambiguous(), input.len() - at - scan.consumed);
+            }
+            assert_eq!(scan.consumed, segment.len());
+            at = cut;
+        }
+        (out, false, content.is_ambiguous(), 0)
+    }
+
+    /// The definition, octet by octet over the whole input: the reference for the fast path.
+    fn reference(input: &[u8]) -> (bool, bool, usize) {
+        let terminated = |i: usize| input[i..].starts_with(b".\r\n") && (i == 0 || input[..i].ends_with(b"\r\n"));
+        let end = (0..input.len()).find(|&i| terminated(i));
+        let body = &input[..end.unwrap_or(input.len())];
+        let bare = (0..body.len()).any(|i| match body[i] {
+            b'\r' => body.get(i + 1).is_some_and(|&b| b != b'\n'),
+            b'\n' => i == 0 || body[i - 1] != b'\r',
+            _ => false,
+        });
+        (end.is_some(), bare, end.map_or(0, |e| input.len() - e - 3))
+    }
+
+    #[test]
+    fn stuffing_is_removed() {
+        let (out, ended, bare, left) = scan_all(b"..a\r\n.b\r\n\r\n...\r\n.\r\nQUIT\r\n", &[]);
+        assert_eq!((out.as_slice(), ended, bare, left), (&b".a\r\nb\r\n\r\n..\r\n"[..], true, false, 6));
+        assert_eq!(scan_all(b".\r\n", &[]), (vec![], true, false, 0));
+    }
+
+    #[test]
+    fn only_crlf_dot_crlf_ends() {
+        for middle in ["\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\r.\r\n", "\r\n.\r", "\r\n.\r\r\n", "\r\r\n.\n", "\n\r.\r\n", "\r\n\0.\r\nx\n"] {
+            let input = format!("a{middle}MAIL FROM:<x@y>\r\n.\r\n");
+            for cut in 0..input.len() {
+                let (_, ended, bare, left) = scan_all(input.as_bytes(), &[cut]);
+                assert_eq!((ended, bare, left), (true, true, 0), "{middle:?} cut at {cut}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_reference(input in "[\r\n.a]{0,40}", cuts in prop::collection::vec(0usize..40, 0..6)) {
+            let mut cuts = cuts;
+            cuts.sort_unstable();
+            let whole = scan_all(input.as_bytes(), &[]);
+            let (ended, bare, left) = reference(input.as_bytes());
+            prop_assert_eq!((whole.1, whole.3), (ended, left));
+            prop_assert_eq!(whole.2, bare);
+            let split = scan_all(input.as_bytes(), &cuts);
+            prop_assert_eq!((split.1, split.2, split.3), (ended, bare, left));
+            if !bare {
+                prop_assert_eq!(whole.0, split.0);
+            }
+        }
+    }
+}

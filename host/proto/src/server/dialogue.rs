@@ -1,0 +1,308 @@
+//! The commands: which may come when, what they answer, and what they ask the product.
+
+use super::buffer::Line;
+use super::command::{self, Command, Verb};
+use super::replies::{self, Fixed};
+use super::sasl::{self, Next};
+use super::session::{AuthPolicy, Event, MAX_AUTH_LINE, MAX_LINE, Question, Session, State, Step, Transaction};
+use super::types::{MailFrom, RcptTo, SessionInfo};
+use crate::Reply;
+
+impl Session {
+    /// Takes one line from the input, when there is one.
+    pub(super) fn poll_line(&mut self) -> Step {
+        let sasl = matches!(self.state, State::Sasl(_));
+        let auth = sasl || self.input.unread().get(..5).is_some_and(|w| w.eq_ignore_ascii_case(b"AUTH "));
+        let (line, cr) = self.input.find_line(if auth { MAX_AUTH_LINE } else { MAX_LINE });
+        match line {
+            Line::Partial => Step::NeedInput,
+            Line::Complete { length } => self.take_line(length),
+            Line::TooLong => {
+                self.state = State::Skip(cr);
+                self.protocol_error(if auth { replies::AUTH_LINE_TOO_LONG } else { replies::LINE_TOO_LONG })
+            }
+            // Not a line, whatever it looks like. What follows up to the CRLF belongs to it.
+            Line::Bare => {
+                self.state = State::Skip(false);
+                self.protocol_error(replies::BARE_LINE_END)
+            }
+        }
+    }
+
+    fn take_line(&mut self, length: usize) -> Step {
+        let line = self.input.line(length).to_vec();
+        self.input.consume(length + 2);
+        let text = std::str::from_utf8(&line).ok().filter(|t| !t.chars().any(char::is_control));
+        if matches!(self.state, State::Sasl(_)) {
+            return self.sasl_line(text);
+        }
+        let Some(text) = text else { return self.protocol_error(replies::BAD_OCTET) };
+        self.command_line(text)
+    }
+
+    fn command_line(&mut self, line: &str) -> Step {
+        let (verb, rest) = command::verb(line);
+        if self.stopping && verb != Verb::Quit {
+            self.close_with(&replies::SHUTTING_DOWN.into());
+            return Step::Event(Event::Close);
+        }
+        // RFC 2920 section 3.1. A client that does not wait here is broken, or somebody put words into its mouth.
+        if verb.ends_group() && !self.input.is_empty() {
+            self.close_with(&replies::UNAUTHORISED_PIPELINING.into());
+            return Step::Event(Event::Close);
+        }
+        if verb.is_idle() && verb != Verb::Unknown {
+            self.idle_commands += 1;
+            if self.idle_commands > self.config.limits.idle_commands {
+                self.close_with(&replies::TOO_MANY_COMMANDS.into());
+                return Step::Event(Event::Close);
+            }
+        }
+        match command::parse(verb, rest) {
+            Ok(command) => self.command(command),
+            Err(reply) => self.protocol_error(reply),
+        }
+    }
+
+    fn command(&mut self, command: Command<'_>) -> Step {
+        match command {
+            Command::Ehlo(name) => self.hello(name, true),
+            Command::Helo(name) => self.hello(name, false),
+            Command::Mail(from, extended) => self.mail(from, extended),
+            Command::Rcpt(to) => self.rcpt(to),
+            Command::Data => self.data(),
+            Command::Rset => {
+                self.transaction = None;
+                self.reply_fixed(replies::OK);
+                Step::Event(Event::Reset)
+            }
+            Command::Noop => self.say(replies::OK),
+            Command::Vrfy => self.say(replies::VRFY),
+            Command::Help => self.say(replies::HELP),
+            Command::NotImplemented => self.protocol_error(replies::NOT_IMPLEMENTED),
+            Command::StartTls => self.start_tls(),
+            Command::Auth { mechanism, initial } => self.auth(mechanism, initial),
+            Command::Quit => self.close(replies::BYE),
+            Command::OtherProtocol => self.close(replies::OTHER_PROTOCOL),
+        }
+    }
+
+    fn say(&mut self, reply: Fixed) -> Step {
+        self.reply_fixed(reply);
+        Step::Again
+    }
+
+    fn close(&mut self, reply: Fixed) -> Step {
+        self.close_with(&reply.into());
+        Step::Event(Event::Close)
+    }
+
+    /// A reply that counts against the client.
+    fn protocol_error(&mut self, reply: Fixed) -> Step {
+        self.reply_fixed(reply);
+        self.count_error()
+    }
+
+    fn count_error(&mut self) -> Step {
+        self.errors += 1;
+        if self.errors > self.config.limits.errors { self.close(replies::TOO_MANY_ERRORS) } else { Step::Again }
+    }
+
+    /// RFC 5321 section 4.1.1.1: also resets.
+    fn hello(&mut self, name: &str, extended: bool) -> Step {
+        name.clone_into(&mut self.info.helo);
+        self.info.extended = extended;
+        self.transaction = None;
+        let lines = if extended { self.extensions() } else { vec![self.config.hostname.clone()] };
+        self.reply(&Reply { code: 250, enhanced: None, lines });
+        Step::Event(Event::Reset)
+    }
+
+    fn extensions(&self) -> Vec<String> {
+        let mut lines = vec![
+            self.config.hostname.clone(),
+            "PIPELINING".to_owned(),
+            format!("SIZE {}", self.config.limits.message_size),
+            "8BITMIME".to_owned(),
+            "SMTPUTF8".to_owned(),
+            "ENHANCEDSTATUSCODES".to_owned(),
+        ];
+        if self.config.starttls && self.info.tls.is_none() {
+            lines.push("STARTTLS".to_owned());
+        }
+        if self.may_authenticate() {
+            lines.push("AUTH PLAIN LOGIN".to_owned());
+        }
+        lines
+    }
+
+    fn may_authenticate(&self) -> bool {
+        match self.config.auth {
+            AuthPolicy::Off => false,
+            AuthPolicy::AfterTls => self.info.tls.is_some(),
+            AuthPolicy::Always => true,
+        }
+    }
+
+    fn mail(&mut self, from: MailFrom, extended: bool) -> Step {
+        let refusal = if self.info.helo.is_empty() {
+            Some(replies::HELLO_FIRST)
+        } else if self.transaction.is_some() {
+            Some(replies::NESTED_MAIL)
+        } else if self.config.auth_required && self.info.username.is_none() {
+            Some(if self.may_authenticate() { replies::AUTH_REQUIRED } else { replies::TLS_REQUIRED })
+        } else if extended && !self.info.extended {
+            // HELO: no extension was announced.
+            Some(replies::UNKNOWN_PARAMETER)
+        } else {
+            None
+        };
+        if let Some(reply) = refusal {
+            return self.protocol_error(reply);
+        }
+        if from.size > self.config.limits.message_size {
+            return self.say(replies::TOO_LARGE);
+        }
+        self.state = State::Deciding(Question::Mail { smtputf8: from.smtputf8 });
+        Step::Event(Event::Mail(from))
+    }
+
+    fn rcpt(&mut self, to: RcptTo) -> Step {
+        let Some(transaction) = &self.transaction else { return self.protocol_error(replies::MAIL_FIRST) };
+        if !to.address.is_ascii() && !transaction.smtputf8 {
+            return self.protocol_error(replies::NEEDS_SMTPUTF8);
+        }
+        self.state = State::Deciding(Question::Rcpt);
+        Step::Event(Event::Rcpt(to))
+    }
+
+    fn data(&mut self) -> Step {
+        match self.transaction {
+            None => self.protocol_error(replies::MAIL_FIRST),
+            Some(Transaction { accepted: 0, refused: 0, .. }) => self.protocol_error(replies::RCPT_FIRST),
+            Some(Transaction { accepted: 0, .. }) => self.say(replies::NO_VALID_RECIPIENTS),
+            Some(_) => {
+                self.state = State::Deciding(Question::Data);
+                Step::Event(Event::Data)
+            }
+        }
+    }
+
+    fn start_tls(&mut self) -> Step {
+        if self.info.tls.is_some() {
+            return self.protocol_error(replies::ALREADY_TLS);
+        }
+        if !self.config.starttls {
+            return self.protocol_error(replies::NOT_IMPLEMENTED);
+        }
+        if !self.info.extended {
+            return self.protocol_error(replies::EHLO_FIRST);
+        }
+        self.reply_fixed(replies::READY_FOR_TLS);
+        self.info = SessionInfo::default();
+        self.transaction = None;
+        self.state = State::Handshake;
+        Step::Event(Event::StartTls)
+    }
+
+    fn auth(&mut self, mechanism: &str, initial: Option<&str>) -> Step {
+        let refusal = if self.config.auth == AuthPolicy::Off {
+            Some(replies::NOT_IMPLEMENTED)
+        } else if !self.info.extended {
+            Some(replies::EHLO_FIRST)
+        } else if self.info.username.is_some() {
+            Some(replies::ALREADY_AUTHENTICATED)
+        } else if self.transaction.is_some() {
+            Some(replies::NOT_DURING_MAIL)
+        } else if !self.may_authenticate() {
+            Some(replies::ENCRYPTION_REQUIRED)
+        } else {
+            None
+        };
+        match refusal {
+            Some(reply) => self.protocol_error(reply),
+            None => self.sasl_next(sasl::start(mechanism, initial)),
+        }
+    }
+
+    fn sasl_line(&mut self, line: Option<&str>) -> Step {
+        let State::Sasl(exchange) = std::mem::replace(&mut self.state, State::Command) else { return Step::Again };
+        // The client must wait for the outcome before it says more.
+        if !self.input.is_empty() {
+            return self.close(replies::UNAUTHORISED_PIPELINING);
+        }
+        if self.stopping {
+            return self.close(replies::SHUTTING_DOWN);
+        }
+        self.sasl_next(match line {
+            Some(line) => sasl::respond(exchange, line),
+            None => Err(replies::BAD_AUTH_RESPONSE),
+        })
+    }
+
+    fn sasl_next(&mut self, next: Result<Next, Fixed>) -> Step {
+        match next {
+            Ok(Next::Challenge(challenge, exchange)) => {
+                self.state = State::Sasl(exchange);
+                self.say(challenge)
+            }
+            Ok(Next::Done(credentials)) => {
+                self.state = State::Deciding(Question::Auth(credentials.username.clone()));
+                Step::Event(Event::Authenticate(credentials))
+            }
+            Err(reply) => self.protocol_error(reply),
+        }
+    }
+
+    /// The product's answer to [`Event::Authenticate`], [`Event::Mail`], [`Event::Rcpt`] or [`Event::Data`]. Without such
+    /// a question it does nothing.
+    pub fn decide(&mut self, decision: Result<(), Reply>) {
+        let State::Deciding(question) = &mut self.state else { return };
+        let question = std::mem::replace(question, Question::Data);
+        self.state = State::Command;
+        match decision {
+            Ok(()) => self.accepted(question),
+            Err(reply) => self.refused(&question, &reply),
+        }
+    }
+
+    fn accepted(&mut self, question: Question) {
+        match question {
+            Question::Auth(username) => {
+                self.info.username = Some(username);
+                self.reply_fixed(replies::AUTHENTICATED);
+            }
+            Question::Mail { smtputf8 } => {
+                self.transaction = Some(Transaction { smtputf8, ..Transaction::default() });
+                self.reply_fixed(replies::SENDER_OK);
+            }
+            Question::Rcpt => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.accepted += 1;
+                }
+                self.reply_fixed(replies::RECIPIENT_OK);
+            }
+            Question::Data => self.begin_content(),
+        }
+    }
+
+    fn refused(&mut self, question: &Question, reply: &Reply) {
+        self.reply(reply);
+        self.close_after_421(reply);
+        match question {
+            Question::Auth(_) => {
+                self.count_error();
+            }
+            Question::Mail { .. } | Question::Rcpt => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.refused += 1;
+                }
+                self.refusals += 1;
+                if self.refusals > self.config.limits.refusals {
+                    self.close(replies::TOO_MANY_ERRORS);
+                }
+            }
+            Question::Data => {}
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The receiving side: a table of states. Octets go in with any segmentation, events and replies come out.
+//!
+//! The owner of the socket loops: [`Session::poll`]; carry out the [`Event`] and answer it; on [`Event::NeedInput`] send
+//! what [`Session::take_output`] has, then receive more. Nothing here waits or knows the time.
+
+mod buffer;
+mod command;
+mod content;
+mod dialogue;
+mod path;
+pub mod replies;
+mod sasl;
+mod session;
+mod types;
+
+pub use session::{AuthPolicy, Config, Event, Limits, Session};
+pub use types::{BodyType, Credentials, MailFrom, RcptTo, SessionInfo};

@@ -1,0 +1,396 @@
+//! The session: its configuration, its events, and everything but the commands.
+
+use super::buffer::Buffer;
+use super::content::Content;
+use super::replies::{self, Fixed};
+use super::sasl::Exchange;
+use super::types::{Credentials, MailFrom, RcptTo, SessionInfo};
+use crate::Reply;
+
+/// What a session asks its owner to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Send the output, then receive. Everything received so far has been dealt with.
+    NeedInput,
+    /// Send the 220, do the handshake, then call [`Session::tls_started`]. Answer nothing. Everything learnt from the
+    /// client is forgotten (RFC 3207 section 4.2), and the product must forget it too.
+    StartTls,
+    /// Answer with [`Session::decide`].
+    Authenticate(Credentials),
+    /// Answer with [`Session::decide`].
+    Mail(MailFrom),
+    /// Answer with [`Session::decide`].
+    Rcpt(RcptTo),
+    /// DATA after at least one accepted recipient. Answer with [`Session::decide`].
+    Data,
+    /// [`Session::content`] has octets of the message. On an error call [`Session::refuse_content`].
+    Content,
+    /// The message is complete. Answer with [`Session::finished`].
+    Finish,
+    /// The transaction is over without a message: forget MAIL, RCPT and what arrived.
+    Reset,
+    /// Send the output and close. Also the state of a session that failed in any way.
+    Close,
+}
+
+/// When AUTH is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthPolicy {
+    /// Never.
+    Off,
+    /// Under TLS.
+    AfterTls,
+    /// Also in clear, for peers on loopback.
+    Always,
+}
+
+/// Bounds of one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Octets of a message.
+    pub message_size: u64,
+    /// Protocol errors and failed logins; then 421.
+    pub errors: u32,
+    /// Commands that move no mail, between two messages; then 421.
+    pub idle_commands: u32,
+    /// MAIL and RCPT commands that the product refused; then 421.
+    pub refusals: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { message_size: 52_428_800, errors: 20, idle_commands: 100, refusals: 2000 }
+    }
+}
+
+/// What a session is told about its listener and peer.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// For the greeting and EHLO.
+    pub hostname: String,
+    /// STARTTLS can be offered.
+    pub starttls: bool,
+    /// When AUTH is offered.
+    pub auth: AuthPolicy,
+    /// MAIL needs AUTH.
+    pub auth_required: bool,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Octets of a command line without CRLF: the 512 of RFC 5321 section 4.5.3.1.4 and what extensions add, rounded up.
+pub(super) const MAX_LINE: usize = 2048;
+/// Octets of AUTH and its responses: the longest credentials in base64.
+pub(super) const MAX_AUTH_LINE: usize = 4096;
+/// Receive space outside DATA.
+const COMMAND_SPACE: usize = 4096;
+/// Receive space within DATA, and the largest chunk of content.
+const CONTENT_SPACE: usize = 64 * 1024;
+
+/// The table's states.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Nobody may speak before the greeting.
+    Greeting,
+    Command,
+    /// In a line that has been answered already; the flag: the last octet was a CR.
+    Skip(bool),
+    Sasl(Exchange),
+    /// An event is out.
+    Deciding(Question),
+    Content(Incoming),
+    /// The final dot was read and the product decides.
+    Finishing,
+    Handshake,
+    Closed,
+}
+
+/// What a look at the input came to.
+pub(super) enum Step {
+    Event(Event),
+    Again,
+    NeedInput,
+}
+
+/// What [`Session::decide`] answers.
+#[derive(Debug)]
+pub(super) enum Question {
+    Auth(String),
+    Mail { smtputf8: bool },
+    Rcpt,
+    Data,
+}
+
+/// A message on its way in.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    content: Content,
+    size: u64,
+    ended: bool,
+    /// Read to the end, then say this.
+    refusal: Option<Reply>,
+}
+
+/// Recipients of the transaction under way.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Transaction {
+    pub(super) smtputf8: bool,
+    pub(super) accepted: u32,
+    pub(super) refused: u32,
+}
+
+/// One connection as a state machine.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) config: Config,
+    pub(super) state: State,
+    pub(super) info: SessionInfo,
+    pub(super) transaction: Option<Transaction>,
+    pub(super) input: Buffer,
+    output: Vec<u8>,
+    /// Octets of content of the last [`Event::Content`], and how far back they are.
+    chunk: (usize, usize),
+    pub(super) errors: u32,
+    pub(super) idle_commands: u32,
+    pub(super) refusals: u32,
+    pub(super) stopping: bool,
+}
+
+impl Session {
+    /// A connection before its greeting. `tls` describes TLS that came first (RFC 8314).
+    #[must_use]
+    pub fn new(config: Config, tls: Option<String>) -> Self {
+        Self {
+            config,
+            state: State::Greeting,
+            info: SessionInfo { tls, ..SessionInfo::default() },
+            transaction: None,
+            input: Buffer::default(),
+            output: Vec::new(),
+            chunk: (0, 0),
+            errors: 0,
+            idle_commands: 0,
+            refusals: 0,
+            stopping: false,
+        }
+    }
+
+    /// What the dialogue has told so far.
+    #[must_use]
+    pub fn info(&self) -> &SessionInfo {
+        &self.info
+    }
+
+    /// A transaction is under way: MAIL was accepted, or a message is arriving.
+    #[must_use]
+    pub fn in_transaction(&self) -> bool {
+        self.transaction.is_some()
+    }
+
+    /// A message is arriving.
+    #[must_use]
+    pub fn in_content(&self) -> bool {
+        matches!(self.state, State::Content(_))
+    }
+
+    /// Where to receive into; then call [`Self::received`]. Bounded: 4 KiB, within DATA 64 KiB.
+    pub fn space(&mut self) -> &mut [u8] {
+        if self.in_content() {
+            self.input.space(CONTENT_SPACE)
+        } else {
+            self.input.shrink(COMMAND_SPACE);
+            self.input.space(COMMAND_SPACE)
+        }
+    }
+
+    /// The first `n` octets of [`Self::space`] have been received.
+    pub fn received(&mut self, n: usize) {
+        self.input.filled(n);
+    }
+
+    /// Receives octets from elsewhere.
+    pub fn receive(&mut self, mut octets: &[u8]) {
+        while !octets.is_empty() {
+            let space = self.space();
+            let n = space.len().min(octets.len());
+            space[..n].copy_from_slice(&octets[..n]);
+            self.received(n);
+            octets = &octets[n..];
+        }
+    }
+
+    /// Takes what is to be sent.
+    #[must_use]
+    pub fn take_output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.output)
+    }
+
+    /// There is something to be sent.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        !self.output.is_empty()
+    }
+
+    /// The greeting, or the product's refusal of the connection.
+    pub fn greet(&mut self, decision: Result<(), Reply>) {
+        match decision {
+            Err(reply) => self.close_with(&reply),
+            // RFC 5321 section 3.1: the client waits for the greeting. One that does not is no mail client.
+            Ok(()) if !self.input.is_empty() => self.close_with(&replies::UNAUTHORISED_PIPELINING.into()),
+            Ok(()) => {
+                let text = format!("{} ESMTP Relevo", self.config.hostname);
+                Reply { code: 220, enhanced: None, lines: vec![text] }.encode(&mut self.output);
+                self.state = State::Command;
+            }
+        }
+    }
+
+    /// The next thing to do. Until an event is answered there is none.
+    pub fn poll(&mut self) -> Event {
+        loop {
+            let step = match &mut self.state {
+                State::Closed => return Event::Close,
+                State::Greeting | State::Deciding(_) | State::Finishing | State::Handshake => Step::NeedInput,
+                State::Skip(cr) => {
+                    if self.input.skip_line(cr) {
+                        self.state = State::Command;
+                        Step::Again
+                    } else {
+                        Step::NeedInput
+                    }
+                }
+                State::Command | State::Sasl(_) => self.poll_line(),
+                State::Content(_) => self.poll_content(),
+            };
+            match step {
+                Step::Event(event) => return event,
+                Step::NeedInput => return Event::NeedInput,
+                Step::Again => {}
+            }
+        }
+    }
+
+    /// Scans what has arrived of the message.
+    fn poll_content(&mut self) -> Step {
+        let State::Content(incoming) = &mut self.state else { return Step::Again };
+        if incoming.ended {
+            return self.end_of_data();
+        }
+        let scan = incoming.content.scan(self.input.unread());
+        self.input.consume(scan.consumed);
+        self.chunk = (scan.consumed, scan.content);
+        incoming.ended = scan.ended;
+        incoming.size = incoming.size.saturating_add(scan.content as u64);
+        if incoming.size > self.config.limits.message_size {
+            incoming.refusal.get_or_insert_with(|| replies::TOO_LARGE.into());
+        }
+        let wanted = incoming.refusal.is_none() && !incoming.content.is_ambiguous();
+        if wanted && scan.content > 0 {
+            Step::Event(Event::Content)
+        } else if scan.ended {
+            Step::Again
+        } else {
+            Step::NeedInput
+        }
+    }
+
+    /// The octets of the last [`Event::Content`]: dots removed, the final dot not among them. Valid until the next call
+    /// of [`Self::poll`] or [`Self::space`].
+    #[must_use]
+    pub fn content(&self) -> &[u8] {
+        self.input.consumed(self.chunk.0, self.chunk.1)
+    }
+
+    /// The product cannot take the message. It is read to its end and then answered so.
+    pub fn refuse_content(&mut self, reply: Reply) {
+        if let State::Content(incoming) = &mut self.state {
+            incoming.refusal.get_or_insert(reply);
+        }
+    }
+
+    fn end_of_data(&mut self) -> Step {
+        let State::Content(incoming) = std::mem::replace(&mut self.state, State::Command) else {
+            return Step::Again;
+        };
+        self.transaction = None;
+        // Somebody before us may have seen the end of the message elsewhere, and what follows may be a message smuggled
+        // in: nothing more is read from this connection.
+        if incoming.content.is_ambiguous() {
+            self.close_with(&replies::BARE_CR_OR_LF.into());
+            return Step::Event(Event::Reset);
+        }
+        if let Some(reply) = incoming.refusal {
+            self.reply(&reply);
+            self.close_after_421(&reply);
+            return Step::Event(Event::Reset);
+        }
+        self.state = State::Finishing;
+        Step::Event(Event::Finish)
+    }
+
+    /// The answer to [`Event::Finish`].
+    pub fn finished(&mut self, reply: &Reply) {
+        if matches!(self.state, State::Finishing) {
+            if reply.is_positive() {
+                self.idle_commands = 0;
+            }
+            self.reply(reply);
+            self.state = State::Command;
+            self.close_after_421(reply);
+        }
+    }
+
+    pub(super) fn begin_content(&mut self) {
+        self.reply_fixed(replies::START_MAIL_INPUT);
+        self.state = State::Content(Incoming { content: Content::new(), size: 0, ended: false, refusal: None });
+    }
+
+    /// The handshake is done. Whatever the client sent in clear after STARTTLS is gone (CVE-2011-0411).
+    pub fn tls_started(&mut self, description: String) {
+        self.input.clear();
+        self.info = SessionInfo { tls: Some(description), ..SessionInfo::default() };
+        self.transaction = None;
+        self.state = State::Command;
+    }
+
+    /// Nothing came for too long.
+    pub fn time_out(&mut self) {
+        self.close_with(&replies::TIMEOUT.into());
+    }
+
+    /// The server is stopping: the next command is answered with 421 (RFC 5321 section 3.8). A message that is arriving
+    /// is taken first. With nothing under way the session ends at once.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+        if matches!(self.state, State::Command) && self.transaction.is_none() && self.input.is_empty() {
+            self.close_with(&replies::SHUTTING_DOWN.into());
+        }
+    }
+
+    /// Ends the session with `reply`, whatever it is doing.
+    pub fn close_with(&mut self, reply: &Reply) {
+        if matches!(self.state, State::Closed) {
+            return;
+        }
+        self.reply(reply);
+        self.input.clear();
+        self.transaction = None;
+        self.state = State::Closed;
+    }
+
+    pub(super) fn reply(&mut self, reply: &Reply) {
+        reply.encode(&mut self.output);
+    }
+
+    pub(super) fn reply_fixed(&mut self, reply: Fixed) {
+        self.reply(&reply.into());
+    }
+
+    /// RFC 5321 section 3.8: after 421 the server closes.
+    pub(super) fn close_after_421(&mut self, reply: &Reply) {
+        if reply.code == 421 {
+            self.input.clear();
+            self.state = State::Closed;
+        }
+    }
+}
