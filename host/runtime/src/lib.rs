@@ -1,8 +1,28 @@
 //! Runs the first-party stages as sandboxed components. The only crate that knows wasmtime.
 //!
 //! Callers see [`Stages`]: plain data in, plain data out, and a [`Fault`] when a guest broke. How a call is run (a bounded
-//! set of guest threads, a fresh or reused instance, epochs, memory limits) is not visible.
+//! set of guest threads, a fresh or reused instance, epochs, memory limits) is not visible. [`Runtime`] is the
+//! implementation, with the components of the build in it. `DESIGN.md` beside this crate has the measurements.
 
+mod answer;
+mod bindings;
+mod cache;
+mod call;
+mod components;
+mod config;
+mod convert;
+mod engine;
+mod imports;
+mod load;
+mod pool;
+mod runtime;
+mod slots;
+mod stage_calls;
 mod stages;
+mod state;
+mod ticker;
 
-pub use stages::{Blame, Fault, FaultKind, Stage, Stages, StageStats};
+pub use components::{component, components_are_stale};
+pub use config::{Limits, LoadError, RuntimeConfig};
+pub use runtime::Runtime;
+pub use stages::{Blame, Fault, FaultKind, Stage, StageStats, Stages};

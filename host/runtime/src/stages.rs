@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use relevo_mailkit::model::{
-    MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest, SignatureVerdict, TemplateError,
-    TemplateLimits, TemplateSource, TrackOptions, Txt, Unsigned, ValidateOptions,
+    MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest, SignatureVerdict,
+    TemplateError, TemplateLimits, TemplateSource, TrackOptions, Txt, Unsigned, ValidateOptions,
 };
 use relevo_mailkit::source::Source;
 
@@ -82,6 +82,14 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// All of them, in the order in which a message meets them.
+    pub const ALL: [Self; 4] = [Self::Validate, Self::Track, Self::Dkim, Self::Template];
+
+    /// The place in [`Self::ALL`].
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+
     /// The name in logs, metrics, events and file names.
     #[must_use]
     pub fn name(self) -> &'static str {

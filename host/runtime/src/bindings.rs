@@ -1,0 +1,24 @@
+//! What wasmtime generates from `wit/relevo-mail`, one world for each stage.
+#![allow(missing_docs, unreachable_pub, reason = "generated")]
+
+pub(crate) mod validate {
+    wasmtime::component::bindgen!({ path: "../../wit/relevo-mail", world: "validate-stage" });
+}
+
+pub(crate) mod track {
+    wasmtime::component::bindgen!({
+        path: "../../wit/relevo-mail",
+        world: "track-stage",
+        with: { "relevo:mail/types@0.1.0": super::types },
+    });
+}
+
+pub(crate) mod dkim {
+    wasmtime::component::bindgen!({ path: "../../wit/relevo-mail", world: "dkim-stage" });
+}
+
+pub(crate) mod template {
+    wasmtime::component::bindgen!({ path: "../../wit/relevo-mail", world: "template-stage" });
+}
+
+pub use validate::relevo::mail::types;

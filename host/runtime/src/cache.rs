@@ -1,0 +1,116 @@
+//! Compiled components on disk.
+//!
+//! An entry is native code that this process will run, so it must come from nobody else: the directory is ours and closed to
+//! others, the name has the digest of the component and everything that shaped the code (engine version,
+//! configuration, CPU features), and a checksum beside it tells a torn or rotten file. Anything that does not fit is compiled
+//! again and replaced. The cache never makes a start fail.
+
+use std::fs::{self, DirBuilder, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// A directory that is fit to hold native code.
+pub(crate) struct Cache {
+    directory: PathBuf,
+}
+
+impl Cache {
+    /// Makes the directory, or finds that it can be trusted.
+    pub(crate) fn open(directory: &Path) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        let metadata = fs::symlink_metadata(directory)?;
+        let reason = if !metadata.is_dir() {
+            "it is not a directory"
+        } else if metadata.uid() != rustix::process::geteuid().as_raw() {
+            "it belongs to somebody else"
+        } else if metadata.mode() & 0o077 != 0 {
+            "it is open to others"
+        } else {
+            return Ok(Self { directory: directory.to_owned() });
+        };
+        Err(io::Error::other(reason))
+    }
+
+    fn path(&self, engine: &Engine, name: &str, digest: &[u8; 32]) -> PathBuf {
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        self.directory.join(format!("{name}-{}-{:016x}.cwasm", hex(digest), hasher.finish()))
+    }
+
+    /// The compiled component, from disk or compiled now and kept.
+    pub(crate) fn load(
+        &self,
+        engine: &Engine,
+        name: &str,
+        wasm: &[u8],
+        digest: &[u8; 32],
+    ) -> wasmtime::Result<Component> {
+        let path = self.path(engine, name, digest);
+        match read(engine, &path) {
+            Ok(Some(component)) => return Ok(component),
+            Ok(None) => {}
+            Err(reason) => tracing::warn!(path = %path.display(), reason, "compiled component not used"),
+        }
+        let code = engine.precompile_component(wasm)?;
+        if let Err(error) = write(&path, &code) {
+            tracing::warn!(path = %path.display(), %error, "compiled component not kept");
+        }
+        // SAFETY: these are the octets that this engine has just made.
+        #[allow(unsafe_code, reason = "loading code that was compiled a line above")]
+        unsafe {
+            Component::deserialize(engine, code)
+        }
+    }
+}
+
+/// `Ok(None)`: there is none. `Err`: it is not what was written.
+fn read(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
+    let code = match fs::read(path) {
+        Ok(code) => code,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let noted = fs::read_to_string(checksum_path(path)).map_err(|error| format!("its checksum: {error}"))?;
+    if noted.trim() != hex(&Sha256::digest(&code)) {
+        return Err("its checksum does not match".into());
+    }
+    drop(code);
+    // SAFETY: the file is in a directory that only this user can write (checked when the cache was opened) and has the
+    // checksum that was noted when this program wrote it. The engine checks version, configuration and target itself.
+    // Mapped rather than read: pages that no call needs stay on disk.
+    #[allow(unsafe_code, reason = "native code of our own, checked just before")]
+    let component = unsafe { Component::deserialize_file(engine, path) };
+    component.map(Some).map_err(|error| format!("{error:#}"))
+}
+
+fn checksum_path(path: &Path) -> PathBuf {
+    path.with_extension("cwasm.sha256")
+}
+
+/// Code first, checksum second, each renamed into place: whatever a crash leaves does not match or is whole.
+fn write(path: &Path, code: &[u8]) -> io::Result<()> {
+    replace(path, code)?;
+    replace(&checksum_path(path), hex(&Sha256::digest(code)).as_bytes())
+}
+
+fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let half = path.with_extension(format!("{}.part", std::process::id()));
+    let result = File::create(&half)
+        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&half, path));
+    if result.is_err() {
+        // The reason is already being returned.
+        let _ = fs::remove_file(&half);
+    }
+    result
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
