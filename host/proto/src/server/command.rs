@@ -19,7 +19,10 @@ pub(crate) enum Command<'a> {
     Vrfy,
     Help,
     StartTls,
-    Auth { mechanism: &'a str, initial: Option<&'a str> },
+    Auth {
+        mechanism: &'a str,
+        initial: Option<&'a str>,
+    },
     NotImplemented,
     OtherProtocol,
 }
@@ -50,7 +53,14 @@ impl Verb {
     pub(crate) fn ends_group(self) -> bool {
         matches!(
             self,
-            Self::Ehlo | Self::Helo | Self::StartTls | Self::Auth | Self::Data | Self::Vrfy | Self::Expn | Self::Noop
+            Self::Ehlo
+                | Self::Helo
+                | Self::StartTls
+                | Self::Auth
+                | Self::Data
+                | Self::Vrfy
+                | Self::Expn
+                | Self::Noop
         )
     }
 
@@ -269,7 +279,10 @@ mod tests {
     #[test]
     fn rcpt_and_its_refusals() {
         assert_eq!(parsed("RCPT TO: <a@b>"), Ok(Command::Rcpt(RcptTo { address: "a@b".into() })));
-        assert_eq!(parsed("RCPT TO:<Postmaster>"), Ok(Command::Rcpt(RcptTo { address: "Postmaster".into() })));
+        assert_eq!(
+            parsed("RCPT TO:<Postmaster>"),
+            Ok(Command::Rcpt(RcptTo { address: "Postmaster".into() }))
+        );
         for (line, reply) in [
             ("RCPT TO:<>", replies::BAD_RECIPIENT),
             ("RCPT TO:<joe>", replies::BAD_RECIPIENT),

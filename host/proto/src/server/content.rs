@@ -136,7 +136,8 @@ mod tests {
 
     /// The definition, octet by octet over the whole input: the reference for the fast path.
     fn reference(input: &[u8]) -> (bool, bool, usize) {
-        let terminated = |i: usize| input[i..].starts_with(b".\r\n") && (i == 0 || input[..i].ends_with(b"\r\n"));
+        let terminated =
+            |i: usize| input[i..].starts_with(b".\r\n") && (i == 0 || input[..i].ends_with(b"\r\n"));
         let end = (0..input.len()).find(|&i| terminated(i));
         let body = &input[..end.unwrap_or(input.len())];
         let bare = (0..body.len()).any(|i| match body[i] {
@@ -156,7 +157,18 @@ mod tests {
 
     #[test]
     fn only_crlf_dot_crlf_ends() {
-        for middle in ["\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\r.\r\n", "\r\n.\r", "\r\n.\r\r\n", "\r\r\n.\n", "\n\r.\r\n", "\r\n\0.\r\nx\n"] {
+        for middle in [
+            "\n.\n",
+            "\n.\r\n",
+            "\r\n.\n",
+            "\r.\r",
+            "\r.\r\n",
+            "\r\n.\r",
+            "\r\n.\r\r\n",
+            "\r\r\n.\n",
+            "\n\r.\r\n",
+            "\r\n\0.\r\nx\n",
+        ] {
             let input = format!("a{middle}MAIL FROM:<x@y>\r\n.\r\n");
             for cut in 0..input.len() {
                 let (_, ended, bare, left) = scan_all(input.as_bytes(), &[cut]);

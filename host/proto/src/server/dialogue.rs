@@ -4,7 +4,9 @@ use super::buffer::Line;
 use super::command::{self, Command, Verb};
 use super::replies::{self, Fixed};
 use super::sasl::{self, Next};
-use super::session::{AuthPolicy, Event, MAX_AUTH_LINE, MAX_LINE, Question, Session, State, Step, Transaction};
+use super::session::{
+    AuthPolicy, Event, MAX_AUTH_LINE, MAX_LINE, Question, Session, State, Step, Transaction,
+};
 use super::types::{MailFrom, RcptTo, SessionInfo};
 use crate::Reply;
 
@@ -105,7 +107,11 @@ impl Session {
 
     fn count_error(&mut self) -> Step {
         self.errors += 1;
-        if self.errors > self.config.limits.errors { self.close(replies::TOO_MANY_ERRORS) } else { Step::Again }
+        if self.errors > self.config.limits.errors {
+            self.close(replies::TOO_MANY_ERRORS)
+        } else {
+            Step::Again
+        }
     }
 
     /// RFC 5321 section 4.1.1.1: also resets.
@@ -226,7 +232,9 @@ impl Session {
     }
 
     fn sasl_line(&mut self, line: Option<&str>) -> Step {
-        let State::Sasl(exchange) = std::mem::replace(&mut self.state, State::Command) else { return Step::Again };
+        let State::Sasl(exchange) = std::mem::replace(&mut self.state, State::Command) else {
+            return Step::Again;
+        };
         // The client must wait for the outcome before it says more.
         if !self.input.is_empty() {
             return self.close(replies::UNAUTHORISED_PIPELINING);
@@ -302,7 +310,8 @@ impl Session {
                     self.close(replies::TOO_MANY_ERRORS);
                 }
             }
-            Question::Data => {}
+            // A refusal leaves nothing behind that a second DATA could use.
+            Question::Data => self.transaction = None,
         }
     }
 }

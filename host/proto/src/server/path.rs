@@ -82,11 +82,13 @@ fn quoted_string(text: &str) -> Option<usize> {
 fn domain(text: &str) -> Option<usize> {
     if let Some(literal) = text.strip_prefix('[') {
         let n = literal.find(']')?;
-        let valid = literal[..n].bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'.' | b'-'));
+        let valid =
+            literal[..n].bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'.' | b'-'));
         return (n > 0 && valid).then_some(n + 2);
     }
     let n = dotted(text, is_domain_char)?;
-    let labels_fit = text[..n].split('.').all(|l| l.len() <= 63 * 4 && !l.starts_with('-') && !l.ends_with('-'));
+    let labels_fit =
+        text[..n].split('.').all(|l| l.len() <= 63 * 4 && !l.starts_with('-') && !l.ends_with('-'));
     labels_fit.then_some(n)
 }
 
@@ -131,10 +133,38 @@ mod tests {
     #[test]
     fn bad_paths() {
         for input in [
-            "", "<", "a@b", "<a@b", "a@b>", "<a@>", "<@b>", "<a@b@c>", "<a b@c>", "<.a@b>", "<a.@b>", "<a..b@c>",
-            "<a@.b>", "<a@b.>", "<a@b..c>", "<\"a@b>", "<\"\"@b>", "<\"a\"b@c>", "<a@[]>", "<a@[1.2.3.4>",
-            "<@x:>", "<@x,y:a@b>", "<a@-b>", "<a@b-.c>", "<<a@b>>", "<a\u{7f}@b>", "<a@b c>", "< a@b>", "<a@b >",
-            "<\"a\u{0}\"@b>", "<(c)a@b>", "<a\u{85}@b>",
+            "",
+            "<",
+            "a@b",
+            "<a@b",
+            "a@b>",
+            "<a@>",
+            "<@b>",
+            "<a@b@c>",
+            "<a b@c>",
+            "<.a@b>",
+            "<a.@b>",
+            "<a..b@c>",
+            "<a@.b>",
+            "<a@b.>",
+            "<a@b..c>",
+            "<\"a@b>",
+            "<\"\"@b>",
+            "<\"a\"b@c>",
+            "<a@[]>",
+            "<a@[1.2.3.4>",
+            "<@x:>",
+            "<@x,y:a@b>",
+            "<a@-b>",
+            "<a@b-.c>",
+            "<<a@b>>",
+            "<a\u{7f}@b>",
+            "<a@b c>",
+            "< a@b>",
+            "<a@b >",
+            "<\"a\u{0}\"@b>",
+            "<(c)a@b>",
+            "<a\u{85}@b>",
         ] {
             assert_eq!(address(input), None, "{input:?}");
         }

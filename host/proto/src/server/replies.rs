@@ -146,7 +146,8 @@ pub const CHALLENGE_PASSWORD: Fixed = Fixed { code: 334, enhanced: None, text: "
 /// An empty challenge, for PLAIN without initial response.
 pub const CHALLENGE_EMPTY: Fixed = Fixed { code: 334, enhanced: None, text: "" };
 /// RFC 5321 section 4.1.1.4; RFC 2034 has no enhanced code for 3xx.
-pub const START_MAIL_INPUT: Fixed = Fixed { code: 354, enhanced: None, text: "End data with <CR><LF>.<CR><LF>" };
+pub const START_MAIL_INPUT: Fixed =
+    Fixed { code: 354, enhanced: None, text: "End data with <CR><LF>.<CR><LF>" };
 
 #[cfg(test)]
 mod tests {

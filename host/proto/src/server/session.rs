@@ -342,7 +342,8 @@ impl Session {
 
     pub(super) fn begin_content(&mut self) {
         self.reply_fixed(replies::START_MAIL_INPUT);
-        self.state = State::Content(Incoming { content: Content::new(), size: 0, ended: false, refusal: None });
+        self.state =
+            State::Content(Incoming { content: Content::new(), size: 0, ended: false, refusal: None });
     }
 
     /// The handshake is done. Whatever the client sent in clear after STARTTLS is gone (CVE-2011-0411).

@@ -3,6 +3,6 @@
 mod types;
 
 pub use types::{
-    Auth, ClientConfig, Command, Envelope, Failure, Outcome, RecipientOutcome, RemoteReply, Target, TlsPolicy, TlsState,
-    TransactionResult,
+    Auth, ClientConfig, Command, Envelope, Failure, Outcome, RecipientOutcome, RemoteReply, Target,
+    TlsPolicy, TlsState, TransactionResult,
 };

@@ -1,7 +1,15 @@
 //! The server side: listeners and sessions.
 
+mod listener;
+mod peers;
 mod service;
+mod session;
+mod throttle;
+mod tls;
 
+pub use listener::{ListenerConfig, ListenerLimits, Server};
 pub use service::{
     BodyType, BodyWriter, Credentials, ListenerKind, MailFrom, Peer, RcptTo, Reply, Service, SessionInfo,
 };
+pub use throttle::AuthThrottle;
+pub use tls::{ServerTls, TlsError};

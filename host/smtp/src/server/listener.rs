@@ -1,0 +1,253 @@
+//! Listening, admitting, reloading, stopping.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use relevo_proto::Reply;
+use relevo_proto::server::{Limits, replies};
+use rustls::ServerConfig;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::time::Instant;
+
+use super::peers::{PeerKey, Peers};
+use super::service::{ListenerKind, Service};
+use super::session;
+use super::throttle::AuthThrottle;
+use super::tls::{ServerTls, TlsError};
+
+/// Connections waiting to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Bounds of a listener and its sessions.
+#[derive(Debug, Clone)]
+pub struct ListenerLimits {
+    /// Of one session, in commands and octets.
+    pub session: Limits,
+    /// Connections in all.
+    pub connections: usize,
+    /// Connections of one IPv4 address or IPv6 /64.
+    pub connections_per_peer: usize,
+    /// Silence (RFC 5321 section 4.5.3.2.7: at least 5 minutes).
+    pub idle: Duration,
+    /// Age of a connection.
+    pub total: Duration,
+    /// For the TLS handshake.
+    pub handshake: Duration,
+    /// Octets a second that a message must arrive with, on average, after `slow_grace` of waiting.
+    pub min_rate: u64,
+    /// See `min_rate`.
+    pub slow_grace: Duration,
+}
+
+impl Default for ListenerLimits {
+    fn default() -> Self {
+        Self {
+            session: Limits::default(),
+            connections: 1000,
+            connections_per_peer: 100,
+            idle: Duration::from_secs(300),
+            total: Duration::from_secs(2 * 3600),
+            handshake: Duration::from_secs(30),
+            min_rate: 256,
+            slow_grace: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A listener to be opened.
+#[derive(Debug, Clone)]
+pub struct ListenerConfig {
+    /// Where; port 0 takes a free one. An IPv6 address takes IPv6 only.
+    pub addr: SocketAddr,
+    /// What for.
+    pub kind: ListenerKind,
+    /// For the greeting and EHLO.
+    pub hostname: String,
+    /// Required for [`ListenerKind::Submissions`]; elsewhere STARTTLS is offered when it is there.
+    pub tls: Option<ServerTls>,
+    /// Bounds.
+    pub limits: ListenerLimits,
+    /// Memory of failed logins; one for all listeners.
+    pub throttle: Arc<AuthThrottle>,
+}
+
+/// What all sessions of a listener share.
+pub(super) struct Shared<S> {
+    pub(super) service: Arc<S>,
+    pub(super) kind: ListenerKind,
+    pub(super) hostname: String,
+    pub(super) limits: ListenerLimits,
+    pub(super) throttle: Arc<AuthThrottle>,
+    pub(super) tls: Arc<TlsSlot>,
+    /// The time by which sessions must have ended, once the server is stopping.
+    pub(super) stop: watch::Receiver<Option<Instant>>,
+}
+
+/// The certificate in use; sessions that began with another keep theirs.
+#[derive(Debug, Default)]
+pub(super) struct TlsSlot(RwLock<Option<Arc<ServerConfig>>>);
+
+impl TlsSlot {
+    pub(super) fn get(&self) -> Option<Arc<ServerConfig>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, config: Arc<ServerConfig>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(config);
+    }
+}
+
+/// An open listener. Dropping it stops accepting and cuts its sessions; [`Server::stop`] lets them finish.
+#[derive(Debug)]
+pub struct Server {
+    local: SocketAddr,
+    kind: ListenerKind,
+    tls: Arc<TlsSlot>,
+    stop: watch::Sender<Option<Instant>>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// Opens the listener and serves it on the current runtime.
+    ///
+    /// # Errors
+    /// The address cannot be used; implicit TLS without a certificate, or a certificate that cannot be used
+    /// (`InvalidInput`).
+    pub fn bind<S: Service>(config: ListenerConfig, service: Arc<S>) -> io::Result<Self> {
+        if config.kind == ListenerKind::Submissions && config.tls.is_none() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "implicit TLS needs a certificate"));
+        }
+        let tls = Arc::new(TlsSlot::default());
+        if let Some(certificate) = &config.tls {
+            tls.set(certificate.config().map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?);
+        }
+        let listener = listen(config.addr)?;
+        let local = listener.local_addr()?;
+        let (stop, stopped) = watch::channel(None);
+        let peers = Arc::new(Peers::new(config.limits.connections, config.limits.connections_per_peer));
+        let shared = Arc::new(Shared {
+            service,
+            kind: config.kind,
+            hostname: config.hostname,
+            limits: config.limits,
+            throttle: config.throttle,
+            tls: Arc::clone(&tls),
+            stop: stopped,
+        });
+        let task = tokio::spawn(serve(listener, shared, peers));
+        Ok(Self { local, kind: config.kind, tls, stop, task })
+    }
+
+    /// The address with the port in use.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// What it is for.
+    #[must_use]
+    pub fn kind(&self) -> ListenerKind {
+        self.kind
+    }
+
+    /// Serves `certificate` from the next handshake on.
+    ///
+    /// # Errors
+    /// When it cannot be used; the old one stays.
+    pub fn set_tls(&self, certificate: &ServerTls) -> Result<(), TlsError> {
+        self.tls.set(certificate.config()?);
+        Ok(())
+    }
+
+    /// Stops in two phases: accepts nothing more, and answers the next command of each session with 421 4.3.2 while
+    /// messages that are arriving are still taken; after `drain` what is left is cut.
+    pub async fn stop(mut self, drain: Duration) {
+        self.stop.send_replace(Some(Instant::now() + drain));
+        if let Err(error) = (&mut self.task).await {
+            tracing::error!(listener = %self.local, %error, "listener task ended badly");
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if addr.is_ipv6() {
+        // So that `[::]:25` and `0.0.0.0:25` can be configured side by side.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+async fn serve<S: Service>(listener: TcpListener, shared: Arc<Shared<S>>, peers: Arc<Peers>) {
+    let mut stop = shared.stop.clone();
+    let mut sessions = JoinSet::new();
+    loop {
+        tokio::select! {
+            _ = stop.changed() => break,
+            Some(ended) = sessions.join_next() => report(ended),
+            accepted = listener.accept() => match accepted {
+                Ok((stream, remote)) => match peers.admit(PeerKey::of(remote.ip())) {
+                    Some(place) => {
+                        let shared = Arc::clone(&shared);
+                        sessions.spawn(async move {
+                            session::run(shared, stream, remote).await;
+                            drop(place);
+                        });
+                    }
+                    None => turn_away(&stream, remote, shared.kind),
+                },
+                // Out of descriptors, usually: what holds them needs a moment.
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    let deadline = (*stop.borrow()).unwrap_or_else(Instant::now);
+    let drained = tokio::time::timeout_at(deadline, async {
+        while let Some(ended) = sessions.join_next().await {
+            report(ended);
+        }
+    });
+    if drained.await.is_err() {
+        tracing::warn!(sessions = sessions.len(), "sessions cut at the end of the drain time");
+        sessions.shutdown().await;
+    }
+}
+
+/// A session that panicked took only itself down.
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "session task panicked");
+    }
+}
+
+fn turn_away(stream: &TcpStream, remote: SocketAddr, kind: ListenerKind) {
+    tracing::info!(%remote, "too many connections");
+    if kind != ListenerKind::Submissions {
+        let mut out = Vec::new();
+        Reply::from(replies::TOO_MANY_CONNECTIONS).encode(&mut out);
+        // Written to an empty socket buffer, or not at all: nothing is owed to this peer. The runtime does not know yet
+        // whether the socket is writable, so the call goes past it.
+        let _ = socket2::SockRef::from(stream).send(&out);
+    }
+}

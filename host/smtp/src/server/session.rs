@@ -1,0 +1,330 @@
+//! One session: drives the state machine, asks the service, watches the clock.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use relevo_proto::Reply;
+use relevo_proto::server::{AuthPolicy, Config, Credentials, Event, Session, replies};
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::{TlsAcceptor, TlsStream};
+
+use super::listener::Shared;
+use super::service::{BodyWriter as _, ListenerKind, Peer, Service};
+use crate::stream::{Stream, describe};
+
+/// How long a closed session is read from, so that unread octets do not make the system throw away our last reply.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Serves one connection to its end.
+pub(super) async fn run<S: Service>(shared: Arc<Shared<S>>, tcp: TcpStream, remote: SocketAddr) {
+    let result = async {
+        tcp.set_nodelay(true)?;
+        let local = tcp.local_addr()?;
+        let peer = Peer { remote, local, listener: shared.kind };
+        let (stream, tls) = if shared.kind == ListenerKind::Submissions {
+            let (stream, description) = handshake(&shared, tcp).await?;
+            (stream, Some(description))
+        } else {
+            (Stream::Plain(tcp), None)
+        };
+        serve(&shared, stream, peer, tls).await
+    };
+    match result.await {
+        Ok(()) => tracing::debug!(%remote, "session ended"),
+        Err(error) => tracing::debug!(%remote, %error, "session lost"),
+    }
+}
+
+async fn handshake<S: Service>(shared: &Shared<S>, tcp: TcpStream) -> io::Result<(Stream, String)> {
+    let config = shared.tls.get().ok_or(io::ErrorKind::NotConnected)?;
+    let accept = TlsAcceptor::from(config).accept(tcp);
+    let stream = timeout(shared.limits.handshake, accept).await.map_err(|_| io::ErrorKind::TimedOut)??;
+    let description = describe(stream.get_ref().1);
+    Ok((Stream::Tls(Box::new(TlsStream::from(stream))), description))
+}
+
+async fn serve<S: Service>(
+    shared: &Arc<Shared<S>>,
+    stream: Stream,
+    peer: Peer,
+    tls: Option<String>,
+) -> io::Result<()> {
+    let mut session = Session::new(session_config(shared, &peer), tls);
+    let connected = shared.service.connect(&peer).await;
+    if let Stream::Plain(tcp) = &stream {
+        session.receive(&early_octets(tcp));
+    }
+    let (product, decision) = match connected {
+        Ok(product) => (Some(product), Ok(())),
+        Err(reply) => (None, Err(reply)),
+    };
+    session.greet(decision);
+    let now = Instant::now();
+    let mut wire = Wire {
+        stream: Some(stream),
+        stop: shared.stop.clone(),
+        begun: now,
+        content_octets: 0,
+        waited: Duration::ZERO,
+    };
+    match product {
+        Some(product) => Driver { shared, peer, session, product, writer: None, wire }.drive().await,
+        None => wire.close(shared, &mut session).await,
+    }
+}
+
+fn session_config<S: Service>(shared: &Shared<S>, peer: &Peer) -> Config {
+    let submission = shared.kind != ListenerKind::Relay;
+    let auth = match shared.kind {
+        ListenerKind::Relay => AuthPolicy::Off,
+        ListenerKind::Submission if peer.remote.ip().to_canonical().is_loopback() => AuthPolicy::Always,
+        ListenerKind::Submission | ListenerKind::Submissions => AuthPolicy::AfterTls,
+    };
+    Config {
+        hostname: shared.hostname.clone(),
+        starttls: shared.tls.get().is_some(),
+        auth,
+        auth_required: submission,
+        limits: shared.limits.session,
+    }
+}
+
+/// What the peer sent before it was greeted. Asks the system rather than the runtime, which has not polled the new socket
+/// yet and would say that there is nothing.
+fn early_octets(tcp: &TcpStream) -> Vec<u8> {
+    let mut buf = [MaybeUninit::<u8>::uninit(); 1];
+    match SockRef::from(tcp).peek(&mut buf) {
+        Ok(n) => vec![b'?'; n],
+        Err(_) => Vec::new(),
+    }
+}
+
+/// The connection and its clocks.
+struct Wire {
+    /// Taken during a handshake.
+    stream: Option<Stream>,
+    stop: watch::Receiver<Option<Instant>>,
+    begun: Instant,
+    content_octets: u64,
+    /// Time spent waiting for the content, our own work not counted.
+    waited: Duration,
+}
+
+impl Wire {
+    fn stream(&mut self) -> io::Result<&mut Stream> {
+        self.stream.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Sends the replies collected so far, in one write.
+    async fn flush<S: Service>(&mut self, shared: &Shared<S>, session: &mut Session) -> io::Result<()> {
+        if !session.has_output() {
+            return Ok(());
+        }
+        let output = session.take_output();
+        let stream = self.stream()?;
+        let write = async {
+            stream.write_all(&output).await?;
+            stream.flush().await
+        };
+        timeout(shared.limits.idle, write).await.map_err(|_| io::ErrorKind::TimedOut)?
+    }
+
+    /// Receives once, or lets the session know that time is up or the server is stopping.
+    async fn receive<S: Service>(&mut self, shared: &Shared<S>, session: &mut Session) -> io::Result<()> {
+        if self.stop.borrow().is_some() {
+            session.stop();
+            if session.has_output() {
+                return Ok(());
+            }
+        }
+        let left = (self.begun + shared.limits.total).saturating_duration_since(Instant::now());
+        let begun = Instant::now();
+        let stopping = self.stop.borrow().is_some();
+        let Self { stream: Some(stream), stop, .. } = self else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        let in_content = session.in_content();
+        let n = tokio::select! {
+            read = timeout(shared.limits.idle.min(left), stream.read(session.space())) => match read {
+                Ok(read) => read?,
+                Err(_) => {
+                    session.time_out();
+                    return Ok(());
+                }
+            },
+            _ = stop.changed(), if !stopping => return Ok(()),
+        };
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        session.received(n);
+        if in_content {
+            self.watch_rate(shared, session, begun.elapsed(), n as u64)
+        } else {
+            self.rest()
+        }
+        Ok(())
+    }
+
+    fn rest(&mut self) {
+        self.waited = Duration::ZERO;
+        self.content_octets = 0;
+    }
+
+    /// A sender that drips holds a session, and later a spool file, for hours.
+    fn watch_rate<S: Service>(
+        &mut self,
+        shared: &Shared<S>,
+        session: &mut Session,
+        waited: Duration,
+        n: u64,
+    ) {
+        self.waited += waited;
+        self.content_octets += n;
+        let limits = &shared.limits;
+        if self.waited > limits.slow_grace && self.content_octets < limits.min_rate * self.waited.as_secs() {
+            session.time_out();
+        }
+    }
+
+    /// Sends what is left, then waits a moment for the peer to read it and close.
+    async fn close<S: Service>(&mut self, shared: &Shared<S>, session: &mut Session) -> io::Result<()> {
+        self.flush(shared, session).await?;
+        let stream = self.stream()?;
+        let linger = async {
+            stream.shutdown().await?;
+            let mut sink = [0; 4096];
+            while stream.read(&mut sink).await? > 0 {}
+            io::Result::Ok(())
+        };
+        // Whatever happens now, the session is over.
+        let _ = timeout(LINGER, linger).await;
+        Ok(())
+    }
+}
+
+/// A session and everything it needs.
+struct Driver<'a, S: Service> {
+    shared: &'a Arc<Shared<S>>,
+    peer: Peer,
+    session: Session,
+    product: S::Session,
+    writer: Option<S::Writer>,
+    wire: Wire,
+}
+
+impl<S: Service> Driver<'_, S> {
+    async fn drive(mut self) -> io::Result<()> {
+        loop {
+            let event = self.session.poll();
+            match event {
+                Event::NeedInput => {
+                    self.wire.flush(self.shared, &mut self.session).await?;
+                    self.wire.receive(self.shared, &mut self.session).await?;
+                }
+                Event::Close => return self.wire.close(self.shared, &mut self.session).await,
+                Event::StartTls => self.start_tls().await?,
+                Event::Reset => self.reset(),
+                event => self.decide(event).await?,
+            }
+        }
+    }
+
+    /// The events that the service answers.
+    async fn decide(&mut self, event: Event) -> io::Result<()> {
+        let service = &self.shared.service;
+        let (session, product) = (&mut self.session, &mut self.product);
+        match event {
+            Event::Authenticate(credentials) => {
+                let decision = self.authenticate(credentials).await;
+                self.session.decide(decision);
+            }
+            Event::Mail(from) => {
+                let decision = service.mail(product, session.info(), &from).await;
+                session.decide(decision);
+            }
+            Event::Rcpt(to) => {
+                let decision = service.rcpt(product, session.info(), &to).await;
+                session.decide(decision);
+            }
+            Event::Data => {
+                let decision = service.data(product, session.info()).await;
+                session.decide(decision.map(|writer| self.writer = Some(writer)));
+                if !self.session.in_content() {
+                    self.reset();
+                }
+            }
+            Event::Content => self.content().await,
+            Event::Finish => self.finish().await?,
+            Event::NeedInput | Event::Close | Event::StartTls | Event::Reset => {}
+        }
+        Ok(())
+    }
+
+    fn reset(&mut self) {
+        self.writer = None;
+        self.shared.service.reset(&mut self.product);
+    }
+
+    async fn content(&mut self) {
+        let Some(writer) = &mut self.writer else { return };
+        if let Err(reply) = writer.write(self.session.content()).await {
+            self.writer = None;
+            self.session.refuse_content(reply);
+        }
+    }
+
+    /// The reply goes out at once, also when more commands have arrived already: the message is on disk, and a client that
+    /// does not hear it sends it again.
+    async fn finish(&mut self) -> io::Result<()> {
+        let reply = match self.writer.take() {
+            Some(writer) => self.shared.service.finish(&mut self.product, self.session.info(), writer).await,
+            None => replies::INTERNAL_ERROR.into(),
+        };
+        if !reply.is_positive() {
+            self.reset();
+        }
+        self.session.finished(&reply);
+        self.wire.flush(self.shared, &mut self.session).await
+    }
+
+    async fn authenticate(&mut self, credentials: Credentials) -> Result<(), Reply> {
+        let (throttle, ip) = (&self.shared.throttle, self.peer.remote.ip());
+        match throttle.wait(ip, std::time::Instant::now()) {
+            Some(wait) => sleep(wait).await,
+            None => return Err(replies::AUTH_BUSY.into()),
+        }
+        let username = credentials.username.clone();
+        let service = &self.shared.service;
+        let decision = service.authenticate(&mut self.product, self.session.info(), credentials).await;
+        match &decision {
+            Ok(()) => throttle.succeeded(ip),
+            // Only a wrong password is a guess: 454 is our own trouble.
+            Err(reply) if reply.code == 535 => {
+                tracing::info!(remote = %self.peer.remote, username = %username.escape_default(), "login failed");
+                sleep(throttle.failed(ip, std::time::Instant::now())).await;
+            }
+            Err(_) => {}
+        }
+        decision
+    }
+
+    async fn start_tls(&mut self) -> io::Result<()> {
+        self.reset();
+        self.wire.flush(self.shared, &mut self.session).await?;
+        let Some(Stream::Plain(tcp)) = self.wire.stream.take() else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        let (stream, description) = handshake(self.shared, tcp).await?;
+        self.wire.stream = Some(stream);
+        self.session.tls_started(description);
+        Ok(())
+    }
+}
