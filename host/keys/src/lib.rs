@@ -2,7 +2,12 @@
 //! granted; it makes keys and the DNS records for them.
 
 mod api;
+mod file;
+mod pem;
+mod secret;
 mod signing;
 
 pub use api::{Grant, KeyError};
+pub use file::check_permissions;
+pub use secret::{load_or_create_secret, load_password, load_secret};
 pub use signing::SigningKey;

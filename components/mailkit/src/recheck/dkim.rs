@@ -12,9 +12,9 @@ const MAX_TO_SIGN: usize = 1024 * 1024;
 /// Checks what a signing component returned against what the host granted, before the host signs it.
 ///
 /// `to_sign` has complete fields, ended by CRLF, in the order of h=, and one DKIM-Signature at its end, without CRLF; that one is
-/// what `field` canonicalises to. Its tags are known ones, without repeats, with d=, s= and a= as granted (compared without
-/// regard to case where names are), an empty b= at the end, no l= and no i=. There is exactly one From, and it is `from_field`
-/// (unfolded; compared after relaxed canonicalisation). `domain` and `selector` are lower case.
+/// what `field` canonicalises to. Its tags are known ones, without repeats, with d=, s= and a= as granted, an empty b= at the
+/// end, no l=, and no i= but `@` and the domain. There is exactly one From, and it is `from_field` (unfolded; compared after
+/// relaxed canonicalisation). `domain` is lower case.
 ///
 /// # Errors
 /// The rule that is broken.
@@ -54,7 +54,10 @@ pub fn signing_input(
 
 /// The tags that are about identity and form.
 fn granted(tags: &Tags<'_>, domain: &str, selector: &str, algorithm: Algorithm) -> Result<(), &'static str> {
-    if tags.0.iter().any(|(name, _)| !["v", "a", "c", "d", "s", "q", "t", "x", "h", "bh", "b"].contains(name))
+    if tags
+        .0
+        .iter()
+        .any(|(name, _)| !["v", "a", "c", "d", "i", "s", "q", "t", "x", "h", "bh", "b"].contains(name))
     {
         return Err("the DKIM-Signature has a tag that is not granted");
     }
@@ -73,6 +76,9 @@ fn granted(tags: &Tags<'_>, domain: &str, selector: &str, algorithm: Algorithm) 
     }
     if tags.required("s")? != selector {
         return Err("s= is not the selector that was granted");
+    }
+    if tags.get("i").is_some_and(|i| i.strip_prefix('@') != Some(domain)) {
+        return Err("i= is not the domain that was granted");
     }
     if tags.get("q").is_some_and(|q| q != "dns/txt") {
         return Err("q= is not dns/txt");
