@@ -1,0 +1,330 @@
+//! The header of the message itself: who wrote it, what is missing, what has to go (RFC 5322 section 3.6, RFC 6409).
+
+use relevo_mailkit::model::{Author, AuthorRole, Edit, Encoding, Note, ValidateOptions};
+
+use crate::address::{self, Fault, List};
+use crate::header::{Block, Field, Name, unfold};
+use crate::lexer::{Lexer, unquote};
+use crate::rules::{self, Checked};
+use crate::{date, domain};
+
+/// Mailboxes of From and Resent-From together.
+const MAX_AUTHORS: usize = 100;
+
+/// What the header of the message says.
+#[derive(Debug, Default)]
+pub(crate) struct Head {
+    pub(crate) authors: Vec<Author>,
+    /// Date and Message-ID, where missing.
+    pub(crate) additions: Vec<u8>,
+    pub(crate) removals: Vec<Edit>,
+    pub(crate) fixes: Vec<Note>,
+    pub(crate) signed: bool,
+    pub(crate) message_id: String,
+    pub(crate) from_field: Vec<u8>,
+    pub(crate) received: u32,
+    pub(crate) mime_version: bool,
+    /// Content-Type or Content-Transfer-Encoding.
+    pub(crate) mime_fields: bool,
+}
+
+/// Checks the header of the message.
+pub(crate) fn read(block: &Block<'_>, options: &ValidateOptions) -> Checked<Head> {
+    check_octets(block, options)?;
+    check_single(block)?;
+    let mut reader = Reader { block, options, head: Head::default(), from: None, sender: false, date: false };
+    let (mut resent, mut resent_from) = (false, false);
+    for field in &block.fields {
+        reader.field(field)?;
+        resent |= matches!(
+            field.name,
+            Name::ResentTo | Name::ResentCc | Name::ResentSender | Name::ResentDate | Name::ResentMessageId
+        );
+        resent_from |= field.name == Name::ResentFrom;
+    }
+    if resent && !resent_from {
+        return Err(rules::RESENT_FROM_MISSING.at(""));
+    }
+    reader.finish()
+}
+
+/// Octets above 127 (RFC 6532 section 3): declared, and valid UTF-8. Also for the headers of parts.
+pub(crate) fn check_octets(block: &Block<'_>, options: &ValidateOptions) -> Checked<()> {
+    if !block.eight_bit {
+        return Ok(());
+    }
+    let not_utf8 = |f: &&Field| std::str::from_utf8(block.value(f)).is_err();
+    if let Some(field) = block.fields.iter().find(not_utf8) {
+        return Err(rules::HEADER_NOT_UTF8.at(block.name(field)));
+    }
+    let Some(field) = block.fields.iter().find(|f| !block.value(f).is_ascii()) else { return Ok(()) };
+    if options.downgrade {
+        return Err(rules::CANNOT_DOWNGRADE_HEADER.at(block.name(field)));
+    }
+    if options.smtputf8 { Ok(()) } else { Err(rules::HEADER_EIGHT_BIT.at(block.name(field))) }
+}
+
+/// RFC 5322 section 3.6, RFC 2045 section 3: what may occur once. Bcc and others are removed, so they may repeat.
+fn check_single(block: &Block<'_>) -> Checked<()> {
+    let mut seen: [bool; 32] = [false; 32];
+    for field in &block.fields {
+        let single = matches!(
+            field.name,
+            Name::From
+                | Name::Sender
+                | Name::ReplyTo
+                | Name::To
+                | Name::Cc
+                | Name::Date
+                | Name::MessageId
+                | Name::InReplyTo
+                | Name::References
+                | Name::Subject
+                | Name::MimeVersion
+                | Name::ContentType
+                | Name::ContentTransferEncoding
+                | Name::ContentDisposition
+                | Name::ContentId
+                | Name::ContentDescription
+        );
+        let Some(seen) = seen.get_mut(field.name as usize) else { continue };
+        if single && *seen {
+            let rule = if field.name == Name::From { rules::TWO_FROM_FIELDS } else { rules::DUPLICATE_FIELD };
+            return Err(rule.at(block.name(field)));
+        }
+        *seen = true;
+    }
+    Ok(())
+}
+
+struct Reader<'a, 'b> {
+    block: &'a Block<'b>,
+    options: &'a ValidateOptions,
+    head: Head,
+    /// Mailboxes in From, once it was seen.
+    from: Option<usize>,
+    sender: bool,
+    date: bool,
+}
+
+impl Reader<'_, '_> {
+    fn field(&mut self, field: &Field) -> Checked<()> {
+        match field.name {
+            Name::From => {
+                self.from = Some(self.author_list(field, AuthorRole::From)?);
+                self.head.from_field = self.block.unfolded(field);
+            }
+            Name::ResentFrom => {
+                self.author_list(field, AuthorRole::ResentFrom)?;
+            }
+            Name::Sender => {
+                self.sender = true;
+                self.single_author(field, AuthorRole::Sender)?;
+            }
+            Name::ResentSender => self.single_author(field, AuthorRole::ResentSender)?,
+            Name::ReplyTo | Name::To | Name::Cc | Name::ResentTo | Name::ResentCc => {
+                self.recipients(field)?
+            }
+            Name::Date => self.date = self.keep_unless_empty(field) && self.check_date(field)?,
+            Name::ResentDate => {
+                self.check_date(field)?;
+            }
+            Name::MessageId if self.keep_unless_empty(field) => {
+                self.head.message_id = self.message_id(field)?;
+            }
+            Name::ResentMessageId => {
+                self.message_id(field)?;
+            }
+            Name::InReplyTo | Name::References => {
+                self.keep_unless_empty(field);
+            }
+            Name::MimeVersion => self.mime_version(field)?,
+            Name::ContentType | Name::ContentTransferEncoding => self.head.mime_fields = true,
+            Name::Received => self.received()?,
+            Name::DkimSignature => self.head.signed = true,
+            Name::Bcc => self.remove(field, "bcc-removed"),
+            Name::ResentBcc => self.remove(field, "resent-bcc-removed"),
+            Name::ReturnPath => self.remove(field, "return-path-removed"),
+            Name::ContentLength => self.remove(field, "content-length-removed"),
+            Name::AuthenticationResults if self.names_us(field) => {
+                self.remove(field, "authentication-results-removed");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Checked<Head> {
+        let Some(mailboxes) = self.from else { return Err(rules::FROM_MISSING.at("")) };
+        if mailboxes > 1 && !self.sender {
+            return Err(rules::SENDER_MISSING.at(""));
+        }
+        if self.options.downgrade {
+            return Ok(self.head);
+        }
+        if !self.date {
+            let date = date::format(self.options.now);
+            self.add("Date", &date);
+            self.note("date-added", date);
+        }
+        if self.head.message_id.is_empty() {
+            let author = self.head.authors.iter().find(|a| a.role == AuthorRole::From);
+            let domain = author.map_or("localhost", |a| a.domain.as_str());
+            let id = format!("<{}@{domain}>", self.options.message_id_left);
+            self.add("Message-ID", &id);
+            self.note("message-id-added", id.clone());
+            self.head.message_id = id;
+        }
+        Ok(self.head)
+    }
+
+    fn add(&mut self, name: &str, value: &str) {
+        for piece in [name, ": ", value, "\r\n"] {
+            self.head.additions.extend_from_slice(piece.as_bytes());
+        }
+    }
+
+    fn note(&mut self, name: &str, detail: String) {
+        self.head.fixes.push(Note { name: name.into(), detail });
+    }
+
+    fn remove(&mut self, field: &Field, note: &str) {
+        if self.options.downgrade {
+            return;
+        }
+        let at = self.block.span(field);
+        self.head.removals.push(Edit { at, encoding: Encoding::Identity, pieces: Vec::new(), part: None });
+        let name = String::from_utf8_lossy(self.block.name(field)).into_owned();
+        self.note(note, name);
+    }
+
+    /// A field whose value must not be empty and is: removed, as if it had not been written.
+    fn keep_unless_empty(&mut self, field: &Field) -> bool {
+        let empty = self.block.value(field).iter().all(u8::is_ascii_whitespace);
+        if empty {
+            self.remove(field, "empty-field-removed");
+        }
+        !empty
+    }
+
+    fn list(&self, field: &Field) -> Checked<List> {
+        address::parse_list(self.block.value(field)).map_err(|fault| {
+            let rule = match fault {
+                Fault::Syntax => rules::ADDRESS_SYNTAX,
+                Fault::Route => rules::ADDRESS_ROUTE,
+            };
+            rule.at(self.block.name(field))
+        })
+    }
+
+    /// From and Resent-From. Groups are legal by RFC 6854 for gateways that have no address to show; a submission
+    /// has an author to authorise, so they are refused.
+    fn author_list(&mut self, field: &Field, role: AuthorRole) -> Checked<usize> {
+        let list = self.list(field)?;
+        if list.groups > 0 {
+            return Err(rules::FROM_GROUP.at(self.block.name(field)));
+        }
+        if list.mailboxes.is_empty() {
+            return Err(rules::FROM_EMPTY.at(self.block.name(field)));
+        }
+        if list.gaps > 0 {
+            return Err(rules::ADDRESS_SYNTAX.at(self.block.name(field)));
+        }
+        if self.head.authors.len() + list.mailboxes.len() > MAX_AUTHORS {
+            return Err(rules::TOO_MANY_AUTHORS.at(self.block.name(field)));
+        }
+        self.authors(&list, role)
+    }
+
+    fn single_author(&mut self, field: &Field, role: AuthorRole) -> Checked<()> {
+        let list = self.list(field)?;
+        if list.groups > 0 || list.gaps > 0 || list.mailboxes.len() != 1 {
+            return Err(rules::SENDER_SYNTAX.at(self.block.name(field)));
+        }
+        self.authors(&list, role).map(|_| ())
+    }
+
+    fn authors(&mut self, list: &List, role: AuthorRole) -> Checked<usize> {
+        for mailbox in &list.mailboxes {
+            let domain = domain::to_ascii(mailbox.domain())
+                .ok_or_else(|| rules::ADDRESS_DOMAIN.at(mailbox.domain()))?;
+            let address = String::from_utf8_lossy(&mailbox.address).into_owned();
+            self.head.authors.push(Author { role, address, domain });
+        }
+        Ok(list.mailboxes.len())
+    }
+
+    fn recipients(&mut self, field: &Field) -> Checked<()> {
+        let list = self.list(field)?;
+        if list.mailboxes.is_empty() && list.groups == 0 {
+            self.remove(field, "empty-field-removed");
+        }
+        Ok(())
+    }
+
+    fn check_date(&self, field: &Field) -> Checked<bool> {
+        if date::is_date(self.block.value(field)) {
+            return Ok(true);
+        }
+        Err(rules::DATE_SYNTAX.at(unfold(self.block.value(field))))
+    }
+
+    /// RFC 5322 section 3.6.4. The left side is not held to be a dot-atom: identifiers are only compared.
+    fn message_id(&self, field: &Field) -> Checked<String> {
+        let value = self.block.value(field);
+        let refuse = || rules::MESSAGE_ID_SYNTAX.at(unfold(value));
+        let mut lexer = Lexer::new(value);
+        lexer.skip_cfws().map_err(|_| refuse())?;
+        let opened = lexer.eat(b'<');
+        let id = lexer.run(|b| b > b' ' && b != 0x7f && !matches!(b, b'<' | b'>'));
+        let closed = lexer.eat(b'>');
+        lexer.skip_cfws().map_err(|_| refuse())?;
+        let at = id.iter().position(|&b| b == b'@').unwrap_or_default();
+        let text = std::str::from_utf8(id).map_err(|_| refuse())?;
+        if opened && closed && lexer.is_at_end() && at > 0 && at + 1 < id.len() {
+            return Ok(format!("<{text}>"));
+        }
+        Err(refuse())
+    }
+
+    fn mime_version(&mut self, field: &Field) -> Checked<()> {
+        let value = self.block.value(field);
+        let mut lexer = Lexer::new(value);
+        let mut read = || -> Result<bool, crate::lexer::Malformed> {
+            lexer.skip_cfws()?;
+            let major = lexer.eat(b'1');
+            lexer.skip_cfws()?;
+            let dot = lexer.eat(b'.');
+            lexer.skip_cfws()?;
+            let minor = lexer.eat(b'0');
+            lexer.skip_cfws()?;
+            Ok(major && dot && minor && lexer.is_at_end())
+        };
+        if read() != Ok(true) {
+            return Err(rules::MIME_VERSION.at(unfold(value)));
+        }
+        self.head.mime_version = true;
+        Ok(())
+    }
+
+    fn received(&mut self) -> Checked<()> {
+        self.head.received += 1;
+        if self.head.received > self.options.max_received && !self.options.downgrade {
+            return Err(rules::RECEIVED_LOOP.at(format!("more than {}", self.options.max_received)));
+        }
+        Ok(())
+    }
+
+    /// RFC 8601 section 2.2: the first value is the authserv-id.
+    fn names_us(&self, field: &Field) -> bool {
+        let mut lexer = Lexer::new(self.block.value(field));
+        if lexer.skip_cfws().is_err() {
+            return false;
+        }
+        let id = match lexer.peek() {
+            Some(b'"') => lexer.quoted().map(unquote).unwrap_or_default(),
+            _ => lexer.run(|b| b > b' ' && !matches!(b, b';' | b'(')).to_vec(),
+        };
+        id.eq_ignore_ascii_case(self.options.hostname.as_bytes())
+    }
+}
