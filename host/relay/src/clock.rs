@@ -61,7 +61,7 @@ pub struct RandomIds;
 impl IdSource for RandomIds {
     fn item_id(&self, now: Millis) -> io::Result<ItemId> {
         let mut random = [0; 10];
-        getrandom::fill(&mut random).map_err(io::Error::other)?;
+        getrandom::fill(&mut random).map_err(|e| io::Error::other(e.to_string()))?;
         Ok(ItemId::new(now, random))
     }
 }

@@ -2,6 +2,13 @@
 //! [`relevo_queue::Queue`], DNS is [`relevo_resolve::Resolve`], the sandbox is [`relevo_runtime::Stages`].
 
 pub mod clock;
-pub mod settings;
-
 pub mod copies;
+pub mod events;
+pub mod intake;
+pub mod metrics;
+pub mod pipeline;
+pub mod records;
+pub mod settings;
+pub mod text;
+pub mod trace;
+pub mod tracking;

@@ -7,6 +7,16 @@ use relevo_mailkit::source::Source;
 use relevo_queue::Lease;
 use relevo_runtime::Fault;
 
+mod make;
+mod prefixed;
+mod recipe;
+mod sign;
+mod signed;
+
+pub use make::Copies;
+pub(crate) use make::{bad_answer, status};
+pub use recipe::{Links, Recipe, RecipeError, Signing};
+
 /// What the next hop can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HopAbilities {

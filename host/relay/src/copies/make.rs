@@ -1,0 +1,186 @@
+//! Makes the copies.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use relevo_mailkit::model::ValidateOptions;
+use relevo_mailkit::recheck;
+use relevo_mailkit::source::Source;
+use relevo_mailkit::splice::{NoLinks, Splice};
+use relevo_mailkit::token::{CopyUrls, TokenKeys};
+use relevo_queue::{Lease, Queue};
+use relevo_runtime::{Blame, Fault, FaultKind, Stage, Stages};
+
+use super::prefixed::Prefixed;
+use super::recipe::{Links, Recipe};
+use super::signed::SignedOnce;
+use super::{Copy, CopyError, HopAbilities, MakeCopy};
+use crate::clock::Clock;
+use crate::settings::{Settings, SettingsHandle};
+use crate::trace::{Observe, Step};
+
+/// Makes copies from the store's bytes and the recipes that the pipeline wrote.
+pub struct Copies {
+    queue: Arc<dyn Queue>,
+    pub(super) stages: Arc<dyn Stages>,
+    pub(super) settings: SettingsHandle,
+    pub(super) signed: SignedOnce,
+    clock: Arc<dyn Clock>,
+    observer: Option<Arc<dyn Observe>>,
+}
+
+impl Copies {
+    /// Reads bodies from `queue`; asks `settings` for keys each time.
+    #[must_use]
+    pub fn new(
+        queue: Arc<dyn Queue>,
+        stages: Arc<dyn Stages>,
+        settings: SettingsHandle,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { queue, stages, settings, signed: SignedOnce::default(), clock, observer: None }
+    }
+
+    /// Tells `observer` what each step took and did.
+    #[must_use]
+    pub fn observed(mut self, observer: Arc<dyn Observe>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    async fn spliced(
+        &self,
+        settings: &Settings,
+        lease: &Lease,
+        recipe: &mut Recipe,
+    ) -> Result<Arc<dyn Source>, CopyError> {
+        let item = lease.delivery.id.item;
+        let body = self.queue.body(item).await.map_err(|e| CopyError::Host(e.to_string()))?;
+        let body = body.ok_or_else(|| CopyError::Host("the body is gone".into()))?;
+        let top = std::mem::take(&mut recipe.top);
+        let edits = std::mem::take(&mut recipe.edits);
+        if edits.is_empty() {
+            return Ok(Arc::new(Prefixed::new(top, body)));
+        }
+        let Some(links) = recipe.links.take() else {
+            return blocking(move || Splice::new(top, body, edits, &NoLinks)).await;
+        };
+        let [recipient] = lease.delivery.recipients.as_slice() else {
+            return Err(CopyError::Host("a tracked copy is for one recipient".into()));
+        };
+        let (keys, recipient) = (minting_key(settings, &links)?, recipient.index);
+        let meta = Arc::clone(&lease.meta);
+        blocking(move || {
+            let urls = CopyUrls {
+                keys: &keys,
+                tenant: &meta.tenant,
+                base_url: &links.base_url,
+                message: item.0,
+                recipient,
+                links: &links.table,
+            };
+            Splice::new(top, body, edits, &urls)
+        })
+        .await
+    }
+
+    /// RFC 6152 section 3: what is 8-bit is turned into 7bit, or does not go to this hop.
+    async fn downgraded(&self, lease: &Lease, copy: Arc<dyn Source>) -> Result<Arc<dyn Source>, CopyError> {
+        let options = ValidateOptions {
+            max_size: u64::MAX,
+            max_received: u32::MAX,
+            max_depth: crate::pipeline::MAX_DEPTH,
+            max_parts: crate::pipeline::MAX_PARTS,
+            smtputf8: false,
+            hostname: String::new(),
+            now: seconds(lease.meta.accepted_at),
+            message_id_left: lease.delivery.id.item.to_string(),
+            downgrade: true,
+        };
+        let report = match self.stages.validate(options, Arc::clone(&copy)).await? {
+            Ok(report) => report,
+            Err(refusal) => {
+                let status = status(&refusal.enhanced).unwrap_or((5, 6, 3));
+                return Err(CopyError::NotConvertible {
+                    status,
+                    text: crate::text::printable(&refusal.detail, 200),
+                });
+            }
+        };
+        recheck::edits(&report.edits, copy.size(), 0).map_err(|rule| bad_answer(Stage::Validate, rule))?;
+        blocking(move || Splice::new(Vec::new(), copy, report.edits, &NoLinks)).await
+    }
+
+    fn observe(&self, lease: &Lease, since: std::time::Duration, stage: &'static str, change: String) {
+        if let Some(observer) = &self.observer {
+            let took = self.clock.monotonic().saturating_sub(since);
+            observer.step(lease.delivery.id.item, &Step { stage, took, changes: vec![change] });
+        }
+    }
+}
+
+#[async_trait]
+impl MakeCopy for Copies {
+    async fn make(&self, lease: &Lease, hop: HopAbilities) -> Result<Copy, CopyError> {
+        let mut recipe = Recipe::decode(&lease.meta.recipe).map_err(|e| CopyError::Host(e.to_string()))?;
+        if recipe.utf8_header && !hop.smtputf8 {
+            let text = "the header needs SMTPUTF8, which the next host does not offer".into();
+            return Err(CopyError::NotConvertible { status: (5, 6, 9), text });
+        }
+        let (generation, settings) = self.settings.snapshot();
+        let tracked = recipe.links.is_some();
+        let began = self.clock.monotonic();
+        let mut copy = self.spliced(&settings, lease, &mut recipe).await?;
+        self.observe(lease, began, "copy", format!("{} octets, edits applied", copy.size()));
+
+        let downgrade = recipe.eight_bit && !hop.eight_bit;
+        if downgrade {
+            let began = self.clock.monotonic();
+            copy = self.downgraded(lease, copy).await?;
+            self.observe(lease, began, "validate", "8-bit parts turned into 7bit".into());
+        }
+        if let Some(signing) = &recipe.signing {
+            let began = self.clock.monotonic();
+            let reuse = (!tracked).then_some((lease.delivery.id.item, downgrade, generation));
+            let fields = self.signatures(&settings, lease, signing, &copy, reuse).await?;
+            let lines = fields.split(|c| *c == b'\n').filter(|l| l.starts_with(b"DKIM-Signature:")).count();
+            self.observe(lease, began, "dkim", format!("{lines} signatures for {}", signing.domain));
+            copy = Arc::new(Prefixed::new(fields.to_vec(), copy));
+        }
+        Ok(Copy { source: copy, eight_bit: recipe.eight_bit && !downgrade, utf8_header: recipe.utf8_header })
+    }
+}
+
+/// The key that minted the URLs of the first copy, so that a retry is the same; the current one when it was removed.
+fn minting_key(settings: &Settings, links: &Links) -> Result<TokenKeys, CopyError> {
+    let keys = &settings.tracking_keys.0;
+    let key = keys.iter().find(|k| k.id == links.key).or_else(|| keys.first());
+    let key = key.ok_or_else(|| CopyError::Host("there is no tracking key".into()))?;
+    Ok(TokenKeys(vec![key.clone()]))
+}
+
+/// Splicing reads from the store: not on a worker that serves sockets.
+async fn blocking(
+    make: impl FnOnce() -> std::io::Result<Splice> + Send + 'static,
+) -> Result<Arc<dyn Source>, CopyError> {
+    let splice = tokio::task::spawn_blocking(make).await.map_err(|e| CopyError::Host(e.to_string()))?;
+    Ok(Arc::new(splice.map_err(|e| CopyError::Host(e.to_string()))?))
+}
+
+/// A stage gave an answer that breaks the contract.
+pub(crate) fn bad_answer(stage: Stage, rule: impl Into<String>) -> Fault {
+    Fault { stage, blame: Blame::Guest, kind: FaultKind::Answer, detail: rule.into() }
+}
+
+pub(super) fn seconds(at: relevo_queue::Millis) -> i64 {
+    at.div_euclid(1000)
+}
+
+/// An enhanced status code as text (RFC 3463 section 2).
+pub(crate) fn status(text: &str) -> Option<(u8, u16, u16)> {
+    let mut numbers = text.split('.');
+    let status =
+        (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+    (numbers.next().is_none() && matches!(status.0, 2 | 4 | 5) && status.1 < 1000 && status.2 < 1000)
+        .then_some(status)
+}

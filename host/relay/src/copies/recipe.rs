@@ -1,0 +1,134 @@
+//! What is stored with a message so that its copies can be made later.
+
+use relevo_mailkit::model::Edit;
+use serde::{Deserialize, Serialize};
+
+/// The first octet of a stored recipe. A newer one is refused by number, older ones stay readable.
+const VERSION: u8 = 1;
+
+/// How copies are made from the stored bytes. Written once, when the message is accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Recipe {
+    /// Our Received field and the additions of `validate`, each ended by CRLF: what goes above the stored bytes and below the
+    /// signatures.
+    pub top: Vec<u8>,
+    /// Over the stored bytes: those of `validate` and `track`, merged and checked.
+    pub edits: Vec<Edit>,
+    /// Set when the edits have places for URLs: each recipient gets a copy of its own.
+    pub links: Option<Links>,
+    /// Absent: passes unsigned.
+    pub signing: Option<Signing>,
+    /// The body has octets above 127.
+    pub eight_bit: bool,
+    /// The header has raw UTF-8.
+    pub utf8_header: bool,
+}
+
+/// Where the URLs of tracked copies point.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Links {
+    /// Scheme and authority of the tracking host.
+    pub base_url: String,
+    /// Id of the key that mints; when it is gone, the first one does.
+    pub key: String,
+    /// Destinations.
+    pub table: Vec<String>,
+}
+
+/// Who signs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signing {
+    /// The configured domain that covers the From domain: d=.
+    pub domain: String,
+    /// The selectors it had; when one is gone, the domain's current ones sign.
+    pub selectors: Vec<String>,
+    /// The From field, unfolded: what the signatures must cover.
+    pub from_field: Vec<u8>,
+}
+
+/// A stored recipe that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecipeError {
+    /// Written by a newer version.
+    #[error("the recipe has format {0}, this version reads up to {VERSION}")]
+    Newer(u8),
+    /// Not a recipe.
+    #[error("the recipe is damaged")]
+    Damaged,
+}
+
+impl Recipe {
+    /// For [`relevo_queue::ItemMeta::recipe`].
+    ///
+    /// # Errors
+    /// Never for what this crate makes; the serialiser's signature wants it.
+    pub fn encode(&self) -> Result<Vec<u8>, RecipeError> {
+        postcard::to_extend(self, vec![VERSION]).map_err(|_| RecipeError::Damaged)
+    }
+
+    /// Reads what [`Recipe::encode`] wrote. An empty recipe is that of bytes that go out as they are.
+    ///
+    /// # Errors
+    /// Damaged or from a newer version.
+    pub fn decode(stored: &[u8]) -> Result<Self, RecipeError> {
+        match stored.split_first() {
+            None => Ok(Self::default()),
+            Some((&VERSION, rest)) => match postcard::take_from_bytes(rest) {
+                Ok((recipe, [])) => Ok(recipe),
+                _ => Err(RecipeError::Damaged),
+            },
+            Some((&newer, _)) if newer > VERSION => Err(RecipeError::Newer(newer)),
+            Some(_) => Err(RecipeError::Damaged),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use relevo_mailkit::model::{Encoding, Piece, Span};
+
+    use super::*;
+
+    fn recipe() -> Recipe {
+        Recipe {
+            top: b"Received: x\r\n".to_vec(),
+            edits: vec![Edit {
+                at: Span { offset: 3, length: 2 },
+                encoding: Encoding::QuotedPrintable,
+                pieces: vec![Piece::Literal(b"a".to_vec()), Piece::Click(0), Piece::Open],
+                part: Some(1),
+            }],
+            links: Some(Links {
+                base_url: "https://t.example".into(),
+                key: "k".into(),
+                table: vec!["https://a.example/".into()],
+            }),
+            signing: Some(Signing {
+                domain: "example.com".into(),
+                selectors: vec!["s1".into()],
+                from_field: b"From: a@example.com".to_vec(),
+            }),
+            eight_bit: true,
+            utf8_header: false,
+        }
+    }
+
+    #[test]
+    fn reads_what_it_wrote() {
+        let stored = recipe().encode().expect("encodes");
+        assert_eq!(Recipe::decode(&stored), Ok(recipe()));
+        assert_eq!(Recipe::decode(&[]), Ok(Recipe::default()));
+    }
+
+    #[test]
+    fn refuses_newer_and_damaged_ones() {
+        let mut stored = recipe().encode().expect("encodes");
+        assert_eq!(Recipe::decode(&stored[..stored.len() - 1]), Err(RecipeError::Damaged));
+        stored.push(0);
+        assert_eq!(Recipe::decode(&stored), Err(RecipeError::Damaged));
+        stored[0] = 2;
+        assert_eq!(Recipe::decode(&stored), Err(RecipeError::Newer(2)));
+        stored[0] = 0;
+        assert_eq!(Recipe::decode(&stored), Err(RecipeError::Damaged));
+    }
+}

@@ -1,0 +1,51 @@
+//! What the product remembers of a connection.
+
+use std::sync::Arc;
+
+use relevo_smtp::server::{Peer, SessionInfo};
+
+use crate::pipeline::{Envelope, Origin, Protocol, Via};
+use crate::settings::Settings;
+
+/// A connection.
+pub struct Session {
+    pub(super) peer: Peer,
+    pub(super) user: Option<User>,
+    pub(super) transaction: Option<Transaction>,
+}
+
+/// Who authenticated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct User {
+    pub(super) name: String,
+    pub(super) tenant: String,
+}
+
+/// Between MAIL and the final dot. Keeps the settings that it began with.
+pub(super) struct Transaction {
+    pub(super) settings: Arc<Settings>,
+    pub(super) origin: Origin,
+    pub(super) envelope: Envelope,
+}
+
+impl Session {
+    pub(super) fn new(peer: Peer) -> Self {
+        Self { peer, user: None, transaction: None }
+    }
+
+    /// Who authenticated, as long as the dialogue still knows it: STARTTLS forgets (RFC 3207 section 4.2).
+    pub(super) fn user(&self, info: &SessionInfo) -> Option<&User> {
+        self.user.as_ref().filter(|u| info.username.as_deref() == Some(u.name.as_str()))
+    }
+
+    pub(super) fn via(&self, info: &SessionInfo) -> Via {
+        let tls = info.tls.is_some();
+        let auth = self.user(info).is_some();
+        Via {
+            protocol: if info.extended { Protocol::Esmtp { tls, auth } } else { Protocol::Smtp },
+            peer: Some(self.peer.remote.ip()),
+            helo: Some(info.helo.clone()),
+            tls: info.tls.clone(),
+        }
+    }
+}

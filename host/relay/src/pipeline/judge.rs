@@ -1,0 +1,144 @@
+//! The calls of the stages at intake, and the checks of what they return (law 7).
+
+use std::io;
+use std::sync::Arc;
+
+use relevo_mailkit::model::{Edit, Encoding, Piece, Refusal, Report, Rewrite, TrackOptions, ValidateOptions};
+use relevo_mailkit::recheck;
+use relevo_mailkit::source::Source;
+use relevo_mailkit::{splice, token};
+use relevo_runtime::{Stage, Stages};
+
+use super::submission::Rejection;
+use super::{MAX_DEPTH, MAX_PARTS};
+use crate::copies::{bad_answer, status};
+use crate::settings::Tracking;
+use crate::text::printable;
+
+/// More Received fields are a loop (RFC 5321 section 6.3).
+const MAX_RECEIVED: u32 = 100;
+
+/// Octets of an HTML part; a larger one is not rewritten, with a note.
+const MAX_HTML: u64 = 4 << 20;
+
+/// Links of a message.
+const MAX_LINKS: u32 = 10_000;
+
+/// Octets of a destination: with the token it must fit into one header-safe line.
+const MAX_LINK_LENGTH: u32 = 2_000;
+
+/// `validate`: the report, or the reply that says why not.
+pub(super) async fn validate(
+    stages: &dyn Stages,
+    mut options: ValidateOptions,
+    message: &Arc<dyn Source>,
+) -> Result<Report, Rejection> {
+    options.max_received = MAX_RECEIVED;
+    options.max_depth = MAX_DEPTH;
+    options.max_parts = MAX_PARTS;
+    let report = stages.validate(options, Arc::clone(message)).await?.map_err(|r| refused(&r))?;
+    check_report(&report, message.size()).map_err(|rule| bad_answer(Stage::Validate, rule))?;
+    check_seams(Stage::Validate, report.edits.clone(), message).await?;
+    Ok(report)
+}
+
+/// `track`: edits of both stages, merged, and the links. None when there is nothing to rewrite.
+pub(super) async fn track(
+    stages: &dyn Stages,
+    tracking: &Tracking,
+    report: &Report,
+    message: &Arc<dyn Source>,
+) -> Result<Rewrite, Rejection> {
+    let options = TrackOptions {
+        clicks: tracking.clicks,
+        opens: tracking.opens,
+        text_links: tracking.text_links,
+        url_overhead: token::url_overhead(&tracking.url),
+        max_html: MAX_HTML,
+        max_links: MAX_LINKS,
+        max_link_length: MAX_LINK_LENGTH,
+        reencode: reencoded(&report.edits),
+    };
+    let mut rewrite = stages.track(options, report.parts.clone(), Arc::clone(message)).await?;
+    let links = rewrite.links.len();
+    recheck::edits(&rewrite.edits, message.size(), links).map_err(|rule| bad_answer(Stage::Track, rule))?;
+    if rewrite.links.iter().any(|l| l.len() > MAX_LINK_LENGTH as usize || l.chars().any(char::is_control)) {
+        return Err(bad_answer(Stage::Track, "a link is too long or has control characters").into());
+    }
+    rewrite.edits = splice::merge(&report.edits, &rewrite.edits);
+    recheck::edits(&rewrite.edits, message.size(), links).map_err(|rule| bad_answer(Stage::Track, rule))?;
+    check_seams(Stage::Track, rewrite.edits.clone(), message).await?;
+    Ok(rewrite)
+}
+
+/// Whether a copy differs from recipient to recipient.
+pub(super) fn has_places(edits: &[Edit]) -> bool {
+    edits.iter().flat_map(|e| &e.pieces).any(|p| matches!(p, Piece::Click(_) | Piece::Open))
+}
+
+fn reencoded(edits: &[Edit]) -> Vec<u32> {
+    let mut parts: Vec<u32> = edits.iter().filter_map(|e| e.part).collect();
+    parts.sort_unstable();
+    parts.dedup();
+    parts
+}
+
+fn refused(refusal: &Refusal) -> Rejection {
+    let rule = printable(&refusal.rule, 60).replace(' ', "-");
+    let text = printable(&format!("{rule}: {}", refusal.detail), 400);
+    let permanent = status(&refusal.enhanced).filter(|s| s.0 == 5);
+    let enhanced = permanent.and_then(|s| Some((5, u8::try_from(s.1).ok()?, u8::try_from(s.2).ok()?)));
+    let code = if (500..600).contains(&refusal.code) { refusal.code } else { 550 };
+    Rejection::new(code, enhanced.unwrap_or((5, 6, 0)), &rule, &text)
+}
+
+fn check_report(report: &Report, size: u64) -> Result<(), &'static str> {
+    recheck::header_fields(&report.additions)?;
+    recheck::edits(&report.edits, size, 0)?;
+    if has_places(&report.edits) {
+        return Err("validate returned places for links");
+    }
+    if report.from_field.iter().any(|c| matches!(c, b'\r' | b'\n' | 0)) {
+        return Err("the From field is not unfolded");
+    }
+    if report.message_id.len() > recheck::MAX_LINE || report.message_id.chars().any(char::is_control) {
+        return Err("the Message-ID has control characters or is too long");
+    }
+    Ok(())
+}
+
+/// No edit may part a CRLF: what it inserts is whole lines or parts of lines.
+async fn check_seams(stage: Stage, edits: Vec<Edit>, message: &Arc<dyn Source>) -> Result<(), Rejection> {
+    if edits.is_empty() {
+        return Ok(());
+    }
+    let message = Arc::clone(message);
+    let checked = tokio::task::spawn_blocking(move || parted(&edits, &*message)).await;
+    match checked {
+        Ok(Ok(false)) => Ok(()),
+        Ok(Ok(true)) => Err(bad_answer(stage, "an edit parts a CRLF").into()),
+        Ok(Err(e)) => Err(super::store_failed(&e.to_string())),
+        Err(e) => Err(super::store_failed(&e.to_string())),
+    }
+}
+
+fn parted(edits: &[Edit], message: &dyn Source) -> io::Result<bool> {
+    let inside = |offset: u64| -> io::Result<bool> {
+        let mut pair = [0; 2];
+        let Some(from) = offset.checked_sub(1) else { return Ok(false) };
+        Ok(message.read_at(from, &mut pair)? == 2 && pair == *b"\r\n")
+    };
+    for edit in edits {
+        if inside(edit.at.offset)? || inside(edit.at.end())? {
+            return Ok(true);
+        }
+        for piece in &edit.pieces {
+            if let (Piece::Source(span), Encoding::Identity) = (piece, edit.encoding)
+                && (inside(span.offset)? || inside(span.end())?)
+            {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}

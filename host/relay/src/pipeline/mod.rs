@@ -1,0 +1,276 @@
+//! From a message with its envelope to a promise: validate, authorise, track, and then one durable commit. Everything that can
+//! refuse happens before the commit. Not tied to SMTP: a session, the HTTP API and `relevo dev --once` all call it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use relevo_mailkit::address::Address;
+use relevo_mailkit::model::{Note, Report, Rewrite, ValidateOptions};
+use relevo_queue::{EventLog, ItemId, ItemMeta, Millis, NewItem, Queue, StoreError};
+use relevo_runtime::Stages;
+use tracing::{info, warn};
+
+mod authority;
+mod deliveries;
+mod judge;
+mod metrics;
+mod received;
+mod submission;
+
+pub(crate) use authority::reverse_path;
+pub use metrics::PipelineMetrics;
+pub use received::date;
+pub use submission::{Accepted, Envelope, ForwardPath, Origin, Protocol, Rejection, Submission, Via};
+
+use self::authority::Owner;
+use crate::clock::{Clock, IdSource};
+use crate::copies::{Links, Recipe, Signing};
+use crate::events;
+use crate::trace::{Observe, Step, Trace};
+
+/// Nesting of multipart and message/rfc822.
+pub(crate) const MAX_DEPTH: u32 = 50;
+
+/// Parts of a message.
+pub(crate) const MAX_PARTS: u32 = 2_000;
+
+/// What the pipeline works with.
+#[derive(Clone)]
+pub struct Pipeline {
+    /// Where accepted mail goes.
+    pub queue: Arc<dyn Queue>,
+    /// Where refusals and faults are written.
+    pub events: Arc<dyn EventLog>,
+    /// The sandbox.
+    pub stages: Arc<dyn Stages>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Ids of items.
+    pub ids: Arc<dyn IdSource>,
+    /// Counters.
+    pub metrics: PipelineMetrics,
+    /// Is told about every step.
+    pub observer: Option<Arc<dyn Observe>>,
+}
+
+/// One message on its way.
+struct Run<'a> {
+    pipeline: &'a Pipeline,
+    id: ItemId,
+    now: Millis,
+    trace: Trace,
+}
+
+impl Pipeline {
+    /// Judges the message and makes it durable.
+    ///
+    /// A refusal is written to the event log (`email.rejected`; `email.failed` with blame when a stage broke) before this
+    /// returns; if that cannot be written, it is still refused.
+    ///
+    /// # Errors
+    /// The reply for the sender. Nothing is kept of the message.
+    pub async fn submit(&self, submission: Submission) -> Result<Accepted, Rejection> {
+        let now = self.clock.now();
+        let id = self.ids.item_id(now).map_err(|e| store_failed(&e.to_string()))?;
+        let facts = events::Facts::of(&submission);
+        let mut run = Run { pipeline: self, id, now, trace: Trace::default() };
+        let result = run.submit(submission).await;
+        let trace = run.trace;
+        match result {
+            Ok(tenant) => {
+                self.metrics.accepted(facts.source);
+                info!(id = %id, tenant = tenant.as_deref().unwrap_or("-"), from = facts.sender,
+                    recipients = facts.recipients, size = facts.size, "queued");
+                Ok(Accepted { id, tenant, trace })
+            }
+            Err(rejection) => {
+                self.refused(id, now, &facts, &rejection).await;
+                Err(rejection)
+            }
+        }
+    }
+
+    async fn refused(&self, id: ItemId, now: Millis, facts: &events::Facts, rejection: &Rejection) {
+        self.metrics.refused(rejection);
+        match &rejection.fault {
+            Some(fault) => {
+                warn!(id = %id, tenant = facts.tenant, from = facts.sender, %fault, "a stage broke")
+            }
+            None => info!(id = %id, tenant = facts.tenant, from = facts.sender, rule = rejection.rule,
+                code = rejection.reply.code, "refused"),
+        }
+        let event = events::refused(id, now, facts, rejection);
+        if let Err(e) = self.events.append(vec![event]).await {
+            warn!(id = %id, error = %e, "the refusal could not be written to the event log");
+        }
+    }
+}
+
+impl Run<'_> {
+    async fn submit(&mut self, submission: Submission) -> Result<Option<String>, Rejection> {
+        let Submission { settings, origin, envelope, via, subject, body } = submission;
+        let message = Arc::clone(&body.source);
+        let stages = &*self.pipeline.stages;
+
+        let began = self.began();
+        let options = ValidateOptions {
+            max_size: settings.intake.max_message_size,
+            max_received: 0,
+            max_depth: 0,
+            max_parts: 0,
+            smtputf8: envelope.smtputf8,
+            hostname: settings.hostname.clone(),
+            now: self.now.div_euclid(1000),
+            message_id_left: self.id.to_string(),
+            downgrade: false,
+        };
+        let report = judge::validate(stages, options, &message).await?;
+        self.step("validate", began, report.fixes.iter().map(note).collect());
+
+        let began = self.began();
+        let sender = sender_domain(&envelope.sender)?;
+        let owner = authority::authors(&settings, &origin, sender.as_deref(), &report.authors)?;
+        self.step("authorise", began, vec![belongs(owner.as_ref())]);
+
+        let began = self.began();
+        let rewrite = match owner.as_ref().and_then(|o| o.domain.tracking.as_ref()) {
+            Some(tracking) if wanted(tracking, &report) => {
+                Some((judge::track(stages, tracking, &report, &message).await?, tracking.clone()))
+            }
+            _ => None,
+        };
+        if let Some((rewrite, _)) = &rewrite {
+            self.step("track", began, tracked(rewrite));
+        }
+
+        let began = self.began();
+        let notes = rewrite.as_ref().map(|(r, _)| r.notes.clone()).unwrap_or_default();
+        let mut recipe = recipe(&settings, owner.as_ref(), &report, rewrite)?;
+        let received = received::field(&via, &settings.hostname, self.id, &envelope.recipients, self.now);
+        recipe.top.splice(..0, received);
+        let tenant = owner.map(|o| o.domain.tenant.clone());
+        let meta = ItemMeta {
+            tenant: tenant.clone().unwrap_or_default(),
+            no_bounce: envelope.sender.is_empty() || tenant.is_none(),
+            sender: envelope.sender,
+            accepted_at: self.now,
+            expires_at: self.now.saturating_add(millis(settings.delivery.expire)),
+            size: message.size(),
+            is_bounce: false,
+            source: via.protocol.source().to_owned(),
+            message_id: report.message_id.clone(),
+            subject: truncated(subject, 200),
+            recipe: recipe.encode().map_err(|e| store_failed(&e.to_string()))?,
+        };
+        let deliveries = deliveries::divide(&envelope.recipients, recipe.links.is_some(), self.now);
+        let event = events::queued(self.id, &meta, &envelope.recipients, &report.fixes, &notes);
+        let count = deliveries.len();
+        let item = NewItem { id: self.id, meta, body, deliveries };
+        self.pipeline.queue.accept(vec![item], vec![event]).await.map_err(|e| not_stored(&e))?;
+        self.step("commit", began, vec![format!("{count} deliveries")]);
+        Ok(tenant)
+    }
+
+    fn began(&self) -> Duration {
+        self.pipeline.clock.monotonic()
+    }
+
+    fn step(&mut self, stage: &'static str, began: Duration, changes: Vec<String>) {
+        let took = self.began().saturating_sub(began);
+        let step = Step { stage, took, changes };
+        if let Some(observer) = &self.pipeline.observer {
+            observer.step(self.id, &step);
+        }
+        self.trace.steps.push(step);
+    }
+}
+
+/// Foreign signatures would not survive a rewrite (decision 8 of the design).
+fn wanted(tracking: &crate::settings::Tracking, report: &Report) -> bool {
+    (tracking.clicks || tracking.opens) && (!report.signed || tracking.rewrite_signed)
+}
+
+fn recipe(
+    settings: &crate::settings::Settings,
+    owner: Option<&Owner>,
+    report: &Report,
+    rewrite: Option<(Rewrite, crate::settings::Tracking)>,
+) -> Result<Recipe, Rejection> {
+    let signing = owner.filter(|o| !o.domain.dkim.is_empty()).map(|o| Signing {
+        domain: o.domain.name.clone(),
+        selectors: o.domain.dkim.iter().map(|k| k.selector.clone()).collect(),
+        from_field: report.from_field.clone(),
+    });
+    let (edits, links) = match rewrite {
+        None => (report.edits.clone(), None),
+        Some((rewrite, _)) if !judge::has_places(&rewrite.edits) => (rewrite.edits, None),
+        Some((rewrite, tracking)) => {
+            let key =
+                settings.tracking_keys.0.first().ok_or_else(|| store_failed("there is no tracking key"))?;
+            let links = Links { base_url: tracking.url, key: key.id.clone(), table: rewrite.links };
+            (rewrite.edits, Some(links))
+        }
+    };
+    Ok(Recipe {
+        top: report.additions.clone(),
+        edits,
+        links,
+        signing,
+        eight_bit: report.eight_bit,
+        utf8_header: report.utf8_header,
+    })
+}
+
+/// The domain of the reverse-path; none when it is null.
+fn sender_domain(sender: &str) -> Result<Option<String>, Rejection> {
+    if sender.is_empty() {
+        return Ok(None);
+    }
+    let address = Address::parse(sender)
+        .map_err(|e| Rejection::new(501, (5, 1, 7), "bad-reverse-path", &format!("reverse-path: {e}")))?;
+    Ok(Some(address.domain))
+}
+
+/// The store's word for the sender: less than the reserve is free, or it broke.
+pub(crate) fn not_stored(error: &StoreError) -> Rejection {
+    match error {
+        StoreError::Full => {
+            Rejection::new(452, (4, 3, 1), "disk-full", "insufficient system storage, try again later")
+        }
+        other => store_failed(&other.to_string()),
+    }
+}
+
+fn store_failed(detail: &str) -> Rejection {
+    warn!(detail, "a message could not be stored");
+    Rejection::new(451, (4, 3, 0), "store-error", "the message cannot be stored now, try again later")
+}
+
+fn note(note: &Note) -> String {
+    if note.detail.is_empty() { note.name.clone() } else { format!("{}: {}", note.name, note.detail) }
+}
+
+fn belongs(owner: Option<&Owner>) -> String {
+    owner.map_or_else(
+        || "belongs to no tenant, passes unsigned".to_owned(),
+        |o| format!("{} of tenant {}", o.domain.name, o.domain.tenant),
+    )
+}
+
+fn tracked(rewrite: &Rewrite) -> Vec<String> {
+    let mut changes = vec![format!("{} links, {} edits", rewrite.links.len(), rewrite.edits.len())];
+    changes.extend(rewrite.notes.iter().map(note));
+    changes
+}
+
+fn millis(time: Duration) -> Millis {
+    Millis::try_from(time.as_millis()).unwrap_or(Millis::MAX)
+}
+
+fn truncated(mut text: String, max: usize) -> String {
+    text.truncate(text.floor_char_boundary(max));
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! What comes in, and what comes of it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use relevo_mailkit::address::Address;
+use relevo_queue::{ItemId, SpooledBody};
+use relevo_runtime::Fault;
+use relevo_smtp::server::Reply;
+
+use crate::settings::Settings;
+use crate::trace::Trace;
+
+/// A message with its envelope, from wherever it came.
+pub struct Submission {
+    /// Those of the session.
+    pub settings: Arc<Settings>,
+    /// On whose authority.
+    pub origin: Origin,
+    /// Reverse-path and forward-paths.
+    pub envelope: Envelope,
+    /// For the Received field.
+    pub via: Via,
+    /// For listings, where the caller knows it; empty: unknown.
+    pub subject: String,
+    /// The bytes.
+    pub body: SpooledBody,
+}
+
+/// Who may say what a message claims (decision 10 of the design).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Proven by a credential or API key.
+    Tenant(String),
+    /// A trusted peer on the relay port: the tenant is who owns the header From.
+    Relay(IpAddr),
+}
+
+/// The envelope as accepted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Envelope {
+    /// Without angle brackets; empty for the null reverse-path.
+    pub sender: String,
+    /// At least one.
+    pub recipients: Vec<ForwardPath>,
+    /// SMTPUTF8 was given.
+    pub smtputf8: bool,
+}
+
+/// A recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForwardPath {
+    /// Without angle brackets.
+    pub address: String,
+    /// Lower case A-labels: what it is scheduled by.
+    pub domain: String,
+}
+
+impl From<&Address> for ForwardPath {
+    fn from(address: &Address) -> Self {
+        Self { address: address.to_string(), domain: address.domain.clone() }
+    }
+}
+
+/// How a message came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Via {
+    /// `with` of Received.
+    pub protocol: Protocol,
+    /// Who handed it over; none for the host's own.
+    pub peer: Option<IpAddr>,
+    /// Argument of EHLO or HELO.
+    pub helo: Option<String>,
+    /// Protocol version and cipher suite.
+    pub tls: Option<String>,
+}
+
+/// The `with` clause (RFC 3848) and what events call the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// After HELO.
+    Smtp,
+    /// After EHLO.
+    Esmtp {
+        /// Under TLS.
+        tls: bool,
+        /// After AUTH.
+        auth: bool,
+    },
+    /// The HTTP API.
+    Http,
+}
+
+impl Protocol {
+    /// `with` of Received.
+    #[must_use]
+    pub fn with(self) -> &'static str {
+        match self {
+            Self::Smtp => "SMTP",
+            Self::Esmtp { tls: false, auth: false } => "ESMTP",
+            Self::Esmtp { tls: true, auth: false } => "ESMTPS",
+            Self::Esmtp { tls: false, auth: true } => "ESMTPA",
+            Self::Esmtp { tls: true, auth: true } => "ESMTPSA",
+            Self::Http => "HTTP",
+        }
+    }
+
+    /// `smtp` or `http`.
+    #[must_use]
+    pub fn source(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Smtp | Self::Esmtp { .. } => "smtp",
+        }
+    }
+}
+
+/// A message that is on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its id.
+    pub id: ItemId,
+    /// Its owner; none: mail of trusted peers that belongs to no tenant.
+    pub tenant: Option<String>,
+    /// What the stages did.
+    pub trace: Trace,
+}
+
+/// A message that is not accepted. Nothing of it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// For the sender.
+    pub reply: Reply,
+    /// The rule that was broken, lower case with hyphens: for events and metrics.
+    pub rule: String,
+    /// Set when a stage broke: the message is not to blame.
+    pub fault: Option<Fault>,
+}
+
+impl Rejection {
+    pub(crate) fn new(code: u16, enhanced: (u8, u8, u8), rule: &str, text: &str) -> Self {
+        let text = crate::text::printable(text, 400);
+        Self { reply: Reply::new(code, enhanced, text), rule: rule.to_owned(), fault: None }
+    }
+}
+
+impl From<Fault> for Rejection {
+    fn from(fault: Fault) -> Self {
+        let text = "the message cannot be processed now, try again later";
+        Self { fault: Some(fault), ..Self::new(451, (4, 3, 0), "component-fault", text) }
+    }
+}

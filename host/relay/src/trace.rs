@@ -1,0 +1,29 @@
+//! What each stage of a message took and did: for the capture inbox and for `--once`.
+
+use std::time::Duration;
+
+use relevo_queue::ItemId;
+
+/// One stage of one message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// `validate`, `authorise`, `track`, `commit`, `copy`, `dkim`.
+    pub stage: &'static str,
+    /// By the wall, waiting for a guest thread included.
+    pub took: Duration,
+    /// What changed, for people; nothing when nothing did.
+    pub changes: Vec<String>,
+}
+
+/// The steps of a message, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Trace {
+    /// In the order in which they ended.
+    pub steps: Vec<Step>,
+}
+
+/// Is told about every step. Called on the way: it should do no more than remember.
+pub trait Observe: Send + Sync {
+    /// A step of `item` ended. An item that is not accepted in the end may have had steps.
+    fn step(&self, item: ItemId, step: &Step);
+}

@@ -1,0 +1,89 @@
+//! What the tracking endpoints answer. Stateless: everything is in the token, nothing needs the message to be still here.
+
+use std::sync::Arc;
+
+use relevo_mailkit::token::{Claims, Kind, Scope};
+use relevo_queue::{EventLog, ItemId, NewEvent, Queue};
+use tracing::warn;
+use url::Url;
+
+use crate::clock::Clock;
+use crate::events;
+use crate::settings::SettingsHandle;
+
+/// Verifies tokens and writes what they report.
+#[derive(Clone)]
+pub struct TrackingEndpoint {
+    settings: SettingsHandle,
+    queue: Arc<dyn Queue>,
+    events: Arc<dyn EventLog>,
+    clock: Arc<dyn Clock>,
+}
+
+impl TrackingEndpoint {
+    /// Looks up in `queue` whom an event is about, as long as the message is there.
+    #[must_use]
+    pub fn new(
+        settings: SettingsHandle,
+        queue: Arc<dyn Queue>,
+        events: Arc<dyn EventLog>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { settings, queue, events, clock }
+    }
+
+    /// Whether `host` (the authority of a request) is a tracking host: it then answers nothing but `/c/`, `/o/` and `/u/`.
+    #[must_use]
+    pub fn serves(&self, host: &str) -> bool {
+        self.settings.get().tenants.by_tracking_host.contains_key(&host.to_ascii_lowercase())
+    }
+
+    /// `GET /c/{token}` at this authority: where to redirect to, once the click is durable. None: 404. The URL has been parsed
+    /// and percent-encoded, has a host and the scheme http or https.
+    pub async fn click(&self, host: &str, token: &str) -> Option<Url> {
+        let (tenant, claims) = self.verified(Kind::Click, host, token)?;
+        let url = Url::parse(&claims.destination).ok()?;
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+            return None;
+        }
+        let item = ItemId(claims.message);
+        let to = self.recipient(item, claims.recipient).await;
+        let now = self.clock.now();
+        let event = events::clicked(&tenant, item, now, claims.recipient, to.as_deref(), url.as_str());
+        self.write(event).await;
+        Some(url)
+    }
+
+    /// `GET /o/{token}` at this authority: whether the token is genuine. False: 404.
+    pub async fn open(&self, host: &str, token: &str) -> bool {
+        let Some((tenant, claims)) = self.verified(Kind::Open, host, token) else { return false };
+        let item = ItemId(claims.message);
+        let to = self.recipient(item, claims.recipient).await;
+        let event = events::opened(&tenant, item, self.clock.now(), claims.recipient, to.as_deref());
+        self.write(event).await;
+        true
+    }
+
+    /// The tenant that owns the host, and what the token says under its scope.
+    fn verified(&self, kind: Kind, host: &str, token: &str) -> Option<(String, Claims)> {
+        let settings = self.settings.get();
+        let host = host.to_ascii_lowercase();
+        let tenant = settings.tenants.by_tracking_host.get(&host)?;
+        let scope = Scope { tenant, host: &host };
+        let claims = settings.tracking_keys.verify(kind, &scope, token)?;
+        Some((tenant.clone(), claims))
+    }
+
+    async fn recipient(&self, item: ItemId, index: u32) -> Option<String> {
+        let view = self.queue.item(item).await.ok()??;
+        let mut recipients = view.deliveries.into_iter().flat_map(|d| d.delivery.recipients);
+        recipients.find(|r| r.index == index).map(|r| r.address)
+    }
+
+    /// The reader is not kept from where he wants to go because our log has no room.
+    async fn write(&self, event: NewEvent) {
+        if let Err(e) = self.events.append(vec![event]).await {
+            warn!(error = %e, "a tracking event could not be written");
+        }
+    }
+}
