@@ -1,5 +1,11 @@
 //! Where a domain takes its mail: MX lookup through hickory (RFC 5321 section 5.1, RFC 7505).
 
 mod api;
+mod hickory;
+pub mod reach;
+mod route;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
-pub use api::{IpFamily, MailHost, ResolveError, Resolve, Route};
+pub use api::{IpFamily, MailHost, Resolve, ResolveError, Route};
+pub use hickory::{HickoryResolver, Options};

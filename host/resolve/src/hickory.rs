@@ -1,0 +1,264 @@
+//! [`Resolve`] on hickory.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use hickory_proto::rr::{Name, RData, RecordType};
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
+use hickory_resolver::lookup::Lookup;
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use tokio::task::JoinSet;
+
+use crate::api::{IpFamily, MailHost, Resolve, ResolveError, Route};
+use crate::route::{self, Ourselves};
+
+/// A whole route, with all its lookups. What is slower is temporary.
+const ROUTE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Answers are asked for again after this, whatever their TTL.
+const MAX_POSITIVE: Duration = Duration::from_secs(3600);
+const MAX_NEGATIVE: Duration = Duration::from_secs(300);
+
+/// How to resolve.
+#[derive(Clone)]
+pub struct Options {
+    /// Empty: the system's (`/etc/resolv.conf`).
+    pub nameservers: Vec<SocketAddr>,
+    /// Which addresses are wanted.
+    pub family: IpFamily,
+    /// Our names, in any case: an MX host of this name is ourselves.
+    pub own_names: Vec<String>,
+    /// Our addresses, where they take mail on the port that we deliver to: an MX host with one is ourselves.
+    pub own_addresses: Vec<IpAddr>,
+    /// Addresses that it says true to are left out before they are counted, such as [`crate::reach::is_inner`] without the
+    /// networks that are allowed. None: all are kept, and the caller judges.
+    pub refuse: Option<Arc<dyn Fn(IpAddr) -> bool + Send + Sync>>,
+    /// Puts equals in order. Random numbers, in production.
+    pub random: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// For one question to one server.
+    pub timeout: Duration,
+    /// Questions after the first that remains unanswered.
+    pub retries: usize,
+}
+
+impl Options {
+    /// The system's name servers, both families, every address, five seconds, two retries.
+    #[must_use]
+    pub fn new(random: Arc<dyn Fn() -> u64 + Send + Sync>) -> Self {
+        Self {
+            nameservers: Vec::new(),
+            family: IpFamily::Any,
+            own_names: Vec::new(),
+            own_addresses: Vec::new(),
+            refuse: None,
+            random,
+            timeout: Duration::from_secs(5),
+            retries: 2,
+        }
+    }
+}
+
+/// Resolves through hickory, which caches answers for their TTL (at most an hour; negative ones at most five minutes).
+/// Cheap to clone; clones share the cache.
+#[derive(Clone)]
+pub struct HickoryResolver(Arc<Inner>);
+
+struct Inner {
+    resolver: TokioResolver,
+    family: IpFamily,
+    ourselves: Ourselves,
+    refuse: Option<Arc<dyn Fn(IpAddr) -> bool + Send + Sync>>,
+    random: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl std::fmt::Debug for HickoryResolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HickoryResolver").field("family", &self.0.family).finish_non_exhaustive()
+    }
+}
+
+/// What was found for a question.
+enum Answer {
+    Found(Lookup),
+    /// The name exists, without records of this type.
+    NoData,
+    NoSuchName,
+    Failed(String),
+}
+
+impl HickoryResolver {
+    /// # Errors
+    /// The system's configuration cannot be read.
+    pub fn new(options: Options) -> std::io::Result<Self> {
+        let failed = |e: NetError| std::io::Error::other(e.to_string());
+        let mut builder = if options.nameservers.is_empty() {
+            TokioResolver::builder_tokio().map_err(failed)?
+        } else {
+            let servers = options.nameservers.iter().copied().map(name_server).collect();
+            let config = ResolverConfig::from_name_servers(servers);
+            let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+            builder.options_mut().use_hosts_file = ResolveHosts::Never;
+            builder
+        };
+        let opts = builder.options_mut();
+        opts.timeout = options.timeout;
+        opts.attempts = options.retries;
+        opts.positive_max_ttl = Some(MAX_POSITIVE);
+        opts.negative_max_ttl = Some(MAX_NEGATIVE);
+        // Deliveries to many domains ask at the same time over one connection.
+        opts.max_active_requests = 512;
+        let normal = |n: &String| n.trim_end_matches('.').to_ascii_lowercase();
+        Ok(Self(Arc::new(Inner {
+            resolver: builder.build().map_err(failed)?,
+            family: options.family,
+            ourselves: Ourselves {
+                names: options.own_names.iter().map(normal).collect(),
+                addresses: options.own_addresses.iter().map(IpAddr::to_canonical).collect(),
+            },
+            refuse: options.refuse,
+            random: options.random,
+        })))
+    }
+}
+
+#[async_trait]
+impl Resolve for HickoryResolver {
+    async fn route(&self, domain: &str) -> Result<Route, ResolveError> {
+        let domain = domain.trim_end_matches('.').to_ascii_lowercase();
+        let slow =
+            |_| ResolveError::Temporary { name: domain.clone(), detail: "DNS was too slow".to_owned() };
+        tokio::time::timeout(ROUTE_TIMEOUT, self.0.route(&domain)).await.map_err(slow)?
+    }
+
+    async fn txt(&self, name: &str) -> Result<Vec<String>, ResolveError> {
+        match self.0.ask(name, RecordType::TXT).await {
+            Answer::Found(lookup) => Ok(lookup.answers().iter().filter_map(|r| text(&r.data)).collect()),
+            Answer::NoData | Answer::NoSuchName => Ok(Vec::new()),
+            Answer::Failed(detail) => Err(ResolveError::Temporary { name: name.to_owned(), detail }),
+        }
+    }
+}
+
+impl Inner {
+    async fn route(self: &Arc<Self>, domain: &str) -> Result<Route, ResolveError> {
+        let (mx, ttl, implicit) = match self.ask(domain, RecordType::MX).await {
+            Answer::Found(lookup) => {
+                (route::exchangers(domain, exchanges(&lookup))?, remaining(&lookup), false)
+            }
+            Answer::NoSuchName => return Err(ResolveError::NoSuchDomain(domain.to_owned())),
+            // Only when there is no MX at all (RFC 5321 section 5.1).
+            Answer::NoData => (vec![(0, domain.to_owned())], Duration::MAX, true),
+            Answer::Failed(detail) => {
+                return Err(ResolveError::Temporary { name: domain.to_owned(), detail });
+            }
+        };
+        let site = route::site(&mx);
+        let (hosts, addresses_ttl) = self.hosts(mx).await;
+        let hosts = route::order(domain, hosts, &self.ourselves, &*self.random)?;
+        Ok(Route::of(hosts, site, ttl.min(addresses_ttl), implicit))
+    }
+
+    /// The hosts with their addresses, and the smallest TTL.
+    async fn hosts(self: &Arc<Self>, mx: Vec<(u16, String)>) -> (Vec<MailHost>, Duration) {
+        let mut lookups = JoinSet::new();
+        for (preference, name) in mx {
+            let inner = Arc::clone(self);
+            lookups.spawn(async move { inner.host(preference, name).await });
+        }
+        let (mut hosts, mut ttl) = (Vec::new(), Duration::MAX);
+        while let Some(done) = lookups.join_next().await {
+            match done {
+                Ok((host, host_ttl)) => {
+                    ttl = ttl.min(host_ttl);
+                    hosts.push(host);
+                }
+                Err(error) => tracing::error!(%error, "an address lookup broke"),
+            }
+        }
+        hosts.sort_by(|a, b| a.name.cmp(&b.name));
+        (hosts, ttl)
+    }
+
+    async fn host(&self, preference: u16, name: String) -> (MailHost, Duration) {
+        let wanted = |other| self.family != other;
+        let (v4, v6) = tokio::join!(
+            self.addresses(&name, RecordType::A, wanted(IpFamily::Ipv6)),
+            self.addresses(&name, RecordType::AAAA, wanted(IpFamily::Ipv4)),
+        );
+        let temporary = v4.is_none() || v6.is_none();
+        let (v4, v4_ttl) = v4.unwrap_or((Vec::new(), Duration::ZERO));
+        let (v6, v6_ttl) = v6.unwrap_or((Vec::new(), Duration::ZERO));
+        let addresses = route::interleave(self.family, v4, v6, &*self.random);
+        (MailHost { name, preference, addresses, temporary }, v4_ttl.min(v6_ttl))
+    }
+
+    /// None: the lookup failed.
+    async fn addresses(&self, name: &str, kind: RecordType, wanted: bool) -> Option<(Vec<IpAddr>, Duration)> {
+        if !wanted {
+            return Some((Vec::new(), Duration::MAX));
+        }
+        match self.ask(name, kind).await {
+            Answer::Found(lookup) => {
+                let addresses = lookup.answers().iter().filter_map(|r| r.data.ip_addr());
+                let usable = |ip: &IpAddr| !self.refuse.as_ref().is_some_and(|refuse| refuse(*ip));
+                Some((addresses.filter(usable).collect(), remaining(&lookup)))
+            }
+            Answer::NoData | Answer::NoSuchName => Some((Vec::new(), Duration::MAX)),
+            Answer::Failed(_) => None,
+        }
+    }
+
+    async fn ask(&self, name: &str, kind: RecordType) -> Answer {
+        let Ok(mut fqdn) = Name::from_ascii(name) else { return Answer::NoSuchName };
+        // No search list.
+        fqdn.set_fqdn(true);
+        match self.resolver.lookup(fqdn, kind).await {
+            Ok(lookup) if lookup.answers().iter().any(|r| r.record_type() == kind) => Answer::Found(lookup),
+            Ok(_) => Answer::NoData,
+            Err(error) if error.is_nx_domain() => Answer::NoSuchName,
+            Err(error) if error.is_no_records_found() => Answer::NoData,
+            Err(error) => {
+                tracing::debug!(%name, %kind, %error, "lookup failed");
+                Answer::Failed(format!("{kind}: {error}"))
+            }
+        }
+    }
+}
+
+fn name_server(at: SocketAddr) -> NameServerConfig {
+    let connection = |mut c: ConnectionConfig| {
+        c.port = at.port();
+        c
+    };
+    let connections = vec![connection(ConnectionConfig::udp()), connection(ConnectionConfig::tcp())];
+    NameServerConfig::new(at.ip(), true, connections)
+}
+
+fn exchanges(lookup: &Lookup) -> Vec<(u16, String)> {
+    let exchange = |data: &RData| match data {
+        RData::MX(mx) => {
+            let name = mx.exchange.to_ascii().trim_end_matches('.').to_ascii_lowercase();
+            Some((mx.preference, name))
+        }
+        _ => None,
+    };
+    lookup.answers().iter().filter_map(|r| exchange(&r.data)).collect()
+}
+
+fn text(data: &RData) -> Option<String> {
+    match data {
+        RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
+        _ => None,
+    }
+}
+
+fn remaining(lookup: &Lookup) -> Duration {
+    lookup.valid_until().saturating_duration_since(Instant::now())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+use super::*;
+use crate::testing::{TestDns, Trouble};
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn options(dns: &TestDns) -> Options {
+    let mut options = Options::new(Arc::new(|| 0));
+    options.nameservers = vec![dns.addr()];
+    options.timeout = Duration::from_secs(5);
+    options.retries = 0;
+    options
+}
+
+fn resolver(dns: &TestDns) -> HickoryResolver {
+    HickoryResolver::new(options(dns)).unwrap()
+}
+
+fn names(route: &Route) -> Vec<&str> {
+    route.hosts.iter().map(|h| h.name.as_str()).collect()
+}
+
+#[tokio::test]
+async fn mx_hosts_come_by_preference_with_both_families() {
+    let dns = TestDns::start().await.unwrap();
+    dns.mx("Example.com", &[(20, "b.example.net"), (10, "A.example.net")])
+        .address("a.example.net", &[ip("192.0.2.1"), ip("2001:db8::1")])
+        .address("b.example.net", &[ip("192.0.2.2")]);
+    let route = resolver(&dns).route("EXAMPLE.com").await.unwrap();
+    assert_eq!(names(&route), ["a.example.net", "b.example.net"]);
+    assert_eq!(route.hosts[0].addresses, [ip("2001:db8::1"), ip("192.0.2.1")]);
+    assert_eq!(route.site, "10 a.example.net,20 b.example.net");
+    assert!(!route.implicit);
+    assert!(route.ttl <= Duration::from_secs(60) && route.ttl > Duration::from_secs(50), "{:?}", route.ttl);
+}
+
+#[tokio::test]
+async fn a_family_that_is_off_is_not_asked_for() {
+    let dns = TestDns::start().await.unwrap();
+    dns.mx("d.test", &[(1, "h.test")]).address("h.test", &[ip("192.0.2.1"), ip("2001:db8::1")]);
+    let mut options = options(&dns);
+    options.family = IpFamily::Ipv4;
+    let route = HickoryResolver::new(options).unwrap().route("d.test").await.unwrap();
+    assert_eq!(route.hosts[0].addresses, [ip("192.0.2.1")]);
+    assert!(!dns.queries().iter().any(|q| q.starts_with("AAAA")));
+}
+
+#[tokio::test]
+async fn the_domain_itself_only_without_mx() {
+    let dns = TestDns::start().await.unwrap();
+    dns.address("plain.test", &[ip("192.0.2.1")]);
+    dns.mx("gone.test", &[(1, "nowhere.test")]).address("gone.test", &[ip("192.0.2.2")]);
+    dns.txt("text.test", &["only"]);
+    let resolver = resolver(&dns);
+    let route = resolver.route("plain.test").await.unwrap();
+    assert_eq!((names(&route), route.implicit, route.hosts[0].preference), (vec!["plain.test"], true, 0));
+    assert_eq!(route.site, "0 plain.test");
+    assert_eq!(resolver.route("gone.test").await, Err(ResolveError::NoMailHost("gone.test".to_owned())));
+    assert_eq!(resolver.route("text.test").await, Err(ResolveError::NoMailHost("text.test".to_owned())));
+}
+
+#[tokio::test]
+async fn null_mx_nxdomain_servfail_and_silence_are_told_apart() {
+    let dns = TestDns::start().await.unwrap();
+    dns.mx("null.test", &[(0, ".")]).address("null.test", &[ip("192.0.2.1")]);
+    dns.trouble("broken.test", None, Trouble::ServFail).trouble("mute.test", None, Trouble::Silence);
+    let resolver = resolver(&dns);
+    assert_eq!(resolver.route("null.test").await, Err(ResolveError::NullMx("null.test".to_owned())));
+    assert_eq!(resolver.route("none.test").await, Err(ResolveError::NoSuchDomain("none.test".to_owned())));
+    let mut hasty = options(&dns);
+    hasty.timeout = Duration::from_millis(100);
+    let hasty = HickoryResolver::new(hasty).unwrap();
+    for (resolver, name) in [(resolver, "broken.test"), (hasty, "mute.test")] {
+        match resolver.route(name).await {
+            Err(ResolveError::Temporary { name: asked, .. }) => assert_eq!(asked, name),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn servfail_for_mx_does_not_fall_back_to_the_address() {
+    let dns = TestDns::start().await.unwrap();
+    dns.address("d.test", &[ip("192.0.2.1")]).trouble("d.test", Some("MX"), Trouble::ServFail);
+    assert!(matches!(resolver(&dns).route("d.test").await, Err(ResolveError::Temporary { .. })));
+}
+
+#[tokio::test]
+async fn aliases_are_followed() {
+    let dns = TestDns::start().await.unwrap();
+    dns.cname("alias.test", "real.test").mx("real.test", &[(1, "mx-alias.test")]);
+    dns.cname("mx-alias.test", "mx.test").address("mx.test", &[ip("192.0.2.1")]);
+    let route = resolver(&dns).route("alias.test").await.unwrap();
+    assert_eq!(route.hosts[0].addresses, [ip("192.0.2.1")]);
+    assert!(!route.implicit);
+}
+
+#[tokio::test]
+async fn a_host_that_cannot_be_looked_up_is_kept_as_temporary() {
+    let dns = TestDns::start().await.unwrap();
+    dns.mx("d.test", &[(1, "bad.test"), (2, "good.test")]).address("good.test", &[ip("192.0.2.1")]);
+    dns.trouble("bad.test", None, Trouble::ServFail);
+    let route = resolver(&dns).route("d.test").await.unwrap();
+    assert_eq!(names(&route), ["bad.test", "good.test"]);
+    assert!(route.hosts[0].temporary && route.hosts[0].addresses.is_empty() && !route.hosts[1].temporary);
+    dns.mx("e.test", &[(1, "bad.test")]);
+    assert!(matches!(resolver(&dns).route("e.test").await, Err(ResolveError::Temporary { .. })));
+}
+
+#[tokio::test]
+async fn a_truncated_answer_comes_over_tcp() {
+    let dns = TestDns::start().await.unwrap();
+    let hosts: Vec<String> = (0..120).map(|i| format!("host-number-{i:03}.example.net")).collect();
+    let list: Vec<(u16, &str)> = hosts.iter().map(|h| (7, h.as_str())).collect();
+    dns.mx("big.test", &list).trouble("big.test", Some("MX"), Trouble::Truncated);
+    dns.address("host-number-000.example.net", &[ip("192.0.2.1")]);
+    let route = resolver(&dns).route("big.test").await.unwrap();
+    assert_eq!(route.hosts.iter().flat_map(|h| &h.addresses).collect::<Vec<_>>(), [&ip("192.0.2.1")]);
+    assert_eq!(dns.queries().iter().filter(|q| *q == "MX big.test").count(), 2);
+}
+
+#[tokio::test]
+async fn our_own_name_cuts_the_list_and_alone_it_is_a_loop() {
+    let dns = TestDns::start().await.unwrap();
+    dns.mx("d.test", &[(1, "first.test"), (2, "me.test"), (3, "last.test")])
+        .mx("mine.test", &[(1, "me.test")]);
+    for (host, address) in [("first.test", "192.0.2.1"), ("me.test", "192.0.2.2"), ("last.test", "192.0.2.3")]
+    {
+        dns.address(host, &[ip(address)]);
+    }
+    let mut by_name = options(&dns);
+    by_name.own_names = vec!["ME.test.".to_owned()];
+    let mut by_address = options(&dns);
+    by_address.own_addresses = vec![ip("192.0.2.2")];
+    for options in [by_name, by_address] {
+        let resolver = HickoryResolver::new(options).unwrap();
+        assert_eq!(names(&resolver.route("d.test").await.unwrap()), ["first.test"]);
+        assert_eq!(resolver.route("mine.test").await, Err(ResolveError::LoopsBack("mine.test".to_owned())));
+    }
+}
+
+#[tokio::test]
+async fn refused_addresses_are_left_out() {
+    let dns = TestDns::start().await.unwrap();
+    dns.mx("d.test", &[(1, "h.test")]).address("h.test", &[ip("127.0.0.1"), ip("8.8.8.8"), ip("::1")]);
+    let mut options = options(&dns);
+    options.refuse = Some(Arc::new(crate::reach::is_inner));
+    let route = HickoryResolver::new(options).unwrap().route("d.test").await.unwrap();
+    assert_eq!(route.hosts[0].addresses, [ip("8.8.8.8")]);
+}
+
+#[tokio::test]
+async fn answers_are_cached_for_their_ttl() {
+    let dns = TestDns::start().await.unwrap();
+    dns.ttl(90_000).mx("d.test", &[(1, "h.test")]).address("h.test", &[ip("192.0.2.1"), ip("2001:db8::1")]);
+    let resolver = resolver(&dns);
+    let first = resolver.route("d.test").await.unwrap();
+    let asked = dns.queries().len();
+    assert_eq!(first.ttl.as_secs().div_ceil(60), 60);
+    assert_eq!(resolver.route("d.test").await.unwrap().hosts, first.hosts);
+    assert_eq!(dns.queries().len(), asked);
+}
+
+#[tokio::test]
+async fn txt_strings_are_joined_and_none_is_no_error() {
+    let dns = TestDns::start().await.unwrap();
+    dns.txt("s1._domainkey.d.test", &["v=DKIM1; ", "p=abc"]).trouble("bad.test", None, Trouble::ServFail);
+    let resolver = resolver(&dns);
+    assert_eq!(resolver.txt("s1._domainkey.d.test").await.unwrap(), ["v=DKIM1; p=abc"]);
+    assert!(resolver.txt("none.test").await.unwrap().is_empty());
+    assert!(resolver.txt("d.test").await.unwrap().is_empty());
+    assert!(resolver.txt("bad.test").await.is_err());
+}
+
+#[tokio::test]
+async fn names_that_cannot_exist_are_not_asked_for() {
+    let dns = TestDns::start().await.unwrap();
+    let long = format!("{}.test", "a".repeat(64));
+    assert_eq!(resolver(&dns).route(&long).await, Err(ResolveError::NoSuchDomain(long.clone())));
+    assert!(dns.queries().is_empty());
+}
