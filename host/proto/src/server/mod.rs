@@ -15,3 +15,19 @@ mod types;
 
 pub use session::{AuthPolicy, Config, Event, Limits, Session};
 pub use types::{BodyType, Credentials, MailFrom, RcptTo, SessionInfo};
+
+/// `address` can stand between the angle brackets of MAIL and RCPT.
+pub(crate) fn is_address(address: &str) -> bool {
+    let bracketed = format!("<{address}>");
+    matches!(path::parse(&bracketed), Some((mailbox, "")) if mailbox.text == address && !address.is_empty())
+}
+
+/// The content of a whole DATA, and the octets after its end.
+#[cfg(test)]
+pub(crate) fn unstuff(wire: &[u8]) -> (Vec<u8>, usize) {
+    let mut buf = wire.to_vec();
+    let scan = content::Content::new().scan(&mut buf);
+    assert!(scan.ended);
+    buf.truncate(scan.content);
+    (buf, wire.len() - scan.consumed)
+}

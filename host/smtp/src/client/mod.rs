@@ -1,7 +1,14 @@
 //! The client side: connections to next hops, and what became of each recipient.
 
+mod connection;
+mod content;
+mod tls;
 mod types;
+mod wire;
 
+pub use connection::Connection;
+pub use relevo_proto::client::Abilities;
+pub use tls::Tls;
 pub use types::{
     Auth, ClientConfig, Command, Envelope, Failure, Outcome, RecipientOutcome, RemoteReply, Target,
     TlsPolicy, TlsState, TransactionResult,

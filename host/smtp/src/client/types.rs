@@ -3,6 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+pub use relevo_proto::client::{
+    Command, Envelope, Failure, Outcome, RecipientOutcome, RemoteReply, TransactionResult,
+};
+
 /// When and how to use TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TlsPolicy {
@@ -76,59 +80,6 @@ impl Default for ClientConfig {
     }
 }
 
-/// The envelope of one transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Envelope {
-    /// Empty for the null reverse-path.
-    pub sender: String,
-    /// At least one.
-    pub recipients: Vec<String>,
-    /// Octets of the copy, for SIZE=.
-    pub size: u64,
-    /// BODY=8BITMIME is needed.
-    pub eight_bit: bool,
-    /// SMTPUTF8 is needed.
-    pub smtputf8: bool,
-}
-
-/// A reply as it came: at most 100 lines and 4 KB are kept; not yet escaped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RemoteReply {
-    /// Three digits.
-    pub code: u16,
-    /// Class, subject, detail of RFC 3463, where the reply has one that matches the code's class.
-    pub enhanced: Option<(u8, u16, u16)>,
-    /// Lines without code, joined by LF; invalid UTF-8 replaced.
-    pub text: String,
-}
-
-/// The command that was answered or under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Command {
-    /// Connecting.
-    Connect,
-    /// Waiting for the greeting.
-    Greeting,
-    /// EHLO or HELO.
-    Ehlo,
-    /// STARTTLS.
-    StartTls,
-    /// The TLS handshake.
-    Handshake,
-    /// AUTH.
-    Auth,
-    /// MAIL.
-    Mail,
-    /// RCPT.
-    Rcpt,
-    /// DATA.
-    Data,
-    /// Content.
-    Content,
-    /// After the final dot.
-    EndOfData,
-}
-
 /// TLS of the connection, for logs and events.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TlsState {
@@ -136,44 +87,4 @@ pub struct TlsState {
     pub cipher: Option<String>,
     /// The certificate was valid for the name.
     pub verified: bool,
-}
-
-/// Why something was not delivered: facts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// Trying again makes no sense.
-    pub permanent: bool,
-    /// It concerns this host or connection, not the recipient or message: another MX may do better.
-    pub try_next_host: bool,
-    /// Enhanced status for the bounce: the remote's, or ours (RFC 3463).
-    pub status: (u8, u16, u16),
-    /// Where it happened.
-    pub command: Command,
-    /// The remote's words, where it spoke.
-    pub reply: Option<RemoteReply>,
-    /// Our words: what happened, for log and bounce.
-    pub detail: String,
-}
-
-/// What became of one recipient.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// The remote took responsibility, with this reply to the final dot.
-    Delivered(RemoteReply),
-    /// It did not.
-    Failed(Failure),
-    /// 452 4.5.3 after others were accepted (RFC 5321 section 4.5.3.1.10): to be sent at once in a new transaction.
-    NextTransaction,
-}
-
-/// A recipient of the envelope, by position, and its outcome.
-pub type RecipientOutcome = (usize, Outcome);
-
-/// What a transaction found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TransactionResult {
-    /// One for each recipient, in order.
-    pub outcomes: Vec<RecipientOutcome>,
-    /// The connection can be used for another transaction.
-    pub reusable: bool,
 }

@@ -1,0 +1,337 @@
+//! One mail transaction: which commands go together, and what the replies mean for each recipient.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+
+use super::abilities::Abilities;
+use super::types::{Command, Envelope, Failure, Outcome, RemoteReply, TransactionResult};
+use crate::server::is_address;
+
+/// RCPT commands in one group. Their replies must fit into the socket buffers, or both sides wait for the other
+/// (RFC 2920 section 3.1).
+const GROUP: usize = 100;
+
+/// What the owner of the connection does next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send these commands, in one write.
+    Send(Vec<u8>),
+    /// Receive a reply to this command and pass it to [`Transaction::reply`].
+    Receive(Command),
+    /// Send the content, dot-stuffed and with the final dot.
+    SendContent,
+    /// Over: [`Transaction::finish`].
+    Done,
+}
+
+/// A reply that is still to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Mail,
+    Rcpt(usize),
+    Data,
+    EndOfData,
+    /// To RSET, or to a message that went to nobody.
+    Ignored(Command),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Recipient {
+    Unknown,
+    Accepted,
+    /// 452 4.5.3: a failure only if nobody else was accepted.
+    TooMany(Failure),
+    Decided(Outcome),
+}
+
+/// The state of a transaction. Alternate [`Transaction::next`] and what it asks for.
+#[derive(Debug)]
+pub struct Transaction<'a> {
+    envelope: &'a Envelope,
+    abilities: Abilities,
+    recipients: Vec<Recipient>,
+    expected: VecDeque<Expected>,
+    mail_sent: bool,
+    /// RCPT commands sent so far.
+    sent: usize,
+    data_sent: bool,
+    /// The server holds MAIL state that is not used up.
+    open: bool,
+    content: bool,
+    reusable: bool,
+    over: bool,
+}
+
+impl<'a> Transaction<'a> {
+    /// A transaction on a connection that is between transactions. What the server cannot take is not even tried.
+    #[must_use]
+    pub fn new(envelope: &'a Envelope, abilities: Abilities) -> Self {
+        let mut transaction = Self {
+            envelope,
+            abilities,
+            recipients: vec![Recipient::Unknown; envelope.recipients.len()],
+            expected: VecDeque::new(),
+            mail_sent: false,
+            sent: 0,
+            data_sent: false,
+            open: false,
+            content: false,
+            reusable: true,
+            over: false,
+        };
+        if let Some(failure) = unsuitable(envelope, abilities) {
+            transaction.decide_rest(&failure);
+            transaction.over = true;
+        }
+        transaction
+    }
+
+    /// What to do now.
+    pub fn next(&mut self) -> Action {
+        if self.over {
+            return Action::Done;
+        }
+        if let Some(expected) = self.expected.front() {
+            return Action::Receive(expected.command());
+        }
+        if self.content {
+            self.content = false;
+            return if self.any_accepted() {
+                self.expected.push_back(Expected::EndOfData);
+                Action::SendContent
+            } else {
+                // RFC 2920 section 3.1: DATA was accepted without recipients.
+                self.expected.push_back(Expected::Ignored(Command::EndOfData));
+                Action::Send(b".\r\n".to_vec())
+            };
+        }
+        let mut group = String::new();
+        let undecided =
+            self.recipients.iter().any(|r| !matches!(r, Recipient::Decided(_) | Recipient::TooMany(_)));
+        if undecided && !self.data_sent {
+            self.next_group(&mut group);
+        } else if self.open {
+            self.open = false;
+            self.expected.push_back(Expected::Ignored(Command::Mail));
+            group.push_str("RSET\r\n");
+        }
+        if group.is_empty() {
+            self.over = true;
+            return Action::Done;
+        }
+        Action::Send(group.into_bytes())
+    }
+
+    /// With PIPELINING as much as may go together, else one command.
+    fn next_group(&mut self, group: &mut String) {
+        let limit = if self.abilities.pipelining { GROUP } else { 1 };
+        let mut count = 0;
+        if !self.mail_sent {
+            self.mail_sent = true;
+            self.mail(group);
+            self.expected.push_back(Expected::Mail);
+            if !self.abilities.pipelining {
+                return;
+            }
+        }
+        while count < limit && self.sent < self.envelope.recipients.len() {
+            // Writing to a String cannot fail.
+            let _ = write!(group, "RCPT TO:<{}>\r\n", self.envelope.recipients[self.sent]);
+            self.expected.push_back(Expected::Rcpt(self.sent));
+            self.sent += 1;
+            count += 1;
+        }
+        let all_sent = self.sent == self.envelope.recipients.len();
+        if all_sent && (self.abilities.pipelining || count == 0) {
+            group.push_str("DATA\r\n");
+            self.data_sent = true;
+            self.expected.push_back(Expected::Data);
+        }
+    }
+
+    fn mail(&self, group: &mut String) {
+        let _ = write!(group, "MAIL FROM:<{}>", self.envelope.sender);
+        if self.abilities.size.is_some() {
+            let _ = write!(group, " SIZE={}", self.envelope.size);
+        }
+        if self.envelope.eight_bit {
+            group.push_str(" BODY=8BITMIME");
+        }
+        if self.envelope.smtputf8 {
+            group.push_str(" SMTPUTF8");
+        }
+        group.push_str("\r\n");
+    }
+
+    /// A reply, in the order of the commands.
+    pub fn reply(&mut self, reply: RemoteReply) {
+        let Some(expected) = self.expected.pop_front() else { return };
+        let command = expected.command();
+        // RFC 5321 section 3.8: the connection is gone, and with it everything that is not decided.
+        if reply.code == 421 {
+            return self.lost(&Failure::of_reply(command, reply));
+        }
+        match (expected, reply.code / 100) {
+            (Expected::Mail, 2) => self.open = true,
+            (Expected::Rcpt(i), 2) => self.accept(i),
+            (Expected::Data, 3) => self.content = true,
+            (Expected::EndOfData, 2) => {
+                self.open = false;
+                self.decide_accepted(&Outcome::Delivered(reply));
+            }
+            (Expected::Ignored(_), class) => {
+                self.open = false;
+                self.reusable &= class == 2 || command == Command::EndOfData;
+            }
+            (Expected::Rcpt(i), 4 | 5) => self.refuse(i, reply),
+            (Expected::EndOfData, 4 | 5) => {
+                self.open = false;
+                self.decide_accepted(&Outcome::Failed(Failure::of_reply(command, reply)));
+            }
+            (Expected::Data, 4 | 5) => {
+                self.decide_accepted(&Outcome::Failed(Failure::of_reply(command, reply)));
+            }
+            (Expected::Mail, 4 | 5) => self.decide_rest(&Failure::of_reply(command, reply)),
+            _ => {
+                let detail = format!("unexpected reply {} to {command}", reply.code);
+                let failure = Failure { reply: Some(reply), ..Failure::of_host(command, (4, 5, 0), detail) };
+                self.lost(&failure);
+            }
+        }
+    }
+
+    /// The connection is of no use any more.
+    pub fn lost(&mut self, failure: &Failure) {
+        for recipient in &mut self.recipients {
+            if !matches!(recipient, Recipient::Decided(_)) {
+                *recipient = Recipient::Decided(Outcome::Failed(failure.clone()));
+            }
+        }
+        self.reusable = false;
+        self.over = true;
+    }
+
+    /// The message could not be read or must not leave: nobody gets it, and the connection, in the middle of the content,
+    /// cannot be used again.
+    pub fn abandon(&mut self, failure: &Failure) {
+        self.lost(failure);
+    }
+
+    /// The connection must not be used again, whatever the replies say.
+    pub fn spoil(&mut self) {
+        self.reusable = false;
+    }
+
+    /// What became of it.
+    #[must_use]
+    pub fn finish(self) -> TransactionResult {
+        let any = self.any_delivered();
+        let outcomes = self.recipients.into_iter().map(|recipient| match recipient {
+            Recipient::Decided(outcome) => outcome,
+            Recipient::TooMany(_) if any => Outcome::NextTransaction,
+            Recipient::TooMany(failure) => Outcome::Failed(failure),
+            Recipient::Unknown | Recipient::Accepted => {
+                Outcome::Failed(Failure::of_host(Command::Mail, (4, 4, 2), "transaction was not completed"))
+            }
+        });
+        TransactionResult { outcomes: outcomes.enumerate().collect(), reusable: self.reusable }
+    }
+
+    fn any_accepted(&self) -> bool {
+        self.recipients.contains(&Recipient::Accepted)
+    }
+
+    /// Somebody got past RCPT, so a new transaction for the rest makes progress.
+    fn any_delivered(&self) -> bool {
+        self.recipients.iter().any(|r| match r {
+            Recipient::Decided(Outcome::Delivered(_)) => true,
+            Recipient::Decided(Outcome::Failed(f)) => matches!(f.command, Command::Data | Command::EndOfData),
+            _ => false,
+        })
+    }
+
+    fn accept(&mut self, index: usize) {
+        if let Some(recipient @ Recipient::Unknown) = self.recipients.get_mut(index) {
+            *recipient = Recipient::Accepted;
+        }
+    }
+
+    fn refuse(&mut self, index: usize, reply: RemoteReply) {
+        let too_many = is_too_many(&reply);
+        let failure = Failure::of_reply(Command::Rcpt, reply);
+        if let Some(recipient @ Recipient::Unknown) = self.recipients.get_mut(index) {
+            *recipient = if too_many {
+                Recipient::TooMany(failure)
+            } else {
+                Recipient::Decided(Outcome::Failed(failure))
+            };
+        }
+    }
+
+    fn decide_accepted(&mut self, outcome: &Outcome) {
+        for recipient in self.recipients.iter_mut().filter(|r| **r == Recipient::Accepted) {
+            *recipient = Recipient::Decided(outcome.clone());
+        }
+    }
+
+    fn decide_rest(&mut self, failure: &Failure) {
+        for recipient in &mut self.recipients {
+            if matches!(recipient, Recipient::Unknown | Recipient::Accepted) {
+                *recipient = Recipient::Decided(Outcome::Failed(failure.clone()));
+            }
+        }
+    }
+}
+
+impl Expected {
+    fn command(self) -> Command {
+        match self {
+            Self::Mail => Command::Mail,
+            Self::Rcpt(_) => Command::Rcpt,
+            Self::Data => Command::Data,
+            Self::EndOfData => Command::EndOfData,
+            Self::Ignored(command) => command,
+        }
+    }
+}
+
+/// RFC 5321 section 4.5.3.1.10: 452, and 552 from older servers. With an enhanced code only x.5.3 means it: x.2.2 is a full
+/// mailbox, x.3.1 a full disk.
+fn is_too_many(reply: &RemoteReply) -> bool {
+    matches!(reply.code, 452 | 552)
+        && reply.enhanced.is_none_or(|(_, subject, detail)| (subject, detail) == (5, 3))
+}
+
+/// Why this server need not be asked, or must not be.
+fn unsuitable(envelope: &Envelope, abilities: Abilities) -> Option<Failure> {
+    let refuse = |status, detail: &str| Some(Failure::of_message(Command::Mail, status, detail));
+    let mut addresses = envelope.recipients.iter();
+    if !envelope.sender.is_empty() && !is_address(&envelope.sender) {
+        return refuse((5, 1, 7), "sender address cannot be written in SMTP");
+    }
+    if !addresses.clone().all(|a| is_address(a)) {
+        return refuse((5, 1, 3), "recipient address cannot be written in SMTP");
+    }
+    let utf8_address = !envelope.sender.is_ascii() || !addresses.all(|a| a.is_ascii());
+    if utf8_address && !(abilities.smtputf8 && envelope.smtputf8) {
+        return refuse((5, 6, 7), "next hop does not support internationalised addresses (SMTPUTF8)");
+    }
+    if envelope.smtputf8 && !abilities.smtputf8 {
+        return refuse((5, 6, 9), "next hop does not support internationalised header fields (SMTPUTF8)");
+    }
+    if envelope.eight_bit && !abilities.eight_bit {
+        return refuse((5, 6, 3), "next hop does not support 8BITMIME");
+    }
+    if let Some(Some(limit)) = abilities.size
+        && envelope.size > limit
+    {
+        return refuse(
+            (5, 3, 4),
+            &format!("message of {} octets exceeds the {limit} of the next hop", envelope.size),
+        );
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+use super::*;
+
+fn envelope(n: usize) -> Envelope {
+    Envelope {
+        sender: "s@a.example".into(),
+        recipients: (0..n).map(|i| format!("r{i}@b.example")).collect(),
+        size: 100,
+        eight_bit: false,
+        smtputf8: false,
+    }
+}
+
+const PIPELINING: Abilities = Abilities {
+    eight_bit: true,
+    smtputf8: true,
+    size: Some(None),
+    pipelining: true,
+    starttls: false,
+    auth_plain: false,
+    auth_login: false,
+};
+
+/// Runs a transaction against scripted replies; `dialogue` is what was sent.
+fn run(envelope: &Envelope, abilities: Abilities, replies: &[&str]) -> (TransactionResult, String) {
+    let mut replies = replies.iter();
+    let mut transaction = Transaction::new(envelope, abilities);
+    let mut dialogue = String::new();
+    loop {
+        match transaction.next() {
+            Action::Send(commands) => {
+                dialogue.push_str(&String::from_utf8(commands).unwrap().replace("\r\n", "|"))
+            }
+            Action::SendContent => dialogue.push_str("<content>|"),
+            Action::Receive(command) => match replies.next() {
+                Some(text) => {
+                    let wire = format!("{text}\r\n");
+                    let reply =
+                        super::super::ReplyParser::default().push(wire.as_bytes()).unwrap().1.unwrap();
+                    transaction.reply(reply);
+                }
+                None => transaction.lost(&Failure::of_host(command, (4, 4, 2), "lost")),
+            },
+            Action::Done => break,
+        }
+    }
+    assert_eq!(replies.next(), None, "a reply was not read");
+    (transaction.finish(), dialogue)
+}
+
+/// `D` delivered, `N` next transaction, `P` permanent, `T` temporary, `H` temporary and the next host.
+fn letters(result: &TransactionResult) -> String {
+    let letter = |outcome: &Outcome| match outcome {
+        Outcome::Delivered(_) => 'D',
+        Outcome::NextTransaction => 'N',
+        Outcome::Failed(f) if f.permanent => 'P',
+        Outcome::Failed(f) if f.try_next_host => 'H',
+        Outcome::Failed(_) => 'T',
+    };
+    let outcomes: String = result.outcomes.iter().map(|(_, o)| letter(o)).collect();
+    format!("{outcomes}{}", if result.reusable { '+' } else { '-' })
+}
+
+fn check(n: usize, replies: &[&str], expected: &str) -> String {
+    let (result, dialogue) = run(&envelope(n), PIPELINING, replies);
+    assert_eq!(letters(&result), expected, "{replies:?}: {result:?}");
+    assert!(result.outcomes.iter().enumerate().all(|(i, o)| i == o.0));
+    dialogue
+}
+
+#[test]
+fn one_group_with_pipelining() {
+    let dialogue = check(2, &["250 ok", "250 ok", "550 5.1.1 no", "354 go", "250 queued"], "DP+");
+    let expected =
+        "MAIL FROM:<s@a.example> SIZE=100|RCPT TO:<r0@b.example>|RCPT TO:<r1@b.example>|DATA|<content>|";
+    assert_eq!(dialogue, expected);
+}
+
+#[test]
+fn one_command_at_a_time_without() {
+    let (result, dialogue) =
+        run(&envelope(2), Abilities::default(), &["250 ok", "450 x", "250 ok", "354 go", "250 queued"]);
+    assert_eq!(letters(&result), "TD+");
+    assert_eq!(
+        dialogue,
+        "MAIL FROM:<s@a.example>|RCPT TO:<r0@b.example>|RCPT TO:<r1@b.example>|DATA|<content>|"
+    );
+}
+
+#[test]
+fn nobody_accepted() {
+    let dialogue = check(1, &["250 ok", "550 no", "554 no valid recipients", "250 reset"], "P+");
+    assert!(dialogue.ends_with("DATA|RSET|"));
+    let dialogue = check(1, &["250 ok", "550 no", "354 go", "554 no recipients"], "P+");
+    assert!(dialogue.ends_with("DATA|.|"), "{dialogue}");
+    let (result, dialogue) = run(&envelope(1), Abilities::default(), &["250 ok", "550 no", "250 reset"]);
+    assert_eq!(letters(&result), "P+");
+    assert!(dialogue.ends_with("RSET|"));
+}
+
+#[test]
+fn mail_refused() {
+    check(2, &["550 5.7.1 no", "503 mail first", "503 mail first", "503 mail first"], "PP+");
+    check(2, &["451 4.7.1 later", "503 x", "503 x", "503 x"], "TT+");
+    let (result, dialogue) = run(&envelope(2), Abilities::default(), &["550 no"]);
+    assert_eq!((letters(&result).as_str(), dialogue.as_str()), ("PP+", "MAIL FROM:<s@a.example>|"));
+}
+
+#[test]
+fn too_many_recipients() {
+    check(3, &["250 ok", "250 ok", "452 4.5.3 too many", "552 too many", "354 go", "250 ok"], "DNN+");
+    check(2, &["250 ok", "452 4.5.3 too many", "452 4.5.3 too many", "503 x", "250 reset"], "TT+");
+    check(2, &["250 ok", "250 ok", "452 4.5.3 too many", "354 go", "554 5.6.0 spam"], "PN+");
+    check(2, &["250 ok", "250 ok", "452 4.5.3 too many", "354 go"], "HH-");
+}
+
+#[test]
+fn a_full_mailbox_is_not_too_many() {
+    check(2, &["250 ok", "250 ok", "552 5.2.2 full", "354 go", "250 ok"], "DT+");
+    let (result, _) = run(&envelope(1), PIPELINING, &["250 ok", "552 5.2.2 full", "503 x", "250 reset"]);
+    let Outcome::Failed(failure) = &result.outcomes[0].1 else { panic!() };
+    assert_eq!((failure.status, failure.permanent), ((4, 2, 2), false));
+}
+
+#[test]
+fn refused_at_data_and_after_the_dot() {
+    check(2, &["250 ok", "250 ok", "550 no", "451 later", "250 reset"], "TP+");
+    check(1, &["250 ok", "250 ok", "354 go", "552 5.3.4 too large"], "P+");
+    check(1, &["250 ok", "250 ok", "354 go", "451 4.3.0 later"], "T+");
+}
+
+#[test]
+fn the_host_goes_away() {
+    check(2, &["250 ok", "550 no", "421 4.3.2 bye"], "PH-");
+    check(2, &["250 ok", "250 ok", "550 no", "354 go", "421 bye"], "HP-");
+    check(2, &["421 bye"], "HH-");
+    check(1, &["250 ok", "250 ok", "354 go"], "H-");
+    check(1, &["250 ok", "250 ok", "250 what"], "H-");
+    check(1, &["354 what"], "H-");
+}
+
+#[test]
+fn many_recipients_go_in_groups() {
+    let mut replies = vec!["250 ok"; 251];
+    replies.extend(["354 go", "250 ok"]);
+    let (result, _) = run(&envelope(250), PIPELINING, &replies);
+    assert_eq!(letters(&result), format!("{}+", "D".repeat(250)));
+}
+
+#[test]
+fn what_the_next_hop_cannot_take_is_not_sent() {
+    let failed = |envelope: &Envelope, abilities| {
+        let (result, dialogue) = run(envelope, abilities, &[]);
+        assert_eq!(dialogue, "");
+        assert!(result.reusable);
+        let Outcome::Failed(failure) = &result.outcomes[0].1 else { panic!() };
+        assert!(failure.permanent);
+        failure.status
+    };
+    let plain = Abilities::default();
+    assert_eq!(failed(&Envelope { eight_bit: true, ..envelope(1) }, plain), (5, 6, 3));
+    assert_eq!(failed(&Envelope { smtputf8: true, ..envelope(1) }, plain), (5, 6, 9));
+    let utf8 = Envelope { smtputf8: true, recipients: vec!["grå@b.example".into()], ..envelope(1) };
+    assert_eq!(failed(&utf8, plain), (5, 6, 7));
+    assert_eq!(failed(&envelope(1), Abilities { size: Some(Some(99)), ..plain }), (5, 3, 4));
+    for hostile in ["a@b>\r\nDATA", "a@b> NOTIFY=NEVER", "", "a b@c"] {
+        let envelope = Envelope { recipients: vec![hostile.into()], ..envelope(1) };
+        assert_eq!(failed(&envelope, PIPELINING), (5, 1, 3), "{hostile:?}");
+    }
+    let utf8 = Envelope { smtputf8: true, eight_bit: true, ..envelope(1) };
+    let (result, dialogue) = run(&utf8, PIPELINING, &["250 ok", "250 ok", "354 go", "250 ok"]);
+    assert!(dialogue.starts_with("MAIL FROM:<s@a.example> SIZE=100 BODY=8BITMIME SMTPUTF8|"));
+    assert_eq!(letters(&result), "D+");
+}

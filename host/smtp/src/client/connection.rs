@@ -1,0 +1,356 @@
+//! Connections to next hops: from the socket to a session that takes transactions.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use relevo_mailkit::source::Source;
+use relevo_proto::client::{Abilities, Action, Transaction};
+use rustls_pki_types::ServerName;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::{TlsConnector, TlsStream};
+
+use super::content::{self, ContentError};
+use super::tls::Tls;
+use super::types::{
+    Auth, ClientConfig, Command, Envelope, Failure, Target, TlsPolicy, TlsState, TransactionResult,
+};
+use super::wire::{Wire, lost, timed_out};
+use crate::stream::{Stream, describe};
+
+/// The longest wait for a TLS handshake: one that stalls must not hold an attempt for the five minutes of a command.
+const HANDSHAKE: Duration = Duration::from_secs(60);
+/// For the last words of a peer that closed, and for the reply to QUIT.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// A session with a next hop, between transactions.
+pub struct Connection {
+    wire: Wire,
+    config: ClientConfig,
+    abilities: Abilities,
+    tls: TlsState,
+    tls_failure: Option<String>,
+    remote: SocketAddr,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("remote", &self.remote)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a session did not come about.
+enum OpenError {
+    /// The handshake after STARTTLS: without TLS it might work.
+    Handshake(Failure),
+    Other(Failure),
+}
+
+impl From<Failure> for OpenError {
+    fn from(failure: Failure) -> Self {
+        Self::Other(failure)
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Handshake(failure) | OpenError::Other(failure) => failure,
+        }
+    }
+}
+
+impl Connection {
+    /// Connects, and goes as far as the first MAIL: greeting, EHLO (or HELO), TLS as `target` says, AUTH if given.
+    ///
+    /// With [`TlsPolicy::Opportunistic`] and no `auth`, a handshake that fails or stalls makes it connect a second time
+    /// and stay in clear; see [`Connection::tls_failure`]. Credentials go only to a host whose certificate is valid for its
+    /// name, or to loopback.
+    ///
+    /// # Errors
+    /// Every failure here is temporary and of the host.
+    pub async fn open(
+        target: &Target,
+        config: &ClientConfig,
+        auth: Option<&Auth>,
+        tls: &Tls,
+    ) -> Result<Self, Failure> {
+        match Self::establish(target, config, auth, tls, true).await {
+            Err(OpenError::Handshake(failure))
+                if target.tls == TlsPolicy::Opportunistic && auth.is_none() =>
+            {
+                tracing::info!(host = %target.host, addr = %target.addr, detail = %failure.detail, "going on without TLS");
+                let mut connection = Self::establish(target, config, auth, tls, false).await?;
+                connection.tls_failure = Some(failure.detail);
+                Ok(connection)
+            }
+            other => other.map_err(Failure::from),
+        }
+    }
+
+    async fn establish(
+        target: &Target,
+        config: &ClientConfig,
+        auth: Option<&Auth>,
+        tls: &Tls,
+        may_encrypt: bool,
+    ) -> Result<Self, OpenError> {
+        let tcp = connect(target, config).await?;
+        let (stream, state) = if target.tls == TlsPolicy::Implicit {
+            handshake(tcp, target, config, tls).await?
+        } else {
+            (Stream::Plain(tcp), TlsState::default())
+        };
+        let mut connection = Self {
+            wire: Wire::new(stream),
+            config: config.clone(),
+            abilities: Abilities::default(),
+            tls: state,
+            tls_failure: None,
+            remote: target.addr,
+        };
+        let greeting = connection.wire.receive(Command::Greeting, config.command_timeout).await?;
+        if greeting.code / 100 != 2 {
+            return Err(Failure::of_reply(Command::Greeting, greeting).into());
+        }
+        connection.hello().await?;
+        if may_encrypt && !matches!(target.tls, TlsPolicy::None | TlsPolicy::Implicit) {
+            connection = connection.start_tls(target, tls).await?;
+        }
+        if let Some(auth) = auth {
+            connection.authenticate(target, auth).await?;
+        }
+        Ok(connection)
+    }
+
+    /// EHLO, or HELO for servers that do not know it (RFC 5321 section 3.2).
+    async fn hello(&mut self) -> Result<(), Failure> {
+        let limit = self.config.command_timeout;
+        let line = format!("EHLO {}\r\n", self.config.ehlo);
+        let reply = self.wire.ask(line.as_bytes(), Command::Ehlo, limit).await?;
+        if reply.code / 100 == 2 {
+            self.abilities = Abilities::parse(&reply);
+            return Ok(());
+        }
+        self.abilities = Abilities::default();
+        if reply.code / 100 != 5 {
+            return Err(Failure::of_reply(Command::Ehlo, reply));
+        }
+        let line = format!("HELO {}\r\n", self.config.ehlo);
+        let reply = self.wire.ask(line.as_bytes(), Command::Ehlo, limit).await?;
+        if reply.code / 100 == 2 { Ok(()) } else { Err(Failure::of_reply(Command::Ehlo, reply)) }
+    }
+
+    async fn start_tls(mut self, target: &Target, tls: &Tls) -> Result<Self, OpenError> {
+        let optional = target.tls == TlsPolicy::Opportunistic;
+        if !self.abilities.starttls {
+            if optional {
+                return Ok(self);
+            }
+            let detail = "STARTTLS is required and not offered";
+            return Err(Failure::of_host(Command::StartTls, (4, 7, 4), detail).into());
+        }
+        let reply = self.wire.ask(b"STARTTLS\r\n", Command::StartTls, self.config.command_timeout).await?;
+        if reply.code / 100 != 2 {
+            let failure = Failure::of_reply(Command::StartTls, reply);
+            // RFC 3207 section 4: the session goes on. Unless it was 421.
+            if optional && failure.reply.as_ref().is_some_and(|r| r.code != 421) {
+                self.tls_failure = Some(failure.detail);
+                return Ok(self);
+            }
+            return Err(failure.into());
+        }
+        let tcp = self.wire.into_tcp()?;
+        let (stream, state) =
+            handshake(tcp, target, &self.config, tls).await.map_err(OpenError::Handshake)?;
+        self.wire = Wire::new(stream);
+        self.tls = state;
+        // RFC 3207 section 4.2: what was learnt in clear is forgotten.
+        self.hello().await?;
+        Ok(self)
+    }
+
+    async fn authenticate(&mut self, target: &Target, auth: &Auth) -> Result<(), Failure> {
+        let refuse = |status, detail: &str| Err(Failure::of_host(Command::Auth, status, detail));
+        if !self.tls.verified && !target.addr.ip().to_canonical().is_loopback() {
+            return refuse((4, 7, 11), "credentials are only sent under a verified certificate");
+        }
+        let limit = self.config.command_timeout;
+        let reply = if self.abilities.auth_plain {
+            let response = STANDARD.encode(format!("\0{}\0{}", auth.username, auth.password));
+            self.wire.ask(format!("AUTH PLAIN {response}\r\n").as_bytes(), Command::Auth, limit).await?
+        } else if self.abilities.auth_login {
+            let mut reply = self.wire.ask(b"AUTH LOGIN\r\n", Command::Auth, limit).await?;
+            for answer in [&auth.username, &auth.password] {
+                if reply.code != 334 {
+                    break;
+                }
+                let line = format!("{}\r\n", STANDARD.encode(answer));
+                reply = self.wire.ask(line.as_bytes(), Command::Auth, limit).await?;
+            }
+            reply
+        } else {
+            return refuse((4, 7, 4), "neither AUTH PLAIN nor AUTH LOGIN is offered");
+        };
+        if reply.code / 100 == 2 { Ok(()) } else { Err(Failure::of_reply(Command::Auth, reply)) }
+    }
+
+    /// What the server announced, after TLS where there is TLS.
+    #[must_use]
+    pub fn abilities(&self) -> Abilities {
+        self.abilities
+    }
+
+    /// TLS in use.
+    #[must_use]
+    pub fn tls(&self) -> TlsState {
+        self.tls.clone()
+    }
+
+    /// Why an opportunistic connection is in clear though the server offered STARTTLS. For the site's memory: the next
+    /// connection may go without at once.
+    #[must_use]
+    pub fn tls_failure(&self) -> Option<&str> {
+        self.tls_failure.as_deref()
+    }
+
+    /// The address connected to.
+    #[must_use]
+    pub fn remote(&self) -> SocketAddr {
+        self.remote
+    }
+
+    /// Before an idle connection is used again: whether the server has neither closed it nor said anything.
+    pub async fn is_alive(&mut self) -> bool {
+        self.wire.is_quiet().await
+    }
+
+    /// One mail transaction: an outcome for every recipient, whatever happens.
+    ///
+    /// `body` is read in chunks; large ones on a thread that may block.
+    pub async fn transact(&mut self, envelope: &Envelope, body: Arc<dyn Source>) -> TransactionResult {
+        let mut transaction = Transaction::new(envelope, self.abilities);
+        loop {
+            let failed = match transaction.next() {
+                Action::Done => return transaction.finish(),
+                Action::Send(commands) => {
+                    self.wire.send(&commands, Command::Mail, self.config.command_timeout).await.err()
+                }
+                Action::Receive(command) => match self.wire.receive(command, self.limit(command)).await {
+                    Ok(reply) => {
+                        transaction.reply(reply);
+                        None
+                    }
+                    Err(failure) => Some(failure),
+                },
+                Action::SendContent => self.send_content(&mut transaction, Arc::clone(&body)).await,
+            };
+            if let Some(failure) = failed {
+                transaction.lost(&failure);
+            }
+        }
+    }
+
+    async fn send_content(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        body: Arc<dyn Source>,
+    ) -> Option<Failure> {
+        match content::send(&mut self.wire, body, self.config.block_timeout).await {
+            Ok(()) => None,
+            Err(ContentError::Fatal(failure)) => Some(failure),
+            // A server that has seen enough may answer before the end and close.
+            Err(ContentError::Lost(failure)) => {
+                transaction.spoil();
+                match self.wire.receive(Command::EndOfData, LAST_WORDS).await {
+                    // It cannot have accepted what it has not got.
+                    Ok(reply) if reply.code >= 400 => {
+                        transaction.reply(reply);
+                        None
+                    }
+                    _ => Some(failure),
+                }
+            }
+        }
+    }
+
+    /// RFC 5321 section 4.5.3.2.
+    fn limit(&self, command: Command) -> Duration {
+        match command {
+            Command::Data => self.config.data_timeout,
+            Command::EndOfData => self.config.final_timeout,
+            _ => self.config.command_timeout,
+        }
+    }
+
+    /// RSET: the connection is still good.
+    ///
+    /// # Errors
+    /// It is not.
+    pub async fn reset(&mut self) -> Result<(), Failure> {
+        let reply = self.wire.ask(b"RSET\r\n", Command::Mail, self.config.command_timeout).await?;
+        if reply.code / 100 == 2 { Ok(()) } else { Err(Failure::of_reply(Command::Ehlo, reply)) }
+    }
+
+    /// QUIT, politely but not for long.
+    pub async fn quit(mut self) {
+        let farewell = async {
+            let _ = self.wire.ask(b"QUIT\r\n", Command::Mail, LAST_WORDS).await;
+            let _ = self.wire.stream.shutdown().await;
+        };
+        // Nothing depends on the answer.
+        let _ = timeout(LAST_WORDS, farewell).await;
+    }
+}
+
+async fn connect(target: &Target, config: &ClientConfig) -> Result<TcpStream, Failure> {
+    let failed = |detail: String| Failure::of_host(Command::Connect, (4, 4, 1), detail);
+    let attempt = async {
+        let socket = if target.addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        if let Some(source) = target.source.filter(|s| s.is_ipv4() == target.addr.is_ipv4()) {
+            socket.bind(SocketAddr::new(source, 0))?;
+        }
+        let tcp = socket.connect(target.addr).await?;
+        tcp.set_nodelay(true)?;
+        Ok(tcp)
+    };
+    match timeout(config.connect_timeout, attempt).await {
+        Ok(Ok(tcp)) => Ok(tcp),
+        Ok(Err::<_, std::io::Error>(error)) => {
+            Err(failed(format!("cannot connect to {}: {error}", target.addr)))
+        }
+        Err(_) => Err(failed(format!("timed out connecting to {}", target.addr))),
+    }
+}
+
+async fn handshake(
+    tcp: TcpStream,
+    target: &Target,
+    config: &ClientConfig,
+    tls: &Tls,
+) -> Result<(Stream, TlsState), Failure> {
+    let failed = |detail: String| Failure::of_host(Command::Handshake, (4, 7, 5), detail);
+    let strict = matches!(target.tls, TlsPolicy::Verified | TlsPolicy::Implicit);
+    let (settings, judge) = tls.config(strict).map_err(|e| failed(e.to_string()))?;
+    let name = match ServerName::try_from(target.host.trim_end_matches('.').to_owned()) {
+        Ok(name) => name,
+        // MX names with an underscore cannot stand in SNI. Where any certificate will do, no name is needed.
+        Err(_) if !strict => ServerName::from(target.addr.ip()),
+        Err(error) => return Err(failed(format!("{}: {error}", target.host))),
+    };
+    let connecting = TlsConnector::from(settings).connect(name, tcp);
+    let stream = match timeout(HANDSHAKE.min(config.command_timeout), connecting).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(failed(lost(Command::Handshake, &error).detail)),
+        Err(_) => return Err(timed_out(Command::Handshake)),
+    };
+    let state = TlsState { cipher: Some(describe(stream.get_ref().1)), verified: judge.was_valid() };
+    Ok((Stream::Tls(Box::new(TlsStream::from(stream))), state))
+}

@@ -1,0 +1,142 @@
+//! Certificates of next hops.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+/// Who is believed when a certificate must be valid. Cheap to clone; made once.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    provider: Arc<CryptoProvider>,
+    /// None: no root is known, so nothing verifies.
+    verifier: Option<Arc<WebPkiServerVerifier>>,
+}
+
+impl Tls {
+    /// The system's roots, and those in the PEM file `extra`.
+    ///
+    /// # Errors
+    /// `extra` cannot be read or holds no certificate. Roots of the system that cannot be read are logged and left out.
+    pub fn load(extra: Option<&Path>) -> io::Result<Self> {
+        let native = rustls_native_certs::load_native_certs();
+        for error in &native.errors {
+            tracing::warn!(%error, "cannot read a root certificate of the system");
+        }
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(native.certs);
+        if let Some(path) = extra {
+            let invalid = |e: &dyn std::fmt::Display| {
+                io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", path.display()))
+            };
+            let certificates = CertificateDer::pem_file_iter(path)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                .map_err(|e| invalid(&e))?;
+            if certificates.is_empty() {
+                return Err(invalid(&"no certificate found"));
+            }
+            for certificate in certificates {
+                roots.add(certificate).map_err(|e| invalid(&e))?;
+            }
+        }
+        Ok(Self::with_roots(roots))
+    }
+
+    /// Exactly these roots.
+    #[must_use]
+    pub fn with_roots(roots: RootCertStore) -> Self {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().ok();
+        Self { provider, verifier }
+    }
+
+    /// Settings for one handshake, and where it notes whether the certificate was valid. `strict`: it must be.
+    ///
+    /// Sessions are not resumed: a resumed one would not show its certificate.
+    pub(super) fn config(&self, strict: bool) -> Result<(Arc<ClientConfig>, Arc<Judge>), rustls::Error> {
+        let judge = Arc::new(Judge {
+            provider: Arc::clone(&self.provider),
+            verifier: self.verifier.clone(),
+            strict,
+            valid: AtomicBool::new(false),
+        });
+        let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::clone(&judge) as Arc<dyn ServerCertVerifier>)
+            .with_no_client_auth();
+        config.resumption = Resumption::disabled();
+        Ok((Arc::new(config), judge))
+    }
+}
+
+/// Verifies like everybody, but where any certificate will do (RFC 7435) only takes note.
+#[derive(Debug)]
+pub(super) struct Judge {
+    provider: Arc<CryptoProvider>,
+    verifier: Option<Arc<WebPkiServerVerifier>>,
+    strict: bool,
+    valid: AtomicBool,
+}
+
+impl Judge {
+    pub(super) fn was_valid(&self) -> bool {
+        self.valid.load(Ordering::Acquire)
+    }
+}
+
+impl ServerCertVerifier for Judge {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let result = match &self.verifier {
+            Some(verifier) => {
+                verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            }
+            None => Err(rustls::Error::General("no root certificates are known".to_owned())),
+        };
+        match result {
+            Ok(verified) => {
+                self.valid.store(true, Ordering::Release);
+                Ok(verified)
+            }
+            Err(error) if self.strict => Err(error),
+            Err(_) => Ok(ServerCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
