@@ -350,7 +350,12 @@ pub trait Queue: Send + Sync {
     async fn accept(&self, items: Vec<NewItem>, events: Vec<NewEvent>) -> Result<(), StoreError>;
 
     /// Up to `max` domains that have something due at `now`, those that wait longest first, and not in `skip`.
-    async fn due(&self, now: Millis, skip: &dyn Fn(&str) -> bool, max: usize) -> Result<Vec<DueDomain>, StoreError>;
+    async fn due(
+        &self,
+        now: Millis,
+        skip: &(dyn for<'d> Fn(&'d str) -> bool + Sync),
+        max: usize,
+    ) -> Result<Vec<DueDomain>, StoreError>;
 
     /// When something that is not due now becomes due, at the earliest.
     async fn next_due(&self, now: Millis) -> Option<Millis>;
@@ -381,7 +386,11 @@ pub trait Queue: Send + Sync {
 
     /// Items with failed recipients that were not reported and with no delivery leased or due before `now`: the round is
     /// over, one bounce is due. At most `max`.
-    async fn unreported(&self, now: Millis, max: usize) -> Result<Vec<(ItemId, Arc<ItemMeta>, Vec<Unreported>)>, StoreError>;
+    async fn unreported(
+        &self,
+        now: Millis,
+        max: usize,
+    ) -> Result<Vec<(ItemId, Arc<ItemMeta>, Vec<Unreported>)>, StoreError>;
 
     /// Marks them reported and queues the bounce (or none), atomically. Deletes the item when nothing is left to do.
     async fn report(
@@ -406,7 +415,13 @@ pub trait Queue: Send + Sync {
 
     /// Does it to all pending deliveries of the item. False when there is no such item. A delivery that is being attempted
     /// is dropped or held when the attempt is settled.
-    async fn act(&self, item: ItemId, action: Action, now: Millis, events: Vec<NewEvent>) -> Result<bool, StoreError>;
+    async fn act(
+        &self,
+        item: ItemId,
+        action: Action,
+        now: Millis,
+        events: Vec<NewEvent>,
+    ) -> Result<bool, StoreError>;
 
     /// Counts.
     fn stats(&self) -> QueueStats;

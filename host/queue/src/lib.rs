@@ -4,5 +4,25 @@
 //! deliveries share: the bytes, the recipe for making copies, the envelope. See `DESIGN.md` for the on-disk format.
 
 mod api;
+mod compact;
+pub mod disk;
+mod draft;
+mod error;
+mod group;
+mod index;
+mod inner;
+mod layout;
+mod names;
+mod plan;
+mod record;
+mod recover;
+mod request;
+mod schedule;
+mod segment;
+mod space;
+mod spool;
+mod store;
 
 pub use api::*;
+pub use error::OpenError;
+pub use store::{EmbeddedStore, StoreConfig};

@@ -1,0 +1,99 @@
+//! Copies the last survivors of a nearly empty segment forward, so that one message that waits for days does not keep
+//! thousands of delivered ones on disk.
+
+use std::collections::BTreeMap;
+
+use crate::ItemId;
+use crate::draft::{Effect, Put};
+use crate::group::Writer;
+use crate::index::{IndexError, Tables};
+use crate::inner::{Found, get_item};
+use crate::plan::{Outcome, Planner};
+use crate::record::{Blob, ItemRecord};
+use crate::segment::Kind;
+
+impl Writer {
+    /// Empties one sparse segment, if there is one. It holds less than a quarter of what a segment may, so callers wait for
+    /// it no longer than for a large group.
+    pub(crate) fn compact(&mut self) {
+        if self.inner.poison.check().is_err() {
+            return;
+        }
+        let Some(segment) = self.inner.segments.sparse(&self.appender) else { return };
+        // Whatever remains afterwards (a damaged frame) keeps the segment, but is not tried again.
+        self.inner.segments.leave(segment);
+        match self.survivors(segment).and_then(|moves| self.move_all(moves)) {
+            Ok(outcome) => self.take_effect(outcome),
+            Err(error) if self.inner.index.sync_failed() => {
+                self.inner.poison.fatal(&format!("sync of the index failed: {error:?}"));
+            }
+            Err(IndexError::Full) => {
+                self.appender.discard();
+                if let Err(error) = self.inner.index.reopen() {
+                    self.inner.poison.fatal(&format!("no room, and then {error:?}"));
+                }
+            }
+            Err(error) => {
+                self.appender.discard();
+                tracing::warn!(segment, ?error, "a sparse segment could not be emptied");
+            }
+        }
+    }
+
+    /// Copies what the index still refers to in a segment: old and new place by item.
+    fn survivors(&mut self, segment: u32) -> Result<BTreeMap<ItemId, Vec<(Blob, Blob)>>, IndexError> {
+        let inner = self.inner.clone();
+        let other = |e: std::io::Error| IndexError::Other(e.to_string());
+        let mut moves: BTreeMap<ItemId, Vec<(Blob, Blob)>> = BTreeMap::new();
+        for frame in inner.segments.walk(segment).map_err(other)? {
+            let Ok(Some(record)) = inner.item_record(frame.item) else { continue };
+            if !record.blobs().any(|blob| blob.place == frame.blob.place) {
+                continue;
+            }
+            let Ok(Some(bytes)) = inner.blob(frame.item, frame.blob) else {
+                tracing::warn!(item = %frame.item, "a damaged frame stays where it is");
+                continue;
+            };
+            let kind = if frame.kind == Kind::Recipe as u8 { Kind::Recipe } else { Kind::Body };
+            let to = inner.segments.append(&mut self.appender, frame.item, kind, &bytes).map_err(other)?;
+            moves.entry(frame.item).or_default().push((frame.blob, to));
+        }
+        if inner.segments.flush(&mut self.appender).map_err(other)? {
+            let synced = inner.segments.sync(&mut self.appender);
+            synced.map_err(|e| {
+                IndexError::from_fatal(&inner.poison.fatal(&format!("sync of a segment failed: {e}")))
+            })?;
+        }
+        Ok(moves)
+    }
+
+    fn move_all(&self, moves: BTreeMap<ItemId, Vec<(Blob, Blob)>>) -> Result<Outcome, IndexError> {
+        let txn = self.inner.index.write()?;
+        let mut planner = Planner::new(&self.inner, Tables::open(&txn)?)?;
+        for (item, blobs) in moves {
+            let Found::Good(mut record) = get_item(planner.items(), item)? else { continue };
+            let effects = redirect(&mut record, &blobs);
+            let value =
+                crate::record::seal(&item.0, &record).map_err(|e| IndexError::Other(e.to_string()))?;
+            planner.put(Put::Item(item, Some(value)), effects)?;
+        }
+        let outcome = planner.finish()?;
+        txn.commit()?;
+        Ok(outcome)
+    }
+}
+
+fn redirect(record: &mut ItemRecord, blobs: &[(Blob, Blob)]) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    for (from, to) in blobs {
+        if record.body == *from {
+            record.body = *to;
+            effects.push(Effect::Moved { from: *from, to: *to });
+        }
+        if record.recipe == Some(*from) {
+            record.recipe = Some(*to);
+            effects.push(Effect::Moved { from: *from, to: *to });
+        }
+    }
+    effects
+}

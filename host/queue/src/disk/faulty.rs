@@ -1,0 +1,332 @@
+//! A disk in memory that breaks on purpose: it fails the Nth write or sync, tears a write, runs full, and forgets at a loss
+//! of power what was not synced.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Disk, DiskFile};
+
+/// What is to go wrong, counted from when it is set: 1 is the very next call of that kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The Nth write fails with EIO and writes nothing.
+    Write(u32),
+    /// The Nth write fails with EIO after half of its octets.
+    TornWrite(u32),
+    /// The Nth sync of a file or directory fails; what it should have kept is dropped from the cache, as Linux does.
+    Sync(u32),
+    /// The Nth write fails with ENOSPC, and so do all that follow until [`FaultyDisk::mend`].
+    Full(u32),
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Write(u64, Vec<u8>),
+    Resize(u64),
+}
+
+impl Change {
+    fn apply(&self, data: &mut Vec<u8>) {
+        match self {
+            Self::Write(offset, bytes) => {
+                let start = usize::try_from(*offset).unwrap_or(usize::MAX);
+                if data.len() < start + bytes.len() {
+                    data.resize(start + bytes.len(), 0);
+                }
+                data[start..start + bytes.len()].copy_from_slice(bytes);
+            }
+            Self::Resize(size) => data.resize(usize::try_from(*size).unwrap_or(usize::MAX), 0),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Inode {
+    durable: Vec<u8>,
+    current: Vec<u8>,
+    pending: Vec<Change>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    inodes: Vec<Inode>,
+    names: BTreeMap<PathBuf, usize>,
+    durable_names: BTreeMap<PathBuf, usize>,
+    fault: Option<Fault>,
+    full: bool,
+    off: bool,
+    free: Option<u64>,
+    writes: u64,
+    syncs: u64,
+}
+
+/// A disk in memory with faults to order. Clones are the same disk.
+#[derive(Clone, Default)]
+pub struct FaultyDisk(Arc<Mutex<State>>);
+
+impl fmt::Debug for FaultyDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FaultyDisk")
+    }
+}
+
+impl FaultyDisk {
+    /// An empty, healthy disk.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Orders a fault; it replaces one that did not happen yet.
+    pub fn order(&self, fault: Fault) {
+        self.state().fault = Some(fault);
+    }
+
+    /// No fault, and room again.
+    pub fn mend(&self) {
+        let mut state = self.state();
+        state.fault = None;
+        state.full = false;
+    }
+
+    /// What [`Disk::free`] says from now on.
+    pub fn set_free(&self, free: u64) {
+        self.state().free = Some(free);
+    }
+
+    /// Writes and syncs so far.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        let state = self.state();
+        (state.writes, state.syncs)
+    }
+
+    /// Switches the power off: from now on every call on a handle of this disk fails. Returns the disk as it is found at the
+    /// next start. Of what was not synced, a part survives that `chaos` decides: per write none, the first half, or all of
+    /// it; per name the old or the new state.
+    #[must_use]
+    pub fn power_loss(&self, mut chaos: impl FnMut() -> u8) -> Self {
+        let mut state = self.state();
+        state.off = true;
+        let mut after = State { free: state.free, ..State::default() };
+        for inode in &state.inodes {
+            let mut data = inode.durable.clone();
+            for change in &inode.pending {
+                match (chaos() % 3, change) {
+                    (0, _) => {}
+                    (1, Change::Write(offset, bytes)) => {
+                        Change::Write(*offset, bytes[..bytes.len() / 2].to_vec()).apply(&mut data);
+                    }
+                    (_, change) => change.apply(&mut data),
+                }
+            }
+            after.inodes.push(Inode { durable: data.clone(), current: data, pending: Vec::new() });
+        }
+        let mut names = state.durable_names.clone();
+        let touched: Vec<PathBuf> = state.names.keys().chain(state.durable_names.keys()).cloned().collect();
+        for path in touched {
+            if state.names.get(&path) != state.durable_names.get(&path) && chaos() % 2 == 1 {
+                match state.names.get(&path) {
+                    Some(inode) => names.insert(path, *inode),
+                    None => names.remove(&path),
+                };
+            }
+        }
+        after.names.clone_from(&names);
+        after.durable_names = names;
+        Self(Arc::new(Mutex::new(after)))
+    }
+
+    /// Flips a bit of a file, behind everybody's back.
+    ///
+    /// # Panics
+    /// When there is no such octet.
+    pub fn flip_bit(&self, path: &Path, offset: usize) {
+        let mut state = self.state();
+        let inode = state.names[path];
+        state.inodes[inode].current[offset] ^= 1;
+        state.inodes[inode].durable[offset] ^= 1;
+    }
+
+    /// The paths of all files.
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.state().names.keys().cloned().collect()
+    }
+}
+
+fn eio() -> io::Error {
+    io::Error::other("input/output error (injected)")
+}
+
+impl State {
+    fn powered(&self) -> io::Result<()> {
+        if self.off { Err(io::Error::other("no power (injected)")) } else { Ok(()) }
+    }
+
+    fn inode(&self, path: &Path) -> io::Result<usize> {
+        self.powered()?;
+        self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Whether the ordered fault strikes at this write.
+    fn strike_write(&mut self) -> Option<Fault> {
+        self.writes += 1;
+        let fault = self.fault.as_mut()?;
+        let (Fault::Write(n) | Fault::TornWrite(n) | Fault::Full(n)) = fault else { return None };
+        *n = n.saturating_sub(1);
+        if *n > 0 {
+            return None;
+        }
+        self.fault.take()
+    }
+
+    fn write(&mut self, inode: usize, change: Change) -> io::Result<()> {
+        self.powered()?;
+        let fault = self.strike_write();
+        self.full |= matches!(fault, Some(Fault::Full(_)));
+        if self.full && matches!(change, Change::Write(..)) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let (change, result) = match (fault, change) {
+            (Some(Fault::TornWrite(_)), Change::Write(offset, bytes)) => {
+                (Change::Write(offset, bytes[..bytes.len() / 2].to_vec()), Err(eio()))
+            }
+            (Some(Fault::Write(_) | Fault::TornWrite(_)), _) => return Err(eio()),
+            (_, change) => (change, Ok(())),
+        };
+        let inode = &mut self.inodes[inode];
+        change.apply(&mut inode.current);
+        inode.pending.push(change);
+        result
+    }
+
+    /// Whether the ordered fault strikes at this sync.
+    fn strike_sync(&mut self) -> io::Result<bool> {
+        self.powered()?;
+        self.syncs += 1;
+        let Some(Fault::Sync(n)) = self.fault.as_mut() else { return Ok(false) };
+        *n = n.saturating_sub(1);
+        if *n > 0 {
+            return Ok(false);
+        }
+        self.fault = None;
+        Ok(true)
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn create_dir(&self, _path: &Path) -> io::Result<()> {
+        self.state().powered()
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let state = self.state();
+        state.powered()?;
+        let here = state.names.keys().filter(|p| p.parent() == Some(dir));
+        Ok(here.filter_map(|p| Some(p.file_name()?.to_string_lossy().into_owned())).collect())
+    }
+
+    fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
+        let mut state = self.state();
+        let inode = match state.inode(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && create => {
+                state.inodes.push(Inode::default());
+                let inode = state.inodes.len() - 1;
+                state.names.insert(path.to_path_buf(), inode);
+                inode
+            }
+            found => found?,
+        };
+        Ok(Arc::new(FaultyFile { disk: self.clone(), inode }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let inode = state.inode(from)?;
+        state.names.remove(from);
+        state.names.insert(to.to_path_buf(), inode);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.inode(path)?;
+        state.names.remove(path);
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        if state.strike_sync()? {
+            return Err(eio());
+        }
+        let here: Vec<(PathBuf, usize)> = state
+            .names
+            .iter()
+            .filter(|(p, _)| p.parent() == Some(dir))
+            .map(|(p, i)| (p.clone(), *i))
+            .collect();
+        state.durable_names.retain(|p, _| p.parent() != Some(dir));
+        state.durable_names.extend(here);
+        Ok(())
+    }
+
+    fn free(&self, _dir: &Path) -> io::Result<u64> {
+        let state = self.state();
+        state.powered()?;
+        Ok(if state.full { 0 } else { state.free.unwrap_or(1 << 40) })
+    }
+}
+
+#[derive(Debug)]
+struct FaultyFile {
+    disk: FaultyDisk,
+    inode: usize,
+}
+
+impl DiskFile for FaultyFile {
+    fn size(&self) -> io::Result<u64> {
+        let state = self.disk.state();
+        state.powered()?;
+        Ok(state.inodes[self.inode].current.len() as u64)
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let state = self.disk.state();
+        state.powered()?;
+        let data = &state.inodes[self.inode].current;
+        let rest = usize::try_from(offset).ok().and_then(|o| data.get(o..)).unwrap_or_default();
+        let n = rest.len().min(buf.len());
+        buf[..n].copy_from_slice(&rest[..n]);
+        Ok(n)
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.disk.state().write(self.inode, Change::Write(offset, data.to_vec()))
+    }
+
+    fn set_len(&self, size: u64) -> io::Result<()> {
+        self.disk.state().write(self.inode, Change::Resize(size))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let failed = state.strike_sync()?;
+        let inode = &mut state.inodes[self.inode];
+        inode.pending.clear();
+        if failed {
+            // Linux marks the pages clean: a later sync succeeds without them. Here they are gone for good.
+            return Err(eio());
+        }
+        inode.durable.clone_from(&inode.current);
+        Ok(())
+    }
+}

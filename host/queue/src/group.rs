@@ -1,0 +1,320 @@
+//! The writer: one thread that takes whatever requests have come in while it was busy, makes them durable with one
+//! transaction, and answers them all.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::StoreError;
+use crate::draft::Effect;
+use crate::index::{IndexError, Tables};
+use crate::inner::{Inner, io_error};
+use crate::plan::{Outcome, Planner};
+use crate::record::Place;
+use crate::request::{Answer, Damaged, Message, Op, Staged, stage};
+use crate::segment::Appender;
+
+/// Requests that wait for the writer; beyond, callers wait to hand over theirs.
+pub(crate) const WAITING: usize = 256;
+/// Requests of one group.
+const GROUP: usize = 256;
+/// Octets for segments in one group.
+const GROUP_OCTETS: usize = 4 << 20;
+
+struct Request {
+    op: Op,
+    staged: Vec<Staged>,
+    reply: oneshot::Sender<Answer>,
+    /// Set when it is refused before the others are committed.
+    refused: Option<StoreError>,
+    answer: usize,
+}
+
+/// The writer's own state.
+pub(crate) struct Writer {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) appender: Appender,
+}
+
+impl Writer {
+    /// Serves until the store is closed or all its handles are gone.
+    pub(crate) fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+        let mut closed = None;
+        while closed.is_none() {
+            let Some(first) = inbox.blocking_recv() else { break };
+            let mut requests = Vec::new();
+            let mut octets = 0;
+            let mut next = Some(first);
+            while let Some(message) = next.take() {
+                match message {
+                    Message::Do(op, reply) => {
+                        octets += op.weight();
+                        requests.push(Request { op, staged: Vec::new(), reply, refused: None, answer: 0 });
+                    }
+                    Message::Look => {}
+                    Message::Close(reply) => closed = Some(reply),
+                }
+                if closed.is_none() && requests.len() < GROUP && octets < GROUP_OCTETS {
+                    next = inbox.try_recv().ok();
+                }
+            }
+            self.group(requests);
+            self.tidy();
+        }
+        inbox.close();
+        while let Ok(message) = inbox.try_recv() {
+            if let Message::Do(_, reply) = message {
+                let _ = reply.send(Err(StoreError::Io("the store is closed".into())));
+            }
+        }
+        self.inner.index.close();
+        if let Some(reply) = closed {
+            let _ = reply.send(());
+        }
+    }
+
+    /// Makes a group durable and answers it. A panic in it is contained: nothing of the group happened.
+    fn group(&mut self, mut requests: Vec<Request>) {
+        let reaped = self.inner.schedule().take_reaped();
+        if requests.is_empty() && reaped.is_empty() {
+            return;
+        }
+        let done = catch_unwind(AssertUnwindSafe(|| self.commit(&mut requests, &reaped)));
+        let failed = match done {
+            Ok(Ok(outcome)) => {
+                let damaged = outcome.damaged.clone();
+                let effects = AssertUnwindSafe(|| self.take_effect(outcome));
+                if catch_unwind(effects).is_err() {
+                    self.inner.poison.fatal("a fault after a commit: memory and disk may differ");
+                }
+                self.count(&requests);
+                answer(requests);
+                self.inner.announce();
+                self.quarantine(damaged);
+                return;
+            }
+            Ok(Err(error)) => error,
+            Err(_) => Failure::Group(StoreError::Io("internal fault in the writer".into())),
+        };
+        self.appender.discard();
+        self.inner.schedule().restore_reaped(reaped);
+        let error = match failed {
+            Failure::Group(error) => error,
+            Failure::Full => {
+                self.inner.space.forget();
+                StoreError::Full
+            }
+        };
+        self.inner.announce();
+        for request in requests {
+            let _ = request.reply.send(Err(request.refused.unwrap_or_else(|| same(&error))));
+        }
+    }
+
+    fn commit(&mut self, requests: &mut [Request], reaped: &[crate::DeliveryId]) -> Result<Outcome, Failure> {
+        self.inner.poison.check().map_err(Failure::Group)?;
+        self.stage(requests)?;
+        let before = self.inner.index.counter(crate::index::SEQUENCE)?;
+        match self.transact(requests, reaped) {
+            Ok(outcome) => Ok(outcome),
+            Err(error) => self.after_failure(error, before),
+        }
+    }
+
+    /// Puts bodies where they will stay and makes them durable. Those that do not fit refuse their request only.
+    fn stage(&mut self, requests: &mut [Request]) -> Result<(), Failure> {
+        let inner = &self.inner;
+        for request in requests.iter_mut() {
+            let staged =
+                stage(&mut request.op, &inner.disk, &inner.layout, &inner.segments, &mut self.appender);
+            match staged {
+                Ok(staged) => request.staged = staged,
+                Err(error) => request.refused = Some(error),
+            }
+        }
+        match inner.segments.flush(&mut self.appender) {
+            Ok(false) => {}
+            Ok(true) => {
+                let synced = inner.segments.sync(&mut self.appender);
+                synced.map_err(|e| {
+                    Failure::Group(inner.poison.fatal(&format!("sync of a segment failed: {e}")))
+                })?;
+            }
+            Err(error) => {
+                inner.space.forget();
+                for request in requests.iter_mut().filter(|r| !r.staged.is_empty()) {
+                    request.refused = Some(io_error(&error));
+                    request.staged.clear();
+                }
+            }
+        }
+        if requests.iter().any(|r| r.staged.iter().any(Staged::has_file)) {
+            let synced = inner.disk.sync_dir(&inner.layout.bodies());
+            synced.map_err(|e| Failure::Group(inner.poison.fatal(&format!("sync of bodies failed: {e}"))))?;
+        }
+        Ok(())
+    }
+
+    fn transact(
+        &self,
+        requests: &mut [Request],
+        reaped: &[crate::DeliveryId],
+    ) -> Result<Outcome, IndexError> {
+        let txn = self.inner.index.write()?;
+        let mut planner = Planner::new(&self.inner, Tables::open(&txn)?)?;
+        let planned = plan_all(&mut planner, requests, reaped);
+        let locked: Vec<_> = planner.locked().collect();
+        let committed = planned.and_then(|()| planner.finish()).and_then(|outcome| {
+            txn.commit()?;
+            Ok(outcome)
+        });
+        if committed.is_err() {
+            self.inner.schedule().unlock_all(locked);
+        }
+        committed
+    }
+
+    /// The transaction failed. When there was no room, the index is opened anew: it says whether the commit happened. After
+    /// anything else nothing is certain.
+    fn after_failure(&self, error: IndexError, before: u64) -> Result<Outcome, Failure> {
+        let inner = &self.inner;
+        if inner.index.sync_failed() {
+            return Err(Failure::Group(inner.poison.fatal(&format!("sync of the index failed: {error:?}"))));
+        }
+        match error {
+            IndexError::Full => {
+                let after = inner.index.reopen().and_then(|()| inner.index.counter(crate::index::SEQUENCE));
+                match after {
+                    Ok(after) if after == before => Err(Failure::Full),
+                    Ok(_) => {
+                        Err(Failure::Group(inner.poison.fatal("a commit that reported an error took place")))
+                    }
+                    Err(error) => {
+                        Err(Failure::Group(inner.poison.fatal(&format!("no room, and then {error:?}"))))
+                    }
+                }
+            }
+            IndexError::Other(text) => Err(Failure::Group(inner.poison.fatal(&text))),
+        }
+    }
+
+    /// What a durable commit means for memory and files.
+    pub(crate) fn take_effect(&self, outcome: Outcome) {
+        let inner = &self.inner;
+        let mut files = Vec::new();
+        let mut schedule = inner.schedule();
+        for effect in outcome.effects {
+            match effect {
+                Effect::Insert { change, domain, tenant } => schedule.insert(&change, &domain, &tenant),
+                Effect::Update(change) => schedule.update(&change),
+                Effect::Remove(id) => schedule.remove(id),
+                Effect::Unreported(item, count) => schedule.set_unreported(item, count),
+                Effect::ItemAdded(blobs) => {
+                    blobs.into_iter().for_each(|blob| inner.segments.count(blob, true));
+                    inner.counters.items.fetch_add(1, Ordering::Relaxed);
+                }
+                Effect::ItemRemoved(blobs, item) => {
+                    files.extend(blobs.iter().any(|b| b.place == Place::File).then_some(item));
+                    blobs.into_iter().for_each(|blob| inner.segments.count(blob, false));
+                    inner.counters.items.fetch_sub(1, Ordering::Relaxed);
+                }
+                Effect::Moved { from, to } => {
+                    inner.segments.count(to, true);
+                    inner.segments.count(from, false);
+                }
+                Effect::Quarantined => Inner::count(&inner.counters.quarantined, 1),
+            }
+        }
+        schedule.unlock_all(outcome.locked);
+        drop(schedule);
+        for item in files {
+            // A file that cannot be removed now is removed at the next start. One in quarantine is gone already.
+            let _ = inner.disk.remove(&inner.layout.body(item));
+        }
+    }
+
+    fn count(&self, requests: &[Request]) {
+        let written: u64 = requests.iter().flat_map(|r| &r.staged).map(|s| s.record.body.size).sum();
+        self.inner.space.wrote(written);
+        Inner::count(&self.inner.counters.commits, 1);
+        Inner::count(&self.inner.counters.committed, requests.len() as u64);
+    }
+
+    /// Puts deliveries aside whose record turned out to be damaged.
+    pub(crate) fn quarantine(&mut self, damaged: Vec<(crate::DeliveryId, String)>) {
+        let ops = damaged.into_iter().map(|(id, why)| Op::Quarantine { what: Damaged::Delivery(id), why });
+        self.on_own_account(ops.collect());
+    }
+
+    /// Does what nobody asked for.
+    pub(crate) fn on_own_account(&mut self, ops: Vec<Op>) {
+        if ops.is_empty() {
+            return;
+        }
+        let request = |op| {
+            let (reply, _) = oneshot::channel();
+            Request { op, staged: Vec::new(), reply, refused: None, answer: 0 }
+        };
+        self.group(ops.into_iter().map(request).collect());
+    }
+
+    /// Gives space back.
+    fn tidy(&mut self) {
+        self.inner.segments.sweep(&self.appender);
+        self.compact();
+        self.inner.segments.sweep(&self.appender);
+    }
+}
+
+fn plan_all(
+    planner: &mut Planner<'_, '_>,
+    requests: &mut [Request],
+    reaped: &[crate::DeliveryId],
+) -> Result<(), IndexError> {
+    for id in reaped {
+        planner.reap(*id)?;
+    }
+    for request in requests.iter_mut().filter(|r| r.refused.is_none()) {
+        match planner.request(&mut request.op, &request.staged)? {
+            Ok(answer) => request.answer = answer,
+            Err(error) => request.refused = Some(error),
+        }
+    }
+    Ok(())
+}
+
+fn answer(requests: Vec<Request>) {
+    for request in requests {
+        let answer = match request.refused {
+            Some(error) => Err(error),
+            None => {
+                request.staged.into_iter().for_each(Staged::keep);
+                Ok(request.answer)
+            }
+        };
+        // A caller that went away does not change what is durable.
+        let _ = request.reply.send(answer);
+    }
+}
+
+enum Failure {
+    Group(StoreError),
+    Full,
+}
+
+impl From<IndexError> for Failure {
+    fn from(error: IndexError) -> Self {
+        Self::Group(error.into())
+    }
+}
+
+fn same(error: &StoreError) -> StoreError {
+    match error {
+        StoreError::Full => StoreError::Full,
+        StoreError::Io(text) => StoreError::Io(text.clone()),
+        StoreError::Corrupt(text) => StoreError::Corrupt(text.clone()),
+        StoreError::LeaseLost(id) => StoreError::LeaseLost(*id),
+    }
+}

@@ -1,0 +1,218 @@
+//! The index: a redb database over the file layer.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use redb::{
+    Database, Durability, ReadTransaction, ReadableDatabase, Table, TableDefinition, WriteTransaction,
+};
+
+use crate::StoreError;
+use crate::disk::{Disk, DiskFile, is_full, read_exact_at};
+use crate::layout::Layout;
+
+type Bytes = &'static [u8];
+/// [`crate::record::ItemRecord`] by item id.
+pub(crate) const ITEMS: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("items");
+/// [`crate::record::DeliveryRecord`] by item id and number.
+pub(crate) const DELIVERIES: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("deliveries");
+/// [`crate::record::EventRecord`] by cursor.
+pub(crate) const EVENTS: TableDefinition<'_, u64, Bytes> = TableDefinition::new("events");
+/// Tenant, a zero octet, cursor (big endian).
+pub(crate) const TENANT_EVENTS: TableDefinition<'_, Bytes, ()> = TableDefinition::new("tenant-events");
+/// Counters: see the names below.
+pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+/// Damaged records as they were found, by table and key.
+pub(crate) const QUARANTINE: TableDefinition<'_, &str, Bytes> = TableDefinition::new("quarantine");
+
+/// Sequence of the last commit.
+pub(crate) const SEQUENCE: &str = "sequence";
+/// Starts so far: the boot epoch.
+pub(crate) const EPOCH: &str = "epoch";
+/// Cursor of the last event.
+pub(crate) const CURSOR: &str = "cursor";
+/// Cursor of the last event that was pruned.
+pub(crate) const PRUNED: &str = "pruned";
+
+/// Why the index did not do it.
+#[derive(Debug)]
+pub(crate) enum IndexError {
+    /// No room. Nothing took effect.
+    Full,
+    /// Anything else.
+    Other(String),
+}
+
+impl<E: Into<redb::Error>> From<E> for IndexError {
+    fn from(error: E) -> Self {
+        match error.into() {
+            redb::Error::Io(e) if is_full(&e) => Self::Full,
+            other => Self::Other(format!("index: {other}")),
+        }
+    }
+}
+
+impl IndexError {
+    /// Of something that poisoned the store.
+    pub(crate) fn from_fatal(error: &StoreError) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+impl From<IndexError> for StoreError {
+    fn from(error: IndexError) -> Self {
+        match error {
+            IndexError::Full => Self::Full,
+            IndexError::Other(text) => Self::Io(text),
+        }
+    }
+}
+
+/// redb keeps at most this in memory.
+const CACHE: usize = 16 << 20;
+
+#[derive(Debug)]
+struct Backend {
+    file: Arc<dyn DiskFile>,
+    sync_failed: Arc<AtomicBool>,
+}
+
+impl redb::StorageBackend for Backend {
+    fn len(&self) -> io::Result<u64> {
+        self.file.size()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        read_exact_at(self.file.as_ref(), offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        if self.sync_failed.load(Ordering::Acquire) {
+            return Err(io::Error::other("an earlier sync failed"));
+        }
+        self.file.sync().inspect_err(|_| self.sync_failed.store(true, Ordering::Release))
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        if self.sync_failed.load(Ordering::Acquire) {
+            return Err(io::Error::other("an earlier sync failed"));
+        }
+        self.file.write_at(offset, data)
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Index {
+    disk: Arc<dyn Disk>,
+    layout: Layout,
+    db: RwLock<Option<Arc<Database>>>,
+    sync_failed: Arc<AtomicBool>,
+}
+
+impl Index {
+    /// Opens or makes it; after a crash redb repairs it first.
+    pub(crate) fn open(disk: Arc<dyn Disk>, layout: Layout) -> Result<Self, IndexError> {
+        let index = Self { disk, layout, db: RwLock::new(None), sync_failed: Arc::default() };
+        index.attach()?;
+        Ok(index)
+    }
+
+    fn attach(&self) -> Result<(), IndexError> {
+        let other =
+            |e: io::Error| if is_full(&e) { IndexError::Full } else { IndexError::Other(e.to_string()) };
+        let file = self.disk.open(&self.layout.index(), true).map_err(other)?;
+        let backend = Backend { file, sync_failed: self.sync_failed.clone() };
+        let db = redb::Builder::new().set_cache_size(CACHE).create_with_backend(backend)?;
+        self.disk.sync_dir(self.layout.root()).map_err(other)?;
+        let txn = db.begin_write()?;
+        drop(Tables::open(&txn)?);
+        txn.commit()?;
+        *self.db.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(db));
+        Ok(())
+    }
+
+    fn database(&self) -> Result<Arc<Database>, IndexError> {
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner).clone();
+        db.ok_or_else(|| IndexError::Other("the store is closed".into()))
+    }
+
+    /// What is committed now.
+    pub(crate) fn read(&self) -> Result<ReadTransaction, IndexError> {
+        Ok(self.database()?.begin_read()?)
+    }
+
+    /// Begins a durable transaction. Only the writer does.
+    pub(crate) fn write(&self) -> Result<WriteTransaction, IndexError> {
+        let mut txn = self.database()?.begin_write()?;
+        txn.set_durability(Durability::Immediate)?;
+        Ok(txn)
+    }
+
+    /// Whether a sync failed: then nothing may be trusted any more.
+    pub(crate) fn sync_failed(&self) -> bool {
+        self.sync_failed.load(Ordering::Acquire)
+    }
+
+    /// Reads a counter.
+    pub(crate) fn counter(&self, name: &str) -> Result<u64, IndexError> {
+        let counters = self.read()?.open_table(META)?;
+        Ok(counters.get(name)?.map_or(0, |v| v.value()))
+    }
+
+    /// Closes the database: it writes what makes the next start quick.
+    pub(crate) fn close(&self) -> bool {
+        let Some(mut db) = self.db.write().unwrap_or_else(PoisonError::into_inner).take() else {
+            return true;
+        };
+        // Readers of this moment finish first.
+        for _ in 0..500 {
+            match Arc::try_unwrap(db) {
+                Ok(db) => {
+                    drop(db);
+                    return true;
+                }
+                Err(shared) => db = shared,
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        false
+    }
+
+    /// Opens it anew after a write found no room: redb refuses everything after an error, whatever it was.
+    pub(crate) fn reopen(&self) -> Result<(), IndexError> {
+        if !self.close() {
+            return Err(IndexError::Other("readers of the index did not finish".into()));
+        }
+        self.attach()
+    }
+}
+
+/// All tables, open for writing.
+pub(crate) struct Tables<'t> {
+    pub(crate) items: Table<'t, Bytes, Bytes>,
+    pub(crate) deliveries: Table<'t, Bytes, Bytes>,
+    pub(crate) events: Table<'t, u64, Bytes>,
+    pub(crate) tenant_events: Table<'t, Bytes, ()>,
+    pub(crate) meta: Table<'t, &'static str, u64>,
+    pub(crate) quarantine: Table<'t, &'static str, Bytes>,
+}
+
+impl<'t> Tables<'t> {
+    pub(crate) fn open(txn: &'t WriteTransaction) -> Result<Self, IndexError> {
+        Ok(Self {
+            items: txn.open_table(ITEMS)?,
+            deliveries: txn.open_table(DELIVERIES)?,
+            events: txn.open_table(EVENTS)?,
+            tenant_events: txn.open_table(TENANT_EVENTS)?,
+            meta: txn.open_table(META)?,
+            quarantine: txn.open_table(QUARANTINE)?,
+        })
+    }
+}

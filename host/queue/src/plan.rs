@@ -1,0 +1,405 @@
+//! From requests to drafts: what each kind of request changes. Reads go through the tables of the group's transaction, so a
+//! request sees those that came before it in the group.
+
+mod aside;
+mod report;
+
+use std::collections::{HashMap, HashSet};
+
+use redb::ReadableTable;
+
+use crate::draft::{Draft, Effect, Put, Tally};
+use crate::index::{self, IndexError, Tables};
+use crate::inner::{Found, Inner, delivery_rows, get_delivery, get_item};
+use crate::record::{self, DeliveryRecord, EventRecord, ItemRecord};
+use crate::request::{Op, Staged};
+use crate::schedule::Granted;
+use crate::{Action, DeliveryId, ItemId, Millis, NewEvent, RecipientState, Settlement, StoreError};
+
+/// Events that one call of `prune` removes.
+const PRUNED_AT_ONCE: usize = 1000;
+
+/// Plans the requests of one group, one after the other.
+pub(crate) struct Planner<'a, 't> {
+    pub(super) inner: &'a Inner,
+    pub(super) tables: Tables<'t>,
+    sequence: u64,
+    cursor: u64,
+    tallies: HashMap<ItemId, Tally>,
+    settled: HashSet<DeliveryId>,
+    locked: HashSet<DeliveryId>,
+    effects: Vec<Effect>,
+    damaged: Vec<(DeliveryId, String)>,
+}
+
+/// What a group leads to.
+pub(crate) struct Outcome {
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) locked: HashSet<DeliveryId>,
+    /// Deliveries whose record turned out to be damaged.
+    pub(crate) damaged: Vec<(DeliveryId, String)>,
+}
+
+impl<'a, 't> Planner<'a, 't> {
+    pub(crate) fn new(inner: &'a Inner, tables: Tables<'t>) -> Result<Self, IndexError> {
+        let sequence = tables.meta.get(index::SEQUENCE)?.map_or(0, |v| v.value()) + 1;
+        let cursor = tables.meta.get(index::CURSOR)?.map_or(0, |v| v.value());
+        Ok(Self {
+            inner,
+            tables,
+            sequence,
+            cursor,
+            tallies: HashMap::new(),
+            settled: HashSet::new(),
+            locked: HashSet::new(),
+            effects: Vec::new(),
+            damaged: Vec::new(),
+        })
+    }
+
+    /// The items as this group sees them.
+    pub(crate) fn items(&self) -> &redb::Table<'t, &'static [u8], &'static [u8]> {
+        &self.tables.items
+    }
+
+    /// Writes one row on the store's own account.
+    pub(crate) fn put(&mut self, put: Put, effects: Vec<Effect>) -> Result<(), IndexError> {
+        self.apply(Draft { puts: vec![put], effects, ..Draft::default() })
+    }
+
+    /// Ends the group; its rows are in the transaction.
+    pub(crate) fn finish(mut self) -> Result<Outcome, IndexError> {
+        self.tables.meta.insert(index::SEQUENCE, self.sequence)?;
+        self.tables.meta.insert(index::CURSOR, self.cursor)?;
+        Ok(Outcome { effects: self.effects, locked: self.locked, damaged: self.damaged })
+    }
+
+    /// Releases what was locked; the group does not happen.
+    pub(crate) fn locked(&self) -> impl Iterator<Item = DeliveryId> {
+        self.locked.iter().copied()
+    }
+
+    /// Does a request, or refuses it without a trace. The outer error ends the whole group.
+    pub(crate) fn request(
+        &mut self,
+        op: &mut Op,
+        staged: &[Staged],
+    ) -> Result<Result<usize, StoreError>, IndexError> {
+        let mut draft = Draft::default();
+        let planned = self.plan(op, staged, &mut draft);
+        match planned {
+            Ok(()) => {
+                let answer = draft.answer;
+                self.apply(draft)?;
+                Ok(Ok(answer))
+            }
+            Err(Refused::Request(error)) => {
+                self.unlock(&draft);
+                Ok(Err(error))
+            }
+            Err(Refused::Group(error)) => {
+                self.unlock(&draft);
+                Err(error)
+            }
+        }
+    }
+
+    fn plan(&mut self, op: &mut Op, staged: &[Staged], draft: &mut Draft) -> Result<(), Refused> {
+        for item in staged {
+            self.add(draft, item)?;
+        }
+        match op {
+            Op::Accept { events, .. } | Op::Append { events } => draft.events.append(events),
+            Op::Settle { settlements, events, .. } => {
+                self.settle(draft, settlements)?;
+                draft.events.append(events);
+            }
+            Op::Report { item, recipients, events, .. } => {
+                self.report(draft, *item, recipients)?;
+                draft.events.append(events);
+            }
+            Op::Act { item, action, now, events } => {
+                if self.act(draft, *item, *action, *now)? {
+                    draft.answer = 1;
+                    draft.events.append(events);
+                }
+            }
+            Op::Prune { before } => draft.answer = self.prune(*before)?,
+            Op::Quarantine { what, why } => self.put_aside(draft, what, why)?,
+        }
+        self.remove_finished(draft)
+    }
+
+    fn add(&self, draft: &mut Draft, staged: &Staged) -> Result<(), Refused> {
+        let known =
+            draft.added.contains(&staged.id) || self.tables.items.get(staged.id.0.as_slice())?.is_some();
+        if known {
+            return Err(StoreError::Io(format!("{} is queued already", staged.id)).into());
+        }
+        Ok(draft.add(staged.id, &staged.record, staged.deliveries.clone())?)
+    }
+
+    /// Takes leased deliveries for this group, all or none.
+    fn take_leases(&mut self, draft: &mut Draft, settlements: &[Settlement]) -> Result<(), StoreError> {
+        let mut schedule = self.inner.schedule();
+        for Settlement { lease, .. } in settlements {
+            let id = lease.delivery.id;
+            let granted = Granted { id, token: lease.token };
+            if self.settled.contains(&id) || !draft.settled.insert(id) || !schedule.holds(granted) {
+                return Err(StoreError::LeaseLost(id));
+            }
+        }
+        for id in &draft.settled {
+            if !self.locked.contains(id) && schedule.lock_delivery(*id).is_some() {
+                draft.locked.push(*id);
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, draft: &mut Draft, settlements: &[Settlement]) -> Result<(), Refused> {
+        self.take_leases(draft, settlements)?;
+        for Settlement { lease, recipients, next_attempt, last } in settlements {
+            let id = lease.delivery.id;
+            let before = self.delivery(id)?;
+            let mut after = before.clone();
+            for (index, state) in recipients {
+                after.advance(*index, state, last.as_ref());
+            }
+            if last.is_some() {
+                after.attempts = after.attempts.saturating_add(1);
+                after.last.clone_from(last);
+            }
+            after.due_at = next_attempt.unwrap_or(after.due_at);
+            if after.dropping {
+                after.give_up();
+            }
+            self.know(draft, id.item);
+            draft.rewrite(id, &before, &after, lease.meta.expires_at, true)?;
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, draft: &mut Draft, item: ItemId, action: Action, now: Millis) -> Result<bool, Refused> {
+        let Some(record) = self.item(item)? else { return Ok(false) };
+        self.know(draft, item);
+        let ids: Vec<DeliveryId> = delivery_rows(&self.tables.deliveries, item)?
+            .iter()
+            .filter_map(|(key, _)| record::delivery_id(key))
+            .collect();
+        for id in ids {
+            let leased = self.lock(draft, id);
+            let before = self.delivery(id)?;
+            let mut after = before.clone();
+            match action {
+                Action::Retry if leased => {}
+                Action::Retry => after.due_at = now,
+                Action::Hold => after.held = true,
+                Action::Release => {
+                    after.held = false;
+                    after.due_at = if leased { after.due_at } else { now };
+                }
+                Action::Drop if leased => after.dropping = true,
+                Action::Drop => after.give_up(),
+            }
+            if before.pending() || action == Action::Drop {
+                draft.rewrite(id, &before, &after, record.meta.expires_at, false)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Keeps a delivery from being leased until the group is decided. Tells whether it is leased now.
+    fn lock(&mut self, draft: &mut Draft, id: DeliveryId) -> bool {
+        let mut schedule = self.inner.schedule();
+        if !self.locked.contains(&id) && schedule.lock_delivery(id).is_some() {
+            draft.locked.push(id);
+        }
+        schedule.leased_until(id).is_some() && !self.settled.contains(&id)
+    }
+
+    /// Removes a delivery that was dropped while leased, and whose lease lapsed.
+    pub(crate) fn reap(&mut self, id: DeliveryId) -> Result<(), IndexError> {
+        let mut draft = Draft::default();
+        let planned = (|| -> Result<(), Refused> {
+            if self.lock(&mut draft, id) {
+                return Ok(());
+            }
+            let before = self.delivery(id)?;
+            let mut after = before.clone();
+            after.give_up();
+            self.know(&mut draft, id.item);
+            draft.rewrite(id, &before, &after, Millis::MAX, false)?;
+            self.remove_finished(&mut draft)
+        })();
+        match planned {
+            Ok(()) => self.apply(draft),
+            Err(Refused::Request(error)) => {
+                tracing::warn!(%error, delivery = ?id, "a dropped delivery could not be removed");
+                self.unlock(&draft);
+                Ok(())
+            }
+            Err(Refused::Group(error)) => Err(error),
+        }
+    }
+
+    /// Deletes the items of the draft with nothing left to do.
+    fn remove_finished(&mut self, draft: &mut Draft) -> Result<(), Refused> {
+        let finished: Vec<ItemId> =
+            draft.tallies.iter().filter(|(_, tally)| tally.nothing_left()).map(|(item, _)| *item).collect();
+        for item in finished {
+            for (key, _) in delivery_rows(&self.tables.deliveries, item)? {
+                if let Some(id) = record::delivery_id(&key) {
+                    draft.puts.push(Put::Delivery(id, None));
+                }
+            }
+            let Found::Good(record) = get_item(&self.tables.items, item)? else { continue };
+            draft.puts.push(Put::Item(item, None));
+            draft.effects.push(Effect::ItemRemoved(record.blobs().collect(), item));
+        }
+        Ok(())
+    }
+
+    /// Removes events from the front of the log. Its rows go into the transaction at once: it cannot be refused later.
+    fn prune(&mut self, before: Millis) -> Result<usize, IndexError> {
+        let mut old = Vec::new();
+        for row in self.tables.events.iter()?.take(PRUNED_AT_ONCE) {
+            let (cursor, value) = row?;
+            let cursor = cursor.value();
+            let tenant = match record::unseal::<EventRecord>(&cursor.to_be_bytes(), value.value()) {
+                Ok(event) if event.at() >= before => break,
+                Ok(event) => Some(event.tenant().to_owned()),
+                Err(_) => None,
+            };
+            old.push((cursor, tenant));
+        }
+        for (cursor, tenant) in &old {
+            self.tables.events.remove(cursor)?;
+            if let Some(tenant) = tenant {
+                self.tables.tenant_events.remove(tenant_key(tenant, *cursor).as_slice())?;
+            }
+            self.tables.meta.insert(index::PRUNED, *cursor)?;
+        }
+        Ok(old.len())
+    }
+
+    /// Makes an item's tally known to the draft.
+    fn know(&self, draft: &mut Draft, item: ItemId) {
+        if draft.tallies.contains_key(&item) {
+            return;
+        }
+        let tally = self.tallies.get(&item).copied().unwrap_or_else(|| {
+            let schedule = self.inner.schedule();
+            let pending = u32::try_from(schedule.pending_of(item).count()).unwrap_or(u32::MAX);
+            Tally { pending, unreported: schedule.unreported_of(item) }
+        });
+        draft.tallies.insert(item, tally);
+    }
+
+    fn item(&self, item: ItemId) -> Result<Option<ItemRecord>, Refused> {
+        match get_item(&self.tables.items, item)? {
+            Found::Good(record) => Ok(Some(record)),
+            Found::Absent => Ok(None),
+            Found::Damaged(why) => Err(StoreError::Corrupt(format!("{item}: {why}")).into()),
+        }
+    }
+
+    fn delivery(&mut self, id: DeliveryId) -> Result<DeliveryRecord, Refused> {
+        let why = match get_delivery(&self.tables.deliveries, id)? {
+            Found::Good(record) => return Ok(record),
+            Found::Damaged(why) => why,
+            Found::Absent => "its record is gone".to_owned(),
+        };
+        let error = StoreError::Corrupt(format!("{}.{}: {why}", id.item, id.number));
+        self.damaged.push((id, why));
+        Err(error.into())
+    }
+
+    fn unlock(&self, draft: &Draft) {
+        let mut schedule = self.inner.schedule();
+        for id in &draft.locked {
+            schedule.unlock(*id);
+        }
+    }
+
+    /// Writes a draft's rows into the transaction.
+    fn apply(&mut self, draft: Draft) -> Result<(), IndexError> {
+        self.locked.extend(draft.locked);
+        self.settled.extend(draft.settled);
+        self.tallies.extend(draft.tallies);
+        self.effects.extend(draft.effects);
+        for put in draft.puts {
+            match put {
+                Put::Item(id, Some(value)) => {
+                    drop(self.tables.items.insert(id.0.as_slice(), value.as_slice())?)
+                }
+                Put::Item(id, None) => drop(self.tables.items.remove(id.0.as_slice())?),
+                Put::Delivery(id, value) => {
+                    let key = record::delivery_key(id);
+                    match value {
+                        Some(value) => drop(self.tables.deliveries.insert(key.as_slice(), value.as_slice())?),
+                        None => drop(self.tables.deliveries.remove(key.as_slice())?),
+                    }
+                }
+                Put::Quarantine(name, value) => {
+                    self.tables.quarantine.insert(name.as_str(), value.as_slice())?;
+                }
+            }
+        }
+        for event in draft.events {
+            self.append(event)?;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, event: NewEvent) -> Result<(), IndexError> {
+        self.cursor = (self.cursor + 1).max(self.sequence << 16);
+        let record = EventRecord::from(event);
+        let value = record::seal(&self.cursor.to_be_bytes(), &record)
+            .map_err(|e| IndexError::Other(format!("event: {e}")))?;
+        self.tables.events.insert(self.cursor, value.as_slice())?;
+        if !record.tenant().is_empty() {
+            self.tables.tenant_events.insert(tenant_key(record.tenant(), self.cursor).as_slice(), ())?;
+        }
+        Ok(())
+    }
+}
+
+/// The key of an event in its tenant's index.
+pub(crate) fn tenant_key(tenant: &str, cursor: u64) -> Vec<u8> {
+    let mut key = Vec::with_capacity(tenant.len() + 9);
+    key.extend_from_slice(tenant.as_bytes());
+    key.push(0);
+    key.extend_from_slice(&cursor.to_be_bytes());
+    key
+}
+
+/// Who bears an error: the request, or the group with it.
+pub(crate) enum Refused {
+    Request(StoreError),
+    Group(IndexError),
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Self::Request(error)
+    }
+}
+
+impl From<IndexError> for Refused {
+    fn from(error: IndexError) -> Self {
+        Self::Group(error)
+    }
+}
+
+impl From<redb::StorageError> for Refused {
+    fn from(error: redb::StorageError) -> Self {
+        Self::Group(error.into())
+    }
+}
+
+/// Whether a recipient's failure is still to be told.
+fn is_unreported(record: &DeliveryRecord, index: u32) -> bool {
+    let failed = RecipientState::Failed { reported: false };
+    record.recipients.iter().any(|r| r.index == index && r.state == failed)
+}

@@ -1,0 +1,209 @@
+//! What the index holds: postcard records between a version octet and a checksum that covers their key too.
+
+use relevo_mailkit::source::CHUNK;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Delivery, DeliveryId, ItemId, ItemMeta, LastAttempt, Millis, NewDelivery, NewEvent, Recipient,
+    RecipientState,
+};
+
+/// Layout of the records below.
+const VERSION: u8 = 1;
+
+/// Bodies up to this size wait in memory and are written with their group; larger ones get a file of their own.
+pub(crate) const INLINE: usize = CHUNK;
+
+/// Encodes a record for its key.
+pub(crate) fn seal<T: Serialize>(key: &[u8], value: &T) -> Result<Vec<u8>, postcard::Error> {
+    let mut bytes = postcard::to_extend(value, vec![VERSION])?;
+    let sum = checksum(key, &bytes);
+    bytes.extend_from_slice(&sum.to_le_bytes());
+    Ok(bytes)
+}
+
+/// Decodes a record, or says what is wrong with it.
+pub(crate) fn unseal<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, String> {
+    let Some((content, sum)) = bytes.split_last_chunk::<4>() else { return Err("cut short".into()) };
+    if checksum(key, content) != u32::from_le_bytes(*sum) {
+        return Err("checksum does not match".into());
+    }
+    match content.split_first() {
+        Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(|e| e.to_string()),
+        Some((other, _)) => Err(format!("record version {other} is not known")),
+        None => Err("empty".into()),
+    }
+}
+
+fn checksum(key: &[u8], content: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(content);
+    hasher.finalize()
+}
+
+/// The key of a delivery: its item, then its number, so that an item's deliveries stand together.
+pub(crate) fn delivery_key(id: DeliveryId) -> [u8; 20] {
+    let mut key = [0; 20];
+    key[..16].copy_from_slice(&id.item.0);
+    key[16..].copy_from_slice(&id.number.to_be_bytes());
+    key
+}
+
+/// Reads such a key.
+pub(crate) fn delivery_id(key: &[u8]) -> Option<DeliveryId> {
+    let (item, number) = key.split_first_chunk::<16>()?;
+    Some(DeliveryId { item: ItemId(*item), number: u32::from_be_bytes(number.try_into().ok()?) })
+}
+
+/// Reads the key of an item.
+pub(crate) fn item_id(key: &[u8]) -> Option<ItemId> {
+    Some(ItemId(key.try_into().ok()?))
+}
+
+/// Where octets lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Place {
+    /// In a segment, from this offset.
+    Segment { segment: u32, offset: u64 },
+    /// In `bodies/`, named after the item.
+    File,
+}
+
+/// Octets beside the index, with their checksum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Blob {
+    pub(crate) place: Place,
+    pub(crate) size: u64,
+    pub(crate) crc: u32,
+}
+
+/// An item, under its id. Written once (and when its blobs move to another segment).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ItemRecord {
+    /// Without its recipe when that lies beside the body.
+    pub(crate) meta: ItemMeta,
+    pub(crate) body: Blob,
+    pub(crate) recipe: Option<Blob>,
+}
+
+impl ItemRecord {
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = Blob> {
+        std::iter::once(self.body).chain(self.recipe)
+    }
+}
+
+/// A delivery, under its id. Rewritten by every settle; kept until the item is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeliveryRecord {
+    pub(crate) domain: String,
+    pub(crate) recipients: Vec<Recipient>,
+    pub(crate) due_at: Millis,
+    pub(crate) held: bool,
+    /// Dropped while it was attempted: goes when the attempt is settled, or its lease lapses.
+    pub(crate) dropping: bool,
+    pub(crate) attempts: u32,
+    pub(crate) last: Option<LastAttempt>,
+    /// What was learnt when a recipient failed, until that is reported; later attempts change `last`.
+    pub(crate) failures: Vec<(u32, LastAttempt)>,
+}
+
+impl DeliveryRecord {
+    pub(crate) fn new(delivery: NewDelivery) -> Self {
+        Self {
+            domain: delivery.domain,
+            recipients: delivery.recipients,
+            due_at: delivery.due_at,
+            held: false,
+            dropping: false,
+            attempts: 0,
+            last: None,
+            failures: Vec::new(),
+        }
+    }
+
+    pub(crate) fn pending(&self) -> bool {
+        self.recipients.iter().any(|r| r.state == RecipientState::Pending)
+    }
+
+    pub(crate) fn unreported(&self) -> u32 {
+        let failed = self.recipients.iter().filter(|r| r.state == RecipientState::Failed { reported: false });
+        u32::try_from(failed.count()).unwrap_or(u32::MAX)
+    }
+
+    /// When the scheduler must look at it: nothing sleeps past its item's expiry, held or not.
+    pub(crate) fn wakes_at(&self, expires_at: Millis) -> Millis {
+        if self.held { expires_at } else { self.due_at.min(expires_at) }
+    }
+
+    /// Moves a recipient forward; never back.
+    pub(crate) fn advance(&mut self, index: u32, state: &RecipientState, last: Option<&LastAttempt>) {
+        let Some(recipient) = self.recipients.iter_mut().find(|r| r.index == index) else { return };
+        let forward = match recipient.state {
+            RecipientState::Pending => *state != RecipientState::Pending,
+            RecipientState::Failed { reported: false } => *state == RecipientState::Failed { reported: true },
+            RecipientState::Failed { reported: true } | RecipientState::Delivered => false,
+        };
+        if !forward {
+            return;
+        }
+        recipient.state = state.clone();
+        self.failures.retain(|(i, _)| *i != index);
+        if let (RecipientState::Failed { reported: false }, Some(last)) = (state, last) {
+            self.failures.push((index, last.clone()));
+        }
+    }
+
+    /// Nothing of it is to be attempted or reported any more.
+    pub(crate) fn give_up(&mut self) {
+        let all: Vec<u32> = self.recipients.iter().map(|r| r.index).collect();
+        for index in all {
+            self.advance(index, &RecipientState::Failed { reported: true }, None);
+        }
+    }
+
+    pub(crate) fn into_delivery(self, id: DeliveryId) -> Delivery {
+        Delivery {
+            id,
+            domain: self.domain,
+            recipients: self.recipients,
+            due_at: self.due_at,
+            held: self.held,
+            attempts: self.attempts,
+            last: self.last,
+        }
+    }
+}
+
+/// An event, under its cursor. Its data is JSON text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct EventRecord {
+    tenant: String,
+    kind: String,
+    at: Millis,
+    item: Option<ItemId>,
+    data: String,
+}
+
+impl From<NewEvent> for EventRecord {
+    fn from(event: NewEvent) -> Self {
+        let data = event.data.to_string();
+        Self { tenant: event.tenant, kind: event.kind, at: event.at, item: event.item, data }
+    }
+}
+
+impl EventRecord {
+    pub(crate) fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
+    pub(crate) fn at(&self) -> Millis {
+        self.at
+    }
+
+    pub(crate) fn into_event(self) -> Result<NewEvent, String> {
+        let data = serde_json::from_str(&self.data).map_err(|e| e.to_string())?;
+        Ok(NewEvent { tenant: self.tenant, kind: self.kind, at: self.at, item: self.item, data })
+    }
+}

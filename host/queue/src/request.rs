@@ -1,0 +1,173 @@
+//! What the writer is asked, and bodies on their way to it.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::disk::Disk;
+use crate::inner::io_error;
+use crate::layout::Layout;
+use crate::record::Blob;
+use crate::record::{INLINE, ItemRecord, Place};
+use crate::segment::{Appender, Kind, Segments};
+use crate::spool::{Handle, SpoolFile};
+use crate::{Action, DeliveryId, ItemId, Millis, NewDelivery, NewEvent, NewItem, Settlement, StoreError};
+
+/// One change to the store, all of it or nothing.
+pub(crate) enum Op {
+    Accept {
+        items: Vec<NewItem>,
+        events: Vec<NewEvent>,
+    },
+    Settle {
+        settlements: Vec<Settlement>,
+        items: Vec<NewItem>,
+        events: Vec<NewEvent>,
+    },
+    Report {
+        item: ItemId,
+        recipients: Vec<(DeliveryId, u32)>,
+        bounce: Option<NewItem>,
+        events: Vec<NewEvent>,
+    },
+    Act {
+        item: ItemId,
+        action: Action,
+        now: Millis,
+        events: Vec<NewEvent>,
+    },
+    Append {
+        events: Vec<NewEvent>,
+    },
+    Prune {
+        before: Millis,
+    },
+    /// Puts what is known to be damaged aside.
+    Quarantine {
+        what: Damaged,
+        why: String,
+    },
+}
+
+/// What is damaged.
+#[derive(Debug, Clone)]
+pub(crate) enum Damaged {
+    Item(ItemId),
+    Delivery(DeliveryId),
+    /// A row whose key is not one of ours.
+    Row {
+        table: &'static str,
+        key: Vec<u8>,
+    },
+}
+
+/// The answer to a request: a count where the caller wants one.
+pub(crate) type Answer = Result<usize, StoreError>;
+
+/// What goes to the writer.
+pub(crate) enum Message {
+    Do(Op, oneshot::Sender<Answer>),
+    /// Look whether dropped deliveries are to be removed.
+    Look,
+    Close(oneshot::Sender<()>),
+}
+
+impl Op {
+    /// The items it brings.
+    fn take_items(&mut self) -> Vec<NewItem> {
+        match self {
+            Self::Accept { items, .. } | Self::Settle { items, .. } => std::mem::take(items),
+            Self::Report { bounce, .. } => bounce.take().into_iter().collect(),
+            Self::Act { .. } | Self::Append { .. } | Self::Prune { .. } | Self::Quarantine { .. } => {
+                Vec::new()
+            }
+        }
+    }
+
+    /// Octets that it puts into a segment.
+    pub(crate) fn weight(&self) -> usize {
+        let (items, bounce) = match self {
+            Self::Accept { items, .. } | Self::Settle { items, .. } => (items.as_slice(), None),
+            Self::Report { bounce, .. } => (&[][..], bounce.as_ref()),
+            Self::Act { .. } | Self::Append { .. } | Self::Prune { .. } | Self::Quarantine { .. } => {
+                (&[][..], None)
+            }
+        };
+        items.iter().chain(bounce).map(weight).sum()
+    }
+}
+
+/// Octets of an item that go into a segment.
+fn weight(item: &NewItem) -> usize {
+    let body = match item.body.handle.downcast_ref::<Handle>() {
+        Some(Handle::Memory(bytes)) => bytes.len(),
+        _ => 0,
+    };
+    body + item.meta.recipe.len()
+}
+
+/// An item whose octets are where they will stay.
+pub(crate) struct Staged {
+    pub(crate) id: ItemId,
+    pub(crate) record: ItemRecord,
+    pub(crate) deliveries: Vec<NewDelivery>,
+    file: Option<SpoolFile>,
+}
+
+impl Staged {
+    /// The commit is durable: the file belongs to the item now.
+    pub(crate) fn keep(mut self) {
+        if let Some(file) = &mut self.file {
+            file.kept = true;
+        }
+    }
+
+    /// Whether `bodies/` got a new name.
+    pub(crate) fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+}
+
+/// Recipes beyond this lie beside the body.
+const LARGE_RECIPE: usize = 2048;
+
+/// Puts the octets of a request's items where they will stay. Nothing refers to them yet.
+pub(crate) fn stage(
+    op: &mut Op,
+    disk: &Arc<dyn Disk>,
+    layout: &Layout,
+    segments: &Segments,
+    appender: &mut Appender,
+) -> Result<Vec<Staged>, StoreError> {
+    op.take_items().into_iter().map(|item| stage_item(item, disk, layout, segments, appender)).collect()
+}
+
+fn stage_item(
+    item: NewItem,
+    disk: &Arc<dyn Disk>,
+    layout: &Layout,
+    segments: &Segments,
+    appender: &mut Appender,
+) -> Result<Staged, StoreError> {
+    let NewItem { id, mut meta, body, deliveries } = item;
+    let handle =
+        body.handle.downcast::<Handle>().map_err(|_| StoreError::Io("a body of another store".into()))?;
+    let (body, file) = match *handle {
+        Handle::Memory(bytes) => {
+            (segments.append(appender, id, Kind::Body, &bytes).map_err(|e| io_error(&e))?, None)
+        }
+        Handle::File(mut file) => {
+            let to = layout.body(id);
+            disk.rename(&file.path, &to).map_err(|e| io_error(&e))?;
+            file.path = to;
+            (Blob { place: Place::File, size: file.size, crc: file.crc }, Some(file))
+        }
+    };
+    let recipe = if meta.recipe.len() > LARGE_RECIPE.min(INLINE) {
+        let recipe = std::mem::take(&mut meta.recipe);
+        Some(segments.append(appender, id, Kind::Recipe, &recipe).map_err(|e| io_error(&e))?)
+    } else {
+        None
+    };
+    Ok(Staged { id, record: ItemRecord { meta, body, recipe }, deliveries, file })
+}

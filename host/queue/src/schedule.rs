@@ -1,0 +1,345 @@
+//! What is due, in memory: every delivery with pending recipients, where it waits, and who holds it.
+//!
+//! A delivery that is not due costs an entry (40 octets), its place in `by_id` and in `waiting`, and a share of its domain's
+//! name. It enters the per-domain structures only when it falls due.
+
+mod lease;
+mod ready;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::names::Names;
+use crate::{DeliveryId, ItemId, Millis};
+use ready::Ready;
+
+pub(crate) use lease::Granted;
+
+/// Index of an entry.
+pub(crate) type Slot = u32;
+
+#[derive(Debug)]
+struct Entry {
+    id: DeliveryId,
+    domain: u32,
+    tenant: u32,
+    wakes_at: Millis,
+    place: Place,
+    /// A request of the group being committed touches it: it is in no set until that is decided.
+    locked: bool,
+    held: bool,
+    dropping: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Waiting,
+    Ready,
+    Leased,
+    /// Dropped by an operator while leased, and the lease lapsed: the writer removes it.
+    Reaped,
+}
+
+#[derive(Debug)]
+struct Held {
+    token: u64,
+    until: Millis,
+}
+
+/// What a commit made of a delivery.
+#[derive(Debug, Clone)]
+pub(crate) struct Change {
+    pub(crate) id: DeliveryId,
+    pub(crate) wakes_at: Millis,
+    pub(crate) held: bool,
+    pub(crate) dropping: bool,
+    /// Its lease was settled.
+    pub(crate) settled: bool,
+}
+
+/// The scheduler's memory.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    entries: Vec<Option<Entry>>,
+    free: Vec<Slot>,
+    by_id: BTreeMap<DeliveryId, Slot>,
+    domains: Names,
+    tenants: Names,
+    waiting: BTreeSet<(Millis, Slot)>,
+    ready: Ready,
+    leases: HashMap<Slot, Held>,
+    lapses: BTreeSet<(Millis, Slot)>,
+    reaped: Vec<DeliveryId>,
+    unreported: BTreeMap<ItemId, u32>,
+    unreported_from: Option<ItemId>,
+    held: u64,
+    next_token: u64,
+    last_tenant: u32,
+}
+
+impl Schedule {
+    /// An empty one; the tokens of its leases begin with the boot epoch.
+    pub(crate) fn new(epoch: u32) -> Self {
+        Self {
+            entries: Vec::new(),
+            free: Vec::new(),
+            by_id: BTreeMap::new(),
+            domains: Names::default(),
+            tenants: Names::default(),
+            waiting: BTreeSet::new(),
+            ready: Ready::default(),
+            leases: HashMap::new(),
+            lapses: BTreeSet::new(),
+            reaped: Vec::new(),
+            unreported: BTreeMap::new(),
+            unreported_from: None,
+            held: 0,
+            next_token: u64::from(epoch) << 32,
+            last_tenant: 0,
+        }
+    }
+
+    fn entry(&self, slot: Slot) -> Option<&Entry> {
+        self.entries.get(slot as usize)?.as_ref()
+    }
+
+    fn entry_mut(&mut self, slot: Slot) -> Option<&mut Entry> {
+        self.entries.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// Adds a delivery that became durable.
+    pub(crate) fn insert(&mut self, change: &Change, domain: &str, tenant: &str) {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            u32::try_from(self.entries.len() - 1).unwrap_or(Slot::MAX)
+        });
+        self.entries[slot as usize] = Some(Entry {
+            id: change.id,
+            domain: self.domains.acquire(domain),
+            tenant: self.tenants.acquire(tenant),
+            wakes_at: change.wakes_at,
+            place: Place::Waiting,
+            locked: false,
+            held: change.held,
+            dropping: change.dropping,
+        });
+        self.held += u64::from(change.held);
+        self.by_id.insert(change.id, slot);
+        if change.dropping {
+            self.reap(slot);
+        } else {
+            self.enter(slot);
+        }
+    }
+
+    /// Applies what a commit made of a delivery, and frees it for others.
+    pub(crate) fn update(&mut self, change: &Change) {
+        let Some(slot) = self.by_id.get(&change.id).copied() else { return };
+        self.lock(slot);
+        let Some(entry) = self.entry_mut(slot) else { return };
+        let was_held = std::mem::replace(&mut entry.held, change.held);
+        entry.wakes_at = change.wakes_at;
+        entry.dropping = change.dropping;
+        entry.locked = false;
+        let leased = entry.place == Place::Leased && !change.settled;
+        if !leased {
+            entry.place = Place::Waiting;
+        }
+        self.held = self.held + u64::from(change.held) - u64::from(was_held);
+        if !leased {
+            self.leases.remove(&slot);
+        }
+        self.enter(slot);
+    }
+
+    /// Forgets a delivery that has nothing pending any more.
+    pub(crate) fn remove(&mut self, id: DeliveryId) {
+        let Some(slot) = self.by_id.remove(&id) else { return };
+        self.leave(slot);
+        self.leases.remove(&slot);
+        if let Some(entry) = self.entries[slot as usize].take() {
+            self.held -= u64::from(entry.held);
+            self.domains.release(entry.domain);
+            self.tenants.release(entry.tenant);
+        }
+        self.free.push(slot);
+    }
+
+    /// Takes a delivery out of every set while a commit decides about it.
+    fn lock(&mut self, slot: Slot) {
+        self.leave(slot);
+        if let Some(entry) = self.entry_mut(slot) {
+            entry.locked = true;
+        }
+    }
+
+    /// As [`Self::lock`], by name. None when nothing of it is pending.
+    pub(crate) fn lock_delivery(&mut self, id: DeliveryId) -> Option<()> {
+        let slot = self.by_id.get(&id).copied()?;
+        self.lock(slot);
+        Some(())
+    }
+
+    /// Puts a locked delivery back as it was: the commit did not happen, or did not concern it after all.
+    pub(crate) fn unlock(&mut self, id: DeliveryId) {
+        let Some(slot) = self.by_id.get(&id).copied() else { return };
+        let Some(entry) = self.entry_mut(slot).filter(|e| e.locked) else { return };
+        entry.locked = false;
+        self.enter(slot);
+    }
+
+    /// As [`Self::unlock`], for many.
+    pub(crate) fn unlock_all(&mut self, ids: impl IntoIterator<Item = DeliveryId>) {
+        for id in ids {
+            self.unlock(id);
+        }
+    }
+
+    /// What was taken by [`Self::take_reaped`] and not removed waits for the next time.
+    pub(crate) fn restore_reaped(&mut self, ids: Vec<DeliveryId>) {
+        for id in ids {
+            let slot = self.by_id.get(&id).copied();
+            let waits = slot.and_then(|s| self.entry(s)).is_some_and(|e| e.place == Place::Reaped);
+            if waits && !self.reaped.contains(&id) {
+                self.reaped.push(id);
+            }
+        }
+    }
+
+    /// Puts an entry into the set of its place.
+    fn enter(&mut self, slot: Slot) {
+        let Some(entry) = self.entry(slot) else { return };
+        match entry.place {
+            Place::Waiting => {
+                self.waiting.insert((entry.wakes_at, slot));
+            }
+            Place::Ready => self.ready.insert(entry.domain, entry.tenant, entry.wakes_at, slot),
+            Place::Leased => {
+                if let Some(lease) = self.leases.get(&slot) {
+                    self.lapses.insert((lease.until, slot));
+                }
+            }
+            Place::Reaped => self.reaped.push(entry.id),
+        }
+    }
+
+    /// Takes an entry out of the set of its place.
+    fn leave(&mut self, slot: Slot) {
+        let Some(entry) = self.entry(slot).filter(|e| !e.locked) else { return };
+        match entry.place {
+            Place::Waiting => {
+                self.waiting.remove(&(entry.wakes_at, slot));
+            }
+            Place::Ready => self.ready.remove(entry.domain, entry.tenant, entry.wakes_at, slot),
+            Place::Leased => {
+                if let Some(lease) = self.leases.get(&slot) {
+                    self.lapses.remove(&(lease.until, slot));
+                }
+            }
+            Place::Reaped => {}
+        }
+    }
+
+    fn reap(&mut self, slot: Slot) {
+        if let Some(entry) = self.entry_mut(slot) {
+            entry.place = Place::Reaped;
+        }
+        self.enter(slot);
+    }
+
+    /// Moves what fell due, and what lapsed, to where it belongs at `now`.
+    pub(crate) fn advance(&mut self, now: Millis) {
+        while let Some((until, slot)) = self.lapses.first().copied().filter(|(until, _)| *until <= now) {
+            self.lapses.remove(&(until, slot));
+            self.leases.remove(&slot);
+            let Some(entry) = self.entry_mut(slot) else { continue };
+            if entry.dropping {
+                self.reap(slot);
+            } else {
+                entry.place = Place::Waiting;
+                self.enter(slot);
+            }
+        }
+        while let Some((at, slot)) = self.waiting.first().copied().filter(|(at, _)| *at <= now) {
+            self.waiting.remove(&(at, slot));
+            if let Some(entry) = self.entry_mut(slot) {
+                entry.place = Place::Ready;
+            }
+            self.enter(slot);
+        }
+    }
+
+    /// The next moment at which [`Self::advance`] has something to move.
+    pub(crate) fn next_due(&mut self, now: Millis) -> Option<Millis> {
+        self.advance(now);
+        let waiting = self.waiting.first().map(|(at, _)| *at);
+        let lapse = self.lapses.first().map(|(at, _)| *at);
+        waiting.into_iter().chain(lapse).min()
+    }
+
+    /// Deliveries that were dropped and whose lease lapsed, to be removed by the writer.
+    pub(crate) fn take_reaped(&mut self) -> Vec<DeliveryId> {
+        std::mem::take(&mut self.reaped)
+    }
+
+    /// Whether the writer has something to remove.
+    pub(crate) fn has_reaped(&self) -> bool {
+        !self.reaped.is_empty()
+    }
+
+    /// Deliveries of an item with something pending.
+    pub(crate) fn pending_of(&self, item: ItemId) -> impl Iterator<Item = DeliveryId> {
+        let (from, to) = (DeliveryId { item, number: 0 }, DeliveryId { item, number: u32::MAX });
+        self.by_id.range(from..=to).map(|(id, _)| *id)
+    }
+
+    /// Failed recipients of an item that were not reported.
+    pub(crate) fn unreported_of(&self, item: ItemId) -> u32 {
+        self.unreported.get(&item).copied().unwrap_or(0)
+    }
+
+    /// Sets that number.
+    pub(crate) fn set_unreported(&mut self, item: ItemId, count: u32) {
+        if count == 0 {
+            self.unreported.remove(&item);
+        } else {
+            self.unreported.insert(item, count);
+        }
+    }
+
+    /// Items whose round is over: failed recipients to report, and no delivery leased or due at `now`. Goes round through
+    /// all of them over several calls, looking at no more than `looks` in each.
+    pub(crate) fn rounds_over(&mut self, now: Millis, max: usize, looks: usize) -> Vec<ItemId> {
+        self.advance(now);
+        let from = self.unreported_from.take().unwrap_or(ItemId([0; 16]));
+        let round: Vec<ItemId> = self
+            .unreported
+            .range(from..)
+            .chain(self.unreported.range(..from))
+            .take(looks)
+            .map(|(id, _)| *id)
+            .collect();
+        let mut over = Vec::new();
+        for item in round {
+            if over.len() == max {
+                self.unreported_from = Some(item);
+                break;
+            }
+            self.unreported_from = Some(item);
+            if self.pending_of(item).all(|id| self.waits(id)) {
+                over.push(item);
+            }
+        }
+        over
+    }
+
+    fn waits(&self, id: DeliveryId) -> bool {
+        let entry = self.by_id.get(&id).and_then(|slot| self.entry(*slot));
+        entry.is_some_and(|e| e.place == Place::Waiting && !e.locked)
+    }
+
+    /// Deliveries, due ones, leased ones, held ones, and the oldest due time.
+    pub(crate) fn counts(&self) -> (u64, u64, u64, u64, Option<Millis>) {
+        let ready = self.ready.len() as u64;
+        (self.by_id.len() as u64, ready, self.leases.len() as u64, self.held, self.ready.oldest())
+    }
+}

@@ -1,0 +1,115 @@
+//! Leases: the right to attempt a delivery, held in memory and named by a token. They lapse into due.
+
+use std::collections::BTreeSet;
+
+use super::{Held, Place, Schedule, Slot};
+use crate::{DeliveryId, DueDomain, Millis};
+
+/// A delivery that was leased, under its token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Granted {
+    pub(crate) id: DeliveryId,
+    pub(crate) token: u64,
+}
+
+/// Ready deliveries are counted to this.
+const COUNTED: usize = 1000;
+
+impl Schedule {
+    /// Domains with something due, those that wait longest first.
+    pub(crate) fn due(&mut self, now: Millis, skip: &dyn Fn(&str) -> bool, max: usize) -> Vec<DueDomain> {
+        self.advance(now);
+        let wanted = self.ready.due(now).filter(|d| !skip(self.domains.name(*d))).take(max);
+        wanted
+            .map(|domain| DueDomain {
+                domain: self.domains.name(domain).to_owned(),
+                ready: self.ready.count(domain, now, COUNTED),
+                tenants: self.ready.tenants(domain).map(|t| self.tenants.name(t).to_owned()).collect(),
+            })
+            .collect()
+    }
+
+    /// Leases up to `max` of what is due in these domains: tenants take turns, also from one call to the next, and within
+    /// a tenant the longest due goes first.
+    pub(crate) fn lease(
+        &mut self,
+        domains: &[String],
+        now: Millis,
+        until: Millis,
+        max: usize,
+    ) -> Vec<Granted> {
+        self.advance(now);
+        let domains: BTreeSet<u32> = domains.iter().filter_map(|d| self.domains.find(d)).collect();
+        let tenants: BTreeSet<u32> = domains.iter().flat_map(|d| self.ready.tenants(*d)).collect();
+        let mut turns: Vec<u32> = tenants.range(self.last_tenant + 1..).copied().collect();
+        turns.extend(tenants.range(..=self.last_tenant));
+        let mut granted = Vec::new();
+        while granted.len() < max && !turns.is_empty() {
+            turns.retain(|tenant| {
+                if granted.len() == max {
+                    return true;
+                }
+                let firsts = domains.iter().filter_map(|d| self.ready.first(*d, *tenant));
+                let Some((_, slot)) = firsts.min().filter(|(at, _)| *at <= now) else { return false };
+                self.last_tenant = *tenant;
+                granted.extend(self.grant(slot, until));
+                true
+            });
+        }
+        granted
+    }
+
+    fn grant(&mut self, slot: Slot, until: Millis) -> Option<Granted> {
+        self.leave(slot);
+        self.next_token += 1;
+        let token = self.next_token;
+        let entry = self.entry_mut(slot)?;
+        entry.place = Place::Leased;
+        let id = entry.id;
+        self.leases.insert(slot, Held { token, until });
+        self.enter(slot);
+        Some(Granted { id, token })
+    }
+
+    /// Whether this lease is still held.
+    pub(crate) fn holds(&self, granted: Granted) -> bool {
+        self.held_slot(granted).is_some()
+    }
+
+    fn held_slot(&self, granted: Granted) -> Option<Slot> {
+        let slot = self.by_id.get(&granted.id).copied()?;
+        (self.leases.get(&slot)?.token == granted.token).then_some(slot)
+    }
+
+    /// Prolongs a lease; false when it is no longer held.
+    pub(crate) fn extend(&mut self, granted: Granted, until: Millis) -> bool {
+        let Some(slot) = self.held_slot(granted) else { return false };
+        let locked = self.entry(slot).is_none_or(|e| e.locked);
+        if let Some(lease) = self.leases.get_mut(&slot) {
+            if !locked {
+                self.lapses.remove(&(lease.until, slot));
+                self.lapses.insert((until, slot));
+            }
+            lease.until = until;
+        }
+        true
+    }
+
+    /// Gives a lease back at once, without a commit: its holder could not begin.
+    pub(crate) fn hand_back(&mut self, granted: Granted) {
+        let Some(slot) = self.held_slot(granted) else { return };
+        self.leave(slot);
+        self.leases.remove(&slot);
+        if let Some(entry) = self.entry_mut(slot) {
+            entry.place = Place::Waiting;
+            if !entry.locked {
+                self.enter(slot);
+            }
+        }
+    }
+
+    /// Until when a delivery is leased.
+    pub(crate) fn leased_until(&self, id: DeliveryId) -> Option<Millis> {
+        Some(self.leases.get(self.by_id.get(&id)?)?.until)
+    }
+}

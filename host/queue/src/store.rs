@@ -1,0 +1,142 @@
+//! The embedded store: what implements [`Queue`] and [`EventLog`] in one process on one disk.
+
+mod events;
+mod queue;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::disk::{Disk, RealDisk};
+use crate::inner::{Inner, blocking};
+use crate::layout::DirectoryLock;
+use crate::request::{Answer, Message, Op};
+use crate::{OpenError, StoreError, group, recover};
+
+/// Settings of the embedded store.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// Below this many free octets new mail is refused; outcomes, bounces and events still pass.
+    pub min_free: u64,
+    /// A segment file is closed when it reaches this.
+    pub segment_size: u64,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self { min_free: 1 << 30, segment_size: 32 << 20 }
+    }
+}
+
+/// Queue and event log in a directory of this machine.
+#[derive(Debug)]
+pub struct EmbeddedStore {
+    inner: Arc<Inner>,
+    writer: mpsc::Sender<Message>,
+    /// Given back when the store is closed.
+    lock: Mutex<Option<DirectoryLock>>,
+    #[cfg(feature = "testing")]
+    temporary: Mutex<Option<tempfile::TempDir>>,
+}
+
+impl EmbeddedStore {
+    /// Opens the store in `path`, which is made when it does not exist, and recovers what is in it. Blocks: call it before
+    /// serving.
+    ///
+    /// # Errors
+    /// The directory is in use by another process, was written by a newer version, or cannot be read.
+    pub fn open(path: impl AsRef<Path>, config: StoreConfig) -> Result<Arc<Self>, OpenError> {
+        let path = path.as_ref();
+        let fail = |error| OpenError::Io { path: path.to_path_buf(), error };
+        RealDisk.create_dir(path).map_err(fail)?;
+        let lock = DirectoryLock::take(path)?;
+        Self::start(path, Arc::new(RealDisk), config, Some(lock))
+    }
+
+    /// As [`Self::open`], over another file layer. Nothing keeps a second process out.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        path: impl AsRef<Path>,
+        config: StoreConfig,
+    ) -> Result<Arc<Self>, OpenError> {
+        Self::start(path.as_ref(), disk, config, None)
+    }
+
+    /// A store in a directory of its own that is removed with it.
+    ///
+    /// # Errors
+    /// As above.
+    #[cfg(feature = "testing")]
+    pub fn open_temp() -> Result<Arc<Self>, OpenError> {
+        let dir = tempfile::tempdir().map_err(|error| OpenError::Io { path: std::env::temp_dir(), error })?;
+        let store = Self::open(dir.path(), StoreConfig { min_free: 0, ..StoreConfig::default() })?;
+        *store.temporary.lock().unwrap_or_else(PoisonError::into_inner) = Some(dir);
+        Ok(store)
+    }
+
+    fn start(
+        path: &Path,
+        disk: Arc<dyn Disk>,
+        config: StoreConfig,
+        lock: Option<DirectoryLock>,
+    ) -> Result<Arc<Self>, OpenError> {
+        let writer = recover::open(path, disk, &config)?;
+        let inner = writer.inner.clone();
+        let (sender, inbox) = mpsc::channel(group::WAITING);
+        std::thread::Builder::new()
+            .name("queue-writer".into())
+            .spawn(move || writer.run(inbox))
+            .map_err(|error| OpenError::Io { path: path.to_path_buf(), error })?;
+        Ok(Arc::new(Self {
+            inner,
+            writer: sender,
+            lock: Mutex::new(lock),
+            #[cfg(feature = "testing")]
+            temporary: Mutex::default(),
+        }))
+    }
+
+    /// Hands a request to the writer and waits until it is durable.
+    async fn write(&self, op: Op) -> Answer {
+        self.inner.poison.check()?;
+        let (reply, answer) = oneshot::channel();
+        let gone = || StoreError::Io("the store is closed".into());
+        self.writer.send(Message::Do(op, reply)).await.map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Reads what is committed, off the IO workers.
+    async fn read_with<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Inner) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.inner.poison.check()?;
+        let inner = self.inner.clone();
+        blocking(move || read(&inner)).await
+    }
+
+    /// Lets the writer remove dropped deliveries whose lease lapsed. When it is busy, it looks anyway.
+    fn nudge(&self) {
+        if self.inner.schedule().has_reaped() {
+            let _ = self.writer.try_send(Message::Look);
+        }
+    }
+
+    async fn shut(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.writer.send(Message::Close(reply)).await.is_ok() {
+            let _ = done.await;
+        }
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.inner.layout.root().to_path_buf()
+    }
+}

@@ -1,0 +1,86 @@
+//! [`EventLog`] of the embedded store.
+
+use async_trait::async_trait;
+
+use super::EmbeddedStore;
+use crate::index::{self, EVENTS, IndexError, TENANT_EVENTS};
+use crate::inner::Inner;
+use crate::plan::tenant_key;
+use crate::record::{self, EventRecord};
+use crate::request::Op;
+use crate::{Event, EventError, EventLog, Millis, NewEvent, StoreError};
+
+#[async_trait]
+impl EventLog for EmbeddedStore {
+    async fn append(&self, events: Vec<NewEvent>) -> Result<(), StoreError> {
+        if events.is_empty() {
+            return self.inner.poison.check();
+        }
+        self.write(Op::Append { events }).await.map(drop)
+    }
+
+    async fn events(&self, tenant: Option<&str>, after: u64, max: usize) -> Result<Vec<Event>, EventError> {
+        let tenant = tenant.map(str::to_owned);
+        let read = self.read_with(move |inner| {
+            let pruned = inner.index.counter(index::PRUNED)?;
+            if after != 0 && after < pruned {
+                return Ok(Err(pruned));
+            }
+            let events = match tenant {
+                Some(tenant) => of_tenant(inner, &tenant, after, max),
+                None => of_all(inner, after, max),
+            };
+            Ok(Ok(events?))
+        });
+        read.await?.map_err(|oldest| EventError::Pruned { oldest })
+    }
+
+    async fn prune(&self, before: Millis) -> Result<usize, StoreError> {
+        self.write(Op::Prune { before }).await
+    }
+}
+
+/// An event that can be read; one that cannot is skipped, and logged.
+fn decode(cursor: u64, bytes: &[u8]) -> Option<Event> {
+    let event = record::unseal::<EventRecord>(&cursor.to_be_bytes(), bytes).and_then(EventRecord::into_event);
+    match event {
+        Ok(event) => Some(Event { cursor, event }),
+        Err(why) => {
+            tracing::error!(cursor, why, "corrupt event skipped");
+            None
+        }
+    }
+}
+
+fn of_all(inner: &Inner, after: u64, max: usize) -> Result<Vec<Event>, IndexError> {
+    let Some(from) = after.checked_add(1) else { return Ok(Vec::new()) };
+    let table = inner.index.read()?.open_table(EVENTS)?;
+    let mut events = Vec::new();
+    for row in table.range(from..)? {
+        if events.len() == max {
+            break;
+        }
+        let (cursor, value) = row?;
+        events.extend(decode(cursor.value(), value.value()));
+    }
+    Ok(events)
+}
+
+fn of_tenant(inner: &Inner, tenant: &str, after: u64, max: usize) -> Result<Vec<Event>, IndexError> {
+    let Some(from) = after.checked_add(1) else { return Ok(Vec::new()) };
+    let txn = inner.index.read()?;
+    let (keys, table) = (txn.open_table(TENANT_EVENTS)?, txn.open_table(EVENTS)?);
+    let (first, last) = (tenant_key(tenant, from), tenant_key(tenant, u64::MAX));
+    let mut events = Vec::new();
+    for row in keys.range::<&[u8]>(first.as_slice()..=last.as_slice())? {
+        if events.len() == max {
+            break;
+        }
+        let (key, _) = row?;
+        let Some(cursor) = key.value().last_chunk().map(|c| u64::from_be_bytes(*c)) else { continue };
+        if let Some(value) = table.get(cursor)? {
+            events.extend(decode(cursor, value.value()));
+        }
+    }
+    Ok(events)
+}

@@ -1,0 +1,350 @@
+//! [`Queue`] of the embedded store.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use relevo_mailkit::source::{CHUNK, Source};
+
+use super::EmbeddedStore;
+use crate::index::{ITEMS, IndexError};
+use crate::inner::{Inner, io_error};
+use crate::record::{self, Blob, DeliveryRecord, ItemRecord, Place};
+use crate::request::{Damaged, Op};
+use crate::schedule::Granted;
+use crate::spool::{EmbeddedSpool, FileSource};
+use crate::{
+    Action, DeliveryId, DeliveryView, DueDomain, ItemId, ItemMeta, ItemView, LastAttempt, Lease, Millis,
+    NewEvent, NewItem, Queue, QueueStats, RecipientState, Settlement, Spool, StoreError, Unreported,
+};
+
+/// Items that one call of `unreported` looks at.
+const LOOKS: usize = 10_000;
+
+#[async_trait]
+impl Queue for EmbeddedStore {
+    async fn spool(&self) -> Result<Box<dyn Spool>, StoreError> {
+        self.ready()?;
+        Ok(Box::new(EmbeddedSpool::new(self.inner.clone())))
+    }
+
+    async fn accept(&self, items: Vec<NewItem>, events: Vec<NewEvent>) -> Result<(), StoreError> {
+        if !items.is_empty() {
+            let size = items.iter().map(|i| i.body.source.size()).sum();
+            self.inner.space.check_new(self.inner.disk.as_ref(), size)?;
+        }
+        self.write(Op::Accept { items, events }).await.map(drop)
+    }
+
+    async fn due(
+        &self,
+        now: Millis,
+        skip: &(dyn for<'d> Fn(&'d str) -> bool + Sync),
+        max: usize,
+    ) -> Result<Vec<DueDomain>, StoreError> {
+        self.inner.poison.check()?;
+        let due = self.inner.schedule().due(now, skip, max);
+        self.nudge();
+        Ok(due)
+    }
+
+    async fn next_due(&self, now: Millis) -> Option<Millis> {
+        let next = self.inner.schedule().next_due(now);
+        self.nudge();
+        next
+    }
+
+    async fn changed(&self) {
+        self.inner.changed.notified().await;
+    }
+
+    async fn lease(
+        &self,
+        domains: &[String],
+        now: Millis,
+        until: Millis,
+        max: usize,
+    ) -> Result<Vec<Lease>, StoreError> {
+        self.inner.poison.check()?;
+        let granted = self.inner.schedule().lease(domains, now, until, max);
+        self.nudge();
+        if granted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (leases, damaged) = self.read_with(move |inner| Ok(load_leases(inner, &granted, until))).await?;
+        for (id, error) in damaged {
+            self.aside(Damaged::Delivery(id), &error).await;
+        }
+        Ok(leases)
+    }
+
+    async fn extend(&self, leases: &[Lease], until: Millis) -> Result<Vec<DeliveryId>, StoreError> {
+        self.inner.poison.check()?;
+        let mut schedule = self.inner.schedule();
+        let mut held = Vec::new();
+        for lease in leases {
+            let id = lease.delivery.id;
+            if schedule.extend(Granted { id, token: lease.token }, until) {
+                held.push(id);
+            }
+        }
+        Ok(held)
+    }
+
+    async fn settle(
+        &self,
+        settlements: Vec<Settlement>,
+        items: Vec<NewItem>,
+        events: Vec<NewEvent>,
+    ) -> Result<(), StoreError> {
+        self.write(Op::Settle { settlements, items, events }).await.map(drop)
+    }
+
+    async fn unreported(
+        &self,
+        now: Millis,
+        max: usize,
+    ) -> Result<Vec<(ItemId, Arc<ItemMeta>, Vec<Unreported>)>, StoreError> {
+        self.inner.poison.check()?;
+        let items = self.inner.schedule().rounds_over(now, max, LOOKS);
+        self.nudge();
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (found, damaged) = self.read_with(move |inner| load_unreported(inner, &items)).await?;
+        for (id, error) in damaged {
+            self.aside(Damaged::Item(id), &error).await;
+        }
+        Ok(found)
+    }
+
+    async fn report(
+        &self,
+        item: ItemId,
+        recipients: Vec<(DeliveryId, u32)>,
+        bounce: Option<NewItem>,
+        events: Vec<NewEvent>,
+    ) -> Result<(), StoreError> {
+        self.write(Op::Report { item, recipients, bounce, events }).await.map(drop)
+    }
+
+    async fn read(&self, item: ItemId, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+        let Some(body) = self.body(item).await? else {
+            return Err(StoreError::Io(format!("{item} is gone")));
+        };
+        self.read_with(move |_| {
+            let end = range.end.min(body.size());
+            let size = usize::try_from(end.saturating_sub(range.start)).unwrap_or(0);
+            let mut bytes = vec![0; size];
+            let mut filled = 0;
+            while filled < size {
+                let n = body
+                    .read_at(range.start + filled as u64, &mut bytes[filled..])
+                    .map_err(|e| io_error(&e))?;
+                if n == 0 {
+                    break;
+                }
+                filled += n;
+            }
+            bytes.truncate(filled);
+            Ok(bytes)
+        })
+        .await
+    }
+
+    async fn body(&self, item: ItemId) -> Result<Option<Arc<dyn Source>>, StoreError> {
+        let found = self
+            .read_with(move |inner| inner.with_place(item, |record| open_body(inner, item, record.body)))
+            .await;
+        if let Err(error @ StoreError::Corrupt(_)) = &found {
+            self.aside(Damaged::Item(item), error).await;
+        }
+        found
+    }
+
+    async fn item(&self, item: ItemId) -> Result<Option<ItemView>, StoreError> {
+        self.read_with(move |inner| {
+            let Some(meta) = inner.meta(item)? else { return Ok(None) };
+            Ok(Some(view(inner, item, meta)?))
+        })
+        .await
+    }
+
+    async fn list(&self, after: Option<ItemId>, max: usize) -> Result<Vec<ItemView>, StoreError> {
+        self.read_with(move |inner| {
+            let items = page(inner, after, max)?;
+            items.into_iter().map(|(id, record)| Ok(view(inner, id, record.meta)?)).collect()
+        })
+        .await
+    }
+
+    async fn act(
+        &self,
+        item: ItemId,
+        action: Action,
+        now: Millis,
+        events: Vec<NewEvent>,
+    ) -> Result<bool, StoreError> {
+        Ok(self.write(Op::Act { item, action, now, events }).await? == 1)
+    }
+
+    fn stats(&self) -> QueueStats {
+        let (deliveries, due, leased, held, oldest_due) = self.inner.schedule().counts();
+        let counters = &self.inner.counters;
+        QueueStats {
+            items: counters.items.load(Ordering::Relaxed),
+            deliveries,
+            due,
+            leased,
+            held,
+            oldest_due,
+            quarantined: counters.quarantined.load(Ordering::Relaxed),
+            commits: counters.commits.load(Ordering::Relaxed),
+            committed: counters.committed.load(Ordering::Relaxed),
+        }
+    }
+
+    fn ready(&self) -> Result<(), StoreError> {
+        self.inner.poison.check()?;
+        self.inner.space.check_new(self.inner.disk.as_ref(), 0)
+    }
+
+    async fn close(&self) {
+        self.shut().await;
+    }
+}
+
+impl EmbeddedStore {
+    /// Has the writer put something aside; its answer does not change the caller's.
+    async fn aside(&self, what: Damaged, error: &StoreError) {
+        if let StoreError::Corrupt(why) = error {
+            let _ = self.write(Op::Quarantine { what, why: why.clone() }).await;
+        }
+    }
+}
+
+type Faults<T> = Vec<(T, StoreError)>;
+
+fn load_leases(inner: &Inner, granted: &[Granted], until: Millis) -> (Vec<Lease>, Faults<DeliveryId>) {
+    let mut metas: HashMap<ItemId, Arc<ItemMeta>> = HashMap::new();
+    let (mut leases, mut faults) = (Vec::new(), Vec::new());
+    for lease in granted {
+        match load_lease(inner, *lease, until, &mut metas) {
+            Ok(Some(lease)) => leases.push(lease),
+            // Dropped in this moment.
+            Ok(None) => {}
+            Err(error) => {
+                inner.schedule().hand_back(*lease);
+                faults.push((lease.id, error));
+            }
+        }
+    }
+    (leases, faults)
+}
+
+fn load_lease(
+    inner: &Inner,
+    granted: Granted,
+    until: Millis,
+    metas: &mut HashMap<ItemId, Arc<ItemMeta>>,
+) -> Result<Option<Lease>, StoreError> {
+    let item = granted.id.item;
+    let meta = match metas.get(&item) {
+        Some(meta) => meta.clone(),
+        None => {
+            let Some(meta) = inner.meta(item)? else { return Ok(None) };
+            metas.entry(item).or_insert(Arc::new(meta)).clone()
+        }
+    };
+    let Some(record) = inner.delivery_record(granted.id)? else { return Ok(None) };
+    Ok(Some(Lease { delivery: record.into_delivery(granted.id), meta, until, token: granted.token }))
+}
+
+type Rounds = Vec<(ItemId, Arc<ItemMeta>, Vec<Unreported>)>;
+
+fn load_unreported(inner: &Inner, items: &[ItemId]) -> Result<(Rounds, Faults<ItemId>), StoreError> {
+    let (mut rounds, mut faults) = (Vec::new(), Vec::new());
+    for item in items {
+        match inner.meta(*item) {
+            Ok(Some(meta)) => {
+                let deliveries = inner.deliveries_of(*item)?;
+                let failed =
+                    deliveries.into_iter().flat_map(|(id, record)| unreported(id, &record)).collect();
+                rounds.push((*item, Arc::new(meta), failed));
+            }
+            Ok(None) => {}
+            Err(error) => faults.push((*item, error)),
+        }
+    }
+    Ok((rounds, faults))
+}
+
+fn unreported(id: DeliveryId, record: &DeliveryRecord) -> Vec<Unreported> {
+    let failed = record.recipients.iter().filter(|r| r.state == RecipientState::Failed { reported: false });
+    failed
+        .map(|recipient| {
+            let own =
+                record.failures.iter().find(|(index, _)| *index == recipient.index).map(|(_, last)| last);
+            let last: LastAttempt = own.or(record.last.as_ref()).cloned().unwrap_or_default();
+            Unreported { delivery: id, recipient: recipient.clone(), last }
+        })
+        .collect()
+}
+
+/// Opens a body and checks it: small ones are read whole, large ones in chunks.
+fn open_body(inner: &Inner, item: ItemId, body: Blob) -> Result<Option<Arc<dyn Source>>, StoreError> {
+    if body.place != Place::File {
+        return Ok(inner.blob(item, body)?.map(|bytes| Arc::new(bytes) as Arc<dyn Source>));
+    }
+    let file = match inner.disk.open(&inner.layout.body(item), false) {
+        Ok(file) => file,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(io_error(&e)),
+    };
+    let mut hasher = crc32fast::Hasher::new();
+    let (mut at, mut chunk) = (0, vec![0; CHUNK]);
+    loop {
+        let n = file.read_at(at, &mut chunk).map_err(|e| io_error(&e))?;
+        if n == 0 {
+            break;
+        }
+        hasher.update(&chunk[..n]);
+        at += n as u64;
+    }
+    if at != body.size || hasher.finalize() != body.crc {
+        return Err(StoreError::Corrupt(format!("{item}: the body does not match its checksum")));
+    }
+    Ok(Some(Arc::new(FileSource { file, size: body.size })))
+}
+
+fn view(inner: &Inner, id: ItemId, meta: ItemMeta) -> Result<ItemView, IndexError> {
+    let records = inner.deliveries_of(id)?;
+    let schedule = inner.schedule();
+    let deliveries = records
+        .into_iter()
+        .map(|(id, record)| DeliveryView {
+            delivery: record.into_delivery(id),
+            leased_until: schedule.leased_until(id),
+        })
+        .collect();
+    Ok(ItemView { id, meta: Arc::new(meta), deliveries })
+}
+
+fn page(inner: &Inner, after: Option<ItemId>, max: usize) -> Result<Vec<(ItemId, ItemRecord)>, IndexError> {
+    let table = inner.index.read()?.open_table(ITEMS)?;
+    let from = after.map_or(Vec::new(), |id| id.0.to_vec());
+    let mut items = Vec::new();
+    for row in table.range::<&[u8]>(from.as_slice()..)? {
+        if items.len() == max {
+            break;
+        }
+        let (key, value) = row?;
+        let Some(id) = record::item_id(key.value()).filter(|id| Some(*id) != after) else { continue };
+        if let Ok(record) = record::unseal(key.value(), value.value()) {
+            items.push((id, record));
+        }
+    }
+    Ok(items)
+}

@@ -1,0 +1,93 @@
+//! What the tests of the store share.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::sync::Arc;
+
+use relevo_queue::*;
+
+pub const T0: Millis = 1_800_000_000_000;
+pub const HOUR: Millis = 3_600_000;
+
+/// An id for a number.
+pub fn id(n: u64) -> ItemId {
+    let mut random = [0; 10];
+    random[2..].copy_from_slice(&n.to_be_bytes());
+    ItemId::new(T0, random)
+}
+
+pub fn meta(tenant: &str) -> ItemMeta {
+    ItemMeta {
+        tenant: tenant.into(),
+        sender: "a@example.com".into(),
+        accepted_at: T0,
+        expires_at: T0 + 120 * HOUR,
+        size: 4,
+        is_bounce: false,
+        no_bounce: false,
+        source: "smtp".into(),
+        message_id: "<1@example.com>".into(),
+        subject: "hello".into(),
+        recipe: vec![7; 20],
+    }
+}
+
+pub fn recipient(index: u32, domain: &str) -> Recipient {
+    Recipient { index, address: format!("r{index}@{domain}"), state: RecipientState::Pending }
+}
+
+pub fn delivery(domain: &str, indexes: impl IntoIterator<Item = u32>, due_at: Millis) -> NewDelivery {
+    let recipients = indexes.into_iter().map(|i| recipient(i, domain)).collect();
+    NewDelivery { domain: domain.into(), recipients, due_at }
+}
+
+pub fn item(n: u64, tenant: &str, body: Vec<u8>, deliveries: Vec<NewDelivery>) -> NewItem {
+    let meta = ItemMeta { size: body.len() as u64, ..meta(tenant) };
+    NewItem { id: id(n), meta, body: SpooledBody::in_memory(body), deliveries }
+}
+
+/// An item with one recipient, due at once.
+pub fn simple(n: u64, domain: &str) -> NewItem {
+    item(n, "acme", body_of(n), vec![delivery(domain, [0], T0)])
+}
+
+pub fn body_of(n: u64) -> Vec<u8> {
+    format!("Subject: {n}\r\n\r\nhello {n}\r\n").into_bytes()
+}
+
+pub fn event(tenant: &str, kind: &str, at: Millis) -> NewEvent {
+    NewEvent { tenant: tenant.into(), kind: kind.into(), at, item: None, data: serde_json::json!({"n": at}) }
+}
+
+pub fn attempt(text: &str) -> LastAttempt {
+    LastAttempt { at: T0, text: text.into(), status: "4.0.0".into(), code: Some(450), host: None, ip: None }
+}
+
+pub fn settle(lease: &Lease, state: RecipientState) -> Settlement {
+    let recipients = lease.delivery.recipients.iter().map(|r| (r.index, state.clone())).collect();
+    Settlement { lease: lease.clone(), recipients, next_attempt: None, last: Some(attempt("done")) }
+}
+
+pub fn later(lease: &Lease, at: Millis) -> Settlement {
+    Settlement {
+        lease: lease.clone(),
+        recipients: vec![],
+        next_attempt: Some(at),
+        last: Some(attempt("try later")),
+    }
+}
+
+pub async fn lease_all(store: &Arc<EmbeddedStore>, now: Millis) -> Vec<Lease> {
+    let due = store.due(now, &|_| false, usize::MAX).await.unwrap();
+    let domains: Vec<String> = due.into_iter().map(|d| d.domain).collect();
+    store.lease(&domains, now, now + HOUR, usize::MAX).await.unwrap()
+}
+
+pub async fn lease_one(store: &Arc<EmbeddedStore>, now: Millis) -> Lease {
+    let mut leases = lease_all(store, now).await;
+    assert_eq!(leases.len(), 1);
+    leases.remove(0)
+}
+
+pub fn config() -> StoreConfig {
+    StoreConfig { min_free: 0, ..StoreConfig::default() }
+}
