@@ -121,3 +121,64 @@ fn next_blank_start(chunk: &[u8]) -> usize {
 fn is_wsp(octet: u8) -> bool {
     octet == b' ' || octet == b'\t'
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use proptest::prelude::*;
+
+    /// RFC 6376 section 3.4.4, written as slowly as it reads.
+    fn relaxed(body: &str) -> String {
+        let mut lines: Vec<String> = body
+            .split("\r\n")
+            .map(|line| {
+                let words: Vec<&str> = line.split([' ', '\t']).filter(|word| !word.is_empty()).collect();
+                let indent = if line.starts_with([' ', '\t']) && !words.is_empty() { " " } else { "" };
+                format!("{indent}{}", words.join(" "))
+            })
+            .collect();
+        while lines.last().is_some_and(String::is_empty) {
+            lines.pop();
+        }
+        lines.iter().map(|line| format!("{line}\r\n")).collect()
+    }
+
+    /// RFC 6376 section 3.4.3.
+    fn simple(body: &str) -> String {
+        let mut body = body;
+        while let Some(shorter) = body.strip_suffix("\r\n") {
+            body = shorter;
+        }
+        format!("{body}\r\n")
+    }
+
+    fn sha256(text: &str) -> Vec<u8> {
+        aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()).as_ref().to_vec()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn hashes_what_the_rfc_says(
+            pieces in prop::collection::vec(prop::sample::select(vec!["\r\n", " ", "\t", "a", "bcd", "\u{1}", "0123456789abcdefghi"]), 0..40),
+            sizes in prop::collection::vec(1usize..20, 1..5),
+        ) {
+            let body = pieces.concat();
+            let mut hashes = BodyHashes::default();
+            hashes.want(Canonicalization::Relaxed);
+            hashes.want(Canonicalization::Simple);
+            let (mut rest, mut sizes) = (body.as_bytes(), sizes.iter().cycle());
+            while !rest.is_empty() {
+                let (chunk, tail) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
+                hashes.push(chunk);
+                rest = tail;
+            }
+            let digests = hashes.finish();
+            prop_assert_eq!(digests.get(Canonicalization::Relaxed), sha256(&relaxed(&body)));
+            prop_assert_eq!(digests.get(Canonicalization::Simple), sha256(&simple(&body)));
+        }
+    }
+}

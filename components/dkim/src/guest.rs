@@ -1,4 +1,10 @@
 //! The component: converts types between WIT and the library, nothing else.
+#![allow(
+    unsafe_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "the generated bindings; what is written here has no unsafe code and no public items"
+)]
 
 use relevo_mailkit::model;
 use std::cell::RefCell;
@@ -35,7 +41,11 @@ impl dkim::GuestSigner for Signer {
 
     fn finish(&self) -> Result<Vec<dkim::Unsigned>, String> {
         let signer = self.0.take().ok_or("finished already")?;
-        Ok(signer.finish()?.into_iter().map(|u| dkim::Unsigned { to_sign: u.to_sign, field: u.field }).collect())
+        Ok(signer
+            .finish()?
+            .into_iter()
+            .map(|u| dkim::Unsigned { to_sign: u.to_sign, field: u.field })
+            .collect())
     }
 }
 

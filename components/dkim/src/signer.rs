@@ -113,7 +113,8 @@ fn check(request: &SignatureRequest) -> Result<(), String> {
 /// Labels of letters, digits, hyphens and underscores, joined by dots, at most 253 octets.
 fn is_name(name: &str) -> bool {
     let label = |label: &str| {
-        (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     name.len() <= 253 && name.split('.').all(label)
 }

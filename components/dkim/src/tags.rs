@@ -10,7 +10,12 @@ pub(crate) fn value<'a>(list: &'a [u8], name: &str) -> Option<&'a [u8]> {
 
 /// As text with everything but printable ASCII dropped; empty when there is no such tag.
 pub(crate) fn text(list: &[u8], name: &str) -> String {
-    value(list, name).unwrap_or_default().iter().filter(|b| b.is_ascii_graphic()).map(|b| char::from(*b)).collect()
+    value(list, name)
+        .unwrap_or_default()
+        .iter()
+        .filter(|b| b.is_ascii_graphic())
+        .map(|b| char::from(*b))
+        .collect()
 }
 
 /// The field's value with that of `b=` deleted and without its CRLF, everything else as it was (RFC 6376 section 3.7).

@@ -52,7 +52,13 @@ impl Verifier {
         if self.divider.too_long() {
             let detail = format!("the header block is longer than {MAX_HEADER} octets");
             let none = String::new;
-            return vec![SignatureVerdict { domain: none(), selector: none(), algorithm: none(), pass: false, detail }];
+            return vec![SignatureVerdict {
+                domain: none(),
+                selector: none(),
+                algorithm: none(),
+                pass: false,
+                detail,
+            }];
         }
         if !self.divider.in_body() {
             // A message without a body.
@@ -84,7 +90,8 @@ struct Message<'a> {
 
 impl Message<'_> {
     fn verdict(&self, nth: usize, at: usize, value: &[u8]) -> SignatureVerdict {
-        let result = if nth < MAX_SIGNATURES { self.check(at, value) } else { Err("too many signatures".to_owned()) };
+        let result =
+            if nth < MAX_SIGNATURES { self.check(at, value) } else { Err("too many signatures".to_owned()) };
         SignatureVerdict {
             domain: tags::text(value, "d"),
             selector: tags::text(value, "s"),
@@ -145,7 +152,9 @@ fn check_signature(signature: &Signature, value: &[u8], now: i64) -> Result<(), 
         "too many fields in h="
     } else if !signature.h.iter().any(|name| name.trim().eq_ignore_ascii_case("from")) {
         "From is not signed"
-    } else if signature.x != 0 && (signature.x <= signature.t || i64::try_from(signature.x).is_ok_and(|x| x <= now)) {
+    } else if signature.x != 0
+        && (signature.x <= signature.t || i64::try_from(signature.x).is_ok_and(|x| x <= now))
+    {
         "expired"
     } else {
         return Ok(());
@@ -159,9 +168,8 @@ fn check_identity(signature: &Signature, record: &str) -> Result<(), String> {
     let Some((_, identity)) = signature.i.rsplit_once('@') else {
         return if signature.i.is_empty() { Ok(()) } else { Err("i= has no domain".to_owned()) };
     };
-    let strict = tags::value(record.as_bytes(), "t").is_some_and(|flags| {
-        flags.split(|b| *b == b':').any(|flag| flag.trim_ascii() == b"s")
-    });
+    let strict = tags::value(record.as_bytes(), "t")
+        .is_some_and(|flags| flags.split(|b| *b == b':').any(|flag| flag.trim_ascii() == b"s"));
     let (identity, domain) = (identity.to_ascii_lowercase(), signature.d.to_ascii_lowercase());
     let below = identity.strip_suffix(&domain).is_some_and(|rest| rest.ends_with('.'));
     if identity == domain || (below && !strict) { Ok(()) } else { Err("i= does not match d=".to_owned()) }
