@@ -52,7 +52,10 @@ async fn a_message_in_one_group_after_another() {
     assert_eq!(client.reply().await, "");
     let received = memory.received.lock().unwrap().clone();
     assert_eq!(received.len(), 1);
-    assert_eq!((received[0].from.as_str(), received[0].to.as_slice()), ("a@a.test", &["b@b.test".to_owned()][..]));
+    assert_eq!(
+        (received[0].from.as_str(), received[0].to.as_slice()),
+        ("a@a.test", &["b@b.test".to_owned()][..])
+    );
     assert_eq!(received[0].body, b"Subject: x\r\n\r\n.dot\r\n");
 }
 
@@ -106,12 +109,13 @@ async fn implicit_tls_and_a_new_certificate() {
     let mut second = wrap(TcpStream::connect(server.local_addr()).await.unwrap(), &new).await;
     assert!(second.reply().await.starts_with("220 "));
     client.expect("NOOP", "250").await;
-    assert!(Server::bind(listener(ListenerKind::Submissions, None), Arc::new(common::Memory::default())).is_err());
+    assert!(
+        Server::bind(listener(ListenerKind::Submissions, None), Arc::new(common::Memory::default())).is_err()
+    );
 }
 
 #[tokio::test]
 async fn early_talkers_are_turned_away() {
-    // A service that takes its time, so that the words are there before the greeting.
     let (server, _memory) = start(listener(ListenerKind::Relay, None));
     let mut refused = 0;
     for _ in 0..20 {
@@ -186,7 +190,11 @@ async fn too_large_by_octets_and_store_errors_leave_a_usable_session() {
         client.expect("DATA", "503 5.5.1").await;
     }
     let received = memory.received.lock().unwrap();
-    assert_eq!((received.len(), received[0].to.len()), (1, 1), "no recipients left over from refused messages");
+    assert_eq!(
+        (received.len(), received[0].to.len()),
+        (1, 1),
+        "no recipients left over from refused messages"
+    );
 }
 
 #[tokio::test]
@@ -323,8 +331,8 @@ async fn errors_and_idle_commands_add_up() {
     for _ in 0..20 {
         client.expect("XYZZY", "500 5.5.1").await;
     }
-    client.expect("XYZZY", "500").await;
-    assert!(client.reply().await.starts_with("421 4.7.0"));
+    client.expect("XYZZY", "421 4.7.0").await;
+    assert_eq!(client.reply().await, "");
     let mut client = raw(server.local_addr()).await;
     client.reply().await;
     for _ in 0..100 {

@@ -99,19 +99,17 @@ impl Session {
         Step::Event(Event::Close)
     }
 
-    /// A reply that counts against the client.
+    /// A reply that counts against the client. The last one of too many is 421 instead.
     fn protocol_error(&mut self, reply: Fixed) -> Step {
-        self.reply_fixed(reply);
-        self.count_error()
+        if self.too_many_errors() {
+            return self.close(replies::TOO_MANY_ERRORS);
+        }
+        self.say(reply)
     }
 
-    fn count_error(&mut self) -> Step {
+    fn too_many_errors(&mut self) -> bool {
         self.errors += 1;
-        if self.errors > self.config.limits.errors {
-            self.close(replies::TOO_MANY_ERRORS)
-        } else {
-            Step::Again
-        }
+        self.errors > self.config.limits.errors
     }
 
     /// RFC 5321 section 4.1.1.1: also resets.
@@ -295,23 +293,26 @@ impl Session {
     }
 
     fn refused(&mut self, question: &Question, reply: &Reply) {
-        self.reply(reply);
-        self.close_after_421(reply);
-        match question {
-            Question::Auth(_) => {
-                self.count_error();
-            }
+        let too_many = match question {
+            Question::Auth(_) => self.too_many_errors(),
             Question::Mail { .. } | Question::Rcpt => {
                 if let Some(transaction) = &mut self.transaction {
                     transaction.refused += 1;
                 }
                 self.refusals += 1;
-                if self.refusals > self.config.limits.refusals {
-                    self.close(replies::TOO_MANY_ERRORS);
-                }
+                self.refusals > self.config.limits.refusals
             }
             // A refusal leaves nothing behind that a second DATA could use.
-            Question::Data => self.transaction = None,
+            Question::Data => {
+                self.transaction = None;
+                false
+            }
+        };
+        if too_many {
+            self.close(replies::TOO_MANY_ERRORS);
+        } else {
+            self.reply(reply);
+            self.close_after_421(reply);
         }
     }
 }

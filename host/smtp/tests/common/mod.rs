@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use relevo_smtp::client::{ClientConfig, Envelope, Target, Tls, TlsPolicy};
 use relevo_smtp::server::{
-    AuthThrottle, BodyWriter, Credentials, ListenerConfig, ListenerKind, ListenerLimits, MailFrom, Peer, RcptTo,
-    Reply, Server, ServerTls, Service, SessionInfo,
+    AuthThrottle, BodyWriter, Credentials, ListenerConfig, ListenerKind, ListenerLimits, MailFrom, Peer,
+    RcptTo, Reply, Server, ServerTls, Service, SessionInfo,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -116,7 +116,8 @@ pub struct Authority {
 /// A certificate for `localhost` that signs itself.
 pub fn authority() -> Authority {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    let server = ServerTls::from_pem(made.cert.pem().as_bytes(), made.signing_key.serialize_pem().as_bytes()).unwrap();
+    let server =
+        ServerTls::from_pem(made.cert.pem().as_bytes(), made.signing_key.serialize_pem().as_bytes()).unwrap();
     Authority { ca: made.cert.der().to_vec(), server }
 }
 
@@ -207,6 +208,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
                 Ok(n) => self.buffer.extend_from_slice(&chunk[..n]),
             }
         }
+    }
+
+    /// One line without its end; empty when the peer closed.
+    pub async fn line(&mut self) -> String {
+        let read = async {
+            loop {
+                if let Some(n) = self.buffer.iter().position(|&b| b == b'\n') {
+                    let line: Vec<u8> = self.buffer.drain(..=n).collect();
+                    return String::from_utf8(line).unwrap().trim_end().to_owned();
+                }
+                let mut chunk = [0; 1024];
+                match self.stream.read(&mut chunk).await {
+                    Ok(0) | Err(_) => return String::new(),
+                    Ok(n) => self.buffer.extend_from_slice(&chunk[..n]),
+                }
+            }
+        };
+        timeout(Duration::from_secs(10), read).await.expect("a line within ten seconds")
     }
 
     pub async fn ask(&mut self, line: &str) -> String {
