@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use hickory_proto::rr::{Name, RData, RecordType};
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
+use hickory_resolver::config::{self, ConnectionConfig, NameServerConfig, ResolveHosts};
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
@@ -23,21 +23,26 @@ const ROUTE_TIMEOUT: Duration = Duration::from_secs(60);
 const MAX_POSITIVE: Duration = Duration::from_secs(3600);
 const MAX_NEGATIVE: Duration = Duration::from_secs(300);
 
-/// How to resolve.
-#[derive(Clone)]
-pub struct Options {
+/// Whom to ask, what for, and who we are.
+#[derive(Debug, Clone, Default)]
+pub struct ResolverConfig {
     /// Empty: the system's (`/etc/resolv.conf`).
     pub nameservers: Vec<SocketAddr>,
     /// Which addresses are wanted.
-    pub family: IpFamily,
+    pub ip: IpFamily,
     /// Our names, in any case: an MX host of this name is ourselves.
     pub own_names: Vec<String>,
-    /// Our addresses, where they take mail on the port that we deliver to: an MX host with one is ourselves.
+    /// Our addresses, only those that take mail on the port that we deliver to: an MX host with one is ourselves.
     pub own_addresses: Vec<IpAddr>,
+}
+
+/// What the configuration of the relay does not say.
+#[derive(Clone)]
+pub struct Tuning {
     /// Addresses that it says true to are left out before they are counted, such as [`crate::reach::is_inner`] without the
     /// networks that are allowed. None: all are kept, and the caller judges.
     pub refuse: Option<Arc<dyn Fn(IpAddr) -> bool + Send + Sync>>,
-    /// Puts equals in order. Random numbers, in production.
+    /// Puts equals in order.
     pub random: Arc<dyn Fn() -> u64 + Send + Sync>,
     /// For one question to one server.
     pub timeout: Duration,
@@ -45,20 +50,10 @@ pub struct Options {
     pub retries: usize,
 }
 
-impl Options {
-    /// The system's name servers, both families, every address, five seconds, two retries.
-    #[must_use]
-    pub fn new(random: Arc<dyn Fn() -> u64 + Send + Sync>) -> Self {
-        Self {
-            nameservers: Vec::new(),
-            family: IpFamily::Any,
-            own_names: Vec::new(),
-            own_addresses: Vec::new(),
-            refuse: None,
-            random,
-            timeout: Duration::from_secs(5),
-            retries: 2,
-        }
+impl Default for Tuning {
+    /// Every address, random numbers, five seconds, two retries.
+    fn default() -> Self {
+        Self { refuse: None, random: Arc::new(rand::random), timeout: Duration::from_secs(5), retries: 2 }
     }
 }
 
@@ -91,22 +86,30 @@ enum Answer {
 }
 
 impl HickoryResolver {
+    /// With the usual [`Tuning`].
+    ///
     /// # Errors
     /// The system's configuration cannot be read.
-    pub fn new(options: Options) -> std::io::Result<Self> {
+    pub fn new(config: ResolverConfig) -> std::io::Result<Self> {
+        Self::tuned(config, Tuning::default())
+    }
+
+    /// # Errors
+    /// The system's configuration cannot be read.
+    pub fn tuned(config: ResolverConfig, tuning: Tuning) -> std::io::Result<Self> {
         let failed = |e: NetError| std::io::Error::other(e.to_string());
-        let mut builder = if options.nameservers.is_empty() {
+        let mut builder = if config.nameservers.is_empty() {
             TokioResolver::builder_tokio().map_err(failed)?
         } else {
-            let servers = options.nameservers.iter().copied().map(name_server).collect();
-            let config = ResolverConfig::from_name_servers(servers);
-            let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+            let servers = config.nameservers.iter().copied().map(name_server).collect();
+            let servers = config::ResolverConfig::from_name_servers(servers);
+            let mut builder = TokioResolver::builder_with_config(servers, TokioRuntimeProvider::default());
             builder.options_mut().use_hosts_file = ResolveHosts::Never;
             builder
         };
         let opts = builder.options_mut();
-        opts.timeout = options.timeout;
-        opts.attempts = options.retries;
+        opts.timeout = tuning.timeout;
+        opts.attempts = tuning.retries;
         opts.positive_max_ttl = Some(MAX_POSITIVE);
         opts.negative_max_ttl = Some(MAX_NEGATIVE);
         // Deliveries to many domains ask at the same time over one connection.
@@ -114,13 +117,13 @@ impl HickoryResolver {
         let normal = |n: &String| n.trim_end_matches('.').to_ascii_lowercase();
         Ok(Self(Arc::new(Inner {
             resolver: builder.build().map_err(failed)?,
-            family: options.family,
+            family: config.ip,
             ourselves: Ourselves {
-                names: options.own_names.iter().map(normal).collect(),
-                addresses: options.own_addresses.iter().map(IpAddr::to_canonical).collect(),
+                names: config.own_names.iter().map(normal).collect(),
+                addresses: config.own_addresses.iter().map(IpAddr::to_canonical).collect(),
             },
-            refuse: options.refuse,
-            random: options.random,
+            refuse: tuning.refuse,
+            random: tuning.random,
         })))
     }
 }

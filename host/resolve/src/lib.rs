@@ -8,4 +8,4 @@ mod route;
 pub mod testing;
 
 pub use api::{IpFamily, MailHost, Resolve, ResolveError, Route};
-pub use hickory::{HickoryResolver, Options};
+pub use hickory::{HickoryResolver, ResolverConfig, Tuning};

@@ -5,16 +5,12 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-fn options(dns: &TestDns) -> Options {
-    let mut options = Options::new(Arc::new(|| 0));
-    options.nameservers = vec![dns.addr()];
-    options.timeout = Duration::from_secs(5);
-    options.retries = 0;
-    options
+fn config(dns: &TestDns) -> ResolverConfig {
+    ResolverConfig { nameservers: vec![dns.addr()], ..ResolverConfig::default() }
 }
 
 fn resolver(dns: &TestDns) -> HickoryResolver {
-    HickoryResolver::new(options(dns)).unwrap()
+    HickoryResolver::new(config(dns)).unwrap()
 }
 
 fn names(route: &Route) -> Vec<&str> {
@@ -39,9 +35,8 @@ async fn mx_hosts_come_by_preference_with_both_families() {
 async fn a_family_that_is_off_is_not_asked_for() {
     let dns = TestDns::start().await.unwrap();
     dns.mx("d.test", &[(1, "h.test")]).address("h.test", &[ip("192.0.2.1"), ip("2001:db8::1")]);
-    let mut options = options(&dns);
-    options.family = IpFamily::Ipv4;
-    let route = HickoryResolver::new(options).unwrap().route("d.test").await.unwrap();
+    let config = ResolverConfig { ip: IpFamily::Ipv4, ..config(&dns) };
+    let route = HickoryResolver::new(config).unwrap().route("d.test").await.unwrap();
     assert_eq!(route.hosts[0].addresses, [ip("192.0.2.1")]);
     assert!(!dns.queries().iter().any(|q| q.starts_with("AAAA")));
 }
@@ -68,9 +63,8 @@ async fn null_mx_nxdomain_servfail_and_silence_are_told_apart() {
     let resolver = resolver(&dns);
     assert_eq!(resolver.route("null.test").await, Err(ResolveError::NullMx("null.test".to_owned())));
     assert_eq!(resolver.route("none.test").await, Err(ResolveError::NoSuchDomain("none.test".to_owned())));
-    let mut hasty = options(&dns);
-    hasty.timeout = Duration::from_millis(100);
-    let hasty = HickoryResolver::new(hasty).unwrap();
+    let hasty = Tuning { timeout: Duration::from_millis(100), retries: 0, ..Tuning::default() };
+    let hasty = HickoryResolver::tuned(config(&dns), hasty).unwrap();
     for (resolver, name) in [(resolver, "broken.test"), (hasty, "mute.test")] {
         match resolver.route(name).await {
             Err(ResolveError::Temporary { name: asked, .. }) => assert_eq!(asked, name),
@@ -129,12 +123,12 @@ async fn our_own_name_cuts_the_list_and_alone_it_is_a_loop() {
     {
         dns.address(host, &[ip(address)]);
     }
-    let mut by_name = options(&dns);
+    let mut by_name = config(&dns);
     by_name.own_names = vec!["ME.test.".to_owned()];
-    let mut by_address = options(&dns);
+    let mut by_address = config(&dns);
     by_address.own_addresses = vec![ip("192.0.2.2")];
-    for options in [by_name, by_address] {
-        let resolver = HickoryResolver::new(options).unwrap();
+    for config in [by_name, by_address] {
+        let resolver = HickoryResolver::new(config).unwrap();
         assert_eq!(names(&resolver.route("d.test").await.unwrap()), ["first.test"]);
         assert_eq!(resolver.route("mine.test").await, Err(ResolveError::LoopsBack("mine.test".to_owned())));
     }
@@ -144,9 +138,8 @@ async fn our_own_name_cuts_the_list_and_alone_it_is_a_loop() {
 async fn refused_addresses_are_left_out() {
     let dns = TestDns::start().await.unwrap();
     dns.mx("d.test", &[(1, "h.test")]).address("h.test", &[ip("127.0.0.1"), ip("8.8.8.8"), ip("::1")]);
-    let mut options = options(&dns);
-    options.refuse = Some(Arc::new(crate::reach::is_inner));
-    let route = HickoryResolver::new(options).unwrap().route("d.test").await.unwrap();
+    let tuning = Tuning { refuse: Some(Arc::new(crate::reach::is_inner)), ..Tuning::default() };
+    let route = HickoryResolver::tuned(config(&dns), tuning).unwrap().route("d.test").await.unwrap();
     assert_eq!(route.hosts[0].addresses, [ip("8.8.8.8")]);
 }
 
