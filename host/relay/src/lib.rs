@@ -1,8 +1,10 @@
 //! The product: intake, pipeline, schedule, delivery, retry, bounces, events. Everything against traits: storage is
 //! [`relevo_queue::Queue`], DNS is [`relevo_resolve::Resolve`], the sandbox is [`relevo_runtime::Stages`].
 
+mod bounce;
 pub mod clock;
 pub mod copies;
+pub mod delivery;
 pub mod events;
 pub mod intake;
 pub mod metrics;
@@ -12,3 +14,6 @@ pub mod settings;
 pub mod text;
 pub mod trace;
 pub mod tracking;
+
+#[cfg(test)]
+mod testing;

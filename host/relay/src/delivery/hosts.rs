@@ -64,7 +64,10 @@ fn of_route(route: &Route, settings: &DeliverySettings, network: bool) -> Candid
     for host in &route.hosts {
         if host.addresses.is_empty() {
             let why = if host.temporary {
-                failure::ours(failure::DIRECTORY, format!("the address of {} could not be looked up", host.name))
+                failure::ours(
+                    failure::DIRECTORY,
+                    format!("the address of {} could not be looked up", host.name),
+                )
             } else {
                 failure::ours(failure::UNROUTABLE, format!("{} has no address", host.name))
             };
@@ -72,7 +75,9 @@ fn of_route(route: &Route, settings: &DeliverySettings, network: bool) -> Candid
         }
         for ip in &host.addresses {
             match check(&host.name, *ip, settings, network) {
-                Ok(()) => targets.push(target(&host.name, *ip, settings.port, TlsPolicy::Opportunistic, settings)),
+                Ok(()) => {
+                    targets.push(target(&host.name, *ip, settings.port, TlsPolicy::Opportunistic, settings))
+                }
                 Err(why) => refused = Some(milder(refused, why)),
             }
         }

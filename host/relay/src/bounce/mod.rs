@@ -1,0 +1,173 @@
+//! Bounces: telling a sender that recipients failed (RFC 3464, RFC 5321 section 4.5.5).
+//!
+//! One message for each item and round, from the null reverse-path, with all recipients that failed in that round. A round is
+//! over when no delivery of the item is due or under way. There is none for mail from the null reverse-path, for bounces, or
+//! for a reverse-path that is tied to no tenant: such failures are marked as reported when they are settled.
+
+mod original;
+mod report;
+mod words;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use relevo_mailkit::address::Address;
+use relevo_queue::{
+    DeliveryId, ItemId, ItemMeta, Millis, NewDelivery, NewItem, Recipient, RecipientState, StoreError,
+    Unreported,
+};
+use tokio::time::sleep;
+
+use crate::copies::Recipe;
+use crate::delivery::DeliveryShared;
+use report::{Failed, Report};
+
+/// How long a bounce is tried.
+const EXPIRE: Millis = 24 * 3600 * 1000;
+/// Bounces that are made at once.
+const PAGE: usize = 32;
+/// Recipients of the same round mostly fail within this time.
+const GATHER: Duration = Duration::from_millis(100);
+/// Between two looks while rounds may be about to end, and otherwise.
+const SOON: Duration = Duration::from_secs(1);
+const SELDOM: Duration = Duration::from_secs(60);
+/// Looks after a failure that are made soon.
+const SOON_LOOKS: u32 = 60;
+/// The longest bounce whose text is made from a bounce's original subject.
+const MAX_SUBJECT: usize = 120;
+
+/// Writes bounces until delivery stops. The first look is for what an earlier run left.
+pub(crate) async fn run(shared: Arc<DeliveryShared>) {
+    let mut soon = SOON_LOOKS;
+    loop {
+        if let Err(error) = round(&shared).await {
+            shared.counters.store_errors.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(target: "relevo::bounce", %error, "bounces could not be written; they are tried again");
+            soon = SOON_LOOKS;
+            sleep(SOON).await;
+        }
+        let pause = if soon > 0 { SOON } else { SELDOM };
+        soon = soon.saturating_sub(1);
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            () = shared.failed.notified() => {
+                soon = SOON_LOOKS;
+                sleep(GATHER).await;
+            }
+            () = sleep(pause) => {}
+        }
+    }
+}
+
+/// Every bounce that is due.
+async fn round(shared: &DeliveryShared) -> Result<(), StoreError> {
+    while !shared.stop.is_cancelled() {
+        let page = shared.queue.unreported(shared.now(), PAGE).await?;
+        if page.is_empty() {
+            return Ok(());
+        }
+        for (item, meta, failed) in page {
+            one(shared, item, &meta, failed).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn one(
+    shared: &DeliveryShared,
+    item: ItemId,
+    meta: &ItemMeta,
+    failed: Vec<Unreported>,
+) -> Result<(), StoreError> {
+    let names: Vec<(DeliveryId, u32)> = failed.iter().map(|u| (u.delivery, u.recipient.index)).collect();
+    let bounce = match destination(meta) {
+        Some(domain) => Some(compose(shared, item, meta, failed, domain).await?),
+        None => None,
+    };
+    if let Some(bounce) = &bounce {
+        tracing::info!(
+            target: "relevo::bounce",
+            id = %bounce.id, about = %item, to = %crate::delivery::tame(&meta.sender), recipients = names.len(), "bounce"
+        );
+    }
+    shared.queue.report(item, names.clone(), bounce, Vec::new()).await?;
+    for (delivery, index) in names {
+        shared.forget_reason(delivery, index);
+    }
+    Ok(())
+}
+
+/// Where a bounce about this goes; none when there is to be none.
+fn destination(meta: &ItemMeta) -> Option<String> {
+    if meta.no_bounce || meta.is_bounce || meta.sender.is_empty() {
+        return None;
+    }
+    match Address::parse(&meta.sender) {
+        Ok(address) => Some(address.domain),
+        Err(error) => {
+            tracing::warn!(target: "relevo::bounce", %error, "no bounce can be sent to this reverse-path");
+            None
+        }
+    }
+}
+
+async fn compose(
+    shared: &DeliveryShared,
+    item: ItemId,
+    meta: &ItemMeta,
+    failed: Vec<Unreported>,
+    domain: String,
+) -> Result<NewItem, StoreError> {
+    let (_, settings) = shared.settings();
+    let now = shared.now();
+    let id = shared.ids.item_id(now).map_err(|e| StoreError::Io(e.to_string()))?;
+    let header = original::header(shared, item, meta).await;
+    let failed = failed
+        .into_iter()
+        .map(|u| Failed {
+            why: shared.reason(u.delivery, u.recipient.index).unwrap_or(u.last),
+            address: u.recipient.address,
+        })
+        .collect();
+    let report = Report { id, item, hostname: &settings.hostname, meta, failed, header: &header, now };
+    let message = report.compose();
+    let utf8_header = !meta.sender.is_ascii();
+    let recipe = Recipe { utf8_header, eight_bit: utf8_header, ..Recipe::default() };
+    let body = spool(shared, &message).await?;
+    Ok(NewItem {
+        id,
+        meta: ItemMeta {
+            // Nobody's mail: it takes no tenant's turns and is in no tenant's events.
+            tenant: String::new(),
+            sender: String::new(),
+            accepted_at: now,
+            expires_at: now.saturating_add(EXPIRE),
+            size: message.len() as u64,
+            is_bounce: true,
+            no_bounce: true,
+            source: "bounce".to_owned(),
+            message_id: report.message_id(),
+            subject: report.subject().chars().take(MAX_SUBJECT).collect(),
+            recipe: recipe.encode().map_err(|e| StoreError::Io(e.to_string()))?,
+        },
+        body,
+        deliveries: vec![NewDelivery {
+            domain,
+            recipients: vec![Recipient {
+                index: 0,
+                address: meta.sender.clone(),
+                state: RecipientState::Pending,
+            }],
+            due_at: now,
+        }],
+    })
+}
+
+async fn spool(shared: &DeliveryShared, message: &[u8]) -> Result<relevo_queue::SpooledBody, StoreError> {
+    let mut spool = shared.queue.spool().await?;
+    for chunk in message.chunks(relevo_mailkit::source::CHUNK) {
+        spool.write(chunk).await?;
+    }
+    spool.finish().await
+}

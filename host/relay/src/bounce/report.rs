@@ -1,0 +1,218 @@
+//! The bounce as a message: multipart/report (RFC 6522) with a delivery status (RFC 3464). All ASCII unless the sender's own
+//! address is not (RFC 6533).
+
+use jiff::tz::TimeZone;
+use relevo_mailkit::transfer::encode_quoted_printable;
+use relevo_mailkit::transfer::fold::field;
+use relevo_queue::{ItemId, ItemMeta, LastAttempt, Millis};
+
+use super::words::{About, explain, pieces};
+use crate::delivery::tame;
+
+/// A recipient and why it failed.
+#[derive(Debug, Clone)]
+pub(super) struct Failed {
+    pub(super) address: String,
+    pub(super) why: LastAttempt,
+}
+
+/// Everything that is said.
+pub(super) struct Report<'a> {
+    /// Of the bounce.
+    pub(super) id: ItemId,
+    /// Of the message it is about.
+    pub(super) item: ItemId,
+    pub(super) hostname: &'a str,
+    pub(super) meta: &'a ItemMeta,
+    pub(super) failed: Vec<Failed>,
+    /// The original's, each line ended by CRLF.
+    pub(super) header: &'a [u8],
+    pub(super) now: Millis,
+}
+
+impl Report<'_> {
+    /// With angle brackets.
+    pub(super) fn message_id(&self) -> String {
+        format!("<{}@{}>", self.id, self.hostname)
+    }
+
+    /// Without the original's subject, which is not ours to repeat in a header.
+    pub(super) fn subject(&self) -> &'static str {
+        "Your message could not be delivered"
+    }
+
+    /// The whole message, every line ended by CRLF.
+    pub(super) fn compose(&self) -> Vec<u8> {
+        // Distinct from everything inside: the id is random and nobody has seen it.
+        let boundary = format!("report-{}", self.id);
+        let mut out = self.own_header(&boundary);
+        out.extend_from_slice(b"This is a delivery report in MIME format.\r\n");
+        self.explanation(&mut out, &boundary);
+        self.status(&mut out, &boundary);
+        self.returned(&mut out, &boundary);
+        out.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+        out
+    }
+
+    fn own_header(&self, boundary: &str) -> Vec<u8> {
+        let mut out = Vec::with_capacity(4096 + self.header.len());
+        let mut put = |name: &str, value: &str| out.extend_from_slice(&field(name, value));
+        put("From", &format!("Mail Delivery <MAILER-DAEMON@{}>", self.hostname));
+        put("To", &format!("<{}>", self.meta.sender));
+        put("Subject", self.subject());
+        put("Date", &date(self.now));
+        put("Message-ID", &self.message_id());
+        if is_message_id(&self.meta.message_id) {
+            put("In-Reply-To", &self.meta.message_id);
+            put("References", &self.meta.message_id);
+        }
+        put("Auto-Submitted", "auto-replied");
+        put("MIME-Version", "1.0");
+        put(
+            "Content-Type",
+            &format!("multipart/report; report-type=delivery-status; boundary=\"{boundary}\""),
+        );
+        out.extend_from_slice(b"\r\n");
+        out
+    }
+
+    fn explanation(&self, out: &mut Vec<u8>, boundary: &str) {
+        let about = About {
+            hostname: self.hostname,
+            subject: &tame(&self.meta.subject),
+            message_id: &tame(&self.meta.message_id),
+            accepted: &date(self.meta.accepted_at),
+            queue_id: &self.item.to_string(),
+            waited: self.meta.expires_at.saturating_sub(self.meta.accepted_at),
+        };
+        let text = explain(&about, &self.failed);
+        let (encoding, text) = if text.is_ascii() {
+            ("7bit", text.into_bytes())
+        } else {
+            ("quoted-printable", encode_quoted_printable(text.as_bytes()))
+        };
+        part(out, boundary, "text/plain; charset=utf-8", encoding, Some("Notification"));
+        out.extend_from_slice(&text);
+    }
+
+    /// RFC 3464 section 2.
+    fn status(&self, out: &mut Vec<u8>, boundary: &str) {
+        part(out, boundary, "message/delivery-status", "7bit", Some("Delivery report"));
+        out.extend_from_slice(&field("Reporting-MTA", &format!("dns; {}", self.hostname)));
+        out.extend_from_slice(&field("X-Relevo-Queue-ID", &self.item.to_string()));
+        out.extend_from_slice(&field("Arrival-Date", &date(self.meta.accepted_at)));
+        for failed in &self.failed {
+            out.extend_from_slice(b"\r\n");
+            out.extend_from_slice(&of_recipient(failed));
+        }
+    }
+
+    fn returned(&self, out: &mut Vec<u8>, boundary: &str) {
+        match std::str::from_utf8(self.header) {
+            // RFC 6533 section 4.3: may be encoded where 8-bit may not pass.
+            Ok(header) if !header.is_ascii() => {
+                part(
+                    out,
+                    boundary,
+                    "message/global-headers",
+                    "quoted-printable",
+                    Some("Header of the message"),
+                );
+                out.extend_from_slice(&encode_quoted_printable(header.as_bytes()));
+            }
+            _ => {
+                part(out, boundary, "text/rfc822-headers", "7bit", Some("Header of the message"));
+                out.extend(self.header.iter().map(|c| if c.is_ascii() { *c } else { b'?' }));
+            }
+        }
+    }
+}
+
+fn part(out: &mut Vec<u8>, boundary: &str, media_type: &str, encoding: &str, description: Option<&str>) {
+    out.extend_from_slice(format!("\r\n--{boundary}\r\n").as_bytes());
+    out.extend_from_slice(&field("Content-Type", media_type));
+    out.extend_from_slice(&field("Content-Transfer-Encoding", encoding));
+    if let Some(description) = description {
+        out.extend_from_slice(&field("Content-Description", description));
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// RFC 3464 section 2.3.
+fn of_recipient(failed: &Failed) -> Vec<u8> {
+    let why = &failed.why;
+    let mut out = Vec::new();
+    let mut put = |name: &str, value: &str| out.extend_from_slice(&field(name, value));
+    put("Final-Recipient", &typed_address(&failed.address));
+    put("Action", "failed");
+    put("Status", &final_status(&why.status));
+    if let Some(host) = &why.host {
+        put("Remote-MTA", &format!("dns; {}", ascii(host)));
+    }
+    if !why.text.is_empty() {
+        put("Diagnostic-Code", &diagnostic(why));
+    }
+    if why.at > 0 {
+        put("Last-Attempt-Date", &date(why.at));
+    }
+    out
+}
+
+/// `rfc822; address`, or for one that is not ASCII the form of RFC 6533 section 3 that is safe everywhere.
+fn typed_address(address: &str) -> String {
+    if address.is_ascii() {
+        return format!("rfc822; {}", address.replace(|c: char| c.is_ascii_control(), "?"));
+    }
+    let mut out = String::from("utf-8; ");
+    for c in address.chars() {
+        match c {
+            // "\", "+" and "=" are special in this form (utf-8-addr-xtext).
+            '\\' | '+' | '=' => out.push_str(&format!("\\x{{{:02X}}}", u32::from(c))),
+            ' '..='~' => out.push(c),
+            c => out.push_str(&format!("\\x{{{:02X}}}", u32::from(c))),
+        }
+    }
+    out
+}
+
+/// What failed for good is of class 5, also when the last reply was temporary (RFC 3463 section 2): 4.4.7 becomes 5.4.7.
+fn final_status(status: &str) -> String {
+    let mut parts =
+        status.split('.').filter(|n| !n.is_empty() && n.len() <= 3 && n.bytes().all(|c| c.is_ascii_digit()));
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(_), Some(subject), Some(detail)) => format!("5.{subject}.{detail}"),
+        _ => "5.0.0".to_owned(),
+    }
+}
+
+/// `smtp; ...` is for what a remote said; our own words have a type of their own (RFC 3464 section 2.3.6).
+fn diagnostic(why: &LastAttempt) -> String {
+    let text = tame(&ascii(&why.text));
+    let text: Vec<&str> = text.split(' ').flat_map(pieces).collect();
+    match why.code {
+        Some(code) => format!("smtp; {code} {}", text.join(" ")),
+        None => format!("x-relevo; {}", text.join(" ")),
+    }
+}
+
+fn ascii(text: &str) -> String {
+    text.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect()
+}
+
+fn date(at: Millis) -> String {
+    let at = jiff::Timestamp::from_millisecond(at).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    at.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
+}
+
+/// Something that may stand in In-Reply-To: foreign text otherwise stays out of our header.
+fn is_message_id(text: &str) -> bool {
+    let inner = text.strip_prefix('<').and_then(|t| t.strip_suffix('>'));
+    inner.is_some_and(|inner| {
+        inner.len() <= 250
+            && inner.contains('@')
+            && inner.bytes().all(|c| c.is_ascii_graphic() && c != b'<' && c != b'>')
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,268 @@
+//! The scheduler: finds what is due, learns where it goes, starts workers.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use relevo_queue::{Lease, Millis};
+use relevo_smtp::client::Failure;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::failure;
+use super::outcome::{all_failed, conclude, expire, is_expired};
+use super::route;
+use super::schedule::millis;
+use super::shared::{LEASE, Shared};
+use super::site::WorkerId;
+use super::table::{Plan, SiteId, Start};
+use super::task::{End, contained};
+use super::worker::Worker;
+
+/// Domains that the queue is asked for at once, and how often in a row.
+const PAGE: usize = 64;
+const PAGES: usize = 64;
+/// Lookups at the same time.
+const LOOKUPS: usize = 64;
+/// Deliveries that are put off or given up at once.
+const BULK: usize = 64;
+/// Between two looks at the queue.
+const GAP: Duration = Duration::from_millis(1);
+/// The longest time without a look at the queue, whatever it promised.
+const LOOK: Duration = Duration::from_secs(30);
+/// Between two rounds of forgetting.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// Until delivery stops.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let lookups = Arc::new(Semaphore::new(LOOKUPS));
+    let queue = shared.queue.clone();
+    let mut changed = queue.changed();
+    let mut swept = Instant::now();
+    while !shared.stop.is_cancelled() {
+        let next = look(&shared, &lookups).await;
+        let looked = Instant::now();
+        if looked.duration_since(swept) >= SWEEP {
+            swept = looked;
+            shared.table().sweep(shared.now());
+        }
+        loop {
+            start(&shared);
+            tokio::select! {
+                () = shared.stop.cancelled() => return,
+                // Only workers are to be started: the queue has nothing new.
+                () = shared.work.notified() => {}
+                () = &mut changed => {
+                    changed = queue.changed();
+                    break;
+                }
+                () = sleep_until(looked + next) => break,
+            }
+        }
+        if looked.elapsed() < GAP {
+            sleep(GAP).await;
+        }
+    }
+}
+
+/// Takes in what has become due. Returns when to look again at the latest.
+async fn look(shared: &Arc<Shared>, lookups: &Arc<Semaphore>) -> Duration {
+    let (generation, _) = shared.settings();
+    let now = shared.now();
+    let mut seen = HashSet::new();
+    for _ in 0..PAGES {
+        let known = |domain: &str| seen.contains(domain) || shared.table().is_attended(domain);
+        let due = match shared.queue.due(now, &known, PAGE).await {
+            Ok(due) => due,
+            Err(error) => {
+                shared.counters.store_errors.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(target: "relevo::delivery", %error, "the queue could not be read");
+                return Duration::from_secs(1);
+            }
+        };
+        if due.is_empty() {
+            break;
+        }
+        for due in due {
+            let plan = shared.table().due(&due.domain, due.ready, due.tenants, now);
+            match plan {
+                Plan::Wait => {}
+                Plan::Route => look_up(shared, lookups, due.domain.clone(), generation),
+                Plan::Conclude(failure) => give_up(shared, due.domain.clone(), failure),
+            }
+            seen.insert(due.domain);
+        }
+        start(shared);
+    }
+    match shared.queue.next_due(now).await {
+        Some(next) => {
+            Duration::from_millis(u64::try_from(next.saturating_sub(now)).unwrap_or(0)).clamp(GAP, LOOK)
+        }
+        None => LOOK,
+    }
+}
+
+/// Starts what may be started.
+fn start(shared: &Arc<Shared>) {
+    loop {
+        let (next, deferral) = {
+            let mut table = shared.table();
+            let next = table.next_start(shared.now());
+            table.evict();
+            (next, table.next_deferral())
+        };
+        if let Some(site) = &deferral {
+            put_off(shared, site.clone());
+        }
+        match next {
+            Some(start) if !start.woken => spawn_worker(shared, start),
+            Some(_) => {}
+            None if deferral.is_none() => return,
+            None => {}
+        }
+    }
+}
+
+fn next_worker(shared: &Shared) -> WorkerId {
+    // 0 is nobody.
+    shared.counters.workers.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+fn spawn_worker(shared: &Arc<Shared>, start: Start) {
+    let shared = shared.clone();
+    let tasks = shared.tasks.clone();
+    tasks.spawn(async move {
+        let Start { site, generation, .. } = start;
+        let id = next_worker(&shared);
+        let worker = Worker::new(shared.clone(), site.clone(), id, generation);
+        if contained(&shared, "worker", worker.run()).await == End::Died {
+            recover(&shared, id).await;
+        }
+        shared.with_table(|t| t.exited(&site, id, shared.now()));
+    });
+}
+
+/// What a task that died had in hand is tried again by the schedule: at once would repeat the death.
+async fn recover(shared: &Shared, id: WorkerId) {
+    if shared.abandon.is_cancelled() {
+        // Handed back as a whole, at the end of the stop.
+        return;
+    }
+    let (_, settings) = shared.settings();
+    let broke = failure::ours(failure::INTERNAL, "the attempt broke; see the log");
+    for lease in shared.leases.of(id) {
+        fail(shared, lease, &broke, 0, &settings).await;
+    }
+}
+
+/// Concludes a lease without an attempt.
+async fn fail(
+    shared: &Shared,
+    lease: Lease,
+    failure: &Failure,
+    not_before: Millis,
+    settings: &crate::settings::Settings,
+) {
+    let now = shared.now();
+    let conclusion = if is_expired(&lease, now) && !failure.permanent {
+        expire(lease, now)
+    } else {
+        let findings = all_failed(&lease, failure, None);
+        conclude(lease, findings, &shared.rules(settings, not_before), now)
+    };
+    shared.conclude(conclusion).await;
+}
+
+fn look_up(shared: &Arc<Shared>, lookups: &Arc<Semaphore>, domain: String, generation: u64) {
+    let (shared, lookups) = (shared.clone(), lookups.clone());
+    let tasks = shared.tasks.clone();
+    tasks.spawn(async move {
+        let permit = lookups.acquire_owned().await;
+        let (inner, name) = (shared.clone(), domain.clone());
+        let task = async move {
+            let (_, settings) = inner.settings();
+            let found = route::find(&*inner.resolve, &settings, &name).await;
+            let now = inner.now();
+            match found {
+                Ok(found) => inner.with_table(|t| t.routed(&name, generation, found, now)),
+                Err(failure) => {
+                    let failure = inner.table().unroutable(&name, failure, now);
+                    give_up(&inner, name, failure);
+                }
+            }
+        };
+        let end = contained(&shared, "lookup", task).await;
+        drop(permit);
+        if end == End::Died {
+            sleep(Duration::from_secs(1)).await;
+            shared.table().forget(&domain);
+        }
+    });
+}
+
+/// Concludes everything that a domain without a way has due.
+fn give_up(shared: &Arc<Shared>, domain: String, failure: Arc<Failure>) {
+    let shared = shared.clone();
+    let tasks = shared.tasks.clone();
+    tasks.spawn(async move {
+        let id = next_worker(&shared);
+        let (inner, name) = (shared.clone(), domain.clone());
+        let not_before = shared.table().broken(&domain).map_or(0, |(_, until)| until);
+        let task = async move {
+            bulk(&inner, id, std::slice::from_ref(&name), &failure, not_before).await;
+        };
+        if contained(&shared, "give up", task).await == End::Died {
+            recover(&shared, id).await;
+        }
+        shared.table().concluded(&domain);
+    });
+}
+
+/// Puts off what is due for a site that is down, without trying it: the next attempt is by the schedule, and not before the
+/// site's next probe. Expiry is looked at here as everywhere.
+fn put_off(shared: &Arc<Shared>, site: SiteId) {
+    let shared = shared.clone();
+    let tasks = shared.tasks.clone();
+    tasks.spawn(async move {
+        let id = next_worker(&shared);
+        let (inner, name) = (shared.clone(), site.clone());
+        let task = async move {
+            while !inner.stop.is_cancelled() {
+                let next = inner.with_table(|t| t.deferral(&name, inner.now()));
+                let Some((taken, failure, until)) = next else { return };
+                let names: Vec<String> = taken.iter().map(|t| t.domain.to_string()).collect();
+                bulk(&inner, id, &names, &failure, until).await;
+            }
+        };
+        if contained(&shared, "put off", task).await == End::Died {
+            recover(&shared, id).await;
+            shared.table().deferral_died(&site);
+        }
+    });
+}
+
+/// Leases everything due of these domains, in portions, and concludes it.
+async fn bulk(shared: &Shared, id: WorkerId, domains: &[String], failure: &Failure, not_before: Millis) {
+    while !shared.stop.is_cancelled() {
+        let now = shared.now();
+        let leases = match shared.queue.lease(domains, now, now.saturating_add(millis(LEASE)), BULK).await {
+            Ok(leases) => leases,
+            Err(error) => {
+                shared.counters.store_errors.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(target: "relevo::delivery", %error, "nothing could be leased");
+                sleep(Duration::from_secs(1)).await;
+                return;
+            }
+        };
+        shared.leases.add(id, &leases);
+        let (_, settings) = shared.settings();
+        let count = leases.len();
+        for lease in leases {
+            fail(shared, lease, failure, not_before, &settings).await;
+        }
+        if count < BULK {
+            return;
+        }
+    }
+}

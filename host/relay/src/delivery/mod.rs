@@ -1,0 +1,216 @@
+//! Delivery: from what is due in the queue to an outcome for every recipient.
+//!
+//! One task ([`dispatch`]) learns from the queue which domains have something due, looks up their sites, and starts workers.
+//! A worker is one connection: it leases deliveries of its site and attempts them. What it finds goes to one task that
+//! settles in groups. All scheduling state is in one table; everything that matters is in the queue.
+
+mod attempt;
+mod dial;
+mod dispatch;
+mod failure;
+mod fair;
+mod hosts;
+mod inner;
+mod keep;
+mod leases;
+mod outcome;
+mod route;
+mod schedule;
+mod settle;
+mod shared;
+mod site;
+mod table;
+mod task;
+mod text;
+mod why;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use relevo_queue::{ItemId, ItemView, Millis, Queue, StoreError};
+use relevo_resolve::Resolve;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use dial::{Dial, Hop, HopOffer};
+pub use outcome::Fate;
+pub use text::tame;
+pub use why::{Last, Waiting};
+
+use crate::clock::{Clock, IdSource};
+use crate::copies::MakeCopy;
+use crate::settings::SettingsHandle;
+use shared::Shared;
+
+pub(crate) use outcome::in_words;
+pub(crate) use shared::Shared as DeliveryShared;
+
+/// How long writing outcomes may take at the end of a stop.
+const LAST_WRITES: Duration = Duration::from_secs(10);
+
+/// Is told what happens, for metrics. Called from any task; must not block.
+pub trait Observe: Send + Sync {
+    /// A recipient's outcome of an attempt.
+    fn concluded(&self, _fate: Fate) {}
+
+    /// A first attempt begins, so long after it was due.
+    fn first_attempt(&self, _waited: Duration) {}
+}
+
+/// Hears nothing.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Unobserved;
+
+impl Observe for Unobserved {}
+
+/// What delivery is made of.
+pub struct DeliveryParts {
+    /// What is to be delivered.
+    pub queue: Arc<dyn Queue>,
+    /// Where.
+    pub resolve: Arc<dyn Resolve>,
+    /// Over what: the network, or a capture.
+    pub dial: Arc<dyn Dial>,
+    /// What each recipient gets.
+    pub copies: Arc<dyn MakeCopy>,
+    /// How.
+    pub settings: SettingsHandle,
+    /// For metrics.
+    pub observe: Arc<dyn Observe>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Ids of bounces.
+    pub ids: Arc<dyn IdSource>,
+    /// For jitter; any number that differs between hosts.
+    pub seed: u64,
+}
+
+/// Starts delivery.
+#[derive(Debug, Clone, Copy)]
+pub struct Delivery;
+
+impl Delivery {
+    /// Starts its tasks on the current runtime. They run until [`DeliveryHandle::stop`].
+    #[must_use]
+    pub fn start(parts: DeliveryParts) -> DeliveryHandle {
+        let (shared, conclusions) = Shared::new(parts);
+        let loops = TaskTracker::new();
+        let settled = CancellationToken::new();
+        let supervise = |name, task: fn(Arc<Shared>) -> task::Boxed| {
+            loops.spawn(task::supervised(shared.clone(), name, task));
+        };
+        supervise("dispatch", |s| Box::pin(dispatch::run(s)));
+        supervise("extend", |s| Box::pin(keep::extend(s)));
+        supervise("expire held", |s| Box::pin(keep::expire_held(s)));
+        supervise("bounce", |s| Box::pin(crate::bounce::run(s)));
+        loops.spawn(settle::run(shared.clone(), conclusions, settled.clone()));
+        loops.close();
+        DeliveryHandle { shared, loops, settled }
+    }
+}
+
+/// Delivery under way. Cheap to clone.
+#[derive(Clone)]
+pub struct DeliveryHandle {
+    shared: Arc<Shared>,
+    loops: TaskTracker,
+    settled: CancellationToken,
+}
+
+/// Counts and gauges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeliveryStats {
+    /// Workers: connections, open or being opened.
+    pub active: usize,
+    /// Of these, without mail at the moment.
+    pub idle: usize,
+    /// Deliveries that are attempted, or attempted and not yet settled on disk.
+    pub in_flight: usize,
+    /// Sites known.
+    pub sites: usize,
+    /// Sites that are down.
+    pub sites_down: usize,
+    /// Tasks that panicked.
+    pub panics: u64,
+    /// Leases that lapsed before they were settled.
+    pub leases_lost: u64,
+    /// Calls of the store that failed.
+    pub store_errors: u64,
+    /// For how long the oldest delivery has been due: much more than a minute means that something is stuck.
+    pub oldest_due: Option<Duration>,
+}
+
+impl DeliveryHandle {
+    /// Begins nothing new, lets attempts finish until `deadline`, gives the others up, hands everything back. When it
+    /// returns, every outcome is on disk that could be written.
+    pub async fn stop(&self, deadline: Duration) {
+        let shared = &self.shared;
+        shared.stop.cancel();
+        shared.tasks.close();
+        if timeout(deadline, shared.tasks.wait()).await.is_err() {
+            tracing::warn!(target: "relevo::delivery", in_flight = shared.leases.len(), "attempts are given up");
+        }
+        shared.abandon.cancel();
+        let last = async {
+            shared.tasks.wait().await;
+            for lease in shared.leases.in_hand() {
+                shared.hand_back(lease, None).await;
+            }
+            self.settled.cancel();
+            self.loops.wait().await;
+        };
+        if timeout(LAST_WRITES, last).await.is_err() {
+            tracing::error!(target: "relevo::delivery", "outcomes could not be stored: their attempts will be repeated");
+        }
+    }
+
+    /// What every recipient of the item waits for. None when it is gone.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn why(&self, item: ItemId) -> Result<Option<Vec<Waiting>>, StoreError> {
+        let item = self.shared.queue.item(item).await?;
+        Ok(item.map(|item| self.why_of(&item)))
+    }
+
+    /// The same for an item that was read already.
+    #[must_use]
+    pub fn why_of(&self, item: &ItemView) -> Vec<Waiting> {
+        why::why(item, &self.shared.table(), self.shared.now())
+    }
+
+    /// An operator asked for an attempt (`queue retry`, `queue release`): sites and lookups of these domains that failed
+    /// are tried again at once. Call it before [`Queue::act`].
+    pub fn pardon<'a>(&self, domains: impl IntoIterator<Item = &'a str>) {
+        let mut table = self.shared.table();
+        for domain in domains {
+            table.pardon(domain);
+        }
+    }
+
+    /// Counts and gauges.
+    #[must_use]
+    pub fn stats(&self) -> DeliveryStats {
+        let shared = &self.shared;
+        let (active, idle, sites, sites_down) = shared.table().counts();
+        let late =
+            |due: Millis| Duration::from_millis(u64::try_from(shared.now().saturating_sub(due)).unwrap_or(0));
+        DeliveryStats {
+            active,
+            idle,
+            in_flight: shared.leases.len(),
+            sites,
+            sites_down,
+            panics: shared.counters.panics.load(Ordering::Relaxed),
+            leases_lost: shared.counters.leases_lost.load(Ordering::Relaxed),
+            store_errors: shared.counters.store_errors.load(Ordering::Relaxed),
+            oldest_due: shared.queue.stats().oldest_due.map(late),
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! From what an attempt found to what is stored, reported as events, and logged.
+//!
+//! Each recipient gets exactly one event for each attempt that named it:
+//!
+//! | event | when |
+//! | --- | --- |
+//! | `email.delivered` | the next hop took responsibility |
+//! | `email.delivery_delayed` | a temporary failure; it is tried again at `next_attempt` |
+//! | `email.bounced` | refused for good by the remote, or its address or domain does not exist or takes no mail |
+//! | `email.failed` | given up for good for a reason of our own: a loop, no conversion, too big, no way to it |
+//! | `email.expired` | given up because its time is over |
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use relevo_queue::{LastAttempt, Lease, Millis, NewEvent, Recipient, RecipientState, Settlement};
+use relevo_smtp::client::{Failure, RemoteReply, TlsState};
+use serde_json::json;
+
+use super::failure::{EXPIRED, judged};
+use super::schedule;
+use super::text::tame;
+
+/// The host that was spoken to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Via {
+    /// MX or smarthost name.
+    pub(crate) host: String,
+    /// Its address.
+    pub(crate) ip: IpAddr,
+    /// Of the connection.
+    pub(crate) tls: TlsState,
+}
+
+/// What an attempt found for one recipient.
+#[derive(Debug, Clone)]
+pub(crate) struct Finding {
+    /// Position in the envelope as accepted.
+    pub(crate) index: u32,
+    /// Delivered, or not.
+    pub(crate) result: Result<RemoteReply, Failure>,
+    /// The host that was spoken to last.
+    pub(crate) via: Option<Arc<Via>>,
+}
+
+/// What became of a recipient by an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Fate {
+    /// The next hop took responsibility.
+    Delivered,
+    /// It is tried again.
+    Delayed,
+    /// Refused for good by the remote or its DNS.
+    Bounced,
+    /// Given up for a reason of our own.
+    Failed,
+    /// Its time is over.
+    Expired,
+}
+
+impl Fate {
+    /// The event that reports it.
+    #[must_use]
+    pub fn event(self) -> &'static str {
+        match self {
+            Self::Delivered => "email.delivered",
+            Self::Delayed => "email.delivery_delayed",
+            Self::Bounced => "email.bounced",
+            Self::Failed => "email.failed",
+            Self::Expired => "email.expired",
+        }
+    }
+
+    /// As in logs and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.event().trim_start_matches("email.")
+    }
+}
+
+/// What an attempt comes to.
+#[derive(Debug)]
+pub(crate) struct Conclusion {
+    /// To be stored.
+    pub(crate) settlement: Settlement,
+    /// In the same commit.
+    pub(crate) events: Vec<NewEvent>,
+    /// One for each recipient concerned, for logs, metrics and bounces.
+    pub(crate) records: Vec<Record>,
+}
+
+/// What the log line of a recipient says.
+#[derive(Debug, Clone)]
+pub(crate) struct Record {
+    pub(crate) index: u32,
+    pub(crate) address: String,
+    pub(crate) fate: Fate,
+    pub(crate) facts: LastAttempt,
+    pub(crate) tls: Option<TlsState>,
+}
+
+/// What conclusions depend on besides the lease and the findings.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    /// Delays between attempts.
+    pub(crate) retry: Vec<Duration>,
+    /// For jitter.
+    pub(crate) seed: u64,
+    /// The site is down until then: no next attempt before.
+    pub(crate) not_before: Millis,
+}
+
+/// The recipients that are still to be delivered to.
+pub(crate) fn pending(lease: &Lease) -> impl Iterator<Item = &Recipient> {
+    lease.delivery.recipients.iter().filter(|r| r.state == RecipientState::Pending)
+}
+
+/// Whether its time is over.
+pub(crate) fn is_expired(lease: &Lease, now: Millis) -> bool {
+    lease.meta.expires_at <= now
+}
+
+/// Nothing was attempted: the delivery stays as it is.
+pub(crate) fn handed_back(lease: Lease, next_attempt: Option<Millis>) -> Settlement {
+    Settlement { lease, recipients: Vec::new(), next_attempt, last: None }
+}
+
+/// The same failure for every pending recipient.
+pub(crate) fn all_failed(lease: &Lease, failure: &Failure, via: Option<&Arc<Via>>) -> Vec<Finding> {
+    pending(lease)
+        .map(|r| Finding { index: r.index, result: Err(failure.clone()), via: via.cloned() })
+        .collect()
+}
+
+/// A delivery whose time is over before it was tried once more: the last reply stays part of the story.
+pub(crate) fn expire(lease: Lease, now: Millis) -> Conclusion {
+    let last = lease.delivery.last.clone().unwrap_or_default();
+    let text = expiry_text(&lease, &last.text);
+    let facts = LastAttempt { at: now, text, status: dotted(EXPIRED), ..last };
+    let fates =
+        pending(&lease).map(|r| (r.index, r.address.clone(), Fate::Expired, facts.clone(), None)).collect();
+    assemble(lease, fates, now, None)
+}
+
+fn expiry_text(lease: &Lease, last: &str) -> String {
+    let waited = lease.meta.expires_at.saturating_sub(lease.meta.accepted_at);
+    let why = if last.is_empty() { "it was never attempted" } else { last };
+    tame(&format!("not delivered within {}: {why}", in_words(waited)))
+}
+
+/// `90061000` as `1 day 1 hour`: the two largest units.
+pub(crate) fn in_words(millis: Millis) -> String {
+    let mut rest = millis.max(0) / 1000;
+    let mut words = Vec::new();
+    for (unit, seconds) in [("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1)] {
+        let n = rest / seconds;
+        rest %= seconds;
+        if n > 0 && words.len() < 2 {
+            words.push(format!("{n} {unit}{}", if n == 1 { "" } else { "s" }));
+        }
+    }
+    if words.is_empty() { "0 seconds".to_owned() } else { words.join(" ") }
+}
+
+/// What the findings of an attempt come to. Recipients without a finding stay as they are.
+pub(crate) fn conclude(lease: Lease, findings: Vec<Finding>, rules: &Rules, now: Millis) -> Conclusion {
+    let attempt = lease.delivery.attempts.saturating_add(1);
+    let delay = schedule::delay(&rules.retry, attempt, lease.delivery.id, rules.seed);
+    let next = now.saturating_add(schedule::millis(delay)).max(rules.not_before).min(lease.meta.expires_at);
+    let mut fates = Vec::with_capacity(findings.len());
+    for Finding { index, result, via } in findings {
+        let Some(recipient) = pending(&lease).find(|r| r.index == index) else { continue };
+        let (fate, mut facts) = fate_of(result, via.as_deref(), now);
+        let mut fate = fate;
+        if fate == Fate::Delayed && is_expired(&lease, now) {
+            fate = Fate::Expired;
+            facts.text = expiry_text(&lease, &facts.text);
+            facts.status = dotted(EXPIRED);
+        }
+        fates.push((index, recipient.address.clone(), fate, facts, via.map(|v| v.tls.clone())));
+    }
+    assemble(lease, fates, now, Some(next))
+}
+
+fn fate_of(result: Result<RemoteReply, Failure>, via: Option<&Via>, now: Millis) -> (Fate, LastAttempt) {
+    let mut facts = LastAttempt {
+        at: now,
+        host: via.map(|v| tame(&v.host)),
+        ip: via.map(|v| v.ip),
+        ..LastAttempt::default()
+    };
+    match result {
+        Ok(reply) => {
+            facts.status = dotted(reply.enhanced.unwrap_or((2, 0, 0)));
+            facts.code = Some(reply.code);
+            facts.text = tame(&reply.text);
+            (Fate::Delivered, facts)
+        }
+        Err(failure) => {
+            let failure = judged(failure);
+            facts.status = dotted(failure.status);
+            facts.code = failure.reply.as_ref().map(|r| r.code);
+            facts.text = match &failure.reply {
+                Some(reply) if !reply.text.trim().is_empty() => tame(&reply.text),
+                _ => tame(&failure.detail),
+            };
+            let fate = match (failure.permanent, failure.reply.is_some() || failure.status.1 == 1) {
+                (false, _) => Fate::Delayed,
+                (true, true) => Fate::Bounced,
+                (true, false) => Fate::Failed,
+            };
+            (fate, facts)
+        }
+    }
+}
+
+type Fated = (u32, String, Fate, LastAttempt, Option<TlsState>);
+
+fn assemble(lease: Lease, fates: Vec<Fated>, now: Millis, next: Option<Millis>) -> Conclusion {
+    // Nobody is told: the failure counts as reported at once.
+    let silent = lease.meta.no_bounce || lease.meta.is_bounce || lease.meta.sender.is_empty();
+    let mut recipients = Vec::with_capacity(fates.len());
+    let mut events = Vec::with_capacity(fates.len());
+    let mut records = Vec::with_capacity(fates.len());
+    for (index, address, fate, facts, tls) in fates {
+        match fate {
+            Fate::Delivered => recipients.push((index, RecipientState::Delivered)),
+            Fate::Delayed => {}
+            Fate::Bounced | Fate::Failed | Fate::Expired => {
+                recipients.push((index, RecipientState::Failed { reported: silent }));
+            }
+        }
+        let record = Record { index, address, fate, facts, tls };
+        events.push(event(&lease, &record, now, next));
+        records.push(record);
+    }
+    let left = pending(&lease).any(|r| !recipients.iter().any(|(index, _)| *index == r.index));
+    // What is stored for the whole delivery is the worst: a bounce after a restart has nothing else to quote.
+    let last = records.iter().max_by_key(|r| severity(r.fate)).map(|r| r.facts.clone());
+    let settlement = Settlement { lease, recipients, next_attempt: next.filter(|_| left), last };
+    Conclusion { settlement, events, records }
+}
+
+fn severity(fate: Fate) -> u8 {
+    match fate {
+        Fate::Delivered => 0,
+        Fate::Delayed => 1,
+        Fate::Expired => 2,
+        Fate::Failed => 3,
+        Fate::Bounced => 4,
+    }
+}
+
+fn event(lease: &Lease, record: &Record, now: Millis, next: Option<Millis>) -> NewEvent {
+    let facts = &record.facts;
+    let mut data = json!({
+        "recipient": record.address,
+        "index": record.index,
+        "sender": lease.meta.sender,
+        "message_id": lease.meta.message_id,
+        "mx": facts.host,
+        "ip": facts.ip,
+        "tls": record.tls.as_ref().and_then(|t| t.cipher.clone()),
+        "code": facts.code,
+        "enhanced": facts.status,
+        "text": facts.text,
+        "attempt": lease.delivery.attempts.saturating_add(1),
+        "delay_ms": now.saturating_sub(lease.meta.accepted_at),
+    });
+    if record.fate == Fate::Delayed
+        && let Some(map) = data.as_object_mut()
+    {
+        map.insert("next_attempt".into(), json!(next));
+    }
+    NewEvent {
+        tenant: lease.meta.tenant.clone(),
+        kind: record.fate.event().to_owned(),
+        at: now,
+        item: Some(lease.delivery.id.item),
+        data,
+    }
+}
+
+/// `5.1.1`
+pub(crate) fn dotted((class, subject, detail): (u8, u16, u16)) -> String {
+    format!("{class}.{subject}.{detail}")
+}
+
+/// One line for each recipient.
+pub(crate) fn log(conclusion: &Conclusion, now: Millis) {
+    let lease = &conclusion.settlement.lease;
+    for record in &conclusion.records {
+        let facts = &record.facts;
+        tracing::info!(
+            target: "relevo::attempt",
+            id = %lease.delivery.id.item,
+            tenant = %lease.meta.tenant,
+            from = %tame(&lease.meta.sender),
+            to = %tame(&record.address),
+            mx = facts.host.as_deref().unwrap_or("-"),
+            ip = %facts.ip.map_or_else(|| "-".to_owned(), |ip| ip.to_string()),
+            tls = record.tls.as_ref().and_then(|t| t.cipher.as_deref()).unwrap_or("none"),
+            outcome = record.fate.name(),
+            code = facts.code.unwrap_or(0),
+            status = %facts.status,
+            reply = %facts.text,
+            attempt = lease.delivery.attempts.saturating_add(1),
+            delay_ms = now.saturating_sub(lease.meta.accepted_at),
+            "attempt"
+        );
+    }
+}

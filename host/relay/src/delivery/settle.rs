@@ -1,0 +1,85 @@
+//! The task that settles: what was attempted while the last commit ran goes into the next one.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use relevo_queue::StoreError;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::outcome::Conclusion;
+use super::shared::Shared;
+
+/// Settlements in one call.
+const GROUP: usize = 256;
+/// Between attempts to write.
+const RETRY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
+
+/// Until `close` is cancelled and everything that was sent is settled.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    mut conclusions: mpsc::Receiver<Conclusion>,
+    close: CancellationToken,
+) {
+    let mut group = Vec::new();
+    loop {
+        let n = tokio::select! {
+            n = conclusions.recv_many(&mut group, GROUP) => n,
+            () = close.cancelled(), if !conclusions.is_closed() => {
+                conclusions.close();
+                continue;
+            }
+        };
+        if n == 0 {
+            return;
+        }
+        settle(&shared, std::mem::take(&mut group)).await;
+    }
+}
+
+/// Tries until it is on disk. What the store no longer holds for us is left out; a store that fails keeps everything
+/// waiting, and leases that lapse meanwhile become due again: at least once, never lost.
+async fn settle(shared: &Shared, mut group: Vec<Conclusion>) {
+    let mut wait = RETRY[0];
+    while !group.is_empty() {
+        let settlements = group.iter().map(|c| c.settlement.clone()).collect();
+        let events = group.iter().flat_map(|c| c.events.iter().cloned()).collect();
+        match shared.queue.settle(settlements, Vec::new(), events).await {
+            Ok(()) => {
+                for conclusion in &group {
+                    shared.remember_reasons(conclusion);
+                    shared.leases.remove(conclusion.settlement.lease.delivery.id);
+                }
+                return;
+            }
+            Err(StoreError::LeaseLost(id)) if group.iter().any(|c| c.settlement.lease.delivery.id == id) => {
+                shared.counters.leases_lost.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(target: "relevo::delivery", ?id, "a lease lapsed before it was settled: it may be repeated");
+                group.retain(|c| c.settlement.lease.delivery.id != id);
+                shared.leases.remove(id);
+            }
+            Err(error @ (StoreError::LeaseLost(_) | StoreError::Corrupt(_))) => {
+                // One of them cannot be settled: find out which.
+                if let [only] = group.as_slice() {
+                    tracing::error!(target: "relevo::delivery", %error, "an outcome could not be stored");
+                    shared.leases.remove(only.settlement.lease.delivery.id);
+                    return;
+                }
+                for conclusion in group {
+                    Box::pin(settle(shared, vec![conclusion])).await;
+                }
+                return;
+            }
+            Err(error @ (StoreError::Full | StoreError::Io(_))) => {
+                shared.counters.store_errors.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(target: "relevo::delivery", %error, waiting = group.len(), "outcomes cannot be stored");
+                tokio::select! {
+                    () = sleep(wait) => wait = (wait * 2).min(RETRY[1]),
+                    () = shared.abandon.cancelled() => return,
+                }
+            }
+        }
+    }
+}

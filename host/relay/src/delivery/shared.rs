@@ -1,0 +1,179 @@
+//! What the tasks of delivery share.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use relevo_queue::{DeliveryId, LastAttempt, Lease, Millis, Queue, Settlement};
+use relevo_resolve::Resolve;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::attempt::{TlsMemory, Tools};
+use super::dial::Dial;
+use super::leases::Leases;
+use super::outcome::{Conclusion, Fate, Rules};
+use super::table::{Limits, Table};
+use super::{DeliveryParts, Observe};
+use crate::clock::{Clock, IdSource};
+use crate::copies::MakeCopy;
+use crate::settings::{Settings, SettingsHandle};
+
+/// How long a lease holds; it is extended long before.
+pub(crate) const LEASE: Duration = Duration::from_secs(120);
+/// Reasons that are remembered for bounces.
+const MAX_REASONS: usize = 20_000;
+
+/// All of it.
+pub(crate) struct Shared {
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) resolve: Arc<dyn Resolve>,
+    pub(crate) dial: Arc<dyn Dial>,
+    pub(crate) copies: Arc<dyn MakeCopy>,
+    pub(crate) settings: SettingsHandle,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn IdSource>,
+    pub(crate) observe: Arc<dyn Observe>,
+    pub(crate) seed: u64,
+    pub(crate) memory: TlsMemory,
+    pub(crate) leases: Leases,
+    pub(crate) counters: Counters,
+    pub(crate) tasks: TaskTracker,
+    /// Nothing new is begun.
+    pub(crate) stop: CancellationToken,
+    /// Whatever is under way is given up.
+    pub(crate) abandon: CancellationToken,
+    /// The scheduler may start or put off something.
+    pub(crate) work: Notify,
+    /// A recipient failed whose sender is to be told.
+    pub(crate) failed: Notify,
+    table: Mutex<Table>,
+    settler: mpsc::Sender<Conclusion>,
+    reasons: Mutex<std::collections::HashMap<(DeliveryId, u32), LastAttempt>>,
+}
+
+/// Counts since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) workers: AtomicU64,
+    pub(crate) panics: AtomicU64,
+    pub(crate) leases_lost: AtomicU64,
+    pub(crate) store_errors: AtomicU64,
+    /// Failures were found since bounces were last looked for.
+    pub(crate) unreported: AtomicBool,
+}
+
+impl Shared {
+    /// With the receiving end for the task that settles.
+    pub(crate) fn new(parts: DeliveryParts) -> (Arc<Self>, mpsc::Receiver<Conclusion>) {
+        let (settler, conclusions) = mpsc::channel(1024);
+        let (generation, settings) = parts.settings.snapshot();
+        let table = Table::new(generation, limits(&settings), settings.delivery.retry.clone());
+        let shared = Self {
+            queue: parts.queue,
+            resolve: parts.resolve,
+            dial: parts.dial,
+            copies: parts.copies,
+            settings: parts.settings,
+            clock: parts.clock,
+            ids: parts.ids,
+            observe: parts.observe,
+            seed: parts.seed,
+            memory: TlsMemory::default(),
+            leases: Leases::default(),
+            counters: Counters::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            abandon: CancellationToken::new(),
+            work: Notify::new(),
+            failed: Notify::new(),
+            table: Mutex::new(table),
+            settler,
+            reasons: Mutex::default(),
+        };
+        (Arc::new(shared), conclusions)
+    }
+
+    pub(crate) fn now(&self) -> Millis {
+        self.clock.now()
+    }
+
+    pub(crate) fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A call of the table that may have made work for the scheduler.
+    pub(crate) fn with_table<R>(&self, call: impl FnOnce(&mut Table) -> R) -> R {
+        let mut table = self.table();
+        let result = call(&mut table);
+        if table.has_work() || table.is_short() {
+            self.work.notify_one();
+        }
+        result
+    }
+
+    /// The settings in force; limits follow them.
+    pub(crate) fn settings(&self) -> (u64, Arc<Settings>) {
+        let (generation, settings) = self.settings.snapshot();
+        self.table().reconfigure(generation, limits(&settings), &settings.delivery.retry);
+        (generation, settings)
+    }
+
+    pub(crate) fn rules(&self, settings: &Settings, not_before: Millis) -> Rules {
+        Rules { retry: settings.delivery.retry.clone(), seed: self.seed, not_before }
+    }
+
+    pub(crate) fn tools<'a>(&'a self, now: &'a (dyn Fn() -> Millis + Send + Sync)) -> Tools<'a> {
+        Tools { dial: &*self.dial, copies: &*self.copies, memory: &self.memory, now }
+    }
+
+    /// Hands a conclusion to the task that settles. Waits when that is behind, so that what is attempted and not yet on
+    /// disk stays bounded.
+    pub(crate) async fn conclude(&self, conclusion: Conclusion) {
+        self.leases.attempted(conclusion.settlement.lease.delivery.id);
+        super::outcome::log(&conclusion, self.now());
+        for record in &conclusion.records {
+            self.observe.concluded(record.fate);
+        }
+        // Closed only after an abandoned stop: the lease then lapses into due.
+        let _ = self.settler.send(conclusion).await;
+    }
+
+    /// Hands a lease back unattempted.
+    pub(crate) async fn hand_back(&self, lease: Lease, next_attempt: Option<Millis>) {
+        let settlement: Settlement = super::outcome::handed_back(lease, next_attempt);
+        self.conclude(Conclusion { settlement, events: Vec::new(), records: Vec::new() }).await;
+    }
+
+    /// Keeps why recipients failed until their bounce is written: the store has one reason for each delivery.
+    pub(crate) fn remember_reasons(&self, conclusion: &Conclusion) {
+        let silent = |fate| matches!(fate, Fate::Delivered | Fate::Delayed);
+        let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
+        for record in conclusion.records.iter().filter(|r| !silent(r.fate)) {
+            if reasons.len() >= MAX_REASONS {
+                reasons.clear();
+            }
+            reasons.insert((conclusion.settlement.lease.delivery.id, record.index), record.facts.clone());
+            self.counters.unreported.store(true, Ordering::Relaxed);
+            self.failed.notify_one();
+        }
+    }
+
+    /// Why a recipient failed, as remembered.
+    pub(crate) fn reason(&self, delivery: DeliveryId, index: u32) -> Option<LastAttempt> {
+        self.reasons.lock().unwrap_or_else(PoisonError::into_inner).get(&(delivery, index)).cloned()
+    }
+
+    /// Its bounce is written.
+    pub(crate) fn forget_reason(&self, delivery: DeliveryId, index: u32) {
+        self.reasons.lock().unwrap_or_else(PoisonError::into_inner).remove(&(delivery, index));
+    }
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        per_site: settings.delivery.connections_per_site.max(1),
+        total: settings.delivery.max_connections.max(1),
+    }
+}

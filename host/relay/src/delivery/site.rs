@@ -1,0 +1,296 @@
+//! What is known of one site: who waits for it, how many connections it gets, whether it is down.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use relevo_queue::Millis;
+use relevo_smtp::client::Failure;
+use tokio::sync::Notify;
+
+use super::fair::Fair;
+use super::hosts::NextHop;
+use super::schedule;
+
+/// Connections to a site of which nothing is known yet.
+const FIRST_CONNECTIONS: usize = 2;
+/// Transactions after which a site that was slowed down gets one more connection.
+const TRANSACTIONS_PER_STEP: u32 = 20;
+/// The longest time between two probes of a site that is down.
+const MAX_BACKOFF: Duration = Duration::from_secs(15 * 60);
+/// Domains that one lease may be chosen from.
+const DOMAINS_PER_LEASE: usize = 256;
+
+/// Names a worker.
+pub(crate) type WorkerId = u64;
+
+/// How a site has been doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// No connection has succeeded or failed yet.
+    Unproven,
+    /// The last connection succeeded.
+    Proven,
+    /// No connection could be made.
+    Failing {
+        /// In a row.
+        strikes: u32,
+        /// Nothing is tried before.
+        until: Millis,
+        /// The last one.
+        failure: Arc<Failure>,
+    },
+}
+
+/// A domain whose deliveries are being leased.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// Its name.
+    pub(crate) domain: Arc<str>,
+    ready: usize,
+    tenants: Vec<String>,
+}
+
+/// One site.
+#[derive(Debug)]
+pub(crate) struct Site {
+    /// Where it is.
+    pub(crate) next_hop: NextHop,
+    /// Domains with something due, in turn by tenant, and how much at most.
+    waiting: Fair<Arc<str>>,
+    ready: HashMap<Arc<str>, (usize, Vec<String>)>,
+    /// Workers, idle ones too.
+    pub(crate) active: usize,
+    /// Workers that wait for mail on an open connection, and how to wake them.
+    pub(crate) idlers: Vec<(WorkerId, Arc<Notify>)>,
+    /// Workers that have a connection.
+    pub(crate) standing: HashSet<WorkerId>,
+    /// Connections it may have now.
+    limit: usize,
+    /// Transactions since the window last grew.
+    steps: u32,
+    /// It never asked for fewer connections: the window grows with every transaction.
+    eager: bool,
+    /// How it has been doing.
+    pub(crate) health: Health,
+    /// A task puts off what is due.
+    pub(crate) deferring: bool,
+}
+
+impl Site {
+    /// Of which nothing is known but where it is.
+    pub(crate) fn new(next_hop: NextHop) -> Self {
+        Self {
+            next_hop,
+            waiting: Fair::default(),
+            ready: HashMap::new(),
+            active: 0,
+            idlers: Vec::new(),
+            standing: HashSet::new(),
+            limit: FIRST_CONNECTIONS,
+            steps: 0,
+            eager: true,
+            health: Health::Unproven,
+            deferring: false,
+        }
+    }
+
+    /// `domain` has `ready` deliveries due, of `tenants`.
+    pub(crate) fn register(&mut self, domain: &Arc<str>, ready: usize, tenants: &[String]) {
+        self.waiting.push(domain, tenants);
+        self.ready.insert(domain.clone(), (ready, tenants.to_vec()));
+    }
+
+    /// Whether the scheduler knows already that it has something due.
+    pub(crate) fn has(&self, domain: &str) -> bool {
+        self.waiting.contains(domain)
+    }
+
+    /// Whether anything waits.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Whether nothing would be lost by forgetting it.
+    pub(crate) fn is_forgettable(&self, now: Millis) -> bool {
+        let quiet = self.active == 0 && !self.deferring && self.waiting.is_empty();
+        quiet
+            && match self.health {
+                Health::Failing { until, .. } => {
+                    until.saturating_add(schedule::millis(MAX_BACKOFF) * 4) < now
+                }
+                Health::Unproven | Health::Proven => true,
+            }
+    }
+
+    /// Connections it may have now, of at most `most`.
+    pub(crate) fn limit(&self, now: Millis, most: usize) -> usize {
+        match self.health {
+            Health::Failing { until, .. } if until > now => 0,
+            Health::Failing { .. } => 1,
+            Health::Unproven | Health::Proven => self.limit.min(most).max(1),
+        }
+    }
+
+    /// Some of the tenants that wait.
+    pub(crate) fn tenants(&self) -> Vec<String> {
+        self.ready.values().take(4).flat_map(|(_, tenants)| tenants.iter().take(4).cloned()).collect()
+    }
+
+    /// Nothing waits any more; idle workers wake up.
+    pub(crate) fn clear(&mut self) {
+        self.waiting = Fair::default();
+        self.ready.clear();
+        for (_, idler) in self.idlers.drain(..) {
+            idler.notify_one();
+        }
+    }
+
+    /// How many more workers there is work for.
+    pub(crate) fn lacking(&self, now: Millis, most: usize) -> usize {
+        let work = self.ready.values().fold(0_usize, |sum, (ready, _)| sum.saturating_add(*ready));
+        let busy = self.active.saturating_sub(self.idlers.len());
+        self.limit(now, most).saturating_sub(busy).min(work)
+    }
+
+    /// The domains that the next lease is chosen from. They no longer wait.
+    pub(crate) fn take(&mut self) -> Vec<Taken> {
+        let mut taken = Vec::new();
+        while taken.len() < DOMAINS_PER_LEASE
+            && let Some(domain) = self.waiting.pop()
+        {
+            let (ready, tenants) = self.ready.remove(&domain).unwrap_or_default();
+            taken.push(Taken { domain, ready, tenants });
+        }
+        taken
+    }
+
+    /// After a lease of `count` deliveries from these that may have left something due: they wait again.
+    pub(crate) fn put_back(&mut self, taken: Vec<Taken>, count: usize) {
+        for Taken { domain, ready, tenants } in taken {
+            // Those that were registered again since are known better by now.
+            if !self.waiting.contains(&domain) {
+                self.register(&domain, ready.saturating_sub(count).max(1), &tenants);
+            }
+        }
+    }
+
+    /// A connection succeeded: the window opens.
+    pub(crate) fn connected(&mut self, most: usize) {
+        if self.health == Health::Proven {
+            return;
+        }
+        self.limit = match self.health {
+            Health::Failing { .. } => FIRST_CONNECTIONS,
+            Health::Unproven | Health::Proven => self.limit.saturating_mul(2),
+        }
+        .min(most);
+        self.eager = true;
+        self.health = Health::Proven;
+    }
+
+    /// A transaction went through.
+    pub(crate) fn transacted(&mut self, most: usize) {
+        self.steps += 1;
+        if self.limit < most && (self.eager || self.steps >= TRANSACTIONS_PER_STEP) {
+            self.limit += 1;
+            self.steps = 0;
+        }
+    }
+
+    /// No connection could be made, on none of its addresses. Returns whether the site is down: other connections that
+    /// stand show that it only wants fewer.
+    pub(crate) fn refused(&mut self, now: Millis, retry: &[Duration], random: u64, failure: Failure) -> bool {
+        let others = self.standing.len();
+        if others > 0 && self.health == Health::Proven {
+            self.limit = others;
+            self.eager = false;
+            self.steps = 0;
+            return false;
+        }
+        let strikes = match &self.health {
+            // Workers that failed together count once.
+            Health::Failing { until, strikes, .. } if *until > now => *strikes,
+            Health::Failing { strikes, .. } => strikes.saturating_add(1),
+            Health::Unproven | Health::Proven => 1,
+        };
+        let position = usize::try_from(strikes - 1).unwrap_or(usize::MAX);
+        let base = retry.get(position).or(retry.last()).copied().unwrap_or(MAX_BACKOFF).min(MAX_BACKOFF);
+        let until = now.saturating_add(schedule::millis(schedule::jitter(base, random)));
+        self.limit = 1;
+        self.health = Health::Failing { strikes, until, failure: Arc::new(failure) };
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::failure;
+    use super::*;
+
+    fn site() -> Site {
+        Site::new(NextHop::Smarthost(
+            Arc::new(crate::settings::Smarthost {
+                host: "h".into(),
+                port: 25,
+                tls: relevo_smtp::client::TlsPolicy::None,
+                auth: None,
+            }),
+            Arc::new([]),
+        ))
+    }
+
+    fn down() -> Failure {
+        failure::ours(failure::NO_ANSWER, "down")
+    }
+
+    const RETRY: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(24 * 3600)];
+
+    #[test]
+    fn a_failing_site_gets_one_probe_after_its_backoff() {
+        let mut s = site();
+        s.register(&"a.test".into(), 500, &[]);
+        assert_eq!(s.lacking(0, 20), 2);
+        assert!(s.refused(0, &RETRY, 100, down()));
+        assert_eq!(s.limit(59_999, 20), 0);
+        assert_eq!((s.limit(60_000, 20), s.lacking(60_000, 20)), (1, 1));
+        assert!(s.refused(60_000, &RETRY, 100, down()));
+        // The second delay of the schedule, but never more than a quarter of an hour.
+        assert_eq!((s.limit(60_000 + 899_999, 20), s.limit(60_000 + 900_000, 20)), (0, 1));
+        s.connected(20);
+        assert_eq!(s.limit(60_000, 20), 2);
+    }
+
+    #[test]
+    fn workers_that_fail_together_are_one_strike() {
+        let mut s = site();
+        s.refused(0, &RETRY, 100, down());
+        s.refused(5, &RETRY, 100, down());
+        assert!(matches!(s.health, Health::Failing { strikes: 1, .. }));
+    }
+
+    #[test]
+    fn a_refusal_beside_standing_connections_only_narrows_the_window() {
+        let mut s = site();
+        s.connected(20);
+        for _ in 0..10 {
+            s.transacted(20);
+        }
+        assert!(s.limit(0, 20) > 8);
+        s.standing.extend([1, 2, 3]);
+        assert!(!s.refused(0, &RETRY, 0, down()));
+        assert_eq!((s.limit(0, 20), s.health.clone()), (3, Health::Proven));
+    }
+
+    #[test]
+    fn a_domain_that_was_not_drained_waits_again() {
+        let mut s = site();
+        s.register(&"a.test".into(), 9, &["t".into()]);
+        let taken = s.take();
+        assert!(!s.is_waiting());
+        assert_eq!(s.lacking(0, 20), 0);
+        s.put_back(taken, 4);
+        assert!(s.has("a.test"));
+        assert_eq!((s.take()[0].ready, s.lacking(0, 20)), (5, 0));
+    }
+}

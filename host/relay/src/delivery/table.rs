@@ -1,0 +1,511 @@
+//! What the scheduler knows: which domain belongs to which site, which site may open how many connections.
+//!
+//! Pure: no clock, no IO. Whoever asks holds the lock for as long as a call takes.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use relevo_queue::Millis;
+use relevo_smtp::client::Failure;
+
+use tokio::sync::Notify;
+
+use super::fair::Fair;
+use super::hosts::NextHop;
+use super::schedule::millis;
+use super::site::{Health, Site, Taken, WorkerId};
+
+/// How long what was learnt from a failed lookup is applied to the domain's other deliveries.
+const BROKEN_TTL: Duration = Duration::from_secs(30);
+/// Deliveries after which a worker gives up its place when places are short.
+const FAIR_SHARE: usize = 20;
+/// Deliveries of one lease.
+pub(crate) const LEASE_BATCH: usize = 4;
+
+/// Names a site.
+pub(crate) type SiteId = Arc<str>;
+
+/// Limits from the settings in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// To one site.
+    pub(crate) per_site: usize,
+    /// In all.
+    pub(crate) total: usize,
+}
+
+/// What is known of a domain.
+#[derive(Debug)]
+enum Domain {
+    /// Its lookup is under way; these wait for it.
+    Routing(usize, Vec<String>),
+    /// Its site, until then.
+    Routed(SiteId, Millis),
+    /// There is no way; applied until then.
+    Broken(Arc<Failure>, Millis, BrokenState),
+}
+
+/// Whether the deliveries of a broken domain are being dealt with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BrokenState {
+    Quiet,
+    Working,
+}
+
+/// What is to be done about a domain that has something due.
+#[derive(Debug, Clone)]
+pub(crate) enum Plan {
+    /// Look up its route, then tell [`Table::routed`] or [`Table::unroutable`].
+    Route,
+    /// It waits for its site: see [`Table::next_start`] and [`Table::next_deferral`].
+    Wait,
+    /// There is no way: conclude what is due with this failure, then call [`Table::concluded`].
+    Conclude(Arc<Failure>),
+}
+
+/// A worker that may be started.
+#[derive(Debug, Clone)]
+pub(crate) struct Start {
+    /// For which site.
+    pub(crate) site: SiteId,
+    /// Settings it was started under.
+    pub(crate) generation: u64,
+    /// An idle worker was woken instead.
+    pub(crate) woken: bool,
+}
+
+/// What a lookup found.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    /// Its site.
+    pub(crate) site: SiteId,
+    /// Where that is.
+    pub(crate) next_hop: NextHop,
+    /// How long this may be believed.
+    pub(crate) ttl: Duration,
+}
+
+/// What the table asks of a worker that wants to know what to do next.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WorkerState {
+    /// Its name.
+    pub(crate) id: WorkerId,
+    /// The settings it was started under.
+    pub(crate) generation: u64,
+    /// Deliveries so far.
+    pub(crate) served: usize,
+    /// It has a connection.
+    pub(crate) connected: bool,
+}
+
+/// What a worker does next.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// Lease up to so many from these.
+    Lease(Vec<Taken>, usize, NextHop),
+    /// Nothing waits: keep the connection for a while, until notified.
+    Idle(Arc<Notify>),
+    /// The site is down, or the place is wanted by another site.
+    Leave,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub(crate) struct Table {
+    domains: HashMap<Arc<str>, Domain>,
+    sites: HashMap<SiteId, Site>,
+    wanting: Fair<SiteId>,
+    deferrals: VecDeque<SiteId>,
+    limits: Limits,
+    retry: Vec<Duration>,
+    generation: u64,
+    active: usize,
+}
+
+impl Table {
+    /// Empty.
+    pub(crate) fn new(generation: u64, limits: Limits, retry: Vec<Duration>) -> Self {
+        Self {
+            domains: HashMap::new(),
+            sites: HashMap::new(),
+            wanting: Fair::default(),
+            deferrals: VecDeque::new(),
+            limits,
+            retry,
+            generation,
+            active: 0,
+        }
+    }
+
+    /// Other settings are in force: routes are looked up again, connections end after what they are doing.
+    pub(crate) fn reconfigure(&mut self, generation: u64, limits: Limits, retry: &[Duration]) {
+        if generation == self.generation {
+            return;
+        }
+        (self.generation, self.limits, self.retry) = (generation, limits, retry.to_vec());
+        self.domains.retain(|_, d| matches!(d, Domain::Routing(..)));
+        for site in self.sites.values_mut() {
+            site.clear();
+        }
+    }
+
+    /// Whether what `domain` has due is being seen to, so that it need not be reported again.
+    pub(crate) fn is_attended(&self, domain: &str) -> bool {
+        match self.domains.get(domain) {
+            Some(Domain::Routing(..)) => true,
+            Some(Domain::Routed(site, _)) => self.sites.get(site).is_some_and(|s| s.has(domain)),
+            Some(Domain::Broken(_, _, state)) => *state == BrokenState::Working,
+            None => false,
+        }
+    }
+
+    /// `domain` has `ready` deliveries due.
+    pub(crate) fn due(&mut self, domain: &str, ready: usize, tenants: Vec<String>, now: Millis) -> Plan {
+        match self.domains.get_mut(domain) {
+            Some(Domain::Routing(..)) => return Plan::Wait,
+            Some(Domain::Broken(failure, until, state)) if *until > now => {
+                if *state == BrokenState::Working {
+                    return Plan::Wait;
+                }
+                *state = BrokenState::Working;
+                return Plan::Conclude(failure.clone());
+            }
+            Some(Domain::Routed(site, until)) if *until > now && self.sites.contains_key(site) => {
+                let (site, domain) = (site.clone(), Arc::from(domain));
+                self.wait(&site, &domain, ready, &tenants, now);
+                return Plan::Wait;
+            }
+            _ => {}
+        }
+        self.domains.insert(Arc::from(domain), Domain::Routing(ready, tenants));
+        Plan::Route
+    }
+
+    /// The lookup of `domain`, begun under the settings of `generation`, found `site`.
+    pub(crate) fn routed(&mut self, domain: &str, generation: u64, found: Found, now: Millis) {
+        let Some(Domain::Routing(ready, tenants)) = self.domains.remove(domain) else { return };
+        if generation != self.generation {
+            return;
+        }
+        let Found { site, next_hop, ttl } = found;
+        let (domain, id): (Arc<str>, SiteId) = (Arc::from(domain), site);
+        self.domains.insert(domain.clone(), Domain::Routed(id.clone(), now.saturating_add(millis(ttl))));
+        match self.sites.get_mut(&id) {
+            Some(site) => site.next_hop = next_hop,
+            None => {
+                self.sites.insert(id.clone(), Site::new(next_hop));
+            }
+        }
+        self.wait(&id, &domain, ready, &tenants, now);
+    }
+
+    /// The lookup of `domain` failed: for a while, nothing is tried.
+    pub(crate) fn unroutable(&mut self, domain: &str, failure: Failure, now: Millis) -> Arc<Failure> {
+        let failure = Arc::new(failure);
+        let until = now.saturating_add(millis(BROKEN_TTL));
+        self.domains.insert(Arc::from(domain), Domain::Broken(failure.clone(), until, BrokenState::Working));
+        failure
+    }
+
+    /// What a broken domain had due was dealt with.
+    pub(crate) fn concluded(&mut self, domain: &str) {
+        if let Some(Domain::Broken(_, _, state)) = self.domains.get_mut(domain) {
+            *state = BrokenState::Quiet;
+        }
+    }
+
+    /// The lookup came to nothing (a panic): the domain is as if never heard of.
+    pub(crate) fn forget(&mut self, domain: &str) {
+        self.domains.remove(domain);
+    }
+
+    fn wait(&mut self, id: &SiteId, domain: &Arc<str>, ready: usize, tenants: &[String], now: Millis) {
+        let Some(site) = self.sites.get_mut(id) else { return };
+        site.register(domain, ready, tenants);
+        if site.limit(now, self.limits.per_site) == 0 {
+            if !site.deferring {
+                site.deferring = true;
+                self.deferrals.push_back(id.clone());
+            }
+        } else if site.lacking(now, self.limits.per_site) > 0 {
+            self.wanting.push(id, tenants);
+        }
+    }
+
+    /// The next worker that may be started or woken. It counts as active (or busy) from here on.
+    pub(crate) fn next_start(&mut self, now: Millis) -> Option<Start> {
+        let mut unlucky = Vec::new();
+        let mut found = None;
+        for _ in 0..self.wanting.len() {
+            let Some(id) = self.wanting.pop() else { break };
+            let Some(site) = self.sites.get_mut(&id) else { continue };
+            if site.lacking(now, self.limits.per_site) == 0 {
+                continue;
+            }
+            if let Some((_, idler)) = site.idlers.pop() {
+                idler.notify_one();
+                found = Some(Start { site: id, generation: self.generation, woken: true });
+                break;
+            }
+            if self.active < self.share(&id) {
+                self.active += 1;
+                if let Some(site) = self.sites.get_mut(&id) {
+                    site.active += 1;
+                }
+                found = Some(Start { site: id, generation: self.generation, woken: false });
+                break;
+            }
+            unlucky.push(id);
+            if self.active >= self.limits.total || unlucky.len() >= 64 {
+                break;
+            }
+        }
+        for id in unlucky {
+            let tenants = self.sites.get(&id).map(Site::tenants).unwrap_or_default();
+            self.wanting.push(&id, &tenants);
+        }
+        if let Some(start) = &found {
+            self.want_more(&start.site.clone(), now);
+        }
+        found
+    }
+
+    /// How many connections there may be in all for one more to be opened to this site. Sites that are down or unknown leave
+    /// room for those that work: the slots that a blackhole holds are never the last.
+    fn share(&self, id: &SiteId) -> usize {
+        let total = self.limits.total.max(1);
+        match self.sites.get(id).map(|s| &s.health) {
+            Some(Health::Proven) | None => total,
+            Some(Health::Unproven) => total - total / 4,
+            Some(Health::Failing { .. }) if self.probing() >= (total / 8).max(1) => 0,
+            Some(Health::Failing { .. }) => total - total / 4,
+        }
+    }
+
+    fn probing(&self) -> usize {
+        self.sites.values().filter(|s| matches!(s.health, Health::Failing { .. })).map(|s| s.active).sum()
+    }
+
+    fn want_more(&mut self, id: &SiteId, now: Millis) {
+        if let Some(site) = self.sites.get(id)
+            && site.lacking(now, self.limits.per_site) > 0
+        {
+            self.wanting.push(id, &site.tenants());
+        }
+    }
+
+    /// Sites want connections, and there is none left.
+    pub(crate) fn is_short(&self) -> bool {
+        !self.wanting.is_empty() && self.active >= self.limits.total
+    }
+
+    /// Whether [`Table::next_start`] or [`Table::next_deferral`] may have something.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.deferrals.is_empty() || (!self.wanting.is_empty() && self.active < self.limits.total)
+    }
+
+    /// When connections are short: sends an idle worker home.
+    pub(crate) fn evict(&mut self) {
+        if self.is_short()
+            && let Some((_, idler)) = self.sites.values_mut().find_map(|s| s.idlers.pop())
+        {
+            idler.notify_one();
+        }
+    }
+
+    /// The next site that is down and has something due.
+    pub(crate) fn next_deferral(&mut self) -> Option<SiteId> {
+        self.deferrals.pop_front()
+    }
+
+    /// What is put off next, and why; none ends the deferral.
+    pub(crate) fn deferral(
+        &mut self,
+        id: &SiteId,
+        now: Millis,
+    ) -> Option<(Vec<Taken>, Arc<Failure>, Millis)> {
+        let site = self.sites.get_mut(id)?;
+        if let Health::Failing { until, failure, .. } = &site.health
+            && *until > now
+            && site.is_waiting()
+        {
+            let (failure, until) = (failure.clone(), *until);
+            return Some((site.take(), failure, until));
+        }
+        site.deferring = false;
+        self.want_more(id, now);
+        None
+    }
+
+    /// The task that puts off broke: another one may be started.
+    pub(crate) fn deferral_died(&mut self, id: &SiteId) {
+        if let Some(site) = self.sites.get_mut(id) {
+            site.deferring = false;
+        }
+    }
+
+    /// What a worker of `id` does next.
+    pub(crate) fn turn(&mut self, id: &SiteId, worker: &WorkerState, now: Millis) -> Turn {
+        let short = self.is_short();
+        let Some(site) = self.sites.get_mut(id) else { return Turn::Leave };
+        let fair_share = if site.active > 1 { FAIR_SHARE } else { FAIR_SHARE * 5 };
+        let too_many = site.active > site.limit(now, self.limits.per_site);
+        if worker.generation != self.generation || too_many || (short && worker.served >= fair_share) {
+            return Turn::Leave;
+        }
+        if site.is_waiting() {
+            let max = if matches!(site.health, Health::Proven) { LEASE_BATCH } else { 1 };
+            let next_hop = site.next_hop.clone();
+            return Turn::Lease(site.take(), max, next_hop);
+        }
+        if short || !worker.connected {
+            return Turn::Leave;
+        }
+        // Under the same lock: mail that comes now finds it idle.
+        let notify = Arc::new(Notify::new());
+        site.idlers.push((worker.id, notify.clone()));
+        Turn::Idle(notify)
+    }
+
+    /// After the lease of a turn: `count` of at most `max` deliveries.
+    pub(crate) fn leased(&mut self, id: &SiteId, taken: Vec<Taken>, count: usize, max: usize, now: Millis) {
+        if count < max {
+            return;
+        }
+        if let Some(site) = self.sites.get_mut(id) {
+            site.put_back(taken, count);
+        }
+        self.want_more(id, now);
+    }
+
+    /// A lease failed: what was taken waits again.
+    pub(crate) fn not_leased(&mut self, id: &SiteId, taken: Vec<Taken>) {
+        if let Some(site) = self.sites.get_mut(id) {
+            site.put_back(taken, 0);
+        }
+    }
+
+    /// It stops waiting. False: it was woken already.
+    pub(crate) fn stops_idling(&mut self, id: &SiteId, worker: WorkerId) -> bool {
+        let Some(site) = self.sites.get_mut(id) else { return false };
+        let before = site.idlers.len();
+        site.idlers.retain(|(other, _)| *other != worker);
+        site.idlers.len() < before
+    }
+
+    /// A worker is gone. Whatever waits wants another one.
+    pub(crate) fn exited(&mut self, id: &SiteId, worker: WorkerId, now: Millis) {
+        self.active = self.active.saturating_sub(1);
+        self.stops_idling(id, worker);
+        if let Some(site) = self.sites.get_mut(id) {
+            site.active = site.active.saturating_sub(1);
+            site.standing.remove(&worker);
+        }
+        self.want_more(id, now);
+    }
+
+    /// A worker has a connection.
+    pub(crate) fn connected(&mut self, id: &SiteId, worker: WorkerId, now: Millis) {
+        if let Some(site) = self.sites.get_mut(id) {
+            site.connected(self.limits.per_site);
+            site.standing.insert(worker);
+        }
+        self.want_more(id, now);
+    }
+
+    /// It has none any more.
+    pub(crate) fn disconnected(&mut self, id: &SiteId, worker: WorkerId) {
+        if let Some(site) = self.sites.get_mut(id) {
+            site.standing.remove(&worker);
+        }
+    }
+
+    /// A transaction went through.
+    pub(crate) fn transacted(&mut self, id: &SiteId, now: Millis) {
+        if let Some(site) = self.sites.get_mut(id) {
+            site.transacted(self.limits.per_site);
+        }
+        self.want_more(id, now);
+    }
+
+    /// A worker found no address of the site to answer. Returns until when the site counts as down; none when it does not.
+    pub(crate) fn refused(
+        &mut self,
+        id: &SiteId,
+        failure: Failure,
+        random: u64,
+        now: Millis,
+    ) -> Option<Millis> {
+        let site = self.sites.get_mut(id)?;
+        if !site.refused(now, &self.retry, random, failure) {
+            return None;
+        }
+        if site.is_waiting() && !site.deferring {
+            site.deferring = true;
+            self.deferrals.push_back(id.clone());
+        }
+        match site.health {
+            Health::Failing { until, .. } => Some(until),
+            Health::Unproven | Health::Proven => None,
+        }
+    }
+
+    /// An operator wants it tried now: forget that the domain or its site failed.
+    pub(crate) fn pardon(&mut self, domain: &str) {
+        match self.domains.get(domain) {
+            Some(Domain::Broken(_, _, BrokenState::Quiet)) => self.forget(domain),
+            Some(Domain::Routed(id, _)) => {
+                if let Some(site) = self.sites.get_mut(id)
+                    && let Health::Failing { until, .. } = &mut site.health
+                {
+                    *until = 0;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Forgets what is stale.
+    pub(crate) fn sweep(&mut self, now: Millis) {
+        self.domains.retain(|name, domain| match domain {
+            Domain::Routing(..) => true,
+            Domain::Routed(site, until) => *until > now || self.sites.get(site).is_some_and(|s| s.has(name)),
+            Domain::Broken(_, until, state) => *until > now || *state == BrokenState::Working,
+        });
+        let used: std::collections::HashSet<&SiteId> = self
+            .domains
+            .values()
+            .filter_map(|d| if let Domain::Routed(site, _) = d { Some(site) } else { None })
+            .collect();
+        self.sites.retain(|id, site| used.contains(id) || !site.is_forgettable(now));
+    }
+
+    /// The site of a domain, as far as known.
+    pub(crate) fn site_of(&self, domain: &str) -> Option<(&SiteId, &Site)> {
+        match self.domains.get(domain) {
+            Some(Domain::Routed(id, _)) => self.sites.get_key_value(id),
+            _ => None,
+        }
+    }
+
+    /// Connections that it may have, in the settings in force.
+    pub(crate) fn per_site(&self) -> usize {
+        self.limits.per_site
+    }
+
+    /// The failed lookup of a domain, while it is applied.
+    pub(crate) fn broken(&self, domain: &str) -> Option<(&Failure, Millis)> {
+        match self.domains.get(domain) {
+            Some(Domain::Broken(failure, until, _)) => Some((failure, *until)),
+            _ => None,
+        }
+    }
+
+    /// Workers, idle ones among them, sites, sites that are down.
+    pub(crate) fn counts(&self) -> (usize, usize, usize, usize) {
+        let idle = self.sites.values().map(|s| s.idlers.len()).sum();
+        let failing = self.sites.values().filter(|s| matches!(s.health, Health::Failing { .. })).count();
+        (self.active, idle, self.sites.len(), failing)
+    }
+}

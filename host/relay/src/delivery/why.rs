@@ -1,0 +1,147 @@
+//! What a message is waiting for, in words.
+
+use relevo_queue::{Delivery, DeliveryView, ItemView, LastAttempt, Millis, RecipientState};
+use serde::Serialize;
+
+use super::outcome::{dotted, in_words};
+use super::site::Health;
+use super::table::Table;
+
+/// What a recipient is waiting for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    /// Who.
+    pub recipient: String,
+    /// Its domain.
+    pub domain: String,
+    /// `pending`, `delivered` or `failed`.
+    pub state: &'static str,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// When it is tried next; none when it is not going to be.
+    pub next_attempt: Option<Millis>,
+    /// When it is given up.
+    pub expires_at: Millis,
+    /// The hosts that serve its domain, as far as known by now.
+    pub site: Option<String>,
+    /// What the last attempt found.
+    pub last: Option<Last>,
+    /// All that in a sentence or two.
+    pub reason: String,
+}
+
+/// What the last attempt found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Last {
+    /// When.
+    pub at: Millis,
+    /// Reply code, where a remote gave one.
+    pub code: Option<u16>,
+    /// Enhanced status.
+    pub status: String,
+    /// Tamed.
+    pub text: String,
+    /// The host that answered, and its address.
+    pub host: Option<String>,
+    /// Its address.
+    pub ip: Option<std::net::IpAddr>,
+}
+
+impl From<&LastAttempt> for Last {
+    fn from(last: &LastAttempt) -> Self {
+        let LastAttempt { at, text, status, code, host, ip } = last.clone();
+        Self { at, code, status, text, host, ip }
+    }
+}
+
+/// For every recipient of the item.
+pub(crate) fn why(item: &ItemView, table: &Table, now: Millis) -> Vec<Waiting> {
+    item.deliveries.iter().flat_map(|view| of_delivery(item, view, table, now)).collect()
+}
+
+fn of_delivery(item: &ItemView, view: &DeliveryView, table: &Table, now: Millis) -> Vec<Waiting> {
+    let delivery = &view.delivery;
+    let site = table.site_of(&delivery.domain).map(|(id, _)| id.to_string());
+    let pending_reason = pending_reason(item, view, table, now);
+    delivery
+        .recipients
+        .iter()
+        .map(|recipient| {
+            let (state, reason) = match &recipient.state {
+                RecipientState::Pending => ("pending", pending_reason.clone()),
+                RecipientState::Delivered => ("delivered", "the next hop took responsibility".to_owned()),
+                RecipientState::Failed { reported: true } => {
+                    ("failed", "given up; nothing more will be done".to_owned())
+                }
+                RecipientState::Failed { reported: false } => {
+                    ("failed", "given up; the sender is told when the round is over".to_owned())
+                }
+            };
+            let pending = state == "pending";
+            Waiting {
+                recipient: recipient.address.clone(),
+                domain: delivery.domain.clone(),
+                state,
+                attempts: delivery.attempts,
+                next_attempt: (pending && !delivery.held).then_some(delivery.due_at),
+                expires_at: item.meta.expires_at,
+                site: site.clone(),
+                last: delivery.last.as_ref().map(Last::from),
+                reason,
+            }
+        })
+        .collect()
+}
+
+fn pending_reason(item: &ItemView, view: &DeliveryView, table: &Table, now: Millis) -> String {
+    let delivery = &view.delivery;
+    let expiry = match item.meta.expires_at.saturating_sub(now) {
+        left if left > 0 => format!("given up in {}", in_words(left)),
+        _ => "its time is over: it is given up as soon as it is looked at".to_owned(),
+    };
+    if view.leased_until.is_some_and(|until| until > now) {
+        return format!("being attempted now; {expiry}");
+    }
+    if delivery.held {
+        return format!("held by an operator until it is released; {expiry}");
+    }
+    if delivery.due_at > now {
+        let wait = in_words(delivery.due_at - now);
+        return format!("the next attempt is in {wait}{}; {expiry}", last_words(delivery));
+    }
+    format!("{}{}; {expiry}", due_reason(delivery, table, now), last_words(delivery))
+}
+
+fn due_reason(delivery: &Delivery, table: &Table, now: Millis) -> String {
+    let since = in_words(now.saturating_sub(delivery.due_at));
+    if let Some((failure, _)) = table.broken(&delivery.domain) {
+        return format!("due since {since}; there is no way to {}: {}", delivery.domain, failure.detail);
+    }
+    let Some((id, site)) = table.site_of(&delivery.domain) else {
+        return format!("due since {since}; waits for the lookup of {}", delivery.domain);
+    };
+    match &site.health {
+        Health::Failing { until, failure, strikes } if *until > now => format!(
+            "due since {since}; no host of {id} can be reached ({} {}, {strikes} times in a row), the next try is in {}",
+            dotted(failure.status),
+            super::text::tame(&failure.detail),
+            in_words(until - now)
+        ),
+        Health::Failing { failure, .. } => format!(
+            "due since {since}; no host of {id} could be reached ({}), one connection is trying again",
+            super::text::tame(&failure.detail)
+        ),
+        Health::Unproven | Health::Proven => format!(
+            "due since {since}; waits for one of {} connections to {id} ({} open)",
+            site.limit(now, table.per_site()),
+            site.active
+        ),
+    }
+}
+
+fn last_words(delivery: &Delivery) -> String {
+    let Some(last) = &delivery.last else { return String::new() };
+    let host = last.host.as_deref().map(|h| format!(" from {h}")).unwrap_or_default();
+    let code = last.code.map(|c| format!("{c} ")).unwrap_or_default();
+    format!(" (last answer{host}: {code}{} {})", last.status, last.text)
+}

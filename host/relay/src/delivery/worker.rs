@@ -1,0 +1,210 @@
+//! A worker: the life of one connection to a site, and what goes over it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use relevo_queue::{Lease, Millis};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+use super::attempt::{Attempt, Live};
+use super::hosts::NextHop;
+use super::outcome::{all_failed, conclude, expire, is_expired};
+use super::schedule::{millis, spread};
+use super::shared::{LEASE, Shared};
+use super::site::{Taken, WorkerId};
+use super::table::{SiteId, Turn, WorkerState};
+use crate::settings::Settings;
+
+/// How long a connection is kept for mail that may come.
+const KEEP: Duration = Duration::from_secs(2);
+/// How long a goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// One of the workers of a site.
+pub(crate) struct Worker {
+    shared: Arc<Shared>,
+    site: SiteId,
+    id: WorkerId,
+    generation: u64,
+    live: Option<Live>,
+    standing: bool,
+    /// Messages over the connection, and deliveries of this worker.
+    messages: usize,
+    served: usize,
+}
+
+/// What becomes of the deliveries that were leased together with one that found the site down.
+enum Rest {
+    /// They are attempted.
+    Goes,
+    /// They share its failure.
+    Fails(relevo_smtp::client::Failure, Option<Arc<super::outcome::Via>>, Millis),
+    /// They stay due for others.
+    Stays,
+}
+
+impl Worker {
+    /// For a site.
+    pub(crate) fn new(shared: Arc<Shared>, site: SiteId, id: WorkerId, generation: u64) -> Self {
+        Self { shared, site, id, generation, live: None, standing: false, messages: 0, served: 0 }
+    }
+
+    /// Until nothing is left to do, the site is down, or the place is wanted.
+    pub(crate) async fn run(mut self) {
+        while !self.shared.stop.is_cancelled() {
+            let state = WorkerState {
+                id: self.id,
+                generation: self.generation,
+                served: self.served,
+                connected: self.live.is_some(),
+            };
+            let turn = self.shared.table().turn(&self.site, &state, self.shared.now());
+            let goes_on = match turn {
+                Turn::Lease(taken, max, next_hop) => self.serve(taken, max, &next_hop).await,
+                Turn::Idle(notify) => self.idle(&notify).await,
+                Turn::Leave => false,
+            };
+            if !goes_on {
+                break;
+            }
+        }
+        self.hang_up().await;
+    }
+
+    /// Keeps the connection for a while. True when there is something to do again.
+    async fn idle(&mut self, notify: &Notify) -> bool {
+        tokio::select! {
+            () = notify.notified() => return true,
+            () = self.shared.stop.cancelled() => {}
+            () = sleep(KEEP) => {}
+        }
+        // Woken in the same moment: then mail waits that nobody else was started for.
+        !self.shared.table().stops_idling(&self.site, self.id)
+    }
+
+    /// Leases and attempts. False: the worker is to leave.
+    async fn serve(&mut self, taken: Vec<Taken>, max: usize, next_hop: &NextHop) -> bool {
+        let now = self.shared.now();
+        let names: Vec<String> = taken.iter().map(|t| t.domain.to_string()).collect();
+        let leases = match self.shared.queue.lease(&names, now, now.saturating_add(millis(LEASE)), max).await
+        {
+            Ok(leases) => leases,
+            Err(error) => {
+                self.shared.counters.store_errors.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(target: "relevo::delivery", %error, "nothing could be leased");
+                sleep(Duration::from_secs(1)).await;
+                self.shared.table().not_leased(&self.site, taken);
+                return false;
+            }
+        };
+        self.shared.leases.add(self.id, &leases);
+        let count = leases.len();
+        self.shared.with_table(|t| t.leased(&self.site, taken, count, max, now));
+        let (_, settings) = self.shared.settings();
+        let mut rest = Rest::Goes;
+        for lease in leases {
+            rest = self.one(lease, rest, &settings, next_hop).await;
+        }
+        matches!(rest, Rest::Goes)
+    }
+
+    async fn one(&mut self, lease: Lease, rest: Rest, settings: &Settings, next_hop: &NextHop) -> Rest {
+        let now = self.shared.now();
+        if is_expired(&lease, now) {
+            self.shared.conclude(expire(lease, now)).await;
+            return rest;
+        }
+        match rest {
+            Rest::Goes if self.shared.stop.is_cancelled() => {
+                self.shared.hand_back(lease, None).await;
+                Rest::Goes
+            }
+            Rest::Goes => self.attempt(lease, settings, next_hop, now).await,
+            Rest::Fails(failure, via, until) => {
+                let findings = all_failed(&lease, &failure, via.as_ref());
+                let rules = self.shared.rules(settings, until);
+                self.shared.conclude(conclude(lease, findings, &rules, now)).await;
+                Rest::Fails(failure, via, until)
+            }
+            Rest::Stays => {
+                self.shared.hand_back(lease, None).await;
+                Rest::Stays
+            }
+        }
+    }
+
+    async fn attempt(&mut self, lease: Lease, settings: &Settings, next_hop: &NextHop, now: Millis) -> Rest {
+        if self.messages >= settings.delivery.messages_per_connection.max(1) {
+            self.hang_up().await;
+        }
+        if lease.delivery.attempts == 0 {
+            let waited = now.saturating_sub(lease.delivery.due_at.max(lease.meta.accepted_at));
+            self.shared.observe.first_attempt(Duration::from_millis(u64::try_from(waited).unwrap_or(0)));
+        }
+        let clock = self.shared.clock.clone();
+        let ask = move || clock.now();
+        let shared = self.shared.clone();
+        let tools = shared.tools(&ask);
+        let found = Attempt::new(&tools, settings, &lease, next_hop).run(&mut self.live).await;
+        let now = self.shared.now();
+        self.served += 1;
+        self.note_connection(found.connected, now);
+        if let Some((failure, via)) = found.refused {
+            return self.refused(lease, failure, via, settings, now).await;
+        }
+        self.messages += 1;
+        if self.standing {
+            self.shared.with_table(|t| t.transacted(&self.site, now));
+        }
+        let rules = self.shared.rules(settings, 0);
+        self.shared.conclude(conclude(lease, found.findings, &rules, now)).await;
+        Rest::Goes
+    }
+
+    /// Tells the table about connections made and lost.
+    fn note_connection(&mut self, connected: bool, now: Millis) {
+        if connected {
+            self.messages = 0;
+            self.standing = true;
+            self.shared.with_table(|t| t.connected(&self.site, self.id, now));
+        }
+        if self.standing && self.live.is_none() {
+            self.standing = false;
+            self.shared.table().disconnected(&self.site, self.id);
+        }
+    }
+
+    /// No address answered: the site is down, or wants fewer connections.
+    async fn refused(
+        &mut self,
+        lease: Lease,
+        failure: relevo_smtp::client::Failure,
+        via: Option<Arc<super::outcome::Via>>,
+        settings: &Settings,
+        now: Millis,
+    ) -> Rest {
+        let random = spread(self.shared.seed ^ now.unsigned_abs());
+        let until = self.shared.with_table(|t| t.refused(&self.site, failure.clone(), random, now));
+        let Some(until) = until else {
+            self.shared.hand_back(lease, None).await;
+            return Rest::Stays;
+        };
+        let findings = all_failed(&lease, &failure, via.as_ref());
+        let rules = self.shared.rules(settings, until);
+        self.shared.conclude(conclude(lease, findings, &rules, now)).await;
+        Rest::Fails(failure, via, until)
+    }
+
+    async fn hang_up(&mut self) {
+        self.messages = 0;
+        if let Some(live) = self.live.take() {
+            let _ = timeout(GOODBYE, live.hop.quit()).await;
+        }
+        if self.standing {
+            self.standing = false;
+            self.shared.table().disconnected(&self.site, self.id);
+        }
+    }
+}
