@@ -1,6 +1,6 @@
 //! Connections to next hops: from the socket to a session that takes transactions.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -179,7 +179,7 @@ impl Connection {
 
     async fn authenticate(&mut self, target: &Target, auth: &Auth) -> Result<(), Failure> {
         let refuse = |status, detail: &str| Err(Failure::of_host(Command::Auth, status, detail));
-        if !self.tls.verified && !target.addr.ip().to_canonical().is_loopback() {
+        if !may_send_credentials(&self.tls, target.addr.ip()) {
             return refuse((4, 7, 11), "credentials are only sent under a verified certificate");
         }
         let limit = self.config.command_timeout;
@@ -310,6 +310,11 @@ impl Connection {
     }
 }
 
+/// Only to a host that has proved its name, or to this very machine.
+fn may_send_credentials(tls: &TlsState, remote: IpAddr) -> bool {
+    tls.verified || remote.to_canonical().is_loopback()
+}
+
 async fn connect(target: &Target, config: &ClientConfig) -> Result<TcpStream, Failure> {
     let failed = |detail: String| Failure::of_host(Command::Connect, (4, 4, 1), detail);
     let attempt = async {
@@ -353,4 +358,24 @@ async fn handshake(
     };
     let state = TlsState { cipher: Some(describe(stream.get_ref().1)), verified: judge.was_valid() };
     Ok((Stream::Tls(Box::new(TlsStream::from(stream))), state))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_do_not_go_to_strangers() {
+        let clear = TlsState::default();
+        let any = TlsState { cipher: Some("TLSv1.3".to_owned()), verified: false };
+        let verified = TlsState { verified: true, ..any.clone() };
+        let [stranger, v4, v6, mapped] =
+            ["192.0.2.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"].map(|ip| ip.parse().unwrap());
+        assert!(!may_send_credentials(&clear, stranger));
+        assert!(!may_send_credentials(&any, stranger));
+        assert!(may_send_credentials(&verified, stranger));
+        for loopback in [v4, v6, mapped] {
+            assert!(may_send_credentials(&clear, loopback));
+        }
+    }
 }
