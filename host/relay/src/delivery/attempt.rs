@@ -135,7 +135,11 @@ impl<'a> Attempt<'a> {
     pub(crate) async fn run(mut self, live: &mut Option<Live>) -> Found {
         let deadline = (self.tools.now)().saturating_add(millis(CONNECTING));
         while !self.left.is_empty() {
-            let mut connection = match live.take() {
+            let kept = match live.take() {
+                Some(mut kept) => kept.hop.is_alive().await.then_some(kept),
+                None => None,
+            };
+            let mut connection = match kept {
                 Some(connection) => connection,
                 None => match self.connect(deadline).await {
                     Some(connection) => connection,
@@ -201,6 +205,9 @@ impl<'a> Attempt<'a> {
             opened = self.tools.dial.open(&target, auth, ehlo).await;
         }
         let hop = opened?;
+        if hop.broke_tls() {
+            self.tools.memory.remember(target.addr.ip(), now);
+        }
         let via = Arc::new(Via { host: target.host, ip: target.addr.ip(), tls: hop.tls() });
         Ok(Live { hop, via, used: 0 })
     }

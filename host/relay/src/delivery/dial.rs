@@ -43,6 +43,16 @@ pub trait Hop: Send {
     /// Of the connection.
     fn tls(&self) -> TlsState;
 
+    /// TLS was offered and broke, so that this connection is in clear: the next one goes without at once.
+    fn broke_tls(&self) -> bool {
+        false
+    }
+
+    /// Asked before a connection that stood for a while is used again: whether the other side has not closed it.
+    async fn is_alive(&mut self) -> bool {
+        true
+    }
+
     /// One transaction. Has an outcome for each recipient, whatever happens.
     async fn transact(&mut self, envelope: &Envelope, copy: Arc<dyn Source>) -> TransactionResult;
 

@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use relevo_resolve::Route;
+use relevo_resolve::reach::is_inner;
 use relevo_smtp::client::{Auth, Failure, Target, TlsPolicy};
 
 use super::failure;
-use super::inner::is_inner;
 use crate::settings::{DeliverySettings, Smarthost, any_contains};
 
 /// The most addresses that one attempt tries.
@@ -102,13 +102,21 @@ fn check(host: &str, ip: IpAddr, settings: &DeliverySettings, network: bool) -> 
     if is_ourselves(ip, settings.port, &settings.own_addresses) {
         return Err(failure::ours(failure::LOOP, format!("{host} [{ip}] is this host")));
     }
-    if is_inner(ip) && !any_contains(&settings.allow_networks, ip) {
+    if is_inner(ip) && !is_documentation(ip) && !any_contains(&settings.allow_networks, ip) {
         return Err(failure::ours(
             failure::UNROUTABLE,
             format!("{host} [{ip}] is a private, loopback or reserved address"),
         ));
     }
     Ok(())
+}
+
+/// Addresses of examples (RFC 5737, RFC 3849) belong to nobody: unreachable, rather than forbidden.
+fn is_documentation(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_documentation(),
+        IpAddr::V6(ip) => ip.segments()[..2] == [0x2001, 0xdb8],
+    }
 }
 
 /// A listener on the unspecified address is every loopback address too; which other addresses are ours we learn from the

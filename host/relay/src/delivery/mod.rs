@@ -10,9 +10,9 @@ mod dispatch;
 mod failure;
 mod fair;
 mod hosts;
-mod inner;
 mod keep;
 mod leases;
+mod network;
 mod outcome;
 mod route;
 mod schedule;
@@ -39,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use dial::{Dial, Hop, HopOffer};
+pub use network::NetworkDial;
 pub use outcome::Fate;
 pub use text::tame;
 pub use why::{Last, Waiting};
@@ -75,7 +76,7 @@ pub struct DeliveryParts {
     pub queue: Arc<dyn Queue>,
     /// Where.
     pub resolve: Arc<dyn Resolve>,
-    /// Over what: the network, or a capture.
+    /// Over what: the network ([`NetworkDial`]), or a capture.
     pub dial: Arc<dyn Dial>,
     /// What each recipient gets.
     pub copies: Arc<dyn MakeCopy>,

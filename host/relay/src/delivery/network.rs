@@ -1,0 +1,68 @@
+//! The network as the next hop.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use relevo_mailkit::source::Source;
+use relevo_smtp::client::{
+    Auth, ClientConfig, Connection, Envelope, Failure, Target, Tls, TlsState, TransactionResult,
+};
+
+use super::dial::{Dial, Hop, HopOffer};
+use crate::copies::HopAbilities;
+
+/// Opens SMTP connections.
+#[derive(Debug, Clone)]
+pub struct NetworkDial {
+    config: ClientConfig,
+    tls: Tls,
+}
+
+impl NetworkDial {
+    /// With these timeouts (`config.ehlo` is not looked at: it comes from the settings in force) and roots.
+    #[must_use]
+    pub fn new(config: ClientConfig, tls: Tls) -> Self {
+        Self { config, tls }
+    }
+}
+
+#[async_trait]
+impl Dial for NetworkDial {
+    async fn open(&self, target: &Target, auth: Option<&Auth>, ehlo: &str) -> Result<Box<dyn Hop>, Failure> {
+        let config = ClientConfig { ehlo: ehlo.to_owned(), ..self.config.clone() };
+        Ok(Box::new(Connected(Connection::open(target, &config, auth, &self.tls).await?)))
+    }
+}
+
+struct Connected(Connection);
+
+#[async_trait]
+impl Hop for Connected {
+    fn offer(&self) -> HopOffer {
+        let abilities = self.0.abilities();
+        HopOffer {
+            abilities: HopAbilities { eight_bit: abilities.eight_bit, smtputf8: abilities.smtputf8 },
+            max_size: abilities.size.flatten(),
+        }
+    }
+
+    fn tls(&self) -> TlsState {
+        self.0.tls()
+    }
+
+    fn broke_tls(&self) -> bool {
+        self.0.tls_failure().is_some()
+    }
+
+    async fn is_alive(&mut self) -> bool {
+        self.0.is_alive().await
+    }
+
+    async fn transact(&mut self, envelope: &Envelope, copy: Arc<dyn Source>) -> TransactionResult {
+        self.0.transact(envelope, copy).await
+    }
+
+    async fn quit(self: Box<Self>) {
+        self.0.quit().await;
+    }
+}
