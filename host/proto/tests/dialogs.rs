@@ -1,5 +1,5 @@
 //! Runs the conversations in `tests/dialogs`. Its README has the format.
-#![allow(missing_docs, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;

@@ -1,5 +1,5 @@
 //! The client against remotes that misbehave, each a script for one connection.
-#![allow(missing_docs, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
 

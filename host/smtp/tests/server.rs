@@ -1,5 +1,5 @@
 //! The server over loopback, with a client that does as it likes.
-#![allow(missing_docs, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
 

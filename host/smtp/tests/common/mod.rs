@@ -1,5 +1,12 @@
 //! A service that keeps mail in memory, a raw client, certificates.
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test binary uses its part")]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "each test binary uses its part"
+)]
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
