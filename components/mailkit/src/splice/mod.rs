@@ -15,7 +15,7 @@
 //! # Memory
 //!
 //! Literals and minted URLs are held; [`Piece::Source`] spans are read through a window of at most 64 KiB, and a
-//! quoted-printable replacement keeps one mark for every 32 KiB of its output, so that a read anywhere starts near by.
+//! quoted-printable replacement keeps one mark (16 octets) for every 8 KiB of its output, so that a read anywhere starts near by.
 
 mod base64;
 mod pieces;

@@ -10,7 +10,7 @@ use crate::transfer::quoted_printable::{After, LOOKAHEAD, encode_line};
 const SOFT_BREAK: &[u8] = b"=\r\n";
 
 /// Output between two marks.
-const MARK_EVERY: u64 = 32 * 1024;
+const MARK_EVERY: u64 = 8 * 1024;
 
 /// Input read at a time.
 const WINDOW: u64 = 16 * 1024;
