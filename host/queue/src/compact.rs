@@ -16,12 +16,13 @@ impl Writer {
     /// Empties one sparse segment, if there is one. It holds less than a quarter of what a segment may, so callers wait for
     /// it no longer than for a large group.
     pub(crate) fn compact(&mut self) {
-        if self.inner.poison.check().is_err() {
+        if self.inner.poison.check().is_err() || self.detached.is_some() {
             return;
         }
-        let Some(segment) = self.inner.segments.sparse(&self.appender) else { return };
+        let Some(segment) = self.inner.segments.sparse(&self.appender, self.inner.young) else { return };
         // Whatever remains afterwards (a damaged frame) keeps the segment, but is not tried again.
         self.inner.segments.leave(segment);
+        let before = self.inner.index.counter(crate::index::SEQUENCE);
         match self.survivors(segment).and_then(|moves| self.move_all(moves)) {
             Ok(outcome) => self.take_effect(outcome),
             Err(error) if self.inner.index.sync_failed() => {
@@ -29,9 +30,7 @@ impl Writer {
             }
             Err(IndexError::Full) => {
                 self.appender.discard();
-                if let Err(error) = self.inner.index.reopen() {
-                    self.inner.poison.fatal(&format!("no room, and then {error:?}"));
-                }
+                self.detached = before.ok();
             }
             Err(error) => {
                 self.appender.discard();

@@ -11,6 +11,7 @@ use crate::StoreError;
 use crate::draft::Effect;
 use crate::index::{IndexError, Tables};
 use crate::inner::{Inner, io_error};
+use crate::layout::DirectoryLock;
 use crate::plan::{Outcome, Planner};
 use crate::record::Place;
 use crate::request::{Answer, Damaged, Message, Op, Staged, stage};
@@ -36,6 +37,10 @@ struct Request {
 pub(crate) struct Writer {
     pub(crate) inner: Arc<Inner>,
     pub(crate) appender: Appender,
+    /// Held until the last write is done.
+    pub(crate) lock: Option<DirectoryLock>,
+    /// The index is closed after a write found no room, and could not be opened anew yet; its sequence before that write.
+    pub(crate) detached: Option<u64>,
 }
 
 impl Writer {
@@ -70,6 +75,7 @@ impl Writer {
             }
         }
         self.inner.index.close();
+        drop(self.lock.take());
         if let Some(reply) = closed {
             let _ = reply.send(());
         }
@@ -96,7 +102,10 @@ impl Writer {
                 return;
             }
             Ok(Err(error)) => error,
-            Err(_) => Failure::Group(StoreError::Io("internal fault in the writer".into())),
+            Err(_) => {
+                self.inner.schedule().unlock_everything();
+                Failure::Group(StoreError::Io("internal fault in the writer".into()))
+            }
         };
         self.appender.discard();
         self.inner.schedule().restore_reaped(reaped);
@@ -108,13 +117,19 @@ impl Writer {
             }
         };
         self.inner.announce();
+        let uncertain = self.inner.poison.check().is_err();
         for request in requests {
+            if uncertain {
+                // The commit may have reached the disk after all: then its bodies are needed, else they are orphans.
+                request.staged.into_iter().for_each(Staged::keep);
+            }
             let _ = request.reply.send(Err(request.refused.unwrap_or_else(|| same(&error))));
         }
     }
 
     fn commit(&mut self, requests: &mut [Request], reaped: &[crate::DeliveryId]) -> Result<Outcome, Failure> {
         self.inner.poison.check().map_err(Failure::Group)?;
+        self.reattach()?;
         self.stage(requests)?;
         let before = self.inner.index.counter(crate::index::SEQUENCE)?;
         match self.transact(requests, reaped) {
@@ -178,26 +193,38 @@ impl Writer {
 
     /// The transaction failed. When there was no room, the index is opened anew: it says whether the commit happened. After
     /// anything else nothing is certain.
-    fn after_failure(&self, error: IndexError, before: u64) -> Result<Outcome, Failure> {
-        let inner = &self.inner;
+    fn after_failure(&mut self, error: IndexError, before: u64) -> Result<Outcome, Failure> {
+        let inner = self.inner.clone();
         if inner.index.sync_failed() {
             return Err(Failure::Group(inner.poison.fatal(&format!("sync of the index failed: {error:?}"))));
         }
         match error {
             IndexError::Full => {
-                let after = inner.index.reopen().and_then(|()| inner.index.counter(crate::index::SEQUENCE));
-                match after {
-                    Ok(after) if after == before => Err(Failure::Full),
-                    Ok(_) => {
-                        Err(Failure::Group(inner.poison.fatal("a commit that reported an error took place")))
-                    }
-                    Err(error) => {
-                        Err(Failure::Group(inner.poison.fatal(&format!("no room, and then {error:?}"))))
-                    }
-                }
+                self.detached = Some(before);
+                self.reattach()?;
+                Err(Failure::Full)
             }
             IndexError::Other(text) => Err(Failure::Group(inner.poison.fatal(&text))),
         }
+    }
+
+    /// Opens the index anew if a write found no room: redb refuses everything after an error. As long as there is no room
+    /// for that either, the store is full for everybody.
+    pub(crate) fn reattach(&mut self) -> Result<(), Failure> {
+        let Some(before) = self.detached else { return Ok(()) };
+        let inner = &self.inner;
+        let reopened = inner.index.reopen().and_then(|()| inner.index.counter(crate::index::SEQUENCE));
+        match reopened {
+            Ok(after) if after == before => self.detached = None,
+            Ok(_) => {
+                return Err(Failure::Group(inner.poison.fatal("a commit that reported an error took place")));
+            }
+            Err(IndexError::Full) if !inner.index.sync_failed() => return Err(Failure::Full),
+            Err(error) => {
+                return Err(Failure::Group(inner.poison.fatal(&format!("no room, and then {error:?}"))));
+            }
+        }
+        Ok(())
     }
 
     /// What a durable commit means for memory and files.
@@ -299,7 +326,7 @@ fn answer(requests: Vec<Request>) {
     }
 }
 
-enum Failure {
+pub(crate) enum Failure {
     Group(StoreError),
     Full,
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use redb::ReadableTable;
 use tokio::sync::Notify;
@@ -57,6 +58,8 @@ pub(crate) struct Inner {
     pub(crate) segments: Segments,
     pub(crate) schedule: Mutex<Schedule>,
     pub(crate) space: Space,
+    /// Segments younger than this are not compacted.
+    pub(crate) young: Duration,
     pub(crate) poison: Poison,
     pub(crate) changed: Notify,
     pub(crate) counters: Counters,
@@ -194,7 +197,7 @@ pub(crate) fn get_item(
     table: &impl ReadableTable<&'static [u8], &'static [u8]>,
     item: ItemId,
 ) -> Result<Found<ItemRecord>, redb::StorageError> {
-    Ok(found(&item.0, table.get(item.0.as_slice())?.map(|v| record::unseal(&item.0, v.value()))))
+    Ok(found(table.get(item.0.as_slice())?.map(|v| record::unseal(&item.0, v.value()))))
 }
 
 /// Reads a delivery's record.
@@ -203,10 +206,10 @@ pub(crate) fn get_delivery(
     id: DeliveryId,
 ) -> Result<Found<DeliveryRecord>, redb::StorageError> {
     let key = record::delivery_key(id);
-    Ok(found(&key, table.get(key.as_slice())?.map(|v| record::unseal(&key, v.value()))))
+    Ok(found(table.get(key.as_slice())?.map(|v| record::unseal(&key, v.value()))))
 }
 
-fn found<T>(_key: &[u8], result: Option<Result<T, String>>) -> Found<T> {
+fn found<T>(result: Option<Result<T, String>>) -> Found<T> {
     match result {
         Some(Ok(record)) => Found::Good(record),
         Some(Err(why)) => Found::Damaged(why),

@@ -12,7 +12,7 @@ use crate::draft::change;
 use crate::group::Writer;
 use crate::index::{self, DELIVERIES, ITEMS, Index, IndexError, QUARANTINE, Tables};
 use crate::inner::{Inner, Row};
-use crate::layout::Layout;
+use crate::layout::{DirectoryLock, Layout};
 use crate::record::{self, Blob, DeliveryRecord, ItemRecord, Place};
 use crate::request::{Damaged, Op};
 use crate::schedule::Schedule;
@@ -21,7 +21,12 @@ use crate::space::Space;
 use crate::{DeliveryId, ItemId, OpenError, StoreConfig};
 
 /// Opens what is in `root`, and makes it ready for the writer.
-pub(crate) fn open(root: &Path, disk: Arc<dyn Disk>, config: &StoreConfig) -> Result<Writer, OpenError> {
+pub(crate) fn open(
+    root: &Path,
+    disk: Arc<dyn Disk>,
+    config: &StoreConfig,
+    lock: Option<DirectoryLock>,
+) -> Result<Writer, OpenError> {
     let layout = Layout::new(root);
     layout.prepare(disk.as_ref())?;
     let segments = Segments::open(disk.clone(), layout.clone(), config.segment_size);
@@ -37,6 +42,7 @@ pub(crate) fn open(root: &Path, disk: Arc<dyn Disk>, config: &StoreConfig) -> Re
         layout: layout.clone(),
         index,
         segments,
+        young: config.compact_after,
         poison: crate::inner::Poison::default(),
         changed: tokio::sync::Notify::new(),
         counters: crate::inner::Counters::default(),
@@ -44,7 +50,7 @@ pub(crate) fn open(root: &Path, disk: Arc<dyn Disk>, config: &StoreConfig) -> Re
     let mut scan = Scan { inner: &inner, damaged: Vec::new(), files: BTreeSet::new() };
     scan.run().map_err(damaged_index)?;
     let (damaged, files) = (std::mem::take(&mut scan.damaged), std::mem::take(&mut scan.files));
-    let mut writer = Writer { inner: inner.clone(), appender };
+    let mut writer = Writer { inner: inner.clone(), appender, lock, detached: None };
     let asides = damaged.into_iter().map(|(what, why)| Op::Quarantine { what, why });
     writer.on_own_account(asides.collect());
     inner.segments.sweep(&writer.appender);

@@ -8,7 +8,7 @@ use crate::disk::Disk;
 use crate::inner::io_error;
 use crate::layout::Layout;
 use crate::record::Blob;
-use crate::record::{INLINE, ItemRecord, Place};
+use crate::record::{ItemRecord, Place};
 use crate::segment::{Appender, Kind, Segments};
 use crate::spool::{Handle, SpoolFile};
 use crate::{Action, DeliveryId, ItemId, Millis, NewDelivery, NewEvent, NewItem, Settlement, StoreError};
@@ -158,12 +158,15 @@ fn stage_item(
         }
         Handle::File(mut file) => {
             let to = layout.body(id);
+            if disk.open(&to, false).is_ok() {
+                return Err(StoreError::Io(format!("{id} is queued already")));
+            }
             disk.rename(&file.path, &to).map_err(|e| io_error(&e))?;
             file.path = to;
             (Blob { place: Place::File, size: file.size, crc: file.crc }, Some(file))
         }
     };
-    let recipe = if meta.recipe.len() > LARGE_RECIPE.min(INLINE) {
+    let recipe = if meta.recipe.len() > LARGE_RECIPE {
         let recipe = std::mem::take(&mut meta.recipe);
         Some(segments.append(appender, id, Kind::Recipe, &recipe).map_err(|e| io_error(&e))?)
     } else {

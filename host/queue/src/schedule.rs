@@ -194,6 +194,13 @@ impl Schedule {
         }
     }
 
+    /// After a fault of the writer, who alone locks: nobody knows any more what it had in hand.
+    pub(crate) fn unlock_everything(&mut self) {
+        let locked: Vec<DeliveryId> =
+            self.entries.iter().flatten().filter(|e| e.locked).map(|e| e.id).collect();
+        self.unlock_all(locked);
+    }
+
     /// What was taken by [`Self::take_reaped`] and not removed waits for the next time.
     pub(crate) fn restore_reaped(&mut self, ids: Vec<DeliveryId>) {
         for id in ids {

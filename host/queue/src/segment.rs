@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::ItemId;
 use crate::disk::{Disk, DiskFile, read_exact_at};
@@ -29,7 +30,8 @@ struct Segment {
     /// Payload octets the index refers to.
     live: u64,
     size: u64,
-    /// Not to be looked at again: compaction found nothing to move.
+    since: Instant,
+    /// Compaction was here: what is left stays until it is not needed any more.
     settled: bool,
 }
 
@@ -70,7 +72,7 @@ impl Segments {
             };
             let file = disk.open(&layout.segment(number), false)?;
             let size = file.size()?;
-            all.insert(number, Segment { file, live: 0, size, settled: false });
+            all.insert(number, Segment { file, live: 0, size, since: Instant::now(), settled: false });
         }
         let next = all.last_key_value().map_or(0, |(last, _)| last + 1);
         Ok((Self { disk, layout, all: Mutex::new(all), limit }, Appender { next, ..Appender::default() }))
@@ -140,7 +142,7 @@ impl Segments {
         to.next += 1;
         let file = self.disk.open(&self.layout.segment(number), true)?;
         file.set_len(0)?;
-        self.all().insert(number, Segment { file, live: 0, size: 0, settled: false });
+        self.all().insert(number, Segment { file, live: 0, size: 0, since: Instant::now(), settled: false });
         (to.active, to.at, to.new_name) = (Some(number), 0, true);
         Ok(number)
     }
@@ -188,11 +190,13 @@ impl Segments {
         }
     }
 
-    /// A segment that is not active and of which less than a quarter is live.
-    pub(crate) fn sparse(&self, active: &Appender) -> Option<u32> {
+    /// A segment that is not active, not young, and of which less than a quarter is live. What a young one holds is mostly
+    /// about to be delivered.
+    pub(crate) fn sparse(&self, active: &Appender, young: Duration) -> Option<u32> {
         let all = self.all();
-        let sparse =
-            |(n, s): &(&u32, &Segment)| Some(**n) != active.active && !s.settled && s.live * 4 < s.size;
+        let sparse = |(n, s): &(&u32, &Segment)| {
+            Some(**n) != active.active && !s.settled && s.live * 4 < s.size && s.since.elapsed() >= young
+        };
         all.iter().find(sparse).map(|(n, _)| *n)
     }
 
@@ -242,16 +246,10 @@ impl Segments {
         read_exact_at(file.as_ref(), offset, &mut bytes)?;
         Ok(bytes)
     }
-
-    /// Segments on disk.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.all().len()
-    }
 }
 
 impl Appender {
-    /// Octets waiting in the buffer.
+    /// Forgets what was not flushed.
     pub(crate) fn discard(&mut self) {
         self.buffer.clear();
     }

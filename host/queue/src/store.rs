@@ -4,7 +4,10 @@ mod events;
 mod queue;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+#[cfg(feature = "testing")]
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -21,11 +24,13 @@ pub struct StoreConfig {
     pub min_free: u64,
     /// A segment file is closed when it reaches this.
     pub segment_size: u64,
+    /// A segment older than this of which less than a quarter is needed is emptied into the current one.
+    pub compact_after: Duration,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { min_free: 1 << 30, segment_size: 32 << 20 }
+        Self { min_free: 1 << 30, segment_size: 32 << 20, compact_after: Duration::from_secs(60) }
     }
 }
 
@@ -34,8 +39,6 @@ impl Default for StoreConfig {
 pub struct EmbeddedStore {
     inner: Arc<Inner>,
     writer: mpsc::Sender<Message>,
-    /// Given back when the store is closed.
-    lock: Mutex<Option<DirectoryLock>>,
     #[cfg(feature = "testing")]
     temporary: Mutex<Option<tempfile::TempDir>>,
 }
@@ -84,7 +87,7 @@ impl EmbeddedStore {
         config: StoreConfig,
         lock: Option<DirectoryLock>,
     ) -> Result<Arc<Self>, OpenError> {
-        let writer = recover::open(path, disk, &config)?;
+        let writer = recover::open(path, disk, &config, lock)?;
         let inner = writer.inner.clone();
         let (sender, inbox) = mpsc::channel(group::WAITING);
         std::thread::Builder::new()
@@ -94,7 +97,6 @@ impl EmbeddedStore {
         Ok(Arc::new(Self {
             inner,
             writer: sender,
-            lock: Mutex::new(lock),
             #[cfg(feature = "testing")]
             temporary: Mutex::default(),
         }))
@@ -131,7 +133,6 @@ impl EmbeddedStore {
         if self.writer.send(Message::Close(reply)).await.is_ok() {
             let _ = done.await;
         }
-        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Where its files are.

@@ -43,3 +43,286 @@ async fn a_large_body_goes_through_a_file() {
     store.close().await;
     assert_eq!(std::fs::read_dir(store.path().join("bodies")).unwrap().count(), 0);
 }
+
+#[tokio::test]
+async fn a_lapsed_lease_is_due_again_and_its_token_is_refused() {
+    let store = EmbeddedStore::open_temp().unwrap();
+    store.accept(vec![simple(1, "x.test"), simple(2, "x.test")], vec![]).await.unwrap();
+    let old = lease_all(&store, T0).await;
+    assert_eq!(store.next_due(T0).await, Some(T0 + HOUR));
+    assert_eq!(store.extend(&old[1..], T0 + 3 * HOUR).await.unwrap(), [old[1].delivery.id]);
+    let again = lease_one(&store, T0 + HOUR).await;
+    assert_eq!(again.delivery.id, old[0].delivery.id);
+    assert!(store.extend(&old[..1], T0 + 3 * HOUR).await.unwrap().is_empty());
+    // One stale lease refuses its whole call, and nothing of it takes effect.
+    let both = old.iter().map(|l| settle(l, RecipientState::Delivered)).collect();
+    let refused =
+        store.settle(both, vec![simple(9, "y.test")], vec![event("acme", "email.delivered", T0)]).await;
+    assert!(matches!(refused, Err(StoreError::LeaseLost(d)) if d == old[0].delivery.id));
+    assert_eq!(store.stats().items, 2);
+    assert!(store.events(None, 0, 10).await.unwrap().is_empty());
+    store.settle(vec![settle(&old[1], RecipientState::Delivered)], vec![], vec![]).await.unwrap();
+    store.settle(vec![settle(&again, RecipientState::Delivered)], vec![], vec![]).await.unwrap();
+    let twice = store.settle(vec![settle(&again, RecipientState::Delivered)], vec![], vec![]).await;
+    assert!(matches!(twice, Err(StoreError::LeaseLost(_))));
+    assert_eq!(
+        store.stats(),
+        QueueStats { commits: store.stats().commits, committed: 5, ..QueueStats::default() }
+    );
+}
+
+/// Of 8 workers none attempts what another holds, and everything is attempted (one recipient once got 17 copies).
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_workers_deliver_once() {
+    let store = EmbeddedStore::open_temp().unwrap();
+    let items = (0..400).map(|n| simple(n, if n % 2 == 0 { "x.test" } else { "y.test" })).collect();
+    store.accept(items, vec![]).await.unwrap();
+    let mut workers = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let store = store.clone();
+        workers.spawn(async move {
+            let mut done = Vec::new();
+            loop {
+                let domains = ["x.test".to_owned(), "y.test".to_owned()];
+                let leases = store.lease(&domains, T0, T0 + HOUR, 7).await.unwrap();
+                if leases.is_empty() {
+                    return done;
+                }
+                done.extend(leases.iter().map(|l| l.delivery.id));
+                let settled = leases.iter().map(|l| settle(l, RecipientState::Delivered)).collect();
+                store.settle(settled, vec![], vec![]).await.unwrap();
+            }
+        });
+    }
+    let mut all: Vec<DeliveryId> = workers.join_all().await.into_iter().flatten().collect();
+    all.sort_unstable();
+    let before = all.len();
+    all.dedup();
+    assert_eq!((before, all.len()), (400, 400));
+    assert_eq!(store.stats().items, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_accepts_share_commits() {
+    let store = EmbeddedStore::open_temp().unwrap();
+    let mut sessions = tokio::task::JoinSet::new();
+    for s in 0..20_u64 {
+        let store = store.clone();
+        sessions.spawn(async move {
+            for n in 0..10 {
+                store.accept(vec![simple(s * 100 + n, "x.test")], vec![]).await.unwrap();
+            }
+        });
+    }
+    sessions.join_all().await;
+    let stats = store.stats();
+    assert_eq!((stats.items, stats.committed), (200, 200));
+    assert!(stats.commits < 150, "{} commits for 200 accepts", stats.commits);
+}
+
+/// A campaign of one tenant does not bury another's single message.
+#[tokio::test]
+async fn tenants_take_turns() {
+    let store = EmbeddedStore::open_temp().unwrap();
+    let mut items: Vec<NewItem> =
+        (0..50).map(|n| item(n, "bulk", body_of(n), vec![delivery("x.test", [0], T0)])).collect();
+    items.push(item(90, "small", body_of(90), vec![delivery("x.test", [0], T0 + 5)]));
+    items.push(item(91, "other", body_of(91), vec![delivery("y.test", [0], T0 + 5)]));
+    store.accept(items, vec![]).await.unwrap();
+    let domains = ["x.test".to_owned(), "y.test".to_owned()];
+    let mut owners = Vec::new();
+    for _ in 0..3 {
+        let leases = store.lease(&domains, T0 + 5, T0 + HOUR, 1).await.unwrap();
+        owners.push(leases[0].meta.tenant.clone());
+    }
+    owners.sort();
+    assert_eq!(owners, ["bulk", "other", "small"]);
+    let due = store.due(T0 + 5, &|_| false, 10).await.unwrap();
+    assert_eq!(due.len(), 1);
+    assert_eq!((due[0].ready, due[0].tenants.as_slice()), (49, &["bulk".to_owned()][..]));
+}
+
+#[tokio::test]
+async fn due_domains_come_oldest_first_and_skip_is_heard() {
+    let store = EmbeddedStore::open_temp().unwrap();
+    let at = |n, domain: &str, due| item(n, "acme", body_of(n), vec![delivery(domain, [0], due)]);
+    let items = vec![
+        at(1, "c.test", T0 + 3),
+        at(2, "a.test", T0 + 1),
+        at(3, "b.test", T0 + 2),
+        at(4, "z.test", T0 + 9),
+    ];
+    store.accept(items, vec![]).await.unwrap();
+    let names = |due: Vec<DueDomain>| due.into_iter().map(|d| d.domain).collect::<Vec<_>>();
+    assert_eq!(names(store.due(T0 + 5, &|_| false, 10).await.unwrap()), ["a.test", "b.test", "c.test"]);
+    assert_eq!(names(store.due(T0 + 5, &|d| d == "a.test", 1).await.unwrap()), ["b.test"]);
+    assert_eq!(store.next_due(T0 + 5).await, Some(T0 + 9));
+    assert_eq!(store.stats().oldest_due, Some(T0 + 1));
+}
+
+/// Nothing sleeps past its item's expiry: neither held mail nor a retry that was set later.
+#[tokio::test]
+async fn held_and_far_retries_wake_at_expiry() {
+    let store = EmbeddedStore::open_temp().unwrap();
+    store.accept(vec![simple(1, "x.test"), simple(2, "y.test")], vec![]).await.unwrap();
+    assert!(store.act(id(1), Action::Hold, T0, vec![]).await.unwrap());
+    let lease = lease_one(&store, T0).await;
+    store.settle(vec![later(&lease, T0 + 1000 * HOUR)], vec![], vec![]).await.unwrap();
+    assert_eq!(store.stats().held, 1);
+    let expiry = T0 + 120 * HOUR;
+    assert!(lease_all(&store, expiry - 1).await.is_empty());
+    assert_eq!(store.next_due(expiry - 1).await, Some(expiry));
+    assert_eq!(lease_all(&store, expiry).await.len(), 2);
+}
+
+#[tokio::test]
+async fn operators_hold_release_retry_and_drop() {
+    let store = EmbeddedStore::open_temp().unwrap();
+    assert!(!store.act(id(1), Action::Drop, T0, vec![]).await.unwrap());
+    store.accept(vec![simple(1, "x.test")], vec![]).await.unwrap();
+    let lease = lease_one(&store, T0).await;
+    assert!(store.act(id(1), Action::Hold, T0, vec![]).await.unwrap());
+    store.settle(vec![later(&lease, T0 + 1)], vec![], vec![]).await.unwrap();
+    assert!(lease_all(&store, T0 + HOUR).await.is_empty(), "held when the attempt was settled");
+    assert!(store.act(id(1), Action::Release, T0 + HOUR, vec![]).await.unwrap());
+    let lease = lease_one(&store, T0 + HOUR).await;
+    store.settle(vec![later(&lease, T0 + 9 * HOUR)], vec![], vec![]).await.unwrap();
+    assert!(store.act(id(1), Action::Retry, T0 + 2 * HOUR, vec![]).await.unwrap());
+    let lease = lease_one(&store, T0 + 2 * HOUR).await;
+    assert!(
+        store.act(id(1), Action::Drop, T0 + 2 * HOUR, vec![event("acme", "email.failed", T0)]).await.unwrap()
+    );
+    assert!(store.item(id(1)).await.unwrap().is_some(), "it is being attempted");
+    store.settle(vec![later(&lease, T0 + 9 * HOUR)], vec![], vec![]).await.unwrap();
+    assert!(store.item(id(1)).await.unwrap().is_none());
+    assert_eq!(store.events(None, 0, 9).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_dropped_while_leased_goes_when_the_lease_lapses() {
+    let store = EmbeddedStore::open_temp().unwrap();
+    store.accept(vec![simple(1, "x.test")], vec![]).await.unwrap();
+    let _lost = lease_one(&store, T0).await;
+    assert!(store.act(id(1), Action::Drop, T0, vec![]).await.unwrap());
+    assert!(lease_all(&store, T0 + 2 * HOUR).await.is_empty());
+    store.append(vec![event("", "x", T0)]).await.unwrap();
+    assert!(store.item(id(1)).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn one_report_per_round_with_what_was_learnt_of_each() {
+    let store = EmbeddedStore::open_temp().unwrap();
+    let new = vec![delivery("x.test", [0, 1], T0), delivery("y.test", [2], T0)];
+    store.accept(vec![item(1, "acme", body_of(1), new)], vec![]).await.unwrap();
+    let leases = lease_all(&store, T0).await;
+    let (x, y) = if leases[0].delivery.domain == "x.test" {
+        (&leases[0], &leases[1])
+    } else {
+        (&leases[1], &leases[0])
+    };
+    let failed = RecipientState::Failed { reported: false };
+    let first = Settlement {
+        lease: x.clone(),
+        recipients: vec![(0, failed.clone())],
+        next_attempt: Some(T0 + HOUR),
+        last: Some(attempt("550 no such user")),
+    };
+    store.settle(vec![first], vec![], vec![]).await.unwrap();
+    assert!(store.unreported(T0 + 1, 10).await.unwrap().is_empty(), "y.test is still being attempted");
+    store.settle(vec![later(y, T0 + HOUR)], vec![], vec![]).await.unwrap();
+    let rounds = store.unreported(T0 + 1, 10).await.unwrap();
+    assert_eq!(rounds.len(), 1);
+    let (of, _, failures) = &rounds[0];
+    assert_eq!((failures.len(), failures[0].last.text.as_str()), (1, "550 no such user"));
+    assert!(store.unreported(T0 + HOUR, 10).await.unwrap().is_empty(), "the next round began");
+    let named: Vec<(DeliveryId, u32)> = failures.iter().map(|f| (f.delivery, f.recipient.index)).collect();
+    let bounce = item(7, "", body_of(7), vec![delivery("example.com", [0], T0)]);
+    store.report(*of, named.clone(), Some(bounce), vec![]).await.unwrap();
+    assert!(store.item(id(7)).await.unwrap().is_some());
+    let again = store.report(*of, named, Some(simple(8, "example.com")), vec![]).await;
+    assert!(matches!(again, Err(StoreError::LeaseLost(_))), "never two bounces for one failure");
+    assert!(store.item(id(8)).await.unwrap().is_none());
+    for lease in lease_all(&store, T0 + HOUR).await {
+        store.settle(vec![settle(&lease, RecipientState::Delivered)], vec![], vec![]).await.unwrap();
+    }
+    assert_eq!(store.stats().items, 0);
+}
+
+#[tokio::test]
+async fn an_item_with_only_unreported_failures_stays_until_reported() {
+    let store = EmbeddedStore::open_temp().unwrap();
+    store.accept(vec![simple(1, "x.test")], vec![]).await.unwrap();
+    let lease = lease_one(&store, T0).await;
+    store
+        .settle(vec![settle(&lease, RecipientState::Failed { reported: false })], vec![], vec![])
+        .await
+        .unwrap();
+    assert_eq!((store.stats().items, store.stats().deliveries), (1, 0));
+    store.report(id(1), vec![(lease.delivery.id, 0)], None, vec![]).await.unwrap();
+    assert_eq!(store.stats().items, 0);
+}
+
+#[tokio::test]
+async fn a_writer_announces_what_may_be_due() {
+    let store = EmbeddedStore::open_temp().unwrap();
+    store.accept(vec![simple(1, "x.test")], vec![]).await.unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(5), store.changed())
+        .await
+        .expect("announced before the call");
+}
+
+#[tokio::test]
+async fn an_item_is_refused_twice_and_without_recipients() {
+    let store = EmbeddedStore::open_temp().unwrap();
+    store.accept(vec![simple(1, "x.test")], vec![]).await.unwrap();
+    assert!(store.accept(vec![simple(1, "y.test")], vec![]).await.is_err());
+    assert!(store.accept(vec![simple(2, "y.test"), simple(2, "y.test")], vec![]).await.is_err());
+    assert!(store.accept(vec![item(3, "acme", vec![], vec![])], vec![]).await.is_err());
+    assert_eq!(store.stats().items, 1);
+    assert_eq!(store.list(None, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn listing_goes_page_by_page() {
+    let store = EmbeddedStore::open_temp().unwrap();
+    store.accept((0..10).map(|n| simple(n, "x.test")).collect(), vec![]).await.unwrap();
+    let first = store.list(None, 4).await.unwrap();
+    let second = store.list(Some(first[3].id), 100).await.unwrap();
+    let ids: Vec<ItemId> = first.iter().chain(&second).map(|v| v.id).collect();
+    assert_eq!(ids, (0..10).map(id).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_large_recipe_lies_beside_the_body() {
+    let store = EmbeddedStore::open_temp().unwrap();
+    let mut large = simple(1, "x.test");
+    large.meta.recipe = (0..50_000_u32).map(|i| i.to_le_bytes()[1]).collect();
+    let recipe = large.meta.recipe.clone();
+    store.accept(vec![large], vec![]).await.unwrap();
+    assert_eq!(lease_one(&store, T0).await.meta.recipe, recipe);
+}
+
+#[tokio::test]
+async fn space_of_delivered_mail_is_given_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = StoreConfig { segment_size: 20_000, compact_after: std::time::Duration::ZERO, ..config() };
+    let store = EmbeddedStore::open(dir.path(), small).unwrap();
+    let big = |n: u64| item(n, "acme", vec![b'a'; 4000], vec![delivery("x.test", [0], T0)]);
+    let straggler = item(1000, "acme", vec![b's'; 4000], vec![delivery("slow.test", [0], T0)]);
+    store.accept(vec![straggler], vec![]).await.unwrap();
+    for n in 0..100 {
+        store.accept(vec![big(n)], vec![]).await.unwrap();
+    }
+    let segments = || std::fs::read_dir(dir.path().join("segments")).unwrap().count();
+    assert!(segments() > 15);
+    let leases = store.lease(&["x.test".into()], T0, T0 + HOUR, 1000).await.unwrap();
+    let settled = leases.iter().map(|l| settle(l, RecipientState::Delivered)).collect();
+    store.settle(settled, vec![], vec![]).await.unwrap();
+    store.append(vec![event("", "x", T0)]).await.unwrap();
+    store.append(vec![event("", "x", T0)]).await.unwrap();
+    assert!(segments() <= 2, "{} segments for one message", segments());
+    assert_eq!(store.read(id(1000), 0..u64::MAX).await.unwrap(), vec![b's'; 4000]);
+    store.close().await;
+    let store = EmbeddedStore::open(dir.path(), config()).unwrap();
+    assert_eq!(store.read(id(1000), 0..u64::MAX).await.unwrap(), vec![b's'; 4000]);
+}

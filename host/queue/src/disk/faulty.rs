@@ -61,6 +61,7 @@ struct State {
     free: Option<u64>,
     writes: u64,
     syncs: u64,
+    sync_failed: bool,
 }
 
 /// A disk in memory with faults to order. Clones are the same disk.
@@ -99,6 +100,12 @@ impl FaultyDisk {
     /// What [`Disk::free`] says from now on.
     pub fn set_free(&self, free: u64) {
         self.state().free = Some(free);
+    }
+
+    /// Whether a sync failed since the last start.
+    #[must_use]
+    pub fn sync_failed(&self) -> bool {
+        self.state().sync_failed
     }
 
     /// Writes and syncs so far.
@@ -218,6 +225,7 @@ impl State {
             return Ok(false);
         }
         self.fault = None;
+        self.sync_failed = true;
         Ok(true)
     }
 }

@@ -27,7 +27,7 @@ impl Planner<'_, '_> {
             self.lock(draft, id);
             draft.puts.push(Put::Quarantine(format!("delivery {item}.{}", id.number), value));
             draft.puts.push(Put::Delivery(id, None));
-            draft.effects.push(Effect::Remove(id));
+            draft.effects.extend([Effect::Quarantined, Effect::Remove(id)]);
         }
         draft.tallies.remove(&item);
         draft.effects.push(Effect::Unreported(item, 0));

@@ -1,5 +1,5 @@
 //! What the tests of the store share.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its part")]
 
 use std::sync::Arc;
 

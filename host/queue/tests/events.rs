@@ -1,0 +1,49 @@
+//! The event log.
+
+mod common;
+
+use common::*;
+use relevo_queue::*;
+
+#[tokio::test]
+async fn cursors_ascend_and_tenants_see_their_own() {
+    let store = EmbeddedStore::open_temp().unwrap();
+    store.append(vec![event("a", "1", T0), event("b", "2", T0), event("a", "3", T0)]).await.unwrap();
+    store.accept(vec![simple(1, "x.test")], vec![event("a", "4", T0)]).await.unwrap();
+    let all = store.events(None, 0, 100).await.unwrap();
+    assert!(all.windows(2).all(|w| w[0].cursor < w[1].cursor));
+    assert_eq!(all[0].cursor >> 16, all[2].cursor >> 16, "one commit, one sequence");
+    assert!(all[3].cursor >> 16 > all[2].cursor >> 16);
+    let kinds = |events: Vec<Event>| events.into_iter().map(|e| e.event.kind).collect::<Vec<_>>();
+    assert_eq!(kinds(store.events(Some("a"), 0, 100).await.unwrap()), ["1", "3", "4"]);
+    assert_eq!(kinds(store.events(Some("a"), all[0].cursor, 1).await.unwrap()), ["3"]);
+    assert_eq!(kinds(store.events(Some("b"), 0, 100).await.unwrap()), ["2"]);
+    assert!(store.events(Some("c"), 0, 100).await.unwrap().is_empty());
+    assert!(store.events(None, u64::MAX, 100).await.unwrap().is_empty());
+    assert_eq!(all[0].event, event("a", "1", T0));
+}
+
+#[tokio::test]
+async fn a_tenant_whose_name_begins_anothers_does_not_see_it() {
+    let store = EmbeddedStore::open_temp().unwrap();
+    store.append(vec![event("ab", "1", T0), event("a", "2", T0)]).await.unwrap();
+    assert_eq!(store.events(Some("a"), 0, 100).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_pruned_cursor_is_refused_and_pruning_is_bounded() {
+    let store = EmbeddedStore::open_temp().unwrap();
+    store.append((0..1500).map(|n| event("a", "old", T0 + n)).collect()).await.unwrap();
+    store.append(vec![event("a", "new", T0 + HOUR)]).await.unwrap();
+    let first = store.events(None, 0, 1).await.unwrap()[0].cursor;
+    assert_eq!(store.prune(T0).await.unwrap(), 0);
+    assert_eq!(store.prune(T0 + HOUR).await.unwrap(), 1000);
+    assert_eq!(store.prune(T0 + HOUR).await.unwrap(), 500);
+    assert_eq!(store.prune(T0 + HOUR).await.unwrap(), 0);
+    let Err(EventError::Pruned { oldest }) = store.events(Some("a"), first, 10).await else {
+        panic!("not pruned")
+    };
+    let left = store.events(Some("a"), oldest, 10).await.unwrap();
+    assert_eq!(left.iter().map(|e| e.event.kind.as_str()).collect::<Vec<_>>(), ["new"]);
+    assert_eq!(store.events(Some("a"), 0, 10).await.unwrap(), left);
+}

@@ -1,0 +1,240 @@
+//! What survives a stop, a crash and damage.
+
+mod common;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use common::*;
+use relevo_queue::disk::{Disk, Fault, FaultyDisk};
+use relevo_queue::*;
+
+fn open(disk: &FaultyDisk) -> Arc<EmbeddedStore> {
+    EmbeddedStore::open_on(Arc::new(disk.clone()), "/q", config()).unwrap()
+}
+
+#[tokio::test]
+async fn state_survives_a_restart_and_leases_of_an_earlier_boot_are_due() {
+    let disk = FaultyDisk::new();
+    let store = open(&disk);
+    store
+        .accept(vec![simple(1, "x.test"), simple(2, "y.test")], vec![event("acme", "email.queued", T0)])
+        .await
+        .unwrap();
+    let old = lease_all(&store, T0).await;
+    assert_eq!(old.len(), 2);
+    store.settle(vec![later(&old[0], T0 + HOUR)], vec![], vec![]).await.unwrap();
+    store.close().await;
+    let store = open(&disk);
+    let lease = lease_one(&store, T0).await;
+    assert_eq!(lease.delivery.id, old[1].delivery.id);
+    assert_ne!(lease.token, old[1].token);
+    let stale = store.settle(vec![settle(&old[1], RecipientState::Delivered)], vec![], vec![]).await;
+    assert!(matches!(stale, Err(StoreError::LeaseLost(_))));
+    let view = store.item(old[0].delivery.id.item).await.unwrap().unwrap();
+    assert_eq!(view.deliveries[0].delivery.attempts, 1);
+    assert_eq!(view.deliveries[0].delivery.last.as_ref().unwrap().text, "try later");
+    assert_eq!(store.events(None, 0, 10).await.unwrap().len(), 1);
+    assert_eq!(store.next_due(T0).await, Some(T0 + HOUR));
+}
+
+#[tokio::test]
+async fn a_power_loss_right_after_ok_loses_nothing() {
+    let disk = FaultyDisk::new();
+    let store = open(&disk);
+    let mut spool = store.spool().await.unwrap();
+    spool.write(&vec![b'x'; 100_000]).await.unwrap();
+    let body = spool.finish().await.unwrap();
+    let large =
+        NewItem { id: id(2), meta: meta("acme"), body, deliveries: vec![delivery("x.test", [0], T0)] };
+    store.accept(vec![simple(1, "x.test"), large], vec![]).await.unwrap();
+    let store = open(&disk.power_loss(|| 0));
+    assert_eq!(store.read(id(1), 0..u64::MAX).await.unwrap(), body_of(1));
+    assert_eq!(store.read(id(2), 0..u64::MAX).await.unwrap(), vec![b'x'; 100_000]);
+    assert_eq!(lease_all(&store, T0).await.len(), 2);
+    assert_eq!(store.stats().quarantined, 0);
+}
+
+#[tokio::test]
+async fn a_failed_sync_stops_the_store_for_good() {
+    for nth in 1..=3 {
+        let disk = FaultyDisk::new();
+        let store = open(&disk);
+        store.accept(vec![simple(1, "x.test")], vec![]).await.unwrap();
+        disk.order(Fault::Sync(nth));
+        let mut failed = false;
+        for n in 2..5 {
+            failed |= store.accept(vec![simple(n, "x.test")], vec![]).await.is_err();
+            assert!(failed || n < 5);
+        }
+        assert!(failed);
+        disk.mend();
+        assert!(store.ready().is_err());
+        assert!(store.spool().await.is_err());
+        assert!(store.append(vec![event("acme", "email.opened", T0)]).await.is_err());
+        assert!(store.due(T0, &|_| false, 10).await.is_err());
+        assert!(store.read(id(1), 0..1).await.is_err());
+        let store = open(&disk.power_loss(|| 0));
+        assert_eq!(store.read(id(1), 0..u64::MAX).await.unwrap(), body_of(1));
+        assert_eq!(store.stats().quarantined, 0, "nothing half-written");
+    }
+}
+
+#[tokio::test]
+async fn a_spool_error_reaches_the_caller() {
+    let disk = FaultyDisk::new();
+    let store = open(&disk);
+    let mut spool = store.spool().await.unwrap();
+    disk.order(Fault::Write(1));
+    let wrote = spool.write(&vec![0; 200_000]).await;
+    assert!(matches!(wrote, Err(StoreError::Io(_))));
+    drop(spool);
+    disk.order(Fault::TornWrite(1));
+    assert!(store.accept(vec![simple(1, "x.test")], vec![]).await.is_err());
+    assert!(store.item(id(1)).await.unwrap().is_none());
+    store.accept(vec![simple(2, "x.test")], vec![]).await.unwrap();
+    assert_eq!(store.read(id(2), 0..u64::MAX).await.unwrap(), body_of(2));
+    assert!(!disk.paths().iter().any(|p| p.starts_with("/q/spool")), "no file of a failed spool stays");
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_recovers_without_a_restart() {
+    for nth in [1, 2, 3, 4, 6, 8, 11] {
+        let disk = FaultyDisk::new();
+        let store = open(&disk);
+        store.accept(vec![simple(1, "x.test")], vec![]).await.unwrap();
+        disk.order(Fault::Full(nth));
+        let mut refused = Vec::new();
+        for n in 2..8 {
+            match store.accept(vec![simple(n, "x.test")], vec![]).await {
+                Ok(()) => {}
+                Err(StoreError::Full) => refused.push(n),
+                Err(other) => panic!("fault {nth}, item {n}: {other}"),
+            }
+        }
+        assert!(!refused.is_empty());
+        disk.mend();
+        // What is free is asked for once a second.
+        while matches!(store.accept(vec![simple(20, "x.test")], vec![]).await, Err(StoreError::Full)) {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        for n in refused {
+            assert!(store.item(id(n)).await.unwrap().is_none(), "nothing half-written");
+        }
+        let items = store.stats().items;
+        store.close().await;
+        let store = open(&disk);
+        assert_eq!(store.stats().items, items);
+        assert_eq!(store.stats().quarantined, 0);
+        assert_eq!(store.read(id(20), 0..u64::MAX).await.unwrap(), body_of(20));
+    }
+}
+
+#[tokio::test]
+async fn below_the_reserve_new_mail_is_refused_and_outcomes_pass() {
+    let disk = FaultyDisk::new();
+    disk.set_free(10_000);
+    let reserve = StoreConfig { min_free: 1000, ..config() };
+    let store = EmbeddedStore::open_on(Arc::new(disk.clone()), "/q", reserve).unwrap();
+    store.accept(vec![simple(1, "x.test")], vec![]).await.unwrap();
+    let lease = lease_one(&store, T0).await;
+    disk.set_free(999);
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    assert!(matches!(store.accept(vec![simple(2, "x.test")], vec![]).await, Err(StoreError::Full)));
+    assert!(matches!(store.spool().await.err(), Some(StoreError::Full)));
+    assert!(matches!(store.ready(), Err(StoreError::Full)));
+    let bounce = item(3, "", body_of(3), vec![delivery("example.com", [0], T0)]);
+    let failed = settle(&lease, RecipientState::Failed { reported: true });
+    store.settle(vec![failed], vec![bounce], vec![event("acme", "email.bounced", T0)]).await.unwrap();
+    assert_eq!(store.stats().items, 1);
+}
+
+/// Overwrites part of a record in the index behind the store's back.
+async fn damage(disk: &FaultyDisk, needle: &[u8]) {
+    let file = disk.open(Path::new("/q/index.redb"), false).unwrap();
+    let mut bytes = vec![0; usize::try_from(file.size().unwrap()).unwrap()];
+    file.read_at(0, &mut bytes).unwrap();
+    let places: Vec<usize> =
+        bytes.windows(needle.len()).enumerate().filter(|(_, w)| *w == needle).map(|(i, _)| i).collect();
+    assert!(!places.is_empty());
+    for place in places {
+        disk.flip_bit(Path::new("/q/index.redb"), place);
+    }
+}
+
+#[tokio::test]
+async fn corrupt_entries_go_to_quarantine_and_stop_nothing() {
+    let disk = FaultyDisk::new();
+    let store = open(&disk);
+    let mut bad = simple(2, "bad-item.test");
+    bad.meta.subject = "damaged subject".into();
+    store
+        .accept(
+            vec![simple(1, "x.test"), bad, simple(3, "damaged-delivery.test"), simple(4, "x.test")],
+            vec![],
+        )
+        .await
+        .unwrap();
+    store.close().await;
+    damage(&disk, b"damaged subject").await;
+    damage(&disk, b"damaged-delivery.test").await;
+    let store = open(&disk);
+    let leases = lease_all(&store, T0).await;
+    let mut items: Vec<ItemId> = leases.iter().map(|l| l.delivery.id.item).collect();
+    items.sort();
+    assert_eq!(items, [id(1), id(4)]);
+    assert_eq!(store.stats().items, 2);
+    assert_eq!(store.stats().quarantined, 4);
+    for n in [2, 3] {
+        let kept = disk.open(&Path::new("/q/quarantine").join(format!("{}.eml", id(n))), false).unwrap();
+        assert_eq!(kept.size().unwrap(), body_of(n).len() as u64);
+    }
+    store.close().await;
+    let store = open(&disk);
+    assert_eq!(store.stats().quarantined, 4);
+    assert_eq!(lease_all(&store, T0).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_body_that_fails_its_checksum_is_put_aside_when_read() {
+    let disk = FaultyDisk::new();
+    let store = open(&disk);
+    store.accept(vec![simple(1, "x.test"), simple(2, "x.test")], vec![]).await.unwrap();
+    let segment = disk.paths().into_iter().find(|p| p.starts_with("/q/segments")).unwrap();
+    disk.flip_bit(&segment, 40);
+    assert!(matches!(store.body(id(1)).await, Err(StoreError::Corrupt(_))));
+    assert!(store.item(id(1)).await.unwrap().is_none());
+    assert_eq!(store.stats().quarantined, 2);
+    assert_eq!(lease_one(&store, T0).await.delivery.id.item, id(2));
+}
+
+#[test]
+fn a_second_process_and_a_newer_format_are_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(dir.path(), config()).unwrap();
+    let second = EmbeddedStore::open(dir.path(), config()).unwrap_err();
+    assert!(
+        matches!(&second, OpenError::InUse { pid, .. } if *pid == std::process::id().to_string()),
+        "{second}"
+    );
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(store.close());
+    std::fs::write(dir.path().join("format"), "relevo-queue 2\n").unwrap();
+    let newer = EmbeddedStore::open(dir.path(), config()).unwrap_err();
+    assert!(newer.to_string().contains("format 2 is newer than format 1"), "{newer}");
+    std::fs::write(dir.path().join("format"), "something\n").unwrap();
+    assert!(matches!(EmbeddedStore::open(dir.path(), config()), Err(OpenError::NotAStore { .. })));
+    std::fs::write(dir.path().join("format"), "relevo-queue 1\n").unwrap();
+    EmbeddedStore::open(dir.path(), config()).unwrap();
+}
+
+#[test]
+fn the_data_directory_is_for_its_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("data");
+    let _store = EmbeddedStore::open(&path, config()).unwrap();
+    let mode = |p: &Path| std::fs::metadata(p).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&path), 0o700);
+    assert_eq!(mode(&path.join("bodies")), 0o700);
+    assert_eq!(mode(&path.join("index.redb")), 0o600);
+}
