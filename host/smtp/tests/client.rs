@@ -86,6 +86,7 @@ async fn tls_verified_or_not() {
                 let state = connection.tls();
                 assert!(state.cipher.is_some_and(|c| c.starts_with("TLSv1.3 TLS_")));
                 assert_eq!(state.verified, verified, "{policy:?}");
+                assert!(connection.is_alive().await);
                 let result = connection.transact(&envelope(&["x@b.test"], 5), body(b"hi\r\n")).await;
                 assert!(matches!(result.outcomes[0].1, Outcome::Delivered(_)));
             }

@@ -205,12 +205,12 @@ async fn failed_logins_wait_longer_each_time() {
     client.reply().await;
     client.expect("EHLO me.test", "250").await;
     let mut times = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..6 {
         let begun = Instant::now();
         client.expect("AUTH PLAIN AHUAd3Jvbmc=", "535 5.7.8").await;
         times.push(begun.elapsed());
     }
-    assert!(times[0] >= Duration::from_millis(240) && times[2] >= Duration::from_millis(990), "{times:?}");
+    assert!(times[0] >= Duration::from_millis(240) && times[5] >= Duration::from_millis(990), "{times:?}");
     client.expect("AUTH PLAIN AHUAc2VjcmV0", "235").await;
 }
 

@@ -44,7 +44,7 @@ enum Recipient {
     Decided(Outcome),
 }
 
-/// The state of a transaction. Alternate [`Transaction::next`] and what it asks for.
+/// The state of a transaction. Alternate [`Transaction::advance`] and what it asks for.
 #[derive(Debug)]
 pub struct Transaction<'a> {
     envelope: &'a Envelope,
@@ -87,7 +87,7 @@ impl<'a> Transaction<'a> {
     }
 
     /// What to do now.
-    pub fn next(&mut self) -> Action {
+    pub fn advance(&mut self) -> Action {
         if self.over {
             return Action::Done;
         }

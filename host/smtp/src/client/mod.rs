@@ -2,6 +2,7 @@
 
 mod connection;
 mod content;
+mod open;
 mod tls;
 mod types;
 mod wire;

@@ -2,11 +2,13 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use relevo_proto::client::{Command, Failure, RemoteReply, ReplyParser};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -118,7 +120,9 @@ impl Wire {
 
     /// Nothing has come since the last reply: neither the end of the connection nor a parting 421.
     pub(super) async fn is_quiet(&mut self) -> bool {
-        if self.read < self.input.len() {
+        // The system knows before the runtime has polled the socket; TLS may have read ahead of both.
+        let peeked = SockRef::from(self.stream.tcp()).peek(&mut [MaybeUninit::uninit()]);
+        if self.read < self.input.len() || !peeked.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock) {
             return false;
         }
         let mut space = [0; 1];

@@ -49,7 +49,7 @@ impl Default for ListenerLimits {
         Self {
             session: Limits::default(),
             connections: 1000,
-            connections_per_peer: 100,
+            connections_per_peer: 200,
             idle: Duration::from_secs(300),
             total: Duration::from_secs(2 * 3600),
             handshake: Duration::from_secs(30),

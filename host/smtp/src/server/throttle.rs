@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use super::peers::PeerKey;
 
-/// After the first failure.
+/// After each of the first failures: what a person who mistypes notices least.
 const FIRST_DELAY: Duration = Duration::from_millis(250);
-/// Doublings; the largest delay is 16 seconds.
-const MAX_DOUBLINGS: u32 = 6;
+/// Failures before the delay begins to double.
+const PATIENCE: u32 = 4;
+/// Doublings; the largest delay is 8 seconds.
+const MAX_DOUBLINGS: u32 = 5;
 /// A peer with this much delay ahead of it is turned away.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 /// After this much quiet a peer is forgotten.
@@ -54,7 +56,7 @@ impl AuthThrottle {
         if record.open + FORGET <= now {
             record.failures = 0;
         }
-        let delay = FIRST_DELAY * 2_u32.pow(record.failures.min(MAX_DOUBLINGS));
+        let delay = FIRST_DELAY * 2_u32.pow(record.failures.saturating_sub(PATIENCE - 1).min(MAX_DOUBLINGS));
         record.failures = record.failures.saturating_add(1);
         record.open = record.open.max(now) + delay;
         record.open.saturating_duration_since(now).min(MAX_WAIT)
@@ -79,14 +81,14 @@ mod tests {
         let peer = "192.0.2.1".parse().unwrap();
         let mut now = Instant::now();
         assert_eq!(throttle.wait(peer, now), Some(Duration::ZERO));
-        let mut last = Duration::ZERO;
-        for _ in 0..=MAX_DOUBLINGS {
-            let delay = throttle.failed(peer, now);
-            assert!(delay > last);
-            now += delay;
-            last = delay;
-        }
-        assert_eq!(last, Duration::from_secs(16));
+        let delays: Vec<u128> = (0..11)
+            .map(|_| {
+                let delay = throttle.failed(peer, now);
+                now += delay;
+                delay.as_millis()
+            })
+            .collect();
+        assert_eq!(delays, [250, 250, 250, 250, 500, 1000, 2000, 4000, 8000, 8000, 8000]);
         assert_eq!(
             throttle.wait("192.0.2.2".parse().unwrap(), now),
             Some(Duration::ZERO),
@@ -100,7 +102,7 @@ mod tests {
         let throttle = AuthThrottle::default();
         let peer = "2001:db8::1".parse().unwrap();
         let now = Instant::now();
-        for _ in 0..10 {
+        for _ in 0..20 {
             throttle.failed(peer, now);
         }
         assert_eq!(throttle.wait("2001:db8::2".parse().unwrap(), now), None);

@@ -26,7 +26,7 @@ fn run(envelope: &Envelope, abilities: Abilities, replies: &[&str]) -> (Transact
     let mut transaction = Transaction::new(envelope, abilities);
     let mut dialogue = String::new();
     loop {
-        match transaction.next() {
+        match transaction.advance() {
             Action::Send(commands) => {
                 dialogue.push_str(&String::from_utf8(commands).unwrap().replace("\r\n", "|"))
             }

@@ -1,0 +1,220 @@
+//! The way to a session: socket, greeting, EHLO, TLS, AUTH.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use relevo_proto::client::Abilities;
+use rustls_pki_types::ServerName;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::{TlsConnector, TlsStream};
+
+use super::connection::Connection;
+use super::tls::Tls;
+use super::types::{Auth, ClientConfig, Command, Failure, Target, TlsPolicy, TlsState};
+use super::wire::{Wire, lost, timed_out};
+use crate::stream::{Stream, describe};
+
+/// The longest wait for a TLS handshake: one that stalls must not hold an attempt for the five minutes of a command.
+const HANDSHAKE: Duration = Duration::from_secs(60);
+/// Why a session did not come about.
+pub(super) enum OpenError {
+    /// The handshake after STARTTLS: without TLS it might work.
+    Handshake(Failure),
+    Other(Failure),
+}
+
+impl From<Failure> for OpenError {
+    fn from(failure: Failure) -> Self {
+        Self::Other(failure)
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Handshake(failure) | OpenError::Other(failure) => failure,
+        }
+    }
+}
+
+impl Connection {
+    pub(super) async fn establish(
+        target: &Target,
+        config: &ClientConfig,
+        auth: Option<&Auth>,
+        tls: &Tls,
+        may_encrypt: bool,
+    ) -> Result<Self, OpenError> {
+        let tcp = connect(target, config).await?;
+        let (stream, state) = if target.tls == TlsPolicy::Implicit {
+            handshake(tcp, target, config, tls).await?
+        } else {
+            (Stream::Plain(tcp), TlsState::default())
+        };
+        let mut connection = Self {
+            wire: Wire::new(stream),
+            config: config.clone(),
+            abilities: Abilities::default(),
+            tls: state,
+            tls_failure: None,
+            remote: target.addr,
+        };
+        let greeting = connection.wire.receive(Command::Greeting, config.command_timeout).await?;
+        if greeting.code / 100 != 2 {
+            return Err(Failure::of_reply(Command::Greeting, greeting).into());
+        }
+        connection.hello().await?;
+        if may_encrypt && !matches!(target.tls, TlsPolicy::None | TlsPolicy::Implicit) {
+            connection = connection.start_tls(target, tls).await?;
+        }
+        if let Some(auth) = auth {
+            connection.authenticate(target, auth).await?;
+        }
+        Ok(connection)
+    }
+
+    /// EHLO, or HELO for servers that do not know it (RFC 5321 section 3.2).
+    async fn hello(&mut self) -> Result<(), Failure> {
+        let limit = self.config.command_timeout;
+        let line = format!("EHLO {}\r\n", self.config.ehlo);
+        let reply = self.wire.ask(line.as_bytes(), Command::Ehlo, limit).await?;
+        if reply.code / 100 == 2 {
+            self.abilities = Abilities::parse(&reply);
+            return Ok(());
+        }
+        self.abilities = Abilities::default();
+        if reply.code / 100 != 5 {
+            return Err(Failure::of_reply(Command::Ehlo, reply));
+        }
+        let line = format!("HELO {}\r\n", self.config.ehlo);
+        let reply = self.wire.ask(line.as_bytes(), Command::Ehlo, limit).await?;
+        if reply.code / 100 == 2 { Ok(()) } else { Err(Failure::of_reply(Command::Ehlo, reply)) }
+    }
+
+    async fn start_tls(mut self, target: &Target, tls: &Tls) -> Result<Self, OpenError> {
+        let optional = target.tls == TlsPolicy::Opportunistic;
+        if !self.abilities.starttls {
+            if optional {
+                return Ok(self);
+            }
+            let detail = "STARTTLS is required and not offered";
+            return Err(Failure::of_host(Command::StartTls, (4, 7, 4), detail).into());
+        }
+        let reply = self.wire.ask(b"STARTTLS\r\n", Command::StartTls, self.config.command_timeout).await?;
+        if reply.code / 100 != 2 {
+            let failure = Failure::of_reply(Command::StartTls, reply);
+            // RFC 3207 section 4: the session goes on. Unless it was 421.
+            if optional && failure.reply.as_ref().is_some_and(|r| r.code != 421) {
+                self.tls_failure = Some(failure.detail);
+                return Ok(self);
+            }
+            return Err(failure.into());
+        }
+        let tcp = self.wire.into_tcp()?;
+        let (stream, state) =
+            handshake(tcp, target, &self.config, tls).await.map_err(OpenError::Handshake)?;
+        self.wire = Wire::new(stream);
+        self.tls = state;
+        // RFC 3207 section 4.2: what was learnt in clear is forgotten.
+        self.hello().await?;
+        Ok(self)
+    }
+
+    async fn authenticate(&mut self, target: &Target, auth: &Auth) -> Result<(), Failure> {
+        let refuse = |status, detail: &str| Err(Failure::of_host(Command::Auth, status, detail));
+        if !may_send_credentials(&self.tls, target.addr.ip()) {
+            return refuse((4, 7, 11), "credentials are only sent under a verified certificate");
+        }
+        let limit = self.config.command_timeout;
+        let reply = if self.abilities.auth_plain {
+            let response = STANDARD.encode(format!("\0{}\0{}", auth.username, auth.password));
+            self.wire.ask(format!("AUTH PLAIN {response}\r\n").as_bytes(), Command::Auth, limit).await?
+        } else if self.abilities.auth_login {
+            let mut reply = self.wire.ask(b"AUTH LOGIN\r\n", Command::Auth, limit).await?;
+            for answer in [&auth.username, &auth.password] {
+                if reply.code != 334 {
+                    break;
+                }
+                let line = format!("{}\r\n", STANDARD.encode(answer));
+                reply = self.wire.ask(line.as_bytes(), Command::Auth, limit).await?;
+            }
+            reply
+        } else {
+            return refuse((4, 7, 4), "neither AUTH PLAIN nor AUTH LOGIN is offered");
+        };
+        if reply.code / 100 == 2 { Ok(()) } else { Err(Failure::of_reply(Command::Auth, reply)) }
+    }
+}
+
+/// Only to a host that has proved its name, or to this very machine.
+fn may_send_credentials(tls: &TlsState, remote: IpAddr) -> bool {
+    tls.verified || remote.to_canonical().is_loopback()
+}
+
+async fn connect(target: &Target, config: &ClientConfig) -> Result<TcpStream, Failure> {
+    let failed = |detail: String| Failure::of_host(Command::Connect, (4, 4, 1), detail);
+    let attempt = async {
+        let socket = if target.addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        if let Some(source) = target.source.filter(|s| s.is_ipv4() == target.addr.is_ipv4()) {
+            socket.bind(SocketAddr::new(source, 0))?;
+        }
+        let tcp = socket.connect(target.addr).await?;
+        tcp.set_nodelay(true)?;
+        Ok(tcp)
+    };
+    match timeout(config.connect_timeout, attempt).await {
+        Ok(Ok(tcp)) => Ok(tcp),
+        Ok(Err::<_, std::io::Error>(error)) => {
+            Err(failed(format!("cannot connect to {}: {error}", target.addr)))
+        }
+        Err(_) => Err(failed(format!("timed out connecting to {}", target.addr))),
+    }
+}
+
+async fn handshake(
+    tcp: TcpStream,
+    target: &Target,
+    config: &ClientConfig,
+    tls: &Tls,
+) -> Result<(Stream, TlsState), Failure> {
+    let failed = |detail: String| Failure::of_host(Command::Handshake, (4, 7, 5), detail);
+    let strict = matches!(target.tls, TlsPolicy::Verified | TlsPolicy::Implicit);
+    let (settings, judge) = tls.config(strict).map_err(|e| failed(e.to_string()))?;
+    let name = match ServerName::try_from(target.host.trim_end_matches('.').to_owned()) {
+        Ok(name) => name,
+        // MX names with an underscore cannot stand in SNI. Where any certificate will do, no name is needed.
+        Err(_) if !strict => ServerName::from(target.addr.ip()),
+        Err(error) => return Err(failed(format!("{}: {error}", target.host))),
+    };
+    let connecting = TlsConnector::from(settings).connect(name, tcp);
+    let stream = match timeout(HANDSHAKE.min(config.command_timeout), connecting).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(failed(lost(Command::Handshake, &error).detail)),
+        Err(_) => return Err(timed_out(Command::Handshake)),
+    };
+    let state = TlsState { cipher: Some(describe(stream.get_ref().1)), verified: judge.was_valid() };
+    Ok((Stream::Tls(Box::new(TlsStream::from(stream))), state))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_do_not_go_to_strangers() {
+        let clear = TlsState::default();
+        let any = TlsState { cipher: Some("TLSv1.3".to_owned()), verified: false };
+        let verified = TlsState { verified: true, ..any.clone() };
+        let [stranger, v4, v6, mapped] =
+            ["192.0.2.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"].map(|ip| ip.parse().unwrap());
+        assert!(!may_send_credentials(&clear, stranger));
+        assert!(!may_send_credentials(&any, stranger));
+        assert!(may_send_credentials(&verified, stranger));
+        for loopback in [v4, v6, mapped] {
+            assert!(may_send_credentials(&clear, loopback));
+        }
+    }
+}
