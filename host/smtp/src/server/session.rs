@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::{TlsAcceptor, TlsStream};
+use tracing::Instrument as _;
 
 use super::listener::Shared;
 use super::service::{BodyWriter as _, ListenerKind, Peer, Service};
@@ -36,7 +37,8 @@ pub(super) async fn run<S: Service>(shared: Arc<Shared<S>>, tcp: TcpStream, remo
         };
         serve(&shared, stream, peer, tls).await
     };
-    match result.await {
+    let span = tracing::info_span!("session", %remote);
+    match result.instrument(span).await {
         Ok(()) => tracing::debug!(%remote, "session ended"),
         Err(error) => tracing::debug!(%remote, %error, "session lost"),
     }
@@ -106,6 +108,16 @@ fn early_octets(tcp: &TcpStream) -> Vec<u8> {
     }
 }
 
+/// What we refuse, the operator may want to know.
+fn log_refusals(output: &[u8]) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    for line in output.split(|&b| b == b'\n').filter(|l| matches!(l.first(), Some(b'4' | b'5'))) {
+        tracing::debug!(reply = %String::from_utf8_lossy(line).trim_end(), "refused");
+    }
+}
+
 /// The connection and its clocks.
 struct Wire {
     /// Taken during a handshake.
@@ -128,6 +140,7 @@ impl Wire {
             return Ok(());
         }
         let output = session.take_output();
+        log_refusals(&output);
         let stream = self.stream()?;
         let write = async {
             stream.write_all(&output).await?;
