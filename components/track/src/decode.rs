@@ -142,7 +142,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn decodes_as_everybody_does(raw in "([=0-9A-F \t\rx]|\r\n|=\r\n|=20){0,60}") {
+        fn decodes_as_everybody_does(raw in "([=0-9A-F \tx]|\r\n|=\r\n|=20){0,60}") {
             prop_assert_eq!(quoted_printable(raw.as_bytes()), decode_quoted_printable(raw.as_bytes()));
         }
 
@@ -152,6 +152,8 @@ mod tests {
             let raw = raw.as_bytes();
             let decoded = quoted_printable(raw);
             let at = at.index(decoded.len() + 1);
+            // No change divides a line end.
+            prop_assume!(!(decoded[..at].ends_with(b"\r") && decoded[at..].starts_with(b"\n")));
             let offset = quoted_printable_offsets(raw, &[at])[0];
             // A soft break keeps whitespace at the end of the first half.
             prop_assert_eq!(quoted_printable(&[&raw[..offset], b"=\r\n"].concat()), &decoded[..at]);

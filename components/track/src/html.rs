@@ -93,10 +93,9 @@ impl Html<'_> {
     fn strip(&self, attribute: &Attribute<'_>, changes: &mut Vec<Change>) {
         let Some(name) = attribute.name_source_location().map(|location| location.bytes()) else { return };
         let end = self.attribute_end(&name, attribute);
-        let blank = |octet: &u8| matches!(octet, b' ' | b'\t' | b'\n' | b'\r' | b'\x0c');
         let mut start = name.start;
-        if self.text.get(end).is_none_or(|next| blank(next) || *next == b'>') {
-            start -= self.text[..start].iter().rev().take_while(|octet| blank(octet)).count();
+        if self.text.get(end).is_none_or(|next| is_blank(*next) || *next == b'>') {
+            start -= self.text[..start].iter().rev().take_while(|octet| is_blank(**octet)).count();
         }
         match changes.last_mut() {
             // Two in a row.
@@ -105,15 +104,22 @@ impl Html<'_> {
         }
     }
 
-    /// After the value and its quote.
+    /// After the value and its quote; of an attribute without one, after the `=` that may be there all the same.
     fn attribute_end(&self, name: &Range<usize>, attribute: &Attribute<'_>) -> usize {
         let Some(value) = attribute.value_source_location().map(|location| location.bytes()) else {
-            return name.end;
+            let blanks = self.text[name.end..].iter().take_while(|octet| is_blank(**octet)).count();
+            let equals = name.end + blanks;
+            return if self.text.get(equals) == Some(&b'=') { equals + 1 } else { name.end };
         };
         let before = value.start.checked_sub(1).and_then(|at| self.text.get(at));
         let quoted = matches!(before, Some(b'"' | b'\'')) && self.text.get(value.end) == before;
         value.end + usize::from(quoted)
     }
+}
+
+/// Whitespace between attributes.
+fn is_blank(octet: u8) -> bool {
+    matches!(octet, b' ' | b'\t' | b'\n' | b'\r' | b'\x0c')
 }
 
 fn pixel() -> Vec<Piece> {
