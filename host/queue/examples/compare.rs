@@ -47,7 +47,7 @@ fn main() -> Result<(), Failure> {
 type Commit = Box<dyn FnMut(u64, &[u8]) -> Result<(), Failure>>;
 
 fn report(shape: &str, group: usize, span: Duration, mut commit: Commit) -> Result<(), Failure> {
-    let payload: Vec<u8> = (0..group * BODY).map(|i| (i * 31 % 251) as u8).collect();
+    let payload: Vec<u8> = (0..group * BODY).map(|i| (i * 31).to_le_bytes()[0]).collect();
     let (start, mut next, mut took) = (Instant::now(), 0, Vec::new());
     while start.elapsed() < span {
         let begin = Instant::now();

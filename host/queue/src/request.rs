@@ -27,7 +27,7 @@ pub(crate) enum Op {
     Report {
         item: ItemId,
         recipients: Vec<(DeliveryId, u32)>,
-        bounce: Option<NewItem>,
+        bounce: Option<Box<NewItem>>,
         events: Vec<NewEvent>,
     },
     Act {
@@ -77,7 +77,7 @@ impl Op {
     fn take_items(&mut self) -> Vec<NewItem> {
         match self {
             Self::Accept { items, .. } | Self::Settle { items, .. } => std::mem::take(items),
-            Self::Report { bounce, .. } => bounce.take().into_iter().collect(),
+            Self::Report { bounce, .. } => bounce.take().into_iter().map(|b| *b).collect(),
             Self::Act { .. } | Self::Append { .. } | Self::Prune { .. } | Self::Quarantine { .. } => {
                 Vec::new()
             }
@@ -88,7 +88,7 @@ impl Op {
     pub(crate) fn weight(&self) -> usize {
         let (items, bounce) = match self {
             Self::Accept { items, .. } | Self::Settle { items, .. } => (items.as_slice(), None),
-            Self::Report { bounce, .. } => (&[][..], bounce.as_ref()),
+            Self::Report { bounce, .. } => (&[][..], bounce.as_deref()),
             Self::Act { .. } | Self::Append { .. } | Self::Prune { .. } | Self::Quarantine { .. } => {
                 (&[][..], None)
             }

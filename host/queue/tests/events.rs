@@ -1,5 +1,7 @@
 //! The event log.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod common;
 
 use common::*;

@@ -1,6 +1,8 @@
 //! The store against a model, on a disk that breaks: what was answered `Ok` survives a loss of power, and what was not is
 //! there whole or not at all.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::collections::BTreeMap;

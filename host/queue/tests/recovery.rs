@@ -1,5 +1,7 @@
 //! What survives a stop, a crash and damage.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::path::Path;
@@ -78,6 +80,24 @@ async fn a_failed_sync_stops_the_store_for_good() {
         assert_eq!(store.read(id(1), 0..u64::MAX).await.unwrap(), body_of(1));
         assert_eq!(store.stats().quarantined, 0, "nothing half-written");
     }
+}
+
+/// An uncaught error anywhere once ended the process.
+#[tokio::test]
+async fn a_panic_in_the_writer_is_contained() {
+    let disk = FaultyDisk::new();
+    let store = open(&disk);
+    store.accept(vec![simple(1, "x.test")], vec![]).await.unwrap();
+    let lease = lease_one(&store, T0).await;
+    disk.order(Fault::Panic(1));
+    let bounce = vec![simple(2, "example.com")];
+    let done = settle(&lease, RecipientState::Delivered);
+    let failed = store.settle(vec![done.clone()], bounce, vec![]).await;
+    assert!(matches!(&failed, Err(StoreError::Io(why)) if why.contains("internal fault")), "{failed:?}");
+    store.accept(vec![simple(3, "x.test")], vec![]).await.unwrap();
+    store.settle(vec![done], vec![simple(2, "example.com")], vec![]).await.unwrap();
+    assert_eq!(store.stats().items, 2);
+    assert_eq!(store.read(id(2), 0..u64::MAX).await.unwrap(), body_of(2));
 }
 
 #[tokio::test]

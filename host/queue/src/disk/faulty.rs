@@ -16,6 +16,8 @@ pub enum Fault {
     Write(u32),
     /// The Nth write fails with EIO after half of its octets.
     TornWrite(u32),
+    /// The Nth write panics: a fault in the code above.
+    Panic(u32),
     /// The Nth sync of a file or directory fails; what it should have kept is dropped from the cache, as Linux does.
     Sync(u32),
     /// The Nth write fails with ENOSPC, and so do all that follow until [`FaultyDisk::mend`].
@@ -187,7 +189,9 @@ impl State {
     fn strike_write(&mut self) -> Option<Fault> {
         self.writes += 1;
         let fault = self.fault.as_mut()?;
-        let (Fault::Write(n) | Fault::TornWrite(n) | Fault::Full(n)) = fault else { return None };
+        let (Fault::Write(n) | Fault::TornWrite(n) | Fault::Full(n) | Fault::Panic(n)) = fault else {
+            return None;
+        };
         *n = n.saturating_sub(1);
         if *n > 0 {
             return None;
@@ -198,6 +202,10 @@ impl State {
     fn write(&mut self, inode: usize, change: Change) -> io::Result<()> {
         self.powered()?;
         let fault = self.strike_write();
+        #[expect(clippy::panic, reason = "it was ordered")]
+        if matches!(fault, Some(Fault::Panic(_))) {
+            panic!("injected");
+        }
         self.full |= matches!(fault, Some(Fault::Full(_)));
         if self.full && matches!(change, Change::Write(..)) {
             return Err(io::ErrorKind::StorageFull.into());

@@ -127,7 +127,7 @@ impl Queue for EmbeddedStore {
         bounce: Option<NewItem>,
         events: Vec<NewEvent>,
     ) -> Result<(), StoreError> {
-        self.write(Op::Report { item, recipients, bounce, events }).await.map(drop)
+        self.write(Op::Report { item, recipients, bounce: bounce.map(Box::new), events }).await.map(drop)
     }
 
     async fn read(&self, item: ItemId, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
