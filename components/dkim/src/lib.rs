@@ -4,7 +4,7 @@
 //! appended to. [`Verifier`] never asks DNS: it is given the TXT records. Neither reads a clock.
 //!
 //! Canonicalisation of bodies, hashing, the parsing of signatures and key records and the public-key operations are
-//! `mail-auth`'s. Two of its faults are guarded against here, see [`mod@body`] and [`mod@canonical`].
+//! `mail-auth`'s. Two of its faults are guarded against here, see the modules `body` and `canonical`.
 
 mod body;
 mod canonical;

@@ -97,7 +97,7 @@ fn times() {
     assert!(!field(MESSAGE, request.clone()).contains("x="));
     request.expiration = Some(NOW + 60);
     assert!(field(MESSAGE, request.clone()).contains(&format!("x={};", NOW + 60)));
-    let message = signed(MESSAGE, &[request.clone()]);
+    let message = signed(MESSAGE, std::slice::from_ref(&request));
     assert_eq!(verdicts(&message, &keys().records(), NOW + 59)[0].detail, "pass");
     assert_eq!(verdicts(&message, &keys().records(), NOW + 60)[0].detail, "expired");
     request.expiration = Some(NOW);
@@ -145,7 +145,7 @@ fn no_requests_no_signatures() {
 #[test]
 fn folding_of_the_signature_does_not_matter() {
     for request in all_requests() {
-        let unsigned = unsigned(MESSAGE, &[request.clone()]).remove(0);
+        let unsigned = unsigned(MESSAGE, std::slice::from_ref(&request)).remove(0);
         let signature = keys().sign(request.algorithm, &unsigned.to_sign);
         let folded = complete(&unsigned, &signature);
         let flat = String::from_utf8(folded.clone()).unwrap();

@@ -14,11 +14,11 @@
 //! text to a browser with scripting. The inside of `<![if ...]> ... <![endif]>` is not a comment and is rewritten.
 //!
 //! A link in the body that unsubscribes is a link like any other: there is no telling, so its author opts it out with one
-//! of the attributes in [`mod@optout`], which are stripped. URLs that another tracker made are rewritten too.
+//! of the attributes in the module `optout`, which are stripped. URLs that another tracker made are rewritten too.
 //!
 //! # How
 //!
-//! Each part is held, decoded, tokenized, and the changes are turned into edits of the message: see [`mod@edits`].
+//! Each part is held, decoded, tokenized, and the changes are turned into edits of the message: see the module `edits`.
 //! One part at a time, at most `max_html` raw octets of it and as many decoded.
 
 mod decode;

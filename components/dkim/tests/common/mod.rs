@@ -7,7 +7,7 @@
     reason = "shared by several test programs"
 )]
 
-use aws_lc_rs::encoding::AsDer as _;
+use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{self, Ed25519KeyPair, KeyPair as _, RsaKeyPair};
 use aws_lc_rs::{digest, rand};
@@ -43,7 +43,7 @@ pub fn keys() -> &'static Keys {
 
 impl Keys {
     pub fn records(&self) -> Vec<Txt> {
-        let rsa = aws_lc_rs::encoding::PublicKeyX509Der::from(self.rsa.public_key().as_der().unwrap());
+        let rsa: PublicKeyX509Der<'_> = self.rsa.public_key().as_der().unwrap();
         let (rsa, ed) = (STANDARD.encode(rsa.as_ref()), STANDARD.encode(self.ed25519.public_key().as_ref()));
         vec![
             Txt { name: "rsa._domainkey.example.com".into(), value: format!("v=DKIM1; k=rsa; p={rsa}") },
