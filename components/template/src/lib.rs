@@ -1,33 +1,28 @@
-//! Templates and MIME building
+//! Templates rendered, and MIME messages built. `wit/relevo-mail/template.wit` says who calls what.
+//!
+//! | file | what it knows |
+//! | --- | --- |
+//! | `render` | the order: variables, MiniJinja, MJML, text |
+//! | `engine` | MiniJinja within limits, its errors with their places |
+//! | `variables` | the JSON object and its depth |
+//! | `mjml`, `text`, `tags` | MJML to HTML, HTML to text |
+//! | `build`, `fields`, `parts` | the message: checks, header fields, MIME parts |
+//!
+//! No clock, no randomness: the same input gives the same octets, natively and in a sandbox.
 
-use relevo_mailkit::model::{MessageEnvelope, Rendered, TemplateError, TemplateLimits, TemplateSource};
+mod build;
+mod engine;
+mod failure;
+mod fields;
+mod mjml;
+mod parts;
+mod render;
+mod tags;
+mod text;
+mod variables;
 
-fn error(kind: &str, template: &str, message: &str) -> TemplateError {
-    TemplateError {
-        kind: kind.into(),
-        template: template.into(),
-        path: None,
-        line: None,
-        column: None,
-        message: message.into(),
-    }
-}
+#[cfg(target_family = "wasm")]
+mod guest;
 
-/// Renders a source with a JSON object of variables.
-///
-/// # Errors
-/// What is wrong, with its place.
-pub fn render(source: &TemplateSource, _variables: &str, limits: &TemplateLimits) -> Result<Rendered, TemplateError> {
-    if source.subject.len() as u64 > limits.max_output {
-        return Err(error("too-long", "subject", "longer than the limit"));
-    }
-    Err(error("syntax", "subject", "not rendered"))
-}
-
-/// Builds a message with CRLF line ends.
-///
-/// # Errors
-/// The field that is not valid.
-pub fn build(envelope: &MessageEnvelope, _content: &Rendered) -> Result<Vec<u8>, TemplateError> {
-    Err(error("invalid-field", "from", &envelope.from.address))
-}
+pub use build::build;
+pub use render::render;

@@ -1,4 +1,10 @@
 //! The component: types converted, nothing else.
+#![allow(
+    unsafe_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "the generated bindings; what is written here has no unsafe code and no public items"
+)]
 
 use std::cell::RefCell;
 
@@ -6,17 +12,14 @@ use relevo_mailkit::model;
 
 use crate::Validator;
 
-#[expect(missing_docs, unreachable_pub, unsafe_code, reason = "generated; the WIT files document it")]
-mod bindings {
-    wit_bindgen::generate!({ path: "../../wit/relevo-mail", world: "validate-stage" });
-}
+wit_bindgen::generate!({ path: "../../wit/relevo-mail", world: "validate-stage" });
 
-use bindings::exports::relevo::mail::validate as wit;
-use bindings::relevo::mail::types;
+use exports::relevo::mail::validate as wit;
+use relevo::mail::types;
 
 struct Component;
 
-bindings::export!(Component with_types_in bindings);
+export!(Component);
 
 impl wit::Guest for Component {
     type Validator = Resource;

@@ -82,7 +82,7 @@ fn check(report: &Report, size: u64) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_chunking_gives_the_same(message in message(), options in options(), sizes in prop::collection::vec(1_usize..70, 1..20)) {
