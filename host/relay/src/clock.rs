@@ -45,6 +45,15 @@ impl Clock for SystemClock {
     }
 }
 
+/// RFC 3339 in UTC with milliseconds, such as `2026-11-22T06:00:00.123Z`.
+#[must_use]
+pub fn timestamp(at: Millis) -> String {
+    match jiff::Timestamp::from_millisecond(at) {
+        Ok(time) => format!("{time:.3}"),
+        Err(_) => at.to_string(),
+    }
+}
+
 /// Makes the ids of items.
 pub trait IdSource: Send + Sync {
     /// A new id, never given before.

@@ -1,2 +1,42 @@
-//! The relevo binary.
-fn main() {}
+//! The binary: configuration, command line and wiring; nothing else.
+
+mod assembly;
+mod check;
+mod cli;
+mod config;
+mod control;
+mod credential;
+mod dev;
+mod escape;
+mod keygen;
+mod limits;
+mod log;
+mod metrics;
+mod queue;
+mod serve;
+mod tls;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{ApiKeyCommand, Cli, Command, CredentialCommand, KeyCommand};
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Dev(args) => dev::run(&args),
+        Command::Serve { config } => serve::run(&config),
+        Command::Check { config } => check::run(&config),
+        Command::Queue(args) => queue::run(&args),
+        Command::Key { command: KeyCommand::Generate(args) } => keygen::run(&args),
+        Command::Credential { command: CredentialCommand::New(args) } => credential::new_password(&args),
+        Command::ApiKey { command: ApiKeyCommand::New { name } } => credential::new_api_key(&name),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("relevo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

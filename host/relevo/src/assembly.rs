@@ -1,0 +1,281 @@
+//! Puts the parts together: the same for `serve` and `dev`, which differ in where mail goes.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use relevo_http::inbox::Inbox;
+use relevo_http::{HttpState, Listener, Readiness};
+use relevo_mailkit::token::{TokenKey, TokenKeys};
+use relevo_queue::{EmbeddedStore, EventLog, Queue, StoreConfig};
+use relevo_relay::clock::{Clock, RandomIds, SystemClock};
+use relevo_relay::copies::{Copies, MakeCopy};
+use relevo_relay::delivery::{Delivery, DeliveryHandle, DeliveryParts, Dial};
+use relevo_relay::intake::{Intake, IntakeMetrics};
+use relevo_relay::metrics::{self as relay_metrics, QueueGauges, StageCounters};
+use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
+use relevo_relay::settings::{Settings, SettingsHandle};
+use relevo_relay::trace::Observe;
+use relevo_relay::tracking::TrackingEndpoint;
+use relevo_resolve::Resolve;
+use relevo_runtime::{Runtime, RuntimeConfig, Stages};
+use relevo_smtp::server::{AuthThrottle, ListenerConfig, ListenerKind, ListenerLimits, Server, ServerTls};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::config::{ServerParts, SmtpConfig};
+use crate::control::{self, Control};
+use crate::metrics::{CertificateExpiry, DeliveryCounters, DeliveryGauges};
+use crate::tls;
+
+/// How long sessions and attempts under way may take when stopping.
+pub(crate) const DRAIN: Duration = Duration::from_secs(30);
+
+/// What everything else needs, made first.
+pub(crate) struct Base {
+    pub(crate) parts: ServerParts,
+    pub(crate) settings: SettingsHandle,
+    pub(crate) store: Arc<EmbeddedStore>,
+    pub(crate) stages: Arc<dyn Stages>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// Where mail goes, and who watches it.
+pub(crate) struct Outside {
+    pub(crate) resolve: Arc<dyn Resolve>,
+    pub(crate) dial: Arc<dyn Dial>,
+    /// Wraps the maker of copies.
+    pub(crate) copies: Box<dyn FnOnce(Copies) -> Arc<dyn MakeCopy> + Send>,
+    pub(crate) observer: Option<Arc<dyn Observe>>,
+    pub(crate) inbox: Option<Arc<Inbox>>,
+}
+
+impl Base {
+    /// Opens the store and loads the components. Blocks: components are compiled at the first start.
+    pub(crate) fn open(parts: ServerParts, mut settings: Settings) -> anyhow::Result<Self> {
+        let config = StoreConfig { min_free: parts.min_free, ..StoreConfig::default() };
+        let store = EmbeddedStore::open(&parts.data_dir, config)?;
+        complete_tracking_keys(&parts.data_dir, &mut settings)?;
+        let cache_dir = Some(parts.data_dir.join("components"));
+        let stages = Runtime::new(RuntimeConfig { cache_dir, ..RuntimeConfig::default() })?;
+        let clock = Arc::new(SystemClock::new());
+        Ok(Self { parts, settings: SettingsHandle::new(settings), store, stages, clock })
+    }
+}
+
+/// Without configured keys one lives in the data directory.
+pub(crate) fn complete_tracking_keys(data_dir: &Path, settings: &mut Settings) -> anyhow::Result<()> {
+    if settings.tracking_keys.0.is_empty() {
+        let (secret, warning) = relevo_keys::load_or_create_secret(&data_dir.join("tracking.key"))?;
+        if let Some(warning) = warning {
+            tracing::warn!("{warning}");
+        }
+        settings.tracking_keys = TokenKeys(vec![TokenKey { id: "own".to_owned(), secret }]);
+    }
+    Ok(())
+}
+
+/// A relay that runs.
+pub(crate) struct Running {
+    pub(crate) settings: SettingsHandle,
+    pub(crate) smtp: Vec<Server>,
+    expiry: CertificateExpiry,
+    store: Arc<EmbeddedStore>,
+    delivery: DeliveryHandle,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+/// Opens listeners and starts delivery.
+pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Result<Running> {
+    let Base { parts, settings, store, stages, clock } = base;
+    let queue: Arc<dyn Queue> = store.clone();
+    let events: Arc<dyn EventLog> = store.clone();
+    let mut registry = relay_metrics::registry();
+    QueueGauges::register(&mut registry, queue.clone(), clock.clone());
+    StageCounters::register(&mut registry, stages.clone());
+    let expiry = CertificateExpiry::register(&mut registry);
+
+    let mut copies = Copies::new(queue.clone(), stages.clone(), settings.clone(), clock.clone());
+    if let Some(observer) = &outside.observer {
+        copies = copies.observed(observer.clone());
+    }
+    let delivery = Delivery::start(DeliveryParts {
+        queue: queue.clone(),
+        resolve: outside.resolve,
+        dial: outside.dial,
+        copies: (outside.copies)(copies),
+        settings: settings.clone(),
+        observe: Arc::new(DeliveryCounters::register(&mut registry)),
+        clock: clock.clone(),
+        ids: Arc::new(RandomIds),
+        seed: seed()?,
+    });
+    registry.register_collector(Box::new(DeliveryGauges(delivery.clone())));
+
+    let pipeline = Pipeline {
+        queue: queue.clone(),
+        events: events.clone(),
+        stages,
+        clock: clock.clone(),
+        ids: Arc::new(RandomIds),
+        metrics: PipelineMetrics::new(&mut registry),
+        observer: outside.observer,
+    };
+    let intake = Intake::new(pipeline, settings.clone(), IntakeMetrics::new(&mut registry))?;
+    let smtp = listen_smtp(&parts.smtp, &settings.get().hostname, &Arc::new(intake), &expiry)?;
+
+    let state = HttpState {
+        settings: settings.clone(),
+        events: events.clone(),
+        tracking: Arc::new(TrackingEndpoint::new(
+            settings.clone(),
+            queue.clone(),
+            events.clone(),
+            clock.clone(),
+        )),
+        ready: readiness(&queue),
+        encode_metrics: Arc::new(move || relay_metrics::encode(&registry)),
+        trusted_proxies: parts.http.trusted_proxies.clone(),
+        inbox: outside.inbox,
+    };
+    let (stop, stopped) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    let api = if dev { Listener::Dev } else { Listener::Api };
+    listen_http(&parts.http.listen, api, &state, &stopped, &mut tasks).await?;
+    listen_http(&parts.http.tracking_listen, Listener::Tracking, &state, &stopped, &mut tasks).await?;
+
+    let explaining = delivery.clone();
+    let control = Control {
+        queue,
+        clock: clock.clone(),
+        explain: Arc::new(move |view| serde_json::to_value(explaining.why_of(view)).unwrap_or_default()),
+        delivery: delivery.clone(),
+    };
+    let socket = control::bind(&parts.data_dir)
+        .with_context(|| format!("the control socket in {} cannot be made", parts.data_dir.display()))?;
+    tasks.spawn(control::serve(socket, control));
+    tasks.spawn(prune(events, clock, parts.event_retention));
+    Ok(Running { settings, smtp, expiry, store, delivery, stop, tasks })
+}
+
+fn seed() -> anyhow::Result<u64> {
+    let mut octets = [0; 8];
+    getrandom::fill(&mut octets).map_err(|e| anyhow::anyhow!("the system gives no randomness: {e}"))?;
+    Ok(u64::from_ne_bytes(octets))
+}
+
+fn listen_smtp(
+    config: &SmtpConfig,
+    hostname: &str,
+    intake: &Arc<Intake>,
+    expiry: &CertificateExpiry,
+) -> anyhow::Result<Vec<Server>> {
+    let tls = certificate(config, hostname)?;
+    expiry.set(tls::expires_at(tls.leaf()));
+    let throttle = Arc::new(AuthThrottle::default());
+    let mut limits = ListenerLimits {
+        connections: config.max_connections,
+        connections_per_peer: config.max_connections_per_peer,
+        ..ListenerLimits::default()
+    };
+    limits.session.message_size = config.intake.max_message_size;
+    let kinds = [
+        (&config.submission, ListenerKind::Submission),
+        (&config.submissions, ListenerKind::Submissions),
+        (&config.relay, ListenerKind::Relay),
+    ];
+    let mut servers = Vec::new();
+    for (addresses, kind) in kinds {
+        for addr in addresses {
+            let listener = ListenerConfig {
+                addr: *addr,
+                kind,
+                hostname: hostname.to_owned(),
+                tls: Some(tls.clone()),
+                limits: limits.clone(),
+                throttle: throttle.clone(),
+            };
+            let server =
+                Server::bind(listener, intake.clone()).with_context(|| format!("cannot listen on {addr}"))?;
+            tracing::info!(address = %server.local_addr(), ?kind, "smtp");
+            servers.push(server);
+        }
+    }
+    Ok(servers)
+}
+
+/// The configured certificate, or one made now.
+pub(crate) fn certificate(config: &SmtpConfig, hostname: &str) -> anyhow::Result<ServerTls> {
+    match &config.tls {
+        Some((chain, key)) => tls::load(chain, key),
+        None => tls::self_signed(hostname),
+    }
+}
+
+fn readiness(queue: &Arc<dyn Queue>) -> Readiness {
+    let queue = queue.clone();
+    Arc::new(move || queue.ready().map_err(|error| error.to_string()))
+}
+
+async fn listen_http(
+    addresses: &[SocketAddr],
+    kind: Listener,
+    state: &HttpState,
+    stopped: &watch::Receiver<bool>,
+    tasks: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
+    for addr in addresses {
+        let listener = TcpListener::bind(addr).await.with_context(|| format!("cannot listen on {addr}"))?;
+        let local = listener.local_addr()?;
+        tracing::info!(address = %local, ?kind, "http");
+        let (router, stopped) = (relevo_http::router(kind, state.clone()), stopped.clone());
+        tasks.spawn(relevo_http::serve(listener, router, stopped));
+    }
+    Ok(())
+}
+
+/// Removes old events, a bounded piece at a time.
+async fn prune(events: Arc<dyn EventLog>, clock: Arc<dyn Clock>, retention: Duration) {
+    let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+    loop {
+        match events.prune(clock.now().saturating_sub(retention)).await {
+            Ok(0) => tokio::time::sleep(Duration::from_secs(600)).await,
+            Ok(removed) => tracing::debug!(removed, "events pruned"),
+            Err(error) => {
+                tracing::error!(%error, "events cannot be pruned");
+                tokio::time::sleep(Duration::from_secs(600)).await;
+            }
+        }
+    }
+}
+
+impl Running {
+    /// Takes up other settings and the certificate; sessions and attempts under way keep theirs.
+    pub(crate) fn reload(&self, parts: &ServerParts, mut settings: Settings) -> anyhow::Result<()> {
+        complete_tracking_keys(&parts.data_dir, &mut settings)?;
+        let tls = certificate(&parts.smtp, &settings.hostname)?;
+        for server in &self.smtp {
+            server.set_tls(&tls)?;
+        }
+        self.expiry.set(tls::expires_at(tls.leaf()));
+        self.settings.replace(settings);
+        Ok(())
+    }
+
+    /// Drains: no new connections, sessions and attempts under way finish, then the store is closed.
+    pub(crate) async fn stop(mut self) {
+        self.stop.send_replace(true);
+        let mut sessions = JoinSet::new();
+        for server in self.smtp.drain(..) {
+            sessions.spawn(server.stop(DRAIN));
+        }
+        let drained = async { while sessions.join_next().await.is_some() {} };
+        tokio::join!(drained, self.delivery.stop(DRAIN));
+        self.tasks.shutdown().await;
+        self.store.close().await;
+    }
+}

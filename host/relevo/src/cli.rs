@@ -1,0 +1,172 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use relevo_mailkit::model::Algorithm;
+
+/// An SMTP relay whose judgement runs in sandboxed WebAssembly components.
+#[derive(Debug, Parser)]
+#[command(name = "relevo", version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything on loopback, delivering into a capture inbox. Nothing leaves the machine.
+    Dev(DevArgs),
+    /// Run the relay. SIGTERM drains and stops; SIGHUP reloads tenants, domains, keys and certificates.
+    Serve {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Read a configuration and all files it names; print every mistake with file, line and key.
+    Check {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Look at and act on the queue of a running relay.
+    Queue(QueueArgs),
+    /// DKIM keys.
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// SMTP credentials.
+    Credential {
+        #[command(subcommand)]
+        command: CredentialCommand,
+    },
+    /// HTTP API keys.
+    ApiKey {
+        #[command(subcommand)]
+        command: ApiKeyCommand,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DevArgs {
+    /// Send one sample through the whole pipeline, print what happened, and exit.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// SMTP address; loopback only. Default 127.0.0.1:2525 (any free port with --once).
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) smtp: Option<SocketAddr>,
+    /// HTTP address; loopback only. Default 127.0.0.1:8025 (any free port with --once).
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<SocketAddr>,
+    /// Keep queue and keys here. Default: a temporary directory that is removed at the end.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QueueArgs {
+    #[command(subcommand)]
+    pub(crate) command: QueueCommand,
+    /// The configuration of the running relay; its data directory has the control socket.
+    #[arg(long, value_name = "FILE", global = true, conflicts_with = "data")]
+    pub(crate) config: Option<PathBuf>,
+    /// The data directory of the running relay.
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) data: Option<PathBuf>,
+    /// One JSON document instead of text.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueueCommand {
+    /// All messages, oldest first.
+    List,
+    /// One message with all its deliveries.
+    Show {
+        /// The queue id.
+        id: String,
+    },
+    /// What each recipient of a message is waiting for.
+    Why {
+        /// The queue id.
+        id: String,
+    },
+    /// Make all its deliveries due at once.
+    Retry {
+        /// The queue id.
+        id: String,
+    },
+    /// Attempt nothing more until released. It still expires.
+    Hold {
+        /// The queue id.
+        id: String,
+    },
+    /// End a hold.
+    Release {
+        /// The queue id.
+        id: String,
+    },
+    /// Delete it, without a bounce.
+    Drop {
+        /// The queue id.
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Write a new private key (mode 0600) and print the DNS record to publish.
+    Generate(KeyArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyArgs {
+    /// The sending domain, such as example.com.
+    #[arg(long, value_name = "D")]
+    pub(crate) domain: String,
+    /// The selector, such as s1.
+    #[arg(long, value_name = "S")]
+    pub(crate) selector: String,
+    /// rsa-sha256 (2048 bits) or ed25519-sha256.
+    #[arg(long, value_name = "A", value_parser = algorithm)]
+    pub(crate) algorithm: Algorithm,
+    /// Where to write it; must not exist.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+fn algorithm(s: &str) -> Result<Algorithm, String> {
+    [Algorithm::RsaSha256, Algorithm::Ed25519Sha256]
+        .into_iter()
+        .find(|a| a.as_str() == s)
+        .ok_or_else(|| "must be rsa-sha256 or ed25519-sha256".to_owned())
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CredentialCommand {
+    /// Make a password and print the entry to configure.
+    New(CredentialArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CredentialArgs {
+    /// The user name.
+    #[arg(long, value_name = "NAME", default_value = "USERNAME")]
+    pub(crate) username: String,
+    /// Read a password from standard input instead of making one.
+    #[arg(long)]
+    pub(crate) stdin: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApiKeyCommand {
+    /// Make a key and print the entry to configure.
+    New {
+        /// A name for it, for logs.
+        #[arg(long, default_value = "default")]
+        name: String,
+    },
+}

@@ -1,0 +1,160 @@
+//! `relevo.toml`: read whole, every mistake named with file, line and key. `relevo.example.toml` documents each key.
+
+mod reader;
+mod server;
+mod tenants;
+pub(crate) mod values;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use relevo_relay::settings::Settings;
+
+use reader::Reader;
+pub(crate) use reader::{Mistake, Place};
+pub(crate) use server::{DnsConfig, HttpConfig, SmtpConfig};
+
+/// A configuration without mistakes. Everything that can be reloaded is in `settings`.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) data_dir: PathBuf,
+    /// Octets.
+    pub(crate) min_free: u64,
+    pub(crate) smtp: SmtpConfig,
+    pub(crate) http: HttpConfig,
+    pub(crate) dns: DnsConfig,
+    /// Extra certificate authorities for verified TLS to next hops.
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) event_retention: Duration,
+    pub(crate) settings: Settings,
+}
+
+/// What reading a file found.
+pub(crate) struct Loaded {
+    /// None when there are mistakes.
+    pub(crate) config: Option<Config>,
+    pub(crate) mistakes: Vec<Mistake>,
+    /// Suspicious, not wrong.
+    pub(crate) warnings: Vec<Mistake>,
+}
+
+/// Reads `file` and all key, password and certificate files that it names.
+pub(crate) fn load(file: &Path) -> Loaded {
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => {
+            let message = format!("cannot be read: {error}");
+            let mistake = Mistake { file: file.to_owned(), line: 0, key: String::new(), message };
+            return Loaded { config: None, mistakes: vec![mistake], warnings: Vec::new() };
+        }
+    };
+    let reader = Reader::new(file, &text);
+    let mut warnings = Warnings::new(file);
+    let config = read(&reader, &mut warnings);
+    let mistakes = reader.into_mistakes();
+    let config = config.filter(|_| mistakes.is_empty());
+    Loaded { config, mistakes, warnings: warnings.0.1 }
+}
+
+/// Things worth saying that do not stop a start.
+pub(crate) struct Warnings((PathBuf, Vec<Mistake>));
+
+impl Warnings {
+    fn new(file: &Path) -> Self {
+        Self((file.to_owned(), Vec::new()))
+    }
+
+    pub(crate) fn say(&mut self, place: Place, message: impl Into<String>) {
+        let (file, list) = &mut self.0;
+        let Place { line, key } = place;
+        list.push(Mistake { file: file.clone(), line, key, message: message.into() });
+    }
+}
+
+fn read(reader: &Reader<'_>, warnings: &mut Warnings) -> Option<Config> {
+    let document = reader.parse();
+    let root = reader.root(&document);
+    let hostname = root.need("hostname", values::domain);
+    let postmaster = root.need("postmaster", values::string);
+    if let Some(at) = &postmaster
+        && relevo_mailkit::address::Address::parse(&at.value).is_err()
+    {
+        root.mistake("postmaster", format!("`{}` is not a mail address", at.value));
+    }
+    let data_dir = root.need("data_dir", values::string);
+    let min_free = root.get_or("min_free", 1 << 30, values::size);
+
+    let smtp = server::smtp(reader, &root, warnings);
+    let http = server::http(&root);
+    let dns = server::dns(&root);
+    let host = hostname.as_ref().map_or("", |at| at.value.as_str());
+    let (delivery, ca_file) = server::delivery(reader, &root, host, &smtp, warnings);
+    let tracking_keys = server::tracking_keys(reader, &root, warnings);
+    let event_retention = server::events(&root);
+    let tenants = tenants::read(reader, &root, warnings);
+    tenants::check_relay_sharing(&tenants, &smtp, &root, warnings);
+    root.finish();
+
+    Some(Config {
+        data_dir: reader.path(&data_dir?.value),
+        min_free,
+        settings: Settings {
+            hostname: hostname?.value,
+            postmaster: postmaster?.value,
+            intake: smtp.intake.clone(),
+            delivery,
+            tracking_keys,
+            tenants,
+        },
+        smtp,
+        http,
+        dns,
+        ca_file,
+        event_retention,
+    })
+}
+
+impl Config {
+    /// What can be reloaded, and the rest.
+    pub(crate) fn split(self) -> (Settings, ServerParts) {
+        let Self { data_dir, min_free, smtp, http, dns, ca_file, event_retention, settings } = self;
+        (settings, ServerParts { data_dir, min_free, smtp, http, dns, ca_file, event_retention })
+    }
+}
+
+/// What is fixed from start to stop.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerParts {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) min_free: u64,
+    pub(crate) smtp: SmtpConfig,
+    pub(crate) http: HttpConfig,
+    pub(crate) dns: DnsConfig,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) event_retention: Duration,
+}
+
+impl ServerParts {
+    /// Whether a reload to `other` needs no restart.
+    pub(crate) fn same_listeners(&self, other: &Self) -> bool {
+        let listeners = |p: &Self| {
+            let smtp = (p.smtp.submission.clone(), p.smtp.submissions.clone(), p.smtp.relay.clone());
+            (p.data_dir.clone(), p.min_free, smtp, p.event_retention, p.ca_file.clone())
+        };
+        listeners(self) == listeners(other) && self.http == other.http && self.dns == other.dns
+    }
+}
+
+/// The data directory that a configuration names, whatever else is wrong with it.
+///
+/// # Errors
+/// The file cannot be read or names none.
+pub(crate) fn data_dir(file: &Path) -> anyhow::Result<PathBuf> {
+    use anyhow::Context;
+    let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let reader = Reader::new(file, &text);
+    let document = reader.parse();
+    let root = reader.root(&document);
+    let found = root.get("data_dir", values::string);
+    found.map(|at| reader.path(&at.value)).with_context(|| format!("{}: no `data_dir` in it", file.display()))
+}

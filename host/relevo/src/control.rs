@@ -1,0 +1,219 @@
+//! The control channel of a running relay: a Unix socket in the data directory, mode 0600. One JSON request per line, one
+//! JSON answer per line: `{"ok": ...}` or `{"error": "..."}`.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use relevo_queue::{Action, ItemId, ItemView, Queue, StoreError};
+use relevo_relay::clock::{Clock, timestamp};
+use relevo_relay::delivery::DeliveryHandle;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+
+/// What can be asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "lowercase", deny_unknown_fields)]
+pub(crate) enum Request {
+    /// A page of messages after an id.
+    List { after: Option<String> },
+    /// One message.
+    Show { id: String },
+    /// What it waits for.
+    Why { id: String },
+    /// Due at once.
+    Retry { id: String },
+    /// Not due.
+    Hold { id: String },
+    /// Due again.
+    Release { id: String },
+    /// Gone.
+    Drop { id: String },
+}
+
+/// Says what each recipient of a message waits for.
+pub(crate) type Explain = Arc<dyn Fn(&ItemView) -> Value + Send + Sync>;
+
+/// What answers need.
+#[derive(Clone)]
+pub(crate) struct Control {
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) explain: Explain,
+    pub(crate) delivery: DeliveryHandle,
+}
+
+const SOCKET: &str = "control.sock";
+const PAGE: usize = 200;
+const MAX_REQUEST: u64 = 4 << 10;
+const IDLE: Duration = Duration::from_secs(60);
+
+pub(crate) fn socket_path(data_dir: &Path) -> PathBuf {
+    data_dir.join(SOCKET)
+}
+
+/// Listens. The store's lock on the data directory makes sure that a socket left behind belongs to nobody.
+///
+/// # Errors
+/// The socket cannot be made, such as when its path has more than 107 octets.
+pub(crate) fn bind(data_dir: &Path) -> io::Result<UnixListener> {
+    let path = socket_path(data_dir);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Answers until the task is dropped.
+pub(crate) async fn serve(listener: UnixListener, control: Control) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => drop(tokio::spawn(connection(stream, control.clone()))),
+            Err(error) => {
+                tracing::warn!(%error, "control accept");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: UnixStream, control: Control) {
+    let (read, mut write) = stream.into_split();
+    let mut read = BufReader::new(read);
+    loop {
+        let mut line = Vec::new();
+        let request = (&mut read).take(MAX_REQUEST).read_until(b'\n', &mut line).await;
+        if !matches!(tokio::time::timeout(IDLE, async { request }).await, Ok(Ok(n)) if n > 0) {
+            return;
+        }
+        let answer = match serde_json::from_slice(&line) {
+            Ok(request) => match control.answer(request).await {
+                Ok(value) => json!({ "ok": value }),
+                Err(message) => json!({ "error": message }),
+            },
+            Err(error) => json!({ "error": format!("not a request: {error}") }),
+        };
+        let mut text = answer.to_string();
+        text.push('\n');
+        if write.write_all(text.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Control {
+    async fn answer(&self, request: Request) -> Result<Value, String> {
+        match request {
+            Request::List { after } => {
+                let after = after.map(|id| parse(&id)).transpose()?;
+                let items = self.queue.list(after, PAGE).await.map_err(text)?;
+                Ok(Value::Array(items.iter().map(summary).collect()))
+            }
+            Request::Show { id } => Ok(details(&self.find(&id).await?)),
+            Request::Why { id } => {
+                let view = self.find(&id).await?;
+                Ok((self.explain)(&view))
+            }
+            Request::Retry { id } => self.act(&id, Action::Retry).await,
+            Request::Hold { id } => self.act(&id, Action::Hold).await,
+            Request::Release { id } => self.act(&id, Action::Release).await,
+            Request::Drop { id } => self.act(&id, Action::Drop).await,
+        }
+    }
+
+    async fn find(&self, id: &str) -> Result<ItemView, String> {
+        let id = parse(id)?;
+        self.queue.item(id).await.map_err(text)?.ok_or_else(|| gone(id))
+    }
+
+    async fn act(&self, id: &str, action: Action) -> Result<Value, String> {
+        let id = parse(id)?;
+        if matches!(action, Action::Retry | Action::Release)
+            && let Some(view) = self.queue.item(id).await.map_err(text)?
+        {
+            self.delivery.pardon(view.deliveries.iter().map(|d| d.delivery.domain.as_str()));
+        }
+        let found = self.queue.act(id, action, self.clock.now(), Vec::new()).await.map_err(text)?;
+        tracing::info!(%id, ?action, found, "operator");
+        if found { Ok(Value::Bool(true)) } else { Err(gone(id)) }
+    }
+}
+
+fn parse(id: &str) -> Result<ItemId, String> {
+    id.parse().map_err(|error| format!("`{id}`: {error}"))
+}
+
+fn gone(id: ItemId) -> String {
+    format!("{id} is not in the queue: it was delivered, bounced or dropped, or never here")
+}
+
+fn text(error: StoreError) -> String {
+    error.to_string()
+}
+
+fn summary(view: &ItemView) -> Value {
+    let meta = &view.meta;
+    let pending = view.deliveries.iter().flat_map(|d| &d.delivery.recipients);
+    let pending = pending.filter(|r| r.state == relevo_queue::RecipientState::Pending).count();
+    json!({
+        "id": view.id.to_string(),
+        "tenant": meta.tenant,
+        "from": meta.sender,
+        "subject": meta.subject,
+        "size": meta.size,
+        "accepted_at": timestamp(meta.accepted_at),
+        "expires_at": timestamp(meta.expires_at),
+        "pending": pending,
+        "next_attempt": view.deliveries.iter().map(|d| d.delivery.due_at).min().map(timestamp),
+        "held": view.deliveries.iter().any(|d| d.delivery.held),
+    })
+}
+
+fn details(view: &ItemView) -> Value {
+    let mut object = summary(view);
+    let deliveries: Vec<Value> = view.deliveries.iter().map(delivery).collect();
+    object["message_id"] = Value::String(view.meta.message_id.clone());
+    object["source"] = Value::String(view.meta.source.clone());
+    object["deliveries"] = Value::Array(deliveries);
+    object
+}
+
+fn delivery(view: &relevo_queue::DeliveryView) -> Value {
+    let d = &view.delivery;
+    let recipients: Vec<Value> =
+        d.recipients.iter().map(|r| json!({ "address": r.address, "state": state(&r.state) })).collect();
+    let last = d.last.as_ref().map(|l| {
+        json!({
+            "at": timestamp(l.at),
+            "host": l.host,
+            "ip": l.ip.map(|ip| ip.to_string()),
+            "code": l.code,
+            "status": l.status,
+            "text": l.text,
+        })
+    });
+    json!({
+        "domain": d.domain,
+        "attempts": d.attempts,
+        "held": d.held,
+        "next_attempt": timestamp(d.due_at),
+        "being_attempted": view.leased_until.is_some(),
+        "recipients": recipients,
+        "last": last,
+    })
+}
+
+fn state(state: &relevo_queue::RecipientState) -> &'static str {
+    match state {
+        relevo_queue::RecipientState::Pending => "pending",
+        relevo_queue::RecipientState::Delivered => "delivered",
+        relevo_queue::RecipientState::Failed { .. } => "failed",
+    }
+}

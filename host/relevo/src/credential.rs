@@ -1,0 +1,67 @@
+//! `relevo credential new` and `relevo api-key new`: secrets are shown once, hashes are configured.
+
+use std::io::Read;
+use std::process::ExitCode;
+
+use anyhow::{Context, ensure};
+use argon2::Argon2;
+use argon2::password_hash::{PasswordHasher, SaltString};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+use crate::cli::CredentialArgs;
+
+/// 144 bits, so that guessing is hopeless whatever the hash costs.
+const PASSWORD_OCTETS: usize = 18;
+const API_KEY_OCTETS: usize = 24;
+
+/// Argon2id with the parameters of OWASP's first choice (19 MiB, 2 passes), in PHC form.
+pub(crate) fn hash_password(password: &str) -> anyhow::Result<String> {
+    let salt = SaltString::encode_b64(&random::<16>()?).map_err(|e| anyhow::anyhow!("{e}"))?;
+    let hash =
+        Argon2::default().hash_password(password.as_bytes(), &salt).map_err(|e| anyhow::anyhow!("{e}"))?;
+    Ok(hash.to_string())
+}
+
+/// `sha256:` and the digest in hex: API keys are long and random, so a plain digest is enough.
+pub(crate) fn hash_api_key(key: &str) -> String {
+    let digest = Sha256::digest(key.as_bytes());
+    let hex: String = digest.iter().map(|b| format!("{b:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+pub(crate) fn new_password(args: &CredentialArgs) -> anyhow::Result<ExitCode> {
+    let password = if args.stdin { read_password()? } else { secret::<PASSWORD_OCTETS>()? };
+    let hash = hash_password(&password)?;
+    if !args.stdin {
+        println!("Password (shown this once): {password}\n");
+    }
+    println!("credentials = [{{ username = {:?}, password_hash = \"{hash}\" }}]", args.username);
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn new_api_key(name: &str) -> anyhow::Result<ExitCode> {
+    let key = format!("rv_{}", secret::<API_KEY_OCTETS>()?);
+    println!("API key (shown this once): {key}\n");
+    println!("api_keys = [{{ name = {name:?}, hash = \"{}\" }}]", hash_api_key(&key));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read_password() -> anyhow::Result<String> {
+    let mut text = String::new();
+    std::io::stdin().take(1025).read_to_string(&mut text).context("the password could not be read")?;
+    let password = text.trim_end_matches(['\r', '\n']);
+    ensure!((8..=1024).contains(&password.len()), "the password must have 8 to 1024 octets");
+    Ok(password.to_owned())
+}
+
+fn secret<const N: usize>() -> anyhow::Result<String> {
+    Ok(URL_SAFE_NO_PAD.encode(random::<N>()?))
+}
+
+fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
+    let mut octets = [0; N];
+    getrandom::fill(&mut octets).map_err(|e| anyhow::anyhow!("the system gives no randomness: {e}"))?;
+    Ok(octets)
+}

@@ -1,0 +1,86 @@
+//! What the inbox shows of a message, cut out along the spans that the `validate` component returned.
+
+use relevo_mailkit::model::{DeclaredEncoding, Part};
+use relevo_mailkit::transfer;
+
+/// The readable sides of a message.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) subject: String,
+    pub(crate) html: Option<String>,
+    pub(crate) text: Option<String>,
+}
+
+pub(crate) fn shown(raw: &[u8], parts: &[Part]) -> Shown {
+    let first = |media_type: &str| {
+        let part = parts.iter().find(|p| p.media_type == media_type && !p.attachment)?;
+        Some(decode(raw, part))
+    };
+    Shown { subject: subject(raw), html: first("text/html"), text: first("text/plain") }
+}
+
+fn decode(raw: &[u8], part: &Part) -> String {
+    let span = |offset: u64, end: u64| {
+        let range = usize::try_from(offset).ok()?..usize::try_from(end).ok()?;
+        raw.get(range)
+    };
+    let body = span(part.body.offset, part.body.end()).unwrap_or_default();
+    let octets = match part.declared {
+        DeclaredEncoding::Base64 => transfer::decode_base64(body),
+        DeclaredEncoding::QuotedPrintable => transfer::decode_quoted_printable(body),
+        _ => body.to_vec(),
+    };
+    match part.charset.as_deref() {
+        // ISO 8859-1: octets are code points.
+        Some("iso-8859-1" | "latin1") => octets.iter().map(|b| char::from(*b)).collect(),
+        _ => String::from_utf8_lossy(&octets).into_owned(),
+    }
+}
+
+/// The unfolded Subject field.
+fn subject(raw: &[u8]) -> String {
+    let mut value: Option<String> = None;
+    for line in raw.split(|b| *b == b'\n').take_while(|line| !matches!(line, [] | [b'\r'])) {
+        let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
+        let folded = line.starts_with([' ', '\t']);
+        match (&mut value, folded) {
+            (Some(value), true) => value.push_str(&line),
+            (Some(_), false) => break,
+            (None, _) => {
+                let field = line.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("subject"));
+                value = field.map(|(_, text)| text.to_owned());
+            }
+        }
+    }
+    value.unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use relevo_mailkit::model::Span;
+
+    #[test]
+    fn finds_subject_and_parts() {
+        let raw = b"Subject: =?utf-8?q?no?=\r\n  folded\r\nSubject: second\r\n\r\nPGI+aGk8L2I+\r\n";
+        let part = Part {
+            parent: None,
+            header: Span { offset: 0, length: 54 },
+            body: Span { offset: 56, length: 14 },
+            media_type: "text/html".into(),
+            charset: None,
+            declared: DeclaredEncoding::Base64,
+            encoding_field: None,
+            attachment: false,
+            sealed: false,
+            has_eight_bit: false,
+            has_long_line: false,
+        };
+        let at = u64::try_from(raw.len()).unwrap() - 14;
+        let part = Part { body: Span { offset: at, length: 14 }, ..part };
+        let shown = shown(raw, &[part]);
+        assert_eq!(shown.subject, "=?utf-8?q?no?=  folded");
+        assert_eq!(shown.html.as_deref(), Some("<b>hi</b>"));
+        assert_eq!(shown.text, None);
+    }
+}

@@ -1,0 +1,159 @@
+//! `relevo queue`: asks a running relay over its control socket.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+
+use crate::cli::{QueueArgs, QueueCommand};
+use crate::control::{self, Request};
+use crate::escape::Escaped;
+
+/// Asks and prints.
+pub(crate) fn run(args: &QueueArgs) -> anyhow::Result<ExitCode> {
+    let mut relay = Relay::connect(args)?;
+    match &args.command {
+        QueueCommand::List => list(&mut relay, args.json)?,
+        QueueCommand::Show { id } => {
+            let item = relay.ask(&Request::Show { id: id.clone() })?;
+            if args.json { print_json(&item)? } else { print_fields(&item, 0) }
+        }
+        QueueCommand::Why { id } => {
+            let why = relay.ask(&Request::Why { id: id.clone() })?;
+            if args.json { print_json(&why)? } else { print_why(&why) }
+        }
+        QueueCommand::Retry { id } => {
+            act(&mut relay, args.json, Request::Retry { id: id.clone() }, "due now")?
+        }
+        QueueCommand::Hold { id } => act(&mut relay, args.json, Request::Hold { id: id.clone() }, "held")?,
+        QueueCommand::Release { id } => {
+            act(&mut relay, args.json, Request::Release { id: id.clone() }, "released")?
+        }
+        QueueCommand::Drop { id } => act(&mut relay, args.json, Request::Drop { id: id.clone() }, "dropped")?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Relay {
+    read: BufReader<UnixStream>,
+    write: UnixStream,
+}
+
+impl Relay {
+    fn connect(args: &QueueArgs) -> anyhow::Result<Self> {
+        let path = control::socket_path(&data_dir(args)?);
+        let stream = UnixStream::connect(&path).with_context(|| {
+            format!("no relay answers on {}: is it running, and are you its user or root?", path.display())
+        })?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        Ok(Self { read: BufReader::new(stream.try_clone()?), write: stream })
+    }
+
+    fn ask(&mut self, request: &Request) -> anyhow::Result<Value> {
+        let mut line = serde_json::to_string(request)?;
+        line.push('\n');
+        self.write.write_all(line.as_bytes())?;
+        let mut answer = String::new();
+        self.read.read_line(&mut answer).context("the relay did not answer")?;
+        let mut answer: Value = serde_json::from_str(&answer).context("the relay's answer is not JSON")?;
+        if let Some(error) = answer.get("error").and_then(Value::as_str) {
+            bail!("{}", Escaped(error));
+        }
+        Ok(answer["ok"].take())
+    }
+}
+
+fn data_dir(args: &QueueArgs) -> anyhow::Result<PathBuf> {
+    if let Some(data) = &args.data {
+        return Ok(data.clone());
+    }
+    let Some(file) = &args.config else {
+        bail!("name the relay: --config relevo.toml, or --data with its data directory");
+    };
+    crate::config::data_dir(file)
+}
+
+fn list(relay: &mut Relay, as_json: bool) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let mut after: Option<String> = None;
+    let mut all = Vec::new();
+    if !as_json {
+        writeln!(
+            out,
+            "{:26}  {:>7}  {:>9}  {:20}  {:30}  SUBJECT",
+            "ID", "PENDING", "SIZE", "NEXT ATTEMPT", "FROM"
+        )?;
+    }
+    loop {
+        let Value::Array(page) = relay.ask(&Request::List { after: after.clone() })? else {
+            bail!("the relay's answer is not a list");
+        };
+        let Some(last) = page.last() else { break };
+        after = last["id"].as_str().map(str::to_owned);
+        for item in page {
+            if as_json { all.push(item) } else { print_line(&mut out, &item)? }
+        }
+    }
+    if as_json { print_json(&Value::Array(all)) } else { Ok(()) }
+}
+
+fn print_line(out: &mut impl Write, item: &Value) -> std::io::Result<()> {
+    let text = |key: &str| Escaped(item[key].as_str().unwrap_or_default()).to_string();
+    let next = if item["held"] == true { "held".to_owned() } else { text("next_attempt") };
+    let from = format!("<{}>", text("from"));
+    writeln!(
+        out,
+        "{:26}  {:>7}  {:>9}  {next:20}  {from:30}  {}",
+        text("id"),
+        item["pending"],
+        item["size"],
+        text("subject")
+    )
+}
+
+fn act(relay: &mut Relay, as_json: bool, request: Request, done: &str) -> anyhow::Result<()> {
+    let answer = relay.ask(&request)?;
+    if as_json { print_json(&answer) } else { Ok(println!("{done}")) }
+}
+
+fn print_json(value: &Value) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// Nested fields, indented; nulls are left out.
+fn print_fields(value: &Value, indent: usize) {
+    let Value::Object(fields) = value else { return };
+    let pad = " ".repeat(indent);
+    for (name, value) in fields {
+        match value {
+            Value::Null => {}
+            Value::Object(_) => {
+                println!("{pad}{name}:");
+                print_fields(value, indent + 2);
+            }
+            Value::Array(entries) => {
+                println!("{pad}{name}:");
+                for entry in entries {
+                    println!("{pad}  -");
+                    print_fields(entry, indent + 4);
+                }
+            }
+            Value::String(s) => println!("{pad}{name}: {}", Escaped(s)),
+            other => println!("{pad}{name}: {other}"),
+        }
+    }
+}
+
+/// One sentence for each recipient.
+fn print_why(why: &Value) {
+    let Some(lines) = why.as_array() else { return };
+    for line in lines {
+        let text = |key: &str| Escaped(line[key].as_str().unwrap_or_default()).to_string();
+        println!("{}: {}", text("recipient"), text("reason"));
+    }
+}

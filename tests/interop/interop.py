@@ -1,0 +1,161 @@
+"""Runs the fixed table of interop rows. A row that fails or does not run fails the whole."""
+
+import argparse
+import os
+import pathlib
+import shutil
+import smtplib
+import tempfile
+import time
+import traceback
+
+import clients
+import messages
+import peers
+import verify
+from relay import DOMAIN, PASSWORD, USER, Relay, Sink
+
+CLIENTS = ("swaks", "curl", "smtplib", "msmtp", "nodemailer")
+ROWS = (
+    [f"{client} submits over {port}" for client in CLIENTS for port in ("587 STARTTLS", "465 TLS")]
+    + [f"{verifier} verifies RSA and Ed25519: {shape}" for verifier in ("dkimpy", "OpenDKIM") for shape in messages.ALL]
+    + ["Postfix receives", "OpenSMTPD receives", "Postfix relays through Relevo"]
+)
+
+
+class Table:
+    def __init__(self):
+        self.results = {}
+
+    def run(self, row, check):
+        if row not in ROWS:
+            raise RuntimeError(f"`{row}` is not in the table")
+        began = time.monotonic()
+        try:
+            check()
+            self.results[row] = "ok"
+        except Exception as error:  # noqa: BLE001 a row reports whatever went wrong
+            traceback.print_exc()
+            self.results[row] = f"FAILED: {str(error)[:200]}"
+        print(f"{row:58} {self.results[row]:10} {time.monotonic() - began:6.1f} s", flush=True)
+
+    def close(self):
+        missing = [row for row in ROWS if row not in self.results]
+        failed = [row for row in ROWS if self.results.get(row) != "ok"]
+        for row in missing:
+            print(f"{row:58} MISSING")
+        print(f"\ninterop: {len(ROWS) - len(failed)} passed, {len(failed)} failed")
+        return 1 if failed else 0
+
+
+def submit(relay, raw, sender=f"shop@{DOMAIN}", recipient="ada@reader.test", options=()):
+    with smtplib.SMTP("127.0.0.1", relay.submission, timeout=120) as session:
+        session.starttls(context=clients.any_certificate())
+        session.login(USER, PASSWORD)
+        session.sendmail(sender, [recipient], raw, mail_options=list(options))
+
+
+def submissions(table, relay, sink, folder):
+    for client in CLIENTS:
+        for port, implicit in (("587 STARTTLS", False), ("465 TLS", True)):
+            marker = f"{client}-{'tls' if implicit else 'starttls'}"
+
+            def check(client=client, implicit=implicit, marker=marker):
+                clients.ALL[client](relay, implicit, marker, folder)
+                sink.wait(f"Subject: {marker}".encode())
+
+            table.run(f"{client} submits over {port}", check)
+
+
+def signatures(table, relay, sink, folder):
+    for shape, make in messages.ALL.items():
+        marker = f"shape-{shape.replace(' ', '-')}"
+        arrived = {}
+
+        def deliver(shape=shape, make=make, marker=marker):
+            if not arrived:
+                utf8 = shape == "SMTPUTF8"
+                submit(relay, make(marker), recipient="阿达@reader.test" if utf8 else "ada@reader.test",
+                       options=("SMTPUTF8", "BODY=8BITMIME") if utf8 else ("BODY=8BITMIME",))
+                arrived["raw"] = sink.wait(f"Subject: {marker}".encode(), 120)[2]
+            return arrived["raw"]
+
+        def dkimpy(deliver=deliver):
+            expect_all(verify.dkimpy(deliver(), relay.records))
+
+        def opendkim(deliver=deliver):
+            expect_all(verify.opendkim(deliver(), relay.records, folder))
+
+        table.run(f"dkimpy verifies RSA and Ed25519: {shape}", dkimpy)
+        table.run(f"OpenDKIM verifies RSA and Ed25519: {shape}", opendkim)
+
+
+def expect_all(verdicts):
+    if set(verdicts) != {"rsa", "ed"} or not all(verdicts.values()):
+        raise AssertionError(f"verdicts {verdicts}")
+
+
+def servers(table, binary, folder, opensmtpd):
+    def receives(make, marker):
+        peer = make()
+        try:
+            relay = Relay(binary, folder / f"relay-{marker}", peer.port)
+            try:
+                submit(relay, messages.multipart(marker))
+                received = peer.wait(f"Subject: {marker}".encode())
+                # Stored with LF: back to the line ends of the wire, without the fields that the server put on top.
+                raw = received.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+                expect_all(verify.dkimpy(raw[raw.index(b"DKIM-Signature:"):], relay.records))
+            finally:
+                relay.stop()
+        finally:
+            peer.stop()
+
+    table.run("Postfix receives", lambda: receives(lambda: peers.Postfix(folder / "postfix-in"), "postfix-in"))
+    table.run("OpenSMTPD receives", lambda: receives(lambda: peers.OpenSmtpd(folder / "opensmtpd", opensmtpd), "opensmtpd-in"))
+
+    def through():
+        sink = Sink()
+        relay = Relay(binary, folder / "relay-through", sink.port)
+        postfix = peers.Postfix(folder / "postfix-out", relayhost=relay.relay)
+        try:
+            with smtplib.SMTP("127.0.0.1", postfix.port) as session:
+                session.sendmail(f"shop@{DOMAIN}", ["ada@reader.test"], messages.multipart("through-postfix"))
+            raw = sink.wait(b"Subject: through-postfix")[2]
+            expect_all(verify.dkimpy(raw, relay.records))
+        finally:
+            postfix.stop()
+            relay.stop()
+            sink.stop()
+
+    table.run("Postfix relays through Relevo", through)
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--relevo", required=True)
+    arguments.add_argument("--opensmtpd", required=True)
+    given = arguments.parse_args()
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="relevo-interop-"))
+    # Postfix and OpenSMTPD go through it as users of their own.
+    os.chmod(folder, 0o755)
+    table = Table()
+    try:
+        sink = Sink()
+        relay = Relay(given.relevo, folder / "relay", sink.port)
+        submissions(table, relay, sink, folder)
+        signatures(table, relay, sink, folder)
+        relay.stop()
+        sink.stop()
+        servers(table, given.relevo, folder, given.opensmtpd)
+    finally:
+        code = table.close()
+        if code == 0:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            print(f"what the processes wrote is in {folder}")
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

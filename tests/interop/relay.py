@@ -1,0 +1,120 @@
+"""A relevo process with a configuration of its own, and the sink that it delivers to."""
+
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+from aiosmtpd.controller import Controller
+
+DOMAIN = "example.test"
+USER, PASSWORD = "interop", "correct horse battery"
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for_port(port, process, seconds=30):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if process is not None and process.poll() is not None:
+            raise RuntimeError(f"process ended with {process.returncode} before it listened on {port}")
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError(f"nobody listens on {port} after {seconds} s")
+
+
+class Sink:
+    """Takes every message, raw. The next hop of the relay under test."""
+
+    def __init__(self):
+        self.messages = []
+        self.port = free_port()
+        self.controller = Controller(
+            self, hostname="127.0.0.1", port=self.port, enable_SMTPUTF8=True, data_size_limit=64 << 20
+        )
+        self.controller.start()
+
+    async def handle_DATA(self, server, session, envelope):
+        self.messages.append((envelope.mail_from, list(envelope.rcpt_tos), envelope.original_content))
+        return "250 2.0.0 taken"
+
+    def wait(self, marker, seconds=60):
+        """The first message with these octets in it."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for message in list(self.messages):
+                if marker in message[2]:
+                    return message
+            time.sleep(0.05)
+        raise AssertionError(f"no message with {marker!r} arrived within {seconds} s")
+
+    def stop(self):
+        self.controller.stop()
+
+
+class Relay:
+    """`relevo serve`, delivering to 127.0.0.1:`smarthost`."""
+
+    def __init__(self, binary, folder, smarthost, hostname="relay.example.test"):
+        self.binary, self.folder = binary, pathlib.Path(folder)
+        self.folder.mkdir(parents=True)
+        self.submission, self.submissions, self.relay = free_port(), free_port(), free_port()
+        self.records = {}
+        dkim = []
+        for selector, algorithm in (("rsa", "rsa-sha256"), ("ed", "ed25519-sha256")):
+            key = self.folder / f"{selector}.pem"
+            out = self.run("key", "generate", "--domain", DOMAIN, "--selector", selector,
+                           "--algorithm", algorithm, "--out", str(key))
+            line = next(l for l in out.splitlines() if " IN TXT " in l)
+            self.records[f"{selector}._domainkey.{DOMAIN}"] = "".join(line.split('"')[1::2])
+            dkim.append(f'{{ selector = "{selector}", algorithm = "{algorithm}", key = "{key}" }}')
+        entry = self.run("credential", "new", "--username", USER, "--stdin", stdin=PASSWORD)
+        credentials = next(l for l in entry.splitlines() if l.startswith("credentials"))
+        self.config = self.folder / "relevo.toml"
+        self.config.write_text(f"""
+hostname = "{hostname}"
+postmaster = "postmaster@{DOMAIN}"
+data_dir = "data"
+min_free = "16MiB"
+[smtp]
+submission = ["127.0.0.1:{self.submission}"]
+submissions = ["127.0.0.1:{self.submissions}"]
+relay = ["127.0.0.1:{self.relay}"]
+trusted_networks = ["127.0.0.0/8"]
+[delivery]
+smarthost = {{ host = "127.0.0.1", port = {smarthost}, tls = "opportunistic" }}
+[[tenant]]
+id = "interop"
+{credentials}
+[[tenant.domain]]
+name = "{DOMAIN}"
+dkim = [{", ".join(dkim)}]
+""")
+        self.log = open(self.folder / "log", "wb")
+        self.process = subprocess.Popen([binary, "serve", "--config", str(self.config)], stderr=self.log)
+        for port in (self.submission, self.submissions, self.relay):
+            wait_for_port(port, self.process)
+
+    def run(self, *args, stdin=None):
+        done = subprocess.run([self.binary, *args], input=stdin, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"relevo {' '.join(args)}: {done.stderr or done.stdout}")
+        return done.stdout
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise RuntimeError("relevo did not stop within 20 s of SIGTERM") from None
+        finally:
+            self.log.close()
