@@ -147,3 +147,39 @@ impl Collector for StageCounters {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::IntakeMetrics;
+    use crate::pipeline::PipelineMetrics;
+    use crate::testing::{World, submission};
+
+    #[tokio::test]
+    async fn everything_is_shown_under_its_name() {
+        let mut world = World::new();
+        let mut registry = registry();
+        world.pipeline.metrics = PipelineMetrics::new(&mut registry);
+        let _intake = IntakeMetrics::new(&mut registry);
+        QueueGauges::register(&mut registry, Arc::clone(&world.memory) as _, Arc::clone(&world.clock) as _);
+        StageCounters::register(&mut registry, Arc::clone(&world.stages) as _);
+        let good = submission(&world, "From: a@example.com\r\n\r\n");
+        world.pipeline.submit(good).await.expect("accepted");
+        let bad = submission(&world, "From: a@other.example\r\n\r\n");
+        world.pipeline.submit(bad).await.expect_err("refused");
+
+        let text = encode(&registry).expect("encodes");
+        for line in [
+            "relevo_messages_accepted_total{source=\"smtp\"} 1",
+            "relevo_messages_refused_total{class=\"5xx\"} 1",
+            "relevo_queue_items 1",
+            "relevo_queue_overdue_seconds 1795325621",
+            "relevo_stage_calls_total{stage=\"dkim\"} 3",
+            "relevo_stage_faults_total{stage=\"dkim\"} 1",
+            "relevo_stage_cpu_seconds_total{stage=\"dkim\"} 1.5",
+        ] {
+            assert!(text.lines().any(|l| l.trim_end_matches(".0") == line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("example"), "no label from addresses");
+    }
+}

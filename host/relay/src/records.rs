@@ -58,3 +58,57 @@ fn tracking_name(url: &str) -> Option<String> {
         url::Host::Ipv4(_) | url::Host::Ipv6(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::World;
+
+    fn of(name: &str, hostname: &str) -> Vec<(&'static str, String, String, &'static str)> {
+        let settings = World::new().settings.get();
+        let records = records(&settings.tenants.by_domain[name], hostname);
+        records.into_iter().map(|r| (r.kind, r.name, r.value, r.purpose)).collect()
+    }
+
+    #[test]
+    fn one_record_for_each_key_and_the_rest() {
+        let all = of("example.com", "mta1.example");
+        let shape: Vec<_> = all.iter().map(|(k, n, _, p)| (*k, n.as_str(), *p)).collect();
+        assert_eq!(
+            shape,
+            [
+                ("TXT", "s1._domainkey.example.com", "DKIM"),
+                ("TXT", "s2._domainkey.example.com", "DKIM"),
+                ("TXT", "example.com", "SPF"),
+                ("TXT", "_dmarc.example.com", "DMARC"),
+            ]
+        );
+        assert!(all[0].2.starts_with("v=DKIM1; k=ed25519; p="), "{}", all[0].2);
+        assert_ne!(all[0].2, all[1].2);
+        assert_eq!(all[2].2, "v=spf1 a:mta1.example ~all");
+        assert_eq!(all[3].2, "v=DMARC1; p=none");
+    }
+
+    #[test]
+    fn a_tracking_host_points_here() {
+        let all = of("tracked.example", "mta1.example");
+        let want = ("CNAME", "t.example.com".to_owned(), "mta1.example".to_owned(), "tracking");
+        assert_eq!(all.last(), Some(&want));
+        let all = of("tracked.example", "T.example.com");
+        assert!(all.iter().all(|r| r.0 != "CNAME"), "a name cannot point to itself");
+    }
+
+    #[test]
+    fn an_address_needs_no_record() {
+        assert_eq!(tracking_name("http://127.0.0.1:8025"), None);
+        assert_eq!(tracking_name("http://[::1]:8025"), None);
+        assert_eq!(tracking_name("http://T.example:8025"), Some("t.example".into()));
+    }
+
+    #[test]
+    fn the_json_has_the_names_of_the_contract() {
+        let record = DnsRecord { kind: "TXT", name: "n".into(), value: "v".into(), purpose: "SPF" };
+        let json = serde_json::to_string(&record).expect("serialises");
+        assert_eq!(json, r#"{"type":"TXT","name":"n","value":"v","purpose":"SPF"}"#);
+    }
+}

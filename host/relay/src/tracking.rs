@@ -87,3 +87,6 @@ impl TrackingEndpoint {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

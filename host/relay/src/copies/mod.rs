@@ -61,3 +61,6 @@ pub trait MakeCopy: Send + Sync {
     /// The copy for the pending recipients of `lease`.
     async fn make(&self, lease: &Lease, hop: HopAbilities) -> Result<Copy, CopyError>;
 }
+
+#[cfg(test)]
+mod tests;

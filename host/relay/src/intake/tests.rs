@@ -1,1 +1,297 @@
+//! The answers of a session, row by row of the table of bad input, and the way through.
 
+use relevo_queue::StoreError;
+use relevo_smtp::server::{BodyType, BodyWriter as _};
+
+use super::*;
+use crate::events;
+use crate::testing::{World, credentials};
+
+const MESSAGE: &[u8] = b"From: a@example.com\r\n\r\nHello\r\n";
+
+/// One session against one world.
+struct Dialogue {
+    world: World,
+    intake: Intake,
+    session: Session,
+    info: SessionInfo,
+}
+
+fn peer(listener: ListenerKind, remote: &str) -> Peer {
+    Peer {
+        remote: remote.parse().expect("address"),
+        local: "192.0.2.25:587".parse().expect("address"),
+        listener,
+    }
+}
+
+fn short(reply: &Reply) -> String {
+    let (a, b, c) = reply.enhanced.expect("enhanced");
+    format!("{} {a}.{b}.{c}", reply.code)
+}
+
+fn outcome(result: Result<(), Reply>) -> String {
+    result.map_or_else(|r| short(&r), |()| "ok".into())
+}
+
+impl Dialogue {
+    async fn on(listener: ListenerKind, remote: &str) -> Self {
+        Self::in_world(World::new(), listener, remote).await
+    }
+
+    async fn in_world(world: World, listener: ListenerKind, remote: &str) -> Self {
+        let intake = Intake::new(world.pipeline.clone(), world.settings.clone(), IntakeMetrics::default());
+        let intake = intake.expect("randomness");
+        let session = intake.connect(&peer(listener, remote)).await.expect("admitted");
+        let info = SessionInfo { helo: "client.example".into(), extended: true, ..SessionInfo::default() };
+        Self { world, intake, session, info }
+    }
+
+    /// On the submission port as acme.
+    async fn acme() -> Self {
+        let mut it = Self::on(ListenerKind::Submission, "192.0.2.7:1234").await;
+        assert_eq!(it.auth("acme", "acme").await, "ok");
+        it
+    }
+
+    async fn auth(&mut self, username: &str, password: &str) -> String {
+        let result =
+            self.intake.authenticate(&mut self.session, &self.info, credentials(username, password)).await;
+        if result.is_ok() {
+            self.info.username = Some(username.into());
+        }
+        outcome(result)
+    }
+
+    async fn mail_with(&mut self, address: &str, size: u64, smtputf8: bool) -> Result<(), Reply> {
+        let from = MailFrom { address: address.into(), size, body: BodyType::SevenBit, smtputf8 };
+        self.intake.mail(&mut self.session, &self.info, &from).await
+    }
+
+    async fn mail(&mut self, address: &str) -> String {
+        outcome(self.mail_with(address, 0, false).await)
+    }
+
+    async fn rcpt(&mut self, address: &str) -> String {
+        let to = RcptTo { address: address.into() };
+        outcome(self.intake.rcpt(&mut self.session, &self.info, &to).await)
+    }
+
+    async fn send(&mut self, message: &[u8]) -> Reply {
+        let mut writer = match self.intake.data(&mut self.session, &self.info).await {
+            Ok(writer) => writer,
+            Err(reply) => return reply,
+        };
+        for chunk in message.chunks(1000) {
+            if let Err(reply) = writer.write(chunk).await {
+                self.intake.reset(&mut self.session);
+                return reply;
+            }
+        }
+        self.intake.finish(&mut self.session, &self.info, writer).await
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        let item = self.world.memory.item();
+        item.deliveries.iter().flat_map(|d| &d.recipients).map(|r| r.address.clone()).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_queued() {
+    let mut it = Dialogue::acme().await;
+    assert_eq!(it.mail("a@example.com").await, "ok");
+    assert_eq!(it.rcpt("b@B.example").await, "ok");
+    let reply = it.send(MESSAGE).await;
+    let item = it.world.memory.item();
+    assert_eq!(short(&reply), "250 2.0.0");
+    assert_eq!(reply.lines, [format!("queued as {}", item.id)]);
+    assert_eq!(item.meta.tenant, "acme");
+    assert_eq!(item.deliveries[0].domain, "b.example");
+    assert_eq!(crate::testing::read(&*item.body), MESSAGE);
+    // The transaction is over, the session goes on.
+    assert_eq!(it.rcpt("b@b.example").await, "503 5.5.1");
+    assert_eq!(it.mail("a@example.com").await, "ok");
+}
+
+#[tokio::test]
+async fn the_relay_port_is_for_trusted_networks() {
+    let world = World::new();
+    let intake = Intake::new(world.pipeline.clone(), world.settings.clone(), IntakeMetrics::default());
+    let intake = intake.expect("randomness");
+    for (remote, listener, answer) in [
+        ("127.0.0.1:1", ListenerKind::Relay, "ok"),
+        ("[::ffff:10.1.2.3]:1", ListenerKind::Relay, "ok"),
+        ("192.0.2.7:1", ListenerKind::Relay, "554 5.7.1"),
+        ("[::1]:1", ListenerKind::Relay, "554 5.7.1"),
+        ("192.0.2.7:1", ListenerKind::Submission, "ok"),
+        ("192.0.2.7:1", ListenerKind::Submissions, "ok"),
+    ] {
+        let result = intake.connect(&peer(listener, remote)).await.map(|_| ());
+        assert_eq!(outcome(result), answer, "{remote} {listener:?}");
+    }
+}
+
+#[tokio::test]
+async fn never_an_open_relay() {
+    let mut it = Dialogue::on(ListenerKind::Submission, "127.0.0.1:1").await;
+    assert_eq!(it.mail("a@example.com").await, "530 5.7.0");
+    assert_eq!(it.mail("").await, "530 5.7.0");
+    assert_eq!(it.rcpt("b@b.example").await, "503 5.5.1");
+    assert_eq!(short(&it.send(MESSAGE).await), "503 5.5.1");
+    assert_eq!(it.auth("acme", "wrong").await, "535 5.7.8");
+    assert_eq!(it.mail("a@example.com").await, "530 5.7.0");
+    assert_eq!(it.auth("acme", "acme").await, "ok");
+    // STARTTLS forgets who it was.
+    it.info.username = None;
+    it.intake.reset(&mut it.session);
+    assert_eq!(it.mail("a@example.com").await, "530 5.7.0");
+}
+
+#[tokio::test]
+async fn a_withdrawn_credential_ends_with_the_next_mail() {
+    let mut it = Dialogue::acme().await;
+    let mut settings = crate::testing::settings();
+    settings.tenants.by_username.remove("acme");
+    it.world.settings.replace(settings);
+    assert_eq!(it.mail("a@example.com").await, "530 5.7.0");
+}
+
+#[tokio::test]
+async fn reverse_paths() {
+    let mut it = Dialogue::acme().await;
+    for (address, smtputf8, answer) in [
+        ("", false, "ok"),
+        ("a@sub.example.com", false, "ok"),
+        ("a@other.example", false, "550 5.7.1"),
+        ("a@unknown.example", false, "550 5.7.1"),
+        ("a@[192.0.2.1]", false, "550 5.7.1"),
+        ("a", false, "501 5.1.7"),
+        ("a b@example.com", false, "501 5.1.7"),
+        ("ü@example.com", false, "553 5.6.7"),
+        ("ü@example.com", true, "ok"),
+        ("a@bücher.example.com", true, "ok"),
+    ] {
+        assert_eq!(outcome(it.mail_with(address, 0, smtputf8).await), answer, "{address}");
+        it.intake.reset(&mut it.session);
+    }
+    let reply = it.mail_with("a@other.example", 0, false).await.expect_err("refused");
+    assert!(reply.lines[0].contains("other.example"), "{reply:?}");
+    assert_eq!(outcome(it.mail_with("a@example.com", 10_001, false).await), "552 5.3.4");
+    assert_eq!(outcome(it.mail_with("a@example.com", 10_000, false).await), "ok");
+    assert_eq!(it.mail("a@example.com").await, "503 5.5.1");
+}
+
+#[tokio::test]
+async fn forward_paths() {
+    let mut it = Dialogue::acme().await;
+    assert_eq!(it.mail("a@example.com").await, "ok");
+    for (address, answer) in [
+        ("b@[192.0.2.1]", "550 5.1.3"),
+        ("b@[IPv6:::1]", "550 5.1.3"),
+        ("b", "501 5.1.3"),
+        ("b@", "501 5.1.3"),
+        ("b@-.example", "501 5.1.3"),
+        ("ü@b.example", "553 5.6.7"),
+        ("b@bücher.example", "553 5.6.7"),
+        ("PostMaster", "ok"),
+        ("b@b.example", "ok"),
+        ("b@b.example", "ok"),
+        ("c@b.example", "ok"),
+        ("d@b.example", "452 4.5.3"),
+    ] {
+        assert_eq!(it.rcpt(address).await, answer, "{address}");
+    }
+    assert_eq!(it.send(MESSAGE).await.code, 250);
+    assert_eq!(it.addresses(), ["postmaster@mta1.example", "b@b.example", "c@b.example"]);
+}
+
+#[tokio::test]
+async fn internationalised_domains_become_a_labels() {
+    let mut it = Dialogue::acme().await;
+    assert_eq!(outcome(it.mail_with("a@Example.com", 0, true).await), "ok");
+    assert_eq!(it.rcpt("b@Bücher.example").await, "ok");
+    assert_eq!(it.rcpt("ü@b.example").await, "ok");
+    assert_eq!(it.send(MESSAGE).await.code, 250);
+    assert_eq!(it.addresses(), ["b@xn--bcher-kva.example", "ü@b.example"]);
+    let item = it.world.memory.item();
+    assert_eq!(item.deliveries[0].domain, "xn--bcher-kva.example");
+    assert_eq!(item.meta.sender, "a@Example.com", "the reverse-path is kept as submitted");
+}
+
+#[tokio::test]
+async fn a_credential_has_so_many_recipients_an_hour() {
+    let world = World::with(|s| s.intake.recipients_per_hour = 2);
+    let mut it = Dialogue::in_world(world, ListenerKind::Submissions, "192.0.2.7:1").await;
+    assert_eq!(it.auth("acme", "acme").await, "ok");
+    assert_eq!(it.mail("a@example.com").await, "ok");
+    assert_eq!(it.rcpt("1@b.example").await, "ok");
+    assert_eq!(it.rcpt("2@b.example").await, "ok");
+    assert_eq!(it.rcpt("3@b.example").await, "451 4.7.1");
+    assert_eq!(it.send(MESSAGE).await.code, 250);
+    assert_eq!(it.mail("a@example.com").await, "ok");
+    assert_eq!(it.rcpt("3@b.example").await, "451 4.7.1");
+    it.world.clock.0.fetch_add(1_800_000, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(it.rcpt("3@b.example").await, "ok");
+}
+
+#[tokio::test]
+async fn larger_than_the_limit_by_bytes() {
+    let mut it = Dialogue::acme().await;
+    for (size, answer) in [(9_970, 250), (10_001, 552), (100_000, 552)] {
+        assert_eq!(it.mail("a@example.com").await, "ok");
+        assert_eq!(it.rcpt("b@b.example").await, "ok");
+        let message = [MESSAGE, &vec![b'x'; size - MESSAGE.len()][..]].concat();
+        let reply = it.send(&message).await;
+        assert_eq!(reply.code, answer);
+        assert_eq!(it.world.memory.count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_before_the_data_comes() {
+    let mut it = Dialogue::acme().await;
+    assert_eq!(it.mail("a@example.com").await, "ok");
+    assert_eq!(it.rcpt("b@b.example").await, "ok");
+    *it.world.memory.fail_spool.lock().expect("lock") = Some(|| StoreError::Full);
+    assert_eq!(short(&it.send(MESSAGE).await), "452 4.3.1");
+    it.intake.reset(&mut it.session);
+    assert_eq!(it.mail("a@example.com").await, "452 4.3.1");
+    *it.world.memory.fail_spool.lock().expect("lock") = Some(|| StoreError::Io("x".into()));
+    assert_eq!(it.mail("a@example.com").await, "451 4.3.0");
+    assert_eq!(it.world.memory.count(), 0);
+}
+
+#[tokio::test]
+async fn after_any_refusal_the_state_is_gone() {
+    let mut it = Dialogue::acme().await;
+    assert_eq!(it.mail("a@example.com").await, "ok");
+    assert_eq!(it.rcpt("b@b.example").await, "ok");
+    let reply = it.send(b"From: a@other.example\r\n\r\n").await;
+    assert_eq!(short(&reply), "550 5.7.1");
+    assert_eq!(short(&it.send(MESSAGE).await), "503 5.5.1");
+    assert_eq!(it.rcpt("b@b.example").await, "503 5.5.1");
+    assert_eq!(it.world.memory.kinds(), [events::REJECTED]);
+}
+
+#[tokio::test]
+async fn the_relay_port_needs_no_password_but_a_tenants_domain() {
+    let mut it = Dialogue::on(ListenerKind::Relay, "10.2.0.1:1").await;
+    for (address, answer) in [
+        ("a@example.com", "ok"),
+        ("a@unknown.example", "550 5.7.1"),
+        // Its networks do not contain the peer.
+        ("a@other.example", "550 5.7.1"),
+        ("", "ok"),
+    ] {
+        assert_eq!(it.mail(address).await, answer, "{address}");
+        it.intake.reset(&mut it.session);
+    }
+    assert_eq!(it.mail("a@example.com").await, "ok");
+    assert_eq!(it.rcpt("b@b.example").await, "ok");
+    assert_eq!(it.send(MESSAGE).await.code, 250);
+    assert_eq!(it.world.memory.item().meta.tenant, "acme");
+    let recipe = crate::copies::Recipe::decode(&it.world.memory.item().meta.recipe).expect("a recipe");
+    let top = String::from_utf8(recipe.top).expect("ASCII");
+    assert!(top.contains(" with ESMTP\r\n"), "{top}");
+}

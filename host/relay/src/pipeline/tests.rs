@@ -1,1 +1,316 @@
+//! From a submission to a stored item, or to a reply with nothing stored.
 
+use std::sync::Mutex;
+
+use relevo_mailkit::model::{Edit, Encoding, Piece, Refusal, Span};
+use relevo_runtime::{Fault, Stage};
+
+use super::*;
+use crate::testing::{Memory, World, forward, submission};
+
+const PLAIN: &str = "From: a@example.com\r\nTo: b@b.example\r\n\r\nHello\r\n";
+const TRACKED: &str = "From: a@tracked.example\r\n\r\n<a href=\"https://x.example/\">x</a>\r\n";
+
+fn recipe_of(memory: &Memory) -> Recipe {
+    Recipe::decode(&memory.item().meta.recipe).expect("a recipe")
+}
+
+fn insert(at: u64, pieces: Vec<Piece>) -> Edit {
+    Edit { at: Span { offset: at, length: 0 }, encoding: Encoding::Identity, pieces, part: Some(0) }
+}
+
+/// A link and the pixel.
+fn rewrite() -> Rewrite {
+    Rewrite {
+        edits: vec![
+            Edit { at: Span { offset: 36, length: 18 }, ..insert(0, vec![Piece::Click(0)]) },
+            insert(61, vec![Piece::Open]),
+        ],
+        links: vec!["https://x.example/".into()],
+        notes: vec![Note { name: "html-too-large".into(), detail: "part 3".into() }],
+    }
+}
+
+#[tokio::test]
+async fn an_accepted_message_is_stored_with_its_event() {
+    let world = World::new();
+    let accepted = world.pipeline.submit(submission(&world, PLAIN)).await.expect("accepted");
+    assert_eq!(accepted.tenant.as_deref(), Some("acme"));
+    let stages: Vec<_> = accepted.trace.steps.iter().map(|s| s.stage).collect();
+    assert_eq!(stages, ["validate", "authorise", "commit"]);
+
+    let item = world.memory.item();
+    assert_eq!(item.id, accepted.id);
+    assert_eq!(item.meta.tenant, "acme");
+    assert_eq!(item.meta.sender, "a@example.com");
+    assert_eq!(item.meta.accepted_at, world.clock.now());
+    assert_eq!(item.meta.expires_at, world.clock.now() + 5 * 24 * 3600 * 1000);
+    assert_eq!((item.meta.size, item.meta.source.as_str()), (PLAIN.len() as u64, "smtp"));
+    assert_eq!((item.meta.no_bounce, item.meta.is_bounce), (false, false));
+
+    let recipe = recipe_of(&world.memory);
+    let top = String::from_utf8(recipe.top).expect("ASCII");
+    let (received, date) = top.split_at(top.find("Date:").expect("the addition of validate"));
+    assert!(received.starts_with("Received: from client.example ([192.0.2.7])\r\n"), "{received}");
+    assert!(received.contains(&format!("id {}\r\n\tfor <b@b.example>;", accepted.id)), "{received}");
+    assert_eq!(date, "Date: Sun, 22 Nov 2026 05:33:41 +0000\r\n");
+    let signing = recipe.signing.expect("signed");
+    assert_eq!((signing.domain.as_str(), signing.selectors), ("example.com", vec!["s1".into(), "s2".into()]));
+    assert_eq!(signing.from_field, b"From: a@example.com");
+
+    let event = world.memory.event();
+    assert_eq!(
+        (event.kind.as_str(), event.tenant.as_str(), event.item),
+        (events::QUEUED, "acme", Some(accepted.id))
+    );
+    assert_eq!(event.data["to"], serde_json::json!(["b@b.example"]));
+    assert_eq!(event.data["message_id"], "<m@example.com>");
+}
+
+#[tokio::test]
+async fn validate_is_told_what_it_needs() {
+    let world = World::new();
+    let mut it = submission(&world, PLAIN);
+    it.envelope.smtputf8 = true;
+    let accepted = world.pipeline.submit(it).await.expect("accepted");
+    let options = world.stages.options.lock().expect("lock").pop().expect("called");
+    assert_eq!(options.now, world.clock.now() / 1000);
+    assert_eq!(options.message_id_left, accepted.id.to_string());
+    assert_eq!((options.max_size, options.max_received), (10_000, 100));
+    assert_eq!((options.smtputf8, options.downgrade), (true, false));
+    assert_eq!(options.hostname, "mta1.example");
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_rule_and_stores_nothing() {
+    let world = World::new();
+    *world.stages.refusal.lock().expect("lock") = Some(Refusal {
+        code: 554,
+        enhanced: "5.4.6".into(),
+        rule: "too-many-received".into(),
+        detail: "more than 100\r\n250 ok".into(),
+    });
+    let rejection = world.pipeline.submit(submission(&world, PLAIN)).await.expect_err("refused");
+    assert_eq!(rejection.reply.code, 554);
+    assert_eq!(rejection.reply.enhanced, Some((5, 4, 6)));
+    assert_eq!(rejection.reply.lines, ["too-many-received: more than 100 250 ok"]);
+    assert_eq!(world.memory.count(), 0);
+    let event = world.memory.event();
+    assert_eq!((event.kind.as_str(), event.tenant.as_str()), (events::REJECTED, "acme"));
+    assert_eq!(event.data["rule"], "too-many-received");
+    assert_eq!(event.data["status"], "5.4.6");
+}
+
+#[tokio::test]
+async fn a_component_cannot_turn_a_refusal_into_something_else() {
+    let world = World::new();
+    for (code, enhanced) in [(250, "2.0.0"), (421, "4.3.0"), (550, "5.6"), (550, "x"), (550, "5.6.999")] {
+        *world.stages.refusal.lock().expect("lock") =
+            Some(Refusal { code, enhanced: enhanced.into(), rule: "r".into(), detail: String::new() });
+        let rejection = world.pipeline.submit(submission(&world, PLAIN)).await.expect_err("refused");
+        assert_eq!((rejection.reply.code, rejection.reply.enhanced), (550, Some((5, 6, 0))));
+    }
+}
+
+#[tokio::test]
+async fn foreign_claims_are_refused_after_data_too() {
+    let world = World::new();
+    let message = "From: a@example.com\r\nSender: x@other.example\r\n\r\n";
+    let rejection = world.pipeline.submit(submission(&world, message)).await.expect_err("refused");
+    assert_eq!(rejection.reply.code, 550);
+    assert!(rejection.reply.lines[0].contains("Sender domain other.example"), "{rejection:?}");
+    let mut it = submission(&world, PLAIN);
+    it.envelope.sender = "x@other.example".into();
+    assert!(world.pipeline.submit(it).await.is_err());
+    assert_eq!(world.memory.count(), 0);
+    assert_eq!(world.memory.kinds(), [events::REJECTED, events::REJECTED]);
+}
+
+#[tokio::test]
+async fn a_broken_stage_is_a_temporary_failure_with_blame() {
+    for stage in [Stage::Validate, Stage::Track] {
+        let world = World::new();
+        world.stages.break_stage(stage);
+        let mut it = submission(&world, TRACKED);
+        it.envelope.sender = "a@tracked.example".into();
+        let rejection = world.pipeline.submit(it).await.expect_err("put off");
+        assert_eq!((rejection.reply.code, rejection.reply.enhanced), (451, Some((4, 3, 0))));
+        assert!(!rejection.reply.lines[0].contains("secret"), "{rejection:?}");
+        assert_eq!(world.memory.count(), 0);
+        let event = world.memory.event();
+        assert_eq!(event.kind, events::FAILED);
+        let blame = serde_json::json!({"stage": stage.name(), "who": "guest", "kind": "trap"});
+        assert_eq!(event.data["blame"], blame);
+        assert!(!event.data.to_string().contains("secret"));
+    }
+}
+
+#[tokio::test]
+async fn what_a_component_returns_is_checked_again() {
+    let bad: [fn(Report) -> Report; 9] = [
+        |r| Report { additions: b"X: 1\r\n\r\nsmuggled".to_vec(), ..r },
+        |r| Report { additions: b"X: 1\nY: 2\r\n".to_vec(), ..r },
+        |r| Report { edits: vec![insert(1_000_000, vec![])], ..r },
+        |r| Report { edits: vec![insert(5, vec![]), insert(5, vec![])], ..r },
+        |r| Report { edits: vec![insert(5, vec![Piece::Literal(b"\r\n.\n".to_vec())])], ..r },
+        |r| Report { edits: vec![insert(5, vec![Piece::Open])], ..r },
+        // Between CR and LF of the first line.
+        |r| Report { edits: vec![insert(20, vec![Piece::Literal(b"x".to_vec())])], ..r },
+        |r| Report { from_field: b"From: a@example.com\r\nX: y".to_vec(), ..r },
+        |r| Report { message_id: "<a>\r\nX: y".into(), ..r },
+    ];
+    for (n, tamper) in bad.into_iter().enumerate() {
+        let world = World::new();
+        world.stages.tamper_report(tamper);
+        let rejection = world.pipeline.submit(submission(&world, PLAIN)).await.expect_err("put off");
+        assert_eq!(rejection.reply.code, 451, "tampering {n}");
+        assert_eq!(world.memory.count(), 0);
+        assert_eq!(world.memory.event().data["blame"]["kind"], "answer");
+    }
+}
+
+#[tokio::test]
+async fn store_errors_reach_the_reply() {
+    let cases: [(fn() -> StoreError, u16, (u8, u8, u8)); 2] =
+        [(|| StoreError::Full, 452, (4, 3, 1)), (|| StoreError::Io("disk gone".into()), 451, (4, 3, 0))];
+    for (failure, code, enhanced) in cases {
+        let world = World::new();
+        *world.memory.fail_accept.lock().expect("lock") = Some(failure);
+        *world.memory.fail_append.lock().expect("lock") = Some(failure);
+        let rejection = world.pipeline.submit(submission(&world, PLAIN)).await.expect_err("not stored");
+        assert_eq!((rejection.reply.code, rejection.reply.enhanced), (code, Some(enhanced)));
+        assert!(!rejection.reply.lines[0].contains("disk gone"));
+        assert_eq!((world.memory.count(), world.memory.kinds().len()), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn mail_of_nobody_passes_unsigned_and_unanswered() {
+    let world = World::new();
+    let mut it = submission(&world, "From: MAILER-DAEMON@unknown.example\r\n\r\nbounce\r\n");
+    it.origin = Origin::Relay("10.9.0.1".parse().expect("address"));
+    it.envelope.sender = String::new();
+    it.via.protocol = Protocol::Smtp;
+    let accepted = world.pipeline.submit(it).await.expect("accepted");
+    assert_eq!(accepted.tenant, None);
+    let meta = world.memory.item().meta;
+    assert_eq!((meta.tenant.as_str(), meta.no_bounce), ("", true));
+    assert_eq!(recipe_of(&world.memory).signing, None);
+}
+
+#[tokio::test]
+async fn a_null_sender_of_a_tenant_is_signed_and_unanswered() {
+    let world = World::new();
+    let mut it = submission(&world, PLAIN);
+    it.envelope.sender = String::new();
+    world.pipeline.submit(it).await.expect("accepted");
+    assert!(world.memory.item().meta.no_bounce);
+    assert!(recipe_of(&world.memory).signing.is_some());
+}
+
+fn tracked_submission(world: &World) -> Submission {
+    let mut it = submission(world, TRACKED);
+    it.envelope.sender = "a@tracked.example".into();
+    it.envelope.recipients = vec![forward("b@b.example"), forward("c@b.example")];
+    it
+}
+
+#[tokio::test]
+async fn a_tracked_message_has_a_delivery_for_each_recipient() {
+    let world = World::new();
+    *world.stages.rewrite.lock().expect("lock") = Some(rewrite());
+    let accepted = world.pipeline.submit(tracked_submission(&world)).await.expect("accepted");
+    let steps: Vec<_> = accepted.trace.steps.iter().map(|s| s.stage).collect();
+    assert_eq!(steps, ["validate", "authorise", "track", "commit"]);
+    assert_eq!(world.memory.item().deliveries.len(), 2);
+    let recipe = recipe_of(&world.memory);
+    let links = recipe.links.expect("links");
+    assert_eq!((links.base_url.as_str(), links.key.as_str()), ("https://t.example.com", "k1"));
+    assert_eq!(links.table, ["https://x.example/"]);
+    assert_eq!(recipe.edits.len(), 2);
+    assert_eq!(world.memory.event().data["notes"][0]["name"], "html-too-large");
+    let options = world.stages.tracked.lock().expect("lock").pop().expect("called");
+    assert_eq!(options.max_html, 4 << 20);
+    assert_eq!((options.clicks, options.opens), (true, true));
+}
+
+#[tokio::test]
+async fn nothing_to_rewrite_means_one_copy() {
+    let world = World::new();
+    world.pipeline.submit(tracked_submission(&world)).await.expect("accepted");
+    assert_eq!(world.memory.item().deliveries.len(), 1);
+    assert_eq!(recipe_of(&world.memory).links, None);
+}
+
+#[tokio::test]
+async fn foreign_signed_mail_is_rewritten_only_when_configured() {
+    let signed = format!("DKIM-Signature: v=1\r\n{TRACKED}");
+    for (rewrite_signed, calls) in [(false, 0), (true, 1)] {
+        let world = World::with(|s| {
+            let old = s.tenants.by_domain.remove("tracked.example").expect("configured");
+            let mut domain = crate::settings::Domain {
+                name: old.name.clone(),
+                tenant: old.tenant.clone(),
+                dkim: old.dkim.clone(),
+                tracking: old.tracking.clone(),
+            };
+            domain.tracking.as_mut().expect("on").rewrite_signed = rewrite_signed;
+            s.tenants.by_domain.insert(domain.name.clone(), Arc::new(domain));
+        });
+        let mut it = submission(&world, &signed);
+        it.envelope.sender = "a@tracked.example".into();
+        world.pipeline.submit(it).await.expect("accepted");
+        assert_eq!(world.stages.tracked.lock().expect("lock").len(), calls);
+    }
+}
+
+#[tokio::test]
+async fn hostile_edits_of_track_are_not_applied() {
+    let click = |n| insert(40, vec![Piece::Click(n)]);
+    let bad = [
+        Rewrite { edits: vec![click(1)], links: vec!["https://x.example/".into()], notes: vec![] },
+        Rewrite { edits: vec![click(0)], links: vec!["https://x.example/\r\n".into()], notes: vec![] },
+        Rewrite { edits: vec![click(0)], links: vec!["x".repeat(2001)], notes: vec![] },
+        Rewrite { edits: vec![insert(24, vec![Piece::Open])], links: vec![], notes: vec![] },
+    ];
+    for rewrite in bad {
+        let world = World::new();
+        *world.stages.rewrite.lock().expect("lock") = Some(rewrite);
+        let rejection = world.pipeline.submit(tracked_submission(&world)).await.expect_err("put off");
+        assert_eq!(rejection.reply.code, 451);
+        assert_eq!(rejection.fault.map(|f: Fault| f.stage), Some(Stage::Track));
+        assert_eq!(world.memory.count(), 0);
+    }
+}
+
+#[tokio::test]
+async fn parts_that_are_reencoded_are_replaced_as_a_whole() {
+    let world = World::new();
+    world
+        .stages
+        .tamper_report(|r| Report { edits: vec![insert(30, vec![Piece::Literal(b"v".to_vec())])], ..r });
+    *world.stages.rewrite.lock().expect("lock") = Some(rewrite());
+    world.pipeline.submit(tracked_submission(&world)).await.expect("accepted");
+    let options = world.stages.tracked.lock().expect("lock").pop().expect("called");
+    assert_eq!(options.reencode, [0]);
+    assert_eq!(recipe_of(&world.memory).edits, rewrite().edits);
+}
+
+#[derive(Default)]
+struct Seen(Mutex<Vec<(ItemId, &'static str)>>);
+
+impl Observe for Seen {
+    fn step(&self, item: ItemId, step: &Step) {
+        self.0.lock().expect("lock").push((item, step.stage));
+    }
+}
+
+#[tokio::test]
+async fn an_observer_sees_each_step() {
+    let mut world = World::new();
+    let seen = Arc::new(Seen::default());
+    world.pipeline.observer = Some(Arc::clone(&seen) as _);
+    let id = world.pipeline.submit(submission(&world, PLAIN)).await.expect("accepted").id;
+    let seen = seen.0.lock().expect("lock").clone();
+    assert_eq!(seen, [(id, "validate"), (id, "authorise"), (id, "commit")]);
+}

@@ -1,1 +1,109 @@
+//! Right, wrong, unknown, busy, remembered, forgotten.
 
+use std::time::Instant;
+
+use super::*;
+use crate::settings::Credential;
+use crate::testing::{World, credentials, hash};
+
+fn granted() -> Verdict {
+    Verdict::Granted("acme".into())
+}
+
+#[tokio::test]
+async fn only_the_right_password_of_a_known_user() {
+    let settings = World::new().settings.get();
+    let auth = Authenticator::new(2, [1; 64]);
+    for (username, password, verdict) in [
+        ("acme", "acme", granted()),
+        ("acme", "Acme", Verdict::Denied),
+        ("acme", "", Verdict::Denied),
+        ("acme", "other", Verdict::Denied),
+        ("ACME", "acme", Verdict::Denied),
+        ("nobody", "nobody", Verdict::Denied),
+        // The password of the user whose hash unknown users are checked against.
+        ("nobody", "acme", Verdict::Denied),
+        ("", "", Verdict::Denied),
+    ] {
+        assert_eq!(auth.verify(0, &settings, credentials(username, password)).await, verdict, "{username}");
+    }
+}
+
+#[tokio::test]
+async fn without_users_there_is_still_something_to_check() {
+    let mut settings = crate::testing::settings();
+    settings.tenants.by_username.clear();
+    assert!(PasswordHash::new(NOBODY).is_ok(), "the decoy must take time");
+    let auth = Authenticator::new(1, [1; 64]);
+    assert_eq!(auth.verify(0, &settings, credentials("a", "relevo-nobody")).await, Verdict::Denied);
+}
+
+#[tokio::test]
+async fn a_damaged_hash_lets_nobody_in() {
+    let mut settings = crate::testing::settings();
+    let broken = Credential { tenant: "acme".into(), password_hash: "plain".into() };
+    settings.tenants.by_username.insert("broken".into(), broken);
+    let auth = Authenticator::new(1, [1; 64]);
+    assert_eq!(auth.verify(0, &settings, credentials("broken", "plain")).await, Verdict::Denied);
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_at_once_are_told_to_come_back() {
+    let settings = World::new().settings.get();
+    let auth = Authenticator::new(1, [1; 64]);
+    assert_eq!(auth.verify(0, &settings, credentials("acme", "acme")).await, granted());
+    let _turn = Arc::clone(&auth.permits).acquire_owned().await.expect("open");
+    assert_eq!(auth.verify(0, &settings, credentials("other", "other")).await, Verdict::Busy);
+    // What is remembered needs no turn.
+    assert_eq!(auth.verify(0, &settings, credentials("acme", "acme")).await, granted());
+    // Unless the settings were loaded again since.
+    assert_eq!(auth.verify(1, &settings, credentials("acme", "acme")).await, Verdict::Busy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_password_is_not_remembered() {
+    let settings = World::new().settings.get();
+    let auth = Authenticator::new(1, [1; 64]);
+    assert_eq!(auth.verify(0, &settings, credentials("acme", "wrong")).await, Verdict::Denied);
+    let _turn = Arc::clone(&auth.permits).acquire_owned().await.expect("open");
+    assert_eq!(auth.verify(0, &settings, credentials("acme", "wrong")).await, Verdict::Busy);
+}
+
+#[tokio::test]
+async fn an_older_generation_does_not_bring_passwords_back() {
+    let mut changed = crate::testing::settings();
+    let auth = Authenticator::new(1, [1; 64]);
+    let settings = World::new().settings.get();
+    assert_eq!(auth.verify(0, &settings, credentials("acme", "acme")).await, granted());
+    let new = Credential { tenant: "acme".into(), password_hash: hash("new") };
+    changed.tenants.by_username.insert("acme".into(), new);
+    assert_eq!(auth.verify(1, &changed, credentials("acme", "acme")).await, Verdict::Denied);
+    assert_eq!(auth.verify(0, &settings, credentials("acme", "acme")).await, granted());
+    let right = auth.right.lock().expect("lock");
+    assert_eq!((right.generation, right.digests.len()), (1, 0));
+}
+
+/// The work is the same whoever is asked for: as real parameters take milliseconds, a short cut would show.
+#[tokio::test]
+async fn unknown_users_take_as_long_as_known_ones() {
+    let mut settings = crate::testing::settings();
+    let salt = argon2::password_hash::SaltString::from_b64("c2FsdHNhbHQ").expect("salt");
+    let strong = argon2::PasswordHasher::hash_password(&Argon2::default(), b"right", &salt);
+    let hash = strong.expect("hash").to_string();
+    settings.tenants.by_username.clear();
+    settings
+        .tenants
+        .by_username
+        .insert("known".into(), Credential { tenant: "acme".into(), password_hash: hash });
+    let auth = Authenticator::new(1, [1; 64]);
+    let mut fastest = [Duration::MAX; 2];
+    for _ in 0..5 {
+        for (n, user) in ["known", "unknown"].into_iter().enumerate() {
+            let began = Instant::now();
+            assert_eq!(auth.verify(0, &settings, credentials(user, "wrong")).await, Verdict::Denied);
+            fastest[n] = fastest[n].min(began.elapsed());
+        }
+    }
+    let [known, unknown] = fastest;
+    assert!(unknown * 2 > known && known * 2 > unknown, "{known:?} and {unknown:?}");
+}

@@ -1,0 +1,309 @@
+//! Copies: complete, signed, the same on every retry.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use relevo_mailkit::model::{Edit, Encoding, Piece, Refusal, Report, Rewrite, Span, Unsigned};
+use relevo_mailkit::token::{Kind, Scope};
+use relevo_runtime::{FaultKind, Stage};
+
+use super::*;
+use crate::settings::{DkimKey, Domain, Settings};
+use crate::testing::{Stored, World, forward, key, read, submission};
+
+const PLAIN: &str = "From: a@example.com\r\nTo: b@b.example\r\n\r\nHello\r\n";
+const EIGHT: &str = "From: a@example.com\r\n\r\nGr\u{fc}n\r\n";
+const TRACKED: &str = "From: a@tracked.example\r\n\r\n<a href=\"https://x.example/\">x</a>\r\n";
+const ALL: HopAbilities = HopAbilities { eight_bit: true, smtputf8: true };
+const NONE: HopAbilities = HopAbilities { eight_bit: false, smtputf8: false };
+
+async fn accept(world: &World, message: &str, sender: &str, to: &[&str]) -> Stored {
+    let mut it = submission(world, message);
+    it.envelope.sender = sender.into();
+    it.envelope.recipients = to.iter().map(|t| forward(t)).collect();
+    world.pipeline.submit(it).await.expect("accepted");
+    world.memory.item()
+}
+
+async fn plain(world: &World) -> Stored {
+    accept(world, PLAIN, "a@example.com", &["b@b.example", "c@c.example"]).await
+}
+
+async fn tracked(world: &World) -> Stored {
+    *world.stages.rewrite.lock().expect("lock") = Some(Rewrite {
+        edits: vec![
+            Edit {
+                at: Span { offset: 36, length: 18 },
+                encoding: Encoding::Identity,
+                pieces: vec![Piece::Click(0)],
+                part: Some(0),
+            },
+            Edit {
+                at: Span { offset: 61, length: 0 },
+                encoding: Encoding::Identity,
+                pieces: vec![Piece::Open],
+                part: Some(0),
+            },
+        ],
+        links: vec!["https://x.example/".into()],
+        notes: vec![],
+    });
+    accept(world, TRACKED, "a@tracked.example", &["b@b.example", "c@b.example"]).await
+}
+
+async fn text(world: &World, stored: &Stored, number: usize) -> String {
+    let copy = world.copies.make(&stored.lease(number), ALL).await.expect("a copy");
+    String::from_utf8(read(&*copy.source)).expect("UTF-8")
+}
+
+/// Puts settings in force whose domain `name` has `keys`.
+fn rekey(world: &World, name: &str, keys: Vec<DkimKey>) {
+    let mut settings = crate::testing::settings();
+    let old = settings.tenants.by_domain.remove(name).expect("configured");
+    let domain =
+        Domain { name: name.into(), tenant: old.tenant.clone(), dkim: keys, tracking: old.tracking.clone() };
+    settings.tenants.by_domain.insert(name.into(), Arc::new(domain));
+    world.settings.replace(settings);
+}
+
+fn keys_of(settings: &Settings, name: &str) -> Vec<DkimKey> {
+    settings.tenants.by_domain[name].dkim.clone()
+}
+
+#[tokio::test]
+async fn signatures_then_received_then_the_message() {
+    let world = World::new();
+    let stored = plain(&world).await;
+    let copy = text(&world, &stored, 0).await;
+    let names: Vec<_> = copy
+        .split("\r\n")
+        .take_while(|l| !l.is_empty())
+        .filter(|l| !l.starts_with([' ', '\t']))
+        .filter_map(|l| l.split_once(':').map(|(name, _)| name))
+        .collect();
+    assert_eq!(names, ["DKIM-Signature", "DKIM-Signature", "Received", "Date", "From", "To"]);
+    assert!(copy.ends_with(PLAIN), "{copy}");
+    assert!(copy.contains("d=example.com; s=s1; t=1795325621; h=from;"), "{copy}");
+    assert!(copy.contains("d=example.com; s=s2;") && !copy.contains(" x="), "{copy}");
+}
+
+#[tokio::test]
+async fn untracked_copies_are_signed_once_for_all() {
+    let world = World::new();
+    let stored = plain(&world).await;
+    assert_eq!(stored.deliveries.len(), 2);
+    let first = text(&world, &stored, 0).await;
+    assert_eq!(first, text(&world, &stored, 1).await);
+    assert_eq!(first, text(&world, &stored, 0).await);
+    assert_eq!(world.stages.signed.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_retry_is_the_same_even_when_nothing_is_remembered() {
+    let world = World::new();
+    let stored = plain(&world).await;
+    let first = text(&world, &stored, 0).await;
+    world.clock.0.fetch_add(86_400_000, Ordering::SeqCst);
+    world.settings.replace(crate::testing::settings());
+    assert_eq!(first, text(&world, &stored, 0).await);
+    assert_eq!(world.stages.signed.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_key_that_came_later_does_not_sign_and_one_that_went_is_replaced() {
+    let world = World::new();
+    let stored = plain(&world).await;
+    let first = text(&world, &stored, 0).await;
+    let old = keys_of(&world.settings.get(), "example.com");
+    let new = key("s3");
+    rekey(&world, "example.com", [old.clone(), vec![new.clone()]].concat());
+    assert_eq!(first, text(&world, &stored, 0).await);
+    rekey(&world, "example.com", vec![old[0].clone(), new]);
+    let later = text(&world, &stored, 0).await;
+    assert!(later.contains("s=s1;") && later.contains("s=s3;") && !later.contains("s=s2;"), "{later}");
+}
+
+#[tokio::test]
+async fn a_domain_that_is_gone_puts_the_copy_off() {
+    let world = World::new();
+    let stored = plain(&world).await;
+    let mut settings = crate::testing::settings();
+    settings.tenants.by_domain.remove("example.com");
+    world.settings.replace(settings);
+    let error = world.copies.make(&stored.lease(0), ALL).await.map(|_| ()).expect_err("no key");
+    assert!(matches!(error, CopyError::Host(_)), "{error}");
+}
+
+#[tokio::test]
+async fn each_recipient_has_tokens_of_its_own() {
+    let world = World::new();
+    let stored = tracked(&world).await;
+    let settings = world.settings.get();
+    let scope = Scope { tenant: "acme", host: "t.example.com" };
+    let mut copies = Vec::new();
+    for number in 0..2 {
+        let copy = text(&world, &stored, number).await;
+        let token = |kind: &str| {
+            let after =
+                copy.split(&format!("https://t.example.com/{kind}/")).nth(1).expect("a URL").to_owned();
+            after
+                .split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_')
+                .next()
+                .expect("one")
+                .to_owned()
+        };
+        let click = settings.tracking_keys.verify(Kind::Click, &scope, &token("c")).expect("genuine");
+        assert_eq!((click.message, click.recipient as usize), (stored.id.0, number));
+        assert_eq!(click.destination, "https://x.example/");
+        let open = settings.tracking_keys.verify(Kind::Open, &scope, &token("o")).expect("genuine");
+        assert_eq!(open.recipient as usize, number);
+        assert!(!copy.contains("b@b.example") || !copy.contains("for <"), "{copy}");
+        assert_eq!(copy, text(&world, &stored, number).await, "the same on retry");
+        copies.push(copy);
+    }
+    assert_ne!(copies[0], copies[1]);
+}
+
+#[tokio::test]
+async fn a_new_tracking_key_mints_only_when_the_old_one_is_gone() {
+    let world = World::new();
+    let stored = tracked(&world).await;
+    let first = text(&world, &stored, 0).await;
+    let new = relevo_mailkit::token::TokenKey { id: "k2".into(), secret: vec![9; 32] };
+    let mut settings = crate::testing::settings();
+    settings.tracking_keys.0.insert(0, new.clone());
+    world.settings.replace(settings);
+    assert_eq!(first, text(&world, &stored, 0).await);
+    let mut settings = crate::testing::settings();
+    settings.tracking_keys.0 = vec![new];
+    world.settings.replace(settings);
+    assert_ne!(first, text(&world, &stored, 0).await);
+}
+
+#[tokio::test]
+async fn x_is_never_earlier_than_a_week_after_expiry() {
+    let day = 24 * 3600;
+    for (lifetime, days) in [(day, 12), (30 * day, 30)] {
+        let world = World::new();
+        let mut keys = keys_of(&world.settings.get(), "example.com");
+        keys[0].signature_lifetime = Some(Duration::from_secs(lifetime));
+        rekey(&world, "example.com", keys);
+        let stored = plain(&world).await;
+        let copy = text(&world, &stored, 0).await;
+        let x = 1_795_325_621 + days * day;
+        assert!(copy.contains(&format!("s=s1; t=1795325621; x={x};")), "{copy}");
+        assert!(copy.contains("s=s2; t=1795325621; h="), "{copy}");
+    }
+}
+
+#[tokio::test]
+async fn eight_bit_goes_as_it_is_or_is_turned() {
+    let world = World::new();
+    let stored = accept(&world, EIGHT, "a@example.com", &["b@b.example"]).await;
+    let copy = world.copies.make(&stored.lease(0), ALL).await.expect("a copy");
+    assert!(copy.eight_bit && read(&*copy.source).ends_with(EIGHT.as_bytes()));
+
+    world.stages.tamper_report(|r| Report {
+        edits: vec![Edit {
+            at: Span { offset: 0, length: 0 },
+            encoding: Encoding::Identity,
+            pieces: vec![Piece::Literal(b"X-Turned: yes\r\n".to_vec())],
+            part: None,
+        }],
+        eight_bit: false,
+        ..r
+    });
+    let copy = world.copies.make(&stored.lease(0), NONE).await.expect("a copy");
+    let text = String::from_utf8(read(&*copy.source)).expect("UTF-8");
+    assert!(!copy.eight_bit);
+    // Turned first, signed afterwards.
+    assert!(text.starts_with("DKIM-Signature:"), "{text}");
+    let turned = text.find("X-Turned: yes\r\nReceived:").expect("the edit");
+    assert!(text.rfind("DKIM-Signature:").expect("signed") < turned);
+    let options = world.stages.options.lock().expect("lock").pop().expect("called");
+    assert_eq!((options.downgrade, options.max_received), (true, u32::MAX));
+}
+
+#[tokio::test]
+async fn what_cannot_be_turned_fails_for_good() {
+    let world = World::new();
+    let stored = accept(&world, EIGHT, "a@example.com", &["b@b.example"]).await;
+    let refusal = Refusal {
+        code: 550,
+        enhanced: "5.6.3".into(),
+        rule: "sealed".into(),
+        detail: "multipart/signed".into(),
+    };
+    *world.stages.refusal.lock().expect("lock") = Some(refusal);
+    let error = world.copies.make(&stored.lease(0), NONE).await.map(|_| ()).expect_err("not convertible");
+    assert!(
+        matches!(&error, CopyError::NotConvertible { status: (5, 6, 3), text } if text == "multipart/signed")
+    );
+    assert!(world.copies.make(&stored.lease(0), ALL).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_utf8_header_needs_smtputf8() {
+    let world = World::new();
+    world.stages.tamper_report(|r| Report { utf8_header: true, ..r });
+    let stored = plain(&world).await;
+    let hop = HopAbilities { eight_bit: true, smtputf8: false };
+    let error = world.copies.make(&stored.lease(0), hop).await.map(|_| ()).expect_err("no way");
+    assert!(matches!(error, CopyError::NotConvertible { status: (5, 6, 9), .. }), "{error}");
+    assert!(world.copies.make(&stored.lease(0), ALL).await.expect("a copy").utf8_header);
+}
+
+#[tokio::test]
+async fn a_signer_cannot_have_anything_else_signed() {
+    let tampering: [fn(Vec<Unsigned>) -> Vec<Unsigned>; 4] = [
+        |mut u| {
+            u.pop();
+            u
+        },
+        |u| replaced(u, "example.com", "other.example"),
+        |u| replaced(u, "s=s1", "s=s9"),
+        |u| replaced(u, "h=from", "l=0; h=from"),
+    ];
+    for tamper in tampering {
+        let world = World::new();
+        let stored = plain(&world).await;
+        world.stages.tamper_unsigned(tamper);
+        let error = world.copies.make(&stored.lease(0), ALL).await.map(|_| ()).expect_err("refused");
+        assert!(
+            matches!(&error, CopyError::Fault(f) if f.stage == Stage::Dkim && f.kind == FaultKind::Answer),
+            "{error}"
+        );
+    }
+}
+
+fn replaced(unsigned: Vec<Unsigned>, what: &str, with: &str) -> Vec<Unsigned> {
+    let replace = |octets: &[u8]| String::from_utf8_lossy(octets).replace(what, with).into_bytes();
+    unsigned
+        .into_iter()
+        .map(|u| Unsigned { to_sign: replace(&u.to_sign), field: replace(&u.field) })
+        .collect()
+}
+
+#[tokio::test]
+async fn faults_and_lost_bodies_are_temporary() {
+    let world = World::new();
+    let stored = plain(&world).await;
+    world.stages.break_stage(Stage::Dkim);
+    let error = world.copies.make(&stored.lease(0), ALL).await.map(|_| ()).expect_err("a fault");
+    assert!(matches!(error, CopyError::Fault(_)), "{error}");
+    world.memory.items.lock().expect("lock").clear();
+    let error = world.copies.make(&stored.lease(0), ALL).await.map(|_| ()).expect_err("no body");
+    assert!(matches!(error, CopyError::Host(_)), "{error}");
+}
+
+#[tokio::test]
+async fn bytes_without_a_recipe_go_as_they_are() {
+    let world = World::new();
+    let mut stored = plain(&world).await;
+    let mut meta = (*stored.meta).clone();
+    meta.recipe.clear();
+    stored.meta = Arc::new(meta);
+    let copy = world.copies.make(&stored.lease(0), NONE).await.expect("a copy");
+    assert_eq!(read(&*copy.source), PLAIN.as_bytes());
+}

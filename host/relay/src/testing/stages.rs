@@ -1,0 +1,204 @@
+//! Stages that read just enough of a message, and answer what a test tells them to.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use relevo_mailkit::model::{
+    Author, AuthorRole, MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest,
+    SignatureVerdict, TemplateError, TemplateLimits, TemplateSource, TrackOptions, Txt, Unsigned,
+    ValidateOptions,
+};
+use relevo_mailkit::source::Source;
+use relevo_runtime::{Blame, Fault, FaultKind, Stage, StageStats, Stages};
+use sha2::{Digest as _, Sha256};
+
+type Tamper<T> = Mutex<Option<Box<dyn Fn(T) -> T + Send>>>;
+
+/// Honest unless told otherwise.
+#[derive(Default)]
+pub(crate) struct ScriptedStages {
+    pub(crate) refusal: Mutex<Option<Refusal>>,
+    pub(crate) fault: Mutex<Option<Stage>>,
+    pub(crate) rewrite: Mutex<Option<Rewrite>>,
+    pub(crate) report: Tamper<Report>,
+    pub(crate) unsigned: Tamper<Vec<Unsigned>>,
+    pub(crate) options: Mutex<Vec<ValidateOptions>>,
+    pub(crate) tracked: Mutex<Vec<TrackOptions>>,
+    pub(crate) signed: AtomicUsize,
+}
+
+impl ScriptedStages {
+    pub(crate) fn tamper_report(&self, with: impl Fn(Report) -> Report + Send + 'static) {
+        *self.report.lock().expect("lock") = Some(Box::new(with));
+    }
+
+    pub(crate) fn tamper_unsigned(&self, with: impl Fn(Vec<Unsigned>) -> Vec<Unsigned> + Send + 'static) {
+        *self.unsigned.lock().expect("lock") = Some(Box::new(with));
+    }
+
+    pub(crate) fn break_stage(&self, stage: Stage) {
+        *self.fault.lock().expect("lock") = Some(stage);
+    }
+
+    fn works(&self, stage: Stage) -> Result<(), Fault> {
+        if *self.fault.lock().expect("lock") != Some(stage) {
+            return Ok(());
+        }
+        Err(Fault { stage, blame: Blame::Guest, kind: FaultKind::Trap, detail: "secret detail".into() })
+    }
+}
+
+pub(crate) fn read(source: &dyn Source) -> Vec<u8> {
+    let mut all = vec![0; usize::try_from(source.size()).expect("small")];
+    let mut at = 0;
+    while at < all.len() {
+        let n = source.read_at(at as u64, &mut all[at..]).expect("readable");
+        assert!(n > 0, "shorter than it says");
+        at += n;
+    }
+    all
+}
+
+fn fields<'a>(message: &'a str, name: &str) -> Vec<&'a str> {
+    let header = message.split("\r\n\r\n").next().expect("one");
+    let prefix = format!("{name}: ");
+    header.split("\r\n").filter_map(|l| l.strip_prefix(prefix.as_str())).collect()
+}
+
+fn authors(message: &str) -> Vec<Author> {
+    let roles = [
+        ("From", AuthorRole::From),
+        ("Sender", AuthorRole::Sender),
+        ("Resent-From", AuthorRole::ResentFrom),
+        ("Resent-Sender", AuthorRole::ResentSender),
+    ];
+    let mailboxes = roles.iter().flat_map(|(name, role)| {
+        fields(message, name).into_iter().flat_map(|v| v.split(", ")).map(move |m| (*role, m))
+    });
+    mailboxes
+        .map(|(role, address)| {
+            let domain = address.rsplit('@').next().expect("one").to_ascii_lowercase();
+            Author { role, address: address.to_owned(), domain }
+        })
+        .collect()
+}
+
+#[async_trait]
+impl Stages for ScriptedStages {
+    async fn validate(
+        &self,
+        options: ValidateOptions,
+        message: Arc<dyn Source>,
+    ) -> Result<Result<Report, Refusal>, Fault> {
+        self.works(Stage::Validate)?;
+        self.options.lock().expect("lock").push(options);
+        if let Some(refusal) = self.refusal.lock().expect("lock").clone() {
+            return Ok(Err(refusal));
+        }
+        let octets = read(&*message);
+        let text = String::from_utf8_lossy(&octets).into_owned();
+        let report = Report {
+            authors: authors(&text),
+            additions: b"Date: Sun, 22 Nov 2026 05:33:41 +0000\r\n".to_vec(),
+            edits: Vec::new(),
+            parts: Vec::new(),
+            fixes: Vec::new(),
+            eight_bit: !octets.is_ascii(),
+            utf8_header: false,
+            signed: !fields(&text, "DKIM-Signature").is_empty(),
+            message_id: "<m@example.com>".into(),
+            from_field: fields(&text, "From")
+                .first()
+                .map(|f| format!("From: {f}"))
+                .unwrap_or_default()
+                .into(),
+            received: 0,
+        };
+        Ok(Ok(match &*self.report.lock().expect("lock") {
+            Some(tamper) => tamper(report),
+            None => report,
+        }))
+    }
+
+    async fn track(
+        &self,
+        options: TrackOptions,
+        _parts: Vec<Part>,
+        _message: Arc<dyn Source>,
+    ) -> Result<Rewrite, Fault> {
+        self.works(Stage::Track)?;
+        self.tracked.lock().expect("lock").push(options);
+        let rewrite = self.rewrite.lock().expect("lock").clone();
+        Ok(rewrite.unwrap_or(Rewrite { edits: Vec::new(), links: Vec::new(), notes: Vec::new() }))
+    }
+
+    async fn signing_input(
+        &self,
+        requests: Vec<SignatureRequest>,
+        copy: Arc<dyn Source>,
+        now: i64,
+    ) -> Result<Vec<Unsigned>, Fault> {
+        use base64::Engine as _;
+        self.works(Stage::Dkim)?;
+        self.signed.fetch_add(1, Ordering::SeqCst);
+        let octets = read(&*copy);
+        let text = String::from_utf8_lossy(&octets).into_owned();
+        let from = fields(&text, "From").first().copied().unwrap_or_default();
+        // Over everything, so that any difference between copies shows in the signature.
+        let hash = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(&octets));
+        let unsigned = requests.iter().map(|r| {
+            assert_eq!(r.timestamp, now);
+            let x = r.expiration.map(|x| format!(" x={x};")).unwrap_or_default();
+            let value = format!(
+                "v=1; a={}; c=relaxed/relaxed; d={}; s={}; t={};{x} h=from; bh={hash}; b=",
+                r.algorithm.as_str(),
+                r.domain,
+                r.selector,
+                r.timestamp
+            );
+            Unsigned {
+                to_sign: format!("from:{from}\r\ndkim-signature:{value}").into(),
+                field: format!("DKIM-Signature: {value}").into(),
+            }
+        });
+        let unsigned = unsigned.collect();
+        Ok(match &*self.unsigned.lock().expect("lock") {
+            Some(tamper) => tamper(unsigned),
+            None => unsigned,
+        })
+    }
+
+    async fn verify(&self, _: Vec<Txt>, _: Arc<dyn Source>, _: i64) -> Result<Vec<SignatureVerdict>, Fault> {
+        Ok(Vec::new())
+    }
+
+    async fn render(
+        &self,
+        _: TemplateSource,
+        _: String,
+        _: TemplateLimits,
+    ) -> Result<Result<Rendered, TemplateError>, Fault> {
+        Err(Fault {
+            stage: Stage::Template,
+            blame: Blame::Host,
+            kind: FaultKind::Host,
+            detail: String::new(),
+        })
+    }
+
+    async fn build(&self, _: MessageEnvelope, _: Rendered) -> Result<Result<Vec<u8>, TemplateError>, Fault> {
+        Err(Fault {
+            stage: Stage::Template,
+            blame: Blame::Host,
+            kind: FaultKind::Host,
+            detail: String::new(),
+        })
+    }
+
+    fn stats(&self) -> Vec<(Stage, StageStats)> {
+        let cpu = Duration::from_millis(1500);
+        vec![(Stage::Dkim, StageStats { calls: 3, faults: 1, cpu })]
+    }
+}

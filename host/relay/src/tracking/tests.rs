@@ -1,0 +1,102 @@
+//! Genuine tokens, and everything else.
+
+use relevo_mailkit::token::TokenKeys;
+
+use super::*;
+use crate::testing::{Memory, World, submission};
+
+const HOST: &str = "t.example.com";
+const PLAIN: &str = "From: a@example.com\r\n\r\nHello\r\n";
+
+fn endpoint(world: &World) -> TrackingEndpoint {
+    TrackingEndpoint::new(
+        world.settings.clone(),
+        Arc::clone(&world.memory) as _,
+        Arc::clone(&world.memory) as _,
+        Arc::clone(&world.clock) as _,
+    )
+}
+
+fn keys(world: &World) -> TokenKeys {
+    world.settings.get().tracking_keys.clone()
+}
+
+fn click_token(world: &World, id: ItemId, to: &str) -> String {
+    let scope = Scope { tenant: "acme", host: HOST };
+    keys(world).mint_click(&scope, &id.0, 0, to).expect("a key")
+}
+
+fn count(memory: &Memory) -> usize {
+    memory.kinds().len()
+}
+
+#[tokio::test]
+async fn a_click_redirects_and_is_written() {
+    let world = World::new();
+    let id = world.pipeline.submit(submission(&world, PLAIN)).await.expect("accepted").id;
+    let token = click_token(&world, id, "https://x.example/a b?q=ü");
+    let url = endpoint(&world).click("T.Example.COM", &token).await.expect("genuine");
+    assert_eq!(url.as_str(), "https://x.example/a%20b?q=%C3%BC");
+    let event = world.memory.event();
+    assert_eq!((event.kind.as_str(), event.tenant.as_str(), event.item), (events::CLICKED, "acme", Some(id)));
+    let data = serde_json::json!({"recipient": 0, "to": "b@b.example", "url": url.as_str()});
+    assert_eq!(event.data, data);
+}
+
+#[tokio::test]
+async fn an_open_is_written_also_when_the_message_is_gone() {
+    let world = World::new();
+    let id = ItemId([9; 16]);
+    let scope = Scope { tenant: "acme", host: HOST };
+    let token = keys(&world).mint_open(&scope, &id.0, 3).expect("a key");
+    assert!(endpoint(&world).open(HOST, &token).await);
+    let event = world.memory.event();
+    assert_eq!((event.kind.as_str(), event.item), (events::OPENED, Some(id)));
+    assert_eq!(event.data, serde_json::json!({"recipient": 3, "to": null}));
+}
+
+#[tokio::test]
+async fn nothing_but_http_with_a_host() {
+    let world = World::new();
+    for to in [
+        "javascript:alert(1)",
+        "ftp://x.example/",
+        "data:text/html,x",
+        "/relative",
+        "http://",
+        "",
+        "//x.example",
+    ] {
+        let token = click_token(&world, ItemId([1; 16]), to);
+        assert_eq!(endpoint(&world).click(HOST, &token).await, None, "{to}");
+    }
+    assert_eq!(count(&world.memory), 0);
+}
+
+#[tokio::test]
+async fn altered_tokens_and_other_hosts_are_unknown() {
+    let world = World::new();
+    let token = click_token(&world, ItemId([1; 16]), "https://x.example/");
+    let it = endpoint(&world);
+    for n in 0..token.len() {
+        let mut altered = token.clone().into_bytes();
+        altered[n] = if altered[n] == b'A' { b'B' } else { b'A' };
+        let altered = String::from_utf8(altered).expect("ASCII");
+        assert_eq!(it.click(HOST, &altered).await, None, "{n}");
+    }
+    assert_eq!(it.click("other.example.com", &token).await, None);
+    assert_eq!(it.click("t.example.com:8080", &token).await, None);
+    assert!(!it.open(HOST, &token).await, "a click token is no open token");
+    assert_eq!(it.click(HOST, &format!("{token}=")).await, None);
+    assert_eq!(it.click(HOST, "").await, None);
+    assert_eq!(count(&world.memory), 0);
+    assert!(it.serves("T.example.com") && !it.serves("other.example.com"));
+}
+
+#[tokio::test]
+async fn a_store_that_fails_does_not_keep_the_reader() {
+    let world = World::new();
+    *world.memory.fail_append.lock().expect("lock") = Some(|| relevo_queue::StoreError::Full);
+    let token = click_token(&world, ItemId([1; 16]), "https://x.example/");
+    assert!(endpoint(&world).click(HOST, &token).await.is_some());
+}
