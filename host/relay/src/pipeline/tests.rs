@@ -171,7 +171,8 @@ async fn what_a_component_returns_is_checked_again() {
 
 #[tokio::test]
 async fn store_errors_reach_the_reply() {
-    let cases: [(fn() -> StoreError, u16, (u8, u8, u8)); 2] =
+    type Case = (fn() -> StoreError, u16, (u8, u8, u8));
+    let cases: [Case; 2] =
         [(|| StoreError::Full, 452, (4, 3, 1)), (|| StoreError::Io("disk gone".into()), 451, (4, 3, 0))];
     for (failure, code, enhanced) in cases {
         let world = World::new();
