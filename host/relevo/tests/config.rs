@@ -1,0 +1,105 @@
+//! Configurations with mistakes, as files: each `#!` says what `relevo check` must say about its line.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn check(file: &Path) -> (bool, String) {
+    let Output { status, stdout, .. } =
+        Command::new(env!("CARGO_BIN_EXE_relevo")).arg("check").arg("--config").arg(file).output().unwrap();
+    (status.success(), String::from_utf8(stdout).unwrap())
+}
+
+#[test]
+fn every_mistake_is_named_with_line_and_key() {
+    let mut files = 0;
+    for entry in fs::read_dir(repository().join("tests/configs")).unwrap() {
+        let file = entry.unwrap().path();
+        let text = fs::read_to_string(&file).unwrap();
+        let (ok, answer) = check(&file);
+        assert!(!ok, "{} passed:\n{answer}", file.display());
+        let mut expected = 0;
+        for (i, line) in text.lines().enumerate() {
+            for wanted in line.split("#!").skip(1).map(str::trim) {
+                expected += 1;
+                let place = format!("{}:{}: ", file.display(), i + 1);
+                let found = answer.lines().filter(|l| l.starts_with("error: ")).any(|l| {
+                    let said = l.trim_start_matches("error: ");
+                    let rest = said.strip_prefix(&place);
+                    // What is about a missing file names it with its folder.
+                    rest.is_some_and(|rest| match wanted.split_once(": ") {
+                        Some((key, what)) => rest.starts_with(key) && rest.contains(what),
+                        None => rest.contains(wanted),
+                    })
+                });
+                assert!(found, "{place}{wanted}\nwas not said, but:\n{answer}");
+            }
+        }
+        let errors = answer.lines().filter(|l| l.starts_with("error: ")).count();
+        assert_eq!(errors, expected, "{}: more or fewer mistakes than expected:\n{answer}", file.display());
+        files += 1;
+    }
+    assert!(files >= 9, "only {files} files");
+}
+
+/// The example is complete: it passes once the files that it names are there.
+#[test]
+fn the_example_passes() {
+    let folder = tempfile::tempdir().unwrap();
+    let example = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("relevo.example.toml")).unwrap();
+    let file = folder.path().join("relevo.toml");
+    fs::write(&file, example).unwrap();
+    let key = folder.path().join("s1.pem");
+    generate(&key);
+    let (ok, answer) = check(&file);
+    assert!(ok, "{answer}");
+    // `check` reads and says; it makes nothing.
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let (ok, answer) = check(&file);
+    assert!(!ok);
+    assert!(answer.contains("tenant[0].domain[0].dkim[0].key") && answer.contains("chmod 600"), "{answer}");
+}
+
+fn generate(out: &Path) {
+    let args = ["key", "generate", "--domain", "example.com", "--selector", "s1", "--algorithm", "rsa-sha256", "--out"];
+    let generated = Command::new(env!("CARGO_BIN_EXE_relevo")).args(args).arg(out).output().unwrap();
+    assert!(generated.status.success(), "{}", String::from_utf8_lossy(&generated.stderr));
+    assert_eq!(fs::metadata(out).unwrap().permissions().mode() & 0o777, 0o600);
+    let said = String::from_utf8(generated.stdout).unwrap();
+    assert!(said.contains("s1._domainkey.example.com. IN TXT \"v=DKIM1; k=rsa; p="), "{said}");
+    // A key is never overwritten.
+    let again = Command::new(env!("CARGO_BIN_EXE_relevo")).args(args).arg(out).output().unwrap();
+    assert!(!again.status.success());
+}
+
+/// A hash that `credential new` prints is one that `check` accepts.
+#[test]
+fn what_credential_new_prints_can_be_configured() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_relevo")).args(args).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let credential = run(&["credential", "new", "--username", "acme"]);
+    let key = run(&["api-key", "new"]);
+    let entry = |said: &str| said.lines().find(|l| l.contains(" = [{")).unwrap().to_owned();
+    let text = format!(
+        "hostname = \"a.example.com\"\npostmaster = \"p@example.com\"\ndata_dir = \"d\"\n[smtp]\n\
+         submission = [\"127.0.0.1:587\"]\n[[tenant]]\nid = \"acme\"\n{}\n{}\n",
+        entry(&credential),
+        entry(&key)
+    );
+    let file = folder.path().join("relevo.toml");
+    fs::write(&file, text).unwrap();
+    let (ok, answer) = check(&file);
+    assert!(ok, "{answer}");
+}

@@ -1,0 +1,106 @@
+//! SMTP and HTTP, by hand.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+pub struct Client {
+    read: BufReader<TcpStream>,
+    write: TcpStream,
+}
+
+impl Client {
+    /// Connects and reads the greeting.
+    pub fn connect(addr: SocketAddr) -> (Self, String) {
+        let stream = TcpStream::connect(addr).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut client = Self { read: BufReader::new(stream.try_clone().unwrap()), write: stream };
+        let greeting = client.reply();
+        (client, greeting)
+    }
+
+    /// Greets and authenticates.
+    pub fn login(addr: SocketAddr, user: &str, password: &str) -> Self {
+        let (mut client, greeting) = Self::connect(addr);
+        assert!(greeting.starts_with("220 "), "{greeting}");
+        client.expect("EHLO client.test", "250");
+        let plain = STANDARD.encode(format!("\0{user}\0{password}"));
+        client.expect(&format!("AUTH PLAIN {plain}"), "235");
+        client
+    }
+
+    pub fn send(&mut self, octets: &[u8]) {
+        self.write.write_all(octets).unwrap();
+    }
+
+    /// The whole reply; empty when the connection ended.
+    pub fn reply(&mut self) -> String {
+        let mut reply = String::new();
+        loop {
+            let mut line = String::new();
+            if self.read.read_line(&mut line).unwrap_or(0) == 0 {
+                return reply;
+            }
+            reply.push_str(&line);
+            if line.as_bytes().get(3) != Some(&b'-') {
+                return reply;
+            }
+        }
+    }
+
+    pub fn command(&mut self, line: &str) -> String {
+        self.send(format!("{line}\r\n").as_bytes());
+        self.reply()
+    }
+
+    pub fn expect(&mut self, line: &str, code: &str) -> String {
+        let reply = self.command(line);
+        assert!(reply.starts_with(code), "{line}: {reply}");
+        reply
+    }
+
+    /// One transaction; the reply to the final dot.
+    pub fn transact(&mut self, from: &str, to: &[&str], message: &str) -> String {
+        self.expect(&format!("MAIL FROM:<{from}>"), "250");
+        for to in to {
+            self.expect(&format!("RCPT TO:<{to}>"), "250");
+        }
+        self.expect("DATA", "354");
+        self.send(message.as_bytes());
+        self.command(".")
+    }
+}
+
+/// A minimal answer.
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|l| l.split_once(": ").filter(|(n, _)| n.eq_ignore_ascii_case(name))).map(|(_, v)| v)
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&self.body)))
+    }
+}
+
+/// GET with `Connection: close`.
+pub fn get(addr: SocketAddr, host: &str, path: &str, key: Option<&str>) -> Answer {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let key = key.map_or(String::new(), |key| format!("Authorization: Bearer {key}\r\n"));
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{key}\r\n").unwrap();
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).unwrap();
+    let at = all.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(all[..at].to_vec()).unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, head, body: all[at + 4..].to_vec() }
+}

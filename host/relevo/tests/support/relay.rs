@@ -1,0 +1,181 @@
+//! `relevo serve` in a directory of its own.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use super::client::{Answer, Client, get};
+use super::wait_for;
+
+pub const USER: &str = "acme";
+pub const PASSWORD: &str = "correct horse battery";
+pub const DOMAIN: &str = "example.test";
+
+pub fn free_port() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+}
+
+pub struct Relay {
+    pub folder: PathBuf,
+    pub submission: SocketAddr,
+    pub relay: SocketAddr,
+    pub http: SocketAddr,
+    pub key: String,
+    child: Option<Child>,
+    _temporary: tempfile::TempDir,
+}
+
+pub fn relevo(args: &[&str], stdin: &str) -> (bool, String) {
+    use std::io::Write;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_relevo"))
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
+}
+
+impl Relay {
+    /// Delivers to `smarthost`. `more` is appended to `[delivery]`, `tracking` to the domain.
+    pub fn start(smarthost: SocketAddr, more: &str, tracking: bool) -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().to_owned();
+        for (selector, algorithm) in [("rsa", "rsa-sha256"), ("ed", "ed25519-sha256")] {
+            let out = folder.join(format!("{selector}.pem"));
+            let out = out.to_str().unwrap();
+            let (ok, said) = relevo(
+                &["key", "generate", "--domain", DOMAIN, "--selector", selector, "--algorithm", algorithm, "--out", out],
+                "",
+            );
+            assert!(ok, "{said}");
+        }
+        let (_, credential) = relevo(&["credential", "new", "--username", USER, "--stdin"], PASSWORD);
+        let (_, api) = relevo(&["api-key", "new"], "");
+        let key = api.lines().find_map(|l| l.strip_prefix("API key (shown this once): ")).unwrap().to_owned();
+        let hash = api.lines().find(|l| l.starts_with("api_keys")).unwrap();
+        let (submission, relay, http) = (free_port(), free_port(), free_port());
+        let tracking = match tracking {
+            true => format!("tracking = {{ url = \"http://{http}\", opens = true, clicks = true }}"),
+            false => String::new(),
+        };
+        let text = format!(
+            r#"hostname = "relay.{DOMAIN}"
+postmaster = "postmaster@{DOMAIN}"
+data_dir = "data"
+min_free = "1MiB"
+[smtp]
+submission = ["{submission}"]
+relay = ["{relay}"]
+trusted_networks = ["127.0.0.0/8"]
+[http]
+listen = ["{http}"]
+[delivery]
+smarthost = {{ host = "127.0.0.1", port = {port}, tls = "none" }}
+{more}
+[[tenant]]
+id = "acme"
+{credential}
+{hash}
+[[tenant.domain]]
+name = "{DOMAIN}"
+dkim = [{{ selector = "rsa", algorithm = "rsa-sha256", key = "rsa.pem" }}, {{ selector = "ed", algorithm = "ed25519-sha256", key = "ed.pem" }}]
+{tracking}
+"#,
+            port = smarthost.port(),
+        );
+        fs::write(folder.join("relevo.toml"), text).unwrap();
+        let mut relay = Self { folder, submission, relay, http, key, child: None, _temporary: temporary };
+        relay.spawn();
+        relay
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("relevo.toml")
+    }
+
+    pub fn spawn(&mut self) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.join("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_relevo"))
+            .args(["serve", "--config"])
+            .arg(self.config())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        wait_for("the relay listens", || {
+            let child = self.child.as_mut().unwrap();
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("relevo ended with {status}:\n{}", self.log());
+            }
+            TcpStream::connect(self.http).ok()
+        });
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    }
+
+    pub fn reload(&self) {
+        self.signal("-HUP");
+    }
+
+    /// SIGTERM; waits for a clean end.
+    pub fn stop(&mut self) {
+        self.signal("-TERM");
+        let mut child = self.child.take().unwrap();
+        let status = wait_for("the relay stops", || child.try_wait().unwrap());
+        assert!(status.success(), "{status}\n{}", self.log());
+    }
+
+    pub fn login(&self) -> Client {
+        Client::login(self.submission, USER, PASSWORD)
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        get(self.http, &self.http.to_string(), path, Some(&self.key))
+    }
+
+    /// Of these types, oldest first.
+    pub fn events(&self, kind: &str) -> Vec<serde_json::Value> {
+        let answer = self.get("/events?after=0&limit=1000");
+        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+        let events = answer.json()["events"].as_array().unwrap().clone();
+        events.into_iter().filter(|e| e["type"] == kind).collect()
+    }
+
+    pub fn queue(&self, args: &[&str]) -> (bool, String) {
+        let config = self.config();
+        let all = [&["queue", "--config", config.to_str().unwrap()], args].concat();
+        relevo(&all, "")
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("--- log of the relay ---\n{}", self.log());
+        }
+    }
+}
