@@ -3,7 +3,7 @@
 use relevo_mailkit::model::{Author, AuthorRole, Edit, Encoding, Note, ValidateOptions};
 
 use crate::address::{self, Fault, List};
-use crate::header::{Block, Field, Name, unfold};
+use crate::header::{Block, Field, Name, shown};
 use crate::lexer::{Lexer, unquote};
 use crate::rules::{self, Checked};
 use crate::{date, domain};
@@ -266,13 +266,13 @@ impl Reader<'_, '_> {
         if date::is_date(self.block.value(field)) {
             return Ok(true);
         }
-        Err(rules::DATE_SYNTAX.at(unfold(self.block.value(field))))
+        Err(rules::DATE_SYNTAX.at(shown(self.block.value(field))))
     }
 
     /// RFC 5322 section 3.6.4. The left side is not held to be a dot-atom: identifiers are only compared.
     fn message_id(&self, field: &Field) -> Checked<String> {
         let value = self.block.value(field);
-        let refuse = || rules::MESSAGE_ID_SYNTAX.at(unfold(value));
+        let refuse = || rules::MESSAGE_ID_SYNTAX.at(shown(value));
         let mut lexer = Lexer::new(value);
         lexer.skip_cfws().map_err(|_| refuse())?;
         let opened = lexer.eat(b'<');
@@ -301,7 +301,7 @@ impl Reader<'_, '_> {
             Ok(major && dot && minor && lexer.is_at_end())
         };
         if read() != Ok(true) {
-            return Err(rules::MIME_VERSION.at(unfold(value)));
+            return Err(rules::MIME_VERSION.at(shown(value)));
         }
         self.head.mime_version = true;
         Ok(())

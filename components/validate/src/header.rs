@@ -205,6 +205,11 @@ fn check_line(line: &[u8], number: usize, foreign: bool) -> Checked<()> {
     Ok(())
 }
 
+/// A value as a refusal shows it.
+pub(crate) fn shown(value: &[u8]) -> Vec<u8> {
+    unfold(value.trim_ascii())
+}
+
 /// Without CR and LF (RFC 5322 section 2.2.3).
 pub(crate) fn unfold(value: &[u8]) -> Vec<u8> {
     value.iter().copied().filter(|b| !matches!(b, b'\r' | b'\n')).collect()

@@ -112,3 +112,44 @@ proptest! {
         let _ = run(&defaults(), [&with_from]);
     }
 }
+
+/// Ten megabytes of base64 in one line would need more line breaks than are worth their memory.
+#[test]
+fn too_many_long_encoded_lines_are_refused() {
+    let header = b"From: a@example.org\r\nMIME-Version: 1.0\r\nContent-Transfer-Encoding: base64\r\n\r\n";
+    let body = "QUJD".repeat(16 * 1024);
+    let rule = |megabytes: usize| {
+        let mut validator = Validator::new(defaults());
+        validator.push(header);
+        (0..megabytes * 16).for_each(|_| validator.push(body.as_bytes()));
+        validator.push(b"\r\n");
+        validator.finish().map(|r| r.edits.len()).map_err(|r| r.rule)
+    };
+    assert_eq!(rule(9), Ok(9629));
+    assert_eq!(rule(10), Err("long-line-encoded".into()));
+}
+
+/// A megabyte of header, in one field and in many.
+#[test]
+fn large_headers_are_refused() {
+    for line in [format!("X: {}\r\n", "v".repeat(900)), format!(" {}\r\n", "v".repeat(900))] {
+        let mut validator = Validator::new(defaults());
+        validator.push(b"From: a@example.org\r\nX: v\r\n");
+        (0..1200).for_each(|_| validator.push(line.as_bytes()));
+        assert_eq!(validator.finish().unwrap_err().rule, "header-too-large");
+    }
+}
+
+/// Each rule can be broken, and a case shows how. `long-line-encoded` needs ten megabytes and has its test above.
+#[test]
+fn every_rule_has_a_case() {
+    let cases = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases/validate");
+    let mut broken = std::collections::BTreeSet::from(["long-line-encoded".to_owned()]);
+    for entry in std::fs::read_dir(cases).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path().join("expected.txt")).unwrap_or_default();
+        let refusal = text.strip_prefix("refused\n").and_then(|t| t.split(' ').nth(2));
+        broken.extend(refusal.map(|r| r.trim_end_matches(':').to_owned()));
+    }
+    let rules = relevo_validate::rules::RULES.iter().map(|r| r.name.to_owned()).collect();
+    assert_eq!(broken, rules);
+}
