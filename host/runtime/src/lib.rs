@@ -20,6 +20,8 @@ mod slots;
 mod stage_calls;
 mod stages;
 mod state;
+#[cfg(test)]
+mod tests;
 mod ticker;
 
 pub use components::{component, components_are_stale};

@@ -1,0 +1,183 @@
+//! A guest's fault is the guest's: each kind is named, and none takes long.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use relevo_mailkit::model::{Refusal, Report, ValidateOptions};
+use relevo_mailkit::source::Source;
+
+use super::guests::{dummy, importer, validator};
+use crate::components::Embedded;
+use crate::{Blame, Fault, FaultKind, Limits, LoadError, Runtime, RuntimeConfig, Stage, Stages};
+
+/// A refusal at address 16: `code`, then `5.6.0`, `rule`, and `detail` given as address and length.
+fn refusal(code: &str, detail: (u32, u32)) -> String {
+    let word = |n: u32| n.to_le_bytes().iter().map(|b| format!("\\{b:02x}")).collect::<String>();
+    let header = format!("\\01\\00\\00\\00{code}\\00\\00{}{}{}{}", word(64), word(5), word(72), word(4));
+    format!(
+        r#"(data (i32.const 16) "{header}{}{}") (data (i32.const 64) "5.6.0\00\00\00rule\00\00\00\00text\ff\fe\0d\0a")"#,
+        word(detail.0),
+        word(detail.1)
+    )
+}
+
+/// 550, and the address of `text`.
+const CODE_550: &str = "\\26\\02";
+const TEXT: (u32, u32) = (80, 4);
+
+fn start(component: Embedded) -> Result<Arc<Runtime>, LoadError> {
+    let limits = Limits { call_cpu: Duration::from_millis(100), memory: 1 << 20, ..Limits::default() };
+    let config = RuntimeConfig { threads: 1, limits, ..RuntimeConfig::default() };
+    Runtime::with_components(config, |stage| {
+        Some(if stage == Stage::Validate { component } else { dummy(stage) })
+    })
+}
+
+fn options() -> ValidateOptions {
+    ValidateOptions {
+        max_size: 1 << 20,
+        max_received: 100,
+        max_depth: 10,
+        max_parts: 100,
+        smtputf8: false,
+        hostname: "mta.example".into(),
+        now: 0,
+        message_id_left: "id".into(),
+        downgrade: false,
+    }
+}
+
+async fn call(runtime: &Runtime) -> Result<Result<Report, Refusal>, Fault> {
+    runtime.validate(options(), Arc::new(b"From: a@example.com\r\n\r\n".to_vec())).await
+}
+
+async fn fault_of(push: &str, finish: &str, data: &str) -> Fault {
+    let runtime = start(validator(push, finish, data)).unwrap();
+    let before = Instant::now();
+    let fault = call(&runtime).await.unwrap_err();
+    assert!(before.elapsed() < Duration::from_secs(5), "took {:?}", before.elapsed());
+    assert_eq!((fault.stage, fault.blame), (Stage::Validate, Blame::Guest), "{fault}");
+    let (_, stats) = runtime.stats()[0];
+    assert_eq!((stats.calls, stats.faults), (0, 1));
+    fault
+}
+
+#[tokio::test]
+async fn a_guest_that_behaves_is_heard() {
+    let runtime = start(validator("", "i32.const 16", &refusal(CODE_550, TEXT))).unwrap();
+    let refusal = call(&runtime).await.unwrap().unwrap_err();
+    assert_eq!((refusal.code, refusal.enhanced.as_str(), refusal.detail.as_str()), (550, "5.6.0", "text"));
+    assert_eq!(runtime.stats()[0].1.calls, 1);
+    assert!(runtime.engine_threads_cpu() > Duration::ZERO);
+}
+
+#[tokio::test]
+async fn an_endless_loop_is_stopped() {
+    let fault = fault_of("(loop br 0)", "i32.const 0", "").await;
+    assert_eq!(fault.kind, FaultKind::Deadline);
+    assert!(fault.detail.contains("100 ms of CPU time in one call"), "{fault}");
+}
+
+#[tokio::test]
+async fn memory_is_bounded() {
+    let bomb = "(loop (br_if 0 (i32.ne (memory.grow (i32.const 4)) (i32.const -1)))) unreachable";
+    let fault = fault_of(bomb, "i32.const 0", "").await;
+    assert_eq!(fault.kind, FaultKind::Memory);
+}
+
+#[tokio::test]
+async fn a_trap_is_a_trap() {
+    assert_eq!(fault_of("unreachable", "i32.const 0", "").await.kind, FaultKind::Trap);
+    assert_eq!(fault_of("i32.const -4 i32.load drop", "i32.const 0", "").await.kind, FaultKind::Trap);
+}
+
+#[tokio::test]
+async fn the_stack_is_bounded() {
+    let fault = fault_of("i64.const 0 call $recurse drop", "i32.const 0", "").await;
+    assert_eq!(fault.kind, FaultKind::Trap);
+    assert!(fault.detail.contains("call stack exhausted"), "{fault}");
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_refused() {
+    let not_utf8 = refusal(CODE_550, (80, 6));
+    assert_eq!(fault_of("", "i32.const 16", &not_utf8).await.kind, FaultKind::Answer);
+    let beyond_memory = refusal(CODE_550, (80, u32::MAX - 100));
+    assert_eq!(fault_of("", "i32.const 16", &beyond_memory).await.kind, FaultKind::Answer);
+    let unknown_case = r#"(data (i32.const 16) "\07")"#;
+    assert_eq!(fault_of("", "i32.const 16", unknown_case).await.kind, FaultKind::Answer);
+    assert_eq!(fault_of("", "i32.const -16", "").await.kind, FaultKind::Answer);
+}
+
+#[tokio::test]
+async fn an_answer_that_would_smuggle_is_refused() {
+    let code_250 = refusal("\\fa\\00", TEXT);
+    let fault = fault_of("", "i32.const 16", &code_250).await;
+    assert_eq!((fault.kind, fault.detail.as_str()), (FaultKind::Answer, "a refusal with code 250"));
+    let with_crlf = refusal(CODE_550, (86, 2));
+    let fault = fault_of("", "i32.const 16", &with_crlf).await;
+    assert_eq!(
+        (fault.kind, fault.detail.as_str()),
+        (FaultKind::Answer, "a refusal that is not printable ASCII")
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_granted_is_refused_by_name() {
+    let error = start(importer("wasi:sockets@0.2.6", "tcp", "connect")).err().unwrap();
+    let LoadError::Import { stage: Stage::Validate, import } = error else { panic!("{error}") };
+    assert_eq!(import, "wasi:sockets/tcp@0.2#connect");
+}
+
+#[tokio::test]
+async fn exit_ends_the_guest_and_nothing_else() {
+    let runtime = start(importer("wasi:cli@0.2.6", "exit", "exit")).unwrap();
+    let fault = call(&runtime).await.unwrap_err();
+    assert_eq!((fault.blame, fault.kind), (Blame::Guest, FaultKind::Trap));
+    assert!(fault.detail.contains("called exit"), "{fault}");
+}
+
+#[tokio::test]
+async fn a_thread_survives_its_guests() {
+    let component = validator("(loop br 0)", "i32.const 0", "");
+    let runtime = start(component).unwrap();
+    for _ in 0..3 {
+        assert_eq!(call(&runtime).await.unwrap_err().kind, FaultKind::Deadline);
+    }
+    assert_eq!(runtime.stats()[0].1.faults, 3);
+}
+
+struct Broken;
+
+impl Source for Broken {
+    fn size(&self) -> u64 {
+        10
+    }
+
+    fn read_at(&self, _offset: u64, _buf: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::other("the disk is gone"))
+    }
+}
+
+struct Panics;
+
+impl Source for Panics {
+    fn size(&self) -> u64 {
+        10
+    }
+
+    fn read_at(&self, _offset: u64, _buf: &mut [u8]) -> io::Result<usize> {
+        panic!("in the host")
+    }
+}
+
+#[tokio::test]
+async fn the_hosts_fault_is_the_hosts() {
+    let runtime = start(validator("", "i32.const 16", &refusal(CODE_550, TEXT))).unwrap();
+    let fault = runtime.validate(options(), Arc::new(Broken)).await.unwrap_err();
+    assert_eq!((fault.blame, fault.kind), (Blame::Host, FaultKind::Host));
+    let fault = runtime.validate(options(), Arc::new(Panics)).await.unwrap_err();
+    assert_eq!((fault.blame, fault.kind), (Blame::Host, FaultKind::Host));
+    assert!(call(&runtime).await.unwrap().is_err(), "the thread goes on after a panic");
+}

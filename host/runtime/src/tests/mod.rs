@@ -1,0 +1,6 @@
+//! The sandbox against guests that mean harm, and the real ones against their lists.
+
+mod cache;
+mod guests;
+mod hostile;
+mod imports;
