@@ -1,0 +1,154 @@
+//! What both ends of the relay know of a message: when it was acknowledged, and how often it arrived.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use hdrhistogram::Histogram;
+
+/// Messages that can be under way at once; a serial number is forgotten when it comes round again.
+const SLOTS: u64 = 1 << 20;
+
+/// Written by the load generator and by the sink, which are threads of one process and read one clock.
+pub(crate) struct Ledger {
+    origin: Instant,
+    next: AtomicU64,
+    acknowledged: Vec<AtomicU64>,
+    arrivals: Vec<AtomicU8>,
+    arrived: AtomicU64,
+    repeated: AtomicU64,
+    unsigned: AtomicU64,
+    octets: AtomicU64,
+    last: AtomicU64,
+    waits: Mutex<Histogram<u64>>,
+}
+
+/// Counts since [`Ledger::clear`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrived {
+    /// Different messages.
+    pub(crate) messages: u64,
+    /// Copies beyond the first one.
+    pub(crate) repeated: u64,
+    /// Messages without a DKIM signature.
+    pub(crate) unsigned: u64,
+    /// Octets of content.
+    pub(crate) octets: u64,
+    /// When the last one arrived.
+    pub(crate) last: Instant,
+}
+
+impl Ledger {
+    pub(crate) fn new() -> Result<Self> {
+        let slots = usize::try_from(SLOTS)?;
+        Ok(Self {
+            origin: Instant::now(),
+            next: AtomicU64::new(0),
+            acknowledged: std::iter::repeat_with(AtomicU64::default).take(slots).collect(),
+            arrivals: std::iter::repeat_with(AtomicU8::default).take(slots).collect(),
+            arrived: AtomicU64::new(0),
+            repeated: AtomicU64::new(0),
+            unsigned: AtomicU64::new(0),
+            octets: AtomicU64::new(0),
+            last: AtomicU64::new(0),
+            waits: Mutex::new(histogram()?),
+        })
+    }
+
+    /// Starts new counts; nothing may be under way.
+    pub(crate) fn clear(&self) {
+        for counter in [&self.arrived, &self.repeated, &self.unsigned, &self.octets, &self.last] {
+            counter.store(0, Ordering::Relaxed);
+        }
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner).reset();
+    }
+
+    /// The number of a message about to be sent.
+    pub(crate) fn begin(&self) -> u64 {
+        let serial = self.next.fetch_add(1, Ordering::Relaxed);
+        self.acknowledged[slot(serial)].store(0, Ordering::Relaxed);
+        self.arrivals[slot(serial)].store(0, Ordering::Relaxed);
+        serial
+    }
+
+    /// Its 250 was read.
+    pub(crate) fn acknowledge(&self, serial: u64) {
+        self.acknowledged[slot(serial)].store(self.now().max(1), Ordering::Relaxed);
+    }
+
+    /// The relay named its recipient to the next hop. One that came before the 250 was read counts as no wait at all.
+    pub(crate) fn attempted(&self, serial: u64) {
+        let wait = match self.acknowledged[slot(serial)].load(Ordering::Relaxed) {
+            0 => 0,
+            at => self.now().saturating_sub(at),
+        };
+        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        waits.saturating_record(wait / 1000);
+    }
+
+    /// All of it arrived at the next hop.
+    pub(crate) fn arrived(&self, serial: u64, octets: u64, signed: bool) {
+        if self.arrivals[slot(serial)].fetch_add(1, Ordering::Relaxed) > 0 {
+            self.repeated.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        self.octets.fetch_add(octets, Ordering::Relaxed);
+        if !signed {
+            self.unsigned.fetch_add(1, Ordering::Relaxed);
+        }
+        self.last.store(self.now(), Ordering::Relaxed);
+        self.arrived.fetch_add(1, Ordering::Release);
+    }
+
+    pub(crate) fn counts(&self) -> Arrived {
+        Arrived {
+            messages: self.arrived.load(Ordering::Acquire),
+            repeated: self.repeated.load(Ordering::Relaxed),
+            unsigned: self.unsigned.load(Ordering::Relaxed),
+            octets: self.octets.load(Ordering::Relaxed),
+            last: self.origin + Duration::from_nanos(self.last.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Microseconds from the 250 to the recipient's name at the next hop.
+    pub(crate) fn waits(&self) -> Histogram<u64> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// An empty histogram with three digits.
+pub(crate) fn histogram() -> Result<Histogram<u64>> {
+    Ok(Histogram::new(3)?)
+}
+
+fn slot(serial: u64) -> usize {
+    usize::try_from(serial % SLOTS).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_a_message_once_and_its_copies_apart() {
+        let ledger = Ledger::new().expect("a ledger");
+        let (a, b) = (ledger.begin(), ledger.begin());
+        ledger.acknowledge(a);
+        ledger.attempted(a);
+        ledger.arrived(a, 100, true);
+        ledger.arrived(a, 100, true);
+        ledger.attempted(b);
+        ledger.arrived(b, 50, false);
+        let counts = ledger.counts();
+        assert_eq!((counts.messages, counts.repeated, counts.unsigned, counts.octets), (2, 1, 1, 150));
+        assert_eq!(ledger.waits().len(), 2);
+        assert_eq!(ledger.waits().min(), 0, "b was attempted before its 250");
+        ledger.clear();
+        assert_eq!((ledger.counts().messages, ledger.waits().len()), (0, 0));
+    }
+}

@@ -1,0 +1,139 @@
+//! Messages as applications send them: a text and an HTML part with links, and one with a large attachment.
+
+use std::fmt::Write as _;
+
+const LINE: &str = "It was a bright cold day in April and the clocks were striking thirteen.";
+/// Links of the HTML part.
+const LINKS: usize = 8;
+
+/// A message of about `size` octets whose numbered places are filled in for every copy.
+pub(crate) struct Message {
+    sender: String,
+    rest: String,
+}
+
+impl Message {
+    /// A `multipart/alternative` from an address of `domain`, `size` octets within a line or two.
+    pub(crate) fn new(domain: &str, size: usize) -> Self {
+        let sender = format!("news@{domain}");
+        let mut html = String::from("<!DOCTYPE html><html><body>\r\n");
+        let mut text = String::new();
+        for link in 0..LINKS {
+            let _ = write!(text, "Offer {link}: https://shop.example/offer/{link}?c=spring\r\n");
+            let _ = write!(
+                html,
+                "<p><a href=\"https://shop.example/offer/{link}?c=spring\">Offer {link}</a></p>\r\n"
+            );
+        }
+        let fixed = 700 + text.len() + html.len();
+        let lines = size.saturating_sub(fixed) / (LINE.len() + 2);
+        // A quarter of the filling is text, as it is with most newsletters.
+        for _ in 0..lines / 4 {
+            let _ = write!(text, "{LINE}\r\n");
+        }
+        html.push_str("<p>\r\n");
+        for _ in 0..lines - lines / 4 {
+            let _ = write!(html, "{LINE}\r\n");
+        }
+        html.push_str("</p></body></html>\r\n");
+        let rest = format!(
+            "MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=\"=_a\"\r\n\r\n\
+             --=_a\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{text}\r\n\
+             --=_a\r\nContent-Type: text/html; charset=utf-8\r\n\r\n{html}\r\n--=_a--\r\n"
+        );
+        Self { sender, rest }
+    }
+
+    /// MAIL, RCPT and DATA in one go (RFC 2920).
+    pub(crate) fn envelope(&self, serial: u64) -> String {
+        format!("MAIL FROM:<{}>\r\nRCPT TO:<{}>\r\nDATA\r\n", self.sender, recipient(serial))
+    }
+
+    /// Appends the content with its final dot. No line of it begins with a dot.
+    pub(crate) fn write(&self, serial: u64, out: &mut Vec<u8>) {
+        out.extend_from_slice(head(&self.sender, serial).as_bytes());
+        out.extend_from_slice(self.rest.as_bytes());
+        out.extend_from_slice(b".\r\n");
+    }
+}
+
+/// A message with an attachment of `octets` (before base64) beside an HTML part with links, in pieces.
+pub(crate) struct Attachment {
+    message: Message,
+    lines: usize,
+}
+
+/// Octets of the attachment in a line of base64.
+const PER_LINE: usize = 57;
+const BASE64: &str = "TG9yZW0gaXBzdW0gZG9sb3Igc2l0IGFtZXQsIGNvbnNlY3RldHVyIGFkaXBpc2NpbmcgZWxp\r\n";
+
+impl Attachment {
+    pub(crate) fn new(domain: &str, octets: usize) -> Self {
+        Self { message: Message::new(domain, 4096), lines: octets / PER_LINE }
+    }
+
+    pub(crate) fn envelope(&self, serial: u64) -> String {
+        self.message.envelope(serial)
+    }
+
+    /// The content, without the final dot.
+    pub(crate) fn pieces(&self, serial: u64) -> impl Iterator<Item = String> {
+        let head = head(&self.message.sender, serial);
+        // The alternative becomes the first part of a mixed message.
+        let inner = self.message.rest.trim_start_matches("MIME-Version: 1.0\r\n");
+        let first = format!(
+            "{head}MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"=_m\"\r\n\r\n--=_m\r\n{inner}\
+             --=_m\r\nContent-Type: application/octet-stream; name=\"report.bin\"\r\n\
+             Content-Disposition: attachment; filename=\"report.bin\"\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+        );
+        const AT_ONCE: usize = 800;
+        let (whole, left) = (self.lines / AT_ONCE, self.lines % AT_ONCE);
+        let body = std::iter::repeat_with(|| BASE64.repeat(AT_ONCE)).take(whole);
+        std::iter::once(first).chain(body).chain([BASE64.repeat(left), "--=_m--\r\n".to_owned()])
+    }
+}
+
+fn recipient(serial: u64) -> String {
+    // Different sites' worth of domains; one next hop takes them all.
+    format!("r{serial}@c{}.test", serial % 20)
+}
+
+fn head(sender: &str, serial: u64) -> String {
+    let domain = sender.rsplit_once('@').map_or(sender, |s| s.1);
+    format!(
+        "From: News <{sender}>\r\nTo: <{}>\r\nSubject: Spring offers, number {serial}\r\n\
+         Date: Mon, 06 Apr 2026 09:00:00 +0000\r\nMessage-ID: <{serial}@{domain}>\r\n",
+        recipient(serial)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_of_the_size_that_was_asked_for() {
+        for size in [4 << 10, 100 << 10] {
+            let mut out = Vec::new();
+            Message::new("a.test", size).write(7, &mut out);
+            assert!(out.len().abs_diff(size) < 200, "{} for {size}", out.len());
+        }
+    }
+
+    #[test]
+    fn no_line_begins_with_a_dot_but_the_last() {
+        let mut out = Vec::new();
+        Message::new("a.test", 8192).write(7, &mut out);
+        let text = String::from_utf8(out).expect("text");
+        assert_eq!(text.split("\r\n").filter(|l| l.starts_with('.')).count(), 1);
+        assert!(text.ends_with("\r\n.\r\n"));
+        assert!(text.split("\r\n").all(|l| l.len() < 998));
+    }
+
+    #[test]
+    fn the_attachment_has_its_octets() {
+        let length: usize = Attachment::new("a.test", 5_000_000).pieces(1).map(|p| p.len()).sum();
+        let encoded = 5_000_000 / PER_LINE * BASE64.len();
+        assert!(length > encoded && length < encoded + 6000, "{length}");
+    }
+}

@@ -1,0 +1,114 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+pub(crate) const USAGE: &str = "\
+usage: RELEVO=PATH tests/bench/run [OPTIONS]
+
+  --only PART,...     throughput, large, queue (default: all)
+  --load NAME         of the loads only those whose name has NAME in it
+  --seconds N         of each load (15)
+  --queued N          messages of the long queue (50000)
+  --directory DIR     for the relay's data, on a real disk (target/bench)
+  --report FILE       the figures as JSON (target/bench/report.json)
+  --quick             everything short: does it work?
+  --strict            exit 1 when a budget is missed
+  --keep              leave the relay's directory with its log";
+
+/// A part of the benchmark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Throughput,
+    Large,
+    Queue,
+}
+
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) load: String,
+    pub(crate) duration: Duration,
+    pub(crate) queued: u64,
+    pub(crate) directory: PathBuf,
+    pub(crate) report: PathBuf,
+    pub(crate) quick: bool,
+    pub(crate) strict: bool,
+    pub(crate) keep: bool,
+}
+
+impl Options {
+    /// `None` when help was asked for.
+    pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>> {
+        let mut options = Self {
+            parts: vec![Part::Throughput, Part::Large, Part::Queue],
+            load: String::new(),
+            duration: Duration::from_secs(15),
+            queued: 50_000,
+            directory: PathBuf::from("target/bench"),
+            report: PathBuf::from("target/bench/report.json"),
+            quick: false,
+            strict: false,
+            keep: false,
+        };
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().with_context(|| format!("{arg} needs a value\n\n{USAGE}"));
+            match arg.as_str() {
+                "--only" => options.parts = value()?.split(',').map(part).collect::<Result<_>>()?,
+                "--load" => options.load = value()?,
+                "--seconds" => options.duration = Duration::from_secs(value()?.parse().context("--seconds")?),
+                "--queued" => options.queued = value()?.parse().context("--queued")?,
+                "--directory" => options.directory = value()?.into(),
+                "--report" => options.report = value()?.into(),
+                "--quick" => {
+                    options.quick = true;
+                    options.duration = Duration::from_secs(2);
+                    options.queued = 2000;
+                }
+                "--strict" => options.strict = true,
+                "--keep" => options.keep = true,
+                "--help" | "-h" => return Ok(None),
+                _ => bail!("{arg} is not an option\n\n{USAGE}"),
+            }
+        }
+        ensure!(!options.duration.is_zero() && options.queued > 1, "nothing to measure");
+        Ok(Some(options))
+    }
+}
+
+fn part(name: &str) -> Result<Part> {
+    Ok(match name {
+        "throughput" => Part::Throughput,
+        "large" => Part::Large,
+        "queue" => Part::Queue,
+        _ => bail!("{name} is not a part\n\n{USAGE}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Option<Options>> {
+        Options::parse(args.iter().map(|a| (*a).to_owned()))
+    }
+
+    #[test]
+    fn takes_what_the_usage_names() {
+        let options = parse(&["--only", "queue,large", "--seconds", "3"]).expect("good").expect("no help");
+        assert_eq!(
+            (options.parts, options.duration),
+            (vec![Part::Queue, Part::Large], Duration::from_secs(3))
+        );
+        assert!(parse(&["--help"]).expect("good").is_none());
+    }
+
+    #[test]
+    fn refuses_the_rest() {
+        for bad in [&["--fast"][..], &["--only", "memory"], &["--seconds"], &["--seconds", "0"]] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}
