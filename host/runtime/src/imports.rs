@@ -96,7 +96,6 @@ pub(crate) fn link(
 }
 
 type Context<'a> = StoreContextMut<'a, State>;
-type Bytes = (Vec<u8>,);
 /// `stream-error` is never returned, so any type with its shape would do.
 type Written = (Result<(), StreamError>,);
 
@@ -175,7 +174,7 @@ fn define_stream(
             }),
         "[method]output-stream.write" | "[method]output-stream.blocking-write-and-flush" => target.func_wrap(
             function,
-            |mut context: Context<'_>, (_, (bytes,)): (Resource<()>, Bytes)| -> wasmtime::Result<Written> {
+            |mut context: Context<'_>, (_, bytes): (Resource<()>, Vec<u8>)| -> wasmtime::Result<Written> {
                 context.data_mut().print(&bytes);
                 Ok((Ok(()),))
             },

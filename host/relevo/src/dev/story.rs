@@ -81,7 +81,7 @@ fn changes(before: &[u8], after: &Captured) {
     };
     let (before, after_lines) = (lines(before), lines(&after.raw));
     let shown = |line: &str| {
-        let short: String = line.chars().take(140).collect();
+        let short: String = line.replace('\t', " ").chars().take(140).collect();
         format!("{}{}", Escaped(&short), if short.len() < line.len() { " ..." } else { "" })
     };
     println!("\nWhat changed on the way (- as submitted, + as it arrived):");
