@@ -215,3 +215,22 @@ fn whitespace_at_the_end_of_the_body() {
     let first = field(b"From: a@example.com\r\n\r\n\r\nb\r\n", relaxed());
     assert_eq!(field(b"From: a@example.com\r\n\r\n \r\nb\r\n", relaxed()), first);
 }
+
+/// The host's checker takes what the signer makes.
+#[test]
+fn the_checker_accepts_it() {
+    let message = [MESSAGE, b" \r\n"].concat();
+    for mut request in all_requests() {
+        request.expiration = Some(NOW + 1);
+        let unsigned = unsigned(&message, std::slice::from_ref(&request)).remove(0);
+        let from = b"From: Joe <joe@example.com>";
+        let checked = relevo_mailkit::recheck::signing_input(
+            &unsigned,
+            &request.domain,
+            &request.selector,
+            request.algorithm,
+            from,
+        );
+        assert_eq!(checked, Ok(()), "{request:?}");
+    }
+}
