@@ -19,6 +19,7 @@ CLIENTS = ("swaks", "curl", "smtplib", "msmtp", "nodemailer")
 ROWS = (
     [f"{client} submits over {port}" for client in CLIENTS for port in ("587 STARTTLS", "465 TLS")]
     + [f"{verifier} verifies RSA and Ed25519: {shape}" for verifier in ("dkimpy", "OpenDKIM") for shape in messages.ALL]
+    + [f"{verifier} refuses an altered message" for verifier in ("dkimpy", "OpenDKIM")]
     + ["Postfix receives", "OpenSMTPD receives", "Postfix relays through Relevo"]
 )
 
@@ -88,6 +89,17 @@ def signatures(table, relay, sink, folder):
 
         table.run(f"dkimpy verifies RSA and Ed25519: {shape}", dkimpy)
         table.run(f"OpenDKIM verifies RSA and Ed25519: {shape}", opendkim)
+
+
+    altered = sink.wait(b"Subject: shape-plain")[2].replace(b"Two lines", b"Too lines")
+
+    table.run("dkimpy refuses an altered message", lambda: expect_none(verify.dkimpy(altered, relay.records)))
+    table.run("OpenDKIM refuses an altered message", lambda: expect_none(verify.opendkim(altered, relay.records, folder)))
+
+
+def expect_none(verdicts):
+    if set(verdicts) != {"rsa", "ed"} or any(verdicts.values()):
+        raise AssertionError(f"verdicts {verdicts}")
 
 
 def expect_all(verdicts):

@@ -88,10 +88,21 @@ class OpenSmtpd:
         self.port = free_port()
         self.mail = self.folder / "mail"
         self.mail.mkdir(parents=True)
+        # What its package's installation makes: users, the folder it locks itself into, the spool.
+        empty, spool = "/var/lib/opensmtpd/empty", pathlib.Path("/var/spool/smtpd")
         for user in ("opensmtpd", "opensmtpq", "interopmail"):
-            subprocess.run(["useradd", "--system", "--user-group", "--home-dir", "/var/empty", "--shell", "/usr/sbin/nologin", user],
+            subprocess.run(["useradd", "--system", "--user-group", "--home-dir", empty, "--shell", "/usr/sbin/nologin", user],
                            capture_output=True, check=False)
-        os.makedirs("/var/empty", exist_ok=True)
+        os.makedirs(empty, exist_ok=True)
+        spool.mkdir(mode=0o711, exist_ok=True)
+        queuer, daemon = pwd.getpwnam("opensmtpq"), pwd.getpwnam("opensmtpd")
+        for name, uid, gid, mode in (
+            ("offline", 0, queuer.pw_gid, 0o770), ("purge", daemon.pw_uid, 0, 0o700), ("queue", daemon.pw_uid, 0, 0o700),
+            ("corrupt", daemon.pw_uid, 0, 0o700), ("incoming", daemon.pw_uid, 0, 0o700), ("temporary", daemon.pw_uid, 0, 0o700),
+        ):
+            (spool / name).mkdir(exist_ok=True)
+            os.chown(spool / name, uid, gid)
+            (spool / name).chmod(mode)
         libexec = pathlib.Path("/usr/libexec/opensmtpd")
         if not libexec.exists():
             libexec.parent.mkdir(parents=True, exist_ok=True)

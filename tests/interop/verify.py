@@ -39,6 +39,4 @@ def opendkim(message, records, folder):
         output = (done.stdout + done.stderr).decode(errors="replace")
         selector = re.search(rb"\bs=\s*([^;\s]+)", signature).group(1).decode()
         found[selector] = "dkim=pass" in output or "verification (s=" in output and "succeeded" in output
-        if not found[selector]:
-            print(output[-600:])
     return found

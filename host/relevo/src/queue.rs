@@ -84,7 +84,7 @@ fn list(relay: &mut Relay, as_json: bool) -> anyhow::Result<()> {
     if !as_json {
         writeln!(
             out,
-            "{:26}  {:>7}  {:>9}  {:20}  {:30}  SUBJECT",
+            "{:26}  {:>7}  {:>9}  {:24}  {:30}  SUBJECT",
             "ID", "PENDING", "SIZE", "NEXT ATTEMPT", "FROM"
         )?;
     }
@@ -105,6 +105,7 @@ fn print_line(out: &mut impl Write, item: &Value) -> std::io::Result<()> {
     let text = |key: &str| Escaped(item[key].as_str().unwrap_or_default()).to_string();
     let next = if item["held"] == true { "held".to_owned() } else { text("next_attempt") };
     let from = format!("<{}>", text("from"));
+    let (pending, size) = (item["pending"].to_string(), item["size"].to_string());
     writeln!(
         out,
         "{:26}  {:>7}  {:>9}  {next:20}  {from:30}  {}",

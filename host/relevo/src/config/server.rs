@@ -234,6 +234,7 @@ fn smarthost(reader: &Reader<'_>, s: Section<'_, '_>, warnings: &mut Warnings) -
     let tls = s.get_or("tls", TlsPolicy::Opportunistic, values::one_of(POLICIES));
     let username = s.get("username", values::string);
     let password_file = s.get("password_file", values::string);
+    let has_secret = username.is_some() || password_file.is_some();
     let auth = match (username, password_file) {
         (Some(username), Some(file)) => {
             let path = reader.path(&file.value);
