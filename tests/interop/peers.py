@@ -95,10 +95,10 @@ class OpenSmtpd:
                            capture_output=True, check=False)
         os.makedirs(empty, exist_ok=True)
         spool.mkdir(mode=0o711, exist_ok=True)
-        queuer, daemon = pwd.getpwnam("opensmtpq"), pwd.getpwnam("opensmtpd")
+        queuer = pwd.getpwnam("opensmtpq")
         for name, uid, gid, mode in (
-            ("offline", 0, queuer.pw_gid, 0o770), ("purge", daemon.pw_uid, 0, 0o700), ("queue", daemon.pw_uid, 0, 0o700),
-            ("corrupt", daemon.pw_uid, 0, 0o700), ("incoming", daemon.pw_uid, 0, 0o700), ("temporary", daemon.pw_uid, 0, 0o700),
+            ("offline", 0, queuer.pw_gid, 0o770), ("purge", queuer.pw_uid, 0, 0o700), ("queue", queuer.pw_uid, 0, 0o700),
+            ("corrupt", queuer.pw_uid, 0, 0o700), ("incoming", queuer.pw_uid, 0, 0o700), ("temporary", queuer.pw_uid, 0, 0o700),
         ):
             (spool / name).mkdir(exist_ok=True)
             os.chown(spool / name, uid, gid)

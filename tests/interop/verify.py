@@ -16,7 +16,10 @@ def dkimpy(message, records):
     found = {}
     for i, value in enumerate(signatures):
         selector = re.search(rb"\bs=\s*([^;\s]+)", value).group(1).decode()
-        found[selector] = checker.verify(idx=i, dnsfunc=lookup)
+        try:
+            found[selector] = checker.verify(idx=i, dnsfunc=lookup)
+        except dkim.ValidationError:
+            found[selector] = False
     return found
 
 
