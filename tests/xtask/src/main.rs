@@ -1,9 +1,10 @@
-//! The tasks of the repository: `cargo xtask build | dev | test | interop | bench`.
+//! The tasks of the repository: `cargo xtask build | dev | test | fuzz | interop | bench`.
 //!
 //! A fresh clone needs nothing but rustup's stable toolchain: the target of the components is added when it is missing,
 //! and every task that runs the relay builds the components first.
 
 mod build;
+mod fuzz;
 mod test;
 mod workspace;
 
@@ -20,6 +21,8 @@ usage: cargo xtask TASK
   build [--release]   components to <target>/components/*.wasm, then the relevo binary
   dev [ARGS]          build, then `relevo dev ARGS`
   test [NAME]         build the components, then every test, those of the crate NAME, or those whose name has NAME in it
+  fuzz [NAME...] [--seconds N]
+                      show that each fuzz target finds its seeded bug, then run each for a minute or N seconds
   interop [ARGS]      release build, then tests/interop/run ARGS
   bench [ARGS]        release build, then tests/bench/run ARGS";
 
@@ -43,6 +46,7 @@ fn dispatch(args: &[String]) -> Result<()> {
         ("dev", rest) => dev(&workspace, rest),
         ("test", []) => test::run_all(&workspace, None),
         ("test", [name]) => test::run_all(&workspace, Some(name)),
+        ("fuzz", rest) => fuzz::all(&workspace, rest),
         ("interop", rest) => script(&workspace, "tests/interop/run", rest),
         ("bench", rest) => script(&workspace, "tests/bench/run", rest),
         ("help" | "-h" | "--help", _) => {
