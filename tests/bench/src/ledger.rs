@@ -121,9 +121,9 @@ impl Ledger {
     }
 }
 
-/// An empty histogram with three digits.
+/// An empty histogram of microseconds up to an hour, three digits.
 pub(crate) fn histogram() -> Result<Histogram<u64>> {
-    Ok(Histogram::new(3)?)
+    Ok(Histogram::new_with_bounds(1, 3_600_000_000, 3)?)
 }
 
 fn slot(serial: u64) -> usize {
@@ -133,6 +133,16 @@ fn slot(serial: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wait_is_from_the_250_to_the_next_hop() {
+        let ledger = Ledger::new().expect("a ledger");
+        let serial = ledger.begin();
+        ledger.acknowledge(serial);
+        std::thread::sleep(Duration::from_millis(30));
+        ledger.attempted(serial);
+        assert!(ledger.waits().max() >= 29_000, "{}", ledger.waits().max());
+    }
 
     #[test]
     fn counts_a_message_once_and_its_copies_apart() {

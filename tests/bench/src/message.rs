@@ -16,31 +16,8 @@ impl Message {
     /// A `multipart/alternative` from an address of `domain`, `size` octets within a line or two.
     pub(crate) fn new(domain: &str, size: usize) -> Self {
         let sender = format!("news@{domain}");
-        let mut html = String::from("<!DOCTYPE html><html><body>\r\n");
-        let mut text = String::new();
-        for link in 0..LINKS {
-            let _ = write!(text, "Offer {link}: https://shop.example/offer/{link}?c=spring\r\n");
-            let _ = write!(
-                html,
-                "<p><a href=\"https://shop.example/offer/{link}?c=spring\">Offer {link}</a></p>\r\n"
-            );
-        }
-        let fixed = 700 + text.len() + html.len();
-        let lines = size.saturating_sub(fixed) / (LINE.len() + 2);
-        // A quarter of the filling is text, as it is with most newsletters.
-        for _ in 0..lines / 4 {
-            let _ = write!(text, "{LINE}\r\n");
-        }
-        html.push_str("<p>\r\n");
-        for _ in 0..lines - lines / 4 {
-            let _ = write!(html, "{LINE}\r\n");
-        }
-        html.push_str("</p></body></html>\r\n");
-        let rest = format!(
-            "MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=\"=_a\"\r\n\r\n\
-             --=_a\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{text}\r\n\
-             --=_a\r\nContent-Type: text/html; charset=utf-8\r\n\r\n{html}\r\n--=_a--\r\n"
-        );
+        let fixed = head(&sender, 0).len() + alternative(0).len();
+        let rest = alternative(size.saturating_sub(fixed) / (LINE.len() + 2));
         Self { sender, rest }
     }
 
@@ -65,7 +42,7 @@ pub(crate) struct Attachment {
 
 /// Octets of the attachment in a line of base64.
 const PER_LINE: usize = 57;
-const BASE64: &str = "TG9yZW0gaXBzdW0gZG9sb3Igc2l0IGFtZXQsIGNvbnNlY3RldHVyIGFkaXBpc2NpbmcgZWxp\r\n";
+const BASE64: &str = "TG9yZW0gaXBzdW0gZG9sb3Igc2l0IGFtZXQsIGNvbnNlY3RldHVyIGFkaXBpc2NpbmcgZWxpdCwg\r\n";
 
 impl Attachment {
     pub(crate) fn new(domain: &str, octets: usize) -> Self {
@@ -91,6 +68,26 @@ impl Attachment {
         let body = std::iter::repeat_with(|| BASE64.repeat(AT_ONCE)).take(whole);
         std::iter::once(first).chain(body).chain([BASE64.repeat(left), "--=_m--\r\n".to_owned()])
     }
+}
+
+/// A text and an HTML part with links and this many lines of filling; a quarter of them text, as in most newsletters.
+fn alternative(lines: usize) -> String {
+    let mut html = String::from("<!DOCTYPE html><html><body>\r\n");
+    let mut text = String::new();
+    for link in 0..LINKS {
+        let url = format!("https://shop.example/offer/{link}?c=spring");
+        let _ = write!(text, "Offer {link}: {url}\r\n");
+        let _ = write!(html, "<p><a href=\"{url}\">Offer {link}</a></p>\r\n");
+    }
+    text.push_str(&format!("{LINE}\r\n").repeat(lines / 4));
+    html.push_str("<p>\r\n");
+    html.push_str(&format!("{LINE}\r\n").repeat(lines - lines / 4));
+    html.push_str("</p></body></html>\r\n");
+    format!(
+        "MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=\"=_a\"\r\n\r\n\
+         --=_a\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{text}\r\n\
+         --=_a\r\nContent-Type: text/html; charset=utf-8\r\n\r\n{html}\r\n--=_a--\r\n"
+    )
 }
 
 fn recipient(serial: u64) -> String {
@@ -132,6 +129,7 @@ mod tests {
 
     #[test]
     fn the_attachment_has_its_octets() {
+        assert_eq!(BASE64.trim_end().len(), PER_LINE.div_ceil(3) * 4);
         let length: usize = Attachment::new("a.test", 5_000_000).pieces(1).map(|p| p.len()).sum();
         let encoded = 5_000_000 / PER_LINE * BASE64.len();
         assert!(length > encoded && length < encoded + 6000, "{length}");
