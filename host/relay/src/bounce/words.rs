@@ -3,7 +3,7 @@
 use relevo_queue::{LastAttempt, Millis};
 
 use super::report::Failed;
-use crate::delivery::in_words;
+use crate::delivery::{in_words, tame};
 
 /// What the whole explanation is about.
 pub(super) struct About<'a> {
@@ -47,15 +47,16 @@ pub(super) fn explain(about: &About<'_>, failed: &[Failed]) -> String {
     text.0
 }
 
-/// Lines of at most 76 characters where spaces allow it; continued lines keep the indentation and two more.
+/// Lines of at most 76 characters where spaces allow it; continued lines of what is indented are indented by two more.
 #[derive(Default)]
 struct Lines(String);
 
 impl Lines {
     fn line(&mut self, text: &str) {
         let indent = text.len() - text.trim_start_matches(' ').len();
+        let hanging = if indent == 0 { 0 } else { indent + 2 };
         let mut column = 0;
-        for word in text.split(' ').filter(|w| !w.is_empty()) {
+        for word in tame(text).split(' ').filter(|w| !w.is_empty()) {
             for (n, piece) in pieces(word).enumerate() {
                 let width = piece.chars().count();
                 if column == 0 {
@@ -63,8 +64,8 @@ impl Lines {
                     column = indent;
                 } else if n > 0 || column + 1 + width > 76 {
                     self.0.push_str("\r\n");
-                    self.0.push_str(&" ".repeat(indent + 2));
-                    column = indent + 2;
+                    self.0.push_str(&" ".repeat(hanging));
+                    column = hanging;
                 } else {
                     self.0.push(' ');
                     column += 1;

@@ -69,6 +69,8 @@ pub(crate) struct Found {
     pub(crate) refused: Option<(Failure, Option<Arc<Via>>)>,
     /// Connections were opened.
     pub(crate) connected: bool,
+    /// A stage broke: whose fault it was.
+    pub(crate) blame: Option<serde_json::Value>,
 }
 
 /// An attempt under way.
@@ -85,6 +87,8 @@ pub(crate) struct Attempt<'a> {
     findings: Vec<Finding>,
     left: Vec<Todo>,
     connected: bool,
+    /// The stage that broke while the copy was made.
+    blame: Option<serde_json::Value>,
 }
 
 /// A recipient without an outcome.
@@ -128,6 +132,7 @@ impl<'a> Attempt<'a> {
                 .map(|r| Todo { index: r.index, address: r.address.clone(), failure: None })
                 .collect(),
             connected: false,
+            blame: None,
         }
     }
 
@@ -156,7 +161,7 @@ impl<'a> Attempt<'a> {
                 self.position = 0;
             }
         }
-        Found { findings: self.findings, refused: None, connected: self.connected }
+        Found { findings: self.findings, refused: None, connected: self.connected, blame: self.blame }
     }
 
     /// The next address that answers.
@@ -220,7 +225,7 @@ impl<'a> Attempt<'a> {
         let untouched = self.findings.is_empty() && self.left.iter().all(|t| t.failure.is_none());
         // Facts about the recipients (a loop, no address at all) are not the site's health.
         if untouched && !self.connected && !trouble.0.permanent {
-            return Found { findings: Vec::new(), refused: Some(trouble), connected: false };
+            return Found { findings: Vec::new(), refused: Some(trouble), connected: false, blame: None };
         }
         for todo in self.left.drain(..) {
             let (failure, via) = match todo.failure {
@@ -229,7 +234,7 @@ impl<'a> Attempt<'a> {
             };
             self.findings.push(Finding { index: todo.index, result: Err(failure), via });
         }
-        Found { findings: self.findings, refused: None, connected: self.connected }
+        Found { findings: self.findings, refused: None, connected: self.connected, blame: self.blame }
     }
 
     /// Transactions over one connection until nothing is left for it.
@@ -267,8 +272,11 @@ impl<'a> Attempt<'a> {
     /// The copy for a hop with these abilities.
     async fn copy(&mut self, abilities: HopAbilities) -> Result<(Arc<dyn Source>, bool, bool), Failure> {
         if self.copy.as_ref().is_none_or(|(made_for, _)| *made_for != abilities) {
-            let copy = self.tools.copies.make(self.lease, abilities).await.map_err(|e| no_copy(&e))?;
-            self.copy = Some((abilities, copy));
+            let made = self.tools.copies.make(self.lease, abilities).await;
+            if let Err(CopyError::Fault(fault)) = &made {
+                self.blame = Some(crate::events::blame(fault));
+            }
+            self.copy = Some((abilities, made.map_err(|e| no_copy(&e))?));
         }
         match &self.copy {
             Some((_, copy)) => Ok((copy.source.clone(), copy.eight_bit, copy.utf8_header)),

@@ -108,7 +108,6 @@ impl Delivery {
         };
         supervise("dispatch", |s| Box::pin(dispatch::run(s)));
         supervise("extend", |s| Box::pin(keep::extend(s)));
-        supervise("expire held", |s| Box::pin(keep::expire_held(s)));
         supervise("bounce", |s| Box::pin(crate::bounce::run(s)));
         loops.spawn(settle::run(shared.clone(), conclusions, settled.clone()));
         loops.close();

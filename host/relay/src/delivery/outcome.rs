@@ -109,6 +109,8 @@ pub(crate) struct Rules {
     pub(crate) seed: u64,
     /// The site is down until then: no next attempt before.
     pub(crate) not_before: Millis,
+    /// A stage broke: whose fault it was, for the events.
+    pub(crate) blame: Option<serde_json::Value>,
 }
 
 /// The recipients that are still to be delivered to.
@@ -180,7 +182,13 @@ pub(crate) fn conclude(lease: Lease, findings: Vec<Finding>, rules: &Rules, now:
         }
         fates.push((index, recipient.address.clone(), fate, facts, via.map(|v| v.tls.clone())));
     }
-    assemble(lease, fates, now, Some(next))
+    let mut conclusion = assemble(lease, fates, now, Some(next));
+    if let Some(blame) = &rules.blame {
+        for data in conclusion.events.iter_mut().filter_map(|e| e.data.as_object_mut()) {
+            data.insert("blame".into(), blame.clone());
+        }
+    }
+    conclusion
 }
 
 fn fate_of(result: Result<RemoteReply, Failure>, via: Option<&Via>, now: Millis) -> (Fate, LastAttempt) {

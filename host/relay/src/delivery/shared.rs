@@ -121,7 +121,7 @@ impl Shared {
     }
 
     pub(crate) fn rules(&self, settings: &Settings, not_before: Millis) -> Rules {
-        Rules { retry: settings.delivery.retry.clone(), seed: self.seed, not_before }
+        Rules { retry: settings.delivery.retry.clone(), seed: self.seed, not_before, blame: None }
     }
 
     pub(crate) fn tools<'a>(&'a self, now: &'a (dyn Fn() -> Millis + Send + Sync)) -> Tools<'a> {

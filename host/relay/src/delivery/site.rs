@@ -61,6 +61,8 @@ pub(crate) struct Site {
     ready: HashMap<Arc<str>, (usize, Vec<String>)>,
     /// Workers, idle ones too.
     pub(crate) active: usize,
+    /// Workers that were started or woken and have not asked for work yet.
+    pub(crate) starting: usize,
     /// Workers that wait for mail on an open connection, and how to wake them.
     pub(crate) idlers: Vec<(WorkerId, Arc<Notify>)>,
     /// Workers that have a connection.
@@ -85,6 +87,7 @@ impl Site {
             waiting: Fair::default(),
             ready: HashMap::new(),
             active: 0,
+            starting: 0,
             idlers: Vec::new(),
             standing: HashSet::new(),
             limit: FIRST_CONNECTIONS,
@@ -150,7 +153,7 @@ impl Site {
     pub(crate) fn lacking(&self, now: Millis, most: usize) -> usize {
         let work = self.ready.values().fold(0_usize, |sum, (ready, _)| sum.saturating_add(*ready));
         let busy = self.active.saturating_sub(self.idlers.len());
-        self.limit(now, most).saturating_sub(busy).min(work)
+        self.limit(now, most).saturating_sub(busy).min(work.saturating_sub(self.starting))
     }
 
     /// The domains that the next lease is chosen from. They no longer wait.

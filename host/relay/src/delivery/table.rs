@@ -21,7 +21,7 @@ const BROKEN_TTL: Duration = Duration::from_secs(30);
 /// Deliveries after which a worker gives up its place when places are short.
 const FAIR_SHARE: usize = 20;
 /// Deliveries of one lease.
-pub(crate) const LEASE_BATCH: usize = 4;
+const LEASE_BATCH: usize = 2;
 
 /// Names a site.
 pub(crate) type SiteId = Arc<str>;
@@ -97,6 +97,8 @@ pub(crate) struct WorkerState {
     pub(crate) served: usize,
     /// It has a connection.
     pub(crate) connected: bool,
+    /// It was started or woken since it last asked.
+    pub(crate) fresh: bool,
 }
 
 /// What a worker does next.
@@ -245,6 +247,7 @@ impl Table {
             }
             if let Some((_, idler)) = site.idlers.pop() {
                 idler.notify_one();
+                site.starting += 1;
                 found = Some(Start { site: id, generation: self.generation, woken: true });
                 break;
             }
@@ -252,6 +255,7 @@ impl Table {
                 self.active += 1;
                 if let Some(site) = self.sites.get_mut(&id) {
                     site.active += 1;
+                    site.starting += 1;
                 }
                 found = Some(Start { site: id, generation: self.generation, woken: false });
                 break;
@@ -349,6 +353,9 @@ impl Table {
     pub(crate) fn turn(&mut self, id: &SiteId, worker: &WorkerState, now: Millis) -> Turn {
         let short = self.is_short();
         let Some(site) = self.sites.get_mut(id) else { return Turn::Leave };
+        if worker.fresh {
+            site.starting = site.starting.saturating_sub(1);
+        }
         let fair_share = if site.active > 1 { FAIR_SHARE } else { FAIR_SHARE * 5 };
         let too_many = site.active > site.limit(now, self.limits.per_site);
         if worker.generation != self.generation || too_many || (short && worker.served >= fair_share) {
@@ -400,6 +407,7 @@ impl Table {
         self.stops_idling(id, worker);
         if let Some(site) = self.sites.get_mut(id) {
             site.active = site.active.saturating_sub(1);
+            site.starting = site.starting.min(site.active);
             site.standing.remove(&worker);
         }
         self.want_more(id, now);

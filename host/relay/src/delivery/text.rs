@@ -8,7 +8,7 @@ pub(crate) const MAX_REMOTE_TEXT: usize = 1024;
 #[must_use]
 pub fn tame(text: &str) -> String {
     let mut out = String::with_capacity(text.len().min(MAX_REMOTE_TEXT));
-    for c in text.trim().chars() {
+    for c in text.trim_matches(|c: char| c.is_ascii_whitespace()).chars() {
         let c = match c {
             '\n' | '\t' => ' ',
             '\r' => continue,

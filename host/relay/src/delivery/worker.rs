@@ -33,6 +33,7 @@ pub(crate) struct Worker {
     /// Messages over the connection, and deliveries of this worker.
     messages: usize,
     served: usize,
+    fresh: bool,
 }
 
 /// What becomes of the deliveries that were leased together with one that found the site down.
@@ -48,7 +49,17 @@ enum Rest {
 impl Worker {
     /// For a site.
     pub(crate) fn new(shared: Arc<Shared>, site: SiteId, id: WorkerId, generation: u64) -> Self {
-        Self { shared, site, id, generation, live: None, standing: false, messages: 0, served: 0 }
+        Self {
+            shared,
+            site,
+            id,
+            generation,
+            live: None,
+            standing: false,
+            messages: 0,
+            served: 0,
+            fresh: true,
+        }
     }
 
     /// Until nothing is left to do, the site is down, or the place is wanted.
@@ -59,11 +70,15 @@ impl Worker {
                 generation: self.generation,
                 served: self.served,
                 connected: self.live.is_some(),
+                fresh: std::mem::take(&mut self.fresh),
             };
             let turn = self.shared.table().turn(&self.site, &state, self.shared.now());
             let goes_on = match turn {
                 Turn::Lease(taken, max, next_hop) => self.serve(taken, max, &next_hop).await,
-                Turn::Idle(notify) => self.idle(&notify).await,
+                Turn::Idle(notify) => {
+                    self.fresh = true;
+                    self.idle(&notify).await
+                }
                 Turn::Leave => false,
             };
             if !goes_on {
@@ -158,7 +173,8 @@ impl Worker {
         if self.standing {
             self.shared.with_table(|t| t.transacted(&self.site, now));
         }
-        let rules = self.shared.rules(settings, 0);
+        let mut rules = self.shared.rules(settings, 0);
+        rules.blame = found.blame;
         self.shared.conclude(conclude(lease, found.findings, &rules, now)).await;
         Rest::Goes
     }

@@ -1,1 +1,117 @@
+use std::net::{IpAddr, Ipv4Addr};
 
+use super::*;
+
+const NOW: Millis = 1_795_325_621_500;
+
+fn meta(sender: &str) -> ItemMeta {
+    ItemMeta {
+        tenant: "t".into(),
+        sender: sender.into(),
+        accepted_at: NOW - 90_000_000,
+        expires_at: NOW + 342_000_000,
+        size: 1,
+        is_bounce: false,
+        no_bounce: false,
+        source: "smtp".into(),
+        message_id: "<1@origin.test>".into(),
+        subject: "Offer".into(),
+        recipe: Vec::new(),
+    }
+}
+
+fn refused(address: &str) -> Failed {
+    Failed {
+        address: address.into(),
+        why: LastAttempt {
+            at: NOW,
+            text: "5.1.1 no such user here".into(),
+            status: "5.1.1".into(),
+            code: Some(550),
+            host: Some("mx.a.test".into()),
+            ip: Some(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9))),
+        },
+    }
+}
+
+fn expired(address: &str) -> Failed {
+    let text = "not delivered within 5 days: connection refused";
+    let why = LastAttempt { at: NOW, text: text.into(), status: "4.4.7".into(), ..LastAttempt::default() };
+    Failed { address: address.into(), why }
+}
+
+fn compose(meta: &ItemMeta, failed: Vec<Failed>, header: &[u8]) -> String {
+    let id = ItemId::new(NOW, [1; 10]);
+    let item = ItemId::new(NOW - 90_000_000, [2; 10]);
+    let report = Report { id, item, hostname: "mta1.example", meta, failed, header, now: NOW };
+    String::from_utf8(report.compose()).expect("UTF-8")
+}
+
+fn check_lines(message: &str) {
+    assert!(message.ends_with("\r\n"));
+    for line in message.split_terminator("\r\n") {
+        assert!(line.len() <= 998 && !line.contains(['\r', '\n', '\0', '\u{1b}']), "{line:?}");
+    }
+}
+
+#[test]
+fn the_whole_report() {
+    let failed = vec![refused("nobody@a.test"), expired("late@b.test")];
+    let message = compose(&meta("me@origin.test"), failed, b"From: me@origin.test\r\nSubject: Offer\r\n");
+    check_lines(&message);
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/bounce/report/whole.eml");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(path, &message).expect("writes");
+    }
+    assert_eq!(message, std::fs::read_to_string(path).expect("the golden file"));
+}
+
+#[test]
+fn hostile_replies_stay_in_their_field() {
+    let mut failed = refused("u@a.test");
+    failed.why.text = format!("no\r\nAction: delivered\u{1b}[2J\u{202e} {}", "x".repeat(5000));
+    failed.why.host = Some("evil\r\nStatus: 2.0.0".into());
+    let message = compose(&meta("me@origin.test"), vec![failed], b"");
+    check_lines(&message);
+    assert_eq!(message.matches("\r\nAction: ").count(), 1);
+    assert_eq!(message.matches("\r\nStatus: ").count(), 1);
+    let diagnostic =
+        message.split("Diagnostic-Code: ").nth(1).and_then(|d| d.split("\r\nLast-").next()).expect("there");
+    assert!(diagnostic.len() <= 1024 + 64, "{}", diagnostic.len());
+}
+
+/// A bounce that says "delayed" was once taken for a failure: here only what failed is reported.
+#[test]
+fn the_action_is_failed_and_the_class_is_permanent() {
+    for status in ["4.4.7", "5.4.7", "x", "", "4.4.7777"] {
+        let mut failed = expired("u@a.test");
+        failed.why.status = status.into();
+        let message = compose(&meta("me@origin.test"), vec![failed], b"");
+        assert!(message.contains("\r\nAction: failed\r\nStatus: 5."), "{message}");
+    }
+}
+
+#[test]
+fn addresses_beyond_ascii_have_a_form_that_passes_everywhere() {
+    let message = compose(
+        &meta("me@origin.test"),
+        vec![refused("gr\u{fc}n+x@a.test")],
+        "Subject: gr\u{fc}n\r\n".as_bytes(),
+    );
+    check_lines(&message);
+    assert!(message.is_ascii());
+    assert!(message.contains("Final-Recipient: utf-8; gr\\x{FC}n\\x{2B}x@a.test\r\n"));
+    assert!(
+        message
+            .contains("Content-Type: message/global-headers\r\nContent-Transfer-Encoding: quoted-printable")
+    );
+    assert!(message.contains("Subject: gr=C3=BCn\r\n"));
+}
+
+#[test]
+fn foreign_text_is_not_put_into_our_header() {
+    let mut meta = meta("me@origin.test");
+    meta.message_id = "<a@b>\r\nBcc: x@y".into();
+    let message = compose(&meta, vec![refused("u@a.test")], b"");
+    assert!(!message.contains("In-Reply-To") && !message.contains("\r\nBcc:"));
+}

@@ -1,0 +1,150 @@
+//! What happens within an attempt, and what it leads to.
+
+use std::sync::Arc;
+
+use relevo_queue::RecipientState;
+use relevo_resolve::ResolveError;
+use relevo_smtp::client::{Command, Outcome};
+
+use super::net::{Host, accepts, failed, reply};
+use super::{World, seconds};
+
+const FAILED: RecipientState = RecipientState::Failed { reported: true };
+
+/// Refuses `user` with this, takes the others.
+fn refuses(user: &'static str, code: u16, enhanced: Option<(u8, u16, u16)>) -> Host {
+    Host::Up(Arc::new(move |to| {
+        if to.starts_with(user) {
+            Outcome::Failed(failed(code >= 500, Command::Rcpt, reply(code, enhanced, "no\u{1b}[31m thanks")))
+        } else {
+            Outcome::Delivered(reply(250, None, "ok"))
+        }
+    }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_host_is_tried_when_one_refuses_or_closes() {
+    let w = World::new();
+    w.net.domain("a.test", &[("mx1", Host::Refuses), ("mx2", Host::Closes), ("mx3", accepts())]);
+    let id = w.to("u@a.test");
+    seconds(1).await;
+    assert_eq!(w.states(id), [RecipientState::Delivered]);
+    assert_eq!(w.net.transactions().iter().map(|t| t.host.as_str()).collect::<Vec<_>>(), ["mx2", "mx3"]);
+    assert_eq!(w.queue.kinds(id), ["email.delivered"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn recipients_beyond_the_hosts_limit_go_at_once_in_new_transactions() {
+    let w = World::new();
+    w.net.domain("a.test", &[("mx", Host::Takes(2))]);
+    let id =
+        w.send("t", super::DAY, &[("a.test", &["1@a.test", "2@a.test", "3@a.test", "4@a.test", "5@a.test"])]);
+    seconds(1).await;
+    assert_eq!(w.states(id), vec![RecipientState::Delivered; 5]);
+    let groups: Vec<usize> = w.net.transactions().iter().map(|t| t.recipients.len()).collect();
+    assert_eq!((groups, w.net.opened("mx").len()), (vec![5, 3, 1], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_bad_recipient_does_not_fail_the_others_and_its_bounce_names_only_it() {
+    let w = World::new();
+    w.net.domain("a.test", &[("mx", refuses("bad", 550, Some((5, 1, 1))))]);
+    w.net.domain("origin.test", &[("home", accepts())]);
+    let id = w.send("t", super::DAY, &[("a.test", &["bad@a.test", "good@a.test"])]);
+    seconds(5).await;
+    assert_eq!(w.states(id), [FAILED, RecipientState::Delivered]);
+    let mut kinds = w.queue.kinds(id);
+    kinds.sort();
+    assert_eq!(kinds, ["email.bounced", "email.delivered"]);
+    let bounces = w.bounces();
+    assert_eq!(bounces.len(), 1);
+    assert!(
+        bounces[0].contains("Final-Recipient: rfc822; bad@a.test\r\nAction: failed\r\nStatus: 5.1.1\r\n")
+    );
+    assert!(bounces[0].contains("Diagnostic-Code: smtp; 550 no?[31m thanks"), "{}", bounces[0]);
+    assert!(!bounces[0].contains("good@a.test"));
+    // The bounce itself was delivered, from the null reverse-path, and is answered by nothing.
+    assert!(w.net.transactions().iter().any(|t| t.recipients == ["sender@origin.test"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_failed_recipient_has_its_own_reason_in_the_one_bounce() {
+    let w = World::new();
+    w.net.domain("a.test", &[("mx", refuses("bad", 550, Some((5, 7, 1))))]);
+    w.net.mx.lock().expect("lock").insert("null.test".into(), Err(ResolveError::NullMx("null.test".into())));
+    let id = w.send(
+        "t",
+        super::DAY,
+        &[("a.test", &["bad@a.test"]), ("null.test", &["n@null.test"]), ("nx.test", &["x@nx.test"])],
+    );
+    seconds(5).await;
+    assert_eq!(w.states(id), [FAILED, FAILED, FAILED]);
+    assert_eq!(w.queue.store().reports, [(id, 3)]);
+    let bounce = &w.bounces()[0];
+    for status in ["Status: 5.7.1", "Status: 5.1.10", "Diagnostic-Code: smtp; 556", "Status: 5.1.2"] {
+        assert!(bounce.contains(status), "{status}: {bounce}");
+    }
+}
+
+/// RFC 5321 section 4.5.3.1.10; but a mailbox that does not exist is not retried for days.
+#[tokio::test(start_paused = true)]
+async fn a_552_at_rcpt_is_retried_unless_the_mailbox_is_bad() {
+    let w = World::new();
+    w.net.domain("full.test", &[("full", refuses("u", 552, None))]);
+    w.net.domain("bad.test", &[("bad", refuses("u", 552, Some((5, 1, 1))))]);
+    let (full, bad) = (w.to("u@full.test"), w.to("u@bad.test"));
+    seconds(10).await;
+    assert_eq!(
+        (w.states(full), w.queue.kinds(full)),
+        (vec![RecipientState::Pending], vec!["email.delivery_delayed".to_owned()])
+    );
+    assert_eq!((w.states(bad), w.queue.kinds(bad)), (vec![FAILED], vec!["email.bounced".to_owned()]));
+    assert_eq!(w.bounces().len(), 1, "what is delayed is not bounced");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_breaks_tls_is_remembered_and_spoken_to_in_clear() {
+    let w = World::with(|d| d.messages_per_connection = 1);
+    w.net.domain("a.test", &[("mx", Host::BreaksTls)]);
+    let first = w.to("1@a.test");
+    seconds(10).await;
+    assert_eq!((w.states(first), w.net.opened("mx").len()), (vec![RecipientState::Delivered], 2));
+    let second = w.to("2@a.test");
+    seconds(10).await;
+    assert_eq!((w.states(second), w.net.opened("mx").len()), (vec![RecipientState::Delivered], 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn smtputf8_is_needed_only_for_local_parts() {
+    let w = World::new();
+    w.net.offer.lock().expect("lock").abilities.smtputf8 = false;
+    w.net.domain("a.test", &[("mx", accepts())]);
+    let id = w.send("t", super::DAY, &[("a.test", &["grün@a.test", "plain@a.test", "u@bücher.a.test"])]);
+    seconds(5).await;
+    assert_eq!(w.states(id), [FAILED, RecipientState::Delivered, RecipientState::Delivered]);
+    assert_eq!(w.net.transactions()[0].recipients, ["plain@a.test", "u@xn--bcher-kva.a.test"]);
+    let bounce = &w.bounces()[0];
+    assert!(bounce.contains("Final-Recipient: utf-8; gr\\x{FC}n@a.test"), "{bounce}");
+    assert!(bounce.contains("Status: 5.6.7"), "{bounce}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_larger_than_size_fails_at_once() {
+    let w = World::new();
+    w.net.offer.lock().expect("lock").max_size = Some(5);
+    w.net.domain("a.test", &[("mx", accepts())]);
+    let id = w.to("u@a.test");
+    seconds(5).await;
+    assert_eq!((w.states(id), w.queue.kinds(id)), (vec![FAILED], vec!["email.failed".to_owned()]));
+    assert!(w.bounces()[0].contains("Status: 5.3.4"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn inner_addresses_and_ourselves_are_never_connected_to() {
+    let w = World::with(|d| d.own_addresses = vec!["203.1.113.0:25".parse().expect("address")]);
+    w.net.domain("a.test", &[("mx", accepts())]);
+    let id = w.to("u@a.test");
+    seconds(5).await;
+    assert_eq!((w.states(id), w.net.opened("mx").len()), (vec![FAILED], 0));
+    assert!(w.bounces()[0].contains("Status: 5.4.6"));
+}

@@ -1,0 +1,127 @@
+//! Delivery against scripted hosts, a queue in memory and simulated time.
+
+mod attempts;
+mod net;
+mod queue;
+mod scheduling;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use relevo_queue::{DeliveryId, ItemId, ItemMeta, Millis, RecipientState};
+use tokio::time::{Instant, sleep};
+
+use super::{Delivery, DeliveryHandle, DeliveryParts, Unobserved};
+use crate::clock::{Clock, RandomIds};
+use crate::settings::{DeliverySettings, SettingsHandle};
+use net::{FixedCopies, Net};
+use queue::MemoryQueue;
+
+const START: Millis = 1_795_325_621_500;
+
+struct SimulatedClock(Instant);
+
+impl Clock for SimulatedClock {
+    fn now(&self) -> Millis {
+        START + super::schedule::millis(self.0.elapsed())
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+struct World {
+    queue: Arc<MemoryQueue>,
+    net: Arc<Net>,
+    handle: DeliveryHandle,
+    started: Instant,
+    items: AtomicU64,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut DeliverySettings)) -> Self {
+        let mut settings = crate::testing::settings();
+        let delivery = &mut settings.delivery;
+        delivery.retry = [60, 300, 900].map(Duration::from_secs).to_vec();
+        (delivery.connections_per_site, delivery.max_connections) = (5, 50);
+        (delivery.messages_per_connection, delivery.recipients_per_transaction) = (100, 100);
+        change(delivery);
+        let (queue, net) = (Arc::new(MemoryQueue::default()), Arc::new(Net::new()));
+        let handle = Delivery::start(DeliveryParts {
+            queue: queue.clone(),
+            resolve: net.clone(),
+            dial: net.clone(),
+            copies: Arc::new(FixedCopies),
+            settings: SettingsHandle::new(settings),
+            observe: Arc::new(Unobserved),
+            clock: Arc::new(SimulatedClock(Instant::now())),
+            ids: Arc::new(RandomIds),
+            seed: 1,
+        });
+        Self { queue, net, handle, started: Instant::now(), items: AtomicU64::new(0) }
+    }
+
+    fn now(&self) -> Millis {
+        START + super::schedule::millis(self.started.elapsed())
+    }
+
+    /// A message of `tenant` that expires after `expire`.
+    fn send(&self, tenant: &str, expire: Duration, deliveries: &[(&str, &[&str])]) -> ItemId {
+        let n = self.items.fetch_add(1, Ordering::Relaxed);
+        let mut random = [0; 10];
+        random[2..].copy_from_slice(&n.to_be_bytes());
+        let id = ItemId::new(START, random);
+        let meta = ItemMeta {
+            tenant: tenant.to_owned(),
+            sender: "sender@origin.test".to_owned(),
+            accepted_at: self.now(),
+            expires_at: self.now() + super::schedule::millis(expire),
+            size: 12,
+            is_bounce: false,
+            no_bounce: false,
+            source: "smtp".to_owned(),
+            message_id: "<1@origin.test>".to_owned(),
+            subject: "Hello".to_owned(),
+            recipe: Vec::new(),
+        };
+        self.queue.add(id, meta, b"Subject: Hello\r\n\r\nx\r\n", deliveries, self.now());
+        id
+    }
+
+    fn to(&self, recipient: &str) -> ItemId {
+        let domain = recipient.rsplit_once('@').expect("an address").1;
+        self.send("t", DAY, &[(domain, &[recipient])])
+    }
+
+    fn states(&self, item: ItemId) -> Vec<RecipientState> {
+        let store = self.queue.store();
+        let rows = store.rows.range(DeliveryId { item, number: 0 }..=DeliveryId { item, number: 99 });
+        rows.flat_map(|(_, row)| row.delivery.recipients.iter().map(|r| r.state.clone())).collect()
+    }
+
+    /// The bounces that were queued, as text.
+    fn bounces(&self) -> Vec<String> {
+        let store = self.queue.store();
+        let bounces = store.rows.values().filter(|r| r.meta.is_bounce);
+        bounces
+            .map(|r| {
+                let body = &store.bodies[&r.delivery.id.item];
+                let mut text = vec![0; usize::try_from(body.size()).expect("small")];
+                body.read_at(0, &mut text).expect("reads");
+                String::from_utf8(text).expect("UTF-8")
+            })
+            .collect()
+    }
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+async fn seconds(n: u64) {
+    sleep(Duration::from_secs(n)).await;
+}

@@ -1,0 +1,244 @@
+//! A network of scripted hosts, DNS included, and copies of fixed bytes.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use relevo_mailkit::source::Source;
+use relevo_queue::Lease;
+use relevo_resolve::{MailHost, Resolve, ResolveError, Route};
+use relevo_smtp::client::{
+    Auth, Command, Envelope, Failure, Outcome, RemoteReply, Target, TlsPolicy, TlsState, TransactionResult,
+};
+use tokio::time::{Instant, sleep};
+
+use crate::copies::{Copy, CopyError, HopAbilities, MakeCopy};
+use crate::delivery::dial::{Dial, Hop, HopOffer};
+
+/// What a host says to a recipient.
+pub(super) type Script = Arc<dyn Fn(&str) -> Outcome + Send + Sync>;
+
+#[derive(Clone)]
+pub(super) enum Host {
+    /// Answers by its script.
+    Up(Script),
+    /// No connection.
+    Refuses,
+    /// No connection, after so long.
+    Blackhole(Duration),
+    /// Only without TLS.
+    BreaksTls,
+    /// Takes so long for each transaction.
+    Slow(Duration),
+    /// Says 421 to MAIL.
+    Closes,
+    /// Takes so many recipients in a transaction.
+    Takes(usize),
+}
+
+/// A transaction or an attempt to connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) at: Duration,
+    pub(super) host: String,
+    pub(super) recipients: Vec<String>,
+}
+
+#[derive(Default)]
+pub(super) struct Log {
+    pub(super) opened: Vec<Seen>,
+    pub(super) transactions: Vec<Seen>,
+    pub(super) open_now: BTreeMap<String, usize>,
+    pub(super) open_most: BTreeMap<String, usize>,
+}
+
+pub(super) struct Net {
+    /// Domain to hosts.
+    pub(super) mx: Mutex<BTreeMap<String, Result<Vec<String>, ResolveError>>>,
+    pub(super) hosts: Mutex<BTreeMap<String, Host>>,
+    pub(super) offer: Mutex<HopOffer>,
+    pub(super) log: Arc<Mutex<Log>>,
+    pub(super) started: Instant,
+}
+
+pub(super) fn reply(code: u16, enhanced: Option<(u8, u16, u16)>, text: &str) -> RemoteReply {
+    RemoteReply { code, enhanced, text: text.to_owned() }
+}
+
+pub(super) fn failed(permanent: bool, command: Command, reply: RemoteReply) -> Failure {
+    let status = reply.enhanced.unwrap_or((if permanent { 5 } else { 4 }, 0, 0));
+    Failure { permanent, try_next_host: false, status, command, reply: Some(reply), detail: "said so".into() }
+}
+
+fn unreachable() -> Failure {
+    Failure {
+        permanent: false,
+        try_next_host: true,
+        status: (4, 4, 1),
+        command: Command::Connect,
+        reply: None,
+        detail: "connection refused".into(),
+    }
+}
+
+pub(super) fn accepts() -> Host {
+    Host::Up(Arc::new(|_| Outcome::Delivered(reply(250, Some((2, 0, 0)), "queued"))))
+}
+
+impl Net {
+    pub(super) fn new() -> Self {
+        Self {
+            mx: Mutex::default(),
+            hosts: Mutex::default(),
+            offer: Mutex::new(HopOffer {
+                abilities: HopAbilities { eight_bit: true, smtputf8: true },
+                max_size: None,
+            }),
+            log: Arc::default(),
+            started: Instant::now(),
+        }
+    }
+
+    pub(super) fn domain(&self, domain: &str, hosts: &[(&str, Host)]) {
+        let names = hosts.iter().map(|(name, _)| (*name).to_owned()).collect();
+        self.mx.lock().expect("lock").insert(domain.to_owned(), Ok(names));
+        for (name, host) in hosts {
+            self.hosts.lock().expect("lock").insert((*name).to_owned(), host.clone());
+        }
+    }
+
+    pub(super) fn transactions(&self) -> Vec<Seen> {
+        self.log.lock().expect("lock").transactions.clone()
+    }
+
+    pub(super) fn opened(&self, host: &str) -> Vec<Duration> {
+        let log = self.log.lock().expect("lock");
+        log.opened.iter().filter(|s| s.host == host).map(|s| s.at).collect()
+    }
+}
+
+#[async_trait]
+impl Resolve for Net {
+    async fn route(&self, domain: &str) -> Result<Route, ResolveError> {
+        let found = self.mx.lock().expect("lock").get(domain).cloned();
+        let names = found.unwrap_or_else(|| Err(ResolveError::NoSuchDomain(domain.to_owned())))?;
+        let host = |(n, name): (u16, &String)| MailHost {
+            name: name.clone(),
+            preference: n,
+            addresses: vec![IpAddr::V4(Ipv4Addr::new(203, 1, 113, u8::try_from(n).expect("few")))],
+            temporary: false,
+        };
+        Ok(Route {
+            hosts: (0..).zip(&names).map(host).collect(),
+            site: names.join(","),
+            ttl: Duration::from_secs(300),
+            implicit: false,
+        })
+    }
+
+    async fn txt(&self, _: &str) -> Result<Vec<String>, ResolveError> {
+        Ok(Vec::new())
+    }
+}
+
+#[async_trait]
+impl Dial for Net {
+    async fn open(&self, target: &Target, _: Option<&Auth>, _: &str) -> Result<Box<dyn Hop>, Failure> {
+        let host = self.hosts.lock().expect("lock").get(&target.host).cloned().expect("a host of the test");
+        let seen = Seen { at: self.started.elapsed(), host: target.host.clone(), recipients: Vec::new() };
+        self.log.lock().expect("lock").opened.push(seen);
+        match &host {
+            Host::Refuses => return Err(unreachable()),
+            Host::Blackhole(time) => {
+                sleep(*time).await;
+                return Err(unreachable());
+            }
+            Host::BreaksTls if target.tls != TlsPolicy::None => {
+                return Err(Failure {
+                    command: Command::Handshake,
+                    detail: "handshake".into(),
+                    ..unreachable()
+                });
+            }
+            _ => sleep(Duration::from_millis(1)).await,
+        }
+        let mut log = self.log.lock().expect("lock");
+        let now = log.open_now.entry(target.host.clone()).or_default();
+        *now += 1;
+        let now = *now;
+        let most = log.open_most.entry(target.host.clone()).or_default();
+        *most = now.max(*most);
+        drop(log);
+        Ok(Box::new(FakeHop {
+            name: target.host.clone(),
+            host,
+            offer: *self.offer.lock().expect("lock"),
+            log: self.log.clone(),
+            started: self.started,
+        }))
+    }
+}
+
+struct FakeHop {
+    name: String,
+    host: Host,
+    offer: HopOffer,
+    log: Arc<Mutex<Log>>,
+    started: Instant,
+}
+
+impl Drop for FakeHop {
+    fn drop(&mut self) {
+        if let Some(now) = self.log.lock().expect("lock").open_now.get_mut(&self.name) {
+            *now -= 1;
+        }
+    }
+}
+
+#[async_trait]
+impl Hop for FakeHop {
+    fn offer(&self) -> HopOffer {
+        self.offer
+    }
+
+    fn tls(&self) -> TlsState {
+        TlsState::default()
+    }
+
+    async fn transact(&mut self, envelope: &Envelope, _: Arc<dyn Source>) -> TransactionResult {
+        let at = self.started.elapsed();
+        sleep(if let Host::Slow(time) = self.host { time } else { Duration::from_millis(2) }).await;
+        let recipients = envelope.recipients.clone();
+        let seen = Seen { at, host: self.name.clone(), recipients: recipients.clone() };
+        self.log.lock().expect("lock").transactions.push(seen);
+        let accepted = || Outcome::Delivered(reply(250, Some((2, 0, 0)), "queued"));
+        let outcomes = recipients.iter().enumerate().map(|(n, r)| {
+            let outcome = match &self.host {
+                Host::Up(script) => script(r),
+                Host::Closes => Outcome::Failed(Failure {
+                    try_next_host: true,
+                    ..failed(false, Command::Mail, reply(421, Some((4, 3, 2)), "closing"))
+                }),
+                Host::Takes(most) if n >= *most => Outcome::NextTransaction,
+                _ => accepted(),
+            };
+            (n, outcome)
+        });
+        TransactionResult { outcomes: outcomes.collect(), reusable: !matches!(self.host, Host::Closes) }
+    }
+
+    async fn quit(self: Box<Self>) {}
+}
+
+/// The same bytes for everybody; a panic for the tenant `panics`.
+pub(super) struct FixedCopies;
+
+#[async_trait]
+impl MakeCopy for FixedCopies {
+    async fn make(&self, lease: &Lease, _: HopAbilities) -> Result<Copy, CopyError> {
+        assert!(lease.meta.tenant != "panics", "a bug in a copy");
+        Ok(Copy { source: Arc::new(b"A: b\r\n\r\nx\r\n".to_vec()), eight_bit: false, utf8_header: false })
+    }
+}
