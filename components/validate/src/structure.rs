@@ -195,7 +195,9 @@ impl Structure {
         let Some(last) = self.entities.last_mut() else { return Ok(()) };
         match self.place {
             Place::Header if !last.foreign => Err(rules::PART_HEADER_UNTERMINATED.at("")),
+            // Carried, and cut off before its header ended: its octets go out like any others.
             Place::Header => {
+                last.edge_eight_bit = Block::read(&self.header, last.part.header.offset, true)?.eight_bit;
                 last.part.header = span(last.part.header.offset, end);
                 last.part.body = span(last.part.header.end(), end);
                 Ok(())

@@ -52,7 +52,8 @@ fn every_mistake_is_named_with_line_and_key() {
 #[test]
 fn the_example_passes() {
     let folder = tempfile::tempdir().unwrap();
-    let example = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("relevo.example.toml")).unwrap();
+    let example =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("relevo.example.toml")).unwrap();
     let file = folder.path().join("relevo.toml");
     fs::write(&file, example).unwrap();
     let key = folder.path().join("s1.pem");
@@ -69,7 +70,17 @@ fn the_example_passes() {
 }
 
 fn generate(out: &Path) {
-    let args = ["key", "generate", "--domain", "example.com", "--selector", "s1", "--algorithm", "rsa-sha256", "--out"];
+    let args = [
+        "key",
+        "generate",
+        "--domain",
+        "example.com",
+        "--selector",
+        "s1",
+        "--algorithm",
+        "rsa-sha256",
+        "--out",
+    ];
     let generated = Command::new(env!("CARGO_BIN_EXE_relevo")).args(args).arg(out).output().unwrap();
     assert!(generated.status.success(), "{}", String::from_utf8_lossy(&generated.stderr));
     assert_eq!(fs::metadata(out).unwrap().permissions().mode() & 0o777, 0o600);

@@ -23,7 +23,7 @@ usage: cargo xtask TASK
   test [NAME]         build the components, then every test, those of the crate NAME, or those whose name has NAME in it
   fuzz [NAME...] [--seconds N]
                       show that each fuzz target finds its seeded bug, then run each for a minute or N seconds
-  interop [ARGS]      release build, then tests/interop/run ARGS
+  interop             install real peers and run the table of tests/interop
   bench [ARGS]        release build, then tests/bench/run ARGS";
 
 fn main() -> ExitCode {
@@ -47,8 +47,8 @@ fn dispatch(args: &[String]) -> Result<()> {
         ("test", []) => test::run_all(&workspace, None),
         ("test", [name]) => test::run_all(&workspace, Some(name)),
         ("fuzz", rest) => fuzz::all(&workspace, rest),
-        ("interop", rest) => script(&workspace, "tests/interop/run", rest),
-        ("bench", rest) => script(&workspace, "tests/bench/run", rest),
+        ("interop", rest) => interop(&workspace, rest),
+        ("bench", rest) => bench(&workspace, rest),
         ("help" | "-h" | "--help", _) => {
             println!("{USAGE}");
             Ok(())
@@ -62,16 +62,22 @@ fn dev(workspace: &Workspace, args: &[String]) -> Result<()> {
     run(Command::new(workspace.binary(Profile::Debug)).arg("dev").args(args))
 }
 
-/// Runs a program of the repository with the path of the release binary in `RELEVO`.
-fn script(workspace: &Workspace, path: &str, args: &[String]) -> Result<()> {
-    let program = workspace.root.join(path);
-    if !program.is_file() {
-        bail!("{path} is not in this checkout");
-    }
+/// The binary that the tests built: the same features, so nothing is compiled twice.
+fn interop(workspace: &Workspace, args: &[String]) -> Result<()> {
+    test::build(workspace)?;
+    script(workspace, "tests/interop/run", args, Profile::Debug)
+}
+
+fn bench(workspace: &Workspace, args: &[String]) -> Result<()> {
     build::all(workspace, Profile::Release)?;
-    run(Command::new(&program)
+    script(workspace, "tests/bench/run", args, Profile::Release)
+}
+
+/// Runs a program of the repository with the path of the binary in `RELEVO`.
+fn script(workspace: &Workspace, path: &str, args: &[String], profile: Profile) -> Result<()> {
+    run(Command::new(workspace.root.join(path))
         .args(args)
         .current_dir(&workspace.root)
-        .env("RELEVO", workspace.binary(Profile::Release)))
+        .env("RELEVO", workspace.binary(profile)))
     .with_context(|| format!("{path} failed"))
 }

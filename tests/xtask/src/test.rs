@@ -6,7 +6,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 
 use crate::build;
-use crate::workspace::{Workspace, cargo};
+use crate::workspace::{Workspace, cargo, run};
 
 /// All tests, those of one crate, or those whose name contains `name`. The last line is `N passed, N failed`.
 pub(crate) fn run_all(workspace: &Workspace, name: Option<&str>) -> Result<()> {
@@ -36,6 +36,12 @@ pub(crate) fn run_all(workspace: &Workspace, name: Option<&str>) -> Result<()> {
         Some(name) if totals.passed == 0 => bail!("no test and no crate is called {name}"),
         _ => Ok(()),
     }
+}
+
+/// Builds the components, every test and the binary beside them.
+pub(crate) fn build(workspace: &Workspace) -> Result<()> {
+    build::components(workspace)?;
+    run(cargo().args(["test", "--quiet", "--workspace", "--no-run"]).current_dir(&workspace.root))
 }
 
 fn package<'a>(workspace: &'a Workspace, name: &str) -> Option<&'a str> {

@@ -73,6 +73,10 @@ impl Warnings {
 
 fn read(reader: &Reader<'_>, warnings: &mut Warnings) -> Option<Config> {
     let document = reader.parse();
+    // What a broken line hides would be said to be missing.
+    if reader.has_mistakes() {
+        return None;
+    }
     let root = reader.root(&document);
     let hostname = root.need("hostname", values::domain);
     let postmaster = root.need("postmaster", values::string);

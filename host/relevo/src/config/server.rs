@@ -261,9 +261,7 @@ fn smarthost(reader: &Reader<'_>, s: Section<'_, '_>, warnings: &mut Warnings) -
         }
         (None, None) => None,
     };
-    if auth.is_some()
-        && let Some(host) = &host
-    {
+    if has_secret && let Some(host) = &host {
         check_auth_is_safe(&s, &host.value, tls);
     }
     s.finish();

@@ -50,7 +50,18 @@ impl Relay {
             let out = folder.join(format!("{selector}.pem"));
             let out = out.to_str().unwrap();
             let (ok, said) = relevo(
-                &["key", "generate", "--domain", DOMAIN, "--selector", selector, "--algorithm", algorithm, "--out", out],
+                &[
+                    "key",
+                    "generate",
+                    "--domain",
+                    DOMAIN,
+                    "--selector",
+                    selector,
+                    "--algorithm",
+                    algorithm,
+                    "--out",
+                    out,
+                ],
                 "",
             );
             assert!(ok, "{said}");

@@ -57,7 +57,9 @@ impl Sink {
             let line = next_line(&mut read)?;
             let path = line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
             match line.get(..4).unwrap_or_default().to_ascii_uppercase().as_str() {
-                "EHLO" => say("250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES")?,
+                "EHLO" => say(
+                    "250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES",
+                )?,
                 "MAIL" => {
                     from = path;
                     say("250 2.1.0 ok")?;
@@ -73,7 +75,8 @@ impl Sink {
                 "DATA" => {
                     say("354 go on")?;
                     let message = content(&mut read)?;
-                    let received = Received { from: std::mem::take(&mut from), to: std::mem::take(&mut to), message };
+                    let received =
+                        Received { from: std::mem::take(&mut from), to: std::mem::take(&mut to), message };
                     self.received.lock().unwrap().push(received);
                     say("250 2.0.0 taken")?;
                 }
