@@ -1,9 +1,8 @@
 //! Puts the four first-party components into the library, so that the relay is one file.
 //!
-//! They come from `<target>/components`, where `cargo xtask build` (and `dev`, `test`) leaves them. When one is missing, a
-//! release build fails; another build goes on without it, so that `cargo check` works on a fresh clone, and
-//! `Runtime::new` then says what to do. When a source is newer than the components the build warns, and a test of
-//! this crate fails.
+//! They come from `<target>/components`, where `cargo xtask build` (and `dev`, `test`) leaves them. When one is missing or older
+//! than its sources, a release build fails. Another build warns and goes on, so that `cargo check` works on a fresh clone:
+//! without components `Runtime::new` says what to do, and with old ones a test of this crate fails.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -19,6 +18,7 @@ const ADVICE: &str = "run `cargo xtask build`, which builds the components first
 fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let components = target_directory(&out).ok_or("OUT_DIR is in no target directory")?.join("components");
+    let release = env::var("PROFILE")? == "release";
     let mut source = String::new();
     let mut missing = Vec::new();
     for stage in STAGES {
@@ -45,14 +45,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     if !missing.is_empty() {
         let what = format!("no component {} in {}: {ADVICE}", missing.join(", "), components.display());
-        if env::var("PROFILE")? == "release" {
+        if release {
             return Err(what.into());
         }
         println!("cargo:warning={what}");
     }
     let stale = missing.is_empty() && is_stale(&components.join("built"))?;
     if stale {
-        println!("cargo:warning=the components are older than their sources: {ADVICE}");
+        let what = format!("the components are older than their sources: {ADVICE}");
+        if release {
+            return Err(what.into());
+        }
+        println!("cargo:warning={what}");
     }
     writeln!(source, "const STALE: bool = {stale};")?;
     fs::write(out.join("components.rs"), source)?;
@@ -75,19 +79,28 @@ fn is_stale(stamp: &Path) -> Result<bool, Box<dyn Error>> {
     println!("cargo:rerun-if-changed={}", stamp.display());
     let Ok(built) = fs::metadata(stamp).and_then(|m| m.modified()) else { return Ok(true) };
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../..");
-    let mut newest = SystemTime::UNIX_EPOCH;
-    let mut todo = vec![root.join("components"), root.join("wit")];
-    while let Some(path) = todo.pop() {
-        let metadata = fs::metadata(&path)?;
-        if metadata.is_dir() {
-            for entry in fs::read_dir(&path)? {
-                todo.push(entry?.path());
-            }
-        } else {
-            newest = newest.max(metadata.modified()?);
-        }
+    let mut sources = vec![root.join("wit")];
+    for package in fs::read_dir(root.join("components"))? {
+        let package = package?.path();
+        sources.extend([package.join("src"), package.join("Cargo.toml")]);
     }
-    println!("cargo:rerun-if-changed={}", root.join("components").display());
-    println!("cargo:rerun-if-changed={}", root.join("wit").display());
+    let mut newest = SystemTime::UNIX_EPOCH;
+    for source in &sources {
+        println!("cargo:rerun-if-changed={}", source.display());
+        newest = newest.max(newest_in(source)?);
+    }
     Ok(newest > built)
+}
+
+fn newest_in(path: &Path) -> Result<SystemTime, Box<dyn Error>> {
+    let metadata = fs::metadata(path)?;
+    let mut newest = SystemTime::UNIX_EPOCH;
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path)? {
+            newest = newest.max(newest_in(&entry?.path())?);
+        }
+    } else {
+        newest = metadata.modified()?;
+    }
+    Ok(newest)
 }

@@ -38,7 +38,7 @@ pub(crate) fn components(workspace: &Workspace) -> Result<()> {
     for name in COMPONENTS {
         build.args(["--package", &format!("relevo-{name}")]);
     }
-    let sources = newest(&guest_sources(&workspace.root))?;
+    let sources = newest(&guest_sources(&workspace.root)?)?;
     run(&mut build).context("the components do not build")?;
 
     let directory = workspace.components();
@@ -90,8 +90,14 @@ fn stamp(path: &Path, sources: SystemTime) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn guest_sources(root: &Path) -> Vec<PathBuf> {
-    vec![root.join("components"), root.join("wit"), root.join("Cargo.lock")]
+/// The same as the build script of `relevo-runtime` looks at.
+fn guest_sources(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut sources = vec![root.join("wit")];
+    for package in fs::read_dir(root.join("components")).context("components")? {
+        let package = package?.path();
+        sources.extend([package.join("src"), package.join("Cargo.toml")]);
+    }
+    Ok(sources)
 }
 
 fn newest(paths: &[PathBuf]) -> Result<SystemTime> {

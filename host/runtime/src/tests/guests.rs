@@ -16,7 +16,7 @@ fn wit() -> (Resolve, wit_parser::PackageId) {
 }
 
 fn encode(mut module: Vec<u8>, resolve: &Resolve, world: WorldId) -> Embedded {
-    embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8).unwrap();
+    embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8, false).unwrap();
     let component = ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap();
     let sha256 = <sha2::Sha256 as sha2::Digest>::digest(&component).into();
     // Tests are short; the runtime's components live for the whole process too.

@@ -1,0 +1,179 @@
+//! What a stage answered, as text that a person can check and a file can hold.
+
+use std::fmt::Write as _;
+
+use relevo_mailkit::model::{
+    Edit, Note, Part, Piece, Refusal, Rendered, Report, Rewrite, SignatureVerdict, Span, TemplateError,
+    Unsigned,
+};
+
+fn octets(octets: &[u8]) -> String {
+    let mut text = String::new();
+    for line in octets.split_inclusive(|octet| *octet == b'\n') {
+        let _ = writeln!(text, "  | {}", line.escape_ascii());
+    }
+    text
+}
+
+fn span(span: Span) -> String {
+    format!("{}+{}", span.offset, span.length)
+}
+
+/// The report of `validate`.
+#[must_use]
+pub fn report(report: &Report) -> String {
+    let mut out = String::from("accepted\n");
+    for author in &report.authors {
+        let _ = writeln!(out, "{:?}: {} ({})", author.role, author.address, author.domain);
+    }
+    let _ = writeln!(out, "message-id: {}", report.message_id.escape_debug());
+    let _ = writeln!(out, "from-field: {}", report.from_field.escape_ascii());
+    let _ = writeln!(out, "received: {}", report.received);
+    for (flag, name) in [
+        (report.eight_bit, "needs 8BITMIME"),
+        (report.utf8_header, "needs SMTPUTF8"),
+        (report.signed, "signed already"),
+    ] {
+        if flag {
+            let _ = writeln!(out, "{name}");
+        }
+    }
+    for (index, each) in report.parts.iter().enumerate() {
+        part(&mut out, index, each);
+    }
+    notes(&mut out, "fix", &report.fixes);
+    if !report.additions.is_empty() {
+        let _ = write!(out, "additions:\n{}", octets(&report.additions));
+    }
+    edits(&mut out, &report.edits);
+    out
+}
+
+fn part(out: &mut String, index: usize, part: &Part) {
+    let _ = write!(out, "part {index}: {}", part.media_type);
+    if let Some(charset) = &part.charset {
+        let _ = write!(out, " charset={charset}");
+    }
+    if let Some(parent) = part.parent {
+        let _ = write!(out, " in {parent}");
+    }
+    let _ = write!(out, ", header {}, body {}, {:?}", span(part.header), span(part.body), part.declared);
+    if let Some(field) = part.encoding_field {
+        let _ = write!(out, " at {}", span(field));
+    }
+    for (flag, name) in [
+        (part.attachment, "attachment"),
+        (part.sealed, "sealed"),
+        (part.has_eight_bit, "8-bit"),
+        (part.has_long_line, "long line"),
+    ] {
+        if flag {
+            let _ = write!(out, ", {name}");
+        }
+    }
+    out.push('\n');
+}
+
+fn notes(out: &mut String, what: &str, notes: &[Note]) {
+    for note in notes {
+        let _ = writeln!(out, "{what} {}: {}", note.name, note.detail.escape_debug());
+    }
+}
+
+fn edits(out: &mut String, edits: &[Edit]) {
+    for edit in edits {
+        let _ = write!(out, "edit {} {:?}", span(edit.at), edit.encoding);
+        match edit.part {
+            Some(part) => {
+                let _ = writeln!(out, " part {part}");
+            }
+            None => out.push('\n'),
+        }
+        for piece in &edit.pieces {
+            match piece {
+                Piece::Literal(literal) => out.push_str(&octets(literal)),
+                Piece::Source(at) => {
+                    let _ = writeln!(out, "  source {}", span(*at));
+                }
+                Piece::Click(link) => {
+                    let _ = writeln!(out, "  click {link}");
+                }
+                Piece::Open => out.push_str("  open\n"),
+            }
+        }
+    }
+}
+
+/// The refusal of `validate`, as the reply reads.
+#[must_use]
+pub fn refusal(refusal: &Refusal) -> String {
+    format!("refused\n{} {} {}: {}\n", refusal.code, refusal.enhanced, refusal.rule, refusal.detail)
+}
+
+/// The answer of `track`.
+#[must_use]
+pub fn rewrite(rewrite: &Rewrite) -> String {
+    let mut out = String::new();
+    for (index, link) in rewrite.links.iter().enumerate() {
+        let _ = writeln!(out, "link {index}: {}", link.escape_debug());
+    }
+    notes(&mut out, "note", &rewrite.notes);
+    edits(&mut out, &rewrite.edits);
+    if out.is_empty() { "nothing to rewrite\n".into() } else { out }
+}
+
+/// The answer of `dkim.signer`.
+#[must_use]
+pub fn unsigned(all: &[Unsigned]) -> String {
+    let mut out = String::new();
+    for each in all {
+        let _ = write!(out, "to sign:\n{}field:\n{}", octets(&each.to_sign), octets(&each.field));
+    }
+    out
+}
+
+/// The answer of `dkim.verifier`.
+#[must_use]
+pub fn verdicts(verdicts: &[SignatureVerdict]) -> String {
+    let mut out = String::new();
+    for verdict in verdicts {
+        let result = if verdict.pass { "pass" } else { "fail" };
+        let _ = writeln!(
+            out,
+            "{result}: d={} s={} a={}: {}",
+            verdict.domain.escape_debug(),
+            verdict.selector.escape_debug(),
+            verdict.algorithm.escape_debug(),
+            verdict.detail.escape_debug()
+        );
+    }
+    if out.is_empty() { "no signature\n".into() } else { out }
+}
+
+/// The answer of `template.render`.
+#[must_use]
+pub fn rendered(rendered: &Rendered) -> String {
+    let mut out = format!("subject: {}\n", rendered.subject.escape_debug());
+    if let Some(html) = &rendered.html {
+        let _ = writeln!(out, "--- html\n{html}");
+    }
+    let _ = writeln!(out, "--- text\n{}", rendered.text);
+    out
+}
+
+/// The error of `template`.
+#[must_use]
+pub fn template_error(error: &TemplateError) -> String {
+    let mut out = format!("error {} in {}", error.kind, error.template);
+    if let Some(path) = &error.path {
+        let _ = write!(out, ", {path}");
+    }
+    if let Some(line) = error.line {
+        let _ = write!(out, ", line {line}");
+    }
+    if let Some(column) = error.column {
+        let _ = write!(out, ", column {column}");
+    }
+    let _ = writeln!(out, "\n{}", error.message);
+    out
+}

@@ -1,0 +1,54 @@
+//! Every case natively and in the sandbox: the same octets, and those that the files say. `BLESS=1` writes the files.
+
+use std::sync::Arc;
+
+use relevo_runtime::{Runtime, RuntimeConfig, Stage};
+use relevo_scenarios::cases::Case;
+use relevo_scenarios::native::NativeStages;
+use relevo_scenarios::root;
+
+/// Fewer cases than this say little about a stage.
+const ENOUGH: usize = 30;
+
+fn runtime() -> Arc<Runtime> {
+    Runtime::new(RuntimeConfig::beside_executable()).unwrap()
+}
+
+async fn run(stage: Stage) {
+    let bless = std::env::var_os("BLESS").is_some();
+    let runtime = runtime();
+    let cases = Case::all(&root().join("tests/cases"), stage).unwrap();
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let native = case.run(&NativeStages).await.unwrap();
+        let sandboxed = case.run(runtime.as_ref()).await.unwrap();
+        if native != sandboxed {
+            wrong.push(format!("{}: natively\n{native:#?}\nin the sandbox\n{sandboxed:#?}", case.name()));
+        } else if let Err(difference) = native.check(case, bless) {
+            wrong.push(format!("{difference:#}"));
+        }
+    }
+    println!("cases {}: {}", stage.name(), cases.len());
+    assert!(wrong.is_empty(), "{} of {} differ\n\n{}", wrong.len(), cases.len(), wrong.join("\n\n"));
+    assert!(cases.len() >= ENOUGH, "{} has {} cases, {ENOUGH} are the least", stage.name(), cases.len());
+}
+
+#[tokio::test]
+async fn validate() {
+    run(Stage::Validate).await;
+}
+
+#[tokio::test]
+async fn track() {
+    run(Stage::Track).await;
+}
+
+#[tokio::test]
+async fn dkim() {
+    run(Stage::Dkim).await;
+}
+
+#[tokio::test]
+async fn template() {
+    run(Stage::Template).await;
+}

@@ -1,0 +1,107 @@
+//! Who may know whom: components know no host, leaves do not know each other, one crate knows wasmtime.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
+use relevo_scenarios::root;
+
+const COMPONENTS: [&str; 6] =
+    ["relevo-mailkit", "relevo-validate", "relevo-track", "relevo-template", "relevo-dkim", "relevo-gateway"];
+
+/// The arrows. What is not here is not allowed; `relevo-mailkit` is open to all.
+const ARROWS: [(&str, &[&str]); 15] = [
+    ("relevo-mailkit", &[]),
+    ("relevo-validate", &[]),
+    ("relevo-track", &[]),
+    ("relevo-template", &[]),
+    ("relevo-dkim", &[]),
+    ("relevo-gateway", &[]),
+    ("relevo-proto", &[]),
+    ("relevo-queue", &[]),
+    ("relevo-resolve", &[]),
+    ("relevo-keys", &[]),
+    ("relevo-runtime", &[]),
+    ("relevo-smtp", &["relevo-proto"]),
+    ("relevo-relay", &["relevo-queue", "relevo-resolve", "relevo-keys", "relevo-runtime", "relevo-smtp"]),
+    ("relevo-http", &["relevo-relay", "relevo-queue"]),
+    (
+        "relevo",
+        &[
+            "relevo-relay",
+            "relevo-http",
+            "relevo-queue",
+            "relevo-resolve",
+            "relevo-keys",
+            "relevo-runtime",
+            "relevo-smtp",
+        ],
+    ),
+];
+
+fn metadata() -> Metadata {
+    MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec().unwrap()
+}
+
+/// What is shipped. The crates under `tests` may know everybody.
+fn shipped(metadata: &Metadata) -> impl Iterator<Item = &Package> {
+    let tests = root().join("tests");
+    metadata.packages.iter().filter(move |package| !package.manifest_path.starts_with(&tests))
+}
+
+fn names(package: &Package, kinds: &[DependencyKind]) -> BTreeSet<String> {
+    package.dependencies.iter().filter(|d| kinds.contains(&d.kind)).map(|d| d.name.clone()).collect()
+}
+
+const SHIPPED: [DependencyKind; 2] = [DependencyKind::Normal, DependencyKind::Build];
+
+#[test]
+fn arrows_go_one_way() {
+    let metadata = metadata();
+    let arrows: BTreeMap<&str, &[&str]> = ARROWS.into_iter().collect();
+    let ours: BTreeSet<&str> = metadata.packages.iter().map(|p| p.name.as_str()).collect();
+    for package in shipped(&metadata) {
+        let name = package.name.as_str();
+        let allowed = arrows.get(name).unwrap_or_else(|| panic!("{name} has no place in ARROWS"));
+        for dependency in names(package, &SHIPPED).iter().filter(|d| ours.contains(d.as_str())) {
+            let known = dependency == "relevo-mailkit" || allowed.contains(&dependency.as_str());
+            assert!(known, "{name} must not know {dependency}");
+        }
+    }
+    for name in arrows.keys() {
+        assert!(ours.contains(name), "{name} is in ARROWS but not in the workspace");
+    }
+}
+
+#[test]
+fn components_know_no_host_even_in_tests() {
+    let metadata = metadata();
+    let host: BTreeSet<&str> = metadata
+        .packages
+        .iter()
+        .map(|p| p.name.as_str())
+        .filter(|name| name.starts_with("relevo") && !COMPONENTS.contains(name))
+        .collect();
+    for package in metadata.packages.iter().filter(|p| COMPONENTS.contains(&p.name.as_str())) {
+        let all =
+            names(package, &[DependencyKind::Normal, DependencyKind::Build, DependencyKind::Development]);
+        for dependency in all {
+            assert!(!host.contains(dependency.as_str()), "{} must not know {dependency}", package.name);
+            assert_ne!(dependency, "tokio", "{} is no place for IO", package.name);
+        }
+    }
+}
+
+#[test]
+fn one_crate_knows_wasmtime_and_none_of_the_host_parses_mail() {
+    for package in shipped(&metadata()) {
+        let name = package.name.as_str();
+        let shipped = names(package, &SHIPPED);
+        let engine = shipped.iter().any(|d| d.starts_with("wasmtime"));
+        assert_eq!(engine, name == "relevo-runtime", "{name} and wasmtime");
+        if !COMPONENTS.contains(&name) {
+            for parser in ["mail-auth", "mail-parser", "mail-builder", "lol_html", "minijinja", "mrml"] {
+                assert!(!shipped.contains(parser), "{name} parses content with {parser}");
+            }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The WIT package: valid, complete, and with prose.
+
+use relevo_scenarios::root;
+use wit_parser::{Resolve, WorldItem};
+
+fn resolve() -> (Resolve, wit_parser::PackageId) {
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_dir(root().join("wit/relevo-mail")).unwrap();
+    (resolve, package)
+}
+
+#[test]
+fn the_package_has_its_name_and_its_worlds() {
+    let (resolve, package) = resolve();
+    assert_eq!(resolve.packages[package].name.to_string(), "relevo:mail@0.1.0");
+    for stage in ["validate", "track", "dkim", "template"] {
+        let world = resolve.select_world(&[package], Some(&format!("{stage}-stage"))).unwrap();
+        let exports: Vec<_> =
+            resolve.worlds[world].exports.keys().map(|key| resolve.name_world_key(key)).collect();
+        assert_eq!(exports, [format!("relevo:mail/{stage}@0.1.0")]);
+    }
+}
+
+/// A dependency of a Spin component must import nothing but WASI: a stage may import types of ours, never a function.
+#[test]
+fn stages_import_no_function_of_ours() {
+    let (resolve, package) = resolve();
+    for world in resolve.packages[package].worlds.values().map(|id| &resolve.worlds[*id]) {
+        if world.name == "gateway" {
+            continue;
+        }
+        for (key, item) in &world.imports {
+            let WorldItem::Interface { id, .. } = item else {
+                panic!("{} imports {}", world.name, resolve.name_world_key(key));
+            };
+            let functions = &resolve.interfaces[*id].functions;
+            assert!(functions.is_empty(), "{} imports {}", world.name, resolve.name_world_key(key));
+        }
+    }
+}
+
+#[test]
+fn every_interface_is_described() {
+    let (resolve, package) = resolve();
+    assert!(!resolve.packages[package].interfaces.is_empty());
+    for (name, id) in &resolve.packages[package].interfaces {
+        let words =
+            resolve.interfaces[*id].docs.contents.as_deref().unwrap_or_default().split_whitespace().count();
+        assert!(words >= 5, "interface {name} has no description");
+    }
+}
