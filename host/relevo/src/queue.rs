@@ -105,20 +105,18 @@ fn print_line(out: &mut impl Write, item: &Value) -> std::io::Result<()> {
     let text = |key: &str| Escaped(item[key].as_str().unwrap_or_default()).to_string();
     let next = if item["held"] == true { "held".to_owned() } else { text("next_attempt") };
     let from = format!("<{}>", text("from"));
+    let (id, subject) = (text("id"), text("subject"));
     let (pending, size) = (item["pending"].to_string(), item["size"].to_string());
-    writeln!(
-        out,
-        "{:26}  {:>7}  {:>9}  {next:20}  {from:30}  {}",
-        text("id"),
-        item["pending"],
-        item["size"],
-        text("subject")
-    )
+    writeln!(out, "{id:26}  {pending:>7}  {size:>9}  {next:24}  {from:30}  {subject}")
 }
 
 fn act(relay: &mut Relay, as_json: bool, request: Request, done: &str) -> anyhow::Result<()> {
     let answer = relay.ask(&request)?;
-    if as_json { print_json(&answer) } else { Ok(println!("{done}")) }
+    if as_json {
+        return print_json(&answer);
+    }
+    println!("{done}");
+    Ok(())
 }
 
 fn print_json(value: &Value) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! The gateway and the four stages, composed as Spin composes a component with its dependencies, on a host that knows only
 //! WASI 0.2.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;

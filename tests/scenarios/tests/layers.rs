@@ -1,4 +1,5 @@
 //! Who may know whom: components know no host, leaves do not know each other, one crate knows wasmtime.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,5 @@
 //! The WIT package: valid, complete, and with prose.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use relevo_scenarios::root;
 use wit_parser::{Resolve, WorldItem};

@@ -10,7 +10,14 @@ use relevo_relay::trace::{Observe, Step};
 /// Bounded: the oldest trace is forgotten.
 #[derive(Debug, Default)]
 pub(crate) struct Traces {
-    state: Mutex<(HashMap<String, Vec<StageLine>>, VecDeque<String>)>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    by_id: HashMap<String, Vec<StageLine>>,
+    /// Oldest first.
+    order: VecDeque<String>,
 }
 
 const KEPT: usize = 1_000;
@@ -19,7 +26,7 @@ impl Traces {
     /// All that is known of `id`, in order.
     pub(crate) fn of(&self, id: &str) -> Vec<StageLine> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.0.get(id).cloned().unwrap_or_default()
+        state.by_id.get(id).cloned().unwrap_or_default()
     }
 }
 
@@ -32,7 +39,7 @@ impl Observe for Traces {
             summary: step.changes.join("; "),
         };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (by_id, order) = &mut *state;
+        let State { by_id, order } = &mut *state;
         if !by_id.contains_key(&id) {
             order.push_back(id.clone());
             if order.len() > KEPT
