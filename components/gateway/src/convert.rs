@@ -117,6 +117,7 @@ pub(crate) fn report(report: validate::Report) -> model::Report {
         signed: report.signed,
         message_id: report.message_id,
         from_field: report.from_field,
+        subject: report.subject,
         received: report.received,
     }
 }

@@ -180,6 +180,8 @@ pub struct Report {
     pub message_id: String,
     /// Unfolded From field.
     pub from_field: Vec<u8>,
+    /// For people; no decision depends on it.
+    pub subject: String,
     /// Received fields.
     pub received: u32,
 }

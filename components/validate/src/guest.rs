@@ -76,6 +76,7 @@ fn to_report(r: model::Report) -> wit::Report {
         signed: r.signed,
         message_id: r.message_id,
         from_field: r.from_field,
+        subject: r.subject,
         received: r.received,
     }
 }

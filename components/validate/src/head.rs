@@ -6,7 +6,7 @@ use crate::address::{self, Fault, List};
 use crate::header::{Block, Field, Name, shown};
 use crate::lexer::{Lexer, unquote};
 use crate::rules::{self, Checked};
-use crate::{date, domain};
+use crate::{date, domain, subject};
 
 /// Mailboxes of From and Resent-From together.
 const MAX_AUTHORS: usize = 100;
@@ -22,6 +22,7 @@ pub(crate) struct Head {
     pub(crate) signed: bool,
     pub(crate) message_id: String,
     pub(crate) from_field: Vec<u8>,
+    pub(crate) subject: String,
     pub(crate) received: u32,
     pub(crate) mime_version: bool,
     /// Content-Type or Content-Transfer-Encoding.
@@ -114,6 +115,7 @@ impl Reader<'_, '_> {
                 self.from = Some(self.author_list(field, AuthorRole::From)?);
                 self.head.from_field = self.block.unfolded(field);
             }
+            Name::Subject => self.head.subject = subject::readable(&self.block.unfolded(field)),
             Name::ResentFrom => {
                 self.author_list(field, AuthorRole::ResentFrom)?;
             }

@@ -21,6 +21,7 @@ mod lexer;
 mod media;
 pub mod rules;
 mod structure;
+mod subject;
 mod utf8;
 mod validator;
 

@@ -106,6 +106,7 @@ impl Validator {
             signed: head.signed,
             message_id: head.message_id,
             from_field: head.from_field,
+            subject: head.subject,
             received: head.received,
         })
     }

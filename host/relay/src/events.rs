@@ -55,7 +55,7 @@ impl Facts {
     }
 }
 
-/// `email.queued`: `message_id`, `from`, `to`, `size`, `source`, `fixes` and `notes` (what validate repaired, what track left
+/// `email.queued`: `message_id`, `from`, `to`, `size`, `subject`, `source`, `fixes` and `notes` (what validate repaired, what track left
 /// alone).
 pub(crate) fn queued(
     id: ItemId,
@@ -70,6 +70,7 @@ pub(crate) fn queued(
         "from": escaped(&meta.sender, MAX_TEXT),
         "to": to,
         "size": meta.size,
+        "subject": meta.subject,
         "source": meta.source,
     });
     for (name, list) in [("fixes", fixes), ("notes", notes)] {

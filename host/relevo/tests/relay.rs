@@ -186,7 +186,7 @@ fn an_operator_sees_and_steers_the_queue() {
     let id = reply.split_whitespace().last().unwrap().to_owned();
     wait_for("the first attempt", || relay.events("email.delivery_delayed").first().cloned());
     let (ok, list) = relay.queue(&["list"]);
-    assert!(ok && list.contains(&id), "{list}");
+    assert!(ok && list.contains(&id) && list.contains("waits"), "{list}");
     let (ok, why) = relay.queue(&["why", &id]);
     assert!(ok && why.contains("later@reader.test") && why.contains("come back later"), "{why}");
     let (ok, show) = relay.queue(&["show", &id, "--json"]);

@@ -122,6 +122,7 @@ pub(crate) fn report(report: v::Report) -> model::Report {
         signed: report.signed,
         message_id: report.message_id,
         from_field: report.from_field,
+        subject: report.subject,
         received: report.received,
     }
 }

@@ -28,6 +28,7 @@ pub fn report(report: &Report) -> String {
     }
     let _ = writeln!(out, "message-id: {}", report.message_id.escape_debug());
     let _ = writeln!(out, "from-field: {}", report.from_field.escape_ascii());
+    let _ = writeln!(out, "subject: {}", report.subject.escape_debug());
     let _ = writeln!(out, "received: {}", report.received);
     for (flag, name) in [
         (report.eight_bit, "needs 8BITMIME"),

@@ -184,7 +184,6 @@ impl Service for Intake {
             origin: transaction.origin,
             envelope: transaction.envelope,
             via: session.via(info),
-            subject: String::new(),
             body,
         };
         match self.pipeline.submit(submission).await {

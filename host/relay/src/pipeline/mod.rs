@@ -108,7 +108,7 @@ impl Pipeline {
 
 impl Run<'_> {
     async fn submit(&mut self, submission: Submission) -> Result<Option<String>, Rejection> {
-        let Submission { settings, origin, envelope, via, subject, body } = submission;
+        let Submission { settings, origin, envelope, via, body } = submission;
         let message = Arc::clone(&body.source);
         let stages = &*self.pipeline.stages;
 
@@ -159,7 +159,7 @@ impl Run<'_> {
             is_bounce: false,
             source: via.protocol.source().to_owned(),
             message_id: report.message_id.clone(),
-            subject: truncated(subject, 200),
+            subject: truncated(report.subject.clone(), 200),
             recipe: recipe.encode().map_err(|e| store_failed(&e.to_string()))?,
         };
         let deliveries = deliveries::divide(&envelope.recipients, recipe.links.is_some(), self.now);

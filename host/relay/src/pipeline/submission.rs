@@ -21,8 +21,6 @@ pub struct Submission {
     pub envelope: Envelope,
     /// For the Received field.
     pub via: Via,
-    /// For listings, where the caller knows it; empty: unknown.
-    pub subject: String,
     /// The bytes.
     pub body: SpooledBody,
 }

@@ -114,6 +114,7 @@ impl Stages for ScriptedStages {
                 .map(|f| format!("From: {f}"))
                 .unwrap_or_default()
                 .into(),
+            subject: fields(&text, "Subject").first().map(ToString::to_string).unwrap_or_default(),
             received: 0,
         };
         Ok(Ok(match &*self.report.lock().expect("lock") {

@@ -191,7 +191,6 @@ pub(crate) fn submission(world: &World, message: &str) -> Submission {
             helo: Some("client.example".into()),
             tls: None,
         },
-        subject: String::new(),
         body: SpooledBody { source: Arc::new(message.as_bytes().to_vec()), handle: Box::new(()) },
     }
 }

@@ -137,8 +137,8 @@ impl Capture {
         };
         let report = self.stages.validate(options, copy.clone()).await.map_err(|fault| fault.to_string())?;
         Ok(match report {
-            Ok(report) => content::shown(raw, &report.parts),
-            Err(_) => content::shown(raw, &[]),
+            Ok(report) => content::shown(raw, report.subject, &report.parts),
+            Err(_) => content::shown(raw, String::new(), &[]),
         })
     }
 }

@@ -11,12 +11,12 @@ pub(crate) struct Shown {
     pub(crate) text: Option<String>,
 }
 
-pub(crate) fn shown(raw: &[u8], parts: &[Part]) -> Shown {
+pub(crate) fn shown(raw: &[u8], subject: String, parts: &[Part]) -> Shown {
     let first = |media_type: &str| {
         let part = parts.iter().find(|p| p.media_type == media_type && !p.attachment)?;
         Some(decode(raw, part))
     };
-    Shown { subject: subject(raw), html: first("text/html"), text: first("text/plain") }
+    Shown { subject, html: first("text/html"), text: first("text/plain") }
 }
 
 fn decode(raw: &[u8], part: &Part) -> String {
@@ -37,32 +37,14 @@ fn decode(raw: &[u8], part: &Part) -> String {
     }
 }
 
-/// The unfolded Subject field.
-fn subject(raw: &[u8]) -> String {
-    let mut value: Option<String> = None;
-    for line in raw.split(|b| *b == b'\n').take_while(|line| !matches!(line, [] | [b'\r'])) {
-        let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
-        let folded = line.starts_with([' ', '\t']);
-        match (&mut value, folded) {
-            (Some(value), true) => value.push_str(&line),
-            (Some(_), false) => break,
-            (None, _) => {
-                let field = line.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("subject"));
-                value = field.map(|(_, text)| text.to_owned());
-            }
-        }
-    }
-    value.unwrap_or_default().trim().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use relevo_mailkit::model::Span;
 
     #[test]
-    fn finds_subject_and_parts() {
-        let raw = b"Subject: =?utf-8?q?no?=\r\n  folded\r\nSubject: second\r\n\r\nPGI+aGk8L2I+\r\n";
+    fn decodes_along_the_spans() {
+        let raw = b"Subject: x\r\n\r\nPGI+aGk8L2I+\r\n";
         let part = Part {
             parent: None,
             header: Span { offset: 0, length: 54 },
@@ -78,8 +60,7 @@ mod tests {
         };
         let at = u64::try_from(raw.len()).unwrap() - 14;
         let part = Part { body: Span { offset: at, length: 14 }, ..part };
-        let shown = shown(raw, &[part]);
-        assert_eq!(shown.subject, "=?utf-8?q?no?=  folded");
+        let shown = shown(raw, "x".into(), &[part]);
         assert_eq!(shown.html.as_deref(), Some("<b>hi</b>"));
         assert_eq!(shown.text, None);
     }
