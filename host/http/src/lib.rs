@@ -6,6 +6,7 @@
 mod access;
 mod api;
 mod auth;
+mod authority;
 mod error;
 mod health;
 pub mod inbox;

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::header;
+use axum::http::StatusCode;
 use axum::middleware::{self, Next};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -17,6 +17,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::access::{self, Peer};
+use crate::authority::Authority;
+use crate::error::ApiError;
 use crate::state::HttpState;
 use crate::{api, health, inbox, tracking};
 
@@ -46,7 +48,7 @@ pub fn router(listener: Listener, state: HttpState) -> Router {
         .fallback(async || tracking::not_found());
     let router = match listener {
         Listener::Tracking => tracking_only,
-        Listener::Dev => tracking_only.merge(api_routes(&state)),
+        Listener::Dev => tracking_only.merge(api_routes(&state)).layer(middleware::from_fn(loopback_only)),
         Listener::Api => {
             let tracked = tracking_only.with_state(state.clone());
             api_routes(&state).layer(middleware::from_fn_with_state((state.clone(), tracked), by_host))
@@ -75,12 +77,21 @@ async fn by_host(
     request: Request,
     next: Next,
 ) -> Response {
-    let host = request.headers().get(header::HOST).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    if state.tracking.serves(host) {
+    let authority = Authority::of(request.uri(), request.headers());
+    if state.tracking.serves(&authority.0) {
         let Ok(response) = tower::ServiceExt::oneshot(tracked, request).await;
         return response;
     }
     next.run(request).await
+}
+
+/// A page of somebody else's could reach the inbox through a name of its own that leads to loopback.
+async fn loopback_only(authority: Authority, request: Request, next: Next) -> Response {
+    if authority.is_loopback() {
+        return next.run(request).await;
+    }
+    let message = "`relevo dev` answers to localhost and loopback addresses only";
+    ApiError::new(StatusCode::MISDIRECTED_REQUEST, "misdirected_request", message).into_response()
 }
 
 /// A number that names a request in answers and in the log; unique within the process.

@@ -89,8 +89,13 @@ async fn connection(stream: UnixStream, control: Control) {
     let mut read = BufReader::new(read);
     loop {
         let mut line = Vec::new();
-        let request = (&mut read).take(MAX_REQUEST).read_until(b'\n', &mut line).await;
-        if !matches!(tokio::time::timeout(IDLE, async { request }).await, Ok(Ok(n)) if n > 0) {
+        let mut limited = (&mut read).take(MAX_REQUEST);
+        let request = limited.read_until(b'\n', &mut line);
+        if !matches!(tokio::time::timeout(IDLE, request).await, Ok(Ok(n)) if n > 0) {
+            return;
+        }
+        // Cut off by the limit or by the other end: not a request, and what follows would be none either.
+        if !line.ends_with(b"\n") {
             return;
         }
         let answer = match serde_json::from_slice(&line) {

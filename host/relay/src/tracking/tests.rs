@@ -56,6 +56,44 @@ async fn an_open_is_written_also_when_the_message_is_gone() {
 }
 
 #[tokio::test]
+async fn a_tracking_host_is_one_under_any_port() {
+    let world = World::new();
+    let id = world.pipeline.submit(submission(&world, PLAIN)).await.expect("accepted").id;
+    let token = click_token(&world, id, "https://x.example/");
+    let endpoint = endpoint(&world);
+    for host in [HOST, "t.example.com:443", "T.Example.Com.:8080", "t.example.com."] {
+        assert!(endpoint.serves(host), "{host}: the API must not answer here");
+        assert!(endpoint.click(host, &token).await.is_some(), "{host}");
+    }
+    for host in [
+        "",
+        ":443",
+        "example.com",
+        "x.t.example.com",
+        "t.example.com.evil.example",
+        "t.example.com..",
+        "[::1]:80",
+    ] {
+        assert!(!endpoint.serves(host), "{host}");
+        assert!(endpoint.click(host, &token).await.is_none(), "{host}");
+    }
+}
+
+#[tokio::test]
+async fn a_look_without_reading_is_not_written() {
+    let world = World::new();
+    let id = world.pipeline.submit(submission(&world, PLAIN)).await.expect("accepted").id;
+    let before = count(&world.memory);
+    let click = click_token(&world, id, "https://x.example/");
+    let open = keys(&world).mint_open(&Scope { tenant: "acme", host: HOST }, &id.0, 0).expect("a key");
+    let endpoint = endpoint(&world);
+    assert_eq!(endpoint.click_target(HOST, &click).map(String::from).as_deref(), Some("https://x.example/"));
+    assert!(endpoint.is_open(HOST, &open));
+    assert!(endpoint.click_target(HOST, &open).is_none() && !endpoint.is_open(HOST, &click));
+    assert_eq!(count(&world.memory), before);
+}
+
+#[tokio::test]
 async fn nothing_but_http_with_a_host() {
     let world = World::new();
     for to in [
@@ -85,12 +123,13 @@ async fn altered_tokens_and_other_hosts_are_unknown() {
         assert_eq!(it.click(HOST, &altered).await, None, "{n}");
     }
     assert_eq!(it.click("other.example.com", &token).await, None);
-    assert_eq!(it.click("t.example.com:8080", &token).await, None);
     assert!(!it.open(HOST, &token).await, "a click token is no open token");
     assert_eq!(it.click(HOST, &format!("{token}=")).await, None);
     assert_eq!(it.click(HOST, "").await, None);
     assert_eq!(count(&world.memory), 0);
-    assert!(it.serves("T.example.com") && !it.serves("other.example.com"));
+    // Ports and the root's dot name no other host.
+    assert!(it.serves("T.example.com") && it.serves("t.example.com:8080") && it.serves("t.example.com."));
+    assert!(!it.serves("other.example.com"));
 }
 
 #[tokio::test]
