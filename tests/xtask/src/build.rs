@@ -23,10 +23,13 @@ const COMPONENTS: [&str; 5] = ["validate", "track", "dkim", "template", "gateway
 pub(crate) fn all(workspace: &Workspace, profile: Profile) -> Result<()> {
     components(workspace)?;
     let mut build = cargo();
-    build.args(["build", "--package", "relevo"]).current_dir(&workspace.root);
-    if let Profile::Release = profile {
-        build.arg("--release");
-    }
+    build.args(["build", "--bin", "relevo"]).current_dir(&workspace.root);
+    match profile {
+        // With the features of the whole workspace: the tests then find the engine compiled.
+        Profile::Debug => build.arg("--workspace"),
+        // What is shipped has the features that it asks for and no more.
+        Profile::Release => build.args(["--release", "--package", "relevo"]),
+    };
     run(&mut build)
 }
 

@@ -96,6 +96,7 @@ impl Pipeline {
             Some(fault) => {
                 warn!(id = %id, tenant = facts.tenant, from = facts.sender, %fault, "a stage broke")
             }
+            None if rejection.rule == "disk-full" => warn!(id = %id, "no room: less than min_free"),
             None => info!(id = %id, tenant = facts.tenant, from = facts.sender, rule = rejection.rule,
                 code = rejection.reply.code, "refused"),
         }

@@ -76,3 +76,24 @@ fn module(import: &str, push: &str, finish: &str, data: &str) -> Vec<u8> {
     );
     wat::parse_str(text).unwrap()
 }
+
+/// A `validate` component that prints four octets to standard error and traps.
+pub(super) fn printer() -> Embedded {
+    let (mut resolve, _) = wit();
+    let wasi = [
+        "package wasi:io@0.2.6; interface error { resource error; } interface streams { use error.{error}; \
+         variant stream-error { last-operation-failed(error), closed } \
+         resource output-stream { write: func(contents: list<u8>) -> result<_, stream-error>; } }",
+        "package wasi:cli@0.2.6; interface stderr { use wasi:io/streams@0.2.6.{output-stream}; \
+         get-stderr: func() -> output-stream; }",
+        "package test:guest; world guest { import wasi:io/streams@0.2.6; import wasi:cli/stderr@0.2.6; \
+         export relevo:mail/validate@0.1.0; }",
+    ];
+    let packages = wasi.map(|text| resolve.push_str("guest.wit", text).unwrap());
+    let world = resolve.select_world(&packages[2..], Some("guest")).unwrap();
+    let imports = r#"(import "wasi:cli/stderr@0.2.6" "get-stderr" (func $stderr (result i32)))
+        (import "wasi:io/streams@0.2.6" "[method]output-stream.write" (func $write (param i32 i32 i32 i32)))"#;
+    let push = "call $stderr i32.const 80 i32.const 4 i32.const 128 call $write unreachable";
+    let data = r#"(data (i32.const 80) "why\0a")"#;
+    encode(module(imports, push, "i32.const 0", data), &resolve, world)
+}

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use relevo_mailkit::model::{Refusal, Report, ValidateOptions};
 use relevo_mailkit::source::Source;
 
-use super::guests::{dummy, importer, validator};
+use super::guests::{dummy, importer, printer, validator};
 use crate::components::Embedded;
 use crate::{Blame, Fault, FaultKind, Limits, LoadError, Runtime, RuntimeConfig, Stage, Stages};
 
@@ -136,6 +136,13 @@ async fn exit_ends_the_guest_and_nothing_else() {
     let fault = call(&runtime).await.unwrap_err();
     assert_eq!((fault.blame, fault.kind), (Blame::Guest, FaultKind::Trap));
     assert!(fault.detail.contains("called exit"), "{fault}");
+}
+
+#[tokio::test]
+async fn last_words_are_in_the_fault() {
+    let fault = call(&start(printer()).unwrap()).await.unwrap_err();
+    assert_eq!((fault.blame, fault.kind), (Blame::Guest, FaultKind::Trap));
+    assert!(fault.detail.ends_with("it printed: why\\n"), "{fault}");
 }
 
 #[tokio::test]
