@@ -201,6 +201,12 @@ fn claimed(declared: DeclaredEncoding, options: &TrackOptions, seed: u8, body: &
         assert_eq!(out, message.octets);
         return;
     }
+    // What is not base64 has no text to compare with: decoders differ on where it ends.
+    let folded =
+        |octets: &[u8]| octets.iter().copied().filter(|b| !b.is_ascii_whitespace()).collect::<Vec<u8>>();
+    if declared == DeclaredEncoding::Base64 && folded(&transfer::encode_base64(&text)) != folded(&body) {
+        return;
+    }
     let plain = Message::new(DeclaredEncoding::Binary, &text);
     let expected = plain.document(&plain.rewrite(options, seed));
     let document = message.document(&rewrite);
