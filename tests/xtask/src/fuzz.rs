@@ -29,26 +29,54 @@ const SEEDED_SECONDS: u64 = 20;
 /// Octets of an input: everything that is decided in these libraries is decided within fewer.
 const MAX_INPUT: usize = 4096;
 
-/// `[NAME...] [--seconds N]`
+/// `[NAME...] [--seconds N] [--report]`
+///
+/// The seeded bugs and the committed corpus decide: they say the same every time. What exploring finds is new; it fails the
+/// task too, unless `--report` asks for it to be printed only, so that a change is not held up by the luck of a run.
 pub(crate) fn all(workspace: &Workspace, args: &[String]) -> Result<()> {
-    let (names, seconds) = parse(args)?;
+    let Asked { names, seconds, report } = parse(args)?;
     let fuzz = Fuzz::build(workspace)?;
     in_pairs(&names, |name| fuzz.seeded(name))?;
-    in_pairs(&names, |name| fuzz.run(name, seconds))
+    in_pairs(&names, |name| fuzz.run(name, Effort::Corpus))?;
+    match in_pairs(&names, |name| fuzz.run(name, Effort::Seconds(seconds))) {
+        Err(found) if report => {
+            println!("fuzz: exploring FOUND something that the corpus does not have yet: {found:#}");
+            Ok(())
+        }
+        explored => explored,
+    }
 }
 
-fn parse(args: &[String]) -> Result<(Vec<&'static str>, u64)> {
-    let (mut names, mut seconds) = (Vec::new(), 60);
+struct Asked {
+    names: Vec<&'static str>,
+    seconds: u64,
+    report: bool,
+}
+
+/// How long a target runs.
+#[derive(Clone, Copy)]
+enum Effort {
+    /// Each input of the committed corpus once.
+    Corpus,
+    /// From there on, so long.
+    Seconds(u64),
+}
+
+fn parse(args: &[String]) -> Result<Asked> {
+    let (mut names, mut seconds, mut report) = (Vec::new(), 60, false);
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         if arg == "--seconds" {
             seconds = args.next().and_then(|n| n.parse().ok()).context("--seconds needs a number")?;
+        } else if arg == "--report" {
+            report = true;
         } else {
             let name = TARGETS.into_iter().find(|name| name == arg);
             names.push(name.with_context(|| format!("{arg} is none of {}", TARGETS.join(", ")))?);
         }
     }
-    Ok((if names.is_empty() { TARGETS.to_vec() } else { names }, seconds))
+    let names = if names.is_empty() { TARGETS.to_vec() } else { names };
+    Ok(Asked { names, seconds, report })
 }
 
 /// Two at a time. The first error after all have run.
@@ -94,7 +122,7 @@ impl Fuzz {
     /// With its seeded bug the target must fail.
     fn seeded(&self, name: &str) -> Result<()> {
         let start = Instant::now();
-        let output = self.start(name, "seeded", SEEDED_SECONDS, true)?;
+        let output = self.start(name, "seeded", Effort::Seconds(SEEDED_SECONDS), true)?;
         let Some(crash) = reproducer(&self.directory(name, "seeded"))? else {
             show(name, &output);
             bail!("{name}: the seeded bug was not found in {SEEDED_SECONDS} s: this target cannot fail");
@@ -110,8 +138,8 @@ impl Fuzz {
         Ok(())
     }
 
-    fn run(&self, name: &str, seconds: u64) -> Result<()> {
-        let output = self.start(name, "crashes", seconds, false)?;
+    fn run(&self, name: &str, effort: Effort) -> Result<()> {
+        let output = self.start(name, "crashes", effort, false)?;
         let crash = reproducer(&self.directory(name, "crashes"))?;
         let executions = executions(&String::from_utf8_lossy(&output.stderr));
         if let Some(crash) = crash {
@@ -133,7 +161,7 @@ impl Fuzz {
     }
 
     /// Runs a target from the committed corpus. New inputs go to the first directory on the command line.
-    fn start(&self, name: &str, kind: &str, seconds: u64, seeded: bool) -> Result<Output> {
+    fn start(&self, name: &str, kind: &str, effort: Effort, seeded: bool) -> Result<Output> {
         let (artifacts, grown) =
             (self.directory(name, kind), self.directory(name, &format!("{kind}-corpus")));
         for directory in [&artifacts, &grown] {
@@ -146,7 +174,10 @@ impl Fuzz {
         }
         let mut command = Command::new(self.binaries.join(name));
         command
-            .arg(format!("-max_total_time={seconds}"))
+            .arg(match effort {
+                Effort::Corpus => "-runs=0".to_owned(),
+                Effort::Seconds(seconds) => format!("-max_total_time={seconds}"),
+            })
             .arg(format!("-artifact_prefix={}/", artifacts.display()));
         command.args([
             &format!("-max_len={MAX_INPUT}"),
@@ -238,8 +269,11 @@ mod tests {
     #[test]
     fn arguments() {
         let args = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(parse(&args("html --seconds 5")).ok(), Some((vec!["html"], 5)));
-        assert!(parse(&args("")).is_ok_and(|(names, seconds)| names.len() == 6 && seconds == 60));
+        assert!(
+            parse(&args("html --seconds 5"))
+                .is_ok_and(|a| a.names == ["html"] && a.seconds == 5 && !a.report)
+        );
+        assert!(parse(&args("--report")).is_ok_and(|a| a.names.len() == 6 && a.seconds == 60 && a.report));
         assert!(parse(&args("nothing")).is_err() && parse(&args("--seconds x")).is_err());
     }
 }

@@ -21,7 +21,7 @@ usage: cargo xtask TASK
   build [--release]   components to <target>/components/*.wasm, then the relevo binary
   dev [ARGS]          build, then `relevo dev ARGS`
   test [NAME]         build the components, then every test, those of the crate NAME, or those whose name has NAME in it
-  fuzz [NAME...] [--seconds N]
+  fuzz [NAME...] [--seconds N] [--report]
                       show that each fuzz target finds its seeded bug, then run each for a minute or N seconds
   interop             install real peers and run the table of tests/interop
   bench [ARGS]        release build, then tests/bench/run ARGS";
