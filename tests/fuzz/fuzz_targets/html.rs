@@ -205,6 +205,10 @@ fn claimed(declared: DeclaredEncoding, options: &TrackOptions, seed: u8, body: &
     if declared == DeclaredEncoding::Base64 && folded(&transfer::encode_base64(&text)) != folded(&body) {
         return;
     }
+    // A part without octets is not looked at; one with nothing but line ends is.
+    if text.is_empty() {
+        return;
+    }
     let plain = Message::new(DeclaredEncoding::Binary, &text);
     let expected = plain.document(&plain.rewrite(options, seed));
     let document = message.document(&rewrite);
