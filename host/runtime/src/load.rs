@@ -11,6 +11,7 @@ use crate::cache::Cache;
 use crate::components::Embedded;
 use crate::config::{LoadError, RuntimeConfig};
 use crate::imports;
+use crate::slots::new_store;
 use crate::state::State;
 
 /// The stages, ready to be instantiated.
@@ -44,12 +45,19 @@ impl Prepared {
         let wrong = |stage| {
             move |error: wasmtime::Error| LoadError::Component { stage, detail: format!("{error:#}") }
         };
-        Ok(Self {
+        let prepared = Self {
             validate: validate::ValidateStagePre::new(validate?).map_err(wrong(Stage::Validate))?,
             track: track::TrackStagePre::new(track?).map_err(wrong(Stage::Track))?,
             dkim: dkim::DkimStagePre::new(dkim?).map_err(wrong(Stage::Dkim))?,
             template: template::TemplateStagePre::new(template?).map_err(wrong(Stage::Template))?,
-        })
+        };
+        // The types of exports are compared when an instance is made: better now than with the first message.
+        let store = || new_store(engine, config.limits);
+        prepared.validate.instantiate(store()).map_err(wrong(Stage::Validate))?;
+        prepared.track.instantiate(store()).map_err(wrong(Stage::Track))?;
+        prepared.dkim.instantiate(store()).map_err(wrong(Stage::Dkim))?;
+        prepared.template.instantiate(store()).map_err(wrong(Stage::Template))?;
+        Ok(prepared)
     }
 }
 

@@ -130,6 +130,13 @@ async fn what_is_not_granted_is_refused_by_name() {
     assert_eq!(import, "wasi:sockets/tcp@0.2#connect");
 }
 
+/// Such as one that was built from an older WIT package.
+#[tokio::test]
+async fn a_component_of_another_type_is_refused_at_start() {
+    let error = start(dummy(Stage::Dkim)).err().unwrap();
+    assert!(matches!(error, LoadError::Component { stage: Stage::Validate, .. }), "{error}");
+}
+
 #[tokio::test]
 async fn exit_ends_the_guest_and_nothing_else() {
     let runtime = start(importer("wasi:cli@0.2.6", "exit", "exit")).unwrap();
