@@ -1,5 +1,7 @@
 //! MJML to HTML. Includes are never loaded.
 
+use std::borrow::Cow;
+
 use mrml::prelude::parser::{Error, ParserOptions};
 use mrml::prelude::render::RenderOptions;
 use relevo_mailkit::model::{TemplateError, TemplateLimits};
@@ -16,14 +18,44 @@ pub(crate) fn to_html(source: &str, limits: &TemplateLimits) -> Result<String, T
     if let Some(offset) = tags::strictly_deeper_than(source, depth) {
         return Err(at(failure(TOO_DEEP, "mjml", format!("nested deeper than {depth}")), source, offset));
     }
+    let safe = without_split_characters(source);
     let parsed =
-        mrml::parse_with_options(source, &ParserOptions::default()).map_err(|e| parse_error(source, &e))?;
+        mrml::parse_with_options(&*safe, &ParserOptions::default()).map_err(|e| parse_error(&safe, &e))?;
     let options = RenderOptions { disable_comments: true, ..RenderOptions::default() };
     let html = parsed.element.render(&options).map_err(|e| failure(MJML, "mjml", e.to_string()))?;
     if html.len() as u64 > limits.max_output {
         return Err(failure(TOO_LONG, "mjml", format!("more than {} octets of HTML", limits.max_output)));
     }
     Ok(html)
+}
+
+/// The tokenizer beneath mrml looks two octets back from the first `>` of a text and panics when that is within a character,
+/// as in `Café > Thé`. Such a `>` becomes `&gt;`, which means the same; those that end a tag, comment or CDATA stay.
+fn without_split_characters(source: &str) -> Cow<'_, str> {
+    let splits = |at: usize| !source.is_char_boundary(at.saturating_sub(2));
+    if !source.match_indices('>').any(|(at, _)| splits(at)) {
+        return Cow::Borrowed(source);
+    }
+    let mut out = String::with_capacity(source.len() + 16);
+    let mut rest = 0;
+    while let Some(open) = source[rest..].find('<').map(|n| rest + n) {
+        escape_text(&source[rest..open], rest, &splits, &mut out);
+        let end = ["<!--", "<![CDATA["]
+            .iter()
+            .zip(["-->", "]]>"])
+            .find(|(start, _)| source[open..].starts_with(**start));
+        let end = end.map_or(">", |(_, end)| end);
+        rest = source[open..].find(end).map_or(source.len(), |n| open + n + end.len());
+        out.push_str(&source[open..rest]);
+    }
+    escape_text(&source[rest..], rest, &splits, &mut out);
+    Cow::Owned(out)
+}
+
+fn escape_text(text: &str, offset: usize, splits: &dyn Fn(usize) -> bool, out: &mut String) {
+    for (at, c) in text.char_indices() {
+        if c == '>' && splits(offset + at) { out.push_str("&gt;") } else { out.push(c) }
+    }
 }
 
 fn parse_error(source: &str, error: &Error) -> TemplateError {
@@ -42,6 +74,23 @@ fn parse_error(source: &str, error: &Error) -> TemplateError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The tokenizer panicked on these.
+    #[test]
+    fn text_beyond_ascii_before_a_greater_than_sign() {
+        for text in ["Café > Thé", "€>", "é >>", "seté/>>*set+", "日本 > 東京 <b>é</b> >"] {
+            let source = format!(
+                "<mjml><mj-body><mj-section><mj-column><mj-text>{text}</mj-text></mj-column></mj-section></mj-body></mjml>"
+            );
+            let limits = TemplateLimits { max_output: 1 << 20, max_steps: 1000, max_depth: 32 };
+            let html = to_html(&source, &limits).unwrap();
+            assert!(html.contains(&text.chars().take(1).collect::<String>()), "{html}");
+        }
+        assert_eq!(
+            without_split_characters("<a é=\"1\">é ></a><!-- é > -->"),
+            "<a é=\"1\">é &gt;</a><!-- é > -->"
+        );
+    }
 
     #[test]
     fn includes_are_refused() {
