@@ -19,8 +19,11 @@ pub(crate) fn to_html(source: &str, limits: &TemplateLimits) -> Result<String, T
         return Err(at(failure(TOO_DEEP, "mjml", format!("nested deeper than {depth}")), source, offset));
     }
     let safe = without_split_characters(source);
-    let parsed =
-        mrml::parse_with_options(&*safe, &ParserOptions::default()).map_err(|e| parse_error(&safe, &e))?;
+    // The tokenizer beneath asserts on some broken documents. In the sandbox that is a trap, which the host reports; here it
+    // is an error like any other.
+    let parsed = std::panic::catch_unwind(|| mrml::parse_with_options(&*safe, &ParserOptions::default()))
+        .map_err(|_| failure(MJML, "mjml", "the document is too broken to be read"))?
+        .map_err(|e| parse_error(&safe, &e))?;
     let options = RenderOptions { disable_comments: true, ..RenderOptions::default() };
     let html = parsed.element.render(&options).map_err(|e| failure(MJML, "mjml", e.to_string()))?;
     if html.len() as u64 > limits.max_output {
