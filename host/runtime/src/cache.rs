@@ -44,12 +44,14 @@ impl Cache {
     }
 
     /// The compiled component, from disk or compiled now and kept.
+    ///
+    /// `compile` gives the code; it is asked only when the entry is not there or not as it was written.
     pub(crate) fn load(
         &self,
         engine: &Engine,
         name: &str,
-        wasm: &[u8],
         digest: &[u8; 32],
+        compile: impl FnOnce() -> wasmtime::Result<Vec<u8>>,
     ) -> wasmtime::Result<Component> {
         let path = self.path(engine, name, digest);
         match read(engine, &path) {
@@ -57,15 +59,26 @@ impl Cache {
             Ok(None) => {}
             Err(reason) => tracing::warn!(path = %path.display(), reason, "compiled component not used"),
         }
-        let code = engine.precompile_component(wasm)?;
-        if let Err(error) = write(&path, &code) {
-            tracing::warn!(path = %path.display(), %error, "compiled component not kept");
+        let code = compile()?;
+        match write(&path, &code) {
+            // From the file rather than from memory: see `read`.
+            Ok(()) => {
+                if let Ok(Some(component)) = read(engine, &path) {
+                    return Ok(component);
+                }
+            }
+            Err(error) => tracing::warn!(path = %path.display(), %error, "compiled component not kept"),
         }
-        // SAFETY: these are the octets that this engine has just made.
-        #[allow(unsafe_code, reason = "loading code that was compiled a line above")]
-        unsafe {
-            Component::deserialize(engine, code)
-        }
+        load_compiled(engine, &code)
+    }
+}
+
+/// Loads what a compiler with the same configuration has just returned.
+pub(crate) fn load_compiled(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the callers have the octets from `Engine::precompile_component`, in this process.
+    #[allow(unsafe_code, reason = "native code that never left this process")]
+    unsafe {
+        Component::deserialize(engine, code)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Compiles, audits and links the four components.
 
+use std::sync::OnceLock;
 use std::thread;
 
 use wasmtime::Engine;
@@ -7,12 +8,12 @@ use wasmtime::component::{Component, InstancePre, Linker};
 
 use crate::Stage;
 use crate::bindings::{dkim, template, track, validate};
-use crate::cache::Cache;
+use crate::cache::{Cache, load_compiled};
 use crate::components::Embedded;
-use crate::config::{LoadError, RuntimeConfig};
-use crate::imports;
+use crate::config::{Limits, LoadError, RuntimeConfig};
 use crate::slots::new_store;
 use crate::state::State;
+use crate::{engine, imports};
 
 /// The stages, ready to be instantiated.
 pub(crate) struct Prepared {
@@ -36,12 +37,18 @@ impl Prepared {
                 .ok()
         });
         let (cache, component) = (cache.as_ref(), &component);
+        let compiler = Compiler::new(config.limits);
         let (validate, track, dkim, template) = thread::scope(|scope| {
-            let start = |stage| scope.spawn(move || prepare(engine, cache, stage, component(stage)));
+            let compiler = &compiler;
+            let start =
+                |stage| scope.spawn(move || prepare(engine, compiler, cache, stage, component(stage)));
             let [validate, track, dkim, template] =
                 [Stage::Validate, Stage::Track, Stage::Dkim, Stage::Template].map(start);
             (join(validate), join(track), join(dkim), join(template))
         });
+        // With the compiler gone its memory is free, but the allocator keeps it.
+        drop(compiler);
+        give_back_memory();
         let wrong = |stage| {
             move |error: wasmtime::Error| LoadError::Component { stage, detail: format!("{error:#}") }
         };
@@ -67,11 +74,40 @@ fn join(thread: thread::ScopedJoinHandle<'_, Pre>) -> Pre {
     thread.join().unwrap_or_else(|_| Err(LoadError::Engine("the compiler panicked".into())))
 }
 
-fn prepare(engine: &Engine, cache: Option<&Cache>, stage: Stage, component: Option<Embedded>) -> Pre {
+/// An engine that only compiles, made when something must be compiled. It is dropped after loading: an engine keeps what its
+/// compiler has once needed, which is more than a hundred megabytes.
+struct Compiler {
+    limits: Limits,
+    engine: OnceLock<Result<Engine, String>>,
+}
+
+impl Compiler {
+    fn new(limits: Limits) -> Self {
+        Self { limits, engine: OnceLock::new() }
+    }
+
+    fn compile(&self, wasm: &[u8]) -> wasmtime::Result<Vec<u8>> {
+        let engine =
+            self.engine.get_or_init(|| engine::lean(&self.limits, 1).map_err(|error| error.to_string()));
+        match engine {
+            Ok(engine) => engine.precompile_component(wasm),
+            Err(error) => Err(wasmtime::Error::msg(error.clone())),
+        }
+    }
+}
+
+fn prepare(
+    engine: &Engine,
+    compiler: &Compiler,
+    cache: Option<&Cache>,
+    stage: Stage,
+    component: Option<Embedded>,
+) -> Pre {
     let Embedded { wasm, sha256 } = component.ok_or(LoadError::Missing(stage))?;
+    let compile = || compiler.compile(wasm);
     let component = match cache {
-        Some(cache) => cache.load(engine, stage.name(), wasm, &sha256),
-        None => Component::from_binary(engine, wasm),
+        Some(cache) => cache.load(engine, stage.name(), &sha256, compile),
+        None => compile().and_then(|code| load_compiled(engine, &code)),
     };
     let component =
         component.map_err(|error| LoadError::Component { stage, detail: format!("{error:#}") })?;
@@ -85,4 +121,14 @@ pub(crate) fn link(engine: &Engine, stage: Stage, component: &Component) -> Pre 
     imports::link(&mut linker, engine, component)
         .and_then(|()| linker.instantiate_pre(component))
         .map_err(|error| LoadError::Component { stage, detail: format!("{error:#}") })
+}
+
+/// The allocator would keep what the compiler has freed for as long as the process lives.
+fn give_back_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: takes no pointer, and may be called from any thread at any time.
+    #[allow(unsafe_code, reason = "one call of the C library, without arguments that could be wrong")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }

@@ -22,7 +22,12 @@ fn a_compiled_component_is_kept_and_checked() {
 
     let engine = engine::lean(&Limits::default(), 1).unwrap();
     let component = dummy(Stage::Dkim);
-    let load = || cache.load(&engine, "dkim", component.wasm, &component.sha256).map(|_| ()).unwrap();
+    let load = || {
+        cache
+            .load(&engine, "dkim", &component.sha256, || engine.precompile_component(component.wasm))
+            .map(|_| ())
+            .unwrap()
+    };
     load();
     let [entry] = entries(&directory, "cwasm").try_into().unwrap();
     let original = fs::read(&entry).unwrap();
@@ -51,13 +56,15 @@ fn another_component_or_configuration_is_another_entry() {
     let engine = engine::lean(&Limits::default(), 1).unwrap();
     for stage in [Stage::Dkim, Stage::Template] {
         let component = dummy(stage);
-        cache.load(&engine, "same", component.wasm, &component.sha256).unwrap();
+        cache
+            .load(&engine, "same", &component.sha256, || engine.precompile_component(component.wasm))
+            .unwrap();
     }
     let mut config = wasmtime::Config::new();
     config.epoch_interruption(false);
     let other = wasmtime::Engine::new(&config).unwrap();
     let component = dummy(Stage::Dkim);
-    cache.load(&other, "same", component.wasm, &component.sha256).unwrap();
+    cache.load(&other, "same", &component.sha256, || other.precompile_component(component.wasm)).unwrap();
     assert_eq!(entries(&parent.path().join("cache"), "cwasm").len(), 3);
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use relevo_mailkit::model::{Refusal, Report, ValidateOptions};
 use relevo_mailkit::source::Source;
@@ -54,12 +54,12 @@ async fn call(runtime: &Runtime) -> Result<Result<Report, Refusal>, Fault> {
 
 async fn fault_of(push: &str, finish: &str, data: &str) -> Fault {
     let runtime = start(validator(push, finish, data)).unwrap();
-    let before = Instant::now();
     let fault = call(&runtime).await.unwrap_err();
-    assert!(before.elapsed() < Duration::from_secs(5), "took {:?}", before.elapsed());
     assert_eq!((fault.stage, fault.blame), (Stage::Validate, Blame::Guest), "{fault}");
     let (_, stats) = runtime.stats()[0];
     assert_eq!((stats.calls, stats.faults), (0, 1));
+    // CPU time, not wall time: a busy machine is not the guest's fault.
+    assert!(stats.cpu < Duration::from_secs(1), "it used {:?}", stats.cpu);
     fault
 }
 
