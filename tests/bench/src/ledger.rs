@@ -7,11 +7,16 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use hdrhistogram::Histogram;
 
+use crate::message::serial;
+use crate::sink::{Arrival, Observer};
+
+/// Octets in which a signature is looked for.
+const HEAD: usize = 4096;
 /// Messages that can be under way at once; a serial number is forgotten when it comes round again.
 const SLOTS: u64 = 1 << 20;
 
 /// Written by the load generator and by the sink, which are threads of one process and read one clock.
-pub(crate) struct Ledger {
+pub struct Ledger {
     origin: Instant,
     next: AtomicU64,
     acknowledged: Vec<AtomicU64>,
@@ -26,21 +31,22 @@ pub(crate) struct Ledger {
 
 /// Counts since [`Ledger::clear`].
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Arrived {
+pub struct Arrived {
     /// Different messages.
-    pub(crate) messages: u64,
+    pub messages: u64,
     /// Copies beyond the first one.
-    pub(crate) repeated: u64,
+    pub repeated: u64,
     /// Messages without a DKIM signature.
-    pub(crate) unsigned: u64,
+    pub unsigned: u64,
     /// Octets of content.
-    pub(crate) octets: u64,
+    pub octets: u64,
     /// When the last one arrived.
-    pub(crate) last: Instant,
+    pub last: Instant,
 }
 
 impl Ledger {
-    pub(crate) fn new() -> Result<Self> {
+    /// Nothing sent, nothing arrived.
+    pub fn new() -> Result<Self> {
         let slots = usize::try_from(SLOTS)?;
         Ok(Self {
             origin: Instant::now(),
@@ -57,7 +63,7 @@ impl Ledger {
     }
 
     /// Starts new counts; nothing may be under way.
-    pub(crate) fn clear(&self) {
+    pub fn clear(&self) {
         for counter in [&self.arrived, &self.repeated, &self.unsigned, &self.octets, &self.last] {
             counter.store(0, Ordering::Relaxed);
         }
@@ -65,7 +71,7 @@ impl Ledger {
     }
 
     /// The number of a message about to be sent.
-    pub(crate) fn begin(&self) -> u64 {
+    pub fn begin(&self) -> u64 {
         let serial = self.next.fetch_add(1, Ordering::Relaxed);
         self.acknowledged[slot(serial)].store(0, Ordering::Relaxed);
         self.arrivals[slot(serial)].store(0, Ordering::Relaxed);
@@ -73,12 +79,12 @@ impl Ledger {
     }
 
     /// Its 250 was read.
-    pub(crate) fn acknowledge(&self, serial: u64) {
+    pub fn acknowledge(&self, serial: u64) {
         self.acknowledged[slot(serial)].store(self.now().max(1), Ordering::Relaxed);
     }
 
     /// The relay named its recipient to the next hop. One that came before the 250 was read counts as no wait at all.
-    pub(crate) fn attempted(&self, serial: u64) {
+    pub fn attempted(&self, serial: u64) {
         let wait = match self.acknowledged[slot(serial)].load(Ordering::Relaxed) {
             0 => 0,
             at => self.now().saturating_sub(at),
@@ -88,7 +94,7 @@ impl Ledger {
     }
 
     /// All of it arrived at the next hop.
-    pub(crate) fn arrived(&self, serial: u64, octets: u64, signed: bool) {
+    pub fn arrived(&self, serial: u64, octets: u64, signed: bool) {
         if self.arrivals[slot(serial)].fetch_add(1, Ordering::Relaxed) > 0 {
             self.repeated.fetch_add(1, Ordering::Relaxed);
             return;
@@ -101,7 +107,8 @@ impl Ledger {
         self.arrived.fetch_add(1, Ordering::Release);
     }
 
-    pub(crate) fn counts(&self) -> Arrived {
+    /// What arrived since [`Ledger::clear`].
+    pub fn counts(&self) -> Arrived {
         Arrived {
             messages: self.arrived.load(Ordering::Acquire),
             repeated: self.repeated.load(Ordering::Relaxed),
@@ -112,7 +119,7 @@ impl Ledger {
     }
 
     /// Microseconds from the 250 to the recipient's name at the next hop.
-    pub(crate) fn waits(&self) -> Histogram<u64> {
+    pub fn waits(&self) -> Histogram<u64> {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -121,8 +128,31 @@ impl Ledger {
     }
 }
 
+impl Observer for Ledger {
+    fn keep(&self) -> usize {
+        HEAD
+    }
+
+    fn recipient(&self, address: &str) {
+        if let Some(serial) = serial(address) {
+            self.attempted(serial);
+        }
+    }
+
+    fn message(&self, arrival: &Arrival<'_>) {
+        let signed = contains(arrival.head, b"DKIM-Signature:");
+        for serial in arrival.recipients.iter().filter_map(|r| serial(r)) {
+            self.arrived(serial, arrival.octets, signed);
+        }
+    }
+}
+
+fn contains(text: &[u8], what: &[u8]) -> bool {
+    text.windows(what.len()).any(|w| w == what)
+}
+
 /// An empty histogram of microseconds up to an hour, three digits.
-pub(crate) fn histogram() -> Result<Histogram<u64>> {
+pub fn histogram() -> Result<Histogram<u64>> {
     Ok(Histogram::new_with_bounds(1, 3_600_000_000, 3)?)
 }
 

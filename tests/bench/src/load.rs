@@ -16,37 +16,46 @@ use crate::message::{Attachment, Message};
 
 /// When a load ends.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Until {
+pub enum Until {
+    /// After this time.
     Elapsed(Duration),
+    /// After so many messages.
     Messages(u64),
 }
 
 /// What to send, how, and for how long.
 #[derive(Clone)]
-pub(crate) struct Load {
-    pub(crate) to: SocketAddr,
-    pub(crate) ledger: Arc<Ledger>,
-    pub(crate) message: Arc<Message>,
-    pub(crate) sessions: usize,
-    pub(crate) until: Until,
+pub struct Load {
+    /// The relay's port without AUTH and TLS.
+    pub to: SocketAddr,
+    /// Where serial numbers come from and replies are noted.
+    pub ledger: Arc<Ledger>,
+    /// What is sent.
+    pub message: Arc<Message>,
+    /// Connections.
+    pub sessions: usize,
+    /// When it ends.
+    pub until: Until,
     /// Messages per second over all sessions; none is as fast as answers come.
-    pub(crate) pace: Option<f64>,
+    pub pace: Option<f64>,
 }
 
 /// What the clients saw.
 #[derive(Debug)]
-pub(crate) struct Sent {
-    pub(crate) accepted: u64,
-    pub(crate) began: Instant,
+pub struct Sent {
+    /// Messages that got their 250.
+    pub accepted: u64,
+    /// When the first one was sent.
+    pub began: Instant,
     /// From the first message to the last 250.
-    pub(crate) elapsed: Duration,
+    pub elapsed: Duration,
     /// Microseconds from the final dot to its 250.
-    pub(crate) latency: Histogram<u64>,
+    pub latency: Histogram<u64>,
 }
 
 impl Load {
     /// Sends until the end; any reply but the expected one is an error, since it would spoil the figures.
-    pub(crate) fn run(self) -> Result<Sent> {
+    pub fn run(self) -> Result<Sent> {
         runtime()?.block_on(async move {
             let began = Instant::now();
             let tickets = Arc::new(AtomicU64::new(0));
@@ -101,17 +110,17 @@ async fn session(load: Load, tickets: Arc<AtomicU64>, began: Instant) -> Result<
 
 /// How long a large message took.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Large {
+pub struct Large {
     /// Octets that were sent.
-    pub(crate) octets: u64,
+    pub octets: u64,
     /// From the first octet to the final dot.
-    pub(crate) sending: Duration,
+    pub sending: Duration,
     /// From the final dot to its 250.
-    pub(crate) answer: Duration,
+    pub answer: Duration,
 }
 
 /// Sends one message with a large attachment.
-pub(crate) fn send_large(to: SocketAddr, ledger: &Ledger, message: &Attachment) -> Result<Large> {
+pub fn send_large(to: SocketAddr, ledger: &Ledger, message: &Attachment) -> Result<Large> {
     runtime()?.block_on(async {
         let mut client = Client::connect(to).await?;
         let serial = ledger.begin();

@@ -7,14 +7,14 @@ const LINE: &str = "It was a bright cold day in April and the clocks were striki
 const LINKS: usize = 8;
 
 /// A message of about `size` octets whose numbered places are filled in for every copy.
-pub(crate) struct Message {
+pub struct Message {
     sender: String,
     rest: String,
 }
 
 impl Message {
     /// A `multipart/alternative` from an address of `domain`, `size` octets within a line or two.
-    pub(crate) fn new(domain: &str, size: usize) -> Self {
+    pub fn new(domain: &str, size: usize) -> Self {
         let sender = format!("news@{domain}");
         let fixed = head(&sender, 0).len() + alternative(0).len();
         let rest = alternative(size.saturating_sub(fixed) / (LINE.len() + 2));
@@ -22,12 +22,12 @@ impl Message {
     }
 
     /// MAIL, RCPT and DATA in one go (RFC 2920).
-    pub(crate) fn envelope(&self, serial: u64) -> String {
+    pub fn envelope(&self, serial: u64) -> String {
         format!("MAIL FROM:<{}>\r\nRCPT TO:<{}>\r\nDATA\r\n", self.sender, recipient(serial))
     }
 
     /// Appends the content with its final dot. No line of it begins with a dot.
-    pub(crate) fn write(&self, serial: u64, out: &mut Vec<u8>) {
+    pub fn write(&self, serial: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(head(&self.sender, serial).as_bytes());
         out.extend_from_slice(self.rest.as_bytes());
         out.extend_from_slice(b".\r\n");
@@ -35,7 +35,7 @@ impl Message {
 }
 
 /// A message with an attachment of `octets` (before base64) beside an HTML part with links, in pieces.
-pub(crate) struct Attachment {
+pub struct Attachment {
     message: Message,
     lines: usize,
 }
@@ -45,16 +45,18 @@ const PER_LINE: usize = 57;
 const BASE64: &str = "TG9yZW0gaXBzdW0gZG9sb3Igc2l0IGFtZXQsIGNvbnNlY3RldHVyIGFkaXBpc2NpbmcgZWxpdCwg\r\n";
 
 impl Attachment {
-    pub(crate) fn new(domain: &str, octets: usize) -> Self {
+    /// From an address of `domain`.
+    pub fn new(domain: &str, octets: usize) -> Self {
         Self { message: Message::new(domain, 4096), lines: octets / PER_LINE }
     }
 
-    pub(crate) fn envelope(&self, serial: u64) -> String {
+    /// MAIL, RCPT and DATA in one go (RFC 2920).
+    pub fn envelope(&self, serial: u64) -> String {
         self.message.envelope(serial)
     }
 
     /// The content, without the final dot.
-    pub(crate) fn pieces(&self, serial: u64) -> impl Iterator<Item = String> {
+    pub fn pieces(&self, serial: u64) -> impl Iterator<Item = String> {
         let head = head(&self.message.sender, serial);
         // The alternative becomes the first part of a mixed message.
         let inner = self.message.rest.trim_start_matches("MIME-Version: 1.0\r\n");
@@ -95,6 +97,11 @@ fn recipient(serial: u64) -> String {
     format!("r{serial}@c{}.test", serial % 20)
 }
 
+/// The number in a recipient's address; none in an address that was not made here.
+pub fn serial(address: &str) -> Option<u64> {
+    address.strip_prefix('r')?.split_once('@')?.0.parse().ok()
+}
+
 fn head(sender: &str, serial: u64) -> String {
     let domain = sender.rsplit_once('@').map_or(sender, |s| s.1);
     format!(
@@ -115,6 +122,12 @@ mod tests {
             Message::new("a.test", size).write(7, &mut out);
             assert!(out.len().abs_diff(size) < 200, "{} for {size}", out.len());
         }
+    }
+
+    #[test]
+    fn reads_the_serial_number() {
+        assert_eq!(serial(&recipient(42)), Some(42));
+        assert_eq!(serial("postmaster@a.test"), None);
     }
 
     #[test]

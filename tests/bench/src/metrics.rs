@@ -9,10 +9,14 @@ use anyhow::{Context, Result, ensure};
 
 /// Values by name with labels, as they are written.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Metrics(BTreeMap<String, f64>);
+pub struct Metrics(BTreeMap<String, f64>);
 
 impl Metrics {
-    pub(crate) fn fetch(from: SocketAddr) -> Result<Self> {
+    /// Asks the HTTP port.
+    ///
+    /// # Errors
+    /// Nobody listens, or the answer is not 200.
+    pub fn fetch(from: SocketAddr) -> Result<Self> {
         let mut stream = TcpStream::connect(from).context("the relay's HTTP port")?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         write!(stream, "GET /metrics HTTP/1.1\r\nHost: {from}\r\nConnection: close\r\n\r\n")?;
@@ -33,23 +37,23 @@ impl Metrics {
     }
 
     /// The value, 0 when it is not there (a counter that was never touched is not shown).
-    pub(crate) fn get(&self, name: &str) -> f64 {
+    pub fn get(&self, name: &str) -> f64 {
         self.0.get(name).copied().unwrap_or(0.0)
     }
 
     /// Label values of a family with one label.
-    pub(crate) fn labelled(&self, family: &str) -> BTreeMap<String, f64> {
+    pub fn labelled(&self, family: &str) -> BTreeMap<String, f64> {
         let named = self.0.iter().filter(|(name, _)| name.starts_with(&format!("{family}{{")));
         named.filter_map(|(name, v)| Some((name.split('"').nth(1)?.to_owned(), *v))).collect()
     }
 
     /// What was counted since `before`. Gauges are subtracted too and mean nothing here.
-    pub(crate) fn since(&self, before: &Self) -> Self {
+    pub fn since(&self, before: &Self) -> Self {
         Self(self.0.iter().map(|(name, v)| (name.clone(), v - before.get(name))).collect())
     }
 
     /// The upper bound of the bucket that holds this share of a histogram's observations.
-    pub(crate) fn quantile(&self, family: &str, share: f64) -> Option<f64> {
+    pub fn quantile(&self, family: &str, share: f64) -> Option<f64> {
         let mut buckets: Vec<(f64, f64)> = self
             .labelled(&format!("{family}_bucket"))
             .into_iter()

@@ -11,17 +11,21 @@ const TICKS: u64 = 100;
 
 /// Time on the processor.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Cpu {
-    pub(crate) user: Duration,
-    pub(crate) system: Duration,
+pub struct Cpu {
+    /// In the program.
+    pub user: Duration,
+    /// In the kernel for it.
+    pub system: Duration,
 }
 
 impl Cpu {
-    pub(crate) fn total(self) -> Duration {
+    /// Both.
+    pub fn total(self) -> Duration {
         self.user + self.system
     }
 
-    pub(crate) fn since(self, before: Self) -> Self {
+    /// What was used after `before`.
+    pub fn since(self, before: Self) -> Self {
         Self {
             user: self.user.saturating_sub(before.user),
             system: self.system.saturating_sub(before.system),
@@ -30,7 +34,7 @@ impl Cpu {
 }
 
 /// User and system time of a process and all its threads.
-pub(crate) fn cpu(pid: u32) -> Result<Cpu> {
+pub fn cpu(pid: u32) -> Result<Cpu> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name may hold spaces and parentheses; what follows the last one does not.
     let fields: Vec<&str> =
@@ -43,7 +47,7 @@ pub(crate) fn cpu(pid: u32) -> Result<Cpu> {
 }
 
 /// Time that all processors were busy, and given to others by the hypervisor.
-pub(crate) fn busy() -> Result<Duration> {
+pub fn busy() -> Result<Duration> {
     let stat = fs::read_to_string("/proc/stat")?;
     let line = stat.lines().next().context("/proc/stat is empty")?;
     let fields: Vec<u64> = line.split_ascii_whitespace().skip(1).filter_map(|f| f.parse().ok()).collect();
@@ -54,16 +58,17 @@ pub(crate) fn busy() -> Result<Duration> {
 
 /// Resident memory in KiB.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Memory {
+pub struct Memory {
     /// The largest since the start, or since [`reset_peak`].
-    pub(crate) peak: u64,
+    pub peak: u64,
     /// All of it now.
-    pub(crate) resident: u64,
+    pub resident: u64,
     /// Without pages of files.
-    pub(crate) anonymous: u64,
+    pub anonymous: u64,
 }
 
-pub(crate) fn memory(pid: u32) -> Result<Memory> {
+/// Reads it.
+pub fn memory(pid: u32) -> Result<Memory> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let field = |name: &str| -> Result<u64> {
         let line = status.lines().find_map(|l| l.strip_prefix(name)).with_context(|| format!("no {name}"))?;
@@ -73,12 +78,12 @@ pub(crate) fn memory(pid: u32) -> Result<Memory> {
 }
 
 /// Sets the peak to what is resident now (proc(5), clear_refs).
-pub(crate) fn reset_peak(pid: u32) -> Result<()> {
+pub fn reset_peak(pid: u32) -> Result<()> {
     fs::write(format!("/proc/{pid}/clear_refs"), "5").context("cannot reset VmHWM")
 }
 
 /// Type of the file system that holds `path`.
-pub(crate) fn file_system(path: &Path) -> Result<String> {
+pub fn file_system(path: &Path) -> Result<String> {
     let path = path.canonicalize()?;
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let mut best = (0, String::new());
@@ -94,7 +99,7 @@ pub(crate) fn file_system(path: &Path) -> Result<String> {
 }
 
 /// Median time of a 4 KiB append with fdatasync in `directory`: what a commit cannot be faster than.
-pub(crate) fn sync_time(directory: &Path) -> Result<Duration> {
+pub fn sync_time(directory: &Path) -> Result<Duration> {
     use std::io::Write;
     let path = directory.join("sync");
     let mut file = fs::File::create(&path)?;
@@ -111,7 +116,7 @@ pub(crate) fn sync_time(directory: &Path) -> Result<Duration> {
 }
 
 /// Kernel, processors and model.
-pub(crate) fn machine() -> String {
+pub fn machine() -> String {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find(|l| l.starts_with("model name")).and_then(|l| l.split_once(": "));

@@ -12,32 +12,36 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::metrics::Metrics;
 
-/// The domain without tracking, and the one with.
-pub(crate) const PLAIN: &str = "plain.test";
-pub(crate) const TRACKED: &str = "tracked.test";
+/// The domain without tracking.
+pub const PLAIN: &str = "plain.test";
+/// The domain with clicks and opens tracked.
+pub const TRACKED: &str = "tracked.test";
 
 /// How a relay is set up.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Setup<'a> {
-    pub(crate) binary: &'a Path,
-    pub(crate) directory: &'a Path,
+pub struct Setup<'a> {
+    /// `relevo`.
+    pub binary: &'a Path,
+    /// For configuration, keys, data and log; what is there already is used.
+    pub directory: &'a Path,
     /// Everything is handed to it.
-    pub(crate) next_hop: SocketAddr,
+    pub next_hop: SocketAddr,
     /// After a failed attempt.
-    pub(crate) retry: &'a str,
+    pub retry: &'a str,
 }
 
 /// A relay that runs; killed when dropped.
-pub(crate) struct Relay {
+pub struct Relay {
     child: Child,
-    pub(crate) smtp: SocketAddr,
+    /// The relay port, for loopback.
+    pub smtp: SocketAddr,
     http: SocketAddr,
     log: PathBuf,
 }
 
 impl Relay {
     /// Makes keys once per directory, writes the configuration, starts, waits until both ports answer.
-    pub(crate) fn start(setup: &Setup<'_>) -> Result<Self> {
+    pub fn start(setup: &Setup<'_>) -> Result<Self> {
         let directory = setup.directory;
         fs::create_dir_all(directory)?;
         let (smtp, http) = (free_port()?, free_port()?);
@@ -60,21 +64,18 @@ impl Relay {
         Ok(relay)
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    /// Of the process.
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub(crate) fn metrics(&self) -> Result<Metrics> {
+    /// As they are now.
+    pub fn metrics(&self) -> Result<Metrics> {
         Metrics::fetch(self.http)
     }
 
     /// Waits until the metrics are as wanted; `what` is for the error.
-    pub(crate) fn wait(
-        &self,
-        what: &str,
-        limit: Duration,
-        done: impl Fn(&Metrics) -> bool,
-    ) -> Result<Metrics> {
+    pub fn wait(&self, what: &str, limit: Duration, done: impl Fn(&Metrics) -> bool) -> Result<Metrics> {
         let began = Instant::now();
         loop {
             let metrics = self.metrics()?;
@@ -87,7 +88,7 @@ impl Relay {
     }
 
     /// Waits until nothing is queued and nothing is left to settle.
-    pub(crate) fn drained(&self, limit: Duration) -> Result<Metrics> {
+    pub fn drained(&self, limit: Duration) -> Result<Metrics> {
         self.wait("everything delivered", limit, |m| {
             m.get("relevo_queue_items") == 0.0 && m.get("relevo_delivery_in_flight") == 0.0
         })
@@ -109,8 +110,21 @@ impl Relay {
         format!("log (newest first):\n{}", lines.join("\n"))
     }
 
+    /// Ends it at once (SIGKILL) and waits until it is gone.
+    ///
+    /// # Errors
+    /// It had ended by itself before.
+    pub fn kill(mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("relevo ended by itself with {status}; {}", self.tail());
+        }
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// Asks it to stop and waits.
-    pub(crate) fn stop(mut self) -> Result<()> {
+    pub fn stop(mut self) -> Result<()> {
         let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
         rustix::process::kill_process(pid.context("no process id")?, rustix::process::Signal::TERM)?;
         let began = Instant::now();
@@ -149,7 +163,7 @@ impl Drop for Relay {
 }
 
 /// A port that was free a moment ago.
-pub(crate) fn free_port() -> Result<SocketAddr> {
+pub fn free_port() -> Result<SocketAddr> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
 }
 

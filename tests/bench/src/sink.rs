@@ -8,15 +8,34 @@ use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::ledger::Ledger;
-
 const EHLO: &[u8] = b"250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n250 SIZE 0\r\n";
 const END: &[u8] = b"\r\n.\r\n";
-/// Where a signature is looked for.
-const HEAD: usize = 4096;
+
+/// Who is told what arrives. Called from the sink's only thread, before the reply is written.
+pub trait Observer: Send + Sync {
+    /// Octets of content that [`Observer::message`] is given; of the rest only the count.
+    fn keep(&self) -> usize;
+    /// An address in RCPT, without brackets, that is about to be accepted.
+    fn recipient(&self, address: &str);
+    /// All of a message; it is acknowledged next.
+    fn message(&self, arrival: &Arrival<'_>);
+}
+
+/// A message with its envelope.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival<'a> {
+    /// Of MAIL, without brackets; empty for the null reverse-path.
+    pub sender: &'a str,
+    /// Of each RCPT that was accepted.
+    pub recipients: &'a [String],
+    /// The first octets of the content as on the wire (dots are stuffed), at most what was to be kept.
+    pub head: &'a [u8],
+    /// All octets of the content, without the final dot.
+    pub octets: u64,
+}
 
 /// Starts it; it lives as long as the process.
-pub(crate) fn start(ledger: Arc<Ledger>) -> Result<SocketAddr> {
+pub fn start(observer: Arc<dyn Observer>) -> Result<SocketAddr> {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("no port for the sink")?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
@@ -26,7 +45,7 @@ pub(crate) fn start(ledger: Arc<Ledger>) -> Result<SocketAddr> {
             let Ok(listener) = TcpListener::from_std(listener) else { return };
             while let Ok((stream, _)) = listener.accept().await {
                 // The relay closes connections as it likes; an error here is the end of one.
-                tokio::spawn(Session::new(stream, Arc::clone(&ledger)).run());
+                tokio::spawn(Session::new(stream, Arc::clone(&observer)).run());
             }
         });
     })?;
@@ -35,15 +54,23 @@ pub(crate) fn start(ledger: Arc<Ledger>) -> Result<SocketAddr> {
 
 struct Session {
     stream: TcpStream,
-    ledger: Arc<Ledger>,
+    observer: Arc<dyn Observer>,
     input: Vec<u8>,
     replies: Vec<u8>,
-    serial: Option<u64>,
+    sender: String,
+    recipients: Vec<String>,
 }
 
 impl Session {
-    fn new(stream: TcpStream, ledger: Arc<Ledger>) -> Self {
-        Self { stream, ledger, input: Vec::with_capacity(64 << 10), replies: Vec::new(), serial: None }
+    fn new(stream: TcpStream, observer: Arc<dyn Observer>) -> Self {
+        Self {
+            stream,
+            observer,
+            input: Vec::with_capacity(64 << 10),
+            replies: Vec::new(),
+            sender: String::new(),
+            recipients: Vec::new(),
+        }
     }
 
     async fn run(mut self) -> std::io::Result<()> {
@@ -70,10 +97,9 @@ impl Session {
         match verb.as_slice() {
             b"EHLO" => self.replies.extend_from_slice(EHLO),
             b"RCPT" => {
-                self.serial = serial(line);
-                if let Some(serial) = self.serial {
-                    self.ledger.attempted(serial);
-                }
+                let address = path(line);
+                self.observer.recipient(&address);
+                self.recipients.push(address);
                 self.replies.extend_from_slice(b"250 2.1.5 ok\r\n");
             }
             b"DATA" => {
@@ -84,37 +110,44 @@ impl Session {
                 self.replies.extend_from_slice(b"221 2.0.0 bye\r\n");
                 return Next::Close;
             }
-            b"HELO" | b"MAIL" | b"RSET" | b"NOOP" => self.replies.extend_from_slice(b"250 2.0.0 ok\r\n"),
+            b"MAIL" => {
+                self.sender = path(line);
+                self.recipients.clear();
+                self.replies.extend_from_slice(b"250 2.1.0 ok\r\n");
+            }
+            b"HELO" | b"RSET" | b"NOOP" => self.replies.extend_from_slice(b"250 2.0.0 ok\r\n"),
             _ => self.replies.extend_from_slice(b"500 5.5.1 what\r\n"),
         }
         Next::Command
     }
 
-    /// Reads to the final dot; holds no more than one read of it.
+    /// Reads to the final dot; holds one read and what the observer wants to keep.
     async fn data(&mut self) -> std::io::Result<()> {
         self.flush().await?;
-        let (mut octets, mut signed, mut head) = (0, false, Vec::new());
+        let (mut octets, mut head) = (0, Vec::new());
         loop {
-            if head.len() < HEAD {
-                head.extend_from_slice(&self.input[..self.input.len().min(HEAD)]);
-                signed = contains(&head, b"DKIM-Signature:");
-            }
-            if let Some(at) = find_end(&self.input) {
-                octets += at + END.len();
-                self.input.drain(..at + END.len());
-                break;
-            }
+            let end = find_end(&self.input);
             // An end may be split over two reads.
             let kept = self.input.len().min(END.len() - 1);
-            octets += self.input.len() - kept;
-            self.input.drain(..self.input.len() - kept);
+            let content = end.map_or(self.input.len() - kept, |at| at + 2);
+            let wanted = self.observer.keep().saturating_sub(head.len()).min(content);
+            head.extend_from_slice(&self.input[..wanted]);
+            octets += content;
+            self.input.drain(..end.map_or(content, |at| at + END.len()));
+            if end.is_some() {
+                break;
+            }
             if self.stream.read_buf(&mut self.input).await? == 0 {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             }
         }
-        if let Some(serial) = self.serial.take() {
-            self.ledger.arrived(serial, u64::try_from(octets).unwrap_or(u64::MAX), signed);
-        }
+        self.observer.message(&Arrival {
+            sender: &self.sender,
+            recipients: &self.recipients,
+            head: &head,
+            octets: u64::try_from(octets).unwrap_or(u64::MAX),
+        });
+        self.recipients.clear();
         self.replies.extend_from_slice(b"250 2.0.0 taken\r\n");
         Ok(())
     }
@@ -134,11 +167,11 @@ enum Next {
     Close,
 }
 
-/// The number in `RCPT TO:<r123@...>`.
-fn serial(line: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(line).ok()?;
-    let local = text.split_once("<r")?.1.split_once('@')?.0;
-    local.parse().ok()
+/// What is between the brackets.
+fn path(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    let inner = text.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
+    inner.map_or(String::new(), |(path, _)| path.to_owned())
 }
 
 fn find_end(input: &[u8]) -> Option<usize> {
@@ -151,10 +184,6 @@ fn find_end(input: &[u8]) -> Option<usize> {
         from = dot + 1;
     }
     None
-}
-
-fn contains(text: &[u8], what: &[u8]) -> bool {
-    text.windows(what.len()).any(|w| w == what)
 }
 
 #[cfg(test)]
@@ -170,8 +199,8 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_serial_number() {
-        assert_eq!(serial(b"RCPT TO:<r0042@c7.test>\r\n"), Some(42));
-        assert_eq!(serial(b"RCPT TO:<postmaster@a.test>\r\n"), None);
+    fn reads_the_path() {
+        assert_eq!(path(b"RCPT TO:<r0042@c7.test>\r\n"), "r0042@c7.test");
+        assert_eq!(path(b"MAIL FROM:<> SIZE=10\r\n"), "");
     }
 }
