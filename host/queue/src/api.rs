@@ -212,8 +212,27 @@ pub struct Delivery {
     pub held: bool,
     /// Attempts so far.
     pub attempts: u32,
-    /// What the last one found.
+    /// What the last one found; of several recipients, the worst.
     pub last: Option<LastAttempt>,
+    /// What was learnt about single recipients that are pending or not reported yet, by index, where it is not `last`.
+    pub reasons: Vec<(u32, LastAttempt)>,
+}
+
+impl Delivery {
+    /// What was learnt last about this recipient.
+    #[must_use]
+    pub fn reason(&self, index: u32) -> Option<&LastAttempt> {
+        own_or_last(&self.reasons, self.last.as_ref(), index)
+    }
+}
+
+/// The entry of a recipient, or what holds for all that have none.
+pub(crate) fn own_or_last<'a>(
+    reasons: &'a [(u32, LastAttempt)],
+    last: Option<&'a LastAttempt>,
+    index: u32,
+) -> Option<&'a LastAttempt> {
+    reasons.iter().find(|(of, _)| *of == index).map(|(_, own)| own).or(last)
 }
 
 /// The right to attempt a delivery, until `until`. It names the boot of its owner: the embedded store makes leases of an
@@ -252,6 +271,8 @@ pub struct Settlement {
     pub next_attempt: Option<Millis>,
     /// What the attempt found. None: the lease is handed back, no attempt was made.
     pub last: Option<LastAttempt>,
+    /// What it found for single recipients, by index, where that is not `last`. Of no meaning without `last`.
+    pub reasons: Vec<(u32, LastAttempt)>,
 }
 
 /// A failed recipient whose sender was not told yet.

@@ -159,23 +159,13 @@ impl<'a, 't> Planner<'a, 't> {
 
     fn settle(&mut self, draft: &mut Draft, settlements: &[Settlement]) -> Result<(), Refused> {
         self.take_leases(draft, settlements)?;
-        for Settlement { lease, recipients, next_attempt, last } in settlements {
-            let id = lease.delivery.id;
+        for settlement in settlements {
+            let id = settlement.lease.delivery.id;
             let before = self.delivery(id)?;
             let mut after = before.clone();
-            for (index, state) in recipients {
-                after.advance(*index, state, last.as_ref());
-            }
-            if last.is_some() {
-                after.attempts = after.attempts.saturating_add(1);
-                after.last.clone_from(last);
-            }
-            after.due_at = next_attempt.unwrap_or(after.due_at);
-            if after.dropping {
-                after.give_up();
-            }
+            after.settle(settlement);
             self.know(draft, id.item);
-            draft.rewrite(id, &before, &after, lease.meta.expires_at, true)?;
+            draft.rewrite(id, &before, &after, settlement.lease.meta.expires_at, true)?;
         }
         Ok(())
     }

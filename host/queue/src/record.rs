@@ -4,9 +4,10 @@ use relevo_mailkit::source::CHUNK;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::api::own_or_last;
 use crate::{
     Delivery, DeliveryId, ItemId, ItemMeta, LastAttempt, Millis, NewDelivery, NewEvent, Recipient,
-    RecipientState,
+    RecipientState, Settlement,
 };
 
 /// Layout of the records below.
@@ -105,8 +106,9 @@ pub(crate) struct DeliveryRecord {
     pub(crate) dropping: bool,
     pub(crate) attempts: u32,
     pub(crate) last: Option<LastAttempt>,
-    /// What was learnt when a recipient failed, until that is reported; later attempts change `last`.
-    pub(crate) failures: Vec<(u32, LastAttempt)>,
+    /// What was learnt about recipients that are pending or failed and not reported, where it is not `last`. Older
+    /// records have it for failed ones only.
+    pub(crate) reasons: Vec<(u32, LastAttempt)>,
 }
 
 impl DeliveryRecord {
@@ -119,7 +121,7 @@ impl DeliveryRecord {
             dropping: false,
             attempts: 0,
             last: None,
-            failures: Vec::new(),
+            reasons: Vec::new(),
         }
     }
 
@@ -137,8 +139,42 @@ impl DeliveryRecord {
         if self.held { expires_at } else { self.due_at.min(expires_at) }
     }
 
+    /// What was learnt last about a recipient.
+    pub(crate) fn reason(&self, index: u32) -> Option<&LastAttempt> {
+        own_or_last(&self.reasons, self.last.as_ref(), index)
+    }
+
+    /// An attempt ended.
+    pub(crate) fn settle(&mut self, settlement: &Settlement) {
+        if let Some(last) = &settlement.last {
+            self.attempts = self.attempts.saturating_add(1);
+            self.learn(last, &settlement.reasons);
+        }
+        for (index, state) in &settlement.recipients {
+            self.advance(*index, state);
+        }
+        self.due_at = settlement.next_attempt.unwrap_or(self.due_at);
+        if self.dropping {
+            self.give_up();
+        }
+    }
+
+    /// An attempt for all that are pending found this. Those that failed earlier keep what was learnt then.
+    fn learn(&mut self, last: &LastAttempt, found: &[(u32, LastAttempt)]) {
+        let mut reasons = Vec::new();
+        for recipient in &self.recipients {
+            let learnt = match recipient.state {
+                RecipientState::Pending => own_or_last(found, Some(last), recipient.index),
+                RecipientState::Failed { reported: false } => self.reason(recipient.index),
+                RecipientState::Failed { reported: true } | RecipientState::Delivered => None,
+            };
+            reasons.extend(learnt.filter(|l| *l != last).map(|l| (recipient.index, l.clone())));
+        }
+        (self.reasons, self.last) = (reasons, Some(last.clone()));
+    }
+
     /// Moves a recipient forward; never back.
-    pub(crate) fn advance(&mut self, index: u32, state: &RecipientState, last: Option<&LastAttempt>) {
+    pub(crate) fn advance(&mut self, index: u32, state: &RecipientState) {
         let Some(recipient) = self.recipients.iter_mut().find(|r| r.index == index) else { return };
         let forward = match recipient.state {
             RecipientState::Pending => *state != RecipientState::Pending,
@@ -149,9 +185,8 @@ impl DeliveryRecord {
             return;
         }
         recipient.state = state.clone();
-        self.failures.retain(|(i, _)| *i != index);
-        if let (RecipientState::Failed { reported: false }, Some(last)) = (state, last) {
-            self.failures.push((index, last.clone()));
+        if !matches!(state, RecipientState::Failed { reported: false }) {
+            self.reasons.retain(|(of, _)| *of != index);
         }
     }
 
@@ -159,7 +194,7 @@ impl DeliveryRecord {
     pub(crate) fn give_up(&mut self) {
         let all: Vec<u32> = self.recipients.iter().map(|r| r.index).collect();
         for index in all {
-            self.advance(index, &RecipientState::Failed { reported: true }, None);
+            self.advance(index, &RecipientState::Failed { reported: true });
         }
     }
 
@@ -172,6 +207,7 @@ impl DeliveryRecord {
             held: self.held,
             attempts: self.attempts,
             last: self.last,
+            reasons: self.reasons,
         }
     }
 }
@@ -205,5 +241,38 @@ impl EventRecord {
     pub(crate) fn into_event(self) -> Result<NewEvent, String> {
         let data = serde_json::from_str(&self.data).map_err(|e| e.to_string())?;
         Ok(NewEvent { tenant: self.tenant, kind: self.kind, at: self.at, item: self.item, data })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records of before `reasons` held more than failures: the layout is the same, entries may repeat `last`.
+    #[test]
+    fn older_records_are_read() {
+        #[derive(Serialize)]
+        struct Older<'a>(
+            &'a str,
+            Vec<Recipient>,
+            Millis,
+            bool,
+            bool,
+            u32,
+            Option<LastAttempt>,
+            Vec<(u32, LastAttempt)>,
+        );
+        let said = |text: &str| LastAttempt { text: text.into(), ..LastAttempt::default() };
+        let recipient = |index, state| Recipient { index, address: format!("{index}@x.test"), state };
+        let recipients = vec![
+            recipient(0, RecipientState::Failed { reported: false }),
+            recipient(1, RecipientState::Pending),
+        ];
+        let older = Older("x.test", recipients, 5, false, false, 1, Some(said("b")), vec![(0, said("b"))]);
+        let bytes = seal(b"k", &older).expect("encodes");
+        let mut record: DeliveryRecord = unseal(b"k", &bytes).expect("decodes");
+        record.learn(&said("c"), &[]);
+        let learnt = [0, 1].map(|i| record.reason(i).map(|l| l.text.clone()));
+        assert_eq!(learnt, [Some("b".to_owned()), Some("c".to_owned())]);
     }
 }

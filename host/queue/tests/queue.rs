@@ -228,6 +228,7 @@ async fn one_report_per_round_with_what_was_learnt_of_each() {
         recipients: vec![(0, failed.clone())],
         next_attempt: Some(T0 + HOUR),
         last: Some(attempt("550 no such user")),
+        reasons: vec![],
     };
     store.settle(vec![first], vec![], vec![]).await.unwrap();
     assert!(store.unreported(T0 + 1, 10).await.unwrap().is_empty(), "y.test is still being attempted");

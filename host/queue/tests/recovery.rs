@@ -40,6 +40,48 @@ async fn state_survives_a_restart_and_leases_of_an_earlier_boot_are_due() {
     assert_eq!(store.next_due(T0).await, Some(T0 + HOUR));
 }
 
+/// A bounce that is written after a restart quotes for each recipient what was said about it.
+#[tokio::test]
+async fn what_was_learnt_of_each_recipient_survives_a_restart() {
+    let disk = FaultyDisk::new();
+    let store = open(&disk);
+    let new = vec![delivery("x.test", [0, 1, 2, 3], T0)];
+    store.accept(vec![item(1, "acme", body_of(1), new)], vec![]).await.unwrap();
+    let lease = lease_one(&store, T0).await;
+    let failed = RecipientState::Failed { reported: false };
+    let first = Settlement {
+        recipients: vec![(0, failed.clone()), (1, failed.clone())],
+        reasons: vec![(1, attempt("552 full")), (2, attempt("450 busy"))],
+        last: Some(attempt("550 unknown")),
+        ..later(&lease, T0 + HOUR)
+    };
+    store.settle(vec![first], vec![], vec![]).await.unwrap();
+    store.close().await;
+    let store = open(&disk);
+    let lease = lease_one(&store, T0 + HOUR).await;
+    let heard = |delivery: &Delivery, index| delivery.reason(index).unwrap().text.clone();
+    let texts: Vec<String> = (0..4).map(|i| heard(&lease.delivery, i)).collect();
+    assert_eq!(texts, ["550 unknown", "552 full", "450 busy", "550 unknown"]);
+    assert_eq!(lease.delivery.reasons.len(), 2, "what is the same is stored once");
+    // A later attempt for 2 and 3 changes nothing about those that failed.
+    let second = Settlement {
+        recipients: vec![(2, RecipientState::Delivered), (3, failed)],
+        reasons: vec![],
+        ..later(&lease, T0 + 2 * HOUR)
+    };
+    store.settle(vec![second], vec![], vec![]).await.unwrap();
+    store.close().await;
+    let store = open(&disk);
+    let rounds = store.unreported(T0 + HOUR, 10).await.unwrap();
+    let told: Vec<(u32, &str)> =
+        rounds[0].2.iter().map(|u| (u.recipient.index, u.last.text.as_str())).collect();
+    assert_eq!(told, [(0, "550 unknown"), (1, "552 full"), (3, "try later")]);
+    let named = vec![(lease.delivery.id, 0), (lease.delivery.id, 1)];
+    store.report(id(1), named, None, vec![]).await.unwrap();
+    let view = store.item(id(1)).await.unwrap().unwrap();
+    assert_eq!(view.deliveries[0].delivery.reasons, [], "reported ones are forgotten");
+}
+
 #[tokio::test]
 async fn a_power_loss_right_after_ok_loses_nothing() {
     let disk = FaultyDisk::new();

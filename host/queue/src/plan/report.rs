@@ -31,7 +31,7 @@ impl Planner<'_, '_> {
                 if !is_unreported(&after, *index) {
                     return Err(StoreError::LeaseLost(id).into());
                 }
-                after.advance(*index, &RecipientState::Failed { reported: true }, None);
+                after.advance(*index, &RecipientState::Failed { reported: true });
             }
             draft.rewrite(id, &before, &after, record.meta.expires_at, false)?;
         }

@@ -16,8 +16,8 @@ use crate::request::{Damaged, Op};
 use crate::schedule::Granted;
 use crate::spool::{EmbeddedSpool, FileSource};
 use crate::{
-    Action, DeliveryId, DeliveryView, DueDomain, ItemId, ItemMeta, ItemView, LastAttempt, Lease, Millis,
-    NewEvent, NewItem, Queue, QueueStats, RecipientState, Settlement, Spool, StoreError, Unreported,
+    Action, DeliveryId, DeliveryView, DueDomain, ItemId, ItemMeta, ItemView, Lease, Millis, NewEvent,
+    NewItem, Queue, QueueStats, RecipientState, Settlement, Spool, StoreError, Unreported,
 };
 
 /// Items that one call of `unreported` looks at.
@@ -284,11 +284,10 @@ fn load_unreported(inner: &Inner, items: &[ItemId]) -> Result<(Rounds, Faults<It
 fn unreported(id: DeliveryId, record: &DeliveryRecord) -> Vec<Unreported> {
     let failed = record.recipients.iter().filter(|r| r.state == RecipientState::Failed { reported: false });
     failed
-        .map(|recipient| {
-            let own =
-                record.failures.iter().find(|(index, _)| *index == recipient.index).map(|(_, last)| last);
-            let last: LastAttempt = own.or(record.last.as_ref()).cloned().unwrap_or_default();
-            Unreported { delivery: id, recipient: recipient.clone(), last }
+        .map(|recipient| Unreported {
+            delivery: id,
+            recipient: recipient.clone(),
+            last: record.reason(recipient.index).cloned().unwrap_or_default(),
         })
         .collect()
 }

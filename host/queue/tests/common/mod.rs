@@ -64,7 +64,13 @@ pub fn attempt(text: &str) -> LastAttempt {
 
 pub fn settle(lease: &Lease, state: RecipientState) -> Settlement {
     let recipients = lease.delivery.recipients.iter().map(|r| (r.index, state.clone())).collect();
-    Settlement { lease: lease.clone(), recipients, next_attempt: None, last: Some(attempt("done")) }
+    Settlement {
+        lease: lease.clone(),
+        recipients,
+        next_attempt: None,
+        last: Some(attempt("done")),
+        reasons: vec![],
+    }
 }
 
 pub fn later(lease: &Lease, at: Millis) -> Settlement {
@@ -73,6 +79,7 @@ pub fn later(lease: &Lease, at: Millis) -> Settlement {
         recipients: vec![],
         next_attempt: Some(at),
         last: Some(attempt("try later")),
+        reasons: vec![],
     }
 }
 

@@ -91,11 +91,7 @@ async fn one(
             id = %bounce.id, about = %item, to = %crate::delivery::tame(&meta.sender), recipients = names.len(), "bounce"
         );
     }
-    shared.queue.report(item, names.clone(), bounce, Vec::new()).await?;
-    for (delivery, index) in names {
-        shared.forget_reason(delivery, index);
-    }
-    Ok(())
+    shared.queue.report(item, names, bounce, Vec::new()).await
 }
 
 /// Where a bounce about this goes; none when there is to be none.
@@ -123,13 +119,7 @@ async fn compose(
     let now = shared.now();
     let id = shared.ids.item_id(now).map_err(|e| StoreError::Io(e.to_string()))?;
     let header = original::header(shared, item, meta).await;
-    let failed = failed
-        .into_iter()
-        .map(|u| Failed {
-            why: shared.reason(u.delivery, u.recipient.index).unwrap_or(u.last),
-            address: u.recipient.address,
-        })
-        .collect();
+    let failed = failed.into_iter().map(|u| Failed { why: u.last, address: u.recipient.address }).collect();
     let report = Report { id, item, hostname: &settings.hostname, meta, failed, header: &header, now };
     let message = report.compose();
     let utf8_header = !meta.sender.is_ascii();

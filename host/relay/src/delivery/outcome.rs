@@ -125,7 +125,7 @@ pub(crate) fn is_expired(lease: &Lease, now: Millis) -> bool {
 
 /// Nothing was attempted: the delivery stays as it is.
 pub(crate) fn handed_back(lease: Lease, next_attempt: Option<Millis>) -> Settlement {
-    Settlement { lease, recipients: Vec::new(), next_attempt, last: None }
+    Settlement { lease, recipients: Vec::new(), next_attempt, last: None, reasons: Vec::new() }
 }
 
 /// The same failure for every pending recipient.
@@ -137,11 +137,13 @@ pub(crate) fn all_failed(lease: &Lease, failure: &Failure, via: Option<&Arc<Via>
 
 /// A delivery whose time is over before it was tried once more: the last reply stays part of the story.
 pub(crate) fn expire(lease: Lease, now: Millis) -> Conclusion {
-    let last = lease.delivery.last.clone().unwrap_or_default();
-    let text = expiry_text(&lease, &last.text);
-    let facts = LastAttempt { at: now, text, status: dotted(EXPIRED), ..last };
+    let facts = |index| {
+        let last = lease.delivery.reason(index).cloned().unwrap_or_default();
+        let text = expiry_text(&lease, &last.text);
+        LastAttempt { at: now, text, status: dotted(EXPIRED), ..last }
+    };
     let fates =
-        pending(&lease).map(|r| (r.index, r.address.clone(), Fate::Expired, facts.clone(), None)).collect();
+        pending(&lease).map(|r| (r.index, r.address.clone(), Fate::Expired, facts(r.index), None)).collect();
     assemble(lease, fates, now, None)
 }
 
@@ -244,9 +246,11 @@ fn assemble(lease: Lease, fates: Vec<Fated>, now: Millis, next: Option<Millis>) 
         records.push(record);
     }
     let left = pending(&lease).any(|r| !recipients.iter().any(|(index, _)| *index == r.index));
-    // What is stored for the whole delivery is the worst: a bounce after a restart has nothing else to quote.
+    // What stands for the whole delivery is the worst; what differs is kept for each recipient.
     let last = records.iter().max_by_key(|r| severity(r.fate)).map(|r| r.facts.clone());
-    let settlement = Settlement { lease, recipients, next_attempt: next.filter(|_| left), last };
+    let differs = |r: &&Record| r.fate != Fate::Delivered && last.as_ref() != Some(&r.facts);
+    let reasons = records.iter().filter(differs).map(|r| (r.index, r.facts.clone())).collect();
+    let settlement = Settlement { lease, recipients, next_attempt: next.filter(|_| left), last, reasons };
     Conclusion { settlement, events, records }
 }
 

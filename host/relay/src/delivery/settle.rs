@@ -49,7 +49,7 @@ async fn settle(shared: &Shared, mut group: Vec<Conclusion>) {
         match shared.queue.settle(settlements, Vec::new(), events).await {
             Ok(()) => {
                 for conclusion in &group {
-                    shared.remember_reasons(conclusion);
+                    shared.announce_failures(conclusion);
                     shared.leases.remove(conclusion.settlement.lease.delivery.id);
                 }
                 return;

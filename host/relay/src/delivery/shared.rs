@@ -1,10 +1,10 @@
 //! What the tasks of delivery share.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use relevo_queue::{DeliveryId, LastAttempt, Lease, Millis, Queue, Settlement};
+use relevo_queue::{Lease, Millis, Queue, RecipientState, Settlement};
 use relevo_resolve::Resolve;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::attempt::{TlsMemory, Tools};
 use super::dial::Dial;
 use super::leases::Leases;
-use super::outcome::{Conclusion, Fate, Rules};
+use super::outcome::{Conclusion, Rules};
 use super::table::{Limits, Table};
 use super::{DeliveryParts, Observe};
 use crate::clock::{Clock, IdSource};
@@ -22,8 +22,6 @@ use crate::settings::{Settings, SettingsHandle};
 
 /// How long a lease holds; it is extended long before.
 pub(crate) const LEASE: Duration = Duration::from_secs(120);
-/// Reasons that are remembered for bounces.
-const MAX_REASONS: usize = 20_000;
 
 /// All of it.
 pub(crate) struct Shared {
@@ -50,7 +48,6 @@ pub(crate) struct Shared {
     pub(crate) failed: Notify,
     table: Mutex<Table>,
     settler: mpsc::Sender<Conclusion>,
-    reasons: Mutex<std::collections::HashMap<(DeliveryId, u32), LastAttempt>>,
 }
 
 /// Counts since the start.
@@ -60,8 +57,6 @@ pub(crate) struct Counters {
     pub(crate) panics: AtomicU64,
     pub(crate) leases_lost: AtomicU64,
     pub(crate) store_errors: AtomicU64,
-    /// Failures were found since bounces were last looked for.
-    pub(crate) unreported: AtomicBool,
 }
 
 impl Shared {
@@ -90,7 +85,6 @@ impl Shared {
             failed: Notify::new(),
             table: Mutex::new(table),
             settler,
-            reasons: Mutex::default(),
         };
         (Arc::new(shared), conclusions)
     }
@@ -146,28 +140,12 @@ impl Shared {
         self.conclude(Conclusion { settlement, events: Vec::new(), records: Vec::new() }).await;
     }
 
-    /// Keeps why recipients failed until their bounce is written: the store has one reason for each delivery.
-    pub(crate) fn remember_reasons(&self, conclusion: &Conclusion) {
-        let silent = |fate| matches!(fate, Fate::Delivered | Fate::Delayed);
-        let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
-        for record in conclusion.records.iter().filter(|r| !silent(r.fate)) {
-            if reasons.len() >= MAX_REASONS {
-                reasons.clear();
-            }
-            reasons.insert((conclusion.settlement.lease.delivery.id, record.index), record.facts.clone());
-            self.counters.unreported.store(true, Ordering::Relaxed);
+    /// A conclusion is on disk: whoever writes bounces looks for those whose sender is to be told.
+    pub(crate) fn announce_failures(&self, conclusion: &Conclusion) {
+        let failed = |state: &RecipientState| *state == RecipientState::Failed { reported: false };
+        if conclusion.settlement.recipients.iter().any(|(_, state)| failed(state)) {
             self.failed.notify_one();
         }
-    }
-
-    /// Why a recipient failed, as remembered.
-    pub(crate) fn reason(&self, delivery: DeliveryId, index: u32) -> Option<LastAttempt> {
-        self.reasons.lock().unwrap_or_else(PoisonError::into_inner).get(&(delivery, index)).cloned()
-    }
-
-    /// Its bounce is written.
-    pub(crate) fn forget_reason(&self, delivery: DeliveryId, index: u32) {
-        self.reasons.lock().unwrap_or_else(PoisonError::into_inner).remove(&(delivery, index));
     }
 }
 

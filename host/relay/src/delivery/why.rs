@@ -86,7 +86,7 @@ fn of_delivery(item: &ItemView, view: &DeliveryView, table: &Table, now: Millis)
                 next_attempt: (pending && !delivery.held).then_some(delivery.due_at),
                 expires_at: item.meta.expires_at,
                 site: site.clone(),
-                last: delivery.last.as_ref().map(Last::from),
+                last: delivery.reason(recipient.index).map(Last::from),
                 reason,
             }
         })

@@ -35,6 +35,7 @@ impl Stored {
             held: false,
             attempts: 0,
             last: None,
+            reasons: Vec::new(),
         }
     }
 }

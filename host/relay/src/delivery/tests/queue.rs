@@ -72,6 +72,7 @@ impl MemoryQueue {
                 held: false,
                 attempts: 0,
                 last: None,
+                reasons: Vec::new(),
             };
             store.rows.insert(id, Row { meta: meta.clone(), delivery, leased: None });
         }
@@ -87,6 +88,15 @@ impl MemoryQueue {
 
 fn is_pending(delivery: &Delivery) -> bool {
     delivery.recipients.iter().any(|r| r.state == RecipientState::Pending)
+}
+
+/// An entry for each recipient that was attempted.
+fn learn(delivery: &mut Delivery, last: &LastAttempt, found: &[(u32, LastAttempt)]) {
+    for recipient in delivery.recipients.iter().filter(|r| r.state == RecipientState::Pending) {
+        let own = found.iter().find(|(index, _)| *index == recipient.index).map_or(last, |(_, own)| own);
+        delivery.reasons.retain(|(index, _)| *index != recipient.index);
+        delivery.reasons.push((recipient.index, own.clone()));
+    }
 }
 
 impl Row {
@@ -129,8 +139,16 @@ impl Queue for MemoryQueue {
             for (number, new) in (0..).zip(item.deliveries) {
                 let id = DeliveryId { item: item.id, number };
                 let NewDelivery { domain, recipients, due_at } = new;
-                let delivery =
-                    Delivery { id, domain, recipients, due_at, held: false, attempts: 0, last: None };
+                let delivery = Delivery {
+                    id,
+                    domain,
+                    recipients,
+                    due_at,
+                    held: false,
+                    attempts: 0,
+                    last: None,
+                    reasons: Vec::new(),
+                };
                 store.rows.insert(id, Row { meta: meta.clone(), delivery, leased: None });
             }
         }
@@ -233,9 +251,12 @@ impl Queue for MemoryQueue {
                 return Err(StoreError::LeaseLost(id));
             }
         }
-        for Settlement { lease, recipients, next_attempt, last } in settlements {
+        for Settlement { lease, recipients, next_attempt, last, reasons } in settlements {
             let row = store.rows.get_mut(&lease.delivery.id).expect("held");
             row.leased = None;
+            if let Some(last) = &last {
+                learn(&mut row.delivery, last, &reasons);
+            }
             for recipient in &mut row.delivery.recipients {
                 if let Some((_, state)) = recipients.iter().find(|(index, _)| *index == recipient.index) {
                     recipient.state = state.clone();
@@ -273,7 +294,7 @@ impl Queue for MemoryQueue {
                     entry.1.push(Unreported {
                         delivery: row.delivery.id,
                         recipient: recipient.clone(),
-                        last: row.delivery.last.clone().unwrap_or_default(),
+                        last: row.delivery.reason(recipient.index).cloned().unwrap_or_default(),
                     });
                 }
             }
