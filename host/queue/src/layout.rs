@@ -79,9 +79,25 @@ impl Layout {
                 read_exact_at(file.as_ref(), 0, &mut text).map_err(fail(&path))?;
                 check_format(&path, &String::from_utf8_lossy(&text))
             }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => self.write_format(disk).map_err(fail(&path)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => self
+                .sync_way_to_root(disk)
+                .and_then(|()| self.write_format(disk))
+                .map_err(fail(&path)),
             Err(e) => Err(fail(&path)(e)),
         }
+    }
+
+    /// Makes the names on the way to a new store durable: it may be that they were made a moment ago. A file in a directory
+    /// whose own name is lost is lost with it.
+    fn sync_way_to_root(&self, disk: &dyn Disk) -> io::Result<()> {
+        for dir in std::path::absolute(&self.root)?.ancestors().skip(1) {
+            match disk.sync_dir(dir) {
+                // Who may not read a directory did not make it: it and what is above were there.
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => break,
+                synced => synced?,
+            }
+        }
+        Ok(())
     }
 
     fn write_format(&self, disk: &dyn Disk) -> io::Result<()> {

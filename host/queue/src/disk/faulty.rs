@@ -1,7 +1,7 @@
 //! A disk in memory that breaks on purpose: it fails the Nth write or sync, tears a write, runs full, and forgets at a loss
 //! of power what was not synced.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -57,6 +57,9 @@ struct State {
     inodes: Vec<Inode>,
     names: BTreeMap<PathBuf, usize>,
     durable_names: BTreeMap<PathBuf, usize>,
+    /// Directories that were made; those that nobody made were there before.
+    dirs: BTreeSet<PathBuf>,
+    durable_dirs: BTreeSet<PathBuf>,
     fault: Option<Fault>,
     full: bool,
     off: bool,
@@ -118,12 +121,19 @@ impl FaultyDisk {
     }
 
     /// Switches the power off: from now on every call on a handle of this disk fails. Returns the disk as it is found at the
-    /// next start. Of what was not synced, a part survives that `chaos` decides: per write none, the first half, or all of
-    /// it; per name the old or the new state.
+    /// next start; see [`Self::image`].
     #[must_use]
-    pub fn power_loss(&self, mut chaos: impl FnMut() -> u8) -> Self {
-        let mut state = self.state();
-        state.off = true;
+    pub fn power_loss(&self, chaos: impl FnMut() -> u8) -> Self {
+        self.state().off = true;
+        self.image(chaos)
+    }
+
+    /// The disk as it would be found after a loss of power at this moment. Of what was not synced, a part survives that
+    /// `chaos` decides: per write none, the first half, or all of it; per name the old or the new state. A directory whose
+    /// name is lost takes with it all that is in it.
+    #[must_use]
+    pub fn image(&self, mut chaos: impl FnMut() -> u8) -> Self {
+        let state = self.state();
         let mut after = State { free: state.free, ..State::default() };
         for inode in &state.inodes {
             let mut data = inode.durable.clone();
@@ -148,6 +158,15 @@ impl FaultyDisk {
                 };
             }
         }
+        // Parents come before their children in the order of paths.
+        for dir in &state.dirs {
+            let parent_lost = dir.parent().is_some_and(|p| state.dirs.contains(p) && !after.dirs.contains(p));
+            if !parent_lost && (state.durable_dirs.contains(dir) || chaos() % 2 == 1) {
+                after.dirs.insert(dir.clone());
+            }
+        }
+        names.retain(|path, _| path.parent().is_none_or(|p| !state.dirs.contains(p) || after.dirs.contains(p)));
+        after.durable_dirs.clone_from(&after.dirs);
         after.names.clone_from(&names);
         after.durable_names = names;
         Self(Arc::new(Mutex::new(after)))
@@ -162,6 +181,12 @@ impl FaultyDisk {
         let inode = state.names[path];
         state.inodes[inode].current[offset] ^= 1;
         state.inodes[inode].durable[offset] ^= 1;
+    }
+
+    /// The directories that were made.
+    #[must_use]
+    pub fn dirs(&self) -> Vec<PathBuf> {
+        self.state().dirs.iter().cloned().collect()
     }
 
     /// The paths of all files.
@@ -239,8 +264,11 @@ impl State {
 }
 
 impl Disk for FaultyDisk {
-    fn create_dir(&self, _path: &Path) -> io::Result<()> {
-        self.state().powered()
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        state.powered()?;
+        state.dirs.insert(path.to_path_buf());
+        Ok(())
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -292,6 +320,8 @@ impl Disk for FaultyDisk {
             .collect();
         state.durable_names.retain(|p, _| p.parent() != Some(dir));
         state.durable_names.extend(here);
+        let below: Vec<PathBuf> = state.dirs.iter().filter(|d| d.parent() == Some(dir)).cloned().collect();
+        state.durable_dirs.extend(below);
         Ok(())
     }
 
