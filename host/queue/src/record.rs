@@ -248,7 +248,7 @@ impl EventRecord {
 mod tests {
     use super::*;
 
-    /// Records of before `reasons` held more than failures: the layout is the same, entries may repeat `last`.
+    /// They name what failed recipients were told, equal to `last` or not, and nothing of those that are pending.
     #[test]
     fn older_records_are_read() {
         #[derive(Serialize)]

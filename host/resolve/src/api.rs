@@ -43,7 +43,16 @@ pub struct Route {
     pub implicit: bool,
 }
 
-/// Why there is no route.
+/// Addresses of one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addresses {
+    /// In the order to be tried; never empty.
+    pub addresses: Vec<IpAddr>,
+    /// How long they may be kept: the smallest TTL, at least 30 s and at most an hour.
+    pub ttl: Duration,
+}
+
+/// Why there is no route, or no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
     /// NXDOMAIN: permanent, 5.1.2.
@@ -73,6 +82,13 @@ pub enum ResolveError {
 pub trait Resolve: Send + Sync {
     /// The route for a domain in A-labels.
     async fn route(&self, domain: &str) -> Result<Route, ResolveError>;
+
+    /// The addresses of a host that is named in the configuration, of the family that is wanted. Inner addresses are not
+    /// left out, and no MX is looked for.
+    ///
+    /// # Errors
+    /// `NoSuchDomain`, `NoMailHost` (the name has no address), `Temporary`.
+    async fn addresses(&self, host: &str) -> Result<Addresses, ResolveError>;
 
     /// TXT records, strings joined; empty when there are none.
     async fn txt(&self, name: &str) -> Result<Vec<String>, ResolveError>;

@@ -13,7 +13,7 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use tokio::task::JoinSet;
 
-use crate::api::{IpFamily, MailHost, Resolve, ResolveError, Route};
+use crate::api::{Addresses, IpFamily, MailHost, Resolve, ResolveError, Route};
 use crate::route::{self, Ourselves};
 
 /// A whole route, with all its lookups. What is slower is temporary.
@@ -74,6 +74,17 @@ impl std::fmt::Debug for HickoryResolver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HickoryResolver").field("family", &self.0.family).finish_non_exhaustive()
     }
+}
+
+/// What was found for a host, of the families that are wanted.
+struct OfHost {
+    v4: Vec<IpAddr>,
+    v6: Vec<IpAddr>,
+    /// The smallest.
+    ttl: Duration,
+    exists: bool,
+    /// A lookup failed.
+    failed: Option<String>,
 }
 
 /// What was found for a question.
@@ -137,6 +148,12 @@ impl Resolve for HickoryResolver {
         tokio::time::timeout(ROUTE_TIMEOUT, self.0.route(&domain)).await.map_err(slow)?
     }
 
+    async fn addresses(&self, host: &str) -> Result<Addresses, ResolveError> {
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let slow = |_| ResolveError::Temporary { name: host.clone(), detail: "DNS was too slow".to_owned() };
+        tokio::time::timeout(ROUTE_TIMEOUT, self.0.addresses(&host)).await.map_err(slow)?
+    }
+
     async fn txt(&self, name: &str) -> Result<Vec<String>, ResolveError> {
         match self.0.ask(name, RecordType::TXT).await {
             Answer::Found(lookup) => Ok(lookup.answers().iter().filter_map(|r| text(&r.data)).collect()),
@@ -187,32 +204,50 @@ impl Inner {
     }
 
     async fn host(&self, preference: u16, name: String) -> (MailHost, Duration) {
-        let wanted = |other| self.family != other;
-        let (v4, v6) = tokio::join!(
-            self.addresses(&name, RecordType::A, wanted(IpFamily::Ipv6)),
-            self.addresses(&name, RecordType::AAAA, wanted(IpFamily::Ipv4)),
-        );
-        let temporary = v4.is_none() || v6.is_none();
-        let (v4, v4_ttl) = v4.unwrap_or((Vec::new(), Duration::ZERO));
-        let (v6, v6_ttl) = v6.unwrap_or((Vec::new(), Duration::ZERO));
+        let OfHost { mut v4, mut v6, ttl, failed, .. } = self.look_up(&name).await;
+        let usable = |ip: &IpAddr| !self.refuse.as_ref().is_some_and(|refuse| refuse(*ip));
+        v4.retain(usable);
+        v6.retain(usable);
         let addresses = route::interleave(self.family, v4, v6, &*self.random);
-        (MailHost { name, preference, addresses, temporary }, v4_ttl.min(v6_ttl))
+        // What could not be looked up is asked for again as soon as possible.
+        let ttl = if failed.is_some() { Duration::ZERO } else { ttl };
+        (MailHost { name, preference, addresses, temporary: failed.is_some() }, ttl)
     }
 
-    /// None: the lookup failed.
-    async fn addresses(&self, name: &str, kind: RecordType, wanted: bool) -> Option<(Vec<IpAddr>, Duration)> {
-        if !wanted {
-            return Some((Vec::new(), Duration::MAX));
+    async fn addresses(&self, host: &str) -> Result<Addresses, ResolveError> {
+        let OfHost { v4, v6, ttl, exists, failed } = self.look_up(host).await;
+        let addresses = route::interleave(self.family, v4, v6, &*self.random);
+        match failed {
+            _ if !addresses.is_empty() => Ok(Addresses { addresses, ttl: route::bounded(ttl) }),
+            Some(detail) => Err(ResolveError::Temporary { name: host.to_owned(), detail }),
+            None if exists => Err(ResolveError::NoMailHost(host.to_owned())),
+            None => Err(ResolveError::NoSuchDomain(host.to_owned())),
         }
-        match self.ask(name, kind).await {
-            Answer::Found(lookup) => {
-                let addresses = lookup.answers().iter().filter_map(|r| r.data.ip_addr());
-                let usable = |ip: &IpAddr| !self.refuse.as_ref().is_some_and(|refuse| refuse(*ip));
-                Some((addresses.filter(usable).collect(), remaining(&lookup)))
+    }
+
+    async fn look_up(&self, name: &str) -> OfHost {
+        let ask = async |kind, unwanted| match self.family == unwanted {
+            true => None,
+            false => Some(self.ask(name, kind).await),
+        };
+        let answers = tokio::join!(ask(RecordType::A, IpFamily::Ipv6), ask(RecordType::AAAA, IpFamily::Ipv4));
+        let mut found =
+            OfHost { v4: Vec::new(), v6: Vec::new(), ttl: Duration::MAX, exists: false, failed: None };
+        for answer in [answers.0, answers.1].into_iter().flatten() {
+            match answer {
+                Answer::Found(lookup) => {
+                    found.exists = true;
+                    found.ttl = found.ttl.min(remaining(&lookup));
+                    for ip in lookup.answers().iter().filter_map(|r| r.data.ip_addr()) {
+                        if ip.is_ipv4() { found.v4.push(ip) } else { found.v6.push(ip) }
+                    }
+                }
+                Answer::NoData => found.exists = true,
+                Answer::NoSuchName => {}
+                Answer::Failed(detail) => found.failed = Some(detail),
             }
-            Answer::NoData | Answer::NoSuchName => Some((Vec::new(), Duration::MAX)),
-            Answer::Failed(_) => None,
         }
+        found
     }
 
     async fn ask(&self, name: &str, kind: RecordType) -> Answer {

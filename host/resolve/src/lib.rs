@@ -7,5 +7,5 @@ mod route;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use api::{IpFamily, MailHost, Resolve, ResolveError, Route};
+pub use api::{Addresses, IpFamily, MailHost, Resolve, ResolveError, Route};
 pub use hickory::{HickoryResolver, ResolverConfig, Tuning};

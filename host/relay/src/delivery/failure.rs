@@ -8,6 +8,8 @@ pub(crate) type Status = (u8, u16, u16);
 
 /// 4.3.0: something here broke.
 pub(crate) const INTERNAL: Status = (4, 3, 0);
+/// 4.3.5: system incorrectly configured.
+pub(crate) const MISCONFIGURED: Status = (4, 3, 5);
 /// 4.4.1: no answer from host.
 pub(crate) const NO_ANSWER: Status = (4, 4, 1);
 /// 4.4.3: directory server failure.

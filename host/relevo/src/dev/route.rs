@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use relevo_resolve::{MailHost, Resolve, ResolveError, Route};
+use relevo_resolve::{Addresses, MailHost, Resolve, ResolveError, Route};
 
 /// Leads everything to one host.
 pub(crate) struct ToInbox;
@@ -24,6 +24,10 @@ impl Resolve for ToInbox {
             ttl: Duration::from_secs(3_600),
             implicit: false,
         })
+    }
+
+    async fn addresses(&self, _host: &str) -> Result<Addresses, ResolveError> {
+        Ok(Addresses { addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)], ttl: Duration::from_secs(3_600) })
     }
 
     async fn txt(&self, _name: &str) -> Result<Vec<String>, ResolveError> {

@@ -173,3 +173,39 @@ async fn names_that_cannot_exist_are_not_asked_for() {
     assert_eq!(resolver(&dns).route(&long).await, Err(ResolveError::NoSuchDomain(long.clone())));
     assert!(dns.queries().is_empty());
 }
+
+#[tokio::test]
+async fn the_addresses_of_a_configured_host_are_found_and_cached() {
+    let dns = TestDns::start().await.unwrap();
+    dns.ttl(120).cname("smart.test", "real.test");
+    dns.address("real.test", &[ip("192.0.2.1"), ip("10.0.0.1"), ip("2001:db8::1")]);
+    // What is refused of strangers is not refused of the operator.
+    let tuning = Tuning { refuse: Some(Arc::new(crate::reach::is_inner)), ..Tuning::default() };
+    let resolver = HickoryResolver::tuned(config(&dns), tuning).unwrap();
+    let mut found = resolver.addresses("Smart.test.").await.unwrap();
+    found.addresses.sort();
+    assert_eq!(found.addresses, [ip("10.0.0.1"), ip("192.0.2.1"), ip("2001:db8::1")]);
+    assert!(found.ttl <= Duration::from_secs(120) && found.ttl > Duration::from_secs(100), "{:?}", found.ttl);
+    let asked = dns.queries().len();
+    assert_eq!(resolver.addresses("smart.test").await.unwrap().addresses.len(), 3);
+    assert_eq!(dns.queries().len(), asked);
+    assert!(!dns.queries().iter().any(|q| q.starts_with("MX")));
+    let v6 = ResolverConfig { ip: IpFamily::Ipv6, ..config(&dns) };
+    let found = HickoryResolver::new(v6).unwrap().addresses("smart.test").await.unwrap();
+    assert_eq!(found.addresses, [ip("2001:db8::1")]);
+}
+
+#[tokio::test]
+async fn a_configured_host_without_an_address_is_told_apart_from_one_that_cannot_be_looked_up() {
+    let dns = TestDns::start().await.unwrap();
+    dns.txt("text.test", &["only"]).trouble("broken.test", None, Trouble::ServFail);
+    dns.address("half.test", &[ip("192.0.2.1")]).trouble("half.test", Some("AAAA"), Trouble::ServFail);
+    let resolver = resolver(&dns);
+    let failed = async |name| resolver.addresses(name).await.unwrap_err();
+    assert_eq!(failed("none.test").await, ResolveError::NoSuchDomain("none.test".to_owned()));
+    assert_eq!(failed("text.test").await, ResolveError::NoMailHost("text.test".to_owned()));
+    assert!(
+        matches!(failed("broken.test").await, ResolveError::Temporary { name, .. } if name == "broken.test")
+    );
+    assert_eq!(resolver.addresses("half.test").await.unwrap().addresses, [ip("192.0.2.1")]);
+}

@@ -148,3 +148,36 @@ async fn inner_addresses_and_ourselves_are_never_connected_to() {
     assert_eq!((w.states(id), w.net.opened("mx").len()), (vec![FAILED], 0));
     assert!(w.bounces()[0].contains("Status: 5.4.6"));
 }
+
+fn smarthost(host: &str) -> World {
+    World::with(|d| {
+        d.smarthost = Some(crate::settings::Smarthost {
+            host: host.to_owned(),
+            port: 587,
+            tls: relevo_smtp::client::TlsPolicy::None,
+            auth: None,
+        });
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_smarthost_is_looked_up_by_our_own_resolver() {
+    let w = smarthost("smart.test");
+    w.net.domain("smart.test", &[("smart.test", accepts())]);
+    let id = w.to("u@nowhere.test");
+    seconds(1).await;
+    assert_eq!((w.states(id), w.net.opened("smart.test").len()), (vec![RecipientState::Delivered], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn mail_waits_while_the_smarthost_does_not_exist() {
+    let w = smarthost("smart.test");
+    let id = w.to("u@nowhere.test");
+    seconds(1).await;
+    assert_eq!(w.queue.kinds(id), ["email.delivery_delayed"]);
+    let status = w.queue.store().events[0].data["enhanced"].clone();
+    assert_eq!(status, "4.3.5");
+    w.net.domain("smart.test", &[("smart.test", accepts())]);
+    seconds(120).await;
+    assert_eq!(w.states(id), [RecipientState::Delivered]);
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use relevo_mailkit::source::Source;
 use relevo_queue::Lease;
-use relevo_resolve::{MailHost, Resolve, ResolveError, Route};
+use relevo_resolve::{Addresses, MailHost, Resolve, ResolveError, Route};
 use relevo_smtp::client::{
     Auth, Command, Envelope, Failure, Outcome, RemoteReply, Target, TlsPolicy, TlsState, TransactionResult,
 };
@@ -136,6 +136,15 @@ impl Resolve for Net {
             ttl: Duration::from_secs(300),
             implicit: false,
         })
+    }
+
+    async fn addresses(&self, host: &str) -> Result<Addresses, ResolveError> {
+        let ip = IpAddr::V4(Ipv4Addr::new(203, 1, 113, 9));
+        match self.mx.lock().expect("lock").get(host).cloned() {
+            Some(Ok(_)) => Ok(Addresses { addresses: vec![ip], ttl: Duration::from_secs(300) }),
+            Some(Err(error)) => Err(error),
+            None => Err(ResolveError::NoSuchDomain(host.to_owned())),
+        }
     }
 
     async fn txt(&self, _: &str) -> Result<Vec<String>, ResolveError> {
