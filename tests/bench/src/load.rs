@@ -1,5 +1,6 @@
 //! The load generator: sessions that send one message after another (closed loop), or at a pace.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -140,13 +141,15 @@ pub fn send_large(to: SocketAddr, ledger: &Ledger, message: &Attachment) -> Resu
     })
 }
 
-struct Client {
+/// A client of the relay port: one connection, one transaction after another.
+pub struct Client {
     stream: BufReader<TcpStream>,
     line: String,
 }
 
 impl Client {
-    async fn connect(to: SocketAddr) -> Result<Self> {
+    /// Connects and says EHLO.
+    pub async fn connect(to: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(to).await.context("the relay does not listen")?;
         stream.set_nodelay(true)?;
         let mut client = Self { stream: BufReader::new(stream), line: String::new() };
@@ -154,6 +157,34 @@ impl Client {
         client.stream.get_mut().write_all(b"EHLO load.test\r\n").await?;
         client.expect("250").await?;
         Ok(client)
+    }
+
+    /// One transaction; `content` ends with its final dot. `dot` is called when all of it was handed to the socket. Returns
+    /// the text of the 250.
+    ///
+    /// # Errors
+    /// Any other reply, and a connection that ends: whether the message was accepted is then not known.
+    pub async fn transaction(
+        &mut self,
+        from: &str,
+        to: &[String],
+        content: &[u8],
+        dot: impl FnOnce(),
+    ) -> Result<&str> {
+        let mut commands = format!("MAIL FROM:<{from}>\r\n");
+        for recipient in to {
+            let _ = write!(commands, "RCPT TO:<{recipient}>\r\n");
+        }
+        commands.push_str("DATA\r\n");
+        self.stream.get_mut().write_all(commands.as_bytes()).await?;
+        for _ in 0..=to.len() {
+            self.expect("250").await?;
+        }
+        self.expect("354").await?;
+        self.stream.get_mut().write_all(content).await?;
+        dot();
+        self.expect("250").await?;
+        Ok(self.line.trim_end())
     }
 
     /// MAIL, RCPT and DATA in one write.
@@ -180,7 +211,8 @@ impl Client {
         }
     }
 
-    async fn quit(mut self) {
+    /// Says QUIT and waits for the answer.
+    pub async fn quit(mut self) {
         // The measurement is over; how the connection ends does not matter.
         if self.stream.get_mut().write_all(b"QUIT\r\n").await.is_ok() {
             let _ = self.stream.read_line(&mut self.line).await;
