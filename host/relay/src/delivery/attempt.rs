@@ -1,56 +1,34 @@
 //! One attempt of one delivery: addresses in order, transactions, until every recipient has an outcome.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use relevo_mailkit::address::to_ascii;
 use relevo_mailkit::source::Source;
 use relevo_queue::{Lease, Millis};
-use relevo_smtp::client::{Command, Envelope, Failure, Outcome, Target, TlsPolicy, TransactionResult};
+use relevo_smtp::client::{Command, Failure, Outcome, Target, TlsPolicy, TransactionResult};
+use tokio::time::timeout;
 
 use super::dial::{Dial, Hop};
 use super::failure::{self, judged};
+use super::fit::Message;
 use super::hosts::{Candidates, NextHop};
 use super::outcome::{Finding, Via, pending};
 use super::schedule::millis;
+use super::tls_memory::TlsMemory;
 use crate::copies::{Copy, CopyError, HopAbilities, MakeCopy};
 use crate::settings::Settings;
 
 /// After this no further address is tried: the rest waits for the next attempt.
 const CONNECTING: Duration = Duration::from_secs(300);
-/// How long a host that broke TLS is spoken to in clear.
-const WITHOUT_TLS: Duration = Duration::from_secs(3600);
-/// Hosts that are remembered for that.
-const MEMORY: usize = 10_000;
-
+/// How long a goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(2);
 /// An open connection.
 pub(crate) struct Live {
     pub(crate) hop: Box<dyn Hop>,
     pub(crate) via: Arc<Via>,
     /// Transactions over it.
     pub(crate) used: usize,
-}
-
-/// Addresses whose TLS handshake failed or stalled: for a while opportunistic TLS goes without.
-#[derive(Debug, Default)]
-pub(crate) struct TlsMemory(Mutex<HashMap<IpAddr, Millis>>);
-
-impl TlsMemory {
-    fn goes_without(&self, ip: IpAddr, now: Millis) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&ip).is_some_and(|until| *until > now)
-    }
-
-    fn remember(&self, ip: IpAddr, now: Millis) {
-        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if memory.len() >= MEMORY {
-            memory.retain(|_, until| *until > now);
-        }
-        if memory.len() < MEMORY {
-            memory.insert(ip, now.saturating_add(millis(WITHOUT_TLS)));
-        }
-    }
 }
 
 /// What all attempts use.
@@ -81,6 +59,8 @@ pub(crate) struct Attempt<'a> {
     next_hop: &'a NextHop,
     targets: Vec<Target>,
     position: usize,
+    /// Hosts that cannot take what is left.
+    unfit: Vec<String>,
     /// Why the last address was no good.
     trouble: Option<(Failure, Option<Arc<Via>>)>,
     copy: Option<(HopAbilities, Copy)>,
@@ -99,11 +79,20 @@ struct Todo {
     failure: Option<(Failure, Arc<Via>)>,
 }
 
+impl Todo {
+    /// This host cannot take it. What leaves hope at another weighs more.
+    fn is_unfit_for(&mut self, failure: Failure, live: &Live) {
+        self.failure.get_or_insert_with(|| (failure, live.via.clone()));
+    }
+}
+
 /// How a conversation over a connection ended.
 #[derive(PartialEq, Eq)]
 enum Ended {
     /// The connection stands.
     Open,
+    /// It stands, and what is left cannot go to this host.
+    Unfit,
     /// It is of no more use.
     Gone,
 }
@@ -125,6 +114,7 @@ impl<'a> Attempt<'a> {
             next_hop,
             targets,
             position: 0,
+            unfit: Vec::new(),
             trouble: refused.map(|failure| (failure, None)),
             copy: None,
             findings: Vec::new(),
@@ -153,25 +143,48 @@ impl<'a> Attempt<'a> {
             };
             let was_used = connection.used > 0;
             let before = self.left.len();
-            if self.converse(&mut connection).await == Ended::Open {
-                *live = Some(connection);
-            } else if was_used || self.left.len() < before {
+            match self.converse(&mut connection).await {
+                // Whoever comes next begins with the best host again.
+                Ended::Open if !self.unfit.is_empty() => hang_up(connection).await,
+                Ended::Open => *live = Some(connection),
+                Ended::Unfit => {
+                    self.unfit.push(connection.via.host.clone());
+                    // A kept connection may be one to any of the hosts.
+                    self.position = if was_used { 0 } else { self.position };
+                    if self.next_target().is_none() {
+                        *live = Some(connection);
+                        return self.give_up();
+                    }
+                    hang_up(connection).await;
+                }
                 // An old connection that the remote closed says nothing about the host, and one that took recipients may
                 // take more: from the first address again. Progress bounds it.
-                self.position = 0;
+                Ended::Gone if was_used || self.left.len() < before => self.position = 0,
+                Ended::Gone => {}
             }
         }
-        Found { findings: self.findings, refused: None, connected: self.connected, blame: self.blame }
+        self.found(None)
+    }
+
+    fn found(self, refused: Option<(Failure, Option<Arc<Via>>)>) -> Found {
+        Found { findings: self.findings, refused, connected: self.connected, blame: self.blame }
+    }
+
+    /// Where the next address to be tried stands.
+    fn next_target(&self) -> Option<usize> {
+        let fits = |t: &Target| !self.unfit.contains(&t.host);
+        self.targets.iter().skip(self.position).position(fits).map(|skipped| self.position + skipped)
     }
 
     /// The next address that answers.
     async fn connect(&mut self, deadline: Millis) -> Option<Live> {
-        while let Some(target) = self.targets.get(self.position).cloned() {
-            self.position += 1;
+        while let Some(position) = self.next_target() {
+            let target = self.targets[position].clone();
             let now = (self.tools.now)();
             if now >= deadline {
                 break;
             }
+            self.position = position + 1;
             match self.open(target.clone(), now).await {
                 Ok(live) => {
                     self.connected = true;
@@ -219,22 +232,26 @@ impl<'a> Attempt<'a> {
 
     /// Every address was tried: what is left fails with what was heard last.
     fn give_up(mut self) -> Found {
-        let trouble = self.trouble.take().unwrap_or_else(|| {
+        let in_time = self.next_target().is_none();
+        let trouble = self.trouble.take();
+        // A host that was not spoken to may be the one that takes what others cannot.
+        let hope = !in_time || trouble.as_ref().is_some_and(|(failure, _)| !failure.permanent);
+        let trouble = trouble.unwrap_or_else(|| {
             (failure::ours(failure::NO_ANSWER, "no address could be tried in time"), None)
         });
         let untouched = self.findings.is_empty() && self.left.iter().all(|t| t.failure.is_none());
         // Facts about the recipients (a loop, no address at all) are not the site's health.
         if untouched && !self.connected && !trouble.0.permanent {
-            return Found { findings: Vec::new(), refused: Some(trouble), connected: false, blame: None };
+            return self.found(Some(trouble));
         }
-        for todo in self.left.drain(..) {
+        for todo in std::mem::take(&mut self.left) {
             let (failure, via) = match todo.failure {
-                Some((failure, via)) => (failure, Some(via)),
-                None => trouble.clone(),
+                Some((failure, via)) if !(failure.permanent && hope) => (failure, Some(via)),
+                _ => trouble.clone(),
             };
             self.findings.push(Finding { index: todo.index, result: Err(failure), via });
         }
-        Found { findings: self.findings, refused: None, connected: self.connected, blame: self.blame }
+        self.found(None)
     }
 
     /// Transactions over one connection until nothing is left for it.
@@ -242,21 +259,26 @@ impl<'a> Attempt<'a> {
         let offer = live.hop.offer();
         let (source, eight_bit, utf8_header) = match self.copy(offer.abilities).await {
             Ok(copy) => copy,
-            Err(failure) => return self.all(&failure, live),
+            Err(error) => return self.no_copy(error, live),
         };
-        if offer.max_size.is_some_and(|max| max > 0 && source.size() > max) {
-            let detail = format!("{} octets are more than {} takes", source.size(), live.via.host);
-            return self.all(&failure::ours(failure::TOO_BIG, detail), live);
-        }
-        if !offer.abilities.smtputf8 && self.refuse_utf8(utf8_header, live) && self.left.is_empty() {
-            return Ended::Open;
+        let message =
+            Message { sender: &self.lease.meta.sender, size: source.size(), eight_bit, utf8_header };
+        let misfit = |todo: &Todo| message.misfit(&todo.address, &offer, &live.via.host);
+        let mut rest = Vec::new();
+        for mut todo in std::mem::take(&mut self.left) {
+            match misfit(&todo) {
+                Some(failure) => {
+                    todo.is_unfit_for(failure, live);
+                    self.left.push(todo);
+                }
+                None => rest.push(todo),
+            }
         }
         let per_transaction = self.settings.delivery.recipients_per_transaction.max(1);
-        let mut rest = std::mem::take(&mut self.left);
         while !rest.is_empty() {
             let tail = rest.split_off(rest.len().min(per_transaction));
             let group = std::mem::replace(&mut rest, tail);
-            let envelope = self.envelope(&group, source.size(), eight_bit, utf8_header);
+            let envelope = message.envelope(group.iter().map(|t| t.address.as_str()));
             let result = live.hop.transact(&envelope, source.clone()).await;
             live.used += 1;
             let (again, ended) = self.sort(group, result, live);
@@ -266,25 +288,22 @@ impl<'a> Attempt<'a> {
                 return Ended::Gone;
             }
         }
-        if self.left.is_empty() { Ended::Open } else { Ended::Gone }
+        if self.left.is_empty() { Ended::Open } else { Ended::Unfit }
     }
 
-    /// The copy for a hop with these abilities.
-    async fn copy(&mut self, abilities: HopAbilities) -> Result<(Arc<dyn Source>, bool, bool), Failure> {
-        if self.copy.as_ref().is_none_or(|(made_for, _)| *made_for != abilities) {
-            let made = self.tools.copies.make(self.lease, abilities).await;
-            if let Err(CopyError::Fault(fault)) = &made {
-                self.blame = Some(crate::events::blame(fault));
+    /// What cannot be converted for this hop may be taken by one that can do more; a fault is nobody's.
+    fn no_copy(&mut self, error: CopyError, live: &Live) -> Ended {
+        if let CopyError::NotConvertible { status, text } = error {
+            for todo in &mut self.left {
+                todo.is_unfit_for(failure::ours(status, text.clone()), live);
             }
-            self.copy = Some((abilities, made.map_err(|e| no_copy(&e))?));
+            return Ended::Unfit;
         }
-        match &self.copy {
-            Some((_, copy)) => Ok((copy.source.clone(), copy.eight_bit, copy.utf8_header)),
-            None => Err(failure::ours(failure::INTERNAL, "no copy")),
+        tracing::warn!(target: "relevo::delivery", %error, "no copy could be made");
+        if let CopyError::Fault(fault) = &error {
+            self.blame = Some(crate::events::blame(fault));
         }
-    }
-
-    fn all(&mut self, failure: &Failure, live: &Live) -> Ended {
+        let failure = failure::ours(failure::INTERNAL, "the copy could not be made; see the log");
         for todo in self.left.drain(..) {
             let via = Some(live.via.clone());
             self.findings.push(Finding { index: todo.index, result: Err(failure.clone()), via });
@@ -292,49 +311,14 @@ impl<'a> Attempt<'a> {
         Ended::Open
     }
 
-    /// Without SMTPUTF8 at the next hop (RFC 6531 section 3.2): who cannot be written to. ASCII local parts at
-    /// internationalised domains can: the domain has an A-label form.
-    fn refuse_utf8(&mut self, utf8_header: bool, live: &Live) -> bool {
-        let refusal = if utf8_header {
-            Some((failure::UTF8_HEADER, "its header"))
-        } else if needs_utf8(&self.lease.meta.sender) {
-            Some((failure::UTF8_ADDRESS, "its reverse-path"))
-        } else {
-            None
+    /// The copy for a hop with these abilities.
+    async fn copy(&mut self, abilities: HopAbilities) -> Result<(Arc<dyn Source>, bool, bool), CopyError> {
+        let copy = match self.copy.take() {
+            Some((made_for, copy)) if made_for == abilities => copy,
+            _ => self.tools.copies.make(self.lease, abilities).await?,
         };
-        let mut refused = false;
-        for todo in std::mem::take(&mut self.left) {
-            let why = refusal
-                .or(needs_utf8(&todo.address).then_some((failure::UTF8_ADDRESS, "the recipient's address")));
-            let Some((status, what)) = why else {
-                self.left.push(todo);
-                continue;
-            };
-            refused = true;
-            let failure = failure::ours(
-                status,
-                format!("{what} needs SMTPUTF8, which {} does not offer", live.via.host),
-            );
-            self.findings.push(Finding {
-                index: todo.index,
-                result: Err(failure),
-                via: Some(live.via.clone()),
-            });
-        }
-        refused
-    }
-
-    fn envelope(&self, group: &[Todo], size: u64, eight_bit: bool, utf8_header: bool) -> Envelope {
-        let sender = &self.lease.meta.sender;
-        let smtputf8 = utf8_header || needs_utf8(sender) || group.iter().any(|t| needs_utf8(&t.address));
-        let form = |address: &str| if smtputf8 { address.to_owned() } else { with_a_labels(address) };
-        Envelope {
-            sender: form(sender),
-            recipients: group.iter().map(|t| form(&t.address)).collect(),
-            size,
-            eight_bit,
-            smtputf8,
-        }
+        let (_, copy) = self.copy.insert((abilities, copy));
+        Ok((copy.source.clone(), copy.eight_bit, copy.utf8_header))
     }
 
     /// Files the outcomes of a transaction: final ones as findings, those that another host may better in `left`. Returns
@@ -373,39 +357,14 @@ impl<'a> Attempt<'a> {
     }
 }
 
+/// Says goodbye, which changes nothing any more.
+pub(crate) async fn hang_up(live: Live) {
+    let _ = timeout(GOODBYE, live.hop.quit()).await;
+}
+
 /// Another host may do better at once. Not after the final dot was sent without an answer: the message may have been taken,
 /// and so it waits for the next attempt.
 fn goes_elsewhere(failure: &Failure) -> bool {
     let in_doubt = failure.command == Command::EndOfData && failure.reply.is_none();
     failure.try_next_host && !in_doubt && !judged(failure.clone()).permanent
-}
-
-fn no_copy(error: &CopyError) -> Failure {
-    match error {
-        CopyError::NotConvertible { status, text } => failure::ours(*status, text.clone()),
-        CopyError::Fault(_) | CopyError::Host(_) => {
-            tracing::warn!(target: "relevo::delivery", error = %error, "no copy could be made");
-            failure::ours(failure::INTERNAL, "the copy could not be made; see the log")
-        }
-    }
-}
-
-/// Whether the address can only be written under SMTPUTF8: its local part is not ASCII.
-fn needs_utf8(address: &str) -> bool {
-    let local = address.rsplit_once('@').map_or(address, |(local, _)| local);
-    !local.is_ascii() || !with_a_labels(address).is_ascii()
-}
-
-/// The address with its domain in A-labels.
-fn with_a_labels(address: &str) -> String {
-    if address.is_ascii() {
-        return address.to_owned();
-    }
-    match address.rsplit_once('@') {
-        Some((local, domain)) => match to_ascii(domain) {
-            Ok(ascii) => format!("{local}@{ascii}"),
-            Err(_) => address.to_owned(),
-        },
-        None => address.to_owned(),
-    }
 }

@@ -9,6 +9,7 @@ mod dial;
 mod dispatch;
 mod failure;
 mod fair;
+mod fit;
 mod hosts;
 mod keep;
 mod leases;
@@ -22,6 +23,7 @@ mod site;
 mod table;
 mod task;
 mod text;
+mod tls_memory;
 mod why;
 mod worker;
 

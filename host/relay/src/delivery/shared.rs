@@ -10,11 +10,12 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::attempt::{TlsMemory, Tools};
+use super::attempt::Tools;
 use super::dial::Dial;
 use super::leases::Leases;
 use super::outcome::{Conclusion, Rules};
 use super::table::{Limits, Table};
+use super::tls_memory::TlsMemory;
 use super::{DeliveryParts, Observe};
 use crate::clock::{Clock, IdSource};
 use crate::copies::MakeCopy;

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use relevo_queue::{Lease, Millis};
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use super::attempt::{Attempt, Live};
+use super::attempt::{Attempt, Live, hang_up};
 use super::hosts::NextHop;
 use super::outcome::{all_failed, conclude, expire, is_expired};
 use super::schedule::{millis, spread};
@@ -19,8 +19,6 @@ use crate::settings::Settings;
 
 /// How long a connection is kept for mail that may come.
 const KEEP: Duration = Duration::from_secs(2);
-/// How long a goodbye may take.
-const GOODBYE: Duration = Duration::from_secs(2);
 
 /// One of the workers of a site.
 pub(crate) struct Worker {
@@ -216,7 +214,7 @@ impl Worker {
     async fn hang_up(&mut self) {
         self.messages = 0;
         if let Some(live) = self.live.take() {
-            let _ = timeout(GOODBYE, live.hop.quit()).await;
+            hang_up(live).await;
         }
         if self.standing {
             self.standing = false;

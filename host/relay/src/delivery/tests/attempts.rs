@@ -181,3 +181,74 @@ async fn mail_waits_while_the_smarthost_does_not_exist() {
     seconds(120).await;
     assert_eq!(w.states(id), [RecipientState::Delivered]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_one_host_cannot_take_goes_to_the_next_that_can() {
+    let w = World::new();
+    w.net.offers("mx1", false, None);
+    w.net.offers("mx2", true, Some(5));
+    w.net.domain("a.test", &[("mx1", accepts()), ("mx2", accepts()), ("mx3", accepts())]);
+    let id = w.send("t", super::DAY, &[("a.test", &["grün@a.test", "plain@a.test"])]);
+    seconds(5).await;
+    assert_eq!(w.states(id), [RecipientState::Delivered, RecipientState::Delivered]);
+    let taken: Vec<(String, Vec<String>)> =
+        w.net.transactions().into_iter().map(|t| (t.host, t.recipients)).collect();
+    let to = |host: &str, who: &str| (host.to_owned(), vec![who.to_owned()]);
+    assert_eq!(taken, [to("mx1", "plain@a.test"), to("mx3", "grün@a.test")]);
+    assert_eq!(w.queue.kinds(id), ["email.delivered", "email.delivered"]);
+    // The next message begins with the best host again.
+    let id = w.to("plain@a.test");
+    seconds(5).await;
+    assert_eq!(
+        (w.states(id), w.net.transactions()[2].host.as_str()),
+        (vec![RecipientState::Delivered], "mx1")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_fails_for_good_when_no_host_can_take_it_and_each_is_asked_once() {
+    let w = World::new();
+    w.net.offers("mx1", true, Some(5));
+    w.net.offers("mx2", false, None);
+    w.net.domain("a.test", &[("mx1", accepts()), ("mx2", accepts())]);
+    let id = w.to("grün@a.test");
+    seconds(5).await;
+    assert_eq!((w.states(id), w.net.transactions().len()), (vec![FAILED], 0));
+    assert_eq!(["mx1", "mx2"].map(|host| w.net.opened(host).len()), [1, 1]);
+    let bounce = &w.bounces()[0];
+    assert!(bounce.contains("Status: 5.3.4") && bounce.contains("Remote-MTA: dns; mx1"), "{bounce}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_cannot_be_reached_may_be_the_one_that_takes_it() {
+    let w = World::new();
+    w.net.offers("mx1", true, Some(5));
+    w.net.domain("a.test", &[("mx1", accepts()), ("mx2", Host::Refuses)]);
+    let id = w.to("u@a.test");
+    seconds(5).await;
+    assert_eq!(w.queue.kinds(id), ["email.delivery_delayed"]);
+    w.net.hosts.lock().expect("lock").insert("mx2".into(), accepts());
+    seconds(120).await;
+    assert_eq!(
+        (w.states(id), w.net.transactions()[0].host.as_str()),
+        (vec![RecipientState::Delivered], "mx2")
+    );
+}
+
+/// The worker's kept connection is to a host that cannot take the next message: the others are asked.
+#[tokio::test(start_paused = true)]
+async fn a_kept_connection_that_is_of_no_use_is_left() {
+    let w = World::with(|d| d.connections_per_site = 1);
+    w.net.offers("mx1", false, None);
+    w.net.domain("a.test", &[("mx1", accepts()), ("mx2", accepts())]);
+    let ids = [w.to("one@a.test"), w.to("grün@a.test"), w.to("two@a.test")];
+    seconds(5).await;
+    for id in ids {
+        assert_eq!(w.states(id), [RecipientState::Delivered]);
+    }
+    let mut hosts: Vec<(String, String)> =
+        w.net.transactions().into_iter().map(|t| (t.recipients.concat(), t.host)).collect();
+    hosts.sort();
+    let to = |who: &str, host: &str| (who.to_owned(), host.to_owned());
+    assert_eq!(hosts, [to("grün@a.test", "mx2"), to("one@a.test", "mx1"), to("two@a.test", "mx1")]);
+}

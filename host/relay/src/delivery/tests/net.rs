@@ -59,6 +59,8 @@ pub(super) struct Net {
     pub(super) mx: Mutex<BTreeMap<String, Result<Vec<String>, ResolveError>>>,
     pub(super) hosts: Mutex<BTreeMap<String, Host>>,
     pub(super) offer: Mutex<HopOffer>,
+    /// Hosts that offer something else.
+    pub(super) offers: Mutex<BTreeMap<String, HopOffer>>,
     pub(super) log: Arc<Mutex<Log>>,
     pub(super) started: Instant,
 }
@@ -96,9 +98,15 @@ impl Net {
                 abilities: HopAbilities { eight_bit: true, smtputf8: true },
                 max_size: None,
             }),
+            offers: Mutex::default(),
             log: Arc::default(),
             started: Instant::now(),
         }
+    }
+
+    pub(super) fn offers(&self, host: &str, smtputf8: bool, max_size: Option<u64>) {
+        let offer = HopOffer { abilities: HopAbilities { eight_bit: true, smtputf8 }, max_size };
+        self.offers.lock().expect("lock").insert(host.to_owned(), offer);
     }
 
     pub(super) fn domain(&self, domain: &str, hosts: &[(&str, Host)]) {
@@ -180,10 +188,11 @@ impl Dial for Net {
         let most = log.open_most.entry(target.host.clone()).or_default();
         *most = now.max(*most);
         drop(log);
+        let offer = *self.offer.lock().expect("lock");
         Ok(Box::new(FakeHop {
             name: target.host.clone(),
             host,
-            offer: *self.offer.lock().expect("lock"),
+            offer: self.offers.lock().expect("lock").get(&target.host).copied().unwrap_or(offer),
             log: self.log.clone(),
             started: self.started,
         }))
