@@ -6,7 +6,8 @@
 //! lines stay short, the splice looks at the octets of the submitted message on both sides of an edit:
 //!
 //! - *quoted-printable*: unless the edit starts at the beginning of a line (offset 0, or the octet before is LF; a body always
-//!   starts so) the replacement begins with a soft break `=CRLF`. Unless it ends at the end of a line (the next octet is CR, or
+//!   starts so) the replacement begins with a soft break `=CRLF`; in a line that is 998 octets long already, the last character
+//!   before it is moved behind the break, so that there is room for the `=`. Unless it ends at the end of a line (the next octet is CR, or
 //!   there is none) it ends with a soft break, if it is not at the beginning of a line by itself. Its pieces are decoded text.
 //! - *base64*: the edit starts at a multiple of four characters and reaches to the end of the part. Unless it starts at the
 //!   beginning of a line, the replacement begins with CRLF, which decoders skip. Its pieces are decoded octets.
@@ -25,10 +26,11 @@ use std::io;
 use std::sync::Arc;
 
 use crate::model::{Edit, Encoding, Piece, Span};
+use crate::recheck::MAX_LINE;
 use crate::source::Source;
 use base64::Base64Run;
 use pieces::{Octets, Pieces};
-use quoted_printable::QuotedRun;
+use quoted_printable::{QuotedRun, SOFT_BREAK};
 
 /// Gives the URLs of one recipient's copy. Called once for each place while the splice is made.
 pub trait Mint {
@@ -156,8 +158,8 @@ impl Splice {
         match edit.encoding {
             Encoding::Identity => pieces.for_each(|p| self.octets(p)),
             Encoding::QuotedPrintable => {
-                let (starts, ends) = (self.starts_line(edit.at.offset)?, self.ends_line(edit.at.end())?);
-                let run = QuotedRun::new(Pieces::new(pieces), starts, ends, &*self.source)?;
+                let (lead, ends) = (self.lead(edit.at.offset)?, self.ends_line(edit.at.end())?);
+                let run = QuotedRun::new(Pieces::new(pieces), lead, ends, &*self.source)?;
                 self.push(run.size(), Run::QuotedPrintable(run));
             }
             Encoding::Base64 => {
@@ -177,6 +179,44 @@ impl Splice {
             self.runs.push((self.size, run));
             self.size += size;
         }
+    }
+
+    /// What stands between the line that a quoted-printable edit starts in and its replacement.
+    fn lead(&mut self, offset: u64) -> io::Result<Vec<u8>> {
+        if self.starts_line(offset)? {
+            return Ok(Vec::new());
+        }
+        // Only where a line of the greatest length ends is there no room for the soft break.
+        if !self.ends_line(offset)? || self.column()? < MAX_LINE {
+            return Ok(SOFT_BREAK.to_vec());
+        }
+        Ok([SOFT_BREAK, &self.take_back(offset)?, SOFT_BREAK].concat())
+    }
+
+    /// Octets of the line so far, as far as it matters.
+    fn column(&self) -> io::Result<usize> {
+        let from = self.size.saturating_sub(MAX_LINE as u64);
+        let mut line = vec![0; MAX_LINE];
+        let n = self.read_at(from, &mut line)?;
+        Ok(line[..n].iter().rev().take_while(|c| **c != b'\n').count())
+    }
+
+    /// Takes the last encoded character before `offset` off what was put together so far: a character, or `=XX`.
+    fn take_back(&mut self, offset: u64) -> io::Result<Vec<u8>> {
+        let Some((start, Run::Octets(Octets::Source(span)))) = self.runs.last_mut() else {
+            return Ok(Vec::new());
+        };
+        let mut tail = vec![0; usize::try_from(span.length.min(3)).unwrap_or(0)];
+        let n = self.source.read_at(offset - tail.len() as u64, &mut tail)?;
+        tail.truncate(n);
+        let of_escape = tail.iter().rposition(|c| *c == b'=');
+        let tail = tail.split_off(of_escape.unwrap_or(tail.len().saturating_sub(1)));
+        span.length -= tail.len() as u64;
+        self.size = *start + span.length;
+        if span.length == 0 {
+            self.runs.pop();
+        }
+        Ok(tail)
     }
 
     fn starts_line(&self, offset: u64) -> io::Result<bool> {

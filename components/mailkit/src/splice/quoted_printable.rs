@@ -7,7 +7,7 @@ use super::pieces::Pieces;
 use crate::source::Source;
 use crate::transfer::quoted_printable::{After, LOOKAHEAD, encode_line};
 
-const SOFT_BREAK: &[u8] = b"=\r\n";
+pub(super) const SOFT_BREAK: &[u8] = b"=\r\n";
 
 /// Output between two marks.
 const MARK_EVERY: u64 = 8 * 1024;
@@ -17,8 +17,8 @@ const WINDOW: u64 = 16 * 1024;
 
 pub(super) struct QuotedRun {
     pieces: Pieces,
-    /// A soft break first: the edit starts within a line.
-    lead: &'static [u8],
+    /// What fences it off from the line that it starts in.
+    lead: Vec<u8>,
     after: After,
     /// Line starts, ascending, the first at the beginning.
     marks: Vec<Mark>,
@@ -35,11 +35,10 @@ struct Mark {
 impl QuotedRun {
     pub(super) fn new(
         pieces: Pieces,
-        starts_line: bool,
+        lead: Vec<u8>,
         ends_line: bool,
         source: &dyn Source,
     ) -> io::Result<Self> {
-        let lead: &[u8] = if starts_line { b"" } else { SOFT_BREAK };
         let after = if ends_line { After::LineEnd } else { After::Text };
         let start = Mark { input: 0, output: 0 };
         let mut run = Self { pieces, lead, after, marks: vec![start], size: 0 };
@@ -51,7 +50,7 @@ impl QuotedRun {
                 marks.push(lines.at);
             }
         }
-        run.size = lines.at.output + lead.len() as u64;
+        run.size = lines.at.output + run.lead.len() as u64;
         run.marks = marks;
         Ok(run)
     }

@@ -120,6 +120,24 @@ fn merging_lets_the_later_stage_have_a_part() {
     assert_eq!(merge(&base, &[of(6, Some(1))]), [of(0, None), of(6, Some(1)), of(9, Some(2))]);
 }
 
+#[test]
+fn a_line_of_the_greatest_length_has_no_room_for_a_soft_break() {
+    let insert = |line: &str| {
+        let message = format!("{line}\r\nnext\r\n");
+        let at = line.len() as u64;
+        text(message.as_bytes(), vec![edit(at, 0, Encoding::QuotedPrintable, vec![lit("new")])])
+    };
+    let x = |n: usize| "x".repeat(n);
+    assert_eq!(insert(&x(997)), format!("{}=\r\nnew\r\nnext\r\n", x(997)));
+    assert_eq!(insert(&x(998)), format!("{}=\r\nx=\r\nnew\r\nnext\r\n", x(997)));
+    assert_eq!(insert(&(x(995) + "=41")), format!("{}=\r\n=41=\r\nnew\r\nnext\r\n", x(995)));
+    // The line goes on where an edit before it ended.
+    let message = x(1) + &x(998) + "\r\n";
+    let edits = [1, 999].map(|at| edit(at, 0, Encoding::QuotedPrintable, vec![lit("new")]));
+    let out = text(message.as_bytes(), edits.to_vec());
+    assert!(out.split("\r\n").all(|l| l.len() <= MAX_LINE), "{out}");
+}
+
 /// Repeats a pattern; never holds what it promises.
 struct Endless(u64);
 
@@ -245,5 +263,49 @@ proptest! {
         if let Ok(s) = s {
             prop_assert_eq!(read_all(&s, 64).len() as u64, s.size());
         }
+    }
+}
+
+/// Quoted-printable lines about as long as may be, and places between their characters.
+fn long_lines() -> impl Strategy<Value = (String, Vec<u64>)> {
+    let line = (988..=MAX_LINE, any::<[bool; 3]>()).prop_map(|(length, escapes)| {
+        let end: String = escapes.iter().map(|e| if *e { "=C3" } else { "ab " }).collect();
+        "y".repeat(length - end.len()) + &end
+    });
+    prop::collection::vec((line, prop::collection::btree_set(0..=14_usize, 0..3)), 1..4).prop_map(|lines| {
+        let (mut message, mut places) = (String::new(), Vec::new());
+        for (line, back) in lines {
+            let end = message.len() + line.len();
+            // Escapes stand in the last nine octets: whole triplets, counted from the end.
+            places.extend(back.iter().rev().map(|b| (end - if *b <= 3 { b * 3 } else { 5 + b }) as u64));
+            message += &line;
+            message += "\r\n";
+        }
+        places.dedup();
+        (message, places)
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_line_becomes_longer_than_may_be((message, places) in long_lines(), new in "[a-z=é ]{0,90}") {
+        let mut expected = Vec::new();
+        let mut at = 0;
+        for place in &places {
+            let place = usize::try_from(*place).unwrap();
+            expected.extend(decode_quoted_printable(message[at..place].as_bytes()));
+            // White space that a soft break follows is not at the end of a line.
+            let cut = message[at..place].len() - message[at..place].trim_end_matches(' ').len();
+            expected.extend(std::iter::repeat_n(b' ', cut));
+            expected.extend_from_slice(new.as_bytes());
+            at = place;
+        }
+        expected.extend(decode_quoted_printable(message[at..].as_bytes()));
+        let insert = |at: &u64| edit(*at, 0, Encoding::QuotedPrintable, vec![lit(&new)]);
+        let out = text(message.as_bytes(), places.iter().map(insert).collect());
+        for line in out.split("\r\n") {
+            prop_assert!(line.len() <= MAX_LINE, "{}", line.len());
+        }
+        prop_assert_eq!(decode_quoted_printable(out.as_bytes()), expected);
     }
 }
