@@ -27,6 +27,8 @@ pub(crate) struct Head {
     pub(crate) mime_version: bool,
     /// Content-Type or Content-Transfer-Encoding.
     pub(crate) mime_fields: bool,
+    /// Octets above 127 in what is not removed.
+    pub(crate) eight_bit: bool,
 }
 
 /// Checks the header of the message.
@@ -36,7 +38,10 @@ pub(crate) fn read(block: &Block<'_>, options: &ValidateOptions) -> Checked<Head
     let mut reader = Reader { block, options, head: Head::default(), from: None, sender: false, date: false };
     let (mut resent, mut resent_from) = (false, false);
     for field in &block.fields {
+        let removed = reader.head.removals.len();
         reader.field(field)?;
+        let stays = reader.head.removals.len() == removed;
+        reader.head.eight_bit |= stays && !block.value(field).is_ascii();
         resent |= matches!(
             field.name,
             Name::ResentTo | Name::ResentCc | Name::ResentSender | Name::ResentDate | Name::ResentMessageId

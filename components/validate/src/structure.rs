@@ -246,10 +246,11 @@ impl Structure {
         } else {
             if index == 0 {
                 self.head = head::read(&block, &self.options)?;
+                self.utf8_header |= self.head.eight_bit;
             } else {
                 head::check_octets(&block, &self.options)?;
+                self.utf8_header |= block.eight_bit;
             }
-            self.utf8_header |= block.eight_bit;
         }
         entity.part.header = span(entity.part.header.offset, end);
         entity.part.body = span(end, end);
