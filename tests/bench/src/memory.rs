@@ -1,17 +1,16 @@
 //! What stays in memory: at rest, with a large message, with a long queue.
 
-use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use serde::Serialize;
 
-use crate::ledger::Ledger;
-use crate::load::{self, Load, Until};
-use crate::message::{Attachment, Message};
+use crate::load::{self, Load, Schedule, Until};
+use crate::message::{Addresses, Attachment, Message};
 use crate::process::{self, Memory};
 use crate::relay::{PLAIN, Relay, TRACKED};
+use crate::scene::Scene;
 
 /// Octets of the attachment before base64.
 const ATTACHMENT: usize = 50_000_000;
@@ -49,17 +48,19 @@ impl LargeMessage {
 }
 
 /// Sends small messages of both domains, reads the peak, sends the large one.
-pub(crate) fn large_message(relay: &Relay, ledger: &Arc<Ledger>) -> Result<LargeMessage> {
+pub(crate) fn large_message(relay: &Relay, scene: &Scene) -> Result<LargeMessage> {
     for domain in [PLAIN, TRACKED] {
-        small(relay, ledger, domain, WARM_UP).run()?;
+        small(relay, scene, &scene.addresses(), domain, WARM_UP).run()?;
     }
     relay.drained(LIMIT)?;
     sleep(Duration::from_secs(2));
     let warm = process::memory(relay.pid())?;
     // From here the peak counts from what is resident: a rise below the warm-up's own peak is seen as well.
     process::reset_peak(relay.pid())?;
+    let ledger = &scene.ledger;
     ledger.clear();
-    let sent = load::send_large(relay.smtp, ledger, &Attachment::new(TRACKED, ATTACHMENT))?;
+    let sent =
+        load::send_large(relay.smtp, ledger, &scene.addresses(), &Attachment::new(TRACKED, ATTACHMENT))?;
     let answered = Instant::now();
     relay.drained(LIMIT)?;
     let arrived = ledger.counts();
@@ -109,9 +110,9 @@ fn per(before: u64, after: u64, messages: u64) -> f64 {
 
 /// Fills the queue of a relay whose next hop is dead.
 #[expect(clippy::cast_precision_loss, reason = "a count of messages")]
-pub(crate) fn long_queue(relay: &Relay, ledger: &Arc<Ledger>, messages: u64) -> Result<LongQueue> {
+pub(crate) fn long_queue(relay: &Relay, scene: &Scene, messages: u64) -> Result<LongQueue> {
     let fill = |count: u64| -> Result<(Memory, Duration)> {
-        let sent = small(relay, ledger, PLAIN, count).run()?;
+        let sent = small(relay, scene, &scene.addresses(), PLAIN, count).run()?;
         quiet(relay)?;
         sleep(SETTLE);
         Ok((process::memory(relay.pid())?, sent.elapsed))
@@ -140,7 +141,7 @@ pub(crate) fn after_restart(relay: &Relay) -> Result<u64> {
     Ok(process::memory(relay.pid())?.anonymous)
 }
 
-fn quiet(relay: &Relay) -> Result<()> {
+pub(crate) fn quiet(relay: &Relay) -> Result<()> {
     relay
         .wait("every delivery put off", LIMIT, |m| {
             m.get("relevo_queue_due") == 0.0 && m.get("relevo_queue_leased") == 0.0
@@ -148,13 +149,16 @@ fn quiet(relay: &Relay) -> Result<()> {
         .map(drop)
 }
 
-fn small(relay: &Relay, ledger: &Arc<Ledger>, domain: &str, count: u64) -> Load {
+/// Small messages of one sender domain, as fast as they are taken.
+pub(crate) fn small(relay: &Relay, scene: &Scene, to: &Addresses, domain: &str, count: u64) -> Load {
     Load {
         to: relay.smtp,
-        ledger: Arc::clone(ledger),
-        message: Arc::new(Message::new(domain, 4096)),
+        ledger: std::sync::Arc::clone(&scene.ledger),
+        messages: std::sync::Arc::new([Message::new(domain, 4096)]),
+        addresses: to.clone(),
+        recipients: 1,
         sessions: 20,
         until: Until::Messages(count),
-        pace: None,
+        schedule: Schedule::Closed,
     }
 }

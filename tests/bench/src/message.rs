@@ -1,6 +1,9 @@
 //! Messages as applications send them: a text and an HTML part with links, and one with a large attachment.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
+
+use crate::sink::Behaviour;
 
 const LINE: &str = "It was a bright cold day in April and the clocks were striking thirteen.";
 /// Links of the HTML part.
@@ -16,19 +19,19 @@ impl Message {
     /// A `multipart/alternative` from an address of `domain`, `size` octets within a line or two.
     pub fn new(domain: &str, size: usize) -> Self {
         let sender = format!("news@{domain}");
-        let fixed = head(&sender, 0).len() + alternative(0).len();
+        let fixed = head(&sender, 0, "").len() + alternative(0).len();
         let rest = alternative(size.saturating_sub(fixed) / (LINE.len() + 2));
         Self { sender, rest }
     }
 
-    /// MAIL, RCPT and DATA in one go (RFC 2920).
-    pub fn envelope(&self, serial: u64) -> String {
-        format!("MAIL FROM:<{}>\r\nRCPT TO:<{}>\r\nDATA\r\n", self.sender, recipient(serial))
+    /// For MAIL.
+    pub fn sender(&self) -> &str {
+        &self.sender
     }
 
-    /// Appends the content with its final dot. No line of it begins with a dot.
-    pub fn write(&self, serial: u64, out: &mut Vec<u8>) {
-        out.extend_from_slice(head(&self.sender, serial).as_bytes());
+    /// Appends the content with its final dot; `to` is for the header. No line of it begins with a dot.
+    pub fn compose(&self, serial: u64, to: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(head(&self.sender, serial, to).as_bytes());
         out.extend_from_slice(self.rest.as_bytes());
         out.extend_from_slice(b".\r\n");
     }
@@ -50,14 +53,14 @@ impl Attachment {
         Self { message: Message::new(domain, 4096), lines: octets / PER_LINE }
     }
 
-    /// MAIL, RCPT and DATA in one go (RFC 2920).
-    pub fn envelope(&self, serial: u64) -> String {
-        self.message.envelope(serial)
+    /// For MAIL.
+    pub fn sender(&self) -> &str {
+        self.message.sender()
     }
 
     /// The content, without the final dot.
-    pub fn pieces(&self, serial: u64) -> impl Iterator<Item = String> {
-        let head = head(&self.message.sender, serial);
+    pub fn pieces(&self, serial: u64, to: &str) -> impl Iterator<Item = String> {
+        let head = head(&self.message.sender, serial, to);
         // The alternative becomes the first part of a mixed message.
         let inner = self.message.rest.trim_start_matches("MIME-Version: 1.0\r\n");
         let first = format!(
@@ -92,22 +95,50 @@ fn alternative(lines: usize) -> String {
     )
 }
 
-fn recipient(serial: u64) -> String {
-    // Different sites' worth of domains; one next hop takes them all.
-    format!("r{serial}@c{}.test", serial % 20)
+/// Recipients: a letter that tells whose they are, a number, and one of the sink's domains.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    tag: char,
+    domains: Domains,
 }
 
-/// The number in a recipient's address; none in an address that was not made here.
-pub fn serial(address: &str) -> Option<u64> {
-    address.strip_prefix('r')?.split_once('@')?.0.parse().ok()
+#[derive(Debug, Clone)]
+enum Domains {
+    Weighted(Arc<Behaviour>),
+    One(Arc<str>),
 }
 
-fn head(sender: &str, serial: u64) -> String {
+impl Addresses {
+    /// At the domains of a sink, by their weight.
+    pub fn weighted(tag: char, behaviour: Arc<Behaviour>) -> Self {
+        Self { tag, domains: Domains::Weighted(behaviour) }
+    }
+
+    /// All at one domain.
+    pub fn at(tag: char, domain: &str) -> Self {
+        Self { tag, domains: Domains::One(domain.into()) }
+    }
+
+    /// The one with this number.
+    pub fn recipient(&self, serial: u64) -> String {
+        let domain = match &self.domains {
+            Domains::Weighted(behaviour) => behaviour.domain_of(serial),
+            Domains::One(domain) => domain,
+        };
+        format!("{}{serial}@{domain}", self.tag)
+    }
+}
+
+/// The number in a recipient's address; none in an address with another tag, or that was not made here.
+pub fn serial(tag: char, address: &str) -> Option<u64> {
+    address.strip_prefix(tag)?.split_once('@')?.0.parse().ok()
+}
+
+fn head(sender: &str, serial: u64, to: &str) -> String {
     let domain = sender.rsplit_once('@').map_or(sender, |s| s.1);
     format!(
-        "From: News <{sender}>\r\nTo: <{}>\r\nSubject: Spring offers, number {serial}\r\n\
+        "From: News <{sender}>\r\nTo: <{to}>\r\nSubject: Spring offers, number {serial}\r\n\
          Date: Mon, 06 Apr 2026 09:00:00 +0000\r\nMessage-ID: <{serial}@{domain}>\r\n",
-        recipient(serial)
     )
 }
 
@@ -119,21 +150,23 @@ mod tests {
     fn is_of_the_size_that_was_asked_for() {
         for size in [4 << 10, 100 << 10] {
             let mut out = Vec::new();
-            Message::new("a.test", size).write(7, &mut out);
+            Message::new("a.test", size).compose(7, "r7@b.test", &mut out);
             assert!(out.len().abs_diff(size) < 200, "{} for {size}", out.len());
         }
     }
 
     #[test]
     fn reads_the_serial_number() {
-        assert_eq!(serial(&recipient(42)), Some(42));
-        assert_eq!(serial("postmaster@a.test"), None);
+        let addresses = Addresses::at('r', "a.test");
+        assert_eq!(serial('r', &addresses.recipient(42)), Some(42));
+        assert_eq!(serial('q', &addresses.recipient(42)), None);
+        assert_eq!(serial('p', "postmaster@a.test"), None);
     }
 
     #[test]
     fn no_line_begins_with_a_dot_but_the_last() {
         let mut out = Vec::new();
-        Message::new("a.test", 8192).write(7, &mut out);
+        Message::new("a.test", 8192).compose(7, "r7@b.test", &mut out);
         let text = String::from_utf8(out).expect("text");
         assert_eq!(text.split("\r\n").filter(|l| l.starts_with('.')).count(), 1);
         assert!(text.ends_with("\r\n.\r\n"));
@@ -143,7 +176,8 @@ mod tests {
     #[test]
     fn the_attachment_has_its_octets() {
         assert_eq!(BASE64.trim_end().len(), PER_LINE.div_ceil(3) * 4);
-        let length: usize = Attachment::new("a.test", 5_000_000).pieces(1).map(|p| p.len()).sum();
+        let length: usize =
+            Attachment::new("a.test", 5_000_000).pieces(1, "r1@b.test").map(|p| p.len()).sum();
         let encoded = 5_000_000 / PER_LINE * BASE64.len();
         assert!(length > encoded && length < encoded + 6000, "{length}");
     }

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -11,7 +11,8 @@ usage: RELEVO=PATH tests/bench/run [OPTIONS]
   --only PART,...     throughput, large, queue (default: all)
   --load NAME         of the loads only those whose name has NAME in it
   --seconds N         of each load (15)
-  --queued N          messages of the long queue (50000)
+  --queued N          messages of the long queue (100000)
+  --sink FILE         how receivers behave in the throughput part (tests/bench/sinks/plain.toml)
   --directory DIR     for the relay's data, on a real disk (target/bench)
   --report FILE       the figures as JSON (target/bench/report.json)
   --quick             everything short: does it work?
@@ -32,6 +33,7 @@ pub(crate) struct Options {
     pub(crate) load: String,
     pub(crate) duration: Duration,
     pub(crate) queued: u64,
+    pub(crate) sink: PathBuf,
     pub(crate) directory: PathBuf,
     pub(crate) report: PathBuf,
     pub(crate) quick: bool,
@@ -46,7 +48,8 @@ impl Options {
             parts: vec![Part::Throughput, Part::Large, Part::Queue],
             load: String::new(),
             duration: Duration::from_secs(15),
-            queued: 50_000,
+            queued: 100_000,
+            sink: builtin_sink("plain"),
             directory: PathBuf::from("target/bench"),
             report: PathBuf::from("target/bench/report.json"),
             quick: false,
@@ -60,6 +63,7 @@ impl Options {
                 "--load" => options.load = value()?,
                 "--seconds" => options.duration = Duration::from_secs(value()?.parse().context("--seconds")?),
                 "--queued" => options.queued = value()?.parse().context("--queued")?,
+                "--sink" => options.sink = value()?.into(),
                 "--directory" => options.directory = value()?.into(),
                 "--report" => options.report = value()?.into(),
                 "--quick" => {
@@ -76,6 +80,11 @@ impl Options {
         ensure!(!options.duration.is_zero() && options.queued > 1, "nothing to measure");
         Ok(Some(options))
     }
+}
+
+/// A file of `sinks`.
+pub(crate) fn builtin_sink(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("sinks").join(format!("{name}.toml"))
 }
 
 fn part(name: &str) -> Result<Part> {

@@ -1,5 +1,6 @@
 //! `relevo serve` with a configuration of its own.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -17,6 +18,37 @@ pub const PLAIN: &str = "plain.test";
 /// The domain with clicks and opens tracked.
 pub const TRACKED: &str = "tracked.test";
 
+/// Domains of two more tenants, neither tracked.
+pub const TENANTS: [&str; 2] = ["noisy.test", "quiet.test"];
+
+/// Where a relay delivers to.
+#[derive(Debug, Clone, Copy)]
+pub enum NextHop {
+    /// Everything to one host.
+    Smarthost(SocketAddr),
+    /// To the MX hosts that this server names, at this port.
+    Mx {
+        /// A DNS server.
+        nameserver: SocketAddr,
+        /// Of every MX host.
+        port: u16,
+    },
+}
+
+impl NextHop {
+    fn configuration(self) -> String {
+        match self {
+            Self::Smarthost(to) => {
+                let (host, port) = (to.ip(), to.port());
+                format!("smarthost = {{ host = \"{host}\", port = {port}, tls = \"none\" }}\n")
+            }
+            Self::Mx { nameserver, port } => format!(
+                "port = {port}\nip = \"ipv4\"\nallow_networks = [\"127.0.0.0/8\"]\n[dns]\nnameservers = [\"{nameserver}\"]\n"
+            ),
+        }
+    }
+}
+
 /// How a relay is set up.
 #[derive(Debug, Clone, Copy)]
 pub struct Setup<'a> {
@@ -24,10 +56,22 @@ pub struct Setup<'a> {
     pub binary: &'a Path,
     /// For configuration, keys, data and log; what is there already is used.
     pub directory: &'a Path,
-    /// Everything is handed to it.
-    pub next_hop: SocketAddr,
+    /// Where everything goes.
+    pub next_hop: NextHop,
     /// After a failed attempt.
     pub retry: &'a str,
+}
+
+/// How a relay is started, beyond [`Setup`].
+#[derive(Debug, Clone, Default)]
+pub struct Launch {
+    /// A command in front of the relay's: a tracer, say. It must become the relay by exec, so that the process that is
+    /// signalled and measured is the relay.
+    pub under: Vec<String>,
+    /// Sections for the end of the configuration.
+    pub sections: String,
+    /// Environment variables.
+    pub environment: Vec<(String, String)>,
 }
 
 /// A relay that runs; killed when dropped.
@@ -42,26 +86,47 @@ pub struct Relay {
 impl Relay {
     /// Makes keys once per directory, writes the configuration, starts, waits until both ports answer.
     pub fn start(setup: &Setup<'_>) -> Result<Self> {
+        let mut relay = Self::launch(setup, &Launch::default())?;
+        relay.wait_until_it_listens()?;
+        Ok(relay)
+    }
+
+    /// As [`Self::start`], without waiting until it listens.
+    pub fn launch(setup: &Setup<'_>, launch: &Launch) -> Result<Self> {
         let directory = setup.directory;
         fs::create_dir_all(directory)?;
         let (smtp, http) = (free_port()?, free_port()?);
-        for domain in [PLAIN, TRACKED] {
+        for domain in [PLAIN, TRACKED].into_iter().chain(TENANTS) {
             make_key(setup, domain)?;
         }
         let config = directory.join("relevo.toml");
-        fs::write(&config, configuration(setup, smtp, http))?;
+        fs::write(&config, configuration(setup, smtp, http) + &launch.sections)?;
         let log = directory.join("log");
-        let child = Command::new(setup.binary)
+        let mut words = launch.under.iter().map(OsString::from).chain([setup.binary.into()]);
+        let child = Command::new(words.next().context("no command")?)
+            .args(words)
             .args(["serve", "--config"])
             .arg(&config)
+            .envs(launch.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::options().create(true).append(true).open(&log)?)
             .spawn()
             .with_context(|| format!("cannot run {}", setup.binary.display()))?;
-        let mut relay = Self { child, smtp, http, log };
-        relay.wait_until_it_listens()?;
-        Ok(relay)
+        Ok(Self { child, smtp, http, log })
+    }
+
+    /// Whether it has ended, by itself or because somebody ended it.
+    pub fn ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
+    /// Ends it with SIGKILL, if it runs, and waits until it is gone.
+    pub fn kill(mut self) -> Result<()> {
+        // One that is gone already is what was wanted.
+        let _ = self.child.kill();
+        self.child.wait()?;
+        Ok(())
     }
 
     /// Of the process.
@@ -110,19 +175,6 @@ impl Relay {
         format!("log (newest first):\n{}", lines.join("\n"))
     }
 
-    /// Ends it at once (SIGKILL) and waits until it is gone.
-    ///
-    /// # Errors
-    /// It had ended by itself before.
-    pub fn kill(mut self) -> Result<()> {
-        if let Some(status) = self.child.try_wait()? {
-            bail!("relevo ended by itself with {status}; {}", self.tail());
-        }
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
-    }
-
     /// Asks it to stop and waits.
     pub fn stop(mut self) -> Result<()> {
         let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
@@ -138,7 +190,8 @@ impl Relay {
         bail!("relevo did not stop within 30 s of SIGTERM; {}", self.tail())
     }
 
-    fn wait_until_it_listens(&mut self) -> Result<()> {
+    /// Waits until both ports answer.
+    pub fn wait_until_it_listens(&mut self) -> Result<()> {
         // The first start compiles the components.
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(300) {
@@ -193,9 +246,15 @@ fn make_key(setup: &Setup<'_>, domain: &str) -> Result<()> {
 
 /// Defaults wherever they do not stop a load from one address.
 fn configuration(setup: &Setup<'_>, smtp: SocketAddr, http: SocketAddr) -> String {
-    let (host, port) = (setup.next_hop.ip(), setup.next_hop.port());
     let key =
         |domain: &str| format!(r#"[{{ selector = "s1", algorithm = "rsa-sha256", key = "{domain}.pem" }}]"#);
+    let tenants: String = TENANTS
+        .iter()
+        .map(|d| {
+            let id = d.trim_end_matches(".test");
+            format!("[[tenant]]\nid = \"{id}\"\n[[tenant.domain]]\nname = \"{d}\"\ndkim = {}\n", key(d))
+        })
+        .collect();
     format!(
         r#"hostname = "relay.test"
 postmaster = "postmaster@{PLAIN}"
@@ -211,8 +270,7 @@ max_connections_per_peer = 1000
 listen = ["{http}"]
 [delivery]
 retry = ["{retry}"]
-smarthost = {{ host = "{host}", port = {port}, tls = "none" }}
-[[tenant]]
+{next_hop}[[tenant]]
 id = "bench"
 [[tenant.domain]]
 name = "{PLAIN}"
@@ -221,8 +279,9 @@ dkim = {plain}
 name = "{TRACKED}"
 dkim = {tracked}
 tracking = {{ url = "https://t.{TRACKED}", opens = true, clicks = true }}
-"#,
+{tenants}"#,
         retry = setup.retry,
+        next_hop = setup.next_hop.configuration(),
         plain = key(PLAIN),
         tracked = key(TRACKED),
     )

@@ -1,7 +1,9 @@
 //! The figures as a table and as JSON.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
+use anyhow::Result;
 use serde::Serialize;
 
 use crate::memory::{LargeMessage, LongQueue};
@@ -72,6 +74,15 @@ impl Report {
             judge("memory per queued message", queue.octets_per_message_second_half(), 300.0, "octets");
         }
         self.verdicts = verdicts;
+    }
+
+    /// As JSON.
+    pub(crate) fn write(&self, to: &Path) -> Result<()> {
+        if let Some(parent) = to.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        std::fs::write(to, serde_json::to_string_pretty(self)? + "\n")?;
+        Ok(())
     }
 
     /// For people.

@@ -1,0 +1,183 @@
+//! The parts of a run, one after another.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::load::Schedule;
+use crate::memory;
+use crate::options::{Options, Part, USAGE};
+use crate::process;
+use crate::relay::{NextHop, PLAIN, Relay, Setup, TRACKED, free_port};
+use crate::report::{HALF_LOAD, Idle, REFERENCE, Report};
+use crate::scene::Scene;
+use crate::throughput::{Plan, measure};
+
+/// The benchmark as its command line asks for it.
+///
+/// # Errors
+/// Anything that would make a figure mean something else than it says.
+pub fn run() -> Result<ExitCode> {
+    let Some(options) = Options::parse(std::env::args().skip(1))? else {
+        println!("{USAGE}");
+        return Ok(ExitCode::SUCCESS);
+    };
+    let binary =
+        PathBuf::from(std::env::var_os("RELEVO").context("RELEVO does not name the relay's binary")?);
+    let binary = binary.canonicalize().with_context(|| format!("{}", binary.display()))?;
+    let directory = options.directory.join(format!("run-{}", std::process::id()));
+    std::fs::create_dir_all(&directory)?;
+    let directory = directory.canonicalize()?;
+    let result = Bench::new(&options, &binary, &directory).and_then(Bench::run);
+    if options.keep || result.is_err() {
+        eprintln!("bench: the servers' files are in {}", directory.display());
+    } else {
+        std::fs::remove_dir_all(&directory)?;
+    }
+    let report = result?;
+    report.write(&options.report)?;
+    println!("{}", report.table());
+    println!("{}", options.report.display());
+    let missed = report.verdicts.iter().any(|v| !v.met);
+    Ok(if options.strict && missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+pub(crate) struct Bench<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) binary: &'a Path,
+    pub(crate) directory: &'a Path,
+    pub(crate) report: Report,
+}
+
+impl<'a> Bench<'a> {
+    fn new(options: &'a Options, binary: &'a Path, directory: &'a Path) -> Result<Self> {
+        let file_system = process::file_system(directory)?;
+        ensure!(
+            !matches!(file_system.as_str(), "tmpfs" | "ramfs"),
+            "{} is on {file_system}, where a sync costs nothing: choose a disk with --directory",
+            directory.display()
+        );
+        let version = Command::new(binary).arg("--version").output()?;
+        let report = Report {
+            relevo: String::from_utf8_lossy(&version.stdout).trim().to_owned(),
+            machine: process::machine(),
+            file_system,
+            sync_ms: process::sync_time(directory)?.as_secs_f64() * 1000.0,
+            quick: options.quick,
+            ..Report::default()
+        };
+        Ok(Self { options, binary, directory, report })
+    }
+
+    fn run(mut self) -> Result<Report> {
+        for part in self.options.parts.clone() {
+            match part {
+                Part::Throughput => self.throughput()?,
+                Part::Large => self.large()?,
+                Part::Queue => self.queue()?,
+            }
+        }
+        self.report.judge();
+        Ok(self.report)
+    }
+
+    /// A relay in a directory of its own; components that an earlier one compiled are used again.
+    pub(crate) fn setup(&self, next_hop: NextHop) -> Setup<'a> {
+        Setup { binary: self.binary, directory: self.directory, next_hop, retry: "1m" }
+    }
+
+    fn scene(&self) -> Result<Scene> {
+        Scene::read(&self.options.sink)
+    }
+
+    fn throughput(&mut self) -> Result<()> {
+        let scene = self.scene()?;
+        let setup = self.setup(scene.by_smarthost());
+        // The first start compiles the components; what it needs for that belongs to no figure but its own.
+        let first = Relay::start(&setup)?;
+        let first_start_peak_kib = process::memory(first.pid())?.peak;
+        first.stop()?;
+        let relay = Relay::start(&setup)?;
+        let (after_start, after_load) = if self.options.quick { (2, 2) } else { (30, 60) };
+        note("at rest");
+        sleep(Duration::from_secs(after_start));
+        let after_start_kib = process::memory(relay.pid())?.resident;
+        for plan in self.plans() {
+            note(&plan.name);
+            self.report.loads.push(measure(&relay, &scene.ledger, &scene.addresses(), &plan)?);
+        }
+        if let Some(plan) = self.half_load() {
+            note(&plan.name);
+            self.report.loads.push(measure(&relay, &scene.ledger, &scene.addresses(), &plan)?);
+        }
+        note("at rest");
+        sleep(Duration::from_secs(after_load));
+        self.report.idle = Some(Idle {
+            first_start_peak_kib,
+            after_start_kib,
+            after_start_seconds: after_start,
+            after_load_kib: process::memory(relay.pid())?.resident,
+            after_load_seconds: after_load,
+        });
+        relay.stop()
+    }
+
+    fn plans(&self) -> Vec<Plan> {
+        let plan = |name: &str, kib, sessions| Plan::new(name, kib, sessions, self.options.duration);
+        let plans = [
+            plan(REFERENCE, 4, 20),
+            plan("4 KiB x 100", 4, 100),
+            plan("4 KiB x 500", 4, 500),
+            plan("100 KiB x 20", 100, 20),
+            plan("100 KiB x 100", 100, 100),
+            Plan { senders: vec![TRACKED], ..plan("4 KiB x 20 tracked", 4, 20) },
+            Plan { senders: vec![PLAIN, TRACKED], ..plan("4 KiB x 20 mixed", 4, 20) },
+            Plan { recipients: 50, ..plan("4 KiB x 20, 50 recipients", 4, 20) },
+            Plan {
+                recipients: 50,
+                senders: vec![TRACKED],
+                ..plan("4 KiB x 20, 50 recipients, tracked", 4, 20)
+            },
+        ];
+        plans.into_iter().filter(|p| p.name.contains(&self.options.load)).collect()
+    }
+
+    /// Half of what the reference load got through.
+    fn half_load(&self) -> Option<Plan> {
+        let reference = self.report.loads.iter().find(|l| l.name == REFERENCE)?;
+        let schedule = Schedule::Open(reference.rate() / 2.0);
+        // Sessions enough that the rate is held when answers are slow for a moment.
+        Some(Plan { schedule, ..Plan::new(HALF_LOAD, 4, 100, self.options.duration) })
+    }
+
+    fn large(&mut self) -> Result<()> {
+        note("large message");
+        let scene = self.scene()?;
+        let relay = Relay::start(&self.setup(scene.by_smarthost()))?;
+        self.report.large_message = Some(memory::large_message(&relay, &scene)?);
+        relay.stop()
+    }
+
+    fn queue(&mut self) -> Result<()> {
+        note("long queue");
+        let scene = self.scene()?;
+        let dead = NextHop::Smarthost(free_port()?);
+        let setup = Setup { retry: "6h", ..self.setup(dead) };
+        let relay = Relay::start(&setup)?;
+        let mut queue = memory::long_queue(&relay, &scene, self.options.queued)?;
+        relay.kill()?;
+        let began = Instant::now();
+        let relay = Relay::start(&setup)?;
+        queue.restart_seconds = began.elapsed().as_secs_f64();
+        queue.restarted_kib = memory::after_restart(&relay)?;
+        self.report.long_queue = Some(queue);
+        relay.stop()
+    }
+}
+
+pub(crate) fn note(what: &str) {
+    eprintln!("bench: {what}");
+}
