@@ -68,7 +68,7 @@ pub enum ResolveError {
     #[error("mail for {0} loops back to this host")]
     LoopsBack(String),
     /// SERVFAIL, timeout: temporary, 4.4.3.
-    #[error("DNS lookup of {name} failed: {detail}")]
+    #[error("DNS for {name} did not answer: {detail}")]
     Temporary {
         /// What was asked.
         name: String,

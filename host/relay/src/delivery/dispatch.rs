@@ -166,7 +166,7 @@ async fn fail(
 ) {
     let now = shared.now();
     let conclusion = if is_expired(&lease, now) && !failure.permanent {
-        expire(lease, now)
+        expire(lease, Some(failure), now)
     } else {
         let findings = all_failed(&lease, failure, None);
         conclude(lease, findings, &shared.rules(settings, not_before), now)

@@ -135,22 +135,19 @@ pub(crate) fn all_failed(lease: &Lease, failure: &Failure, via: Option<&Arc<Via>
         .collect()
 }
 
-/// A delivery whose time is over before it was tried once more: the last reply stays part of the story.
-pub(crate) fn expire(lease: Lease, now: Millis) -> Conclusion {
+/// A delivery whose time is over before it was tried once more. What is told is what was learnt last; where there was no
+/// attempt, `obstacle` is what stood in its way.
+pub(crate) fn expire(lease: Lease, obstacle: Option<&Failure>, now: Millis) -> Conclusion {
     let facts = |index| {
-        let last = lease.delivery.reason(index).cloned().unwrap_or_default();
-        let text = expiry_text(&lease, &last.text);
-        LastAttempt { at: now, text, status: dotted(EXPIRED), ..last }
+        let last = lease.delivery.reason(index).cloned().unwrap_or_else(|| match obstacle {
+            Some(failure) => fate_of(Err(failure.clone()), None, now).1,
+            None => LastAttempt { text: "it was never attempted".to_owned(), ..LastAttempt::default() },
+        });
+        LastAttempt { status: dotted(EXPIRED), ..last }
     };
     let fates =
         pending(&lease).map(|r| (r.index, r.address.clone(), Fate::Expired, facts(r.index), None)).collect();
     assemble(lease, fates, now, None)
-}
-
-fn expiry_text(lease: &Lease, last: &str) -> String {
-    let waited = lease.meta.expires_at.saturating_sub(lease.meta.accepted_at);
-    let why = if last.is_empty() { "it was never attempted" } else { last };
-    tame(&format!("not delivered within {}: {why}", in_words(waited)))
 }
 
 /// `90061000` as `1 day 1 hour`: the two largest units.
@@ -179,7 +176,6 @@ pub(crate) fn conclude(lease: Lease, findings: Vec<Finding>, rules: &Rules, now:
         let mut fate = fate;
         if fate == Fate::Delayed && is_expired(&lease, now) {
             fate = Fate::Expired;
-            facts.text = expiry_text(&lease, &facts.text);
             facts.status = dotted(EXPIRED);
         }
         fates.push((index, recipient.address.clone(), fate, facts, via.map(|v| v.tls.clone())));

@@ -62,13 +62,13 @@ pub(crate) fn why(item: &ItemView, table: &Table, now: Millis) -> Vec<Waiting> {
 fn of_delivery(item: &ItemView, view: &DeliveryView, table: &Table, now: Millis) -> Vec<Waiting> {
     let delivery = &view.delivery;
     let site = table.site_of(&delivery.domain).map(|(id, _)| id.to_string());
-    let pending_reason = pending_reason(item, view, table, now);
     delivery
         .recipients
         .iter()
         .map(|recipient| {
+            let last = delivery.reason(recipient.index);
             let (state, reason) = match &recipient.state {
-                RecipientState::Pending => ("pending", pending_reason.clone()),
+                RecipientState::Pending => ("pending", pending_reason(item, view, last, table, now)),
                 RecipientState::Delivered => ("delivered", "the next hop took responsibility".to_owned()),
                 RecipientState::Failed { reported: true } => {
                     ("failed", "given up; nothing more will be done".to_owned())
@@ -86,14 +86,20 @@ fn of_delivery(item: &ItemView, view: &DeliveryView, table: &Table, now: Millis)
                 next_attempt: (pending && !delivery.held).then_some(delivery.due_at),
                 expires_at: item.meta.expires_at,
                 site: site.clone(),
-                last: delivery.reason(recipient.index).map(Last::from),
+                last: last.map(Last::from),
                 reason,
             }
         })
         .collect()
 }
 
-fn pending_reason(item: &ItemView, view: &DeliveryView, table: &Table, now: Millis) -> String {
+fn pending_reason(
+    item: &ItemView,
+    view: &DeliveryView,
+    last: Option<&LastAttempt>,
+    table: &Table,
+    now: Millis,
+) -> String {
     let delivery = &view.delivery;
     let expiry = match item.meta.expires_at.saturating_sub(now) {
         left if left > 0 => format!("given up in {}", in_words(left)),
@@ -107,9 +113,9 @@ fn pending_reason(item: &ItemView, view: &DeliveryView, table: &Table, now: Mill
     }
     if delivery.due_at > now {
         let wait = in_words(delivery.due_at - now);
-        return format!("the next attempt is in {wait}{}; {expiry}", last_words(delivery));
+        return format!("the next attempt is in {wait}{}; {expiry}", last_words(last));
     }
-    format!("{}{}; {expiry}", due_reason(delivery, table, now), last_words(delivery))
+    format!("{}{}; {expiry}", due_reason(delivery, table, now), last_words(last))
 }
 
 fn due_reason(delivery: &Delivery, table: &Table, now: Millis) -> String {
@@ -139,9 +145,40 @@ fn due_reason(delivery: &Delivery, table: &Table, now: Millis) -> String {
     }
 }
 
-fn last_words(delivery: &Delivery) -> String {
-    let Some(last) = &delivery.last else { return String::new() };
+fn last_words(last: Option<&LastAttempt>) -> String {
+    let Some(last) = last else { return String::new() };
     let host = last.host.as_deref().map(|h| format!(" from {h}")).unwrap_or_default();
     let code = last.code.map(|c| format!("{c} ")).unwrap_or_default();
-    format!(" (last answer{host}: {code}{} {})", last.status, last.text)
+    // The words of a remote mostly begin with the status themselves (RFC 2034 section 4).
+    let status = match starts_with_status(&last.text) {
+        true => String::new(),
+        false => format!("{} ", last.status),
+    };
+    format!(" (last answer{host}: {code}{status}{})", last.text)
+}
+
+/// Whether the first word is an enhanced status code (RFC 3463 section 2).
+fn starts_with_status(text: &str) -> bool {
+    let word = text.split(' ').next().unwrap_or_default();
+    let parts: Vec<&str> = word.split('.').collect();
+    let number = |n: &&str| (1..=3).contains(&n.len()) && n.bytes().all(|c| c.is_ascii_digit());
+    parts.len() == 3 && matches!(parts[0], "2" | "4" | "5") && parts.iter().all(|n| number(&n))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_is_said_once() {
+        let words = |text: &str, code| {
+            let last =
+                LastAttempt { text: text.into(), status: "4.2.0".into(), code, ..LastAttempt::default() };
+            last_words(Some(&last))
+        };
+        assert_eq!(words("4.2.0 come back later", Some(450)), " (last answer: 450 4.2.0 come back later)");
+        assert_eq!(words("come back later", Some(450)), " (last answer: 450 4.2.0 come back later)");
+        assert_eq!(words("192.0.2.1 is listed", None), " (last answer: 4.2.0 192.0.2.1 is listed)");
+        assert_eq!(words("", None), " (last answer: 4.2.0 )");
+    }
 }

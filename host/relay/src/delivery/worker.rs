@@ -126,7 +126,7 @@ impl Worker {
     async fn one(&mut self, lease: Lease, rest: Rest, settings: &Settings, next_hop: &NextHop) -> Rest {
         let now = self.shared.now();
         if is_expired(&lease, now) {
-            self.shared.conclude(expire(lease, now)).await;
+            self.shared.conclude(expire(lease, None, now)).await;
             return rest;
         }
         match rest {

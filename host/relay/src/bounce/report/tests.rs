@@ -35,7 +35,7 @@ fn refused(address: &str) -> Failed {
 }
 
 fn expired(address: &str) -> Failed {
-    let text = "not delivered within 5 days: connection refused";
+    let text = "connection refused";
     let why = LastAttempt { at: NOW, text: text.into(), status: "4.4.7".into(), ..LastAttempt::default() };
     Failed { address: address.into(), why }
 }
@@ -56,7 +56,9 @@ fn check_lines(message: &str) {
 
 #[test]
 fn the_whole_report() {
-    let failed = vec![refused("nobody@a.test"), expired("late@b.test")];
+    let mut busy = expired("busy@c.test");
+    (busy.why.text, busy.why.code) = ("4.2.0 greylisted".into(), Some(450));
+    let failed = vec![refused("nobody@a.test"), expired("late@b.test"), busy];
     let message = compose(&meta("me@origin.test"), failed, b"From: me@origin.test\r\nSubject: Offer\r\n");
     check_lines(&message);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/bounce/report/whole.eml");

@@ -252,3 +252,33 @@ async fn a_kept_connection_that_is_of_no_use_is_left() {
     let to = |who: &str, host: &str| (who.to_owned(), host.to_owned());
     assert_eq!(hosts, [to("grün@a.test", "mx2"), to("one@a.test", "mx1"), to("two@a.test", "mx1")]);
 }
+
+/// RFC 3464 section 2.3.6: a diagnostic code is what the remote said, and nothing else is called `smtp`.
+#[tokio::test(start_paused = true)]
+async fn an_expired_delivery_is_told_with_the_last_reply() {
+    let w = World::new();
+    w.net.domain("a.test", &[("mx", refuses("u", 450, Some((4, 2, 0))))]);
+    let id = w.send("t", super::DAY, &[("a.test", &["u@a.test"])]);
+    seconds(super::DAY.as_secs() + 60).await;
+    assert_eq!(w.queue.kinds(id).last().map(String::as_str), Some("email.expired"));
+    let bounce = &w.bounces()[0];
+    assert!(bounce.contains("Status: 5.4.7\r\nRemote-MTA: dns; mx\r\n"), "{bounce}");
+    assert!(bounce.contains("Diagnostic-Code: smtp; 450 no?[31m thanks\r\n"), "{bounce}");
+    assert!(bounce.contains("it could not be delivered within 1 day."), "{bounce}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lookup_that_was_never_answered_is_named_in_the_bounce() {
+    let silent =
+        || ResolveError::Temporary { name: "mute.test".into(), detail: "MX: request timed out".into() };
+    for expire in [super::DAY, std::time::Duration::ZERO] {
+        let w = World::new();
+        w.net.mx.lock().expect("lock").insert("mute.test".into(), Err(silent()));
+        w.send("t", expire, &[("mute.test", &["u@mute.test"])]);
+        seconds(super::DAY.as_secs() + 60).await;
+        let bounce = &w.bounces()[0];
+        assert!(bounce.contains("Details: DNS for mute.test did not answer: MX: request timed"), "{bounce}");
+        assert!(bounce.contains("Diagnostic-Code: x-relevo; DNS for mute.test did not answer"), "{bounce}");
+        assert!(bounce.contains("Status: 5.4.7") && !bounce.contains("Remote-MTA"), "{bounce}");
+    }
+}
