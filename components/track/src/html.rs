@@ -1,5 +1,7 @@
 //! Links and the end of the body in an HTML document.
 
+mod end;
+
 use crate::edits::Change;
 use crate::links::{Links, is_trackable};
 use crate::optout;
@@ -32,9 +34,7 @@ impl Html<'_> {
         let changes = RefCell::new(Vec::new());
         let links = RefCell::new(links);
         let body_end: Rc<Cell<Option<usize>>> = Rc::default();
-        let mut settings = Settings::new()
-            .with_strict(false)
-            .with_memory_settings(MemorySettings::new().with_max_allowed_memory_usage(MAX_TOKENIZER_MEMORY));
+        let mut settings = settings();
         if self.options.clicks {
             settings = settings.append_element_content_handler(element!("a, area", |el| {
                 self.link(el, &mut links.borrow_mut(), &mut changes.borrow_mut());
@@ -55,7 +55,10 @@ impl Html<'_> {
         rewriter.write(self.text).and_then(|()| rewriter.end()).map_err(|e| e.to_string())?;
         let mut changes = changes.into_inner();
         if self.pixel {
-            let at = body_end.get().unwrap_or(self.text.len());
+            let at = match body_end.get() {
+                Some(at) => at,
+                None => end::of_document(self.text)?,
+            };
             changes.push(Change { at: at..at, pieces: pixel() });
         }
         changes.sort_by_key(|change| change.at.start);
@@ -115,6 +118,13 @@ impl Html<'_> {
         let quoted = matches!(before, Some(b'"' | b'\'')) && self.text.get(value.end) == before;
         value.end + usize::from(quoted)
     }
+}
+
+/// A tokenizer that takes any document, within bounds.
+fn settings<'h>() -> Settings<'h, 'static> {
+    Settings::new()
+        .with_strict(false)
+        .with_memory_settings(MemorySettings::new().with_max_allowed_memory_usage(MAX_TOKENIZER_MEMORY))
 }
 
 /// Whitespace between attributes.
