@@ -23,8 +23,12 @@ impl Writer {
         // Whatever remains afterwards (a damaged frame) keeps the segment, but is not tried again.
         self.inner.segments.leave(segment);
         let before = self.inner.index.counter(crate::index::SEQUENCE);
+        tracing::debug!(segment, "emptying a segment");
         match self.survivors(segment).and_then(|moves| self.move_all(moves)) {
-            Ok(outcome) => self.take_effect(outcome),
+            Ok(outcome) => {
+                self.take_effect(outcome);
+                tracing::debug!(segment, "a segment is empty");
+            }
             Err(error) if self.inner.index.sync_failed() => {
                 self.inner.poison.fatal(&format!("sync of the index failed: {error:?}"));
             }

@@ -18,7 +18,7 @@ use crate::request::{Answer, Message, Op};
 use crate::{OpenError, StoreError, group, recover};
 
 /// Settings of the embedded store.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreConfig {
     /// Below this many free octets new mail is refused; outcomes, bounces and events still pass.
     pub min_free: u64,

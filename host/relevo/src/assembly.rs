@@ -9,7 +9,7 @@ use anyhow::Context;
 use relevo_http::inbox::Inbox;
 use relevo_http::{HttpState, Listener, Readiness};
 use relevo_mailkit::token::{TokenKey, TokenKeys};
-use relevo_queue::{EmbeddedStore, EventLog, Queue, StoreConfig};
+use relevo_queue::{EmbeddedStore, EventLog, Queue};
 use relevo_relay::clock::{Clock, RandomIds, SystemClock};
 use relevo_relay::copies::{Copies, MakeCopy};
 use relevo_relay::delivery::{Delivery, DeliveryHandle, DeliveryParts, Dial};
@@ -24,7 +24,7 @@ use relevo_runtime::{Runtime, RuntimeConfig, Stages};
 use relevo_smtp::server::{AuthThrottle, ListenerConfig, ListenerKind, ListenerLimits, Server, ServerTls};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::config::{ServerParts, SmtpConfig};
 use crate::control::{self, Control};
@@ -54,15 +54,28 @@ pub(crate) struct Outside {
 }
 
 impl Base {
-    /// Opens the store and loads the components. Blocks: components are compiled at the first start.
-    pub(crate) fn open(parts: ServerParts, mut settings: Settings) -> anyhow::Result<Self> {
-        let config = StoreConfig { min_free: parts.min_free, ..StoreConfig::default() };
-        let store = EmbeddedStore::open(&parts.data_dir, config)?;
+    /// Opens the store and loads the components, which are compiled at the first start: that takes its time. None when
+    /// `stop` came first; the store is closed again, and a compiler at work is left to the end of the process.
+    pub(crate) async fn open(
+        parts: ServerParts,
+        mut settings: Settings,
+        stop: impl Future<Output = ()>,
+    ) -> anyhow::Result<Option<Self>> {
+        let (data_dir, config) = (parts.data_dir.clone(), parts.store.clone());
+        let store = spawn_blocking(move || EmbeddedStore::open(&data_dir, config)).await??;
         complete_tracking_keys(&parts.data_dir, &mut settings)?;
-        let cache_dir = Some(parts.data_dir.join("components"));
-        let stages = Runtime::new(RuntimeConfig { cache_dir, ..RuntimeConfig::default() })?;
+        tracing::info!("loading the components");
+        let config =
+            RuntimeConfig { cache_dir: Some(parts.data_dir.join("components")), ..RuntimeConfig::default() };
+        let stages = tokio::select! {
+            loaded = spawn_blocking(move || Runtime::new(config)) => loaded??,
+            () = stop => {
+                store.close().await;
+                return Ok(None);
+            }
+        };
         let clock = Arc::new(SystemClock::new());
-        Ok(Self { parts, settings: SettingsHandle::new(settings), store, stages, clock })
+        Ok(Some(Self { parts, settings: SettingsHandle::new(settings), store, stages, clock }))
     }
 }
 

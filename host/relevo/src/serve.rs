@@ -22,8 +22,10 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let open_files = limits::raise_open_files();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %file.display(), ?open_files, "relevo");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(file, config))?;
-    Ok(ExitCode::SUCCESS)
+    let served = runtime.block_on(serve(file, config));
+    // Everything has stopped but what nobody waits for any more.
+    runtime.shutdown_background();
+    served.map(|()| ExitCode::SUCCESS)
 }
 
 /// Logs mistakes and warnings; None when there are mistakes.
@@ -45,7 +47,16 @@ async fn serve(file: &Path, config: Config) -> anyhow::Result<()> {
 
     let (settings, parts) = config.split();
     let outside = outside(&parts, &settings)?;
-    let base = tokio::task::block_in_place(|| Base::open(parts.clone(), settings))?;
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let Some(base) = Base::open(parts.clone(), settings, stop).await? else {
+        tracing::info!("stopped before it was ready");
+        return Ok(());
+    };
     let running = assembly::start(base, outside, false).await?;
     tracing::info!("ready");
     loop {
@@ -94,7 +105,7 @@ fn reload(file: &Path, running_parts: &ServerParts, running: &Running) {
     let (settings, parts) = config.split();
     if !running_parts.same_listeners(&parts) {
         tracing::warn!(
-            "reload: listeners, [http], [dns], data_dir, min_free and [events] change at the next start only"
+            "reload: listeners, [http], [dns], data_dir, min_free, [queue] and [events] change at the next start only"
         );
     }
     match running.reload(&parts, settings) {

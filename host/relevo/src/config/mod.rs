@@ -8,6 +8,7 @@ pub(crate) mod values;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use relevo_queue::StoreConfig;
 use relevo_relay::settings::Settings;
 
 use reader::Reader;
@@ -19,7 +20,7 @@ pub(crate) use server::{DnsConfig, HttpConfig, SmtpConfig};
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     /// Octets.
-    pub(crate) min_free: u64,
+    pub(crate) store: StoreConfig,
     pub(crate) smtp: SmtpConfig,
     pub(crate) http: HttpConfig,
     pub(crate) dns: DnsConfig,
@@ -86,7 +87,7 @@ fn read(reader: &Reader<'_>, warnings: &mut Warnings) -> Option<Config> {
         root.mistake("postmaster", format!("`{}` is not a mail address", at.value));
     }
     let data_dir = root.need("data_dir", values::string);
-    let min_free = root.get_or("min_free", 1 << 30, values::size);
+    let store = server::queue(&root);
 
     let smtp = server::smtp(reader, &root, warnings);
     let http = server::http(&root);
@@ -101,7 +102,7 @@ fn read(reader: &Reader<'_>, warnings: &mut Warnings) -> Option<Config> {
 
     Some(Config {
         data_dir: reader.path(&data_dir?.value),
-        min_free,
+        store,
         settings: Settings {
             hostname: hostname?.value,
             postmaster: postmaster?.value,
@@ -121,8 +122,8 @@ fn read(reader: &Reader<'_>, warnings: &mut Warnings) -> Option<Config> {
 impl Config {
     /// What can be reloaded, and the rest.
     pub(crate) fn split(self) -> (Settings, ServerParts) {
-        let Self { data_dir, min_free, smtp, http, dns, ca_file, event_retention, settings } = self;
-        (settings, ServerParts { data_dir, min_free, smtp, http, dns, ca_file, event_retention })
+        let Self { data_dir, store, smtp, http, dns, ca_file, event_retention, settings } = self;
+        (settings, ServerParts { data_dir, store, smtp, http, dns, ca_file, event_retention })
     }
 }
 
@@ -130,7 +131,7 @@ impl Config {
 #[derive(Debug, Clone)]
 pub(crate) struct ServerParts {
     pub(crate) data_dir: PathBuf,
-    pub(crate) min_free: u64,
+    pub(crate) store: StoreConfig,
     pub(crate) smtp: SmtpConfig,
     pub(crate) http: HttpConfig,
     pub(crate) dns: DnsConfig,
@@ -143,7 +144,7 @@ impl ServerParts {
     pub(crate) fn same_listeners(&self, other: &Self) -> bool {
         let listeners = |p: &Self| {
             let smtp = (p.smtp.submission.clone(), p.smtp.submissions.clone(), p.smtp.relay.clone());
-            (p.data_dir.clone(), p.min_free, smtp, p.event_retention, p.ca_file.clone())
+            (p.data_dir.clone(), p.store.clone(), smtp, p.event_retention, p.ca_file.clone())
         };
         listeners(self) == listeners(other) && self.http == other.http && self.dns == other.dns
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use relevo_mailkit::token::{TokenKey, TokenKeys};
+use relevo_queue::StoreConfig;
 use relevo_relay::settings::{DeliverySettings, IntakeSettings, Network, Smarthost};
 use relevo_resolve::IpFamily;
 use relevo_smtp::client::{Auth, TlsPolicy};
@@ -310,6 +311,22 @@ pub(crate) fn tracking_keys(
     }
     s.finish();
     TokenKeys(keys)
+}
+
+/// `min_free` and `[queue]`.
+pub(crate) fn queue(root: &Section<'_, '_>) -> StoreConfig {
+    /// The largest frame fits in; a group's octets may go beyond it.
+    const SMALLEST: u64 = 64 << 10;
+    let default = StoreConfig::default();
+    let min_free = root.get_or("min_free", default.min_free, values::size);
+    let Some(s) = root.section("queue") else { return StoreConfig { min_free, ..default } };
+    let segment_size = s.get_or("segment_size", default.segment_size, values::size);
+    if segment_size < SMALLEST {
+        s.mistake("segment_size", "must be 64KiB at least");
+    }
+    let compact_after = s.get_or("compact_after", default.compact_after, values::duration);
+    s.finish();
+    StoreConfig { min_free, segment_size, compact_after }
 }
 
 pub(crate) fn events(root: &Section<'_, '_>) -> Duration {
