@@ -269,3 +269,23 @@ fn http_answers_only_those_who_may_ask() {
     );
     assert_eq!(relay.get("/domains/bank.test/records").status, 404);
 }
+
+/// The components are compiled at the first start; a stop does not wait for that.
+#[test]
+fn a_start_can_be_interrupted() {
+    let mut relay = Relay::start(free_port(), "retry = [\"1h\"]", false);
+    let mut client = relay.login();
+    assert!(client.transact(SHOP, &["ada@reader.test"], &message("waits")).starts_with("250"));
+    relay.stop();
+    fs::remove_dir_all(relay.config().with_file_name("data").join("components")).unwrap();
+    let said = relay.log().len();
+    relay.launch();
+    wait_for("the components are being compiled", || {
+        relay.log()[said..].contains("loading the components").then_some(())
+    });
+    relay.stop();
+    let log = relay.log()[said..].to_owned();
+    assert!(log.contains("stopped before it was ready") && !log.contains(": ready"), "{log}");
+    relay.spawn();
+    assert!(relay.queue(&["list"]).1.contains("waits"));
+}

@@ -16,10 +16,12 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use relevo_http::inbox::Inbox;
+use relevo_relay::settings::Settings;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::assembly::{self, Base, Outside};
 use crate::cli::DevArgs;
+use crate::config::ServerParts;
 use crate::{config, limits, log};
 use capture::Capture;
 use traces::Traces;
@@ -37,8 +39,10 @@ pub(crate) fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
     let data = args.data.as_deref().or(temporary.as_ref().map(tempfile::TempDir::path));
     let Some(data) = data else { bail!("no data directory") };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(develop(args.once, data, smtp, http))?;
-    Ok(ExitCode::SUCCESS)
+    let developed = runtime.block_on(develop(args.once, data, smtp, http));
+    // A compiler that was interrupted is not waited for.
+    runtime.shutdown_background();
+    developed.map(|()| ExitCode::SUCCESS)
 }
 
 /// The address that was asked for, or the usual one, or (with `--once`) any free port. Loopback only.
@@ -59,7 +63,14 @@ fn address(given: Option<SocketAddr>, usual: u16, once: bool, flag: &str) -> any
 async fn develop(once: bool, data: &Path, smtp: SocketAddr, http: SocketAddr) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let base = tokio::task::block_in_place(|| prepare(data, smtp, http))?;
+    let (settings, parts) = configure(data, smtp, http)?;
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    let Some(base) = Base::open(parts, settings, stop).await? else { return Ok(()) };
     let (inbox, traces) = (Arc::new(Inbox::default()), Arc::new(Traces::default()));
     let outside = Outside {
         resolve: Arc::new(route::ToInbox),
@@ -90,15 +101,14 @@ async fn develop(once: bool, data: &Path, smtp: SocketAddr, http: SocketAddr) ->
     outcome
 }
 
-fn prepare(data: &Path, smtp: SocketAddr, http: SocketAddr) -> anyhow::Result<Base> {
+fn configure(data: &Path, smtp: SocketAddr, http: SocketAddr) -> anyhow::Result<(Settings, ServerParts)> {
     let file = setup::write(data, smtp, http)?;
     let loaded = config::load(&file);
     let Some(config) = loaded.config else {
         let mistakes: Vec<String> = loaded.mistakes.iter().map(ToString::to_string).collect();
         bail!("{}", mistakes.join("\n"));
     };
-    let (settings, parts) = config.split();
-    Base::open(parts, settings)
+    Ok(config.split())
 }
 
 fn welcome(smtp: SocketAddr, http: SocketAddr) {

@@ -110,7 +110,20 @@ dkim = [{{ selector = "rsa", algorithm = "rsa-sha256", key = "rsa.pem" }}, {{ se
         self.folder.join("relevo.toml")
     }
 
+    /// Starts it and waits until it listens.
     pub fn spawn(&mut self) {
+        self.launch();
+        wait_for("the relay listens", || {
+            let child = self.child.as_mut().unwrap();
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("relevo ended with {status}:\n{}", self.log());
+            }
+            TcpStream::connect(self.http).ok()
+        });
+    }
+
+    /// Starts it.
+    pub fn launch(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.join("log")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_relevo"))
             .args(["serve", "--config"])
@@ -119,13 +132,6 @@ dkim = [{{ selector = "rsa", algorithm = "rsa-sha256", key = "rsa.pem" }}, {{ se
             .spawn()
             .unwrap();
         self.child = Some(child);
-        wait_for("the relay listens", || {
-            let child = self.child.as_mut().unwrap();
-            if let Some(status) = child.try_wait().unwrap() {
-                panic!("relevo ended with {status}:\n{}", self.log());
-            }
-            TcpStream::connect(self.http).ok()
-        });
     }
 
     pub fn log(&self) -> String {
