@@ -1,4 +1,4 @@
-//! The tasks of the repository: `cargo xtask build | dev | test | fuzz | interop | bench`.
+//! The tasks of the repository: `cargo xtask build | dev | test | fuzz | interop | bench | crash`.
 //!
 //! A fresh clone needs nothing but rustup's stable toolchain: the target of the components is added when it is missing,
 //! and every task that runs the relay builds the components first.
@@ -24,7 +24,9 @@ usage: cargo xtask TASK
   fuzz [NAME...] [--seconds N] [--report]
                       show that each fuzz target finds its seeded bug, then run each for a minute or N seconds
   interop             install real peers and run the table of tests/interop
-  bench [ARGS]        release build, then tests/bench/run ARGS";
+  bench [ARGS]        release build, then tests/bench/run ARGS
+  crash [--kills N] [--seed S] [ARGS]
+                      kill a loaded relay 200 times, cut its power, read its system calls: see tests/crash";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -49,6 +51,7 @@ fn dispatch(args: &[String]) -> Result<()> {
         ("fuzz", rest) => fuzz::all(&workspace, rest),
         ("interop", rest) => interop(&workspace, rest),
         ("bench", rest) => bench(&workspace, rest),
+        ("crash", rest) => crash(&workspace, rest),
         ("help" | "-h" | "--help", _) => {
             println!("{USAGE}");
             Ok(())
@@ -71,6 +74,18 @@ fn interop(workspace: &Workspace, args: &[String]) -> Result<()> {
 fn bench(workspace: &Workspace, args: &[String]) -> Result<()> {
     build::all(workspace, Profile::Release)?;
     script(workspace, "tests/bench/run", args, Profile::Release)
+}
+
+/// The binaries that the tests built, as for interop.
+fn crash(workspace: &Workspace, args: &[String]) -> Result<()> {
+    test::build(workspace)?;
+    let relay = workspace.binary(Profile::Debug);
+    run(Command::new(relay.with_file_name(format!("relevo-crash{}", std::env::consts::EXE_SUFFIX)))
+        .arg("--directory")
+        .arg(workspace.target.join("crash"))
+        .args(args)
+        .current_dir(&workspace.root)
+        .env("RELEVO", relay))
 }
 
 /// Runs a program of the repository with the path of the binary in `RELEVO`.

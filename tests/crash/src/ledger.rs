@@ -1,0 +1,139 @@
+//! What was promised and what arrived. Written by the load and by the sink, which are threads of one process.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use relevo_bench::sink::{Arrival, Observer};
+use relevo_queue::ItemId;
+
+use crate::mail::{Mail, Sum, essence, serial_of, sum, unstuffed};
+
+/// Everything that is known.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger(Mutex<Book>);
+
+/// See [`Ledger`].
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Book {
+    pub(crate) sent: HashMap<u64, Sent>,
+    /// By recipient.
+    pub(crate) copies: HashMap<String, Vec<Copy>>,
+    /// By the recipient that they are about.
+    pub(crate) bounces: HashMap<String, Vec<Instant>>,
+    /// Recipients that the sink refused for good, and how often.
+    pub(crate) refused: HashMap<String, u32>,
+    /// Attempts that were put off.
+    pub(crate) put_off: u64,
+    /// What arrived and was never sent.
+    pub(crate) strange: Vec<String>,
+}
+
+/// A message whose content was handed to the relay.
+#[derive(Debug, Clone)]
+pub(crate) struct Sent {
+    pub(crate) recipients: Vec<String>,
+    pub(crate) essence: Option<Sum>,
+    pub(crate) tracked: bool,
+    /// Its 250 was read; the id that it named.
+    pub(crate) acknowledged: Option<ItemId>,
+}
+
+/// A message that arrived for a recipient.
+#[derive(Debug, Clone)]
+pub(crate) struct Copy {
+    pub(crate) at: Instant,
+    /// Of all of it, with what the relay put on top.
+    pub(crate) sum: Sum,
+    /// The essence is that of what was submitted.
+    pub(crate) intact: bool,
+}
+
+impl Ledger {
+    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Before its first octet is written: the relay may have it even though no 250 comes.
+    pub(crate) fn sends(&self, mail: &Mail) {
+        let sent = Sent {
+            recipients: mail.recipients.clone(),
+            essence: essence(&mail.content, mail.tracked),
+            tracked: mail.tracked,
+            acknowledged: None,
+        };
+        self.book().sent.insert(mail.serial, sent);
+    }
+
+    pub(crate) fn acknowledged(&self, serial: u64, id: ItemId) {
+        if let Some(sent) = self.book().sent.get_mut(&serial) {
+            sent.acknowledged = Some(id);
+        }
+    }
+
+    /// Recipients that were promised and about which nothing was heard yet.
+    pub(crate) fn open(&self) -> usize {
+        let book = self.book();
+        let promised = book.sent.values().filter(|s| s.acknowledged.is_some()).flat_map(|s| &s.recipients);
+        promised.filter(|r| !book.copies.contains_key(*r) && !book.bounces.contains_key(*r)).count()
+    }
+}
+
+impl Book {
+    fn message(&mut self, content: &[u8], recipients: &[String], at: Instant) {
+        let sum = sum(content);
+        for recipient in recipients {
+            let sent = serial_of(recipient).and_then(|serial| self.sent.get(&serial));
+            let Some(sent) = sent.filter(|s| s.recipients.contains(recipient)) else {
+                self.strange.push(format!("a message for {recipient}, to whom none was sent"));
+                continue;
+            };
+            let intact = sent.essence.is_some() && essence(content, sent.tracked) == sent.essence;
+            self.copies.entry(recipient.clone()).or_default().push(Copy { at, sum, intact });
+        }
+    }
+
+    /// A report (RFC 3464) to the sender of a message.
+    fn bounce(&mut self, content: &[u8], recipients: &[String], at: Instant) {
+        let text = String::from_utf8_lossy(content);
+        let about: Vec<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("Final-Recipient: rfc822;")).map(str::trim).collect();
+        let serial = recipients.first().and_then(|to| serial_of(to));
+        let known = serial.and_then(|serial| self.sent.get(&serial));
+        let fits = known.is_some_and(|sent| about.iter().all(|r| sent.recipients.iter().any(|known| known == r)));
+        if recipients.len() != 1 || about.is_empty() || !fits {
+            self.strange.push(format!("a bounce to {recipients:?} about {about:?}"));
+            return;
+        }
+        for recipient in about {
+            self.bounces.entry(recipient.to_owned()).or_default().push(at);
+        }
+    }
+}
+
+/// What the sink tells.
+impl Observer for Ledger {
+    fn keep(&self) -> usize {
+        usize::MAX
+    }
+
+    fn recipient(&self, _address: &str) {}
+
+    fn message(&self, arrival: &Arrival<'_>) {
+        let (content, at) = (unstuffed(arrival.head), Instant::now());
+        let mut book = self.book();
+        match arrival.sender {
+            "" => book.bounce(&content, arrival.recipients, at),
+            _ => book.message(&content, arrival.recipients, at),
+        }
+    }
+
+    fn refused(&self, address: &str, permanent: bool) {
+        let mut book = self.book();
+        if permanent {
+            *book.refused.entry(address.to_owned()).or_default() += 1;
+        } else {
+            book.put_off += 1;
+        }
+    }
+}
