@@ -22,7 +22,6 @@ const INLINE: usize = 64 << 10;
 pub(crate) fn run(binary: &Path, directory: &Path) -> Result<()> {
     let data = directory.join("data");
     let setup = Setup { binary, directory, next_hop: NextHop::Smarthost(free_port()?), retry: "1h" };
-    Relay::start(&setup)?.stop()?;
     let to = directory.join("strace");
     let launch = Launch { under: tracer::all_calls(&to), ..Launch::default() };
     let mut relay = Relay::launch(&setup, &launch)?;
@@ -40,8 +39,15 @@ pub(crate) fn run(binary: &Path, directory: &Path) -> Result<()> {
     relay.stop()?;
     let calls = tracer::read(&to)?;
     let said = acknowledgements(&calls);
-    ensure!(said.len() == mails.len(), "{} messages, {} acknowledgements in the trace", mails.len(), said.len());
-    println!("message  octets  content in   written synced | index written synced | 250 (lines of the trace)");
+    ensure!(
+        said.len() == mails.len(),
+        "{} messages, {} acknowledgements in the trace",
+        mails.len(),
+        said.len()
+    );
+    println!(
+        "message  octets  content in   written synced | index written synced | 250 (lines of the trace)"
+    );
     for (mail, said) in mails.iter().zip(said) {
         let proof = prove(&calls, &data, marker(mail.serial).as_bytes(), said);
         let proof = proof.with_context(|| format!("message {}", mail.serial))?;

@@ -47,7 +47,8 @@ impl<'a> Replay<'a> {
     /// Repeats what had returned before this place in the trace. Places must not go back.
     pub(crate) fn advance(&mut self, until: usize) -> Result<()> {
         while let Some(call) = self.calls.get(self.next).copied().filter(|c| c.ended < until) {
-            self.apply(call).with_context(|| format!("line {} of the trace, {}", call.began + 1, call.name))?;
+            self.apply(call)
+                .with_context(|| format!("line {} of the trace, {}", call.began + 1, call.name))?;
             self.next += 1;
         }
         Ok(())
@@ -89,9 +90,9 @@ impl<'a> Replay<'a> {
             "unlinkat" => self.remove(&call.path(1)?),
             "pwrite64" => self.write(call, Some(call.number(3)?)),
             "write" => self.write(call, None),
-            "ftruncate" => self.change(call, |disk, path| {
-                Ok(disk.open(path, false)?.set_len(call.number(1)?)?)
-            }),
+            "ftruncate" => {
+                self.change(call, |disk, path| Ok(disk.open(path, false)?.set_len(call.number(1)?)?))
+            }
             "fdatasync" | "fsync" => self.sync(call),
             "sendto" => Ok(()),
             "mmap" => {
@@ -113,7 +114,8 @@ impl<'a> Replay<'a> {
 
     fn names_ours(&self, call: &Call) -> bool {
         (0..call.args.len()).any(|at| {
-            call.file(at).is_ok_and(|file| self.counts(file)) || call.path(at).is_ok_and(|path| self.counts(&path))
+            call.file(at).is_ok_and(|file| self.counts(file))
+                || call.path(at).is_ok_and(|path| self.counts(&path))
         })
     }
 
@@ -122,8 +124,12 @@ impl<'a> Replay<'a> {
         let at = usize::from(call.name == "openat");
         let path = call.path(at)?;
         if path.is_relative() {
-            let base = call.args.first().and_then(|arg| if let Arg::File(base) = arg { Some(base) } else { None });
-            ensure!(!base.is_some_and(|base| base.starts_with(&self.root)), "a relative path within the data");
+            let base =
+                call.args.first().and_then(|arg| if let Arg::File(base) = arg { Some(base) } else { None });
+            ensure!(
+                !base.is_some_and(|base| base.starts_with(&self.root)),
+                "a relative path within the data"
+            );
             return Ok(());
         }
         if !self.counts(&path) {
@@ -131,7 +137,10 @@ impl<'a> Replay<'a> {
         }
         self.cursors.insert(path.clone(), 0);
         let flag = |flag| call.has_flag(at + 1, flag);
-        ensure!(!flag("O_TMPFILE") && !flag("O_DSYNC") && !flag("O_SYNC"), "flags that the image does not know");
+        ensure!(
+            !flag("O_TMPFILE") && !flag("O_DSYNC") && !flag("O_SYNC"),
+            "flags that the image does not know"
+        );
         if flag("O_CREAT") {
             self.applied += 1;
             self.disk.open(&path, true)?;

@@ -106,9 +106,6 @@ pub(crate) fn run(binary: &Path, directory: &Path, kills: usize, seed: u64) -> R
     let watch = Watch { ledger: Arc::clone(&ledger), trigger: Arc::clone(&trigger) };
     let sites = Sites::start(Arc::clone(&receivers), Arc::new(watch))?;
     let setup = Setup { binary, directory, next_hop: NextHop::Smarthost(sites.smarthost), retry: "1s" };
-    // The first start compiles the components; no kill is to be spent on that.
-    Relay::start(&setup)?.stop()?;
-
     let mut run = Run {
         load: Load::start(Arc::clone(&ledger), Arc::clone(&trigger), receivers, seed)?,
         log: RelayLog::new(directory),
@@ -157,7 +154,10 @@ impl Run<'_> {
         let trace = self.setup.directory.join("strace");
         let mut launch = Launch {
             sections: SECTIONS.to_owned(),
-            environment: vec![("RELEVO_LOG".to_owned(), "warn,relevo_queue=debug,relevo::serve=info".to_owned())],
+            environment: vec![(
+                "RELEVO_LOG".to_owned(),
+                "warn,relevo_queue=debug,relevo::serve=info".to_owned(),
+            )],
             ..Launch::default()
         };
         if let Aim::Call(call, nth) = aim {
@@ -207,7 +207,8 @@ fn last_call(trace: &Path) -> Result<String> {
     let call = calls.iter().rev().find(|c| c.result.is_none()).or(calls.last());
     let call = call.context("the tracer saw no call")?;
     let about = call.file(0).cloned().or_else(|_| call.path(0)).ok().map(|file| {
-        let name = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let name =
+            |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let directory = file.parent().map(name).unwrap_or_default();
         match directory.as_str() {
             "segments" | "bodies" | "spool" | "quarantine" => directory,

@@ -96,11 +96,15 @@ impl Book {
     /// A report (RFC 3464) to the sender of a message.
     fn bounce(&mut self, content: &[u8], recipients: &[String], at: Instant) {
         let text = String::from_utf8_lossy(content);
-        let about: Vec<&str> =
-            text.lines().filter_map(|line| line.strip_prefix("Final-Recipient: rfc822;")).map(str::trim).collect();
+        let about: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("Final-Recipient: rfc822;"))
+            .map(str::trim)
+            .collect();
         let serial = recipients.first().and_then(|to| serial_of(to));
         let known = serial.and_then(|serial| self.sent.get(&serial));
-        let fits = known.is_some_and(|sent| about.iter().all(|r| sent.recipients.iter().any(|known| known == r)));
+        let fits =
+            known.is_some_and(|sent| about.iter().all(|r| sent.recipients.iter().any(|known| known == r)));
         if recipients.len() != 1 || about.is_empty() || !fits {
             self.strange.push(format!("a bounce to {recipients:?} about {about:?}"));
             return;

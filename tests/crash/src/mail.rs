@@ -107,7 +107,8 @@ fn content(
         let n: u32 = rng.random();
         match n % 8 {
             0 if tracked => {
-                let _ = write!(text, "<p><a href=\"https://shop.example/{n}?c={serial}\">offer {n}</a></p>\r\n");
+                let _ =
+                    write!(text, "<p><a href=\"https://shop.example/{n}?c={serial}\">offer {n}</a></p>\r\n");
             }
             1 if !tracked => {
                 let _ = write!(text, ".{n} begins with a dot\r\n");
@@ -212,14 +213,18 @@ mod tests {
     fn one_octet_changes_the_essence() {
         for serial in 0..20 {
             let mail = mail(serial);
-            let received = [b"Received: from a\r\nDKIM-Signature: v=1\r\n".as_slice(), &mail.content].concat();
+            let received =
+                [b"Received: from a\r\nDKIM-Signature: v=1\r\n".as_slice(), &mail.content].concat();
             let essence_of = |content: &[u8]| essence(content, mail.tracked);
             assert_eq!(essence_of(&received), essence_of(&mail.content));
             let mut altered = received.clone();
             let at = altered.len() - 20;
             altered[at] ^= 1;
             assert_ne!(essence_of(&altered), essence_of(&mail.content));
-            assert_ne!(essence_of(&received[..received.len() - 2000.min(received.len() / 2)]), essence_of(&mail.content));
+            assert_ne!(
+                essence_of(&received[..received.len() - 2000.min(received.len() / 2)]),
+                essence_of(&mail.content)
+            );
         }
     }
 

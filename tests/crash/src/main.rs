@@ -15,6 +15,7 @@ mod trace;
 mod tracer;
 mod trigger;
 mod verdict;
+mod warm;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ use anyhow::{Context, Result, ensure};
 use relevo_bench::process::file_system;
 
 use crate::options::{Options, Part, USAGE};
+use crate::warm::Warm;
 
 fn main() -> ExitCode {
     match run() {
@@ -41,22 +43,27 @@ fn run() -> Result<()> {
         println!("{USAGE}");
         return Ok(());
     };
-    let binary = PathBuf::from(std::env::var_os("RELEVO").context("RELEVO does not name the relay's binary")?);
+    let binary =
+        PathBuf::from(std::env::var_os("RELEVO").context("RELEVO does not name the relay's binary")?);
     let binary = binary.canonicalize().with_context(|| format!("{}", binary.display()))?;
     tracer::check()?;
     let directory = options.directory.join(format!("run-{}", std::process::id()));
     std::fs::create_dir_all(&directory)?;
     let directory = directory.canonicalize()?;
     println!("crash: seed {}, on {}", options.seed, file_system(&directory)?);
+    let warm = Warm::start(&binary, &directory.join("warm"))?;
     for part in &options.parts {
         let (began, directory) = (Instant::now(), directory.join(format!("{part:?}").to_lowercase()));
+        warm.furnish(&directory)?;
         let done = match part {
             Part::Acknowledge => acknowledge::run(&binary, &directory)
                 .and_then(|()| acknowledge::failed_sync(&binary, &directory)),
-            Part::Power => power(&binary, &directory, &options),
+            Part::Power => power(&binary, &directory, &warm, &options),
             Part::Kills => kills(&binary, &directory, &options),
         };
-        done.with_context(|| format!("seed {}; the relay's files are in {}", options.seed, directory.display()))?;
+        done.with_context(|| {
+            format!("seed {}; the relay's files are in {}", options.seed, directory.display())
+        })?;
         println!("crash: {part:?} took {:.0} s\n", began.elapsed().as_secs_f64());
     }
     if !options.keep {
@@ -66,11 +73,11 @@ fn run() -> Result<()> {
     Ok(())
 }
 
-fn power(binary: &Path, directory: &Path, options: &Options) -> Result<()> {
+fn power(binary: &Path, directory: &Path, warm: &Warm, options: &Options) -> Result<()> {
     if options.images == 0 {
         return Ok(());
     }
-    let shown = power::run(binary, directory, options.images, options.seed)?;
+    let shown = power::run(binary, directory, warm, options.images, options.seed)?;
     println!(
         "{} losses of power over {} writes and syncs of {} promised recipients: {} times a recipient had to be there, and was",
         shown.images, shown.calls, shown.promises, shown.held

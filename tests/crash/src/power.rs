@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use relevo_bench::relay::{Launch, NextHop, Relay, Setup};
@@ -24,6 +24,7 @@ use crate::synced::acknowledgements;
 use crate::trace::Call;
 use crate::tracer;
 use crate::trigger::Trigger;
+use crate::warm::Warm;
 
 /// How long the traced relay is loaded.
 const LOADED: Duration = Duration::from_secs(5);
@@ -43,9 +44,6 @@ temporary = 100
 
 /// The domain whose recipients get their mail under the tracer.
 const DELIVERED: &str = "@ok.test";
-
-/// Where the relay keeps what it compiled.
-const COMPONENTS: &str = "components";
 
 /// What was shown.
 #[derive(Debug, Default)]
@@ -76,14 +74,15 @@ struct Promise {
 ///
 /// # Errors
 /// A message that was acknowledged is not in one of them, or a relay does not start on it.
-pub(crate) fn run(binary: &Path, directory: &Path, images: usize, seed: u64) -> Result<Shown> {
+pub(crate) fn run(binary: &Path, directory: &Path, warm: &Warm, images: usize, seed: u64) -> Result<Shown> {
     let traced = directory.join("traced");
+    warm.furnish(&traced)?;
     let ledger = Arc::new(Ledger::default());
     let calls = traced_run(binary, &traced, &ledger, seed)?;
     let promises = promises(&calls, &ledger);
     ensure!(promises.len() > 20, "only {} recipients were promised under the tracer", promises.len());
     let mut rng = StdRng::seed_from_u64(seed);
-    let bench = Bench { binary, directory, traced: &traced, seed };
+    let bench = Bench { binary, directory, traced: &traced, warm, seed };
     let mut replay = Replay::new(&calls, &traced.join("data"));
     let mut shown = Shown { promises: promises.len(), images, ..Shown::default() };
     for (n, cut) in cuts(&calls, &promises, images, &mut rng).into_iter().enumerate() {
@@ -123,19 +122,8 @@ fn traced_run(binary: &Path, directory: &Path, ledger: &Arc<Ledger>, seed: u64) 
     let receivers = Arc::new(Behaviour::parse(RECEIVERS)?);
     let sites = Sites::start(Arc::clone(&receivers), Arc::<Ledger>::clone(ledger))?;
     let setup = Setup { binary, directory, next_hop: NextHop::Smarthost(sites.smarthost), retry: "1s" };
-    Relay::start(&setup)?.stop()?;
-    // The compiled components are kept: they are no state, and compiling them takes longer than all the rest.
-    for entry in fs::read_dir(directory.join("data"))? {
-        let path = entry?.path();
-        match path.file_name() {
-            Some(name) if name == COMPONENTS => {}
-            _ if path.is_dir() => fs::remove_dir_all(path)?,
-            _ => fs::remove_file(path)?,
-        }
-    }
     let to = directory.join("strace");
-    let launch =
-        Launch { under: tracer::all_calls(&to), sections: SECTIONS.to_owned(), ..Launch::default() };
+    let launch = Launch { under: tracer::all_calls(&to), sections: SECTIONS.to_owned(), ..Launch::default() };
     let mut relay = Relay::launch(&setup, &launch)?;
     relay.wait_until_it_listens()?;
     let load = Load::start(Arc::clone(ledger), Arc::new(Trigger::default()), receivers, seed)?;
@@ -149,7 +137,7 @@ fn traced_run(binary: &Path, directory: &Path, ledger: &Arc<Ledger>, seed: u64) 
 
 impl Promise {
     fn must_be_there(&self, cut: usize) -> bool {
-        self.acknowledged < cut && cut <= self.left
+        self.acknowledged <= cut && cut <= self.left
     }
 }
 
@@ -160,7 +148,9 @@ fn promises(calls: &[Call], ledger: &Ledger) -> Vec<Promise> {
     for call in calls.iter().filter(|c| c.name == "sendto") {
         let Ok(octets) = call.octets(1) else { continue };
         for command in String::from_utf8_lossy(octets).lines() {
-            if let Some((address, _)) = command.strip_prefix("RCPT TO:<").and_then(|rest| rest.split_once('>')) {
+            if let Some((address, _)) =
+                command.strip_prefix("RCPT TO:<").and_then(|rest| rest.split_once('>'))
+            {
                 left.entry(address.to_owned()).or_insert(call.began);
             }
         }
@@ -189,6 +179,7 @@ struct Bench<'a> {
     binary: &'a Path,
     directory: &'a Path,
     traced: &'a Path,
+    warm: &'a Warm,
     seed: u64,
 }
 
@@ -197,13 +188,7 @@ impl Bench<'_> {
     fn image(&self, name: &str, replay: &Replay<'_>, luck: impl FnMut() -> u8) -> Result<PathBuf> {
         let directory = self.directory.join(name);
         replay.image(luck, &directory.join("data"))?;
-        let to = directory.join("data").join(COMPONENTS);
-        // Made with its mode kept: a directory that others may write to is not used.
-        fs::create_dir_all(&to)?;
-        let from = self.traced.join("data").join(COMPONENTS);
-        fs::set_permissions(&to, fs::metadata(&from)?.permissions())?;
-        copy_files(&from, &to, |_| true)?;
-        copy_files(self.traced, &directory, |path| path.extension().is_some_and(|e| e == "pem"))?;
+        self.warm.furnish(&directory)?;
         Ok(directory)
     }
 
@@ -244,14 +229,4 @@ impl Bench<'_> {
         let must: Vec<&Promise> = promises.iter().filter(|p| p.must_be_there(cut)).collect();
         Ok(!self.missing(&image, &must)?.is_empty())
     }
-}
-
-fn copy_files(from: &Path, to: &Path, wanted: impl Fn(&Path) -> bool) -> Result<()> {
-    for entry in fs::read_dir(from)? {
-        let path = entry?.path();
-        if path.is_file() && wanted(&path) {
-            fs::copy(&path, to.join(path.file_name().context("a file without a name")?))?;
-        }
-    }
-    Ok(())
 }

@@ -64,6 +64,8 @@ mod tests {
         let whole = begun.to_owned() + ended;
         assert_eq!(life(&whole), Life { emptied: 1, ..Life::default() });
         assert_eq!(life(&(whole + begun)), Life { emptied: 1, emptying: true, ..Life::default() });
-        assert!(life("INFO relevo::serve: ready\n").ready && life("thread 'a' panicked at b.rs:1:1").panicked);
+        assert!(
+            life("INFO relevo::serve: ready\n").ready && life("thread 'a' panicked at b.rs:1:1").panicked
+        );
     }
 }

@@ -60,7 +60,8 @@ pub(crate) fn prove(calls: &[Call], data: &Path, marker: &[u8], said: Acknowledg
     let index = data.join("index.redb");
     let row = trace.write(|file, octets| *file == index && contains(octets, &said.id.0));
     let row = row.context("its row of the index was not written before the 250")?.ended;
-    let index = (row, trace.synced(&index, row).context("its row of the index was not synced before the 250")?);
+    let index =
+        (row, trace.synced(&index, row).context("its row of the index was not synced before the 250")?);
     ensure!(body.1 < row, "the index referred to a body that was not synced yet");
     Ok(Proof { file, body, index, acknowledged: said.at })
 }
@@ -98,22 +99,26 @@ impl<'a> Before<'a> {
         };
         if let Some(made) = self.calls().find(made) {
             let directory = file.parent().context("a file without a directory")?;
-            self.synced(directory, made.ended).context("the name of its segment was not synced before the 250")?;
+            self.synced(directory, made.ended)
+                .context("the name of its segment was not synced before the 250")?;
         }
         Ok((written.ended, synced))
     }
 
     /// A file of its own: all of it, and its name after it was moved to where it stays.
     fn own_file(&self, file: &Path, bodies: &Path) -> Result<(usize, usize)> {
-        let renamed = |c: &&Call| c.name.starts_with("rename") && moves(c).is_some_and(|(from, _)| from == file);
-        let renamed = self.calls().find(renamed).context("its file was not moved to its place before the 250")?;
+        let renamed =
+            |c: &&Call| c.name.starts_with("rename") && moves(c).is_some_and(|(from, _)| from == file);
+        let renamed =
+            self.calls().find(renamed).context("its file was not moved to its place before the 250")?;
         let (_, to) = moves(renamed).context("a rename")?;
         ensure!(to.starts_with(bodies), "its file was moved to {}", to.display());
         let writes = self.calls().filter(|c| c.name == "pwrite64" && c.file(0).is_ok_and(|f| f == file));
         let last = writes.map(|c| c.ended).max().context("its file was not written")?;
         ensure!(last < renamed.began, "its file was moved before it was whole");
         self.synced(file, last).context("its file was not synced before the 250")?;
-        let named = self.synced(bodies, renamed.ended).context("its file's name was not synced before the 250")?;
+        let named =
+            self.synced(bodies, renamed.ended).context("its file's name was not synced before the 250")?;
         Ok((last, named))
     }
 }
@@ -161,7 +166,8 @@ mod tests {
         let mark = hex(b"..mark-1..");
         let body = if large {
             vec![
-                "openat(AT_FDCWD</>, \"/d/spool/x\", O_RDWR|O_CREAT|O_CLOEXEC, 0600) = 9</d/spool/x>".to_owned(),
+                "openat(AT_FDCWD</>, \"/d/spool/x\", O_RDWR|O_CREAT|O_CLOEXEC, 0600) = 9</d/spool/x>"
+                    .to_owned(),
                 format!("pwrite64(9</d/spool/x>, \"{mark}\", 10, 0) = 10"),
                 format!("pwrite64(9</d/spool/x>, \"{}\", 1, 10) = 1", hex(b"z")),
                 "fdatasync(9</d/spool/x>) = 0".to_owned(),

@@ -35,7 +35,11 @@ fn tracer(to: &Path) -> Vec<String> {
 /// Writes every call that matters to a file, with all octets.
 pub(crate) fn all_calls(to: &Path) -> Vec<String> {
     let longest = ["-s".to_owned(), (16 << 20).to_string()];
-    tracer(to).into_iter().chain(longest).chain(["-e".to_owned(), format!("trace={}", CALLS.join(","))]).collect()
+    tracer(to)
+        .into_iter()
+        .chain(longest)
+        .chain(["-e".to_owned(), format!("trace={}", CALLS.join(","))])
+        .collect()
 }
 
 /// The same, and a thread's Nth sync fails once. A second one would succeed, as if nothing had happened.

@@ -61,9 +61,13 @@ impl Verdict {
         self.bounced += usize::from(bounces > 0);
         let promise = if acknowledged { "accepted" } else { "half accepted" };
         let what = match (copies, bounces, refused) {
-            (0, 0, true) => format!("LOST: {promise} message {serial}: {recipient} was refused, and no bounce came"),
+            (0, 0, true) => {
+                format!("LOST: {promise} message {serial}: {recipient} was refused, and no bounce came")
+            }
             (0, 0, false) => format!("LOST: {promise} message {serial}: {recipient} got nothing"),
-            (0, _, false) => format!("LOST: {promise} message {serial}: {recipient} bounced without being refused"),
+            (0, _, false) => {
+                format!("LOST: {promise} message {serial}: {recipient} bounced without being refused")
+            }
             (1.., 1.., _) => format!("STRANGE: message {serial}: {recipient} got it and bounced"),
             _ => return,
         };
@@ -93,10 +97,13 @@ impl Verdict {
             match kill.map(|kill| kill.duration_since(*first)) {
                 Some(waited) if waited <= in_flight => self.longest = self.longest.max(waited),
                 Some(waited) => {
-                    let violation = format!("REPEATED: {who} got a copy {waited:?} before a kill, and another after it");
+                    let violation =
+                        format!("REPEATED: {who} got a copy {waited:?} before a kill, and another after it");
                     self.violations.push(violation);
                 }
-                None => self.violations.push(format!("REPEATED: {who} got two copies without a kill between them")),
+                None => self
+                    .violations
+                    .push(format!("REPEATED: {who} got two copies without a kill between them")),
             }
         }
     }
@@ -139,7 +146,11 @@ pub(crate) fn controls(book: &Book, kills: &[Instant], in_flight: Duration) -> V
     let tries: [(&'static str, &str, Option<Vec<String>>); 5] = [
         ("a copy is missing", "LOST", spoil(&|book| book.copies.remove(delivered.as_ref()?).map(drop))),
         ("a bounce is missing", "LOST", spoil(&|book| book.bounces.remove(bounced.as_ref()?).map(drop))),
-        ("an octet is altered", "ALTERED", spoil(&|book| copies(book, &|c| c.iter_mut().for_each(|c| c.intact = false)))),
+        (
+            "an octet is altered",
+            "ALTERED",
+            spoil(&|book| copies(book, &|c| c.iter_mut().for_each(|c| c.intact = false))),
+        ),
         (
             "a copy differs from the one before",
             "ALTERED",
@@ -183,7 +194,10 @@ mod tests {
     fn book(now: Instant) -> Book {
         let mut book = Book::default();
         let recipients = vec!["r1-0@ok0.test".to_owned(), "r1-1@never0.test".to_owned()];
-        book.sent.insert(1, Sent { recipients, essence: None, tracked: false, acknowledged: Some(ItemId([0; 16])) });
+        book.sent.insert(
+            1,
+            Sent { recipients, essence: None, tracked: false, acknowledged: Some(ItemId([0; 16])) },
+        );
         book.copies.insert("r1-0@ok0.test".to_owned(), vec![copy(now)]);
         book.refused.insert("r1-1@never0.test".to_owned(), 1);
         book.bounces.insert("r1-1@never0.test".to_owned(), vec![now]);
