@@ -250,3 +250,32 @@ proptest! {
         });
     }
 }
+
+/// A body with a file of its own: content, name and row are synced one after the other, and each failure is final.
+#[tokio::test]
+async fn a_failed_sync_of_a_large_body_stops_the_store_for_good() {
+    for nth in 1..=3 {
+        let disk = FaultyDisk::new();
+        let store = EmbeddedStore::open_on(Arc::new(disk.clone()), "/q", config()).unwrap();
+        store.accept(vec![simple(1, "x.test")], vec![]).await.unwrap();
+        disk.order(Fault::Sync(nth));
+        let accepted = async {
+            let mut spool = store.spool().await?;
+            spool.write(&bytes(2, 100_000)).await?;
+            let body = spool.finish().await?;
+            let deliveries = vec![delivery("x.test", [0], T0)];
+            store.accept(vec![NewItem { id: id(2), meta: meta("acme"), body, deliveries }], vec![]).await
+        };
+        assert!(accepted.await.is_err(), "sync {nth} failed and the message was accepted");
+        assert!(disk.sync_failed());
+        // Every sync would succeed now, and none may be tried.
+        disk.mend();
+        let before = disk.counts();
+        assert!(store.accept(vec![simple(3, "x.test")], vec![]).await.is_err());
+        assert!(store.spool().await.is_err());
+        assert_eq!(disk.counts(), before, "a store that cannot trust its disk wrote to it");
+        let store = EmbeddedStore::open_on(Arc::new(disk.power_loss(|| 0)), "/q", config()).unwrap();
+        assert_eq!((store.stats().items, store.stats().quarantined), (1, 0));
+        assert_eq!(store.read(id(1), 0..u64::MAX).await.unwrap(), body_of(1));
+    }
+}

@@ -236,7 +236,7 @@ fn one_relay_per_data_directory_and_a_clean_stop() {
     let mut relay = Relay::start(sink.addr, "", false);
     let config = relay.config();
     let (ok, said) = support::relay::relevo(&["serve", "--config", config.to_str().unwrap()], "");
-    assert!(!ok && said.contains("data"), "{said}");
+    assert!(!ok && said.contains("in use by process"), "{said}");
     let (mut idle, _) = Client::connect(relay.submission);
     relay.stop();
     let goodbye = idle.reply();
