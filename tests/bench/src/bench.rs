@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::ceiling::ceiling;
 use crate::load::Schedule;
 use crate::memory;
 use crate::options::{Options, Part, USAGE};
 use crate::process;
 use crate::relay::{NextHop, PLAIN, Relay, Setup, TRACKED, free_port};
-use crate::report::{HALF_LOAD, Idle, REFERENCE, Report};
+use crate::report::{HALF_LOAD, Idle, LARGE, MANY, REFERENCE, Report};
 use crate::scene::Scene;
 use crate::throughput::{Plan, measure};
 
@@ -45,6 +46,9 @@ pub fn run() -> Result<ExitCode> {
     Ok(if options.strict && missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// Of the direct load.
+const CEILING: Duration = Duration::from_secs(5);
+
 pub(crate) struct Bench<'a> {
     pub(crate) options: &'a Options,
     pub(crate) binary: &'a Path,
@@ -73,11 +77,14 @@ impl<'a> Bench<'a> {
     }
 
     fn run(mut self) -> Result<Report> {
+        note("what the machine could do at most");
+        self.report.ceiling = Some(ceiling(&self.scene()?, self.options.duration.min(CEILING))?);
         for part in self.options.parts.clone() {
             match part {
                 Part::Throughput => self.throughput()?,
                 Part::Large => self.large()?,
                 Part::Queue => self.queue()?,
+                Part::Peers => self.peers()?,
             }
         }
         self.report.judge();
@@ -89,7 +96,7 @@ impl<'a> Bench<'a> {
         Setup { binary: self.binary, directory: self.directory, next_hop, retry: "1m" }
     }
 
-    fn scene(&self) -> Result<Scene> {
+    pub(crate) fn scene(&self) -> Result<Scene> {
         Scene::read(&self.options.sink)
     }
 
@@ -129,9 +136,9 @@ impl<'a> Bench<'a> {
         let plan = |name: &str, kib, sessions| Plan::new(name, kib, sessions, self.options.duration);
         let plans = [
             plan(REFERENCE, 4, 20),
-            plan("4 KiB x 100", 4, 100),
+            plan(MANY, 4, 100),
             plan("4 KiB x 500", 4, 500),
-            plan("100 KiB x 20", 100, 20),
+            plan(LARGE, 100, 20),
             plan("100 KiB x 100", 100, 100),
             Plan { senders: vec![TRACKED], ..plan("4 KiB x 20 tracked", 4, 20) },
             Plan { senders: vec![PLAIN, TRACKED], ..plan("4 KiB x 20 mixed", 4, 20) },

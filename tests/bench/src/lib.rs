@@ -15,9 +15,13 @@ pub mod series;
 pub mod sink;
 
 mod bench;
+mod ceiling;
+mod compare;
 mod dns;
+mod group;
 mod memory;
 mod options;
+mod peers;
 mod report;
 mod scene;
 mod server;

@@ -8,11 +8,15 @@ use anyhow::{Context, Result, bail, ensure};
 pub(crate) const USAGE: &str = "\
 usage: RELEVO=PATH tests/bench/run [OPTIONS]
 
-  --only PART,...     throughput, large, queue (default: all)
+  --only PART,...     throughput, large, queue, peers (default: all but peers)
+  --peers             also the peers, those that are missing are installed (root, Debian)
+  --peer NAME         of the peers only those whose name has NAME in it
+  --pairs N           measurements of Relevo and of a peer for each load (3)
   --load NAME         of the loads only those whose name has NAME in it
   --seconds N         of each load (15)
   --queued N          messages of the long queue (100000)
   --sink FILE         how receivers behave in the throughput part (tests/bench/sinks/plain.toml)
+  --installed DIR     where peers are unpacked (target/bench/peers)
   --directory DIR     for the relay's data, on a real disk (target/bench)
   --report FILE       the figures as JSON (target/bench/report.json)
   --quick             everything short: does it work?
@@ -25,12 +29,17 @@ pub(crate) enum Part {
     Throughput,
     Large,
     Queue,
+    Peers,
 }
 
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) parts: Vec<Part>,
     pub(crate) load: String,
+    pub(crate) peer: String,
+    pub(crate) pairs: u32,
+    /// Where `peers/install` puts what it fetches.
+    pub(crate) installed: PathBuf,
     pub(crate) duration: Duration,
     pub(crate) queued: u64,
     pub(crate) sink: PathBuf,
@@ -47,6 +56,9 @@ impl Options {
         let mut options = Self {
             parts: vec![Part::Throughput, Part::Large, Part::Queue],
             load: String::new(),
+            peer: String::new(),
+            pairs: 3,
+            installed: PathBuf::from("target/bench/peers"),
             duration: Duration::from_secs(15),
             queued: 100_000,
             sink: builtin_sink("plain"),
@@ -60,6 +72,10 @@ impl Options {
             let mut value = || args.next().with_context(|| format!("{arg} needs a value\n\n{USAGE}"));
             match arg.as_str() {
                 "--only" => options.parts = value()?.split(',').map(part).collect::<Result<_>>()?,
+                "--peers" => options.parts.push(Part::Peers),
+                "--peer" => options.peer = value()?.to_lowercase(),
+                "--pairs" => options.pairs = value()?.parse().context("--pairs")?,
+                "--installed" => options.installed = value()?.into(),
                 "--load" => options.load = value()?,
                 "--seconds" => options.duration = Duration::from_secs(value()?.parse().context("--seconds")?),
                 "--queued" => options.queued = value()?.parse().context("--queued")?,
@@ -70,6 +86,7 @@ impl Options {
                     options.quick = true;
                     options.duration = Duration::from_secs(2);
                     options.queued = 2000;
+                    options.pairs = 1;
                 }
                 "--strict" => options.strict = true,
                 "--keep" => options.keep = true,
@@ -77,7 +94,7 @@ impl Options {
                 _ => bail!("{arg} is not an option\n\n{USAGE}"),
             }
         }
-        ensure!(!options.duration.is_zero() && options.queued > 1, "nothing to measure");
+        ensure!(!options.duration.is_zero() && options.queued > 1 && options.pairs > 0, "nothing to measure");
         Ok(Some(options))
     }
 }
@@ -92,6 +109,7 @@ fn part(name: &str) -> Result<Part> {
         "throughput" => Part::Throughput,
         "large" => Part::Large,
         "queue" => Part::Queue,
+        "peers" => Part::Peers,
         _ => bail!("{name} is not a part\n\n{USAGE}"),
     })
 }

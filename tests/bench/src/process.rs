@@ -24,6 +24,12 @@ impl Cpu {
         self.user + self.system
     }
 
+    /// With another process's.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { user: self.user + other.user, system: self.system + other.system }
+    }
+
     /// What was used after `before`.
     pub fn since(self, before: Self) -> Self {
         Self {
@@ -36,6 +42,17 @@ impl Cpu {
 /// User and system time of a process and all its threads.
 pub fn cpu(pid: u32) -> Result<Cpu> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    stat_cpu(&stat, [11, 12])
+}
+
+/// The same with the children that ended and were waited for.
+pub(crate) fn cpu_with_children(pid: u32) -> Result<Cpu> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    Ok(stat_cpu(&stat, [11, 12])?.plus(stat_cpu(&stat, [13, 14])?))
+}
+
+/// Two fields of `/proc/PID/stat`, counted from the state.
+fn stat_cpu(stat: &str, [user, system]: [usize; 2]) -> Result<Cpu> {
     // The name may hold spaces and parentheses; what follows the last one does not.
     let fields: Vec<&str> =
         stat.rsplit_once(')').context("/proc/PID/stat")?.1.split_ascii_whitespace().collect();
@@ -43,7 +60,7 @@ pub fn cpu(pid: u32) -> Result<Cpu> {
         let ticks: u64 = fields.get(n).context("/proc/PID/stat is short")?.parse()?;
         Ok(Duration::from_millis(ticks * 1000 / TICKS))
     };
-    Ok(Cpu { user: ticks(11)?, system: ticks(12)? })
+    Ok(Cpu { user: ticks(user)?, system: ticks(system)? })
 }
 
 /// Time that all processors were busy, and given to others by the hypervisor.

@@ -6,7 +6,10 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::ceiling::Ceiling;
+use crate::compare::Comparison;
 use crate::memory::{LargeMessage, LongQueue};
+use crate::peers::Description;
 use crate::throughput::Figures;
 
 /// Everything that was measured.
@@ -19,6 +22,9 @@ pub(crate) struct Report {
     pub(crate) sync_ms: f64,
     pub(crate) quick: bool,
     pub(crate) loads: Vec<Figures>,
+    pub(crate) ceiling: Option<Ceiling>,
+    pub(crate) peers: Vec<Description>,
+    pub(crate) comparisons: Vec<Comparison>,
     pub(crate) idle: Option<Idle>,
     pub(crate) large_message: Option<LargeMessage>,
     pub(crate) long_queue: Option<LongQueue>,
@@ -47,6 +53,9 @@ pub(crate) struct Verdict {
 
 /// The load whose component time and half-load latency have budgets.
 pub(crate) const REFERENCE: &str = "4 KiB x 20";
+/// Loads that are compared with peers.
+pub(crate) const MANY: &str = "4 KiB x 100";
+pub(crate) const LARGE: &str = "100 KiB x 20";
 pub(crate) const HALF_LOAD: &str = "half load";
 
 impl Report {
@@ -97,6 +106,7 @@ impl Report {
         if !self.loads.is_empty() {
             loads(&self.loads, &mut text);
         }
+        self.compared(&mut text);
         self.memory(&mut text);
         for v in &self.verdicts {
             let met = if v.met { "met" } else { "MISSED" };
@@ -115,6 +125,64 @@ impl Report {
             text.push_str("\nOther processes took more than 5 % of the machine: rates and latencies are too low a bound.\n");
         }
         text
+    }
+
+    fn compared(&self, text: &mut String) {
+        if let Some(c) = &self.ceiling {
+            let _ = writeln!(
+                text,
+                "at most {:.0}/s: generator and sink {:.0} us ({:.0}/s alone), RSA-2048 signature {:.0} us\n",
+                c.messages_per_second, c.harness_us, c.direct_per_second, c.rsa_us
+            );
+        }
+        for peer in &self.peers {
+            let durable = if peer.durable { "" } else { " (not durable)" };
+            let _ = match (&peer.version, &peer.missing) {
+                (Some(version), _) => {
+                    writeln!(text, "{}{durable}: {version}\n    {}", peer.name, peer.tuning)
+                }
+                (None, why) => {
+                    writeln!(text, "{}: missing, {}", peer.name, why.as_deref().unwrap_or_default())
+                }
+            };
+        }
+        if self.comparisons.is_empty() {
+            return;
+        }
+        let _ = writeln!(
+            text,
+            "\n{:<11} {:<14} {:>10} {:>10} {:>7} {:>12} {:>12} {:>7} {:>21} {:>24}",
+            "beside",
+            "load",
+            "Relevo 1/s",
+            "peer 1/s",
+            "ratio",
+            "Relevo us",
+            "peer us",
+            "ratio",
+            "250 p99 ms",
+            "to next hop p99 ms"
+        );
+        for c in &self.comparisons {
+            let _ = writeln!(
+                text,
+                "{:<11} {:<14} {:>10.0} {:>10.0} {:>7.2} {:>12.0} {:>12.0} {:>7.2} {:>10.1} {:>10.1} {:>12.1} {:>11.1}{}",
+                c.peer,
+                c.load,
+                c.relevo.rate,
+                c.other.rate,
+                c.rate_ratio,
+                c.relevo.cpu_us,
+                c.other.cpu_us,
+                c.cpu_ratio,
+                c.relevo.answer_p99_ms,
+                c.other.answer_p99_ms,
+                c.relevo.to_next_hop_p99_ms,
+                c.other.to_next_hop_p99_ms,
+                if c.durable { "" } else { "  not durable" },
+            );
+        }
+        text.push('\n');
     }
 
     fn memory(&self, text: &mut String) {

@@ -11,6 +11,8 @@ use tokio::net::TcpStream;
 pub struct Client {
     pub(super) stream: BufReader<TcpStream>,
     line: String,
+    /// The server takes commands before it has answered the last one (RFC 2920).
+    pipelining: bool,
 }
 
 impl Client {
@@ -18,10 +20,10 @@ impl Client {
     pub async fn connect(to: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(to).await.context("the relay does not listen")?;
         stream.set_nodelay(true)?;
-        let mut client = Self { stream: BufReader::new(stream), line: String::new() };
+        let mut client = Self { stream: BufReader::new(stream), line: String::new(), pipelining: false };
         client.expect("220").await?;
         client.stream.get_mut().write_all(b"EHLO load.test\r\n").await?;
-        client.expect("250").await?;
+        client.pipelining = client.greeted().await?;
         Ok(client)
     }
 
@@ -44,33 +46,53 @@ impl Client {
         Ok(self.line.trim_end())
     }
 
-    /// MAIL, RCPT and DATA in one write (RFC 2920), up to the 354.
+    /// MAIL, RCPT and DATA, up to the 354; in one write where the server allows it.
     pub(super) async fn begin(&mut self, from: &str, to: &[String]) -> Result<()> {
         let mut commands = format!("MAIL FROM:<{from}>\r\n");
         for recipient in to {
             let _ = write!(commands, "RCPT TO:<{recipient}>\r\n");
         }
         commands.push_str("DATA\r\n");
-        self.stream.get_mut().write_all(commands.as_bytes()).await?;
-        for _ in 0..=to.len() {
-            self.expect("250").await?;
+        if self.pipelining {
+            self.stream.get_mut().write_all(commands.as_bytes()).await?;
         }
-        self.expect("354").await
+        for command in commands.split_inclusive('\n') {
+            if !self.pipelining {
+                self.stream.get_mut().write_all(command.as_bytes()).await?;
+            }
+            self.expect(if command == "DATA\r\n" { "354" } else { "250" }).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the reply to EHLO; whether PIPELINING is in it.
+    async fn greeted(&mut self) -> Result<bool> {
+        let mut pipelining = false;
+        loop {
+            let last = self.reply_line("250").await?;
+            pipelining |=
+                self.line.get(4..).is_some_and(|word| word.trim().eq_ignore_ascii_case("PIPELINING"));
+            if last {
+                return Ok(pipelining);
+            }
+        }
     }
 
     /// Reads a reply of one or more lines.
     pub(super) async fn expect(&mut self, code: &str) -> Result<()> {
-        loop {
-            self.line.clear();
-            let read = self.stream.read_line(&mut self.line).await?;
-            ensure!(read > 0, "the relay closed a connection");
-            if !self.line.starts_with(code) {
-                bail!("expected {code}, the relay answered {:?}", self.line.trim_end());
-            }
-            if self.line.as_bytes().get(3) != Some(&b'-') {
-                return Ok(());
-            }
+        while !self.reply_line(code).await? {}
+        Ok(())
+    }
+
+    /// Reads a line of a reply; whether it was the last one.
+    async fn reply_line(&mut self, code: &str) -> Result<bool> {
+        self.line.clear();
+        let read = self.stream.read_line(&mut self.line).await?;
+        ensure!(read > 0, "the server closed a connection");
+        if !self.line.starts_with(code) {
+            bail!("expected {code}, the server answered {:?}", self.line.trim_end());
         }
+        Ok(self.line.as_bytes().get(3) != Some(&b'-'))
     }
 
     /// Says QUIT and waits for the answer.
