@@ -25,6 +25,8 @@ pub(crate) struct Book {
     pub(crate) refused: HashMap<String, u32>,
     /// Attempts that were put off.
     pub(crate) put_off: u64,
+    /// Recipients that were promised and about whom nothing was heard yet.
+    open: usize,
     /// What arrived and was never sent.
     pub(crate) strange: Vec<String>,
 }
@@ -66,20 +68,33 @@ impl Ledger {
     }
 
     pub(crate) fn acknowledged(&self, serial: u64, id: ItemId) {
-        if let Some(sent) = self.book().sent.get_mut(&serial) {
-            sent.acknowledged = Some(id);
-        }
+        let mut book = self.book();
+        let Some(sent) = book.sent.get_mut(&serial) else { return };
+        sent.acknowledged = Some(id);
+        let recipients = sent.recipients.clone();
+        book.open += recipients.iter().filter(|r| !book.heard_of(r)).count();
     }
 
-    /// Recipients that were promised and about which nothing was heard yet.
+    /// How many recipients were promised and heard nothing yet.
     pub(crate) fn open(&self) -> usize {
-        let book = self.book();
-        let promised = book.sent.values().filter(|s| s.acknowledged.is_some()).flat_map(|s| &s.recipients);
-        promised.filter(|r| !book.copies.contains_key(*r) && !book.bounces.contains_key(*r)).count()
+        self.book().open
     }
 }
 
 impl Book {
+    /// Whether a recipient got a copy, or its sender a bounce.
+    pub(crate) fn heard_of(&self, recipient: &str) -> bool {
+        self.copies.contains_key(recipient) || self.bounces.contains_key(recipient)
+    }
+
+    /// The first that is heard of a recipient.
+    fn hears_of(&mut self, recipient: &str) {
+        let sent = serial_of(recipient).and_then(|serial| self.sent.get(&serial));
+        if sent.is_some_and(|s| s.acknowledged.is_some()) && !self.heard_of(recipient) {
+            self.open = self.open.saturating_sub(1);
+        }
+    }
+
     fn message(&mut self, content: &[u8], recipients: &[String], at: Instant) {
         let sum = sum(content);
         for recipient in recipients {
@@ -89,6 +104,7 @@ impl Book {
                 continue;
             };
             let intact = sent.essence.is_some() && essence(content, sent.tracked) == sent.essence;
+            self.hears_of(recipient);
             self.copies.entry(recipient.clone()).or_default().push(Copy { at, sum, intact });
         }
     }
@@ -110,6 +126,7 @@ impl Book {
             return;
         }
         for recipient in about {
+            self.hears_of(recipient);
             self.bounces.entry(recipient.to_owned()).or_default().push(at);
         }
     }
@@ -139,5 +156,36 @@ impl Observer for Ledger {
         } else {
             book.put_off += 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_open_is_counted_whatever_comes_first() {
+        let ledger = Ledger::default();
+        let mail = |serial| Mail::new(1, serial, |_| "ok0.test".to_owned());
+        let arrives = |mail: &Mail, times: usize| {
+            for _ in 0..times {
+                let head = mail.stuffed();
+                let head = head.strip_suffix(b".\r\n").expect("the final dot");
+                let (sender, recipients, octets) = (&*mail.sender, &*mail.recipients, 0);
+                ledger.message(&Arrival { sender, recipients, head, octets });
+            }
+        };
+        let (early, late) = (mail(1), mail(2));
+        ledger.sends(&early);
+        ledger.sends(&late);
+        arrives(&early, 2);
+        ledger.acknowledged(1, ItemId([1; 16]));
+        assert_eq!(ledger.open(), 0, "its copy came before its 250");
+        ledger.acknowledged(2, ItemId([2; 16]));
+        assert_eq!(ledger.open(), late.recipients.len());
+        arrives(&late, 2);
+        assert_eq!(ledger.open(), 0, "a second copy does not count");
+        let book = ledger.book();
+        assert!(book.copies.values().flatten().all(|copy| copy.intact) && book.strange.is_empty());
     }
 }

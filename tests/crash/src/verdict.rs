@@ -30,10 +30,7 @@ pub(crate) fn judge(book: &Book, kills: &[Instant], in_flight: Duration) -> Verd
     let mut verdict = Verdict { sent: book.sent.len(), ..Verdict::default() };
     verdict.violations.extend(book.strange.iter().map(|what| format!("STRANGE: {what}")));
     for (serial, sent) in &book.sent {
-        let has = |recipient: &&String| {
-            book.copies.contains_key(*recipient) || book.bounces.contains_key(*recipient)
-        };
-        let heard = sent.recipients.iter().filter(has).count();
+        let heard = sent.recipients.iter().filter(|recipient| book.heard_of(recipient)).count();
         if sent.acknowledged.is_some() {
             verdict.acknowledged += 1;
         } else if heard == 0 {
