@@ -15,6 +15,7 @@ use relevo_bench::sink::{Arrival, Behaviour, Observer, Sites};
 use crate::ledger::Ledger;
 use crate::load::Load;
 use crate::mail::RECEIVERS;
+use crate::pulse::Pulse;
 use crate::relay_log::RelayLog;
 use crate::tracer;
 use crate::trigger::{Moment, Trigger};
@@ -102,8 +103,9 @@ pub(crate) struct Outcome {
 
 /// Kills `kills` times.
 pub(crate) fn run(binary: &Path, directory: &Path, kills: usize, seed: u64) -> Result<Outcome> {
+    let pulse = Pulse::start()?;
     let receivers = Arc::new(Behaviour::parse(RECEIVERS)?);
-    let (ledger, trigger) = (Arc::new(Ledger::default()), Arc::new(Trigger::default()));
+    let (ledger, trigger) = (Arc::new(Ledger::new(pulse.clone())), Arc::new(Trigger::default()));
     let watch = Watch { ledger: Arc::clone(&ledger), trigger: Arc::clone(&trigger) };
     let sites = Sites::start(Arc::clone(&receivers), Arc::new(watch))?;
     let setup = Setup { binary, directory, next_hop: NextHop::Smarthost(sites.smarthost), retry: "1s" };
@@ -119,7 +121,7 @@ pub(crate) fn run(binary: &Path, directory: &Path, kills: usize, seed: u64) -> R
     let mut killed = Vec::new();
     for n in 1..=kills {
         let phase = run.life(n - 1)?;
-        killed.push(Instant::now());
+        killed.push(pulse.now());
         eprintln!("crash: kill {n} of {kills}: {phase}");
         *run.phases.entry(phase).or_default() += 1;
     }

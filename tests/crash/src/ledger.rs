@@ -2,16 +2,20 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::Duration;
 
 use relevo_bench::sink::{Arrival, Observer};
 use relevo_queue::ItemId;
 
 use crate::mail::{Mail, Sum, essence, serial_of, sum, unstuffed};
+use crate::pulse::Pulse;
 
 /// Everything that is known.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger(Mutex<Book>);
+pub(crate) struct Ledger {
+    book: Mutex<Book>,
+    pulse: Pulse,
+}
 
 /// See [`Ledger`].
 #[derive(Debug, Clone, Default)]
@@ -20,7 +24,7 @@ pub(crate) struct Book {
     /// By recipient.
     pub(crate) copies: HashMap<String, Vec<Copy>>,
     /// By the recipient that they are about.
-    pub(crate) bounces: HashMap<String, Vec<Instant>>,
+    pub(crate) bounces: HashMap<String, Vec<Duration>>,
     /// Recipients that the sink refused for good, and how often.
     pub(crate) refused: HashMap<String, u32>,
     /// Attempts that were put off.
@@ -44,7 +48,8 @@ pub(crate) struct Sent {
 /// A message that arrived for a recipient.
 #[derive(Debug, Clone)]
 pub(crate) struct Copy {
-    pub(crate) at: Instant,
+    /// On the [`Pulse`].
+    pub(crate) at: Duration,
     /// Of all of it, with what the relay put on top.
     pub(crate) sum: Sum,
     /// The essence is that of what was submitted.
@@ -52,8 +57,13 @@ pub(crate) struct Copy {
 }
 
 impl Ledger {
+    /// With the clock for arrivals.
+    pub(crate) fn new(pulse: Pulse) -> Self {
+        Self { book: Mutex::default(), pulse }
+    }
+
     pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Before its first octet is written: the relay may have it even though no 250 comes.
@@ -95,7 +105,7 @@ impl Book {
         }
     }
 
-    fn message(&mut self, content: &[u8], recipients: &[String], at: Instant) {
+    fn message(&mut self, content: &[u8], recipients: &[String], at: Duration) {
         let sum = sum(content);
         for recipient in recipients {
             let sent = serial_of(recipient).and_then(|serial| self.sent.get(&serial));
@@ -110,7 +120,7 @@ impl Book {
     }
 
     /// A report (RFC 3464) to the sender of a message.
-    fn bounce(&mut self, content: &[u8], recipients: &[String], at: Instant) {
+    fn bounce(&mut self, content: &[u8], recipients: &[String], at: Duration) {
         let text = String::from_utf8_lossy(content);
         let about: Vec<&str> = text
             .lines()
@@ -141,7 +151,7 @@ impl Observer for Ledger {
     fn recipient(&self, _address: &str) {}
 
     fn message(&self, arrival: &Arrival<'_>) {
-        let (content, at) = (unstuffed(arrival.head), Instant::now());
+        let (content, at) = (unstuffed(arrival.head), self.pulse.now());
         let mut book = self.book();
         match arrival.sender {
             "" => book.bounce(&content, arrival.recipients, at),

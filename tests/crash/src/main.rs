@@ -9,6 +9,7 @@ mod load;
 mod mail;
 mod options;
 mod power;
+mod pulse;
 mod relay_log;
 mod synced;
 mod trace;
