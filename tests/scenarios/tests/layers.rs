@@ -6,17 +6,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use relevo_scenarios::root;
 
-const COMPONENTS: [&str; 6] =
-    ["relevo-mailkit", "relevo-validate", "relevo-track", "relevo-template", "relevo-dkim", "relevo-gateway"];
+const COMPONENTS: [&str; 9] = [
+    "relevo-mailkit",
+    "relevo-validate",
+    "relevo-track",
+    "relevo-template",
+    "relevo-dkim",
+    "relevo-gateway",
+    "relevo-policy-sdk",
+    "relevo-block-list",
+    "relevo-campaign-hold",
+];
 
 /// The arrows. What is not here is not allowed; `relevo-mailkit` is open to all.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("relevo-mailkit", &[]),
     ("relevo-validate", &[]),
     ("relevo-track", &[]),
     ("relevo-template", &[]),
     ("relevo-dkim", &[]),
     ("relevo-gateway", &[]),
+    ("relevo-policy-sdk", &[]),
+    ("relevo-block-list", &["relevo-policy-sdk"]),
+    ("relevo-campaign-hold", &["relevo-policy-sdk"]),
     ("relevo-proto", &[]),
     ("relevo-queue", &[]),
     ("relevo-resolve", &[]),

@@ -1,4 +1,4 @@
-//! Builds the components, then the binary that embeds them.
+//! Builds the components, then the binary that embeds them; and the policy plugins that tests and benchmarks use.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -20,8 +20,22 @@ const TARGET: &str = "wasm32-wasip2";
 /// The name in `<target>/components`; the package is `relevo-<name>`.
 const COMPONENTS: [&str; 5] = ["validate", "track", "dkim", "template", "gateway"];
 
+/// The policy plugins: the file of the build, and the name in `<target>/plugins`.
+const PLUGINS: [(&str, &str); 7] = [
+    ("relevo_block_list", "block-list"),
+    ("relevo_campaign_hold", "campaign-hold"),
+    ("examples/accept_all", "accept-all"),
+    ("examples/everything", "everything"),
+    ("examples/hostile", "hostile"),
+    ("examples/not_granted", "not-granted"),
+    ("examples/sockets", "sockets"),
+];
+
+/// Their packages.
+const PLUGIN_PACKAGES: [&str; 3] = ["relevo-block-list", "relevo-campaign-hold", "relevo-test-plugins"];
+
 pub(crate) fn all(workspace: &Workspace, profile: Profile) -> Result<()> {
-    components(workspace)?;
+    guests(workspace)?;
     let mut build = cargo();
     build.args(["build", "--bin", "relevo"]).current_dir(&workspace.root);
     match profile {
@@ -33,8 +47,32 @@ pub(crate) fn all(workspace: &Workspace, profile: Profile) -> Result<()> {
     run(&mut build)
 }
 
+/// Everything that runs in a sandbox.
+pub(crate) fn guests(workspace: &Workspace) -> Result<()> {
+    components(workspace)?;
+    plugins(workspace)
+}
+
+/// Leaves `<target>/plugins/*.wasm` as the sources are now. Apart from the components: what plugins need for their tests would
+/// change the features of what components are built from, and so their octets.
+fn plugins(workspace: &Workspace) -> Result<()> {
+    let mut build = cargo();
+    build.args(["build", "--profile", "component", "--target", TARGET, "--lib", "--examples"]);
+    for package in PLUGIN_PACKAGES {
+        build.args(["--package", package]);
+    }
+    run(build.current_dir(&workspace.root)).context("the plugins do not build")?;
+    let directory = workspace.plugins();
+    fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    for (file, name) in PLUGINS {
+        let built = workspace.target.join(TARGET).join("component").join(format!("{file}.wasm"));
+        copy_if_different(&built, &directory.join(format!("{name}.wasm")))?;
+    }
+    Ok(())
+}
+
 /// Leaves `<target>/components/*.wasm` as the sources are now.
-pub(crate) fn components(workspace: &Workspace) -> Result<()> {
+fn components(workspace: &Workspace) -> Result<()> {
     ensure_target(&workspace.root)?;
     let mut build = cargo();
     build.args(["build", "--profile", "component", "--target", TARGET]).current_dir(&workspace.root);

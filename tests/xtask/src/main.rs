@@ -18,12 +18,12 @@ use crate::workspace::{Workspace, run};
 const USAGE: &str = "\
 usage: cargo xtask TASK
 
-  build [--release]   components to <target>/components/*.wasm, then the relevo binary
+  build [--release]   components to <target>/components/*.wasm, plugins to <target>/plugins/*.wasm, then the relevo binary
   dev [ARGS]          build, then `relevo dev ARGS`
   test [NAME]         build the components, then every test, those of the crate NAME, or those whose name has NAME in it
   fuzz [NAME...] [--seconds N] [--report]
                       show that each fuzz target finds its seeded bug, then run each for a minute or N seconds
-  interop             install real peers and run the table of tests/interop
+  interop             install real peers, build the JavaScript and Python plugins, and run the table of tests/interop
   bench [ARGS]        release build, then tests/bench/run ARGS
   crash [--kills N] [--seed S] [ARGS]
                       kill a loaded relay 200 times, cut its power, read its system calls: see tests/crash";
@@ -68,6 +68,8 @@ fn dev(workspace: &Workspace, args: &[String]) -> Result<()> {
 /// The binary that the tests built: the same features, so nothing is compiled twice.
 fn interop(workspace: &Workspace, args: &[String]) -> Result<()> {
     test::build(workspace)?;
+    let target = workspace.target.to_string_lossy().into_owned();
+    script(workspace, "components/policy-sdk/examples/build", &[target], Profile::Debug)?;
     script(workspace, "tests/interop/run", args, Profile::Debug)
 }
 

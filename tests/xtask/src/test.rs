@@ -10,7 +10,7 @@ use crate::workspace::{Workspace, cargo, run};
 
 /// All tests, those of one crate, or those whose name contains `name`. The last line is `N passed, N failed`.
 pub(crate) fn run_all(workspace: &Workspace, name: Option<&str>) -> Result<()> {
-    build::components(workspace)?;
+    build::guests(workspace)?;
     let mut command = cargo();
     // Without --no-fail-fast the totals would stop at the first binary that fails.
     command.args(["test", "--no-fail-fast"]).current_dir(&workspace.root);
@@ -38,9 +38,9 @@ pub(crate) fn run_all(workspace: &Workspace, name: Option<&str>) -> Result<()> {
     }
 }
 
-/// Builds the components, every test and the binary beside them.
+/// Builds the components and plugins, every test and the binary beside them.
 pub(crate) fn build(workspace: &Workspace) -> Result<()> {
-    build::components(workspace)?;
+    build::guests(workspace)?;
     run(cargo().args(["test", "--quiet", "--workspace", "--no-run"]).current_dir(&workspace.root))
 }
 

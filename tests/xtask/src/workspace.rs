@@ -44,6 +44,11 @@ impl Workspace {
         self.target.join("components")
     }
 
+    /// Where policy plugins are copied to.
+    pub(crate) fn plugins(&self) -> PathBuf {
+        self.target.join("plugins")
+    }
+
     pub(crate) fn binary(&self, profile: Profile) -> PathBuf {
         let directory = match profile {
             Profile::Debug => "debug",
