@@ -15,6 +15,7 @@ use crate::record::{self, Blob, DeliveryRecord, ItemRecord, Place};
 use crate::schedule::Schedule;
 use crate::segment::Segments;
 use crate::space::Space;
+use crate::sums::Sums;
 use crate::{DeliveryId, ItemId, ItemMeta, StoreError};
 
 #[derive(Debug, Default)]
@@ -58,6 +59,8 @@ pub(crate) struct Inner {
     pub(crate) segments: Segments,
     pub(crate) schedule: Mutex<Schedule>,
     pub(crate) space: Space,
+    /// Of large bodies.
+    pub(crate) sums: Arc<Sums>,
     /// Segments younger than this are not compacted.
     pub(crate) young: Duration,
     pub(crate) poison: Poison,

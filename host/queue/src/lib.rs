@@ -22,6 +22,7 @@ mod segment;
 mod space;
 mod spool;
 mod store;
+mod sums;
 
 pub use api::*;
 pub use error::OpenError;

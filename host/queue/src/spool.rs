@@ -10,6 +10,7 @@ use relevo_mailkit::source::{CHUNK, Source};
 use crate::disk::{Disk, DiskFile};
 use crate::inner::{Inner, blocking, io_error};
 use crate::record::INLINE;
+use crate::sums::{ChunkSums, Summing};
 use crate::{Spool, SpooledBody, StoreError};
 
 /// What is behind [`SpooledBody::handle`].
@@ -38,6 +39,7 @@ pub(crate) struct SpoolFile {
     pub(crate) path: PathBuf,
     pub(crate) size: u64,
     pub(crate) crc: u32,
+    pub(crate) sums: ChunkSums,
     pub(crate) kept: bool,
 }
 
@@ -79,7 +81,7 @@ pub(crate) struct EmbeddedSpool {
 struct Spilled {
     file: Arc<dyn DiskFile>,
     name: SpoolFile,
-    crc: crc32fast::Hasher,
+    sums: Summing,
 }
 
 impl EmbeddedSpool {
@@ -97,7 +99,8 @@ impl EmbeddedSpool {
         };
         let (spilled, buffer) = blocking(move || {
             spilled.file.write_at(spilled.name.size, &buffer).map_err(|e| io_error(&e))?;
-            spilled.crc.update(&buffer);
+            // The buffer is a whole chunk, or the last one.
+            spilled.sums.add(&buffer);
             spilled.name.size += buffer.len() as u64;
             buffer.clear();
             Ok((spilled, buffer))
@@ -115,8 +118,15 @@ impl EmbeddedSpool {
             getrandom::fill(&mut random).map_err(|e| StoreError::Io(e.to_string()))?;
             let path = inner.layout.spool().join(crate::ItemId(random).to_string());
             let file = inner.disk.open(&path, true).map_err(|e| io_error(&e))?;
-            let name = SpoolFile { disk: inner.disk.clone(), path, size: 0, crc: 0, kept: false };
-            Ok(Spilled { file, name, crc: crc32fast::Hasher::new() })
+            let name = SpoolFile {
+                disk: inner.disk.clone(),
+                path,
+                size: 0,
+                crc: 0,
+                sums: Arc::default(),
+                kept: false,
+            };
+            Ok(Spilled { file, name, sums: Summing::default() })
         })
         .await
     }
@@ -152,7 +162,7 @@ impl Spool for EmbeddedSpool {
             if let Err(e) = spilled.file.sync() {
                 return Err(inner.poison.fatal(&format!("sync of a body failed: {e}")));
             }
-            spilled.name.crc = spilled.crc.finalize();
+            (spilled.name.crc, spilled.name.sums) = spilled.sums.finish();
             let source = Arc::new(FileSource { file: spilled.file, size: spilled.name.size });
             Ok(SpooledBody { source, handle: Box::new(Handle::File(spilled.name)) })
         })

@@ -270,6 +270,55 @@ async fn a_body_that_fails_its_checksum_is_put_aside_when_read() {
     assert_eq!(lease_one(&store, T0).await.delivery.id.item, id(2));
 }
 
+async fn accept_large(store: &Arc<EmbeddedStore>, n: u64, bytes: &[u8]) {
+    let mut spool = store.spool().await.unwrap();
+    for chunk in bytes.chunks(10_000) {
+        spool.write(chunk).await.unwrap();
+    }
+    let body = spool.finish().await.unwrap();
+    let large =
+        NewItem { id: id(n), meta: meta("acme"), body, deliveries: vec![delivery("x.test", [0], T0)] };
+    store.accept(vec![large], vec![]).await.unwrap();
+}
+
+/// Nothing damaged is ever given out: neither what was accepted in this run, nor what an earlier one left.
+#[tokio::test]
+async fn a_large_body_is_checked_as_it_is_read() {
+    let bytes: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
+    for restart in [false, true] {
+        let disk = FaultyDisk::new();
+        let mut store = open(&disk);
+        accept_large(&store, 1, &bytes).await;
+        if restart {
+            store.close().await;
+            store = open(&disk);
+            assert_eq!(store.read(id(1), 0..u64::MAX).await.unwrap(), bytes);
+        }
+        let file = Path::new("/q/bodies").join(id(1).to_string());
+        disk.flip_bit(&file, 150_000);
+        let body = store.body(id(1)).await.unwrap().expect("it is not read again as a whole");
+        let mut part = [0; 100];
+        assert_eq!(body.read_at(65_500, &mut part).unwrap(), 36, "up to the end of a chunk");
+        assert_eq!(part[..36], bytes[65_500..65_536]);
+        for (at, length) in [(131_072, 65_536), (149_999, 3), (190_000, 1)] {
+            let error = body.read_at(at, &mut vec![0; length]).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+        }
+        assert!(matches!(store.read(id(1), 0..10).await, Err(StoreError::Corrupt(_))));
+        assert!(store.item(id(1)).await.unwrap().is_none(), "put aside");
+    }
+}
+
+#[tokio::test]
+async fn damage_that_a_reader_of_the_store_finds_puts_the_item_aside() {
+    let disk = FaultyDisk::new();
+    let store = open(&disk);
+    accept_large(&store, 1, &[7; 100_000]).await;
+    disk.flip_bit(&Path::new("/q/bodies").join(id(1).to_string()), 99_999);
+    assert!(matches!(store.read(id(1), 90_000..91_000).await, Err(StoreError::Corrupt(_))));
+    assert_eq!(store.stats().quarantined, 2);
+}
+
 #[test]
 fn a_second_process_and_a_newer_format_are_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use relevo_mailkit::source::{CHUNK, Source};
+use relevo_mailkit::source::Source;
 
 use super::EmbeddedStore;
 use crate::index::{ITEMS, IndexError};
@@ -14,7 +14,8 @@ use crate::inner::{Inner, io_error};
 use crate::record::{self, Blob, DeliveryRecord, ItemRecord, Place};
 use crate::request::{Damaged, Op};
 use crate::schedule::Granted;
-use crate::spool::{EmbeddedSpool, FileSource};
+use crate::spool::{EmbeddedSpool, Handle};
+use crate::sums::{self, ChunkSums};
 use crate::{
     Action, DeliveryId, DeliveryView, DueDomain, ItemId, ItemMeta, ItemView, Lease, Millis, NewEvent,
     NewItem, Queue, QueueStats, RecipientState, Settlement, Spool, StoreError, Unreported,
@@ -35,7 +36,12 @@ impl Queue for EmbeddedStore {
             let size = items.iter().map(|i| i.body.source.size()).sum();
             self.inner.space.check_new(self.inner.disk.as_ref(), size)?;
         }
-        self.write(Op::Accept { items, events }).await.map(drop)
+        let learnt = learnt(&items);
+        self.write(Op::Accept { items, events }).await?;
+        for (item, sums) in learnt {
+            self.inner.sums.learn(item, sums);
+        }
+        Ok(())
     }
 
     async fn due(
@@ -134,24 +140,15 @@ impl Queue for EmbeddedStore {
         let Some(body) = self.body(item).await? else {
             return Err(StoreError::Io(format!("{item} is gone")));
         };
-        self.read_with(move |_| {
-            let end = range.end.min(body.size());
-            let size = usize::try_from(end.saturating_sub(range.start)).unwrap_or(0);
-            let mut bytes = vec![0; size];
-            let mut filled = 0;
-            while filled < size {
-                let n = body
-                    .read_at(range.start + filled as u64, &mut bytes[filled..])
-                    .map_err(|e| io_error(&e))?;
-                if n == 0 {
-                    break;
-                }
-                filled += n;
-            }
-            bytes.truncate(filled);
-            Ok(bytes)
-        })
-        .await
+        match self.read_with(move |_| Ok(read_range(&*body, range))).await? {
+            Ok(bytes) => Ok(bytes),
+            // Damage that was found on the way: whoever opens the body now puts it aside.
+            Err(e) if e.kind() == std::io::ErrorKind::InvalidData => match self.body(item).await {
+                Err(error) => Err(error),
+                Ok(_) => Err(io_error(&e)),
+            },
+            Err(e) => Err(io_error(&e)),
+        }
     }
 
     async fn body(&self, item: ItemId) -> Result<Option<Arc<dyn Source>>, StoreError> {
@@ -292,30 +289,40 @@ fn unreported(id: DeliveryId, record: &DeliveryRecord) -> Vec<Unreported> {
         .collect()
 }
 
-/// Opens a body and checks it: small ones are read whole, large ones in chunks.
+fn read_range(body: &dyn Source, range: Range<u64>) -> std::io::Result<Vec<u8>> {
+    let end = range.end.min(body.size());
+    let size = usize::try_from(end.saturating_sub(range.start)).unwrap_or(0);
+    let mut bytes = vec![0; size];
+    let mut filled = 0;
+    while filled < size {
+        match body.read_at(range.start + filled as u64, &mut bytes[filled..])? {
+            0 => break,
+            n => filled += n,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+/// Opens a body: a small one is read and checked, a large one is checked as it is read.
 fn open_body(inner: &Inner, item: ItemId, body: Blob) -> Result<Option<Arc<dyn Source>>, StoreError> {
     if body.place != Place::File {
         return Ok(inner.blob(item, body)?.map(|bytes| Arc::new(bytes) as Arc<dyn Source>));
     }
-    let file = match inner.disk.open(&inner.layout.body(item), false) {
-        Ok(file) => file,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(io_error(&e)),
+    match inner.disk.open(&inner.layout.body(item), false) {
+        Ok(file) => Ok(Some(Arc::new(sums::open(&inner.sums, item, file, body)?))),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(io_error(&e)),
+    }
+}
+
+/// The checksums that were learnt while large bodies arrived.
+fn learnt(items: &[NewItem]) -> Vec<(ItemId, ChunkSums)> {
+    let of_file = |item: &NewItem| match item.body.handle.downcast_ref::<Handle>() {
+        Some(Handle::File(file)) => Some((item.id, file.sums.clone())),
+        _ => None,
     };
-    let mut hasher = crc32fast::Hasher::new();
-    let (mut at, mut chunk) = (0, vec![0; CHUNK]);
-    loop {
-        let n = file.read_at(at, &mut chunk).map_err(|e| io_error(&e))?;
-        if n == 0 {
-            break;
-        }
-        hasher.update(&chunk[..n]);
-        at += n as u64;
-    }
-    if at != body.size || hasher.finalize() != body.crc {
-        return Err(StoreError::Corrupt(format!("{item}: the body does not match its checksum")));
-    }
-    Ok(Some(Arc::new(FileSource { file, size: body.size })))
+    items.iter().filter_map(of_file).collect()
 }
 
 fn view(inner: &Inner, id: ItemId, meta: ItemMeta) -> Result<ItemView, IndexError> {
