@@ -11,6 +11,7 @@
 //! No clock, no randomness: the same input gives the same octets, natively and in a sandbox.
 
 mod build;
+mod conditions;
 mod engine;
 mod failure;
 mod fields;

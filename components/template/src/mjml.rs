@@ -7,7 +7,7 @@ use mrml::prelude::render::RenderOptions;
 use relevo_mailkit::model::{TemplateError, TemplateLimits};
 
 use crate::failure::{MJML, TOO_DEEP, TOO_LONG, at, failure};
-use crate::tags;
+use crate::{conditions, tags};
 
 /// Deeper documents are refused whatever the limits say: the parser recurses.
 const MAX_DEPTH: u32 = 48;
@@ -19,8 +19,12 @@ pub(crate) fn to_html(source: &str, limits: &TemplateLimits) -> Result<String, T
         return Err(at(failure(TOO_DEEP, "mjml", format!("nested deeper than {depth}")), source, offset));
     }
     let safe = without_split_characters(source);
-    // The tokenizer beneath asserts on some broken documents. In the sandbox that is a trap, which the host reports; here it
-    // is an error like any other.
+    if let Some(offset) = conditions::malformed(&safe) {
+        let error = failure(MJML, "mjml", "a conditional comment is neither `[if ...]>` nor `[endif]-->`");
+        return Err(at(error, &safe, offset));
+    }
+    // No document is known that still panics. In the sandbox it would be a trap, which the host reports; here it is an error
+    // like any other.
     let parsed = std::panic::catch_unwind(|| mrml::parse_with_options(&*safe, &ParserOptions::default()))
         .map_err(|_| failure(MJML, "mjml", "the document is too broken to be read"))?
         .map_err(|e| parse_error(&safe, &e))?;
@@ -93,6 +97,48 @@ mod tests {
             without_split_characters("<a é=\"1\">é ></a><!-- é > -->"),
             "<a é=\"1\">é &gt;</a><!-- é > -->"
         );
+    }
+
+    #[test]
+    fn a_broken_conditional_comment_is_an_error_with_its_place() {
+        let limits = TemplateLimits { max_output: 100_000, max_steps: 1_000, max_depth: 20 };
+        let text = |text: &str| {
+            format!(
+                "<mjml><mj-body><mj-section><mj-column><mj-text>\n{text}</mj-text></mj-column></mj-section></mj-body></mjml>"
+            )
+        };
+        for broken in ["<!--[if mso]x", "<![endif x", "<!--[if mso", "<![if x]"] {
+            let error = to_html(&text(broken), &limits).unwrap_err();
+            assert_eq!(
+                (error.kind.as_str(), error.line, error.column),
+                ("mjml", Some(2), Some(1)),
+                "{broken}"
+            );
+            assert!(error.message.contains("conditional comment"), "{}", error.message);
+        }
+        assert!(to_html(&text("<!--[if mso]><b>x</b><![endif]-->"), &limits).is_ok());
+    }
+
+    proptest::proptest! {
+        /// Nothing that is let through makes the tokenizer panic.
+        #[test]
+        fn no_document_is_too_broken_to_be_read(pieces in proptest::collection::vec(
+            proptest::sample::select(vec![
+                "<!--", "-->", "[if", "]", ">", "<", "<!", "<![if", "<![endif", "<![endif]", "<!--<![endif", "<!--[if mso",
+                "<![CDATA[", "]]>", "<?", "?>", "<?xml ", "<p>", "</p>", "<mj-text", "</", "/>", "x", "é", "€", "\"", "'", "=",
+                ":", " ", "&#", ";", "\u{1}", "<!DOCTYPE", "<!ENTITY", "\n",
+            ]),
+            0..12,
+        )) {
+            let text = pieces.concat();
+            let limits = TemplateLimits { max_output: 100_000, max_steps: 1_000, max_depth: 20 };
+            let inside = format!("<mjml><mj-body><mj-section><mj-column><mj-text>{text}</mj-text></mj-column></mj-section></mj-body></mjml>");
+            for source in [inside, text] {
+                if let Err(error) = to_html(&source, &limits) {
+                    proptest::prop_assert!(!error.message.contains("too broken"), "{}", source);
+                }
+            }
+        }
     }
 
     #[test]
