@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use crate::ceiling::ceiling;
 use crate::load::Schedule;
 use crate::memory;
-use crate::options::{Options, Part, USAGE};
+use crate::options::{Options, Part, USAGE, builtin_sink};
 use crate::process;
 use crate::relay::{NextHop, PLAIN, Relay, Setup, TRACKED, free_port};
 use crate::report::{HALF_LOAD, Idle, LARGE, MANY, REFERENCE, Report};
@@ -46,6 +46,8 @@ pub fn run() -> Result<ExitCode> {
     Ok(if options.strict && missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// Messages per second to receivers that take their time.
+const SITES_RATE: f64 = 50.0;
 /// Of the direct load.
 const CEILING: Duration = Duration::from_secs(5);
 
@@ -84,6 +86,9 @@ impl<'a> Bench<'a> {
                 Part::Throughput => self.throughput()?,
                 Part::Large => self.large()?,
                 Part::Queue => self.queue()?,
+                Part::Sites => self.sites()?,
+                Part::Tenants => self.tenants()?,
+                Part::Backlog => self.backlog()?,
                 Part::Peers => self.peers()?,
             }
         }
@@ -91,8 +96,8 @@ impl<'a> Bench<'a> {
         Ok(self.report)
     }
 
-    /// A relay in a directory of its own; components that an earlier one compiled are used again.
-    pub(crate) fn setup(&self, next_hop: NextHop) -> Setup<'a> {
+    /// A relay in the run's directory; parts that leave a queue behind choose another.
+    pub(crate) fn setup(&self, next_hop: NextHop) -> Setup<'_> {
         Setup { binary: self.binary, directory: self.directory, next_hop, retry: "1m" }
     }
 
@@ -103,10 +108,7 @@ impl<'a> Bench<'a> {
     fn throughput(&mut self) -> Result<()> {
         let scene = self.scene()?;
         let setup = self.setup(scene.by_smarthost());
-        // The first start compiles the components; what it needs for that belongs to no figure but its own.
-        let first = Relay::start(&setup)?;
-        let first_start_peak_kib = process::memory(first.pid())?.peak;
-        first.stop()?;
+        let first_start_peak_kib = compile(&setup)?;
         let relay = Relay::start(&setup)?;
         let (after_start, after_load) = if self.options.quick { (2, 2) } else { (30, 60) };
         note("at rest");
@@ -168,11 +170,30 @@ impl<'a> Bench<'a> {
         relay.stop()
     }
 
+    /// Receivers that behave like those of the Internet, each at its own address.
+    fn sites(&mut self) -> Result<()> {
+        for name in ["internet", "slow"] {
+            note(&format!("receivers of sinks/{name}.toml"));
+            let scene = Scene::read(&builtin_sink(name))?;
+            let setup = Setup { retry: "2s", ..self.setup(scene.by_mx()) };
+            let relay = Relay::start(&setup)?;
+            // Slower than the receivers are together, so that what waits is what has to.
+            let schedule = Schedule::Open(SITES_RATE);
+            let plan =
+                Plan { schedule, ..Plan::new(&format!("4 KiB, {name}"), 4, 50, self.options.duration) };
+            self.report.loads.push(measure(&relay, &scene.ledger, &scene.addresses(), &plan)?);
+            relay.stop()?;
+        }
+        Ok(())
+    }
+
     fn queue(&mut self) -> Result<()> {
         note("long queue");
         let scene = self.scene()?;
         let dead = NextHop::Smarthost(free_port()?);
-        let setup = Setup { retry: "6h", ..self.setup(dead) };
+        let directory = self.directory.join("queue");
+        let setup = Setup { directory: &directory, retry: "6h", ..self.setup(dead) };
+        compile(&setup)?;
         let relay = Relay::start(&setup)?;
         let mut queue = memory::long_queue(&relay, &scene, self.options.queued)?;
         relay.kill()?;
@@ -183,6 +204,15 @@ impl<'a> Bench<'a> {
         self.report.long_queue = Some(queue);
         relay.stop()
     }
+}
+
+/// The first start compiles the components; what it needs for that belongs to no figure but its own, which is the peak of
+/// resident memory in KiB.
+pub(crate) fn compile(setup: &Setup<'_>) -> Result<u64> {
+    let first = Relay::start(setup)?;
+    let peak = process::memory(first.pid())?.peak;
+    first.stop()?;
+    Ok(peak)
 }
 
 pub(crate) fn note(what: &str) {

@@ -14,6 +14,7 @@ pub mod relay;
 pub mod series;
 pub mod sink;
 
+mod backlog;
 mod bench;
 mod ceiling;
 mod compare;
@@ -25,6 +26,7 @@ mod peers;
 mod report;
 mod scene;
 mod server;
+mod tenants;
 mod throughput;
 
 pub use bench::run;

@@ -8,13 +8,14 @@ use anyhow::{Context, Result, bail, ensure};
 pub(crate) const USAGE: &str = "\
 usage: RELEVO=PATH tests/bench/run [OPTIONS]
 
-  --only PART,...     throughput, large, queue, peers (default: all but peers)
+  --only PART,...     throughput, large, queue, sites, tenants, backlog, peers (default: all but peers)
   --peers             also the peers, those that are missing are installed (root, Debian)
   --peer NAME         of the peers only those whose name has NAME in it
   --pairs N           measurements of Relevo and of a peer for each load (3)
   --load NAME         of the loads only those whose name has NAME in it
   --seconds N         of each load (15)
   --queued N          messages of the long queue (100000)
+  --backlog N         messages for dead destinations beside which fresh mail flows (1000000)
   --sink FILE         how receivers behave in the throughput part (tests/bench/sinks/plain.toml)
   --installed DIR     where peers are unpacked (target/bench/peers)
   --directory DIR     for the relay's data, on a real disk (target/bench)
@@ -29,6 +30,9 @@ pub(crate) enum Part {
     Throughput,
     Large,
     Queue,
+    Sites,
+    Tenants,
+    Backlog,
     Peers,
 }
 
@@ -43,6 +47,7 @@ pub(crate) struct Options {
     pub(crate) duration: Duration,
     pub(crate) queued: u64,
     pub(crate) sink: PathBuf,
+    pub(crate) backlog: u64,
     pub(crate) directory: PathBuf,
     pub(crate) report: PathBuf,
     pub(crate) quick: bool,
@@ -54,13 +59,21 @@ impl Options {
     /// `None` when help was asked for.
     pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Self>> {
         let mut options = Self {
-            parts: vec![Part::Throughput, Part::Large, Part::Queue],
+            parts: vec![
+                Part::Throughput,
+                Part::Large,
+                Part::Queue,
+                Part::Sites,
+                Part::Tenants,
+                Part::Backlog,
+            ],
             load: String::new(),
             peer: String::new(),
             pairs: 3,
             installed: PathBuf::from("target/bench/peers"),
             duration: Duration::from_secs(15),
             queued: 100_000,
+            backlog: 1_000_000,
             sink: builtin_sink("plain"),
             directory: PathBuf::from("target/bench"),
             report: PathBuf::from("target/bench/report.json"),
@@ -79,6 +92,7 @@ impl Options {
                 "--load" => options.load = value()?,
                 "--seconds" => options.duration = Duration::from_secs(value()?.parse().context("--seconds")?),
                 "--queued" => options.queued = value()?.parse().context("--queued")?,
+                "--backlog" => options.backlog = value()?.parse().context("--backlog")?,
                 "--sink" => options.sink = value()?.into(),
                 "--directory" => options.directory = value()?.into(),
                 "--report" => options.report = value()?.into(),
@@ -86,6 +100,7 @@ impl Options {
                     options.quick = true;
                     options.duration = Duration::from_secs(2);
                     options.queued = 2000;
+                    options.backlog = 2000;
                     options.pairs = 1;
                 }
                 "--strict" => options.strict = true,
@@ -109,6 +124,9 @@ fn part(name: &str) -> Result<Part> {
         "throughput" => Part::Throughput,
         "large" => Part::Large,
         "queue" => Part::Queue,
+        "sites" => Part::Sites,
+        "tenants" => Part::Tenants,
+        "backlog" => Part::Backlog,
         "peers" => Part::Peers,
         _ => bail!("{name} is not a part\n\n{USAGE}"),
     })

@@ -1,99 +1,11 @@
-//! The figures as a table and as JSON.
+//! For people.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
-use anyhow::Result;
-use serde::Serialize;
-
-use crate::ceiling::Ceiling;
-use crate::compare::Comparison;
-use crate::memory::{LargeMessage, LongQueue};
-use crate::peers::Description;
+use super::{Report, mega, megabytes};
 use crate::throughput::Figures;
 
-/// Everything that was measured.
-#[derive(Debug, Default, Serialize)]
-pub(crate) struct Report {
-    pub(crate) relevo: String,
-    pub(crate) machine: String,
-    pub(crate) file_system: String,
-    /// Median of a 4 KiB append with fdatasync.
-    pub(crate) sync_ms: f64,
-    pub(crate) quick: bool,
-    pub(crate) loads: Vec<Figures>,
-    pub(crate) ceiling: Option<Ceiling>,
-    pub(crate) peers: Vec<Description>,
-    pub(crate) comparisons: Vec<Comparison>,
-    pub(crate) idle: Option<Idle>,
-    pub(crate) large_message: Option<LargeMessage>,
-    pub(crate) long_queue: Option<LongQueue>,
-    pub(crate) verdicts: Vec<Verdict>,
-}
-
-/// Resident memory at rest.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Idle {
-    pub(crate) first_start_peak_kib: u64,
-    pub(crate) after_start_kib: u64,
-    pub(crate) after_start_seconds: u64,
-    pub(crate) after_load_kib: u64,
-    pub(crate) after_load_seconds: u64,
-}
-
-/// A figure held against its budget.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Verdict {
-    pub(crate) what: &'static str,
-    pub(crate) figure: f64,
-    pub(crate) budget: f64,
-    pub(crate) unit: &'static str,
-    pub(crate) met: bool,
-}
-
-/// The load whose component time and half-load latency have budgets.
-pub(crate) const REFERENCE: &str = "4 KiB x 20";
-/// Loads that are compared with peers.
-pub(crate) const MANY: &str = "4 KiB x 100";
-pub(crate) const LARGE: &str = "100 KiB x 20";
-pub(crate) const HALF_LOAD: &str = "half load";
-
 impl Report {
-    /// Holds what was measured against the budgets.
-    pub(crate) fn judge(&mut self) {
-        let mut verdicts = Vec::new();
-        let mut judge = |what, figure: f64, budget, unit| {
-            verdicts.push(Verdict { what, figure, budget, unit, met: figure <= budget });
-        };
-        if let Some(load) = self.loads.iter().find(|l| l.name == REFERENCE) {
-            judge("components, 4 KiB, no tracking", load.stage_us.values().sum(), 150.0, "us/message");
-        }
-        if let Some(load) = self.loads.iter().find(|l| l.name == HALF_LOAD) {
-            judge("250 to first attempt, half load, p99", load.to_next_hop_ms.p99, 50.0, "ms");
-        }
-        if let Some(idle) = self.idle.as_ref().filter(|_| !self.quick) {
-            judge("resident 30 s after start", megabytes(idle.after_start_kib), 60.0, "MB");
-            judge("resident 60 s after load", megabytes(idle.after_load_kib), 60.0, "MB");
-        }
-        if let Some(large) = &self.large_message {
-            judge("VmHWM rise, 50 MB attachment, tracked", megabytes(large.rise_kib()), 16.0, "MB");
-        }
-        if let Some(queue) = &self.long_queue {
-            // The first half also fills the index's cache, which does not grow any further.
-            judge("memory per queued message", queue.octets_per_message_second_half(), 300.0, "octets");
-        }
-        self.verdicts = verdicts;
-    }
-
-    /// As JSON.
-    pub(crate) fn write(&self, to: &Path) -> Result<()> {
-        if let Some(parent) = to.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        std::fs::write(to, serde_json::to_string_pretty(self)? + "\n")?;
-        Ok(())
-    }
-
     /// For people.
     pub(crate) fn table(&self) -> String {
         let mut text = String::new();
@@ -107,13 +19,15 @@ impl Report {
             loads(&self.loads, &mut text);
         }
         self.compared(&mut text);
+        self.neighbours(&mut text);
         self.memory(&mut text);
         for v in &self.verdicts {
             let met = if v.met { "met" } else { "MISSED" };
+            let bound = if v.at_least { "at least" } else { "at most" };
             let _ = writeln!(
                 text,
-                "{:<40} {:>8.1} {:<10} budget {:>5.0}  {met}",
-                v.what, v.figure, v.unit, v.budget
+                "{:<56} {:>9.2} {:<10} {bound:<8} {:>7.2}  {met}",
+                v.what, v.figure, v.unit, v.target
             );
         }
         if self.quick {
@@ -183,6 +97,35 @@ impl Report {
             );
         }
         text.push('\n');
+    }
+
+    /// A quiet tenant beside a noisy one, fresh mail beside a backlog.
+    fn neighbours(&self, text: &mut String) {
+        if let Some(f) = &self.fairness {
+            let _ = writeln!(
+                text,
+                "quiet tenant, p99 alone -> beside a noisy one of {:.0}/s: to its 250 {:.1} -> {:.1} ms, from there to the next hop {:.1} -> {:.1} ms",
+                f.noisy_per_second,
+                f.response_p99_ms[0],
+                f.response_p99_ms[1],
+                f.to_next_hop_p99_ms[0],
+                f.to_next_hop_p99_ms[1],
+            );
+        }
+        if let Some(b) = &self.backlog {
+            let _ = writeln!(
+                text,
+                "fresh mail with an empty queue {:.0}/s, beside {} messages for dead destinations {:.0}/s (filled at {:.0}/s); \
+                 resident {:.1} MB; restarted with them in {:.2} s: {:.1} MB",
+                b.empty_rate,
+                b.queued,
+                b.beside_rate,
+                b.filled_per_second,
+                megabytes(b.resident_kib),
+                b.restart_seconds,
+                megabytes(b.restarted_kib),
+            );
+        }
     }
 
     fn memory(&self, text: &mut String) {
@@ -284,40 +227,4 @@ fn loads(loads: &[Figures], text: &mut String) {
         );
     }
     text.push('\n');
-}
-
-/// Megabytes (10^6 octets), of KiB.
-#[expect(clippy::cast_precision_loss, reason = "memory of a process")]
-fn megabytes(kib: u64) -> f64 {
-    kib as f64 * 1024.0 / 1e6
-}
-
-#[expect(clippy::cast_precision_loss, reason = "octets of a message")]
-fn mega(octets: u64) -> f64 {
-    octets as f64 / 1e6
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_budget_is_held_against_the_strict_megabyte() {
-        let large = |peak_kib| LargeMessage {
-            octets: 68_000_000,
-            warm_peak_kib: 50_000,
-            resident_kib: 45_000,
-            peak_kib,
-            sending_seconds: 1.0,
-            answer_seconds: 1.0,
-            delivery_seconds: 1.0,
-        };
-        for (peak, met) in [(65_625, true), (65_626, false), (40_000, true)] {
-            let mut report = Report { large_message: Some(large(peak)), ..Report::default() };
-            report.judge();
-            assert_eq!(report.verdicts.len(), 1);
-            assert_eq!(report.verdicts[0].met, met, "{peak}");
-            assert!(report.table().contains(if met { " met" } else { "MISSED" }));
-        }
-    }
 }
