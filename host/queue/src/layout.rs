@@ -79,10 +79,9 @@ impl Layout {
                 read_exact_at(file.as_ref(), 0, &mut text).map_err(fail(&path))?;
                 check_format(&path, &String::from_utf8_lossy(&text))
             }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => self
-                .sync_way_to_root(disk)
-                .and_then(|()| self.write_format(disk))
-                .map_err(fail(&path)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                self.sync_way_to_root(disk).and_then(|()| self.write_format(disk)).map_err(fail(&path))
+            }
             Err(e) => Err(fail(&path)(e)),
         }
     }

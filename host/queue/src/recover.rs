@@ -42,6 +42,7 @@ pub(crate) fn open(
         layout: layout.clone(),
         index,
         segments,
+        recent: crate::recent::Recent::default(),
         young: config.compact_after,
         poison: crate::inner::Poison::default(),
         changed: tokio::sync::Notify::new(),

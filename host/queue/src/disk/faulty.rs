@@ -165,7 +165,9 @@ impl FaultyDisk {
                 after.dirs.insert(dir.clone());
             }
         }
-        names.retain(|path, _| path.parent().is_none_or(|p| !state.dirs.contains(p) || after.dirs.contains(p)));
+        names.retain(|path, _| {
+            path.parent().is_none_or(|p| !state.dirs.contains(p) || after.dirs.contains(p))
+        });
         after.durable_dirs.clone_from(&after.dirs);
         after.names.clone_from(&names);
         after.durable_names = names;
