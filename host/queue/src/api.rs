@@ -73,7 +73,7 @@ impl FromStr for ItemId {
 }
 
 /// What all deliveries of a message share. Written once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ItemMeta {
     /// The owner. Empty: mail of trusted peers that belongs to no tenant.
     pub tenant: String,

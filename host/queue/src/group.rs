@@ -91,11 +91,14 @@ impl Writer {
         let failed = match done {
             Ok(Ok(outcome)) => {
                 let damaged = outcome.damaged.clone();
-                let effects = AssertUnwindSafe(|| self.take_effect(outcome));
+                self.count(&requests);
+                let effects = AssertUnwindSafe(|| {
+                    self.remember(&mut requests);
+                    self.take_effect(outcome);
+                });
                 if catch_unwind(effects).is_err() {
                     self.inner.poison.fatal("a fault after a commit: memory and disk may differ");
                 }
-                self.count(&requests);
                 answer(requests);
                 self.inner.announce();
                 self.quarantine(damaged);
@@ -227,6 +230,15 @@ impl Writer {
         Ok(())
     }
 
+    /// What was accepted is about to be leased.
+    fn remember(&self, requests: &mut [Request]) {
+        for request in requests.iter_mut().filter(|r| r.refused.is_none()) {
+            for staged in &mut request.staged {
+                self.inner.recent.add(staged.id, staged.take_fresh());
+            }
+        }
+    }
+
     /// What a durable commit means for memory and files.
     pub(crate) fn take_effect(&self, outcome: Outcome) {
         let inner = &self.inner;
@@ -235,14 +247,21 @@ impl Writer {
         for effect in outcome.effects {
             match effect {
                 Effect::Insert { change, domain, tenant } => schedule.insert(&change, &domain, &tenant),
-                Effect::Update(change) => schedule.update(&change),
-                Effect::Remove(id) => schedule.remove(id),
+                Effect::Update(change) => {
+                    inner.recent.changed(change.id);
+                    schedule.update(&change);
+                }
+                Effect::Remove(id) => {
+                    inner.recent.changed(id);
+                    schedule.remove(id);
+                }
                 Effect::Unreported(item, count) => schedule.set_unreported(item, count),
                 Effect::ItemAdded(blobs) => {
                     blobs.into_iter().for_each(|blob| inner.segments.count(blob, true));
                     inner.counters.items.fetch_add(1, Ordering::Relaxed);
                 }
                 Effect::ItemRemoved(blobs, item) => {
+                    inner.recent.forget(item);
                     files.extend(blobs.iter().any(|b| b.place == Place::File).then_some(item));
                     blobs.into_iter().for_each(|blob| inner.segments.count(blob, false));
                     inner.counters.items.fetch_sub(1, Ordering::Relaxed);

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use crate::disk::{Disk, is_full};
 use crate::index::{DELIVERIES, ITEMS, Index, IndexError};
 use crate::layout::Layout;
+use crate::recent::Recent;
 use crate::record::{self, Blob, DeliveryRecord, ItemRecord, Place};
 use crate::schedule::Schedule;
 use crate::segment::Segments;
@@ -61,6 +62,7 @@ pub(crate) struct Inner {
     pub(crate) space: Space,
     /// Of large bodies.
     pub(crate) sums: Arc<Sums>,
+    pub(crate) recent: Recent,
     /// Segments younger than this are not compacted.
     pub(crate) young: Duration,
     pub(crate) poison: Poison,

@@ -14,6 +14,7 @@ mod inner;
 mod layout;
 mod names;
 mod plan;
+mod recent;
 mod record;
 mod recover;
 mod request;

@@ -43,6 +43,7 @@ pub(crate) fn open(
         index,
         segments,
         sums: Arc::default(),
+        recent: crate::recent::Recent::default(),
         young: config.compact_after,
         poison: crate::inner::Poison::default(),
         changed: tokio::sync::Notify::new(),

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use relevo_mailkit::source::Source;
 use tokio::sync::oneshot;
 
 use crate::disk::Disk;
 use crate::inner::io_error;
 use crate::layout::Layout;
+use crate::recent::Fresh;
 use crate::record::Blob;
 use crate::record::{ItemRecord, Place};
 use crate::segment::{Appender, Kind, Segments};
@@ -111,6 +113,9 @@ pub(crate) struct Staged {
     pub(crate) id: ItemId,
     pub(crate) record: ItemRecord,
     pub(crate) deliveries: Vec<NewDelivery>,
+    /// A large recipe, which lies beside the body.
+    recipe: Option<Vec<u8>>,
+    source: Arc<dyn Source>,
     file: Option<SpoolFile>,
 }
 
@@ -119,6 +124,20 @@ impl Staged {
     pub(crate) fn keep(mut self) {
         if let Some(file) = &mut self.file {
             file.kept = true;
+        }
+    }
+
+    /// What its first attempt needs. It must have been planned: nothing else is left of it.
+    pub(crate) fn take_fresh(&mut self) -> Fresh {
+        let mut meta = std::mem::take(&mut self.record.meta);
+        if let Some(recipe) = self.recipe.take() {
+            meta.recipe = recipe;
+        }
+        Fresh {
+            meta: Arc::new(meta),
+            body: self.source.clone(),
+            in_file: self.has_file(),
+            deliveries: std::mem::take(&mut self.deliveries),
         }
     }
 
@@ -150,6 +169,7 @@ fn stage_item(
     appender: &mut Appender,
 ) -> Result<Staged, StoreError> {
     let NewItem { id, mut meta, body, deliveries } = item;
+    let source = body.source;
     let handle =
         body.handle.downcast::<Handle>().map_err(|_| StoreError::Io("a body of another store".into()))?;
     let (body, file) = match *handle {
@@ -166,11 +186,11 @@ fn stage_item(
             (Blob { place: Place::File, size: file.size, crc: file.crc }, Some(file))
         }
     };
-    let recipe = if meta.recipe.len() > LARGE_RECIPE {
-        let recipe = std::mem::take(&mut meta.recipe);
-        Some(segments.append(appender, id, Kind::Recipe, &recipe).map_err(|e| io_error(&e))?)
-    } else {
-        None
+    let recipe = (meta.recipe.len() > LARGE_RECIPE).then(|| std::mem::take(&mut meta.recipe));
+    let place = match &recipe {
+        Some(recipe) => Some(segments.append(appender, id, Kind::Recipe, recipe).map_err(|e| io_error(&e))?),
+        None => None,
     };
-    Ok(Staged { id, record: ItemRecord { meta, body, recipe }, deliveries, file })
+    let record = ItemRecord { meta, body, recipe: place };
+    Ok(Staged { id, record, deliveries, recipe, source, file })
 }

@@ -27,4 +27,4 @@ mod ticker;
 pub use components::{component, components_are_stale};
 pub use config::{Limits, LoadError, RuntimeConfig};
 pub use runtime::Runtime;
-pub use stages::{Blame, Fault, FaultKind, Stage, StageStats, Stages};
+pub use stages::{Blame, Fault, FaultKind, Sign, Stage, StageStats, Stages};

@@ -1,9 +1,10 @@
 //! The guest threads: a fixed number, fed through a bounded queue.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::Arc;
 use std::thread;
 
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::slots::Slots;
@@ -16,7 +17,7 @@ const QUEUED_PER_THREAD: usize = 2;
 /// Threads on which guest code runs, and nowhere else.
 pub(crate) struct Pool {
     permits: Arc<Semaphore>,
-    jobs: mpsc::Sender<Job>,
+    jobs: Sender<Job>,
 }
 
 /// Why a job gave no result.
@@ -27,10 +28,10 @@ pub(crate) enum NotRun {
 
 impl Pool {
     pub(crate) fn start(threads: usize) -> std::io::Result<Self> {
-        let (jobs, queue) = mpsc::channel();
-        let queue = Arc::new(Mutex::new(queue));
+        // Bounded by the permits.
+        let (jobs, queue) = unbounded();
         for n in 0..threads {
-            let queue = Arc::clone(&queue);
+            let queue = queue.clone();
             thread::Builder::new().name(format!("guest-{n}")).spawn(move || work(&queue))?;
         }
         Ok(Self { permits: Arc::new(Semaphore::new(threads * (1 + QUEUED_PER_THREAD))), jobs })
@@ -66,14 +67,9 @@ fn finish<T>(
     let _ = sender.send(result.map_err(|_| NotRun::Panicked));
 }
 
-fn work(queue: &Mutex<mpsc::Receiver<Job>>) {
+fn work(queue: &Receiver<Job>) {
     let mut slots = Slots::default();
-    loop {
-        // A poisoned lock is impossible to come by: nothing panics while it is held.
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        match job {
-            Ok(job) => job(&mut slots),
-            Err(mpsc::RecvError) => return,
-        }
+    for job in queue {
+        job(&mut slots);
     }
 }

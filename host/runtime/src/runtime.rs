@@ -18,7 +18,7 @@ use crate::pool::{NotRun, Pool};
 use crate::slots::Slots;
 use crate::state::thread_cpu;
 use crate::ticker::Ticker;
-use crate::{Blame, Fault, FaultKind, Stage, StageStats, Stages, engine, stage_calls};
+use crate::{Blame, Fault, FaultKind, Sign, Stage, StageStats, Stages, engine, stage_calls};
 
 /// The sandbox with the first-party components in it. One for a process.
 pub struct Runtime {
@@ -82,8 +82,18 @@ impl Runtime {
         stage: Stage,
         call: impl FnOnce(&Sandbox, &mut Slots) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
+        self.run_then(stage, call, |answer| answer).await
+    }
+
+    /// Does `then` with the answer on the guest thread, where the guest no longer runs.
+    async fn run_then<T: 'static, U: Send + 'static>(
+        &self,
+        stage: Stage,
+        call: impl FnOnce(&Sandbox, &mut Slots) -> Result<T, Fault> + Send + 'static,
+        then: impl FnOnce(T) -> U + Send + 'static,
+    ) -> Result<U, Fault> {
         let shared = Arc::clone(&self.shared);
-        let result = self.pool.run(move |slots| shared.measured(stage, slots, call)).await;
+        let result = self.pool.run(move |slots| shared.measured(stage, slots, call).map(then)).await;
         let result = result.unwrap_or_else(|not_run| {
             let detail = match not_run {
                 NotRun::ShuttingDown => "shutting down",
@@ -161,6 +171,23 @@ impl Stages for Runtime {
             stage_calls::signing_input(sandbox, slots, requests, copy.as_ref(), now)
         };
         self.run(Stage::Dkim, call).await
+    }
+
+    async fn sign(
+        &self,
+        requests: Vec<SignatureRequest>,
+        copy: Arc<dyn Source>,
+        now: i64,
+        sign: Sign,
+    ) -> Result<(), Fault> {
+        if requests.is_empty() {
+            sign(Vec::new());
+            return Ok(());
+        }
+        let call = move |sandbox: &Sandbox, slots: &mut Slots| {
+            stage_calls::signing_input(sandbox, slots, requests, copy.as_ref(), now)
+        };
+        self.run_then(Stage::Dkim, call, sign).await
     }
 
     async fn verify(

@@ -10,6 +10,9 @@ use relevo_mailkit::model::{
 };
 use relevo_mailkit::source::Source;
 
+/// What is done with the answer of [`Stages::signing_input`].
+pub type Sign = Box<dyn FnOnce(Vec<Unsigned>) + Send>;
+
 /// The first-party stages. Each method is one call of a component with a fresh state; nothing is kept between calls.
 ///
 /// The future waits for a permit and a guest thread, never holding one while waiting for the other. Dropping it does not
@@ -40,6 +43,22 @@ pub trait Stages: Send + Sync {
         copy: Arc<dyn Source>,
         now: i64,
     ) -> Result<Vec<Unsigned>, Fault>;
+
+    /// As [`Stages::signing_input`], and hands the answer to `sign`, on the same thread and outside of the guest's budgets: a
+    /// signature takes longer than what prepares it, and neither belongs on a thread that serves sockets.
+    ///
+    /// # Errors
+    /// As above; then `sign` was not called.
+    async fn sign(
+        &self,
+        requests: Vec<SignatureRequest>,
+        copy: Arc<dyn Source>,
+        now: i64,
+        sign: Sign,
+    ) -> Result<(), Fault> {
+        sign(self.signing_input(requests, copy, now).await?);
+        Ok(())
+    }
 
     /// `dkim.verifier`: checks every signature of `message` against `records`.
     async fn verify(

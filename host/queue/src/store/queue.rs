@@ -11,7 +11,8 @@ use relevo_mailkit::source::Source;
 use super::EmbeddedStore;
 use crate::index::{ITEMS, IndexError};
 use crate::inner::{Inner, io_error};
-use crate::record::{self, Blob, DeliveryRecord, ItemRecord, Place};
+use crate::recent::Fresh;
+use crate::record::{self, Blob, DeliveryRecord, INLINE, ItemRecord, Place};
 use crate::request::{Damaged, Op};
 use crate::schedule::Granted;
 use crate::spool::{EmbeddedSpool, Handle};
@@ -79,7 +80,12 @@ impl Queue for EmbeddedStore {
         if granted.is_empty() {
             return Ok(Vec::new());
         }
-        let (leases, damaged) = self.read_with(move |inner| Ok(load_leases(inner, &granted, until))).await?;
+        let (mut leases, granted) = self.fresh_leases(granted, until);
+        if granted.is_empty() {
+            return Ok(leases);
+        }
+        let (read, damaged) = self.read_with(move |inner| Ok(load_leases(inner, &granted, until))).await?;
+        leases.extend(read);
         for (id, error) in damaged {
             self.aside(Damaged::Delivery(id), &error).await;
         }
@@ -152,6 +158,10 @@ impl Queue for EmbeddedStore {
     }
 
     async fn body(&self, item: ItemId) -> Result<Option<Arc<dyn Source>>, StoreError> {
+        self.inner.poison.check()?;
+        if let Some(body) = self.inner.recent.body(item) {
+            return Ok(Some(body));
+        }
         let found = self
             .read_with(move |inner| inner.with_place(item, |record| open_body(inner, item, record.body)))
             .await;
@@ -214,6 +224,18 @@ impl Queue for EmbeddedStore {
 }
 
 impl EmbeddedStore {
+    /// The leases of what was accepted a moment ago, and the grants that must be read.
+    fn fresh_leases(&self, granted: Vec<Granted>, until: Millis) -> (Vec<Lease>, Vec<Granted>) {
+        let (mut leases, mut rest) = (Vec::with_capacity(granted.len()), Vec::new());
+        for granted in granted {
+            match self.inner.recent.take(granted.id) {
+                Some((meta, delivery)) => leases.push(Lease { delivery, meta, until, token: granted.token }),
+                None => rest.push(granted),
+            }
+        }
+        (leases, rest)
+    }
+
     /// Has the writer put something aside; its answer does not change the caller's.
     async fn aside(&self, what: Damaged, error: &StoreError) {
         if let StoreError::Corrupt(why) = error {
@@ -252,11 +274,26 @@ fn load_lease(
         Some(meta) => meta.clone(),
         None => {
             let Some(meta) = inner.meta(item)? else { return Ok(None) };
-            metas.entry(item).or_insert(Arc::new(meta)).clone()
+            let meta = metas.entry(item).or_insert(Arc::new(meta)).clone();
+            foresee(inner, item, &meta);
+            meta
         }
     };
     let Some(record) = inner.delivery_record(granted.id)? else { return Ok(None) };
     Ok(Some(Lease { delivery: record.into_delivery(granted.id), meta, until, token: granted.token }))
+}
+
+/// A leased message is about to be sent: a small body is read along with it, so that nobody is sent for it again. One that
+/// cannot be read is found out when it is asked for.
+fn foresee(inner: &Inner, item: ItemId, meta: &Arc<ItemMeta>) {
+    if meta.size > INLINE as u64 || inner.recent.body(item).is_some() {
+        return;
+    }
+    let body = inner.with_place(item, |record| inner.blob(item, record.body));
+    if let Ok(Some(bytes)) = body {
+        let body = Arc::new(bytes);
+        inner.recent.add(item, Fresh { meta: meta.clone(), body, in_file: false, deliveries: Vec::new() });
+    }
 }
 
 type Rounds = Vec<(ItemId, Arc<ItemMeta>, Vec<Unreported>)>;

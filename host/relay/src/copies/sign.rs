@@ -9,6 +9,7 @@ use relevo_mailkit::recheck;
 use relevo_mailkit::source::Source;
 use relevo_queue::Lease;
 use relevo_runtime::Stage;
+use tokio::sync::oneshot;
 
 use super::CopyError;
 use super::make::{Copies, bad_answer, seconds};
@@ -58,14 +59,14 @@ impl Copies {
         }
         let requests: Vec<_> = keys.iter().map(|key| request(domain, key, lease)).collect();
         let now = seconds(lease.meta.accepted_at);
-        let unsigned = self.stages.signing_input(requests, copy, now).await?;
-        if unsigned.len() != keys.len() {
-            return Err(bad_answer(Stage::Dkim, "not one answer for each key").into());
-        }
         let (name, from_field) = (domain.name.clone(), signing.from_field.clone());
-        tokio::task::spawn_blocking(move || sign_all(&name, &from_field, &keys, &unsigned))
-            .await
-            .map_err(|e| CopyError::Host(e.to_string()))?
+        let (sender, signed) = oneshot::channel();
+        let sign = move |unsigned: Vec<Unsigned>| {
+            // Nobody may be waiting any more.
+            let _ = sender.send(sign_all(&name, &from_field, &keys, &unsigned));
+        };
+        self.stages.sign(requests, copy, now, Box::new(sign)).await?;
+        signed.await.map_err(|e| CopyError::Host(e.to_string()))?
     }
 }
 
@@ -99,6 +100,9 @@ fn sign_all(
     keys: &[DkimKey],
     unsigned: &[Unsigned],
 ) -> Result<Arc<[u8]>, CopyError> {
+    if unsigned.len() != keys.len() {
+        return Err(bad_answer(Stage::Dkim, "not one answer for each key").into());
+    }
     let mut fields = Vec::new();
     for (key, unsigned) in keys.iter().zip(unsigned) {
         let grant = Grant { domain, selector: &key.selector, algorithm: key.key.algorithm(), from_field };

@@ -14,6 +14,9 @@ use super::shared::Shared;
 
 /// Settlements in one call.
 const GROUP: usize = 256;
+/// How long the first of a group waits for others. Nobody waits for a settlement, and a commit costs as much as a delivery; a
+/// crash in this time repeats what it costs anyway: the attempts of the last moment.
+const GATHER: Duration = Duration::from_millis(5);
 /// Between attempts to write.
 const RETRY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
 
@@ -34,6 +37,14 @@ pub(crate) async fn run(
         };
         if n == 0 {
             return;
+        }
+        if n < GROUP && !conclusions.is_closed() {
+            sleep(GATHER).await;
+            while group.len() < GROUP
+                && let Ok(conclusion) = conclusions.try_recv()
+            {
+                group.push(conclusion);
+            }
         }
         settle(&shared, std::mem::take(&mut group)).await;
     }
