@@ -105,7 +105,11 @@ fn kills(binary: &Path, directory: &Path, options: &Options) -> Result<()> {
         println!("{violation}");
     }
     ensure!(outcome.verdict.violations.is_empty(), "{} violations", outcome.verdict.violations.len());
-    ensure!(outcome.blind.is_empty(), "spoiled ledgers that were not found out: {:?}", outcome.blind);
+    ensure!(
+        outcome.blind.is_empty(),
+        "spoiled ledgers that were not found out, or nothing in them to be spoiled: {:?}",
+        outcome.blind
+    );
     println!("negative controls: five spoiled ledgers were found out");
     Ok(())
 }

@@ -28,13 +28,14 @@ pub(crate) fn check() -> Result<()> {
 
 /// The tracer is a grandchild: the process that was started becomes the relay.
 fn tracer(to: &Path) -> Vec<String> {
-    let words = ["strace", "-D", "-f", "-y", "-xx", "--seccomp-bpf", "-o"];
+    let words = ["strace", "-D", "-f", "-y", "-xx", "-o"];
     words.into_iter().map(str::to_owned).chain([to.display().to_string()]).collect()
 }
 
 /// Writes every call that matters to a file, with all octets.
 pub(crate) fn all_calls(to: &Path) -> Vec<String> {
-    let longest = ["-s".to_owned(), (16 << 20).to_string()];
+    // Stops at no other calls.
+    let longest = ["--seccomp-bpf".to_owned(), "-s".to_owned(), (16 << 20).to_string()];
     tracer(to)
         .into_iter()
         .chain(longest)
@@ -61,7 +62,7 @@ pub(crate) fn read(from: &Path) -> Result<Vec<Call>> {
     }
 }
 
-/// Kills at a thread's Nth call of this kind, before the kernel does it.
+/// Kills at a thread's Nth call of this kind, before the kernel does it. (With `--seccomp-bpf` the signal would be dropped.)
 pub(crate) fn kill_at(to: &Path, call: &str, nth: u32) -> Vec<String> {
     let options = ["-s", "8", "-e"].map(str::to_owned).into_iter().chain([format!("trace={call}")]);
     let inject = ["-e".to_owned(), format!("inject={call}:signal=KILL:when={nth}")];
