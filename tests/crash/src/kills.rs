@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -66,6 +67,7 @@ impl Aim {
 struct Watch {
     ledger: Arc<Ledger>,
     trigger: Arc<Trigger>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Observer for Watch {
@@ -88,6 +90,14 @@ impl Observer for Watch {
             self.trigger.at(Moment::Bounce);
         }
     }
+
+    fn connected(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn disconnected(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What a run was like.
@@ -106,7 +116,12 @@ pub(crate) fn run(binary: &Path, directory: &Path, kills: usize, seed: u64) -> R
     let pulse = Pulse::start()?;
     let receivers = Arc::new(Behaviour::parse(RECEIVERS)?);
     let (ledger, trigger) = (Arc::new(Ledger::new(pulse.clone())), Arc::new(Trigger::default()));
-    let watch = Watch { ledger: Arc::clone(&ledger), trigger: Arc::clone(&trigger) };
+    let connections = Arc::new(AtomicUsize::new(0));
+    let watch = Watch {
+        ledger: Arc::clone(&ledger),
+        trigger: Arc::clone(&trigger),
+        connections: Arc::clone(&connections),
+    };
     let sites = Sites::start(Arc::clone(&receivers), Arc::new(watch))?;
     let setup = Setup { binary, directory, next_hop: NextHop::Smarthost(sites.smarthost), retry: "1s" };
     let mut run = Run {
@@ -121,6 +136,8 @@ pub(crate) fn run(binary: &Path, directory: &Path, kills: usize, seed: u64) -> R
     let mut killed = Vec::new();
     for n in 1..=kills {
         let phase = run.life(n - 1)?;
+        // What the dead relay had sent is still being read; it belongs before the kill.
+        settled(&connections)?;
         killed.push(pulse.now());
         eprintln!("crash: kill {n} of {kills}: {phase}");
         *run.phases.entry(phase).or_default() += 1;
@@ -141,6 +158,17 @@ pub(crate) fn run(binary: &Path, directory: &Path, kills: usize, seed: u64) -> R
     );
     let blind = if verdict.violations.is_empty() { controls(&book, &killed, IN_FLIGHT) } else { Vec::new() };
     Ok(Outcome { verdict, phases, blind, put_off: book.put_off, emptied })
+}
+
+/// Waits until the sink has read everything of a relay that is gone.
+fn settled(connections: &AtomicUsize) -> Result<()> {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let began = Instant::now();
+    while connections.load(Ordering::Relaxed) > 0 {
+        ensure!(began.elapsed() < PATIENCE, "connections of a relay that was killed stay open");
+        sleep(Duration::from_millis(2));
+    }
+    Ok(())
 }
 
 struct Run<'a> {

@@ -31,6 +31,10 @@ pub trait Observer: Send + Sync {
     fn message(&self, arrival: &Arrival<'_>);
     /// A recipient was refused, at RCPT or after the final dot.
     fn refused(&self, _address: &str, _permanent: bool) {}
+    /// A connection began.
+    fn connected(&self) {}
+    /// One is over, and all that came on it was told.
+    fn disconnected(&self) {}
 }
 
 /// A message with its envelope.
@@ -144,6 +148,8 @@ async fn accept(
         let full = domain.filter(|d| d.connections.is_some_and(|most| open.load(Ordering::Relaxed) >= most));
         let refusal = full.map(Domain::too_many);
         let held = Held::new(&open);
+        let observer = Arc::clone(&shared.observer);
+        observer.connected();
         tokio::spawn(async move {
             let _held = held;
             // The relay closes connections as it likes; an error here is the end of one.
@@ -151,6 +157,8 @@ async fn accept(
                 Some(reply) => session.refuse(&reply).await,
                 None => session.run().await,
             }
+            .ok();
+            observer.disconnected();
         });
     }
 }
