@@ -293,14 +293,14 @@ proptest! {
         let mut at = 0;
         for place in &places {
             let place = usize::try_from(*place).unwrap();
-            expected.extend(decode_quoted_printable(message[at..place].as_bytes()));
+            expected.extend(decode_quoted_printable(&message.as_bytes()[at..place]));
             // White space that a soft break follows is not at the end of a line.
             let cut = message[at..place].len() - message[at..place].trim_end_matches(' ').len();
             expected.extend(std::iter::repeat_n(b' ', cut));
             expected.extend_from_slice(new.as_bytes());
             at = place;
         }
-        expected.extend(decode_quoted_printable(message[at..].as_bytes()));
+        expected.extend(decode_quoted_printable(&message.as_bytes()[at..]));
         let insert = |at: &u64| edit(*at, 0, Encoding::QuotedPrintable, vec![lit(&new)]);
         let out = text(message.as_bytes(), places.iter().map(insert).collect());
         for line in out.split("\r\n") {

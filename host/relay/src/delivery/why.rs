@@ -162,7 +162,7 @@ fn starts_with_status(text: &str) -> bool {
     let word = text.split(' ').next().unwrap_or_default();
     let parts: Vec<&str> = word.split('.').collect();
     let number = |n: &&str| (1..=3).contains(&n.len()) && n.bytes().all(|c| c.is_ascii_digit());
-    parts.len() == 3 && matches!(parts[0], "2" | "4" | "5") && parts.iter().all(|n| number(&n))
+    parts.len() == 3 && matches!(parts[0], "2" | "4" | "5") && parts.iter().all(number)
 }
 
 #[cfg(test)]
