@@ -91,8 +91,9 @@ impl Bench<'_> {
             };
             match kind.start(&ground)? {
                 Ok(peer) => {
-                    self.report.peers.push(kind.describe(Ok(&peer)));
-                    self.pairs(kind, &relay, &peer, &scene)?;
+                    let mut description = kind.describe(Ok(&peer));
+                    description.failed = self.pairs(kind, &relay, &peer, &scene)?;
+                    self.report.peers.push(description);
                     peer.stop()?;
                 }
                 Err(why) => self.report.peers.push(kind.describe(Err(why))),
@@ -102,18 +103,22 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn pairs(&mut self, kind: &Kind, relay: &Relay, peer: &Peer, scene: &Scene) -> Result<()> {
+    /// Under every load. A peer that cannot take one is no reason to lose the rest of the run: returns why, and keeps the loads
+    /// before it.
+    fn pairs(&mut self, kind: &Kind, relay: &Relay, peer: &Peer, scene: &Scene) -> Result<Option<String>> {
         for plan in self.comparing() {
             let mut pairs = Vec::new();
             for n in 1..=self.options.pairs {
                 note(&format!("{} beside Relevo, {}, pair {n}", peer.name(), plan.name));
                 let ours = measure(relay, &scene.ledger, &scene.addresses(), &plan)?;
-                let theirs = measure(peer, &scene.ledger, &scene.addresses(), &plan)?;
-                pairs.push([ours, theirs]);
+                match measure(peer, &scene.ledger, &scene.addresses(), &plan) {
+                    Ok(theirs) => pairs.push([ours, theirs]),
+                    Err(error) => return Ok(Some(format!("{}: {error:#}", plan.name))),
+                }
             }
             self.report.comparisons.push(Comparison::new(kind, &plan, pairs));
         }
-        Ok(())
+        Ok(None)
     }
 
     fn comparing(&self) -> Vec<Plan> {

@@ -24,7 +24,7 @@ usage: cargo xtask TASK
   fuzz [NAME...] [--seconds N] [--report]
                       show that each fuzz target finds its seeded bug, then run each for a minute or N seconds
   interop             install real peers, build the JavaScript and Python plugins, and run the table of tests/interop
-  bench [ARGS]        release build, then tests/bench/run ARGS
+  bench [ARGS]        release build, then tests/bench/run ARGS; with --peers also the peers, which are installed
   crash [--kills N] [--seed S] [ARGS]
                       kill a loaded relay 200 times, cut its power, read its system calls: see tests/crash";
 

@@ -2,10 +2,15 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// A server that leaves a client waiting for longer does not answer any more.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A client of the relay port: one connection, one transaction after another.
 pub struct Client {
@@ -87,7 +92,8 @@ impl Client {
     /// Reads a line of a reply; whether it was the last one.
     async fn reply_line(&mut self, code: &str) -> Result<bool> {
         self.line.clear();
-        let read = self.stream.read_line(&mut self.line).await?;
+        let read = timeout(PATIENCE, self.stream.read_line(&mut self.line));
+        let read = read.await.with_context(|| format!("no answer within {PATIENCE:?}"))??;
         ensure!(read > 0, "the server closed a connection");
         if !self.line.starts_with(code) {
             bail!("expected {code}, the server answered {:?}", self.line.trim_end());

@@ -66,6 +66,8 @@ pub(crate) struct Description {
     pub(crate) version: Option<String>,
     /// Why it could not run.
     pub(crate) missing: Option<String>,
+    /// What went wrong when it was measured.
+    pub(crate) failed: Option<String>,
     /// Whether the time of every process was counted.
     pub(crate) exact: bool,
 }
@@ -99,6 +101,7 @@ impl Kind {
             tuning: self.tuning,
             version: peer.as_ref().ok().map(|p| p.version.clone()),
             exact: peer.as_ref().is_ok_and(|p| p.group.is_exact()),
+            failed: None,
             missing: peer.err().map(|why| why.to_string()),
         }
     }

@@ -59,6 +59,14 @@ impl Report {
                     writeln!(text, "{}: missing, {}", peer.name, why.as_deref().unwrap_or_default())
                 }
             };
+            if let Some(why) = &peer.failed {
+                let _ = writeln!(text, "    FAILED: {why}");
+            }
+            if peer.version.is_some() && !peer.exact {
+                text.push_str(
+                    "    no control group: the time of processes that nobody waited for is missing\n",
+                );
+            }
         }
         if self.comparisons.is_empty() {
             return;
