@@ -95,7 +95,8 @@ impl<I: Inspector> Body<I> {
 #[macro_export]
 macro_rules! export {
     ($policy:ty $(: $($optional:ident),+ $(,)?)?) => {
-        #[allow(unsafe_code, reason = "generated: exports have a name that the linker keeps")]
+        // Natively these names are no names for a linker, and a plugin is nothing but its tests.
+        #[allow(unsafe_code, dead_code, reason = "generated: exports have a name that the linker keeps")]
         const _: () = {
             ::std::thread_local! {
                 static SLOT: $crate::__private::Slot<$policy> = const { $crate::__private::Slot::empty() };
@@ -108,6 +109,7 @@ macro_rules! export {
                     SLOT.with(|slot| slot.decide(&message))
                 }
             }
+            #[cfg(target_arch = "wasm32")]
             $crate::__private::decide::export!(Plugin with_types_in $crate::__private::decide);
 
             $($($crate::export!(@ $optional $policy);)+)?
@@ -121,6 +123,7 @@ macro_rules! export {
                 SLOT.with(|slot| slot.configure(settings))
             }
         }
+        #[cfg(target_arch = "wasm32")]
         $crate::__private::configure::export!(Plugin with_types_in $crate::__private::configure);
     };
     (@ Inspect $policy:ty) => {
@@ -141,6 +144,7 @@ macro_rules! export {
                 self.0.finish()
             }
         }
+        #[cfg(target_arch = "wasm32")]
         $crate::__private::inspect::export!(Plugin with_types_in $crate::__private::inspect);
     };
     (@ Observe $policy:ty) => {
@@ -149,6 +153,7 @@ macro_rules! export {
                 SLOT.with(|slot| slot.observe(&events));
             }
         }
+        #[cfg(target_arch = "wasm32")]
         $crate::__private::observe::export!(Plugin with_types_in $crate::__private::observe);
     };
     (@ $other:ident $policy:ty) => {
