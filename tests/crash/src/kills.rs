@@ -240,7 +240,10 @@ impl Run<'_> {
 fn last_call(trace: &Path) -> Result<String> {
     let text = std::fs::read(trace).with_context(|| format!("{}", trace.display()))?;
     let calls = crate::trace::read(text.as_slice())?;
-    let call = calls.iter().rev().find(|c| c.result.is_none()).or(calls.last());
+    // A thread that dies within a call may leave one without a name.
+    let mut named = calls.iter().rev().filter(|c| !c.name.starts_with('?'));
+    let last = named.clone().next();
+    let call = named.find(|c| c.result.is_none()).or(last);
     let call = call.context("the tracer saw no call")?;
     let about = call.file(0).cloned().or_else(|_| call.path(0)).ok().map(|file| {
         let name =
