@@ -16,21 +16,18 @@ use crate::{Delivery, DeliveryId, ItemId, ItemMeta, NewDelivery};
 const ITEMS: usize = 512;
 /// Octets of bodies in memory.
 const OCTETS: usize = 4 << 20;
-/// Bodies in files of their own; each keeps a descriptor open.
-const FILES: usize = 64;
 
 /// A message that has just been accepted.
 pub(crate) struct Fresh {
     pub(crate) meta: Arc<ItemMeta>,
-    pub(crate) body: Arc<dyn Source>,
-    pub(crate) in_file: bool,
+    /// None when it is in a file of its own: who reads that checks it.
+    pub(crate) body: Option<Arc<dyn Source>>,
     pub(crate) deliveries: Vec<NewDelivery>,
 }
 
 struct Item {
     meta: Arc<ItemMeta>,
-    body: Arc<dyn Source>,
-    in_file: bool,
+    body: Option<Arc<dyn Source>>,
     octets: usize,
     /// By number; none once it was leased or changed.
     deliveries: Vec<Option<NewDelivery>>,
@@ -46,7 +43,6 @@ struct Kept {
     /// Oldest first; may name items that are gone, and then come again.
     order: VecDeque<ItemId>,
     octets: usize,
-    files: usize,
 }
 
 impl std::fmt::Debug for Recent {
@@ -63,21 +59,20 @@ impl Recent {
 
     /// Remembers a message whose commit is durable; the oldest make room.
     pub(crate) fn add(&self, id: ItemId, fresh: Fresh) {
-        let Fresh { meta, body, in_file, deliveries } = fresh;
+        let Fresh { meta, body, deliveries } = fresh;
         // A campaign to thousands of domains is not "a moment" of work, and its records are large.
         if deliveries.len() > ITEMS {
             return;
         }
-        let body_octets = if in_file { 0 } else { usize::try_from(body.size()).unwrap_or(INLINE) };
+        let body_octets = body.as_ref().map_or(0, |body| usize::try_from(body.size()).unwrap_or(INLINE));
         let octets = body_octets + meta.recipe.len();
         let deliveries = deliveries.into_iter().map(Some).collect();
         let mut kept = self.kept();
         kept.remove(id);
-        kept.items.insert(id, Item { meta, body, in_file, octets, deliveries });
+        kept.items.insert(id, Item { meta, body, octets, deliveries });
         kept.order.push_back(id);
         kept.octets += octets;
-        kept.files += usize::from(in_file);
-        while kept.order.len() > ITEMS || kept.octets > OCTETS || kept.files > FILES {
+        while kept.order.len() > ITEMS || kept.octets > OCTETS {
             let Some(oldest) = kept.order.pop_front() else { break };
             kept.remove(oldest);
         }
@@ -93,9 +88,9 @@ impl Recent {
         Some((meta, DeliveryRecord::new(new).into_delivery(id)))
     }
 
-    /// A body.
+    /// A small body.
     pub(crate) fn body(&self, id: ItemId) -> Option<Arc<dyn Source>> {
-        self.kept().items.get(&id).map(|item| item.body.clone())
+        self.kept().items.get(&id).and_then(|item| item.body.clone())
     }
 
     /// A commit changed the delivery.
@@ -117,7 +112,6 @@ impl Kept {
     fn remove(&mut self, id: ItemId) {
         if let Some(item) = self.items.remove(&id) {
             self.octets -= item.octets;
-            self.files -= usize::from(item.in_file);
         }
         // Delivered in about the order of arrival: what is gone is mostly at the front.
         while self.order.front().is_some_and(|id| !self.items.contains_key(id)) {
@@ -135,7 +129,7 @@ mod tests {
         ItemId::new(i64::from(n), [0; 10])
     }
 
-    fn fresh(octets: usize, in_file: bool) -> Fresh {
+    fn fresh(octets: usize) -> Fresh {
         let recipient =
             Recipient { index: 0, address: "a@example.com".into(), state: RecipientState::Pending };
         let delivery = NewDelivery { domain: "example.com".into(), recipients: vec![recipient], due_at: 7 };
@@ -152,13 +146,13 @@ mod tests {
             subject: String::new(),
             recipe: Vec::new(),
         };
-        Fresh { meta: Arc::new(meta), body: Arc::new(vec![0; octets]), in_file, deliveries: vec![delivery] }
+        Fresh { meta: Arc::new(meta), body: Some(Arc::new(vec![0; octets])), deliveries: vec![delivery] }
     }
 
     #[test]
     fn gives_a_delivery_once_and_a_body_until_it_is_forgotten() {
         let recent = Recent::default();
-        recent.add(item(1), fresh(10, false));
+        recent.add(item(1), fresh(10));
         let id = DeliveryId { item: item(1), number: 0 };
         let (_, delivery) = recent.take(id).expect("there");
         assert_eq!((delivery.due_at, delivery.attempts), (7, 0));
@@ -172,7 +166,7 @@ mod tests {
     #[test]
     fn does_not_give_what_was_changed() {
         let recent = Recent::default();
-        recent.add(item(1), fresh(10, false));
+        recent.add(item(1), fresh(10));
         recent.changed(DeliveryId { item: item(1), number: 0 });
         assert!(recent.take(DeliveryId { item: item(1), number: 0 }).is_none());
     }
@@ -181,16 +175,15 @@ mod tests {
     fn stays_within_its_bounds() {
         let recent = Recent::default();
         for n in 0..2000 {
-            recent.add(item(n), fresh(INLINE / 4, n % 2 == 0));
+            recent.add(item(n), fresh(INLINE / 4));
             // Some are delivered out of order.
             recent.forget(item(n.saturating_sub(n % 7)));
         }
         let kept = recent.kept();
         assert!(kept.items.len() <= ITEMS && kept.order.len() <= ITEMS);
-        assert!(kept.octets <= OCTETS && kept.files <= FILES);
+        assert!(kept.octets <= OCTETS);
         let octets: usize = kept.items.values().map(|i| i.octets).sum();
-        let files = kept.items.values().filter(|i| i.in_file).count();
-        assert_eq!((octets, files), (kept.octets, kept.files));
+        assert_eq!(octets, kept.octets);
         assert!(kept.items.contains_key(&item(1998)), "the latest stay");
     }
 }

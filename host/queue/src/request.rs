@@ -135,8 +135,7 @@ impl Staged {
         }
         Fresh {
             meta: Arc::new(meta),
-            body: self.source.clone(),
-            in_file: self.has_file(),
+            body: (!self.has_file()).then(|| self.source.clone()),
             deliveries: std::mem::take(&mut self.deliveries),
         }
     }

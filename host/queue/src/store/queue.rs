@@ -291,8 +291,8 @@ fn foresee(inner: &Inner, item: ItemId, meta: &Arc<ItemMeta>) {
     }
     let body = inner.with_place(item, |record| inner.blob(item, record.body));
     if let Ok(Some(bytes)) = body {
-        let body = Arc::new(bytes);
-        inner.recent.add(item, Fresh { meta: meta.clone(), body, in_file: false, deliveries: Vec::new() });
+        let body = Some(Arc::new(bytes) as Arc<dyn Source>);
+        inner.recent.add(item, Fresh { meta: meta.clone(), body, deliveries: Vec::new() });
     }
 }
 
