@@ -8,7 +8,12 @@ use wit_component::{
 };
 use wit_parser::{ManglingAndAbi, Resolve, WorldId};
 
-use crate::{CASES, WRITTEN, distinct, many_functions, written};
+use relevo_policy_sdk::testkit::{check, message};
+
+use crate::{CASES, Expect, WRITTEN, distinct, many_functions, written};
+
+#[path = "../guests/hostile/answers.rs"]
+mod answers;
 
 fn decoded(component: &[u8]) -> (Resolve, WorldId) {
     match decode(component).unwrap() {
@@ -101,4 +106,23 @@ fn cases_have_names_of_their_own() {
     for (name, _) in CASES.iter().filter(|(name, _)| *name != "none") {
         assert!(guest.contains(&format!("\"{name}\"")), "{name}");
     }
+}
+
+/// The rules as the test kit has them: what is said of an answer here is what they say.
+#[test]
+fn answers_break_rules_where_it_is_said() {
+    let message = message("Subject: x\n\nx\n").recipient("a@x.test").recipient("b@x.test").build();
+    let mut checked = 0;
+    for (name, expect) in CASES {
+        let Some(answer) = answers::of(name, &message) else { continue };
+        let decision = answer.unwrap();
+        match (expect, check(&message, &decision)) {
+            (Expect::Used, Ok(())) | (Expect::Fault | Expect::Reply, Err(_)) => {}
+            // What is too large is not a matter of rules but of limits.
+            (Expect::Fault, Ok(())) if matches!(*name, "huge-result" | "reason-huge") => {}
+            (expect, found) => panic!("{name}: {expect:?}, and the rules say {found:?}"),
+        }
+        checked += 1;
+    }
+    assert!(checked > 40, "{checked}");
 }
