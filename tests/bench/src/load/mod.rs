@@ -74,6 +74,11 @@ impl Load {
     /// Any reply but the expected one, since it would spoil the figures.
     pub fn run(self) -> Result<Sent> {
         runtime()?.block_on(async move {
+            // One after another: some servers let no more than five wait for being accepted.
+            let mut clients = Vec::new();
+            for _ in 0..self.sessions {
+                clients.push(Client::connect(self.to).await?);
+            }
             let began = Instant::now();
             let shared = Arc::new(Shared {
                 began,
@@ -81,8 +86,8 @@ impl Load {
                 seen: Mutex::new((histogram()?, histogram()?, Series::new(began))),
             });
             let mut tasks = JoinSet::new();
-            for _ in 0..self.sessions {
-                tasks.spawn(session(self.clone(), Arc::clone(&shared)));
+            for client in clients {
+                tasks.spawn(session(client, self.clone(), Arc::clone(&shared)));
             }
             while let Some(done) = tasks.join_next().await {
                 done.context("a session panicked")??;
@@ -117,8 +122,7 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
-async fn session(load: Load, shared: Arc<Shared>) -> Result<()> {
-    let mut client = Client::connect(load.to).await?;
+async fn session(mut client: Client, load: Load, shared: Arc<Shared>) -> Result<()> {
     let mut content = Vec::new();
     loop {
         let ticket = shared.tickets.fetch_add(1, Ordering::Relaxed);

@@ -45,7 +45,12 @@ fn of_servers(load: &str, servers: &[&Figures]) -> [(String, String); 2] {
     let lines = |f: fn(&Second) -> f64| {
         servers.iter().map(|s| (s.server.clone(), s.arrived_series.iter().map(f).collect())).collect()
     };
-    charts(&format!("peers, {load}"), load, lines(count), lines(|s| s.p99_ms))
+    charts(
+        &format!("peers, {load}"),
+        &format!("{load}: arrivals, and 250 to arrival at the 99th percentile"),
+        lines(count),
+        lines(|s| s.p99_ms),
+    )
 }
 
 fn charts(
