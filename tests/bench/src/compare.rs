@@ -78,11 +78,13 @@ impl Bench<'_> {
     /// Every peer that is here, under every load.
     pub(crate) fn peers(&mut self) -> Result<()> {
         let scene = self.scene()?;
+        // Peers run in directories of their own.
+        let installed = std::path::absolute(&self.options.installed)?;
         for kind in peers::ALL.iter().filter(|k| k.name.to_lowercase().contains(&self.options.peer)) {
             // It makes the key that all sign with.
             let relay = Relay::start(&self.setup(scene.by_smarthost()))?;
             let ground = Ground {
-                installed: &self.options.installed,
+                installed: &installed,
                 directory: self.directory.join(kind.name.to_lowercase()),
                 next_hop: scene.smarthost(),
                 domain: PLAIN,

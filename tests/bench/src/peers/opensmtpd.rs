@@ -34,7 +34,7 @@ fn start(ground: &Ground<'_>) -> Result<Peer> {
         format!(
             "smtp max-message-size 100M
 mta limit max-conn-per-host 20 max-conn-per-route 20 max-conn-per-source 20 max-conn-per-connector 20 max-conn-per-relay 20 \\
-    max-conn-per-domain 20 conn-delay-route 0 conn-delay-source 0 conn-delay-connector 0 conn-delay-relay 0 conn-delay-domain 0
+    max-conn-per-domain 20 conn-delay-host 0 conn-delay-route 0 conn-delay-source 0 conn-delay-connector 0 conn-delay-relay 0 conn-delay-domain 0
 filter \"dkim\" proc-exec \"/usr/bin/env LD_LIBRARY_PATH={libraries} {filter} -a rsa-sha256 -c relaxed/relaxed -d {domain} -s s1 -k {key}\"
 listen on 127.0.0.1 port {port} filter \"dkim\" hostname opensmtpd.test
 action \"out\" relay host smtp://127.0.0.1:{next_hop}
