@@ -28,6 +28,7 @@ use clap::Parser;
 use crate::cli::{ApiKeyCommand, Cli, Command, CredentialCommand, KeyCommand};
 
 fn main() -> ExitCode {
+    limits::use_small_pages();
     let outcome = match Cli::parse().command {
         Command::Dev(args) => dev::run(&args),
         Command::Serve { config } => serve::run(&config),

@@ -46,9 +46,7 @@ impl Prepared {
                 [Stage::Validate, Stage::Track, Stage::Dkim, Stage::Template].map(start);
             (join(validate), join(track), join(dkim), join(template))
         });
-        // With the compiler gone its memory is free, but the allocator keeps it.
         drop(compiler);
-        give_back_memory();
         let wrong = |stage| {
             move |error: wasmtime::Error| LoadError::Component { stage, detail: format!("{error:#}") }
         };
@@ -121,14 +119,4 @@ pub(crate) fn link(engine: &Engine, stage: Stage, component: &Component) -> Pre 
     imports::link(&mut linker, engine, component)
         .and_then(|()| linker.instantiate_pre(component))
         .map_err(|error| LoadError::Component { stage, detail: format!("{error:#}") })
-}
-
-/// The allocator would keep what the compiler has freed for as long as the process lives.
-fn give_back_memory() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: takes no pointer, and may be called from any thread at any time.
-    #[allow(unsafe_code, reason = "one call of the C library, without arguments that could be wrong")]
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
