@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod model;
+pub mod policy;
 pub mod recheck;
 pub mod source;
 pub mod splice;

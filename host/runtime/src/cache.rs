@@ -53,23 +53,46 @@ impl Cache {
         digest: &[u8; 32],
         compile: impl FnOnce() -> wasmtime::Result<Vec<u8>>,
     ) -> wasmtime::Result<Component> {
-        let path = self.path(engine, name, digest);
-        match read(engine, &path) {
-            Ok(Some(component)) => return Ok(component),
-            Ok(None) => {}
-            Err(reason) => tracing::warn!(path = %path.display(), reason, "compiled component not used"),
+        if let Some(component) = self.get(engine, name, digest) {
+            return Ok(component);
         }
         let code = compile()?;
-        match write(&path, &code) {
+        match self.put(engine, name, digest, &code) {
             // From the file rather than from memory: see `read`.
             Ok(()) => {
-                if let Ok(Some(component)) = read(engine, &path) {
+                if let Some(component) = self.get(engine, name, digest) {
                     return Ok(component);
                 }
             }
-            Err(error) => tracing::warn!(path = %path.display(), %error, "compiled component not kept"),
+            Err(error) => tracing::warn!(name, %error, "compiled component not kept"),
         }
         load_compiled(engine, &code)
+    }
+
+    /// The compiled component, if it is there as it was written.
+    pub(crate) fn get(&self, engine: &Engine, name: &str, digest: &[u8; 32]) -> Option<Component> {
+        let path = self.path(engine, name, digest);
+        read(engine, &path).unwrap_or_else(|reason| {
+            tracing::warn!(path = %path.display(), reason, "compiled component not used");
+            None
+        })
+    }
+
+    /// Keeps what a compiler with the configuration of `engine` made of the component with this digest.
+    pub(crate) fn put(&self, engine: &Engine, name: &str, digest: &[u8; 32], code: &[u8]) -> io::Result<()> {
+        write(&self.path(engine, name, digest), code)
+    }
+
+    /// Removes what is kept, if anything is.
+    pub(crate) fn remove(&self, engine: &Engine, name: &str, digest: &[u8; 32]) -> io::Result<()> {
+        let path = self.path(engine, name, digest);
+        for path in [&path, &checksum_path(&path)] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::config::Limits;
 use crate::imports::ImportTrap;
 use crate::load::Prepared;
 use crate::slots::{Guest, Slots, Warm, new_store};
-use crate::state::{State, enter};
+use crate::state::{Refused, State, enter};
 use crate::{Blame, Fault, FaultKind, Stage};
 
 /// What a guest thread needs to run a stage.
@@ -28,6 +28,8 @@ pub(crate) enum Broken {
     Engine(wasmtime::Error),
     /// The answer breaks the contract.
     Answer(String),
+    /// The guest says that it cannot answer.
+    Error(String),
     /// The message could not be read.
     Source(io::Error),
 }
@@ -56,12 +58,12 @@ impl Sandbox {
         let kept = G::slot(slots).take();
         let (mut store, guest, served) = match kept {
             Some(mut warm) => {
-                warm.store.data_mut().begin(now, seed);
+                warm.store.data_mut().begin(milliseconds(now), seed);
                 (warm.store, Ok(warm.guest), warm.calls)
             }
             None => {
-                let mut store = new_store(&self.engine, self.limits);
-                store.data_mut().begin(now, seed);
+                let mut store = new_store(&self.engine, (&self.limits).into());
+                store.data_mut().begin(milliseconds(now), seed);
                 let guest = G::instantiate(&self.prepared, &mut store).map_err(Broken::Engine);
                 (store, guest, 0)
             }
@@ -103,31 +105,60 @@ pub(crate) fn push(
 }
 
 fn fault(stage: Stage, broken: Broken, state: &State) -> Fault {
+    let (blame, kind, detail) = explain(broken, state);
+    Fault { stage, blame, kind, detail }
+}
+
+/// Whose fault it was, what broke, and what it said last.
+pub(crate) fn explain(broken: Broken, state: &State) -> (Blame, FaultKind, String) {
     let (blame, kind, mut detail) = match broken {
         Broken::Source(error) => (Blame::Host, FaultKind::Host, format!("reading the message: {error}")),
         Broken::Answer(detail) => (Blame::Guest, FaultKind::Answer, detail),
+        Broken::Error(detail) => (Blame::Guest, FaultKind::Error, detail),
         Broken::Engine(error) => classify(&error, state),
     };
     if !state.output.is_empty() {
         detail.push_str("; it printed: ");
         detail.extend(String::from_utf8_lossy(&state.output).escape_debug());
     }
-    Fault { stage, blame, kind, detail }
+    (blame, kind, detail)
 }
 
+/// A stage's `now` is in seconds.
+fn milliseconds(now: i64) -> u64 {
+    u64::try_from(now).unwrap_or(0).saturating_mul(1_000)
+}
+
+/// Why the engine ended a guest, or could not read its answer.
 fn classify(error: &wasmtime::Error, state: &State) -> (Blame, FaultKind, String) {
-    if let Some(exceeded) = &state.budget.exceeded {
-        return (Blame::Guest, FaultKind::Deadline, exceeded.clone());
+    if let Some((blame, exceeded)) = &state.budget.exceeded {
+        return (*blame, FaultKind::Deadline, exceeded.clone());
     }
-    if let Some(refused) = &state.refused {
-        return (Blame::Guest, FaultKind::Memory, format!("wanted {refused}; then: {error:#}"));
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => return (Blame::Guest, FaultKind::Stack, format!("{error:#}")),
+        // A deadline that was not ours to notice.
+        Some(Trap::Interrupt) => return (Blame::Guest, FaultKind::Deadline, format!("{error:#}")),
+        _ => {}
+    }
+    match &state.refused {
+        Some(Refused::Memory(wanted)) => {
+            return (Blame::Guest, FaultKind::Memory, format!("wanted {wanted}; then: {error:#}"));
+        }
+        Some(Refused::Table(wanted)) => {
+            return (Blame::Guest, FaultKind::Table, format!("wanted {wanted}; then: {error:#}"));
+        }
+        None => {}
     }
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {
         return (Blame::Host, FaultKind::Host, format!("{error:#}"));
     }
     // What comes back from a call without being a trap is a value that cannot be read: text that is not UTF-8, a
     // length beyond the memory, an unknown case.
-    let kind =
-        if error.is::<Trap>() || error.is::<ImportTrap>() { FaultKind::Trap } else { FaultKind::Answer };
+    let kind = match error.downcast_ref::<ImportTrap>() {
+        Some(ImportTrap::Inert(_)) => FaultKind::Denied,
+        Some(ImportTrap::Exit) => FaultKind::Trap,
+        None if error.is::<Trap>() => FaultKind::Trap,
+        None => FaultKind::Answer,
+    };
     (Blame::Guest, kind, format!("{error:#}"))
 }

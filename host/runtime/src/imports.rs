@@ -72,14 +72,18 @@ pub(crate) fn audit(engine: &Engine, stage: Stage, component: &Component) -> Res
     }
 }
 
-/// Defines everything that the (audited) component imports.
+/// Defines everything that the (audited) component imports, but what `elsewhere` says of by name is defined elsewhere.
 pub(crate) fn link(
     linker: &mut Linker<State>,
     engine: &Engine,
     component: &Component,
+    elsewhere: impl Fn(&str) -> bool,
 ) -> wasmtime::Result<()> {
     for (name, import) in component.component_type().imports(engine) {
         let ComponentItem::ComponentInstance(instance) = import.ty else { continue };
+        if elsewhere(name) {
+            continue;
+        }
         let mut target = linker.instance(name)?;
         for (item, definition) in instance.exports(engine) {
             match definition.ty {
@@ -144,8 +148,10 @@ fn define(target: &mut LinkerInstance<'_, State>, interface: &str, function: &st
             target.func_wrap(function, |_: Context<'_>, ()| Ok((Vec::<(Resource<()>, String)>::new(),)))
         }
         ("wasi:clocks/wall-clock@0.2", "now") => target.func_wrap(function, |context: Context<'_>, ()| {
-            let seconds = u64::try_from(context.data().now).unwrap_or(0);
-            Ok((DateTime { seconds, nanoseconds: 0 },))
+            let now = context.data().now;
+            // Below 10^9.
+            let nanoseconds = u32::try_from(now % 1_000 * 1_000_000).unwrap_or(0);
+            Ok((DateTime { seconds: now / 1_000, nanoseconds },))
         }),
         ("wasi:clocks/monotonic-clock@0.2", "now") => {
             target.func_wrap(function, |mut context: Context<'_>, ()| {

@@ -14,6 +14,7 @@ mod convert;
 mod engine;
 mod imports;
 mod load;
+pub mod policy;
 mod pool;
 mod runtime;
 mod slots;

@@ -57,7 +57,7 @@ impl Prepared {
             template: template::TemplateStagePre::new(template?).map_err(wrong(Stage::Template))?,
         };
         // The types of exports are compared when an instance is made: better now than with the first message.
-        let store = || new_store(engine, config.limits);
+        let store = || new_store(engine, (&config.limits).into());
         prepared.validate.instantiate(store()).map_err(wrong(Stage::Validate))?;
         prepared.track.instantiate(store()).map_err(wrong(Stage::Track))?;
         prepared.dkim.instantiate(store()).map_err(wrong(Stage::Dkim))?;
@@ -116,7 +116,7 @@ fn prepare(
 pub(crate) fn link(engine: &Engine, stage: Stage, component: &Component) -> Pre {
     imports::audit(engine, stage, component)?;
     let mut linker = Linker::new(engine);
-    imports::link(&mut linker, engine, component)
+    imports::link(&mut linker, engine, component, |_| false)
         .and_then(|()| linker.instantiate_pre(component))
         .map_err(|error| LoadError::Component { stage, detail: format!("{error:#}") })
 }

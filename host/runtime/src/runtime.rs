@@ -14,7 +14,7 @@ use relevo_mailkit::source::Source;
 use crate::call::Sandbox;
 use crate::config::{LoadError, RuntimeConfig};
 use crate::load::Prepared;
-use crate::pool::{NotRun, Pool};
+use crate::pool::Pool;
 use crate::slots::Slots;
 use crate::state::thread_cpu;
 use crate::ticker::Ticker;
@@ -23,7 +23,7 @@ use crate::{Blame, Fault, FaultKind, Sign, Stage, StageStats, Stages, engine, st
 /// The sandbox with the first-party components in it. One for a process.
 pub struct Runtime {
     shared: Arc<Shared>,
-    pool: Pool,
+    pool: Pool<Slots>,
 }
 
 struct Shared {
@@ -59,7 +59,7 @@ impl Runtime {
         let instances = u32::try_from(threads.saturating_mul(Stage::ALL.len() + 1)).unwrap_or(u32::MAX);
         let engine = engine::lean(&config.limits, instances)?;
         let prepared = Prepared::load(&engine, &config, component)?;
-        let ticker = Ticker::start(engine.clone()).map_err(LoadError::Thread)?;
+        let ticker = Ticker::start(vec![engine.clone()]).map_err(LoadError::Thread)?;
         let sandbox = Sandbox {
             engine,
             prepared,
@@ -67,7 +67,7 @@ impl Runtime {
             calls_per_instance: config.calls_per_instance,
         };
         let shared = Shared { sandbox, ticker, counters: Default::default(), busy: AtomicU64::default() };
-        let pool = Pool::start(threads).map_err(LoadError::Thread)?;
+        let pool = Pool::start(threads, "guest", 0).map_err(LoadError::Thread)?;
         Ok(Arc::new(Self { shared: Arc::new(shared), pool }))
     }
 
@@ -95,11 +95,8 @@ impl Runtime {
         let shared = Arc::clone(&self.shared);
         let result = self.pool.run(move |slots| shared.measured(stage, slots, call).map(then)).await;
         let result = result.unwrap_or_else(|not_run| {
-            let detail = match not_run {
-                NotRun::ShuttingDown => "shutting down",
-                NotRun::Panicked => "the host panicked while running it",
-            };
-            Err(Fault { stage, blame: Blame::Host, kind: FaultKind::Host, detail: detail.into() })
+            let detail = not_run.reason().into();
+            Err(Fault { stage, blame: Blame::Host, kind: FaultKind::Host, detail })
         });
         if let Err(fault) = &result {
             tracing::warn!(stage = stage.name(), blame = ?fault.blame, kind = ?fault.kind, detail = fault.detail, "fault");

@@ -137,8 +137,19 @@ pub struct StageStats {
 pub enum Blame {
     /// The component broke: trap, deadline, memory, an answer that does not pass the checker.
     Guest,
-    /// The host could not run it: reading the message failed, or it is shutting down.
+    /// The host could not run it: reading the message failed, the machine had no time for it, or it is shutting down.
     Host,
+}
+
+impl Blame {
+    /// The name in events, metrics and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Guest => "guest",
+            Self::Host => "host",
+        }
+    }
 }
 
 /// What broke.
@@ -148,12 +159,38 @@ pub enum FaultKind {
     Trap,
     /// Over its CPU or wall time.
     Deadline,
-    /// Over its memory or tables.
+    /// Over its memory.
     Memory,
+    /// Over its tables.
+    Table,
+    /// Over its stack.
+    Stack,
+    /// Called an import that is tolerated but does nothing here, or asked one for too much.
+    Denied,
     /// An answer that breaks the contract.
     Answer,
+    /// Said itself that it cannot answer.
+    Error,
     /// Not the guest.
     Host,
+}
+
+impl FaultKind {
+    /// The name in events, metrics and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Trap => "trap",
+            Self::Deadline => "deadline",
+            Self::Memory => "memory",
+            Self::Table => "table",
+            Self::Stack => "stack",
+            Self::Denied => "denied",
+            Self::Answer => "answer",
+            Self::Error => "error",
+            Self::Host => "host",
+        }
+    }
 }
 
 /// A stage that gave no answer. The message is not to blame: the client is told 451 4.3.0.

@@ -5,15 +5,25 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
 
+use crate::Blame;
 use crate::config::Limits;
+use crate::policy::granted::Granted;
 
 /// Octets of standard output and error that are kept for the log.
 const OUTPUT: usize = 4096;
 
+/// Core instances, memories and tables of one store. Interpreted languages come as some twenty modules.
+const INSTANCES: usize = 128;
+const MEMORIES: usize = 16;
+const TABLES: usize = 64;
+
+/// Handles to resources that a guest may hold at the same time.
+const HANDLES: usize = 10_000;
+
 /// The state beside a guest.
 pub(crate) struct State {
-    /// Seconds since 1970: what the guest's wall clock shows.
-    pub(crate) now: i64,
+    /// Milliseconds since 1970: what the guest's wall clock shows.
+    pub(crate) now: u64,
     /// A splitmix64 sequence, seeded from the call.
     pub(crate) random: u64,
     /// The monotonic clock: the number of times it was read.
@@ -22,12 +32,62 @@ pub(crate) struct State {
     pub(crate) output: Vec<u8>,
     pub(crate) budget: Budget,
     /// The memory or table growth that was refused.
-    pub(crate) refused: Option<String>,
-    limits: Limits,
+    pub(crate) refused: Option<Refused>,
+    /// What a plugin was granted; first-party components are granted nothing.
+    pub(crate) granted: Granted,
+    used: Used,
+    limits: Bounds,
+}
+
+/// A growth that was refused.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    Memory(String),
+    Table(String),
+}
+
+/// What the limiter has let an instance have, all its memories and tables together.
+#[derive(Default)]
+struct Used {
+    memory: usize,
+    table_elements: usize,
+    /// What was added last, in case the growth fails for another reason.
+    last: (usize, usize),
+}
+
+/// What a store is held to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Octets of linear memory.
+    pub(crate) memory: usize,
+    /// Elements of tables.
+    pub(crate) table_elements: usize,
+    /// Of one exported call.
+    pub(crate) call: Span,
+    /// Of all calls for one message.
+    pub(crate) message: Span,
+}
+
+/// A limit of CPU time of the thread, and one of elapsed time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Span {
+    pub(crate) cpu: Duration,
+    pub(crate) wall: Duration,
+}
+
+impl From<&Limits> for Bounds {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            memory: limits.memory,
+            table_elements: limits.table_elements,
+            call: Span { cpu: limits.call_cpu, wall: limits.message_wall },
+            message: Span { cpu: limits.message_cpu, wall: limits.message_wall },
+        }
+    }
 }
 
 impl State {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Bounds) -> Self {
         Self {
             now: 0,
             random: 0,
@@ -35,18 +95,25 @@ impl State {
             output: Vec::new(),
             budget: Budget::new(&limits),
             refused: None,
+            granted: Granted::default(),
+            used: Used::default(),
             limits,
         }
     }
 
     /// Makes the state that of a new message.
-    pub(crate) fn begin(&mut self, now: i64, seed: u64) {
+    pub(crate) fn begin(&mut self, now: u64, seed: u64) {
         self.now = now;
         self.random = seed;
         self.ticks = 0;
         self.output.clear();
         self.budget = Budget::new(&self.limits);
         self.refused = None;
+    }
+
+    /// Octets of linear memory that the instance has.
+    pub(crate) fn memory(&self) -> usize {
+        self.used.memory
     }
 
     /// Keeps what fits of something written to standard output or error.
@@ -63,34 +130,76 @@ impl State {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
+
+    /// A growth that was granted did not happen.
+    fn give_back(&mut self) {
+        let (memory, elements) = std::mem::take(&mut self.used.last);
+        self.used.memory -= memory;
+        self.used.table_elements -= elements;
+    }
 }
 
 impl ResourceLimiter for State {
     fn memory_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let granted = desired <= self.limits.memory;
-        if !granted {
-            self.refused = Some(format!("{desired} octets of memory, {} are allowed", self.limits.memory));
+        let more = desired.saturating_sub(current);
+        let total = self.used.memory.saturating_add(more);
+        let granted = total <= self.limits.memory;
+        if granted {
+            self.used.memory = total;
+            self.used.last = (more, 0);
+        } else {
+            let detail = format!("{total} octets of memory, {} are allowed", self.limits.memory);
+            self.refused = Some(Refused::Memory(detail));
+            self.used.last = (0, 0);
         }
         Ok(granted)
     }
 
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.give_back();
+        Ok(())
+    }
+
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let granted = desired <= self.limits.table_elements;
-        if !granted {
-            self.refused =
-                Some(format!("a table of {desired} elements, {} are allowed", self.limits.table_elements));
+        let more = desired.saturating_sub(current);
+        let total = self.used.table_elements.saturating_add(more);
+        let granted = total <= self.limits.table_elements;
+        if granted {
+            self.used.table_elements = total;
+            self.used.last = (0, more);
+        } else {
+            let detail = format!("tables of {total} elements, {} are allowed", self.limits.table_elements);
+            self.refused = Some(Refused::Table(detail));
+            self.used.last = (0, 0);
         }
         Ok(granted)
+    }
+
+    fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.give_back();
+        Ok(())
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES
+    }
+
+    fn tables(&self) -> usize {
+        TABLES
     }
 }
 
@@ -98,64 +207,94 @@ impl ResourceLimiter for State {
 ///
 /// Looked at when the epoch advances, so entering a call costs no system call; a call can overrun by one tick.
 pub(crate) struct Budget {
-    call_limit: Duration,
-    message_limit: Duration,
-    wall_limit: Duration,
-    started: Instant,
-    message_start: Duration,
+    call_limit: Span,
+    message_limit: Span,
+    /// When the message began, and the thread's CPU time then.
+    began: (Instant, Duration),
     /// Counts exported calls.
     call: u64,
-    /// The call that was running at the last tick, and the thread's CPU time then.
-    seen: (u64, Duration),
-    /// Which limit was passed.
-    pub(crate) exceeded: Option<String>,
+    /// The call that was running at the last tick, and when that was.
+    seen: (u64, Instant, Duration),
+    /// Elapsed time in host calls of this exported call.
+    host: Duration,
+    /// Which limit was passed, and whose doing it is.
+    pub(crate) exceeded: Option<(Blame, String)>,
 }
 
 impl Budget {
-    fn new(limits: &Limits) -> Self {
-        let cpu = thread_cpu();
+    fn new(limits: &Bounds) -> Self {
+        let (now, cpu) = (Instant::now(), thread_cpu());
         Self {
-            call_limit: limits.call_cpu,
-            message_limit: limits.message_cpu,
-            wall_limit: limits.message_wall,
-            started: Instant::now(),
-            message_start: cpu,
+            call_limit: limits.call,
+            message_limit: limits.message,
+            began: (now, cpu),
             call: 0,
-            seen: (0, cpu),
+            seen: (0, now, cpu),
+            host: Duration::ZERO,
             exceeded: None,
         }
     }
 
-    fn check(&mut self) -> UpdateDeadline {
-        let cpu = thread_cpu();
-        if self.seen.0 != self.call {
-            self.seen = (self.call, cpu);
+    /// From here on it is as if the message had just begun.
+    pub(crate) fn restart(&mut self) {
+        self.began = (Instant::now(), thread_cpu());
+    }
+
+    /// A host call took this long. False: the exported call has no time left.
+    pub(crate) fn host_call(&mut self, took: Duration) -> bool {
+        self.host += took;
+        if self.host > self.call_limit.wall {
+            self.exceeded = Some((Blame::Guest, over("time in one call", self.call_limit.wall)));
         }
-        let over = |what: &str, limit: Duration| Some(format!("over {} ms of {what}", limit.as_millis()));
-        if cpu.saturating_sub(self.seen.1) > self.call_limit {
-            self.exceeded = over("CPU time in one call", self.call_limit);
-        } else if cpu.saturating_sub(self.message_start) > self.message_limit {
-            self.exceeded = over("CPU time for one message", self.message_limit);
-        } else if self.started.elapsed() > self.wall_limit {
-            self.exceeded = over("time for one message", self.wall_limit);
+        self.exceeded.is_none()
+    }
+
+    fn check(&mut self) -> UpdateDeadline {
+        let (now, cpu) = (Instant::now(), thread_cpu());
+        if self.seen.0 != self.call {
+            self.seen = (self.call, now, cpu);
+        }
+        let call = Span { cpu: cpu.saturating_sub(self.seen.2), wall: now - self.seen.1 };
+        let message = Span { cpu: cpu.saturating_sub(self.began.1), wall: now - self.began.0 };
+        self.exceeded = if call.cpu > self.call_limit.cpu {
+            Some((Blame::Guest, over("CPU time in one call", self.call_limit.cpu)))
+        } else if message.cpu > self.message_limit.cpu {
+            Some((Blame::Guest, over("CPU time for one message", self.message_limit.cpu)))
+        } else if call.wall > self.call_limit.wall {
+            Some((self.blame(call), over("time in one call", self.call_limit.wall)))
+        } else if message.wall > self.message_limit.wall {
+            Some((self.blame(message), over("time for one message", self.message_limit.wall)))
         } else {
             return UpdateDeadline::Continue(1);
-        }
+        };
         UpdateDeadline::Interrupt
     }
+
+    /// A guest that neither computed nor asked the host for half of the time was kept waiting by the machine.
+    fn blame(&self, spent: Span) -> Blame {
+        if spent.cpu + self.host >= spent.wall / 2 { Blame::Guest } else { Blame::Host }
+    }
+}
+
+fn over(what: &str, limit: Duration) -> String {
+    format!("over {} ms of {what}", limit.as_millis())
 }
 
 /// Arms a new store.
 pub(crate) fn guard(store: &mut Store<State>) {
     store.limiter(|state| state);
     store.epoch_deadline_callback(|mut context| Ok(context.data_mut().budget.check()));
+    store.set_max_component_handles(HANDLES);
     enter(store);
 }
 
 /// To be called before every exported call.
 pub(crate) fn enter(store: &mut Store<State>) {
     store.set_epoch_deadline(1);
-    store.data_mut().budget.call += 1;
+    let state = store.data_mut();
+    state.budget.call += 1;
+    state.budget.host = Duration::ZERO;
+    state.granted.enter();
 }
 
 /// CPU time of the calling thread.

@@ -1,4 +1,4 @@
-//! Advances the engine's epoch while guests run.
+//! Advances the epoch of engines while guests run.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -30,10 +30,10 @@ pub(crate) struct Ticker {
 pub(crate) struct Ticking<'a>(&'a Shared);
 
 impl Ticker {
-    pub(crate) fn start(engine: Engine) -> std::io::Result<Self> {
+    pub(crate) fn start(engines: Vec<Engine>) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("epoch".into()).spawn(move || tick(&engine, &theirs))?;
+        let thread = thread::Builder::new().name("epoch".into()).spawn(move || tick(&engines, &theirs))?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
@@ -69,7 +69,7 @@ impl Drop for Ticker {
     }
 }
 
-fn tick(engine: &Engine, shared: &Shared) {
+fn tick(engines: &[Engine], shared: &Shared) {
     let mut idle = 0;
     while !shared.stop.load(Ordering::SeqCst) {
         if shared.running.load(Ordering::SeqCst) > 0 {
@@ -79,7 +79,7 @@ fn tick(engine: &Engine, shared: &Shared) {
         }
         if idle < IDLE_TICKS {
             thread::sleep(TICK);
-            engine.increment_epoch();
+            engines.iter().for_each(Engine::increment_epoch);
             continue;
         }
         // Parked is set before running is read again, and a starting guest does the two in the other order: one of

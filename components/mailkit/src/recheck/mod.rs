@@ -3,6 +3,7 @@
 
 mod dkim;
 mod lines;
+pub mod policy;
 
 pub use dkim::signing_input;
 pub use lines::{LineEndError, LineEnds};

@@ -95,7 +95,7 @@ async fn a_trap_is_a_trap() {
 #[tokio::test]
 async fn the_stack_is_bounded() {
     let fault = fault_of("i64.const 0 call $recurse drop", "i32.const 0", "").await;
-    assert_eq!(fault.kind, FaultKind::Trap);
+    assert_eq!(fault.kind, FaultKind::Stack);
     assert!(fault.detail.contains("call stack exhausted"), "{fault}");
 }
 

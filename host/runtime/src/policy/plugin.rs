@@ -1,0 +1,166 @@
+//! A plugin as one tenant uses it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
+use wasmtime::Store;
+
+use super::api::{
+    Batch, Case, Class, Cost, Data, Digest, Export, Judgement, Outcome, PluginConfig, PluginFault, Policy,
+};
+use super::bindings::policy::relevo::policy::types::Attribute;
+use super::code::Code;
+use super::engine::Inner;
+use super::granted::Granted;
+use super::metrics::{Counters, PluginMetrics};
+use super::session::{self, ten_times};
+use super::warm::Instance;
+use crate::state::{Bounds, Span, State};
+use crate::{Blame, FaultKind};
+
+/// What the guest process may move to the host in one host call or answer. Answers have a limit of their own, which is looked at
+/// afterwards; what is asked of `relevo:host` is refused politely below this, and with a trap above.
+const CROSSING: usize = 4 << 20;
+
+/// What operations of a plugin need on a guest thread.
+pub(crate) struct Shared {
+    pub(crate) id: u64,
+    pub(crate) engine: Arc<Inner>,
+    pub(crate) code: Arc<Code>,
+    pub(crate) config: PluginConfig,
+    /// As `configure` gets them.
+    pub(crate) settings: Vec<Attribute>,
+    pub(crate) counters: Counters,
+}
+
+impl Shared {
+    pub(crate) fn keeps_instances(&self) -> bool {
+        self.config.class == Class::Large
+    }
+
+    pub(crate) fn keep(&self, instance: Instance) {
+        if self.keeps_instances() {
+            self.engine.warm.put(self.id, instance, Instant::now());
+        }
+    }
+
+    /// A store with the limits armed and nothing in it.
+    pub(crate) fn new_store(&self) -> Store<State> {
+        let limits = &self.config.limits;
+        let bounds = Bounds {
+            memory: limits.memory,
+            table_elements: limits.table_elements,
+            call: Span { cpu: limits.call_cpu, wall: limits.call_wall },
+            message: Span { cpu: ten_times(limits.call_cpu), wall: ten_times(limits.call_wall) },
+        };
+        let mut state = State::new(bounds);
+        state.granted = Granted::new(&self.config.grants, limits);
+        let mut store = Store::new(self.engine.engines.of(self.config.class), state);
+        store.set_hostcall_fuel(CROSSING.max(limits.result.saturating_mul(2)));
+        store
+    }
+
+    /// Of what an instance does before it sees a message.
+    pub(crate) fn start_seed(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.code.digest;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    /// Of a message. The same message gets the same in every replay, another one nothing that can be foreseen from it.
+    pub(crate) fn seed(&self, id: &[u8], now: u64) -> u64 {
+        let hash = Sha256::new().chain_update(now.to_le_bytes()).chain_update(id).finalize();
+        hash.iter().take(8).fold(0, |seed, octet| seed << 8 | u64::from(*octet))
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.engine.warm.remove(self.id);
+    }
+}
+
+/// A [`Policy`] in the sandbox.
+pub struct Plugin {
+    shared: Arc<Shared>,
+    /// The tenant's share of the threads.
+    gate: Arc<Semaphore>,
+}
+
+impl Plugin {
+    pub(crate) fn new(shared: Shared, gate: Arc<Semaphore>) -> Self {
+        Self { shared: Arc::new(shared), gate }
+    }
+
+    /// Runs an operation on a guest thread, when it is the tenant's turn.
+    async fn run<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&Shared) -> Outcome<T> + Send + 'static,
+    ) -> Outcome<T> {
+        let engine = &self.shared.engine;
+        let turn = async {
+            let share = Arc::clone(&self.gate).acquire_owned().await.ok()?;
+            Some((share, engine.pool.admit().await.ok()?))
+        };
+        let (share, admission) = match tokio::time::timeout(engine.wait, turn).await {
+            Ok(Some(turn)) => turn,
+            Ok(None) => return self.not_run("shutting down".into()),
+            Err(_) => return self.not_run(format!("no thread was free for {} ms", engine.wait.as_millis())),
+        };
+        let shared = Arc::clone(&self.shared);
+        let job = move |_: &mut ()| {
+            let outcome = operation(&shared);
+            drop(share);
+            outcome
+        };
+        let outcome = engine.pool.run_admitted(admission, job).await;
+        let outcome = outcome.unwrap_or_else(|not_run| self.not_run(not_run.reason().into()));
+        if let Err(fault) = &outcome.result {
+            let PluginConfig { tenant, name, .. } = &self.shared.config;
+            tracing::debug!(tenant, plugin = name, %fault, "fault of a plugin");
+        }
+        outcome
+    }
+
+    fn not_run<T>(&self, detail: String) -> Outcome<T> {
+        let fault = PluginFault { export: Export::Start, blame: Blame::Host, kind: FaultKind::Host, detail };
+        self.shared.counters.fault(&fault);
+        Outcome { result: Err(fault), cost: Cost::default(), log: Vec::new(), log_dropped: 0 }
+    }
+}
+
+#[async_trait]
+impl Policy for Plugin {
+    fn config(&self) -> &PluginConfig {
+        &self.shared.config
+    }
+
+    fn digest(&self) -> Digest {
+        self.shared.code.digest
+    }
+
+    fn exports(&self, export: Export) -> bool {
+        self.shared.code.has(export)
+    }
+
+    async fn configure(&self, now: u64, data: Data) -> Outcome<()> {
+        self.run(move |plugin| session::configure(plugin, now, data)).await
+    }
+
+    async fn judge(&self, case: Case) -> Outcome<Judgement> {
+        self.run(move |plugin| session::judge(plugin, case)).await
+    }
+
+    async fn observe(&self, batch: Batch) -> Outcome<()> {
+        if !self.exports(Export::Observe) {
+            return Outcome { result: Ok(()), cost: Cost::default(), log: Vec::new(), log_dropped: 0 };
+        }
+        self.run(move |plugin| session::observe(plugin, batch)).await
+    }
+
+    fn metrics(&self) -> PluginMetrics {
+        self.shared.counters.read()
+    }
+}
