@@ -4,6 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -21,6 +22,11 @@ use crate::segment::Appender;
 pub(crate) const WAITING: usize = 256;
 /// Requests of one group.
 const GROUP: usize = 256;
+/// When the group before had as many, the next one waits a moment for others: a commit takes as much time of a processor as
+/// ten requests do, and those who wait were waiting for one anyway.
+const CROWD: usize = 4;
+/// That moment.
+const LINGER: Duration = Duration::from_millis(1);
 /// Octets for segments in one group.
 const GROUP_OCTETS: usize = 4 << 20;
 
@@ -46,9 +52,12 @@ pub(crate) struct Writer {
 impl Writer {
     /// Serves until the store is closed or all its handles are gone.
     pub(crate) fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
-        let mut closed = None;
+        let (mut closed, mut before) = (None, 0);
         while closed.is_none() {
             let Some(first) = inbox.blocking_recv() else { break };
+            if before >= CROWD {
+                std::thread::sleep(LINGER);
+            }
             let mut requests = Vec::new();
             let mut octets = 0;
             let mut next = Some(first);
@@ -65,6 +74,7 @@ impl Writer {
                     next = inbox.try_recv().ok();
                 }
             }
+            before = requests.len();
             self.group(requests);
             self.tidy();
         }

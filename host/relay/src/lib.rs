@@ -14,6 +14,7 @@ pub mod settings;
 pub mod text;
 pub mod trace;
 pub mod tracking;
+pub mod turns;
 
 #[cfg(test)]
 mod testing;

@@ -19,6 +19,7 @@ use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
 use relevo_relay::settings::{Settings, SettingsHandle};
 use relevo_relay::trace::Observe;
 use relevo_relay::tracking::TrackingEndpoint;
+use relevo_relay::turns::Turns;
 use relevo_resolve::Resolve;
 use relevo_runtime::{Runtime, RuntimeConfig, Stages};
 use relevo_smtp::server::{AuthThrottle, ListenerConfig, ListenerKind, ListenerLimits, Server, ServerTls};
@@ -112,7 +113,9 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     StageCounters::register(&mut registry, stages.clone());
     let expiry = CertificateExpiry::register(&mut registry);
 
-    let mut copies = Copies::new(queue.clone(), stages.clone(), settings.clone(), clock.clone());
+    let turns = Turns::default();
+    let copies = Copies::new(queue.clone(), stages.clone(), settings.clone(), clock.clone());
+    let mut copies = copies.in_turn(turns.clone());
     if let Some(observer) = &outside.observer {
         copies = copies.observed(observer.clone());
     }
@@ -133,6 +136,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         queue: queue.clone(),
         events: events.clone(),
         stages,
+        turns,
         clock: clock.clone(),
         ids: Arc::new(RandomIds),
         metrics: PipelineMetrics::new(&mut registry),

@@ -18,6 +18,7 @@ use super::{Copy, CopyError, HopAbilities, MakeCopy};
 use crate::clock::Clock;
 use crate::settings::{Settings, SettingsHandle};
 use crate::trace::{Observe, Step};
+use crate::turns::{Turns, Work};
 
 /// Makes copies from the store's bytes and the recipes that the pipeline wrote.
 pub struct Copies {
@@ -25,6 +26,7 @@ pub struct Copies {
     pub(super) stages: Arc<dyn Stages>,
     pub(super) settings: SettingsHandle,
     pub(super) signed: SignedOnce,
+    pub(super) turns: Turns,
     clock: Arc<dyn Clock>,
     observer: Option<Arc<dyn Observe>>,
 }
@@ -38,7 +40,22 @@ impl Copies {
         settings: SettingsHandle,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { queue, stages, settings, signed: SignedOnce::default(), clock, observer: None }
+        Self {
+            queue,
+            stages,
+            settings,
+            signed: SignedOnce::default(),
+            turns: Turns::default(),
+            clock,
+            observer: None,
+        }
+    }
+
+    /// Waits for its turn at the sandbox among these.
+    #[must_use]
+    pub fn in_turn(mut self, turns: Turns) -> Self {
+        self.turns = turns;
+        self
     }
 
     /// Tells `observer` what each step took and did.
@@ -97,6 +114,7 @@ impl Copies {
             message_id_left: lease.delivery.id.item.to_string(),
             downgrade: true,
         };
+        let _turn = self.turns.wait(Work::Deliver, &lease.meta.tenant).await;
         let report = match self.stages.validate(options, Arc::clone(&copy)).await? {
             Ok(report) => report,
             Err(refusal) => {

@@ -16,6 +16,7 @@ use super::make::{Copies, bad_answer, seconds};
 use super::recipe::Signing;
 use super::signed::Reuse;
 use crate::settings::{DkimKey, Domain, Settings};
+use crate::turns::Work;
 
 /// A signature outlives the message's last attempt by this, so that a receiver that looks late can verify it.
 const AFTER_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -65,6 +66,7 @@ impl Copies {
             // Nobody may be waiting any more.
             let _ = sender.send(sign_all(&name, &from_field, &keys, &unsigned));
         };
+        let _turn = self.turns.wait(Work::Deliver, &lease.meta.tenant).await;
         self.stages.sign(requests, copy, now, Box::new(sign)).await?;
         signed.await.map_err(|e| CopyError::Host(e.to_string()))?
     }

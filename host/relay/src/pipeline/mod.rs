@@ -27,6 +27,7 @@ use crate::clock::{Clock, IdSource};
 use crate::copies::{Links, Recipe, Signing};
 use crate::events;
 use crate::trace::{Observe, Step, Trace};
+use crate::turns::{Turns, Work};
 
 /// Nesting of multipart and message/rfc822.
 pub(crate) const MAX_DEPTH: u32 = 50;
@@ -43,6 +44,8 @@ pub struct Pipeline {
     pub events: Arc<dyn EventLog>,
     /// The sandbox.
     pub stages: Arc<dyn Stages>,
+    /// Who is next in it; shared with the maker of copies.
+    pub turns: Turns,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Ids of items.
@@ -125,6 +128,7 @@ impl Run<'_> {
             message_id_left: self.id.to_string(),
             downgrade: false,
         };
+        let turn = self.pipeline.turns.wait(Work::Accept, &lane(&settings, &origin, &envelope.sender)).await;
         let report = judge::validate(stages, options, &message).await?;
         self.step("validate", began, report.fixes.iter().map(note).collect());
 
@@ -140,6 +144,7 @@ impl Run<'_> {
             }
             _ => None,
         };
+        drop(turn);
         if let Some((rewrite, _)) = &rewrite {
             self.step("track", began, tracked(rewrite));
         }
@@ -220,6 +225,18 @@ fn recipe(
         eight_bit: report.eight_bit,
         utf8_header: report.utf8_header,
     })
+}
+
+/// Whose turn it is: the tenant's. Who it is of a trusted peer's mail is known only afterwards; until then it is the one whose
+/// domain the reverse-path has.
+fn lane(settings: &crate::settings::Settings, origin: &Origin, sender: &str) -> String {
+    match origin {
+        Origin::Tenant(tenant) => tenant.clone(),
+        Origin::Relay(_) => {
+            let domain = sender.rsplit_once('@').map_or("", |(_, domain)| domain).to_ascii_lowercase();
+            settings.tenants.by_domain.get(&domain).map_or(domain, |d| d.tenant.clone())
+        }
+    }
 }
 
 /// The domain of the reverse-path; none when it is null.

@@ -22,6 +22,7 @@ use crate::settings::{
     Credential, DeliverySettings, DkimKey, Domain, IntakeSettings, Network, Settings, SettingsHandle, Tenant,
     Tenants, Tracking,
 };
+use crate::turns::Turns;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -75,6 +76,7 @@ impl World {
             queue: Arc::clone(&memory) as _,
             events: Arc::clone(&memory) as _,
             stages: Arc::clone(&stages) as _,
+            turns: Turns::default(),
             clock: Arc::clone(&clock) as _,
             ids: Arc::new(Counted(AtomicU8::new(0))),
             metrics: PipelineMetrics::default(),

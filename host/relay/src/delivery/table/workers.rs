@@ -12,8 +12,8 @@ use crate::delivery::site::{Health, Taken, WorkerId};
 
 /// Deliveries after which a worker gives up its place when places are short.
 const FAIR_SHARE: usize = 20;
-/// Deliveries of one lease.
-const LEASE_BATCH: usize = 2;
+/// Deliveries of one lease: a second one would wait behind the first, and its tenant with it.
+const LEASE_BATCH: usize = 1;
 
 /// What the table asks of a worker that wants to know what to do next.
 #[derive(Debug, Clone, Copy)]
