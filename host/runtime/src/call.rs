@@ -132,7 +132,8 @@ fn milliseconds(now: i64) -> u64 {
 /// Why the engine ended a guest, or could not read its answer.
 fn classify(error: &wasmtime::Error, state: &State) -> (Blame, FaultKind, String) {
     if let Some((blame, exceeded)) = &state.budget.exceeded {
-        return (*blame, FaultKind::Deadline, exceeded.clone());
+        let wanted = state.refused.as_ref().map_or(String::new(), |refused| format!("; it wanted {refused}"));
+        return (*blame, FaultKind::Deadline, format!("{exceeded}{wanted}"));
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => return (Blame::Guest, FaultKind::Stack, format!("{error:#}")),
@@ -140,14 +141,12 @@ fn classify(error: &wasmtime::Error, state: &State) -> (Blame, FaultKind, String
         Some(Trap::Interrupt) => return (Blame::Guest, FaultKind::Deadline, format!("{error:#}")),
         _ => {}
     }
-    match &state.refused {
-        Some(Refused::Memory(wanted)) => {
-            return (Blame::Guest, FaultKind::Memory, format!("wanted {wanted}; then: {error:#}"));
-        }
-        Some(Refused::Table(wanted)) => {
-            return (Blame::Guest, FaultKind::Table, format!("wanted {wanted}; then: {error:#}"));
-        }
-        None => {}
+    if let Some(refused) = &state.refused {
+        let kind = match refused {
+            Refused::Memory(_) => FaultKind::Memory,
+            Refused::Table(_) => FaultKind::Table,
+        };
+        return (Blame::Guest, kind, format!("wanted {refused}; then: {error:#}"));
     }
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {
         return (Blame::Host, FaultKind::Host, format!("{error:#}"));

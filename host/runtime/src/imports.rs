@@ -5,7 +5,7 @@
 //! answers from the call (clock, randomness, environment) or traps.
 
 use wasmtime::component::types::ComponentItem;
-use wasmtime::component::{Component, Linker, LinkerInstance, Resource, ResourceType};
+use wasmtime::component::{Component, Linker, LinkerInstance, Resource, ResourceType, WasmList};
 use wasmtime::{Engine, StoreContextMut};
 
 use crate::Stage;
@@ -159,6 +159,12 @@ fn define(target: &mut LinkerInstance<'_, State>, interface: &str, function: &st
                 Ok((context.data().ticks,))
             })
         }
+        ("wasi:io/poll@0.2", "[method]pollable.block") => {
+            target.func_wrap(function, |_: Context<'_>, (_,): (Resource<()>,)| Ok(()))
+        }
+        ("wasi:io/poll@0.2", "[method]pollable.ready") => {
+            target.func_wrap(function, |_: Context<'_>, (_,): (Resource<()>,)| Ok((true,)))
+        }
         ("wasi:io/streams@0.2", _) => define_stream(target, interface, function),
         ("wasi:random/random@0.2" | "wasi:random/insecure@0.2" | "wasi:random/insecure-seed@0.2", _) => {
             define_random(target, interface, function)
@@ -180,8 +186,13 @@ fn define_stream(
             }),
         "[method]output-stream.write" | "[method]output-stream.blocking-write-and-flush" => target.func_wrap(
             function,
-            |mut context: Context<'_>, (_, bytes): (Resource<()>, Vec<u8>)| -> wasmtime::Result<Written> {
-                context.data_mut().print(&bytes);
+            |mut context: Context<'_>,
+             (_, bytes): (Resource<()>, WasmList<u8>)|
+             -> wasmtime::Result<Written> {
+                // Copied only as far as there is room.
+                let kept = bytes.as_le_slice(&context);
+                let kept = kept[..kept.len().min(context.data().room())].to_vec();
+                context.data_mut().print(&kept);
                 Ok((Ok(()),))
             },
         ),
@@ -189,6 +200,9 @@ fn define_stream(
             .func_wrap(function, |_: Context<'_>, (_,): (Resource<()>,)| -> wasmtime::Result<Written> {
                 Ok((Ok(()),))
             }),
+        // Whoever waits for it goes on at once: there is nothing else that anybody could get a pollable for.
+        "[method]output-stream.subscribe" => target
+            .func_wrap(function, |_: Context<'_>, (_,): (Resource<()>,)| Ok((Resource::<()>::new_own(0),))),
         _ => inert(target, interface, function),
     }
 }

@@ -40,9 +40,11 @@ pub(crate) struct State {
 }
 
 /// A growth that was refused.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
+    #[error("{0}")]
     Memory(String),
+    #[error("{0}")]
     Table(String),
 }
 
@@ -118,8 +120,12 @@ impl State {
 
     /// Keeps what fits of something written to standard output or error.
     pub(crate) fn print(&mut self, bytes: &[u8]) {
-        let room = OUTPUT.saturating_sub(self.output.len());
-        self.output.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.output.extend_from_slice(&bytes[..bytes.len().min(self.room())]);
+    }
+
+    /// Octets of standard output and error that would still be kept.
+    pub(crate) fn room(&self) -> usize {
+        OUTPUT.saturating_sub(self.output.len())
     }
 
     /// The next octets of the sequence.
@@ -261,18 +267,23 @@ impl Budget {
         } else if message.cpu > self.message_limit.cpu {
             Some((Blame::Guest, over("CPU time for one message", self.message_limit.cpu)))
         } else if call.wall > self.call_limit.wall {
-            Some((self.blame(call), over("time in one call", self.call_limit.wall)))
+            Some((self.blame(call, self.call_limit), over("time in one call", self.call_limit.wall)))
         } else if message.wall > self.message_limit.wall {
-            Some((self.blame(message), over("time for one message", self.message_limit.wall)))
+            Some((
+                self.blame(message, self.message_limit),
+                over("time for one message", self.message_limit.wall),
+            ))
         } else {
             return UpdateDeadline::Continue(1);
         };
         UpdateDeadline::Interrupt
     }
 
-    /// A guest that neither computed nor asked the host for half of the time was kept waiting by the machine.
-    fn blame(&self, spent: Span) -> Blame {
-        if spent.cpu + self.host >= spent.wall / 2 { Blame::Guest } else { Blame::Host }
+    /// A guest that neither computed nor asked the host for half of the time, and has not used half of its CPU time either, was
+    /// kept waiting by the machine.
+    fn blame(&self, spent: Span, limit: Span) -> Blame {
+        let busy = spent.cpu + self.host >= spent.wall / 2 || spent.cpu >= limit.cpu / 2;
+        if busy { Blame::Guest } else { Blame::Host }
     }
 }
 

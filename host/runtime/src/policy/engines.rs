@@ -25,6 +25,8 @@ fn code() -> Config {
         .wasm_relaxed_simd(false)
         .native_unwind_info(false)
         .generate_address_map(false)
+        // Names of functions are stripped as a rule, and taking one costs time that the plugin decides how often to spend.
+        .wasm_backtrace_max_frames(None)
         .allocation_strategy(InstanceAllocationStrategy::OnDemand);
     config
 }

@@ -94,6 +94,12 @@ impl Plugin {
         Self { shared: Arc::new(shared), gate }
     }
 
+    /// Whether both run the same compiled code in memory.
+    #[must_use]
+    pub fn shares_code_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared.code, &other.shared.code)
+    }
+
     /// Runs an operation on a guest thread, when it is the tenant's turn.
     async fn run<T: Send + 'static>(
         &self,
