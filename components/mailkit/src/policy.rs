@@ -234,3 +234,6 @@ pub struct Event {
     /// Those of the message, then facts of the attempt.
     pub attributes: Vec<Attribute>,
 }
+
+#[cfg(test)]
+mod tests;

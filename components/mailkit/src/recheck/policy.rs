@@ -325,3 +325,6 @@ fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let blank = |octet: &u8| matches!(octet, b' ' | b'\t');
     text.chunk_by(move |left, right| blank(left) || !blank(right))
 }
+
+#[cfg(test)]
+mod tests;
