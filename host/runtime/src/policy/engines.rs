@@ -21,7 +21,8 @@ fn code() -> Config {
         .max_wasm_stack(STACK)
         .concurrency_support(false)
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
+        // Where a component is made of several, wasmtime's own adapters between them use the memories of both.
+        .wasm_multi_memory(true)
         .wasm_relaxed_simd(false)
         .native_unwind_info(false)
         .generate_address_map(false)
@@ -33,7 +34,7 @@ fn code() -> Config {
 
 /// Native code of a component. A function of the octets, the program's version and the machine's features.
 ///
-/// It uses all the time and memory that a stranger's component makes a compiler use: run it in a child process that has limits of
+/// A compiler is a large program and its input a stranger's. It uses all the time and memory that a stranger's component makes a compiler use: run it in a child process that has limits of
 /// both and a low priority, after [`super::Inventory::check`]. The answer goes to [`super::PolicyEngine::keep`].
 ///
 /// # Errors
