@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::{Workspace, cargo, run};
 
-const TARGETS: [&str; 6] = ["smtp_server", "smtp_client", "address", "validate", "recheck", "html"];
+const TARGETS: [&str; 7] = ["smtp_server", "smtp_client", "address", "validate", "recheck", "policy", "html"];
 
 /// What libFuzzer is told by the code under test: the blocks that were reached, and what was compared with what.
 const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
