@@ -16,6 +16,7 @@ use crate::record::{self, Blob, DeliveryRecord, ItemRecord, Place};
 use crate::schedule::Schedule;
 use crate::segment::Segments;
 use crate::space::Space;
+use crate::spool::Room;
 use crate::sums::Sums;
 use crate::{DeliveryId, ItemId, ItemMeta, StoreError};
 
@@ -63,6 +64,7 @@ pub(crate) struct Inner {
     /// Of large bodies.
     pub(crate) sums: Arc<Sums>,
     pub(crate) recent: Recent,
+    pub(crate) room: Room,
     /// Segments younger than this are not compacted.
     pub(crate) young: Duration,
     pub(crate) poison: Poison,

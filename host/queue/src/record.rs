@@ -16,6 +16,9 @@ const VERSION: u8 = 1;
 /// Bodies up to this size wait in memory and are written with their group; larger ones get a file of their own.
 pub(crate) const INLINE: usize = CHUNK;
 
+/// The largest that do so while there is room for more than that.
+pub(crate) const LARGEST_IN_SEGMENT: usize = 4 * CHUNK;
+
 /// Encodes a record for its key.
 pub(crate) fn seal<T: Serialize>(key: &[u8], value: &T) -> Result<Vec<u8>, postcard::Error> {
     let mut bytes = postcard::to_extend(value, vec![VERSION])?;

@@ -44,6 +44,7 @@ pub(crate) fn open(
         segments,
         sums: Arc::default(),
         recent: crate::recent::Recent::default(),
+        room: crate::spool::Room::new(config.spool_memory),
         young: config.compact_after,
         poison: crate::inner::Poison::default(),
         changed: tokio::sync::Notify::new(),

@@ -102,7 +102,7 @@ impl Op {
 /// Octets of an item that go into a segment.
 fn weight(item: &NewItem) -> usize {
     let body = match item.body.handle.downcast_ref::<Handle>() {
-        Some(Handle::Memory(bytes)) => bytes.len(),
+        Some(Handle::Memory(bytes, _)) => bytes.len(),
         _ => 0,
     };
     body + item.meta.recipe.len()
@@ -172,7 +172,7 @@ fn stage_item(
     let handle =
         body.handle.downcast::<Handle>().map_err(|_| StoreError::Io("a body of another store".into()))?;
     let (body, file) = match *handle {
-        Handle::Memory(bytes) => {
+        Handle::Memory(bytes, _) => {
             (segments.append(appender, id, Kind::Body, &bytes).map_err(|e| io_error(&e))?, None)
         }
         Handle::File(mut file) => {

@@ -1,4 +1,5 @@
-//! Bytes that arrive: in memory up to 64 KiB, beyond that in a file of their own that is synced before it is offered.
+//! Bytes that arrive: in memory up to 64 KiB, and up to 256 KiB while there is [`Room`]; beyond that in a file of their own
+//! that is synced before it is offered.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,18 +7,19 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use relevo_mailkit::source::{CHUNK, Source};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::disk::{Disk, DiskFile};
 use crate::inner::{Inner, blocking, io_error};
-use crate::record::INLINE;
+use crate::record::{INLINE, LARGEST_IN_SEGMENT};
 use crate::sums::{ChunkSums, Summing};
 use crate::{Spool, SpooledBody, StoreError};
 
 /// What is behind [`SpooledBody::handle`].
 #[derive(Debug)]
 pub(crate) enum Handle {
-    /// Written with its group.
-    Memory(Arc<Vec<u8>>),
+    /// Written with its group; with what it holds of [`Room`].
+    Memory(Arc<Vec<u8>>, #[allow(dead_code, reason = "held")] Option<Seat>),
     /// Synced already; moved to its place with its group.
     File(SpoolFile),
 }
@@ -28,7 +30,7 @@ impl SpooledBody {
     #[must_use]
     pub fn in_memory(bytes: Vec<u8>) -> Self {
         let bytes = Arc::new(bytes);
-        Self { source: bytes.clone(), handle: Box::new(Handle::Memory(bytes)) }
+        Self { source: bytes.clone(), handle: Box::new(Handle::Memory(bytes, None)) }
     }
 }
 
@@ -71,10 +73,34 @@ impl Source for FileSource {
     }
 }
 
+/// What of [`Room`] a body holds.
+pub(crate) type Seat = OwnedSemaphorePermit;
+
+/// Memory for bodies beyond their first chunk, of all messages together. A file of its own costs a message a sync of its own;
+/// as long as there is room, one of middling size goes into the segment with its group.
+#[derive(Debug)]
+pub(crate) struct Room(Arc<Semaphore>);
+
+impl Room {
+    /// For so many octets.
+    pub(crate) fn new(octets: u64) -> Self {
+        let seats = usize::try_from(octets / EXTRA as u64).unwrap_or(usize::MAX);
+        Self(Arc::new(Semaphore::new(seats.min(Semaphore::MAX_PERMITS))))
+    }
+
+    fn take(&self) -> Option<Seat> {
+        self.0.clone().try_acquire_owned().ok()
+    }
+}
+
+/// What a body may have beyond its first chunk.
+const EXTRA: usize = LARGEST_IN_SEGMENT - INLINE;
+
 /// The [`Spool`] of the embedded store.
 pub(crate) struct EmbeddedSpool {
     inner: Arc<Inner>,
     buffer: Vec<u8>,
+    seat: Option<Seat>,
     file: Option<Spilled>,
 }
 
@@ -86,7 +112,15 @@ struct Spilled {
 
 impl EmbeddedSpool {
     pub(crate) fn new(inner: Arc<Inner>) -> Self {
-        Self { inner, buffer: Vec::new(), file: None }
+        Self { inner, buffer: Vec::new(), seat: None, file: None }
+    }
+
+    /// How much the buffer may hold.
+    fn limit(&mut self) -> usize {
+        if self.seat.is_none() && self.file.is_none() && self.buffer.len() == INLINE {
+            self.seat = self.inner.room.take();
+        }
+        if self.seat.is_some() { LARGEST_IN_SEGMENT } else { INLINE }
     }
 
     /// Writes the buffer to the file, off the IO workers.
@@ -97,16 +131,19 @@ impl EmbeddedSpool {
             Some(spilled) => spilled,
             None => self.create().await?,
         };
-        let (spilled, buffer) = blocking(move || {
+        let (spilled, buffer, written) = blocking(move || {
             spilled.file.write_at(spilled.name.size, &buffer).map_err(|e| io_error(&e))?;
-            // The buffer is a whole chunk, or the last one.
-            spilled.sums.add(&buffer);
-            spilled.name.size += buffer.len() as u64;
+            // The buffer is whole chunks, or the last of them.
+            buffer.chunks(CHUNK).for_each(|chunk| spilled.sums.add(chunk));
+            let written = buffer.len() as u64;
+            spilled.name.size += written;
             buffer.clear();
-            Ok((spilled, buffer))
+            buffer.shrink_to(INLINE);
+            Ok((spilled, buffer, written))
         })
         .await?;
-        self.inner.space.wrote(CHUNK as u64);
+        self.inner.space.wrote(written);
+        self.seat = None;
         (self.file, self.buffer) = (Some(spilled), buffer);
         Ok(())
     }
@@ -137,10 +174,12 @@ impl Spool for EmbeddedSpool {
     async fn write(&mut self, mut chunk: &[u8]) -> Result<(), StoreError> {
         self.inner.poison.check()?;
         while !chunk.is_empty() {
-            if self.buffer.len() == INLINE {
+            let mut limit = self.limit();
+            if self.buffer.len() == limit {
                 self.spill().await?;
+                limit = INLINE;
             }
-            let (now, later) = chunk.split_at(chunk.len().min(INLINE - self.buffer.len()));
+            let (now, later) = chunk.split_at(chunk.len().min(limit - self.buffer.len()));
             self.buffer.extend_from_slice(now);
             chunk = later;
         }
@@ -151,7 +190,9 @@ impl Spool for EmbeddedSpool {
         if self.file.is_none() {
             let mut bytes = std::mem::take(&mut self.buffer);
             bytes.shrink_to_fit();
-            return Ok(SpooledBody::in_memory(bytes));
+            let bytes = Arc::new(bytes);
+            let handle = Handle::Memory(bytes.clone(), self.seat.take());
+            return Ok(SpooledBody { source: bytes, handle: Box::new(handle) });
         }
         self.spill().await?;
         let Some(mut spilled) = self.file.take() else {

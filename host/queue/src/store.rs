@@ -26,11 +26,19 @@ pub struct StoreConfig {
     pub segment_size: u64,
     /// A segment older than this of which less than a quarter is needed is emptied into the current one.
     pub compact_after: Duration,
+    /// Memory for arriving bodies beyond their first 64 KiB, of all messages together. Those that find none are written to
+    /// files of their own.
+    pub spool_memory: u64,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { min_free: 1 << 30, segment_size: 32 << 20, compact_after: Duration::from_secs(60) }
+        Self {
+            min_free: 1 << 30,
+            segment_size: 32 << 20,
+            compact_after: Duration::from_secs(60),
+            spool_memory: 16 << 20,
+        }
     }
 }
 

@@ -314,6 +314,47 @@ async fn a_large_body_is_checked_as_it_is_read() {
 }
 
 #[tokio::test]
+async fn bodies_of_middling_size_go_into_the_segment_while_there_is_room() {
+    let disk = FaultyDisk::new();
+    // Room for one.
+    let config = StoreConfig { spool_memory: 192 << 10, ..config() };
+    let store = EmbeddedStore::open_on(Arc::new(disk.clone()), "/q", config.clone()).unwrap();
+    let bytes: Vec<u8> = (0..=250).cycle().take(300_000).collect();
+    let mut spools = Vec::new();
+    for size in [200_000, 200_000, 300_000, 65_536] {
+        let mut spool = store.spool().await.unwrap();
+        for chunk in bytes[..size].chunks(1000) {
+            spool.write(chunk).await.unwrap();
+        }
+        spools.push((size, spool));
+    }
+    for (n, (size, spool)) in (1..).zip(spools) {
+        let body = spool.finish().await.unwrap();
+        assert_eq!(body.source.size(), size as u64);
+        let deliveries = vec![delivery("x.test", [0], T0)];
+        store
+            .accept(vec![NewItem { id: id(n), meta: meta("acme"), body, deliveries }], vec![])
+            .await
+            .unwrap();
+    }
+    let files = |disk: &FaultyDisk| disk.paths().iter().filter(|p| p.starts_with("/q/bodies")).count();
+    assert_eq!(files(&disk), 2, "the first has the room, the last needs none");
+    // The room is free again.
+    let mut spool = store.spool().await.unwrap();
+    spool.write(&bytes[..256 << 10]).await.unwrap();
+    let body = spool.finish().await.unwrap();
+    let deliveries = vec![delivery("x.test", [0], T0)];
+    store.accept(vec![NewItem { id: id(5), meta: meta("acme"), body, deliveries }], vec![]).await.unwrap();
+    assert_eq!(files(&disk), 2);
+    let disk = disk.power_loss(|| 0);
+    let store = EmbeddedStore::open_on(Arc::new(disk), "/q", config).unwrap();
+    for (n, size) in (1..).zip([200_000, 200_000, 300_000, 65_536, 256 << 10]) {
+        assert!(store.read(id(n), 0..u64::MAX).await.unwrap() == bytes[..size], "{n}");
+    }
+    assert_eq!((store.stats().items, store.stats().quarantined), (5, 0));
+}
+
+#[tokio::test]
 async fn damage_that_a_reader_of_the_store_finds_puts_the_item_aside() {
     let disk = FaultyDisk::new();
     let store = open(&disk);

@@ -12,7 +12,7 @@ use super::EmbeddedStore;
 use crate::index::{ITEMS, IndexError};
 use crate::inner::{Inner, io_error};
 use crate::recent::Fresh;
-use crate::record::{self, Blob, DeliveryRecord, INLINE, ItemRecord, Place};
+use crate::record::{self, Blob, DeliveryRecord, ItemRecord, LARGEST_IN_SEGMENT, Place};
 use crate::request::{Damaged, Op};
 use crate::schedule::Granted;
 use crate::spool::{EmbeddedSpool, Handle};
@@ -286,7 +286,7 @@ fn load_lease(
 /// A leased message is about to be sent: a small body is read along with it, so that nobody is sent for it again. One that
 /// cannot be read is found out when it is asked for.
 fn foresee(inner: &Inner, item: ItemId, meta: &Arc<ItemMeta>) {
-    if meta.size > INLINE as u64 || inner.recent.body(item).is_some() {
+    if meta.size > LARGEST_IN_SEGMENT as u64 || inner.recent.body(item).is_some() {
         return;
     }
     let body = inner.with_place(item, |record| inner.blob(item, record.body));

@@ -96,5 +96,5 @@ pub async fn lease_one(store: &Arc<EmbeddedStore>, now: Millis) -> Lease {
 }
 
 pub fn config() -> StoreConfig {
-    StoreConfig { min_free: 0, ..StoreConfig::default() }
+    StoreConfig { min_free: 0, spool_memory: 0, ..StoreConfig::default() }
 }

@@ -316,17 +316,18 @@ pub(crate) fn tracking_keys(
 /// `min_free` and `[queue]`.
 pub(crate) fn queue(root: &Section<'_, '_>) -> StoreConfig {
     /// The largest frame fits in; a group's octets may go beyond it.
-    const SMALLEST: u64 = 64 << 10;
+    const SMALLEST: u64 = 256 << 10;
     let default = StoreConfig::default();
     let min_free = root.get_or("min_free", default.min_free, values::size);
     let Some(s) = root.section("queue") else { return StoreConfig { min_free, ..default } };
     let segment_size = s.get_or("segment_size", default.segment_size, values::size);
     if segment_size < SMALLEST {
-        s.mistake("segment_size", "must be 64KiB at least");
+        s.mistake("segment_size", "must be 256KiB at least");
     }
     let compact_after = s.get_or("compact_after", default.compact_after, values::duration);
+    let spool_memory = s.get_or("spool_memory", default.spool_memory, values::size);
     s.finish();
-    StoreConfig { min_free, segment_size, compact_after }
+    StoreConfig { min_free, segment_size, compact_after, spool_memory }
 }
 
 pub(crate) fn events(root: &Section<'_, '_>) -> Duration {
