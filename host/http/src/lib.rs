@@ -10,6 +10,7 @@ mod authority;
 mod error;
 mod health;
 pub mod inbox;
+mod plugins;
 mod serve;
 mod state;
 mod tracking;

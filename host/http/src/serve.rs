@@ -20,7 +20,7 @@ use crate::access::{self, Peer};
 use crate::authority::Authority;
 use crate::error::ApiError;
 use crate::state::HttpState;
-use crate::{api, health, inbox, tracking};
+use crate::{api, health, inbox, plugins, tracking};
 
 /// What a listener answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,8 @@ fn api_routes(state: &HttpState) -> Router<HttpState> {
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
         .route("/events", get(api::events))
-        .route("/domains/{name}/records", get(api::domain_records));
+        .route("/domains/{name}/records", get(api::domain_records))
+        .merge(plugins::routes(state));
     if state.inbox.is_some() {
         router = router.merge(inbox::routes());
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use relevo_policy::Plugins;
 use relevo_queue::EventLog;
 use relevo_relay::settings::{Network, SettingsHandle};
 use relevo_relay::tracking::TrackingEndpoint;
@@ -31,4 +32,6 @@ pub struct HttpState {
     pub trusted_proxies: Vec<Network>,
     /// Only in `relevo dev`.
     pub inbox: Option<Arc<Inbox>>,
+    /// For `/plugins`.
+    pub plugins: Arc<Plugins>,
 }

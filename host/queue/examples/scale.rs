@@ -31,7 +31,8 @@ fn item(n: u64) -> NewItem {
     };
     let recipient =
         Recipient { index: 0, address: format!("someone{n}@{domain}"), state: RecipientState::Pending };
-    let delivery = NewDelivery { domain, recipients: vec![recipient], due_at: T0 + DAY };
+    let delivery =
+        NewDelivery { domain, recipients: vec![recipient], due_at: T0 + DAY, ..NewDelivery::default() };
     let body = SpooledBody::in_memory(vec![b'x'; 4096]);
     NewItem { id: ItemId::new(T0, random), meta, body, deliveries: vec![delivery] }
 }

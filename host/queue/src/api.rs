@@ -142,7 +142,10 @@ pub struct LastAttempt {
 }
 
 /// A delivery to be queued.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// Recipients that were refused when the message was accepted come as failed and unreported: they are never attempted, and
+/// their sender is told as if the next hop had refused them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewDelivery {
     /// The recipients' domain in lower case A-labels, or the literal in brackets; what scheduling goes by.
     pub domain: String,
@@ -150,6 +153,10 @@ pub struct NewDelivery {
     pub recipients: Vec<Recipient>,
     /// When the first attempt is due.
     pub due_at: Millis,
+    /// Not due until somebody releases it.
+    pub held: bool,
+    /// What is known before the first attempt: why it is held, or the reply for its failed recipients.
+    pub last: Option<LastAttempt>,
 }
 
 /// A message to be queued.
@@ -446,6 +453,9 @@ pub trait Queue: Send + Sync {
 
     /// Counts.
     fn stats(&self) -> QueueStats;
+
+    /// Deliveries of a tenant that are held. Those that are being accepted at this moment are not counted yet.
+    fn held(&self, tenant: &str) -> u64;
 
     /// Whether new mail would be accepted; the error says why not. For readiness.
     fn ready(&self) -> Result<(), StoreError>;

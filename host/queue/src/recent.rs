@@ -132,7 +132,12 @@ mod tests {
     fn fresh(octets: usize) -> Fresh {
         let recipient =
             Recipient { index: 0, address: "a@example.com".into(), state: RecipientState::Pending };
-        let delivery = NewDelivery { domain: "example.com".into(), recipients: vec![recipient], due_at: 7 };
+        let delivery = NewDelivery {
+            domain: "example.com".into(),
+            recipients: vec![recipient],
+            due_at: 7,
+            ..NewDelivery::default()
+        };
         let meta = ItemMeta {
             tenant: "t".into(),
             sender: String::new(),

@@ -120,10 +120,10 @@ impl DeliveryRecord {
             domain: delivery.domain,
             recipients: delivery.recipients,
             due_at: delivery.due_at,
-            held: false,
+            held: delivery.held,
             dropping: false,
             attempts: 0,
-            last: None,
+            last: delivery.last,
             reasons: Vec::new(),
         }
     }

@@ -72,6 +72,8 @@ pub(crate) struct Schedule {
     unreported: BTreeMap<ItemId, u32>,
     unreported_from: Option<ItemId>,
     held: u64,
+    /// The same by tenant; those with none are not in it.
+    held_of: HashMap<u32, u64>,
     next_token: u64,
     last_tenant: u32,
 }
@@ -93,6 +95,7 @@ impl Schedule {
             unreported: BTreeMap::new(),
             unreported_from: None,
             held: 0,
+            held_of: HashMap::new(),
             next_token: u64::from(epoch) << 32,
             last_tenant: 0,
         }
@@ -112,17 +115,18 @@ impl Schedule {
             self.entries.push(None);
             u32::try_from(self.entries.len() - 1).unwrap_or(Slot::MAX)
         });
+        let tenant = self.tenants.acquire(tenant);
         self.entries[slot as usize] = Some(Entry {
             id: change.id,
             domain: self.domains.acquire(domain),
-            tenant: self.tenants.acquire(tenant),
+            tenant,
             wakes_at: change.wakes_at,
             place: Place::Waiting,
             locked: false,
             held: change.held,
             dropping: change.dropping,
         });
-        self.held += u64::from(change.held);
+        self.count_held(tenant, false, change.held);
         self.by_id.insert(change.id, slot);
         if change.dropping {
             self.reap(slot);
@@ -140,11 +144,12 @@ impl Schedule {
         entry.wakes_at = change.wakes_at;
         entry.dropping = change.dropping;
         entry.locked = false;
+        let tenant = entry.tenant;
         let leased = entry.place == Place::Leased && !change.settled;
         if !leased {
             entry.place = Place::Waiting;
         }
-        self.held = self.held + u64::from(change.held) - u64::from(was_held);
+        self.count_held(tenant, was_held, change.held);
         if !leased {
             self.leases.remove(&slot);
         }
@@ -157,11 +162,31 @@ impl Schedule {
         self.leave(slot);
         self.leases.remove(&slot);
         if let Some(entry) = self.entries[slot as usize].take() {
-            self.held -= u64::from(entry.held);
+            self.count_held(entry.tenant, entry.held, false);
             self.domains.release(entry.domain);
             self.tenants.release(entry.tenant);
         }
         self.free.push(slot);
+    }
+
+    fn count_held(&mut self, tenant: u32, was: bool, is: bool) {
+        if was == is {
+            return;
+        }
+        let of = self.held_of.entry(tenant).or_default();
+        if is {
+            (self.held, *of) = (self.held + 1, *of + 1);
+        } else {
+            (self.held, *of) = (self.held.saturating_sub(1), of.saturating_sub(1));
+            if *of == 0 {
+                self.held_of.remove(&tenant);
+            }
+        }
+    }
+
+    /// Deliveries of a tenant that are held.
+    pub(crate) fn held_by(&self, tenant: &str) -> u64 {
+        self.tenants.find(tenant).and_then(|tenant| self.held_of.get(&tenant)).copied().unwrap_or(0)
     }
 
     /// Takes a delivery out of every set while a commit decides about it.

@@ -394,3 +394,44 @@ fn the_data_directory_is_for_its_owner_only() {
     assert_eq!(mode(&path.join("bodies")), 0o700);
     assert_eq!(mode(&path.join("index.redb")), 0o600);
 }
+
+/// A policy's verdicts come with the message: one commit, and after a restart they are still so.
+#[tokio::test]
+async fn what_is_held_or_refused_from_the_start() {
+    let disk = FaultyDisk::new();
+    let store = open(&disk);
+    let said = |text: &str| LastAttempt { text: text.into(), ..LastAttempt::default() };
+    let mut new = simple(1, "x.test");
+    let mut refused = delivery("x.test", [1, 2], T0);
+    refused.last = Some(said("550 no"));
+    for recipient in &mut refused.recipients {
+        recipient.state = RecipientState::Failed { reported: false };
+    }
+    let mut held = delivery("y.test", [3], T0);
+    (held.held, held.last) = (true, Some(said("by plugin a")));
+    new.deliveries.extend([refused, held]);
+    store.accept(vec![new], vec![]).await.unwrap();
+    assert_eq!((store.held("acme"), store.held("other"), store.stats().held), (1, 0, 1));
+    assert!(store.unreported(T0, 10).await.unwrap().is_empty(), "one of them is due: the round is not over");
+
+    let lease = lease_one(&store, T0).await;
+    assert_eq!(lease.delivery.recipients[0].index, 0);
+    store.settle(vec![settle(&lease, RecipientState::Delivered)], vec![], vec![]).await.unwrap();
+    assert!(lease_all(&store, T0).await.is_empty(), "the held one is not due");
+    let round = store.unreported(T0, 10).await.unwrap();
+    let told: Vec<_> = round[0].2.iter().map(|u| (u.recipient.index, u.last.text.as_str())).collect();
+    assert_eq!(told, [(1, "550 no"), (2, "550 no")]);
+    let names = round[0].2.iter().map(|u| (u.delivery, u.recipient.index)).collect();
+    store.report(id(1), names, None, vec![]).await.unwrap();
+
+    store.close().await;
+    let store = open(&disk);
+    assert_eq!(store.held("acme"), 1);
+    assert!(lease_all(&store, T0).await.is_empty());
+    assert!(store.act(id(1), Action::Release, T0, vec![]).await.unwrap());
+    assert_eq!((store.held("acme"), store.stats().held), (0, 0));
+    let lease = lease_one(&store, T0).await;
+    assert_eq!(lease.delivery.reason(3).map(|l| l.text.as_str()), Some("by plugin a"));
+    store.settle(vec![settle(&lease, RecipientState::Delivered)], vec![], vec![]).await.unwrap();
+    assert!(store.item(id(1)).await.unwrap().is_none());
+}

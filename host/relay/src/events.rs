@@ -7,6 +7,7 @@ use relevo_runtime::Fault;
 use serde_json::{Value, json};
 
 use crate::pipeline::{ForwardPath, Origin, Rejection, Submission};
+use crate::policy::{Judgement, Opinion, Verdict};
 use crate::text::escaped;
 
 /// Accepted and on disk.
@@ -15,6 +16,10 @@ pub const QUEUED: &str = "email.queued";
 pub const REJECTED: &str = "email.rejected";
 /// Not accepted, or not delivered, because something broke here; `blame` says what.
 pub const FAILED: &str = "email.failed";
+/// A plugin keeps it until it is released.
+pub const HELD: &str = "email.held";
+/// A plugin had it taken and not sent.
+pub const DISCARDED: &str = "email.discarded";
 /// A link was followed.
 pub const CLICKED: &str = "email.clicked";
 /// The pixel was fetched.
@@ -56,13 +61,14 @@ impl Facts {
 }
 
 /// `email.queued`: `message_id`, `from`, `to`, `size`, `subject`, `source`, `fixes` and `notes` (what validate repaired, what track left
-/// alone).
+/// alone), `policies` (what each plugin said), `attributes`, and `attributes_left_out` (not granted).
 pub(crate) fn queued(
     id: ItemId,
     meta: &ItemMeta,
-    to: &[ForwardPath],
+    to: &[&ForwardPath],
     fixes: &[Note],
     notes: &[Note],
+    judgement: &Judgement,
 ) -> NewEvent {
     let to: Vec<_> = to.iter().map(|t| escaped(&t.address, MAX_TEXT)).collect();
     let mut data = json!({
@@ -76,6 +82,15 @@ pub(crate) fn queued(
     for (name, list) in [("fixes", fixes), ("notes", notes)] {
         if !list.is_empty() {
             data[name] = list.iter().map(note).collect();
+        }
+    }
+    if !judgement.opinions.is_empty() {
+        data["policies"] = opinions(&judgement.opinions);
+    }
+    for (name, list) in [("attributes", &judgement.attributes), ("attributes_left_out", &judgement.left_out)]
+    {
+        if !list.is_empty() {
+            data[name] = list.iter().map(attribute).collect();
         }
     }
     event(QUEUED, &meta.tenant, Some(id), meta.accepted_at, data)
@@ -95,7 +110,17 @@ pub(crate) fn refused(id: ItemId, at: Millis, facts: &Facts, rejection: &Rejecti
         "rule": rejection.rule,
         "reason": escaped(&rejection.reply.lines.join(" "), MAX_TEXT),
     });
+    let mut tenant = facts.tenant.as_str();
+    if let Some(policy) = &rejection.policy {
+        tenant = &policy.tenant;
+        data["policies"] = opinions(&policy.opinions);
+        if let Some(by) = &policy.by {
+            name_plugin(&mut data, by);
+        }
+    }
     let kind = match &rejection.fault {
+        // It is the plugin that is broken, whatever its failure policy says about the message.
+        None if rejection.policy.as_ref().is_some_and(|p| p.faulted) => FAILED,
         Some(fault) => {
             data["blame"] = blame(fault);
             FAILED
@@ -104,7 +129,56 @@ pub(crate) fn refused(id: ItemId, at: Millis, facts: &Facts, rejection: &Rejecti
         None if rejection.reply.code < 500 => FAILED,
         None => REJECTED,
     };
-    event(kind, &facts.tenant, Some(id), at, data)
+    event(kind, tenant, Some(id), at, data)
+}
+
+/// What became of recipients by a plugin's verdict, when the message itself was taken: `email.rejected` (with the reply that
+/// the bounce quotes), `email.held`, `email.discarded`; `plugin`, `digest` and `reason`.
+pub(crate) fn ruled(
+    id: ItemId,
+    tenant: &str,
+    at: Millis,
+    sender: &str,
+    to: &[&str],
+    verdict: &Verdict,
+    by: Option<&Opinion>,
+) -> NewEvent {
+    let to: Vec<_> = to.iter().map(|t| escaped(t, MAX_TEXT)).collect();
+    let mut data = json!({ "from": escaped(sender, MAX_TEXT), "to": to, "rule": "policy" });
+    if let Some(by) = by {
+        name_plugin(&mut data, by);
+    }
+    let kind = match verdict {
+        Verdict::Accept => QUEUED,
+        Verdict::Hold(reason) => {
+            data["reason"] = escaped(reason, MAX_TEXT).into();
+            HELD
+        }
+        Verdict::Discard(reason) => {
+            data["reason"] = escaped(reason, MAX_TEXT).into();
+            DISCARDED
+        }
+        Verdict::Reject(reply) => {
+            data["code"] = reply.code.into();
+            data["status"] = reply.enhanced.map(|(a, b, c)| format!("{a}.{b}.{c}")).into();
+            data["reason"] = escaped(&reply.lines.join(" "), MAX_TEXT).into();
+            REJECTED
+        }
+    };
+    event(kind, tenant, Some(id), at, data)
+}
+
+fn name_plugin(data: &mut Value, by: &Opinion) {
+    data["plugin"] = by.plugin.as_str().into();
+    data["digest"] = by.digest.as_str().into();
+}
+
+fn opinions(opinions: &[Opinion]) -> Value {
+    opinions.iter().map(|o| json!(o)).collect()
+}
+
+fn attribute((name, value): &(String, String)) -> Value {
+    json!({ "name": name, "value": escaped(value, MAX_TEXT) })
 }
 
 /// What broke, for the `blame` of `email.failed` and `email.delivery_delayed`: `stage`, `who` (`guest` or `host`), `kind`. The

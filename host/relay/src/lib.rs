@@ -9,6 +9,7 @@ pub mod events;
 pub mod intake;
 pub mod metrics;
 pub mod pipeline;
+pub mod policy;
 pub mod records;
 pub mod settings;
 pub mod text;

@@ -9,13 +9,14 @@ use anyhow::Context;
 use relevo_http::inbox::Inbox;
 use relevo_http::{HttpState, Listener, Readiness};
 use relevo_mailkit::token::{TokenKey, TokenKeys};
+use relevo_policy::{PluginCollector, Plugins, PluginsConfig};
 use relevo_queue::{EmbeddedStore, EventLog, Queue};
 use relevo_relay::clock::{Clock, RandomIds, SystemClock};
 use relevo_relay::copies::{Copies, MakeCopy};
 use relevo_relay::delivery::{Delivery, DeliveryHandle, DeliveryParts, Dial};
 use relevo_relay::intake::{Intake, IntakeMetrics};
 use relevo_relay::metrics::{self as relay_metrics, QueueGauges, StageCounters};
-use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
+use relevo_relay::pipeline::{Pipeline, PipelineMetrics, PolicyHook};
 use relevo_relay::settings::{Settings, SettingsHandle};
 use relevo_relay::trace::Observe;
 use relevo_relay::tracking::TrackingEndpoint;
@@ -99,6 +100,7 @@ pub(crate) struct Running {
     expiry: CertificateExpiry,
     store: Arc<EmbeddedStore>,
     delivery: DeliveryHandle,
+    plugins: Arc<Plugins>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
@@ -119,6 +121,8 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     if let Some(observer) = &outside.observer {
         copies = copies.observed(observer.clone());
     }
+    let plugins = open_plugins(&parts.data_dir, &settings, &clock).await?;
+    PluginCollector::register(&mut registry, plugins.clone());
     let delivery = Delivery::start(DeliveryParts {
         queue: queue.clone(),
         resolve: outside.resolve,
@@ -126,12 +130,15 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         copies: (outside.copies)(copies),
         settings: settings.clone(),
         observe: Arc::new(DeliveryCounters::register(&mut registry)),
+        policies: Some(plugins.clone()),
         clock: clock.clone(),
         ids: Arc::new(RandomIds),
         seed: seed()?,
     });
     registry.register_collector(Box::new(DeliveryGauges(delivery.clone())));
 
+    let telling = delivery.clone();
+    let policies = PolicyHook { policies: plugins.clone(), refused: Arc::new(move || telling.refused()) };
     let pipeline = Pipeline {
         queue: queue.clone(),
         events: events.clone(),
@@ -141,6 +148,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         ids: Arc::new(RandomIds),
         metrics: PipelineMetrics::new(&mut registry),
         observer: outside.observer,
+        policies: Some(policies),
     };
     let intake = Intake::new(pipeline, settings.clone(), IntakeMetrics::new(&mut registry))?;
     let smtp = listen_smtp(&parts.smtp, &settings.get().hostname, &Arc::new(intake), &expiry)?;
@@ -158,6 +166,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         encode_metrics: Arc::new(move || relay_metrics::encode(&registry)),
         trusted_proxies: parts.http.trusted_proxies.clone(),
         inbox: outside.inbox,
+        plugins: plugins.clone(),
     };
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
@@ -171,12 +180,25 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         clock: clock.clone(),
         explain: Arc::new(move |view| serde_json::to_value(explaining.why_of(view)).unwrap_or_default()),
         delivery: delivery.clone(),
+        plugins: plugins.clone(),
     };
     let socket = control::bind(&parts.data_dir)
         .with_context(|| format!("the control socket in {} cannot be made", parts.data_dir.display()))?;
     tasks.spawn(control::serve(socket, control));
     tasks.spawn(prune(events, clock, parts.event_retention));
-    Ok(Running { settings, smtp, expiry, store, delivery, stop, tasks })
+    Ok(Running { settings, smtp, expiry, store, delivery, plugins, stop, tasks })
+}
+
+async fn open_plugins(
+    data_dir: &Path,
+    settings: &SettingsHandle,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Arc<Plugins>> {
+    let config = PluginsConfig {
+        directory: data_dir.join("plugins"),
+        program: std::env::current_exe().context("where this program is")?,
+    };
+    Plugins::open(config, settings.clone(), clock.clone()).await.context("plugins")
 }
 
 fn seed() -> anyhow::Result<u64> {
@@ -280,6 +302,8 @@ impl Running {
         }
         self.expiry.set(tls::expires_at(tls.leaf()));
         self.settings.replace(settings);
+        let plugins = self.plugins.clone();
+        tokio::spawn(async move { plugins.refresh().await });
         Ok(())
     }
 

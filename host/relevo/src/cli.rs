@@ -32,6 +32,18 @@ pub(crate) enum Command {
     },
     /// Look at and act on the queue of a running relay.
     Queue(QueueArgs),
+    /// Tenants' policy plugins: start one, and change what a running relay uses.
+    Plugin(PluginArgs),
+    /// Compile a component, within limits: what a relay starts for an uploaded plugin.
+    #[command(hide = true)]
+    PluginCompile {
+        #[arg(long)]
+        memory: u64,
+        #[arg(long)]
+        seconds: u64,
+        component: PathBuf,
+        out: PathBuf,
+    },
     /// DKIM keys.
     Key {
         #[command(subcommand)]
@@ -69,6 +81,12 @@ pub(crate) struct DevArgs {
 pub(crate) struct QueueArgs {
     #[command(subcommand)]
     pub(crate) command: QueueCommand,
+    #[command(flatten)]
+    pub(crate) relay: RelayArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RelayArgs {
     /// The configuration of the running relay; its data directory has the control socket.
     #[arg(long, value_name = "FILE", global = true, conflicts_with = "data")]
     pub(crate) config: Option<PathBuf>,
@@ -114,6 +132,99 @@ pub(crate) enum QueueCommand {
         /// The queue id.
         id: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginArgs {
+    #[command(subcommand)]
+    pub(crate) command: PluginCommand,
+    #[command(flatten)]
+    pub(crate) relay: RelayArgs,
+}
+
+/// A place for a plugin: `[[tenant.plugin]]`.
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArgs {
+    /// The tenant.
+    #[arg(long, value_name = "ID")]
+    pub(crate) tenant: String,
+    /// The plugin's name in the configuration.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// Write a starter project.
+    New {
+        /// rust, js or python.
+        #[arg(long, value_name = "LANG")]
+        lang: Language,
+        /// Where; must not exist. Its name becomes the plugin's.
+        dir: PathBuf,
+    },
+    /// Check a component, compile it, test it, and use it.
+    Add {
+        #[command(flatten)]
+        place: PlaceArgs,
+        /// Ask it beside the active version, without effect; `list` reports where their verdicts differ.
+        #[arg(long)]
+        shadow: bool,
+        /// The component.
+        file: PathBuf,
+    },
+    /// No longer ask a version beside the active one.
+    EndShadow {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// All places for plugins, and what is in them.
+    List {
+        /// Only this tenant's.
+        #[arg(long, value_name = "ID")]
+        tenant: Option<String>,
+    },
+    /// Use it again.
+    Enable {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Mail passes as if it were not there.
+    Disable {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Use another version that was added before.
+    Rollback {
+        #[command(flatten)]
+        place: PlaceArgs,
+        /// Its digest, or the beginning of it. Default: the version before this one.
+        #[arg(long, value_name = "SHA256")]
+        digest: Option<String>,
+    },
+    /// Key-value data.
+    Kv {
+        #[command(subcommand)]
+        command: KvCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KvCommand {
+    /// Replace all of it. One entry a line: the key, a tab, the value; lines that begin with # are left out.
+    Import {
+        #[command(flatten)]
+        place: PlaceArgs,
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Language {
+    Rust,
+    Js,
+    Python,
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use relevo_policy::Plugins;
 use relevo_queue::{Action, ItemId, ItemView, Queue, StoreError};
 use relevo_relay::clock::{Clock, timestamp};
 use relevo_relay::delivery::DeliveryHandle;
@@ -33,6 +34,8 @@ pub(crate) enum Request {
     Release { id: String },
     /// Gone.
     Drop { id: String },
+    /// About plugins. `octets` of content follow the line.
+    Plugin { action: relevo_policy::Action, octets: usize },
 }
 
 /// Says what each recipient of a message waits for.
@@ -45,12 +48,15 @@ pub(crate) struct Control {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) explain: Explain,
     pub(crate) delivery: DeliveryHandle,
+    pub(crate) plugins: Arc<Plugins>,
 }
 
 const SOCKET: &str = "control.sock";
 const PAGE: usize = 200;
 const MAX_REQUEST: u64 = 4 << 10;
 const IDLE: Duration = Duration::from_secs(60);
+/// For the content of a request to arrive.
+const CONTENT: Duration = Duration::from_secs(300);
 
 pub(crate) fn socket_path(data_dir: &Path) -> PathBuf {
     data_dir.join(SOCKET)
@@ -98,12 +104,22 @@ async fn connection(stream: UnixStream, control: Control) {
         if !line.ends_with(b"\n") {
             return;
         }
-        let answer = match serde_json::from_slice(&line) {
-            Ok(request) => match control.answer(request).await {
-                Ok(value) => json!({ "ok": value }),
-                Err(message) => json!({ "error": message }),
-            },
-            Err(error) => json!({ "error": format!("not a request: {error}") }),
+        let answered = match serde_json::from_slice(&line) {
+            Ok(Request::Plugin { action, octets }) => {
+                let Some(content) = content(&mut read, octets, action.most_content(&control.plugins)).await
+                else {
+                    // What follows is content that nobody wants.
+                    let _ = write.write_all(b"{\"error\":\"the content is too large or cut off\"}\n").await;
+                    return;
+                };
+                control.plugins.act(action, content).await.map_err(|error| error.to_string())
+            }
+            Ok(request) => control.answer(request).await,
+            Err(error) => Err(format!("not a request: {error}")),
+        };
+        let answer = match answered {
+            Ok(value) => json!({ "ok": value }),
+            Err(message) => json!({ "error": message }),
         };
         let mut text = answer.to_string();
         text.push('\n');
@@ -111,6 +127,20 @@ async fn connection(stream: UnixStream, control: Control) {
             return;
         }
     }
+}
+
+/// None when there is more than there may be, or less than was said.
+async fn content(
+    read: &mut (impl AsyncReadExt + Unpin),
+    octets: usize,
+    most: Option<usize>,
+) -> Option<Vec<u8>> {
+    if octets > most.unwrap_or(0) {
+        return None;
+    }
+    let mut content = vec![0; octets];
+    let whole = tokio::time::timeout(CONTENT, read.read_exact(&mut content)).await;
+    matches!(whole, Ok(Ok(_))).then_some(content)
 }
 
 impl Control {
@@ -130,6 +160,7 @@ impl Control {
             Request::Hold { id } => self.act(&id, Action::Hold).await,
             Request::Release { id } => self.act(&id, Action::Release).await,
             Request::Drop { id } => self.act(&id, Action::Drop).await,
+            Request::Plugin { .. } => Err("content was expected".to_owned()),
         }
     }
 

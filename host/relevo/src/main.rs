@@ -3,6 +3,7 @@
 mod assembly;
 mod check;
 mod cli;
+mod client;
 mod config;
 mod control;
 mod credential;
@@ -12,6 +13,7 @@ mod keygen;
 mod limits;
 mod log;
 mod metrics;
+mod plugin;
 mod queue;
 mod serve;
 mod tls;
@@ -34,6 +36,10 @@ fn main() -> ExitCode {
         Command::Serve { config } => serve::run(&config),
         Command::Check { config } => check::run(&config),
         Command::Queue(args) => queue::run(&args),
+        Command::Plugin(args) => plugin::run(&args),
+        Command::PluginCompile { memory, seconds, component, out } => {
+            plugin::compile(&component, &out, memory, seconds)
+        }
         Command::Key { command: KeyCommand::Generate(args) } => keygen::run(&args),
         Command::Credential { command: CredentialCommand::New(args) } => credential::new_password(&args),
         Command::ApiKey { command: ApiKeyCommand::New { name } } => credential::new_api_key(&name),

@@ -1,80 +1,43 @@
 //! `relevo queue`: asks a running relay over its control socket.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::io::Write;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use serde_json::Value;
 
 use crate::cli::{QueueArgs, QueueCommand};
-use crate::control::{self, Request};
+use crate::client::{Relay, print_json};
+use crate::control::Request;
 use crate::escape::Escaped;
 
 /// Asks and prints.
 pub(crate) fn run(args: &QueueArgs) -> anyhow::Result<ExitCode> {
-    let mut relay = Relay::connect(args)?;
+    let mut relay = Relay::connect(&args.relay)?;
     match &args.command {
-        QueueCommand::List => list(&mut relay, args.json)?,
+        QueueCommand::List => list(&mut relay, args.relay.json)?,
         QueueCommand::Show { id } => {
             let item = relay.ask(&Request::Show { id: id.clone() })?;
-            if args.json { print_json(&item)? } else { print_fields(&item, 0) }
+            if args.relay.json { print_json(&item)? } else { print_fields(&item, 0) }
         }
         QueueCommand::Why { id } => {
             let why = relay.ask(&Request::Why { id: id.clone() })?;
-            if args.json { print_json(&why)? } else { print_why(&why) }
+            if args.relay.json { print_json(&why)? } else { print_why(&why) }
         }
         QueueCommand::Retry { id } => {
-            act(&mut relay, args.json, Request::Retry { id: id.clone() }, "due now")?
+            act(&mut relay, args.relay.json, Request::Retry { id: id.clone() }, "due now")?
         }
-        QueueCommand::Hold { id } => act(&mut relay, args.json, Request::Hold { id: id.clone() }, "held")?,
+        QueueCommand::Hold { id } => {
+            act(&mut relay, args.relay.json, Request::Hold { id: id.clone() }, "held")?
+        }
         QueueCommand::Release { id } => {
-            act(&mut relay, args.json, Request::Release { id: id.clone() }, "released")?
+            act(&mut relay, args.relay.json, Request::Release { id: id.clone() }, "released")?
         }
-        QueueCommand::Drop { id } => act(&mut relay, args.json, Request::Drop { id: id.clone() }, "dropped")?,
+        QueueCommand::Drop { id } => {
+            act(&mut relay, args.relay.json, Request::Drop { id: id.clone() }, "dropped")?
+        }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-struct Relay {
-    read: BufReader<UnixStream>,
-    write: UnixStream,
-}
-
-impl Relay {
-    fn connect(args: &QueueArgs) -> anyhow::Result<Self> {
-        let path = control::socket_path(&data_dir(args)?);
-        let stream = UnixStream::connect(&path).with_context(|| {
-            format!("no relay answers on {}: is it running, and are you its user or root?", path.display())
-        })?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        Ok(Self { read: BufReader::new(stream.try_clone()?), write: stream })
-    }
-
-    fn ask(&mut self, request: &Request) -> anyhow::Result<Value> {
-        let mut line = serde_json::to_string(request)?;
-        line.push('\n');
-        self.write.write_all(line.as_bytes())?;
-        let mut answer = String::new();
-        self.read.read_line(&mut answer).context("the relay did not answer")?;
-        let mut answer: Value = serde_json::from_str(&answer).context("the relay's answer is not JSON")?;
-        if let Some(error) = answer.get("error").and_then(Value::as_str) {
-            bail!("{}", Escaped(error));
-        }
-        Ok(answer["ok"].take())
-    }
-}
-
-fn data_dir(args: &QueueArgs) -> anyhow::Result<PathBuf> {
-    if let Some(data) = &args.data {
-        return Ok(data.clone());
-    }
-    let Some(file) = &args.config else {
-        bail!("name the relay: --config relevo.toml, or --data with its data directory");
-    };
-    crate::config::data_dir(file)
 }
 
 fn list(relay: &mut Relay, as_json: bool) -> anyhow::Result<()> {
@@ -116,11 +79,6 @@ fn act(relay: &mut Relay, as_json: bool, request: Request, done: &str) -> anyhow
         return print_json(&answer);
     }
     println!("{done}");
-    Ok(())
-}
-
-fn print_json(value: &Value) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }
 

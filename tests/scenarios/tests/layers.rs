@@ -19,7 +19,7 @@ const COMPONENTS: [&str; 9] = [
 ];
 
 /// The arrows. What is not here is not allowed; `relevo-mailkit` is open to all.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("relevo-mailkit", &[]),
     ("relevo-validate", &[]),
     ("relevo-track", &[]),
@@ -36,12 +36,14 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("relevo-runtime", &[]),
     ("relevo-smtp", &["relevo-proto"]),
     ("relevo-relay", &["relevo-queue", "relevo-resolve", "relevo-keys", "relevo-runtime", "relevo-smtp"]),
-    ("relevo-http", &["relevo-relay", "relevo-queue"]),
+    ("relevo-policy", &["relevo-relay", "relevo-queue", "relevo-runtime", "relevo-smtp"]),
+    ("relevo-http", &["relevo-relay", "relevo-queue", "relevo-policy"]),
     (
         "relevo",
         &[
             "relevo-relay",
             "relevo-http",
+            "relevo-policy",
             "relevo-queue",
             "relevo-resolve",
             "relevo-keys",

@@ -197,6 +197,10 @@ impl Queue for EmbeddedStore {
         Ok(self.write(Op::Act { item, action, now, events }).await? == 1)
     }
 
+    fn held(&self, tenant: &str) -> u64 {
+        self.inner.schedule().held_by(tenant)
+    }
+
     fn stats(&self) -> QueueStats {
         let (deliveries, due, leased, held, oldest_due) = self.inner.schedule().counts();
         let counters = &self.inner.counters;

@@ -37,7 +37,7 @@ pub fn recipient(index: u32, domain: &str) -> Recipient {
 
 pub fn delivery(domain: &str, indexes: impl IntoIterator<Item = u32>, due_at: Millis) -> NewDelivery {
     let recipients = indexes.into_iter().map(|i| recipient(i, domain)).collect();
-    NewDelivery { domain: domain.into(), recipients, due_at }
+    NewDelivery { domain: domain.into(), recipients, due_at, ..NewDelivery::default() }
 }
 
 pub fn item(n: u64, tenant: &str, body: Vec<u8>, deliveries: Vec<NewDelivery>) -> NewItem {

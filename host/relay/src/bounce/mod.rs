@@ -150,6 +150,7 @@ async fn compose(
                 state: RecipientState::Pending,
             }],
             due_at: now,
+            ..NewDelivery::default()
         }],
     })
 }

@@ -48,6 +48,7 @@ pub use why::{Last, Waiting};
 
 use crate::clock::{Clock, IdSource};
 use crate::copies::MakeCopy;
+use crate::policy::Policies;
 use crate::settings::SettingsHandle;
 use shared::Shared;
 
@@ -86,6 +87,8 @@ pub struct DeliveryParts {
     pub settings: SettingsHandle,
     /// For metrics.
     pub observe: Arc<dyn Observe>,
+    /// Plugins that want to hear of outcomes.
+    pub policies: Option<Arc<dyn Policies>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Ids of bounces.
@@ -170,6 +173,11 @@ impl DeliveryHandle {
         if timeout(LAST_WRITES, last).await.is_err() {
             tracing::error!(target: "relevo::delivery", "outcomes could not be stored: their attempts will be repeated");
         }
+    }
+
+    /// A message was queued of which a recipient was refused: its sender is to be told soon.
+    pub fn refused(&self) {
+        self.shared.failed.notify_one();
     }
 
     /// What every recipient of the item waits for. None when it is gone.

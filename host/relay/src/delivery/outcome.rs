@@ -139,15 +139,22 @@ pub(crate) fn all_failed(lease: &Lease, failure: &Failure, via: Option<&Arc<Via>
 /// attempt, `obstacle` is what stood in its way.
 pub(crate) fn expire(lease: Lease, obstacle: Option<&Failure>, now: Millis) -> Conclusion {
     let facts = |index| {
-        let last = lease.delivery.reason(index).cloned().unwrap_or_else(|| match obstacle {
+        // Before the first attempt it is why a plugin held it, which is not for its sender.
+        let learnt = (lease.delivery.attempts > 0).then(|| lease.delivery.reason(index)).flatten();
+        let last = learnt.cloned().unwrap_or_else(|| match obstacle {
             Some(failure) => fate_of(Err(failure.clone()), None, now).1,
-            None => LastAttempt { text: "it was never attempted".to_owned(), ..LastAttempt::default() },
+            None if lease.delivery.held => own_words("it was held and not released in time"),
+            None => own_words("it was never attempted"),
         });
         LastAttempt { status: dotted(EXPIRED), ..last }
     };
     let fates =
         pending(&lease).map(|r| (r.index, r.address.clone(), Fate::Expired, facts(r.index), None)).collect();
     assemble(lease, fates, now, None)
+}
+
+fn own_words(text: &str) -> LastAttempt {
+    LastAttempt { text: text.to_owned(), ..LastAttempt::default() }
 }
 
 /// `90061000` as `1 day 1 hour`: the two largest units.

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use relevo_queue::{Lease, Millis, Queue, RecipientState, Settlement};
+use relevo_queue::{Lease, Millis, NewEvent, Queue, RecipientState, Settlement};
 use relevo_resolve::Resolve;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,8 @@ use super::table::{Limits, Table};
 use super::tls_memory::TlsMemory;
 use super::{DeliveryParts, Observe};
 use crate::clock::{Clock, IdSource};
-use crate::copies::MakeCopy;
+use crate::copies::{MakeCopy, Recipe};
+use crate::policy::{Outcome, Policies};
 use crate::settings::{Settings, SettingsHandle};
 
 /// How long a lease holds; it is extended long before.
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) observe: Arc<dyn Observe>,
+    pub(crate) policies: Option<Arc<dyn Policies>>,
     pub(crate) seed: u64,
     pub(crate) memory: TlsMemory,
     pub(crate) leases: Leases,
@@ -75,6 +77,7 @@ impl Shared {
             clock: parts.clock,
             ids: parts.ids,
             observe: parts.observe,
+            policies: parts.policies,
             seed: parts.seed,
             memory: TlsMemory::default(),
             leases: Leases::default(),
@@ -141,6 +144,16 @@ impl Shared {
         self.conclude(Conclusion { settlement, events: Vec::new(), records: Vec::new() }).await;
     }
 
+    /// Conclusions are on disk: plugins that want to hear of them do.
+    pub(crate) fn tell_plugins(&self, conclusions: &[Conclusion]) {
+        let Some(policies) = &self.policies else { return };
+        let heard = conclusions.iter().filter(|c| policies.listening(&c.settlement.lease.meta.tenant));
+        let outcomes: Vec<Outcome> = heard.flat_map(outcomes).collect();
+        if !outcomes.is_empty() {
+            policies.observe(outcomes);
+        }
+    }
+
     /// A conclusion is on disk: whoever writes bounces looks for those whose sender is to be told.
     pub(crate) fn announce_failures(&self, conclusion: &Conclusion) {
         let failed = |state: &RecipientState| *state == RecipientState::Failed { reported: false };
@@ -148,6 +161,12 @@ impl Shared {
             self.failed.notify_one();
         }
     }
+}
+
+fn outcomes(conclusion: &Conclusion) -> Vec<Outcome> {
+    let recipe = Recipe::decode(&conclusion.settlement.lease.meta.recipe).unwrap_or_default();
+    let outcome = |event: &NewEvent| Outcome { event: event.clone(), attributes: recipe.attributes.clone() };
+    conclusion.events.iter().map(outcome).collect()
 }
 
 fn limits(settings: &Settings) -> Limits {

@@ -109,8 +109,13 @@ fn pending_reason(
         return format!("being attempted now; {expiry}");
     }
     if delivery.held {
-        return format!("held by an operator until it is released; {expiry}");
+        return match last.filter(|_| delivery.attempts == 0) {
+            Some(why) => format!("held {} until it is released; {expiry}", why.text),
+            None => format!("held by an operator until it is released; {expiry}"),
+        };
     }
+    // Before the first attempt it is why it was held.
+    let last = last.filter(|_| delivery.attempts > 0);
     if delivery.due_at > now {
         let wait = in_words(delivery.due_at - now);
         return format!("the next attempt is in {wait}{}; {expiry}", last_words(last));

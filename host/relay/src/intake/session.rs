@@ -46,6 +46,7 @@ impl Session {
             peer: Some(self.peer.remote.ip()),
             helo: Some(info.helo.clone()),
             tls: info.tls.clone(),
+            identity: self.user(info).map(|u| u.name.clone()),
         }
     }
 }

@@ -2,43 +2,106 @@
 
 use std::collections::HashMap;
 
-use relevo_queue::{Millis, NewDelivery, Recipient, RecipientState};
+use relevo_queue::{LastAttempt, Millis, NewDelivery, Recipient, RecipientState};
 
 use super::submission::ForwardPath;
+use crate::policy::{Judgement, Verdict};
 
 /// Recipients of one delivery: a domain with more gets several.
 pub(crate) const MAX_TOGETHER: usize = 1000;
 
-/// One delivery for each recipient when each has a copy of its own; otherwise one for each domain, in the order in which the
-/// domains were first named.
-pub(crate) fn divide(recipients: &[ForwardPath], own_copies: bool, due_at: Millis) -> Vec<NewDelivery> {
-    let most = if own_copies { 1 } else { MAX_TOGETHER };
+/// What recipients of one delivery have in common besides their domain.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Standing {
+    Due,
+    /// With what `queue why` says.
+    Held(String),
+    /// With the reply that their sender is told.
+    Refused(u16, Option<(u8, u8, u8)>, String),
+}
+
+/// One delivery for each recipient when each has a copy of its own; otherwise one for each domain and standing, in the order in
+/// which they were first named. Discarded recipients are in none; refused ones neither when nobody can be told.
+pub(crate) fn divide(
+    recipients: &[ForwardPath],
+    judgement: &Judgement,
+    own_copies: bool,
+    no_bounce: bool,
+    at: Millis,
+) -> Vec<NewDelivery> {
     let mut deliveries: Vec<NewDelivery> = Vec::new();
-    let mut open: HashMap<&str, usize> = HashMap::new();
-    for (index, to) in (0_u32..).zip(recipients) {
-        let recipient = Recipient { index, address: to.address.clone(), state: RecipientState::Pending };
-        let place = open.get(to.domain.as_str()).copied();
-        match place.and_then(|at| deliveries.get_mut(at)).filter(|d| d.recipients.len() < most) {
+    let mut open: HashMap<(&str, Standing), usize> = HashMap::new();
+    for (number, to) in recipients.iter().enumerate() {
+        let Some(standing) = standing(judgement, number) else { continue };
+        let refused = matches!(standing, Standing::Refused(..));
+        if refused && no_bounce {
+            continue;
+        }
+        let state = match refused {
+            true => RecipientState::Failed { reported: false },
+            false => RecipientState::Pending,
+        };
+        let index = u32::try_from(number).unwrap_or(u32::MAX);
+        let recipient = Recipient { index, address: to.address.clone(), state };
+        // A refused one has no copy at all.
+        let most = if own_copies && !refused { 1 } else { MAX_TOGETHER };
+        let key = (to.domain.as_str(), standing);
+        let place = open.get(&key).copied();
+        match place.and_then(|place| deliveries.get_mut(place)).filter(|d| d.recipients.len() < most) {
             Some(delivery) => delivery.recipients.push(recipient),
             None => {
-                open.insert(&to.domain, deliveries.len());
-                deliveries.push(NewDelivery {
-                    domain: to.domain.clone(),
-                    recipients: vec![recipient],
-                    due_at,
-                });
+                let domain = to.domain.clone();
+                let (held, last) = (matches!(key.1, Standing::Held(_)), learnt(&key.1, at));
+                open.insert(key, deliveries.len());
+                deliveries.push(NewDelivery { domain, recipients: vec![recipient], due_at: at, held, last });
             }
         }
     }
     deliveries
 }
 
+fn standing(judgement: &Judgement, index: usize) -> Option<Standing> {
+    match judgement.verdict(index) {
+        Verdict::Accept => Some(Standing::Due),
+        Verdict::Discard(_) => None,
+        Verdict::Hold(reason) => Some(Standing::Held(match judgement.opinion(index) {
+            Some(by) => format!("by plugin {} ({:.12}): {reason}", by.plugin, by.digest),
+            None => reason.clone(),
+        })),
+        Verdict::Reject(reply) => Some(Standing::Refused(reply.code, reply.enhanced, reply.lines.join(" "))),
+    }
+}
+
+fn learnt(standing: &Standing, at: Millis) -> Option<LastAttempt> {
+    match standing {
+        Standing::Due => None,
+        Standing::Held(why) => Some(LastAttempt { at, text: why.clone(), ..LastAttempt::default() }),
+        Standing::Refused(code, enhanced, text) => {
+            let (class, subject, detail) = enhanced.unwrap_or((5, 7, 1));
+            Some(LastAttempt {
+                at,
+                text: text.clone(),
+                status: format!("{class}.{subject}.{detail}"),
+                code: Some(*code),
+                ..LastAttempt::default()
+            })
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use relevo_smtp::server::Reply;
+
     use super::*;
+    use crate::policy::Ruling;
 
     fn to(domain: &str) -> ForwardPath {
         ForwardPath { address: format!("x@{domain}"), domain: domain.into() }
+    }
+
+    fn plain(recipients: &[ForwardPath], own_copies: bool, at: Millis) -> Vec<NewDelivery> {
+        divide(recipients, &Judgement::default(), own_copies, false, at)
     }
 
     fn shape(deliveries: &[NewDelivery]) -> Vec<(&str, Vec<u32>)> {
@@ -51,21 +114,57 @@ mod tests {
     #[test]
     fn one_for_each_domain() {
         let all = [to("a.example"), to("b.example"), to("a.example")];
-        assert_eq!(shape(&divide(&all, false, 0)), [("a.example", vec![0, 2]), ("b.example", vec![1])]);
+        assert_eq!(shape(&plain(&all, false, 0)), [("a.example", vec![0, 2]), ("b.example", vec![1])]);
     }
 
     #[test]
     fn one_for_each_recipient_when_copies_differ() {
         let all = [to("a.example"), to("a.example")];
-        assert_eq!(shape(&divide(&all, true, 0)), [("a.example", vec![0]), ("a.example", vec![1])]);
+        assert_eq!(shape(&plain(&all, true, 0)), [("a.example", vec![0]), ("a.example", vec![1])]);
     }
 
     #[test]
     fn a_long_list_is_split() {
         let all = vec![to("a.example"); MAX_TOGETHER * 2 + 1];
-        let deliveries = divide(&all, false, 7);
+        let deliveries = plain(&all, false, 7);
         let sizes: Vec<_> = deliveries.iter().map(|d| d.recipients.len()).collect();
         assert_eq!(sizes, [MAX_TOGETHER, MAX_TOGETHER, 1]);
         assert!(deliveries.iter().all(|d| d.due_at == 7));
+    }
+
+    #[test]
+    fn verdicts_part_the_recipients_of_a_domain() {
+        let reply = || Verdict::Reject(Reply::new(550, (5, 7, 1), "no"));
+        let verdicts = [
+            Verdict::Accept,
+            reply(),
+            Verdict::Hold("later".into()),
+            Verdict::Discard("gone".into()),
+            reply(),
+            Verdict::Accept,
+        ];
+        let judgement = Judgement {
+            rulings: verdicts.map(|verdict| Ruling { verdict, by: None }).to_vec(),
+            ..Judgement::default()
+        };
+        let all = vec![to("a.example"); 6];
+        let deliveries = divide(&all, &judgement, true, false, 7);
+        let shape: Vec<_> = deliveries
+            .iter()
+            .map(|d| (d.recipients.iter().map(|r| r.index).collect::<Vec<_>>(), d.held, d.last.is_some()))
+            .collect();
+        let want = [
+            (vec![0], false, false),
+            (vec![1, 4], false, true),
+            (vec![2], true, true),
+            (vec![5], false, false),
+        ];
+        assert_eq!(shape, want);
+        let refused = &deliveries[1];
+        assert!(refused.recipients.iter().all(|r| r.state == RecipientState::Failed { reported: false }));
+        let last = refused.last.as_ref().expect("the reply");
+        assert_eq!((last.code, last.status.as_str(), last.text.as_str()), (Some(550), "5.7.1", "no"));
+        // Nobody to tell: they are in events only.
+        assert_eq!(divide(&all, &judgement, true, true, 7).len(), 3);
     }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use relevo_mailkit::address::Address;
 use relevo_mailkit::model::{Note, Report, Rewrite, ValidateOptions};
-use relevo_queue::{EventLog, ItemId, ItemMeta, Millis, NewItem, Queue, StoreError};
+use relevo_queue::{
+    EventLog, ItemId, ItemMeta, Millis, NewEvent, NewItem, Queue, RecipientState, StoreError,
+};
 use relevo_runtime::Stages;
 use tracing::{info, warn};
 
@@ -14,18 +16,22 @@ mod authority;
 mod deliveries;
 mod judge;
 mod metrics;
+mod policy;
 mod received;
 mod submission;
 
 pub(crate) use authority::reverse_path;
 pub use metrics::PipelineMetrics;
 pub use received::date;
-pub use submission::{Accepted, Envelope, ForwardPath, Origin, Protocol, Rejection, Submission, Via};
+pub use submission::{
+    Accepted, Envelope, ForwardPath, Origin, PolicyRefusal, Protocol, Rejection, Submission, Via,
+};
 
 use self::authority::Owner;
 use crate::clock::{Clock, IdSource};
 use crate::copies::{Links, Recipe, Signing};
 use crate::events;
+use crate::policy::{Judgement, Policies, Verdict};
 use crate::trace::{Observe, Step, Trace};
 use crate::turns::{Turns, Work};
 
@@ -54,6 +60,17 @@ pub struct Pipeline {
     pub metrics: PipelineMetrics,
     /// Is told about every step.
     pub observer: Option<Arc<dyn Observe>>,
+    /// Tenants' plugins. None: nobody has any.
+    pub policies: Option<PolicyHook>,
+}
+
+/// Tenants' plugins, and what their verdicts set in motion.
+#[derive(Clone)]
+pub struct PolicyHook {
+    /// Those who are asked.
+    pub policies: Arc<dyn Policies>,
+    /// Called when a message is on disk of which a recipient was refused: its sender is to be told.
+    pub refused: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// One message on its way.
@@ -128,8 +145,9 @@ impl Run<'_> {
             message_id_left: self.id.to_string(),
             downgrade: false,
         };
-        let turn = self.pipeline.turns.wait(Work::Accept, &lane(&settings, &origin, &envelope.sender)).await;
-        let report = judge::validate(stages, options, &message).await?;
+        let lane = lane(&settings, &origin, &envelope.sender);
+        let mut turn = Some(self.pipeline.turns.wait(Work::Accept, &lane).await);
+        let report = Arc::new(judge::validate(stages, options, &message).await?);
         self.step("validate", began, report.fixes.iter().map(note).collect());
 
         let began = self.began();
@@ -137,9 +155,29 @@ impl Run<'_> {
         let owner = authority::authors(&settings, &origin, sender.as_deref(), &report.authors)?;
         self.step("authorise", began, vec![belongs(owner.as_ref())]);
 
+        let judgement = match &owner {
+            Some(owner) if self.has_policies(&settings, &owner.domain.tenant) => {
+                // Plugins have threads of their own, and take longer than our turns may.
+                turn = None;
+                let subject = policy::Subject {
+                    settings: &settings,
+                    origin: &origin,
+                    via: &via,
+                    envelope: &envelope,
+                    report: &report,
+                    message: &message,
+                };
+                self.policy(&owner.domain.tenant, subject).await?
+            }
+            _ => Judgement::default(),
+        };
+
         let began = self.began();
         let rewrite = match owner.as_ref().and_then(|o| o.domain.tracking.as_ref()) {
             Some(tracking) if wanted(tracking, &report) => {
+                if turn.is_none() {
+                    turn = Some(self.pipeline.turns.wait(Work::Accept, &lane).await);
+                }
                 Some((judge::track(stages, tracking, &report, &message).await?, tracking.clone()))
             }
             _ => None,
@@ -152,15 +190,32 @@ impl Run<'_> {
         let began = self.began();
         let notes = rewrite.as_ref().map(|(r, _)| r.notes.clone()).unwrap_or_default();
         let mut recipe = recipe(&settings, owner.as_ref(), &report, rewrite)?;
+        recipe.top.splice(..0, judgement.top.iter().copied());
         let received = received::field(&via, &settings.hostname, self.id, &envelope.recipients, self.now);
         recipe.top.splice(..0, received);
+        recipe.attributes = judgement.attributes.clone();
         let tenant = owner.map(|o| o.domain.tenant.clone());
+        let name = tenant.clone().unwrap_or_default();
+        let ruled = policy::events(self, &name, &envelope, &judgement);
+        let no_bounce = envelope.sender.is_empty() || tenant.is_none();
+        let deliveries =
+            deliveries::divide(&envelope.recipients, &judgement, recipe.links.is_some(), no_bounce, self.now);
+        if deliveries.is_empty() {
+            // Nothing is kept of it but this, which is on disk before the answer.
+            self.pipeline.events.append(ruled).await.map_err(|e| not_stored(&e))?;
+            self.step("commit", began, vec!["discarded".to_owned()]);
+            return Ok(tenant);
+        }
+        let expire = match deliveries.iter().all(|d| d.held) {
+            true => settings.plugins.hold_expire,
+            false => settings.delivery.expire,
+        };
         let meta = ItemMeta {
-            tenant: tenant.clone().unwrap_or_default(),
-            no_bounce: envelope.sender.is_empty() || tenant.is_none(),
+            tenant: name,
+            no_bounce,
             sender: envelope.sender,
             accepted_at: self.now,
-            expires_at: self.now.saturating_add(millis(settings.delivery.expire)),
+            expires_at: self.now.saturating_add(millis(expire)),
             size: message.size(),
             is_bounce: false,
             source: via.protocol.source().to_owned(),
@@ -168,11 +223,16 @@ impl Run<'_> {
             subject: truncated(report.subject.clone(), 200),
             recipe: recipe.encode().map_err(|e| store_failed(&e.to_string()))?,
         };
-        let deliveries = deliveries::divide(&envelope.recipients, recipe.links.is_some(), self.now);
-        let event = events::queued(self.id, &meta, &envelope.recipients, &report.fixes, &notes);
+        let mut events = queued(self.id, &meta, &envelope.recipients, &report, &notes, &judgement);
+        events.extend(ruled);
         let count = deliveries.len();
+        let refused =
+            deliveries.iter().any(|d| d.recipients.iter().any(|r| r.state != RecipientState::Pending));
         let item = NewItem { id: self.id, meta, body, deliveries };
-        self.pipeline.queue.accept(vec![item], vec![event]).await.map_err(|e| not_stored(&e))?;
+        self.pipeline.queue.accept(vec![item], events).await.map_err(|e| not_stored(&e))?;
+        if let (true, Some(hook)) = (refused, &self.pipeline.policies) {
+            (hook.refused)();
+        }
         self.step("commit", began, vec![format!("{count} deliveries")]);
         Ok(tenant)
     }
@@ -189,6 +249,24 @@ impl Run<'_> {
         }
         self.trace.steps.push(step);
     }
+}
+
+/// `email.queued` for those that are sent or may be; none when nobody is left.
+fn queued(
+    id: ItemId,
+    meta: &ItemMeta,
+    recipients: &[ForwardPath],
+    report: &Report,
+    notes: &[Note],
+    judgement: &Judgement,
+) -> Vec<NewEvent> {
+    let kept = |index: usize| matches!(judgement.verdict(index), Verdict::Accept | Verdict::Hold(_));
+    let to: Vec<&ForwardPath> =
+        recipients.iter().enumerate().filter(|(index, _)| kept(*index)).map(|(_, to)| to).collect();
+    if to.is_empty() {
+        return Vec::new();
+    }
+    vec![events::queued(id, meta, &to, &report.fixes, notes, judgement)]
 }
 
 /// Foreign signatures would not survive a rewrite (decision 8 of the design).
@@ -222,6 +300,7 @@ fn recipe(
         edits,
         links,
         signing,
+        attributes: Vec::new(),
         eight_bit: report.eight_bit,
         utf8_header: report.utf8_header,
     })

@@ -8,6 +8,7 @@ use relevo_queue::{ItemId, SpooledBody};
 use relevo_runtime::Fault;
 use relevo_smtp::server::Reply;
 
+use crate::policy::Opinion;
 use crate::settings::Settings;
 use crate::trace::Trace;
 
@@ -71,6 +72,8 @@ pub struct Via {
     pub helo: Option<String>,
     /// Protocol version and cipher suite.
     pub tls: Option<String>,
+    /// The user name of AUTH or the name of the API key; none for a trusted network.
+    pub identity: Option<String>,
 }
 
 /// The `with` clause (RFC 3848) and what events call the source.
@@ -133,12 +136,27 @@ pub struct Rejection {
     pub rule: String,
     /// Set when a stage broke: the message is not to blame.
     pub fault: Option<Fault>,
+    /// Set when a tenant's plugins refused it: what each of them said, and the reason of the one that decided.
+    pub policy: Option<Box<PolicyRefusal>>,
+}
+
+/// Why plugins refused a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyRefusal {
+    /// Its owner, which is proven by then.
+    pub tenant: String,
+    /// What each plugin said.
+    pub opinions: Vec<Opinion>,
+    /// The one whose reply it is.
+    pub by: Option<Opinion>,
+    /// A fault decided.
+    pub faulted: bool,
 }
 
 impl Rejection {
     pub(crate) fn new(code: u16, enhanced: (u8, u8, u8), rule: &str, text: &str) -> Self {
         let text = crate::text::printable(text, 400);
-        Self { reply: Reply::new(code, enhanced, text), rule: rule.to_owned(), fault: None }
+        Self { reply: Reply::new(code, enhanced, text), rule: rule.to_owned(), fault: None, policy: None }
     }
 }
 

@@ -13,9 +13,11 @@ use relevo_smtp::client::{Auth, TlsPolicy};
 
 mod handle;
 mod network;
+mod plugins;
 
 pub use handle::SettingsHandle;
 pub use network::{Network, any_contains};
+pub use plugins::{FailurePolicy, PluginServer, PluginSettings};
 
 /// Everything that intake and delivery read. Shared behind an `Arc` that a reload swaps; a session or an attempt keeps the
 /// one that it began with.
@@ -33,6 +35,8 @@ pub struct Settings {
     pub tracking_keys: TokenKeys,
     /// Tenants and their domains.
     pub tenants: Tenants,
+    /// What holds for all plugins.
+    pub plugins: PluginServer,
 }
 
 /// Limits at intake.
@@ -130,7 +134,14 @@ pub struct Tenant {
     pub id: String,
     /// Who may use its domains on the relay port; empty: every trusted network.
     pub networks: Vec<Network>,
+    /// Deliveries that plugins may hold at the same time.
+    pub max_held: u64,
+    /// Its policy plugins, in the order in which they are asked.
+    pub plugins: Vec<Arc<PluginSettings>>,
 }
+
+/// Deliveries of a tenant that may be held, unless set otherwise.
+pub const MAX_HELD: u64 = 1_000;
 
 /// An SMTP credential.
 #[derive(Debug, Clone)]

@@ -32,9 +32,9 @@ impl Stored {
             domain: new.domain.clone(),
             recipients: new.recipients.clone(),
             due_at: new.due_at,
-            held: false,
+            held: new.held,
             attempts: 0,
-            last: None,
+            last: new.last.clone(),
             reasons: Vec::new(),
         }
     }
@@ -123,6 +123,12 @@ impl Queue for Memory {
                 .map(|n| DeliveryView { delivery: i.delivery(n), leased_until: None })
                 .collect(),
         }))
+    }
+
+    fn held(&self, tenant: &str) -> u64 {
+        let items = self.items.lock().expect("lock");
+        let held = items.iter().filter(|i| i.meta.tenant == tenant).flat_map(|i| &i.deliveries);
+        held.filter(|d| d.held).count() as u64
     }
 
     fn stats(&self) -> QueueStats {

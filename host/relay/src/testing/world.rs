@@ -19,8 +19,8 @@ use crate::clock::{Clock, IdSource};
 use crate::copies::Copies;
 use crate::pipeline::{Envelope, ForwardPath, Origin, Pipeline, PipelineMetrics, Protocol, Submission, Via};
 use crate::settings::{
-    Credential, DeliverySettings, DkimKey, Domain, IntakeSettings, Network, Settings, SettingsHandle, Tenant,
-    Tenants, Tracking,
+    Credential, DeliverySettings, DkimKey, Domain, IntakeSettings, Network, PluginServer, Settings,
+    SettingsHandle, Tenant, Tenants, Tracking,
 };
 use crate::turns::Turns;
 
@@ -81,6 +81,7 @@ impl World {
             ids: Arc::new(Counted(AtomicU8::new(0))),
             metrics: PipelineMetrics::default(),
             observer: None,
+            policies: None,
         };
         let copies = Copies::new(
             Arc::clone(&memory) as _,
@@ -126,7 +127,9 @@ pub(crate) fn settings() -> Settings {
         text_links: false,
         rewrite_signed: false,
     };
-    let tenant = |id: &str, networks| (id.to_owned(), Arc::new(Tenant { id: id.into(), networks }));
+    let tenant = |id: &str, networks| {
+        (id.to_owned(), Arc::new(Tenant { id: id.into(), networks, max_held: 2, plugins: Vec::new() }))
+    };
     let credential =
         |tenant: &str| (tenant.to_owned(), Credential { tenant: tenant.into(), password_hash: hash(tenant) });
     let net = |addr: &str, prefix| Network { addr: addr.parse::<IpAddr>().expect("address"), prefix };
@@ -169,6 +172,7 @@ pub(crate) fn settings() -> Settings {
             by_tracking_host: [("t.example.com".to_owned(), "acme".to_owned())].into(),
             ..Tenants::default()
         },
+        plugins: PluginServer::default(),
     }
 }
 
@@ -192,6 +196,7 @@ pub(crate) fn submission(world: &World, message: &str) -> Submission {
             peer: "192.0.2.7".parse().ok(),
             helo: Some("client.example".into()),
             tls: None,
+            identity: Some("acme".into()),
         },
         body: SpooledBody { source: Arc::new(message.as_bytes().to_vec()), handle: Box::new(()) },
     }

@@ -1,5 +1,6 @@
 //! `relevo.toml`: read whole, every mistake named with file, line and key. `relevo.example.toml` documents each key.
 
+mod plugins;
 mod reader;
 mod server;
 mod tenants;
@@ -97,6 +98,7 @@ fn read(reader: &Reader<'_>, warnings: &mut Warnings) -> Option<Config> {
     let tracking_keys = server::tracking_keys(reader, &root, warnings);
     let event_retention = server::events(&root);
     let tenants = tenants::read(reader, &root, warnings);
+    let plugins = plugins::server(reader, &root);
     tenants::check_relay_sharing(&tenants, &smtp, &root, warnings);
     root.finish();
 
@@ -110,6 +112,7 @@ fn read(reader: &Reader<'_>, warnings: &mut Warnings) -> Option<Config> {
             delivery,
             tracking_keys,
             tenants,
+            plugins,
         },
         smtp,
         http,

@@ -126,6 +126,11 @@ impl<'r, 't> Section<'r, 't> {
         Place { line: self.line, key: self.path.clone() }
     }
 
+    /// Whether the key is there.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     /// The place of a key in this table, whether it is there or not.
     pub(crate) fn place_of(&self, key: &str) -> Place {
         let line = self.table.get_key_value(key).map_or(self.line, |(k, _)| self.reader.line(k.span().start));
@@ -227,6 +232,40 @@ impl<'r, 't> Section<'r, 't> {
         out
     }
 
+    /// A table with keys of somebody else's, in the order of the file: each with its values as text, a list as one entry for
+    /// each element.
+    pub(crate) fn texts(&self, key: &'static str) -> Vec<At<(String, String)>> {
+        let Some(value) = self.lookup(key) else { return Vec::new() };
+        let DeValue::Table(table) = value.get_ref() else {
+            self.reader.mistake(self.place_of(key), "must be a table");
+            return Vec::new();
+        };
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(name, _)| name.span().start);
+        let mut out = Vec::new();
+        for (name, value) in entries {
+            let name_text = name.get_ref().as_ref();
+            let line = self.reader.line(name.span().start);
+            let place = Place { line, key: format!("{}.{name_text}", self.join(key)) };
+            let elements = match value.get_ref() {
+                DeValue::Array(elements) => elements.iter().map(|e| e.get_ref()).collect(),
+                single => vec![single],
+            };
+            for element in elements {
+                match text_of(element) {
+                    Some(text) => {
+                        out.push(At { value: (name_text.to_owned(), text), place: place.clone() });
+                    }
+                    None => self.reader.mistake(
+                        place.clone(),
+                        "must be a string, a number, true or false, or a list of these",
+                    ),
+                }
+            }
+        }
+        out
+    }
+
     pub(crate) fn mistake(&self, key: &str, message: impl Into<String>) {
         self.reader.mistake(self.place_of(key), message);
     }
@@ -257,6 +296,16 @@ impl<'r, 't> Section<'r, 't> {
 
     fn join(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+}
+
+fn text_of(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(s) => Some(s.as_ref().to_owned()),
+        DeValue::Boolean(b) => Some(b.to_string()),
+        DeValue::Integer(i) => i64::from_str_radix(i.as_str(), i.radix()).ok().map(|i| i.to_string()),
+        DeValue::Float(f) => f.as_str().parse::<f64>().ok().map(|f| f.to_string()),
+        _ => None,
     }
 }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use relevo_keys::SigningKey;
 use relevo_mailkit::model::Algorithm;
-use relevo_relay::settings::{ApiKey, Credential, DkimKey, Domain, Tenant, Tenants, Tracking};
+use relevo_relay::settings::{ApiKey, Credential, DkimKey, Domain, MAX_HELD, Tenant, Tenants, Tracking};
 
 use super::reader::{At, Place, Reader, Section};
 use super::server::SmtpConfig;
-use super::{Warnings, values};
+use super::{Warnings, plugins, values};
 
 pub(crate) fn read(reader: &Reader<'_>, root: &Section<'_, '_>, warnings: &mut Warnings) -> Tenants {
     let mut tenants = Tenants::default();
@@ -19,6 +19,8 @@ pub(crate) fn read(reader: &Reader<'_>, root: &Section<'_, '_>, warnings: &mut W
         let id = s.need("id", values::identifier);
         let networks = s.list("networks", values::network).into_iter().map(|at| at.value).collect();
         let id = id.unwrap_or(At { value: String::new(), place: s.place() });
+        let max_held = s.get_or("max_held", MAX_HELD, values::number);
+        let plugins = plugins::of_tenant(reader, &s, &id.value);
         if tenants.by_id.contains_key(&id.value) {
             reader.mistake(id.place.clone(), format!("tenant `{}` is there already", id.value));
         }
@@ -27,7 +29,9 @@ pub(crate) fn read(reader: &Reader<'_>, root: &Section<'_, '_>, warnings: &mut W
         for d in s.sections("domain") {
             domain(reader, d, &id.value, &mut tenants, &mut places, warnings);
         }
-        tenants.by_id.insert(id.value.clone(), Arc::new(Tenant { id: id.value, networks }));
+        tenants
+            .by_id
+            .insert(id.value.clone(), Arc::new(Tenant { id: id.value, networks, max_held, plugins }));
         s.finish();
     }
     check_overlaps(reader, &tenants, &places);
@@ -77,7 +81,7 @@ fn api_keys(reader: &Reader<'_>, s: &Section<'_, '_>, tenant: &str, tenants: &mu
     }
 }
 
-fn parse_sha256(s: &str) -> Option<[u8; 32]> {
+pub(crate) fn parse_sha256(s: &str) -> Option<[u8; 32]> {
     let hex = s.strip_prefix("sha256:").filter(|hex| hex.len() == 64 && hex.is_ascii())?;
     let mut out = [0; 32];
     for (i, byte) in out.iter_mut().enumerate() {

@@ -75,6 +75,19 @@ pub(crate) fn duration(value: &DeValue<'_>) -> Result<Duration, String> {
     }
 }
 
+/// `50ms`, or as [`duration`].
+pub(crate) fn short_duration(value: &DeValue<'_>) -> Result<Duration, String> {
+    if let DeValue::String(s) = value
+        && let Some(digits) = s.strip_suffix("ms")
+    {
+        return match digits.trim().parse::<u64>() {
+            Ok(n) if (1..=3_600_000).contains(&n) => Ok(Duration::from_millis(n)),
+            _ => Err("must be a string such as \"50ms\" or \"1s\"".to_owned()),
+        };
+    }
+    duration(value).map_err(|_| "must be a string such as \"50ms\" or \"1s\"".to_owned())
+}
+
 fn split_unit(s: &str) -> (&str, &str) {
     let at = s.find(|c: char| !c.is_ascii_digit()).unwrap_or(s.len());
     (&s[..at], s[at..].trim())

@@ -54,6 +54,7 @@ impl World {
         change(delivery);
         let (queue, net) = (Arc::new(MemoryQueue::default()), Arc::new(Net::new()));
         let handle = Delivery::start(DeliveryParts {
+            policies: None,
             queue: queue.clone(),
             resolve: net.clone(),
             dial: net.clone(),

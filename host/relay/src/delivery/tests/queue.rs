@@ -138,17 +138,9 @@ impl Queue for MemoryQueue {
             let meta = Arc::new(item.meta);
             for (number, new) in (0..).zip(item.deliveries) {
                 let id = DeliveryId { item: item.id, number };
-                let NewDelivery { domain, recipients, due_at } = new;
-                let delivery = Delivery {
-                    id,
-                    domain,
-                    recipients,
-                    due_at,
-                    held: false,
-                    attempts: 0,
-                    last: None,
-                    reasons: Vec::new(),
-                };
+                let NewDelivery { domain, recipients, due_at, held, last } = new;
+                let delivery =
+                    Delivery { id, domain, recipients, due_at, held, attempts: 0, last, reasons: Vec::new() };
                 store.rows.insert(id, Row { meta: meta.clone(), delivery, leased: None });
             }
         }
@@ -370,6 +362,10 @@ impl Queue for MemoryQueue {
         }
         self.changed.notify_one();
         Ok(true)
+    }
+
+    fn held(&self, tenant: &str) -> u64 {
+        self.store().rows.values().filter(|r| r.meta.tenant == tenant && r.delivery.held).count() as u64
     }
 
     fn stats(&self) -> QueueStats {

@@ -1,0 +1,143 @@
+//! `/plugins`: what `relevo plugin` does, over HTTP, for holders of an admin key (`[plugins] admin_keys`).
+
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use relevo_policy::{Action, ActionError};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::auth::Admin;
+use crate::error::ApiError;
+use crate::state::HttpState;
+
+type Answer = Result<Json<Value>, ApiError>;
+
+pub(crate) fn routes(state: &HttpState) -> Router<HttpState> {
+    // What a reload grants beyond this needs a restart.
+    let upload = state.settings.get().plugins.upload.octets;
+    let large = |most: usize| DefaultBodyLimit::max(most);
+    Router::new()
+        .route("/plugins", get(list))
+        .route("/plugins/{tenant}/{plugin}", put(add).layer(large(upload)))
+        .route("/plugins/{tenant}/{plugin}/shadow", put(shadow).delete(end_shadow).layer(large(upload)))
+        .route("/plugins/{tenant}/{plugin}/enable", post(enable))
+        .route("/plugins/{tenant}/{plugin}/disable", post(disable))
+        .route("/plugins/{tenant}/{plugin}/rollback", post(rollback))
+        .route("/plugins/{tenant}/{plugin}/kv", put(import).layer(large(upload)))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    tenant: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RollbackQuery {
+    digest: Option<String>,
+}
+
+type Place = Path<(String, String)>;
+
+/// In the shape of our errors.
+type Given<T> = Result<Query<T>, QueryRejection>;
+type Content = Result<Bytes, BytesRejection>;
+
+fn given<T>(query: Given<T>) -> Result<T, ApiError> {
+    query.map(|Query(query)| query).map_err(|e| ApiError::invalid("query", e.body_text()))
+}
+
+fn content(body: Content) -> Result<Bytes, ApiError> {
+    body.map_err(|e| match e.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "payload_too_large",
+            "the content is larger than allowed",
+        ),
+        _ => ApiError::invalid("body", e.body_text()),
+    })
+}
+
+async fn list(State(state): State<HttpState>, admin: Admin, query: Given<ListQuery>) -> Answer {
+    let query = given(query)?;
+    act(&state, &admin, Action::List { tenant: query.tenant }, Bytes::new()).await
+}
+
+async fn add(
+    State(state): State<HttpState>,
+    admin: Admin,
+    Path((tenant, plugin)): Place,
+    body: Content,
+) -> Answer {
+    let body = content(body)?;
+    act(&state, &admin, Action::Add { tenant, plugin }, body).await
+}
+
+async fn shadow(
+    State(state): State<HttpState>,
+    admin: Admin,
+    Path((tenant, plugin)): Place,
+    body: Content,
+) -> Answer {
+    let body = content(body)?;
+    act(&state, &admin, Action::Shadow { tenant, plugin }, body).await
+}
+
+async fn end_shadow(State(state): State<HttpState>, admin: Admin, Path((tenant, plugin)): Place) -> Answer {
+    act(&state, &admin, Action::EndShadow { tenant, plugin }, Bytes::new()).await
+}
+
+async fn enable(State(state): State<HttpState>, admin: Admin, Path((tenant, plugin)): Place) -> Answer {
+    act(&state, &admin, Action::Enable { tenant, plugin }, Bytes::new()).await
+}
+
+async fn disable(State(state): State<HttpState>, admin: Admin, Path((tenant, plugin)): Place) -> Answer {
+    act(&state, &admin, Action::Disable { tenant, plugin }, Bytes::new()).await
+}
+
+async fn rollback(
+    State(state): State<HttpState>,
+    admin: Admin,
+    Path((tenant, plugin)): Place,
+    query: Given<RollbackQuery>,
+) -> Answer {
+    let query = given(query)?;
+    act(&state, &admin, Action::Rollback { tenant, plugin, digest: query.digest }, Bytes::new()).await
+}
+
+async fn import(
+    State(state): State<HttpState>,
+    admin: Admin,
+    Path((tenant, plugin)): Place,
+    body: Content,
+) -> Answer {
+    let body = content(body)?;
+    act(&state, &admin, Action::KvImport { tenant, plugin }, body).await
+}
+
+/// Goes on when the client is gone: what was begun is finished, and the answer is the same when it is asked again.
+async fn act(state: &HttpState, admin: &Admin, action: Action, content: Bytes) -> Answer {
+    tracing::info!(admin = admin.name, ?action, "plugins over http");
+    let plugins = state.plugins.clone();
+    let done = tokio::spawn(async move { plugins.act(action, content.into()).await }).await;
+    match done {
+        Ok(Ok(answer)) => Ok(Json(answer)),
+        Ok(Err(ActionError::NotFound(message))) => Err(ApiError::not_found(message)),
+        Ok(Err(ActionError::Refused(message))) => {
+            Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_error", message))
+        }
+        Ok(Err(ActionError::Failed(error))) => {
+            tracing::error!(error, "plugins over http");
+            Err(ApiError::unavailable())
+        }
+        Err(error) => {
+            tracing::error!(%error, "plugins over http");
+            Err(ApiError::unavailable())
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Compiling in a process of its own. A stranger's component can make a compiler use very much time and memory, and a compiler
+//! is a large program: it gets a low priority, limits of memory and CPU time, no environment, and files for input and output.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, nice, setrlimit};
+
+/// Octets of the child's complaint that are kept.
+const MAX_COMPLAINT: u64 = 4_096;
+/// Between two looks whether it has ended.
+const LOOK: Duration = Duration::from_millis(20);
+/// The least time on the clock: on a busy machine a niced process waits.
+const LEAST: Duration = Duration::from_secs(10);
+/// Added to the nice value.
+const NICE: i32 = 10;
+
+/// Limits of the process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ChildLimits {
+    /// Octets.
+    pub(crate) memory: u64,
+    /// On the processor, all threads together.
+    pub(crate) time: Duration,
+}
+
+/// Starts `program` as a compiler of `component` and returns native code. Blocks.
+///
+/// # Errors
+/// What is wrong with the component, or which limit it hit.
+pub(crate) fn compile(
+    program: &Path,
+    component: &Path,
+    work: &Path,
+    limits: ChildLimits,
+) -> Result<Vec<u8>, String> {
+    let out = work.join(format!("{}.code", component.file_stem().unwrap_or_default().to_string_lossy()));
+    let result = run(program, component, &out, limits);
+    let code = result.and_then(|()| std::fs::read(&out).map_err(|e| e.to_string()));
+    // Not there when the child failed.
+    let _ = std::fs::remove_file(&out);
+    code
+}
+
+fn run(program: &Path, component: &Path, out: &Path, limits: ChildLimits) -> Result<(), String> {
+    let seconds = limits.time.as_secs().max(1);
+    let mut child = Command::new(program)
+        .args(["plugin-compile", "--memory", &limits.memory.to_string(), "--seconds", &seconds.to_string()])
+        .args([component, out])
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|e| format!("the compiler cannot be started: {e}"))?;
+    // Read as it comes, so that a child that says much does not wait for us; what is too much is dropped.
+    let complaint = child.stderr.take().map(|mut stderr| {
+        std::thread::spawn(move || {
+            let mut text = Vec::new();
+            let _ = stderr.by_ref().take(MAX_COMPLAINT).read_to_end(&mut text);
+            let _ = io::copy(&mut stderr, &mut io::sink());
+            String::from_utf8_lossy(&text).into_owned()
+        })
+    });
+    let ended = wait(&mut child, (limits.time * 2).max(LEAST)).map_err(|e| e.to_string())?;
+    let said = complaint.and_then(|thread| thread.join().ok()).unwrap_or_default();
+    match ended {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(why(status, &said, limits)),
+        None => Err(format!("compiling took too long: {seconds} seconds are allowed")),
+    }
+}
+
+/// None when it was ended because it took too long.
+fn wait(child: &mut Child, most: Duration) -> io::Result<Option<ExitStatus>> {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if began.elapsed() > most {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn why(status: ExitStatus, said: &str, limits: ChildLimits) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    let said = said.trim();
+    match (status.code(), status.signal()) {
+        (Some(1), _) if !said.is_empty() => said.to_owned(),
+        // SIGXCPU, and SIGKILL at the hard limit.
+        (_, Some(24 | 9)) => format!("compiling takes more than {} seconds", limits.time.as_secs()),
+        // An allocation that fails ends the process.
+        (_, Some(_)) | (Some(_), _) => {
+            format!(
+                "the compiler ended with {status}, perhaps for want of memory ({} octets are allowed)",
+                limits.memory
+            )
+        }
+        (None, None) => format!("the compiler ended with {status}"),
+    }
+}
+
+/// What the child does: limits itself, then compiles `component` into the file `out`.
+///
+/// # Errors
+/// For standard error.
+pub fn compile_here(component: &Path, out: &Path, memory: u64, seconds: u64) -> Result<(), String> {
+    let limit = |resource, most: u64| {
+        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most.saturating_add(1)) })
+            .map_err(|e| format!("limits cannot be set: {e}"))
+    };
+    // Private memory that can be written; address space alone costs nothing.
+    limit(Resource::Data, memory)?;
+    limit(Resource::Cpu, seconds)?;
+    limit(Resource::Fsize, 1 << 30)?;
+    limit(Resource::Core, 0)?;
+    // Refused only where it makes no difference.
+    let _ = nice(NICE);
+    let wasm = std::fs::read(component).map_err(|e| e.to_string())?;
+    let code = relevo_runtime::policy::compile(&wasm).map_err(|e| e.to_string())?;
+    std::fs::write(out, code).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// A compiler that does what a script says.
+    fn with(script: &str, time: Duration) -> Result<Vec<u8>, String> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let program = directory.path().join("compiler");
+        fs::write(&program, format!("#!/bin/sh\nfor out; do :; done\n{script}\n")).expect("writes");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("ours");
+        let limits = ChildLimits { memory: 1 << 30, time };
+        let result = compile(&program, &directory.path().join("aa.wasm"), directory.path(), limits);
+        assert!(!directory.path().join("aa.code").exists(), "nothing is left");
+        result
+    }
+
+    #[test]
+    fn code_comes_back_and_complaints_too() {
+        let second = Duration::from_secs(1);
+        assert_eq!(with("printf code > \"$out\"", second), Ok(b"code".to_vec()));
+        assert_eq!(with("echo no component >&2; exit 1", second), Err("no component".into()));
+        let killed = with("kill -24 $$", second).expect_err("a signal");
+        assert!(killed.contains("more than 1 seconds"), "{killed}");
+        let aborted = with("kill -6 $$", second).expect_err("a signal");
+        assert!(aborted.contains("want of memory"), "{aborted}");
+        assert!(with("true", second).is_err(), "no code");
+    }
+}

@@ -1,0 +1,130 @@
+//! The plugin directory: `state.json`, uploaded components, their compiled code, key-value data. All of it mode 0700: it
+//! holds native code.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::state::{FORMAT, State};
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(crate) struct Files {
+    root: PathBuf,
+}
+
+impl Files {
+    /// Makes what is missing, and refuses a directory that others may read or write.
+    pub(crate) fn open(root: &Path) -> io::Result<Self> {
+        let files = Self { root: root.to_owned() };
+        for directory in [root.to_owned(), files.root.join("components"), files.root.join("kv"), files.work()]
+        {
+            DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+            let found = fs::symlink_metadata(&directory)?;
+            let ours = found.is_dir() && found.uid() == rustix::process::geteuid().as_raw();
+            if !ours || found.mode() & 0o077 != 0 {
+                let reason = format!("{} must be a directory of ours with mode 0700", directory.display());
+                return Err(io::Error::other(reason));
+            }
+        }
+        // What a crash left of uploads.
+        for left in fs::read_dir(files.work())? {
+            fs::remove_file(left?.path())?;
+        }
+        Ok(files)
+    }
+
+    /// Where compiled code is kept.
+    pub(crate) fn code(&self) -> PathBuf {
+        self.root.join("code")
+    }
+
+    /// Where files are that are being made.
+    pub(crate) fn work(&self) -> PathBuf {
+        self.root.join("work")
+    }
+
+    pub(crate) fn component(&self, digest: &str) -> PathBuf {
+        self.root.join("components").join(format!("{digest}.wasm"))
+    }
+
+    /// Names are checked by the configuration: letters, digits, hyphens and underscores. A dot parts them.
+    pub(crate) fn kv(&self, tenant: &str, plugin: &str) -> PathBuf {
+        self.root.join("kv").join(format!("{tenant}.{plugin}"))
+    }
+
+    /// What was stored last; nothing at the first start.
+    pub(crate) fn read_state(&self) -> io::Result<State> {
+        let path = self.root.join("state.json");
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::default()),
+            Err(error) => return Err(error),
+        };
+        let damaged = |error: serde_json::Error| io::Error::other(format!("{}: {error}", path.display()));
+        let format = serde_json::from_slice::<serde_json::Value>(&text).map_err(damaged)?["format"].as_u64();
+        if format.is_some_and(|format| format > u64::from(FORMAT)) {
+            let reason = format!("{} was written by a newer version", path.display());
+            return Err(io::Error::other(reason));
+        }
+        serde_json::from_slice(&text).map_err(damaged)
+    }
+
+    pub(crate) fn write_state(&self, state: &State) -> io::Result<()> {
+        let text = serde_json::to_vec_pretty(state).map_err(io::Error::other)?;
+        self.replace(&self.root.join("state.json"), &text)
+    }
+
+    /// Puts `content` in place of what is there, on disk when it returns; a crash leaves the one or the other.
+    pub(crate) fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let half = self.work().join(format!("{name}.part"));
+        let written = write_new(&half, content).and_then(|()| fs::rename(&half, path));
+        if written.is_err() {
+            // The reason is already being returned.
+            let _ = fs::remove_file(&half);
+        }
+        written?;
+        File::open(path.parent().unwrap_or(&self.root))?.sync_all()
+    }
+}
+
+fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn state_survives_and_a_newer_one_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path().join("plugins");
+        let files = Files::open(&root).expect("opens");
+        assert_eq!(files.read_state().expect("none yet"), State::default());
+        let mut state = State::default();
+        state.entry_mut("acme", "list").activate("aa");
+        files.write_state(&state).expect("writes");
+        assert_eq!(Files::open(&root).expect("again").read_state().expect("reads"), state);
+
+        state.format = FORMAT + 1;
+        files.write_state(&state).expect("writes");
+        let error = files.read_state().expect_err("newer").to_string();
+        assert!(error.contains("newer version"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_that_is_open_to_others_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path().join("plugins");
+        Files::open(&root).expect("opens");
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o750)).expect("ours");
+        assert!(Files::open(&root).is_err());
+    }
+}

@@ -1,0 +1,25 @@
+//! Tenants' policy plugins: their life from upload to removal, who is asked about a message, and what the answers come to.
+//!
+//! [`Plugins`] is the implementation of [`relevo_relay::policy::Policies`]. Configuration says which places for plugins a tenant
+//! has and what each may use; which version is in a place is state of its own, in the plugin directory, changed by [`Action`]s
+//! and read again at start. `DESIGN.md` beside this crate has the life of a version.
+
+mod action;
+mod ask;
+mod child;
+mod files;
+mod kv;
+mod message;
+mod metrics;
+mod observe;
+mod place;
+mod plugins;
+mod shadow;
+mod state;
+mod test_message;
+mod verdicts;
+
+pub use action::{Action, ActionError};
+pub use child::compile_here;
+pub use metrics::PluginCollector;
+pub use plugins::{Plugins, PluginsConfig};

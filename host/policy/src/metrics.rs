@@ -1,0 +1,150 @@
+//! What plugins' calls came to, read from the sandbox when somebody looks.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use relevo_runtime::policy::{CPU_BUCKETS, HistogramSnapshot, MEMORY_BUCKETS, PluginMetrics};
+
+use crate::place::Place;
+use crate::plugins::Plugins;
+
+/// Counters of every plugin that is in use, by tenant, plugin and the beginning of the digest. A version begins at zero.
+pub struct PluginCollector(Arc<Plugins>);
+
+impl PluginCollector {
+    /// Shows them in `registry`.
+    pub fn register(registry: &mut Registry, plugins: Arc<Plugins>) {
+        registry.register_collector(Box::new(Self(plugins)));
+    }
+}
+
+impl fmt::Debug for PluginCollector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PluginCollector").finish_non_exhaustive()
+    }
+}
+
+type Label = (&'static str, String);
+
+/// One plugin at one moment.
+struct Row {
+    labels: Vec<Label>,
+    metrics: PluginMetrics,
+    breaker: (&'static str, u64),
+}
+
+impl Row {
+    fn of(place: &Place) -> Option<Self> {
+        let metrics = place.policy.as_ref().ok()?.metrics();
+        let config = &place.settings.config;
+        let labels = vec![
+            ("tenant", config.tenant.clone()),
+            ("plugin", config.name.clone()),
+            ("digest", format!("{:.12}", place.digest)),
+        ];
+        Some(Self { labels, metrics, breaker: place.breaker() })
+    }
+
+    fn with(&self, more: &[(&'static str, &str)]) -> Vec<Label> {
+        let more = more.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        self.labels.iter().cloned().chain(more).collect()
+    }
+}
+
+impl Collector for PluginCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let places = self.0.places();
+        let rows: Vec<Row> = places.values().flat_map(|t| t.values()).filter_map(|p| Row::of(p)).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let help = "Events of deliveries that plugins were not told: there were too many, or telling failed";
+        let dropped = ConstCounter::new(self.0.listeners.dropped());
+        dropped.encode(encoder.encode_descriptor(
+            "plugin_events_dropped",
+            help,
+            None,
+            MetricType::Counter,
+        )?)?;
+        counters(&mut encoder, "plugin_calls", "Calls of a plugin, by what was called last", &rows, |row| {
+            row.metrics.calls.iter().map(|(export, n)| (row.with(&[("export", export)]), *n)).collect()
+        })?;
+        counters(&mut encoder, "plugin_faults", "Calls of a plugin that broke", &rows, |row| {
+            let faults = row.metrics.faults.iter();
+            faults.map(|((who, kind), n)| (row.with(&[("who", who), ("kind", kind)]), *n)).collect()
+        })?;
+        counters(&mut encoder, "plugin_verdicts", "Messages by what a plugin said", &rows, |row| {
+            row.metrics.verdicts.iter().map(|(verdict, n)| (row.with(&[("verdict", verdict)]), *n)).collect()
+        })?;
+        let help = "Log lines of a plugin beyond its quota";
+        counters(&mut encoder, "plugin_log_dropped", help, &rows, |row| {
+            vec![(row.with(&[]), row.metrics.log_dropped)]
+        })?;
+        let help = "How often a plugin was put aside after repeated faults";
+        counters(&mut encoder, "plugin_breaker_opened", help, &rows, |row| {
+            vec![(row.with(&[]), row.breaker.1)]
+        })?;
+        breakers(&mut encoder, &rows)?;
+        let help = "Time on the processor of a call of a plugin, in seconds";
+        histograms(&mut encoder, "plugin_cpu_seconds", help, &rows, &CPU_BUCKETS, 1e-6, |m| &m.cpu)?;
+        let help = "The most memory of an instance of a plugin, in octets";
+        histograms(&mut encoder, "plugin_memory_bytes", help, &rows, &MEMORY_BUCKETS, 1.0, |m| &m.memory)
+    }
+}
+
+fn counters(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    rows: &[Row],
+    values: impl Fn(&Row) -> Vec<(Vec<Label>, u64)>,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (labels, value) in rows.iter().flat_map(values) {
+        ConstCounter::new(value).encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+fn breakers(encoder: &mut DescriptorEncoder<'_>, rows: &[Row]) -> fmt::Result {
+    let help = "1 while a plugin is put aside after repeated faults";
+    let mut metric = encoder.encode_descriptor("plugin_breaker_open", help, None, MetricType::Gauge)?;
+    for row in rows {
+        let open = i64::from(row.breaker.0 != "closed");
+        ConstGauge::new(open).encode(metric.encode_family(&row.labels)?)?;
+    }
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "the text format has doubles")]
+fn histograms(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    rows: &[Row],
+    bounds: &[u64],
+    unit: f64,
+    of: impl Fn(&PluginMetrics) -> &HistogramSnapshot,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    for row in rows {
+        let snapshot = of(&row.metrics);
+        let upper = bounds.iter().map(|b| *b as f64 * unit).chain([f64::MAX]);
+        let buckets: Vec<(f64, u64)> = upper.zip(snapshot.counts.iter().copied()).collect();
+        let count = snapshot.counts.iter().sum();
+        let mut family = metric.encode_family(&row.labels)?;
+        family.encode_histogram::<prometheus_client::encoding::NoLabelSet>(
+            snapshot.sum as f64 * unit,
+            count,
+            &buckets,
+            None,
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! A place for a plugin that is in use: the loaded version, and whether it may be asked now.
+
+use std::collections::VecDeque;
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use relevo_relay::settings::PluginSettings;
+use relevo_runtime::policy::{Breaker, BreakerConfig, BreakerState, Export, LogLine, Permit, Policy};
+
+use crate::ask;
+
+use crate::kv::KvData;
+use crate::shadow::Shadow;
+
+/// What is in a place.
+pub(crate) struct Place {
+    pub(crate) settings: Arc<PluginSettings>,
+    /// Digest in hex.
+    pub(crate) digest: String,
+    /// The version, or why it cannot be used: then the failure policy answers.
+    pub(crate) policy: Result<Arc<dyn Policy>, String>,
+    pub(crate) data: Arc<KvData>,
+    /// A version that is asked beside it.
+    pub(crate) shadow: Option<Arc<Shadow>>,
+    gate: Mutex<Gate>,
+    /// The last lines that it logged.
+    lines: Mutex<VecDeque<String>>,
+}
+
+/// Lines that `relevo plugin list` shows.
+const LINES: usize = 20;
+
+struct Gate {
+    breaker: Breaker,
+    bucket: Bucket,
+}
+
+/// Why a plugin is not asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// It broke too often.
+    Breaker,
+    /// Its calls of this second are used up.
+    Rate,
+}
+
+impl Closed {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Breaker => "not called after repeated faults",
+            Self::Rate => "over its calls per second",
+        }
+    }
+}
+
+impl Place {
+    pub(crate) fn new(
+        settings: Arc<PluginSettings>,
+        digest: String,
+        policy: Result<Arc<dyn Policy>, String>,
+        data: Arc<KvData>,
+    ) -> Self {
+        let rate = settings.calls_per_second;
+        let gate = Gate { breaker: Breaker::new(BreakerConfig::default()), bucket: Bucket::new(rate) };
+        Self { settings, digest, policy, data, shadow: None, gate: Mutex::new(gate), lines: Mutex::default() }
+    }
+
+    /// Whether it wants to hear of outcomes.
+    pub(crate) fn listens(&self) -> bool {
+        self.policy.as_ref().is_ok_and(|policy| policy.exports(Export::Observe))
+    }
+
+    /// Asks before each call.
+    pub(crate) fn enter(&self, now: Duration) -> Result<Permit, Closed> {
+        let mut gate = self.gate();
+        match gate.breaker.permit(now) {
+            Permit::Refused => Err(Closed::Breaker),
+            permit if gate.bucket.take(now) => Ok(permit),
+            permit => {
+                gate.breaker.undone(permit, now);
+                Err(Closed::Rate)
+            }
+        }
+    }
+
+    /// What came of the call: a fault of the plugin or not, or nothing that says anything about it.
+    pub(crate) fn leave(&self, permit: Permit, fault: Option<bool>, now: Duration) {
+        let mut gate = self.gate();
+        match fault {
+            Some(fault) => gate.breaker.done(permit, fault, now),
+            None => gate.breaker.undone(permit, now),
+        }
+    }
+
+    /// For listings and metrics: `closed` calls, `open` does not, `half-open` tries; and how often it opened.
+    pub(crate) fn breaker(&self) -> (&'static str, u64) {
+        let gate = self.gate();
+        let state = match gate.breaker.state() {
+            BreakerState::Closed => "closed",
+            BreakerState::Open { .. } => "open",
+            BreakerState::HalfOpen => "half-open",
+        };
+        (state, gate.breaker.opened())
+    }
+
+    /// Passes on what it logged about a message.
+    pub(crate) fn keep_log(&self, id: impl Display, lines: &[LogLine], dropped: u64) {
+        if lines.is_empty() && dropped == 0 {
+            return;
+        }
+        let id = id.to_string();
+        ask::log_lines(self, &id, lines, dropped);
+        let mut kept = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in lines {
+            if kept.len() == LINES {
+                kept.pop_front();
+            }
+            kept.push_back(format!("{id} {}", line.text));
+        }
+    }
+
+    /// The last lines that it logged, each with the message.
+    pub(crate) fn last_lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn gate(&self) -> std::sync::MutexGuard<'_, Gate> {
+        // Nothing in it can be half done.
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A token bucket that holds one second's worth.
+struct Bucket {
+    rate: Option<f64>,
+    tokens: f64,
+    at: Duration,
+}
+
+impl Bucket {
+    fn new(rate: Option<u32>) -> Self {
+        let rate = rate.map(f64::from);
+        Self { rate, tokens: rate.unwrap_or(0.0), at: Duration::ZERO }
+    }
+
+    fn take(&mut self, now: Duration) -> bool {
+        let Some(rate) = self.rate else { return true };
+        let passed = now.saturating_sub(self.at).as_secs_f64();
+        self.at = now.max(self.at);
+        self.tokens = (self.tokens + passed * rate).min(rate.max(1.0));
+        let enough = self.tokens >= 1.0;
+        if enough {
+            self.tokens -= 1.0;
+        }
+        enough
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_holds_one_second() {
+        let mut bucket = Bucket::new(Some(2));
+        let at = Duration::from_millis;
+        let taken: Vec<bool> =
+            [0, 0, 0, 400, 500, 10_000, 10_000, 10_000].map(|ms| bucket.take(at(ms))).to_vec();
+        assert_eq!(taken, [true, true, false, false, true, true, true, false]);
+        assert!((0..1000).all(|_| Bucket::new(None).take(at(0))));
+    }
+}

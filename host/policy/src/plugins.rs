@@ -1,0 +1,347 @@
+//! All plugins of a relay: what is in use, and how that changes.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use relevo_relay::clock::Clock;
+use relevo_relay::settings::{PluginSettings, Settings, SettingsHandle};
+use relevo_runtime::policy::{Digest, EngineConfig, PluginError, Policy, PolicyEngine};
+
+use crate::child::{self, ChildLimits};
+use crate::files::Files;
+use crate::kv::KvData;
+use crate::observe::{self, Listeners};
+use crate::place::Place;
+use crate::shadow::Shadow;
+use crate::state::State;
+
+/// Between two looks for warm instances that nobody uses.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// Where plugins live.
+#[derive(Debug, Clone)]
+pub struct PluginsConfig {
+    /// For components, compiled code and state; made 0700.
+    pub directory: PathBuf,
+    /// This program: it is started as `plugin-compile` (see [`crate::compile_here`]).
+    pub program: PathBuf,
+}
+
+/// By tenant, then by name.
+pub(crate) type Places = HashMap<String, HashMap<String, Arc<Place>>>;
+
+/// See the crate.
+pub struct Plugins {
+    pub(crate) files: Files,
+    program: PathBuf,
+    pub(crate) settings: SettingsHandle,
+    clock: Arc<dyn Clock>,
+    /// Made when the first plugin needs it: a relay without plugins pays nothing.
+    engine: Mutex<Option<Arc<PolicyEngine>>>,
+    /// One change at a time.
+    pub(crate) state: tokio::sync::Mutex<State>,
+    places: RwLock<Arc<Places>>,
+    pub(crate) listeners: Listeners,
+}
+
+impl Plugins {
+    /// Reads what was in use and puts it in use again. What is not compiled for this version of the program is compiled in the
+    /// background; until then its failure policy answers.
+    ///
+    /// # Errors
+    /// The directory cannot be used, or its state is damaged or from a newer version.
+    pub async fn open(
+        config: PluginsConfig,
+        settings: SettingsHandle,
+        clock: Arc<dyn Clock>,
+    ) -> io::Result<Arc<Self>> {
+        let PluginsConfig { directory, program } = config;
+        let opened = tokio::task::spawn_blocking(move || {
+            let files = Files::open(&directory)?;
+            let state = files.read_state()?;
+            Ok::<_, io::Error>((files, state))
+        });
+        let (files, state) = opened.await.map_err(io::Error::other)??;
+        let (listeners, happening) = Listeners::new();
+        let plugins = Arc::new(Self {
+            files,
+            program,
+            settings,
+            clock,
+            engine: Mutex::default(),
+            state: tokio::sync::Mutex::new(state),
+            places: RwLock::default(),
+            listeners,
+        });
+        tokio::spawn(observe::run(Arc::downgrade(&plugins), happening));
+        plugins.refresh().await;
+        tokio::spawn(sweep(Arc::downgrade(&plugins)));
+        Ok(plugins)
+    }
+
+    /// Settings have changed: every place is made anew with them.
+    pub async fn refresh(self: &Arc<Self>) {
+        let state = self.state.lock().await;
+        let (plugins, wanted) = (Arc::clone(self), wanted(&self.settings.get(), &state));
+        let made = tokio::task::spawn_blocking(move || plugins.load_all(wanted)).await;
+        let Ok((places, missing)) = made else {
+            tracing::error!("plugins could not be loaded");
+            return;
+        };
+        self.put_all(places);
+        if !missing.is_empty() {
+            let plugins = Arc::clone(self);
+            tokio::spawn(async move { plugins.compile_missing(missing).await });
+        }
+    }
+
+    /// Reads files. Also returns what must be compiled first.
+    fn load_all(&self, wanted: Vec<Wanted>) -> (Places, Vec<Wanted>) {
+        let (mut places, mut missing) = (Places::new(), Vec::new());
+        for want in wanted {
+            let (tenant, name) = (want.settings.config.tenant.clone(), want.settings.config.name.clone());
+            let loaded = match self.load(&want.settings, &want.digest) {
+                Ok(policy) => Ok(policy),
+                Err(PluginError::NotCompiled) => {
+                    missing.push(want.clone());
+                    Err("it is being compiled for this version of the program".to_owned())
+                }
+                Err(error) => {
+                    tracing::error!(tenant, plugin = name, digest = want.digest, %error,
+                        "a plugin cannot be loaded: its failure policy answers");
+                    Err(error.to_string())
+                }
+            };
+            let mut place = self.place_with(want.settings, want.digest, loaded);
+            place.shadow = want.shadow.and_then(|digest| self.shadow(&place.settings, digest));
+            places.entry(tenant).or_default().insert(name, Arc::new(place));
+        }
+        (places, missing)
+    }
+
+    async fn compile_missing(self: Arc<Self>, missing: Vec<Wanted>) {
+        for want in missing {
+            let (plugins, digest) = (Arc::clone(&self), want.digest.clone());
+            let compiled = tokio::task::spawn_blocking(move || plugins.compile(&digest)).await;
+            let error = match compiled {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error),
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(error) = error {
+                let config = &want.settings.config;
+                tracing::error!(
+                    tenant = config.tenant,
+                    plugin = config.name,
+                    digest = want.digest,
+                    error,
+                    "a plugin cannot be compiled: its failure policy answers"
+                );
+                continue;
+            }
+            // Only what is still wanted, and with the settings in force by now.
+            let state = self.state.lock().await;
+            let now_wanted = wanted(&self.settings.get(), &state);
+            let same = |w: &Wanted| {
+                w.digest == want.digest
+                    && w.settings.config.tenant == want.settings.config.tenant
+                    && w.settings.config.name == want.settings.config.name
+            };
+            if let Some(want) = now_wanted.into_iter().find(same) {
+                let plugins = Arc::clone(&self);
+                let made = tokio::task::spawn_blocking(move || plugins.load_all(vec![want]).0).await;
+                for place in made.into_iter().flat_map(|p| p.into_values()).flat_map(HashMap::into_values) {
+                    self.put(place);
+                }
+            }
+        }
+    }
+
+    /// A place with the plugin's data as it is on disk.
+    pub(crate) fn place_with(
+        &self,
+        settings: Arc<PluginSettings>,
+        digest: String,
+        policy: Result<Arc<dyn Policy>, String>,
+    ) -> Place {
+        let config = &settings.config;
+        let path = self.files.kv(&config.tenant, &config.name);
+        let data = match std::fs::read(&path) {
+            Ok(content) => KvData::parse(&content, settings.kv_size),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(KvData::default()),
+            Err(error) => Err(error.to_string()),
+        };
+        let (policy, data) = match data {
+            Ok(data) => (policy, data),
+            // Without its data it would decide something else.
+            Err(error) => {
+                tracing::error!(path = %path.display(), error, "key-value data of a plugin cannot be used");
+                (Err(format!("its key-value data: {error}")), KvData::default())
+            }
+        };
+        Place::new(settings, digest, policy, Arc::new(data))
+    }
+
+    /// A version to be asked beside the active one. One that cannot be loaded is not: nothing depends on it.
+    pub(crate) fn shadow(&self, settings: &PluginSettings, digest: String) -> Option<Arc<Shadow>> {
+        match self.load(settings, &digest) {
+            Ok(policy) => Some(Arc::new(Shadow::new(digest, policy))),
+            Err(error) => {
+                let config = &settings.config;
+                tracing::warn!(tenant = config.tenant, plugin = config.name, digest, %error,
+                    "a plugin cannot be asked beside the active one");
+                None
+            }
+        }
+    }
+
+    /// Loads compiled code for a place. Reads a file.
+    pub(crate) fn load(
+        &self,
+        settings: &PluginSettings,
+        digest: &str,
+    ) -> Result<Arc<dyn Policy>, PluginError> {
+        let octets = parse_digest(digest).ok_or(PluginError::NotCompiled)?;
+        let engine = self.engine().map_err(PluginError::Limit)?;
+        let plugin: Arc<dyn Policy> = engine.load(octets, settings.config.clone())?;
+        Ok(plugin)
+    }
+
+    /// Compiles a component that is on disk, in a process of its own. Blocks.
+    pub(crate) fn compile(&self, digest: &str) -> Result<(), String> {
+        let octets = parse_digest(digest).ok_or("not a digest")?;
+        let component = self.files.component(digest);
+        // What is compiled is what has the digest, whatever happened to the file.
+        let content = std::fs::read(&component).map_err(|e| format!("{}: {e}", component.display()))?;
+        if digest_of(&content) != octets {
+            return Err(format!("{} is not what was uploaded", component.display()));
+        }
+        drop(content);
+        let settings = self.settings.get();
+        let limits =
+            ChildLimits { memory: settings.plugins.compile_memory, time: settings.plugins.compile_time };
+        let code = child::compile(&self.program, &component, &self.files.work(), limits)?;
+        self.engine()?.keep(&octets, &code).map_err(|e| format!("the compiled code cannot be kept: {e}"))
+    }
+
+    fn engine(&self) -> Result<Arc<PolicyEngine>, String> {
+        let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = &*engine {
+            return Ok(Arc::clone(engine));
+        }
+        let config = EngineConfig::new(self.files.code());
+        let made = Arc::new(PolicyEngine::new(&config).map_err(|e| e.to_string())?);
+        *engine = Some(Arc::clone(&made));
+        Ok(made)
+    }
+
+    fn made_engine(&self) -> Option<Arc<PolicyEngine>> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn places(&self) -> Arc<Places> {
+        Arc::clone(&self.places.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn has_places(&self, tenant: &str) -> bool {
+        self.places().contains_key(tenant)
+    }
+
+    pub(crate) fn place(&self, tenant: &str, plugin: &str) -> Option<Arc<Place>> {
+        self.places().get(tenant)?.get(plugin).cloned()
+    }
+
+    fn put_all(&self, places: Places) {
+        *self.places.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(places);
+    }
+
+    /// Puts a place in use. Messages that are being judged stay with the one before, which goes with the last of them.
+    pub(crate) fn put(&self, place: Arc<Place>) {
+        let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
+        let config = &place.settings.config;
+        let tenant = Arc::make_mut(&mut *places).entry(config.tenant.clone()).or_default();
+        tenant.insert(config.name.clone(), Arc::clone(&place));
+    }
+
+    /// Takes a place out of use.
+    pub(crate) fn take(&self, tenant: &str, plugin: &str) {
+        let mut places = self.places.write().unwrap_or_else(PoisonError::into_inner);
+        let places = Arc::make_mut(&mut *places);
+        if let Some(of_tenant) = places.get_mut(tenant) {
+            of_tenant.remove(plugin);
+            if of_tenant.is_empty() {
+                places.remove(tenant);
+            }
+        }
+    }
+
+    pub(crate) fn now(&self) -> i64 {
+        self.clock.now()
+    }
+
+    pub(crate) fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    /// The settings of a place.
+    pub(crate) fn configured(&self, tenant: &str, plugin: &str) -> Option<Arc<PluginSettings>> {
+        let settings = self.settings.get();
+        let found = settings.tenants.by_id.get(tenant)?.plugins.iter();
+        found.into_iter().find(|p| p.config.name == plugin).cloned()
+    }
+}
+
+/// A version that is to be in use.
+#[derive(Debug, Clone)]
+struct Wanted {
+    settings: Arc<PluginSettings>,
+    digest: String,
+    shadow: Option<String>,
+}
+
+fn wanted(settings: &Settings, state: &State) -> Vec<Wanted> {
+    let places = settings.tenants.by_id.values().flat_map(|tenant| &tenant.plugins);
+    places
+        .filter_map(|place| {
+            let entry = state.entry(&place.config.tenant, &place.config.name)?;
+            let digest = entry.active.clone().filter(|_| entry.enabled)?;
+            Some(Wanted { settings: Arc::clone(place), digest, shadow: entry.shadow.clone() })
+        })
+        .collect()
+}
+
+async fn sweep(plugins: std::sync::Weak<Plugins>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let Some(plugins) = plugins.upgrade() else { return };
+        if let Some(engine) = plugins.made_engine() {
+            engine.sweep(Instant::now());
+        }
+    }
+}
+
+/// SHA-256.
+pub(crate) fn digest_of(content: &[u8]) -> Digest {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(content).into()
+}
+
+/// In lower case hex.
+pub(crate) fn hex(digest: &Digest) -> String {
+    digest.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+/// 64 hex digits.
+pub(crate) fn parse_digest(text: &str) -> Option<Digest> {
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    let mut digest = [0; 32];
+    for (octet, pair) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *octet = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(digest)
+}

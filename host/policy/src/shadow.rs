@@ -1,0 +1,133 @@
+//! A version beside the active one: it is asked the same, its answers have no effect, and what differs is reported.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use relevo_mailkit::policy::Decision;
+use relevo_queue::ItemId;
+use relevo_runtime::policy::{Case, Policy};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+/// Differences that are kept with the message they were about.
+const KEPT: usize = 50;
+/// Calls under way; further messages are not compared. The sender does not wait for these calls.
+const AT_ONCE: usize = 2;
+
+/// See the module.
+pub(crate) struct Shadow {
+    pub(crate) digest: String,
+    policy: Arc<dyn Policy>,
+    turns: Arc<Semaphore>,
+    report: Mutex<Report>,
+}
+
+#[derive(Default)]
+struct Report {
+    /// Messages on which both answered.
+    compared: u64,
+    /// Of these, with another verdict for some recipient.
+    differing: u64,
+    /// The shadow broke.
+    faults: u64,
+    /// Too many at once.
+    skipped: u64,
+    last: VecDeque<Value>,
+}
+
+impl Shadow {
+    pub(crate) fn new(digest: String, policy: Arc<dyn Policy>) -> Self {
+        Self { digest, policy, turns: Arc::new(Semaphore::new(AT_ONCE)), report: Mutex::default() }
+    }
+
+    /// Asks, in the background, and compares with what the active version said.
+    pub(crate) fn compare(self: &Arc<Self>, id: ItemId, case: Case, active: Decision) {
+        let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() else {
+            self.report().skipped += 1;
+            return;
+        };
+        let shadow = Arc::clone(self);
+        tokio::spawn(async move {
+            let recipients = case.message.envelope.recipients.len();
+            let outcome = shadow.policy.judge(case).await;
+            drop(turn);
+            let mut report = shadow.report();
+            match outcome.result {
+                Ok(answer) => report.note(id, recipients, &active, &answer.decision),
+                Err(fault) => {
+                    report.faults += 1;
+                    report.keep(json!({ "message": id.to_string(), "fault": fault.to_string() }));
+                }
+            }
+        });
+    }
+
+    /// For `relevo plugin list`.
+    pub(crate) fn listed(&self) -> Value {
+        let report = self.report();
+        json!({
+            "digest": self.digest,
+            "compared": report.compared,
+            "differing": report.differing,
+            "faults": report.faults,
+            "skipped": report.skipped,
+            "last": report.last,
+        })
+    }
+
+    fn report(&self) -> MutexGuard<'_, Report> {
+        // Counts and a list; nothing can be half done.
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Report {
+    fn note(&mut self, id: ItemId, recipients: usize, active: &Decision, shadow: &Decision) {
+        self.compared += 1;
+        let recipients = u32::try_from(recipients).unwrap_or(u32::MAX);
+        let differs = |index: &u32| active.verdict_for(*index).name() != shadow.verdict_for(*index).name();
+        let Some(first) = (0..recipients).find(differs) else { return };
+        self.differing += 1;
+        self.keep(json!({
+            "message": id.to_string(),
+            "recipient": first,
+            "active": active.verdict_for(first).name(),
+            "shadow": shadow.verdict_for(first).name(),
+        }));
+    }
+
+    fn keep(&mut self, difference: Value) {
+        if self.last.len() == KEPT {
+            self.last.pop_front();
+        }
+        self.last.push_back(difference);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use relevo_mailkit::policy::{Override, Verdict};
+
+    use super::*;
+
+    #[test]
+    fn differences_are_counted_and_the_last_are_kept() {
+        let mut report = Report::default();
+        let accept = Decision::from(Verdict::Accept);
+        let mut other = accept.clone();
+        other.overrides = vec![Override { recipient: 1, verdict: Verdict::Hold("why".into()) }];
+        let id = ItemId::new(1, [0; 10]);
+        report.note(id, 2, &accept, &accept);
+        report.note(id, 1, &accept, &other);
+        for _ in 0..KEPT + 5 {
+            report.note(id, 2, &accept, &other);
+        }
+        assert_eq!((report.compared, report.differing), (KEPT as u64 + 7, KEPT as u64 + 5));
+        assert_eq!(report.last.len(), KEPT);
+        let last = report.last.back().expect("kept");
+        assert_eq!(
+            (&last["recipient"], &last["active"], &last["shadow"]),
+            (&json!(1), &json!("accept"), &json!("hold"))
+        );
+    }
+}

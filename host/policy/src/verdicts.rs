@@ -1,0 +1,182 @@
+//! Several plugins' answers put together, and whose each verdict is.
+
+use relevo_mailkit::policy::{Attribute, Decision, Verdict as Answer};
+use relevo_mailkit::transfer::fold;
+use relevo_relay::policy::{Judgement, Opinion, Ruling, Verdict};
+use relevo_relay::settings::FailurePolicy;
+use relevo_smtp::server::Reply;
+
+/// Attributes with an effect: each needs a grant. This version grants none of them.
+const EFFECTS: [&str; 3] = ["pool", "priority", "route"];
+
+/// A judgement about `recipients` recipients before anybody was asked.
+pub(crate) fn nobody_minds(recipients: usize) -> Judgement {
+    let ruling = Ruling { verdict: Verdict::Accept, by: None };
+    Judgement { rulings: vec![ruling; recipients], ..Judgement::default() }
+}
+
+/// A plugin answered.
+pub(crate) fn add(
+    judgement: &mut Judgement,
+    plugin: &str,
+    digest: &str,
+    decision: Decision,
+    note: Option<String>,
+) {
+    let by = judgement.opinions.len();
+    let mut strictest = Verdict::Accept;
+    for (index, ruling) in judgement.rulings.iter_mut().enumerate() {
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
+        let verdict = verdict(decision.verdict_for(index));
+        if verdict.strictness() > strictest.strictness() {
+            strictest = verdict.clone();
+        }
+        if verdict.strictness() > ruling.verdict.strictness() {
+            *ruling = Ruling { verdict, by: Some(by) };
+        }
+    }
+    let reason = match (&strictest, note) {
+        (_, Some(note)) => note,
+        (Verdict::Accept, None) => String::new(),
+        (Verdict::Hold(reason) | Verdict::Discard(reason), None) => reason.clone(),
+        (Verdict::Reject(reply), None) => format!("{} {}", reply.code, reply.lines.join(" ")),
+    };
+    judgement.opinions.push(Opinion {
+        plugin: plugin.to_owned(),
+        digest: digest.to_owned(),
+        verdict: strictest.name(),
+        reason,
+    });
+    for field in decision.headers {
+        judgement.top.extend(fold::field(&field.name, &String::from_utf8_lossy(&field.value)));
+    }
+    for Attribute { name, value } in decision.attributes {
+        let list = match EFFECTS.contains(&name.as_str()) {
+            true => &mut judgement.left_out,
+            false => &mut judgement.attributes,
+        };
+        list.push((name, value));
+    }
+}
+
+/// A plugin gave no answer that can be used: its failure policy answers for all recipients.
+pub(crate) fn add_fault(
+    judgement: &mut Judgement,
+    plugin: &str,
+    digest: &str,
+    policy: FailurePolicy,
+    why: &str,
+) {
+    let by = judgement.opinions.len();
+    judgement.opinions.push(Opinion {
+        plugin: plugin.to_owned(),
+        digest: digest.to_owned(),
+        verdict: "fault",
+        reason: relevo_relay::text::escaped(why, 200),
+    });
+    let reply = match policy {
+        FailurePolicy::Accept => return,
+        FailurePolicy::Tempfail => {
+            Reply::new(451, (4, 3, 0), "the message cannot be processed now, try again later")
+        }
+        FailurePolicy::Reject => Reply::new(554, (5, 3, 0), "the message cannot be processed"),
+    };
+    let verdict = Verdict::Reject(reply);
+    for ruling in &mut judgement.rulings {
+        if verdict.strictness() > ruling.verdict.strictness() {
+            *ruling = Ruling { verdict: verdict.clone(), by: Some(by) };
+            judgement.faulted = true;
+        }
+    }
+}
+
+/// Whether nobody who is asked later could change anything.
+pub(crate) fn is_decided(judgement: &Judgement) -> bool {
+    judgement.rulings.iter().all(|r| matches!(&r.verdict, Verdict::Reject(reply) if reply.code >= 500))
+}
+
+/// What was checked already, in the words of the relay.
+fn verdict(answer: &Answer) -> Verdict {
+    match answer {
+        Answer::Accept => Verdict::Accept,
+        Answer::Hold(reason) => Verdict::Hold(reason.clone()),
+        Answer::Discard(reason) => Verdict::Discard(reason.clone()),
+        Answer::Reject(reply) => {
+            let mut parts = reply.enhanced.split('.').map(|n| n.parse::<u8>().ok());
+            let enhanced = match (parts.next().flatten(), parts.next().flatten(), parts.next().flatten()) {
+                (Some(class), Some(subject), Some(detail)) => (class, subject, detail),
+                // Details above 255 do not fit our type; the class is what counts (RFC 3463 section 2).
+                _ if reply.code >= 500 => (5, 7, 1),
+                _ => (4, 7, 1),
+            };
+            Verdict::Reject(Reply::new(reply.code, enhanced, reply.text.clone()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use relevo_mailkit::policy::{HeaderField, Override, Reply as Answered};
+
+    use super::*;
+
+    fn reject(code: u16) -> Answer {
+        Answer::Reject(Answered { code, enhanced: format!("{}.7.1", code / 100), text: "no".into() })
+    }
+
+    fn names(judgement: &Judgement) -> Vec<(&'static str, Option<usize>)> {
+        judgement.rulings.iter().map(|r| (r.verdict.name(), r.by)).collect()
+    }
+
+    #[test]
+    fn the_strictest_verdict_stays_with_whose_it_is() {
+        let mut judgement = nobody_minds(3);
+        let mut first = Decision::from(Answer::Hold("later".into()));
+        first.overrides = vec![Override { recipient: 1, verdict: reject(450) }];
+        add(&mut judgement, "a", "d1", first, None);
+        let mut second = Decision::from(Answer::Accept);
+        second.overrides = vec![
+            Override { recipient: 1, verdict: reject(550) },
+            Override { recipient: 2, verdict: Answer::Discard("spam".into()) },
+        ];
+        add(&mut judgement, "b", "d2", second, None);
+        add(&mut judgement, "c", "d3", Decision::from(Answer::Hold("too".into())), None);
+        assert_eq!(names(&judgement), [("hold", Some(0)), ("reject", Some(1)), ("discard", Some(1))]);
+        assert_eq!(
+            judgement.opinions.iter().map(|o| o.verdict).collect::<Vec<_>>(),
+            ["reject", "reject", "hold"]
+        );
+        assert!(!is_decided(&judgement));
+        add_fault(&mut judgement, "d", "d4", FailurePolicy::Reject, "trap");
+        assert!(is_decided(&judgement) && judgement.faulted);
+        assert_eq!(names(&judgement)[1], ("reject", Some(1)), "the first of two alike");
+    }
+
+    #[test]
+    fn failure_policies() {
+        let answered = |policy| {
+            let mut judgement = nobody_minds(1);
+            add_fault(&mut judgement, "a", "d", policy, "decide trap");
+            (judgement.verdict(0).clone(), judgement.faulted)
+        };
+        assert_eq!(answered(FailurePolicy::Accept), (Verdict::Accept, false));
+        let (Verdict::Reject(reply), true) = answered(FailurePolicy::Tempfail) else { panic!("no reply") };
+        assert_eq!((reply.code, reply.enhanced), (451, Some((4, 3, 0))));
+        let (Verdict::Reject(reply), true) = answered(FailurePolicy::Reject) else { panic!("no reply") };
+        assert_eq!((reply.code, reply.enhanced), (554, Some((5, 3, 0))));
+    }
+
+    #[test]
+    fn fields_are_folded_and_effects_need_a_grant() {
+        let mut decision = Decision::from(Answer::Accept);
+        let words = "word ".repeat(40);
+        decision.headers = vec![HeaderField { name: "X-Why".into(), value: words.into_bytes() }];
+        decision.attributes = vec![Attribute::new("campaign", "spring"), Attribute::new("pool", "best")];
+        let mut judgement = nobody_minds(1);
+        add(&mut judgement, "a", "d", decision, None);
+        relevo_mailkit::recheck::header_fields(&judgement.top).expect("whole fields");
+        assert!(judgement.top.windows(3).any(|w| w == b"\r\n "));
+        assert_eq!(judgement.attributes, [("campaign".to_owned(), "spring".to_owned())]);
+        assert_eq!(judgement.left_out, [("pool".to_owned(), "best".to_owned())]);
+    }
+}

@@ -1,0 +1,139 @@
+//! The place of tenants' plugins in the pipeline: after authorisation, before anything is queued or answered.
+
+use std::sync::Arc;
+
+use relevo_mailkit::model::Report;
+use relevo_mailkit::recheck;
+use relevo_mailkit::source::Source;
+use relevo_queue::NewEvent;
+
+use super::submission::{Envelope, Origin, PolicyRefusal, Rejection, Via};
+use super::{Run, store_failed};
+use crate::events;
+use crate::policy::{Judgement, Question, Verdict};
+use crate::settings::{Settings, Tenant};
+
+/// What the plugins are asked about.
+pub(super) struct Subject<'a> {
+    pub(super) settings: &'a Arc<Settings>,
+    pub(super) origin: &'a Origin,
+    pub(super) via: &'a Via,
+    pub(super) envelope: &'a Envelope,
+    pub(super) report: &'a Arc<Report>,
+    pub(super) message: &'a Arc<dyn Source>,
+}
+
+impl Run<'_> {
+    /// Whether any plugin is to be asked about the tenant's mail.
+    pub(super) fn has_policies(&self, settings: &Settings, tenant: &str) -> bool {
+        let tenant = settings.tenants.by_id.get(tenant);
+        matches!((&self.pipeline.policies, tenant), (Some(hook), Some(t)) if hook.policies.concern(t))
+    }
+
+    /// Asks the plugins of the tenant. An error when all recipients are refused, or when more would be held than may be.
+    pub(super) async fn policy(
+        &mut self,
+        tenant: &str,
+        subject: Subject<'_>,
+    ) -> Result<Judgement, Rejection> {
+        let Some(hook) = &self.pipeline.policies else { return Ok(Judgement::default()) };
+        let Some(tenant) = subject.settings.tenants.by_id.get(tenant) else {
+            return Ok(Judgement::default());
+        };
+        let began = self.began();
+        let question = Question {
+            settings: Arc::clone(subject.settings),
+            tenant: Arc::clone(tenant),
+            id: self.id,
+            now: self.now,
+            origin: subject.origin.clone(),
+            via: subject.via.clone(),
+            envelope: subject.envelope.clone(),
+            report: Arc::clone(subject.report),
+            message: Arc::clone(subject.message),
+        };
+        let judgement = hook.policies.judge(question).await;
+        recheck::header_fields(&judgement.top).map_err(store_failed)?;
+        let said = judgement.opinions.iter().map(|o| format!("{}: {} {}", o.plugin, o.verdict, o.reason));
+        let said = said.collect();
+        self.step("policy", began, said);
+        let count = subject.envelope.recipients.len();
+        if let Some(rejection) = refused_for_all(tenant, &judgement, count) {
+            return Err(rejection);
+        }
+        self.room_to_hold(tenant, &judgement, count)?;
+        Ok(judgement)
+    }
+
+    /// Several messages at the same time may together go a little beyond the quota.
+    fn room_to_hold(&self, tenant: &Tenant, judgement: &Judgement, count: usize) -> Result<(), Rejection> {
+        let holds = (0..count).any(|index| matches!(judgement.verdict(index), Verdict::Hold(_)));
+        if !holds || self.pipeline.queue.held(&tenant.id) < tenant.max_held {
+            return Ok(());
+        }
+        let text = "too much of your mail is being held, try again later";
+        Err(Rejection::new(452, (4, 3, 1), "held-quota", text))
+    }
+}
+
+/// When every recipient is refused. Of different replies a temporary one goes first: a recipient that may still be served is
+/// not lost because another one never will.
+fn refused_for_all(tenant: &Tenant, judgement: &Judgement, count: usize) -> Option<Rejection> {
+    let mut chosen = None;
+    for index in 0..count {
+        let Verdict::Reject(reply) = judgement.verdict(index) else { return None };
+        let sooner = chosen.is_none_or(|of: usize| match judgement.verdict(of) {
+            Verdict::Reject(other) => other.code >= 500 && reply.code < 500,
+            _ => true,
+        });
+        if sooner {
+            chosen = Some(index);
+        }
+    }
+    let chosen = chosen?;
+    let Verdict::Reject(reply) = judgement.verdict(chosen) else { return None };
+    let refusal = PolicyRefusal {
+        tenant: tenant.id.clone(),
+        opinions: judgement.opinions.clone(),
+        by: judgement.opinion(chosen).cloned(),
+        faulted: judgement.faulted,
+    };
+    let rule = if judgement.faulted { "policy-fault" } else { "policy" };
+    Some(Rejection {
+        reply: reply.clone(),
+        rule: rule.to_owned(),
+        fault: None,
+        policy: Some(Box::new(refusal)),
+    })
+}
+
+/// Events about those recipients that are not simply queued, one for each kind and plugin.
+pub(super) fn events(
+    run: &Run<'_>,
+    tenant: &str,
+    envelope: &Envelope,
+    judgement: &Judgement,
+) -> Vec<NewEvent> {
+    let mut groups: Vec<(&Verdict, Option<usize>, Vec<&str>)> = Vec::new();
+    for (index, to) in envelope.recipients.iter().enumerate() {
+        let verdict = judgement.verdict(index);
+        if *verdict == Verdict::Accept {
+            continue;
+        }
+        let by = judgement.rulings.get(index).and_then(|r| r.by);
+        match groups.iter_mut().find(|(v, b, _)| *v == verdict && *b == by) {
+            Some((_, _, addresses)) => addresses.push(&to.address),
+            None => groups.push((verdict, by, vec![&to.address])),
+        }
+    }
+    groups
+        .into_iter()
+        .map(|(verdict, by, to)| {
+            let by = by.and_then(|by| judgement.opinions.get(by));
+            events::ruled(run.id, tenant, run.now, &envelope.sender, &to, verdict, by)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! What verdicts do to a message.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use relevo_queue::{RecipientState, StoreError};
+use relevo_smtp::server::Reply;
+
+use super::*;
+use crate::copies::Recipe;
+use crate::pipeline::{PolicyHook, Submission};
+use crate::policy::{Opinion, Outcome, Policies, Ruling};
+use crate::testing::{World, forward, submission};
+
+const PLAIN: &str = "From: a@example.com\r\nTo: b@b.example\r\n\r\nHello\r\n";
+
+/// Answers the same each time, as plugin `p`.
+struct Scripted {
+    judgement: Judgement,
+    asked: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Policies for Scripted {
+    fn concern(&self, tenant: &Tenant) -> bool {
+        tenant.id == "acme"
+    }
+
+    async fn judge(&self, question: Question) -> Judgement {
+        self.asked.lock().expect("lock").push(question.id.to_string());
+        self.judgement.clone()
+    }
+
+    fn listening(&self, _: &str) -> bool {
+        false
+    }
+
+    fn observe(&self, _: Vec<Outcome>) {}
+}
+
+struct Scene {
+    world: World,
+    told: Arc<AtomicUsize>,
+}
+
+fn scene(verdicts: &[Verdict]) -> Scene {
+    let rulings = verdicts.iter().map(|v| Ruling { verdict: v.clone(), by: Some(0) }).collect();
+    let opinion = Opinion { plugin: "p".into(), digest: "d".into(), verdict: "x", reason: "why".into() };
+    let judgement = Judgement {
+        rulings,
+        top: b"X-Seen: yes\r\n".to_vec(),
+        attributes: vec![("campaign".into(), "spring".into())],
+        opinions: vec![opinion],
+        ..Judgement::default()
+    };
+    let mut world = World::new();
+    let told = Arc::new(AtomicUsize::new(0));
+    let telling = Arc::clone(&told);
+    world.pipeline.policies = Some(PolicyHook {
+        policies: Arc::new(Scripted { judgement, asked: Mutex::default() }),
+        refused: Arc::new(move || {
+            telling.fetch_add(1, Ordering::SeqCst);
+        }),
+    });
+    Scene { world, told }
+}
+
+impl Scene {
+    fn submission(&self) -> Submission {
+        let mut it = submission(&self.world, PLAIN);
+        it.envelope.recipients = ["b@b.example", "c@b.example", "d@d.example"].map(forward).to_vec();
+        it
+    }
+}
+
+fn reject(code: u16) -> Verdict {
+    let class = u8::try_from(code / 100).expect("a digit");
+    Verdict::Reject(Reply::new(code, (class, 7, 1), format!("no {code}")))
+}
+
+fn hold() -> Verdict {
+    Verdict::Hold("a look".into())
+}
+
+#[tokio::test]
+async fn refused_for_all_is_that_reply_and_a_temporary_one_goes_first() {
+    let of = scene(&[reject(550), reject(450), reject(551)]);
+    let rejection = of.world.pipeline.submit(of.submission()).await.expect_err("refused");
+    assert_eq!((rejection.reply.code, rejection.rule.as_str()), (450, "policy"));
+    assert_eq!(of.world.memory.count(), 0);
+    let event = of.world.memory.event();
+    assert_eq!((event.tenant.as_str(), event.data["plugin"].as_str()), ("acme", Some("p")));
+    assert_eq!(event.data["policies"][0]["digest"], "d");
+
+    let of = scene(&[reject(550), reject(551), reject(550)]);
+    let rejection = of.world.pipeline.submit(of.submission()).await.expect_err("refused");
+    assert_eq!(rejection.reply.code, 550);
+    assert_eq!(of.world.memory.event().kind, "email.rejected");
+}
+
+#[tokio::test]
+async fn refused_for_some_is_taken_and_its_sender_is_told() {
+    let of = scene(&[Verdict::Accept, reject(550), hold()]);
+    of.world.pipeline.submit(of.submission()).await.expect("accepted");
+    assert_eq!(of.told.load(Ordering::SeqCst), 1);
+    let item = of.world.memory.item();
+    let states: Vec<_> = item.deliveries.iter().map(|d| (d.recipients[0].state.clone(), d.held)).collect();
+    let failed = RecipientState::Failed { reported: false };
+    assert_eq!(states, [(RecipientState::Pending, false), (failed, false), (RecipientState::Pending, true)]);
+    let held = item.deliveries[2].last.as_ref().expect("why");
+    assert_eq!(held.text, "by plugin p (d): a look");
+    assert_eq!(of.world.memory.kinds(), ["email.queued", "email.rejected", "email.held"]);
+    let recipe = Recipe::decode(&item.meta.recipe).expect("a recipe");
+    assert_eq!(recipe.attributes, [("campaign".to_owned(), "spring".to_owned())]);
+    let top = String::from_utf8(recipe.top).expect("ASCII");
+    let seen = top.find("X-Seen: yes\r\n").expect("the field of the plugin");
+    assert!(top.starts_with("Received:") && seen < top.find("Date:").expect("validate's"), "{top}");
+}
+
+#[tokio::test]
+async fn held_mail_expires_by_itself_and_has_a_quota() {
+    let of = scene(&[hold(), hold(), hold()]);
+    of.world.pipeline.submit(of.submission()).await.expect("accepted");
+    let expires = of.world.memory.item().meta.expires_at - of.world.memory.item().meta.accepted_at;
+    let settings = of.world.settings.get();
+    assert_eq!(u128::try_from(expires), Ok(settings.plugins.hold_expire.as_millis()));
+    // Two deliveries are held, and two are allowed.
+    let rejection = of.world.pipeline.submit(of.submission()).await.expect_err("too much is held");
+    assert_eq!((rejection.reply.code, rejection.reply.enhanced), (452, Some((4, 3, 1))));
+    assert_eq!(of.world.memory.count(), 1);
+}
+
+#[tokio::test]
+async fn a_discard_is_not_answered_before_its_event_is_stored() {
+    let discard = Verdict::Discard("spam".into());
+    let of = scene(&[discard.clone(), discard.clone(), discard.clone()]);
+    of.world.pipeline.submit(of.submission()).await.expect("accepted");
+    assert_eq!((of.world.memory.count(), of.world.memory.kinds()), (0, vec!["email.discarded".to_owned()]));
+    assert_eq!(of.world.memory.event().data["reason"], "spam");
+
+    *of.world.memory.fail_append.lock().expect("lock") = Some(|| StoreError::Io("disk".into()));
+    let rejection = of.world.pipeline.submit(of.submission()).await.expect_err("not stored");
+    assert_eq!(rejection.reply.code, 451);
+}
+
+#[tokio::test]
+async fn other_tenants_are_not_asked_about() {
+    let of = scene(&[reject(550)]);
+    let mut it = submission(&of.world, "From: a@other.example\r\n\r\n");
+    it.origin = Origin::Tenant("other".into());
+    it.envelope.sender = "a@other.example".into();
+    of.world.pipeline.submit(it).await.expect("accepted");
+    assert_eq!(of.world.memory.count(), 1);
+}

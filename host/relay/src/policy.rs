@@ -1,0 +1,157 @@
+//! The hook for tenants' policy plugins: what the pipeline asks, and what it is answered. Which plugins there are, how they
+//! are called, and what their faults mean is behind [`Policies`].
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use relevo_mailkit::model::Report;
+use relevo_mailkit::source::Source;
+use relevo_queue::{ItemId, Millis, NewEvent};
+use relevo_smtp::server::Reply;
+use serde::Serialize;
+
+use crate::pipeline::{Envelope, Origin, Via};
+use crate::settings::{Settings, Tenant};
+
+/// A message, when all of it has arrived, the first-party checks have passed and its sender is authorised.
+pub struct Question {
+    /// Those of the session.
+    pub settings: Arc<Settings>,
+    /// Whose message it is.
+    pub tenant: Arc<Tenant>,
+    /// Its id.
+    pub id: ItemId,
+    /// When it was taken over.
+    pub now: Millis,
+    /// On whose authority it came.
+    pub origin: Origin,
+    /// How it came.
+    pub via: Via,
+    /// Everybody it is for.
+    pub envelope: Envelope,
+    /// What `validate` found.
+    pub report: Arc<Report>,
+    /// The octets as submitted.
+    pub message: Arc<dyn Source>,
+}
+
+/// What is to become of a recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send it.
+    Accept,
+    /// Keep it until it is released; the reason is for tenant and operator.
+    Hold(String),
+    /// Take it and send nothing; likewise.
+    Discard(String),
+    /// Refuse it.
+    Reject(Reply),
+}
+
+impl Verdict {
+    /// As in events and metrics.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Hold(_) => "hold",
+            Self::Discard(_) => "discard",
+            Self::Reject(_) => "reject",
+        }
+    }
+
+    /// A higher one wins. What the sender learns goes before what he does not learn (a rejected message can be sent again, a
+    /// discarded one is gone without a trace for him), what ends a message before what delays it. Of two rejections the
+    /// permanent one.
+    #[must_use]
+    pub fn strictness(&self) -> u8 {
+        match self {
+            Self::Accept => 0,
+            Self::Hold(_) => 1,
+            Self::Discard(_) => 2,
+            Self::Reject(reply) if reply.code < 500 => 3,
+            Self::Reject(_) => 4,
+        }
+    }
+}
+
+/// What one plugin said about a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Opinion {
+    /// Its name in the configuration.
+    pub plugin: String,
+    /// SHA-256 of the component, in hex.
+    pub digest: String,
+    /// Its strictest verdict, or `fault`.
+    pub verdict: &'static str,
+    /// The reason or the reply that goes with it; of a fault, its kind. Escaped.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// The verdict for a recipient, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ruling {
+    /// The strictest of all plugins.
+    pub verdict: Verdict,
+    /// Index of the opinion that it comes from; none when nobody minds.
+    pub by: Option<usize>,
+}
+
+/// All plugins' answers put together.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Judgement {
+    /// One for each recipient, in the order of the envelope.
+    pub rulings: Vec<Ruling>,
+    /// Whole header fields to be put on top, checked.
+    pub top: Vec<u8>,
+    /// To be kept with the message.
+    pub attributes: Vec<(String, String)>,
+    /// Attributes with an effect that was not granted: left out.
+    pub left_out: Vec<(String, String)>,
+    /// What each plugin that was asked said, in declared order.
+    pub opinions: Vec<Opinion>,
+    /// A fault decided: nothing is wrong with the message.
+    pub faulted: bool,
+}
+
+impl Judgement {
+    /// The verdict of a recipient; one that has none is accepted.
+    #[must_use]
+    pub fn verdict(&self, index: usize) -> &Verdict {
+        self.rulings.get(index).map_or(&Verdict::Accept, |r| &r.verdict)
+    }
+
+    /// Whose verdict it is.
+    #[must_use]
+    pub fn opinion(&self, index: usize) -> Option<&Opinion> {
+        self.opinions.get(self.rulings.get(index)?.by?)
+    }
+}
+
+/// The plugins of all tenants.
+#[async_trait]
+pub trait Policies: Send + Sync {
+    /// Whether any plugin of the tenant is to be asked. Called for each message; cheap.
+    fn concern(&self, tenant: &Tenant) -> bool;
+
+    /// Asks them, one after the other. Takes as long as they take, within their limits; never fails: a fault is answered by
+    /// its failure policy.
+    async fn judge(&self, question: Question) -> Judgement;
+
+    /// Whether any plugin of the tenant wants to hear of outcomes.
+    fn listening(&self, tenant: &str) -> bool;
+
+    /// What became of messages of tenants: events as they were stored, each with the attributes of its message. Never
+    /// blocks; what is too much is dropped and counted.
+    fn observe(&self, outcomes: Vec<Outcome>);
+}
+
+/// An event of a delivery, for plugins that listen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// As stored.
+    pub event: NewEvent,
+    /// Those of the message.
+    pub attributes: Vec<(String, String)>,
+}

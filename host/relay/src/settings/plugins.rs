@@ -1,0 +1,57 @@
+//! Tenants' policy plugins: what each may use, and what is done when it breaks.
+
+use std::time::Duration;
+
+use relevo_runtime::policy::{PluginConfig, UploadBounds};
+
+/// `[plugins]`: the same for all tenants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginServer {
+    /// SHA-256 of the keys that may change plugins over HTTP, each with a name for the log. None: not over HTTP.
+    pub admin_keys: Vec<(String, [u8; 32])>,
+    /// What an uploaded component may be.
+    pub upload: UploadBounds,
+    /// Octets of memory of the process that compiles.
+    pub compile_memory: u64,
+    /// CPU time of the process that compiles; it is ended after twice that time on the clock, and 10 seconds at least.
+    pub compile_time: Duration,
+    /// How long held mail is kept, counted from its acceptance.
+    pub hold_expire: Duration,
+}
+
+impl Default for PluginServer {
+    fn default() -> Self {
+        Self {
+            admin_keys: Vec::new(),
+            upload: UploadBounds::default(),
+            compile_memory: 2 << 30,
+            compile_time: Duration::from_secs(120),
+            hold_expire: Duration::from_secs(5 * 86_400),
+        }
+    }
+}
+
+/// What a fault of a plugin means for the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailurePolicy {
+    /// 451 4.3.0: the sender tries again.
+    Tempfail,
+    /// As if the plugin were not there.
+    Accept,
+    /// 554 5.3.0.
+    Reject,
+}
+
+/// `[[tenant.plugin]]`: a place for a plugin in its tenant's order. Which version is in it is not configuration:
+/// `relevo plugin add` says that.
+#[derive(Debug, Clone)]
+pub struct PluginSettings {
+    /// Name, class, limits, grants, and what `configure` is told.
+    pub config: PluginConfig,
+    /// Octets of keys and values of its key-value data.
+    pub kv_size: u64,
+    /// Messages that it is asked about in a second; further ones are answered by the failure policy. None: no limit.
+    pub calls_per_second: Option<u32>,
+    /// What a fault means.
+    pub failure: FailurePolicy,
+}
