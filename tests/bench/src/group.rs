@@ -79,7 +79,8 @@ impl Group {
                 let pids = self.pids();
                 if pids.is_empty() {
                     self.roots.clear();
-                    return self.remove();
+                    self.remove();
+                    return Ok(());
                 }
                 for pid in pids.into_iter().filter_map(|p| Pid::from_raw(i32::try_from(p).ok()?)) {
                     // Gone meanwhile is as well.
@@ -89,13 +90,22 @@ impl Group {
             }
         }
         ensure!(self.pids().is_empty(), "processes that SIGKILL does not end");
-        self.remove()
+        self.remove();
+        Ok(())
     }
 
-    fn remove(&mut self) -> Result<()> {
-        self.directory
-            .take()
-            .map_or(Ok(()), |d| fs::remove_dir(&d).with_context(|| format!("{}", d.display())))
+    /// Removes the control group. It is busy as long as a process that has ended was not waited for; one that stays is no
+    /// reason to lose what was measured.
+    fn remove(&mut self) {
+        let Some(directory) = self.directory.take() else { return };
+        let began = Instant::now();
+        while let Err(error) = fs::remove_dir(&directory) {
+            if began.elapsed() > Duration::from_secs(5) {
+                eprintln!("bench: {} stays: {error}", directory.display());
+                return;
+            }
+            sleep(Duration::from_millis(100));
+        }
     }
 }
 
