@@ -11,7 +11,7 @@ async fn judged(bench: &Bench, name: &str, data: Memory) -> Outcome<Judgement> {
 async fn a_flood_of_lines_is_cut_and_counted() {
     let bench = bench();
     let outcome = judged(&bench, "huge-log", Memory::default()).await;
-    assert_eq!((outcome.log.len(), outcome.log_dropped), (20, 980));
+    assert_eq!((outcome.log.len(), outcome.log_dropped), (20, 180));
     assert!(outcome.log.iter().all(|line| line.level == LogLevel::Error && line.text.len() <= 1024));
     assert!(outcome.log[0].text.starts_with("l\\r\\n\\u{1b}[2J"), "{}", outcome.log[0].text);
     outcome.result.unwrap();
