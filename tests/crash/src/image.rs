@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -58,16 +59,16 @@ impl<'a> Replay<'a> {
     pub(crate) fn image(&self, chaos: impl FnMut() -> u8, to: &Path) -> Result<()> {
         let left = self.disk.image(chaos);
         let place = |path: &Path| -> Result<PathBuf> { Ok(to.join(path.strip_prefix(&self.root)?)) };
-        fs::create_dir_all(to)?;
+        private_dir(to)?;
         for dir in left.dirs() {
-            fs::create_dir_all(place(&dir)?)?;
+            private_dir(&place(&dir)?)?;
         }
         for path in left.paths() {
             let file = left.open(&path, false)?;
             let mut octets = vec![0; usize::try_from(file.size()?)?];
             file.read_at(0, &mut octets)?;
             let to = place(&path)?;
-            fs::create_dir_all(to.parent().context("a file without a directory")?)?;
+            private_dir(to.parent().context("a file without a directory")?)?;
             write_private(&to, &octets)?;
         }
         Ok(())
@@ -224,6 +225,11 @@ fn write_private(path: &Path, octets: &[u8]) -> Result<()> {
     let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
     file.and_then(|mut file| file.write_all(octets)).with_context(|| format!("{}", path.display()))?;
     Ok(())
+}
+
+/// A directory and those above it. The relay makes all of its own with this mode, in the call that makes them.
+fn private_dir(path: &Path) -> Result<()> {
+    Ok(fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?)
 }
 
 #[cfg(test)]
