@@ -1,76 +1,21 @@
 //! The seam between the product and storage.
 
-use std::fmt;
+mod events;
+mod id;
+
 use std::net::IpAddr;
 use std::ops::Range;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use relevo_mailkit::source::Source;
 use serde::{Deserialize, Serialize};
 
+pub use events::{Event, EventError, EventLog, NewEvent};
+pub use id::{ItemId, NotAnId};
+
 /// Milliseconds since 1970. Time is an argument everywhere in this crate.
 pub type Millis = i64;
-
-/// Names an item: 48 bits of milliseconds, then 80 random bits; 26 characters of Crockford base32 (as a ULID). Made by the
-/// writer, so that several writers need no coordination.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ItemId(pub [u8; 16]);
-
-const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-
-impl ItemId {
-    /// An id for `now` with these 10 random octets.
-    #[must_use]
-    pub fn new(now: Millis, random: [u8; 10]) -> Self {
-        let mut id = [0; 16];
-        id[..6].copy_from_slice(&now.to_be_bytes()[2..]);
-        id[6..].copy_from_slice(&random);
-        Self(id)
-    }
-}
-
-impl fmt::Display for ItemId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let n = u128::from_be_bytes(self.0);
-        for i in (0..26).rev() {
-            let digit = usize::try_from((n >> (i * 5)) & 31).unwrap_or(0);
-            write!(f, "{}", char::from(CROCKFORD[digit]))?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for ItemId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// Not a queue id: 26 characters of Crockford base32 were expected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a queue id has 26 characters of 0-9 and A-Z without I, L, O and U")]
-pub struct NotAnId;
-
-impl FromStr for ItemId {
-    type Err = NotAnId;
-
-    fn from_str(s: &str) -> Result<Self, NotAnId> {
-        if s.len() != 26 {
-            return Err(NotAnId);
-        }
-        let mut n: u128 = 0;
-        for (i, c) in s.bytes().enumerate() {
-            let digit = CROCKFORD.iter().position(|d| *d == c.to_ascii_uppercase()).ok_or(NotAnId)?;
-            if i == 0 && digit > 7 {
-                return Err(NotAnId);
-            }
-            n = (n << 5) | digit as u128;
-        }
-        Ok(Self(n.to_be_bytes()))
-    }
-}
 
 /// What all deliveries of a message share. Written once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -462,56 +407,4 @@ pub trait Queue: Send + Sync {
 
     /// Waits for what is under way and closes the store.
     async fn close(&self);
-}
-
-/// An event to be written.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct NewEvent {
-    /// Whose; empty for none.
-    pub tenant: String,
-    /// Such as `email.delivered`.
-    pub kind: String,
-    /// When.
-    pub at: Millis,
-    /// The message it is about.
-    pub item: Option<ItemId>,
-    /// Everything else, a JSON object.
-    pub data: serde_json::Value,
-}
-
-/// An event as read. The cursor is the sequence of its commit and its place within it; unique, ascending.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Event {
-    /// Where it stands in the log.
-    pub cursor: u64,
-    /// What it says.
-    pub event: NewEvent,
-}
-
-/// Why no events are returned.
-#[derive(Debug, thiserror::Error)]
-pub enum EventError {
-    /// The cursor is older than what is kept: 410.
-    #[error("events up to {oldest} were pruned")]
-    Pruned {
-        /// The oldest cursor that can be read after.
-        oldest: u64,
-    },
-    /// As for the queue.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// The event log: append-only, durable, readable by cursor. Events about mail are written with the commit that they report
-/// (see [`Queue`]); this appends others, such as opens and clicks.
-#[async_trait]
-pub trait EventLog: Send + Sync {
-    /// Makes them durable; group-committed with everything else.
-    async fn append(&self, events: Vec<NewEvent>) -> Result<(), StoreError>;
-
-    /// Up to `max` events of `tenant` (all when `None`) after `after` (0: from the oldest).
-    async fn events(&self, tenant: Option<&str>, after: u64, max: usize) -> Result<Vec<Event>, EventError>;
-
-    /// Removes events older than `before`. Bounded work; returns how many, call again while not 0.
-    async fn prune(&self, before: Millis) -> Result<usize, StoreError>;
 }

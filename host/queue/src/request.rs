@@ -172,8 +172,11 @@ fn stage_item(
     let handle =
         body.handle.downcast::<Handle>().map_err(|_| StoreError::Io("a body of another store".into()))?;
     let (body, file) = match *handle {
-        Handle::Memory(bytes, _) => {
-            (segments.append(appender, id, Kind::Body, &bytes).map_err(|e| io_error(&e))?, None)
+        Handle::Memory(bytes, seat) => {
+            let body = segments.append(appender, id, Kind::Body, &bytes).map_err(|e| io_error(&e))?;
+            // From here it is in the group's buffer.
+            drop(seat);
+            (body, None)
         }
         Handle::File(mut file) => {
             let to = layout.body(id);

@@ -19,7 +19,7 @@ use crate::{Spool, SpooledBody, StoreError};
 #[derive(Debug)]
 pub(crate) enum Handle {
     /// Written with its group; with what it holds of [`Room`].
-    Memory(Arc<Vec<u8>>, #[allow(dead_code, reason = "held")] Option<Seat>),
+    Memory(Arc<Vec<u8>>, Option<Seat>),
     /// Synced already; moved to its place with its group.
     File(SpoolFile),
 }

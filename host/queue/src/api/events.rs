@@ -1,0 +1,58 @@
+//! The event log's side of the seam.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::{ItemId, Millis, StoreError};
+
+/// An event to be written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NewEvent {
+    /// Whose; empty for none.
+    pub tenant: String,
+    /// Such as `email.delivered`.
+    pub kind: String,
+    /// When.
+    pub at: Millis,
+    /// The message it is about.
+    pub item: Option<ItemId>,
+    /// Everything else, a JSON object.
+    pub data: serde_json::Value,
+}
+
+/// An event as read. The cursor is the sequence of its commit and its place within it; unique, ascending.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Where it stands in the log.
+    pub cursor: u64,
+    /// What it says.
+    pub event: NewEvent,
+}
+
+/// Why no events are returned.
+#[derive(Debug, thiserror::Error)]
+pub enum EventError {
+    /// The cursor is older than what is kept: 410.
+    #[error("events up to {oldest} were pruned")]
+    Pruned {
+        /// The oldest cursor that can be read after.
+        oldest: u64,
+    },
+    /// As for the queue.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The event log: append-only, durable, readable by cursor. Events about mail are written with the commit that they report
+/// (see [`Queue`]); this appends others, such as opens and clicks.
+#[async_trait]
+pub trait EventLog: Send + Sync {
+    /// Makes them durable; group-committed with everything else.
+    async fn append(&self, events: Vec<NewEvent>) -> Result<(), StoreError>;
+
+    /// Up to `max` events of `tenant` (all when `None`) after `after` (0: from the oldest).
+    async fn events(&self, tenant: Option<&str>, after: u64, max: usize) -> Result<Vec<Event>, EventError>;
+
+    /// Removes events older than `before`. Bounded work; returns how many, call again while not 0.
+    async fn prune(&self, before: Millis) -> Result<usize, StoreError>;
+}
