@@ -34,16 +34,6 @@ pub(crate) struct Worker {
     fresh: bool,
 }
 
-/// What becomes of the deliveries that were leased together with one that found the site down.
-enum Rest {
-    /// They are attempted.
-    Goes,
-    /// They share its failure.
-    Fails(relevo_smtp::client::Failure, Option<Arc<super::outcome::Via>>, Millis),
-    /// They stay due for others.
-    Stays,
-}
-
 impl Worker {
     /// For a site.
     pub(crate) fn new(shared: Arc<Shared>, site: SiteId, id: WorkerId, generation: u64) -> Self {
@@ -72,7 +62,7 @@ impl Worker {
             };
             let turn = self.shared.table().turn(&self.site, &state, self.shared.now());
             let goes_on = match turn {
-                Turn::Lease(taken, max, next_hop) => self.serve(taken, max, &next_hop).await,
+                Turn::Lease(taken, next_hop) => self.serve(taken, &next_hop).await,
                 Turn::Idle(notify) => {
                     self.fresh = true;
                     self.idle(&notify).await
@@ -98,11 +88,10 @@ impl Worker {
     }
 
     /// Leases and attempts. False: the worker is to leave.
-    async fn serve(&mut self, taken: Vec<Taken>, max: usize, next_hop: &NextHop) -> bool {
+    async fn serve(&mut self, taken: Vec<Taken>, next_hop: &NextHop) -> bool {
         let now = self.shared.now();
         let names: Vec<String> = taken.iter().map(|t| t.domain.to_string()).collect();
-        let leases = match self.shared.queue.lease(&names, now, now.saturating_add(millis(LEASE)), max).await
-        {
+        let leases = match self.shared.queue.lease(&names, now, now.saturating_add(millis(LEASE)), 1).await {
             Ok(leases) => leases,
             Err(error) => {
                 self.shared.counters.store_errors.fetch_add(1, Ordering::Relaxed);
@@ -113,42 +102,23 @@ impl Worker {
             }
         };
         self.shared.leases.add(self.id, &leases);
-        let count = leases.len();
-        self.shared.with_table(|t| t.leased(&self.site, taken, count, max, now));
-        let (_, settings) = self.shared.settings();
-        let mut rest = Rest::Goes;
-        for lease in leases {
-            rest = self.one(lease, rest, &settings, next_hop).await;
-        }
-        matches!(rest, Rest::Goes)
-    }
-
-    async fn one(&mut self, lease: Lease, rest: Rest, settings: &Settings, next_hop: &NextHop) -> Rest {
+        let Some(lease) = leases.into_iter().next() else { return true };
+        self.shared.with_table(|t| t.leased(&self.site, taken, now));
         let now = self.shared.now();
         if is_expired(&lease, now) {
             self.shared.conclude(expire(lease, None, now)).await;
-            return rest;
+            return true;
         }
-        match rest {
-            Rest::Goes if self.shared.stop.is_cancelled() => {
-                self.shared.hand_back(lease, None).await;
-                Rest::Goes
-            }
-            Rest::Goes => self.attempt(lease, settings, next_hop, now).await,
-            Rest::Fails(failure, via, until) => {
-                let findings = all_failed(&lease, &failure, via.as_ref());
-                let rules = self.shared.rules(settings, until);
-                self.shared.conclude(conclude(lease, findings, &rules, now)).await;
-                Rest::Fails(failure, via, until)
-            }
-            Rest::Stays => {
-                self.shared.hand_back(lease, None).await;
-                Rest::Stays
-            }
+        if self.shared.stop.is_cancelled() {
+            self.shared.hand_back(lease, None).await;
+            return true;
         }
+        let (_, settings) = self.shared.settings();
+        self.attempt(lease, &settings, next_hop, now).await
     }
 
-    async fn attempt(&mut self, lease: Lease, settings: &Settings, next_hop: &NextHop, now: Millis) -> Rest {
+    /// False: the site is down, or wants fewer connections.
+    async fn attempt(&mut self, lease: Lease, settings: &Settings, next_hop: &NextHop, now: Millis) -> bool {
         if self.messages >= settings.delivery.messages_per_connection.max(1) {
             self.hang_up().await;
         }
@@ -165,7 +135,8 @@ impl Worker {
         self.served += 1;
         self.note_connection(found.connected, now);
         if let Some((failure, via)) = found.refused {
-            return self.refused(lease, failure, via, settings, now).await;
+            self.refused(lease, failure, via, settings, now).await;
+            return false;
         }
         self.messages += 1;
         if self.standing {
@@ -174,7 +145,7 @@ impl Worker {
         let mut rules = self.shared.rules(settings, 0);
         rules.blame = found.blame;
         self.shared.conclude(conclude(lease, found.findings, &rules, now)).await;
-        Rest::Goes
+        true
     }
 
     /// Tells the table about connections made and lost.
@@ -198,17 +169,16 @@ impl Worker {
         via: Option<Arc<super::outcome::Via>>,
         settings: &Settings,
         now: Millis,
-    ) -> Rest {
+    ) {
         let random = spread(self.shared.seed ^ now.unsigned_abs());
         let until = self.shared.with_table(|t| t.refused(&self.site, failure.clone(), random, now));
         let Some(until) = until else {
             self.shared.hand_back(lease, None).await;
-            return Rest::Stays;
+            return;
         };
         let findings = all_failed(&lease, &failure, via.as_ref());
         let rules = self.shared.rules(settings, until);
         self.shared.conclude(conclude(lease, findings, &rules, now)).await;
-        Rest::Fails(failure, via, until)
     }
 
     async fn hang_up(&mut self) {

@@ -12,8 +12,6 @@ use crate::delivery::site::{Health, Taken, WorkerId};
 
 /// Deliveries after which a worker gives up its place when places are short.
 const FAIR_SHARE: usize = 20;
-/// Deliveries of one lease: a second one would wait behind the first, and its tenant with it.
-const LEASE_BATCH: usize = 1;
 
 /// What the table asks of a worker that wants to know what to do next.
 #[derive(Debug, Clone, Copy)]
@@ -33,8 +31,8 @@ pub(crate) struct WorkerState {
 /// What a worker does next.
 #[derive(Debug)]
 pub(crate) enum Turn {
-    /// Lease up to so many from these.
-    Lease(Vec<Taken>, usize, NextHop),
+    /// Lease one delivery of these: a second one would wait behind the first, and its tenant with it.
+    Lease(Vec<Taken>, NextHop),
     /// Nothing waits: keep the connection for a while, until notified.
     Idle(Arc<Notify>),
     /// The site is down, or the place is wanted by another site.
@@ -55,9 +53,8 @@ impl Table {
             return Turn::Leave;
         }
         if site.is_waiting() {
-            let max = if matches!(site.health, Health::Proven) { LEASE_BATCH } else { 1 };
             let next_hop = site.next_hop.clone();
-            return Turn::Lease(site.take(), max, next_hop);
+            return Turn::Lease(site.take(), next_hop);
         }
         if short || !worker.connected {
             return Turn::Leave;
@@ -68,13 +65,10 @@ impl Table {
         Turn::Idle(notify)
     }
 
-    /// After the lease of a turn: `count` of at most `max` deliveries.
-    pub(crate) fn leased(&mut self, id: &SiteId, taken: Vec<Taken>, count: usize, max: usize, now: Millis) {
-        if count < max {
-            return;
-        }
+    /// One was leased of what was taken: there may be more.
+    pub(crate) fn leased(&mut self, id: &SiteId, taken: Vec<Taken>, now: Millis) {
         if let Some(site) = self.sites.get_mut(id) {
-            site.put_back(taken, count);
+            site.put_back(taken, 1);
         }
         self.want_more(id, now);
     }
