@@ -85,6 +85,22 @@ impl Runtime {
         self.run_then(stage, call, |answer| answer).await
     }
 
+    async fn signing_input_then<U: Send + 'static>(
+        &self,
+        requests: Vec<SignatureRequest>,
+        copy: Arc<dyn Source>,
+        now: i64,
+        then: impl FnOnce(Vec<Unsigned>) -> U + Send + 'static,
+    ) -> Result<U, Fault> {
+        if requests.is_empty() {
+            return Ok(then(Vec::new()));
+        }
+        let call = move |sandbox: &Sandbox, slots: &mut Slots| {
+            stage_calls::signing_input(sandbox, slots, requests, copy.as_ref(), now)
+        };
+        self.run_then(Stage::Dkim, call, then).await
+    }
+
     /// Does `then` with the answer on the guest thread, where the guest no longer runs.
     async fn run_then<T: 'static, U: Send + 'static>(
         &self,
@@ -161,13 +177,7 @@ impl Stages for Runtime {
         copy: Arc<dyn Source>,
         now: i64,
     ) -> Result<Vec<Unsigned>, Fault> {
-        if requests.is_empty() {
-            return Ok(Vec::new());
-        }
-        let call = move |sandbox: &Sandbox, slots: &mut Slots| {
-            stage_calls::signing_input(sandbox, slots, requests, copy.as_ref(), now)
-        };
-        self.run(Stage::Dkim, call).await
+        self.signing_input_then(requests, copy, now, |unsigned| unsigned).await
     }
 
     async fn sign(
@@ -177,14 +187,7 @@ impl Stages for Runtime {
         now: i64,
         sign: Sign,
     ) -> Result<(), Fault> {
-        if requests.is_empty() {
-            sign(Vec::new());
-            return Ok(());
-        }
-        let call = move |sandbox: &Sandbox, slots: &mut Slots| {
-            stage_calls::signing_input(sandbox, slots, requests, copy.as_ref(), now)
-        };
-        self.run_then(Stage::Dkim, call, sign).await
+        self.signing_input_then(requests, copy, now, sign).await
     }
 
     async fn verify(
