@@ -1,12 +1,20 @@
 //! Whose message is next in the sandbox.
 //!
 //! Guest threads are few. In front of them new mail and deliveries take turns, and within each the tenants do: a campaign of
-//! one tenant waits behind itself, and acceptance does not run away from delivery.
+//! one tenant waits behind itself, and acceptance does not run away from delivery. One message can make a thousand copies, so
+//! turns alone would not see to that: what the copies of a tenant's accepted mail have not had yet is counted, and while it is
+//! much, its new mail waits behind its copies.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
+
+/// Turns that a tenant's copies may be owed before its new mail waits for those that want theirs. More than are under way at
+/// ordinary times, between the commit of a message and the connections that it goes out on.
+const AHEAD: u32 = 256;
+/// More than this is forgotten: mail for sites that are down is owed turns and never asks for them.
+const MOST_OWED: u32 = 4 * AHEAD;
 
 /// What the sandbox is wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +35,8 @@ struct State {
     waiting: [Lanes; 2],
     /// What the last turn was given for.
     last: Work,
+    /// Turns that the copies of accepted mail are still to have, by tenant.
+    owed: HashMap<String, u32>,
 }
 
 /// Who waits, by tenant; a tenant with somebody waiting is in `order` once.
@@ -51,8 +61,24 @@ impl Turns {
     /// So many at the same time; at least one.
     #[must_use]
     pub fn new(at_once: usize) -> Self {
-        let state = State { free: at_once.max(1), waiting: Default::default(), last: Work::Deliver };
+        let state = State {
+            free: at_once.max(1),
+            waiting: Default::default(),
+            last: Work::Deliver,
+            owed: HashMap::new(),
+        };
         Self(Arc::new(Mutex::new(state)))
+    }
+
+    /// Mail of a tenant was accepted whose copies will want so many turns.
+    pub fn owe(&self, tenant: &str, copies: usize) {
+        let copies = u32::try_from(copies).unwrap_or(MOST_OWED);
+        let mut state = self.state();
+        match state.owed.get_mut(tenant) {
+            Some(owed) => *owed = owed.saturating_add(copies).min(MOST_OWED),
+            None if copies > 0 => drop(state.owed.insert(tenant.to_owned(), copies.min(MOST_OWED))),
+            None => {}
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -65,7 +91,7 @@ impl Turns {
             let mut state = self.state();
             if state.free > 0 {
                 state.free -= 1;
-                state.last = work;
+                state.given(work, tenant);
                 return Turn(Some(self.clone()));
             }
             state.waiting[work as usize].push(tenant)
@@ -98,13 +124,35 @@ impl State {
             Work::Accept => Work::Deliver,
             Work::Deliver => Work::Accept,
         };
+        let [accept, deliver] = &mut self.waiting;
         for work in [other, self.last] {
-            if let Some(next) = self.waiting[work as usize].pop() {
-                self.last = work;
+            let next = match work {
+                // Who has to wait has copies that do: one of the two finds somebody while anybody waits.
+                Work::Accept => accept.pop(|tenant| {
+                    let owed = self.owed.get(tenant).copied().unwrap_or(0);
+                    owed <= AHEAD || !deliver.queues.contains_key(tenant)
+                }),
+                Work::Deliver => deliver.pop(|_| true),
+            };
+            if let Some((tenant, next)) = next {
+                self.given(work, &tenant);
                 return Some(next);
             }
         }
         None
+    }
+
+    fn given(&mut self, work: Work, tenant: &str) {
+        self.last = work;
+        if work == Work::Accept {
+            return;
+        }
+        if let Some(owed) = self.owed.get_mut(tenant) {
+            *owed -= 1;
+            if *owed == 0 {
+                self.owed.remove(tenant);
+            }
+        }
     }
 }
 
@@ -121,16 +169,18 @@ impl Lanes {
         receiver
     }
 
-    fn pop(&mut self) -> Option<oneshot::Sender<Turn>> {
-        let tenant = self.order.pop_front()?;
+    /// The first one of the tenant that is next among those that `may` go.
+    fn pop(&mut self, may: impl Fn(&str) -> bool) -> Option<(String, oneshot::Sender<Turn>)> {
+        let place = self.order.iter().position(|tenant| may(tenant))?;
+        let tenant = self.order.remove(place)?;
         let queue = self.queues.get_mut(&tenant)?;
-        let next = queue.pop_front();
+        let next = queue.pop_front()?;
         if queue.is_empty() {
             self.queues.remove(&tenant);
         } else {
-            self.order.push_back(tenant);
+            self.order.push_back(tenant.clone());
         }
-        next
+        Some((tenant, next))
     }
 }
 
@@ -194,6 +244,37 @@ mod tests {
         ];
         let order = order(first, all);
         assert_eq!(order, ["delivery 1", "noisy 1", "delivery 2", "quiet 1", "noisy 2", "noisy 3"]);
+    }
+
+    #[tokio::test]
+    async fn new_mail_waits_for_the_copies_of_what_was_accepted() {
+        let turns = Turns::new(1);
+        let first = turns.wait(Work::Accept, "campaign").await;
+        turns.owe("campaign", AHEAD as usize + 3);
+        let all = vec![
+            ("new 1", waiting(&turns, Work::Accept, "campaign")),
+            ("new 2", waiting(&turns, Work::Accept, "campaign")),
+            ("other", waiting(&turns, Work::Accept, "quiet")),
+            ("copy 1", waiting(&turns, Work::Deliver, "campaign")),
+            ("copy 2", waiting(&turns, Work::Deliver, "campaign")),
+            ("copy 3", waiting(&turns, Work::Deliver, "campaign")),
+            ("copy 4", waiting(&turns, Work::Deliver, "campaign")),
+        ];
+        let order = order(first, all);
+        assert_eq!(order, ["copy 1", "other", "copy 2", "copy 3", "new 1", "copy 4", "new 2"]);
+        assert_eq!(turns.state().owed["campaign"], AHEAD - 1);
+    }
+
+    #[tokio::test]
+    async fn copies_that_never_ask_hold_nothing_up() {
+        let turns = Turns::new(1);
+        turns.owe("a", usize::MAX);
+        turns.owe("a", 1);
+        assert_eq!(turns.state().owed["a"], MOST_OWED);
+        let first = turns.wait(Work::Accept, "a").await;
+        let mut next = waiting(&turns, Work::Accept, "a");
+        drop(first);
+        assert!(ready(&mut next).is_some());
     }
 
     #[tokio::test]

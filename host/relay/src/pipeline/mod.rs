@@ -198,8 +198,9 @@ impl Run<'_> {
         let name = tenant.clone().unwrap_or_default();
         let ruled = policy::events(self, &name, &envelope, &judgement);
         let no_bounce = envelope.sender.is_empty() || tenant.is_none();
+        let own_copies = recipe.links.is_some();
         let deliveries =
-            deliveries::divide(&envelope.recipients, &judgement, recipe.links.is_some(), no_bounce, self.now);
+            deliveries::divide(&envelope.recipients, &judgement, own_copies, no_bounce, self.now);
         if deliveries.is_empty() {
             // Nothing is kept of it but this, which is on disk before the answer.
             self.pipeline.events.append(ruled).await.map_err(|e| not_stored(&e))?;
@@ -226,10 +227,14 @@ impl Run<'_> {
         let mut events = queued(self.id, &meta, &envelope.recipients, &report, &notes, &judgement);
         events.extend(ruled);
         let count = deliveries.len();
+        let copies = deliveries::copies(&deliveries, own_copies);
         let refused =
             deliveries.iter().any(|d| d.recipients.iter().any(|r| r.state != RecipientState::Pending));
         let item = NewItem { id: self.id, meta, body, deliveries };
         self.pipeline.queue.accept(vec![item], events).await.map_err(|e| not_stored(&e))?;
+        if let Some(tenant) = &tenant {
+            self.pipeline.turns.owe(tenant, copies);
+        }
         if let (true, Some(hook)) = (refused, &self.pipeline.policies) {
             (hook.refused)();
         }
