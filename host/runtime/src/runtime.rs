@@ -20,6 +20,10 @@ use crate::state::thread_cpu;
 use crate::ticker::Ticker;
 use crate::{Blame, Fault, FaultKind, Sign, Stage, StageStats, Stages, engine, stage_calls};
 
+/// Added to the nice value of the guest threads. They have most of the work; where a thread that answers a client or writes
+/// the queue has to wait for them, everybody does.
+const NICE: i32 = 5;
+
 /// The sandbox with the first-party components in it. One for a process.
 pub struct Runtime {
     shared: Arc<Shared>,
@@ -67,7 +71,7 @@ impl Runtime {
             calls_per_instance: config.calls_per_instance,
         };
         let shared = Shared { sandbox, ticker, counters: Default::default(), busy: AtomicU64::default() };
-        let pool = Pool::start(threads, "guest", 0).map_err(LoadError::Thread)?;
+        let pool = Pool::start(threads, "guest", NICE).map_err(LoadError::Thread)?;
         Ok(Arc::new(Self { shared: Arc::new(shared), pool }))
     }
 
