@@ -71,7 +71,7 @@ impl From<IndexError> for StoreError {
 }
 
 /// redb keeps at most this in memory.
-const CACHE: usize = 16 << 20;
+const CACHE: usize = 8 << 20;
 
 #[derive(Debug)]
 struct Backend {
