@@ -88,6 +88,7 @@ impl<'a> Bench<'a> {
                 Part::Queue => self.queue()?,
                 Part::Sites => self.sites()?,
                 Part::Tenants => self.tenants()?,
+                Part::Plugins => self.plugins()?,
                 Part::Backlog => self.backlog()?,
                 Part::Peers => self.peers()?,
             }

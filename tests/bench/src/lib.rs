@@ -23,6 +23,7 @@ mod group;
 mod memory;
 mod options;
 mod peers;
+mod plugins;
 mod report;
 mod scene;
 mod server;

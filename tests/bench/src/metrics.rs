@@ -47,6 +47,18 @@ impl Metrics {
         named.filter_map(|(name, v)| Some((name.split('"').nth(1)?.to_owned(), *v))).collect()
     }
 
+    /// Sums of a family by the value of one of its labels.
+    pub fn by_label(&self, family: &str, label: &str) -> BTreeMap<String, f64> {
+        let mut sums = BTreeMap::new();
+        for (name, value) in self.0.iter().filter(|(name, _)| name.starts_with(&format!("{family}{{"))) {
+            let mut parts = name.split(&['{', ','][..]).filter_map(|part| part.strip_prefix(label));
+            if let Some(found) = parts.find_map(|part| part.strip_prefix("=\"")?.split('"').next()) {
+                *sums.entry(found.to_owned()).or_default() += value;
+            }
+        }
+        sums
+    }
+
     /// What was counted since `before`. Gauges are subtracted too and mean nothing here.
     pub fn since(&self, before: &Self) -> Self {
         Self(self.0.iter().map(|(name, v)| (name.clone(), v - before.get(name))).collect())
@@ -77,6 +89,10 @@ mod tests {
         let metrics = Metrics::parse(TEXT);
         assert_eq!((metrics.get("relevo_b"), metrics.get("relevo_c")), (2.5, 0.0));
         assert_eq!(metrics.labelled("relevo_a_total")["track"], 1.0);
+        let twice = Metrics::parse(
+            "f{tenant=\"a\",kind=\"x\"} 2\nf{tenant=\"a\",kind=\"y\"} 3\nf{kind=\"x\",tenant=\"b\"} 4\n",
+        );
+        assert_eq!(twice.by_label("f", "tenant"), BTreeMap::from([("a".into(), 5.0), ("b".into(), 4.0)]));
         assert_eq!(metrics.quantile("h", 0.99), Some(0.05));
         assert_eq!(metrics.quantile("h", 0.5), Some(0.01));
         assert_eq!(metrics.quantile("h", 0.999), Some(f64::INFINITY));

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 pub(crate) const USAGE: &str = "\
 usage: RELEVO=PATH tests/bench/run [OPTIONS]
 
-  --only PART,...     throughput, large, queue, sites, tenants, backlog, peers (default: all but peers)
+  --only PART,...     throughput, large, queue, sites, tenants, plugins, backlog, peers (default: all but peers)
   --peers             also the peers, those that are missing are installed (root, Debian)
   --peer NAME         of the peers only those whose name has NAME in it
   --pairs N           measurements of Relevo and of a peer for each load (3)
@@ -18,6 +18,7 @@ usage: RELEVO=PATH tests/bench/run [OPTIONS]
   --backlog N         messages for dead destinations beside which fresh mail flows (1000000)
   --sink FILE         how receivers behave in the throughput part (tests/bench/sinks/plain.toml)
   --installed DIR     where peers are unpacked (target/bench/peers)
+  --plugins DIR       what `cargo xtask build --release` left there (target/plugins)
   --directory DIR     for the relay's data, on a real disk (target/bench)
   --report FILE       the figures as JSON (target/bench/report.json)
   --quick             everything short: does it work?
@@ -32,6 +33,7 @@ pub(crate) enum Part {
     Queue,
     Sites,
     Tenants,
+    Plugins,
     Backlog,
     Peers,
 }
@@ -48,6 +50,7 @@ pub(crate) struct Options {
     pub(crate) queued: u64,
     pub(crate) sink: PathBuf,
     pub(crate) backlog: u64,
+    pub(crate) plugins: PathBuf,
     pub(crate) directory: PathBuf,
     pub(crate) report: PathBuf,
     pub(crate) quick: bool,
@@ -65,6 +68,7 @@ impl Options {
                 Part::Queue,
                 Part::Sites,
                 Part::Tenants,
+                Part::Plugins,
                 Part::Backlog,
             ],
             load: String::new(),
@@ -75,6 +79,7 @@ impl Options {
             queued: 100_000,
             backlog: 1_000_000,
             sink: builtin_sink("plain"),
+            plugins: PathBuf::from("target/plugins"),
             directory: PathBuf::from("target/bench"),
             report: PathBuf::from("target/bench/report.json"),
             quick: false,
@@ -94,6 +99,7 @@ impl Options {
                 "--queued" => options.queued = value()?.parse().context("--queued")?,
                 "--backlog" => options.backlog = value()?.parse().context("--backlog")?,
                 "--sink" => options.sink = value()?.into(),
+                "--plugins" => options.plugins = value()?.into(),
                 "--directory" => options.directory = value()?.into(),
                 "--report" => options.report = value()?.into(),
                 "--quick" => {
@@ -126,6 +132,7 @@ fn part(name: &str) -> Result<Part> {
         "queue" => Part::Queue,
         "sites" => Part::Sites,
         "tenants" => Part::Tenants,
+        "plugins" => Part::Plugins,
         "backlog" => Part::Backlog,
         "peers" => Part::Peers,
         _ => bail!("{name} is not a part\n\n{USAGE}"),

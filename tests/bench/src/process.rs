@@ -94,6 +94,13 @@ pub fn memory(pid: u32) -> Result<Memory> {
     Ok(Memory { peak: field("VmHWM:")?, resident: field("VmRSS:")?, anonymous: field("RssAnon:")? })
 }
 
+/// Resident memory in KiB where a page that several processes share counts by its part (`Pss`).
+pub fn proportional(pid: u32) -> Result<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = rollup.lines().find_map(|l| l.strip_prefix("Pss:")).context("no Pss")?;
+    Ok(line.trim().trim_end_matches("kB").trim().parse()?)
+}
+
 /// Sets the peak to what is resident now (proc(5), clear_refs).
 pub fn reset_peak(pid: u32) -> Result<()> {
     fs::write(format!("/proc/{pid}/clear_refs"), "5").context("cannot reset VmHWM")

@@ -74,8 +74,9 @@ impl Bench<'_> {
         let mut pairs = Vec::new();
         for n in 1..=if self.options.quick { 1 } else { PAIRS } {
             note(&format!("quiet tenant alone and beside a noisy one, pair {n}"));
+            let neighbour = Neighbour { ledger: &noisy, tag: NOISY, plan: &noisy_plan };
             let alone = measure(&relay, &scene, &quiet, None)?;
-            let beside = measure(&relay, &scene, &quiet, Some((&noisy, &noisy_plan)))?;
+            let beside = measure(&relay, &scene, &quiet, Some(&neighbour))?;
             pairs.push([alone, beside]);
         }
         let over = |f: fn(&Quiet) -> f64| [0, 1].map(|side| median(pairs.iter().map(|p| f(&p[side]))));
@@ -92,23 +93,37 @@ impl Bench<'_> {
 /// Before and after the quiet tenant.
 const LEAD: Duration = Duration::from_secs(1);
 
-fn measure(relay: &Relay, scene: &Scene, plan: &Plan, noisy: Option<(&Arc<Ledger>, &Plan)>) -> Result<Quiet> {
+/// Another tenant's mail.
+pub(crate) struct Neighbour<'a> {
+    /// Where it is booked, and the tag of its recipients.
+    pub(crate) ledger: &'a Arc<Ledger>,
+    pub(crate) tag: char,
+    pub(crate) plan: &'a Plan,
+}
+
+/// The mail of `plan` alone, or beside a neighbour's.
+pub(crate) fn measure(
+    relay: &Relay,
+    scene: &Scene,
+    plan: &Plan,
+    neighbour: Option<&Neighbour<'_>>,
+) -> Result<Quiet> {
     scene.ledger.clear();
-    let campaign = noisy.map(|(ledger, plan)| {
-        ledger.clear();
+    let campaign = neighbour.map(|n| {
+        n.ledger.clear();
         let behaviour = Arc::clone(&scene.behaviour);
-        let load = plan.load(relay, ledger, &Addresses::weighted(NOISY, behaviour));
+        let load = n.plan.load(relay, n.ledger, &Addresses::weighted(n.tag, behaviour));
         thread::spawn(move || load.run())
     });
     thread::sleep(LEAD);
     let sent = plan.load(relay, &scene.ledger, &scene.addresses()).run()?;
     let mut noisy_per_second = 0.0;
-    if let (Some(campaign), Some((ledger, plan))) = (campaign, noisy) {
+    if let (Some(campaign), Some(neighbour)) = (campaign, neighbour) {
         let campaign = campaign.join().ok().context("the noisy tenant panicked")??;
         #[expect(clippy::cast_precision_loss, reason = "messages of minutes")]
         let accepted = campaign.accepted as f64;
         noisy_per_second = accepted / campaign.elapsed.as_secs_f64();
-        delivered(relay, ledger, campaign.accepted * plan.recipients)?;
+        delivered(relay, neighbour.ledger, campaign.accepted * neighbour.plan.recipients)?;
     }
     delivered(relay, &scene.ledger, sent.accepted)?;
     Ok(Quiet {

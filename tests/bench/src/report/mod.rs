@@ -15,6 +15,7 @@ use crate::ceiling::Ceiling;
 use crate::compare::Comparison;
 use crate::memory::{LargeMessage, LongQueue};
 use crate::peers::Description;
+use crate::plugins::Plugins;
 use crate::tenants::Fairness;
 use crate::throughput::Figures;
 
@@ -34,6 +35,7 @@ pub(crate) struct Report {
     pub(crate) peers: Vec<Description>,
     pub(crate) comparisons: Vec<Comparison>,
     pub(crate) fairness: Option<Fairness>,
+    pub(crate) plugins: Option<Plugins>,
     pub(crate) backlog: Option<Backlog>,
     pub(crate) idle: Option<Idle>,
     pub(crate) large_message: Option<LargeMessage>,

@@ -20,6 +20,7 @@ impl Report {
         }
         self.compared(&mut text);
         self.neighbours(&mut text);
+        self.tenants_code(&mut text);
         self.memory(&mut text);
         for v in &self.verdicts {
             let met = if v.met { "met" } else { "MISSED" };
@@ -134,6 +135,38 @@ impl Report {
                 megabytes(b.restarted_kib),
             );
         }
+    }
+
+    fn tenants_code(&self, text: &mut String) {
+        let Some(p) = &self.plugins else { return };
+        let pairs: Vec<String> =
+            p.accept_all_us.iter().map(|[without, with]| format!("{without:.0} -> {with:.0}")).collect();
+        let _ = writeln!(text, "a plugin that accepts everything, us/message: {}", pairs.join(", "));
+        for h in &p.hostile {
+            let ([a, b], [c, d]) = (h.response_p99_ms, h.to_next_hop_p99_ms);
+            let _ = writeln!(
+                text,
+                "another tenant beside {:<18} p99 to its 250 {a:.1} -> {b:.1} ms, to the next hop {c:.1} -> {d:.1} ms; {:.0} faults",
+                h.case, h.faults
+            );
+        }
+        let (u, m) = (&p.upload, &p.many);
+        let [without, with] = u.response_p99_ms;
+        let _ = writeln!(
+            text,
+            "{} uploads of {} ({:.1} MB): p99 to the 250 {without:.1} -> {with:.1} ms",
+            u.uploads,
+            u.plugin,
+            mega(u.octets as u64)
+        );
+        let _ = writeln!(
+            text,
+            "{} plugins, each called once: {:.1} MB resident before, {:.1} MB after (PSS {:.1} MB)",
+            m.plugins,
+            megabytes(m.before_kib),
+            megabytes(m.resident_kib),
+            megabytes(m.proportional_kib)
+        );
     }
 
     fn memory(&self, text: &mut String) {

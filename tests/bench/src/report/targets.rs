@@ -54,6 +54,7 @@ impl Report {
         self.compared_with_peers(&mut verdicts);
         self.throughput(&mut verdicts);
         self.neighbours_are_not_felt(&mut verdicts);
+        self.plugins(&mut verdicts);
         self.memory_and_recovery(&mut verdicts);
         self.verdicts = verdicts.0;
     }
@@ -125,6 +126,23 @@ impl Report {
             verdicts.at_least(&what, share, 90.0, "%");
             verdicts.at_most("resident beside them", megabytes(backlog.resident_kib), 400.0, "MB");
         }
+    }
+
+    fn plugins(&self, verdicts: &mut Verdicts) {
+        let Some(plugins) = &self.plugins else { return };
+        let adds = plugins.accept_all_adds_us();
+        verdicts.at_most("a plugin that accepts everything adds", adds, 60.0, "us/message");
+        verdicts.at_most(
+            "another tenant's p99 beyond 10 % or 2 ms, beside hostile plugins",
+            plugins.hostile_excess_ms(),
+            0.0,
+            "ms",
+        );
+        let raised = plugins.upload_raises_percent();
+        verdicts.at_most("uploads raise the p99 to the 250 by", raised, 20.0, "%");
+        let many = &plugins.many;
+        let what = format!("resident with {} plugins, each called once", many.plugins);
+        verdicts.at_most(&what, megabytes(many.resident_kib), 400.0, "MB");
     }
 
     fn memory_and_recovery(&self, verdicts: &mut Verdicts) {

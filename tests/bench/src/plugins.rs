@@ -1,0 +1,361 @@
+//! Tenants' plugins: what one costs its own tenant's mail, what hostile ones cost another tenant's, what an upload costs
+//! everybody's, and the memory of a thousand of them.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use relevo_test_plugins::distinct;
+use serde::Serialize;
+
+use crate::bench::{Bench, compile, note};
+use crate::compare::median;
+use crate::ledger::{Ledger, Ledgers};
+use crate::load::{Load, Schedule, Until};
+use crate::message::Message;
+use crate::process;
+use crate::relay::{Launch, PLAIN, Relay, Setup, TENANTS};
+use crate::scene::{Scene, TAG};
+use crate::sink::{Behaviour, Observer};
+use crate::tenants::{Neighbour, Quiet, measure as quiet_beside};
+use crate::throughput::{Plan, measure};
+
+/// Interleaved pairs of every comparison.
+const PAIRS: usize = 5;
+/// Messages per second of the tenant whose waiting is measured, and of its hostile neighbour.
+const QUIET_RATE: f64 = 100.0;
+const HOSTILE_RATE: f64 = 20.0;
+/// Messages per second beside which plugins are uploaded.
+const MAIL_RATE: f64 = 300.0;
+/// The hostile neighbours (`tests/plugins`): those that stop being asked, since they break, and those that may go on, since they
+/// keep to their limits.
+const HOSTILE: [&str; 9] = [
+    "endless-loop",
+    "deep-recursion",
+    "memory-bomb",
+    "memory-copy",
+    "trap",
+    "header-flood",
+    "huge-log",
+    "huge-output",
+    "non-determinism",
+];
+/// Tenants with a plugin of their own.
+const MANY: u32 = 1000;
+
+/// What plugins cost.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Plugins {
+    /// Processor time of a message in us, without and with a plugin that accepts everything.
+    pub(crate) accept_all_us: Vec<[f64; 2]>,
+    pub(crate) hostile: Vec<Hostile>,
+    pub(crate) upload: Upload,
+    pub(crate) many: Many,
+}
+
+/// A quiet tenant beside another one without a plugin, and with a hostile one.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Hostile {
+    pub(crate) case: String,
+    pub(crate) pairs: Vec<[Quiet; 2]>,
+    /// Medians of the 99th percentiles.
+    pub(crate) response_p99_ms: [f64; 2],
+    pub(crate) to_next_hop_p99_ms: [f64; 2],
+    /// Calls that broke in all pairs.
+    pub(crate) faults: f64,
+}
+
+/// Mail without and with uploads beside it.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Upload {
+    pub(crate) plugin: String,
+    pub(crate) octets: usize,
+    pub(crate) uploads: u32,
+    pub(crate) pairs: Vec<[Quiet; 2]>,
+    pub(crate) response_p99_ms: [f64; 2],
+}
+
+/// A relay whose tenants have a plugin each, all of them different, and each was called once.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Many {
+    pub(crate) plugins: u32,
+    pub(crate) before_kib: u64,
+    pub(crate) resident_kib: u64,
+    pub(crate) proportional_kib: u64,
+}
+
+impl Plugins {
+    /// Median of what the plugin adds to the processor time of a message.
+    pub(crate) fn accept_all_adds_us(&self) -> f64 {
+        median(self.accept_all_us.iter().map(|[without, with]| with - without))
+    }
+
+    /// The most that a hostile neighbour moved a 99th percentile beyond what is allowed: 10 percent, or 2 ms where that is
+    /// more. At most 0 is within.
+    pub(crate) fn hostile_excess_ms(&self) -> f64 {
+        let beyond = |[without, with]: [f64; 2]| (with - without) - (without * 0.1).max(2.0);
+        let of = |h: &Hostile| beyond(h.response_p99_ms).max(beyond(h.to_next_hop_p99_ms));
+        self.hostile.iter().map(of).fold(f64::MIN, f64::max)
+    }
+
+    /// By how many percent uploads raise the 99th percentile to the 250.
+    pub(crate) fn upload_raises_percent(&self) -> f64 {
+        let [without, with] = self.upload.response_p99_ms;
+        (with / without - 1.0) * 100.0
+    }
+}
+
+impl Bench<'_> {
+    pub(crate) fn plugins(&mut self) -> Result<()> {
+        note("tenants' plugins");
+        let (quiet, noisy) = (Arc::new(Ledger::new(TAG)?), Arc::new(Ledger::new('n')?));
+        let both = Ledgers(vec![Arc::clone(&quiet), Arc::clone(&noisy)]);
+        let behaviour = Behaviour::read(&self.options.sink)?;
+        let scene = Scene::start(behaviour, quiet, Arc::new(both) as Arc<dyn Observer>)?;
+        let directory = self.directory.join("plugins");
+        let setup = Setup { directory: &directory, ..self.setup(scene.by_smarthost()) };
+        compile(&setup)?;
+        let world = World {
+            bench: self,
+            scene: &scene,
+            noisy,
+            setup,
+            pairs: if self.options.quick { 1 } else { PAIRS },
+        };
+        let (accept_all_us, hostile, upload) = world.neighbours()?;
+        let many = world.many()?;
+        self.report.plugins = Some(Plugins { accept_all_us, hostile, upload, many });
+        Ok(())
+    }
+}
+
+struct World<'a> {
+    bench: &'a Bench<'a>,
+    scene: &'a Scene,
+    noisy: Arc<Ledger>,
+    setup: Setup<'a>,
+    pairs: usize,
+}
+
+type Neighbours = (Vec<[f64; 2]>, Vec<Hostile>, Upload);
+
+impl World<'_> {
+    /// One relay for everything that is compared.
+    fn neighbours(&self) -> Result<Neighbours> {
+        let (uploaded, octets, class) = self.to_upload()?;
+        let sections = |case: fn(&str) -> &str| {
+            let mut sections = tenant("accepting", "grants = []\n") + &tenant("uploading", class);
+            for name in HOSTILE {
+                // What its neighbour without a plugin does is accept.
+                let place = format!(
+                    "grants = [\"log\", \"clock\"]\non_failure = \"accept\"\nsettings = {{ case = \"{}\" }}\n",
+                    case(name)
+                );
+                sections += &tenant(name, &place);
+            }
+            sections
+        };
+        // The self-test would refuse what breaks: it behaves until it is there.
+        let relay = self.start(&sections(|_| "none"))?;
+        self.add("accepting", &self.component("accept-all"))?;
+        for name in HOSTILE {
+            self.add(name, &self.component("hostile"))?;
+        }
+        relay.stop()?;
+        let relay = self.start(&sections(|name| name))?;
+        let accept_all = self.accept_all(&relay)?;
+        let hostile = HOSTILE.iter().map(|case| self.hostile(&relay, case)).collect::<Result<_>>()?;
+        let upload = self.upload(&relay, uploaded, &octets)?;
+        relay.stop()?;
+        Ok((accept_all, hostile, upload))
+    }
+
+    fn accept_all(&self, relay: &Relay) -> Result<Vec<[f64; 2]>> {
+        let cpu = |name: &str, sender: &'static str| -> Result<f64> {
+            let plan = Plan { senders: vec![sender], ..self.plan(name) };
+            Ok(measure(relay, &self.scene.ledger, &self.scene.addresses(), &plan)?.cpu_us())
+        };
+        let mut pairs = Vec::new();
+        for n in 1..=self.pairs {
+            note(&format!("a plugin that accepts everything, pair {n}"));
+            pairs.push([cpu("without", PLAIN)?, cpu("accept-all", "accepting.test")?]);
+        }
+        Ok(pairs)
+    }
+
+    fn plan(&self, name: &str) -> Plan {
+        Plan::new(name, 4, 20, self.bench.options.duration)
+    }
+
+    /// The mail of a tenant at a fixed rate beside a neighbour's.
+    fn beside(&self, relay: &Relay, neighbour: &'static str) -> Result<Quiet> {
+        // More than a few seconds of each of ninety measurements would add nothing to the median.
+        let duration = self.bench.options.duration.min(Duration::from_secs(3));
+        let quiet = self.paced("quiet", TENANTS[1], QUIET_RATE, duration);
+        let plan = self.paced("neighbour", neighbour, HOSTILE_RATE, duration);
+        let neighbour = Neighbour { ledger: &self.noisy, tag: 'n', plan: &plan };
+        quiet_beside(relay, self.scene, &quiet, Some(&neighbour))
+    }
+
+    fn paced(&self, name: &str, sender: &'static str, rate: f64, duration: Duration) -> Plan {
+        Plan { senders: vec![sender], schedule: Schedule::Open(rate), ..Plan::new(name, 4, 20, duration) }
+    }
+
+    fn hostile(&self, relay: &Relay, case: &'static str) -> Result<Hostile> {
+        let faults = |relay: &Relay| -> Result<f64> {
+            let counted = relay.metrics()?.by_label("relevo_plugin_faults_total", "tenant");
+            Ok(counted.get(case).copied().unwrap_or_default())
+        };
+        let before = faults(relay)?;
+        let domain: &'static str = format!("{case}.test").leak();
+        let mut pairs = Vec::new();
+        for n in 1..=self.pairs {
+            note(&format!("beside {case}, pair {n}"));
+            pairs.push([self.beside(relay, TENANTS[0])?, self.beside(relay, domain)?]);
+        }
+        Ok(Hostile {
+            case: case.to_owned(),
+            response_p99_ms: [0, 1].map(|side| median(pairs.iter().map(|p| p[side].response_ms.p99))),
+            to_next_hop_p99_ms: [0, 1].map(|side| median(pairs.iter().map(|p| p[side].to_next_hop_ms.p99))),
+            pairs,
+            faults: faults(relay)? - before,
+        })
+    }
+
+    /// A plugin uploaded again and again, each time as another one.
+    fn upload(&self, relay: &Relay, name: &str, component: &[u8]) -> Result<Upload> {
+        let file = self.setup.directory.join("upload.wasm");
+        let uploads = AtomicU32::new(0);
+        let quiet = self.paced("mail", TENANTS[1], MAIL_RATE, self.bench.options.duration);
+        let alone = || quiet_beside(relay, self.scene, &quiet, None);
+        let beside = || -> Result<Quiet> {
+            let over = AtomicBool::new(false);
+            thread::scope(|scope| {
+                let uploading = scope.spawn(|| -> Result<()> {
+                    while !over.load(Ordering::Relaxed) {
+                        let number = uploads.fetch_add(1, Ordering::Relaxed);
+                        std::fs::write(&file, distinct(component, number))?;
+                        self.add("uploading", &file)?;
+                    }
+                    Ok(())
+                });
+                let seen = alone();
+                over.store(true, Ordering::Relaxed);
+                uploading.join().ok().context("the uploads panicked")??;
+                seen
+            })
+        };
+        let mut pairs = Vec::new();
+        for n in 1..=self.pairs {
+            note(&format!("uploads of {name}, pair {n}"));
+            pairs.push([alone()?, beside()?]);
+        }
+        Ok(Upload {
+            plugin: name.to_owned(),
+            octets: component.len(),
+            uploads: uploads.into_inner(),
+            response_p99_ms: [0, 1].map(|side| median(pairs.iter().map(|p| p[side].response_ms.p99))),
+            pairs,
+        })
+    }
+
+    fn many(&self) -> Result<Many> {
+        let plugins = if self.bench.options.quick { 20 } else { MANY };
+        let names: Vec<String> = (0..plugins).map(|n| format!("t{n}")).collect();
+        let mut sections = String::new();
+        for name in &names {
+            sections += &tenant(name, "grants = []\n");
+        }
+        let relay = self.start(&sections)?;
+        let before_kib = process::memory(relay.pid())?.resident;
+        let component = std::fs::read(self.component("accept-all"))?;
+        let file = self.setup.directory.join("many.wasm");
+        note(&format!("{plugins} plugins"));
+        for (number, name) in (0..).zip(&names) {
+            std::fs::write(&file, distinct(&component, number))?;
+            self.add(name, &file)?;
+        }
+        self.scene.ledger.clear();
+        let sent = Load {
+            to: relay.smtp,
+            ledger: Arc::clone(&self.scene.ledger),
+            messages: names.iter().map(|name| Message::new(&format!("{name}.test"), 4096)).collect(),
+            addresses: self.scene.addresses(),
+            recipients: 1,
+            sessions: 20,
+            until: Until::Messages(plugins.into()),
+            schedule: Schedule::Closed,
+        }
+        .run()?;
+        relay.drained(Duration::from_secs(60))?;
+        let called = relay.metrics()?.by_label("relevo_plugin_calls_total", "tenant");
+        ensure!(
+            sent.accepted == u64::from(plugins) && called.len() == names.len(),
+            "{} of {plugins} plugins were called",
+            called.len()
+        );
+        let many = Many {
+            plugins,
+            before_kib,
+            resident_kib: process::memory(relay.pid())?.resident,
+            proportional_kib: process::proportional(relay.pid())?,
+        };
+        relay.stop()?;
+        Ok(many)
+    }
+
+    fn start(&self, sections: &str) -> Result<Relay> {
+        let launch = Launch { sections: sections.to_owned(), ..Launch::default() };
+        let mut relay = Relay::launch(&self.setup, &launch)?;
+        relay.wait_until_it_listens()?;
+        Ok(relay)
+    }
+
+    /// `relevo plugin add`, as an operator does it.
+    fn add(&self, tenant: &str, component: &Path) -> Result<()> {
+        let said = Command::new(self.setup.binary)
+            .args(["plugin", "add", "--tenant", tenant, "--name", PLACE, "--config"])
+            .arg(self.setup.directory.join("relevo.toml"))
+            .arg(component)
+            .output()?;
+        let errors = String::from_utf8_lossy(&said.stderr);
+        ensure!(said.status.success(), "relevo plugin add, {}: {errors}", component.display());
+        Ok(())
+    }
+
+    /// What `cargo xtask build` left.
+    fn component(&self, name: &str) -> PathBuf {
+        self.bench.options.plugins.join(format!("{name}.wasm"))
+    }
+
+    /// The plugin whose uploads cost most of those that were built: its name, its octets, and the place that it needs.
+    fn to_upload(&self) -> Result<(&'static str, Vec<u8>, &'static str)> {
+        let large = "class = \"large\"\ngrants = [\"log\"]\nsettings = { domain = \"c1.test\" }\n";
+        let small = "grants = [\"log\", \"clock\"]\n";
+        let candidates = [("partners-only-py", large), ("partners-only-js", large), ("hostile", small)];
+        let built = candidates.into_iter().find(|(name, _)| self.component(name).exists());
+        let (name, place) = built.with_context(|| {
+            format!("no plugins in {}: run `cargo xtask build`", self.bench.options.plugins.display())
+        })?;
+        Ok((name, std::fs::read(self.component(name))?, place))
+    }
+}
+
+/// The place for a plugin that every tenant of this part has.
+const PLACE: &str = "place";
+
+/// A tenant with a place for a plugin; its domain has a key that is there already.
+fn tenant(name: &str, place: &str) -> String {
+    let mut text = format!("[[tenant]]\nid = \"{name}\"\n[[tenant.plugin]]\nname = \"{PLACE}\"\n{place}");
+    let _ = write!(
+        text,
+        "[[tenant.domain]]\nname = \"{name}.test\"\n\
+         dkim = [{{ selector = \"s1\", algorithm = \"rsa-sha256\", key = \"{PLAIN}.pem\" }}]\n"
+    );
+    text
+}
