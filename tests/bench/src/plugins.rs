@@ -153,7 +153,7 @@ impl World<'_> {
             for name in HOSTILE {
                 // What its neighbour without a plugin does is accept.
                 let place = format!(
-                    "grants = [\"log\", \"clock\"]\non_failure = \"accept\"\nsettings = {{ case = \"{}\" }}\n",
+                    "grants = [\"log\", \"clock\", \"kv\"]\non_failure = \"accept\"\nsettings = {{ case = \"{}\" }}\n",
                     case(name)
                 );
                 sections += &tenant(name, &place);
@@ -336,7 +336,7 @@ impl World<'_> {
     /// The plugin whose uploads cost most of those that were built: its name, its octets, and the place that it needs.
     fn to_upload(&self) -> Result<(&'static str, Vec<u8>, &'static str)> {
         let large = "class = \"large\"\ngrants = [\"log\"]\nsettings = { domain = \"c1.test\" }\n";
-        let small = "grants = [\"log\", \"clock\"]\n";
+        let small = "grants = [\"log\", \"clock\", \"kv\"]\n";
         let candidates = [("partners-only-py", large), ("partners-only-js", large), ("hostile", small)];
         let built = candidates.into_iter().find(|(name, _)| self.component(name).exists());
         let (name, place) = built.with_context(|| {
