@@ -12,6 +12,7 @@ import traceback
 import clients
 import messages
 import peers
+import plugins
 import verify
 from relay import DOMAIN, PASSWORD, USER, Relay, Sink
 
@@ -21,6 +22,7 @@ ROWS = (
     + [f"{verifier} verifies RSA and Ed25519: {shape}" for verifier in ("dkimpy", "OpenDKIM") for shape in messages.ALL]
     + [f"{verifier} refuses an altered message" for verifier in ("dkimpy", "OpenDKIM")]
     + ["Postfix receives", "OpenSMTPD receives", "Postfix relays through Relevo"]
+    + plugins.ROWS
 )
 
 
@@ -160,6 +162,7 @@ def main():
         relay.stop()
         sink.stop()
         servers(table, given.relevo, folder, given.opensmtpd)
+        plugins.run(table, given.relevo, folder)
     finally:
         code = table.close()
         if code == 0:

@@ -63,7 +63,7 @@ class Sink:
 class Relay:
     """`relevo serve`, delivering to 127.0.0.1:`smarthost`."""
 
-    def __init__(self, binary, folder, smarthost, hostname="relay.example.test"):
+    def __init__(self, binary, folder, smarthost, hostname="relay.example.test", places=""):
         self.binary, self.folder = binary, pathlib.Path(folder)
         self.folder.mkdir(parents=True)
         self.submission, self.submissions, self.relay = free_port(), free_port(), free_port()
@@ -94,6 +94,7 @@ smarthost = {{ host = "127.0.0.1", port = {smarthost}, tls = "opportunistic" }}
 [[tenant]]
 id = "interop"
 {credentials}
+{places}
 [[tenant.domain]]
 name = "{DOMAIN}"
 dkim = [{", ".join(dkim)}]
