@@ -5,10 +5,12 @@
 //! and read again at start. `DESIGN.md` beside this crate has the life of a version.
 
 mod action;
+mod add;
 mod ask;
 mod child;
 mod files;
 mod kv;
+mod list;
 mod message;
 mod metrics;
 mod observe;
@@ -16,6 +18,7 @@ mod place;
 mod plugins;
 mod shadow;
 mod state;
+mod switch;
 mod test_message;
 mod verdicts;
 
