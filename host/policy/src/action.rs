@@ -62,6 +62,17 @@ pub enum Action {
         /// Which; the beginning is enough. None: the one before.
         digest: Option<String>,
     },
+    /// Recorded messages are judged again, without effect. Content: a component that was not added, to be tried; or nothing.
+    Replay {
+        /// Whose.
+        tenant: String,
+        /// Its name in the configuration.
+        plugin: String,
+        /// Against which version; the beginning is enough. None: the active one.
+        digest: Option<String>,
+        /// The last so many messages; none: all that are recorded.
+        last: Option<usize>,
+    },
     /// Other key-value data, all of it. Content: lines with key, tab and value.
     KvImport {
         /// Whose.
@@ -90,7 +101,9 @@ impl Action {
     #[must_use]
     pub fn most_content(&self, plugins: &Plugins) -> Option<usize> {
         match self {
-            Self::Add { .. } | Self::Shadow { .. } => Some(plugins.settings.get().plugins.upload.octets),
+            Self::Add { .. } | Self::Shadow { .. } | Self::Replay { .. } => {
+                Some(plugins.settings.get().plugins.upload.octets)
+            }
             Self::KvImport { tenant, plugin } => {
                 let granted = plugins.configured(tenant, plugin).map_or(0, |p| p.kv_size);
                 // Tabs, line ends and notes come on top of keys and values.
@@ -118,6 +131,9 @@ impl Plugins {
             Action::Disable { tenant, plugin } => self.disable(&tenant, &plugin).await,
             Action::Rollback { tenant, plugin, digest } => {
                 self.rollback(&tenant, &plugin, digest.as_deref()).await
+            }
+            Action::Replay { tenant, plugin, digest, last } => {
+                self.replay(&tenant, &plugin, digest.as_deref(), last, content).await
             }
             Action::KvImport { tenant, plugin } => self.import(&tenant, &plugin, content).await,
         }

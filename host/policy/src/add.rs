@@ -41,8 +41,7 @@ impl Plugins {
             Ok(policy) => policy,
             Err(error) => {
                 if !was_known {
-                    // Nothing refers to it; what cannot be removed is overwritten by the next upload of the same.
-                    let _ = std::fs::remove_file(self.files.component(&digest));
+                    self.forget(&digest);
                 }
                 return Err(error);
             }

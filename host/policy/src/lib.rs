@@ -16,6 +16,8 @@ mod metrics;
 mod observe;
 mod place;
 mod plugins;
+mod record;
+mod replay;
 mod shadow;
 mod state;
 mod switch;

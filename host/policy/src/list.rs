@@ -4,6 +4,7 @@ use relevo_relay::clock::timestamp;
 use serde_json::{Value, json};
 
 use crate::plugins::Plugins;
+use crate::record::Tap;
 use crate::state::Entry;
 
 impl Plugins {
@@ -47,6 +48,7 @@ impl Plugins {
             "breaker": place.as_ref().map(|p| p.breaker().0),
             "kv_entries": place.as_ref().map(|p| p.data.len()),
             "shadow": place.as_ref().and_then(|p| p.shadow.as_ref()).map(|s| s.listed()),
+            "recordings": place.as_ref().and_then(|p| p.tap.as_ref()).map(Tap::listed),
             "log": place.as_ref().map(|p| p.last_lines()),
         })
     }

@@ -13,7 +13,11 @@ use crate::plugins::Plugins;
 use crate::state::{Entry, State};
 
 impl Plugins {
-    pub(crate) async fn end_shadow(self: &Arc<Self>, tenant: &str, plugin: &str) -> Result<Value, ActionError> {
+    pub(crate) async fn end_shadow(
+        self: &Arc<Self>,
+        tenant: &str,
+        plugin: &str,
+    ) -> Result<Value, ActionError> {
         let mut state = self.state.lock().await;
         let mut next = state.clone();
         entry(&mut next, tenant, plugin)?.shadow = None;
@@ -113,11 +117,7 @@ impl Plugins {
     }
 
     /// The same version with the data on disk, and what is beside it now.
-    pub(crate) async fn use_again(
-        self: &Arc<Self>,
-        place: &Place,
-        state: &State,
-    ) -> Result<(), ActionError> {
+    pub(crate) async fn use_again(self: &Arc<Self>, place: &Place, state: &State) -> Result<(), ActionError> {
         let (plugins, settings, digest) =
             (Arc::clone(self), Arc::clone(&place.settings), place.digest.clone());
         let policy = blocking(move || plugins.load_or_compile(&settings, &digest)).await?;
