@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -43,11 +43,13 @@ pub(crate) struct Recorder {
 /// What became of the recordings of a place since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    pub(crate) written: AtomicU64,
-    pub(crate) dropped: AtomicU64,
-    /// On disk now.
-    pub(crate) kept: AtomicUsize,
-    pub(crate) octets: AtomicU64,
+    written: AtomicU64,
+    dropped: AtomicU64,
+    /// Messages on disk now, and their octets.
+    kept: AtomicUsize,
+    octets: AtomicU64,
+    /// The last one could not be written: said once, not for each message.
+    failing: AtomicBool,
 }
 
 impl Counts {
@@ -59,16 +61,16 @@ impl Counts {
 enum Job {
     Record(Box<Input>),
     /// These places are recorded from now on, and no others.
-    Keep(Vec<(String, RecordSettings)>),
+    Keep(Vec<(String, RecordSettings, Arc<Counts>)>),
     Flush(oneshot::Sender<()>),
 }
 
 /// A message and what was said about it.
-pub(crate) struct Input {
-    pub(crate) message: Arc<Message>,
-    pub(crate) body: Body,
-    pub(crate) noted: Arc<Noted>,
-    pub(crate) answer: Answer,
+struct Input {
+    message: Arc<Message>,
+    body: Body,
+    noted: Arc<Noted>,
+    answer: Answer,
     tap: Tap,
     octets: usize,
 }
@@ -119,7 +121,9 @@ impl Recorder {
     /// These places of the configuration are recorded. Recordings of all others are removed. Blocks while much waits.
     pub(crate) fn keep<'a>(&self, places: impl Iterator<Item = &'a Arc<PluginSettings>>) {
         let kept = places.filter_map(|place| {
-            Some((directory_name(&place.config.tenant, &place.config.name), place.record?))
+            let name = directory_name(&place.config.tenant, &place.config.name);
+            let counts = self.counts(&name);
+            Some((name, place.record?, counts))
         });
         // The thread ends with the process only.
         let _ = self.sender.send(Job::Keep(kept.collect()));
@@ -147,8 +151,9 @@ impl Tap {
     /// For `relevo plugin list`.
     pub(crate) fn listed(&self) -> Value {
         let (recorded, dropped) = self.counts.read();
+        let kept = self.counts.kept.load(Ordering::Relaxed);
         json!({
-            "messages": self.counts.kept.load(Ordering::Relaxed),
+            "messages": kept.min(self.record.messages),
             "octets": self.counts.octets.load(Ordering::Relaxed),
             "redacted": !self.record.unredacted,
             "recorded": recorded,
@@ -182,13 +187,22 @@ struct Writer {
 struct Open {
     segments: Segments,
     pseudonyms: Pseudonyms,
+    counts: Arc<Counts>,
 }
 
 impl Open {
-    fn new(directory: &Path, settings: RecordSettings) -> io::Result<Self> {
+    fn new(directory: &Path, settings: RecordSettings, counts: Arc<Counts>) -> io::Result<Self> {
         let segments = Segments::open(directory, settings)?;
         let pseudonyms = Pseudonyms::new(key(&directory.join("key"))?);
-        Ok(Self { segments, pseudonyms })
+        let open = Self { segments, pseudonyms, counts };
+        open.count();
+        Ok(open)
+    }
+
+    fn count(&self) {
+        let (messages, octets) = self.segments.kept();
+        self.counts.kept.store(messages, Ordering::Relaxed);
+        self.counts.octets.store(octets, Ordering::Relaxed);
     }
 }
 
@@ -205,8 +219,11 @@ impl Writer {
                     self.waiting.fetch_sub(octets, Ordering::Relaxed);
                     let count = if written.is_ok() { &tap.counts.written } else { &tap.counts.dropped };
                     count.fetch_add(1, Ordering::Relaxed);
-                    if let Err(error) = written {
-                        tracing::warn!(place = tap.name, %error, "a message cannot be recorded for replays");
+                    let failed_before = tap.counts.failing.swap(written.is_err(), Ordering::Relaxed);
+                    if let Err(error) = written
+                        && !failed_before
+                    {
+                        tracing::warn!(place = tap.name, %error, "messages cannot be recorded for replays");
                     }
                 }
                 Job::Keep(places) => self.keep(places),
@@ -223,7 +240,9 @@ impl Writer {
         }
         let open = match self.open.entry(tap.name.clone()) {
             Entry::Occupied(open) => open.into_mut(),
-            Entry::Vacant(none) => none.insert(Open::new(&self.root.join(&tap.name), tap.record)?),
+            Entry::Vacant(none) => {
+                none.insert(Open::new(&self.root.join(&tap.name), tap.record, Arc::clone(&tap.counts))?)
+            }
         };
         let mut recording = Recording {
             digest: tap.digest,
@@ -241,9 +260,7 @@ impl Writer {
         }
         let content = postcard::to_stdvec(&recording).map_err(io::Error::other)?;
         let written = open.segments.append(&content);
-        let (messages, octets) = open.segments.kept();
-        tap.counts.kept.store(messages.min(tap.record.messages), Ordering::Relaxed);
-        tap.counts.octets.store(octets, Ordering::Relaxed);
+        open.count();
         if written.is_err() {
             // With the next message it is looked at again what is there.
             self.open.remove(&tap.name);
@@ -251,18 +268,19 @@ impl Writer {
         written
     }
 
-    fn keep(&mut self, places: Vec<(String, RecordSettings)>) {
-        let wanted: HashMap<_, _> = places.into_iter().collect();
+    fn keep(&mut self, places: Vec<(String, RecordSettings, Arc<Counts>)>) {
+        let wanted: HashMap<_, _> =
+            places.iter().map(|(name, settings, _)| (name.clone(), *settings)).collect();
         self.open.retain(|name, _| wanted.get(name) == self.wanted.get(name));
         self.wanted = wanted;
         if let Err(error) = self.remove_others() {
             tracing::warn!(%error, "recordings that are not wanted any more cannot be removed");
         }
-        for (name, settings) in &self.wanted {
-            if let Entry::Vacant(none) = self.open.entry(name.clone()) {
+        for (name, settings, counts) in places {
+            if !self.open.contains_key(&name) {
                 // Also removes what is of the other kind.
-                match Open::new(&self.root.join(name), *settings) {
-                    Ok(open) => drop(none.insert(open)),
+                match Open::new(&self.root.join(&name), settings, counts) {
+                    Ok(open) => drop(self.open.insert(name, open)),
                     Err(error) => tracing::warn!(place = name, %error, "nothing can be recorded for replays"),
                 }
             }
@@ -311,3 +329,7 @@ fn key(path: &Path) -> io::Result<[u8; KEY]> {
     file.write_all(&key)?;
     Ok(key)
 }
+
+#[cfg(test)]
+#[path = "recorder_tests.rs"]
+mod tests;

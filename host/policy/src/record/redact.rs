@@ -124,7 +124,7 @@ impl Pseudonyms {
     /// Label by label, so that a subdomain stays one. Of an address literal, another one.
     fn domain(&self, domain: &str) -> String {
         if let Some(literal) = domain.strip_prefix('[').and_then(|d| d.strip_suffix(']')) {
-            let bare = if literal.starts_with("ipv6:") { &literal[5..] } else { literal };
+            let bare = literal.strip_prefix("ipv6:").unwrap_or(literal);
             return match bare.parse::<IpAddr>() {
                 Ok(ip @ IpAddr::V4(_)) => format!("[{}]", self.ip(ip)),
                 Ok(ip) => format!("[ipv6:{}]", self.ip(ip)),
