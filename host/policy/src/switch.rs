@@ -135,6 +135,11 @@ impl Plugins {
         let config = &settings.config;
         let shadow = state.entry(&config.tenant, &config.name).and_then(|e| e.shadow.clone());
         let made = blocking(move || {
+            let policy = match settings.record {
+                // Its instances were made for the self-test: what they read then is in no recording.
+                Some(_) => plugins.load_or_compile(&settings, &digest)?,
+                None => policy,
+            };
             let mut place = plugins.place_with(Arc::clone(&settings), digest, Ok(policy));
             place.shadow = shadow.and_then(|digest| plugins.shadow(&settings, digest));
             Ok(Arc::new(place))

@@ -533,6 +533,24 @@ fn unredacted_recordings_give_the_same_verdicts() {
     assert_eq!(world.listed("every")["versions"].as_array().unwrap().len(), 1);
 }
 
+/// What a warm instance read once, when it was made, is in the recordings of all its messages.
+#[test]
+fn recordings_know_what_warm_instances_have_read() {
+    let place = "[[tenant.plugin]]\nname = \"every\"\nclass = \"large\"\ngrants = [\"log\", \"clock\", \"kv\"]\n\
+        settings = { standing = \"standing\" }\nrecord = 10\nrecord_unredacted = true\n";
+    let world = World::with("", place);
+    world.kv("every", "standing\thold\n");
+    world.add("every", "everything");
+    for n in 0..3 {
+        assert!(world.sends(&[ADA], &format!("held {n}")).starts_with("250 "));
+    }
+    world.kv("every", "standing\treject\n");
+    assert!(world.sends(&[ADA], "refused").starts_with("550 "));
+    world.kv("every", "standing\taccept\n");
+    let report = replayed(&world, "every", &[]);
+    assert_eq!((counts(&report), &report["other_data"]), ([4, 4, 0, 0], &0.into()), "{report}");
+}
+
 #[test]
 fn redacted_recordings_have_pseudonyms_and_go_when_they_are_not_wanted() {
     let mut world = World::with("", &format!("{BLOCK_LIST}record = 3\n"));
@@ -550,6 +568,13 @@ fn redacted_recordings_have_pseudonyms_and_go_when_they_are_not_wanted() {
     let report = replayed(&world, "list", &[]);
     assert_eq!(counts(&report), [3, 3, 0, 0], "{report}");
     assert_eq!((&report["redacted"], &report["other_data"]), (&3.into(), &0.into()), "{report}");
+    let said = world.does(&["replay"], "list", &["--last", "2"]);
+    assert!(
+        said.contains("2 replayed, 2 same, 0 differing, 0 faults") && said.contains("were redacted"),
+        "{said}"
+    );
+    let (_, said) = world.plugin(&["list"]);
+    assert!(said.contains("recorded: 3 messages"), "{said}");
     let listed = world.listed("list")["recordings"].clone();
     assert_eq!((&listed["redacted"], &listed["messages"]), (&true.into(), &3.into()), "{listed}");
     assert_eq!((&listed["recorded"], &listed["dropped"]), (&6.into(), &0.into()), "{listed}");
