@@ -8,7 +8,8 @@ use relevo_runtime::policy::{self, Data, Policy};
 use serde_json::{Value, json};
 
 use crate::action::{ActionError, blocking};
-use crate::plugins::{Plugins, digest_of, hex};
+use crate::digest::{digest_of, hex};
+use crate::plugins::Plugins;
 use crate::state::Version;
 use crate::test_message;
 

@@ -8,6 +8,7 @@ mod action;
 mod add;
 mod ask;
 mod child;
+mod digest;
 mod files;
 mod kv;
 mod list;

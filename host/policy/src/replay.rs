@@ -10,8 +10,9 @@ use relevo_runtime::policy::{Body, Case, Digest, Export, Policy};
 use serde_json::{Value, json};
 
 use crate::action::{ActionError, blocking};
+use crate::digest::{digest_of, hex, parse_digest};
 use crate::kv::KvData;
-use crate::plugins::{Plugins, digest_of, hex, parse_digest};
+use crate::plugins::Plugins;
 use crate::record::{self, Answer, Frame, KeptBody, Recalled, Recording};
 
 /// Differences and faults that are reported with their message: the last ones.

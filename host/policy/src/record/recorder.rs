@@ -21,8 +21,8 @@ use super::entry::{Answer, KeptBody, MAX_BODY, Recording, fingerprint};
 use super::reads::{Noted, Reads};
 use super::redact::{KEY, Pseudonyms};
 use super::segments::Segments;
+use crate::digest::parse_digest;
 use crate::kv::KvData;
-use crate::plugins::parse_digest;
 
 /// Messages that wait to be written, and octets of them. What is more is dropped.
 const WAITING: usize = 256;
