@@ -27,6 +27,7 @@ pub(crate) fn routes(state: &HttpState) -> Router<HttpState> {
         .route("/plugins/{tenant}/{plugin}/enable", post(enable))
         .route("/plugins/{tenant}/{plugin}/disable", post(disable))
         .route("/plugins/{tenant}/{plugin}/rollback", post(rollback))
+        .route("/plugins/{tenant}/{plugin}/replay", post(replay).layer(large(upload)))
         .route("/plugins/{tenant}/{plugin}/kv", put(import).layer(large(upload)))
 }
 
@@ -40,6 +41,13 @@ struct ListQuery {
 #[serde(deny_unknown_fields)]
 struct RollbackQuery {
     digest: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReplayQuery {
+    digest: Option<String>,
+    last: Option<usize>,
 }
 
 type Place = Path<(String, String)>;
@@ -108,6 +116,18 @@ async fn rollback(
 ) -> Answer {
     let query = given(query)?;
     act(&state, &admin, Action::Rollback { tenant, plugin, digest: query.digest }, Bytes::new()).await
+}
+
+/// With a body: against that component, which is not added.
+async fn replay(
+    State(state): State<HttpState>,
+    admin: Admin,
+    Path((tenant, plugin)): Place,
+    query: Given<ReplayQuery>,
+    body: Content,
+) -> Answer {
+    let (ReplayQuery { digest, last }, body) = (given(query)?, content(body)?);
+    act(&state, &admin, Action::Replay { tenant, plugin, digest, last }, body).await
 }
 
 async fn import(

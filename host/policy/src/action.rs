@@ -2,17 +2,12 @@
 
 use std::sync::Arc;
 
-use relevo_relay::clock::timestamp;
 use relevo_relay::settings::PluginSettings;
-use relevo_runtime::Blame;
-use relevo_runtime::policy::{self, Data, Policy};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::kv::KvData;
-use crate::plugins::{Plugins, digest_of, hex};
-use crate::state::{Entry, State, Version};
-use crate::test_message;
+use crate::plugins::Plugins;
+use crate::state::State;
 
 /// A request. Content (a component, key-value data) comes beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +62,17 @@ pub enum Action {
         /// Which; the beginning is enough. None: the one before.
         digest: Option<String>,
     },
+    /// Recorded messages are judged again, without effect. Content: a component that was not added, to be tried; or nothing.
+    Replay {
+        /// Whose.
+        tenant: String,
+        /// Its name in the configuration.
+        plugin: String,
+        /// Against which version; the beginning is enough. None: the active one.
+        digest: Option<String>,
+        /// The last so many messages; none: all that are recorded.
+        last: Option<usize>,
+    },
     /// Other key-value data, all of it. Content: lines with key, tab and value.
     KvImport {
         /// Whose.
@@ -95,7 +101,9 @@ impl Action {
     #[must_use]
     pub fn most_content(&self, plugins: &Plugins) -> Option<usize> {
         match self {
-            Self::Add { .. } | Self::Shadow { .. } => Some(plugins.settings.get().plugins.upload.octets),
+            Self::Add { .. } | Self::Shadow { .. } | Self::Replay { .. } => {
+                Some(plugins.settings.get().plugins.upload.octets)
+            }
             Self::KvImport { tenant, plugin } => {
                 let granted = plugins.configured(tenant, plugin).map_or(0, |p| p.kv_size);
                 // Tabs, line ends and notes come on top of keys and values.
@@ -124,295 +132,15 @@ impl Plugins {
             Action::Rollback { tenant, plugin, digest } => {
                 self.rollback(&tenant, &plugin, digest.as_deref()).await
             }
+            Action::Replay { tenant, plugin, digest, last } => {
+                self.replay(&tenant, &plugin, digest.as_deref(), last, content).await
+            }
             Action::KvImport { tenant, plugin } => self.import(&tenant, &plugin, content).await,
         }
     }
 
-    /// `beside`: without effect, beside the active version.
-    async fn add(
-        self: &Arc<Self>,
-        tenant: &str,
-        plugin: &str,
-        wasm: Vec<u8>,
-        beside: bool,
-    ) -> Result<Value, ActionError> {
-        let settings = self.slot(tenant, plugin)?;
-        let digest = hex(&digest_of(&wasm));
-        let size = wasm.len() as u64;
-        // One upload at a time: the compiler's limits are for one.
-        let mut state = self.state.lock().await;
-        let was_known = state.knows(&digest);
-        let compared = self.place(tenant, plugin).filter(|_| beside);
-        if beside && compared.is_none() {
-            return Err(ActionError::Refused("there is no active version to compare it with".to_owned()));
-        }
-        let (plugins, of, name) = (Arc::clone(self), Arc::clone(&settings), digest.clone());
-        let loaded = blocking(move || plugins.admit(&of, &name, &wasm)).await;
-        let tested = match loaded {
-            Ok(policy) => self.self_test(&settings, &policy).await.map(|()| policy),
-            Err(error) => Err(error),
-        };
-        let policy = match tested {
-            Ok(policy) => policy,
-            Err(error) => {
-                if !was_known {
-                    // Nothing refers to it; what cannot be removed is overwritten by the next upload of the same.
-                    let _ = std::fs::remove_file(self.files.component(&digest));
-                }
-                return Err(error);
-            }
-        };
-        let mut next = state.clone();
-        let entry = next.entry_mut(tenant, plugin);
-        entry.remember(Version { digest: digest.clone(), added_at: self.now(), size });
-        match &compared {
-            Some(_) => entry.shadow = Some(digest.clone()),
-            None => entry.activate(&digest),
-        }
-        self.commit(&mut state, next).await?;
-        match compared {
-            Some(place) => self.use_again(&place, &state).await?,
-            None => self.use_version(settings, digest.clone(), policy, &state).await?,
-        }
-        tracing::info!(tenant, plugin, digest, size, beside, "a plugin was added");
-        Ok(json!({ "tenant": tenant, "plugin": plugin, "digest": digest, "active": !beside }))
-    }
-
-    /// Everything between an upload and a loaded version. Blocks.
-    fn admit(
-        &self,
-        settings: &PluginSettings,
-        digest: &str,
-        wasm: &[u8],
-    ) -> Result<Arc<dyn Policy>, ActionError> {
-        let refused = |what: String| ActionError::Refused(what);
-        let bounds = self.settings.get().plugins.upload;
-        if wasm.len() > bounds.octets {
-            return Err(refused(format!("it has {} octets, {} are allowed", wasm.len(), bounds.octets)));
-        }
-        let inventory = policy::inspect(wasm).map_err(|e| refused(e.to_string()))?;
-        inventory.check(&bounds, &settings.config.limits).map_err(refused)?;
-        policy::audit(&inventory, &settings.config.grants).map_err(|denied| {
-            refused(denied.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-        })?;
-        let path = self.files.component(digest);
-        self.files.replace(&path, wasm).map_err(|e| ActionError::Failed(e.to_string()))?;
-        self.load_or_compile(settings, digest)
-    }
-
-    fn load_or_compile(
-        &self,
-        settings: &PluginSettings,
-        digest: &str,
-    ) -> Result<Arc<dyn Policy>, ActionError> {
-        let refused = |error: policy::PluginError| ActionError::Refused(error.to_string());
-        match self.load(settings, digest) {
-            Err(policy::PluginError::NotCompiled) => {
-                self.compile(digest).map_err(ActionError::Refused)?;
-                self.load(settings, digest).map_err(refused)
-            }
-            other => other.map_err(refused),
-        }
-    }
-
-    /// `configure` with the settings as they are, then sample messages. What it decides does not matter.
-    async fn self_test(
-        &self,
-        settings: &PluginSettings,
-        policy: &Arc<dyn Policy>,
-    ) -> Result<(), ActionError> {
-        let place = self.place_with(Arc::new(settings.clone()), String::new(), Ok(Arc::clone(policy)));
-        let data: Data = Some(place.data.clone());
-        let now = u64::try_from(self.now()).unwrap_or(0);
-        let failed = |fault: policy::PluginFault| match fault.blame {
-            Blame::Guest => ActionError::Refused(format!("the self-test failed: {fault}")),
-            Blame::Host => ActionError::Failed(format!("the self-test could not be run: {fault}")),
-        };
-        policy.configure(now, data.clone()).await.result.map_err(failed)?;
-        for case in test_message::cases(&settings.config.tenant, now, &data) {
-            let answer = policy.judge(case).await.result.map_err(failed)?;
-            if let Some(fault) = answer.fault {
-                return Err(failed(fault));
-            }
-        }
-        Ok(())
-    }
-
-    async fn end_shadow(self: &Arc<Self>, tenant: &str, plugin: &str) -> Result<Value, ActionError> {
-        let mut state = self.state.lock().await;
-        let mut next = state.clone();
-        entry(&mut next, tenant, plugin)?.shadow = None;
-        self.commit(&mut state, next).await?;
-        if let Some(place) = self.place(tenant, plugin) {
-            self.use_again(&place, &state).await?;
-        }
-        Ok(json!({ "tenant": tenant, "plugin": plugin, "active": self.place(tenant, plugin).is_some() }))
-    }
-
-    async fn enable(self: &Arc<Self>, tenant: &str, plugin: &str) -> Result<Value, ActionError> {
-        let settings = self.slot(tenant, plugin)?;
-        let mut state = self.state.lock().await;
-        let mut next = state.clone();
-        let entry = entry(&mut next, tenant, plugin)?;
-        let digest = entry.active.clone().ok_or_else(|| no_version(plugin))?;
-        entry.enabled = true;
-        self.switch(&mut state, next, settings, digest).await
-    }
-
-    async fn rollback(
-        self: &Arc<Self>,
-        tenant: &str,
-        plugin: &str,
-        digest: Option<&str>,
-    ) -> Result<Value, ActionError> {
-        let settings = self.slot(tenant, plugin)?;
-        let mut state = self.state.lock().await;
-        let mut next = state.clone();
-        let entry = entry(&mut next, tenant, plugin)?;
-        let digest = match digest {
-            Some(digest) => {
-                let found = entry.find(digest).map(|v| v.digest.clone());
-                let missing = || format!("`{digest}` names no version of `{plugin}`, or several");
-                found.ok_or_else(|| ActionError::NotFound(missing()))?
-            }
-            None => entry
-                .previous
-                .clone()
-                .ok_or_else(|| ActionError::NotFound(format!("there was no version of `{plugin}` before")))?,
-        };
-        entry.activate(&digest);
-        self.switch(&mut state, next, settings, digest).await
-    }
-
-    /// Puts a version in use that has passed the self-test once; `configure` must like the settings of today.
-    async fn switch(
-        self: &Arc<Self>,
-        state: &mut State,
-        next: State,
-        settings: Arc<PluginSettings>,
-        digest: String,
-    ) -> Result<Value, ActionError> {
-        let (plugins, of, name) = (Arc::clone(self), Arc::clone(&settings), digest.clone());
-        let policy = blocking(move || plugins.load_or_compile(&of, &name)).await?;
-        let place = self.place_with(Arc::clone(&settings), digest.clone(), Ok(Arc::clone(&policy)));
-        let now = u64::try_from(self.now()).unwrap_or(0);
-        let configured = policy.configure(now, Some(place.data.clone())).await.result;
-        configured.map_err(|fault| ActionError::Refused(fault.to_string()))?;
-        self.commit(state, next).await?;
-        let (tenant, plugin) = (settings.config.tenant.clone(), settings.config.name.clone());
-        self.use_version(settings, digest.clone(), policy, state).await?;
-        tracing::info!(tenant, plugin, digest, "another version of a plugin is in use");
-        Ok(json!({ "tenant": tenant, "plugin": plugin, "digest": digest, "active": true }))
-    }
-
-    async fn disable(self: &Arc<Self>, tenant: &str, plugin: &str) -> Result<Value, ActionError> {
-        let mut state = self.state.lock().await;
-        let mut next = state.clone();
-        entry(&mut next, tenant, plugin)?.enabled = false;
-        self.commit(&mut state, next).await?;
-        self.take(tenant, plugin);
-        tracing::info!(tenant, plugin, "a plugin was disabled");
-        Ok(json!({ "tenant": tenant, "plugin": plugin, "active": false }))
-    }
-
-    async fn import(
-        self: &Arc<Self>,
-        tenant: &str,
-        plugin: &str,
-        content: Vec<u8>,
-    ) -> Result<Value, ActionError> {
-        let settings = self.slot(tenant, plugin)?;
-        let data = KvData::parse(&content, settings.kv_size).map_err(ActionError::Refused)?;
-        let entries = data.len();
-        // The place must not change in between.
-        let state = self.state.lock().await;
-        let (files, path) = (self.files.clone(), self.files.kv(tenant, plugin));
-        let written =
-            blocking(move || files.replace(&path, &content).map_err(|e| ActionError::Failed(e.to_string())));
-        written.await?;
-        if let Some(place) = self.place(tenant, plugin) {
-            self.use_again(&place, &state).await?;
-        }
-        tracing::info!(tenant, plugin, entries, "key-value data of a plugin was imported");
-        Ok(json!({ "tenant": tenant, "plugin": plugin, "entries": entries }))
-    }
-
-    /// The same version with the data on disk, and what is beside it now.
-    async fn use_again(
-        self: &Arc<Self>,
-        place: &crate::place::Place,
-        state: &State,
-    ) -> Result<(), ActionError> {
-        let (plugins, settings, digest) =
-            (Arc::clone(self), Arc::clone(&place.settings), place.digest.clone());
-        let policy = blocking(move || plugins.load_or_compile(&settings, &digest)).await?;
-        self.use_version(Arc::clone(&place.settings), place.digest.clone(), policy, state).await
-    }
-
-    async fn use_version(
-        self: &Arc<Self>,
-        settings: Arc<PluginSettings>,
-        digest: String,
-        policy: Arc<dyn Policy>,
-        state: &State,
-    ) -> Result<(), ActionError> {
-        let plugins = Arc::clone(self);
-        let config = &settings.config;
-        let shadow = state.entry(&config.tenant, &config.name).and_then(|e| e.shadow.clone());
-        let made = blocking(move || {
-            let mut place = plugins.place_with(Arc::clone(&settings), digest, Ok(policy));
-            place.shadow = shadow.and_then(|digest| plugins.shadow(&settings, digest));
-            Ok(Arc::new(place))
-        });
-        self.put(made.await?);
-        Ok(())
-    }
-
-    async fn list(&self, tenant: Option<&str>) -> Value {
-        let state = self.state.lock().await;
-        let settings = self.settings.get();
-        let mut listed = Vec::new();
-        let mut tenants: Vec<_> = settings.tenants.by_id.values().collect();
-        tenants.sort_by(|a, b| a.id.cmp(&b.id));
-        for of in tenants.into_iter().filter(|t| tenant.is_none_or(|wanted| wanted == t.id)) {
-            for plugin in &of.plugins {
-                let entry = state.entry(&of.id, &plugin.config.name).cloned().unwrap_or_default();
-                listed.push(self.listed(&of.id, &plugin.config.name, &entry));
-            }
-        }
-        Value::Array(listed)
-    }
-
-    fn listed(&self, tenant: &str, plugin: &str, entry: &Entry) -> Value {
-        let place = self.place(tenant, plugin);
-        let versions: Vec<Value> = entry
-            .versions
-            .iter()
-            .rev()
-            .map(|v| json!({ "digest": v.digest, "added_at": timestamp(v.added_at), "size": v.size }))
-            .collect();
-        let state = match (&place, &entry.active) {
-            (_, None) => "empty",
-            (Some(place), Some(_)) if place.policy.is_ok() => "active",
-            (Some(_), Some(_)) => "broken",
-            (None, Some(_)) => "disabled",
-        };
-        json!({
-            "tenant": tenant,
-            "plugin": plugin,
-            "state": state,
-            "digest": entry.active,
-            "previous": entry.previous,
-            "versions": versions,
-            "problem": place.as_ref().and_then(|p| p.policy.as_ref().err()),
-            "breaker": place.as_ref().map(|p| p.breaker().0),
-            "kv_entries": place.as_ref().map(|p| p.data.len()),
-            "shadow": place.as_ref().and_then(|p| p.shadow.as_ref()).map(|s| s.listed()),
-            "log": place.as_ref().map(|p| p.last_lines()),
-        })
-    }
-
-    fn slot(&self, tenant: &str, plugin: &str) -> Result<Arc<PluginSettings>, ActionError> {
+    /// The settings of a place, or that there is none.
+    pub(crate) fn slot(&self, tenant: &str, plugin: &str) -> Result<Arc<PluginSettings>, ActionError> {
         self.configured(tenant, plugin).ok_or_else(|| {
             let text = format!("tenant `{tenant}` has no plugin `{plugin}` in the configuration");
             ActionError::NotFound(text)
@@ -420,7 +148,7 @@ impl Plugins {
     }
 
     /// On disk first, then in memory.
-    async fn commit(&self, state: &mut State, next: State) -> Result<(), ActionError> {
+    pub(crate) async fn commit(&self, state: &mut State, next: State) -> Result<(), ActionError> {
         let (files, stored) = (self.files.clone(), next.clone());
         let written = blocking(move || {
             files
@@ -433,16 +161,8 @@ impl Plugins {
     }
 }
 
-fn entry<'a>(state: &'a mut State, tenant: &str, plugin: &str) -> Result<&'a mut Entry, ActionError> {
-    let found = state.tenants.get_mut(tenant).and_then(|t| t.get_mut(plugin));
-    found.ok_or_else(|| no_version(plugin))
-}
-
-fn no_version(plugin: &str) -> ActionError {
-    ActionError::NotFound(format!("no version of `{plugin}` was added yet"))
-}
-
-async fn blocking<T: Send + 'static>(
+/// Runs what reads and writes files.
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ActionError> + Send + 'static,
 ) -> Result<T, ActionError> {
     tokio::task::spawn_blocking(work).await.map_err(|e| ActionError::Failed(e.to_string()))?

@@ -8,11 +8,12 @@ use relevo_queue::ItemId;
 use relevo_relay::policy::{Judgement, Outcome as Happened, Policies, Question};
 use relevo_relay::settings::Tenant;
 use relevo_runtime::Blame;
-use relevo_runtime::policy::{Body, Case, LogLevel, LogLine, Outcome, PluginFault};
+use relevo_runtime::policy::{Body, Case, KeyValues, LogLevel, LogLine, Outcome, PluginFault};
 
 use crate::message;
 use crate::place::Place;
 use crate::plugins::Plugins;
+use crate::record::Answer;
 use crate::verdicts;
 
 #[async_trait]
@@ -85,8 +86,13 @@ impl Plugins {
             Ok(permit) => permit,
             Err(closed) => return fault(judgement, place, closed.name()),
         };
-        let case = Case { message: Arc::clone(message), body: body.clone(), data: Some(place.data.clone()) };
-        let Outcome { result, log, log_dropped, .. } = policy.judge(case.clone()).await;
+        let noted = place.tap.as_ref().map(|tap| tap.noted(&place.data));
+        let data: Arc<dyn KeyValues> = match &noted {
+            Some(noted) => noted.clone(),
+            None => place.data.clone(),
+        };
+        let case = Case { message: Arc::clone(message), body: body.clone(), data: Some(data) };
+        let Outcome { result, log, log_dropped, .. } = policy.judge(case).await;
         place.keep_log(id, &log, log_dropped);
         let broke = match &result {
             Ok(answer) => answer.fault.as_ref(),
@@ -98,10 +104,17 @@ impl Plugins {
             tracing::warn!(%id, tenant = place.settings.config.tenant, plugin = place.settings.config.name,
                 digest = place.digest, fault = %broke, "a plugin broke");
         }
+        if let (Some(tap), Some(noted)) = (&place.tap, noted)
+            && let Some(answer) = Answer::of(&result)
+        {
+            tap.record(Arc::clone(message), body.clone(), noted, answer);
+        }
         let name = &place.settings.config.name;
         match result {
             Ok(answer) => {
                 if let Some(shadow) = &place.shadow {
+                    let data = Some(place.data.clone() as Arc<dyn KeyValues>);
+                    let case = Case { message: Arc::clone(message), body: body.clone(), data };
                     shadow.compare(id, case, answer.decision.clone());
                 }
                 let note = answer.fault.as_ref().map(|f| format!("its reply was replaced: {}", f.detail));
@@ -118,7 +131,7 @@ fn fault(judgement: &mut Judgement, place: &Place, why: &str) {
 }
 
 /// For events: where and what, not the guest's own words.
-fn in_words(fault: &PluginFault) -> String {
+pub(crate) fn in_words(fault: &PluginFault) -> String {
     format!("{}: {} ({})", fault.export.name(), fault.kind.name(), fault.blame.name())
 }
 

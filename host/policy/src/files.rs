@@ -1,5 +1,5 @@
-//! The plugin directory: `state.json`, uploaded components, their compiled code, key-value data. All of it mode 0700: it
-//! holds native code.
+//! The plugin directory: `state.json`, uploaded components, their compiled code, key-value data, recorded messages. All of it
+//! mode 0700: it holds native code, and mail.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -18,8 +18,8 @@ impl Files {
     /// Makes what is missing, and refuses a directory that others may read or write.
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
         let files = Self { root: root.to_owned() };
-        for directory in [root.to_owned(), files.root.join("components"), files.root.join("kv"), files.work()]
-        {
+        let inside = ["components", "kv", "recordings", "work"].map(|name| root.join(name));
+        for directory in std::iter::once(root.to_owned()).chain(inside) {
             DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
             let found = fs::symlink_metadata(&directory)?;
             let ours = found.is_dir() && found.uid() == rustix::process::geteuid().as_raw();
@@ -52,6 +52,11 @@ impl Files {
     /// Names are checked by the configuration: letters, digits, hyphens and underscores. A dot parts them.
     pub(crate) fn kv(&self, tenant: &str, plugin: &str) -> PathBuf {
         self.root.join("kv").join(format!("{tenant}.{plugin}"))
+    }
+
+    /// Recorded messages, a directory for each place.
+    pub(crate) fn recordings(&self) -> PathBuf {
+        self.root.join("recordings")
     }
 
     /// What was stored last; nothing at the first start.

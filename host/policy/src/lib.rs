@@ -5,17 +5,23 @@
 //! and read again at start. `DESIGN.md` beside this crate has the life of a version.
 
 mod action;
+mod add;
 mod ask;
 mod child;
+mod digest;
 mod files;
 mod kv;
+mod list;
 mod message;
 mod metrics;
 mod observe;
 mod place;
 mod plugins;
+mod record;
+mod replay;
 mod shadow;
 mod state;
+mod switch;
 mod test_message;
 mod verdicts;
 

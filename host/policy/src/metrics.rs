@@ -1,5 +1,6 @@
 //! What plugins' calls came to, read from the sandbox when somebody looks.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -37,6 +38,8 @@ struct Row {
     labels: Vec<Label>,
     metrics: PluginMetrics,
     breaker: (&'static str, u64),
+    /// Messages that were recorded, and that were not; of the place, whatever version was in it.
+    recorded: Option<(u64, u64)>,
 }
 
 impl Row {
@@ -48,7 +51,8 @@ impl Row {
             ("plugin", config.name.clone()),
             ("digest", format!("{:.12}", place.digest)),
         ];
-        Some(Self { labels, metrics, breaker: place.breaker() })
+        let recorded = place.tap.as_ref().map(|tap| tap.counts.read());
+        Some(Self { labels, metrics, breaker: place.breaker(), recorded })
     }
 
     fn with(&self, more: &[(&'static str, &str)]) -> Vec<Label> {
@@ -90,6 +94,15 @@ impl Collector for PluginCollector {
         counters(&mut encoder, "plugin_breaker_opened", help, &rows, |row| {
             vec![(row.with(&[]), row.breaker.1)]
         })?;
+        let recorded: Vec<&Row> = rows.iter().filter(|row| row.recorded.is_some()).collect();
+        let help = "Messages that were recorded for replays";
+        counters(&mut encoder, "plugin_recorded", help, &recorded, |row| {
+            row.recorded.iter().map(|(written, _)| (row.with(&[]), *written)).collect()
+        })?;
+        let help = "Messages that were not recorded: too many at once, or they could not be written";
+        counters(&mut encoder, "plugin_recordings_dropped", help, &recorded, |row| {
+            row.recorded.iter().map(|(_, dropped)| (row.with(&[]), *dropped)).collect()
+        })?;
         breakers(&mut encoder, &rows)?;
         let help = "Time on the processor of a call of a plugin, in seconds";
         histograms(&mut encoder, "plugin_cpu_seconds", help, &rows, &CPU_BUCKETS, 1e-6, |m| &m.cpu)?;
@@ -102,11 +115,11 @@ fn counters(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
-    rows: &[Row],
+    rows: &[impl Borrow<Row>],
     values: impl Fn(&Row) -> Vec<(Vec<Label>, u64)>,
 ) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-    for (labels, value) in rows.iter().flat_map(values) {
+    for (labels, value) in rows.iter().flat_map(|row| values(row.borrow())) {
         ConstCounter::new(value).encode(metric.encode_family(&labels)?)?;
     }
     Ok(())

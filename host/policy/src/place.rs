@@ -9,8 +9,8 @@ use relevo_relay::settings::PluginSettings;
 use relevo_runtime::policy::{Breaker, BreakerConfig, BreakerState, Export, LogLine, Permit, Policy};
 
 use crate::ask;
-
 use crate::kv::KvData;
+use crate::record::Tap;
 use crate::shadow::Shadow;
 
 /// What is in a place.
@@ -23,6 +23,8 @@ pub(crate) struct Place {
     pub(crate) data: Arc<KvData>,
     /// A version that is asked beside it.
     pub(crate) shadow: Option<Arc<Shadow>>,
+    /// Where messages go that are recorded.
+    pub(crate) tap: Option<Tap>,
     gate: Mutex<Gate>,
     /// The last lines that it logged.
     lines: Mutex<VecDeque<String>>,
@@ -63,7 +65,16 @@ impl Place {
     ) -> Self {
         let rate = settings.calls_per_second;
         let gate = Gate { breaker: Breaker::new(BreakerConfig::default()), bucket: Bucket::new(rate) };
-        Self { settings, digest, policy, data, shadow: None, gate: Mutex::new(gate), lines: Mutex::default() }
+        Self {
+            settings,
+            digest,
+            policy,
+            data,
+            shadow: None,
+            tap: None,
+            gate: Mutex::new(gate),
+            lines: Mutex::default(),
+        }
     }
 
     /// Whether it wants to hear of outcomes.

@@ -10,16 +10,22 @@ use relevo_relay::clock::Clock;
 use relevo_relay::settings::{PluginSettings, Settings, SettingsHandle};
 use relevo_runtime::policy::{Digest, EngineConfig, PluginError, Policy, PolicyEngine};
 
+use crate::action::ActionError;
 use crate::child::{self, ChildLimits};
+use crate::digest::{digest_of, parse_digest};
 use crate::files::Files;
 use crate::kv::KvData;
 use crate::observe::{self, Listeners};
 use crate::place::Place;
+use crate::record::Recorder;
 use crate::shadow::Shadow;
 use crate::state::State;
 
 /// Between two looks for warm instances that nobody uses.
 const SWEEP: Duration = Duration::from_secs(10);
+
+/// For messages that wait to be recorded.
+const WRITE: Duration = Duration::from_secs(5);
 
 /// Where plugins live.
 #[derive(Debug, Clone)]
@@ -28,6 +34,8 @@ pub struct PluginsConfig {
     pub directory: PathBuf,
     /// This program: it is started as `plugin-compile` (see [`crate::compile_here`]).
     pub program: PathBuf,
+    /// Whether a relay runs on it. If not, nothing is recorded and nothing is done in the background.
+    pub serving: bool,
 }
 
 /// By tenant, then by name.
@@ -45,6 +53,10 @@ pub struct Plugins {
     pub(crate) state: tokio::sync::Mutex<State>,
     places: RwLock<Arc<Places>>,
     pub(crate) listeners: Listeners,
+    /// None while no relay runs on it.
+    recorder: Option<Arc<Recorder>>,
+    /// One replay at a time.
+    pub(crate) replays: tokio::sync::Mutex<()>,
 }
 
 impl Plugins {
@@ -58,13 +70,14 @@ impl Plugins {
         settings: SettingsHandle,
         clock: Arc<dyn Clock>,
     ) -> io::Result<Arc<Self>> {
-        let PluginsConfig { directory, program } = config;
+        let PluginsConfig { directory, program, serving } = config;
         let opened = tokio::task::spawn_blocking(move || {
             let files = Files::open(&directory)?;
             let state = files.read_state()?;
             Ok::<_, io::Error>((files, state))
         });
         let (files, state) = opened.await.map_err(io::Error::other)??;
+        let recorder = if serving { Some(Recorder::start(files.recordings())?) } else { None };
         let (listeners, happening) = Listeners::new();
         let plugins = Arc::new(Self {
             files,
@@ -75,24 +88,35 @@ impl Plugins {
             state: tokio::sync::Mutex::new(state),
             places: RwLock::default(),
             listeners,
+            recorder,
+            replays: tokio::sync::Mutex::default(),
         });
-        tokio::spawn(observe::run(Arc::downgrade(&plugins), happening));
         plugins.refresh().await;
-        tokio::spawn(sweep(Arc::downgrade(&plugins)));
+        if serving {
+            tokio::spawn(observe::run(Arc::downgrade(&plugins), happening));
+            tokio::spawn(sweep(Arc::downgrade(&plugins)));
+        }
         Ok(plugins)
     }
 
     /// Settings have changed: every place is made anew with them.
     pub async fn refresh(self: &Arc<Self>) {
         let state = self.state.lock().await;
-        let (plugins, wanted) = (Arc::clone(self), wanted(&self.settings.get(), &state));
-        let made = tokio::task::spawn_blocking(move || plugins.load_all(wanted)).await;
+        let (plugins, settings) = (Arc::clone(self), self.settings.get());
+        let wanted = wanted(&settings, &state);
+        let made = tokio::task::spawn_blocking(move || {
+            if let Some(recorder) = &plugins.recorder {
+                recorder.keep(settings.tenants.by_id.values().flat_map(|tenant| &tenant.plugins));
+            }
+            plugins.load_all(wanted)
+        });
+        let made = made.await;
         let Ok((places, missing)) = made else {
             tracing::error!("plugins could not be loaded");
             return;
         };
         self.put_all(places);
-        if !missing.is_empty() {
+        if !missing.is_empty() && self.recorder.is_some() {
             let plugins = Arc::clone(self);
             tokio::spawn(async move { plugins.compile_missing(missing).await });
         }
@@ -107,7 +131,9 @@ impl Plugins {
                 Ok(policy) => Ok(policy),
                 Err(PluginError::NotCompiled) => {
                     missing.push(want.clone());
-                    Err("it is being compiled for this version of the program".to_owned())
+                    let when =
+                        if self.recorder.is_some() { "it is being" } else { "at its start the relay has it" };
+                    Err(format!("{when} compiled for this version of the program"))
                 }
                 Err(error) => {
                     tracing::error!(tenant, plugin = name, digest = want.digest, %error,
@@ -182,7 +208,22 @@ impl Plugins {
                 (Err(format!("its key-value data: {error}")), KvData::default())
             }
         };
-        Place::new(settings, digest, policy, Arc::new(data))
+        let tap = self.recorder.as_ref().and_then(|recorder| recorder.tap(&settings, &digest));
+        let mut place = Place::new(settings, digest, policy, Arc::new(data));
+        place.tap = tap;
+        place
+    }
+
+    /// Returns when everything that was recorded so far is in files, or when that takes too long.
+    pub async fn write_recordings(&self) {
+        let Some(recorder) = self.recorder.clone() else { return };
+        let written = async {
+            if let Ok(written) = tokio::task::spawn_blocking(move || recorder.flush()).await {
+                // Nothing is lost by a thread that has ended.
+                let _ = written.await;
+            }
+        };
+        let _ = tokio::time::timeout(WRITE, written).await;
     }
 
     /// A version to be asked beside the active one. One that cannot be loaded is not: nothing depends on it.
@@ -208,6 +249,26 @@ impl Plugins {
         let engine = self.engine().map_err(PluginError::Limit)?;
         let plugin: Arc<dyn Policy> = engine.load(octets, settings.config.clone())?;
         Ok(plugin)
+    }
+
+    /// As [`Self::load`], for calls that nobody waits for. Reads a file unless the code is in memory.
+    pub(crate) fn load_aside(
+        &self,
+        settings: &PluginSettings,
+        digest: Digest,
+    ) -> Result<Arc<dyn Policy>, ActionError> {
+        let engine = self.engine().map_err(ActionError::Failed)?;
+        let plugin = engine.load_aside(digest, settings.config.clone());
+        Ok(plugin.map_err(|e| ActionError::Refused(e.to_string()))?)
+    }
+
+    /// Removes a component and its code from the disk; what uses it goes on.
+    pub(crate) fn forget(&self, digest: &str) {
+        // What cannot be removed is overwritten by the next upload of the same.
+        let _ = std::fs::remove_file(self.files.component(digest));
+        if let (Some(octets), Ok(engine)) = (parse_digest(digest), self.engine()) {
+            let _ = engine.forget(&octets);
+        }
     }
 
     /// Compiles a component that is on disk, in a process of its own. Blocks.
@@ -321,27 +382,4 @@ async fn sweep(plugins: std::sync::Weak<Plugins>) {
             engine.sweep(Instant::now());
         }
     }
-}
-
-/// SHA-256.
-pub(crate) fn digest_of(content: &[u8]) -> Digest {
-    use sha2::Digest as _;
-    sha2::Sha256::digest(content).into()
-}
-
-/// In lower case hex.
-pub(crate) fn hex(digest: &Digest) -> String {
-    digest.iter().map(|octet| format!("{octet:02x}")).collect()
-}
-
-/// 64 hex digits.
-pub(crate) fn parse_digest(text: &str) -> Option<Digest> {
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    let mut digest = [0; 32];
-    for (octet, pair) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *octet = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(digest)
 }

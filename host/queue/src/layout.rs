@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
-use crate::disk::{Disk, read_exact_at};
+use crate::disk::{Disk, RealDisk, read_exact_at};
 use crate::{ItemId, OpenError};
 
 /// The format that this binary writes. It reads every older one.
@@ -119,13 +119,21 @@ fn check_format(path: &Path, text: &str) -> Result<(), OpenError> {
     }
 }
 
-/// Held as long as the store is open: one process per data directory.
+/// Held as long as the store is open, or somebody changes other things in its directory: one process per data directory.
 #[derive(Debug)]
-pub(crate) struct DirectoryLock(
-    #[expect(dead_code, reason = "the lock lasts as long as the file is open")] File,
-);
+pub struct DirectoryLock(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] File);
 
 impl DirectoryLock {
+    /// Takes the lock of a data directory, which is made when it does not exist. It lasts as long as this.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] while another process has it; the directory cannot be made or written to.
+    pub fn of(root: &Path) -> Result<Self, OpenError> {
+        let fail = |error| OpenError::Io { path: root.to_path_buf(), error };
+        RealDisk.create_dir(root).map_err(fail)?;
+        Self::take(root)
+    }
+
     /// Takes the lock, and writes who has it.
     pub(crate) fn take(root: &Path) -> Result<Self, OpenError> {
         let path = root.join("lock");

@@ -27,4 +27,5 @@ mod sums;
 
 pub use api::*;
 pub use error::OpenError;
+pub use layout::DirectoryLock;
 pub use store::{EmbeddedStore, StoreConfig};

@@ -59,9 +59,7 @@ impl EmbeddedStore {
     /// The directory is in use by another process, was written by a newer version, or cannot be read.
     pub fn open(path: impl AsRef<Path>, config: StoreConfig) -> Result<Arc<Self>, OpenError> {
         let path = path.as_ref();
-        let fail = |error| OpenError::Io { path: path.to_path_buf(), error };
-        RealDisk.create_dir(path).map_err(fail)?;
-        let lock = DirectoryLock::take(path)?;
+        let lock = DirectoryLock::of(path)?;
         Self::start(path, Arc::new(RealDisk), config, Some(lock))
     }
 

@@ -121,7 +121,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     if let Some(observer) = &outside.observer {
         copies = copies.observed(observer.clone());
     }
-    let plugins = open_plugins(&parts.data_dir, &settings, &clock).await?;
+    let plugins = open_plugins(&parts.data_dir, &settings, &clock, true).await?;
     PluginCollector::register(&mut registry, plugins.clone());
     let delivery = Delivery::start(DeliveryParts {
         queue: queue.clone(),
@@ -189,14 +189,17 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     Ok(Running { settings, smtp, expiry, store, delivery, plugins, stop, tasks })
 }
 
-async fn open_plugins(
+/// `serving`: for a relay that runs, or else for a command that changes what one will use.
+pub(crate) async fn open_plugins(
     data_dir: &Path,
     settings: &SettingsHandle,
     clock: &Arc<dyn Clock>,
+    serving: bool,
 ) -> anyhow::Result<Arc<Plugins>> {
     let config = PluginsConfig {
         directory: data_dir.join("plugins"),
         program: std::env::current_exe().context("where this program is")?,
+        serving,
     };
     Plugins::open(config, settings.clone(), clock.clone()).await.context("plugins")
 }
@@ -316,6 +319,7 @@ impl Running {
         }
         let drained = async { while sessions.join_next().await.is_some() {} };
         tokio::join!(drained, self.delivery.stop(DRAIN));
+        self.plugins.write_recordings().await;
         self.tasks.shutdown().await;
         self.store.close().await;
     }

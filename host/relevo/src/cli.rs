@@ -32,7 +32,10 @@ pub(crate) enum Command {
     },
     /// Look at and act on the queue of a running relay.
     Queue(QueueArgs),
-    /// Tenants' policy plugins: start one, and change what a running relay uses.
+    /// Tenants' policy plugins: start one, and change what a relay uses.
+    ///
+    /// With --config and while no relay runs on its data directory, the command does it there itself, and the relay uses it from its
+    /// start. Run it as the relay's user. With --data there must be a running relay.
     Plugin(PluginArgs),
     /// Compile a component, within limits: what a relay starts for an uploaded plugin.
     #[command(hide = true)]
@@ -201,6 +204,20 @@ pub(crate) enum PluginCommand {
         /// Its digest, or the beginning of it. Default: the version before this one.
         #[arg(long, value_name = "SHA256")]
         digest: Option<String>,
+    },
+    /// Judge recorded messages again (`record` in the configuration), without effect, and report where the verdicts differ.
+    Replay {
+        #[command(flatten)]
+        place: PlaceArgs,
+        /// Against this version: its digest, or the beginning of it. Default: the active one.
+        #[arg(long, value_name = "SHA256", conflicts_with = "component")]
+        digest: Option<String>,
+        /// Against a component that was not added: it is checked, compiled and tested as by `add`, and then forgotten.
+        #[arg(long, value_name = "FILE")]
+        component: Option<PathBuf>,
+        /// Only the last N messages. Default: all that are recorded.
+        #[arg(long, value_name = "N")]
+        last: Option<usize>,
     },
     /// Key-value data.
     Kv {

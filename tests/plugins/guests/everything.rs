@@ -1,8 +1,9 @@
 //! Exports everything, uses every capability that a plugin can be granted, and says what it was told.
 //!
-//! - `configure`: the settings `tag` (goes into the field X-Everything and into every log line) and `fail` (refuses the settings).
+//! - `configure`: the settings `tag` (goes into the field X-Everything and into every log line), `fail` (refuses the settings) and
+//!   `standing` (reads the key of this name, for `decide`).
 //! - `decide`: what the message's attribute `verdict` says (`accept`, `reject`, `tempfail`, `hold`, `discard`), or the value of the
-//!   key `verdict` in the data; for one recipient what the key `recipient:<address>` says. Gives back `pool`, `priority` and
+//!   key `verdict` in the data, or what `configure` read; for one recipient what the key `recipient:<address>` says. Gives back `pool`, `priority` and
 //!   `route` as they stand in the data.
 //! - `inspect`: rejects a body that has the word `FORBIDDEN`, wherever chunks are cut.
 //! - `observe`: logs one line for each event.
@@ -15,17 +16,19 @@ use relevo_policy_sdk::{
 #[derive(Default)]
 struct Everything {
     tag: String,
+    standing: Option<String>,
 }
 
 relevo_policy_sdk::export!(Everything: Configure, Inspect, Observe);
 
 impl Configure for Everything {
     fn configure(&mut self, settings: &Settings) -> Result<(), String> {
-        settings.only(&["tag", "fail"])?;
+        settings.only(&["tag", "fail", "standing"])?;
         if let Some(why) = settings.get("fail") {
             return Err(why.to_owned());
         }
         self.tag = settings.get("tag").unwrap_or("none").to_owned();
+        self.standing = settings.get("standing").map(value).transpose()?.flatten();
         Ok(())
     }
 }
@@ -37,11 +40,15 @@ impl Policy for Everything {
         }
         log::info(format!("{}: {} for {}", self.tag, message.stage, message.envelope.recipients.len()));
         let verdict_of = |name: &str| verdict(name).ok_or_else(|| format!("no verdict `{name}`"));
-        let mut decision: Decision =
-            match message.attribute("verdict").map(str::to_owned).or(value("verdict")?) {
-                Some(name) => verdict_of(&name)?.into(),
-                None => Decision::accept(),
-            };
+        let mut decision: Decision = match message
+            .attribute("verdict")
+            .map(str::to_owned)
+            .or(value("verdict")?)
+            .or(self.standing.clone())
+        {
+            Some(name) => verdict_of(&name)?.into(),
+            None => Decision::accept(),
+        };
         for (index, recipient) in message.envelope.recipients.iter().enumerate() {
             if let Some(name) = value(&format!("recipient:{}", recipient.address))? {
                 decision = decision.for_recipient(index, verdict_of(&name)?);

@@ -17,7 +17,7 @@ mod plugins;
 
 pub use handle::SettingsHandle;
 pub use network::{Network, any_contains};
-pub use plugins::{FailurePolicy, PluginServer, PluginSettings};
+pub use plugins::{FailurePolicy, PluginServer, PluginSettings, RecordSettings};
 
 /// Everything that intake and delivery read. Shared behind an `Arc` that a reload swaps; a session or an attempt keeps the
 /// one that it began with.

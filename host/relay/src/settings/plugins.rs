@@ -54,4 +54,17 @@ pub struct PluginSettings {
     pub calls_per_second: Option<u32>,
     /// What a fault means.
     pub failure: FailurePolicy,
+    /// What is kept of the messages that it is asked about, to be replayed. None: nothing.
+    pub record: Option<RecordSettings>,
+}
+
+/// `record`, `record_size` and `record_unredacted` of a `[[tenant.plugin]]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordSettings {
+    /// The last so many messages; at least 1.
+    pub messages: usize,
+    /// Octets that they may take on disk; the oldest go first.
+    pub octets: u64,
+    /// Whether they are kept as they are, rather than with pseudonyms and without their bodies.
+    pub unredacted: bool,
 }

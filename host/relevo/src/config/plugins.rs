@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use relevo_mailkit::policy::Attribute;
 use relevo_mailkit::recheck::policy::HeaderNames;
-use relevo_relay::settings::{FailurePolicy, PluginServer, PluginSettings};
+use relevo_relay::settings::{FailurePolicy, PluginServer, PluginSettings, RecordSettings};
 use relevo_runtime::policy::{Capability, Class, Grants, PluginConfig, PluginLimits};
 
 use super::reader::{Reader, Section};
@@ -19,6 +19,12 @@ const MAX_SETTING: usize = 4_096;
 /// Octets of key-value data unless set otherwise, and at most: it is kept in memory.
 const KV_SIZE: u64 = 16 << 20;
 const MAX_KV_SIZE: u64 = 1 << 30;
+/// Messages that are recorded, at most.
+const MAX_RECORD: usize = 10_000;
+/// Octets of recordings unless set otherwise, at least (the largest single ones must fit in a quarter of it) and at most.
+const RECORD_SIZE: u64 = 64 << 20;
+const MIN_RECORD_SIZE: u64 = 16 << 20;
+const MAX_RECORD_SIZE: u64 = 4 << 30;
 
 pub(crate) fn server(reader: &Reader<'_>, root: &Section<'_, '_>) -> PluginServer {
     let default = PluginServer::default();
@@ -101,6 +107,7 @@ fn plugin(reader: &Reader<'_>, p: &Section<'_, '_>, tenant: &str) -> Option<Plug
     }
     let calls_per_second = p.get("calls_per_second", values::count).map(|at| at.value);
     let failure = p.get_or("on_failure", FailurePolicy::Tempfail, values::one_of(POLICIES));
+    let record = record(p);
     let config = PluginConfig {
         tenant: tenant.to_owned(),
         name: name?.value,
@@ -111,7 +118,21 @@ fn plugin(reader: &Reader<'_>, p: &Section<'_, '_>, tenant: &str) -> Option<Plug
         settings,
     };
     let calls_per_second = calls_per_second.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
-    Some(PluginSettings { config, kv_size, calls_per_second, failure })
+    Some(PluginSettings { config, kv_size, calls_per_second, failure, record })
+}
+
+/// None: nothing is recorded.
+fn record(p: &Section<'_, '_>) -> Option<RecordSettings> {
+    let messages = p.get_or("record", 0, values::count_or_none);
+    if messages > MAX_RECORD {
+        p.mistake("record", format!("must be {MAX_RECORD} at most"));
+    }
+    let octets = p.get_or("record_size", RECORD_SIZE, values::size);
+    if !(MIN_RECORD_SIZE..=MAX_RECORD_SIZE).contains(&octets) {
+        p.mistake("record_size", "must be 16MiB at least and 4GiB at most");
+    }
+    let unredacted = p.get_or("record_unredacted", false, values::boolean);
+    (messages > 0).then_some(RecordSettings { messages, octets, unredacted })
 }
 
 fn limits(p: &Section<'_, '_>, class: Class) -> PluginLimits {

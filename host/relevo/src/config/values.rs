@@ -34,6 +34,13 @@ pub(crate) fn count(value: &DeValue<'_>) -> Result<usize, String> {
     usize::try_from(number(value)?).map_err(|_| "is too large".to_owned())
 }
 
+/// As [`count`], where 0 switches something off.
+pub(crate) fn count_or_none(value: &DeValue<'_>) -> Result<usize, String> {
+    const WRONG: &str = "must be a whole number, 0 or above";
+    let DeValue::Integer(i) = value else { return Err(WRONG.to_owned()) };
+    usize::from_str_radix(i.as_str(), i.radix()).map_err(|_| WRONG.to_owned())
+}
+
 pub(crate) fn port(value: &DeValue<'_>) -> Result<u16, String> {
     u16::try_from(number(value)?).map_err(|_| "must be a port, 1 to 65535".to_owned())
 }

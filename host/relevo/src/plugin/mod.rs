@@ -1,24 +1,45 @@
-//! `relevo plugin`: asks a running relay over its control socket; `new` needs none.
+//! `relevo plugin`: asks a running relay over its control socket, or does it itself where none runs; `new` needs neither.
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use relevo_policy::Action;
-use serde_json::Value;
 
 use crate::cli::{KvCommand, PlaceArgs, PluginArgs, PluginCommand};
 use crate::client::{Relay, print_json};
 use crate::control::Request;
-use crate::escape::Escaped;
 
+mod offline;
+mod show;
 mod starter;
 
 /// Asks and prints.
 pub(crate) fn run(args: &PluginArgs) -> anyhow::Result<ExitCode> {
+    if let PluginCommand::New { lang, dir } = &args.command {
+        return starter::write(*lang, dir);
+    }
+    let (action, content) = action(&args.command)?;
+    let answer = match Relay::connect(&args.relay) {
+        Ok(mut relay) => relay.ask_with(&Request::Plugin { action, octets: content.len() }, &content)?,
+        Err(unreachable) => match &args.relay.config {
+            Some(config) => offline::act(config, action, content)?,
+            None => return Err(unreachable),
+        },
+    };
+    if args.relay.json {
+        print_json(&answer)?;
+    } else {
+        show::print(&answer);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is asked for, and what comes with it.
+fn action(command: &PluginCommand) -> anyhow::Result<(Action, Vec<u8>)> {
     let of = |place: &PlaceArgs| (place.tenant.clone(), place.name.clone());
-    let (action, content) = match &args.command {
-        PluginCommand::New { lang, dir } => return starter::write(*lang, dir),
+    Ok(match command {
+        PluginCommand::New { .. } => bail!("`new` is about no relay"),
         PluginCommand::Add { place, shadow, file } => {
             let (tenant, plugin) = of(place);
             let action = match shadow {
@@ -48,15 +69,12 @@ pub(crate) fn run(args: &PluginArgs) -> anyhow::Result<ExitCode> {
             let (tenant, plugin) = of(place);
             (Action::KvImport { tenant, plugin }, read(file)?)
         }
-    };
-    let mut relay = Relay::connect(&args.relay)?;
-    let answer = relay.ask_with(&Request::Plugin { action, octets: content.len() }, &content)?;
-    if args.relay.json {
-        print_json(&answer)?;
-    } else {
-        print(&answer);
-    }
-    Ok(ExitCode::SUCCESS)
+        PluginCommand::Replay { place, digest, component, last } => {
+            let (tenant, plugin) = of(place);
+            let action = Action::Replay { tenant, plugin, digest: digest.clone(), last: *last };
+            (action, component.as_deref().map(read).transpose()?.unwrap_or_default())
+        }
+    })
 }
 
 /// What a relay starts to compile a plugin.
@@ -73,43 +91,4 @@ pub(crate) fn compile(component: &Path, out: &Path, memory: u64, seconds: u64) -
 
 fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(file).with_context(|| format!("{} cannot be read", file.display()))
-}
-
-fn print(answer: &Value) {
-    let Value::Array(places) = answer else {
-        let text = |key: &str| Escaped(answer[key].as_str().unwrap_or_default()).to_string();
-        let state = match (answer.get("entries"), answer["active"] == true) {
-            (Some(entries), _) => format!("{entries} entries"),
-            (None, true) => format!("active, version {}", text("digest")),
-            (None, false) => "not active".to_owned(),
-        };
-        return println!("{} of {}: {state}", text("plugin"), text("tenant"));
-    };
-    println!("{:16}  {:16}  {:9}  {:12}  BREAKER", "TENANT", "PLUGIN", "STATE", "VERSION");
-    for place in places {
-        let text = |key: &str| Escaped(place[key].as_str().unwrap_or("-")).to_string();
-        let digest: String = text("digest").chars().take(12).collect();
-        let (tenant, plugin, state) = (text("tenant"), text("plugin"), text("state"));
-        println!("{tenant:16}  {plugin:16}  {state:9}  {digest:12}  {}", text("breaker"));
-        if let Some(shadow) = place["shadow"].as_object() {
-            let count = |key: &str| shadow[key].as_u64().unwrap_or(0);
-            println!(
-                "  beside it {:.12}: {} compared, {} differing, {} faults, {} skipped",
-                Escaped(shadow["digest"].as_str().unwrap_or_default()).to_string(),
-                count("compared"),
-                count("differing"),
-                count("faults"),
-                count("skipped"),
-            );
-            for difference in shadow["last"].as_array().into_iter().flatten() {
-                println!("    {}", Escaped(&difference.to_string()));
-            }
-        }
-        for line in place["log"].as_array().into_iter().flatten() {
-            println!("  {}", Escaped(line.as_str().unwrap_or_default()));
-        }
-        if let Some(problem) = place["problem"].as_str() {
-            println!("  {}", Escaped(problem));
-        }
-    }
 }

@@ -194,6 +194,10 @@ pub trait KeyValues: Send + Sync {
         limit: usize,
         octets: usize,
     ) -> Result<Vec<(String, Vec<u8>)>, Unavailable>;
+
+    /// An exported call begins: what is read from here on is read in it, and what was read before the first one, by the instance
+    /// while it was made. For stores that keep account of who read what.
+    fn enters(&self, _export: Export) {}
 }
 
 /// A store that cannot be read.

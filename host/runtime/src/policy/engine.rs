@@ -108,11 +108,31 @@ impl PolicyEngine {
     /// # Errors
     /// See [`PluginError`].
     pub fn load(&self, digest: Digest, config: PluginConfig) -> Result<Arc<Plugin>, PluginError> {
+        let gate = self.gate(&config.tenant, self.threads_per_tenant);
+        self.load_behind(gate, digest, config)
+    }
+
+    /// As [`Self::load`], for calls that nobody waits for: all such plugins together keep one thread busy at most, and take
+    /// nothing of their tenants' shares.
+    ///
+    /// # Errors
+    /// See [`PluginError`].
+    pub fn load_aside(&self, digest: Digest, config: PluginConfig) -> Result<Arc<Plugin>, PluginError> {
+        // No tenant has this name.
+        let gate = self.gate("", 1);
+        self.load_behind(gate, digest, config)
+    }
+
+    fn load_behind(
+        &self,
+        gate: Arc<Semaphore>,
+        digest: Digest,
+        config: PluginConfig,
+    ) -> Result<Arc<Plugin>, PluginError> {
         self.check_limits(&config)?;
         let code = self.code(config.class, digest)?;
         inventory::audit_names(&code.imports, &config.grants).map_err(PluginError::Denied)?;
         check_settings(&config, code.has(Export::Configure))?;
-        let gate = self.gate(&config.tenant);
         let shared = Shared {
             id: self.plugins.fetch_add(1, Ordering::Relaxed),
             engine: Arc::clone(&self.inner),
@@ -159,12 +179,12 @@ impl PolicyEngine {
         Ok(code)
     }
 
-    fn gate(&self, tenant: &str) -> Arc<Semaphore> {
+    fn gate(&self, tenant: &str, threads: usize) -> Arc<Semaphore> {
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(gate) = gates.get(tenant).and_then(Weak::upgrade) {
             return gate;
         }
-        let gate = Arc::new(Semaphore::new(self.threads_per_tenant));
+        let gate = Arc::new(Semaphore::new(threads));
         gates.retain(|_, gate| gate.strong_count() > 0);
         gates.insert(tenant.to_owned(), Arc::downgrade(&gate));
         gate

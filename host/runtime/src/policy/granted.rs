@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use relevo_mailkit::recheck::policy::one_line;
 
-use super::api::{Capability, Data, Grants, LogLevel, LogLine, PluginLimits, Unavailable};
+use super::api::{Capability, Data, Export, Grants, LogLevel, LogLine, PluginLimits, Unavailable};
 use super::bindings::host::relevo::host::{clock, kv, log};
 use crate::state::State;
 
@@ -54,6 +54,13 @@ impl Granted {
         self.data = data;
         self.log.clear();
         self.dropped = 0;
+    }
+
+    /// Tells the data which exported call begins.
+    pub(crate) fn announce(&self, export: Export) {
+        if let Some(data) = &self.data {
+            data.enters(export);
+        }
     }
 
     /// An exported call begins.

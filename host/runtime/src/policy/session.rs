@@ -160,6 +160,7 @@ impl<'a> Session<'a> {
 
     fn enter(&mut self, export: Export) {
         self.at = export;
+        self.store.data().granted.announce(export);
         enter(&mut self.store);
     }
 

@@ -58,3 +58,42 @@ async fn a_store_that_cannot_be_read_is_told() {
     // It passes the error on.
     assert_eq!((fault.blame, fault.kind), (Blame::Guest, FaultKind::Error));
 }
+
+/// Which calls were announced to the data.
+#[derive(Default)]
+struct Account(Mutex<Vec<Export>>);
+
+impl KeyValues for Account {
+    fn get(&self, _: &str) -> Result<Option<Vec<u8>>, Unavailable> {
+        Ok(None)
+    }
+
+    fn scan(
+        &self,
+        _: &str,
+        _: Option<&str>,
+        _: usize,
+        _: usize,
+    ) -> Result<Vec<(String, Vec<u8>)>, Unavailable> {
+        Ok(Vec::new())
+    }
+
+    fn enters(&self, export: Export) {
+        self.0.lock().unwrap().push(export);
+    }
+}
+
+#[tokio::test]
+async fn the_data_are_told_which_call_begins() {
+    let bench = bench();
+    let plugin = bench.load("everything", |config| config.class = Class::Large);
+    let calls = async || {
+        let account = Arc::new(Account::default());
+        plugin.judge(case_of(message(), b"", Some(account.clone()))).await.result.unwrap();
+        let mut calls = account.0.lock().unwrap().clone();
+        calls.dedup();
+        calls
+    };
+    assert_eq!(calls().await, [Export::Configure, Export::Decide, Export::Inspect]);
+    assert_eq!(calls().await, [Export::Decide, Export::Inspect], "a warm instance");
+}

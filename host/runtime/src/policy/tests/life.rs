@@ -139,3 +139,30 @@ async fn its_threads_yield_to_others() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
+
+/// Replays and the like.
+#[tokio::test]
+async fn who_is_asked_aside_takes_nobodys_turn() {
+    let bench = bench_with(|config| {
+        config.threads_per_tenant = 1;
+        config.wait = Duration::from_millis(100);
+    });
+    let endless = |config: &mut PluginConfig| {
+        config.limits.call_cpu = Duration::from_millis(400);
+        config.settings = vec![Attribute::new("case", "endless-loop")];
+    };
+    let (plugin, quick) = (bench.load("hostile", endless), bench.load("accept-all", |_| {}));
+    // The tenant's only turn is taken.
+    let aside = bench.engine.load_aside(quick.digest(), config("accept-all")).unwrap();
+    let (busy, beside) = tokio::join!(plugin.judge(case()), aside.judge(case()));
+    assert_eq!(busy.result.unwrap_err().kind, FaultKind::Deadline);
+    beside.result.unwrap();
+    // And the other way round; but there is one turn for all that is asked aside.
+    let mut hostile = config("hostile");
+    endless(&mut hostile);
+    let busy = bench.engine.load_aside(plugin.digest(), hostile).unwrap();
+    let (busy, own, third) = tokio::join!(busy.judge(case()), quick.judge(case()), aside.judge(case()));
+    assert_eq!(busy.result.unwrap_err().kind, FaultKind::Deadline);
+    own.result.unwrap();
+    assert_eq!(third.result.unwrap_err().blame, Blame::Host);
+}

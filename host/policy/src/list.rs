@@ -1,0 +1,55 @@
+//! What `relevo plugin list` shows.
+
+use relevo_relay::clock::timestamp;
+use serde_json::{Value, json};
+
+use crate::plugins::Plugins;
+use crate::record::Tap;
+use crate::state::Entry;
+
+impl Plugins {
+    pub(crate) async fn list(&self, tenant: Option<&str>) -> Value {
+        let state = self.state.lock().await;
+        let settings = self.settings.get();
+        let mut listed = Vec::new();
+        let mut tenants: Vec<_> = settings.tenants.by_id.values().collect();
+        tenants.sort_by(|a, b| a.id.cmp(&b.id));
+        for of in tenants.into_iter().filter(|t| tenant.is_none_or(|wanted| wanted == t.id)) {
+            for plugin in &of.plugins {
+                let entry = state.entry(&of.id, &plugin.config.name).cloned().unwrap_or_default();
+                listed.push(self.listed(&of.id, &plugin.config.name, &entry));
+            }
+        }
+        Value::Array(listed)
+    }
+
+    fn listed(&self, tenant: &str, plugin: &str, entry: &Entry) -> Value {
+        let place = self.place(tenant, plugin);
+        let versions: Vec<Value> = entry
+            .versions
+            .iter()
+            .rev()
+            .map(|v| json!({ "digest": v.digest, "added_at": timestamp(v.added_at), "size": v.size }))
+            .collect();
+        let state = match (&place, &entry.active) {
+            (_, None) => "empty",
+            (Some(place), Some(_)) if place.policy.is_ok() => "active",
+            (Some(_), Some(_)) => "broken",
+            (None, Some(_)) => "disabled",
+        };
+        json!({
+            "tenant": tenant,
+            "plugin": plugin,
+            "state": state,
+            "digest": entry.active,
+            "previous": entry.previous,
+            "versions": versions,
+            "problem": place.as_ref().and_then(|p| p.policy.as_ref().err()),
+            "breaker": place.as_ref().map(|p| p.breaker().0),
+            "kv_entries": place.as_ref().map(|p| p.data.len()),
+            "shadow": place.as_ref().and_then(|p| p.shadow.as_ref()).map(|s| s.listed()),
+            "recordings": place.as_ref().and_then(|p| p.tap.as_ref()).map(Tap::listed),
+            "log": place.as_ref().map(|p| p.last_lines()),
+        })
+    }
+}

@@ -1,0 +1,349 @@
+//! `relevo plugin replay`: recorded messages are judged again, by any version, and nothing comes of it but a report.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use relevo_relay::settings::PluginSettings;
+use relevo_runtime::Blame;
+use relevo_runtime::policy::{Body, Case, Digest, Export, Policy};
+use serde_json::{Value, json};
+
+use crate::action::{ActionError, blocking};
+use crate::digest::{digest_of, hex, parse_digest};
+use crate::kv::KvData;
+use crate::plugins::Plugins;
+use crate::record::{self, Answer, Frame, KeptBody, Recalled, Recording};
+
+/// Differences and faults that are reported with their message: the last ones.
+const KEPT: usize = 100;
+/// After so long it ends where it is, and says so.
+const MOST: Duration = Duration::from_secs(300);
+
+/// What is replayed against.
+struct Version {
+    settings: Arc<PluginSettings>,
+    digest: Digest,
+    /// Keeps the compiled code in memory: each message gets a plugin of its own made of it.
+    policy: Arc<dyn Policy>,
+    /// For what was not recorded.
+    today: Arc<KvData>,
+}
+
+#[derive(Default)]
+struct Report {
+    /// Judged again.
+    replayed: u64,
+    same: u64,
+    differing: u64,
+    /// The version broke on them; they are among the same when the recorded one broke alike.
+    faults: u64,
+    /// The body was left out because it is too large, or too much data was read: it cannot be judged again.
+    not_replayable: u64,
+    /// A crash or the disk: no recording any more.
+    damaged: u64,
+    redacted: u64,
+    /// Of those that were judged again: without a body, by a version that inspects bodies.
+    without_body: u64,
+    /// Read something of the data that was not recorded; it got that of today.
+    other_data: u64,
+    /// Recorded when the plugin was told other settings.
+    other_settings: u64,
+    last: VecDeque<Value>,
+}
+
+impl Plugins {
+    /// One at a time; the messages one after the other, with a pause after each as long as it took.
+    pub(crate) async fn replay(
+        self: &Arc<Self>,
+        tenant: &str,
+        plugin: &str,
+        digest: Option<&str>,
+        last: Option<usize>,
+        component: Vec<u8>,
+    ) -> Result<Value, ActionError> {
+        let settings = self.slot(tenant, plugin)?;
+        let Ok(_turn) = self.replays.try_lock() else {
+            return Err(ActionError::Refused("another replay is under way".to_owned()));
+        };
+        let Some(record) = settings.record else {
+            let reason = format!("nothing is recorded for `{plugin}`: set `record` in its configuration");
+            return Err(ActionError::Refused(reason));
+        };
+        self.write_recordings().await;
+        let directory = self.files.recordings().join(record::directory_name(tenant, plugin));
+        let found = blocking(move || {
+            record::find(&directory, record)
+                .map_err(|e| ActionError::Failed(format!("the recordings cannot be read: {e}")))
+        });
+        let (mut frames, damaged) = found.await?;
+        if let Some(last) = last {
+            frames.drain(..frames.len().saturating_sub(last));
+        }
+        let uploaded = !component.is_empty();
+        let digest = match (uploaded, digest) {
+            (true, Some(_)) => {
+                return Err(ActionError::Refused("either a digest or a component, not both".to_owned()));
+            }
+            (true, None) => self.try_component(&settings, component).await?,
+            (false, digest) => self.stored(tenant, plugin, digest).await?,
+        };
+        let report = self.replay_all(&settings, &digest, frames, damaged).await;
+        if uploaded {
+            self.forget_unless_known(&digest).await;
+        }
+        let (report, finished) = report?;
+        tracing::info!(tenant, plugin, digest, replayed = report.replayed, "a plugin was replayed");
+        Ok(report.shown(tenant, plugin, &digest, finished))
+    }
+
+    /// A component that is not added: everything that is looked at before a version is used, and nothing is remembered.
+    async fn try_component(
+        self: &Arc<Self>,
+        settings: &Arc<PluginSettings>,
+        wasm: Vec<u8>,
+    ) -> Result<String, ActionError> {
+        let digest = hex(&digest_of(&wasm));
+        // One upload at a time: the compiler's limits are for one.
+        let state = self.state.lock().await;
+        let (plugins, of, name) = (Arc::clone(self), Arc::clone(settings), digest.clone());
+        let tested = match blocking(move || plugins.admit(&of, &name, &wasm)).await {
+            Ok(policy) => self.self_test(settings, &policy).await,
+            Err(error) => Err(error),
+        };
+        drop(state);
+        match tested {
+            Ok(()) => Ok(digest),
+            Err(error) => {
+                self.forget_unless_known(&digest).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn forget_unless_known(&self, digest: &str) {
+        let state = self.state.lock().await;
+        if !state.knows(digest) {
+            self.forget(digest);
+        }
+    }
+
+    /// The digest of a version that was added before; the active one, when none is named.
+    async fn stored(&self, tenant: &str, plugin: &str, digest: Option<&str>) -> Result<String, ActionError> {
+        let state = self.state.lock().await;
+        let entry = state.entry(tenant, plugin);
+        let found = match digest {
+            Some(digest) => entry.and_then(|e| e.find(digest)).map(|v| v.digest.clone()),
+            None => entry.and_then(|e| e.active.clone()),
+        };
+        found.ok_or_else(|| match digest {
+            Some(digest) => {
+                ActionError::NotFound(format!("`{digest}` names no version of `{plugin}`, or several"))
+            }
+            None => ActionError::NotFound(format!("no version of `{plugin}` was added yet")),
+        })
+    }
+
+    /// Also whether it came to the end.
+    async fn replay_all(
+        self: &Arc<Self>,
+        settings: &Arc<PluginSettings>,
+        digest: &str,
+        frames: Vec<Frame>,
+        damaged: usize,
+    ) -> Result<(Report, bool), ActionError> {
+        let (plugins, of, name) = (Arc::clone(self), Arc::clone(settings), digest.to_owned());
+        let version = blocking(move || {
+            let policy = plugins.load_or_compile(&of, &name)?;
+            let today =
+                plugins.place_with(Arc::clone(&of), String::new(), Ok(Arc::clone(&policy))).data.clone();
+            let digest = parse_digest(&name).ok_or_else(|| ActionError::Failed("not a digest".to_owned()))?;
+            Ok(Version { settings: of, digest, policy, today })
+        });
+        let version = version.await?;
+        let mut report = Report { damaged: damaged as u64, ..Report::default() };
+        let began = self.monotonic();
+        for frame in frames {
+            if self.monotonic().saturating_sub(began) > MOST {
+                return Ok((report, false));
+            }
+            let read = blocking(move || Ok(frame.read())).await?;
+            match read.and_then(|content| postcard::from_bytes(&content).ok()) {
+                Some(recording) => self.replay_one(&version, recording, &mut report).await?,
+                None => report.damaged += 1,
+            }
+        }
+        Ok((report, true))
+    }
+
+    async fn replay_one(
+        self: &Arc<Self>,
+        version: &Version,
+        recording: Recording,
+        report: &mut Report,
+    ) -> Result<(), ActionError> {
+        let Recording { settings, redacted, message, body, data, answer, .. } = recording;
+        let inspects = version.policy.exports(Export::Inspect);
+        let body = match body {
+            KeptBody::Whole(octets) => octets,
+            KeptBody::LeftOut if redacted || !inspects => Vec::new(),
+            KeptBody::LeftOut => {
+                report.not_replayable += 1;
+                return Ok(());
+            }
+        };
+        if data.cut {
+            report.not_replayable += 1;
+            return Ok(());
+        }
+        // A fresh instance for each message: what a warm one keeps in its memory is of another message's data.
+        let policy = self.load_aside(&version.settings, version.digest)?;
+        let recalled = Arc::new(Recalled::new(data, Arc::clone(&version.today)));
+        let (id, recipients) = (message.id.clone(), message.envelope.recipients.len());
+        let case = Case {
+            message: Arc::new(message),
+            body: Body { source: Arc::new(body), offset: 0 },
+            data: Some(recalled.clone()),
+        };
+        let outcome = policy.judge(case).await;
+        if let Err(fault) = &outcome.result
+            && fault.blame == Blame::Host
+        {
+            return Err(ActionError::Failed(format!("the replay could not go on: {fault}")));
+        }
+        let Some(now) = Answer::of(&outcome.result) else { return Ok(()) };
+        report.replayed += 1;
+        report.redacted += u64::from(redacted);
+        report.without_body += u64::from(redacted && inspects);
+        report.other_data += u64::from(recalled.read_more());
+        report.other_settings += u64::from(settings != version.settings_fingerprint());
+        report.note(&id, recipients, &answer, &now, outcome.result.err().map(|fault| fault.to_string()));
+        tokio::time::sleep(outcome.cost.wall).await;
+        Ok(())
+    }
+}
+
+impl Version {
+    fn settings_fingerprint(&self) -> [u8; 8] {
+        record::fingerprint(&self.settings.config.settings)
+    }
+}
+
+impl Report {
+    fn note(&mut self, id: &str, recipients: usize, then: &Answer, now: &Answer, fault: Option<String>) {
+        self.faults += u64::from(fault.is_some());
+        let recipients = u32::try_from(recipients).unwrap_or(u32::MAX);
+        let Some((recipient, differing)) = difference(recipients, then, now) else {
+            self.same += 1;
+            return;
+        };
+        self.differing += 1;
+        if self.last.len() == KEPT {
+            self.last.pop_front();
+        }
+        self.last.push_back(json!({
+            "message": id,
+            "recipient": recipient,
+            "recipients": differing,
+            "recorded": in_short(then, recipient),
+            "replayed": in_short(now, recipient),
+            "fault": fault,
+        }));
+    }
+
+    fn shown(&self, tenant: &str, plugin: &str, digest: &str, finished: bool) -> Value {
+        json!({
+            "tenant": tenant,
+            "plugin": plugin,
+            "digest": digest,
+            "finished": finished,
+            "replayed": self.replayed,
+            "same": self.same,
+            "differing": self.differing,
+            "faults": self.faults,
+            "not_replayable": self.not_replayable,
+            "damaged": self.damaged,
+            "redacted": self.redacted,
+            "without_body": self.without_body,
+            "other_data": self.other_data,
+            "other_settings": self.other_settings,
+            "differences": self.last,
+        })
+    }
+}
+
+/// The first recipient with another verdict, and how many there are. A fault differs for all of them.
+fn difference(recipients: u32, then: &Answer, now: &Answer) -> Option<(u32, u32)> {
+    match (then, now) {
+        (Answer::Verdicts(then), Answer::Verdicts(now)) => {
+            let mut differ = (0..recipients).filter(|index| then.of(*index) != now.of(*index));
+            let first = differ.next()?;
+            Some((first, 1 + u32::try_from(differ.count()).unwrap_or(u32::MAX - 1)))
+        }
+        _ => (then != now).then_some((0, recipients)),
+    }
+}
+
+fn in_short(answer: &Answer, recipient: u32) -> String {
+    match answer {
+        Answer::Verdicts(verdicts) => verdicts.of(recipient).to_string(),
+        Answer::Fault(words) => format!("fault: {words}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use relevo_mailkit::policy::{Decision, Override, Reply, Verdict};
+
+    use super::*;
+
+    fn reject(code: u16, text: &str) -> Verdict {
+        Verdict::Reject(Reply { code, enhanced: format!("{}.7.1", code / 100), text: text.into() })
+    }
+
+    fn answer(all: Verdict, overrides: &[(u32, Verdict)]) -> Answer {
+        let mut decision = Decision::from(all);
+        decision.overrides = overrides
+            .iter()
+            .map(|(recipient, v)| Override { recipient: *recipient, verdict: v.clone() })
+            .collect();
+        Answer::Verdicts((&decision).into())
+    }
+
+    #[test]
+    fn verdicts_are_compared_for_each_recipient() {
+        let accept = answer(Verdict::Accept, &[]);
+        let held =
+            answer(Verdict::Accept, &[(1, Verdict::Hold("why".into())), (2, Verdict::Discard("x".into()))]);
+        assert_eq!(difference(3, &accept, &accept), None);
+        assert_eq!(difference(3, &accept, &held), Some((1, 2)));
+        assert_eq!(difference(1, &accept, &held), None, "of a recipient that is not there");
+        let spelt = (answer(reject(550, "no"), &[]), answer(reject(550, "never"), &[]));
+        assert_eq!(difference(1, &spelt.0, &spelt.1), None, "words are not compared");
+        assert_eq!(difference(1, &spelt.0, &answer(reject(450, "no"), &[])), Some((0, 1)));
+        let broke = Answer::Fault("decide: trap (guest)".into());
+        assert_eq!(difference(2, &accept, &broke), Some((0, 2)));
+        assert_eq!(difference(2, &broke, &broke), None);
+    }
+
+    #[test]
+    fn the_report_names_the_last_differences() {
+        let mut report = Report::default();
+        let (then, now) = (answer(Verdict::Accept, &[]), answer(reject(550, "no"), &[]));
+        report.note("a", 1, &then, &then, None);
+        for n in 0..KEPT + 3 {
+            report.note(&n.to_string(), 1, &then, &now, None);
+        }
+        report.note("last", 1, &then, &Answer::Fault("decide: trap (guest)".into()), Some("trapped".into()));
+        let shown = report.shown("acme", "list", "aa", true);
+        assert_eq!(
+            (&shown["same"], &shown["differing"], &shown["faults"]),
+            (&json!(1), &json!(KEPT + 4), &json!(1))
+        );
+        let differences = shown["differences"].as_array().expect("a list");
+        assert_eq!(differences.len(), KEPT);
+        assert_eq!(differences[KEPT - 2]["replayed"], "reject 550 5.7.1");
+        assert_eq!(differences[KEPT - 1]["replayed"], "fault: decide: trap (guest)");
+        assert_eq!(differences[KEPT - 1]["fault"], "trapped");
+    }
+}

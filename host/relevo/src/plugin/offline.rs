@@ -1,0 +1,63 @@
+//! What a running relay would do, done on its data directory while none runs.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::bail;
+use relevo_policy::Action;
+use relevo_queue::{DirectoryLock, OpenError};
+use relevo_relay::clock::{Clock, SystemClock};
+use relevo_relay::settings::SettingsHandle;
+use serde_json::Value;
+
+use crate::{assembly, config};
+
+/// Takes the directory's lock, so that no relay starts in the middle, and does it.
+pub(crate) fn act(file: &Path, action: Action, content: Vec<u8>) -> anyhow::Result<Value> {
+    let loaded = config::load(file);
+    for mistake in &loaded.mistakes {
+        eprintln!("error: {mistake}");
+    }
+    let Some(config) = loaded.config else {
+        bail!("no relay answers, and without one the configuration must be right");
+    };
+    let (settings, parts) = config.split();
+    let _lock = lock(&parts.data_dir)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(async {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let settings = SettingsHandle::new(settings);
+        let plugins = assembly::open_plugins(&parts.data_dir, &settings, &clock, false).await?;
+        if let Some(most) = action.most_content(&plugins)
+            && content.len() > most
+        {
+            bail!("the content has {} octets, {most} are allowed", content.len());
+        }
+        Ok(plugins.act(action, content).await?)
+    });
+    // A thread that plugins ran on may still be at the end of a call.
+    runtime.shutdown_background();
+    done
+}
+
+/// Files that are made must be the relay's own: it refuses those of others.
+fn lock(data_dir: &Path) -> anyhow::Result<DirectoryLock> {
+    if let Ok(found) = std::fs::metadata(data_dir)
+        && found.uid() != rustix::process::geteuid().as_raw()
+    {
+        bail!(
+            "no relay answers, and {} belongs to another user (id {}): run this as the relay's user",
+            data_dir.display(),
+            found.uid()
+        );
+    }
+    DirectoryLock::of(data_dir).map_err(|error| match error {
+        OpenError::InUse { path, pid } => anyhow::anyhow!(
+            "{} is in use by process {pid}, but no control socket answers there: a relay that is starting or stopping, or another \
+             command at work? Try again when it is done",
+            path.display()
+        ),
+        other => anyhow::Error::from(other).context("no relay answers, and its data directory cannot be used"),
+    })
+}
