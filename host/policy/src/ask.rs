@@ -46,6 +46,7 @@ impl Policies for Plugins {
             }
             self.ask(question.id, &place, &message, &body, &mut judgement).await;
             let told = message.attributes.len();
+            verdicts::leave_out(&mut judgement, told, &question.grants);
             let known = judgement.attributes.len();
             if known > told {
                 let new = judgement.attributes[told..].iter();

@@ -61,16 +61,20 @@ pub(crate) async fn of(question: &Question) -> io::Result<(Message, Body)> {
 fn envelope(question: &Question) -> Envelope {
     let envelope = &question.envelope;
     let sender_domain = Address::parse(&envelope.sender).map_or_else(|_| String::new(), |a| a.domain);
-    let smtputf8 = Parameter { keyword: "SMTPUTF8".to_owned(), value: String::new() };
+    let given = |p: &relevo_smtp::server::Parameter| Parameter {
+        keyword: p.keyword.clone(),
+        value: p.value.clone().unwrap_or_default(),
+    };
     let recipient = |to: &relevo_relay::pipeline::ForwardPath| Recipient {
         address: to.address.clone(),
         domain: to.domain.clone(),
+        // No extension that we announce has parameters for RCPT.
         parameters: Vec::new(),
     };
     Envelope {
         sender: envelope.sender.clone(),
         sender_domain,
-        parameters: if envelope.smtputf8 { vec![smtputf8] } else { Vec::new() },
+        parameters: envelope.parameters.iter().map(given).collect(),
         recipients: envelope.recipients.iter().map(recipient).collect(),
     }
 }

@@ -32,6 +32,7 @@ use crate::clock::{Clock, IdSource};
 use crate::copies::{Links, Recipe, Signing};
 use crate::events;
 use crate::policy::{Judgement, Policies, Verdict};
+use crate::stream::Way;
 use crate::trace::{Observe, Step, Trace};
 use crate::turns::{Turns, Work};
 
@@ -161,6 +162,7 @@ impl Run<'_> {
                 turn = None;
                 let subject = policy::Subject {
                     settings: &settings,
+                    grants: &owner.domain.grants,
                     origin: &origin,
                     via: &via,
                     envelope: &envelope,
@@ -194,17 +196,23 @@ impl Run<'_> {
         let received = received::field(&via, &settings.hostname, self.id, &envelope.recipients, self.now);
         recipe.top.splice(..0, received);
         recipe.attributes = judgement.attributes.clone();
+        let way = owner.as_ref().map_or_else(Way::default, |o| {
+            Way::of(&o.domain.tenant, &o.domain.grants, &judgement.attributes)
+        });
         let tenant = owner.map(|o| o.domain.tenant.clone());
         let name = tenant.clone().unwrap_or_default();
         let ruled = policy::events(self, &name, &envelope, &judgement);
         let no_bounce = envelope.sender.is_empty() || tenant.is_none();
-        let deliveries =
+        let mut deliveries =
             deliveries::divide(&envelope.recipients, &judgement, recipe.links.is_some(), no_bounce, self.now);
         if deliveries.is_empty() {
             // Nothing is kept of it but this, which is on disk before the answer.
             self.pipeline.events.append(ruled).await.map_err(|e| not_stored(&e))?;
             self.step("commit", began, vec!["discarded".to_owned()]);
             return Ok(tenant);
+        }
+        for delivery in &mut deliveries {
+            (delivery.stream, delivery.priority) = (way.stream(&delivery.domain), way.priority);
         }
         let expire = match deliveries.iter().all(|d| d.held) {
             true => settings.plugins.hold_expire,
@@ -224,6 +232,7 @@ impl Run<'_> {
             recipe: recipe.encode().map_err(|e| store_failed(&e.to_string()))?,
         };
         let mut events = queued(self.id, &meta, &envelope.recipients, &report, &notes, &judgement);
+        events.iter_mut().for_each(|event| way.tell(&mut event.data));
         events.extend(ruled);
         let count = deliveries.len();
         let refused =
