@@ -29,16 +29,7 @@ impl Policies for Plugins {
             .iter()
             .filter_map(|p| self.place(&question.tenant.id, &p.config.name))
             .collect();
-        let (message, body) = match message::of(&question).await {
-            Ok(read) => read,
-            Err(error) => {
-                tracing::warn!(id = %question.id, %error, "the message cannot be read for plugins");
-                for place in &places {
-                    fault(&mut judgement, place, "the message cannot be read");
-                }
-                return judgement;
-            }
-        };
+        let (message, body) = message::of(&question);
         let mut message = Arc::new(message);
         for place in places {
             if verdicts::is_decided(&judgement) {

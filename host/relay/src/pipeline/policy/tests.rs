@@ -154,6 +154,26 @@ async fn other_tenants_are_not_asked_about() {
     assert_eq!(of.world.memory.count(), 1);
 }
 
+/// Whose mail it is of a trusted peer's is known only when it was looked at.
+#[tokio::test]
+async fn the_header_is_listed_for_plugins_only() {
+    let listed = async |origin: Origin, sender: &str, from: &str| {
+        let of = scene(&[Verdict::Accept]);
+        let mut it = submission(&of.world, &format!("From: {from}\r\n\r\n"));
+        (it.origin, it.envelope.sender) = (origin, sender.into());
+        of.world.pipeline.submit(it).await.expect("accepted");
+        let options = of.world.stages.options.lock().expect("lock");
+        options.iter().map(|o| o.list_fields).collect::<Vec<_>>()
+    };
+    let tenant = |id: &str| Origin::Tenant(id.into());
+    assert_eq!(listed(tenant("acme"), "a@example.com", "a@example.com").await, [true]);
+    assert_eq!(listed(tenant("other"), "a@other.example", "a@other.example").await, [false]);
+    let peer = || Origin::Relay("10.1.0.1".parse().expect("address"));
+    assert_eq!(listed(peer(), "a@other.example", "a@other.example").await, [false]);
+    assert_eq!(listed(peer(), "a@example.com", "a@example.com").await, [true]);
+    assert_eq!(listed(peer(), "", "a@example.com").await, [false, true]);
+}
+
 #[tokio::test]
 async fn the_way_is_stored_with_each_delivery() {
     let mut of = scene(&[Verdict::Accept, hold(), Verdict::Accept]);
