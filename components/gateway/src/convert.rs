@@ -1,6 +1,7 @@
 //! Between the imported types and the plain ones. Nothing is judged here.
 
 use relevo_mailkit::model;
+use relevo_mailkit::policy::HeaderField;
 
 use crate::guest::bindings::relevo::mail::{dkim, template, track, types, validate};
 
@@ -92,6 +93,7 @@ pub(crate) fn to_validate_options(options: model::ValidateOptions) -> validate::
         now: options.now,
         message_id_left: options.message_id_left,
         downgrade: options.downgrade,
+        list_fields: options.list_fields,
     }
 }
 
@@ -119,6 +121,8 @@ pub(crate) fn report(report: validate::Report) -> model::Report {
         from_field: report.from_field,
         subject: report.subject,
         received: report.received,
+        fields: report.fields.into_iter().map(|f| HeaderField { name: f.name, value: f.value }).collect(),
+        fields_left_out: report.fields_left_out,
     }
 }
 

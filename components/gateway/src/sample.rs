@@ -170,6 +170,7 @@ fn validate_options() -> ValidateOptions {
         now: NOW,
         message_id_left: "sample".into(),
         downgrade: false,
+        list_fields: false,
     }
 }
 

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy::HeaderField;
+
 /// `types.span`: `length` octets from `offset` of the submitted message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Span {
@@ -131,6 +133,8 @@ pub struct ValidateOptions {
     pub message_id_left: String,
     /// Only turn 8-bit parts into 7bit.
     pub downgrade: bool,
+    /// The report has the fields of the header.
+    pub list_fields: bool,
 }
 
 /// `validate.author-role`.
@@ -184,7 +188,16 @@ pub struct Report {
     pub subject: String,
     /// Received fields.
     pub received: u32,
+    /// Added and not removed ones; empty unless asked for.
+    pub fields: Vec<HeaderField>,
+    /// How many fields more there are.
+    pub fields_left_out: u32,
 }
+
+/// Fields of [`Report::fields`], and octets of their names and values together.
+pub const MAX_FIELDS: usize = 200;
+/// See [`MAX_FIELDS`].
+pub const MAX_FIELD_OCTETS: usize = 64 << 10;
 
 /// `validate.refusal`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -61,6 +61,7 @@ fn from_options(o: wit::Options) -> model::ValidateOptions {
         now: o.now,
         message_id_left: o.message_id_left,
         downgrade: o.downgrade,
+        list_fields: o.list_fields,
     }
 }
 
@@ -78,6 +79,8 @@ fn to_report(r: model::Report) -> wit::Report {
         from_field: r.from_field,
         subject: r.subject,
         received: r.received,
+        fields: r.fields.into_iter().map(|f| wit::HeaderField { name: f.name, value: f.value }).collect(),
+        fields_left_out: r.fields_left_out,
     }
 }
 

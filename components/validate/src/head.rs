@@ -3,6 +3,7 @@
 use relevo_mailkit::model::{Author, AuthorRole, Edit, Encoding, Note, ValidateOptions};
 
 use crate::address::{self, Fault, List};
+use crate::fields::Fields;
 use crate::header::{Block, Field, Name, shown};
 use crate::lexer::{Lexer, unquote};
 use crate::rules::{self, Checked};
@@ -24,6 +25,8 @@ pub(crate) struct Head {
     pub(crate) from_field: Vec<u8>,
     pub(crate) subject: String,
     pub(crate) received: u32,
+    /// Of the message, without those that are removed; only when they were asked for.
+    pub(crate) fields: Fields,
     pub(crate) mime_version: bool,
     /// Content-Type or Content-Transfer-Encoding.
     pub(crate) mime_fields: bool,
@@ -42,6 +45,9 @@ pub(crate) fn read(block: &Block<'_>, options: &ValidateOptions) -> Checked<Head
         reader.field(field)?;
         let stays = reader.head.removals.len() == removed;
         reader.head.eight_bit |= stays && !block.value(field).is_ascii();
+        if stays && options.list_fields {
+            reader.head.fields.push(block, field);
+        }
         resent |= matches!(
             field.name,
             Name::ResentTo | Name::ResentCc | Name::ResentSender | Name::ResentDate | Name::ResentMessageId

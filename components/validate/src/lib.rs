@@ -14,6 +14,7 @@ mod cuts;
 mod date;
 mod domain;
 mod entity;
+mod fields;
 mod fixes;
 mod head;
 mod header;
@@ -45,5 +46,6 @@ pub fn defaults() -> ValidateOptions {
         now: 1_795_325_640,
         message_id_left: "made.up".into(),
         downgrade: false,
+        list_fields: false,
     }
 }

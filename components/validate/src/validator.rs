@@ -2,6 +2,7 @@
 
 use relevo_mailkit::model::{Refusal, Report, ValidateOptions};
 
+use crate::fields::Fields;
 use crate::fixes;
 use crate::rules::{self, Checked};
 use crate::structure::{Line, PREFIX, Structure};
@@ -92,6 +93,10 @@ impl Validator {
         };
         head.additions.extend_from_slice(&fixes.additions);
         head.fixes.extend(fixes.notes);
+        let fields = match structure.options.list_fields {
+            true => head.fields.below(&head.additions)?,
+            false => Fields::default(),
+        };
         let mut edits = head.removals;
         edits.extend(fixes.edits);
         edits.sort_by_key(|e| e.at.offset);
@@ -108,6 +113,8 @@ impl Validator {
             from_field: head.from_field,
             subject: head.subject,
             received: head.received,
+            fields: fields.listed,
+            fields_left_out: fields.left_out,
         })
     }
 

@@ -30,16 +30,7 @@ impl Policies for Plugins {
             .iter()
             .filter_map(|p| self.place(&question.tenant.id, &p.config.name))
             .collect();
-        let (message, body) = match message::of(&question).await {
-            Ok(read) => read,
-            Err(error) => {
-                tracing::warn!(id = %question.id, %error, "the message cannot be read for plugins");
-                for place in &places {
-                    fault(&mut judgement, place, "the message cannot be read");
-                }
-                return judgement;
-            }
-        };
+        let (message, body) = message::of(&question);
         let mut message = Arc::new(message);
         for place in places {
             if verdicts::is_decided(&judgement) {
@@ -47,6 +38,7 @@ impl Policies for Plugins {
             }
             self.ask(question.id, &place, &message, &body, &mut judgement).await;
             let told = message.attributes.len();
+            verdicts::leave_out(&mut judgement, told, &question.grants);
             let known = judgement.attributes.len();
             if known > told {
                 let new = judgement.attributes[told..].iter();

@@ -3,11 +3,8 @@
 use relevo_mailkit::policy::{Attribute, Decision, Verdict as Answer};
 use relevo_mailkit::transfer::fold;
 use relevo_relay::policy::{Judgement, Opinion, Ruling, Verdict};
-use relevo_relay::settings::FailurePolicy;
+use relevo_relay::settings::{FailurePolicy, Grants};
 use relevo_smtp::server::Reply;
-
-/// Attributes with an effect: each needs a grant. This version grants none of them.
-const EFFECTS: [&str; 3] = ["pool", "priority", "route"];
 
 /// A judgement about `recipients` recipients before anybody was asked.
 pub(crate) fn nobody_minds(recipients: usize) -> Judgement {
@@ -50,13 +47,14 @@ pub(crate) fn add(
     for field in decision.headers {
         judgement.top.extend(fold::field(&field.name, &String::from_utf8_lossy(&field.value)));
     }
-    for Attribute { name, value } in decision.attributes {
-        let list = match EFFECTS.contains(&name.as_str()) {
-            true => &mut judgement.left_out,
-            false => &mut judgement.attributes,
-        };
-        list.push((name, value));
-    }
+    let attributes = decision.attributes.into_iter().map(|Attribute { name, value }| (name, value));
+    judgement.attributes.extend(attributes);
+}
+
+/// Of the attributes from the index `new` on, puts those aside that are not granted: nobody is told of them but the event.
+pub(crate) fn leave_out(judgement: &mut Judgement, new: usize, grants: &Grants) {
+    let denied = judgement.attributes.extract_if(new.., |(name, value)| !grants.allow(name, value));
+    judgement.left_out.extend(denied);
 }
 
 /// A plugin gave no answer that can be used: its failure policy answers for all recipients.
@@ -171,12 +169,21 @@ mod tests {
         let mut decision = Decision::from(Answer::Accept);
         let words = "word ".repeat(40);
         decision.headers = vec![HeaderField { name: "X-Why".into(), value: words.into_bytes() }];
-        decision.attributes = vec![Attribute::new("campaign", "spring"), Attribute::new("pool", "best")];
+        let given =
+            [("campaign", "spring"), ("pool", "best"), ("pool", "own"), ("route", "eu"), ("priority", "3")];
+        decision.attributes = given.map(|(name, value)| Attribute::new(name, value)).to_vec();
         let mut judgement = nobody_minds(1);
+        judgement.attributes.push(("pool".to_owned(), "told before".to_owned()));
         add(&mut judgement, "a", "d", decision, None);
+        let grants = Grants { pools: vec!["own".into()], routes: vec![], max_priority: 3 };
+        leave_out(&mut judgement, 1, &grants);
         relevo_mailkit::recheck::header_fields(&judgement.top).expect("whole fields");
         assert!(judgement.top.windows(3).any(|w| w == b"\r\n "));
-        assert_eq!(judgement.attributes, [("campaign".to_owned(), "spring".to_owned())]);
-        assert_eq!(judgement.left_out, [("pool".to_owned(), "best".to_owned())]);
+        let pairs = |list: &[(String, String)]| -> Vec<String> {
+            list.iter().map(|(name, value)| format!("{name}={value}")).collect()
+        };
+        let kept = ["pool=told before", "campaign=spring", "pool=own", "priority=3"];
+        assert_eq!(pairs(&judgement.attributes), kept);
+        assert_eq!(pairs(&judgement.left_out), ["pool=best", "route=eu"]);
     }
 }

@@ -92,12 +92,16 @@ pub struct LastAttempt {
 /// their sender is told as if the next hop had refused them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewDelivery {
-    /// The recipients' domain in lower case A-labels, or the literal in brackets; what scheduling goes by.
+    /// The recipients' domain in lower case A-labels, or the literal in brackets.
     pub domain: String,
+    /// What scheduling goes by: deliveries of one stream go the same way. Opaque here; empty: the domain is the stream.
+    pub stream: String,
     /// They share one copy and one transaction.
     pub recipients: Vec<Recipient>,
     /// When the first attempt is due.
     pub due_at: Millis,
+    /// Of what is due, this goes before that of the same tenant with a lower one, within limits: see [`PRIORITY_STEP`].
+    pub priority: Priority,
     /// Not due until somebody releases it.
     pub held: bool,
     /// What is known before the first attempt: why it is held, or the reply for its failed recipients.
@@ -115,6 +119,16 @@ pub struct NewItem {
     /// At least one.
     pub deliveries: Vec<NewDelivery>,
 }
+
+/// How urgent a delivery is among those of its tenant: -9 to 9, 0 is the usual one (as MT-PRIORITY, RFC 6710 section 3).
+pub type Priority = i8;
+
+/// The highest priority; its negative is the lowest.
+pub const MAX_PRIORITY: Priority = 9;
+
+/// A delivery is leased as if it had become due this much earlier for each step of its priority (later, for negative ones).
+/// So one of low priority waits behind what becomes due up to as much later, and behind nothing else: none starves.
+pub const PRIORITY_STEP: Millis = 60 * 60 * 1000;
 
 /// Bytes that arrived and are not yet promised: in memory up to 64 KiB, else in a file. Dropping it deletes them.
 pub struct SpooledBody {
@@ -156,10 +170,14 @@ pub struct Delivery {
     pub id: DeliveryId,
     /// As in [`NewDelivery`].
     pub domain: String,
+    /// As in [`NewDelivery`]; [`Delivery::stream`] has the domain in place of an empty one.
+    pub stream: String,
     /// All of them, settled ones too.
     pub recipients: Vec<Recipient>,
     /// When the next attempt is due.
     pub due_at: Millis,
+    /// As in [`NewDelivery`].
+    pub priority: Priority,
     /// Held by an operator: not due until released.
     pub held: bool,
     /// Attempts so far.
@@ -171,11 +189,22 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// What scheduling goes by.
+    #[must_use]
+    pub fn stream(&self) -> &str {
+        own_or_domain(&self.stream, &self.domain)
+    }
+
     /// What was learnt last about this recipient.
     #[must_use]
     pub fn reason(&self, index: u32) -> Option<&LastAttempt> {
         own_or_last(&self.reasons, self.last.as_ref(), index)
     }
+}
+
+/// A stream without a name of its own is that of its domain.
+pub(crate) fn own_or_domain<'a>(stream: &'a str, domain: &'a str) -> &'a str {
+    if stream.is_empty() { domain } else { stream }
 }
 
 /// The entry of a recipient, or what holds for all that have none.
@@ -201,11 +230,11 @@ pub struct Lease {
     pub token: u64,
 }
 
-/// A domain that has something due.
+/// A stream that has something due.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DueDomain {
-    /// Recipient domain.
-    pub domain: String,
+pub struct DueStream {
+    /// As [`Delivery::stream`] says.
+    pub stream: String,
     /// Deliveries that are due, at most counted to 1000.
     pub ready: usize,
     /// Tenants that own them.
@@ -322,13 +351,13 @@ pub trait Queue: Send + Sync {
     /// Makes items and events durable in one atomic step. When it returns `Ok`, they survive a loss of power.
     async fn accept(&self, items: Vec<NewItem>, events: Vec<NewEvent>) -> Result<(), StoreError>;
 
-    /// Up to `max` domains that have something due at `now`, those that wait longest first, and not in `skip`.
+    /// Up to `max` streams that have something due at `now`, those that wait longest first, and not in `skip`.
     async fn due(
         &self,
         now: Millis,
         skip: &(dyn for<'d> Fn(&'d str) -> bool + Sync),
         max: usize,
-    ) -> Result<Vec<DueDomain>, StoreError>;
+    ) -> Result<Vec<DueStream>, StoreError>;
 
     /// When something that is not due now becomes due, at the earliest.
     async fn next_due(&self, now: Millis) -> Option<Millis>;
@@ -336,10 +365,11 @@ pub trait Queue: Send + Sync {
     /// Resolves when something may have become due since the last call: after `accept`, a settle or an operator's action.
     async fn changed(&self);
 
-    /// Leases up to `max` due deliveries of any of `domains`, fairly among tenants, the longest due first, until `until`.
+    /// Leases up to `max` due deliveries of any of `streams`, until `until`: fairly among tenants, and of a tenant the longest
+    /// due first, where each step of priority counts as [`PRIORITY_STEP`] of being due.
     async fn lease(
         &self,
-        domains: &[String],
+        streams: &[String],
         now: Millis,
         until: Millis,
         max: usize,

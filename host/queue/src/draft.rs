@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::record::{self, Blob, DeliveryRecord, ItemRecord};
-use crate::schedule::Change;
+use crate::schedule::{Belongs, Change};
 use crate::{DeliveryId, ItemId, Millis, NewEvent, StoreError};
 
 /// A row to write; no value: to delete.
@@ -18,7 +18,7 @@ pub(crate) enum Put {
 /// What becomes of memory and files once the commit is durable.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    Insert { change: Change, domain: String, tenant: String },
+    Insert(Change, Belongs),
     Update(Change),
     Remove(DeliveryId),
     Unreported(ItemId, u32),
@@ -108,8 +108,7 @@ impl Draft {
             if record.pending() {
                 tally.pending += 1;
                 let change = change(id, &record, item.meta.expires_at, false);
-                let tenant = item.meta.tenant.clone();
-                self.effects.push(Effect::Insert { change, domain: record.domain, tenant });
+                self.effects.push(Effect::Insert(change, record.belongs(&item.meta.tenant)));
             }
         }
         if tally.nothing_left() {

@@ -256,7 +256,7 @@ impl Writer {
         let mut schedule = inner.schedule();
         for effect in outcome.effects {
             match effect {
-                Effect::Insert { change, domain, tenant } => schedule.insert(&change, &domain, &tenant),
+                Effect::Insert(change, belongs) => schedule.insert(&change, &belongs),
                 Effect::Update(change) => {
                     inner.recent.changed(change.id);
                     schedule.update(&change);

@@ -11,7 +11,7 @@ use crate::disk::{Disk, RealDisk, read_exact_at};
 use crate::{ItemId, OpenError};
 
 /// The format that this binary writes. It reads every older one.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 const FORMAT_TITLE: &str = "relevo-queue ";
 
@@ -77,7 +77,11 @@ impl Layout {
                 let mut text =
                     vec![0; usize::try_from(file.size().map_err(fail(&path))?.min(64)).unwrap_or(64)];
                 read_exact_at(file.as_ref(), 0, &mut text).map_err(fail(&path))?;
-                check_format(&path, &String::from_utf8_lossy(&text))
+                match check_format(&path, &String::from_utf8_lossy(&text))? {
+                    FORMAT => Ok(()),
+                    // An older binary must not meet the records that this one writes.
+                    _ => self.write_format(disk).map_err(fail(&path)),
+                }
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 self.sync_way_to_root(disk).and_then(|()| self.write_format(disk)).map_err(fail(&path))
@@ -110,10 +114,11 @@ impl Layout {
     }
 }
 
-fn check_format(path: &Path, text: &str) -> Result<(), OpenError> {
+/// The format of a store that this binary reads.
+fn check_format(path: &Path, text: &str) -> Result<u32, OpenError> {
     let found = text.trim_end().strip_prefix(FORMAT_TITLE).and_then(|v| v.parse().ok());
     match found {
-        Some(1..=FORMAT) => Ok(()),
+        Some(found @ 1..=FORMAT) => Ok(found),
         Some(found) => Err(OpenError::Newer { path: path.to_path_buf(), found, known: FORMAT }),
         None => Err(OpenError::NotAStore { path: path.to_path_buf() }),
     }

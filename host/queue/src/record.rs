@@ -4,14 +4,26 @@ use relevo_mailkit::source::CHUNK;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::api::own_or_last;
+use crate::api::{own_or_domain, own_or_last};
+use crate::schedule::Belongs;
 use crate::{
-    Delivery, DeliveryId, ItemId, ItemMeta, LastAttempt, Millis, NewDelivery, NewEvent, Recipient,
+    Delivery, DeliveryId, ItemId, ItemMeta, LastAttempt, Millis, NewDelivery, NewEvent, Priority, Recipient,
     RecipientState, Settlement,
 };
 
 /// Layout of the records below.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// The oldest that is read.
+const OLDEST: u8 = 1;
+
+/// What is in a record, and how older layouts of it are read.
+pub(crate) trait Record: DeserializeOwned {
+    /// Content of an older layout. Most have not changed since the first.
+    fn older(_version: u8, content: &[u8]) -> Result<Self, postcard::Error> {
+        postcard::from_bytes(content)
+    }
+}
 
 /// Bodies up to this size wait in memory and are written with their group; larger ones get a file of their own.
 pub(crate) const INLINE: usize = CHUNK;
@@ -28,13 +40,14 @@ pub(crate) fn seal<T: Serialize>(key: &[u8], value: &T) -> Result<Vec<u8>, postc
 }
 
 /// Decodes a record, or says what is wrong with it.
-pub(crate) fn unseal<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, String> {
+pub(crate) fn unseal<T: Record>(key: &[u8], bytes: &[u8]) -> Result<T, String> {
     let Some((content, sum)) = bytes.split_last_chunk::<4>() else { return Err("cut short".into()) };
     if checksum(key, content) != u32::from_le_bytes(*sum) {
         return Err("checksum does not match".into());
     }
     match content.split_first() {
         Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(|e| e.to_string()),
+        Some((&older @ OLDEST..VERSION, rest)) => T::older(older, rest).map_err(|e| e.to_string()),
         Some((other, _)) => Err(format!("record version {other} is not known")),
         None => Err("empty".into()),
     }
@@ -92,6 +105,8 @@ pub(crate) struct ItemRecord {
     pub(crate) recipe: Option<Blob>,
 }
 
+impl Record for ItemRecord {}
+
 impl ItemRecord {
     pub(crate) fn blobs(&self) -> impl Iterator<Item = Blob> {
         std::iter::once(self.body).chain(self.recipe)
@@ -102,6 +117,10 @@ impl ItemRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DeliveryRecord {
     pub(crate) domain: String,
+    /// Since layout 2; empty for that of the domain.
+    pub(crate) stream: String,
+    /// Since layout 2.
+    pub(crate) priority: Priority,
     pub(crate) recipients: Vec<Recipient>,
     pub(crate) due_at: Millis,
     pub(crate) held: bool,
@@ -114,10 +133,44 @@ pub(crate) struct DeliveryRecord {
     pub(crate) reasons: Vec<(u32, LastAttempt)>,
 }
 
+/// Layout 1: before there were streams and priorities.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
+struct FirstDeliveryRecord {
+    domain: String,
+    recipients: Vec<Recipient>,
+    due_at: Millis,
+    held: bool,
+    dropping: bool,
+    attempts: u32,
+    last: Option<LastAttempt>,
+    reasons: Vec<(u32, LastAttempt)>,
+}
+
+impl Record for DeliveryRecord {
+    fn older(_version: u8, content: &[u8]) -> Result<Self, postcard::Error> {
+        let first: FirstDeliveryRecord = postcard::from_bytes(content)?;
+        Ok(Self {
+            domain: first.domain,
+            stream: String::new(),
+            priority: 0,
+            recipients: first.recipients,
+            due_at: first.due_at,
+            held: first.held,
+            dropping: first.dropping,
+            attempts: first.attempts,
+            last: first.last,
+            reasons: first.reasons,
+        })
+    }
+}
+
 impl DeliveryRecord {
     pub(crate) fn new(delivery: NewDelivery) -> Self {
         Self {
             domain: delivery.domain,
+            stream: delivery.stream,
+            priority: delivery.priority,
             recipients: delivery.recipients,
             due_at: delivery.due_at,
             held: delivery.held,
@@ -126,6 +179,12 @@ impl DeliveryRecord {
             last: delivery.last,
             reasons: Vec::new(),
         }
+    }
+
+    /// For the schedule.
+    pub(crate) fn belongs(&self, tenant: &str) -> Belongs {
+        let stream = own_or_domain(&self.stream, &self.domain).to_owned();
+        Belongs { stream, tenant: tenant.to_owned(), priority: self.priority }
     }
 
     pub(crate) fn pending(&self) -> bool {
@@ -205,8 +264,10 @@ impl DeliveryRecord {
         Delivery {
             id,
             domain: self.domain,
+            stream: self.stream,
             recipients: self.recipients,
             due_at: self.due_at,
+            priority: self.priority,
             held: self.held,
             attempts: self.attempts,
             last: self.last,
@@ -224,6 +285,8 @@ pub(crate) struct EventRecord {
     item: Option<ItemId>,
     data: String,
 }
+
+impl Record for EventRecord {}
 
 impl From<NewEvent> for EventRecord {
     fn from(event: NewEvent) -> Self {
@@ -247,34 +310,71 @@ impl EventRecord {
     }
 }
 
+/// As the first version of the store wrote it.
+#[cfg(test)]
+pub(crate) fn seal_as_first(key: &[u8], record: DeliveryRecord) -> Vec<u8> {
+    let DeliveryRecord { domain, recipients, due_at, held, dropping, attempts, last, reasons, .. } = record;
+    let first = FirstDeliveryRecord { domain, recipients, due_at, held, dropping, attempts, last, reasons };
+    let mut bytes = postcard::to_extend(&first, vec![OLDEST]).expect("encodes");
+    let sum = checksum(key, &bytes);
+    bytes.extend_from_slice(&sum.to_le_bytes());
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// They name what failed recipients were told, equal to `last` or not, and nothing of those that are pending.
-    #[test]
-    fn older_records_are_read() {
-        #[derive(Serialize)]
-        struct Older<'a>(
-            &'a str,
-            Vec<Recipient>,
-            Millis,
-            bool,
-            bool,
-            u32,
-            Option<LastAttempt>,
-            Vec<(u32, LastAttempt)>,
-        );
+    fn delivery() -> DeliveryRecord {
         let said = |text: &str| LastAttempt { text: text.into(), ..LastAttempt::default() };
         let recipient = |index, state| Recipient { index, address: format!("{index}@x.test"), state };
-        let recipients = vec![
-            recipient(0, RecipientState::Failed { reported: false }),
-            recipient(1, RecipientState::Pending),
-        ];
-        let older = Older("x.test", recipients, 5, false, false, 1, Some(said("b")), vec![(0, said("b"))]);
-        let bytes = seal(b"k", &older).expect("encodes");
+        DeliveryRecord {
+            domain: "x.test".into(),
+            stream: "a stream".into(),
+            priority: 3,
+            recipients: vec![
+                recipient(0, RecipientState::Failed { reported: false }),
+                recipient(1, RecipientState::Pending),
+            ],
+            due_at: 5,
+            held: true,
+            dropping: false,
+            attempts: 1,
+            last: Some(said("b")),
+            reasons: vec![(0, said("b"))],
+        }
+    }
+
+    #[test]
+    fn a_delivery_of_the_first_layout_is_one_of_its_domain() {
+        let bytes = seal_as_first(b"k", delivery());
+        let record: DeliveryRecord = unseal(b"k", &bytes).expect("decodes");
+        let belongs = record.belongs("acme");
+        assert_eq!(
+            (belongs.stream.as_str(), belongs.tenant.as_str(), belongs.priority),
+            ("x.test", "acme", 0)
+        );
+        assert_eq!((record.due_at, record.held, record.attempts), (5, true, 1));
+        let again: DeliveryRecord = unseal(b"k", &seal(b"k", &record).expect("encodes")).expect("decodes");
+        assert_eq!(again, record);
+    }
+
+    #[test]
+    fn a_later_layout_is_refused_by_number() {
+        let mut bytes = seal(b"k", &delivery()).expect("encodes");
+        bytes[0] = VERSION + 1;
+        let content = bytes.len() - 4;
+        let sum = checksum(b"k", &bytes[..content]);
+        bytes[content..].copy_from_slice(&sum.to_le_bytes());
+        assert_eq!(unseal::<DeliveryRecord>(b"k", &bytes), Err("record version 3 is not known".to_owned()));
+    }
+
+    /// They name what failed recipients were told, equal to `last` or not, and nothing of those that are pending.
+    #[test]
+    fn reasons_of_older_records_are_read() {
+        let bytes = seal_as_first(b"k", delivery());
         let mut record: DeliveryRecord = unseal(b"k", &bytes).expect("decodes");
-        record.learn(&said("c"), &[]);
+        record.learn(&LastAttempt { text: "c".into(), ..LastAttempt::default() }, &[]);
         let learnt = [0, 1].map(|i| record.reason(i).map(|l| l.text.clone()));
         assert_eq!(learnt, [Some("b".to_owned()), Some("c".to_owned())]);
     }

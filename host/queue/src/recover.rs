@@ -140,7 +140,7 @@ impl Scan<'_> {
                     if found.pending() {
                         pending = true;
                         let change = change(delivery, &found, record.meta.expires_at, false);
-                        schedule.insert(&change, &found.domain, &record.meta.tenant);
+                        schedule.insert(&change, &found.belongs(&record.meta.tenant));
                     }
                 }
                 Err(why) => damaged.push((Damaged::Delivery(delivery), why)),
@@ -198,5 +198,69 @@ fn remove_orphans(inner: &Inner, files: &BTreeSet<String>) {
                 tracing::warn!(%error, name, "an orphan could not be removed");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redb::ReadableTable as _;
+
+    use crate::index::DELIVERIES;
+    use crate::record::{self, DeliveryRecord};
+    use crate::*;
+
+    const T0: Millis = 1_000_000;
+
+    /// A directory as the first version of the store left it.
+    #[tokio::test]
+    async fn an_older_store_is_read_and_delivered() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = ItemId::new(T0, [1; 10]);
+        let store = EmbeddedStore::open(dir.path(), StoreConfig::default()).unwrap();
+        let recipient = Recipient { index: 0, address: "a@x.test".into(), state: RecipientState::Pending };
+        let new = NewDelivery {
+            domain: "x.test".into(),
+            recipients: vec![recipient],
+            due_at: T0,
+            ..NewDelivery::default()
+        };
+        let meta = ItemMeta { tenant: "acme".into(), expires_at: T0 * 2, size: 4, ..ItemMeta::default() };
+        let item =
+            NewItem { id, meta, body: SpooledBody::in_memory(b"body".to_vec()), deliveries: vec![new] };
+        store.accept(vec![item], vec![]).await.unwrap();
+        store.close().await;
+        drop(store);
+
+        let key = record::delivery_key(DeliveryId { item: id, number: 0 });
+        let index = redb::Database::open(dir.path().join("index.redb")).unwrap();
+        let change = index.begin_write().unwrap();
+        {
+            let mut table = change.open_table(DELIVERIES).unwrap();
+            let row = table.get(key.as_slice()).unwrap().unwrap().value().to_vec();
+            let now: DeliveryRecord = record::unseal(&key, &row).unwrap();
+            let first = record::seal_as_first(&key, now);
+            assert_ne!(first, row);
+            table.insert(key.as_slice(), first.as_slice()).unwrap();
+        }
+        change.commit().unwrap();
+        drop(index);
+        std::fs::write(dir.path().join("format"), "relevo-queue 1\n").unwrap();
+
+        let store = EmbeddedStore::open(dir.path(), StoreConfig::default()).unwrap();
+        assert_eq!(store.stats().quarantined, 0);
+        let lease = store.lease(&["x.test".to_owned()], T0, T0 + 1, 1).await.unwrap().remove(0);
+        assert_eq!(
+            (lease.delivery.id.item, lease.delivery.stream(), lease.delivery.priority),
+            (id, "x.test", 0)
+        );
+        let done = Settlement {
+            recipients: vec![(0, RecipientState::Delivered)],
+            next_attempt: None,
+            last: Some(LastAttempt::default()),
+            reasons: Vec::new(),
+            lease,
+        };
+        store.settle(vec![done], vec![], vec![]).await.unwrap();
+        assert!(store.item(id).await.unwrap().is_none());
     }
 }

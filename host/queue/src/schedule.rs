@@ -1,7 +1,7 @@
 //! What is due, in memory: every delivery with pending recipients, where it waits, and who holds it.
 //!
-//! A delivery that is not due costs an entry (40 octets), its place in `by_id` and in `waiting`, and a share of its domain's
-//! name. It enters the per-domain structures only when it falls due.
+//! A delivery that is not due costs an entry (48 octets), its place in `by_id` and in `waiting`, and a share of its stream's
+//! name. It enters the per-stream structures only when it falls due.
 
 mod lease;
 mod ready;
@@ -9,8 +9,8 @@ mod ready;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::names::Names;
-use crate::{DeliveryId, ItemId, Millis};
-use ready::Ready;
+use crate::{DeliveryId, ItemId, MAX_PRIORITY, Millis, PRIORITY_STEP, Priority};
+use ready::{Ready, Turn};
 
 pub(crate) use lease::Granted;
 
@@ -20,14 +20,22 @@ pub(crate) type Slot = u32;
 #[derive(Debug)]
 struct Entry {
     id: DeliveryId,
-    domain: u32,
+    stream: u32,
     tenant: u32,
     wakes_at: Millis,
+    priority: Priority,
     place: Place,
     /// A request of the group being committed touches it: it is in no set until that is decided.
     locked: bool,
     held: bool,
     dropping: bool,
+}
+
+impl Entry {
+    fn turn(&self) -> Turn {
+        let steps = Millis::from(self.priority.clamp(-MAX_PRIORITY, MAX_PRIORITY));
+        Turn { due: self.wakes_at, rank: self.wakes_at.saturating_sub(steps * PRIORITY_STEP) }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,13 +64,21 @@ pub(crate) struct Change {
     pub(crate) settled: bool,
 }
 
+/// What never changes of a delivery.
+#[derive(Debug, Clone)]
+pub(crate) struct Belongs {
+    pub(crate) stream: String,
+    pub(crate) tenant: String,
+    pub(crate) priority: Priority,
+}
+
 /// The scheduler's memory.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     entries: Vec<Option<Entry>>,
     free: Vec<Slot>,
     by_id: BTreeMap<DeliveryId, Slot>,
-    domains: Names,
+    streams: Names,
     tenants: Names,
     waiting: BTreeSet<(Millis, Slot)>,
     ready: Ready,
@@ -85,7 +101,7 @@ impl Schedule {
             entries: Vec::new(),
             free: Vec::new(),
             by_id: BTreeMap::new(),
-            domains: Names::default(),
+            streams: Names::default(),
             tenants: Names::default(),
             waiting: BTreeSet::new(),
             ready: Ready::default(),
@@ -110,17 +126,18 @@ impl Schedule {
     }
 
     /// Adds a delivery that became durable.
-    pub(crate) fn insert(&mut self, change: &Change, domain: &str, tenant: &str) {
+    pub(crate) fn insert(&mut self, change: &Change, belongs: &Belongs) {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
             u32::try_from(self.entries.len() - 1).unwrap_or(Slot::MAX)
         });
-        let tenant = self.tenants.acquire(tenant);
+        let tenant = self.tenants.acquire(&belongs.tenant);
         self.entries[slot as usize] = Some(Entry {
             id: change.id,
-            domain: self.domains.acquire(domain),
+            stream: self.streams.acquire(&belongs.stream),
             tenant,
             wakes_at: change.wakes_at,
+            priority: belongs.priority,
             place: Place::Waiting,
             locked: false,
             held: change.held,
@@ -163,7 +180,7 @@ impl Schedule {
         self.leases.remove(&slot);
         if let Some(entry) = self.entries[slot as usize].take() {
             self.count_held(entry.tenant, entry.held, false);
-            self.domains.release(entry.domain);
+            self.streams.release(entry.stream);
             self.tenants.release(entry.tenant);
         }
         self.free.push(slot);
@@ -244,7 +261,7 @@ impl Schedule {
             Place::Waiting => {
                 self.waiting.insert((entry.wakes_at, slot));
             }
-            Place::Ready => self.ready.insert(entry.domain, entry.tenant, entry.wakes_at, slot),
+            Place::Ready => self.ready.insert(entry.stream, entry.tenant, entry.turn(), slot),
             Place::Leased => {
                 if let Some(lease) = self.leases.get(&slot) {
                     self.lapses.insert((lease.until, slot));
@@ -261,7 +278,7 @@ impl Schedule {
             Place::Waiting => {
                 self.waiting.remove(&(entry.wakes_at, slot));
             }
-            Place::Ready => self.ready.remove(entry.domain, entry.tenant, entry.wakes_at, slot),
+            Place::Ready => self.ready.remove(entry.stream, entry.tenant, entry.turn(), slot),
             Place::Leased => {
                 if let Some(lease) = self.leases.get(&slot) {
                     self.lapses.remove(&(lease.until, slot));

@@ -144,6 +144,41 @@ async fn tenants_take_turns() {
     assert_eq!((due[0].ready, due[0].tenants.as_slice()), (49, &["bulk".to_owned()][..]));
 }
 
+/// One that is urgent overtakes what its tenant has for the same hosts, in whichever stream; nothing starves; others' turns
+/// stay theirs.
+#[tokio::test]
+async fn a_priority_counts_as_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(dir.path(), config()).unwrap();
+    let at = |n, tenant: &str, stream: &str, priority, due| {
+        let new = NewDelivery { stream: stream.into(), priority, ..delivery("x.test", [0], due) };
+        item(n, tenant, body_of(n), vec![new])
+    };
+    let items = vec![
+        at(1, "acme", "", 0, T0),
+        at(2, "acme", "", -1, T0 - PRIORITY_STEP + 1),
+        at(3, "acme", "", 2, T0 + PRIORITY_STEP),
+        at(4, "acme", "own", 1, T0 - 2),
+        at(5, "acme", "", -9, T0 - 10 * PRIORITY_STEP + 1),
+        at(6, "other", "", 0, T0 + PRIORITY_STEP),
+    ];
+    store.accept(items, vec![]).await.unwrap();
+    store.close().await;
+    let store = EmbeddedStore::open(dir.path(), config()).unwrap();
+    let now = T0 + PRIORITY_STEP;
+    let due = store.due(now, &|_| false, 9).await.unwrap();
+    let streams: Vec<_> = due.iter().map(|d| (d.stream.as_str(), d.ready)).collect();
+    assert_eq!(streams, [("x.test", 5), ("own", 1)]);
+    let streams = ["x.test".to_owned(), "own".to_owned()];
+    let mut leased = Vec::new();
+    while let Some(lease) = store.lease(&streams, now, now + HOUR, 1).await.unwrap().pop() {
+        leased.push((lease.meta.tenant.clone(), lease.delivery.id.item));
+    }
+    assert!(leased[..2].iter().any(|(tenant, _)| tenant == "other"), "{leased:?}");
+    let own: Vec<_> = leased.into_iter().filter(|(t, _)| t == "acme").map(|(_, item)| item).collect();
+    assert_eq!(own, [4, 3, 5, 1, 2].map(id));
+}
+
 #[tokio::test]
 async fn due_domains_come_oldest_first_and_skip_is_heard() {
     let store = EmbeddedStore::open_temp().unwrap();
@@ -155,7 +190,7 @@ async fn due_domains_come_oldest_first_and_skip_is_heard() {
         at(4, "z.test", T0 + 9),
     ];
     store.accept(items, vec![]).await.unwrap();
-    let names = |due: Vec<DueDomain>| due.into_iter().map(|d| d.domain).collect::<Vec<_>>();
+    let names = |due: Vec<DueStream>| due.into_iter().map(|d| d.stream).collect::<Vec<_>>();
     assert_eq!(names(store.due(T0 + 5, &|_| false, 10).await.unwrap()), ["a.test", "b.test", "c.test"]);
     assert_eq!(names(store.due(T0 + 5, &|d| d == "a.test", 1).await.unwrap()), ["b.test"]);
     assert_eq!(store.next_due(T0 + 5).await, Some(T0 + 9));

@@ -374,13 +374,15 @@ fn a_second_process_and_a_newer_format_are_refused_by_name() {
         "{second}"
     );
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(store.close());
-    std::fs::write(dir.path().join("format"), "relevo-queue 2\n").unwrap();
+    std::fs::write(dir.path().join("format"), "relevo-queue 3\n").unwrap();
     let newer = EmbeddedStore::open(dir.path(), config()).unwrap_err();
-    assert!(newer.to_string().contains("format 2 is newer than format 1"), "{newer}");
+    assert!(newer.to_string().contains("format 3 is newer than format 2"), "{newer}");
     std::fs::write(dir.path().join("format"), "something\n").unwrap();
     assert!(matches!(EmbeddedStore::open(dir.path(), config()), Err(OpenError::NotAStore { .. })));
     std::fs::write(dir.path().join("format"), "relevo-queue 1\n").unwrap();
     EmbeddedStore::open(dir.path(), config()).unwrap();
+    let format = std::fs::read_to_string(dir.path().join("format")).unwrap();
+    assert_eq!(format, "relevo-queue 2\n", "an older version must not meet what this one writes");
 }
 
 #[test]

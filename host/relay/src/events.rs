@@ -61,7 +61,8 @@ impl Facts {
 }
 
 /// `email.queued`: `message_id`, `from`, `to`, `size`, `subject`, `source`, `fixes` and `notes` (what validate repaired, what track left
-/// alone), `policies` (what each plugin said), `attributes`, and `attributes_left_out` (not granted).
+/// alone), `policies` (what each plugin said), `attributes`, and `attributes_left_out` (not granted). The pipeline adds `pool`,
+/// `route` and `priority` where they are not the usual ones.
 pub(crate) fn queued(
     id: ItemId,
     meta: &ItemMeta,

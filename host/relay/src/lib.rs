@@ -12,6 +12,7 @@ pub mod pipeline;
 pub mod policy;
 pub mod records;
 pub mod settings;
+mod stream;
 pub mod text;
 pub mod trace;
 pub mod tracking;

@@ -11,7 +11,7 @@ use relevo_smtp::server::Reply;
 use serde::Serialize;
 
 use crate::pipeline::{Envelope, Origin, Via};
-use crate::settings::{Settings, Tenant};
+use crate::settings::{Grants, Settings, Tenant};
 
 /// A message, when all of it has arrived, the first-party checks have passed and its sender is authorised.
 pub struct Question {
@@ -19,6 +19,8 @@ pub struct Question {
     pub settings: Arc<Settings>,
     /// Whose message it is.
     pub tenant: Arc<Tenant>,
+    /// What attributes may bring about.
+    pub grants: Arc<Grants>,
     /// Its id.
     pub id: ItemId,
     /// When it was taken over.

@@ -174,7 +174,7 @@ impl Control {
         if matches!(action, Action::Retry | Action::Release)
             && let Some(view) = self.queue.item(id).await.map_err(text)?
         {
-            self.delivery.pardon(view.deliveries.iter().map(|d| d.delivery.domain.as_str()));
+            self.delivery.pardon(view.deliveries.iter().map(|d| d.delivery.stream()));
         }
         let found = self.queue.act(id, action, self.clock.now(), Vec::new()).await.map_err(text)?;
         tracing::info!(%id, ?action, found, "operator");
@@ -237,6 +237,7 @@ fn delivery(view: &relevo_queue::DeliveryView) -> Value {
     });
     json!({
         "domain": d.domain,
+        "priority": d.priority,
         "attempts": d.attempts,
         "held": d.held,
         "next_attempt": timestamp(d.due_at),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -63,6 +64,23 @@ impl fmt::Debug for DeliveryGauges {
     }
 }
 
+impl DeliveryGauges {
+    fn pools(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let pools = self.0.pools();
+        if pools.is_empty() {
+            return Ok(());
+        }
+        let help = "Connections to next hops from a pool, open or being opened";
+        let mut metric = encoder.encode_descriptor("pool_connections", help, None, MetricType::Gauge)?;
+        for (pool, active) in pools {
+            let labels = [("pool", pool)];
+            let gauge = ConstGauge::new(i64::try_from(active).unwrap_or(i64::MAX));
+            gauge.encode(metric.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
 impl Collector for DeliveryGauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let stats = self.0.stats();
@@ -87,7 +105,7 @@ impl Collector for DeliveryGauges {
             let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
             gauge.encode(metric)?;
         }
-        Ok(())
+        self.pools(&mut encoder)
     }
 }
 

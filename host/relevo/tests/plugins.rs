@@ -389,6 +389,20 @@ fn a_plugin_hears_what_became_of_its_mail() {
 }
 
 #[test]
+fn a_plugin_is_told_the_parameters_as_they_were_given() {
+    let world = World::with("", &everything(""));
+    world.add("every", "everything");
+    let mut client = world.relay.login();
+    client.expect(&format!("MAIL FROM:<{SHOP}> BODY=8BITMIME size=1234 AUTH=<>"), "250");
+    client.expect(&format!("RCPT TO:<{ADA}> NOTIFY=NEVER"), "555");
+    client.expect(&format!("RCPT TO:<{ADA}>"), "250");
+    client.expect("DATA", "354");
+    client.expect(&format!("{}.", message("parameters")), "250");
+    let log = world.listed("every")["log"].to_string();
+    assert!(log.contains("MAIL BODY=8BITMIME SIZE=1234 AUTH=<>"), "{log}");
+}
+
+#[test]
 fn a_version_beside_the_active_one_has_no_effect() {
     let mut world = World::with("", BLOCK_LIST);
     let file = component("block-list");

@@ -1,6 +1,7 @@
 //! The whole relay, from a client's SMTP to a next hop's.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "tests")]
 
+#[allow(dead_code, reason = "shared with other tests")]
 mod support;
 
 use std::fs;

@@ -44,6 +44,7 @@ fn validate_options() -> ValidateOptions {
         now: 1_795_325_640,
         message_id_left: "id".into(),
         downgrade: false,
+        list_fields: false,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! - `configure`: the settings `tag` (goes into the field X-Everything and into every log line), `fail` (refuses the settings) and
 //!   `standing` (reads the key of this name, for `decide`).
-//! - `decide`: what the message's attribute `verdict` says (`accept`, `reject`, `tempfail`, `hold`, `discard`), or the value of the
+//! - `decide`: logs the parameters of MAIL; what the message's attribute `verdict` says (`accept`, `reject`, `tempfail`, `hold`, `discard`), or the value of the
 //!   key `verdict` in the data, or what `configure` read; for one recipient what the key `recipient:<address>` says. Gives back `pool`, `priority` and
 //!   `route` as they stand in the data.
 //! - `inspect`: rejects a body that has the word `FORBIDDEN`, wherever chunks are cut.
@@ -39,6 +39,11 @@ impl Policy for Everything {
             return Err(format!("the clock says {} and the message {}", clock::now(), message.now));
         }
         log::info(format!("{}: {} for {}", self.tag, message.stage, message.envelope.recipients.len()));
+        let given = &message.envelope.parameters;
+        if !given.is_empty() {
+            let given: Vec<_> = given.iter().map(|p| format!("{}={}", p.keyword, p.value)).collect();
+            log::info(format!("MAIL {}", given.join(" ")));
+        }
         let verdict_of = |name: &str| verdict(name).ok_or_else(|| format!("no verdict `{name}`"));
         let mut decision: Decision = match message
             .attribute("verdict")

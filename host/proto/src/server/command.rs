@@ -2,7 +2,7 @@
 
 use super::path;
 use super::replies::{self, Fixed};
-use super::types::{BodyType, MailFrom, RcptTo};
+use super::types::{BodyType, MailFrom, Parameter, RcptTo};
 
 /// A command that is correct in itself. Whether it may come now is the session's question.
 #[derive(Debug, PartialEq, Eq)]
@@ -156,8 +156,7 @@ fn mail(rest: &str) -> Result<Command<'_>, Fixed> {
     if mailbox.domain.is_empty() && !mailbox.text.is_empty() {
         return Err(replies::BAD_SENDER);
     }
-    let mut from =
-        MailFrom { address: mailbox.text.to_owned(), size: 0, body: BodyType::SevenBit, smtputf8: false };
+    let mut from = MailFrom { address: mailbox.text.to_owned(), ..MailFrom::default() };
     let extended = mail_parameters(parameters, &mut from)?;
     if !from.address.is_ascii() && !from.smtputf8 {
         return Err(replies::NEEDS_SMTPUTF8);
@@ -167,19 +166,19 @@ fn mail(rest: &str) -> Result<Command<'_>, Fixed> {
 
 /// Whether there was any.
 fn mail_parameters(text: &str, from: &mut MailFrom) -> Result<bool, Fixed> {
-    let mut seen: Vec<&str> = Vec::new();
     for parameter in text.split(' ').filter(|p| !p.is_empty()) {
         let (name, value) = match parameter.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (parameter, None),
         };
-        if seen.iter().any(|s| s.eq_ignore_ascii_case(name)) {
+        let keyword = name.to_ascii_uppercase();
+        if from.parameters.iter().any(|seen| seen.keyword == keyword) {
             return Err(replies::BAD_PARAMETER);
         }
-        seen.push(name);
-        mail_parameter(&name.to_ascii_uppercase(), value, from)?;
+        mail_parameter(&keyword, value, from)?;
+        from.parameters.push(Parameter { keyword, value: value.map(str::to_owned) });
     }
-    Ok(!seen.is_empty())
+    Ok(!from.parameters.is_empty())
 }
 
 fn mail_parameter(name: &str, value: Option<&str>, from: &mut MailFrom) -> Result<(), Fixed> {
@@ -188,7 +187,7 @@ fn mail_parameter(name: &str, value: Option<&str>, from: &mut MailFrom) -> Resul
         ("BODY", Some(value)) if value.eq_ignore_ascii_case("7BIT") => from.body = BodyType::SevenBit,
         ("BODY", Some(value)) if value.eq_ignore_ascii_case("8BITMIME") => from.body = BodyType::EightBitMime,
         ("SMTPUTF8", None) => from.smtputf8 = true,
-        // RFC 4954 section 5: the identity is not passed on, so it is not kept.
+        // RFC 4954 section 5: the identity is not passed on to the next hop.
         ("AUTH", Some(value)) if is_xtext(value) => {}
         ("SIZE" | "BODY" | "SMTPUTF8" | "AUTH", _) => return Err(replies::BAD_PARAMETER),
         _ => return Err(replies::UNKNOWN_PARAMETER),
@@ -244,19 +243,28 @@ mod tests {
         parse(verb, rest)
     }
 
-    fn from(address: &str, size: u64, body: BodyType, smtputf8: bool) -> MailFrom {
-        MailFrom { address: address.into(), size, body, smtputf8 }
+    fn from(address: &str, size: u64, body: BodyType, given: &str) -> MailFrom {
+        let parameter = |word: &str| {
+            let (keyword, value) =
+                word.split_once('=').map_or((word, None), |(k, v)| (k, Some(v.to_owned())));
+            Parameter { keyword: keyword.to_owned(), value }
+        };
+        let parameters: Vec<_> = given.split_whitespace().map(parameter).collect();
+        let smtputf8 = parameters.iter().any(|p| p.keyword == "SMTPUTF8");
+        MailFrom { address: address.into(), size, body, smtputf8, parameters }
     }
 
     #[test]
     fn mail_and_its_parameters() {
-        assert_eq!(parsed("mail from:<>"), Ok(Command::Mail(from("", 0, BodyType::SevenBit, false), false)));
+        assert_eq!(parsed("mail from:<>"), Ok(Command::Mail(from("", 0, BodyType::SevenBit, ""), false)));
+        let given = "SIZE=77 BODY=8BITMIME SMTPUTF8 AUTH=<>";
         assert_eq!(
             parsed("MAIL FROM:<å@b.example> size=77 BODY=8BITMIME SMTPUTF8 AUTH=<>"),
-            Ok(Command::Mail(from("å@b.example", 77, BodyType::EightBitMime, true), true))
+            Ok(Command::Mail(from("å@b.example", 77, BodyType::EightBitMime, given), true))
         );
         let huge = "MAIL FROM:<a@b> SIZE=99999999999999999999";
-        assert_eq!(parsed(huge), Ok(Command::Mail(from("a@b", u64::MAX, BodyType::SevenBit, false), true)));
+        let given = "SIZE=99999999999999999999";
+        assert_eq!(parsed(huge), Ok(Command::Mail(from("a@b", u64::MAX, BodyType::SevenBit, given), true)));
         for (line, reply) in [
             ("MAIL FROM:<a@b> X=1", replies::UNKNOWN_PARAMETER),
             ("MAIL FROM:<a@b> RET=HDRS", replies::UNKNOWN_PARAMETER),

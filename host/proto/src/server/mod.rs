@@ -14,7 +14,7 @@ mod session;
 mod types;
 
 pub use session::{AuthPolicy, Config, Event, Limits, Session};
-pub use types::{BodyType, Credentials, MailFrom, RcptTo, SessionInfo};
+pub use types::{BodyType, Credentials, MailFrom, Parameter, RcptTo, SessionInfo};
 
 /// `address` can stand between the angle brackets of MAIL and RCPT.
 pub(crate) fn is_address(address: &str) -> bool {

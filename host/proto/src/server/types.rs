@@ -38,8 +38,17 @@ pub enum BodyType {
     EightBitMime,
 }
 
-/// MAIL, syntactically correct.
+/// An ESMTP parameter (RFC 5321 section 4.1.1.11).
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    /// Upper case.
+    pub keyword: String,
+    /// As given; none without `=`.
+    pub value: Option<String>,
+}
+
+/// MAIL, syntactically correct.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MailFrom {
     /// Without angle brackets and source route; empty for the null reverse-path.
     pub address: String,
@@ -49,9 +58,11 @@ pub struct MailFrom {
     pub body: BodyType,
     /// SMTPUTF8 (RFC 6531).
     pub smtputf8: bool,
+    /// All that were given, these among them, in their order.
+    pub parameters: Vec<Parameter>,
 }
 
-/// RCPT, syntactically correct.
+/// RCPT, syntactically correct. No extension that is announced has parameters for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RcptTo {
     /// Without angle brackets and source route. `postmaster` without a domain is allowed (RFC 5321 section 4.5.1).

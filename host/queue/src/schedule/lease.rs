@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Held, Place, Schedule, Slot};
-use crate::{DeliveryId, DueDomain, Millis};
+use crate::{DeliveryId, DueStream, Millis};
 
 /// A delivery that was leased, under its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,31 +16,31 @@ pub(crate) struct Granted {
 const COUNTED: usize = 1000;
 
 impl Schedule {
-    /// Domains with something due, those that wait longest first.
-    pub(crate) fn due(&mut self, now: Millis, skip: &dyn Fn(&str) -> bool, max: usize) -> Vec<DueDomain> {
+    /// Streams with something due, those that wait longest first.
+    pub(crate) fn due(&mut self, now: Millis, skip: &dyn Fn(&str) -> bool, max: usize) -> Vec<DueStream> {
         self.advance(now);
-        let wanted = self.ready.due(now).filter(|d| !skip(self.domains.name(*d))).take(max);
+        let wanted = self.ready.due(now).filter(|s| !skip(self.streams.name(*s))).take(max);
         wanted
-            .map(|domain| DueDomain {
-                domain: self.domains.name(domain).to_owned(),
-                ready: self.ready.count(domain, now, COUNTED),
-                tenants: self.ready.tenants(domain).map(|t| self.tenants.name(t).to_owned()).collect(),
+            .map(|stream| DueStream {
+                stream: self.streams.name(stream).to_owned(),
+                ready: self.ready.count(stream, now, COUNTED),
+                tenants: self.ready.tenants(stream).map(|t| self.tenants.name(t).to_owned()).collect(),
             })
             .collect()
     }
 
-    /// Leases up to `max` of what is due in these domains: tenants take turns, also from one call to the next, and within
-    /// a tenant the longest due goes first.
+    /// Leases up to `max` of what is due in these streams: tenants take turns, also from one call to the next, and within
+    /// a tenant the first by rank goes first.
     pub(crate) fn lease(
         &mut self,
-        domains: &[String],
+        streams: &[String],
         now: Millis,
         until: Millis,
         max: usize,
     ) -> Vec<Granted> {
         self.advance(now);
-        let domains: BTreeSet<u32> = domains.iter().filter_map(|d| self.domains.find(d)).collect();
-        let tenants: BTreeSet<u32> = domains.iter().flat_map(|d| self.ready.tenants(*d)).collect();
+        let streams: BTreeSet<u32> = streams.iter().filter_map(|s| self.streams.find(s)).collect();
+        let tenants: BTreeSet<u32> = streams.iter().flat_map(|s| self.ready.tenants(*s)).collect();
         let mut turns: Vec<u32> = tenants.range(self.last_tenant + 1..).copied().collect();
         turns.extend(tenants.range(..=self.last_tenant));
         let mut granted = Vec::new();
@@ -49,8 +49,12 @@ impl Schedule {
                 if granted.len() == max {
                     return true;
                 }
-                let firsts = domains.iter().filter_map(|d| self.ready.first(*d, *tenant));
-                let Some((_, slot)) = firsts.min().filter(|(at, _)| *at <= now) else { return false };
+                let firsts = streams.iter().filter_map(|s| self.ready.first(*s, *tenant));
+                let Some((_, slot)) = firsts.min() else { return false };
+                if self.entry(slot).is_none_or(|e| e.wakes_at > now) {
+                    // The clock went back.
+                    return false;
+                }
                 self.last_tenant = *tenant;
                 granted.extend(self.grant(slot, until));
                 true

@@ -1,4 +1,4 @@
-//! Deliveries that are due and free: by domain, and within it by tenant, the longest due first.
+//! Deliveries that are due and free: by stream, and within it by tenant, in the order of their ranks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -6,16 +6,25 @@ use super::Slot;
 use crate::Millis;
 
 #[derive(Debug, Default)]
-struct Domain {
+struct Stream {
+    /// By due time.
     all: BTreeSet<(Millis, Slot)>,
+    /// By rank.
     tenants: BTreeMap<u32, BTreeSet<(Millis, Slot)>>,
+}
+
+/// A delivery's place in time: when it fell due, and the moment that it is leased by (`PRIORITY_STEP`).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn {
+    pub(super) due: Millis,
+    pub(super) rank: Millis,
 }
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
-    domains: HashMap<u32, Domain>,
-    /// Domains by the due time of their first.
+    streams: HashMap<u32, Stream>,
+    /// Streams by the due time of their first.
     order: BTreeSet<(Millis, u32)>,
     len: usize,
 }
@@ -29,68 +38,68 @@ impl Ready {
         self.order.first().map(|(at, _)| *at)
     }
 
-    pub(super) fn insert(&mut self, domain: u32, tenant: u32, at: Millis, slot: Slot) {
-        let here = self.domains.entry(domain).or_default();
+    pub(super) fn insert(&mut self, stream: u32, tenant: u32, turn: Turn, slot: Slot) {
+        let here = self.streams.entry(stream).or_default();
         let before = here.all.first().copied();
-        if here.all.insert((at, slot)) {
+        if here.all.insert((turn.due, slot)) {
             self.len += 1;
         }
-        here.tenants.entry(tenant).or_default().insert((at, slot));
+        here.tenants.entry(tenant).or_default().insert((turn.rank, slot));
         let after = here.all.first().copied();
-        self.reorder(domain, before, after);
+        self.reorder(stream, before, after);
     }
 
-    pub(super) fn remove(&mut self, domain: u32, tenant: u32, at: Millis, slot: Slot) {
-        let Some(here) = self.domains.get_mut(&domain) else { return };
+    pub(super) fn remove(&mut self, stream: u32, tenant: u32, turn: Turn, slot: Slot) {
+        let Some(here) = self.streams.get_mut(&stream) else { return };
         let before = here.all.first().copied();
-        if here.all.remove(&(at, slot)) {
+        if here.all.remove(&(turn.due, slot)) {
             self.len -= 1;
         }
         if let Some(theirs) = here.tenants.get_mut(&tenant) {
-            theirs.remove(&(at, slot));
+            theirs.remove(&(turn.rank, slot));
             if theirs.is_empty() {
                 here.tenants.remove(&tenant);
             }
         }
         let after = here.all.first().copied();
         if after.is_none() {
-            self.domains.remove(&domain);
+            self.streams.remove(&stream);
         }
-        self.reorder(domain, before, after);
+        self.reorder(stream, before, after);
     }
 
-    fn reorder(&mut self, domain: u32, before: Option<(Millis, Slot)>, after: Option<(Millis, Slot)>) {
+    fn reorder(&mut self, stream: u32, before: Option<(Millis, Slot)>, after: Option<(Millis, Slot)>) {
         let (before, after) = (before.map(|b| b.0), after.map(|a| a.0));
         if before == after {
             return;
         }
         if let Some(at) = before {
-            self.order.remove(&(at, domain));
+            self.order.remove(&(at, stream));
         }
         if let Some(at) = after {
-            self.order.insert((at, domain));
+            self.order.insert((at, stream));
         }
     }
 
-    /// Domains with something due at `now`, those that wait longest first.
+    /// Streams with something due at `now`, those that wait longest first.
     pub(super) fn due(&self, now: Millis) -> impl Iterator<Item = u32> {
-        self.order.iter().take_while(move |(at, _)| *at <= now).map(|(_, domain)| *domain)
+        self.order.iter().take_while(move |(at, _)| *at <= now).map(|(_, stream)| *stream)
     }
 
-    /// How many of a domain are due, counted to `limit`.
-    pub(super) fn count(&self, domain: u32, now: Millis, limit: usize) -> usize {
-        self.domains
-            .get(&domain)
+    /// How many of a stream are due, counted to `limit`.
+    pub(super) fn count(&self, stream: u32, now: Millis, limit: usize) -> usize {
+        self.streams
+            .get(&stream)
             .map_or(0, |d| d.all.iter().take(limit).take_while(|(at, _)| *at <= now).count())
     }
 
-    /// Tenants with something in a domain.
-    pub(super) fn tenants(&self, domain: u32) -> impl Iterator<Item = u32> {
-        self.domains.get(&domain).into_iter().flat_map(|d| d.tenants.keys().copied())
+    /// Tenants with something in a stream.
+    pub(super) fn tenants(&self, stream: u32) -> impl Iterator<Item = u32> {
+        self.streams.get(&stream).into_iter().flat_map(|d| d.tenants.keys().copied())
     }
 
-    /// A tenant's longest due in a domain.
-    pub(super) fn first(&self, domain: u32, tenant: u32) -> Option<(Millis, Slot)> {
-        self.domains.get(&domain)?.tenants.get(&tenant)?.first().copied()
+    /// A tenant's first by rank in a stream, with that rank.
+    pub(super) fn first(&self, stream: u32, tenant: u32) -> Option<(Millis, Slot)> {
+        self.streams.get(&stream)?.tenants.get(&tenant)?.first().copied()
     }
 }

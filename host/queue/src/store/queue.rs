@@ -18,7 +18,7 @@ use crate::schedule::Granted;
 use crate::spool::{EmbeddedSpool, Handle};
 use crate::sums::{self, ChunkSums};
 use crate::{
-    Action, DeliveryId, DeliveryView, DueDomain, ItemId, ItemMeta, ItemView, Lease, Millis, NewEvent,
+    Action, DeliveryId, DeliveryView, DueStream, ItemId, ItemMeta, ItemView, Lease, Millis, NewEvent,
     NewItem, Queue, QueueStats, RecipientState, Settlement, Spool, StoreError, Unreported,
 };
 
@@ -50,7 +50,7 @@ impl Queue for EmbeddedStore {
         now: Millis,
         skip: &(dyn for<'d> Fn(&'d str) -> bool + Sync),
         max: usize,
-    ) -> Result<Vec<DueDomain>, StoreError> {
+    ) -> Result<Vec<DueStream>, StoreError> {
         self.inner.poison.check()?;
         let due = self.inner.schedule().due(now, skip, max);
         self.nudge();
@@ -69,13 +69,13 @@ impl Queue for EmbeddedStore {
 
     async fn lease(
         &self,
-        domains: &[String],
+        streams: &[String],
         now: Millis,
         until: Millis,
         max: usize,
     ) -> Result<Vec<Lease>, StoreError> {
         self.inner.poison.check()?;
-        let granted = self.inner.schedule().lease(domains, now, until, max);
+        let granted = self.inner.schedule().lease(streams, now, until, max);
         self.nudge();
         if granted.is_empty() {
             return Ok(Vec::new());

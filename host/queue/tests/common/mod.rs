@@ -85,7 +85,7 @@ pub fn later(lease: &Lease, at: Millis) -> Settlement {
 
 pub async fn lease_all(store: &Arc<EmbeddedStore>, now: Millis) -> Vec<Lease> {
     let due = store.due(now, &|_| false, usize::MAX).await.unwrap();
-    let domains: Vec<String> = due.into_iter().map(|d| d.domain).collect();
+    let domains: Vec<String> = due.into_iter().map(|d| d.stream).collect();
     store.lease(&domains, now, now + HOUR, usize::MAX).await.unwrap()
 }
 

@@ -113,6 +113,7 @@ impl Copies {
             now: seconds(lease.meta.accepted_at),
             message_id_left: lease.delivery.id.item.to_string(),
             downgrade: true,
+            list_fields: false,
         };
         let _turn = self.turns.wait(Work::Deliver, &lease.meta.tenant).await;
         let report = match self.stages.validate(options, Arc::clone(&copy)).await? {

@@ -61,8 +61,13 @@ async fn text(world: &World, stored: &Stored, number: usize) -> String {
 fn rekey(world: &World, name: &str, keys: Vec<DkimKey>) {
     let mut settings = crate::testing::settings();
     let old = settings.tenants.by_domain.remove(name).expect("configured");
-    let domain =
-        Domain { name: name.into(), tenant: old.tenant.clone(), dkim: keys, tracking: old.tracking.clone() };
+    let domain = Domain {
+        name: name.into(),
+        tenant: old.tenant.clone(),
+        dkim: keys,
+        tracking: old.tracking.clone(),
+        grants: old.grants.clone(),
+    };
     settings.tenants.by_domain.insert(name.into(), Arc::new(domain));
     world.settings.replace(settings);
 }

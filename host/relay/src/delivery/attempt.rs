@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::dial::{Dial, Hop};
 use super::failure::{self, judged};
 use super::fit::Message;
-use super::hosts::{Candidates, NextHop};
+use super::hosts::{Candidates, Egress, NextHop, Way};
 use super::outcome::{Finding, Via, pending};
 use super::schedule::millis;
 use super::tls_memory::TlsMemory;
@@ -57,6 +57,7 @@ pub(crate) struct Attempt<'a> {
     settings: &'a Settings,
     lease: &'a Lease,
     next_hop: &'a NextHop,
+    source: &'a Egress,
     targets: Vec<Target>,
     position: usize,
     /// Hosts that cannot take what is left.
@@ -103,15 +104,18 @@ impl<'a> Attempt<'a> {
         tools: &'a Tools<'a>,
         settings: &'a Settings,
         lease: &'a Lease,
-        next_hop: &'a NextHop,
+        way: &'a Way,
+        source: &'a Egress,
     ) -> Self {
+        let next_hop = &way.next_hop;
         let Candidates { targets, refused } =
-            next_hop.candidates(&settings.delivery, tools.dial.is_network());
+            next_hop.candidates(&settings.delivery, source, tools.dial.is_network());
         Self {
             tools,
             settings,
             lease,
             next_hop,
+            source,
             targets,
             position: 0,
             unfit: Vec::new(),
@@ -211,7 +215,7 @@ impl<'a> Attempt<'a> {
         if may_go_without && self.tools.memory.goes_without(target.addr.ip(), now) {
             target.tls = TlsPolicy::None;
         }
-        let ehlo = &self.settings.delivery.ehlo;
+        let ehlo = &self.source.ehlo;
         let mut opened = self.tools.dial.open(&target, auth, ehlo).await;
         if let Err(failure) = &opened
             && matches!(failure.command, Command::StartTls | Command::Handshake)

@@ -10,6 +10,7 @@ use relevo_smtp::client::Failure;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::exit::exit;
 use super::failure;
 use super::outcome::{all_failed, conclude, expire, is_expired};
 use super::route;
@@ -19,6 +20,7 @@ use super::site::WorkerId;
 use super::table::{Plan, SiteId, Start};
 use super::task::{End, contained};
 use super::worker::Worker;
+use crate::stream::Stream;
 
 /// Domains that the queue is asked for at once, and how often in a row.
 const PAGE: usize = 64;
@@ -85,13 +87,13 @@ async fn look(shared: &Arc<Shared>, lookups: &Arc<Semaphore>) -> Duration {
             break;
         }
         for due in due {
-            let plan = shared.table().due(&due.domain, due.ready, due.tenants, now);
+            let plan = shared.table().due(&due.stream, due.ready, due.tenants, now);
             match plan {
                 Plan::Wait => {}
-                Plan::Route => look_up(shared, lookups, due.domain.clone(), generation),
-                Plan::Conclude(failure) => give_up(shared, due.domain.clone(), failure),
+                Plan::Route => look_up(shared, lookups, due.stream.clone(), generation),
+                Plan::Conclude(failure) => give_up(shared, due.stream.clone(), failure),
             }
-            seen.insert(due.domain);
+            seen.insert(due.stream);
         }
         start(shared);
     }
@@ -182,6 +184,7 @@ fn look_up(shared: &Arc<Shared>, lookups: &Arc<Semaphore>, domain: String, gener
         let (inner, name) = (shared.clone(), domain.clone());
         let task = async move {
             let (_, settings) = inner.settings();
+            tell_instead(&inner, &settings, &name);
             let found = route::find(&*inner.resolve, &settings, &name).await;
             let now = inner.now();
             match found {
@@ -199,6 +202,16 @@ fn look_up(shared: &Arc<Shared>, lookups: &Arc<Semaphore>, domain: String, gener
             shared.table().forget(&domain);
         }
     });
+}
+
+/// One line when mail cannot leave as it was accepted, for each tenant and reason and as long as the settings are the same.
+fn tell_instead(shared: &Shared, settings: &crate::settings::Settings, stream: &str) {
+    let stream = Stream::parse(stream);
+    if let Some(instead) = exit(settings, &stream).instead
+        && shared.table().is_news(format!("{} {instead}", stream.tenant))
+    {
+        tracing::warn!(target: "relevo::delivery", tenant = stream.tenant, "{instead}");
+    }
 }
 
 /// Concludes everything that a domain without a way has due.

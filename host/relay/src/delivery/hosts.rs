@@ -1,4 +1,4 @@
-//! Which addresses of a route an attempt may use.
+//! Which addresses an attempt may use: of the next hop, and of ours.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use relevo_resolve::reach::is_inner;
 use relevo_smtp::client::{Auth, Failure, Target, TlsPolicy};
 
 use super::failure;
-use crate::settings::{DeliverySettings, Smarthost, any_contains};
+use super::schedule::spread;
+use crate::settings::{DeliverySettings, Pool, Smarthost, any_contains};
 
 /// The most addresses that one attempt tries.
 const MAX_ADDRESSES: usize = 10;
@@ -20,6 +21,64 @@ pub(crate) enum NextHop {
     Mx(Arc<Route>),
     /// The configured host, at these addresses.
     Smarthost(Arc<Smarthost>, Arc<[IpAddr]>),
+}
+
+/// How connections to a site are made.
+#[derive(Debug, Clone)]
+pub(crate) struct Way {
+    /// Where to.
+    pub(crate) next_hop: NextHop,
+    /// Where from; none: as `[delivery]` says.
+    pub(crate) pool: Option<Arc<Pool>>,
+}
+
+/// Where a connection leaves from, and by which name it greets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Egress {
+    ipv4: Option<IpAddr>,
+    ipv6: Option<IpAddr>,
+    /// Without an address of its own family a target is left out: what is a pool's leaves from nowhere else.
+    pool: Option<String>,
+    /// The argument of EHLO.
+    pub(crate) ehlo: String,
+}
+
+impl Way {
+    /// For the connection with the number `seat` to `site`. The same site and seat leave from the same address for as long as
+    /// the pool has the same addresses: a site that needs one connection always sees one address, further connections take
+    /// the next ones in turn, and sites begin at different places.
+    pub(crate) fn source(&self, settings: &DeliverySettings, site: &str, seat: usize) -> Egress {
+        let Some(pool) = &self.pool else {
+            let (ipv4, ipv6) = (settings.source_ipv4, settings.source_ipv6);
+            return Egress { ipv4, ipv6, pool: None, ehlo: settings.ehlo.clone() };
+        };
+        let first = site.bytes().fold(0, |hash, octet| spread(hash ^ u64::from(octet)));
+        let of = |addresses: &[IpAddr]| {
+            let turn = first.wrapping_add(seat as u64).checked_rem(addresses.len() as u64)?;
+            addresses.get(usize::try_from(turn).ok()?).copied()
+        };
+        Egress {
+            ipv4: of(&pool.source_ipv4),
+            ipv6: of(&pool.source_ipv6),
+            pool: Some(pool.name.clone()),
+            ehlo: pool.ehlo.clone().unwrap_or_else(|| settings.ehlo.clone()),
+        }
+    }
+}
+
+impl Egress {
+    /// The address for a target; an error when there is none in its family and must be.
+    fn address(&self, host: &str, ip: IpAddr) -> Result<Option<IpAddr>, Failure> {
+        let source = if ip.is_ipv4() { self.ipv4 } else { self.ipv6 };
+        match (&self.pool, source) {
+            (Some(pool), None) => {
+                let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+                let detail = format!("pool {pool} has no {family} address to reach {host} [{ip}] from");
+                Err(failure::ours(failure::MISCONFIGURED, detail))
+            }
+            _ => Ok(source),
+        }
+    }
 }
 
 /// The addresses to be tried, in order; or why there is none.
@@ -41,24 +100,35 @@ impl NextHop {
     }
 
     /// What an attempt may use. `network` is false for a capture, whose addresses mean nothing.
-    pub(crate) fn candidates(&self, settings: &DeliverySettings, network: bool) -> Candidates {
+    pub(crate) fn candidates(
+        &self,
+        settings: &DeliverySettings,
+        source: &Egress,
+        network: bool,
+    ) -> Candidates {
         match self {
-            Self::Mx(route) => of_route(route, settings, network),
-            Self::Smarthost(smarthost, addresses) => Candidates {
-                targets: addresses
-                    .iter()
-                    .take(MAX_ADDRESSES)
-                    .map(|ip| target(&smarthost.host, *ip, smarthost.port, smarthost.tls, settings))
-                    .collect(),
-                refused: addresses
-                    .is_empty()
-                    .then(|| failure::ours(failure::DIRECTORY, format!("{} has no address", smarthost.host))),
-            },
+            Self::Mx(route) => of_route(route, settings, source, network),
+            Self::Smarthost(smarthost, addresses) => of_smarthost(smarthost, addresses, source),
         }
     }
 }
 
-fn of_route(route: &Route, settings: &DeliverySettings, network: bool) -> Candidates {
+fn of_smarthost(smarthost: &Smarthost, addresses: &[IpAddr], source: &Egress) -> Candidates {
+    let Smarthost { host, port, tls, .. } = smarthost;
+    let mut targets = Vec::new();
+    let mut refused =
+        addresses.is_empty().then(|| failure::ours(failure::DIRECTORY, format!("{host} has no address")));
+    for ip in addresses {
+        match source.address(host, *ip) {
+            Ok(source) => targets.push(target(host, SocketAddr::new(*ip, *port), *tls, source)),
+            Err(why) => refused = Some(why),
+        }
+    }
+    targets.truncate(MAX_ADDRESSES);
+    Candidates { targets, refused }
+}
+
+fn of_route(route: &Route, settings: &DeliverySettings, source: &Egress, network: bool) -> Candidates {
     let mut targets = Vec::new();
     let mut refused: Option<Failure> = None;
     for host in &route.hosts {
@@ -74,9 +144,12 @@ fn of_route(route: &Route, settings: &DeliverySettings, network: bool) -> Candid
             refused = Some(milder(refused, why));
         }
         for ip in &host.addresses {
-            match check(&host.name, *ip, settings, network) {
-                Ok(()) => {
-                    targets.push(target(&host.name, *ip, settings.port, TlsPolicy::Opportunistic, settings))
+            let usable =
+                check(&host.name, *ip, settings, network).and_then(|()| source.address(&host.name, *ip));
+            match usable {
+                Ok(source) => {
+                    let addr = SocketAddr::new(*ip, settings.port);
+                    targets.push(target(&host.name, addr, TlsPolicy::Opportunistic, source));
                 }
                 Err(why) => refused = Some(milder(refused, why)),
             }
@@ -129,7 +202,54 @@ fn is_ourselves(ip: IpAddr, port: u16, own: &[SocketAddr]) -> bool {
     })
 }
 
-fn target(host: &str, ip: IpAddr, port: u16, tls: TlsPolicy, settings: &DeliverySettings) -> Target {
-    let source = if ip.is_ipv4() { settings.source_ipv4 } else { settings.source_ipv6 };
-    Target { host: host.to_owned(), addr: SocketAddr::new(ip, port), source, tls }
+fn target(host: &str, addr: SocketAddr, tls: TlsPolicy, source: Option<IpAddr>) -> Target {
+    Target { host: host.to_owned(), addr, source, tls }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    fn way(pool: Option<Pool>) -> Way {
+        let route = Route { hosts: vec![], site: "s".into(), ttl: Default::default(), implicit: false };
+        Way { next_hop: NextHop::Mx(Arc::new(route)), pool: pool.map(Arc::new) }
+    }
+
+    fn pool() -> Pool {
+        Pool {
+            name: "bulk".into(),
+            source_ipv4: ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(ip).to_vec(),
+            source_ipv6: vec![],
+            ehlo: None,
+            connections_per_site: None,
+        }
+    }
+
+    #[test]
+    fn a_seat_keeps_its_address_and_seats_take_turns() {
+        let settings = crate::testing::settings().delivery;
+        let way = way(Some(pool()));
+        let seat = |site: &str, n| way.source(&settings, site, n).ipv4.expect("one");
+        let all: std::collections::BTreeSet<_> = (0..3).map(|n| seat("mx.test", n)).collect();
+        assert_eq!(all.len(), 3);
+        assert_eq!(seat("mx.test", 0), seat("mx.test", 3));
+        let firsts: std::collections::BTreeSet<_> = (0..40).map(|n| seat(&format!("{n}.test"), 0)).collect();
+        assert_eq!(firsts.len(), 3, "sites begin at different addresses");
+    }
+
+    #[test]
+    fn a_pool_without_a_family_reaches_nothing_of_it() {
+        let mut settings = crate::testing::settings().delivery;
+        settings.source_ipv6 = Some(ip("2001:db8::1"));
+        let source = way(Some(pool())).source(&settings, "s", 0);
+        let failure = source.address("mx", ip("2001:db8::7")).expect_err("no address");
+        assert_eq!((failure.permanent, failure.status), (false, failure::MISCONFIGURED));
+        let plain = way(None).source(&settings, "s", 0);
+        assert_eq!(plain.address("mx", ip("2001:db8::7")).expect("as configured"), settings.source_ipv6);
+        assert_eq!(plain.address("mx", ip("192.0.2.9")).expect("the system's choice"), None);
+    }
 }

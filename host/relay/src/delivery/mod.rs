@@ -7,6 +7,7 @@
 mod attempt;
 mod dial;
 mod dispatch;
+mod exit;
 mod failure;
 mod fair;
 mod fit;
@@ -192,16 +193,28 @@ impl DeliveryHandle {
     /// The same for an item that was read already.
     #[must_use]
     pub fn why_of(&self, item: &ItemView) -> Vec<Waiting> {
-        why::why(item, &self.shared.table(), self.shared.now())
+        let (_, settings) = self.shared.settings();
+        why::why(item, &self.shared.table(), &settings, self.shared.now())
     }
 
-    /// An operator asked for an attempt (`queue retry`, `queue release`): sites and lookups of these domains that failed
+    /// An operator asked for an attempt (`queue retry`, `queue release`): sites and lookups of these streams that failed
     /// are tried again at once. Call it before [`Queue::act`].
-    pub fn pardon<'a>(&self, domains: impl IntoIterator<Item = &'a str>) {
+    pub fn pardon<'a>(&self, streams: impl IntoIterator<Item = &'a str>) {
         let mut table = self.shared.table();
-        for domain in domains {
-            table.pardon(domain);
+        for stream in streams {
+            table.pardon(stream);
         }
+    }
+
+    /// Connections of each configured pool, open or being opened; sorted by name.
+    #[must_use]
+    pub fn pools(&self) -> Vec<(String, usize)> {
+        let (_, settings) = self.shared.settings();
+        let mut active = self.shared.table().active_by_pool();
+        let names = settings.delivery.pools.keys();
+        let mut pools: Vec<_> = names.map(|name| (name.clone(), active.remove(name).unwrap_or(0))).collect();
+        pools.sort();
+        pools
     }
 
     /// Counts and gauges.

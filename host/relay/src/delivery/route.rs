@@ -1,4 +1,4 @@
-//! From a domain to its site.
+//! From a stream to its site.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,46 +7,65 @@ use relevo_resolve::{Addresses, Resolve, ResolveError};
 use relevo_smtp::client::Failure;
 use tokio::time::timeout;
 
+use super::exit::{Exit, exit};
 use super::failure;
-use super::hosts::NextHop;
+use super::hosts::{NextHop, Way};
 use super::table::Found;
 use crate::settings::{Settings, Smarthost};
+use crate::stream::Stream;
 
 /// The longest that a lookup may take before the domain waits for its next attempt.
 const LOOKUP: Duration = Duration::from_secs(60);
 /// How long a smarthost that is an address is believed to be there.
 const LITERAL_TTL: Duration = Duration::from_secs(3600);
 
-/// Where the mail of `domain` goes.
-pub(crate) async fn find(resolve: &dyn Resolve, settings: &Settings, domain: &str) -> Result<Found, Failure> {
+/// Where the mail of `stream` goes.
+pub(crate) async fn find(resolve: &dyn Resolve, settings: &Settings, stream: &str) -> Result<Found, Failure> {
+    let stream = Stream::parse(stream);
+    let exit = exit(settings, &stream);
     let lookup = async {
-        match &settings.delivery.smarthost {
+        match exit.smarthost {
             Some(smarthost) => smart(resolve, smarthost).await,
-            None => by_mx(resolve, domain).await,
+            None => by_mx(resolve, stream.domain).await,
         }
     };
-    let late = || ResolveError::Temporary { name: domain.to_owned(), detail: "no answer in time".to_owned() };
-    timeout(LOOKUP, lookup).await.unwrap_or_else(|_| Err(failure::unresolved(&late())))
+    let late =
+        || ResolveError::Temporary { name: stream.domain.to_owned(), detail: "no answer in time".to_owned() };
+    let found = timeout(LOOKUP, lookup).await.unwrap_or_else(|_| Err(failure::unresolved(&late())));
+    found.map(|(next_hop, ttl)| {
+        let way = Way { next_hop, pool: exit.pool.cloned() };
+        Found { site: site(&way.next_hop, &exit), way, ttl }
+    })
 }
 
-async fn by_mx(resolve: &dyn Resolve, domain: &str) -> Result<Found, Failure> {
+/// Pools share no connections and no health, so a site is one for each.
+fn site(next_hop: &NextHop, exit: &Exit<'_>) -> Arc<str> {
+    let hosts = match (next_hop, exit.route) {
+        (NextHop::Mx(route), _) => route.site.clone(),
+        (NextHop::Smarthost(..), None) => "smarthost".to_owned(),
+        (NextHop::Smarthost(..), Some(route)) => format!("smarthost of route {route}"),
+    };
+    match exit.pool {
+        Some(pool) => format!("{hosts} from pool {}", pool.name).into(),
+        None => hosts.into(),
+    }
+}
+
+async fn by_mx(resolve: &dyn Resolve, domain: &str) -> Result<(NextHop, Duration), Failure> {
     let route = resolve.route(domain).await.map_err(|e| failure::unresolved(&e))?;
-    Ok(Found { site: Arc::from(route.site.as_str()), ttl: route.ttl, next_hop: NextHop::Mx(Arc::new(route)) })
+    let ttl = route.ttl;
+    Ok((NextHop::Mx(Arc::new(route)), ttl))
 }
 
-/// One site for everything. A name is asked for as MX hosts are; the system's hosts file counts only without name servers
+/// One site for everything that goes there. A name is asked for as MX hosts are; the system's hosts file counts only without name servers
 /// of our own.
-async fn smart(resolve: &dyn Resolve, smarthost: &Smarthost) -> Result<Found, Failure> {
+async fn smart(resolve: &dyn Resolve, smarthost: &Smarthost) -> Result<(NextHop, Duration), Failure> {
     let host = smarthost.host.trim_start_matches('[').trim_end_matches(']');
     let Addresses { addresses, ttl } = match host.parse() {
         Ok(ip) => Addresses { addresses: vec![ip], ttl: LITERAL_TTL },
         Err(_) => resolve.addresses(host).await.map_err(|e| lost(&e))?,
     };
-    Ok(Found {
-        site: Arc::from("smarthost"),
-        next_hop: NextHop::Smarthost(Arc::new(smarthost.clone()), Arc::from(addresses)),
-        ttl,
-    })
+    Ok((NextHop::Smarthost(Arc::new(smarthost.clone()), Arc::from(addresses)), ttl))
 }
 
 /// A smarthost that does not exist is the operator's mistake: it is no reason to return everybody's mail.

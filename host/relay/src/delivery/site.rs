@@ -9,7 +9,7 @@ use relevo_smtp::client::Failure;
 use tokio::sync::Notify;
 
 use super::fair::Fair;
-use super::hosts::NextHop;
+use super::hosts::Way;
 use super::schedule;
 
 /// Connections to a site of which nothing is known yet.
@@ -23,6 +23,9 @@ const DOMAINS_PER_LEASE: usize = 256;
 
 /// Names a worker.
 pub(crate) type WorkerId = u64;
+
+/// The number of a worker among those of its site: the lowest that was free when it began.
+pub(crate) type Seat = usize;
 
 /// How a site has been doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,8 +57,8 @@ pub(crate) struct Taken {
 /// One site.
 #[derive(Debug)]
 pub(crate) struct Site {
-    /// Where it is.
-    pub(crate) next_hop: NextHop,
+    /// How it is reached.
+    pub(crate) way: Way,
     /// Domains with something due, in turn by tenant, and how much at most.
     waiting: Fair<Arc<str>>,
     ready: HashMap<Arc<str>, (usize, Vec<String>)>,
@@ -67,6 +70,8 @@ pub(crate) struct Site {
     pub(crate) idlers: Vec<(WorkerId, Arc<Notify>)>,
     /// Workers that have a connection.
     pub(crate) standing: HashSet<WorkerId>,
+    /// Who has which seat.
+    seats: Vec<Option<WorkerId>>,
     /// Connections it may have now.
     limit: usize,
     /// Transactions since the window last grew.
@@ -81,15 +86,16 @@ pub(crate) struct Site {
 
 impl Site {
     /// Of which nothing is known but where it is.
-    pub(crate) fn new(next_hop: NextHop) -> Self {
+    pub(crate) fn new(way: Way) -> Self {
         Self {
-            next_hop,
+            way,
             waiting: Fair::default(),
             ready: HashMap::new(),
             active: 0,
             starting: 0,
             idlers: Vec::new(),
             standing: HashSet::new(),
+            seats: Vec::new(),
             limit: FIRST_CONNECTIONS,
             steps: 0,
             eager: true,
@@ -126,8 +132,34 @@ impl Site {
             }
     }
 
+    /// The seat of a worker, which it keeps until it leaves.
+    pub(crate) fn seat(&mut self, worker: WorkerId) -> Seat {
+        let taken = self.seats.iter().position(|of| *of == Some(worker));
+        let seat = taken.or_else(|| self.seats.iter().position(Option::is_none)).unwrap_or_else(|| {
+            self.seats.push(None);
+            self.seats.len() - 1
+        });
+        self.seats[seat] = Some(worker);
+        seat
+    }
+
+    /// The worker is gone.
+    pub(crate) fn leave_seat(&mut self, worker: WorkerId) {
+        for seat in self.seats.iter_mut().filter(|of| **of == Some(worker)) {
+            *seat = None;
+        }
+        let used = self.seats.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        self.seats.truncate(used);
+    }
+
+    /// Connections it may ever have: what its pool says, or else `most`.
+    fn most(&self, most: usize) -> usize {
+        self.way.pool.as_ref().and_then(|pool| pool.connections_per_site).unwrap_or(most)
+    }
+
     /// Connections it may have now, of at most `most`.
     pub(crate) fn limit(&self, now: Millis, most: usize) -> usize {
+        let most = self.most(most);
         match self.health {
             Health::Failing { until, .. } if until > now => 0,
             Health::Failing { .. } => 1,
@@ -180,6 +212,7 @@ impl Site {
 
     /// A connection succeeded: the window opens.
     pub(crate) fn connected(&mut self, most: usize) {
+        let most = self.most(most);
         if self.health == Health::Proven {
             return;
         }
@@ -194,6 +227,7 @@ impl Site {
 
     /// A transaction went through.
     pub(crate) fn transacted(&mut self, most: usize) {
+        let most = self.most(most);
         self.steps += 1;
         if self.limit < most && (self.eager || self.steps >= TRANSACTIONS_PER_STEP) {
             self.limit += 1;
@@ -229,18 +263,26 @@ impl Site {
 #[cfg(test)]
 mod tests {
     use super::super::failure;
+    use super::super::hosts::NextHop;
     use super::*;
 
     fn site() -> Site {
-        Site::new(NextHop::Smarthost(
-            Arc::new(crate::settings::Smarthost {
-                host: "h".into(),
-                port: 25,
-                tls: relevo_smtp::client::TlsPolicy::None,
-                auth: None,
-            }),
-            Arc::new([]),
-        ))
+        let smarthost = crate::settings::Smarthost {
+            host: "h".into(),
+            port: 25,
+            tls: relevo_smtp::client::TlsPolicy::None,
+            auth: None,
+        };
+        Site::new(Way { next_hop: NextHop::Smarthost(Arc::new(smarthost), Arc::new([])), pool: None })
+    }
+
+    #[test]
+    fn a_seat_is_kept_and_the_lowest_free_one_is_given() {
+        let mut s = site();
+        assert_eq!([7, 8, 9, 8].map(|worker| s.seat(worker)), [0, 1, 2, 1]);
+        s.leave_seat(7);
+        s.leave_seat(9);
+        assert_eq!([8, 10, 11].map(|worker| s.seat(worker)), [1, 0, 2]);
     }
 
     fn down() -> Failure {

@@ -1,10 +1,12 @@
 //! What the scheduler knows: which domain belongs to which site, which site may open how many connections.
 //!
+//! What is called a domain here is a stream of the queue: the mail of a domain that goes the same way.
+//!
 //! Pure: no clock, no IO. Whoever asks holds the lock for as long as a call takes.
 
 mod workers;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use relevo_queue::Millis;
 use relevo_smtp::client::Failure;
 
 use super::fair::Fair;
-use super::hosts::NextHop;
+use super::hosts::Way;
 use super::schedule::millis;
 use super::site::{Health, Site, Taken};
 
@@ -77,8 +79,8 @@ pub(crate) struct Start {
 pub(crate) struct Found {
     /// Its site.
     pub(crate) site: SiteId,
-    /// Where that is.
-    pub(crate) next_hop: NextHop,
+    /// How it is reached.
+    pub(crate) way: Way,
     /// How long this may be believed.
     pub(crate) ttl: Duration,
 }
@@ -90,6 +92,8 @@ pub(crate) struct Table {
     sites: HashMap<SiteId, Site>,
     wanting: Fair<SiteId>,
     deferrals: VecDeque<SiteId>,
+    /// What was said in the log under the settings in force.
+    said: HashSet<String>,
     limits: Limits,
     retry: Vec<Duration>,
     generation: u64,
@@ -104,6 +108,7 @@ impl Table {
             sites: HashMap::new(),
             wanting: Fair::default(),
             deferrals: VecDeque::new(),
+            said: HashSet::new(),
             limits,
             retry,
             generation,
@@ -117,10 +122,16 @@ impl Table {
             return;
         }
         (self.generation, self.limits, self.retry) = (generation, limits, retry.to_vec());
+        self.said.clear();
         self.domains.retain(|_, d| matches!(d, Domain::Routing(..)));
         for site in self.sites.values_mut() {
             site.clear();
         }
+    }
+
+    /// Whether this was not said yet under the settings in force.
+    pub(crate) fn is_news(&mut self, what: String) -> bool {
+        self.said.insert(what)
     }
 
     /// Whether what `domain` has due is being seen to, so that it need not be reported again.
@@ -161,13 +172,13 @@ impl Table {
         if generation != self.generation {
             return;
         }
-        let Found { site, next_hop, ttl } = found;
+        let Found { site, way, ttl } = found;
         let (domain, id): (Arc<str>, SiteId) = (Arc::from(domain), site);
         self.domains.insert(domain.clone(), Domain::Routed(id.clone(), now.saturating_add(millis(ttl))));
         match self.sites.get_mut(&id) {
-            Some(site) => site.next_hop = next_hop,
+            Some(site) => site.way = way,
             None => {
-                self.sites.insert(id.clone(), Site::new(next_hop));
+                self.sites.insert(id.clone(), Site::new(way));
             }
         }
         self.wait(&id, &domain, ready, &tenants, now);
@@ -342,7 +353,7 @@ impl Table {
             Domain::Routed(site, until) => *until > now || self.sites.get(site).is_some_and(|s| s.has(name)),
             Domain::Broken(_, until, state) => *until > now || *state == BrokenState::Working,
         });
-        let used: std::collections::HashSet<&SiteId> = self
+        let used: HashSet<&SiteId> = self
             .domains
             .values()
             .filter_map(|d| if let Domain::Routed(site, _) = d { Some(site) } else { None })
@@ -369,6 +380,17 @@ impl Table {
             Some(Domain::Broken(failure, until, _)) => Some((failure, *until)),
             _ => None,
         }
+    }
+
+    /// Workers by the pool of their site, as far as there are any.
+    pub(crate) fn active_by_pool(&self) -> HashMap<String, usize> {
+        let mut active = HashMap::new();
+        for site in self.sites.values() {
+            if let Some(pool) = &site.way.pool {
+                *active.entry(pool.name.clone()).or_default() += site.active;
+            }
+        }
+        active
     }
 
     /// Workers, idle ones among them, sites, sites that are down.

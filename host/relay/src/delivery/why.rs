@@ -1,11 +1,14 @@
 //! What a message is waiting for, in words.
 
-use relevo_queue::{Delivery, DeliveryView, ItemView, LastAttempt, Millis, RecipientState};
+use relevo_queue::{Delivery, DeliveryView, ItemView, LastAttempt, Millis, Priority, RecipientState};
 use serde::Serialize;
 
+use super::exit::exit;
 use super::outcome::{dotted, in_words};
 use super::site::Health;
 use super::table::Table;
+use crate::settings::Settings;
+use crate::stream::Stream;
 
 /// What a recipient is waiting for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -22,8 +25,14 @@ pub struct Waiting {
     pub next_attempt: Option<Millis>,
     /// When it is given up.
     pub expires_at: Millis,
-    /// The hosts that serve its domain, as far as known by now.
+    /// The hosts that serve its domain, as far as known by now; with the pool.
     pub site: Option<String>,
+    /// The pool that it leaves from.
+    pub pool: Option<String>,
+    /// The route that it takes.
+    pub route: Option<String>,
+    /// Among its tenant's mail; 0 is the usual one.
+    pub priority: Priority,
     /// What the last attempt found.
     pub last: Option<Last>,
     /// All that in a sentence or two.
@@ -55,20 +64,30 @@ impl From<&LastAttempt> for Last {
 }
 
 /// For every recipient of the item.
-pub(crate) fn why(item: &ItemView, table: &Table, now: Millis) -> Vec<Waiting> {
-    item.deliveries.iter().flat_map(|view| of_delivery(item, view, table, now)).collect()
+pub(crate) fn why(item: &ItemView, table: &Table, settings: &Settings, now: Millis) -> Vec<Waiting> {
+    item.deliveries.iter().flat_map(|view| of_delivery(item, view, table, settings, now)).collect()
 }
 
-fn of_delivery(item: &ItemView, view: &DeliveryView, table: &Table, now: Millis) -> Vec<Waiting> {
+fn of_delivery(
+    item: &ItemView,
+    view: &DeliveryView,
+    table: &Table,
+    settings: &Settings,
+    now: Millis,
+) -> Vec<Waiting> {
     let delivery = &view.delivery;
-    let site = table.site_of(&delivery.domain).map(|(id, _)| id.to_string());
+    let site = table.site_of(delivery.stream()).map(|(id, _)| id.to_string());
+    let exit = exit(settings, &Stream::parse(delivery.stream()));
+    let instead = exit.instead.map(|note| format!("; {note}")).unwrap_or_default();
     delivery
         .recipients
         .iter()
         .map(|recipient| {
             let last = delivery.reason(recipient.index);
             let (state, reason) = match &recipient.state {
-                RecipientState::Pending => ("pending", pending_reason(item, view, last, table, now)),
+                RecipientState::Pending => {
+                    ("pending", pending_reason(item, view, last, table, now) + &instead)
+                }
                 RecipientState::Delivered => ("delivered", "the next hop took responsibility".to_owned()),
                 RecipientState::Failed { reported: true } => {
                     ("failed", "given up; nothing more will be done".to_owned())
@@ -86,6 +105,9 @@ fn of_delivery(item: &ItemView, view: &DeliveryView, table: &Table, now: Millis)
                 next_attempt: (pending && !delivery.held).then_some(delivery.due_at),
                 expires_at: item.meta.expires_at,
                 site: site.clone(),
+                pool: exit.pool.map(|pool| pool.name.clone()),
+                route: exit.route.map(str::to_owned),
+                priority: delivery.priority,
                 last: last.map(Last::from),
                 reason,
             }
@@ -125,10 +147,10 @@ fn pending_reason(
 
 fn due_reason(delivery: &Delivery, table: &Table, now: Millis) -> String {
     let since = in_words(now.saturating_sub(delivery.due_at));
-    if let Some((failure, _)) = table.broken(&delivery.domain) {
+    if let Some((failure, _)) = table.broken(delivery.stream()) {
         return format!("due since {since}; there is no way to {}: {}", delivery.domain, failure.detail);
     }
-    let Some((id, site)) = table.site_of(&delivery.domain) else {
+    let Some((id, site)) = table.site_of(delivery.stream()) else {
         return format!("due since {since}; waits for the lookup of {}", delivery.domain);
     };
     match &site.health {

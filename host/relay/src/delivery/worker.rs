@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::attempt::{Attempt, Live, hang_up};
-use super::hosts::NextHop;
+use super::hosts::{Egress, Way};
 use super::outcome::{all_failed, conclude, expire, is_expired};
 use super::schedule::{millis, spread};
 use super::shared::{LEASE, Shared};
@@ -62,7 +62,7 @@ impl Worker {
             };
             let turn = self.shared.table().turn(&self.site, &state, self.shared.now());
             let goes_on = match turn {
-                Turn::Lease(taken, next_hop) => self.serve(taken, &next_hop).await,
+                Turn::Lease(taken, way, seat) => self.serve(taken, &way, seat).await,
                 Turn::Idle(notify) => {
                     self.fresh = true;
                     self.idle(&notify).await
@@ -88,7 +88,7 @@ impl Worker {
     }
 
     /// Leases and attempts. False: the worker is to leave.
-    async fn serve(&mut self, taken: Vec<Taken>, next_hop: &NextHop) -> bool {
+    async fn serve(&mut self, taken: Vec<Taken>, way: &Way, seat: usize) -> bool {
         let now = self.shared.now();
         let names: Vec<String> = taken.iter().map(|t| t.domain.to_string()).collect();
         let leases = match self.shared.queue.lease(&names, now, now.saturating_add(millis(LEASE)), 1).await {
@@ -114,11 +114,18 @@ impl Worker {
             return true;
         }
         let (_, settings) = self.shared.settings();
-        self.attempt(lease, &settings, next_hop, now).await
+        let source = way.source(&settings.delivery, &self.site, seat);
+        self.attempt(lease, &settings, (way, &source), now).await
     }
 
     /// False: the site is down, or wants fewer connections.
-    async fn attempt(&mut self, lease: Lease, settings: &Settings, next_hop: &NextHop, now: Millis) -> bool {
+    async fn attempt(
+        &mut self,
+        lease: Lease,
+        settings: &Settings,
+        (way, source): (&Way, &Egress),
+        now: Millis,
+    ) -> bool {
         if self.messages >= settings.delivery.messages_per_connection.max(1) {
             self.hang_up().await;
         }
@@ -130,7 +137,7 @@ impl Worker {
         let ask = move || clock.now();
         let shared = self.shared.clone();
         let tools = shared.tools(&ask);
-        let found = Attempt::new(&tools, settings, &lease, next_hop).run(&mut self.live).await;
+        let found = Attempt::new(&tools, settings, &lease, way, source).run(&mut self.live).await;
         let now = self.shared.now();
         self.served += 1;
         self.note_connection(found.connected, now);

@@ -85,7 +85,12 @@ impl Intake {
             // As submitted; only U-labels are written as A-labels, which every hop can take.
             sender = if from.address.is_ascii() { from.address.clone() } else { address.to_string() };
         }
-        let envelope = Envelope { sender, recipients: Vec::new(), smtputf8: from.smtputf8 };
+        let envelope = Envelope {
+            sender,
+            recipients: Vec::new(),
+            smtputf8: from.smtputf8,
+            parameters: from.parameters.clone(),
+        };
         Ok(Transaction { settings, origin, envelope })
     }
 

@@ -64,7 +64,13 @@ impl Dialogue {
     }
 
     async fn mail_with(&mut self, address: &str, size: u64, smtputf8: bool) -> Result<(), Reply> {
-        let from = MailFrom { address: address.into(), size, body: BodyType::SevenBit, smtputf8 };
+        let from = MailFrom {
+            address: address.into(),
+            size,
+            body: BodyType::SevenBit,
+            smtputf8,
+            ..MailFrom::default()
+        };
         self.intake.mail(&mut self.session, &self.info, &from).await
     }
 

@@ -53,7 +53,14 @@ pub(crate) fn divide(
                 let domain = to.domain.clone();
                 let (held, last) = (matches!(key.1, Standing::Held(_)), learnt(&key.1, at));
                 open.insert(key, deliveries.len());
-                deliveries.push(NewDelivery { domain, recipients: vec![recipient], due_at: at, held, last });
+                deliveries.push(NewDelivery {
+                    domain,
+                    recipients: vec![recipient],
+                    due_at: at,
+                    held,
+                    last,
+                    ..NewDelivery::default()
+                });
             }
         }
     }

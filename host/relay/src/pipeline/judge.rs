@@ -3,7 +3,10 @@
 use std::io;
 use std::sync::Arc;
 
-use relevo_mailkit::model::{Edit, Encoding, Piece, Refusal, Report, Rewrite, TrackOptions, ValidateOptions};
+use relevo_mailkit::model::{
+    Edit, Encoding, MAX_FIELD_OCTETS, MAX_FIELDS, Piece, Refusal, Report, Rewrite, TrackOptions,
+    ValidateOptions,
+};
 use relevo_mailkit::recheck;
 use relevo_mailkit::source::Source;
 use relevo_mailkit::{splice, token};
@@ -100,6 +103,10 @@ fn check_report(report: &Report, size: u64) -> Result<(), &'static str> {
     }
     if report.from_field.iter().any(|c| matches!(c, b'\r' | b'\n' | 0)) {
         return Err("the From field is not unfolded");
+    }
+    let octets = report.fields.iter().map(|f| f.name.len() + f.value.len()).sum::<usize>();
+    if report.fields.len() > MAX_FIELDS || octets > MAX_FIELD_OCTETS {
+        return Err("more fields are listed than may be");
     }
     if report.message_id.len() > recheck::MAX_LINE || report.message_id.chars().any(char::is_control) {
         return Err("the Message-ID has control characters or is too long");

@@ -32,6 +32,7 @@ use crate::clock::{Clock, IdSource};
 use crate::copies::{Links, Recipe, Signing};
 use crate::events;
 use crate::policy::{Judgement, Policies, Verdict};
+use crate::stream::Way;
 use crate::trace::{Observe, Step, Trace};
 use crate::turns::{Turns, Work};
 
@@ -134,7 +135,8 @@ impl Run<'_> {
         let stages = &*self.pipeline.stages;
 
         let began = self.began();
-        let options = ValidateOptions {
+        let lane = lane(&settings, &origin, &envelope.sender);
+        let mut options = ValidateOptions {
             max_size: settings.intake.max_message_size,
             max_received: 0,
             max_depth: 0,
@@ -144,10 +146,10 @@ impl Run<'_> {
             now: self.now.div_euclid(1000),
             message_id_left: self.id.to_string(),
             downgrade: false,
+            list_fields: self.has_policies(&settings, &lane),
         };
-        let lane = lane(&settings, &origin, &envelope.sender);
         let mut turn = Some(self.pipeline.turns.wait(Work::Accept, &lane).await);
-        let report = Arc::new(judge::validate(stages, options, &message).await?);
+        let mut report = Arc::new(judge::validate(stages, options.clone(), &message).await?);
         self.step("validate", began, report.fixes.iter().map(note).collect());
 
         let began = self.began();
@@ -157,10 +159,16 @@ impl Run<'_> {
 
         let judgement = match &owner {
             Some(owner) if self.has_policies(&settings, &owner.domain.tenant) => {
+                if !options.list_fields {
+                    // A trusted peer's, whose reverse-path is another tenant's than its From.
+                    options.list_fields = true;
+                    report = Arc::new(judge::validate(stages, options, &message).await?);
+                }
                 // Plugins have threads of their own, and take longer than our turns may.
                 turn = None;
                 let subject = policy::Subject {
                     settings: &settings,
+                    grants: &owner.domain.grants,
                     origin: &origin,
                     via: &via,
                     envelope: &envelope,
@@ -194,18 +202,24 @@ impl Run<'_> {
         let received = received::field(&via, &settings.hostname, self.id, &envelope.recipients, self.now);
         recipe.top.splice(..0, received);
         recipe.attributes = judgement.attributes.clone();
+        let way = owner.as_ref().map_or_else(Way::default, |o| {
+            Way::of(&o.domain.tenant, &o.domain.grants, &judgement.attributes)
+        });
         let tenant = owner.map(|o| o.domain.tenant.clone());
         let name = tenant.clone().unwrap_or_default();
         let ruled = policy::events(self, &name, &envelope, &judgement);
         let no_bounce = envelope.sender.is_empty() || tenant.is_none();
         let own_copies = recipe.links.is_some();
-        let deliveries =
+        let mut deliveries =
             deliveries::divide(&envelope.recipients, &judgement, own_copies, no_bounce, self.now);
         if deliveries.is_empty() {
             // Nothing is kept of it but this, which is on disk before the answer.
             self.pipeline.events.append(ruled).await.map_err(|e| not_stored(&e))?;
             self.step("commit", began, vec!["discarded".to_owned()]);
             return Ok(tenant);
+        }
+        for delivery in &mut deliveries {
+            (delivery.stream, delivery.priority) = (way.stream(&delivery.domain), way.priority);
         }
         let expire = match deliveries.iter().all(|d| d.held) {
             true => settings.plugins.hold_expire,
@@ -225,6 +239,7 @@ impl Run<'_> {
             recipe: recipe.encode().map_err(|e| store_failed(&e.to_string()))?,
         };
         let mut events = queued(self.id, &meta, &envelope.recipients, &report, &notes, &judgement);
+        events.iter_mut().for_each(|event| way.tell(&mut event.data));
         events.extend(ruled);
         let count = deliveries.len();
         let copies = deliveries::copies(&deliveries, own_copies);

@@ -11,11 +11,12 @@ use super::submission::{Envelope, Origin, PolicyRefusal, Rejection, Via};
 use super::{Run, store_failed};
 use crate::events;
 use crate::policy::{Judgement, Question, Verdict};
-use crate::settings::{Settings, Tenant};
+use crate::settings::{Grants, Settings, Tenant};
 
 /// What the plugins are asked about.
 pub(super) struct Subject<'a> {
     pub(super) settings: &'a Arc<Settings>,
+    pub(super) grants: &'a Arc<Grants>,
     pub(super) origin: &'a Origin,
     pub(super) via: &'a Via,
     pub(super) envelope: &'a Envelope,
@@ -44,6 +45,7 @@ impl Run<'_> {
         let question = Question {
             settings: Arc::clone(subject.settings),
             tenant: Arc::clone(tenant),
+            grants: Arc::clone(subject.grants),
             id: self.id,
             now: self.now,
             origin: subject.origin.clone(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use relevo_mailkit::address::Address;
 use relevo_queue::{ItemId, SpooledBody};
 use relevo_runtime::Fault;
-use relevo_smtp::server::Reply;
+use relevo_smtp::server::{Parameter, Reply};
 
 use crate::policy::Opinion;
 use crate::settings::Settings;
@@ -44,6 +44,8 @@ pub struct Envelope {
     pub recipients: Vec<ForwardPath>,
     /// SMTPUTF8 was given.
     pub smtputf8: bool,
+    /// Of MAIL, as given; none for mail that came otherwise.
+    pub parameters: Vec<Parameter>,
 }
 
 /// A recipient.

@@ -254,6 +254,7 @@ async fn foreign_signed_mail_is_rewritten_only_when_configured() {
                 tenant: old.tenant.clone(),
                 dkim: old.dkim.clone(),
                 tracking: old.tracking.clone(),
+                grants: old.grants.clone(),
             };
             domain.tracking.as_mut().expect("on").rewrite_signed = rewrite_signed;
             s.tenants.by_domain.insert(domain.name.clone(), Arc::new(domain));

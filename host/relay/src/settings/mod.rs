@@ -14,10 +14,12 @@ use relevo_smtp::client::{Auth, TlsPolicy};
 mod handle;
 mod network;
 mod plugins;
+pub(crate) mod ways;
 
 pub use handle::SettingsHandle;
 pub use network::{Network, any_contains};
 pub use plugins::{FailurePolicy, PluginServer, PluginSettings, RecordSettings};
+pub use ways::{Grants, Pool, Route};
 
 /// Everything that intake and delivery read. Shared behind an `Arc` that a reload swaps; a session or an attempt keeps the
 /// one that it began with.
@@ -75,6 +77,10 @@ pub struct DeliverySettings {
     pub expire: Duration,
     /// Where everything goes, instead of MX.
     pub smarthost: Option<Smarthost>,
+    /// Pools of source addresses by name.
+    pub pools: HashMap<String, Arc<Pool>>,
+    /// Routes to the next hop by name.
+    pub routes: HashMap<String, Arc<Route>>,
     /// Simultaneous connections to one site.
     pub connections_per_site: usize,
     /// Simultaneous attempts in all.
@@ -138,6 +144,8 @@ pub struct Tenant {
     pub max_held: u64,
     /// Its policy plugins, in the order in which they are asked.
     pub plugins: Vec<Arc<PluginSettings>>,
+    /// Pools, routes and priorities that it may use.
+    pub grants: Arc<Grants>,
 }
 
 /// Deliveries of a tenant that may be held, unless set otherwise.
@@ -172,6 +180,8 @@ pub struct Domain {
     pub dkim: Vec<DkimKey>,
     /// Absent: off.
     pub tracking: Option<Tracking>,
+    /// Those of its tenant; pools may be fewer, or in another order.
+    pub grants: Arc<Grants>,
 }
 
 /// A DKIM key of a domain.

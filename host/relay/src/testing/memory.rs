@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use relevo_mailkit::source::Source;
 use relevo_queue::{
-    Action, Delivery, DeliveryId, DueDomain, Event, EventError, EventLog, ItemId, ItemMeta, ItemView, Lease,
+    Action, Delivery, DeliveryId, DueStream, Event, EventError, EventLog, ItemId, ItemMeta, ItemView, Lease,
     Millis, NewEvent, NewItem, Queue, QueueStats, Settlement, Spool, SpooledBody, StoreError, Unreported,
 };
 use relevo_queue::{DeliveryView, NewDelivery};
@@ -30,6 +30,8 @@ impl Stored {
         Delivery {
             id: DeliveryId { item: self.id, number: u32::try_from(number).expect("few") },
             domain: new.domain.clone(),
+            stream: new.stream.clone(),
+            priority: new.priority,
             recipients: new.recipients.clone(),
             due_at: new.due_at,
             held: new.held,
@@ -147,7 +149,7 @@ impl Queue for Memory {
         _: Millis,
         _: &(dyn for<'d> Fn(&'d str) -> bool + Sync),
         _: usize,
-    ) -> Result<Vec<DueDomain>, StoreError> {
+    ) -> Result<Vec<DueStream>, StoreError> {
         Ok(Vec::new())
     }
 

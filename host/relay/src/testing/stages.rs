@@ -116,6 +116,8 @@ impl Stages for ScriptedStages {
                 .into(),
             subject: fields(&text, "Subject").first().map(ToString::to_string).unwrap_or_default(),
             received: 0,
+            fields: Vec::new(),
+            fields_left_out: 0,
         };
         Ok(Ok(match &*self.report.lock().expect("lock") {
             Some(tamper) => tamper(report),

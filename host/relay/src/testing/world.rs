@@ -112,7 +112,10 @@ pub(crate) fn credentials(username: &str, password: &str) -> Credentials {
 }
 
 fn domain(name: &str, tenant: &str, dkim: Vec<DkimKey>, tracking: Option<Tracking>) -> (String, Arc<Domain>) {
-    (name.into(), Arc::new(Domain { name: name.into(), tenant: tenant.into(), dkim, tracking }))
+    (
+        name.into(),
+        Arc::new(Domain { name: name.into(), tenant: tenant.into(), dkim, tracking, grants: Arc::default() }),
+    )
 }
 
 /// `acme` owns example.com (signed with two keys) and tracked.example (one key, tracking); `other` owns other.example, and
@@ -128,7 +131,16 @@ pub(crate) fn settings() -> Settings {
         rewrite_signed: false,
     };
     let tenant = |id: &str, networks| {
-        (id.to_owned(), Arc::new(Tenant { id: id.into(), networks, max_held: 2, plugins: Vec::new() }))
+        (
+            id.to_owned(),
+            Arc::new(Tenant {
+                id: id.into(),
+                networks,
+                max_held: 2,
+                plugins: Vec::new(),
+                grants: Arc::default(),
+            }),
+        )
     };
     let credential =
         |tenant: &str| (tenant.to_owned(), Credential { tenant: tenant.into(), password_hash: hash(tenant) });
@@ -153,6 +165,8 @@ pub(crate) fn settings() -> Settings {
             retry: vec![Duration::from_secs(60)],
             expire: 5 * DAY,
             smarthost: None,
+            pools: Default::default(),
+            routes: Default::default(),
             connections_per_site: 1,
             max_connections: 1,
             messages_per_connection: 1,
@@ -190,6 +204,7 @@ pub(crate) fn submission(world: &World, message: &str) -> Submission {
             sender: "a@example.com".into(),
             recipients: vec![forward("b@b.example")],
             smtputf8: false,
+            parameters: Vec::new(),
         },
         via: Via {
             protocol: Protocol::Esmtp { tls: true, auth: true },

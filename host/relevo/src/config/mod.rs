@@ -5,6 +5,7 @@ mod reader;
 mod server;
 mod tenants;
 pub(crate) mod values;
+mod ways;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -94,10 +95,11 @@ fn read(reader: &Reader<'_>, warnings: &mut Warnings) -> Option<Config> {
     let http = server::http(&root);
     let dns = server::dns(&root);
     let host = hostname.as_ref().map_or("", |at| at.value.as_str());
-    let (delivery, ca_file) = server::delivery(reader, &root, host, &smtp, warnings);
+    let (mut delivery, ca_file) = server::delivery(reader, &root, host, &smtp, warnings);
+    ways::read(reader, &root, &mut delivery, warnings);
     let tracking_keys = server::tracking_keys(reader, &root, warnings);
     let event_retention = server::events(&root);
-    let tenants = tenants::read(reader, &root, warnings);
+    let tenants = tenants::read(reader, &root, &delivery, warnings);
     let plugins = plugins::server(reader, &root);
     tenants::check_relay_sharing(&tenants, &smtp, &root, warnings);
     root.finish();

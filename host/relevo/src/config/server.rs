@@ -1,5 +1,6 @@
 //! The sections about the server itself: listeners, DNS, delivery, tracking keys, events.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -176,6 +177,8 @@ pub(crate) fn delivery(
         retry: [1, 5, 15, 60, 240].map(|minutes| Duration::from_secs(minutes * 60)).to_vec(),
         expire: Duration::from_secs(5 * 86_400),
         smarthost: None,
+        pools: HashMap::new(),
+        routes: HashMap::new(),
         connections_per_site: 20,
         max_connections: 500,
         messages_per_connection: 100,
@@ -222,7 +225,11 @@ fn source(s: &Section<'_, '_>, key: &'static str, fits: fn(&IpAddr) -> bool) -> 
     Some(at.value)
 }
 
-fn smarthost(reader: &Reader<'_>, s: Section<'_, '_>, warnings: &mut Warnings) -> Option<Smarthost> {
+pub(crate) fn smarthost(
+    reader: &Reader<'_>,
+    s: Section<'_, '_>,
+    warnings: &mut Warnings,
+) -> Option<Smarthost> {
     const POLICIES: &[(&str, TlsPolicy)] = &[
         ("none", TlsPolicy::None),
         ("opportunistic", TlsPolicy::Opportunistic),

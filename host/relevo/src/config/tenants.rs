@@ -6,13 +6,20 @@ use std::time::Duration;
 
 use relevo_keys::SigningKey;
 use relevo_mailkit::model::Algorithm;
-use relevo_relay::settings::{ApiKey, Credential, DkimKey, Domain, MAX_HELD, Tenant, Tenants, Tracking};
+use relevo_relay::settings::{
+    ApiKey, Credential, DeliverySettings, DkimKey, Domain, Grants, MAX_HELD, Tenant, Tenants, Tracking,
+};
 
 use super::reader::{At, Place, Reader, Section};
 use super::server::SmtpConfig;
-use super::{Warnings, plugins, values};
+use super::{Warnings, plugins, values, ways};
 
-pub(crate) fn read(reader: &Reader<'_>, root: &Section<'_, '_>, warnings: &mut Warnings) -> Tenants {
+pub(crate) fn read(
+    reader: &Reader<'_>,
+    root: &Section<'_, '_>,
+    delivery: &DeliverySettings,
+    warnings: &mut Warnings,
+) -> Tenants {
     let mut tenants = Tenants::default();
     let mut places: HashMap<String, Place> = HashMap::new();
     for s in root.sections("tenant") {
@@ -20,6 +27,7 @@ pub(crate) fn read(reader: &Reader<'_>, root: &Section<'_, '_>, warnings: &mut W
         let networks = s.list("networks", values::network).into_iter().map(|at| at.value).collect();
         let id = id.unwrap_or(At { value: String::new(), place: s.place() });
         let max_held = s.get_or("max_held", MAX_HELD, values::number);
+        let grants = Arc::new(ways::of_tenant(reader, &s, delivery));
         let plugins = plugins::of_tenant(reader, &s, &id.value);
         if tenants.by_id.contains_key(&id.value) {
             reader.mistake(id.place.clone(), format!("tenant `{}` is there already", id.value));
@@ -27,11 +35,11 @@ pub(crate) fn read(reader: &Reader<'_>, root: &Section<'_, '_>, warnings: &mut W
         credentials(reader, &s, &id.value, &mut tenants);
         api_keys(reader, &s, &id.value, &mut tenants);
         for d in s.sections("domain") {
-            domain(reader, d, &id.value, &mut tenants, &mut places, warnings);
+            let owner = Owner { tenant: &id.value, grants: &grants };
+            domain(reader, d, &owner, &mut tenants, &mut places, warnings);
         }
-        tenants
-            .by_id
-            .insert(id.value.clone(), Arc::new(Tenant { id: id.value, networks, max_held, plugins }));
+        let tenant = Tenant { id: id.value.clone(), networks, max_held, plugins, grants };
+        tenants.by_id.insert(id.value, Arc::new(tenant));
         s.finish();
     }
     check_overlaps(reader, &tenants, &places);
@@ -90,10 +98,16 @@ pub(crate) fn parse_sha256(s: &str) -> Option<[u8; 32]> {
     Some(out)
 }
 
+/// Whose domain is being read.
+struct Owner<'a> {
+    tenant: &'a str,
+    grants: &'a Arc<Grants>,
+}
+
 fn domain(
     reader: &Reader<'_>,
     s: Section<'_, '_>,
-    tenant: &str,
+    owner: &Owner<'_>,
     tenants: &mut Tenants,
     places: &mut HashMap<String, Place>,
     warnings: &mut Warnings,
@@ -101,6 +115,7 @@ fn domain(
     let name = s.need("name", values::domain);
     let dkim = dkim_keys(reader, &s, warnings);
     let tracking = s.section("tracking").and_then(|t| tracking(reader, t));
+    let (tenant, grants) = (owner.tenant, ways::of_domain(reader, &s, owner.grants));
     if let Some(name) = name {
         if dkim.is_empty() {
             let message = "has no `dkim` key: its mail goes out unsigned, and large receivers refuse that";
@@ -109,7 +124,7 @@ fn domain(
         if let Some(tracking) = &tracking {
             claim_tracking_host(reader, tenants, tenant, tracking, &name.place);
         }
-        let domain = Domain { name: name.value.clone(), tenant: tenant.to_owned(), dkim, tracking };
+        let domain = Domain { name: name.value.clone(), tenant: tenant.to_owned(), dkim, tracking, grants };
         places.insert(name.value.clone(), name.place.clone());
         if tenants.by_domain.insert(name.value.clone(), Arc::new(domain)).is_some() {
             reader.mistake(name.place, format!("domain `{}` is there already", name.value));

@@ -134,6 +134,7 @@ impl Capture {
             now: self.clock.now() / 1_000,
             message_id_left: "unused".to_owned(),
             downgrade: false,
+            list_fields: false,
         };
         let report = self.stages.validate(options, copy.clone()).await.map_err(|fault| fault.to_string())?;
         Ok(match report {

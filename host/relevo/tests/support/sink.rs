@@ -1,13 +1,20 @@
-//! A next hop. What it answers to RCPT depends on the address: `reject-...` 550, `later-...` 451, `full-...` 552.
+//! A next hop. What it answers to RCPT depends on the address: `reject-...` 550, `later-...` 451, `full-...` 552; to
+//! `wait-...` it answers when the sink is opened.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::wait_for;
 
 #[derive(Debug, Clone)]
 pub struct Received {
+    /// Where the connection came from, and its number on this sink.
+    pub peer: IpAddr,
+    pub connection: usize,
+    /// The argument of EHLO.
+    pub helo: String,
     pub from: String,
     pub to: Vec<String>,
     /// Dots unstuffed.
@@ -18,6 +25,7 @@ pub struct Received {
 pub struct Sink {
     pub addr: SocketAddr,
     received: Arc<Mutex<Vec<Received>>>,
+    open: Arc<AtomicBool>,
 }
 
 impl Sink {
@@ -27,12 +35,13 @@ impl Sink {
     }
 
     pub fn on(listener: TcpListener) -> Self {
-        let sink = Self { addr: listener.local_addr().unwrap(), received: Arc::default() };
+        let sink =
+            Self { addr: listener.local_addr().unwrap(), received: Arc::default(), open: Arc::default() };
         let serving = sink.clone();
         std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
+            for (connection, stream) in listener.incoming().flatten().enumerate() {
                 let sink = serving.clone();
-                std::thread::spawn(move || sink.session(&stream));
+                std::thread::spawn(move || sink.session(connection, &stream));
             }
         });
         sink
@@ -42,24 +51,33 @@ impl Sink {
         self.received.lock().unwrap().clone()
     }
 
+    /// Answers those that wait.
+    pub fn open(&self) {
+        self.open.store(true, Ordering::Relaxed);
+    }
+
     /// The first message that has this in it.
     pub fn wait(&self, marker: &str) -> Received {
         wait_for(marker, || self.all().into_iter().find(|r| r.message.contains(marker)))
     }
 
-    fn session(&self, stream: &TcpStream) -> Option<()> {
+    fn session(&self, connection: usize, stream: &TcpStream) -> Option<()> {
         let mut read = BufReader::new(stream);
         let mut write = stream;
         let mut say = |text: &str| write.write_all(format!("{text}\r\n").as_bytes()).ok();
+        let (peer, mut helo) = (stream.peer_addr().ok()?.ip(), String::new());
         say("220 sink.test ESMTP")?;
         let (mut from, mut to) = (String::new(), Vec::new());
         loop {
             let line = next_line(&mut read)?;
             let path = line.split(['<', '>']).nth(1).unwrap_or_default().to_owned();
             match line.get(..4).unwrap_or_default().to_ascii_uppercase().as_str() {
-                "EHLO" => say(
-                    "250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES",
-                )?,
+                "EHLO" => {
+                    helo = line.get(5..).unwrap_or_default().to_owned();
+                    say(
+                        "250-sink.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES",
+                    )?;
+                }
                 "MAIL" => {
                     from = path;
                     say("250 2.1.0 ok")?;
@@ -68,6 +86,9 @@ impl Sink {
                 "RCPT" if path.starts_with("later") => say("451 4.3.2 come back later")?,
                 "RCPT" if path.starts_with("full") => say("552 5.2.2 mailbox is full")?,
                 "RCPT" => {
+                    if path.starts_with("wait") {
+                        wait_for("the sink is opened", || self.open.load(Ordering::Relaxed).then_some(()));
+                    }
                     to.push(path);
                     say("250 2.1.5 ok")?;
                 }
@@ -75,8 +96,8 @@ impl Sink {
                 "DATA" => {
                     say("354 go on")?;
                     let message = content(&mut read)?;
-                    let received =
-                        Received { from: std::mem::take(&mut from), to: std::mem::take(&mut to), message };
+                    let (from, to) = (std::mem::take(&mut from), std::mem::take(&mut to));
+                    let received = Received { peer, connection, helo: helo.clone(), from, to, message };
                     self.received.lock().unwrap().push(received);
                     say("250 2.0.0 taken")?;
                 }

@@ -9,7 +9,8 @@ mod tls;
 
 pub use listener::{ListenerConfig, ListenerLimits, Server};
 pub use service::{
-    BodyType, BodyWriter, Credentials, ListenerKind, MailFrom, Peer, RcptTo, Reply, Service, SessionInfo,
+    BodyType, BodyWriter, Credentials, ListenerKind, MailFrom, Parameter, Peer, RcptTo, Reply, Service,
+    SessionInfo,
 };
 pub use throttle::AuthThrottle;
 pub use tls::{ServerTls, TlsError};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use async_trait::async_trait;
 pub use relevo_proto::Reply;
-pub use relevo_proto::server::{BodyType, Credentials, MailFrom, RcptTo, SessionInfo};
+pub use relevo_proto::server::{BodyType, Credentials, MailFrom, Parameter, RcptTo, SessionInfo};
 
 /// What a listener is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -7,8 +7,8 @@ use relevo_smtp::client::Failure;
 use tokio::sync::Notify;
 
 use super::{SiteId, Table};
-use crate::delivery::hosts::NextHop;
-use crate::delivery::site::{Health, Taken, WorkerId};
+use crate::delivery::hosts::Way;
+use crate::delivery::site::{Health, Seat, Taken, WorkerId};
 
 /// Deliveries after which a worker gives up its place when places are short.
 const FAIR_SHARE: usize = 20;
@@ -32,7 +32,7 @@ pub(crate) struct WorkerState {
 #[derive(Debug)]
 pub(crate) enum Turn {
     /// Lease one delivery of these: a second one would wait behind the first, and its tenant with it.
-    Lease(Vec<Taken>, NextHop),
+    Lease(Vec<Taken>, Way, Seat),
     /// Nothing waits: keep the connection for a while, until notified.
     Idle(Arc<Notify>),
     /// The site is down, or the place is wanted by another site.
@@ -53,8 +53,8 @@ impl Table {
             return Turn::Leave;
         }
         if site.is_waiting() {
-            let next_hop = site.next_hop.clone();
-            return Turn::Lease(site.take(), next_hop);
+            let (way, seat) = (site.way.clone(), site.seat(worker.id));
+            return Turn::Lease(site.take(), way, seat);
         }
         if short || !worker.connected {
             return Turn::Leave;
@@ -96,6 +96,7 @@ impl Table {
             site.active = site.active.saturating_sub(1);
             site.starting = site.starting.min(site.active);
             site.standing.remove(&worker);
+            site.leave_seat(worker);
         }
         self.want_more(id, now);
     }

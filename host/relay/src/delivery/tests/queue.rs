@@ -68,7 +68,9 @@ impl MemoryQueue {
                 id,
                 domain: (*domain).to_owned(),
                 recipients,
+                stream: String::new(),
                 due_at: now,
+                priority: 0,
                 held: false,
                 attempts: 0,
                 last: None,
@@ -138,9 +140,19 @@ impl Queue for MemoryQueue {
             let meta = Arc::new(item.meta);
             for (number, new) in (0..).zip(item.deliveries) {
                 let id = DeliveryId { item: item.id, number };
-                let NewDelivery { domain, recipients, due_at, held, last } = new;
-                let delivery =
-                    Delivery { id, domain, recipients, due_at, held, attempts: 0, last, reasons: Vec::new() };
+                let NewDelivery { domain, stream, recipients, due_at, priority, held, last } = new;
+                let delivery = Delivery {
+                    id,
+                    domain,
+                    stream,
+                    recipients,
+                    due_at,
+                    priority,
+                    held,
+                    attempts: 0,
+                    last,
+                    reasons: Vec::new(),
+                };
                 store.rows.insert(id, Row { meta: meta.clone(), delivery, leased: None });
             }
         }
@@ -154,12 +166,12 @@ impl Queue for MemoryQueue {
         now: Millis,
         skip: &(dyn for<'d> Fn(&'d str) -> bool + Sync),
         max: usize,
-    ) -> Result<Vec<DueDomain>, StoreError> {
+    ) -> Result<Vec<DueStream>, StoreError> {
         self.looks.fetch_add(1, Ordering::Relaxed);
         let store = self.store();
         let mut found: BTreeMap<&str, (Millis, usize, BTreeSet<String>)> = BTreeMap::new();
-        for row in store.rows.values().filter(|r| r.is_due(now) && !skip(&r.delivery.domain)) {
-            let entry = found.entry(&row.delivery.domain).or_insert((Millis::MAX, 0, BTreeSet::new()));
+        for row in store.rows.values().filter(|r| r.is_due(now) && !skip(r.delivery.stream())) {
+            let entry = found.entry(row.delivery.stream()).or_insert((Millis::MAX, 0, BTreeSet::new()));
             entry.0 = entry.0.min(row.delivery.due_at);
             entry.1 += 1;
             entry.2.insert(row.meta.tenant.clone());
@@ -169,8 +181,8 @@ impl Queue for MemoryQueue {
         Ok(found
             .into_iter()
             .take(max)
-            .map(|(domain, (_, ready, tenants))| DueDomain {
-                domain: domain.to_owned(),
+            .map(|(stream, (_, ready, tenants))| DueStream {
+                stream: stream.to_owned(),
                 ready: ready.min(1000),
                 tenants: tenants.into_iter().collect(),
             })
@@ -189,7 +201,7 @@ impl Queue for MemoryQueue {
 
     async fn lease(
         &self,
-        domains: &[String],
+        streams: &[String],
         now: Millis,
         until: Millis,
         max: usize,
@@ -197,7 +209,10 @@ impl Queue for MemoryQueue {
         let mut store = self.store();
         let mut leases = Vec::new();
         while leases.len() < max {
-            let due = store.rows.values().filter(|r| r.is_due(now) && domains.contains(&r.delivery.domain));
+            let due = store
+                .rows
+                .values()
+                .filter(|r| r.is_due(now) && streams.iter().any(|s| s == r.delivery.stream()));
             let turn = |t: &str| store.turns.iter().position(|x| x == t).map_or(0, |p| p + 1);
             let next = due.min_by_key(|r| (turn(&r.meta.tenant), r.delivery.due_at, r.delivery.id));
             let Some((id, tenant)) = next.map(|r| (r.delivery.id, r.meta.tenant.clone())) else { break };

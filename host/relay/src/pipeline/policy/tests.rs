@@ -153,3 +153,64 @@ async fn other_tenants_are_not_asked_about() {
     of.world.pipeline.submit(it).await.expect("accepted");
     assert_eq!(of.world.memory.count(), 1);
 }
+
+/// Whose mail it is of a trusted peer's is known only when it was looked at.
+#[tokio::test]
+async fn the_header_is_listed_for_plugins_only() {
+    let listed = async |origin: Origin, sender: &str, from: &str| {
+        let of = scene(&[Verdict::Accept]);
+        let mut it = submission(&of.world, &format!("From: {from}\r\n\r\n"));
+        (it.origin, it.envelope.sender) = (origin, sender.into());
+        of.world.pipeline.submit(it).await.expect("accepted");
+        let options = of.world.stages.options.lock().expect("lock");
+        options.iter().map(|o| o.list_fields).collect::<Vec<_>>()
+    };
+    let tenant = |id: &str| Origin::Tenant(id.into());
+    assert_eq!(listed(tenant("acme"), "a@example.com", "a@example.com").await, [true]);
+    assert_eq!(listed(tenant("other"), "a@other.example", "a@other.example").await, [false]);
+    let peer = || Origin::Relay("10.1.0.1".parse().expect("address"));
+    assert_eq!(listed(peer(), "a@other.example", "a@other.example").await, [false]);
+    assert_eq!(listed(peer(), "a@example.com", "a@example.com").await, [true]);
+    assert_eq!(listed(peer(), "", "a@example.com").await, [false, true]);
+}
+
+#[tokio::test]
+async fn the_way_is_stored_with_each_delivery() {
+    let mut of = scene(&[Verdict::Accept, hold(), Verdict::Accept]);
+    let mut settings = crate::testing::settings();
+    let grants =
+        Grants { pools: vec!["own".into(), "bulk".into()], routes: vec!["eu".into()], max_priority: 4 };
+    let domain = settings.tenants.by_domain.get_mut("example.com").expect("configured");
+    Arc::get_mut(domain).expect("unshared").grants = Arc::new(grants);
+    of.world.settings.replace(settings);
+    let way = |of: &Scene| {
+        let item = of.world.memory.item();
+        item.deliveries.iter().map(|d| (d.stream.clone(), d.priority)).collect::<Vec<_>>()
+    };
+    of.world.pipeline.submit(of.submission()).await.expect("accepted");
+    let usual = |domain: &str| (format!("own//acme/{domain}"), 0);
+    assert_eq!(way(&of), [usual("b.example"), usual("b.example"), usual("d.example")]);
+
+    let attributes = [("pool", "bulk"), ("route", "eu"), ("priority", "-4")];
+    let hook = of.world.pipeline.policies.as_mut().expect("plugins");
+    let judgement = Judgement {
+        attributes: attributes.map(|(n, v)| (n.to_owned(), v.to_owned())).to_vec(),
+        ..Judgement::default()
+    };
+    hook.policies = Arc::new(Scripted { judgement, asked: Mutex::default() });
+    of.world.pipeline.submit(of.submission()).await.expect("accepted");
+    let chosen = |domain: &str| (format!("bulk/eu/acme/{domain}"), -4);
+    assert_eq!(way(&of), [chosen("b.example"), chosen("d.example")]);
+    let data = of.world.memory.event().data;
+    assert_eq!(
+        (&data["pool"], &data["route"], &data["priority"]),
+        (&"bulk".into(), &"eu".into(), &(-4).into())
+    );
+
+    // Another tenant's mail is in the stream of its domain.
+    let mut it = submission(&of.world, "From: a@other.example\r\n\r\n");
+    it.origin = Origin::Tenant("other".into());
+    it.envelope.sender = "a@other.example".into();
+    of.world.pipeline.submit(it).await.expect("accepted");
+    assert_eq!(way(&of), [(String::new(), 0)]);
+}

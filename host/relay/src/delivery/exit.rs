@@ -1,0 +1,122 @@
+//! The way out for a stream under the settings in force.
+
+use std::sync::Arc;
+
+use crate::settings::{Pool, Settings, Smarthost, Tenant};
+use crate::stream::Stream;
+
+/// Where mail of a stream leaves from, and over what.
+#[derive(Debug, Clone)]
+pub(crate) struct Exit<'a> {
+    /// None: as `[delivery]` says.
+    pub(crate) pool: Option<&'a Arc<Pool>>,
+    /// None: by MX.
+    pub(crate) smarthost: Option<&'a Smarthost>,
+    /// The route, where one was named and is there; names its site.
+    pub(crate) route: Option<&'a str>,
+    /// What it was to be and is no longer, and what happens instead: for `queue why` and the log.
+    pub(crate) instead: Option<String>,
+}
+
+/// What was granted when the message was accepted may have been taken away since: then mail leaves from the tenant's first
+/// pool, and goes as `[delivery]` says.
+pub(crate) fn exit<'a>(settings: &'a Settings, stream: &Stream<'_>) -> Exit<'a> {
+    let tenant = settings.tenants.by_id.get(stream.tenant).map(|tenant| &**tenant);
+    let mut gone = Vec::new();
+    let pool = pool(settings, tenant, stream.pool, &mut gone);
+    let route = tenant.filter(|t| t.grants.routes.iter().any(|r| r == stream.route));
+    let route = route.and_then(|_| settings.delivery.routes.get(stream.route));
+    if !stream.route.is_empty() && route.is_none() {
+        gone.push(format!("route {} is not there for it any more, it goes the usual way", stream.route));
+    }
+    Exit {
+        pool,
+        smarthost: match route {
+            Some(route) => route.smarthost.as_ref(),
+            None => settings.delivery.smarthost.as_ref(),
+        },
+        route: route.map(|r| r.name.as_str()),
+        instead: (!gone.is_empty()).then(|| gone.join("; ")),
+    }
+}
+
+fn pool<'a>(
+    settings: &'a Settings,
+    tenant: Option<&Tenant>,
+    wanted: &str,
+    gone: &mut Vec<String>,
+) -> Option<&'a Arc<Pool>> {
+    if wanted.is_empty() {
+        return None;
+    }
+    let granted = tenant.map_or(&[][..], |t| &t.grants.pools);
+    if granted.iter().any(|name| name == wanted)
+        && let Some(pool) = settings.delivery.pools.get(wanted)
+    {
+        return Some(pool);
+    }
+    let other = granted.first().and_then(|name| settings.delivery.pools.get(name));
+    let from = other.map_or("the usual addresses".to_owned(), |pool| format!("pool {}", pool.name));
+    gone.push(format!("pool {wanted} is not there for it any more, it leaves from {from}"));
+    other
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Grants, Route};
+
+    fn settings() -> Settings {
+        let mut settings = crate::testing::settings();
+        for name in ["own", "bulk"] {
+            let pool = Pool {
+                name: name.into(),
+                source_ipv4: vec![],
+                source_ipv6: vec![],
+                ehlo: None,
+                connections_per_site: None,
+            };
+            settings.delivery.pools.insert(name.into(), Arc::new(pool));
+        }
+        let direct = Route { name: "direct".into(), smarthost: None };
+        settings.delivery.routes.insert("direct".into(), Arc::new(direct));
+        let smarthost =
+            Smarthost { host: "h".into(), port: 25, tls: relevo_smtp::client::TlsPolicy::None, auth: None };
+        settings.delivery.smarthost = Some(smarthost);
+        settings
+    }
+
+    fn grant(settings: &mut Settings, pools: &[&str], routes: &[&str]) {
+        let names = |all: &[&str]| all.iter().map(|n| (*n).to_owned()).collect();
+        let grants = Grants { pools: names(pools), routes: names(routes), max_priority: 0 };
+        let tenant = settings.tenants.by_id.get_mut("acme").expect("a tenant");
+        Arc::get_mut(tenant).expect("unshared").grants = Arc::new(grants);
+    }
+
+    fn of(settings: &Settings, stream: &str) -> (Option<String>, bool, Option<String>) {
+        let exit = exit(settings, &Stream::parse(stream));
+        (exit.pool.map(|p| p.name.clone()), exit.smarthost.is_some(), exit.instead)
+    }
+
+    #[test]
+    fn what_was_taken_away_falls_back_and_says_so() {
+        let mut s = settings();
+        grant(&mut s, &["own", "bulk"], &["direct"]);
+        assert_eq!(of(&s, "x.test"), (None, true, None));
+        assert_eq!(of(&s, "bulk//acme/x.test"), (Some("bulk".into()), true, None));
+        assert_eq!(of(&s, "bulk/direct/acme/x.test"), (Some("bulk".into()), false, None));
+        let (pool, smarthost, instead) = of(&s, "gone/eu/acme/x.test");
+        assert_eq!((pool, smarthost), (Some("own".into()), true));
+        let instead = instead.expect("a note");
+        assert!(instead.contains("pool gone") && instead.contains("from pool own"), "{instead}");
+        assert!(instead.contains("route eu"), "{instead}");
+        // It exists, and is granted no longer.
+        grant(&mut s, &["own"], &[]);
+        assert_eq!(of(&s, "bulk//acme/x.test").0, Some("own".into()));
+        assert!(of(&s, "bulk/direct/acme/x.test").1);
+        s.tenants.by_id.remove("acme");
+        let (pool, _, instead) = of(&s, "bulk//acme/x.test");
+        assert_eq!(pool, None);
+        assert!(instead.expect("a note").contains("the usual addresses"));
+    }
+}
