@@ -1,0 +1,182 @@
+//! What is in the queue: items, their deliveries, recipients.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ItemId, Millis, SpooledBody};
+
+/// What all deliveries of a message share. Written once.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemMeta {
+    /// The owner. Empty: mail of trusted peers that belongs to no tenant.
+    pub tenant: String,
+    /// The reverse-path without angle brackets; empty for the null reverse-path.
+    pub sender: String,
+    /// When it was accepted; also `t=` of its signatures.
+    pub accepted_at: Millis,
+    /// When what is left is given up.
+    pub expires_at: Millis,
+    /// Octets of the body as stored.
+    pub size: u64,
+    /// A bounce of ours: never answered by another.
+    pub is_bounce: bool,
+    /// Set when no bounce may be sent for it: null sender, a bounce, or a reverse-path that is not tied to a tenant.
+    pub no_bounce: bool,
+    /// For the log, events and reports: `smtp`, `http`, `bounce`.
+    pub source: String,
+    /// For events and bounces.
+    pub message_id: String,
+    /// For listings; at most 200 octets.
+    pub subject: String,
+    /// The relay's own serialised recipe: how copies are made. Opaque here. Large recipes are kept beside the body.
+    pub recipe: Vec<u8>,
+}
+
+/// One recipient of a delivery.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipient {
+    /// Position in the envelope as accepted, from 0: what tracking tokens and events refer to.
+    pub index: u32,
+    /// The forward-path without angle brackets.
+    pub address: String,
+    /// As far as it got.
+    pub state: RecipientState,
+}
+
+/// Where a recipient stands. Kept until the item is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecipientState {
+    /// Not settled yet.
+    Pending,
+    /// The next hop took responsibility.
+    Delivered,
+    /// Given up for good; `reported` once its bounce was queued or none is due.
+    Failed {
+        /// Set when the bounce is written or none is due.
+        reported: bool,
+    },
+}
+
+/// What was learnt from the last attempt; for `why`, bounces and events.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LastAttempt {
+    /// When.
+    pub at: Millis,
+    /// The remote's literal reply or our own words; at most 1 KB, control characters removed.
+    pub text: String,
+    /// Enhanced status, such as `4.4.1`.
+    pub status: String,
+    /// Reply code, where a remote gave one.
+    pub code: Option<u16>,
+    /// The host that answered.
+    pub host: Option<String>,
+    /// Its address.
+    pub ip: Option<IpAddr>,
+}
+
+/// A delivery to be queued.
+///
+/// Recipients that were refused when the message was accepted come as failed and unreported: they are never attempted, and
+/// their sender is told as if the next hop had refused them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewDelivery {
+    /// The recipients' domain in lower case A-labels, or the literal in brackets.
+    pub domain: String,
+    /// What scheduling goes by: deliveries of one stream go the same way. Opaque here; empty: the domain is the stream.
+    pub stream: String,
+    /// They share one copy and one transaction.
+    pub recipients: Vec<Recipient>,
+    /// When the first attempt is due.
+    pub due_at: Millis,
+    /// Of what is due, this goes before that of the same tenant with a lower one, within limits: see [`PRIORITY_STEP`].
+    pub priority: Priority,
+    /// Not due until somebody releases it.
+    pub held: bool,
+    /// What is known before the first attempt: why it is held, or the reply for its failed recipients.
+    pub last: Option<LastAttempt>,
+}
+
+/// A message to be queued.
+pub struct NewItem {
+    /// Unique; made by the caller.
+    pub id: ItemId,
+    /// What its deliveries share.
+    pub meta: ItemMeta,
+    /// The bytes, from [`Queue::spool`].
+    pub body: SpooledBody,
+    /// At least one.
+    pub deliveries: Vec<NewDelivery>,
+}
+
+/// How urgent a delivery is among those of its tenant: -9 to 9, 0 is the usual one (as MT-PRIORITY, RFC 6710 section 3).
+pub type Priority = i8;
+
+/// The highest priority; its negative is the lowest.
+pub const MAX_PRIORITY: Priority = 9;
+
+/// A delivery is leased as if it had become due this much earlier for each step of its priority (later, for negative ones).
+/// So one of low priority waits behind what becomes due up to as much later, and behind nothing else: none starves.
+pub const PRIORITY_STEP: Millis = 60 * 60 * 1000;
+
+/// Names a delivery of an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct DeliveryId {
+    /// The item.
+    pub item: ItemId,
+    /// Its number within the item.
+    pub number: u32,
+}
+
+/// A delivery as stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Its name.
+    pub id: DeliveryId,
+    /// As in [`NewDelivery`].
+    pub domain: String,
+    /// As in [`NewDelivery`]; [`Delivery::stream`] has the domain in place of an empty one.
+    pub stream: String,
+    /// All of them, settled ones too.
+    pub recipients: Vec<Recipient>,
+    /// When the next attempt is due.
+    pub due_at: Millis,
+    /// As in [`NewDelivery`].
+    pub priority: Priority,
+    /// Held by an operator: not due until released.
+    pub held: bool,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// What the last one found; of several recipients, the worst.
+    pub last: Option<LastAttempt>,
+    /// What was learnt about single recipients that are pending or not reported yet, by index, where it is not `last`.
+    pub reasons: Vec<(u32, LastAttempt)>,
+}
+
+impl Delivery {
+    /// What scheduling goes by.
+    #[must_use]
+    pub fn stream(&self) -> &str {
+        own_or_domain(&self.stream, &self.domain)
+    }
+
+    /// What was learnt last about this recipient.
+    #[must_use]
+    pub fn reason(&self, index: u32) -> Option<&LastAttempt> {
+        own_or_last(&self.reasons, self.last.as_ref(), index)
+    }
+}
+
+/// A stream without a name of its own is that of its domain.
+pub(crate) fn own_or_domain<'a>(stream: &'a str, domain: &'a str) -> &'a str {
+    if stream.is_empty() { domain } else { stream }
+}
+
+/// The entry of a recipient, or what holds for all that have none.
+pub(crate) fn own_or_last<'a>(
+    reasons: &'a [(u32, LastAttempt)],
+    last: Option<&'a LastAttempt>,
+    index: u32,
+) -> Option<&'a LastAttempt> {
+    reasons.iter().find(|(of, _)| *of == index).map(|(_, own)| own).or(last)
+}
