@@ -18,7 +18,7 @@ def free_port():
         return s.getsockname()[1]
 
 
-def wait_for_port(port, process, seconds=30):
+def wait_for_port(port, process, seconds=120):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if process is not None and process.poll() is not None:
