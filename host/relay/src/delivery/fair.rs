@@ -1,19 +1,24 @@
 //! Turns that go round among tenants: one tenant's thousand entries do not stand before another's first.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
 /// Distinct entries, taken in turn by tenant and first in, first out within a tenant.
+///
+/// An entry of several tenants stands in several queues, and the first of these places that comes counts. The others are no
+/// longer good then, also when the entry is added again: each place has a number, and the entry knows that of its latest one.
+/// So whatever is pushed and taken, what is no longer good is passed over as soon as it comes first.
 #[derive(Debug)]
 pub(crate) struct Fair<T> {
-    queues: HashMap<String, VecDeque<T>>,
+    queues: HashMap<String, VecDeque<(T, u64)>>,
     turns: VecDeque<String>,
-    members: HashSet<T>,
+    members: HashMap<T, u64>,
+    pushed: u64,
 }
 
 impl<T> Default for Fair<T> {
     fn default() -> Self {
-        Self { queues: HashMap::new(), turns: VecDeque::new(), members: HashSet::new() }
+        Self { queues: HashMap::new(), turns: VecDeque::new(), members: HashMap::new(), pushed: 0 }
     }
 }
 
@@ -21,14 +26,18 @@ impl<T: Clone + Eq + Hash> Fair<T> {
     /// Adds `entry` for each of `tenants` (for nobody in particular when there are none). Nothing happens when it waits
     /// already.
     pub(crate) fn push(&mut self, entry: &T, tenants: &[String]) {
-        if !self.members.insert(entry.clone()) {
+        if self.members.contains_key(entry) {
             return;
         }
+        self.pushed += 1;
+        self.members.insert(entry.clone(), self.pushed);
         if tenants.is_empty() {
             self.enqueue(entry, "");
         }
-        for tenant in tenants {
-            self.enqueue(entry, tenant);
+        for (n, tenant) in tenants.iter().enumerate() {
+            if !tenants[..n].contains(tenant) {
+                self.enqueue(entry, tenant);
+            }
         }
     }
 
@@ -37,7 +46,7 @@ impl<T: Clone + Eq + Hash> Fair<T> {
         if queue.is_empty() {
             self.turns.push_back(tenant.to_owned());
         }
-        queue.push_back(entry.clone());
+        queue.push_back((entry.clone(), self.pushed));
     }
 
     /// The next entry of the tenant whose turn it is.
@@ -45,18 +54,25 @@ impl<T: Clone + Eq + Hash> Fair<T> {
         loop {
             let tenant = self.turns.pop_front()?;
             let Some(queue) = self.queues.get_mut(&tenant) else { continue };
-            let entry = queue.pop_front();
+            let mut found = None;
+            while let Some((entry, number)) = queue.pop_front() {
+                if self.members.get(&entry) == Some(&number) {
+                    found = Some(entry);
+                    break;
+                }
+            }
             if queue.is_empty() {
                 self.queues.remove(&tenant);
             } else {
                 self.turns.push_back(tenant);
             }
-            // An entry of several tenants stands in several queues: the first that comes counts.
-            if let Some(entry) = entry
-                && self.members.remove(&entry)
-            {
-                return Some(entry);
+            let Some(entry) = found else { continue };
+            self.members.remove(&entry);
+            if self.members.is_empty() {
+                self.queues.clear();
+                self.turns.clear();
             }
+            return Some(entry);
         }
     }
 
@@ -66,7 +82,7 @@ impl<T: Clone + Eq + Hash> Fair<T> {
         T: std::borrow::Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.members.contains(entry)
+        self.members.contains_key(entry)
     }
 
     /// Nothing waits.
@@ -107,5 +123,18 @@ mod tests {
         assert_eq!((fair.pop(), fair.pop(), fair.is_empty()), (Some(1), None, true));
         fair.push(&1, &t("b"));
         assert_eq!(fair.pop(), Some(1));
+    }
+
+    #[test]
+    fn places_that_are_no_longer_good_do_not_pile_up() {
+        let tenants: Vec<String> = ["a", "b", "a", "c"].map(str::to_owned).into();
+        let mut fair = Fair::default();
+        fair.push(&0, &tenants);
+        for n in 0..10_000 {
+            fair.push(&(n + 1), &tenants);
+            assert_eq!(fair.pop(), Some(n));
+            let places: usize = fair.queues.values().map(VecDeque::len).sum();
+            assert!(places <= 9, "{places} places for one entry");
+        }
     }
 }
