@@ -45,7 +45,7 @@ pub(crate) struct Egress {
 
 impl Way {
     /// For the connection with the number `seat` to `site`. The same site and seat leave from the same address for as long as
-    /// the pool has the same addresses: a site that needs one connection always sees one address, further connections take
+    /// the pool has the same addresses, and they can be sent from: a site that needs one connection always sees one address, further connections take
     /// the next ones in turn, and sites begin at different places.
     pub(crate) fn source(&self, settings: &DeliverySettings, site: &str, seat: usize) -> Egress {
         let Some(pool) = &self.pool else {

@@ -247,23 +247,23 @@ impl Site {
     /// stand show that it only wants fewer.
     pub(crate) fn refused(&mut self, now: Millis, retry: &[Duration], random: u64, failure: Failure) -> bool {
         let others = self.standing.len();
+        // Workers that failed together count once.
+        let again = matches!(self.health, Health::Failing { until, .. } if until > now);
+        // Whoever has the seat next is to leave from another address. One step for each strike comes to every address of
+        // the pool.
+        if !again && failure::is_misconfigured(&failure) {
+            self.shift = self.shift.wrapping_add(1);
+        }
         if others > 0 && self.health == Health::Proven {
             self.limit = others;
             self.eager = false;
             self.steps = 0;
             return false;
         }
-        // Workers that failed together count once.
-        let (strikes, again) = match &self.health {
-            Health::Failing { until, strikes, .. } if *until > now => (*strikes, true),
-            Health::Failing { strikes, .. } => (strikes.saturating_add(1), false),
-            Health::Unproven | Health::Proven => (1, false),
+        let strikes = match &self.health {
+            Health::Failing { strikes, .. } => strikes.saturating_add(u32::from(!again)),
+            Health::Unproven | Health::Proven => 1,
         };
-        // The next probe has the lowest seat again: it is to leave from another address than this one did. One step for each
-        // strike comes to every address of the pool.
-        if !again && failure::is_misconfigured(&failure) {
-            self.shift = self.shift.wrapping_add(1);
-        }
         let position = usize::try_from(strikes - 1).unwrap_or(usize::MAX);
         let base = retry.get(position).or(retry.last()).copied().unwrap_or(MAX_BACKOFF).min(MAX_BACKOFF);
         let until = now.saturating_add(schedule::millis(schedule::jitter(base, random)));
@@ -336,6 +336,11 @@ mod tests {
         said.reply = Some(relevo_smtp::client::RemoteReply { code: 421, enhanced: None, text: "".into() });
         s.refused(300_000, &RETRY, 100, said);
         assert_eq!(s.seat(10), 1, "what is the remote's says nothing about our addresses");
+        // Beside connections that stand, too: that seat would be lost to the site.
+        s.connected(20);
+        s.standing.insert(10);
+        assert!(!s.refused(400_000, &RETRY, 100, cannot()));
+        assert_eq!(s.seat(11), 3);
     }
 
     #[test]
