@@ -384,7 +384,7 @@ fn a_second_process_and_a_newer_format_are_refused_by_name() {
 #[test]
 fn an_older_store_has_our_number_once_it_could_be_opened() {
     let dir = tempfile::tempdir().unwrap();
-    let close = |store: EmbeddedStore| {
+    let close = |store: Arc<EmbeddedStore>| {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(store.close());
     };
     close(EmbeddedStore::open(dir.path(), config()).unwrap());
