@@ -167,7 +167,7 @@ async fn a_source_that_is_lost_delays_no_more_than_one_attempt() {
     for dual in [false, true] {
         let mut delayed = 0;
         for site in 0..8 {
-            let w = World::from_pool(&["192.0.2.1", "192.0.2.2"]);
+            let w = World::from_pool(&["192.0.2.1", "192.0.2.2", "2001:db8::1"]);
             w.net.dual.store(dual, Ordering::Relaxed);
             w.net.lost_sources.lock().expect("lock").push("192.0.2.1".parse().expect("an address"));
             let host = format!("mx{site}");

@@ -62,7 +62,7 @@ pub(super) struct Net {
     pub(super) offer: Mutex<HopOffer>,
     /// Hosts that offer something else.
     pub(super) offers: Mutex<BTreeMap<String, HopOffer>>,
-    /// Hosts have an IPv6 address, too, before the other one.
+    /// Hosts have an IPv6 address, too, after the other one, and nobody answers there.
     pub(super) dual: AtomicBool,
     /// Sources of ours that nothing can be sent from.
     pub(super) lost_sources: Mutex<Vec<IpAddr>>,
@@ -143,7 +143,7 @@ impl Resolve for Net {
         let host = |(n, name): (u16, &String)| {
             let mut addresses = vec![IpAddr::V4(Ipv4Addr::new(203, 1, 113, u8::try_from(n).expect("few")))];
             if dual {
-                addresses.insert(0, IpAddr::V6(Ipv6Addr::new(0x2a00, 0, 0, 0, 0, 0, 0, n)));
+                addresses.push(IpAddr::V6(Ipv6Addr::new(0x2a00, 0, 0, 0, 0, 0, 0, n)));
             }
             MailHost { name: name.clone(), preference: n, addresses, temporary: false }
         };
@@ -182,6 +182,7 @@ impl Dial for Net {
             return Err(Failure::of_host(Command::Connect, (4, 3, 5), detail));
         }
         match &host {
+            _ if target.addr.is_ipv6() => return Err(unreachable()),
             Host::Refuses => return Err(unreachable()),
             Host::Blackhole(time) => {
                 sleep(*time).await;
