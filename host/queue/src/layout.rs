@@ -62,7 +62,8 @@ impl Layout {
         self.root.join("format")
     }
 
-    /// Makes the directories and checks or writes the format version.
+    /// Makes the directories and checks the format version; writes that of a new store. That of an older one stays as it is
+    /// until [`Self::upgrade`].
     pub(crate) fn prepare(&self, disk: &dyn Disk) -> Result<(), OpenError> {
         let fail = |path: &Path| {
             let path = path.to_path_buf();
@@ -71,22 +72,34 @@ impl Layout {
         for dir in [self.root.clone(), self.segments(), self.bodies(), self.spool(), self.quarantine()] {
             disk.create_dir(&dir).map_err(fail(&dir))?;
         }
+        if self.read_format(disk)?.is_none() {
+            let path = self.format();
+            self.sync_way_to_root(disk).and_then(|()| self.write_format(disk)).map_err(fail(&path))?;
+        }
+        Ok(())
+    }
+
+    /// An older binary must not meet the records that this one writes: call it before the first of them, and not before it is
+    /// known that the store can be opened.
+    pub(crate) fn upgrade(&self, disk: &dyn Disk) -> Result<(), OpenError> {
+        match self.read_format(disk)? {
+            Some(FORMAT) => Ok(()),
+            _ => self.write_format(disk).map_err(|error| OpenError::Io { path: self.format(), error }),
+        }
+    }
+
+    /// None: there is none yet.
+    fn read_format(&self, disk: &dyn Disk) -> Result<Option<u32>, OpenError> {
         let path = self.format();
-        match disk.open(&path, false) {
-            Ok(file) => {
-                let mut text =
-                    vec![0; usize::try_from(file.size().map_err(fail(&path))?.min(64)).unwrap_or(64)];
-                read_exact_at(file.as_ref(), 0, &mut text).map_err(fail(&path))?;
-                match check_format(&path, &String::from_utf8_lossy(&text))? {
-                    FORMAT => Ok(()),
-                    // An older binary must not meet the records that this one writes.
-                    _ => self.write_format(disk).map_err(fail(&path)),
-                }
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                self.sync_way_to_root(disk).and_then(|()| self.write_format(disk)).map_err(fail(&path))
-            }
-            Err(e) => Err(fail(&path)(e)),
+        let text = disk.open(&path, false).and_then(|file| {
+            let mut text = vec![0; usize::try_from(file.size()?.min(64)).unwrap_or(64)];
+            read_exact_at(file.as_ref(), 0, &mut text)?;
+            Ok(text)
+        });
+        match text {
+            Ok(text) => check_format(&path, &String::from_utf8_lossy(&text)).map(Some),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(OpenError::Io { path, error }),
         }
     }
 

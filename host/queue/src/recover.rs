@@ -52,6 +52,8 @@ pub(crate) fn open(
     });
     let mut scan = Scan { inner: &inner, damaged: Vec::new(), files: BTreeSet::new() };
     scan.run().map_err(damaged_index)?;
+    // From here on records are written.
+    layout.upgrade(inner.disk.as_ref())?;
     let (damaged, files) = (std::mem::take(&mut scan.damaged), std::mem::take(&mut scan.files));
     let mut writer = Writer { inner: inner.clone(), appender, lock, detached: None };
     let asides = damaged.into_iter().map(|(what, why)| Op::Quarantine { what, why });

@@ -379,10 +379,25 @@ fn a_second_process_and_a_newer_format_are_refused_by_name() {
     assert!(newer.to_string().contains("format 3 is newer than format 2"), "{newer}");
     std::fs::write(dir.path().join("format"), "something\n").unwrap();
     assert!(matches!(EmbeddedStore::open(dir.path(), config()), Err(OpenError::NotAStore { .. })));
-    std::fs::write(dir.path().join("format"), "relevo-queue 1\n").unwrap();
-    EmbeddedStore::open(dir.path(), config()).unwrap();
-    let format = std::fs::read_to_string(dir.path().join("format")).unwrap();
-    assert_eq!(format, "relevo-queue 2\n", "an older version must not meet what this one writes");
+}
+
+#[test]
+fn an_older_store_has_our_number_once_it_could_be_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let close = |store: Arc<EmbeddedStore>| {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(store.close());
+    };
+    close(EmbeddedStore::open(dir.path(), config()).unwrap());
+    let [format, index] = ["format", "index.redb"].map(|name| dir.path().join(name));
+    std::fs::write(&format, "relevo-queue 1\n").unwrap();
+    let good = std::fs::read(&index).unwrap();
+    std::fs::write(&index, vec![7; good.len()]).unwrap();
+    EmbeddedStore::open(dir.path(), config()).unwrap_err();
+    let number = || std::fs::read_to_string(&format).unwrap();
+    assert_eq!(number(), "relevo-queue 1\n", "nothing was written that an older version could not read");
+    std::fs::write(&index, good).unwrap();
+    close(EmbeddedStore::open(dir.path(), config()).unwrap());
+    assert_eq!(number(), "relevo-queue 2\n", "an older version must not meet what this one writes");
 }
 
 #[test]

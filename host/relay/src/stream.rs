@@ -1,21 +1,23 @@
 //! What the queue schedules by. Deliveries of one stream go the same way: to one domain, from one pool, over one route.
 //!
 //! Mail that names no pool and no route is in the stream of its domain, whosever it is. Other mail is in streams of its
-//! tenant, because what becomes of a pool or route that is gone by the time of delivery is the tenant's configuration.
+//! tenant and sending domain, because what becomes of a pool or route that is gone by the time of delivery is their configuration.
 
 use relevo_queue::Priority;
 use serde_json::{Value, json};
 
-use crate::settings::Grants;
+use crate::settings::Domain;
 use crate::settings::ways::{POOL, PRIORITY, ROUTE, priority};
 
-/// Between the parts of a name. Neither identifiers of the configuration nor domains have one.
+/// Between the parts of a name. Neither identifiers of the configuration nor domain names have one; an address literal
+/// (RFC 5321 section 4.1.3), which a recipient's domain may be, can.
 const SEPARATOR: char = '/';
 
 /// How a message is to go, fixed when it is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Way {
     tenant: String,
+    sending: String,
     pool: String,
     route: String,
     /// Among its tenant's mail.
@@ -23,15 +25,17 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// By the attributes of a message (of each name the last counts), as far as they are granted.
-    pub(crate) fn of(tenant: &str, grants: &Grants, attributes: &[(String, String)]) -> Self {
+    /// Of mail from a domain, by its attributes (of each name the last counts), as far as they are granted.
+    pub(crate) fn of(domain: &Domain, attributes: &[(String, String)]) -> Self {
+        let grants = &domain.grants;
         let last = |wanted: &str| {
             let mut found =
                 attributes.iter().rev().filter(|(name, value)| name == wanted && grants.allow(name, value));
             found.next().map(|(_, value)| value.as_str())
         };
         Self {
-            tenant: tenant.to_owned(),
+            tenant: domain.tenant.clone(),
+            sending: domain.name.clone(),
             pool: last(POOL).or(grants.pools.first().map(String::as_str)).unwrap_or_default().to_owned(),
             route: last(ROUTE).unwrap_or_default().to_owned(),
             priority: last(PRIORITY).and_then(priority).unwrap_or(0),
@@ -43,7 +47,7 @@ impl Way {
         if self.pool.is_empty() && self.route.is_empty() {
             return String::new();
         }
-        [&self.pool, &self.route, &self.tenant, domain].join("/")
+        [&self.pool, &self.route, &self.tenant, &self.sending, domain].join("/")
     }
 
     /// Puts what is not usual into the data of an event: `pool`, `route`, `priority`.
@@ -70,21 +74,39 @@ pub(crate) struct Stream<'a> {
     pub(crate) route: &'a str,
     /// Whose it is; empty: of all.
     pub(crate) tenant: &'a str,
+    /// The configured domain that it is sent from; empty: any.
+    pub(crate) sending: &'a str,
 }
 
 impl<'a> Stream<'a> {
     pub(crate) fn parse(name: &'a str) -> Self {
-        let mut parts = name.splitn(4, SEPARATOR);
-        match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(pool), Some(route), Some(tenant), Some(domain)) => Self { domain, pool, route, tenant },
-            _ => Self { domain: name, pool: "", route: "", tenant: "" },
+        let plain = Self { domain: name, pool: "", route: "", tenant: "", sending: "" };
+        // Neither pools nor routes begin so: it is an address literal as it stands, whatever it holds.
+        if name.starts_with('[') {
+            return plain;
+        }
+        let mut parts = name.splitn(5, SEPARATOR);
+        let mut next = || parts.next();
+        match (next(), next(), next(), next(), next()) {
+            (Some(pool), Some(route), Some(tenant), Some(sending), Some(domain)) => {
+                Self { domain, pool, route, tenant, sending }
+            }
+            _ => plain,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::settings::Grants;
+
+    fn domain(grants: Grants) -> Domain {
+        let (name, tenant) = ("shop.test".to_owned(), "acme".to_owned());
+        Domain { name, tenant, dkim: vec![], tracking: None, grants: Arc::new(grants) }
+    }
 
     fn attributes(all: &[(&str, &str)]) -> Vec<(String, String)> {
         all.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
@@ -94,23 +116,30 @@ mod tests {
     fn a_name_says_what_it_was_made_of() {
         let grants =
             Grants { pools: vec!["own".into(), "bulk".into()], routes: vec!["eu".into()], max_priority: 2 };
-        let way = |all: &[(&str, &str)]| Way::of("acme", &grants, &attributes(all));
+        let shop = domain(grants);
+        let way = |all: &[(&str, &str)]| Way::of(&shop, &attributes(all));
         let stream = way(&[]).stream("[IPv6:2001:db8::1]");
-        let want = Stream { domain: "[IPv6:2001:db8::1]", pool: "own", route: "", tenant: "acme" };
+        let (tenant, sending) = ("acme", "shop.test");
+        let want = Stream { domain: "[IPv6:2001:db8::1]", pool: "own", route: "", tenant, sending };
         assert_eq!(Stream::parse(&stream), want);
         let chosen = way(&[("pool", "own"), ("pool", "bulk"), ("route", "eu"), ("priority", "-2")]);
         assert_eq!(chosen.priority, -2);
         let stream = chosen.stream("x.test");
-        let want = Stream { domain: "x.test", pool: "bulk", route: "eu", tenant: "acme" };
+        let want = Stream { domain: "x.test", pool: "bulk", route: "eu", tenant, sending };
         assert_eq!(Stream::parse(&stream), want);
-        let plain = Stream { domain: "x.test", pool: "", route: "", tenant: "" };
-        assert_eq!(Stream::parse("x.test"), plain);
+        // A literal of a form that nobody has registered yet.
+        let odd = "[tag:a/b/c/d/e]";
+        assert_eq!(Stream::parse(&chosen.stream(odd)), Stream { domain: odd, ..want });
+        for domain in ["x.test", odd] {
+            let plain = Stream { domain, pool: "", route: "", tenant: "", sending: "" };
+            assert_eq!(Stream::parse(domain), plain);
+        }
     }
 
     #[test]
     fn without_grants_it_is_the_stream_of_the_domain() {
         let all = attributes(&[("pool", "own"), ("route", "eu"), ("priority", "1"), ("campaign", "x")]);
-        let way = Way::of("acme", &Grants::default(), &all);
+        let way = Way::of(&domain(Grants::default()), &all);
         assert_eq!((way.stream("x.test"), way.priority), (String::new(), 0));
         let mut data = json!({});
         way.tell(&mut data);

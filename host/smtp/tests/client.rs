@@ -211,3 +211,16 @@ async fn smtputf8_and_eight_bit() {
     assert!(matches!(result.outcomes[0].1, Outcome::Delivered(_)), "{result:?}");
     assert_eq!(memory.received.lock().unwrap()[0].to, ["grå@blå.test"]);
 }
+
+/// An address of ours that is not there is no fault of the remote's, which is up.
+#[tokio::test]
+async fn a_source_that_cannot_be_bound_is_our_own_fault() {
+    let (server, _) = start(listener(ListenerKind::Relay, None));
+    let mut target = target(server.local_addr(), TlsPolicy::None);
+    target.source = Some("192.0.2.1".parse().unwrap());
+    let failure = Connection::open(&target, &client(), None, &trusting_nobody()).await.unwrap_err();
+    assert_eq!((failure.permanent, failure.try_next_host, failure.status), (false, true, (4, 3, 5)));
+    assert!(failure.detail.starts_with("cannot send from 192.0.2.1: "), "{}", failure.detail);
+    target.source = Some("127.0.0.3".parse().unwrap());
+    Connection::open(&target, &client(), None, &trusting_nobody()).await.unwrap();
+}

@@ -52,8 +52,9 @@ impl Schedule {
                 let firsts = streams.iter().filter_map(|s| self.ready.first(*s, *tenant));
                 let Some((_, slot)) = firsts.min() else { return false };
                 if self.entry(slot).is_none_or(|e| e.wakes_at > now) {
-                    // The clock went back.
-                    return false;
+                    // The clock went back. What is not due any more may be of the highest rank: it makes room for what is.
+                    self.wait(slot);
+                    return true;
                 }
                 self.last_tenant = *tenant;
                 granted.extend(self.grant(slot, until));
@@ -73,6 +74,14 @@ impl Schedule {
         self.leases.insert(slot, Held { token, until });
         self.enter(slot);
         Some(Granted { id, token })
+    }
+
+    fn wait(&mut self, slot: Slot) {
+        self.leave(slot);
+        if let Some(entry) = self.entry_mut(slot) {
+            entry.place = Place::Waiting;
+        }
+        self.enter(slot);
     }
 
     /// Whether this lease is still held.
@@ -115,5 +124,36 @@ impl Schedule {
     /// Until when a delivery is leased.
     pub(crate) fn leased_until(&self, id: DeliveryId) -> Option<Millis> {
         Some(self.leases.get(self.by_id.get(&id)?)?.until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Belongs, Change};
+    use super::*;
+    use crate::{ItemId, PRIORITY_STEP};
+
+    #[test]
+    fn after_the_clock_went_back_what_is_due_does_not_wait_for_what_is_not() {
+        let mut schedule = Schedule::new(1);
+        let mut add = |n: u8, wakes_at, priority| {
+            let id = DeliveryId { item: ItemId([n; 16]), number: 0 };
+            let belongs = Belongs { stream: "s".into(), tenant: "t".into(), priority };
+            let change = Change { id, wakes_at, held: false, dropping: false, settled: false };
+            schedule.insert(&change, &belongs);
+            id
+        };
+        let now = 100 * PRIORITY_STEP;
+        let (urgent, usual) = (add(1, now, 3), add(2, now - PRIORITY_STEP, 0));
+        let later = add(3, now, 2);
+        // They fall due, and then it is earlier again.
+        assert_eq!(schedule.due(now, &|_| false, 9)[0].ready, 3);
+        let back = now - PRIORITY_STEP / 2;
+        let streams = ["s".to_owned()];
+        let leased = |granted: Vec<Granted>| granted.into_iter().map(|g| g.id).collect::<Vec<_>>();
+        assert_eq!(leased(schedule.lease(&streams, back, now * 2, 9)), [usual]);
+        assert!(schedule.due(back, &|_| false, 9).is_empty());
+        assert_eq!(schedule.next_due(back), Some(now));
+        assert_eq!(leased(schedule.lease(&streams, now, now * 2, 9)), [urgent, later]);
     }
 }

@@ -197,7 +197,11 @@ impl<'a> Attempt<'a> {
                 Err(failure) => {
                     let via = Via { host: target.host, ip: target.addr.ip(), tls: Default::default() };
                     let stop = failure.permanent && !failure.try_next_host;
-                    self.trouble = Some((failure, Some(Arc::new(via))));
+                    // A source of ours that cannot be used outweighs a host that does not answer: with another one, it may.
+                    let ours = self.trouble.as_ref().is_some_and(|(f, _)| failure::is_misconfigured(f));
+                    if !ours || stop {
+                        self.trouble = Some((failure, Some(Arc::new(via))));
+                    }
                     if stop {
                         break;
                     }

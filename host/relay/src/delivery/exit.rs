@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::settings::{Pool, Settings, Smarthost, Tenant};
+use crate::settings::{Grants, Pool, Settings, Smarthost};
 use crate::stream::Stream;
 
 /// Where mail of a stream leaves from, and over what.
@@ -18,13 +18,13 @@ pub(crate) struct Exit<'a> {
     pub(crate) instead: Option<String>,
 }
 
-/// What was granted when the message was accepted may have been taken away since: then mail leaves from the tenant's first
-/// pool, and goes as `[delivery]` says.
+/// What was granted when the message was accepted may have been taken away since: then mail leaves from the first pool that
+/// its sending domain has, and goes as `[delivery]` says. Where that domain is the tenant's no longer, what the tenant has counts.
 pub(crate) fn exit<'a>(settings: &'a Settings, stream: &Stream<'_>) -> Exit<'a> {
-    let tenant = settings.tenants.by_id.get(stream.tenant).map(|tenant| &**tenant);
+    let grants = grants(settings, stream);
     let mut gone = Vec::new();
-    let pool = pool(settings, tenant, stream.pool, &mut gone);
-    let route = tenant.filter(|t| t.grants.routes.iter().any(|r| r == stream.route));
+    let pool = pool(settings, grants, stream.pool, &mut gone);
+    let route = grants.filter(|g| g.routes.iter().any(|r| r == stream.route));
     let route = route.and_then(|_| settings.delivery.routes.get(stream.route));
     if !stream.route.is_empty() && route.is_none() {
         gone.push(format!("route {} is not there for it any more, it goes the usual way", stream.route));
@@ -40,16 +40,24 @@ pub(crate) fn exit<'a>(settings: &'a Settings, stream: &Stream<'_>) -> Exit<'a> 
     }
 }
 
+/// As at acceptance: those of the sending domain.
+fn grants<'a>(settings: &'a Settings, stream: &Stream<'_>) -> Option<&'a Grants> {
+    let tenants = &settings.tenants;
+    let domain = tenants.domain(stream.sending).filter(|d| d.tenant == stream.tenant);
+    let of_tenant = || tenants.by_id.get(stream.tenant).map(|tenant| &*tenant.grants);
+    domain.map(|domain| &*domain.grants).or_else(of_tenant)
+}
+
 fn pool<'a>(
     settings: &'a Settings,
-    tenant: Option<&Tenant>,
+    grants: Option<&Grants>,
     wanted: &str,
     gone: &mut Vec<String>,
 ) -> Option<&'a Arc<Pool>> {
     if wanted.is_empty() {
         return None;
     }
-    let granted = tenant.map_or(&[][..], |t| &t.grants.pools);
+    let granted = grants.map_or(&[][..], |grants| &grants.pools);
     if granted.iter().any(|name| name == wanted)
         && let Some(pool) = settings.delivery.pools.get(wanted)
     {
@@ -64,7 +72,7 @@ fn pool<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::{Grants, Route};
+    use crate::settings::Route;
 
     fn settings() -> Settings {
         let mut settings = crate::testing::settings();
@@ -93,6 +101,31 @@ mod tests {
         Arc::get_mut(tenant).expect("unshared").grants = Arc::new(grants);
     }
 
+    fn grant_to_domain(settings: &mut Settings, pools: &[&str]) {
+        let domain = settings.tenants.by_domain.get_mut("example.com").expect("a domain");
+        let grants = Grants { pools: pools.iter().map(|p| (*p).to_owned()).collect(), ..Grants::default() };
+        Arc::get_mut(domain).expect("unshared").grants = Arc::new(grants);
+    }
+
+    #[test]
+    fn what_counts_is_what_the_sending_domain_has() {
+        let mut s = settings();
+        grant(&mut s, &["own", "bulk"], &[]);
+        grant_to_domain(&mut s, &["bulk"]);
+        let from = |s: &Settings, stream: &str| of(s, stream).0.expect("a pool");
+        // Never from a pool that it was not granted, though the tenant has it first.
+        assert_eq!(from(&s, "gone//acme/example.com/x.test"), "bulk");
+        assert_eq!(from(&s, "own//acme/example.com/x.test"), "bulk");
+        assert_eq!(from(&s, "gone//acme/sub.example.com/x.test"), "bulk");
+        // The domain is somebody else's by now, or nobody's.
+        assert_eq!(from(&s, "own//acme/gone.test/x.test"), "own");
+        grant(&mut s, &["own"], &[]);
+        assert_eq!(from(&s, "bulk//acme/gone.test/x.test"), "own");
+        let domain = s.tenants.by_domain.get_mut("example.com").and_then(Arc::get_mut).expect("a domain");
+        domain.tenant = "globex".into();
+        assert_eq!(from(&s, "bulk//acme/example.com/x.test"), "own");
+    }
+
     fn of(settings: &Settings, stream: &str) -> (Option<String>, bool, Option<String>) {
         let exit = exit(settings, &Stream::parse(stream));
         (exit.pool.map(|p| p.name.clone()), exit.smarthost.is_some(), exit.instead)
@@ -103,19 +136,19 @@ mod tests {
         let mut s = settings();
         grant(&mut s, &["own", "bulk"], &["direct"]);
         assert_eq!(of(&s, "x.test"), (None, true, None));
-        assert_eq!(of(&s, "bulk//acme/x.test"), (Some("bulk".into()), true, None));
-        assert_eq!(of(&s, "bulk/direct/acme/x.test"), (Some("bulk".into()), false, None));
-        let (pool, smarthost, instead) = of(&s, "gone/eu/acme/x.test");
+        assert_eq!(of(&s, "bulk//acme/gone.test/x.test"), (Some("bulk".into()), true, None));
+        assert_eq!(of(&s, "bulk/direct/acme/gone.test/x.test"), (Some("bulk".into()), false, None));
+        let (pool, smarthost, instead) = of(&s, "gone/eu/acme/gone.test/x.test");
         assert_eq!((pool, smarthost), (Some("own".into()), true));
         let instead = instead.expect("a note");
         assert!(instead.contains("pool gone") && instead.contains("from pool own"), "{instead}");
         assert!(instead.contains("route eu"), "{instead}");
         // It exists, and is granted no longer.
         grant(&mut s, &["own"], &[]);
-        assert_eq!(of(&s, "bulk//acme/x.test").0, Some("own".into()));
-        assert!(of(&s, "bulk/direct/acme/x.test").1);
+        assert_eq!(of(&s, "bulk//acme/gone.test/x.test").0, Some("own".into()));
+        assert!(of(&s, "bulk/direct/acme/gone.test/x.test").1);
         s.tenants.by_id.remove("acme");
-        let (pool, _, instead) = of(&s, "bulk//acme/x.test");
+        let (pool, _, instead) = of(&s, "bulk//acme/gone.test/x.test");
         assert_eq!(pool, None);
         assert!(instead.expect("a note").contains("the usual addresses"));
     }

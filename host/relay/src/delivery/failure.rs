@@ -43,6 +43,11 @@ pub(crate) fn ours(status: Status, detail: impl Into<String>) -> Failure {
     }
 }
 
+/// Whether it is our own configuration that is at fault, rather than what a remote says of its own.
+pub(crate) fn is_misconfigured(failure: &Failure) -> bool {
+    failure.status == MISCONFIGURED && failure.reply.is_none()
+}
+
 /// What a failed lookup means for the recipients of the domain.
 pub(crate) fn unresolved(error: &ResolveError) -> Failure {
     let status = match error {

@@ -45,7 +45,7 @@ pub(crate) struct Egress {
 
 impl Way {
     /// For the connection with the number `seat` to `site`. The same site and seat leave from the same address for as long as
-    /// the pool has the same addresses: a site that needs one connection always sees one address, further connections take
+    /// the pool has the same addresses, and they can be sent from: a site that needs one connection always sees one address, further connections take
     /// the next ones in turn, and sites begin at different places.
     pub(crate) fn source(&self, settings: &DeliverySettings, site: &str, seat: usize) -> Egress {
         let Some(pool) = &self.pool else {
@@ -86,7 +86,8 @@ impl Egress {
 pub(crate) struct Candidates {
     /// Never more than 10.
     pub(crate) targets: Vec<Target>,
-    /// Why others are left out; what the attempt ends in when no target works and none was tried.
+    /// Why others are left out; what the attempt ends in when no target works and none was tried. That we have no source
+    /// for a family says nothing about a host that has both: it is named only when there is no target at all.
     pub(crate) refused: Option<Failure>,
 }
 
@@ -115,21 +116,20 @@ impl NextHop {
 
 fn of_smarthost(smarthost: &Smarthost, addresses: &[IpAddr], source: &Egress) -> Candidates {
     let Smarthost { host, port, tls, .. } = smarthost;
-    let mut targets = Vec::new();
-    let mut refused =
+    let (mut targets, mut no_source) = (Vec::new(), None);
+    let refused =
         addresses.is_empty().then(|| failure::ours(failure::DIRECTORY, format!("{host} has no address")));
     for ip in addresses {
         match source.address(host, *ip) {
             Ok(source) => targets.push(target(host, SocketAddr::new(*ip, *port), *tls, source)),
-            Err(why) => refused = Some(why),
+            Err(why) => no_source = Some(why),
         }
     }
-    targets.truncate(MAX_ADDRESSES);
-    Candidates { targets, refused }
+    candidates(targets, refused, no_source)
 }
 
 fn of_route(route: &Route, settings: &DeliverySettings, source: &Egress, network: bool) -> Candidates {
-    let mut targets = Vec::new();
+    let (mut targets, mut no_source) = (Vec::new(), None);
     let mut refused: Option<Failure> = None;
     for host in &route.hosts {
         if host.addresses.is_empty() {
@@ -144,16 +144,31 @@ fn of_route(route: &Route, settings: &DeliverySettings, source: &Egress, network
             refused = Some(milder(refused, why));
         }
         for ip in &host.addresses {
-            let usable =
-                check(&host.name, *ip, settings, network).and_then(|()| source.address(&host.name, *ip));
-            match usable {
+            if let Err(why) = check(&host.name, *ip, settings, network) {
+                refused = Some(milder(refused, why));
+                continue;
+            }
+            match source.address(&host.name, *ip) {
                 Ok(source) => {
                     let addr = SocketAddr::new(*ip, settings.port);
                     targets.push(target(&host.name, addr, TlsPolicy::Opportunistic, source));
                 }
-                Err(why) => refused = Some(milder(refused, why)),
+                Err(why) => no_source = Some(why),
             }
         }
+    }
+    candidates(targets, refused, no_source)
+}
+
+fn candidates(
+    mut targets: Vec<Target>,
+    mut refused: Option<Failure>,
+    no_source: Option<Failure>,
+) -> Candidates {
+    if targets.is_empty()
+        && let Some(why) = no_source
+    {
+        refused = Some(milder(refused, why));
     }
     targets.truncate(MAX_ADDRESSES);
     Candidates { targets, refused }
@@ -239,6 +254,31 @@ mod tests {
         assert_eq!(seat("mx.test", 0), seat("mx.test", 3));
         let firsts: std::collections::BTreeSet<_> = (0..40).map(|n| seat(&format!("{n}.test"), 0)).collect();
         assert_eq!(firsts.len(), 3, "sites begin at different addresses");
+    }
+
+    #[test]
+    fn a_missing_family_is_named_only_when_nothing_else_is_left() {
+        let settings = crate::testing::settings().delivery;
+        let source = way(Some(pool())).source(&settings, "s", 0);
+        let smarthost = Smarthost { host: "h".into(), port: 25, tls: TlsPolicy::None, auth: None };
+        let of = |addresses: &[&str]| {
+            let addresses: Vec<IpAddr> = addresses.iter().map(|a| ip(a)).collect();
+            let host = relevo_resolve::MailHost {
+                name: "mx".into(),
+                preference: 10,
+                addresses: addresses.clone(),
+                temporary: false,
+            };
+            let route =
+                Route { hosts: vec![host], site: "s".into(), ttl: Default::default(), implicit: false };
+            [of_route(&route, &settings, &source, true), of_smarthost(&smarthost, &addresses, &source)]
+                .map(|c| (c.targets.len(), c.refused.map(|f| f.status)))
+        };
+        assert_eq!(of(&["2001:db8::7", "192.0.2.9"]), [(1, None), (1, None)]);
+        let missing = (0, Some(failure::MISCONFIGURED));
+        assert_eq!(of(&["2001:db8::7"]), [missing, missing]);
+        // What leaves hope wins over what does not.
+        assert_eq!(of(&["10.0.0.1", "2001:db8::7"])[0], missing);
     }
 
     #[test]

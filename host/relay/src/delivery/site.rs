@@ -8,6 +8,7 @@ use relevo_queue::Millis;
 use relevo_smtp::client::Failure;
 use tokio::sync::Notify;
 
+use super::failure;
 use super::fair::Fair;
 use super::hosts::Way;
 use super::schedule;
@@ -72,6 +73,8 @@ pub(crate) struct Site {
     pub(crate) standing: HashSet<WorkerId>,
     /// Who has which seat.
     seats: Vec<Option<WorkerId>>,
+    /// By how much seats are moved on among the addresses of the pool: past those that cannot be sent from.
+    shift: usize,
     /// Connections it may have now.
     limit: usize,
     /// Transactions since the window last grew.
@@ -96,6 +99,7 @@ impl Site {
             idlers: Vec::new(),
             standing: HashSet::new(),
             seats: Vec::new(),
+            shift: 0,
             limit: FIRST_CONNECTIONS,
             steps: 0,
             eager: true,
@@ -132,8 +136,12 @@ impl Site {
             }
     }
 
-    /// The seat of a worker, which it keeps until it leaves.
+    /// The seat of a worker, which it keeps until it leaves; moved on as long as sources have failed us.
     pub(crate) fn seat(&mut self, worker: WorkerId) -> Seat {
+        self.place(worker).wrapping_add(self.shift)
+    }
+
+    fn place(&mut self, worker: WorkerId) -> usize {
         let taken = self.seats.iter().position(|of| *of == Some(worker));
         let seat = taken.or_else(|| self.seats.iter().position(Option::is_none)).unwrap_or_else(|| {
             self.seats.push(None);
@@ -239,6 +247,13 @@ impl Site {
     /// stand show that it only wants fewer.
     pub(crate) fn refused(&mut self, now: Millis, retry: &[Duration], random: u64, failure: Failure) -> bool {
         let others = self.standing.len();
+        // Workers that failed together count once.
+        let again = matches!(self.health, Health::Failing { until, .. } if until > now);
+        // Whoever has the seat next is to leave from another address. One step for each strike comes to every address of
+        // the pool.
+        if !again && failure::is_misconfigured(&failure) {
+            self.shift = self.shift.wrapping_add(1);
+        }
         if others > 0 && self.health == Health::Proven {
             self.limit = others;
             self.eager = false;
@@ -246,9 +261,7 @@ impl Site {
             return false;
         }
         let strikes = match &self.health {
-            // Workers that failed together count once.
-            Health::Failing { until, strikes, .. } if *until > now => *strikes,
-            Health::Failing { strikes, .. } => strikes.saturating_add(1),
+            Health::Failing { strikes, .. } => strikes.saturating_add(u32::from(!again)),
             Health::Unproven | Health::Proven => 1,
         };
         let position = usize::try_from(strikes - 1).unwrap_or(usize::MAX);
@@ -262,7 +275,6 @@ impl Site {
 
 #[cfg(test)]
 mod tests {
-    use super::super::failure;
     use super::super::hosts::NextHop;
     use super::*;
 
@@ -304,6 +316,31 @@ mod tests {
         assert_eq!((s.limit(60_000 + 899_999, 20), s.limit(60_000 + 900_000, 20)), (0, 1));
         s.connected(20);
         assert_eq!(s.limit(60_000, 20), 2);
+    }
+
+    #[test]
+    fn after_a_source_that_cannot_be_used_the_next_one_is_tried() {
+        let mut s = site();
+        let cannot = || failure::ours(failure::MISCONFIGURED, "cannot send from 192.0.2.1");
+        assert_eq!([7, 8].map(|worker| s.seat(worker)), [0, 1]);
+        s.refused(0, &RETRY, 100, cannot());
+        s.refused(5, &RETRY, 100, cannot());
+        s.leave_seat(7);
+        s.leave_seat(8);
+        assert_eq!(s.seat(9), 1, "they failed together: one step");
+        s.connected(20);
+        s.leave_seat(9);
+        assert_eq!(s.seat(10), 1, "it is not tried again because another one works");
+        s.refused(60_000, &RETRY, 100, down());
+        let mut said = cannot();
+        said.reply = Some(relevo_smtp::client::RemoteReply { code: 421, enhanced: None, text: "".into() });
+        s.refused(300_000, &RETRY, 100, said);
+        assert_eq!(s.seat(10), 1, "what is the remote's says nothing about our addresses");
+        // Beside connections that stand, too: that seat would be lost to the site.
+        s.connected(20);
+        s.standing.insert(10);
+        assert!(!s.refused(400_000, &RETRY, 100, cannot()));
+        assert_eq!(s.seat(11), 3);
     }
 
     #[test]

@@ -97,13 +97,13 @@ impl Worker {
                 self.shared.counters.store_errors.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(target: "relevo::delivery", %error, "nothing could be leased");
                 sleep(Duration::from_secs(1)).await;
-                self.shared.table().not_leased(&self.site, taken);
+                self.shared.table().not_leased(&self.site, self.generation, taken);
                 return false;
             }
         };
         self.shared.leases.add(self.id, &leases);
         let Some(lease) = leases.into_iter().next() else { return true };
-        self.shared.with_table(|t| t.leased(&self.site, taken, now));
+        self.shared.with_table(|t| t.leased(&self.site, self.generation, taken, now));
         let now = self.shared.now();
         if is_expired(&lease, now) {
             self.shared.conclude(expire(lease, None, now)).await;

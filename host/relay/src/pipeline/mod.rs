@@ -202,9 +202,8 @@ impl Run<'_> {
         let received = received::field(&via, &settings.hostname, self.id, &envelope.recipients, self.now);
         recipe.top.splice(..0, received);
         recipe.attributes = judgement.attributes.clone();
-        let way = owner.as_ref().map_or_else(Way::default, |o| {
-            Way::of(&o.domain.tenant, &o.domain.grants, &judgement.attributes)
-        });
+        let way =
+            owner.as_ref().map_or_else(Way::default, |owner| Way::of(&owner.domain, &judgement.attributes));
         let tenant = owner.map(|o| o.domain.tenant.clone());
         let name = tenant.clone().unwrap_or_default();
         let ruled = policy::events(self, &name, &envelope, &judgement);
@@ -327,13 +326,13 @@ fn recipe(
 }
 
 /// Whose turn it is: the tenant's. Who it is of a trusted peer's mail is known only afterwards; until then it is the one whose
-/// domain the reverse-path has.
+/// domain covers that of the reverse-path.
 fn lane(settings: &crate::settings::Settings, origin: &Origin, sender: &str) -> String {
     match origin {
         Origin::Tenant(tenant) => tenant.clone(),
         Origin::Relay(_) => {
             let domain = sender.rsplit_once('@').map_or("", |(_, domain)| domain).to_ascii_lowercase();
-            settings.tenants.by_domain.get(&domain).map_or(domain, |d| d.tenant.clone())
+            settings.tenants.domain(&domain).map_or_else(|| domain.clone(), |d| d.tenant.clone())
         }
     }
 }

@@ -316,3 +316,15 @@ async fn an_observer_sees_each_step() {
     let seen = seen.0.lock().expect("lock").clone();
     assert_eq!(seen, [(id, "validate"), (id, "authorise"), (id, "commit")]);
 }
+
+/// Who may have more of its mail accepted, and who is asked about it, is known by the tenant's name: a subdomain is no one's own.
+#[test]
+fn a_trusted_peers_mail_is_in_the_lane_of_the_tenant_that_covers_its_reverse_path() {
+    let settings = crate::testing::settings();
+    let relay = Origin::Relay("127.0.0.1".parse().expect("an address"));
+    let lane = |sender: &str| super::lane(&settings, &relay, sender);
+    assert_eq!(lane("a@example.com"), "acme");
+    assert_eq!(lane("a@news.Example.com"), "acme");
+    assert_eq!(lane("a@sub.special.example.com"), "other");
+    assert_eq!((lane("a@nobody.test"), lane("")), ("nobody.test".to_owned(), String::new()));
+}

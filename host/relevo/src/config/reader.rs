@@ -131,6 +131,11 @@ impl<'r, 't> Section<'r, 't> {
         self.table.contains_key(key)
     }
 
+    /// Whether the key is there, with a list of nothing.
+    pub(crate) fn is_empty_list(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(|value| matches!(value.get_ref(), DeValue::Array(a) if a.is_empty()))
+    }
+
     /// The place of a key in this table, whether it is there or not.
     pub(crate) fn place_of(&self, key: &str) -> Place {
         let line = self.table.get_key_value(key).map_or(self.line, |(k, _)| self.reader.line(k.span().start));

@@ -221,6 +221,8 @@ fn source(s: &Section<'_, '_>, key: &'static str, fits: fn(&IpAddr) -> bool) -> 
     let at = s.get(key, values::ip)?;
     if !fits(&at.value) {
         s.mistake(key, "is an address of the other family");
+    } else if at.value.to_canonical() != at.value {
+        s.mistake(key, "is an IPv4 address in IPv6 form: it belongs in `source_ipv4`, as a.b.c.d");
     }
     Some(at.value)
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use relevo_queue::{MAX_PRIORITY, Priority};
 use relevo_relay::settings::{DeliverySettings, Grants, Pool, Route};
+use relevo_resolve::IpFamily;
 use toml::de::DeValue;
 
 use super::reader::{At, Reader, Section};
@@ -19,7 +20,7 @@ pub(crate) fn read(
     warnings: &mut Warnings,
 ) {
     for s in root.sections("pool") {
-        if let Some((name, pool)) = pool(reader, s)
+        if let Some((name, pool)) = pool(reader, s, delivery.ip)
             && delivery.pools.insert(name.value.clone(), Arc::new(pool)).is_some()
         {
             reader.mistake(name.place, format!("pool `{}` is there already", name.value));
@@ -37,12 +38,18 @@ pub(crate) fn read(
     }
 }
 
-fn pool(reader: &Reader<'_>, s: Section<'_, '_>) -> Option<(At<String>, Pool)> {
+fn pool(reader: &Reader<'_>, s: Section<'_, '_>, family: IpFamily) -> Option<(At<String>, Pool)> {
     let name = s.need("name", values::identifier);
     let source_ipv4 = sources(reader, &s, "source_ipv4", IpAddr::is_ipv4);
     let source_ipv6 = sources(reader, &s, "source_ipv6", IpAddr::is_ipv6);
     if source_ipv4.is_empty() && source_ipv6.is_empty() {
         s.mistake("source_ipv4", "a pool needs an address in `source_ipv4` or `source_ipv6`");
+    } else if let Some((key, only)) = match family {
+        IpFamily::Ipv4 if source_ipv4.is_empty() => Some(("source_ipv4", "ipv4")),
+        IpFamily::Ipv6 if source_ipv6.is_empty() => Some(("source_ipv6", "ipv6")),
+        _ => None,
+    } {
+        s.mistake(key, format!("a pool needs an address here, as `[delivery]` has `ip = \"{only}\"`"));
     }
     let ehlo = s.get("ehlo", values::domain).map(|at| at.value);
     let connections_per_site = s.get("connections_per_site", values::count).map(|at| at.value);
@@ -63,6 +70,11 @@ fn sources(
     for at in s.list(key, values::ip) {
         if !fits(&at.value) {
             reader.mistake(at.place, "is an address of the other family");
+        } else if at.value.to_canonical() != at.value {
+            reader.mistake(
+                at.place,
+                "is an IPv4 address in IPv6 form: it belongs in `source_ipv4`, as a.b.c.d",
+            );
         } else if at.value.is_unspecified() || at.value.is_multicast() {
             reader.mistake(at.place, "is not an address that mail can leave from");
         } else if known.insert(at.value) {
@@ -89,6 +101,9 @@ pub(crate) fn of_domain(reader: &Reader<'_>, s: &Section<'_, '_>, tenant: &Arc<G
         true => Ok(()),
         false => Err(format!("pool `{name}` is not in the `pools` of the tenant")),
     });
+    if own.is_empty() && s.is_empty_list("pools") {
+        s.mistake("pools", "must name a pool; leave it out for all those of the tenant");
+    }
     match own.is_empty() {
         true => Arc::clone(tenant),
         false => Arc::new(Grants { pools: own, ..Grants::clone(tenant) }),

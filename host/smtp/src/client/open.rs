@@ -156,11 +156,15 @@ fn may_send_credentials(tls: &TlsState, remote: IpAddr) -> bool {
 
 async fn connect(target: &Target, config: &ClientConfig) -> Result<TcpStream, Failure> {
     let failed = |detail: String| Failure::of_host(Command::Connect, (4, 4, 1), detail);
+    let socket = if target.addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.map_err(|error| failed(format!("no socket for {}: {error}", target.addr)))?;
+    if let Some(source) = target.source.filter(|s| s.is_ipv4() == target.addr.is_ipv4()) {
+        // Nothing of the remote's: its words must not be blamed, and another source may do.
+        socket.bind(SocketAddr::new(source, 0)).map_err(|error| {
+            Failure::of_host(Command::Connect, (4, 3, 5), format!("cannot send from {source}: {error}"))
+        })?;
+    }
     let attempt = async {
-        let socket = if target.addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        if let Some(source) = target.source.filter(|s| s.is_ipv4() == target.addr.is_ipv4()) {
-            socket.bind(SocketAddr::new(source, 0))?;
-        }
         let tcp = socket.connect(target.addr).await?;
         tcp.set_nodelay(true)?;
         Ok(tcp)

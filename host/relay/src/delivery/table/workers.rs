@@ -6,7 +6,7 @@ use relevo_queue::Millis;
 use relevo_smtp::client::Failure;
 use tokio::sync::Notify;
 
-use super::{SiteId, Table};
+use super::{Domain, SiteId, Table};
 use crate::delivery::hosts::Way;
 use crate::delivery::site::{Health, Seat, Taken, WorkerId};
 
@@ -65,18 +65,29 @@ impl Table {
         Turn::Idle(notify)
     }
 
-    /// One was leased of what was taken: there may be more.
-    pub(crate) fn leased(&mut self, id: &SiteId, taken: Vec<Taken>, now: Millis) {
-        if let Some(site) = self.sites.get_mut(id) {
-            site.put_back(taken, 1);
-        }
+    /// One was leased of what was taken, by a worker of this generation: there may be more.
+    pub(crate) fn leased(&mut self, id: &SiteId, generation: u64, taken: Vec<Taken>, now: Millis) {
+        self.put_back(id, generation, taken, 1);
         self.want_more(id, now);
     }
 
     /// A lease failed: what was taken waits again.
-    pub(crate) fn not_leased(&mut self, id: &SiteId, taken: Vec<Taken>) {
+    pub(crate) fn not_leased(&mut self, id: &SiteId, generation: u64, taken: Vec<Taken>) {
+        self.put_back(id, generation, taken, 0);
+    }
+
+    /// Only what still belongs to the site: while the lease was under way, a lookup may have found another one, and other
+    /// settings another way. What is not put back is due, attended to by nobody, and so looked up.
+    fn put_back(&mut self, id: &SiteId, generation: u64, mut taken: Vec<Taken>, count: usize) {
+        let known = generation == self.generation;
+        taken.retain(|taken| match self.domains.get(&taken.domain) {
+            Some(Domain::Routed(site, _)) => site == id,
+            Some(Domain::Routing(..) | Domain::Broken(..)) => false,
+            // Forgotten as stale in between.
+            None => known,
+        });
         if let Some(site) = self.sites.get_mut(id) {
-            site.put_back(taken, 0);
+            site.put_back(taken, count);
         }
     }
 
@@ -145,5 +156,73 @@ impl Table {
             Health::Failing { until, .. } => Some(until),
             Health::Unproven | Health::Proven => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::{Found, Limits, Plan};
+    use super::*;
+    use crate::delivery::hosts::NextHop;
+
+    const LIMITS: Limits = Limits { per_site: 5, total: 50 };
+
+    fn found(site: &str) -> Found {
+        let route = relevo_resolve::Route {
+            hosts: vec![],
+            site: site.into(),
+            ttl: Duration::from_secs(300),
+            implicit: false,
+        };
+        let way = Way { next_hop: NextHop::Mx(Arc::new(route)), pool: None };
+        Found { site: site.into(), way, ttl: Duration::from_secs(300) }
+    }
+
+    /// A table in which a worker of the site `old` is about to lease what `a.test` has due.
+    fn leasing() -> (Table, WorkerState, Vec<Taken>) {
+        let mut table = Table::new(1, LIMITS, vec![Duration::from_secs(60)]);
+        assert!(matches!(table.due("a.test", 100, vec![], 0), Plan::Route));
+        table.routed("a.test", 1, found("old"), 0);
+        let start = table.next_start(0).expect("a worker");
+        while table.next_start(0).is_some() {}
+        let worker =
+            WorkerState { id: 1, generation: start.generation, served: 0, connected: false, fresh: true };
+        let Turn::Lease(taken, ..) = table.turn(&"old".into(), &worker, 0) else {
+            unreachable!("it waits");
+        };
+        (table, worker, taken)
+    }
+
+    #[test]
+    fn what_is_leased_while_settings_change_does_not_wait_for_the_old_way() {
+        for fails in [false, true] {
+            let (mut table, worker, taken) = leasing();
+            table.reconfigure(2, LIMITS, &[Duration::from_secs(60)]);
+            match fails {
+                true => table.not_leased(&"old".into(), worker.generation, taken),
+                false => table.leased(&"old".into(), worker.generation, taken, 0),
+            }
+            table.exited(&"old".into(), worker.id, 0);
+            assert!(table.next_start(0).is_none(), "a worker with the old way");
+            // It is looked up under the settings in force, and goes there.
+            assert!(!table.is_attended("a.test"));
+            assert!(matches!(table.due("a.test", 99, vec![], 0), Plan::Route));
+            table.routed("a.test", 2, found("new"), 0);
+            assert_eq!(table.next_start(0).map(|s| (s.site, s.generation)), Some(("new".into(), 2)));
+        }
+    }
+
+    #[test]
+    fn what_is_left_after_a_lease_waits_again() {
+        let (mut table, worker, taken) = leasing();
+        table.leased(&"old".into(), worker.generation, taken, 0);
+        assert!(table.is_attended("a.test"));
+        // Also when the lookup has been forgotten in between.
+        let (mut table, worker, taken) = leasing();
+        table.sweep(1_000_000);
+        table.leased(&"old".into(), worker.generation, taken, 0);
+        assert!(matches!(table.turn(&"old".into(), &worker, 0), Turn::Lease(..)));
     }
 }

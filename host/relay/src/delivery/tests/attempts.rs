@@ -1,6 +1,7 @@
 //! What happens within an attempt, and what it leads to.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use relevo_queue::RecipientState;
 use relevo_resolve::ResolveError;
@@ -137,6 +138,55 @@ async fn what_is_larger_than_size_fails_at_once() {
     seconds(5).await;
     assert_eq!((w.states(id), w.queue.kinds(id)), (vec![FAILED], vec!["email.failed".to_owned()]));
     assert!(w.bounces()[0].contains("Status: 5.3.4"));
+}
+
+/// The host has both families, and the pool one of them: that is no reason to try again what the host will never take.
+#[tokio::test(start_paused = true)]
+async fn a_pool_of_one_family_makes_no_failure_temporary() {
+    let w = World::from_pool(&["192.0.2.1"]);
+    w.net.dual.store(true, Ordering::Relaxed);
+    w.net.offer.lock().expect("lock").max_size = Some(5);
+    w.net.domain("a.test", &[("mx", accepts())]);
+    let id = w.to("u@a.test");
+    seconds(5).await;
+    assert_eq!((w.states(id), w.queue.kinds(id)), (vec![FAILED], vec!["email.failed".to_owned()]));
+    assert!(w.bounces()[0].contains("Status: 5.3.4"));
+
+    let w = World::from_pool(&["192.0.2.1"]);
+    w.net.dual.store(true, Ordering::Relaxed);
+    w.net.offer.lock().expect("lock").abilities.smtputf8 = false;
+    w.net.domain("a.test", &[("mx", accepts())]);
+    let id = w.send("t", super::DAY, &[("a.test", &["grün@a.test"])]);
+    seconds(5).await;
+    assert_eq!(w.states(id), [FAILED]);
+}
+
+/// Whichever of the addresses is lost, and whichever a site begins with.
+#[tokio::test(start_paused = true)]
+async fn a_source_that_is_lost_delays_no_more_than_one_attempt() {
+    for dual in [false, true] {
+        let mut delayed = 0;
+        for site in 0..8 {
+            let w = World::from_pool(&["192.0.2.1", "192.0.2.2", "2001:db8::1"]);
+            w.net.dual.store(dual, Ordering::Relaxed);
+            w.net.lost_sources.lock().expect("lock").push("192.0.2.1".parse().expect("an address"));
+            let host = format!("mx{site}");
+            w.net.domain("a.test", &[(&host, accepts())]);
+            let id = w.to("u@a.test");
+            seconds(5).await;
+            if w.states(id) != [RecipientState::Delivered] {
+                delayed += 1;
+                let event = w.queue.store().events[0].data.to_string();
+                assert!(event.contains("4.3.5") && event.contains("cannot send from 192.0.2.1"), "{event}");
+                seconds(80).await;
+                assert_eq!(w.states(id), [RecipientState::Delivered]);
+            }
+            let id = w.to("again@a.test");
+            seconds(5).await;
+            assert_eq!(w.states(id), [RecipientState::Delivered], "and it is known from then on");
+        }
+        assert!((1..8).contains(&delayed), "{delayed}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Delivery, DeliveryHandle, DeliveryParts, Unobserved};
 use crate::clock::{Clock, RandomIds};
-use crate::settings::{DeliverySettings, SettingsHandle};
+use crate::settings::{DeliverySettings, Grants, Pool, Settings, SettingsHandle};
 use net::{FixedCopies, Net};
 use queue::MemoryQueue;
 
@@ -45,8 +45,27 @@ impl World {
         Self::with(|_| {})
     }
 
-    fn with(change: impl FnOnce(&mut DeliverySettings)) -> Self {
+    /// Mail leaves from a pool of these addresses.
+    fn from_pool(sources: &[&str]) -> Self {
+        let ips = sources.iter().map(|ip| ip.parse::<std::net::IpAddr>().expect("an address"));
+        let (source_ipv4, source_ipv6) = ips.partition(|ip| ip.is_ipv4());
+        let pool =
+            Pool { name: "p".into(), source_ipv4, source_ipv6, ehlo: None, connections_per_site: None };
         let mut settings = crate::testing::settings();
+        let tenant = settings.tenants.by_id.get_mut("acme").and_then(Arc::get_mut).expect("a tenant");
+        tenant.grants = Arc::new(Grants { pools: vec!["p".into()], ..Grants::default() });
+        let world = Self::of(settings, |d| {
+            d.pools.insert("p".into(), Arc::new(pool));
+        });
+        *world.queue.way.lock().expect("lock") = "p//acme/origin.test".to_owned();
+        world
+    }
+
+    fn with(change: impl FnOnce(&mut DeliverySettings)) -> Self {
+        Self::of(crate::testing::settings(), change)
+    }
+
+    fn of(mut settings: Settings, change: impl FnOnce(&mut DeliverySettings)) -> Self {
         let delivery = &mut settings.delivery;
         delivery.retry = [60, 300, 900].map(Duration::from_secs).to_vec();
         (delivery.connections_per_site, delivery.max_connections) = (5, 50);

@@ -1,7 +1,8 @@
 //! A network of scripted hosts, DNS included, and copies of fixed bytes.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -61,6 +62,10 @@ pub(super) struct Net {
     pub(super) offer: Mutex<HopOffer>,
     /// Hosts that offer something else.
     pub(super) offers: Mutex<BTreeMap<String, HopOffer>>,
+    /// Hosts have an IPv6 address, too, after the other one, and nobody answers there.
+    pub(super) dual: AtomicBool,
+    /// Sources of ours that nothing can be sent from.
+    pub(super) lost_sources: Mutex<Vec<IpAddr>>,
     pub(super) log: Arc<Mutex<Log>>,
     pub(super) started: Instant,
 }
@@ -99,6 +104,8 @@ impl Net {
                 max_size: None,
             }),
             offers: Mutex::default(),
+            dual: AtomicBool::default(),
+            lost_sources: Mutex::default(),
             log: Arc::default(),
             started: Instant::now(),
         }
@@ -132,11 +139,13 @@ impl Resolve for Net {
     async fn route(&self, domain: &str) -> Result<Route, ResolveError> {
         let found = self.mx.lock().expect("lock").get(domain).cloned();
         let names = found.unwrap_or_else(|| Err(ResolveError::NoSuchDomain(domain.to_owned())))?;
-        let host = |(n, name): (u16, &String)| MailHost {
-            name: name.clone(),
-            preference: n,
-            addresses: vec![IpAddr::V4(Ipv4Addr::new(203, 1, 113, u8::try_from(n).expect("few")))],
-            temporary: false,
+        let dual = self.dual.load(Ordering::Relaxed);
+        let host = |(n, name): (u16, &String)| {
+            let mut addresses = vec![IpAddr::V4(Ipv4Addr::new(203, 1, 113, u8::try_from(n).expect("few")))];
+            if dual {
+                addresses.push(IpAddr::V6(Ipv6Addr::new(0x2a00, 0, 0, 0, 0, 0, 0, n)));
+            }
+            MailHost { name: name.clone(), preference: n, addresses, temporary: false }
         };
         Ok(Route {
             hosts: (0..).zip(&names).map(host).collect(),
@@ -166,7 +175,14 @@ impl Dial for Net {
         let host = self.hosts.lock().expect("lock").get(&target.host).cloned().expect("a host of the test");
         let seen = Seen { at: self.started.elapsed(), host: target.host.clone(), recipients: Vec::new() };
         self.log.lock().expect("lock").opened.push(seen);
+        if let Some(source) = target.source
+            && self.lost_sources.lock().expect("lock").contains(&source)
+        {
+            let detail = format!("cannot send from {source}: no such address");
+            return Err(Failure::of_host(Command::Connect, (4, 3, 5), detail));
+        }
         match &host {
+            _ if target.addr.is_ipv6() => return Err(unreachable()),
             Host::Refuses => return Err(unreachable()),
             Host::Blackhole(time) => {
                 sleep(*time).await;

@@ -32,6 +32,8 @@ pub(super) struct MemoryQueue {
     changed: Notify,
     pub(super) settle_fails: AtomicBool,
     pub(super) looks: AtomicU64,
+    /// What the streams of new mail begin with; empty: mail is in that of its domain.
+    pub(super) way: Mutex<String>,
 }
 
 impl MemoryQueue {
@@ -68,7 +70,10 @@ impl MemoryQueue {
                 id,
                 domain: (*domain).to_owned(),
                 recipients,
-                stream: String::new(),
+                stream: match self.way.lock().expect("lock").as_str() {
+                    "" => String::new(),
+                    way => format!("{way}/{domain}"),
+                },
                 due_at: now,
                 priority: 0,
                 held: false,

@@ -171,6 +171,8 @@ async fn the_header_is_listed_for_plugins_only() {
     let peer = || Origin::Relay("10.1.0.1".parse().expect("address"));
     assert_eq!(listed(peer(), "a@other.example", "a@other.example").await, [false]);
     assert_eq!(listed(peer(), "a@example.com", "a@example.com").await, [true]);
+    // One look is enough for a subdomain, too.
+    assert_eq!(listed(peer(), "a@news.example.com", "a@example.com").await, [true]);
     assert_eq!(listed(peer(), "", "a@example.com").await, [false, true]);
 }
 
@@ -188,7 +190,7 @@ async fn the_way_is_stored_with_each_delivery() {
         item.deliveries.iter().map(|d| (d.stream.clone(), d.priority)).collect::<Vec<_>>()
     };
     of.world.pipeline.submit(of.submission()).await.expect("accepted");
-    let usual = |domain: &str| (format!("own//acme/{domain}"), 0);
+    let usual = |domain: &str| (format!("own//acme/example.com/{domain}"), 0);
     assert_eq!(way(&of), [usual("b.example"), usual("b.example"), usual("d.example")]);
 
     let attributes = [("pool", "bulk"), ("route", "eu"), ("priority", "-4")];
@@ -199,7 +201,7 @@ async fn the_way_is_stored_with_each_delivery() {
     };
     hook.policies = Arc::new(Scripted { judgement, asked: Mutex::default() });
     of.world.pipeline.submit(of.submission()).await.expect("accepted");
-    let chosen = |domain: &str| (format!("bulk/eu/acme/{domain}"), -4);
+    let chosen = |domain: &str| (format!("bulk/eu/acme/example.com/{domain}"), -4);
     assert_eq!(way(&of), [chosen("b.example"), chosen("d.example")]);
     let data = of.world.memory.event().data;
     assert_eq!(
