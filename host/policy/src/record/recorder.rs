@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::entry::{Answer, KeptBody, MAX_BODY, Recording, fingerprint};
-use super::reads::{Noted, Reads};
+use super::reads::{Noted, Notes};
 use super::redact::{KEY, Pseudonyms};
 use super::segments::Segments;
 use crate::digest::parse_digest;
@@ -83,7 +83,7 @@ pub(crate) struct Tap {
     digest: Digest,
     settings: [u8; 8],
     record: RecordSettings,
-    start: Arc<Mutex<Reads>>,
+    start: Arc<Notes>,
     pub(crate) counts: Arc<Counts>,
 }
 

@@ -12,7 +12,7 @@ use relevo_mailkit::policy::{Attribute, Envelope, HeaderField, Message, Paramete
 use sha2::Sha256;
 
 use super::entry::{KeptBody, Recording};
-use super::reads::{Reads, Scan};
+use super::reads::{Range, Reads};
 use super::words::{Piece, is_domain, pieces};
 
 /// Octets of the key.
@@ -365,11 +365,13 @@ impl<'p> Known<'p> {
 
     fn reads(&self, reads: Reads) -> Reads {
         let entry = |(key, value): (String, Vec<u8>)| (self.key(&key), self.text(&value));
-        let scan = |scan: Scan| Scan {
-            prefix: self.key(&scan.prefix),
-            after: scan.after.map(|after| self.key(&after)),
-            found: scan.found.into_iter().map(entry).collect(),
-            ..scan
+        let scan = |(range, found): (Range, Vec<(String, Vec<u8>)>)| {
+            let range = Range {
+                prefix: self.key(&range.prefix),
+                after: range.after.map(|after| self.key(&after)),
+                ..range
+            };
+            (range, found.into_iter().map(entry).collect())
         };
         Reads {
             gets: reads

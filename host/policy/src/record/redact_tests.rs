@@ -115,7 +115,7 @@ fn nothing_that_names_somebody_is_left() {
         shown += &String::from_utf8_lossy(&field.value).to_lowercase();
     }
     let values = recording.data.gets.values().flatten();
-    for value in values.chain(recording.data.scans.iter().flat_map(|s| s.found.iter().map(|(_, v)| v))) {
+    for value in values.chain(recording.data.scans.values().flatten().map(|(_, value)| value)) {
         shown += &String::from_utf8_lossy(value);
     }
     for name in ["secret", "olga", "eve", "brand", "shop", "198.51", "lovelace", "dear", ".pdf", "elsewhere"]
@@ -184,8 +184,8 @@ fn what_was_read_is_found_by_pseudonym() {
     assert_eq!(value(&format!("user:{}", message.identity.as_deref().expect("kept"))), None);
     let peer = message.facts.iter().find(|f| f.name == "peer").expect("kept");
     assert_eq!(value(&format!("peer:{}", peer.value)), None);
-    let scan = &recording.data.scans[0];
-    assert_eq!((scan.prefix.as_str(), scan.limit), ("prefix:", 100));
-    let gets: BTreeMap<_, _> = scan.found.iter().cloned().collect();
+    let (range, found) = recording.data.scans.iter().next().expect("one");
+    assert_eq!((range.prefix.as_str(), range.limit), ("prefix:", 100));
+    let gets: BTreeMap<_, _> = found.iter().cloned().collect();
     assert_eq!(gets.len(), 1);
 }
