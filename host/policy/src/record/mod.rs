@@ -4,6 +4,9 @@
 //! never waits for it, and what it cannot keep up with is dropped and counted.
 
 mod entry;
+mod fields;
+mod names;
+mod pseudonyms;
 mod reads;
 mod recorder;
 mod redact;

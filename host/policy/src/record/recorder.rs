@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::entry::{Answer, KeptBody, MAX_BODY, Recording, fingerprint};
+use super::pseudonyms::{KEY, Pseudonyms};
 use super::reads::{Noted, Notes};
-use super::redact::{KEY, Pseudonyms};
 use super::segments::Segments;
 use crate::digest::parse_digest;
 use crate::kv::KvData;
