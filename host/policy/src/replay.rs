@@ -13,7 +13,7 @@ use crate::action::{ActionError, blocking};
 use crate::digest::{digest_of, hex, parse_digest};
 use crate::kv::KvData;
 use crate::plugins::Plugins;
-use crate::record::{self, Answer, Frame, KeptBody, Recalled, Recording};
+use crate::record::{self, Answer, Frame, KeptBody, Recalled, Recording, difference};
 
 /// Differences and faults that are reported with their message: the last ones.
 const KEPT: usize = 100;
@@ -245,8 +245,8 @@ impl Report {
             "message": id,
             "recipient": recipient,
             "recipients": differing,
-            "recorded": in_short(then, recipient),
-            "replayed": in_short(now, recipient),
+            "recorded": then.in_short(recipient),
+            "replayed": now.in_short(recipient),
             "fault": fault,
         }));
     }
@@ -269,25 +269,6 @@ impl Report {
             "other_settings": self.other_settings,
             "differences": self.last,
         })
-    }
-}
-
-/// The first recipient with another verdict, and how many there are. A fault differs for all of them.
-fn difference(recipients: u32, then: &Answer, now: &Answer) -> Option<(u32, u32)> {
-    match (then, now) {
-        (Answer::Verdicts(then), Answer::Verdicts(now)) => {
-            let mut differ = (0..recipients).filter(|index| then.of(*index) != now.of(*index));
-            let first = differ.next()?;
-            Some((first, 1 + u32::try_from(differ.count()).unwrap_or(u32::MAX - 1)))
-        }
-        _ => (then != now).then_some((0, recipients)),
-    }
-}
-
-fn in_short(answer: &Answer, recipient: u32) -> String {
-    match answer {
-        Answer::Verdicts(verdicts) => verdicts.of(recipient).to_string(),
-        Answer::Fault(words) => format!("fault: {words}"),
     }
 }
 

@@ -13,7 +13,7 @@ mod redact;
 mod segments;
 mod words;
 
-pub(crate) use entry::{Answer, KeptBody, Recording, fingerprint};
-pub(crate) use reads::Recalled;
+pub(crate) use entry::{Answer, KeptBody, Recording, difference, fingerprint};
+pub(crate) use reads::{Noted, Recalled};
 pub(crate) use recorder::{Recorder, Tap, directory_name};
 pub(crate) use segments::{Frame, find};
