@@ -147,17 +147,45 @@ async fn act(state: &HttpState, admin: &Admin, action: Action, content: Bytes) -
     let done = tokio::spawn(async move { plugins.act(action, content.into()).await }).await;
     match done {
         Ok(Ok(answer)) => Ok(Json(answer)),
-        Ok(Err(ActionError::NotFound(message))) => Err(ApiError::not_found(message)),
-        Ok(Err(ActionError::Refused(message))) => {
-            Err(ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_error", message))
-        }
-        Ok(Err(ActionError::Failed(error))) => {
-            tracing::error!(error, "plugins over http");
-            Err(ApiError::unavailable())
-        }
+        Ok(Err(error)) => Err(refusal(error)),
         Err(error) => {
             tracing::error!(%error, "plugins over http");
             Err(ApiError::unavailable())
+        }
+    }
+}
+
+fn refusal(error: ActionError) -> ApiError {
+    match error {
+        ActionError::NotFound(message) => ApiError::not_found(message),
+        ActionError::Refused(message) => {
+            ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_error", message)
+        }
+        ActionError::Busy(message) => ApiError::new(StatusCode::CONFLICT, "conflict", message),
+        ActionError::Failed(error) => {
+            tracing::error!(error, "plugins over http");
+            ApiError::unavailable()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::response::IntoResponse;
+
+    use super::*;
+
+    #[test]
+    fn each_refusal_has_a_status() {
+        type Refusal = fn(String) -> ActionError;
+        let all: [(Refusal, u16); 4] = [
+            (ActionError::NotFound, 404),
+            (ActionError::Refused, 422),
+            (ActionError::Busy, 409),
+            (ActionError::Failed, 503),
+        ];
+        for (error, status) in all {
+            assert_eq!(refusal(error("why".to_owned())).into_response().status().as_u16(), status);
         }
     }
 }

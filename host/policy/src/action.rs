@@ -91,6 +91,9 @@ pub enum ActionError {
     /// The content or the version is not fit.
     #[error("{0}")]
     Refused(String),
+    /// Something else must end first: to be tried again.
+    #[error("{0}")]
+    Busy(String),
     /// The host could not do it.
     #[error("{0}")]
     Failed(String),

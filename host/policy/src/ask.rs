@@ -78,11 +78,7 @@ impl Plugins {
             Ok(permit) => permit,
             Err(closed) => return fault(judgement, place, closed.name()),
         };
-        let noted = place.tap.as_ref().map(|tap| tap.noted(&place.data));
-        let data: Arc<dyn KeyValues> = match &noted {
-            Some(noted) => noted.clone(),
-            None => place.data.clone(),
-        };
+        let (noted, data) = place.data();
         let case = Case { message: Arc::clone(message), body: body.clone(), data: Some(data) };
         let Outcome { result, log, log_dropped, .. } = policy.judge(case).await;
         place.keep_log(id, &log, log_dropped);

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use relevo_mailkit::policy::{Attribute, Event, RemoteReply};
+use relevo_relay::clock::Clock;
 use relevo_relay::policy::Outcome;
 use relevo_relay::text::{escaped, printable};
 use relevo_runtime::Blame;
@@ -74,29 +75,32 @@ pub(crate) async fn run(plugins: Weak<Plugins>, mut happening: mpsc::Receiver<Ve
             let listening = places.get(&tenant).into_iter().flat_map(HashMap::values).filter(|p| p.listens());
             for place in listening {
                 for batch in events.chunks(BATCH) {
-                    tell(&plugins, place, batch.to_vec()).await;
+                    tell(&plugins.listeners, plugins.clock.as_ref(), place, batch.to_vec()).await;
                 }
             }
         }
     }
 }
 
-async fn tell(plugins: &Plugins, place: &Place, events: Vec<Event>) {
-    let (Ok(policy), Ok(permit)) = (&place.policy, place.enter(plugins.monotonic())) else {
-        plugins.listeners.dropped.fetch_add(events.len() as u64, Ordering::Relaxed);
+async fn tell(listeners: &Listeners, clock: &dyn Clock, place: &Place, events: Vec<Event>) {
+    // A gate of its own: no answer about a message depends on what happens here.
+    let (Ok(policy), Ok(permit)) = (&place.policy, place.telling.enter(clock.monotonic())) else {
+        listeners.dropped.fetch_add(events.len() as u64, Ordering::Relaxed);
         return;
     };
     let count = events.len() as u64;
-    let now = u64::try_from(plugins.now()).unwrap_or(0);
-    let outcome = policy.observe(Batch { events, now, data: Some(place.data.clone()) }).await;
+    let now = u64::try_from(clock.now()).unwrap_or(0);
+    // This may be the call that makes a warm instance, which then answers about messages that are recorded.
+    let (_, data) = place.data();
+    let outcome = policy.observe(Batch { events, now, data: Some(data) }).await;
     place.keep_log("observe", &outcome.log, outcome.log_dropped);
     let guilty = match &outcome.result {
         Ok(()) => Some(false),
         Err(fault) => (fault.blame == Blame::Guest).then_some(true),
     };
-    place.leave(permit, guilty, plugins.monotonic());
+    place.telling.leave(permit, guilty, clock.monotonic());
     if let Err(fault) = outcome.result {
-        plugins.listeners.dropped.fetch_add(count, Ordering::Relaxed);
+        listeners.dropped.fetch_add(count, Ordering::Relaxed);
         let config = &place.settings.config;
         tracing::warn!(tenant = config.tenant, plugin = config.name, digest = place.digest, %fault,
             "a plugin broke while it was told of outcomes");
@@ -135,10 +139,23 @@ fn event(Outcome { event, attributes }: Outcome) -> Event {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use async_trait::async_trait;
+    use relevo_mailkit::recheck::policy::HeaderNames;
     use relevo_queue::NewEvent;
+    use relevo_relay::clock::SystemClock;
+    use relevo_relay::settings::{FailurePolicy, PluginSettings};
+    use relevo_runtime::FaultKind;
+    use relevo_runtime::policy::{
+        Case, Class, Cost, Data, Digest, Export, Grants, HistogramSnapshot, Judgement, PluginConfig,
+        PluginFault, PluginLimits, PluginMetrics, Policy,
+    };
     use serde_json::json;
 
     use super::*;
+    use crate::kv::KvData;
 
     fn delayed() -> Outcome {
         let data = json!({ "recipient": "a@x.test", "mx": "mx.x.test", "code": 451, "enhanced": "4.3.2",
@@ -170,5 +187,85 @@ mod tests {
             listeners.send(vec![delayed(), delayed()]);
         }
         assert_eq!(listeners.dropped(), 6);
+    }
+
+    /// Breaks whenever it is told anything.
+    struct Broken(PluginConfig);
+
+    impl Broken {
+        fn breaks<T>() -> relevo_runtime::policy::Outcome<T> {
+            let (export, detail) = (Export::Observe, "always".to_owned());
+            let fault = PluginFault { export, blame: Blame::Guest, kind: FaultKind::Trap, detail };
+            let (cost, log) = (Cost::default(), Vec::new());
+            relevo_runtime::policy::Outcome { result: Err(fault), cost, log, log_dropped: 0 }
+        }
+    }
+
+    #[async_trait]
+    impl Policy for Broken {
+        fn config(&self) -> &PluginConfig {
+            &self.0
+        }
+
+        fn digest(&self) -> Digest {
+            [0; 32]
+        }
+
+        fn exports(&self, _: Export) -> bool {
+            true
+        }
+
+        async fn configure(&self, _: u64, _: Data) -> relevo_runtime::policy::Outcome<()> {
+            Self::breaks()
+        }
+
+        async fn judge(&self, _: Case) -> relevo_runtime::policy::Outcome<Judgement> {
+            Self::breaks()
+        }
+
+        async fn observe(&self, _: Batch) -> relevo_runtime::policy::Outcome<()> {
+            Self::breaks()
+        }
+
+        fn metrics(&self) -> PluginMetrics {
+            let none = HistogramSnapshot { counts: Vec::new(), sum: 0 };
+            PluginMetrics {
+                calls: BTreeMap::new(),
+                faults: BTreeMap::new(),
+                verdicts: BTreeMap::new(),
+                cpu: none.clone(),
+                memory: none,
+                log_dropped: 0,
+            }
+        }
+    }
+
+    /// Neither faults nor calls while it is told of outcomes are in the way of a question about a message.
+    #[tokio::test]
+    async fn no_answer_depends_on_what_happens_here() {
+        let config = PluginConfig {
+            tenant: "acme".into(),
+            name: "list".into(),
+            class: Class::Small,
+            limits: PluginLimits::of(Class::Small),
+            grants: Grants::default(),
+            header_names: HeaderNames::default(),
+            settings: Vec::new(),
+        };
+        let policy: Arc<dyn Policy> = Arc::new(Broken(config.clone()));
+        let (failure, record) = (FailurePolicy::Tempfail, None);
+        let settings = PluginSettings { config, kv_size: 1_000, calls_per_second: Some(10), failure, record };
+        let place = Place::new(Arc::new(settings), String::new(), Ok(policy), Arc::new(KvData::default()));
+        let ((listeners, _kept), clock) = (Listeners::new(), SystemClock::new());
+        for _ in 0..50 {
+            tell(&listeners, &clock, &place, vec![event(delayed())]).await;
+        }
+        assert_eq!(listeners.dropped(), 50);
+        let now = clock.monotonic();
+        assert!(place.telling.enter(now).is_err(), "it is told no more for a while");
+        assert_eq!(place.breaker(), ("closed", 0));
+        for _ in 0..10 {
+            assert!(place.enter(now).is_ok());
+        }
     }
 }

@@ -2,15 +2,17 @@
 
 use std::collections::VecDeque;
 use std::fmt::Display;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use relevo_relay::settings::PluginSettings;
-use relevo_runtime::policy::{Breaker, BreakerConfig, BreakerState, Export, LogLine, Permit, Policy};
+use relevo_runtime::policy::{
+    Breaker, BreakerConfig, BreakerState, Export, KeyValues, LogLine, Permit, Policy,
+};
 
 use crate::ask;
 use crate::kv::KvData;
-use crate::record::Tap;
+use crate::record::{Noted, Tap};
 use crate::shadow::Shadow;
 
 /// What is in a place.
@@ -25,7 +27,10 @@ pub(crate) struct Place {
     pub(crate) shadow: Option<Arc<Shadow>>,
     /// Where messages go that are recorded.
     pub(crate) tap: Option<Tap>,
-    gate: Mutex<Gate>,
+    /// Before it is asked about a message.
+    asking: Gate,
+    /// Before it is told of outcomes: what happens there must not change an answer.
+    pub(crate) telling: Gate,
     /// The last lines that it logged.
     lines: Mutex<VecDeque<String>>,
 }
@@ -33,7 +38,10 @@ pub(crate) struct Place {
 /// Lines that `relevo plugin list` shows.
 const LINES: usize = 20;
 
-struct Gate {
+/// Lets calls of one kind through.
+pub(crate) struct Gate(Mutex<Limits>);
+
+struct Limits {
     breaker: Breaker,
     bucket: Bucket,
 }
@@ -64,7 +72,6 @@ impl Place {
         data: Arc<KvData>,
     ) -> Self {
         let rate = settings.calls_per_second;
-        let gate = Gate { breaker: Breaker::new(BreakerConfig::default()), bucket: Bucket::new(rate) };
         Self {
             settings,
             digest,
@@ -72,7 +79,8 @@ impl Place {
             data,
             shadow: None,
             tap: None,
-            gate: Mutex::new(gate),
+            asking: Gate::new(rate),
+            telling: Gate::new(rate),
             lines: Mutex::default(),
         }
     }
@@ -82,31 +90,30 @@ impl Place {
         self.policy.as_ref().is_ok_and(|policy| policy.exports(Export::Observe))
     }
 
-    /// Asks before each call.
+    /// Asks before each question about a message.
     pub(crate) fn enter(&self, now: Duration) -> Result<Permit, Closed> {
-        let mut gate = self.gate();
-        match gate.breaker.permit(now) {
-            Permit::Refused => Err(Closed::Breaker),
-            permit if gate.bucket.take(now) => Ok(permit),
-            permit => {
-                gate.breaker.undone(permit, now);
-                Err(Closed::Rate)
-            }
-        }
+        self.asking.enter(now)
     }
 
     /// What came of the call: a fault of the plugin or not, or nothing that says anything about it.
     pub(crate) fn leave(&self, permit: Permit, fault: Option<bool>, now: Duration) {
-        let mut gate = self.gate();
-        match fault {
-            Some(fault) => gate.breaker.done(permit, fault, now),
-            None => gate.breaker.undone(permit, now),
-        }
+        self.asking.leave(permit, fault, now);
+    }
+
+    /// The plugin's data for one call, and the notes of what is read there when the place is recorded. What `configure` reads is noted
+    /// whatever the call is for: the instance may stay, and answer other calls.
+    pub(crate) fn data(&self) -> (Option<Arc<Noted>>, Arc<dyn KeyValues>) {
+        let noted = self.tap.as_ref().map(|tap| tap.noted(&self.data));
+        let data: Arc<dyn KeyValues> = match &noted {
+            Some(noted) => noted.clone(),
+            None => self.data.clone(),
+        };
+        (noted, data)
     }
 
     /// For listings and metrics: `closed` calls, `open` does not, `half-open` tries; and how often it opened.
     pub(crate) fn breaker(&self) -> (&'static str, u64) {
-        let gate = self.gate();
+        let gate = self.asking.limits();
         let state = match gate.breaker.state() {
             BreakerState::Closed => "closed",
             BreakerState::Open { .. } => "open",
@@ -135,10 +142,39 @@ impl Place {
     pub(crate) fn last_lines(&self) -> Vec<String> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
+}
 
-    fn gate(&self) -> std::sync::MutexGuard<'_, Gate> {
+impl Gate {
+    fn new(rate: Option<u32>) -> Self {
+        let breaker = Breaker::new(BreakerConfig::default());
+        Self(Mutex::new(Limits { breaker, bucket: Bucket::new(rate) }))
+    }
+
+    /// Asks before each call.
+    pub(crate) fn enter(&self, now: Duration) -> Result<Permit, Closed> {
+        let mut gate = self.limits();
+        match gate.breaker.permit(now) {
+            Permit::Refused => Err(Closed::Breaker),
+            permit if gate.bucket.take(now) => Ok(permit),
+            permit => {
+                gate.breaker.undone(permit, now);
+                Err(Closed::Rate)
+            }
+        }
+    }
+
+    /// What came of the call: a fault of the plugin or not, or nothing that says anything about it.
+    pub(crate) fn leave(&self, permit: Permit, fault: Option<bool>, now: Duration) {
+        let mut gate = self.limits();
+        match fault {
+            Some(fault) => gate.breaker.done(permit, fault, now),
+            None => gate.breaker.undone(permit, now),
+        }
+    }
+
+    fn limits(&self) -> MutexGuard<'_, Limits> {
         // Nothing in it can be half done.
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

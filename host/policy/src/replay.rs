@@ -13,7 +13,7 @@ use crate::action::{ActionError, blocking};
 use crate::digest::{digest_of, hex, parse_digest};
 use crate::kv::KvData;
 use crate::plugins::Plugins;
-use crate::record::{self, Answer, Frame, KeptBody, Recalled, Recording};
+use crate::record::{self, Answer, Frame, KeptBody, Recalled, Recording, difference};
 
 /// Differences and faults that are reported with their message: the last ones.
 const KEPT: usize = 100;
@@ -49,6 +49,8 @@ struct Report {
     other_data: u64,
     /// Recorded when the plugin was told other settings.
     other_settings: u64,
+    /// Why it did not come to the end.
+    stopped: Option<String>,
     last: VecDeque<Value>,
 }
 
@@ -64,7 +66,7 @@ impl Plugins {
     ) -> Result<Value, ActionError> {
         let settings = self.slot(tenant, plugin)?;
         let Ok(_turn) = self.replays.try_lock() else {
-            return Err(ActionError::Refused("another replay is under way".to_owned()));
+            return Err(ActionError::Busy("another replay is under way".to_owned()));
         };
         let Some(record) = settings.record else {
             let reason = format!("nothing is recorded for `{plugin}`: set `record` in its configuration");
@@ -92,9 +94,9 @@ impl Plugins {
         if uploaded {
             self.forget_unless_known(&digest).await;
         }
-        let (report, finished) = report?;
+        let report = report?;
         tracing::info!(tenant, plugin, digest, replayed = report.replayed, "a plugin was replayed");
-        Ok(report.shown(tenant, plugin, &digest, finished))
+        Ok(report.shown(tenant, plugin, &digest))
     }
 
     /// A component that is not added: everything that is looked at before a version is used, and nothing is remembered.
@@ -144,14 +146,14 @@ impl Plugins {
         })
     }
 
-    /// Also whether it came to the end.
+    /// As far as it comes.
     async fn replay_all(
         self: &Arc<Self>,
         settings: &Arc<PluginSettings>,
         digest: &str,
         frames: Vec<Frame>,
         damaged: usize,
-    ) -> Result<(Report, bool), ActionError> {
+    ) -> Result<Report, ActionError> {
         let (plugins, of, name) = (Arc::clone(self), Arc::clone(settings), digest.to_owned());
         let version = blocking(move || {
             let policy = plugins.load_or_compile(&of, &name)?;
@@ -165,7 +167,10 @@ impl Plugins {
         let began = self.monotonic();
         for frame in frames {
             if self.monotonic().saturating_sub(began) > MOST {
-                return Ok((report, false));
+                report.stopped = Some("it took too long".to_owned());
+            }
+            if report.stopped.is_some() {
+                break;
             }
             let read = blocking(move || Ok(frame.read())).await?;
             match read.and_then(|content| postcard::from_bytes(&content).ok()) {
@@ -173,7 +178,7 @@ impl Plugins {
                 None => report.damaged += 1,
             }
         }
-        Ok((report, true))
+        Ok(report)
     }
 
     async fn replay_one(
@@ -209,7 +214,9 @@ impl Plugins {
         if let Err(fault) = &outcome.result
             && fault.blame == Blame::Host
         {
-            return Err(ActionError::Failed(format!("the replay could not go on: {fault}")));
+            tracing::warn!(%fault, "a replay cannot go on");
+            report.stopped = Some(format!("the host could not run it: {fault}"));
+            return Ok(());
         }
         let Some(now) = Answer::of(&outcome.result) else { return Ok(()) };
         report.replayed += 1;
@@ -245,18 +252,19 @@ impl Report {
             "message": id,
             "recipient": recipient,
             "recipients": differing,
-            "recorded": in_short(then, recipient),
-            "replayed": in_short(now, recipient),
+            "recorded": then.in_short(recipient),
+            "replayed": now.in_short(recipient),
             "fault": fault,
         }));
     }
 
-    fn shown(&self, tenant: &str, plugin: &str, digest: &str, finished: bool) -> Value {
+    fn shown(&self, tenant: &str, plugin: &str, digest: &str) -> Value {
         json!({
             "tenant": tenant,
             "plugin": plugin,
             "digest": digest,
-            "finished": finished,
+            "finished": self.stopped.is_none(),
+            "stopped": self.stopped,
             "replayed": self.replayed,
             "same": self.same,
             "differing": self.differing,
@@ -269,25 +277,6 @@ impl Report {
             "other_settings": self.other_settings,
             "differences": self.last,
         })
-    }
-}
-
-/// The first recipient with another verdict, and how many there are. A fault differs for all of them.
-fn difference(recipients: u32, then: &Answer, now: &Answer) -> Option<(u32, u32)> {
-    match (then, now) {
-        (Answer::Verdicts(then), Answer::Verdicts(now)) => {
-            let mut differ = (0..recipients).filter(|index| then.of(*index) != now.of(*index));
-            let first = differ.next()?;
-            Some((first, 1 + u32::try_from(differ.count()).unwrap_or(u32::MAX - 1)))
-        }
-        _ => (then != now).then_some((0, recipients)),
-    }
-}
-
-fn in_short(answer: &Answer, recipient: u32) -> String {
-    match answer {
-        Answer::Verdicts(verdicts) => verdicts.of(recipient).to_string(),
-        Answer::Fault(words) => format!("fault: {words}"),
     }
 }
 
@@ -335,7 +324,7 @@ mod tests {
             report.note(&n.to_string(), 1, &then, &now, None);
         }
         report.note("last", 1, &then, &Answer::Fault("decide: trap (guest)".into()), Some("trapped".into()));
-        let shown = report.shown("acme", "list", "aa", true);
+        let shown = report.shown("acme", "list", "aa");
         assert_eq!(
             (&shown["same"], &shown["differing"], &shown["faults"]),
             (&json!(1), &json!(KEPT + 4), &json!(1))
@@ -345,5 +334,10 @@ mod tests {
         assert_eq!(differences[KEPT - 2]["replayed"], "reject 550 5.7.1");
         assert_eq!(differences[KEPT - 1]["replayed"], "fault: decide: trap (guest)");
         assert_eq!(differences[KEPT - 1]["fault"], "trapped");
+        assert_eq!((&shown["finished"], &shown["stopped"]), (&json!(true), &json!(null)));
+        // What there is, though the host broke.
+        report.stopped = Some("the host could not run it".to_owned());
+        let shown = report.shown("acme", "list", "aa");
+        assert_eq!((&shown["finished"], &shown["same"]), (&json!(false), &json!(1)));
     }
 }

@@ -5,9 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use relevo_mailkit::policy::Decision;
 use relevo_queue::ItemId;
+use relevo_runtime::Blame;
 use relevo_runtime::policy::{Case, Policy};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
+
+use crate::record::{Answer, difference};
 
 /// Differences that are kept with the message they were about.
 const KEPT: usize = 50;
@@ -30,7 +33,7 @@ struct Report {
     differing: u64,
     /// The shadow broke.
     faults: u64,
-    /// Too many at once.
+    /// Too many at once, or the host had no time for it.
     skipped: u64,
     last: VecDeque<Value>,
 }
@@ -54,6 +57,8 @@ impl Shadow {
             let mut report = shadow.report();
             match outcome.result {
                 Ok(answer) => report.note(id, recipients, &active, &answer.decision),
+                // It came to no turn, or the host could not run it: that says nothing of the version.
+                Err(fault) if fault.blame == Blame::Host => report.skipped += 1,
                 Err(fault) => {
                     report.faults += 1;
                     report.keep(json!({ "message": id.to_string(), "fault": fault.to_string() }));
@@ -85,14 +90,15 @@ impl Report {
     fn note(&mut self, id: ItemId, recipients: usize, active: &Decision, shadow: &Decision) {
         self.compared += 1;
         let recipients = u32::try_from(recipients).unwrap_or(u32::MAX);
-        let differs = |index: &u32| active.verdict_for(*index).name() != shadow.verdict_for(*index).name();
-        let Some(first) = (0..recipients).find(differs) else { return };
+        let (active, shadow) = (Answer::Verdicts(active.into()), Answer::Verdicts(shadow.into()));
+        let Some((first, differing)) = difference(recipients, &active, &shadow) else { return };
         self.differing += 1;
         self.keep(json!({
             "message": id.to_string(),
             "recipient": first,
-            "active": active.verdict_for(first).name(),
-            "shadow": shadow.verdict_for(first).name(),
+            "recipients": differing,
+            "active": active.in_short(first),
+            "shadow": shadow.in_short(first),
         }));
     }
 
@@ -106,7 +112,7 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use relevo_mailkit::policy::{Override, Verdict};
+    use relevo_mailkit::policy::{Override, Reply, Verdict};
 
     use super::*;
 
@@ -128,6 +134,23 @@ mod tests {
         assert_eq!(
             (&last["recipient"], &last["active"], &last["shadow"]),
             (&json!(1), &json!("accept"), &json!("hold"))
+        );
+    }
+
+    #[test]
+    fn refusals_for_now_and_for_good_differ() {
+        let reject = |code: u16, text: &str| {
+            let enhanced = format!("{}.7.1", code / 100);
+            Decision::from(Verdict::Reject(Reply { code, enhanced, text: text.into() }))
+        };
+        let (mut report, id) = (Report::default(), ItemId::new(1, [0; 10]));
+        report.note(id, 1, &reject(550, "no"), &reject(550, "never"));
+        assert_eq!((report.compared, report.differing), (1, 0), "words are not compared");
+        report.note(id, 1, &reject(450, "no"), &reject(550, "no"));
+        let last = report.last.back().expect("kept");
+        assert_eq!(
+            (&last["active"], &last["shadow"]),
+            (&json!("reject 450 4.7.1"), &json!("reject 550 5.7.1"))
         );
     }
 }

@@ -421,7 +421,7 @@ fn a_version_beside_the_active_one_has_no_effect() {
     assert_eq!(report["differing"], 1, "{report}");
     assert_eq!(
         (&report["last"][0]["active"], &report["last"][0]["shadow"]),
-        (&"accept".into(), &"reject".into())
+        (&"accept".into(), &"reject 550 5.7.1".into())
     );
 
     // Still beside it after a restart; and then in its place.
@@ -563,6 +563,25 @@ fn recordings_know_what_warm_instances_have_read() {
     world.kv("every", "standing\taccept\n");
     let report = replayed(&world, "every", &[]);
     assert_eq!((counts(&report), &report["other_data"]), ([4, 4, 0, 0], &0.into()), "{report}");
+}
+
+/// The first call of an instance may be that it is told of outcomes, and it then stays for messages.
+#[test]
+fn recordings_know_what_was_read_before_outcomes_were_told() {
+    let place = "[[tenant.plugin]]\nname = \"every\"\nclass = \"large\"\ngrants = [\"log\", \"clock\", \"kv\"]\n\
+        settings = { standing = \"standing\" }\nrecord = 10\nrecord_unredacted = true\n";
+    let world = World::with("", place);
+    world.add("every", "everything");
+    assert!(world.sends(&[ADA], "accepted").starts_with("250 "));
+    // Other data is another place, without instances and without lines. What became of the message comes some seconds later.
+    world.kv("every", "standing\thold\n");
+    wait_for("the outcome", || {
+        world.listed("every")["log"].to_string().contains("email.delivered").then_some(())
+    });
+    assert!(world.sends(&[ADA], "held").starts_with("250 "));
+    world.kv("every", "standing\treject\n");
+    let report = replayed(&world, "every", &[]);
+    assert_eq!((counts(&report), &report["other_data"]), ([2, 2, 0, 0], &0.into()), "{report}");
 }
 
 #[test]

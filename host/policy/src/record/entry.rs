@@ -57,6 +57,14 @@ pub(crate) struct Verdicts {
 }
 
 impl Answer {
+    /// About a recipient.
+    pub(crate) fn in_short(&self, recipient: u32) -> String {
+        match self {
+            Self::Verdicts(verdicts) => verdicts.of(recipient).to_string(),
+            Self::Fault(words) => format!("fault: {words}"),
+        }
+    }
+
     /// None: the host broke, and the plugin said nothing.
     pub(crate) fn of(result: &Result<Judgement, PluginFault>) -> Option<Self> {
         match result {
@@ -109,6 +117,18 @@ impl Verdicts {
     /// That of a recipient.
     pub(crate) fn of(&self, recipient: u32) -> &Short {
         self.overrides.iter().find(|(index, _)| *index == recipient).map_or(&self.all, |(_, own)| own)
+    }
+}
+
+/// The first recipient with another verdict, and how many there are. A fault differs for all of them.
+pub(crate) fn difference(recipients: u32, one: &Answer, other: &Answer) -> Option<(u32, u32)> {
+    match (one, other) {
+        (Answer::Verdicts(one), Answer::Verdicts(other)) => {
+            let mut differ = (0..recipients).filter(|index| one.of(*index) != other.of(*index));
+            let first = differ.next()?;
+            Some((first, 1 + u32::try_from(differ.count()).unwrap_or(u32::MAX - 1)))
+        }
+        _ => (one != other).then_some((0, recipients)),
     }
 }
 

@@ -4,13 +4,16 @@
 //! never waits for it, and what it cannot keep up with is dropped and counted.
 
 mod entry;
+mod fields;
+mod names;
+mod pseudonyms;
 mod reads;
 mod recorder;
 mod redact;
 mod segments;
 mod words;
 
-pub(crate) use entry::{Answer, KeptBody, Recording, fingerprint};
-pub(crate) use reads::Recalled;
+pub(crate) use entry::{Answer, KeptBody, Recording, difference, fingerprint};
+pub(crate) use reads::{Noted, Recalled};
 pub(crate) use recorder::{Recorder, Tap, directory_name};
 pub(crate) use segments::{Frame, find};

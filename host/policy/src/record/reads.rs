@@ -11,6 +11,8 @@ use crate::kv::KvData;
 
 /// Octets of keys and values that are noted for a message. With more, the recording cannot be replayed.
 const MOST: usize = 1 << 20;
+/// Ranges that are noted for a message.
+const SCANS: usize = 1_000;
 /// Octets that a note takes beside its keys and values.
 const NOTE: usize = 16;
 
@@ -18,69 +20,89 @@ const NOTE: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Reads {
     pub(crate) gets: BTreeMap<String, Option<Vec<u8>>>,
-    pub(crate) scans: Vec<Scan>,
+    pub(crate) scans: BTreeMap<Range, Vec<(String, Vec<u8>)>>,
     /// That they take.
     pub(super) octets: usize,
-    /// There were more than are noted.
+    /// There were more than are noted; none of them is here then.
     pub(crate) cut: bool,
 }
 
-/// A range that was read: how it was asked for, and what there was.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Scan {
+/// How a range was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Range {
     pub(crate) prefix: String,
     pub(crate) after: Option<String>,
     pub(crate) limit: usize,
     pub(crate) octets: usize,
-    pub(crate) found: Vec<(String, Vec<u8>)>,
 }
 
 impl Reads {
     fn note_get(&mut self, key: &str, value: Option<&Vec<u8>>) {
-        if self.gets.contains_key(key) || !self.fits(key.len() + value.map_or(0, Vec::len)) {
+        if self.cut || self.gets.contains_key(key) || !self.fits(key.len() + value.map_or(0, Vec::len)) {
             return;
         }
         self.gets.insert(key.to_owned(), value.cloned());
     }
 
-    fn note_scan(&mut self, scan: Scan) {
-        let known = self
-            .scans
-            .iter()
-            .any(|known| known.answers(&scan.prefix, scan.after.as_deref(), scan.limit, scan.octets));
-        let found = scan.found.iter().map(|(key, value)| key.len() + value.len() + NOTE).sum::<usize>();
-        let asked = scan.prefix.len() + scan.after.as_ref().map_or(0, String::len);
-        if !known && self.fits(found + asked) {
-            self.scans.push(scan);
+    fn note_scan(&mut self, range: Range, found: &[(String, Vec<u8>)]) {
+        if self.cut || self.scans.contains_key(&range) {
+            return;
+        }
+        let octets = found.iter().map(|(key, value)| key.len() + value.len() + NOTE).sum::<usize>();
+        let asked = range.prefix.len() + range.after.as_ref().map_or(0, String::len);
+        // More ranges than these are of a plugin that reads everything: no message could be replayed without all of it.
+        let octets = if self.scans.len() < SCANS { octets + asked } else { usize::MAX };
+        if self.fits(octets) {
+            self.scans.insert(range, found.to_vec());
         }
     }
 
     fn fits(&mut self, octets: usize) -> bool {
         let sum = self.octets.saturating_add(octets).saturating_add(NOTE);
-        self.cut = self.cut || sum > MOST;
-        if !self.cut {
+        if sum > MOST {
+            // Half of it could only give another verdict.
+            *self = Self { cut: true, ..Self::default() };
+        } else {
             self.octets = sum;
         }
         !self.cut
     }
 
     /// Those of `start` too.
-    pub(crate) fn with(mut self, start: &Self) -> Self {
-        self.cut = self.cut || start.cut;
+    fn with(mut self, start: &Self) -> Self {
+        if self.cut || start.cut {
+            return Self { cut: true, ..Self::default() };
+        }
         for (key, value) in &start.gets {
             self.note_get(key, value.as_ref());
         }
-        for scan in &start.scans {
-            self.note_scan(scan.clone());
+        for (range, found) in &start.scans {
+            self.note_scan(range.clone(), found);
         }
         self
     }
 }
 
-impl Scan {
-    fn answers(&self, prefix: &str, after: Option<&str>, limit: usize, octets: usize) -> bool {
-        (self.prefix.as_str(), self.after.as_deref(), self.limit, self.octets)
-            == (prefix, after, limit, octets)
+/// Lookups that others may be adding to. The lock is never held while they are gone through.
+#[derive(Debug, Default)]
+pub(crate) struct Notes(Mutex<Arc<Reads>>);
+
+impl Notes {
+    fn lock(&self) -> MutexGuard<'_, Arc<Reads>> {
+        // Nothing in it can be half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As they are now.
+    fn read(&self) -> Arc<Reads> {
+        Arc::clone(&self.lock())
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Reads)) {
+        let mut reads = self.lock();
+        if !reads.cut {
+            note(Arc::make_mut(&mut reads));
+        }
     }
 }
 
@@ -89,41 +111,36 @@ pub(crate) struct Noted {
     data: Arc<KvData>,
     /// What instances of this version read with this data before they see a message: kept for all messages, since a warm instance
     /// reads it once.
-    start: Arc<Mutex<Reads>>,
-    message: Mutex<Reads>,
+    start: Arc<Notes>,
+    message: Notes,
     starting: AtomicBool,
 }
 
 impl Noted {
-    pub(crate) fn new(data: Arc<KvData>, start: Arc<Mutex<Reads>>) -> Self {
-        Self { data, start, message: Mutex::default(), starting: AtomicBool::new(true) }
+    pub(crate) fn new(data: Arc<KvData>, start: Arc<Notes>) -> Self {
+        Self { data, start, message: Notes::default(), starting: AtomicBool::new(true) }
     }
 
-    /// Octets that were noted so far.
+    /// Octets that this message noted so far. What was read before it, all messages share.
     pub(crate) fn octets(&self) -> usize {
-        lock(&self.message).octets + lock(&self.start).octets
+        self.message.lock().octets
     }
 
     /// All that the verdict may depend on; to be taken once.
     pub(crate) fn reads(&self) -> Reads {
-        let own = std::mem::take(&mut *lock(&self.message));
-        own.with(&lock(&self.start))
+        let own = Arc::unwrap_or_clone(std::mem::take(&mut *self.message.lock()));
+        own.with(&self.start.read())
     }
 
-    fn notes(&self) -> MutexGuard<'_, Reads> {
-        lock(if self.starting.load(Ordering::Relaxed) { &self.start } else { &self.message })
+    fn notes(&self) -> &Notes {
+        if self.starting.load(Ordering::Relaxed) { &self.start } else { &self.message }
     }
-}
-
-fn lock(reads: &Mutex<Reads>) -> MutexGuard<'_, Reads> {
-    // Nothing in it can be half done.
-    reads.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl KeyValues for Noted {
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
         let value = self.data.get(key)?;
-        self.notes().note_get(key, value.as_ref());
+        self.notes().note(|reads| reads.note_get(key, value.as_ref()));
         Ok(value)
     }
 
@@ -135,13 +152,19 @@ impl KeyValues for Noted {
         octets: usize,
     ) -> Result<Vec<(String, Vec<u8>)>, Unavailable> {
         let found = self.data.scan(prefix, after, limit, octets)?;
-        let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
-        self.notes().note_scan(Scan { prefix, after, limit, octets, found: found.clone() });
+        let range = Range::of(prefix, after, limit, octets);
+        self.notes().note(|reads| reads.note_scan(range, &found));
         Ok(found)
     }
 
     fn enters(&self, export: Export) {
         self.starting.store(matches!(export, Export::Start | Export::Configure), Ordering::Relaxed);
+    }
+}
+
+impl Range {
+    fn of(prefix: &str, after: Option<&str>, limit: usize, octets: usize) -> Self {
+        Self { prefix: prefix.to_owned(), after: after.map(str::to_owned), limit, octets }
     }
 }
 
@@ -181,8 +204,8 @@ impl KeyValues for Recalled {
         limit: usize,
         octets: usize,
     ) -> Result<Vec<(String, Vec<u8>)>, Unavailable> {
-        match self.reads.scans.iter().find(|scan| scan.answers(prefix, after, limit, octets)) {
-            Some(scan) => Ok(scan.found.clone()),
+        match self.reads.scans.get(&Range::of(prefix, after, limit, octets)) {
+            Some(found) => Ok(found.clone()),
             None => {
                 self.strange.store(true, Ordering::Relaxed);
                 self.today.scan(prefix, after, limit, octets)
@@ -221,7 +244,7 @@ mod tests {
 
     #[test]
     fn what_a_warm_instance_read_at_its_start_is_known_for_later_messages() {
-        let start: Arc<Mutex<Reads>> = Arc::default();
+        let start: Arc<Notes> = Arc::default();
         let first = Noted::new(data("mode\tstrict\na\t1\n"), Arc::clone(&start));
         first.enters(Export::Configure);
         first.get("mode").expect("in memory");
@@ -244,5 +267,37 @@ mod tests {
         }
         let reads = noted.reads();
         assert!(reads.cut && reads.octets <= MOST, "{}", reads.octets);
+    }
+    /// A plugin that reads its whole table in `configure`, range by range.
+    #[test]
+    fn very_many_ranges_are_noted_quickly_or_cut() {
+        let start: Arc<Notes> = Arc::default();
+        let first = Noted::new(data("a\t1\n"), Arc::clone(&start));
+        first.enters(Export::Configure);
+        for n in 0..SCANS {
+            first.scan(&format!("p{n}:"), None, 10, 100).expect("in memory");
+            first.scan(&format!("p{n}:"), None, 10, 100).expect("the same again");
+        }
+        let message = || {
+            let noted = Noted::new(data("a\t1\n"), Arc::clone(&start));
+            noted.enters(Export::Decide);
+            noted.get("a").expect("in memory");
+            noted
+        };
+        assert!(message().octets() < 100, "what all share is nobody's own");
+        let reads = message().reads();
+        assert_eq!((reads.scans.len(), reads.gets.len(), reads.cut), (SCANS, 1, false));
+        first.scan("one more", None, 10, 100).expect("in memory");
+        assert_eq!(message().reads(), Reads { cut: true, ..Reads::default() });
+    }
+
+    /// Who takes what was read at the start does not keep others from noting, or changes what it took.
+    #[test]
+    fn notes_go_on_while_somebody_reads_them() {
+        let notes = Notes::default();
+        notes.note(|reads| reads.note_get("a", None));
+        let taken = notes.read();
+        notes.note(|reads| reads.note_get("b", None));
+        assert_eq!((taken.gets.len(), notes.read().gets.len()), (1, 2));
     }
 }

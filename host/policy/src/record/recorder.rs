@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use relevo_mailkit::policy::Message;
+use relevo_mailkit::policy::{Attribute, HeaderField, Message, Parameter, Part, Recipient};
 use relevo_mailkit::source::for_each_chunk;
 use relevo_relay::settings::{PluginSettings, RecordSettings};
 use relevo_runtime::policy::{Body, Digest};
@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::entry::{Answer, KeptBody, MAX_BODY, Recording, fingerprint};
-use super::reads::{Noted, Reads};
-use super::redact::{KEY, Pseudonyms};
+use super::pseudonyms::{KEY, Pseudonyms};
+use super::reads::{Noted, Notes};
 use super::segments::Segments;
 use crate::digest::parse_digest;
 use crate::kv::KvData;
@@ -27,7 +27,9 @@ use crate::kv::KvData;
 /// Messages that wait to be written, and octets of them. What is more is dropped.
 const WAITING: usize = 256;
 const WAITING_OCTETS: usize = 16 << 20;
-/// What a message takes beside its body and data while it waits.
+/// Of both, one tenant's messages may take so much: others are to be recorded too.
+const SHARE: usize = 4;
+/// What a message takes beside its texts, body and data while it waits.
 const MESSAGE: usize = 4 << 10;
 /// Added to the nice value of the thread.
 const NICE: i32 = 10;
@@ -35,9 +37,36 @@ const NICE: i32 = 10;
 /// Of all places.
 pub(crate) struct Recorder {
     sender: SyncSender<Job>,
-    waiting: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
+    /// By tenant.
+    shares: Mutex<HashMap<String, Arc<Waiting>>>,
     /// By the name of their directory.
     counts: Mutex<HashMap<String, Arc<Counts>>>,
+}
+
+/// Messages that are not written yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    messages: AtomicUsize,
+    octets: AtomicUsize,
+}
+
+impl Waiting {
+    /// Whether there is room for another one in one part of `parts`. If so, [`Self::leave`] is due when it is written.
+    fn enter(&self, octets: usize, parts: usize) -> bool {
+        let messages = self.messages.fetch_add(1, Ordering::Relaxed) + 1;
+        let all = self.octets.fetch_add(octets, Ordering::Relaxed).saturating_add(octets);
+        let room = messages <= WAITING / parts && all <= WAITING_OCTETS / parts;
+        if !room {
+            self.leave(octets);
+        }
+        room
+    }
+
+    fn leave(&self, octets: usize) {
+        self.messages.fetch_sub(1, Ordering::Relaxed);
+        self.octets.fetch_sub(octets, Ordering::Relaxed);
+    }
 }
 
 /// What became of the recordings of a place since the start.
@@ -68,7 +97,8 @@ enum Job {
 /// A message and what was said about it.
 struct Input {
     message: Arc<Message>,
-    body: Body,
+    /// None: it is not to be recorded. A body keeps its file.
+    body: Option<Body>,
     noted: Arc<Noted>,
     answer: Answer,
     tap: Tap,
@@ -83,7 +113,8 @@ pub(crate) struct Tap {
     digest: Digest,
     settings: [u8; 8],
     record: RecordSettings,
-    start: Arc<Mutex<Reads>>,
+    share: Arc<Waiting>,
+    start: Arc<Notes>,
     pub(crate) counts: Arc<Counts>,
 }
 
@@ -91,11 +122,11 @@ impl Recorder {
     /// Starts the thread. It ends when nobody can send it anything any more.
     pub(crate) fn start(root: PathBuf) -> io::Result<Arc<Self>> {
         let (sender, jobs) = sync_channel(WAITING);
-        let waiting: Arc<AtomicUsize> = Arc::default();
+        let waiting: Arc<Waiting> = Arc::default();
         let writer =
             Writer { root, wanted: HashMap::new(), open: HashMap::new(), waiting: Arc::clone(&waiting) };
         std::thread::Builder::new().name("plugin-record".to_owned()).spawn(move || writer.run(&jobs))?;
-        Ok(Arc::new(Self { sender, waiting, counts: Mutex::default() }))
+        Ok(Arc::new(Self { sender, waiting, shares: Mutex::default(), counts: Mutex::default() }))
     }
 
     /// What is to be recorded with these settings. None: nothing.
@@ -107,10 +138,16 @@ impl Recorder {
             digest: parse_digest(digest)?,
             settings: fingerprint(&config.settings),
             record: settings.record?,
+            share: self.share(&config.tenant),
             start: Arc::default(),
             counts: self.counts(&name),
             name,
         })
+    }
+
+    fn share(&self, tenant: &str) -> Arc<Waiting> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(shares.entry(tenant.to_owned()).or_default())
     }
 
     fn counts(&self, name: &str) -> Arc<Counts> {
@@ -164,15 +201,49 @@ impl Tap {
     /// Passes a message on. Never waits: what is too much is dropped and counted.
     pub(crate) fn record(&self, message: Arc<Message>, body: Body, noted: Arc<Noted>, answer: Answer) {
         let recorder = &self.recorder;
-        let kept = if self.record.unredacted { body.source.size().min(MAX_BODY) } else { 0 };
-        let octets = MESSAGE + noted.octets() + usize::try_from(kept).unwrap_or(usize::MAX);
-        let room = recorder.waiting.fetch_add(octets, Ordering::Relaxed) + octets <= WAITING_OCTETS;
+        let body = Some(body).filter(|_| self.record.unredacted);
+        let kept =
+            body.as_ref().map_or(0, |body| body.source.size().saturating_sub(body.offset).min(MAX_BODY));
+        let octets =
+            MESSAGE + octets_of(&message) + noted.octets() + usize::try_from(kept).unwrap_or(usize::MAX);
+        let counts = &self.counts;
+        if !self.share.enter(octets, SHARE) {
+            counts.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        if !recorder.waiting.enter(octets, 1) {
+            self.share.leave(octets);
+            counts.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         let input = Box::new(Input { message, body, noted, answer, tap: self.clone(), octets });
-        if !room || recorder.sender.try_send(Job::Record(input)).is_err() {
-            recorder.waiting.fetch_sub(octets, Ordering::Relaxed);
-            self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+        if recorder.sender.try_send(Job::Record(input)).is_err() {
+            recorder.waiting.leave(octets);
+            self.share.leave(octets);
+            counts.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+/// Of all texts in a message.
+fn octets_of(message: &Message) -> usize {
+    let parameters = |all: &[Parameter]| all.iter().map(|p| p.keyword.len() + p.value.len()).sum::<usize>();
+    let attributes = |all: &[Attribute]| all.iter().map(|a| a.name.len() + a.value.len()).sum::<usize>();
+    let envelope = &message.envelope;
+    let recipient =
+        |r: &Recipient| size_of::<Recipient>() + r.address.len() + r.domain.len() + parameters(&r.parameters);
+    let field = |f: &HeaderField| size_of::<HeaderField>() + f.name.len() + f.value.len();
+    let part = |p: &Part| {
+        let charset = p.charset.as_ref().map_or(0, String::len);
+        size_of::<Part>() + p.media_type.len() + charset + p.transfer_encoding.len()
+    };
+    envelope.sender.len()
+        + parameters(&envelope.parameters)
+        + envelope.recipients.iter().map(recipient).sum::<usize>()
+        + message.headers.iter().map(field).sum::<usize>()
+        + message.parts.iter().map(part).sum::<usize>()
+        + attributes(&message.facts)
+        + attributes(&message.attributes)
 }
 
 /// What the thread has.
@@ -181,7 +252,7 @@ struct Writer {
     /// What the configuration in force says, by the name of the directory.
     wanted: HashMap<String, RecordSettings>,
     open: HashMap<String, Open>,
-    waiting: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
 }
 
 struct Open {
@@ -216,7 +287,8 @@ impl Writer {
                 Job::Record(input) => {
                     let (tap, octets) = (input.tap.clone(), input.octets);
                     let written = self.write(*input);
-                    self.waiting.fetch_sub(octets, Ordering::Relaxed);
+                    self.waiting.leave(octets);
+                    tap.share.leave(octets);
                     let count = if written.is_ok() { &tap.counts.written } else { &tap.counts.dropped };
                     count.fetch_add(1, Ordering::Relaxed);
                     let failed_before = tap.counts.failing.swap(written.is_err(), Ordering::Relaxed);
@@ -253,16 +325,16 @@ impl Writer {
             data: noted.reads(),
             answer,
         };
-        if tap.record.unredacted {
-            recording.body = kept_body(&body)?;
-        } else {
-            open.pseudonyms.redact(&mut recording);
+        match body {
+            Some(body) => recording.body = kept_body(&body)?,
+            None => open.pseudonyms.redact(&mut recording),
         }
         let content = postcard::to_stdvec(&recording).map_err(io::Error::other)?;
         let written = open.segments.append(&content);
         open.count();
-        if written.is_err() {
-            // With the next message it is looked at again what is there.
+        // With the next message it is looked at again what is there. A large recording or a full disk says nothing of that.
+        let known = [io::ErrorKind::FileTooLarge, io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        if written.as_ref().is_err_and(|error| !known.contains(&error.kind())) {
             self.open.remove(&tap.name);
         }
         written
@@ -273,9 +345,7 @@ impl Writer {
             places.iter().map(|(name, settings, _)| (name.clone(), *settings)).collect();
         self.open.retain(|name, _| wanted.get(name) == self.wanted.get(name));
         self.wanted = wanted;
-        if let Err(error) = self.remove_others() {
-            tracing::warn!(%error, "recordings that are not wanted any more cannot be removed");
-        }
+        self.remove_others();
         for (name, settings, counts) in places {
             if !self.open.contains_key(&name) {
                 // Also removes what is of the other kind.
@@ -287,14 +357,34 @@ impl Writer {
         }
     }
 
-    fn remove_others(&self) -> io::Result<()> {
-        for entry in fs::read_dir(&self.root)? {
-            let entry = entry?;
-            if !entry.file_name().to_str().is_some_and(|name| self.wanted.contains_key(name)) {
-                fs::remove_dir_all(entry.path())?;
+    /// Whatever lies there and is not wanted, file or directory: one that cannot be removed does not keep the others.
+    fn remove_others(&self) {
+        let failed = |path: &Path, error: io::Error| {
+            tracing::warn!(path = %path.display(), %error, "recordings that are not wanted any more cannot be removed");
+        };
+        let entries = match fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) => return failed(&self.root, error),
+        };
+        for entry in entries {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    failed(&self.root, error);
+                    continue;
+                }
+            };
+            if entry.file_name().to_str().is_some_and(|name| self.wanted.contains_key(name)) {
+                continue;
+            }
+            // A link is removed, not what it leads to.
+            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let path = entry.path();
+            let removed = if is_directory { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            if let Err(error) = removed {
+                failed(&path, error);
             }
         }
-        Ok(())
     }
 }
 

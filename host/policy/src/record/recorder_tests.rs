@@ -108,7 +108,7 @@ fn what_is_too_much_is_dropped_and_counted_and_nobody_waits() {
     let (world, tap) = World::new(WHOLE);
     let (go, stuck) = mpsc::channel();
     says(&tap, Arc::new(Stuck(Mutex::new(stuck))));
-    let more = WAITING as u64 + 50;
+    let more = (WAITING / SHARE) as u64 + 50;
     for _ in 0..more {
         says(&tap, Arc::new(b"..Hello\r\n".to_vec()));
     }
@@ -128,7 +128,112 @@ fn what_is_too_much_is_dropped_and_counted_and_nobody_waits() {
     assert!(tap.counts.read().1 - dropped >= 5, "{:?}", tap.counts.read());
     drop(go);
     world.recorder.flush().blocking_recv().expect("the thread goes on");
-    assert_eq!(world.recorder.waiting.load(Ordering::Relaxed), 0);
+    for waiting in [&world.recorder.waiting, &tap.share] {
+        let left = (waiting.messages.load(Ordering::Relaxed), waiting.octets.load(Ordering::Relaxed));
+        assert_eq!(left, (0, 0));
+    }
+}
+
+#[test]
+fn one_tenant_leaves_room_for_others() {
+    let (world, tap) = World::new(WHOLE);
+    let mut other = (*place(Some(WHOLE))).clone();
+    other.config.tenant = "other".into();
+    let other = Arc::new(other);
+    world.recorder.keep([&place(Some(WHOLE)), &other].into_iter());
+    let others = world.recorder.tap(&other, DIGEST).expect("recorded");
+    let (go, stuck) = mpsc::channel();
+    says(&tap, Arc::new(Stuck(Mutex::new(stuck))));
+    for _ in 0..WAITING {
+        says(&tap, Arc::new(b"..Hello\r\n".to_vec()));
+    }
+    for _ in 0..10 {
+        says(&others, Arc::new(b"..Hello\r\n".to_vec()));
+    }
+    assert!(tap.counts.read().1 > 0);
+    drop(go);
+    world.recorder.flush().blocking_recv().expect("the thread goes on");
+    assert_eq!(others.counts.read(), (10, 0));
+}
+
+#[test]
+fn what_a_message_takes_is_counted() {
+    let mut message = (*test_message::cases("acme", 7, &None)[0].message).clone();
+    let small = octets_of(&message);
+    let recipient = message.envelope.recipients[0].clone();
+    message.envelope.recipients = vec![Recipient { address: "a".repeat(300), ..recipient }; 1_000];
+    message.headers.push(HeaderField { name: "Subject".into(), value: vec![b'x'; 60_000] });
+    assert!(small < 2_000 && octets_of(&message) > 360_000, "{small} {}", octets_of(&message));
+}
+
+/// What was recorded before a message that is too large stays in its segment, and what comes after it follows there.
+#[test]
+fn what_is_too_large_begins_no_segment() {
+    let (world, tap) = World::new(WHOLE);
+    for n in 0..6 {
+        let case = test_message::cases("acme", 7, &None).remove(0);
+        let mut message = (*case.message).clone();
+        if n % 2 == 1 {
+            message.headers.push(HeaderField { name: "X".into(), value: vec![b'x'; 4 << 20] });
+        }
+        let answer = Answer::Verdicts((&Decision::from(Verdict::Accept)).into());
+        // As if a share were all there is: it is about the file.
+        let noted = tap.noted(&Arc::new(KvData::default()));
+        let (body, octets) = (Some(Body { source: Arc::new(Vec::new()), offset: 0 }), 0);
+        let input = Input { message: Arc::new(message), body, noted, answer, tap: tap.clone(), octets };
+        let (waiting, share) = (&world.recorder.waiting, &tap.share);
+        assert!(waiting.enter(0, 1) && share.enter(0, SHARE));
+        world.recorder.sender.send(Job::Record(Box::new(input))).expect("the thread goes on");
+    }
+    world.recorder.flush().blocking_recv().expect("the thread goes on");
+    let directory = world.root.path().join("acme.list");
+    let segments = fs::read_dir(directory)
+        .expect("ours")
+        .filter(|e| e.as_ref().is_ok_and(|e| e.path().extension().is_some_and(|kind| kind == "whole")));
+    assert_eq!((tap.counts.read(), segments.count()), ((3, 3), 1));
+}
+
+/// A body that must not be read.
+struct Untouched;
+
+impl Source for Untouched {
+    fn size(&self) -> u64 {
+        10
+    }
+
+    fn read_at(&self, _: u64, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::other("it was read"))
+    }
+}
+
+#[test]
+fn the_body_of_what_is_redacted_is_not_kept() {
+    let redacted = RecordSettings { unredacted: false, ..WHOLE };
+    let (world, tap) = World::new(redacted);
+    let (go, stuck) = mpsc::channel::<()>();
+    // Nothing waits for a body that is not recorded.
+    says(&tap, Arc::new(Stuck(Mutex::new(stuck))));
+    let body: Arc<dyn Source> = Arc::new(Untouched);
+    says(&tap, Arc::clone(&body));
+    assert_eq!(Arc::strong_count(&body), 1);
+    assert_eq!(world.recorded(redacted).len(), 2);
+    drop(go);
+}
+
+#[test]
+fn a_stray_file_does_not_keep_what_is_not_wanted() {
+    let (world, _tap) = World::new(WHOLE);
+    let root = world.root.path();
+    for name in ["0", "a", "z", "notes.txt"] {
+        fs::write(root.join(name), "stray").expect("ours");
+        fs::create_dir(root.join(format!("old.{name}"))).expect("ours");
+        fs::write(root.join(format!("old.{name}/1.whole")), "of somebody").expect("ours");
+    }
+    std::os::unix::fs::symlink("/nowhere", root.join("link")).expect("ours");
+    world.recorder.keep([&place(Some(WHOLE))].into_iter());
+    world.recorder.flush().blocking_recv().expect("the thread goes on");
+    let left: Vec<_> = fs::read_dir(root).expect("ours").map(|e| e.expect("ours").file_name()).collect();
+    assert_eq!(left, ["acme.list"]);
 }
 
 #[test]

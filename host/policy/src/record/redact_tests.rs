@@ -5,6 +5,7 @@ use relevo_mailkit::policy::{Attribute, Decision, Envelope, HeaderField, Message
 use relevo_runtime::policy::{Export, KeyValues};
 
 use super::super::entry::Answer;
+use super::super::pseudonyms::KEY;
 use super::super::reads::Noted;
 use super::*;
 use crate::kv::KvData;
@@ -115,7 +116,7 @@ fn nothing_that_names_somebody_is_left() {
         shown += &String::from_utf8_lossy(&field.value).to_lowercase();
     }
     let values = recording.data.gets.values().flatten();
-    for value in values.chain(recording.data.scans.iter().flat_map(|s| s.found.iter().map(|(_, v)| v))) {
+    for value in values.chain(recording.data.scans.values().flatten().map(|(_, value)| value)) {
         shown += &String::from_utf8_lossy(value);
     }
     for name in ["secret", "olga", "eve", "brand", "shop", "198.51", "lovelace", "dear", ".pdf", "elsewhere"]
@@ -149,7 +150,7 @@ fn the_same_is_the_same_and_only_with_the_same_key() {
     assert_eq!((fact("source"), fact("parts")), (Some("smtp"), Some("1")));
     let attributes = &one.message.attributes;
     assert_eq!((attributes[1].name.as_str(), attributes[1].value.as_str()), ("pool", "best"));
-    assert!(fact("peer").is_some_and(|ip| ip.parse::<IpAddr>().is_ok()));
+    assert!(fact("peer").is_some_and(|ip| ip.parse::<std::net::IpAddr>().is_ok()));
 }
 
 #[test]
@@ -184,8 +185,137 @@ fn what_was_read_is_found_by_pseudonym() {
     assert_eq!(value(&format!("user:{}", message.identity.as_deref().expect("kept"))), None);
     let peer = message.facts.iter().find(|f| f.name == "peer").expect("kept");
     assert_eq!(value(&format!("peer:{}", peer.value)), None);
-    let scan = &recording.data.scans[0];
-    assert_eq!((scan.prefix.as_str(), scan.limit), ("prefix:", 100));
-    let gets: BTreeMap<_, _> = scan.found.iter().cloned().collect();
+    let (range, found) = recording.data.scans.iter().next().expect("one");
+    assert_eq!((range.prefix.as_str(), range.limit), ("prefix:", 100));
+    let gets: BTreeMap<_, _> = found.iter().cloned().collect();
     assert_eq!(gets.len(), 1);
+}
+
+/// With a peer, and recipients that make trouble: of one letter or number, in quotes, with what parts words in it.
+fn names_of(peer: &str, test: impl Fn(&Names<'_>)) {
+    let mut message = message();
+    message.facts.iter_mut().filter(|f| f.name == "peer").for_each(|f| f.value = peer.into());
+    for (address, domain) in [
+        ("1@de", "de"),
+        ("olga_secret-x@reader.test", "reader.test"),
+        ("ada@[IPv6:2001:db8:9::9]", "[IPv6:2001:db8:9::9]"),
+    ] {
+        let (address, domain) = (address.to_owned(), domain.to_owned());
+        message.envelope.recipients.push(Recipient { address, domain, parameters: Vec::new() });
+    }
+    let pseudonyms = Pseudonyms::new([1; KEY]);
+    test(&Names::of(&pseudonyms, &message));
+}
+
+#[test]
+fn names_are_found_inside_of_words() {
+    names_of("198.51.100.7", |names| {
+        let pseudonyms = names.pseudonyms;
+        let (domain, peer) = (pseudonyms.domain("secret.test"), names.key("198.51.100.7"));
+        let (olga, quoted) =
+            ("olga.secret@mail.secret.test", pseudonyms.address("\"eve secret\"@secret.test"));
+        let olga = pseudonyms.address(olga);
+        let eve = quoted.split('@').next().expect("a local part").to_owned();
+        for (text, becomes) in [
+            ("domain=secret.test", format!("domain={domain}")),
+            ("d/secret.test.", format!("d/{domain}.")),
+            ("secret.test-x1", format!("{domain}-x1")),
+            // It may be a name of its own.
+            ("d-secret.test", pseudonyms.domain("d-secret.test")),
+            ("user=lovelace", format!("user={}", pseudonyms.word("lovelace"))),
+            ("user-Lovelace_1x", format!("user-{}_1x", pseudonyms.word("lovelace"))),
+            ("ip=198.51.100.7", format!("ip={peer}")),
+            ("198.51.100.7/32", format!("{peer}/32")),
+            ("rate-198.51.100.7", format!("rate-{peer}")),
+            ("net:198.51.100", format!("net:{}", pseudonyms.word("198.51.100"))),
+            (
+                "https://secret.test/u?e=Olga.Secret%40mail.secret.test&n=2",
+                format!("https://{domain}/u?e={}&n=2", olga.replace('@', "%40")),
+            ),
+            ("mailto:olga.secret@mail.secret.test?n=2", format!("mailto:{olga}?n=2")),
+            (
+                "lovelace/to=olga.secret@mail.secret.test&n",
+                format!("{}/to={olga}&n", pseudonyms.word("lovelace")),
+            ),
+            ("local:\"Eve Secret\"", format!("local:{eve}")),
+            ("local:eve secret.", format!("local:{eve}.")),
+            ("eve secret@secret.test", quoted),
+            ("olga_secret-x", pseudonyms.local("olga_secret-x", "reader.test")),
+            ("local=olga_secret-x", format!("local={}", pseudonyms.local("olga_secret-x", "reader.test"))),
+            ("to:ada@[IPv6:2001:db8:9::9]", format!("to:{}", pseudonyms.address("ada@[IPv6:2001:db8:9::9]"))),
+            ("mode strict, version 12.5 at 10:30", "mode strict, version 12.5 at 10:30".to_owned()),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&names.text(text.as_bytes())), becomes, "{text}");
+        }
+        assert_eq!(names.key("tld=de"), format!("tld={}", pseudonyms.domain("de")));
+        let other = names.key("e=unknown%40other.test d/x.other.test 203.0.113.9-x ada@other.test");
+        for name in ["unknown", "other", "203", "ada"] {
+            assert!(!other.contains(name), "{name} in {other}");
+        }
+    });
+}
+
+#[test]
+fn every_ipv6_address_is_replaced_however_it_is_written() {
+    names_of("2001:db8:1:2::de:1", |names| {
+        let ip = |text: &str| names.pseudonyms.ip(text.parse().expect("an address")).to_string();
+        let (peer, network) = (ip("2001:db8:1:2::de:1"), ip("2001:db8:1:2::"));
+        for (text, becomes) in [
+            ("2001:db8:1:2::de:1", peer.clone()),
+            ("peer:2001:DB8:1:2:0:0:de:1", format!("peer:{peer}")),
+            ("face:2001:db8:1:2::de:1", format!("face:{peer}")),
+            ("peer=2001:0db8:0001:0002::de:1/128", format!("peer={peer}/128")),
+            ("rate:2001:db8:1:2::/64", format!("rate:{network}/64")),
+            ("[IPv6:2001:db8:1:2::de:1]:25", format!("[IPv6:{peer}]:25")),
+            ("2001:db8:1:2::de:1:25", format!("{peer}:25")),
+            ("from fe80::1.", format!("from {}.", ip("fe80::1"))),
+            ("x ::ffff:198.51.100.7", format!("x {}", ip("::ffff:198.51.100.7"))),
+            ("net 2001:db8:1:2", format!("net {}", names.pseudonyms.word("2001:db8:1:2"))),
+            ("std::string at 10:30:00, a ::", "std::string at 10:30:00, a ::".to_owned()),
+        ] {
+            let found = names.text(text.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&found), becomes, "{text}");
+        }
+    });
+}
+
+#[test]
+fn fields_and_parameters_are_kept_by_their_words() {
+    let mut recording = recording();
+    let field = |name: &str, value: &str| HeaderField { name: name.into(), value: value.into() };
+    recording.message.headers = vec![
+        field("Importance", "high"),
+        field("Importance", "Olga +49 171 1"),
+        field("Date", "22 Nov 2026 10:00 GMT"),
+    ];
+    recording.message.envelope.parameters = [("SIZE", "1234"), ("BODY", "8BITMIME"), ("AUTH", "<>")]
+        .map(|(keyword, value)| Parameter { keyword: keyword.into(), value: value.into() })
+        .to_vec();
+    recording.message.parts[0].charset = Some("olga secret".into());
+    let pseudonyms = Pseudonyms::new([1; KEY]);
+    pseudonyms.redact(&mut recording);
+    let message = &recording.message;
+    let values: Vec<_> =
+        message.headers.iter().map(|f| String::from_utf8_lossy(&f.value).into_owned()).collect();
+    let hidden = format!(" {}", pseudonyms.word("Olga +49 171 1"));
+    assert_eq!(values, [" high", hidden.as_str(), " 22 Nov 2026 10:00 GMT"]);
+    let values: Vec<_> = message.envelope.parameters.iter().map(|p| p.value.as_str()).collect();
+    assert_eq!(values, ["1234", "8BITMIME", pseudonyms.word("<>").as_str()]);
+    assert_eq!(message.parts[0].charset, Some(pseudonyms.word("olga secret")));
+}
+
+/// A thousand recipients whose domains have as many labels as can be.
+#[test]
+fn many_labels_take_little_time() {
+    let mut recording = recording();
+    for n in 0..1_000 {
+        let domain = format!("r{n}.{}test", "a.".repeat(120));
+        let recipient = Recipient { address: format!("ada@{domain}"), domain, parameters: Vec::new() };
+        recording.message.envelope.recipients.push(recipient);
+    }
+    let pseudonyms = Pseudonyms::new([1; KEY]);
+    let names = Names::of(&pseudonyms, &recording.message);
+    assert!(names.known_domains() < 1_100, "{}", names.known_domains());
+    let deep = &recording.message.envelope.recipients[2].domain;
+    assert_eq!(names.key(&format!("d:{deep}")), format!("d:{}", pseudonyms.domain(deep)));
 }

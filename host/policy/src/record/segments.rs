@@ -74,8 +74,10 @@ impl Segments {
         frame.extend_from_slice(&u32::try_from(content.len()).unwrap_or(u32::MAX).to_le_bytes());
         frame.extend_from_slice(&sum(content));
         frame.extend_from_slice(content);
-        // After an error the file is left as it is and a new one is begun: its end may be half a frame.
-        file.write_all(&frame)?;
+        if let Err(error) = file.write_all(&frame) {
+            self.undo(file);
+            return Err(error);
+        }
         self.open = Some(file);
         if let Some(last) = self.kept.back_mut() {
             last.messages += 1;
@@ -100,10 +102,25 @@ impl Segments {
     fn begin(&mut self) -> io::Result<File> {
         let number = self.kept.back().map_or(1, |last| last.number + 1);
         let path = self.path(number);
-        let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
+        let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path)?;
+        if let Err(error) = file.write_all(TITLE) {
+            // With a full disk each message would leave another one.
+            let _ = fs::remove_file(path);
+            return Err(error);
+        }
         self.kept.push_back(Segment { number, messages: 0, octets: TITLE.len() as u64 });
-        file.write_all(TITLE)?;
         Ok(file)
+    }
+
+    /// After a frame that was not written, or half of it. The segment goes on where it was, if that can be; an empty one goes.
+    fn undo(&mut self, file: File) {
+        let Some(last) = self.kept.back() else { return };
+        if last.messages == 0 {
+            let _ = fs::remove_file(self.path(last.number));
+            self.kept.pop_back();
+        } else if file.set_len(last.octets).is_ok() {
+            self.open = Some(file);
+        }
     }
 
     /// Removes the oldest segments that the last messages are not in, and those beyond the octets.
@@ -201,7 +218,8 @@ fn frames(path: &Path) -> io::Result<(Vec<Frame>, bool)> {
         file.read_exact_at(&mut length, at)?;
         let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
         let end = at.saturating_add(HEAD as u64).saturating_add(length as u64);
-        if length > MAX_FRAME || end > size {
+        // No recording is empty: zeros are what a loss of power left of an end that was not written.
+        if length == 0 || length > MAX_FRAME || end > size {
             break;
         }
         frames.push(Frame { file: Arc::clone(&file), offset: at + LENGTH as u64, length });
@@ -284,6 +302,58 @@ mod tests {
         let mut segments = Segments::open(root.path(), SETTINGS).expect("opens");
         segments.append(b"1").expect("writes");
         assert_eq!(contents(root.path(), SETTINGS), (texts(0..2), 1));
+    }
+
+    #[test]
+    fn an_end_of_zeros_is_torn_and_drives_nothing_out() {
+        let root = tempfile::tempdir().expect("a directory");
+        let mut segments = Segments::open(root.path(), SETTINGS).expect("opens");
+        for n in 0..3 {
+            segments.append(n.to_string().as_bytes()).expect("writes");
+        }
+        let (_, path) = numbered(root.path(), true).expect("ours").pop().expect("one");
+        let mut octets = fs::read(&path).expect("ours");
+        octets.extend([0; 1 << 16]);
+        fs::write(&path, &octets).expect("ours");
+        assert_eq!(contents(root.path(), SETTINGS), (texts(0..3), 1));
+        let segments = Segments::open(root.path(), SETTINGS).expect("opens");
+        assert_eq!(segments.kept().0, 3);
+        assert_eq!(contents(root.path(), SETTINGS), (texts(0..3), 1));
+    }
+
+    /// A file that cannot be written stands for a full disk.
+    #[test]
+    fn what_cannot_be_written_leaves_no_files() {
+        let root = tempfile::tempdir().expect("a directory");
+        let mut segments = Segments::open(root.path(), SETTINGS).expect("opens");
+        segments.append(b"0").expect("writes");
+        let fails = |segments: &mut Segments| {
+            let last = segments.kept.back().expect("one").number;
+            segments.open = Some(File::open(segments.path(last)).expect("ours"));
+            segments.append(b"lost").expect_err("it is open to be read");
+        };
+        for _ in 0..5 {
+            segments.begin().expect("writes");
+            fails(&mut segments);
+        }
+        assert_eq!(numbered(root.path(), true).expect("ours").len(), 1);
+        fails(&mut segments);
+        segments.append(b"1").expect("in another one");
+        assert_eq!(contents(root.path(), SETTINGS), (texts(0..2), 0));
+    }
+
+    /// Half a frame is taken back, and the segment goes on.
+    #[test]
+    fn half_a_frame_is_taken_back() {
+        let root = tempfile::tempdir().expect("a directory");
+        let mut segments = Segments::open(root.path(), SETTINGS).expect("opens");
+        segments.append(b"0").expect("writes");
+        let mut file = segments.open.take().expect("open");
+        file.write_all(&[9, 0, 0]).expect("writes");
+        segments.undo(file);
+        segments.append(b"1").expect("writes");
+        assert_eq!(contents(root.path(), SETTINGS), (texts(0..2), 0));
+        assert_eq!(numbered(root.path(), true).expect("ours").len(), 1);
     }
 
     #[test]

@@ -39,8 +39,8 @@ pub(crate) fn pieces(text: &[u8]) -> Vec<Piece<'_>> {
     pieces
 }
 
-/// Octets up to the `@` after a quoted string (RFC 5321 section 4.1.2).
-fn quoted_local(text: &[u8]) -> Option<usize> {
+/// Octets up to and with the `@` after a quoted string (RFC 5321 section 4.1.2).
+pub(super) fn quoted_local(text: &[u8]) -> Option<usize> {
     let mut octets = text.strip_prefix(b"\"")?.iter().take(MAX_QUOTED).enumerate();
     while let Some((at, octet)) = octets.next() {
         match octet {
@@ -61,7 +61,7 @@ fn run(text: &[u8]) -> usize {
 }
 
 /// `atext` (RFC 5322 section 3.2.3), what is beyond ASCII, `.` and `@`.
-fn of_a_word(octet: u8) -> bool {
+pub(super) fn of_a_word(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || !octet.is_ascii() || b"!#$%&'*+-/=?^_`{|}~.@".contains(&octet)
 }
 

@@ -91,7 +91,7 @@ fn replay(report: &Value) {
         println!("  {} {note}", count(key));
     }
     if report["finished"] == false {
-        println!("  stopped before the end: it took too long");
+        println!("  stopped before the end: {}", text(&report["stopped"]));
     }
     for difference in report["differences"].as_array().into_iter().flatten() {
         println!(

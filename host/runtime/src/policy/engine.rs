@@ -23,6 +23,9 @@ use crate::ticker::Ticker;
 /// The name of a compiled plugin in the cache: the code does not depend on the class.
 const CACHED: &str = "plugin";
 
+/// Of so many threads, one may be busy with what nobody waits for.
+const ASIDE: usize = 4;
+
 /// Settings of one plugin, and octets of the value of one.
 const MAX_SETTINGS: usize = 100;
 const MAX_SETTING: usize = 4096;
@@ -32,10 +35,22 @@ pub struct PolicyEngine {
     inner: Arc<Inner>,
     cache: Cache,
     threads_per_tenant: usize,
+    threads_aside: usize,
     small_memory: usize,
     codes: Mutex<HashMap<(Class, Digest), Weak<Code>>>,
-    gates: Mutex<HashMap<String, Weak<Semaphore>>>,
+    gates: Mutex<HashMap<Gate, Weak<Semaphore>>>,
     plugins: AtomicU64,
+}
+
+/// Whose threads are bounded.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Gate {
+    /// A tenant's plugins.
+    Tenant(String),
+    /// Those of a tenant's that nobody waits for.
+    TenantAside(String),
+    /// Those of all tenants.
+    Aside,
 }
 
 /// What operations need.
@@ -76,6 +91,7 @@ impl PolicyEngine {
             inner: Arc::new(inner),
             cache,
             threads_per_tenant: config.threads_per_tenant.max(1),
+            threads_aside: (config.threads / ASIDE).max(1),
             small_memory: config.small_memory,
             codes: Mutex::default(),
             gates: Mutex::default(),
@@ -108,24 +124,27 @@ impl PolicyEngine {
     /// # Errors
     /// See [`PluginError`].
     pub fn load(&self, digest: Digest, config: PluginConfig) -> Result<Arc<Plugin>, PluginError> {
-        let gate = self.gate(&config.tenant, self.threads_per_tenant);
-        self.load_behind(gate, digest, config)
+        let gate = self.gate(Gate::Tenant(config.tenant.clone()), self.threads_per_tenant);
+        self.load_behind(vec![gate], false, digest, config)
     }
 
-    /// As [`Self::load`], for calls that nobody waits for: all such plugins together keep one thread busy at most, and take
-    /// nothing of their tenants' shares.
+    /// As [`Self::load`], for calls that nobody waits for, such as those of a replay. They take nothing of their tenant's share; a
+    /// tenant's keep one thread busy at most, and all of them together a quarter of the threads. Each call gets a fresh instance,
+    /// in class `large` too: a warm one would drive out one that somebody waits for.
     ///
     /// # Errors
     /// See [`PluginError`].
     pub fn load_aside(&self, digest: Digest, config: PluginConfig) -> Result<Arc<Plugin>, PluginError> {
-        // No tenant has this name.
-        let gate = self.gate("", 1);
-        self.load_behind(gate, digest, config)
+        // First the tenant's, so that one tenant's do not wait in front of all others.
+        let own = self.gate(Gate::TenantAside(config.tenant.clone()), 1);
+        let all = self.gate(Gate::Aside, self.threads_aside);
+        self.load_behind(vec![own, all], true, digest, config)
     }
 
     fn load_behind(
         &self,
-        gate: Arc<Semaphore>,
+        gates: Vec<Arc<Semaphore>>,
+        aside: bool,
         digest: Digest,
         config: PluginConfig,
     ) -> Result<Arc<Plugin>, PluginError> {
@@ -140,8 +159,9 @@ impl PolicyEngine {
             settings: convert::to_attributes(&config.settings),
             config,
             counters: Counters::default(),
+            aside,
         };
-        Ok(Arc::new(Plugin::new(shared, gate)))
+        Ok(Arc::new(Plugin::new(shared, gates)))
     }
 
     /// What the pool was made for.
@@ -179,14 +199,14 @@ impl PolicyEngine {
         Ok(code)
     }
 
-    fn gate(&self, tenant: &str, threads: usize) -> Arc<Semaphore> {
+    fn gate(&self, of: Gate, threads: usize) -> Arc<Semaphore> {
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(gate) = gates.get(tenant).and_then(Weak::upgrade) {
+        if let Some(gate) = gates.get(&of).and_then(Weak::upgrade) {
             return gate;
         }
         let gate = Arc::new(Semaphore::new(threads));
         gates.retain(|_, gate| gate.strong_count() > 0);
-        gates.insert(tenant.to_owned(), Arc::downgrade(&gate));
+        gates.insert(of, Arc::downgrade(&gate));
         gate
     }
 

@@ -34,11 +34,13 @@ pub(crate) struct Shared {
     /// As `configure` gets them.
     pub(crate) settings: Vec<Attribute>,
     pub(crate) counters: Counters,
+    /// Asked where nobody waits for it: a warm instance of it would be at the price of one that somebody waits for.
+    pub(crate) aside: bool,
 }
 
 impl Shared {
     pub(crate) fn keeps_instances(&self) -> bool {
-        self.config.class == Class::Large
+        self.config.class == Class::Large && !self.aside
     }
 
     pub(crate) fn keep(&self, instance: Instance) {
@@ -85,13 +87,13 @@ impl Drop for Shared {
 /// A [`Policy`] in the sandbox.
 pub struct Plugin {
     shared: Arc<Shared>,
-    /// The tenant's share of the threads.
-    gate: Arc<Semaphore>,
+    /// The tenant's share of the threads, and behind it that of all plugins that are asked aside.
+    gates: Vec<Arc<Semaphore>>,
 }
 
 impl Plugin {
-    pub(crate) fn new(shared: Shared, gate: Arc<Semaphore>) -> Self {
-        Self { shared: Arc::new(shared), gate }
+    pub(crate) fn new(shared: Shared, gates: Vec<Arc<Semaphore>>) -> Self {
+        Self { shared: Arc::new(shared), gates }
     }
 
     /// Whether both run the same compiled code in memory.
@@ -107,7 +109,10 @@ impl Plugin {
     ) -> Outcome<T> {
         let engine = &self.shared.engine;
         let turn = async {
-            let share = Arc::clone(&self.gate).acquire_owned().await.ok()?;
+            let mut share = Vec::with_capacity(self.gates.len());
+            for gate in &self.gates {
+                share.push(Arc::clone(gate).acquire_owned().await.ok()?);
+            }
             Some((share, engine.pool.admit().await.ok()?))
         };
         let (share, admission) = match tokio::time::timeout(engine.wait, turn).await {

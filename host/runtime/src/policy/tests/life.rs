@@ -157,12 +157,30 @@ async fn who_is_asked_aside_takes_nobodys_turn() {
     let (busy, beside) = tokio::join!(plugin.judge(case()), aside.judge(case()));
     assert_eq!(busy.result.unwrap_err().kind, FaultKind::Deadline);
     beside.result.unwrap();
-    // And the other way round; but there is one turn for all that is asked aside.
+    // And the other way round; but there is one turn for all that is asked aside, whosever it is.
     let mut hostile = config("hostile");
     endless(&mut hostile);
     let busy = bench.engine.load_aside(plugin.digest(), hostile).unwrap();
-    let (busy, own, third) = tokio::join!(busy.judge(case()), quick.judge(case()), aside.judge(case()));
+    let others = PluginConfig { tenant: "other".into(), ..config("accept-all") };
+    let others = bench.engine.load_aside(quick.digest(), others).unwrap();
+    let (busy, own, third, fourth) =
+        tokio::join!(busy.judge(case()), quick.judge(case()), aside.judge(case()), others.judge(case()));
     assert_eq!(busy.result.unwrap_err().kind, FaultKind::Deadline);
     own.result.unwrap();
     assert_eq!(third.result.unwrap_err().blame, Blame::Host);
+    assert_eq!(fourth.result.unwrap_err().blame, Blame::Host);
+}
+
+/// A replay of a large one with all its messages.
+#[tokio::test]
+async fn who_is_asked_aside_drives_no_warm_instance_out() {
+    let bench = bench_with(|config| config.warm = 2);
+    let live = large(&bench, "acme", "remembers");
+    assert_eq!(calls_before(&live).await, "0");
+    let aside = bench.engine.load_aside(live.digest(), live.config().clone()).unwrap();
+    for _ in 0..4 {
+        assert_eq!(calls_before(&aside).await, "0", "a fresh one for each");
+    }
+    assert_eq!(bench.engine.warm_instances(), 1);
+    assert_eq!(calls_before(&live).await, "1");
 }
