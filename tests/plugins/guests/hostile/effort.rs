@@ -46,7 +46,7 @@ pub(crate) fn forever() -> ! {
 /// Most of the time that a call may take, every time, and nothing to hold against it: some 30 ms of the 50 on an ordinary machine.
 fn busy() -> Answer {
     let mut n = 1_u64;
-    for _ in 0..12_000_000 {
+    for _ in 0..18_000_000 {
         // Each round needs the one before it.
         n ^= n << 13;
         n ^= n >> 7;
