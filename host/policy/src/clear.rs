@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use relevo_relay::settings::Settings;
 
-use crate::action::blocking;
 use crate::digest::{hex, parse_digest};
 use crate::plugins::Plugins;
 use crate::state::State;
@@ -36,8 +35,9 @@ impl Plugins {
             return;
         }
         let plugins = Arc::clone(self);
-        // It has no errors.
-        let _ = blocking(move || Ok(gone.iter().for_each(|digest| plugins.forget(digest)))).await;
+        // What is left is removed at the next start.
+        let _ =
+            tokio::task::spawn_blocking(move || gone.iter().for_each(|digest| plugins.forget(digest))).await;
     }
 
     /// Removes a component from the disk that was not added after all.
@@ -47,7 +47,7 @@ impl Plugins {
             return;
         }
         let plugins = Arc::clone(self);
-        let _ = blocking(move || Ok(plugins.forget(&digest))).await;
+        let _ = tokio::task::spawn_blocking(move || plugins.forget(&digest)).await;
     }
 
     /// Removes what no state refers to. Changes wait meanwhile: files are removed, none is read.

@@ -7,7 +7,10 @@ use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
 
 /// Whose turn it is to change a place. What only looks, and what switches a place off, needs none.
 #[derive(Default)]
-pub(crate) struct Turns(Mutex<HashMap<(String, String), Weak<Turn<()>>>>);
+pub(crate) struct Turns(Mutex<ByPlace>);
+
+/// By tenant and name; gone when nobody has or wants it.
+type ByPlace = HashMap<(String, String), Weak<Turn<()>>>;
 
 impl Turns {
     /// Waits for the changes of the place that were asked for before.
