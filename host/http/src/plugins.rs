@@ -1,8 +1,8 @@
 //! `/plugins`: what `relevo plugin` does, over HTTP, for holders of an admin key (`[plugins] admin_keys`).
 
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
@@ -16,19 +16,16 @@ use crate::state::HttpState;
 
 type Answer = Result<Json<Value>, ApiError>;
 
-pub(crate) fn routes(state: &HttpState) -> Router<HttpState> {
-    // What a reload grants beyond this needs a restart.
-    let upload = state.settings.get().plugins.upload.octets;
-    let large = |most: usize| DefaultBodyLimit::max(most);
+pub(crate) fn routes() -> Router<HttpState> {
     Router::new()
         .route("/plugins", get(list))
-        .route("/plugins/{tenant}/{plugin}", put(add).layer(large(upload)))
-        .route("/plugins/{tenant}/{plugin}/shadow", put(shadow).delete(end_shadow).layer(large(upload)))
+        .route("/plugins/{tenant}/{plugin}", put(add))
+        .route("/plugins/{tenant}/{plugin}/shadow", put(shadow).delete(end_shadow))
         .route("/plugins/{tenant}/{plugin}/enable", post(enable))
         .route("/plugins/{tenant}/{plugin}/disable", post(disable))
         .route("/plugins/{tenant}/{plugin}/rollback", post(rollback))
-        .route("/plugins/{tenant}/{plugin}/replay", post(replay).layer(large(upload)))
-        .route("/plugins/{tenant}/{plugin}/kv", put(import).layer(large(upload)))
+        .route("/plugins/{tenant}/{plugin}/replay", post(replay))
+        .route("/plugins/{tenant}/{plugin}/kv", put(import))
 }
 
 #[derive(Debug, Deserialize)]
@@ -54,21 +51,24 @@ type Place = Path<(String, String)>;
 
 /// In the shape of our errors.
 type Given<T> = Result<Query<T>, QueryRejection>;
-type Content = Result<Bytes, BytesRejection>;
 
 fn given<T>(query: Given<T>) -> Result<T, ApiError> {
     query.map(|Query(query)| query).map_err(|e| ApiError::invalid("query", e.body_text()))
 }
 
-fn content(body: Content) -> Result<Bytes, ApiError> {
-    body.map_err(|e| match e.status() {
+/// Does it with the body as its content: at most as much as the action takes with the settings of now.
+async fn act_with(state: &HttpState, admin: &Admin, action: Action, mut request: Request) -> Answer {
+    let most = action.most_content(&state.plugins).unwrap_or(0);
+    DefaultBodyLimit::max(most).apply(&mut request);
+    let content = Bytes::from_request(request, state).await.map_err(|error| match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "payload_too_large",
-            "the content is larger than allowed",
+            format!("the content is larger than the {most} octets that are allowed"),
         ),
-        _ => ApiError::invalid("body", e.body_text()),
-    })
+        _ => ApiError::invalid("body", error.body_text()),
+    })?;
+    act(state, admin, action, content).await
 }
 
 async fn list(State(state): State<HttpState>, admin: Admin, query: Given<ListQuery>) -> Answer {
@@ -80,20 +80,18 @@ async fn add(
     State(state): State<HttpState>,
     admin: Admin,
     Path((tenant, plugin)): Place,
-    body: Content,
+    body: Request,
 ) -> Answer {
-    let body = content(body)?;
-    act(&state, &admin, Action::Add { tenant, plugin }, body).await
+    act_with(&state, &admin, Action::Add { tenant, plugin }, body).await
 }
 
 async fn shadow(
     State(state): State<HttpState>,
     admin: Admin,
     Path((tenant, plugin)): Place,
-    body: Content,
+    body: Request,
 ) -> Answer {
-    let body = content(body)?;
-    act(&state, &admin, Action::Shadow { tenant, plugin }, body).await
+    act_with(&state, &admin, Action::Shadow { tenant, plugin }, body).await
 }
 
 async fn end_shadow(State(state): State<HttpState>, admin: Admin, Path((tenant, plugin)): Place) -> Answer {
@@ -124,20 +122,19 @@ async fn replay(
     admin: Admin,
     Path((tenant, plugin)): Place,
     query: Given<ReplayQuery>,
-    body: Content,
+    body: Request,
 ) -> Answer {
-    let (ReplayQuery { digest, last }, body) = (given(query)?, content(body)?);
-    act(&state, &admin, Action::Replay { tenant, plugin, digest, last }, body).await
+    let ReplayQuery { digest, last } = given(query)?;
+    act_with(&state, &admin, Action::Replay { tenant, plugin, digest, last }, body).await
 }
 
 async fn import(
     State(state): State<HttpState>,
     admin: Admin,
     Path((tenant, plugin)): Place,
-    body: Content,
+    body: Request,
 ) -> Answer {
-    let body = content(body)?;
-    act(&state, &admin, Action::KvImport { tenant, plugin }, body).await
+    act_with(&state, &admin, Action::KvImport { tenant, plugin }, body).await
 }
 
 /// Goes on when the client is gone: what was begun is finished, and the answer is the same when it is asked again.

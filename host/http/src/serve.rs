@@ -65,7 +65,7 @@ fn api_routes(state: &HttpState) -> Router<HttpState> {
         .route("/metrics", get(health::metrics))
         .route("/events", get(api::events))
         .route("/domains/{name}/records", get(api::domain_records))
-        .merge(plugins::routes(state));
+        .merge(plugins::routes());
     if state.inbox.is_some() {
         router = router.merge(inbox::routes());
     }

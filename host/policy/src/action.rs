@@ -150,8 +150,8 @@ impl Plugins {
         })
     }
 
-    /// On disk first, then in memory.
-    pub(crate) async fn commit(&self, state: &mut State, next: State) -> Result<(), ActionError> {
+    /// On disk first, then in memory. Components that are remembered no more are removed.
+    pub(crate) async fn commit(self: &Arc<Self>, state: &mut State, next: State) -> Result<(), ActionError> {
         let (files, stored) = (self.files.clone(), next.clone());
         let written = blocking(move || {
             files
@@ -159,7 +159,8 @@ impl Plugins {
                 .map_err(|e| ActionError::Failed(format!("the state cannot be stored: {e}")))
         });
         written.await?;
-        *state = next;
+        let before = std::mem::replace(state, next);
+        self.forget_gone(&before, state).await;
         Ok(())
     }
 }

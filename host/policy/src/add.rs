@@ -11,6 +11,7 @@ use crate::action::{ActionError, blocking};
 use crate::digest::{digest_of, hex};
 use crate::plugins::Plugins;
 use crate::state::Version;
+use crate::switch::Change;
 use crate::test_message;
 
 impl Plugins {
@@ -22,45 +23,66 @@ impl Plugins {
         wasm: Vec<u8>,
         beside: bool,
     ) -> Result<Value, ActionError> {
-        let settings = self.slot(tenant, plugin)?;
+        self.slot(tenant, plugin)?;
+        let _turn = self.turns.of(tenant, plugin).await;
         let digest = hex(&digest_of(&wasm));
-        let size = wasm.len() as u64;
-        // One upload at a time: the compiler's limits are for one.
-        let mut state = self.state.lock().await;
-        let was_known = state.knows(&digest);
-        let compared = self.place(tenant, plugin).filter(|_| beside);
-        if beside && compared.is_none() {
-            return Err(ActionError::Refused("there is no active version to compare it with".to_owned()));
-        }
-        let (plugins, of, name) = (Arc::clone(self), Arc::clone(&settings), digest.clone());
-        let loaded = blocking(move || plugins.admit(&of, &name, &wasm)).await;
-        let tested = match loaded {
-            Ok(policy) => self.self_test(&settings, &policy).await.map(|()| policy),
-            Err(error) => Err(error),
-        };
-        let policy = match tested {
-            Ok(policy) => policy,
-            Err(error) => {
-                if !was_known {
-                    self.forget(&digest);
-                }
-                return Err(error);
+        let size = wasm.len();
+        let pin = self.pins.pin(&digest);
+        let added = self.add_pinned(tenant, plugin, &digest, Arc::new(wasm), beside).await;
+        drop(pin);
+        match added {
+            Ok(()) => {
+                tracing::info!(tenant, plugin, digest, size, beside, "a plugin was added");
+                Ok(json!({ "tenant": tenant, "plugin": plugin, "digest": digest, "active": !beside }))
             }
-        };
-        let mut next = state.clone();
-        let entry = next.entry_mut(tenant, plugin);
-        entry.remember(Version { digest: digest.clone(), added_at: self.now(), size });
-        match &compared {
-            Some(_) => entry.shadow = Some(digest.clone()),
-            None => entry.activate(&digest),
+            Err(error) => {
+                self.forget_unknown(digest).await;
+                Err(error)
+            }
         }
-        self.commit(&mut state, next).await?;
-        match compared {
-            Some(place) => self.use_again(&place, &state).await?,
-            None => self.use_version(settings, digest.clone(), policy, &state).await?,
+    }
+
+    /// The state is not locked while it is compiled and tested: others look, switch off and reload meanwhile.
+    async fn add_pinned(
+        self: &Arc<Self>,
+        tenant: &str,
+        plugin: &str,
+        digest: &str,
+        wasm: Arc<Vec<u8>>,
+        beside: bool,
+    ) -> Result<(), ActionError> {
+        let before = self.entry(tenant, plugin).await;
+        loop {
+            let settings = self.slot(tenant, plugin)?;
+            if beside && self.place(tenant, plugin).is_none() {
+                return Err(ActionError::Refused("there is no active version to compare it with".to_owned()));
+            }
+            let (plugins, of, name, octets) =
+                (Arc::clone(self), Arc::clone(&settings), digest.to_owned(), Arc::clone(&wasm));
+            let policy = blocking(move || plugins.admit(&of, &name, &octets)).await?;
+            self.self_test(&settings, &policy).await?;
+            let mut after = before.clone();
+            after.remember(Version {
+                digest: digest.to_owned(),
+                added_at: self.now(),
+                size: wasm.len() as u64,
+            });
+            let (version, policy) = match (beside, &before.active) {
+                (true, Some(active)) => {
+                    after.shadow = Some(digest.to_owned());
+                    (active.clone(), None)
+                }
+                _ => {
+                    after.activate(digest);
+                    (digest.to_owned(), Some(policy))
+                }
+            };
+            let place = self.make(&settings, version, policy, after.shadow.clone()).await?;
+            let change = Change { settings, before: before.clone(), after, place: Some(place.working()?) };
+            if self.put_changed(change).await? {
+                return Ok(());
+            }
         }
-        tracing::info!(tenant, plugin, digest, size, beside, "a plugin was added");
-        Ok(json!({ "tenant": tenant, "plugin": plugin, "digest": digest, "active": !beside }))
     }
 
     /// Everything between an upload and a loaded version. Blocks.
@@ -85,29 +107,15 @@ impl Plugins {
         self.load_or_compile(settings, digest)
     }
 
-    pub(crate) fn load_or_compile(
-        &self,
-        settings: &PluginSettings,
-        digest: &str,
-    ) -> Result<Arc<dyn Policy>, ActionError> {
-        let refused = |error: policy::PluginError| ActionError::Refused(error.to_string());
-        match self.load(settings, digest) {
-            Err(policy::PluginError::NotCompiled) => {
-                self.compile(digest).map_err(ActionError::Refused)?;
-                self.load(settings, digest).map_err(refused)
-            }
-            other => other.map_err(refused),
-        }
-    }
-
     /// `configure` with the settings as they are, then sample messages. What it decides does not matter.
     pub(crate) async fn self_test(
-        &self,
-        settings: &PluginSettings,
+        self: &Arc<Self>,
+        settings: &Arc<PluginSettings>,
         policy: &Arc<dyn Policy>,
     ) -> Result<(), ActionError> {
-        let place = self.place_with(Arc::new(settings.clone()), String::new(), Ok(Arc::clone(policy)));
-        let data: Data = Some(place.data.clone());
+        let (plugins, of) = (Arc::clone(self), Arc::clone(settings));
+        // Whether damaged data matter is asked when it is put in use.
+        let data: Data = Some(blocking(move || Ok(plugins.data(&of).unwrap_or_default())).await?);
         let now = u64::try_from(self.now()).unwrap_or(0);
         let failed = |fault: policy::PluginFault| match fault.blame {
             Blame::Guest => ActionError::Refused(format!("the self-test failed: {fault}")),

@@ -5,6 +5,7 @@
 use std::io::{self, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, nice, setrlimit};
@@ -37,7 +38,11 @@ pub(crate) fn compile(
     work: &Path,
     limits: ChildLimits,
 ) -> Result<Vec<u8>, String> {
-    let out = work.join(format!("{}.code", component.file_stem().unwrap_or_default().to_string_lossy()));
+    // A name that no other compilation uses, whoever else compiles the same: what is in the file will be run.
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let out =
+        work.join(format!("{}.{number}.code", component.file_stem().unwrap_or_default().to_string_lossy()));
     let result = run(program, component, &out, limits);
     let code = result.and_then(|()| std::fs::read(&out).map_err(|e| e.to_string()));
     // Not there when the child failed.
@@ -150,8 +155,25 @@ mod tests {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("ours");
         let limits = ChildLimits { memory: 1 << 30, time };
         let result = compile(&program, &directory.path().join("aa.wasm"), directory.path(), limits);
-        assert!(!directory.path().join("aa.code").exists(), "nothing is left");
+        assert_eq!(
+            fs::read_dir(directory.path()).expect("ours").count(),
+            1,
+            "nothing is left but the program"
+        );
         result
+    }
+
+    #[test]
+    fn no_two_compilations_share_a_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let program = directory.path().join("compiler");
+        // The code is the name of its file.
+        let script = "#!/bin/sh\nfor out; do :; done\nprintf %s \"$out\" > \"$out\"\n";
+        fs::write(&program, script).expect("writes");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("ours");
+        let limits = ChildLimits { memory: 1 << 30, time: Duration::from_secs(1) };
+        let compile = || compile(&program, &directory.path().join("aa.wasm"), directory.path(), limits);
+        assert_ne!(compile().expect("a name"), compile().expect("a name"));
     }
 
     #[test]

@@ -32,6 +32,13 @@ impl Files {
         for left in fs::read_dir(files.work())? {
             fs::remove_file(left?.path())?;
         }
+        // And of compiled code. While a relay runs, such a file is being written.
+        for left in entries(&files.code())? {
+            let path = left?.path();
+            if path.extension().is_some_and(|extension| extension == "part") {
+                fs::remove_file(path)?;
+            }
+        }
         Ok(files)
     }
 
@@ -45,13 +52,28 @@ impl Files {
         self.root.join("work")
     }
 
+    /// Whether anything was compiled.
+    pub(crate) fn has_code(&self) -> io::Result<bool> {
+        Ok(entries(&self.code())?.next().is_some())
+    }
+
+    /// Where components are.
+    pub(crate) fn components(&self) -> PathBuf {
+        self.root.join("components")
+    }
+
     pub(crate) fn component(&self, digest: &str) -> PathBuf {
-        self.root.join("components").join(format!("{digest}.wasm"))
+        self.components().join(format!("{digest}.wasm"))
+    }
+
+    /// Where key-value data are.
+    pub(crate) fn all_kv(&self) -> PathBuf {
+        self.root.join("kv")
     }
 
     /// Names are checked by the configuration: letters, digits, hyphens and underscores. A dot parts them.
     pub(crate) fn kv(&self, tenant: &str, plugin: &str) -> PathBuf {
-        self.root.join("kv").join(format!("{tenant}.{plugin}"))
+        self.all_kv().join(format!("{tenant}.{plugin}"))
     }
 
     /// Recorded messages, a directory for each place.
@@ -95,6 +117,15 @@ impl Files {
     }
 }
 
+/// What is in a directory that may not be there.
+fn entries(directory: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
+    match fs::read_dir(directory) {
+        Ok(entries) => Ok(Some(entries).into_iter().flatten()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None.into_iter().flatten()),
+        Err(error) => Err(error),
+    }
+}
+
 fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(content)?;
@@ -122,6 +153,23 @@ mod tests {
         files.write_state(&state).expect("writes");
         let error = files.read_state().expect_err("newer").to_string();
         assert!(error.contains("newer version"), "{error}");
+    }
+
+    #[test]
+    fn what_a_crash_left_half_made_is_removed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path().join("plugins");
+        let files = Files::open(&root).expect("opens");
+        assert!(!files.has_code().expect("none"));
+        fs::create_dir(files.code()).expect("ours");
+        let halves = [files.work().join("aa.0.code"), files.code().join("plugin-aa-1.7.part")];
+        let whole = files.code().join("plugin-aa-1.cwasm");
+        for file in halves.iter().chain([&whole]) {
+            fs::write(file, "code").expect("ours");
+        }
+        Files::open(&root).expect("again");
+        assert_eq!((halves.map(|half| half.exists()), whole.exists()), ([false; 2], true));
+        assert!(files.has_code().expect("one"));
     }
 
     #[test]

@@ -8,9 +8,13 @@ mod action;
 mod add;
 mod ask;
 mod child;
+mod clear;
+mod compile;
 mod digest;
 mod files;
 mod kv;
+#[cfg(test)]
+mod life_tests;
 mod list;
 mod message;
 mod metrics;
@@ -23,6 +27,7 @@ mod shadow;
 mod state;
 mod switch;
 mod test_message;
+mod turns;
 mod verdicts;
 
 pub use action::{Action, ActionError};

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use relevo_relay::clock::Clock;
 use relevo_relay::settings::{PluginSettings, Settings, SettingsHandle};
 use relevo_runtime::policy::{Digest, EngineConfig, PluginError, Policy, PolicyEngine};
+use tokio::sync::mpsc;
 
 use crate::action::ActionError;
-use crate::child::{self, ChildLimits};
-use crate::digest::{digest_of, parse_digest};
+use crate::compile;
+use crate::digest::parse_digest;
 use crate::files::Files;
 use crate::kv::KvData;
 use crate::observe::{self, Listeners};
@@ -20,6 +21,7 @@ use crate::place::Place;
 use crate::record::Recorder;
 use crate::shadow::Shadow;
 use crate::state::State;
+use crate::turns::{Pins, Turns};
 
 /// Between two looks for warm instances that nobody uses.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -44,13 +46,20 @@ pub(crate) type Places = HashMap<String, HashMap<String, Arc<Place>>>;
 /// See the crate.
 pub struct Plugins {
     pub(crate) files: Files,
-    program: PathBuf,
+    pub(crate) program: PathBuf,
     pub(crate) settings: SettingsHandle,
     pub(crate) clock: Arc<dyn Clock>,
     /// Made when the first plugin needs it: a relay without plugins pays nothing.
     engine: Mutex<Option<Arc<PolicyEngine>>>,
-    /// One change at a time.
+    /// Held for as long as it takes to look, or to store a change and put it in use; never while something is compiled or tested.
     pub(crate) state: tokio::sync::Mutex<State>,
+    /// Before the state: one change of a place at a time, from an upload to its use.
+    pub(crate) turns: Turns,
+    pub(crate) pins: Arc<Pins>,
+    /// One compiler at a time: its limits are for one.
+    pub(crate) compiler: tokio::sync::Mutex<()>,
+    /// Something is to be compiled in the background.
+    missing: mpsc::Sender<()>,
     places: RwLock<Arc<Places>>,
     pub(crate) listeners: Listeners,
     /// None while no relay runs on it.
@@ -79,6 +88,7 @@ impl Plugins {
         let (files, state) = opened.await.map_err(io::Error::other)??;
         let recorder = if serving { Some(Recorder::start(files.recordings())?) } else { None };
         let (listeners, happening) = Listeners::new();
+        let (missing, asked) = mpsc::channel(1);
         let plugins = Arc::new(Self {
             files,
             program,
@@ -86,6 +96,10 @@ impl Plugins {
             clock,
             engine: Mutex::default(),
             state: tokio::sync::Mutex::new(state),
+            turns: Turns::default(),
+            pins: Arc::default(),
+            compiler: tokio::sync::Mutex::default(),
+            missing,
             places: RwLock::default(),
             listeners,
             recorder,
@@ -95,6 +109,8 @@ impl Plugins {
         if serving {
             tokio::spawn(observe::run(Arc::downgrade(&plugins), happening));
             tokio::spawn(sweep(Arc::downgrade(&plugins)));
+            tokio::spawn(compile::run(Arc::downgrade(&plugins), asked, compile::AGAIN));
+            tokio::spawn(Arc::clone(&plugins).clear());
         }
         Ok(plugins)
     }
@@ -108,7 +124,7 @@ impl Plugins {
             if let Some(recorder) = &plugins.recorder {
                 recorder.keep(settings.tenants.by_id.values().flat_map(|tenant| &tenant.plugins));
             }
-            plugins.load_all(wanted)
+            plugins.load_all(wanted, None)
         });
         let made = made.await;
         let Ok((places, missing)) = made else {
@@ -116,24 +132,25 @@ impl Plugins {
             return;
         };
         self.put_all(places);
-        if !missing.is_empty() && self.recorder.is_some() {
-            let plugins = Arc::clone(self);
-            tokio::spawn(async move { plugins.compile_missing(missing).await });
+        if missing {
+            // Full: it has been asked already.
+            let _ = self.missing.try_send(());
         }
     }
 
-    /// Reads files. Also returns what must be compiled first.
-    fn load_all(&self, wanted: Vec<Wanted>) -> (Places, Vec<Wanted>) {
-        let (mut places, mut missing) = (Places::new(), Vec::new());
+    /// Reads files. Also returns whether something must be compiled first; `problem` is why it could not be.
+    pub(crate) fn load_all(&self, wanted: Vec<Wanted>, problem: Option<&str>) -> (Places, bool) {
+        let (mut places, mut missing) = (Places::new(), false);
         for want in wanted {
             let (tenant, name) = (want.settings.config.tenant.clone(), want.settings.config.name.clone());
             let loaded = match self.load(&want.settings, &want.digest) {
                 Ok(policy) => Ok(policy),
                 Err(PluginError::NotCompiled) => {
-                    missing.push(want.clone());
+                    missing = true;
                     let when =
                         if self.recorder.is_some() { "it is being" } else { "at its start the relay has it" };
-                    Err(format!("{when} compiled for this version of the program"))
+                    let waits = || format!("{when} compiled for this version of the program");
+                    Err(problem.map_or_else(waits, ToOwned::to_owned))
                 }
                 Err(error) => {
                     tracing::error!(tenant, plugin = name, digest = want.digest, %error,
@@ -142,76 +159,63 @@ impl Plugins {
                 }
             };
             let mut place = self.place_with(want.settings, want.digest, loaded);
-            place.shadow = want.shadow.and_then(|digest| self.shadow(&place.settings, digest));
+            if let Some(digest) = want.shadow {
+                place.shadow = self.shadow(&place.settings, digest);
+                missing |= place.shadow.is_none();
+            }
             places.entry(tenant).or_default().insert(name, Arc::new(place));
         }
         (places, missing)
     }
 
-    async fn compile_missing(self: Arc<Self>, missing: Vec<Wanted>) {
-        for want in missing {
-            let (plugins, digest) = (Arc::clone(&self), want.digest.clone());
-            let compiled = tokio::task::spawn_blocking(move || plugins.compile(&digest)).await;
-            let error = match compiled {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error),
-                Err(error) => Some(error.to_string()),
-            };
-            if let Some(error) = error {
-                let config = &want.settings.config;
-                tracing::error!(
-                    tenant = config.tenant,
-                    plugin = config.name,
-                    digest = want.digest,
-                    error,
-                    "a plugin cannot be compiled: its failure policy answers"
-                );
-                continue;
-            }
-            // Only what is still wanted, and with the settings in force by now.
-            let state = self.state.lock().await;
-            let now_wanted = wanted(&self.settings.get(), &state);
-            let same = |w: &Wanted| {
-                w.digest == want.digest
-                    && w.settings.config.tenant == want.settings.config.tenant
-                    && w.settings.config.name == want.settings.config.name
-            };
-            if let Some(want) = now_wanted.into_iter().find(same) {
-                let plugins = Arc::clone(&self);
-                let made = tokio::task::spawn_blocking(move || plugins.load_all(vec![want]).0).await;
-                for place in made.into_iter().flat_map(|p| p.into_values()).flat_map(HashMap::into_values) {
-                    self.put(place);
-                }
-            }
-        }
-    }
-
-    /// A place with the plugin's data as it is on disk.
+    /// A place with the plugin's data as it is on disk. Blocks.
     pub(crate) fn place_with(
         &self,
         settings: Arc<PluginSettings>,
         digest: String,
         policy: Result<Arc<dyn Policy>, String>,
     ) -> Place {
+        match self.data(&settings) {
+            Ok(data) => self.place_of(settings, digest, policy, data),
+            // Without its data it would decide something else.
+            Err(error) => self.place_of(settings, digest, Err(error), Arc::default()),
+        }
+    }
+
+    /// A place with these data.
+    pub(crate) fn place_of(
+        &self,
+        settings: Arc<PluginSettings>,
+        digest: String,
+        policy: Result<Arc<dyn Policy>, String>,
+        data: Arc<KvData>,
+    ) -> Place {
+        let tap = self.recorder.as_ref().and_then(|recorder| recorder.tap(&settings, &digest));
+        let mut place = Place::new(settings, digest, policy, data);
+        place.tap = tap;
+        place
+    }
+
+    /// The plugin's data as they were imported last: those of the place while they fit, for they may be large. Otherwise they are read,
+    /// which blocks.
+    pub(crate) fn data(&self, settings: &PluginSettings) -> Result<Arc<KvData>, String> {
         let config = &settings.config;
+        if let Some(place) = self.place(&config.tenant, &config.name)
+            && place.policy.is_ok()
+            && place.settings.kv_size <= settings.kv_size
+        {
+            return Ok(Arc::clone(&place.data));
+        }
         let path = self.files.kv(&config.tenant, &config.name);
         let data = match std::fs::read(&path) {
             Ok(content) => KvData::parse(&content, settings.kv_size),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(KvData::default()),
             Err(error) => Err(error.to_string()),
         };
-        let (policy, data) = match data {
-            Ok(data) => (policy, data),
-            // Without its data it would decide something else.
-            Err(error) => {
-                tracing::error!(path = %path.display(), error, "key-value data of a plugin cannot be used");
-                (Err(format!("its key-value data: {error}")), KvData::default())
-            }
-        };
-        let tap = self.recorder.as_ref().and_then(|recorder| recorder.tap(&settings, &digest));
-        let mut place = Place::new(settings, digest, policy, Arc::new(data));
-        place.tap = tap;
-        place
+        data.map(Arc::new).map_err(|error| {
+            tracing::error!(path = %path.display(), error, "key-value data of a plugin cannot be used");
+            format!("its key-value data: {error}")
+        })
     }
 
     /// Returns when everything that was recorded so far is in files, or when that takes too long.
@@ -265,33 +269,7 @@ impl Plugins {
         Ok(plugin.map_err(|e| ActionError::Refused(e.to_string()))?)
     }
 
-    /// Removes a component and its code from the disk; what uses it goes on.
-    pub(crate) fn forget(&self, digest: &str) {
-        // What cannot be removed is overwritten by the next upload of the same.
-        let _ = std::fs::remove_file(self.files.component(digest));
-        if let (Some(octets), Ok(engine)) = (parse_digest(digest), self.engine()) {
-            let _ = engine.forget(&octets);
-        }
-    }
-
-    /// Compiles a component that is on disk, in a process of its own. Blocks.
-    pub(crate) fn compile(&self, digest: &str) -> Result<(), String> {
-        let octets = parse_digest(digest).ok_or("not a digest")?;
-        let component = self.files.component(digest);
-        // What is compiled is what has the digest, whatever happened to the file.
-        let content = std::fs::read(&component).map_err(|e| format!("{}: {e}", component.display()))?;
-        if digest_of(&content) != octets {
-            return Err(format!("{} is not what was uploaded", component.display()));
-        }
-        drop(content);
-        let settings = self.settings.get();
-        let limits =
-            ChildLimits { memory: settings.plugins.compile_memory, time: settings.plugins.compile_time };
-        let code = child::compile(&self.program, &component, &self.files.work(), limits)?;
-        self.engine()?.keep(&octets, &code).map_err(|e| format!("the compiled code cannot be kept: {e}"))
-    }
-
-    fn engine(&self) -> Result<Arc<PolicyEngine>, String> {
+    pub(crate) fn engine(&self) -> Result<Arc<PolicyEngine>, String> {
         let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(engine) = &*engine {
             return Ok(Arc::clone(engine));
@@ -360,13 +338,14 @@ impl Plugins {
 
 /// A version that is to be in use.
 #[derive(Debug, Clone)]
-struct Wanted {
-    settings: Arc<PluginSettings>,
-    digest: String,
-    shadow: Option<String>,
+pub(crate) struct Wanted {
+    pub(crate) settings: Arc<PluginSettings>,
+    pub(crate) digest: String,
+    pub(crate) shadow: Option<String>,
 }
 
-fn wanted(settings: &Settings, state: &State) -> Vec<Wanted> {
+/// What is to be in use.
+pub(crate) fn wanted(settings: &Settings, state: &State) -> Vec<Wanted> {
     let places = settings.tenants.by_id.values().flat_map(|tenant| &tenant.plugins);
     places
         .filter_map(|place| {

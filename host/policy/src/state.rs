@@ -1,6 +1,6 @@
 //! Which versions there are, and which of them are in use: one JSON file, replaced as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use relevo_queue::Millis;
 use serde::{Deserialize, Serialize};
@@ -64,10 +64,15 @@ impl State {
         self.tenants.entry(tenant.to_owned()).or_default().entry(plugin.to_owned()).or_default()
     }
 
+    /// Components that some place remembers.
+    pub(crate) fn digests(&self) -> HashSet<&str> {
+        let entries = self.tenants.values().flat_map(BTreeMap::values);
+        entries.flat_map(|entry| &entry.versions).map(|version| version.digest.as_str()).collect()
+    }
+
     /// Whether any place remembers this component.
     pub(crate) fn knows(&self, digest: &str) -> bool {
-        let entries = self.tenants.values().flat_map(BTreeMap::values);
-        entries.flat_map(|e| &e.versions).any(|v| v.digest == digest)
+        self.digests().contains(digest)
     }
 }
 

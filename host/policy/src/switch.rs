@@ -1,4 +1,5 @@
-//! What is in use changes: another version, other data, nothing, or nothing beside it any more.
+//! What is in use changes: another version, other data, nothing, or nothing beside it any more. What can fail is done before anything
+//! is stored.
 
 use std::sync::Arc;
 
@@ -12,30 +13,56 @@ use crate::place::Place;
 use crate::plugins::Plugins;
 use crate::state::{Entry, State};
 
+/// Of a place, made without the state's lock.
+pub(crate) struct Change {
+    /// That it was made with.
+    pub(crate) settings: Arc<PluginSettings>,
+    /// That it was made of.
+    pub(crate) before: Entry,
+    pub(crate) after: Entry,
+    /// What is put in use. None: the place is switched off.
+    pub(crate) place: Option<Place>,
+}
+
+impl Place {
+    /// Itself, unless its version or data cannot be used.
+    pub(crate) fn working(self) -> Result<Self, ActionError> {
+        match &self.policy {
+            Ok(_) => Ok(self),
+            Err(why) => Err(ActionError::Refused(why.clone())),
+        }
+    }
+}
+
 impl Plugins {
     pub(crate) async fn end_shadow(
         self: &Arc<Self>,
         tenant: &str,
         plugin: &str,
     ) -> Result<Value, ActionError> {
-        let mut state = self.state.lock().await;
-        let mut next = state.clone();
-        entry(&mut next, tenant, plugin)?.shadow = None;
-        self.commit(&mut state, next).await?;
-        if let Some(place) = self.place(tenant, plugin) {
-            self.use_again(&place, &state).await?;
+        let _turn = self.turns.of(tenant, plugin).await;
+        // Of before the first try: it may be disabled in any of them.
+        let before = self.known(tenant, plugin).await?;
+        loop {
+            let settings = self.slot(tenant, plugin)?;
+            let after = Entry { shadow: None, ..before.clone() };
+            let place = match self.place(tenant, plugin) {
+                Some(place) => Some(self.make(&settings, place.digest.clone(), None, None).await?),
+                None => None,
+            };
+            let active = place.is_some();
+            if self.put_changed(Change { settings, before: before.clone(), after, place }).await? {
+                return Ok(json!({ "tenant": tenant, "plugin": plugin, "active": active }));
+            }
         }
-        Ok(json!({ "tenant": tenant, "plugin": plugin, "active": self.place(tenant, plugin).is_some() }))
     }
 
     pub(crate) async fn enable(self: &Arc<Self>, tenant: &str, plugin: &str) -> Result<Value, ActionError> {
-        let settings = self.slot(tenant, plugin)?;
-        let mut state = self.state.lock().await;
-        let mut next = state.clone();
-        let entry = entry(&mut next, tenant, plugin)?;
-        let digest = entry.active.clone().ok_or_else(|| no_version(plugin))?;
-        entry.enabled = true;
-        self.switch(&mut state, next, settings, digest).await
+        let change = |entry: &mut Entry| {
+            entry.enabled = true;
+            entry.active.clone().ok_or_else(|| no_version(plugin))
+        };
+        self.switch(tenant, plugin, change).await
     }
 
     pub(crate) async fn rollback(
@@ -44,46 +71,56 @@ impl Plugins {
         plugin: &str,
         digest: Option<&str>,
     ) -> Result<Value, ActionError> {
-        let settings = self.slot(tenant, plugin)?;
-        let mut state = self.state.lock().await;
-        let mut next = state.clone();
-        let entry = entry(&mut next, tenant, plugin)?;
-        let digest = match digest {
-            Some(digest) => {
-                let found = entry.find(digest).map(|v| v.digest.clone());
-                let missing = || format!("`{digest}` names no version of `{plugin}`, or several");
-                found.ok_or_else(|| ActionError::NotFound(missing()))?
-            }
-            None => entry
-                .previous
-                .clone()
-                .ok_or_else(|| ActionError::NotFound(format!("there was no version of `{plugin}` before")))?,
+        let change = |entry: &mut Entry| {
+            let digest = match digest {
+                Some(digest) => {
+                    let found = entry.find(digest).map(|v| v.digest.clone());
+                    let missing = || format!("`{digest}` names no version of `{plugin}`, or several");
+                    found.ok_or_else(|| ActionError::NotFound(missing()))?
+                }
+                None => entry.previous.clone().ok_or_else(|| {
+                    ActionError::NotFound(format!("there was no version of `{plugin}` before"))
+                })?,
+            };
+            entry.activate(&digest);
+            Ok(digest)
         };
-        entry.activate(&digest);
-        self.switch(&mut state, next, settings, digest).await
+        self.switch(tenant, plugin, change).await
     }
 
     /// Puts a version in use that has passed the self-test once; `configure` must like the settings of today.
     async fn switch(
         self: &Arc<Self>,
-        state: &mut State,
-        next: State,
-        settings: Arc<PluginSettings>,
-        digest: String,
+        tenant: &str,
+        plugin: &str,
+        change: impl Fn(&mut Entry) -> Result<String, ActionError>,
     ) -> Result<Value, ActionError> {
-        let (plugins, of, name) = (Arc::clone(self), Arc::clone(&settings), digest.clone());
-        let policy = blocking(move || plugins.load_or_compile(&of, &name)).await?;
-        let place = self.place_with(Arc::clone(&settings), digest.clone(), Ok(Arc::clone(&policy)));
-        let now = u64::try_from(self.now()).unwrap_or(0);
-        let configured = policy.configure(now, Some(place.data.clone())).await.result;
-        configured.map_err(|fault| ActionError::Refused(fault.to_string()))?;
-        self.commit(state, next).await?;
-        let (tenant, plugin) = (settings.config.tenant.clone(), settings.config.name.clone());
-        self.use_version(settings, digest.clone(), policy, state).await?;
-        tracing::info!(tenant, plugin, digest, "another version of a plugin is in use");
-        Ok(json!({ "tenant": tenant, "plugin": plugin, "digest": digest, "active": true }))
+        self.slot(tenant, plugin)?;
+        let _turn = self.turns.of(tenant, plugin).await;
+        // Of before the first try: it may be disabled in any of them.
+        let before = self.known(tenant, plugin).await?;
+        loop {
+            let settings = self.slot(tenant, plugin)?;
+            let mut after = before.clone();
+            let digest = change(&mut after)?;
+            let (plugins, of, name) = (Arc::clone(self), Arc::clone(&settings), digest.clone());
+            let policy = blocking(move || plugins.load_or_compile(&of, &name)).await?;
+            let place = self.make(&settings, digest.clone(), Some(Arc::clone(&policy)), after.shadow.clone());
+            let place = place.await?.working()?;
+            let now = u64::try_from(self.now()).unwrap_or(0);
+            let configured = policy.configure(now, Some(place.data.clone())).await.result;
+            configured.map_err(|fault| ActionError::Refused(fault.to_string()))?;
+            if self
+                .put_changed(Change { settings, before: before.clone(), after, place: Some(place) })
+                .await?
+            {
+                tracing::info!(tenant, plugin, digest, "another version of a plugin is in use");
+                return Ok(json!({ "tenant": tenant, "plugin": plugin, "digest": digest, "active": true }));
+            }
+        }
     }
 
+    /// Waits for no change that is under way: it takes effect at once, and what is under way is refused.
     pub(crate) async fn disable(self: &Arc<Self>, tenant: &str, plugin: &str) -> Result<Value, ActionError> {
         let mut state = self.state.lock().await;
         let mut next = state.clone();
@@ -100,52 +137,99 @@ impl Plugins {
         plugin: &str,
         content: Vec<u8>,
     ) -> Result<Value, ActionError> {
-        let settings = self.slot(tenant, plugin)?;
-        let data = KvData::parse(&content, settings.kv_size).map_err(ActionError::Refused)?;
-        let entries = data.len();
-        // The place must not change in between.
-        let state = self.state.lock().await;
-        let (files, path) = (self.files.clone(), self.files.kv(tenant, plugin));
-        let written =
-            blocking(move || files.replace(&path, &content).map_err(|e| ActionError::Failed(e.to_string())));
-        written.await?;
-        if let Some(place) = self.place(tenant, plugin) {
-            self.use_again(&place, &state).await?;
+        self.slot(tenant, plugin)?;
+        let _turn = self.turns.of(tenant, plugin).await;
+        let content = Arc::new(content);
+        loop {
+            let settings = self.slot(tenant, plugin)?;
+            let (most, octets) = (settings.kv_size, Arc::clone(&content));
+            let parsed =
+                blocking(move || KvData::parse(&octets, most).map(Arc::new).map_err(ActionError::Refused));
+            let data = parsed.await?;
+            let state = self.state.lock().await;
+            // The lines were counted with what was granted before a reload.
+            if !Arc::ptr_eq(&self.slot(tenant, plugin)?, &settings) {
+                continue;
+            }
+            let shadow = state.entry(tenant, plugin).and_then(|entry| entry.shadow.clone());
+            let place = self.place(tenant, plugin);
+            let (plugins, octets, new) = (Arc::clone(self), Arc::clone(&content), Arc::clone(&data));
+            blocking(move || {
+                let path = plugins.files.kv(&settings.config.tenant, &settings.config.name);
+                // Instances that have read the data before are not asked again. A version that cannot be used stays one: it says why.
+                let made = place.map(|place| {
+                    let policy =
+                        plugins.load(&settings, &place.digest).map_err(|error| match &place.policy {
+                            Ok(_) => error.to_string(),
+                            Err(why) => why.clone(),
+                        });
+                    let mut made = plugins.place_of(Arc::clone(&settings), place.digest.clone(), policy, new);
+                    made.shadow = shadow.and_then(|digest| plugins.shadow(&settings, digest));
+                    Arc::new(made)
+                });
+                plugins.files.replace(&path, &octets).map_err(|e| ActionError::Failed(e.to_string()))?;
+                made.into_iter().for_each(|place| plugins.put(place));
+                Ok(())
+            })
+            .await?;
+            let entries = data.len();
+            tracing::info!(tenant, plugin, entries, "key-value data of a plugin was imported");
+            return Ok(json!({ "tenant": tenant, "plugin": plugin, "entries": entries }));
         }
-        tracing::info!(tenant, plugin, entries, "key-value data of a plugin was imported");
-        Ok(json!({ "tenant": tenant, "plugin": plugin, "entries": entries }))
     }
 
-    /// The same version with the data on disk, and what is beside it now.
-    pub(crate) async fn use_again(self: &Arc<Self>, place: &Place, state: &State) -> Result<(), ActionError> {
-        let (plugins, settings, digest) =
-            (Arc::clone(self), Arc::clone(&place.settings), place.digest.clone());
-        let policy = blocking(move || plugins.load_or_compile(&settings, &digest)).await?;
-        self.use_version(Arc::clone(&place.settings), place.digest.clone(), policy, state).await
-    }
-
-    pub(crate) async fn use_version(
+    /// A place with this version; its policy, unless it is to be loaded; and what is beside it. It may be broken.
+    pub(crate) async fn make(
         self: &Arc<Self>,
-        settings: Arc<PluginSettings>,
+        settings: &Arc<PluginSettings>,
         digest: String,
-        policy: Arc<dyn Policy>,
-        state: &State,
-    ) -> Result<(), ActionError> {
-        let plugins = Arc::clone(self);
-        let config = &settings.config;
-        let shadow = state.entry(&config.tenant, &config.name).and_then(|e| e.shadow.clone());
-        let made = blocking(move || {
-            let policy = match settings.record {
-                // Its instances were made for the self-test: what they read then is in no recording.
-                Some(_) => plugins.load_or_compile(&settings, &digest)?,
-                None => policy,
+        policy: Option<Arc<dyn Policy>>,
+        shadow: Option<String>,
+    ) -> Result<Place, ActionError> {
+        let (plugins, settings) = (Arc::clone(self), Arc::clone(settings));
+        blocking(move || {
+            // Where it is recorded: instances that were made for the self-test have read what is in no recording.
+            let policy = match policy.filter(|_| settings.record.is_none()) {
+                Some(policy) => Ok(policy),
+                None => plugins.load(&settings, &digest).map_err(|error| error.to_string()),
             };
-            let mut place = plugins.place_with(Arc::clone(&settings), digest, Ok(policy));
+            let mut place = plugins.place_with(Arc::clone(&settings), digest, policy);
             place.shadow = shadow.and_then(|digest| plugins.shadow(&settings, digest));
-            Ok(Arc::new(place))
-        });
-        self.put(made.await?);
-        Ok(())
+            Ok(place)
+        })
+        .await
+    }
+
+    /// Stores a change and puts it in use. False when the settings have changed since it was made: it must be made again.
+    ///
+    /// # Errors
+    /// The place was switched off meanwhile, or the state cannot be stored; nothing has changed.
+    pub(crate) async fn put_changed(self: &Arc<Self>, change: Change) -> Result<bool, ActionError> {
+        let Change { settings, before, after, place } = change;
+        let (tenant, plugin) = (&settings.config.tenant, &settings.config.name);
+        let mut state = self.state.lock().await;
+        if !Arc::ptr_eq(&self.slot(tenant, plugin)?, &settings) {
+            return Ok(false);
+        }
+        // Whoever has its turn is the only one to change a place, but for this.
+        if state.entry(tenant, plugin).cloned().unwrap_or_default() != before {
+            return Err(ActionError::Refused(format!("`{plugin}` was disabled meanwhile")));
+        }
+        let mut next = state.clone();
+        *next.entry_mut(tenant, plugin) = after;
+        self.commit(&mut state, next).await?;
+        place.into_iter().for_each(|place| self.put(Arc::new(place)));
+        Ok(true)
+    }
+
+    /// What the state says of a place now; nothing, if no version was added yet.
+    pub(crate) async fn entry(&self, tenant: &str, plugin: &str) -> Entry {
+        self.state.lock().await.entry(tenant, plugin).cloned().unwrap_or_default()
+    }
+
+    async fn known(&self, tenant: &str, plugin: &str) -> Result<Entry, ActionError> {
+        let state = self.state.lock().await;
+        state.entry(tenant, plugin).cloned().ok_or_else(|| no_version(plugin))
     }
 }
 

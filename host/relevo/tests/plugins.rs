@@ -7,87 +7,11 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use support::plugins::{ADA, SHOP, World, component, message};
 use support::relay::{Relay, relevo};
-use support::sink::Sink;
 use support::wait_for;
-
-const SHOP: &str = "shop@example.test";
-const ADA: &str = "ada@reader.test";
-
-fn message(subject: &str) -> String {
-    format!("From: Shop <{SHOP}>\r\nTo: Ada <{ADA}>\r\nSubject: {subject}\r\n\r\nHello.\r\n")
-}
-
-/// What `cargo xtask build` left.
-fn component(name: &str) -> PathBuf {
-    let target = Path::new(env!("CARGO_BIN_EXE_relevo")).parent().unwrap().parent().unwrap();
-    let file = target.join("plugins").join(format!("{name}.wasm"));
-    assert!(file.exists(), "no {}: run `cargo xtask build`", file.display());
-    file
-}
-
-/// A relay whose tenant has these places for plugins.
-struct World {
-    relay: Relay,
-    sink: Sink,
-}
-
-impl World {
-    fn with(server: &str, places: &str) -> Self {
-        let sink = Sink::start();
-        let mut relay = Relay::start(sink.addr, server, false);
-        relay.stop();
-        let text = fs::read_to_string(relay.config()).unwrap();
-        fs::write(relay.config(), format!("{text}\n{places}")).unwrap();
-        relay.spawn();
-        Self { relay, sink }
-    }
-
-    fn plugin(&self, args: &[&str]) -> (bool, String) {
-        let config = self.relay.config();
-        relevo(&[&["plugin", "--config", config.to_str().unwrap()], args].concat(), "")
-    }
-
-    /// Of the place `name`; must succeed.
-    fn does(&self, command: &[&str], name: &str, more: &[&str]) -> String {
-        let (ok, said) = self.plugin(&[command, &["--tenant", "acme", "--name", name], more].concat());
-        assert!(ok, "{command:?}: {said}");
-        said
-    }
-
-    fn add(&self, name: &str, file: &str) -> String {
-        self.does(&["add"], name, &[component(file).to_str().unwrap()])
-    }
-
-    fn refuses(&self, name: &str, file: &Path, why: &str) {
-        let place = ["add", "--tenant", "acme", "--name", name, file.to_str().unwrap()];
-        let (ok, said) = self.plugin(&place);
-        assert!(!ok && said.contains(why), "{said}");
-    }
-
-    fn kv(&self, name: &str, entries: &str) {
-        let file = self.relay.folder.join("kv.txt");
-        fs::write(&file, entries).unwrap();
-        self.does(&["kv", "import"], name, &[file.to_str().unwrap()]);
-    }
-
-    fn listed(&self, name: &str) -> serde_json::Value {
-        let (ok, said) = self.plugin(&["list", "--json"]);
-        assert!(ok, "{said}");
-        let all: serde_json::Value = serde_json::from_str(&said).unwrap();
-        all.as_array().unwrap().iter().find(|p| p["plugin"] == name).cloned().unwrap()
-    }
-
-    fn sends(&self, to: &[&str], subject: &str) -> String {
-        self.relay.login().transact(SHOP, to, &message(subject))
-    }
-
-    fn event(&self, kind: &str) -> serde_json::Value {
-        wait_for(kind, || self.relay.events(kind).last().cloned())
-    }
-}
 
 const BLOCK_LIST: &str = "[[tenant.plugin]]\nname = \"list\"\ngrants = [\"log\", \"kv\"]\n";
 

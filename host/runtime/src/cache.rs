@@ -94,6 +94,45 @@ impl Cache {
         }
         Ok(())
     }
+
+    /// Removes the entries of this name that are not to be kept, and those that an engine made which this is not. Files that are
+    /// being written stay. Returns how many files were removed.
+    pub(crate) fn clear(
+        &self,
+        engine: &Engine,
+        name: &str,
+        keep: impl Fn(&[u8; 32]) -> bool,
+    ) -> io::Result<usize> {
+        let mut removed = 0;
+        for file in fs::read_dir(&self.directory)? {
+            let path = file?.path();
+            let Some(digest) = path.file_name().and_then(|file| file.to_str()).and_then(|f| digest(f, name))
+            else {
+                continue;
+            };
+            let ours = self.path(engine, name, &digest);
+            let fits = path == ours || path == checksum_path(&ours);
+            if !(fits && keep(&digest)) {
+                fs::remove_file(&path)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// Of the component that an entry or its checksum is named by.
+fn digest(file: &str, name: &str) -> Option<[u8; 32]> {
+    let named = file.strip_suffix(".sha256").unwrap_or(file).strip_suffix(".cwasm")?;
+    let (text, _engine) = named.strip_prefix(name)?.strip_prefix('-')?.split_once('-')?;
+    let mut digest = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (octet, pair) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *octet = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(digest)
 }
 
 /// Loads what a compiler with the same configuration has just returned.

@@ -34,7 +34,8 @@ const HOSTILE_RATE: f64 = 20.0;
 const MAIL_RATE: f64 = 300.0;
 /// The hostile neighbours (`tests/plugins`): those that stop being asked, since they break, and those that may go on, since they
 /// keep to their limits.
-const HOSTILE: [&str; 9] = [
+const HOSTILE: [&str; 13] = [
+    "busy",
     "endless-loop",
     "deep-recursion",
     "memory-bomb",
@@ -44,7 +45,12 @@ const HOSTILE: [&str; 9] = [
     "huge-log",
     "huge-output",
     "non-determinism",
+    "slow-kv",
+    "override-flood",
+    "attribute-flood",
 ];
+/// Whose waiting is measured beside them: a plugin that accepts everything competes for their threads.
+const BESIDE: &str = "beside";
 /// Tenants with a plugin of their own.
 const MANY: u32 = 1000;
 
@@ -149,7 +155,9 @@ impl World<'_> {
     fn neighbours(&self) -> Result<Neighbours> {
         let (uploaded, octets, class) = self.to_upload()?;
         let sections = |case: fn(&str) -> &str| {
-            let mut sections = tenant("accepting", "grants = []\n") + &tenant("uploading", class);
+            let mut sections = tenant("accepting", "grants = []\n")
+                + &tenant(BESIDE, "grants = []\n")
+                + &tenant("uploading", class);
             for name in HOSTILE {
                 // What its neighbour without a plugin does is accept.
                 let place = format!(
@@ -162,7 +170,9 @@ impl World<'_> {
         };
         // The self-test would refuse what breaks: it behaves until it is there.
         let relay = self.start(&sections(|_| "none"))?;
-        self.add("accepting", &self.component("accept-all"))?;
+        for name in ["accepting", BESIDE] {
+            self.add(name, &self.component("accept-all"))?;
+        }
         for name in HOSTILE {
             self.add(name, &self.component("hostile"))?;
         }
@@ -194,9 +204,9 @@ impl World<'_> {
 
     /// The mail of a tenant at a fixed rate beside a neighbour's.
     fn beside(&self, relay: &Relay, neighbour: &'static str) -> Result<Quiet> {
-        // More than a few seconds of each of ninety measurements would add nothing to the median.
+        // More than a few seconds of each of a hundred and thirty measurements would add nothing to the median.
         let duration = self.bench.options.duration.min(Duration::from_secs(3));
-        let quiet = self.paced("quiet", TENANTS[1], QUIET_RATE, duration);
+        let quiet = self.paced("quiet", "beside.test", QUIET_RATE, duration);
         let plan = self.paced("neighbour", neighbour, HOSTILE_RATE, duration);
         let neighbour = Neighbour { ledger: &self.noisy, tag: 'n', plan: &plan };
         quiet_beside(relay, self.scene, &quiet, Some(&neighbour))

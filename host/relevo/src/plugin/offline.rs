@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use relevo_policy::Action;
 use relevo_queue::{DirectoryLock, OpenError};
 use relevo_relay::clock::{Clock, SystemClock};
@@ -41,11 +41,16 @@ pub(crate) fn act(file: &Path, action: Action, content: Vec<u8>) -> anyhow::Resu
     done
 }
 
-/// Files that are made must be the relay's own: it refuses those of others.
+/// Files that are made must be the relay's own: it refuses those of others. So is the directory, which is not made here.
 fn lock(data_dir: &Path) -> anyhow::Result<DirectoryLock> {
-    if let Ok(found) = std::fs::metadata(data_dir)
-        && found.uid() != rustix::process::geteuid().as_raw()
-    {
+    let found = std::fs::metadata(data_dir).with_context(|| {
+        format!(
+            "no relay answers, and there is no data directory {}: start the relay once, which makes it, or make it for the relay's \
+             user (`install -d -m 0700 -o USER DIRECTORY`) and run this as that user",
+            data_dir.display()
+        )
+    })?;
+    if found.uid() != rustix::process::geteuid().as_raw() {
         bail!(
             "no relay answers, and {} belongs to another user (id {}): run this as the relay's user",
             data_dir.display(),

@@ -38,6 +38,8 @@ pub struct PolicyEngine {
     threads_aside: usize,
     small_memory: usize,
     codes: Mutex<HashMap<(Class, Digest), Weak<Code>>>,
+    /// One file at a time: who comes second finds the code. Not held by those who find it at once.
+    reading: Mutex<()>,
     gates: Mutex<HashMap<Gate, Weak<Semaphore>>>,
     plugins: AtomicU64,
 }
@@ -94,6 +96,7 @@ impl PolicyEngine {
             threads_aside: (config.threads / ASIDE).max(1),
             small_memory: config.small_memory,
             codes: Mutex::default(),
+            reading: Mutex::default(),
             gates: Mutex::default(),
             plugins: AtomicU64::default(),
         })
@@ -114,6 +117,15 @@ impl PolicyEngine {
     /// It is there and cannot be removed.
     pub fn forget(&self, digest: &Digest) -> std::io::Result<()> {
         self.cache.remove(self.inner.engines.of(Class::Large), CACHED, digest)
+    }
+
+    /// Removes all compiled code from the cache but that which is to be kept: also what other versions of this program have left.
+    /// Plugins that use it go on. Returns how many files were removed.
+    ///
+    /// # Errors
+    /// The cache cannot be read, or something cannot be removed.
+    pub fn clear(&self, keep: impl Fn(&Digest) -> bool) -> std::io::Result<usize> {
+        self.cache.clear(self.inner.engines.of(Class::Large), CACHED, keep)
     }
 
     /// Makes a plugin of compiled code, for one tenant. Reads a file: not to be called where sockets are served.
@@ -185,18 +197,27 @@ impl PolicyEngine {
         Ok(())
     }
 
-    /// One for all that use it. The lock is held while it is read: who comes second finds it.
+    /// One for all that use it.
     fn code(&self, class: Class, digest: Digest) -> Result<Arc<Code>, PluginError> {
-        let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(code) = codes.get(&(class, digest)).and_then(Weak::upgrade) {
+        if let Some(code) = self.known(class, digest) {
+            return Ok(code);
+        }
+        let _turn = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(code) = self.known(class, digest) {
             return Ok(code);
         }
         let engine = self.inner.engines.of(class);
         let component = self.cache.get(engine, CACHED, &digest).ok_or(PluginError::NotCompiled)?;
         let code = Arc::new(Code::link(digest, &component)?);
+        let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
         codes.retain(|_, code| code.strong_count() > 0);
         codes.insert((class, digest), Arc::downgrade(&code));
         Ok(code)
+    }
+
+    fn known(&self, class: Class, digest: Digest) -> Option<Arc<Code>> {
+        let codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
+        codes.get(&(class, digest)).and_then(Weak::upgrade)
     }
 
     fn gate(&self, of: Gate, threads: usize) -> Arc<Semaphore> {

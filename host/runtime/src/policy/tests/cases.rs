@@ -85,6 +85,17 @@ async fn each_comes_to_what_it_says() {
     }
 }
 
+/// What keeps just below its limits is no use to a measurement if it does nothing. The upper bound is the machine's affair.
+#[tokio::test]
+async fn what_is_busy_burns_time() {
+    let bench = bench();
+    let plugin = bench.patient("busy");
+    plugin.judge(case()).await.result.unwrap();
+    let cost = plugin.judge(case()).await.cost;
+    assert!(cost.cpu > Duration::from_millis(5), "{:?}", cost.cpu);
+    println!("busy: {:?}", cost.cpu);
+}
+
 #[tokio::test]
 async fn faults_are_of_the_kind_that_they_are() {
     let bench = bench();

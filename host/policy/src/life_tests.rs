@@ -1,0 +1,341 @@
+//! The life of versions, with a compiler that is a script: it gives code that was compiled before, and says that it was called.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use relevo_mailkit::recheck::policy::HeaderNames;
+use relevo_mailkit::token::TokenKeys;
+use relevo_relay::clock::SystemClock;
+use relevo_relay::settings::{
+    DeliverySettings, FailurePolicy, IntakeSettings, PluginServer, PluginSettings, Settings, SettingsHandle,
+    Tenant, Tenants,
+};
+use relevo_resolve::IpFamily;
+use relevo_runtime::policy::{Class, Grants, PluginConfig, PluginLimits};
+use relevo_test_plugins::distinct;
+use tempfile::TempDir;
+
+use super::*;
+use crate::digest::{digest_of, hex};
+
+/// Longer than anything here takes, and the compiler would go on for.
+const SOON: Duration = Duration::from_secs(60);
+
+/// What `cargo xtask build` left, and native code of it. The numbers in [`version`] make no difference to that.
+static ACCEPT_ALL: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
+    let exe = std::env::current_exe().expect("a path");
+    let target = exe.ancestors().find(|a| a.ends_with("debug") || a.ends_with("release")).expect("a target");
+    let path = target.parent().expect("a parent").join("plugins/accept-all.wasm");
+    let wasm = fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}: run `cargo xtask build`", path.display()));
+    let code = relevo_runtime::policy::compile(&wasm).expect("a component");
+    (wasm, code)
+});
+
+fn version(number: u32) -> Vec<u8> {
+    distinct(&ACCEPT_ALL.0, number)
+}
+
+fn place(tenant: &str, kv_size: u64) -> Arc<Tenant> {
+    let class = Class::Small;
+    let limits = PluginLimits { call_cpu: SOON, call_wall: SOON, ..PluginLimits::of(class) };
+    let config = PluginConfig {
+        tenant: tenant.into(),
+        name: "list".into(),
+        class,
+        limits,
+        grants: Grants::default(),
+        header_names: HeaderNames::default(),
+        settings: Vec::new(),
+    };
+    let settings = PluginSettings {
+        config,
+        kv_size,
+        calls_per_second: None,
+        failure: FailurePolicy::Tempfail,
+        record: None,
+    };
+    Arc::new(Tenant {
+        id: tenant.into(),
+        networks: Vec::new(),
+        max_held: 0,
+        plugins: vec![Arc::new(settings)],
+        grants: Arc::default(),
+    })
+}
+
+/// Tenants `a`, `b` and `c` with a place `list` each.
+fn settings(kv_size: u64) -> Settings {
+    let intake = IntakeSettings {
+        max_message_size: 1,
+        max_recipients: 1,
+        recipients_per_hour: 1,
+        trusted_networks: Vec::new(),
+    };
+    let delivery = DeliverySettings {
+        port: 25,
+        ip: IpFamily::Any,
+        source_ipv4: None,
+        source_ipv6: None,
+        ehlo: "mta.test".into(),
+        allow_networks: Vec::new(),
+        own_addresses: Vec::new(),
+        retry: Vec::new(),
+        expire: SOON,
+        smarthost: None,
+        pools: Default::default(),
+        routes: Default::default(),
+        connections_per_site: 1,
+        max_connections: 1,
+        messages_per_connection: 1,
+        recipients_per_transaction: 1,
+    };
+    let by_id = ["a", "b", "c"].map(|tenant| (tenant.to_owned(), place(tenant, kv_size))).into();
+    Settings {
+        hostname: "mta.test".into(),
+        postmaster: "postmaster@mta.test".into(),
+        intake,
+        delivery,
+        tracking_keys: TokenKeys(Vec::new()),
+        tenants: Tenants { by_id, ..Tenants::default() },
+        plugins: PluginServer::default(),
+    }
+}
+
+struct World {
+    directory: TempDir,
+    settings: SettingsHandle,
+}
+
+impl World {
+    fn new() -> Self {
+        let world = Self {
+            directory: tempfile::tempdir().expect("a directory"),
+            settings: SettingsHandle::new(settings(1_000)),
+        };
+        fs::write(world.path("code"), &ACCEPT_ALL.1).expect("writes");
+        // Each call leaves a line; `wait` lets it wait, `fail` lets it fail.
+        let script = "#!/bin/sh\nPATH=/usr/bin:/bin\ncd \"${0%/*}\"\necho called >>calls\nmkdir running || echo two >>overlaps\n\
+            while [ -e wait ]; do sleep 0.02; done\nrmdir running\nif [ -e fail ]; then echo refused >&2; exit 1; fi\ncp code \"$7\"\n";
+        fs::write(world.path("compiler"), script).expect("writes");
+        fs::set_permissions(world.path("compiler"), fs::Permissions::from_mode(0o700)).expect("ours");
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn plugins(&self, name: &str) -> PathBuf {
+        self.path("plugins").join(name)
+    }
+
+    async fn open(&self) -> Arc<Plugins> {
+        let config =
+            PluginsConfig { directory: self.path("plugins"), program: self.path("compiler"), serving: true };
+        let clock = Arc::new(SystemClock::new());
+        Plugins::open(config, self.settings.clone(), clock).await.expect("opens")
+    }
+
+    fn sets(&self, name: &str) {
+        fs::write(self.path(name), "").expect("writes");
+    }
+
+    fn unsets(&self, name: &str) {
+        fs::remove_file(self.path(name)).expect("was there");
+    }
+
+    fn calls(&self) -> usize {
+        fs::read_to_string(self.path("calls")).map_or(0, |text| text.lines().count())
+    }
+
+    /// Another version of the program: no code fits.
+    fn upgraded(&self) {
+        fs::remove_dir_all(self.plugins("code")).expect("was there");
+    }
+}
+
+async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    let began = Instant::now();
+    while !holds().await {
+        assert!(began.elapsed() < SOON, "{what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn add(plugins: &Arc<Plugins>, tenant: &str, number: u32) -> Result<(), ActionError> {
+    plugins.add(tenant, "list", version(number), false).await.map(drop)
+}
+
+async fn shown(plugins: &Arc<Plugins>, tenant: &str) -> serde_json::Value {
+    plugins.list(Some(tenant)).await[0].clone()
+}
+
+async fn all_active(plugins: &Arc<Plugins>) -> bool {
+    let all = plugins.list(None).await;
+    all.as_array().expect("a list").iter().all(|place| place["state"] == "active")
+}
+
+fn files(directory: &Path) -> usize {
+    fs::read_dir(directory).map_or(0, Iterator::count)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_compilation_is_for_all_places_and_a_failed_one_is_tried_again() {
+    let world = World::new();
+    let plugins = world.open().await;
+    for tenant in ["a", "b", "c"] {
+        add(&plugins, tenant, 1).await.expect("is added");
+    }
+    assert_eq!(world.calls(), 1);
+    drop(plugins);
+
+    world.upgraded();
+    let plugins = world.open().await;
+    until("compiled in the background", || all_active(&plugins)).await;
+    assert_eq!(world.calls(), 2, "once for all of them");
+    drop(plugins);
+
+    world.upgraded();
+    world.sets("fail");
+    let plugins = world.open().await;
+    until("it failed", async || {
+        shown(&plugins, "c").await["problem"].as_str().is_some_and(|why| why.contains("tried again: refused"))
+    })
+    .await;
+    // As the one that `open` has started, but sooner.
+    let (ask, asked) = tokio::sync::mpsc::channel(1);
+    tokio::spawn(compile::run(Arc::downgrade(&plugins), asked, Duration::from_millis(20)));
+    ask.try_send(()).expect("room");
+    until("it failed again", async || world.calls() >= 5).await;
+    world.unsets("fail");
+    until("it worked at last", || all_active(&plugins)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_beside_the_active_one_is_compiled_too() {
+    let world = World::new();
+    let plugins = world.open().await;
+    add(&plugins, "a", 1).await.expect("is added");
+    plugins.add("a", "list", version(2), true).await.expect("is beside it");
+    drop(plugins);
+    world.upgraded();
+    let plugins = world.open().await;
+    until("both are there", async || !shown(&plugins, "a").await["shadow"].is_null()).await;
+    assert_eq!((shown(&plugins, "a").await["state"].as_str(), world.calls()), (Some("active"), 4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn looking_reloading_and_switching_off_wait_for_no_compiler() {
+    let world = World::new();
+    let plugins = world.open().await;
+    add(&plugins, "a", 1).await.expect("is added");
+    world.sets("wait");
+    let uploads = ["a", "b"].map(|tenant| {
+        let plugins = Arc::clone(&plugins);
+        tokio::spawn(async move { add(&plugins, tenant, if tenant == "a" { 2 } else { 3 }).await })
+    });
+    until("one is being compiled", async || world.calls() == 2).await;
+
+    assert_eq!(shown(&plugins, "a").await["state"], "active");
+    world.settings.replace(settings(2_000));
+    plugins.refresh().await;
+    plugins.disable("a", "list").await.expect("is switched off");
+    assert_eq!(shown(&plugins, "a").await["state"], "disabled");
+
+    world.unsets("wait");
+    let [refused, added] = uploads;
+    // It would have been switched on again by what was begun before.
+    let refused = refused.await.expect("ends").expect_err("disabled").to_string();
+    assert!(refused.contains("disabled meanwhile"), "{refused}");
+    let component = plugins.files.component(&hex(&digest_of(&version(2))));
+    assert!(!component.exists(), "nothing is left of it");
+    // Made again with the settings that hold now.
+    added.await.expect("ends").expect("is added");
+    let place = plugins.place("b", "list").expect("is in use");
+    assert!(place.policy.is_ok() && place.settings.kv_size == 2_000);
+    assert!(!world.path("overlaps").exists(), "one compiler at a time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_that_made_room_are_gone_from_the_disk() {
+    let world = World::new();
+    let plugins = world.open().await;
+    // Another place remembers the first.
+    add(&plugins, "b", 0).await.expect("is added");
+    for number in 0..13 {
+        add(&plugins, "a", number).await.expect("is added");
+    }
+    let remembered = shown(&plugins, "a").await["versions"].as_array().map_or(0, Vec::len) + 1;
+    assert_eq!(files(&world.plugins("components")), remembered);
+    assert_eq!(files(&world.plugins("code")), 2 * remembered, "with checksums");
+    plugins.rollback("b", "list", Some(&hex(&digest_of(&version(0))))).await.expect("is still there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nothing_refers_to_is_removed_at_the_start() {
+    let world = World::new();
+    let plugins = world.open().await;
+    add(&plugins, "a", 1).await.expect("is added");
+    drop(plugins);
+    let (known, orphan) = (hex(&digest_of(&version(1))), "ab".repeat(32));
+    let component = |digest: &str| world.plugins("components").join(format!("{digest}.wasm"));
+    let code = |digest: &str| world.plugins("code").join(format!("plugin-{digest}-0123456789abcdef.cwasm"));
+    let left = [component(&orphan), code(&orphan), code(&known), code(&known).with_extension("cwasm.sha256")];
+    for file in &left {
+        fs::write(file, "orphan").expect("writes");
+    }
+    fs::write(world.plugins("kv/gone.list"), "key\tvalue\n").expect("writes");
+    fs::write(world.plugins("kv/a.list"), "key\tvalue\n").expect("writes");
+    let plugins = world.open().await;
+    until("they are removed", async || left.iter().all(|file| !file.exists())).await;
+    assert!(component(&known).exists());
+    assert_eq!(shown(&plugins, "a").await["state"], "active");
+    assert_eq!(files(&world.plugins("code")), 2);
+    // Somebody's data are told, and kept.
+    let state = plugins.state.lock().await.clone();
+    let (removed, unused) = plugins.clear_with(&state).expect("reads");
+    assert_eq!((removed, unused), (0, vec![world.plugins("kv/gone.list")]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_has_changed_nothing() {
+    let world = World::new();
+    let plugins = world.open().await;
+    for number in [1, 2] {
+        add(&plugins, "a", number).await.expect("is added");
+    }
+    plugins.import("a", "list", b"key\tvalue\n".to_vec()).await.expect("fits");
+    let shared = Arc::clone(&plugins.place("a", "list").expect("in use").data);
+    plugins.refresh().await;
+    assert!(Arc::ptr_eq(&shared, &plugins.place("a", "list").expect("in use").data), "read once");
+
+    // Less is granted than the data have.
+    world.settings.replace(settings(4));
+    plugins.refresh().await;
+    assert_eq!(shown(&plugins, "a").await["state"], "broken");
+    let before = fs::read(world.plugins("state.json")).expect("reads");
+    for refused in [plugins.rollback("a", "list", None).await.map(drop), add(&plugins, "a", 3).await] {
+        assert!(refused.expect_err("broken").to_string().contains("key-value data"));
+    }
+    assert_eq!(fs::read(world.plugins("state.json")).expect("reads"), before);
+    plugins.import("a", "list", b"key\tvalue\n".to_vec()).await.expect_err("too large");
+    assert_eq!(fs::read(world.plugins("kv/a.list")).expect("reads"), b"key\tvalue\n");
+    plugins.import("a", "list", b"k\tv\n".to_vec()).await.expect("fits");
+    assert_eq!(shown(&plugins, "a").await["state"], "active");
+
+    // A version that cannot be used stays one, and has the new data when it can be again.
+    drop(plugins);
+    world.upgraded();
+    world.sets("fail");
+    let plugins = world.open().await;
+    until("it failed", async || shown(&plugins, "a").await["state"] == "broken").await;
+    plugins.import("a", "list", b"l\tw\n".to_vec()).await.expect("data are data");
+    assert_eq!(shown(&plugins, "a").await["state"], "broken");
+    world.unsets("fail");
+    plugins.enable("a", "list").await.expect("compiles");
+    let place = plugins.place("a", "list").expect("in use");
+    assert!(relevo_runtime::policy::KeyValues::get(&*place.data, "l").is_ok_and(|found| found.is_some()));
+}

@@ -1,0 +1,65 @@
+//! What tenants' plugins come to together, and what bounds them, in a running relay.
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "tests")]
+
+#[allow(dead_code, reason = "shared with other tests")]
+mod support;
+
+use std::fs;
+
+use support::plugins::{ADA, World, component};
+use support::relay::relevo;
+
+fn place(name: &str, more: &str) -> String {
+    format!("[[tenant.plugin]]\nname = \"{name}\"\ngrants = [\"log\", \"clock\", \"kv\"]\n{more}\n")
+}
+
+#[test]
+fn the_strictest_of_several_counts_in_declared_order() {
+    let world = World::with("", &(place("first", "") + &place("second", "")));
+    for name in ["first", "second"] {
+        world.add(name, "everything");
+    }
+    // The later one is stricter, and the earlier one, and neither.
+    world.kv("first", "verdict\thold\n");
+    world.kv("second", "verdict\treject\n");
+    assert!(world.sends(&[ADA], "refused by the second").starts_with("550 "));
+    assert_eq!(world.event("email.rejected")["plugin"], "second");
+    world.kv("second", "verdict\taccept\n");
+    assert!(world.sends(&[ADA], "held by the first").starts_with("250 "));
+    assert_eq!(world.event("email.held")["plugin"], "first");
+    world.kv("second", "verdict\tdiscard\n");
+    assert!(world.sends(&[ADA], "discarded by the second").starts_with("250 "));
+    assert_eq!(world.event("email.discarded")["plugin"], "second");
+    // Both refuse, alike: the first in declared order says it, and the second is not asked.
+    world.kv("first", "verdict\treject\n");
+    world.kv("second", "verdict\tnonsense\n");
+    assert!(world.sends(&[ADA], "refused by the first").starts_with("550 "));
+    assert_eq!(world.relay.events("email.rejected").last().unwrap()["plugin"], "first");
+}
+
+#[test]
+fn calls_beyond_those_of_a_second_are_answered_by_the_failure_policy() {
+    let world = World::with("", &place("every", "calls_per_second = 1"));
+    world.add("every", "everything");
+    let mut client = world.relay.login();
+    let text = support::plugins::message("at once");
+    let replies: Vec<String> =
+        (0..10).map(|_| client.transact(support::plugins::SHOP, &[ADA], &text)).collect();
+    assert!(replies[0].starts_with("250 "), "{replies:?}");
+    assert!(replies.iter().any(|reply| reply.starts_with("451 4.3.0 ")), "{replies:?}");
+    assert_eq!(world.listed("every")["breaker"], "closed", "none of its faults");
+}
+
+#[test]
+fn without_a_relay_no_data_directory_is_made() {
+    let mut world = World::with("", &place("every", ""));
+    world.relay.stop();
+    let data = world.relay.folder.join("data");
+    fs::rename(&data, world.relay.folder.join("elsewhere")).unwrap();
+    let config = world.relay.config();
+    let file = component("everything");
+    let args = ["plugin", "--config", config.to_str().unwrap(), "add", "--tenant", "acme", "--name", "every"];
+    let (ok, said) = relevo(&[&args[..], &[file.to_str().unwrap()]].concat(), "");
+    assert!(!ok && said.contains("there is no data directory"), "{said}");
+    assert!(!data.exists());
+}

@@ -1,0 +1,84 @@
+//! A relay with places for plugins, and what is asked of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::relay::{Relay, relevo};
+use super::sink::Sink;
+use super::wait_for;
+
+pub const SHOP: &str = "shop@example.test";
+pub const ADA: &str = "ada@reader.test";
+
+pub fn message(subject: &str) -> String {
+    format!("From: Shop <{SHOP}>\r\nTo: Ada <{ADA}>\r\nSubject: {subject}\r\n\r\nHello.\r\n")
+}
+
+/// What `cargo xtask build` left.
+pub fn component(name: &str) -> PathBuf {
+    let target = Path::new(env!("CARGO_BIN_EXE_relevo")).parent().unwrap().parent().unwrap();
+    let file = target.join("plugins").join(format!("{name}.wasm"));
+    assert!(file.exists(), "no {}: run `cargo xtask build`", file.display());
+    file
+}
+
+/// A relay whose tenant has these places for plugins.
+pub struct World {
+    pub relay: Relay,
+    pub sink: Sink,
+}
+
+impl World {
+    pub fn with(server: &str, places: &str) -> Self {
+        let sink = Sink::start();
+        let mut relay = Relay::start(sink.addr, server, false);
+        relay.stop();
+        let text = fs::read_to_string(relay.config()).unwrap();
+        fs::write(relay.config(), format!("{text}\n{places}")).unwrap();
+        relay.spawn();
+        Self { relay, sink }
+    }
+
+    pub fn plugin(&self, args: &[&str]) -> (bool, String) {
+        let config = self.relay.config();
+        relevo(&[&["plugin", "--config", config.to_str().unwrap()], args].concat(), "")
+    }
+
+    /// Of the place `name`; must succeed.
+    pub fn does(&self, command: &[&str], name: &str, more: &[&str]) -> String {
+        let (ok, said) = self.plugin(&[command, &["--tenant", "acme", "--name", name], more].concat());
+        assert!(ok, "{command:?}: {said}");
+        said
+    }
+
+    pub fn add(&self, name: &str, file: &str) -> String {
+        self.does(&["add"], name, &[component(file).to_str().unwrap()])
+    }
+
+    pub fn refuses(&self, name: &str, file: &Path, why: &str) {
+        let place = ["add", "--tenant", "acme", "--name", name, file.to_str().unwrap()];
+        let (ok, said) = self.plugin(&place);
+        assert!(!ok && said.contains(why), "{said}");
+    }
+
+    pub fn kv(&self, name: &str, entries: &str) {
+        let file = self.relay.folder.join("kv.txt");
+        fs::write(&file, entries).unwrap();
+        self.does(&["kv", "import"], name, &[file.to_str().unwrap()]);
+    }
+
+    pub fn listed(&self, name: &str) -> serde_json::Value {
+        let (ok, said) = self.plugin(&["list", "--json"]);
+        assert!(ok, "{said}");
+        let all: serde_json::Value = serde_json::from_str(&said).unwrap();
+        all.as_array().unwrap().iter().find(|p| p["plugin"] == name).cloned().unwrap()
+    }
+
+    pub fn sends(&self, to: &[&str], subject: &str) -> String {
+        self.relay.login().transact(SHOP, to, &message(subject))
+    }
+
+    pub fn event(&self, kind: &str) -> serde_json::Value {
+        wait_for(kind, || self.relay.events(kind).last().cloned())
+    }
+}
