@@ -82,19 +82,25 @@ impl Plugins {
         if let Some(last) = last {
             frames.drain(..frames.len().saturating_sub(last));
         }
-        let uploaded = !component.is_empty();
-        let digest = match (uploaded, digest) {
-            (true, Some(_)) => {
-                return Err(ActionError::Refused("either a digest or a component, not both".to_owned()));
-            }
-            (true, None) => self.try_component(&settings, component).await?,
-            (false, digest) => self.stored(tenant, plugin, digest).await?,
-        };
-        let report = self.replay_all(&settings, &digest, frames, damaged).await;
-        if uploaded {
-            self.forget_unless_known(&digest).await;
+        let tried = (!component.is_empty()).then(|| hex(&digest_of(&component)));
+        if tried.is_some() && digest.is_some() {
+            return Err(ActionError::Refused("either a digest or a component, not both".to_owned()));
         }
-        let report = report?;
+        // Nobody removes it while it is looked at.
+        let pin = tried.as_deref().map(|digest| self.pins.pin(digest));
+        let digest = match &tried {
+            Some(tried) => self.try_component(&settings, tried, component).await.map(|()| tried.clone()),
+            None => self.stored(tenant, plugin, digest).await,
+        };
+        let report = match &digest {
+            Ok(digest) => self.replay_all(&settings, digest, frames, damaged).await,
+            Err(error) => Err(error.clone()),
+        };
+        drop(pin);
+        if let Some(tried) = tried {
+            self.forget_unknown(tried).await;
+        }
+        let (digest, report) = (digest?, report?);
         tracing::info!(tenant, plugin, digest, replayed = report.replayed, "a plugin was replayed");
         Ok(report.shown(tenant, plugin, &digest))
     }
@@ -103,31 +109,12 @@ impl Plugins {
     async fn try_component(
         self: &Arc<Self>,
         settings: &Arc<PluginSettings>,
+        digest: &str,
         wasm: Vec<u8>,
-    ) -> Result<String, ActionError> {
-        let digest = hex(&digest_of(&wasm));
-        // One upload at a time: the compiler's limits are for one.
-        let state = self.state.lock().await;
-        let (plugins, of, name) = (Arc::clone(self), Arc::clone(settings), digest.clone());
-        let tested = match blocking(move || plugins.admit(&of, &name, &wasm)).await {
-            Ok(policy) => self.self_test(settings, &policy).await,
-            Err(error) => Err(error),
-        };
-        drop(state);
-        match tested {
-            Ok(()) => Ok(digest),
-            Err(error) => {
-                self.forget_unless_known(&digest).await;
-                Err(error)
-            }
-        }
-    }
-
-    async fn forget_unless_known(&self, digest: &str) {
-        let state = self.state.lock().await;
-        if !state.knows(digest) {
-            self.forget(digest);
-        }
+    ) -> Result<(), ActionError> {
+        let (plugins, of, name) = (Arc::clone(self), Arc::clone(settings), digest.to_owned());
+        let policy = blocking(move || plugins.admit(&of, &name, &wasm)).await?;
+        self.self_test(settings, &policy).await
     }
 
     /// The digest of a version that was added before; the active one, when none is named.

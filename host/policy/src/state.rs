@@ -69,11 +69,6 @@ impl State {
         let entries = self.tenants.values().flat_map(BTreeMap::values);
         entries.flat_map(|entry| &entry.versions).map(|version| version.digest.as_str()).collect()
     }
-
-    /// Whether any place remembers this component.
-    pub(crate) fn knows(&self, digest: &str) -> bool {
-        self.digests().contains(digest)
-    }
 }
 
 impl Entry {
