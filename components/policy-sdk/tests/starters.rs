@@ -79,17 +79,3 @@ fn the_vendored_sdk_has_the_same_bindings() {
     };
     assert_eq!(line("starters/rust/sdk.toml"), line("../../Cargo.toml"));
 }
-
-/// Writes the projects to a directory, to be built there: `STARTERS=/tmp/x cargo test --test starters -- --ignored`.
-#[test]
-#[ignore = "writes files to where the variable STARTERS says"]
-fn write() {
-    let out = PathBuf::from(std::env::var_os("STARTERS").unwrap());
-    for (language, starter) in [("rust", RUST), ("js", JS), ("python", PYTHON)] {
-        for (path, text) in starter.iter().flat_map(|files| files.iter()) {
-            let path = out.join(language).join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-    }
-}

@@ -90,6 +90,7 @@ impl Options {
             let mut value = || args.next().with_context(|| format!("{arg} needs a value\n\n{USAGE}"));
             match arg.as_str() {
                 "--only" => options.parts = value()?.split(',').map(part).collect::<Result<_>>()?,
+                "--peers" if options.parts.contains(&Part::Peers) => {}
                 "--peers" => options.parts.push(Part::Peers),
                 "--peer" => options.peer = value()?.to_lowercase(),
                 "--pairs" => options.pairs = value()?.parse().context("--pairs")?,
@@ -154,6 +155,8 @@ mod tests {
             (options.parts, options.duration),
             (vec![Part::Queue, Part::Large], Duration::from_secs(3))
         );
+        let peers = parse(&["--only", "peers", "--peers"]).expect("good").expect("no help");
+        assert_eq!(peers.parts, [Part::Peers]);
         assert!(parse(&["--help"]).expect("good").is_none());
     }
 
