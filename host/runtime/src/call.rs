@@ -10,7 +10,7 @@ use crate::config::Limits;
 use crate::imports::ImportTrap;
 use crate::load::Prepared;
 use crate::slots::{Guest, Slots, Warm, new_store};
-use crate::state::{Refused, State, enter};
+use crate::state::{Moment, Refused, State, enter};
 use crate::{Blame, Fault, FaultKind, Stage};
 
 /// What a guest thread needs to run a stage.
@@ -55,15 +55,16 @@ impl Sandbox {
         seed: u64,
         calls: impl FnOnce(&mut Store<State>, &G) -> Result<T, Broken>,
     ) -> Result<T, Fault> {
+        let began = Moment::now();
         let kept = G::slot(slots).take();
         let (mut store, guest, served) = match kept {
             Some(mut warm) => {
-                warm.store.data_mut().begin(milliseconds(now), seed);
+                warm.store.data_mut().begin(milliseconds(now), seed, began);
                 (warm.store, Ok(warm.guest), warm.calls)
             }
             None => {
-                let mut store = new_store(&self.engine, (&self.limits).into());
-                store.data_mut().begin(milliseconds(now), seed);
+                let mut store = new_store(&self.engine, (&self.limits).into(), began);
+                store.data_mut().begin(milliseconds(now), seed, began);
                 let guest = G::instantiate(&self.prepared, &mut store).map_err(Broken::Engine);
                 (store, guest, 0)
             }

@@ -12,6 +12,7 @@ use crate::cache::{Cache, load_compiled};
 use crate::components::Embedded;
 use crate::config::{Limits, LoadError, RuntimeConfig};
 use crate::slots::new_store;
+use crate::state::Moment;
 use crate::state::State;
 use crate::{engine, imports};
 
@@ -57,7 +58,7 @@ impl Prepared {
             template: template::TemplateStagePre::new(template?).map_err(wrong(Stage::Template))?,
         };
         // The types of exports are compared when an instance is made: better now than with the first message.
-        let store = || new_store(engine, (&config.limits).into());
+        let store = || new_store(engine, (&config.limits).into(), Moment::now());
         prepared.validate.instantiate(store()).map_err(wrong(Stage::Validate))?;
         prepared.track.instantiate(store()).map_err(wrong(Stage::Track))?;
         prepared.dkim.instantiate(store()).map_err(wrong(Stage::Dkim))?;

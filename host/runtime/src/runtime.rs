@@ -16,7 +16,7 @@ use crate::config::{LoadError, RuntimeConfig};
 use crate::load::Prepared;
 use crate::pool::Pool;
 use crate::slots::Slots;
-use crate::state::thread_cpu;
+use crate::state::Moment;
 use crate::ticker::Ticker;
 use crate::{Blame, Fault, FaultKind, Sign, Stage, StageStats, Stages, engine, stage_calls};
 
@@ -132,11 +132,11 @@ impl Shared {
         slots: &mut Slots,
         call: impl FnOnce(&Sandbox, &mut Slots) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        let start = thread_cpu();
+        let began = Moment::now();
         let ticking = self.ticker.run();
         let result = call(&self.sandbox, slots);
         drop(ticking);
-        let spent = thread_cpu().saturating_sub(start);
+        let spent = Moment::now().since(began).cpu;
         let nanos = u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX);
         let counters = &self.counters[stage.index()];
         counters.cpu_nanos.fetch_add(nanos, Ordering::Relaxed);

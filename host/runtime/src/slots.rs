@@ -5,7 +5,7 @@ use wasmtime::{Engine, Store};
 use crate::Stage;
 use crate::bindings::{dkim, template, track, validate};
 use crate::load::Prepared;
-use crate::state::{self, Bounds, State};
+use crate::state::{self, Bounds, Moment, State};
 
 /// An instance between two calls.
 pub(crate) struct Warm<G> {
@@ -53,8 +53,8 @@ guest!(dkim::DkimStage, Dkim, dkim);
 guest!(template::TemplateStage, Template, template);
 
 /// A store with the limits armed and nothing in it.
-pub(crate) fn new_store(engine: &Engine, bounds: Bounds) -> Store<State> {
-    let mut store = Store::new(engine, State::new(bounds));
+pub(crate) fn new_store(engine: &Engine, bounds: Bounds, began: Moment) -> Store<State> {
+    let mut store = Store::new(engine, State::new(bounds, began));
     state::guard(&mut store);
     store
 }

@@ -70,7 +70,7 @@ pub(crate) struct Bounds {
     pub(crate) message: Span,
 }
 
-/// A limit of CPU time of the thread, and one of elapsed time.
+/// CPU time of the thread, and elapsed time: used, or a limit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Span {
     pub(crate) cpu: Duration,
@@ -89,13 +89,13 @@ impl From<&Limits> for Bounds {
 }
 
 impl State {
-    pub(crate) fn new(limits: Bounds) -> Self {
+    pub(crate) fn new(limits: Bounds, began: Moment) -> Self {
         Self {
             now: 0,
             random: 0,
             ticks: 0,
             output: Vec::new(),
-            budget: Budget::new(&limits),
+            budget: Budget::new(&limits, began),
             refused: None,
             granted: Granted::default(),
             used: Used::default(),
@@ -103,13 +103,13 @@ impl State {
         }
     }
 
-    /// Makes the state that of a new message.
-    pub(crate) fn begin(&mut self, now: u64, seed: u64) {
+    /// Makes the state that of a new message, which has the budget from `began` on.
+    pub(crate) fn begin(&mut self, now: u64, seed: u64, began: Moment) {
         self.now = now;
         self.random = seed;
         self.ticks = 0;
         self.output.clear();
-        self.budget = Budget::new(&self.limits);
+        self.budget = Budget::new(&self.limits, began);
         self.refused = None;
     }
 
@@ -215,12 +215,12 @@ impl ResourceLimiter for State {
 pub(crate) struct Budget {
     call_limit: Span,
     message_limit: Span,
-    /// When the message began, and the thread's CPU time then.
-    began: (Instant, Duration),
+    /// When the message began.
+    began: Moment,
     /// Counts exported calls.
     call: u64,
     /// The call that was running at the last tick, and when that was.
-    seen: (u64, Instant, Duration),
+    seen: (u64, Moment),
     /// Elapsed time in host calls of this exported call.
     host: Duration,
     /// Which limit was passed, and whose doing it is.
@@ -228,14 +228,13 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    fn new(limits: &Bounds) -> Self {
-        let (now, cpu) = (Instant::now(), thread_cpu());
+    fn new(limits: &Bounds, began: Moment) -> Self {
         Self {
             call_limit: limits.call,
             message_limit: limits.message,
-            began: (now, cpu),
+            began,
             call: 0,
-            seen: (0, now, cpu),
+            seen: (0, began),
             host: Duration::ZERO,
             exceeded: None,
         }
@@ -243,7 +242,7 @@ impl Budget {
 
     /// From here on it is as if the message had just begun.
     pub(crate) fn restart(&mut self) {
-        self.began = (Instant::now(), thread_cpu());
+        self.began = Moment::now();
     }
 
     /// A host call took this long. False: the exported call has no time left.
@@ -256,12 +255,11 @@ impl Budget {
     }
 
     fn check(&mut self) -> UpdateDeadline {
-        let (now, cpu) = (Instant::now(), thread_cpu());
+        let now = Moment::now();
         if self.seen.0 != self.call {
-            self.seen = (self.call, now, cpu);
+            self.seen = (self.call, now);
         }
-        let call = Span { cpu: cpu.saturating_sub(self.seen.2), wall: now - self.seen.1 };
-        let message = Span { cpu: cpu.saturating_sub(self.began.1), wall: now - self.began.0 };
+        let (call, message) = (now.since(self.seen.1), now.since(self.began));
         self.exceeded = if call.cpu > self.call_limit.cpu {
             Some((Blame::Guest, over("CPU time in one call", self.call_limit.cpu)))
         } else if message.cpu > self.message_limit.cpu {
@@ -308,8 +306,23 @@ pub(crate) fn enter(store: &mut Store<State>) {
     state.granted.enter();
 }
 
-/// CPU time of the calling thread.
-pub(crate) fn thread_cpu() -> Duration {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
+/// What a thread's clocks show. Reading them costs a system call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    wall: Instant,
+    /// Of the thread, since it began.
+    cpu: Duration,
+}
+
+impl Moment {
+    pub(crate) fn now() -> Self {
+        let cpu = clock_gettime(ClockId::ThreadCPUTime);
+        let nanos = u32::try_from(cpu.tv_nsec).unwrap_or(0);
+        Self { wall: Instant::now(), cpu: Duration::new(u64::try_from(cpu.tv_sec).unwrap_or(0), nanos) }
+    }
+
+    /// What was used after `before`, on the same thread.
+    pub(crate) fn since(self, before: Self) -> Span {
+        Span { cpu: self.cpu.saturating_sub(before.cpu), wall: self.wall - before.wall }
+    }
 }

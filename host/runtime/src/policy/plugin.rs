@@ -18,7 +18,7 @@ use super::granted::Granted;
 use super::metrics::{Counters, PluginMetrics};
 use super::session::{self, ten_times};
 use super::warm::Instance;
-use crate::state::{Bounds, Span, State};
+use crate::state::{Bounds, Moment, Span, State};
 use crate::{Blame, FaultKind};
 
 /// What the guest process may move to the host in one host call or answer. Answers have a limit of their own, which is looked at
@@ -50,7 +50,7 @@ impl Shared {
     }
 
     /// A store with the limits armed and nothing in it.
-    pub(crate) fn new_store(&self) -> Store<State> {
+    pub(crate) fn new_store(&self, began: Moment) -> Store<State> {
         let limits = &self.config.limits;
         let bounds = Bounds {
             memory: limits.memory,
@@ -58,7 +58,7 @@ impl Shared {
             call: Span { cpu: limits.call_cpu, wall: limits.call_wall },
             message: Span { cpu: ten_times(limits.call_cpu), wall: ten_times(limits.call_wall) },
         };
-        let mut state = State::new(bounds);
+        let mut state = State::new(bounds, began);
         state.granted = Granted::new(&self.config.grants, limits);
         let mut store = Store::new(self.engine.engines.of(self.config.class), state);
         store.set_hostcall_fuel(CROSSING.max(limits.result.saturating_mul(2)));

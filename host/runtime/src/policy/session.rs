@@ -1,6 +1,6 @@
 //! One operation on a guest thread: an instance, the calls in their order, and what came of them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use relevo_mailkit::policy::{Decision, Verdict, merge};
 use relevo_mailkit::recheck::policy as recheck;
@@ -16,7 +16,7 @@ use super::convert;
 use super::plugin::Shared;
 use super::warm::Instance;
 use crate::call::{Broken, explain};
-use crate::state::{State, enter, guard, thread_cpu};
+use crate::state::{Moment, Span, State, enter, guard};
 
 /// Octets of a fault's detail.
 const DETAIL: usize = 500;
@@ -92,22 +92,19 @@ fn operate<T>(
     fresh: bool,
     calls: impl FnOnce(&mut Session<'_>, &Guests) -> Result<T, Broken>,
 ) -> Outcome<T> {
-    let (began, cpu) = (Instant::now(), thread_cpu());
+    let began = Moment::now();
     let ticking = plugin.engine.ticker.run();
     let warm = if fresh { None } else { plugin.engine.warm.take(plugin.id) };
-    let mut session = Session::new(plugin, warm);
-    let result = session.begin(setting).and_then(|guests| {
+    let mut session = Session::new(plugin, warm, began);
+    let result = session.begin(setting, began).and_then(|guests| {
         let answer = calls(&mut session, &guests)?;
         Ok((answer, guests))
     });
     drop(ticking);
     let result = result.map_err(|broken| session.fault(broken));
     let (log, log_dropped) = session.end();
-    let cost = Cost {
-        cpu: thread_cpu().saturating_sub(cpu),
-        wall: began.elapsed(),
-        memory: session.store.data().memory(),
-    };
+    let Span { cpu, wall } = Moment::now().since(began);
+    let cost = Cost { cpu, wall, memory: session.store.data().memory() };
     plugin.engine.spent(cost.cpu);
     plugin.counters.operation(session.at, &cost, log_dropped);
     let Session { store, .. } = session;
@@ -122,19 +119,19 @@ fn operate<T>(
 }
 
 impl<'a> Session<'a> {
-    fn new(plugin: &'a Shared, warm: Option<Instance>) -> Self {
+    fn new(plugin: &'a Shared, warm: Option<Instance>, began: Moment) -> Self {
         let (store, guests) = match warm {
             Some(Instance { store, guests }) => (store, Some(guests)),
-            None => (plugin.new_store(), None),
+            None => (plugin.new_store(began), None),
         };
         Self { plugin, store, guests, at: Export::Start }
     }
 
     /// An instance that is ready to be called.
-    fn begin(&mut self, setting: Setting) -> Result<Guests, Broken> {
+    fn begin(&mut self, setting: Setting, began: Moment) -> Result<Guests, Broken> {
         let state = self.store.data_mut();
         // What an instance does before it sees a message depends on the plugin alone.
-        state.begin(setting.now, self.plugin.start_seed());
+        state.begin(setting.now, self.plugin.start_seed(), began);
         state.granted.begin(setting.data);
         let guests = match self.guests.take() {
             Some(guests) => guests,
