@@ -10,6 +10,16 @@ use super::wait_for;
 pub const SHOP: &str = "shop@example.test";
 pub const ADA: &str = "ada@reader.test";
 
+/// A place for `block-list`.
+pub const BLOCK_LIST: &str = "[[tenant.plugin]]\nname = \"list\"\ngrants = [\"log\", \"kv\"]\n";
+
+/// A place for `everything`.
+pub fn everything(more: &str) -> String {
+    format!(
+        "[[tenant.plugin]]\nname = \"every\"\ngrants = [\"log\", \"clock\", \"kv\"]\nsettings = {{ tag = \"blue\" }}\n{more}\n"
+    )
+}
+
 pub fn message(subject: &str) -> String {
     format!("From: Shop <{SHOP}>\r\nTo: Ada <{ADA}>\r\nSubject: {subject}\r\n\r\nHello.\r\n")
 }
