@@ -27,6 +27,8 @@ mod shadow;
 mod state;
 mod switch;
 mod test_message;
+#[cfg(test)]
+mod test_settings;
 mod turns;
 mod verdicts;
 

@@ -6,15 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use relevo_mailkit::recheck::policy::HeaderNames;
 use relevo_mailkit::token::TokenKeys;
 use relevo_relay::clock::SystemClock;
 use relevo_relay::settings::{
-    DeliverySettings, FailurePolicy, IntakeSettings, PluginServer, PluginSettings, Settings, SettingsHandle,
-    Tenant, Tenants,
+    DeliverySettings, IntakeSettings, PluginServer, Settings, SettingsHandle, Tenant, Tenants,
 };
 use relevo_resolve::IpFamily;
-use relevo_runtime::policy::{Class, Grants, PluginConfig, PluginLimits};
 use relevo_test_plugins::distinct;
 use tempfile::TempDir;
 
@@ -38,30 +35,17 @@ fn version(number: u32) -> Vec<u8> {
     distinct(&ACCEPT_ALL.0, number)
 }
 
-fn place(tenant: &str, kv_size: u64) -> Arc<Tenant> {
-    let class = Class::Small;
-    let limits = PluginLimits { call_cpu: SOON, call_wall: SOON, ..PluginLimits::of(class) };
-    let config = PluginConfig {
-        tenant: tenant.into(),
-        name: "list".into(),
-        class,
-        limits,
-        grants: Grants::default(),
-        header_names: HeaderNames::default(),
-        settings: Vec::new(),
-    };
-    let settings = PluginSettings {
-        config,
-        kv_size,
-        calls_per_second: None,
-        failure: FailurePolicy::Tempfail,
-        record: None,
-    };
+fn tenant(id: &str, kv_size: u64) -> Arc<Tenant> {
+    let place = test_settings::place(id, |settings| {
+        let limits = &mut settings.config.limits;
+        (limits.call_cpu, limits.call_wall) = (SOON, SOON);
+        settings.kv_size = kv_size;
+    });
     Arc::new(Tenant {
-        id: tenant.into(),
+        id: id.into(),
         networks: Vec::new(),
         max_held: 0,
-        plugins: vec![Arc::new(settings)],
+        plugins: vec![place],
         grants: Arc::default(),
     })
 }
@@ -92,7 +76,7 @@ fn settings(kv_size: u64) -> Settings {
         messages_per_connection: 1,
         recipients_per_transaction: 1,
     };
-    let by_id = ["a", "b", "c"].map(|tenant| (tenant.to_owned(), place(tenant, kv_size))).into();
+    let by_id = ["a", "b", "c"].map(|id| (id.to_owned(), tenant(id, kv_size))).into();
     Settings {
         hostname: "mta.test".into(),
         postmaster: "postmaster@mta.test".into(),

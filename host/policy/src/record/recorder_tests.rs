@@ -2,28 +2,16 @@ use std::sync::mpsc;
 
 use relevo_mailkit::policy::{Decision, HeaderField, Verdict};
 use relevo_mailkit::source::Source;
-use relevo_relay::settings::FailurePolicy;
-use relevo_runtime::policy::{Class, Grants, PluginConfig, PluginLimits};
 
 use super::super::segments::find;
 use super::*;
-use crate::test_message;
+use crate::{test_message, test_settings};
 
 const DIGEST: &str = "0123456789012345678901234567890123456789012345678901234567890123";
 const WHOLE: RecordSettings = RecordSettings { messages: 1_000, octets: 64 << 20, unredacted: true };
 
 fn place(record: Option<RecordSettings>) -> Arc<PluginSettings> {
-    let config = PluginConfig {
-        tenant: "acme".into(),
-        name: "list".into(),
-        class: Class::Small,
-        limits: PluginLimits::of(Class::Small),
-        grants: Grants::default(),
-        header_names: relevo_mailkit::recheck::policy::HeaderNames::default(),
-        settings: Vec::new(),
-    };
-    let failure = FailurePolicy::Tempfail;
-    Arc::new(PluginSettings { config, kv_size: 1_000, calls_per_second: None, failure, record })
+    test_settings::place("acme", |settings| settings.record = record)
 }
 
 struct World {
@@ -137,9 +125,7 @@ fn what_is_too_much_is_dropped_and_counted_and_nobody_waits() {
 #[test]
 fn one_tenant_leaves_room_for_others() {
     let (world, tap) = World::new(WHOLE);
-    let mut other = (*place(Some(WHOLE))).clone();
-    other.config.tenant = "other".into();
-    let other = Arc::new(other);
+    let other = test_settings::place("other", |settings| settings.record = Some(WHOLE));
     world.recorder.keep([&place(Some(WHOLE)), &other].into_iter());
     let others = world.recorder.tap(&other, DIGEST).expect("recorded");
     let (go, stuck) = mpsc::channel();
