@@ -230,7 +230,7 @@ fn the_same_over_http_with_an_admin_key() {
     let (_, made) = relevo(&["api-key", "new", "--name", "ops"], "");
     let admin = made.lines().find_map(|l| l.strip_prefix("API key (shown this once): ")).unwrap().to_owned();
     let hash = made.lines().find(|l| l.starts_with("api_keys")).unwrap().replace("api_keys", "admin_keys");
-    let place = format!("{BLOCK_LIST}record = 10\nrecord_unredacted = true\n");
+    let place = format!("{BLOCK_LIST}record = 10\nrecord_unredacted = true\nkv_size = \"1KiB\"\n");
     let world = World::with(&format!("[plugins]\n{hash}\nmax_size = \"1MiB\"\n"), &place);
     let relay = &world.relay;
     let (status, answer) = http(relay, "GET", "/plugins", &relay.key, b"");
@@ -258,6 +258,18 @@ fn the_same_over_http_with_an_admin_key() {
         assert!(answer["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{answer}");
         (status, answer["name"].as_str().unwrap().to_owned())
     };
+    // Key-value data: twice what is granted and 64 KiB, for notes and line ends; one octet more is not read.
+    let most = 2 * 1024 + (64 << 10);
+    let notes = |octets: usize| {
+        [format!("address:{ADA}\n#").as_bytes(), &vec![b'.'; octets]].concat()[..octets].to_vec()
+    };
+    assert_eq!(http(relay, "PUT", "/plugins/acme/list/kv", &admin, &notes(most)).0, 200);
+    let (status, answer) = http(relay, "PUT", "/plugins/acme/list/kv", &admin, &notes(most + 1));
+    assert_eq!((status, &answer["name"]), (413, &"payload_too_large".into()), "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains(&most.to_string()), "{answer}");
+    // Below that it is what is granted that counts.
+    let much: String = (0..3).map(|n| format!("{n}{}\n", "k".repeat(400))).collect();
+    assert_eq!(fails("PUT", "/plugins/acme/list/kv", much.as_bytes()).0, 422);
     assert_eq!(fails("PUT", "/plugins/acme/nobody", &wasm), (404, "not_found".to_owned()));
     assert_eq!(fails("PUT", "/plugins/acme/list", b"junk"), (422, "validation_error".to_owned()));
     assert_eq!(fails("POST", "/plugins/acme/list/rollback?digest=beef", b""), (404, "not_found".to_owned()));
