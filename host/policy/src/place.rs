@@ -71,7 +71,8 @@ impl Place {
         policy: Result<Arc<dyn Policy>, String>,
         data: Arc<KvData>,
     ) -> Self {
-        let rate = settings.calls_per_second;
+        let gate = || Gate::new(settings.breaker, settings.calls_per_second);
+        let (asking, telling) = (gate(), gate());
         Self {
             settings,
             digest,
@@ -79,8 +80,8 @@ impl Place {
             data,
             shadow: None,
             tap: None,
-            asking: Gate::new(rate),
-            telling: Gate::new(rate),
+            asking,
+            telling,
             lines: Mutex::default(),
         }
     }
@@ -145,9 +146,8 @@ impl Place {
 }
 
 impl Gate {
-    fn new(rate: Option<u32>) -> Self {
-        let breaker = Breaker::new(BreakerConfig::default());
-        Self(Mutex::new(Limits { breaker, bucket: Bucket::new(rate) }))
+    fn new(breaker: BreakerConfig, rate: Option<u32>) -> Self {
+        Self(Mutex::new(Limits { breaker: Breaker::new(breaker), bucket: Bucket::new(rate) }))
     }
 
     /// Asks before each call.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use relevo_mailkit::recheck::policy::HeaderNames;
 use relevo_relay::settings::{FailurePolicy, PluginSettings};
-use relevo_runtime::policy::{Class, Grants, PluginConfig, PluginLimits};
+use relevo_runtime::policy::{BreakerConfig, Class, Grants, PluginConfig, PluginLimits};
 
 /// The place `list` of this tenant: class `small`, the usual limits, 1,000 octets of data, nothing recorded; and then changed.
 pub(crate) fn place(tenant: &str, change: impl FnOnce(&mut PluginSettings)) -> Arc<PluginSettings> {
@@ -18,9 +18,14 @@ pub(crate) fn place(tenant: &str, change: impl FnOnce(&mut PluginSettings)) -> A
         header_names: HeaderNames::default(),
         settings: Vec::new(),
     };
-    let failure = FailurePolicy::Tempfail;
-    let mut settings =
-        PluginSettings { config, kv_size: 1_000, calls_per_second: None, failure, record: None };
+    let mut settings = PluginSettings {
+        config,
+        kv_size: 1_000,
+        calls_per_second: None,
+        failure: FailurePolicy::Tempfail,
+        breaker: BreakerConfig::default(),
+        record: None,
+    };
     change(&mut settings);
     Arc::new(settings)
 }
