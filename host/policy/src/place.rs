@@ -112,15 +112,14 @@ impl Place {
         (noted, data)
     }
 
-    /// For listings and metrics: `closed` calls, `open` does not, `half-open` tries; and how often it opened.
+    /// Of questions about messages.
     pub(crate) fn breaker(&self) -> (&'static str, u64) {
-        let gate = self.asking.limits();
-        let state = match gate.breaker.state() {
-            BreakerState::Closed => "closed",
-            BreakerState::Open { .. } => "open",
-            BreakerState::HalfOpen => "half-open",
-        };
-        (state, gate.breaker.opened())
+        self.asking.breaker()
+    }
+
+    /// Of telling it of outcomes. None: it does not want to hear of them.
+    pub(crate) fn observe_breaker(&self) -> Option<(&'static str, u64)> {
+        self.listens().then(|| self.telling.breaker())
     }
 
     /// Passes on what it logged about a message.
@@ -170,6 +169,17 @@ impl Gate {
             Some(fault) => gate.breaker.done(permit, fault, now),
             None => gate.breaker.undone(permit, now),
         }
+    }
+
+    /// For listings and metrics: `closed` calls, `open` does not, `half-open` tries; and how often it opened.
+    fn breaker(&self) -> (&'static str, u64) {
+        let gate = self.limits();
+        let state = match gate.breaker.state() {
+            BreakerState::Closed => "closed",
+            BreakerState::Open { .. } => "open",
+            BreakerState::HalfOpen => "half-open",
+        };
+        (state, gate.breaker.opened())
     }
 
     fn limits(&self) -> MutexGuard<'_, Limits> {
