@@ -49,6 +49,14 @@ impl World {
         Self { relay, sink }
     }
 
+    /// Puts another text in place of one that is in the configuration, which the relay is told of; it needs a moment.
+    pub fn reconfigure(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.relay.config()).unwrap();
+        assert!(text.contains(from), "{from}: {text}");
+        fs::write(self.relay.config(), text.replace(from, to)).unwrap();
+        self.relay.reload();
+    }
+
     pub fn plugin(&self, args: &[&str]) -> (bool, String) {
         let config = self.relay.config();
         relevo(&[&["plugin", "--config", config.to_str().unwrap()], args].concat(), "")
