@@ -5,6 +5,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::state::{FORMAT, State};
 
@@ -105,15 +106,40 @@ impl Files {
 
     /// Puts `content` in place of what is there, on disk when it returns; a crash leaves the one or the other.
     pub(crate) fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let half = self.work().join(format!("{name}.part"));
-        let written = write_new(&half, content).and_then(|()| fs::rename(&half, path));
-        if written.is_err() {
-            // The reason is already being returned.
-            let _ = fs::remove_file(&half);
-        }
-        written?;
-        File::open(path.parent().unwrap_or(&self.root))?.sync_all()
+        self.stage(path, content)?.put()
+    }
+
+    /// Writes `content` beside what is at `path`, which stays as it is. Several may do so at the same time.
+    pub(crate) fn stage(&self, path: &Path, content: &[u8]) -> io::Result<Staged> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let half = self.work().join(format!("{name}.{}.part", NEXT.fetch_add(1, Ordering::Relaxed)));
+        let staged = Staged { half, path: path.to_owned() };
+        write_new(&staged.half, content)?;
+        Ok(staged)
+    }
+}
+
+/// Content that is on disk and not in its place yet. Dropped, it is gone.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    half: PathBuf,
+    path: PathBuf,
+}
+
+impl Staged {
+    /// Takes the place of what is there, on disk when it returns.
+    pub(crate) fn put(self) -> io::Result<()> {
+        fs::rename(&self.half, &self.path)?;
+        File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // Not there any more when it was put in its place. Otherwise the reason is being returned, and what is left goes at the next
+        // start.
+        let _ = fs::remove_file(&self.half);
     }
 }
 
@@ -127,7 +153,7 @@ fn entries(directory: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::D
 }
 
 fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(content)?;
     file.sync_all()
 }
@@ -153,6 +179,21 @@ mod tests {
         files.write_state(&state).expect("writes");
         let error = files.read_state().expect_err("newer").to_string();
         assert!(error.contains("newer version"), "{error}");
+    }
+
+    #[test]
+    fn what_is_staged_is_nobodys_until_it_is_put() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let files = Files::open(&directory.path().join("plugins")).expect("opens");
+        let path = files.kv("acme", "list");
+        let [one, two, none] = ["one", "two", "none"].map(|text| files.stage(&path, text.as_bytes()));
+        assert!(!path.exists());
+        two.and_then(Staged::put).expect("writes");
+        assert_eq!(fs::read(&path).expect("there"), b"two");
+        one.and_then(Staged::put).expect("writes");
+        drop(none);
+        assert_eq!(fs::read(&path).expect("there"), b"one");
+        assert_eq!(fs::read_dir(files.work()).expect("ours").count(), 0);
     }
 
     #[test]

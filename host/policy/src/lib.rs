@@ -12,6 +12,9 @@ mod clear;
 mod compile;
 mod digest;
 mod files;
+mod import;
+#[cfg(test)]
+mod import_tests;
 mod kv;
 #[cfg(test)]
 mod life_tests;
@@ -27,6 +30,10 @@ mod shadow;
 mod state;
 mod switch;
 mod test_message;
+#[cfg(test)]
+mod test_settings;
+#[cfg(test)]
+mod test_world;
 mod turns;
 mod verdicts;
 

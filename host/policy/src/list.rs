@@ -46,6 +46,7 @@ impl Plugins {
             "versions": versions,
             "problem": place.as_ref().and_then(|p| p.policy.as_ref().err()),
             "breaker": place.as_ref().map(|p| p.breaker().0),
+            "observe_breaker": place.as_ref().and_then(|p| p.observe_breaker()).map(|(state, _)| state),
             "kv_entries": place.as_ref().map(|p| p.data.len()),
             "shadow": place.as_ref().and_then(|p| p.shadow.as_ref()).map(|s| s.listed()),
             "recordings": place.as_ref().and_then(|p| p.tap.as_ref()).map(Tap::listed),

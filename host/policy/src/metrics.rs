@@ -10,7 +10,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-use relevo_runtime::policy::{CPU_BUCKETS, HistogramSnapshot, MEMORY_BUCKETS, PluginMetrics};
+use relevo_runtime::policy::{CPU_BUCKETS, Export, HistogramSnapshot, MEMORY_BUCKETS, PluginMetrics};
 
 use crate::place::Place;
 use crate::plugins::Plugins;
@@ -37,7 +37,8 @@ type Label = (&'static str, String);
 struct Row {
     labels: Vec<Label>,
     metrics: PluginMetrics,
-    breaker: (&'static str, u64),
+    /// By what is called: state, and how often it opened.
+    breakers: Vec<(Export, (&'static str, u64))>,
     /// Messages that were recorded, and that were not; of the place, whatever version was in it.
     recorded: Option<(u64, u64)>,
 }
@@ -52,7 +53,13 @@ impl Row {
             ("digest", format!("{:.12}", place.digest)),
         ];
         let recorded = place.tap.as_ref().map(|tap| tap.counts.read());
-        Some(Self { labels, metrics, breaker: place.breaker(), recorded })
+        let observe = place.observe_breaker().map(|breaker| (Export::Observe, breaker));
+        let breakers = [(Export::Decide, place.breaker())].into_iter().chain(observe).collect();
+        Some(Self { labels, metrics, breakers, recorded })
+    }
+
+    fn of_breakers(&self) -> impl Iterator<Item = (Vec<Label>, (&'static str, u64))> {
+        self.breakers.iter().map(|(export, breaker)| (self.with(&[("export", export.name())]), *breaker))
     }
 
     fn with(&self, more: &[(&'static str, &str)]) -> Vec<Label> {
@@ -90,9 +97,9 @@ impl Collector for PluginCollector {
         counters(&mut encoder, "plugin_log_dropped", help, &rows, |row| {
             vec![(row.with(&[]), row.metrics.log_dropped)]
         })?;
-        let help = "How often a plugin was put aside after repeated faults";
+        let help = "How often a plugin was put aside after repeated faults: not asked any more (decide), or not told (observe)";
         counters(&mut encoder, "plugin_breaker_opened", help, &rows, |row| {
-            vec![(row.with(&[]), row.breaker.1)]
+            row.of_breakers().map(|(labels, (_, opened))| (labels, opened)).collect()
         })?;
         let recorded: Vec<&Row> = rows.iter().filter(|row| row.recorded.is_some()).collect();
         let help = "Messages that were recorded for replays";
@@ -126,11 +133,12 @@ fn counters(
 }
 
 fn breakers(encoder: &mut DescriptorEncoder<'_>, rows: &[Row]) -> fmt::Result {
-    let help = "1 while a plugin is put aside after repeated faults";
+    let help =
+        "1 while a plugin is put aside after repeated faults: not asked (decide), or not told (observe)";
     let mut metric = encoder.encode_descriptor("plugin_breaker_open", help, None, MetricType::Gauge)?;
-    for row in rows {
-        let open = i64::from(row.breaker.0 != "closed");
-        ConstGauge::new(open).encode(metric.encode_family(&row.labels)?)?;
+    for (labels, (state, _)) in rows.iter().flat_map(Row::of_breakers) {
+        let open = i64::from(state != "closed");
+        ConstGauge::new(open).encode(metric.encode_family(&labels)?)?;
     }
     Ok(())
 }

@@ -143,19 +143,18 @@ mod tests {
     use std::sync::Arc;
 
     use async_trait::async_trait;
-    use relevo_mailkit::recheck::policy::HeaderNames;
     use relevo_queue::NewEvent;
     use relevo_relay::clock::SystemClock;
-    use relevo_relay::settings::{FailurePolicy, PluginSettings};
     use relevo_runtime::FaultKind;
     use relevo_runtime::policy::{
-        Case, Class, Cost, Data, Digest, Export, Grants, HistogramSnapshot, Judgement, PluginConfig,
-        PluginFault, PluginLimits, PluginMetrics, Policy,
+        Case, Cost, Data, Digest, Export, HistogramSnapshot, Judgement, PluginConfig, PluginFault,
+        PluginMetrics, Policy,
     };
     use serde_json::json;
 
     use super::*;
     use crate::kv::KvData;
+    use crate::test_settings;
 
     fn delayed() -> Outcome {
         let data = json!({ "recipient": "a@x.test", "mx": "mx.x.test", "code": 451, "enhanced": "4.3.2",
@@ -243,19 +242,9 @@ mod tests {
     /// Neither faults nor calls while it is told of outcomes are in the way of a question about a message.
     #[tokio::test]
     async fn no_answer_depends_on_what_happens_here() {
-        let config = PluginConfig {
-            tenant: "acme".into(),
-            name: "list".into(),
-            class: Class::Small,
-            limits: PluginLimits::of(Class::Small),
-            grants: Grants::default(),
-            header_names: HeaderNames::default(),
-            settings: Vec::new(),
-        };
-        let policy: Arc<dyn Policy> = Arc::new(Broken(config.clone()));
-        let (failure, record) = (FailurePolicy::Tempfail, None);
-        let settings = PluginSettings { config, kv_size: 1_000, calls_per_second: Some(10), failure, record };
-        let place = Place::new(Arc::new(settings), String::new(), Ok(policy), Arc::new(KvData::default()));
+        let settings = test_settings::place("acme", |settings| settings.calls_per_second = Some(10));
+        let policy: Arc<dyn Policy> = Arc::new(Broken(settings.config.clone()));
+        let place = Place::new(settings, String::new(), Ok(policy), Arc::new(KvData::default()));
         let ((listeners, _kept), clock) = (Listeners::new(), SystemClock::new());
         for _ in 0..50 {
             tell(&listeners, &clock, &place, vec![event(delayed())]).await;

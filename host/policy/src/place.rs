@@ -71,7 +71,8 @@ impl Place {
         policy: Result<Arc<dyn Policy>, String>,
         data: Arc<KvData>,
     ) -> Self {
-        let rate = settings.calls_per_second;
+        let gate = || Gate::new(settings.breaker, settings.calls_per_second);
+        let (asking, telling) = (gate(), gate());
         Self {
             settings,
             digest,
@@ -79,8 +80,8 @@ impl Place {
             data,
             shadow: None,
             tap: None,
-            asking: Gate::new(rate),
-            telling: Gate::new(rate),
+            asking,
+            telling,
             lines: Mutex::default(),
         }
     }
@@ -111,15 +112,14 @@ impl Place {
         (noted, data)
     }
 
-    /// For listings and metrics: `closed` calls, `open` does not, `half-open` tries; and how often it opened.
+    /// Of questions about messages.
     pub(crate) fn breaker(&self) -> (&'static str, u64) {
-        let gate = self.asking.limits();
-        let state = match gate.breaker.state() {
-            BreakerState::Closed => "closed",
-            BreakerState::Open { .. } => "open",
-            BreakerState::HalfOpen => "half-open",
-        };
-        (state, gate.breaker.opened())
+        self.asking.breaker()
+    }
+
+    /// Of telling it of outcomes. None: it does not want to hear of them.
+    pub(crate) fn observe_breaker(&self) -> Option<(&'static str, u64)> {
+        self.listens().then(|| self.telling.breaker())
     }
 
     /// Passes on what it logged about a message.
@@ -145,9 +145,8 @@ impl Place {
 }
 
 impl Gate {
-    fn new(rate: Option<u32>) -> Self {
-        let breaker = Breaker::new(BreakerConfig::default());
-        Self(Mutex::new(Limits { breaker, bucket: Bucket::new(rate) }))
+    fn new(breaker: BreakerConfig, rate: Option<u32>) -> Self {
+        Self(Mutex::new(Limits { breaker: Breaker::new(breaker), bucket: Bucket::new(rate) }))
     }
 
     /// Asks before each call.
@@ -170,6 +169,17 @@ impl Gate {
             Some(fault) => gate.breaker.done(permit, fault, now),
             None => gate.breaker.undone(permit, now),
         }
+    }
+
+    /// For listings and metrics: `closed` calls, `open` does not, `half-open` tries; and how often it opened.
+    fn breaker(&self) -> (&'static str, u64) {
+        let gate = self.limits();
+        let state = match gate.breaker.state() {
+            BreakerState::Closed => "closed",
+            BreakerState::Open { .. } => "open",
+            BreakerState::HalfOpen => "half-open",
+        };
+        (state, gate.breaker.opened())
     }
 
     fn limits(&self) -> MutexGuard<'_, Limits> {

@@ -51,7 +51,8 @@ pub struct Plugins {
     pub(crate) clock: Arc<dyn Clock>,
     /// Made when the first plugin needs it: a relay without plugins pays nothing.
     engine: Mutex<Option<Arc<PolicyEngine>>>,
-    /// Held for as long as it takes to look, or to store a change and put it in use; never while something is compiled or tested.
+    /// Held for as long as it takes to look, or to store a change and put it in use; never while something is compiled, tested or
+    /// imported.
     pub(crate) state: tokio::sync::Mutex<State>,
     /// Before the state: one change of a place at a time, from an upload to its use.
     pub(crate) turns: Turns,

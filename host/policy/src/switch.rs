@@ -1,5 +1,4 @@
-//! What is in use changes: another version, other data, nothing, or nothing beside it any more. What can fail is done before anything
-//! is stored.
+//! What is in use changes: another version, nothing, or nothing beside it any more. What can fail is done before anything is stored.
 
 use std::sync::Arc;
 
@@ -8,7 +7,6 @@ use relevo_runtime::policy::Policy;
 use serde_json::{Value, json};
 
 use crate::action::{ActionError, blocking};
-use crate::kv::KvData;
 use crate::place::Place;
 use crate::plugins::Plugins;
 use crate::state::{Entry, State};
@@ -129,53 +127,6 @@ impl Plugins {
         self.take(tenant, plugin);
         tracing::info!(tenant, plugin, "a plugin was disabled");
         Ok(json!({ "tenant": tenant, "plugin": plugin, "active": false }))
-    }
-
-    pub(crate) async fn import(
-        self: &Arc<Self>,
-        tenant: &str,
-        plugin: &str,
-        content: Vec<u8>,
-    ) -> Result<Value, ActionError> {
-        self.slot(tenant, plugin)?;
-        let _turn = self.turns.of(tenant, plugin).await;
-        let content = Arc::new(content);
-        loop {
-            let settings = self.slot(tenant, plugin)?;
-            let (most, octets) = (settings.kv_size, Arc::clone(&content));
-            let parsed =
-                blocking(move || KvData::parse(&octets, most).map(Arc::new).map_err(ActionError::Refused));
-            let data = parsed.await?;
-            let state = self.state.lock().await;
-            // The lines were counted with what was granted before a reload.
-            if !Arc::ptr_eq(&self.slot(tenant, plugin)?, &settings) {
-                continue;
-            }
-            let shadow = state.entry(tenant, plugin).and_then(|entry| entry.shadow.clone());
-            let place = self.place(tenant, plugin);
-            let (plugins, octets, new) = (Arc::clone(self), Arc::clone(&content), Arc::clone(&data));
-            blocking(move || {
-                let path = plugins.files.kv(&settings.config.tenant, &settings.config.name);
-                // Instances that have read the data before are not asked again. A version that cannot be used stays one: it says why.
-                let made = place.map(|place| {
-                    let policy =
-                        plugins.load(&settings, &place.digest).map_err(|error| match &place.policy {
-                            Ok(_) => error.to_string(),
-                            Err(why) => why.clone(),
-                        });
-                    let mut made = plugins.place_of(Arc::clone(&settings), place.digest.clone(), policy, new);
-                    made.shadow = shadow.and_then(|digest| plugins.shadow(&settings, digest));
-                    Arc::new(made)
-                });
-                plugins.files.replace(&path, &octets).map_err(|e| ActionError::Failed(e.to_string()))?;
-                made.into_iter().for_each(|place| plugins.put(place));
-                Ok(())
-            })
-            .await?;
-            let entries = data.len();
-            tracing::info!(tenant, plugin, entries, "key-value data of a plugin was imported");
-            return Ok(json!({ "tenant": tenant, "plugin": plugin, "entries": entries }));
-        }
     }
 
     /// A place with this version; its policy, unless it is to be loaded; and what is beside it. It may be broken.

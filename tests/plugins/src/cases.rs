@@ -18,7 +18,7 @@ pub enum Expect {
 
 use Expect::{Configure, Fault, Observe, Reply, Used};
 
-/// Name of the case (the setting or the message attribute `case`), and what is to come of it.
+/// Name of the case (the setting or the message attribute `case`, or the field `X-Case`), and what is to come of it.
 pub const CASES: &[(&str, Expect)] = &[
     ("none", Used),
     // Effort. `busy` keeps just below its limits.

@@ -16,7 +16,8 @@ pub const BUILT: [&str; 5] = ["accept-all", "everything", "hostile", "not-grante
 
 /// Plugins that no compiler writes, as component text.
 ///
-/// - `table-bomb`: a good plugin, whose `decide` lets a table grow until it cannot any more and then goes on asking.
+/// - `table-bomb`: a good plugin, whose `decide` lets a table grow until it cannot any more and then goes on asking; it accepts mail
+///   from domains as short as `example.com`, which the self-test has.
 /// - `huge-table`, `huge-memory`: declare more than any plugin may have from the start.
 /// - `wrong-types`: exports `relevo:policy/decide`, where `decide` takes a string.
 /// - `wrong-world`: a component, but no plugin: exports something else.

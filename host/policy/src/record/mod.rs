@@ -11,6 +11,7 @@ mod reads;
 mod recorder;
 mod redact;
 mod segments;
+mod waiting;
 mod words;
 
 pub(crate) use entry::{Answer, KeptBody, Recording, difference, fingerprint};

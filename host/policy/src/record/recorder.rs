@@ -6,11 +6,11 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use relevo_mailkit::policy::{Attribute, HeaderField, Message, Parameter, Part, Recipient};
+use relevo_mailkit::policy::Message;
 use relevo_mailkit::source::for_each_chunk;
 use relevo_relay::settings::{PluginSettings, RecordSettings};
 use relevo_runtime::policy::{Body, Digest};
@@ -21,16 +21,10 @@ use super::entry::{Answer, KeptBody, MAX_BODY, Recording, fingerprint};
 use super::pseudonyms::{KEY, Pseudonyms};
 use super::reads::{Noted, Notes};
 use super::segments::Segments;
+use super::waiting::{Counts, MESSAGE, SHARE, WAITING, Waiting, octets_of};
 use crate::digest::parse_digest;
 use crate::kv::KvData;
 
-/// Messages that wait to be written, and octets of them. What is more is dropped.
-const WAITING: usize = 256;
-const WAITING_OCTETS: usize = 16 << 20;
-/// Of both, one tenant's messages may take so much: others are to be recorded too.
-const SHARE: usize = 4;
-/// What a message takes beside its texts, body and data while it waits.
-const MESSAGE: usize = 4 << 10;
 /// Added to the nice value of the thread.
 const NICE: i32 = 10;
 
@@ -42,49 +36,6 @@ pub(crate) struct Recorder {
     shares: Mutex<HashMap<String, Arc<Waiting>>>,
     /// By the name of their directory.
     counts: Mutex<HashMap<String, Arc<Counts>>>,
-}
-
-/// Messages that are not written yet.
-#[derive(Debug, Default)]
-struct Waiting {
-    messages: AtomicUsize,
-    octets: AtomicUsize,
-}
-
-impl Waiting {
-    /// Whether there is room for another one in one part of `parts`. If so, [`Self::leave`] is due when it is written.
-    fn enter(&self, octets: usize, parts: usize) -> bool {
-        let messages = self.messages.fetch_add(1, Ordering::Relaxed) + 1;
-        let all = self.octets.fetch_add(octets, Ordering::Relaxed).saturating_add(octets);
-        let room = messages <= WAITING / parts && all <= WAITING_OCTETS / parts;
-        if !room {
-            self.leave(octets);
-        }
-        room
-    }
-
-    fn leave(&self, octets: usize) {
-        self.messages.fetch_sub(1, Ordering::Relaxed);
-        self.octets.fetch_sub(octets, Ordering::Relaxed);
-    }
-}
-
-/// What became of the recordings of a place since the start.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    written: AtomicU64,
-    dropped: AtomicU64,
-    /// Messages on disk now, and their octets.
-    kept: AtomicUsize,
-    octets: AtomicU64,
-    /// The last one could not be written: said once, not for each message.
-    failing: AtomicBool,
-}
-
-impl Counts {
-    pub(crate) fn read(&self) -> (u64, u64) {
-        (self.written.load(Ordering::Relaxed), self.dropped.load(Ordering::Relaxed))
-    }
 }
 
 enum Job {
@@ -223,27 +174,6 @@ impl Tap {
             counts.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
-}
-
-/// Of all texts in a message.
-fn octets_of(message: &Message) -> usize {
-    let parameters = |all: &[Parameter]| all.iter().map(|p| p.keyword.len() + p.value.len()).sum::<usize>();
-    let attributes = |all: &[Attribute]| all.iter().map(|a| a.name.len() + a.value.len()).sum::<usize>();
-    let envelope = &message.envelope;
-    let recipient =
-        |r: &Recipient| size_of::<Recipient>() + r.address.len() + r.domain.len() + parameters(&r.parameters);
-    let field = |f: &HeaderField| size_of::<HeaderField>() + f.name.len() + f.value.len();
-    let part = |p: &Part| {
-        let charset = p.charset.as_ref().map_or(0, String::len);
-        size_of::<Part>() + p.media_type.len() + charset + p.transfer_encoding.len()
-    };
-    envelope.sender.len()
-        + parameters(&envelope.parameters)
-        + envelope.recipients.iter().map(recipient).sum::<usize>()
-        + message.headers.iter().map(field).sum::<usize>()
-        + message.parts.iter().map(part).sum::<usize>()
-        + attributes(&message.facts)
-        + attributes(&message.attributes)
 }
 
 /// What the thread has.

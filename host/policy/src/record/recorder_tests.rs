@@ -1,29 +1,17 @@
 use std::sync::mpsc;
 
-use relevo_mailkit::policy::{Decision, Verdict};
+use relevo_mailkit::policy::{Decision, HeaderField, Verdict};
 use relevo_mailkit::source::Source;
-use relevo_relay::settings::FailurePolicy;
-use relevo_runtime::policy::{Class, Grants, PluginConfig, PluginLimits};
 
 use super::super::segments::find;
 use super::*;
-use crate::test_message;
+use crate::{test_message, test_settings};
 
 const DIGEST: &str = "0123456789012345678901234567890123456789012345678901234567890123";
 const WHOLE: RecordSettings = RecordSettings { messages: 1_000, octets: 64 << 20, unredacted: true };
 
 fn place(record: Option<RecordSettings>) -> Arc<PluginSettings> {
-    let config = PluginConfig {
-        tenant: "acme".into(),
-        name: "list".into(),
-        class: Class::Small,
-        limits: PluginLimits::of(Class::Small),
-        grants: Grants::default(),
-        header_names: relevo_mailkit::recheck::policy::HeaderNames::default(),
-        settings: Vec::new(),
-    };
-    let failure = FailurePolicy::Tempfail;
-    Arc::new(PluginSettings { config, kv_size: 1_000, calls_per_second: None, failure, record })
+    test_settings::place("acme", |settings| settings.record = record)
 }
 
 struct World {
@@ -137,9 +125,7 @@ fn what_is_too_much_is_dropped_and_counted_and_nobody_waits() {
 #[test]
 fn one_tenant_leaves_room_for_others() {
     let (world, tap) = World::new(WHOLE);
-    let mut other = (*place(Some(WHOLE))).clone();
-    other.config.tenant = "other".into();
-    let other = Arc::new(other);
+    let other = test_settings::place("other", |settings| settings.record = Some(WHOLE));
     world.recorder.keep([&place(Some(WHOLE)), &other].into_iter());
     let others = world.recorder.tap(&other, DIGEST).expect("recorded");
     let (go, stuck) = mpsc::channel();
@@ -154,16 +140,6 @@ fn one_tenant_leaves_room_for_others() {
     drop(go);
     world.recorder.flush().blocking_recv().expect("the thread goes on");
     assert_eq!(others.counts.read(), (10, 0));
-}
-
-#[test]
-fn what_a_message_takes_is_counted() {
-    let mut message = (*test_message::cases("acme", 7, &None)[0].message).clone();
-    let small = octets_of(&message);
-    let recipient = message.envelope.recipients[0].clone();
-    message.envelope.recipients = vec![Recipient { address: "a".repeat(300), ..recipient }; 1_000];
-    message.headers.push(HeaderField { name: "Subject".into(), value: vec![b'x'; 60_000] });
-    assert!(small < 2_000 && octets_of(&message) > 360_000, "{small} {}", octets_of(&message));
 }
 
 /// What was recorded before a message that is too large stays in its segment, and what comes after it follows there.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use relevo_runtime::policy::{PluginConfig, UploadBounds};
+use relevo_runtime::policy::{BreakerConfig, PluginConfig, UploadBounds};
 
 /// `[plugins]`: the same for all tenants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub struct PluginSettings {
     pub calls_per_second: Option<u32>,
     /// What a fault means.
     pub failure: FailurePolicy,
+    /// When it is not asked any more after faults, and for how long. The same, counted apart, for telling it of outcomes.
+    pub breaker: BreakerConfig,
     /// What is kept of the messages that it is asked about, to be replayed. None: nothing.
     pub record: Option<RecordSettings>,
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use relevo_mailkit::policy::Attribute;
 use relevo_mailkit::recheck::policy::HeaderNames;
 use relevo_relay::settings::{FailurePolicy, PluginServer, PluginSettings, RecordSettings};
-use relevo_runtime::policy::{Capability, Class, Grants, PluginConfig, PluginLimits};
+use relevo_runtime::policy::{BreakerConfig, Capability, Class, Grants, PluginConfig, PluginLimits};
 
 use super::reader::{Reader, Section};
 use super::{tenants, values};
@@ -19,6 +20,10 @@ const MAX_SETTING: usize = 4_096;
 /// Octets of key-value data unless set otherwise, and at most: it is kept in memory.
 const KV_SIZE: u64 = 16 << 20;
 const MAX_KV_SIZE: u64 = 1 << 30;
+/// Faults in a row that open the breaker, at most, and how long it may stay open: what was put right is to be noticed.
+const MAX_FAULTS: u32 = 1_000;
+const MIN_OPEN: Duration = Duration::from_millis(100);
+const MAX_OPEN: Duration = Duration::from_secs(86_400);
 /// Messages that are recorded, at most.
 const MAX_RECORD: usize = 10_000;
 /// Octets of recordings unless set otherwise, at least (the largest single ones must fit in a quarter of it) and at most.
@@ -107,6 +112,7 @@ fn plugin(reader: &Reader<'_>, p: &Section<'_, '_>, tenant: &str) -> Option<Plug
     }
     let calls_per_second = p.get("calls_per_second", values::count).map(|at| at.value);
     let failure = p.get_or("on_failure", FailurePolicy::Tempfail, values::one_of(POLICIES));
+    let breaker = breaker(p);
     let record = record(p);
     let config = PluginConfig {
         tenant: tenant.to_owned(),
@@ -118,7 +124,27 @@ fn plugin(reader: &Reader<'_>, p: &Section<'_, '_>, tenant: &str) -> Option<Plug
         settings,
     };
     let calls_per_second = calls_per_second.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
-    Some(PluginSettings { config, kv_size, calls_per_second, failure, record })
+    Some(PluginSettings { config, kv_size, calls_per_second, failure, breaker, record })
+}
+
+fn breaker(p: &Section<'_, '_>) -> BreakerConfig {
+    let default = BreakerConfig::default();
+    let faults = p.get_or("breaker_faults", default.faults as usize, values::count);
+    let faults = u32::try_from(faults).unwrap_or(u32::MAX);
+    if faults > MAX_FAULTS {
+        p.mistake("breaker_faults", format!("must be {MAX_FAULTS} at most"));
+    }
+    let open = p.get_or("breaker_open", default.open, values::short_duration);
+    if !(MIN_OPEN..=MAX_OPEN).contains(&open) {
+        p.mistake("breaker_open", "must be 100ms at least and 1d at most");
+    }
+    let longest = p.get_or("breaker_longest", default.longest.max(open), values::short_duration);
+    if longest < open {
+        p.mistake("breaker_longest", "must not be less than `breaker_open`");
+    } else if longest > MAX_OPEN && open <= MAX_OPEN {
+        p.mistake("breaker_longest", "must be 1d at most");
+    }
+    BreakerConfig { faults, open, longest, ..default }
 }
 
 /// None: nothing is recorded.

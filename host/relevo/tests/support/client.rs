@@ -27,9 +27,14 @@ impl Client {
         let (mut client, greeting) = Self::connect(addr);
         assert!(greeting.starts_with("220 "), "{greeting}");
         client.expect("EHLO client.test", "250");
-        let plain = STANDARD.encode(format!("\0{user}\0{password}"));
-        client.expect(&format!("AUTH PLAIN {plain}"), "235");
+        assert!(client.authenticate(user, password));
         client
+    }
+
+    /// Whether it is believed.
+    pub fn authenticate(&mut self, user: &str, password: &str) -> bool {
+        let plain = STANDARD.encode(format!("\0{user}\0{password}"));
+        self.command(&format!("AUTH PLAIN {plain}")).starts_with("235")
     }
 
     pub fn send(&mut self, octets: &[u8]) {

@@ -10,6 +10,17 @@ use super::wait_for;
 pub const SHOP: &str = "shop@example.test";
 pub const ADA: &str = "ada@reader.test";
 
+/// A place for `block-list`.
+pub const BLOCK_LIST: &str = "[[tenant.plugin]]\nname = \"list\"\ngrants = [\"log\", \"kv\"]\n";
+
+/// A place for `everything`. It has more time than usual: builds without optimisation and busy machines are not what is tested.
+pub fn everything(more: &str) -> String {
+    format!(
+        "[[tenant.plugin]]\nname = \"every\"\ngrants = [\"log\", \"clock\", \"kv\"]\nsettings = {{ tag = \"blue\" }}\n\
+         cpu = \"5s\"\nelapsed = \"60s\"\n{more}\n"
+    )
+}
+
 pub fn message(subject: &str) -> String {
     format!("From: Shop <{SHOP}>\r\nTo: Ada <{ADA}>\r\nSubject: {subject}\r\n\r\nHello.\r\n")
 }
@@ -37,6 +48,14 @@ impl World {
         fs::write(relay.config(), format!("{text}\n{places}")).unwrap();
         relay.spawn();
         Self { relay, sink }
+    }
+
+    /// Puts another text in place of one that is in the configuration, which the relay is told of; it needs a moment.
+    pub fn reconfigure(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.relay.config()).unwrap();
+        assert!(text.contains(from), "{from}: {text}");
+        fs::write(self.relay.config(), text.replace(from, to)).unwrap();
+        self.relay.reload();
     }
 
     pub fn plugin(&self, args: &[&str]) -> (bool, String) {

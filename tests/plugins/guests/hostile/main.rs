@@ -1,5 +1,5 @@
 //! One plugin with everything that a plugin can do wrong. Which, says the setting `case`; without it, the message's attribute
-//! `case`; without that, it accepts. `CASES` of the crate's library lists them with what is to come of each.
+//! `case`; without that, its field `X-Case`; without that, it accepts. `CASES` of the crate's library lists them with what is to come of each.
 #![allow(clippy::panic, reason = "some of the cases")]
 
 mod answers;
@@ -29,14 +29,16 @@ impl Configure for Hostile {
 }
 
 impl Hostile {
-    fn case<'a>(&'a self, message: &'a Message) -> &'a str {
-        self.case.as_deref().or_else(|| message.attribute("case")).unwrap_or("none")
+    fn case(&self, message: &Message) -> String {
+        let told = self.case.as_deref().or_else(|| message.attribute("case")).map(str::to_owned);
+        told.or_else(|| message.header("X-Case")).unwrap_or_else(|| "none".to_owned())
     }
 }
 
 impl Policy for Hostile {
     fn decide(&self, message: &Message) -> Answer {
         let case = self.case(message);
+        let case = case.as_str();
         // Faults of these are in another call.
         if matches!(case, "none") || case.starts_with("inspect-") || case.starts_with("observe-") {
             return Ok(Decision::accept());
@@ -57,7 +59,7 @@ impl Inspect for Hostile {
         if case == "inspect-begin-loop" {
             effort::forever();
         }
-        Body(case.to_owned())
+        Body(case)
     }
 }
 

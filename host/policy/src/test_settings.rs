@@ -1,0 +1,31 @@
+//! A place as a configuration would have it, for tests of this crate.
+
+use std::sync::Arc;
+
+use relevo_mailkit::recheck::policy::HeaderNames;
+use relevo_relay::settings::{FailurePolicy, PluginSettings};
+use relevo_runtime::policy::{BreakerConfig, Class, Grants, PluginConfig, PluginLimits};
+
+/// The place `list` of this tenant: class `small`, the usual limits, 1,000 octets of data, nothing recorded; and then changed.
+pub(crate) fn place(tenant: &str, change: impl FnOnce(&mut PluginSettings)) -> Arc<PluginSettings> {
+    let class = Class::Small;
+    let config = PluginConfig {
+        tenant: tenant.into(),
+        name: "list".into(),
+        class,
+        limits: PluginLimits::of(class),
+        grants: Grants::default(),
+        header_names: HeaderNames::default(),
+        settings: Vec::new(),
+    };
+    let mut settings = PluginSettings {
+        config,
+        kv_size: 1_000,
+        calls_per_second: None,
+        failure: FailurePolicy::Tempfail,
+        breaker: BreakerConfig::default(),
+        record: None,
+    };
+    change(&mut settings);
+    Arc::new(settings)
+}
