@@ -5,12 +5,14 @@
 
 mod lease;
 mod ready;
+mod slots;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::names::Names;
 use crate::{DeliveryId, ItemId, MAX_PRIORITY, Millis, PRIORITY_STEP, Priority};
 use ready::{Ready, Turn};
+use slots::Slots;
 
 pub(crate) use lease::Granted;
 
@@ -75,8 +77,7 @@ pub(crate) struct Belongs {
 /// The scheduler's memory.
 #[derive(Debug)]
 pub(crate) struct Schedule {
-    entries: Vec<Option<Entry>>,
-    free: Vec<Slot>,
+    entries: Slots<Entry>,
     by_id: BTreeMap<DeliveryId, Slot>,
     streams: Names,
     tenants: Names,
@@ -98,8 +99,7 @@ impl Schedule {
     /// An empty one; the tokens of its leases begin with the boot epoch.
     pub(crate) fn new(epoch: u32) -> Self {
         Self {
-            entries: Vec::new(),
-            free: Vec::new(),
+            entries: Slots::default(),
             by_id: BTreeMap::new(),
             streams: Names::default(),
             tenants: Names::default(),
@@ -118,21 +118,17 @@ impl Schedule {
     }
 
     fn entry(&self, slot: Slot) -> Option<&Entry> {
-        self.entries.get(slot as usize)?.as_ref()
+        self.entries.get(slot)
     }
 
     fn entry_mut(&mut self, slot: Slot) -> Option<&mut Entry> {
-        self.entries.get_mut(slot as usize)?.as_mut()
+        self.entries.get_mut(slot)
     }
 
     /// Adds a delivery that became durable.
     pub(crate) fn insert(&mut self, change: &Change, belongs: &Belongs) {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.entries.push(None);
-            u32::try_from(self.entries.len() - 1).unwrap_or(Slot::MAX)
-        });
         let tenant = self.tenants.acquire(&belongs.tenant);
-        self.entries[slot as usize] = Some(Entry {
+        let slot = self.entries.insert(Entry {
             id: change.id,
             stream: self.streams.acquire(&belongs.stream),
             tenant,
@@ -178,12 +174,11 @@ impl Schedule {
         let Some(slot) = self.by_id.remove(&id) else { return };
         self.leave(slot);
         self.leases.remove(&slot);
-        if let Some(entry) = self.entries[slot as usize].take() {
+        if let Some(entry) = self.entries.remove(slot) {
             self.count_held(entry.tenant, entry.held, false);
             self.streams.release(entry.stream);
             self.tenants.release(entry.tenant);
         }
-        self.free.push(slot);
     }
 
     fn count_held(&mut self, tenant: u32, was: bool, is: bool) {
@@ -238,8 +233,7 @@ impl Schedule {
 
     /// After a fault of the writer, who alone locks: nobody knows any more what it had in hand.
     pub(crate) fn unlock_everything(&mut self) {
-        let locked: Vec<DeliveryId> =
-            self.entries.iter().flatten().filter(|e| e.locked).map(|e| e.id).collect();
+        let locked: Vec<DeliveryId> = self.entries.iter().filter(|e| e.locked).map(|e| e.id).collect();
         self.unlock_all(locked);
     }
 
