@@ -129,9 +129,17 @@ pub(crate) struct Staged {
 
 impl Staged {
     /// Takes the place of what is there, on disk when it returns.
+    ///
+    /// # Errors
+    /// It has not taken the place. Once it has there is no way back: that the directory could not be synced is said in the log.
     pub(crate) fn put(self) -> io::Result<()> {
         fs::rename(&self.half, &self.path)?;
-        File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
+        let synced = File::open(self.path.parent().unwrap_or(Path::new("/"))).and_then(|d| d.sync_all());
+        if let Err(error) = synced {
+            tracing::error!(path = %self.path.display(), %error,
+                "a new file is in place but its directory cannot be synced: after a power cut the old one may be back");
+        }
+        Ok(())
     }
 }
 

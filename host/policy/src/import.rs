@@ -1,5 +1,5 @@
-//! Other key-value data for a place, all of it. Reading, writing and loading wait for nothing and are waited for by nothing; the state is
-//! locked only while what was made takes its place.
+//! Other key-value data for a place, all of it. It is one of the changes of the place, which take turns; but `list`, `disable`, a reload and
+//! other places wait only while what was made takes its place.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ impl Plugins {
         }
     }
 
-    /// Everything that can take long or fail. Whoever has the place's turn may call it.
+    /// Reads, writes beside the file, and loads: all but the taking of its place. Whoever has the place's turn may call it.
     pub(crate) async fn prepare_import(
         self: &Arc<Self>,
         tenant: &str,

@@ -49,7 +49,7 @@ impl Listeners {
         }
     }
 
-    /// Events that no plugin was told because there were too many.
+    /// Events that a plugin was not told: there were too many, it broke, or its breaker or quota was closed.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }

@@ -131,10 +131,14 @@ fn finish<S: Default, T>(
 }
 
 fn work<S: Default>(jobs: &Jobs<S>) {
-    let mut own = S::default();
-    while let Some(job) = jobs.next() {
-        job(&mut own);
-    }
+    let all = || {
+        let mut own = S::default();
+        while let Some(job) = jobs.next() {
+            job(&mut own);
+        }
+    };
+    // A job catches its own panics; but what it leaves behind may panic when it is dropped, and jobs would wait for no thread.
+    while catch_unwind(AssertUnwindSafe(all)).is_err() {}
 }
 
 impl<S> Jobs<S> {
@@ -165,57 +169,90 @@ impl<S> Drop for Pool<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+    use std::task::Poll;
     use std::time::Duration;
 
     use super::*;
 
-    /// Counts the threads that have ended.
+    /// A thread's own, which says when the thread ends.
     #[derive(Default)]
-    struct Ends(Option<Arc<AtomicUsize>>);
+    struct Ends(Option<mpsc::Sender<()>>);
 
     impl Drop for Ends {
         fn drop(&mut self) {
             if let Some(ended) = &self.0 {
-                ended.fetch_add(1, Ordering::Relaxed);
+                let _ = ended.send(());
             }
         }
     }
 
-    #[tokio::test(flavor = "multi_thread")]
+    #[tokio::test]
     async fn what_was_queued_is_done_before_the_threads_end() {
         let pool = Pool::<Ends>::start(1, "test", 0).unwrap();
-        let ended = Arc::new(AtomicUsize::new(0));
-        let (done, seen) = (Arc::new(AtomicUsize::new(0)), Arc::clone(&ended));
+        let (go, gone) = mpsc::channel();
+        let gone = Arc::new(Mutex::new(gone));
+        let (says, ended) = mpsc::channel();
+        let done = Arc::new(AtomicUsize::new(0));
         for _ in 0..1 + QUEUED_PER_THREAD {
-            let (done, seen) = (Arc::clone(&done), Arc::clone(&seen));
-            let admission = pool.admit().await.unwrap_or_else(|_| panic!("it is not shutting down"));
-            let job = move |own: &mut Ends| {
-                thread::sleep(Duration::from_millis(20));
-                own.0 = Some(seen);
+            let (done, gone, says) = (Arc::clone(&done), Arc::clone(&gone), says.clone());
+            let mut queued = Box::pin(pool.run(move |own: &mut Ends| {
+                gone.lock().unwrap().recv().unwrap();
+                own.0 = Some(says);
                 done.fetch_add(1, Ordering::Relaxed);
-            };
-            let mut queued = Box::pin(pool.run_admitted(admission, job));
-            // Queued when it is first polled, and left alone then.
-            assert!(
-                std::future::poll_fn(|cx| std::task::Poll::Ready(queued.as_mut().poll(cx).is_pending()))
-                    .await
-            );
+            }));
+            // It is queued when it is first polled, and dropped then.
+            assert!(poll_fn(|cx| Poll::Ready(queued.as_mut().poll(cx).is_pending())).await);
         }
         drop(pool);
-        for _ in 0..500 {
-            if ended.load(Ordering::Relaxed) == 1 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        (0..1 + QUEUED_PER_THREAD).for_each(|_| go.send(()).unwrap());
+        ended.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert_eq!(done.load(Ordering::Relaxed), 1 + QUEUED_PER_THREAD);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn no_job_is_forgotten_by_several_threads() {
+        let pool = Arc::new(Pool::<()>::start(3, "test", 0).unwrap());
+        let done = Arc::new(AtomicUsize::new(0));
+        let bring = || {
+            let (pool, done) = (Arc::clone(&pool), Arc::clone(&done));
+            tokio::spawn(async move {
+                for _ in 0..500 {
+                    let done = Arc::clone(&done);
+                    assert!(pool.run(move |()| done.fetch_add(1, Ordering::Relaxed)).await.is_ok());
+                }
+            })
+        };
+        let bringing: Vec<_> = (0..8).map(|_| bring()).collect();
+        for all in bringing {
+            tokio::time::timeout(Duration::from_secs(60), all).await.unwrap().unwrap();
         }
-        assert_eq!((done.load(Ordering::Relaxed), ended.load(Ordering::Relaxed)), (1 + QUEUED_PER_THREAD, 1));
+        assert_eq!(done.load(Ordering::Relaxed), 8 * 500);
+    }
+
+    /// Panics when it is replaced or dropped.
+    #[derive(Default)]
+    struct Fragile(bool);
+
+    impl Drop for Fragile {
+        fn drop(&mut self) {
+            assert!(!self.0, "on purpose");
+        }
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_panic_ends_neither_the_thread_nor_others_jobs() {
-        let pool = Pool::<()>::start(1, "test", 0).unwrap();
-        assert!(matches!(pool.run(|()| panic!("on purpose")).await, Err(NotRun::Panicked)));
-        assert!(matches!(pool.run(|()| 7).await, Ok(7)));
+        let pool = Pool::<Fragile>::start(1, "test", 0).unwrap();
+        assert!(matches!(pool.run(|_| panic!("on purpose")).await, Err(NotRun::Panicked)));
+        assert!(matches!(pool.run(|_| 7).await, Ok(7)));
+        let broken = pool.run(|own| {
+            own.0 = true;
+            panic!("on purpose")
+        });
+        assert!(matches!(tokio::time::timeout(Duration::from_secs(60), broken).await, Ok(Err(_))));
+        let next = tokio::time::timeout(Duration::from_secs(60), pool.run(|_| 8)).await;
+        assert!(matches!(next, Ok(Ok(8))));
     }
 }

@@ -306,7 +306,7 @@ pub(crate) fn enter(store: &mut Store<State>) {
     state.granted.enter();
 }
 
-/// What a thread's clocks show. Reading them costs a system call.
+/// What the clocks show to a thread. Reading them costs a system call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
     wall: Instant,
@@ -316,9 +316,8 @@ pub(crate) struct Moment {
 
 impl Moment {
     pub(crate) fn now() -> Self {
-        let cpu = clock_gettime(ClockId::ThreadCPUTime);
-        let nanos = u32::try_from(cpu.tv_nsec).unwrap_or(0);
-        Self { wall: Instant::now(), cpu: Duration::new(u64::try_from(cpu.tv_sec).unwrap_or(0), nanos) }
+        let cpu = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default();
+        Self { wall: Instant::now(), cpu }
     }
 
     /// What was used after `before`, on the same thread.

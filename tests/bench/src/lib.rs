@@ -22,6 +22,7 @@ mod dns;
 mod group;
 mod memory;
 mod options;
+mod outside;
 mod peers;
 mod plugins;
 mod report;

@@ -18,6 +18,7 @@ use crate::compare::median;
 use crate::ledger::{Ledger, Ledgers};
 use crate::load::{Load, Schedule, Until};
 use crate::message::Message;
+use crate::outside::Computing;
 use crate::process;
 use crate::relay::{Launch, PLAIN, Relay, Setup, TENANTS};
 use crate::scene::{Scene, TAG};
@@ -27,6 +28,10 @@ use crate::throughput::{Plan, measure};
 
 /// Interleaved pairs of every comparison.
 const PAIRS: usize = 5;
+/// Of loads without and with a plugin that accepts everything: what it adds is less than what moves between one load and the next.
+const ACCEPTING_PAIRS: usize = 15;
+/// The longest load of these, and of those beside hostile plugins: more would add less to the median than another pair.
+const SHORT: Duration = Duration::from_secs(3);
 /// Messages per second of the tenant whose waiting is measured, and of its hostile neighbour.
 const QUIET_RATE: f64 = 100.0;
 const HOSTILE_RATE: f64 = 20.0;
@@ -60,6 +65,8 @@ pub(crate) struct Plugins {
     /// Processor time of a message in us, without and with a plugin that accepts everything.
     pub(crate) accept_all_us: Vec<[f64; 2]>,
     pub(crate) hostile: Vec<Hostile>,
+    /// The same tenant without and with as much computing as that of `busy` beside it, in a process that is not the relay (the generator's).
+    pub(crate) outside: Hostile,
     pub(crate) upload: Upload,
     pub(crate) many: Many,
 }
@@ -133,9 +140,9 @@ impl Bench<'_> {
             setup,
             pairs: if self.options.quick { 1 } else { PAIRS },
         };
-        let (accept_all_us, hostile, upload) = world.neighbours()?;
+        let (accept_all_us, hostile, outside, upload) = world.neighbours()?;
         let many = world.many()?;
-        self.report.plugins = Some(Plugins { accept_all_us, hostile, upload, many });
+        self.report.plugins = Some(Plugins { accept_all_us, hostile, outside, upload, many });
         Ok(())
     }
 }
@@ -148,7 +155,7 @@ struct World<'a> {
     pairs: usize,
 }
 
-type Neighbours = (Vec<[f64; 2]>, Vec<Hostile>, Upload);
+type Neighbours = (Vec<[f64; 2]>, Vec<Hostile>, Hostile, Upload);
 
 impl World<'_> {
     /// One relay for everything that is compared.
@@ -180,32 +187,33 @@ impl World<'_> {
         let relay = self.start(&sections(|name| name))?;
         let accept_all = self.accept_all(&relay)?;
         let hostile = HOSTILE.iter().map(|case| self.hostile(&relay, case)).collect::<Result<_>>()?;
+        let outside = self.outside(&relay)?;
         let upload = self.upload(&relay, uploaded, &octets)?;
         relay.stop()?;
-        Ok((accept_all, hostile, upload))
+        Ok((accept_all, hostile, outside, upload))
     }
 
     fn accept_all(&self, relay: &Relay) -> Result<Vec<[f64; 2]>> {
         let cpu = |name: &str, sender: &'static str| -> Result<f64> {
-            let plan = Plan { senders: vec![sender], ..self.plan(name) };
+            let plan =
+                Plan { senders: vec![sender], ..self.plan(name, self.bench.options.duration.min(SHORT)) };
             Ok(measure(relay, &self.scene.ledger, &self.scene.addresses(), &plan)?.cpu_us())
         };
         let mut pairs = Vec::new();
-        for n in 1..=self.pairs {
+        for n in 1..=if self.bench.options.quick { 1 } else { ACCEPTING_PAIRS } {
             note(&format!("a plugin that accepts everything, pair {n}"));
             pairs.push([cpu("without", PLAIN)?, cpu("accept-all", "accepting.test")?]);
         }
         Ok(pairs)
     }
 
-    fn plan(&self, name: &str) -> Plan {
-        Plan::new(name, 4, 20, self.bench.options.duration)
+    fn plan(&self, name: &str, duration: Duration) -> Plan {
+        Plan::new(name, 4, 20, duration)
     }
 
     /// The mail of a tenant at a fixed rate beside a neighbour's.
     fn beside(&self, relay: &Relay, neighbour: &'static str) -> Result<Quiet> {
-        // More than a few seconds of each of a hundred and thirty measurements would add nothing to the median.
-        let duration = self.bench.options.duration.min(Duration::from_secs(3));
+        let duration = self.bench.options.duration.min(SHORT);
         let quiet = self.paced("quiet", "beside.test", QUIET_RATE, duration);
         let plan = self.paced("neighbour", neighbour, HOSTILE_RATE, duration);
         let neighbour = Neighbour { ledger: &self.noisy, tag: 'n', plan: &plan };
@@ -213,7 +221,7 @@ impl World<'_> {
     }
 
     fn paced(&self, name: &str, sender: &'static str, rate: f64, duration: Duration) -> Plan {
-        Plan { senders: vec![sender], schedule: Schedule::Open(rate), ..Plan::new(name, 4, 20, duration) }
+        Plan { senders: vec![sender], schedule: Schedule::Open(rate), ..self.plan(name, duration) }
     }
 
     fn hostile(&self, relay: &Relay, case: &'static str) -> Result<Hostile> {
@@ -223,17 +231,27 @@ impl World<'_> {
         };
         let before = faults(relay)?;
         let domain: &'static str = format!("{case}.test").leak();
+        let hostile = self.compare(relay, case, || self.beside(relay, domain))?;
+        Ok(Hostile { faults: faults(relay)? - before, ..hostile })
+    }
+
+    fn outside(&self, relay: &Relay) -> Result<Hostile> {
+        let beside = || Computing::AS_BUSY.beside(|| self.beside(relay, TENANTS[0]));
+        self.compare(relay, "computing outside", beside)
+    }
+
+    fn compare(&self, relay: &Relay, case: &str, beside: impl Fn() -> Result<Quiet>) -> Result<Hostile> {
         let mut pairs = Vec::new();
         for n in 1..=self.pairs {
             note(&format!("beside {case}, pair {n}"));
-            pairs.push([self.beside(relay, TENANTS[0])?, self.beside(relay, domain)?]);
+            pairs.push([self.beside(relay, TENANTS[0])?, beside()?]);
         }
         Ok(Hostile {
             case: case.to_owned(),
             response_p99_ms: [0, 1].map(|side| median(pairs.iter().map(|p| p[side].response_ms.p99))),
             to_next_hop_p99_ms: [0, 1].map(|side| median(pairs.iter().map(|p| p[side].to_next_hop_ms.p99))),
             pairs,
-            faults: faults(relay)? - before,
+            faults: 0.0,
         })
     }
 

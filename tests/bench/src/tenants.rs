@@ -12,6 +12,7 @@ use crate::compare::median;
 use crate::ledger::{Ledger, Ledgers};
 use crate::load::Schedule;
 use crate::message::Addresses;
+use crate::outside::Computing;
 use crate::relay::{Relay, TENANTS};
 use crate::scene::{Scene, TAG};
 use crate::sink::{Behaviour, Observer};
@@ -35,6 +36,10 @@ pub(crate) struct Fairness {
     pub(crate) to_next_hop_p99_ms: [f64; 2],
     /// Median of the noisy tenant's messages per second.
     pub(crate) noisy_per_second: f64,
+    /// The quiet tenant while a process that is not the relay (the generator's) computes on all processors.
+    pub(crate) outside: Vec<Quiet>,
+    /// Medians of them, as above.
+    pub(crate) outside_p99_ms: [f64; 2],
 }
 
 /// What the quiet tenant saw.
@@ -71,13 +76,14 @@ impl Bench<'_> {
         // The campaign begins before and ends after what is measured.
         let noisy_plan =
             Plan { senders: vec![noisy_domain], ..Plan::new("noisy", 4, 50, duration + LEAD * 2) };
-        let mut pairs = Vec::new();
+        let (mut pairs, mut outside) = (Vec::new(), Vec::new());
         for n in 1..=if self.options.quick { 1 } else { PAIRS } {
             note(&format!("quiet tenant alone and beside a noisy one, pair {n}"));
             let neighbour = Neighbour { ledger: &noisy, tag: NOISY, plan: &noisy_plan };
             let alone = measure(&relay, &scene, &quiet, None)?;
             let beside = measure(&relay, &scene, &quiet, Some(&neighbour))?;
             pairs.push([alone, beside]);
+            outside.push(Computing::everywhere().beside(|| measure(&relay, &scene, &quiet, None))?);
         }
         let over = |f: fn(&Quiet) -> f64| [0, 1].map(|side| median(pairs.iter().map(|p| f(&p[side]))));
         self.report.fairness = Some(Fairness {
@@ -85,6 +91,9 @@ impl Bench<'_> {
             to_next_hop_p99_ms: over(|q| q.to_next_hop_ms.p99),
             noisy_per_second: over(|q| q.noisy_per_second)[1],
             pairs,
+            outside_p99_ms: [|q: &Quiet| q.response_ms.p99, |q: &Quiet| q.to_next_hop_ms.p99]
+                .map(|f| median(outside.iter().map(f))),
+            outside,
         });
         relay.stop()
     }
@@ -144,6 +153,8 @@ mod tests {
             response_p99_ms: [alone, beside],
             to_next_hop_p99_ms: [1.0, 1.0],
             noisy_per_second: 0.0,
+            outside: Vec::new(),
+            outside_p99_ms: [0.0, 0.0],
         };
         for (alone, beside, within) in
             [(4.0, 5.9, true), (4.0, 6.1, false), (50.0, 59.0, true), (50.0, 61.0, false)]

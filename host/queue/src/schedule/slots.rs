@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use super::Slot;
 
 /// Room for so many entries is never given back.
-const KEPT: usize = 1024;
+const KEPT: usize = if cfg!(test) { 16 } else { 1024 };
 
 /// Entries, and the numbers that are free. The lowest is taken first, so that what is left after a peak gathers at the beginning and
 /// the rest of the memory can be given back.

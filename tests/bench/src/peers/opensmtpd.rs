@@ -33,6 +33,7 @@ fn start(ground: &Ground<'_>) -> Result<Peer> {
         &config,
         format!(
             "smtp max-message-size 100M
+smtp limit max-mails 1000000000
 mta limit max-conn-per-host 20 max-conn-per-route 20 max-conn-per-source 20 max-conn-per-connector 20 max-conn-per-relay 20 \\
     max-conn-per-domain 20 conn-delay-host 0 conn-delay-route 0 conn-delay-source 0 conn-delay-connector 0 conn-delay-relay 0 conn-delay-domain 0
 filter \"dkim\" proc-exec \"/usr/bin/env LD_LIBRARY_PATH={libraries} {filter} -a rsa-sha256 -c relaxed/relaxed -d {domain} -s s1 -k {key}\"

@@ -113,12 +113,15 @@ impl Report {
         if let Some(f) = &self.fairness {
             let _ = writeln!(
                 text,
-                "quiet tenant, p99 alone -> beside a noisy one of {:.0}/s: to its 250 {:.1} -> {:.1} ms, from there to the next hop {:.1} -> {:.1} ms",
+                "quiet tenant, p99 alone -> beside a noisy one of {:.0}/s: to its 250 {:.1} -> {:.1} ms, from there to the next hop {:.1} -> {:.1} ms; \
+                 beside a process that computes on all processors: {:.1} and {:.1} ms",
                 f.noisy_per_second,
                 f.response_p99_ms[0],
                 f.response_p99_ms[1],
                 f.to_next_hop_p99_ms[0],
                 f.to_next_hop_p99_ms[1],
+                f.outside_p99_ms[0],
+                f.outside_p99_ms[1],
             );
         }
         if let Some(b) = &self.backlog {
@@ -142,7 +145,7 @@ impl Report {
         let pairs: Vec<String> =
             p.accept_all_us.iter().map(|[without, with]| format!("{without:.0} -> {with:.0}")).collect();
         let _ = writeln!(text, "a plugin that accepts everything, us/message: {}", pairs.join(", "));
-        for h in &p.hostile {
+        for h in p.hostile.iter().chain([&p.outside]) {
             let ([a, b], [c, d]) = (h.response_p99_ms, h.to_next_hop_p99_ms);
             let _ = writeln!(
                 text,
