@@ -195,8 +195,10 @@ impl World<'_> {
 
     fn accept_all(&self, relay: &Relay) -> Result<Vec<[f64; 2]>> {
         let cpu = |name: &str, sender: &'static str| -> Result<f64> {
-            let plan =
-                Plan { senders: vec![sender], ..self.plan(name, self.bench.options.duration.min(SHORT)) };
+            let plan = Plan {
+                senders: vec![sender],
+                ..Plan::new(name, 4, 20, self.bench.options.duration.min(SHORT))
+            };
             Ok(measure(relay, &self.scene.ledger, &self.scene.addresses(), &plan)?.cpu_us())
         };
         let mut pairs = Vec::new();
@@ -205,10 +207,6 @@ impl World<'_> {
             pairs.push([cpu("without", PLAIN)?, cpu("accept-all", "accepting.test")?]);
         }
         Ok(pairs)
-    }
-
-    fn plan(&self, name: &str, duration: Duration) -> Plan {
-        Plan::new(name, 4, 20, duration)
     }
 
     /// The mail of a tenant at a fixed rate beside a neighbour's.
@@ -221,7 +219,7 @@ impl World<'_> {
     }
 
     fn paced(&self, name: &str, sender: &'static str, rate: f64, duration: Duration) -> Plan {
-        Plan { senders: vec![sender], schedule: Schedule::Open(rate), ..self.plan(name, duration) }
+        Plan { senders: vec![sender], schedule: Schedule::Open(rate), ..Plan::new(name, 4, 20, duration) }
     }
 
     fn hostile(&self, relay: &Relay, case: &'static str) -> Result<Hostile> {
