@@ -8,6 +8,8 @@ use relevo_runtime::policy::{self, Data, Policy};
 use serde_json::{Value, json};
 
 use crate::action::{ActionError, blocking};
+use crate::background::aside;
+use crate::compile::Haste;
 use crate::digest::{digest_of, hex};
 use crate::plugins::Plugins;
 use crate::state::Version;
@@ -25,10 +27,10 @@ impl Plugins {
     ) -> Result<Value, ActionError> {
         self.slot(tenant, plugin)?;
         let _turn = self.turns.of(tenant, plugin).await;
-        let digest = hex(&digest_of(&wasm));
         let size = wasm.len();
+        let (digest, wasm) = aside(move || Ok((hex(&digest_of(&wasm)), Arc::new(wasm)))).await?;
         let pin = self.pins.pin(&digest);
-        let added = self.add_pinned(tenant, plugin, &digest, Arc::new(wasm), beside).await;
+        let added = self.add_pinned(tenant, plugin, &digest, wasm, beside).await;
         drop(pin);
         match added {
             Ok(()) => {
@@ -57,9 +59,10 @@ impl Plugins {
             if beside && self.place(tenant, plugin).is_none() {
                 return Err(ActionError::Refused("there is no active version to compare it with".to_owned()));
             }
-            let (plugins, of, name, octets) =
-                (Arc::clone(self), Arc::clone(&settings), digest.to_owned(), Arc::clone(&wasm));
-            let policy = blocking(move || plugins.admit(&of, &name, &octets)).await?;
+            let (of, name, octets) = (Arc::clone(&settings), digest.to_owned(), Arc::clone(&wasm));
+            let haste = if !beside && self.is_broken(&of) { Haste::Now } else { Haste::BesideMail };
+            let admitted = self.work(haste, move |plugins| plugins.admit(&of, &name, &octets, haste));
+            let policy = admitted.await?;
             self.self_test(&settings, &policy).await?;
             let mut after = before.clone();
             after.remember(Version {
@@ -91,7 +94,9 @@ impl Plugins {
         settings: &PluginSettings,
         digest: &str,
         wasm: &[u8],
+        haste: Haste,
     ) -> Result<Arc<dyn Policy>, ActionError> {
+        let _hurry = self.hurry(haste);
         let refused = |what: String| ActionError::Refused(what);
         let bounds = self.settings.get().plugins.upload;
         if wasm.len() > bounds.octets {
@@ -103,8 +108,15 @@ impl Plugins {
             refused(denied.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         })?;
         let path = self.files.component(digest);
-        self.files.replace(&path, wasm).map_err(|e| ActionError::Failed(e.to_string()))?;
-        self.load_or_compile(settings, digest)
+        let stored = self.files.replace(&path, wasm, || !self.hurry.is_there());
+        stored.map_err(|e| ActionError::Failed(format!("the component cannot be stored: {e}")))?;
+        self.load_or_compile(settings, digest, haste)
+    }
+
+    /// Whether a failure policy answers in its place.
+    fn is_broken(&self, settings: &PluginSettings) -> bool {
+        let config = &settings.config;
+        self.place(&config.tenant, &config.name).is_some_and(|place| place.policy.is_err())
     }
 
     /// `configure` with the settings as they are, then sample messages. What it decides does not matter.

@@ -1,20 +1,20 @@
 //! Compiling in a process of its own. A stranger's component can make a compiler use very much time and memory, and a compiler
-//! is a large program: it gets a low priority, half of the processors, limits of memory and CPU time, no environment but that, and
-//! files for input and output.
+//! is a large program: it gets a low priority, half of the processors, pauses while mail flows, limits of memory and CPU time, no
+//! environment but that, and files for input and output.
 
 use std::io::{self, Read};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, nice, setrlimit};
 
+use crate::pace::{self, Hurry};
+
 /// Octets of the child's complaint that are kept.
 const MAX_COMPLAINT: u64 = 4_096;
-/// Between two looks whether it has ended.
-const LOOK: Duration = Duration::from_millis(20);
-/// The least time on the clock: on a busy machine a niced process waits.
+/// The least time on the clock that it may run: on a busy machine a niced process waits.
 const LEAST: Duration = Duration::from_secs(10);
 /// Added to the nice value. As low as there is: an upload may take its time, and mail may not.
 const NICE: i32 = 19;
@@ -37,20 +37,27 @@ pub(crate) fn compile(
     component: &Path,
     work: &Path,
     limits: ChildLimits,
+    hurry: &Hurry,
 ) -> Result<Vec<u8>, String> {
     // A name that no other compilation uses, whoever else compiles the same: what is in the file will be run.
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let out =
         work.join(format!("{}.{number}.code", component.file_stem().unwrap_or_default().to_string_lossy()));
-    let result = run(program, component, &out, limits);
-    let code = result.and_then(|()| std::fs::read(&out).map_err(|e| e.to_string()));
+    let result = run(program, component, &out, limits, hurry);
+    let code = result.and_then(|()| std::fs::read(&out).map_err(|e| format!("{}: {e}", out.display())));
     // Not there when the child failed.
     let _ = std::fs::remove_file(&out);
     code
 }
 
-fn run(program: &Path, component: &Path, out: &Path, limits: ChildLimits) -> Result<(), String> {
+fn run(
+    program: &Path,
+    component: &Path,
+    out: &Path,
+    limits: ChildLimits,
+    hurry: &Hurry,
+) -> Result<(), String> {
     let seconds = limits.time.as_secs().max(1);
     let mut child = Command::new(program)
         .args(["plugin-compile", "--memory", &limits.memory.to_string(), "--seconds", &seconds.to_string()])
@@ -71,7 +78,7 @@ fn run(program: &Path, component: &Path, out: &Path, limits: ChildLimits) -> Res
             String::from_utf8_lossy(&text).into_owned()
         })
     });
-    let ended = wait(&mut child, (limits.time * 2).max(LEAST)).map_err(|e| e.to_string())?;
+    let ended = pace::wait(&mut child, (limits.time * 2).max(LEAST), hurry).map_err(|e| e.to_string())?;
     let said = complaint.and_then(|thread| thread.join().ok()).unwrap_or_default();
     match ended {
         Some(status) if status.success() => Ok(()),
@@ -83,22 +90,6 @@ fn run(program: &Path, component: &Path, out: &Path, limits: ChildLimits) -> Res
 /// For the threads of the compiler: however low their priority, each one that runs keeps a processor warm with its own data.
 fn half_of_the_processors() -> usize {
     std::thread::available_parallelism().map_or(1, |n| (n.get() / 2).max(1))
-}
-
-/// None when it was ended because it took too long.
-fn wait(child: &mut Child, most: Duration) -> io::Result<Option<ExitStatus>> {
-    let began = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if began.elapsed() > most {
-            child.kill()?;
-            child.wait()?;
-            return Ok(None);
-        }
-        std::thread::sleep(LOOK);
-    }
 }
 
 fn why(status: ExitStatus, said: &str, limits: ChildLimits) -> String {
@@ -124,6 +115,9 @@ fn why(status: ExitStatus, said: &str, limits: ChildLimits) -> String {
 /// # Errors
 /// For standard error.
 pub fn compile_here(component: &Path, out: &Path, memory: u64, seconds: u64) -> Result<(), String> {
+    // One that is paused would stay for ever if nobody were left to let it go on.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     let limit = |resource, most: u64| {
         setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most.saturating_add(1)) })
             .map_err(|e| format!("limits cannot be set: {e}"))
@@ -135,9 +129,9 @@ pub fn compile_here(component: &Path, out: &Path, memory: u64, seconds: u64) -> 
     limit(Resource::Core, 0)?;
     // Refused only where it makes no difference.
     let _ = nice(NICE);
-    let wasm = std::fs::read(component).map_err(|e| e.to_string())?;
+    let wasm = std::fs::read(component).map_err(|e| format!("{}: {e}", component.display()))?;
     let code = relevo_runtime::policy::compile(&wasm).map_err(|e| e.to_string())?;
-    std::fs::write(out, code).map_err(|e| e.to_string())
+    std::fs::write(out, code).map_err(|e| format!("{}: {e}", out.display()))
 }
 
 #[cfg(test)]
@@ -154,7 +148,8 @@ mod tests {
         fs::write(&program, format!("#!/bin/sh\nfor out; do :; done\n{script}\n")).expect("writes");
         fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("ours");
         let limits = ChildLimits { memory: 1 << 30, time };
-        let result = compile(&program, &directory.path().join("aa.wasm"), directory.path(), limits);
+        let result =
+            compile(&program, &directory.path().join("aa.wasm"), directory.path(), limits, &Hurry::default());
         assert_eq!(
             fs::read_dir(directory.path()).expect("ours").count(),
             1,
@@ -172,7 +167,9 @@ mod tests {
         fs::write(&program, script).expect("writes");
         fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("ours");
         let limits = ChildLimits { memory: 1 << 30, time: Duration::from_secs(1) };
-        let compile = || compile(&program, &directory.path().join("aa.wasm"), directory.path(), limits);
+        let hurry = Hurry::default();
+        let compile =
+            || compile(&program, &directory.path().join("aa.wasm"), directory.path(), limits, &hurry);
         assert_ne!(compile().expect("a name"), compile().expect("a name"));
     }
 

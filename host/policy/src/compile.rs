@@ -10,25 +10,58 @@ use relevo_runtime::policy::{PluginError, Policy};
 use tokio::sync::mpsc;
 
 use crate::action::{ActionError, blocking};
+use crate::background::aside;
 use crate::child::{self, ChildLimits};
 use crate::digest::{digest_of, parse_digest};
+use crate::pace::InHurry;
 use crate::plugins::{Plugins, wanted};
 
 /// Until what failed in the background is tried again; each further time it is twice as long, up to the longest.
 pub(crate) const AGAIN: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(3_600);
 
+/// Whether mail waits for what is being made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Haste {
+    /// It does, or an operator who sees to it: nothing slows it down.
+    Now,
+    /// It goes on as before: mail comes first.
+    BesideMail,
+}
+
 impl Plugins {
-    /// Blocks, for as long as those before it in the compiler's queue take, and then for `compile_time` or twice that.
+    /// Runs what loads and compiles, on a thread of low priority unless there is haste.
+    pub(crate) async fn work<T: Send + 'static>(
+        self: &Arc<Self>,
+        haste: Haste,
+        work: impl FnOnce(&Self) -> Result<T, ActionError> + Send + 'static,
+    ) -> Result<T, ActionError> {
+        let plugins = Arc::clone(self);
+        if haste == Haste::Now {
+            return blocking(move || work(&plugins)).await;
+        }
+        // Made now if it is not there yet: its threads would inherit the priority of the one that makes it.
+        let maker = Arc::clone(self);
+        blocking(move || maker.engine().map(drop).map_err(ActionError::Failed)).await?;
+        aside(move || work(&plugins)).await
+    }
+
+    pub(crate) fn hurry(&self, haste: Haste) -> Option<InHurry<'_>> {
+        (haste == Haste::Now).then(|| self.hurry.begin())
+    }
+
+    /// Blocks, for as long as those before it in the compiler's queue take, and then for `compile_time` or twice that, and beside mail for some
+    /// minutes more.
     pub(crate) fn load_or_compile(
         &self,
         settings: &PluginSettings,
         digest: &str,
+        haste: Haste,
     ) -> Result<Arc<dyn Policy>, ActionError> {
         let refused = |error: PluginError| ActionError::Refused(error.to_string());
         match self.load(settings, digest) {
             Err(PluginError::NotCompiled) => {
-                self.compile(settings, digest).map_err(ActionError::Refused)?;
+                self.compile(settings, digest, haste).map_err(ActionError::Refused)?;
                 self.load(settings, digest).map_err(refused)
             }
             other => other.map_err(refused),
@@ -36,7 +69,9 @@ impl Plugins {
     }
 
     /// Compiles a component that is on disk, in a process of its own, unless somebody else just did. Blocks.
-    fn compile(&self, settings: &PluginSettings, digest: &str) -> Result<(), String> {
+    fn compile(&self, settings: &PluginSettings, digest: &str, haste: Haste) -> Result<(), String> {
+        // From before its turn: who is compiled before it makes haste as well.
+        let _hurry = self.hurry(haste);
         // Fair: an upload waits for one of those that are compiled in the background, not for all.
         let _turn = self.compiler.blocking_lock();
         if self.is_compiled(settings, digest) {
@@ -52,8 +87,9 @@ impl Plugins {
         drop(content);
         let server = self.settings.get();
         let limits = ChildLimits { memory: server.plugins.compile_memory, time: server.plugins.compile_time };
-        let code = child::compile(&self.program, &component, &self.files.work(), limits)?;
-        self.engine()?.keep(&octets, &code).map_err(|e| format!("the compiled code cannot be kept: {e}"))
+        let code = child::compile(&self.program, &component, &self.files.work(), limits, &self.hurry)?;
+        let kept = self.engine()?.keep(&octets, &code, || !self.hurry.is_there());
+        kept.map_err(|e| format!("the compiled code cannot be kept: {e}"))
     }
 
     fn is_compiled(&self, settings: &PluginSettings, digest: &str) -> bool {
@@ -64,9 +100,11 @@ impl Plugins {
     async fn compile_missing(self: &Arc<Self>) -> bool {
         let Ok(missing) = self.missing().await else { return false };
         let mut all = true;
-        for (settings, digest) in missing {
-            let (plugins, name) = (Arc::clone(self), digest.clone());
-            let compiled = blocking(move || plugins.compile(&settings, &name).map_err(ActionError::Refused));
+        for (settings, digest, haste) in missing {
+            let name = digest.clone();
+            let compiled = self.work(haste, move |plugins| {
+                plugins.compile(&settings, &name, haste).map_err(ActionError::Refused)
+            });
             let problem = compiled.await.err().map(|error| error.to_string());
             if let Some(error) = &problem {
                 tracing::error!(
@@ -82,15 +120,18 @@ impl Plugins {
     }
 
     /// What is to be in use and not compiled: each component once, active versions first.
-    async fn missing(self: &Arc<Self>) -> Result<Vec<(Arc<PluginSettings>, String)>, ActionError> {
+    async fn missing(self: &Arc<Self>) -> Result<Vec<(Arc<PluginSettings>, String, Haste)>, ActionError> {
         let wanted = wanted(&self.settings.get(), &*self.state.lock().await);
-        let active = wanted.iter().map(|w| (Arc::clone(&w.settings), w.digest.clone()));
-        let beside = wanted.iter().filter_map(|w| Some((Arc::clone(&w.settings), w.shadow.clone()?)));
+        let active = wanted.iter().map(|w| (Arc::clone(&w.settings), w.digest.clone(), Haste::Now));
+        let beside = wanted
+            .iter()
+            .filter_map(|w| Some((Arc::clone(&w.settings), w.shadow.clone()?, Haste::BesideMail)));
         let mut seen = HashSet::new();
-        let each: Vec<_> = active.chain(beside).filter(|(_, digest)| seen.insert(digest.clone())).collect();
+        let each: Vec<_> =
+            active.chain(beside).filter(|(_, digest, _)| seen.insert(digest.clone())).collect();
         let plugins = Arc::clone(self);
         blocking(move || {
-            Ok(each.into_iter().filter(|(of, digest)| !plugins.is_compiled(of, digest)).collect())
+            Ok(each.into_iter().filter(|(of, digest, _)| !plugins.is_compiled(of, digest)).collect())
         })
         .await
     }

@@ -2,10 +2,12 @@
 //! mode 0700: it holds native code, and mail.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use relevo_runtime::write_synced;
 
 use crate::state::{FORMAT, State};
 
@@ -101,21 +103,23 @@ impl Files {
 
     pub(crate) fn write_state(&self, state: &State) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(state).map_err(io::Error::other)?;
-        self.replace(&self.root.join("state.json"), &text)
+        // Whoever looks at the state waits for it.
+        self.replace(&self.root.join("state.json"), &text, || false)
     }
 
     /// Puts `content` in place of what is there, on disk when it returns; a crash leaves the one or the other.
-    pub(crate) fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        self.stage(path, content)?.put()
+    pub(crate) fn replace(&self, path: &Path, content: &[u8], slow: impl Fn() -> bool) -> io::Result<()> {
+        self.stage(path, content, slow)?.put()
     }
 
-    /// Writes `content` beside what is at `path`, which stays as it is. Several may do so at the same time.
-    pub(crate) fn stage(&self, path: &Path, content: &[u8]) -> io::Result<Staged> {
+    /// Writes `content` beside what is at `path`, which stays as it is; slowly while that may be (see [`write_synced`]). Several may do so
+    /// at the same time.
+    pub(crate) fn stage(&self, path: &Path, content: &[u8], slow: impl Fn() -> bool) -> io::Result<Staged> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let half = self.work().join(format!("{name}.{}.part", NEXT.fetch_add(1, Ordering::Relaxed)));
         let staged = Staged { half, path: path.to_owned() };
-        write_new(&staged.half, content)?;
+        write_new(&staged.half, content, slow).map_err(|error| named(&staged.half, &error))?;
         Ok(staged)
     }
 }
@@ -133,7 +137,7 @@ impl Staged {
     /// # Errors
     /// It has not taken the place. Once it has there is no way back: that the directory could not be synced is said in the log.
     pub(crate) fn put(self) -> io::Result<()> {
-        fs::rename(&self.half, &self.path)?;
+        fs::rename(&self.half, &self.path).map_err(|error| named(&self.path, &error))?;
         let synced = File::open(self.path.parent().unwrap_or(Path::new("/"))).and_then(|d| d.sync_all());
         if let Err(error) = synced {
             tracing::error!(path = %self.path.display(), %error,
@@ -160,10 +164,14 @@ fn entries(directory: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::D
     }
 }
 
-fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+fn write_new(path: &Path, content: &[u8], slow: impl Fn() -> bool) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(content)?;
-    file.sync_all()
+    write_synced(&mut file, content, slow)
+}
+
+/// The error, with what it is about.
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]
@@ -194,7 +202,8 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let files = Files::open(&directory.path().join("plugins")).expect("opens");
         let path = files.kv("acme", "list");
-        let [one, two, none] = ["one", "two", "none"].map(|text| files.stage(&path, text.as_bytes()));
+        let [one, two, none] =
+            ["one", "two", "none"].map(|text| files.stage(&path, text.as_bytes(), || true));
         assert!(!path.exists());
         two.and_then(Staged::put).expect("writes");
         assert_eq!(fs::read(&path).expect("there"), b"two");
@@ -202,6 +211,20 @@ mod tests {
         drop(none);
         assert_eq!(fs::read(&path).expect("there"), b"one");
         assert_eq!(fs::read_dir(files.work()).expect("ours").count(), 0);
+    }
+
+    #[test]
+    fn an_error_names_the_file() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let files = Files::open(&directory.path().join("plugins")).expect("opens");
+        let path = files.kv("acme", "list");
+        fs::create_dir(&path).expect("in the way");
+        let error = files.replace(&path, b"one", || false).expect_err("a directory is there");
+        assert!(error.to_string().starts_with(&format!("{}: ", path.display())), "{error}");
+        fs::remove_dir(files.work()).expect("empty");
+        let error = files.replace(&path, b"one", || false).expect_err("nowhere to write");
+        assert!(error.to_string().contains("acme.list"), "{error}");
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

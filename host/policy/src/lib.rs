@@ -7,6 +7,7 @@
 mod action;
 mod add;
 mod ask;
+mod background;
 mod child;
 mod clear;
 mod compile;
@@ -22,6 +23,7 @@ mod list;
 mod message;
 mod metrics;
 mod observe;
+mod pace;
 mod place;
 mod plugins;
 mod record;

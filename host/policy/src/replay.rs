@@ -10,6 +10,8 @@ use relevo_runtime::policy::{Body, Case, Digest, Export, Policy};
 use serde_json::{Value, json};
 
 use crate::action::{ActionError, blocking};
+use crate::background::aside;
+use crate::compile::Haste;
 use crate::digest::{digest_of, hex, parse_digest};
 use crate::kv::KvData;
 use crate::plugins::Plugins;
@@ -82,7 +84,9 @@ impl Plugins {
         if let Some(last) = last {
             frames.drain(..frames.len().saturating_sub(last));
         }
-        let tried = (!component.is_empty()).then(|| hex(&digest_of(&component)));
+        let (tried, component) =
+            aside(move || Ok(((!component.is_empty()).then(|| hex(&digest_of(&component))), component)))
+                .await?;
         if tried.is_some() && digest.is_some() {
             return Err(ActionError::Refused("either a digest or a component, not both".to_owned()));
         }
@@ -112,8 +116,8 @@ impl Plugins {
         digest: &str,
         wasm: Vec<u8>,
     ) -> Result<(), ActionError> {
-        let (plugins, of, name) = (Arc::clone(self), Arc::clone(settings), digest.to_owned());
-        let policy = blocking(move || plugins.admit(&of, &name, &wasm)).await?;
+        let (of, name, haste) = (Arc::clone(settings), digest.to_owned(), Haste::BesideMail);
+        let policy = self.work(haste, move |plugins| plugins.admit(&of, &name, &wasm, haste)).await?;
         self.self_test(settings, &policy).await
     }
 
@@ -141,9 +145,9 @@ impl Plugins {
         frames: Vec<Frame>,
         damaged: usize,
     ) -> Result<Report, ActionError> {
-        let (plugins, of, name) = (Arc::clone(self), Arc::clone(settings), digest.to_owned());
-        let version = blocking(move || {
-            let policy = plugins.load_or_compile(&of, &name)?;
+        let (of, name, haste) = (Arc::clone(settings), digest.to_owned(), Haste::BesideMail);
+        let version = self.work(haste, move |plugins| {
+            let policy = plugins.load_or_compile(&of, &name, haste)?;
             let today =
                 plugins.place_with(Arc::clone(&of), String::new(), Ok(Arc::clone(&policy))).data.clone();
             let digest = parse_digest(&name).ok_or_else(|| ActionError::Failed("not a digest".to_owned()))?;

@@ -7,6 +7,7 @@ use relevo_runtime::policy::Policy;
 use serde_json::{Value, json};
 
 use crate::action::{ActionError, blocking};
+use crate::compile::Haste;
 use crate::place::Place;
 use crate::plugins::Plugins;
 use crate::state::{Entry, State};
@@ -101,8 +102,10 @@ impl Plugins {
             let settings = self.slot(tenant, plugin)?;
             let mut after = before.clone();
             let digest = change(&mut after)?;
-            let (plugins, of, name) = (Arc::clone(self), Arc::clone(&settings), digest.clone());
-            let policy = blocking(move || plugins.load_or_compile(&of, &name)).await?;
+            let (of, name) = (Arc::clone(&settings), digest.clone());
+            let loaded =
+                self.work(Haste::Now, move |plugins| plugins.load_or_compile(&of, &name, Haste::Now));
+            let policy = loaded.await?;
             let place = self.make(&settings, digest.clone(), Some(Arc::clone(&policy)), after.shadow.clone());
             let place = place.await?.working()?;
             let now = u64::try_from(self.now()).unwrap_or(0);

@@ -12,8 +12,8 @@ use crate::cli::RelayArgs;
 use crate::control::{self, Request};
 use crate::escape::Escaped;
 
-/// Compiling a large component takes long.
-const PATIENCE: Duration = Duration::from_secs(900);
+/// Compiling a large component beside mail takes minutes, and others may be before it.
+const PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// A running relay.
 pub(crate) struct Relay {

@@ -126,7 +126,7 @@ fn load(
     class: Class,
     settings: Vec<Attribute>,
 ) -> Result<Arc<Plugin>> {
-    engine.keep(&digest, code)?;
+    engine.keep(&digest, code, || false)?;
     let config = PluginConfig {
         tenant: "acme".into(),
         name: "example".into(),

@@ -7,13 +7,15 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
+
+use crate::file::write_synced;
 
 /// A directory that is fit to hold native code.
 pub(crate) struct Cache {
@@ -57,7 +59,7 @@ impl Cache {
             return Ok(component);
         }
         let code = compile()?;
-        match self.put(engine, name, digest, &code) {
+        match self.put(engine, name, digest, &code, || false) {
             // From the file rather than from memory: see `read`.
             Ok(()) => {
                 if let Some(component) = self.get(engine, name, digest) {
@@ -78,9 +80,17 @@ impl Cache {
         })
     }
 
-    /// Keeps what a compiler with the configuration of `engine` made of the component with this digest.
-    pub(crate) fn put(&self, engine: &Engine, name: &str, digest: &[u8; 32], code: &[u8]) -> io::Result<()> {
-        write(&self.path(engine, name, digest), code)
+    /// Keeps what a compiler with the configuration of `engine` made of the component with this digest; slowly while that may be
+    /// (see [`write_synced`]).
+    pub(crate) fn put(
+        &self,
+        engine: &Engine,
+        name: &str,
+        digest: &[u8; 32],
+        code: &[u8],
+        slow: impl Fn() -> bool,
+    ) -> io::Result<()> {
+        write(&self.path(engine, name, digest), code, slow)
     }
 
     /// Removes what is kept, if anything is.
@@ -169,21 +179,21 @@ fn checksum_path(path: &Path) -> PathBuf {
 }
 
 /// Code first, checksum second, each renamed into place: whatever a crash leaves does not match or is whole.
-fn write(path: &Path, code: &[u8]) -> io::Result<()> {
-    replace(path, code)?;
-    replace(&checksum_path(path), hex(&Sha256::digest(code)).as_bytes())
+fn write(path: &Path, code: &[u8], slow: impl Fn() -> bool) -> io::Result<()> {
+    replace(path, code, slow)?;
+    replace(&checksum_path(path), hex(&Sha256::digest(code)).as_bytes(), || false)
 }
 
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+fn replace(path: &Path, content: &[u8], slow: impl Fn() -> bool) -> io::Result<()> {
     let half = path.with_extension(format!("{}.part", std::process::id()));
     let result = File::create(&half)
-        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|mut file| write_synced(&mut file, content, slow))
         .and_then(|()| fs::rename(&half, path));
-    if result.is_err() {
-        // The reason is already being returned.
+    result.map_err(|error| {
+        // The reason is being returned.
         let _ = fs::remove_file(&half);
-    }
-    result
+        io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+    })
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -13,6 +13,7 @@ mod components;
 mod config;
 mod convert;
 mod engine;
+mod file;
 mod imports;
 mod load;
 pub mod policy;
@@ -28,5 +29,6 @@ mod ticker;
 
 pub use components::{component, components_are_stale};
 pub use config::{Limits, LoadError, RuntimeConfig};
+pub use file::write_synced;
 pub use runtime::Runtime;
 pub use stages::{Blame, Fault, FaultKind, Sign, Stage, StageStats, Stages};

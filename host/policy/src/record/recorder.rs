@@ -22,11 +22,9 @@ use super::pseudonyms::{KEY, Pseudonyms};
 use super::reads::{Noted, Notes};
 use super::segments::Segments;
 use super::waiting::{Counts, MESSAGE, SHARE, WAITING, Waiting, octets_of};
+use crate::background::yield_to_mail;
 use crate::digest::parse_digest;
 use crate::kv::KvData;
-
-/// Added to the nice value of the thread.
-const NICE: i32 = 10;
 
 /// Of all places.
 pub(crate) struct Recorder {
@@ -209,9 +207,7 @@ impl Open {
 
 impl Writer {
     fn run(mut self, jobs: &Receiver<Job>) {
-        // On Linux the nice value is the thread's; elsewhere it would be the process's.
-        #[cfg(target_os = "linux")]
-        let _ = rustix::process::nice(NICE);
+        yield_to_mail();
         while let Ok(job) = jobs.recv() {
             match job {
                 Job::Record(input) => {

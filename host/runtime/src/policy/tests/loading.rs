@@ -99,7 +99,7 @@ fn code_that_was_changed_on_disk_is_not_loaded() {
     let directory = cache.path().join("plugins");
     let engine = PolicyEngine::new(&EngineConfig { threads: 1, ..EngineConfig::new(&directory) }).unwrap();
     let (digest, code) = compiled("accept-all");
-    engine.keep(&digest, &code).unwrap();
+    engine.keep(&digest, &code, || false).unwrap();
     engine.load(digest, config("a")).map(drop).unwrap();
     let file = std::fs::read_dir(&directory).unwrap().map(|e| e.unwrap().path());
     let file = file.into_iter().find(|path| path.extension().is_some_and(|e| e == "cwasm")).unwrap();
@@ -108,7 +108,7 @@ fn code_that_was_changed_on_disk_is_not_loaded() {
     changed[middle] ^= 1;
     std::fs::write(&file, changed).unwrap();
     assert!(matches!(engine.load(digest, config("a")), Err(PluginError::NotCompiled)));
-    engine.keep(&digest, &code).unwrap();
+    engine.keep(&digest, &code, || false).unwrap();
     engine.load(digest, config("a")).map(drop).unwrap();
     engine.forget(&digest).unwrap();
     assert!(matches!(engine.load(digest, config("a")), Err(PluginError::NotCompiled)));
