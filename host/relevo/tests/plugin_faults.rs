@@ -121,6 +121,26 @@ fn a_plugin_that_cannot_be_told_of_outcomes_is_asked_about_messages() {
     assert_eq!(value("relevo_plugin_breaker_opened_total", "observe"), Some(1));
 }
 
+/// Told of outcomes it may take as long as any other call; then it is stopped, and asked about the next message as before.
+#[test]
+fn a_plugin_that_loops_over_outcomes_is_stopped_and_goes_on_deciding() {
+    let place = "[[tenant.plugin]]\nname = \"every\"\ngrants = [\"log\", \"clock\", \"kv\"]\n\
+        settings = { case = \"observe-loop\" }\nbreaker_faults = 1000\ncpu = \"300ms\"\nelapsed = \"60s\"\n";
+    let world = World::with("", place);
+    world.add("every", "hostile");
+    // A kind is there from its first fault on.
+    let deadlines = || metric(&world, "relevo_plugin_faults_total", "kind=\"deadline\"").unwrap_or(0);
+    for n in 1..=3 {
+        let before = deadlines();
+        assert!(world.sends(&[ADA], &format!("outcome {n}")).starts_with("250 "));
+        world.sink.wait(&format!("Subject: outcome {n}"));
+        wait_for("it was stopped", || (deadlines() > before).then_some(()));
+    }
+    let listed = world.listed("every");
+    assert_eq!((&listed["observe_breaker"], &listed["breaker"]), (&"closed".into(), &"closed".into()));
+    assert!(world.relay.events("email.failed").is_empty(), "it answered about every message");
+}
+
 #[test]
 fn held_mail_that_nobody_releases_goes_back_to_its_sender() {
     // What is not held has much longer.
