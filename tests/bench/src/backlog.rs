@@ -18,8 +18,8 @@ use crate::throughput::{Figures, Plan, measure};
 
 /// One refuses connections, the other swallows them (`sinks/backlog.toml`).
 const DEAD: [&str; 2] = ["refused.test", "blackhole.test"];
-/// Loads with and without the backlog.
-const ROUNDS: usize = 3;
+/// Loads on the relay without a backlog and on the one with it, in turn.
+const PAIRS: usize = 5;
 /// Messages between two notes while it is filled.
 const STEP: u64 = 100_000;
 
@@ -28,54 +28,68 @@ const STEP: u64 = 100_000;
 pub(crate) struct Backlog {
     pub(crate) queued: u64,
     pub(crate) filled_per_second: f64,
-    /// Medians of messages per second.
+    /// Medians of messages per second, and of the ratio of each pair.
     pub(crate) empty_rate: f64,
     pub(crate) beside_rate: f64,
+    pub(crate) ratio: f64,
     /// The largest resident memory during the loads beside it.
     pub(crate) resident_kib: u64,
     /// Until it listens again with all of it queued, after SIGKILL.
     pub(crate) restart_seconds: f64,
     pub(crate) restarted_kib: u64,
-    pub(crate) empty: Vec<Figures>,
-    pub(crate) beside: Vec<Figures>,
+    /// With an empty queue, then beside the backlog.
+    pub(crate) pairs: Vec<[Figures; 2]>,
 }
 
 impl Bench<'_> {
     pub(crate) fn backlog(&mut self) -> Result<()> {
         let scene = Scene::read(&builtin_sink("backlog"))?;
+        let directories = ["empty", "backlog"].map(|name| self.directory.join(name));
         // Once an hour for each site: the backlog is there, but not on its way all the time.
-        let directory = self.directory.join("backlog");
-        let setup = Setup { directory: &directory, retry: "1h", ..self.setup(scene.by_mx()) };
-        compile(&setup)?;
+        let [empty, setup] = directories.each_ref().map(|directory| Setup {
+            directory,
+            retry: "1h",
+            ..self.setup(scene.by_mx())
+        });
+        for setup in [&empty, &setup] {
+            compile(setup)?;
+        }
         let relay = Relay::start(&setup)?;
-        let plan = Plan::new(REFERENCE, 4, 20, self.options.duration);
-        let rounds = || -> Result<Vec<Figures>> {
-            let rounds = if self.options.quick { 1 } else { ROUNDS };
-            (0..rounds).map(|_| measure(&relay, &scene.ledger, &scene.addresses(), &plan)).collect()
-        };
-        note("fresh mail with an empty queue");
-        let empty = rounds()?;
         let filling = fill(&relay, &scene, self.options.backlog)?;
-        note("fresh mail beside the backlog");
-        let beside = rounds()?;
-        let resident_kib = beside.iter().map(|f| f.peak_kib).max().unwrap_or_default();
+        // Two relays, so that they can take turns: what the machine gives changes while the backlog is filled.
+        let empty = Relay::start(&empty)?;
+        let plan = Plan::new(REFERENCE, 4, 20, self.options.duration);
+        let rate = |relay: &Relay| measure(relay, &scene.ledger, &scene.addresses(), &plan);
+        let mut pairs = Vec::new();
+        for n in 1..=if self.options.quick { 1 } else { PAIRS } {
+            note(&format!("fresh mail with an empty queue and beside the backlog, pair {n}"));
+            // Who is first has the colder machine.
+            if n % 2 == 1 {
+                pairs.push([rate(&empty)?, rate(&relay)?]);
+            } else {
+                let beside = rate(&relay)?;
+                pairs.push([rate(&empty)?, beside]);
+            }
+        }
+        empty.stop()?;
+        let resident_kib = pairs.iter().map(|[_, beside]| beside.peak_kib).max().unwrap_or_default();
         relay.kill()?;
         let began = Instant::now();
         let relay = Relay::start(&setup)?;
         let restart_seconds = began.elapsed().as_secs_f64();
-        let rate = |figures: &[Figures]| median(figures.iter().map(Figures::rate));
+        let rate = |side: usize| median(pairs.iter().map(|pair| pair[side].rate()));
         #[expect(clippy::cast_precision_loss, reason = "a count of messages")]
         let filled_per_second = self.options.backlog as f64 / filling.as_secs_f64();
         self.report.backlog = Some(Backlog {
             queued: self.options.backlog,
             filled_per_second,
-            empty_rate: rate(&empty),
-            beside_rate: rate(&beside),
+            empty_rate: rate(0),
+            beside_rate: rate(1),
+            ratio: median(pairs.iter().map(|[empty, beside]| beside.rate() / empty.rate())),
             resident_kib,
             restart_seconds,
             restarted_kib: process::memory(relay.pid())?.resident,
-            empty,
-            beside,
+            pairs,
         });
         // What it would still have to say to dead destinations interests nobody.
         relay.kill()

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) senders: Vec<&'static str>,
     pub(crate) schedule: Schedule,
     pub(crate) duration: Duration,
+    /// It goes on until this is true.
+    pub(crate) told: Option<Arc<AtomicBool>>,
 }
 
 impl Plan {
@@ -48,6 +51,7 @@ impl Plan {
             senders: vec![PLAIN],
             schedule: Schedule::Closed,
             duration,
+            told: None,
         }
     }
 
@@ -59,7 +63,10 @@ impl Plan {
             addresses: addresses.clone(),
             recipients: self.recipients,
             sessions: self.sessions,
-            until: Until::Elapsed(self.duration),
+            until: match &self.told {
+                Some(told) => Until::Told(self.duration, Arc::clone(told)),
+                None => Until::Elapsed(self.duration),
+            },
             schedule: self.schedule,
         }
     }

@@ -4,7 +4,7 @@ mod client;
 mod schedule;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,10 +20,12 @@ use crate::message::{Addresses, Attachment, Message};
 use crate::series::Series;
 
 /// When a load ends.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Until {
     /// After this time.
     Elapsed(Duration),
+    /// After this time, and not before this is true.
+    Told(Duration, Arc<AtomicBool>),
     /// After so many messages.
     Messages(u64),
 }
@@ -127,9 +129,11 @@ async fn session(mut client: Client, load: Load, shared: Arc<Shared>) -> Result<
     loop {
         let ticket = shared.tickets.fetch_add(1, Ordering::Relaxed);
         let due = load.schedule.due(ticket).map(|due| shared.began + due);
-        let over = match load.until {
-            Until::Elapsed(duration) => due.unwrap_or_else(Instant::now) >= shared.began + duration,
-            Until::Messages(count) => ticket >= count,
+        let elapsed = |time: Duration| due.unwrap_or_else(Instant::now) >= shared.began + time;
+        let over = match &load.until {
+            Until::Elapsed(time) => elapsed(*time),
+            Until::Told(time, told) => elapsed(*time) && told.load(Ordering::Relaxed),
+            Until::Messages(count) => ticket >= *count,
         };
         if over {
             break;

@@ -127,11 +127,12 @@ impl Report {
         if let Some(b) = &self.backlog {
             let _ = writeln!(
                 text,
-                "fresh mail with an empty queue {:.0}/s, beside {} messages for dead destinations {:.0}/s (filled at {:.0}/s); \
+                "fresh mail with an empty queue {:.0}/s, beside {} messages for dead destinations {:.0}/s: {:.0} % (filled at {:.0}/s); \
                  resident {:.1} MB; restarted with them in {:.2} s: {:.1} MB",
                 b.empty_rate,
                 b.queued,
                 b.beside_rate,
+                b.ratio * 100.0,
                 b.filled_per_second,
                 megabytes(b.resident_kib),
                 b.restart_seconds,

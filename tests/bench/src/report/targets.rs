@@ -121,7 +121,7 @@ impl Report {
             );
         }
         if let Some(backlog) = &self.backlog {
-            let share = backlog.beside_rate / backlog.empty_rate * 100.0;
+            let share = backlog.ratio * 100.0;
             let what = format!("fresh mail beside {} dead messages, of empty", backlog.queued);
             verdicts.at_least(&what, share, 90.0, "%");
             verdicts.at_most("resident beside them", megabytes(backlog.resident_kib), 400.0, "MB");
