@@ -61,7 +61,7 @@ impl Plugins {
             }
             let (of, name, octets) = (Arc::clone(&settings), digest.to_owned(), Arc::clone(&wasm));
             let haste = if !beside && self.is_broken(&of) { Haste::Now } else { Haste::BesideMail };
-            let admitted = self.work(haste, move |plugins| plugins.admit(&of, &name, &octets, haste));
+            let admitted = self.work(haste, move |plugins| plugins.admit(&of, &name, &octets));
             let policy = admitted.await?;
             self.self_test(&settings, &policy).await?;
             let mut after = before.clone();
@@ -94,9 +94,7 @@ impl Plugins {
         settings: &PluginSettings,
         digest: &str,
         wasm: &[u8],
-        haste: Haste,
     ) -> Result<Arc<dyn Policy>, ActionError> {
-        let _hurry = self.hurry(haste);
         let refused = |what: String| ActionError::Refused(what);
         let bounds = self.settings.get().plugins.upload;
         if wasm.len() > bounds.octets {
@@ -110,7 +108,7 @@ impl Plugins {
         let path = self.files.component(digest);
         let stored = self.files.replace(&path, wasm, || !self.hurry.is_there());
         stored.map_err(|e| ActionError::Failed(format!("the component cannot be stored: {e}")))?;
-        self.load_or_compile(settings, digest, haste)
+        self.load_or_compile(settings, digest)
     }
 
     /// Whether a failure policy answers in its place.

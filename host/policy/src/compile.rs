@@ -13,7 +13,6 @@ use crate::action::{ActionError, blocking};
 use crate::background::aside;
 use crate::child::{self, ChildLimits};
 use crate::digest::{digest_of, parse_digest};
-use crate::pace::InHurry;
 use crate::plugins::{Plugins, wanted};
 
 /// Until what failed in the background is tried again; each further time it is twice as long, up to the longest.
@@ -38,16 +37,17 @@ impl Plugins {
     ) -> Result<T, ActionError> {
         let plugins = Arc::clone(self);
         if haste == Haste::Now {
-            return blocking(move || work(&plugins)).await;
+            return blocking(move || {
+                // Also while it waits for its turn: who is compiled before it makes haste as well.
+                let _hurry = plugins.hurry.begin();
+                work(&plugins)
+            })
+            .await;
         }
         // Made now if it is not there yet: its threads would inherit the priority of the one that makes it.
         let maker = Arc::clone(self);
         blocking(move || maker.engine().map(drop).map_err(ActionError::Failed)).await?;
         aside(move || work(&plugins)).await
-    }
-
-    pub(crate) fn hurry(&self, haste: Haste) -> Option<InHurry<'_>> {
-        (haste == Haste::Now).then(|| self.hurry.begin())
     }
 
     /// Blocks, for as long as those before it in the compiler's queue take, and then for `compile_time` or twice that, and beside mail for some
@@ -56,12 +56,11 @@ impl Plugins {
         &self,
         settings: &PluginSettings,
         digest: &str,
-        haste: Haste,
     ) -> Result<Arc<dyn Policy>, ActionError> {
         let refused = |error: PluginError| ActionError::Refused(error.to_string());
         match self.load(settings, digest) {
             Err(PluginError::NotCompiled) => {
-                self.compile(settings, digest, haste).map_err(ActionError::Refused)?;
+                self.compile(settings, digest).map_err(ActionError::Refused)?;
                 self.load(settings, digest).map_err(refused)
             }
             other => other.map_err(refused),
@@ -69,9 +68,7 @@ impl Plugins {
     }
 
     /// Compiles a component that is on disk, in a process of its own, unless somebody else just did. Blocks.
-    fn compile(&self, settings: &PluginSettings, digest: &str, haste: Haste) -> Result<(), String> {
-        // From before its turn: who is compiled before it makes haste as well.
-        let _hurry = self.hurry(haste);
+    fn compile(&self, settings: &PluginSettings, digest: &str) -> Result<(), String> {
         // Fair: an upload waits for one of those that are compiled in the background, not for all.
         let _turn = self.compiler.blocking_lock();
         if self.is_compiled(settings, digest) {
@@ -102,9 +99,8 @@ impl Plugins {
         let mut all = true;
         for (settings, digest, haste) in missing {
             let name = digest.clone();
-            let compiled = self.work(haste, move |plugins| {
-                plugins.compile(&settings, &name, haste).map_err(ActionError::Refused)
-            });
+            let compiled = self
+                .work(haste, move |plugins| plugins.compile(&settings, &name).map_err(ActionError::Refused));
             let problem = compiled.await.err().map(|error| error.to_string());
             if let Some(error) = &problem {
                 tracing::error!(

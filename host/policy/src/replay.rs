@@ -116,8 +116,8 @@ impl Plugins {
         digest: &str,
         wasm: Vec<u8>,
     ) -> Result<(), ActionError> {
-        let (of, name, haste) = (Arc::clone(settings), digest.to_owned(), Haste::BesideMail);
-        let policy = self.work(haste, move |plugins| plugins.admit(&of, &name, &wasm, haste)).await?;
+        let (of, name) = (Arc::clone(settings), digest.to_owned());
+        let policy = self.work(Haste::BesideMail, move |plugins| plugins.admit(&of, &name, &wasm)).await?;
         self.self_test(settings, &policy).await
     }
 
@@ -145,9 +145,9 @@ impl Plugins {
         frames: Vec<Frame>,
         damaged: usize,
     ) -> Result<Report, ActionError> {
-        let (of, name, haste) = (Arc::clone(settings), digest.to_owned(), Haste::BesideMail);
-        let version = self.work(haste, move |plugins| {
-            let policy = plugins.load_or_compile(&of, &name, haste)?;
+        let (of, name) = (Arc::clone(settings), digest.to_owned());
+        let version = self.work(Haste::BesideMail, move |plugins| {
+            let policy = plugins.load_or_compile(&of, &name)?;
             let today =
                 plugins.place_with(Arc::clone(&of), String::new(), Ok(Arc::clone(&policy))).data.clone();
             let digest = parse_digest(&name).ok_or_else(|| ActionError::Failed("not a digest".to_owned()))?;

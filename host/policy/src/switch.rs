@@ -103,8 +103,7 @@ impl Plugins {
             let mut after = before.clone();
             let digest = change(&mut after)?;
             let (of, name) = (Arc::clone(&settings), digest.clone());
-            let loaded =
-                self.work(Haste::Now, move |plugins| plugins.load_or_compile(&of, &name, Haste::Now));
+            let loaded = self.work(Haste::Now, move |plugins| plugins.load_or_compile(&of, &name));
             let policy = loaded.await?;
             let place = self.make(&settings, digest.clone(), Some(Arc::clone(&policy)), after.shadow.clone());
             let place = place.await?.working()?;
