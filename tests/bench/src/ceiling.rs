@@ -35,6 +35,7 @@ pub(crate) fn ceiling(scene: &Scene, duration: Duration) -> Result<Ceiling> {
         to: scene.smarthost(),
         ledger: Arc::clone(&scene.ledger),
         messages: Arc::new([Message::new(PLAIN, 4096)]),
+        only: None,
         addresses: scene.addresses(),
         recipients: 1,
         sessions: 20,

@@ -28,6 +28,7 @@ mod plugins;
 mod report;
 mod scene;
 mod server;
+mod slices;
 mod tenants;
 mod throughput;
 

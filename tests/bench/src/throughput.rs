@@ -20,7 +20,7 @@ use crate::series::Second;
 use crate::server::Server;
 
 /// Long enough for pools, caches and connections to be there.
-const WARM_UP: Duration = Duration::from_secs(3);
+pub(crate) const WARM_UP: Duration = Duration::from_secs(3);
 /// A server that is slower than this with what it accepted is stuck.
 const DRAIN: Duration = Duration::from_secs(300);
 
@@ -60,6 +60,7 @@ impl Plan {
             to: to.smtp(),
             ledger: Arc::clone(ledger),
             messages: self.senders.iter().map(|domain| Message::new(domain, self.size)).collect(),
+            only: None,
             addresses: addresses.clone(),
             recipients: self.recipients,
             sessions: self.sessions,

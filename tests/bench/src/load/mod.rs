@@ -4,7 +4,7 @@ mod client;
 mod schedule;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,8 @@ pub struct Load {
     pub ledger: Arc<Ledger>,
     /// What is sent, in turn: of different tenants, tracked or not. One that is to come more often is there more often.
     pub messages: Arc<[Message]>,
+    /// The index of the one that is sent at present; none: all of them.
+    pub only: Option<Arc<AtomicUsize>>,
     /// Whom it is for.
     pub addresses: Addresses,
     /// Of each message.
@@ -160,8 +162,11 @@ async fn session(mut client: Client, load: Load, shared: Arc<Shared>) -> Result<
 
 impl Load {
     fn message(&self, ticket: u64) -> &Message {
-        let count = u64::try_from(self.messages.len()).unwrap_or(1).max(1);
-        &self.messages[usize::try_from(ticket % count).unwrap_or(0)]
+        let next = match &self.only {
+            Some(only) => only.load(Ordering::Relaxed),
+            None => usize::try_from(ticket).unwrap_or(0),
+        };
+        &self.messages[next % self.messages.len()]
     }
 }
 

@@ -8,6 +8,7 @@ fn load(to: SocketAddr, ledger: &Arc<Ledger>) -> Load {
         to,
         ledger: Arc::clone(ledger),
         messages: Arc::new([Message::new("a.test", 2048), Message::new("b.test", 4096)]),
+        only: None,
         addresses: Addresses::at('r', "x.test"),
         recipients: 1,
         sessions: 3,
