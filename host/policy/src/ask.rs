@@ -1,19 +1,21 @@
 //! Asking a tenant's plugins about a message, one after the other, in declared order.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use relevo_mailkit::policy::{Attribute, Message};
 use relevo_queue::ItemId;
-use relevo_relay::policy::{Judgement, Outcome as Happened, Policies, Question};
-use relevo_relay::settings::Tenant;
+use relevo_relay::policy::{First, Judgement, Outcome as Happened, Policies, Question};
+use relevo_relay::settings::{Grants, Tenant};
 use relevo_runtime::Blame;
-use relevo_runtime::policy::{Body, Case, KeyValues, LogLevel, LogLine, Outcome, PluginFault};
+use relevo_runtime::policy::{
+    Body, Case, Judgement as Answered, KeyValues, LogLevel, LogLine, MakeCase, Outcome, Permit, PluginFault,
+};
 
 use crate::message;
-use crate::place::Place;
+use crate::place::{Closed, Place};
 use crate::plugins::Plugins;
-use crate::record::Answer;
+use crate::record::{Answer, Noted};
 use crate::verdicts;
 
 #[async_trait]
@@ -23,30 +25,16 @@ impl Policies for Plugins {
     }
 
     async fn judge(&self, question: Question) -> Judgement {
-        let mut judgement = verdicts::nobody_minds(question.envelope.recipients.len());
-        let places: Vec<Arc<Place>> = question
-            .tenant
-            .plugins
-            .iter()
-            .filter_map(|p| self.place(&question.tenant.id, &p.config.name))
-            .collect();
-        let (message, body) = message::of(&question);
-        let mut message = Arc::new(message);
-        for place in places {
-            if verdicts::is_decided(&judgement) {
-                break;
-            }
-            self.ask(question.id, &place, &message, &body, &mut judgement).await;
-            let told = message.attributes.len();
-            verdicts::leave_out(&mut judgement, told, &question.grants);
-            let known = judgement.attributes.len();
-            if known > told {
-                let new = judgement.attributes[told..].iter();
-                let new = new.map(|(name, value)| Attribute::new(name.as_str(), value.as_str()));
-                Arc::make_mut(&mut message).attributes.extend(new);
-            }
-        }
-        judgement
+        let places = self.asked(&question.tenant);
+        Inquiry::about(&question).ask(self, &places).await
+    }
+
+    async fn judge_after(&self, tenant: &Tenant, first: First) -> Option<Judgement> {
+        let places = self.asked(tenant);
+        let (place, others) = places.split_first()?;
+        let mut inquiry = self.ask_after(place, first).await?;
+        inquiry.heard();
+        Some(inquiry.ask(self, others).await)
     }
 
     fn listening(&self, tenant: &str) -> bool {
@@ -58,57 +46,153 @@ impl Policies for Plugins {
     }
 }
 
+/// A message about which one plugin after the other is asked, and what they said so far.
+struct Inquiry {
+    id: ItemId,
+    message: Arc<Message>,
+    body: Body,
+    grants: Arc<Grants>,
+    judgement: Judgement,
+}
+
+/// The message was made on the thread of a plugin; whether that could be asked.
+struct Made {
+    inquiry: Inquiry,
+    asked: Result<Asked, Closed>,
+}
+
+/// A plugin that is being asked: its place in the limits, and the notes of what it reads.
+struct Asked {
+    permit: Permit,
+    noted: Option<Arc<Noted>>,
+}
+
 impl Plugins {
-    async fn ask(
-        &self,
-        id: ItemId,
-        place: &Place,
-        message: &Arc<Message>,
-        body: &Body,
-        judgement: &mut Judgement,
-    ) {
+    /// The tenant's places in declared order.
+    fn asked(&self, tenant: &Tenant) -> Vec<Arc<Place>> {
+        tenant.plugins.iter().filter_map(|p| self.place(&tenant.id, &p.config.name)).collect()
+    }
+
+    /// Asks the plugin about what `first` says, on its thread.
+    async fn ask_after(&self, place: &Arc<Place>, first: First) -> Option<Inquiry> {
+        let policy = place.policy.as_ref().ok()?;
+        let made = Arc::new(Mutex::new(None));
+        let make: MakeCase = {
+            let (place, clock, there) = (Arc::clone(place), Arc::clone(&self.clock), Arc::clone(&made));
+            Box::new(move || {
+                let inquiry = Inquiry::about(&first()?);
+                let (asked, case) = match place.enter(clock.monotonic()) {
+                    Ok(permit) => {
+                        let (noted, data) = place.data();
+                        (Ok(Asked { permit, noted }), Some(inquiry.case(data)))
+                    }
+                    Err(closed) => (Err(closed), None),
+                };
+                *there.lock().unwrap_or_else(PoisonError::into_inner) = Some(Made { inquiry, asked });
+                case
+            })
+        };
+        let outcome = policy.judge_made(make).await;
+        let Made { mut inquiry, asked } = made.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        match asked {
+            Err(closed) => fault(&mut inquiry.judgement, place, closed.name()),
+            Ok(asked) => {
+                let Outcome { result, cost, log, log_dropped } = outcome;
+                // None would be an answer to no question.
+                if let Some(result) = result.transpose() {
+                    inquiry.answered(self, place, asked, Outcome { result, cost, log, log_dropped });
+                }
+            }
+        }
+        Some(inquiry)
+    }
+}
+
+impl Inquiry {
+    fn about(question: &Question) -> Self {
+        let (message, body) = message::of(question);
+        Self {
+            id: question.id,
+            message: Arc::new(message),
+            body,
+            grants: Arc::clone(&question.grants),
+            judgement: verdicts::nobody_minds(question.envelope.recipients.len()),
+        }
+    }
+
+    fn case(&self, data: Arc<dyn KeyValues>) -> Case {
+        Case { message: Arc::clone(&self.message), body: self.body.clone(), data: Some(data) }
+    }
+
+    /// Asks those that are left.
+    async fn ask(mut self, plugins: &Plugins, places: &[Arc<Place>]) -> Judgement {
+        for place in places {
+            if verdicts::is_decided(&self.judgement) {
+                break;
+            }
+            self.ask_one(plugins, place).await;
+            self.heard();
+        }
+        self.judgement
+    }
+
+    /// What the last one asked for and may have is told to the next one.
+    fn heard(&mut self) {
+        let told = self.message.attributes.len();
+        verdicts::leave_out(&mut self.judgement, told, &self.grants);
+        if self.judgement.attributes.len() > told {
+            let new = self.judgement.attributes[told..].iter();
+            let new = new.map(|(name, value)| Attribute::new(name.as_str(), value.as_str()));
+            Arc::make_mut(&mut self.message).attributes.extend(new);
+        }
+    }
+
+    async fn ask_one(&mut self, plugins: &Plugins, place: &Place) {
         let policy = match &place.policy {
             Ok(policy) => policy,
             Err(why) => {
-                tracing::warn!(%id, plugin = place.settings.config.name, why, "a plugin cannot be used");
-                return fault(judgement, place, "it cannot be loaded");
+                tracing::warn!(id = %self.id, plugin = place.settings.config.name, why, "a plugin cannot be used");
+                return fault(&mut self.judgement, place, "it cannot be loaded");
             }
         };
-        let permit = match place.enter(self.monotonic()) {
+        let permit = match place.enter(plugins.monotonic()) {
             Ok(permit) => permit,
-            Err(closed) => return fault(judgement, place, closed.name()),
+            Err(closed) => return fault(&mut self.judgement, place, closed.name()),
         };
         let (noted, data) = place.data();
-        let case = Case { message: Arc::clone(message), body: body.clone(), data: Some(data) };
-        let Outcome { result, log, log_dropped, .. } = policy.judge(case).await;
+        let outcome = policy.judge(self.case(data)).await;
+        self.answered(plugins, place, Asked { permit, noted }, outcome);
+    }
+
+    fn answered(&mut self, plugins: &Plugins, place: &Place, asked: Asked, outcome: Outcome<Answered>) {
+        let Outcome { result, log, log_dropped, .. } = outcome;
+        let (id, message) = (self.id, &self.message);
         place.keep_log(id, &log, log_dropped);
         let broke = match &result {
             Ok(answer) => answer.fault.as_ref(),
             Err(broke) => Some(broke),
         };
         let guilty = broke.map_or(Some(false), |f| (f.blame == Blame::Guest).then_some(true));
-        place.leave(permit, guilty, self.monotonic());
+        place.leave(asked.permit, guilty, plugins.monotonic());
         if let Some(broke) = broke {
             tracing::warn!(%id, tenant = place.settings.config.tenant, plugin = place.settings.config.name,
                 digest = place.digest, fault = %broke, "a plugin broke");
         }
-        if let (Some(tap), Some(noted)) = (&place.tap, noted)
+        if let (Some(tap), Some(noted)) = (&place.tap, asked.noted)
             && let Some(answer) = Answer::of(&result)
         {
-            tap.record(Arc::clone(message), body.clone(), noted, answer);
+            tap.record(Arc::clone(message), self.body.clone(), noted, answer);
         }
         let name = &place.settings.config.name;
         match result {
             Ok(answer) => {
                 if let Some(shadow) = &place.shadow {
-                    let data = Some(place.data.clone() as Arc<dyn KeyValues>);
-                    let case = Case { message: Arc::clone(message), body: body.clone(), data };
-                    shadow.compare(id, case, answer.decision.clone());
+                    shadow.compare(id, self.case(place.data.clone()), answer.decision.clone());
                 }
                 let note = answer.fault.as_ref().map(|f| format!("its reply was replaced: {}", f.detail));
-                verdicts::add(judgement, name, &place.digest, answer.decision, note);
+                verdicts::add(&mut self.judgement, name, &place.digest, answer.decision, note);
             }
-            Err(broke) => fault(judgement, place, &in_words(&broke)),
+            Err(broke) => fault(&mut self.judgement, place, &in_words(&broke)),
         }
     }
 }

@@ -147,7 +147,7 @@ mod tests {
     use relevo_relay::clock::SystemClock;
     use relevo_runtime::FaultKind;
     use relevo_runtime::policy::{
-        Case, Cost, Data, Digest, Export, HistogramSnapshot, Judgement, PluginConfig, PluginFault,
+        Case, Cost, Data, Digest, Export, HistogramSnapshot, Judgement, MakeCase, PluginConfig, PluginFault,
         PluginMetrics, Policy,
     };
     use serde_json::json;
@@ -219,6 +219,10 @@ mod tests {
         }
 
         async fn judge(&self, _: Case) -> relevo_runtime::policy::Outcome<Judgement> {
+            Self::breaks()
+        }
+
+        async fn judge_made(&self, _: MakeCase) -> relevo_runtime::policy::Outcome<Option<Judgement>> {
             Self::breaks()
         }
 

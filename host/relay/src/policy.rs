@@ -28,14 +28,17 @@ pub struct Question {
     /// On whose authority it came.
     pub origin: Origin,
     /// How it came.
-    pub via: Via,
+    pub via: Arc<Via>,
     /// Everybody it is for.
-    pub envelope: Envelope,
+    pub envelope: Arc<Envelope>,
     /// What `validate` found.
     pub report: Arc<Report>,
     /// The octets as submitted.
     pub message: Arc<dyn Source>,
 }
+
+/// Does what comes before the plugins are asked, and says what they are asked; none when there is nothing left to ask.
+pub type First = Box<dyn FnOnce() -> Option<Question> + Send>;
 
 /// What is to become of a recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,6 +143,10 @@ pub trait Policies: Send + Sync {
     /// Asks them, one after the other. Takes as long as they take, within their limits; never fails: a fault is answered by
     /// its failure policy.
     async fn judge(&self, question: Question) -> Judgement;
+
+    /// As [`Self::judge`], of what `first` says, which is called on the thread where the first plugin runs: one hand-over less for each
+    /// message. None when they were not asked, because `first` was not called (a plugin that is not loaded, no thread free) or said nothing.
+    async fn judge_after(&self, tenant: &Tenant, first: First) -> Option<Judgement>;
 
     /// Whether any plugin of the tenant wants to hear of outcomes.
     fn listening(&self, tenant: &str) -> bool;

@@ -13,13 +13,12 @@ use relevo_mailkit::{splice, token};
 use relevo_runtime::{Stage, Stages};
 
 use super::submission::Rejection;
-use super::{MAX_DEPTH, MAX_PARTS};
 use crate::copies::{bad_answer, status};
 use crate::settings::Tracking;
 use crate::text::printable;
 
 /// More Received fields are a loop (RFC 5321 section 6.3).
-const MAX_RECEIVED: u32 = 100;
+pub(super) const MAX_RECEIVED: u32 = 100;
 
 /// Octets of an HTML part; a larger one is not rewritten, with a note.
 const MAX_HTML: u64 = 4 << 20;
@@ -33,15 +32,28 @@ const MAX_LINK_LENGTH: u32 = 2_000;
 /// `validate`: the report, or the reply that says why not.
 pub(super) async fn validate(
     stages: &dyn Stages,
-    mut options: ValidateOptions,
+    options: ValidateOptions,
     message: &Arc<dyn Source>,
 ) -> Result<Report, Rejection> {
-    options.max_received = MAX_RECEIVED;
-    options.max_depth = MAX_DEPTH;
-    options.max_parts = MAX_PARTS;
-    let report = stages.validate(options, Arc::clone(message)).await?.map_err(|r| refused(&r))?;
-    check_report(&report, message.size()).map_err(|rule| bad_answer(Stage::Validate, rule))?;
+    let report = checked(stages.validate(options, Arc::clone(message)).await?, message.size())?;
     check_seams(Stage::Validate, report.edits.clone(), message).await?;
+    Ok(report)
+}
+
+/// As [`validate`], on this thread.
+pub(super) fn validate_here(
+    stages: &dyn Stages,
+    options: ValidateOptions,
+    message: &dyn Source,
+) -> Result<Report, Rejection> {
+    let report = checked(stages.validate_here(options, message)?, message.size())?;
+    seams_checked(Stage::Validate, parted(&report.edits, message))?;
+    Ok(report)
+}
+
+fn checked(answer: Result<Report, Refusal>, size: u64) -> Result<Report, Rejection> {
+    let report = answer.map_err(|r| refused(&r))?;
+    check_report(&report, size).map_err(|rule| bad_answer(Stage::Validate, rule))?;
     Ok(report)
 }
 
@@ -120,11 +132,14 @@ async fn check_seams(stage: Stage, edits: Vec<Edit>, message: &Arc<dyn Source>) 
         return Ok(());
     }
     let message = Arc::clone(message);
-    let checked = tokio::task::spawn_blocking(move || parted(&edits, &*message)).await;
-    match checked {
-        Ok(Ok(false)) => Ok(()),
-        Ok(Ok(true)) => Err(bad_answer(stage, "an edit parts a CRLF").into()),
-        Ok(Err(e)) => Err(super::store_failed(&e.to_string())),
+    let found = tokio::task::spawn_blocking(move || parted(&edits, &*message)).await;
+    seams_checked(stage, found.unwrap_or_else(|panicked| Err(io::Error::other(panicked))))
+}
+
+fn seams_checked(stage: Stage, parted: io::Result<bool>) -> Result<(), Rejection> {
+    match parted {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(bad_answer(stage, "an edit parts a CRLF").into()),
         Err(e) => Err(super::store_failed(&e.to_string())),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relevo_mailkit::address::Address;
-use relevo_mailkit::model::{Note, Report, Rewrite, ValidateOptions};
+use relevo_mailkit::model::{Note, Report, Rewrite};
 use relevo_queue::{
     EventLog, ItemId, ItemMeta, Millis, NewEvent, NewItem, Queue, RecipientState, StoreError,
 };
@@ -13,6 +13,7 @@ use relevo_runtime::Stages;
 use tracing::{info, warn};
 
 mod authority;
+mod checks;
 mod deliveries;
 mod judge;
 mod metrics;
@@ -28,6 +29,7 @@ pub use submission::{
 };
 
 use self::authority::Owner;
+use self::checks::{Checked, Incoming};
 use crate::clock::{Clock, IdSource};
 use crate::copies::{Links, Recipe, Signing};
 use crate::events;
@@ -132,59 +134,25 @@ impl Run<'_> {
     async fn submit(&mut self, submission: Submission) -> Result<Option<String>, Rejection> {
         let Submission { settings, origin, envelope, via, body } = submission;
         let message = Arc::clone(&body.source);
-        let stages = &*self.pipeline.stages;
-
-        let began = self.began();
-        let lane = lane(&settings, &origin, &envelope.sender);
-        let mut options = ValidateOptions {
-            max_size: settings.intake.max_message_size,
-            max_received: 0,
-            max_depth: 0,
-            max_parts: 0,
-            smtputf8: envelope.smtputf8,
-            hostname: settings.hostname.clone(),
-            now: self.now.div_euclid(1000),
-            message_id_left: self.id.to_string(),
-            downgrade: false,
-            list_fields: self.has_policies(&settings, &lane),
-        };
-        let mut turn = Some(self.pipeline.turns.wait(Work::Accept, &lane).await);
-        let mut report = Arc::new(judge::validate(stages, options.clone(), &message).await?);
-        self.step("validate", began, report.fixes.iter().map(note).collect());
-
-        let began = self.began();
-        let sender = sender_domain(&envelope.sender)?;
-        let owner = authority::authors(&settings, &origin, sender.as_deref(), &report.authors)?;
-        self.step("authorise", began, vec![belongs(owner.as_ref())]);
-
-        let judgement = match &owner {
-            Some(owner) if self.has_policies(&settings, &owner.domain.tenant) => {
-                if !options.list_fields {
-                    // A trusted peer's, whose reverse-path is another tenant's than its From.
-                    options.list_fields = true;
-                    report = Arc::new(judge::validate(stages, options, &message).await?);
-                }
-                // Plugins have threads of their own, and take longer than our turns may.
-                turn = None;
-                let subject = policy::Subject {
-                    settings: &settings,
-                    grants: &owner.domain.grants,
-                    origin: &origin,
-                    via: &via,
-                    envelope: &envelope,
-                    report: &report,
-                    message: &message,
-                };
-                self.policy(&owner.domain.tenant, subject).await?
-            }
-            _ => Judgement::default(),
-        };
+        let incoming = Arc::new(Incoming {
+            lane: lane(&settings, &origin, &envelope.sender),
+            settings: Arc::clone(&settings),
+            origin,
+            via: Arc::new(via),
+            envelope: Arc::new(envelope),
+            message: Arc::clone(&message),
+            id: self.id,
+            now: self.now,
+        });
+        let Checked { report, owner, judgement, mut turn } = self.check(&incoming).await?;
+        let (stages, lane) = (&*self.pipeline.stages, &incoming.lane);
+        let (envelope, via) = (&*incoming.envelope, &*incoming.via);
 
         let began = self.began();
         let rewrite = match owner.as_ref().and_then(|o| o.domain.tracking.as_ref()) {
             Some(tracking) if wanted(tracking, &report) => {
                 if turn.is_none() {
-                    turn = Some(self.pipeline.turns.wait(Work::Accept, &lane).await);
+                    turn = Some(self.pipeline.turns.wait(Work::Accept, lane).await);
                 }
                 Some((judge::track(stages, tracking, &report, &message).await?, tracking.clone()))
             }
@@ -199,14 +167,14 @@ impl Run<'_> {
         let notes = rewrite.as_ref().map(|(r, _)| r.notes.clone()).unwrap_or_default();
         let mut recipe = recipe(&settings, owner.as_ref(), &report, rewrite)?;
         recipe.top.splice(..0, judgement.top.iter().copied());
-        let received = received::field(&via, &settings.hostname, self.id, &envelope.recipients, self.now);
+        let received = received::field(via, &settings.hostname, self.id, &envelope.recipients, self.now);
         recipe.top.splice(..0, received);
         recipe.attributes = judgement.attributes.clone();
         let way =
             owner.as_ref().map_or_else(Way::default, |owner| Way::of(&owner.domain, &judgement.attributes));
         let tenant = owner.map(|o| o.domain.tenant.clone());
         let name = tenant.clone().unwrap_or_default();
-        let ruled = policy::events(self, &name, &envelope, &judgement);
+        let ruled = policy::events(self, &name, envelope, &judgement);
         let no_bounce = envelope.sender.is_empty() || tenant.is_none();
         let own_copies = recipe.links.is_some();
         let mut deliveries =
@@ -227,7 +195,7 @@ impl Run<'_> {
         let meta = ItemMeta {
             tenant: name,
             no_bounce,
-            sender: envelope.sender,
+            sender: envelope.sender.clone(),
             accepted_at: self.now,
             expires_at: self.now.saturating_add(millis(expire)),
             size: message.size(),
@@ -261,7 +229,10 @@ impl Run<'_> {
     }
 
     fn step(&mut self, stage: &'static str, began: Duration, changes: Vec<String>) {
-        let took = self.began().saturating_sub(began);
+        self.took(stage, self.began().saturating_sub(began), changes);
+    }
+
+    fn took(&mut self, stage: &'static str, took: Duration, changes: Vec<String>) {
         let step = Step { stage, took, changes };
         if let Some(observer) = &self.pipeline.observer {
             observer.step(self.id, &step);
@@ -364,13 +335,6 @@ fn store_failed(detail: &str) -> Rejection {
 
 fn note(note: &Note) -> String {
     if note.detail.is_empty() { note.name.clone() } else { format!("{}: {}", note.name, note.detail) }
-}
-
-fn belongs(owner: Option<&Owner>) -> String {
-    owner.map_or_else(
-        || "belongs to no tenant, passes unsigned".to_owned(),
-        |o| format!("{} of tenant {}", o.domain.name, o.domain.tenant),
-    )
 }
 
 fn tracked(rewrite: &Rewrite) -> Vec<String> {

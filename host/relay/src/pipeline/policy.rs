@@ -2,69 +2,34 @@
 
 use std::sync::Arc;
 
-use relevo_mailkit::model::Report;
 use relevo_mailkit::recheck;
-use relevo_mailkit::source::Source;
 use relevo_queue::NewEvent;
 
-use super::submission::{Envelope, Origin, PolicyRefusal, Rejection, Via};
-use super::{Run, store_failed};
+use super::submission::{Envelope, PolicyRefusal, Rejection};
+use super::{PolicyHook, Run, store_failed};
 use crate::events;
-use crate::policy::{Judgement, Question, Verdict};
-use crate::settings::{Grants, Settings, Tenant};
+use crate::policy::{Judgement, Verdict};
+use crate::settings::{Settings, Tenant};
 
-/// What the plugins are asked about.
-pub(super) struct Subject<'a> {
-    pub(super) settings: &'a Arc<Settings>,
-    pub(super) grants: &'a Arc<Grants>,
-    pub(super) origin: &'a Origin,
-    pub(super) via: &'a Via,
-    pub(super) envelope: &'a Envelope,
-    pub(super) report: &'a Arc<Report>,
-    pub(super) message: &'a Arc<dyn Source>,
-}
-
-impl Run<'_> {
-    /// Whether any plugin is to be asked about the tenant's mail.
-    pub(super) fn has_policies(&self, settings: &Settings, tenant: &str) -> bool {
-        let tenant = settings.tenants.by_id.get(tenant);
-        matches!((&self.pipeline.policies, tenant), (Some(hook), Some(t)) if hook.policies.concern(t))
+impl<'p> Run<'p> {
+    /// The hook and the tenant, when a plugin of the tenant's is to be asked about its mail.
+    pub(super) fn plugins_of<'s>(
+        &self,
+        settings: &'s Settings,
+        tenant: &str,
+    ) -> Option<(&'p PolicyHook, &'s Arc<Tenant>)> {
+        let hook = self.pipeline.policies.as_ref()?;
+        let tenant = settings.tenants.by_id.get(tenant)?;
+        hook.policies.concern(tenant).then_some((hook, tenant))
     }
 
-    /// Asks the plugins of the tenant. An error when all recipients are refused, or when more would be held than may be.
-    pub(super) async fn policy(
-        &mut self,
-        tenant: &str,
-        subject: Subject<'_>,
-    ) -> Result<Judgement, Rejection> {
-        let Some(hook) = &self.pipeline.policies else { return Ok(Judgement::default()) };
-        let Some(tenant) = subject.settings.tenants.by_id.get(tenant) else {
-            return Ok(Judgement::default());
-        };
-        let began = self.began();
-        let question = Question {
-            settings: Arc::clone(subject.settings),
-            tenant: Arc::clone(tenant),
-            grants: Arc::clone(subject.grants),
-            id: self.id,
-            now: self.now,
-            origin: subject.origin.clone(),
-            via: subject.via.clone(),
-            envelope: subject.envelope.clone(),
-            report: Arc::clone(subject.report),
-            message: Arc::clone(subject.message),
-        };
-        let judgement = hook.policies.judge(question).await;
+    /// An error when all recipients are refused, or when more would be held than may be.
+    pub(super) fn rule(&self, tenant: &Tenant, judgement: &Judgement, count: usize) -> Result<(), Rejection> {
         recheck::header_fields(&judgement.top).map_err(store_failed)?;
-        let said = judgement.opinions.iter().map(|o| format!("{}: {} {}", o.plugin, o.verdict, o.reason));
-        let said = said.collect();
-        self.step("policy", began, said);
-        let count = subject.envelope.recipients.len();
-        if let Some(rejection) = refused_for_all(tenant, &judgement, count) {
+        if let Some(rejection) = refused_for_all(tenant, judgement, count) {
             return Err(rejection);
         }
-        self.room_to_hold(tenant, &judgement, count)?;
-        Ok(judgement)
+        self.room_to_hold(tenant, judgement, count)
     }
 
     /// Several messages at the same time may together go a little beyond the quota.
@@ -76,6 +41,11 @@ impl Run<'_> {
         let text = "too much of your mail is being held, try again later";
         Err(Rejection::new(452, (4, 3, 1), "held-quota", text))
     }
+}
+
+/// For people: what each plugin said.
+pub(super) fn said(judgement: &Judgement) -> Vec<String> {
+    judgement.opinions.iter().map(|o| format!("{}: {} {}", o.plugin, o.verdict, o.reason)).collect()
 }
 
 /// When every recipient is refused. Of different replies a temporary one goes first: a recipient that may still be served is

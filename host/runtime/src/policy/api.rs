@@ -208,6 +208,9 @@ pub struct Unavailable;
 /// What a call may see of the plugin's data. `None` is an empty store, when `kv` is granted.
 pub type Data = Option<Arc<dyn KeyValues>>;
 
+/// Makes the message to be judged where it is judged: on a guest thread, before the plugin's time begins. None: there is nothing to judge.
+pub type MakeCase = Box<dyn FnOnce() -> Option<Case> + Send>;
+
 /// A message to be judged. Its `now` is the clock of the call, its `id` and `now` seed the randomness.
 #[derive(Clone)]
 pub struct Case {
@@ -250,6 +253,20 @@ pub struct Outcome<T> {
     pub log: Vec<LogLine>,
     /// Lines beyond that.
     pub log_dropped: u64,
+}
+
+impl<T> Outcome<T> {
+    /// The same with another answer.
+    #[must_use]
+    pub fn map<U>(self, with: impl FnOnce(T) -> U) -> Outcome<U> {
+        let Self { result, cost, log, log_dropped } = self;
+        Outcome { result: result.map(with), cost, log, log_dropped }
+    }
+
+    /// Without having run anything.
+    pub(crate) fn unspent(result: Result<T, PluginFault>) -> Self {
+        Self { result, cost: Cost::default(), log: Vec::new(), log_dropped: 0 }
+    }
 }
 
 /// A plugin's checked answer about a message.
@@ -370,6 +387,10 @@ pub trait Policy: Send + Sync {
 
     /// `configure` where it is due, `decide`, and `inspect` where it is exported and something is left to decide.
     async fn judge(&self, case: Case) -> Outcome<Judgement>;
+
+    /// As [`Self::judge`], of what `make` makes. For what else is to be done with the message by code that may run where guests do: it saves a
+    /// hand-over between threads. None when there was nothing to judge; a fault when `make` was not called, or panicked.
+    async fn judge_made(&self, make: MakeCase) -> Outcome<Option<Judgement>>;
 
     /// `observe`. Does nothing when it is not exported.
     async fn observe(&self, batch: Batch) -> Outcome<()>;

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use wasmtime::Store;
 
 use super::api::{
-    Batch, Case, Class, Cost, Data, Digest, Export, Judgement, Outcome, PluginConfig, PluginFault, Policy,
+    Batch, Case, Class, Data, Digest, Export, Judgement, MakeCase, Outcome, PluginConfig, PluginFault, Policy,
 };
 use super::bindings::policy::relevo::policy::types::Attribute;
 use super::code::Code;
@@ -138,7 +138,7 @@ impl Plugin {
     fn not_run<T>(&self, detail: String) -> Outcome<T> {
         let fault = PluginFault { export: Export::Start, blame: Blame::Host, kind: FaultKind::Host, detail };
         self.shared.counters.fault(&fault);
-        Outcome { result: Err(fault), cost: Cost::default(), log: Vec::new(), log_dropped: 0 }
+        Outcome::unspent(Err(fault))
     }
 }
 
@@ -164,9 +164,17 @@ impl Policy for Plugin {
         self.run(move |plugin| session::judge(plugin, case)).await
     }
 
+    async fn judge_made(&self, make: MakeCase) -> Outcome<Option<Judgement>> {
+        let judge = |plugin: &Shared| match make() {
+            Some(case) => session::judge(plugin, case).map(Some),
+            None => Outcome::unspent(Ok(None)),
+        };
+        self.run(judge).await
+    }
+
     async fn observe(&self, batch: Batch) -> Outcome<()> {
         if !self.exports(Export::Observe) {
-            return Outcome { result: Ok(()), cost: Cost::default(), log: Vec::new(), log_dropped: 0 };
+            return Outcome::unspent(Ok(()));
         }
         self.run(move |plugin| session::observe(plugin, batch)).await
     }

@@ -4,21 +4,29 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use relevo_mailkit::model::Report;
 use relevo_queue::{RecipientState, StoreError};
+use relevo_runtime::Stage;
 use relevo_smtp::server::Reply;
 
 use super::*;
 use crate::copies::Recipe;
-use crate::pipeline::{PolicyHook, Submission};
-use crate::policy::{Opinion, Outcome, Policies, Ruling};
+use crate::pipeline::{Origin, PolicyHook, Submission};
+use crate::policy::{First, Opinion, Outcome, Policies, Question, Ruling};
+use crate::settings::Grants;
 use crate::testing::{World, forward, submission};
 
 const PLAIN: &str = "From: a@example.com\r\nTo: b@b.example\r\n\r\nHello\r\n";
 
 /// Answers the same each time, as plugin `p`.
+#[derive(Default)]
 struct Scripted {
     judgement: Judgement,
     asked: Mutex<Vec<String>>,
+    /// No thread is free for what is to come first, or its plugin is not loaded.
+    only_apart: bool,
+    /// How often something was to come first.
+    first: AtomicUsize,
 }
 
 #[async_trait]
@@ -32,6 +40,14 @@ impl Policies for Scripted {
         self.judgement.clone()
     }
 
+    async fn judge_after(&self, _: &Tenant, first: First) -> Option<Judgement> {
+        self.first.fetch_add(1, Ordering::SeqCst);
+        match self.only_apart {
+            true => None,
+            false => Some(self.judge(first()?).await),
+        }
+    }
+
     fn listening(&self, _: &str) -> bool {
         false
     }
@@ -39,12 +55,27 @@ impl Policies for Scripted {
     fn observe(&self, _: Vec<Outcome>) {}
 }
 
+impl Scripted {
+    fn asked(&self) -> usize {
+        self.asked.lock().expect("lock").len()
+    }
+
+    fn tried(&self) -> usize {
+        self.first.load(Ordering::SeqCst)
+    }
+}
+
 struct Scene {
     world: World,
     told: Arc<AtomicUsize>,
+    policies: Arc<Scripted>,
 }
 
 fn scene(verdicts: &[Verdict]) -> Scene {
+    scene_of(verdicts, false)
+}
+
+fn scene_of(verdicts: &[Verdict], only_apart: bool) -> Scene {
     let rulings = verdicts.iter().map(|v| Ruling { verdict: v.clone(), by: Some(0) }).collect();
     let opinion = Opinion { plugin: "p".into(), digest: "d".into(), verdict: "x", reason: "why".into() };
     let judgement = Judgement {
@@ -57,13 +88,14 @@ fn scene(verdicts: &[Verdict]) -> Scene {
     let mut world = World::new();
     let told = Arc::new(AtomicUsize::new(0));
     let telling = Arc::clone(&told);
+    let policies = Arc::new(Scripted { judgement, only_apart, ..Scripted::default() });
     world.pipeline.policies = Some(PolicyHook {
-        policies: Arc::new(Scripted { judgement, asked: Mutex::default() }),
+        policies: Arc::clone(&policies) as Arc<dyn Policies>,
         refused: Arc::new(move || {
             telling.fetch_add(1, Ordering::SeqCst);
         }),
     });
-    Scene { world, told }
+    Scene { world, told, policies }
 }
 
 impl Scene {
@@ -145,6 +177,45 @@ async fn a_discard_is_not_answered_before_its_event_is_stored() {
 }
 
 #[tokio::test]
+async fn the_same_comes_of_one_thread_and_of_two() {
+    for only_apart in [false, true] {
+        let of = scene_of(&[Verdict::Accept, reject(550), hold()], only_apart);
+        let accepted = of.world.pipeline.submit(of.submission()).await.expect("accepted");
+        let steps: Vec<_> = accepted.trace.steps.iter().map(|step| step.stage).collect();
+        assert_eq!(steps, ["validate", "authorise", "policy", "commit"]);
+        assert_eq!(of.world.memory.kinds(), ["email.queued", "email.rejected", "email.held"]);
+        assert_eq!((of.policies.asked(), of.policies.tried()), (1, 1));
+        assert_eq!(of.world.stages.options.lock().expect("lock").len(), 1, "validated once");
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_before_is_not_asked_about() {
+    for only_apart in [false, true] {
+        let of = scene_of(&[Verdict::Accept], only_apart);
+        let refused = async |message: &str, rule: &str| {
+            let rejection = of.world.pipeline.submit(submission(&of.world, message)).await.expect_err(rule);
+            assert_eq!(rejection.rule, rule);
+        };
+        refused("From: a@other.example\r\n\r\n", "domain-not-owned").await;
+        of.world.stages.tamper_report(|report| Report { additions: b"no field".to_vec(), ..report });
+        refused(PLAIN, "component-fault").await;
+        of.world.stages.break_stage(Stage::Validate);
+        refused(PLAIN, "component-fault").await;
+        assert_eq!((of.policies.asked(), of.policies.tried()), (0, 3));
+    }
+}
+
+/// Plugins' threads are for plugins.
+#[tokio::test]
+async fn a_large_message_is_validated_where_others_are() {
+    let of = scene(&[Verdict::Accept]);
+    let message = format!("{PLAIN}{}", "octets\r\n".repeat(40_000));
+    of.world.pipeline.submit(submission(&of.world, &message)).await.expect("accepted");
+    assert_eq!((of.policies.asked(), of.policies.tried()), (1, 0));
+}
+
+#[tokio::test]
 async fn other_tenants_are_not_asked_about() {
     let of = scene(&[reject(550)]);
     let mut it = submission(&of.world, "From: a@other.example\r\n\r\n");
@@ -199,7 +270,7 @@ async fn the_way_is_stored_with_each_delivery() {
         attributes: attributes.map(|(n, v)| (n.to_owned(), v.to_owned())).to_vec(),
         ..Judgement::default()
     };
-    hook.policies = Arc::new(Scripted { judgement, asked: Mutex::default() });
+    hook.policies = Arc::new(Scripted { judgement, ..Scripted::default() });
     of.world.pipeline.submit(of.submission()).await.expect("accepted");
     let chosen = |domain: &str| (format!("bulk/eu/acme/example.com/{domain}"), -4);
     assert_eq!(way(&of), [chosen("b.example"), chosen("d.example")]);
