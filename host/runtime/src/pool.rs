@@ -1,43 +1,61 @@
-//! The guest threads: a fixed number, fed through a bounded queue.
+//! The guest threads: a fixed number, and whose job is next on them.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 /// What runs with the `S` of a thread.
 type Job<S> = Box<dyn FnOnce(&mut S) + Send>;
 
-/// Jobs that may wait for a thread, for each thread: enough that none idles while a waiting future is woken.
-const QUEUED_PER_THREAD: usize = 2;
-
 /// Threads on which guest code runs, and nowhere else. Each has an `S`.
-pub(crate) struct Pool<S> {
-    permits: Arc<Semaphore>,
-    jobs: Arc<Jobs<S>>,
+pub(crate) struct Pool<S>(Arc<Jobs<S>>);
+
+/// Who shares the threads with others. Jobs of a lane begin in the order in which they came; lanes take turns.
+pub(crate) struct Lane {
+    /// Jobs that run at the same time.
+    at_once: usize,
 }
 
-/// What waits for a thread; bounded by the permits. A thread that finds nothing sleeps at once: those that spin first, as a channel's
-/// do, take a tenth of the time that guests need.
+/// What waits for a thread: as many jobs as there are futures that wait for one. A thread that finds nothing sleeps at once: those that
+/// spin first, as a channel's do, take a tenth of the time that guests need. One that has done a job takes the next one along; to let
+/// whoever waits bring it then would cost two hand-overs.
 struct Jobs<S> {
     waiting: Mutex<Waiting<S>>,
-    /// There is a job, or there will be none.
+    /// There is a job for one more thread, or there will be none.
     changed: Condvar,
 }
 
 struct Waiting<S> {
-    jobs: VecDeque<Job<S>>,
-    /// Nobody is left who could bring one.
+    /// Those with a job, waiting or running.
+    lanes: HashMap<Key, Queue<S>>,
+    /// Those with a job that may run now, each once.
+    next: VecDeque<Key>,
+    /// Threads that sleep.
+    idle: usize,
+    /// Nobody is left who could bring a job.
     over: bool,
 }
 
-/// A place in the queue.
-pub(crate) struct Admission(OwnedSemaphorePermit);
+/// The address of a lane, which is kept for as long as this is.
+type Key = usize;
+
+struct Queue<S> {
+    lane: Arc<Lane>,
+    jobs: VecDeque<Job<S>>,
+    running: usize,
+    /// It is in `next`.
+    is_next: bool,
+}
 
 /// Why a job gave no result.
 pub(crate) enum NotRun {
+    NoThread,
     ShuttingDown,
     Panicked,
 }
@@ -46,23 +64,31 @@ impl NotRun {
     /// For the detail of a fault.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
+            Self::NoThread => "no thread was free in time",
             Self::ShuttingDown => "shutting down",
             Self::Panicked => "the host panicked while running it",
         }
     }
 }
 
+impl Lane {
+    /// At least one job at the same time.
+    pub(crate) fn new(at_once: usize) -> Self {
+        Self { at_once: at_once.max(1) }
+    }
+
+    /// As many as there are threads.
+    pub(crate) fn unbounded() -> Self {
+        Self::new(usize::MAX)
+    }
+}
+
 impl<S: Default + 'static> Pool<S> {
     /// Starts threads with this name, `nice` above the nice value of the process.
     pub(crate) fn start(threads: usize, name: &str, nice: i32) -> std::io::Result<Self> {
-        let permits = Arc::new(Semaphore::new(threads * (1 + QUEUED_PER_THREAD)));
-        let jobs = Arc::new(Jobs {
-            waiting: Mutex::new(Waiting { jobs: VecDeque::new(), over: false }),
-            changed: Condvar::new(),
-        });
-        let pool = Self { permits, jobs };
+        let pool = Self(Arc::new(Jobs { waiting: Mutex::default(), changed: Condvar::new() }));
         for n in 0..threads {
-            let jobs = Arc::clone(&pool.jobs);
+            let jobs = Arc::clone(&pool.0);
             thread::Builder::new().name(format!("{name}-{n}")).spawn(move || {
                 yield_to_others(nice);
                 work(&jobs);
@@ -71,32 +97,50 @@ impl<S: Default + 'static> Pool<S> {
         Ok(pool)
     }
 
-    /// Waits until a job may be queued.
-    pub(crate) async fn admit(&self) -> Result<Admission, NotRun> {
-        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| NotRun::ShuttingDown)?;
-        Ok(Admission(permit))
-    }
-
-    /// Runs `job` on a guest thread. When the future is dropped a job that was queued still runs; its result goes nowhere.
+    /// Runs `job` on a guest thread. When the future is dropped, a job that has begun still runs and its result goes nowhere; one that
+    /// has not is forgotten, also when it was not begun within `wait`.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
+        lane: &Arc<Lane>,
+        wait: Option<Duration>,
         job: impl FnOnce(&mut S) -> T + Send + 'static,
     ) -> Result<T, NotRun> {
-        let admission = self.admit().await?;
-        self.run_admitted(admission, job).await
+        let (sender, mut receiver) = oneshot::channel();
+        let ticket = Ticket::default();
+        let theirs = Arc::clone(&ticket.0);
+        self.0.push(
+            lane,
+            Box::new(move |own| {
+                if !theirs.swap(true, Ordering::AcqRel) {
+                    finish(sender, own, job);
+                }
+            }),
+        );
+        let done = match wait {
+            None => receiver.await,
+            Some(wait) => match timeout(wait, &mut receiver).await {
+                Ok(done) => done,
+                Err(_) if ticket.is_taken() => receiver.await,
+                Err(_) => return Err(NotRun::NoThread),
+            },
+        };
+        done.unwrap_or(Err(NotRun::ShuttingDown))
     }
+}
 
-    /// As [`Pool::run`], for a job that was admitted before.
-    pub(crate) async fn run_admitted<T: Send + 'static>(
-        &self,
-        admission: Admission,
-        job: impl FnOnce(&mut S) -> T + Send + 'static,
-    ) -> Result<T, NotRun> {
-        let (sender, receiver) = oneshot::channel();
-        // The permit goes with the job: what bounds the queue is what is in it, not who still waits.
-        let job: Job<S> = Box::new(move |own| finish(admission.0, sender, own, job));
-        self.jobs.push(job);
-        receiver.await.unwrap_or(Err(NotRun::ShuttingDown))
+/// Who takes it first, the thread that begins or the one who waits no more, has the say. Dropped, it is taken.
+#[derive(Default)]
+struct Ticket(Arc<AtomicBool>);
+
+impl Ticket {
+    fn is_taken(&self) -> bool {
+        self.0.swap(true, Ordering::AcqRel)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
     }
 }
 
@@ -115,7 +159,6 @@ fn yield_to_others(nice: i32) {
 }
 
 fn finish<S: Default, T>(
-    permit: OwnedSemaphorePermit,
     sender: oneshot::Sender<Result<T, NotRun>>,
     own: &mut S,
     job: impl FnOnce(&mut S) -> T,
@@ -125,7 +168,6 @@ fn finish<S: Default, T>(
         // Whatever was half done is in the kept instances.
         *own = S::default();
     }
-    drop(permit);
     // Nobody may be waiting any more.
     let _ = sender.send(result.map_err(|_| NotRun::Panicked));
 }
@@ -133,7 +175,7 @@ fn finish<S: Default, T>(
 fn work<S: Default>(jobs: &Jobs<S>) {
     let all = || {
         let mut own = S::default();
-        while let Some(job) = jobs.next() {
+        while let Some((job, _running)) = jobs.next() {
             job(&mut own);
         }
     };
@@ -141,17 +183,42 @@ fn work<S: Default>(jobs: &Jobs<S>) {
     while catch_unwind(AssertUnwindSafe(all)).is_err() {}
 }
 
+/// A job's share of its lane, until it is dropped.
+struct Running<'a, S> {
+    jobs: &'a Jobs<S>,
+    lane: Key,
+}
+
+impl<S> Drop for Running<'_, S> {
+    fn drop(&mut self) {
+        self.jobs.waiting().done(self.lane);
+    }
+}
+
 impl<S> Jobs<S> {
-    fn push(&self, job: Job<S>) {
-        self.waiting().jobs.push_back(job);
-        self.changed.notify_one();
+    fn push(&self, lane: &Arc<Lane>, job: Job<S>) {
+        let mut waiting = self.waiting();
+        let wanted = waiting.push(lane, job) && waiting.idle > 0;
+        drop(waiting);
+        if wanted {
+            self.changed.notify_one();
+        }
     }
 
-    /// Waits for one. None when the pool is gone and everything was done.
-    fn next(&self) -> Option<Job<S>> {
-        let idle = |waiting: &mut Waiting<S>| waiting.jobs.is_empty() && !waiting.over;
-        let found = self.changed.wait_while(self.waiting(), idle);
-        found.unwrap_or_else(PoisonError::into_inner).jobs.pop_front()
+    /// Waits for one. None when the pool is gone and nothing is left.
+    fn next(&self) -> Option<(Job<S>, Running<'_, S>)> {
+        let mut waiting = self.waiting();
+        loop {
+            if let Some((lane, job)) = waiting.take() {
+                return Some((job, Running { jobs: self, lane }));
+            }
+            if waiting.over {
+                return None;
+            }
+            waiting.idle += 1;
+            waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            waiting.idle -= 1;
+        }
     }
 
     /// Nothing panics while it is locked.
@@ -160,22 +227,73 @@ impl<S> Jobs<S> {
     }
 }
 
+impl<S> Waiting<S> {
+    /// Whether a thread could begin with it now.
+    fn push(&mut self, lane: &Arc<Lane>, job: Job<S>) -> bool {
+        let key = Arc::as_ptr(lane).addr();
+        let queue = self.lanes.entry(key).or_insert_with(|| Queue {
+            lane: Arc::clone(lane),
+            jobs: VecDeque::new(),
+            running: 0,
+            is_next: false,
+        });
+        queue.jobs.push_back(job);
+        let now = queue.running.saturating_add(queue.jobs.len()) <= queue.lane.at_once;
+        self.offer(key);
+        now
+    }
+
+    fn take(&mut self) -> Option<(Key, Job<S>)> {
+        let key = self.next.pop_front()?;
+        let queue = self.lanes.get_mut(&key)?;
+        queue.is_next = false;
+        let job = queue.jobs.pop_front()?;
+        queue.running += 1;
+        self.offer(key);
+        Some((key, job))
+    }
+
+    fn done(&mut self, key: Key) {
+        let Some(queue) = self.lanes.get_mut(&key) else { return };
+        queue.running -= 1;
+        if queue.running == 0 && queue.jobs.is_empty() {
+            self.lanes.remove(&key);
+        } else {
+            self.offer(key);
+        }
+    }
+
+    /// Puts a lane behind the others that have a job which may run.
+    fn offer(&mut self, key: Key) {
+        let Some(queue) = self.lanes.get_mut(&key) else { return };
+        if !queue.is_next && !queue.jobs.is_empty() && queue.running < queue.lane.at_once {
+            queue.is_next = true;
+            self.next.push_back(key);
+        }
+    }
+}
+
+impl<S> Default for Waiting<S> {
+    fn default() -> Self {
+        Self { lanes: HashMap::new(), next: VecDeque::new(), idle: 0, over: false }
+    }
+}
+
 impl<S> Drop for Pool<S> {
     fn drop(&mut self) {
-        self.jobs.waiting().over = true;
-        self.jobs.changed.notify_all();
+        self.0.waiting().over = true;
+        self.0.changed.notify_all();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use std::future::poll_fn;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
     use std::task::Poll;
-    use std::time::Duration;
-
-    use super::*;
+    use std::time::Instant;
 
     /// A thread's own, which says when the thread ends.
     #[derive(Default)]
@@ -189,47 +307,114 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn what_was_queued_is_done_before_the_threads_end() {
-        let pool = Pool::<Ends>::start(1, "test", 0).unwrap();
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Something that is not there yet, for jobs to wait for.
+    fn signal() -> (mpsc::Sender<()>, Arc<Mutex<mpsc::Receiver<()>>>) {
         let (go, gone) = mpsc::channel();
-        let gone = Arc::new(Mutex::new(gone));
+        (go, Arc::new(Mutex::new(gone)))
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_not_begun() {
+        let pool = Pool::<Ends>::start(1, "test", 0).unwrap();
+        let lane = Arc::new(Lane::unbounded());
+        let (go, gone) = signal();
         let (says, ended) = mpsc::channel();
-        let done = Arc::new(AtomicUsize::new(0));
-        for _ in 0..1 + QUEUED_PER_THREAD {
-            let (done, gone, says) = (Arc::clone(&done), Arc::clone(&gone), says.clone());
-            let mut queued = Box::pin(pool.run(move |own: &mut Ends| {
-                gone.lock().unwrap().recv().unwrap();
+        let begun = Arc::new(AtomicUsize::new(0));
+        for n in 0..3 {
+            let (counted, gone, says) = (Arc::clone(&begun), Arc::clone(&gone), says.clone());
+            let mut queued = Box::pin(pool.run(&lane, None, move |own: &mut Ends| {
                 own.0 = Some(says);
-                done.fetch_add(1, Ordering::Relaxed);
+                counted.fetch_add(1, Ordering::SeqCst);
+                gone.lock().unwrap().recv().unwrap();
             }));
-            // It is queued when it is first polled, and dropped then.
+            // It is queued when it is first polled, and dropped afterwards.
             assert!(poll_fn(|cx| Poll::Ready(queued.as_mut().poll(cx).is_pending())).await);
+            while n == 0 && begun.load(Ordering::SeqCst) == 0 {
+                thread::yield_now();
+            }
         }
         drop(pool);
-        (0..1 + QUEUED_PER_THREAD).for_each(|_| go.send(()).unwrap());
-        ended.recv_timeout(Duration::from_secs(60)).unwrap();
-        assert_eq!(done.load(Ordering::Relaxed), 1 + QUEUED_PER_THREAD);
+        go.send(()).unwrap();
+        ended.recv_timeout(LONG).unwrap();
+        assert_eq!(begun.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn who_gets_no_thread_in_time_waits_no_more() {
+        let pool = Pool::<()>::start(1, "test", 0).unwrap();
+        let lane = Arc::new(Lane::unbounded());
+        let (go, gone) = signal();
+        // Longer than it may wait for a thread, but it has one.
+        let runs =
+            pool.run(&lane, Some(Duration::from_millis(50)), move |()| gone.lock().unwrap().recv().is_ok());
+        let waits = async {
+            let late = pool.run(&lane, Some(Duration::from_millis(200)), |()| panic!("is not begun")).await;
+            go.send(()).unwrap();
+            late
+        };
+        let (runs, waits) = tokio::join!(runs, waits);
+        assert!(matches!(runs, Ok(true)));
+        assert!(matches!(waits, Err(NotRun::NoThread)));
+        assert!(matches!(pool.run(&lane, None, |()| 7).await, Ok(7)), "and is out of the way");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn no_job_is_forgotten_by_several_threads() {
-        let pool = Arc::new(Pool::<()>::start(3, "test", 0).unwrap());
+    async fn no_job_is_forgotten_by_several_threads_and_lanes_keep_to_their_shares() {
+        let pool = Arc::new(Pool::<()>::start(4, "test", 0).unwrap());
         let done = Arc::new(AtomicUsize::new(0));
-        let bring = || {
+        let lanes =
+            [1, 2, usize::MAX].map(|at_once| (Arc::new(Lane::new(at_once)), Arc::new(AtomicUsize::new(0))));
+        let bring = |n: usize| {
+            let (lane, running) = lanes[n % lanes.len()].clone();
             let (pool, done) = (Arc::clone(&pool), Arc::clone(&done));
             tokio::spawn(async move {
                 for _ in 0..500 {
-                    let done = Arc::clone(&done);
-                    assert!(pool.run(move |()| done.fetch_add(1, Ordering::Relaxed)).await.is_ok());
+                    let (done, running, share) = (Arc::clone(&done), Arc::clone(&running), lane.at_once);
+                    let job = move |(): &mut ()| {
+                        assert!(running.fetch_add(1, Ordering::SeqCst) < share);
+                        thread::yield_now();
+                        running.fetch_sub(1, Ordering::SeqCst);
+                        done.fetch_add(1, Ordering::SeqCst)
+                    };
+                    assert!(pool.run(&lane, None, job).await.is_ok());
                 }
             })
         };
-        let bringing: Vec<_> = (0..8).map(|_| bring()).collect();
+        let bringing: Vec<_> = (0..12).map(bring).collect();
         for all in bringing {
-            tokio::time::timeout(Duration::from_secs(60), all).await.unwrap().unwrap();
+            timeout(LONG, all).await.unwrap().unwrap();
         }
-        assert_eq!(done.load(Ordering::Relaxed), 8 * 500);
+        assert_eq!(done.load(Ordering::SeqCst), 12 * 500);
+        // The last ones end a little later than they have answered.
+        let began = Instant::now();
+        while !pool.0.waiting().lanes.is_empty() {
+            assert!(began.elapsed() < LONG, "lanes are kept");
+            thread::yield_now();
+        }
+        assert!(pool.0.waiting().next.is_empty());
+    }
+
+    #[tokio::test]
+    async fn lanes_take_turns() {
+        let pool = Pool::<()>::start(1, "test", 0).unwrap();
+        let lanes = ["a", "b", "c"].map(|name| (name, Arc::new(Lane::new(1))));
+        let (go, gone) = signal();
+        let order = Arc::new(Mutex::new(String::new()));
+        let job = |of: usize| {
+            let ((name, lane), order, pool) = (lanes[of].clone(), Arc::clone(&order), &pool);
+            // It comes when it is first polled.
+            async move {
+                assert!(pool.run(&lane, None, move |()| order.lock().unwrap().push_str(name)).await.is_ok())
+            }
+        };
+        let gate = Arc::new(Lane::new(1));
+        let first = pool.run(&gate, None, move |()| gone.lock().unwrap().recv().is_ok());
+        let begins = async { go.send(()).unwrap() };
+        let (first, ..) = tokio::join!(first, job(0), job(0), job(0), job(1), job(2), job(1), begins);
+        assert!(matches!(first, Ok(true)));
+        assert_eq!(*order.lock().unwrap(), "abcaba");
     }
 
     /// Panics when it is replaced or dropped.
@@ -245,14 +430,15 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_panic_ends_neither_the_thread_nor_others_jobs() {
         let pool = Pool::<Fragile>::start(1, "test", 0).unwrap();
-        assert!(matches!(pool.run(|_| panic!("on purpose")).await, Err(NotRun::Panicked)));
-        assert!(matches!(pool.run(|_| 7).await, Ok(7)));
-        let broken = pool.run(|own| {
+        let lane = Arc::new(Lane::new(1));
+        assert!(matches!(pool.run(&lane, None, |_| panic!("on purpose")).await, Err(NotRun::Panicked)));
+        assert!(matches!(pool.run(&lane, None, |_| 7).await, Ok(7)));
+        let broken = pool.run(&lane, None, |own| {
             own.0 = true;
             panic!("on purpose")
         });
-        assert!(matches!(tokio::time::timeout(Duration::from_secs(60), broken).await, Ok(Err(_))));
-        let next = tokio::time::timeout(Duration::from_secs(60), pool.run(|_| 8)).await;
+        assert!(matches!(timeout(LONG, broken).await, Ok(Err(_))));
+        let next = timeout(LONG, pool.run(&lane, None, |_| 8)).await;
         assert!(matches!(next, Ok(Ok(8))));
     }
 }

@@ -14,7 +14,7 @@ use relevo_mailkit::source::Source;
 use crate::call::Sandbox;
 use crate::config::{LoadError, RuntimeConfig};
 use crate::load::Prepared;
-use crate::pool::Pool;
+use crate::pool::{Lane, Pool};
 use crate::slots::Slots;
 use crate::state::Moment;
 use crate::ticker::Ticker;
@@ -28,6 +28,8 @@ const NICE: i32 = 5;
 pub struct Runtime {
     shared: Arc<Shared>,
     pool: Pool<Slots>,
+    /// Whose turn it is was decided before.
+    lane: Arc<Lane>,
 }
 
 struct Shared {
@@ -72,7 +74,7 @@ impl Runtime {
         };
         let shared = Shared { sandbox, ticker, counters: Default::default(), busy: AtomicU64::default() };
         let pool = Pool::start(threads, "guest", NICE).map_err(LoadError::Thread)?;
-        Ok(Arc::new(Self { shared: Arc::new(shared), pool }))
+        Ok(Arc::new(Self { shared: Arc::new(shared), pool, lane: Arc::new(Lane::unbounded()) }))
     }
 
     /// CPU time that the guest threads spent on calls, the checks of answers included.
@@ -113,9 +115,10 @@ impl Runtime {
         then: impl FnOnce(T) -> U + Send + 'static,
     ) -> Result<U, Fault> {
         let shared = Arc::clone(&self.shared);
-        let result = self.pool.run(move |slots| shared.measured(stage, slots, call).map(then)).await;
+        let job = move |slots: &mut Slots| shared.measured(stage, slots, call).map(then);
+        let result = self.pool.run(&self.lane, None, job).await;
         let result = result.unwrap_or_else(|not_run| {
-            let detail = not_run.reason().into();
+            let detail = not_run.reason().to_owned();
             Err(Fault { stage, blame: Blame::Host, kind: FaultKind::Host, detail })
         });
         result.inspect_err(report)

@@ -17,7 +17,7 @@ use super::metrics::Counters;
 use super::plugin::{Plugin, Shared};
 use super::warm::WarmInstances;
 use crate::cache::Cache;
-use crate::pool::Pool;
+use crate::pool::{Lane, Pool};
 use crate::ticker::Ticker;
 
 /// The name of a compiled plugin in the cache: the code does not depend on the class.
@@ -35,25 +35,21 @@ pub struct PolicyEngine {
     inner: Arc<Inner>,
     cache: Cache,
     threads_per_tenant: usize,
-    threads_aside: usize,
     small_memory: usize,
     codes: Mutex<HashMap<(Class, Digest), Weak<Code>>>,
     /// One file at a time: who comes second finds the code. Not held by those who find it at once.
     reading: Mutex<()>,
-    gates: Mutex<HashMap<Gate, Weak<Semaphore>>>,
+    /// Tenants' shares of the threads.
+    lanes: ByTenant<Lane>,
+    /// The share of what nobody waits for, whosever it is.
+    aside: Arc<Lane>,
+    /// Within it, whose turn it is.
+    turns_aside: ByTenant<Semaphore>,
     plugins: AtomicU64,
 }
 
-/// Whose threads are bounded.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Gate {
-    /// A tenant's plugins.
-    Tenant(String),
-    /// Those of a tenant's that nobody waits for.
-    TenantAside(String),
-    /// Those of all tenants.
-    Aside,
-}
+/// Something that all plugins of a tenant have in common, for as long as one of them has it.
+type ByTenant<T> = Mutex<HashMap<String, Weak<T>>>;
 
 /// What operations need.
 pub(crate) struct Inner {
@@ -92,12 +88,13 @@ impl PolicyEngine {
         Ok(Self {
             inner: Arc::new(inner),
             cache,
-            threads_per_tenant: config.threads_per_tenant.max(1),
-            threads_aside: (config.threads / ASIDE).max(1),
+            threads_per_tenant: config.threads_per_tenant,
             small_memory: config.small_memory,
             codes: Mutex::default(),
             reading: Mutex::default(),
-            gates: Mutex::default(),
+            lanes: Mutex::default(),
+            aside: Arc::new(Lane::new(config.threads / ASIDE)),
+            turns_aside: Mutex::default(),
             plugins: AtomicU64::default(),
         })
     }
@@ -136,8 +133,8 @@ impl PolicyEngine {
     /// # Errors
     /// See [`PluginError`].
     pub fn load(&self, digest: Digest, config: PluginConfig) -> Result<Arc<Plugin>, PluginError> {
-        let gate = self.gate(Gate::Tenant(config.tenant.clone()), self.threads_per_tenant);
-        self.load_behind(vec![gate], false, digest, config)
+        let lane = of_tenant(&self.lanes, &config.tenant, || Lane::new(self.threads_per_tenant));
+        self.load_into(lane, None, digest, config)
     }
 
     /// As [`Self::load`], for calls that nobody waits for, such as those of a replay. They take nothing of their tenant's share; a
@@ -148,15 +145,14 @@ impl PolicyEngine {
     /// See [`PluginError`].
     pub fn load_aside(&self, digest: Digest, config: PluginConfig) -> Result<Arc<Plugin>, PluginError> {
         // First the tenant's, so that one tenant's do not wait in front of all others.
-        let own = self.gate(Gate::TenantAside(config.tenant.clone()), 1);
-        let all = self.gate(Gate::Aside, self.threads_aside);
-        self.load_behind(vec![own, all], true, digest, config)
+        let own = of_tenant(&self.turns_aside, &config.tenant, || Semaphore::new(1));
+        self.load_into(Arc::clone(&self.aside), Some(own), digest, config)
     }
 
-    fn load_behind(
+    fn load_into(
         &self,
-        gates: Vec<Arc<Semaphore>>,
-        aside: bool,
+        lane: Arc<Lane>,
+        gate: Option<Arc<Semaphore>>,
         digest: Digest,
         config: PluginConfig,
     ) -> Result<Arc<Plugin>, PluginError> {
@@ -171,9 +167,9 @@ impl PolicyEngine {
             settings: convert::to_attributes(&config.settings),
             config,
             counters: Counters::default(),
-            aside,
+            aside: gate.is_some(),
         };
-        Ok(Arc::new(Plugin::new(shared, gates)))
+        Ok(Arc::new(Plugin::new(shared, lane, gate)))
     }
 
     /// What the pool was made for.
@@ -220,17 +216,6 @@ impl PolicyEngine {
         codes.get(&(class, digest)).and_then(Weak::upgrade)
     }
 
-    fn gate(&self, of: Gate, threads: usize) -> Arc<Semaphore> {
-        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(gate) = gates.get(&of).and_then(Weak::upgrade) {
-            return gate;
-        }
-        let gate = Arc::new(Semaphore::new(threads));
-        gates.retain(|_, gate| gate.strong_count() > 0);
-        gates.insert(of, Arc::downgrade(&gate));
-        gate
-    }
-
     /// Drops warm instances that have been idle for too long. To be called every few seconds.
     pub fn sweep(&self, now: Instant) {
         self.inner.warm.sweep(now);
@@ -247,6 +232,17 @@ impl PolicyEngine {
     pub fn threads_cpu(&self) -> Duration {
         Duration::from_nanos(self.inner.busy.load(Ordering::Relaxed))
     }
+}
+
+fn of_tenant<T>(all: &ByTenant<T>, tenant: &str, make: impl FnOnce() -> T) -> Arc<T> {
+    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = all.get(tenant).and_then(Weak::upgrade) {
+        return known;
+    }
+    let made = Arc::new(make());
+    all.retain(|_, one| one.strong_count() > 0);
+    all.insert(tenant.to_owned(), Arc::downgrade(&made));
+    made
 }
 
 fn check_settings(config: &PluginConfig, takes_settings: bool) -> Result<(), PluginError> {

@@ -18,6 +18,7 @@ use super::granted::Granted;
 use super::metrics::{Counters, PluginMetrics};
 use super::session::{self, ten_times};
 use super::warm::Instance;
+use crate::pool::{Lane, NotRun};
 use crate::state::{Bounds, Moment, Span, State};
 use crate::{Blame, FaultKind};
 
@@ -87,13 +88,15 @@ impl Drop for Shared {
 /// A [`Policy`] in the sandbox.
 pub struct Plugin {
     shared: Arc<Shared>,
-    /// The tenant's share of the threads, and behind it that of all plugins that are asked aside.
-    gates: Vec<Arc<Semaphore>>,
+    /// Whose share of the threads it has.
+    lane: Arc<Lane>,
+    /// Whom it waits for before it comes to the lane; one that is asked aside, where the lane is that of all tenants.
+    gate: Option<Arc<Semaphore>>,
 }
 
 impl Plugin {
-    pub(crate) fn new(shared: Shared, gates: Vec<Arc<Semaphore>>) -> Self {
-        Self { shared: Arc::new(shared), gates }
+    pub(crate) fn new(shared: Shared, lane: Arc<Lane>, gate: Option<Arc<Semaphore>>) -> Self {
+        Self { shared: Arc::new(shared), lane, gate }
     }
 
     /// Whether both run the same compiled code in memory.
@@ -108,26 +111,21 @@ impl Plugin {
         operation: impl FnOnce(&Shared) -> Outcome<T> + Send + 'static,
     ) -> Outcome<T> {
         let engine = &self.shared.engine;
-        let turn = async {
-            let mut share = Vec::with_capacity(self.gates.len());
-            for gate in &self.gates {
-                share.push(Arc::clone(gate).acquire_owned().await.ok()?);
+        let mut wait = engine.wait;
+        let _turn = match &self.gate {
+            None => None,
+            Some(gate) => {
+                let began = Instant::now();
+                let Ok(turn) = tokio::time::timeout(wait, gate.acquire()).await else {
+                    return self.not_run(&NotRun::NoThread);
+                };
+                wait = wait.saturating_sub(began.elapsed());
+                Some(turn)
             }
-            Some((share, engine.pool.admit().await.ok()?))
-        };
-        let (share, admission) = match tokio::time::timeout(engine.wait, turn).await {
-            Ok(Some(turn)) => turn,
-            Ok(None) => return self.not_run("shutting down".into()),
-            Err(_) => return self.not_run(format!("no thread was free for {} ms", engine.wait.as_millis())),
         };
         let shared = Arc::clone(&self.shared);
-        let job = move |_: &mut ()| {
-            let outcome = operation(&shared);
-            drop(share);
-            outcome
-        };
-        let outcome = engine.pool.run_admitted(admission, job).await;
-        let outcome = outcome.unwrap_or_else(|not_run| self.not_run(not_run.reason().into()));
+        let outcome = engine.pool.run(&self.lane, Some(wait), move |()| operation(&shared)).await;
+        let outcome = outcome.unwrap_or_else(|not_run| self.not_run(&not_run));
         if let Err(fault) = &outcome.result {
             let PluginConfig { tenant, name, .. } = &self.shared.config;
             tracing::debug!(tenant, plugin = name, %fault, "fault of a plugin");
@@ -135,7 +133,8 @@ impl Plugin {
         outcome
     }
 
-    fn not_run<T>(&self, detail: String) -> Outcome<T> {
+    fn not_run<T>(&self, why: &NotRun) -> Outcome<T> {
+        let detail = why.reason().to_owned();
         let fault = PluginFault { export: Export::Start, blame: Blame::Host, kind: FaultKind::Host, detail };
         self.shared.counters.fault(&fault);
         Outcome::unspent(Err(fault))
