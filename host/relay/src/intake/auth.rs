@@ -40,7 +40,11 @@ pub(super) struct Authenticator {
     /// Of this process: what is remembered is worth nothing elsewhere.
     key: [u8; 64],
     right: Mutex<Remembered>,
+    matches: Arc<Matches>,
 }
+
+/// Whether a password is that of a hash.
+type Matches = dyn Fn(&str, &str) -> bool + Send + Sync;
 
 #[derive(Default)]
 struct Remembered {
@@ -52,7 +56,7 @@ impl Authenticator {
     /// At most `at_once` passwords are hashed at the same time. `key` is random.
     pub(super) fn new(at_once: usize, key: [u8; 64]) -> Self {
         let permits = Arc::new(Semaphore::new(at_once.max(1)));
-        Self { permits, patience: PATIENCE, key, right: Mutex::default() }
+        Self { permits, patience: PATIENCE, key, right: Mutex::default(), matches: Arc::new(matches) }
     }
 
     /// Whether `credentials` are right under `settings`, which are the `generation`th.
@@ -72,8 +76,9 @@ impl Authenticator {
         }
         let turn = tokio::time::timeout(self.patience, Arc::clone(&self.permits).acquire_owned()).await;
         let Ok(Ok(permit)) = turn else { return Verdict::Busy };
+        let check = Arc::clone(&self.matches);
         let matches = tokio::task::spawn_blocking(move || {
-            let matches = matches(&hash, &credentials.password);
+            let matches = check(&hash, &credentials.password);
             drop(permit);
             matches
         });
