@@ -44,6 +44,11 @@ impl Relay {
         let _ = self.write.write_all(content);
         let mut answer = String::new();
         self.read.read_line(&mut answer).context("the relay did not answer")?;
+        if answer.is_empty() {
+            bail!(
+                "the relay has ended before it answered: whether it did what was asked, `list` says when it runs again"
+            );
+        }
         let mut answer: Value = serde_json::from_str(&answer).context("the relay's answer is not JSON")?;
         if let Some(error) = answer.get("error").and_then(Value::as_str) {
             bail!("{}", Escaped(error));
