@@ -60,7 +60,8 @@ fn run(
 ) -> Result<(), String> {
     let seconds = limits.time.as_secs().max(1);
     let mut child = Command::new(program)
-        .args(["plugin-compile", "--memory", &limits.memory.to_string(), "--seconds", &seconds.to_string()])
+        .args(["plugin-compile", "--parent", &std::process::id().to_string()])
+        .args(["--memory", &limits.memory.to_string(), "--seconds", &seconds.to_string()])
         .args([component, out])
         .env_clear()
         .env("RAYON_NUM_THREADS", half_of_the_processors().to_string())
@@ -110,14 +111,18 @@ fn why(status: ExitStatus, said: &str, limits: ChildLimits) -> String {
     }
 }
 
-/// What the child does: limits itself, then compiles `component` into the file `out`.
+/// What the child does: limits itself, then compiles `component` into the file `out`. `parent` is the process that wants it.
 ///
 /// # Errors
 /// For standard error.
-pub fn compile_here(component: &Path, out: &Path, memory: u64, seconds: u64) -> Result<(), String> {
-    // One that is paused would stay for ever if nobody were left to let it go on.
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+pub fn compile_here(
+    component: &Path,
+    out: &Path,
+    memory: u64,
+    seconds: u64,
+    parent: u32,
+) -> Result<(), String> {
+    end_with(parent)?;
     let limit = |resource, most: u64| {
         setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most.saturating_add(1)) })
             .map_err(|e| format!("limits cannot be set: {e}"))
@@ -132,6 +137,23 @@ pub fn compile_here(component: &Path, out: &Path, memory: u64, seconds: u64) -> 
     let wasm = std::fs::read(component).map_err(|e| format!("{}: {e}", component.display()))?;
     let code = relevo_runtime::policy::compile(&wasm).map_err(|e| e.to_string())?;
     std::fs::write(out, code).map_err(|e| format!("{}: {e}", out.display()))
+}
+
+/// One that is paused would stay for ever if nobody were left to let it go on.
+fn end_with(parent: u32) -> Result<(), String> {
+    let is_there = || {
+        let now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
+        if now == Some(parent) {
+            Ok(())
+        } else {
+            Err(format!("the relay that wants it, process {parent}, has ended"))
+        }
+    };
+    is_there()?;
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    // It may have ended before that was said.
+    is_there()
 }
 
 #[cfg(test)]
@@ -171,6 +193,13 @@ mod tests {
         let compile =
             || compile(&program, &directory.path().join("aa.wasm"), directory.path(), limits, &hurry);
         assert_ne!(compile().expect("a name"), compile().expect("a name"));
+    }
+
+    #[test]
+    fn nothing_is_compiled_for_who_has_ended() {
+        let none = Path::new("/nonexistent");
+        let said = compile_here(none, none, 1 << 30, 1, std::process::id()).expect_err("another one's child");
+        assert!(said.contains("has ended"), "{said}");
     }
 
     #[test]

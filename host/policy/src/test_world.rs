@@ -101,7 +101,7 @@ impl World {
         fs::write(world.path("code"), &ACCEPT_ALL.1).expect("writes");
         // Each call leaves a line; `wait` lets it wait, `fail` lets it fail.
         let script = "#!/bin/sh\nPATH=/usr/bin:/bin\ncd \"${0%/*}\"\necho called >>calls\nmkdir running || echo two >>overlaps\n\
-            while [ -e wait ]; do sleep 0.02; done\nrmdir running\nif [ -e fail ]; then echo refused >&2; exit 1; fi\ncp code \"$7\"\n";
+            while [ -e wait ]; do sleep 0.02; done\nrmdir running\nif [ -e fail ]; then echo refused >&2; exit 1; fi\nfor out; do :; done\ncp code \"$out\"\n";
         fs::write(world.path("compiler"), script).expect("writes");
         fs::set_permissions(world.path("compiler"), fs::Permissions::from_mode(0o700)).expect("ours");
         world

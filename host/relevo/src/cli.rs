@@ -41,6 +41,8 @@ pub(crate) enum Command {
     #[command(hide = true)]
     PluginCompile {
         #[arg(long)]
+        parent: u32,
+        #[arg(long)]
         memory: u64,
         #[arg(long)]
         seconds: u64,

@@ -37,8 +37,8 @@ fn main() -> ExitCode {
         Command::Check { config } => check::run(&config),
         Command::Queue(args) => queue::run(&args),
         Command::Plugin(args) => plugin::run(&args),
-        Command::PluginCompile { memory, seconds, component, out } => {
-            plugin::compile(&component, &out, memory, seconds)
+        Command::PluginCompile { parent, memory, seconds, component, out } => {
+            plugin::compile(&component, &out, memory, seconds, parent)
         }
         Command::Key { command: KeyCommand::Generate(args) } => keygen::run(&args),
         Command::Credential { command: CredentialCommand::New(args) } => credential::new_password(&args),

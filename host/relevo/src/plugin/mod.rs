@@ -78,8 +78,14 @@ fn action(command: &PluginCommand) -> anyhow::Result<(Action, Vec<u8>)> {
 }
 
 /// What a relay starts to compile a plugin.
-pub(crate) fn compile(component: &Path, out: &Path, memory: u64, seconds: u64) -> anyhow::Result<ExitCode> {
-    match relevo_policy::compile_here(component, out, memory, seconds) {
+pub(crate) fn compile(
+    component: &Path,
+    out: &Path,
+    memory: u64,
+    seconds: u64,
+    parent: u32,
+) -> anyhow::Result<ExitCode> {
+    match relevo_policy::compile_here(component, out, memory, seconds, parent) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         // For whoever added it, word for word.
         Err(error) => {
