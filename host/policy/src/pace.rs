@@ -149,8 +149,8 @@ mod tests {
     /// What Linux says of the process: `T` is stopped.
     #[cfg(target_os = "linux")]
     fn is_stopped(pid: u32) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it is there");
-        stat.rsplit_once(") ").expect("a name in brackets").1.starts_with('T')
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
     }
 
     #[cfg(target_os = "linux")]
@@ -181,6 +181,38 @@ mod tests {
         assert!(seen);
         assert!(!is_stopped(pid), "between pauses");
         child.kill().and_then(|()| child.wait()).expect("ours");
+    }
+
+    /// Whether one that computes is ever stopped while this process does too.
+    #[cfg(target_os = "linux")]
+    fn is_paused(hurry: &Hurry) -> bool {
+        let mut child = shell("while :; do :; done");
+        let (pid, over) = (child.id(), AtomicUsize::new(0));
+        let is_over = || over.load(Ordering::Relaxed) > 0;
+        std::thread::scope(|scope| {
+            scope.spawn(|| while !is_over() {});
+            let looking = scope.spawn(|| {
+                let mut stopped = false;
+                while !is_over() && !stopped {
+                    stopped = is_stopped(pid);
+                    sleep(Duration::from_micros(200));
+                }
+                stopped
+            });
+            let ended = wait(&mut child, Duration::from_millis(100), hurry).expect("waits");
+            over.store(1, Ordering::Relaxed);
+            assert_eq!(ended, None, "it computes for ever");
+            looking.join().expect("does not panic")
+        })
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn who_computes_pauses_unless_somebody_waits() {
+        let hurry = Hurry::default();
+        assert!(is_paused(&hurry));
+        let _waits = hurry.begin();
+        assert!(!is_paused(&hurry));
     }
 
     #[test]
