@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use relevo_test_plugins::distinct;
@@ -250,7 +250,9 @@ impl World<'_> {
     fn upload(&self, relay: &Relay, name: &str, component: &[u8]) -> Result<Upload> {
         let uploads = AtomicU32::new(0);
         let quiet = self.paced("mail", TENANTS[1], MAIL_RATE, self.bench.options.duration);
-        let alone = || quiet_beside(relay, self.scene, &quiet, None);
+        let alone = |duration| {
+            quiet_beside(relay, self.scene, &Plan { duration, ..quiet.clone() }, None)
+        };
         let beside = || -> Result<Quiet> {
             let (over, uploaded) = (AtomicBool::new(false), Arc::new(AtomicBool::new(false)));
             let quiet = Plan { told: Some(Arc::clone(&uploaded)), ..quiet.clone() };
@@ -270,10 +272,15 @@ impl World<'_> {
                 seen
             })
         };
-        let mut pairs = Vec::new();
+        // For as long as beside uploads: what happens by itself only now and then would be in one and not in the other.
+        let (mut pairs, mut lasted) = (Vec::new(), quiet.duration);
         for n in 1..=self.pairs {
             note(&format!("uploads of {name}, pair {n}"));
-            pairs.push([alone()?, beside()?]);
+            let first = if n % 2 == 0 { Some(alone(lasted)?) } else { None };
+            let began = Instant::now();
+            let beside = beside()?;
+            lasted = began.elapsed();
+            pairs.push([first.map_or_else(|| alone(lasted), Ok)?, beside]);
         }
         Ok(Upload {
             plugin: name.to_owned(),
