@@ -19,6 +19,7 @@ mod load;
 pub mod policy;
 mod pool;
 mod runtime;
+mod slice;
 mod slots;
 mod stage_calls;
 mod stages;

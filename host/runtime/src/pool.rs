@@ -10,6 +10,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::slice;
+
 /// What runs with the `S` of a thread.
 type Job<S> = Box<dyn FnOnce(&mut S) + Send>;
 
@@ -91,6 +93,7 @@ impl<S: Default + 'static> Pool<S> {
             let jobs = Arc::clone(&pool.0);
             thread::Builder::new().name(format!("{name}-{n}")).spawn(move || {
                 yield_to_others(nice);
+                slice::of_a_guest_thread();
                 work(&jobs);
             })?;
         }
@@ -177,6 +180,7 @@ fn work<S: Default>(jobs: &Jobs<S>) {
         let mut own = S::default();
         while let Some((job, _running)) = jobs.next() {
             job(&mut own);
+            slice::is_over();
         }
     };
     // A job catches its own panics; but what it leaves behind may panic when it is dropped, and jobs would wait for no thread.
