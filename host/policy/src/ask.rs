@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use relevo_mailkit::policy::{Attribute, Message};
 use relevo_queue::ItemId;
-use relevo_relay::policy::{First, Judgement, Outcome as Happened, Policies, Question};
+use relevo_relay::policy::{First, Judgement, NotAsked, Outcome as Happened, Policies, Question};
 use relevo_relay::settings::{Grants, Tenant};
 use relevo_runtime::Blame;
 use relevo_runtime::policy::{
@@ -25,16 +25,23 @@ impl Policies for Plugins {
     }
 
     async fn judge(&self, question: Question) -> Judgement {
-        let places = self.asked(&question.tenant);
-        Inquiry::about(&question).ask(self, &places).await
+        let mut places = &self.asked(&question.tenant)[..];
+        let mut inquiry = Inquiry::about(&question);
+        if question.too_late
+            && let Some((place, others)) = places.split_first()
+        {
+            fault(&mut inquiry.judgement, place, "no thread was free in time");
+            places = others;
+        }
+        inquiry.ask(self, places).await
     }
 
-    async fn judge_after(&self, tenant: &Tenant, first: First) -> Option<Judgement> {
+    async fn judge_after(&self, tenant: &Tenant, first: First) -> Result<Judgement, NotAsked> {
         let places = self.asked(tenant);
-        let (place, others) = places.split_first()?;
+        let (place, others) = places.split_first().ok_or(NotAsked::Nothing)?;
         let mut inquiry = self.ask_after(place, first).await?;
         inquiry.heard();
-        Some(inquiry.ask(self, others).await)
+        Ok(inquiry.ask(self, others).await)
     }
 
     fn listening(&self, tenant: &str) -> bool {
@@ -74,8 +81,12 @@ impl Plugins {
     }
 
     /// Asks the plugin about what `first` says, on its thread.
-    async fn ask_after(&self, place: &Arc<Place>, first: First) -> Option<Inquiry> {
-        let policy = place.policy.as_ref().ok()?;
+    async fn ask_after(&self, place: &Arc<Place>, first: First) -> Result<Inquiry, NotAsked> {
+        let policy = place.policy.as_ref().map_err(|_| NotAsked::Nothing)?;
+        if place.is_closed(self.monotonic()) {
+            // Nobody is to wait for what may keep its threads busy.
+            return Err(NotAsked::Nothing);
+        }
         let made = Arc::new(Mutex::new(None));
         let make: MakeCase = {
             let (place, clock, there) = (Arc::clone(place), Arc::clone(&self.clock), Arc::clone(&made));
@@ -93,7 +104,12 @@ impl Plugins {
             })
         };
         let outcome = policy.judge_made(make).await;
-        let Made { mut inquiry, asked } = made.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let made = made.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Made { mut inquiry, asked } = match (made, &outcome.result) {
+            (Some(made), _) => made,
+            (None, Ok(_)) => return Err(NotAsked::Nothing),
+            (None, Err(_)) => return Err(NotAsked::TooLate),
+        };
         match asked {
             Err(closed) => fault(&mut inquiry.judgement, place, closed.name()),
             Ok(asked) => {
@@ -104,7 +120,7 @@ impl Plugins {
                 }
             }
         }
-        Some(inquiry)
+        Ok(inquiry)
     }
 }
 
@@ -222,3 +238,6 @@ pub(crate) fn log_lines(place: &Place, id: &str, lines: &[LogLine], dropped: u64
         tracing::info!(target: "relevo::plugin", id, tenant, plugin, dropped, "more log lines than it may write");
     }
 }
+
+#[cfg(test)]
+mod tests;

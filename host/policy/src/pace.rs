@@ -12,12 +12,12 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// What a compiler computes at once. Shorter turns would be more of them, and each one costs a little by itself.
 const TURN: Duration = Duration::from_millis(2);
-/// After each turn. It gets a twentieth of the processors that its threads use, which are half of them.
-const PAUSE: Duration = Duration::from_millis(38);
+/// After each turn. It gets a thirtieth of the processors that its threads use, which are half of them.
+const PAUSE: Duration = Duration::from_millis(58);
 /// Between two looks at a compiler that is not paused.
 const LOOK: Duration = Duration::from_millis(20);
 /// From its start on, until nothing pauses it any more: whoever waits for it has waited long.
-const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST: Duration = Duration::from_secs(600);
 /// The relay works when it uses more than one part in so many of a processor, and for a while after that.
 const BUSY: u32 = 50;
 const AFTER: Duration = Duration::from_secs(1);

@@ -41,6 +41,7 @@ const LINES: usize = 20;
 /// Lets calls of one kind through.
 pub(crate) struct Gate(Mutex<Limits>);
 
+#[derive(Clone)]
 struct Limits {
     breaker: Breaker,
     bucket: Bucket,
@@ -94,6 +95,11 @@ impl Place {
     /// Asks before each question about a message.
     pub(crate) fn enter(&self, now: Duration) -> Result<Permit, Closed> {
         self.asking.enter(now)
+    }
+
+    /// Whether it would not be let in now.
+    pub(crate) fn is_closed(&self, now: Duration) -> bool {
+        self.asking.is_closed(now)
     }
 
     /// What came of the call: a fault of the plugin or not, or nothing that says anything about it.
@@ -162,6 +168,11 @@ impl Gate {
         }
     }
 
+    fn is_closed(&self, now: Duration) -> bool {
+        let Limits { mut breaker, mut bucket } = self.limits().clone();
+        breaker.permit(now) == Permit::Refused || !bucket.take(now)
+    }
+
     /// What came of the call: a fault of the plugin or not, or nothing that says anything about it.
     pub(crate) fn leave(&self, permit: Permit, fault: Option<bool>, now: Duration) {
         let mut gate = self.limits();
@@ -189,6 +200,7 @@ impl Gate {
 }
 
 /// A token bucket that holds one second's worth.
+#[derive(Clone)]
 struct Bucket {
     rate: Option<f64>,
     tokens: f64,

@@ -35,6 +35,17 @@ pub struct Question {
     pub report: Arc<Report>,
     /// The octets as submitted.
     pub message: Arc<dyn Source>,
+    /// No thread was free for the first plugin when it was its turn: its failure policy answers.
+    pub too_late: bool,
+}
+
+/// Why plugins were not asked together with what comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotAsked {
+    /// The first one cannot be asked now, or there was no question.
+    Nothing,
+    /// No thread was free in time.
+    TooLate,
 }
 
 /// Does what comes before the plugins are asked, and says what they are asked; none when there is nothing left to ask.
@@ -145,8 +156,11 @@ pub trait Policies: Send + Sync {
     async fn judge(&self, question: Question) -> Judgement;
 
     /// As [`Self::judge`], of what `first` says, which is called on the thread where the first plugin runs: one hand-over less for each
-    /// message. None when they were not asked, because `first` was not called (a plugin that is not loaded, no thread free) or said nothing.
-    async fn judge_after(&self, tenant: &Tenant, first: First) -> Option<Judgement>;
+    /// message.
+    ///
+    /// # Errors
+    /// They were not asked: `first` was not called, or said nothing.
+    async fn judge_after(&self, tenant: &Tenant, first: First) -> Result<Judgement, NotAsked>;
 
     /// Whether any plugin of the tenant wants to hear of outcomes.
     fn listening(&self, tenant: &str) -> bool;

@@ -24,7 +24,7 @@ pub(crate) struct Lane {
     at_once: usize,
 }
 
-/// What waits for a thread: as many jobs as there are futures that wait for one. A thread that finds nothing sleeps at once: those that
+/// What waits for a thread: as many jobs as there are futures that wait for one, and those that nobody waits for any more until their lane's turn. A thread that finds nothing sleeps at once: those that
 /// spin first, as a channel's do, take a tenth of the time that guests need. One that has done a job takes the next one along; to let
 /// whoever waits bring it then would cost two hand-overs.
 struct Jobs<S> {
@@ -49,7 +49,7 @@ type Key = usize;
 
 struct Queue<S> {
     lane: Arc<Lane>,
-    jobs: VecDeque<Job<S>>,
+    jobs: VecDeque<(Ticket, Job<S>)>,
     running: usize,
     /// It is in `next`.
     is_next: bool,
@@ -110,40 +110,47 @@ impl<S: Default + 'static> Pool<S> {
     ) -> Result<T, NotRun> {
         let (sender, mut receiver) = oneshot::channel();
         let ticket = Ticket::default();
-        let theirs = Arc::clone(&ticket.0);
-        self.0.push(
-            lane,
-            Box::new(move |own| {
-                if !theirs.swap(true, Ordering::AcqRel) {
-                    finish(sender, own, job);
-                }
-            }),
-        );
+        let waits = Waits(ticket.clone());
+        let theirs = ticket.clone();
+        let job = move |own: &mut S| {
+            if theirs.take() {
+                finish(sender, own, job);
+            }
+        };
+        self.0.push(lane, ticket, Box::new(job));
         let done = match wait {
             None => receiver.await,
             Some(wait) => match timeout(wait, &mut receiver).await {
                 Ok(done) => done,
-                Err(_) if ticket.is_taken() => receiver.await,
-                Err(_) => return Err(NotRun::NoThread),
+                Err(_) if waits.0.take() => return Err(NotRun::NoThread),
+                Err(_) => receiver.await,
             },
         };
         done.unwrap_or(Err(NotRun::ShuttingDown))
     }
 }
 
-/// Who takes it first, the thread that begins or the one who waits no more, has the say. Dropped, it is taken.
-#[derive(Default)]
+/// Of a job. Who takes it first has the say: the thread that begins with it, or the one who waits for it no more.
+#[derive(Clone, Default)]
 struct Ticket(Arc<AtomicBool>);
 
 impl Ticket {
+    /// Whether nobody had it.
+    fn take(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+
     fn is_taken(&self) -> bool {
-        self.0.swap(true, Ordering::AcqRel)
+        self.0.load(Ordering::Acquire)
     }
 }
 
-impl Drop for Ticket {
+/// Waits for a job until it is dropped.
+struct Waits(Ticket);
+
+impl Drop for Waits {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
+        self.0.take();
     }
 }
 
@@ -200,9 +207,9 @@ impl<S> Drop for Running<'_, S> {
 }
 
 impl<S> Jobs<S> {
-    fn push(&self, lane: &Arc<Lane>, job: Job<S>) {
+    fn push(&self, lane: &Arc<Lane>, ticket: Ticket, job: Job<S>) {
         let mut waiting = self.waiting();
-        let wanted = waiting.push(lane, job) && waiting.idle > 0;
+        let wanted = waiting.push(lane, ticket, job) && waiting.idle > 0;
         drop(waiting);
         if wanted {
             self.changed.notify_one();
@@ -211,10 +218,21 @@ impl<S> Jobs<S> {
 
     /// Waits for one. None when the pool is gone and nothing is left.
     fn next(&self) -> Option<(Job<S>, Running<'_, S>)> {
+        let mut forgotten = Vec::new();
         let mut waiting = self.waiting();
         loop {
-            if let Some((lane, job)) = waiting.take() {
-                return Some((job, Running { jobs: self, lane }));
+            if let Some((lane, job)) = waiting.take(&mut forgotten) {
+                drop(waiting);
+                let running = Running { jobs: self, lane };
+                // What they hold may take long to drop: not under the lock.
+                drop(forgotten);
+                return Some((job, running));
+            }
+            if !forgotten.is_empty() {
+                drop(waiting);
+                forgotten.clear();
+                waiting = self.waiting();
+                continue;
             }
             if waiting.over {
                 return None;
@@ -233,7 +251,7 @@ impl<S> Jobs<S> {
 
 impl<S> Waiting<S> {
     /// Whether a thread could begin with it now.
-    fn push(&mut self, lane: &Arc<Lane>, job: Job<S>) -> bool {
+    fn push(&mut self, lane: &Arc<Lane>, ticket: Ticket, job: Job<S>) -> bool {
         let key = Arc::as_ptr(lane).addr();
         let queue = self.lanes.entry(key).or_insert_with(|| Queue {
             lane: Arc::clone(lane),
@@ -241,26 +259,41 @@ impl<S> Waiting<S> {
             running: 0,
             is_next: false,
         });
-        queue.jobs.push_back(job);
+        queue.jobs.push_back((ticket, job));
         let now = queue.running.saturating_add(queue.jobs.len()) <= queue.lane.at_once;
         self.offer(key);
         now
     }
 
-    fn take(&mut self) -> Option<(Key, Job<S>)> {
-        let key = self.next.pop_front()?;
-        let queue = self.lanes.get_mut(&key)?;
-        queue.is_next = false;
-        let job = queue.jobs.pop_front()?;
-        queue.running += 1;
-        self.offer(key);
-        Some((key, job))
+    /// The next job that somebody waits for; those before it in its lane are put into `forgotten`, and cost the lane nothing.
+    fn take(&mut self, forgotten: &mut Vec<Job<S>>) -> Option<(Key, Job<S>)> {
+        while let Some(key) = self.next.pop_front() {
+            let Some(queue) = self.lanes.get_mut(&key) else { continue };
+            queue.is_next = false;
+            while let Some((ticket, job)) = queue.jobs.pop_front() {
+                if ticket.is_taken() {
+                    forgotten.push(job);
+                    continue;
+                }
+                queue.running += 1;
+                self.offer(key);
+                return Some((key, job));
+            }
+            self.settle(key);
+        }
+        None
     }
 
     fn done(&mut self, key: Key) {
         let Some(queue) = self.lanes.get_mut(&key) else { return };
         queue.running -= 1;
-        if queue.running == 0 && queue.jobs.is_empty() {
+        self.settle(key);
+    }
+
+    /// Forgets a lane that has nothing to do.
+    fn settle(&mut self, key: Key) {
+        let has_nothing = |queue: &Queue<S>| queue.running == 0 && queue.jobs.is_empty();
+        if self.lanes.get(&key).is_some_and(has_nothing) {
             self.lanes.remove(&key);
         } else {
             self.offer(key);
@@ -419,6 +452,33 @@ mod tests {
         let (first, ..) = tokio::join!(first, job(0), job(0), job(0), job(1), job(2), job(1), begins);
         assert!(matches!(first, Ok(true)));
         assert_eq!(*order.lock().unwrap(), "abcaba");
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_costs_its_lane_no_turn() {
+        let pool = Pool::<()>::start(1, "test", 0).unwrap();
+        let (gate, lane, other) = (Lane::new(1), Lane::new(1), Lane::new(1));
+        let (gate, lane, other) = (Arc::new(gate), Arc::new(lane), Arc::new(other));
+        let (go, gone) = signal();
+        let order = Arc::new(Mutex::new(String::new()));
+        let job = |lane: &Arc<Lane>, name| {
+            let (lane, order, pool) = (Arc::clone(lane), Arc::clone(&order), &pool);
+            async move {
+                assert!(pool.run(&lane, None, move |()| order.lock().unwrap().push_str(name)).await.is_ok())
+            }
+        };
+        let first = pool.run(&gate, None, move |()| gone.lock().unwrap().recv().is_ok());
+        let late = async {
+            for _ in 0..3 {
+                let mut late = Box::pin(job(&lane, "late"));
+                assert!(poll_fn(|cx| Poll::Ready(late.as_mut().poll(cx).is_pending())).await);
+            }
+        };
+        let begins = async { go.send(()).unwrap() };
+        let (first, ..) =
+            tokio::join!(first, late, job(&other, "o"), job(&lane, "l"), job(&other, "o"), begins);
+        assert!(matches!(first, Ok(true)));
+        assert_eq!(*order.lock().unwrap(), "loo");
     }
 
     /// Panics when it is replaced or dropped.

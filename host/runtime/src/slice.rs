@@ -22,7 +22,7 @@ pub(crate) fn of_a_guest_thread() {
     set(USUAL);
 }
 
-/// The call that runs on this thread has taken long: others are to wait for it no more.
+/// A call was running on this thread when the epoch advanced, as one that takes long does: others are to wait for it no more.
 pub(crate) fn takes_long() {
     if !IS_LONG.replace(true) {
         set(LONG);

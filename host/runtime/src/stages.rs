@@ -15,8 +15,7 @@ pub type Sign = Box<dyn FnOnce(Vec<Unsigned>) + Send>;
 
 /// The first-party stages. Each method is one call of a component with a fresh state; nothing is kept between calls.
 ///
-/// The future waits for a permit and a guest thread, never holding one while waiting for the other. Dropping it does not
-/// stop a call that has begun; its deadline does.
+/// The future waits for a guest thread. Dropping it does not stop a call that has begun; its deadline does.
 #[async_trait]
 pub trait Stages: Send + Sync {
     /// `validate`: pushes the whole message and returns the report, or why it is refused.

@@ -250,9 +250,7 @@ impl World<'_> {
     fn upload(&self, relay: &Relay, name: &str, component: &[u8]) -> Result<Upload> {
         let uploads = AtomicU32::new(0);
         let quiet = self.paced("mail", TENANTS[1], MAIL_RATE, self.bench.options.duration);
-        let alone = |duration| {
-            quiet_beside(relay, self.scene, &Plan { duration, ..quiet.clone() }, None)
-        };
+        let alone = |duration| quiet_beside(relay, self.scene, &Plan { duration, ..quiet.clone() }, None);
         let beside = || -> Result<Quiet> {
             let (over, uploaded) = (AtomicBool::new(false), Arc::new(AtomicBool::new(false)));
             let quiet = Plan { told: Some(Arc::clone(&uploaded)), ..quiet.clone() };

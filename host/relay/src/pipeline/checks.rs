@@ -13,7 +13,7 @@ use super::judge::MAX_RECEIVED;
 use super::submission::{Envelope, Origin, Rejection, Via};
 use super::{MAX_DEPTH, MAX_PARTS, PolicyHook, Run, judge, note, sender_domain};
 use crate::clock::Clock;
-use crate::policy::{First, Judgement, Question};
+use crate::policy::{First, Judgement, NotAsked, Question};
 use crate::settings::{Settings, Tenant};
 use crate::turns::{Turn, Work};
 
@@ -48,8 +48,8 @@ pub(super) struct Checked {
 /// What the first-party checks found, and when they had.
 struct Found {
     report: Arc<Report>,
-    owner: Option<Owner>,
     validated: Duration,
+    owner: Result<Option<Owner>, Rejection>,
     authorised: Duration,
 }
 
@@ -69,16 +69,17 @@ impl Incoming {
         }
     }
 
-    fn found(&self, report: Report, clock: &dyn Clock) -> Result<Found, Rejection> {
+    fn found(&self, report: Report, clock: &dyn Clock) -> Found {
         let validated = clock.monotonic();
-        let sender = sender_domain(&self.envelope.sender)?;
-        let owner = authority::authors(&self.settings, &self.origin, sender.as_deref(), &report.authors)?;
-        Ok(Found { report: Arc::new(report), owner, validated, authorised: clock.monotonic() })
+        let owner = sender_domain(&self.envelope.sender).and_then(|sender| {
+            authority::authors(&self.settings, &self.origin, sender.as_deref(), &report.authors)
+        });
+        Found { report: Arc::new(report), validated, owner, authorised: clock.monotonic() }
     }
 
     /// On this thread, with the fields that plugins see.
     fn check_here(&self, stages: &dyn Stages, clock: &dyn Clock) -> Result<Found, Rejection> {
-        self.found(judge::validate_here(stages, self.options(true), &*self.message)?, clock)
+        Ok(self.found(judge::validate_here(stages, self.options(true), &*self.message)?, clock))
     }
 
     /// For the plugins of its owner.
@@ -94,6 +95,7 @@ impl Incoming {
             envelope: Arc::clone(&self.envelope),
             report: Arc::clone(report),
             message: Arc::clone(&self.message),
+            too_late: false,
         }
     }
 }
@@ -104,16 +106,16 @@ impl Run<'_> {
         let began = self.began();
         let lane = &incoming.lane;
         let mut turn = Some(self.pipeline.turns.wait(Work::Accept, lane).await);
-        let (mut found, mut judgement, mut listed) = (None, None, false);
+        let (mut found, mut asked, mut listed) = (None, Err(NotAsked::Nothing), false);
         if let Some((hook, tenant)) = self.plugins_of(&incoming.settings, lane) {
             listed = true;
             if incoming.message.size() <= TOGETHER {
                 // Its turn has come, and is another's as soon as it is on its way to the plugins' threads: they have shares of their own.
                 turn = None;
-                (found, judgement) = self.check_there(hook, incoming, tenant).await?;
+                (found, asked) = self.check_there(hook, incoming, tenant).await?;
             }
         }
-        let Found { mut report, owner, validated, authorised } = match found {
+        let Found { mut report, validated, owner, mut authorised } = match found {
             Some(found) => found,
             None => {
                 if turn.is_none() {
@@ -123,30 +125,35 @@ impl Run<'_> {
             }
         };
         self.took("validate", validated.saturating_sub(began), report.fixes.iter().map(note).collect());
+        let owner = owner?;
         self.took("authorise", authorised.saturating_sub(validated), vec![belongs(owner.as_ref())]);
 
         let Some(owner) = owner else {
             return Ok(Checked { report, owner: None, judgement: Judgement::default(), turn });
         };
-        let Some((hook, tenant)) = self.plugins_of(&incoming.settings, &owner.domain.tenant) else {
-            return Ok(Checked { report, owner: Some(owner), judgement: Judgement::default(), turn });
-        };
-        let judgement = match judgement {
-            Some(judgement) => judgement,
-            None => {
+        let (tenant, judgement) = match (asked, self.plugins_of(&incoming.settings, &owner.domain.tenant)) {
+            // Also when the last plugin was switched off meanwhile.
+            (Ok(judgement), _) => (incoming.settings.tenants.by_id.get(&owner.domain.tenant), judgement),
+            (Err(_), None) => (None, Judgement::default()),
+            (Err(why), Some((hook, tenant))) => {
                 if !listed {
                     // A trusted peer's, whose reverse-path is another tenant's than its From.
                     let options = incoming.options(true);
                     let stages = &*self.pipeline.stages;
                     report = Arc::new(judge::validate(stages, options, &incoming.message).await?);
+                    authorised = self.began();
                 }
                 // Plugins have threads of their own, and take longer than our turns may.
                 turn = None;
-                hook.policies.judge(incoming.question(tenant, &owner, &report)).await
+                let mut question = incoming.question(tenant, &owner, &report);
+                question.too_late = why == NotAsked::TooLate;
+                (Some(tenant), hook.policies.judge(question).await)
             }
         };
-        self.step("policy", authorised, super::policy::said(&judgement));
-        self.rule(tenant, &judgement, incoming.envelope.recipients.len())?;
+        if let Some(tenant) = tenant {
+            self.step("policy", authorised, super::policy::said(&judgement));
+            self.rule(tenant, &judgement, incoming.envelope.recipients.len())?;
+        }
         Ok(Checked { report, owner: Some(owner), judgement, turn })
     }
 
@@ -154,7 +161,7 @@ impl Run<'_> {
     async fn check_apart(&self, incoming: &Incoming, list_fields: bool) -> Result<Found, Rejection> {
         let options = incoming.options(list_fields);
         let report = judge::validate(&*self.pipeline.stages, options, &incoming.message).await?;
-        incoming.found(report, &*self.pipeline.clock)
+        Ok(incoming.found(report, &*self.pipeline.clock))
     }
 
     /// Where the tenant's first plugin runs, which is asked at once, if the message is its tenant's. Nothing is found when that is not to be.
@@ -163,7 +170,7 @@ impl Run<'_> {
         hook: &PolicyHook,
         incoming: &Arc<Incoming>,
         tenant: &Arc<Tenant>,
-    ) -> Result<(Option<Found>, Option<Judgement>), Rejection> {
+    ) -> Result<(Option<Found>, Result<Judgement, NotAsked>), Rejection> {
         let found = Arc::new(Mutex::new(None));
         let first: First = {
             let (stages, clock) = (Arc::clone(&self.pipeline.stages), Arc::clone(&self.pipeline.clock));
@@ -171,7 +178,8 @@ impl Run<'_> {
             Box::new(move || {
                 let checked = incoming.check_here(&*stages, &*clock);
                 let question = checked.as_ref().ok().and_then(|found| {
-                    let owner = found.owner.as_ref().filter(|owner| owner.domain.tenant == tenant.id)?;
+                    let owner = found.owner.as_ref().ok()?.as_ref();
+                    let owner = owner.filter(|owner| owner.domain.tenant == tenant.id)?;
                     Some(incoming.question(&tenant, owner, &found.report))
                 });
                 *there.lock().unwrap_or_else(PoisonError::into_inner) = Some(checked);

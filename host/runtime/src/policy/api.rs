@@ -114,7 +114,7 @@ impl Default for Grants {
 pub struct EngineConfig {
     /// Where compiled plugins are kept, made 0700. Nobody else may write there: it holds native code.
     pub cache_dir: PathBuf,
-    /// Threads that plugins run on, and nothing else does.
+    /// Threads that plugins run on, and what is made for one right before it ([`super::Policy::judge_made`]).
     pub threads: usize,
     /// What is added to the nice value of those threads (Linux): 0 to 19.
     pub nice: i32,

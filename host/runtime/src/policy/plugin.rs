@@ -112,11 +112,11 @@ impl Plugin {
     ) -> Outcome<T> {
         let engine = &self.shared.engine;
         let mut wait = engine.wait;
-        let _turn = match &self.gate {
+        let turn = match &self.gate {
             None => None,
             Some(gate) => {
                 let began = Instant::now();
-                let Ok(turn) = tokio::time::timeout(wait, gate.acquire()).await else {
+                let Ok(turn) = tokio::time::timeout(wait, Arc::clone(gate).acquire_owned()).await else {
                     return self.not_run(&NotRun::NoThread);
                 };
                 wait = wait.saturating_sub(began.elapsed());
@@ -124,7 +124,12 @@ impl Plugin {
             }
         };
         let shared = Arc::clone(&self.shared);
-        let outcome = engine.pool.run(&self.lane, Some(wait), move |()| operation(&shared)).await;
+        let job = move |(): &mut ()| {
+            let outcome = operation(&shared);
+            drop(turn);
+            outcome
+        };
+        let outcome = engine.pool.run(&self.lane, Some(wait), job).await;
         let outcome = outcome.unwrap_or_else(|not_run| self.not_run(&not_run));
         if let Err(fault) = &outcome.result {
             let PluginConfig { tenant, name, .. } = &self.shared.config;

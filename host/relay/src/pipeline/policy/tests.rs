@@ -12,7 +12,7 @@ use relevo_smtp::server::Reply;
 use super::*;
 use crate::copies::Recipe;
 use crate::pipeline::{Origin, PolicyHook, Submission};
-use crate::policy::{First, Opinion, Outcome, Policies, Question, Ruling};
+use crate::policy::{First, NotAsked, Opinion, Outcome, Policies, Question, Ruling};
 use crate::settings::Grants;
 use crate::testing::{World, forward, submission};
 
@@ -23,7 +23,7 @@ const PLAIN: &str = "From: a@example.com\r\nTo: b@b.example\r\n\r\nHello\r\n";
 struct Scripted {
     judgement: Judgement,
     asked: Mutex<Vec<String>>,
-    /// No thread is free for what is to come first, or its plugin is not loaded.
+    /// No thread is free for what is to come first.
     only_apart: bool,
     /// How often something was to come first.
     first: AtomicUsize,
@@ -36,15 +36,16 @@ impl Policies for Scripted {
     }
 
     async fn judge(&self, question: Question) -> Judgement {
+        assert_eq!(question.too_late, self.only_apart);
         self.asked.lock().expect("lock").push(question.id.to_string());
         self.judgement.clone()
     }
 
-    async fn judge_after(&self, _: &Tenant, first: First) -> Option<Judgement> {
+    async fn judge_after(&self, _: &Tenant, first: First) -> Result<Judgement, NotAsked> {
         self.first.fetch_add(1, Ordering::SeqCst);
         match self.only_apart {
-            true => None,
-            false => Some(self.judge(first()?).await),
+            true => Err(NotAsked::TooLate),
+            false => Ok(self.judge(first().ok_or(NotAsked::Nothing)?).await),
         }
     }
 
