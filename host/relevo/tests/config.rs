@@ -69,6 +69,17 @@ fn the_example_passes() {
     assert!(answer.contains("tenant[0].domain[0].dkim[0].key") && answer.contains("chmod 600"), "{answer}");
 }
 
+/// A call that is not allowed ends the process, and these are in groups that a service has no use for as a rule.
+#[test]
+fn the_unit_allows_what_guest_threads_and_compilers_need() {
+    let unit = fs::read_to_string(repository().join("host/relevo/packaging/relevo.service")).unwrap();
+    let filters: Vec<&str> = unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")).collect();
+    let allowed: Vec<&str> = filters.last().unwrap().split(' ').collect();
+    for call in ["setpriority", "sched_setattr", "setrlimit", "prlimit64"] {
+        assert!(allowed.contains(&call), "{call}: {filters:?}");
+    }
+}
+
 fn generate(out: &Path) {
     let args = [
         "key",
