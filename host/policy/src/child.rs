@@ -134,6 +134,7 @@ pub fn compile_here(
     limit(Resource::Core, 0)?;
     // Refused only where it makes no difference.
     let _ = nice(NICE);
+    relevo_runtime::give_way();
     let wasm = std::fs::read(component).map_err(|e| format!("{}: {e}", component.display()))?;
     let code = relevo_runtime::policy::compile(&wasm).map_err(|e| e.to_string())?;
     std::fs::write(out, code).map_err(|e| format!("{}: {e}", out.display()))

@@ -32,4 +32,5 @@ pub use components::{component, components_are_stale};
 pub use config::{Limits, LoadError, RuntimeConfig};
 pub use file::write_synced;
 pub use runtime::Runtime;
+pub use slice::give_way;
 pub use stages::{Blame, Fault, FaultKind, Sign, Stage, StageStats, Stages};

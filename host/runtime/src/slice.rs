@@ -17,6 +17,12 @@ thread_local! {
     static IS_LONG: Cell<bool> = const { Cell::new(false) };
 }
 
+/// The calling thread, and those that it starts, give way to whoever wakes up: for a process that does nothing but compute. A low priority
+/// alone makes others wait for the clock.
+pub fn give_way() {
+    set(LONG);
+}
+
 /// The calling thread is a guest thread from now on.
 pub(crate) fn of_a_guest_thread() {
     set(USUAL);
