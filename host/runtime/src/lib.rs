@@ -15,6 +15,7 @@ mod convert;
 mod engine;
 mod file;
 mod imports;
+mod lanes;
 mod load;
 pub mod policy;
 mod pool;

@@ -1,8 +1,6 @@
-//! The guest threads: a fixed number, and whose job is next on them.
+//! The guest threads: a fixed number, which take jobs from lanes.
 
-use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -10,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::lanes::{Key, Lane, Lanes, Ticket};
 use crate::slice;
 
 /// What runs with the `S` of a thread.
@@ -18,15 +17,9 @@ type Job<S> = Box<dyn FnOnce(&mut S) + Send>;
 /// Threads on which guest code runs, and nowhere else. Each has an `S`.
 pub(crate) struct Pool<S>(Arc<Jobs<S>>);
 
-/// Who shares the threads with others. Jobs of a lane begin in the order in which they came; lanes take turns.
-pub(crate) struct Lane {
-    /// Jobs that run at the same time.
-    at_once: usize,
-}
-
-/// What waits for a thread: as many jobs as there are futures that wait for one, and those that nobody waits for any more until their lane's turn. A thread that finds nothing sleeps at once: those that
-/// spin first, as a channel's do, take a tenth of the time that guests need. One that has done a job takes the next one along; to let
-/// whoever waits bring it then would cost two hand-overs.
+/// What waits for a thread: as many jobs as there are futures that wait for one, and until their lane's turn those that nobody waits for any
+/// more. A thread that finds nothing sleeps at once: those that spin first, as a channel's do, take a tenth of the time that guests need. One
+/// that has done a job takes the next one along; to let whoever waits bring it then would cost two hand-overs.
 struct Jobs<S> {
     waiting: Mutex<Waiting<S>>,
     /// There is a job for one more thread, or there will be none.
@@ -34,29 +27,16 @@ struct Jobs<S> {
 }
 
 struct Waiting<S> {
-    /// Those with a job, waiting or running.
-    lanes: HashMap<Key, Queue<S>>,
-    /// Those with a job that may run now, each once.
-    next: VecDeque<Key>,
+    lanes: Lanes<Job<S>>,
     /// Threads that sleep.
     idle: usize,
     /// Nobody is left who could bring a job.
     over: bool,
 }
 
-/// The address of a lane, which is kept for as long as this is.
-type Key = usize;
-
-struct Queue<S> {
-    lane: Arc<Lane>,
-    jobs: VecDeque<(Ticket, Job<S>)>,
-    running: usize,
-    /// It is in `next`.
-    is_next: bool,
-}
-
 /// Why a job gave no result.
 pub(crate) enum NotRun {
+    /// It was not begun in time.
     NoThread,
     ShuttingDown,
     Panicked,
@@ -70,18 +50,6 @@ impl NotRun {
             Self::ShuttingDown => "shutting down",
             Self::Panicked => "the host panicked while running it",
         }
-    }
-}
-
-impl Lane {
-    /// At least one job at the same time.
-    pub(crate) fn new(at_once: usize) -> Self {
-        Self { at_once: at_once.max(1) }
-    }
-
-    /// As many as there are threads.
-    pub(crate) fn unbounded() -> Self {
-        Self::new(usize::MAX)
     }
 }
 
@@ -127,21 +95,6 @@ impl<S: Default + 'static> Pool<S> {
             },
         };
         done.unwrap_or(Err(NotRun::ShuttingDown))
-    }
-}
-
-/// Of a job. Who takes it first has the say: the thread that begins with it, or the one who waits for it no more.
-#[derive(Clone, Default)]
-struct Ticket(Arc<AtomicBool>);
-
-impl Ticket {
-    /// Whether nobody had it.
-    fn take(&self) -> bool {
-        !self.0.swap(true, Ordering::AcqRel)
-    }
-
-    fn is_taken(&self) -> bool {
-        self.0.load(Ordering::Acquire)
     }
 }
 
@@ -202,14 +155,14 @@ struct Running<'a, S> {
 
 impl<S> Drop for Running<'_, S> {
     fn drop(&mut self) {
-        self.jobs.waiting().done(self.lane);
+        self.jobs.waiting().lanes.done(self.lane);
     }
 }
 
 impl<S> Jobs<S> {
     fn push(&self, lane: &Arc<Lane>, ticket: Ticket, job: Job<S>) {
         let mut waiting = self.waiting();
-        let wanted = waiting.push(lane, ticket, job) && waiting.idle > 0;
+        let wanted = waiting.lanes.push(lane, ticket, job) && waiting.idle > 0;
         drop(waiting);
         if wanted {
             self.changed.notify_one();
@@ -221,7 +174,7 @@ impl<S> Jobs<S> {
         let mut forgotten = Vec::new();
         let mut waiting = self.waiting();
         loop {
-            if let Some((lane, job)) = waiting.take(&mut forgotten) {
+            if let Some((lane, job)) = waiting.lanes.take(&mut forgotten) {
                 drop(waiting);
                 let running = Running { jobs: self, lane };
                 // What they hold may take long to drop: not under the lock.
@@ -249,70 +202,9 @@ impl<S> Jobs<S> {
     }
 }
 
-impl<S> Waiting<S> {
-    /// Whether a thread could begin with it now.
-    fn push(&mut self, lane: &Arc<Lane>, ticket: Ticket, job: Job<S>) -> bool {
-        let key = Arc::as_ptr(lane).addr();
-        let queue = self.lanes.entry(key).or_insert_with(|| Queue {
-            lane: Arc::clone(lane),
-            jobs: VecDeque::new(),
-            running: 0,
-            is_next: false,
-        });
-        queue.jobs.push_back((ticket, job));
-        let now = queue.running.saturating_add(queue.jobs.len()) <= queue.lane.at_once;
-        self.offer(key);
-        now
-    }
-
-    /// The next job that somebody waits for; those before it in its lane are put into `forgotten`, and cost the lane nothing.
-    fn take(&mut self, forgotten: &mut Vec<Job<S>>) -> Option<(Key, Job<S>)> {
-        while let Some(key) = self.next.pop_front() {
-            let Some(queue) = self.lanes.get_mut(&key) else { continue };
-            queue.is_next = false;
-            while let Some((ticket, job)) = queue.jobs.pop_front() {
-                if ticket.is_taken() {
-                    forgotten.push(job);
-                    continue;
-                }
-                queue.running += 1;
-                self.offer(key);
-                return Some((key, job));
-            }
-            self.settle(key);
-        }
-        None
-    }
-
-    fn done(&mut self, key: Key) {
-        let Some(queue) = self.lanes.get_mut(&key) else { return };
-        queue.running -= 1;
-        self.settle(key);
-    }
-
-    /// Forgets a lane that has nothing to do.
-    fn settle(&mut self, key: Key) {
-        let has_nothing = |queue: &Queue<S>| queue.running == 0 && queue.jobs.is_empty();
-        if self.lanes.get(&key).is_some_and(has_nothing) {
-            self.lanes.remove(&key);
-        } else {
-            self.offer(key);
-        }
-    }
-
-    /// Puts a lane behind the others that have a job which may run.
-    fn offer(&mut self, key: Key) {
-        let Some(queue) = self.lanes.get_mut(&key) else { return };
-        if !queue.is_next && !queue.jobs.is_empty() && queue.running < queue.lane.at_once {
-            queue.is_next = true;
-            self.next.push_back(key);
-        }
-    }
-}
-
 impl<S> Default for Waiting<S> {
     fn default() -> Self {
-        Self { lanes: HashMap::new(), next: VecDeque::new(), idle: 0, over: false }
+        Self { lanes: Lanes::default(), idle: 0, over: false }
     }
 }
 
@@ -324,185 +216,4 @@ impl<S> Drop for Pool<S> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::future::poll_fn;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::mpsc;
-    use std::task::Poll;
-    use std::time::Instant;
-
-    /// A thread's own, which says when the thread ends.
-    #[derive(Default)]
-    struct Ends(Option<mpsc::Sender<()>>);
-
-    impl Drop for Ends {
-        fn drop(&mut self) {
-            if let Some(ended) = &self.0 {
-                let _ = ended.send(());
-            }
-        }
-    }
-
-    const LONG: Duration = Duration::from_secs(60);
-
-    /// Something that is not there yet, for jobs to wait for.
-    fn signal() -> (mpsc::Sender<()>, Arc<Mutex<mpsc::Receiver<()>>>) {
-        let (go, gone) = mpsc::channel();
-        (go, Arc::new(Mutex::new(gone)))
-    }
-
-    #[tokio::test]
-    async fn what_nobody_waits_for_any_more_is_not_begun() {
-        let pool = Pool::<Ends>::start(1, "test", 0).unwrap();
-        let lane = Arc::new(Lane::unbounded());
-        let (go, gone) = signal();
-        let (says, ended) = mpsc::channel();
-        let begun = Arc::new(AtomicUsize::new(0));
-        for n in 0..3 {
-            let (counted, gone, says) = (Arc::clone(&begun), Arc::clone(&gone), says.clone());
-            let mut queued = Box::pin(pool.run(&lane, None, move |own: &mut Ends| {
-                own.0 = Some(says);
-                counted.fetch_add(1, Ordering::SeqCst);
-                gone.lock().unwrap().recv().unwrap();
-            }));
-            // It is queued when it is first polled, and dropped afterwards.
-            assert!(poll_fn(|cx| Poll::Ready(queued.as_mut().poll(cx).is_pending())).await);
-            while n == 0 && begun.load(Ordering::SeqCst) == 0 {
-                thread::yield_now();
-            }
-        }
-        drop(pool);
-        go.send(()).unwrap();
-        ended.recv_timeout(LONG).unwrap();
-        assert_eq!(begun.load(Ordering::SeqCst), 1);
-    }
-
-    #[tokio::test]
-    async fn who_gets_no_thread_in_time_waits_no_more() {
-        let pool = Pool::<()>::start(1, "test", 0).unwrap();
-        let lane = Arc::new(Lane::unbounded());
-        let (go, gone) = signal();
-        // Longer than it may wait for a thread, but it has one.
-        let runs =
-            pool.run(&lane, Some(Duration::from_millis(50)), move |()| gone.lock().unwrap().recv().is_ok());
-        let waits = async {
-            let late = pool.run(&lane, Some(Duration::from_millis(200)), |()| panic!("is not begun")).await;
-            go.send(()).unwrap();
-            late
-        };
-        let (runs, waits) = tokio::join!(runs, waits);
-        assert!(matches!(runs, Ok(true)));
-        assert!(matches!(waits, Err(NotRun::NoThread)));
-        assert!(matches!(pool.run(&lane, None, |()| 7).await, Ok(7)), "and is out of the way");
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn no_job_is_forgotten_by_several_threads_and_lanes_keep_to_their_shares() {
-        let pool = Arc::new(Pool::<()>::start(4, "test", 0).unwrap());
-        let done = Arc::new(AtomicUsize::new(0));
-        let lanes =
-            [1, 2, usize::MAX].map(|at_once| (Arc::new(Lane::new(at_once)), Arc::new(AtomicUsize::new(0))));
-        let bring = |n: usize| {
-            let (lane, running) = lanes[n % lanes.len()].clone();
-            let (pool, done) = (Arc::clone(&pool), Arc::clone(&done));
-            tokio::spawn(async move {
-                for _ in 0..500 {
-                    let (done, running, share) = (Arc::clone(&done), Arc::clone(&running), lane.at_once);
-                    let job = move |(): &mut ()| {
-                        assert!(running.fetch_add(1, Ordering::SeqCst) < share);
-                        thread::yield_now();
-                        running.fetch_sub(1, Ordering::SeqCst);
-                        done.fetch_add(1, Ordering::SeqCst)
-                    };
-                    assert!(pool.run(&lane, None, job).await.is_ok());
-                }
-            })
-        };
-        let bringing: Vec<_> = (0..12).map(bring).collect();
-        for all in bringing {
-            timeout(LONG, all).await.unwrap().unwrap();
-        }
-        assert_eq!(done.load(Ordering::SeqCst), 12 * 500);
-        // The last ones end a little later than they have answered.
-        let began = Instant::now();
-        while !pool.0.waiting().lanes.is_empty() {
-            assert!(began.elapsed() < LONG, "lanes are kept");
-            thread::yield_now();
-        }
-        assert!(pool.0.waiting().next.is_empty());
-    }
-
-    #[tokio::test]
-    async fn lanes_take_turns() {
-        let pool = Pool::<()>::start(1, "test", 0).unwrap();
-        let lanes = ["a", "b", "c"].map(|name| (name, Arc::new(Lane::new(1))));
-        let (go, gone) = signal();
-        let order = Arc::new(Mutex::new(String::new()));
-        let job = |of: usize| {
-            let ((name, lane), order, pool) = (lanes[of].clone(), Arc::clone(&order), &pool);
-            // It comes when it is first polled.
-            async move {
-                assert!(pool.run(&lane, None, move |()| order.lock().unwrap().push_str(name)).await.is_ok())
-            }
-        };
-        let gate = Arc::new(Lane::new(1));
-        let first = pool.run(&gate, None, move |()| gone.lock().unwrap().recv().is_ok());
-        let begins = async { go.send(()).unwrap() };
-        let (first, ..) = tokio::join!(first, job(0), job(0), job(0), job(1), job(2), job(1), begins);
-        assert!(matches!(first, Ok(true)));
-        assert_eq!(*order.lock().unwrap(), "abcaba");
-    }
-
-    #[tokio::test]
-    async fn what_nobody_waits_for_any_more_costs_its_lane_no_turn() {
-        let pool = Pool::<()>::start(1, "test", 0).unwrap();
-        let (gate, lane, other) = (Lane::new(1), Lane::new(1), Lane::new(1));
-        let (gate, lane, other) = (Arc::new(gate), Arc::new(lane), Arc::new(other));
-        let (go, gone) = signal();
-        let order = Arc::new(Mutex::new(String::new()));
-        let job = |lane: &Arc<Lane>, name| {
-            let (lane, order, pool) = (Arc::clone(lane), Arc::clone(&order), &pool);
-            async move {
-                assert!(pool.run(&lane, None, move |()| order.lock().unwrap().push_str(name)).await.is_ok())
-            }
-        };
-        let first = pool.run(&gate, None, move |()| gone.lock().unwrap().recv().is_ok());
-        let late = async {
-            for _ in 0..3 {
-                let mut late = Box::pin(job(&lane, "late"));
-                assert!(poll_fn(|cx| Poll::Ready(late.as_mut().poll(cx).is_pending())).await);
-            }
-        };
-        let begins = async { go.send(()).unwrap() };
-        let (first, ..) =
-            tokio::join!(first, late, job(&other, "o"), job(&lane, "l"), job(&other, "o"), begins);
-        assert!(matches!(first, Ok(true)));
-        assert_eq!(*order.lock().unwrap(), "loo");
-    }
-
-    /// Panics when it is replaced or dropped.
-    #[derive(Default)]
-    struct Fragile(bool);
-
-    impl Drop for Fragile {
-        fn drop(&mut self) {
-            assert!(!self.0, "on purpose");
-        }
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_panic_ends_neither_the_thread_nor_others_jobs() {
-        let pool = Pool::<Fragile>::start(1, "test", 0).unwrap();
-        let lane = Arc::new(Lane::new(1));
-        assert!(matches!(pool.run(&lane, None, |_| panic!("on purpose")).await, Err(NotRun::Panicked)));
-        assert!(matches!(pool.run(&lane, None, |_| 7).await, Ok(7)));
-        let broken = pool.run(&lane, None, |own| {
-            own.0 = true;
-            panic!("on purpose")
-        });
-        assert!(matches!(timeout(LONG, broken).await, Ok(Err(_))));
-        let next = timeout(LONG, pool.run(&lane, None, |_| 8)).await;
-        assert!(matches!(next, Ok(Ok(8))));
-    }
-}
+mod tests;

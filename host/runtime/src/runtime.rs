@@ -13,8 +13,9 @@ use relevo_mailkit::source::Source;
 
 use crate::call::Sandbox;
 use crate::config::{LoadError, RuntimeConfig};
+use crate::lanes::Lane;
 use crate::load::Prepared;
-use crate::pool::{Lane, Pool};
+use crate::pool::Pool;
 use crate::slots::Slots;
 use crate::state::Moment;
 use crate::ticker::Ticker;

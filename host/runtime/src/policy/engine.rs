@@ -17,7 +17,8 @@ use super::metrics::Counters;
 use super::plugin::{Plugin, Shared};
 use super::warm::WarmInstances;
 use crate::cache::Cache;
-use crate::pool::{Lane, Pool};
+use crate::lanes::Lane;
+use crate::pool::Pool;
 use crate::ticker::Ticker;
 
 /// The name of a compiled plugin in the cache: the code does not depend on the class.

@@ -18,7 +18,8 @@ use super::granted::Granted;
 use super::metrics::{Counters, PluginMetrics};
 use super::session::{self, ten_times};
 use super::warm::Instance;
-use crate::pool::{Lane, NotRun};
+use crate::lanes::Lane;
+use crate::pool::NotRun;
 use crate::state::{Bounds, Moment, Span, State};
 use crate::{Blame, FaultKind};
 
