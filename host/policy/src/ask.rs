@@ -25,7 +25,7 @@ impl Policies for Plugins {
     }
 
     async fn judge(&self, question: Question) -> Judgement {
-        let mut places = &self.asked(&question.tenant)[..];
+        let mut places = &self.places_of(&question.tenant)[..];
         let mut inquiry = Inquiry::about(&question);
         if question.too_late
             && let Some((place, others)) = places.split_first()
@@ -37,7 +37,7 @@ impl Policies for Plugins {
     }
 
     async fn judge_after(&self, tenant: &Tenant, first: First) -> Result<Judgement, NotAsked> {
-        let places = self.asked(tenant);
+        let places = self.places_of(tenant);
         let (place, others) = places.split_first().ok_or(NotAsked::Nothing)?;
         let mut inquiry = self.ask_after(place, first).await?;
         inquiry.heard();
@@ -76,7 +76,7 @@ struct Asked {
 
 impl Plugins {
     /// The tenant's places in declared order.
-    fn asked(&self, tenant: &Tenant) -> Vec<Arc<Place>> {
+    fn places_of(&self, tenant: &Tenant) -> Vec<Arc<Place>> {
         tenant.plugins.iter().filter_map(|p| self.place(&tenant.id, &p.config.name)).collect()
     }
 
