@@ -93,7 +93,7 @@ pub(crate) async fn domain_records(
     let wanted = relevo_mailkit::address::to_ascii(&name).ok();
     let domain = wanted.as_deref().and_then(|name| settings.tenants.by_domain.get(name));
     match domain.filter(|d| d.tenant == caller.tenant) {
-        Some(domain) => Ok(Json(relevo_relay::records::records(domain, &settings.hostname))),
+        Some(domain) => Ok(Json(relevo_relay::records::records(domain, &settings))),
         None => Err(ApiError::not_found("this domain is not one of yours")),
     }
 }

@@ -1,8 +1,10 @@
 //! The DNS records that a sending domain needs.
 
+use std::net::IpAddr;
+
 use serde::Serialize;
 
-use crate::settings::Domain;
+use crate::settings::{Domain, Settings};
 
 /// A record to be published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -18,10 +20,11 @@ pub struct DnsRecord {
     pub purpose: &'static str,
 }
 
-/// What to publish for `domain` when mail leaves from `hostname`: DKIM for each key, SPF and DMARC to begin with, and the
-/// tracking host when it is another name than ours.
+/// What to publish for `domain`: DKIM for each key, SPF with the addresses that its mail leaves from, DMARC to begin with, and the
+/// tracking host when it is another name than ours. What a smarthost sends from, it knows.
 #[must_use]
-pub fn records(domain: &Domain, hostname: &str) -> Vec<DnsRecord> {
+pub fn records(domain: &Domain, settings: &Settings) -> Vec<DnsRecord> {
+    let hostname = &settings.hostname;
     let mut records: Vec<_> = domain
         .dkim
         .iter()
@@ -35,7 +38,7 @@ pub fn records(domain: &Domain, hostname: &str) -> Vec<DnsRecord> {
     records.push(DnsRecord {
         kind: "TXT",
         name: domain.name.clone(),
-        value: format!("v=spf1 a:{hostname} ~all"),
+        value: spf(domain, settings),
         purpose: "SPF",
     });
     records.push(DnsRecord {
@@ -51,6 +54,25 @@ pub fn records(domain: &Domain, hostname: &str) -> Vec<DnsRecord> {
     records
 }
 
+/// RFC 7208: the host, whose address the system may choose, and every address that is configured to send from; all others softly fail.
+fn spf(domain: &Domain, settings: &Settings) -> String {
+    let delivery = &settings.delivery;
+    let pools = domain.grants.pools.iter().filter_map(|name| delivery.pools.get(name));
+    let of_pools = pools.flat_map(|pool| pool.source_ipv4.iter().chain(&pool.source_ipv6));
+    let addresses = delivery.source_ipv4.iter().chain(&delivery.source_ipv6).chain(of_pools);
+    let mut terms = vec![format!("a:{}", settings.hostname)];
+    for address in addresses {
+        let term = match address {
+            IpAddr::V4(_) => format!("ip4:{address}"),
+            IpAddr::V6(_) => format!("ip6:{address}"),
+        };
+        if !terms.contains(&term) {
+            terms.push(term);
+        }
+    }
+    format!("v=spf1 {} ~all", terms.join(" "))
+}
+
 /// The name of a tracking host; none when it is an address.
 fn tracking_name(url: &str) -> Option<String> {
     match url::Url::parse(url).ok()?.host()? {
@@ -61,12 +83,22 @@ fn tracking_name(url: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::settings::{Grants, Pool};
     use crate::testing::World;
 
     fn of(name: &str, hostname: &str) -> Vec<(&'static str, String, String, &'static str)> {
-        let settings = World::new().settings.get();
-        let records = records(&settings.tenants.by_domain[name], hostname);
+        of_settings(name, |settings| settings.hostname = hostname.to_owned())
+    }
+
+    fn of_settings(
+        name: &str,
+        change: impl FnOnce(&mut Settings),
+    ) -> Vec<(&'static str, String, String, &'static str)> {
+        let settings = World::with(change).settings.get();
+        let records = records(&settings.tenants.by_domain[name], &settings);
         records.into_iter().map(|r| (r.kind, r.name, r.value, r.purpose)).collect()
     }
 
@@ -87,6 +119,31 @@ mod tests {
         assert_ne!(all[0].2, all[1].2);
         assert_eq!(all[2].2, "v=spf1 a:mta1.example ~all");
         assert_eq!(all[3].2, "v=DMARC1; p=none");
+    }
+
+    #[test]
+    fn spf_has_the_addresses_of_the_domains_pools_and_of_delivery_each_once() {
+        let pool = |name: &str, v4: &[&str], v6: &[&str]| {
+            let of = |addresses: &[&str]| addresses.iter().map(|a| a.parse().unwrap()).collect();
+            let (source_ipv4, source_ipv6) = (of(v4), of(v6));
+            let name = name.to_owned();
+            Arc::new(Pool { name, source_ipv4, source_ipv6, ehlo: None, connections_per_site: None })
+        };
+        let all = of_settings("example.com", |settings| {
+            settings.hostname = "mta1.example".to_owned();
+            settings.delivery.source_ipv4 = Some("192.0.2.1".parse().unwrap());
+            for pool in [
+                pool("own", &["192.0.2.2", "192.0.2.1"], &["2001:db8::2"]),
+                pool("of-others", &["192.0.2.9"], &[]),
+            ] {
+                settings.delivery.pools.insert(pool.name.clone(), pool);
+            }
+            let domain = settings.tenants.by_domain.get_mut("example.com").unwrap();
+            let grants = Grants { pools: vec!["own".to_owned()], ..Grants::default() };
+            Arc::get_mut(domain).unwrap().grants = Arc::new(grants);
+        });
+        let spf = all.iter().find(|r| r.3 == "SPF").unwrap();
+        assert_eq!(spf.2, "v=spf1 a:mta1.example ip4:192.0.2.1 ip4:192.0.2.2 ip6:2001:db8::2 ~all");
     }
 
     #[test]
