@@ -51,7 +51,11 @@ fn reply(reply: &Reply) -> Result<(), String> {
     };
     let mut numbers = reply.enhanced.split('.');
     let matching = numbers.next() == Some(class);
-    let number = |n: &str| (1..=3).contains(&n.len()) && n.bytes().all(|c| c.is_ascii_digit());
+    let number = |n: &str| {
+        (1..=3).contains(&n.len())
+            && n.bytes().all(|c| c.is_ascii_digit())
+            && (n.len() == 1 || !n.starts_with('0'))
+    };
     let rest: Vec<_> = numbers.collect();
     if !matching || rest.len() != 2 || !rest.iter().all(|n| number(n)) {
         return Err(format!("`{}` is not an enhanced code of class {class}", reply.enhanced));
