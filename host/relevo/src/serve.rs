@@ -103,10 +103,9 @@ fn reload(file: &Path, running_parts: &ServerParts, running: &Running) {
         return;
     };
     let (settings, parts) = config.split();
-    if !running_parts.same_listeners(&parts) {
-        tracing::warn!(
-            "reload: listeners, [http], [dns], data_dir, min_free, [queue] and [events] change at the next start only"
-        );
+    let later = running_parts.differences(&parts);
+    if !later.is_empty() {
+        tracing::warn!("reload: {} will change at the next start", later.join(", "));
     }
     match running.reload(&parts, settings) {
         Ok(()) => tracing::info!("reloaded"),

@@ -63,3 +63,11 @@ fn without_a_relay_no_data_directory_is_made() {
     assert!(!ok && said.contains("there is no data directory"), "{said}");
     assert!(!data.exists());
 }
+
+#[test]
+fn an_empty_list_of_header_fields_allows_none() {
+    let world = World::with("", &place("every", "headers = []"));
+    world.refuses("every", &component("everything"), "a header field that is not allowed");
+    world.add("every", "accept-all");
+    assert!(world.sends(&[ADA], "without fields of its own").starts_with("250 "));
+}

@@ -229,6 +229,22 @@ fn a_reload_takes_up_what_changed_and_nothing_from_a_broken_file() {
     let plain = base64::engine::general_purpose::STANDARD.encode(format!("\0{USER}\0{PASSWORD}"));
     client.expect(&format!("AUTH PLAIN {plain}"), "535");
     Client::login(relay.submission, "other", PASSWORD);
+    assert!(!relay.log().contains("at the next start"), "{}", relay.log());
+}
+
+#[test]
+fn a_reload_names_what_it_has_not_taken_up() {
+    let sink = Sink::start();
+    let relay = Relay::start(sink.addr, "", false);
+    let good = fs::read_to_string(relay.config()).unwrap();
+    let changed = good.replace("[smtp]\n", "[smtp]\nmax_message_size = 1000000\nmax_connections = 7\n");
+    assert_ne!(changed, good);
+    let changed = changed.replace("hostname = \"", "hostname = \"new.");
+    fs::write(relay.config(), changed).unwrap();
+    relay.reload();
+    let said = "reload: hostname, max_message_size, max_connections of [smtp] will change at the next start";
+    wait_for(said, || relay.log().contains(said).then_some(()));
+    wait_for("the rest is taken up", || relay.log().contains("reloaded").then_some(()));
 }
 
 #[test]

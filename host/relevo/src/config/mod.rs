@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use relevo_queue::StoreConfig;
 use relevo_relay::settings::Settings;
+use relevo_resolve::IpFamily;
 
 use reader::Reader;
 pub(crate) use reader::{Mistake, Place};
@@ -128,30 +129,49 @@ impl Config {
     /// What can be reloaded, and the rest.
     pub(crate) fn split(self) -> (Settings, ServerParts) {
         let Self { data_dir, store, smtp, http, dns, ca_file, event_retention, settings } = self;
-        (settings, ServerParts { data_dir, store, smtp, http, dns, ca_file, event_retention })
+        let (hostname, ip) = (settings.hostname.clone(), settings.delivery.ip);
+        (settings, ServerParts { hostname, data_dir, store, smtp, http, dns, ip, ca_file, event_retention })
     }
 }
 
 /// What is fixed from start to stop.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerParts {
+    /// That of greetings.
+    pub(crate) hostname: String,
     pub(crate) data_dir: PathBuf,
     pub(crate) store: StoreConfig,
     pub(crate) smtp: SmtpConfig,
     pub(crate) http: HttpConfig,
     pub(crate) dns: DnsConfig,
+    /// That of lookups.
+    pub(crate) ip: IpFamily,
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) event_retention: Duration,
 }
 
 impl ServerParts {
-    /// Whether a reload to `other` needs no restart.
-    pub(crate) fn same_listeners(&self, other: &Self) -> bool {
-        let listeners = |p: &Self| {
-            let smtp = (p.smtp.submission.clone(), p.smtp.submissions.clone(), p.smtp.relay.clone());
-            (p.data_dir.clone(), p.store.clone(), smtp, p.event_retention, p.ca_file.clone())
-        };
-        listeners(self) == listeners(other) && self.http == other.http && self.dns == other.dns
+    /// What a reload to `other` does not change, since it takes a restart.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let (a, b) = (&self.smtp, &other.smtp);
+        let listeners =
+            (&a.submission, &a.submissions, &a.relay) != (&b.submission, &b.submissions, &b.relay);
+        let per_peer = a.max_connections_per_peer != b.max_connections_per_peer;
+        let differ = [
+            ("hostname", self.hostname != other.hostname),
+            ("data_dir", self.data_dir != other.data_dir),
+            ("min_free or [queue]", self.store != other.store),
+            ("listeners of [smtp]", listeners),
+            ("max_message_size", a.intake.max_message_size != b.intake.max_message_size),
+            ("max_connections of [smtp]", a.max_connections != b.max_connections),
+            ("max_connections_per_peer", per_peer),
+            ("[http]", self.http != other.http),
+            ("[dns]", self.dns != other.dns),
+            ("`ip` of [delivery]", self.ip != other.ip),
+            ("`ca_file` of [delivery]", self.ca_file != other.ca_file),
+            ("[events]", self.event_retention != other.event_retention),
+        ];
+        differ.into_iter().filter_map(|(what, differs)| differs.then_some(what)).collect()
     }
 }
 

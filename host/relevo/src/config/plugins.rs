@@ -198,11 +198,12 @@ fn grants(p: &Section<'_, '_>) -> Grants {
 }
 
 fn header_names(p: &Section<'_, '_>) -> HeaderNames {
+    let is_there = p.has("headers");
     let patterns = p.list("headers", |value| {
         let pattern = values::string(value)?;
         HeaderNames::new(vec![pattern.clone()]).map(|_| pattern)
     });
-    if patterns.is_empty() {
+    if !is_there {
         return HeaderNames::default();
     }
     HeaderNames::new(patterns.into_iter().map(|at| at.value).collect()).unwrap_or_default()
@@ -221,6 +222,9 @@ fn settings(reader: &Reader<'_>, p: &Section<'_, '_>) -> Vec<Attribute> {
         }
         if value.len() > MAX_SETTING {
             reader.mistake(entry.place.clone(), format!("has more than {MAX_SETTING} octets"));
+        }
+        if value.chars().any(char::is_control) {
+            reader.mistake(entry.place.clone(), "has a control character: a value is one line");
         }
     }
     entries.into_iter().map(|at| Attribute::new(at.value.0, at.value.1)).collect()

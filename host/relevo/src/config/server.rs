@@ -193,6 +193,9 @@ pub(crate) fn delivery(
     settings.source_ipv6 = source(&s, "source_ipv6", IpAddr::is_ipv6);
     settings.ehlo = s.get_or("ehlo", settings.ehlo, values::domain);
     settings.allow_networks = plain(s.list("allow_networks", values::network));
+    if s.is_empty_list("retry") {
+        s.mistake("retry", "must have one delay at least");
+    }
     let retry = plain(s.list("retry", values::duration));
     if !retry.is_empty() {
         settings.retry = retry;
