@@ -58,14 +58,12 @@ fn given<T>(query: Given<T>) -> Result<T, ApiError> {
 
 /// Does it with the body as its content: at most as much as the action takes with the settings of now.
 async fn act_with(state: &HttpState, admin: &Admin, action: Action, mut request: Request) -> Answer {
-    let most = action.most_content(&state.plugins).unwrap_or(0);
-    DefaultBodyLimit::max(most).apply(&mut request);
+    let room = action.room(&state.plugins).map_err(refusal)?;
+    DefaultBodyLimit::max(room.octets).apply(&mut request);
     let content = Bytes::from_request(request, state).await.map_err(|error| match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "payload_too_large",
-            format!("the content is larger than the {most} octets that are allowed"),
-        ),
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", room.to_string())
+        }
         _ => ApiError::invalid("body", error.body_text()),
     })?;
     act(state, admin, action, content).await
@@ -161,7 +159,8 @@ fn refusal(error: ActionError) -> ApiError {
         ActionError::Busy(message) => ApiError::new(StatusCode::CONFLICT, "conflict", message),
         ActionError::Failed(error) => {
             tracing::error!(error, "plugins over http");
-            ApiError::unavailable()
+            // An operator asks, who can do something about it.
+            ApiError { message: error, ..ApiError::unavailable() }
         }
     }
 }

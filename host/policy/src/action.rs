@@ -1,5 +1,6 @@
 //! What operators ask for, over the control socket or HTTP.
 
+use std::fmt;
 use std::sync::Arc;
 
 use relevo_relay::settings::PluginSettings;
@@ -100,22 +101,42 @@ pub enum ActionError {
 }
 
 impl Action {
-    /// Octets of content that it may come with; none: it takes no content.
-    #[must_use]
-    pub fn most_content(&self, plugins: &Plugins) -> Option<usize> {
+    /// How much content it may come with: to be asked before the content is read.
+    ///
+    /// # Errors
+    /// There is no such place, whatever the content is.
+    pub fn room(&self, plugins: &Plugins) -> Result<Room, ActionError> {
         match self {
-            Self::Add { .. } | Self::Shadow { .. } | Self::Replay { .. } => {
-                Some(plugins.settings.get().plugins.upload.octets)
+            Self::Add { tenant, plugin }
+            | Self::Shadow { tenant, plugin }
+            | Self::Replay { tenant, plugin, .. } => {
+                plugins.slot(tenant, plugin)?;
+                let octets = plugins.settings.get().plugins.upload.octets;
+                Ok(Room { octets, setting: "`max_size` of [plugins]" })
             }
             Self::KvImport { tenant, plugin } => {
-                let granted = plugins.configured(tenant, plugin).map_or(0, |p| p.kv_size);
+                let granted = plugins.slot(tenant, plugin)?.kv_size;
                 // Tabs, line ends and notes come on top of keys and values.
-                Some(
-                    usize::try_from(granted.saturating_mul(2).saturating_add(64 << 10)).unwrap_or(usize::MAX),
-                )
+                let octets = granted.saturating_mul(2).saturating_add(64 << 10);
+                let octets = usize::try_from(octets).unwrap_or(usize::MAX);
+                Ok(Room { octets, setting: "`kv_size` of the plugin" })
             }
-            _ => None,
+            _ => Ok(Room { octets: 0, setting: "this, which takes no content" }),
         }
+    }
+}
+
+/// For the content of an action. Its text is for those who bring more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// The most that there may be.
+    pub octets: usize,
+    setting: &'static str,
+}
+
+impl fmt::Display for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the content is larger than the {} octets that {} allows", self.octets, self.setting)
     }
 }
 

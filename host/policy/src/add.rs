@@ -98,10 +98,14 @@ impl Plugins {
         let refused = |what: String| ActionError::Refused(what);
         let bounds = self.settings.get().plugins.upload;
         if wasm.len() > bounds.octets {
-            return Err(refused(format!("it has {} octets, {} are allowed", wasm.len(), bounds.octets)));
+            return Err(refused(format!(
+                "it has {} octets, {} are allowed: see `max_size` of [plugins]",
+                wasm.len(),
+                bounds.octets
+            )));
         }
         let inventory = policy::inspect(wasm).map_err(|e| refused(e.to_string()))?;
-        inventory.check(&bounds, &settings.config.limits).map_err(refused)?;
+        inventory.check(&bounds, settings.config.class, &settings.config.limits).map_err(refused)?;
         policy::audit(&inventory, &settings.config.grants).map_err(|denied| {
             refused(denied.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         })?;

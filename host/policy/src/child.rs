@@ -84,7 +84,7 @@ fn run(
     match ended {
         Some(status) if status.success() => Ok(()),
         Some(status) => Err(why(status, &said, limits)),
-        None => Err(format!("compiling took too long: {seconds} seconds are allowed")),
+        None => Err(too_long(limits)),
     }
 }
 
@@ -93,17 +93,24 @@ fn half_of_the_processors() -> usize {
     std::thread::available_parallelism().map_or(1, |n| (n.get() / 2).max(1))
 }
 
+fn too_long(limits: ChildLimits) -> String {
+    let seconds = limits.time.as_secs().max(1);
+    format!(
+        "compiling takes more than the {seconds} s of processor time that `compile_time` of [plugins] allows"
+    )
+}
+
 fn why(status: ExitStatus, said: &str, limits: ChildLimits) -> String {
     use std::os::unix::process::ExitStatusExt;
     let said = said.trim();
     match (status.code(), status.signal()) {
         (Some(1), _) if !said.is_empty() => said.to_owned(),
         // SIGXCPU, and SIGKILL at the hard limit.
-        (_, Some(24 | 9)) => format!("compiling takes more than {} seconds", limits.time.as_secs()),
+        (_, Some(24 | 9)) => too_long(limits),
         // An allocation that fails ends the process.
         (_, Some(_)) | (Some(_), _) => {
             format!(
-                "the compiler ended with {status}, perhaps for want of memory ({} octets are allowed)",
+                "the compiler ended with {status}, perhaps for want of memory: `compile_memory` of [plugins] allows {} octets",
                 limits.memory
             )
         }
@@ -209,9 +216,9 @@ mod tests {
         assert_eq!(with("printf code > \"$out\"", second), Ok(b"code".to_vec()));
         assert_eq!(with("echo no component >&2; exit 1", second), Err("no component".into()));
         let killed = with("kill -24 $$", second).expect_err("a signal");
-        assert!(killed.contains("more than 1 seconds"), "{killed}");
+        assert!(killed.contains("more than the 1 s of") && killed.contains("`compile_time`"), "{killed}");
         let aborted = with("kill -6 $$", second).expect_err("a signal");
-        assert!(aborted.contains("want of memory"), "{aborted}");
+        assert!(aborted.contains("want of memory: `compile_memory`"), "{aborted}");
         assert!(with("true", second).is_err(), "no code");
     }
 }

@@ -39,7 +39,7 @@ mod test_world;
 mod turns;
 mod verdicts;
 
-pub use action::{Action, ActionError};
+pub use action::{Action, ActionError, Room};
 pub use child::compile_here;
 pub use metrics::PluginCollector;
 pub use plugins::{Plugins, PluginsConfig};

@@ -44,7 +44,7 @@ impl Plugins {
             "digest": entry.active,
             "previous": entry.previous,
             "versions": versions,
-            "problem": place.as_ref().and_then(|p| p.policy.as_ref().err()),
+            "problem": place.as_ref().and_then(|p| p.problem()),
             "breaker": place.as_ref().map(|p| p.breaker().0),
             "observe_breaker": place.as_ref().and_then(|p| p.observe_breaker()).map(|(state, _)| state),
             "kv_entries": place.as_ref().map(|p| p.data.len()),

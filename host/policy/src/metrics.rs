@@ -46,12 +46,7 @@ struct Row {
 impl Row {
     fn of(place: &Place) -> Option<Self> {
         let metrics = place.policy.as_ref().ok()?.metrics();
-        let config = &place.settings.config;
-        let labels = vec![
-            ("tenant", config.tenant.clone()),
-            ("plugin", config.name.clone()),
-            ("digest", format!("{:.12}", place.digest)),
-        ];
+        let labels = labels(place);
         let recorded = place.tap.as_ref().map(|tap| tap.counts.read());
         let observe = place.observe_breaker().map(|breaker| (Export::Observe, breaker));
         let breakers = [(Export::Decide, place.breaker())].into_iter().chain(observe).collect();
@@ -72,9 +67,10 @@ impl Collector for PluginCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let places = self.0.places();
         let rows: Vec<Row> = places.values().flat_map(|t| t.values()).filter_map(|p| Row::of(p)).collect();
-        if rows.is_empty() {
+        if places.is_empty() {
             return Ok(());
         }
+        broken(&mut encoder, places.values().flat_map(|of_tenant| of_tenant.values()))?;
         let help = "Events of deliveries that plugins were not told: there were too many, or telling failed";
         let dropped = ConstCounter::new(self.0.listeners.dropped());
         dropped.encode(encoder.encode_descriptor(
@@ -130,6 +126,29 @@ fn counters(
         ConstCounter::new(value).encode(metric.encode_family(&labels)?)?;
     }
     Ok(())
+}
+
+/// Also of those whose version cannot be used, which have nothing else to be counted.
+fn broken<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    places: impl Iterator<Item = &'a Arc<Place>>,
+) -> fmt::Result {
+    let help = "1 while the version of a plugin cannot be used, and its failure policy answers";
+    let mut metric = encoder.encode_descriptor("plugin_broken", help, None, MetricType::Gauge)?;
+    for place in places {
+        let broken = i64::from(place.policy.is_err());
+        ConstGauge::new(broken).encode(metric.encode_family(&labels(place))?)?;
+    }
+    Ok(())
+}
+
+fn labels(place: &Place) -> Vec<Label> {
+    let config = &place.settings.config;
+    vec![
+        ("tenant", config.tenant.clone()),
+        ("plugin", config.name.clone()),
+        ("digest", format!("{:.12}", place.digest)),
+    ]
 }
 
 fn breakers(encoder: &mut DescriptorEncoder<'_>, rows: &[Row]) -> fmt::Result {

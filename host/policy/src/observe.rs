@@ -8,14 +8,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use relevo_mailkit::policy::{Attribute, Event, RemoteReply};
+use relevo_queue::NewEvent;
 use relevo_relay::clock::Clock;
+use relevo_relay::events::{DSN_QUEUED, PLUGIN_FAULT};
 use relevo_relay::policy::Outcome;
 use relevo_relay::text::{escaped, printable};
 use relevo_runtime::Blame;
 use relevo_runtime::policy::Batch;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::ask::in_words;
 use crate::place::Place;
 use crate::plugins::Plugins;
 
@@ -75,18 +78,29 @@ pub(crate) async fn run(plugins: Weak<Plugins>, mut happening: mpsc::Receiver<Ve
             let listening = places.get(&tenant).into_iter().flat_map(HashMap::values).filter(|p| p.listens());
             for place in listening {
                 for batch in events.chunks(BATCH) {
-                    tell(&plugins.listeners, plugins.clock.as_ref(), place, batch.to_vec()).await;
+                    let told = tell(&plugins.listeners, plugins.clock.as_ref(), place, batch.to_vec()).await;
+                    if let (Some(event), Some(log)) = (told, &plugins.events)
+                        && let Err(error) = log.append(vec![event]).await
+                    {
+                        tracing::warn!(%error, "the event of a plugin's fault is not stored");
+                    }
                 }
             }
         }
     }
 }
 
-async fn tell(listeners: &Listeners, clock: &dyn Clock, place: &Place, events: Vec<Event>) {
+/// Returns the event of a fault.
+async fn tell(
+    listeners: &Listeners,
+    clock: &dyn Clock,
+    place: &Place,
+    events: Vec<Event>,
+) -> Option<NewEvent> {
     // A gate of its own: no answer about a message depends on what happens here.
     let (Ok(policy), Ok(permit)) = (&place.policy, place.telling.enter(clock.monotonic())) else {
         listeners.dropped.fetch_add(events.len() as u64, Ordering::Relaxed);
-        return;
+        return None;
     };
     let count = events.len() as u64;
     let now = u64::try_from(clock.now()).unwrap_or(0);
@@ -99,12 +113,24 @@ async fn tell(listeners: &Listeners, clock: &dyn Clock, place: &Place, events: V
         Err(fault) => (fault.blame == Blame::Guest).then_some(true),
     };
     place.telling.leave(permit, guilty, clock.monotonic());
-    if let Err(fault) = outcome.result {
-        listeners.dropped.fetch_add(count, Ordering::Relaxed);
-        let config = &place.settings.config;
-        tracing::warn!(tenant = config.tenant, plugin = config.name, digest = place.digest, %fault,
-            "a plugin broke while it was told of outcomes");
-    }
+    let fault = outcome.result.err()?;
+    listeners.dropped.fetch_add(count, Ordering::Relaxed);
+    let config = &place.settings.config;
+    tracing::warn!(tenant = config.tenant, plugin = config.name, digest = place.digest, %fault,
+        "a plugin broke while it was told of outcomes");
+    Some(NewEvent {
+        tenant: config.tenant.clone(),
+        kind: PLUGIN_FAULT.to_owned(),
+        at: clock.now(),
+        item: None,
+        data: json!({
+            "plugin": config.name,
+            "digest": place.digest,
+            "fault": in_words(&fault),
+            "detail": escaped(&fault.detail, MAX_VALUE),
+            "events": count,
+        }),
+    })
 }
 
 fn event(Outcome { event, attributes }: Outcome) -> Event {
@@ -117,7 +143,8 @@ fn event(Outcome { event, attributes }: Outcome) -> Event {
     });
     let mut attributes: Vec<Attribute> =
         attributes.into_iter().map(|(name, value)| Attribute::new(name, value)).collect();
-    let facts = [("host", "mx"), ("ip", "ip"), ("tls", "tls"), ("next-attempt", "next_attempt")];
+    let facts =
+        [("dsn", "dsn"), ("host", "mx"), ("ip", "ip"), ("tls", "tls"), ("next-attempt", "next_attempt")];
     for (name, key) in facts {
         match &event.data[key] {
             Value::String(value) => attributes.push(Attribute::new(name, escaped(value, MAX_VALUE))),
@@ -127,13 +154,22 @@ fn event(Outcome { event, attributes }: Outcome) -> Event {
     }
     Event {
         message: event.item.map(|id| id.to_string()).unwrap_or_default(),
-        stage: if event.kind == "email.delivery_delayed" { "defer" } else { "delivery" }.to_owned(),
+        stage: stage(&event.kind).to_owned(),
         at: u64::try_from(event.at).unwrap_or(0),
         recipient: text("recipient").unwrap_or_default().to_owned(),
         attempt: number("attempt").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
         reply,
         attributes,
         kind: event.kind,
+    }
+}
+
+/// Of the stages in `wit/relevo-policy-0.1.0/observe.wit`, that of a kind of event.
+fn stage(kind: &str) -> &'static str {
+    match kind {
+        "email.delivery_delayed" => "defer",
+        DSN_QUEUED => "dsn",
+        _ => "delivery",
     }
 }
 
@@ -177,6 +213,20 @@ mod tests {
         assert_eq!((reply.code, reply.text.as_str()), (451, "later?"));
         let found: Vec<_> = event.attributes.iter().map(|a| (a.name.as_str(), a.value.as_str())).collect();
         assert_eq!(found, [("campaign", "spring"), ("host", "mx.x.test"), ("next-attempt", "99")]);
+    }
+
+    #[test]
+    fn events_are_told_as_the_stages_that_they_belong_to() {
+        for (kind, stage) in [
+            ("email.dsn_queued", "dsn"),
+            ("email.delivery_delayed", "defer"),
+            ("email.delivered", "delivery"),
+            ("email.bounced", "delivery"),
+        ] {
+            let mut outcome = delayed();
+            kind.clone_into(&mut outcome.event.kind);
+            assert_eq!((event(outcome).stage, kind), (stage.to_owned(), kind));
+        }
     }
 
     #[test]
@@ -250,8 +300,13 @@ mod tests {
         let policy: Arc<dyn Policy> = Arc::new(Broken(settings.config.clone()));
         let place = Place::new(settings, String::new(), Ok(policy), Arc::new(KvData::default()));
         let ((listeners, _kept), clock) = (Listeners::new(), SystemClock::new());
-        for _ in 0..50 {
-            tell(&listeners, &clock, &place, vec![event(delayed())]).await;
+        for n in 0..50 {
+            let broke = tell(&listeners, &clock, &place, vec![event(delayed())]).await;
+            let broke = broke
+                .map(|event| (event.kind, event.data["fault"].to_string(), event.data["events"].as_u64()));
+            let expected = ("plugin.fault".to_owned(), "\"observe: trap (guest)\"".to_owned(), Some(1));
+            // Until its breaker opens.
+            assert_eq!(broke, (n < 5).then_some(expected));
         }
         assert_eq!(listeners.dropped(), 50);
         let now = clock.monotonic();

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::Display;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use relevo_relay::settings::PluginSettings;
@@ -33,6 +33,8 @@ pub(crate) struct Place {
     pub(crate) telling: Gate,
     /// The last lines that it logged.
     lines: Mutex<VecDeque<String>>,
+    /// What it said to settings that were changed while it was in use.
+    refusal: OnceLock<String>,
 }
 
 /// Lines that `relevo plugin list` shows.
@@ -84,6 +86,21 @@ impl Place {
             asking,
             telling,
             lines: Mutex::default(),
+            refusal: OnceLock::new(),
+        }
+    }
+
+    /// It does not like the settings that it has now.
+    pub(crate) fn refuses(&self, why: String) {
+        // The first reason is as good as any.
+        let _ = self.refusal.set(why);
+    }
+
+    /// Why it is of no use, as far as that is known without asking it about a message.
+    pub(crate) fn problem(&self) -> Option<&str> {
+        match &self.policy {
+            Err(why) => Some(why),
+            Ok(_) => self.refusal.get().map(String::as_str),
         }
     }
 

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use relevo_queue::EventLog;
 use relevo_relay::clock::Clock;
 use relevo_relay::settings::{PluginSettings, Settings, SettingsHandle};
+use relevo_runtime::Blame;
 use relevo_runtime::policy::{Digest, EngineConfig, PluginError, Policy, PolicyEngine};
 use tokio::sync::mpsc;
 
@@ -31,7 +33,7 @@ const SWEEP: Duration = Duration::from_secs(10);
 const WRITE: Duration = Duration::from_secs(5);
 
 /// Where plugins live.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PluginsConfig {
     /// For components, compiled code and state; made 0700.
     pub directory: PathBuf,
@@ -39,6 +41,11 @@ pub struct PluginsConfig {
     pub program: PathBuf,
     /// Whether a relay runs on it. If not, nothing is recorded and nothing is done in the background.
     pub serving: bool,
+    /// Where faults go that belong to no message.
+    pub events: Option<Arc<dyn EventLog>>,
+    /// Threads for plugins at the most: as many as the runtime has that validates on them (see
+    /// [`relevo_runtime::Stages::validate_here`]).
+    pub threads: usize,
 }
 
 /// By tenant, then by name.
@@ -48,6 +55,8 @@ pub(crate) type Places = HashMap<String, HashMap<String, Arc<Place>>>;
 pub struct Plugins {
     pub(crate) files: Files,
     pub(crate) program: PathBuf,
+    pub(crate) events: Option<Arc<dyn EventLog>>,
+    threads: usize,
     pub(crate) settings: SettingsHandle,
     pub(crate) clock: Arc<dyn Clock>,
     /// Made when the first plugin needs it: a relay without plugins pays nothing.
@@ -82,7 +91,7 @@ impl Plugins {
         settings: SettingsHandle,
         clock: Arc<dyn Clock>,
     ) -> io::Result<Arc<Self>> {
-        let PluginsConfig { directory, program, serving } = config;
+        let PluginsConfig { directory, program, serving, events, threads } = config;
         let opened = tokio::task::spawn_blocking(move || {
             let files = Files::open(&directory)?;
             let state = files.read_state()?;
@@ -95,6 +104,8 @@ impl Plugins {
         let plugins = Arc::new(Self {
             files,
             program,
+            events,
+            threads,
             settings,
             clock,
             engine: Mutex::default(),
@@ -135,10 +146,34 @@ impl Plugins {
             tracing::error!("plugins could not be loaded");
             return;
         };
-        self.put_all(places);
+        let before = self.put_all(places);
         if missing {
             // Full: it has been asked already.
             let _ = self.missing.try_send(());
+        }
+        drop(state);
+        self.try_settings(&before).await;
+    }
+
+    /// Plugins with other settings than `before` are asked whether they like them, so that whoever reloaded them reads it at once. What one
+    /// does not like, each message meets, and its failure policy answers.
+    async fn try_settings(&self, before: &Places) {
+        let places = self.places();
+        for place in places.values().flat_map(HashMap::values) {
+            let config = &place.settings.config;
+            let was = before.get(&config.tenant).and_then(|of_tenant| of_tenant.get(&config.name));
+            let changed = was.is_some_and(|was| was.settings.config.settings != config.settings);
+            let (true, Ok(policy)) = (changed, &place.policy) else { continue };
+            let (_, data) = place.data();
+            let now = u64::try_from(self.now()).unwrap_or(0);
+            match policy.configure(now, Some(data)).await.result {
+                Err(fault) if fault.blame == Blame::Guest => {
+                    tracing::error!(tenant = config.tenant, plugin = config.name, digest = place.digest, %fault,
+                        "a plugin refuses its new settings: its failure policy answers");
+                    place.refuses(format!("it refused its settings when they were changed: {fault}"));
+                }
+                _ => {}
+            }
         }
     }
 
@@ -278,7 +313,7 @@ impl Plugins {
         if let Some(engine) = &*engine {
             return Ok(Arc::clone(engine));
         }
-        let config = EngineConfig::new(self.files.code());
+        let config = EngineConfig::new(self.files.code()).at_most(self.threads);
         let made = Arc::new(PolicyEngine::new(&config).map_err(|e| e.to_string())?);
         *engine = Some(Arc::clone(&made));
         Ok(made)
@@ -300,8 +335,10 @@ impl Plugins {
         self.places().get(tenant)?.get(plugin).cloned()
     }
 
-    fn put_all(&self, places: Places) {
-        *self.places.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(places);
+    /// Returns what was there before.
+    fn put_all(&self, places: Places) -> Arc<Places> {
+        let mut now = self.places.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut now, Arc::new(places))
     }
 
     /// Puts a place in use. Messages that are being judged stay with the one before, which goes with the last of them.

@@ -116,8 +116,13 @@ impl World {
     }
 
     pub(crate) async fn open(&self) -> Arc<Plugins> {
-        let config =
-            PluginsConfig { directory: self.path("plugins"), program: self.path("compiler"), serving: true };
+        let config = PluginsConfig {
+            directory: self.path("plugins"),
+            program: self.path("compiler"),
+            serving: true,
+            events: None,
+            threads: usize::MAX,
+        };
         let clock = Arc::new(SystemClock::new());
         Plugins::open(config, self.settings.clone(), clock).await.expect("opens")
     }

@@ -20,6 +20,10 @@ pub const FAILED: &str = "email.failed";
 pub const HELD: &str = "email.held";
 /// A plugin had it taken and not sent.
 pub const DISCARDED: &str = "email.discarded";
+/// A delivery status notification about a recipient was queued for the sender.
+pub const DSN_QUEUED: &str = "email.dsn_queued";
+/// A plugin broke while it was told of outcomes: `fault` says how, and `events` how many of them it was not told.
+pub const PLUGIN_FAULT: &str = "plugin.fault";
 /// A link was followed.
 pub const CLICKED: &str = "email.clicked";
 /// The pixel was fetched.

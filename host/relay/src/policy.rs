@@ -170,7 +170,7 @@ pub trait Policies: Send + Sync {
     fn observe(&self, outcomes: Vec<Outcome>);
 }
 
-/// An event of a delivery, for plugins that listen.
+/// An event of a delivery or of a notification about one, for plugins that listen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// As stored.

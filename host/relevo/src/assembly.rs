@@ -42,6 +42,8 @@ pub(crate) struct Base {
     pub(crate) settings: SettingsHandle,
     pub(crate) store: Arc<EmbeddedStore>,
     pub(crate) stages: Arc<dyn Stages>,
+    /// Guest threads of the stages.
+    pub(crate) threads: usize,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -69,6 +71,7 @@ impl Base {
         tracing::info!("loading the components");
         let config =
             RuntimeConfig { cache_dir: Some(parts.data_dir.join("components")), ..RuntimeConfig::default() };
+        let threads = config.threads;
         let stages = tokio::select! {
             loaded = spawn_blocking(move || Runtime::new(config)) => loaded??,
             () = stop => {
@@ -77,7 +80,7 @@ impl Base {
             }
         };
         let clock = Arc::new(SystemClock::new());
-        Ok(Some(Self { parts, settings: SettingsHandle::new(settings), store, stages, clock }))
+        Ok(Some(Self { parts, settings: SettingsHandle::new(settings), store, stages, threads, clock }))
     }
 }
 
@@ -107,7 +110,7 @@ pub(crate) struct Running {
 
 /// Opens listeners and starts delivery.
 pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Result<Running> {
-    let Base { parts, settings, store, stages, clock } = base;
+    let Base { parts, settings, store, stages, threads, clock } = base;
     let queue: Arc<dyn Queue> = store.clone();
     let events: Arc<dyn EventLog> = store.clone();
     let mut registry = relay_metrics::registry();
@@ -121,7 +124,8 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     if let Some(observer) = &outside.observer {
         copies = copies.observed(observer.clone());
     }
-    let plugins = open_plugins(&parts.data_dir, &settings, &clock, true).await?;
+    let of_relay = OfRelay { threads, events: events.clone() };
+    let plugins = open_plugins(&parts.data_dir, &settings, &clock, Some(of_relay)).await?;
     PluginCollector::register(&mut registry, plugins.clone());
     let delivery = Delivery::start(DeliveryParts {
         queue: queue.clone(),
@@ -189,17 +193,25 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     Ok(Running { settings, smtp, expiry, store, delivery, plugins, stop, tasks })
 }
 
-/// `serving`: for a relay that runs, or else for a command that changes what one will use.
+/// What plugins need of a relay that runs.
+pub(crate) struct OfRelay {
+    threads: usize,
+    events: Arc<dyn EventLog>,
+}
+
+/// `relay`: none for a command that changes what one will use.
 pub(crate) async fn open_plugins(
     data_dir: &Path,
     settings: &SettingsHandle,
     clock: &Arc<dyn Clock>,
-    serving: bool,
+    relay: Option<OfRelay>,
 ) -> anyhow::Result<Arc<Plugins>> {
     let config = PluginsConfig {
         directory: data_dir.join("plugins"),
         program: std::env::current_exe().context("where this program is")?,
-        serving,
+        serving: relay.is_some(),
+        threads: relay.as_ref().map_or(usize::MAX, |relay| relay.threads),
+        events: relay.map(|relay| relay.events),
     };
     Plugins::open(config, settings.clone(), clock.clone()).await.context("plugins")
 }

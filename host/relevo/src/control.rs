@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use relevo_policy::Plugins;
+use relevo_policy::{Plugins, Room};
 use relevo_queue::{Action, ItemId, ItemView, Queue, StoreError};
 use relevo_relay::clock::{Clock, timestamp};
 use relevo_relay::delivery::DeliveryHandle;
@@ -106,13 +106,15 @@ async fn connection(stream: UnixStream, control: Control) {
         }
         let answered = match serde_json::from_slice(&line) {
             Ok(Request::Plugin { action, octets }) => {
-                let Some(content) = content(&mut read, octets, action.most_content(&control.plugins)).await
-                else {
-                    // What follows is content that nobody wants.
-                    let _ = write.write_all(b"{\"error\":\"the content is too large or cut off\"}\n").await;
-                    return;
-                };
-                control.plugins.act(action, content).await.map_err(|error| error.to_string())
+                let room = action.room(&control.plugins).map_err(|error| error.to_string());
+                match content(&mut read, octets, room).await {
+                    Ok(content) => control.plugins.act(action, content).await.map_err(|e| e.to_string()),
+                    Err(error) => {
+                        // What follows is content that nobody wants.
+                        let _ = write.write_all(format!("{}\n", json!({ "error": error })).as_bytes()).await;
+                        return;
+                    }
+                }
             }
             Ok(request) => control.answer(request).await,
             Err(error) => Err(format!("not a request: {error}")),
@@ -129,18 +131,21 @@ async fn connection(stream: UnixStream, control: Control) {
     }
 }
 
-/// None when there is more than there may be, or less than was said.
+/// All of it, unless there is no room for it.
 async fn content(
     read: &mut (impl AsyncReadExt + Unpin),
     octets: usize,
-    most: Option<usize>,
-) -> Option<Vec<u8>> {
-    if octets > most.unwrap_or(0) {
-        return None;
+    room: Result<Room, String>,
+) -> Result<Vec<u8>, String> {
+    let room = room?;
+    if octets > room.octets {
+        return Err(room.to_string());
     }
     let mut content = vec![0; octets];
-    let whole = tokio::time::timeout(CONTENT, read.read_exact(&mut content)).await;
-    matches!(whole, Ok(Ok(_))).then_some(content)
+    match tokio::time::timeout(CONTENT, read.read_exact(&mut content)).await {
+        Ok(Ok(_)) => Ok(content),
+        _ => Err(format!("the content was cut off before its {octets} octets")),
+    }
 }
 
 impl Control {

@@ -104,6 +104,10 @@ fn a_plugin_that_cannot_be_told_of_outcomes_is_asked_about_messages() {
     wait_for("it broke", || (value("relevo_plugin_breaker_open", "observe") == Some(1)).then_some(()));
     assert_eq!(value("relevo_plugin_breaker_opened_total", "observe"), Some(1));
     assert_eq!(metric(&world, "relevo_plugin_faults_total", "kind=\"trap\""), Some(1));
+    assert_eq!(metric(&world, "relevo_plugin_broken", ""), Some(0));
+    let fault = world.event("plugin.fault");
+    assert_eq!((&fault["plugin"], &fault["fault"]), (&"every".into(), &"observe: trap (guest)".into()));
+    assert_eq!((&fault["digest"], &fault["events"]), (&world.listed("every")["digest"], &1.into()));
     let listed = world.listed("every");
     assert_eq!((&listed["observe_breaker"], &listed["breaker"]), (&"open".into(), &"closed".into()));
     let (_, said) = world.plugin(&["list"]);

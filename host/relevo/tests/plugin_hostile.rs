@@ -288,6 +288,11 @@ fn settings_that_break_it_later_are_its_fault() {
         wait_for(case, || {
             (scene.send(case).starts_with("451 4.3.0 ") && scene.faults(case) == kind).then_some(())
         });
+        wait_for("who reloaded is told", || {
+            let problem = scene.world.listed("bad")["problem"].as_str()?.to_owned();
+            problem.starts_with("it refused its settings when they were changed: configure").then_some(())
+        });
+        assert!(scene.world.relay.log().contains("refuses its new settings"), "{}", scene.world.relay.log());
         // Nor is it put in use with them.
         scene.world.refuses("bad", &component("hostile"), "the self-test failed: configure");
         assert_eq!(scene.world.listed("bad")["digest"], scene.digest.as_str());
@@ -307,6 +312,11 @@ fn a_grant_that_is_withdrawn_is_answered_by_the_failure_policy() {
     assert_eq!(scene.faults("withdrawn"), "it cannot be loaded");
     let listed = scene.world.listed("bad");
     assert_eq!(listed["state"], "broken");
+    let broken = |value: &str| {
+        let metrics = String::from_utf8(scene.world.relay.get("/metrics").body).unwrap();
+        metrics.lines().any(|l| l.starts_with("relevo_plugin_broken{") && l.ends_with(value))
+    };
+    assert!(broken(" 1") && !broken(" 0"));
     assert!(listed["problem"].as_str().unwrap().contains("relevo:host/kv"), "{listed}");
     scene.world.reconfigure("grants = [\"log\", \"clock\"]", grants);
     wait_for("the reload", || scene.send("granted again").starts_with("250 ").then_some(()));

@@ -271,6 +271,9 @@ fn the_same_over_http_with_an_admin_key() {
     let much: String = (0..3).map(|n| format!("{n}{}\n", "k".repeat(400))).collect();
     assert_eq!(fails("PUT", "/plugins/acme/list/kv", much.as_bytes()).0, 422);
     assert_eq!(fails("PUT", "/plugins/acme/nobody", &wasm), (404, "not_found".to_owned()));
+    // Whatever is brought.
+    let much = vec![b'#'; 200_000];
+    assert_eq!(fails("PUT", "/plugins/acme/nobody/kv", &much), (404, "not_found".to_owned()));
     assert_eq!(fails("PUT", "/plugins/acme/list", b"junk"), (422, "validation_error".to_owned()));
     assert_eq!(fails("POST", "/plugins/acme/list/rollback?digest=beef", b""), (404, "not_found".to_owned()));
     assert_eq!(fails("GET", "/plugins?nonsense=1", b""), (422, "validation_error".to_owned()));
@@ -312,6 +315,13 @@ fn a_plugin_hears_what_became_of_its_mail() {
     };
     heard(&format!("delivery email.delivered {ADA}"));
     heard("delivery email.bounced reject-me@reader.test");
+    heard("dsn email.dsn_queued reject-me@reader.test");
+    // It names the notification, which its sender gets.
+    let queued = world.event("email.dsn_queued");
+    assert_eq!(queued["recipient"], "reject-me@reader.test");
+    assert_eq!(queued["email_id"], world.event("email.bounced")["email_id"]);
+    let bounce = world.sink.wait("multipart/report");
+    assert!(bounce.message.contains(queued["dsn"].as_str().unwrap()), "{}", bounce.message);
 }
 
 #[test]

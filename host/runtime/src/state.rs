@@ -211,7 +211,8 @@ impl ResourceLimiter for State {
 
 /// The time that a guest may use, and what it used.
 ///
-/// Looked at when the epoch advances, so entering a call costs no system call; a call can overrun by one tick.
+/// Looked at when the epoch advances, so entering a call costs no system call. A call is counted from the first tick that
+/// finds it running, so it can overrun by two.
 pub(crate) struct Budget {
     call_limit: Span,
     message_limit: Span,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use wasmtime::Engine;
 
-/// How often a running guest can be looked at, and by how much it can overrun a budget.
+/// How often a running guest can be looked at. It can overrun a budget by two of these.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
 
 /// Ticks without a guest after which the thread sleeps until there is one.

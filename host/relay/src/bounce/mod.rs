@@ -14,13 +14,16 @@ use std::time::Duration;
 
 use relevo_mailkit::address::Address;
 use relevo_queue::{
-    DeliveryId, ItemId, ItemMeta, Millis, NewDelivery, NewItem, Recipient, RecipientState, StoreError,
-    Unreported,
+    DeliveryId, ItemId, ItemMeta, Millis, NewDelivery, NewEvent, NewItem, Recipient, RecipientState,
+    StoreError, Unreported,
 };
+use serde_json::json;
 use tokio::time::sleep;
 
 use crate::copies::Recipe;
 use crate::delivery::DeliveryShared;
+use crate::events::DSN_QUEUED;
+use crate::text::escaped;
 use report::{Failed, Report};
 
 /// How long a bounce is tried.
@@ -34,6 +37,8 @@ const SOON: Duration = Duration::from_secs(1);
 const SELDOM: Duration = Duration::from_secs(60);
 /// Looks after a failure that are made soon.
 const SOON_LOOKS: u32 = 60;
+/// Octets of an address in an event.
+const MAX_ADDRESS: usize = 1_024;
 /// The longest bounce whose text is made from a bounce's original subject.
 const MAX_SUBJECT: usize = 120;
 
@@ -81,17 +86,27 @@ async fn one(
     failed: Vec<Unreported>,
 ) -> Result<(), StoreError> {
     let names: Vec<(DeliveryId, u32)> = failed.iter().map(|u| (u.delivery, u.recipient.index)).collect();
-    let bounce = match destination(meta) {
-        Some(domain) => Some(compose(shared, item, meta, failed, domain).await?),
-        None => None,
+    let Some(domain) = destination(meta) else {
+        return shared.queue.report(item, names, None, Vec::new()).await;
     };
-    if let Some(bounce) = &bounce {
-        tracing::info!(
-            target: "relevo::bounce",
-            id = %bounce.id, about = %item, to = %crate::delivery::tame(&meta.sender), recipients = names.len(), "bounce"
-        );
-    }
-    shared.queue.report(item, names, bounce, Vec::new()).await
+    let addresses: Vec<String> = failed.iter().map(|u| u.recipient.address.clone()).collect();
+    let bounce = compose(shared, item, meta, failed, domain).await?;
+    tracing::info!(
+        target: "relevo::bounce",
+        id = %bounce.id, about = %item, to = %crate::delivery::tame(&meta.sender), recipients = names.len(), "bounce"
+    );
+    let (id, at) = (bounce.id, bounce.meta.accepted_at);
+    let event = |recipient: &String| NewEvent {
+        tenant: meta.tenant.clone(),
+        kind: DSN_QUEUED.to_owned(),
+        at,
+        item: Some(item),
+        data: json!({ "recipient": escaped(recipient, MAX_ADDRESS), "dsn": id.to_string() }),
+    };
+    let events: Vec<NewEvent> = addresses.iter().map(event).collect();
+    shared.queue.report(item, names, Some(bounce), events.clone()).await?;
+    shared.tell_plugins([(meta, &events[..])]);
+    Ok(())
 }
 
 /// Where a bounce about this goes; none when there is to be none.

@@ -59,7 +59,7 @@ async fn settle(shared: &Shared, mut group: Vec<Conclusion>) {
         let events = group.iter().flat_map(|c| c.events.iter().cloned()).collect();
         match shared.queue.settle(settlements, Vec::new(), events).await {
             Ok(()) => {
-                shared.tell_plugins(&group);
+                shared.tell_plugins(group.iter().map(|c| (&*c.settlement.lease.meta, &c.events[..])));
                 for conclusion in &group {
                     shared.announce_failures(conclusion);
                     shared.leases.remove(conclusion.settlement.lease.delivery.id);

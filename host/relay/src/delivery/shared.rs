@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use relevo_queue::{Lease, Millis, NewEvent, Queue, RecipientState, Settlement};
+use relevo_queue::{ItemMeta, Lease, Millis, NewEvent, Queue, RecipientState, Settlement};
 use relevo_resolve::Resolve;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -144,11 +144,11 @@ impl Shared {
         self.conclude(Conclusion { settlement, events: Vec::new(), records: Vec::new() }).await;
     }
 
-    /// Conclusions are on disk: plugins that want to hear of them do.
-    pub(crate) fn tell_plugins(&self, conclusions: &[Conclusion]) {
+    /// Events of messages are on disk: plugins that want to hear of them do.
+    pub(crate) fn tell_plugins<'a>(&self, events: impl IntoIterator<Item = (&'a ItemMeta, &'a [NewEvent])>) {
         let Some(policies) = &self.policies else { return };
-        let heard = conclusions.iter().filter(|c| policies.listening(&c.settlement.lease.meta.tenant));
-        let outcomes: Vec<Outcome> = heard.flat_map(outcomes).collect();
+        let heard = events.into_iter().filter(|(meta, _)| policies.listening(&meta.tenant));
+        let outcomes: Vec<Outcome> = heard.flat_map(|(meta, events)| outcomes(meta, events)).collect();
         if !outcomes.is_empty() {
             policies.observe(outcomes);
         }
@@ -163,10 +163,10 @@ impl Shared {
     }
 }
 
-fn outcomes(conclusion: &Conclusion) -> Vec<Outcome> {
-    let recipe = Recipe::decode(&conclusion.settlement.lease.meta.recipe).unwrap_or_default();
+fn outcomes(meta: &ItemMeta, events: &[NewEvent]) -> Vec<Outcome> {
+    let recipe = Recipe::decode(&meta.recipe).unwrap_or_default();
     let outcome = |event: &NewEvent| Outcome { event: event.clone(), attributes: recipe.attributes.clone() };
-    conclusion.events.iter().map(outcome).collect()
+    events.iter().map(outcome).collect()
 }
 
 fn limits(settings: &Settings) -> Limits {

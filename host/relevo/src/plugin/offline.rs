@@ -28,11 +28,10 @@ pub(crate) fn act(file: &Path, action: Action, content: Vec<u8>) -> anyhow::Resu
     let done = runtime.block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let settings = SettingsHandle::new(settings);
-        let plugins = assembly::open_plugins(&parts.data_dir, &settings, &clock, false).await?;
-        if let Some(most) = action.most_content(&plugins)
-            && content.len() > most
-        {
-            bail!("the content has {} octets, {most} are allowed", content.len());
+        let plugins = assembly::open_plugins(&parts.data_dir, &settings, &clock, None).await?;
+        let room = action.room(&plugins)?;
+        if content.len() > room.octets {
+            bail!("{room}");
         }
         Ok(plugins.act(action, content).await?)
     });

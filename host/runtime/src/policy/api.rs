@@ -150,6 +150,14 @@ impl EngineConfig {
             warm_idle: Duration::from_secs(60),
         }
     }
+
+    /// With no more threads than these, at least one: for what runs on them besides, such as a runtime with so many guest threads and
+    /// the instances that it has for each (see [`super::Policy::judge_made`]).
+    #[must_use]
+    pub fn at_most(self, threads: usize) -> Self {
+        let threads = self.threads.min(threads).max(1);
+        Self { threads, threads_per_tenant: self.threads_per_tenant.min((threads / 2).max(1)), ..self }
+    }
 }
 
 /// A version of a plugin as one tenant uses it.
@@ -429,6 +437,9 @@ pub enum PluginError {
     /// Its compiled code is not in the cache, is not what was written, or comes from another engine: compile again.
     #[error("it is not compiled")]
     NotCompiled,
+    /// It is compiled, but has more core instances, memories or tables than its class holds.
+    #[error("class `small` does not hold it: {}", super::inventory::TRY_LARGE)]
+    Class,
     /// It imports what it is not granted.
     #[error("{}", denied(.0))]
     Denied(Vec<super::Denied>),

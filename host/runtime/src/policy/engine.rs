@@ -204,7 +204,11 @@ impl PolicyEngine {
             return Ok(code);
         }
         let engine = self.inner.engines.of(class);
-        let component = self.cache.get(engine, CACHED, &digest).ok_or(PluginError::NotCompiled)?;
+        let Some(component) = self.cache.get(engine, CACHED, &digest) else {
+            // Whether it was compiled does not depend on the class, what it may be made of does.
+            let compiled = self.cache.get(self.inner.engines.of(Class::Large), CACHED, &digest).is_some();
+            return Err(if compiled { PluginError::Class } else { PluginError::NotCompiled });
+        };
         let code = Arc::new(Code::link(digest, &component)?);
         let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
         codes.retain(|_, code| code.strong_count() > 0);

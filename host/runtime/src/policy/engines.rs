@@ -5,8 +5,8 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 use super::api::{Class, CompileError, EngineConfig, EngineError, PluginLimits};
 
 /// Core instances of one component of class `small`: the program and the shims that `wit-component` puts round it.
-const CORE_INSTANCES: u32 = 16;
-const MEMORIES: u32 = 2;
+pub(crate) const CORE_INSTANCES: u32 = 16;
+pub(crate) const MEMORIES: u32 = 2;
 const TABLES: u32 = 4;
 /// Memory that a slot keeps between instances; it is cleared instead of given back and faulted in again.
 const KEEP_RESIDENT: usize = 512 << 10;

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use wasmparser::{ComponentTypeRef, Encoding, Parser, Payload};
+use wasmparser::{ComponentTypeRef, Encoding, Instance, Parser, Payload};
 
-use super::api::{Capability, Export, Grants, PluginLimits};
+use super::api::{Capability, Class, Export, Grants, PluginLimits};
+use super::engines;
 
 /// The version of `relevo:policy` and `relevo:host` that this host speaks.
 pub(crate) const VERSION: &str = "0.1.0";
@@ -24,6 +25,10 @@ pub struct Inventory {
     pub exports: Vec<String>,
     /// Core modules in it.
     pub modules: u32,
+    /// Instances that it makes of them.
+    pub core_instances: u64,
+    /// Linear memories that its modules declare.
+    pub memories: u64,
     /// Functions in all of them.
     pub functions: u64,
     /// Octets of linear memory that its modules declare to begin with.
@@ -31,6 +36,9 @@ pub struct Inventory {
     /// Elements of tables that its modules declare to begin with.
     pub table_elements: u64,
 }
+
+/// For what does not fit into class `small`.
+pub(crate) const TRY_LARGE: &str = "give it `class = \"large\"`, as plugins in JavaScript and Python need";
 
 /// Why octets are no component.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,19 +69,38 @@ impl Inventory {
         export.interface().is_some_and(|name| self.exports.contains(&name))
     }
 
-    /// Whether it is a plugin that may be compiled.
+    /// Whether it is a plugin that may be compiled and fits into its class.
     ///
     /// # Errors
-    /// What it has too much of, or that it does not export `decide`.
-    pub fn check(&self, bounds: &UploadBounds, limits: &PluginLimits) -> Result<(), String> {
-        let most = |value: u64, most: u64, of: &str| {
-            if value > most { Err(format!("{value} {of}, {most} are allowed")) } else { Ok(()) }
+    /// What it has too much of and what to do about it, or that it does not export `decide`.
+    pub fn check(&self, bounds: &UploadBounds, class: Class, limits: &PluginLimits) -> Result<(), String> {
+        let most = |value: u64, most: u64, of: &str, remedy: &str| {
+            if value > most {
+                Err(format!("it has {value} {of}, {most} are allowed: {remedy}"))
+            } else {
+                Ok(())
+            }
         };
-        most(self.octets as u64, bounds.octets as u64, "octets")?;
-        most(self.functions, bounds.functions, "functions")?;
-        most(u64::from(self.modules), u64::from(bounds.modules), "modules")?;
-        most(self.memory, limits.memory as u64, "octets of memory to begin with")?;
-        most(self.table_elements, limits.table_elements as u64, "elements of tables to begin with")?;
+        most(self.octets as u64, bounds.octets as u64, "octets", "see `max_size` of [plugins]")?;
+        most(self.functions, bounds.functions, "functions", "see `max_functions` of [plugins]")?;
+        most(u64::from(self.modules), u64::from(bounds.modules), "modules", "link them into fewer")?;
+        let memory = match class {
+            Class::Small => TRY_LARGE,
+            Class::Large => "see `memory` of the plugin",
+        };
+        most(self.memory, limits.memory as u64, "octets of memory to begin with", memory)?;
+        let table = match class {
+            Class::Small => TRY_LARGE,
+            Class::Large => "no class holds more",
+        };
+        let elements = limits.table_elements as u64;
+        most(self.table_elements, elements, "elements of tables to begin with", table)?;
+        if class == Class::Small {
+            // Loading it would say so as well, but only after it was compiled.
+            let instances = u64::from(engines::CORE_INSTANCES);
+            most(self.core_instances, instances, "core instances", TRY_LARGE)?;
+            most(self.memories, u64::from(engines::MEMORIES), "memories", TRY_LARGE)?;
+        }
         if self.exports(Export::Decide) {
             return Ok(());
         }
@@ -113,6 +140,7 @@ pub fn inspect(wasm: &[u8]) -> Result<Inventory, NotAComponent> {
             Payload::FunctionSection(functions) => found.functions += u64::from(functions.count()),
             Payload::MemorySection(memories) => {
                 for memory in memories {
+                    found.memories += 1;
                     let octets = memory.map_err(wrong)?.initial.saturating_mul(64 << 10);
                     found.memory = found.memory.saturating_add(octets);
                 }
@@ -121,6 +149,12 @@ pub fn inspect(wasm: &[u8]) -> Result<Inventory, NotAComponent> {
                 for table in tables {
                     let elements = table.map_err(wrong)?.ty.initial;
                     found.table_elements = found.table_elements.saturating_add(elements);
+                }
+            }
+            Payload::InstanceSection(instances) => {
+                for instance in instances {
+                    let made = matches!(instance.map_err(wrong)?, Instance::Instantiate { .. });
+                    found.core_instances += u64::from(made);
                 }
             }
             Payload::ComponentImportSection(imports) if depth == 1 => {
@@ -166,7 +200,9 @@ impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "imports {}, ", self.import)?;
         match self.reason {
-            DeniedReason::NotGranted(capability) => write!(f, "and `{}` is not granted", capability.name()),
+            DeniedReason::NotGranted(capability) => {
+                write!(f, "and `{}` is not granted: see `grants` of the plugin", capability.name())
+            }
             DeniedReason::Version => write!(f, "and this relay has version {VERSION}"),
             DeniedReason::Never => write!(f, "which is granted to no plugin"),
         }

@@ -23,6 +23,11 @@ fn refuses(user: &'static str, code: u16, enhanced: Option<(u8, u16, u16)>) -> H
     }))
 }
 
+/// How the events of a message end that was given up: with the notification of its sender.
+fn told(given_up: &str) -> Vec<String> {
+    vec![given_up.to_owned(), "email.dsn_queued".to_owned()]
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_next_host_is_tried_when_one_refuses_or_closes() {
     let w = World::new();
@@ -56,7 +61,8 @@ async fn one_bad_recipient_does_not_fail_the_others_and_its_bounce_names_only_it
     assert_eq!(w.states(id), [FAILED, RecipientState::Delivered]);
     let mut kinds = w.queue.kinds(id);
     kinds.sort();
-    assert_eq!(kinds, ["email.bounced", "email.delivered"]);
+    // The sender was told of one.
+    assert_eq!(kinds, ["email.bounced", "email.delivered", "email.dsn_queued"]);
     let bounces = w.bounces();
     assert_eq!(bounces.len(), 1);
     assert!(
@@ -99,7 +105,7 @@ async fn a_552_at_rcpt_is_retried_unless_the_mailbox_is_bad() {
         (w.states(full), w.queue.kinds(full)),
         (vec![RecipientState::Pending], vec!["email.delivery_delayed".to_owned()])
     );
-    assert_eq!((w.states(bad), w.queue.kinds(bad)), (vec![FAILED], vec!["email.bounced".to_owned()]));
+    assert_eq!((w.states(bad), w.queue.kinds(bad)), (vec![FAILED], told("email.bounced")));
     assert_eq!(w.bounces().len(), 1, "what is delayed is not bounced");
 }
 
@@ -136,7 +142,7 @@ async fn what_is_larger_than_size_fails_at_once() {
     w.net.domain("a.test", &[("mx", accepts())]);
     let id = w.to("u@a.test");
     seconds(5).await;
-    assert_eq!((w.states(id), w.queue.kinds(id)), (vec![FAILED], vec!["email.failed".to_owned()]));
+    assert_eq!((w.states(id), w.queue.kinds(id)), (vec![FAILED], told("email.failed")));
     assert!(w.bounces()[0].contains("Status: 5.3.4"));
 }
 
@@ -149,7 +155,7 @@ async fn a_pool_of_one_family_makes_no_failure_temporary() {
     w.net.domain("a.test", &[("mx", accepts())]);
     let id = w.to("u@a.test");
     seconds(5).await;
-    assert_eq!((w.states(id), w.queue.kinds(id)), (vec![FAILED], vec!["email.failed".to_owned()]));
+    assert_eq!((w.states(id), w.queue.kinds(id)), (vec![FAILED], told("email.failed")));
     assert!(w.bounces()[0].contains("Status: 5.3.4"));
 
     let w = World::from_pool(&["192.0.2.1"]);
@@ -310,7 +316,7 @@ async fn an_expired_delivery_is_told_with_the_last_reply() {
     w.net.domain("a.test", &[("mx", refuses("u", 450, Some((4, 2, 0))))]);
     let id = w.send("t", super::DAY, &[("a.test", &["u@a.test"])]);
     seconds(super::DAY.as_secs() + 60).await;
-    assert_eq!(w.queue.kinds(id).last().map(String::as_str), Some("email.expired"));
+    assert!(w.queue.kinds(id).ends_with(&told("email.expired")));
     let bounce = &w.bounces()[0];
     assert!(bounce.contains("Status: 5.4.7\r\nRemote-MTA: dns; mx\r\n"), "{bounce}");
     assert!(bounce.contains("Diagnostic-Code: smtp; 450 no?[31m thanks\r\n"), "{bounce}");

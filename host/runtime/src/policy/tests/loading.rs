@@ -9,7 +9,7 @@ fn an_inventory_is_what_a_component_has() {
         assert!(found.exports(export), "{export:?}");
     }
     assert!(found.imports.iter().any(|import| import == "relevo:host/kv@0.1.0"), "{:?}", found.imports);
-    found.check(&UploadBounds::default(), &PluginLimits::of(Class::Small)).unwrap();
+    found.check(&UploadBounds::default(), Class::Small, &PluginLimits::of(Class::Small)).unwrap();
     let plain = inspect(&octets("accept-all")).unwrap();
     assert!(plain.exports(Export::Decide) && !plain.exports(Export::Inspect));
     assert!(plain.functions > 10 && plain.memory > 0 && plain.modules > 0, "{plain:?}");
@@ -18,15 +18,50 @@ fn an_inventory_is_what_a_component_has() {
 #[test]
 fn what_is_too_much_is_refused_before_a_compiler_sees_it() {
     let limits = PluginLimits::of(Class::Small);
-    let refused =
-        |octets: &[u8]| inspect(octets).unwrap().check(&UploadBounds::default(), &limits).unwrap_err();
+    let check = |octets: &[u8], bounds| inspect(octets).unwrap().check(&bounds, Class::Small, &limits);
+    let refused = |octets: &[u8]| check(octets, UploadBounds::default()).unwrap_err();
     assert!(refused(&relevo_test_plugins::many_functions(100_000)).contains("functions"));
     assert!(refused(&octets("huge-memory")).contains("octets of memory"));
     assert!(refused(&octets("huge-table")).contains("elements of tables"));
     assert!(refused(&octets("wrong-version")).contains("relevo:policy/decide@9.0.0"));
     assert!(refused(&octets("wrong-world")).contains("does not export"));
     let large = UploadBounds { octets: 1_000, ..UploadBounds::default() };
-    assert!(inspect(&octets("accept-all")).unwrap().check(&large, &limits).unwrap_err().contains("octets"));
+    assert!(check(&octets("accept-all"), large).unwrap_err().contains("octets"));
+}
+
+/// A component of so many core modules with a memory each, and so many instances of each of them.
+fn of_many(modules: usize, instances: usize) -> Vec<u8> {
+    let module = |n: usize| format!("(core module $m{n} (memory 1))\n");
+    let instance = |n: usize| format!("(core instance (instantiate $m{n}))\n").repeat(instances);
+    let all: String = (0..modules).map(|n| module(n) + &instance(n)).collect();
+    wat::parse_str(format!("(component {all})")).unwrap()
+}
+
+#[test]
+fn what_class_small_does_not_hold_is_refused_with_the_class_that_does() {
+    let check = |octets: &[u8], class| {
+        inspect(octets).unwrap().check(&UploadBounds::default(), class, &PluginLimits::of(class)).unwrap_err()
+    };
+    for (modules, instances, what) in [(3, 1, "3 memories, 2 are"), (1, 17, "17 core instances, 16 are")] {
+        let octets = of_many(modules, instances);
+        let small = check(&octets, Class::Small);
+        assert!(small.contains(what) && small.contains("class = \"large\""), "{small}");
+        assert!(check(&octets, Class::Large).contains("does not export"));
+    }
+}
+
+/// As when the class of one that is in use is changed.
+#[test]
+fn what_is_compiled_and_does_not_fit_is_not_to_be_compiled_again() {
+    let bench = bench();
+    let octets = of_many(3, 1);
+    let digest = Sha256::digest(&octets).into();
+    bench.engine.keep(&digest, &compile(&octets).unwrap(), || false).unwrap();
+    let refused = bench.engine.load(digest, config("three-memories"));
+    assert!(matches!(refused, Err(PluginError::Class)));
+    // The other class holds it, and finds that it is no plugin.
+    let large = PluginConfig { class: Class::Large, ..config("three-memories") };
+    assert!(matches!(bench.engine.load(digest, large), Err(PluginError::Type(_))));
 }
 
 #[test]
@@ -61,7 +96,10 @@ fn the_audit_is_repeated_when_it_is_loaded() {
     let bench = bench();
     let error = bench.try_load("everything", |config| config.grants = Grants::default()).err().unwrap();
     assert!(matches!(&error, PluginError::Denied(denied) if denied.len() == 1), "{error}");
-    assert_eq!(error.to_string(), "imports relevo:host/kv@0.1.0, and `kv` is not granted");
+    assert_eq!(
+        error.to_string(),
+        "imports relevo:host/kv@0.1.0, and `kv` is not granted: see `grants` of the plugin"
+    );
     assert!(matches!(bench.try_load("sockets", |_| {}), Err(PluginError::Denied(_))));
 }
 
@@ -86,8 +124,7 @@ async fn wrong_types_and_too_much_memory_fail_the_self_test() {
     for (name, class) in
         [("wrong-types", Class::Small), ("huge-memory", Class::Large), ("huge-table", Class::Large)]
     {
-        let loaded = bench.try_load(name, |config| config.class = class);
-        let Ok(plugin) = loaded else { continue };
+        let plugin = bench.try_load(name, |config| config.class = class).unwrap();
         let fault = plugin.configure(NOW, None).await.result.unwrap_err();
         assert_eq!((fault.export, fault.blame), (Export::Start, crate::Blame::Guest), "{name}: {fault}");
     }
