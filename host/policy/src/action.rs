@@ -112,16 +112,16 @@ impl Action {
             | Self::Replay { tenant, plugin, .. } => {
                 plugins.slot(tenant, plugin)?;
                 let octets = plugins.settings.get().plugins.upload.octets;
-                Ok(Room { octets, setting: "`max_size` of [plugins]" })
+                Ok(Room { octets, setting: Some("`max_size` of [plugins]") })
             }
             Self::KvImport { tenant, plugin } => {
                 let granted = plugins.slot(tenant, plugin)?.kv_size;
                 // Tabs, line ends and notes come on top of keys and values.
                 let octets = granted.saturating_mul(2).saturating_add(64 << 10);
                 let octets = usize::try_from(octets).unwrap_or(usize::MAX);
-                Ok(Room { octets, setting: "`kv_size` of the plugin" })
+                Ok(Room { octets, setting: Some("`kv_size` of the plugin") })
             }
-            _ => Ok(Room { octets: 0, setting: "this, which takes no content" }),
+            _ => Ok(Room { octets: 0, setting: None }),
         }
     }
 }
@@ -131,12 +131,18 @@ impl Action {
 pub struct Room {
     /// The most that there may be.
     pub octets: usize,
-    setting: &'static str,
+    /// What says so; nothing where no content is taken.
+    setting: Option<&'static str>,
 }
 
 impl fmt::Display for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the content is larger than the {} octets that {} allows", self.octets, self.setting)
+        match self.setting {
+            Some(setting) => {
+                write!(f, "the content is larger than the {} octets that {setting} allows", self.octets)
+            }
+            None => f.write_str("content is not taken here"),
+        }
     }
 }
 
