@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relevo_policy::{Plugins, Room};
-use relevo_queue::{Action, ItemId, ItemView, Queue, StoreError};
+use relevo_queue::{Action, Delivery, ItemId, ItemView, Millis, Queue, RecipientState, StoreError};
 use relevo_relay::clock::{Clock, timestamp};
 use relevo_relay::delivery::DeliveryHandle;
 use serde::{Deserialize, Serialize};
@@ -179,6 +179,10 @@ impl Control {
         if matches!(action, Action::Retry | Action::Release)
             && let Some(view) = self.queue.item(id).await.map_err(text)?
         {
+            let mut open = view.deliveries.iter().map(|d| &d.delivery).filter(|d| pending(d) > 0);
+            if action == Action::Retry && open.all(|d| d.held) {
+                return Err(format!("{id} is held: `relevo queue release` lets it go"));
+            }
             self.delivery.pardon(view.deliveries.iter().map(|d| d.delivery.stream()));
         }
         let found = self.queue.act(id, action, self.clock.now(), Vec::new()).await.map_err(text)?;
@@ -201,8 +205,7 @@ fn text(error: StoreError) -> String {
 
 fn summary(view: &ItemView) -> Value {
     let meta = &view.meta;
-    let pending = view.deliveries.iter().flat_map(|d| &d.delivery.recipients);
-    let pending = pending.filter(|r| r.state == relevo_queue::RecipientState::Pending).count();
+    let open = || view.deliveries.iter().map(|d| &d.delivery).filter(|d| pending(d) > 0);
     json!({
         "id": view.id.to_string(),
         "tenant": meta.tenant,
@@ -211,10 +214,20 @@ fn summary(view: &ItemView) -> Value {
         "size": meta.size,
         "accepted_at": timestamp(meta.accepted_at),
         "expires_at": timestamp(meta.expires_at),
-        "pending": pending,
-        "next_attempt": view.deliveries.iter().map(|d| d.delivery.due_at).min().map(timestamp),
-        "held": view.deliveries.iter().any(|d| d.delivery.held),
+        "pending": open().map(pending).sum::<usize>(),
+        "next_attempt": open().filter_map(next_attempt).min().map(timestamp),
+        "held": open().any(|d| d.held),
     })
+}
+
+/// Recipients that are still to be delivered to.
+fn pending(delivery: &Delivery) -> usize {
+    delivery.recipients.iter().filter(|r| r.state == RecipientState::Pending).count()
+}
+
+/// None: there will be none, or not before it is released.
+fn next_attempt(delivery: &Delivery) -> Option<Millis> {
+    (pending(delivery) > 0 && !delivery.held).then_some(delivery.due_at)
 }
 
 fn details(view: &ItemView) -> Value {
@@ -245,17 +258,17 @@ fn delivery(view: &relevo_queue::DeliveryView) -> Value {
         "priority": d.priority,
         "attempts": d.attempts,
         "held": d.held,
-        "next_attempt": timestamp(d.due_at),
+        "next_attempt": next_attempt(d).map(timestamp),
         "being_attempted": view.leased_until.is_some(),
         "recipients": recipients,
         "last": last,
     })
 }
 
-fn state(state: &relevo_queue::RecipientState) -> &'static str {
+fn state(state: &RecipientState) -> &'static str {
     match state {
-        relevo_queue::RecipientState::Pending => "pending",
-        relevo_queue::RecipientState::Delivered => "delivered",
-        relevo_queue::RecipientState::Failed { .. } => "failed",
+        RecipientState::Pending => "pending",
+        RecipientState::Delivered => "delivered",
+        RecipientState::Failed { .. } => "failed",
     }
 }

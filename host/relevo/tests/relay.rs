@@ -183,19 +183,36 @@ fn an_operator_sees_and_steers_the_queue() {
     let sink = Sink::start();
     let relay = Relay::start(sink.addr, "", false);
     let mut client = relay.login();
-    let reply = client.transact(SHOP, &["later@reader.test"], &message("waits"));
+    let reply = client.transact(SHOP, &["later@reader.test", "ada@elsewhere.test"], &message("waits"));
     let id = reply.split_whitespace().last().unwrap().to_owned();
     wait_for("the first attempt", || relay.events("email.delivery_delayed").first().cloned());
     let (ok, list) = relay.queue(&["list"]);
     assert!(ok && list.contains(&id) && list.contains("waits"), "{list}");
     let (ok, why) = relay.queue(&["why", &id]);
     assert!(ok && why.contains("later@reader.test") && why.contains("come back later"), "{why}");
-    let (ok, show) = relay.queue(&["show", &id, "--json"]);
-    assert!(
-        ok && serde_json::from_str::<serde_json::Value>(&show).unwrap()["deliveries"][0]["attempts"] == 1,
-        "{show}"
+    let show = || -> serde_json::Value {
+        let (ok, show) = relay.queue(&["show", &id, "--json"]);
+        assert!(ok, "{show}");
+        serde_json::from_str(&show).unwrap()
+    };
+    // One of the two is delivered, which is attempted no more.
+    wait_for("the other", || (show()["pending"] == 1).then_some(()));
+    let item = show();
+    let of = |domain: &str| {
+        let mut deliveries = item["deliveries"].as_array().unwrap().iter();
+        deliveries.find(|d| d["domain"] == domain).unwrap()
+    };
+    assert_eq!(
+        (&of("reader.test")["attempts"], &of("elsewhere.test")["next_attempt"]),
+        (&1.into(), &().into())
     );
-    for action in ["hold", "release", "retry"] {
+    assert_eq!(item["next_attempt"], of("reader.test")["next_attempt"]);
+    assert!(item["next_attempt"].as_str() > item["accepted_at"].as_str(), "{item}");
+    assert!(relay.queue(&["hold", &id]).0);
+    assert_eq!((&show()["held"], &show()["next_attempt"]), (&true.into(), &().into()));
+    let (ok, said) = relay.queue(&["retry", &id]);
+    assert!(!ok && said.contains("is held: `relevo queue release`"), "{said}");
+    for action in ["release", "retry"] {
         let (ok, said) = relay.queue(&[action, &id]);
         assert!(ok, "{action}: {said}");
     }

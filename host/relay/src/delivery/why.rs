@@ -132,7 +132,7 @@ fn pending_reason(
     }
     if delivery.held {
         return match last.filter(|_| delivery.attempts == 0) {
-            Some(why) => format!("held {} until it is released; {expiry}", why.text),
+            Some(why) => format!("held {}; until it is released; {expiry}", why.text),
             None => format!("held by an operator until it is released; {expiry}"),
         };
     }
