@@ -38,7 +38,10 @@ impl FromRequestParts<HttpState> for Admin {
         let digest = sent(parts)?;
         let settings = state.settings.get();
         let found = settings.plugins.admin_keys.iter().find(|(_, known)| *known == digest);
-        found.map(|(name, _)| Self { name: name.clone() }).ok_or_else(unknown)
+        found.map(|(name, _)| Self { name: name.clone() }).ok_or_else(|| {
+            let message = "this is no admin key: `admin_keys` of [plugins] has those";
+            ApiError::new(StatusCode::FORBIDDEN, "invalid_api_key", message)
+        })
     }
 }
 

@@ -112,14 +112,14 @@ impl Action {
             | Self::Replay { tenant, plugin, .. } => {
                 plugins.slot(tenant, plugin)?;
                 let octets = plugins.settings.get().plugins.upload.octets;
-                Ok(Room { octets, setting: Some("`max_size` of [plugins]") })
+                Ok(Room { octets, setting: Some(format!("`max_size = {octets}` of [plugins]")) })
             }
             Self::KvImport { tenant, plugin } => {
                 let granted = plugins.slot(tenant, plugin)?.kv_size;
                 // Tabs, line ends and notes come on top of keys and values.
                 let octets = granted.saturating_mul(2).saturating_add(64 << 10);
                 let octets = usize::try_from(octets).unwrap_or(usize::MAX);
-                Ok(Room { octets, setting: Some("`kv_size` of the plugin") })
+                Ok(Room { octets, setting: Some(format!("`kv_size = {granted}` of the plugin")) })
             }
             _ => Ok(Room { octets: 0, setting: None }),
         }
@@ -127,17 +127,17 @@ impl Action {
 }
 
 /// For the content of an action. Its text is for those who bring more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Room {
     /// The most that there may be.
     pub octets: usize,
     /// What says so; nothing where no content is taken.
-    setting: Option<&'static str>,
+    setting: Option<String>,
 }
 
 impl fmt::Display for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.setting {
+        match &self.setting {
             Some(setting) => {
                 write!(f, "the content is larger than the {} octets that {setting} allows", self.octets)
             }
@@ -172,8 +172,14 @@ impl Plugins {
     /// The settings of a place, or that there is none.
     pub(crate) fn slot(&self, tenant: &str, plugin: &str) -> Result<Arc<PluginSettings>, ActionError> {
         self.configured(tenant, plugin).ok_or_else(|| {
-            let text = format!("tenant `{tenant}` has no plugin `{plugin}` in the configuration");
-            ActionError::NotFound(text)
+            let known = self.settings.get().tenants.by_id.contains_key(tenant);
+            ActionError::NotFound(match known {
+                true => format!(
+                    "tenant `{tenant}` has no plugin `{plugin}`: its place is a [[tenant.plugin]] in the configuration, which \
+                     a running relay takes up when it is reloaded (SIGHUP)"
+                ),
+                false => format!("there is no tenant `{tenant}` in the configuration"),
+            })
         })
     }
 

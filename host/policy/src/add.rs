@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use relevo_relay::settings::PluginSettings;
-use relevo_runtime::Blame;
 use relevo_runtime::policy::{self, Data, Policy};
+use relevo_runtime::{Blame, FaultKind};
 use serde_json::{Value, json};
 
 use crate::action::{ActionError, blocking};
@@ -35,7 +35,11 @@ impl Plugins {
         match added {
             Ok(()) => {
                 tracing::info!(tenant, plugin, digest, size, beside, "a plugin was added");
-                Ok(json!({ "tenant": tenant, "plugin": plugin, "digest": digest, "active": !beside }))
+                // Whatever has become of it since: the one that it was put beside.
+                let active = self.place(tenant, plugin).filter(|_| beside).map(|place| place.digest.clone());
+                Ok(json!({
+                    "tenant": tenant, "plugin": plugin, "digest": digest, "active": !beside, "beside": active,
+                }))
             }
             Err(error) => {
                 self.forget_unknown(digest).await;
@@ -58,6 +62,9 @@ impl Plugins {
             let settings = self.slot(tenant, plugin)?;
             if beside && self.place(tenant, plugin).is_none() {
                 return Err(ActionError::Refused("there is no active version to compare it with".to_owned()));
+            }
+            if beside && before.active.as_deref() == Some(digest) {
+                return Err(ActionError::Refused("this version is the active one".to_owned()));
             }
             let (of, name, octets) = (Arc::clone(&settings), digest.to_owned(), Arc::clone(&wasm));
             let haste = if !beside && self.is_broken(&of) { Haste::Now } else { Haste::BesideMail };
@@ -132,7 +139,9 @@ impl Plugins {
         let data: Data = Some(blocking(move || Ok(plugins.data(&of).unwrap_or_default())).await?);
         let now = u64::try_from(self.now()).unwrap_or(0);
         let failed = |fault: policy::PluginFault| match fault.blame {
-            Blame::Guest => ActionError::Refused(format!("the self-test failed: {fault}")),
+            Blame::Guest => {
+                ActionError::Refused(format!("the self-test failed: {fault}{}", remedy(fault.kind)))
+            }
             Blame::Host => ActionError::Failed(format!("the self-test could not be run: {fault}")),
         };
         policy.configure(now, data.clone()).await.result.map_err(failed)?;
@@ -143,5 +152,14 @@ impl Plugins {
             }
         }
         Ok(())
+    }
+}
+
+/// What the operator can do about a fault that is one of limits.
+fn remedy(kind: FaultKind) -> &'static str {
+    match kind {
+        FaultKind::Deadline => "; its place has `cpu` and `elapsed`, and more of both in `class = \"large\"`",
+        FaultKind::Memory => "; its place has `memory`, and more of it in `class = \"large\"`",
+        _ => "",
     }
 }

@@ -191,6 +191,7 @@ impl Inquiry {
         let guilty = broke.map_or(Some(false), |f| (f.blame == Blame::Guest).then_some(true));
         place.leave(asked.permit, guilty, plugins.monotonic());
         if let Some(broke) = broke {
+            place.broke(plugins.now(), broke);
             tracing::warn!(%id, tenant = place.settings.config.tenant, plugin = place.settings.config.name,
                 digest = place.digest, fault = %broke, "a plugin broke");
         }

@@ -36,10 +36,12 @@ impl Plugins {
         let content = Arc::new(content);
         loop {
             let import = self.prepare_import(tenant, plugin, &content).await?;
-            let entries = import.entries;
+            let (entries, before) = (import.entries, import.before.as_ref().map(|place| place.data.len()));
             if self.put_imported(import).await? {
                 tracing::info!(tenant, plugin, entries, "key-value data of a plugin was imported");
-                return Ok(json!({ "tenant": tenant, "plugin": plugin, "entries": entries }));
+                return Ok(
+                    json!({ "tenant": tenant, "plugin": plugin, "entries": entries, "before": before }),
+                );
             }
         }
     }

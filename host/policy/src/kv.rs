@@ -17,7 +17,7 @@ pub(crate) struct KvData {
 
 impl KvData {
     /// Reads an import: one entry for each line, the key, a tab, the value (both UTF-8, the tab may be missing when the value is
-    /// empty). Empty lines and lines that begin with `#` are left out. At most `max` octets of keys and values.
+    /// empty and the key has no white space). Empty lines and lines that begin with `#` are left out. At most `max` octets of keys and values.
     ///
     /// # Errors
     /// The first line that is wrong, by its number.
@@ -28,6 +28,9 @@ impl KvData {
         for (number, line) in text.lines().enumerate().filter(|(_, l)| !l.is_empty() && !l.starts_with('#')) {
             let (key, value) = line.split_once('\t').unwrap_or((line, ""));
             let wrong = |what: String| Err(format!("line {}: {what}", number + 1));
+            if !line.contains('\t') && key.contains(char::is_whitespace) {
+                return wrong("there is no tab between key and value".to_owned());
+            }
             if key.is_empty() || key.len() > MAX_KEY || key.contains('\0') {
                 return wrong(format!("a key has 1 to {MAX_KEY} octets, none of them NUL"));
             }
@@ -95,6 +98,8 @@ mod tests {
         assert_eq!(data.get("address:a@x.test"), Ok(Some(Vec::new())));
         assert_eq!(data.get("domain:"), Ok(None));
         assert_eq!(data.len(), 2);
+        let data = KvData::parse(b"a key\tof two words\n", 100).expect("fits");
+        assert_eq!(data.get("a key"), Ok(Some(b"of two words".to_vec())));
     }
 
     #[test]
@@ -102,6 +107,7 @@ mod tests {
         let fails = |text: &[u8], max| KvData::parse(text, max).expect_err("wrong");
         assert!(fails(b"a\tb\n\tc\n", 100).starts_with("line 2: a key has"));
         assert!(fails(b"a\tb\na\tc\n", 100).starts_with("line 2: this key"));
+        assert!(fails(b"domain:x.test spam\n", 100).starts_with("line 1: there is no tab"));
         assert!(fails(b"aaa\tbbb\nc\td\n", 7).starts_with("line 2: more than the 7"));
         assert!(fails(b"\xff\n", 7).contains("UTF-8"));
         let long = [vec![b'k'; MAX_KEY + 1], b"\n".to_vec()].concat();

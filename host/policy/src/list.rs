@@ -33,7 +33,7 @@ impl Plugins {
             .collect();
         let state = match (&place, &entry.active) {
             (_, None) => "empty",
-            (Some(place), Some(_)) if place.policy.is_ok() => "active",
+            (Some(place), Some(_)) if place.problem().is_none() => "active",
             (Some(_), Some(_)) => "broken",
             (None, Some(_)) => "disabled",
         };
@@ -47,6 +47,9 @@ impl Plugins {
             "problem": place.as_ref().and_then(|p| p.problem()),
             "breaker": place.as_ref().map(|p| p.breaker().0),
             "observe_breaker": place.as_ref().and_then(|p| p.observe_breaker()).map(|(state, _)| state),
+            "last_fault": place.as_ref().and_then(|p| p.last_fault()).map(|(at, fault)| {
+                json!({ "at": timestamp(at), "fault": fault })
+            }),
             "kv_entries": place.as_ref().map(|p| p.data.len()),
             "shadow": place.as_ref().and_then(|p| p.shadow.as_ref()).map(|s| s.listed()),
             "recordings": place.as_ref().and_then(|p| p.tap.as_ref()).map(Tap::listed),

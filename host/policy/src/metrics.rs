@@ -108,7 +108,7 @@ impl Collector for PluginCollector {
         })?;
         breakers(&mut encoder, &rows)?;
         let help = "Time on the processor of a call of a plugin, in seconds";
-        histograms(&mut encoder, "plugin_cpu_seconds", help, &rows, &CPU_BUCKETS, 1e-6, |m| &m.cpu)?;
+        histograms(&mut encoder, "plugin_cpu_seconds", help, &rows, &CPU_BUCKETS, 1e6, |m| &m.cpu)?;
         let help = "The most memory of an instance of a plugin, in octets";
         histograms(&mut encoder, "plugin_memory_bytes", help, &rows, &MEMORY_BUCKETS, 1.0, |m| &m.memory)
     }
@@ -133,10 +133,11 @@ fn broken<'a>(
     encoder: &mut DescriptorEncoder<'_>,
     places: impl Iterator<Item = &'a Arc<Place>>,
 ) -> fmt::Result {
-    let help = "1 while the version of a plugin cannot be used, and its failure policy answers";
+    let help =
+        "1 while the version of a plugin or its settings cannot be used, and its failure policy answers";
     let mut metric = encoder.encode_descriptor("plugin_broken", help, None, MetricType::Gauge)?;
     for place in places {
-        let broken = i64::from(place.policy.is_err());
+        let broken = i64::from(place.problem().is_some());
         ConstGauge::new(broken).encode(metric.encode_family(&labels(place))?)?;
     }
     Ok(())
@@ -169,18 +170,18 @@ fn histograms(
     help: &str,
     rows: &[Row],
     bounds: &[u64],
-    unit: f64,
+    per_unit: f64,
     of: impl Fn(&PluginMetrics) -> &HistogramSnapshot,
 ) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
     for row in rows {
         let snapshot = of(&row.metrics);
-        let upper = bounds.iter().map(|b| *b as f64 * unit).chain([f64::MAX]);
+        let upper = bounds.iter().map(|b| *b as f64 / per_unit).chain([f64::MAX]);
         let buckets: Vec<(f64, u64)> = upper.zip(snapshot.counts.iter().copied()).collect();
         let count = snapshot.counts.iter().sum();
         let mut family = metric.encode_family(&row.labels)?;
         family.encode_histogram::<prometheus_client::encoding::NoLabelSet>(
-            snapshot.sum as f64 * unit,
+            snapshot.sum as f64 / per_unit,
             count,
             &buckets,
             None,

@@ -112,8 +112,17 @@ async fn tell(
         Ok(()) => Some(false),
         Err(fault) => (fault.blame == Blame::Guest).then_some(true),
     };
-    place.telling.leave(permit, guilty, clock.monotonic());
+    if place.telling.leave(permit, guilty, clock.monotonic()) {
+        let config = &place.settings.config;
+        tracing::warn!(
+            tenant = config.tenant,
+            plugin = config.name,
+            digest = place.digest,
+            "a plugin is told of no outcomes after repeated faults, until it is tried again"
+        );
+    }
     let fault = outcome.result.err()?;
+    place.broke(clock.now(), &fault);
     listeners.dropped.fetch_add(count, Ordering::Relaxed);
     let config = &place.settings.config;
     tracing::warn!(tenant = config.tenant, plugin = config.name, digest = place.digest, %fault,

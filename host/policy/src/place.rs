@@ -5,9 +5,10 @@ use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use relevo_queue::Millis;
 use relevo_relay::settings::PluginSettings;
 use relevo_runtime::policy::{
-    Breaker, BreakerConfig, BreakerState, Export, KeyValues, LogLine, Permit, Policy,
+    Breaker, BreakerConfig, BreakerState, Export, KeyValues, LogLine, Permit, PluginFault, Policy,
 };
 
 use crate::ask;
@@ -33,6 +34,8 @@ pub(crate) struct Place {
     pub(crate) telling: Gate,
     /// The last lines that it logged.
     lines: Mutex<VecDeque<String>>,
+    /// When it broke last, and how: in whatever call.
+    fault: Mutex<Option<(Millis, String)>>,
     /// What it said to settings that were changed while it was in use.
     refusal: OnceLock<String>,
 }
@@ -86,8 +89,19 @@ impl Place {
             asking,
             telling,
             lines: Mutex::default(),
+            fault: Mutex::default(),
             refusal: OnceLock::new(),
         }
+    }
+
+    /// A call of it broke, for which it may be at fault.
+    pub(crate) fn broke(&self, at: Millis, fault: &PluginFault) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some((at, fault.to_string()));
+    }
+
+    /// The last fault, for listings.
+    pub(crate) fn last_fault(&self) -> Option<(Millis, String)> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// It does not like the settings that it has now.
@@ -121,7 +135,15 @@ impl Place {
 
     /// What came of the call: a fault of the plugin or not, or nothing that says anything about it.
     pub(crate) fn leave(&self, permit: Permit, fault: Option<bool>, now: Duration) {
-        self.asking.leave(permit, fault, now);
+        if self.asking.leave(permit, fault, now) {
+            let config = &self.settings.config;
+            tracing::warn!(
+                tenant = config.tenant,
+                plugin = config.name,
+                digest = self.digest,
+                "a plugin is put aside after repeated faults: its failure policy answers, until it is tried again"
+            );
+        }
     }
 
     /// The plugin's data for one call, and the notes of what is read there when the place is recorded. What `configure` reads is noted
@@ -190,13 +212,15 @@ impl Gate {
         breaker.permit(now) == Permit::Refused || !bucket.take(now)
     }
 
-    /// What came of the call: a fault of the plugin or not, or nothing that says anything about it.
-    pub(crate) fn leave(&self, permit: Permit, fault: Option<bool>, now: Duration) {
+    /// What came of the call: a fault of the plugin or not, or nothing that says anything about it. Whether that was one fault too many.
+    pub(crate) fn leave(&self, permit: Permit, fault: Option<bool>, now: Duration) -> bool {
         let mut gate = self.limits();
+        let before = gate.breaker.opened();
         match fault {
             Some(fault) => gate.breaker.done(permit, fault, now),
             None => gate.breaker.undone(permit, now),
         }
+        gate.breaker.opened() > before
     }
 
     /// For listings and metrics: `closed` calls, `open` does not, `half-open` tries; and how often it opened.

@@ -16,6 +16,7 @@ use crate::digest::{digest_of, hex, parse_digest};
 use crate::kv::KvData;
 use crate::plugins::Plugins;
 use crate::record::{self, Answer, Frame, KeptBody, Recalled, Recording, difference};
+use crate::switch::no_version;
 
 /// Differences and faults that are reported with their message: the last ones.
 const KEPT: usize = 100;
@@ -125,16 +126,13 @@ impl Plugins {
     async fn stored(&self, tenant: &str, plugin: &str, digest: Option<&str>) -> Result<String, ActionError> {
         let state = self.state.lock().await;
         let entry = state.entry(tenant, plugin);
-        let found = match digest {
-            Some(digest) => entry.and_then(|e| e.find(digest)).map(|v| v.digest.clone()),
-            None => entry.and_then(|e| e.active.clone()),
-        };
-        found.ok_or_else(|| match digest {
+        let entry = entry.ok_or_else(|| no_version(plugin))?;
+        match digest {
             Some(digest) => {
-                ActionError::NotFound(format!("`{digest}` names no version of `{plugin}`, or several"))
+                entry.find(digest).map(|v| v.digest.clone()).map_err(|why| why.of(plugin, digest))
             }
-            None => ActionError::NotFound(format!("no version of `{plugin}` was added yet")),
-        })
+            None => entry.active.clone().ok_or_else(|| no_version(plugin)),
+        }
     }
 
     /// As far as it comes.

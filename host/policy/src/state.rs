@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use relevo_queue::Millis;
 use serde::{Deserialize, Serialize};
 
+use crate::action::ActionError;
+
 /// Layout of the file. A newer one is refused by number.
 pub(crate) const FORMAT: u32 = 1;
 
@@ -97,11 +99,32 @@ impl Entry {
         }
     }
 
-    /// The remembered version that a digest or the beginning of one names, if it is only one.
-    pub(crate) fn find(&self, digest: &str) -> Option<&Version> {
+    /// The remembered version that a digest or the beginning of one names.
+    ///
+    /// # Errors
+    /// There is none, or more than one.
+    pub(crate) fn find(&self, digest: &str) -> Result<&Version, NotFound> {
         let mut found = self.versions.iter().filter(|v| !digest.is_empty() && v.digest.starts_with(digest));
-        let first = found.next()?;
-        found.next().is_none().then_some(first)
+        let first = found.next().ok_or(NotFound::None)?;
+        if found.next().is_none() { Ok(first) } else { Err(NotFound::Several) }
+    }
+}
+
+/// Why the beginning of a digest names no version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotFound {
+    None,
+    Several,
+}
+
+impl NotFound {
+    pub(crate) fn of(self, plugin: &str, digest: &str) -> ActionError {
+        ActionError::NotFound(match self {
+            Self::None => format!(
+                "`{digest}` names no version of `{plugin}` that is remembered: `relevo plugin list --json` has those"
+            ),
+            Self::Several => format!("`{digest}` names several versions of `{plugin}`: say more of it"),
+        })
     }
 }
 
@@ -137,7 +160,7 @@ mod tests {
         }
         assert_eq!(entry.versions.len(), VERSIONS);
         for n in [0, 1, 29] {
-            assert!(entry.find(&version(n).digest).is_some(), "{n}");
+            assert!(entry.find(&version(n).digest).is_ok(), "{n}");
         }
     }
 
@@ -146,8 +169,8 @@ mod tests {
         let mut entry = Entry::default();
         entry.remember(Version { digest: "aa11".into(), added_at: 0, size: 1 });
         entry.remember(Version { digest: "aa22".into(), added_at: 0, size: 1 });
-        assert_eq!(entry.find("aa2").map(|v| v.digest.as_str()), Some("aa22"));
-        assert_eq!(entry.find("aa"), None);
-        assert_eq!(entry.find(""), None);
+        assert_eq!(entry.find("aa2").map(|v| v.digest.as_str()), Ok("aa22"));
+        assert_eq!(entry.find("aa"), Err(NotFound::Several));
+        assert_eq!(entry.find(""), Err(NotFound::None));
     }
 }

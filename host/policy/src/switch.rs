@@ -42,6 +42,10 @@ impl Plugins {
         let _turn = self.turns.of(tenant, plugin).await;
         // Of before the first try: it may be disabled in any of them.
         let before = self.known(tenant, plugin).await?;
+        let Some(ended) = before.shadow.clone() else {
+            let text = format!("no version is asked beside the active one of `{plugin}`");
+            return Err(ActionError::NotFound(text));
+        };
         loop {
             let settings = self.slot(tenant, plugin)?;
             let after = Entry { shadow: None, ..before.clone() };
@@ -49,9 +53,11 @@ impl Plugins {
                 Some(place) => Some(self.make(&settings, place.digest.clone(), None, None).await?),
                 None => None,
             };
-            let active = place.is_some();
+            let (active, digest) = (place.is_some(), before.active.clone());
             if self.put_changed(Change { settings, before: before.clone(), after, place }).await? {
-                return Ok(json!({ "tenant": tenant, "plugin": plugin, "active": active }));
+                return Ok(json!({
+                    "tenant": tenant, "plugin": plugin, "digest": digest, "active": active, "ended": ended,
+                }));
             }
         }
     }
@@ -72,11 +78,7 @@ impl Plugins {
     ) -> Result<Value, ActionError> {
         let change = |entry: &mut Entry| {
             let digest = match digest {
-                Some(digest) => {
-                    let found = entry.find(digest).map(|v| v.digest.clone());
-                    let missing = || format!("`{digest}` names no version of `{plugin}`, or several");
-                    found.ok_or_else(|| ActionError::NotFound(missing()))?
-                }
+                Some(digest) => entry.find(digest).map_err(|why| why.of(plugin, digest))?.digest.clone(),
                 None => entry.previous.clone().ok_or_else(|| {
                     ActionError::NotFound(format!("there was no version of `{plugin}` before"))
                 })?,
@@ -109,7 +111,8 @@ impl Plugins {
             let place = place.await?.working()?;
             let now = u64::try_from(self.now()).unwrap_or(0);
             let configured = policy.configure(now, Some(place.data.clone())).await.result;
-            configured.map_err(|fault| ActionError::Refused(fault.to_string()))?;
+            let refuses = |fault| format!("`{plugin}` of `{tenant}` refuses its settings: {fault}");
+            configured.map_err(|fault| ActionError::Refused(refuses(fault)))?;
             if self
                 .put_changed(Change { settings, before: before.clone(), after, place: Some(place) })
                 .await?
@@ -191,6 +194,6 @@ fn entry<'a>(state: &'a mut State, tenant: &str, plugin: &str) -> Result<&'a mut
     found.ok_or_else(|| no_version(plugin))
 }
 
-fn no_version(plugin: &str) -> ActionError {
-    ActionError::NotFound(format!("no version of `{plugin}` was added yet"))
+pub(crate) fn no_version(plugin: &str) -> ActionError {
+    ActionError::NotFound(format!("no version of `{plugin}` was added yet: `relevo plugin add` does that"))
 }

@@ -1,6 +1,6 @@
 //! The other end of the control socket: asks a running relay.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,8 +24,15 @@ pub(crate) struct Relay {
 impl Relay {
     pub(crate) fn connect(args: &RelayArgs) -> anyhow::Result<Self> {
         let path = control::socket_path(&data_dir(args)?);
-        let stream = UnixStream::connect(&path).with_context(|| {
-            format!("no relay answers on {}: is it running, and are you its user or root?", path.display())
+        let stream = UnixStream::connect(&path).map_err(|error| {
+            let path = path.display();
+            let why = match error.kind() {
+                ErrorKind::PermissionDenied => {
+                    format!("{path} is not yours: run this as the relay's user or root")
+                }
+                _ => format!("no relay answers on {path}: is it running?"),
+            };
+            anyhow::Error::from(error).context(why)
         })?;
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Self { read: BufReader::new(stream.try_clone()?), write: stream })
@@ -55,6 +62,12 @@ impl Relay {
         }
         Ok(answer["ok"].take())
     }
+}
+
+/// Whether an error of [`Relay::connect`] says that no relay runs there, as far as this user may know.
+pub(crate) fn is_down(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|io| io.kind() != ErrorKind::PermissionDenied)
 }
 
 fn data_dir(args: &RelayArgs) -> anyhow::Result<PathBuf> {

@@ -110,6 +110,10 @@ fn a_plugin_that_cannot_be_told_of_outcomes_is_asked_about_messages() {
     assert_eq!((&fault["digest"], &fault["events"]), (&world.listed("every")["digest"], &1.into()));
     let listed = world.listed("every");
     assert_eq!((&listed["observe_breaker"], &listed["breaker"]), (&"open".into(), &"closed".into()));
+    assert!(listed["last_fault"]["fault"].as_str().unwrap().starts_with("observe Trap (Guest)"), "{listed}");
+    assert!(world.relay.log().contains("is told of no outcomes after repeated faults"));
+    // In numbers that a query can name.
+    assert!(metric(&world, "relevo_plugin_cpu_seconds_bucket", "le=\"0.025\"").is_some());
     let (_, said) = world.plugin(&["list"]);
     assert!(said.contains("not told of outcomes: breaker open"), "{said}");
 

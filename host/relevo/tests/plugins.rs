@@ -347,7 +347,11 @@ fn a_version_beside_the_active_one_has_no_effect() {
     assert!(!ok && said.contains("no active version to compare"), "{said}");
     world.add("list", "accept-all");
     world.kv("list", &format!("address:{ADA}\n"));
-    world.does(&["add", "--shadow"], "list", &[file.to_str().unwrap()]);
+    let add = ["add", "--tenant", "acme", "--name", "list", "--shadow"];
+    let (ok, said) = world.plugin(&[&add[..], &[component("accept-all").to_str().unwrap()]].concat());
+    assert!(!ok && said.contains("this version is the active one"), "{said}");
+    let (ok, said) = world.plugin(&[&add[..], &[file.to_str().unwrap()]].concat());
+    assert!(ok && said.contains("is asked beside") && said.contains("which stays active"), "{said}");
     assert!(world.sends(&[ADA], "differs").starts_with("250 "));
     assert!(world.sends(&["bob@reader.test"], "agrees").starts_with("250 "));
     let report = wait_for("both are compared", || {
@@ -369,6 +373,10 @@ fn a_version_beside_the_active_one_has_no_effect() {
     assert!(world.sends(&[ADA], "refused").starts_with("550 "));
     let accept_all = component("accept-all");
     world.does(&["add", "--shadow"], "list", &[accept_all.to_str().unwrap()]);
-    world.does(&["end-shadow"], "list", &[]);
+    let end = ["end-shadow", "--tenant", "acme", "--name", "list"];
+    let (ok, said) = world.plugin(&end);
+    assert!(ok && said.contains("is asked no more, version"), "{said}");
     assert!(world.listed("list")["shadow"].is_null());
+    let (ok, said) = world.plugin(&end);
+    assert!(!ok && said.contains("no version is asked beside the active one of `list`"), "{said}");
 }

@@ -117,7 +117,7 @@ fn domain(
     let tracking = s.section("tracking").and_then(|t| tracking(reader, t));
     let (tenant, grants) = (owner.tenant, ways::of_domain(reader, &s, owner.grants));
     if let Some(name) = name {
-        if dkim.is_empty() {
+        if dkim.is_empty() && (!s.has("dkim") || s.is_empty_list("dkim")) {
             let message = "has no `dkim` key: its mail goes out unsigned, and large receivers refuse that";
             warnings.say(name.place.clone(), message);
         }

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use relevo_policy::Action;
 
 use crate::cli::{KvCommand, PlaceArgs, PluginArgs, PluginCommand};
-use crate::client::{Relay, print_json};
+use crate::client::{Relay, is_down, print_json};
 use crate::control::Request;
 
 mod offline;
@@ -22,9 +22,14 @@ pub(crate) fn run(args: &PluginArgs) -> anyhow::Result<ExitCode> {
     let (action, content) = action(&args.command)?;
     let answer = match Relay::connect(&args.relay) {
         Ok(mut relay) => relay.ask_with(&Request::Plugin { action, octets: content.len() }, &content)?,
+        Err(unreachable) if !is_down(&unreachable) => return Err(unreachable),
         Err(unreachable) => match &args.relay.config {
             Some(config) => offline::act(config, action, content)?,
-            None => return Err(unreachable),
+            None => {
+                return Err(
+                    unreachable.context("with --config instead of --data this needs no running relay")
+                );
+            }
         },
     };
     if args.relay.json {

@@ -16,9 +16,18 @@ pub(crate) fn print(answer: &Value) {
 fn place(answer: &Value) {
     let text = |key: &str| Escaped(answer[key].as_str().unwrap_or_default()).to_string();
     let state = match (answer.get("entries"), answer["active"] == true) {
-        (Some(entries), _) => format!("{entries} entries"),
+        (Some(entries), _) => match answer["before"].as_u64() {
+            Some(before) => format!("{entries} entries in place of {before}"),
+            None => format!("{entries} entries"),
+        },
+        _ if answer["beside"].is_string() => {
+            format!("version {} is asked beside {:.12}, which stays active", text("digest"), text("beside"))
+        }
+        _ if answer["ended"].is_string() => {
+            format!("{:.12} is asked no more, version {:.12} alone", text("ended"), text("digest"))
+        }
         (None, true) => format!("active, version {}", text("digest")),
-        (None, false) => "not active".to_owned(),
+        (None, false) => "not active: mail passes as if it were not there".to_owned(),
     };
     println!("{} of {}: {state}", text("plugin"), text("tenant"));
 }
@@ -33,6 +42,13 @@ fn listing(places: &[Value]) {
         if let Some(breaker) = place["observe_breaker"].as_str().filter(|breaker| *breaker != "closed") {
             println!("  not told of outcomes: breaker {}", Escaped(breaker));
         }
+        if let Some(fault) = place["last_fault"]["fault"].as_str() {
+            println!(
+                "  last fault {}: {}",
+                Escaped(place["last_fault"]["at"].as_str().unwrap_or_default()),
+                Escaped(fault)
+            );
+        }
         if let Some(shadow) = place["shadow"].as_object() {
             let count = |key: &str| shadow[key].as_u64().unwrap_or(0);
             println!(
@@ -44,7 +60,18 @@ fn listing(places: &[Value]) {
                 count("skipped"),
             );
             for difference in shadow["last"].as_array().into_iter().flatten() {
-                println!("    {}", Escaped(&difference.to_string()));
+                let text = |key: &str| Escaped(difference[key].as_str().unwrap_or_default()).to_string();
+                match difference["fault"].as_str() {
+                    Some(fault) => println!("    {}: {}", text("message"), Escaped(fault)),
+                    None => println!(
+                        "    {}: active {}, beside it {} (recipient {}, {} in all)",
+                        text("message"),
+                        text("active"),
+                        text("shadow"),
+                        difference["recipient"],
+                        difference["recipients"],
+                    ),
+                }
             }
         }
         if let Some(recordings) = place["recordings"].as_object() {

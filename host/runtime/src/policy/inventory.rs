@@ -124,6 +124,9 @@ impl Export {
 /// It is not a component.
 pub fn inspect(wasm: &[u8]) -> Result<Inventory, NotAComponent> {
     let wrong = |error: wasmparser::BinaryReaderError| NotAComponent(error.to_string());
+    if !wasm.starts_with(b"\0asm") {
+        return Err(NotAComponent("it does not begin as WebAssembly does".into()));
+    }
     let mut found = Inventory { octets: wasm.len(), ..Inventory::default() };
     // How many components and modules we are inside of; 1 is the outermost.
     let mut depth = 0_u32;
@@ -132,7 +135,9 @@ pub fn inspect(wasm: &[u8]) -> Result<Inventory, NotAComponent> {
             Payload::Version { encoding, .. } => {
                 depth += 1;
                 if depth == 1 && encoding != Encoding::Component {
-                    return Err(NotAComponent("it is a core module".into()));
+                    return Err(NotAComponent(
+                        "it is a core module (in Rust, `--target wasm32-wasip2` makes components)".into(),
+                    ));
                 }
                 found.modules += u32::from(encoding == Encoding::Module);
             }
@@ -201,7 +206,11 @@ impl fmt::Display for Denied {
         write!(f, "imports {}, ", self.import)?;
         match self.reason {
             DeniedReason::NotGranted(capability) => {
-                write!(f, "and `{}` is not granted: see `grants` of the plugin", capability.name())
+                write!(
+                    f,
+                    "and `{}` is not granted: `grants` of its place in the configuration says what is",
+                    capability.name()
+                )
             }
             DeniedReason::Version => write!(f, "and this relay has version {VERSION}"),
             DeniedReason::Never => write!(f, "which is granted to no plugin"),

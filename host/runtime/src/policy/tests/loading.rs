@@ -98,7 +98,7 @@ fn the_audit_is_repeated_when_it_is_loaded() {
     assert!(matches!(&error, PluginError::Denied(denied) if denied.len() == 1), "{error}");
     assert_eq!(
         error.to_string(),
-        "imports relevo:host/kv@0.1.0, and `kv` is not granted: see `grants` of the plugin"
+        "imports relevo:host/kv@0.1.0, and `kv` is not granted: `grants` of its place in the configuration says what is"
     );
     assert!(matches!(bench.try_load("sockets", |_| {}), Err(PluginError::Denied(_))));
 }
