@@ -111,7 +111,7 @@ def build(project, folder):
     if done.returncode != 0:
         raise AssertionError(f"the README of {project.name}: {(done.stdout + done.stderr)[-1500:]}")
     added = next(line for line in lines if line.startswith("relevo plugin add "))
-    return project / added.split("#")[0].split()[3]
+    return project / added.split("#")[0].split()[-1]
 
 
 def run(table, binary, folder):
