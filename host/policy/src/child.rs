@@ -84,7 +84,9 @@ fn run(
     match ended {
         Some(status) if status.success() => Ok(()),
         Some(status) => Err(why(status, &said, limits)),
-        None => Err(too_long(limits)),
+        None => Err(format!(
+            "compiling came to no end while it was let run: the machine is busy, or the {seconds} s of `compile_time` of [plugins] are too few"
+        )),
     }
 }
 

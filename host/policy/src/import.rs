@@ -60,7 +60,7 @@ impl Plugins {
         };
         let (plugins, content) = (Arc::clone(self), Arc::clone(content));
         blocking(move || {
-            let data = Arc::new(KvData::parse(&content, settings.kv_size).map_err(ActionError::Refused)?);
+            let data = Arc::new(KvData::parse_new(&content, settings.kv_size).map_err(ActionError::Refused)?);
             let entries = data.len();
             let after = before.as_ref().map(|place| plugins.with_data(place, &settings, data, shadow));
             let path = plugins.files.kv(&settings.config.tenant, &settings.config.name);

@@ -16,8 +16,23 @@ pub(crate) struct KvData {
 }
 
 impl KvData {
+    /// As [`Self::parse`], of what somebody has just written: what was meant to have a value must have one.
+    ///
+    /// # Errors
+    /// Likewise, and a line without a tab whose key has white space.
+    pub(crate) fn parse_new(content: &[u8], max: u64) -> Result<Self, String> {
+        let blank = |octet: &u8| octet.is_ascii_whitespace() && *octet != b'\r';
+        let mut lines = content.split(|octet| *octet == b'\n');
+        let missing =
+            |line: &[u8]| !line.starts_with(b"#") && !line.contains(&b'\t') && line.iter().any(blank);
+        match lines.position(missing) {
+            Some(number) => Err(format!("line {}: there is no tab between key and value", number + 1)),
+            None => Self::parse(content, max),
+        }
+    }
+
     /// Reads an import: one entry for each line, the key, a tab, the value (both UTF-8, the tab may be missing when the value is
-    /// empty and the key has no white space). Empty lines and lines that begin with `#` are left out. At most `max` octets of keys and values.
+    /// empty). Empty lines and lines that begin with `#` are left out. At most `max` octets of keys and values.
     ///
     /// # Errors
     /// The first line that is wrong, by its number.
@@ -28,9 +43,6 @@ impl KvData {
         for (number, line) in text.lines().enumerate().filter(|(_, l)| !l.is_empty() && !l.starts_with('#')) {
             let (key, value) = line.split_once('\t').unwrap_or((line, ""));
             let wrong = |what: String| Err(format!("line {}: {what}", number + 1));
-            if !line.contains('\t') && key.contains(char::is_whitespace) {
-                return wrong("there is no tab between key and value".to_owned());
-            }
             if key.is_empty() || key.len() > MAX_KEY || key.contains('\0') {
                 return wrong(format!("a key has 1 to {MAX_KEY} octets, none of them NUL"));
             }
@@ -107,7 +119,9 @@ mod tests {
         let fails = |text: &[u8], max| KvData::parse(text, max).expect_err("wrong");
         assert!(fails(b"a\tb\n\tc\n", 100).starts_with("line 2: a key has"));
         assert!(fails(b"a\tb\na\tc\n", 100).starts_with("line 2: this key"));
-        assert!(fails(b"domain:x.test spam\n", 100).starts_with("line 1: there is no tab"));
+        let new = KvData::parse_new(b"# a note\nx.test\r\ndomain:x.test spam\n", 100).expect_err("wrong");
+        assert_eq!(new, "line 3: there is no tab between key and value");
+        assert!(KvData::parse_new(b"# a note\nx.test\r\n\na key\ta value\n", 100).is_ok());
         assert!(fails(b"aaa\tbbb\nc\td\n", 7).starts_with("line 2: more than the 7"));
         assert!(fails(b"\xff\n", 7).contains("UTF-8"));
         let long = [vec![b'k'; MAX_KEY + 1], b"\n".to_vec()].concat();

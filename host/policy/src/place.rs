@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 use std::fmt::Display;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use relevo_queue::Millis;
 use relevo_relay::settings::PluginSettings;
+use relevo_runtime::Blame;
 use relevo_runtime::policy::{
     Breaker, BreakerConfig, BreakerState, Export, KeyValues, LogLine, Permit, PluginFault, Policy,
 };
@@ -36,8 +37,8 @@ pub(crate) struct Place {
     lines: Mutex<VecDeque<String>>,
     /// When it broke last, and how: in whatever call.
     fault: Mutex<Option<(Millis, String)>>,
-    /// What it said to settings that were changed while it was in use.
-    refusal: OnceLock<String>,
+    /// What it said against its settings when it was asked last.
+    refusal: Mutex<Option<String>>,
 }
 
 /// Lines that `relevo plugin list` shows.
@@ -90,7 +91,7 @@ impl Place {
             telling,
             lines: Mutex::default(),
             fault: Mutex::default(),
-            refusal: OnceLock::new(),
+            refusal: Mutex::default(),
         }
     }
 
@@ -104,17 +105,31 @@ impl Place {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// It does not like the settings that it has now.
-    pub(crate) fn refuses(&self, why: String) {
-        // The first reason is as good as any.
-        let _ = self.refusal.set(why);
+    /// Notes whether it likes its settings, as far as a call tells: they all begin with `configure`.
+    pub(crate) fn configured<T>(&self, result: &Result<T, PluginFault>) {
+        let refusal = match result {
+            Ok(_) => None,
+            Err(fault) if fault.blame == Blame::Guest && fault.export == Export::Configure => {
+                Some(format!("it refuses its settings: {fault}"))
+            }
+            Err(_) => return,
+        };
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
     }
 
-    /// Why it is of no use, as far as that is known without asking it about a message.
-    pub(crate) fn problem(&self) -> Option<&str> {
+    /// As another place with the same version and settings was told.
+    pub(crate) fn configured_as(&self, other: &Self) {
+        if self.digest == other.digest && self.settings.config.settings == other.settings.config.settings {
+            let known = other.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = known;
+        }
+    }
+
+    /// Why it is of no use.
+    pub(crate) fn problem(&self) -> Option<String> {
         match &self.policy {
-            Err(why) => Some(why),
-            Ok(_) => self.refusal.get().map(String::as_str),
+            Err(why) => Some(why.clone()),
+            Ok(_) => self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 

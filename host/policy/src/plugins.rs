@@ -166,13 +166,13 @@ impl Plugins {
             let (true, Ok(policy)) = (changed, &place.policy) else { continue };
             let (_, data) = place.data();
             let now = u64::try_from(self.now()).unwrap_or(0);
-            match policy.configure(now, Some(data)).await.result {
-                Err(fault) if fault.blame == Blame::Guest => {
-                    tracing::error!(tenant = config.tenant, plugin = config.name, digest = place.digest, %fault,
-                        "a plugin refuses its new settings: its failure policy answers");
-                    place.refuses(format!("it refused its settings when they were changed: {fault}"));
-                }
-                _ => {}
+            let result = policy.configure(now, Some(data)).await.result;
+            place.configured(&result);
+            if let Err(fault) = result
+                && fault.blame == Blame::Guest
+            {
+                tracing::error!(tenant = config.tenant, plugin = config.name, digest = place.digest, %fault,
+                    "a plugin refuses its new settings: its failure policy answers");
             }
         }
     }
@@ -232,6 +232,10 @@ impl Plugins {
         let tap = self.recorder.as_ref().and_then(|recorder| recorder.tap(&settings, &digest));
         let mut place = Place::new(settings, digest, policy, data);
         place.tap = tap;
+        let config = &place.settings.config;
+        if let Some(before) = self.place(&config.tenant, &config.name) {
+            place.configured_as(&before);
+        }
         place
     }
 

@@ -179,8 +179,8 @@ impl Control {
         if matches!(action, Action::Retry | Action::Release)
             && let Some(view) = self.queue.item(id).await.map_err(text)?
         {
-            let mut open = view.deliveries.iter().map(|d| &d.delivery).filter(|d| pending(d) > 0);
-            if action == Action::Retry && open.all(|d| d.held) {
+            let mut open = view.deliveries.iter().map(|d| &d.delivery).filter(|d| pending(d) > 0).peekable();
+            if action == Action::Retry && open.peek().is_some() && open.all(|d| d.held) {
                 return Err(format!("{id} is held: `relevo queue release` lets it go"));
             }
             self.delivery.pardon(view.deliveries.iter().map(|d| d.delivery.stream()));

@@ -66,7 +66,9 @@ fn list(relay: &mut Relay, as_json: bool) -> anyhow::Result<()> {
 
 fn print_line(out: &mut impl Write, item: &Value) -> std::io::Result<()> {
     let text = |key: &str| Escaped(item[key].as_str().unwrap_or_default()).to_string();
-    let next = if item["held"] == true { "held".to_owned() } else { text("next_attempt") };
+    // Of what is held in part, the rest.
+    let held = item["held"] == true && item["next_attempt"].is_null();
+    let next = if held { "held".to_owned() } else { text("next_attempt") };
     let from = format!("<{}>", text("from"));
     let (id, subject) = (text("id"), text("subject"));
     let (pending, size) = (item["pending"].to_string(), item["size"].to_string());

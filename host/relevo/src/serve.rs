@@ -105,7 +105,7 @@ fn reload(file: &Path, running_parts: &ServerParts, running: &Running) {
     let (settings, parts) = config.split();
     let later = running_parts.differences(&parts);
     if !later.is_empty() {
-        tracing::warn!("reload: {} will change at the next start", later.join(", "));
+        tracing::warn!("reload: {} will be as configured everywhere only after a restart", later.join(", "));
     }
     match running.reload(&parts, settings) {
         Ok(()) => tracing::info!("reloaded"),

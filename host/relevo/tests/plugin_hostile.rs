@@ -290,13 +290,28 @@ fn settings_that_break_it_later_are_its_fault() {
         });
         wait_for("who reloaded is told", || {
             let problem = scene.world.listed("bad")["problem"].as_str()?.to_owned();
-            problem.starts_with("it refused its settings when they were changed: configure").then_some(())
+            problem.starts_with("it refuses its settings: configure").then_some(())
         });
         assert!(scene.world.relay.log().contains("refuses its new settings"), "{}", scene.world.relay.log());
         // Nor is it put in use with them.
         scene.world.refuses("bad", &component("hostile"), "the self-test failed: configure");
         assert_eq!(scene.world.listed("bad")["digest"], scene.digest.as_str());
     }
+    // A reload of something else mends nothing.
+    let state = || scene.world.listed("bad")["state"].as_str().unwrap().to_owned();
+    assert_eq!(state(), "broken");
+    let reloads = || scene.world.relay.log().matches("reloaded").count();
+    let before = reloads();
+    scene.world.reconfigure("name = \"bad\"", "name = \"bad\"\nlog_lines = 7");
+    wait_for("the reload", || (reloads() > before).then_some(()));
+    // Places are made anew a moment after that.
+    for _ in 0..10 {
+        assert_eq!(state(), "broken");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    scene.world.reconfigure(&format!("case = \"{now}\""), "case = \"none\"");
+    wait_for("settings that it likes", || scene.send("mended").starts_with("250 ").then_some(()));
+    assert_eq!(scene.world.listed("bad")["state"], "active");
     scene.ends();
 }
 

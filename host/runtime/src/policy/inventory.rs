@@ -84,9 +84,10 @@ impl Inventory {
         most(self.octets as u64, bounds.octets as u64, "octets", "see `max_size` of [plugins]")?;
         most(self.functions, bounds.functions, "functions", "see `max_functions` of [plugins]")?;
         most(u64::from(self.modules), u64::from(bounds.modules), "modules", "link them into fewer")?;
+        let most_memory = PluginLimits::of(class).memory as u64;
         let memory = match class {
-            Class::Small => TRY_LARGE,
-            Class::Large => "see `memory` of the plugin",
+            Class::Small if self.memory > most_memory => TRY_LARGE,
+            _ => "see `memory` of the plugin",
         };
         most(self.memory, limits.memory as u64, "octets of memory to begin with", memory)?;
         let table = match class {
