@@ -188,7 +188,7 @@ impl Inquiry {
             Ok(answer) => answer.fault.as_ref(),
             Err(broke) => Some(broke),
         };
-        place.configured(&result);
+        place.note_configure(&result);
         let guilty = broke.map_or(Some(false), |f| (f.blame == Blame::Guest).then_some(true));
         place.leave(asked.permit, guilty, plugins.monotonic());
         if let Some(broke) = broke {

@@ -106,7 +106,7 @@ impl Place {
     }
 
     /// Notes whether it likes its settings, as far as a call tells: they all begin with `configure`.
-    pub(crate) fn configured<T>(&self, result: &Result<T, PluginFault>) {
+    pub(crate) fn note_configure<T>(&self, result: &Result<T, PluginFault>) {
         let refusal = match result {
             Ok(_) => None,
             Err(fault) if fault.blame == Blame::Guest && fault.export == Export::Configure => {
@@ -118,7 +118,7 @@ impl Place {
     }
 
     /// As another place with the same version and settings was told.
-    pub(crate) fn configured_as(&self, other: &Self) {
+    pub(crate) fn note_configure_of(&self, other: &Self) {
         if self.digest == other.digest && self.settings.config.settings == other.settings.config.settings {
             let known = other.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone();
             *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = known;

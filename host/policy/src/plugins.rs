@@ -167,7 +167,7 @@ impl Plugins {
             let (_, data) = place.data();
             let now = u64::try_from(self.now()).unwrap_or(0);
             let result = policy.configure(now, Some(data)).await.result;
-            place.configured(&result);
+            place.note_configure(&result);
             if let Err(fault) = result
                 && fault.blame == Blame::Guest
             {
@@ -234,7 +234,7 @@ impl Plugins {
         place.tap = tap;
         let config = &place.settings.config;
         if let Some(before) = self.place(&config.tenant, &config.name) {
-            place.configured_as(&before);
+            place.note_configure_of(&before);
         }
         place
     }

@@ -24,8 +24,8 @@ fn place(answer: &Value) {
             format!("version {} is asked beside {:.12}, which stays active", text("digest"), text("beside"))
         }
         _ if answer["ended"].is_string() => {
-            let alone = if answer["active"] == true { "alone" } else { "is disabled" };
-            format!("{:.12} is asked no more, version {:.12} {alone}", text("ended"), text("digest"))
+            let now = if answer["active"] == true { "alone" } else { "is disabled" };
+            format!("{:.12} is asked no more, version {:.12} {now}", text("ended"), text("digest"))
         }
         (None, true) => format!("active, version {}", text("digest")),
         (None, false) => "not active: mail passes as if it were not there".to_owned(),
