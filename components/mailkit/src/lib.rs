@@ -4,6 +4,7 @@
 //! Pure: no clock, no randomness, no IO other than through [`source::Source`].
 
 pub mod address;
+pub mod event;
 pub mod model;
 pub mod policy;
 pub mod recheck;

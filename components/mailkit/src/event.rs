@@ -1,0 +1,330 @@
+//! Events: what the event log, webhooks, statistics and plugins are told about mail.
+//!
+//! [`Event`] is the one list of event types, and the structs below are the one vocabulary of their fields. A field has
+//! the same name and meaning wherever it occurs; `host/EVENTS.md` documents each, and `tests/golden/events.json` has
+//! an example of each type. Names of types and fields are a contract: fields are added, never renamed.
+//!
+//! Producers make foreign text harmless before it goes into an event. No event holds secrets or message content.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Note;
+use crate::policy::Attribute;
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $variant:ident($data:ty) = $name:literal,)*) => {
+        /// An event, with the data of its type. The JSON form is one flat object with `type` beside the fields.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(tag = "type")]
+        pub enum Event {
+            $($(#[$doc])* #[serde(rename = $name)] $variant($data),)*
+        }
+
+        impl Event {
+            /// The names of all event types.
+            pub const NAMES: &[&str] = &[$($name),*];
+
+            /// The name of the event's type, such as `email.delivered`.
+            #[must_use]
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $name,)*
+                }
+            }
+        }
+    };
+}
+
+events! {
+    /// A message was accepted and is on disk.
+    Queued(Queued) = "email.queued",
+    /// A message, or some of its recipients, was refused for good at submission.
+    Rejected(Refusal) = "email.rejected",
+    /// A message was not accepted because something broke here, or a recipient was given up for a reason of our own.
+    Failed(Failure) = "email.failed",
+    /// A plugin keeps recipients' mail until it is released.
+    Held(Withheld) = "email.held",
+    /// A plugin had recipients' mail accepted and not sent.
+    Discarded(Withheld) = "email.discarded",
+    /// The next hop took responsibility for a recipient.
+    Delivered(Attempt) = "email.delivered",
+    /// An attempt failed for now; there will be another.
+    DeliveryDelayed(Attempt) = "email.delivery_delayed",
+    /// The remote server refused a recipient for good, or its domain takes no mail.
+    Bounced(Attempt) = "email.bounced",
+    /// A recipient was given up because the message's time is over.
+    Expired(Attempt) = "email.expired",
+    /// A delivery status notification about a recipient was queued for the sender.
+    DsnQueued(DsnQueued) = "email.dsn_queued",
+    /// The open pixel of a recipient's copy was fetched.
+    Opened(Opened) = "email.opened",
+    /// A link in a recipient's copy was followed.
+    Clicked(Clicked) = "email.clicked",
+    /// A plugin broke while it was told of outcomes.
+    PluginFault(PluginFault) = "plugin.fault",
+}
+
+impl Event {
+    /// The attempt that the event reports, if it reports one.
+    #[must_use]
+    pub fn attempt(&self) -> Option<&Attempt> {
+        match self {
+            Self::Delivered(attempt)
+            | Self::DeliveryDelayed(attempt)
+            | Self::Bounced(attempt)
+            | Self::Expired(attempt)
+            | Self::Failed(Failure::Delivery(attempt)) => Some(attempt),
+            _ => None,
+        }
+    }
+}
+
+/// An entry of the event log as readers get it, in JSON one flat object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventEntry {
+    /// The position in the log, a decimal number.
+    pub cursor: String,
+    /// The time, RFC 3339 with milliseconds.
+    pub created_at: String,
+    /// The queue's id of the message (a ULID); absent when the event is about none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+    /// The event itself.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// The data of `email.queued`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queued {
+    /// The reverse-path without angle brackets; empty for the null reverse-path.
+    pub sender: String,
+    /// The addresses that are sent to or held.
+    pub recipients: Vec<String>,
+    /// Octets of the message as submitted.
+    pub size: u64,
+    /// The subject, for people.
+    pub subject: String,
+    /// The Message-ID field, with angle brackets.
+    pub message_id_header: String,
+    /// How the message came: `smtp` or `http`.
+    pub source: String,
+    /// What `validate` repaired.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fixes: Vec<Note>,
+    /// What `track` left alone, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<Note>,
+    /// What each plugin answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<PluginAnswer>,
+    /// Attributes that plugins attached.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attributes: Vec<Attribute>,
+    /// Attributes with an effect that is not granted to the domain.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attributes_left_out: Vec<Attribute>,
+    /// The pool of source addresses; empty for none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub pool: String,
+    /// The route; empty for MX.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub route: String,
+    /// The priority (RFC 6710); 0 is the usual one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub priority: i8,
+}
+
+/// The data of `email.rejected`, and of `email.failed` when a message was not accepted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// The reverse-path without angle brackets; empty for the null reverse-path.
+    pub sender: String,
+    /// The addresses concerned; of a whole message at most the first ten.
+    pub recipients: Vec<String>,
+    /// How many recipients are concerned.
+    pub recipient_count: u64,
+    /// Octets of the message as submitted; absent when the message was accepted for other recipients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// How the message came: `smtp` or `http`; absent like `size`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The SMTP reply code that the sender got, or reads in the notification.
+    pub code: u16,
+    /// The enhanced status code of that reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// The text of that reply.
+    pub reply: String,
+    /// The rule that refused, such as `too-many-received` or `policy`.
+    pub rule: String,
+    /// The plugin that decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<String>,
+    /// SHA-256 of that plugin's component, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// What each plugin answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<PluginAnswer>,
+    /// What broke.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blame: Option<Blame>,
+}
+
+/// The data of `email.failed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Failure {
+    /// The message was accepted, and a recipient was given up.
+    Delivery(Attempt),
+    /// The message was not accepted. The sender may try again.
+    Submission(Refusal),
+}
+
+/// The data of `email.held` and `email.discarded`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withheld {
+    /// The reverse-path without angle brackets; empty for the null reverse-path.
+    pub sender: String,
+    /// The addresses concerned.
+    pub recipients: Vec<String>,
+    /// Why, in the plugin's words.
+    pub reason: String,
+    /// The plugin that decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<String>,
+    /// SHA-256 of that plugin's component, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+/// The data of `email.delivered`, `email.delivery_delayed`, `email.bounced`, `email.expired`, and of `email.failed` when
+/// a recipient was given up: one attempt for one recipient.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The delivery: the message's id, a hyphen, and a number.
+    pub delivery_id: String,
+    /// The recipient's address.
+    pub recipient: String,
+    /// The recipient's position in the envelope as accepted; the first is 0.
+    pub recipient_index: u32,
+    /// The reverse-path without angle brackets; empty for the null reverse-path.
+    pub sender: String,
+    /// The Message-ID field, with angle brackets.
+    pub message_id_header: String,
+    /// The name of the MX or smarthost that was spoken to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mx: Option<String>,
+    /// Its address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mx_ip: Option<String>,
+    /// The TLS cipher suite of the connection; absent for clear text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<String>,
+    /// The SMTP reply code; absent when there was no reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<u16>,
+    /// The enhanced status code: the remote server's, or ours where it gave none.
+    pub status: String,
+    /// The text of the remote server's reply; absent when there was no reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<String>,
+    /// What happened, in our words; absent when there was a reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The number of this attempt; the first is 1.
+    pub attempt: u32,
+    /// Milliseconds since the message was accepted.
+    pub delay_ms: i64,
+    /// When the next attempt is due, in milliseconds since 1970; absent when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_attempt: Option<i64>,
+    /// What broke here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blame: Option<Blame>,
+}
+
+/// The data of `email.dsn_queued`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DsnQueued {
+    /// The delivery that failed.
+    pub delivery_id: String,
+    /// The address of the recipient that failed.
+    pub recipient: String,
+    /// The recipient's position in the envelope as accepted; the first is 0.
+    pub recipient_index: u32,
+    /// The queue's id of the notification.
+    pub dsn_id: String,
+}
+
+/// The data of `email.opened`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Opened {
+    /// The recipient's address; absent when neither queue nor event log know the message any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<String>,
+    /// The recipient's position in the envelope as accepted; the first is 0.
+    pub recipient_index: u32,
+    /// How many requests the event stands for.
+    pub count: u64,
+}
+
+/// The data of `email.clicked`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clicked {
+    /// The recipient's address; absent when neither queue nor event log know the message any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<String>,
+    /// The recipient's position in the envelope as accepted; the first is 0.
+    pub recipient_index: u32,
+    /// The destination.
+    pub url: String,
+    /// How many requests the event stands for.
+    pub count: u64,
+}
+
+/// The data of `plugin.fault`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginFault {
+    /// The plugin's name in the configuration.
+    pub plugin: String,
+    /// SHA-256 of its component, in hex.
+    pub digest: String,
+    /// The exported function, the kind of fault and whose it was: `observe: trap (guest)`.
+    pub fault: String,
+    /// The details of the fault.
+    pub reason: String,
+    /// How many outcomes the plugin was not told.
+    pub count: u64,
+}
+
+/// One plugin's answer about a message.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginAnswer {
+    /// The plugin's name in the configuration.
+    pub plugin: String,
+    /// SHA-256 of its component, in hex.
+    pub digest: String,
+    /// The strictest verdict (`accept`, `hold`, `discard`, `reject`), or `fault`.
+    pub verdict: String,
+    /// The reason or reply that goes with it; of a fault, its kind.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+/// The part of the relay that broke. Details are in the log only.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blame {
+    /// The stage, such as `validate` or `dkim`.
+    pub stage: String,
+    /// `guest` or `host`.
+    pub who: String,
+    /// The kind of fault, such as `trap` or `deadline`.
+    pub kind: String,
+}
+
+fn is_zero(priority: &i8) -> bool {
+    *priority == 0
+}
