@@ -34,7 +34,8 @@ fn documented() -> BTreeMap<&'static str, Vec<(Fields<'static>, Fields<'static>)
     let mut types: BTreeMap<&str, Vec<(Fields, Fields)>> = BTreeMap::new();
     for row in rows("\n## Types") {
         let (required, optional) = row[1].split_once('(').unwrap_or((row[1], ""));
-        let (mut all, mut optional) = (Fields::from_iter(quoted(required)), Fields::from_iter(quoted(optional)));
+        let (mut all, mut optional) =
+            (Fields::from_iter(quoted(required)), Fields::from_iter(quoted(optional)));
         if let Some(other) = all.iter().copied().find(|field| Event::NAMES.contains(field)) {
             let (base, base_optional) = types[other][0].clone();
             all.remove(other);
@@ -89,7 +90,8 @@ fn examples_have_the_documented_fields() {
             let missing: Vec<_> = all.difference(&shown[&(*name, row)]).collect();
             assert!(missing.is_empty(), "no example of {name} has {missing:?}");
             // An example's optional fields are optional for the decoder, the others are not.
-            let example = golden.iter().find(|e| e["type"] == *name && all.is_superset(&own_fields(e))).unwrap();
+            let example =
+                golden.iter().find(|e| e["type"] == *name && all.is_superset(&own_fields(e))).unwrap();
             for field in own_fields(example) {
                 let mut less = example.clone();
                 less.as_object_mut().unwrap().remove(field);
@@ -103,8 +105,7 @@ fn examples_have_the_documented_fields() {
 #[test]
 fn each_field_is_explained() {
     let explained: BTreeSet<&str> = rows("\n## Fields").iter().map(|row| quoted(row[0])[0]).collect();
-    let used: BTreeSet<&str> =
-        documented().into_values().flatten().flat_map(|(all, _)| all).collect();
+    let used: BTreeSet<&str> = documented().into_values().flatten().flat_map(|(all, _)| all).collect();
     assert_eq!(explained, used);
 }
 
