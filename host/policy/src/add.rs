@@ -8,8 +8,6 @@ use relevo_runtime::{Blame, FaultKind};
 use serde_json::{Value, json};
 
 use crate::action::{ActionError, blocking};
-use crate::background::aside;
-use crate::compile::Haste;
 use crate::digest::{digest_of, hex};
 use crate::plugins::Plugins;
 use crate::state::Version;
@@ -28,7 +26,7 @@ impl Plugins {
         self.slot(tenant, plugin)?;
         let _turn = self.turns.of(tenant, plugin).await;
         let size = wasm.len();
-        let (digest, wasm) = aside(move || Ok((hex(&digest_of(&wasm)), Arc::new(wasm)))).await?;
+        let (digest, wasm) = blocking(move || Ok((hex(&digest_of(&wasm)), Arc::new(wasm)))).await?;
         let pin = self.pins.pin(&digest);
         let added = self.add_pinned(tenant, plugin, &digest, wasm, beside).await;
         drop(pin);
@@ -67,8 +65,7 @@ impl Plugins {
                 return Err(ActionError::Refused("this version is the active one".to_owned()));
             }
             let (of, name, octets) = (Arc::clone(&settings), digest.to_owned(), Arc::clone(&wasm));
-            let haste = if !beside && self.is_broken(&of) { Haste::Now } else { Haste::BesideMail };
-            let admitted = self.work(haste, move |plugins| plugins.admit(&of, &name, &octets));
+            let admitted = self.work(move |plugins| plugins.admit(&of, &name, &octets));
             let policy = admitted.await?;
             self.self_test(&settings, &policy).await?;
             let mut after = before.clone();
@@ -117,15 +114,9 @@ impl Plugins {
             refused(denied.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         })?;
         let path = self.files.component(digest);
-        let stored = self.files.replace(&path, wasm, || !self.hurry.is_there());
+        let stored = self.files.replace(&path, wasm);
         stored.map_err(|e| ActionError::Failed(format!("the component cannot be stored: {e}")))?;
         self.load_or_compile(settings, digest)
-    }
-
-    /// Whether a failure policy answers in its place.
-    fn is_broken(&self, settings: &PluginSettings) -> bool {
-        let config = &settings.config;
-        self.place(&config.tenant, &config.name).is_some_and(|place| place.policy.is_err())
     }
 
     /// `configure` with the settings as they are, then sample messages. What it decides does not matter.

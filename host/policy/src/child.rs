@@ -1,21 +1,22 @@
 //! Compiling in a process of its own. A stranger's component can make a compiler use very much time and memory, and a compiler
-//! is a large program: it gets a low priority, half of the processors, pauses while mail flows, limits of memory and CPU time, no
-//! environment but that, and files for input and output.
+//! is a large program: it gets the lowest priority, half of the processors, limits of memory and time, no environment but that, and
+//! files for input and output.
 
 use std::io::{self, Read};
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, nice, setrlimit};
 
-use crate::pace::{self, Hurry};
-
 /// Octets of the child's complaint that are kept.
 const MAX_COMPLAINT: u64 = 4_096;
-/// The least time on the clock that it may run: on a busy machine a niced process waits.
-const LEAST: Duration = Duration::from_secs(10);
+/// The elapsed time that it may take. A niced process waits on a busy machine, so this is long: CPU time has a limit of its own.
+const MAX_ELAPSED: Duration = Duration::from_secs(600);
+/// Between two looks at a compiler that runs.
+const POLL: Duration = Duration::from_millis(20);
 /// Added to the nice value. As low as there is: an upload may take its time, and mail may not.
 const NICE: i32 = 19;
 
@@ -37,27 +38,20 @@ pub(crate) fn compile(
     component: &Path,
     work: &Path,
     limits: ChildLimits,
-    hurry: &Hurry,
 ) -> Result<Vec<u8>, String> {
     // A name that no other compilation uses, whoever else compiles the same: what is in the file will be run.
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let out =
         work.join(format!("{}.{number}.code", component.file_stem().unwrap_or_default().to_string_lossy()));
-    let result = run(program, component, &out, limits, hurry);
+    let result = run(program, component, &out, limits);
     let code = result.and_then(|()| std::fs::read(&out).map_err(|e| format!("{}: {e}", out.display())));
     // Not there when the child failed.
     let _ = std::fs::remove_file(&out);
     code
 }
 
-fn run(
-    program: &Path,
-    component: &Path,
-    out: &Path,
-    limits: ChildLimits,
-    hurry: &Hurry,
-) -> Result<(), String> {
+fn run(program: &Path, component: &Path, out: &Path, limits: ChildLimits) -> Result<(), String> {
     let seconds = limits.time.as_secs().max(1);
     let mut child = Command::new(program)
         .args(["plugin-compile", "--parent", &std::process::id().to_string()])
@@ -72,27 +66,41 @@ fn run(
         .map_err(|e| format!("the compiler cannot be started: {e}"))?;
     // Read as it comes, so that a child that says much does not wait for us; what is too much is dropped.
     let complaint = child.stderr.take().map(|mut stderr| {
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             let mut text = Vec::new();
             let _ = stderr.by_ref().take(MAX_COMPLAINT).read_to_end(&mut text);
             let _ = io::copy(&mut stderr, &mut io::sink());
             String::from_utf8_lossy(&text).into_owned()
         })
     });
-    let ended = pace::wait(&mut child, (limits.time * 2).max(LEAST), hurry).map_err(|e| e.to_string())?;
+    let ended = wait(&mut child, MAX_ELAPSED.max(limits.time * 2)).map_err(|e| e.to_string())?;
     let said = complaint.and_then(|thread| thread.join().ok()).unwrap_or_default();
     match ended {
         Some(status) if status.success() => Ok(()),
         Some(status) => Err(why(status, &said, limits)),
-        None => Err(format!(
-            "compiling came to no end while it was let run: the machine is busy, or the {seconds} s of `compile_time` of [plugins] are too few"
-        )),
+        None => Err("compiling came to no end: the machine is too busy for it".to_owned()),
+    }
+}
+
+/// Waits until the child has ended. Returns none if it was killed because it took more than `most`.
+fn wait(child: &mut Child, most: Duration) -> io::Result<Option<ExitStatus>> {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if began.elapsed() > most {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        thread::sleep(POLL);
     }
 }
 
 /// For the threads of the compiler: however low their priority, each one that runs keeps a processor warm with its own data.
 fn half_of_the_processors() -> usize {
-    std::thread::available_parallelism().map_or(1, |n| (n.get() / 2).max(1))
+    thread::available_parallelism().map_or(1, |n| (n.get() / 2).max(1))
 }
 
 fn too_long(limits: ChildLimits) -> String {
@@ -143,13 +151,12 @@ pub fn compile_here(
     limit(Resource::Core, 0)?;
     // Refused only where it makes no difference.
     let _ = nice(NICE);
-    relevo_runtime::give_way();
     let wasm = std::fs::read(component).map_err(|e| format!("{}: {e}", component.display()))?;
     let code = relevo_runtime::policy::compile(&wasm).map_err(|e| e.to_string())?;
     std::fs::write(out, code).map_err(|e| format!("{}: {e}", out.display()))
 }
 
-/// One that is paused would stay for ever if nobody were left to let it go on.
+/// Binds the child to its parent: nobody is left to read what it makes when the relay has ended.
 fn end_with(parent: u32) -> Result<(), String> {
     let is_there = || {
         let now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
@@ -180,8 +187,7 @@ mod tests {
         fs::write(&program, format!("#!/bin/sh\nfor out; do :; done\n{script}\n")).expect("writes");
         fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("ours");
         let limits = ChildLimits { memory: 1 << 30, time };
-        let result =
-            compile(&program, &directory.path().join("aa.wasm"), directory.path(), limits, &Hurry::default());
+        let result = compile(&program, &directory.path().join("aa.wasm"), directory.path(), limits);
         assert_eq!(
             fs::read_dir(directory.path()).expect("ours").count(),
             1,
@@ -199,10 +205,18 @@ mod tests {
         fs::write(&program, script).expect("writes");
         fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("ours");
         let limits = ChildLimits { memory: 1 << 30, time: Duration::from_secs(1) };
-        let hurry = Hurry::default();
-        let compile =
-            || compile(&program, &directory.path().join("aa.wasm"), directory.path(), limits, &hurry);
+        let compile = || compile(&program, &directory.path().join("aa.wasm"), directory.path(), limits);
         assert_ne!(compile().expect("a name"), compile().expect("a name"));
+    }
+
+    #[test]
+    fn a_child_that_does_not_end_is_killed() {
+        let mut child = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("a shell");
+        assert_eq!(wait(&mut child, Duration::from_millis(20)).expect("waits"), None);
+        assert!(child.try_wait().expect("was waited for").is_some());
+        let mut child = Command::new("sh").args(["-c", "exit 7"]).spawn().expect("a shell");
+        let ended = wait(&mut child, Duration::from_secs(60)).expect("waits");
+        assert_eq!(ended.and_then(|status| status.code()), Some(7));
     }
 
     #[test]

@@ -10,7 +10,6 @@ use relevo_runtime::policy::{PluginError, Policy};
 use tokio::sync::mpsc;
 
 use crate::action::{ActionError, blocking};
-use crate::background::aside;
 use crate::child::{self, ChildLimits};
 use crate::digest::{digest_of, parse_digest};
 use crate::plugins::{Plugins, wanted};
@@ -19,39 +18,17 @@ use crate::plugins::{Plugins, wanted};
 pub(crate) const AGAIN: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(3_600);
 
-/// Whether mail waits for what is being made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Haste {
-    /// It does, or an operator who sees to it: nothing slows it down.
-    Now,
-    /// It goes on as before: mail comes first.
-    BesideMail,
-}
-
 impl Plugins {
-    /// Runs what loads and compiles, on a thread of low priority unless there is haste.
+    /// Runs what loads and compiles where blocking is allowed.
     pub(crate) async fn work<T: Send + 'static>(
         self: &Arc<Self>,
-        haste: Haste,
         work: impl FnOnce(&Self) -> Result<T, ActionError> + Send + 'static,
     ) -> Result<T, ActionError> {
         let plugins = Arc::clone(self);
-        if haste == Haste::Now {
-            return blocking(move || {
-                // Also while it waits for its turn: who is compiled before it makes haste as well.
-                let _hurry = plugins.hurry.begin();
-                work(&plugins)
-            })
-            .await;
-        }
-        // Made now if it is not there yet: its threads would inherit the priority of the one that makes it.
-        let maker = Arc::clone(self);
-        blocking(move || maker.engine().map(drop).map_err(ActionError::Failed)).await?;
-        aside(move || work(&plugins)).await
+        blocking(move || work(&plugins)).await
     }
 
-    /// Blocks, for as long as those before it in the compiler's queue take, and then for `compile_time` or twice that, and beside mail for some
-    /// minutes more.
+    /// Blocks while others compile, and then until the component is compiled: at most for some minutes.
     pub(crate) fn load_or_compile(
         &self,
         settings: &PluginSettings,
@@ -84,8 +61,8 @@ impl Plugins {
         drop(content);
         let server = self.settings.get();
         let limits = ChildLimits { memory: server.plugins.compile_memory, time: server.plugins.compile_time };
-        let code = child::compile(&self.program, &component, &self.files.work(), limits, &self.hurry)?;
-        let kept = self.engine()?.keep(&octets, &code, || !self.hurry.is_there());
+        let code = child::compile(&self.program, &component, &self.files.work(), limits)?;
+        let kept = self.engine()?.keep(&octets, &code);
         kept.map_err(|e| format!("the compiled code cannot be kept: {e}"))
     }
 
@@ -97,10 +74,10 @@ impl Plugins {
     async fn compile_missing(self: &Arc<Self>) -> bool {
         let Ok(missing) = self.missing().await else { return false };
         let mut all = true;
-        for (settings, digest, haste) in missing {
+        for (settings, digest) in missing {
             let name = digest.clone();
-            let compiled = self
-                .work(haste, move |plugins| plugins.compile(&settings, &name).map_err(ActionError::Refused));
+            let compiled =
+                self.work(move |plugins| plugins.compile(&settings, &name).map_err(ActionError::Refused));
             let problem = compiled.await.err().map(|error| error.to_string());
             if let Some(error) = &problem {
                 tracing::error!(
@@ -116,18 +93,18 @@ impl Plugins {
     }
 
     /// What is to be in use and not compiled: each component once, active versions first.
-    async fn missing(self: &Arc<Self>) -> Result<Vec<(Arc<PluginSettings>, String, Haste)>, ActionError> {
+    async fn missing(self: &Arc<Self>) -> Result<Vec<(Arc<PluginSettings>, String)>, ActionError> {
         let wanted = wanted(&self.settings.get(), &*self.state.lock().await);
-        let active = wanted.iter().map(|w| (Arc::clone(&w.settings), w.digest.clone(), Haste::Now));
+        let active = wanted.iter().map(|w| (Arc::clone(&w.settings), w.digest.clone()));
         let beside = wanted
             .iter()
-            .filter_map(|w| Some((Arc::clone(&w.settings), w.shadow.clone()?, Haste::BesideMail)));
+            .filter_map(|w| Some((Arc::clone(&w.settings), w.shadow.clone()?)));
         let mut seen = HashSet::new();
         let each: Vec<_> =
-            active.chain(beside).filter(|(_, digest, _)| seen.insert(digest.clone())).collect();
+            active.chain(beside).filter(|(_, digest)| seen.insert(digest.clone())).collect();
         let plugins = Arc::clone(self);
         blocking(move || {
-            Ok(each.into_iter().filter(|(of, digest, _)| !plugins.is_compiled(of, digest)).collect())
+            Ok(each.into_iter().filter(|(of, digest)| !plugins.is_compiled(of, digest)).collect())
         })
         .await
     }

@@ -103,23 +103,21 @@ impl Files {
 
     pub(crate) fn write_state(&self, state: &State) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(state).map_err(io::Error::other)?;
-        // Whoever looks at the state waits for it.
-        self.replace(&self.root.join("state.json"), &text, || false)
+        self.replace(&self.root.join("state.json"), &text)
     }
 
     /// Puts `content` in place of what is there, on disk when it returns; a crash leaves the one or the other.
-    pub(crate) fn replace(&self, path: &Path, content: &[u8], slow: impl Fn() -> bool) -> io::Result<()> {
-        self.stage(path, content, slow)?.put()
+    pub(crate) fn replace(&self, path: &Path, content: &[u8]) -> io::Result<()> {
+        self.stage(path, content)?.put()
     }
 
-    /// Writes `content` beside what is at `path`, which stays as it is; slowly while that may be (see [`write_synced`]). Several may do so
-    /// at the same time.
-    pub(crate) fn stage(&self, path: &Path, content: &[u8], slow: impl Fn() -> bool) -> io::Result<Staged> {
+    /// Writes `content` beside what is at `path`, which stays as it is. Several may do so at the same time.
+    pub(crate) fn stage(&self, path: &Path, content: &[u8]) -> io::Result<Staged> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let half = self.work().join(format!("{name}.{}.part", NEXT.fetch_add(1, Ordering::Relaxed)));
         let staged = Staged { half, path: path.to_owned() };
-        write_new(&staged.half, content, slow).map_err(|error| named(&staged.half, &error))?;
+        write_new(&staged.half, content).map_err(|error| named(&staged.half, &error))?;
         Ok(staged)
     }
 }
@@ -164,9 +162,9 @@ fn entries(directory: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::D
     }
 }
 
-fn write_new(path: &Path, content: &[u8], slow: impl Fn() -> bool) -> io::Result<()> {
+fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    write_synced(&mut file, content, slow)
+    write_synced(&mut file, content)
 }
 
 /// The error, with what it is about.
@@ -202,8 +200,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let files = Files::open(&directory.path().join("plugins")).expect("opens");
         let path = files.kv("acme", "list");
-        let [one, two, none] =
-            ["one", "two", "none"].map(|text| files.stage(&path, text.as_bytes(), || true));
+        let [one, two, none] = ["one", "two", "none"].map(|text| files.stage(&path, text.as_bytes()));
         assert!(!path.exists());
         two.and_then(Staged::put).expect("writes");
         assert_eq!(fs::read(&path).expect("there"), b"two");
@@ -219,10 +216,10 @@ mod tests {
         let files = Files::open(&directory.path().join("plugins")).expect("opens");
         let path = files.kv("acme", "list");
         fs::create_dir(&path).expect("in the way");
-        let error = files.replace(&path, b"one", || false).expect_err("a directory is there");
+        let error = files.replace(&path, b"one").expect_err("a directory is there");
         assert!(error.to_string().starts_with(&format!("{}: ", path.display())), "{error}");
         fs::remove_dir(files.work()).expect("empty");
-        let error = files.replace(&path, b"one", || false).expect_err("nowhere to write");
+        let error = files.replace(&path, b"one").expect_err("nowhere to write");
         assert!(error.to_string().contains("acme.list"), "{error}");
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }

@@ -64,7 +64,7 @@ impl Plugins {
             let entries = data.len();
             let after = before.as_ref().map(|place| plugins.with_data(place, &settings, data, shadow));
             let path = plugins.files.kv(&settings.config.tenant, &settings.config.name);
-            let staged = plugins.files.stage(&path, &content, || true).map_err(failed)?;
+            let staged = plugins.files.stage(&path, &content).map_err(failed)?;
             Ok(Import { settings, before, after, staged, entries })
         })
         .await

@@ -7,7 +7,6 @@
 mod action;
 mod add;
 mod ask;
-mod background;
 mod child;
 mod clear;
 mod compile;
@@ -23,7 +22,6 @@ mod list;
 mod message;
 mod metrics;
 mod observe;
-mod pace;
 mod place;
 mod plugins;
 mod record;

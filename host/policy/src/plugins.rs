@@ -19,7 +19,6 @@ use crate::digest::parse_digest;
 use crate::files::Files;
 use crate::kv::KvData;
 use crate::observe::{self, Listeners};
-use crate::pace::Hurry;
 use crate::place::Place;
 use crate::record::Recorder;
 use crate::shadow::Shadow;
@@ -69,7 +68,6 @@ pub struct Plugins {
     pub(crate) pins: Arc<Pins>,
     /// One compiler at a time: its limits are for one.
     pub(crate) compiler: tokio::sync::Mutex<()>,
-    pub(crate) hurry: Hurry,
     /// Something is to be compiled in the background.
     missing: mpsc::Sender<()>,
     places: RwLock<Arc<Places>>,
@@ -113,7 +111,6 @@ impl Plugins {
             turns: Turns::default(),
             pins: Arc::default(),
             compiler: tokio::sync::Mutex::default(),
-            hurry: Hurry::default(),
             missing,
             places: RwLock::default(),
             listeners,

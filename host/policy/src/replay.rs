@@ -10,8 +10,6 @@ use relevo_runtime::policy::{Body, Case, Digest, Export, Policy};
 use serde_json::{Value, json};
 
 use crate::action::{ActionError, blocking};
-use crate::background::aside;
-use crate::compile::Haste;
 use crate::digest::{digest_of, hex, parse_digest};
 use crate::kv::KvData;
 use crate::plugins::Plugins;
@@ -86,7 +84,7 @@ impl Plugins {
             frames.drain(..frames.len().saturating_sub(last));
         }
         let (tried, component) =
-            aside(move || Ok(((!component.is_empty()).then(|| hex(&digest_of(&component))), component)))
+            blocking(move || Ok(((!component.is_empty()).then(|| hex(&digest_of(&component))), component)))
                 .await?;
         if tried.is_some() && digest.is_some() {
             return Err(ActionError::Refused("either a digest or a component, not both".to_owned()));
@@ -118,7 +116,7 @@ impl Plugins {
         wasm: Vec<u8>,
     ) -> Result<(), ActionError> {
         let (of, name) = (Arc::clone(settings), digest.to_owned());
-        let policy = self.work(Haste::BesideMail, move |plugins| plugins.admit(&of, &name, &wasm)).await?;
+        let policy = self.work(move |plugins| plugins.admit(&of, &name, &wasm)).await?;
         self.self_test(settings, &policy).await
     }
 
@@ -144,7 +142,7 @@ impl Plugins {
         damaged: usize,
     ) -> Result<Report, ActionError> {
         let (of, name) = (Arc::clone(settings), digest.to_owned());
-        let version = self.work(Haste::BesideMail, move |plugins| {
+        let version = self.work(move |plugins| {
             let policy = plugins.load_or_compile(&of, &name)?;
             let today =
                 plugins.place_with(Arc::clone(&of), String::new(), Ok(Arc::clone(&policy))).data.clone();

@@ -7,7 +7,6 @@ use relevo_runtime::policy::Policy;
 use serde_json::{Value, json};
 
 use crate::action::{ActionError, blocking};
-use crate::compile::Haste;
 use crate::place::Place;
 use crate::plugins::Plugins;
 use crate::state::{Entry, State};
@@ -105,7 +104,7 @@ impl Plugins {
             let mut after = before.clone();
             let digest = change(&mut after)?;
             let (of, name) = (Arc::clone(&settings), digest.clone());
-            let loaded = self.work(Haste::Now, move |plugins| plugins.load_or_compile(&of, &name));
+            let loaded = self.work(move |plugins| plugins.load_or_compile(&of, &name));
             let policy = loaded.await?;
             let place = self.make(&settings, digest.clone(), Some(Arc::clone(&policy)), after.shadow.clone());
             let place = place.await?.working()?;

@@ -126,7 +126,7 @@ fn load(
     class: Class,
     settings: Vec<Attribute>,
 ) -> Result<Arc<Plugin>> {
-    engine.keep(&digest, code, || false)?;
+    engine.keep(&digest, code)?;
     let config = PluginConfig {
         tenant: "acme".into(),
         name: "example".into(),

@@ -59,7 +59,7 @@ impl Cache {
             return Ok(component);
         }
         let code = compile()?;
-        match self.put(engine, name, digest, &code, || false) {
+        match self.put(engine, name, digest, &code) {
             // From the file rather than from memory: see `read`.
             Ok(()) => {
                 if let Some(component) = self.get(engine, name, digest) {
@@ -80,17 +80,15 @@ impl Cache {
         })
     }
 
-    /// Keeps what a compiler with the configuration of `engine` made of the component with this digest; slowly while that may be
-    /// (see [`write_synced`]).
+    /// Keeps what a compiler with the configuration of `engine` made of the component with this digest; slowly (see [`write_synced`]).
     pub(crate) fn put(
         &self,
         engine: &Engine,
         name: &str,
         digest: &[u8; 32],
         code: &[u8],
-        slow: impl Fn() -> bool,
     ) -> io::Result<()> {
-        write(&self.path(engine, name, digest), code, slow)
+        write(&self.path(engine, name, digest), code)
     }
 
     /// Removes what is kept, if anything is.
@@ -179,15 +177,15 @@ fn checksum_path(path: &Path) -> PathBuf {
 }
 
 /// Code first, checksum second, each renamed into place: whatever a crash leaves does not match or is whole.
-fn write(path: &Path, code: &[u8], slow: impl Fn() -> bool) -> io::Result<()> {
-    replace(path, code, slow)?;
-    replace(&checksum_path(path), hex(&Sha256::digest(code)).as_bytes(), || false)
+fn write(path: &Path, code: &[u8]) -> io::Result<()> {
+    replace(path, code)?;
+    replace(&checksum_path(path), hex(&Sha256::digest(code)).as_bytes())
 }
 
-fn replace(path: &Path, content: &[u8], slow: impl Fn() -> bool) -> io::Result<()> {
+fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let half = path.with_extension(format!("{}.part", std::process::id()));
     let result = File::create(&half)
-        .and_then(|mut file| write_synced(&mut file, content, slow))
+        .and_then(|mut file| write_synced(&mut file, content))
         .and_then(|()| fs::rename(&half, path));
     result.map_err(|error| {
         // The reason is being returned.

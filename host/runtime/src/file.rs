@@ -11,15 +11,15 @@ const PIECE: usize = 256 << 10;
 /// Between a piece and the next: a disk that is never left alone is late for everybody.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Writes to a file and syncs it. As long as it may be `slow`, so slowly that others who sync hardly notice: about 12 MB per second. Blocks.
+/// Writes to a file and syncs it, so slowly that others who sync hardly notice: about 12 MB per second. Blocks.
 ///
 /// # Errors
 /// It cannot be written; a part of it may be there.
-pub fn write_synced(file: &mut File, content: &[u8], slow: impl Fn() -> bool) -> io::Result<()> {
+pub fn write_synced(file: &mut File, content: &[u8]) -> io::Result<()> {
     let mut pieces = content.chunks(PIECE).peekable();
     while let Some(piece) = pieces.next() {
         file.write_all(piece)?;
-        if pieces.peek().is_some() && slow() {
+        if pieces.peek().is_some() {
             file.sync_data()?;
             sleep(PAUSE);
         }
@@ -29,7 +29,6 @@ pub fn write_synced(file: &mut File, content: &[u8], slow: impl Fn() -> bool) ->
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
     use std::fs;
 
     use super::*;
@@ -40,22 +39,10 @@ mod tests {
         let path = directory.path().join("file");
         for length in [3 * PIECE + 7, 0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE] {
             let content: Vec<u8> = (0..=250).cycle().take(length).collect();
-            for slow in [true, false] {
-                let asked = Cell::new(0);
-                let slow = || {
-                    asked.set(asked.get() + 1);
-                    slow
-                };
-                write_synced(&mut File::create(&path).unwrap(), &content, slow).unwrap();
-                assert!(fs::read(&path).unwrap() == content, "{length} octets");
-                assert_eq!(
-                    asked.get(),
-                    length.div_ceil(PIECE).saturating_sub(1),
-                    "after each piece but the last"
-                );
-            }
+            write_synced(&mut File::create(&path).unwrap(), &content).unwrap();
+            assert!(fs::read(&path).unwrap() == content, "{length} octets");
         }
         let mut closed = File::open(&path).unwrap();
-        assert!(write_synced(&mut closed, b"not for writing", || true).is_err());
+        assert!(write_synced(&mut closed, b"not for writing").is_err());
     }
 }

@@ -22,9 +22,11 @@ use super::pseudonyms::{KEY, Pseudonyms};
 use super::reads::{Noted, Notes};
 use super::segments::Segments;
 use super::waiting::{Counts, MESSAGE, SHARE, WAITING, Waiting, octets_of};
-use crate::background::yield_to_mail;
 use crate::digest::parse_digest;
 use crate::kv::KvData;
+
+/// Added to the nice value of the writing thread.
+const NICE: i32 = 10;
 
 /// Of all places.
 pub(crate) struct Recorder {
@@ -207,7 +209,9 @@ impl Open {
 
 impl Writer {
     fn run(mut self, jobs: &Receiver<Job>) {
-        yield_to_mail();
+        // Where that is refused, the thread keeps its priority. Elsewhere than on Linux it would be the process's.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::process::nice(NICE);
         while let Ok(job) = jobs.recv() {
             match job {
                 Job::Record(input) => {

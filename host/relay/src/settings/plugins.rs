@@ -13,8 +13,7 @@ pub struct PluginServer {
     pub upload: UploadBounds,
     /// Octets of memory of the process that compiles.
     pub compile_memory: u64,
-    /// CPU time of the process that compiles; it is ended after twice that time on the clock, and 10 seconds at least, in which it was not
-    /// paused.
+    /// CPU time of the process that compiles. Its elapsed time is bounded too, generously: it has the lowest priority.
     pub compile_time: Duration,
     /// How long held mail is kept, counted from its acceptance.
     pub hold_expire: Duration,

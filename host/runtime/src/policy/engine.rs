@@ -100,13 +100,13 @@ impl PolicyEngine {
         })
     }
 
-    /// Puts compiled code into the cache; slowly while that may be (see [`crate::write_synced`]). It must come from [`super::compile`] of
+    /// Puts compiled code into the cache, slowly (see [`crate::write_synced`]). It must come from [`super::compile`] of
     /// this program, for it will be run as it is: from a child process of ours, never from anybody who asks.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn keep(&self, digest: &Digest, code: &[u8], slow: impl Fn() -> bool) -> std::io::Result<()> {
-        self.cache.put(self.inner.engines.of(Class::Large), CACHED, digest, code, slow)
+    pub fn keep(&self, digest: &Digest, code: &[u8]) -> std::io::Result<()> {
+        self.cache.put(self.inner.engines.of(Class::Large), CACHED, digest, code)
     }
 
     /// Removes compiled code from the cache. Plugins that use it go on.

@@ -56,7 +56,7 @@ fn what_is_compiled_and_does_not_fit_is_not_to_be_compiled_again() {
     let bench = bench();
     let octets = of_many(3, 1);
     let digest = Sha256::digest(&octets).into();
-    bench.engine.keep(&digest, &compile(&octets).unwrap(), || false).unwrap();
+    bench.engine.keep(&digest, &compile(&octets).unwrap()).unwrap();
     let refused = bench.engine.load(digest, config("three-memories"));
     assert!(matches!(refused, Err(PluginError::Class)));
     // The other class holds it, and finds that it is no plugin.
@@ -136,7 +136,7 @@ fn code_that_was_changed_on_disk_is_not_loaded() {
     let directory = cache.path().join("plugins");
     let engine = PolicyEngine::new(&EngineConfig { threads: 1, ..EngineConfig::new(&directory) }).unwrap();
     let (digest, code) = compiled("accept-all");
-    engine.keep(&digest, &code, || false).unwrap();
+    engine.keep(&digest, &code).unwrap();
     engine.load(digest, config("a")).map(drop).unwrap();
     let file = std::fs::read_dir(&directory).unwrap().map(|e| e.unwrap().path());
     let file = file.into_iter().find(|path| path.extension().is_some_and(|e| e == "cwasm")).unwrap();
@@ -145,7 +145,7 @@ fn code_that_was_changed_on_disk_is_not_loaded() {
     changed[middle] ^= 1;
     std::fs::write(&file, changed).unwrap();
     assert!(matches!(engine.load(digest, config("a")), Err(PluginError::NotCompiled)));
-    engine.keep(&digest, &code, || false).unwrap();
+    engine.keep(&digest, &code).unwrap();
     engine.load(digest, config("a")).map(drop).unwrap();
     engine.forget(&digest).unwrap();
     assert!(matches!(engine.load(digest, config("a")), Err(PluginError::NotCompiled)));

@@ -72,7 +72,7 @@ impl Bench {
         change: impl FnOnce(&mut PluginConfig),
     ) -> Result<Arc<Plugin>, PluginError> {
         let (digest, code) = compiled(name);
-        self.engine.keep(&digest, &code, || false).unwrap();
+        self.engine.keep(&digest, &code).unwrap();
         let mut config = config(name);
         change(&mut config);
         self.engine.load(digest, config)
