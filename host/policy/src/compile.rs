@@ -96,12 +96,9 @@ impl Plugins {
     async fn missing(self: &Arc<Self>) -> Result<Vec<(Arc<PluginSettings>, String)>, ActionError> {
         let wanted = wanted(&self.settings.get(), &*self.state.lock().await);
         let active = wanted.iter().map(|w| (Arc::clone(&w.settings), w.digest.clone()));
-        let beside = wanted
-            .iter()
-            .filter_map(|w| Some((Arc::clone(&w.settings), w.shadow.clone()?)));
+        let beside = wanted.iter().filter_map(|w| Some((Arc::clone(&w.settings), w.shadow.clone()?)));
         let mut seen = HashSet::new();
-        let each: Vec<_> =
-            active.chain(beside).filter(|(_, digest)| seen.insert(digest.clone())).collect();
+        let each: Vec<_> = active.chain(beside).filter(|(_, digest)| seen.insert(digest.clone())).collect();
         let plugins = Arc::clone(self);
         blocking(move || {
             Ok(each.into_iter().filter(|(of, digest)| !plugins.is_compiled(of, digest)).collect())

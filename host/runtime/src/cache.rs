@@ -81,13 +81,7 @@ impl Cache {
     }
 
     /// Keeps what a compiler with the configuration of `engine` made of the component with this digest; slowly (see [`write_synced`]).
-    pub(crate) fn put(
-        &self,
-        engine: &Engine,
-        name: &str,
-        digest: &[u8; 32],
-        code: &[u8],
-    ) -> io::Result<()> {
+    pub(crate) fn put(&self, engine: &Engine, name: &str, digest: &[u8; 32], code: &[u8]) -> io::Result<()> {
         write(&self.path(engine, name, digest), code)
     }
 
