@@ -13,6 +13,7 @@ import clients
 import messages
 import peers
 import plugins
+import postgresql
 import verify
 from relay import DOMAIN, PASSWORD, USER, Relay, Sink
 
@@ -23,6 +24,7 @@ ROWS = (
     + [f"{verifier} refuses an altered message" for verifier in ("dkimpy", "OpenDKIM")]
     + ["Postfix receives", "OpenSMTPD receives", "Postfix relays through Relevo"]
     + plugins.ROWS
+    + postgresql.ROWS
 )
 
 
@@ -163,6 +165,7 @@ def main():
         sink.stop()
         servers(table, given.relevo, folder, given.opensmtpd)
         plugins.run(table, given.relevo, folder)
+        postgresql.run(table, folder)
     finally:
         code = table.close()
         if code == 0:

@@ -33,6 +33,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("relevo-queue", &[]),
     ("relevo-resolve", &[]),
     ("relevo-keys", &[]),
+    ("relevo-store", &[]),
     ("relevo-runtime", &[]),
     ("relevo-smtp", &["relevo-proto"]),
     ("relevo-relay", &["relevo-queue", "relevo-resolve", "relevo-keys", "relevo-runtime", "relevo-smtp"]),

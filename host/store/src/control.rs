@@ -1,0 +1,205 @@
+//! The databases behind the traits.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::SqlStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+
+use crate::ControlStoreError;
+
+/// The migrations of one folder, in their order. A migration that was released never changes: its checksum is stored.
+macro_rules! migrations {
+    ($folder:literal) => {
+        [(1, "directory and plugins", include_str!(concat!("../migrations/", $folder, "/0001_directory_and_plugins.sql")))]
+    };
+}
+const SQLITE: [(i64, &str, &str); 1] = migrations!("sqlite");
+const POSTGRES: [(i64, &str, &str); 1] = migrations!("postgres");
+
+/// Connections that read SQLite beside the one that writes.
+const READERS: u32 = 4;
+/// Connections to PostgreSQL.
+const CONNECTIONS: u32 = 8;
+/// Time that a caller waits for a connection, or for another process's write.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Place of the store: `[store] url`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// A SQLite file. The default is `control.sqlite` in the data directory.
+    File(PathBuf),
+    /// A PostgreSQL database, `postgres://user:password@host/database`.
+    Postgres(String),
+}
+
+impl FromStr for StoreUrl {
+    type Err = String;
+
+    /// Reads `sqlite:PATH` or `postgres://...`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() {
+                return Err("`sqlite:` needs the path of a file".to_owned());
+            }
+            return Ok(Self::File(PathBuf::from(path)));
+        }
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            // The text may hold a password: it is not part of the message.
+            PgConnectOptions::from_str(text)
+                .map_err(|_| "this is not a PostgreSQL URL: postgres://user:password@host/database".to_owned())?;
+            return Ok(Self::Postgres(text.to_owned()));
+        }
+        Err("a store is `sqlite:PATH` or `postgres://user:password@host/database`".to_owned())
+    }
+}
+
+/// Control-plane data in one database. Cheap to share behind an `Arc`.
+#[derive(Debug)]
+pub struct ControlStore {
+    pub(crate) database: Database,
+}
+
+#[derive(Debug)]
+pub(crate) enum Database {
+    /// One writer, so that writes wait for each other here and not in SQLite.
+    Sqlite { reader: SqlitePool, writer: SqlitePool },
+    Postgres(PgPool),
+}
+
+/// Runs `$body` with the pool for reading, whichever database it is.
+macro_rules! reading {
+    ($store:expr, $pool:ident => $body:expr) => {
+        match &$store.database {
+            $crate::control::Database::Sqlite { reader: $pool, .. } => $body,
+            $crate::control::Database::Postgres($pool) => $body,
+        }
+    };
+}
+
+/// Runs `$body` with an open transaction, and commits it. An error before that rolls it back.
+macro_rules! writing {
+    ($store:expr, $transaction:ident => $body:block) => {
+        match &$store.database {
+            $crate::control::Database::Sqlite { writer, .. } => {
+                let mut $transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+                let value = $body;
+                $transaction.commit().await?;
+                Ok(value)
+            }
+            $crate::control::Database::Postgres(pool) => {
+                let mut $transaction = pool.begin().await?;
+                let value = $body;
+                $transaction.commit().await?;
+                Ok(value)
+            }
+        }
+    };
+}
+
+pub(crate) use {reading, writing};
+
+impl ControlStore {
+    /// Opens the store, makes it if there is none, and brings its tables up to date.
+    ///
+    /// # Errors
+    /// A file that is a link or another user's; a database that cannot be reached; a store that a newer version wrote.
+    pub async fn open(url: &StoreUrl) -> Result<Self, ControlStoreError> {
+        let database = match url {
+            StoreUrl::File(path) => sqlite(path).await?,
+            StoreUrl::Postgres(url) => postgres(url).await?,
+        };
+        Ok(Self { database })
+    }
+
+    /// Closes all connections. SQLite's log is written back into its file.
+    pub async fn close(&self) {
+        match &self.database {
+            Database::Sqlite { reader, writer } => {
+                reader.close().await;
+                writer.close().await;
+            }
+            Database::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
+    let migrations = migrations.iter().map(|(version, description, sql)| {
+        Migration::new(*version, (*description).into(), MigrationType::Simple, SqlStr::from_static(sql), false)
+    });
+    Migrator::with_migrations(migrations.collect())
+}
+
+async fn sqlite(path: &Path) -> Result<Database, ControlStoreError> {
+    own_file(path)?;
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(PATIENCE);
+    let pool = |most| SqlitePoolOptions::new().max_connections(most).acquire_timeout(PATIENCE);
+    let writer = pool(1).connect_with(options.clone()).await?;
+    migrator(&SQLITE).run(&writer).await?;
+    let reader = pool(READERS).connect_with(options.read_only(true)).await?;
+    Ok(Database::Sqlite { reader, writer })
+}
+
+/// Makes the file with mode 0600, or sees that the one that is there is ours. SQLite gives its log the same mode.
+fn own_file(path: &Path) -> Result<(), ControlStoreError> {
+    let refuse = |reason: String| ControlStoreError::File(format!("{}: {reason}", path.display()));
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+        .map_err(|error| refuse(error.to_string()))?;
+    let found = file.metadata().map_err(|error| refuse(error.to_string()))?;
+    let user = rustix::process::geteuid().as_raw();
+    if !found.is_file() {
+        return Err(refuse("the store must be a regular file".to_owned()));
+    }
+    if found.uid() != user || found.mode() & 0o077 != 0 {
+        return Err(refuse("the store must be this user's file with mode 0600".to_owned()));
+    }
+    Ok(())
+}
+
+async fn postgres(url: &str) -> Result<Database, ControlStoreError> {
+    let options = PgConnectOptions::from_str(url)?.application_name("relevo");
+    let pool = PgPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .acquire_timeout(PATIENCE)
+        .connect_with(options)
+        .await?;
+    migrator(&POSTGRES).run(&pool).await?;
+    Ok(Database::Postgres(pool))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_read_and_a_password_is_not_repeated() {
+        assert_eq!("sqlite:data/c.sqlite".parse(), Ok(StoreUrl::File("data/c.sqlite".into())));
+        assert_eq!("sqlite:///var/c.sqlite".parse(), Ok(StoreUrl::File("/var/c.sqlite".into())));
+        let url = "postgres://relevo:secret@db.example/relevo";
+        assert_eq!(url.parse(), Ok(StoreUrl::Postgres(url.to_owned())));
+        for bad in ["", "sqlite:", "mysql://h/d", "postgres://u:secret@h:port/d"] {
+            let error = bad.parse::<StoreUrl>().expect_err("not a store");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! Tenants, their sending domains, credentials and API keys.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::control::{reading, writing};
+use crate::{ControlStore, ControlStoreError};
+
+/// A tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantRecord {
+    /// Lower case letters, digits and hyphens.
+    pub id: String,
+    /// Everything else.
+    pub settings: TenantSettings,
+}
+
+/// Settings of a tenant, stored as JSON. A field that is missing has its default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TenantSettings {
+    /// Networks in CIDR form that may use its domains on the relay port. Empty: every trusted network.
+    pub networks: Vec<String>,
+    /// Deliveries that plugins may hold at the same time. None: the configuration's default.
+    pub max_held: Option<u64>,
+    /// Names of pools that its mail may leave from. The first is for mail that names none.
+    pub pools: Vec<String>,
+    /// Names of routes that its mail may take.
+    pub routes: Vec<String>,
+    /// The highest priority of its mail.
+    pub max_priority: Option<i8>,
+}
+
+/// A sending domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainRecord {
+    /// Lower case A-labels.
+    pub name: String,
+    /// Id of its tenant.
+    pub tenant: String,
+    /// Everything else.
+    pub settings: DomainSettings,
+}
+
+/// Settings of a domain, stored as JSON. A field that is missing has its default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DomainSettings {
+    /// Keys that sign its mail. Every one signs.
+    pub dkim: Vec<DkimRecord>,
+    /// Tracking. None: off.
+    pub tracking: Option<TrackingRecord>,
+    /// Names of pools, fewer than its tenant's or in another order. Empty: its tenant's.
+    pub pools: Vec<String>,
+}
+
+/// A DKIM key. The private key itself is never in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DkimRecord {
+    /// Value of `s=`.
+    pub selector: String,
+    /// `rsa-sha256` or `ed25519-sha256`.
+    pub algorithm: String,
+    /// File of the private key, relative to the configuration file.
+    pub key: String,
+}
+
+/// Tracking of a domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackingRecord {
+    /// Scheme and authority, such as `https://t.example.com`.
+    pub url: String,
+    /// An open pixel is inserted.
+    #[serde(default)]
+    pub opens: bool,
+    /// Links are rewritten.
+    #[serde(default)]
+    pub clicks: bool,
+    /// Links in text/plain too.
+    #[serde(default)]
+    pub text_links: bool,
+    /// Also in mail that carries a DKIM-Signature already.
+    #[serde(default)]
+    pub rewrite_signed: bool,
+}
+
+/// An SMTP credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialRecord {
+    /// Unique among all tenants.
+    pub username: String,
+    /// Id of its tenant.
+    pub tenant: String,
+    /// Argon2id in PHC form.
+    pub password_hash: String,
+}
+
+/// An HTTP API key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKeyRecord {
+    /// SHA-256 of the key.
+    pub hash: [u8; 32],
+    /// Id of its tenant.
+    pub tenant: String,
+    /// Name for logs, unique among the keys of its tenant.
+    pub name: String,
+}
+
+/// All records of the directory at one revision.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DirectoryRecords {
+    /// Number of changes before this state.
+    pub revision: i64,
+    /// In the order of their ids.
+    pub tenants: Vec<TenantRecord>,
+    /// In the order of their names.
+    pub domains: Vec<DomainRecord>,
+    /// In the order of their user names.
+    pub credentials: Vec<CredentialRecord>,
+    /// In the order of tenant and name.
+    pub api_keys: Vec<ApiKeyRecord>,
+}
+
+/// Who may send. Names are checked by the caller; the store keeps names unique and tenants apart.
+///
+/// A method that changes something returns the new revision. Something that was not there is deleted without an error, and the
+/// revision grows all the same.
+#[async_trait]
+pub trait DirectoryStore: Send + Sync {
+    /// All records, of one moment.
+    async fn directory(&self) -> Result<DirectoryRecords, ControlStoreError>;
+
+    /// Number of changes so far: a cache of an older revision is stale.
+    async fn directory_revision(&self) -> Result<i64, ControlStoreError>;
+
+    /// Adds a tenant, or replaces its settings.
+    async fn put_tenant(&self, tenant: &TenantRecord) -> Result<i64, ControlStoreError>;
+
+    /// Deletes a tenant with its domains, credentials and API keys.
+    async fn delete_tenant(&self, id: &str) -> Result<i64, ControlStoreError>;
+
+    /// Adds a domain, or replaces its settings.
+    ///
+    /// # Errors
+    /// [`ControlStoreError::Conflict`] when the domain is another tenant's, or the tenant does not exist.
+    async fn put_domain(&self, domain: &DomainRecord) -> Result<i64, ControlStoreError>;
+
+    /// Deletes a domain of this tenant.
+    async fn delete_domain(&self, tenant: &str, name: &str) -> Result<i64, ControlStoreError>;
+
+    /// Adds a credential, or replaces its password.
+    ///
+    /// # Errors
+    /// As for a domain.
+    async fn put_credential(&self, credential: &CredentialRecord) -> Result<i64, ControlStoreError>;
+
+    /// Deletes a credential of this tenant.
+    async fn delete_credential(&self, tenant: &str, username: &str) -> Result<i64, ControlStoreError>;
+
+    /// Adds an API key.
+    ///
+    /// # Errors
+    /// [`ControlStoreError::Conflict`] when its tenant has a key of this name, the hash is known, or the tenant does not exist.
+    async fn add_api_key(&self, key: &ApiKeyRecord) -> Result<i64, ControlStoreError>;
+
+    /// Deletes an API key of this tenant.
+    async fn delete_api_key(&self, tenant: &str, name: &str) -> Result<i64, ControlStoreError>;
+}
+
+/// Bumps the revision inside a transaction and returns it.
+macro_rules! next_revision {
+    ($transaction:ident) => {
+        sqlx::query_scalar::<_, i64>(
+            "INSERT INTO revision (subject, number) VALUES ('directory', 1) \
+             ON CONFLICT (subject) DO UPDATE SET number = revision.number + 1 RETURNING number",
+        )
+        .fetch_one(&mut *$transaction)
+        .await?
+    };
+}
+
+const REVISION: &str = "SELECT number FROM revision WHERE subject = 'directory'";
+
+#[async_trait]
+impl DirectoryStore for ControlStore {
+    async fn directory(&self) -> Result<DirectoryRecords, ControlStoreError> {
+        reading!(self, pool => {
+            let mut snapshot = pool.begin().await?;
+            // PostgreSQL reads each statement at its own moment unless told otherwise; SQLite's transactions are snapshots.
+            if matches!(self.database, crate::control::Database::Postgres(_)) {
+                sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").execute(&mut *snapshot).await?;
+            }
+            let revision = sqlx::query_scalar::<_, i64>(REVISION).fetch_optional(&mut *snapshot).await?;
+            let tenants: Vec<(String, String)> =
+                sqlx::query_as("SELECT id, settings FROM tenant").fetch_all(&mut *snapshot).await?;
+            let domains: Vec<(String, String, String)> =
+                sqlx::query_as("SELECT name, tenant, settings FROM domain").fetch_all(&mut *snapshot).await?;
+            let credentials: Vec<(String, String, String)> =
+                sqlx::query_as("SELECT username, tenant, password_hash FROM credential")
+                    .fetch_all(&mut *snapshot)
+                    .await?;
+            let api_keys: Vec<(Vec<u8>, String, String)> =
+                sqlx::query_as("SELECT hash, tenant, name FROM api_key").fetch_all(&mut *snapshot).await?;
+            snapshot.commit().await?;
+            records(revision.unwrap_or(0), tenants, domains, credentials, api_keys)
+        })
+    }
+
+    async fn directory_revision(&self) -> Result<i64, ControlStoreError> {
+        let number = reading!(self, pool => {
+            sqlx::query_scalar::<_, i64>(REVISION).fetch_optional(pool).await?
+        });
+        Ok(number.unwrap_or(0))
+    }
+
+    async fn put_tenant(&self, tenant: &TenantRecord) -> Result<i64, ControlStoreError> {
+        let settings = json(&tenant.settings)?;
+        writing!(self, transaction => {
+            sqlx::query(
+                "INSERT INTO tenant (id, settings) VALUES ($1, $2) \
+                 ON CONFLICT (id) DO UPDATE SET settings = excluded.settings",
+            )
+            .bind(&tenant.id)
+            .bind(&settings)
+            .execute(&mut *transaction)
+            .await?;
+            next_revision!(transaction)
+        })
+    }
+
+    async fn delete_tenant(&self, id: &str) -> Result<i64, ControlStoreError> {
+        writing!(self, transaction => {
+            sqlx::query("DELETE FROM tenant WHERE id = $1").bind(id).execute(&mut *transaction).await?;
+            next_revision!(transaction)
+        })
+    }
+
+    async fn put_domain(&self, domain: &DomainRecord) -> Result<i64, ControlStoreError> {
+        let settings = json(&domain.settings)?;
+        writing!(self, transaction => {
+            let done = sqlx::query(
+                "INSERT INTO domain (name, tenant, settings) VALUES ($1, $2, $3) \
+                 ON CONFLICT (name) DO UPDATE SET settings = excluded.settings \
+                 WHERE domain.tenant = excluded.tenant",
+            )
+            .bind(&domain.name)
+            .bind(&domain.tenant)
+            .bind(&settings)
+            .execute(&mut *transaction)
+            .await?;
+            another_tenants(done.rows_affected(), "domain", &domain.name)?;
+            next_revision!(transaction)
+        })
+    }
+
+    async fn delete_domain(&self, tenant: &str, name: &str) -> Result<i64, ControlStoreError> {
+        writing!(self, transaction => {
+            sqlx::query("DELETE FROM domain WHERE tenant = $1 AND name = $2")
+                .bind(tenant)
+                .bind(name)
+                .execute(&mut *transaction)
+                .await?;
+            next_revision!(transaction)
+        })
+    }
+
+    async fn put_credential(&self, credential: &CredentialRecord) -> Result<i64, ControlStoreError> {
+        writing!(self, transaction => {
+            let done = sqlx::query(
+                "INSERT INTO credential (username, tenant, password_hash) VALUES ($1, $2, $3) \
+                 ON CONFLICT (username) DO UPDATE SET password_hash = excluded.password_hash \
+                 WHERE credential.tenant = excluded.tenant",
+            )
+            .bind(&credential.username)
+            .bind(&credential.tenant)
+            .bind(&credential.password_hash)
+            .execute(&mut *transaction)
+            .await?;
+            another_tenants(done.rows_affected(), "user name", &credential.username)?;
+            next_revision!(transaction)
+        })
+    }
+
+    async fn delete_credential(&self, tenant: &str, username: &str) -> Result<i64, ControlStoreError> {
+        writing!(self, transaction => {
+            sqlx::query("DELETE FROM credential WHERE tenant = $1 AND username = $2")
+                .bind(tenant)
+                .bind(username)
+                .execute(&mut *transaction)
+                .await?;
+            next_revision!(transaction)
+        })
+    }
+
+    async fn add_api_key(&self, key: &ApiKeyRecord) -> Result<i64, ControlStoreError> {
+        writing!(self, transaction => {
+            sqlx::query("INSERT INTO api_key (hash, tenant, name) VALUES ($1, $2, $3)")
+                .bind(key.hash.to_vec())
+                .bind(&key.tenant)
+                .bind(&key.name)
+                .execute(&mut *transaction)
+                .await?;
+            next_revision!(transaction)
+        })
+    }
+
+    async fn delete_api_key(&self, tenant: &str, name: &str) -> Result<i64, ControlStoreError> {
+        writing!(self, transaction => {
+            sqlx::query("DELETE FROM api_key WHERE tenant = $1 AND name = $2")
+                .bind(tenant)
+                .bind(name)
+                .execute(&mut *transaction)
+                .await?;
+            next_revision!(transaction)
+        })
+    }
+}
+
+/// Decodes rows, and sorts them by octets: the databases' own orders differ.
+fn records(
+    revision: i64,
+    tenants: Vec<(String, String)>,
+    domains: Vec<(String, String, String)>,
+    credentials: Vec<(String, String, String)>,
+    api_keys: Vec<(Vec<u8>, String, String)>,
+) -> Result<DirectoryRecords, ControlStoreError> {
+    let damaged = |table, reason: String| ControlStoreError::Damaged { table, reason };
+    let mut records = DirectoryRecords { revision, ..DirectoryRecords::default() };
+    for (id, settings) in tenants {
+        let settings = serde_json::from_str(&settings).map_err(|e| damaged("tenant", format!("{id}: {e}")))?;
+        records.tenants.push(TenantRecord { id, settings });
+    }
+    for (name, tenant, settings) in domains {
+        let settings = serde_json::from_str(&settings).map_err(|e| damaged("domain", format!("{name}: {e}")))?;
+        records.domains.push(DomainRecord { name, tenant, settings });
+    }
+    for (username, tenant, password_hash) in credentials {
+        records.credentials.push(CredentialRecord { username, tenant, password_hash });
+    }
+    for (hash, tenant, name) in api_keys {
+        let hash =
+            hash.try_into().map_err(|_| damaged("api_key", format!("{name}: its hash has not 32 octets")))?;
+        records.api_keys.push(ApiKeyRecord { hash, tenant, name });
+    }
+    records.tenants.sort_by(|a, b| a.id.cmp(&b.id));
+    records.domains.sort_by(|a, b| a.name.cmp(&b.name));
+    records.credentials.sort_by(|a, b| a.username.cmp(&b.username));
+    records.api_keys.sort_by(|a, b| (&a.tenant, &a.name).cmp(&(&b.tenant, &b.name)));
+    Ok(records)
+}
+
+fn json(settings: &impl Serialize) -> Result<String, ControlStoreError> {
+    serde_json::to_string(settings)
+        .map_err(|e| ControlStoreError::Damaged { table: "settings", reason: e.to_string() })
+}
+
+fn another_tenants(changed: u64, what: &str, name: &str) -> Result<(), ControlStoreError> {
+    if changed == 0 {
+        return Err(ControlStoreError::Conflict(format!("the {what} {name} is another tenant's")));
+    }
+    Ok(())
+}

@@ -1,0 +1,21 @@
+//! Control-plane data: who may send, and which plugins are in use. SQLite in the data directory, or PostgreSQL by URL for
+//! several nodes. Mail, outcomes and events are the queue's.
+//!
+//! Each subject has a trait: [`DirectoryStore`], [`PluginStore`]. [`ControlStore`] implements all of them with one SQL text for
+//! both databases. `host/store/migrations` has the tables, in a folder for each database.
+//!
+//! A method that changes something returns when the change is durable. The hot path asks none of this: it reads caches, which
+//! compare [`DirectoryStore::directory_revision`] to know when they are stale.
+
+mod control;
+mod directory;
+mod error;
+mod plugins;
+
+pub use control::{ControlStore, StoreUrl};
+pub use directory::{
+    ApiKeyRecord, CredentialRecord, DirectoryRecords, DirectoryStore, DkimRecord, DomainRecord, DomainSettings,
+    TenantRecord, TenantSettings, TrackingRecord,
+};
+pub use error::ControlStoreError;
+pub use plugins::{ComponentVersion, PluginRecord, PluginStore};

@@ -1,0 +1,210 @@
+//! The contract of the store: every test runs on both databases.
+
+use relevo_store::{
+    ApiKeyRecord, ComponentVersion, ControlStore, ControlStoreError, CredentialRecord, DirectoryStore, DkimRecord,
+    DomainRecord, DomainSettings, PluginRecord, PluginStore, TenantRecord, TenantSettings, TrackingRecord,
+};
+
+/// Runs all of it on an empty store.
+pub(crate) async fn holds(store: &ControlStore) {
+    directory_is_read_as_it_was_written(store).await;
+    names_belong_to_one_tenant(store).await;
+    deletes_stay_within_a_tenant(store).await;
+    hostile_names_are_data(store).await;
+    plugins_are_replaced_as_a_whole(store).await;
+    components_live_as_long_as_a_version(store).await;
+    plugin_data_is_replaced_in_one_step(store).await;
+}
+
+fn tenant(id: &str) -> TenantRecord {
+    TenantRecord { id: id.into(), settings: TenantSettings::default() }
+}
+
+fn domain(name: &str, tenant: &str) -> DomainRecord {
+    DomainRecord { name: name.into(), tenant: tenant.into(), settings: DomainSettings::default() }
+}
+
+async fn clear(store: &ControlStore) {
+    for tenant in store.directory().await.expect("reads").tenants {
+        store.delete_tenant(&tenant.id).await.expect("deletes");
+    }
+    for plugin in store.plugins().await.expect("reads") {
+        store.delete_plugin(&plugin.tenant, &plugin.name).await.expect("deletes");
+    }
+    store.delete_unused_components().await.expect("deletes");
+}
+
+async fn directory_is_read_as_it_was_written(store: &ControlStore) {
+    let before = store.directory_revision().await.expect("reads");
+    let settings = TenantSettings {
+        networks: vec!["10.1.0.0/16".into()],
+        max_held: Some(7),
+        pools: vec!["bulk".into()],
+        routes: vec!["direct".into()],
+        max_priority: Some(3),
+    };
+    let acme = TenantRecord { id: "acme".into(), settings };
+    store.put_tenant(&tenant("acme")).await.expect("adds");
+    store.put_tenant(&acme).await.expect("replaces");
+    let key = DkimRecord { selector: "s1".into(), algorithm: "rsa-sha256".into(), key: "s1.pem".into() };
+    let tracking = TrackingRecord {
+        url: "https://t.example.com".into(),
+        opens: true,
+        clicks: false,
+        text_links: true,
+        rewrite_signed: false,
+    };
+    let settings =
+        DomainSettings { dkim: vec![key], tracking: Some(tracking), pools: vec!["bulk".into()] };
+    let example = DomainRecord { name: "example.com".into(), tenant: "acme".into(), settings };
+    // By octets, hyphens come before letters: the order does not depend on the database's collation.
+    let other = domain("example-x.com", "acme");
+    store.put_domain(&example).await.expect("adds");
+    store.put_domain(&other).await.expect("adds");
+    let credential = CredentialRecord {
+        username: "acme".into(),
+        tenant: "acme".into(),
+        password_hash: "$argon2id$".into(),
+    };
+    store.put_credential(&credential).await.expect("adds");
+    let api_key = ApiKeyRecord { hash: [7; 32], tenant: "acme".into(), name: "ci".into() };
+    let revision = store.add_api_key(&api_key).await.expect("adds");
+
+    let found = store.directory().await.expect("reads");
+    assert_eq!(found.tenants, [acme]);
+    assert_eq!(found.domains, [other, example]);
+    assert_eq!(found.credentials, [credential]);
+    assert_eq!(found.api_keys, [api_key]);
+    assert_eq!(found.revision, revision);
+    assert_eq!(revision, before + 6, "each change is counted once");
+    assert_eq!(store.directory_revision().await.expect("reads"), revision);
+    clear(store).await;
+}
+
+async fn names_belong_to_one_tenant(store: &ControlStore) {
+    for id in ["acme", "other"] {
+        store.put_tenant(&tenant(id)).await.expect("adds");
+    }
+    store.put_domain(&domain("example.com", "acme")).await.expect("adds");
+    let revision = store.directory_revision().await.expect("reads");
+    let stolen = store.put_domain(&domain("example.com", "other")).await.expect_err("acme's");
+    assert!(matches!(&stolen, ControlStoreError::Conflict(why) if why.contains("example.com")), "{stolen:?}");
+    let orphan = store.put_domain(&domain("example.net", "nobody")).await.expect_err("no such tenant");
+    assert!(matches!(orphan, ControlStoreError::Conflict(_)), "{orphan:?}");
+
+    let credential = |tenant: &str, hash: &str| CredentialRecord {
+        username: "shop".into(),
+        tenant: tenant.into(),
+        password_hash: hash.into(),
+    };
+    store.put_credential(&credential("acme", "one")).await.expect("adds");
+    let stolen = store.put_credential(&credential("other", "two")).await.expect_err("acme's");
+    assert!(matches!(stolen, ControlStoreError::Conflict(_)), "{stolen:?}");
+    store.put_credential(&credential("acme", "three")).await.expect("a new password");
+
+    let key = |hash: u8, tenant: &str, name: &str| ApiKeyRecord {
+        hash: [hash; 32],
+        tenant: tenant.into(),
+        name: name.into(),
+    };
+    store.add_api_key(&key(1, "acme", "ci")).await.expect("adds");
+    store.add_api_key(&key(2, "other", "ci")).await.expect("another tenant's names are its own");
+    for twice in [key(3, "acme", "ci"), key(1, "other", "more")] {
+        let error = store.add_api_key(&twice).await.expect_err("there is one");
+        assert!(matches!(error, ControlStoreError::Conflict(_)), "{error:?}");
+    }
+
+    let found = store.directory().await.expect("reads");
+    assert_eq!(found.domains, [domain("example.com", "acme")]);
+    assert_eq!(found.credentials, [credential("acme", "three")]);
+    assert_eq!(found.api_keys.len(), 2);
+    assert_eq!(found.revision, revision + 4, "a call that failed changes nothing");
+    clear(store).await;
+}
+
+async fn deletes_stay_within_a_tenant(store: &ControlStore) {
+    for id in ["acme", "other"] {
+        store.put_tenant(&tenant(id)).await.expect("adds");
+        store.put_domain(&domain(&format!("{id}.example"), id)).await.expect("adds");
+    }
+    store.delete_domain("other", "acme.example").await.expect("nothing of other's");
+    assert_eq!(store.directory().await.expect("reads").domains.len(), 2);
+    store.delete_tenant("acme").await.expect("deletes");
+    let found = store.directory().await.expect("reads");
+    assert_eq!((found.tenants, found.domains), (vec![tenant("other")], vec![domain("other.example", "other")]));
+    clear(store).await;
+}
+
+async fn hostile_names_are_data(store: &ControlStore) {
+    for name in ["'; DROP TABLE tenant; --", "\" OR 1=1", "%", "$1", "ü\u{202e}"] {
+        store.put_tenant(&tenant(name)).await.expect("adds");
+        store.put_domain(&domain(name, name)).await.expect("adds");
+        store.delete_tenant(&format!("{name}x")).await.expect("nothing");
+        let found = store.directory().await.expect("reads");
+        assert_eq!((found.tenants, found.domains), (vec![tenant(name)], vec![domain(name, name)]));
+        clear(store).await;
+    }
+}
+
+fn version(n: u64) -> ComponentVersion {
+    ComponentVersion { digest: format!("{n:064x}"), added_at: 1_700_000_000_000, octets: n }
+}
+
+fn plugin(tenant: &str, name: &str, versions: &[u64]) -> PluginRecord {
+    PluginRecord {
+        tenant: tenant.into(),
+        name: name.into(),
+        versions: versions.iter().copied().map(version).collect(),
+        ..PluginRecord::default()
+    }
+}
+
+async fn plugins_are_replaced_as_a_whole(store: &ControlStore) {
+    let mut list = plugin("acme", "list", &[3, 1, 2]);
+    store.put_plugin(&list).await.expect("adds");
+    store.put_plugin(&plugin("acme", "hold", &[])).await.expect("adds");
+    assert_eq!(store.plugins().await.expect("reads"), [plugin("acme", "hold", &[]), list.clone()]);
+    list.enabled = true;
+    list.active = Some(version(2).digest);
+    list.previous = Some(version(1).digest);
+    list.shadow = Some(version(4).digest);
+    list.versions = vec![version(1), version(2), version(4)];
+    store.put_plugin(&list).await.expect("replaces");
+    store.delete_plugin("acme", "hold").await.expect("deletes");
+    assert_eq!(store.plugins().await.expect("reads"), [list]);
+    clear(store).await;
+}
+
+async fn components_live_as_long_as_a_version(store: &ControlStore) {
+    // As large as a component of an interpreted language.
+    let content = vec![0xa5; 18_000_000];
+    store.put_component(&version(1).digest, &content).await.expect("stores");
+    store.put_component(&version(1).digest, b"other").await.expect("stays");
+    store.put_component(&version(2).digest, b"small").await.expect("stores");
+    store.put_plugin(&plugin("acme", "list", &[1])).await.expect("adds");
+    assert_eq!(store.delete_unused_components().await.expect("deletes"), 1);
+    assert!(store.component(&version(1).digest).await.expect("reads").is_some_and(|found| found == content));
+    assert_eq!(store.component(&version(2).digest).await.expect("reads"), None);
+    clear(store).await;
+    assert_eq!(store.component(&version(1).digest).await.expect("reads"), None);
+}
+
+async fn plugin_data_is_replaced_in_one_step(store: &ControlStore) {
+    let entries: Vec<(String, Vec<u8>)> =
+        (0..2_500_u32).map(|n| (format!("key-{n:05}"), n.to_be_bytes().to_vec())).collect();
+    store.put_plugin(&plugin("acme", "list", &[])).await.expect("adds");
+    store.replace_plugin_data("acme", "list", &entries).await.expect("stores");
+    assert_eq!(store.plugin_data("acme", "list").await.expect("reads"), entries);
+
+    let twice = [("a".to_owned(), vec![1]), ("a".to_owned(), vec![2])];
+    let error = store.replace_plugin_data("acme", "list", &twice).await.expect_err("a key twice");
+    assert!(matches!(error, ControlStoreError::Conflict(_)), "{error:?}");
+    assert_eq!(store.plugin_data("acme", "list").await.expect("reads"), entries, "nothing of it took effect");
+
+    let two = vec![("B".to_owned(), Vec::new()), ("a".to_owned(), b"\0\xff".to_vec())];
+    store.replace_plugin_data("acme", "list", &two).await.expect("replaces");
+    assert_eq!(store.plugin_data("acme", "list").await.expect("reads"), two, "in the order of octets");
+    assert_eq!(store.plugin_data("other", "list").await.expect("reads"), []);
+    clear(store).await;
+    assert_eq!(store.plugin_data("acme", "list").await.expect("reads"), []);
+}
