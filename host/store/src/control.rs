@@ -9,14 +9,20 @@ use std::time::Duration;
 use sqlx::SqlStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 
 use crate::ControlStoreError;
 
 /// The migrations of one folder, in their order. A migration that was released never changes: its checksum is stored.
 macro_rules! migrations {
     ($folder:literal) => {
-        [(1, "directory and plugins", include_str!(concat!("../migrations/", $folder, "/0001_directory_and_plugins.sql")))]
+        [(
+            1,
+            "directory and plugins",
+            include_str!(concat!("../migrations/", $folder, "/0001_directory_and_plugins.sql")),
+        )]
     };
 }
 const SQLITE: [(i64, &str, &str); 1] = migrations!("sqlite");
@@ -52,8 +58,9 @@ impl FromStr for StoreUrl {
         }
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             // The text may hold a password: it is not part of the message.
-            PgConnectOptions::from_str(text)
-                .map_err(|_| "this is not a PostgreSQL URL: postgres://user:password@host/database".to_owned())?;
+            PgConnectOptions::from_str(text).map_err(|_| {
+                "this is not a PostgreSQL URL: postgres://user:password@host/database".to_owned()
+            })?;
             return Ok(Self::Postgres(text.to_owned()));
         }
         Err("a store is `sqlite:PATH` or `postgres://user:password@host/database`".to_owned())
@@ -69,7 +76,10 @@ pub struct ControlStore {
 #[derive(Debug)]
 pub(crate) enum Database {
     /// One writer, so that writes wait for each other here and not in SQLite.
-    Sqlite { reader: SqlitePool, writer: SqlitePool },
+    Sqlite {
+        reader: SqlitePool,
+        writer: SqlitePool,
+    },
     Postgres(PgPool),
 }
 
@@ -132,7 +142,13 @@ impl ControlStore {
 
 fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
     let migrations = migrations.iter().map(|(version, description, sql)| {
-        Migration::new(*version, (*description).into(), MigrationType::Simple, SqlStr::from_static(sql), false)
+        Migration::new(
+            *version,
+            (*description).into(),
+            MigrationType::Simple,
+            SqlStr::from_static(sql),
+            false,
+        )
     });
     Migrator::with_migrations(migrations.collect())
 }

@@ -327,11 +327,13 @@ fn records(
     let damaged = |table, reason: String| ControlStoreError::Damaged { table, reason };
     let mut records = DirectoryRecords { revision, ..DirectoryRecords::default() };
     for (id, settings) in tenants {
-        let settings = serde_json::from_str(&settings).map_err(|e| damaged("tenant", format!("{id}: {e}")))?;
+        let settings =
+            serde_json::from_str(&settings).map_err(|e| damaged("tenant", format!("{id}: {e}")))?;
         records.tenants.push(TenantRecord { id, settings });
     }
     for (name, tenant, settings) in domains {
-        let settings = serde_json::from_str(&settings).map_err(|e| damaged("domain", format!("{name}: {e}")))?;
+        let settings =
+            serde_json::from_str(&settings).map_err(|e| damaged("domain", format!("{name}: {e}")))?;
         records.domains.push(DomainRecord { name, tenant, settings });
     }
     for (username, tenant, password_hash) in credentials {

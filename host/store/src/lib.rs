@@ -14,8 +14,8 @@ mod plugins;
 
 pub use control::{ControlStore, StoreUrl};
 pub use directory::{
-    ApiKeyRecord, CredentialRecord, DirectoryRecords, DirectoryStore, DkimRecord, DomainRecord, DomainSettings,
-    TenantRecord, TenantSettings, TrackingRecord,
+    ApiKeyRecord, CredentialRecord, DirectoryRecords, DirectoryStore, DkimRecord, DomainRecord,
+    DomainSettings, TenantRecord, TenantSettings, TrackingRecord,
 };
 pub use error::ControlStoreError;
 pub use plugins::{ComponentVersion, PluginRecord, PluginStore};

@@ -60,7 +60,11 @@ pub trait PluginStore: Send + Sync {
     async fn delete_unused_components(&self) -> Result<u64, ControlStoreError>;
 
     /// Key-value data of a plugin, in the order of their keys by octets.
-    async fn plugin_data(&self, tenant: &str, name: &str) -> Result<Vec<(String, Vec<u8>)>, ControlStoreError>;
+    async fn plugin_data(
+        &self,
+        tenant: &str,
+        name: &str,
+    ) -> Result<Vec<(String, Vec<u8>)>, ControlStoreError>;
 
     /// Replaces all key-value data of a plugin in one step. Keys are unique.
     async fn replace_plugin_data(
@@ -170,7 +174,11 @@ impl PluginStore for ControlStore {
         })
     }
 
-    async fn plugin_data(&self, tenant: &str, name: &str) -> Result<Vec<(String, Vec<u8>)>, ControlStoreError> {
+    async fn plugin_data(
+        &self,
+        tenant: &str,
+        name: &str,
+    ) -> Result<Vec<(String, Vec<u8>)>, ControlStoreError> {
         let mut entries: Vec<(String, Vec<u8>)> = reading!(self, pool => {
             sqlx::query_as("SELECT name, content FROM plugin_data WHERE tenant = $1 AND plugin = $2")
                 .bind(tenant)
@@ -227,7 +235,15 @@ fn joined(mut rows: Vec<(PluginRow, VersionRow)>) -> Vec<PluginRecord> {
     for ((tenant, name, enabled, active, previous, shadow), (_, digest, added_at, octets)) in rows {
         if plugins.last().is_none_or(|last| (&last.tenant, &last.name) != (&tenant, &name)) {
             let versions = Vec::new();
-            plugins.push(PluginRecord { tenant, name, enabled: enabled != 0, active, previous, shadow, versions });
+            plugins.push(PluginRecord {
+                tenant,
+                name,
+                enabled: enabled != 0,
+                active,
+                previous,
+                shadow,
+                versions,
+            });
         }
         if let (Some(plugin), Some(digest), Some(added_at), Some(octets)) =
             (plugins.last_mut(), digest, added_at, octets)

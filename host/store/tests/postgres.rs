@@ -8,7 +8,8 @@ mod contract;
 async fn the_contract_holds_and_two_nodes_see_each_other() {
     let url = std::env::var("RELEVO_POSTGRES").expect("RELEVO_POSTGRES is the URL of an empty database");
     let url: StoreUrl = url.parse().expect("a URL");
-    let (one, two) = (ControlStore::open(&url).await.expect("opens"), ControlStore::open(&url).await.expect("opens"));
+    let (one, two) =
+        (ControlStore::open(&url).await.expect("opens"), ControlStore::open(&url).await.expect("opens"));
     contract::holds(&one).await;
 
     let before = two.directory_revision().await.expect("reads");

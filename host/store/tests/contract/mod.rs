@@ -1,8 +1,9 @@
 //! The contract of the store: every test runs on both databases.
 
 use relevo_store::{
-    ApiKeyRecord, ComponentVersion, ControlStore, ControlStoreError, CredentialRecord, DirectoryStore, DkimRecord,
-    DomainRecord, DomainSettings, PluginRecord, PluginStore, TenantRecord, TenantSettings, TrackingRecord,
+    ApiKeyRecord, ComponentVersion, ControlStore, ControlStoreError, CredentialRecord, DirectoryStore,
+    DkimRecord, DomainRecord, DomainSettings, PluginRecord, PluginStore, TenantRecord, TenantSettings,
+    TrackingRecord,
 };
 
 /// Runs all of it on an empty store.
@@ -54,8 +55,7 @@ async fn directory_is_read_as_it_was_written(store: &ControlStore) {
         text_links: true,
         rewrite_signed: false,
     };
-    let settings =
-        DomainSettings { dkim: vec![key], tracking: Some(tracking), pools: vec!["bulk".into()] };
+    let settings = DomainSettings { dkim: vec![key], tracking: Some(tracking), pools: vec!["bulk".into()] };
     let example = DomainRecord { name: "example.com".into(), tenant: "acme".into(), settings };
     // By octets, hyphens come before letters: the order does not depend on the database's collation.
     let other = domain("example-x.com", "acme");
@@ -131,7 +131,10 @@ async fn deletes_stay_within_a_tenant(store: &ControlStore) {
     assert_eq!(store.directory().await.expect("reads").domains.len(), 2);
     store.delete_tenant("acme").await.expect("deletes");
     let found = store.directory().await.expect("reads");
-    assert_eq!((found.tenants, found.domains), (vec![tenant("other")], vec![domain("other.example", "other")]));
+    assert_eq!(
+        (found.tenants, found.domains),
+        (vec![tenant("other")], vec![domain("other.example", "other")])
+    );
     clear(store).await;
 }
 
