@@ -3,13 +3,17 @@
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::bench::{Bench, note};
+use crate::bench::{Bench, compile, note};
 use crate::peers::{self, Ground, Kind, Peer};
-use crate::relay::{PLAIN, Relay};
-use crate::report::{LARGE, MANY, REFERENCE};
+use crate::relay::{NextHop, PLAIN, Relay, Setup};
+use crate::report::{LARGE, MANY, MEASURE, REFERENCE};
 use crate::scene::Scene;
 use crate::server::Server as _;
+use crate::smtp_source::{self, LOADS, SmtpSink, SourceFigures, SourceLoad};
 use crate::throughput::{Figures, Plan, measure};
+
+/// Connections that a peer must take at once: of the largest load.
+const SESSIONS: usize = 100;
 
 /// One load on Relevo and on a peer.
 #[derive(Debug, Clone, Serialize)]
@@ -63,6 +67,42 @@ impl Medians {
     }
 }
 
+/// One load of `smtp-source` on Relevo and on a peer.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct SourceComparison {
+    pub(crate) peer: &'static str,
+    pub(crate) load: &'static str,
+    pub(crate) rate_target: f64,
+    pub(crate) cpu_target: f64,
+    /// Medians over the pairs, Relevo, then the peer: messages per second, microseconds of processor for each message.
+    pub(crate) rate: [f64; 2],
+    pub(crate) cpu_us: [f64; 2],
+    /// Medians of the ratios of each pair, Relevo over the peer.
+    pub(crate) rate_ratio: f64,
+    pub(crate) cpu_ratio: f64,
+    /// Relevo, then the peer.
+    pub(crate) pairs: Vec<[SourceFigures; 2]>,
+}
+
+impl SourceComparison {
+    fn new(kind: &Kind, load: &SourceLoad, pairs: Vec<[SourceFigures; 2]>) -> Self {
+        let of = |f: fn(&SourceFigures) -> f64| [0, 1].map(|i| median(pairs.iter().map(|pair| f(&pair[i]))));
+        let over =
+            |f: fn(&SourceFigures) -> f64| median(pairs.iter().map(|[ours, theirs]| f(ours) / f(theirs)));
+        Self {
+            peer: kind.name,
+            load: load.name,
+            rate_target: load.rate_target,
+            cpu_target: load.cpu_target,
+            rate: of(SourceFigures::rate),
+            cpu_us: of(|f| f.cpu_us),
+            rate_ratio: over(SourceFigures::rate),
+            cpu_ratio: over(|f| f.cpu_us),
+            pairs,
+        }
+    }
+}
+
 /// The middle one, or the mean of the two in the middle; 0 of none.
 pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
@@ -83,13 +123,14 @@ impl Bench<'_> {
         for kind in peers::ALL.iter().filter(|k| k.name.to_lowercase().contains(&self.options.peer)) {
             // It makes the key that all sign with.
             let relay = Relay::start(&self.setup(scene.by_smarthost()))?;
+            let key = self.directory.join(format!("{PLAIN}.pem"));
             let ground = Ground {
                 installed: &installed,
                 directory: self.directory.join(kind.name.to_lowercase()),
                 next_hop: scene.smarthost(),
                 domain: PLAIN,
-                key: &self.directory.join(format!("{PLAIN}.pem")),
-                sessions: self.comparing().iter().map(|p| p.sessions).max().unwrap_or_default(),
+                key: &key,
+                sessions: SESSIONS,
             };
             match kind.start(&ground)? {
                 Ok(peer) => {
@@ -101,8 +142,34 @@ impl Bench<'_> {
                 Err(why) => self.report.peers.push(kind.describe(Err(why))),
             }
             relay.stop()?;
+            if kind.name == MEASURE && self.report.peers.last().is_some_and(|p| p.version.is_some()) {
+                self.smtp_source(kind, ground)?;
+            }
         }
         Ok(())
+    }
+
+    /// The same with the generator and the next hop that come with Postfix.
+    fn smtp_source(&mut self, kind: &Kind, ground: Ground<'_>) -> Result<()> {
+        let sink = SmtpSink::start()?;
+        let directory = self.directory.join("smtp-source");
+        let setup = Setup { directory: &directory, ..self.setup(NextHop::Smarthost(sink.address())) };
+        compile(&setup)?;
+        let relay = Relay::start(&setup)?;
+        let directory = ground.directory.with_extension("smtp-source");
+        let ground = Ground { directory, next_hop: sink.address(), ..ground };
+        let peer = kind.start(&ground)??;
+        for load in LOADS.iter().filter(|load| load.name.contains(&self.options.load)) {
+            let mut pairs = Vec::new();
+            for n in 1..=self.options.pairs {
+                note(&format!("{} beside Relevo, smtp-source, {}, pair {n}", peer.name(), load.name));
+                let one = |server| smtp_source::measure(server, &sink, load, self.options.duration);
+                pairs.push([one(&relay)?, one(&peer)?]);
+            }
+            self.report.source_comparisons.push(SourceComparison::new(kind, load, pairs));
+        }
+        peer.stop()?;
+        relay.stop()
     }
 
     /// Under every load. A peer that cannot take one is no reason to lose the rest of the run: returns why, and keeps the loads

@@ -29,6 +29,7 @@ mod report;
 mod scene;
 mod server;
 mod slices;
+mod smtp_source;
 mod tenants;
 mod throughput;
 

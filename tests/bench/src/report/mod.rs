@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::backlog::Backlog;
 use crate::ceiling::Ceiling;
-use crate::compare::Comparison;
+use crate::compare::{Comparison, SourceComparison};
 use crate::memory::{LargeMessage, LongQueue};
 use crate::peers::Description;
 use crate::plugins::Plugins;
@@ -34,6 +34,7 @@ pub(crate) struct Report {
     pub(crate) ceiling: Option<Ceiling>,
     pub(crate) peers: Vec<Description>,
     pub(crate) comparisons: Vec<Comparison>,
+    pub(crate) source_comparisons: Vec<SourceComparison>,
     pub(crate) fairness: Option<Fairness>,
     pub(crate) plugins: Option<Plugins>,
     pub(crate) backlog: Option<Backlog>,
@@ -52,6 +53,9 @@ pub(crate) struct Idle {
     pub(crate) after_load_kib: u64,
     pub(crate) after_load_seconds: u64,
 }
+
+/// The peer that ratios are promised against.
+pub(crate) const MEASURE: &str = "Postfix";
 
 /// The load whose component time and half-load latency have budgets.
 pub(crate) const REFERENCE: &str = "4 KiB x 20";

@@ -19,6 +19,7 @@ impl Report {
             loads(&self.loads, &mut text);
         }
         self.compared(&mut text);
+        self.compared_by_smtp_source(&mut text);
         self.neighbours(&mut text);
         self.tenants_code(&mut text);
         self.memory(&mut text);
@@ -103,6 +104,26 @@ impl Report {
                 c.relevo.to_next_hop_p99_ms,
                 c.other.to_next_hop_p99_ms,
                 if c.durable { "" } else { "  not durable" },
+            );
+        }
+        text.push('\n');
+    }
+
+    fn compared_by_smtp_source(&self, text: &mut String) {
+        if self.source_comparisons.is_empty() {
+            return;
+        }
+        let _ = writeln!(
+            text,
+            "smtp-source and smtp-sink\n{:<11} {:<28} {:>10} {:>10} {:>7} {:>12} {:>12} {:>7}",
+            "beside", "load", "Relevo 1/s", "peer 1/s", "ratio", "Relevo us", "peer us", "ratio"
+        );
+        for c in &self.source_comparisons {
+            let ([ours, theirs], [our_cpu, their_cpu]) = (c.rate, c.cpu_us);
+            let _ = writeln!(
+                text,
+                "{:<11} {:<28} {ours:>10.0} {theirs:>10.0} {:>7.2} {our_cpu:>12.0} {their_cpu:>12.0} {:>7.2}",
+                c.peer, c.load, c.rate_ratio, c.cpu_ratio
             );
         }
         text.push('\n');
