@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::reply::Reply;
+
 mod merge;
 
 pub use merge::{merge, stricter};
@@ -116,23 +118,12 @@ pub struct Message {
     pub now: u64,
 }
 
-/// `types.reply`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Reply {
-    /// 450 to 459 or 550 to 559.
-    pub code: u16,
-    /// RFC 3463.
-    pub enhanced: String,
-    /// One line.
-    pub text: String,
-}
-
 /// `types.verdict`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Verdict {
     /// Send it.
     Accept,
-    /// Refuse it with this reply.
+    /// Refuse it with this reply: 45x or 55x, one line; no enhanced code if the plugin's is none.
     Reject(Reply),
     /// Keep it, for this reason.
     Hold(String),
@@ -149,6 +140,20 @@ impl Verdict {
             Self::Reject(_) => "reject",
             Self::Hold(_) => "hold",
             Self::Discard(_) => "discard",
+        }
+    }
+
+    /// Orders verdicts from lenient to strict: accept, hold, discard, reject; of two rejections the permanent one is
+    /// stricter. A verdict that the sender learns goes before one that he does not: a rejected message can be sent
+    /// again, a discarded one is gone.
+    #[must_use]
+    pub fn strictness(&self) -> u8 {
+        match self {
+            Self::Accept => 0,
+            Self::Hold(_) => 1,
+            Self::Discard(_) => 2,
+            Self::Reject(reply) if reply.is_permanent() => 4,
+            Self::Reject(_) => 3,
         }
     }
 }

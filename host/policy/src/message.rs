@@ -5,9 +5,9 @@ use std::sync::Arc;
 use relevo_mailkit::address::Address;
 use relevo_mailkit::model::{DeclaredEncoding, Part as FoundPart};
 use relevo_mailkit::policy::{Attribute, Envelope, Message, Parameter, Part, Recipient};
+use relevo_mailkit::text::escaped;
 use relevo_relay::pipeline::Origin;
 use relevo_relay::policy::Question;
-use relevo_relay::text::escaped;
 use relevo_runtime::policy::Body;
 
 /// Parts (`wit/relevo-policy-0.1.0/types.wit`).

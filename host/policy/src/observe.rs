@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use relevo_mailkit::policy::{Attribute, Event, RemoteReply};
+use relevo_mailkit::text::{escaped, printable};
 use relevo_queue::NewEvent;
 use relevo_relay::clock::Clock;
 use relevo_relay::events::{DSN_QUEUED, PLUGIN_FAULT};
 use relevo_relay::policy::Outcome;
-use relevo_relay::text::{escaped, printable};
 use relevo_runtime::Blame;
 use relevo_runtime::policy::Batch;
 use serde_json::{Value, json};

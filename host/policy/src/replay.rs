@@ -269,12 +269,17 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use relevo_mailkit::policy::{Decision, Override, Reply, Verdict};
+    use relevo_mailkit::policy::{Decision, Override, Verdict};
+    use relevo_mailkit::reply::Reply;
 
     use super::*;
 
     fn reject(code: u16, text: &str) -> Verdict {
-        Verdict::Reject(Reply { code, enhanced: format!("{}.7.1", code / 100), text: text.into() })
+        Verdict::Reject(Reply {
+            code,
+            enhanced: format!("{}.7.1", code / 100).parse().ok(),
+            text: text.into(),
+        })
     }
 
     fn answer(all: Verdict, overrides: &[(u32, Verdict)]) -> Answer {

@@ -112,7 +112,8 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use relevo_mailkit::policy::{Override, Reply, Verdict};
+    use relevo_mailkit::policy::{Override, Verdict};
+    use relevo_mailkit::reply::Reply;
 
     use super::*;
 
@@ -140,7 +141,7 @@ mod tests {
     #[test]
     fn refusals_for_now_and_for_good_differ() {
         let reject = |code: u16, text: &str| {
-            let enhanced = format!("{}.7.1", code / 100);
+            let enhanced = format!("{}.7.1", code / 100).parse().ok();
             Decision::from(Verdict::Reject(Reply { code, enhanced, text: text.into() }))
         };
         let (mut report, id) = (Report::default(), ItemId::new(1, [0; 10]));

@@ -1,10 +1,11 @@
 //! Several plugins' answers put together, and whose each verdict is.
 
-use relevo_mailkit::policy::{Attribute, Decision, Verdict as Answer};
+use relevo_mailkit::policy::{Attribute, Decision, Verdict};
+use relevo_mailkit::reply::Reply;
+use relevo_mailkit::text::escaped;
 use relevo_mailkit::transfer::fold;
-use relevo_relay::policy::{Judgement, Opinion, Ruling, Verdict};
+use relevo_relay::policy::{Judgement, Opinion, Ruling};
 use relevo_relay::settings::{FailurePolicy, Grants};
-use relevo_smtp::server::Reply;
 
 /// A judgement about `recipients` recipients before anybody was asked.
 pub(crate) fn nobody_minds(recipients: usize) -> Judgement {
@@ -24,7 +25,7 @@ pub(crate) fn add(
     let mut strictest = Verdict::Accept;
     for (index, ruling) in judgement.rulings.iter_mut().enumerate() {
         let index = u32::try_from(index).unwrap_or(u32::MAX);
-        let verdict = verdict(decision.verdict_for(index));
+        let verdict = decision.verdict_for(index).clone();
         if verdict.strictness() > strictest.strictness() {
             strictest = verdict.clone();
         }
@@ -36,7 +37,7 @@ pub(crate) fn add(
         (_, Some(note)) => note,
         (Verdict::Accept, None) => String::new(),
         (Verdict::Hold(reason) | Verdict::Discard(reason), None) => reason.clone(),
-        (Verdict::Reject(reply), None) => format!("{} {}", reply.code, reply.lines.join(" ")),
+        (Verdict::Reject(reply), None) => format!("{} {}", reply.code, reply.text),
     };
     judgement.opinions.push(Opinion {
         plugin: plugin.to_owned(),
@@ -70,7 +71,7 @@ pub(crate) fn add_fault(
         plugin: plugin.to_owned(),
         digest: digest.to_owned(),
         verdict: "fault",
-        reason: relevo_relay::text::escaped(why, 200),
+        reason: escaped(why, 200),
     });
     let reply = match policy {
         FailurePolicy::Accept => return,
@@ -93,33 +94,18 @@ pub(crate) fn is_decided(judgement: &Judgement) -> bool {
     judgement.rulings.iter().all(|r| matches!(&r.verdict, Verdict::Reject(reply) if reply.code >= 500))
 }
 
-/// What was checked already, in the words of the relay.
-fn verdict(answer: &Answer) -> Verdict {
-    match answer {
-        Answer::Accept => Verdict::Accept,
-        Answer::Hold(reason) => Verdict::Hold(reason.clone()),
-        Answer::Discard(reason) => Verdict::Discard(reason.clone()),
-        Answer::Reject(reply) => {
-            let mut parts = reply.enhanced.split('.').map(|n| n.parse::<u8>().ok());
-            let enhanced = match (parts.next().flatten(), parts.next().flatten(), parts.next().flatten()) {
-                (Some(class), Some(subject), Some(detail)) => (class, subject, detail),
-                // Details above 255 do not fit our type; the class is what counts (RFC 3463 section 2).
-                _ if reply.code >= 500 => (5, 7, 1),
-                _ => (4, 7, 1),
-            };
-            Verdict::Reject(Reply::new(reply.code, enhanced, reply.text.clone()))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use relevo_mailkit::policy::{HeaderField, Override, Reply as Answered};
+    use relevo_mailkit::policy::{HeaderField, Override};
 
     use super::*;
 
-    fn reject(code: u16) -> Answer {
-        Answer::Reject(Answered { code, enhanced: format!("{}.7.1", code / 100), text: "no".into() })
+    fn reject(code: u16) -> Verdict {
+        Verdict::Reject(Reply {
+            code,
+            enhanced: format!("{}.7.509", code / 100).parse().ok(),
+            text: "no".into(),
+        })
     }
 
     fn names(judgement: &Judgement) -> Vec<(&'static str, Option<usize>)> {
@@ -129,21 +115,23 @@ mod tests {
     #[test]
     fn the_strictest_verdict_stays_with_whose_it_is() {
         let mut judgement = nobody_minds(3);
-        let mut first = Decision::from(Answer::Hold("later".into()));
+        let mut first = Decision::from(Verdict::Hold("later".into()));
         first.overrides = vec![Override { recipient: 1, verdict: reject(450) }];
         add(&mut judgement, "a", "d1", first, None);
-        let mut second = Decision::from(Answer::Accept);
+        let mut second = Decision::from(Verdict::Accept);
         second.overrides = vec![
             Override { recipient: 1, verdict: reject(550) },
-            Override { recipient: 2, verdict: Answer::Discard("spam".into()) },
+            Override { recipient: 2, verdict: Verdict::Discard("spam".into()) },
         ];
         add(&mut judgement, "b", "d2", second, None);
-        add(&mut judgement, "c", "d3", Decision::from(Answer::Hold("too".into())), None);
+        add(&mut judgement, "c", "d3", Decision::from(Verdict::Hold("too".into())), None);
         assert_eq!(names(&judgement), [("hold", Some(0)), ("reject", Some(1)), ("discard", Some(1))]);
         assert_eq!(
             judgement.opinions.iter().map(|o| o.verdict).collect::<Vec<_>>(),
             ["reject", "reject", "hold"]
         );
+        let Verdict::Reject(reply) = judgement.verdict(1) else { panic!("no reply") };
+        assert_eq!(reply.to_string(), "550 5.7.509 no");
         assert!(!is_decided(&judgement));
         add_fault(&mut judgement, "d", "d4", FailurePolicy::Reject, "trap");
         assert!(is_decided(&judgement) && judgement.faulted);
@@ -159,14 +147,14 @@ mod tests {
         };
         assert_eq!(answered(FailurePolicy::Accept), (Verdict::Accept, false));
         let (Verdict::Reject(reply), true) = answered(FailurePolicy::Tempfail) else { panic!("no reply") };
-        assert_eq!((reply.code, reply.enhanced), (451, Some((4, 3, 0))));
+        assert_eq!((reply.code, reply.enhanced), (451, Some((4, 3, 0).into())));
         let (Verdict::Reject(reply), true) = answered(FailurePolicy::Reject) else { panic!("no reply") };
-        assert_eq!((reply.code, reply.enhanced), (554, Some((5, 3, 0))));
+        assert_eq!((reply.code, reply.enhanced), (554, Some((5, 3, 0).into())));
     }
 
     #[test]
     fn fields_are_folded_and_effects_need_a_grant() {
-        let mut decision = Decision::from(Answer::Accept);
+        let mut decision = Decision::from(Verdict::Accept);
         let words = "word ".repeat(40);
         decision.headers = vec![HeaderField { name: "X-Why".into(), value: words.into_bytes() }];
         let given =

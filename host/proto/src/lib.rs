@@ -10,4 +10,5 @@ pub mod server;
 
 mod reply;
 
-pub use reply::Reply;
+pub use relevo_mailkit::reply::{EnhancedCode, Reply};
+pub use reply::encode;

@@ -21,7 +21,7 @@ struct Conversation {
     closed: bool,
 }
 
-fn reply(code: u16, enhanced: (u8, u8, u8)) -> Reply {
+fn reply(code: u16, enhanced: (u8, u16, u16)) -> Reply {
     Reply::new(code, enhanced, "as told")
 }
 

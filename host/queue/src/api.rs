@@ -1,7 +1,6 @@
 //! The seam between the product and storage.
 
 mod events;
-mod id;
 mod item;
 
 use std::ops::Range;
@@ -11,12 +10,12 @@ use async_trait::async_trait;
 use relevo_mailkit::source::Source;
 
 pub use events::{Event, EventError, EventLog, NewEvent};
-pub use id::{ItemId, NotAnId};
 pub use item::{
     Delivery, DeliveryId, ItemMeta, LastAttempt, MAX_PRIORITY, NewDelivery, NewItem, PRIORITY_STEP, Priority,
     Recipient, RecipientState,
 };
 pub(crate) use item::{own_or_domain, own_or_last};
+pub use relevo_mailkit::id::ItemId;
 
 /// Milliseconds since 1970. Time is an argument everywhere in this crate.
 pub type Millis = i64;

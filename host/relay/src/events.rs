@@ -2,13 +2,14 @@
 //! log; fields are added, never renamed. Remote and foreign text is escaped; there are no secrets and no content.
 
 use relevo_mailkit::model::Note;
+use relevo_mailkit::policy::Verdict;
+use relevo_mailkit::text::escaped;
 use relevo_queue::{ItemId, ItemMeta, Millis, NewEvent};
 use relevo_runtime::Fault;
 use serde_json::{Value, json};
 
 use crate::pipeline::{ForwardPath, Origin, Rejection, Submission};
-use crate::policy::{Judgement, Opinion, Verdict};
-use crate::text::escaped;
+use crate::policy::{Judgement, Opinion};
 
 /// Accepted and on disk.
 pub const QUEUED: &str = "email.queued";
@@ -111,9 +112,9 @@ pub(crate) fn refused(id: ItemId, at: Millis, facts: &Facts, rejection: &Rejecti
         "size": facts.size,
         "source": facts.source,
         "code": rejection.reply.code,
-        "status": rejection.reply.enhanced.map(|(a, b, c)| format!("{a}.{b}.{c}")),
+        "status": rejection.reply.enhanced,
         "rule": rejection.rule,
-        "reason": escaped(&rejection.reply.lines.join(" "), MAX_TEXT),
+        "reason": escaped(&rejection.reply.text, MAX_TEXT),
     });
     let mut tenant = facts.tenant.as_str();
     if let Some(policy) = &rejection.policy {
@@ -165,8 +166,8 @@ pub(crate) fn ruled(
         }
         Verdict::Reject(reply) => {
             data["code"] = reply.code.into();
-            data["status"] = reply.enhanced.map(|(a, b, c)| format!("{a}.{b}.{c}")).into();
-            data["reason"] = escaped(&reply.lines.join(" "), MAX_TEXT).into();
+            data["status"] = json!(reply.enhanced);
+            data["reason"] = escaped(&reply.text, MAX_TEXT).into();
             REJECTED
         }
     };

@@ -13,7 +13,6 @@ pub mod policy;
 pub mod records;
 pub mod settings;
 mod stream;
-pub mod text;
 pub mod trace;
 pub mod tracking;
 pub mod turns;

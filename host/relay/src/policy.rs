@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use relevo_mailkit::model::Report;
+use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::source::Source;
 use relevo_queue::{ItemId, Millis, NewEvent};
-use relevo_smtp::server::Reply;
 use serde::Serialize;
 
 use crate::pipeline::{Envelope, Origin, Via};
@@ -50,46 +50,6 @@ pub enum NotAsked {
 
 /// Does what comes before the plugins are asked, and says what they are asked; none when there is nothing left to ask.
 pub type First = Box<dyn FnOnce() -> Option<Question> + Send>;
-
-/// What is to become of a recipient.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// Send it.
-    Accept,
-    /// Keep it until it is released; the reason is for tenant and operator.
-    Hold(String),
-    /// Take it and send nothing; likewise.
-    Discard(String),
-    /// Refuse it.
-    Reject(Reply),
-}
-
-impl Verdict {
-    /// As in events and metrics.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Accept => "accept",
-            Self::Hold(_) => "hold",
-            Self::Discard(_) => "discard",
-            Self::Reject(_) => "reject",
-        }
-    }
-
-    /// A higher one wins. What the sender learns goes before what he does not learn (a rejected message can be sent again, a
-    /// discarded one is gone without a trace for him), what ends a message before what delays it. Of two rejections the
-    /// permanent one.
-    #[must_use]
-    pub fn strictness(&self) -> u8 {
-        match self {
-            Self::Accept => 0,
-            Self::Hold(_) => 1,
-            Self::Discard(_) => 2,
-            Self::Reject(reply) if reply.code < 500 => 3,
-            Self::Reject(_) => 4,
-        }
-    }
-}
 
 /// What one plugin said about a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -5,6 +5,7 @@
 
 use relevo_mailkit::model::{Part, Refusal, Report, Rewrite, Span};
 use relevo_mailkit::recheck::{self, LineEnds};
+use relevo_mailkit::reply::EnhancedCode;
 
 /// The longest `detail` of a refusal that becomes a reply line.
 const DETAIL: usize = 200;
@@ -46,12 +47,10 @@ fn within(span: Span, size: u64) -> bool {
 /// A refusal becomes a reply to the sender.
 pub(crate) fn refusal(refusal: &Refusal) -> Result<(), String> {
     let printable = |text: &str| text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
-    let enhanced: Vec<&str> = refusal.enhanced.split('.').collect();
     if !matches!(refusal.code, 550 | 552 | 554) {
         return Err(format!("a refusal with code {}", refusal.code));
     }
-    let number = |part: &&str| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
-    if enhanced.len() != 3 || enhanced[0] != "5" || !enhanced.iter().all(number) {
+    if !refusal.enhanced.parse::<EnhancedCode>().is_ok_and(EnhancedCode::is_permanent) {
         return Err("a refusal whose enhanced code is not 5.x.y".into());
     }
     if !printable(&refusal.rule) || !printable(&refusal.detail) {

@@ -4,21 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Decision, Override, Verdict};
 
-/// From lenient to strict: accept, hold, discard, reject; of two rejects the permanent one is stricter.
-fn strictness(verdict: &Verdict) -> u8 {
-    match verdict {
-        Verdict::Accept => 0,
-        Verdict::Hold(_) => 1,
-        Verdict::Discard(_) => 2,
-        Verdict::Reject(reply) if reply.code < 500 => 3,
-        Verdict::Reject(_) => 4,
-    }
-}
-
 /// The stricter of two verdicts; of two that are alike the first one.
 #[must_use]
 pub fn stricter<'a>(first: &'a Verdict, later: &'a Verdict) -> &'a Verdict {
-    if strictness(later) > strictness(first) { later } else { first }
+    if later.strictness() > first.strictness() { later } else { first }
 }
 
 /// Puts the answer of a plugin together with that of a `later` one, or that of `decide` with that of `inspect`.

@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn reject(code: u16) -> Verdict {
-    Verdict::Reject(Reply { code, enhanced: format!("{}.7.1", code / 100), text: "No".into() })
+    Verdict::Reject(Reply { code, enhanced: format!("{}.7.1", code / 100).parse().ok(), text: "No".into() })
 }
 
 /// From lenient to strict.

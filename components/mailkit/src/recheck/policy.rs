@@ -3,7 +3,9 @@
 //! A plugin belongs to a stranger, so everything is bounded and nothing is trusted: what passes adds no recipient, ends no line and
 //! no header, and says nothing to the sender that is not a reply.
 
-use crate::policy::{Attribute, Decision, HeaderField, Reply, Verdict};
+use crate::policy::{Attribute, Decision, HeaderField, Verdict};
+use crate::reply::Reply;
+use crate::text::escaped;
 
 /// Header fields that one answer may add.
 pub const MAX_HEADERS: usize = 16;
@@ -146,7 +148,7 @@ pub fn size(decision: &Decision) -> usize {
     const ENTRY: usize = 16;
     let verdict = |verdict: &Verdict| match verdict {
         Verdict::Accept => 0,
-        Verdict::Reject(reply) => reply.enhanced.len() + reply.text.len(),
+        Verdict::Reject(reply) => ENTRY + reply.text.len(),
         Verdict::Hold(reason) | Verdict::Discard(reason) => reason.len(),
     };
     let overrides: usize = decision.overrides.iter().map(|own| ENTRY + verdict(&own.verdict)).sum();
@@ -222,16 +224,13 @@ fn settle(verdict: &mut Verdict) -> Option<&'static str> {
     match verdict {
         Verdict::Accept => None,
         Verdict::Hold(text) | Verdict::Discard(text) => {
-            *text = one_line(text, MAX_REASON);
+            *text = escaped(text, MAX_REASON);
             None
         }
         Verdict::Reject(answer) => {
             let rule = reply(answer).err()?;
-            *answer = Reply {
-                code: 451,
-                enhanced: "4.3.5".into(),
-                text: "Refused by a policy that gave no proper reply".into(),
-            };
+            let text = "Refused by a policy that gave no proper reply";
+            *answer = Reply::new(451, (4, 3, 5), text);
             Some(rule)
         }
     }
@@ -245,19 +244,11 @@ pub fn reply(reply: &Reply) -> Result<(), &'static str> {
     if !matches!(reply.code, 450..=459 | 550..=559) {
         return Err("the code of a reply is neither 45x nor 55x");
     }
-    let class = if reply.code < 500 { "4" } else { "5" };
-    let mut numbers = reply.enhanced.split('.');
-    if numbers.next() != Some(class) {
-        return Err("the class of an enhanced code is not that of the code");
-    }
-    let number = |text: &str| {
-        (1..=3).contains(&text.len())
-            && text.bytes().all(|octet| octet.is_ascii_digit())
-            && (text.len() == 1 || !text.starts_with('0'))
-    };
-    if !(numbers.next().is_some_and(number) && numbers.next().is_some_and(number) && numbers.next().is_none())
-    {
+    let Some(enhanced) = reply.enhanced else {
         return Err("an enhanced code is not class.subject.detail");
+    };
+    if !enhanced.fits(reply.code) {
+        return Err("the class of an enhanced code is not that of the code");
     }
     if !(1..=MAX_REPLY).contains(&reply.text.len()) {
         return Err("the text of a reply has not 1 to 400 characters");
@@ -266,30 +257,6 @@ pub fn reply(reply: &Reply) -> Result<(), &'static str> {
         return Err("the text of a reply is not printable ASCII");
     }
     Ok(())
-}
-
-/// A stranger's text as one line of at most `limit` octets, control characters escaped.
-#[must_use]
-pub fn one_line(text: &str, limit: usize) -> String {
-    let mut line = String::new();
-    for character in text.chars() {
-        let before = line.len();
-        if character.is_control() || misleads(character) {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
-        }
-        if line.len() > limit {
-            line.truncate(before);
-            break;
-        }
-    }
-    line
-}
-
-/// Ends a line for some readers, or changes the order in which text is shown.
-fn misleads(character: char) -> bool {
-    matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Checked fields as a block to be put above a message: one space after the colon, folded at white space where a line would have

@@ -90,7 +90,7 @@ impl From<&Verdict> for Short {
             Verdict::Accept => Self::Accept,
             Verdict::Hold(_) => Self::Hold,
             Verdict::Discard(_) => Self::Discard,
-            Verdict::Reject(reply) => Self::Reject(reply.code, reply.enhanced.clone()),
+            Verdict::Reject(reply) => Self::Reject(reply.code, reply.status().to_string()),
         }
     }
 }

@@ -1,18 +1,33 @@
 //! From replies to facts.
 
 use super::types::{Command, Failure, RemoteReply};
+use crate::EnhancedCode;
 
 impl Failure {
     /// Something that may pass, and that concerns this host or connection.
     #[must_use]
-    pub fn of_host(command: Command, status: (u8, u16, u16), detail: impl Into<String>) -> Self {
-        Self { permanent: false, try_next_host: true, status, command, reply: None, detail: detail.into() }
+    pub fn of_host(command: Command, status: impl Into<EnhancedCode>, detail: impl Into<String>) -> Self {
+        Self {
+            permanent: false,
+            try_next_host: true,
+            status: status.into(),
+            command,
+            reply: None,
+            detail: detail.into(),
+        }
     }
 
     /// Something that will not pass, and that concerns the message or recipient.
     #[must_use]
-    pub fn of_message(command: Command, status: (u8, u16, u16), detail: impl Into<String>) -> Self {
-        Self { permanent: true, try_next_host: false, status, command, reply: None, detail: detail.into() }
+    pub fn of_message(command: Command, status: impl Into<EnhancedCode>, detail: impl Into<String>) -> Self {
+        Self {
+            permanent: true,
+            try_next_host: false,
+            status: status.into(),
+            command,
+            reply: None,
+            detail: detail.into(),
+        }
     }
 
     /// What a negative reply to `command` means.
@@ -31,11 +46,11 @@ impl Failure {
         let full = command == Command::Rcpt && reply.code == 552;
         let permanent = reply.code >= 500 && !host && !full;
         let class = if permanent { 5 } else { 4 };
-        let (subject, detail) = reply.enhanced.map_or_else(|| default_status(command), |(_, s, d)| (s, d));
+        let status = reply.enhanced.unwrap_or_else(|| default_status(command)).with_class(class);
         Self {
             permanent,
             try_next_host: host,
-            status: (class, subject, detail),
+            status,
             command,
             detail: format!("{} refused", name(command)),
             reply: Some(reply),
@@ -44,14 +59,15 @@ impl Failure {
 }
 
 /// RFC 3463, where the remote gave none.
-fn default_status(command: Command) -> (u16, u16) {
-    match command {
+fn default_status(command: Command) -> EnhancedCode {
+    let (subject, detail) = match command {
         Command::Connect => (4, 1),
         Command::Greeting | Command::Ehlo => (3, 2),
         Command::StartTls | Command::Handshake => (7, 5),
         Command::Auth => (7, 8),
         Command::Mail | Command::Rcpt | Command::Data | Command::Content | Command::EndOfData => (0, 0),
-    }
+    };
+    EnhancedCode::new(4, subject, detail)
 }
 
 /// For people.

@@ -3,6 +3,7 @@
 use memchr::memchr;
 
 use super::types::RemoteReply;
+use crate::EnhancedCode;
 
 /// Lines that are kept.
 const MAX_LINES: usize = 100;
@@ -108,16 +109,8 @@ fn code(digits: &[u8]) -> Option<u16> {
 }
 
 /// RFC 2034 section 4: the text begins with a status code of the same class.
-fn enhanced(code: u16, text: &str) -> Option<(u8, u16, u16)> {
-    let word = text.split([' ', '\n']).next()?;
-    let mut numbers = word.split('.');
-    let (class, subject, detail) = (numbers.next()?, numbers.next()?, numbers.next()?);
-    let short = |s: &str| (1..=3).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_digit());
-    if numbers.next().is_some() || class.len() != 1 || !short(class) || !short(subject) || !short(detail) {
-        return None;
-    }
-    let class: u8 = class.parse().ok()?;
-    (u16::from(class) == code / 100).then_some((class, subject.parse().ok()?, detail.parse().ok()?))
+fn enhanced(code: u16, text: &str) -> Option<EnhancedCode> {
+    EnhancedCode::leading(text).filter(|status| status.fits(code))
 }
 
 #[cfg(test)]
@@ -130,7 +123,7 @@ mod tests {
     }
 
     fn reply(code: u16, enhanced: Option<(u8, u16, u16)>, text: &str) -> RemoteReply {
-        RemoteReply { code, enhanced, text: text.into() }
+        RemoteReply { code, enhanced: enhanced.map(Into::into), text: text.into() }
     }
 
     #[test]
@@ -139,6 +132,7 @@ mod tests {
         assert_eq!(one(b"250\r\n").unwrap().1, Some(reply(250, None, "")));
         assert_eq!(one(b"250-a\r\n250-\r\n250 b\n").unwrap().1, Some(reply(250, None, "a\n\nb")));
         assert_eq!(one(b"550 5.1.1 no\r\n").unwrap().1, Some(reply(550, Some((5, 1, 1)), "5.1.1 no")));
+        assert_eq!(one(b"550 5.7.509 no\r\n").unwrap().1, Some(reply(550, Some((5, 7, 509)), "5.7.509 no")));
         assert_eq!(one(b"550 4.1.1 no\r\n").unwrap().1, Some(reply(550, None, "4.1.1 no")));
         assert_eq!(one(b"550 5.1.1.1 no\r\n").unwrap().1.unwrap().enhanced, None);
         assert_eq!(one(b"550 \xff\r\n").unwrap().1, Some(reply(550, None, "\u{fffd}")));

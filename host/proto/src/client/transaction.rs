@@ -299,12 +299,13 @@ impl Expected {
 /// mailbox, x.3.1 a full disk.
 fn is_too_many(reply: &RemoteReply) -> bool {
     matches!(reply.code, 452 | 552)
-        && reply.enhanced.is_none_or(|(_, subject, detail)| (subject, detail) == (5, 3))
+        && reply.enhanced.is_none_or(|status| (status.subject, status.detail) == (5, 3))
 }
 
 /// Why this server need not be asked, or must not be.
 fn unsuitable(envelope: &Envelope, abilities: Abilities) -> Option<Failure> {
-    let refuse = |status, detail: &str| Some(Failure::of_message(Command::Mail, status, detail));
+    let refuse =
+        |status: (u8, u16, u16), detail: &str| Some(Failure::of_message(Command::Mail, status, detail));
     let mut addresses = envelope.recipients.iter();
     if !envelope.sender.is_empty() && !is_address(&envelope.sender) {
         return refuse((5, 1, 7), "sender address cannot be written in SMTP");

@@ -1,5 +1,7 @@
 //! Facts about a transaction. Retry and bounces read these; nobody parses text.
 
+use crate::EnhancedCode;
+
 /// The envelope of one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
@@ -20,8 +22,8 @@ pub struct Envelope {
 pub struct RemoteReply {
     /// Three digits.
     pub code: u16,
-    /// Class, subject, detail of RFC 3463, where the reply has one that matches the code's class.
-    pub enhanced: Option<(u8, u16, u16)>,
+    /// Of RFC 3463, where the reply has one that matches the code's class.
+    pub enhanced: Option<EnhancedCode>,
     /// Lines without code, joined by LF; invalid UTF-8 replaced.
     pub text: String,
 }
@@ -61,7 +63,7 @@ pub struct Failure {
     /// It concerns this host or connection, not the recipient or message: another MX may do better.
     pub try_next_host: bool,
     /// Enhanced status for the bounce: the remote's, or ours (RFC 3463).
-    pub status: (u8, u16, u16),
+    pub status: EnhancedCode,
     /// Where it happened.
     pub command: Command,
     /// The remote's words, where it spoke.

@@ -118,7 +118,7 @@ impl Session {
         self.info.extended = extended;
         self.transaction = None;
         let lines = if extended { self.extensions() } else { vec![self.config.hostname.clone()] };
-        self.reply(&Reply { code: 250, enhanced: None, lines });
+        self.reply(&Reply::of_lines(250, &lines));
         Step::Event(Event::Reset)
     }
 

@@ -1,6 +1,6 @@
 //! Every reply that the protocol itself gives. The product's replies come through the session's decisions.
 
-use crate::Reply;
+use crate::{EnhancedCode, Reply};
 
 /// A reply known at compile time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -8,19 +8,19 @@ pub struct Fixed {
     /// Three digits.
     pub code: u16,
     /// RFC 3463.
-    pub enhanced: Option<(u8, u8, u8)>,
+    pub enhanced: Option<EnhancedCode>,
     /// One line.
     pub text: &'static str,
 }
 
 impl From<Fixed> for Reply {
     fn from(fixed: Fixed) -> Self {
-        Self { code: fixed.code, enhanced: fixed.enhanced, lines: vec![fixed.text.to_owned()] }
+        Self { code: fixed.code, enhanced: fixed.enhanced, text: fixed.text.to_owned() }
     }
 }
 
-const fn fixed(code: u16, enhanced: (u8, u8, u8), text: &'static str) -> Fixed {
-    Fixed { code, enhanced: Some(enhanced), text }
+const fn fixed(code: u16, (class, subject, detail): (u8, u16, u16), text: &'static str) -> Fixed {
+    Fixed { code, enhanced: Some(EnhancedCode::new(class, subject, detail)), text }
 }
 
 macro_rules! replies {
@@ -156,8 +156,7 @@ mod tests {
     #[test]
     fn classes_agree() {
         for reply in ALL {
-            let (class, ..) = reply.enhanced.unwrap();
-            assert_eq!(u16::from(class), reply.code / 100, "{reply:?}");
+            assert!(reply.enhanced.unwrap().fits(reply.code), "{reply:?}");
             assert!(reply.text.bytes().all(|b| (0x20..0x7f).contains(&b)));
         }
     }

@@ -5,7 +5,7 @@ use super::content::Content;
 use super::replies::{self, Fixed};
 use super::sasl::Exchange;
 use super::types::{Credentials, MailFrom, RcptTo, SessionInfo};
-use crate::Reply;
+use crate::{Reply, encode};
 
 /// What a session asks its owner to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -239,7 +239,7 @@ impl Session {
             Ok(()) if !self.input.is_empty() => self.close_with(&replies::UNAUTHORISED_PIPELINING.into()),
             Ok(()) => {
                 let text = format!("{} ESMTP Relevo", self.config.hostname);
-                Reply { code: 220, enhanced: None, lines: vec![text] }.encode(&mut self.output);
+                encode(&Reply::of_lines(220, &[text]), &mut self.output);
                 self.state = State::Command;
             }
         }
@@ -380,7 +380,7 @@ impl Session {
     }
 
     pub(super) fn reply(&mut self, reply: &Reply) {
-        reply.encode(&mut self.output);
+        encode(reply, &mut self.output);
     }
 
     pub(super) fn reply_fixed(&mut self, reply: Fixed) {

@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use relevo_mailkit::address::Address;
+use relevo_mailkit::text::escaped;
 use relevo_queue::{
     DeliveryId, ItemId, ItemMeta, Millis, NewDelivery, NewEvent, NewItem, Recipient, RecipientState,
     StoreError, Unreported,
@@ -23,7 +24,6 @@ use tokio::time::sleep;
 use crate::copies::Recipe;
 use crate::delivery::DeliveryShared;
 use crate::events::DSN_QUEUED;
-use crate::text::escaped;
 use report::{Failed, Report};
 
 /// How long a bounce is tried.

@@ -2,6 +2,7 @@
 //! address is not (RFC 6533).
 
 use jiff::tz::TimeZone;
+use relevo_mailkit::reply::EnhancedCode;
 use relevo_mailkit::transfer::encode_quoted_printable;
 use relevo_mailkit::transfer::fold::field;
 use relevo_queue::{ItemId, ItemMeta, LastAttempt, Millis};
@@ -145,7 +146,7 @@ fn of_recipient(failed: &Failed) -> Vec<u8> {
     let mut put = |name: &str, value: &str| out.extend_from_slice(&field(name, value));
     put("Final-Recipient", &typed_address(&failed.address));
     put("Action", "failed");
-    put("Status", &final_status(&why.status));
+    put("Status", &final_status(&why.status).to_string());
     if let Some(host) = &why.host {
         put("Remote-MTA", &format!("dns; {}", ascii(host)));
     }
@@ -176,13 +177,8 @@ fn typed_address(address: &str) -> String {
 }
 
 /// What failed for good is of class 5, also when the last reply was temporary (RFC 3463 section 2): 4.4.7 becomes 5.4.7.
-fn final_status(status: &str) -> String {
-    let mut parts =
-        status.split('.').filter(|n| !n.is_empty() && n.len() <= 3 && n.bytes().all(|c| c.is_ascii_digit()));
-    match (parts.next(), parts.next(), parts.next()) {
-        (Some(_), Some(subject), Some(detail)) => format!("5.{subject}.{detail}"),
-        _ => "5.0.0".to_owned(),
-    }
+fn final_status(status: &str) -> EnhancedCode {
+    status.parse().map_or(EnhancedCode::new(5, 0, 0), |status: EnhancedCode| status.with_class(5))
 }
 
 /// `smtp; ...` is for what a remote said; our own words have a type of their own (RFC 3464 section 2.3.6).

@@ -1,5 +1,6 @@
 //! What a bounce says to a person.
 
+use relevo_mailkit::reply::EnhancedCode;
 use relevo_queue::{LastAttempt, Millis};
 
 use super::report::Failed;
@@ -137,6 +138,5 @@ fn advice(why: &LastAttempt) -> &'static str {
 
 /// Subject and detail.
 fn class(status: &str) -> (u16, u16) {
-    let mut parts = status.split('.').skip(1).map(|n| n.parse().unwrap_or(0));
-    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+    status.parse().map_or((0, 0), |status: EnhancedCode| (status.subject, status.detail))
 }

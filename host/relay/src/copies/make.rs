@@ -5,8 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use relevo_mailkit::model::ValidateOptions;
 use relevo_mailkit::recheck;
+use relevo_mailkit::reply::EnhancedCode;
 use relevo_mailkit::source::Source;
 use relevo_mailkit::splice::{NoLinks, Splice};
+use relevo_mailkit::text::printable;
 use relevo_mailkit::token::{CopyUrls, TokenKeys};
 use relevo_queue::{Lease, Queue};
 use relevo_runtime::{Blame, Fault, FaultKind, Stage, Stages};
@@ -119,11 +121,8 @@ impl Copies {
         let report = match self.stages.validate(options, Arc::clone(&copy)).await? {
             Ok(report) => report,
             Err(refusal) => {
-                let status = status(&refusal.enhanced).unwrap_or((5, 6, 3));
-                return Err(CopyError::NotConvertible {
-                    status,
-                    text: crate::text::printable(&refusal.detail, 200),
-                });
+                let status = refusal.enhanced.parse().unwrap_or(EnhancedCode::new(5, 6, 3));
+                return Err(CopyError::NotConvertible { status, text: printable(&refusal.detail, 200) });
             }
         };
         recheck::edits(&report.edits, copy.size(), 0).map_err(|rule| bad_answer(Stage::Validate, rule))?;
@@ -144,7 +143,7 @@ impl MakeCopy for Copies {
         let mut recipe = Recipe::decode(&lease.meta.recipe).map_err(|e| CopyError::Host(e.to_string()))?;
         if recipe.utf8_header && !hop.smtputf8 {
             let text = "the header needs SMTPUTF8, which the next host does not offer".into();
-            return Err(CopyError::NotConvertible { status: (5, 6, 9), text });
+            return Err(CopyError::NotConvertible { status: EnhancedCode::new(5, 6, 9), text });
         }
         let (generation, settings) = self.settings.snapshot();
         let tracked = recipe.links.is_some();
@@ -193,13 +192,4 @@ pub(crate) fn bad_answer(stage: Stage, rule: impl Into<String>) -> Fault {
 
 pub(super) fn seconds(at: relevo_queue::Millis) -> i64 {
     at.div_euclid(1000)
-}
-
-/// An enhanced status code as text (RFC 3463 section 2).
-pub(crate) fn status(text: &str) -> Option<(u8, u16, u16)> {
-    let mut numbers = text.split('.');
-    let status =
-        (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
-    (numbers.next().is_none() && matches!(status.0, 2 | 4 | 5) && status.1 < 1000 && status.2 < 1000)
-        .then_some(status)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use relevo_mailkit::reply::EnhancedCode;
 use relevo_mailkit::source::Source;
 use relevo_queue::Lease;
 use relevo_runtime::Fault;
@@ -14,7 +15,7 @@ mod sign;
 mod signed;
 
 pub use make::Copies;
-pub(crate) use make::{bad_answer, status};
+pub(crate) use make::bad_answer;
 pub use recipe::{Links, Recipe, RecipeError, Signing};
 
 /// What the next hop can take.
@@ -43,7 +44,7 @@ pub enum CopyError {
     #[error("{text}")]
     NotConvertible {
         /// RFC 3463.
-        status: (u8, u16, u16),
+        status: EnhancedCode,
         /// For the bounce.
         text: String,
     },

@@ -243,7 +243,7 @@ async fn what_cannot_be_turned_fails_for_good() {
     *world.stages.refusal.lock().expect("lock") = Some(refusal);
     let error = world.copies.make(&stored.lease(0), NONE).await.map(|_| ()).expect_err("not convertible");
     assert!(
-        matches!(&error, CopyError::NotConvertible { status: (5, 6, 3), text } if text == "multipart/signed")
+        matches!(&error, CopyError::NotConvertible { status, text } if *status == (5, 6, 3) && text == "multipart/signed")
     );
     assert!(world.copies.make(&stored.lease(0), ALL).await.is_ok());
 }
@@ -255,7 +255,7 @@ async fn a_utf8_header_needs_smtputf8() {
     let stored = plain(&world).await;
     let hop = HopAbilities { eight_bit: true, smtputf8: false };
     let error = world.copies.make(&stored.lease(0), hop).await.map(|_| ()).expect_err("no way");
-    assert!(matches!(error, CopyError::NotConvertible { status: (5, 6, 9), .. }), "{error}");
+    assert!(matches!(error, CopyError::NotConvertible { status, .. } if status == (5, 6, 9)), "{error}");
     assert!(world.copies.make(&stored.lease(0), ALL).await.expect("a copy").utf8_header);
 }
 

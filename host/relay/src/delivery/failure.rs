@@ -1,40 +1,39 @@
 //! Failures that are found here rather than told by a remote.
 
+use relevo_mailkit::reply::EnhancedCode;
 use relevo_resolve::ResolveError;
 use relevo_smtp::client::{Command, Failure, RemoteReply};
 
-/// An enhanced status code (RFC 3463).
-pub(crate) type Status = (u8, u16, u16);
-
 /// 4.3.0: something here broke.
-pub(crate) const INTERNAL: Status = (4, 3, 0);
+pub(crate) const INTERNAL: EnhancedCode = EnhancedCode::new(4, 3, 0);
 /// 4.3.5: system incorrectly configured.
-pub(crate) const MISCONFIGURED: Status = (4, 3, 5);
+pub(crate) const MISCONFIGURED: EnhancedCode = EnhancedCode::new(4, 3, 5);
 /// 4.4.1: no answer from host.
-pub(crate) const NO_ANSWER: Status = (4, 4, 1);
+pub(crate) const NO_ANSWER: EnhancedCode = EnhancedCode::new(4, 4, 1);
 /// 4.4.3: directory server failure.
-pub(crate) const DIRECTORY: Status = (4, 4, 3);
+pub(crate) const DIRECTORY: EnhancedCode = EnhancedCode::new(4, 4, 3);
 /// 4.4.7: delivery time expired.
-pub(crate) const EXPIRED: Status = (4, 4, 7);
+pub(crate) const EXPIRED: EnhancedCode = EnhancedCode::new(4, 4, 7);
 /// 5.1.2: bad destination system address.
-pub(crate) const BAD_SYSTEM: Status = (5, 1, 2);
+pub(crate) const BAD_SYSTEM: EnhancedCode = EnhancedCode::new(5, 1, 2);
 /// 5.1.10: recipient address has null MX (RFC 7505 section 4.2).
-pub(crate) const NULL_MX: Status = (5, 1, 10);
+pub(crate) const NULL_MX: EnhancedCode = EnhancedCode::new(5, 1, 10);
 /// 5.3.4: message too big for system.
-pub(crate) const TOO_BIG: Status = (5, 3, 4);
+pub(crate) const TOO_BIG: EnhancedCode = EnhancedCode::new(5, 3, 4);
 /// 5.4.4: unable to route.
-pub(crate) const UNROUTABLE: Status = (5, 4, 4);
+pub(crate) const UNROUTABLE: EnhancedCode = EnhancedCode::new(5, 4, 4);
 /// 5.4.6: routing loop detected.
-pub(crate) const LOOP: Status = (5, 4, 6);
+pub(crate) const LOOP: EnhancedCode = EnhancedCode::new(5, 4, 6);
 /// 5.6.7: non-ASCII addresses not permitted for that sender or recipient (RFC 6531 section 4.3).
-pub(crate) const UTF8_ADDRESS: Status = (5, 6, 7);
+pub(crate) const UTF8_ADDRESS: EnhancedCode = EnhancedCode::new(5, 6, 7);
 /// 5.6.9: UTF-8 header message cannot be transferred (RFC 6531 section 4.3).
-pub(crate) const UTF8_HEADER: Status = (5, 6, 9);
+pub(crate) const UTF8_HEADER: EnhancedCode = EnhancedCode::new(5, 6, 9);
 
 /// Ours, before or beside any connection. Permanent by the class of `status`.
-pub(crate) fn ours(status: Status, detail: impl Into<String>) -> Failure {
+pub(crate) fn ours(status: impl Into<EnhancedCode>, detail: impl Into<String>) -> Failure {
+    let status = status.into();
     Failure {
-        permanent: status.0 == 5,
+        permanent: status.is_permanent(),
         try_next_host: false,
         status,
         command: Command::Connect,
@@ -71,13 +70,14 @@ pub(crate) fn judged(mut failure: Failure) -> Failure {
         && let Some(reply) = &failure.reply
         && reply.code == 552
     {
-        let address = matches!(reply.enhanced, Some((5, 1, _)));
+        let address = reply.enhanced.is_some_and(|status| (status.class, status.subject) == (5, 1));
         failure.permanent = address;
         failure.try_next_host = false;
-        failure.status = if address { reply.enhanced.unwrap_or(BAD_SYSTEM) } else { (4, 5, 3) };
+        failure.status =
+            if address { reply.enhanced.unwrap_or(BAD_SYSTEM) } else { EnhancedCode::new(4, 5, 3) };
     }
     // The class says what is done (RFC 3463 section 2), whatever the remote wrote.
-    failure.status.0 = if failure.permanent { 5 } else { 4 };
+    failure.status.class = if failure.permanent { 5 } else { 4 };
     failure
 }
 
@@ -85,13 +85,13 @@ pub(crate) fn judged(mut failure: Failure) -> Failure {
 mod tests {
     use super::*;
 
-    fn rcpt(code: u16, enhanced: Option<Status>) -> Failure {
+    fn rcpt(code: u16, enhanced: Option<(u8, u16, u16)>) -> Failure {
         Failure {
             permanent: true,
             try_next_host: false,
-            status: enhanced.unwrap_or((5, 0, 0)),
+            status: enhanced.unwrap_or((5, 0, 0)).into(),
             command: Command::Rcpt,
-            reply: Some(RemoteReply { code, enhanced, text: String::new() }),
+            reply: Some(RemoteReply { code, enhanced: enhanced.map(Into::into), text: String::new() }),
             detail: String::new(),
         }
     }
@@ -99,19 +99,22 @@ mod tests {
     #[test]
     fn at_rcpt_552_is_temporary_unless_the_mailbox_is_bad() {
         let full = judged(rcpt(552, Some((5, 2, 2))));
-        assert_eq!((full.permanent, full.status), (false, (4, 5, 3)));
+        assert_eq!((full.permanent, full.status), (false, (4, 5, 3).into()));
         assert!(!judged(rcpt(552, None)).permanent);
         let unknown = judged(rcpt(552, Some((5, 1, 1))));
-        assert_eq!((unknown.permanent, unknown.status), (true, (5, 1, 1)));
+        assert_eq!((unknown.permanent, unknown.status), (true, (5, 1, 1).into()));
         assert!(judged(rcpt(550, None)).permanent);
     }
 
     #[test]
     fn lookups_map_to_their_status() {
         let null = unresolved(&ResolveError::NullMx("x".into()));
-        assert_eq!((null.permanent, null.status, null.reply.map(|r| r.code)), (true, (5, 1, 10), Some(556)));
+        assert_eq!(
+            (null.permanent, null.status, null.reply.map(|r| r.code)),
+            (true, (5, 1, 10).into(), Some(556))
+        );
         let temp = unresolved(&ResolveError::Temporary { name: "x".into(), detail: "SERVFAIL".into() });
-        assert_eq!((temp.permanent, temp.status), (false, (4, 4, 3)));
+        assert_eq!((temp.permanent, temp.status), (false, (4, 4, 3).into()));
         assert_eq!(unresolved(&ResolveError::NoSuchDomain("x".into())).status, (5, 1, 2));
         assert_eq!(unresolved(&ResolveError::LoopsBack("x".into())).status, (5, 4, 6));
     }

@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use relevo_mailkit::reply::EnhancedCode;
 use relevo_queue::{LastAttempt, Lease, Millis, NewEvent, Recipient, RecipientState, Settlement};
 use relevo_smtp::client::{Failure, RemoteReply, TlsState};
 use serde_json::json;
@@ -146,7 +147,7 @@ pub(crate) fn expire(lease: Lease, obstacle: Option<&Failure>, now: Millis) -> C
             None if lease.delivery.held => own_words("it was held and not released in time"),
             None => own_words("it was never attempted"),
         });
-        LastAttempt { status: dotted(EXPIRED), ..last }
+        LastAttempt { status: EXPIRED.to_string(), ..last }
     };
     let fates =
         pending(&lease).map(|r| (r.index, r.address.clone(), Fate::Expired, facts(r.index), None)).collect();
@@ -183,7 +184,7 @@ pub(crate) fn conclude(lease: Lease, findings: Vec<Finding>, rules: &Rules, now:
         let mut fate = fate;
         if fate == Fate::Delayed && is_expired(&lease, now) {
             fate = Fate::Expired;
-            facts.status = dotted(EXPIRED);
+            facts.status = EXPIRED.to_string();
         }
         fates.push((index, recipient.address.clone(), fate, facts, via.map(|v| v.tls.clone())));
     }
@@ -205,20 +206,20 @@ fn fate_of(result: Result<RemoteReply, Failure>, via: Option<&Via>, now: Millis)
     };
     match result {
         Ok(reply) => {
-            facts.status = dotted(reply.enhanced.unwrap_or((2, 0, 0)));
+            facts.status = reply.enhanced.unwrap_or(EnhancedCode::new(2, 0, 0)).to_string();
             facts.code = Some(reply.code);
             facts.text = tame(&reply.text);
             (Fate::Delivered, facts)
         }
         Err(failure) => {
             let failure = judged(failure);
-            facts.status = dotted(failure.status);
+            facts.status = failure.status.to_string();
             facts.code = failure.reply.as_ref().map(|r| r.code);
             facts.text = match &failure.reply {
                 Some(reply) if !reply.text.trim().is_empty() => tame(&reply.text),
                 _ => tame(&failure.detail),
             };
-            let fate = match (failure.permanent, failure.reply.is_some() || failure.status.1 == 1) {
+            let fate = match (failure.permanent, failure.reply.is_some() || failure.status.subject == 1) {
                 (false, _) => Fate::Delayed,
                 (true, true) => Fate::Bounced,
                 (true, false) => Fate::Failed,
@@ -295,11 +296,6 @@ fn event(lease: &Lease, record: &Record, now: Millis, next: Option<Millis>) -> N
         item: Some(lease.delivery.id.item),
         data,
     }
-}
-
-/// `5.1.1`
-pub(crate) fn dotted((class, subject, detail): (u8, u16, u16)) -> String {
-    format!("{class}.{subject}.{detail}")
 }
 
 /// One line for each recipient.

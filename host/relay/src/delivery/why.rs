@@ -1,10 +1,11 @@
 //! What a message is waiting for, in words.
 
+use relevo_mailkit::reply::EnhancedCode;
 use relevo_queue::{Delivery, DeliveryView, ItemView, LastAttempt, Millis, Priority, RecipientState};
 use serde::Serialize;
 
 use super::exit::exit;
-use super::outcome::{dotted, in_words};
+use super::outcome::in_words;
 use super::site::Health;
 use super::table::Table;
 use crate::settings::Settings;
@@ -156,7 +157,7 @@ fn due_reason(delivery: &Delivery, table: &Table, now: Millis) -> String {
     match &site.health {
         Health::Failing { until, failure, strikes } if *until > now => format!(
             "due since {since}; no host of {id} can be reached ({} {}, {strikes} times in a row), the next try is in {}",
-            dotted(failure.status),
+            failure.status,
             super::text::tame(&failure.detail),
             in_words(until - now)
         ),
@@ -177,19 +178,11 @@ fn last_words(last: Option<&LastAttempt>) -> String {
     let host = last.host.as_deref().map(|h| format!(" from {h}")).unwrap_or_default();
     let code = last.code.map(|c| format!("{c} ")).unwrap_or_default();
     // The words of a remote mostly begin with the status themselves (RFC 2034 section 4).
-    let status = match starts_with_status(&last.text) {
-        true => String::new(),
-        false => format!("{} ", last.status),
+    let status = match EnhancedCode::leading(&last.text) {
+        Some(_) => String::new(),
+        None => format!("{} ", last.status),
     };
     format!(" (last answer{host}: {code}{status}{})", last.text)
-}
-
-/// Whether the first word is an enhanced status code (RFC 3463 section 2).
-fn starts_with_status(text: &str) -> bool {
-    let word = text.split(' ').next().unwrap_or_default();
-    let parts: Vec<&str> = word.split('.').collect();
-    let number = |n: &&str| (1..=3).contains(&n.len()) && n.bytes().all(|c| c.is_ascii_digit());
-    parts.len() == 3 && matches!(parts[0], "2" | "4" | "5") && parts.iter().all(number)
 }
 
 #[cfg(test)]

@@ -145,7 +145,7 @@ impl Service for Intake {
                 ("granted", Ok(()))
             }
             Verdict::Denied => {
-                let user = crate::text::escaped(&name, 255);
+                let user = relevo_mailkit::text::escaped(&name, 255);
                 info!(peer = %session.peer.remote, user, "authentication failed");
                 ("denied", Err(denied()))
             }

@@ -26,8 +26,7 @@ fn peer(listener: ListenerKind, remote: &str) -> Peer {
 }
 
 fn short(reply: &Reply) -> String {
-    let (a, b, c) = reply.enhanced.expect("enhanced");
-    format!("{} {a}.{b}.{c}", reply.code)
+    format!("{} {}", reply.code, reply.enhanced.expect("enhanced"))
 }
 
 fn outcome(result: Result<(), Reply>) -> String {
@@ -111,7 +110,7 @@ async fn a_message_is_queued() {
     let reply = it.send(MESSAGE).await;
     let item = it.world.memory.item();
     assert_eq!(short(&reply), "250 2.0.0");
-    assert_eq!(reply.lines, [format!("queued as {}", item.id)]);
+    assert_eq!(reply.text, format!("queued as {}", item.id));
     assert_eq!(item.meta.tenant, "acme");
     assert_eq!(item.deliveries[0].domain, "b.example");
     assert_eq!(crate::testing::read(&*item.body), MESSAGE);
@@ -182,7 +181,7 @@ async fn reverse_paths() {
         it.intake.reset(&mut it.session);
     }
     let reply = it.mail_with("a@other.example", 0, false).await.expect_err("refused");
-    assert!(reply.lines[0].contains("other.example"), "{reply:?}");
+    assert!(reply.text.contains("other.example"), "{reply:?}");
     assert_eq!(outcome(it.mail_with("a@example.com", 10_001, false).await), "552 5.3.4");
     assert_eq!(outcome(it.mail_with("a@example.com", 10_000, false).await), "ok");
     assert_eq!(it.mail("a@example.com").await, "503 5.5.1");

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
+use relevo_mailkit::policy::Verdict;
+use relevo_mailkit::reply::Reply;
 use relevo_queue::{LastAttempt, Millis, NewDelivery, Recipient, RecipientState};
 
 use super::submission::ForwardPath;
-use crate::policy::{Judgement, Verdict};
+use crate::policy::Judgement;
 
 /// Recipients of one delivery: a domain with more gets several.
 pub(crate) const MAX_TOGETHER: usize = 1000;
@@ -17,7 +19,7 @@ enum Standing {
     /// With what `queue why` says.
     Held(String),
     /// With the reply that their sender is told.
-    Refused(u16, Option<(u8, u8, u8)>, String),
+    Refused(Reply),
 }
 
 /// One delivery for each recipient when each has a copy of its own; otherwise one for each domain and standing, in the order in
@@ -33,7 +35,7 @@ pub(crate) fn divide(
     let mut open: HashMap<(&str, Standing), usize> = HashMap::new();
     for (number, to) in recipients.iter().enumerate() {
         let Some(standing) = standing(judgement, number) else { continue };
-        let refused = matches!(standing, Standing::Refused(..));
+        let refused = matches!(standing, Standing::Refused(_));
         if refused && no_bounce {
             continue;
         }
@@ -82,7 +84,7 @@ fn standing(judgement: &Judgement, index: usize) -> Option<Standing> {
             Some(by) => format!("by plugin {} ({:.12}): {reason}", by.plugin, by.digest),
             None => reason.clone(),
         })),
-        Verdict::Reject(reply) => Some(Standing::Refused(reply.code, reply.enhanced, reply.lines.join(" "))),
+        Verdict::Reject(reply) => Some(Standing::Refused(reply.clone())),
     }
 }
 
@@ -90,23 +92,18 @@ fn learnt(standing: &Standing, at: Millis) -> Option<LastAttempt> {
     match standing {
         Standing::Due => None,
         Standing::Held(why) => Some(LastAttempt { at, text: why.clone(), ..LastAttempt::default() }),
-        Standing::Refused(code, enhanced, text) => {
-            let (class, subject, detail) = enhanced.unwrap_or((5, 7, 1));
-            Some(LastAttempt {
-                at,
-                text: text.clone(),
-                status: format!("{class}.{subject}.{detail}"),
-                code: Some(*code),
-                ..LastAttempt::default()
-            })
-        }
+        Standing::Refused(reply) => Some(LastAttempt {
+            at,
+            text: reply.text.clone(),
+            status: reply.status().to_string(),
+            code: Some(reply.code),
+            ..LastAttempt::default()
+        }),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use relevo_smtp::server::Reply;
-
     use super::*;
     use crate::policy::Ruling;
 

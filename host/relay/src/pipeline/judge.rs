@@ -8,14 +8,15 @@ use relevo_mailkit::model::{
     ValidateOptions,
 };
 use relevo_mailkit::recheck;
+use relevo_mailkit::reply::EnhancedCode;
 use relevo_mailkit::source::Source;
+use relevo_mailkit::text::printable;
 use relevo_mailkit::{splice, token};
 use relevo_runtime::{Stage, Stages};
 
 use super::submission::Rejection;
-use crate::copies::{bad_answer, status};
+use crate::copies::bad_answer;
 use crate::settings::Tracking;
-use crate::text::printable;
 
 /// More Received fields are a loop (RFC 5321 section 6.3).
 pub(super) const MAX_RECEIVED: u32 = 100;
@@ -101,10 +102,9 @@ fn reencoded(edits: &[Edit]) -> Vec<u32> {
 fn refused(refusal: &Refusal) -> Rejection {
     let rule = printable(&refusal.rule, 60).replace(' ', "-");
     let text = printable(&format!("{rule}: {}", refusal.detail), 400);
-    let permanent = status(&refusal.enhanced).filter(|s| s.0 == 5);
-    let enhanced = permanent.and_then(|s| Some((5, u8::try_from(s.1).ok()?, u8::try_from(s.2).ok()?)));
+    let enhanced = refusal.enhanced.parse().ok().filter(|code: &EnhancedCode| code.is_permanent());
     let code = if (500..600).contains(&refusal.code) { refusal.code } else { 550 };
-    Rejection::new(code, enhanced.unwrap_or((5, 6, 0)), &rule, &text)
+    Rejection::new(code, enhanced.unwrap_or(EnhancedCode::new(5, 6, 0)), &rule, &text)
 }
 
 fn check_report(report: &Report, size: u64) -> Result<(), &'static str> {

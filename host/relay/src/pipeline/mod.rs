@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use relevo_mailkit::address::Address;
 use relevo_mailkit::model::{Note, Report, Rewrite};
+use relevo_mailkit::policy::Verdict;
 use relevo_queue::{
     EventLog, ItemId, ItemMeta, Millis, NewEvent, NewItem, Queue, RecipientState, StoreError,
 };
@@ -33,7 +34,7 @@ use self::checks::{Checked, Incoming};
 use crate::clock::{Clock, IdSource};
 use crate::copies::{Links, Recipe, Signing};
 use crate::events;
-use crate::policy::{Judgement, Policies, Verdict};
+use crate::policy::{Judgement, Policies};
 use crate::stream::Way;
 use crate::trace::{Observe, Step, Trace};
 use crate::turns::{Turns, Work};

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::recheck;
 use relevo_queue::NewEvent;
 
 use super::submission::{Envelope, PolicyRefusal, Rejection};
 use super::{PolicyHook, Run, store_failed};
 use crate::events;
-use crate::policy::{Judgement, Verdict};
+use crate::policy::Judgement;
 use crate::settings::{Settings, Tenant};
 
 impl<'p> Run<'p> {

@@ -4,9 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use relevo_mailkit::address::Address;
+use relevo_mailkit::reply::{EnhancedCode, Reply};
+use relevo_mailkit::text::printable;
 use relevo_queue::{ItemId, SpooledBody};
 use relevo_runtime::Fault;
-use relevo_smtp::server::{Parameter, Reply};
+use relevo_smtp::server::Parameter;
 
 use crate::policy::Opinion;
 use crate::settings::Settings;
@@ -156,8 +158,8 @@ pub struct PolicyRefusal {
 }
 
 impl Rejection {
-    pub(crate) fn new(code: u16, enhanced: (u8, u8, u8), rule: &str, text: &str) -> Self {
-        let text = crate::text::printable(text, 400);
+    pub(crate) fn new(code: u16, enhanced: impl Into<EnhancedCode>, rule: &str, text: &str) -> Self {
+        let text = printable(text, 400);
         Self { reply: Reply::new(code, enhanced, text), rule: rule.to_owned(), fault: None, policy: None }
     }
 }

@@ -92,8 +92,8 @@ async fn a_refusal_names_the_rule_and_stores_nothing() {
     });
     let rejection = world.pipeline.submit(submission(&world, PLAIN)).await.expect_err("refused");
     assert_eq!(rejection.reply.code, 554);
-    assert_eq!(rejection.reply.enhanced, Some((5, 4, 6)));
-    assert_eq!(rejection.reply.lines, ["too-many-received: more than 100 250 ok"]);
+    assert_eq!(rejection.reply.enhanced, Some((5, 4, 6).into()));
+    assert_eq!(rejection.reply.text, "too-many-received: more than 100 250 ok");
     assert_eq!(world.memory.count(), 0);
     let event = world.memory.event();
     assert_eq!((event.kind.as_str(), event.tenant.as_str()), (events::REJECTED, "acme"));
@@ -104,11 +104,11 @@ async fn a_refusal_names_the_rule_and_stores_nothing() {
 #[tokio::test]
 async fn a_component_cannot_turn_a_refusal_into_something_else() {
     let world = World::new();
-    for (code, enhanced) in [(250, "2.0.0"), (421, "4.3.0"), (550, "5.6"), (550, "x"), (550, "5.6.999")] {
+    for (code, enhanced) in [(250, "2.0.0"), (421, "4.3.0"), (550, "5.6"), (550, "x"), (550, "5.6.1000")] {
         *world.stages.refusal.lock().expect("lock") =
             Some(Refusal { code, enhanced: enhanced.into(), rule: "r".into(), detail: String::new() });
         let rejection = world.pipeline.submit(submission(&world, PLAIN)).await.expect_err("refused");
-        assert_eq!((rejection.reply.code, rejection.reply.enhanced), (550, Some((5, 6, 0))));
+        assert_eq!((rejection.reply.code, rejection.reply.enhanced), (550, Some((5, 6, 0).into())));
     }
 }
 
@@ -118,7 +118,7 @@ async fn foreign_claims_are_refused_after_data_too() {
     let message = "From: a@example.com\r\nSender: x@other.example\r\n\r\n";
     let rejection = world.pipeline.submit(submission(&world, message)).await.expect_err("refused");
     assert_eq!(rejection.reply.code, 550);
-    assert!(rejection.reply.lines[0].contains("Sender domain other.example"), "{rejection:?}");
+    assert!(rejection.reply.text.contains("Sender domain other.example"), "{rejection:?}");
     let mut it = submission(&world, PLAIN);
     it.envelope.sender = "x@other.example".into();
     assert!(world.pipeline.submit(it).await.is_err());
@@ -134,8 +134,8 @@ async fn a_broken_stage_is_a_temporary_failure_with_blame() {
         let mut it = submission(&world, TRACKED);
         it.envelope.sender = "a@tracked.example".into();
         let rejection = world.pipeline.submit(it).await.expect_err("put off");
-        assert_eq!((rejection.reply.code, rejection.reply.enhanced), (451, Some((4, 3, 0))));
-        assert!(!rejection.reply.lines[0].contains("secret"), "{rejection:?}");
+        assert_eq!((rejection.reply.code, rejection.reply.enhanced), (451, Some((4, 3, 0).into())));
+        assert!(!rejection.reply.text.contains("secret"), "{rejection:?}");
         assert_eq!(world.memory.count(), 0);
         let event = world.memory.event();
         assert_eq!(event.kind, events::FAILED);
@@ -171,7 +171,7 @@ async fn what_a_component_returns_is_checked_again() {
 
 #[tokio::test]
 async fn store_errors_reach_the_reply() {
-    type Case = (fn() -> StoreError, u16, (u8, u8, u8));
+    type Case = (fn() -> StoreError, u16, (u8, u16, u16));
     let cases: [Case; 2] =
         [(|| StoreError::Full, 452, (4, 3, 1)), (|| StoreError::Io("disk gone".into()), 451, (4, 3, 0))];
     for (failure, code, enhanced) in cases {
@@ -179,8 +179,8 @@ async fn store_errors_reach_the_reply() {
         *world.memory.fail_accept.lock().expect("lock") = Some(failure);
         *world.memory.fail_append.lock().expect("lock") = Some(failure);
         let rejection = world.pipeline.submit(submission(&world, PLAIN)).await.expect_err("not stored");
-        assert_eq!((rejection.reply.code, rejection.reply.enhanced), (code, Some(enhanced)));
-        assert!(!rejection.reply.lines[0].contains("disk gone"));
+        assert_eq!((rejection.reply.code, rejection.reply.enhanced), (code, Some(enhanced.into())));
+        assert!(!rejection.reply.text.contains("disk gone"));
         assert_eq!((world.memory.count(), world.memory.kinds().len()), (0, 0));
     }
 }

@@ -59,13 +59,13 @@ impl Hop for Capture {
         let outcome = match self.capture(envelope, copy).await {
             Ok(n) => Outcome::Delivered(RemoteReply {
                 code: 250,
-                enhanced: Some((2, 0, 0)),
+                enhanced: Some((2, 0, 0).into()),
                 text: format!("2.0.0 captured as message {n}"),
             }),
             Err(detail) => Outcome::Failed(Failure {
                 permanent: false,
                 try_next_host: false,
-                status: (4, 3, 0),
+                status: (4, 3, 0).into(),
                 command: Command::EndOfData,
                 reply: None,
                 detail,

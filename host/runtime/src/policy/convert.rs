@@ -1,6 +1,7 @@
 //! Between the generated types and the plain ones. Nothing is judged here.
 
 use relevo_mailkit::policy as plain;
+use relevo_mailkit::reply::Reply;
 
 use super::bindings::policy::exports::relevo::policy::observe as o;
 use super::bindings::policy::relevo::policy::types as t;
@@ -62,9 +63,10 @@ pub(crate) fn to_message(message: &plain::Message) -> t::Message {
 fn verdict(verdict: t::Verdict) -> plain::Verdict {
     match verdict {
         t::Verdict::Accept => plain::Verdict::Accept,
-        t::Verdict::Reject(reply) => plain::Verdict::Reject(plain::Reply {
+        t::Verdict::Reject(reply) => plain::Verdict::Reject(Reply {
             code: reply.code,
-            enhanced: reply.enhanced,
+            // Without a code that can be parsed the reply is replaced: see `recheck::policy`.
+            enhanced: reply.enhanced.parse().ok(),
             text: reply.text,
         }),
         t::Verdict::Hold(reason) => plain::Verdict::Hold(reason),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use relevo_mailkit::recheck::policy::one_line;
+use relevo_mailkit::text::escaped;
 
 use super::api::{Capability, Data, Export, Grants, LogLevel, LogLine, PluginLimits, Unavailable};
 use super::bindings::host::relevo::host::{clock, kv, log};
@@ -89,7 +89,7 @@ impl Granted {
             return;
         }
         self.lines.left -= 1;
-        self.log.push(LogLine { level, text: one_line(text, LOG_LINE) });
+        self.log.push(LogLine { level, text: escaped(text, LOG_LINE) });
     }
 
     fn take_keys(&mut self, keys: usize) -> Result<(), kv::Error> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use relevo_mailkit::policy::{Decision, Verdict, merge};
 use relevo_mailkit::recheck::policy as recheck;
 use relevo_mailkit::source::CHUNK;
+use relevo_mailkit::text::escaped;
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
@@ -234,7 +235,7 @@ impl<'a> Session<'a> {
 
     fn fault(&self, broken: Broken) -> PluginFault {
         let (blame, kind, detail) = explain(broken, self.store.data());
-        PluginFault { export: self.at, blame, kind, detail: recheck::one_line(&detail, DETAIL) }
+        PluginFault { export: self.at, blame, kind, detail: escaped(&detail, DETAIL) }
     }
 
     fn end(&mut self) -> (Vec<super::LogLine>, u64) {

@@ -124,7 +124,8 @@ impl Connection {
     }
 
     async fn authenticate(&mut self, target: &Target, auth: &Auth) -> Result<(), Failure> {
-        let refuse = |status, detail: &str| Err(Failure::of_host(Command::Auth, status, detail));
+        let refuse =
+            |status: (u8, u16, u16), detail: &str| Err(Failure::of_host(Command::Auth, status, detail));
         if !may_send_credentials(&self.tls, target.addr.ip()) {
             return refuse((4, 7, 11), "credentials are only sent under a verified certificate");
         }

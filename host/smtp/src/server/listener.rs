@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use relevo_proto::Reply;
 use relevo_proto::server::{Limits, replies};
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -245,7 +244,7 @@ fn turn_away(stream: &TcpStream, remote: SocketAddr, kind: ListenerKind) {
     tracing::info!(%remote, "too many connections");
     if kind != ListenerKind::Submissions {
         let mut out = Vec::new();
-        Reply::from(replies::TOO_MANY_CONNECTIONS).encode(&mut out);
+        relevo_proto::encode(&replies::TOO_MANY_CONNECTIONS.into(), &mut out);
         // Written to an empty socket buffer, or not at all: nothing is owed to this peer. The runtime does not know yet
         // whether the socket is writable, so the call goes past it.
         let _ = socket2::SockRef::from(stream).send(&out);

@@ -11,7 +11,7 @@ fn field(name: &str, value: &[u8]) -> Decision {
 }
 
 fn rejected(code: u16, enhanced: &str, text: &str) -> Decision {
-    Verdict::Reject(Reply { code, enhanced: enhanced.into(), text: text.into() }).into()
+    Verdict::Reject(Reply { code, enhanced: enhanced.parse().ok(), text: text.into() }).into()
 }
 
 fn check(answer: Decision) -> Result<Checked, &'static str> {
@@ -93,7 +93,7 @@ fn recipients_do_not_widen() {
 
 #[test]
 fn replies_that_break_a_rule_are_replaced() {
-    for answer in [rejected(550, "5.7.1", "No"), rejected(451, "4.0.999", &"n".repeat(400))] {
+    for answer in [rejected(550, "5.7.509", "No"), rejected(451, "4.0.999", &"n".repeat(400))] {
         assert_eq!(check(answer.clone()), Ok(Checked { decision: answer, replaced: None }));
     }
     for (code, enhanced, text) in [
@@ -115,7 +115,10 @@ fn replies_that_break_a_rule_are_replaced() {
         let checked = check(rejected(code, enhanced, text)).unwrap();
         assert!(checked.replaced.is_some(), "{code} {enhanced} {text}");
         let Verdict::Reject(new) = checked.decision.verdict else { panic!("it is no longer a refusal") };
-        assert_eq!((new.code, new.enhanced.as_str(), reply(&new)), (451, "4.3.5", Ok(())));
+        assert_eq!(
+            (new.to_string().as_str(), reply(&new)),
+            ("451 4.3.5 Refused by a policy that gave no proper reply", Ok(()))
+        );
     }
 }
 
@@ -148,14 +151,6 @@ fn too_much_is_refused() {
 }
 
 #[test]
-fn reasons_are_one_line() {
-    assert_eq!(one_line("\u{1b}[2J\r\nx\u{202e}\u{2028}", 200), "\\u{1b}[2J\\r\\nx\\u{202e}\\u{2028}");
-    // Never in the middle of a character or of an escape.
-    assert_eq!(one_line("a\u{e9}\u{e9}", 4), "a\u{e9}");
-    assert_eq!(one_line("ab\r\n", 5), "ab\\r");
-}
-
-#[test]
 fn long_fields_are_folded() {
     let fields = [
         HeaderField { name: "X-A".into(), value: b"  v \t ".to_vec() },
@@ -180,7 +175,7 @@ fn verdict() -> impl Strategy<Value = Verdict> {
         Just(Verdict::Accept),
         (codes, enhanced, text()).prop_map(|(code, enhanced, text)| Verdict::Reject(Reply {
             code,
-            enhanced,
+            enhanced: enhanced.parse().ok(),
             text
         })),
         text().prop_map(Verdict::Hold),

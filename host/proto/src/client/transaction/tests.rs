@@ -118,7 +118,7 @@ fn a_full_mailbox_is_not_too_many() {
     check(2, &["250 ok", "250 ok", "552 5.2.2 full", "354 go", "250 ok"], "DT+");
     let (result, _) = run(&envelope(1), PIPELINING, &["250 ok", "552 5.2.2 full", "503 x", "250 reset"]);
     let Outcome::Failed(failure) = &result.outcomes[0].1 else { panic!() };
-    assert_eq!((failure.status, failure.permanent), ((4, 2, 2), false));
+    assert_eq!((failure.status, failure.permanent), ((4, 2, 2).into(), false));
 }
 
 #[test]

@@ -71,11 +71,11 @@ pub(super) struct Net {
 }
 
 pub(super) fn reply(code: u16, enhanced: Option<(u8, u16, u16)>, text: &str) -> RemoteReply {
-    RemoteReply { code, enhanced, text: text.to_owned() }
+    RemoteReply { code, enhanced: enhanced.map(Into::into), text: text.to_owned() }
 }
 
 pub(super) fn failed(permanent: bool, command: Command, reply: RemoteReply) -> Failure {
-    let status = reply.enhanced.unwrap_or((if permanent { 5 } else { 4 }, 0, 0));
+    let status = reply.enhanced.unwrap_or((if permanent { 5 } else { 4 }, 0, 0).into());
     Failure { permanent, try_next_host: false, status, command, reply: Some(reply), detail: "said so".into() }
 }
 
@@ -83,7 +83,7 @@ fn unreachable() -> Failure {
     Failure {
         permanent: false,
         try_next_host: true,
-        status: (4, 4, 1),
+        status: (4, 4, 1).into(),
         command: Command::Connect,
         reply: None,
         detail: "connection refused".into(),

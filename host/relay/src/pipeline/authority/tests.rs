@@ -26,8 +26,8 @@ fn judge(origin: &Origin, sender: Option<&str>, claims: &[Author]) -> String {
         Ok(Some(owner)) => owner.domain.name.clone(),
         Ok(None) => "unsigned".into(),
         Err(rejection) => {
-            assert_eq!((rejection.reply.code, rejection.reply.enhanced), (550, Some((5, 7, 1))));
-            rejection.reply.lines.join("|")
+            assert_eq!((rejection.reply.code, rejection.reply.enhanced), (550, Some((5, 7, 1).into())));
+            rejection.reply.text
         }
     }
 }
@@ -134,7 +134,7 @@ fn bounces_of_other_systems_belong_to_nobody() {
 fn the_reverse_path_is_checked_before_the_message() {
     let settings = World::new().settings.get();
     let check = |origin: &Origin, domain: &str| {
-        reverse_path(&settings, origin, domain).map_err(|r| (r.reply.code, r.reply.lines.join("|")))
+        reverse_path(&settings, origin, domain).map_err(|r| (r.reply.code, r.reply.text))
     };
     assert_eq!(check(&acme(), "sub.example.com"), Ok(()));
     let refused = |text: &str| Err((550, text.to_owned()));

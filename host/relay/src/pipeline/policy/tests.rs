@@ -160,7 +160,7 @@ async fn held_mail_expires_by_itself_and_has_a_quota() {
     assert_eq!(u128::try_from(expires), Ok(settings.plugins.hold_expire.as_millis()));
     // Two deliveries are held, and two are allowed.
     let rejection = of.world.pipeline.submit(of.submission()).await.expect_err("too much is held");
-    assert_eq!((rejection.reply.code, rejection.reply.enhanced), (452, Some((4, 3, 1))));
+    assert_eq!((rejection.reply.code, rejection.reply.enhanced), (452, Some((4, 3, 1).into())));
     assert_eq!(of.world.memory.count(), 1);
 }
 

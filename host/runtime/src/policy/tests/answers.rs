@@ -1,6 +1,7 @@
 //! What is told and what is answered cross the border whole.
 
-use relevo_mailkit::policy::{Override, Reply, Verdict};
+use relevo_mailkit::policy::{Override, Verdict};
+use relevo_mailkit::reply::Reply;
 
 use super::*;
 
@@ -17,7 +18,7 @@ async fn each_verdict_arrives() {
     let bench = bench();
     let plugin = everything(&bench);
     let reply = |code, enhanced: &str, text: &str| {
-        Verdict::Reject(Reply { code, enhanced: enhanced.into(), text: text.into() })
+        Verdict::Reject(Reply { code, enhanced: enhanced.parse().ok(), text: text.into() })
     };
     for (name, verdict) in [
         ("accept", Verdict::Accept),

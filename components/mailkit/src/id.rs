@@ -1,23 +1,21 @@
-//! Names of items.
+//! The id of a message in queue, events and tokens.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Millis;
-
-/// Names an item: 48 bits of milliseconds, then 80 random bits; 26 characters of Crockford base32 (as a ULID). Made by the
-/// writer, so that several writers need no coordination.
+/// The id of a message (a ULID): 48 bits of milliseconds, then 80 random bits; as text 26 characters of Crockford
+/// base32. The writer makes it, so several writers need no coordination.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ItemId(pub [u8; 16]);
 
 const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 impl ItemId {
-    /// An id for `now` with these 10 random octets.
+    /// An id for `now`, in milliseconds since 1970, with these 10 random octets.
     #[must_use]
-    pub fn new(now: Millis, random: [u8; 10]) -> Self {
+    pub fn new(now: i64, random: [u8; 10]) -> Self {
         let mut id = [0; 16];
         id[..6].copy_from_slice(&now.to_be_bytes()[2..]);
         id[6..].copy_from_slice(&random);
@@ -42,23 +40,30 @@ impl fmt::Debug for ItemId {
     }
 }
 
-/// Not a queue id: 26 characters of Crockford base32 were expected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a queue id has 26 characters of 0-9 and A-Z without I, L, O and U")]
-pub struct NotAnId;
+/// The error of parsing an [`ItemId`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvalidItemId;
+
+impl fmt::Display for InvalidItemId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a queue id has 26 characters of 0-9 and A-Z without I, L, O and U")
+    }
+}
+
+impl std::error::Error for InvalidItemId {}
 
 impl FromStr for ItemId {
-    type Err = NotAnId;
+    type Err = InvalidItemId;
 
-    fn from_str(s: &str) -> Result<Self, NotAnId> {
+    fn from_str(s: &str) -> Result<Self, InvalidItemId> {
         if s.len() != 26 {
-            return Err(NotAnId);
+            return Err(InvalidItemId);
         }
         let mut n: u128 = 0;
         for (i, c) in s.bytes().enumerate() {
-            let digit = CROCKFORD.iter().position(|d| *d == c.to_ascii_uppercase()).ok_or(NotAnId)?;
+            let digit = CROCKFORD.iter().position(|d| *d == c.to_ascii_uppercase()).ok_or(InvalidItemId)?;
             if i == 0 && digit > 7 {
-                return Err(NotAnId);
+                return Err(InvalidItemId);
             }
             n = (n << 5) | digit as u128;
         }
