@@ -57,8 +57,8 @@ async fn outcomes_are_for_each_recipient() {
     to.push("eleventh@b.test");
     let result = connection.transact(&envelope(&to, 5), body(b"hi\r\n")).await;
     let outcome = |i: usize| &result.outcomes[i].1;
-    assert_eq!((failure(outcome(0)).permanent, failure(outcome(0)).status), (true, (5, 1, 1)));
-    assert_eq!((failure(outcome(1)).permanent, failure(outcome(1)).status), (false, (4, 2, 2)));
+    assert_eq!((failure(outcome(0)).permanent, failure(outcome(0)).status), (true, (5, 1, 1).into()));
+    assert_eq!((failure(outcome(1)).permanent, failure(outcome(1)).status), (false, (4, 2, 2).into()));
     assert!((2..12).all(|i| matches!(outcome(i), Outcome::Delivered(_))), "{result:?}");
     assert_eq!(outcome(12), &Outcome::NextTransaction);
     let result = connection.transact(&envelope(&["refuse@b.test"], 5), body(b"hi\r\n")).await;
@@ -128,7 +128,10 @@ async fn authentication() {
     let wrong = Auth { password: "wrong".to_owned(), ..auth() };
     let target = target(server.local_addr(), TlsPolicy::Verified);
     let failure = Connection::open(&target, &client(), Some(&wrong), &trusting(&ours)).await.unwrap_err();
-    assert_eq!((failure.command, failure.permanent, failure.status), (Command::Auth, false, (4, 7, 8)));
+    assert_eq!(
+        (failure.command, failure.permanent, failure.status),
+        (Command::Auth, false, (4, 7, 8).into())
+    );
 }
 
 #[tokio::test]
@@ -153,7 +156,7 @@ async fn a_bare_line_end_does_not_leave() {
         let result =
             connection.transact(&envelope(&["x@b.test"], content.len()), body(content.as_bytes())).await;
         let failure = failure(&result.outcomes[0].1);
-        assert_eq!((failure.permanent, failure.status, result.reusable), (true, (5, 6, 0), false));
+        assert_eq!((failure.permanent, failure.status, result.reusable), (true, (5, 6, 0).into(), false));
     }
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(memory.received.lock().unwrap().is_empty());
@@ -182,7 +185,7 @@ async fn a_source_that_fails_is_temporary() {
     let mut connection = Connection::open(&target, &client(), None, &trusting_nobody()).await.unwrap();
     let result = connection.transact(&envelope(&["x@b.test"], 1_000_000), Arc::new(Broken)).await;
     let failure = failure(&result.outcomes[0].1);
-    assert_eq!((failure.permanent, failure.try_next_host, failure.status), (false, false, (4, 3, 0)));
+    assert_eq!((failure.permanent, failure.try_next_host, failure.status), (false, false, (4, 3, 0).into()));
     drop(connection);
     assert!(memory.received.lock().unwrap().is_empty());
 }
@@ -198,7 +201,10 @@ async fn a_stopped_server_is_noticed() {
     let failure_421 = failure(&result.outcomes[0].1);
     assert!(failure_421.try_next_host && !failure_421.permanent && !result.reusable, "{result:?}");
     let refused = Connection::open(&target, &client(), None, &trusting_nobody()).await.unwrap_err();
-    assert_eq!((refused.command, refused.status, refused.try_next_host), (Command::Connect, (4, 4, 1), true));
+    assert_eq!(
+        (refused.command, refused.status, refused.try_next_host),
+        (Command::Connect, (4, 4, 1).into(), true)
+    );
 }
 
 #[tokio::test]
@@ -219,7 +225,7 @@ async fn a_source_that_cannot_be_bound_is_our_own_fault() {
     let mut target = target(server.local_addr(), TlsPolicy::None);
     target.source = Some("192.0.2.1".parse().unwrap());
     let failure = Connection::open(&target, &client(), None, &trusting_nobody()).await.unwrap_err();
-    assert_eq!((failure.permanent, failure.try_next_host, failure.status), (false, true, (4, 3, 5)));
+    assert_eq!((failure.permanent, failure.try_next_host, failure.status), (false, true, (4, 3, 5).into()));
     assert!(failure.detail.starts_with("cannot send from 192.0.2.1: "), "{}", failure.detail);
     target.source = Some("127.0.0.3".parse().unwrap());
     Connection::open(&target, &client(), None, &trusting_nobody()).await.unwrap();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{Raw, client, envelope, target, trusting_nobody};
+use relevo_mailkit::reply::EnhancedCode;
 use relevo_smtp::client::{
     Auth, ClientConfig, Command, Connection, Failure, Outcome, TlsPolicy, TransactionResult,
 };
@@ -78,7 +79,7 @@ fn assert_host(failure: &Failure, command: Command) {
 async fn greetings() {
     let failure = open(&["S: 554 5.7.1 not you"]).await.unwrap_err();
     assert_host(&failure, Command::Greeting);
-    assert_eq!((failure.status, failure.reply.unwrap().code), ((4, 7, 1), 554));
+    assert_eq!((failure.status, failure.reply.unwrap().code), ((4, 7, 1).into(), 554));
     assert_host(&open(&["S: 421 busy"]).await.unwrap_err(), Command::Greeting);
     assert_host(&open(&["close"]).await.unwrap_err(), Command::Greeting);
     assert_host(&open(&["S: SSH-2.0-OpenSSH"]).await.unwrap_err(), Command::Greeting);
@@ -143,7 +144,12 @@ async fn refused_while_the_content_is_under_way() {
     // The system may drop the reply when it resets the connection; what is left then is a lost connection.
     assert!(!result.reusable);
     match failure(&result) {
-        Failure { permanent: true, status: (5, 3, 4), command: Command::EndOfData, .. } => {}
+        Failure {
+            permanent: true,
+            status: EnhancedCode { class: 5, subject: 3, detail: 4 },
+            command: Command::EndOfData,
+            ..
+        } => {}
         lost => assert_host(lost, Command::Content),
     }
 }
@@ -206,7 +212,7 @@ async fn starttls_refused() {
     assert_host(&failure, Command::StartTls);
     static NONE: &[&str] = &["S: 220 hi\nC: EHLO\nS: 250 odd\nwait"];
     let failure = open_with(NONE, TlsPolicy::Verified, client(), None).await.unwrap_err();
-    assert_eq!((failure.command, failure.status), (Command::StartTls, (4, 7, 4)));
+    assert_eq!((failure.command, failure.status), (Command::StartTls, (4, 7, 4).into()));
 }
 
 #[tokio::test]
@@ -218,5 +224,5 @@ async fn auth_login_to_loopback() {
     assert!(open_with(SCRIPT, TlsPolicy::None, client(), Some(&auth)).await.is_ok());
     static OTHER: &[&str] = &["S: 220 hi\nC: EHLO\nS: 250-odd\\r\\n250 AUTH CRAM-MD5\nwait"];
     let failure = open_with(OTHER, TlsPolicy::None, client(), Some(&auth)).await.unwrap_err();
-    assert_eq!((failure.command, failure.status), (Command::Auth, (4, 7, 4)));
+    assert_eq!((failure.command, failure.status), (Command::Auth, (4, 7, 4).into()));
 }
