@@ -15,7 +15,7 @@ use relevo_runtime::policy::{
 use crate::message;
 use crate::place::{Closed, Place};
 use crate::plugins::Plugins;
-use crate::record::{Answer, Noted};
+use crate::record::{Answer, RecordedReads};
 use crate::verdicts;
 
 #[async_trait]
@@ -68,10 +68,10 @@ struct Made {
     asked: Result<Asked, Closed>,
 }
 
-/// A plugin that is being asked: its place in the limits, and the notes of what it reads.
+/// A plugin that is being asked: its place in the limits, and the record of what it reads.
 struct Asked {
     permit: Permit,
-    noted: Option<Arc<Noted>>,
+    reads: Option<Arc<RecordedReads>>,
 }
 
 impl Plugins {
@@ -94,8 +94,8 @@ impl Plugins {
                 let inquiry = Inquiry::about(&first()?);
                 let (asked, case) = match place.enter(clock.monotonic()) {
                     Ok(permit) => {
-                        let (noted, data) = place.data();
-                        (Ok(Asked { permit, noted }), Some(inquiry.case(data)))
+                        let (reads, data) = place.data();
+                        (Ok(Asked { permit, reads }), Some(inquiry.case(data)))
                     }
                     Err(closed) => (Err(closed), None),
                 };
@@ -175,9 +175,9 @@ impl Inquiry {
             Ok(permit) => permit,
             Err(closed) => return fault(&mut self.judgement, place, closed.name()),
         };
-        let (noted, data) = place.data();
+        let (reads, data) = place.data();
         let outcome = policy.judge(self.case(data)).await;
-        self.answered(plugins, place, Asked { permit, noted }, outcome);
+        self.answered(plugins, place, Asked { permit, reads }, outcome);
     }
 
     fn answered(&mut self, plugins: &Plugins, place: &Place, asked: Asked, outcome: Outcome<Answered>) {
@@ -196,10 +196,8 @@ impl Inquiry {
             tracing::warn!(%id, tenant = place.settings.config.tenant, plugin = place.settings.config.name,
                 digest = place.digest, fault = %broke, "a plugin broke");
         }
-        if let (Some(tap), Some(noted)) = (&place.tap, asked.noted)
-            && let Some(answer) = Answer::of(&result)
-        {
-            tap.record(Arc::clone(message), self.body.clone(), noted, answer);
+        if let (Some(recording), Some(answer)) = (&place.recording, Answer::of(&result)) {
+            recording.record(Arc::clone(message), self.body.clone(), asked.reads, answer);
         }
         let name = &place.settings.config.name;
         match result {

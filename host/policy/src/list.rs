@@ -4,7 +4,7 @@ use relevo_relay::clock::timestamp;
 use serde_json::{Value, json};
 
 use crate::plugins::Plugins;
-use crate::record::Tap;
+use crate::record::RecordingHandle;
 use crate::state::Entry;
 
 impl Plugins {
@@ -52,7 +52,7 @@ impl Plugins {
             }),
             "kv_entries": place.as_ref().map(|p| p.data.len()),
             "shadow": place.as_ref().and_then(|p| p.shadow.as_ref()).map(|s| s.listed()),
-            "recordings": place.as_ref().and_then(|p| p.tap.as_ref()).map(Tap::listed),
+            "recordings": place.as_ref().and_then(|p| p.recording.as_ref()).map(RecordingHandle::listed),
             "log": place.as_ref().map(|p| p.last_lines()),
         })
     }

@@ -14,6 +14,7 @@ use relevo_runtime::policy::{CPU_BUCKETS, Export, HistogramSnapshot, MEMORY_BUCK
 
 use crate::place::Place;
 use crate::plugins::Plugins;
+use crate::record::RecordingHandle;
 
 /// Counters of every plugin that is in use, by tenant, plugin and the beginning of the digest. A version begins at zero.
 pub struct PluginCollector(Arc<Plugins>);
@@ -47,7 +48,7 @@ impl Row {
     fn of(place: &Place) -> Option<Self> {
         let metrics = place.policy.as_ref().ok()?.metrics();
         let labels = labels(place);
-        let recorded = place.tap.as_ref().map(|tap| tap.counts.read());
+        let recorded = place.recording.as_ref().map(RecordingHandle::counts);
         let observe = place.observe_breaker().map(|breaker| (Export::Observe, breaker));
         let breakers = [(Export::Decide, place.breaker())].into_iter().chain(observe).collect();
         Some(Self { labels, metrics, breakers, recorded })

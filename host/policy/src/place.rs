@@ -14,7 +14,7 @@ use relevo_runtime::policy::{
 
 use crate::ask;
 use crate::kv::KvData;
-use crate::record::{Noted, Tap};
+use crate::record::{RecordedReads, RecordingHandle};
 use crate::shadow::Shadow;
 
 /// What is in a place.
@@ -28,7 +28,7 @@ pub(crate) struct Place {
     /// A version that is asked beside it.
     pub(crate) shadow: Option<Arc<Shadow>>,
     /// Where messages go that are recorded.
-    pub(crate) tap: Option<Tap>,
+    pub(crate) recording: Option<RecordingHandle>,
     /// Before it is asked about a message.
     asking: Gate,
     /// Before it is told of outcomes: what happens there must not change an answer.
@@ -86,7 +86,7 @@ impl Place {
             policy,
             data,
             shadow: None,
-            tap: None,
+            recording: None,
             asking,
             telling,
             lines: Mutex::default(),
@@ -161,15 +161,15 @@ impl Place {
         }
     }
 
-    /// The plugin's data for one call, and the notes of what is read there when the place is recorded. What `configure` reads is noted
+    /// The plugin's data for one call, and the record of what is read there if that is recorded. What `configure` reads is recorded
     /// whatever the call is for: the instance may stay, and answer other calls.
-    pub(crate) fn data(&self) -> (Option<Arc<Noted>>, Arc<dyn KeyValues>) {
-        let noted = self.tap.as_ref().map(|tap| tap.noted(&self.data));
-        let data: Arc<dyn KeyValues> = match &noted {
-            Some(noted) => noted.clone(),
+    pub(crate) fn data(&self) -> (Option<Arc<RecordedReads>>, Arc<dyn KeyValues>) {
+        let reads = self.recording.as_ref().and_then(|recording| recording.recorded_reads(&self.data));
+        let data: Arc<dyn KeyValues> = match &reads {
+            Some(reads) => reads.clone(),
             None => self.data.clone(),
         };
-        (noted, data)
+        (reads, data)
     }
 
     /// Of questions about messages.

@@ -8,19 +8,18 @@ use std::time::{Duration, Instant};
 
 use relevo_queue::EventLog;
 use relevo_relay::clock::Clock;
-use relevo_relay::settings::{PluginSettings, Settings, SettingsHandle};
+use relevo_relay::settings::{PluginSettings, RecordSettings, Settings, SettingsHandle};
 use relevo_runtime::Blame;
-use relevo_runtime::policy::{Digest, EngineConfig, PluginError, Policy, PolicyEngine};
+use relevo_runtime::policy::{EngineConfig, PluginError, Policy, PolicyEngine};
 use tokio::sync::mpsc;
 
-use crate::action::ActionError;
 use crate::compile;
 use crate::digest::parse_digest;
 use crate::files::Files;
 use crate::kv::KvData;
 use crate::observe::{self, Listeners};
 use crate::place::Place;
-use crate::record::Recorder;
+use crate::record::{Recorder, StoredRecording, directory_name, read_recordings};
 use crate::shadow::Shadow;
 use crate::state::State;
 use crate::turns::{Pins, Turns};
@@ -226,9 +225,9 @@ impl Plugins {
         policy: Result<Arc<dyn Policy>, String>,
         data: Arc<KvData>,
     ) -> Place {
-        let tap = self.recorder.as_ref().and_then(|recorder| recorder.tap(&settings, &digest));
+        let recording = self.recorder.as_ref().and_then(|recorder| recorder.handle(&settings, &digest));
         let mut place = Place::new(settings, digest, policy, data);
-        place.tap = tap;
+        place.recording = recording;
         let config = &place.settings.config;
         if let Some(before) = self.place(&config.tenant, &config.name) {
             place.note_configure_of(&before);
@@ -261,21 +260,26 @@ impl Plugins {
     /// Returns when everything that was recorded so far is in files, or when that takes too long.
     pub async fn write_recordings(&self) {
         let Some(recorder) = self.recorder.clone() else { return };
-        let written = async {
-            if let Ok(written) = tokio::task::spawn_blocking(move || recorder.flush()).await {
-                // Nothing is lost by a thread that has ended.
-                let _ = written.await;
-            }
-        };
-        let _ = tokio::time::timeout(WRITE, written).await;
+        let _ = tokio::time::timeout(WRITE, tokio::task::spawn_blocking(move || recorder.flush())).await;
+    }
+
+    /// The recordings of a plugin, the oldest first. Blocks.
+    pub(crate) fn recordings(
+        &self,
+        tenant: &str,
+        plugin: &str,
+        record: RecordSettings,
+    ) -> io::Result<Vec<StoredRecording>> {
+        let name = directory_name(tenant, plugin);
+        match &self.recorder {
+            Some(recorder) => recorder.read(&name, record),
+            None => read_recordings(&self.files.recordings().join(name), record),
+        }
     }
 
     /// A version to be asked beside the active one. One that cannot be loaded is not: nothing depends on it.
     pub(crate) fn shadow(&self, settings: &PluginSettings, digest: String) -> Option<Arc<Shadow>> {
-        let no_digest = || ActionError::Refused("not a digest".to_owned());
-        // Live mail waits for the tenant's share: a version that nobody waits for takes nothing of it.
-        let loaded = parse_digest(&digest).ok_or_else(no_digest).and_then(|d| self.load_aside(settings, d));
-        match loaded {
+        match self.load(settings, &digest) {
             Ok(policy) => Some(Arc::new(Shadow::new(digest, policy))),
             Err(error) => {
                 let config = &settings.config;
@@ -296,17 +300,6 @@ impl Plugins {
         let engine = self.engine().map_err(PluginError::Limit)?;
         let plugin: Arc<dyn Policy> = engine.load(octets, settings.config.clone())?;
         Ok(plugin)
-    }
-
-    /// As [`Self::load`], for calls that nobody waits for. Reads a file unless the code is in memory.
-    pub(crate) fn load_aside(
-        &self,
-        settings: &PluginSettings,
-        digest: Digest,
-    ) -> Result<Arc<dyn Policy>, ActionError> {
-        let engine = self.engine().map_err(ActionError::Failed)?;
-        let plugin = engine.load_aside(digest, settings.config.clone());
-        Ok(plugin.map_err(|e| ActionError::Refused(e.to_string()))?)
     }
 
     pub(crate) fn engine(&self) -> Result<Arc<PolicyEngine>, String> {

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use relevo_relay::settings::PluginSettings;
 use relevo_runtime::Blame;
-use relevo_runtime::policy::{Body, Case, Digest, Export, Policy};
+use relevo_runtime::policy::{Body, Case, Export, Judgement, Outcome, Policy};
 use serde_json::{Value, json};
 
 use crate::action::{ActionError, blocking};
-use crate::digest::{digest_of, hex, parse_digest};
+use crate::digest::{digest_of, hex};
 use crate::kv::KvData;
 use crate::plugins::Plugins;
-use crate::record::{self, Answer, Frame, KeptBody, Recalled, Recording, difference};
+use crate::record::{self, Answer, KeptBody, Recording, ReplayReads, StoredRecording, difference};
 use crate::switch::no_version;
 
 /// Differences and faults that are reported with their message: the last ones.
@@ -21,10 +21,14 @@ const KEPT: usize = 100;
 /// After so long it ends where it is, and says so.
 const MOST: Duration = Duration::from_secs(300);
 
+/// Between two tries while the tenant's threads are busy, and the longest that they may stay so.
+const AGAIN: Duration = Duration::from_millis(10);
+const BUSY: Duration = Duration::from_secs(30);
+
 /// What is replayed against.
 struct Version {
     settings: Arc<PluginSettings>,
-    digest: Digest,
+    digest: String,
     /// Keeps the compiled code in memory: each message gets a plugin of its own made of it.
     policy: Arc<dyn Policy>,
     /// For what was not recorded.
@@ -73,15 +77,14 @@ impl Plugins {
             let reason = format!("nothing is recorded for `{plugin}`: set `record` in its configuration");
             return Err(ActionError::Refused(reason));
         };
-        self.write_recordings().await;
-        let directory = self.files.recordings().join(record::directory_name(tenant, plugin));
+        let (plugins, of, name) = (Arc::clone(self), tenant.to_owned(), plugin.to_owned());
         let found = blocking(move || {
-            record::find(&directory, record)
-                .map_err(|e| ActionError::Failed(format!("the recordings cannot be read: {e}")))
+            let found = plugins.recordings(&of, &name, record);
+            found.map_err(|e| ActionError::Failed(format!("the recordings cannot be read: {e}")))
         });
-        let (mut frames, damaged) = found.await?;
+        let mut stored = found.await?;
         if let Some(last) = last {
-            frames.drain(..frames.len().saturating_sub(last));
+            stored.drain(..stored.len().saturating_sub(last));
         }
         let (tried, component) =
             blocking(move || Ok(((!component.is_empty()).then(|| hex(&digest_of(&component))), component)))
@@ -96,7 +99,7 @@ impl Plugins {
             None => self.stored(tenant, plugin, digest).await,
         };
         let report = match &digest {
-            Ok(digest) => self.replay_all(&settings, digest, frames, damaged).await,
+            Ok(digest) => self.replay_all(&settings, digest, stored).await,
             Err(error) => Err(error.clone()),
         };
         drop(pin);
@@ -138,29 +141,26 @@ impl Plugins {
         self: &Arc<Self>,
         settings: &Arc<PluginSettings>,
         digest: &str,
-        frames: Vec<Frame>,
-        damaged: usize,
+        stored: Vec<StoredRecording>,
     ) -> Result<Report, ActionError> {
         let (of, name) = (Arc::clone(settings), digest.to_owned());
         let version = self.work(move |plugins| {
             let policy = plugins.load_or_compile(&of, &name)?;
             let today =
                 plugins.place_with(Arc::clone(&of), String::new(), Ok(Arc::clone(&policy))).data.clone();
-            let digest = parse_digest(&name).ok_or_else(|| ActionError::Failed("not a digest".to_owned()))?;
-            Ok(Version { settings: of, digest, policy, today })
+            Ok(Version { settings: of, digest: name, policy, today })
         });
         let version = version.await?;
-        let mut report = Report { damaged: damaged as u64, ..Report::default() };
+        let mut report = Report::default();
         let began = self.monotonic();
-        for frame in frames {
+        for stored in stored {
             if self.monotonic().saturating_sub(began) > MOST {
                 report.stopped = Some("it took too long".to_owned());
             }
             if report.stopped.is_some() {
                 break;
             }
-            let read = blocking(move || Ok(frame.read())).await?;
-            match read.and_then(|content| postcard::from_bytes(&content).ok()) {
+            match blocking(move || Ok(stored.read())).await? {
                 Some(recording) => self.replay_one(&version, recording, &mut report).await?,
                 None => report.damaged += 1,
             }
@@ -174,7 +174,7 @@ impl Plugins {
         recording: Recording,
         report: &mut Report,
     ) -> Result<(), ActionError> {
-        let Recording { settings, redacted, message, body, data, answer, .. } = recording;
+        let Recording { settings, redacted, message, body, reads, answer, .. } = recording;
         let inspects = version.policy.exports(Export::Inspect);
         let body = match body {
             KeptBody::Whole(octets) => octets,
@@ -184,20 +184,22 @@ impl Plugins {
                 return Ok(());
             }
         };
-        if data.cut {
+        let reads = reads.unwrap_or_default();
+        if reads.cut {
             report.not_replayable += 1;
             return Ok(());
         }
-        // A fresh instance for each message: what a warm one keeps in its memory is of another message's data.
-        let policy = self.load_aside(&version.settings, version.digest)?;
-        let recalled = Arc::new(Recalled::new(data, Arc::clone(&version.today)));
+        let reads = Arc::new(ReplayReads::new(reads, Arc::clone(&version.today)));
         let (id, recipients) = (message.id.clone(), message.envelope.recipients.len());
         let case = Case {
             message: Arc::new(message),
             body: Body { source: Arc::new(body), offset: 0 },
-            data: Some(recalled.clone()),
+            data: Some(reads.clone()),
         };
-        let outcome = policy.judge(case).await;
+        let Some(outcome) = self.judge_when_idle(version, case).await? else {
+            report.stopped = Some("the tenant's own mail leaves no time for it".to_owned());
+            return Ok(());
+        };
         if let Err(fault) = &outcome.result
             && fault.blame == Blame::Host
         {
@@ -209,16 +211,35 @@ impl Plugins {
         report.replayed += 1;
         report.redacted += u64::from(redacted);
         report.without_body += u64::from(redacted && inspects);
-        report.other_data += u64::from(recalled.read_more());
+        report.other_data += u64::from(reads.read_more());
         report.other_settings += u64::from(settings != version.settings_fingerprint());
         report.note(&id, recipients, &answer, &now, outcome.result.err().map(|fault| fault.to_string()));
         tokio::time::sleep(outcome.cost.wall).await;
         Ok(())
     }
+
+    /// Asks a fresh instance: what a warm one keeps in its memory is of another message's data. Waits while the tenant's share of the
+    /// threads is busy. Returns none if it stays so.
+    async fn judge_when_idle(
+        self: &Arc<Self>,
+        version: &Version,
+        case: Case,
+    ) -> Result<Option<Outcome<Judgement>>, ActionError> {
+        let policy = self.load(&version.settings, &version.digest);
+        let policy = policy.map_err(|e| ActionError::Refused(e.to_string()))?;
+        let began = self.monotonic();
+        while self.monotonic().saturating_sub(began) < BUSY {
+            if let Some(outcome) = policy.judge_if_idle(case.clone()).await {
+                return Ok(Some(outcome));
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+        Ok(None)
+    }
 }
 
 impl Version {
-    fn settings_fingerprint(&self) -> [u8; 8] {
+    fn settings_fingerprint(&self) -> String {
         record::fingerprint(&self.settings.config.settings)
     }
 }

@@ -8,20 +8,15 @@ use relevo_queue::ItemId;
 use relevo_runtime::Blame;
 use relevo_runtime::policy::{Case, Policy};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
 use crate::record::{Answer, difference};
 
 /// Differences that are kept with the message they were about.
 const KEPT: usize = 50;
-/// Calls under way; further messages are not compared. The sender does not wait for these calls.
-const AT_ONCE: usize = 2;
-
 /// See the module.
 pub(crate) struct Shadow {
     pub(crate) digest: String,
     policy: Arc<dyn Policy>,
-    turns: Arc<Semaphore>,
     report: Mutex<Report>,
 }
 
@@ -33,31 +28,31 @@ struct Report {
     differing: u64,
     /// The shadow broke.
     faults: u64,
-    /// Too many at once, or the host had no time for it.
+    /// The tenant's threads were busy, or the host could not run it.
     skipped: u64,
     last: VecDeque<Value>,
 }
 
 impl Shadow {
     pub(crate) fn new(digest: String, policy: Arc<dyn Policy>) -> Self {
-        Self { digest, policy, turns: Arc::new(Semaphore::new(AT_ONCE)), report: Mutex::default() }
+        Self { digest, policy, report: Mutex::default() }
     }
 
-    /// Asks, in the background, and compares with what the active version said.
+    /// Asks in its tenant's share of the threads, and compares with what the active version said. The sender does not wait for it. While
+    /// the share is busy, messages are skipped.
     pub(crate) fn compare(self: &Arc<Self>, id: ItemId, case: Case, active: Decision) {
-        let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() else {
-            self.report().skipped += 1;
-            return;
-        };
         let shadow = Arc::clone(self);
         tokio::spawn(async move {
             let recipients = case.message.envelope.recipients.len();
-            let outcome = shadow.policy.judge(case).await;
-            drop(turn);
+            let outcome = shadow.policy.judge_if_idle(case).await;
             let mut report = shadow.report();
+            let Some(outcome) = outcome else {
+                report.skipped += 1;
+                return;
+            };
             match outcome.result {
                 Ok(answer) => report.note(id, recipients, &active, &answer.decision),
-                // It came to no turn, or the host could not run it: that says nothing of the version.
+                // The host could not run it: that says nothing of the version.
                 Err(fault) if fault.blame == Blame::Host => report.skipped += 1,
                 Err(fault) => {
                     report.faults += 1;

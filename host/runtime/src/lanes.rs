@@ -73,6 +73,12 @@ impl<J> Lanes<J> {
         now
     }
 
+    /// Whether a job of this lane would be next at once.
+    pub(crate) fn has_room(&self, lane: &Arc<Lane>) -> bool {
+        let busy = |queue: &Queue<J>| queue.running.saturating_add(queue.jobs.len()) >= lane.at_once;
+        !self.queues.get(&Arc::as_ptr(lane).addr()).is_some_and(busy)
+    }
+
     /// The next job that somebody waits for; those before it in its lane are put into `forgotten`, and cost the lane nothing.
     pub(crate) fn take(&mut self, forgotten: &mut Vec<J>) -> Option<(Key, J)> {
         while let Some(key) = self.next.pop_front() {

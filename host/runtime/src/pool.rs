@@ -76,16 +76,9 @@ impl<S: Default + 'static> Pool<S> {
         wait: Option<Duration>,
         job: impl FnOnce(&mut S) -> T + Send + 'static,
     ) -> Result<T, NotRun> {
-        let (sender, mut receiver) = oneshot::channel();
-        let ticket = Ticket::default();
-        let waits = Waits(ticket.clone());
-        let theirs = ticket.clone();
-        let job = move |own: &mut S| {
-            if theirs.take() {
-                finish(sender, own, job);
-            }
-        };
-        self.0.push(lane, ticket, Box::new(job));
+        let (ticket, waits) = Waits::new();
+        let (job, mut receiver) = wrapped(ticket.clone(), job);
+        self.0.push(lane, ticket, job);
         let done = match wait {
             None => receiver.await,
             Some(wait) => match timeout(wait, &mut receiver).await {
@@ -98,8 +91,46 @@ impl<S: Default + 'static> Pool<S> {
     }
 }
 
+impl<S: Default + 'static> Pool<S> {
+    /// As [`Self::run`], if the job can begin now. Returns none if all threads are busy or the lane has what it may have.
+    pub(crate) fn run_if_idle<T: Send + 'static>(
+        &self,
+        lane: &Arc<Lane>,
+        job: impl FnOnce(&mut S) -> T + Send + 'static,
+    ) -> Option<impl Future<Output = Result<T, NotRun>> + Send> {
+        let (ticket, waits) = Waits::new();
+        let (job, receiver) = wrapped(ticket.clone(), job);
+        let begins = self.0.push_if_idle(lane, ticket, job);
+        begins.then_some(async move {
+            let _waits = waits;
+            receiver.await.unwrap_or(Err(NotRun::ShuttingDown))
+        })
+    }
+}
+
+/// A job that runs unless its ticket was taken, and what comes of it.
+fn wrapped<S: Default + 'static, T: Send + 'static>(
+    ticket: Ticket,
+    job: impl FnOnce(&mut S) -> T + Send + 'static,
+) -> (Job<S>, oneshot::Receiver<Result<T, NotRun>>) {
+    let (sender, receiver) = oneshot::channel();
+    let job = move |own: &mut S| {
+        if ticket.take() {
+            finish(sender, own, job);
+        }
+    };
+    (Box::new(job), receiver)
+}
+
 /// Waits for a job until it is dropped.
 struct Waits(Ticket);
+
+impl Waits {
+    fn new() -> (Ticket, Self) {
+        let ticket = Ticket::default();
+        (ticket.clone(), Self(ticket))
+    }
+}
 
 impl Drop for Waits {
     fn drop(&mut self) {
@@ -167,6 +198,20 @@ impl<S> Jobs<S> {
         if wanted {
             self.changed.notify_one();
         }
+    }
+
+    /// False: it would have to wait, and is dropped.
+    fn push_if_idle(&self, lane: &Arc<Lane>, ticket: Ticket, job: Job<S>) -> bool {
+        let mut waiting = self.waiting();
+        let idle = waiting.idle > 0 && waiting.lanes.has_room(lane);
+        if idle {
+            waiting.lanes.push(lane, ticket, job);
+        }
+        drop(waiting);
+        if idle {
+            self.changed.notify_one();
+        }
+        idle
     }
 
     /// Waits for one. None when the pool is gone and nothing is left.

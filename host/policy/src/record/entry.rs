@@ -3,9 +3,10 @@
 use std::fmt;
 
 use relevo_mailkit::policy::{Attribute, Decision, Message, Verdict};
+use relevo_mailkit::transfer::{decode_base64, encode_base64};
 use relevo_runtime::Blame;
-use relevo_runtime::policy::{Digest, Judgement, PluginFault};
-use serde::{Deserialize, Serialize};
+use relevo_runtime::policy::{Judgement, PluginFault};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Digest as _;
 
 use super::reads::Reads;
@@ -17,27 +18,36 @@ pub(crate) const MAX_BODY: u64 = 1 << 20;
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Recording {
-    /// The version that answered.
-    pub(crate) digest: Digest,
+    /// The version that answered, in hex.
+    pub(crate) digest: String,
     /// Of what `configure` was told, see [`fingerprint`].
-    pub(crate) settings: [u8; 8],
-    /// Whether names in it are pseudonyms, and the body is missing for that reason.
+    pub(crate) settings: String,
+    /// Addresses in it are pseudonyms, and headers, body and reads are missing for that reason.
     pub(crate) redacted: bool,
     /// What the plugin was told. Its `now` is the clock of the call; its id and `now` seed the randomness.
     pub(crate) message: Message,
     pub(crate) body: KeptBody,
-    /// What was read of the key-value data.
-    pub(crate) data: Reads,
+    /// What was read of the key-value data; none if redacted.
+    pub(crate) reads: Option<Reads>,
     pub(crate) answer: Answer,
 }
 
 /// The octets after the header.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum KeptBody {
-    /// All of them.
+    /// All of them; in base64 on disk.
+    #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
     Whole(Vec<u8>),
     /// None: redacted, too many, or not readable any more.
     LeftOut,
+}
+
+fn to_base64<S: Serializer>(octets: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&String::from_utf8_lossy(&encode_base64(octets)))
+}
+
+fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    Ok(decode_base64(String::deserialize(deserializer)?.as_bytes()))
 }
 
 /// What the version said, without its words: texts and reasons may name people.
@@ -133,7 +143,7 @@ pub(crate) fn difference(recipients: u32, one: &Answer, other: &Answer) -> Optio
 }
 
 /// Of a plugin's settings: a replay tells when they are not those of the recording.
-pub(crate) fn fingerprint(settings: &[Attribute]) -> [u8; 8] {
+pub(crate) fn fingerprint(settings: &[Attribute]) -> String {
     let mut hash = sha2::Sha256::new();
     for Attribute { name, value } in settings {
         hash.update((name.len() as u64).to_le_bytes());
@@ -141,7 +151,5 @@ pub(crate) fn fingerprint(settings: &[Attribute]) -> [u8; 8] {
         hash.update((value.len() as u64).to_le_bytes());
         hash.update(value);
     }
-    let mut first = [0; 8];
-    first.copy_from_slice(&hash.finalize()[..8]);
-    first
+    hash.finalize().iter().take(8).map(|octet| format!("{octet:02x}")).collect()
 }

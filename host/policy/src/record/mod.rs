@@ -1,20 +1,15 @@
-//! Recorded inputs: the last messages that a place was asked about, to be replayed against any version.
+//! Recorded inputs: the last messages that a plugin was asked about, to be replayed against any version.
 //!
-//! What is kept, and what is redacted in it, is in `DESIGN.md` beside this crate. Writing happens on a thread of its own: a message
-//! never waits for it, and what it cannot keep up with is dropped and counted.
+//! `DESIGN.md` beside this crate says what is kept and what is redacted. A thread of its own writes. A message never waits for it:
+//! what it cannot keep up with is dropped and counted.
 
 mod entry;
-mod fields;
-mod names;
+mod log;
 mod pseudonyms;
 mod reads;
 mod recorder;
-mod redact;
-mod segments;
-mod waiting;
-mod words;
 
 pub(crate) use entry::{Answer, KeptBody, Recording, difference, fingerprint};
-pub(crate) use reads::{Noted, Recalled};
-pub(crate) use recorder::{Recorder, Tap, directory_name};
-pub(crate) use segments::{Frame, find};
+pub(crate) use log::{StoredRecording, read_recordings};
+pub(crate) use reads::{RecordedReads, ReplayReads};
+pub(crate) use recorder::{Recorder, RecordingHandle, directory_name};

@@ -1,11 +1,11 @@
-//! What a plugin read of its key-value data, noted while it reads and recalled in a replay.
+//! What a plugin read of its key-value data: recorded while it reads, and given to it again in a replay.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use relevo_runtime::policy::{Export, KeyValues, Unavailable};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::kv::KvData;
 
@@ -16,15 +16,28 @@ const SCANS: usize = 1_000;
 /// Octets that a note takes beside its keys and values.
 const NOTE: usize = 16;
 
+/// Ranges that were read, and what was found.
+type Scans = BTreeMap<Range, Vec<(String, Vec<u8>)>>;
+
 /// The lookups of one message and their results.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Reads {
     pub(crate) gets: BTreeMap<String, Option<Vec<u8>>>,
-    pub(crate) scans: BTreeMap<Range, Vec<(String, Vec<u8>)>>,
+    #[serde(serialize_with = "to_pairs", deserialize_with = "from_pairs")]
+    pub(crate) scans: Scans,
     /// That they take.
     pub(super) octets: usize,
     /// There were more than are noted; none of them is here then.
     pub(crate) cut: bool,
+}
+
+/// A JSON object has texts as keys, and a range is none.
+fn to_pairs<S: Serializer>(scans: &Scans, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(scans)
+}
+
+fn from_pairs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Scans, D::Error> {
+    Ok(Vec::<(Range, Vec<(String, Vec<u8>)>)>::deserialize(deserializer)?.into_iter().collect())
 }
 
 /// How a range was asked for.
@@ -83,11 +96,11 @@ impl Reads {
     }
 }
 
-/// Lookups that others may be adding to. The lock is never held while they are gone through.
+/// Lookups that others may add to. The lock is never held while they are read.
 #[derive(Debug, Default)]
-pub(crate) struct Notes(Mutex<Arc<Reads>>);
+pub(crate) struct SharedReads(Mutex<Arc<Reads>>);
 
-impl Notes {
+impl SharedReads {
     fn lock(&self) -> MutexGuard<'_, Arc<Reads>> {
         // Nothing in it can be half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -106,22 +119,22 @@ impl Notes {
     }
 }
 
-/// A plugin's data that notes what one message reads.
-pub(crate) struct Noted {
+/// A plugin's data, which records what one message reads.
+pub(crate) struct RecordedReads {
     data: Arc<KvData>,
     /// What instances of this version read with this data before they see a message: kept for all messages, since a warm instance
     /// reads it once.
-    start: Arc<Notes>,
-    message: Notes,
+    start: Arc<SharedReads>,
+    message: SharedReads,
     starting: AtomicBool,
 }
 
-impl Noted {
-    pub(crate) fn new(data: Arc<KvData>, start: Arc<Notes>) -> Self {
-        Self { data, start, message: Notes::default(), starting: AtomicBool::new(true) }
+impl RecordedReads {
+    pub(crate) fn new(data: Arc<KvData>, start: Arc<SharedReads>) -> Self {
+        Self { data, start, message: SharedReads::default(), starting: AtomicBool::new(true) }
     }
 
-    /// Octets that this message noted so far. What was read before it, all messages share.
+    /// Octets that this message read so far. All messages share what was read before them.
     pub(crate) fn octets(&self) -> usize {
         self.message.lock().octets
     }
@@ -132,12 +145,12 @@ impl Noted {
         own.with(&self.start.read())
     }
 
-    fn notes(&self) -> &Notes {
+    fn notes(&self) -> &SharedReads {
         if self.starting.load(Ordering::Relaxed) { &self.start } else { &self.message }
     }
 }
 
-impl KeyValues for Noted {
+impl KeyValues for RecordedReads {
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
         let value = self.data.get(key)?;
         self.notes().note(|reads| reads.note_get(key, value.as_ref()));
@@ -168,14 +181,14 @@ impl Range {
     }
 }
 
-/// What was noted, in a replay. What was not is read from the data of today, and that it was is remembered.
-pub(crate) struct Recalled {
+/// A plugin's data in a replay: what was recorded. What was not is read from the data of today, and that it was is remembered.
+pub(crate) struct ReplayReads {
     reads: Reads,
     today: Arc<KvData>,
     strange: AtomicBool,
 }
 
-impl Recalled {
+impl ReplayReads {
     pub(crate) fn new(reads: Reads, today: Arc<KvData>) -> Self {
         Self { reads, today, strange: AtomicBool::new(false) }
     }
@@ -186,7 +199,7 @@ impl Recalled {
     }
 }
 
-impl KeyValues for Recalled {
+impl KeyValues for ReplayReads {
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable> {
         match self.reads.gets.get(key) {
             Some(value) => Ok(value.clone()),
@@ -224,7 +237,7 @@ mod tests {
 
     #[test]
     fn what_was_read_is_recalled_though_the_data_changed() {
-        let noted = Noted::new(data("a\t1\np:1\tx\np:2\ty\nmode\tstrict\n"), Arc::default());
+        let noted = RecordedReads::new(data("a\t1\np:1\tx\np:2\ty\nmode\tstrict\n"), Arc::default());
         noted.enters(Export::Configure);
         assert_eq!(noted.get("mode"), Ok(Some(b"strict".to_vec())));
         noted.enters(Export::Decide);
@@ -232,7 +245,7 @@ mod tests {
         assert_eq!(noted.get("absent"), Ok(None));
         let found = noted.scan("p:", None, 10, 100).expect("in memory");
         let today = data("a\t2\nabsent\there\nnew\t3\n");
-        let recalled = Recalled::new(noted.reads(), today);
+        let recalled = ReplayReads::new(noted.reads(), today);
         assert_eq!(recalled.get("mode"), Ok(Some(b"strict".to_vec())));
         assert_eq!(recalled.get("a"), Ok(Some(b"1".to_vec())));
         assert_eq!(recalled.get("absent"), Ok(None));
@@ -244,13 +257,13 @@ mod tests {
 
     #[test]
     fn what_a_warm_instance_read_at_its_start_is_known_for_later_messages() {
-        let start: Arc<Notes> = Arc::default();
-        let first = Noted::new(data("mode\tstrict\na\t1\n"), Arc::clone(&start));
+        let start: Arc<SharedReads> = Arc::default();
+        let first = RecordedReads::new(data("mode\tstrict\na\t1\n"), Arc::clone(&start));
         first.enters(Export::Configure);
         first.get("mode").expect("in memory");
         first.enters(Export::Decide);
         first.get("a").expect("in memory");
-        let second = Noted::new(data("mode\tstrict\na\t1\n"), start);
+        let second = RecordedReads::new(data("mode\tstrict\na\t1\n"), start);
         second.enters(Export::Decide);
         let keys: Vec<String> = second.reads().gets.into_keys().collect();
         assert_eq!(keys, ["mode"], "but nothing of the other message");
@@ -260,7 +273,7 @@ mod tests {
     fn too_much_is_cut_and_said() {
         let big = "v".repeat(60_000);
         let text: String = (0..30).map(|n| format!("k{n}\t{big}\n")).collect();
-        let noted = Noted::new(data(&text), Arc::default());
+        let noted = RecordedReads::new(data(&text), Arc::default());
         noted.enters(Export::Decide);
         for n in 0..30 {
             noted.get(&format!("k{n}")).expect("in memory");
@@ -271,15 +284,15 @@ mod tests {
     /// A plugin that reads its whole table in `configure`, range by range.
     #[test]
     fn very_many_ranges_are_noted_quickly_or_cut() {
-        let start: Arc<Notes> = Arc::default();
-        let first = Noted::new(data("a\t1\n"), Arc::clone(&start));
+        let start: Arc<SharedReads> = Arc::default();
+        let first = RecordedReads::new(data("a\t1\n"), Arc::clone(&start));
         first.enters(Export::Configure);
         for n in 0..SCANS {
             first.scan(&format!("p{n}:"), None, 10, 100).expect("in memory");
             first.scan(&format!("p{n}:"), None, 10, 100).expect("the same again");
         }
         let message = || {
-            let noted = Noted::new(data("a\t1\n"), Arc::clone(&start));
+            let noted = RecordedReads::new(data("a\t1\n"), Arc::clone(&start));
             noted.enters(Export::Decide);
             noted.get("a").expect("in memory");
             noted
@@ -294,7 +307,7 @@ mod tests {
     /// Who takes what was read at the start does not keep others from noting, or changes what it took.
     #[test]
     fn notes_go_on_while_somebody_reads_them() {
-        let notes = Notes::default();
+        let notes = SharedReads::default();
         notes.note(|reads| reads.note_get("a", None));
         let taken = notes.read();
         notes.note(|reads| reads.note_get("b", None));

@@ -1,4 +1,4 @@
-//! The thread that writes recordings: reads bodies, redacts, and keeps the segments of all places.
+//! The thread that writes recordings: it reads bodies, redacts, and keeps the logs of all plugins.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -6,42 +6,47 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use relevo_mailkit::policy::Message;
 use relevo_mailkit::source::for_each_chunk;
 use relevo_relay::settings::{PluginSettings, RecordSettings};
-use relevo_runtime::policy::{Body, Digest};
+use relevo_runtime::policy::Body;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::entry::{Answer, KeptBody, MAX_BODY, Recording, fingerprint};
+use super::log::{RecordingLog, StoredRecording, read_recordings};
 use super::pseudonyms::{KEY, Pseudonyms};
-use super::reads::{Noted, Notes};
-use super::segments::Segments;
-use super::waiting::{Counts, MESSAGE, SHARE, WAITING, Waiting, octets_of};
-use crate::digest::parse_digest;
+use super::reads::{RecordedReads, SharedReads};
 use crate::kv::KvData;
 
+/// Messages that wait to be written. Further ones are dropped.
+const WAITING: usize = 256;
+/// What a message takes while it waits, in KiB, beside its recipients, body and reads.
+const MESSAGE: u64 = 64;
+/// KiB that messages may take while they wait: all together, and those of one plugin, so that others are recorded too.
+const ALL_KIB: usize = WAITING * 64;
+const PLUGIN_KIB: usize = ALL_KIB / 4;
 /// Added to the nice value of the writing thread.
 const NICE: i32 = 10;
 
-/// Of all places.
+/// Passes messages on to the writing thread.
 pub(crate) struct Recorder {
     sender: SyncSender<Job>,
-    waiting: Arc<Waiting>,
-    /// By tenant.
-    shares: Mutex<HashMap<String, Arc<Waiting>>>,
+    room: Arc<Semaphore>,
     /// By the name of their directory.
-    counts: Mutex<HashMap<String, Arc<Counts>>>,
+    plugins: Mutex<HashMap<String, Arc<Progress>>>,
 }
 
 enum Job {
     Record(Box<Input>),
-    /// These places are recorded from now on, and no others.
-    Keep(Vec<(String, RecordSettings, Arc<Counts>)>),
+    /// These plugins are recorded from now on, and no others.
+    Keep(Vec<(String, RecordSettings, Arc<Progress>)>),
+    /// The recordings of a plugin, with all that was recorded before.
+    Read(String, RecordSettings, oneshot::Sender<io::Result<Vec<StoredRecording>>>),
     Flush(oneshot::Sender<()>),
 }
 
@@ -50,78 +55,105 @@ struct Input {
     message: Arc<Message>,
     /// None: it is not to be recorded. A body keeps its file.
     body: Option<Body>,
-    noted: Arc<Noted>,
+    reads: Option<Arc<RecordedReads>>,
     answer: Answer,
-    tap: Tap,
-    octets: usize,
+    handle: RecordingHandle,
+    /// Given back when it was written.
+    _room: [OwnedSemaphorePermit; 2],
 }
 
-/// A place that is recorded.
+/// What became of the recordings of a plugin since the start.
+#[derive(Debug)]
+struct Progress {
+    room: Arc<Semaphore>,
+    written: AtomicU64,
+    dropped: AtomicU64,
+    /// Messages on disk now, and octets.
+    messages: AtomicUsize,
+    octets: AtomicU64,
+    /// The last one could not be written: said once, not for each message.
+    failing: AtomicBool,
+}
+
+/// A version of a plugin that is recorded.
 #[derive(Clone)]
-pub(crate) struct Tap {
+pub(crate) struct RecordingHandle {
     recorder: Arc<Recorder>,
     name: String,
-    digest: Digest,
-    settings: [u8; 8],
+    digest: String,
+    settings: String,
     record: RecordSettings,
-    share: Arc<Waiting>,
-    start: Arc<Notes>,
-    pub(crate) counts: Arc<Counts>,
+    /// What instances of the version read before they see a message.
+    start: Arc<SharedReads>,
+    progress: Arc<Progress>,
 }
 
 impl Recorder {
     /// Starts the thread. It ends when nobody can send it anything any more.
     pub(crate) fn start(root: PathBuf) -> io::Result<Arc<Self>> {
         let (sender, jobs) = sync_channel(WAITING);
-        let waiting: Arc<Waiting> = Arc::default();
-        let writer =
-            Writer { root, wanted: HashMap::new(), open: HashMap::new(), waiting: Arc::clone(&waiting) };
+        let writer = Writer { root, wanted: HashMap::new(), open: HashMap::new() };
         std::thread::Builder::new().name("plugin-record".to_owned()).spawn(move || writer.run(&jobs))?;
-        Ok(Arc::new(Self { sender, waiting, shares: Mutex::default(), counts: Mutex::default() }))
+        Ok(Arc::new(Self { sender, room: Arc::new(Semaphore::new(ALL_KIB)), plugins: Mutex::default() }))
     }
 
-    /// What is to be recorded with these settings. None: nothing.
-    pub(crate) fn tap(self: &Arc<Self>, settings: &PluginSettings, digest: &str) -> Option<Tap> {
+    /// Returns none if nothing is to be recorded with these settings.
+    pub(crate) fn handle(
+        self: &Arc<Self>,
+        settings: &PluginSettings,
+        digest: &str,
+    ) -> Option<RecordingHandle> {
         let config = &settings.config;
         let name = directory_name(&config.tenant, &config.name);
-        Some(Tap {
+        Some(RecordingHandle {
             recorder: Arc::clone(self),
-            digest: parse_digest(digest)?,
+            digest: digest.to_owned(),
             settings: fingerprint(&config.settings),
             record: settings.record?,
-            share: self.share(&config.tenant),
             start: Arc::default(),
-            counts: self.counts(&name),
+            progress: self.progress(&name),
             name,
         })
     }
 
-    fn share(&self, tenant: &str) -> Arc<Waiting> {
-        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(shares.entry(tenant.to_owned()).or_default())
+    fn progress(&self, name: &str) -> Arc<Progress> {
+        let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(plugins.entry(name.to_owned()).or_insert_with(|| {
+            Arc::new(Progress {
+                room: Arc::new(Semaphore::new(PLUGIN_KIB)),
+                written: AtomicU64::default(),
+                dropped: AtomicU64::default(),
+                messages: AtomicUsize::default(),
+                octets: AtomicU64::default(),
+                failing: AtomicBool::default(),
+            })
+        }))
     }
 
-    fn counts(&self, name: &str) -> Arc<Counts> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(counts.entry(name.to_owned()).or_default())
-    }
-
-    /// These places of the configuration are recorded. Recordings of all others are removed. Blocks while much waits.
-    pub(crate) fn keep<'a>(&self, places: impl Iterator<Item = &'a Arc<PluginSettings>>) {
-        let kept = places.filter_map(|place| {
-            let name = directory_name(&place.config.tenant, &place.config.name);
-            let counts = self.counts(&name);
-            Some((name, place.record?, counts))
+    /// These plugins of the configuration are recorded. Recordings of all others are removed. Blocks while much waits.
+    pub(crate) fn keep<'a>(&self, plugins: impl Iterator<Item = &'a Arc<PluginSettings>>) {
+        let kept = plugins.filter_map(|plugin| {
+            let name = directory_name(&plugin.config.tenant, &plugin.config.name);
+            let progress = self.progress(&name);
+            Some((name, plugin.record?, progress))
         });
         // The thread ends with the process only.
         let _ = self.sender.send(Job::Keep(kept.collect()));
     }
 
+    /// The recordings of a plugin, the oldest first. Blocks while much waits.
+    pub(crate) fn read(&self, name: &str, settings: RecordSettings) -> io::Result<Vec<StoredRecording>> {
+        let (found, reply) = oneshot::channel();
+        let _ = self.sender.send(Job::Read(name.to_owned(), settings, found));
+        reply.blocking_recv().map_err(io::Error::other)?
+    }
+
     /// Returns when everything that was recorded before is in files. Blocks while much waits.
-    pub(crate) fn flush(&self) -> oneshot::Receiver<()> {
+    pub(crate) fn flush(&self) {
         let (done, written) = oneshot::channel();
         let _ = self.sender.send(Job::Flush(done));
-        written
+        // Nothing is lost by a thread that has ended.
+        let _ = written.blocking_recv();
     }
 }
 
@@ -130,19 +162,24 @@ pub(crate) fn directory_name(tenant: &str, plugin: &str) -> String {
     format!("{tenant}.{plugin}")
 }
 
-impl Tap {
-    /// The plugin's data, which notes what is read.
-    pub(crate) fn noted(&self, data: &Arc<KvData>) -> Arc<Noted> {
-        Arc::new(Noted::new(Arc::clone(data), Arc::clone(&self.start)))
+impl RecordingHandle {
+    /// The plugin's data, which records what is read. Returns none if that is not recorded.
+    pub(crate) fn recorded_reads(&self, data: &Arc<KvData>) -> Option<Arc<RecordedReads>> {
+        let wanted = self.record.unredacted;
+        wanted.then(|| Arc::new(RecordedReads::new(Arc::clone(data), Arc::clone(&self.start))))
+    }
+
+    /// Messages that were recorded since the start, and that were dropped.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.progress.written.load(Ordering::Relaxed), self.progress.dropped.load(Ordering::Relaxed))
     }
 
     /// For `relevo plugin list`.
     pub(crate) fn listed(&self) -> Value {
-        let (recorded, dropped) = self.counts.read();
-        let kept = self.counts.kept.load(Ordering::Relaxed);
+        let (recorded, dropped) = self.counts();
         json!({
-            "messages": kept.min(self.record.messages),
-            "octets": self.counts.octets.load(Ordering::Relaxed),
+            "messages": self.progress.messages.load(Ordering::Relaxed),
+            "octets": self.progress.octets.load(Ordering::Relaxed),
             "redacted": !self.record.unredacted,
             "recorded": recorded,
             "dropped": dropped,
@@ -150,29 +187,32 @@ impl Tap {
     }
 
     /// Passes a message on. Never waits: what is too much is dropped and counted.
-    pub(crate) fn record(&self, message: Arc<Message>, body: Body, noted: Arc<Noted>, answer: Answer) {
-        let recorder = &self.recorder;
+    pub(crate) fn record(
+        &self,
+        message: Arc<Message>,
+        body: Body,
+        reads: Option<Arc<RecordedReads>>,
+        answer: Answer,
+    ) {
         let body = Some(body).filter(|_| self.record.unredacted);
-        let kept =
-            body.as_ref().map_or(0, |body| body.source.size().saturating_sub(body.offset).min(MAX_BODY));
-        let octets =
-            MESSAGE + octets_of(&message) + noted.octets() + usize::try_from(kept).unwrap_or(usize::MAX);
-        let counts = &self.counts;
-        if !self.share.enter(octets, SHARE) {
-            counts.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
+        let octets = body.as_ref().map_or(0, |b| b.source.size().saturating_sub(b.offset).min(MAX_BODY))
+            + reads.as_ref().map_or(0, |reads| reads.octets() as u64)
+            + message.envelope.recipients.len() as u64 * 512;
+        let passed = self.room(MESSAGE + octets / 1_024).is_some_and(|room| {
+            let input = Input { message, body, reads, answer, handle: self.clone(), _room: room };
+            self.recorder.sender.try_send(Job::Record(Box::new(input))).is_ok()
+        });
+        if !passed {
+            self.progress.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        if !recorder.waiting.enter(octets, 1) {
-            self.share.leave(octets);
-            counts.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        let input = Box::new(Input { message, body, noted, answer, tap: self.clone(), octets });
-        if recorder.sender.try_send(Job::Record(input)).is_err() {
-            recorder.waiting.leave(octets);
-            self.share.leave(octets);
-            counts.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+    }
+
+    /// The plugin's share of it, and that of all.
+    fn room(&self, kib: u64) -> Option<[OwnedSemaphorePermit; 2]> {
+        let kib = u32::try_from(kib).ok()?;
+        let own = Arc::clone(&self.progress.room).try_acquire_many_owned(kib).ok()?;
+        let all = Arc::clone(&self.recorder.room).try_acquire_many_owned(kib).ok()?;
+        Some([own, all])
     }
 }
 
@@ -182,28 +222,27 @@ struct Writer {
     /// What the configuration in force says, by the name of the directory.
     wanted: HashMap<String, RecordSettings>,
     open: HashMap<String, Open>,
-    waiting: Arc<Waiting>,
 }
 
 struct Open {
-    segments: Segments,
+    log: RecordingLog,
     pseudonyms: Pseudonyms,
-    counts: Arc<Counts>,
+    progress: Arc<Progress>,
 }
 
 impl Open {
-    fn new(directory: &Path, settings: RecordSettings, counts: Arc<Counts>) -> io::Result<Self> {
-        let segments = Segments::open(directory, settings)?;
+    fn new(directory: &Path, settings: RecordSettings, progress: Arc<Progress>) -> io::Result<Self> {
+        let log = RecordingLog::open(directory, settings)?;
         let pseudonyms = Pseudonyms::new(key(&directory.join("key"))?);
-        let open = Self { segments, pseudonyms, counts };
+        let open = Self { log, pseudonyms, progress };
         open.count();
         Ok(open)
     }
 
     fn count(&self) {
-        let (messages, octets) = self.segments.kept();
-        self.counts.kept.store(messages, Ordering::Relaxed);
-        self.counts.octets.store(octets, Ordering::Relaxed);
+        let (messages, octets) = self.log.kept();
+        self.progress.messages.store(messages, Ordering::Relaxed);
+        self.progress.octets.store(octets, Ordering::Relaxed);
     }
 }
 
@@ -214,80 +253,84 @@ impl Writer {
         let _ = rustix::process::nice(NICE);
         while let Ok(job) = jobs.recv() {
             match job {
-                Job::Record(input) => {
-                    let (tap, octets) = (input.tap.clone(), input.octets);
-                    let written = self.write(*input);
-                    self.waiting.leave(octets);
-                    tap.share.leave(octets);
-                    let count = if written.is_ok() { &tap.counts.written } else { &tap.counts.dropped };
-                    count.fetch_add(1, Ordering::Relaxed);
-                    let failed_before = tap.counts.failing.swap(written.is_err(), Ordering::Relaxed);
-                    if let Err(error) = written
-                        && !failed_before
-                    {
-                        tracing::warn!(place = tap.name, %error, "messages cannot be recorded for replays");
-                    }
-                }
-                Job::Keep(places) => self.keep(places),
+                Job::Record(input) => self.record(*input),
+                Job::Keep(plugins) => self.keep(plugins),
                 // Nobody may be waiting any more.
+                Job::Read(name, settings, found) => {
+                    drop(found.send(read_recordings(&self.root.join(name), settings)));
+                }
                 Job::Flush(done) => drop(done.send(())),
             }
         }
     }
 
+    fn record(&mut self, input: Input) {
+        let (name, progress) = (input.handle.name.clone(), Arc::clone(&input.handle.progress));
+        let written = self.write(input);
+        let count = if written.is_ok() { &progress.written } else { &progress.dropped };
+        count.fetch_add(1, Ordering::Relaxed);
+        let failed_before = progress.failing.swap(written.is_err(), Ordering::Relaxed);
+        if let Err(error) = written
+            && !failed_before
+        {
+            tracing::warn!(plugin = name, %error, "messages cannot be recorded for replays");
+        }
+    }
+
     fn write(&mut self, input: Input) -> io::Result<()> {
-        let Input { message, body, noted, answer, tap, .. } = input;
-        if self.wanted.get(&tap.name) != Some(&tap.record) {
+        let Input { message, body, reads, answer, handle, .. } = input;
+        if self.wanted.get(&handle.name) != Some(&handle.record) {
             return Err(io::Error::other("it was judged before the last reload"));
         }
-        let open = match self.open.entry(tap.name.clone()) {
+        let open = match self.open.entry(handle.name.clone()) {
             Entry::Occupied(open) => open.into_mut(),
             Entry::Vacant(none) => {
-                none.insert(Open::new(&self.root.join(&tap.name), tap.record, Arc::clone(&tap.counts))?)
+                none.insert(Open::new(&self.root.join(&handle.name), handle.record, handle.progress)?)
             }
         };
         let mut recording = Recording {
-            digest: tap.digest,
-            settings: tap.settings,
-            redacted: false,
+            digest: handle.digest,
+            settings: handle.settings,
+            redacted: body.is_none(),
             message: Arc::unwrap_or_clone(message),
             body: KeptBody::LeftOut,
-            data: noted.reads(),
+            reads: reads.map(|reads| reads.reads()),
             answer,
         };
         match body {
             Some(body) => recording.body = kept_body(&body)?,
-            None => open.pseudonyms.redact(&mut recording),
+            None => open.pseudonyms.redact(&mut recording.message),
         }
-        let content = postcard::to_stdvec(&recording).map_err(io::Error::other)?;
-        let written = open.segments.append(&content);
+        let written = open.log.append(&recording);
         open.count();
         // With the next message it is looked at again what is there. A large recording or a full disk says nothing of that.
         let known = [io::ErrorKind::FileTooLarge, io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
         if written.as_ref().is_err_and(|error| !known.contains(&error.kind())) {
-            self.open.remove(&tap.name);
+            self.open.remove(&handle.name);
         }
         written
     }
 
-    fn keep(&mut self, places: Vec<(String, RecordSettings, Arc<Counts>)>) {
+    fn keep(&mut self, plugins: Vec<(String, RecordSettings, Arc<Progress>)>) {
         let wanted: HashMap<_, _> =
-            places.iter().map(|(name, settings, _)| (name.clone(), *settings)).collect();
+            plugins.iter().map(|(name, settings, _)| (name.clone(), *settings)).collect();
         self.open.retain(|name, _| wanted.get(name) == self.wanted.get(name));
         self.wanted = wanted;
         self.remove_others();
-        for (name, settings, counts) in places {
+        for (name, settings, progress) in plugins {
             if !self.open.contains_key(&name) {
                 // Also removes what is of the other kind.
-                match Open::new(&self.root.join(&name), settings, counts) {
+                match Open::new(&self.root.join(&name), settings, progress) {
                     Ok(open) => drop(self.open.insert(name, open)),
-                    Err(error) => tracing::warn!(place = name, %error, "nothing can be recorded for replays"),
+                    Err(error) => {
+                        tracing::warn!(plugin = name, %error, "nothing can be recorded for replays");
+                    }
                 }
             }
         }
     }
 
-    /// Whatever lies there and is not wanted, file or directory: one that cannot be removed does not keep the others.
+    /// Removes whatever lies there and is not wanted, file or directory: one that cannot be removed does not keep the others.
     fn remove_others(&self) {
         let failed = |path: &Path, error: io::Error| {
             tracing::warn!(path = %path.display(), %error, "recordings that are not wanted any more cannot be removed");
@@ -296,14 +339,7 @@ impl Writer {
             Ok(entries) => entries,
             Err(error) => return failed(&self.root, error),
         };
-        for entry in entries {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(error) => {
-                    failed(&self.root, error);
-                    continue;
-                }
-            };
+        for entry in entries.filter_map(Result::ok) {
             if entry.file_name().to_str().is_some_and(|name| self.wanted.contains_key(name)) {
                 continue;
             }
@@ -332,7 +368,7 @@ fn kept_body(body: &Body) -> io::Result<KeptBody> {
     Ok(KeptBody::Whole(content))
 }
 
-/// The key of a place, made at its first recording.
+/// The key of a plugin's pseudonyms, made at its first recording.
 fn key(path: &Path) -> io::Result<[u8; KEY]> {
     match fs::read(path) {
         Ok(key) => match key.try_into() {

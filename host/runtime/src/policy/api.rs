@@ -396,6 +396,10 @@ pub trait Policy: Send + Sync {
     /// `configure` where it is due, `decide`, and `inspect` where it is exported and something is left to decide.
     async fn judge(&self, case: Case) -> Outcome<Judgement>;
 
+    /// As [`Self::judge`], for what nobody waits for, such as a replay. Returns none at once if no thread is idle or the tenant's share
+    /// of them is taken.
+    async fn judge_if_idle(&self, case: Case) -> Option<Outcome<Judgement>>;
+
     /// As [`Self::judge`], of what `make` makes. For what else is to be done with the message by code that may run where guests do: it saves a
     /// hand-over between threads. None when there was nothing to judge; a fault when `make` was not called, or panicked.
     async fn judge_made(&self, make: MakeCase) -> Outcome<Option<Judgement>>;

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use relevo_mailkit::recheck::policy as recheck;
-use tokio::sync::Semaphore;
 
 use super::api::{Class, Digest, EngineConfig, EngineError, Export, PluginConfig, PluginError, PluginLimits};
 use super::code::Code;
@@ -24,9 +23,6 @@ use crate::ticker::Ticker;
 /// The name of a compiled plugin in the cache: the code does not depend on the class.
 const CACHED: &str = "plugin";
 
-/// Of so many threads, one may be busy with what nobody waits for.
-const ASIDE: usize = 4;
-
 /// Settings of one plugin, and octets of the value of one.
 const MAX_SETTINGS: usize = 100;
 const MAX_SETTING: usize = 4096;
@@ -42,10 +38,6 @@ pub struct PolicyEngine {
     reading: Mutex<()>,
     /// Tenants' shares of the threads.
     lanes: ByTenant<Lane>,
-    /// The share of what nobody waits for, whosever it is.
-    aside: Arc<Lane>,
-    /// Within it, whose turn it is.
-    turns_aside: ByTenant<Semaphore>,
     plugins: AtomicU64,
 }
 
@@ -94,8 +86,6 @@ impl PolicyEngine {
             codes: Mutex::default(),
             reading: Mutex::default(),
             lanes: Mutex::default(),
-            aside: Arc::new(Lane::new(config.threads / ASIDE)),
-            turns_aside: Mutex::default(),
             plugins: AtomicU64::default(),
         })
     }
@@ -135,28 +125,6 @@ impl PolicyEngine {
     /// See [`PluginError`].
     pub fn load(&self, digest: Digest, config: PluginConfig) -> Result<Arc<Plugin>, PluginError> {
         let lane = of_tenant(&self.lanes, &config.tenant, || Lane::new(self.threads_per_tenant));
-        self.load_into(lane, None, digest, config)
-    }
-
-    /// As [`Self::load`], for calls that nobody waits for, such as those of a replay. They take nothing of their tenant's share; a
-    /// tenant's keep one thread busy at most, and all of them together a quarter of the threads. Each call gets a fresh instance,
-    /// in class `large` too: a warm one would drive out one that somebody waits for.
-    ///
-    /// # Errors
-    /// See [`PluginError`].
-    pub fn load_aside(&self, digest: Digest, config: PluginConfig) -> Result<Arc<Plugin>, PluginError> {
-        // First the tenant's, so that one tenant's do not wait in front of all others.
-        let own = of_tenant(&self.turns_aside, &config.tenant, || Semaphore::new(1));
-        self.load_into(Arc::clone(&self.aside), Some(own), digest, config)
-    }
-
-    fn load_into(
-        &self,
-        lane: Arc<Lane>,
-        gate: Option<Arc<Semaphore>>,
-        digest: Digest,
-        config: PluginConfig,
-    ) -> Result<Arc<Plugin>, PluginError> {
         self.check_limits(&config)?;
         let code = self.code(config.class, digest)?;
         inventory::audit_names(&code.imports, &config.grants).map_err(PluginError::Denied)?;
@@ -168,9 +136,8 @@ impl PolicyEngine {
             settings: convert::to_attributes(&config.settings),
             config,
             counters: Counters::default(),
-            aside: gate.is_some(),
         };
-        Ok(Arc::new(Plugin::new(shared, lane, gate)))
+        Ok(Arc::new(Plugin::new(shared, lane)))
     }
 
     /// What the pool was made for.

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
 use wasmtime::Store;
 
 use super::api::{
@@ -36,13 +35,11 @@ pub(crate) struct Shared {
     /// As `configure` gets them.
     pub(crate) settings: Vec<Attribute>,
     pub(crate) counters: Counters,
-    /// Asked where nobody waits for it: a warm instance of it would be at the price of one that somebody waits for.
-    pub(crate) aside: bool,
 }
 
 impl Shared {
     pub(crate) fn keeps_instances(&self) -> bool {
-        self.config.class == Class::Large && !self.aside
+        self.config.class == Class::Large
     }
 
     pub(crate) fn keep(&self, instance: Instance) {
@@ -91,13 +88,11 @@ pub struct Plugin {
     shared: Arc<Shared>,
     /// Whose share of the threads it has.
     lane: Arc<Lane>,
-    /// Whom it waits for before it comes to the lane; one that is asked aside, where the lane is that of all tenants.
-    gate: Option<Arc<Semaphore>>,
 }
 
 impl Plugin {
-    pub(crate) fn new(shared: Shared, lane: Arc<Lane>, gate: Option<Arc<Semaphore>>) -> Self {
-        Self { shared: Arc::new(shared), lane, gate }
+    pub(crate) fn new(shared: Shared, lane: Arc<Lane>) -> Self {
+        Self { shared: Arc::new(shared), lane }
     }
 
     /// Whether both run the same compiled code in memory.
@@ -112,25 +107,13 @@ impl Plugin {
         operation: impl FnOnce(&Shared) -> Outcome<T> + Send + 'static,
     ) -> Outcome<T> {
         let engine = &self.shared.engine;
-        let mut wait = engine.wait;
-        let turn = match &self.gate {
-            None => None,
-            Some(gate) => {
-                let began = Instant::now();
-                let Ok(turn) = tokio::time::timeout(wait, Arc::clone(gate).acquire_owned()).await else {
-                    return self.not_run(&NotRun::NoThread);
-                };
-                wait = wait.saturating_sub(began.elapsed());
-                Some(turn)
-            }
-        };
         let shared = Arc::clone(&self.shared);
-        let job = move |(): &mut ()| {
-            let outcome = operation(&shared);
-            drop(turn);
-            outcome
-        };
-        let outcome = engine.pool.run(&self.lane, Some(wait), job).await;
+        let job = move |(): &mut ()| operation(&shared);
+        let outcome = engine.pool.run(&self.lane, Some(engine.wait), job).await;
+        self.ended(outcome)
+    }
+
+    fn ended<T>(&self, outcome: Result<Outcome<T>, NotRun>) -> Outcome<T> {
         let outcome = outcome.unwrap_or_else(|not_run| self.not_run(&not_run));
         if let Err(fault) = &outcome.result {
             let PluginConfig { tenant, name, .. } = &self.shared.config;
@@ -167,6 +150,13 @@ impl Policy for Plugin {
 
     async fn judge(&self, case: Case) -> Outcome<Judgement> {
         self.run(move |plugin| session::judge(plugin, case)).await
+    }
+
+    async fn judge_if_idle(&self, case: Case) -> Option<Outcome<Judgement>> {
+        let shared = Arc::clone(&self.shared);
+        let job = move |(): &mut ()| session::judge(&shared, case);
+        let outcome = self.shared.engine.pool.run_if_idle(&self.lane, job)?.await;
+        Some(self.ended(outcome))
     }
 
     async fn judge_made(&self, make: MakeCase) -> Outcome<Option<Judgement>> {

@@ -142,45 +142,32 @@ async fn its_threads_yield_to_others() {
 
 /// Replays and the like.
 #[tokio::test]
-async fn who_is_asked_aside_takes_nobodys_turn() {
-    let bench = bench_with(|config| {
-        config.threads_per_tenant = 1;
-        config.wait = Duration::from_millis(100);
-    });
-    let endless = |config: &mut PluginConfig| {
+async fn what_nobody_waits_for_takes_no_thread_that_somebody_waits_for() {
+    let bench = bench_with(|config| config.threads_per_tenant = 1);
+    let busy = bench.load("hostile", |config| {
         config.limits.call_cpu = Duration::from_millis(400);
         config.settings = vec![Attribute::new("case", "endless-loop")];
-    };
-    let (plugin, quick) = (bench.load("hostile", endless), bench.load("accept-all", |_| {}));
-    // The tenant's only turn is taken.
-    let aside = bench.engine.load_aside(quick.digest(), config("accept-all")).unwrap();
-    let (busy, beside) = tokio::join!(plugin.judge(case()), aside.judge(case()));
-    assert_eq!(busy.result.unwrap_err().kind, FaultKind::Deadline);
-    beside.result.unwrap();
-    // And the other way round; but there is one turn for all that is asked aside, whosever it is.
-    let mut hostile = config("hostile");
-    endless(&mut hostile);
-    let busy = bench.engine.load_aside(plugin.digest(), hostile).unwrap();
-    let others = PluginConfig { tenant: "other".into(), ..config("accept-all") };
-    let others = bench.engine.load_aside(quick.digest(), others).unwrap();
-    let (busy, own, third, fourth) =
-        tokio::join!(busy.judge(case()), quick.judge(case()), aside.judge(case()), others.judge(case()));
-    assert_eq!(busy.result.unwrap_err().kind, FaultKind::Deadline);
-    own.result.unwrap();
-    assert_eq!(third.result.unwrap_err().blame, Blame::Host);
-    assert_eq!(fourth.result.unwrap_err().blame, Blame::Host);
-}
-
-/// A replay of a large one with all its messages.
-#[tokio::test]
-async fn who_is_asked_aside_drives_no_warm_instance_out() {
-    let bench = bench_with(|config| config.warm = 2);
-    let live = large(&bench, "acme", "remembers");
-    assert_eq!(calls_before(&live).await, "0");
-    let aside = bench.engine.load_aside(live.digest(), live.config().clone()).unwrap();
-    for _ in 0..4 {
-        assert_eq!(calls_before(&aside).await, "0", "a fresh one for each");
+    });
+    let quick = bench.load("accept-all", |_| {});
+    let other = bench.load("accept-all", |config| config.tenant = "other".into());
+    // Threads start a moment after the engine.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while quick.judge_if_idle(case()).await.is_none() {
+        assert!(Instant::now() < deadline, "no thread is idle");
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert_eq!(bench.engine.warm_instances(), 1);
-    assert_eq!(calls_before(&live).await, "1");
+    let beside = async {
+        let taken = quick.judge_if_idle(case()).await;
+        let others = loop {
+            match other.judge_if_idle(case()).await {
+                None if Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(1)).await,
+                found => break found.is_some(),
+            }
+        };
+        (taken.is_none(), others)
+    };
+    let (looped, (refused, others)) = tokio::join!(busy.judge(case()), beside);
+    assert_eq!(looped.result.unwrap_err().kind, FaultKind::Deadline);
+    assert!(refused, "the share of the tenant is taken");
+    assert!(others, "that of another tenant is not");
 }
