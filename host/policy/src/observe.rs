@@ -281,6 +281,10 @@ mod tests {
             Self::breaks()
         }
 
+        async fn judge_if_idle(&self, _: Case) -> Option<relevo_runtime::policy::Outcome<Judgement>> {
+            Some(Self::breaks())
+        }
+
         async fn judge_made(&self, _: MakeCase) -> relevo_runtime::policy::Outcome<Option<Judgement>> {
             Self::breaks()
         }

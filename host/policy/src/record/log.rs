@@ -290,7 +290,9 @@ mod tests {
         let [_, path] = paths(root.path(), true);
         let whole = fs::read(&path).expect("ours");
         let first = whole.iter().position(|octet| *octet == b'\n').expect("a line");
-        for end in [&whole[..first + 9], &whole[..whole.len() - 2], &[&whole[..=first], &[0; 4096][..]].concat()[..]] {
+        for end in
+            [&whole[..first + 9], &whole[..whole.len() - 2], &[&whole[..=first], &[0; 4096][..]].concat()[..]]
+        {
             fs::write(&path, end).expect("ours");
             assert_eq!(found(root.path(), SETTINGS), [Some("0".to_owned()), None]);
             // What is written now does not stand behind the torn end.
