@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use relevo_mailkit::policy::{Attribute, Message};
 use relevo_queue::ItemId;
-use relevo_relay::policy::{First, Judgement, NotAsked, Outcome as Happened, Policies, Question};
+use relevo_relay::policy::{First, Judgement, NotAsked, OutcomeEvent, OutcomeListener, Policies, Question};
 use relevo_relay::settings::{Grants, Tenant};
 use relevo_runtime::Blame;
 use relevo_runtime::policy::{
@@ -43,12 +43,14 @@ impl Policies for Plugins {
         inquiry.heard();
         Ok(inquiry.ask(self, others).await)
     }
+}
 
+impl OutcomeListener for Plugins {
     fn listening(&self, tenant: &str) -> bool {
         self.places().get(tenant).is_some_and(|places| places.values().any(|place| place.listens()))
     }
 
-    fn observe(&self, outcomes: Vec<Happened>) {
+    fn observe(&self, outcomes: Vec<OutcomeEvent>) {
         self.listeners.send(outcomes);
     }
 }

@@ -12,7 +12,7 @@ use relevo_mailkit::text::{escaped, printable};
 use relevo_queue::NewEvent;
 use relevo_relay::clock::Clock;
 use relevo_relay::events::{DSN_QUEUED, PLUGIN_FAULT};
-use relevo_relay::policy::Outcome;
+use relevo_relay::policy::OutcomeEvent;
 use relevo_runtime::Blame;
 use relevo_runtime::policy::Batch;
 use serde_json::{Value, json};
@@ -34,18 +34,18 @@ const MAX_REPLY: usize = 400;
 
 /// The way in.
 pub(crate) struct Listeners {
-    sender: mpsc::Sender<Vec<Outcome>>,
+    sender: mpsc::Sender<Vec<OutcomeEvent>>,
     dropped: AtomicU64,
 }
 
 impl Listeners {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Vec<Outcome>>) {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Vec<OutcomeEvent>>) {
         let (sender, receiver) = mpsc::channel(WAITING);
         (Self { sender, dropped: AtomicU64::default() }, receiver)
     }
 
     /// Never waits.
-    pub(crate) fn send(&self, outcomes: Vec<Outcome>) {
+    pub(crate) fn send(&self, outcomes: Vec<OutcomeEvent>) {
         let count = outcomes.len() as u64;
         if self.sender.try_send(outcomes).is_err() {
             self.dropped.fetch_add(count, Ordering::Relaxed);
@@ -59,7 +59,7 @@ impl Listeners {
 }
 
 /// Until the plugins are gone.
-pub(crate) async fn run(plugins: Weak<Plugins>, mut happening: mpsc::Receiver<Vec<Outcome>>) {
+pub(crate) async fn run(plugins: Weak<Plugins>, mut happening: mpsc::Receiver<Vec<OutcomeEvent>>) {
     while let Some(first) = happening.recv().await {
         tokio::time::sleep(GATHER).await;
         let mut all = first;
@@ -142,7 +142,7 @@ async fn tell(
     })
 }
 
-fn event(Outcome { event, attributes }: Outcome) -> Event {
+fn event(OutcomeEvent { event, attributes }: OutcomeEvent) -> Event {
     let text = |name: &str| event.data[name].as_str();
     let number = |name: &str| event.data[name].as_u64();
     let reply = number("code").and_then(|code| u16::try_from(code).ok()).map(|code| RemoteReply {
@@ -201,7 +201,7 @@ mod tests {
     use crate::kv::KvData;
     use crate::test_settings;
 
-    fn delayed() -> Outcome {
+    fn delayed() -> OutcomeEvent {
         let data = json!({ "recipient": "a@x.test", "mx": "mx.x.test", "code": 451, "enhanced": "4.3.2",
             "text": "later\u{e9}", "attempt": 2, "next_attempt": 99, "tls": null });
         let event = NewEvent {
@@ -211,7 +211,7 @@ mod tests {
             item: None,
             data,
         };
-        Outcome { event, attributes: vec![("campaign".into(), "spring".into())] }
+        OutcomeEvent { event, attributes: vec![("campaign".into(), "spring".into())] }
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! What events say. Names of events and of the fields of their data are a contract with webhooks and with readers of the event
 //! log; fields are added, never renamed. Remote and foreign text is escaped; there are no secrets and no content.
 
+pub use relevo_delivery::{DSN_QUEUED, blame};
 use relevo_mailkit::model::Note;
 use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::text::escaped;
 use relevo_queue::{ItemId, ItemMeta, Millis, NewEvent};
-use relevo_runtime::Fault;
 use serde_json::{Value, json};
 
 use crate::pipeline::{ForwardPath, Origin, Rejection, Submission};
@@ -21,8 +21,6 @@ pub const FAILED: &str = "email.failed";
 pub const HELD: &str = "email.held";
 /// A plugin had it taken and not sent.
 pub const DISCARDED: &str = "email.discarded";
-/// A delivery status notification about a recipient was queued for the sender.
-pub const DSN_QUEUED: &str = "email.dsn_queued";
 /// A plugin broke while it was told of outcomes: `fault` says how, and `events` how many of them it was not told.
 pub const PLUGIN_FAULT: &str = "plugin.fault";
 /// A link was followed.
@@ -185,17 +183,6 @@ fn opinions(opinions: &[Opinion]) -> Value {
 
 fn attribute((name, value): &(String, String)) -> Value {
     json!({ "name": name, "value": escaped(value, MAX_TEXT) })
-}
-
-/// What broke, for the `blame` of `email.failed` and `email.delivery_delayed`: `stage`, `who` (`guest` or `host`), `kind`. The
-/// detail is for the log.
-#[must_use]
-pub fn blame(fault: &Fault) -> Value {
-    json!({
-        "stage": fault.stage.name(),
-        "who": format!("{:?}", fault.blame).to_ascii_lowercase(),
-        "kind": format!("{:?}", fault.kind).to_ascii_lowercase(),
-    })
 }
 
 /// `email.clicked`: `recipient` (index in the message), `to` while the message is still queued, `url`.

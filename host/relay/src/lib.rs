@@ -1,10 +1,7 @@
 //! The product: intake, pipeline, schedule, delivery, retry, bounces, events. Everything against traits: storage is
 //! [`relevo_queue::Queue`], DNS is [`relevo_resolve::Resolve`], the sandbox is [`relevo_runtime::Stages`].
 
-mod bounce;
-pub mod clock;
 pub mod copies;
-pub mod delivery;
 pub mod events;
 pub mod intake;
 pub mod metrics;
@@ -16,6 +13,9 @@ mod stream;
 pub mod trace;
 pub mod tracking;
 pub mod turns;
+
+pub use relevo_delivery as delivery;
+pub use relevo_delivery::clock;
 
 #[cfg(test)]
 mod testing;

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+pub use relevo_delivery::{OutcomeEvent, OutcomeListener};
 use relevo_mailkit::model::Report;
 use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::source::Source;
-use relevo_queue::{ItemId, Millis, NewEvent};
+use relevo_queue::{ItemId, Millis};
 use serde::Serialize;
 
 use crate::pipeline::{Envelope, Origin, Via};
@@ -107,7 +108,7 @@ impl Judgement {
 
 /// The plugins of all tenants.
 #[async_trait]
-pub trait Policies: Send + Sync {
+pub trait Policies: OutcomeListener {
     /// Whether any plugin of the tenant is to be asked. Called for each message; cheap.
     fn concern(&self, tenant: &Tenant) -> bool;
 
@@ -121,20 +122,4 @@ pub trait Policies: Send + Sync {
     /// # Errors
     /// They were not asked: `first` was not called, or said nothing.
     async fn judge_after(&self, tenant: &Tenant, first: First) -> Result<Judgement, NotAsked>;
-
-    /// Whether any plugin of the tenant wants to hear of outcomes.
-    fn listening(&self, tenant: &str) -> bool;
-
-    /// What became of messages of tenants: events as they were stored, each with the attributes of its message. Never
-    /// blocks; what is too much is dropped and counted.
-    fn observe(&self, outcomes: Vec<Outcome>);
-}
-
-/// An event of a delivery or of a notification about one, for plugins that listen.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
-    /// As stored.
-    pub event: NewEvent,
-    /// Those of the message.
-    pub attributes: Vec<(String, String)>,
 }

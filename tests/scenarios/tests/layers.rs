@@ -36,7 +36,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("relevo-store", &[]),
     ("relevo-runtime", &[]),
     ("relevo-smtp", &["relevo-proto"]),
-    ("relevo-relay", &["relevo-queue", "relevo-resolve", "relevo-keys", "relevo-runtime", "relevo-smtp"]),
+    ("relevo-delivery", &["relevo-queue", "relevo-resolve", "relevo-runtime", "relevo-smtp"]),
+    (
+        "relevo-relay",
+        &[
+            "relevo-delivery",
+            "relevo-queue",
+            "relevo-resolve",
+            "relevo-keys",
+            "relevo-runtime",
+            "relevo-smtp",
+        ],
+    ),
     ("relevo-policy", &["relevo-relay", "relevo-queue", "relevo-runtime", "relevo-smtp"]),
     ("relevo-http", &["relevo-relay", "relevo-queue", "relevo-policy"]),
     (

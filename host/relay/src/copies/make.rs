@@ -14,9 +14,8 @@ use relevo_queue::{Lease, Queue};
 use relevo_runtime::{Blame, Fault, FaultKind, Stage, Stages};
 
 use super::prefixed::Prefixed;
-use super::recipe::{Links, Recipe};
 use super::signed::SignedOnce;
-use super::{Copy, CopyError, HopAbilities, MakeCopy};
+use super::{Copy, CopyError, HopAbilities, Links, MakeCopy, Recipe};
 use crate::clock::Clock;
 use crate::settings::{Settings, SettingsHandle};
 use crate::trace::{Observe, Step};

@@ -1,67 +1,14 @@
 //! Copies: made late, reproducible, signed. A pure function of bytes, recipe, recipient and key ids.
 
-use std::sync::Arc;
-
-use async_trait::async_trait;
-use relevo_mailkit::reply::EnhancedCode;
-use relevo_mailkit::source::Source;
-use relevo_queue::Lease;
-use relevo_runtime::Fault;
-
 mod make;
 mod prefixed;
-mod recipe;
 mod sign;
 mod signed;
 
 pub use make::Copies;
 pub(crate) use make::bad_answer;
-pub use recipe::{Links, Recipe, RecipeError, Signing};
-
-/// What the next hop can take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HopAbilities {
-    /// 8BITMIME (RFC 6152). Without it the copy is turned into 7bit before it is signed.
-    pub eight_bit: bool,
-    /// SMTPUTF8 (RFC 6531).
-    pub smtputf8: bool,
-}
-
-/// A finished copy for the recipients of one delivery.
-pub struct Copy {
-    /// Received, signatures, fields and body, as they go over the wire before dot-stuffing.
-    pub source: Arc<dyn Source>,
-    /// BODY=8BITMIME is needed.
-    pub eight_bit: bool,
-    /// SMTPUTF8 is needed for the header.
-    pub utf8_header: bool,
-}
-
-/// Why there is no copy.
-#[derive(Debug, thiserror::Error)]
-pub enum CopyError {
-    /// The next hop cannot take it and it cannot be converted: permanent, with this status (5.6.3, 5.6.9).
-    #[error("{text}")]
-    NotConvertible {
-        /// RFC 3463.
-        status: EnhancedCode,
-        /// For the bounce.
-        text: String,
-    },
-    /// A stage broke: temporary.
-    #[error(transparent)]
-    Fault(#[from] Fault),
-    /// Key, store or the checker: temporary.
-    #[error("{0}")]
-    Host(String),
-}
-
-/// Makes copies. Called just before the first attempt of a delivery and again on every retry, with the same result.
-#[async_trait]
-pub trait MakeCopy: Send + Sync {
-    /// The copy for the pending recipients of `lease`.
-    async fn make(&self, lease: &Lease, hop: HopAbilities) -> Result<Copy, CopyError>;
-}
+pub use relevo_delivery::{Copy, CopyError, HopAbilities, MakeCopy};
+pub use relevo_delivery::{Links, Recipe, RecipeError, Signing};
 
 #[cfg(test)]
 mod tests;

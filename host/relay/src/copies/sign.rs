@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::CopyError;
 use super::make::{Copies, bad_answer, seconds};
-use super::recipe::Signing;
+use super::Signing;
 use super::signed::Reuse;
 use crate::settings::{DkimKey, Domain, Settings};
 use crate::turns::Work;

@@ -1,25 +1,20 @@
 //! What an operator configured, checked and resolved. Made by the binary from `relevo.toml`; replaced as a whole on reload.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use relevo_delivery::settings::{Config, ConfigSource};
 use relevo_keys::SigningKey;
 use relevo_mailkit::token::TokenKeys;
-use relevo_resolve::IpFamily;
-use relevo_smtp::client::{Auth, TlsPolicy};
 
 mod handle;
-mod network;
 mod plugins;
-pub(crate) mod ways;
 
 pub use handle::SettingsHandle;
-pub use network::{Network, any_contains};
+pub use relevo_delivery::settings::{DeliverySettings, Grants, Network, Pool, Route, Smarthost, any_contains};
 pub use plugins::{FailurePolicy, PluginServer, PluginSettings, RecordSettings};
-pub use ways::{Grants, Pool, Route};
 
 /// Everything that intake and delivery read. Shared behind an `Arc` that a reload swaps; a session or an attempt keeps the
 /// one that it began with.
@@ -41,6 +36,31 @@ pub struct Settings {
     pub plugins: PluginServer,
 }
 
+impl Config for Settings {
+    fn hostname(&self) -> &str {
+        &self.hostname
+    }
+
+    fn delivery(&self) -> &DeliverySettings {
+        &self.delivery
+    }
+
+    /// As at acceptance: those of the sending domain. Where that domain is the tenant's no longer, what the tenant has
+    /// counts.
+    fn grants(&self, tenant: &str, domain: &str) -> Option<Arc<Grants>> {
+        let domain = self.tenants.domain(domain).filter(|d| d.tenant == tenant);
+        let of_tenant = || self.tenants.by_id.get(tenant).map(|tenant| tenant.grants.clone());
+        domain.map(|domain| domain.grants.clone()).or_else(of_tenant)
+    }
+}
+
+impl ConfigSource for SettingsHandle {
+    fn snapshot(&self) -> (u64, Arc<dyn Config>) {
+        let (generation, settings) = self.snapshot();
+        (generation, settings)
+    }
+}
+
 /// Limits at intake.
 #[derive(Debug, Clone)]
 pub struct IntakeSettings {
@@ -52,56 +72,6 @@ pub struct IntakeSettings {
     pub recipients_per_hour: u64,
     /// Peers that may use the relay port.
     pub trusted_networks: Vec<Network>,
-}
-
-/// How mail leaves.
-#[derive(Debug, Clone)]
-pub struct DeliverySettings {
-    /// 25; tests use another.
-    pub port: u16,
-    /// Address families.
-    pub ip: IpFamily,
-    /// Source for IPv4.
-    pub source_ipv4: Option<IpAddr>,
-    /// Source for IPv6.
-    pub source_ipv6: Option<IpAddr>,
-    /// Argument of EHLO.
-    pub ehlo: String,
-    /// Inner addresses that may be MX targets.
-    pub allow_networks: Vec<Network>,
-    /// Addresses that are ourselves (listeners): never a target.
-    pub own_addresses: Vec<SocketAddr>,
-    /// Delays after the first, second, ... attempt; the last repeats.
-    pub retry: Vec<Duration>,
-    /// After this a message is given up.
-    pub expire: Duration,
-    /// Where everything goes, instead of MX.
-    pub smarthost: Option<Smarthost>,
-    /// Pools of source addresses by name.
-    pub pools: HashMap<String, Arc<Pool>>,
-    /// Routes to the next hop by name.
-    pub routes: HashMap<String, Arc<Route>>,
-    /// Simultaneous connections to one site.
-    pub connections_per_site: usize,
-    /// Simultaneous attempts in all.
-    pub max_connections: usize,
-    /// Messages over one connection.
-    pub messages_per_connection: usize,
-    /// Recipients in one transaction; the rest goes in another.
-    pub recipients_per_transaction: usize,
-}
-
-/// A static next hop.
-#[derive(Debug, Clone)]
-pub struct Smarthost {
-    /// Name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// How to use TLS.
-    pub tls: TlsPolicy,
-    /// Credentials.
-    pub auth: Option<Auth>,
 }
 
 /// All tenants, and who owns which domain.
@@ -215,4 +185,32 @@ pub struct Tracking {
 pub struct Paths {
     /// The data directory.
     pub data: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pools(names: &[&str]) -> Arc<Grants> {
+        Arc::new(Grants { pools: names.iter().map(|p| (*p).to_owned()).collect(), ..Grants::default() })
+    }
+
+    #[test]
+    fn grants_are_those_of_the_sending_domain_and_else_of_its_tenant() {
+        let mut settings = crate::testing::settings();
+        let tenant = settings.tenants.by_id.get_mut("acme").and_then(Arc::get_mut).expect("a tenant");
+        tenant.grants = pools(&["own", "bulk"]);
+        let domain = |s: &mut Settings, change: &dyn Fn(&mut Domain)| {
+            change(s.tenants.by_domain.get_mut("example.com").and_then(Arc::get_mut).expect("a domain"));
+        };
+        domain(&mut settings, &|d| d.grants = pools(&["bulk"]));
+        let of = |s: &Settings, domain: &str| s.grants("acme", domain).expect("a tenant").pools.join(" ");
+        assert_eq!(of(&settings, "example.com"), "bulk");
+        assert_eq!(of(&settings, "sub.example.com"), "bulk");
+        // The domain is nobody's by now, or somebody else's.
+        assert_eq!(of(&settings, "gone.test"), "own bulk");
+        domain(&mut settings, &|d| d.tenant = "globex".into());
+        assert_eq!(of(&settings, "example.com"), "own bulk");
+        assert_eq!(settings.grants("nobody", "gone.test"), None);
+    }
 }

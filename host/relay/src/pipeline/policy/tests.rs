@@ -12,7 +12,7 @@ use relevo_smtp::server::Reply;
 use super::*;
 use crate::copies::Recipe;
 use crate::pipeline::{Origin, PolicyHook, Submission};
-use crate::policy::{First, NotAsked, Opinion, Outcome, Policies, Question, Ruling};
+use crate::policy::{First, NotAsked, Opinion, OutcomeEvent, OutcomeListener, Policies, Question, Ruling};
 use crate::settings::Grants;
 use crate::testing::{World, forward, submission};
 
@@ -48,12 +48,14 @@ impl Policies for Scripted {
             false => Ok(self.judge(first().ok_or(NotAsked::Nothing)?).await),
         }
     }
+}
 
+impl OutcomeListener for Scripted {
     fn listening(&self, _: &str) -> bool {
         false
     }
 
-    fn observe(&self, _: Vec<Outcome>) {}
+    fn observe(&self, _: Vec<OutcomeEvent>) {}
 }
 
 impl Scripted {

@@ -15,7 +15,7 @@ use super::schedule::{millis, spread};
 use super::shared::{LEASE, Shared};
 use super::site::{Taken, WorkerId};
 use super::table::{SiteId, Turn, WorkerState};
-use crate::settings::Settings;
+use crate::settings::DeliverySettings;
 
 /// How long a connection is kept for mail that may come.
 const KEEP: Duration = Duration::from_secs(2);
@@ -114,19 +114,20 @@ impl Worker {
             return true;
         }
         let (_, settings) = self.shared.settings();
-        let source = way.source(&settings.delivery, &self.site, seat);
-        self.attempt(lease, &settings, (way, &source), now).await
+        let settings = settings.delivery();
+        let source = way.source(settings, &self.site, seat);
+        self.attempt(lease, settings, (way, &source), now).await
     }
 
     /// False: the site is down, or wants fewer connections.
     async fn attempt(
         &mut self,
         lease: Lease,
-        settings: &Settings,
+        settings: &DeliverySettings,
         (way, source): (&Way, &Egress),
         now: Millis,
     ) -> bool {
-        if self.messages >= settings.delivery.messages_per_connection.max(1) {
+        if self.messages >= settings.messages_per_connection.max(1) {
             self.hang_up().await;
         }
         if lease.delivery.attempts == 0 {
@@ -174,7 +175,7 @@ impl Worker {
         lease: Lease,
         failure: relevo_smtp::client::Failure,
         via: Option<Arc<super::outcome::Via>>,
-        settings: &Settings,
+        settings: &DeliverySettings,
         now: Millis,
     ) {
         let random = spread(self.shared.seed ^ now.unsigned_abs());

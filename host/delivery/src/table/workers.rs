@@ -7,8 +7,8 @@ use relevo_smtp::client::Failure;
 use tokio::sync::Notify;
 
 use super::{Domain, SiteId, Table};
-use crate::delivery::hosts::Way;
-use crate::delivery::site::{Health, Seat, Taken, WorkerId};
+use crate::hosts::Way;
+use crate::site::{Health, Seat, Taken, WorkerId};
 
 /// Deliveries after which a worker gives up its place when places are short.
 const FAIR_SHARE: usize = 20;
@@ -165,7 +165,7 @@ mod tests {
 
     use super::super::{Found, Limits, Plan};
     use super::*;
-    use crate::delivery::hosts::NextHop;
+    use crate::hosts::NextHop;
 
     const LIMITS: Limits = Limits { per_site: 5, total: 50 };
 

@@ -5,6 +5,9 @@
 //! settles in groups. All scheduling state is in one table; everything that matters is in the queue.
 
 mod attempt;
+mod bounce;
+pub mod clock;
+mod copy;
 mod dial;
 mod dispatch;
 mod exit;
@@ -14,13 +17,17 @@ mod fit;
 mod hosts;
 mod keep;
 mod leases;
+mod listener;
 mod network;
 mod outcome;
+mod recipe;
 mod route;
 mod schedule;
+pub mod settings;
 mod settle;
 mod shared;
 mod site;
+mod stream;
 mod table;
 mod task;
 mod text;
@@ -28,6 +35,8 @@ mod tls_memory;
 mod why;
 mod worker;
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -41,20 +50,20 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use bounce::DSN_QUEUED;
+pub use copy::{Copy, CopyError, HopAbilities, MakeCopy, blame};
 pub use dial::{Dial, Hop, HopOffer};
+pub use listener::{OutcomeEvent, OutcomeListener};
 pub use network::NetworkDial;
 pub use outcome::Fate;
+pub use recipe::{Links, Recipe, RecipeError, Signing};
+pub use stream::Stream;
 pub use text::tame;
 pub use why::{Last, Waiting};
 
-use crate::clock::{Clock, IdSource};
-use crate::copies::MakeCopy;
-use crate::policy::Policies;
-use crate::settings::SettingsHandle;
+use clock::{Clock, IdSource};
+use settings::ConfigSource;
 use shared::Shared;
-
-pub(crate) use outcome::in_words;
-pub(crate) use shared::Shared as DeliveryShared;
 
 /// How long writing outcomes may take at the end of a stop.
 const LAST_WRITES: Duration = Duration::from_secs(10);
@@ -85,11 +94,11 @@ pub struct DeliveryParts {
     /// What each recipient gets.
     pub copies: Arc<dyn MakeCopy>,
     /// How.
-    pub settings: SettingsHandle,
+    pub settings: Arc<dyn ConfigSource>,
     /// For metrics.
     pub observe: Arc<dyn Observe>,
     /// Plugins that want to hear of outcomes.
-    pub policies: Option<Arc<dyn Policies>>,
+    pub listener: Option<Arc<dyn OutcomeListener>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Ids of bounces.
@@ -114,7 +123,7 @@ impl Delivery {
         };
         supervise("dispatch", |s| Box::pin(dispatch::run(s)));
         supervise("extend", |s| Box::pin(keep::extend(s)));
-        supervise("bounce", |s| Box::pin(crate::bounce::run(s)));
+        supervise("bounce", |s| Box::pin(bounce::run(s)));
         loops.spawn(settle::run(shared.clone(), conclusions, settled.clone()));
         loops.close();
         DeliveryHandle { shared, loops, settled }
@@ -194,7 +203,7 @@ impl DeliveryHandle {
     #[must_use]
     pub fn why_of(&self, item: &ItemView) -> Vec<Waiting> {
         let (_, settings) = self.shared.settings();
-        why::why(item, &self.shared.table(), &settings, self.shared.now())
+        why::why(item, &self.shared.table(), &*settings, self.shared.now())
     }
 
     /// An operator asked for an attempt (`queue retry`, `queue release`): sites and lookups of these streams that failed
@@ -211,7 +220,7 @@ impl DeliveryHandle {
     pub fn pools(&self) -> Vec<(String, usize)> {
         let (_, settings) = self.shared.settings();
         let mut active = self.shared.table().active_by_pool();
-        let names = settings.delivery.pools.keys();
+        let names = settings.delivery().pools.keys();
         let mut pools: Vec<_> = names.map(|name| (name.clone(), active.remove(name).unwrap_or(0))).collect();
         pools.sort();
         pools

@@ -18,9 +18,10 @@ use super::table::{Limits, Table};
 use super::tls_memory::TlsMemory;
 use super::{DeliveryParts, Observe};
 use crate::clock::{Clock, IdSource};
-use crate::copies::{MakeCopy, Recipe};
-use crate::policy::{Outcome, Policies};
-use crate::settings::{Settings, SettingsHandle};
+use crate::copy::MakeCopy;
+use crate::listener::{OutcomeEvent, OutcomeListener};
+use crate::recipe::Recipe;
+use crate::settings::{Config, ConfigSource, DeliverySettings};
 
 /// How long a lease holds; it is extended long before.
 pub(crate) const LEASE: Duration = Duration::from_secs(120);
@@ -31,11 +32,11 @@ pub(crate) struct Shared {
     pub(crate) resolve: Arc<dyn Resolve>,
     pub(crate) dial: Arc<dyn Dial>,
     pub(crate) copies: Arc<dyn MakeCopy>,
-    pub(crate) settings: SettingsHandle,
+    pub(crate) settings: Arc<dyn ConfigSource>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
     pub(crate) observe: Arc<dyn Observe>,
-    pub(crate) policies: Option<Arc<dyn Policies>>,
+    pub(crate) listener: Option<Arc<dyn OutcomeListener>>,
     pub(crate) seed: u64,
     pub(crate) memory: TlsMemory,
     pub(crate) leases: Leases,
@@ -67,7 +68,7 @@ impl Shared {
     pub(crate) fn new(parts: DeliveryParts) -> (Arc<Self>, mpsc::Receiver<Conclusion>) {
         let (settler, conclusions) = mpsc::channel(1024);
         let (generation, settings) = parts.settings.snapshot();
-        let table = Table::new(generation, limits(&settings), settings.delivery.retry.clone());
+        let table = Table::new(generation, limits(settings.delivery()), settings.delivery().retry.clone());
         let shared = Self {
             queue: parts.queue,
             resolve: parts.resolve,
@@ -77,7 +78,7 @@ impl Shared {
             clock: parts.clock,
             ids: parts.ids,
             observe: parts.observe,
-            policies: parts.policies,
+            listener: parts.listener,
             seed: parts.seed,
             memory: TlsMemory::default(),
             leases: Leases::default(),
@@ -112,14 +113,14 @@ impl Shared {
     }
 
     /// The settings in force; limits follow them.
-    pub(crate) fn settings(&self) -> (u64, Arc<Settings>) {
+    pub(crate) fn settings(&self) -> (u64, Arc<dyn Config>) {
         let (generation, settings) = self.settings.snapshot();
-        self.table().reconfigure(generation, limits(&settings), &settings.delivery.retry);
+        self.table().reconfigure(generation, limits(settings.delivery()), &settings.delivery().retry);
         (generation, settings)
     }
 
-    pub(crate) fn rules(&self, settings: &Settings, not_before: Millis) -> Rules {
-        Rules { retry: settings.delivery.retry.clone(), seed: self.seed, not_before, blame: None }
+    pub(crate) fn rules(&self, settings: &DeliverySettings, not_before: Millis) -> Rules {
+        Rules { retry: settings.retry.clone(), seed: self.seed, not_before, blame: None }
     }
 
     pub(crate) fn tools<'a>(&'a self, now: &'a (dyn Fn() -> Millis + Send + Sync)) -> Tools<'a> {
@@ -146,11 +147,11 @@ impl Shared {
 
     /// Events of messages are on disk: plugins that want to hear of them do.
     pub(crate) fn tell_plugins<'a>(&self, events: impl IntoIterator<Item = (&'a ItemMeta, &'a [NewEvent])>) {
-        let Some(policies) = &self.policies else { return };
-        let heard = events.into_iter().filter(|(meta, _)| policies.listening(&meta.tenant));
-        let outcomes: Vec<Outcome> = heard.flat_map(|(meta, events)| outcomes(meta, events)).collect();
+        let Some(listener) = &self.listener else { return };
+        let heard = events.into_iter().filter(|(meta, _)| listener.listening(&meta.tenant));
+        let outcomes: Vec<OutcomeEvent> = heard.flat_map(|(meta, events)| outcomes(meta, events)).collect();
         if !outcomes.is_empty() {
-            policies.observe(outcomes);
+            listener.observe(outcomes);
         }
     }
 
@@ -163,15 +164,15 @@ impl Shared {
     }
 }
 
-fn outcomes(meta: &ItemMeta, events: &[NewEvent]) -> Vec<Outcome> {
+fn outcomes(meta: &ItemMeta, events: &[NewEvent]) -> Vec<OutcomeEvent> {
     let recipe = Recipe::decode(&meta.recipe).unwrap_or_default();
-    let outcome = |event: &NewEvent| Outcome { event: event.clone(), attributes: recipe.attributes.clone() };
+    let outcome = |event: &NewEvent| OutcomeEvent { event: event.clone(), attributes: recipe.attributes.clone() };
     events.iter().map(outcome).collect()
 }
 
-fn limits(settings: &Settings) -> Limits {
+fn limits(settings: &DeliverySettings) -> Limits {
     Limits {
-        per_site: settings.delivery.connections_per_site.max(1),
-        total: settings.delivery.max_connections.max(1),
+        per_site: settings.connections_per_site.max(1),
+        total: settings.max_connections.max(1),
     }
 }

@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_seat_keeps_its_address_and_seats_take_turns() {
-        let settings = crate::testing::settings().delivery;
+        let settings = crate::testing::settings();
         let way = way(Some(pool()));
         let seat = |site: &str, n| way.source(&settings, site, n).ipv4.expect("one");
         let all: std::collections::BTreeSet<_> = (0..3).map(|n| seat("mx.test", n)).collect();
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_missing_family_is_named_only_when_nothing_else_is_left() {
-        let settings = crate::testing::settings().delivery;
+        let settings = crate::testing::settings();
         let source = way(Some(pool())).source(&settings, "s", 0);
         let smarthost = Smarthost { host: "h".into(), port: 25, tls: TlsPolicy::None, auth: None };
         let of = |addresses: &[&str]| {
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_pool_without_a_family_reaches_nothing_of_it() {
-        let mut settings = crate::testing::settings().delivery;
+        let mut settings = crate::testing::settings();
         settings.source_ipv6 = Some(ip("2001:db8::1"));
         let source = way(Some(pool())).source(&settings, "s", 0);
         let failure = source.address("mx", ip("2001:db8::7")).expect_err("no address");

@@ -11,7 +11,7 @@ use super::exit::{Exit, exit};
 use super::failure;
 use super::hosts::{NextHop, Way};
 use super::table::Found;
-use crate::settings::{Settings, Smarthost};
+use crate::settings::{Config, Smarthost};
 use crate::stream::Stream;
 
 /// The longest that a lookup may take before the domain waits for its next attempt.
@@ -20,7 +20,7 @@ const LOOKUP: Duration = Duration::from_secs(60);
 const LITERAL_TTL: Duration = Duration::from_secs(3600);
 
 /// Where the mail of `stream` goes.
-pub(crate) async fn find(resolve: &dyn Resolve, settings: &Settings, stream: &str) -> Result<Found, Failure> {
+pub(crate) async fn find(resolve: &dyn Resolve, settings: &dyn Config, stream: &str) -> Result<Found, Failure> {
     let stream = Stream::parse(stream);
     let exit = exit(settings, &stream);
     let lookup = async {

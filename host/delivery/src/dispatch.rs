@@ -20,6 +20,7 @@ use super::site::WorkerId;
 use super::table::{Plan, SiteId, Start};
 use super::task::{End, contained};
 use super::worker::Worker;
+use crate::settings::Config;
 use crate::stream::Stream;
 
 /// Domains that the queue is asked for at once, and how often in a row.
@@ -154,7 +155,7 @@ async fn recover(shared: &Shared, id: WorkerId) {
     let (_, settings) = shared.settings();
     let broke = failure::ours(failure::INTERNAL, "the attempt broke; see the log");
     for lease in shared.leases.of(id) {
-        fail(shared, lease, &broke, 0, &settings).await;
+        fail(shared, lease, &broke, 0, &*settings).await;
     }
 }
 
@@ -164,14 +165,14 @@ async fn fail(
     lease: Lease,
     failure: &Failure,
     not_before: Millis,
-    settings: &crate::settings::Settings,
+    settings: &dyn Config,
 ) {
     let now = shared.now();
     let conclusion = if is_expired(&lease, now) && !failure.permanent {
         expire(lease, Some(failure), now)
     } else {
         let findings = all_failed(&lease, failure, None);
-        conclude(lease, findings, &shared.rules(settings, not_before), now)
+        conclude(lease, findings, &shared.rules(settings.delivery(), not_before), now)
     };
     shared.conclude(conclusion).await;
 }
@@ -184,8 +185,8 @@ fn look_up(shared: &Arc<Shared>, lookups: &Arc<Semaphore>, domain: String, gener
         let (inner, name) = (shared.clone(), domain.clone());
         let task = async move {
             let (_, settings) = inner.settings();
-            tell_instead(&inner, &settings, &name);
-            let found = route::find(&*inner.resolve, &settings, &name).await;
+            tell_instead(&inner, &*settings, &name);
+            let found = route::find(&*inner.resolve, &*settings, &name).await;
             let now = inner.now();
             match found {
                 Ok(found) => inner.with_table(|t| t.routed(&name, generation, found, now)),
@@ -205,7 +206,7 @@ fn look_up(shared: &Arc<Shared>, lookups: &Arc<Semaphore>, domain: String, gener
 }
 
 /// One line when mail cannot leave as it was accepted, for each tenant and reason and as long as the settings are the same.
-fn tell_instead(shared: &Shared, settings: &crate::settings::Settings, stream: &str) {
+fn tell_instead(shared: &Shared, settings: &dyn Config, stream: &str) {
     let stream = Stream::parse(stream);
     if let Some(instead) = exit(settings, &stream).instead
         && shared.table().is_news(format!("{} {instead}", stream.tenant))
@@ -272,7 +273,7 @@ async fn bulk(shared: &Shared, id: WorkerId, domains: &[String], failure: &Failu
         let (_, settings) = shared.settings();
         let count = leases.len();
         for lease in leases {
-            fail(shared, lease, failure, not_before, &settings).await;
+            fail(shared, lease, failure, not_before, &*settings).await;
         }
         if count < BULK {
             return;

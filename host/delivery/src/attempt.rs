@@ -16,8 +16,8 @@ use super::hosts::{Candidates, Egress, NextHop, Way};
 use super::outcome::{Finding, Via, pending};
 use super::schedule::millis;
 use super::tls_memory::TlsMemory;
-use crate::copies::{Copy, CopyError, HopAbilities, MakeCopy};
-use crate::settings::Settings;
+use crate::copy::{Copy, CopyError, HopAbilities, MakeCopy};
+use crate::settings::DeliverySettings;
 
 /// After this no further address is tried: the rest waits for the next attempt.
 const CONNECTING: Duration = Duration::from_secs(300);
@@ -54,7 +54,7 @@ pub(crate) struct Found {
 /// An attempt under way.
 pub(crate) struct Attempt<'a> {
     tools: &'a Tools<'a>,
-    settings: &'a Settings,
+    settings: &'a DeliverySettings,
     lease: &'a Lease,
     next_hop: &'a NextHop,
     source: &'a Egress,
@@ -102,14 +102,14 @@ impl<'a> Attempt<'a> {
     /// For the pending recipients of `lease`.
     pub(crate) fn new(
         tools: &'a Tools<'a>,
-        settings: &'a Settings,
+        settings: &'a DeliverySettings,
         lease: &'a Lease,
         way: &'a Way,
         source: &'a Egress,
     ) -> Self {
         let next_hop = &way.next_hop;
         let Candidates { targets, refused } =
-            next_hop.candidates(&settings.delivery, source, tools.dial.is_network());
+            next_hop.candidates(settings, source, tools.dial.is_network());
         Self {
             tools,
             settings,
@@ -282,7 +282,7 @@ impl<'a> Attempt<'a> {
                 None => rest.push(todo),
             }
         }
-        let per_transaction = self.settings.delivery.recipients_per_transaction.max(1);
+        let per_transaction = self.settings.recipients_per_transaction.max(1);
         while !rest.is_empty() {
             let tail = rest.split_off(rest.len().min(per_transaction));
             let group = std::mem::replace(&mut rest, tail);
@@ -309,7 +309,7 @@ impl<'a> Attempt<'a> {
         }
         tracing::warn!(target: "relevo::delivery", %error, "no copy could be made");
         if let CopyError::Fault(fault) = &error {
-            self.blame = Some(crate::events::blame(fault));
+            self.blame = Some(crate::copy::blame(fault));
         }
         let failure = failure::ours(failure::INTERNAL, "the copy could not be made; see the log");
         for todo in self.left.drain(..) {

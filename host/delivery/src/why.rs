@@ -8,7 +8,7 @@ use super::exit::exit;
 use super::outcome::in_words;
 use super::site::Health;
 use super::table::Table;
-use crate::settings::Settings;
+use crate::settings::Config;
 use crate::stream::Stream;
 
 /// What a recipient is waiting for.
@@ -65,7 +65,7 @@ impl From<&LastAttempt> for Last {
 }
 
 /// For every recipient of the item.
-pub(crate) fn why(item: &ItemView, table: &Table, settings: &Settings, now: Millis) -> Vec<Waiting> {
+pub(crate) fn why(item: &ItemView, table: &Table, settings: &dyn Config, now: Millis) -> Vec<Waiting> {
     item.deliveries.iter().flat_map(|view| of_delivery(item, view, table, settings, now)).collect()
 }
 
@@ -73,7 +73,7 @@ fn of_delivery(
     item: &ItemView,
     view: &DeliveryView,
     table: &Table,
-    settings: &Settings,
+    settings: &dyn Config,
     now: Millis,
 ) -> Vec<Waiting> {
     let delivery = &view.delivery;

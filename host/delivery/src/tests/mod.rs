@@ -14,7 +14,8 @@ use tokio::time::{Instant, sleep};
 
 use super::{Delivery, DeliveryHandle, DeliveryParts, Unobserved};
 use crate::clock::{Clock, RandomIds};
-use crate::settings::{DeliverySettings, Grants, Pool, Settings, SettingsHandle};
+use crate::settings::{DeliverySettings, Grants, Pool};
+use crate::testing::{Fixed, TestConfig};
 use net::{FixedCopies, Net};
 use queue::MemoryQueue;
 
@@ -51,9 +52,9 @@ impl World {
         let (source_ipv4, source_ipv6) = ips.partition(|ip| ip.is_ipv4());
         let pool =
             Pool { name: "p".into(), source_ipv4, source_ipv6, ehlo: None, connections_per_site: None };
-        let mut settings = crate::testing::settings();
-        let tenant = settings.tenants.by_id.get_mut("acme").and_then(Arc::get_mut).expect("a tenant");
-        tenant.grants = Arc::new(Grants { pools: vec!["p".into()], ..Grants::default() });
+        let mut settings = TestConfig::new();
+        let grants = Grants { pools: vec!["p".into()], ..Grants::default() };
+        settings.grants.insert("acme".into(), Arc::new(grants));
         let world = Self::of(settings, |d| {
             d.pools.insert("p".into(), Arc::new(pool));
         });
@@ -62,10 +63,10 @@ impl World {
     }
 
     fn with(change: impl FnOnce(&mut DeliverySettings)) -> Self {
-        Self::of(crate::testing::settings(), change)
+        Self::of(TestConfig::new(), change)
     }
 
-    fn of(mut settings: Settings, change: impl FnOnce(&mut DeliverySettings)) -> Self {
+    fn of(mut settings: TestConfig, change: impl FnOnce(&mut DeliverySettings)) -> Self {
         let delivery = &mut settings.delivery;
         delivery.retry = [60, 300, 900].map(Duration::from_secs).to_vec();
         (delivery.connections_per_site, delivery.max_connections) = (5, 50);
@@ -73,12 +74,12 @@ impl World {
         change(delivery);
         let (queue, net) = (Arc::new(MemoryQueue::default()), Arc::new(Net::new()));
         let handle = Delivery::start(DeliveryParts {
-            policies: None,
+            listener: None,
             queue: queue.clone(),
             resolve: net.clone(),
             dial: net.clone(),
             copies: Arc::new(FixedCopies),
-            settings: SettingsHandle::new(settings),
+            settings: Arc::new(Fixed(Arc::new(settings))),
             observe: Arc::new(Unobserved),
             clock: Arc::new(SimulatedClock(Instant::now())),
             ids: Arc::new(RandomIds),

@@ -21,10 +21,13 @@ use relevo_queue::{
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::copies::Recipe;
-use crate::delivery::DeliveryShared;
-use crate::events::DSN_QUEUED;
+use crate::recipe::Recipe;
+use crate::shared::Shared;
+use crate::text::tame;
 use report::{Failed, Report};
+
+/// A delivery status notification about a recipient was queued for the sender.
+pub const DSN_QUEUED: &str = "email.dsn_queued";
 
 /// How long a bounce is tried.
 const EXPIRE: Millis = 24 * 3600 * 1000;
@@ -43,7 +46,7 @@ const MAX_ADDRESS: usize = 1_024;
 const MAX_SUBJECT: usize = 120;
 
 /// Writes bounces until delivery stops. The first look is for what an earlier run left.
-pub(crate) async fn run(shared: Arc<DeliveryShared>) {
+pub(crate) async fn run(shared: Arc<Shared>) {
     let mut soon = SOON_LOOKS;
     loop {
         if let Err(error) = round(&shared).await {
@@ -66,7 +69,7 @@ pub(crate) async fn run(shared: Arc<DeliveryShared>) {
 }
 
 /// Every bounce that is due.
-async fn round(shared: &DeliveryShared) -> Result<(), StoreError> {
+async fn round(shared: &Shared) -> Result<(), StoreError> {
     while !shared.stop.is_cancelled() {
         let page = shared.queue.unreported(shared.now(), PAGE).await?;
         if page.is_empty() {
@@ -80,7 +83,7 @@ async fn round(shared: &DeliveryShared) -> Result<(), StoreError> {
 }
 
 async fn one(
-    shared: &DeliveryShared,
+    shared: &Shared,
     item: ItemId,
     meta: &ItemMeta,
     failed: Vec<Unreported>,
@@ -93,7 +96,7 @@ async fn one(
     let bounce = compose(shared, item, meta, failed, domain).await?;
     tracing::info!(
         target: "relevo::bounce",
-        id = %bounce.id, about = %item, to = %crate::delivery::tame(&meta.sender), recipients = names.len(), "bounce"
+        id = %bounce.id, about = %item, to = %tame(&meta.sender), recipients = names.len(), "bounce"
     );
     let (id, at) = (bounce.id, bounce.meta.accepted_at);
     let event = |recipient: &String| NewEvent {
@@ -124,7 +127,7 @@ fn destination(meta: &ItemMeta) -> Option<String> {
 }
 
 async fn compose(
-    shared: &DeliveryShared,
+    shared: &Shared,
     item: ItemId,
     meta: &ItemMeta,
     failed: Vec<Unreported>,
@@ -135,7 +138,7 @@ async fn compose(
     let id = shared.ids.item_id(now).map_err(|e| StoreError::Io(e.to_string()))?;
     let header = original::header(shared, item, meta).await;
     let failed = failed.into_iter().map(|u| Failed { why: u.last, address: u.recipient.address }).collect();
-    let report = Report { id, item, hostname: &settings.hostname, meta, failed, header: &header, now };
+    let report = Report { id, item, hostname: settings.hostname(), meta, failed, header: &header, now };
     let message = report.compose();
     let utf8_header = !meta.sender.is_ascii();
     let recipe = Recipe { utf8_header, eight_bit: utf8_header, ..Recipe::default() };
@@ -170,7 +173,7 @@ async fn compose(
     })
 }
 
-async fn spool(shared: &DeliveryShared, message: &[u8]) -> Result<relevo_queue::SpooledBody, StoreError> {
+async fn spool(shared: &Shared, message: &[u8]) -> Result<relevo_queue::SpooledBody, StoreError> {
     let mut spool = shared.queue.spool().await?;
     for chunk in message.chunks(relevo_mailkit::source::CHUNK) {
         spool.write(chunk).await?;

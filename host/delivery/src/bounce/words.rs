@@ -4,7 +4,8 @@ use relevo_mailkit::reply::EnhancedCode;
 use relevo_queue::{LastAttempt, Millis};
 
 use super::report::Failed;
-use crate::delivery::{in_words, tame};
+use crate::outcome::in_words;
+use crate::text::tame;
 
 /// What the whole explanation is about.
 pub(super) struct About<'a> {

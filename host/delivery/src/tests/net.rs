@@ -15,8 +15,8 @@ use relevo_smtp::client::{
 };
 use tokio::time::{Instant, sleep};
 
-use crate::copies::{Copy, CopyError, HopAbilities, MakeCopy};
-use crate::delivery::dial::{Dial, Hop, HopOffer};
+use crate::copy::{Copy, CopyError, HopAbilities, MakeCopy};
+use crate::dial::{Dial, Hop, HopOffer};
 
 /// What a host says to a recipient.
 pub(super) type Script = Arc<dyn Fn(&str) -> Outcome + Send + Sync>;

@@ -55,13 +55,16 @@ impl Grants {
     }
 }
 
-/// Names of the attributes with an effect (`wit/relevo-policy-0.1.0/types.wit`, `decision`).
-pub(crate) const POOL: &str = "pool";
-pub(crate) const ROUTE: &str = "route";
-pub(crate) const PRIORITY: &str = "priority";
+/// The attribute that names a pool; one of three with an effect (`wit/relevo-policy-0.1.0/types.wit`, `decision`).
+pub const POOL: &str = "pool";
+/// The attribute that names a route.
+pub const ROUTE: &str = "route";
+/// The attribute that holds a priority.
+pub const PRIORITY: &str = "priority";
 
 /// A decimal number that is a priority.
-pub(crate) fn priority(value: &str) -> Option<Priority> {
+#[must_use]
+pub fn priority(value: &str) -> Option<Priority> {
     value.parse().ok().filter(|p| (-MAX_PRIORITY..=MAX_PRIORITY).contains(p))
 }
 

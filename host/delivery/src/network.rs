@@ -9,7 +9,7 @@ use relevo_smtp::client::{
 };
 
 use super::dial::{Dial, Hop, HopOffer};
-use crate::copies::HopAbilities;
+use crate::copy::HopAbilities;
 
 /// Opens SMTP connections.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use relevo_mailkit::source::Source;
 use relevo_smtp::client::{Auth, Envelope, Failure, Target, TlsState, TransactionResult};
 
-use crate::copies::HopAbilities;
+use crate::copy::HopAbilities;
 
 /// What a next hop announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

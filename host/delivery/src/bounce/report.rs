@@ -8,7 +8,7 @@ use relevo_mailkit::transfer::fold::field;
 use relevo_queue::{ItemId, ItemMeta, LastAttempt, Millis};
 
 use super::words::{About, explain, pieces};
-use crate::delivery::tame;
+use crate::text::tame;
 
 /// A recipient and why it failed.
 #[derive(Debug, Clone)]

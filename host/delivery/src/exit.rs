@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::settings::{Grants, Pool, Settings, Smarthost};
+use crate::settings::{Config, Grants, Pool, Smarthost};
 use crate::stream::Stream;
 
 /// Where mail of a stream leaves from, and over what.
@@ -20,12 +20,13 @@ pub(crate) struct Exit<'a> {
 
 /// What was granted when the message was accepted may have been taken away since: then mail leaves from the first pool that
 /// its sending domain has, and goes as `[delivery]` says. Where that domain is the tenant's no longer, what the tenant has counts.
-pub(crate) fn exit<'a>(settings: &'a Settings, stream: &Stream<'_>) -> Exit<'a> {
-    let grants = grants(settings, stream);
+pub(crate) fn exit<'a>(settings: &'a dyn Config, stream: &Stream<'_>) -> Exit<'a> {
+    let grants = settings.grants(stream.tenant, stream.sending);
+    let grants = grants.as_deref();
     let mut gone = Vec::new();
     let pool = pool(settings, grants, stream.pool, &mut gone);
     let route = grants.filter(|g| g.routes.iter().any(|r| r == stream.route));
-    let route = route.and_then(|_| settings.delivery.routes.get(stream.route));
+    let route = route.and_then(|_| settings.delivery().routes.get(stream.route));
     if !stream.route.is_empty() && route.is_none() {
         gone.push(format!("route {} is not there for it any more, it goes the usual way", stream.route));
     }
@@ -33,23 +34,15 @@ pub(crate) fn exit<'a>(settings: &'a Settings, stream: &Stream<'_>) -> Exit<'a> 
         pool,
         smarthost: match route {
             Some(route) => route.smarthost.as_ref(),
-            None => settings.delivery.smarthost.as_ref(),
+            None => settings.delivery().smarthost.as_ref(),
         },
         route: route.map(|r| r.name.as_str()),
         instead: (!gone.is_empty()).then(|| gone.join("; ")),
     }
 }
 
-/// As at acceptance: those of the sending domain.
-fn grants<'a>(settings: &'a Settings, stream: &Stream<'_>) -> Option<&'a Grants> {
-    let tenants = &settings.tenants;
-    let domain = tenants.domain(stream.sending).filter(|d| d.tenant == stream.tenant);
-    let of_tenant = || tenants.by_id.get(stream.tenant).map(|tenant| &*tenant.grants);
-    domain.map(|domain| &*domain.grants).or_else(of_tenant)
-}
-
 fn pool<'a>(
-    settings: &'a Settings,
+    settings: &'a dyn Config,
     grants: Option<&Grants>,
     wanted: &str,
     gone: &mut Vec<String>,
@@ -59,11 +52,11 @@ fn pool<'a>(
     }
     let granted = grants.map_or(&[][..], |grants| &grants.pools);
     if granted.iter().any(|name| name == wanted)
-        && let Some(pool) = settings.delivery.pools.get(wanted)
+        && let Some(pool) = settings.delivery().pools.get(wanted)
     {
         return Some(pool);
     }
-    let other = granted.first().and_then(|name| settings.delivery.pools.get(name));
+    let other = granted.first().and_then(|name| settings.delivery().pools.get(name));
     let from = other.map_or("the usual addresses".to_owned(), |pool| format!("pool {}", pool.name));
     gone.push(format!("pool {wanted} is not there for it any more, it leaves from {from}"));
     other
@@ -73,9 +66,10 @@ fn pool<'a>(
 mod tests {
     use super::*;
     use crate::settings::Route;
+    use crate::testing::TestConfig;
 
-    fn settings() -> Settings {
-        let mut settings = crate::testing::settings();
+    fn settings() -> TestConfig {
+        let mut settings = TestConfig::new();
         for name in ["own", "bulk"] {
             let pool = Pool {
                 name: name.into(),
@@ -94,39 +88,13 @@ mod tests {
         settings
     }
 
-    fn grant(settings: &mut Settings, pools: &[&str], routes: &[&str]) {
+    fn grant(settings: &mut TestConfig, pools: &[&str], routes: &[&str]) {
         let names = |all: &[&str]| all.iter().map(|n| (*n).to_owned()).collect();
         let grants = Grants { pools: names(pools), routes: names(routes), max_priority: 0 };
-        let tenant = settings.tenants.by_id.get_mut("acme").expect("a tenant");
-        Arc::get_mut(tenant).expect("unshared").grants = Arc::new(grants);
+        settings.grants.insert("acme".into(), Arc::new(grants));
     }
 
-    fn grant_to_domain(settings: &mut Settings, pools: &[&str]) {
-        let domain = settings.tenants.by_domain.get_mut("example.com").expect("a domain");
-        let grants = Grants { pools: pools.iter().map(|p| (*p).to_owned()).collect(), ..Grants::default() };
-        Arc::get_mut(domain).expect("unshared").grants = Arc::new(grants);
-    }
-
-    #[test]
-    fn what_counts_is_what_the_sending_domain_has() {
-        let mut s = settings();
-        grant(&mut s, &["own", "bulk"], &[]);
-        grant_to_domain(&mut s, &["bulk"]);
-        let from = |s: &Settings, stream: &str| of(s, stream).0.expect("a pool");
-        // Never from a pool that it was not granted, though the tenant has it first.
-        assert_eq!(from(&s, "gone//acme/example.com/x.test"), "bulk");
-        assert_eq!(from(&s, "own//acme/example.com/x.test"), "bulk");
-        assert_eq!(from(&s, "gone//acme/sub.example.com/x.test"), "bulk");
-        // The domain is somebody else's by now, or nobody's.
-        assert_eq!(from(&s, "own//acme/gone.test/x.test"), "own");
-        grant(&mut s, &["own"], &[]);
-        assert_eq!(from(&s, "bulk//acme/gone.test/x.test"), "own");
-        let domain = s.tenants.by_domain.get_mut("example.com").and_then(Arc::get_mut).expect("a domain");
-        domain.tenant = "globex".into();
-        assert_eq!(from(&s, "bulk//acme/example.com/x.test"), "own");
-    }
-
-    fn of(settings: &Settings, stream: &str) -> (Option<String>, bool, Option<String>) {
+    fn of(settings: &TestConfig, stream: &str) -> (Option<String>, bool, Option<String>) {
         let exit = exit(settings, &Stream::parse(stream));
         (exit.pool.map(|p| p.name.clone()), exit.smarthost.is_some(), exit.instead)
     }
@@ -147,7 +115,7 @@ mod tests {
         grant(&mut s, &["own"], &[]);
         assert_eq!(of(&s, "bulk//acme/gone.test/x.test").0, Some("own".into()));
         assert!(of(&s, "bulk/direct/acme/gone.test/x.test").1);
-        s.tenants.by_id.remove("acme");
+        s.grants.remove("acme");
         let (pool, _, instead) = of(&s, "bulk//acme/gone.test/x.test");
         assert_eq!(pool, None);
         assert!(instead.expect("a note").contains("the usual addresses"));

@@ -1,0 +1,83 @@
+//! What delivery reads of the configuration.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use relevo_resolve::IpFamily;
+use relevo_smtp::client::{Auth, TlsPolicy};
+
+mod network;
+mod ways;
+
+pub use network::{Network, any_contains};
+pub use ways::{Grants, POOL, PRIORITY, Pool, ROUTE, Route, priority};
+
+/// One snapshot of the configuration. It does not change while an attempt holds it.
+pub trait Config: Send + Sync {
+    /// Our name, for Reporting-MTA.
+    fn hostname(&self) -> &str;
+
+    /// How mail leaves.
+    fn delivery(&self) -> &DeliverySettings;
+
+    /// What mail of `tenant` from the configured domain `domain` may use. None when there is no such tenant any more.
+    fn grants(&self, tenant: &str, domain: &str) -> Option<Arc<Grants>>;
+}
+
+/// Gives the configuration in force.
+pub trait ConfigSource: Send + Sync {
+    /// The configuration in force, and how many came before it: what was derived from an older one is stale.
+    fn snapshot(&self) -> (u64, Arc<dyn Config>);
+}
+
+/// How mail leaves.
+#[derive(Debug, Clone)]
+pub struct DeliverySettings {
+    /// 25; tests use another.
+    pub port: u16,
+    /// Address families.
+    pub ip: IpFamily,
+    /// Source for IPv4.
+    pub source_ipv4: Option<IpAddr>,
+    /// Source for IPv6.
+    pub source_ipv6: Option<IpAddr>,
+    /// Argument of EHLO.
+    pub ehlo: String,
+    /// Inner addresses that may be MX targets.
+    pub allow_networks: Vec<Network>,
+    /// Addresses that are ourselves (listeners): never a target.
+    pub own_addresses: Vec<SocketAddr>,
+    /// Delays after the first, second, ... attempt; the last repeats.
+    pub retry: Vec<Duration>,
+    /// After this a message is given up.
+    pub expire: Duration,
+    /// Where everything goes, instead of MX.
+    pub smarthost: Option<Smarthost>,
+    /// Pools of source addresses by name.
+    pub pools: HashMap<String, Arc<Pool>>,
+    /// Routes to the next hop by name.
+    pub routes: HashMap<String, Arc<Route>>,
+    /// Simultaneous connections to one site.
+    pub connections_per_site: usize,
+    /// Simultaneous attempts in all.
+    pub max_connections: usize,
+    /// Messages over one connection.
+    pub messages_per_connection: usize,
+    /// Recipients in one transaction; the rest goes in another.
+    pub recipients_per_transaction: usize,
+}
+
+/// A static next hop.
+#[derive(Debug, Clone)]
+pub struct Smarthost {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// How to use TLS.
+    pub tls: TlsPolicy,
+    /// Credentials.
+    pub auth: Option<Auth>,
+}
