@@ -108,8 +108,7 @@ impl<'a> Attempt<'a> {
         source: &'a Egress,
     ) -> Self {
         let next_hop = &way.next_hop;
-        let Candidates { targets, refused } =
-            next_hop.candidates(settings, source, tools.dial.is_network());
+        let Candidates { targets, refused } = next_hop.candidates(settings, source, tools.dial.is_network());
         Self {
             tools,
             settings,

@@ -160,13 +160,7 @@ async fn recover(shared: &Shared, id: WorkerId) {
 }
 
 /// Concludes a lease without an attempt.
-async fn fail(
-    shared: &Shared,
-    lease: Lease,
-    failure: &Failure,
-    not_before: Millis,
-    settings: &dyn Config,
-) {
+async fn fail(shared: &Shared, lease: Lease, failure: &Failure, not_before: Millis, settings: &dyn Config) {
     let now = shared.now();
     let conclusion = if is_expired(&lease, now) && !failure.permanent {
         expire(lease, Some(failure), now)

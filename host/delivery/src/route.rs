@@ -20,7 +20,11 @@ const LOOKUP: Duration = Duration::from_secs(60);
 const LITERAL_TTL: Duration = Duration::from_secs(3600);
 
 /// Where the mail of `stream` goes.
-pub(crate) async fn find(resolve: &dyn Resolve, settings: &dyn Config, stream: &str) -> Result<Found, Failure> {
+pub(crate) async fn find(
+    resolve: &dyn Resolve,
+    settings: &dyn Config,
+    stream: &str,
+) -> Result<Found, Failure> {
     let stream = Stream::parse(stream);
     let exit = exit(settings, &stream);
     let lookup = async {

@@ -166,13 +166,11 @@ impl Shared {
 
 fn outcomes(meta: &ItemMeta, events: &[NewEvent]) -> Vec<OutcomeEvent> {
     let recipe = Recipe::decode(&meta.recipe).unwrap_or_default();
-    let outcome = |event: &NewEvent| OutcomeEvent { event: event.clone(), attributes: recipe.attributes.clone() };
+    let outcome =
+        |event: &NewEvent| OutcomeEvent { event: event.clone(), attributes: recipe.attributes.clone() };
     events.iter().map(outcome).collect()
 }
 
 fn limits(settings: &DeliverySettings) -> Limits {
-    Limits {
-        per_site: settings.connections_per_site.max(1),
-        total: settings.max_connections.max(1),
-    }
+    Limits { per_site: settings.connections_per_site.max(1), total: settings.max_connections.max(1) }
 }

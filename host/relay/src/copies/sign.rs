@@ -12,8 +12,8 @@ use relevo_runtime::Stage;
 use tokio::sync::oneshot;
 
 use super::CopyError;
-use super::make::{Copies, bad_answer, seconds};
 use super::Signing;
+use super::make::{Copies, bad_answer, seconds};
 use super::signed::Reuse;
 use crate::settings::{DkimKey, Domain, Settings};
 use crate::turns::Work;

@@ -13,8 +13,10 @@ mod handle;
 mod plugins;
 
 pub use handle::SettingsHandle;
-pub use relevo_delivery::settings::{DeliverySettings, Grants, Network, Pool, Route, Smarthost, any_contains};
 pub use plugins::{FailurePolicy, PluginServer, PluginSettings, RecordSettings};
+pub use relevo_delivery::settings::{
+    DeliverySettings, Grants, Network, Pool, Route, Smarthost, any_contains,
+};
 
 /// Everything that intake and delivery read. Shared behind an `Arc` that a reload swaps; a session or an attempt keeps the
 /// one that it began with.
