@@ -1,21 +1,31 @@
 //! `relevo.toml`: read whole, every mistake named with file, line and key. `relevo.example.toml` documents each key.
+//!
+//! To add a key:
+//! 1. Add a field to its section in `schema.rs`; its type says what the value looks like (`values.rs`).
+//! 2. Use it where the section is checked (`server.rs`, `egress.rs`, `tenants.rs`, `plugins.rs`), with its default. Limits and
+//!    what must agree with other keys are checked there, too.
+//! 3. Describe it with its default in `relevo.example.toml`.
+//! 4. Add its mistakes to a file in `tests/configs`, each with `#!` and the message behind it.
+//! 5. If it takes a restart, add it to [`ServerParts`] and [`ServerParts::differences`].
 
+mod document;
+mod egress;
 mod plugins;
-mod reader;
+mod schema;
 mod server;
 mod tenants;
-pub(crate) mod values;
-mod ways;
+mod values;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context;
 use relevo_queue::StoreConfig;
 use relevo_relay::settings::Settings;
 use relevo_resolve::IpFamily;
 
-use reader::Reader;
-pub(crate) use reader::{Mistake, Place};
+use document::{Document, Mistake};
+use schema::File;
 pub(crate) use server::{DnsConfig, HttpConfig, SmtpConfig};
 
 /// A configuration without mistakes. Everything that can be reloaded is in `settings`.
@@ -52,77 +62,39 @@ pub(crate) fn load(file: &Path) -> Loaded {
             return Loaded { config: None, mistakes: vec![mistake], warnings: Vec::new() };
         }
     };
-    let reader = Reader::new(file, &text);
-    let mut warnings = Warnings::new(file);
-    let config = read(&reader, &mut warnings);
-    let mistakes = reader.into_mistakes();
-    let config = config.filter(|_| mistakes.is_empty());
-    Loaded { config, mistakes, warnings: warnings.0.1 }
+    let mut document = Document::parse(file, &text);
+    let config = document.read().map(|read| check(&mut document, &read));
+    let (mistakes, warnings) = document.into_findings();
+    Loaded { config: config.filter(|_| mistakes.is_empty()), mistakes, warnings }
 }
 
-/// Things worth saying that do not stop a start.
-pub(crate) struct Warnings((PathBuf, Vec<Mistake>));
-
-impl Warnings {
-    fn new(file: &Path) -> Self {
-        Self((file.to_owned(), Vec::new()))
-    }
-
-    pub(crate) fn say(&mut self, place: Place, message: impl Into<String>) {
-        let (file, list) = &mut self.0;
-        let Place { line, key } = place;
-        list.push(Mistake { file: file.clone(), line, key, message: message.into() });
-    }
-}
-
-fn read(reader: &Reader<'_>, warnings: &mut Warnings) -> Option<Config> {
-    let document = reader.parse();
-    // What a broken line hides would be said to be missing.
-    if reader.has_mistakes() {
-        return None;
-    }
-    let root = reader.root(&document);
-    let hostname = root.need("hostname", values::domain);
-    let postmaster = root.need("postmaster", values::string);
-    if let Some(at) = &postmaster
-        && relevo_mailkit::address::Address::parse(&at.value).is_err()
-    {
-        root.mistake("postmaster", format!("`{}` is not a mail address", at.value));
-    }
-    let data_dir = root.need("data_dir", values::string);
-    let store = server::queue(&root);
-
-    let smtp = server::smtp(reader, &root, warnings);
-    let http = server::http(&root);
-    let dns = server::dns(&root);
-    let host = hostname.as_ref().map_or("", |at| at.value.as_str());
-    let (mut delivery, ca_file) = server::delivery(reader, &root, host, &smtp, warnings);
-    ways::read(reader, &root, &mut delivery, warnings);
-    let tracking_keys = server::tracking_keys(reader, &root, warnings);
-    let event_retention = server::events(&root);
-    let tenants = tenants::read(reader, &root, &delivery, warnings);
-    let plugins = plugins::server(reader, &root);
-    tenants::check_relay_sharing(&tenants, &smtp, &root, warnings);
-    root.finish();
-
-    Some(Config {
-        data_dir: reader.path(&data_dir?.value),
-        store,
+/// Checks what serde cannot, and fills in defaults. What is returned is only of use when there are no mistakes.
+fn check(d: &mut Document<'_>, file: &File) -> Config {
+    let root = d.span();
+    let hostname = d.need(root, &file.hostname, "hostname").map(|at| at.value.clone());
+    let postmaster = d.need(root, &file.postmaster, "postmaster").map(|at| at.value.clone());
+    let data_dir = d.need(root, &file.data_dir, "data_dir").map(|at| at.value.clone());
+    let smtp = server::smtp(d, file);
+    let (delivery, ca_file) = egress::delivery(d, file, &smtp);
+    let tenants = tenants::tenants(d, file, &delivery);
+    Config {
+        data_dir: d.path(&data_dir.unwrap_or_default()),
+        store: server::queue(d, file),
         settings: Settings {
-            hostname: hostname?.value,
-            postmaster: postmaster?.value,
+            hostname: hostname.unwrap_or_default(),
+            postmaster: postmaster.unwrap_or_default(),
             intake: smtp.intake.clone(),
             delivery,
-            tracking_keys,
+            tracking_keys: server::tracking_keys(d, file),
             tenants,
-            plugins,
+            plugins: plugins::server(d, file),
         },
         smtp,
-        http,
-        dns,
+        http: server::http(file),
+        dns: server::dns(file),
         ca_file,
-        event_retention,
-    })
+        event_retention: server::event_retention(file),
+    }
 }
 
 impl Config {
@@ -180,11 +152,8 @@ impl ServerParts {
 /// # Errors
 /// The file cannot be read or names none.
 pub(crate) fn data_dir(file: &Path) -> anyhow::Result<PathBuf> {
-    use anyhow::Context;
     let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    let reader = Reader::new(file, &text);
-    let document = reader.parse();
-    let root = reader.root(&document);
-    let found = root.get("data_dir", values::string);
-    found.map(|at| reader.path(&at.value)).with_context(|| format!("{}: no `data_dir` in it", file.display()))
+    let document = Document::parse(file, &text);
+    let found = document.string("data_dir").map(|path| document.path(path));
+    found.with_context(|| format!("{}: no `data_dir` in it", file.display()))
 }

@@ -1,16 +1,16 @@
-//! `[plugins]` and `[[tenant.plugin]]`: what plugins may use. Which versions there are is not configuration.
+//! Checks `[plugins]` and `[[tenant.plugin]]`: what plugins may use. Which versions there are is not configuration.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use relevo_mailkit::policy::Attribute;
 use relevo_mailkit::recheck::policy::HeaderNames;
 use relevo_relay::settings::{FailurePolicy, PluginServer, PluginSettings, RecordSettings};
-use relevo_runtime::policy::{BreakerConfig, Capability, Class, Grants, PluginConfig, PluginLimits};
+use relevo_runtime::policy::{BreakerConfig, Class, Grants, PluginConfig, PluginLimits};
 
-use super::reader::{Reader, Section};
-use super::{tenants, values};
+use super::document::Document;
+use super::schema::{self, File};
+use super::values::{Section, plain};
 
 /// Plugins of one tenant: each is asked about each of its messages.
 const MAX_PLUGINS: usize = 16;
@@ -30,202 +30,147 @@ const MAX_RECORD: usize = 10_000;
 const RECORD_SIZE: u64 = 64 << 20;
 const MIN_RECORD_SIZE: u64 = 16 << 20;
 const MAX_RECORD_SIZE: u64 = 4 << 30;
+/// Octets that the compiler needs.
+const MIN_COMPILE_MEMORY: u64 = 256 << 20;
 
-pub(crate) fn server(reader: &Reader<'_>, root: &Section<'_, '_>) -> PluginServer {
-    let default = PluginServer::default();
-    let Some(s) = root.section("plugins") else { return default };
+pub(crate) fn server(d: &mut Document<'_>, file: &File) -> PluginServer {
+    let (s, default) = (&file.plugins, PluginServer::default());
     let mut admin_keys: Vec<(String, [u8; 32])> = Vec::new();
-    for key in s.sections("admin_keys") {
-        let name = key.need("name", values::string);
-        let hash = key.need("hash", values::string);
-        if let (Some(name), Some(hash)) = (name, hash) {
-            match tenants::parse_sha256(&hash.value) {
-                Some(digest) if admin_keys.iter().any(|(_, known)| *known == digest) => {
-                    reader.mistake(hash.place, "is used twice");
-                }
-                Some(digest) => admin_keys.push((name.value, digest)),
-                None => reader.mistake(
-                    hash.place,
-                    "must be `sha256:` and 64 hex digits: make one with `relevo api-key new`",
-                ),
-            }
+    for key in &s.admin_keys {
+        let name = d.need(key.span, &key.name, "name");
+        let hash = d.need(key.span, &key.hash, "hash");
+        let (Some(name), Some(hash)) = (name, hash) else { continue };
+        if admin_keys.iter().any(|(_, known)| *known == hash.value) {
+            d.mistake(hash.span, "is used twice");
         }
-        key.finish();
+        admin_keys.push((name.value.clone(), hash.value));
     }
+    let message = "must be 256MiB at least: the compiler needs it";
+    d.check(&s.compile_memory, |size| *size >= MIN_COMPILE_MEMORY, message);
     let mut upload = default.upload;
-    upload.octets = s.get_or("max_size", upload.octets, octets);
-    upload.functions = s.get_or("max_functions", upload.functions, values::number);
-    let settings = PluginServer {
+    upload.octets = octets(s.max_size.or(upload.octets as u64));
+    upload.functions = s.max_functions.or(upload.functions);
+    PluginServer {
         admin_keys,
         upload,
-        compile_memory: s.get_or("compile_memory", default.compile_memory, values::size),
-        compile_time: s.get_or("compile_time", default.compile_time, values::duration),
-        hold_expire: s.get_or("hold_expire", default.hold_expire, values::duration),
-    };
-    if settings.compile_memory < 256 << 20 {
-        s.mistake("compile_memory", "must be 256MiB at least: the compiler needs it");
+        compile_memory: s.compile_memory.or(default.compile_memory),
+        compile_time: s.compile_time.or(default.compile_time),
+        hold_expire: s.hold_expire.or(default.hold_expire),
     }
-    s.finish();
-    settings
 }
 
-fn octets(value: &toml::de::DeValue<'_>) -> Result<usize, String> {
-    usize::try_from(values::size(value)?).map_err(|_| "is too large".to_owned())
+fn octets(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
 }
 
 /// In declared order.
-pub(crate) fn of_tenant(reader: &Reader<'_>, s: &Section<'_, '_>, tenant: &str) -> Vec<Arc<PluginSettings>> {
+pub(crate) fn of_tenant(d: &mut Document<'_>, s: &schema::Tenant, tenant: &str) -> Vec<Arc<PluginSettings>> {
     let mut plugins: Vec<Arc<PluginSettings>> = Vec::new();
-    for p in s.sections("plugin") {
-        let place = p.place_of("name");
-        let Some(plugin) = plugin(reader, &p, tenant) else {
-            p.finish();
-            continue;
-        };
-        if plugins.iter().any(|other| other.config.name == plugin.config.name) {
-            reader.mistake(place, format!("plugin `{}` is there already", plugin.config.name));
+    for p in &s.plugin {
+        let name = d.need(p.span, &p.name, "name");
+        let plugin = plugin(d, p, tenant);
+        let Some(name) = name else { continue };
+        if plugins.iter().any(|other| other.config.name == name.value) {
+            d.mistake(name.span, format!("plugin `{}` is there already", name.value));
         } else if plugins.len() == MAX_PLUGINS {
-            reader.mistake(place, format!("a tenant has at most {MAX_PLUGINS} plugins"));
+            d.mistake(name.span, format!("a tenant has at most {MAX_PLUGINS} plugins"));
         }
         plugins.push(Arc::new(plugin));
-        p.finish();
     }
     plugins
 }
 
-fn plugin(reader: &Reader<'_>, p: &Section<'_, '_>, tenant: &str) -> Option<PluginSettings> {
-    const CLASSES: &[(&str, Class)] = &[("small", Class::Small), ("large", Class::Large)];
-    const POLICIES: &[(&str, FailurePolicy)] = &[
-        ("tempfail", FailurePolicy::Tempfail),
-        ("accept", FailurePolicy::Accept),
-        ("reject", FailurePolicy::Reject),
-    ];
-    let name = p.need("name", values::identifier);
-    let class = p.get_or("class", Class::Small, values::one_of(CLASSES));
-    let limits = limits(p, class);
-    let grants = grants(p);
-    let header_names = header_names(p);
-    let settings = settings(reader, p);
-    let kv_size = p.get_or("kv_size", KV_SIZE, values::size);
-    if kv_size > MAX_KV_SIZE {
-        p.mistake("kv_size", "must be 1GiB at most: the data is kept in memory");
-    }
-    let calls_per_second = p.get("calls_per_second", values::count).map(|at| at.value);
-    let failure = p.get_or("on_failure", FailurePolicy::Tempfail, values::one_of(POLICIES));
-    let breaker = breaker(p);
-    let record = record(p);
+fn plugin(d: &mut Document<'_>, p: &Section<schema::Plugin>, tenant: &str) -> PluginSettings {
+    let message = "must be 1GiB at most: the data is kept in memory";
+    d.check(&p.kv_size, |size| *size <= MAX_KV_SIZE, message);
+    let class = p.class.or(Class::Small);
+    let grants = p.grants.as_ref().map(|list| Grants(plain(list).into_iter().collect()));
+    let header_names = p.headers.as_ref().map(|list| HeaderNames::new(plain(list)).unwrap_or_default());
     let config = PluginConfig {
         tenant: tenant.to_owned(),
-        name: name?.value,
+        name: p.name.or(String::new()),
         class,
-        limits,
-        grants,
-        header_names,
-        settings,
+        limits: limits(d, p, class),
+        grants: grants.unwrap_or_default(),
+        header_names: header_names.unwrap_or_default(),
+        settings: settings(d, p),
     };
-    let calls_per_second = calls_per_second.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
-    Some(PluginSettings { config, kv_size, calls_per_second, failure, breaker, record })
+    PluginSettings {
+        config,
+        kv_size: p.kv_size.or(KV_SIZE),
+        calls_per_second: p.calls_per_second.value(),
+        failure: p.on_failure.or(FailurePolicy::Tempfail),
+        breaker: breaker(d, p),
+        record: record(d, p),
+    }
 }
 
-fn breaker(p: &Section<'_, '_>) -> BreakerConfig {
+fn breaker(d: &mut Document<'_>, p: &schema::Plugin) -> BreakerConfig {
     let default = BreakerConfig::default();
-    let faults = p.get_or("breaker_faults", default.faults as usize, values::count);
-    let faults = u32::try_from(faults).unwrap_or(u32::MAX);
-    if faults > MAX_FAULTS {
-        p.mistake("breaker_faults", format!("must be {MAX_FAULTS} at most"));
+    d.check(&p.breaker_faults, |n| *n <= MAX_FAULTS, format!("must be {MAX_FAULTS} at most"));
+    let message = "must be 100ms at least and 1d at most";
+    d.check(&p.breaker_open, |open| (MIN_OPEN..=MAX_OPEN).contains(open), message);
+    let open = p.breaker_open.or(default.open);
+    if p.breaker_longest.at().is_some_and(|at| at.value < open) {
+        d.check(&p.breaker_longest, |_| false, "must not be less than `breaker_open`");
+    } else {
+        d.check(&p.breaker_longest, |longest| *longest <= MAX_OPEN, "must be 1d at most");
     }
-    let open = p.get_or("breaker_open", default.open, values::short_duration);
-    if !(MIN_OPEN..=MAX_OPEN).contains(&open) {
-        p.mistake("breaker_open", "must be 100ms at least and 1d at most");
+    BreakerConfig {
+        faults: p.breaker_faults.or(default.faults),
+        open,
+        longest: p.breaker_longest.or(default.longest.max(open)),
+        ..default
     }
-    let longest = p.get_or("breaker_longest", default.longest.max(open), values::short_duration);
-    if longest < open {
-        p.mistake("breaker_longest", "must not be less than `breaker_open`");
-    } else if longest > MAX_OPEN && open <= MAX_OPEN {
-        p.mistake("breaker_longest", "must be 1d at most");
-    }
-    BreakerConfig { faults, open, longest, ..default }
 }
 
 /// None: nothing is recorded.
-fn record(p: &Section<'_, '_>) -> Option<RecordSettings> {
-    let messages = p.get_or("record", 0, values::count_or_none);
-    if messages > MAX_RECORD {
-        p.mistake("record", format!("must be {MAX_RECORD} at most"));
-    }
-    let octets = p.get_or("record_size", RECORD_SIZE, values::size);
-    if !(MIN_RECORD_SIZE..=MAX_RECORD_SIZE).contains(&octets) {
-        p.mistake("record_size", "must be 16MiB at least and 4GiB at most");
-    }
-    let unredacted = p.get_or("record_unredacted", false, values::boolean);
+fn record(d: &mut Document<'_>, p: &schema::Plugin) -> Option<RecordSettings> {
+    d.check(&p.record, |n| *n <= MAX_RECORD, format!("must be {MAX_RECORD} at most"));
+    let fits = |size: &u64| (MIN_RECORD_SIZE..=MAX_RECORD_SIZE).contains(size);
+    d.check(&p.record_size, fits, "must be 16MiB at least and 4GiB at most");
+    let (messages, octets) = (p.record.or(0), p.record_size.or(RECORD_SIZE));
+    let unredacted = p.record_unredacted.or(false);
     (messages > 0).then_some(RecordSettings { messages, octets, unredacted })
 }
 
-fn limits(p: &Section<'_, '_>, class: Class) -> PluginLimits {
+fn limits(d: &mut Document<'_>, p: &Section<schema::Plugin>, class: Class) -> PluginLimits {
     let mut limits = PluginLimits::of(class);
     let most = match class {
-        Class::Small => limits.memory,
+        Class::Small => limits.memory as u64,
         Class::Large => 1 << 30,
     };
-    limits.memory = p.get_or("memory", limits.memory, octets);
-    if limits.memory > most {
-        p.mistake("memory", format!("must be {}MiB at most in this class", most >> 20));
-    }
-    limits.call_cpu = p.get_or("cpu", limits.call_cpu, values::short_duration);
-    limits.call_wall = p.get_or("elapsed", limits.call_wall, values::short_duration);
+    let message = format!("must be {}MiB at most in this class", most >> 20);
+    d.check(&p.memory, |memory| *memory <= most, message);
+    limits.memory = octets(p.memory.or(limits.memory as u64));
+    limits.call_cpu = p.cpu.or(limits.call_cpu);
+    limits.call_wall = p.elapsed.or(limits.call_wall);
     if limits.call_wall < limits.call_cpu {
-        p.mistake("elapsed", "must not be less than `cpu`");
+        d.mistake_in(p.span, "elapsed", "must not be less than `cpu`");
     }
-    let lines = p.get_or("log_lines", limits.log_lines as usize, values::count);
-    limits.log_lines = u32::try_from(lines).unwrap_or(u32::MAX);
+    limits.log_lines = p.log_lines.or(limits.log_lines);
     limits
 }
 
-fn grants(p: &Section<'_, '_>) -> Grants {
-    if !p.has("grants") {
-        // Known from here on, absent.
-        let _ = p.list("grants", values::string);
-        return Grants::default();
-    }
-    let granted = p.list("grants", |value| {
-        let name = values::string(value)?;
-        Capability::named(&name).ok_or_else(|| {
-            let all = Capability::ALL.map(|c| format!("\"{}\"", c.name())).join(", ");
-            format!("must be one of {all}")
-        })
-    });
-    Grants(granted.into_iter().map(|at| at.value).collect::<BTreeSet<_>>())
-}
-
-fn header_names(p: &Section<'_, '_>) -> HeaderNames {
-    let is_there = p.has("headers");
-    let patterns = p.list("headers", |value| {
-        let pattern = values::string(value)?;
-        HeaderNames::new(vec![pattern.clone()]).map(|_| pattern)
-    });
-    if !is_there {
-        return HeaderNames::default();
-    }
-    HeaderNames::new(patterns.into_iter().map(|at| at.value).collect()).unwrap_or_default()
-}
-
-fn settings(reader: &Reader<'_>, p: &Section<'_, '_>) -> Vec<Attribute> {
-    let entries = p.texts("settings");
-    if entries.len() > MAX_SETTINGS {
-        p.mistake("settings", format!("has more than {MAX_SETTINGS} entries"));
-    }
-    for entry in &entries {
-        let (name, value) = &entry.value;
+fn settings(d: &mut Document<'_>, p: &schema::Plugin) -> Vec<Attribute> {
+    let mut entries: Vec<_> = p.settings.iter().collect();
+    entries.sort_by_key(|(_, at)| at.span.start());
+    let mut settings = Vec::new();
+    for (name, at) in entries {
         let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
         if name.is_empty() || name.len() > 64 || !name.bytes().all(fits) {
-            reader.mistake(entry.place.clone(), "a name has 1 to 64 of a-z, 0-9, hyphen and dot");
+            d.mistake(at.span, "a name has 1 to 64 of a-z, 0-9, hyphen and dot");
         }
-        if value.len() > MAX_SETTING {
-            reader.mistake(entry.place.clone(), format!("has more than {MAX_SETTING} octets"));
+        if at.value.iter().any(|value| value.len() > MAX_SETTING) {
+            d.mistake(at.span, format!("has more than {MAX_SETTING} octets"));
         }
-        if value.chars().any(char::is_control) {
-            reader.mistake(entry.place.clone(), "has a control character: a value is one line");
+        if at.value.iter().any(|value| value.chars().any(char::is_control)) {
+            d.mistake(at.span, "has a control character: a value is one line");
         }
+        settings.extend(at.value.iter().map(|value| Attribute::new(name.clone(), value.clone())));
     }
-    entries.into_iter().map(|at| Attribute::new(at.value.0, at.value.1)).collect()
+    if settings.len() > MAX_SETTINGS {
+        d.mistake(p.settings.span, format!("has more than {MAX_SETTINGS} entries"));
+    }
+    settings
 }

@@ -1,0 +1,211 @@
+//! Checks `[delivery]`, `[[pool]]`, `[[route]]`, and what tenants are granted of them.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use relevo_relay::settings::{DeliverySettings, Grants, Pool, Route, Smarthost};
+use relevo_resolve::IpFamily;
+use relevo_smtp::client::{Auth, TlsPolicy};
+
+use super::document::Document;
+use super::schema::{self, File};
+use super::server::SmtpConfig;
+use super::values::{Key, List, Section, plain};
+
+const RETRY_MINUTES: [u64; 5] = [1, 5, 15, 60, 240];
+
+pub(crate) fn delivery(
+    d: &mut Document<'_>,
+    file: &File,
+    smtp: &SmtpConfig,
+) -> (DeliverySettings, Option<PathBuf>) {
+    let s = &file.delivery;
+    let listeners = [&smtp.submission, &smtp.submissions, &smtp.relay];
+    if s.retry.as_ref().is_some_and(Vec::is_empty) {
+        d.mistake_in(s.span, "retry", "must have one delay at least");
+    }
+    let default_retry = || RETRY_MINUTES.map(|minutes| Duration::from_secs(minutes * 60)).to_vec();
+    let ip = s.ip.or(IpFamily::Any);
+    let settings = DeliverySettings {
+        port: s.port.or(25),
+        ip,
+        source_ipv4: source(d, &s.source_ipv4, IpAddr::is_ipv4),
+        source_ipv6: source(d, &s.source_ipv6, IpAddr::is_ipv6),
+        ehlo: s.ehlo.or(file.hostname.or(String::new())),
+        allow_networks: plain(&s.allow_networks),
+        own_addresses: listeners.into_iter().flatten().copied().collect(),
+        retry: s.retry.as_ref().map_or_else(default_retry, plain),
+        expire: s.expire.or(Duration::from_secs(5 * 86_400)),
+        smarthost: s.smarthost.as_ref().and_then(|s| smarthost(d, s)),
+        pools: pools(d, file, ip),
+        routes: routes(d, file),
+        connections_per_site: s.connections_per_site.or(20),
+        max_connections: s.max_connections.or(500),
+        messages_per_connection: s.messages_per_connection.or(100),
+        recipients_per_transaction: s.recipients_per_transaction.or(100),
+    };
+    let ca_file = s.ca_file.at().map(|at| {
+        let path = d.path(&at.value);
+        if let Err(error) = crate::tls::read_chain(&path) {
+            d.mistake(at.span, error.to_string());
+        }
+        path
+    });
+    (settings, ca_file)
+}
+
+fn source(d: &mut Document<'_>, key: &Key<IpAddr>, fits: fn(&IpAddr) -> bool) -> Option<IpAddr> {
+    let at = key.at()?;
+    if let Some(wrong) = wrong_source(at.value, fits) {
+        d.mistake(at.span, wrong);
+    }
+    Some(at.value)
+}
+
+fn wrong_source(ip: IpAddr, fits: fn(&IpAddr) -> bool) -> Option<&'static str> {
+    if !fits(&ip) {
+        Some("is an address of the other family")
+    } else if ip.to_canonical() != ip {
+        Some("is an IPv4 address in IPv6 form: it belongs in `source_ipv4`, as a.b.c.d")
+    } else if ip.is_unspecified() || ip.is_multicast() {
+        Some("is not an address that mail can leave from")
+    } else {
+        None
+    }
+}
+
+fn smarthost(d: &mut Document<'_>, s: &Section<schema::Smarthost>) -> Option<Smarthost> {
+    let host = d.need(s.span, &s.host, "host");
+    let tls = s.tls.or(TlsPolicy::Opportunistic);
+    let auth = match (s.username.value(), s.password_file.at()) {
+        (Some(username), Some(at)) => {
+            let loaded = relevo_keys::load_password(&d.path(&at.value));
+            d.loaded(at.span, loaded).map(|password| Auth { username, password })
+        }
+        (Some(_), None) => {
+            d.mistake_in(s.span, "password_file", "is required with `username`");
+            None
+        }
+        (None, Some(_)) => {
+            d.mistake_in(s.span, "username", "is required with `password_file`");
+            None
+        }
+        (None, None) => None,
+    };
+    let host = host?.value.clone();
+    let sends_password = s.username.at().is_some() || s.password_file.at().is_some();
+    let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if sends_password && !is_loopback && !matches!(tls, TlsPolicy::Verified | TlsPolicy::Implicit) {
+        let message = "must be \"verified\" or \"implicit\" when a password is sent to another host";
+        d.mistake_in(s.span, "tls", message);
+    }
+    Some(Smarthost { host, port: s.port.or(25), tls, auth })
+}
+
+fn pools(d: &mut Document<'_>, file: &File, family: IpFamily) -> HashMap<String, Arc<Pool>> {
+    let mut pools = HashMap::new();
+    for s in &file.pool {
+        let name = d.need(s.span, &s.name, "name");
+        let source_ipv4 = sources(d, &s.source_ipv4, IpAddr::is_ipv4);
+        let source_ipv6 = sources(d, &s.source_ipv6, IpAddr::is_ipv6);
+        if source_ipv4.is_empty() && source_ipv6.is_empty() {
+            let message = "a pool needs an address in `source_ipv4` or `source_ipv6`";
+            d.mistake_in(s.span, "source_ipv4", message);
+        } else if let Some((key, only)) = match family {
+            IpFamily::Ipv4 if source_ipv4.is_empty() => Some(("source_ipv4", "ipv4")),
+            IpFamily::Ipv6 if source_ipv6.is_empty() => Some(("source_ipv6", "ipv6")),
+            _ => None,
+        } {
+            let message = format!("a pool needs an address here, as `[delivery]` has `ip = \"{only}\"`");
+            d.mistake_in(s.span, key, message);
+        }
+        let Some(name) = name else { continue };
+        let pool = Pool {
+            name: name.value.clone(),
+            source_ipv4,
+            source_ipv6,
+            ehlo: s.ehlo.value(),
+            connections_per_site: s.connections_per_site.value(),
+        };
+        if pools.insert(name.value.clone(), Arc::new(pool)).is_some() {
+            d.mistake(name.span, format!("pool `{}` is there already", name.value));
+        }
+    }
+    pools
+}
+
+fn sources(d: &mut Document<'_>, list: &List<IpAddr>, fits: fn(&IpAddr) -> bool) -> Vec<IpAddr> {
+    let mut known = HashSet::new();
+    let mut addresses = Vec::new();
+    for at in list {
+        if let Some(wrong) = wrong_source(at.value, fits) {
+            d.mistake(at.span, wrong);
+        } else if known.insert(at.value) {
+            addresses.push(at.value);
+        } else {
+            d.mistake(at.span, format!("`{}` is there already", at.value));
+        }
+    }
+    addresses
+}
+
+fn routes(d: &mut Document<'_>, file: &File) -> HashMap<String, Arc<Route>> {
+    let mut routes = HashMap::new();
+    for s in &file.route {
+        let name = d.need(s.span, &s.name, "name");
+        let smarthost = s.smarthost.as_ref().and_then(|s| smarthost(d, s));
+        let Some(name) = name else { continue };
+        let route = Route { name: name.value.clone(), smarthost };
+        if routes.insert(name.value.clone(), Arc::new(route)).is_some() {
+            d.mistake(name.span, format!("route `{}` is there already", name.value));
+        }
+    }
+    routes
+}
+
+/// What a tenant may use.
+pub(crate) fn grants(d: &mut Document<'_>, s: &schema::Tenant, delivery: &DeliverySettings) -> Grants {
+    let known = |there: bool, what: &str, name: &str| {
+        (!there).then(|| format!("there is no [[{what}]] with the name `{name}`"))
+    };
+    Grants {
+        pools: names(d, &s.pools, |name| known(delivery.pools.contains_key(name), "pool", name)),
+        routes: names(d, &s.routes, |name| known(delivery.routes.contains_key(name), "route", name)),
+        max_priority: s.max_priority.or(0),
+    }
+}
+
+/// What mail of a domain may use: what its tenant may, with pools of its own choice among them.
+pub(crate) fn domain_grants(
+    d: &mut Document<'_>,
+    s: &Section<schema::Domain>,
+    tenant: &Arc<Grants>,
+) -> Arc<Grants> {
+    let Some(list) = &s.pools else { return Arc::clone(tenant) };
+    if list.is_empty() {
+        d.mistake_in(s.span, "pools", "must name a pool; leave it out for all those of the tenant");
+    }
+    let pools = names(d, list, |name| {
+        let is_granted = tenant.pools.iter().any(|pool| pool == name);
+        (!is_granted).then(|| format!("pool `{name}` is not in the `pools` of the tenant"))
+    });
+    Arc::new(Grants { pools, ..Grants::clone(tenant) })
+}
+
+/// The names of a list, each once. `wrong` tells what is wrong with one.
+fn names(d: &mut Document<'_>, list: &List<String>, wrong: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for at in list {
+        if let Some(mistake) = wrong(&at.value) {
+            d.mistake(at.span, mistake);
+        } else if names.contains(&at.value) {
+            d.mistake(at.span, format!("`{}` is there already", at.value));
+        } else {
+            names.push(at.value.clone());
+        }
+    }
+    names
+}
