@@ -1,44 +1,68 @@
-//! Files with secrets: who may read them, and how they are made.
+//! Reads files without waiting for them, and makes files with secrets.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 use crate::api::KeyError;
 
-/// Octets of a file. An RSA key of 8192 bits has 6 KiB in PEM.
-const MAX_FILE: u64 = 64 * 1024;
+/// Octets of a secret file. An RSA key of 8192 bits has 6 KiB in PEM.
+const MAX_SECRET: u64 = 64 * 1024;
 
-/// Whether the permissions of a file are those of a secret, for files that are read elsewhere (the TLS key). A warning when its
-/// group can read it.
+/// Reads a regular file of at most `max` octets.
 ///
 /// # Errors
-/// [`KeyError::File`]: missing, not a file, open to others, writable by its group.
-pub fn check_permissions(path: &Path) -> Result<Option<String>, KeyError> {
-    let metadata = std::fs::metadata(path).map_err(|e| problem(path, e.to_string()))?;
-    check(path, &metadata)
+/// The file cannot be read, is larger, or is not a regular file: a FIFO or a device could block its reader for ever.
+pub fn read_file(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let (file, _) = open(path)?;
+    let mut content = Vec::new();
+    file.take(max.saturating_add(1)).read_to_end(&mut content)?;
+    if content.len() as u64 > max {
+        return Err(invalid(&format!("has more than {max} octets")));
+    }
+    Ok(content)
 }
 
-/// The content, and the warning of [`check_permissions`] about the very file that was read.
-pub(crate) fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Option<String>), KeyError> {
-    let failed = |e: std::io::Error| problem(path, e.to_string());
-    let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    let warning = check(path, &metadata)?;
+/// Reads a secret of at most 64 KiB. The warning says that its group can read the file.
+///
+/// # Errors
+/// [`KeyError::File`]: missing, not a regular file, open to others, writable by its group, or larger.
+pub fn read_secret_file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Option<String>), KeyError> {
+    let failed = |e: io::Error| problem(path, e.to_string());
+    let (file, metadata) = open(path).map_err(failed)?;
+    let warning = check_mode(path, &metadata)?;
     // As large as it may get: growing would leave copies behind.
-    let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(MAX_FILE + 1).unwrap_or(0)));
-    file.take(MAX_FILE + 1).read_to_end(&mut content).map_err(failed)?;
-    if content.len() as u64 > MAX_FILE {
+    let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(MAX_SECRET + 1).unwrap_or(0)));
+    file.take(MAX_SECRET + 1).read_to_end(&mut content).map_err(failed)?;
+    if content.len() as u64 > MAX_SECRET {
         return Err(problem(path, "has more than 64 KiB".to_owned()));
     }
     Ok((content, warning))
 }
 
+/// Looks before it opens, since some devices act on being opened; and looks again at what was opened.
+fn open(path: &Path) -> io::Result<(File, Metadata)> {
+    regular(&std::fs::metadata(path)?)?;
+    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    let metadata = file.metadata()?;
+    regular(&metadata)?;
+    Ok((file, metadata))
+}
+
+fn regular(metadata: &Metadata) -> io::Result<()> {
+    if metadata.is_file() { Ok(()) } else { Err(invalid("is not a regular file")) }
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, what)
+}
+
 /// Makes a file that only its owner can read. It has these permissions from its first instant.
-pub(crate) fn create(path: &Path, content: &[u8]) -> std::io::Result<()> {
+pub(crate) fn create(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let written = file.write_all(content).and_then(|()| file.sync_all());
     if written.is_err() {
@@ -56,10 +80,7 @@ pub(crate) fn problem(path: &Path, problem: String) -> KeyError {
     KeyError::File { path: path.display().to_string(), problem }
 }
 
-fn check(path: &Path, metadata: &Metadata) -> Result<Option<String>, KeyError> {
-    if !metadata.is_file() {
-        return Err(problem(path, "is not a regular file".to_owned()));
-    }
+fn check_mode(path: &Path, metadata: &Metadata) -> Result<Option<String>, KeyError> {
     let (mode, shown) = (metadata.mode(), path.display());
     if mode & 0o007 != 0 {
         return Err(problem(
@@ -93,31 +114,42 @@ mod tests {
     fn what_is_open_to_others_or_writable_by_the_group_is_refused_with_the_remedy() {
         for mode in [0o604, 0o602, 0o601, 0o644, 0o660, 0o620, 0o777] {
             let (_dir, path) = file_of_mode(mode);
-            for error in [check_permissions(&path).unwrap_err(), read(&path).map(|_| ()).unwrap_err()] {
-                assert!(
-                    error.to_string().contains(&format!("chmod 600 {}", path.display())),
-                    "{mode:o}: {error}"
-                );
-            }
+            let error = read_secret_file(&path).map(|_| ()).unwrap_err().to_string();
+            assert!(error.contains(&format!("chmod 600 {}", path.display())), "{mode:o}: {error}");
         }
     }
 
     #[test]
     fn readable_by_the_group_is_a_warning() {
         let (_dir, path) = file_of_mode(0o640);
-        assert!(read(&path).unwrap().1.unwrap().contains("chmod 600"));
+        assert!(read_secret_file(&path).unwrap().1.unwrap().contains("chmod 600"));
         for mode in [0o600, 0o400] {
             let (_dir, path) = file_of_mode(mode);
-            assert_eq!(check_permissions(&path).unwrap(), None);
+            assert_eq!(read_secret_file(&path).unwrap().1, None);
         }
     }
 
+    fn refusal(path: &Path) -> String {
+        read_secret_file(path).map(|_| ()).unwrap_err().to_string()
+    }
+
     #[test]
-    fn a_missing_file_and_a_directory_are_named() {
+    fn missing_files_and_what_is_no_file_are_named() {
         let dir = tempfile::tempdir().unwrap();
-        let missing = dir.path().join("none");
-        assert!(check_permissions(&missing).unwrap_err().to_string().contains("none"));
-        assert!(check_permissions(dir.path()).unwrap_err().to_string().contains("not a regular file"));
+        assert!(refusal(&dir.path().join("none")).contains("none"));
+        assert!(refusal(dir.path()).contains("not a regular file"));
+        assert!(refusal(Path::new("/dev/zero")).contains("not a regular file"));
+    }
+
+    /// Opening a FIFO that nobody writes to would block for ever.
+    #[test]
+    fn a_fifo_is_refused_without_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        let (here, mode) = (rustix::fs::CWD, rustix::fs::Mode::from_raw_mode(0o600));
+        rustix::fs::mknodat(here, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert!(refusal(&fifo).contains("not a regular file"));
+        assert!(read_file(&fifo, 10).unwrap_err().to_string().contains("not a regular file"));
     }
 
     #[test]
@@ -125,7 +157,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("huge");
         create(&path, &vec![b'x'; 70_000]).unwrap();
-        assert!(read(&path).map(|_| ()).unwrap_err().to_string().contains("64 KiB"));
+        assert!(refusal(&path).contains("64 KiB"));
+        assert_eq!(read_file(&path, 70_000).unwrap().len(), 70_000);
+        assert!(read_file(&path, 69_999).unwrap_err().to_string().contains("more than 69999 octets"));
     }
 
     #[test]

@@ -8,6 +8,6 @@ mod secret;
 mod signing;
 
 pub use api::{Grant, KeyError};
-pub use file::check_permissions;
+pub use file::{read_file, read_secret_file};
 pub use secret::{load_or_create_secret, load_password, load_secret};
 pub use signing::SigningKey;

@@ -1,5 +1,6 @@
 //! Secrets that are not signing keys: tracking keys and passwords.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -19,7 +20,7 @@ const MIN_SECRET: usize = 32;
 /// # Errors
 /// [`KeyError::File`]: unreadable, open to others, or too short.
 pub fn load_secret(path: &Path) -> Result<(Vec<u8>, Option<String>), KeyError> {
-    let (content, warning) = file::read(path)?;
+    let (content, warning) = file::read_secret_file(path)?;
     match decode(&content) {
         Some(secret) => Ok((secret, warning)),
         None => {
@@ -32,26 +33,52 @@ pub fn load_secret(path: &Path) -> Result<(Vec<u8>, Option<String>), KeyError> {
     }
 }
 
-/// [`load_secret`]; a missing file is made first, 0600, with 32 random octets in hexadecimal.
+/// Loads a secret that belongs to this directory. One of 32 random octets is made (0600, in hexadecimal) if there never was
+/// one. A marker beside it, `NAME.made`, tells that there was: a secret that is gone afterwards is an error, not a reason to make
+/// another one in silence.
 ///
 /// # Errors
-/// Those of [`load_secret`]; the file cannot be made.
+/// Those of [`load_secret`]; the secret is gone; a file cannot be made.
 pub fn load_or_create_secret(path: &Path) -> Result<(Vec<u8>, Option<String>), KeyError> {
-    if !path.exists() {
-        let mut secret = Zeroizing::new([0; MIN_SECRET]);
-        SystemRandom::new()
-            .fill(&mut *secret)
-            .map_err(|_| KeyError::Crypto("there is no randomness".to_owned()))?;
-        let text = Zeroizing::new(secret.iter().map(|b| format!("{b:02x}")).collect::<String>() + "\n");
-        match file::create(path, text.as_bytes()) {
-            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
-                return Err(file::problem(path, format!("cannot be made: {e}")));
-            }
-            // Made just now, by us or by somebody else.
-            _ => {}
+    let marker = path.with_extension("made");
+    let is_missing = |path: &Path| {
+        std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+    };
+    let is_unmarked = is_missing(&marker);
+    if is_missing(path) {
+        if !is_unmarked {
+            let text = format!(
+                "is gone: restore it from a backup. Without it links in mail that was sent are refused; to have a new one made, \
+                 remove {}",
+                marker.display()
+            );
+            return Err(file::problem(path, text));
         }
+        create_secret(path)?;
+    }
+    if is_unmarked {
+        create(&marker, b"")?;
     }
     load_secret(path)
+}
+
+fn create_secret(path: &Path) -> Result<(), KeyError> {
+    let mut secret = Zeroizing::new([0; MIN_SECRET]);
+    SystemRandom::new()
+        .fill(&mut *secret)
+        .map_err(|_| KeyError::Crypto("there is no randomness".to_owned()))?;
+    let text = Zeroizing::new(secret.iter().map(|b| format!("{b:02x}")).collect::<String>() + "\n");
+    create(path, text.as_bytes())
+}
+
+/// Makes a file, unless another process just did.
+fn create(path: &Path, content: &[u8]) -> Result<(), KeyError> {
+    match file::create(path, content) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(file::problem(path, format!("cannot be made: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A password: the first line of the file, and the warning when its group can read it.
@@ -59,7 +86,7 @@ pub fn load_or_create_secret(path: &Path) -> Result<(Vec<u8>, Option<String>), K
 /// # Errors
 /// [`KeyError::File`]: unreadable, open to others, empty or not UTF-8.
 pub fn load_password(path: &Path) -> Result<(String, Option<String>), KeyError> {
-    let (content, warning) = file::read(path)?;
+    let (content, warning) = file::read_secret_file(path)?;
     let text = std::str::from_utf8(&content).map_err(|_| file::problem(path, "is not UTF-8".to_owned()))?;
     let line = text.split('\n').next().unwrap_or_default();
     let line = line.strip_suffix('\r').unwrap_or(line);
@@ -126,6 +153,30 @@ mod tests {
         let (other, _) = load_or_create_secret(&dir.path().join("other.key")).unwrap();
         assert_ne!(other, made);
         assert!(load_or_create_secret(&dir.path().join("no/such/directory")).is_err());
+    }
+
+    #[test]
+    fn a_lost_secret_is_not_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tracking.key");
+        let (first, _) = load_or_create_secret(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let refusal = load_or_create_secret(&path).unwrap_err().to_string();
+        assert!(refusal.contains("is gone") && refusal.contains("tracking.made"), "{refusal}");
+        assert!(!path.exists());
+        std::fs::remove_file(dir.path().join("tracking.made")).unwrap();
+        assert_ne!(load_or_create_secret(&path).unwrap().0, first);
+    }
+
+    /// A secret from elsewhere counts as one that there was.
+    #[test]
+    fn a_secret_that_was_there_is_marked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tracking.key");
+        file::create(&path, &[b'x'; 40]).unwrap();
+        load_or_create_secret(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(load_or_create_secret(&path).is_err());
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl SigningKey {
     /// # Errors
     /// [`KeyError::File`]: unreadable, open to others, writable by its group, or what [`SigningKey::from_pem`] refuses.
     pub fn load(path: &Path, algorithm: Algorithm) -> Result<(Self, Option<String>), KeyError> {
-        let (content, warning) = file::read(path)?;
+        let (content, warning) = file::read_secret_file(path)?;
         let text = std::str::from_utf8(&content).map_err(|_| file::problem(path, "is not PEM".to_owned()))?;
         let key = parse(text, algorithm).map_err(|problem| file::problem(path, problem))?;
         let size = match &key.0 {

@@ -30,7 +30,8 @@ use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::config::{ServerParts, SmtpConfig};
 use crate::control::{self, Control};
-use crate::metrics::{CertificateExpiry, DeliveryCounters, DeliveryGauges};
+use crate::metrics::{CertificateExpiry, DeliveryCounters, DeliveryGauges, LogCollector};
+use crate::tasks::{self, MainTasks};
 use crate::tls;
 
 /// How long sessions and attempts under way may take when stopping.
@@ -105,7 +106,22 @@ pub(crate) struct Running {
     delivery: DeliveryHandle,
     plugins: Arc<Plugins>,
     stop: watch::Sender<bool>,
-    tasks: JoinSet<()>,
+    tasks: MainTasks,
+}
+
+/// What a reload puts in force.
+pub(crate) struct Reloaded {
+    settings: Settings,
+    tls: ServerTls,
+}
+
+impl Reloaded {
+    /// Reads the files that the settings need beside those that are read with the configuration. It may block.
+    pub(crate) fn read(data_dir: &Path, smtp: &SmtpConfig, mut settings: Settings) -> anyhow::Result<Self> {
+        complete_tracking_keys(data_dir, &mut settings)?;
+        let tls = certificate(smtp, &settings.hostname)?;
+        Ok(Self { settings, tls })
+    }
 }
 
 /// Opens listeners and starts delivery.
@@ -113,7 +129,9 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let Base { parts, settings, store, stages, threads, clock } = base;
     let queue: Arc<dyn Queue> = store.clone();
     let events: Arc<dyn EventLog> = store.clone();
+    let mut tasks = MainTasks::new();
     let mut registry = relay_metrics::registry();
+    registry.register_collector(Box::new(LogCollector));
     QueueGauges::register(&mut registry, queue.clone(), clock.clone());
     StageCounters::register(&mut registry, stages.clone());
     let expiry = CertificateExpiry::register(&mut registry);
@@ -166,14 +184,16 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
             events.clone(),
             clock.clone(),
         )),
-        ready: readiness(&queue),
+        ready: readiness(&queue, tasks.watch()),
         encode_metrics: Arc::new(move || relay_metrics::encode(&registry)),
         trusted_proxies: parts.http.trusted_proxies.clone(),
         inbox: outside.inbox,
         plugins: plugins.clone(),
     };
     let (stop, stopped) = watch::channel(false);
-    let mut tasks = JoinSet::new();
+    for server in &smtp {
+        tasks.spawn(format!("the smtp listener {}", server.local_addr()), server.ended());
+    }
     let api = if dev { Listener::Dev } else { Listener::Api };
     listen_http(&parts.http.listen, api, &state, &stopped, &mut tasks).await?;
     listen_http(&parts.http.tracking_listen, Listener::Tracking, &state, &stopped, &mut tasks).await?;
@@ -188,8 +208,8 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     };
     let socket = control::bind(&parts.data_dir)
         .with_context(|| format!("the control socket in {} cannot be made", parts.data_dir.display()))?;
-    tasks.spawn(control::serve(socket, control));
-    tasks.spawn(prune(events, clock, parts.event_retention));
+    tasks.spawn("the control socket", control::serve(socket, control));
+    tasks.spawn("the removal of old events", prune(events, clock, parts.event_retention));
     Ok(Running { settings, smtp, expiry, store, delivery, plugins, stop, tasks })
 }
 
@@ -270,9 +290,12 @@ pub(crate) fn certificate(config: &SmtpConfig, hostname: &str) -> anyhow::Result
     }
 }
 
-fn readiness(queue: &Arc<dyn Queue>) -> Readiness {
+fn readiness(queue: &Arc<dyn Queue>, tasks: tasks::Watch) -> Readiness {
     let queue = queue.clone();
-    Arc::new(move || queue.ready().map_err(|error| error.to_string()))
+    Arc::new(move || match tasks.ended() {
+        Some(task) => Err(format!("{task} has ended")),
+        None => queue.ready().map_err(|error| error.to_string()),
+    })
 }
 
 async fn listen_http(
@@ -280,14 +303,14 @@ async fn listen_http(
     kind: Listener,
     state: &HttpState,
     stopped: &watch::Receiver<bool>,
-    tasks: &mut JoinSet<()>,
+    tasks: &mut MainTasks,
 ) -> anyhow::Result<()> {
     for addr in addresses {
         let listener = TcpListener::bind(addr).await.with_context(|| format!("cannot listen on {addr}"))?;
         let local = listener.local_addr()?;
         tracing::info!(address = %local, ?kind, "http");
         let (router, stopped) = (relevo_http::router(kind, state.clone()), stopped.clone());
-        tasks.spawn(relevo_http::serve(listener, router, stopped));
+        tasks.spawn(format!("the http listener {local}"), relevo_http::serve(listener, router, stopped));
     }
     Ok(())
 }
@@ -308,10 +331,13 @@ async fn prune(events: Arc<dyn EventLog>, clock: Arc<dyn Clock>, retention: Dura
 }
 
 impl Running {
-    /// Takes up other settings and the certificate; sessions and attempts under way keep theirs.
-    pub(crate) fn reload(&self, parts: &ServerParts, mut settings: Settings) -> anyhow::Result<()> {
-        complete_tracking_keys(&parts.data_dir, &mut settings)?;
-        let tls = certificate(&parts.smtp, &settings.hostname)?;
+    /// Says which main task has ended.
+    pub(crate) fn main_tasks(&self) -> tasks::Watch {
+        self.tasks.watch()
+    }
+
+    /// Puts other settings and the certificate in force; sessions and attempts under way keep theirs.
+    pub(crate) fn reload(&self, Reloaded { settings, tls }: Reloaded) -> anyhow::Result<()> {
         for server in &self.smtp {
             server.set_tls(&tls)?;
         }

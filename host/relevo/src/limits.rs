@@ -1,5 +1,6 @@
 //! Limits of the process.
 
+use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::disable_transparent_huge_pages;
 
@@ -7,6 +8,11 @@ use rustix::thread::disable_transparent_huge_pages;
 /// does not know the setting, it stays as it is.
 pub(crate) fn use_small_pages() {
     let _ = disable_transparent_huge_pages(true);
+}
+
+/// Files and sockets that are made from here on are for their owner only, whatever the umask was.
+pub(crate) fn make_private_files() {
+    rustix::process::umask(Mode::from_raw_mode(0o077));
 }
 
 /// Raises the soft limit of open files to the hard one: a connection, a spooled body and an attempt each take one.

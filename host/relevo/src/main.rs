@@ -16,6 +16,7 @@ mod metrics;
 mod plugin;
 mod queue;
 mod serve;
+mod tasks;
 mod tls;
 
 use std::process::ExitCode;
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("relevo: {error:#}");
+            log::say(&format!("relevo: {error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -6,12 +6,14 @@ use std::time::Duration;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use relevo_relay::delivery::{DeliveryHandle, Fate, Observe};
+
+use crate::log;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
@@ -25,7 +27,7 @@ pub(crate) struct DeliveryCounters {
     first_attempt: Histogram,
 }
 
-/// Seconds from accepted to the first attempt.
+/// Seconds from when a delivery was due to its first attempt.
 const BUCKETS: [f64; 12] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 60.0, 3600.0];
 
 impl DeliveryCounters {
@@ -106,6 +108,19 @@ impl Collector for DeliveryGauges {
             gauge.encode(metric)?;
         }
         self.pools(&mut encoder)
+    }
+}
+
+/// Counts what the log could not take.
+#[derive(Debug)]
+pub(crate) struct LogCollector;
+
+impl Collector for LogCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Log lines that could not be written";
+        let counter = ConstCounter::new(log::dropped());
+        let metric = encoder.encode_descriptor("log_lines_dropped", help, None, counter.metric_type())?;
+        counter.encode(metric)
     }
 }
 

@@ -1,22 +1,26 @@
 //! `relevo serve`.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use relevo_relay::delivery::NetworkDial;
 use relevo_resolve::{HickoryResolver, ResolverConfig};
 use relevo_smtp::client::{ClientConfig, Tls};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
+use tokio::time::timeout;
 
-use crate::assembly::{self, Base, Outside, Running};
+use crate::assembly::{self, Base, Outside, Reloaded, Running};
 use crate::config::{self, Config, Loaded, ServerParts};
 use crate::{limits, log};
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(file: &Path) -> anyhow::Result<ExitCode> {
+    limits::make_private_files();
     log::start("info");
     let Some(config) = report(config::load(file)) else { return Ok(ExitCode::FAILURE) };
     let open_files = limits::raise_open_files();
@@ -58,20 +62,30 @@ async fn serve(file: &Path, config: Config) -> anyhow::Result<()> {
         return Ok(());
     };
     let running = assembly::start(base, outside, false).await?;
+    let main_tasks = running.main_tasks();
+    let mut reloads = Reloads { file: file.to_owned(), parts, reading: JoinSet::new(), is_asked_again: false };
     tracing::info!("ready");
-    loop {
+    let ended = loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(file, &parts, &running),
+            _ = terminate.recv() => break None,
+            _ = interrupt.recv() => break None,
+            task = main_tasks.wait() => break Some(task),
+            _ = hangup.recv() => reloads.ask(),
+            Some(read) = reloads.reading.join_next() => reloads.finish(read, &running),
         }
+    };
+    if let Some(task) = &ended {
+        tracing::error!("{task} has ended: the relay drains, then it exits");
     }
     tracing::info!("stopping: sessions and attempts under way may finish");
     tokio::select! {
         () = running.stop() => tracing::info!("stopped"),
         _ = interrupt.recv() => tracing::warn!("stopped at once: attempts under way will be repeated"),
     }
-    Ok(())
+    match ended {
+        Some(task) => bail!("{task} ended without being asked to"),
+        None => Ok(()),
+    }
 }
 
 fn outside(parts: &ServerParts, settings: &relevo_relay::settings::Settings) -> anyhow::Result<Outside> {
@@ -96,19 +110,61 @@ fn outside(parts: &ServerParts, settings: &relevo_relay::settings::Settings) -> 
     })
 }
 
-/// A configuration with mistakes changes nothing.
-fn reload(file: &Path, running_parts: &ServerParts, running: &Running) {
-    let Some(config) = report(config::load(file)) else {
-        tracing::error!("reload: nothing was changed");
-        return;
-    };
+/// Time in which the files of a configuration are expected to be read.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Reloads on SIGHUP. Files are read beside the loop that hears signals: their file system may not answer.
+struct Reloads {
+    file: PathBuf,
+    parts: ServerParts,
+    /// At most one at a time.
+    reading: JoinSet<anyhow::Result<Reloaded>>,
+    is_asked_again: bool,
+}
+
+impl Reloads {
+    fn ask(&mut self) {
+        if !self.reading.is_empty() {
+            tracing::warn!("reload: another one is still reading its files; this one follows");
+            self.is_asked_again = true;
+            return;
+        }
+        let (file, parts) = (self.file.clone(), self.parts.clone());
+        let mut reading = spawn_blocking(move || read(&file, &parts));
+        self.reading.spawn(async move {
+            let read = match timeout(PATIENCE, &mut reading).await {
+                Ok(read) => read,
+                Err(_) => {
+                    tracing::error!(
+                        "reload: a file could not be read in {} seconds: nothing changes until its file system answers",
+                        PATIENCE.as_secs()
+                    );
+                    reading.await
+                }
+            };
+            read?
+        });
+    }
+
+    fn finish(&mut self, read: Result<anyhow::Result<Reloaded>, JoinError>, running: &Running) {
+        let reloaded = read.map_err(Into::into).flatten().and_then(|read| running.reload(read));
+        match reloaded {
+            Ok(()) => tracing::info!("reloaded"),
+            Err(error) => tracing::error!("reload: nothing was changed: {error:#}"),
+        }
+        if std::mem::take(&mut self.is_asked_again) {
+            self.ask();
+        }
+    }
+}
+
+/// Reads the configuration and its files. A configuration with mistakes changes nothing.
+fn read(file: &Path, running: &ServerParts) -> anyhow::Result<Reloaded> {
+    let config = report(config::load(file)).context("the configuration has mistakes")?;
     let (settings, parts) = config.split();
-    let later = running_parts.differences(&parts);
+    let later = running.differences(&parts);
     if !later.is_empty() {
         tracing::warn!("reload: {} will be as configured everywhere only after a restart", later.join(", "));
     }
-    match running.reload(&parts, settings) {
-        Ok(()) => tracing::info!("reloaded"),
-        Err(error) => tracing::error!("reload: nothing was changed: {error:#}"),
-    }
+    Reloaded::read(&running.data_dir, &parts.smtp, settings)
 }

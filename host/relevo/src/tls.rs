@@ -1,20 +1,28 @@
 //! Certificates of the listeners.
 
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use relevo_smtp::server::ServerTls;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-/// All certificates of a PEM file; at least one.
+/// Octets of a certificate file. A bundle of all public authorities has 250 KiB.
+const MAX_CHAIN: u64 = 4 << 20;
+/// How long a self-made certificate is valid, and how far back for peers whose clocks are behind.
+const VALID: Duration = Duration::from_secs(365 * 86_400);
+const BACKDATED: Duration = Duration::from_secs(3_600);
+
+/// Reads all certificates of a PEM file; at least one.
 ///
 /// # Errors
 /// Names the file and what is wrong with it.
 pub(crate) fn read_chain(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     let name = || format!("certificate file {}", path.display());
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).with_context(name)?.collect();
+    let pem = relevo_keys::read_file(path, MAX_CHAIN).with_context(name)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let chain = chain.with_context(name)?;
     if chain.is_empty() {
         bail!("{}: no certificate in it (PEM is expected)", name());
@@ -22,26 +30,29 @@ pub(crate) fn read_chain(path: &Path) -> anyhow::Result<Vec<CertificateDer<'stat
     Ok(chain)
 }
 
-/// The configured certificate with its key.
+/// Loads the configured certificate with its key.
 ///
 /// # Errors
 /// A file cannot be read, is open to others, or the two do not belong together.
 pub(crate) fn load(chain: &Path, key: &Path) -> anyhow::Result<ServerTls> {
-    relevo_keys::check_permissions(key)?;
-    let read =
-        |path: &Path| std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()));
-    ServerTls::from_pem(&read(chain)?, &read(key)?)
+    let pem = relevo_keys::read_file(chain, MAX_CHAIN)
+        .with_context(|| format!("certificate file {}", chain.display()))?;
+    let (private, _) = relevo_keys::read_secret_file(key)?;
+    ServerTls::from_pem(&pem, &private)
         .with_context(|| format!("TLS certificate {} with key {}", chain.display(), key.display()))
 }
 
-/// A new one, for clients that do not verify.
+/// Makes a certificate that is valid for a year, for clients that do not verify.
 ///
 /// # Errors
 /// The crypto library's.
 pub(crate) fn self_signed(hostname: &str) -> anyhow::Result<ServerTls> {
     let key = KeyPair::generate()?;
-    let certificate =
-        CertificateParams::new(vec![hostname.to_owned(), "localhost".to_owned()])?.self_signed(&key)?;
+    let mut params = CertificateParams::new(vec![hostname.to_owned(), "localhost".to_owned()])?;
+    let now = date_time_ymd(1970, 1, 1) + SystemTime::now().duration_since(UNIX_EPOCH)?;
+    params.not_before = now - BACKDATED;
+    params.not_after = now + VALID;
+    let certificate = params.self_signed(&key)?;
     Ok(ServerTls::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes())?)
 }
 
@@ -49,4 +60,21 @@ pub(crate) fn self_signed(hostname: &str) -> anyhow::Result<ServerTls> {
 pub(crate) fn expires_at(certificate: &[u8]) -> Option<i64> {
     let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
     Some(certificate.validity().not_after.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_self_made_certificate_is_valid_for_a_year_from_now() {
+        let tls = self_signed("mta1.example.com").unwrap();
+        let (_, certificate) = x509_parser::parse_x509_certificate(tls.leaf()).unwrap();
+        let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
+        let (begins, ends) =
+            (certificate.validity().not_before.timestamp(), certificate.validity().not_after.timestamp());
+        assert!((now - 2 * 86_400..=now).contains(&begins), "{begins}");
+        assert!((now + 364 * 86_400..now + 367 * 86_400).contains(&ends), "{ends}");
+        assert_eq!(expires_at(tls.leaf()), Some(ends));
+    }
 }

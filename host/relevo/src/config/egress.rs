@@ -50,7 +50,7 @@ pub(crate) fn delivery(
     let ca_file = s.ca_file.at().map(|at| {
         let path = d.path(&at.value);
         if let Err(error) = crate::tls::read_chain(&path) {
-            d.mistake(at.span, error.to_string());
+            d.mistake(at.span, format!("{error:#}"));
         }
         path
     });

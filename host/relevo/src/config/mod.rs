@@ -16,6 +16,7 @@ mod server;
 mod tenants;
 mod values;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +28,9 @@ use relevo_resolve::IpFamily;
 use document::{Document, Mistake};
 use schema::File;
 pub(crate) use server::{DnsConfig, HttpConfig, SmtpConfig};
+
+/// Octets of a configuration: some 10,000 tenants.
+const MAX_FILE: u64 = 32 << 20;
 
 /// A configuration without mistakes. Everything that can be reloaded is in `settings`.
 #[derive(Debug)]
@@ -54,7 +58,7 @@ pub(crate) struct Loaded {
 
 /// Reads `file` and all key, password and certificate files that it names.
 pub(crate) fn load(file: &Path) -> Loaded {
-    let text = match std::fs::read_to_string(file) {
+    let text = match read_text(file) {
         Ok(text) => text,
         Err(error) => {
             let message = format!("cannot be read: {error}");
@@ -66,6 +70,11 @@ pub(crate) fn load(file: &Path) -> Loaded {
     let config = document.read().map(|read| check(&mut document, &read));
     let (mistakes, warnings) = document.into_findings();
     Loaded { config: config.filter(|_| mistakes.is_empty()), mistakes, warnings }
+}
+
+fn read_text(file: &Path) -> io::Result<String> {
+    let octets = relevo_keys::read_file(file, MAX_FILE)?;
+    String::from_utf8(octets).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// Checks what serde cannot, and fills in defaults. What is returned is only of use when there are no mistakes.
@@ -152,7 +161,7 @@ impl ServerParts {
 /// # Errors
 /// The file cannot be read or names none.
 pub(crate) fn data_dir(file: &Path) -> anyhow::Result<PathBuf> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let text = read_text(file).with_context(|| format!("{} cannot be read", file.display()))?;
     let document = Document::parse(file, &text);
     let found = document.string("data_dir").map(|path| document.path(path));
     found.with_context(|| format!("{}: no `data_dir` in it", file.display()))

@@ -86,13 +86,10 @@ fn certificate(d: &mut Document<'_>, s: &Section<schema::Smtp>) -> Option<(PathB
     };
     let (chain, private) = (d.path(&certificate.value), d.path(&key.value));
     if let Err(error) = crate::tls::read_chain(&chain) {
-        d.mistake(certificate.span, error.to_string());
+        d.mistake(certificate.span, format!("{error:#}"));
     }
-    match relevo_keys::check_permissions(&private) {
-        Ok(Some(warning)) => d.warn(key.span, warning),
-        Ok(None) => {}
-        Err(error) => d.mistake(key.span, error.to_string()),
-    }
+    let loaded = relevo_keys::read_secret_file(&private);
+    d.loaded(key.span, loaded);
     Some((chain, private))
 }
 

@@ -59,11 +59,16 @@ impl<'de, F: Format> Deserialize<'de> for Read<F> {
     }
 }
 
+/// As a struct around the value, so that the deserializer adds the span of the value to an error.
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "F: Format"))]
+struct Placed<F: Format>(Read<F>);
+
 impl<'de, F: Format> Deserialize<'de> for At<F> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let read = Spanned::<Read<F>>::deserialize(deserializer)?;
-        let span = read.span().into();
-        Ok(Self { value: read.into_inner().0, span })
+        let placed = Spanned::<Placed<F>>::deserialize(deserializer)?;
+        let span = placed.span().into();
+        Ok(Self { value: placed.into_inner().0.0, span })
     }
 }
 

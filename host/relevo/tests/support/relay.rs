@@ -124,6 +124,17 @@ dkim = [{{ selector = "rsa", algorithm = "rsa-sha256", key = "rsa.pem" }}, {{ se
     /// Starts it and waits until it listens.
     pub fn spawn(&mut self) {
         self.launch();
+        self.wait_until_it_listens();
+    }
+
+    /// As [`Self::spawn`], with another standard error. The reading end of a pipe is closed at once.
+    pub fn spawn_logging_to(&mut self, stderr: Stdio) {
+        self.launch_logging_to(stderr);
+        drop(self.child.as_mut().unwrap().stderr.take());
+        self.wait_until_it_listens();
+    }
+
+    fn wait_until_it_listens(&mut self) {
         wait_for("the relay listens", || {
             let child = self.child.as_mut().unwrap();
             if let Some(status) = child.try_wait().unwrap() {
@@ -136,10 +147,14 @@ dkim = [{{ selector = "rsa", algorithm = "rsa-sha256", key = "rsa.pem" }}, {{ se
     /// Starts it.
     pub fn launch(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.join("log")).unwrap();
+        self.launch_logging_to(log.into());
+    }
+
+    fn launch_logging_to(&mut self, stderr: Stdio) {
         let child = Command::new(env!("CARGO_BIN_EXE_relevo"))
             .args(["serve", "--config"])
             .arg(self.config())
-            .stderr(log)
+            .stderr(stderr)
             .spawn()
             .unwrap();
         self.child = Some(child);
@@ -163,6 +178,12 @@ dkim = [{{ selector = "rsa", algorithm = "rsa-sha256", key = "rsa.pem" }}, {{ se
 
     pub fn reload(&self) {
         self.signal("-HUP");
+    }
+
+    /// Waits for it to end by itself; returns true if it ended well.
+    pub fn ended(&mut self) -> bool {
+        let mut child = self.child.take().unwrap();
+        wait_for("the relay ends", || child.try_wait().unwrap()).success()
     }
 
     /// SIGTERM; waits for a clean end.

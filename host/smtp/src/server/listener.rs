@@ -108,6 +108,8 @@ pub struct Server {
     kind: ListenerKind,
     tls: Arc<TlsSlot>,
     stop: watch::Sender<Option<Instant>>,
+    /// Closed when the task has ended.
+    ended: watch::Receiver<()>,
     task: JoinHandle<()>,
 }
 
@@ -138,8 +140,12 @@ impl Server {
             tls: Arc::clone(&tls),
             stop: stopped,
         });
-        let task = tokio::spawn(serve(listener, shared, peers));
-        Ok(Self { local, kind: config.kind, tls, stop, task })
+        let (alive, ended) = watch::channel(());
+        let task = tokio::spawn(async move {
+            let _alive = alive;
+            serve(listener, shared, peers).await;
+        });
+        Ok(Self { local, kind: config.kind, tls, stop, ended, task })
     }
 
     /// The address with the port in use.
@@ -152,6 +158,12 @@ impl Server {
     #[must_use]
     pub fn kind(&self) -> ListenerKind {
         self.kind
+    }
+
+    /// Waits until the listener has ended: it was stopped, or its task panicked.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut ended = self.ended.clone();
+        async move { while ended.changed().await.is_ok() {} }
     }
 
     /// Serves `certificate` from the next handshake on.
