@@ -47,7 +47,8 @@ pub fn read_secret_file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Option<Strin
 /// Looks before it opens, since some devices act on being opened; and looks again at what was opened.
 fn open(path: &Path) -> io::Result<(File, Metadata)> {
     regular(&std::fs::metadata(path)?)?;
-    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    let file =
+        OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
     let metadata = file.metadata()?;
     regular(&metadata)?;
     Ok((file, metadata))

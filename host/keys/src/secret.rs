@@ -41,9 +41,8 @@ pub fn load_secret(path: &Path) -> Result<(Vec<u8>, Option<String>), KeyError> {
 /// Those of [`load_secret`]; the secret is gone; a file cannot be made.
 pub fn load_or_create_secret(path: &Path) -> Result<(Vec<u8>, Option<String>), KeyError> {
     let marker = path.with_extension("made");
-    let is_missing = |path: &Path| {
-        std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
-    };
+    let is_missing =
+        |path: &Path| std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound);
     let is_unmarked = is_missing(&marker);
     if is_missing(path) {
         if !is_unmarked {

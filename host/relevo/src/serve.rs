@@ -63,7 +63,8 @@ async fn serve(file: &Path, config: Config) -> anyhow::Result<()> {
     };
     let running = assembly::start(base, outside, false).await?;
     let main_tasks = running.main_tasks();
-    let mut reloads = Reloads { file: file.to_owned(), parts, reading: JoinSet::new(), is_asked_again: false };
+    let mut reloads =
+        Reloads { file: file.to_owned(), parts, reading: JoinSet::new(), is_asked_again: false };
     tracing::info!("ready");
     let ended = loop {
         tokio::select! {

@@ -136,7 +136,12 @@ impl<'t> Document<'t> {
     }
 
     /// A key that must be there.
-    pub(crate) fn need<'k, F: Format>(&mut self, table: Span, key: &'k Key<F>, name: &str) -> Option<&'k At<F>> {
+    pub(crate) fn need<'k, F: Format>(
+        &mut self,
+        table: Span,
+        key: &'k Key<F>,
+        name: &str,
+    ) -> Option<&'k At<F>> {
         if key.at().is_none() {
             self.mistake_in(table, name, "is required");
         }
@@ -218,9 +223,10 @@ fn path_in_table(table: &DeTable<'_>, path: &str, span: Span) -> Option<String> 
 fn path_in_value(value: &Spanned<DeValue<'_>>, path: &str, span: Span) -> Option<String> {
     let inner = match value.get_ref() {
         DeValue::Table(table) => path_in_table(table, path, span),
-        DeValue::Array(array) => {
-            array.iter().enumerate().find_map(|(i, entry)| path_in_value(entry, &format!("{path}[{i}]"), span))
-        }
+        DeValue::Array(array) => array
+            .iter()
+            .enumerate()
+            .find_map(|(i, entry)| path_in_value(entry, &format!("{path}[{i}]"), span)),
         _ => None,
     };
     inner.or_else(|| (Span::from(value.span()) == span).then(|| path.to_owned()))
@@ -249,8 +255,7 @@ fn remove_from_table(table: &mut DeTable<'_>, span: Span) -> bool {
     if table.iter_mut().any(|(_, value)| remove_from_value(value, span)) {
         return true;
     }
-    let is_it =
-        |range: Range<usize>| Span::from(range) == span;
+    let is_it = |range: Range<usize>| Span::from(range) == span;
     let found = table.iter().find(|(key, value)| is_it(key.span()) || is_it(value.span()));
     let Some(key) = found.map(|(key, _)| key.clone()) else { return false };
     table.remove(&key).is_some()
@@ -291,6 +296,8 @@ fn in_plain_words(message: &str) -> String {
     match message.split_once(", expected ").map(|(_, expected)| expected) {
         Some(what) if what.starts_with("a sequence") => "must be a list, such as [\"...\"]".to_owned(),
         Some(what) if what.starts_with("struct") || what.starts_with("a map") => "must be a table".to_owned(),
+        // An integer of more than 64 bits.
+        Some("any value") => "is too large".to_owned(),
         _ => message.to_owned(),
     }
 }

@@ -11,8 +11,8 @@ use relevo_relay::settings::{FailurePolicy, Network};
 use relevo_resolve::IpFamily;
 use relevo_runtime::policy::{Capability, Class};
 use relevo_smtp::client::TlsPolicy;
-use serde::de::{Deserializer, Error, IgnoredAny};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, IgnoredAny};
 use toml::Spanned;
 
 use super::document::Span;
@@ -238,7 +238,8 @@ impl Format for Size {
             }),
             _ => positive(&raw).ok(),
         };
-        octets.ok_or_else(|| "must be a number of octets or a string such as \"512MiB\" or \"1GiB\"".to_owned())
+        octets
+            .ok_or_else(|| "must be a number of octets or a string such as \"512MiB\" or \"1GiB\"".to_owned())
     }
 }
 
@@ -324,9 +325,9 @@ impl Format for Network {
             None => text.parse().ok().map(|addr: IpAddr| (addr, if addr.is_ipv4() { 32 } else { 128 })),
         };
         let fits = |(addr, prefix): &(IpAddr, u8)| *prefix <= if addr.is_ipv4() { 32 } else { 128 };
-        let (addr, prefix) = network.filter(fits).ok_or_else(|| {
-            "must be a network such as \"10.1.0.0/16\" or \"2001:db8::/32\"".to_owned()
-        })?;
+        let (addr, prefix) = network
+            .filter(fits)
+            .ok_or_else(|| "must be a network such as \"10.1.0.0/16\" or \"2001:db8::/32\"".to_owned())?;
         Ok(Self { addr, prefix })
     }
 }
