@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Note;
 use crate::policy::Attribute;
+use crate::reply::EnhancedCode;
 
 macro_rules! events {
     ($($(#[$doc:meta])* $variant:ident($data:ty) = $name:literal,)*) => {
@@ -154,7 +155,7 @@ pub struct Refusal {
     pub code: u16,
     /// The enhanced status code of that reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<String>,
+    pub status: Option<EnhancedCode>,
     /// The text of that reply.
     pub reply: String,
     /// The rule that refused, such as `too-many-received` or `policy`.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use relevo_mailkit::event::Blame;
 use relevo_mailkit::source::Source;
 use relevo_queue::{Lease, Millis};
 use relevo_smtp::client::{Command, Failure, Outcome, Target, TlsPolicy, TransactionResult};
@@ -48,7 +49,7 @@ pub(crate) struct Found {
     /// Connections were opened.
     pub(crate) connected: bool,
     /// A stage broke: whose fault it was.
-    pub(crate) blame: Option<serde_json::Value>,
+    pub(crate) blame: Option<Blame>,
 }
 
 /// An attempt under way.
@@ -69,7 +70,7 @@ pub(crate) struct Attempt<'a> {
     left: Vec<Todo>,
     connected: bool,
     /// The stage that broke while the copy was made.
-    blame: Option<serde_json::Value>,
+    blame: Option<Blame>,
 }
 
 /// A recipient without an outcome.

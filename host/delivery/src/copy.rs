@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use relevo_mailkit::event::Blame;
 use relevo_mailkit::reply::EnhancedCode;
 use relevo_mailkit::source::Source;
 use relevo_queue::Lease;
 use relevo_runtime::Fault;
-use serde_json::{Value, json};
 
 /// What the next hop can take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,13 +54,12 @@ pub trait MakeCopy: Send + Sync {
     async fn make(&self, lease: &Lease, hop: HopAbilities) -> Result<Copy, CopyError>;
 }
 
-/// What broke, for the `blame` of `email.failed` and `email.delivery_delayed`: `stage`, `who` (`guest` or `host`), `kind`. The
-/// detail is for the log.
+/// What broke, for `email.failed` and `email.delivery_delayed`. The details are for the log.
 #[must_use]
-pub fn blame(fault: &Fault) -> Value {
-    json!({
-        "stage": fault.stage.name(),
-        "who": format!("{:?}", fault.blame).to_ascii_lowercase(),
-        "kind": format!("{:?}", fault.kind).to_ascii_lowercase(),
-    })
+pub fn blame(fault: &Fault) -> Blame {
+    Blame {
+        stage: fault.stage.name().to_owned(),
+        who: format!("{:?}", fault.blame).to_ascii_lowercase(),
+        kind: format!("{:?}", fault.kind).to_ascii_lowercase(),
+    }
 }

@@ -50,7 +50,6 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use bounce::DSN_QUEUED;
 pub use copy::{Copy, CopyError, HopAbilities, MakeCopy, blame};
 pub use dial::{Dial, Hop, HopOffer};
 pub use listener::{OutcomeEvent, OutcomeListener};

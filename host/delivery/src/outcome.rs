@@ -14,10 +14,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use relevo_mailkit::event::{self, Attempt, Blame, Event};
 use relevo_mailkit::reply::EnhancedCode;
 use relevo_queue::{LastAttempt, Lease, Millis, NewEvent, Recipient, RecipientState, Settlement};
 use relevo_smtp::client::{Failure, RemoteReply, TlsState};
-use serde_json::json;
 
 use super::failure::{EXPIRED, judged};
 use super::schedule;
@@ -62,21 +62,26 @@ pub enum Fate {
 
 impl Fate {
     /// The event that reports it.
-    #[must_use]
-    pub fn event(self) -> &'static str {
+    fn event(self, attempt: Attempt) -> Event {
         match self {
-            Self::Delivered => "email.delivered",
-            Self::Delayed => "email.delivery_delayed",
-            Self::Bounced => "email.bounced",
-            Self::Failed => "email.failed",
-            Self::Expired => "email.expired",
+            Self::Delivered => Event::Delivered(attempt),
+            Self::Delayed => Event::DeliveryDelayed(attempt),
+            Self::Bounced => Event::Bounced(attempt),
+            Self::Failed => Event::Failed(event::Failure::Delivery(attempt)),
+            Self::Expired => Event::Expired(attempt),
         }
     }
 
-    /// As in logs and metrics.
+    /// The name in logs and metrics: that of the event, without `email.`.
     #[must_use]
     pub fn name(self) -> &'static str {
-        self.event().trim_start_matches("email.")
+        match self {
+            Self::Delivered => "delivered",
+            Self::Delayed => "delivery_delayed",
+            Self::Bounced => "bounced",
+            Self::Failed => "failed",
+            Self::Expired => "expired",
+        }
     }
 }
 
@@ -111,7 +116,7 @@ pub(crate) struct Rules {
     /// The site is down until then: no next attempt before.
     pub(crate) not_before: Millis,
     /// A stage broke: whose fault it was, for the events.
-    pub(crate) blame: Option<serde_json::Value>,
+    pub(crate) blame: Option<Blame>,
 }
 
 /// The recipients that are still to be delivered to.
@@ -151,7 +156,7 @@ pub(crate) fn expire(lease: Lease, obstacle: Option<&Failure>, now: Millis) -> C
     };
     let fates =
         pending(&lease).map(|r| (r.index, r.address.clone(), Fate::Expired, facts(r.index), None)).collect();
-    assemble(lease, fates, now, None)
+    assemble(lease, fates, now, None, None)
 }
 
 fn own_words(text: &str) -> LastAttempt {
@@ -188,13 +193,7 @@ pub(crate) fn conclude(lease: Lease, findings: Vec<Finding>, rules: &Rules, now:
         }
         fates.push((index, recipient.address.clone(), fate, facts, via.map(|v| v.tls.clone())));
     }
-    let mut conclusion = assemble(lease, fates, now, Some(next));
-    if let Some(blame) = &rules.blame {
-        for data in conclusion.events.iter_mut().filter_map(|e| e.data.as_object_mut()) {
-            data.insert("blame".into(), blame.clone());
-        }
-    }
-    conclusion
+    assemble(lease, fates, now, Some(next), rules.blame.as_ref())
 }
 
 fn fate_of(result: Result<RemoteReply, Failure>, via: Option<&Via>, now: Millis) -> (Fate, LastAttempt) {
@@ -231,7 +230,13 @@ fn fate_of(result: Result<RemoteReply, Failure>, via: Option<&Via>, now: Millis)
 
 type Fated = (u32, String, Fate, LastAttempt, Option<TlsState>);
 
-fn assemble(lease: Lease, fates: Vec<Fated>, now: Millis, next: Option<Millis>) -> Conclusion {
+fn assemble(
+    lease: Lease,
+    fates: Vec<Fated>,
+    now: Millis,
+    next: Option<Millis>,
+    blame: Option<&Blame>,
+) -> Conclusion {
     // Nobody is told: the failure counts as reported at once.
     let silent = lease.meta.no_bounce || lease.meta.is_bounce || lease.meta.sender.is_empty();
     let mut recipients = Vec::with_capacity(fates.len());
@@ -246,7 +251,7 @@ fn assemble(lease: Lease, fates: Vec<Fated>, now: Millis, next: Option<Millis>) 
             }
         }
         let record = Record { index, address, fate, facts, tls };
-        events.push(event(&lease, &record, now, next));
+        events.push(event(&lease, &record, now, next, blame));
         records.push(record);
     }
     let left = pending(&lease).any(|r| !recipients.iter().any(|(index, _)| *index == r.index));
@@ -268,33 +273,42 @@ fn severity(fate: Fate) -> u8 {
     }
 }
 
-fn event(lease: &Lease, record: &Record, now: Millis, next: Option<Millis>) -> NewEvent {
+fn event(
+    lease: &Lease,
+    record: &Record,
+    now: Millis,
+    next: Option<Millis>,
+    blame: Option<&Blame>,
+) -> NewEvent {
     let facts = &record.facts;
-    let mut data = json!({
-        "recipient": record.address,
-        "index": record.index,
-        "sender": lease.meta.sender,
-        "message_id": lease.meta.message_id,
-        "mx": facts.host,
-        "ip": facts.ip,
-        "tls": record.tls.as_ref().and_then(|t| t.cipher.clone()),
-        "code": facts.code,
-        "enhanced": facts.status,
-        "text": facts.text,
-        "attempt": lease.delivery.attempts.saturating_add(1),
-        "delay_ms": now.saturating_sub(lease.meta.accepted_at),
-    });
-    if record.fate == Fate::Delayed
-        && let Some(map) = data.as_object_mut()
-    {
-        map.insert("next_attempt".into(), json!(next));
-    }
+    let (reply, reason) = match facts.code {
+        Some(_) => (Some(facts.text.clone()), None),
+        None => (None, Some(facts.text.clone())),
+    };
+    let attempt = Attempt {
+        delivery_id: lease.delivery.id.to_string(),
+        recipient: record.address.clone(),
+        recipient_index: record.index,
+        sender: lease.meta.sender.clone(),
+        message_id_header: lease.meta.message_id.clone(),
+        mx: facts.host.clone(),
+        mx_ip: facts.ip.map(|ip| ip.to_string()),
+        tls: record.tls.as_ref().and_then(|t| t.cipher.clone()),
+        code: facts.code,
+        status: facts.status.clone(),
+        reply,
+        reason,
+        attempt: lease.delivery.attempts.saturating_add(1),
+        delay_ms: now.saturating_sub(lease.meta.accepted_at),
+        next_attempt: next.filter(|_| record.fate == Fate::Delayed),
+        // What broke here delayed or ended it; it neither delivered nor refused it.
+        blame: blame.filter(|_| !matches!(record.fate, Fate::Delivered | Fate::Bounced)).cloned(),
+    };
     NewEvent {
         tenant: lease.meta.tenant.clone(),
-        kind: record.fate.event().to_owned(),
         at: now,
         item: Some(lease.delivery.id.item),
-        data,
+        event: record.fate.event(attempt),
     }
 }
 

@@ -4,9 +4,9 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use relevo_queue::{Event, EventError};
+use relevo_mailkit::event::EventEntry;
+use relevo_queue::{EventError, NewEvent, StoredEvent};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use crate::auth::Caller;
 use crate::error::ApiError;
@@ -24,7 +24,7 @@ pub(crate) struct EventsQuery {
 
 #[derive(Debug, Serialize)]
 pub(crate) struct EventsAnswer {
-    events: Vec<Value>,
+    events: Vec<EventEntry>,
     /// For `after` of the next call; the same as the one given when there is nothing new.
     cursor: String,
 }
@@ -43,7 +43,7 @@ pub(crate) async fn events(
     match state.events.events(Some(&caller.tenant), after, limit).await {
         Ok(found) => {
             let cursor = found.last().map_or(after, |e| e.cursor).to_string();
-            Ok(Json(EventsAnswer { events: found.into_iter().map(event_json).collect(), cursor }))
+            Ok(Json(EventsAnswer { events: found.into_iter().map(entry).collect(), cursor }))
         }
         Err(EventError::Pruned { oldest }) => Err(ApiError::new(
             StatusCode::GONE,
@@ -66,21 +66,14 @@ fn number(name: &str, given: Option<&str>, default: u64) -> Result<u64, ApiError
     }
 }
 
-/// The event's own data with `cursor`, `type`, `created_at` and `email_id` beside it.
-fn event_json(event: Event) -> Value {
-    let Event { cursor, event } = event;
-    let mut object = match event.data {
-        Value::Object(object) => object,
-        Value::Null => Map::new(),
-        other => Map::from_iter([("data".to_owned(), other)]),
-    };
-    object.insert("cursor".to_owned(), Value::String(cursor.to_string()));
-    object.insert("type".to_owned(), Value::String(event.kind));
-    object.insert("created_at".to_owned(), Value::String(relevo_relay::clock::timestamp(event.at)));
-    if let Some(id) = event.item {
-        object.insert("email_id".to_owned(), Value::String(id.to_string()));
+fn entry(stored: StoredEvent) -> EventEntry {
+    let NewEvent { at, item, event, .. } = stored.event;
+    EventEntry {
+        cursor: stored.cursor.to_string(),
+        created_at: relevo_relay::clock::timestamp(at),
+        message_id: item.map(|id| id.to_string()),
+        event,
     }
-    Value::Object(object)
 }
 
 /// What to publish in DNS for one of the caller's domains.

@@ -7,15 +7,14 @@ use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use relevo_mailkit::event::{self, PluginFault};
 use relevo_mailkit::policy::{Attribute, Event, RemoteReply};
 use relevo_mailkit::text::{escaped, printable};
 use relevo_queue::NewEvent;
 use relevo_relay::clock::Clock;
-use relevo_relay::events::{DSN_QUEUED, PLUGIN_FAULT};
 use relevo_relay::policy::OutcomeEvent;
 use relevo_runtime::Blame;
 use relevo_runtime::policy::Batch;
-use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::ask::in_words;
@@ -71,7 +70,10 @@ pub(crate) async fn run(plugins: Weak<Plugins>, mut happening: mpsc::Receiver<Ve
         let Some(plugins) = plugins.upgrade() else { return };
         let mut by_tenant: HashMap<String, Vec<Event>> = HashMap::new();
         for outcome in all {
-            by_tenant.entry(outcome.event.tenant.clone()).or_default().push(event(outcome));
+            let tenant = outcome.event.tenant.clone();
+            if let Some(event) = event(outcome) {
+                by_tenant.entry(tenant).or_default().push(event);
+            }
         }
         for (tenant, events) in by_tenant {
             let places = plugins.places();
@@ -129,57 +131,67 @@ async fn tell(
         "a plugin broke while it was told of outcomes");
     Some(NewEvent {
         tenant: config.tenant.clone(),
-        kind: PLUGIN_FAULT.to_owned(),
         at: clock.now(),
         item: None,
-        data: json!({
-            "plugin": config.name,
-            "digest": place.digest,
-            "fault": in_words(&fault),
-            "detail": escaped(&fault.detail, MAX_VALUE),
-            "events": count,
+        event: event::Event::PluginFault(PluginFault {
+            plugin: config.name.clone(),
+            digest: place.digest.clone(),
+            fault: in_words(&fault),
+            reason: escaped(&fault.detail, MAX_VALUE),
+            count,
         }),
     })
 }
 
-fn event(OutcomeEvent { event, attributes }: OutcomeEvent) -> Event {
-    let text = |name: &str| event.data[name].as_str();
-    let number = |name: &str| event.data[name].as_u64();
-    let reply = number("code").and_then(|code| u16::try_from(code).ok()).map(|code| RemoteReply {
-        code,
-        enhanced: text("enhanced").map(str::to_owned),
-        text: printable(text("text").unwrap_or_default(), MAX_REPLY),
-    });
-    let mut attributes: Vec<Attribute> =
-        attributes.into_iter().map(|(name, value)| Attribute::new(name, value)).collect();
-    let facts =
-        [("dsn", "dsn"), ("host", "mx"), ("ip", "ip"), ("tls", "tls"), ("next-attempt", "next_attempt")];
-    for (name, key) in facts {
-        match &event.data[key] {
-            Value::String(value) => attributes.push(Attribute::new(name, escaped(value, MAX_VALUE))),
-            Value::Number(value) => attributes.push(Attribute::new(name, value.to_string())),
-            _ => {}
+/// The event as plugins hear of it; none of events that are about neither a delivery nor a notification.
+fn event(OutcomeEvent { event: logged, attributes }: OutcomeEvent) -> Option<Event> {
+    let mut event = Event {
+        message: logged.item.map(|id| id.to_string()).unwrap_or_default(),
+        stage: "delivery".to_owned(),
+        kind: logged.event.name().to_owned(),
+        at: u64::try_from(logged.at).unwrap_or(0),
+        recipient: String::new(),
+        attempt: 0,
+        reply: None,
+        attributes: attributes.into_iter().map(|(name, value)| Attribute::new(name, value)).collect(),
+    };
+    match logged.event {
+        event::Event::DsnQueued(dsn) => {
+            event.stage = "dsn".to_owned();
+            event.recipient = dsn.recipient;
+            event.attributes.push(Attribute::new("dsn", dsn.dsn_id));
+        }
+        other => {
+            let attempt = other.attempt()?;
+            if matches!(other, event::Event::DeliveryDelayed(_)) {
+                event.stage = "defer".to_owned();
+            }
+            event.recipient.clone_from(&attempt.recipient);
+            event.attempt = attempt.attempt;
+            event.reply = reply(attempt);
+            event.attributes.extend(facts(attempt));
         }
     }
-    Event {
-        message: event.item.map(|id| id.to_string()).unwrap_or_default(),
-        stage: stage(&event.kind).to_owned(),
-        at: u64::try_from(event.at).unwrap_or(0),
-        recipient: text("recipient").unwrap_or_default().to_owned(),
-        attempt: number("attempt").and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
-        reply,
-        attributes,
-        kind: event.kind,
-    }
+    Some(event)
 }
 
-/// Of the stages in `wit/relevo-policy-0.1.0/observe.wit`, that of a kind of event.
-fn stage(kind: &str) -> &'static str {
-    match kind {
-        "email.delivery_delayed" => "defer",
-        DSN_QUEUED => "dsn",
-        _ => "delivery",
-    }
+fn reply(attempt: &event::Attempt) -> Option<RemoteReply> {
+    let text = printable(attempt.reply.as_deref().unwrap_or_default(), MAX_REPLY);
+    attempt.code.map(|code| RemoteReply { code, enhanced: Some(attempt.status.clone()), text })
+}
+
+/// The facts that `wit/relevo-policy-0.1.0/observe.wit` lists.
+fn facts(attempt: &event::Attempt) -> impl Iterator<Item = Attribute> {
+    let next = attempt.next_attempt.map(|at| at.to_string());
+    let facts = [
+        ("host", attempt.mx.as_deref()),
+        ("ip", attempt.mx_ip.as_deref()),
+        ("tls", attempt.tls.as_deref()),
+        ("next-attempt", next.as_deref()),
+    ];
+    let attribute =
+        |(name, value): (&str, Option<&str>)| Some(Attribute::new(name, escaped(value?, MAX_VALUE)));
+    facts.into_iter().filter_map(attribute).collect::<Vec<_>>().into_iter()
 }
 
 #[cfg(test)]
@@ -188,6 +200,7 @@ mod tests {
     use std::sync::Arc;
 
     use async_trait::async_trait;
+    use relevo_mailkit::event::{Attempt, DsnQueued, Opened};
     use relevo_queue::NewEvent;
     use relevo_relay::clock::SystemClock;
     use relevo_runtime::FaultKind;
@@ -195,28 +208,33 @@ mod tests {
         Case, Cost, Data, Digest, Export, HistogramSnapshot, Judgement, MakeCase, PluginConfig, PluginFault,
         PluginMetrics, Policy,
     };
-    use serde_json::json;
 
     use super::*;
     use crate::kv::KvData;
     use crate::test_settings;
 
-    fn delayed() -> OutcomeEvent {
-        let data = json!({ "recipient": "a@x.test", "mx": "mx.x.test", "code": 451, "enhanced": "4.3.2",
-            "text": "later\u{e9}", "attempt": 2, "next_attempt": 99, "tls": null });
-        let event = NewEvent {
-            tenant: "acme".into(),
-            kind: "email.delivery_delayed".into(),
-            at: 7,
-            item: None,
-            data,
-        };
+    fn outcome(event: event::Event) -> OutcomeEvent {
+        let event = NewEvent { tenant: "acme".into(), at: 7, item: None, event };
         OutcomeEvent { event, attributes: vec![("campaign".into(), "spring".into())] }
+    }
+
+    fn delayed() -> OutcomeEvent {
+        let attempt = Attempt {
+            recipient: "a@x.test".into(),
+            mx: Some("mx.x.test".into()),
+            code: Some(451),
+            status: "4.3.2".into(),
+            reply: Some("later\u{e9}".into()),
+            attempt: 2,
+            next_attempt: Some(99),
+            ..Attempt::default()
+        };
+        outcome(event::Event::DeliveryDelayed(attempt))
     }
 
     #[test]
     fn an_event_is_told_with_its_reply_and_facts() {
-        let event = event(delayed());
+        let event = event(delayed()).expect("about a delivery");
         assert_eq!((event.stage.as_str(), event.attempt, event.at), ("defer", 2, 7));
         let reply = event.reply.expect("the remote's");
         assert_eq!((reply.code, reply.text.as_str()), (451, "later?"));
@@ -226,15 +244,17 @@ mod tests {
 
     #[test]
     fn events_are_told_as_the_stages_that_they_belong_to() {
-        for (kind, stage) in [
-            ("email.dsn_queued", "dsn"),
-            ("email.delivery_delayed", "defer"),
-            ("email.delivered", "delivery"),
-            ("email.bounced", "delivery"),
+        let attempt = Attempt::default();
+        for (of, stage) in [
+            (event::Event::DsnQueued(DsnQueued::default()), Some("dsn")),
+            (event::Event::DeliveryDelayed(attempt.clone()), Some("defer")),
+            (event::Event::Delivered(attempt.clone()), Some("delivery")),
+            (event::Event::Bounced(attempt), Some("delivery")),
+            (event::Event::Opened(Opened::default()), None),
         ] {
-            let mut outcome = delayed();
-            kind.clone_into(&mut outcome.event.kind);
-            assert_eq!((event(outcome).stage, kind), (stage.to_owned(), kind));
+            let told = event(outcome(of.clone()));
+            assert_eq!(told.as_ref().map(|event| event.stage.as_str()), stage, "{of:?}");
+            assert!(told.is_none_or(|event| event.kind == of.name()));
         }
     }
 
@@ -314,10 +334,12 @@ mod tests {
         let place = Place::new(settings, String::new(), Ok(policy), Arc::new(KvData::default()));
         let ((listeners, _kept), clock) = (Listeners::new(), SystemClock::new());
         for n in 0..50 {
-            let broke = tell(&listeners, &clock, &place, vec![event(delayed())]).await;
-            let broke = broke
-                .map(|event| (event.kind, event.data["fault"].to_string(), event.data["events"].as_u64()));
-            let expected = ("plugin.fault".to_owned(), "\"observe: trap (guest)\"".to_owned(), Some(1));
+            let broke = tell(&listeners, &clock, &place, event(delayed()).into_iter().collect()).await;
+            let broke = broke.map(|event| match event.event {
+                event::Event::PluginFault(fault) => (fault.fault, fault.count),
+                other => panic!("{other:?}"),
+            });
+            let expected = ("observe: trap (guest)".to_owned(), 1);
             // Until its breaker opens.
             assert_eq!(broke, (n < 5).then_some(expected));
         }

@@ -344,9 +344,10 @@ impl<'a, 't> Planner<'a, 't> {
 
     fn append(&mut self, event: NewEvent) -> Result<(), IndexError> {
         self.cursor = (self.cursor + 1).max(self.sequence << 16);
-        let record = EventRecord::from(event);
-        let value = record::seal(&self.cursor.to_be_bytes(), &record)
-            .map_err(|e| IndexError::Other(format!("event: {e}")))?;
+        let unwritable = |why: String| IndexError::Other(format!("event: {why}"));
+        let record = EventRecord::try_from(event).map_err(|e| unwritable(e.to_string()))?;
+        let value =
+            record::seal(&self.cursor.to_be_bytes(), &record).map_err(|e| unwritable(e.to_string()))?;
         self.tables.events.insert(self.cursor, value.as_slice())?;
         if !record.tenant().is_empty() {
             self.tables.tenant_events.insert(tenant_key(record.tenant(), self.cursor).as_slice(), ())?;

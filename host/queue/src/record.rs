@@ -276,22 +276,23 @@ impl DeliveryRecord {
     }
 }
 
-/// An event, under its cursor. Its data is JSON text.
+/// An event, under its cursor. Type and data are JSON text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct EventRecord {
     tenant: String,
-    kind: String,
     at: Millis,
     item: Option<ItemId>,
-    data: String,
+    event: String,
 }
 
 impl Record for EventRecord {}
 
-impl From<NewEvent> for EventRecord {
-    fn from(event: NewEvent) -> Self {
-        let data = event.data.to_string();
-        Self { tenant: event.tenant, kind: event.kind, at: event.at, item: event.item, data }
+impl TryFrom<NewEvent> for EventRecord {
+    type Error = serde_json::Error;
+
+    fn try_from(new: NewEvent) -> Result<Self, Self::Error> {
+        let event = serde_json::to_string(&new.event)?;
+        Ok(Self { tenant: new.tenant, at: new.at, item: new.item, event })
     }
 }
 
@@ -305,8 +306,8 @@ impl EventRecord {
     }
 
     pub(crate) fn into_event(self) -> Result<NewEvent, String> {
-        let data = serde_json::from_str(&self.data).map_err(|e| e.to_string())?;
-        Ok(NewEvent { tenant: self.tenant, kind: self.kind, at: self.at, item: self.item, data })
+        let event = serde_json::from_str(&self.event).map_err(|e| e.to_string())?;
+        Ok(NewEvent { tenant: self.tenant, at: self.at, item: self.item, event })
     }
 }
 

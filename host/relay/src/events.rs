@@ -1,34 +1,17 @@
-//! What events say. Names of events and of the fields of their data are a contract with webhooks and with readers of the event
-//! log; fields are added, never renamed. Remote and foreign text is escaped; there are no secrets and no content.
+//! The events of intake and tracking: what happened, made into [`Event`]s whose text is harmless.
 
-pub use relevo_delivery::{DSN_QUEUED, blame};
+pub use relevo_delivery::blame;
+use relevo_mailkit::event::{Clicked, Event, Failure, Opened, PluginAnswer, Queued, Refusal, Withheld};
 use relevo_mailkit::model::Note;
-use relevo_mailkit::policy::Verdict;
+use relevo_mailkit::policy::{Attribute, Verdict};
+use relevo_mailkit::reply::Reply;
 use relevo_mailkit::text::escaped;
 use relevo_queue::{ItemId, ItemMeta, Millis, NewEvent};
-use serde_json::{Value, json};
 
 use crate::pipeline::{ForwardPath, Origin, Rejection, Submission};
 use crate::policy::{Judgement, Opinion};
+use crate::stream::Way;
 
-/// Accepted and on disk.
-pub const QUEUED: &str = "email.queued";
-/// Refused after the whole message was seen.
-pub const REJECTED: &str = "email.rejected";
-/// Not accepted, or not delivered, because something broke here; `blame` says what.
-pub const FAILED: &str = "email.failed";
-/// A plugin keeps it until it is released.
-pub const HELD: &str = "email.held";
-/// A plugin had it taken and not sent.
-pub const DISCARDED: &str = "email.discarded";
-/// A plugin broke while it was told of outcomes: `fault` says how, and `events` how many of them it was not told.
-pub const PLUGIN_FAULT: &str = "plugin.fault";
-/// A link was followed.
-pub const CLICKED: &str = "email.clicked";
-/// The pixel was fetched.
-pub const OPENED: &str = "email.opened";
-
-/// Octets of an address or text of somebody else's.
 const MAX_TEXT: usize = 1024;
 
 /// What is known of a message that is not accepted yet.
@@ -63,9 +46,7 @@ impl Facts {
     }
 }
 
-/// `email.queued`: `message_id`, `from`, `to`, `size`, `subject`, `source`, `fixes` and `notes` (what validate repaired, what track left
-/// alone), `policies` (what each plugin said), `attributes`, and `attributes_left_out` (not granted). The pipeline adds `pool`,
-/// `route` and `priority` where they are not the usual ones.
+/// `email.queued` for the recipients that are sent to or held.
 pub(crate) fn queued(
     id: ItemId,
     meta: &ItemMeta,
@@ -73,71 +54,58 @@ pub(crate) fn queued(
     fixes: &[Note],
     notes: &[Note],
     judgement: &Judgement,
+    way: &Way,
 ) -> NewEvent {
-    let to: Vec<_> = to.iter().map(|t| escaped(&t.address, MAX_TEXT)).collect();
-    let mut data = json!({
-        "message_id": escaped(&meta.message_id, MAX_TEXT),
-        "from": escaped(&meta.sender, MAX_TEXT),
-        "to": to,
-        "size": meta.size,
-        "subject": meta.subject,
-        "source": meta.source,
-    });
-    for (name, list) in [("fixes", fixes), ("notes", notes)] {
-        if !list.is_empty() {
-            data[name] = list.iter().map(note).collect();
-        }
-    }
-    if !judgement.opinions.is_empty() {
-        data["policies"] = opinions(&judgement.opinions);
-    }
-    for (name, list) in [("attributes", &judgement.attributes), ("attributes_left_out", &judgement.left_out)]
-    {
-        if !list.is_empty() {
-            data[name] = list.iter().map(attribute).collect();
-        }
-    }
-    event(QUEUED, &meta.tenant, Some(id), meta.accepted_at, data)
-}
-
-/// `email.rejected` with the rule and the reply, or, when a stage broke, `email.failed` with the blame. The id was given to the
-/// message while it was judged; nothing else has it.
-pub(crate) fn refused(id: ItemId, at: Millis, facts: &Facts, rejection: &Rejection) -> NewEvent {
-    let mut data = json!({
-        "from": facts.sender,
-        "to": facts.to,
-        "recipients": facts.recipients,
-        "size": facts.size,
-        "source": facts.source,
-        "code": rejection.reply.code,
-        "status": rejection.reply.enhanced,
-        "rule": rejection.rule,
-        "reason": escaped(&rejection.reply.text, MAX_TEXT),
-    });
-    let mut tenant = facts.tenant.as_str();
-    if let Some(policy) = &rejection.policy {
-        tenant = &policy.tenant;
-        data["policies"] = opinions(&policy.opinions);
-        if let Some(by) = &policy.by {
-            name_plugin(&mut data, by);
-        }
-    }
-    let kind = match &rejection.fault {
-        // It is the plugin that is broken, whatever its failure policy says about the message.
-        None if rejection.policy.as_ref().is_some_and(|p| p.faulted) => FAILED,
-        Some(fault) => {
-            data["blame"] = blame(fault);
-            FAILED
-        }
-        // The sender may try again and nothing is wrong with the message.
-        None if rejection.reply.code < 500 => FAILED,
-        None => REJECTED,
+    let queued = Queued {
+        sender: escaped(&meta.sender, MAX_TEXT),
+        recipients: to.iter().map(|t| escaped(&t.address, MAX_TEXT)).collect(),
+        size: meta.size,
+        subject: meta.subject.clone(),
+        message_id_header: escaped(&meta.message_id, MAX_TEXT),
+        source: meta.source.clone(),
+        fixes: fixes.iter().map(note).collect(),
+        notes: notes.iter().map(note).collect(),
+        policies: answers(&judgement.opinions),
+        attributes: attributes(&judgement.attributes),
+        attributes_left_out: attributes(&judgement.left_out),
+        pool: way.pool.clone(),
+        route: way.route.clone(),
+        priority: way.priority,
     };
-    event(kind, tenant, Some(id), at, data)
+    event(&meta.tenant, Some(id), meta.accepted_at, Event::Queued(queued))
 }
 
-/// What became of recipients by a plugin's verdict, when the message itself was taken: `email.rejected` (with the reply that
-/// the bounce quotes), `email.held`, `email.discarded`; `plugin`, `digest` and `reason`.
+/// `email.rejected` with the rule and the reply, or `email.failed` when a stage broke or the sender may try again. The
+/// message had the id while it was judged; nothing else has it.
+pub(crate) fn refused(id: ItemId, at: Millis, facts: &Facts, rejection: &Rejection) -> NewEvent {
+    let policy = rejection.policy.as_ref();
+    let by = policy.and_then(|p| p.by.as_ref());
+    let refusal = Refusal {
+        sender: facts.sender.clone(),
+        recipients: facts.to.clone(),
+        recipient_count: facts.recipients as u64,
+        size: Some(facts.size),
+        source: Some(facts.source.to_owned()),
+        rule: rejection.rule.clone(),
+        plugin: by.map(|by| by.plugin.clone()),
+        digest: by.map(|by| by.digest.clone()),
+        policies: policy.map(|p| answers(&p.opinions)).unwrap_or_default(),
+        blame: rejection.fault.as_ref().map(blame),
+        ..with_reply(&rejection.reply)
+    };
+    // A plugin's fault is a fault whatever its failure policy says about the message. A temporary reply means that nothing
+    // is wrong with the message.
+    let failed = rejection.fault.is_some() || policy.is_some_and(|p| p.faulted) || rejection.reply.code < 500;
+    let tenant = policy.map_or(&facts.tenant, |p| &p.tenant);
+    let refused = match failed {
+        true => Event::Failed(Failure::Submission(refusal)),
+        false => Event::Rejected(refusal),
+    };
+    event(tenant, Some(id), at, refused)
+}
+
+/// What became of recipients by a plugin's verdict when the message itself was accepted: `email.rejected` with the reply that
+/// the bounce quotes, `email.held` or `email.discarded`. None for those that are sent to.
 pub(crate) fn ruled(
     id: ItemId,
     tenant: &str,
@@ -146,74 +114,80 @@ pub(crate) fn ruled(
     to: &[&str],
     verdict: &Verdict,
     by: Option<&Opinion>,
-) -> NewEvent {
-    let to: Vec<_> = to.iter().map(|t| escaped(t, MAX_TEXT)).collect();
-    let mut data = json!({ "from": escaped(sender, MAX_TEXT), "to": to, "rule": "policy" });
-    if let Some(by) = by {
-        name_plugin(&mut data, by);
-    }
-    let kind = match verdict {
-        Verdict::Accept => QUEUED,
+) -> Option<NewEvent> {
+    let recipients: Vec<String> = to.iter().map(|t| escaped(t, MAX_TEXT)).collect();
+    let sender = escaped(sender, MAX_TEXT);
+    let (plugin, digest) = (by.map(|by| by.plugin.clone()), by.map(|by| by.digest.clone()));
+    let ruled = match verdict {
+        Verdict::Accept => return None,
         Verdict::Hold(reason) => {
-            data["reason"] = escaped(reason, MAX_TEXT).into();
-            HELD
+            Event::Held(Withheld { sender, recipients, reason: escaped(reason, MAX_TEXT), plugin, digest })
         }
-        Verdict::Discard(reason) => {
-            data["reason"] = escaped(reason, MAX_TEXT).into();
-            DISCARDED
-        }
-        Verdict::Reject(reply) => {
-            data["code"] = reply.code.into();
-            data["status"] = json!(reply.enhanced);
-            data["reason"] = escaped(&reply.text, MAX_TEXT).into();
-            REJECTED
-        }
+        Verdict::Discard(reason) => Event::Discarded(Withheld {
+            sender,
+            recipients,
+            reason: escaped(reason, MAX_TEXT),
+            plugin,
+            digest,
+        }),
+        Verdict::Reject(reply) => Event::Rejected(Refusal {
+            sender,
+            recipient_count: recipients.len() as u64,
+            recipients,
+            rule: "policy".to_owned(),
+            plugin,
+            digest,
+            ..with_reply(reply)
+        }),
     };
-    event(kind, tenant, Some(id), at, data)
+    Some(event(tenant, Some(id), at, ruled))
 }
 
-fn name_plugin(data: &mut Value, by: &Opinion) {
-    data["plugin"] = by.plugin.as_str().into();
-    data["digest"] = by.digest.as_str().into();
+fn with_reply(reply: &Reply) -> Refusal {
+    Refusal {
+        code: reply.code,
+        status: reply.enhanced,
+        reply: escaped(&reply.text, MAX_TEXT),
+        ..Refusal::default()
+    }
 }
 
-fn opinions(opinions: &[Opinion]) -> Value {
-    opinions.iter().map(|o| json!(o)).collect()
+fn answers(opinions: &[Opinion]) -> Vec<PluginAnswer> {
+    let answer = |o: &Opinion| PluginAnswer {
+        plugin: o.plugin.clone(),
+        digest: o.digest.clone(),
+        verdict: o.verdict.to_owned(),
+        reason: o.reason.clone(),
+    };
+    opinions.iter().map(answer).collect()
 }
 
-fn attribute((name, value): &(String, String)) -> Value {
-    json!({ "name": name, "value": escaped(value, MAX_TEXT) })
+fn attributes(list: &[(String, String)]) -> Vec<Attribute> {
+    list.iter().map(|(name, value)| Attribute::new(name, escaped(value, MAX_TEXT))).collect()
 }
 
-/// `email.clicked`: `recipient` (index in the message), `to` while the message is still queued, `url`.
-pub(crate) fn clicked(
-    tenant: &str,
-    id: ItemId,
-    at: Millis,
-    recipient: u32,
-    to: Option<&str>,
-    url: &str,
-) -> NewEvent {
-    let data = json!({
-        "recipient": recipient,
-        "to": to.map(|t| escaped(t, MAX_TEXT)),
-        "url": escaped(url, 4 * MAX_TEXT),
-    });
-    event(CLICKED, tenant, Some(id), at, data)
+/// `email.clicked` of the recipient at `index`, with the address if it is known.
+pub(crate) fn clicked(index: u32, address: Option<&str>, url: &str) -> Event {
+    Event::Clicked(Clicked {
+        recipient: address.map(|a| escaped(a, MAX_TEXT)),
+        recipient_index: index,
+        url: escaped(url, 4 * MAX_TEXT),
+        count: 1,
+    })
 }
 
-/// `email.opened`: `recipient`, and `to` while the message is still queued.
-pub(crate) fn opened(tenant: &str, id: ItemId, at: Millis, recipient: u32, to: Option<&str>) -> NewEvent {
-    let data = json!({ "recipient": recipient, "to": to.map(|t| escaped(t, MAX_TEXT)) });
-    event(OPENED, tenant, Some(id), at, data)
+/// `email.opened` of the recipient at `index`, with the address if it is known.
+pub(crate) fn opened(index: u32, address: Option<&str>) -> Event {
+    let recipient = address.map(|a| escaped(a, MAX_TEXT));
+    Event::Opened(Opened { recipient, recipient_index: index, count: 1 })
 }
 
-/// An event of any kind; `data` must have been made harmless.
+/// An event for the event log. Its text must have been made harmless.
 #[must_use]
-pub fn event(kind: &str, tenant: &str, item: Option<ItemId>, at: Millis, data: Value) -> NewEvent {
-    NewEvent { tenant: tenant.to_owned(), kind: kind.to_owned(), at, item, data }
+pub fn event(tenant: &str, item: Option<ItemId>, at: Millis, event: Event) -> NewEvent {
+    NewEvent { tenant: tenant.to_owned(), at, item, event }
 }
 
-fn note(note: &Note) -> Value {
-    json!({ "name": escaped(&note.name, 100), "detail": escaped(&note.detail, 200) })
+fn note(note: &Note) -> Note {
+    Note { name: escaped(&note.name, 100), detail: escaped(&note.detail, 200) }
 }

@@ -2,7 +2,6 @@
 
 use relevo_delivery::settings::{POOL, PRIORITY, ROUTE, priority};
 use relevo_queue::Priority;
-use serde_json::{Value, json};
 
 use crate::settings::Domain;
 
@@ -11,8 +10,8 @@ use crate::settings::Domain;
 pub(crate) struct Way {
     tenant: String,
     sending: String,
-    pool: String,
-    route: String,
+    pub(crate) pool: String,
+    pub(crate) route: String,
     /// Among its tenant's mail.
     pub(crate) priority: Priority,
 }
@@ -41,18 +40,6 @@ impl Way {
             return String::new();
         }
         [&self.pool, &self.route, &self.tenant, &self.sending, domain].join("/")
-    }
-
-    /// Puts what is not usual into the data of an event: `pool`, `route`, `priority`.
-    pub(crate) fn tell(&self, data: &mut Value) {
-        for (name, value) in [(POOL, &self.pool), (ROUTE, &self.route)] {
-            if !value.is_empty() {
-                data[name] = json!(value);
-            }
-        }
-        if self.priority != 0 {
-            data[PRIORITY] = json!(self.priority);
-        }
     }
 }
 
@@ -103,8 +90,6 @@ mod tests {
         let all = attributes(&[("pool", "own"), ("route", "eu"), ("priority", "1"), ("campaign", "x")]);
         let way = Way::of(&domain(Grants::default()), &all);
         assert_eq!((way.stream("x.test"), way.priority), (String::new(), 0));
-        let mut data = json!({});
-        way.tell(&mut data);
-        assert_eq!(data, json!({}));
+        assert_eq!((way.pool.as_str(), way.route.as_str()), ("", ""));
     }
 }

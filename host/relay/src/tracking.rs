@@ -47,8 +47,8 @@ impl TrackingEndpoint {
         let item = ItemId(claims.message);
         let to = self.recipient(item, claims.recipient).await;
         let now = self.clock.now();
-        let event = events::clicked(&tenant, item, now, claims.recipient, to.as_deref(), url.as_str());
-        self.write(event).await;
+        let clicked = events::clicked(claims.recipient, to.as_deref(), url.as_str());
+        self.write(events::event(&tenant, Some(item), now, clicked)).await;
         Some(url)
     }
 
@@ -57,8 +57,8 @@ impl TrackingEndpoint {
         let Some((tenant, claims)) = self.verified(Kind::Open, host, token) else { return false };
         let item = ItemId(claims.message);
         let to = self.recipient(item, claims.recipient).await;
-        let event = events::opened(&tenant, item, self.clock.now(), claims.recipient, to.as_deref());
-        self.write(event).await;
+        let opened = events::opened(claims.recipient, to.as_deref());
+        self.write(events::event(&tenant, Some(item), self.clock.now(), opened)).await;
         true
     }
 

@@ -158,7 +158,7 @@ fn held_mail_that_nobody_releases_goes_back_to_its_sender() {
     let reply = world.sends(&[ADA, "bob@reader.test"], "for review");
     assert!(reply.starts_with("250 "), "{reply}");
     let id = reply.split_whitespace().last().unwrap().to_owned();
-    assert_eq!(world.event("email.held")["email_id"], id.as_str());
+    assert_eq!(world.event("email.held")["message_id"], id.as_str());
 
     let bounce = world.sink.wait("multipart/report");
     assert_eq!((bounce.from.as_str(), bounce.to), ("", vec![SHOP.to_owned()]));
@@ -179,10 +179,10 @@ fn held_mail_that_nobody_releases_goes_back_to_its_sender() {
     assert_eq!(to, [ADA, "bob@reader.test"]);
     for event in expired {
         assert_eq!(
-            (event["email_id"].as_str(), event["enhanced"].as_str()),
+            (event["message_id"].as_str(), event["status"].as_str()),
             (Some(id.as_str()), Some("4.4.7"))
         );
-        assert_eq!(event["text"], "it was held and not released in time");
+        assert_eq!(event["reason"], "it was held and not released in time");
         assert!(event["delay_ms"].as_u64().unwrap() >= 2_000, "{event}");
     }
     // Nothing is left of it, and it was never sent.

@@ -89,7 +89,11 @@ impl Scene {
                 "{case}: {event}"
             );
         }
-        assert_eq!((&event["from"], &event["to"][0]), (&SHOP.into(), &ADA.into()), "{case}: {event}");
+        assert_eq!(
+            (&event["sender"], &event["recipients"][0]),
+            (&SHOP.into(), &ADA.into()),
+            "{case}: {event}"
+        );
         event
     }
 

@@ -36,7 +36,7 @@ fn a_block_list_from_upload_to_rollback() {
     assert!(reply.starts_with("550 5.7.1 Recipient is on the block list"), "{reply}");
     let event = world.event("email.rejected");
     assert_eq!((event["plugin"].as_str(), event["digest"].as_str()), (Some("list"), Some(digest.as_str())));
-    assert!(event["reason"].as_str().unwrap().contains("block list"), "{event}");
+    assert!(event["reply"].as_str().unwrap().contains("block list"), "{event}");
 
     // Some: the others get it, and the sender a bounce with that reply.
     let reply = world.sends(&[ADA, "bob@reader.test"], "partly");
@@ -96,7 +96,7 @@ fn held_mail_waits_to_be_released_and_has_a_quota() {
     assert!(reply.starts_with("250 "), "{reply}");
     let id = reply.split_whitespace().last().unwrap().to_owned();
     let event = world.event("email.held");
-    assert_eq!((event["email_id"].as_str(), event["plugin"].as_str()), (Some(id.as_str()), Some("every")));
+    assert_eq!((event["message_id"].as_str(), event["plugin"].as_str()), (Some(id.as_str()), Some("every")));
     assert_eq!(event["reason"], "held by everything");
     let (ok, why) = world.relay.queue(&["why", &id]);
     assert!(ok && why.contains("held by plugin every (") && why.contains("held by everything"), "{why}");
@@ -136,7 +136,7 @@ fn what_is_discarded_leaves_its_event_and_nothing_else() {
     assert_eq!(world.sink.wait("Subject: mixed").to, ["eve@reader.test"]);
     assert!(world.sink.wait("multipart/report").message.contains("Refused by everything"));
     let queued = world.event("email.queued");
-    assert_eq!(queued["to"], serde_json::json!(["eve@reader.test"]));
+    assert_eq!(queued["recipients"], serde_json::json!(["eve@reader.test"]));
     // What is not granted has no effect, and the event says so.
     world.kv("every", "pool\tbest\n");
     assert!(world.sends(&[ADA], "pool").starts_with("250 "));
@@ -319,7 +319,7 @@ fn a_plugin_hears_what_became_of_its_mail() {
     // It names the notification, which its sender gets.
     let queued = world.event("email.dsn_queued");
     assert_eq!(queued["recipient"], "reject-me@reader.test");
-    assert_eq!(queued["email_id"], world.event("email.bounced")["email_id"]);
+    assert_eq!(queued["message_id"], world.event("email.bounced")["message_id"]);
     let bounce = world.sink.wait("multipart/report");
     assert!(bounce.message.contains(queued["dsn"].as_str().unwrap()), "{}", bounce.message);
 }

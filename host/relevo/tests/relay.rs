@@ -40,7 +40,7 @@ fn a_message_arrives_checked_and_signed() {
 
     let delivered = wait_for("its event", || relay.events("email.delivered").first().cloned());
     assert_eq!(relay.events("email.queued").len(), 1);
-    assert!(reply.contains(delivered["email_id"].as_str().unwrap()));
+    assert!(reply.contains(delivered["message_id"].as_str().unwrap()));
 }
 
 #[test]

@@ -13,21 +13,18 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use relevo_mailkit::address::Address;
+use relevo_mailkit::event::{DsnQueued, Event};
 use relevo_mailkit::text::escaped;
 use relevo_queue::{
     DeliveryId, ItemId, ItemMeta, Millis, NewDelivery, NewEvent, NewItem, Recipient, RecipientState,
     StoreError, Unreported,
 };
-use serde_json::json;
 use tokio::time::sleep;
 
 use crate::recipe::Recipe;
 use crate::shared::Shared;
 use crate::text::tame;
 use report::{Failed, Report};
-
-/// A delivery status notification about a recipient was queued for the sender.
-pub const DSN_QUEUED: &str = "email.dsn_queued";
 
 /// How long a bounce is tried.
 const EXPIRE: Millis = 24 * 3600 * 1000;
@@ -92,21 +89,26 @@ async fn one(
     let Some(domain) = destination(meta) else {
         return shared.queue.report(item, names, None, Vec::new()).await;
     };
-    let addresses: Vec<String> = failed.iter().map(|u| u.recipient.address.clone()).collect();
+    let recipients: Vec<(DeliveryId, Recipient)> =
+        failed.iter().map(|u| (u.delivery, u.recipient.clone())).collect();
     let bounce = compose(shared, item, meta, failed, domain).await?;
     tracing::info!(
         target: "relevo::bounce",
         id = %bounce.id, about = %item, to = %tame(&meta.sender), recipients = names.len(), "bounce"
     );
     let (id, at) = (bounce.id, bounce.meta.accepted_at);
-    let event = |recipient: &String| NewEvent {
+    let event = |(delivery, recipient): &(DeliveryId, Recipient)| NewEvent {
         tenant: meta.tenant.clone(),
-        kind: DSN_QUEUED.to_owned(),
         at,
         item: Some(item),
-        data: json!({ "recipient": escaped(recipient, MAX_ADDRESS), "dsn": id.to_string() }),
+        event: Event::DsnQueued(DsnQueued {
+            delivery_id: delivery.to_string(),
+            recipient: escaped(&recipient.address, MAX_ADDRESS),
+            recipient_index: recipient.index,
+            dsn_id: id.to_string(),
+        }),
     };
-    let events: Vec<NewEvent> = addresses.iter().map(event).collect();
+    let events: Vec<NewEvent> = recipients.iter().map(event).collect();
     shared.queue.report(item, names, Some(bounce), events.clone()).await?;
     shared.tell_plugins([(meta, &events[..])]);
     Ok(())

@@ -182,7 +182,7 @@ async fn a_source_that_is_lost_delays_no_more_than_one_attempt() {
             seconds(5).await;
             if w.states(id) != [RecipientState::Delivered] {
                 delayed += 1;
-                let event = w.queue.store().events[0].data.to_string();
+                let event = format!("{:?}", w.queue.store().events[0].event);
                 assert!(event.contains("4.3.5") && event.contains("cannot send from 192.0.2.1"), "{event}");
                 seconds(80).await;
                 assert_eq!(w.states(id), [RecipientState::Delivered]);
@@ -231,8 +231,8 @@ async fn mail_waits_while_the_smarthost_does_not_exist() {
     let id = w.to("u@nowhere.test");
     seconds(1).await;
     assert_eq!(w.queue.kinds(id), ["email.delivery_delayed"]);
-    let status = w.queue.store().events[0].data["enhanced"].clone();
-    assert_eq!(status, "4.3.5");
+    let status = w.queue.store().events[0].event.attempt().map(|attempt| attempt.status.clone());
+    assert_eq!(status.as_deref(), Some("4.3.5"));
     w.net.domain("smart.test", &[("smart.test", accepts())]);
     seconds(120).await;
     assert_eq!(w.states(id), [RecipientState::Delivered]);

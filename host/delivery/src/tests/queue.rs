@@ -89,7 +89,12 @@ impl MemoryQueue {
 
     /// Kinds of the events about an item, in order.
     pub(super) fn kinds(&self, item: ItemId) -> Vec<String> {
-        self.store().events.iter().filter(|e| e.item == Some(item)).map(|e| e.kind.clone()).collect()
+        self.store()
+            .events
+            .iter()
+            .filter(|e| e.item == Some(item))
+            .map(|e| e.event.name().to_owned())
+            .collect()
     }
 }
 

@@ -1,28 +1,26 @@
 //! The event log's side of the seam.
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
+use relevo_mailkit::event::Event;
 
 use super::{ItemId, Millis, StoreError};
 
 /// An event to be written.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
-    /// Whose; empty for none.
+    /// The owner; empty for none.
     pub tenant: String,
-    /// Such as `email.delivered`.
-    pub kind: String,
-    /// When.
+    /// When it happened.
     pub at: Millis,
     /// The message it is about.
     pub item: Option<ItemId>,
-    /// Everything else, a JSON object.
-    pub data: serde_json::Value,
+    /// The type and its data.
+    pub event: Event,
 }
 
-/// An event as read. The cursor is the sequence of its commit and its place within it; unique, ascending.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Event {
+/// An event as stored. The cursor is the sequence of its commit and its place within it; unique, ascending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
     /// Where it stands in the log.
     pub cursor: u64,
     /// What it says.
@@ -51,7 +49,12 @@ pub trait EventLog: Send + Sync {
     async fn append(&self, events: Vec<NewEvent>) -> Result<(), StoreError>;
 
     /// Up to `max` events of `tenant` (all when `None`) after `after` (0: from the oldest).
-    async fn events(&self, tenant: Option<&str>, after: u64, max: usize) -> Result<Vec<Event>, EventError>;
+    async fn events(
+        &self,
+        tenant: Option<&str>,
+        after: u64,
+        max: usize,
+    ) -> Result<Vec<StoredEvent>, EventError>;
 
     /// Removes events older than `before`. Bounded work; returns how many, call again while not 0.
     async fn prune(&self, before: Millis) -> Result<usize, StoreError>;

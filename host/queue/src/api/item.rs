@@ -1,5 +1,6 @@
 //! What is in the queue: items, their deliveries, recipients.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -126,6 +127,12 @@ pub struct DeliveryId {
     pub item: ItemId,
     /// Its number within the item.
     pub number: u32,
+}
+
+impl fmt::Display for DeliveryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.item, self.number)
+    }
 }
 
 /// A delivery as stored.

@@ -8,7 +8,7 @@ use crate::inner::Inner;
 use crate::plan::tenant_key;
 use crate::record::{self, EventRecord};
 use crate::request::Op;
-use crate::{Event, EventError, EventLog, Millis, NewEvent, StoreError};
+use crate::{EventError, EventLog, Millis, NewEvent, StoreError, StoredEvent};
 
 #[async_trait]
 impl EventLog for EmbeddedStore {
@@ -19,7 +19,12 @@ impl EventLog for EmbeddedStore {
         self.write(Op::Append { events }).await.map(drop)
     }
 
-    async fn events(&self, tenant: Option<&str>, after: u64, max: usize) -> Result<Vec<Event>, EventError> {
+    async fn events(
+        &self,
+        tenant: Option<&str>,
+        after: u64,
+        max: usize,
+    ) -> Result<Vec<StoredEvent>, EventError> {
         let tenant = tenant.map(str::to_owned);
         let read = self.read_with(move |inner| {
             let pruned = inner.index.counter(index::PRUNED)?;
@@ -41,10 +46,10 @@ impl EventLog for EmbeddedStore {
 }
 
 /// An event that can be read; one that cannot is skipped, and logged.
-fn decode(cursor: u64, bytes: &[u8]) -> Option<Event> {
+fn decode(cursor: u64, bytes: &[u8]) -> Option<StoredEvent> {
     let event = record::unseal::<EventRecord>(&cursor.to_be_bytes(), bytes).and_then(EventRecord::into_event);
     match event {
-        Ok(event) => Some(Event { cursor, event }),
+        Ok(event) => Some(StoredEvent { cursor, event }),
         Err(why) => {
             tracing::error!(cursor, why, "corrupt event skipped");
             None
@@ -52,7 +57,7 @@ fn decode(cursor: u64, bytes: &[u8]) -> Option<Event> {
     }
 }
 
-fn of_all(inner: &Inner, after: u64, max: usize) -> Result<Vec<Event>, IndexError> {
+fn of_all(inner: &Inner, after: u64, max: usize) -> Result<Vec<StoredEvent>, IndexError> {
     let Some(from) = after.checked_add(1) else { return Ok(Vec::new()) };
     let table = inner.index.read()?.open_table(EVENTS)?;
     let mut events = Vec::new();
@@ -66,7 +71,7 @@ fn of_all(inner: &Inner, after: u64, max: usize) -> Result<Vec<Event>, IndexErro
     Ok(events)
 }
 
-fn of_tenant(inner: &Inner, tenant: &str, after: u64, max: usize) -> Result<Vec<Event>, IndexError> {
+fn of_tenant(inner: &Inner, tenant: &str, after: u64, max: usize) -> Result<Vec<StoredEvent>, IndexError> {
     let Some(from) = after.checked_add(1) else { return Ok(Vec::new()) };
     let txn = inner.index.read()?;
     let (keys, table) = (txn.open_table(TENANT_EVENTS)?, txn.open_table(EVENTS)?);

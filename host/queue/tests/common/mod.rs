@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use relevo_mailkit::event::{Clicked, Event};
 use relevo_queue::*;
 
 pub const T0: Millis = 1_800_000_000_000;
@@ -54,8 +55,19 @@ pub fn body_of(n: u64) -> Vec<u8> {
     format!("Subject: {n}\r\n\r\nhello {n}\r\n").into_bytes()
 }
 
-pub fn event(tenant: &str, kind: &str, at: Millis) -> NewEvent {
-    NewEvent { tenant: tenant.into(), kind: kind.into(), at, item: None, data: serde_json::json!({"n": at}) }
+/// An event that is told apart by a mark.
+pub fn event(tenant: &str, mark: &str, at: Millis) -> NewEvent {
+    let event = Event::Clicked(Clicked { url: mark.into(), ..Clicked::default() });
+    NewEvent { tenant: tenant.into(), at, item: None, event }
+}
+
+/// The marks of events.
+pub fn marks(events: Vec<StoredEvent>) -> Vec<String> {
+    let mark = |stored: StoredEvent| match stored.event.event {
+        Event::Clicked(clicked) => clicked.url,
+        other => panic!("{}", other.name()),
+    };
+    events.into_iter().map(mark).collect()
 }
 
 pub fn attempt(text: &str) -> LastAttempt {

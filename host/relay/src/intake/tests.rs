@@ -4,7 +4,6 @@ use relevo_queue::StoreError;
 use relevo_smtp::server::{BodyType, BodyWriter as _};
 
 use super::*;
-use crate::events;
 use crate::testing::{World, credentials};
 
 const MESSAGE: &[u8] = b"From: a@example.com\r\n\r\nHello\r\n";
@@ -276,7 +275,7 @@ async fn after_any_refusal_the_state_is_gone() {
     assert_eq!(short(&reply), "550 5.7.1");
     assert_eq!(short(&it.send(MESSAGE).await), "503 5.5.1");
     assert_eq!(it.rcpt("b@b.example").await, "503 5.5.1");
-    assert_eq!(it.world.memory.kinds(), [events::REJECTED]);
+    assert_eq!(it.world.memory.kinds(), ["email.rejected"]);
 }
 
 #[tokio::test]

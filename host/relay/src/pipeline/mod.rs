@@ -206,8 +206,7 @@ impl Run<'_> {
             subject: truncated(report.subject.clone(), 200),
             recipe: recipe.encode().map_err(|e| store_failed(&e.to_string()))?,
         };
-        let mut events = queued(self.id, &meta, &envelope.recipients, &report, &notes, &judgement);
-        events.iter_mut().for_each(|event| way.tell(&mut event.data));
+        let mut events = queued(self.id, &meta, &envelope.recipients, &report, &notes, &judgement, &way);
         events.extend(ruled);
         let count = deliveries.len();
         let copies = deliveries::copies(&deliveries, own_copies);
@@ -250,6 +249,7 @@ fn queued(
     report: &Report,
     notes: &[Note],
     judgement: &Judgement,
+    way: &Way,
 ) -> Vec<NewEvent> {
     let kept = |index: usize| matches!(judgement.verdict(index), Verdict::Accept | Verdict::Hold(_));
     let to: Vec<&ForwardPath> =
@@ -257,7 +257,7 @@ fn queued(
     if to.is_empty() {
         return Vec::new();
     }
-    vec![events::queued(id, meta, &to, &report.fixes, notes, judgement)]
+    vec![events::queued(id, meta, &to, &report.fixes, notes, judgement, way)]
 }
 
 /// Foreign signatures would not survive a rewrite (decision 8 of the design).

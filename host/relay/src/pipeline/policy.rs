@@ -101,7 +101,7 @@ pub(super) fn events(
     }
     groups
         .into_iter()
-        .map(|(verdict, by, to)| {
+        .filter_map(|(verdict, by, to)| {
             let by = by.and_then(|by| judgement.opinions.get(by));
             events::ruled(run.id, tenant, run.now, &envelope.sender, &to, verdict, by)
         })

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use relevo_mailkit::source::Source;
 use relevo_queue::{
-    Action, Delivery, DeliveryId, DueStream, Event, EventError, EventLog, ItemId, ItemMeta, ItemView, Lease,
-    Millis, NewEvent, NewItem, Queue, QueueStats, Settlement, Spool, SpooledBody, StoreError, Unreported,
+    Action, Delivery, DeliveryId, DueStream, EventError, EventLog, ItemId, ItemMeta, ItemView, Lease, Millis,
+    NewEvent, NewItem, Queue, QueueStats, Settlement, Spool, SpooledBody, StoreError, StoredEvent,
+    Unreported,
 };
 use relevo_queue::{DeliveryView, NewDelivery};
 
@@ -57,11 +58,16 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn kinds(&self) -> Vec<String> {
-        self.events.lock().expect("lock").iter().map(|e| e.kind.clone()).collect()
+        self.events.lock().expect("lock").iter().map(|e| e.event.name().to_owned()).collect()
     }
 
     pub(crate) fn event(&self) -> NewEvent {
         self.events.lock().expect("lock").last().cloned().expect("an event")
+    }
+
+    /// The last event in its JSON form.
+    pub(crate) fn event_json(&self) -> serde_json::Value {
+        serde_json::to_value(self.event().event).expect("an object")
     }
 
     pub(crate) fn item(&self) -> Stored {
@@ -210,7 +216,7 @@ impl EventLog for Memory {
         Ok(())
     }
 
-    async fn events(&self, _: Option<&str>, _: u64, _: usize) -> Result<Vec<Event>, EventError> {
+    async fn events(&self, _: Option<&str>, _: u64, _: usize) -> Result<Vec<StoredEvent>, EventError> {
         Ok(Vec::new())
     }
 

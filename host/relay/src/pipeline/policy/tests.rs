@@ -124,14 +124,14 @@ async fn refused_for_all_is_that_reply_and_a_temporary_one_goes_first() {
     let rejection = of.world.pipeline.submit(of.submission()).await.expect_err("refused");
     assert_eq!((rejection.reply.code, rejection.rule.as_str()), (450, "policy"));
     assert_eq!(of.world.memory.count(), 0);
-    let event = of.world.memory.event();
-    assert_eq!((event.tenant.as_str(), event.data["plugin"].as_str()), ("acme", Some("p")));
-    assert_eq!(event.data["policies"][0]["digest"], "d");
+    assert_eq!(of.world.memory.event().tenant, "acme");
+    let event = of.world.memory.event_json();
+    assert_eq!((&event["plugin"], &event["policies"][0]["digest"]), (&"p".into(), &"d".into()));
 
     let of = scene(&[reject(550), reject(551), reject(550)]);
     let rejection = of.world.pipeline.submit(of.submission()).await.expect_err("refused");
     assert_eq!(rejection.reply.code, 550);
-    assert_eq!(of.world.memory.event().kind, "email.rejected");
+    assert_eq!(of.world.memory.event_json()["type"], "email.rejected");
 }
 
 #[tokio::test]
@@ -172,7 +172,7 @@ async fn a_discard_is_not_answered_before_its_event_is_stored() {
     let of = scene(&[discard.clone(), discard.clone(), discard.clone()]);
     of.world.pipeline.submit(of.submission()).await.expect("accepted");
     assert_eq!((of.world.memory.count(), of.world.memory.kinds()), (0, vec!["email.discarded".to_owned()]));
-    assert_eq!(of.world.memory.event().data["reason"], "spam");
+    assert_eq!(of.world.memory.event_json()["reason"], "spam");
 
     *of.world.memory.fail_append.lock().expect("lock") = Some(|| StoreError::Io("disk".into()));
     let rejection = of.world.pipeline.submit(of.submission()).await.expect_err("not stored");
@@ -277,7 +277,7 @@ async fn the_way_is_stored_with_each_delivery() {
     of.world.pipeline.submit(of.submission()).await.expect("accepted");
     let chosen = |domain: &str| (format!("bulk/eu/acme/example.com/{domain}"), -4);
     assert_eq!(way(&of), [chosen("b.example"), chosen("d.example")]);
-    let data = of.world.memory.event().data;
+    let data = of.world.memory.event_json();
     assert_eq!(
         (&data["pool"], &data["route"], &data["priority"]),
         (&"bulk".into(), &"eu".into(), &(-4).into())
