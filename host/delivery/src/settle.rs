@@ -84,12 +84,18 @@ async fn settle(shared: &Shared, mut group: Vec<Conclusion>) {
                 }
                 return;
             }
-            Err(error @ (StoreError::Full | StoreError::Io(_))) => {
+            Err(error @ (StoreError::Full | StoreError::NoInodes | StoreError::Io(_))) => {
                 shared.counters.store_errors.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(target: "relevo::delivery", %error, waiting = group.len(), "outcomes cannot be stored");
                 tokio::select! {
                     () = sleep(wait) => wait = (wait * 2).min(RETRY[1]),
-                    () = shared.abandon.cancelled() => return,
+                    () = shared.abandon.cancelled() => {
+                        tracing::error!(
+                            target: "relevo::delivery", %error, outcomes = group.len(),
+                            "stopping without having stored these outcomes: their attempts will be repeated"
+                        );
+                        return;
+                    }
                 }
             }
         }

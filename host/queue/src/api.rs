@@ -3,7 +3,6 @@
 mod events;
 mod item;
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -24,8 +23,17 @@ pub type Millis = i64;
 pub struct SpooledBody {
     /// Readable at once, for the stages.
     pub source: Arc<dyn Source>,
-    /// The store's own handle for taking it over without a copy.
-    pub handle: Box<dyn std::any::Any + Send + Sync>,
+    /// The store's own handle for taking it over without a copy. None: the store reads `source`.
+    pub handle: Option<Box<dyn std::any::Any + Send + Sync>>,
+}
+
+impl SpooledBody {
+    /// Bytes that are in memory anyway, such as a bounce. They are not subject to the reserve of free space until they are
+    /// accepted as new mail.
+    #[must_use]
+    pub fn in_memory(bytes: Vec<u8>) -> Self {
+        Self { source: Arc::new(bytes), handle: None }
+    }
 }
 
 /// Takes the bytes of one message as they arrive.
@@ -101,6 +109,9 @@ pub enum StoreError {
     /// Less than the reserve is free: 452 4.3.1.
     #[error("less than the configured reserve of disk space is free")]
     Full,
+    /// The file system has hardly any inodes left: 452 4.3.1.
+    #[error("the file system has too few inodes left for new files")]
+    NoInodes,
     /// The medium failed: 451 4.3.0. A failed sync is fatal for the store: every later call fails too.
     #[error("store: {0}")]
     Io(String),
@@ -145,6 +156,17 @@ pub enum Action {
     Drop,
 }
 
+/// What came of an [`Action`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acted {
+    /// It was done.
+    Done,
+    /// It was done to all deliveries but those that are being attempted: these cannot be dropped now.
+    BeingAttempted,
+    /// There is no such item.
+    NotFound,
+}
+
 /// Counts for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QueueStats {
@@ -162,6 +184,10 @@ pub struct QueueStats {
     pub oldest_due: Option<Millis>,
     /// Entries in quarantine.
     pub quarantined: u64,
+    /// Octets that are free on the disk, as far as was asked.
+    pub free_octets: u64,
+    /// Files that can be made on it. None: no number is known.
+    pub free_inodes: Option<u64>,
     /// Group commits, and what they held: the mean size of a group is `committed / commits`.
     pub commits: u64,
     /// Requests in them.
@@ -232,9 +258,6 @@ pub trait Queue: Send + Sync {
         events: Vec<NewEvent>,
     ) -> Result<(), StoreError>;
 
-    /// Octets of the body.
-    async fn read(&self, item: ItemId, range: Range<u64>) -> Result<Vec<u8>, StoreError>;
-
     /// The body for reading on a guest thread. None when the item is gone.
     async fn body(&self, item: ItemId) -> Result<Option<Arc<dyn Source>>, StoreError>;
 
@@ -244,15 +267,15 @@ pub trait Queue: Send + Sync {
     /// Up to `max` items after `after` in the order of their ids.
     async fn list(&self, after: Option<ItemId>, max: usize) -> Result<Vec<ItemView>, StoreError>;
 
-    /// Does it to all pending deliveries of the item. False when there is no such item. A delivery that is being attempted
-    /// is dropped or held when the attempt is settled.
+    /// Does it to all pending deliveries of the item. One that is being attempted is held from the end of the attempt on; it
+    /// cannot be dropped.
     async fn act(
         &self,
         item: ItemId,
         action: Action,
         now: Millis,
         events: Vec<NewEvent>,
-    ) -> Result<bool, StoreError>;
+    ) -> Result<Acted, StoreError>;
 
     /// Counts.
     fn stats(&self) -> QueueStats;

@@ -22,7 +22,8 @@ impl Writer {
         let Some(segment) = self.inner.segments.sparse(&self.appender, self.inner.young) else { return };
         // Whatever remains afterwards (a damaged frame) keeps the segment, but is not tried again.
         self.inner.segments.leave(segment);
-        let before = self.inner.index.counter(crate::index::SEQUENCE);
+        let Ok(before) = self.inner.index.counter(crate::index::SEQUENCE) else { return };
+        self.appender.sequence = before + 1;
         tracing::debug!(segment, "emptying a segment");
         match self.survivors(segment).and_then(|moves| self.move_all(moves)) {
             Ok(outcome) => {
@@ -34,7 +35,7 @@ impl Writer {
             }
             Err(IndexError::Full) => {
                 self.appender.discard();
-                self.detached = before.ok();
+                self.detached = Some(before);
             }
             Err(error) => {
                 self.appender.discard();
@@ -43,21 +44,21 @@ impl Writer {
         }
     }
 
-    /// Copies what the index still refers to in a segment: old and new place by item.
+    /// Copies what the index still refers to in a segment: old and new location by item.
     fn survivors(&mut self, segment: u32) -> Result<BTreeMap<ItemId, Vec<(Blob, Blob)>>, IndexError> {
         let inner = self.inner.clone();
         let other = |e: std::io::Error| IndexError::Other(e.to_string());
         let mut moves: BTreeMap<ItemId, Vec<(Blob, Blob)>> = BTreeMap::new();
         for frame in inner.segments.walk(segment).map_err(other)? {
             let Ok(Some(record)) = inner.item_record(frame.item) else { continue };
-            if !record.blobs().any(|blob| blob.place == frame.blob.place) {
+            if !record.blobs().any(|blob| blob.location == frame.blob.location) {
                 continue;
             }
             let Ok(Some(bytes)) = inner.blob(frame.item, frame.blob) else {
                 tracing::warn!(item = %frame.item, "a damaged frame stays where it is");
                 continue;
             };
-            let kind = if frame.kind == Kind::Recipe as u8 { Kind::Recipe } else { Kind::Body };
+            let kind = Kind::of(frame.kind);
             let to = inner.segments.append(&mut self.appender, frame.item, kind, &bytes).map_err(other)?;
             moves.entry(frame.item).or_default().push((frame.blob, to));
         }
@@ -93,9 +94,11 @@ fn redirect(record: &mut ItemRecord, blobs: &[(Blob, Blob)]) -> Vec<Effect> {
             record.body = *to;
             effects.push(Effect::Moved { from: *from, to: *to });
         }
-        if record.recipe == Some(*from) {
-            record.recipe = Some(*to);
-            effects.push(Effect::Moved { from: *from, to: *to });
+        for blob in [&mut record.recipe, &mut record.envelope] {
+            if *blob == Some(*from) {
+                *blob = Some(*to);
+                effects.push(Effect::Moved { from: *from, to: *to });
+            }
         }
     }
     effects

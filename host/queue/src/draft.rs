@@ -4,8 +4,9 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::record::{self, Blob, DeliveryRecord, ItemRecord};
+use crate::request::Answer;
 use crate::schedule::{Belongs, Change};
-use crate::{DeliveryId, ItemId, Millis, NewEvent, StoreError};
+use crate::{DeliveryId, ItemId, ItemMeta, NewEvent, StoreError};
 
 /// A row to write; no value: to delete.
 #[derive(Debug)]
@@ -54,11 +55,11 @@ pub(crate) struct Draft {
     pub(crate) events: Vec<NewEvent>,
     /// Items that were added by this draft.
     pub(crate) added: BTreeSet<ItemId>,
-    pub(crate) answer: usize,
+    pub(crate) answer: Answer,
 }
 
 /// Seals a record; one that cannot be encoded is refused.
-pub(crate) fn seal<T: serde::Serialize>(key: &[u8], value: &T) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn seal<T: minicbor::Encode<()>>(key: &[u8], value: &T) -> Result<Vec<u8>, StoreError> {
     record::seal(key, value).map_err(|e| StoreError::Io(format!("record: {e}")))
 }
 
@@ -69,7 +70,7 @@ impl Draft {
         id: DeliveryId,
         before: &DeliveryRecord,
         after: &DeliveryRecord,
-        expires_at: Millis,
+        meta: &ItemMeta,
         settled: bool,
     ) -> Result<(), StoreError> {
         let tally = self.tallies.entry(id.item).or_default();
@@ -78,7 +79,7 @@ impl Draft {
             tally.pending = tally.pending.saturating_sub(1);
             self.effects.push(Effect::Remove(id));
         } else if after.pending() {
-            self.effects.push(Effect::Update(change(id, after, expires_at, settled)));
+            self.effects.push(Effect::Update(change(id, after, meta, settled)));
         }
         let unreported = tally.unreported;
         if before.unreported() != after.unreported() {
@@ -107,7 +108,7 @@ impl Draft {
             tally.unreported += record.unreported();
             if record.pending() {
                 tally.pending += 1;
-                let change = change(id, &record, item.meta.expires_at, false);
+                let change = change(id, &record, &item.meta, false);
                 self.effects.push(Effect::Insert(change, record.belongs(&item.meta.tenant)));
             }
         }
@@ -122,12 +123,12 @@ impl Draft {
     }
 }
 
-pub(crate) fn change(id: DeliveryId, record: &DeliveryRecord, expires_at: Millis, settled: bool) -> Change {
+pub(crate) fn change(id: DeliveryId, record: &DeliveryRecord, meta: &ItemMeta, settled: bool) -> Change {
     Change {
         id,
-        wakes_at: record.wakes_at(expires_at),
+        wakes_at: record.wakes_at(meta.expires_at),
+        since: record.last.as_ref().map_or(meta.accepted_at, |last| last.at),
         held: record.held,
-        dropping: record.dropping,
         settled,
     }
 }

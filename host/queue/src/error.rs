@@ -24,14 +24,38 @@ pub enum OpenError {
         /// What is known.
         known: u32,
     },
+    /// Written by a version that was never released.
+    #[error(
+        "{}: format {found} is older than format {known}, the only one that this version reads: empty the queue with \
+         the version that wrote it, or begin with an empty data directory", .path.display()
+    )]
+    Older {
+        /// The version file.
+        path: PathBuf,
+        /// What it says.
+        found: u32,
+        /// What is known.
+        known: u32,
+    },
     /// The version file is not one of ours.
     #[error("{}: not the version file of a queue", .path.display())]
     NotAStore {
         /// The version file.
         path: PathBuf,
     },
+    /// The index and the rest of the directory do not belong together. Nothing was changed.
+    #[error(
+        "{}: {why}; restore the directory as a whole from a backup, or run `relevo queue recover`, which rebuilds what \
+         bodies and segments still tell", .path.display()
+    )]
+    Mismatch {
+        /// The file that does not fit.
+        path: PathBuf,
+        /// How that was found out.
+        why: String,
+    },
     /// The index cannot be read.
-    #[error("{}: {why}", .path.display())]
+    #[error("{}: {why}; restore the directory from a backup, or run `relevo queue recover`", .path.display())]
     Index {
         /// The index.
         path: PathBuf,

@@ -14,7 +14,7 @@ use crate::index::{IndexError, Tables};
 use crate::inner::{Inner, io_error};
 use crate::layout::DirectoryLock;
 use crate::plan::{Outcome, Planner};
-use crate::record::Place;
+use crate::record::BlobLocation;
 use crate::request::{Answer, Damaged, Message, Op, Staged, stage};
 use crate::segment::Appender;
 
@@ -33,10 +33,10 @@ const GROUP_OCTETS: usize = 4 << 20;
 struct Request {
     op: Op,
     staged: Vec<Staged>,
-    reply: oneshot::Sender<Answer>,
+    reply: oneshot::Sender<Result<Answer, StoreError>>,
     /// Set when it is refused before the others are committed.
     refused: Option<StoreError>,
-    answer: usize,
+    answer: Answer,
 }
 
 /// The writer's own state.
@@ -65,9 +65,14 @@ impl Writer {
                 match message {
                     Message::Do(op, reply) => {
                         octets += op.weight();
-                        requests.push(Request { op, staged: Vec::new(), reply, refused: None, answer: 0 });
+                        requests.push(Request {
+                            op,
+                            staged: Vec::new(),
+                            reply,
+                            refused: None,
+                            answer: Answer::Done,
+                        });
                     }
-                    Message::Look => {}
                     Message::Close(reply) => closed = Some(reply),
                 }
                 if closed.is_none() && requests.len() < GROUP && octets < GROUP_OCTETS {
@@ -93,11 +98,10 @@ impl Writer {
 
     /// Makes a group durable and answers it. A panic in it is contained: nothing of the group happened.
     fn group(&mut self, mut requests: Vec<Request>) {
-        let reaped = self.inner.schedule().take_reaped();
-        if requests.is_empty() && reaped.is_empty() {
+        if requests.is_empty() {
             return;
         }
-        let done = catch_unwind(AssertUnwindSafe(|| self.commit(&mut requests, &reaped)));
+        let done = catch_unwind(AssertUnwindSafe(|| self.commit(&mut requests)));
         let failed = match done {
             Ok(Ok(outcome)) => {
                 let damaged = outcome.damaged.clone();
@@ -115,17 +119,19 @@ impl Writer {
                 return;
             }
             Ok(Err(error)) => error,
-            Err(_) => {
+            Err(panic) => {
                 self.inner.schedule().unlock_everything();
-                Failure::Group(StoreError::Io("internal fault in the writer".into()))
+                Failure::Group(self.inner.index.damaged(panic.as_ref()).into())
             }
         };
         self.appender.discard();
-        self.inner.schedule().restore_reaped(reaped);
         let error = match failed {
             Failure::Group(error) => error,
             Failure::Full => {
                 self.inner.space.forget();
+                if requests.iter().any(|r| !r.op.is_new()) {
+                    self.inner.space.release(self.inner.disk.as_ref());
+                }
                 StoreError::Full
             }
         };
@@ -140,12 +146,18 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, requests: &mut [Request], reaped: &[crate::DeliveryId]) -> Result<Outcome, Failure> {
+    fn commit(&mut self, requests: &mut [Request]) -> Result<Outcome, Failure> {
         self.inner.poison.check().map_err(Failure::Group)?;
         self.reattach()?;
-        self.stage(requests)?;
+        if !self.inner.space.outcomes_fit() {
+            for request in requests.iter_mut().filter(|r| r.op.is_new()) {
+                request.refused = Some(StoreError::Full);
+            }
+        }
         let before = self.inner.index.counter(crate::index::SEQUENCE)?;
-        match self.transact(requests, reaped) {
+        self.appender.sequence = before + 1;
+        self.stage(requests)?;
+        match self.transact(requests) {
             Ok(outcome) => Ok(outcome),
             Err(error) => self.after_failure(error, before),
         }
@@ -154,7 +166,7 @@ impl Writer {
     /// Puts bodies where they will stay and makes them durable. Those that do not fit refuse their request only.
     fn stage(&mut self, requests: &mut [Request]) -> Result<(), Failure> {
         let inner = &self.inner;
-        for request in requests.iter_mut() {
+        for request in requests.iter_mut().filter(|r| r.refused.is_none()) {
             let staged =
                 stage(&mut request.op, &inner.disk, &inner.layout, &inner.segments, &mut self.appender);
             match staged {
@@ -185,14 +197,10 @@ impl Writer {
         Ok(())
     }
 
-    fn transact(
-        &self,
-        requests: &mut [Request],
-        reaped: &[crate::DeliveryId],
-    ) -> Result<Outcome, IndexError> {
+    fn transact(&self, requests: &mut [Request]) -> Result<Outcome, IndexError> {
         let txn = self.inner.index.write()?;
         let mut planner = Planner::new(&self.inner, Tables::open(&txn)?)?;
-        let planned = plan_all(&mut planner, requests, reaped);
+        let planned = plan_all(&mut planner, requests);
         let locked: Vec<_> = planner.locked().collect();
         let committed = planned.and_then(|()| planner.finish()).and_then(|outcome| {
             txn.commit()?;
@@ -253,6 +261,8 @@ impl Writer {
     pub(crate) fn take_effect(&self, outcome: Outcome) {
         let inner = &self.inner;
         let mut files = Vec::new();
+        let newest = outcome.newest_event;
+        inner.newest_event.send_if_modified(|known| std::mem::replace(known, newest) != newest);
         let mut schedule = inner.schedule();
         for effect in outcome.effects {
             match effect {
@@ -272,7 +282,10 @@ impl Writer {
                 }
                 Effect::ItemRemoved(blobs, item) => {
                     inner.recent.forget(item);
-                    files.extend(blobs.iter().any(|b| b.place == Place::File).then_some(item));
+                    files.extend(blobs.iter().filter_map(|blob| match blob.location {
+                        BlobLocation::File { sequence } => Some(inner.layout.body(item, sequence)),
+                        BlobLocation::Segment { .. } => None,
+                    }));
                     blobs.into_iter().for_each(|blob| inner.segments.count(blob, false));
                     inner.counters.items.fetch_sub(1, Ordering::Relaxed);
                 }
@@ -285,9 +298,9 @@ impl Writer {
         }
         schedule.unlock_all(outcome.locked);
         drop(schedule);
-        for item in files {
+        for file in files {
             // A file that cannot be removed now is removed at the next start. One in quarantine is gone already.
-            let _ = inner.disk.remove(&inner.layout.body(item));
+            let _ = inner.disk.remove(&file);
         }
     }
 
@@ -298,10 +311,14 @@ impl Writer {
         Inner::count(&self.inner.counters.committed, requests.len() as u64);
     }
 
-    /// Puts deliveries aside whose record turned out to be damaged.
+    /// Moves deliveries to quarantine whose record turned out to be damaged.
     pub(crate) fn quarantine(&mut self, damaged: Vec<(crate::DeliveryId, String)>) {
-        let ops = damaged.into_iter().map(|(id, why)| Op::Quarantine { what: Damaged::Delivery(id), why });
-        self.on_own_account(ops.collect());
+        self.quarantine_all(damaged.into_iter().map(|(id, why)| (Damaged::Delivery(id), why)).collect());
+    }
+
+    /// Moves what a scan found to be damaged to quarantine.
+    pub(crate) fn quarantine_all(&mut self, damaged: Vec<(Damaged, String)>) {
+        self.on_own_account(damaged.into_iter().map(|(what, why)| Op::Quarantine { what, why }).collect());
     }
 
     /// Does what nobody asked for.
@@ -311,7 +328,7 @@ impl Writer {
         }
         let request = |op| {
             let (reply, _) = oneshot::channel();
-            Request { op, staged: Vec::new(), reply, refused: None, answer: 0 }
+            Request { op, staged: Vec::new(), reply, refused: None, answer: Answer::Done }
         };
         self.group(ops.into_iter().map(request).collect());
     }
@@ -324,14 +341,7 @@ impl Writer {
     }
 }
 
-fn plan_all(
-    planner: &mut Planner<'_, '_>,
-    requests: &mut [Request],
-    reaped: &[crate::DeliveryId],
-) -> Result<(), IndexError> {
-    for id in reaped {
-        planner.reap(*id)?;
-    }
+fn plan_all(planner: &mut Planner<'_, '_>, requests: &mut [Request]) -> Result<(), IndexError> {
     for request in requests.iter_mut().filter(|r| r.refused.is_none()) {
         match planner.request(&mut request.op, &request.staged)? {
             Ok(answer) => request.answer = answer,
@@ -369,6 +379,7 @@ impl From<IndexError> for Failure {
 fn same(error: &StoreError) -> StoreError {
     match error {
         StoreError::Full => StoreError::Full,
+        StoreError::NoInodes => StoreError::NoInodes,
         StoreError::Io(text) => StoreError::Io(text.clone()),
         StoreError::Corrupt(text) => StoreError::Corrupt(text.clone()),
         StoreError::LeaseLost(id) => StoreError::LeaseLost(*id),

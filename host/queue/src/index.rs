@@ -1,6 +1,8 @@
 //! The index: a redb database over the file layer.
 
+use std::any::Any;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -22,6 +24,8 @@ pub(crate) const DELIVERIES: TableDefinition<'_, Bytes, Bytes> = TableDefinition
 pub(crate) const EVENTS: TableDefinition<'_, u64, Bytes> = TableDefinition::new("events");
 /// Tenant, a zero octet, cursor (big endian).
 pub(crate) const TENANT_EVENTS: TableDefinition<'_, Bytes, ()> = TableDefinition::new("tenant-events");
+/// Item id, cursor (big endian).
+pub(crate) const MESSAGE_EVENTS: TableDefinition<'_, Bytes, ()> = TableDefinition::new("message-events");
 /// Counters: see the names below.
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 /// Damaged records as they were found, by table and key.
@@ -31,6 +35,8 @@ pub(crate) const QUARANTINE: TableDefinition<'_, &str, Bytes> = TableDefinition:
 pub(crate) const SEQUENCE: &str = "sequence";
 /// Starts so far: the boot epoch.
 pub(crate) const EPOCH: &str = "epoch";
+/// The number that the `format` file has, too.
+pub(crate) const STORE: &str = "store";
 /// Cursor of the last event.
 pub(crate) const CURSOR: &str = "cursor";
 /// Cursor of the last event that was pruned.
@@ -117,23 +123,38 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Opens or makes it; after a crash redb repairs it first.
-    pub(crate) fn open(disk: Arc<dyn Disk>, layout: Layout) -> Result<Self, IndexError> {
+    /// Opens it, or makes a new one of this store; after a crash redb repairs it first.
+    pub(crate) fn open(disk: Arc<dyn Disk>, layout: Layout, new: Option<u64>) -> Result<Self, IndexError> {
         let index = Self { disk, layout, db: RwLock::new(None), sync_failed: Arc::default() };
-        index.attach()?;
+        index.guard(|| index.attach(new))?;
         Ok(index)
     }
 
-    fn attach(&self) -> Result<(), IndexError> {
+    /// Runs what reads the index. redb panics at some kinds of damage: that becomes an error that names the file.
+    pub(crate) fn guard<T>(&self, read: impl FnOnce() -> Result<T, IndexError>) -> Result<T, IndexError> {
+        catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| Err(self.damaged(panic.as_ref())))
+    }
+
+    /// What a panic below says of the file.
+    pub(crate) fn damaged(&self, panic: &(dyn Any + Send)) -> IndexError {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no words");
+        let path = self.layout.index();
+        IndexError::Other(format!("{} may be damaged: internal fault ({text})", path.display()))
+    }
+
+    fn attach(&self, new: Option<u64>) -> Result<(), IndexError> {
         let other =
             |e: io::Error| if is_full(&e) { IndexError::Full } else { IndexError::Other(e.to_string()) };
-        let file = self.disk.open(&self.layout.index(), true).map_err(other)?;
+        let file = self.disk.open(&self.layout.index(), new.is_some()).map_err(other)?;
         let backend = Backend { file, sync_failed: self.sync_failed.clone() };
         let db = redb::Builder::new().set_cache_size(CACHE).create_with_backend(backend)?;
         self.disk.sync_dir(self.layout.root()).map_err(other)?;
-        let txn = db.begin_write()?;
-        drop(Tables::open(&txn)?);
-        txn.commit()?;
+        if let Some(store) = new {
+            let txn = db.begin_write()?;
+            Tables::open(&txn)?.meta.insert(STORE, store)?;
+            txn.commit()?;
+        }
         *self.db.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(db));
         Ok(())
     }
@@ -190,7 +211,7 @@ impl Index {
         if !self.close() {
             return Err(IndexError::Other("readers of the index did not finish".into()));
         }
-        self.attach()
+        self.guard(|| self.attach(None))
     }
 }
 
@@ -200,6 +221,7 @@ pub(crate) struct Tables<'t> {
     pub(crate) deliveries: Table<'t, Bytes, Bytes>,
     pub(crate) events: Table<'t, u64, Bytes>,
     pub(crate) tenant_events: Table<'t, Bytes, ()>,
+    pub(crate) message_events: Table<'t, Bytes, ()>,
     pub(crate) meta: Table<'t, &'static str, u64>,
     pub(crate) quarantine: Table<'t, &'static str, Bytes>,
 }
@@ -211,6 +233,7 @@ impl<'t> Tables<'t> {
             deliveries: txn.open_table(DELIVERIES)?,
             events: txn.open_table(EVENTS)?,
             tenant_events: txn.open_table(TENANT_EVENTS)?,
+            message_events: txn.open_table(MESSAGE_EVENTS)?,
             meta: txn.open_table(META)?,
             quarantine: txn.open_table(QUARANTINE)?,
         })

@@ -6,18 +6,18 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use redb::ReadableTable;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
+use crate::checked::DamagedBodies;
 use crate::disk::{Disk, is_full};
 use crate::index::{DELIVERIES, ITEMS, Index, IndexError};
 use crate::layout::Layout;
 use crate::recent::Recent;
-use crate::record::{self, Blob, DeliveryRecord, ItemRecord, Place};
+use crate::record::{self, Blob, BlobLocation, DeliveryRecord, ItemRecord};
 use crate::schedule::Schedule;
 use crate::segment::Segments;
 use crate::space::Space;
-use crate::spool::Room;
-use crate::sums::Sums;
+use crate::spool::SpoolMemory;
 use crate::{DeliveryId, ItemId, ItemMeta, StoreError};
 
 #[derive(Debug, Default)]
@@ -61,15 +61,16 @@ pub(crate) struct Inner {
     pub(crate) segments: Segments,
     pub(crate) schedule: Mutex<Schedule>,
     pub(crate) space: Space,
-    /// Of large bodies.
-    pub(crate) sums: Arc<Sums>,
+    pub(crate) damaged: DamagedBodies,
     pub(crate) recent: Recent,
-    pub(crate) room: Room,
+    pub(crate) spool_memory: SpoolMemory,
     /// Segments younger than this are not compacted.
     pub(crate) young: Duration,
     pub(crate) poison: Poison,
     pub(crate) changed: Notify,
     pub(crate) counters: Counters,
+    /// Cursor of the last event.
+    pub(crate) newest_event: watch::Sender<u64>,
 }
 
 /// Runs what may wait for the disk off the IO workers.
@@ -106,7 +107,7 @@ impl Inner {
 
     /// Octets beside the index. None when they moved or went meanwhile.
     pub(crate) fn blob(&self, item: ItemId, blob: Blob) -> Result<Option<Vec<u8>>, StoreError> {
-        let Place::Segment { segment, offset } = blob.place else {
+        let BlobLocation::Segment { segment, offset } = blob.location else {
             return Err(StoreError::Io(format!("{item} is not in a segment")));
         };
         match self.segments.read(segment, offset, blob.size, blob.crc) {
@@ -132,14 +133,14 @@ impl Inner {
 
     /// An item's facts, with the recipe from wherever it is.
     pub(crate) fn meta(&self, item: ItemId) -> Result<Option<ItemMeta>, StoreError> {
-        self.with_place(item, |record| match record.recipe {
+        self.with_record(item, |record| match record.recipe {
             None => Ok(Some(record.meta.clone())),
             Some(blob) => Ok(self.blob(item, blob)?.map(|recipe| ItemMeta { recipe, ..record.meta.clone() })),
         })
     }
 
     /// Tries again when compaction moved what a record referred to between the look-up and the read.
-    pub(crate) fn with_place<T>(
+    pub(crate) fn with_record<T>(
         &self,
         item: ItemId,
         read: impl Fn(&ItemRecord) -> Result<Option<T>, StoreError>,

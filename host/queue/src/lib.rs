@@ -4,10 +4,12 @@
 //! deliveries share: the bytes, the recipe for making copies, the envelope. See `DESIGN.md` for the on-disk format.
 
 mod api;
+mod checked;
 mod compact;
 pub mod disk;
 mod draft;
 mod error;
+mod generation;
 mod group;
 mod index;
 mod inner;
@@ -18,14 +20,15 @@ mod recent;
 mod record;
 mod recover;
 mod request;
+mod salvage;
 mod schedule;
 mod segment;
 mod space;
 mod spool;
 mod store;
-mod sums;
 
 pub use api::*;
 pub use error::OpenError;
 pub use layout::DirectoryLock;
+pub use salvage::Recovered;
 pub use store::{EmbeddedStore, StoreConfig};

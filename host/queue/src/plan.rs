@@ -1,7 +1,7 @@
 //! From requests to drafts: what each kind of request changes. Reads go through the tables of the group's transaction, so a
 //! request sees those that came before it in the group.
 
-mod aside;
+mod quarantine;
 mod report;
 
 use std::collections::{HashMap, HashSet};
@@ -12,9 +12,9 @@ use crate::draft::{Draft, Effect, Put, Tally};
 use crate::index::{self, IndexError, Tables};
 use crate::inner::{Found, Inner, delivery_rows, get_delivery, get_item};
 use crate::record::{self, DeliveryRecord, EventRecord, ItemRecord};
-use crate::request::{Op, Staged};
+use crate::request::{Answer, Op, Staged};
 use crate::schedule::Granted;
-use crate::{Action, DeliveryId, ItemId, Millis, NewEvent, RecipientState, Settlement, StoreError};
+use crate::{Acted, Action, DeliveryId, ItemId, Millis, NewEvent, RecipientState, Settlement, StoreError};
 
 /// Events that one call of `prune` removes.
 const PRUNED_AT_ONCE: usize = 1000;
@@ -36,6 +36,8 @@ pub(crate) struct Planner<'a, 't> {
 pub(crate) struct Outcome {
     pub(crate) effects: Vec<Effect>,
     pub(crate) locked: HashSet<DeliveryId>,
+    /// Cursor of the last event.
+    pub(crate) newest_event: u64,
     /// Deliveries whose record turned out to be damaged.
     pub(crate) damaged: Vec<(DeliveryId, String)>,
 }
@@ -71,7 +73,8 @@ impl<'a, 't> Planner<'a, 't> {
     pub(crate) fn finish(mut self) -> Result<Outcome, IndexError> {
         self.tables.meta.insert(index::SEQUENCE, self.sequence)?;
         self.tables.meta.insert(index::CURSOR, self.cursor)?;
-        Ok(Outcome { effects: self.effects, locked: self.locked, damaged: self.damaged })
+        let newest_event = self.cursor;
+        Ok(Outcome { effects: self.effects, locked: self.locked, newest_event, damaged: self.damaged })
     }
 
     /// Releases what was locked; the group does not happen.
@@ -84,7 +87,7 @@ impl<'a, 't> Planner<'a, 't> {
         &mut self,
         op: &mut Op,
         staged: &[Staged],
-    ) -> Result<Result<usize, StoreError>, IndexError> {
+    ) -> Result<Result<Answer, StoreError>, IndexError> {
         let mut draft = Draft::default();
         let planned = self.plan(op, staged, &mut draft);
         match planned {
@@ -119,13 +122,18 @@ impl<'a, 't> Planner<'a, 't> {
                 draft.events.append(events);
             }
             Op::Act { item, action, now, events } => {
-                if self.act(draft, *item, *action, *now)? {
-                    draft.answer = 1;
+                draft.answer = Answer::Acted(self.act(draft, *item, *action, *now)?);
+                if !matches!(draft.answer, Answer::Acted(Acted::NotFound)) {
                     draft.events.append(events);
                 }
             }
-            Op::Prune { before } => draft.answer = self.prune(*before)?,
-            Op::Quarantine { what, why } => self.put_aside(draft, what, why)?,
+            Op::Prune { before } => draft.answer = Answer::Pruned(self.prune(*before)?),
+            Op::Adopt { items } => {
+                for (id, record, deliveries) in items.drain(..) {
+                    draft.add(id, &record, deliveries)?;
+                }
+            }
+            Op::Quarantine { what, why } => self.quarantine(draft, what, why)?,
         }
         self.remove_finished(draft)
     }
@@ -165,13 +173,20 @@ impl<'a, 't> Planner<'a, 't> {
             let mut after = before.clone();
             after.settle(settlement);
             self.know(draft, id.item);
-            draft.rewrite(id, &before, &after, settlement.lease.meta.expires_at, true)?;
+            draft.rewrite(id, &before, &after, &settlement.lease.meta, true)?;
         }
         Ok(())
     }
 
-    fn act(&mut self, draft: &mut Draft, item: ItemId, action: Action, now: Millis) -> Result<bool, Refused> {
-        let Some(record) = self.item(item)? else { return Ok(false) };
+    fn act(
+        &mut self,
+        draft: &mut Draft,
+        item: ItemId,
+        action: Action,
+        now: Millis,
+    ) -> Result<Acted, Refused> {
+        let Some(record) = self.item(item)? else { return Ok(Acted::NotFound) };
+        let mut acted = Acted::Done;
         self.know(draft, item);
         let ids: Vec<DeliveryId> = delivery_rows(&self.tables.deliveries, item)?
             .iter()
@@ -189,14 +204,17 @@ impl<'a, 't> Planner<'a, 't> {
                     after.held = false;
                     after.due_at = if leased { after.due_at } else { now };
                 }
-                Action::Drop if leased => after.dropping = true,
+                Action::Drop if leased => {
+                    acted = Acted::BeingAttempted;
+                    continue;
+                }
                 Action::Drop => after.give_up(),
             }
             if before.pending() || action == Action::Drop {
-                draft.rewrite(id, &before, &after, record.meta.expires_at, false)?;
+                draft.rewrite(id, &before, &after, &record.meta, false)?;
             }
         }
-        Ok(true)
+        Ok(acted)
     }
 
     /// Keeps a delivery from being leased until the group is decided. Tells whether it is leased now.
@@ -206,31 +224,6 @@ impl<'a, 't> Planner<'a, 't> {
             draft.locked.push(id);
         }
         schedule.leased_until(id).is_some() && !self.settled.contains(&id)
-    }
-
-    /// Removes a delivery that was dropped while leased, and whose lease lapsed.
-    pub(crate) fn reap(&mut self, id: DeliveryId) -> Result<(), IndexError> {
-        let mut draft = Draft::default();
-        let planned = (|| -> Result<(), Refused> {
-            if self.lock(&mut draft, id) {
-                return Ok(());
-            }
-            let before = self.delivery(id)?;
-            let mut after = before.clone();
-            after.give_up();
-            self.know(&mut draft, id.item);
-            draft.rewrite(id, &before, &after, Millis::MAX, false)?;
-            self.remove_finished(&mut draft)
-        })();
-        match planned {
-            Ok(()) => self.apply(draft),
-            Err(Refused::Request(error)) => {
-                tracing::warn!(%error, delivery = ?id, "a dropped delivery could not be removed");
-                self.unlock(&draft);
-                Ok(())
-            }
-            Err(Refused::Group(error)) => Err(error),
-        }
     }
 
     /// Deletes the items of the draft with nothing left to do.
@@ -256,17 +249,20 @@ impl<'a, 't> Planner<'a, 't> {
         for row in self.tables.events.iter()?.take(PRUNED_AT_ONCE) {
             let (cursor, value) = row?;
             let cursor = cursor.value();
-            let tenant = match record::unseal::<EventRecord>(&cursor.to_be_bytes(), value.value()) {
+            let event = match record::unseal::<EventRecord>(&cursor.to_be_bytes(), value.value()) {
                 Ok(event) if event.at() >= before => break,
-                Ok(event) => Some(event.tenant().to_owned()),
+                Ok(event) => Some(event),
                 Err(_) => None,
             };
-            old.push((cursor, tenant));
+            old.push((cursor, event));
         }
-        for (cursor, tenant) in &old {
+        for (cursor, event) in &old {
             self.tables.events.remove(cursor)?;
-            if let Some(tenant) = tenant {
-                self.tables.tenant_events.remove(tenant_key(tenant, *cursor).as_slice())?;
+            if let Some(event) = event {
+                self.tables.tenant_events.remove(tenant_key(event.tenant(), *cursor).as_slice())?;
+            }
+            if let Some(item) = event.as_ref().and_then(EventRecord::item) {
+                self.tables.message_events.remove(message_key(item, *cursor).as_slice())?;
             }
             self.tables.meta.insert(index::PRUNED, *cursor)?;
         }
@@ -352,8 +348,16 @@ impl<'a, 't> Planner<'a, 't> {
         if !record.tenant().is_empty() {
             self.tables.tenant_events.insert(tenant_key(record.tenant(), self.cursor).as_slice(), ())?;
         }
+        if let Some(item) = record.item() {
+            self.tables.message_events.insert(message_key(item, self.cursor).as_slice(), ())?;
+        }
         Ok(())
     }
+}
+
+/// The key of an event in its message's index.
+pub(crate) fn message_key(message: ItemId, cursor: u64) -> Vec<u8> {
+    [message.0.as_slice(), &cursor.to_be_bytes()].concat()
 }
 
 /// The key of an event in its tenant's index.

@@ -1,29 +1,22 @@
-//! What the index holds: postcard records between a version octet and a checksum that covers their key too.
+//! What the index holds: CBOR records between a version octet and a checksum that covers their key too.
+//!
+//! Fields have numbers. A reader skips numbers that it does not know, and a field that is missing has its default. So a field
+//! can be added or left out without a new version.
 
+use minicbor::bytes::ByteArray;
+use minicbor::{Decode, Encode};
 use relevo_mailkit::source::CHUNK;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use crate::api::{own_or_domain, own_or_last};
+use crate::checked::ChunkSums;
 use crate::schedule::Belongs;
 use crate::{
     Delivery, DeliveryId, ItemId, ItemMeta, LastAttempt, Millis, NewDelivery, NewEvent, Priority, Recipient,
     RecipientState, Settlement,
 };
 
-/// Layout of the records below.
-const VERSION: u8 = 2;
-
-/// The oldest that is read.
-const OLDEST: u8 = 1;
-
-/// What is in a record, and how older layouts of it are read.
-pub(crate) trait Record: DeserializeOwned {
-    /// Content of an older layout. Most have not changed since the first.
-    fn older(_version: u8, content: &[u8]) -> Result<Self, postcard::Error> {
-        postcard::from_bytes(content)
-    }
-}
+/// The first octet of a record. It changes only when the encoding itself does.
+const VERSION: u8 = 3;
 
 /// Bodies up to this size wait in memory and are written with their group; larger ones get a file of their own.
 pub(crate) const INLINE: usize = CHUNK;
@@ -32,22 +25,22 @@ pub(crate) const INLINE: usize = CHUNK;
 pub(crate) const LARGEST_IN_SEGMENT: usize = 4 * CHUNK;
 
 /// Encodes a record for its key.
-pub(crate) fn seal<T: Serialize>(key: &[u8], value: &T) -> Result<Vec<u8>, postcard::Error> {
-    let mut bytes = postcard::to_extend(value, vec![VERSION])?;
+pub(crate) fn seal<T: Encode<()>>(key: &[u8], value: &T) -> Result<Vec<u8>, String> {
+    let mut bytes = vec![VERSION];
+    minicbor::encode(value, &mut bytes).map_err(|e| e.to_string())?;
     let sum = checksum(key, &bytes);
     bytes.extend_from_slice(&sum.to_le_bytes());
     Ok(bytes)
 }
 
 /// Decodes a record, or says what is wrong with it.
-pub(crate) fn unseal<T: Record>(key: &[u8], bytes: &[u8]) -> Result<T, String> {
+pub(crate) fn unseal<'b, T: Decode<'b, ()>>(key: &[u8], bytes: &'b [u8]) -> Result<T, String> {
     let Some((content, sum)) = bytes.split_last_chunk::<4>() else { return Err("cut short".into()) };
     if checksum(key, content) != u32::from_le_bytes(*sum) {
         return Err("checksum does not match".into());
     }
     match content.split_first() {
-        Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(|e| e.to_string()),
-        Some((&older @ OLDEST..VERSION, rest)) => T::older(older, rest).map_err(|e| e.to_string()),
+        Some((&VERSION, rest)) => minicbor::decode(rest).map_err(|e| e.to_string()),
         Some((other, _)) => Err(format!("record version {other} is not known")),
         None => Err("empty".into()),
     }
@@ -80,89 +73,104 @@ pub(crate) fn item_id(key: &[u8]) -> Option<ItemId> {
 }
 
 /// Where octets lie.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Place {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(crate) enum BlobLocation {
     /// In a segment, from this offset.
-    Segment { segment: u32, offset: u64 },
-    /// In `bodies/`, named after the item.
-    File,
+    #[n(0)]
+    Segment {
+        #[n(0)]
+        segment: u32,
+        #[n(1)]
+        offset: u64,
+    },
+    /// In `bodies/`, named after the item and the commit that it came with.
+    #[n(1)]
+    File {
+        #[n(0)]
+        sequence: u64,
+    },
 }
 
 /// Octets beside the index, with their checksum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
 pub(crate) struct Blob {
-    pub(crate) place: Place,
+    #[n(0)]
+    pub(crate) location: BlobLocation,
+    #[n(1)]
     pub(crate) size: u64,
+    #[n(2)]
     pub(crate) crc: u32,
 }
 
-/// An item, under its id. Written once (and when its blobs move to another segment).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// An item, under its id. Written once, and again when its blobs move to another segment.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
 pub(crate) struct ItemRecord {
     /// Without its recipe when that lies beside the body.
+    #[n(0)]
     pub(crate) meta: ItemMeta,
+    #[n(1)]
     pub(crate) body: Blob,
+    #[n(2)]
     pub(crate) recipe: Option<Blob>,
+    /// Of a body that is a file; empty for one in a segment.
+    #[n(3)]
+    #[cbor(skip_if = "ChunkSums::is_empty")]
+    pub(crate) sums: ChunkSums,
+    /// What recovery needs when the index is lost: see [`EnvelopeRecord`].
+    #[n(4)]
+    pub(crate) envelope: Option<Blob>,
 }
-
-impl Record for ItemRecord {}
 
 impl ItemRecord {
     pub(crate) fn blobs(&self) -> impl Iterator<Item = Blob> {
-        std::iter::once(self.body).chain(self.recipe)
+        std::iter::once(self.body).chain(self.recipe).chain(self.envelope)
     }
+}
+
+/// A message as it was accepted, in a segment beside its body. Only `recover` reads it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct EnvelopeRecord {
+    #[n(0)]
+    pub(crate) meta: ItemMeta,
+    #[n(1)]
+    pub(crate) deliveries: Vec<DeliveryRecord>,
+    #[n(2)]
+    #[cbor(skip_if = "ChunkSums::is_empty")]
+    pub(crate) sums: ChunkSums,
 }
 
 /// A delivery, under its id. Rewritten by every settle; kept until the item is gone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
 pub(crate) struct DeliveryRecord {
+    #[n(0)]
     pub(crate) domain: String,
-    /// Since layout 2; empty for that of the domain.
+    /// Empty for that of the domain.
+    #[n(1)]
+    #[cbor(skip_if = "String::is_empty")]
     pub(crate) stream: String,
-    /// Since layout 2.
+    #[n(2)]
+    #[cbor(default)]
     pub(crate) priority: Priority,
+    #[n(3)]
     pub(crate) recipients: Vec<Recipient>,
+    #[n(4)]
     pub(crate) due_at: Millis,
+    #[n(5)]
+    #[cbor(default)]
     pub(crate) held: bool,
-    /// Dropped while it was attempted: goes when the attempt is settled, or its lease lapses.
-    pub(crate) dropping: bool,
+    #[n(6)]
+    #[cbor(default)]
     pub(crate) attempts: u32,
+    #[n(7)]
     pub(crate) last: Option<LastAttempt>,
-    /// What was learnt about recipients that are pending or failed and not reported, where it is not `last`. Older
-    /// records have it for failed ones only.
+    /// What was learnt about recipients that are pending or failed and not reported, where it is not `last`.
+    #[n(8)]
+    #[cbor(skip_if = "Vec::is_empty")]
     pub(crate) reasons: Vec<(u32, LastAttempt)>,
-}
-
-/// Layout 1: before there were streams and priorities.
-#[derive(Debug, Deserialize)]
-#[cfg_attr(test, derive(Serialize))]
-struct FirstDeliveryRecord {
-    domain: String,
-    recipients: Vec<Recipient>,
-    due_at: Millis,
-    held: bool,
-    dropping: bool,
-    attempts: u32,
-    last: Option<LastAttempt>,
-    reasons: Vec<(u32, LastAttempt)>,
-}
-
-impl Record for DeliveryRecord {
-    fn older(_version: u8, content: &[u8]) -> Result<Self, postcard::Error> {
-        let first: FirstDeliveryRecord = postcard::from_bytes(content)?;
-        Ok(Self {
-            domain: first.domain,
-            stream: String::new(),
-            priority: 0,
-            recipients: first.recipients,
-            due_at: first.due_at,
-            held: first.held,
-            dropping: first.dropping,
-            attempts: first.attempts,
-            last: first.last,
-            reasons: first.reasons,
-        })
-    }
 }
 
 impl DeliveryRecord {
@@ -174,7 +182,6 @@ impl DeliveryRecord {
             recipients: delivery.recipients,
             due_at: delivery.due_at,
             held: delivery.held,
-            dropping: false,
             attempts: 0,
             last: delivery.last,
             reasons: Vec::new(),
@@ -206,7 +213,7 @@ impl DeliveryRecord {
         own_or_last(&self.reasons, self.last.as_ref(), index)
     }
 
-    /// An attempt ended.
+    /// Applies what an attempt found.
     pub(crate) fn settle(&mut self, settlement: &Settlement) {
         if let Some(last) = &settlement.last {
             self.attempts = self.attempts.saturating_add(1);
@@ -216,9 +223,6 @@ impl DeliveryRecord {
             self.advance(*index, state);
         }
         self.due_at = settlement.next_attempt.unwrap_or(self.due_at);
-        if self.dropping {
-            self.give_up();
-        }
     }
 
     /// An attempt for all that are pending found this. Those that failed earlier keep what was learnt then.
@@ -277,22 +281,26 @@ impl DeliveryRecord {
 }
 
 /// An event, under its cursor. Type and data are JSON text.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+#[cbor(map)]
 pub(crate) struct EventRecord {
+    #[n(0)]
     tenant: String,
+    #[n(1)]
     at: Millis,
-    item: Option<ItemId>,
+    #[n(2)]
+    item: Option<ByteArray<16>>,
+    #[n(3)]
     event: String,
 }
-
-impl Record for EventRecord {}
 
 impl TryFrom<NewEvent> for EventRecord {
     type Error = serde_json::Error;
 
     fn try_from(new: NewEvent) -> Result<Self, Self::Error> {
         let event = serde_json::to_string(&new.event)?;
-        Ok(Self { tenant: new.tenant, at: new.at, item: new.item, event })
+        let item = new.item.map(|item| item.0.into());
+        Ok(Self { tenant: new.tenant, at: new.at, item, event })
     }
 }
 
@@ -305,78 +313,16 @@ impl EventRecord {
         self.at
     }
 
+    pub(crate) fn item(&self) -> Option<ItemId> {
+        self.item.map(|item| ItemId(item.into()))
+    }
+
     pub(crate) fn into_event(self) -> Result<NewEvent, String> {
         let event = serde_json::from_str(&self.event).map_err(|e| e.to_string())?;
-        Ok(NewEvent { tenant: self.tenant, at: self.at, item: self.item, event })
+        let item = self.item();
+        Ok(NewEvent { tenant: self.tenant, at: self.at, item, event })
     }
-}
-
-/// As the first version of the store wrote it.
-#[cfg(test)]
-pub(crate) fn seal_as_first(key: &[u8], record: DeliveryRecord) -> Vec<u8> {
-    let DeliveryRecord { domain, recipients, due_at, held, dropping, attempts, last, reasons, .. } = record;
-    let first = FirstDeliveryRecord { domain, recipients, due_at, held, dropping, attempts, last, reasons };
-    let mut bytes = postcard::to_extend(&first, vec![OLDEST]).expect("encodes");
-    let sum = checksum(key, &bytes);
-    bytes.extend_from_slice(&sum.to_le_bytes());
-    bytes
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn delivery() -> DeliveryRecord {
-        let said = |text: &str| LastAttempt { text: text.into(), ..LastAttempt::default() };
-        let recipient = |index, state| Recipient { index, address: format!("{index}@x.test"), state };
-        DeliveryRecord {
-            domain: "x.test".into(),
-            stream: "a stream".into(),
-            priority: 3,
-            recipients: vec![
-                recipient(0, RecipientState::Failed { reported: false }),
-                recipient(1, RecipientState::Pending),
-            ],
-            due_at: 5,
-            held: true,
-            dropping: false,
-            attempts: 1,
-            last: Some(said("b")),
-            reasons: vec![(0, said("b"))],
-        }
-    }
-
-    #[test]
-    fn a_delivery_of_the_first_layout_is_one_of_its_domain() {
-        let bytes = seal_as_first(b"k", delivery());
-        let record: DeliveryRecord = unseal(b"k", &bytes).expect("decodes");
-        let belongs = record.belongs("acme");
-        assert_eq!(
-            (belongs.stream.as_str(), belongs.tenant.as_str(), belongs.priority),
-            ("x.test", "acme", 0)
-        );
-        assert_eq!((record.due_at, record.held, record.attempts), (5, true, 1));
-        let again: DeliveryRecord = unseal(b"k", &seal(b"k", &record).expect("encodes")).expect("decodes");
-        assert_eq!(again, record);
-    }
-
-    #[test]
-    fn a_later_layout_is_refused_by_number() {
-        let mut bytes = seal(b"k", &delivery()).expect("encodes");
-        bytes[0] = VERSION + 1;
-        let content = bytes.len() - 4;
-        let sum = checksum(b"k", &bytes[..content]);
-        bytes[content..].copy_from_slice(&sum.to_le_bytes());
-        assert_eq!(unseal::<DeliveryRecord>(b"k", &bytes), Err("record version 3 is not known".to_owned()));
-    }
-
-    /// They name what failed recipients were told, equal to `last` or not, and nothing of those that are pending.
-    #[test]
-    fn reasons_of_older_records_are_read() {
-        let bytes = seal_as_first(b"k", delivery());
-        let mut record: DeliveryRecord = unseal(b"k", &bytes).expect("decodes");
-        record.learn(&LastAttempt { text: "c".into(), ..LastAttempt::default() }, &[]);
-        let learnt = [0, 1].map(|i| record.reason(i).map(|l| l.text.clone()));
-        assert_eq!(learnt, [Some("b".to_owned()), Some("c".to_owned())]);
-    }
-}
+mod tests;

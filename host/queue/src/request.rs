@@ -10,10 +10,12 @@ use crate::inner::io_error;
 use crate::layout::Layout;
 use crate::recent::Fresh;
 use crate::record::Blob;
-use crate::record::{ItemRecord, Place};
+use crate::record::{self, BlobLocation, DeliveryRecord, EnvelopeRecord, ItemRecord};
 use crate::segment::{Appender, Kind, Segments};
 use crate::spool::{Handle, SpoolFile};
-use crate::{Action, DeliveryId, ItemId, Millis, NewDelivery, NewEvent, NewItem, Settlement, StoreError};
+use crate::{
+    Acted, Action, DeliveryId, ItemId, Millis, NewDelivery, NewEvent, NewItem, Settlement, StoreError,
+};
 
 /// One change to the store, all of it or nothing.
 pub(crate) enum Op {
@@ -44,7 +46,11 @@ pub(crate) enum Op {
     Prune {
         before: Millis,
     },
-    /// Puts what is known to be damaged aside.
+    /// Adds what `recover` found.
+    Adopt {
+        items: Vec<(ItemId, ItemRecord, Vec<NewDelivery>)>,
+    },
+    /// Moves what is known to be damaged to quarantine.
     Quarantine {
         what: Damaged,
         why: String,
@@ -63,14 +69,18 @@ pub(crate) enum Damaged {
     },
 }
 
-/// The answer to a request: a count where the caller wants one.
-pub(crate) type Answer = Result<usize, StoreError>;
+/// What a request came to, where its caller wants to know.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) enum Answer {
+    #[default]
+    Done,
+    Acted(Acted),
+    Pruned(usize),
+}
 
 /// What goes to the writer.
 pub(crate) enum Message {
-    Do(Op, oneshot::Sender<Answer>),
-    /// Look whether dropped deliveries are to be removed.
-    Look,
+    Do(Op, oneshot::Sender<Result<Answer, StoreError>>),
     Close(oneshot::Sender<()>),
 }
 
@@ -80,10 +90,13 @@ impl Op {
         match self {
             Self::Accept { items, .. } | Self::Settle { items, .. } => std::mem::take(items),
             Self::Report { bounce, .. } => bounce.take().into_iter().map(|b| *b).collect(),
-            Self::Act { .. } | Self::Append { .. } | Self::Prune { .. } | Self::Quarantine { .. } => {
-                Vec::new()
-            }
+            _ => Vec::new(),
         }
+    }
+
+    /// Returns true if it must leave the reserve alone: new mail, and events that are not about an outcome.
+    pub(crate) fn is_new(&self) -> bool {
+        matches!(self, Self::Accept { .. } | Self::Append { .. })
     }
 
     /// Octets that it puts into a segment.
@@ -91,9 +104,7 @@ impl Op {
         let (items, bounce) = match self {
             Self::Accept { items, .. } | Self::Settle { items, .. } => (items.as_slice(), None),
             Self::Report { bounce, .. } => (&[][..], bounce.as_deref()),
-            Self::Act { .. } | Self::Append { .. } | Self::Prune { .. } | Self::Quarantine { .. } => {
-                (&[][..], None)
-            }
+            _ => (&[][..], None),
         };
         items.iter().chain(bounce).map(weight).sum()
     }
@@ -101,11 +112,9 @@ impl Op {
 
 /// Octets of an item that go into a segment.
 fn weight(item: &NewItem) -> usize {
-    let body = match item.body.handle.downcast_ref::<Handle>() {
-        Some(Handle::Memory(bytes, _)) => bytes.len(),
-        _ => 0,
-    };
-    body + item.meta.recipe.len()
+    let file = item.body.handle.as_ref().is_some_and(|h| matches!(h.downcast_ref(), Some(Handle::File(_))));
+    let body = if file { 0 } else { usize::try_from(item.body.source.size()).unwrap_or(usize::MAX) };
+    body.saturating_add(item.meta.recipe.len())
 }
 
 /// An item whose octets are where they will stay.
@@ -149,6 +158,19 @@ impl Staged {
 /// Recipes beyond this lie beside the body.
 const LARGE_RECIPE: usize = 2048;
 
+/// The octets of a source, which are in memory anyway.
+fn read_whole(source: &dyn Source) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(source.size()).unwrap_or(usize::MAX)];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match source.read_at(filled as u64, &mut bytes[filled..])? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            n => filled += n,
+        }
+    }
+    Ok(bytes)
+}
+
 /// Puts the octets of a request's items where they will stay. Nothing refers to them yet.
 pub(crate) fn stage(
     op: &mut Op,
@@ -169,30 +191,44 @@ fn stage_item(
 ) -> Result<Staged, StoreError> {
     let NewItem { id, mut meta, body, deliveries } = item;
     let source = body.source;
-    let handle =
-        body.handle.downcast::<Handle>().map_err(|_| StoreError::Io("a body of another store".into()))?;
-    let (body, file) = match *handle {
-        Handle::Memory(bytes, seat) => {
+    let handle = match body.handle {
+        Some(handle) => {
+            *handle.downcast::<Handle>().map_err(|_| StoreError::Io("a body of another store".into()))?
+        }
+        None => Handle::Memory(Arc::new(read_whole(&*source).map_err(|e| io_error(&e))?), None),
+    };
+    let (body, mut file) = match handle {
+        Handle::Memory(bytes, permit) => {
             let body = segments.append(appender, id, Kind::Body, &bytes).map_err(|e| io_error(&e))?;
             // From here it is in the group's buffer.
-            drop(seat);
+            drop(permit);
             (body, None)
         }
         Handle::File(mut file) => {
-            let to = layout.body(id);
+            let sequence = appender.sequence;
+            let to = layout.body(id, sequence);
             if disk.open(&to, false).is_ok() {
                 return Err(StoreError::Io(format!("{id} is queued already")));
             }
             disk.rename(&file.path, &to).map_err(|e| io_error(&e))?;
             file.path = to;
-            (Blob { place: Place::File, size: file.size, crc: file.crc }, Some(file))
+            (Blob { location: BlobLocation::File { sequence }, size: file.size, crc: file.crc }, Some(file))
         }
     };
     let recipe = (meta.recipe.len() > LARGE_RECIPE).then(|| std::mem::take(&mut meta.recipe));
-    let place = match &recipe {
+    let beside = match &recipe {
         Some(recipe) => Some(segments.append(appender, id, Kind::Recipe, recipe).map_err(|e| io_error(&e))?),
         None => None,
     };
-    let record = ItemRecord { meta, body, recipe: place };
+    let sums = file.as_mut().map(|file| std::mem::take(&mut file.sums)).unwrap_or_default();
+    let envelope = EnvelopeRecord {
+        meta,
+        deliveries: deliveries.iter().cloned().map(DeliveryRecord::new).collect(),
+        sums,
+    };
+    let bytes = record::seal(&id.0, &envelope).map_err(StoreError::Io)?;
+    let at = segments.append(appender, id, Kind::Envelope, &bytes).map_err(|e| io_error(&e))?;
+    let EnvelopeRecord { meta, sums, .. } = envelope;
+    let record = ItemRecord { meta, body, recipe: beside, sums, envelope: Some(at) };
     Ok(Staged { id, record, deliveries, recipe, source, file })
 }

@@ -3,18 +3,21 @@
 //! A delivery that is not due costs an entry (48 octets), its place in `by_id` and in `waiting`, and a share of its stream's
 //! name. It enters the per-stream structures only when it falls due.
 
+mod clock;
 mod lease;
 mod ready;
-mod slots;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::names::Names;
 use crate::{DeliveryId, ItemId, MAX_PRIORITY, Millis, PRIORITY_STEP, Priority};
-use ready::{Ready, Turn};
-use slots::Slots;
+use ready::{DueOrder, Ready};
+use slab::Slab;
 
 pub(crate) use lease::Granted;
+
+/// Memory for so many entries is kept when the queue runs empty.
+const KEPT: usize = 1024;
 
 /// Index of an entry.
 pub(crate) type Slot = u32;
@@ -26,27 +29,26 @@ struct Entry {
     tenant: u32,
     wakes_at: Millis,
     priority: Priority,
-    place: Place,
+    state: QueueState,
     /// A request of the group being committed touches it: it is in no set until that is decided.
     locked: bool,
     held: bool,
-    dropping: bool,
+    /// Seconds from what it waits after (acceptance or the last attempt) to `wakes_at`.
+    delay: u32,
 }
 
 impl Entry {
-    fn turn(&self) -> Turn {
+    fn order(&self) -> DueOrder {
         let steps = Millis::from(self.priority.clamp(-MAX_PRIORITY, MAX_PRIORITY));
-        Turn { due: self.wakes_at, rank: self.wakes_at.saturating_sub(steps * PRIORITY_STEP) }
+        DueOrder { due: self.wakes_at, rank: self.wakes_at.saturating_sub(steps * PRIORITY_STEP) }
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum QueueState {
     Waiting,
     Ready,
     Leased,
-    /// Dropped by an operator while leased, and the lease lapsed: the writer removes it.
-    Reaped,
 }
 
 #[derive(Debug)]
@@ -60,8 +62,9 @@ struct Held {
 pub(crate) struct Change {
     pub(crate) id: DeliveryId,
     pub(crate) wakes_at: Millis,
+    /// When it was accepted, or attempted last.
+    pub(crate) since: Millis,
     pub(crate) held: bool,
-    pub(crate) dropping: bool,
     /// Its lease was settled.
     pub(crate) settled: bool,
 }
@@ -74,10 +77,16 @@ pub(crate) struct Belongs {
     pub(crate) priority: Priority,
 }
 
+/// Seconds that a delivery waits.
+fn delay(change: &Change) -> u32 {
+    let seconds = change.wakes_at.saturating_sub(change.since).max(0) / 1000;
+    u32::try_from(seconds).unwrap_or(u32::MAX)
+}
+
 /// The scheduler's memory.
 #[derive(Debug)]
 pub(crate) struct Schedule {
-    entries: Slots<Entry>,
+    entries: Slab<Entry>,
     by_id: BTreeMap<DeliveryId, Slot>,
     streams: Names,
     tenants: Names,
@@ -85,7 +94,6 @@ pub(crate) struct Schedule {
     ready: Ready,
     leases: HashMap<Slot, Held>,
     lapses: BTreeSet<(Millis, Slot)>,
-    reaped: Vec<DeliveryId>,
     unreported: BTreeMap<ItemId, u32>,
     unreported_from: Option<ItemId>,
     held: u64,
@@ -93,13 +101,15 @@ pub(crate) struct Schedule {
     held_of: HashMap<u32, u64>,
     next_token: u64,
     last_tenant: u32,
+    /// The latest `now` that was heard.
+    clock: Option<Millis>,
 }
 
 impl Schedule {
     /// An empty one; the tokens of its leases begin with the boot epoch.
     pub(crate) fn new(epoch: u32) -> Self {
         Self {
-            entries: Slots::default(),
+            entries: Slab::new(),
             by_id: BTreeMap::new(),
             streams: Names::default(),
             tenants: Names::default(),
@@ -107,45 +117,43 @@ impl Schedule {
             ready: Ready::default(),
             leases: HashMap::new(),
             lapses: BTreeSet::new(),
-            reaped: Vec::new(),
             unreported: BTreeMap::new(),
             unreported_from: None,
             held: 0,
             held_of: HashMap::new(),
             next_token: u64::from(epoch) << 32,
             last_tenant: 0,
+            clock: None,
         }
     }
 
     fn entry(&self, slot: Slot) -> Option<&Entry> {
-        self.entries.get(slot)
+        self.entries.get(slot as usize)
     }
 
     fn entry_mut(&mut self, slot: Slot) -> Option<&mut Entry> {
-        self.entries.get_mut(slot)
+        self.entries.get_mut(slot as usize)
     }
 
     /// Adds a delivery that became durable.
     pub(crate) fn insert(&mut self, change: &Change, belongs: &Belongs) {
         let tenant = self.tenants.acquire(&belongs.tenant);
-        let slot = self.entries.insert(Entry {
+        let key = self.entries.insert(Entry {
             id: change.id,
             stream: self.streams.acquire(&belongs.stream),
             tenant,
             wakes_at: change.wakes_at,
             priority: belongs.priority,
-            place: Place::Waiting,
+            state: QueueState::Waiting,
             locked: false,
             held: change.held,
-            dropping: change.dropping,
+            delay: delay(change),
         });
+        let slot = Slot::try_from(key).unwrap_or(Slot::MAX);
         self.count_held(tenant, false, change.held);
         self.by_id.insert(change.id, slot);
-        if change.dropping {
-            self.reap(slot);
-        } else {
-            self.enter(slot);
-        }
+        self.adjust(slot);
+        self.enter(slot);
     }
 
     /// Applies what a commit made of a delivery, and frees it for others.
@@ -155,17 +163,18 @@ impl Schedule {
         let Some(entry) = self.entry_mut(slot) else { return };
         let was_held = std::mem::replace(&mut entry.held, change.held);
         entry.wakes_at = change.wakes_at;
-        entry.dropping = change.dropping;
+        entry.delay = delay(change);
         entry.locked = false;
         let tenant = entry.tenant;
-        let leased = entry.place == Place::Leased && !change.settled;
+        let leased = entry.state == QueueState::Leased && !change.settled;
         if !leased {
-            entry.place = Place::Waiting;
+            entry.state = QueueState::Waiting;
         }
         self.count_held(tenant, was_held, change.held);
         if !leased {
             self.leases.remove(&slot);
         }
+        self.adjust(slot);
         self.enter(slot);
     }
 
@@ -174,10 +183,13 @@ impl Schedule {
         let Some(slot) = self.by_id.remove(&id) else { return };
         self.leave(slot);
         self.leases.remove(&slot);
-        if let Some(entry) = self.entries.remove(slot) {
+        if let Some(entry) = self.entries.try_remove(slot as usize) {
             self.count_held(entry.tenant, entry.held, false);
             self.streams.release(entry.stream);
             self.tenants.release(entry.tenant);
+        }
+        if self.entries.is_empty() && self.entries.capacity() > KEPT {
+            self.entries = Slab::new();
         }
     }
 
@@ -233,79 +245,60 @@ impl Schedule {
 
     /// After a fault of the writer, who alone locks: nobody knows any more what it had in hand.
     pub(crate) fn unlock_everything(&mut self) {
-        let locked: Vec<DeliveryId> = self.entries.iter().filter(|e| e.locked).map(|e| e.id).collect();
+        let locked: Vec<DeliveryId> =
+            self.entries.iter().filter(|(_, e)| e.locked).map(|(_, e)| e.id).collect();
         self.unlock_all(locked);
     }
 
-    /// What was taken by [`Self::take_reaped`] and not removed waits for the next time.
-    pub(crate) fn restore_reaped(&mut self, ids: Vec<DeliveryId>) {
-        for id in ids {
-            let slot = self.by_id.get(&id).copied();
-            let waits = slot.and_then(|s| self.entry(s)).is_some_and(|e| e.place == Place::Reaped);
-            if waits && !self.reaped.contains(&id) {
-                self.reaped.push(id);
-            }
-        }
-    }
-
-    /// Puts an entry into the set of its place.
+    /// Puts an entry into the set of its state.
     fn enter(&mut self, slot: Slot) {
         let Some(entry) = self.entry(slot) else { return };
-        match entry.place {
-            Place::Waiting => {
+        match entry.state {
+            QueueState::Waiting => {
                 self.waiting.insert((entry.wakes_at, slot));
             }
-            Place::Ready => self.ready.insert(entry.stream, entry.tenant, entry.turn(), slot),
-            Place::Leased => {
+            QueueState::Ready => self.ready.insert(entry.stream, entry.tenant, entry.order(), slot),
+            QueueState::Leased => {
                 if let Some(lease) = self.leases.get(&slot) {
                     self.lapses.insert((lease.until, slot));
                 }
             }
-            Place::Reaped => self.reaped.push(entry.id),
         }
     }
 
-    /// Takes an entry out of the set of its place.
+    /// Takes an entry out of the set of its state.
     fn leave(&mut self, slot: Slot) {
         let Some(entry) = self.entry(slot).filter(|e| !e.locked) else { return };
-        match entry.place {
-            Place::Waiting => {
+        match entry.state {
+            QueueState::Waiting => {
                 self.waiting.remove(&(entry.wakes_at, slot));
             }
-            Place::Ready => self.ready.remove(entry.stream, entry.tenant, entry.turn(), slot),
-            Place::Leased => {
+            QueueState::Ready => self.ready.remove(entry.stream, entry.tenant, entry.order(), slot),
+            QueueState::Leased => {
                 if let Some(lease) = self.leases.get(&slot) {
                     self.lapses.remove(&(lease.until, slot));
                 }
             }
-            Place::Reaped => {}
         }
-    }
-
-    fn reap(&mut self, slot: Slot) {
-        if let Some(entry) = self.entry_mut(slot) {
-            entry.place = Place::Reaped;
-        }
-        self.enter(slot);
     }
 
     /// Moves what fell due, and what lapsed, to where it belongs at `now`.
     pub(crate) fn advance(&mut self, now: Millis) {
+        if self.clock.replace(now).is_none_or(|before| now < before - clock::TOLERANCE) {
+            self.clock_changed(now);
+        }
         while let Some((until, slot)) = self.lapses.first().copied().filter(|(until, _)| *until <= now) {
             self.lapses.remove(&(until, slot));
             self.leases.remove(&slot);
-            let Some(entry) = self.entry_mut(slot) else { continue };
-            if entry.dropping {
-                self.reap(slot);
-            } else {
-                entry.place = Place::Waiting;
-                self.enter(slot);
+            if let Some(entry) = self.entry_mut(slot) {
+                entry.state = QueueState::Waiting;
             }
+            self.enter(slot);
         }
         while let Some((at, slot)) = self.waiting.first().copied().filter(|(at, _)| *at <= now) {
             self.waiting.remove(&(at, slot));
             if let Some(entry) = self.entry_mut(slot) {
-                entry.place = Place::Ready;
+                entry.state = QueueState::Ready;
             }
             self.enter(slot);
         }
@@ -317,16 +310,6 @@ impl Schedule {
         let waiting = self.waiting.first().map(|(at, _)| *at);
         let lapse = self.lapses.first().map(|(at, _)| *at);
         waiting.into_iter().chain(lapse).min()
-    }
-
-    /// Deliveries that were dropped and whose lease lapsed, to be removed by the writer.
-    pub(crate) fn take_reaped(&mut self) -> Vec<DeliveryId> {
-        std::mem::take(&mut self.reaped)
-    }
-
-    /// Whether the writer has something to remove.
-    pub(crate) fn has_reaped(&self) -> bool {
-        !self.reaped.is_empty()
     }
 
     /// Deliveries of an item with something pending.
@@ -377,7 +360,7 @@ impl Schedule {
 
     fn waits(&self, id: DeliveryId) -> bool {
         let entry = self.by_id.get(&id).and_then(|slot| self.entry(*slot));
-        entry.is_some_and(|e| e.place == Place::Waiting && !e.locked)
+        entry.is_some_and(|e| e.state == QueueState::Waiting && !e.locked)
     }
 
     /// Deliveries, due ones, leased ones, held ones, and the oldest due time.

@@ -1,8 +1,9 @@
 //! Small bodies and large recipes, appended to segment files by the writer. A segment is deleted when nothing in it is
 //! needed any more; the last survivors of one that is nearly empty are copied forward (see [`crate::compact`]).
 //!
-//! A frame is `RVB1`, kind (1), 3 zero octets, item id (16), size (4, little endian), CRC-32 of the payload (4), payload.
-//! The index refers to payloads; the frame heads are for compaction and for finding what belongs to a damaged entry.
+//! A frame is `RVB2`, kind (1), 3 zero octets, item id (16), size of the payload (4, little endian), its CRC-32 (4), the
+//! sequence of the commit that it came with (8), payload. The index refers to payloads; the frame heads are for compaction,
+//! for `recover`, and for finding what belongs to a damaged entry.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,16 +13,28 @@ use std::time::{Duration, Instant};
 use crate::ItemId;
 use crate::disk::{Disk, DiskFile, read_exact_at};
 use crate::layout::Layout;
-use crate::record::{Blob, Place};
+use crate::record::{Blob, BlobLocation};
 
-const MAGIC: &[u8; 4] = b"RVB1";
-const HEAD: usize = 32;
+const MAGIC: &[u8; 4] = b"RVB2";
+const HEAD: usize = 40;
 
 /// What a frame holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Body = 1,
     Recipe = 2,
+    Envelope = 3,
+}
+
+impl Kind {
+    /// The kind that a frame names.
+    pub(crate) fn of(kind: u8) -> Self {
+        match kind {
+            2 => Self::Recipe,
+            3 => Self::Envelope,
+            _ => Self::Body,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -52,6 +65,8 @@ pub(crate) struct Appender {
     at: u64,
     buffer: Vec<u8>,
     new_name: bool,
+    /// Of the commit that frames belong to.
+    pub(crate) sequence: u64,
 }
 
 /// A frame as found by a walk.
@@ -60,6 +75,7 @@ pub(crate) struct Frame {
     pub(crate) item: ItemId,
     pub(crate) kind: u8,
     pub(crate) blob: Blob,
+    pub(crate) sequence: u64,
 }
 
 impl Segments {
@@ -84,7 +100,7 @@ impl Segments {
 
     /// Counts a blob as live (or, with `add` false, no longer).
     pub(crate) fn count(&self, blob: Blob, add: bool) {
-        let Place::Segment { segment, .. } = blob.place else { return };
+        let BlobLocation::Segment { segment, .. } = blob.location else { return };
         if let Some(segment) = self.all().get_mut(&segment) {
             // An empty payload keeps its segment too.
             let size = blob.size.max(1);
@@ -128,9 +144,10 @@ impl Segments {
         to.buffer.extend_from_slice(&item.0);
         to.buffer.extend_from_slice(&size.to_le_bytes());
         to.buffer.extend_from_slice(&crc.to_le_bytes());
+        to.buffer.extend_from_slice(&to.sequence.to_le_bytes());
         let offset = to.at + to.buffer.len() as u64;
         to.buffer.extend_from_slice(payload);
-        Ok(Blob { place: Place::Segment { segment, offset }, size: payload.len() as u64, crc })
+        Ok(Blob { location: BlobLocation::Segment { segment, offset }, size: payload.len() as u64, crc })
     }
 
     /// Begins a new segment. Only with an empty buffer: a group stays in one segment.
@@ -223,6 +240,22 @@ impl Segments {
         Ok(frames)
     }
 
+    /// The latest commit of which a frame is found, with its segment. Both ascend, so the last segments tell.
+    pub(crate) fn latest(&self) -> io::Result<Option<(u32, u64)>> {
+        let numbers: Vec<u32> = self.all().keys().rev().copied().collect();
+        for number in numbers {
+            if let Some(frame) = self.walk(number)?.last() {
+                return Ok(Some((number, frame.sequence)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The numbers of all segments.
+    pub(crate) fn numbers(&self) -> Vec<u32> {
+        self.all().keys().copied().collect()
+    }
+
     /// Looks for a frame of an item whose record cannot be read.
     pub(crate) fn find(&self, item: ItemId, kind: Kind) -> io::Result<Option<Blob>> {
         let numbers: Vec<u32> = self.all().keys().copied().collect();
@@ -237,7 +270,7 @@ impl Segments {
 
     /// Reads as much of a payload as there is, right or wrong.
     pub(crate) fn read_damaged(&self, blob: Blob) -> io::Result<Vec<u8>> {
-        let Place::Segment { segment, offset } = blob.place else { return Ok(Vec::new()) };
+        let BlobLocation::Segment { segment, offset } = blob.location else { return Ok(Vec::new()) };
         let Some((file, size)) = self.all().get(&segment).map(|s| (s.file.clone(), s.size)) else {
             return Ok(Vec::new());
         };
@@ -260,7 +293,8 @@ fn parse_head(segment: u32, at: u64, head: &[u8; HEAD]) -> Option<Frame> {
     if &head[..4] != MAGIC {
         return None;
     }
-    let place = Place::Segment { segment, offset: at + HEAD as u64 };
-    let blob = Blob { place, size: u64::from(word(24)?), crc: word(28)? };
-    Some(Frame { item: ItemId(head[8..24].try_into().ok()?), kind: head[4], blob })
+    let location = BlobLocation::Segment { segment, offset: at + HEAD as u64 };
+    let blob = Blob { location, size: u64::from(word(24)?), crc: word(28)? };
+    let sequence = u64::from_le_bytes(head[32..40].try_into().ok()?);
+    Some(Frame { item: ItemId(head[8..24].try_into().ok()?), kind: head[4], blob, sequence })
 }

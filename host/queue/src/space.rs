@@ -1,52 +1,145 @@
-//! The reserve of free space: below it new mail is refused, while outcomes, bounces and events still find room.
+//! Room on the disk: what new mail must leave free, and what is allocated for outcomes.
+//!
+//! Below `min_free` new mail is refused, while outcomes, bounces and operators' actions still find room. Somebody else can
+//! fill the disk nevertheless. So a file of `reserve` octets is allocated, and given up when an outcome finds no room. No
+//! attempt begins before it is allocated again: what is in flight then is all that the reserve must hold.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::StoreError;
-use crate::disk::Disk;
+use crate::disk::{Disk, Free, is_full};
 
 /// How long an answer of the operating system is believed. What was written since is subtracted.
 const FRESH: Duration = Duration::from_secs(1);
+/// Files that new mail leaves to others.
+const MIN_INODES: u64 = 256;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Known {
-    at: Option<Instant>,
-    free: u64,
+    asked: Option<Instant>,
+    free: Free,
+    /// What was said last, so that only a change is logged.
+    refusing: bool,
+    reserve: Reserve,
+    allocated: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Reserve {
+    #[default]
+    Missing,
+    Allocated,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Space {
     dir: PathBuf,
+    min_free: u64,
+    file: PathBuf,
     reserve: u64,
     known: Mutex<Known>,
 }
 
 impl Space {
-    pub(crate) fn new(dir: PathBuf, reserve: u64) -> Self {
-        Self { dir, reserve, known: Mutex::new(Known { at: None, free: 0 }) }
+    /// With nothing allocated yet.
+    pub(crate) fn new(dir: PathBuf, min_free: u64, file: PathBuf, reserve: u64) -> Self {
+        Self { dir, min_free, file, reserve, known: Mutex::default() }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether new mail of this size may be taken.
     pub(crate) fn check_new(&self, disk: &dyn Disk, size: u64) -> Result<(), StoreError> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.at.is_none_or(|at| at.elapsed() >= FRESH) {
+        let mut known = self.known();
+        if known.asked.is_none_or(|at| at.elapsed() >= FRESH) {
             known.free = disk.free(&self.dir).map_err(|e| StoreError::Io(e.to_string()))?;
-            known.at = Some(Instant::now());
+            known.asked = Some(Instant::now());
         }
-        if known.free < self.reserve.saturating_add(size) { Err(StoreError::Full) } else { Ok(()) }
+        let result = if known.free.octets < self.min_free.saturating_add(size) {
+            Err(StoreError::Full)
+        } else if known.free.inodes.is_some_and(|inodes| inodes < MIN_INODES) {
+            Err(StoreError::NoInodes)
+        } else if self.reserve > 0 && known.reserve != Reserve::Allocated {
+            Err(StoreError::Full)
+        } else {
+            Ok(())
+        };
+        match (&result, known.refusing) {
+            (Err(why), false) => {
+                let Free { octets, inodes } = known.free;
+                tracing::error!(%why, octets, ?inodes, "new mail is refused until there is room again");
+            }
+            (Ok(()), true) => tracing::info!("there is room again"),
+            _ => {}
+        }
+        known.refusing = result.is_err();
+        result
+    }
+
+    /// What is free, as far as it is known.
+    pub(crate) fn free(&self) -> Free {
+        self.known().free
     }
 
     /// Subtracts what was written.
     pub(crate) fn wrote(&self, size: u64) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.free = known.free.saturating_sub(size);
+        let mut known = self.known();
+        known.free.octets = known.free.octets.saturating_sub(size);
     }
 
     /// A write found no room: the next check asks anew.
     pub(crate) fn forget(&self) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).at = None;
+        self.known().asked = None;
+    }
+
+    /// Returns true if the outcome of an attempt that begins now can be stored.
+    pub(crate) fn outcomes_fit(&self) -> bool {
+        self.reserve == 0 || self.known().reserve == Reserve::Allocated
+    }
+
+    /// Allocates the reserve if it is missing; tries at most once a second. Returns true if it is there.
+    pub(crate) fn allocate(&self, disk: &dyn Disk) -> bool {
+        if self.outcomes_fit() {
+            return true;
+        }
+        let mut known = self.known();
+        if known.allocated.is_some_and(|at| at.elapsed() < FRESH) {
+            return false;
+        }
+        known.allocated = Some(Instant::now());
+        match disk.open(&self.file, true).and_then(|file| file.allocate(self.reserve)) {
+            Ok(()) => {
+                known.reserve = Reserve::Allocated;
+                known.asked = None;
+                true
+            }
+            Err(error) => {
+                if !is_full(&error) || !known.refusing {
+                    let path = self.file.display();
+                    tracing::error!(%error, %path, "no attempt begins: its outcome might find no room");
+                }
+                false
+            }
+        }
+    }
+
+    /// Gives the reserve to outcomes.
+    pub(crate) fn release(&self, disk: &dyn Disk) {
+        let mut known = self.known();
+        // It is not looked for sooner than what is in flight may have ended.
+        known.allocated = Some(Instant::now());
+        known.reserve = Reserve::Missing;
+        match disk.open(&self.file, false).and_then(|file| file.set_len(0)) {
+            Ok(()) => tracing::error!(
+                "no room for outcomes: the reserve is given to them, no further attempt begins"
+            ),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => tracing::error!(%error, "the reserve cannot be given up"),
+        }
     }
 }

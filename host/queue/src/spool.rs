@@ -1,4 +1,4 @@
-//! Bytes that arrive: in memory up to 64 KiB, and up to 256 KiB while there is [`Room`]; beyond that in a file of their own
+//! Bytes that arrive: in memory up to 64 KiB, and up to 256 KiB while there is [`SpoolMemory`]; beyond that in a file of their own
 //! that is synced before it is offered.
 
 use std::io;
@@ -9,29 +9,19 @@ use async_trait::async_trait;
 use relevo_mailkit::source::{CHUNK, Source};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::checked::{ChunkSums, Summing};
 use crate::disk::{Disk, DiskFile};
 use crate::inner::{Inner, blocking, io_error};
 use crate::record::{INLINE, LARGEST_IN_SEGMENT};
-use crate::sums::{ChunkSums, Summing};
 use crate::{Spool, SpooledBody, StoreError};
 
 /// What is behind [`SpooledBody::handle`].
 #[derive(Debug)]
 pub(crate) enum Handle {
-    /// Written with its group; with what it holds of [`Room`].
-    Memory(Arc<Vec<u8>>, Option<Seat>),
+    /// Written with its group; with its part of [`SpoolMemory`].
+    Memory(Arc<Vec<u8>>, Option<MemoryPermit>),
     /// Synced already; moved to its place with its group.
     File(SpoolFile),
-}
-
-impl SpooledBody {
-    /// Bytes that are in memory anyway, such as a bounce. They are not subject to the reserve of free space until they are
-    /// accepted as new mail.
-    #[must_use]
-    pub fn in_memory(bytes: Vec<u8>) -> Self {
-        let bytes = Arc::new(bytes);
-        Self { source: bytes.clone(), handle: Box::new(Handle::Memory(bytes, None)) }
-    }
 }
 
 /// A file in `spool/`. Dropping it removes the file, unless it was moved away.
@@ -73,22 +63,22 @@ impl Source for FileSource {
     }
 }
 
-/// What of [`Room`] a body holds.
-pub(crate) type Seat = OwnedSemaphorePermit;
+/// The part of [`SpoolMemory`] that a body holds.
+pub(crate) type MemoryPermit = OwnedSemaphorePermit;
 
 /// Memory for bodies beyond their first chunk, of all messages together. A file of its own costs a message a sync of its own;
 /// as long as there is room, one of middling size goes into the segment with its group.
 #[derive(Debug)]
-pub(crate) struct Room(Arc<Semaphore>);
+pub(crate) struct SpoolMemory(Arc<Semaphore>);
 
-impl Room {
+impl SpoolMemory {
     /// For so many octets.
     pub(crate) fn new(octets: u64) -> Self {
-        let seats = usize::try_from(octets / EXTRA as u64).unwrap_or(usize::MAX);
-        Self(Arc::new(Semaphore::new(seats.min(Semaphore::MAX_PERMITS))))
+        let permits = usize::try_from(octets / EXTRA as u64).unwrap_or(usize::MAX);
+        Self(Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS))))
     }
 
-    fn take(&self) -> Option<Seat> {
+    fn take(&self) -> Option<MemoryPermit> {
         self.0.clone().try_acquire_owned().ok()
     }
 }
@@ -100,7 +90,7 @@ const EXTRA: usize = LARGEST_IN_SEGMENT - INLINE;
 pub(crate) struct EmbeddedSpool {
     inner: Arc<Inner>,
     buffer: Vec<u8>,
-    seat: Option<Seat>,
+    permit: Option<MemoryPermit>,
     file: Option<Spilled>,
 }
 
@@ -112,15 +102,15 @@ struct Spilled {
 
 impl EmbeddedSpool {
     pub(crate) fn new(inner: Arc<Inner>) -> Self {
-        Self { inner, buffer: Vec::new(), seat: None, file: None }
+        Self { inner, buffer: Vec::new(), permit: None, file: None }
     }
 
     /// How much the buffer may hold.
     fn limit(&mut self) -> usize {
-        if self.seat.is_none() && self.file.is_none() && self.buffer.len() == INLINE {
-            self.seat = self.inner.room.take();
+        if self.permit.is_none() && self.file.is_none() && self.buffer.len() == INLINE {
+            self.permit = self.inner.spool_memory.take();
         }
-        if self.seat.is_some() { LARGEST_IN_SEGMENT } else { INLINE }
+        if self.permit.is_some() { LARGEST_IN_SEGMENT } else { INLINE }
     }
 
     /// Writes the buffer to the file, off the IO workers.
@@ -143,7 +133,7 @@ impl EmbeddedSpool {
         })
         .await?;
         self.inner.space.wrote(written);
-        self.seat = None;
+        self.permit = None;
         (self.file, self.buffer) = (Some(spilled), buffer);
         Ok(())
     }
@@ -160,7 +150,7 @@ impl EmbeddedSpool {
                 path,
                 size: 0,
                 crc: 0,
-                sums: Arc::default(),
+                sums: ChunkSums::default(),
                 kept: false,
             };
             Ok(Spilled { file, name, sums: Summing::default() })
@@ -191,8 +181,8 @@ impl Spool for EmbeddedSpool {
             let mut bytes = std::mem::take(&mut self.buffer);
             bytes.shrink_to_fit();
             let bytes = Arc::new(bytes);
-            let handle = Handle::Memory(bytes.clone(), self.seat.take());
-            return Ok(SpooledBody { source: bytes, handle: Box::new(handle) });
+            let handle = Handle::Memory(bytes.clone(), self.permit.take());
+            return Ok(SpooledBody { source: bytes, handle: Some(Box::new(handle)) });
         }
         self.spill().await?;
         let Some(mut spilled) = self.file.take() else {
@@ -205,7 +195,7 @@ impl Spool for EmbeddedSpool {
             }
             (spilled.name.crc, spilled.name.sums) = spilled.sums.finish();
             let source = Arc::new(FileSource { file: spilled.file, size: spilled.name.size });
-            Ok(SpooledBody { source, handle: Box::new(Handle::File(spilled.name)) })
+            Ok(SpooledBody { source, handle: Some(Box::new(Handle::File(spilled.name))) })
         })
         .await
     }

@@ -3,6 +3,7 @@
 mod events;
 mod queue;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 #[cfg(feature = "testing")]
@@ -13,15 +14,17 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::disk::{Disk, RealDisk};
 use crate::inner::{Inner, blocking};
-use crate::layout::DirectoryLock;
+use crate::layout::{DirectoryLock, real_root};
 use crate::request::{Answer, Message, Op};
-use crate::{OpenError, StoreError, group, recover};
+use crate::{OpenError, Recovered, StoreError, group, recover, salvage};
 
 /// Settings of the embedded store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreConfig {
     /// Below this many free octets new mail is refused; outcomes, bounces and events still pass.
     pub min_free: u64,
+    /// Octets that are allocated for outcomes. While they are not, no attempt begins. 0: none are.
+    pub reserve: u64,
     /// A segment file is closed when it reaches this.
     pub segment_size: u64,
     /// A segment older than this of which less than a quarter is needed is emptied into the current one.
@@ -35,6 +38,7 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             min_free: 1 << 30,
+            reserve: 32 << 20,
             segment_size: 32 << 20,
             compact_after: Duration::from_secs(60),
             spool_memory: 16 << 20,
@@ -58,9 +62,38 @@ impl EmbeddedStore {
     /// # Errors
     /// The directory is in use by another process, was written by a newer version, or cannot be read.
     pub fn open(path: impl AsRef<Path>, config: StoreConfig) -> Result<Arc<Self>, OpenError> {
-        let path = path.as_ref();
-        let lock = DirectoryLock::of(path)?;
-        Self::start(path, Arc::new(RealDisk), config, Some(lock))
+        let path = real_root(path.as_ref())?;
+        let lock = DirectoryLock::of(&path)?;
+        Self::start(&path, Arc::new(RealDisk), config, Some(lock))
+    }
+
+    /// Rebuilds the index of a directory from what bodies and segments still tell; see `DESIGN.md`. Messages that are found
+    /// there, and not in the index as far as it can be read, are queued again: held, or due at once with `release`. It is not
+    /// known which of their recipients have them already.
+    ///
+    /// # Errors
+    /// The directory is in use, has another format, or cannot be read.
+    pub fn recover(
+        path: impl AsRef<Path>,
+        config: &StoreConfig,
+        release: bool,
+    ) -> Result<Recovered, OpenError> {
+        let path = real_root(path.as_ref())?;
+        let lock = DirectoryLock::of(&path)?;
+        salvage::recover(&path, Arc::new(RealDisk), config, Some(lock), release)
+    }
+
+    /// As [`Self::recover`], over another file layer.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn recover_on(
+        disk: Arc<dyn Disk>,
+        path: impl AsRef<Path>,
+        config: &StoreConfig,
+        release: bool,
+    ) -> Result<Recovered, OpenError> {
+        salvage::recover(path.as_ref(), disk, config, None, release)
     }
 
     /// As [`Self::open`], over another file layer. Nothing keeps a second process out.
@@ -82,7 +115,8 @@ impl EmbeddedStore {
     #[cfg(feature = "testing")]
     pub fn open_temp() -> Result<Arc<Self>, OpenError> {
         let dir = tempfile::tempdir().map_err(|error| OpenError::Io { path: std::env::temp_dir(), error })?;
-        let store = Self::open(dir.path(), StoreConfig { min_free: 0, ..StoreConfig::default() })?;
+        let store =
+            Self::open(dir.path(), StoreConfig { min_free: 0, reserve: 0, ..StoreConfig::default() })?;
         *store.temporary.lock().unwrap_or_else(PoisonError::into_inner) = Some(dir);
         Ok(store)
     }
@@ -109,7 +143,7 @@ impl EmbeddedStore {
     }
 
     /// Hands a request to the writer and waits until it is durable.
-    async fn write(&self, op: Op) -> Answer {
+    async fn write(&self, op: Op) -> Result<Answer, StoreError> {
         self.inner.poison.check()?;
         let (reply, answer) = oneshot::channel();
         let gone = || StoreError::Io("the store is closed".into());
@@ -124,14 +158,11 @@ impl EmbeddedStore {
     ) -> Result<T, StoreError> {
         self.inner.poison.check()?;
         let inner = self.inner.clone();
-        blocking(move || read(&inner)).await
-    }
-
-    /// Lets the writer remove dropped deliveries whose lease lapsed. When it is busy, it looks anyway.
-    fn nudge(&self) {
-        if self.inner.schedule().has_reaped() {
-            let _ = self.writer.try_send(Message::Look);
-        }
+        let guarded = move || {
+            catch_unwind(AssertUnwindSafe(|| read(&inner)))
+                .unwrap_or_else(|p| Err(inner.index.damaged(p.as_ref()).into()))
+        };
+        blocking(guarded).await
     }
 
     async fn shut(&self) {

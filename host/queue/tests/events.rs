@@ -48,3 +48,47 @@ async fn a_pruned_cursor_is_refused_and_pruning_is_bounded() {
     assert_eq!(marks(left.clone()), ["new"]);
     assert_eq!(store.events(Some("a"), 0, 10).await.unwrap(), left);
 }
+
+fn about(message: u64, kind: &str, at: Millis) -> NewEvent {
+    NewEvent { item: Some(id(message)), ..event("a", kind, at) }
+}
+
+#[tokio::test]
+async fn events_of_a_message_are_found_when_it_is_gone() {
+    let store = EmbeddedStore::open_temp().unwrap();
+    store.accept(vec![simple(1, "x.test"), simple(2, "x.test")], vec![about(1, "queued", T0)]).await.unwrap();
+    let lease = lease_all(&store, T0).await.into_iter().find(|l| l.delivery.id.item == id(1)).unwrap();
+    let done = settle(&lease, RecipientState::Delivered);
+    store.settle(vec![done], vec![], vec![about(2, "other", T0), about(1, "delivered", T0)]).await.unwrap();
+    store.append(vec![about(1, "opened", T0 + HOUR)]).await.unwrap();
+    assert!(store.item(id(1)).await.unwrap().is_none());
+    let all = store.events_of(id(1), 0, 10).await.unwrap();
+    assert_eq!(marks(all.clone()), ["queued", "delivered", "opened"]);
+    assert_eq!(marks(store.events_of(id(1), all[0].cursor, 1).await.unwrap()), ["delivered"]);
+    assert_eq!(marks(store.events_of(id(2), 0, 10).await.unwrap()), ["other"]);
+    assert!(store.events_of(id(3), 0, 10).await.unwrap().is_empty());
+    assert_eq!(store.prune(T0 + HOUR).await.unwrap(), 3);
+    assert_eq!(marks(store.events_of(id(1), 0, 10).await.unwrap()), ["opened"]);
+    assert!(store.events_of(id(2), 0, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_reader_is_woken_by_the_next_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(dir.path(), config()).unwrap();
+    let reader = tokio::spawn({
+        let store = store.clone();
+        async move { store.wait_after(0).await }
+    });
+    tokio::task::yield_now().await;
+    // A commit without an event wakes nobody.
+    store.accept(vec![simple(1, "x.test")], vec![]).await.unwrap();
+    assert!(!reader.is_finished());
+    store.append(vec![event("a", "1", T0)]).await.unwrap();
+    let newest = reader.await.unwrap();
+    assert_eq!(store.events(None, 0, 10).await.unwrap()[0].cursor, newest);
+    assert_eq!(store.wait_after(newest - 1).await, newest, "at once");
+    store.close().await;
+    let store = EmbeddedStore::open(dir.path(), config()).unwrap();
+    assert_eq!(store.wait_after(0).await, newest, "also after a restart");
+}

@@ -60,21 +60,29 @@ impl Collector for QueueGauges {
             ("queue_due", "Deliveries that are due now", stats.due),
             ("queue_leased", "Deliveries that are being attempted", stats.leased),
             ("queue_held", "Deliveries that an operator holds", stats.held),
-            ("queue_quarantined", "Entries that were corrupt and put aside", stats.quarantined),
+            ("queue_quarantined", "Entries that were corrupt and moved to quarantine", stats.quarantined),
             (
-                "queue_overdue_seconds",
+                "queue_disk_free_bytes",
+                "Octets that are free on the disk of the data directory",
+                stats.free_octets,
+            ),
+            (
+                "queue_oldest_due_age_seconds",
                 "How long the oldest delivery that is due has been waiting; large means that something is stuck",
                 u64::try_from(overdue).unwrap_or(0),
             ),
         ];
-        for (name, help, value) in gauges {
+        let inodes = stats.free_inodes.map(|n| {
+            ("queue_disk_free_inodes", "Files that can still be made on the disk of the data directory", n)
+        });
+        for (name, help, value) in gauges.into_iter().chain(inodes) {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
             gauge.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }
         let counters = [
             ("queue_commits", "Durable commits, each with one sync", stats.commits),
             (
-                "queue_committed",
+                "queue_commit_requests",
                 "Requests in those commits; divided by them: the size of a group",
                 stats.committed,
             ),
@@ -173,7 +181,7 @@ mod tests {
             "relevo_messages_accepted_total{source=\"smtp\"} 1",
             "relevo_messages_refused_total{class=\"5xx\"} 1",
             "relevo_queue_items 1",
-            "relevo_queue_overdue_seconds 1795325621",
+            "relevo_queue_oldest_due_age_seconds 1795325621",
             "relevo_stage_calls_total{stage=\"dkim\"} 3",
             "relevo_stage_faults_total{stage=\"dkim\"} 1",
             "relevo_stage_cpu_seconds_total{stage=\"dkim\"} 1.5",

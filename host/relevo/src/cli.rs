@@ -137,6 +137,12 @@ pub(crate) enum QueueCommand {
         /// The queue id.
         id: String,
     },
+    /// Rebuild a lost or damaged index from bodies and segments, while no relay runs. Messages that are found are held.
+    Recover {
+        /// Make what is found due at once. Recipients that have it already get it again.
+        #[arg(long)]
+        release: bool,
+    },
 }
 
 #[derive(Debug, Args)]

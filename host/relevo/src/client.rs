@@ -70,7 +70,7 @@ pub(crate) fn is_down(error: &anyhow::Error) -> bool {
     io.is_some_and(|io| io.kind() != ErrorKind::PermissionDenied)
 }
 
-fn data_dir(args: &RelayArgs) -> anyhow::Result<PathBuf> {
+pub(crate) fn data_dir(args: &RelayArgs) -> anyhow::Result<PathBuf> {
     if let Some(data) = &args.data {
         return Ok(data.clone());
     }

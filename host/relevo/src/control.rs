@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relevo_policy::{Plugins, Room};
-use relevo_queue::{Action, Delivery, ItemId, ItemView, Millis, Queue, RecipientState, StoreError};
+use relevo_queue::{Acted, Action, Delivery, ItemId, ItemView, Millis, Queue, RecipientState, StoreError};
 use relevo_relay::clock::{Clock, timestamp};
 use relevo_relay::delivery::DeliveryHandle;
 use serde::{Deserialize, Serialize};
@@ -185,9 +185,13 @@ impl Control {
             }
             self.delivery.pardon(view.deliveries.iter().map(|d| d.delivery.stream()));
         }
-        let found = self.queue.act(id, action, self.clock.now(), Vec::new()).await.map_err(text)?;
-        tracing::info!(%id, ?action, found, "operator");
-        if found { Ok(Value::Bool(true)) } else { Err(gone(id)) }
+        let acted = self.queue.act(id, action, self.clock.now(), Vec::new()).await.map_err(text)?;
+        tracing::info!(%id, ?action, ?acted, "operator");
+        match acted {
+            Acted::Done => Ok(Value::Bool(true)),
+            Acted::BeingAttempted => Err(being_attempted(id)),
+            Acted::NotFound => Err(gone(id)),
+        }
     }
 }
 
@@ -197,6 +201,12 @@ fn parse(id: &str) -> Result<ItemId, String> {
 
 fn gone(id: ItemId) -> String {
     format!("{id} is not in the queue: it was delivered, bounced or dropped, or never here")
+}
+
+fn being_attempted(id: ItemId) -> String {
+    format!(
+        "{id} is being attempted now, that part of it is not dropped: hold it, and drop it when the attempt is over"
+    )
 }
 
 fn text(error: StoreError) -> String {

@@ -4,15 +4,19 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use serde_json::Value;
+use relevo_queue::{EmbeddedStore, Recovered, StoreConfig};
+use serde_json::{Value, json};
 
-use crate::cli::{QueueArgs, QueueCommand};
-use crate::client::{Relay, print_json};
+use crate::cli::{QueueArgs, QueueCommand, RelayArgs};
+use crate::client::{Relay, data_dir, print_json};
 use crate::control::Request;
 use crate::escape::Escaped;
 
 /// Asks and prints.
 pub(crate) fn run(args: &QueueArgs) -> anyhow::Result<ExitCode> {
+    if let QueueCommand::Recover { release } = args.command {
+        return recover(&args.relay, release);
+    }
     let mut relay = Relay::connect(&args.relay)?;
     match &args.command {
         QueueCommand::List => list(&mut relay, args.relay.json)?,
@@ -36,6 +40,32 @@ pub(crate) fn run(args: &QueueArgs) -> anyhow::Result<ExitCode> {
         QueueCommand::Drop { id } => {
             act(&mut relay, args.relay.json, Request::Drop { id: id.clone() }, "dropped")?
         }
+        QueueCommand::Recover { .. } => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Works on the data directory itself; the store keeps a running relay out.
+fn recover(relay: &RelayArgs, release: bool) -> anyhow::Result<ExitCode> {
+    let data_dir = data_dir(relay)?;
+    if !data_dir.is_dir() {
+        bail!("there is no data directory {}", data_dir.display());
+    }
+    let Recovered { kept, found, quarantined } =
+        EmbeddedStore::recover(&data_dir, &StoreConfig::default(), release)?;
+    if relay.json {
+        print_json(&json!({ "kept": kept, "found": found, "quarantined": quarantined }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("messages in the index: {kept}");
+    println!("messages found beside it: {found}{}", if release { "" } else { " (held)" });
+    for name in quarantined {
+        println!("in quarantine: {name}");
+    }
+    if found > 0 && !release {
+        println!(
+            "`relevo queue list` shows them, `relevo queue release ID` sends one: some recipients may have it already"
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

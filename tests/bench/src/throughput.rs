@@ -273,7 +273,7 @@ fn figures(
             .filter(|bound| bound.is_finite())
             .map(|bound| bound * 1000.0),
         commits_per_message: counted.get("relevo_queue_commits_total") / messages,
-        group: counted.get("relevo_queue_committed_total")
+        group: counted.get("relevo_queue_commit_requests_total")
             / counted.get("relevo_queue_commits_total").max(1.0),
         peak_kib: server.main_process().map(process::memory).transpose()?.map_or(0, |m| m.peak),
         harness_us: each(harness),

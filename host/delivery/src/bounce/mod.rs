@@ -17,7 +17,7 @@ use relevo_mailkit::event::{DsnQueued, Event};
 use relevo_mailkit::text::escaped;
 use relevo_queue::{
     DeliveryId, ItemId, ItemMeta, Millis, NewDelivery, NewEvent, NewItem, Recipient, RecipientState,
-    StoreError, Unreported,
+    SpooledBody, StoreError, Unreported,
 };
 use tokio::time::sleep;
 
@@ -144,7 +144,6 @@ async fn compose(
     let message = report.compose();
     let utf8_header = !meta.sender.is_ascii();
     let recipe = Recipe { utf8_header, eight_bit: utf8_header, ..Recipe::default() };
-    let body = spool(shared, &message).await?;
     Ok(NewItem {
         id,
         meta: ItemMeta {
@@ -161,7 +160,7 @@ async fn compose(
             subject: report.subject().chars().take(MAX_SUBJECT).collect(),
             recipe: recipe.encode().map_err(|e| StoreError::Io(e.to_string()))?,
         },
-        body,
+        body: SpooledBody::in_memory(message),
         deliveries: vec![NewDelivery {
             domain,
             recipients: vec![Recipient {
@@ -173,12 +172,4 @@ async fn compose(
             ..NewDelivery::default()
         }],
     })
-}
-
-async fn spool(shared: &Shared, message: &[u8]) -> Result<relevo_queue::SpooledBody, StoreError> {
-    let mut spool = shared.queue.spool().await?;
-    for chunk in message.chunks(relevo_mailkit::source::CHUNK) {
-        spool.write(chunk).await?;
-    }
-    spool.finish().await
 }

@@ -1,7 +1,6 @@
 //! A queue in memory with the promises of the real one, as far as delivery relies on them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -133,7 +132,7 @@ impl Spool for MemorySpool {
     }
 
     async fn finish(self: Box<Self>) -> Result<SpooledBody, StoreError> {
-        Ok(SpooledBody { source: Arc::new(self.0), handle: Box::new(()) })
+        Ok(SpooledBody { source: Arc::new(self.0), handle: None })
     }
 }
 
@@ -340,10 +339,6 @@ impl Queue for MemoryQueue {
         self.accept(bounce.into_iter().collect(), events).await
     }
 
-    async fn read(&self, _: ItemId, _: Range<u64>) -> Result<Vec<u8>, StoreError> {
-        Err(StoreError::Io("not here".into()))
-    }
-
     async fn body(&self, item: ItemId) -> Result<Option<Arc<dyn Source>>, StoreError> {
         Ok(self.store().bodies.get(&item).cloned())
     }
@@ -374,7 +369,7 @@ impl Queue for MemoryQueue {
         action: Action,
         now: Millis,
         _: Vec<NewEvent>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Acted, StoreError> {
         for row in self.store().rows.values_mut().filter(|r| r.delivery.id.item == item) {
             match action {
                 Action::Hold => row.delivery.held = true,
@@ -382,11 +377,11 @@ impl Queue for MemoryQueue {
                     row.delivery.held = false;
                     row.delivery.due_at = now;
                 }
-                Action::Drop => return Ok(false),
+                Action::Drop => return Ok(Acted::NotFound),
             }
         }
         self.changed.notify_one();
-        Ok(true)
+        Ok(Acted::Done)
     }
 
     fn held(&self, tenant: &str) -> u64 {

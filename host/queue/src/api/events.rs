@@ -56,6 +56,18 @@ pub trait EventLog: Send + Sync {
         max: usize,
     ) -> Result<Vec<StoredEvent>, EventError>;
 
+    /// Up to `max` events about a message after `after` (0: from the first that is kept). It answers also when the message
+    /// has left the queue.
+    async fn events_of(
+        &self,
+        message: ItemId,
+        after: u64,
+        max: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// Waits until the log holds an event after `after`; returns the newest cursor.
+    async fn wait_after(&self, after: u64) -> u64;
+
     /// Removes events older than `before`. Bounded work; returns how many, call again while not 0.
     async fn prune(&self, before: Millis) -> Result<usize, StoreError>;
 }

@@ -3,76 +3,114 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use serde::{Deserialize, Serialize};
+use minicbor::{Decode, Encode};
 
 use super::{ItemId, Millis, SpooledBody};
 
 /// What all deliveries of a message share. Written once.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
 pub struct ItemMeta {
     /// The owner. Empty: mail of trusted peers that belongs to no tenant.
+    #[n(0)]
+    #[cbor(skip_if = "String::is_empty")]
     pub tenant: String,
     /// The reverse-path without angle brackets; empty for the null reverse-path.
+    #[n(1)]
+    #[cbor(skip_if = "String::is_empty")]
     pub sender: String,
     /// When it was accepted; also `t=` of its signatures.
+    #[n(2)]
     pub accepted_at: Millis,
     /// When what is left is given up.
+    #[n(3)]
     pub expires_at: Millis,
     /// Octets of the body as stored.
+    #[n(4)]
     pub size: u64,
     /// A bounce of ours: never answered by another.
+    #[n(5)]
+    #[cbor(default)]
     pub is_bounce: bool,
     /// Set when no bounce may be sent for it: null sender, a bounce, or a reverse-path that is not tied to a tenant.
+    #[n(6)]
+    #[cbor(default)]
     pub no_bounce: bool,
     /// For the log, events and reports: `smtp`, `http`, `bounce`.
+    #[n(7)]
+    #[cbor(skip_if = "String::is_empty")]
     pub source: String,
     /// For events and bounces.
+    #[n(8)]
+    #[cbor(skip_if = "String::is_empty")]
     pub message_id: String,
     /// For listings; at most 200 octets.
+    #[n(9)]
+    #[cbor(skip_if = "String::is_empty")]
     pub subject: String,
     /// The relay's own serialised recipe: how copies are made. Opaque here. Large recipes are kept beside the body.
+    #[n(10)]
+    #[cbor(with = "minicbor::bytes", skip_if = "Vec::is_empty")]
     pub recipe: Vec<u8>,
 }
 
 /// One recipient of a delivery.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
 pub struct Recipient {
     /// Position in the envelope as accepted, from 0: what tracking tokens and events refer to.
+    #[n(0)]
     pub index: u32,
     /// The forward-path without angle brackets.
+    #[n(1)]
     pub address: String,
     /// As far as it got.
+    #[n(2)]
     pub state: RecipientState,
 }
 
 /// Where a recipient stands. Kept until the item is gone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum RecipientState {
     /// Not settled yet.
+    #[n(0)]
     Pending,
     /// The next hop took responsibility.
+    #[n(1)]
     Delivered,
     /// Given up for good; `reported` once its bounce was queued or none is due.
+    #[n(2)]
     Failed {
         /// Set when the bounce is written or none is due.
+        #[n(0)]
         reported: bool,
     },
 }
 
 /// What was learnt from the last attempt; for `why`, bounces and events.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(map)]
 pub struct LastAttempt {
     /// When.
+    #[n(0)]
+    #[cbor(default)]
     pub at: Millis,
     /// The remote's literal reply or our own words; at most 1 KB, control characters removed.
+    #[n(1)]
+    #[cbor(skip_if = "String::is_empty")]
     pub text: String,
     /// Enhanced status, such as `4.4.1`.
+    #[n(2)]
+    #[cbor(skip_if = "String::is_empty")]
     pub status: String,
     /// Reply code, where a remote gave one.
+    #[n(3)]
     pub code: Option<u16>,
     /// The host that answered.
+    #[n(4)]
     pub host: Option<String>,
     /// Its address.
+    #[n(5)]
     pub ip: Option<IpAddr>,
 }
 
@@ -80,7 +118,7 @@ pub struct LastAttempt {
 ///
 /// Recipients that were refused when the message was accepted come as failed and unreported: they are never attempted, and
 /// their sender is told as if the next hop had refused them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewDelivery {
     /// The recipients' domain in lower case A-labels, or the literal in brackets.
     pub domain: String,
@@ -121,7 +159,7 @@ pub const MAX_PRIORITY: Priority = 9;
 pub const PRIORITY_STEP: Millis = 60 * 60 * 1000;
 
 /// Names a delivery of an item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeliveryId {
     /// The item.
     pub item: ItemId,
@@ -136,7 +174,7 @@ impl fmt::Display for DeliveryId {
 }
 
 /// A delivery as stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     /// Its name.
     pub id: DeliveryId,

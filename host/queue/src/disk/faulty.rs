@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Disk, DiskFile};
+use super::{Disk, DiskFile, Free};
 
 /// What is to go wrong, counted from when it is set: 1 is the very next call of that kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,9 @@ pub enum Fault {
     /// The Nth write fails with ENOSPC, and so do all that follow until [`FaultyDisk::mend`].
     Full(u32),
 }
+
+/// Room is taken in units of this.
+const PAGE: u64 = 4096;
 
 #[derive(Debug, Clone)]
 enum Change {
@@ -50,9 +53,11 @@ struct Inode {
     durable: Vec<u8>,
     current: Vec<u8>,
     pending: Vec<Change>,
+    /// Pages that have room on the medium.
+    pages: BTreeSet<u64>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     inodes: Vec<Inode>,
     names: BTreeMap<PathBuf, usize>,
@@ -63,10 +68,32 @@ struct State {
     fault: Option<Fault>,
     full: bool,
     off: bool,
-    free: Option<u64>,
+    free: Free,
+    /// What all files may have together.
+    capacity: Option<u64>,
     writes: u64,
     syncs: u64,
     sync_failed: bool,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            inodes: Vec::new(),
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            dirs: BTreeSet::new(),
+            durable_dirs: BTreeSet::new(),
+            fault: None,
+            full: false,
+            off: false,
+            free: Free { octets: 1 << 40, inodes: None },
+            capacity: None,
+            writes: 0,
+            syncs: 0,
+            sync_failed: false,
+        }
+    }
 }
 
 /// A disk in memory with faults to order. Clones are the same disk.
@@ -102,9 +129,21 @@ impl FaultyDisk {
         state.full = false;
     }
 
-    /// What [`Disk::free`] says from now on.
-    pub fn set_free(&self, free: u64) {
-        self.state().free = Some(free);
+    /// The octets that [`Disk::free`] says from now on.
+    pub fn set_free(&self, octets: u64) {
+        self.state().free.octets = octets;
+    }
+
+    /// The inodes that [`Disk::free`] says from now on.
+    pub fn set_inodes(&self, inodes: u64) {
+        self.state().free.inodes = Some(inodes);
+    }
+
+    /// Lets files take only so much room together (None: any), and says how much they have.
+    pub fn set_capacity(&self, octets: Option<u64>) -> u64 {
+        let mut state = self.state();
+        state.capacity = octets;
+        state.used()
     }
 
     /// Whether a sync failed since the last start.
@@ -134,7 +173,7 @@ impl FaultyDisk {
     #[must_use]
     pub fn image(&self, mut chaos: impl FnMut() -> u8) -> Self {
         let state = self.state();
-        let mut after = State { free: state.free, ..State::default() };
+        let mut after = State { free: state.free, capacity: state.capacity, ..State::default() };
         for inode in &state.inodes {
             let mut data = inode.durable.clone();
             for change in &inode.pending {
@@ -146,7 +185,8 @@ impl FaultyDisk {
                     (_, change) => change.apply(&mut data),
                 }
             }
-            after.inodes.push(Inode { durable: data.clone(), current: data, pending: Vec::new() });
+            let pages = inode.pages.clone();
+            after.inodes.push(Inode { durable: data.clone(), current: data, pending: Vec::new(), pages });
         }
         let mut names = state.durable_names.clone();
         let touched: Vec<PathBuf> = state.names.keys().chain(state.durable_names.keys()).cloned().collect();
@@ -203,6 +243,30 @@ fn eio() -> io::Error {
 }
 
 impl State {
+    /// Octets of all files that have a name.
+    fn used(&self) -> u64 {
+        self.names.values().map(|inode| self.inodes[*inode].pages.len() as u64 * PAGE).sum()
+    }
+
+    /// Takes room for a range of a file.
+    fn take_pages(&mut self, inode: usize, offset: u64, size: u64) -> io::Result<()> {
+        let range = offset / PAGE..(offset + size).div_ceil(PAGE);
+        let more: Vec<u64> = range.filter(|page| !self.inodes[inode].pages.contains(page)).collect();
+        let used = self.used() + more.len() as u64 * PAGE;
+        if !more.is_empty() && self.capacity.is_some_and(|capacity| used > capacity) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.inodes[inode].pages.extend(more);
+        Ok(())
+    }
+
+    /// Takes room for what is written; refuses it when there is none.
+    fn check_capacity(&mut self, inode: usize, change: &Change) -> io::Result<()> {
+        // What is not written yet is a hole.
+        let Change::Write(offset, bytes) = change else { return Ok(()) };
+        self.take_pages(inode, *offset, bytes.len() as u64)
+    }
+
     fn powered(&self) -> io::Result<()> {
         if self.off { Err(io::Error::other("no power (injected)")) } else { Ok(()) }
     }
@@ -228,6 +292,7 @@ impl State {
 
     fn write(&mut self, inode: usize, change: Change) -> io::Result<()> {
         self.powered()?;
+        self.check_capacity(inode, &change)?;
         let fault = self.strike_write();
         #[expect(clippy::panic, reason = "it was ordered")]
         if matches!(fault, Some(Fault::Panic(_))) {
@@ -245,6 +310,9 @@ impl State {
             (_, change) => (change, Ok(())),
         };
         let inode = &mut self.inodes[inode];
+        if let Change::Resize(size) = change {
+            inode.pages.split_off(&size.div_ceil(PAGE));
+        }
         change.apply(&mut inode.current);
         inode.pending.push(change);
         result
@@ -327,10 +395,15 @@ impl Disk for FaultyDisk {
         Ok(())
     }
 
-    fn free(&self, _dir: &Path) -> io::Result<u64> {
+    fn free(&self, _dir: &Path) -> io::Result<Free> {
         let state = self.state();
         state.powered()?;
-        Ok(if state.full { 0 } else { state.free.unwrap_or(1 << 40) })
+        let octets = match state.capacity {
+            _ if state.full => 0,
+            Some(capacity) => capacity.saturating_sub(state.used()),
+            None => state.free.octets,
+        };
+        Ok(Free { octets, ..state.free })
     }
 }
 
@@ -363,6 +436,11 @@ impl DiskFile for FaultyFile {
 
     fn set_len(&self, size: u64) -> io::Result<()> {
         self.disk.state().write(self.inode, Change::Resize(size))
+    }
+
+    fn allocate(&self, size: u64) -> io::Result<()> {
+        self.disk.state().take_pages(self.inode, 0, size)?;
+        self.set_len(size.max(self.size()?))
     }
 
     fn sync(&self) -> io::Result<()> {

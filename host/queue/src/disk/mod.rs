@@ -13,10 +13,11 @@ use std::sync::Arc;
 #[cfg(feature = "testing")]
 pub use faulty::{Fault, FaultyDisk};
 pub use real::RealDisk;
+pub(crate) use real::{NO_FOLLOW, is_link_error};
 
 /// Directories and names. What a call did to a directory survives a loss of power only after [`Disk::sync_dir`].
 pub trait Disk: fmt::Debug + Send + Sync + 'static {
-    /// Makes a directory that only its owner may enter. One that exists is fine.
+    /// Makes a directory that only its owner may enter. One that exists must be ours, and is made so.
     ///
     /// # Errors
     /// The operating system's, as everywhere in this trait.
@@ -52,11 +53,20 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// As above. A failure is final: nobody knows what is on the medium.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// Octets that can still be written.
+    /// What can still be written.
     ///
     /// # Errors
     /// As above.
-    fn free(&self, dir: &Path) -> io::Result<u64>;
+    fn free(&self, dir: &Path) -> io::Result<Free>;
+}
+
+/// Room on a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Free {
+    /// Octets for this process.
+    pub octets: u64,
+    /// Files that can still be made. None: as many as there is room for.
+    pub inodes: Option<u64>,
 }
 
 /// An open file. Several threads may use it; offsets are explicit.
@@ -84,6 +94,12 @@ pub trait DiskFile: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// As above.
     fn set_len(&self, size: u64) -> io::Result<()>;
+
+    /// Takes room for so many octets, so that nobody else gets it. The content is of no meaning.
+    ///
+    /// # Errors
+    /// As above.
+    fn allocate(&self, size: u64) -> io::Result<()>;
 
     /// Makes the content durable.
     ///

@@ -1,24 +1,48 @@
 //! The operating system's files.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Disk, DiskFile};
+use rustix::fs::{FallocateFlags, OFlags};
 
-/// Directories are made 0700 and files 0600.
+use super::{Disk, DiskFile, Free};
+
+/// Flags with which everything in the data directory is opened: a symbolic link is refused, a FIFO does not block.
+pub(crate) const NO_FOLLOW: u32 = OFlags::NOFOLLOW.bits() | OFlags::NONBLOCK.bits();
+
+/// Directories are 0700 and files 0600, whatever the umask. Symbolic links are not followed.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealDisk;
 
+/// Words for what `O_NOFOLLOW` refuses.
+pub(crate) fn is_link_error(error: io::Error) -> io::Error {
+    if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+        return io::Error::other("it is a symbolic link, which is not followed here");
+    }
+    error
+}
+
 impl Disk for RealDisk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-        let mut permissions = std::fs::metadata(path)?.permissions();
-        if permissions.mode() & 0o077 != 0 {
-            permissions.set_mode(0o700);
-            std::fs::set_permissions(path, permissions)?;
+        let missing =
+            matches!(std::fs::symlink_metadata(path), Err(e) if e.kind() == io::ErrorKind::NotFound);
+        if missing {
+            DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        }
+        let found = std::fs::symlink_metadata(path)?;
+        if !found.is_dir() {
+            return Err(io::Error::other("it is not a directory (a symbolic link is not followed here)"));
+        }
+        let me = rustix::process::geteuid().as_raw();
+        if found.uid() != me && found.uid() != 0 {
+            let owner = found.uid();
+            return Err(io::Error::other(format!("it belongs to user {owner}, not to user {me} or root")));
+        }
+        if found.mode() & 0o7777 != 0o700 {
+            std::fs::set_permissions(path, Permissions::from_mode(0o700))?;
         }
         Ok(())
     }
@@ -37,7 +61,15 @@ impl Disk for RealDisk {
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(create).truncate(false).mode(0o600);
-        Ok(Arc::new(RealFile(options.open(path)?)))
+        let file = options.custom_flags(NO_FOLLOW.cast_signed()).open(path).map_err(is_link_error)?;
+        let found = file.metadata()?;
+        if !found.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        if found.mode() & 0o7777 != 0o600 {
+            file.set_permissions(Permissions::from_mode(0o600))?;
+        }
+        Ok(Arc::new(RealFile(file)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -52,9 +84,11 @@ impl Disk for RealDisk {
         File::open(dir)?.sync_all()
     }
 
-    fn free(&self, dir: &Path) -> io::Result<u64> {
+    fn free(&self, dir: &Path) -> io::Result<Free> {
         let stat = rustix::fs::statvfs(dir)?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        // Some file systems make inodes as they are wanted, and say 0 of 0.
+        let inodes = (stat.f_files > 0).then_some(stat.f_favail);
+        Ok(Free { octets: stat.f_bavail.saturating_mul(stat.f_frsize), inodes })
     }
 }
 
@@ -76,6 +110,21 @@ impl DiskFile for RealFile {
 
     fn set_len(&self, size: u64) -> io::Result<()> {
         self.0.set_len(size)
+    }
+
+    fn allocate(&self, size: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, size) {
+            Err(rustix::io::Errno::OPNOTSUPP) => {}
+            done => return Ok(done?),
+        }
+        let zeros = vec![0; 1 << 20];
+        let mut at = 0;
+        while at < size {
+            let n = usize::try_from(size - at).unwrap_or(zeros.len()).min(zeros.len());
+            self.0.write_all_at(&zeros[..n], at)?;
+            at += n as u64;
+        }
+        self.0.sync_data()
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -33,7 +33,7 @@ impl Planner<'_, '_> {
                 }
                 after.advance(*index, &RecipientState::Failed { reported: true });
             }
-            draft.rewrite(id, &before, &after, record.meta.expires_at, false)?;
+            draft.rewrite(id, &before, &after, &record.meta, false)?;
         }
         Ok(())
     }

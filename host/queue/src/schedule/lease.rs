@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Held, Place, Schedule, Slot};
+use super::{Held, QueueState, Schedule, Slot};
 use crate::{DeliveryId, DueStream, Millis};
 
 /// A delivery that was leased, under its token.
@@ -69,7 +69,7 @@ impl Schedule {
         self.next_token += 1;
         let token = self.next_token;
         let entry = self.entry_mut(slot)?;
-        entry.place = Place::Leased;
+        entry.state = QueueState::Leased;
         let id = entry.id;
         self.leases.insert(slot, Held { token, until });
         self.enter(slot);
@@ -79,7 +79,7 @@ impl Schedule {
     fn wait(&mut self, slot: Slot) {
         self.leave(slot);
         if let Some(entry) = self.entry_mut(slot) {
-            entry.place = Place::Waiting;
+            entry.state = QueueState::Waiting;
         }
         self.enter(slot);
     }
@@ -114,7 +114,7 @@ impl Schedule {
         self.leave(slot);
         self.leases.remove(&slot);
         if let Some(entry) = self.entry_mut(slot) {
-            entry.place = Place::Waiting;
+            entry.state = QueueState::Waiting;
             if !entry.locked {
                 self.enter(slot);
             }
@@ -133,27 +133,75 @@ mod tests {
     use super::*;
     use crate::{ItemId, PRIORITY_STEP};
 
+    fn add(schedule: &mut Schedule, n: u8, wakes_at: Millis, since: Millis, priority: i8) -> DeliveryId {
+        let id = DeliveryId { item: ItemId([n; 16]), number: 0 };
+        let belongs = Belongs { stream: "s".into(), tenant: "t".into(), priority };
+        let change = Change { id, wakes_at, since, held: n == 9, settled: false };
+        schedule.insert(&change, &belongs);
+        id
+    }
+
+    fn lease(schedule: &mut Schedule, now: Millis) -> Vec<DeliveryId> {
+        let granted = schedule.lease(&["s".to_owned()], now, now + 1000, 9);
+        granted.into_iter().map(|g| g.id).collect()
+    }
+
     #[test]
-    fn after_the_clock_went_back_what_is_due_does_not_wait_for_what_is_not() {
+    fn what_had_fallen_due_stays_due_after_the_clock_went_back() {
         let mut schedule = Schedule::new(1);
-        let mut add = |n: u8, wakes_at, priority| {
-            let id = DeliveryId { item: ItemId([n; 16]), number: 0 };
-            let belongs = Belongs { stream: "s".into(), tenant: "t".into(), priority };
-            let change = Change { id, wakes_at, held: false, dropping: false, settled: false };
-            schedule.insert(&change, &belongs);
-            id
-        };
         let now = 100 * PRIORITY_STEP;
-        let (urgent, usual) = (add(1, now, 3), add(2, now - PRIORITY_STEP, 0));
-        let later = add(3, now, 2);
-        // They fall due, and then it is earlier again.
+        let urgent = add(&mut schedule, 1, now, now, 3);
+        let usual = add(&mut schedule, 2, now - PRIORITY_STEP, now - PRIORITY_STEP, 0);
+        let later = add(&mut schedule, 3, now, now, 2);
         assert_eq!(schedule.due(now, &|_| false, 9)[0].ready, 3);
-        let back = now - PRIORITY_STEP / 2;
-        let streams = ["s".to_owned()];
-        let leased = |granted: Vec<Granted>| granted.into_iter().map(|g| g.id).collect::<Vec<_>>();
-        assert_eq!(leased(schedule.lease(&streams, back, now * 2, 9)), [usual]);
-        assert!(schedule.due(back, &|_| false, 9).is_empty());
-        assert_eq!(schedule.next_due(back), Some(now));
-        assert_eq!(leased(schedule.lease(&streams, now, now * 2, 9)), [urgent, later]);
+        let day_before = now - 24 * PRIORITY_STEP;
+        assert_eq!(schedule.due(day_before, &|_| false, 9)[0].ready, 3);
+        assert_eq!(lease(&mut schedule, day_before), [urgent, later, usual]);
+    }
+
+    /// After a jump, and after a start with an earlier clock.
+    #[test]
+    fn a_delay_counts_from_now_when_the_clock_went_back() {
+        let now = 100 * PRIORITY_STEP;
+        let day_before = now - 24 * PRIORITY_STEP;
+        for start in [false, true] {
+            let mut schedule = Schedule::new(1);
+            let retry = add(&mut schedule, 1, now + 60_000, now, 0);
+            let held = add(&mut schedule, 9, now + 120_000, now, 0);
+            if !start {
+                assert_eq!(schedule.next_due(now), Some(now + 60_000));
+            }
+            assert_eq!(schedule.next_due(day_before), Some(day_before + 60_000));
+            assert_eq!(lease(&mut schedule, day_before + 60_000), [retry]);
+            // Settled by the time of before: it waits no longer than it should.
+            let change = Change { id: retry, wakes_at: now + 90_000, since: now, held: false, settled: true };
+            schedule.update(&change);
+            assert_eq!(schedule.next_due(day_before + 60_000), Some(day_before + 150_000));
+            // What is held waits for its expiry, which is a time of day.
+            assert!(!lease(&mut schedule, day_before + 120_000).contains(&held));
+        }
+    }
+
+    #[test]
+    fn small_corrections_of_the_clock_change_nothing() {
+        let mut schedule = Schedule::new(1);
+        let now = 100 * PRIORITY_STEP;
+        let id = add(&mut schedule, 1, now, now - 1000, 0);
+        let urgent = add(&mut schedule, 2, now, now - 1000, 3);
+        assert_eq!(schedule.due(now, &|_| false, 9)[0].ready, 2);
+        assert!(lease(&mut schedule, now - 30_000).is_empty());
+        assert_eq!(schedule.next_due(now - 30_000), Some(now));
+        assert_eq!(lease(&mut schedule, now), [urgent, id]);
+    }
+
+    #[test]
+    fn a_lease_does_not_outlast_a_clock_that_went_back() {
+        let mut schedule = Schedule::new(1);
+        let now = 100 * PRIORITY_STEP;
+        let id = add(&mut schedule, 1, now, now, 0);
+        assert_eq!(lease(&mut schedule, now), [id]);
+        let day_before = now - 24 * PRIORITY_STEP;
+        assert!(lease(&mut schedule, day_before).is_empty());
+        assert_eq!(lease(&mut schedule, day_before + 600_000), [id]);
     }
 }

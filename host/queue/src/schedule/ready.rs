@@ -13,9 +13,9 @@ struct Stream {
     tenants: BTreeMap<u32, BTreeSet<(Millis, Slot)>>,
 }
 
-/// A delivery's place in time: when it fell due, and the moment that it is leased by (`PRIORITY_STEP`).
+/// Where a delivery stands in time: when it fell due, and the moment that it is leased by (`PRIORITY_STEP`).
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Turn {
+pub(super) struct DueOrder {
     pub(super) due: Millis,
     pub(super) rank: Millis,
 }
@@ -38,25 +38,25 @@ impl Ready {
         self.order.first().map(|(at, _)| *at)
     }
 
-    pub(super) fn insert(&mut self, stream: u32, tenant: u32, turn: Turn, slot: Slot) {
+    pub(super) fn insert(&mut self, stream: u32, tenant: u32, order: DueOrder, slot: Slot) {
         let here = self.streams.entry(stream).or_default();
         let before = here.all.first().copied();
-        if here.all.insert((turn.due, slot)) {
+        if here.all.insert((order.due, slot)) {
             self.len += 1;
         }
-        here.tenants.entry(tenant).or_default().insert((turn.rank, slot));
+        here.tenants.entry(tenant).or_default().insert((order.rank, slot));
         let after = here.all.first().copied();
         self.reorder(stream, before, after);
     }
 
-    pub(super) fn remove(&mut self, stream: u32, tenant: u32, turn: Turn, slot: Slot) {
+    pub(super) fn remove(&mut self, stream: u32, tenant: u32, order: DueOrder, slot: Slot) {
         let Some(here) = self.streams.get_mut(&stream) else { return };
         let before = here.all.first().copied();
-        if here.all.remove(&(turn.due, slot)) {
+        if here.all.remove(&(order.due, slot)) {
             self.len -= 1;
         }
         if let Some(theirs) = here.tenants.get_mut(&tenant) {
-            theirs.remove(&(turn.rank, slot));
+            theirs.remove(&(order.rank, slot));
             if theirs.is_empty() {
                 here.tenants.remove(&tenant);
             }

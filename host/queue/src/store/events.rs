@@ -1,14 +1,15 @@
 //! [`EventLog`] of the embedded store.
 
 use async_trait::async_trait;
+use redb::TableDefinition;
 
 use super::EmbeddedStore;
-use crate::index::{self, EVENTS, IndexError, TENANT_EVENTS};
+use crate::index::{self, EVENTS, IndexError, MESSAGE_EVENTS, TENANT_EVENTS};
 use crate::inner::Inner;
-use crate::plan::tenant_key;
+use crate::plan::{message_key, tenant_key};
 use crate::record::{self, EventRecord};
-use crate::request::Op;
-use crate::{EventError, EventLog, Millis, NewEvent, StoreError, StoredEvent};
+use crate::request::{Answer, Op};
+use crate::{EventError, EventLog, ItemId, Millis, NewEvent, StoreError, StoredEvent};
 
 #[async_trait]
 impl EventLog for EmbeddedStore {
@@ -16,6 +17,7 @@ impl EventLog for EmbeddedStore {
         if events.is_empty() {
             return self.inner.poison.check();
         }
+        self.inner.space.check_new(self.inner.disk.as_ref(), 0)?;
         self.write(Op::Append { events }).await.map(drop)
     }
 
@@ -40,8 +42,26 @@ impl EventLog for EmbeddedStore {
         read.await?.map_err(|oldest| EventError::Pruned { oldest })
     }
 
+    async fn events_of(
+        &self,
+        message: ItemId,
+        after: u64,
+        max: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        self.read_with(move |inner| Ok(of_message(inner, message, after, max)?)).await
+    }
+
+    async fn wait_after(&self, after: u64) -> u64 {
+        let mut newest = self.inner.newest_event.subscribe();
+        // The sender lives as long as this store.
+        newest.wait_for(|newest| *newest > after).await.map_or(after, |newest| *newest)
+    }
+
     async fn prune(&self, before: Millis) -> Result<usize, StoreError> {
-        self.write(Op::Prune { before }).await
+        match self.write(Op::Prune { before }).await? {
+            Answer::Pruned(events) => Ok(events),
+            Answer::Done | Answer::Acted(_) => Ok(0),
+        }
     }
 }
 
@@ -72,10 +92,32 @@ fn of_all(inner: &Inner, after: u64, max: usize) -> Result<Vec<StoredEvent>, Ind
 }
 
 fn of_tenant(inner: &Inner, tenant: &str, after: u64, max: usize) -> Result<Vec<StoredEvent>, IndexError> {
+    let key = |cursor| tenant_key(tenant, cursor);
+    indexed(inner, TENANT_EVENTS, key, after, max)
+}
+
+fn of_message(
+    inner: &Inner,
+    message: ItemId,
+    after: u64,
+    max: usize,
+) -> Result<Vec<StoredEvent>, IndexError> {
+    let key = |cursor| message_key(message, cursor);
+    indexed(inner, MESSAGE_EVENTS, key, after, max)
+}
+
+/// The events that an index names, whose keys end with the cursor.
+fn indexed(
+    inner: &Inner,
+    index: TableDefinition<'static, &'static [u8], ()>,
+    key: impl Fn(u64) -> Vec<u8>,
+    after: u64,
+    max: usize,
+) -> Result<Vec<StoredEvent>, IndexError> {
     let Some(from) = after.checked_add(1) else { return Ok(Vec::new()) };
     let txn = inner.index.read()?;
-    let (keys, table) = (txn.open_table(TENANT_EVENTS)?, txn.open_table(EVENTS)?);
-    let (first, last) = (tenant_key(tenant, from), tenant_key(tenant, u64::MAX));
+    let (keys, table) = (txn.open_table(index)?, txn.open_table(EVENTS)?);
+    let (first, last) = (key(from), key(u64::MAX));
     let mut events = Vec::new();
     for row in keys.range::<&[u8]>(first.as_slice()..=last.as_slice())? {
         if events.len() == max {

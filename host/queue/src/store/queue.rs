@@ -1,7 +1,6 @@
 //! [`Queue`] of the embedded store.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,19 +8,21 @@ use async_trait::async_trait;
 use relevo_mailkit::source::Source;
 
 use super::EmbeddedStore;
+use crate::checked::CheckedSource;
 use crate::index::{ITEMS, IndexError};
-use crate::inner::{Inner, io_error};
+use crate::inner::{Inner, blocking, io_error};
 use crate::recent::Fresh;
-use crate::record::{self, Blob, DeliveryRecord, ItemRecord, LARGEST_IN_SEGMENT, Place};
-use crate::request::{Damaged, Op};
+use crate::record::{self, BlobLocation, DeliveryRecord, ItemRecord, LARGEST_IN_SEGMENT};
+use crate::request::{Answer, Damaged, Op};
 use crate::schedule::Granted;
-use crate::spool::{EmbeddedSpool, Handle};
-use crate::sums::{self, ChunkSums};
+use crate::spool::EmbeddedSpool;
 use crate::{
-    Action, DeliveryId, DeliveryView, DueStream, ItemId, ItemMeta, ItemView, Lease, Millis, NewEvent,
+    Acted, Action, DeliveryId, DeliveryView, DueStream, ItemId, ItemMeta, ItemView, Lease, Millis, NewEvent,
     NewItem, Queue, QueueStats, RecipientState, Settlement, Spool, StoreError, Unreported,
 };
 
+/// When no attempt may begin, room is looked for again after this.
+const LOOK_AGAIN: Millis = 1000;
 /// Items that one call of `unreported` looks at.
 const LOOKS: usize = 10_000;
 
@@ -37,12 +38,7 @@ impl Queue for EmbeddedStore {
             let size = items.iter().map(|i| i.body.source.size()).sum();
             self.inner.space.check_new(self.inner.disk.as_ref(), size)?;
         }
-        let learnt = learnt(&items);
-        self.write(Op::Accept { items, events }).await?;
-        for (item, sums) in learnt {
-            self.inner.sums.learn(item, sums);
-        }
-        Ok(())
+        self.write(Op::Accept { items, events }).await.map(drop)
     }
 
     async fn due(
@@ -52,15 +48,15 @@ impl Queue for EmbeddedStore {
         max: usize,
     ) -> Result<Vec<DueStream>, StoreError> {
         self.inner.poison.check()?;
-        let due = self.inner.schedule().due(now, skip, max);
-        self.nudge();
-        Ok(due)
+        if !self.attempts_may_begin().await {
+            return Ok(Vec::new());
+        }
+        Ok(self.inner.schedule().due(now, skip, max))
     }
 
     async fn next_due(&self, now: Millis) -> Option<Millis> {
         let next = self.inner.schedule().next_due(now);
-        self.nudge();
-        next
+        if self.inner.space.outcomes_fit() { next } else { Some(now + LOOK_AGAIN) }
     }
 
     async fn changed(&self) {
@@ -75,8 +71,10 @@ impl Queue for EmbeddedStore {
         max: usize,
     ) -> Result<Vec<Lease>, StoreError> {
         self.inner.poison.check()?;
+        if !self.attempts_may_begin().await {
+            return Ok(Vec::new());
+        }
         let granted = self.inner.schedule().lease(streams, now, until, max);
-        self.nudge();
         if granted.is_empty() {
             return Ok(Vec::new());
         }
@@ -87,7 +85,7 @@ impl Queue for EmbeddedStore {
         let (read, damaged) = self.read_with(move |inner| Ok(load_leases(inner, &granted, until))).await?;
         leases.extend(read);
         for (id, error) in damaged {
-            self.aside(Damaged::Delivery(id), &error).await;
+            self.quarantine(Damaged::Delivery(id), &error).await;
         }
         Ok(leases)
     }
@@ -121,13 +119,12 @@ impl Queue for EmbeddedStore {
     ) -> Result<Vec<(ItemId, Arc<ItemMeta>, Vec<Unreported>)>, StoreError> {
         self.inner.poison.check()?;
         let items = self.inner.schedule().rounds_over(now, max, LOOKS);
-        self.nudge();
         if items.is_empty() {
             return Ok(Vec::new());
         }
         let (found, damaged) = self.read_with(move |inner| load_unreported(inner, &items)).await?;
         for (id, error) in damaged {
-            self.aside(Damaged::Item(id), &error).await;
+            self.quarantine(Damaged::Item(id), &error).await;
         }
         Ok(found)
     }
@@ -142,31 +139,16 @@ impl Queue for EmbeddedStore {
         self.write(Op::Report { item, recipients, bounce: bounce.map(Box::new), events }).await.map(drop)
     }
 
-    async fn read(&self, item: ItemId, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
-        let Some(body) = self.body(item).await? else {
-            return Err(StoreError::Io(format!("{item} is gone")));
-        };
-        match self.read_with(move |_| Ok(read_range(&*body, range))).await? {
-            Ok(bytes) => Ok(bytes),
-            // Damage that was found on the way: whoever opens the body now puts it aside.
-            Err(e) if e.kind() == std::io::ErrorKind::InvalidData => match self.body(item).await {
-                Err(error) => Err(error),
-                Ok(_) => Err(io_error(&e)),
-            },
-            Err(e) => Err(io_error(&e)),
-        }
-    }
-
     async fn body(&self, item: ItemId) -> Result<Option<Arc<dyn Source>>, StoreError> {
         self.inner.poison.check()?;
         if let Some(body) = self.inner.recent.body(item) {
             return Ok(Some(body));
         }
         let found = self
-            .read_with(move |inner| inner.with_place(item, |record| open_body(inner, item, record.body)))
+            .read_with(move |inner| inner.with_record(item, |record| open_body(inner, item, record)))
             .await;
         if let Err(error @ StoreError::Corrupt(_)) = &found {
-            self.aside(Damaged::Item(item), error).await;
+            self.quarantine(Damaged::Item(item), error).await;
         }
         found
     }
@@ -193,8 +175,11 @@ impl Queue for EmbeddedStore {
         action: Action,
         now: Millis,
         events: Vec<NewEvent>,
-    ) -> Result<bool, StoreError> {
-        Ok(self.write(Op::Act { item, action, now, events }).await? == 1)
+    ) -> Result<Acted, StoreError> {
+        match self.write(Op::Act { item, action, now, events }).await? {
+            Answer::Acted(acted) => Ok(acted),
+            Answer::Done | Answer::Pruned(_) => Ok(Acted::Done),
+        }
     }
 
     fn held(&self, tenant: &str) -> u64 {
@@ -203,7 +188,7 @@ impl Queue for EmbeddedStore {
 
     fn stats(&self) -> QueueStats {
         let (deliveries, due, leased, held, oldest_due) = self.inner.schedule().counts();
-        let counters = &self.inner.counters;
+        let (counters, free) = (&self.inner.counters, self.inner.space.free());
         QueueStats {
             items: counters.items.load(Ordering::Relaxed),
             deliveries,
@@ -212,6 +197,8 @@ impl Queue for EmbeddedStore {
             held,
             oldest_due,
             quarantined: counters.quarantined.load(Ordering::Relaxed),
+            free_octets: free.octets,
+            free_inodes: free.inodes,
             commits: counters.commits.load(Ordering::Relaxed),
             committed: counters.committed.load(Ordering::Relaxed),
         }
@@ -240,8 +227,17 @@ impl EmbeddedStore {
         (leases, rest)
     }
 
-    /// Has the writer put something aside; its answer does not change the caller's.
-    async fn aside(&self, what: Damaged, error: &StoreError) {
+    /// Whether outcomes have the room that is reserved for them; takes it when there is some again.
+    async fn attempts_may_begin(&self) -> bool {
+        if self.inner.space.outcomes_fit() {
+            return true;
+        }
+        let inner = self.inner.clone();
+        blocking(move || Ok(inner.space.allocate(inner.disk.as_ref()))).await.unwrap_or(false)
+    }
+
+    /// Has the writer move something to quarantine; its answer does not change the caller's.
+    async fn quarantine(&self, what: Damaged, error: &StoreError) {
         if let StoreError::Corrupt(why) = error {
             let _ = self.write(Op::Quarantine { what, why: why.clone() }).await;
         }
@@ -293,7 +289,7 @@ fn foresee(inner: &Inner, item: ItemId, meta: &Arc<ItemMeta>) {
     if meta.size > LARGEST_IN_SEGMENT as u64 || inner.recent.body(item).is_some() {
         return;
     }
-    let body = inner.with_place(item, |record| inner.blob(item, record.body));
+    let body = inner.with_record(item, |record| inner.blob(item, record.body));
     if let Ok(Some(bytes)) = body {
         let body = Some(Arc::new(bytes) as Arc<dyn Source>);
         inner.recent.add(item, Fresh { meta: meta.clone(), body, deliveries: Vec::new() });
@@ -330,40 +326,28 @@ fn unreported(id: DeliveryId, record: &DeliveryRecord) -> Vec<Unreported> {
         .collect()
 }
 
-fn read_range(body: &dyn Source, range: Range<u64>) -> std::io::Result<Vec<u8>> {
-    let end = range.end.min(body.size());
-    let size = usize::try_from(end.saturating_sub(range.start)).unwrap_or(0);
-    let mut bytes = vec![0; size];
-    let mut filled = 0;
-    while filled < size {
-        match body.read_at(range.start + filled as u64, &mut bytes[filled..])? {
-            0 => break,
-            n => filled += n,
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
-}
-
 /// Opens a body: a small one is read and checked, a large one is checked as it is read.
-fn open_body(inner: &Inner, item: ItemId, body: Blob) -> Result<Option<Arc<dyn Source>>, StoreError> {
-    if body.place != Place::File {
-        return Ok(inner.blob(item, body)?.map(|bytes| Arc::new(bytes) as Arc<dyn Source>));
+fn open_body(
+    inner: &Inner,
+    item: ItemId,
+    record: &ItemRecord,
+) -> Result<Option<Arc<dyn Source>>, StoreError> {
+    let BlobLocation::File { sequence } = record.body.location else {
+        return Ok(inner.blob(item, record.body)?.map(|bytes| Arc::new(bytes) as Arc<dyn Source>));
+    };
+    let corrupt = || StoreError::Corrupt(format!("{item}: the body does not match its checksum"));
+    if inner.damaged.take(item) {
+        return Err(corrupt());
     }
-    match inner.disk.open(&inner.layout.body(item), false) {
-        Ok(file) => Ok(Some(Arc::new(sums::open(&inner.sums, item, file, body)?))),
+    match inner.disk.open(&inner.layout.body(item, sequence), false) {
+        Ok(file) => {
+            let sums = record.sums.clone();
+            let body = CheckedSource::new(item, file, record.body.size, sums, inner.damaged.clone());
+            Ok(Some(Arc::new(body.map_err(|e| io_error(&e))?.ok_or_else(corrupt)?)))
+        }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(io_error(&e)),
     }
-}
-
-/// The checksums that were learnt while large bodies arrived.
-fn learnt(items: &[NewItem]) -> Vec<(ItemId, ChunkSums)> {
-    let of_file = |item: &NewItem| match item.body.handle.downcast_ref::<Handle>() {
-        Some(Handle::File(file)) => Some((item.id, file.sums.clone())),
-        _ => None,
-    };
-    items.iter().filter_map(of_file).collect()
 }
 
 fn view(inner: &Inner, id: ItemId, meta: ItemMeta) -> Result<ItemView, IndexError> {

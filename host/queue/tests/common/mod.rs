@@ -1,9 +1,11 @@
 //! What the tests of the store share.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses its part")]
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use relevo_mailkit::event::{Clicked, Event};
+use relevo_queue::disk::{Disk, FaultyDisk};
 use relevo_queue::*;
 
 pub const T0: Millis = 1_800_000_000_000;
@@ -95,6 +97,57 @@ pub fn later(lease: &Lease, at: Millis) -> Settlement {
     }
 }
 
+/// The file of a large body.
+pub fn body_file(disk: &FaultyDisk, n: u64) -> PathBuf {
+    let name = format!("{}-", id(n));
+    let is_its = |path: &PathBuf| path.file_name().is_some_and(|f| f.to_string_lossy().starts_with(&name));
+    disk.paths().into_iter().find(is_its).expect("a file")
+}
+
+/// The content of a file.
+pub fn content(disk: &FaultyDisk, path: &Path) -> Vec<u8> {
+    let file = disk.open(path, false).unwrap();
+    let mut bytes = vec![0; usize::try_from(file.size().unwrap()).unwrap()];
+    let mut at = 0;
+    while at < bytes.len() {
+        at += file.read_at(at as u64, &mut bytes[at..]).unwrap();
+    }
+    bytes
+}
+
+/// Replaces the content of a file, durably.
+pub fn replace(disk: &FaultyDisk, path: &Path, bytes: &[u8]) {
+    let file = disk.open(path, true).unwrap();
+    file.set_len(0).unwrap();
+    file.write_at(0, bytes).unwrap();
+    file.sync().unwrap();
+}
+
+/// Octets of the body, read as the relay does: whoever meets damage opens the body anew.
+pub async fn read(
+    store: &Arc<EmbeddedStore>,
+    item: ItemId,
+    range: std::ops::Range<u64>,
+) -> Result<Vec<u8>, StoreError> {
+    let gone = || StoreError::Io(format!("{item} is gone"));
+    let body = store.body(item).await?.ok_or_else(gone)?;
+    let end = range.end.min(body.size());
+    let mut bytes = vec![0; usize::try_from(end.saturating_sub(range.start)).unwrap()];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match body.read_at(range.start + filled as u64, &mut bytes[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) => {
+                store.body(item).await?;
+                return Err(StoreError::Io(error.to_string()));
+            }
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
 pub async fn lease_all(store: &Arc<EmbeddedStore>, now: Millis) -> Vec<Lease> {
     let due = store.due(now, &|_| false, usize::MAX).await.unwrap();
     let domains: Vec<String> = due.into_iter().map(|d| d.stream).collect();
@@ -108,5 +161,5 @@ pub async fn lease_one(store: &Arc<EmbeddedStore>, now: Millis) -> Lease {
 }
 
 pub fn config() -> StoreConfig {
-    StoreConfig { min_free: 0, spool_memory: 0, ..StoreConfig::default() }
+    StoreConfig { min_free: 0, reserve: 0, spool_memory: 0, ..StoreConfig::default() }
 }

@@ -322,7 +322,7 @@ fn sender_domain(sender: &str) -> Result<Option<String>, Rejection> {
 /// The store's word for the sender: less than the reserve is free, or it broke.
 pub(crate) fn not_stored(error: &StoreError) -> Rejection {
     match error {
-        StoreError::Full => {
+        StoreError::Full | StoreError::NoInodes => {
             Rejection::new(452, (4, 3, 1), "disk-full", "insufficient system storage, try again later")
         }
         other => store_failed(&other.to_string()),

@@ -1,13 +1,12 @@
 //! A queue and event log in memory.
 
-use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use relevo_mailkit::source::Source;
 use relevo_queue::{
-    Action, Delivery, DeliveryId, DueStream, EventError, EventLog, ItemId, ItemMeta, ItemView, Lease, Millis,
-    NewEvent, NewItem, Queue, QueueStats, Settlement, Spool, SpooledBody, StoreError, StoredEvent,
+    Acted, Action, Delivery, DeliveryId, DueStream, EventError, EventLog, ItemId, ItemMeta, ItemView, Lease,
+    Millis, NewEvent, NewItem, Queue, QueueStats, Settlement, Spool, SpooledBody, StoreError, StoredEvent,
     Unreported,
 };
 use relevo_queue::{DeliveryView, NewDelivery};
@@ -93,7 +92,7 @@ impl Spool for MemorySpool {
     }
 
     async fn finish(self: Box<Self>) -> Result<SpooledBody, StoreError> {
-        Ok(SpooledBody { source: Arc::new(self.0), handle: Box::new(()) })
+        Ok(SpooledBody { source: Arc::new(self.0), handle: None })
     }
 }
 
@@ -195,16 +194,12 @@ impl Queue for Memory {
         Ok(())
     }
 
-    async fn read(&self, _: ItemId, _: Range<u64>) -> Result<Vec<u8>, StoreError> {
-        Ok(Vec::new())
-    }
-
     async fn list(&self, _: Option<ItemId>, _: usize) -> Result<Vec<ItemView>, StoreError> {
         Ok(Vec::new())
     }
 
-    async fn act(&self, _: ItemId, _: Action, _: Millis, _: Vec<NewEvent>) -> Result<bool, StoreError> {
-        Ok(false)
+    async fn act(&self, _: ItemId, _: Action, _: Millis, _: Vec<NewEvent>) -> Result<Acted, StoreError> {
+        Ok(Acted::NotFound)
     }
 }
 
@@ -218,6 +213,14 @@ impl EventLog for Memory {
 
     async fn events(&self, _: Option<&str>, _: u64, _: usize) -> Result<Vec<StoredEvent>, EventError> {
         Ok(Vec::new())
+    }
+
+    async fn events_of(&self, _: ItemId, _: u64, _: usize) -> Result<Vec<StoredEvent>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn wait_after(&self, after: u64) -> u64 {
+        after
     }
 
     async fn prune(&self, _: Millis) -> Result<usize, StoreError> {

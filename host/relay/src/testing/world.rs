@@ -213,6 +213,6 @@ pub(crate) fn submission(world: &World, message: &str) -> Submission {
             tls: None,
             identity: Some("acme".into()),
         },
-        body: SpooledBody { source: Arc::new(message.as_bytes().to_vec()), handle: Box::new(()) },
+        body: SpooledBody::in_memory(message.as_bytes().to_vec()),
     }
 }

@@ -137,6 +137,7 @@ pub(crate) fn queue(d: &mut Document<'_>, file: &File) -> StoreConfig {
         segment_size: s.segment_size.or(default.segment_size),
         compact_after: s.compact_min_age.or(default.compact_after),
         spool_memory: s.spool_memory.or(default.spool_memory),
+        ..default
     }
 }
 

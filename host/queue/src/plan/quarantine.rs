@@ -1,27 +1,28 @@
-//! Quarantine: what is damaged is moved aside as it was found. Nothing is thrown away, and nothing else stops.
+//! Quarantine: what is damaged is moved there as it was found. Nothing is thrown away, and nothing else stops.
 
 use redb::ReadableTable;
 
 use super::{Planner, Refused};
 use crate::draft::{Draft, Effect, Put};
 use crate::inner::{Found, delivery_rows, get_item};
-use crate::record::{self, ItemRecord, Place};
+use crate::layout::parse_body_name;
+use crate::record::{self, Blob, BlobLocation, ItemRecord};
 use crate::request::Damaged;
 use crate::segment::Kind;
 use crate::{DeliveryId, ItemId};
 
 impl Planner<'_, '_> {
-    pub(super) fn put_aside(&mut self, draft: &mut Draft, what: &Damaged, why: &str) -> Result<(), Refused> {
+    pub(super) fn quarantine(&mut self, draft: &mut Draft, what: &Damaged, why: &str) -> Result<(), Refused> {
         tracing::error!(?what, why, "corrupt entry put into quarantine");
         match what {
-            Damaged::Item(item) => self.item_aside(draft, *item),
-            Damaged::Delivery(id) => self.delivery_aside(draft, *id),
-            Damaged::Row { table, key } => self.row_aside(draft, table, key),
+            Damaged::Item(item) => self.quarantine_item(draft, *item),
+            Damaged::Delivery(id) => self.quarantine_delivery(draft, *id),
+            Damaged::Row { table, key } => self.quarantine_row(draft, table, key),
         }
     }
 
     /// Moves an item with all its deliveries. Its body, as far as it can be found, is kept as `quarantine/ID.eml`.
-    fn item_aside(&mut self, draft: &mut Draft, item: ItemId) -> Result<(), Refused> {
+    fn quarantine_item(&mut self, draft: &mut Draft, item: ItemId) -> Result<(), Refused> {
         for (key, value) in delivery_rows(&self.tables.deliveries, item)? {
             let Some(id) = record::delivery_id(&key) else { continue };
             self.lock(draft, id);
@@ -49,7 +50,7 @@ impl Planner<'_, '_> {
     }
 
     /// Moves one delivery; its item too when nothing else of it is left.
-    fn delivery_aside(&mut self, draft: &mut Draft, id: DeliveryId) -> Result<(), Refused> {
+    fn quarantine_delivery(&mut self, draft: &mut Draft, id: DeliveryId) -> Result<(), Refused> {
         let key = record::delivery_key(id);
         let raw = self.tables.deliveries.get(key.as_slice())?.map(|v| v.value().to_vec());
         self.know(draft, id.item);
@@ -60,7 +61,7 @@ impl Planner<'_, '_> {
             tally.nothing_left()
         });
         if left == Some(true) {
-            return self.item_aside(draft, id.item);
+            return self.quarantine_item(draft, id.item);
         }
         if let Some(raw) = raw {
             draft.puts.push(Put::Quarantine(format!("delivery {}.{}", id.item, id.number), raw));
@@ -72,7 +73,7 @@ impl Planner<'_, '_> {
     }
 
     /// Moves a row whose key is not one of ours.
-    fn row_aside(&mut self, draft: &mut Draft, table: &str, key: &[u8]) -> Result<(), Refused> {
+    fn quarantine_row(&mut self, draft: &mut Draft, table: &str, key: &[u8]) -> Result<(), Refused> {
         let rows = if table == "items" { &mut self.tables.items } else { &mut self.tables.deliveries };
         let raw = rows.remove(key)?.map(|v| v.value().to_vec());
         if let Some(raw) = raw {
@@ -88,16 +89,17 @@ impl Planner<'_, '_> {
         let (disk, layout) = (&self.inner.disk, &self.inner.layout);
         let to = layout.quarantine().join(format!("{item}.eml"));
         let frame = match record.map(|r| r.body) {
-            Some(body) if body.place == Place::File => None,
+            Some(Blob { location: BlobLocation::File { .. }, .. }) => None,
             Some(body) => Some(body),
             // The record cannot be read: the frames of the segments say whose they are.
             None => self.inner.segments.find(item, Kind::Body)?,
         };
         let Some(blob) = frame else {
-            return match disk.rename(&layout.body(item), &to) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
-                _ => disk.sync_dir(&layout.quarantine()),
-            };
+            let own = |name: &String| parse_body_name(name).is_some_and(|(of, _)| of == item);
+            for name in disk.list(&layout.bodies())?.iter().filter(|name| own(name)) {
+                disk.rename(&layout.bodies().join(name), &to)?;
+            }
+            return disk.sync_dir(&layout.quarantine());
         };
         let bytes = self.inner.segments.read_damaged(blob)?;
         let file = disk.open(&to, true)?;
