@@ -7,7 +7,7 @@ use relevo_mailkit::model::{DeclaredEncoding, Part as FoundPart};
 use relevo_mailkit::policy::{Attribute, Envelope, Message, Parameter, Part, Recipient};
 use relevo_mailkit::text::escaped;
 use relevo_relay::pipeline::Origin;
-use relevo_relay::policy::Question;
+use relevo_relay::policy::PolicyRequest;
 use relevo_runtime::policy::Body;
 
 /// Parts (`wit/relevo-policy-0.1.0/types.wit`).
@@ -17,27 +17,27 @@ const MAX_VALUE: usize = 1_024;
 /// Octets of the subject.
 const MAX_SUBJECT: usize = 200;
 
-/// The message of a question, and where its body is.
-pub(crate) fn of(question: &Question) -> (Message, Body) {
-    let offset = question.report.parts.first().map_or(question.message.size(), |root| root.body.offset);
+/// The message of a request, and where its body is.
+pub(crate) fn of(request: &PolicyRequest) -> (Message, Body) {
+    let offset = request.report.parts.first().map_or(request.message.size(), |root| root.body.offset);
     let message = Message {
-        id: question.id.to_string(),
+        id: request.id.to_string(),
         stage: "data".to_owned(),
-        tenant: question.tenant.id.clone(),
-        identity: question.via.identity.clone(),
-        envelope: envelope(question),
-        headers: question.report.fields.clone(),
-        size: question.message.size(),
-        parts: question.report.parts.iter().take(MAX_PARTS).map(|p| part(p, offset)).collect(),
-        facts: facts(question),
+        tenant: request.tenant.id.clone(),
+        identity: request.via.identity.clone(),
+        envelope: envelope(request),
+        headers: request.report.fields.clone(),
+        size: request.message.size(),
+        parts: request.report.parts.iter().take(MAX_PARTS).map(|p| part(p, offset)).collect(),
+        facts: facts(request),
         attributes: Vec::new(),
-        now: u64::try_from(question.now).unwrap_or(0),
+        now: u64::try_from(request.now).unwrap_or(0),
     };
-    (message, Body { source: Arc::clone(&question.message), offset })
+    (message, Body { source: Arc::clone(&request.message), offset })
 }
 
-fn envelope(question: &Question) -> Envelope {
-    let envelope = &question.envelope;
+fn envelope(request: &PolicyRequest) -> Envelope {
+    let envelope = &request.envelope;
     let sender_domain = Address::parse(&envelope.sender).map_or_else(|_| String::new(), |a| a.domain);
     let given = |p: &relevo_smtp::server::Parameter| Parameter {
         keyword: p.keyword.clone(),
@@ -77,14 +77,14 @@ fn part(found: &FoundPart, base: u64) -> Part {
     }
 }
 
-fn facts(question: &Question) -> Vec<Attribute> {
-    let (via, report) = (&question.via, &question.report);
+fn facts(request: &PolicyRequest) -> Vec<Attribute> {
+    let (via, report) = (&request.via, &request.report);
     let mut facts = Vec::new();
     let mut fact = |name: &str, value: &str| facts.push(Attribute::new(name, escaped(value, MAX_VALUE)));
     fact("source", via.protocol.source());
     fact(
         "auth",
-        match (&question.origin, via.protocol.source()) {
+        match (&request.origin, via.protocol.source()) {
             (Origin::Relay(_), _) => "network",
             (Origin::Tenant(_), "http") => "api-key",
             (Origin::Tenant(_), _) => "password",

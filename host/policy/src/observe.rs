@@ -205,7 +205,7 @@ mod tests {
     use relevo_relay::clock::SystemClock;
     use relevo_runtime::FaultKind;
     use relevo_runtime::policy::{
-        Case, Cost, Data, Digest, Export, HistogramSnapshot, Judgement, MakeCase, PluginConfig, PluginFault,
+        Case, Cost, Data, Digest, Export, HistogramSnapshot, Judgement, PluginConfig, PluginFault,
         PluginMetrics, Policy,
     };
 
@@ -303,10 +303,6 @@ mod tests {
 
         async fn judge_if_idle(&self, _: Case) -> Option<relevo_runtime::policy::Outcome<Judgement>> {
             Some(Self::breaks())
-        }
-
-        async fn judge_made(&self, _: MakeCase) -> relevo_runtime::policy::Outcome<Option<Judgement>> {
-            Self::breaks()
         }
 
         async fn observe(&self, _: Batch) -> relevo_runtime::policy::Outcome<()> {

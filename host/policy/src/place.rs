@@ -143,11 +143,6 @@ impl Place {
         self.asking.enter(now)
     }
 
-    /// Whether it would not be let in now.
-    pub(crate) fn is_closed(&self, now: Duration) -> bool {
-        self.asking.is_closed(now)
-    }
-
     /// What came of the call: a fault of the plugin or not, or nothing that says anything about it.
     pub(crate) fn leave(&self, permit: Permit, fault: Option<bool>, now: Duration) {
         if self.asking.leave(permit, fault, now) {
@@ -220,11 +215,6 @@ impl Gate {
                 Err(Closed::Rate)
             }
         }
-    }
-
-    fn is_closed(&self, now: Duration) -> bool {
-        let Limits { mut breaker, mut bucket } = self.limits().clone();
-        breaker.permit(now) == Permit::Refused || !bucket.take(now)
     }
 
     /// What came of the call: a fault of the plugin or not, or nothing that says anything about it. Whether that was one fault too many.

@@ -41,9 +41,6 @@ pub struct PluginsConfig {
     pub serving: bool,
     /// Where faults go that belong to no message.
     pub events: Option<Arc<dyn EventLog>>,
-    /// Threads for plugins at the most: as many as the runtime has that validates on them (see
-    /// [`relevo_runtime::Stages::validate_here`]).
-    pub threads: usize,
 }
 
 /// By tenant, then by name.
@@ -54,7 +51,6 @@ pub struct Plugins {
     pub(crate) files: Files,
     pub(crate) program: PathBuf,
     pub(crate) events: Option<Arc<dyn EventLog>>,
-    threads: usize,
     pub(crate) settings: SettingsHandle,
     pub(crate) clock: Arc<dyn Clock>,
     /// Made when the first plugin needs it: a relay without plugins pays nothing.
@@ -88,7 +84,7 @@ impl Plugins {
         settings: SettingsHandle,
         clock: Arc<dyn Clock>,
     ) -> io::Result<Arc<Self>> {
-        let PluginsConfig { directory, program, serving, events, threads } = config;
+        let PluginsConfig { directory, program, serving, events } = config;
         let opened = tokio::task::spawn_blocking(move || {
             let files = Files::open(&directory)?;
             let state = files.read_state()?;
@@ -102,7 +98,6 @@ impl Plugins {
             files,
             program,
             events,
-            threads,
             settings,
             clock,
             engine: Mutex::default(),
@@ -307,7 +302,7 @@ impl Plugins {
         if let Some(engine) = &*engine {
             return Ok(Arc::clone(engine));
         }
-        let config = EngineConfig::new(self.files.code()).at_most(self.threads);
+        let config = EngineConfig::new(self.files.code());
         let made = Arc::new(PolicyEngine::new(&config).map_err(|e| e.to_string())?);
         *engine = Some(Arc::clone(&made));
         Ok(made)

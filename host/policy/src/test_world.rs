@@ -121,7 +121,6 @@ impl World {
             program: self.path("compiler"),
             serving: true,
             events: None,
-            threads: usize::MAX,
         };
         let clock = Arc::new(SystemClock::new());
         Plugins::open(config, self.settings.clone(), clock).await.expect("opens")

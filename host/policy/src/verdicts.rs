@@ -1,36 +1,30 @@
-//! Several plugins' answers put together, and whose each verdict is.
+//! The answers of several plugins put together, and which of them decided for each recipient.
 
 use relevo_mailkit::policy::{Attribute, Decision, Verdict};
 use relevo_mailkit::reply::Reply;
 use relevo_mailkit::text::escaped;
 use relevo_mailkit::transfer::fold;
-use relevo_relay::policy::{Judgement, Opinion, Ruling};
+use relevo_relay::policy::{PluginAnswer, PolicyResult, RecipientDecision};
 use relevo_relay::settings::{FailurePolicy, Grants};
-
-/// A judgement about `recipients` recipients before anybody was asked.
-pub(crate) fn nobody_minds(recipients: usize) -> Judgement {
-    let ruling = Ruling { verdict: Verdict::Accept, by: None };
-    Judgement { rulings: vec![ruling; recipients], ..Judgement::default() }
-}
 
 /// A plugin answered.
 pub(crate) fn add(
-    judgement: &mut Judgement,
+    result: &mut PolicyResult,
     plugin: &str,
     digest: &str,
     decision: Decision,
     note: Option<String>,
 ) {
-    let by = judgement.opinions.len();
+    let by = result.answers.len();
     let mut strictest = Verdict::Accept;
-    for (index, ruling) in judgement.rulings.iter_mut().enumerate() {
+    for (index, recipient) in result.decisions.iter_mut().enumerate() {
         let index = u32::try_from(index).unwrap_or(u32::MAX);
         let verdict = decision.verdict_for(index).clone();
         if verdict.strictness() > strictest.strictness() {
             strictest = verdict.clone();
         }
-        if verdict.strictness() > ruling.verdict.strictness() {
-            *ruling = Ruling { verdict, by: Some(by) };
+        if verdict.strictness() > recipient.verdict.strictness() {
+            *recipient = RecipientDecision { verdict, decided_by: Some(by) };
         }
     }
     let reason = match (&strictest, note) {
@@ -39,38 +33,38 @@ pub(crate) fn add(
         (Verdict::Hold(reason) | Verdict::Discard(reason), None) => reason.clone(),
         (Verdict::Reject(reply), None) => format!("{} {}", reply.code, reply.text),
     };
-    judgement.opinions.push(Opinion {
+    result.answers.push(PluginAnswer {
         plugin: plugin.to_owned(),
         digest: digest.to_owned(),
-        verdict: strictest.name(),
+        verdict: strictest.name().to_owned(),
         reason,
     });
     for field in decision.headers {
-        judgement.top.extend(fold::field(&field.name, &String::from_utf8_lossy(&field.value)));
+        result.prepend.extend(fold::field(&field.name, &String::from_utf8_lossy(&field.value)));
     }
     let attributes = decision.attributes.into_iter().map(|Attribute { name, value }| (name, value));
-    judgement.attributes.extend(attributes);
+    result.attributes.extend(attributes);
 }
 
-/// Of the attributes from the index `new` on, puts those aside that are not granted: nobody is told of them but the event.
-pub(crate) fn leave_out(judgement: &mut Judgement, new: usize, grants: &Grants) {
-    let denied = judgement.attributes.extract_if(new.., |(name, value)| !grants.allow(name, value));
-    judgement.left_out.extend(denied);
+/// Moves the attributes from the index `new` on that are not granted to the denied ones, which only the event names.
+pub(crate) fn drop_ungranted(result: &mut PolicyResult, new: usize, grants: &Grants) {
+    let denied = result.attributes.extract_if(new.., |(name, value)| !grants.allow(name, value));
+    result.denied_attributes.extend(denied);
 }
 
 /// A plugin gave no answer that can be used: its failure policy answers for all recipients.
 pub(crate) fn add_fault(
-    judgement: &mut Judgement,
+    result: &mut PolicyResult,
     plugin: &str,
     digest: &str,
     policy: FailurePolicy,
     why: &str,
 ) {
-    let by = judgement.opinions.len();
-    judgement.opinions.push(Opinion {
+    let by = result.answers.len();
+    result.answers.push(PluginAnswer {
         plugin: plugin.to_owned(),
         digest: digest.to_owned(),
-        verdict: "fault",
+        verdict: "fault".to_owned(),
         reason: escaped(why, 200),
     });
     let reply = match policy {
@@ -81,17 +75,12 @@ pub(crate) fn add_fault(
         FailurePolicy::Reject => Reply::new(554, (5, 3, 0), "the message cannot be processed"),
     };
     let verdict = Verdict::Reject(reply);
-    for ruling in &mut judgement.rulings {
-        if verdict.strictness() > ruling.verdict.strictness() {
-            *ruling = Ruling { verdict: verdict.clone(), by: Some(by) };
-            judgement.faulted = true;
+    for recipient in &mut result.decisions {
+        if verdict.strictness() > recipient.verdict.strictness() {
+            *recipient = RecipientDecision { verdict: verdict.clone(), decided_by: Some(by) };
+            result.faulted = true;
         }
     }
-}
-
-/// Whether nobody who is asked later could change anything.
-pub(crate) fn is_decided(judgement: &Judgement) -> bool {
-    judgement.rulings.iter().all(|r| matches!(&r.verdict, Verdict::Reject(reply) if reply.code >= 500))
 }
 
 #[cfg(test)]
@@ -108,42 +97,42 @@ mod tests {
         })
     }
 
-    fn names(judgement: &Judgement) -> Vec<(&'static str, Option<usize>)> {
-        judgement.rulings.iter().map(|r| (r.verdict.name(), r.by)).collect()
+    fn names(result: &PolicyResult) -> Vec<(&'static str, Option<usize>)> {
+        result.decisions.iter().map(|r| (r.verdict.name(), r.decided_by)).collect()
     }
 
     #[test]
     fn the_strictest_verdict_stays_with_whose_it_is() {
-        let mut judgement = nobody_minds(3);
+        let mut result = PolicyResult::accept_all(3);
         let mut first = Decision::from(Verdict::Hold("later".into()));
         first.overrides = vec![Override { recipient: 1, verdict: reject(450) }];
-        add(&mut judgement, "a", "d1", first, None);
+        add(&mut result, "a", "d1", first, None);
         let mut second = Decision::from(Verdict::Accept);
         second.overrides = vec![
             Override { recipient: 1, verdict: reject(550) },
             Override { recipient: 2, verdict: Verdict::Discard("spam".into()) },
         ];
-        add(&mut judgement, "b", "d2", second, None);
-        add(&mut judgement, "c", "d3", Decision::from(Verdict::Hold("too".into())), None);
-        assert_eq!(names(&judgement), [("hold", Some(0)), ("reject", Some(1)), ("discard", Some(1))]);
+        add(&mut result, "b", "d2", second, None);
+        add(&mut result, "c", "d3", Decision::from(Verdict::Hold("too".into())), None);
+        assert_eq!(names(&result), [("hold", Some(0)), ("reject", Some(1)), ("discard", Some(1))]);
         assert_eq!(
-            judgement.opinions.iter().map(|o| o.verdict).collect::<Vec<_>>(),
+            result.answers.iter().map(|a| a.verdict.as_str()).collect::<Vec<_>>(),
             ["reject", "reject", "hold"]
         );
-        let Verdict::Reject(reply) = judgement.verdict(1) else { panic!("no reply") };
+        let Verdict::Reject(reply) = result.verdict(1) else { panic!("no reply") };
         assert_eq!(reply.to_string(), "550 5.7.509 no");
-        assert!(!is_decided(&judgement));
-        add_fault(&mut judgement, "d", "d4", FailurePolicy::Reject, "trap");
-        assert!(is_decided(&judgement) && judgement.faulted);
-        assert_eq!(names(&judgement)[1], ("reject", Some(1)), "the first of two alike");
+        assert!(!result.all_rejected());
+        add_fault(&mut result, "d", "d4", FailurePolicy::Reject, "trap");
+        assert!(result.all_rejected() && result.faulted);
+        assert_eq!(names(&result)[1], ("reject", Some(1)), "the first of two alike");
     }
 
     #[test]
     fn failure_policies() {
         let answered = |policy| {
-            let mut judgement = nobody_minds(1);
-            add_fault(&mut judgement, "a", "d", policy, "decide trap");
-            (judgement.verdict(0).clone(), judgement.faulted)
+            let mut result = PolicyResult::accept_all(1);
+            add_fault(&mut result, "a", "d", policy, "decide trap");
+            (result.verdict(0).clone(), result.faulted)
         };
         assert_eq!(answered(FailurePolicy::Accept), (Verdict::Accept, false));
         let (Verdict::Reject(reply), true) = answered(FailurePolicy::Tempfail) else { panic!("no reply") };
@@ -160,18 +149,18 @@ mod tests {
         let given =
             [("campaign", "spring"), ("pool", "best"), ("pool", "own"), ("route", "eu"), ("priority", "3")];
         decision.attributes = given.map(|(name, value)| Attribute::new(name, value)).to_vec();
-        let mut judgement = nobody_minds(1);
-        judgement.attributes.push(("pool".to_owned(), "told before".to_owned()));
-        add(&mut judgement, "a", "d", decision, None);
+        let mut result = PolicyResult::accept_all(1);
+        result.attributes.push(("pool".to_owned(), "told before".to_owned()));
+        add(&mut result, "a", "d", decision, None);
         let grants = Grants { pools: vec!["own".into()], routes: vec![], max_priority: 3 };
-        leave_out(&mut judgement, 1, &grants);
-        relevo_mailkit::recheck::header_fields(&judgement.top).expect("whole fields");
-        assert!(judgement.top.windows(3).any(|w| w == b"\r\n "));
+        drop_ungranted(&mut result, 1, &grants);
+        relevo_mailkit::recheck::header_fields(&result.prepend).expect("whole fields");
+        assert!(result.prepend.windows(3).any(|w| w == b"\r\n "));
         let pairs = |list: &[(String, String)]| -> Vec<String> {
             list.iter().map(|(name, value)| format!("{name}={value}")).collect()
         };
         let kept = ["pool=told before", "campaign=spring", "pool=own", "priority=3"];
-        assert_eq!(pairs(&judgement.attributes), kept);
-        assert_eq!(pairs(&judgement.left_out), ["pool=best", "route=eu"]);
+        assert_eq!(pairs(&result.attributes), kept);
+        assert_eq!(pairs(&result.denied_attributes), ["pool=best", "route=eu"]);
     }
 }

@@ -1,7 +1,7 @@
 //! The events of intake and tracking: what happened, made into [`Event`]s whose text is harmless.
 
 pub use relevo_delivery::blame;
-use relevo_mailkit::event::{Clicked, Event, Failure, Opened, PluginAnswer, Queued, Refusal, Withheld};
+use relevo_mailkit::event::{Clicked, Event, Failure, Opened, Queued, Refusal, Withheld};
 use relevo_mailkit::model::Note;
 use relevo_mailkit::policy::{Attribute, Verdict};
 use relevo_mailkit::reply::Reply;
@@ -9,7 +9,7 @@ use relevo_mailkit::text::escaped;
 use relevo_queue::{ItemId, ItemMeta, Millis, NewEvent};
 
 use crate::pipeline::{ForwardPath, Origin, Rejection, Submission};
-use crate::policy::{Judgement, Opinion};
+use crate::policy::{PluginAnswer, PolicyResult};
 use crate::stream::Way;
 
 const MAX_TEXT: usize = 1024;
@@ -53,7 +53,7 @@ pub(crate) fn queued(
     to: &[&ForwardPath],
     fixes: &[Note],
     notes: &[Note],
-    judgement: &Judgement,
+    result: &PolicyResult,
     way: &Way,
 ) -> NewEvent {
     let queued = Queued {
@@ -65,9 +65,9 @@ pub(crate) fn queued(
         source: meta.source.clone(),
         fixes: fixes.iter().map(note).collect(),
         notes: notes.iter().map(note).collect(),
-        policies: answers(&judgement.opinions),
-        attributes: attributes(&judgement.attributes),
-        attributes_left_out: attributes(&judgement.left_out),
+        policies: result.answers.clone(),
+        attributes: attributes(&result.attributes),
+        attributes_left_out: attributes(&result.denied_attributes),
         pool: way.pool.clone(),
         route: way.route.clone(),
         priority: way.priority,
@@ -89,7 +89,7 @@ pub(crate) fn refused(id: ItemId, at: Millis, facts: &Facts, rejection: &Rejecti
         rule: rejection.rule.clone(),
         plugin: by.map(|by| by.plugin.clone()),
         digest: by.map(|by| by.digest.clone()),
-        policies: policy.map(|p| answers(&p.opinions)).unwrap_or_default(),
+        policies: policy.map(|p| p.answers.clone()).unwrap_or_default(),
         blame: rejection.fault.as_ref().map(blame),
         ..with_reply(&rejection.reply)
     };
@@ -106,14 +106,14 @@ pub(crate) fn refused(id: ItemId, at: Millis, facts: &Facts, rejection: &Rejecti
 
 /// What became of recipients by a plugin's verdict when the message itself was accepted: `email.rejected` with the reply that
 /// the bounce quotes, `email.held` or `email.discarded`. None for those that are sent to.
-pub(crate) fn ruled(
+pub(crate) fn decided(
     id: ItemId,
     tenant: &str,
     at: Millis,
     sender: &str,
     to: &[&str],
     verdict: &Verdict,
-    by: Option<&Opinion>,
+    by: Option<&PluginAnswer>,
 ) -> Option<NewEvent> {
     let recipients: Vec<String> = to.iter().map(|t| escaped(t, MAX_TEXT)).collect();
     let sender = escaped(sender, MAX_TEXT);
@@ -150,16 +150,6 @@ fn with_reply(reply: &Reply) -> Refusal {
         reply: escaped(&reply.text, MAX_TEXT),
         ..Refusal::default()
     }
-}
-
-fn answers(opinions: &[Opinion]) -> Vec<PluginAnswer> {
-    let answer = |o: &Opinion| PluginAnswer {
-        plugin: o.plugin.clone(),
-        digest: o.digest.clone(),
-        verdict: o.verdict.to_owned(),
-        reason: o.reason.clone(),
-    };
-    opinions.iter().map(answer).collect()
 }
 
 fn attributes(list: &[(String, String)]) -> Vec<Attribute> {

@@ -15,13 +15,6 @@ pub struct Step {
     pub changes: Vec<String>,
 }
 
-/// The steps of a message, in order.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Trace {
-    /// In the order in which they ended.
-    pub steps: Vec<Step>,
-}
-
 /// Is told about every step. Called on the way: it should do no more than remember.
 pub trait Observe: Send + Sync {
     /// A step of `item` ended. An item that is not accepted in the end may have had steps.

@@ -16,7 +16,7 @@ use relevo_relay::copies::{Copies, MakeCopy};
 use relevo_relay::delivery::{Delivery, DeliveryHandle, DeliveryParts, Dial};
 use relevo_relay::intake::{Intake, IntakeMetrics};
 use relevo_relay::metrics::{self as relay_metrics, QueueGauges, StageCounters};
-use relevo_relay::pipeline::{Pipeline, PipelineMetrics, PolicyHook};
+use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
 use relevo_relay::settings::{Settings, SettingsHandle};
 use relevo_relay::trace::Observe;
 use relevo_relay::tracking::TrackingEndpoint;
@@ -43,8 +43,6 @@ pub(crate) struct Base {
     pub(crate) settings: SettingsHandle,
     pub(crate) store: Arc<EmbeddedStore>,
     pub(crate) stages: Arc<dyn Stages>,
-    /// Guest threads of the stages.
-    pub(crate) threads: usize,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -72,7 +70,6 @@ impl Base {
         tracing::info!("loading the components");
         let config =
             RuntimeConfig { cache_dir: Some(parts.data_dir.join("components")), ..RuntimeConfig::default() };
-        let threads = config.threads;
         let stages = tokio::select! {
             loaded = spawn_blocking(move || Runtime::new(config)) => loaded??,
             () = stop => {
@@ -81,7 +78,7 @@ impl Base {
             }
         };
         let clock = Arc::new(SystemClock::new());
-        Ok(Some(Self { parts, settings: SettingsHandle::new(settings), store, stages, threads, clock }))
+        Ok(Some(Self { parts, settings: SettingsHandle::new(settings), store, stages, clock }))
     }
 }
 
@@ -126,7 +123,7 @@ impl Reloaded {
 
 /// Opens listeners and starts delivery.
 pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Result<Running> {
-    let Base { parts, settings, store, stages, threads, clock } = base;
+    let Base { parts, settings, store, stages, clock } = base;
     let queue: Arc<dyn Queue> = store.clone();
     let events: Arc<dyn EventLog> = store.clone();
     let mut tasks = MainTasks::new();
@@ -142,8 +139,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     if let Some(observer) = &outside.observer {
         copies = copies.observed(observer.clone());
     }
-    let of_relay = OfRelay { threads, events: events.clone() };
-    let plugins = open_plugins(&parts.data_dir, &settings, &clock, Some(of_relay)).await?;
+    let plugins = open_plugins(&parts.data_dir, &settings, &clock, Some(events.clone())).await?;
     PluginCollector::register(&mut registry, plugins.clone());
     let delivery = Delivery::start(DeliveryParts {
         queue: queue.clone(),
@@ -160,7 +156,6 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     registry.register_collector(Box::new(DeliveryGauges(delivery.clone())));
 
     let telling = delivery.clone();
-    let policies = PolicyHook { policies: plugins.clone(), refused: Arc::new(move || telling.refused()) };
     let pipeline = Pipeline {
         queue: queue.clone(),
         events: events.clone(),
@@ -170,7 +165,8 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         ids: Arc::new(RandomIds),
         metrics: PipelineMetrics::new(&mut registry),
         observer: outside.observer,
-        policies: Some(policies),
+        checks: vec![plugins.clone()],
+        recipient_refused: Arc::new(move || telling.refused()),
     };
     let intake = Intake::new(pipeline, settings.clone(), IntakeMetrics::new(&mut registry))?;
     let smtp = listen_smtp(&parts.smtp, &settings.get().hostname, &Arc::new(intake), &expiry)?;
@@ -213,25 +209,19 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     Ok(Running { settings, smtp, expiry, store, delivery, plugins, stop, tasks })
 }
 
-/// What plugins need of a relay that runs.
-pub(crate) struct OfRelay {
-    threads: usize,
-    events: Arc<dyn EventLog>,
-}
-
-/// `relay`: none for a command that changes what one will use.
+/// Opens the plugins. `events` is the event log of a running relay; none for a command that changes what a relay
+/// will use.
 pub(crate) async fn open_plugins(
     data_dir: &Path,
     settings: &SettingsHandle,
     clock: &Arc<dyn Clock>,
-    relay: Option<OfRelay>,
+    events: Option<Arc<dyn EventLog>>,
 ) -> anyhow::Result<Arc<Plugins>> {
     let config = PluginsConfig {
         directory: data_dir.join("plugins"),
         program: std::env::current_exe().context("where this program is")?,
-        serving: relay.is_some(),
-        threads: relay.as_ref().map_or(usize::MAX, |relay| relay.threads),
-        events: relay.map(|relay| relay.events),
+        serving: events.is_some(),
+        events,
     };
     Plugins::open(config, settings.clone(), clock.clone()).await.context("plugins")
 }

@@ -62,8 +62,8 @@ impl Runtime {
         component: impl Fn(Stage) -> Option<crate::components::Embedded> + Sync,
     ) -> Result<Arc<Self>, LoadError> {
         let threads = config.threads.max(1);
-        // Each thread runs one guest and may keep one of each stage; and for each there may be one of somebody else's that runs one.
-        let instances = u32::try_from(threads.saturating_mul(Stage::ALL.len() + 2)).unwrap_or(u32::MAX);
+        // Each thread runs one guest and may keep one of each stage.
+        let instances = u32::try_from(threads.saturating_mul(Stage::ALL.len() + 1)).unwrap_or(u32::MAX);
         let engine = engine::lean(&config.limits, instances)?;
         let prepared = Prepared::load(&engine, &config, component)?;
         let ticker = Ticker::start(vec![engine.clone()]).map_err(LoadError::Thread)?;
@@ -164,18 +164,6 @@ impl Stages for Runtime {
             stage_calls::validate(sandbox, slots, options, message.as_ref())
         };
         self.run(Stage::Validate, call).await
-    }
-
-    fn validate_here(
-        &self,
-        options: ValidateOptions,
-        message: &dyn Source,
-    ) -> Result<Result<Report, Refusal>, Fault> {
-        // Nothing is kept: the thread is somebody else's.
-        let result = self.shared.measured(Stage::Validate, &mut Slots::default(), |sandbox, slots| {
-            stage_calls::validate(sandbox, slots, options, message)
-        });
-        result.inspect_err(report)
     }
 
     async fn track(

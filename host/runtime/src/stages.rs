@@ -25,17 +25,6 @@ pub trait Stages: Send + Sync {
         message: Arc<dyn Source>,
     ) -> Result<Result<Report, Refusal>, Fault>;
 
-    /// As [`Stages::validate`], on the calling thread, which must be one where guests may run and wait: for those who have something else
-    /// to do with the message there, and save a hand-over. As many threads may do so at the same time as there are guest threads.
-    ///
-    /// # Errors
-    /// As above.
-    fn validate_here(
-        &self,
-        options: ValidateOptions,
-        message: &dyn Source,
-    ) -> Result<Result<Report, Refusal>, Fault>;
-
     /// `track`: finds what to rewrite. Does not instantiate anything when no part could be wanted.
     async fn track(
         &self,

@@ -42,16 +42,8 @@ impl Stages for NativeStages {
         options: ValidateOptions,
         message: Arc<dyn Source>,
     ) -> Result<Result<Report, Refusal>, Fault> {
-        self.validate_here(options, message.as_ref())
-    }
-
-    fn validate_here(
-        &self,
-        options: ValidateOptions,
-        message: &dyn Source,
-    ) -> Result<Result<Report, Refusal>, Fault> {
         let mut validator = relevo_validate::Validator::new(options);
-        push_all(message, |chunk| validator.push(chunk)).map_err(unreadable(Stage::Validate))?;
+        push_all(message.as_ref(), |chunk| validator.push(chunk)).map_err(unreadable(Stage::Validate))?;
         Ok(validator.finish())
     }
 

@@ -7,7 +7,7 @@ use relevo_mailkit::reply::Reply;
 use relevo_queue::{LastAttempt, Millis, NewDelivery, Recipient, RecipientState};
 
 use super::submission::ForwardPath;
-use crate::policy::Judgement;
+use crate::policy::PolicyResult;
 
 /// Recipients of one delivery: a domain with more gets several.
 pub(crate) const MAX_TOGETHER: usize = 1000;
@@ -26,7 +26,7 @@ enum Standing {
 /// which they were first named. Discarded recipients are in none; refused ones neither when nobody can be told.
 pub(crate) fn divide(
     recipients: &[ForwardPath],
-    judgement: &Judgement,
+    result: &PolicyResult,
     own_copies: bool,
     no_bounce: bool,
     at: Millis,
@@ -34,7 +34,7 @@ pub(crate) fn divide(
     let mut deliveries: Vec<NewDelivery> = Vec::new();
     let mut open: HashMap<(&str, Standing), usize> = HashMap::new();
     for (number, to) in recipients.iter().enumerate() {
-        let Some(standing) = standing(judgement, number) else { continue };
+        let Some(standing) = standing(result, number) else { continue };
         let refused = matches!(standing, Standing::Refused(_));
         if refused && no_bounce {
             continue;
@@ -76,11 +76,11 @@ pub(crate) fn copies(deliveries: &[NewDelivery], own_copies: bool) -> usize {
     if own_copies { due } else { due.min(1) }
 }
 
-fn standing(judgement: &Judgement, index: usize) -> Option<Standing> {
-    match judgement.verdict(index) {
+fn standing(result: &PolicyResult, index: usize) -> Option<Standing> {
+    match result.verdict(index) {
         Verdict::Accept => Some(Standing::Due),
         Verdict::Discard(_) => None,
-        Verdict::Hold(reason) => Some(Standing::Held(match judgement.opinion(index) {
+        Verdict::Hold(reason) => Some(Standing::Held(match result.decided_by(index) {
             Some(by) => format!("by plugin {} ({:.12}): {reason}", by.plugin, by.digest),
             None => reason.clone(),
         })),
@@ -105,14 +105,14 @@ fn learnt(standing: &Standing, at: Millis) -> Option<LastAttempt> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Ruling;
+    use crate::policy::RecipientDecision;
 
     fn to(domain: &str) -> ForwardPath {
         ForwardPath { address: format!("x@{domain}"), domain: domain.into() }
     }
 
     fn plain(recipients: &[ForwardPath], own_copies: bool, at: Millis) -> Vec<NewDelivery> {
-        divide(recipients, &Judgement::default(), own_copies, false, at)
+        divide(recipients, &PolicyResult::default(), own_copies, false, at)
     }
 
     fn shape(deliveries: &[NewDelivery]) -> Vec<(&str, Vec<u32>)> {
@@ -154,12 +154,12 @@ mod tests {
             reply(),
             Verdict::Accept,
         ];
-        let judgement = Judgement {
-            rulings: verdicts.map(|verdict| Ruling { verdict, by: None }).to_vec(),
-            ..Judgement::default()
+        let result = PolicyResult {
+            decisions: verdicts.map(|verdict| RecipientDecision { verdict, decided_by: None }).to_vec(),
+            ..PolicyResult::default()
         };
         let all = vec![to("a.example"); 6];
-        let deliveries = divide(&all, &judgement, true, false, 7);
+        let deliveries = divide(&all, &result, true, false, 7);
         let shape: Vec<_> = deliveries
             .iter()
             .map(|d| (d.recipients.iter().map(|r| r.index).collect::<Vec<_>>(), d.held, d.last.is_some()))
@@ -176,6 +176,6 @@ mod tests {
         let last = refused.last.as_ref().expect("the reply");
         assert_eq!((last.code, last.status.as_str(), last.text.as_str()), (Some(550), "5.7.1", "no"));
         // Nobody to tell: they are in events only.
-        assert_eq!(divide(&all, &judgement, true, true, 7).len(), 3);
+        assert_eq!(divide(&all, &result, true, true, 7).len(), 3);
     }
 }

@@ -36,25 +36,10 @@ pub(super) async fn validate(
     options: ValidateOptions,
     message: &Arc<dyn Source>,
 ) -> Result<Report, Rejection> {
-    let report = checked(stages.validate(options, Arc::clone(message)).await?, message.size())?;
-    check_seams(Stage::Validate, report.edits.clone(), message).await?;
-    Ok(report)
-}
-
-/// As [`validate`], on this thread.
-pub(super) fn validate_here(
-    stages: &dyn Stages,
-    options: ValidateOptions,
-    message: &dyn Source,
-) -> Result<Report, Rejection> {
-    let report = checked(stages.validate_here(options, message)?, message.size())?;
-    seams_checked(Stage::Validate, parted(&report.edits, message))?;
-    Ok(report)
-}
-
-fn checked(answer: Result<Report, Refusal>, size: u64) -> Result<Report, Rejection> {
+    let answer = stages.validate(options, Arc::clone(message)).await?;
     let report = answer.map_err(|r| refused(&r))?;
-    check_report(&report, size).map_err(|rule| bad_answer(Stage::Validate, rule))?;
+    check_report(&report, message.size()).map_err(|rule| bad_answer(Stage::Validate, rule))?;
+    check_seams(Stage::Validate, report.edits.clone(), message).await?;
     Ok(report)
 }
 
@@ -133,11 +118,7 @@ async fn check_seams(stage: Stage, edits: Vec<Edit>, message: &Arc<dyn Source>) 
     }
     let message = Arc::clone(message);
     let found = tokio::task::spawn_blocking(move || parted(&edits, &*message)).await;
-    seams_checked(stage, found.unwrap_or_else(|panicked| Err(io::Error::other(panicked))))
-}
-
-fn seams_checked(stage: Stage, parted: io::Result<bool>) -> Result<(), Rejection> {
-    match parted {
+    match found.unwrap_or_else(|panicked| Err(io::Error::other(panicked))) {
         Ok(false) => Ok(()),
         Ok(true) => Err(bad_answer(stage, "an edit parts a CRLF").into()),
         Err(e) => Err(super::store_failed(&e.to_string())),

@@ -34,9 +34,9 @@ use self::checks::{Checked, Incoming};
 use crate::clock::{Clock, IdSource};
 use crate::copies::{Links, Recipe, Signing};
 use crate::events;
-use crate::policy::{Judgement, Policies};
+use crate::policy::{Check, PolicyResult};
 use crate::stream::Way;
-use crate::trace::{Observe, Step, Trace};
+use crate::trace::{Observe, Step};
 use crate::turns::{Turns, Work};
 
 /// Nesting of multipart and message/rfc822.
@@ -64,17 +64,10 @@ pub struct Pipeline {
     pub metrics: PipelineMetrics,
     /// Is told about every step.
     pub observer: Option<Arc<dyn Observe>>,
-    /// Tenants' plugins. None: nobody has any.
-    pub policies: Option<PolicyHook>,
-}
-
-/// Tenants' plugins, and what their verdicts set in motion.
-#[derive(Clone)]
-pub struct PolicyHook {
-    /// Those who are asked.
-    pub policies: Arc<dyn Policies>,
+    /// Asked one after the other about each authorised message.
+    pub checks: Vec<Arc<dyn Check>>,
     /// Called when a message is on disk of which a recipient was refused: its sender is to be told.
-    pub refused: Arc<dyn Fn() + Send + Sync>,
+    pub recipient_refused: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// One message on its way.
@@ -82,7 +75,6 @@ struct Run<'a> {
     pipeline: &'a Pipeline,
     id: ItemId,
     now: Millis,
-    trace: Trace,
 }
 
 impl Pipeline {
@@ -97,15 +89,13 @@ impl Pipeline {
         let now = self.clock.now();
         let id = self.ids.item_id(now).map_err(|e| store_failed(&e.to_string()))?;
         let facts = events::Facts::of(&submission);
-        let mut run = Run { pipeline: self, id, now, trace: Trace::default() };
-        let result = run.submit(submission).await;
-        let trace = run.trace;
-        match result {
+        let mut run = Run { pipeline: self, id, now };
+        match run.submit(submission).await {
             Ok(tenant) => {
                 self.metrics.accepted(facts.source);
                 info!(id = %id, tenant = tenant.as_deref().unwrap_or("-"), from = facts.sender,
                     recipients = facts.recipients, size = facts.size, "queued");
-                Ok(Accepted { id, tenant, trace })
+                Ok(Accepted { id, tenant })
             }
             Err(rejection) => {
                 self.refused(id, now, &facts, &rejection).await;
@@ -135,8 +125,8 @@ impl Run<'_> {
     async fn submit(&mut self, submission: Submission) -> Result<Option<String>, Rejection> {
         let Submission { settings, origin, envelope, via, body } = submission;
         let message = Arc::clone(&body.source);
-        let incoming = Arc::new(Incoming {
-            lane: lane(&settings, &origin, &envelope.sender),
+        let incoming = Incoming {
+            tenant: provisional_tenant(&settings, &origin, &envelope.sender),
             settings: Arc::clone(&settings),
             origin,
             via: Arc::new(via),
@@ -144,22 +134,21 @@ impl Run<'_> {
             message: Arc::clone(&message),
             id: self.id,
             now: self.now,
-        });
-        let Checked { report, owner, judgement, mut turn } = self.check(&incoming).await?;
-        let (stages, lane) = (&*self.pipeline.stages, &incoming.lane);
+        };
+        let Checked { report, owner, policy: result } = self.check(&incoming).await?;
         let (envelope, via) = (&*incoming.envelope, &*incoming.via);
 
         let began = self.began();
         let rewrite = match owner.as_ref().and_then(|o| o.domain.tracking.as_ref()) {
             Some(tracking) if wanted(tracking, &report) => {
-                if turn.is_none() {
-                    turn = Some(self.pipeline.turns.wait(Work::Accept, lane).await);
-                }
-                Some((judge::track(stages, tracking, &report, &message).await?, tracking.clone()))
+                let _turn = self.pipeline.turns.wait(Work::Accept, &incoming.tenant).await;
+                Some((
+                    judge::track(&*self.pipeline.stages, tracking, &report, &message).await?,
+                    tracking.clone(),
+                ))
             }
             _ => None,
         };
-        drop(turn);
         if let Some((rewrite, _)) = &rewrite {
             self.step("track", began, tracked(rewrite));
         }
@@ -167,22 +156,22 @@ impl Run<'_> {
         let began = self.began();
         let notes = rewrite.as_ref().map(|(r, _)| r.notes.clone()).unwrap_or_default();
         let mut recipe = recipe(&settings, owner.as_ref(), &report, rewrite)?;
-        recipe.top.splice(..0, judgement.top.iter().copied());
+        recipe.top.splice(..0, result.prepend.iter().copied());
         let received = received::field(via, &settings.hostname, self.id, &envelope.recipients, self.now);
         recipe.top.splice(..0, received);
-        recipe.attributes = judgement.attributes.clone();
+        recipe.attributes = result.attributes.clone();
         let way =
-            owner.as_ref().map_or_else(Way::default, |owner| Way::of(&owner.domain, &judgement.attributes));
+            owner.as_ref().map_or_else(Way::default, |owner| Way::of(&owner.domain, &result.attributes));
         let tenant = owner.map(|o| o.domain.tenant.clone());
         let name = tenant.clone().unwrap_or_default();
-        let ruled = policy::events(self, &name, envelope, &judgement);
+        let decided = policy::events(self, &name, envelope, &result);
         let no_bounce = envelope.sender.is_empty() || tenant.is_none();
         let own_copies = recipe.links.is_some();
         let mut deliveries =
-            deliveries::divide(&envelope.recipients, &judgement, own_copies, no_bounce, self.now);
+            deliveries::divide(&envelope.recipients, &result, own_copies, no_bounce, self.now);
         if deliveries.is_empty() {
             // Nothing is kept of it but this, which is on disk before the answer.
-            self.pipeline.events.append(ruled).await.map_err(|e| not_stored(&e))?;
+            self.pipeline.events.append(decided).await.map_err(|e| not_stored(&e))?;
             self.step("commit", began, vec!["discarded".to_owned()]);
             return Ok(tenant);
         }
@@ -206,8 +195,8 @@ impl Run<'_> {
             subject: truncated(report.subject.clone(), 200),
             recipe: recipe.encode().map_err(|e| store_failed(&e.to_string()))?,
         };
-        let mut events = queued(self.id, &meta, &envelope.recipients, &report, &notes, &judgement, &way);
-        events.extend(ruled);
+        let mut events = queued(self.id, &meta, &envelope.recipients, &report, &notes, &result, &way);
+        events.extend(decided);
         let count = deliveries.len();
         let copies = deliveries::copies(&deliveries, own_copies);
         let refused =
@@ -217,8 +206,8 @@ impl Run<'_> {
         if let Some(tenant) = &tenant {
             self.pipeline.turns.owe(tenant, copies);
         }
-        if let (true, Some(hook)) = (refused, &self.pipeline.policies) {
-            (hook.refused)();
+        if refused {
+            (self.pipeline.recipient_refused)();
         }
         self.step("commit", began, vec![format!("{count} deliveries")]);
         Ok(tenant)
@@ -228,16 +217,11 @@ impl Run<'_> {
         self.pipeline.clock.monotonic()
     }
 
-    fn step(&mut self, stage: &'static str, began: Duration, changes: Vec<String>) {
-        self.took(stage, self.began().saturating_sub(began), changes);
-    }
-
-    fn took(&mut self, stage: &'static str, took: Duration, changes: Vec<String>) {
-        let step = Step { stage, took, changes };
+    fn step(&self, stage: &'static str, began: Duration, changes: Vec<String>) {
         if let Some(observer) = &self.pipeline.observer {
-            observer.step(self.id, &step);
+            let took = self.began().saturating_sub(began);
+            observer.step(self.id, &Step { stage, took, changes });
         }
-        self.trace.steps.push(step);
     }
 }
 
@@ -248,16 +232,16 @@ fn queued(
     recipients: &[ForwardPath],
     report: &Report,
     notes: &[Note],
-    judgement: &Judgement,
+    result: &PolicyResult,
     way: &Way,
 ) -> Vec<NewEvent> {
-    let kept = |index: usize| matches!(judgement.verdict(index), Verdict::Accept | Verdict::Hold(_));
+    let kept = |index: usize| matches!(result.verdict(index), Verdict::Accept | Verdict::Hold(_));
     let to: Vec<&ForwardPath> =
         recipients.iter().enumerate().filter(|(index, _)| kept(*index)).map(|(_, to)| to).collect();
     if to.is_empty() {
         return Vec::new();
     }
-    vec![events::queued(id, meta, &to, &report.fixes, notes, judgement, way)]
+    vec![events::queued(id, meta, &to, &report.fixes, notes, result, way)]
 }
 
 /// Foreign signatures would not survive a rewrite (decision 8 of the design).
@@ -297,9 +281,9 @@ fn recipe(
     })
 }
 
-/// Whose turn it is: the tenant's. Who it is of a trusted peer's mail is known only afterwards; until then it is the one whose
-/// domain covers that of the reverse-path.
-fn lane(settings: &crate::settings::Settings, origin: &Origin, sender: &str) -> String {
+/// The tenant whose share of the sandbox is used. The owner of a trusted peer's mail is known only after validation; until
+/// then the tenant whose domain covers that of the reverse-path stands in.
+fn provisional_tenant(settings: &crate::settings::Settings, origin: &Origin, sender: &str) -> String {
     match origin {
         Origin::Tenant(tenant) => tenant.clone(),
         Origin::Relay(_) => {

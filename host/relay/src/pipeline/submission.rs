@@ -10,9 +10,8 @@ use relevo_queue::{ItemId, SpooledBody};
 use relevo_runtime::Fault;
 use relevo_smtp::server::Parameter;
 
-use crate::policy::Opinion;
+use crate::policy::PluginAnswer;
 use crate::settings::Settings;
-use crate::trace::Trace;
 
 /// A message with its envelope, from wherever it came.
 pub struct Submission {
@@ -127,8 +126,6 @@ pub struct Accepted {
     pub id: ItemId,
     /// Its owner; none: mail of trusted peers that belongs to no tenant.
     pub tenant: Option<String>,
-    /// What the stages did.
-    pub trace: Trace,
 }
 
 /// A message that is not accepted. Nothing of it is kept.
@@ -140,19 +137,19 @@ pub struct Rejection {
     pub rule: String,
     /// Set when a stage broke: the message is not to blame.
     pub fault: Option<Fault>,
-    /// Set when a tenant's plugins refused it: what each of them said, and the reason of the one that decided.
+    /// Set when a check refused it: what each of them answered, and which one decided.
     pub policy: Option<Box<PolicyRefusal>>,
 }
 
-/// Why plugins refused a message.
+/// Why checks refused a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyRefusal {
     /// Its owner, which is proven by then.
     pub tenant: String,
-    /// What each plugin said.
-    pub opinions: Vec<Opinion>,
+    /// What each check or plugin answered.
+    pub answers: Vec<PluginAnswer>,
     /// The one whose reply it is.
-    pub by: Option<Opinion>,
+    pub by: Option<PluginAnswer>,
     /// A fault decided.
     pub faulted: bool,
 }

@@ -92,20 +92,12 @@ impl Stages for ScriptedStages {
         options: ValidateOptions,
         message: Arc<dyn Source>,
     ) -> Result<Result<Report, Refusal>, Fault> {
-        self.validate_here(options, &*message)
-    }
-
-    fn validate_here(
-        &self,
-        options: ValidateOptions,
-        message: &dyn Source,
-    ) -> Result<Result<Report, Refusal>, Fault> {
         self.works(Stage::Validate)?;
         self.options.lock().expect("lock").push(options);
         if let Some(refusal) = self.refusal.lock().expect("lock").clone() {
             return Ok(Err(refusal));
         }
-        let octets = read(message);
+        let octets = read(&*message);
         let text = String::from_utf8_lossy(&octets).into_owned();
         let report = Report {
             authors: authors(&text),

@@ -1,7 +1,7 @@
 //! A relay with two tenants.
 
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use std::{io, net::IpAddr};
 
@@ -22,6 +22,7 @@ use crate::settings::{
     Credential, DeliverySettings, DkimKey, Domain, IntakeSettings, Network, PluginServer, Settings,
     SettingsHandle, Tenant, Tenants, Tracking,
 };
+use crate::trace::{Observe, Step};
 use crate::turns::Turns;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -50,6 +51,22 @@ impl IdSource for Counted {
     }
 }
 
+/// An observer that remembers the names of the steps.
+#[derive(Default)]
+pub(crate) struct Steps(Mutex<Vec<&'static str>>);
+
+impl Steps {
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        self.0.lock().expect("lock").clone()
+    }
+}
+
+impl Observe for Steps {
+    fn step(&self, _: ItemId, step: &Step) {
+        self.0.lock().expect("lock").push(step.stage);
+    }
+}
+
 /// Everything around one pipeline.
 pub(crate) struct World {
     pub(crate) memory: Arc<Memory>,
@@ -58,6 +75,8 @@ pub(crate) struct World {
     pub(crate) settings: SettingsHandle,
     pub(crate) pipeline: Pipeline,
     pub(crate) copies: Copies,
+    /// The steps of submissions.
+    pub(crate) steps: Arc<Steps>,
 }
 
 impl World {
@@ -71,6 +90,7 @@ impl World {
         change(&mut settings);
         let settings = SettingsHandle::new(settings);
         let (memory, stages) = (Arc::new(Memory::default()), Arc::new(ScriptedStages::default()));
+        let steps = Arc::new(Steps::default());
         let clock = Arc::new(SetClock(AtomicI64::new(NOW)));
         let pipeline = Pipeline {
             queue: Arc::clone(&memory) as _,
@@ -80,8 +100,9 @@ impl World {
             clock: Arc::clone(&clock) as _,
             ids: Arc::new(Counted(AtomicU8::new(0))),
             metrics: PipelineMetrics::default(),
-            observer: None,
-            policies: None,
+            observer: Some(Arc::clone(&steps) as _),
+            checks: Vec::new(),
+            recipient_refused: Arc::new(|| {}),
         };
         let copies = Copies::new(
             Arc::clone(&memory) as _,
@@ -89,7 +110,7 @@ impl World {
             settings.clone(),
             Arc::clone(&clock) as _,
         );
-        Self { memory, stages, clock, settings, pipeline, copies }
+        Self { memory, stages, clock, settings, pipeline, copies, steps }
     }
 }
 

@@ -114,7 +114,7 @@ impl Default for Grants {
 pub struct EngineConfig {
     /// Where compiled plugins are kept, made 0700. Nobody else may write there: it holds native code.
     pub cache_dir: PathBuf,
-    /// Threads that plugins run on, and what is made for one right before it ([`super::Policy::judge_made`]).
+    /// Threads that plugins run on.
     pub threads: usize,
     /// What is added to the nice value of those threads (Linux): 0 to 19.
     pub nice: i32,
@@ -149,14 +149,6 @@ impl EngineConfig {
             warm_per_plugin: 2,
             warm_idle: Duration::from_secs(60),
         }
-    }
-
-    /// With no more threads than these, at least one: for what runs on them besides, such as a runtime with so many guest threads and
-    /// the instances that it has for each (see [`super::Policy::judge_made`]).
-    #[must_use]
-    pub fn at_most(self, threads: usize) -> Self {
-        let threads = self.threads.min(threads).max(1);
-        Self { threads, threads_per_tenant: self.threads_per_tenant.min((threads / 2).max(1)), ..self }
     }
 }
 
@@ -215,9 +207,6 @@ pub struct Unavailable;
 
 /// What a call may see of the plugin's data. `None` is an empty store, when `kv` is granted.
 pub type Data = Option<Arc<dyn KeyValues>>;
-
-/// Makes the message to be judged where it is judged: on a guest thread, before the plugin's time begins. None: there is nothing to judge.
-pub type MakeCase = Box<dyn FnOnce() -> Option<Case> + Send>;
 
 /// A message to be judged. Its `now` is the clock of the call, its `id` and `now` seed the randomness.
 #[derive(Clone)]
@@ -399,10 +388,6 @@ pub trait Policy: Send + Sync {
     /// As [`Self::judge`], for what nobody waits for, such as a replay. Returns none at once if no thread is idle or the tenant's share
     /// of them is taken.
     async fn judge_if_idle(&self, case: Case) -> Option<Outcome<Judgement>>;
-
-    /// As [`Self::judge`], of what `make` makes. For what else is to be done with the message by code that may run where guests do: it saves a
-    /// hand-over between threads. None when there was nothing to judge; a fault when `make` was not called, or panicked.
-    async fn judge_made(&self, make: MakeCase) -> Outcome<Option<Judgement>>;
 
     /// `observe`. Does nothing when it is not exported.
     async fn observe(&self, batch: Batch) -> Outcome<()>;

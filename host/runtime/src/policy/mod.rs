@@ -28,8 +28,8 @@ mod warm;
 
 pub use api::{
     Batch, Body, Capability, Case, Class, CompileError, Cost, Data, Digest, EngineConfig, EngineError,
-    Export, Grants, Judgement, KeyValues, LogLevel, LogLine, MakeCase, Outcome, PluginConfig, PluginError,
-    PluginFault, PluginLimits, Policy, Unavailable,
+    Export, Grants, Judgement, KeyValues, LogLevel, LogLine, Outcome, PluginConfig, PluginError, PluginFault,
+    PluginLimits, Policy, Unavailable,
 };
 pub use breaker::{Breaker, BreakerConfig, BreakerState, Permit};
 pub use engine::PolicyEngine;

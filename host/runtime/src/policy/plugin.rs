@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::Store;
 
 use super::api::{
-    Batch, Case, Class, Data, Digest, Export, Judgement, MakeCase, Outcome, PluginConfig, PluginFault, Policy,
+    Batch, Case, Class, Data, Digest, Export, Judgement, Outcome, PluginConfig, PluginFault, Policy,
 };
 use super::bindings::policy::relevo::policy::types::Attribute;
 use super::code::Code;
@@ -157,14 +157,6 @@ impl Policy for Plugin {
         let job = move |(): &mut ()| session::judge(&shared, case);
         let outcome = self.shared.engine.pool.run_if_idle(&self.lane, job)?.await;
         Some(self.ended(outcome))
-    }
-
-    async fn judge_made(&self, make: MakeCase) -> Outcome<Option<Judgement>> {
-        let judge = |plugin: &Shared| match make() {
-            Some(case) => session::judge(plugin, case).map(Some),
-            None => Outcome::unspent(Ok(None)),
-        };
-        self.run(judge).await
     }
 
     async fn observe(&self, batch: Batch) -> Outcome<()> {

@@ -1,6 +1,6 @@
-//! What verdicts do to a message.
+//! Verdicts of checks, and what they do to a message.
 
-use std::sync::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
@@ -11,94 +11,70 @@ use relevo_smtp::server::Reply;
 
 use super::*;
 use crate::copies::Recipe;
-use crate::pipeline::{Origin, PolicyHook, Submission};
-use crate::policy::{First, NotAsked, Opinion, OutcomeEvent, OutcomeListener, Policies, Question, Ruling};
+use crate::pipeline::{Origin, Submission};
+use crate::policy::{Check, PluginAnswer, PolicyRequest, RecipientDecision};
 use crate::settings::Grants;
 use crate::testing::{World, forward, submission};
 
 const PLAIN: &str = "From: a@example.com\r\nTo: b@b.example\r\n\r\nHello\r\n";
 
-/// Answers the same each time, as plugin `p`.
+/// A check of `acme`'s mail that always gives the same answer.
 #[derive(Default)]
 struct Scripted {
-    judgement: Judgement,
-    asked: Mutex<Vec<String>>,
-    /// No thread is free for what is to come first.
-    only_apart: bool,
-    /// How often something was to come first.
-    first: AtomicUsize,
+    result: PolicyResult,
+    asked: AtomicUsize,
 }
 
 #[async_trait]
-impl Policies for Scripted {
-    fn concern(&self, tenant: &Tenant) -> bool {
+impl Check for Scripted {
+    fn name(&self) -> &'static str {
+        "policy"
+    }
+
+    fn applies_to(&self, tenant: &Tenant) -> bool {
         tenant.id == "acme"
     }
 
-    async fn judge(&self, question: Question) -> Judgement {
-        assert_eq!(question.too_late, self.only_apart);
-        self.asked.lock().expect("lock").push(question.id.to_string());
-        self.judgement.clone()
+    fn reads_fields(&self) -> bool {
+        true
     }
 
-    async fn judge_after(&self, _: &Tenant, first: First) -> Result<Judgement, NotAsked> {
-        self.first.fetch_add(1, Ordering::SeqCst);
-        match self.only_apart {
-            true => Err(NotAsked::TooLate),
-            false => Ok(self.judge(first().ok_or(NotAsked::Nothing)?).await),
-        }
+    async fn check(&self, _: &PolicyRequest) -> PolicyResult {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.result.clone()
     }
 }
 
-impl OutcomeListener for Scripted {
-    fn listening(&self, _: &str) -> bool {
-        false
-    }
-
-    fn observe(&self, _: Vec<OutcomeEvent>) {}
-}
-
-impl Scripted {
-    fn asked(&self) -> usize {
-        self.asked.lock().expect("lock").len()
-    }
-
-    fn tried(&self) -> usize {
-        self.first.load(Ordering::SeqCst)
-    }
+fn scripted(plugin: &str, verdicts: &[Verdict]) -> Arc<Scripted> {
+    let decide = |v: &Verdict| RecipientDecision { verdict: v.clone(), decided_by: Some(0) };
+    let answer =
+        PluginAnswer { plugin: plugin.into(), digest: "d".into(), verdict: "x".into(), reason: "why".into() };
+    let result = PolicyResult {
+        decisions: verdicts.iter().map(decide).collect(),
+        prepend: b"X-Seen: yes\r\n".to_vec(),
+        attributes: vec![("campaign".into(), "spring".into())],
+        answers: vec![answer],
+        ..PolicyResult::default()
+    };
+    Arc::new(Scripted { result, ..Scripted::default() })
 }
 
 struct Scene {
     world: World,
     told: Arc<AtomicUsize>,
-    policies: Arc<Scripted>,
+    check: Arc<Scripted>,
 }
 
 fn scene(verdicts: &[Verdict]) -> Scene {
-    scene_of(verdicts, false)
-}
-
-fn scene_of(verdicts: &[Verdict], only_apart: bool) -> Scene {
-    let rulings = verdicts.iter().map(|v| Ruling { verdict: v.clone(), by: Some(0) }).collect();
-    let opinion = Opinion { plugin: "p".into(), digest: "d".into(), verdict: "x", reason: "why".into() };
-    let judgement = Judgement {
-        rulings,
-        top: b"X-Seen: yes\r\n".to_vec(),
-        attributes: vec![("campaign".into(), "spring".into())],
-        opinions: vec![opinion],
-        ..Judgement::default()
-    };
     let mut world = World::new();
     let told = Arc::new(AtomicUsize::new(0));
     let telling = Arc::clone(&told);
-    let policies = Arc::new(Scripted { judgement, only_apart, ..Scripted::default() });
-    world.pipeline.policies = Some(PolicyHook {
-        policies: Arc::clone(&policies) as Arc<dyn Policies>,
-        refused: Arc::new(move || {
-            telling.fetch_add(1, Ordering::SeqCst);
-        }),
+    let check = scripted("p", verdicts);
+    world.pipeline.checks = vec![Arc::clone(&check) as Arc<dyn Check>];
+    world.pipeline.recipient_refused = Arc::new(move || {
+        telling.fetch_add(1, Ordering::SeqCst);
     });
-    Scene { world, told, policies }
+    Scene { world, told, check }
 }
 
 impl Scene {
@@ -106,6 +82,10 @@ impl Scene {
         let mut it = submission(&self.world, PLAIN);
         it.envelope.recipients = ["b@b.example", "c@b.example", "d@d.example"].map(forward).to_vec();
         it
+    }
+
+    fn asked(&self) -> usize {
+        self.check.asked.load(Ordering::SeqCst)
     }
 }
 
@@ -180,42 +160,38 @@ async fn a_discard_is_not_answered_before_its_event_is_stored() {
 }
 
 #[tokio::test]
-async fn the_same_comes_of_one_thread_and_of_two() {
-    for only_apart in [false, true] {
-        let of = scene_of(&[Verdict::Accept, reject(550), hold()], only_apart);
-        let accepted = of.world.pipeline.submit(of.submission()).await.expect("accepted");
-        let steps: Vec<_> = accepted.trace.steps.iter().map(|step| step.stage).collect();
-        assert_eq!(steps, ["validate", "authorise", "policy", "commit"]);
-        assert_eq!(of.world.memory.kinds(), ["email.queued", "email.rejected", "email.held"]);
-        assert_eq!((of.policies.asked(), of.policies.tried()), (1, 1));
-        assert_eq!(of.world.stages.options.lock().expect("lock").len(), 1, "validated once");
-    }
+async fn later_checks_can_only_be_stricter() {
+    let mut of = scene(&[Verdict::Accept, hold(), reject(550)]);
+    let second = scripted("q", &[hold(), reject(551), Verdict::Accept]);
+    of.world.pipeline.checks.push(Arc::clone(&second) as Arc<dyn Check>);
+    of.world.pipeline.submit(of.submission()).await.expect("accepted");
+    assert_eq!(of.world.steps.names(), ["validate", "authorise", "policy", "policy", "commit"]);
+    let item = of.world.memory.item();
+    let held: Vec<_> = item.deliveries.iter().map(|d| (d.recipients[0].index, d.held)).collect();
+    assert_eq!(held, [(0, true), (1, false), (2, false)]);
+    let queued = of.world.memory.event();
+    let recorded = queued.data["policies"].as_array().expect("answers").len();
+    assert_eq!((of.asked(), second.asked.load(Ordering::SeqCst), recorded), (1, 1, 2));
+
+    let rejected = scripted("r", &[reject(550), reject(550), reject(550)]);
+    of.world.pipeline.checks.insert(0, rejected as Arc<dyn Check>);
+    of.world.pipeline.submit(of.submission()).await.expect_err("refused");
+    assert_eq!((of.asked(), second.asked.load(Ordering::SeqCst)), (1, 1), "nothing is left to decide");
 }
 
 #[tokio::test]
-async fn what_is_refused_before_is_not_asked_about() {
-    for only_apart in [false, true] {
-        let of = scene_of(&[Verdict::Accept], only_apart);
-        let refused = async |message: &str, rule: &str| {
-            let rejection = of.world.pipeline.submit(submission(&of.world, message)).await.expect_err(rule);
-            assert_eq!(rejection.rule, rule);
-        };
-        refused("From: a@other.example\r\n\r\n", "domain-not-owned").await;
-        of.world.stages.tamper_report(|report| Report { additions: b"no field".to_vec(), ..report });
-        refused(PLAIN, "component-fault").await;
-        of.world.stages.break_stage(Stage::Validate);
-        refused(PLAIN, "component-fault").await;
-        assert_eq!((of.policies.asked(), of.policies.tried()), (0, 3));
-    }
-}
-
-/// Plugins' threads are for plugins.
-#[tokio::test]
-async fn a_large_message_is_validated_where_others_are() {
+async fn a_refused_message_comes_to_no_check() {
     let of = scene(&[Verdict::Accept]);
-    let message = format!("{PLAIN}{}", "octets\r\n".repeat(40_000));
-    of.world.pipeline.submit(submission(&of.world, &message)).await.expect("accepted");
-    assert_eq!((of.policies.asked(), of.policies.tried()), (1, 0));
+    let refused = async |message: &str, rule: &str| {
+        let rejection = of.world.pipeline.submit(submission(&of.world, message)).await.expect_err(rule);
+        assert_eq!(rejection.rule, rule);
+    };
+    refused("From: a@other.example\r\n\r\n", "domain-not-owned").await;
+    of.world.stages.tamper_report(|report| Report { additions: b"no field".to_vec(), ..report });
+    refused(PLAIN, "component-fault").await;
+    of.world.stages.break_stage(Stage::Validate);
+    refused(PLAIN, "component-fault").await;
+    assert_eq!(of.asked(), 0);
 }
 
 #[tokio::test]
@@ -268,12 +244,11 @@ async fn the_way_is_stored_with_each_delivery() {
     assert_eq!(way(&of), [usual("b.example"), usual("b.example"), usual("d.example")]);
 
     let attributes = [("pool", "bulk"), ("route", "eu"), ("priority", "-4")];
-    let hook = of.world.pipeline.policies.as_mut().expect("plugins");
-    let judgement = Judgement {
+    let result = PolicyResult {
         attributes: attributes.map(|(n, v)| (n.to_owned(), v.to_owned())).to_vec(),
-        ..Judgement::default()
+        ..PolicyResult::default()
     };
-    hook.policies = Arc::new(Scripted { judgement, ..Scripted::default() });
+    of.world.pipeline.checks = vec![Arc::new(Scripted { result, ..Scripted::default() })];
     of.world.pipeline.submit(of.submission()).await.expect("accepted");
     let chosen = |domain: &str| (format!("bulk/eu/acme/example.com/{domain}"), -4);
     assert_eq!(way(&of), [chosen("b.example"), chosen("d.example")]);
