@@ -169,7 +169,7 @@ async fn later_checks_can_only_be_stricter() {
     let item = of.world.memory.item();
     let held: Vec<_> = item.deliveries.iter().map(|d| (d.recipients[0].index, d.held)).collect();
     assert_eq!(held, [(0, true), (1, false), (2, false)]);
-    let queued = of.world.memory.event();
+    let queued = of.world.memory.events.lock().expect("lock").remove(0);
     let recorded = queued.data["policies"].as_array().expect("answers").len();
     assert_eq!((of.asked(), second.asked.load(Ordering::SeqCst), recorded), (1, 1, 2));
 
