@@ -4,7 +4,7 @@ use std::io;
 
 /// The octets of a message: in memory, in a file, or spliced from another source.
 ///
-/// Readers run on guest threads and may block on a file; they never block on a peer.
+/// A reader may block on a file unless [`Source::is_in_memory`]; it never blocks on a peer.
 pub trait Source: Send + Sync {
     /// Octets in all.
     fn size(&self) -> u64;
@@ -14,6 +14,11 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// Whatever the medium beneath reports.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+
+    /// Returns true if reading never blocks.
+    fn is_in_memory(&self) -> bool {
+        false
+    }
 
     /// Names what is read, for logs and traces: the queue id of a copy. None where nobody named it.
     fn label(&self) -> Option<&str> {
@@ -32,6 +37,10 @@ impl Source for [u8] {
         buf[..n].copy_from_slice(&rest[..n]);
         Ok(n)
     }
+
+    fn is_in_memory(&self) -> bool {
+        true
+    }
 }
 
 impl Source for Vec<u8> {
@@ -41,6 +50,10 @@ impl Source for Vec<u8> {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         self.as_slice().read_at(offset, buf)
+    }
+
+    fn is_in_memory(&self) -> bool {
+        true
     }
 }
 

@@ -1,5 +1,5 @@
 //! The product: intake, pipeline, schedule, delivery, retry, bounces, events. Everything against traits: storage is
-//! [`relevo_queue::Queue`], DNS is [`relevo_resolve::Resolve`], the sandbox is [`relevo_runtime::Stages`].
+//! [`relevo_queue::Queue`], DNS is [`relevo_resolve::Resolve`], the stages are [`relevo_runtime::Stages`].
 
 pub mod copies;
 pub mod events;
@@ -8,11 +8,11 @@ pub mod metrics;
 pub mod pipeline;
 pub mod policy;
 pub mod records;
+pub mod sandbox;
 pub mod settings;
 mod stream;
 pub mod trace;
 pub mod tracking;
-pub mod turns;
 
 pub use relevo_delivery as delivery;
 pub use relevo_delivery::clock;

@@ -9,7 +9,7 @@ use relevo_queue::ItemId;
 pub struct Step {
     /// `validate`, `authorise`, `track`, `commit`, `copy`, `dkim`.
     pub stage: &'static str,
-    /// By the wall, waiting for a guest thread included.
+    /// Elapsed time, waiting for a permit included.
     pub took: Duration,
     /// What changed, for people; nothing when nothing did.
     pub changes: Vec<String>,

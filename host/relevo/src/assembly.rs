@@ -17,10 +17,10 @@ use relevo_relay::delivery::{Delivery, DeliveryHandle, DeliveryParts, Dial};
 use relevo_relay::intake::{Intake, IntakeMetrics};
 use relevo_relay::metrics::{self as relay_metrics, QueueGauges, StageCounters};
 use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
+use relevo_relay::sandbox::{Sandbox, permits};
 use relevo_relay::settings::{Settings, SettingsHandle};
 use relevo_relay::trace::Observe;
 use relevo_relay::tracking::TrackingEndpoint;
-use relevo_relay::turns::Turns;
 use relevo_resolve::Resolve;
 use relevo_runtime::{Runtime, RuntimeConfig, Stages};
 use relevo_smtp::server::{AuthThrottle, ListenerConfig, ListenerKind, ListenerLimits, Server, ServerTls};
@@ -43,6 +43,8 @@ pub(crate) struct Base {
     pub(crate) settings: SettingsHandle,
     pub(crate) store: Arc<EmbeddedStore>,
     pub(crate) stages: Arc<dyn Stages>,
+    /// The stages behind the scheduler that intake and delivery share.
+    pub(crate) sandbox: Sandbox,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -68,17 +70,20 @@ impl Base {
         let store = spawn_blocking(move || EmbeddedStore::open(&data_dir, config)).await??;
         complete_tracking_keys(&parts.data_dir, &mut settings)?;
         tracing::info!("loading the components");
-        let config =
-            RuntimeConfig { cache_dir: Some(parts.data_dir.join("components")), ..RuntimeConfig::default() };
-        let stages = tokio::select! {
+        let config = RuntimeConfig {
+            cache_dir: Some(parts.data_dir.join("components")),
+            calls: permits(),
+            ..RuntimeConfig::default()
+        };
+        let stages: Arc<dyn Stages> = tokio::select! {
             loaded = spawn_blocking(move || Runtime::new(config)) => loaded??,
             () = stop => {
                 store.close().await;
                 return Ok(None);
             }
         };
-        let clock = Arc::new(SystemClock::new());
-        Ok(Some(Self { parts, settings: SettingsHandle::new(settings), store, stages, clock }))
+        let (sandbox, clock) = (Sandbox::new(stages.clone()), Arc::new(SystemClock::new()));
+        Ok(Some(Self { parts, settings: SettingsHandle::new(settings), store, stages, sandbox, clock }))
     }
 }
 
@@ -123,19 +128,17 @@ impl Reloaded {
 
 /// Opens listeners and starts delivery.
 pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Result<Running> {
-    let Base { parts, settings, store, stages, clock } = base;
+    let Base { parts, settings, store, stages, sandbox, clock } = base;
     let queue: Arc<dyn Queue> = store.clone();
     let events: Arc<dyn EventLog> = store.clone();
     let mut tasks = MainTasks::new();
     let mut registry = relay_metrics::registry();
     registry.register_collector(Box::new(LogCollector));
     QueueGauges::register(&mut registry, queue.clone(), clock.clone());
-    StageCounters::register(&mut registry, stages.clone());
+    StageCounters::register(&mut registry, stages);
     let expiry = CertificateExpiry::register(&mut registry);
 
-    let turns = Turns::default();
-    let copies = Copies::new(queue.clone(), stages.clone(), settings.clone(), clock.clone());
-    let mut copies = copies.in_turn(turns.clone());
+    let mut copies = Copies::new(queue.clone(), sandbox.clone(), settings.clone(), clock.clone());
     if let Some(observer) = &outside.observer {
         copies = copies.observed(observer.clone());
     }
@@ -159,8 +162,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let pipeline = Pipeline {
         queue: queue.clone(),
         events: events.clone(),
-        stages,
-        turns,
+        sandbox,
         clock: clock.clone(),
         ids: Arc::new(RandomIds),
         metrics: PipelineMetrics::new(&mut registry),

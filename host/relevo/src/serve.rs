@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use relevo_relay::delivery::NetworkDial;
+use relevo_relay::sandbox::worker_threads;
 use relevo_resolve::{HickoryResolver, ResolverConfig};
 use relevo_smtp::client::{ClientConfig, Tls};
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,7 +26,8 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<ExitCode> {
     let Some(config) = report(config::load(file)) else { return Ok(ExitCode::FAILURE) };
     let open_files = limits::raise_open_files();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %file.display(), ?open_files, "relevo");
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(worker_threads()).enable_all().build()?;
     let served = runtime.block_on(serve(file, config));
     // Everything has stopped but what nobody waits for any more.
     runtime.shutdown_background();

@@ -1,25 +1,13 @@
-//! One call of a stage on a guest thread: an instance, the calls, and whose fault it was when there is no answer.
+//! Pushing a message into a guest, and the blame when there is no answer.
 
 use std::io;
 
 use relevo_mailkit::source::{Source, for_each_chunk};
-use wasmtime::component::ResourceAny;
-use wasmtime::{Engine, Store, Trap};
+use wasmtime::{Store, Trap};
 
-use crate::config::Limits;
 use crate::imports::ImportTrap;
-use crate::load::Prepared;
-use crate::slots::{Guest, Slots, Warm, new_store};
-use crate::state::{Moment, Refused, State, enter};
-use crate::{Blame, Fault, FaultKind, Stage};
-
-/// What a guest thread needs to run a stage.
-pub(crate) struct Sandbox {
-    pub(crate) engine: Engine,
-    pub(crate) prepared: Prepared,
-    pub(crate) limits: Limits,
-    pub(crate) calls_per_instance: u32,
-}
+use crate::state::{Refused, State, enter};
+use crate::{Blame, FaultKind};
 
 /// Why a stage gave no answer, before blame is found.
 #[derive(Debug)]
@@ -46,51 +34,6 @@ impl From<io::Error> for Broken {
     }
 }
 
-impl Sandbox {
-    /// Runs `calls` with an instance of `G`. An instance is kept only after an answer, and only while it may serve more.
-    pub(crate) fn run<G: Guest, T>(
-        &self,
-        slots: &mut Slots,
-        now: i64,
-        seed: u64,
-        calls: impl FnOnce(&mut Store<State>, &G) -> Result<T, Broken>,
-    ) -> Result<T, Fault> {
-        let began = Moment::now();
-        let kept = G::slot(slots).take();
-        let (mut store, guest, served) = match kept {
-            Some(mut warm) => {
-                warm.store.data_mut().begin(milliseconds(now), seed, began);
-                (warm.store, Ok(warm.guest), warm.calls)
-            }
-            None => {
-                let mut store = new_store(&self.engine, (&self.limits).into(), began);
-                store.data_mut().begin(milliseconds(now), seed, began);
-                let guest = G::instantiate(&self.prepared, &mut store).map_err(Broken::Engine);
-                (store, guest, 0)
-            }
-        };
-        let result = guest.and_then(|guest| calls(&mut store, &guest).map(|answer| (answer, guest)));
-        match result {
-            Ok((answer, guest)) => {
-                if served + 1 < self.calls_per_instance {
-                    *G::slot(slots) = Some(Warm { store, guest, calls: served + 1 });
-                }
-                Ok(answer)
-            }
-            Err(broken) => Err(fault(G::STAGE, broken, store.data())),
-        }
-    }
-
-    /// Gives a handle back. An instance that serves no other call needs no tidying.
-    pub(crate) fn forget(&self, store: &mut Store<State>, handle: ResourceAny) -> wasmtime::Result<()> {
-        if self.calls_per_instance <= 1 {
-            return Ok(());
-        }
-        enter(store);
-        handle.resource_drop(store)
-    }
-}
-
 /// Pushes `[offset, offset + length)` of `source` in chunks, each an exported call of its own.
 pub(crate) fn push(
     store: &mut Store<State>,
@@ -103,11 +46,6 @@ pub(crate) fn push(
         enter(store);
         call(store, chunk).map_err(Broken::Engine)
     })
-}
-
-fn fault(stage: Stage, broken: Broken, state: &State) -> Fault {
-    let (blame, kind, detail) = explain(broken, state);
-    Fault { stage, blame, kind, detail }
 }
 
 /// Whose fault it was, what broke, and what it said last.
@@ -123,11 +61,6 @@ pub(crate) fn explain(broken: Broken, state: &State) -> (Blame, FaultKind, Strin
         detail.extend(String::from_utf8_lossy(&state.output).escape_debug());
     }
     (blame, kind, detail)
-}
-
-/// A stage's `now` is in seconds.
-fn milliseconds(now: i64) -> u64 {
-    u64::try_from(now).unwrap_or(0).saturating_mul(1_000)
 }
 
 /// Why the engine ended a guest, or could not read its answer.

@@ -12,10 +12,8 @@ pub struct RuntimeConfig {
     ///
     /// Nobody else may write there: it holds native code. A directory of somebody else's, or one open to others, is not used.
     pub cache_dir: Option<PathBuf>,
-    /// Guest threads.
-    pub threads: usize,
-    /// Calls that an instance serves before it is dropped; 1 is a fresh instance for every call.
-    pub calls_per_instance: u32,
+    /// Calls at the same time. Callers see to it that there are no more; a call beyond them can fail for want of memory.
+    pub calls: usize,
     /// What a call may use.
     pub limits: Limits,
 }
@@ -24,8 +22,7 @@ impl Default for RuntimeConfig {
     fn default() -> Self {
         Self {
             cache_dir: None,
-            threads: std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 64),
-            calls_per_instance: 1,
+            calls: std::thread::available_parallelism().map_or(2, usize::from).max(2),
             limits: Limits::default(),
         }
     }
@@ -97,7 +94,7 @@ pub enum LoadError {
     /// The engine cannot work here, such as when address space is limited.
     #[error("the sandbox cannot start: {0}")]
     Engine(String),
-    /// No thread could be started.
-    #[error("cannot start a guest thread")]
+    /// The thread that advances the epoch could not be started.
+    #[error("cannot start the thread that ends calls which take too long")]
     Thread(#[source] std::io::Error),
 }

@@ -1,9 +1,9 @@
 //! Runs the first-party stages, and the plugins that tenants bring ([`policy`]), as sandboxed components. The only crate that knows
 //! wasmtime.
 //!
-//! Callers see [`Stages`]: plain data in, plain data out, and a [`Fault`] when a guest broke. How a call is run (a bounded
-//! set of guest threads, a fresh or reused instance, epochs, memory limits) is not visible. [`Runtime`] is the
-//! implementation, with the components of the build in it. `DESIGN.md` beside this crate has the measurements.
+//! Callers see [`Stages`]: plain data in, plain data out, and a [`Fault`] when a guest broke. How a call is run (a fresh
+//! instance, epochs, memory limits) is not visible. [`Runtime`] is the implementation, with the components of the build
+//! in it. `DESIGN.md` beside this crate has the measurements.
 
 mod answer;
 mod bindings;
@@ -13,6 +13,7 @@ mod components;
 mod config;
 mod convert;
 mod engine;
+mod fair_queue;
 mod file;
 mod imports;
 mod lanes;
@@ -20,8 +21,6 @@ mod load;
 pub mod policy;
 mod pool;
 mod runtime;
-mod slice;
-mod slots;
 mod stage_calls;
 mod stages;
 mod state;
@@ -31,7 +30,7 @@ mod ticker;
 
 pub use components::{component, components_are_stale};
 pub use config::{Limits, LoadError, RuntimeConfig};
+pub use fair_queue::FairQueue;
 pub use file::write_synced;
 pub use runtime::Runtime;
-pub use slice::give_way;
-pub use stages::{Blame, Fault, FaultKind, Sign, Stage, StageStats, Stages};
+pub use stages::{Blame, Fault, FaultKind, Stage, StageStats, Stages};

@@ -3,17 +3,15 @@
 use std::sync::OnceLock;
 use std::thread;
 
-use wasmtime::Engine;
 use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::{Engine, Store};
 
 use crate::Stage;
 use crate::bindings::{dkim, template, track, validate};
 use crate::cache::{Cache, load_compiled};
 use crate::components::Embedded;
 use crate::config::{Limits, LoadError, RuntimeConfig};
-use crate::slots::new_store;
-use crate::state::Moment;
-use crate::state::State;
+use crate::state::{self, Bounds, Moment, State};
 use crate::{engine, imports};
 
 /// The stages, ready to be instantiated.
@@ -22,6 +20,36 @@ pub(crate) struct Prepared {
     pub(crate) track: track::TrackStagePre<State>,
     pub(crate) dkim: dkim::DkimStagePre<State>,
     pub(crate) template: template::TemplateStagePre<State>,
+}
+
+/// An instance of a first-party component.
+pub(crate) trait Guest: Sized {
+    const STAGE: Stage;
+    fn instantiate(prepared: &Prepared, store: &mut Store<State>) -> wasmtime::Result<Self>;
+}
+
+macro_rules! guest {
+    ($type:ty, $stage:ident, $field:ident) => {
+        impl Guest for $type {
+            const STAGE: Stage = Stage::$stage;
+
+            fn instantiate(prepared: &Prepared, store: &mut Store<State>) -> wasmtime::Result<Self> {
+                prepared.$field.instantiate(store)
+            }
+        }
+    };
+}
+
+guest!(validate::ValidateStage, Validate, validate);
+guest!(track::TrackStage, Track, track);
+guest!(dkim::DkimStage, Dkim, dkim);
+guest!(template::TemplateStage, Template, template);
+
+/// A store with the limits armed and nothing in it.
+pub(crate) fn new_store(engine: &Engine, bounds: Bounds, began: Moment) -> Store<State> {
+    let mut store = Store::new(engine, State::new(bounds, began));
+    state::guard(&mut store);
+    store
 }
 
 impl Prepared {

@@ -1,4 +1,4 @@
-//! The guest threads: a fixed number, which take jobs from lanes.
+//! The threads of plugins: a fixed number, which take jobs from lanes.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,25 +9,23 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::lanes::{Key, Lane, Lanes, Ticket};
-use crate::slice;
 
-/// What runs with the `S` of a thread.
-type Job<S> = Box<dyn FnOnce(&mut S) + Send>;
+type Job = Box<dyn FnOnce() + Send>;
 
-/// Threads on which guest code runs, and nowhere else. Each has an `S`.
-pub(crate) struct Pool<S>(Arc<Jobs<S>>);
+/// Threads on which the code of plugins runs, and nowhere else.
+pub(crate) struct Pool(Arc<Jobs>);
 
 /// What waits for a thread: as many jobs as there are futures that wait for one, and until their lane's turn those that nobody waits for any
 /// more. A thread that finds nothing sleeps at once: those that spin first, as a channel's do, take a tenth of the time that guests need. One
 /// that has done a job takes the next one along; to let whoever waits bring it then would cost two hand-overs.
-struct Jobs<S> {
-    waiting: Mutex<Waiting<S>>,
+struct Jobs {
+    waiting: Mutex<Waiting>,
     /// There is a job for one more thread, or there will be none.
     changed: Condvar,
 }
 
-struct Waiting<S> {
-    lanes: Lanes<Job<S>>,
+struct Waiting {
+    lanes: Lanes<Job>,
     /// Threads that sleep.
     idle: usize,
     /// Nobody is left who could bring a job.
@@ -53,7 +51,7 @@ impl NotRun {
     }
 }
 
-impl<S: Default + 'static> Pool<S> {
+impl Pool {
     /// Starts threads with this name, `nice` above the nice value of the process.
     pub(crate) fn start(threads: usize, name: &str, nice: i32) -> std::io::Result<Self> {
         let pool = Self(Arc::new(Jobs { waiting: Mutex::default(), changed: Condvar::new() }));
@@ -61,7 +59,6 @@ impl<S: Default + 'static> Pool<S> {
             let jobs = Arc::clone(&pool.0);
             thread::Builder::new().name(format!("{name}-{n}")).spawn(move || {
                 yield_to_others(nice);
-                slice::of_a_guest_thread();
                 work(&jobs);
             })?;
         }
@@ -74,7 +71,7 @@ impl<S: Default + 'static> Pool<S> {
         &self,
         lane: &Arc<Lane>,
         wait: Option<Duration>,
-        job: impl FnOnce(&mut S) -> T + Send + 'static,
+        job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, NotRun> {
         let (ticket, waits) = Waits::new();
         let (job, mut receiver) = wrapped(ticket.clone(), job);
@@ -89,14 +86,12 @@ impl<S: Default + 'static> Pool<S> {
         };
         done.unwrap_or(Err(NotRun::ShuttingDown))
     }
-}
 
-impl<S: Default + 'static> Pool<S> {
     /// As [`Self::run`], if the job can begin now. Returns none if all threads are busy or the lane has what it may have.
     pub(crate) fn run_if_idle<T: Send + 'static>(
         &self,
         lane: &Arc<Lane>,
-        job: impl FnOnce(&mut S) -> T + Send + 'static,
+        job: impl FnOnce() -> T + Send + 'static,
     ) -> Option<impl Future<Output = Result<T, NotRun>> + Send> {
         let (ticket, waits) = Waits::new();
         let (job, receiver) = wrapped(ticket.clone(), job);
@@ -109,14 +104,16 @@ impl<S: Default + 'static> Pool<S> {
 }
 
 /// A job that runs unless its ticket was taken, and what comes of it.
-fn wrapped<S: Default + 'static, T: Send + 'static>(
+fn wrapped<T: Send + 'static>(
     ticket: Ticket,
-    job: impl FnOnce(&mut S) -> T + Send + 'static,
-) -> (Job<S>, oneshot::Receiver<Result<T, NotRun>>) {
+    job: impl FnOnce() -> T + Send + 'static,
+) -> (Job, oneshot::Receiver<Result<T, NotRun>>) {
     let (sender, receiver) = oneshot::channel();
-    let job = move |own: &mut S| {
+    let job = move || {
         if ticket.take() {
-            finish(sender, own, job);
+            let result = catch_unwind(AssertUnwindSafe(job));
+            // Nobody may be waiting for it any more.
+            let _ = sender.send(result.map_err(|_| NotRun::Panicked));
         }
     };
     (Box::new(job), receiver)
@@ -152,26 +149,10 @@ fn yield_to_others(nice: i32) {
     let _ = nice;
 }
 
-fn finish<S: Default, T>(
-    sender: oneshot::Sender<Result<T, NotRun>>,
-    own: &mut S,
-    job: impl FnOnce(&mut S) -> T,
-) {
-    let result = catch_unwind(AssertUnwindSafe(|| job(own)));
-    if result.is_err() {
-        // Whatever was half done is in the kept instances.
-        *own = S::default();
-    }
-    // Nobody may be waiting any more.
-    let _ = sender.send(result.map_err(|_| NotRun::Panicked));
-}
-
-fn work<S: Default>(jobs: &Jobs<S>) {
+fn work(jobs: &Jobs) {
     let all = || {
-        let mut own = S::default();
         while let Some((job, _running)) = jobs.next() {
-            job(&mut own);
-            slice::is_over();
+            job();
         }
     };
     // A job catches its own panics; but what it leaves behind may panic when it is dropped, and jobs would wait for no thread.
@@ -179,19 +160,19 @@ fn work<S: Default>(jobs: &Jobs<S>) {
 }
 
 /// A job's share of its lane, until it is dropped.
-struct Running<'a, S> {
-    jobs: &'a Jobs<S>,
+struct Running<'a> {
+    jobs: &'a Jobs,
     lane: Key,
 }
 
-impl<S> Drop for Running<'_, S> {
+impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.jobs.waiting().lanes.done(self.lane);
     }
 }
 
-impl<S> Jobs<S> {
-    fn push(&self, lane: &Arc<Lane>, ticket: Ticket, job: Job<S>) {
+impl Jobs {
+    fn push(&self, lane: &Arc<Lane>, ticket: Ticket, job: Job) {
         let mut waiting = self.waiting();
         let wanted = waiting.lanes.push(lane, ticket, job) && waiting.idle > 0;
         drop(waiting);
@@ -201,7 +182,7 @@ impl<S> Jobs<S> {
     }
 
     /// False: it would have to wait, and is dropped.
-    fn push_if_idle(&self, lane: &Arc<Lane>, ticket: Ticket, job: Job<S>) -> bool {
+    fn push_if_idle(&self, lane: &Arc<Lane>, ticket: Ticket, job: Job) -> bool {
         let mut waiting = self.waiting();
         let idle = waiting.idle > 0 && waiting.lanes.has_room(lane);
         if idle {
@@ -215,7 +196,7 @@ impl<S> Jobs<S> {
     }
 
     /// Waits for one. None when the pool is gone and nothing is left.
-    fn next(&self) -> Option<(Job<S>, Running<'_, S>)> {
+    fn next(&self) -> Option<(Job, Running<'_>)> {
         let mut forgotten = Vec::new();
         let mut waiting = self.waiting();
         loop {
@@ -242,18 +223,18 @@ impl<S> Jobs<S> {
     }
 
     /// Nothing panics while it is locked.
-    fn waiting(&self) -> MutexGuard<'_, Waiting<S>> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<S> Default for Waiting<S> {
+impl Default for Waiting {
     fn default() -> Self {
         Self { lanes: Lanes::default(), idle: 0, over: false }
     }
 }
 
-impl<S> Drop for Pool<S> {
+impl Drop for Pool {
     fn drop(&mut self) {
         self.0.waiting().over = true;
         self.0.changed.notify_all();

@@ -7,45 +7,17 @@ use relevo_mailkit::model::{
 use relevo_mailkit::source::Source;
 
 use crate::bindings::{dkim::DkimStage, template::TemplateStage, track::TrackStage, validate::ValidateStage};
-use crate::call::{Broken, Sandbox, push};
-use crate::slots::Slots;
+use crate::call::{Broken, push};
 use crate::state::enter;
-use crate::{Fault, answer, convert};
+use crate::{Fault, Runtime, Stage, StageStats, Stages, answer, convert};
 
 /// The seed of a call's randomness. The same call gets the same: what a stage returns must come out the same on a retry.
 fn seed(now: i64, size: u64) -> u64 {
     now.cast_unsigned().rotate_left(32) ^ size
 }
 
-pub(crate) fn validate(
-    sandbox: &Sandbox,
-    slots: &mut Slots,
-    options: ValidateOptions,
-    message: &dyn Source,
-) -> Result<Result<Report, Refusal>, Fault> {
-    let (now, size) = (options.now, message.size());
-    let options = convert::to_validate_options(options);
-    sandbox.run(slots, now, seed(now, size), |store, guest: &ValidateStage| {
-        let interface = guest.relevo_mail_validate();
-        let validator = interface.validator();
-        enter(store);
-        let handle = validator.call_constructor(&mut *store, &options)?;
-        push(store, message, 0, size, |store, chunk| validator.call_push(store, handle, chunk))?;
-        enter(store);
-        let result = validator.call_finish(&mut *store, handle)?;
-        sandbox.forget(store, handle)?;
-        let result = result.map(convert::report).map_err(convert::refusal);
-        match &result {
-            Ok(report) => answer::report(report, size),
-            Err(refusal) => answer::refusal(refusal),
-        }
-        .map_err(Broken::Answer)?;
-        Ok(result)
-    })
-}
-
-/// Whether the tracking stage could ask for one of these parts. It decides itself; this only spares an instance when it cannot.
-pub(crate) fn could_want(options: &TrackOptions, parts: &[Part]) -> bool {
+/// Returns true if the tracking stage could ask for one of these parts. It decides itself; this only spares an instance.
+fn could_want(options: &TrackOptions, parts: &[Part]) -> bool {
     let html = options.clicks || options.opens;
     let text = options.clicks && options.text_links;
     parts.iter().any(|part| {
@@ -54,123 +26,146 @@ pub(crate) fn could_want(options: &TrackOptions, parts: &[Part]) -> bool {
     })
 }
 
-pub(crate) fn track(
-    sandbox: &Sandbox,
-    slots: &mut Slots,
-    options: TrackOptions,
-    parts: &[Part],
-    message: &dyn Source,
-) -> Result<Rewrite, Fault> {
-    let options = convert::to_track_options(options);
-    let index: Vec<_> = parts.iter().map(convert::to_part).collect();
-    let size = message.size();
-    sandbox.run(slots, 0, seed(0, size), |store, guest: &TrackStage| {
-        let interface = guest.relevo_mail_track();
-        let rewriter = interface.rewriter();
-        enter(store);
-        let handle = rewriter.call_constructor(&mut *store, &options, &index)?;
-        enter(store);
-        let wanted = rewriter.call_wanted(&mut *store, handle)?;
-        answer::wanted(&wanted, parts).map_err(Broken::Answer)?;
-        for &number in &wanted {
-            let Some(part) = usize::try_from(number).ok().and_then(|n| parts.get(n)) else { continue };
+impl Stages for Runtime {
+    fn validate(
+        &self,
+        options: ValidateOptions,
+        message: &dyn Source,
+    ) -> Result<Result<Report, Refusal>, Fault> {
+        let (now, size) = (options.now, message.size());
+        let options = convert::to_validate_options(options);
+        self.run(now, seed(now, size), |store, guest: &ValidateStage| {
+            let interface = guest.relevo_mail_validate();
+            let validator = interface.validator();
             enter(store);
-            rewriter.call_begin(&mut *store, handle, number)?;
-            push(store, message, part.body.offset, part.body.length, |store, chunk| {
-                rewriter.call_push(store, handle, chunk)
-            })?;
+            let handle = validator.call_constructor(&mut *store, &options)?;
+            push(store, message, 0, size, |store, chunk| validator.call_push(store, handle, chunk))?;
             enter(store);
-            rewriter.call_end(&mut *store, handle)?;
+            let result =
+                validator.call_finish(&mut *store, handle)?.map(convert::report).map_err(convert::refusal);
+            match &result {
+                Ok(report) => answer::report(report, size),
+                Err(refusal) => answer::refusal(refusal),
+            }
+            .map_err(Broken::Answer)?;
+            Ok(result)
+        })
+    }
+
+    fn track(&self, options: TrackOptions, parts: &[Part], message: &dyn Source) -> Result<Rewrite, Fault> {
+        if !could_want(&options, parts) {
+            return Ok(Rewrite { edits: Vec::new(), links: Vec::new(), notes: Vec::new() });
         }
-        enter(store);
-        let rewrite = convert::rewrite(rewriter.call_finish(&mut *store, handle)?);
-        sandbox.forget(store, handle)?;
-        answer::rewrite(&rewrite, size, &wanted).map_err(Broken::Answer)?;
-        Ok(rewrite)
-    })
-}
+        let options = convert::to_track_options(options);
+        let index: Vec<_> = parts.iter().map(convert::to_part).collect();
+        let size = message.size();
+        self.run(0, seed(0, size), |store, guest: &TrackStage| {
+            let interface = guest.relevo_mail_track();
+            let rewriter = interface.rewriter();
+            enter(store);
+            let handle = rewriter.call_constructor(&mut *store, &options, &index)?;
+            enter(store);
+            let wanted = rewriter.call_wanted(&mut *store, handle)?;
+            answer::wanted(&wanted, parts).map_err(Broken::Answer)?;
+            for &number in &wanted {
+                let Some(part) = usize::try_from(number).ok().and_then(|n| parts.get(n)) else { continue };
+                enter(store);
+                rewriter.call_begin(&mut *store, handle, number)?;
+                push(store, message, part.body.offset, part.body.length, |store, chunk| {
+                    rewriter.call_push(store, handle, chunk)
+                })?;
+                enter(store);
+                rewriter.call_end(&mut *store, handle)?;
+            }
+            enter(store);
+            let rewrite = convert::rewrite(rewriter.call_finish(&mut *store, handle)?);
+            answer::rewrite(&rewrite, size, &wanted).map_err(Broken::Answer)?;
+            Ok(rewrite)
+        })
+    }
 
-/// The caller checks each answer against what it grants, before it signs.
-pub(crate) fn signing_input(
-    sandbox: &Sandbox,
-    slots: &mut Slots,
-    requests: Vec<SignatureRequest>,
-    copy: &dyn Source,
-    now: i64,
-) -> Result<Vec<Unsigned>, Fault> {
-    let requests: Vec<_> = requests.into_iter().map(convert::to_request).collect();
-    let size = copy.size();
-    sandbox.run(slots, now, seed(now, size), |store, guest: &DkimStage| {
-        let interface = guest.relevo_mail_dkim();
-        let signer = interface.signer();
-        enter(store);
-        let handle = signer.call_constructor(&mut *store, &requests)?;
-        push(store, copy, 0, size, |store, chunk| signer.call_push(store, handle, chunk))?;
-        enter(store);
-        let result = signer.call_finish(&mut *store, handle)?;
-        sandbox.forget(store, handle)?;
-        let unsigned = result.map_err(|reason| Broken::Answer(format!("cannot sign: {reason}")))?;
-        if unsigned.len() != requests.len() {
-            let counts = format!("{} answers for {} requests", unsigned.len(), requests.len());
-            return Err(Broken::Answer(counts));
+    fn signing_input(
+        &self,
+        requests: Vec<SignatureRequest>,
+        copy: &dyn Source,
+        now: i64,
+    ) -> Result<Vec<Unsigned>, Fault> {
+        if requests.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(unsigned.into_iter().map(convert::unsigned).collect())
-    })
-}
+        let requests: Vec<_> = requests.into_iter().map(convert::to_request).collect();
+        let size = copy.size();
+        self.run(now, seed(now, size), |store, guest: &DkimStage| {
+            let interface = guest.relevo_mail_dkim();
+            let signer = interface.signer();
+            enter(store);
+            let handle = signer.call_constructor(&mut *store, &requests)?;
+            push(store, copy, 0, size, |store, chunk| signer.call_push(store, handle, chunk))?;
+            enter(store);
+            let result = signer.call_finish(&mut *store, handle)?;
+            let unsigned = result.map_err(|reason| Broken::Answer(format!("cannot sign: {reason}")))?;
+            if unsigned.len() != requests.len() {
+                let counts = format!("{} answers for {} requests", unsigned.len(), requests.len());
+                return Err(Broken::Answer(counts));
+            }
+            Ok(unsigned.into_iter().map(convert::unsigned).collect())
+        })
+    }
 
-pub(crate) fn verify(
-    sandbox: &Sandbox,
-    slots: &mut Slots,
-    records: Vec<Txt>,
-    message: &dyn Source,
-    now: i64,
-) -> Result<Vec<SignatureVerdict>, Fault> {
-    let records: Vec<_> = records.into_iter().map(convert::to_txt).collect();
-    let size = message.size();
-    sandbox.run(slots, now, seed(now, size), |store, guest: &DkimStage| {
-        let interface = guest.relevo_mail_dkim();
-        let verifier = interface.verifier();
-        enter(store);
-        let handle = verifier.call_constructor(&mut *store, &records, now)?;
-        push(store, message, 0, size, |store, chunk| verifier.call_push(store, handle, chunk))?;
-        enter(store);
-        let verdicts = verifier.call_finish(&mut *store, handle)?;
-        sandbox.forget(store, handle)?;
-        Ok(verdicts.into_iter().map(convert::verdict).collect())
-    })
-}
+    fn verify(
+        &self,
+        records: Vec<Txt>,
+        message: &dyn Source,
+        now: i64,
+    ) -> Result<Vec<SignatureVerdict>, Fault> {
+        let records: Vec<_> = records.into_iter().map(convert::to_txt).collect();
+        let size = message.size();
+        self.run(now, seed(now, size), |store, guest: &DkimStage| {
+            let interface = guest.relevo_mail_dkim();
+            let verifier = interface.verifier();
+            enter(store);
+            let handle = verifier.call_constructor(&mut *store, &records, now)?;
+            push(store, message, 0, size, |store, chunk| verifier.call_push(store, handle, chunk))?;
+            enter(store);
+            let verdicts = verifier.call_finish(&mut *store, handle)?;
+            Ok(verdicts.into_iter().map(convert::verdict).collect())
+        })
+    }
 
-pub(crate) fn render(
-    sandbox: &Sandbox,
-    slots: &mut Slots,
-    source: TemplateSource,
-    variables: &str,
-    limits: TemplateLimits,
-) -> Result<Result<Rendered, TemplateError>, Fault> {
-    let source = convert::to_source(source);
-    let limits = convert::to_limits(limits);
-    sandbox.run(slots, 0, seed(0, variables.len() as u64), |store, guest: &TemplateStage| {
-        enter(store);
-        let result = guest.relevo_mail_template().call_render(&mut *store, &source, variables, limits)?;
-        Ok(result.map(convert::rendered).map_err(convert::template_error))
-    })
-}
+    fn render(
+        &self,
+        source: TemplateSource,
+        variables: &str,
+        limits: TemplateLimits,
+    ) -> Result<Result<Rendered, TemplateError>, Fault> {
+        let source = convert::to_source(source);
+        let limits = convert::to_limits(limits);
+        self.run(0, seed(0, variables.len() as u64), |store, guest: &TemplateStage| {
+            enter(store);
+            let result = guest.relevo_mail_template().call_render(&mut *store, &source, variables, limits)?;
+            Ok(result.map(convert::rendered).map_err(convert::template_error))
+        })
+    }
 
-pub(crate) fn build(
-    sandbox: &Sandbox,
-    slots: &mut Slots,
-    envelope: MessageEnvelope,
-    content: Rendered,
-) -> Result<Result<Vec<u8>, TemplateError>, Fault> {
-    let now = envelope.date;
-    let envelope = convert::to_envelope(envelope);
-    let content = convert::to_rendered(content);
-    sandbox.run(slots, now, seed(now, 0), |store, guest: &TemplateStage| {
-        enter(store);
-        let result = guest.relevo_mail_template().call_build(&mut *store, &envelope, &content)?;
-        if let Ok(message) = &result {
-            answer::message(message).map_err(Broken::Answer)?;
-        }
-        Ok(result.map_err(convert::template_error))
-    })
+    fn build(
+        &self,
+        envelope: MessageEnvelope,
+        content: Rendered,
+    ) -> Result<Result<Vec<u8>, TemplateError>, Fault> {
+        let now = envelope.date;
+        let envelope = convert::to_envelope(envelope);
+        let content = convert::to_rendered(content);
+        self.run(now, seed(now, 0), |store, guest: &TemplateStage| {
+            enter(store);
+            let result = guest.relevo_mail_template().call_build(&mut *store, &envelope, &content)?;
+            if let Ok(message) = &result {
+                answer::message(message).map_err(Broken::Answer)?;
+            }
+            Ok(result.map_err(convert::template_error))
+        })
+    }
+
+    fn stats(&self) -> Vec<(Stage, StageStats)> {
+        self.counted()
+    }
 }

@@ -1,88 +1,79 @@
 //! The seam between the product and the sandbox.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use relevo_mailkit::model::{
     MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest, SignatureVerdict,
     TemplateError, TemplateLimits, TemplateSource, TrackOptions, Txt, Unsigned, ValidateOptions,
 };
 use relevo_mailkit::source::Source;
 
-/// What is done with the answer of [`Stages::signing_input`].
-pub type Sign = Box<dyn FnOnce(Vec<Unsigned>) + Send>;
-
 /// The first-party stages. Each method is one call of a component with a fresh state; nothing is kept between calls.
 ///
-/// The future waits for a guest thread. Dropping it does not stop a call that has begun; its deadline does.
-#[async_trait]
+/// A call computes on the thread of the caller, for as long as [`crate::Limits`] allows, and reads `message` as it goes. So
+/// callers bound how many run at the same time, and keep sources that may block away from threads that serve sockets.
 pub trait Stages: Send + Sync {
     /// `validate`: pushes the whole message and returns the report, or why it is refused.
-    async fn validate(
+    ///
+    /// # Errors
+    /// The stage gave no answer.
+    fn validate(
         &self,
         options: ValidateOptions,
-        message: Arc<dyn Source>,
+        message: &dyn Source,
     ) -> Result<Result<Report, Refusal>, Fault>;
 
-    /// `track`: finds what to rewrite. Does not instantiate anything when no part could be wanted.
-    async fn track(
-        &self,
-        options: TrackOptions,
-        parts: Vec<Part>,
-        message: Arc<dyn Source>,
-    ) -> Result<Rewrite, Fault>;
-
-    /// `dkim.signer`: what is to be signed for `copy`, one for each request.
+    /// `track`: finds what to rewrite. Makes no instance when no part could be rewritten.
     ///
-    /// `now` is what the guest's wall clock shows.
-    async fn signing_input(
+    /// # Errors
+    /// The stage gave no answer.
+    fn track(&self, options: TrackOptions, parts: &[Part], message: &dyn Source) -> Result<Rewrite, Fault>;
+
+    /// `dkim.signer`: the octets to be signed for `copy`, one answer for each request. `now` is what the guest's wall clock
+    /// shows. The caller checks each answer against what it grants before it signs.
+    ///
+    /// # Errors
+    /// The stage gave no answer.
+    fn signing_input(
         &self,
         requests: Vec<SignatureRequest>,
-        copy: Arc<dyn Source>,
+        copy: &dyn Source,
         now: i64,
     ) -> Result<Vec<Unsigned>, Fault>;
 
-    /// As [`Stages::signing_input`], and hands the answer to `sign`, on the same thread and outside of the guest's budgets: a
-    /// signature takes longer than what prepares it, and neither belongs on a thread that serves sockets.
+    /// `dkim.verifier`: checks every signature of `message` against `records`.
     ///
     /// # Errors
-    /// As above; then `sign` was not called.
-    async fn sign(
-        &self,
-        requests: Vec<SignatureRequest>,
-        copy: Arc<dyn Source>,
-        now: i64,
-        sign: Sign,
-    ) -> Result<(), Fault> {
-        sign(self.signing_input(requests, copy, now).await?);
-        Ok(())
-    }
-
-    /// `dkim.verifier`: checks every signature of `message` against `records`.
-    async fn verify(
+    /// The stage gave no answer.
+    fn verify(
         &self,
         records: Vec<Txt>,
-        message: Arc<dyn Source>,
+        message: &dyn Source,
         now: i64,
     ) -> Result<Vec<SignatureVerdict>, Fault>;
 
     /// `template.render`: `variables` is a JSON object.
-    async fn render(
+    ///
+    /// # Errors
+    /// The stage gave no answer.
+    fn render(
         &self,
         source: TemplateSource,
-        variables: String,
+        variables: &str,
         limits: TemplateLimits,
     ) -> Result<Result<Rendered, TemplateError>, Fault>;
 
     /// `template.build`: a complete message.
-    async fn build(
+    ///
+    /// # Errors
+    /// The stage gave no answer.
+    fn build(
         &self,
         envelope: MessageEnvelope,
         content: Rendered,
     ) -> Result<Result<Vec<u8>, TemplateError>, Fault>;
 
-    /// What each stage cost since the start.
+    /// The cost of each stage since the start.
     fn stats(&self) -> Vec<(Stage, StageStats)>;
 }
 
@@ -127,7 +118,7 @@ pub struct StageStats {
     pub calls: u64,
     /// Calls that ended in a fault.
     pub faults: u64,
-    /// CPU time of guest threads inside calls, instantiation included.
+    /// CPU time of calls, instantiation and checks of answers included.
     pub cpu: Duration,
 }
 

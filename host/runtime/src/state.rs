@@ -293,10 +293,7 @@ fn over(what: &str, limit: Duration) -> String {
 /// Arms a new store.
 pub(crate) fn guard(store: &mut Store<State>) {
     store.limiter(|state| state);
-    store.epoch_deadline_callback(|mut context| {
-        crate::slice::takes_long();
-        Ok(context.data_mut().budget.check())
-    });
+    store.epoch_deadline_callback(|mut context| Ok(context.data_mut().budget.check()));
     store.set_max_component_handles(HANDLES);
     enter(store);
 }

@@ -69,20 +69,20 @@ impl Case {
     ///
     /// # Errors
     /// Case files that are missing or wrong.
-    pub async fn run(&self, stages: &dyn Stages) -> Result<Outcome> {
+    pub fn run(&self, stages: &dyn Stages) -> Result<Outcome> {
         match self.stage {
-            Stage::Validate => self.validate(stages).await,
-            Stage::Track => self.track(stages).await,
-            Stage::Dkim => self.dkim(stages).await,
-            Stage::Template => self.template(stages).await,
+            Stage::Validate => self.validate(stages),
+            Stage::Track => self.track(stages),
+            Stage::Dkim => self.dkim(stages),
+            Stage::Template => self.template(stages),
         }
         .with_context(|| self.name())
     }
 
-    async fn validate(&self, stages: &dyn Stages) -> Result<Outcome> {
+    fn validate(&self, stages: &dyn Stages) -> Result<Outcome> {
         let options: ValidateOptions = self.options(serde_json::to_value(relevo_validate::defaults())?)?;
         let message = self.message()?;
-        Ok(match stages.validate(options, Arc::clone(&message)).await {
+        Ok(match stages.validate(options, &*message) {
             Err(fault) => Outcome::text(format!("{fault}\n")),
             Ok(Err(refusal)) => Outcome::text(render::refusal(&refusal)),
             Ok(Ok(report)) => Outcome {
@@ -92,12 +92,12 @@ impl Case {
         })
     }
 
-    async fn track(&self, stages: &dyn Stages) -> Result<Outcome> {
+    fn track(&self, stages: &dyn Stages) -> Result<Outcome> {
         let options: TrackOptions = self.options(serde_json::to_value(track_defaults())?)?;
         let message = self.message()?;
-        let report = stages.validate(relevo_validate::defaults(), Arc::clone(&message)).await?;
+        let report = stages.validate(relevo_validate::defaults(), &*message)?;
         let parts = report.map_err(|refusal| anyhow::anyhow!("refused: {}", refusal.detail))?.parts;
-        Ok(match stages.track(options, parts, Arc::clone(&message)).await {
+        Ok(match stages.track(options, &parts, &*message) {
             Err(fault) => Outcome::text(format!("{fault}\n")),
             Ok(rewrite) => Outcome {
                 text: render::rewrite(&rewrite),
@@ -106,7 +106,7 @@ impl Case {
         })
     }
 
-    async fn dkim(&self, stages: &dyn Stages) -> Result<Outcome> {
+    fn dkim(&self, stages: &dyn Stages) -> Result<Outcome> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Options {
@@ -119,24 +119,24 @@ impl Case {
         let message = self.message()?;
         let result = match (options.requests, options.records) {
             (Some(requests), None) => {
-                stages.signing_input(requests, message, options.now).await.map(|all| render::unsigned(&all))
+                stages.signing_input(requests, &*message, options.now).map(|all| render::unsigned(&all))
             }
             (None, Some(records)) => {
-                stages.verify(records, message, options.now).await.map(|all| render::verdicts(&all))
+                stages.verify(records, &*message, options.now).map(|all| render::verdicts(&all))
             }
             _ => bail!("options.json has either `requests` or `records`"),
         };
         Ok(Outcome::text(result.unwrap_or_else(|fault| format!("{fault}\n"))))
     }
 
-    async fn template(&self, stages: &dyn Stages) -> Result<Outcome> {
+    fn template(&self, stages: &dyn Stages) -> Result<Outcome> {
         let mut source: Value = self.json("source.json")?;
         let limits = source.as_object_mut().and_then(|map| map.remove("limits"));
         let limits: TemplateLimits =
             merged(serde_json::to_value(template_limits())?, limits.unwrap_or_default())?;
         let source: TemplateSource = merged(serde_json::to_value(TemplateSource::default())?, source)?;
         let variables = fs::read_to_string(self.path.join("variables.json")).context("variables.json")?;
-        let rendered = match stages.render(source, variables, limits).await {
+        let rendered = match stages.render(source, &variables, limits) {
             Err(fault) => return Ok(Outcome::text(format!("{fault}\n"))),
             Ok(Err(error)) => return Ok(Outcome::text(render::template_error(&error))),
             Ok(Ok(rendered)) => rendered,
@@ -147,7 +147,7 @@ impl Case {
         } else {
             envelope()
         };
-        Ok(match stages.build(envelope, rendered).await {
+        Ok(match stages.build(envelope, rendered) {
             Err(fault) => Outcome::text(format!("{text}{fault}\n")),
             Ok(Err(error)) => Outcome::text(format!("{text}{}", render::template_error(&error))),
             Ok(Ok(message)) => Outcome { text, message: Some(message) },

@@ -1,9 +1,7 @@
 //! The stages without a sandbox: what the components' libraries say when they are called as plain functions.
 
 use std::io;
-use std::sync::Arc;
 
-use async_trait::async_trait;
 use relevo_mailkit::model::{
     MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest, SignatureVerdict,
     TemplateError, TemplateLimits, TemplateSource, TrackOptions, Txt, Unsigned, ValidateOptions,
@@ -35,31 +33,25 @@ fn push_all(source: &dyn Source, mut push: impl FnMut(&[u8])) -> io::Result<()> 
     })
 }
 
-#[async_trait]
 impl Stages for NativeStages {
-    async fn validate(
+    fn validate(
         &self,
         options: ValidateOptions,
-        message: Arc<dyn Source>,
+        message: &dyn Source,
     ) -> Result<Result<Report, Refusal>, Fault> {
         let mut validator = relevo_validate::Validator::new(options);
-        push_all(message.as_ref(), |chunk| validator.push(chunk)).map_err(unreadable(Stage::Validate))?;
+        push_all(message, |chunk| validator.push(chunk)).map_err(unreadable(Stage::Validate))?;
         Ok(validator.finish())
     }
 
-    async fn track(
-        &self,
-        options: TrackOptions,
-        parts: Vec<Part>,
-        message: Arc<dyn Source>,
-    ) -> Result<Rewrite, Fault> {
-        let mut rewriter = relevo_track::Rewriter::new(options, parts.clone());
+    fn track(&self, options: TrackOptions, parts: &[Part], message: &dyn Source) -> Result<Rewrite, Fault> {
+        let mut rewriter = relevo_track::Rewriter::new(options, parts.to_vec());
         for number in rewriter.wanted() {
             let part = usize::try_from(number).ok().and_then(|n| parts.get(n));
             let body =
                 part.ok_or_else(|| answer(Stage::Track, "wants parts that are not there".into()))?.body;
             rewriter.begin(number);
-            for_each_chunk(message.as_ref(), body.offset, body.length, |chunk| {
+            for_each_chunk(message, body.offset, body.length, |chunk| {
                 rewriter.push(chunk);
                 Ok(())
             })
@@ -69,38 +61,38 @@ impl Stages for NativeStages {
         Ok(rewriter.finish())
     }
 
-    async fn signing_input(
+    fn signing_input(
         &self,
         requests: Vec<SignatureRequest>,
-        copy: Arc<dyn Source>,
+        copy: &dyn Source,
         _now: i64,
     ) -> Result<Vec<Unsigned>, Fault> {
         let mut signer = relevo_dkim::Signer::new(requests);
-        push_all(copy.as_ref(), |chunk| signer.push(chunk)).map_err(unreadable(Stage::Dkim))?;
+        push_all(copy, |chunk| signer.push(chunk)).map_err(unreadable(Stage::Dkim))?;
         signer.finish().map_err(|reason| answer(Stage::Dkim, format!("cannot sign: {reason}")))
     }
 
-    async fn verify(
+    fn verify(
         &self,
         records: Vec<Txt>,
-        message: Arc<dyn Source>,
+        message: &dyn Source,
         now: i64,
     ) -> Result<Vec<SignatureVerdict>, Fault> {
         let mut verifier = relevo_dkim::Verifier::new(records, now);
-        push_all(message.as_ref(), |chunk| verifier.push(chunk)).map_err(unreadable(Stage::Dkim))?;
+        push_all(message, |chunk| verifier.push(chunk)).map_err(unreadable(Stage::Dkim))?;
         Ok(verifier.finish())
     }
 
-    async fn render(
+    fn render(
         &self,
         source: TemplateSource,
-        variables: String,
+        variables: &str,
         limits: TemplateLimits,
     ) -> Result<Result<Rendered, TemplateError>, Fault> {
-        Ok(relevo_template::render(&source, &variables, &limits))
+        Ok(relevo_template::render(&source, variables, &limits))
     }
 
-    async fn build(
+    fn build(
         &self,
         envelope: MessageEnvelope,
         content: Rendered,

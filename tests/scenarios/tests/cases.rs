@@ -15,14 +15,14 @@ fn runtime() -> Arc<Runtime> {
     Runtime::new(RuntimeConfig::beside_executable()).unwrap()
 }
 
-async fn run(stage: Stage) {
+fn run(stage: Stage) {
     let bless = std::env::var_os("BLESS").is_some();
     let runtime = runtime();
     let cases = Case::all(&root().join("tests/cases"), stage).unwrap();
     let mut wrong = Vec::new();
     for case in &cases {
-        let native = case.run(&NativeStages).await.unwrap();
-        let sandboxed = case.run(runtime.as_ref()).await.unwrap();
+        let native = case.run(&NativeStages).unwrap();
+        let sandboxed = case.run(runtime.as_ref()).unwrap();
         if native != sandboxed {
             wrong.push(format!("{}: natively\n{native:#?}\nin the sandbox\n{sandboxed:#?}", case.name()));
         } else if let Err(difference) = native.check(case, bless) {
@@ -34,22 +34,22 @@ async fn run(stage: Stage) {
     assert!(cases.len() >= ENOUGH, "{} has {} cases, {ENOUGH} are the least", stage.name(), cases.len());
 }
 
-#[tokio::test]
-async fn validate() {
-    run(Stage::Validate).await;
+#[test]
+fn validate() {
+    run(Stage::Validate);
 }
 
-#[tokio::test]
-async fn track() {
-    run(Stage::Track).await;
+#[test]
+fn track() {
+    run(Stage::Track);
 }
 
-#[tokio::test]
-async fn dkim() {
-    run(Stage::Dkim).await;
+#[test]
+fn dkim() {
+    run(Stage::Dkim);
 }
 
-#[tokio::test]
-async fn template() {
-    run(Stage::Template).await;
+#[test]
+fn template() {
+    run(Stage::Template);
 }

@@ -257,6 +257,10 @@ impl Source for Splice {
         }
         Ok(filled)
     }
+
+    fn is_in_memory(&self) -> bool {
+        self.source.is_in_memory()
+    }
 }
 
 /// Joins the edits of two stages over the same message. Where `over` touches a part, the edits of `base` for that part are left

@@ -17,17 +17,16 @@ use super::prefixed::Prefixed;
 use super::signed::SignedOnce;
 use super::{Copy, CopyError, HopAbilities, Links, MakeCopy, Recipe};
 use crate::clock::Clock;
+use crate::sandbox::{Sandbox, WorkClass, in_place_or_blocking};
 use crate::settings::{Settings, SettingsHandle};
 use crate::trace::{Observe, Step};
-use crate::turns::{Turns, Work};
 
 /// Makes copies from the store's bytes and the recipes that the pipeline wrote.
 pub struct Copies {
     queue: Arc<dyn Queue>,
-    pub(super) stages: Arc<dyn Stages>,
+    pub(super) sandbox: Sandbox,
     pub(super) settings: SettingsHandle,
     pub(super) signed: SignedOnce,
-    pub(super) turns: Turns,
     clock: Arc<dyn Clock>,
     observer: Option<Arc<dyn Observe>>,
 }
@@ -37,26 +36,11 @@ impl Copies {
     #[must_use]
     pub fn new(
         queue: Arc<dyn Queue>,
-        stages: Arc<dyn Stages>,
+        sandbox: Sandbox,
         settings: SettingsHandle,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self {
-            queue,
-            stages,
-            settings,
-            signed: SignedOnce::default(),
-            turns: Turns::default(),
-            clock,
-            observer: None,
-        }
-    }
-
-    /// Waits for its turn at the sandbox among these.
-    #[must_use]
-    pub fn in_turn(mut self, turns: Turns) -> Self {
-        self.turns = turns;
-        self
+        Self { queue, sandbox, settings, signed: SignedOnce::default(), clock, observer: None }
     }
 
     /// Tells `observer` what each step took and did.
@@ -81,14 +65,14 @@ impl Copies {
             return Ok(Arc::new(Prefixed::new(top, body)));
         }
         let Some(links) = recipe.links.take() else {
-            return blocking(move || Splice::new(top, body, edits, &NoLinks)).await;
+            return splice(body, move |body| Splice::new(top, body, edits, &NoLinks)).await;
         };
         let [recipient] = lease.delivery.recipients.as_slice() else {
             return Err(CopyError::Host("a tracked copy is for one recipient".into()));
         };
         let (keys, recipient) = (minting_key(settings, &links)?, recipient.index);
         let meta = Arc::clone(&lease.meta);
-        blocking(move || {
+        splice(body, move |body| {
             let urls = CopyUrls {
                 keys: &keys,
                 tenant: &meta.tenant,
@@ -116,8 +100,8 @@ impl Copies {
             downgrade: true,
             list_fields: false,
         };
-        let _turn = self.turns.wait(Work::Deliver, &lease.meta.tenant).await;
-        let report = match self.stages.validate(options, Arc::clone(&copy)).await? {
+        let validate = move |stages: &dyn Stages, copy: &dyn Source| stages.validate(options, copy);
+        let report = match self.sandbox.run(WorkClass::Deliver, &lease.meta.tenant, &copy, validate).await? {
             Ok(report) => report,
             Err(refusal) => {
                 let status = refusal.enhanced.parse().unwrap_or(EnhancedCode::new(5, 6, 3));
@@ -125,7 +109,7 @@ impl Copies {
             }
         };
         recheck::edits(&report.edits, copy.size(), 0).map_err(|rule| bad_answer(Stage::Validate, rule))?;
-        blocking(move || Splice::new(Vec::new(), copy, report.edits, &NoLinks)).await
+        splice(copy, move |copy| Splice::new(Vec::new(), copy, report.edits, &NoLinks)).await
     }
 
     fn observe(&self, lease: &Lease, since: std::time::Duration, stage: &'static str, change: String) {
@@ -176,11 +160,12 @@ fn minting_key(settings: &Settings, links: &Links) -> Result<TokenKeys, CopyErro
     Ok(TokenKeys(vec![key.clone()]))
 }
 
-/// Splicing reads from the store: not on a worker that serves sockets.
-async fn blocking(
-    make: impl FnOnce() -> std::io::Result<Splice> + Send + 'static,
+/// Splices in place, or on a thread of the blocking pool if `body` does not lie in memory.
+async fn splice(
+    body: Arc<dyn Source>,
+    make: impl FnOnce(Arc<dyn Source>) -> std::io::Result<Splice> + Send + 'static,
 ) -> Result<Arc<dyn Source>, CopyError> {
-    let splice = tokio::task::spawn_blocking(make).await.map_err(|e| CopyError::Host(e.to_string()))?;
+    let splice = in_place_or_blocking(body.is_in_memory(), move || make(body)).await;
     Ok(Arc::new(splice.map_err(|e| CopyError::Host(e.to_string()))?))
 }
 

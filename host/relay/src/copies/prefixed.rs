@@ -30,6 +30,10 @@ impl Source for Prefixed {
         let below = (offset + n as u64).saturating_sub(self.top.size());
         Ok(n + self.rest.read_at(below, &mut buf[n..])?)
     }
+
+    fn is_in_memory(&self) -> bool {
+        self.rest.is_in_memory()
+    }
 }
 
 #[cfg(test)]

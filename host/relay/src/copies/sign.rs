@@ -8,15 +8,14 @@ use relevo_mailkit::model::{Canonicalization, SignatureRequest, Unsigned};
 use relevo_mailkit::recheck;
 use relevo_mailkit::source::Source;
 use relevo_queue::Lease;
-use relevo_runtime::Stage;
-use tokio::sync::oneshot;
+use relevo_runtime::{Stage, Stages};
 
 use super::CopyError;
 use super::Signing;
 use super::make::{Copies, bad_answer, seconds};
 use super::signed::Reuse;
+use crate::sandbox::WorkClass;
 use crate::settings::{DkimKey, Domain, Settings};
-use crate::turns::Work;
 
 /// A signature outlives the message's last attempt by this, so that a receiver that looks late can verify it.
 const AFTER_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -32,10 +31,10 @@ impl Copies {
         reuse: Option<Reuse>,
     ) -> Result<Arc<[u8]>, CopyError> {
         let Some(reuse) = reuse else {
-            return self.sign(settings, lease, signing, Arc::clone(copy)).await;
+            return self.sign(settings, lease, signing, copy).await;
         };
         let once = self.signed.cell(reuse);
-        let fields = once.get_or_try_init(|| self.sign(settings, lease, signing, Arc::clone(copy))).await?;
+        let fields = once.get_or_try_init(|| self.sign(settings, lease, signing, copy)).await?;
         Ok(Arc::clone(fields))
     }
 
@@ -44,7 +43,7 @@ impl Copies {
         settings: &Settings,
         lease: &Lease,
         signing: &Signing,
-        copy: Arc<dyn Source>,
+        copy: &Arc<dyn Source>,
     ) -> Result<Arc<[u8]>, CopyError> {
         let domain = settings
             .tenants
@@ -61,14 +60,11 @@ impl Copies {
         let requests: Vec<_> = keys.iter().map(|key| request(domain, key, lease)).collect();
         let now = seconds(lease.meta.accepted_at);
         let (name, from_field) = (domain.name.clone(), signing.from_field.clone());
-        let (sender, signed) = oneshot::channel();
-        let sign = move |unsigned: Vec<Unsigned>| {
-            // Nobody may be waiting any more.
-            let _ = sender.send(sign_all(&name, &from_field, &keys, &unsigned));
+        let sign = move |stages: &dyn Stages, copy: &dyn Source| {
+            let unsigned = stages.signing_input(requests, copy, now)?;
+            sign_all(&name, &from_field, &keys, &unsigned)
         };
-        let _turn = self.turns.wait(Work::Deliver, &lease.meta.tenant).await;
-        self.stages.sign(requests, copy, now, Box::new(sign)).await?;
-        signed.await.map_err(|e| CopyError::Host(e.to_string()))?
+        self.sandbox.run(WorkClass::Deliver, &lease.meta.tenant, copy, sign).await
     }
 }
 

@@ -6,14 +6,15 @@ use relevo_mailkit::model::{Report, ValidateOptions};
 use relevo_mailkit::recheck;
 use relevo_mailkit::source::Source;
 use relevo_queue::{ItemId, Millis};
+use relevo_runtime::Stages;
 
 use super::authority::{self, Owner};
 use super::judge::MAX_RECEIVED;
 use super::submission::{Envelope, Origin, Rejection, Via};
 use super::{MAX_DEPTH, MAX_PARTS, Run, judge, note, policy, sender_domain, store_failed};
 use crate::policy::{Check, PolicyRequest, PolicyResult};
+use crate::sandbox::WorkClass;
 use crate::settings::{Settings, Tenant};
-use crate::turns::Work;
 
 /// A message that is being checked.
 pub(super) struct Incoming {
@@ -95,8 +96,10 @@ impl<'p> Run<'p> {
     }
 
     async fn validate(&self, incoming: &Incoming, list_fields: bool) -> Result<Report, Rejection> {
-        let _turn = self.pipeline.turns.wait(Work::Accept, &incoming.tenant).await;
-        judge::validate(&*self.pipeline.stages, incoming.options(list_fields), &incoming.message).await
+        let options = incoming.options(list_fields);
+        let validate =
+            move |stages: &dyn Stages, message: &dyn Source| judge::validate(stages, options, message);
+        self.pipeline.sandbox.run(WorkClass::Accept, &incoming.tenant, &incoming.message, validate).await
     }
 
     async fn ask_checks(

@@ -69,13 +69,6 @@ pub(crate) fn divide(
     deliveries
 }
 
-/// How many copies the deliveries that are due will have: all the same one, unless each has its own.
-pub(crate) fn copies(deliveries: &[NewDelivery], own_copies: bool) -> usize {
-    let goes = |d: &&NewDelivery| !d.held && d.recipients.iter().any(|r| r.state == RecipientState::Pending);
-    let due = deliveries.iter().filter(goes).count();
-    if own_copies { due } else { due.min(1) }
-}
-
 fn standing(result: &PolicyResult, index: usize) -> Option<Standing> {
     match result.verdict(index) {
         Verdict::Accept => Some(Standing::Due),

@@ -1,7 +1,6 @@
 //! The calls of the stages at intake, and the checks of what they return (law 7).
 
 use std::io;
-use std::sync::Arc;
 
 use relevo_mailkit::model::{
     Edit, Encoding, MAX_FIELD_OCTETS, MAX_FIELDS, Piece, Refusal, Report, Rewrite, TrackOptions,
@@ -31,24 +30,23 @@ const MAX_LINKS: u32 = 10_000;
 const MAX_LINK_LENGTH: u32 = 2_000;
 
 /// `validate`: the report, or the reply that says why not.
-pub(super) async fn validate(
+pub(super) fn validate(
     stages: &dyn Stages,
     options: ValidateOptions,
-    message: &Arc<dyn Source>,
+    message: &dyn Source,
 ) -> Result<Report, Rejection> {
-    let answer = stages.validate(options, Arc::clone(message)).await?;
-    let report = answer.map_err(|r| refused(&r))?;
+    let report = stages.validate(options, message)?.map_err(|r| refused(&r))?;
     check_report(&report, message.size()).map_err(|rule| bad_answer(Stage::Validate, rule))?;
-    check_seams(Stage::Validate, report.edits.clone(), message).await?;
+    check_seams(Stage::Validate, &report.edits, message)?;
     Ok(report)
 }
 
 /// `track`: edits of both stages, merged, and the links. None when there is nothing to rewrite.
-pub(super) async fn track(
+pub(super) fn track(
     stages: &dyn Stages,
     tracking: &Tracking,
     report: &Report,
-    message: &Arc<dyn Source>,
+    message: &dyn Source,
 ) -> Result<Rewrite, Rejection> {
     let options = TrackOptions {
         clicks: tracking.clicks,
@@ -60,7 +58,7 @@ pub(super) async fn track(
         max_link_length: MAX_LINK_LENGTH,
         reencode: reencoded(&report.edits),
     };
-    let mut rewrite = stages.track(options, report.parts.clone(), Arc::clone(message)).await?;
+    let mut rewrite = stages.track(options, &report.parts, message)?;
     let links = rewrite.links.len();
     recheck::edits(&rewrite.edits, message.size(), links).map_err(|rule| bad_answer(Stage::Track, rule))?;
     if rewrite.links.iter().any(|l| l.len() > MAX_LINK_LENGTH as usize || l.chars().any(char::is_control)) {
@@ -68,7 +66,7 @@ pub(super) async fn track(
     }
     rewrite.edits = splice::merge(&report.edits, &rewrite.edits);
     recheck::edits(&rewrite.edits, message.size(), links).map_err(|rule| bad_answer(Stage::Track, rule))?;
-    check_seams(Stage::Track, rewrite.edits.clone(), message).await?;
+    check_seams(Stage::Track, &rewrite.edits, message)?;
     Ok(rewrite)
 }
 
@@ -112,13 +110,8 @@ fn check_report(report: &Report, size: u64) -> Result<(), &'static str> {
 }
 
 /// No edit may part a CRLF: what it inserts is whole lines or parts of lines.
-async fn check_seams(stage: Stage, edits: Vec<Edit>, message: &Arc<dyn Source>) -> Result<(), Rejection> {
-    if edits.is_empty() {
-        return Ok(());
-    }
-    let message = Arc::clone(message);
-    let found = tokio::task::spawn_blocking(move || parted(&edits, &*message)).await;
-    match found.unwrap_or_else(|panicked| Err(io::Error::other(panicked))) {
+fn check_seams(stage: Stage, edits: &[Edit], message: &dyn Source) -> Result<(), Rejection> {
+    match parted(edits, message) {
         Ok(false) => Ok(()),
         Ok(true) => Err(bad_answer(stage, "an edit parts a CRLF").into()),
         Err(e) => Err(super::store_failed(&e.to_string())),

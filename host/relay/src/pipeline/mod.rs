@@ -7,6 +7,7 @@ use std::time::Duration;
 use relevo_mailkit::address::Address;
 use relevo_mailkit::model::{Note, Report, Rewrite};
 use relevo_mailkit::policy::Verdict;
+use relevo_mailkit::source::Source;
 use relevo_queue::{
     EventLog, ItemId, ItemMeta, Millis, NewEvent, NewItem, Queue, RecipientState, StoreError,
 };
@@ -35,9 +36,10 @@ use crate::clock::{Clock, IdSource};
 use crate::copies::{Links, Recipe, Signing};
 use crate::events;
 use crate::policy::{Check, PolicyResult};
+use crate::sandbox::{Sandbox, WorkClass};
+use crate::settings::Tracking;
 use crate::stream::Way;
 use crate::trace::{Observe, Step};
-use crate::turns::{Turns, Work};
 
 /// Nesting of multipart and message/rfc822.
 pub(crate) const MAX_DEPTH: u32 = 50;
@@ -52,10 +54,8 @@ pub struct Pipeline {
     pub queue: Arc<dyn Queue>,
     /// Where refusals and faults are written.
     pub events: Arc<dyn EventLog>,
-    /// The sandbox.
-    pub stages: Arc<dyn Stages>,
-    /// Who is next in it; shared with the maker of copies.
-    pub turns: Turns,
+    /// The sandbox, shared with the maker of copies.
+    pub sandbox: Sandbox,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Ids of items.
@@ -141,11 +141,7 @@ impl Run<'_> {
         let began = self.began();
         let rewrite = match owner.as_ref().and_then(|o| o.domain.tracking.as_ref()) {
             Some(tracking) if wanted(tracking, &report) => {
-                let _turn = self.pipeline.turns.wait(Work::Accept, &incoming.tenant).await;
-                Some((
-                    judge::track(&*self.pipeline.stages, tracking, &report, &message).await?,
-                    tracking.clone(),
-                ))
+                Some((self.track(&incoming, tracking, &report).await?, tracking.clone()))
             }
             _ => None,
         };
@@ -198,19 +194,28 @@ impl Run<'_> {
         let mut events = queued(self.id, &meta, &envelope.recipients, &report, &notes, &result, &way);
         events.extend(decided);
         let count = deliveries.len();
-        let copies = deliveries::copies(&deliveries, own_copies);
         let refused =
             deliveries.iter().any(|d| d.recipients.iter().any(|r| r.state != RecipientState::Pending));
         let item = NewItem { id: self.id, meta, body, deliveries };
         self.pipeline.queue.accept(vec![item], events).await.map_err(|e| not_stored(&e))?;
-        if let Some(tenant) = &tenant {
-            self.pipeline.turns.owe(tenant, copies);
-        }
         if refused {
             (self.pipeline.recipient_refused)();
         }
         self.step("commit", began, vec![format!("{count} deliveries")]);
         Ok(tenant)
+    }
+
+    async fn track(
+        &self,
+        incoming: &Incoming,
+        tracking: &Tracking,
+        report: &Arc<Report>,
+    ) -> Result<Rewrite, Rejection> {
+        let (tracking, report) = (tracking.clone(), Arc::clone(report));
+        let track = move |stages: &dyn Stages, message: &dyn Source| {
+            judge::track(stages, &tracking, &report, message)
+        };
+        self.pipeline.sandbox.run(WorkClass::Accept, &incoming.tenant, &incoming.message, track).await
     }
 
     fn began(&self) -> Duration {
@@ -245,7 +250,7 @@ fn queued(
 }
 
 /// Foreign signatures would not survive a rewrite (decision 8 of the design).
-fn wanted(tracking: &crate::settings::Tracking, report: &Report) -> bool {
+fn wanted(tracking: &Tracking, report: &Report) -> bool {
     (tracking.clicks || tracking.opens) && (!report.signed || tracking.rewrite_signed)
 }
 
@@ -253,7 +258,7 @@ fn recipe(
     settings: &crate::settings::Settings,
     owner: Option<&Owner>,
     report: &Report,
-    rewrite: Option<(Rewrite, crate::settings::Tracking)>,
+    rewrite: Option<(Rewrite, Tracking)>,
 ) -> Result<Recipe, Rejection> {
     let signing = owner.filter(|o| !o.domain.dkim.is_empty()).map(|o| Signing {
         domain: o.domain.name.clone(),

@@ -1,10 +1,9 @@
 //! Stages that read just enough of a message, and answer what a test tells them to.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use relevo_mailkit::model::{
     Author, AuthorRole, MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest,
     SignatureVerdict, TemplateError, TemplateLimits, TemplateSource, TrackOptions, Txt, Unsigned,
@@ -85,19 +84,18 @@ fn authors(message: &str) -> Vec<Author> {
         .collect()
 }
 
-#[async_trait]
 impl Stages for ScriptedStages {
-    async fn validate(
+    fn validate(
         &self,
         options: ValidateOptions,
-        message: Arc<dyn Source>,
+        message: &dyn Source,
     ) -> Result<Result<Report, Refusal>, Fault> {
         self.works(Stage::Validate)?;
         self.options.lock().expect("lock").push(options);
         if let Some(refusal) = self.refusal.lock().expect("lock").clone() {
             return Ok(Err(refusal));
         }
-        let octets = read(&*message);
+        let octets = read(message);
         let text = String::from_utf8_lossy(&octets).into_owned();
         let report = Report {
             authors: authors(&text),
@@ -125,28 +123,23 @@ impl Stages for ScriptedStages {
         }))
     }
 
-    async fn track(
-        &self,
-        options: TrackOptions,
-        _parts: Vec<Part>,
-        _message: Arc<dyn Source>,
-    ) -> Result<Rewrite, Fault> {
+    fn track(&self, options: TrackOptions, _parts: &[Part], _message: &dyn Source) -> Result<Rewrite, Fault> {
         self.works(Stage::Track)?;
         self.tracked.lock().expect("lock").push(options);
         let rewrite = self.rewrite.lock().expect("lock").clone();
         Ok(rewrite.unwrap_or(Rewrite { edits: Vec::new(), links: Vec::new(), notes: Vec::new() }))
     }
 
-    async fn signing_input(
+    fn signing_input(
         &self,
         requests: Vec<SignatureRequest>,
-        copy: Arc<dyn Source>,
+        copy: &dyn Source,
         now: i64,
     ) -> Result<Vec<Unsigned>, Fault> {
         use base64::Engine as _;
         self.works(Stage::Dkim)?;
         self.signed.fetch_add(1, Ordering::SeqCst);
-        let octets = read(&*copy);
+        let octets = read(copy);
         let text = String::from_utf8_lossy(&octets).into_owned();
         let from = fields(&text, "From").first().copied().unwrap_or_default();
         // Over everything, so that any difference between copies shows in the signature.
@@ -173,14 +166,14 @@ impl Stages for ScriptedStages {
         })
     }
 
-    async fn verify(&self, _: Vec<Txt>, _: Arc<dyn Source>, _: i64) -> Result<Vec<SignatureVerdict>, Fault> {
+    fn verify(&self, _: Vec<Txt>, _: &dyn Source, _: i64) -> Result<Vec<SignatureVerdict>, Fault> {
         Ok(Vec::new())
     }
 
-    async fn render(
+    fn render(
         &self,
         _: TemplateSource,
-        _: String,
+        _: &str,
         _: TemplateLimits,
     ) -> Result<Result<Rendered, TemplateError>, Fault> {
         Err(Fault {
@@ -191,7 +184,7 @@ impl Stages for ScriptedStages {
         })
     }
 
-    async fn build(&self, _: MessageEnvelope, _: Rendered) -> Result<Result<Vec<u8>, TemplateError>, Fault> {
+    fn build(&self, _: MessageEnvelope, _: Rendered) -> Result<Result<Vec<u8>, TemplateError>, Fault> {
         Err(Fault {
             stage: Stage::Template,
             blame: Blame::Host,

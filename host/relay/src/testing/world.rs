@@ -18,12 +18,12 @@ use super::{Memory, ScriptedStages};
 use crate::clock::{Clock, IdSource};
 use crate::copies::Copies;
 use crate::pipeline::{Envelope, ForwardPath, Origin, Pipeline, PipelineMetrics, Protocol, Submission, Via};
+use crate::sandbox::Sandbox;
 use crate::settings::{
     Credential, DeliverySettings, DkimKey, Domain, IntakeSettings, Network, PluginServer, Settings,
     SettingsHandle, Tenant, Tenants, Tracking,
 };
 use crate::trace::{Observe, Step};
-use crate::turns::Turns;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -91,12 +91,12 @@ impl World {
         let settings = SettingsHandle::new(settings);
         let (memory, stages) = (Arc::new(Memory::default()), Arc::new(ScriptedStages::default()));
         let steps = Arc::new(Steps::default());
+        let sandbox = Sandbox::new(Arc::clone(&stages) as _);
         let clock = Arc::new(SetClock(AtomicI64::new(NOW)));
         let pipeline = Pipeline {
             queue: Arc::clone(&memory) as _,
             events: Arc::clone(&memory) as _,
-            stages: Arc::clone(&stages) as _,
-            turns: Turns::default(),
+            sandbox: sandbox.clone(),
             clock: Arc::clone(&clock) as _,
             ids: Arc::new(Counted(AtomicU8::new(0))),
             metrics: PipelineMetrics::default(),
@@ -104,12 +104,8 @@ impl World {
             checks: Vec::new(),
             recipient_refused: Arc::new(|| {}),
         };
-        let copies = Copies::new(
-            Arc::clone(&memory) as _,
-            Arc::clone(&stages) as _,
-            settings.clone(),
-            Arc::clone(&clock) as _,
-        );
+        let copies =
+            Copies::new(Arc::clone(&memory) as _, sandbox, settings.clone(), Arc::clone(&clock) as _);
         Self { memory, stages, clock, settings, pipeline, copies, steps }
     }
 }

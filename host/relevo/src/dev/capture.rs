@@ -10,6 +10,7 @@ use relevo_mailkit::source::Source;
 use relevo_relay::clock::Clock;
 use relevo_relay::copies::HopAbilities;
 use relevo_relay::delivery::{Dial, Hop, HopOffer};
+use relevo_relay::sandbox::{Sandbox, WorkClass};
 use relevo_relay::settings::SettingsHandle;
 use relevo_runtime::Stages;
 use relevo_smtp::client::{
@@ -23,7 +24,7 @@ use super::traces::Traces;
 #[derive(Clone)]
 pub(crate) struct Capture {
     pub(crate) inbox: Arc<Inbox>,
-    pub(crate) stages: Arc<dyn Stages>,
+    pub(crate) sandbox: Sandbox,
     pub(crate) settings: SettingsHandle,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) traces: Arc<Traces>,
@@ -118,8 +119,11 @@ impl Capture {
                 value: key.key.public_record(),
             })
         });
+        let records = records.collect();
         let now = self.clock.now() / 1_000;
-        self.stages.verify(records.collect(), copy.clone(), now).await.map_err(|fault| fault.to_string())
+        let verify = move |stages: &dyn Stages, copy: &dyn Source| stages.verify(records, copy, now);
+        let verified = self.sandbox.run(WorkClass::Deliver, "", copy, verify).await;
+        verified.map_err(|fault| fault.to_string())
     }
 
     /// The parts, found by the same component that checks submissions.
@@ -136,7 +140,9 @@ impl Capture {
             downgrade: false,
             list_fields: false,
         };
-        let report = self.stages.validate(options, copy.clone()).await.map_err(|fault| fault.to_string())?;
+        let validate = move |stages: &dyn Stages, copy: &dyn Source| stages.validate(options, copy);
+        let report = self.sandbox.run(WorkClass::Deliver, "", copy, validate).await;
+        let report = report.map_err(|fault| fault.to_string())?;
         Ok(match report {
             Ok(report) => content::shown(raw, report.subject, &report.parts),
             Err(_) => content::shown(raw, String::new(), &[]),

@@ -25,6 +25,10 @@ impl Source for Label {
         self.inner.read_at(offset, buf)
     }
 
+    fn is_in_memory(&self) -> bool {
+        self.inner.is_in_memory()
+    }
+
     fn label(&self) -> Option<&str> {
         Some(&self.id)
     }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use relevo_http::inbox::Inbox;
+use relevo_relay::sandbox::worker_threads;
 use relevo_relay::settings::Settings;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -38,7 +39,8 @@ pub(crate) fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
     };
     let data = args.data.as_deref().or(temporary.as_ref().map(tempfile::TempDir::path));
     let Some(data) = data else { bail!("no data directory") };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(worker_threads()).enable_all().build()?;
     let developed = runtime.block_on(develop(args.once, data, smtp, http));
     // A compiler that was interrupted is not waited for.
     runtime.shutdown_background();
@@ -76,7 +78,7 @@ async fn develop(once: bool, data: &Path, smtp: SocketAddr, http: SocketAddr) ->
         resolve: Arc::new(route::ToInbox),
         dial: Arc::new(Capture {
             inbox: inbox.clone(),
-            stages: base.stages.clone(),
+            sandbox: base.sandbox.clone(),
             settings: base.settings.clone(),
             clock: base.clock.clone(),
             traces: traces.clone(),

@@ -18,7 +18,7 @@ pub(crate) fn sender() -> String {
 pub(crate) const RECIPIENT: &str = "ada@reader.test";
 
 /// Renders and builds it. `now` in seconds since 1970.
-pub(crate) async fn build(stages: &dyn Stages, now: i64, seed: &str) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn build(stages: &dyn Stages, now: i64, seed: &str) -> anyhow::Result<Vec<u8>> {
     let source = TemplateSource {
         subject: "Your order {{ order.number }} is on its way ✓".to_owned(),
         html: None,
@@ -30,7 +30,7 @@ pub(crate) async fn build(stages: &dyn Stages, now: i64, seed: &str) -> anyhow::
         "order": { "number": 1843, "items": ["Analytical engine, spare gears", "Punched cards (500)"] },
         "shop": format!("https://shop.{DOMAIN}"),
     });
-    let rendered = stages.render(source, variables.to_string(), LIMITS).await?;
+    let rendered = stages.render(source, &variables.to_string(), LIMITS)?;
     let rendered = rendered.map_err(|e| anyhow::anyhow!("the sample template: {}", e.message))?;
     let envelope = MessageEnvelope {
         from: Mailbox { name: Some("Example Shop".to_owned()), address: sender() },
@@ -44,6 +44,6 @@ pub(crate) async fn build(stages: &dyn Stages, now: i64, seed: &str) -> anyhow::
         message_id: format!("<{seed}@{DOMAIN}>"),
         boundary_seed: seed.to_owned(),
     };
-    let built = stages.build(envelope, rendered).await?;
+    let built = stages.build(envelope, rendered)?;
     built.map_err(|e| anyhow::anyhow!("the sample message: {}", e.message))
 }

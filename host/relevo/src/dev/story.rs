@@ -33,7 +33,7 @@ pub(crate) async fn tell(
     let seed: String = seed.iter().map(|b| format!("{b:02x}")).collect();
 
     let began = Instant::now();
-    let message = sample::build(stages, clock.now() / 1_000, &seed).await?;
+    let message = sample::build(stages, clock.now() / 1_000, &seed)?;
     println!(
         "template   {:>8}  MJML and variables became a message of {} octets",
         took(began),

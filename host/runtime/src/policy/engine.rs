@@ -48,7 +48,7 @@ type ByTenant<T> = Mutex<HashMap<String, Weak<T>>>;
 pub(crate) struct Inner {
     pub(crate) engines: Engines,
     pub(crate) ticker: Ticker,
-    pub(crate) pool: Pool<()>,
+    pub(crate) pool: Pool,
     pub(crate) warm: WarmInstances,
     pub(crate) wait: Duration,
     busy: AtomicU64,

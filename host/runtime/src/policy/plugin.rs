@@ -108,7 +108,7 @@ impl Plugin {
     ) -> Outcome<T> {
         let engine = &self.shared.engine;
         let shared = Arc::clone(&self.shared);
-        let job = move |(): &mut ()| operation(&shared);
+        let job = move || operation(&shared);
         let outcome = engine.pool.run(&self.lane, Some(engine.wait), job).await;
         self.ended(outcome)
     }
@@ -154,7 +154,7 @@ impl Policy for Plugin {
 
     async fn judge_if_idle(&self, case: Case) -> Option<Outcome<Judgement>> {
         let shared = Arc::clone(&self.shared);
-        let job = move |(): &mut ()| session::judge(&shared, case);
+        let job = move || session::judge(&shared, case);
         let outcome = self.shared.engine.pool.run_if_idle(&self.lane, job)?.await;
         Some(self.ended(outcome))
     }

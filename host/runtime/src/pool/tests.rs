@@ -7,18 +7,6 @@ use std::sync::mpsc;
 use std::task::Poll;
 use std::time::Instant;
 
-/// A thread's own, which says when the thread ends.
-#[derive(Default)]
-struct Ends(Option<mpsc::Sender<()>>);
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        if let Some(ended) = &self.0 {
-            let _ = ended.send(());
-        }
-    }
-}
-
 const LONG: Duration = Duration::from_secs(60);
 
 /// Something that is not there yet, for jobs to wait for.
@@ -29,15 +17,15 @@ fn signal() -> (mpsc::Sender<()>, Arc<Mutex<mpsc::Receiver<()>>>) {
 
 #[tokio::test]
 async fn what_nobody_waits_for_any_more_is_not_begun() {
-    let pool = Pool::<Ends>::start(1, "test", 0).unwrap();
+    let pool = Pool::start(1, "test", 0).unwrap();
     let lane = Arc::new(Lane::unbounded());
     let (go, gone) = signal();
-    let (says, ended) = mpsc::channel();
+    let (says, ended) = mpsc::channel::<()>();
     let begun = Arc::new(AtomicUsize::new(0));
     for n in 0..3 {
         let (counted, gone, says) = (Arc::clone(&begun), Arc::clone(&gone), says.clone());
-        let mut queued = Box::pin(pool.run(&lane, None, move |own: &mut Ends| {
-            own.0 = Some(says);
+        let mut queued = Box::pin(pool.run(&lane, None, move || {
+            let _says = says;
             counted.fetch_add(1, Ordering::SeqCst);
             gone.lock().unwrap().recv().unwrap();
         }));
@@ -47,34 +35,34 @@ async fn what_nobody_waits_for_any_more_is_not_begun() {
             thread::yield_now();
         }
     }
-    drop(pool);
+    drop((pool, says));
     go.send(()).unwrap();
-    ended.recv_timeout(LONG).unwrap();
+    // The thread has dropped every job.
+    assert_eq!(ended.recv_timeout(LONG), Err(mpsc::RecvTimeoutError::Disconnected));
     assert_eq!(begun.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
 async fn who_gets_no_thread_in_time_waits_no_more() {
-    let pool = Pool::<()>::start(1, "test", 0).unwrap();
+    let pool = Pool::start(1, "test", 0).unwrap();
     let lane = Arc::new(Lane::unbounded());
     let (go, gone) = signal();
     // Longer than it may wait for a thread, but it has one.
-    let runs =
-        pool.run(&lane, Some(Duration::from_millis(50)), move |()| gone.lock().unwrap().recv().is_ok());
+    let runs = pool.run(&lane, Some(Duration::from_millis(50)), move || gone.lock().unwrap().recv().is_ok());
     let waits = async {
-        let late = pool.run(&lane, Some(Duration::from_millis(200)), |()| panic!("is not begun")).await;
+        let late = pool.run(&lane, Some(Duration::from_millis(200)), || panic!("is not begun")).await;
         go.send(()).unwrap();
         late
     };
     let (runs, waits) = tokio::join!(runs, waits);
     assert!(matches!(runs, Ok(true)));
     assert!(matches!(waits, Err(NotRun::NoThread)));
-    assert!(matches!(pool.run(&lane, None, |()| 7).await, Ok(7)), "and is out of the way");
+    assert!(matches!(pool.run(&lane, None, || 7).await, Ok(7)), "and is out of the way");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_job_is_forgotten_by_several_threads_and_lanes_keep_to_their_shares() {
-    let pool = Arc::new(Pool::<()>::start(4, "test", 0).unwrap());
+    let pool = Arc::new(Pool::start(4, "test", 0).unwrap());
     let done = Arc::new(AtomicUsize::new(0));
     let lanes = [1, 2, usize::MAX]
         .map(|at_once| (at_once, Arc::new(Lane::new(at_once)), Arc::new(AtomicUsize::new(0))));
@@ -84,7 +72,7 @@ async fn no_job_is_forgotten_by_several_threads_and_lanes_keep_to_their_shares()
         tokio::spawn(async move {
             for _ in 0..500 {
                 let (done, running) = (Arc::clone(&done), Arc::clone(&running));
-                let job = move |(): &mut ()| {
+                let job = move || {
                     assert!(running.fetch_add(1, Ordering::SeqCst) < share);
                     thread::yield_now();
                     running.fetch_sub(1, Ordering::SeqCst);
@@ -110,17 +98,17 @@ async fn no_job_is_forgotten_by_several_threads_and_lanes_keep_to_their_shares()
 
 #[tokio::test]
 async fn lanes_take_turns() {
-    let pool = Pool::<()>::start(1, "test", 0).unwrap();
+    let pool = Pool::start(1, "test", 0).unwrap();
     let lanes = ["a", "b", "c"].map(|name| (name, Arc::new(Lane::new(1))));
     let (go, gone) = signal();
     let order = Arc::new(Mutex::new(String::new()));
     let job = |of: usize| {
         let ((name, lane), order, pool) = (lanes[of].clone(), Arc::clone(&order), &pool);
         // It comes when it is first polled.
-        async move { assert!(pool.run(&lane, None, move |()| order.lock().unwrap().push_str(name)).await.is_ok()) }
+        async move { assert!(pool.run(&lane, None, move || order.lock().unwrap().push_str(name)).await.is_ok()) }
     };
     let gate = Arc::new(Lane::new(1));
-    let first = pool.run(&gate, None, move |()| gone.lock().unwrap().recv().is_ok());
+    let first = pool.run(&gate, None, move || gone.lock().unwrap().recv().is_ok());
     let begins = async { go.send(()).unwrap() };
     let (first, ..) = tokio::join!(first, job(0), job(0), job(0), job(1), job(2), job(1), begins);
     assert!(matches!(first, Ok(true)));
@@ -129,16 +117,16 @@ async fn lanes_take_turns() {
 
 #[tokio::test]
 async fn what_nobody_waits_for_any_more_costs_its_lane_no_turn() {
-    let pool = Pool::<()>::start(1, "test", 0).unwrap();
+    let pool = Pool::start(1, "test", 0).unwrap();
     let (gate, lane, other) = (Lane::new(1), Lane::new(1), Lane::new(1));
     let (gate, lane, other) = (Arc::new(gate), Arc::new(lane), Arc::new(other));
     let (go, gone) = signal();
     let order = Arc::new(Mutex::new(String::new()));
     let job = |lane: &Arc<Lane>, name| {
         let (lane, order, pool) = (Arc::clone(lane), Arc::clone(&order), &pool);
-        async move { assert!(pool.run(&lane, None, move |()| order.lock().unwrap().push_str(name)).await.is_ok()) }
+        async move { assert!(pool.run(&lane, None, move || order.lock().unwrap().push_str(name)).await.is_ok()) }
     };
-    let first = pool.run(&gate, None, move |()| gone.lock().unwrap().recv().is_ok());
+    let first = pool.run(&gate, None, move || gone.lock().unwrap().recv().is_ok());
     let late = async {
         for _ in 0..3 {
             let mut late = Box::pin(job(&lane, "late"));
@@ -151,27 +139,32 @@ async fn what_nobody_waits_for_any_more_costs_its_lane_no_turn() {
     assert_eq!(*order.lock().unwrap(), "loo");
 }
 
-/// Panics when it is replaced or dropped.
-#[derive(Default)]
-struct Fragile(bool);
+/// A result that panics when it is dropped.
+struct Fragile;
 
 impl Drop for Fragile {
     fn drop(&mut self) {
-        assert!(!self.0, "on purpose");
+        panic!("on purpose");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_ends_neither_the_thread_nor_others_jobs() {
-    let pool = Pool::<Fragile>::start(1, "test", 0).unwrap();
+    let pool = Pool::start(1, "test", 0).unwrap();
     let lane = Arc::new(Lane::new(1));
-    assert!(matches!(pool.run(&lane, None, |_| panic!("on purpose")).await, Err(NotRun::Panicked)));
-    assert!(matches!(pool.run(&lane, None, |_| 7).await, Ok(7)));
-    let broken = pool.run(&lane, None, |own| {
-        own.0 = true;
-        panic!("on purpose")
-    });
-    assert!(matches!(timeout(LONG, broken).await, Ok(Err(_))));
-    let next = timeout(LONG, pool.run(&lane, None, |_| 8)).await;
+    assert!(matches!(pool.run(&lane, None, || panic!("on purpose")).await, Err::<(), _>(NotRun::Panicked)));
+    assert!(matches!(pool.run(&lane, None, || 7).await, Ok(7)));
+    let (go, gone) = signal();
+    let (says, begun) = mpsc::channel();
+    let mut unwanted = Box::pin(pool.run(&lane, None, move || {
+        says.send(()).unwrap();
+        gone.lock().unwrap().recv().unwrap();
+        Fragile
+    }));
+    assert!(poll_fn(|cx| Poll::Ready(unwanted.as_mut().poll(cx).is_pending())).await);
+    begun.recv_timeout(LONG).unwrap();
+    drop(unwanted);
+    go.send(()).unwrap();
+    let next = timeout(LONG, pool.run(&lane, None, || 8)).await;
     assert!(matches!(next, Ok(Ok(8))));
 }

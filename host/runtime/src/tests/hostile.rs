@@ -28,7 +28,7 @@ const TEXT: (u32, u32) = (80, 4);
 
 fn start(component: Embedded) -> Result<Arc<Runtime>, LoadError> {
     let limits = Limits { call_cpu: Duration::from_millis(100), memory: 1 << 20, ..Limits::default() };
-    let config = RuntimeConfig { threads: 1, limits, ..RuntimeConfig::default() };
+    let config = RuntimeConfig { calls: 1, limits, ..RuntimeConfig::default() };
     Runtime::with_components(config, |stage| {
         Some(if stage == Stage::Validate { component } else { dummy(stage) })
     })
@@ -49,13 +49,13 @@ fn options() -> ValidateOptions {
     }
 }
 
-async fn call(runtime: &Runtime) -> Result<Result<Report, Refusal>, Fault> {
-    runtime.validate(options(), Arc::new(b"From: a@example.com\r\n\r\n".to_vec())).await
+fn call(runtime: &Runtime) -> Result<Result<Report, Refusal>, Fault> {
+    runtime.validate(options(), &b"From: a@example.com\r\n\r\n".to_vec())
 }
 
-async fn fault_of(push: &str, finish: &str, data: &str) -> Fault {
+fn fault_of(push: &str, finish: &str, data: &str) -> Fault {
     let runtime = start(validator(push, finish, data)).unwrap();
-    let fault = call(&runtime).await.unwrap_err();
+    let fault = call(&runtime).unwrap_err();
     assert_eq!((fault.stage, fault.blame), (Stage::Validate, Blame::Guest), "{fault}");
     let (_, stats) = runtime.stats()[0];
     assert_eq!((stats.calls, stats.faults), (0, 1));
@@ -64,101 +64,101 @@ async fn fault_of(push: &str, finish: &str, data: &str) -> Fault {
     fault
 }
 
-#[tokio::test]
-async fn a_guest_that_behaves_is_heard() {
+#[test]
+fn a_guest_that_behaves_is_heard() {
     let runtime = start(validator("", "i32.const 16", &refusal(CODE_550, TEXT))).unwrap();
-    let refusal = call(&runtime).await.unwrap().unwrap_err();
+    let refusal = call(&runtime).unwrap().unwrap_err();
     assert_eq!((refusal.code, refusal.enhanced.as_str(), refusal.detail.as_str()), (550, "5.6.0", "text"));
     assert_eq!(runtime.stats()[0].1.calls, 1);
-    assert!(runtime.engine_threads_cpu() > Duration::ZERO);
+    assert!(runtime.stats()[0].1.cpu > Duration::ZERO);
 }
 
-#[tokio::test]
-async fn an_endless_loop_is_stopped() {
-    let fault = fault_of("(loop br 0)", "i32.const 0", "").await;
+#[test]
+fn an_endless_loop_is_stopped() {
+    let fault = fault_of("(loop br 0)", "i32.const 0", "");
     assert_eq!(fault.kind, FaultKind::Deadline);
     assert!(fault.detail.contains("100 ms of CPU time in one call"), "{fault}");
 }
 
-#[tokio::test]
-async fn memory_is_bounded() {
+#[test]
+fn memory_is_bounded() {
     let bomb = "(loop (br_if 0 (i32.ne (memory.grow (i32.const 4)) (i32.const -1)))) unreachable";
-    let fault = fault_of(bomb, "i32.const 0", "").await;
+    let fault = fault_of(bomb, "i32.const 0", "");
     assert_eq!(fault.kind, FaultKind::Memory);
 }
 
-#[tokio::test]
-async fn a_trap_is_a_trap() {
-    assert_eq!(fault_of("unreachable", "i32.const 0", "").await.kind, FaultKind::Trap);
-    assert_eq!(fault_of("i32.const -4 i32.load drop", "i32.const 0", "").await.kind, FaultKind::Trap);
+#[test]
+fn a_trap_is_a_trap() {
+    assert_eq!(fault_of("unreachable", "i32.const 0", "").kind, FaultKind::Trap);
+    assert_eq!(fault_of("i32.const -4 i32.load drop", "i32.const 0", "").kind, FaultKind::Trap);
 }
 
-#[tokio::test]
-async fn the_stack_is_bounded() {
-    let fault = fault_of("i64.const 0 call $recurse drop", "i32.const 0", "").await;
+#[test]
+fn the_stack_is_bounded() {
+    let fault = fault_of("i64.const 0 call $recurse drop", "i32.const 0", "");
     assert_eq!(fault.kind, FaultKind::Stack);
     assert!(fault.detail.contains("call stack exhausted"), "{fault}");
 }
 
-#[tokio::test]
-async fn an_answer_that_cannot_be_read_is_refused() {
+#[test]
+fn an_answer_that_cannot_be_read_is_refused() {
     let not_utf8 = refusal(CODE_550, (80, 6));
-    assert_eq!(fault_of("", "i32.const 16", &not_utf8).await.kind, FaultKind::Answer);
+    assert_eq!(fault_of("", "i32.const 16", &not_utf8).kind, FaultKind::Answer);
     let beyond_memory = refusal(CODE_550, (80, u32::MAX - 100));
-    assert_eq!(fault_of("", "i32.const 16", &beyond_memory).await.kind, FaultKind::Answer);
+    assert_eq!(fault_of("", "i32.const 16", &beyond_memory).kind, FaultKind::Answer);
     let unknown_case = r#"(data (i32.const 16) "\07")"#;
-    assert_eq!(fault_of("", "i32.const 16", unknown_case).await.kind, FaultKind::Answer);
-    assert_eq!(fault_of("", "i32.const -16", "").await.kind, FaultKind::Answer);
+    assert_eq!(fault_of("", "i32.const 16", unknown_case).kind, FaultKind::Answer);
+    assert_eq!(fault_of("", "i32.const -16", "").kind, FaultKind::Answer);
 }
 
-#[tokio::test]
-async fn an_answer_that_would_smuggle_is_refused() {
+#[test]
+fn an_answer_that_would_smuggle_is_refused() {
     let code_250 = refusal("\\fa\\00", TEXT);
-    let fault = fault_of("", "i32.const 16", &code_250).await;
+    let fault = fault_of("", "i32.const 16", &code_250);
     assert_eq!((fault.kind, fault.detail.as_str()), (FaultKind::Answer, "a refusal with code 250"));
     let with_crlf = refusal(CODE_550, (86, 2));
-    let fault = fault_of("", "i32.const 16", &with_crlf).await;
+    let fault = fault_of("", "i32.const 16", &with_crlf);
     assert_eq!(
         (fault.kind, fault.detail.as_str()),
         (FaultKind::Answer, "a refusal that is not printable ASCII")
     );
 }
 
-#[tokio::test]
-async fn what_is_not_granted_is_refused_by_name() {
+#[test]
+fn what_is_not_granted_is_refused_by_name() {
     let error = start(importer("wasi:sockets@0.2.6", "tcp", "connect")).err().unwrap();
     let LoadError::Import { stage: Stage::Validate, import } = error else { panic!("{error}") };
     assert_eq!(import, "wasi:sockets/tcp@0.2#connect");
 }
 
 /// Such as one that was built from an older WIT package.
-#[tokio::test]
-async fn a_component_of_another_type_is_refused_at_start() {
+#[test]
+fn a_component_of_another_type_is_refused_at_start() {
     let error = start(dummy(Stage::Dkim)).err().unwrap();
     assert!(matches!(error, LoadError::Component { stage: Stage::Validate, .. }), "{error}");
 }
 
-#[tokio::test]
-async fn exit_ends_the_guest_and_nothing_else() {
+#[test]
+fn exit_ends_the_guest_and_nothing_else() {
     let runtime = start(importer("wasi:cli@0.2.6", "exit", "exit")).unwrap();
-    let fault = call(&runtime).await.unwrap_err();
+    let fault = call(&runtime).unwrap_err();
     assert_eq!((fault.blame, fault.kind), (Blame::Guest, FaultKind::Trap));
     assert!(fault.detail.contains("called exit"), "{fault}");
 }
 
-#[tokio::test]
-async fn last_words_are_in_the_fault() {
-    let fault = call(&start(printer()).unwrap()).await.unwrap_err();
+#[test]
+fn last_words_are_in_the_fault() {
+    let fault = call(&start(printer()).unwrap()).unwrap_err();
     assert_eq!((fault.blame, fault.kind), (Blame::Guest, FaultKind::Trap));
     assert!(fault.detail.ends_with("it printed: why\\n"), "{fault}");
 }
 
-#[tokio::test]
-async fn a_thread_survives_its_guests() {
+#[test]
+fn the_runtime_survives_its_guests() {
     let component = validator("(loop br 0)", "i32.const 0", "");
     let runtime = start(component).unwrap();
     for _ in 0..3 {
-        assert_eq!(call(&runtime).await.unwrap_err().kind, FaultKind::Deadline);
+        assert_eq!(call(&runtime).unwrap_err().kind, FaultKind::Deadline);
     }
     assert_eq!(runtime.stats()[0].1.faults, 3);
 }
@@ -187,12 +187,12 @@ impl Source for Panics {
     }
 }
 
-#[tokio::test]
-async fn the_hosts_fault_is_the_hosts() {
+#[test]
+fn the_hosts_fault_is_the_hosts() {
     let runtime = start(validator("", "i32.const 16", &refusal(CODE_550, TEXT))).unwrap();
-    let fault = runtime.validate(options(), Arc::new(Broken)).await.unwrap_err();
+    let fault = runtime.validate(options(), &Broken).unwrap_err();
     assert_eq!((fault.blame, fault.kind), (Blame::Host, FaultKind::Host));
-    let fault = runtime.validate(options(), Arc::new(Panics)).await.unwrap_err();
+    let fault = runtime.validate(options(), &Panics).unwrap_err();
     assert_eq!((fault.blame, fault.kind), (Blame::Host, FaultKind::Host));
-    assert!(call(&runtime).await.unwrap().is_err(), "the thread goes on after a panic");
+    assert!(call(&runtime).unwrap().is_err(), "the thread goes on after a panic");
 }
