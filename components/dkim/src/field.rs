@@ -4,27 +4,10 @@ use crate::header::Field;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use relevo_mailkit::model::{Canonicalization, SignatureRequest};
+use relevo_mailkit::signing::{OVERSIGNED, SIGNED_WHEN_PRESENT};
 
 /// The name of the field.
 pub(crate) const NAME: &str = "DKIM-Signature";
-
-/// Signed whether they are there or not, and once more than they are there, so that none can be added afterwards
-/// (RFC 6376 section 8.15).
-const OVERSIGNED: [&str; 10] = [
-    "from",
-    "to",
-    "cc",
-    "subject",
-    "date",
-    "reply-to",
-    "message-id",
-    "mime-version",
-    "content-type",
-    "content-transfer-encoding",
-];
-
-/// Signed when they are there (RFC 8058 section 4). Not oversigned: a list may add its own.
-const WHEN_PRESENT: [&str; 2] = ["list-unsubscribe", "list-unsubscribe-post"];
 
 /// The names in `h=`.
 pub(crate) fn signed_names(fields: &[Field<'_>]) -> Vec<&'static str> {
@@ -34,7 +17,7 @@ pub(crate) fn signed_names(fields: &[Field<'_>]) -> Vec<&'static str> {
     for name in OVERSIGNED {
         mention(name, count(name) + 1);
     }
-    for name in WHEN_PRESENT {
+    for name in SIGNED_WHEN_PRESENT {
         mention(name, count(name));
     }
     names

@@ -1,7 +1,7 @@
 //! The header block of a message as it streams past, and the choice of the fields that a signature covers.
 
 /// Octets of a header block. A longer one cannot be signed or verified; nothing beyond it is held in memory.
-pub const MAX_HEADER: usize = 1024 * 1024;
+pub const MAX_HEADER: usize = relevo_mailkit::signing::MAX_COPY_HEADER;
 
 /// Divides a message into its header block, which is kept, and its body, which is passed on.
 #[derive(Default)]

@@ -11,6 +11,7 @@ pub mod model;
 pub mod policy;
 pub mod recheck;
 pub mod reply;
+pub mod signing;
 pub mod source;
 pub mod splice;
 pub mod text;

@@ -1,6 +1,7 @@
 //! The header of the message itself: who wrote it, what is missing, what has to go (RFC 5322 section 3.6, RFC 6409).
 
 use relevo_mailkit::model::{Author, AuthorRole, Edit, Encoding, Note, ValidateOptions};
+use relevo_mailkit::signing::{MAX_SIGNED_WHEN_PRESENT, SIGNED_WHEN_PRESENT};
 
 use crate::address::{self, Fault, List};
 use crate::fields::Fields;
@@ -38,6 +39,7 @@ pub(crate) struct Head {
 pub(crate) fn read(block: &Block<'_>, options: &ValidateOptions) -> Checked<Head> {
     check_octets(block, options)?;
     check_single(block)?;
+    check_signed(block)?;
     let mut reader = Reader { block, options, head: Head::default(), from: None, sender: false, date: false };
     let (mut resent, mut resent_from) = (false, false);
     for field in &block.fields {
@@ -107,6 +109,18 @@ fn check_single(block: &Block<'_>) -> Checked<()> {
         *seen = true;
     }
     Ok(())
+}
+
+/// The fields of which all are signed: what could not be signed later is refused now.
+fn check_signed(block: &Block<'_>) -> Checked<()> {
+    let is_signed = |f: &&Field| {
+        f.name == Name::Other
+            && SIGNED_WHEN_PRESENT.iter().any(|n| block.name(f).eq_ignore_ascii_case(n.as_bytes()))
+    };
+    match block.fields.iter().filter(is_signed).nth(MAX_SIGNED_WHEN_PRESENT) {
+        Some(field) => Err(rules::TOO_MANY_SIGNED_FIELDS.at(block.name(field))),
+        None => Ok(()),
+    }
 }
 
 struct Reader<'a, 'b> {

@@ -5,7 +5,7 @@ use relevo_mailkit::model::Span;
 use crate::rules::{self, Checked};
 
 /// Octets of a header block.
-pub(crate) const MAX_HEADER: usize = 1024 * 1024;
+pub(crate) const MAX_HEADER: usize = relevo_mailkit::signing::MAX_SUBMITTED_HEADER;
 /// Fields of a header block.
 const MAX_FIELDS: usize = 10_000;
 /// Octets of a line without its CRLF (RFC 5322 section 2.1.1).

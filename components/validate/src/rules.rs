@@ -42,7 +42,7 @@ rules! {
     LONG_LINE_ENCODED: "long-line-encoded", 550, "5.6.0", "RFC 2045 section 6.7", "too many over-long lines in an encoded part";
     LONG_LINE_OUTSIDE: "long-line-outside-parts", 550, "5.6.0", "RFC 5322 section 2.1.1", "a line of more than 998 octets before the first or after the last part";
     // Header syntax.
-    HEADER_TOO_LARGE: "header-too-large", 550, "5.6.0", "limit", "a header of more than 1 MiB or 10000 fields";
+    HEADER_TOO_LARGE: "header-too-large", 550, "5.6.0", "limit", "a header of more than 960 KiB or 10000 fields";
     FIELD_SYNTAX: "field-syntax", 550, "5.6.0", "RFC 5322 section 2.2", "a line that is not a header field";
     BLANK_CONTINUATION: "blank-continuation", 550, "5.6.0", "RFC 5322 section 3.2.2", "a folded header line of blanks only";
     HEADER_CONTROL: "header-control", 550, "5.6.0", "RFC 5322 section 2.2", "a control character in the header";
@@ -62,6 +62,7 @@ rules! {
     ADDRESS_DOMAIN: "address-domain", 550, "5.6.0", "RFC 5890 section 2.3.2", "the domain of an author is not valid";
     // Other fields.
     DUPLICATE_FIELD: "duplicate-field", 550, "5.6.0", "RFC 5322 section 3.6", "a field that may occur once occurs again";
+    TOO_MANY_SIGNED_FIELDS: "too-many-signed-fields", 550, "5.6.0", "limit", "more List-Unsubscribe fields than can be signed";
     DATE_SYNTAX: "date-syntax", 550, "5.6.0", "RFC 5322 section 3.3", "the date is malformed";
     MESSAGE_ID_SYNTAX: "message-id-syntax", 550, "5.6.0", "RFC 5322 section 3.6.4", "the Message-ID is malformed";
     MIME_VERSION: "mime-version", 550, "5.6.0", "RFC 2045 section 4", "MIME-Version is not 1.0";

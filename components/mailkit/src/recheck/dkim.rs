@@ -5,12 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::{LineEnds, header_fields};
 use crate::model::{Algorithm, Unsigned};
-
-/// Names in h=.
-const MAX_NAMES: usize = 256;
-
-/// Octets of a header that is signed. Headers that anybody accepts are far smaller.
-const MAX_TO_SIGN: usize = 1024 * 1024;
+use crate::signing::{MAX_NAMES, MAX_TO_SIGN};
 
 /// Checks what a signing component returned against what the host granted, before the host signs it.
 ///
