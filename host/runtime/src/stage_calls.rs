@@ -43,11 +43,9 @@ impl Stages for Runtime {
             enter(store);
             let result =
                 validator.call_finish(&mut *store, handle)?.map(convert::report).map_err(convert::refusal);
-            match &result {
-                Ok(report) => answer::report(report, size),
-                Err(refusal) => answer::refusal(refusal),
+            if let Ok(report) = &result {
+                answer::parts(&report.parts, size).map_err(Broken::Answer)?;
             }
-            .map_err(Broken::Answer)?;
             Ok(result)
         })
     }
@@ -79,7 +77,7 @@ impl Stages for Runtime {
             }
             enter(store);
             let rewrite = convert::rewrite(rewriter.call_finish(&mut *store, handle)?);
-            answer::rewrite(&rewrite, size, &wanted).map_err(Broken::Answer)?;
+            answer::rewrite(&rewrite, &wanted).map_err(Broken::Answer)?;
             Ok(rewrite)
         })
     }

@@ -1,10 +1,12 @@
 //! The checker of what components return (law 7). Small, applied to nothing else, and fuzzed: no component can smuggle a
 //! message, add a bare CR or LF, or have something signed that was not granted.
 
+mod answers;
 mod dkim;
 mod lines;
 pub mod policy;
 
+pub use answers::{refusal, report, rewrite};
 pub use dkim::signing_input;
 pub use lines::{LineEndError, LineEnds};
 

@@ -108,7 +108,7 @@ impl Copies {
                 return Err(CopyError::NotConvertible { status, text: printable(&refusal.detail, 200) });
             }
         };
-        recheck::edits(&report.edits, copy.size(), 0).map_err(|rule| bad_answer(Stage::Validate, rule))?;
+        recheck::report(&report, copy.size()).map_err(|rule| bad_answer(Stage::Validate, rule))?;
         splice(copy, move |copy| Splice::new(Vec::new(), copy, report.edits, &NoLinks)).await
     }
 

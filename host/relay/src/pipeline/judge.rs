@@ -2,10 +2,7 @@
 
 use std::io;
 
-use relevo_mailkit::model::{
-    Edit, Encoding, MAX_FIELD_OCTETS, MAX_FIELDS, Piece, Refusal, Report, Rewrite, TrackOptions,
-    ValidateOptions,
-};
+use relevo_mailkit::model::{Edit, Encoding, Piece, Refusal, Report, Rewrite, TrackOptions, ValidateOptions};
 use relevo_mailkit::recheck;
 use relevo_mailkit::reply::EnhancedCode;
 use relevo_mailkit::source::Source;
@@ -35,8 +32,14 @@ pub(super) fn validate(
     options: ValidateOptions,
     message: &dyn Source,
 ) -> Result<Report, Rejection> {
-    let report = stages.validate(options, message)?.map_err(|r| refused(&r))?;
-    check_report(&report, message.size()).map_err(|rule| bad_answer(Stage::Validate, rule))?;
+    let report = match stages.validate(options, message)? {
+        Ok(report) => report,
+        Err(refusal) => {
+            recheck::refusal(&refusal).map_err(|rule| bad_answer(Stage::Validate, rule))?;
+            return Err(refused(&refusal));
+        }
+    };
+    recheck::report(&report, message.size()).map_err(|rule| bad_answer(Stage::Validate, rule))?;
     check_seams(Stage::Validate, &report.edits, message)?;
     Ok(report)
 }
@@ -59,13 +62,11 @@ pub(super) fn track(
         reencode: reencoded(&report.edits),
     };
     let mut rewrite = stages.track(options, &report.parts, message)?;
-    let links = rewrite.links.len();
-    recheck::edits(&rewrite.edits, message.size(), links).map_err(|rule| bad_answer(Stage::Track, rule))?;
-    if rewrite.links.iter().any(|l| l.len() > MAX_LINK_LENGTH as usize || l.chars().any(char::is_control)) {
-        return Err(bad_answer(Stage::Track, "a link is too long or has control characters").into());
-    }
+    recheck::rewrite(&rewrite, message.size(), MAX_LINK_LENGTH as usize)
+        .map_err(|rule| bad_answer(Stage::Track, rule))?;
     rewrite.edits = splice::merge(&report.edits, &rewrite.edits);
-    recheck::edits(&rewrite.edits, message.size(), links).map_err(|rule| bad_answer(Stage::Track, rule))?;
+    recheck::edits(&rewrite.edits, message.size(), rewrite.links.len())
+        .map_err(|rule| bad_answer(Stage::Track, rule))?;
     check_seams(Stage::Track, &rewrite.edits, message)?;
     Ok(rewrite)
 }
@@ -88,25 +89,6 @@ fn refused(refusal: &Refusal) -> Rejection {
     let enhanced = refusal.enhanced.parse().ok().filter(|code: &EnhancedCode| code.is_permanent());
     let code = if (500..600).contains(&refusal.code) { refusal.code } else { 550 };
     Rejection::new(code, enhanced.unwrap_or(EnhancedCode::new(5, 6, 0)), &rule, &text)
-}
-
-fn check_report(report: &Report, size: u64) -> Result<(), &'static str> {
-    recheck::header_fields(&report.additions)?;
-    recheck::edits(&report.edits, size, 0)?;
-    if has_places(&report.edits) {
-        return Err("validate returned places for links");
-    }
-    if report.from_field.iter().any(|c| matches!(c, b'\r' | b'\n' | 0)) {
-        return Err("the From field is not unfolded");
-    }
-    let octets = report.fields.iter().map(|f| f.name.len() + f.value.len()).sum::<usize>();
-    if report.fields.len() > MAX_FIELDS || octets > MAX_FIELD_OCTETS {
-        return Err("more fields are listed than may be");
-    }
-    if report.message_id.len() > recheck::MAX_LINE || report.message_id.chars().any(char::is_control) {
-        return Err("the Message-ID has control characters or is too long");
-    }
-    Ok(())
 }
 
 /// No edit may part a CRLF: what it inserts is whole lines or parts of lines.

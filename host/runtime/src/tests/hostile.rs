@@ -112,19 +112,6 @@ fn an_answer_that_cannot_be_read_is_refused() {
 }
 
 #[test]
-fn an_answer_that_would_smuggle_is_refused() {
-    let code_250 = refusal("\\fa\\00", TEXT);
-    let fault = fault_of("", "i32.const 16", &code_250);
-    assert_eq!((fault.kind, fault.detail.as_str()), (FaultKind::Answer, "a refusal with code 250"));
-    let with_crlf = refusal(CODE_550, (86, 2));
-    let fault = fault_of("", "i32.const 16", &with_crlf);
-    assert_eq!(
-        (fault.kind, fault.detail.as_str()),
-        (FaultKind::Answer, "a refusal that is not printable ASCII")
-    );
-}
-
-#[test]
 fn what_is_not_granted_is_refused_by_name() {
     let error = start(importer("wasi:sockets@0.2.6", "tcp", "connect")).err().unwrap();
     let LoadError::Import { stage: Stage::Validate, import } = error else { panic!("{error}") };

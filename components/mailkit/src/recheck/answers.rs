@@ -1,0 +1,101 @@
+//! Answers of the first-party stages: what the host checks before it uses one.
+
+use super::{MAX_LINE, edits, header_fields};
+use crate::model::{MAX_FIELD_OCTETS, MAX_FIELDS, Piece, Refusal, Report, Rewrite};
+use crate::reply::EnhancedCode;
+
+/// Octets of `rule` and `detail` of a refusal together: they become one reply line.
+const MAX_REFUSAL: usize = 400;
+
+/// A report of `validate` about a message of `size` octets.
+///
+/// # Errors
+/// The rule that is broken.
+pub fn report(report: &Report, size: u64) -> Result<(), &'static str> {
+    header_fields(&report.additions)?;
+    edits(&report.edits, size, 0)?;
+    if report.edits.iter().flat_map(|e| &e.pieces).any(|p| matches!(p, Piece::Click(_) | Piece::Open)) {
+        return Err("validate returned places for links");
+    }
+    if report.from_field.iter().any(|c| matches!(c, b'\r' | b'\n' | 0)) {
+        return Err("the From field is not unfolded");
+    }
+    let octets = report.fields.iter().map(|f| f.name.len() + f.value.len()).sum::<usize>();
+    if report.fields.len() > MAX_FIELDS || octets > MAX_FIELD_OCTETS {
+        return Err("more fields are listed than may be");
+    }
+    let addresses = report.authors.iter().flat_map(|author| [&author.address, &author.domain]);
+    if addresses.chain([&report.message_id]).any(|text| text.chars().any(char::is_control)) {
+        return Err("a control character in an address or the Message-ID");
+    }
+    if report.message_id.len() > MAX_LINE {
+        return Err("the Message-ID is too long");
+    }
+    Ok(())
+}
+
+/// A refusal of `validate`, which becomes a reply to the sender.
+///
+/// # Errors
+/// The rule that is broken.
+pub fn refusal(refusal: &Refusal) -> Result<(), &'static str> {
+    let printable = |text: &str| text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    if !matches!(refusal.code, 550 | 552 | 554) {
+        return Err("a refusal whose code is not 550, 552 or 554");
+    }
+    if !refusal.enhanced.parse::<EnhancedCode>().is_ok_and(EnhancedCode::is_permanent) {
+        return Err("a refusal whose enhanced code is not 5.x.y");
+    }
+    if !printable(&refusal.rule) || !printable(&refusal.detail) {
+        return Err("a refusal that is not printable ASCII");
+    }
+    if refusal.rule.len() + refusal.detail.len() > MAX_REFUSAL {
+        return Err("a refusal that does not fit a reply line");
+    }
+    Ok(())
+}
+
+/// An answer of `track` about a message of `size` octets, whose links have at most `max_link` octets each.
+///
+/// # Errors
+/// The rule that is broken.
+pub fn rewrite(rewrite: &Rewrite, size: u64, max_link: usize) -> Result<(), &'static str> {
+    edits(&rewrite.edits, size, rewrite.links.len())?;
+    if rewrite.links.iter().any(|link| link.len() > max_link || link.chars().any(char::is_control)) {
+        return Err("a link is too long or has control characters");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_that_would_smuggle_is_no_refusal() {
+        let good =
+            Refusal { code: 550, enhanced: "5.6.0".into(), rule: "rule".into(), detail: "text".into() };
+        assert_eq!(refusal(&good), Ok(()));
+        let bad = [
+            Refusal { code: 250, ..good.clone() },
+            Refusal { code: 451, ..good.clone() },
+            Refusal { enhanced: "4.6.0".into(), ..good.clone() },
+            Refusal { enhanced: "5.6".into(), ..good.clone() },
+            Refusal { enhanced: "5.6.0\r\n250 ok".into(), ..good.clone() },
+            Refusal { detail: "no\r\n250 ok".into(), ..good.clone() },
+            Refusal { rule: "r\u{f6}le".into(), ..good.clone() },
+            Refusal { detail: "x".repeat(MAX_REFUSAL), ..good },
+        ];
+        for bad in bad {
+            assert!(refusal(&bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn links_are_bounded_and_printable() {
+        let with = |link: &str| Rewrite { edits: vec![], links: vec![link.into()], notes: vec![] };
+        assert_eq!(rewrite(&with("https://x.example/"), 0, 30), Ok(()));
+        assert!(rewrite(&with("https://x.example/"), 0, 10).is_err());
+        assert!(rewrite(&with("https://x\r\n"), 0, 30).is_err());
+    }
+}
