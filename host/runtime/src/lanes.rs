@@ -15,11 +15,6 @@ impl Lane {
     pub(crate) fn new(at_once: usize) -> Self {
         Self { at_once: at_once.max(1) }
     }
-
-    /// As many as there are threads.
-    pub(crate) fn unbounded() -> Self {
-        Self::new(usize::MAX)
-    }
 }
 
 /// Of a job. Who takes it first has the say: the thread that begins with it, or the one who waits for it no more.

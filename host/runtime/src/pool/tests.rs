@@ -18,7 +18,7 @@ fn signal() -> (mpsc::Sender<()>, Arc<Mutex<mpsc::Receiver<()>>>) {
 #[tokio::test]
 async fn what_nobody_waits_for_any_more_is_not_begun() {
     let pool = Pool::start(1, "test", 0).unwrap();
-    let lane = Arc::new(Lane::unbounded());
+    let lane = Arc::new(Lane::new(usize::MAX));
     let (go, gone) = signal();
     let (says, ended) = mpsc::channel::<()>();
     let begun = Arc::new(AtomicUsize::new(0));
@@ -45,7 +45,7 @@ async fn what_nobody_waits_for_any_more_is_not_begun() {
 #[tokio::test]
 async fn who_gets_no_thread_in_time_waits_no_more() {
     let pool = Pool::start(1, "test", 0).unwrap();
-    let lane = Arc::new(Lane::unbounded());
+    let lane = Arc::new(Lane::new(usize::MAX));
     let (go, gone) = signal();
     // Longer than it may wait for a thread, but it has one.
     let runs = pool.run(&lane, Some(Duration::from_millis(50)), move || gone.lock().unwrap().recv().is_ok());
