@@ -6,7 +6,6 @@ use relevo_mailkit::model::{Edit, Encoding, Piece, Refusal, Report, Rewrite, Tra
 use relevo_mailkit::recheck;
 use relevo_mailkit::reply::EnhancedCode;
 use relevo_mailkit::source::Source;
-use relevo_mailkit::text::printable;
 use relevo_mailkit::{splice, token};
 use relevo_runtime::{Stage, Stages};
 
@@ -83,12 +82,11 @@ fn reencoded(edits: &[Edit]) -> Vec<u32> {
     parts
 }
 
+/// The reply for a refusal that has been checked.
 fn refused(refusal: &Refusal) -> Rejection {
-    let rule = printable(&refusal.rule, 60).replace(' ', "-");
-    let text = printable(&format!("{rule}: {}", refusal.detail), 400);
-    let enhanced = refusal.enhanced.parse().ok().filter(|code: &EnhancedCode| code.is_permanent());
-    let code = if (500..600).contains(&refusal.code) { refusal.code } else { 550 };
-    Rejection::new(code, enhanced.unwrap_or(EnhancedCode::new(5, 6, 0)), &rule, &text)
+    let Refusal { code, enhanced, rule, detail } = refusal;
+    let enhanced = enhanced.parse().unwrap_or(EnhancedCode::new(5, 6, 0));
+    Rejection::new(*code, enhanced, &rule.replace(' ', "-"), &format!("{rule}: {detail}"))
 }
 
 /// No edit may part a CRLF: what it inserts is whole lines or parts of lines.
