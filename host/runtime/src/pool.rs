@@ -24,6 +24,7 @@ struct Jobs {
     changed: Condvar,
 }
 
+#[derive(Default)]
 struct Waiting {
     lanes: Lanes<Job>,
     /// Threads that sleep.
@@ -225,12 +226,6 @@ impl Jobs {
     /// Nothing panics while it is locked.
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Default for Waiting {
-    fn default() -> Self {
-        Self { lanes: Lanes::default(), idle: 0, over: false }
     }
 }
 
