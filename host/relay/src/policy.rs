@@ -131,8 +131,12 @@ mod tests {
     use super::*;
 
     fn result(name: &str, verdicts: &[Verdict]) -> PolicyResult {
-        let answer =
-            PluginAnswer { plugin: name.into(), digest: String::new(), verdict: "x".into(), reason: String::new() };
+        let answer = PluginAnswer {
+            plugin: name.into(),
+            digest: String::new(),
+            verdict: "x".into(),
+            reason: String::new(),
+        };
         let decision = |v: &Verdict| RecipientDecision { verdict: v.clone(), decided_by: Some(0) };
         PolicyResult {
             decisions: verdicts.iter().map(decision).collect(),

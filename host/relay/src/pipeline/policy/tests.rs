@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use relevo_mailkit::event::Event;
 use relevo_mailkit::model::Report;
 use relevo_queue::{RecipientState, StoreError};
 use relevo_runtime::Stage;
@@ -169,8 +170,9 @@ async fn later_checks_can_only_be_stricter() {
     let item = of.world.memory.item();
     let held: Vec<_> = item.deliveries.iter().map(|d| (d.recipients[0].index, d.held)).collect();
     assert_eq!(held, [(0, true), (1, false), (2, false)]);
-    let queued = of.world.memory.events.lock().expect("lock").remove(0);
-    let recorded = queued.data["policies"].as_array().expect("answers").len();
+    let first = of.world.memory.events.lock().expect("lock").remove(0).event;
+    let Event::Queued(queued) = first else { panic!("{first:?}") };
+    let recorded = queued.policies.len();
     assert_eq!((of.asked(), second.asked.load(Ordering::SeqCst), recorded), (1, 1, 2));
 
     let rejected = scripted("r", &[reject(550), reject(550), reject(550)]);
