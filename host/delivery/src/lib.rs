@@ -123,9 +123,15 @@ impl Delivery {
         supervise("dispatch", |s| Box::pin(dispatch::run(s)));
         supervise("extend", |s| Box::pin(keep::extend(s)));
         supervise("bounce", |s| Box::pin(bounce::run(s)));
-        loops.spawn(settle::run(shared.clone(), conclusions, settled.clone()));
+        let ended = CancellationToken::new();
+        let (settling, guard) =
+            (settle::run(shared.clone(), conclusions, settled.clone()), ended.clone().drop_guard());
+        loops.spawn(async move {
+            let _guard = guard;
+            settling.await;
+        });
         loops.close();
-        DeliveryHandle { shared, loops, settled }
+        DeliveryHandle { shared, loops, settled, ended }
     }
 }
 
@@ -135,6 +141,8 @@ pub struct DeliveryHandle {
     shared: Arc<Shared>,
     loops: TaskTracker,
     settled: CancellationToken,
+    /// Cancelled when the task that settles outcomes has ended.
+    ended: CancellationToken,
 }
 
 /// Counts and gauges.
@@ -161,6 +169,11 @@ pub struct DeliveryStats {
 }
 
 impl DeliveryHandle {
+    /// Waits until outcomes are no longer settled: delivery was stopped, or its task panicked. The other tasks are started again.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.ended.clone().cancelled_owned()
+    }
+
     /// Begins nothing new, lets attempts finish until `deadline`, gives the others up, hands everything back. When it
     /// returns, every outcome is on disk that could be written.
     pub async fn stop(&self, deadline: Duration) {

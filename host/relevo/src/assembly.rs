@@ -188,6 +188,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         inbox: outside.inbox,
         plugins: plugins.clone(),
     };
+    tasks.spawn("delivery", delivery.ended());
     let (stop, stopped) = watch::channel(false);
     for server in &smtp {
         tasks.spawn(format!("the smtp listener {}", server.local_addr()), server.ended());

@@ -318,7 +318,9 @@ async fn draining_has_an_end() {
     client.expect("EHLO me.test", "250").await;
     client.expect("MAIL FROM:<a@a.test>", "250").await;
     let begun = Instant::now();
+    let ended = server.ended();
     server.stop(Duration::from_millis(200)).await;
+    ended.await;
     assert!(begun.elapsed() < Duration::from_secs(5));
     assert_eq!(client.reply().await, "");
 }
