@@ -1,70 +1,169 @@
-//! Errors as clients see them:
-//! `{"statusCode":422,"name":"validation_error","message":"...","param":"after","request_id":"..."}`.
+//! Why a request is refused, before any router has put it into its own words.
 
-use axum::Json;
-use axum::http::StatusCode;
+use std::time::Duration;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use tower_http::request_id::RequestId;
 
-/// An answer that is not a success. `message` says what is wrong and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ApiError {
-    /// The HTTP status again, for clients that log bodies.
-    #[serde(rename = "statusCode")]
-    pub status: u16,
-    /// Machine-readable.
-    pub name: &'static str,
-    /// For people.
-    pub message: String,
-    /// The parameter that is wrong.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub param: Option<String>,
-    /// Also in the `X-Request-Id` header and in the log.
-    pub request_id: String,
+/// A refusal. The text says what is wrong and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The request breaks HTTP.
+    #[error("{0}")]
+    Malformed(String),
+    /// No key was sent where one is needed.
+    #[error("send your API key as `Authorization: Bearer KEY`")]
+    MissingKey,
+    /// The key may not do this.
+    #[error("{0}")]
+    InvalidKey(String),
+    /// There is no such thing, or it is somebody else's.
+    #[error("{0}")]
+    NotFound(String),
+    /// The path exists, but not with this method.
+    #[error("this path does not have this method: the Allow field names those that it has")]
+    MethodNotAllowed,
+    /// Something else must end first.
+    #[error("{0}")]
+    Conflict(String),
+    /// It was there, and is kept no longer.
+    #[error("{0}")]
+    Gone(String),
+    /// The content is larger than it may be.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The request came to a name that is not served here.
+    #[error("{0}")]
+    Misdirected(String),
+    /// A parameter or the content is wrong.
+    #[error("{message}")]
+    Invalid {
+        /// The parameter.
+        param: Option<&'static str>,
+        /// What is wrong.
+        message: String,
+    },
+    /// Too many requests of this client or tenant.
+    #[error("too many requests: try again in {} s", retry_after.as_secs())]
+    TooMany {
+        /// When the next one may come.
+        retry_after: Duration,
+    },
+    /// The relay cannot do it now. The text is for the client; details go to the log.
+    #[error("{0}")]
+    Unavailable(String),
 }
 
-impl ApiError {
-    /// `request_id` is filled in when the answer leaves.
-    #[must_use]
-    pub fn new(status: StatusCode, name: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status: status.as_u16(),
-            name,
-            message: message.into(),
-            param: None,
-            request_id: String::new(),
-        }
-    }
-
+impl RequestError {
     /// 422 about a parameter.
-    #[must_use]
-    pub fn invalid(param: &str, message: impl Into<String>) -> Self {
-        let error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_error", message);
-        Self { param: Some(param.to_owned()), ..error }
+    pub(crate) fn invalid(param: &'static str, message: impl Into<String>) -> Self {
+        Self::Invalid { param: Some(param), message: message.into() }
     }
 
-    /// 404.
-    #[must_use]
-    pub fn not_found(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    /// 503 without details.
+    pub(crate) fn unavailable() -> Self {
+        Self::Unavailable("try again later".to_owned())
     }
 
-    /// 503, or 500 when it is our fault for good; details go to the log only.
-    #[must_use]
-    pub fn unavailable() -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "try again later")
+    /// The status of the answer.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::MissingKey => StatusCode::UNAUTHORIZED,
+            Self::InvalidKey(_) => StatusCode::FORBIDDEN,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Gone(_) => StatusCode::GONE,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
+            Self::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// A machine-readable name.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "bad_request",
+            Self::MissingKey => "missing_api_key",
+            Self::InvalidKey(_) => "invalid_api_key",
+            Self::NotFound(_) => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::Conflict(_) => "conflict",
+            Self::Gone(_) => "gone",
+            Self::TooLarge(_) => "payload_too_large",
+            Self::Misdirected(_) => "misdirected_request",
+            Self::Invalid { .. } => "validation_error",
+            Self::TooMany { .. } => "rate_limit_exceeded",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+
+    /// What the framework refused before a handler saw it, such as a path that is not UTF-8.
+    fn of_framework(status: StatusCode) -> Option<Self> {
+        match status {
+            StatusCode::PAYLOAD_TOO_LARGE => Some(Self::TooLarge("the content is too large".to_owned())),
+            status if status.is_client_error() => {
+                Some(Self::Malformed("the request cannot be read".to_owned()))
+            }
+            _ => None,
+        }
     }
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(mut self) -> Response {
-        self.request_id = crate::serve::request_id();
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let id = self.request_id.clone();
-        let mut response = (status, Json(self)).into_response();
-        if let Ok(value) = id.parse() {
-            response.headers_mut().insert("x-request-id", value);
-        }
+/// The status, with the error beside it for [`answer_errors`].
+impl IntoResponse for RequestError {
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        response.extensions_mut().insert(self);
         response
     }
+}
+
+/// Parameters of a query, or a refusal that names what is wrong.
+pub(crate) fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, RequestError> {
+    query.map(|Query(query)| query).map_err(|e| RequestError::invalid("query", e.body_text()))
+}
+
+/// How a router words an error. The second argument is the id of the request.
+pub(crate) type Words = fn(&RequestError, &str) -> Response;
+
+/// Marks an answer whose error has its words.
+#[derive(Debug, Clone, Copy)]
+struct Worded;
+
+/// Gives the errors of a router its words.
+pub(crate) async fn answer_errors(State(words): State<Words>, request: Request, next: Next) -> Response {
+    let id = request.extensions().get::<RequestId>().cloned();
+    let mut response = next.run(request).await;
+    if response.extensions().get::<Worded>().is_some() {
+        return response;
+    }
+    let error = response.extensions_mut().remove::<RequestError>();
+    let Some(error) = error.or_else(|| RequestError::of_framework(response.status())) else {
+        return response;
+    };
+    let id = id.as_ref().and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
+    let mut worded = words(&error, id);
+    let fields = worded.headers_mut();
+    if let Some(allow) = response.headers().get(header::ALLOW) {
+        fields.insert(header::ALLOW, allow.clone());
+    }
+    match &error {
+        RequestError::MissingKey => {
+            fields.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        RequestError::TooMany { retry_after } => {
+            fields.insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
+        }
+        _ => {}
+    }
+    worded.extensions_mut().insert(Worded);
+    worded
 }

@@ -3,18 +3,27 @@
 //!
 //! Plain HTTP; TLS is the reverse proxy's.
 
-mod access;
 mod api;
-mod auth;
 mod authority;
+mod bearer;
 mod error;
-mod health;
+mod host_field;
 pub mod inbox;
-mod plugins;
-mod serve;
-mod state;
+mod listen;
+mod metrics;
+mod observe;
+mod operations;
+mod router;
+mod services;
 mod tracking;
 
-pub use error::ApiError;
-pub use serve::{Listener, router, serve};
-pub use state::{EncodeMetrics, HttpState, Readiness};
+pub use api::ApiServices;
+pub use error::RequestError;
+pub use listen::{ConnectionLimits, serve};
+pub use metrics::{HttpMetrics, ListenerMetrics};
+pub use operations::{
+    BodyLimit, EncodeMetrics, OperationsServices, PluginAdmin, PluginAnswer, PluginCommand, PluginVerb,
+    Readiness,
+};
+pub use router::{Listener, router};
+pub use services::HttpServices;

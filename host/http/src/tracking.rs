@@ -1,55 +1,78 @@
 //! `/c/{token}` and `/o/{token}`. An unknown or altered token is a 404: never a redirect to where a stranger wants.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Router};
+use relevo_relay::tracking::{TokenAnswer, TrackingEndpoint};
 
 use crate::authority::Authority;
-use crate::state::HttpState;
+use crate::error::RequestError;
+use crate::observe::ClientAddress;
+
+/// For a client that sends too many unknown tokens.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
+
+pub(crate) fn routes() -> Router<Arc<TrackingEndpoint>> {
+    Router::new().route("/c/{token}", get(click)).route("/o/{token}", get(open))
+}
 
 /// A transparent GIF of one pixel, 43 octets.
 const PIXEL: &[u8; 43] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;";
 
 /// A click: writes `email.clicked`, redirects to the destination in the token. HEAD writes nothing: scanners use it.
-pub(crate) async fn click(
-    State(state): State<HttpState>,
+async fn click(
+    State(tracking): State<Arc<TrackingEndpoint>>,
+    Extension(ClientAddress(client)): Extension<ClientAddress>,
     method: Method,
     authority: Authority,
     Path(token): Path<String>,
-) -> Response {
+) -> Result<Response, RequestError> {
     let url = if method == Method::HEAD {
-        state.tracking.click_target(&authority.0, &token)
+        tracking.click_target(&authority.0, &token).ok_or_else(unknown)?
     } else {
-        state.tracking.click(&authority.0, &token).await
+        genuine(tracking.click(&authority.0, &token, client).await)?
     };
-    match url {
-        Some(url) => (StatusCode::FOUND, no_store(), [(header::LOCATION, String::from(url))]).into_response(),
-        None => not_found(),
-    }
+    Ok((StatusCode::FOUND, no_store(), [(header::LOCATION, String::from(url))]).into_response())
 }
 
 /// An open: writes `email.opened`, answers with the pixel. HEAD writes nothing.
-pub(crate) async fn open(
-    State(state): State<HttpState>,
+async fn open(
+    State(tracking): State<Arc<TrackingEndpoint>>,
+    Extension(ClientAddress(client)): Extension<ClientAddress>,
     method: Method,
     authority: Authority,
     Path(token): Path<String>,
-) -> Response {
-    let genuine = if method == Method::HEAD {
-        state.tracking.is_open(&authority.0, &token)
+) -> Result<Response, RequestError> {
+    if method == Method::HEAD {
+        tracking.is_open(&authority.0, &token).then_some(()).ok_or_else(unknown)?;
     } else {
-        state.tracking.open(&authority.0, &token).await
-    };
-    if genuine {
-        (no_store(), [(header::CONTENT_TYPE, "image/gif")], PIXEL.as_slice()).into_response()
-    } else {
-        not_found()
+        genuine(tracking.open(&authority.0, &token, client).await)?;
+    }
+    Ok((no_store(), [(header::CONTENT_TYPE, "image/gif")], PIXEL.as_slice()).into_response())
+}
+
+fn genuine<T>(answer: TokenAnswer<T>) -> Result<T, RequestError> {
+    match answer {
+        TokenAnswer::Genuine(found) => Ok(found),
+        TokenAnswer::Unknown => Err(unknown()),
+        TokenAnswer::TooMany => Err(RequestError::TooMany { retry_after: RETRY_AFTER }),
     }
 }
 
-/// What a tracking host answers to everything else.
-pub(crate) fn not_found() -> Response {
-    (StatusCode::NOT_FOUND, no_store(), "not found\n").into_response()
+fn unknown() -> RequestError {
+    RequestError::NotFound("not found".to_owned())
+}
+
+/// One line for people who followed a broken link.
+pub(crate) fn words(error: &RequestError, _: &str) -> Response {
+    let status = error.status();
+    let reason = status.canonical_reason().unwrap_or("error").to_ascii_lowercase();
+    (status, no_store(), format!("{reason}\n")).into_response()
 }
 
 fn no_store() -> [(header::HeaderName, &'static str); 3] {

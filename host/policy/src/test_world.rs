@@ -82,6 +82,7 @@ pub(crate) fn settings(kv_size: u64) -> Settings {
         intake,
         delivery,
         tracking_keys: TokenKeys(Vec::new()),
+        tracking: relevo_relay::settings::TrackingLimits::default(),
         tenants: Tenants { by_id, ..Tenants::default() },
         plugins: PluginServer::default(),
     }

@@ -56,19 +56,8 @@ impl Space {
     /// Whether new mail of this size may be taken.
     pub(crate) fn check_new(&self, disk: &dyn Disk, size: u64) -> Result<(), StoreError> {
         let mut known = self.known();
-        if known.asked.is_none_or(|at| at.elapsed() >= FRESH) {
-            known.free = disk.free(&self.dir).map_err(|e| StoreError::Io(e.to_string()))?;
-            known.asked = Some(Instant::now());
-        }
-        let result = if known.free.octets < self.min_free.saturating_add(size) {
-            Err(StoreError::Full)
-        } else if known.free.inodes.is_some_and(|inodes| inodes < MIN_INODES) {
-            Err(StoreError::NoInodes)
-        } else if self.reserve > 0 && known.reserve != Reserve::Allocated {
-            Err(StoreError::Full)
-        } else {
-            Ok(())
-        };
+        self.ask(&mut known, disk)?;
+        let result = self.room(&known, size);
         match (&result, known.refusing) {
             (Err(why), false) => {
                 let Free { octets, inodes } = known.free;
@@ -79,6 +68,35 @@ impl Space {
         }
         known.refusing = result.is_err();
         result
+    }
+
+    /// Whether events may be written that nobody misses: a quarter of `min_free` must be free above it, so that they do not
+    /// bring new mail to be refused.
+    pub(crate) fn check_expendable(&self, disk: &dyn Disk) -> Result<(), StoreError> {
+        let mut known = self.known();
+        self.ask(&mut known, disk)?;
+        self.room(&known, self.min_free / 4)
+    }
+
+    /// Asks the operating system, unless its last answer is fresh.
+    fn ask(&self, known: &mut Known, disk: &dyn Disk) -> Result<(), StoreError> {
+        if known.asked.is_none_or(|at| at.elapsed() >= FRESH) {
+            known.free = disk.free(&self.dir).map_err(|e| StoreError::Io(e.to_string()))?;
+            known.asked = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    fn room(&self, known: &Known, size: u64) -> Result<(), StoreError> {
+        if known.free.octets < self.min_free.saturating_add(size) {
+            Err(StoreError::Full)
+        } else if known.free.inodes.is_some_and(|inodes| inodes < MIN_INODES) {
+            Err(StoreError::NoInodes)
+        } else if self.reserve > 0 && known.reserve != Reserve::Allocated {
+            Err(StoreError::Full)
+        } else {
+            Ok(())
+        }
     }
 
     /// What is free, as far as it is known.

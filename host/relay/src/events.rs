@@ -156,20 +156,20 @@ fn attributes(list: &[(String, String)]) -> Vec<Attribute> {
     list.iter().map(|(name, value)| Attribute::new(name, escaped(value, MAX_TEXT))).collect()
 }
 
-/// `email.clicked` of the recipient at `index`, with the address if it is known.
-pub(crate) fn clicked(index: u32, address: Option<&str>, url: &str) -> Event {
+/// `email.clicked` of the recipient at `index`, with the address if it is known. It stands for `count` requests.
+pub(crate) fn clicked(index: u32, address: Option<&str>, url: &str, count: u64) -> Event {
     Event::Clicked(Clicked {
         recipient: address.map(|a| escaped(a, MAX_TEXT)),
         recipient_index: index,
         url: escaped(url, 4 * MAX_TEXT),
-        count: 1,
+        count,
     })
 }
 
-/// `email.opened` of the recipient at `index`, with the address if it is known.
-pub(crate) fn opened(index: u32, address: Option<&str>) -> Event {
+/// `email.opened` of the recipient at `index`, with the address if it is known. It stands for `count` requests.
+pub(crate) fn opened(index: u32, address: Option<&str>, count: u64) -> Event {
     let recipient = address.map(|a| escaped(a, MAX_TEXT));
-    Event::Opened(Opened { recipient, recipient_index: index, count: 1 })
+    Event::Opened(Opened { recipient, recipient_index: index, count })
 }
 
 /// An event for the event log. Its text must have been made harmless.

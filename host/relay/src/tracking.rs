@@ -1,15 +1,41 @@
 //! What the tracking endpoints answer. Stateless: everything is in the token, nothing needs the message to be still here.
 
+mod metrics;
+mod rates;
+mod repeats;
+
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use relevo_mailkit::token::{Claims, Kind, Scope};
-use relevo_queue::{EventLog, ItemId, NewEvent, Queue};
+use relevo_queue::{EventLog, ItemId, NewEvent, Queue, StoreError};
 use tracing::warn;
 use url::Url;
 
 use crate::clock::Clock;
 use crate::events;
-use crate::settings::{Settings, SettingsHandle};
+use crate::settings::{Network, Settings, SettingsHandle};
+use rates::Rates;
+use repeats::{Repeats, TrackingEvent};
+
+pub use metrics::TrackingMetrics;
+
+/// The longest time between two looks for windows of repeats that have ended.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
+/// Events written at once.
+const FLUSH_BATCH: usize = 500;
+
+/// What a token is worth to the client that sent it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenAnswer<T> {
+    /// The token is genuine.
+    Genuine(T),
+    /// The token is unknown or altered: 404.
+    Unknown,
+    /// As before, and the client has sent too many: 429.
+    TooMany,
+}
 
 /// Verifies tokens and writes what they report.
 #[derive(Clone)]
@@ -18,6 +44,10 @@ pub struct TrackingEndpoint {
     queue: Arc<dyn Queue>,
     events: Arc<dyn EventLog>,
     clock: Arc<dyn Clock>,
+    metrics: TrackingMetrics,
+    repeats: Arc<Repeats>,
+    by_tenant: Arc<Rates<String>>,
+    by_client: Arc<Rates<Network>>,
 }
 
 impl TrackingEndpoint {
@@ -28,8 +58,10 @@ impl TrackingEndpoint {
         queue: Arc<dyn Queue>,
         events: Arc<dyn EventLog>,
         clock: Arc<dyn Clock>,
+        metrics: TrackingMetrics,
     ) -> Self {
-        Self { settings, queue, events, clock }
+        let (repeats, by_tenant, by_client) = Default::default();
+        Self { settings, queue, events, clock, metrics, repeats, by_tenant, by_client }
     }
 
     /// Whether `host` (the authority of a request) is a tracking host: it then answers nothing but `/c/`, `/o/` and `/u/`.
@@ -39,27 +71,30 @@ impl TrackingEndpoint {
         tracking_host(&settings, host).is_some()
     }
 
-    /// `GET /c/{token}` at this authority: where to redirect to, once the click is durable. None: 404. The URL has been parsed
-    /// and percent-encoded, has a host and the scheme http or https.
-    pub async fn click(&self, host: &str, token: &str) -> Option<Url> {
-        let (tenant, claims) = self.verified(Kind::Click, host, token)?;
-        let url = destination(&claims)?;
+    /// `GET /c/{token}` at this authority: where to redirect to, once the click is durable, counted or dropped. The URL has
+    /// been parsed and percent-encoded, has a host and the scheme http or https.
+    pub async fn click(&self, host: &str, token: &str, client: IpAddr) -> TokenAnswer<Url> {
+        let genuine = self.verified(Kind::Click, host, token);
+        let Some((tenant, claims, url)) = genuine.and_then(|(t, c)| destination(&c).map(|url| (t, c, url)))
+        else {
+            return self.unknown(client);
+        };
         let item = ItemId(claims.message);
-        let to = self.recipient(item, claims.recipient).await;
-        let now = self.clock.now();
-        let clicked = events::clicked(claims.recipient, to.as_deref(), url.as_str());
-        self.write(events::event(&tenant, Some(item), now, clicked)).await;
-        Some(url)
+        let event =
+            TrackingEvent { tenant, item, recipient: claims.recipient, url: Some(url.clone().into()) };
+        self.record(event, client).await;
+        TokenAnswer::Genuine(url)
     }
 
-    /// `GET /o/{token}` at this authority: whether the token is genuine. False: 404.
-    pub async fn open(&self, host: &str, token: &str) -> bool {
-        let Some((tenant, claims)) = self.verified(Kind::Open, host, token) else { return false };
-        let item = ItemId(claims.message);
-        let to = self.recipient(item, claims.recipient).await;
-        let opened = events::opened(claims.recipient, to.as_deref());
-        self.write(events::event(&tenant, Some(item), self.clock.now(), opened)).await;
-        true
+    /// `GET /o/{token}` at this authority.
+    pub async fn open(&self, host: &str, token: &str, client: IpAddr) -> TokenAnswer<()> {
+        let Some((tenant, claims)) = self.verified(Kind::Open, host, token) else {
+            return self.unknown(client);
+        };
+        let event =
+            TrackingEvent { tenant, item: ItemId(claims.message), recipient: claims.recipient, url: None };
+        self.record(event, client).await;
+        TokenAnswer::Genuine(())
     }
 
     /// `HEAD /c/{token}`: what a click would redirect to. Nobody has read anything, so nothing is written.
@@ -74,6 +109,33 @@ impl TrackingEndpoint {
         self.verified(Kind::Open, host, token).is_some()
     }
 
+    /// Writes counted repeats when their windows end. Never returns.
+    pub async fn write_repeats(&self) {
+        loop {
+            tokio::time::sleep(FLUSH_INTERVAL).await;
+            self.flush_ended().await;
+        }
+    }
+
+    /// Writes all counted repeats, before the event log is closed.
+    pub async fn flush(&self) {
+        self.write_counted(self.repeats.close()).await;
+    }
+
+    async fn flush_ended(&self) {
+        let now = self.clock.monotonic();
+        let limit = self.settings.get().tracking.events_per_second;
+        let mut ended = self.repeats.ended(now);
+        ended.retain(|(event, count)| {
+            let admitted = self.by_tenant.take(&event.tenant, limit, now);
+            if !admitted {
+                self.metrics.dropped("tenant_rate", *count);
+            }
+            admitted
+        });
+        self.write_counted(ended).await;
+    }
+
     /// The tenant that owns the host, and what the token says under its scope.
     fn verified(&self, kind: Kind, host: &str, token: &str) -> Option<(String, Claims)> {
         let settings = self.settings.get();
@@ -83,17 +145,63 @@ impl TrackingEndpoint {
         Some((tenant, claims))
     }
 
+    fn unknown<T>(&self, client: IpAddr) -> TokenAnswer<T> {
+        let limit = self.settings.get().tracking.events_per_second_per_client;
+        match self.by_client.take(&Network::of_client(client), limit, self.clock.monotonic()) {
+            true => TokenAnswer::Unknown,
+            false => TokenAnswer::TooMany,
+        }
+    }
+
+    /// Writes the event, counts it as a repeat, or drops it where its client or tenant has too many. The reader gets the same
+    /// answer every time.
+    async fn record(&self, event: TrackingEvent, client: IpAddr) {
+        if self.repeats.count(&event) {
+            return self.metrics.repeated();
+        }
+        let now = self.clock.monotonic();
+        let limits = self.settings.get().tracking;
+        let client = Network::of_client(client);
+        if !self.by_client.take(&client, limits.events_per_second_per_client, now) {
+            return self.metrics.dropped("client_rate", 1);
+        }
+        if !self.by_tenant.take(&event.tenant, limits.events_per_second, now) {
+            return self.metrics.dropped("tenant_rate", 1);
+        }
+        if !self.repeats.open(event.clone(), now) {
+            return self.metrics.repeated();
+        }
+        self.write_counted(vec![(Arc::new(event), 1)]).await;
+    }
+
+    async fn write_counted(&self, counted: Vec<(Arc<TrackingEvent>, u64)>) {
+        for batch in counted.chunks(FLUSH_BATCH) {
+            let mut events = Vec::with_capacity(batch.len());
+            for (event, count) in batch {
+                events.push(self.new_event(event, *count).await);
+            }
+            if let Err(error) = self.events.append_expendable(events).await {
+                let full = matches!(error, StoreError::Full | StoreError::NoInodes);
+                let reason = if full { "disk" } else { "event_log" };
+                self.metrics.dropped(reason, batch.iter().map(|(_, count)| count).sum());
+                warn!(%error, "tracking events could not be written");
+            }
+        }
+    }
+
+    async fn new_event(&self, event: &TrackingEvent, count: u64) -> NewEvent {
+        let address = self.recipient(event.item, event.recipient).await;
+        let report = match &event.url {
+            Some(url) => events::clicked(event.recipient, address.as_deref(), url, count),
+            None => events::opened(event.recipient, address.as_deref(), count),
+        };
+        events::event(&event.tenant, Some(event.item), self.clock.now(), report)
+    }
+
     async fn recipient(&self, item: ItemId, index: u32) -> Option<String> {
         let view = self.queue.item(item).await.ok()??;
         let mut recipients = view.deliveries.into_iter().flat_map(|d| d.delivery.recipients);
         recipients.find(|r| r.index == index).map(|r| r.address)
-    }
-
-    /// The reader is not kept from where he wants to go because our log has no room.
-    async fn write(&self, event: NewEvent) {
-        if let Err(e) = self.events.append(vec![event]).await {
-            warn!(error = %e, "a tracking event could not be written");
-        }
     }
 }
 

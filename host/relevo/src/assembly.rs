@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use relevo_http::inbox::Inbox;
-use relevo_http::{HttpState, Listener, Readiness};
+use relevo_http::{
+    ApiServices, ConnectionLimits, HttpMetrics, HttpServices, Listener, OperationsServices, Readiness,
+};
 use relevo_mailkit::token::{TokenKey, TokenKeys};
 use relevo_policy::{PluginCollector, Plugins, PluginsConfig};
 use relevo_queue::{EmbeddedStore, EventLog, Queue};
@@ -20,7 +22,7 @@ use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
 use relevo_relay::sandbox::{Sandbox, permits};
 use relevo_relay::settings::{Settings, SettingsHandle};
 use relevo_relay::trace::Observe;
-use relevo_relay::tracking::TrackingEndpoint;
+use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
 use relevo_resolve::Resolve;
 use relevo_runtime::{Runtime, RuntimeConfig, Stages};
 use relevo_smtp::server::{AuthThrottle, ListenerConfig, ListenerKind, ListenerLimits, Server, ServerTls};
@@ -31,6 +33,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use crate::config::{ServerParts, SmtpConfig};
 use crate::control::{self, Control};
 use crate::metrics::{CertificateExpiry, DeliveryCounters, DeliveryGauges, LogCollector};
+use crate::plugin_admin::PluginsOverHttp;
 use crate::tasks::{self, MainTasks};
 use crate::tls;
 
@@ -107,6 +110,7 @@ pub(crate) struct Running {
     store: Arc<EmbeddedStore>,
     delivery: DeliveryHandle,
     plugins: Arc<Plugins>,
+    tracking: Arc<TrackingEndpoint>,
     stop: watch::Sender<bool>,
     tasks: MainTasks,
 }
@@ -173,29 +177,36 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let intake = Intake::new(pipeline, settings.clone(), IntakeMetrics::new(&mut registry))?;
     let smtp = listen_smtp(&parts.smtp, &settings.get().hostname, &Arc::new(intake), &expiry)?;
 
-    let state = HttpState {
-        settings: settings.clone(),
-        events: events.clone(),
-        tracking: Arc::new(TrackingEndpoint::new(
-            settings.clone(),
-            queue.clone(),
-            events.clone(),
-            clock.clone(),
-        )),
-        ready: readiness(&queue, tasks.watch()),
-        encode_metrics: Arc::new(move || relay_metrics::encode(&registry)),
-        trusted_proxies: parts.http.trusted_proxies.clone(),
-        inbox: outside.inbox,
-        plugins: plugins.clone(),
+    let http_metrics = HttpMetrics::register(&mut registry);
+    let tracking = Arc::new(TrackingEndpoint::new(
+        settings.clone(),
+        queue.clone(),
+        events.clone(),
+        clock.clone(),
+        TrackingMetrics::register(&mut registry),
+    ));
+    let http = HttpServices {
+        api: ApiServices { settings: settings.clone(), events: events.clone() },
+        tracking: tracking.clone(),
+        operations: OperationsServices {
+            settings: settings.clone(),
+            ready: readiness(&queue, tasks.watch()),
+            encode_metrics: Arc::new(move || relay_metrics::encode(&registry)),
+            metrics_keys: parts.http.metrics_keys.clone(),
+            plugins: Arc::new(PluginsOverHttp(plugins.clone())),
+            inbox: outside.inbox,
+        },
+        trusted_proxies: parts.http.trusted_proxies.clone().into(),
+        metrics: http_metrics,
     };
     tasks.spawn("delivery", delivery.ended());
     let (stop, stopped) = watch::channel(false);
     for server in &smtp {
         tasks.spawn(format!("the smtp listener {}", server.local_addr()), server.ended());
     }
-    let api = if dev { Listener::Dev } else { Listener::Api };
-    listen_http(&parts.http.listen, api, &state, &stopped, &mut tasks).await?;
-    listen_http(&parts.http.tracking_listen, Listener::Tracking, &state, &stopped, &mut tasks).await?;
+    for (kind, addresses) in parts.http.listeners(dev) {
+        listen_http(kind, addresses, &http, &parts.http.connection_limits(), &stopped, &mut tasks).await?;
+    }
 
     let explaining = delivery.clone();
     let control = Control {
@@ -208,8 +219,10 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let socket = control::bind(&parts.data_dir)
         .with_context(|| format!("the control socket in {} cannot be made", parts.data_dir.display()))?;
     tasks.spawn("the control socket", control::serve(socket, control));
+    let repeats = tracking.clone();
+    tasks.spawn("the writer of repeated clicks and opens", async move { repeats.write_repeats().await });
     tasks.spawn("the removal of old events", prune(events, clock, parts.event_retention));
-    Ok(Running { settings, smtp, expiry, store, delivery, plugins, stop, tasks })
+    Ok(Running { settings, smtp, expiry, store, delivery, plugins, tracking, stop, tasks })
 }
 
 /// Opens the plugins. `events` is the event log of a running relay; none for a command that changes what a relay
@@ -292,18 +305,21 @@ fn readiness(queue: &Arc<dyn Queue>, tasks: tasks::Watch) -> Readiness {
 }
 
 async fn listen_http(
-    addresses: &[SocketAddr],
     kind: Listener,
-    state: &HttpState,
+    addresses: &[SocketAddr],
+    services: &HttpServices,
+    limits: &ConnectionLimits,
     stopped: &watch::Receiver<bool>,
     tasks: &mut MainTasks,
 ) -> anyhow::Result<()> {
     for addr in addresses {
         let listener = TcpListener::bind(addr).await.with_context(|| format!("cannot listen on {addr}"))?;
         let local = listener.local_addr()?;
-        tracing::info!(address = %local, ?kind, "http");
-        let (router, stopped) = (relevo_http::router(kind, state.clone()), stopped.clone());
-        tasks.spawn(format!("the http listener {local}"), relevo_http::serve(listener, router, stopped));
+        tracing::info!(address = %local, kind = kind.name(), "http");
+        let router = relevo_http::router(kind, services);
+        let metrics = services.metrics.of(kind);
+        let served = relevo_http::serve(listener, router, limits.clone(), metrics, stopped.clone());
+        tasks.spawn(format!("the http listener {local}"), served);
     }
     Ok(())
 }
@@ -352,6 +368,7 @@ impl Running {
         tokio::join!(drained, self.delivery.stop(DRAIN));
         self.plugins.write_recordings().await;
         self.tasks.shutdown().await;
+        self.tracking.flush().await;
         self.store.close().await;
     }
 }

@@ -14,6 +14,7 @@ mod limits;
 mod log;
 mod metrics;
 mod plugin;
+mod plugin_admin;
 mod queue;
 mod serve;
 mod tasks;

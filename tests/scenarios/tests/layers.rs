@@ -49,7 +49,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("relevo-policy", &["relevo-relay", "relevo-queue", "relevo-runtime", "relevo-smtp"]),
-    ("relevo-http", &["relevo-relay", "relevo-queue", "relevo-policy"]),
+    ("relevo-http", &["relevo-relay", "relevo-queue"]),
     (
         "relevo",
         &[

@@ -1,6 +1,6 @@
 //! IP networks in CIDR form.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// An IP network in CIDR form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -12,6 +12,19 @@ pub struct Network {
 }
 
 impl Network {
+    /// The network that one client usually has to itself: an IPv4 address, or the /64 of an IPv6 address. An IPv4 address
+    /// mapped into IPv6 counts as IPv4.
+    #[must_use]
+    pub fn of_client(ip: IpAddr) -> Self {
+        match ip.to_canonical() {
+            addr @ IpAddr::V4(_) => Self { addr, prefix: 32 },
+            IpAddr::V6(v6) => {
+                let bits = v6.to_bits() >> 64 << 64;
+                Self { addr: IpAddr::V6(Ipv6Addr::from_bits(bits)), prefix: 64 }
+            }
+        }
+    }
+
     /// Whether `ip` is in it. An IPv4 address mapped into IPv6 counts as IPv4.
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
@@ -57,6 +70,16 @@ mod tests {
         assert!(net("::1", 128).contains(ip("::1")));
         assert!(net("2001:db8::", 32).contains(ip("2001:db8:ffff::1")));
         assert!(!net("2001:db8::", 32).contains(ip("2001:db9::")));
+    }
+
+    #[test]
+    fn a_client_is_an_ipv4_address_or_an_ipv6_64() {
+        let client = |s| Network::of_client(ip(s));
+        assert_eq!(client("2001:db8::1"), client("2001:db8::ffff:2"));
+        assert_ne!(client("2001:db8::1"), client("2001:db8:0:1::1"));
+        assert_eq!(client("::ffff:192.0.2.1"), client("192.0.2.1"));
+        assert_ne!(client("192.0.2.1"), client("192.0.2.2"));
+        assert_ne!(client("::"), client("0.0.0.0"));
     }
 
     #[test]

@@ -17,8 +17,8 @@ use axum::routing::get;
 use relevo_mailkit::model::SignatureVerdict;
 use serde::Serialize;
 
-use crate::error::ApiError;
-use crate::state::HttpState;
+use crate::error::RequestError;
+use crate::operations::OperationsServices;
 
 /// A stage that the message went through.
 #[derive(Debug, Clone, Serialize)]
@@ -110,7 +110,7 @@ impl Inbox {
     }
 }
 
-pub(crate) fn routes() -> Router<HttpState> {
+pub(crate) fn routes() -> Router<OperationsServices> {
     Router::new()
         .route("/", get(async || Redirect::temporary("/inbox")))
         .route("/inbox", get(list_page))
@@ -120,14 +120,15 @@ pub(crate) fn routes() -> Router<HttpState> {
         .route("/inbox/messages/{n}", get(raw))
 }
 
-fn inbox(state: &HttpState) -> Vec<Arc<Captured>> {
+fn inbox(state: &OperationsServices) -> Vec<Arc<Captured>> {
     state.inbox.as_ref().map(|inbox| inbox.list()).unwrap_or_default()
 }
 
-fn find(state: &HttpState, n: &str) -> Result<Arc<Captured>, ApiError> {
+fn find(state: &OperationsServices, n: &str) -> Result<Arc<Captured>, RequestError> {
     let n: Option<u64> = n.parse().ok();
     let found = n.and_then(|n| state.inbox.as_ref()?.get(n));
-    found.ok_or_else(|| ApiError::not_found("there is no message with this number in the inbox"))
+    found
+        .ok_or_else(|| RequestError::NotFound("there is no message with this number in the inbox".to_owned()))
 }
 
 /// The pages run no scripts; what they show came in by mail. The frame of `message_html` is the only thing they embed.
@@ -146,28 +147,39 @@ fn page(body: String, policy: &'static str) -> Response {
     (fields, Html(body)).into_response()
 }
 
-async fn list_page(State(state): State<HttpState>) -> Response {
+async fn list_page(State(state): State<OperationsServices>) -> Response {
     page(page::list(&inbox(&state)), PAGE_POLICY)
 }
 
-async fn message_page(State(state): State<HttpState>, Path(n): Path<String>) -> Result<Response, ApiError> {
+async fn message_page(
+    State(state): State<OperationsServices>,
+    Path(n): Path<String>,
+) -> Result<Response, RequestError> {
     Ok(page(page::message(&*find(&state, &n)?), PAGE_POLICY))
 }
 
-async fn message_html(State(state): State<HttpState>, Path(n): Path<String>) -> Result<Response, ApiError> {
+async fn message_html(
+    State(state): State<OperationsServices>,
+    Path(n): Path<String>,
+) -> Result<Response, RequestError> {
     let message = find(&state, &n)?;
-    let html =
-        message.html.clone().ok_or_else(|| ApiError::not_found("this message has no text/html part"))?;
+    let html = message
+        .html
+        .clone()
+        .ok_or_else(|| RequestError::NotFound("this message has no text/html part".to_owned()))?;
     Ok(page(html, MESSAGE_POLICY))
 }
 
-async fn list_json(State(state): State<HttpState>) -> Response {
+async fn list_json(State(state): State<OperationsServices>) -> Response {
     let list = inbox(&state);
     let list: Vec<&Captured> = list.iter().map(AsRef::as_ref).collect();
     Json(list).into_response()
 }
 
-async fn raw(State(state): State<HttpState>, Path(n): Path<String>) -> Result<Response, ApiError> {
+async fn raw(
+    State(state): State<OperationsServices>,
+    Path(n): Path<String>,
+) -> Result<Response, RequestError> {
     let message = find(&state, &n)?;
     let fields = [(header::CONTENT_TYPE, "message/rfc822"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
     Ok((fields, message.raw.clone()).into_response())

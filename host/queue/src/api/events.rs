@@ -48,6 +48,10 @@ pub trait EventLog: Send + Sync {
     /// Makes them durable; group-committed with everything else.
     async fn append(&self, events: Vec<NewEvent>) -> Result<(), StoreError>;
 
+    /// Like `append`, for events that may be lost. Refused with [`StoreError::Full`] when free space comes near the reserve, so
+    /// that they neither use it nor bring new mail to be refused.
+    async fn append_expendable(&self, events: Vec<NewEvent>) -> Result<(), StoreError>;
+
     /// Up to `max` events of `tenant` (all when `None`) after `after` (0: from the oldest).
     async fn events(
         &self,

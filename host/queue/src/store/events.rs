@@ -21,6 +21,11 @@ impl EventLog for EmbeddedStore {
         self.write(Op::Append { events }).await.map(drop)
     }
 
+    async fn append_expendable(&self, events: Vec<NewEvent>) -> Result<(), StoreError> {
+        self.inner.space.check_expendable(self.inner.disk.as_ref())?;
+        self.append(events).await
+    }
+
     async fn events(
         &self,
         tenant: Option<&str>,

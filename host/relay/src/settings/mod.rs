@@ -32,6 +32,8 @@ pub struct Settings {
     pub delivery: DeliverySettings,
     /// Tracking keys. The first signs, all verify.
     pub tracking_keys: TokenKeys,
+    /// Limits of clicks and opens.
+    pub tracking: TrackingLimits,
     /// Tenants and their domains.
     pub tenants: Tenants,
     /// What holds for all plugins.
@@ -180,6 +182,23 @@ pub struct Tracking {
     pub text_links: bool,
     /// Rewrite mail that carries a DKIM-Signature already.
     pub rewrite_signed: bool,
+}
+
+/// Limits of the clicks and opens that are written. Ten seconds' worth may come at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrackingLimits {
+    /// Of one tenant.
+    pub events_per_second: u32,
+    /// Caused by one client: an IPv4 address or an IPv6 /64.
+    pub events_per_second_per_client: u32,
+}
+
+impl Default for TrackingLimits {
+    fn default() -> Self {
+        // An event takes some 120 octets of disk: 200 a second are 2 GB a day. Image proxies of large mailbox providers open
+        // the mail of many readers from few addresses.
+        Self { events_per_second: 200, events_per_second_per_client: 50 }
+    }
 }
 
 /// Where things lie.

@@ -211,6 +211,10 @@ impl EventLog for Memory {
         Ok(())
     }
 
+    async fn append_expendable(&self, events: Vec<NewEvent>) -> Result<(), StoreError> {
+        self.append(events).await
+    }
+
     async fn events(&self, _: Option<&str>, _: u64, _: usize) -> Result<Vec<StoredEvent>, EventError> {
         Ok(Vec::new())
     }

@@ -1,5 +1,6 @@
 //! Genuine tokens, and everything else.
 
+use relevo_mailkit::event::Event;
 use relevo_mailkit::token::TokenKeys;
 
 use super::*;
@@ -8,12 +9,27 @@ use crate::testing::{Memory, World, submission};
 const HOST: &str = "t.example.com";
 const PLAIN: &str = "From: a@example.com\r\n\r\nHello\r\n";
 
+const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+async fn clicked(endpoint: &TrackingEndpoint, host: &str, token: &str) -> Option<Url> {
+    match endpoint.click(host, token, CLIENT).await {
+        TokenAnswer::Genuine(url) => Some(url),
+        TokenAnswer::Unknown => None,
+        TokenAnswer::TooMany => panic!("too many"),
+    }
+}
+
+async fn opened(endpoint: &TrackingEndpoint, host: &str, token: &str) -> bool {
+    endpoint.open(host, token, CLIENT).await == TokenAnswer::Genuine(())
+}
+
 fn endpoint(world: &World) -> TrackingEndpoint {
     TrackingEndpoint::new(
         world.settings.clone(),
         Arc::clone(&world.memory) as _,
         Arc::clone(&world.memory) as _,
         Arc::clone(&world.clock) as _,
+        TrackingMetrics::default(),
     )
 }
 
@@ -35,11 +51,11 @@ async fn a_click_redirects_and_is_written() {
     let world = World::new();
     let id = world.pipeline.submit(submission(&world, PLAIN)).await.expect("accepted").id;
     let token = click_token(&world, id, "https://x.example/a b?q=ü");
-    let url = endpoint(&world).click("T.Example.COM", &token).await.expect("genuine");
+    let url = clicked(&endpoint(&world), "T.Example.COM", &token).await.expect("genuine");
     assert_eq!(url.as_str(), "https://x.example/a%20b?q=%C3%BC");
     let event = world.memory.event();
     assert_eq!((event.tenant.as_str(), event.item), ("acme", Some(id)));
-    assert_eq!(event.event, events::clicked(0, Some("b@b.example"), url.as_str()));
+    assert_eq!(event.event, events::clicked(0, Some("b@b.example"), url.as_str(), 1));
 }
 
 #[tokio::test]
@@ -48,9 +64,9 @@ async fn an_open_is_written_also_when_the_message_is_gone() {
     let id = ItemId([9; 16]);
     let scope = Scope { tenant: "acme", host: HOST };
     let token = keys(&world).mint_open(&scope, &id.0, 3).expect("a key");
-    assert!(endpoint(&world).open(HOST, &token).await);
+    assert!(opened(&endpoint(&world), HOST, &token).await);
     let event = world.memory.event();
-    assert_eq!((event.item, event.event), (Some(id), events::opened(3, None)));
+    assert_eq!((event.item, event.event), (Some(id), events::opened(3, None, 1)));
 }
 
 #[tokio::test]
@@ -61,7 +77,7 @@ async fn a_tracking_host_is_one_under_any_port() {
     let endpoint = endpoint(&world);
     for host in [HOST, "t.example.com:443", "T.Example.Com.:8080", "t.example.com."] {
         assert!(endpoint.serves(host), "{host}: the API must not answer here");
-        assert!(endpoint.click(host, &token).await.is_some(), "{host}");
+        assert!(clicked(&endpoint, host, &token).await.is_some(), "{host}");
     }
     for host in [
         "",
@@ -73,7 +89,7 @@ async fn a_tracking_host_is_one_under_any_port() {
         "[::1]:80",
     ] {
         assert!(!endpoint.serves(host), "{host}");
-        assert!(endpoint.click(host, &token).await.is_none(), "{host}");
+        assert!(clicked(&endpoint, host, &token).await.is_none(), "{host}");
     }
 }
 
@@ -104,7 +120,7 @@ async fn nothing_but_http_with_a_host() {
         "//x.example",
     ] {
         let token = click_token(&world, ItemId([1; 16]), to);
-        assert_eq!(endpoint(&world).click(HOST, &token).await, None, "{to}");
+        assert_eq!(clicked(&endpoint(&world), HOST, &token).await, None, "{to}");
     }
     assert_eq!(count(&world.memory), 0);
 }
@@ -118,12 +134,12 @@ async fn altered_tokens_and_other_hosts_are_unknown() {
         let mut altered = token.clone().into_bytes();
         altered[n] = if altered[n] == b'A' { b'B' } else { b'A' };
         let altered = String::from_utf8(altered).expect("ASCII");
-        assert_eq!(it.click(HOST, &altered).await, None, "{n}");
+        assert_eq!(clicked(&it, HOST, &altered).await, None, "{n}");
     }
-    assert_eq!(it.click("other.example.com", &token).await, None);
-    assert!(!it.open(HOST, &token).await, "a click token is no open token");
-    assert_eq!(it.click(HOST, &format!("{token}=")).await, None);
-    assert_eq!(it.click(HOST, "").await, None);
+    assert_eq!(clicked(&it, "other.example.com", &token).await, None);
+    assert!(!opened(&it, HOST, &token).await, "a click token is no open token");
+    assert_eq!(clicked(&it, HOST, &format!("{token}=")).await, None);
+    assert_eq!(clicked(&it, HOST, "").await, None);
     assert_eq!(count(&world.memory), 0);
     // Ports and the root's dot name no other host.
     assert!(it.serves("T.example.com") && it.serves("t.example.com:8080") && it.serves("t.example.com."));
@@ -135,5 +151,73 @@ async fn a_store_that_fails_does_not_keep_the_reader() {
     let world = World::new();
     *world.memory.fail_append.lock().expect("lock") = Some(|| relevo_queue::StoreError::Full);
     let token = click_token(&world, ItemId([1; 16]), "https://x.example/");
-    assert!(endpoint(&world).click(HOST, &token).await.is_some());
+    assert!(clicked(&endpoint(&world), HOST, &token).await.is_some());
+}
+
+/// The counts of all opens.
+fn counts(world: &World) -> Vec<u64> {
+    let events = world.memory.events.lock().expect("lock");
+    let count = |event: &NewEvent| match &event.event {
+        Event::Opened(opened) => opened.count,
+        other => panic!("{other:?}"),
+    };
+    events.iter().map(count).collect()
+}
+
+fn open_tokens(world: &World, recipients: std::ops::Range<u32>) -> Vec<String> {
+    let (scope, keys) = (Scope { tenant: "acme", host: HOST }, keys(world));
+    recipients.map(|n| keys.mint_open(&scope, &[9; 16], n).expect("a key")).collect()
+}
+
+#[tokio::test]
+async fn ten_thousand_replays_are_few_events() {
+    let world = World::new();
+    let endpoint = endpoint(&world);
+    let token = &open_tokens(&world, 0..1)[0];
+    for _ in 0..10_000 {
+        assert!(opened(&endpoint, HOST, token).await);
+    }
+    assert_eq!(counts(&world), [1]);
+    let window = i64::try_from(repeats::WINDOW.as_millis()).expect("small");
+    world.clock.0.fetch_add(window, std::sync::atomic::Ordering::Relaxed);
+    endpoint.flush_ended().await;
+    assert!(opened(&endpoint, HOST, token).await);
+    endpoint.flush().await;
+    assert_eq!(counts(&world), [1, 9_999, 1]);
+}
+
+#[tokio::test]
+async fn a_client_with_too_many_events_is_answered_all_the_same() {
+    let world = World::new();
+    let endpoint = endpoint(&world);
+    for token in open_tokens(&world, 0..600) {
+        assert!(opened(&endpoint, HOST, &token).await);
+    }
+    assert_eq!(count(&world.memory), 500, "ten seconds' worth");
+    assert_eq!(endpoint.metrics.dropped_for("client_rate"), 100);
+    let click = click_token(&world, ItemId([1; 16]), "https://x.example/");
+    assert!(clicked(&endpoint, HOST, &click).await.is_some());
+    assert_eq!(endpoint.click(HOST, "nonsense", CLIENT).await, TokenAnswer::TooMany);
+    let other = "192.0.2.2".parse().expect("an address");
+    assert_eq!(endpoint.click(HOST, "nonsense", other).await, TokenAnswer::Unknown);
+}
+
+#[tokio::test]
+async fn a_tenant_with_too_many_events_is_bounded() {
+    let world = World::new();
+    let endpoint = endpoint(&world);
+    for (n, token) in open_tokens(&world, 0..2_100).iter().enumerate() {
+        let client = IpAddr::V4(std::net::Ipv4Addr::from_bits(u32::try_from(n).expect("small")));
+        assert_eq!(endpoint.open(HOST, token, client).await, TokenAnswer::Genuine(()));
+    }
+    assert_eq!((count(&world.memory), endpoint.metrics.dropped_for("tenant_rate")), (2_000, 100));
+}
+
+#[tokio::test]
+async fn what_a_full_disk_refuses_is_counted() {
+    let world = World::new();
+    *world.memory.fail_append.lock().expect("lock") = Some(|| StoreError::Full);
+    let endpoint = endpoint(&world);
+    assert!(opened(&endpoint, HOST, &open_tokens(&world, 0..1)[0]).await);
+    assert_eq!(endpoint.metrics.dropped_for("disk"), 1);
 }

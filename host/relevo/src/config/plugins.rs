@@ -9,7 +9,7 @@ use relevo_relay::settings::{FailurePolicy, PluginServer, PluginSettings, Record
 use relevo_runtime::policy::{BreakerConfig, Class, Grants, PluginConfig, PluginLimits};
 
 use super::document::Document;
-use super::schema::{self, File};
+use super::schema::{self, ApiKey, File};
 use super::values::{Section, plain};
 
 /// Plugins of one tenant: each is asked about each of its messages.
@@ -35,16 +35,7 @@ const MIN_COMPILE_MEMORY: u64 = 256 << 20;
 
 pub(crate) fn server(d: &mut Document<'_>, file: &File) -> PluginServer {
     let (s, default) = (&file.plugins, PluginServer::default());
-    let mut admin_keys: Vec<(String, [u8; 32])> = Vec::new();
-    for key in &s.admin_keys {
-        let name = d.need(key.span, &key.name, "name");
-        let hash = d.need(key.span, &key.hash, "hash");
-        let (Some(name), Some(hash)) = (name, hash) else { continue };
-        if admin_keys.iter().any(|(_, known)| *known == hash.value) {
-            d.mistake(hash.span, "is used twice");
-        }
-        admin_keys.push((name.value.clone(), hash.value));
-    }
+    let admin_keys = named_keys(d, &s.admin_keys);
     let message = "must be 256MiB at least: the compiler needs it";
     d.check(&s.compile_memory, |size| *size >= MIN_COMPILE_MEMORY, message);
     let mut upload = default.upload;
@@ -57,6 +48,21 @@ pub(crate) fn server(d: &mut Document<'_>, file: &File) -> PluginServer {
         compile_time: s.compile_time.or(default.compile_time),
         hold_expire: s.hold_expire.or(default.hold_expire),
     }
+}
+
+/// Keys by name and SHA-256.
+pub(crate) fn named_keys(d: &mut Document<'_>, entries: &[Section<ApiKey>]) -> Vec<(String, [u8; 32])> {
+    let mut keys: Vec<(String, [u8; 32])> = Vec::new();
+    for entry in entries {
+        let name = d.need(entry.span, &entry.name, "name");
+        let hash = d.need(entry.span, &entry.hash, "hash");
+        let (Some(name), Some(hash)) = (name, hash) else { continue };
+        if keys.iter().any(|(_, known)| *known == hash.value) {
+            d.mistake(hash.span, "is used twice");
+        }
+        keys.push((name.value.clone(), hash.value));
+    }
+    keys
 }
 
 fn octets(size: u64) -> usize {

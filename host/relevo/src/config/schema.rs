@@ -56,7 +56,11 @@ pub(crate) struct Smtp {
 pub(crate) struct Http {
     pub(crate) listen: List<SocketAddr>,
     pub(crate) tracking_listen: List<SocketAddr>,
+    pub(crate) operations_listen: List<SocketAddr>,
+    pub(crate) metrics_keys: Vec<Section<ApiKey>>,
     pub(crate) trusted_proxies: List<Network>,
+    pub(crate) max_connections: Key<usize>,
+    pub(crate) max_connections_per_peer: Key<usize>,
 }
 
 #[derive(Default, Deserialize)]
@@ -115,6 +119,8 @@ pub(crate) struct Route {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct TrackingKeys {
     pub(crate) keys: Vec<Section<TrackingKey>>,
+    pub(crate) events_per_second: Key<u32>,
+    pub(crate) events_per_second_per_client: Key<u32>,
 }
 
 #[derive(Default, Deserialize)]

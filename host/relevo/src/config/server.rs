@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use relevo_http::{ConnectionLimits, Listener};
 use relevo_mailkit::token::{TokenKey, TokenKeys};
 use relevo_queue::StoreConfig;
-use relevo_relay::settings::{IntakeSettings, Network};
+use relevo_relay::settings::{IntakeSettings, Network, TrackingLimits};
 
 use super::document::Document;
+use super::plugins;
 use super::schema::{self, File};
 use super::values::{Section, plain};
 
@@ -30,7 +32,38 @@ pub(crate) struct SmtpConfig {
 pub(crate) struct HttpConfig {
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) tracking_listen: Vec<SocketAddr>,
+    pub(crate) operations_listen: Vec<SocketAddr>,
+    /// By name and SHA-256.
+    pub(crate) metrics_keys: Vec<(String, [u8; 32])>,
     pub(crate) trusted_proxies: Vec<Network>,
+    pub(crate) max_connections: usize,
+    pub(crate) max_connections_per_peer: usize,
+}
+
+impl HttpConfig {
+    /// The kinds of listeners and their addresses.
+    pub(crate) fn listeners(&self, dev: bool) -> [(Listener, &[SocketAddr]); 3] {
+        let api = match (dev, self.operations_listen.is_empty()) {
+            (true, _) => Listener::Dev,
+            (false, true) => Listener::Api,
+            (false, false) => Listener::ApiOnly,
+        };
+        [
+            (api, &self.listen),
+            (Listener::Tracking, &self.tracking_listen),
+            (Listener::Operations, &self.operations_listen),
+        ]
+    }
+
+    /// Bounds of each listener.
+    pub(crate) fn connection_limits(&self) -> ConnectionLimits {
+        ConnectionLimits {
+            total: self.max_connections,
+            per_client: self.max_connections_per_peer,
+            trusted_proxies: self.trusted_proxies.clone(),
+            ..ConnectionLimits::default()
+        }
+    }
 }
 
 /// `[dns]`
@@ -93,12 +126,16 @@ fn certificate(d: &mut Document<'_>, s: &Section<schema::Smtp>) -> Option<(PathB
     Some((chain, private))
 }
 
-pub(crate) fn http(file: &File) -> HttpConfig {
-    let s = &file.http;
+pub(crate) fn http(d: &mut Document<'_>, file: &File) -> HttpConfig {
+    let (s, default) = (&file.http, ConnectionLimits::default());
     HttpConfig {
         listen: plain(&s.listen),
         tracking_listen: plain(&s.tracking_listen),
+        operations_listen: plain(&s.operations_listen),
+        metrics_keys: plugins::named_keys(d, &s.metrics_keys),
         trusted_proxies: plain(&s.trusted_proxies),
+        max_connections: s.max_connections.or(default.total),
+        max_connections_per_peer: s.max_connections_per_peer.or(default.per_client),
     }
 }
 
@@ -124,6 +161,14 @@ pub(crate) fn tracking_keys(d: &mut Document<'_>, file: &File) -> TokenKeys {
         }
     }
     TokenKeys(keys)
+}
+
+pub(crate) fn tracking_limits(file: &File) -> TrackingLimits {
+    let (s, default) = (&file.tracking, TrackingLimits::default());
+    TrackingLimits {
+        events_per_second: s.events_per_second.or(default.events_per_second),
+        events_per_second_per_client: s.events_per_second_per_client.or(default.events_per_second_per_client),
+    }
 }
 
 /// `min_free` and `[queue]`.

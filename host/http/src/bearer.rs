@@ -1,0 +1,22 @@
+//! `Authorization: Bearer KEY`. Keys are known by their SHA-256.
+
+use axum::http::header;
+use axum::http::request::Parts;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::error::RequestError;
+
+/// The SHA-256 of the key that was sent.
+pub(crate) fn digest(parts: &Parts) -> Result<[u8; 32], RequestError> {
+    let sent = parts.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let key =
+        sent.and_then(|v| v.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let (_, key) = key.ok_or(RequestError::MissingKey)?;
+    Ok(Sha256::digest(key.trim().as_bytes()).into())
+}
+
+/// The name of a key among keys by name.
+pub(crate) fn named<'a>(keys: &'a [(String, [u8; 32])], digest: &[u8; 32]) -> Option<&'a str> {
+    keys.iter().find(|(_, known)| known.ct_eq(digest).into()).map(|(name, _)| name.as_str())
+}

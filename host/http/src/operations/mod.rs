@@ -1,0 +1,67 @@
+//! Operations: health, metrics, the administration of plugins, and the inbox of `relevo dev`.
+
+mod auth;
+mod health;
+mod plugin_admin;
+mod plugins;
+
+use std::sync::Arc;
+
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use relevo_relay::settings::SettingsHandle;
+use serde::Serialize;
+
+use crate::error::RequestError;
+use crate::inbox::{self, Inbox};
+
+pub use plugin_admin::{BodyLimit, PluginAdmin, PluginAnswer, PluginCommand, PluginVerb};
+
+/// Says why new mail would be refused.
+pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// Encodes all metrics as text.
+pub type EncodeMetrics = Arc<dyn Fn() -> Result<String, std::fmt::Error> + Send + Sync>;
+
+/// What operators are served.
+#[derive(Clone)]
+pub struct OperationsServices {
+    /// Admin keys.
+    pub settings: SettingsHandle,
+    /// For `/readyz`.
+    pub ready: Readiness,
+    /// For `/metrics`.
+    pub encode_metrics: EncodeMetrics,
+    /// Keys by name and SHA-256 that may read `/metrics`, beside admin keys. Empty: everybody may.
+    pub metrics_keys: Vec<(String, [u8; 32])>,
+    /// For `/plugins`.
+    pub plugins: Arc<dyn PluginAdmin>,
+    /// Only in `relevo dev`.
+    pub inbox: Option<Arc<Inbox>>,
+}
+
+/// `/healthz` and `/readyz`, on each listener but that of tracking.
+pub(crate) fn health_routes() -> Router<OperationsServices> {
+    Router::new().route("/healthz", get(health::healthz)).route("/readyz", get(health::readyz))
+}
+
+pub(crate) fn routes(services: &OperationsServices) -> Router<OperationsServices> {
+    let router = health_routes().route("/metrics", get(health::metrics)).merge(plugins::routes());
+    match services.inbox {
+        Some(_) => router.merge(inbox::routes()),
+        None => router,
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct ErrorBody<'a> {
+    name: &'static str,
+    message: String,
+    request_id: &'a str,
+}
+
+pub(crate) fn words(error: &RequestError, request_id: &str) -> Response {
+    let body = ErrorBody { name: error.name(), message: error.to_string(), request_id };
+    (error.status(), Json(body)).into_response()
+}

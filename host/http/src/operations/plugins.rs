@@ -1,0 +1,134 @@
+//! `/plugins`: what `relevo plugin` does, over HTTP, for holders of an admin key (`[plugins] admin_keys`).
+
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::auth::Admin;
+use super::{OperationsServices, PluginCommand, PluginVerb};
+use crate::error::{self, RequestError};
+
+type Answer = Result<Json<Value>, RequestError>;
+type Services = State<OperationsServices>;
+/// Tenant and plugin.
+type Names = Path<(String, String)>;
+type Given<T> = Result<Query<T>, QueryRejection>;
+
+pub(super) fn routes() -> Router<OperationsServices> {
+    Router::new()
+        .route("/plugins", get(list))
+        .route("/plugins/{tenant}/{plugin}", put(add))
+        .route("/plugins/{tenant}/{plugin}/shadow", put(shadow).delete(end_shadow))
+        .route("/plugins/{tenant}/{plugin}/enable", post(enable))
+        .route("/plugins/{tenant}/{plugin}/disable", post(disable))
+        .route("/plugins/{tenant}/{plugin}/rollback", post(rollback))
+        .route("/plugins/{tenant}/{plugin}/replay", post(replay))
+        .route("/plugins/{tenant}/{plugin}/kv", put(import))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    tenant: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RollbackQuery {
+    digest: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReplayQuery {
+    digest: Option<String>,
+    last: Option<usize>,
+}
+
+async fn list(State(services): Services, admin: Admin, query: Given<ListQuery>) -> Answer {
+    let query = error::query(query)?;
+    run(&services, &admin, PluginCommand::List { tenant: query.tenant }, Bytes::new()).await
+}
+
+async fn add(State(services): Services, admin: Admin, Path(names): Names, body: Request) -> Answer {
+    run_with(&services, &admin, command(names, PluginVerb::Add), body).await
+}
+
+async fn shadow(State(services): Services, admin: Admin, Path(names): Names, body: Request) -> Answer {
+    run_with(&services, &admin, command(names, PluginVerb::Shadow), body).await
+}
+
+async fn end_shadow(State(services): Services, admin: Admin, Path(names): Names) -> Answer {
+    run(&services, &admin, command(names, PluginVerb::EndShadow), Bytes::new()).await
+}
+
+async fn enable(State(services): Services, admin: Admin, Path(names): Names) -> Answer {
+    run(&services, &admin, command(names, PluginVerb::Enable), Bytes::new()).await
+}
+
+async fn disable(State(services): Services, admin: Admin, Path(names): Names) -> Answer {
+    run(&services, &admin, command(names, PluginVerb::Disable), Bytes::new()).await
+}
+
+async fn rollback(
+    State(services): Services,
+    admin: Admin,
+    Path(names): Names,
+    query: Given<RollbackQuery>,
+) -> Answer {
+    let RollbackQuery { digest } = error::query(query)?;
+    run(&services, &admin, command(names, PluginVerb::Rollback { digest }), Bytes::new()).await
+}
+
+/// With a body: by that component, which is not added.
+async fn replay(
+    State(services): Services,
+    admin: Admin,
+    Path(names): Names,
+    query: Given<ReplayQuery>,
+    body: Request,
+) -> Answer {
+    let ReplayQuery { digest, last } = error::query(query)?;
+    run_with(&services, &admin, command(names, PluginVerb::Replay { digest, last }), body).await
+}
+
+async fn import(State(services): Services, admin: Admin, Path(names): Names, body: Request) -> Answer {
+    run_with(&services, &admin, command(names, PluginVerb::ImportKv), body).await
+}
+
+fn command((tenant, plugin): (String, String), verb: PluginVerb) -> PluginCommand {
+    PluginCommand::Act { tenant, plugin, verb }
+}
+
+/// Runs a command with the body as its content.
+async fn run_with(
+    services: &OperationsServices,
+    admin: &Admin,
+    command: PluginCommand,
+    mut request: Request,
+) -> Answer {
+    let limit = services.plugins.body_limit(&command)?;
+    DefaultBodyLimit::max(limit.octets).apply(&mut request);
+    let content = Bytes::from_request(request, services).await.map_err(|error| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => RequestError::TooLarge(limit.exceeded),
+        _ => RequestError::invalid("body", error.body_text()),
+    })?;
+    run(services, admin, command, content).await
+}
+
+/// Runs a command to its end, also when the client is gone.
+async fn run(services: &OperationsServices, admin: &Admin, command: PluginCommand, content: Bytes) -> Answer {
+    tracing::info!(admin = admin.name, ?command, "plugins over http");
+    match tokio::spawn(services.plugins.run(command, content.into())).await {
+        Ok(answer) => answer.map(Json),
+        Err(error) => {
+            tracing::error!(%error, "plugins over http");
+            Err(RequestError::unavailable())
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The three routers, and which of them a listener has.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tower::ServiceExt;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::timeout::RequestBodyTimeoutLayer;
+
+use crate::authority::Authority;
+use crate::error::{RequestError, Words, answer_errors};
+use crate::observe::{self, Observer};
+use crate::services::HttpServices;
+use crate::{api, host_field, operations, tracking};
+
+/// What a listener answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listener {
+    /// The API and operations. A request for a tracking host gets the tracking endpoints only.
+    Api,
+    /// The API and health, beside a listener for operations. A request for a tracking host gets the tracking endpoints only.
+    ApiOnly,
+    /// Everything for every host: `relevo dev`, where the tracking host is the API's own address.
+    Dev,
+    /// The tracking endpoints only.
+    Tracking,
+    /// Operations only.
+    Operations,
+}
+
+impl Listener {
+    /// For metrics and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Api | Self::ApiOnly | Self::Dev => "api",
+            Self::Tracking => "tracking",
+            Self::Operations => "operations",
+        }
+    }
+}
+
+/// The largest body of a request that names no limit of its own.
+const MAX_BODY: usize = 1 << 20;
+/// The longest time between two pieces of a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The routes of a listener.
+pub fn router(listener: Listener, services: &HttpServices) -> Router {
+    let observer =
+        Observer { trusted_proxies: services.trusted_proxies.clone(), metrics: services.metrics.clone() };
+    let complete = |router: Router, words: Words| complete(router, words, observer.clone());
+    match listener {
+        Listener::Tracking => complete(tracking_routes(services), tracking::words),
+        Listener::Operations => complete(operations_routes(services), operations::words),
+        Listener::Dev => {
+            let all =
+                tracking_routes(services).merge(api_routes(services)).merge(operations_routes(services));
+            complete(all.layer(middleware::from_fn(loopback_only)), api::words)
+        }
+        Listener::Api | Listener::ApiOnly => {
+            let operations = match listener {
+                Listener::ApiOnly => operations::health_routes().with_state(services.operations.clone()),
+                _ => operations_routes(services),
+            };
+            let own = complete(api_routes(services).merge(operations), api::words);
+            let tracked = complete(tracking_routes(services), tracking::words);
+            by_host(services, own, tracked)
+        }
+    }
+}
+
+fn api_routes(services: &HttpServices) -> Router {
+    worded(api::routes().with_state(services.api.clone()), api::words)
+}
+
+fn operations_routes(services: &HttpServices) -> Router {
+    worded(
+        operations::routes(&services.operations).with_state(services.operations.clone()),
+        operations::words,
+    )
+}
+
+fn tracking_routes(services: &HttpServices) -> Router {
+    worded(tracking::routes().with_state(services.tracking.clone()), tracking::words)
+}
+
+fn worded(router: Router, words: Words) -> Router {
+    let router = router.method_not_allowed_fallback(async || RequestError::MethodNotAllowed);
+    router.layer(middleware::from_fn_with_state(words, answer_errors))
+}
+
+/// What every request goes through. `words` are for what no route answers.
+fn complete(router: Router, words: Words, observer: Observer) -> Router {
+    router
+        .fallback(async || RequestError::NotFound("there is nothing at this path".to_owned()))
+        .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn(host_field::require))
+        .layer(middleware::from_fn_with_state(words, answer_errors))
+        .layer(middleware::from_fn_with_state(observer, observe::observe))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+        .layer(middleware::from_fn(observe::distrust))
+}
+
+/// A request for a tracking host never reaches the API, whichever listener it comes in on.
+fn by_host(services: &HttpServices, own: Router, tracked: Router) -> Router {
+    let tracking = services.tracking.clone();
+    Router::new().fallback(async move |request: Request| {
+        let authority = Authority::of(request.uri(), request.headers());
+        let router = if tracking.serves(&authority.0) { tracked } else { own };
+        let Ok(response) = router.oneshot(request).await;
+        response
+    })
+}
+
+/// A page of somebody else's could reach the inbox through a name of its own that leads to loopback.
+async fn loopback_only(authority: Authority, request: Request, next: Next) -> Response {
+    if authority.is_loopback() {
+        return next.run(request).await;
+    }
+    let message = "`relevo dev` answers to localhost and loopback addresses only";
+    RequestError::Misdirected(message.to_owned()).into_response()
+}

@@ -1,0 +1,25 @@
+//! What the routers serve.
+
+use std::sync::Arc;
+
+use relevo_relay::settings::Network;
+use relevo_relay::tracking::TrackingEndpoint;
+
+use crate::api::ApiServices;
+use crate::metrics::HttpMetrics;
+use crate::operations::OperationsServices;
+
+/// The services of the three routers, and what all of them need.
+#[derive(Clone)]
+pub struct HttpServices {
+    /// Of the API.
+    pub api: ApiServices,
+    /// Clicks and opens.
+    pub tracking: Arc<TrackingEndpoint>,
+    /// Of operators.
+    pub operations: OperationsServices,
+    /// Reverse proxies whose X-Forwarded-For is believed.
+    pub trusted_proxies: Arc<[Network]>,
+    /// Counts requests.
+    pub metrics: HttpMetrics,
+}

@@ -1,0 +1,229 @@
+//! Routers over a real store, with two tenants, keys for each of them and for operators, and plugins that only answer.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Request};
+use relevo_http::{
+    ApiServices, BodyLimit, HttpMetrics, HttpServices, Listener, OperationsServices, PluginAdmin,
+    PluginAnswer, PluginCommand, RequestError, router,
+};
+use relevo_mailkit::token::{TokenKey, TokenKeys};
+use relevo_queue::{EmbeddedStore, EventLog, StoreConfig};
+use relevo_relay::clock::SystemClock;
+use relevo_relay::settings::{
+    ApiKey, DeliverySettings, Domain, IntakeSettings, PluginServer, Settings, SettingsHandle, Tenants,
+    TrackingLimits,
+};
+use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
+use relevo_resolve::IpFamily;
+use sha2::{Digest, Sha256};
+use tower::ServiceExt;
+
+pub const TRACKING_HOST: &str = "t.example.com";
+pub const ACME: &str = "rv_acme";
+pub const OTHER: &str = "rv_other";
+pub const ADMIN: &str = "rv_admin";
+pub const METRICS: &str = "rv_metrics";
+/// Octets that a plugin's content may have.
+pub const PLUGIN_LIMIT: usize = 8;
+
+pub struct World {
+    pub store: Arc<EmbeddedStore>,
+    pub services: HttpServices,
+    pub plugins: Arc<FakePlugins>,
+    _directory: tempfile::TempDir,
+}
+
+/// Knows the plugin `list` of `acme`.
+#[derive(Default)]
+pub struct FakePlugins {
+    pub commands: Mutex<Vec<(PluginCommand, Vec<u8>)>>,
+}
+
+impl PluginAdmin for FakePlugins {
+    fn body_limit(&self, command: &PluginCommand) -> Result<BodyLimit, RequestError> {
+        match command {
+            PluginCommand::Act { tenant, plugin, .. } if tenant == "acme" && plugin == "list" => {
+                Ok(BodyLimit { octets: PLUGIN_LIMIT, exceeded: "larger than 8".to_owned() })
+            }
+            _ => Err(RequestError::NotFound("no such plugin".to_owned())),
+        }
+    }
+
+    fn run(&self, command: PluginCommand, content: Vec<u8>) -> PluginAnswer {
+        self.commands.lock().unwrap().push((command, content));
+        Box::pin(async { Ok(serde_json::json!({ "done": true })) })
+    }
+}
+
+fn digest(key: &str) -> [u8; 32] {
+    Sha256::digest(key.as_bytes()).into()
+}
+
+fn tenants() -> Tenants {
+    let domain = |tenant: &str, name: &str| {
+        let domain = Domain {
+            name: name.to_owned(),
+            tenant: tenant.to_owned(),
+            dkim: Vec::new(),
+            tracking: None,
+            grants: Arc::default(),
+        };
+        (name.to_owned(), Arc::new(domain))
+    };
+    let key = |tenant: &str, key: &str| {
+        (digest(key), ApiKey { tenant: tenant.to_owned(), name: "test".to_owned() })
+    };
+    Tenants {
+        by_domain: [domain("acme", "acme.test"), domain("other", "other.test")].into(),
+        by_api_key: [key("acme", ACME), key("other", OTHER)].into(),
+        by_tracking_host: [(TRACKING_HOST.to_owned(), "acme".to_owned())].into(),
+        ..Tenants::default()
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        hostname: "mta.test".to_owned(),
+        postmaster: "postmaster@mta.test".to_owned(),
+        intake: IntakeSettings {
+            max_message_size: 1,
+            max_recipients: 1,
+            recipients_per_hour: 1,
+            trusted_networks: Vec::new(),
+        },
+        delivery: DeliverySettings {
+            port: 25,
+            ip: IpFamily::Any,
+            source_ipv4: None,
+            source_ipv6: None,
+            ehlo: "mta.test".to_owned(),
+            allow_networks: Vec::new(),
+            own_addresses: Vec::new(),
+            retry: Vec::new(),
+            expire: Duration::from_secs(1),
+            smarthost: None,
+            pools: HashMap::new(),
+            routes: HashMap::new(),
+            connections_per_site: 1,
+            max_connections: 1,
+            messages_per_connection: 1,
+            recipients_per_transaction: 1,
+        },
+        tracking_keys: TokenKeys(vec![TokenKey { id: "k1".to_owned(), secret: vec![7; 32] }]),
+        tracking: TrackingLimits { events_per_second: 2, events_per_second_per_client: 1 },
+        tenants: tenants(),
+        plugins: PluginServer {
+            admin_keys: vec![("ops".to_owned(), digest(ADMIN))],
+            ..PluginServer::default()
+        },
+    }
+}
+
+pub fn token_keys() -> TokenKeys {
+    settings().tracking_keys
+}
+
+impl World {
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let config = StoreConfig { min_free: 0, ..StoreConfig::default() };
+        let store = EmbeddedStore::open(directory.path(), config).unwrap();
+        let settings = SettingsHandle::new(settings());
+        let plugins = Arc::new(FakePlugins::default());
+        let events: Arc<dyn EventLog> = store.clone();
+        let tracking = TrackingEndpoint::new(
+            settings.clone(),
+            store.clone(),
+            events.clone(),
+            Arc::new(SystemClock::new()),
+            TrackingMetrics::default(),
+        );
+        let services = HttpServices {
+            api: ApiServices { settings: settings.clone(), events },
+            tracking: Arc::new(tracking),
+            operations: OperationsServices {
+                settings,
+                ready: Arc::new(|| Ok(())),
+                encode_metrics: Arc::new(|| Ok("# EOF\n".to_owned())),
+                metrics_keys: Vec::new(),
+                plugins: plugins.clone(),
+                inbox: None,
+            },
+            trusted_proxies: Vec::new().into(),
+            metrics: HttpMetrics::default(),
+        };
+        Self { store, services, plugins, _directory: directory }
+    }
+
+    /// With a key for metrics.
+    pub fn with_metrics_key() -> Self {
+        let mut world = Self::new();
+        world.services.operations.metrics_keys = vec![("prometheus".to_owned(), digest(METRICS))];
+        world
+    }
+
+    pub fn router(&self, listener: Listener) -> Router {
+        router(listener, &self.services)
+    }
+
+    pub async fn ask(&self, listener: Listener, asked: Asked<'_>) -> Answer {
+        let mut request = Request::builder().method(asked.method).uri(asked.path).header("host", asked.host);
+        if let Some(key) = asked.key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        let request = request.body(Body::from(asked.body.to_owned())).unwrap();
+        self.send(listener, request).await
+    }
+
+    pub async fn send(&self, listener: Listener, request: Request<Body>) -> Answer {
+        let response = self.router(listener).oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, 1 << 20).await.unwrap().to_vec();
+        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+    }
+}
+
+/// A request.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    pub method: &'a str,
+    pub path: &'a str,
+    pub key: Option<&'a str>,
+    pub host: &'a str,
+    pub body: &'a str,
+}
+
+impl<'a> Asked<'a> {
+    pub fn get(path: &'a str) -> Self {
+        Self { method: "GET", path, key: None, host: "api.test", body: "" }
+    }
+
+    pub fn key(self, key: &'a str) -> Self {
+        Self { key: Some(key), ..self }
+    }
+}
+
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|v| v.to_str().ok())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
+    }
+}

@@ -1,0 +1,51 @@
+//! The plugins behind HTTP's seam.
+
+use std::sync::Arc;
+
+use relevo_http::{BodyLimit, PluginAdmin, PluginAnswer, PluginCommand, PluginVerb, RequestError};
+use relevo_policy::{Action, ActionError, Plugins};
+
+/// The plugins, as HTTP administers them.
+pub(crate) struct PluginsOverHttp(pub(crate) Arc<Plugins>);
+
+impl PluginAdmin for PluginsOverHttp {
+    fn body_limit(&self, command: &PluginCommand) -> Result<BodyLimit, RequestError> {
+        let room = action(command.clone()).room(&self.0).map_err(refusal)?;
+        Ok(BodyLimit { octets: room.octets, exceeded: room.to_string() })
+    }
+
+    fn run(&self, command: PluginCommand, content: Vec<u8>) -> PluginAnswer {
+        let plugins = self.0.clone();
+        Box::pin(async move { plugins.act(action(command), content).await.map_err(refusal) })
+    }
+}
+
+fn action(command: PluginCommand) -> Action {
+    let (tenant, plugin, verb) = match command {
+        PluginCommand::List { tenant } => return Action::List { tenant },
+        PluginCommand::Act { tenant, plugin, verb } => (tenant, plugin, verb),
+    };
+    match verb {
+        PluginVerb::Add => Action::Add { tenant, plugin },
+        PluginVerb::Shadow => Action::Shadow { tenant, plugin },
+        PluginVerb::EndShadow => Action::EndShadow { tenant, plugin },
+        PluginVerb::Enable => Action::Enable { tenant, plugin },
+        PluginVerb::Disable => Action::Disable { tenant, plugin },
+        PluginVerb::Rollback { digest } => Action::Rollback { tenant, plugin, digest },
+        PluginVerb::Replay { digest, last } => Action::Replay { tenant, plugin, digest, last },
+        PluginVerb::ImportKv => Action::KvImport { tenant, plugin },
+    }
+}
+
+fn refusal(error: ActionError) -> RequestError {
+    match error {
+        ActionError::NotFound(message) => RequestError::NotFound(message),
+        ActionError::Refused(message) => RequestError::Invalid { param: None, message },
+        ActionError::Busy(message) => RequestError::Conflict(message),
+        // An operator asks, who can do something about it.
+        ActionError::Failed(message) => {
+            tracing::error!(message, "plugins over http");
+            RequestError::Unavailable(message)
+        }
+    }
+}
