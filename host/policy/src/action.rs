@@ -1,14 +1,10 @@
 //! What operators ask for, over the control socket or HTTP.
 
 use std::fmt;
-use std::sync::Arc;
 
-use relevo_relay::settings::PluginSettings;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::plugins::Plugins;
-use crate::state::State;
 
 /// A request. Content (a component, key-value data) comes beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,12 +106,12 @@ impl Action {
             Self::Add { tenant, plugin }
             | Self::Shadow { tenant, plugin }
             | Self::Replay { tenant, plugin, .. } => {
-                plugins.slot(tenant, plugin)?;
-                let octets = plugins.settings.get().plugins.upload.octets;
+                plugins.lifecycle.configured(tenant, plugin)?;
+                let octets = plugins.lifecycle.settings.get().plugins.upload.octets;
                 Ok(Room { octets, setting: Some(format!("`max_size = {octets}` of [plugins]")) })
             }
             Self::KvImport { tenant, plugin } => {
-                let granted = plugins.slot(tenant, plugin)?.kv_size;
+                let granted = plugins.lifecycle.configured(tenant, plugin)?.kv_size;
                 // Tabs, line ends and notes come on top of keys and values.
                 let octets = granted.saturating_mul(2).saturating_add(64 << 10);
                 let octets = usize::try_from(octets).unwrap_or(usize::MAX);
@@ -143,58 +139,6 @@ impl fmt::Display for Room {
             }
             None => f.write_str("content is not taken here"),
         }
-    }
-}
-
-impl Plugins {
-    /// Does it, durably: what is answered here is in use, and is again after a restart.
-    ///
-    /// # Errors
-    /// Why not; nothing has changed then.
-    pub async fn act(self: &Arc<Self>, action: Action, content: Vec<u8>) -> Result<Value, ActionError> {
-        match action {
-            Action::List { tenant } => Ok(self.list(tenant.as_deref()).await),
-            Action::Add { tenant, plugin } => self.add(&tenant, &plugin, content, false).await,
-            Action::Shadow { tenant, plugin } => self.add(&tenant, &plugin, content, true).await,
-            Action::EndShadow { tenant, plugin } => self.end_shadow(&tenant, &plugin).await,
-            Action::Enable { tenant, plugin } => self.enable(&tenant, &plugin).await,
-            Action::Disable { tenant, plugin } => self.disable(&tenant, &plugin).await,
-            Action::Rollback { tenant, plugin, digest } => {
-                self.rollback(&tenant, &plugin, digest.as_deref()).await
-            }
-            Action::Replay { tenant, plugin, digest, last } => {
-                self.replay(&tenant, &plugin, digest.as_deref(), last, content).await
-            }
-            Action::KvImport { tenant, plugin } => self.import(&tenant, &plugin, content).await,
-        }
-    }
-
-    /// The settings of a place, or that there is none.
-    pub(crate) fn slot(&self, tenant: &str, plugin: &str) -> Result<Arc<PluginSettings>, ActionError> {
-        self.configured(tenant, plugin).ok_or_else(|| {
-            let known = self.settings.get().tenants.by_id.contains_key(tenant);
-            ActionError::NotFound(match known {
-                true => format!(
-                    "tenant `{tenant}` has no plugin `{plugin}`: its place is a [[tenant.plugin]] in the configuration, which \
-                     a running relay takes up when it is reloaded (SIGHUP)"
-                ),
-                false => format!("there is no tenant `{tenant}` in the configuration"),
-            })
-        })
-    }
-
-    /// On disk first, then in memory. Components that are remembered no more are removed.
-    pub(crate) async fn commit(self: &Arc<Self>, state: &mut State, next: State) -> Result<(), ActionError> {
-        let (files, stored) = (self.files.clone(), next.clone());
-        let written = blocking(move || {
-            files
-                .write_state(&stored)
-                .map_err(|e| ActionError::Failed(format!("the state cannot be stored: {e}")))
-        });
-        written.await?;
-        let before = std::mem::replace(state, next);
-        self.forget_gone(&before, state).await;
-        Ok(())
     }
 }
 

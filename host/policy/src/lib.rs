@@ -1,43 +1,36 @@
 //! Tenants' policy plugins: their life from upload to removal, who is asked about a message, and what the answers come to.
 //!
-//! [`Plugins`] is the implementation of [`relevo_relay::policy::Policies`]. Configuration says which places for plugins a tenant
+//! [`Plugins`] is the implementation of [`relevo_relay::policy::Check`] for them. Configuration says which places for plugins a tenant
 //! has and what each may use; which version is in a place is state of its own, in the plugin directory, changed by [`Action`]s
 //! and read again at start. `DESIGN.md` beside this crate has the life of a version.
+//!
+//! - `lifecycle`: from an upload to a version in use, and everything that changes what is in use;
+//! - `active_plugins`: what is in use, which all others read;
+//! - `ask`: questions about messages, and what the answers come to; `shadow`: a version that is asked beside;
+//! - `observe`: telling plugins what became of messages;
+//! - `record`: messages that plugins were asked about, on disk; `replay`: asking about them again.
 
 mod action;
-mod add;
+mod active;
+mod active_plugins;
+mod allowance;
 mod ask;
-mod child;
-mod clear;
-mod compile;
 mod digest;
-mod files;
-mod import;
-#[cfg(test)]
-mod import_tests;
 mod kv;
-#[cfg(test)]
-mod life_tests;
-mod list;
-mod message;
+mod lifecycle;
 mod metrics;
 mod observe;
-mod place;
 mod plugins;
 mod record;
 mod replay;
+mod sample_messages;
 mod shadow;
-mod state;
-mod switch;
-mod test_message;
 #[cfg(test)]
 mod test_settings;
 #[cfg(test)]
 mod test_world;
-mod turns;
-mod verdicts;
 
 pub use action::{Action, ActionError, Room};
-pub use child::compile_here;
+pub use lifecycle::compile_here;
 pub use metrics::PluginCollector;
 pub use plugins::{Plugins, PluginsConfig};

@@ -10,9 +10,9 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-use relevo_runtime::policy::{CPU_BUCKETS, Export, HistogramSnapshot, MEMORY_BUCKETS, PluginMetrics};
+use relevo_runtime::policy::{CPU_BUCKETS, HistogramSnapshot, MEMORY_BUCKETS, PluginMetrics};
 
-use crate::place::Place;
+use crate::active::ActivePlugin;
 use crate::plugins::Plugins;
 use crate::record::RecordingHandle;
 
@@ -38,24 +38,21 @@ type Label = (&'static str, String);
 struct Row {
     labels: Vec<Label>,
     metrics: PluginMetrics,
-    /// By what is called: state, and how often it opened.
-    breakers: Vec<(Export, (&'static str, u64))>,
-    /// Messages that were recorded, and that were not; of the place, whatever version was in it.
+    /// State, and how often it opened.
+    breaker: (&'static str, u64),
+    /// Calls that the quota of CPU time did not allow.
+    over_quota: u64,
+    /// Messages that were recorded, and that were not, whatever version was asked.
     recorded: Option<(u64, u64)>,
 }
 
 impl Row {
-    fn of(place: &Place) -> Option<Self> {
-        let metrics = place.policy.as_ref().ok()?.metrics();
-        let labels = labels(place);
-        let recorded = place.recording.as_ref().map(RecordingHandle::counts);
-        let observe = place.observe_breaker().map(|breaker| (Export::Observe, breaker));
-        let breakers = [(Export::Decide, place.breaker())].into_iter().chain(observe).collect();
-        Some(Self { labels, metrics, breakers, recorded })
-    }
-
-    fn of_breakers(&self) -> impl Iterator<Item = (Vec<Label>, (&'static str, u64))> {
-        self.breakers.iter().map(|(export, breaker)| (self.with(&[("export", export.name())]), *breaker))
+    fn of(plugin: &ActivePlugin) -> Option<Self> {
+        let mut metrics = plugin.policy.as_ref().ok()?.metrics();
+        let (over_quota, log_dropped) = plugin.over_quotas();
+        metrics.log_dropped += log_dropped;
+        let recorded = plugin.recording.as_ref().map(RecordingHandle::counts);
+        Some(Self { labels: labels(plugin), metrics, breaker: plugin.breaker(), over_quota, recorded })
     }
 
     fn with(&self, more: &[(&'static str, &str)]) -> Vec<Label> {
@@ -66,14 +63,14 @@ impl Row {
 
 impl Collector for PluginCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let places = self.0.places();
-        let rows: Vec<Row> = places.values().flat_map(|t| t.values()).filter_map(|p| Row::of(p)).collect();
-        if places.is_empty() {
+        let plugins = self.0.active.all();
+        let rows: Vec<Row> = plugins.values().flat_map(|t| t.values()).filter_map(|p| Row::of(p)).collect();
+        if plugins.is_empty() {
             return Ok(());
         }
-        broken(&mut encoder, places.values().flat_map(|of_tenant| of_tenant.values()))?;
+        up(&mut encoder, plugins.values().flat_map(|of_tenant| of_tenant.values()))?;
         let help = "Events of deliveries that plugins were not told: there were too many, or telling failed";
-        let dropped = ConstCounter::new(self.0.listeners.dropped());
+        let dropped = ConstCounter::new(self.0.outcomes.dropped());
         dropped.encode(encoder.encode_descriptor(
             "plugin_events_dropped",
             help,
@@ -90,13 +87,17 @@ impl Collector for PluginCollector {
         counters(&mut encoder, "plugin_verdicts", "Messages by what a plugin said", &rows, |row| {
             row.metrics.verdicts.iter().map(|(verdict, n)| (row.with(&[("verdict", verdict)]), *n)).collect()
         })?;
-        let help = "Log lines of a plugin beyond its quota";
+        let help = "Log lines of a plugin beyond its quotas of lines for a call and octets for a second";
         counters(&mut encoder, "plugin_log_dropped", help, &rows, |row| {
             vec![(row.with(&[]), row.metrics.log_dropped)]
         })?;
-        let help = "How often a plugin was put aside after repeated faults: not asked any more (decide), or not told (observe)";
+        let help = "How often a plugin was not called any more after repeated faults";
         counters(&mut encoder, "plugin_breaker_opened", help, &rows, |row| {
-            row.of_breakers().map(|(labels, (_, opened))| (labels, opened)).collect()
+            vec![(row.with(&[]), row.breaker.1)]
+        })?;
+        let help = "Calls of a plugin that were not made because its tenant's CPU time for plugins was used up";
+        counters(&mut encoder, "plugin_over_quota", help, &rows, |row| {
+            vec![(row.with(&[]), row.over_quota)]
         })?;
         let recorded: Vec<&Row> = rows.iter().filter(|row| row.recorded.is_some()).collect();
         let help = "Messages that were recorded for replays";
@@ -130,36 +131,34 @@ fn counters(
 }
 
 /// Also of those whose version cannot be used, which have nothing else to be counted.
-fn broken<'a>(
+fn up<'a>(
     encoder: &mut DescriptorEncoder<'_>,
-    places: impl Iterator<Item = &'a Arc<Place>>,
+    plugins: impl Iterator<Item = &'a Arc<ActivePlugin>>,
 ) -> fmt::Result {
-    let help =
-        "1 while the version of a plugin or its settings cannot be used, and its failure policy answers";
-    let mut metric = encoder.encode_descriptor("plugin_broken", help, None, MetricType::Gauge)?;
-    for place in places {
-        let broken = i64::from(place.problem().is_some());
-        ConstGauge::new(broken).encode(metric.encode_family(&labels(place))?)?;
+    let help = "1 while a plugin can be asked; 0 while its version or its settings cannot be used, and its failure policy answers";
+    let mut metric = encoder.encode_descriptor("plugin_up", help, None, MetricType::Gauge)?;
+    for plugin in plugins {
+        let up = i64::from(plugin.problem().is_none());
+        ConstGauge::new(up).encode(metric.encode_family(&labels(plugin))?)?;
     }
     Ok(())
 }
 
-fn labels(place: &Place) -> Vec<Label> {
-    let config = &place.settings.config;
+fn labels(plugin: &ActivePlugin) -> Vec<Label> {
+    let config = &plugin.settings.config;
     vec![
         ("tenant", config.tenant.clone()),
         ("plugin", config.name.clone()),
-        ("digest", format!("{:.12}", place.digest)),
+        ("digest", format!("{:.12}", plugin.digest)),
     ]
 }
 
 fn breakers(encoder: &mut DescriptorEncoder<'_>, rows: &[Row]) -> fmt::Result {
-    let help =
-        "1 while a plugin is put aside after repeated faults: not asked (decide), or not told (observe)";
+    let help = "1 while a plugin is not called after repeated faults";
     let mut metric = encoder.encode_descriptor("plugin_breaker_open", help, None, MetricType::Gauge)?;
-    for (labels, (state, _)) in rows.iter().flat_map(Row::of_breakers) {
-        let open = i64::from(state != "closed");
-        ConstGauge::new(open).encode(metric.encode_family(&labels)?)?;
+    for row in rows {
+        let open = i64::from(row.breaker.0 != "closed");
+        ConstGauge::new(open).encode(metric.encode_family(&row.labels)?)?;
     }
     Ok(())
 }

@@ -3,23 +3,23 @@
 //! Nothing waits for this. What does not fit into the channel is dropped and counted: the event log has it all.
 
 use std::collections::HashMap;
-use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use relevo_mailkit::event::{self, PluginFault};
+use relevo_mailkit::event;
 use relevo_mailkit::policy::{Attribute, Event, RemoteReply};
 use relevo_mailkit::text::{escaped, printable};
-use relevo_queue::NewEvent;
+use relevo_queue::{EventLog, NewEvent};
 use relevo_relay::clock::Clock;
 use relevo_relay::policy::OutcomeEvent;
 use relevo_runtime::Blame;
-use relevo_runtime::policy::Batch;
+use relevo_runtime::policy::{Batch, PluginFault};
 use tokio::sync::mpsc;
 
+use crate::active::ActivePlugin;
+use crate::active_plugins::ActivePlugins;
 use crate::ask::in_words;
-use crate::place::Place;
-use crate::plugins::Plugins;
 
 /// Events of one call (`wit/relevo-policy-0.1.0/observe.wit`).
 const BATCH: usize = 100;
@@ -31,116 +31,135 @@ const GATHER: Duration = Duration::from_secs(2);
 const MAX_VALUE: usize = 1_024;
 const MAX_REPLY: usize = 400;
 
-/// The way in.
-pub(crate) struct Listeners {
+/// Outcomes that wait to be told.
+pub(crate) struct Outcomes {
     sender: mpsc::Sender<Vec<OutcomeEvent>>,
-    dropped: AtomicU64,
+    pub(crate) dropped: Dropped,
 }
 
-impl Listeners {
+/// Counts events that a plugin was not told: there were too many, it broke, or it may not be called.
+#[derive(Clone, Default)]
+pub(crate) struct Dropped(Arc<AtomicU64>);
+
+impl Dropped {
+    fn add(&self, events: usize) {
+        self.0.fetch_add(events as u64, Ordering::Relaxed);
+    }
+}
+
+impl Outcomes {
     pub(crate) fn new() -> (Self, mpsc::Receiver<Vec<OutcomeEvent>>) {
         let (sender, receiver) = mpsc::channel(WAITING);
-        (Self { sender, dropped: AtomicU64::default() }, receiver)
+        (Self { sender, dropped: Dropped::default() }, receiver)
     }
 
     /// Never waits.
     pub(crate) fn send(&self, outcomes: Vec<OutcomeEvent>) {
-        let count = outcomes.len() as u64;
+        let count = outcomes.len();
         if self.sender.try_send(outcomes).is_err() {
-            self.dropped.fetch_add(count, Ordering::Relaxed);
+            self.dropped.add(count);
         }
     }
 
-    /// Events that a plugin was not told: there were too many, it broke, or its breaker or quota was closed.
+    /// Events that a plugin was not told.
     pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.dropped.0.load(Ordering::Relaxed)
     }
 }
 
-/// Until the plugins are gone.
-pub(crate) async fn run(plugins: Weak<Plugins>, mut happening: mpsc::Receiver<Vec<OutcomeEvent>>) {
-    while let Some(first) = happening.recv().await {
-        tokio::time::sleep(GATHER).await;
-        let mut all = first;
-        while all.len() < WAITING
-            && let Ok(more) = happening.try_recv()
-        {
-            all.extend(more);
-        }
-        let Some(plugins) = plugins.upgrade() else { return };
-        let mut by_tenant: HashMap<String, Vec<Event>> = HashMap::new();
-        for outcome in all {
-            let tenant = outcome.event.tenant.clone();
-            if let Some(event) = event(outcome) {
-                by_tenant.entry(tenant).or_default().push(event);
+/// Tells plugins.
+pub(crate) struct Observer {
+    pub(crate) active: Weak<ActivePlugins>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Where faults go.
+    pub(crate) events: Option<Arc<dyn EventLog>>,
+    pub(crate) dropped: Dropped,
+}
+
+impl Observer {
+    /// Until the plugins are gone.
+    pub(crate) async fn run(self, mut waiting: mpsc::Receiver<Vec<OutcomeEvent>>) {
+        while let Some(first) = waiting.recv().await {
+            tokio::time::sleep(GATHER).await;
+            let mut all = first;
+            while all.len() < WAITING
+                && let Ok(more) = waiting.try_recv()
+            {
+                all.extend(more);
             }
-        }
-        for (tenant, events) in by_tenant {
-            let places = plugins.places();
-            let listening = places.get(&tenant).into_iter().flat_map(HashMap::values).filter(|p| p.listens());
-            for place in listening {
-                for batch in events.chunks(BATCH) {
-                    let told = tell(&plugins.listeners, plugins.clock.as_ref(), place, batch.to_vec()).await;
-                    if let (Some(event), Some(log)) = (told, &plugins.events)
-                        && let Err(error) = log.append(vec![event]).await
-                    {
-                        tracing::warn!(%error, "the event of a plugin's fault is not stored");
+            let Some(active) = self.active.upgrade() else { return };
+            let mut by_tenant: HashMap<String, Vec<Event>> = HashMap::new();
+            for outcome in all {
+                let tenant = outcome.event.tenant.clone();
+                if let Some(event) = event(outcome) {
+                    by_tenant.entry(tenant).or_default().push(event);
+                }
+            }
+            for (tenant, events) in by_tenant {
+                let plugins = active.all();
+                let of_tenant = plugins.get(&tenant).into_iter().flat_map(HashMap::values);
+                for plugin in of_tenant.filter(|plugin| plugin.listens()) {
+                    for batch in events.chunks(BATCH) {
+                        self.tell(plugin, batch.to_vec()).await;
                     }
                 }
             }
         }
     }
-}
 
-/// Returns the event of a fault.
-async fn tell(
-    listeners: &Listeners,
-    clock: &dyn Clock,
-    place: &Place,
-    events: Vec<Event>,
-) -> Option<NewEvent> {
-    // A gate of its own: no answer about a message depends on what happens here.
-    let (Ok(policy), Ok(permit)) = (&place.policy, place.telling.enter(clock.monotonic())) else {
-        listeners.dropped.fetch_add(events.len() as u64, Ordering::Relaxed);
-        return None;
-    };
-    let count = events.len() as u64;
-    let now = u64::try_from(clock.now()).unwrap_or(0);
-    // This may be the call that makes a warm instance, which then answers about messages that are recorded.
-    let (_, data) = place.data();
-    let outcome = policy.observe(Batch { events, now, data: Some(data) }).await;
-    place.keep_log("observe", &outcome.log, outcome.log_dropped);
-    let guilty = match &outcome.result {
-        Ok(()) => Some(false),
-        Err(fault) => (fault.blame == Blame::Guest).then_some(true),
-    };
-    if place.telling.leave(permit, guilty, clock.monotonic()) {
-        let config = &place.settings.config;
-        tracing::warn!(
-            tenant = config.tenant,
-            plugin = config.name,
-            digest = place.digest,
-            "a plugin is told of no outcomes after repeated faults, until it is tried again"
-        );
+    async fn tell(&self, plugin: &ActivePlugin, events: Vec<Event>) {
+        let count = events.len();
+        if let Some(fault) = self.call(plugin, events).await
+            && let Some(log) = &self.events
+            && let Err(error) = log.append(vec![self.fault_event(plugin, &fault, count)]).await
+        {
+            tracing::warn!(%error, "the event of a plugin's fault is not stored");
+        }
     }
-    let fault = outcome.result.err()?;
-    place.broke(clock.now(), &fault);
-    listeners.dropped.fetch_add(count, Ordering::Relaxed);
-    let config = &place.settings.config;
-    tracing::warn!(tenant = config.tenant, plugin = config.name, digest = place.digest, %fault,
-        "a plugin broke while it was told of outcomes");
-    Some(NewEvent {
-        tenant: config.tenant.clone(),
-        at: clock.now(),
-        item: None,
-        event: event::Event::PluginFault(PluginFault {
-            plugin: config.name.clone(),
-            digest: place.digest.clone(),
-            fault: in_words(&fault),
-            reason: escaped(&fault.detail, MAX_VALUE),
-            count,
-        }),
-    })
+
+    /// Returns what broke.
+    async fn call(&self, plugin: &ActivePlugin, events: Vec<Event>) -> Option<PluginFault> {
+        let (clock, count) = (&self.clock, events.len());
+        let (Ok(policy), Ok(permit)) = (&plugin.policy, plugin.enter(clock.monotonic())) else {
+            self.dropped.add(count);
+            return None;
+        };
+        let now = u64::try_from(clock.now()).unwrap_or(0);
+        // This may be the call that makes a warm instance, which then answers about messages that are recorded.
+        let (_, data) = plugin.data();
+        let outcome = policy.observe(Batch { events, now, data: Some(data) }).await;
+        let now = clock.monotonic();
+        plugin.cpu.spend(u64::try_from(outcome.cost.cpu.as_nanos()).unwrap_or(u64::MAX), now);
+        plugin.keep_log("observe", &outcome.log, outcome.log_dropped, now);
+        let guilty = match &outcome.result {
+            Ok(()) => Some(false),
+            Err(fault) => (fault.blame == Blame::Guest).then_some(true),
+        };
+        plugin.leave(permit, guilty, now);
+        let fault = outcome.result.err()?;
+        plugin.broke(clock.now(), &fault);
+        self.dropped.add(count);
+        let config = &plugin.settings.config;
+        tracing::warn!(tenant = config.tenant, plugin = config.name, digest = plugin.digest, %fault,
+            "a plugin broke while it was told of outcomes");
+        Some(fault)
+    }
+
+    fn fault_event(&self, plugin: &ActivePlugin, fault: &PluginFault, count: usize) -> NewEvent {
+        let config = &plugin.settings.config;
+        NewEvent {
+            tenant: config.tenant.clone(),
+            at: self.clock.now(),
+            item: None,
+            event: event::Event::PluginFault(event::PluginFault {
+                plugin: config.name.clone(),
+                digest: plugin.digest.clone(),
+                fault: in_words(fault),
+                reason: escaped(&fault.detail, MAX_VALUE),
+                count: count as u64,
+            }),
+        }
+    }
 }
 
 /// The event as plugins hear of it; none of events that are about neither a delivery nor a notification.
@@ -210,7 +229,8 @@ mod tests {
     };
 
     use super::*;
-    use crate::kv::KvData;
+    use crate::active::NotCalled;
+    use crate::allowance::Allowance;
     use crate::test_settings;
 
     fn outcome(event: event::Event) -> OutcomeEvent {
@@ -260,11 +280,11 @@ mod tests {
 
     #[test]
     fn what_is_too_much_is_counted() {
-        let (listeners, _kept) = Listeners::new();
+        let (outcomes, _kept) = Outcomes::new();
         for _ in 0..WAITING + 3 {
-            listeners.send(vec![delayed(), delayed()]);
+            outcomes.send(vec![delayed(), delayed()]);
         }
-        assert_eq!(listeners.dropped(), 6);
+        assert_eq!(outcomes.dropped(), 6);
     }
 
     /// Breaks whenever it is told anything.
@@ -322,29 +342,28 @@ mod tests {
         }
     }
 
-    /// Neither faults nor calls while it is told of outcomes are in the way of a question about a message.
+    /// Faults are those of the plugin, whatever it was called for.
     #[tokio::test]
-    async fn no_answer_depends_on_what_happens_here() {
-        let settings = test_settings::place("acme", |settings| settings.calls_per_second = Some(10));
+    async fn repeated_faults_end_calls_of_any_kind() {
+        let settings = test_settings::plugin("acme", |_| {});
         let policy: Arc<dyn Policy> = Arc::new(Broken(settings.config.clone()));
-        let place = Place::new(settings, String::new(), Ok(policy), Arc::new(KvData::default()));
-        let ((listeners, _kept), clock) = (Listeners::new(), SystemClock::new());
+        let cpu = Arc::new(Allowance::new(1_000_000_000));
+        let plugin = ActivePlugin::new(settings, String::new(), Ok(policy), Arc::default(), cpu);
+        let clock = Arc::new(SystemClock::new());
+        let observer =
+            Observer { active: Weak::new(), clock: clock.clone(), events: None, dropped: Dropped::default() };
         for n in 0..50 {
-            let broke = tell(&listeners, &clock, &place, event(delayed()).into_iter().collect()).await;
-            let broke = broke.map(|event| match event.event {
+            let broke = observer.call(&plugin, event(delayed()).into_iter().collect()).await;
+            let event = broke.map(|fault| match observer.fault_event(&plugin, &fault, 1).event {
                 event::Event::PluginFault(fault) => (fault.fault, fault.count),
                 other => panic!("{other:?}"),
             });
             let expected = ("observe: trap (guest)".to_owned(), 1);
             // Until its breaker opens.
-            assert_eq!(broke, (n < 5).then_some(expected));
+            assert_eq!(event, (n < 5).then_some(expected));
         }
-        assert_eq!(listeners.dropped(), 50);
-        let now = clock.monotonic();
-        assert!(place.telling.enter(now).is_err(), "it is told no more for a while");
-        assert_eq!(place.breaker(), ("closed", 0));
-        for _ in 0..10 {
-            assert!(place.enter(now).is_ok());
-        }
+        assert_eq!(observer.dropped.0.load(Ordering::Relaxed), 50);
+        assert_eq!(plugin.breaker(), ("open", 1));
+        assert_eq!(plugin.enter(clock.monotonic()), Err(NotCalled::Breaker));
     }
 }

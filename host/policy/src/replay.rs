@@ -8,13 +8,13 @@ use relevo_relay::settings::PluginSettings;
 use relevo_runtime::Blame;
 use relevo_runtime::policy::{Body, Case, Export, Judgement, Outcome, Policy};
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use crate::action::{ActionError, blocking};
 use crate::digest::{digest_of, hex};
 use crate::kv::KvData;
-use crate::plugins::Plugins;
+use crate::lifecycle::Lifecycle;
 use crate::record::{self, Answer, KeptBody, Recording, ReplayReads, StoredRecording, difference};
-use crate::switch::no_version;
 
 /// Differences and faults that are reported with their message: the last ones.
 const KEPT: usize = 100;
@@ -37,6 +37,8 @@ struct Version {
 
 #[derive(Default)]
 struct Report {
+    /// Of the version.
+    digest: String,
     /// Judged again.
     replayed: u64,
     same: u64,
@@ -59,102 +61,94 @@ struct Report {
     last: VecDeque<Value>,
 }
 
-impl Plugins {
-    /// One at a time; the messages one after the other, with a pause after each as long as it took.
+/// See the module.
+pub(crate) struct Replays {
+    lifecycle: Arc<Lifecycle>,
+    /// One at a time.
+    running: Mutex<()>,
+}
+
+impl Replays {
+    pub(crate) fn new(lifecycle: Arc<Lifecycle>) -> Self {
+        Self { lifecycle, running: Mutex::default() }
+    }
+
+    /// Asks about the messages one after the other, with a pause after each as long as it took.
     pub(crate) async fn replay(
-        self: &Arc<Self>,
+        &self,
         tenant: &str,
         plugin: &str,
         digest: Option<&str>,
         last: Option<usize>,
         component: Vec<u8>,
     ) -> Result<Value, ActionError> {
-        let settings = self.slot(tenant, plugin)?;
-        let Ok(_turn) = self.replays.try_lock() else {
+        let lifecycle = &self.lifecycle;
+        let settings = lifecycle.configured(tenant, plugin)?;
+        let Ok(_running) = self.running.try_lock() else {
             return Err(ActionError::Busy("another replay is under way".to_owned()));
         };
         let Some(record) = settings.record else {
             let reason = format!("nothing is recorded for `{plugin}`: set `record` in its configuration");
             return Err(ActionError::Refused(reason));
         };
-        let (plugins, of, name) = (Arc::clone(self), tenant.to_owned(), plugin.to_owned());
+        let (loader, of, name) = (Arc::clone(&lifecycle.loader), tenant.to_owned(), plugin.to_owned());
         let found = blocking(move || {
-            let found = plugins.recordings(&of, &name, record);
+            let found = loader.recordings(&of, &name, record);
             found.map_err(|e| ActionError::Failed(format!("the recordings cannot be read: {e}")))
         });
         let mut stored = found.await?;
         if let Some(last) = last {
             stored.drain(..stored.len().saturating_sub(last));
         }
-        let (tried, component) =
-            blocking(move || Ok(((!component.is_empty()).then(|| hex(&digest_of(&component))), component)))
-                .await?;
-        if tried.is_some() && digest.is_some() {
+        let report = if component.is_empty() {
+            let digest = lifecycle.stored(tenant, plugin, digest).await?;
+            self.replay_all(&settings, &digest, stored).await?
+        } else if digest.is_some() {
             return Err(ActionError::Refused("either a digest or a component, not both".to_owned()));
-        }
-        // Nobody removes it while it is looked at.
-        let pin = tried.as_deref().map(|digest| self.pins.pin(digest));
-        let digest = match &tried {
-            Some(tried) => self.try_component(&settings, tried, component).await.map(|()| tried.clone()),
-            None => self.stored(tenant, plugin, digest).await,
+        } else {
+            self.try_component(&settings, component, stored).await?
         };
-        let report = match &digest {
-            Ok(digest) => self.replay_all(&settings, digest, stored).await,
-            Err(error) => Err(error.clone()),
-        };
-        drop(pin);
-        if let Some(tried) = tried {
-            self.forget_unknown(tried).await;
-        }
-        let (digest, report) = (digest?, report?);
-        tracing::info!(tenant, plugin, digest, replayed = report.replayed, "a plugin was replayed");
-        Ok(report.shown(tenant, plugin, &digest))
+        tracing::info!(tenant, plugin, report.digest, replayed = report.replayed, "a plugin was replayed");
+        Ok(report.shown(tenant, plugin))
     }
 
-    /// A component that is not added: everything that is looked at before a version is used, and nothing is remembered.
+    /// With a component that is not added: it goes the way of an upload, and is removed afterwards.
     async fn try_component(
-        self: &Arc<Self>,
+        &self,
         settings: &Arc<PluginSettings>,
-        digest: &str,
         wasm: Vec<u8>,
-    ) -> Result<(), ActionError> {
-        let (of, name) = (Arc::clone(settings), digest.to_owned());
-        let policy = self.work(move |plugins| plugins.admit(&of, &name, &wasm)).await?;
-        self.self_test(settings, &policy).await
-    }
-
-    /// The digest of a version that was added before; the active one, when none is named.
-    async fn stored(&self, tenant: &str, plugin: &str, digest: Option<&str>) -> Result<String, ActionError> {
-        let state = self.state.lock().await;
-        let entry = state.entry(tenant, plugin);
-        let entry = entry.ok_or_else(|| no_version(plugin))?;
-        match digest {
-            Some(digest) => {
-                entry.find(digest).map(|v| v.digest.clone()).map_err(|why| why.of(plugin, digest))
-            }
-            None => entry.active.clone().ok_or_else(|| no_version(plugin)),
-        }
+        stored: Vec<StoredRecording>,
+    ) -> Result<Report, ActionError> {
+        let (digest, wasm) = blocking(move || Ok((hex(&digest_of(&wasm)), Arc::new(wasm)))).await?;
+        let tried = async {
+            let policy = self.lifecycle.admit(settings, &digest, wasm).await?;
+            self.lifecycle.self_test(settings, &policy).await?;
+            self.replay_all(settings, &digest, stored).await
+        };
+        let report = tried.await;
+        self.lifecycle.forget_unknown(digest).await;
+        report
     }
 
     /// As far as it comes.
     async fn replay_all(
-        self: &Arc<Self>,
+        &self,
         settings: &Arc<PluginSettings>,
         digest: &str,
         stored: Vec<StoredRecording>,
     ) -> Result<Report, ActionError> {
-        let (of, name) = (Arc::clone(settings), digest.to_owned());
-        let version = self.work(move |plugins| {
-            let policy = plugins.load_or_compile(&of, &name)?;
-            let today =
-                plugins.place_with(Arc::clone(&of), String::new(), Ok(Arc::clone(&policy))).data.clone();
+        let (lifecycle, of, name) = (Arc::clone(&self.lifecycle), Arc::clone(settings), digest.to_owned());
+        let version = blocking(move || {
+            let policy = lifecycle.load_or_compile(&of, &name)?;
+            let today = lifecycle.loader.data(&of).unwrap_or_default();
             Ok(Version { settings: of, digest: name, policy, today })
         });
         let version = version.await?;
-        let mut report = Report::default();
-        let began = self.monotonic();
+        let mut report = Report { digest: digest.to_owned(), ..Report::default() };
+        let clock = &self.lifecycle.clock;
+        let began = clock.monotonic();
         for stored in stored {
-            if self.monotonic().saturating_sub(began) > MOST {
+            if clock.monotonic().saturating_sub(began) > MOST {
                 report.stopped = Some("it took too long".to_owned());
             }
             if report.stopped.is_some() {
@@ -169,7 +163,7 @@ impl Plugins {
     }
 
     async fn replay_one(
-        self: &Arc<Self>,
+        &self,
         version: &Version,
         recording: Recording,
         report: &mut Report,
@@ -219,22 +213,30 @@ impl Plugins {
     }
 
     /// Asks a fresh instance: what a warm one keeps in its memory is of another message's data. Waits while the tenant's share of the
-    /// threads is busy. Returns none if it stays so.
+    /// threads is busy, or less than half of its CPU time is left. Returns none if it stays so.
     async fn judge_when_idle(
-        self: &Arc<Self>,
+        &self,
         version: &Version,
         case: Case,
     ) -> Result<Option<Outcome<Judgement>>, ActionError> {
-        let policy = self.load(&version.settings, &version.digest);
+        let Lifecycle { loader, active, clock, .. } = self.lifecycle.as_ref();
+        let policy = loader.load(&version.settings, &version.digest);
         let policy = policy.map_err(|e| ActionError::Refused(e.to_string()))?;
-        let began = self.monotonic();
-        while self.monotonic().saturating_sub(began) < BUSY {
-            if let Some(outcome) = policy.judge_if_idle(case.clone()).await {
+        let cpu = active.cpu(&version.settings.config.tenant, version.settings.tenant_cpu);
+        let began = clock.monotonic();
+        loop {
+            let now = clock.monotonic();
+            if cpu.has_half(now)
+                && let Some(outcome) = policy.judge_if_idle(case.clone()).await
+            {
+                cpu.spend(u64::try_from(outcome.cost.cpu.as_nanos()).unwrap_or(u64::MAX), now);
                 return Ok(Some(outcome));
+            }
+            if now.saturating_sub(began) > BUSY {
+                return Ok(None);
             }
             tokio::time::sleep(AGAIN).await;
         }
-        Ok(None)
     }
 }
 
@@ -266,11 +268,11 @@ impl Report {
         }));
     }
 
-    fn shown(&self, tenant: &str, plugin: &str, digest: &str) -> Value {
+    fn shown(&self, tenant: &str, plugin: &str) -> Value {
         json!({
             "tenant": tenant,
             "plugin": plugin,
-            "digest": digest,
+            "digest": self.digest,
             "finished": self.stopped.is_none(),
             "stopped": self.stopped,
             "replayed": self.replayed,
@@ -337,7 +339,7 @@ mod tests {
             report.note(&n.to_string(), 1, &then, &now, None);
         }
         report.note("last", 1, &then, &Answer::Fault("decide: trap (guest)".into()), Some("trapped".into()));
-        let shown = report.shown("acme", "list", "aa");
+        let shown = report.shown("acme", "list");
         assert_eq!(
             (&shown["same"], &shown["differing"], &shown["faults"]),
             (&json!(1), &json!(KEPT + 4), &json!(1))
@@ -350,7 +352,7 @@ mod tests {
         assert_eq!((&shown["finished"], &shown["stopped"]), (&json!(true), &json!(null)));
         // What there is, though the host broke.
         report.stopped = Some("the host could not run it".to_owned());
-        let shown = report.shown("acme", "list", "aa");
+        let shown = report.shown("acme", "list");
         assert_eq!((&shown["finished"], &shown["same"]), (&json!(false), &json!(1)));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use relevo_mailkit::policy::Decision;
 use relevo_queue::ItemId;
@@ -9,6 +10,7 @@ use relevo_runtime::Blame;
 use relevo_runtime::policy::{Case, Policy};
 use serde_json::{Value, json};
 
+use crate::allowance::Allowance;
 use crate::record::{Answer, difference};
 
 /// Differences that are kept with the message they were about.
@@ -28,7 +30,7 @@ struct Report {
     differing: u64,
     /// The shadow broke.
     faults: u64,
-    /// The tenant's threads were busy, or the host could not run it.
+    /// The tenant's threads were busy, its CPU time was needed, or the host could not run it.
     skipped: u64,
     last: VecDeque<Value>,
 }
@@ -39,8 +41,20 @@ impl Shadow {
     }
 
     /// Asks in its tenant's share of the threads, and compares with what the active version said. The sender does not wait for it. While
-    /// the share is busy, messages are skipped.
-    pub(crate) fn compare(self: &Arc<Self>, id: ItemId, case: Case, active: Decision) {
+    /// the share is busy, and while less than half of a second's CPU time is left, messages are skipped.
+    pub(crate) fn compare(
+        self: &Arc<Self>,
+        id: ItemId,
+        case: Case,
+        active: Decision,
+        cpu: &Arc<Allowance>,
+        now: Duration,
+    ) {
+        if !cpu.has_half(now) {
+            self.report().skipped += 1;
+            return;
+        }
+        let cpu = Arc::clone(cpu);
         let shadow = Arc::clone(self);
         tokio::spawn(async move {
             let recipients = case.message.envelope.recipients.len();
@@ -50,6 +64,7 @@ impl Shadow {
                 report.skipped += 1;
                 return;
             };
+            cpu.spend(u64::try_from(outcome.cost.cpu.as_nanos()).unwrap_or(u64::MAX), now);
             match outcome.result {
                 Ok(answer) => report.note(id, recipients, &active, &answer.decision),
                 // The host could not run it: that says nothing of the version.

@@ -35,7 +35,7 @@ pub(crate) fn version(number: u32) -> Vec<u8> {
 }
 
 fn tenant(id: &str, kv_size: u64) -> Arc<Tenant> {
-    let place = test_settings::place(id, |settings| {
+    let place = test_settings::plugin(id, |settings| {
         let limits = &mut settings.config.limits;
         (limits.call_cpu, limits.call_wall) = (SOON, SOON);
         settings.kv_size = kv_size;
@@ -154,9 +154,9 @@ pub(crate) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
 }
 
 pub(crate) async fn add(plugins: &Arc<Plugins>, tenant: &str, number: u32) -> Result<(), ActionError> {
-    plugins.add(tenant, "list", version(number), false).await.map(drop)
+    plugins.lifecycle.add(tenant, "list", version(number), false).await.map(drop)
 }
 
 pub(crate) async fn shown(plugins: &Arc<Plugins>, tenant: &str) -> serde_json::Value {
-    plugins.list(Some(tenant)).await[0].clone()
+    plugins.lifecycle.list(Some(tenant)).await[0].clone()
 }

@@ -42,8 +42,8 @@ fn a_plugin_that_breaks_is_put_aside_tried_again_and_used_again() {
     world.add("every", "everything");
     // It can make no sense of this for one recipient. Other data would be another place, with a breaker that is closed.
     world.kv("every", &format!("recipient:{BAD}\tnonsense\n"));
-    let opened = || metric(&world, "relevo_plugin_breaker_opened_total", "export=\"decide\"").unwrap();
-    let open = || metric(&world, "relevo_plugin_breaker_open", "export=\"decide\"").unwrap();
+    let opened = || metric(&world, "relevo_plugin_breaker_opened_total", "").unwrap();
+    let open = || metric(&world, "relevo_plugin_breaker_open", "").unwrap();
     let mut client = world.relay.login();
     assert!(send(&mut client, ADA, "well").starts_with("250 "));
     assert_eq!((open(), opened(), world.listed("every")["breaker"].as_str()), (0, 0, Some("closed")));
@@ -85,55 +85,50 @@ fn a_plugin_that_breaks_is_put_aside_tried_again_and_used_again() {
     assert_eq!(last_reason(&world), BROKE);
     assert!(send(&mut client, ADA, "and well").starts_with("250 "));
     assert_eq!((open(), opened()), (0, before + 1));
-    let observe = |name: &str| metric(&world, name, "export=\"observe\"");
-    wait_for("it heard of all this", || observe("relevo_plugin_calls_total").filter(|calls| *calls > 0));
-    assert_eq!(observe("relevo_plugin_breaker_opened_total"), Some(0), "without a fault");
+    let observe = || metric(&world, "relevo_plugin_calls_total", "export=\"observe\"");
+    wait_for("it heard of all this", || observe().filter(|calls| *calls > 0));
 }
 
+/// A plugin has one breaker, whatever it breaks on.
 #[test]
-fn a_plugin_that_cannot_be_told_of_outcomes_is_asked_about_messages() {
+fn a_plugin_that_breaks_on_outcomes_is_not_called_any_more() {
     let place = "[[tenant.plugin]]\nname = \"every\"\ngrants = [\"log\", \"clock\", \"kv\"]\n\
         settings = { case = \"observe-trap\" }\nbreaker_faults = 1\nbreaker_open = \"1h\"\n\
-        cpu = \"5s\"\nelapsed = \"60s\"\n";
+        cpu_timeout = \"5s\"\nwall_timeout = \"60s\"\n";
     let world = World::with("", place);
     world.add("every", "hostile");
-    let value = |name: &str, export: &str| metric(&world, name, &format!("export=\"{export}\""));
-    assert_eq!(value("relevo_plugin_breaker_open", "observe"), Some(0));
+    assert_eq!(metric(&world, "relevo_plugin_breaker_open", ""), Some(0));
     assert!(world.sends(&[ADA], "told").starts_with("250 "));
     world.sink.wait("Subject: told");
-    wait_for("it broke", || (value("relevo_plugin_breaker_open", "observe") == Some(1)).then_some(()));
-    assert_eq!(value("relevo_plugin_breaker_opened_total", "observe"), Some(1));
+    wait_for("it broke", || (metric(&world, "relevo_plugin_breaker_open", "") == Some(1)).then_some(()));
+    assert_eq!(metric(&world, "relevo_plugin_breaker_opened_total", ""), Some(1));
     assert_eq!(metric(&world, "relevo_plugin_faults_total", "kind=\"trap\""), Some(1));
-    assert_eq!(metric(&world, "relevo_plugin_broken", ""), Some(0));
+    assert_eq!(metric(&world, "relevo_plugin_up", ""), Some(1));
     let fault = world.event("plugin.fault");
     assert_eq!((&fault["plugin"], &fault["fault"]), (&"every".into(), &"observe: trap (guest)".into()));
     assert_eq!((&fault["digest"], &fault["events"]), (&world.listed("every")["digest"], &1.into()));
     let listed = world.listed("every");
-    assert_eq!((&listed["observe_breaker"], &listed["breaker"]), (&"open".into(), &"closed".into()));
+    assert_eq!(listed["breaker"], "open");
     assert!(listed["last_fault"]["fault"].as_str().unwrap().starts_with("observe Trap (Guest)"), "{listed}");
-    assert!(world.relay.log().contains("is told of no outcomes after repeated faults"));
+    assert!(world.relay.log().contains("is not called after repeated faults"));
     // In numbers that a query can name.
     assert!(metric(&world, "relevo_plugin_cpu_seconds_bucket", "le=\"0.025\"").is_some());
-    let (_, said) = world.plugin(&["list"]);
-    assert!(said.contains("not told of outcomes: breaker open"), "{said}");
 
-    // Only that: mail goes on, and what is not told is counted.
-    assert!(world.sends(&[ADA], "not told").starts_with("250 "));
-    world.sink.wait("Subject: not told");
-    assert_eq!(value("relevo_plugin_breaker_open", "decide"), Some(0));
-    wait_for("both are counted", || {
+    // Its failure policy answers, and what it is not told is counted.
+    assert!(world.sends(&[ADA], "not asked").starts_with("451 4.3.0 "));
+    assert_eq!(last_reason(&world), NOT_CALLED);
+    wait_for("what it was not told is counted", || {
         let metrics = String::from_utf8(world.relay.get("/metrics").body).unwrap();
-        metrics.contains("relevo_plugin_events_dropped_total 2\n").then_some(())
+        metrics.contains("relevo_plugin_events_dropped_total 1\n").then_some(())
     });
     assert_eq!(metric(&world, "relevo_plugin_faults_total", "kind=\"trap\""), Some(1), "it was told once");
-    assert_eq!(value("relevo_plugin_breaker_opened_total", "observe"), Some(1));
 }
 
 /// Told of outcomes it may take as long as any other call; then it is stopped, and asked about the next message as before.
 #[test]
 fn a_plugin_that_loops_over_outcomes_is_stopped_and_goes_on_deciding() {
     let place = "[[tenant.plugin]]\nname = \"every\"\ngrants = [\"log\", \"clock\", \"kv\"]\n\
-        settings = { case = \"observe-loop\" }\nbreaker_faults = 1000\ncpu = \"300ms\"\nelapsed = \"60s\"\n";
+        settings = { case = \"observe-loop\" }\nbreaker_faults = 1000\ncpu_timeout = \"300ms\"\nwall_timeout = \"60s\"\n";
     let world = World::with("", place);
     world.add("every", "hostile");
     // A kind is there from its first fault on.
@@ -145,7 +140,7 @@ fn a_plugin_that_loops_over_outcomes_is_stopped_and_goes_on_deciding() {
         wait_for("it was stopped", || (deadlines() > before).then_some(()));
     }
     let listed = world.listed("every");
-    assert_eq!((&listed["observe_breaker"], &listed["breaker"]), (&"closed".into(), &"closed".into()));
+    assert_eq!(listed["breaker"], "closed");
     assert!(world.relay.events("email.failed").is_empty(), "it answered about every message");
 }
 

@@ -22,8 +22,8 @@ fn place(more: &str) -> String {
     )
 }
 
-const SHORT: &str = "cpu = \"300ms\"\nelapsed = \"10s\"";
-const LONG: &str = "cpu = \"60s\"\nelapsed = \"120s\"";
+const SHORT: &str = "cpu_timeout = \"300ms\"\nwall_timeout = \"10s\"";
+const LONG: &str = "cpu_timeout = \"60s\"\nwall_timeout = \"120s\"";
 
 /// Beside the tenant of the plugins there is another one, `other`.
 struct Scene {
@@ -146,6 +146,7 @@ fn each_fault_is_answered_by_the_failure_policy_and_blamed() {
             "inspect-begin-loop" | "inspect-push-loop" | "inspect-finish-loop" => "inspect: deadline (guest)",
             "inspect-push-trap" => "inspect: trap (guest)",
             "inspect-finish-error" => "inspect: error (guest)",
+            "headers-twice" => "inspect: answer (guest)",
             "huge-result" | "reason-huge" => "decide: answer (guest)",
             name if ["header-", "override-", "attribute-"].iter().any(|part| name.starts_with(part)) => {
                 "decide: answer (guest)"
@@ -188,6 +189,11 @@ fn what_keeps_to_its_limits_is_used() {
                     (&"bad".into(), &scene.digest.as_str().into())
                 );
                 continue;
+            }
+            "attribute-most" => {
+                let queued = scene.world.relay.events("email.queued");
+                let of = queued.iter().find(|e| e["subject"] == format!("of {case}.")).unwrap();
+                assert!(of.to_string().len() < 8 << 10, "{of}");
             }
             "attribute-not-granted" => {
                 let queued = scene.world.relay.events("email.queued");
@@ -331,11 +337,11 @@ fn a_grant_that_is_withdrawn_is_answered_by_the_failure_policy() {
     assert_eq!(scene.faults("withdrawn"), "it cannot be loaded");
     let listed = scene.world.listed("bad");
     assert_eq!(listed["state"], "broken");
-    let broken = |value: &str| {
+    let up = |value: &str| {
         let metrics = String::from_utf8(scene.world.relay.get("/metrics").body).unwrap();
-        metrics.lines().any(|l| l.starts_with("relevo_plugin_broken{") && l.ends_with(value))
+        metrics.lines().any(|l| l.starts_with("relevo_plugin_up{") && l.ends_with(value))
     };
-    assert!(broken(" 1") && !broken(" 0"));
+    assert!(up(" 0") && !up(" 1"));
     assert!(listed["problem"].as_str().unwrap().contains("relevo:host/kv"), "{listed}");
     scene.world.reconfigure("grants = [\"log\", \"clock\"]", grants);
     wait_for("the reload", || scene.send("granted again").starts_with("250 ").then_some(()));

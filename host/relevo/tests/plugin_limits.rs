@@ -37,16 +37,25 @@ fn the_strictest_of_several_counts_in_declared_order() {
     assert_eq!(world.relay.events("email.rejected").last().unwrap()["plugin"], "first");
 }
 
+/// What a call used is known when it has ended. So the first one is made, and then none for as long as it takes to make up for it.
 #[test]
-fn calls_beyond_those_of_a_second_are_answered_by_the_failure_policy() {
-    let world = World::with("", &place("every", "calls_per_second = 1"));
-    world.add("every", "everything");
+fn a_tenant_whose_cpu_time_is_used_up_is_answered_by_the_failure_policy() {
+    // `busy` takes some 30 ms in a release build, and the least that can be configured is 10 ms in a second.
+    let limits = "settings = { case = \"busy\" }\ncpu_timeout = \"60s\"\nwall_timeout = \"120s\"";
+    let world = World::with("", &format!("plugin_cpu = \"10ms\"\n{}", place("every", limits)));
+    world.add("every", "hostile");
     let mut client = world.relay.login();
     let text = support::plugins::message("at once");
     let replies: Vec<String> =
         (0..10).map(|_| client.transact(support::plugins::SHOP, &[ADA], &text)).collect();
     assert!(replies[0].starts_with("250 "), "{replies:?}");
     assert!(replies.iter().any(|reply| reply.starts_with("451 4.3.0 ")), "{replies:?}");
+    let failed = world.event("email.failed");
+    let reason = failed["policies"][0]["reason"].as_str().unwrap();
+    assert_eq!(reason, "not called: its tenant's CPU time for plugins is used up", "{failed}");
+    let metrics = String::from_utf8(world.relay.get("/metrics").body).unwrap();
+    let over = metrics.lines().find(|l| l.starts_with("relevo_plugin_over_quota_total{")).unwrap();
+    assert!(!over.ends_with(" 0"), "{over}");
     assert_eq!(world.listed("every")["breaker"], "closed", "none of its faults");
 }
 

@@ -76,6 +76,9 @@ pub const CASES: &[(&str, Expect)] = &[
     ("header-list-unsubscribe", Fault),
     ("header-own", Fault),
     ("header-flood", Fault),
+    // Each answer of them keeps to its limits.
+    ("headers-most", Used),
+    ("headers-twice", Fault),
     // Replies.
     ("reply-crlf", Reply),
     ("reply-lf", Reply),
@@ -100,6 +103,8 @@ pub const CASES: &[(&str, Expect)] = &[
     ("attribute-name", Fault),
     ("attribute-control", Fault),
     ("attribute-long", Fault),
+    ("attribute-many", Fault),
+    ("attribute-most", Used),
     ("attribute-not-granted", Used),
     ("reason-control", Used),
     ("reason-huge", Fault),

@@ -13,10 +13,12 @@ pub const MAX_HEADERS: usize = 16;
 pub const MAX_NAME: usize = 64;
 /// Octets of the value of a field.
 pub const MAX_HEADER_VALUE: usize = 900;
-/// Attributes of one answer.
-pub const MAX_ATTRIBUTES: usize = 32;
+/// Octets of all header fields of `decide` and `inspect` together. They are stored with the message and signed for each copy.
+pub const MAX_HEADER_OCTETS: usize = 16 << 10;
+/// Attributes of `decide` and `inspect` together. They are in several events of the message.
+pub const MAX_ATTRIBUTES: usize = 16;
 /// Octets of the value of an attribute.
-pub const MAX_ATTRIBUTE_VALUE: usize = 1024;
+pub const MAX_ATTRIBUTE_VALUE: usize = 256;
 /// Octets of a reply's text.
 pub const MAX_REPLY: usize = 400;
 /// Octets of a reason that are kept.
@@ -142,6 +144,21 @@ pub fn decision(
     Ok(Checked { decision, replaced })
 }
 
+/// Checks what `decide` and `inspect` answered together.
+///
+/// # Errors
+/// The rule that is broken; nothing of either answer is to be used.
+pub fn together(decision: &Decision) -> Result<(), &'static str> {
+    let octets: usize = decision.headers.iter().map(|field| field.name.len() + field.value.len()).sum();
+    if octets > MAX_HEADER_OCTETS {
+        return Err("more than 16 KiB of header fields");
+    }
+    if decision.attributes.len() > MAX_ATTRIBUTES {
+        return Err("more than 16 attributes");
+    }
+    Ok(())
+}
+
 /// Octets of an answer: text, and what each entry of a list costs besides.
 #[must_use]
 pub fn size(decision: &Decision) -> usize {
@@ -214,7 +231,7 @@ pub fn attribute(attribute: &Attribute, value: usize) -> Result<(), &'static str
 
 fn attributes(attributes: &[Attribute]) -> Result<(), &'static str> {
     if attributes.len() > MAX_ATTRIBUTES {
-        return Err("more than 32 attributes");
+        return Err("more than 16 attributes");
     }
     attributes.iter().try_for_each(|a| attribute(a, MAX_ATTRIBUTE_VALUE))
 }

@@ -6,9 +6,9 @@ const REPLY_TEXT: usize = 400;
 const HEADERS: usize = 16;
 const HEADER_NAME: usize = 64;
 const HEADER_VALUE: usize = 900;
-const ATTRIBUTES: usize = 32;
+const ATTRIBUTES: usize = 16;
 const ATTRIBUTE_NAME: usize = 64;
-const ATTRIBUTE_VALUE: usize = 1_024;
+const ATTRIBUTE_VALUE: usize = 256;
 
 /// Whether the relay would use this decision, with the header fields that it allows unless configured otherwise.
 ///

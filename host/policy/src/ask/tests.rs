@@ -58,11 +58,35 @@ async fn a_plugin_with_an_open_breaker_is_answered_for() {
     assert!(plugins.applies_to(&asked.tenant));
     assert_eq!(said(&plugins.check(&asked).await), [("accept", "")]);
 
-    let place = plugins.place("a", "list").expect("in use");
-    while let Ok(permit) = place.enter(plugins.monotonic()) {
-        place.leave(permit, Some(true), plugins.monotonic());
+    let plugin = plugins.active.get("a", "list").expect("in use");
+    while let Ok(permit) = plugin.enter(plugins.clock.monotonic()) {
+        plugin.leave(permit, Some(true), plugins.clock.monotonic());
     }
     let result = plugins.check(&asked).await;
     assert_eq!(said(&result), [("fault", "not called after repeated faults")]);
     assert!(result.faulted);
+}
+
+/// What was used is known when a call has ended, and nothing is called before that much time has passed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_whose_cpu_time_is_used_up_is_answered_for() {
+    let world = World::new();
+    let plugins = world.open().await;
+    add(&plugins, "a", 1).await.expect("is added");
+    let asked = request(&world);
+    let plugin = plugins.active.get("a", "list").expect("in use");
+    let used = || !plugin.cpu.has_half(plugins.clock.monotonic());
+    // A minute in a second is what it has here.
+    plugin.cpu.spend(30_000_000_000, plugins.clock.monotonic());
+    assert_eq!(said(&plugins.check(&asked).await), [("accept", "")]);
+    assert!(used(), "the call counts");
+    plugin.cpu.spend(3_600_000_000_000, plugins.clock.monotonic());
+    let result = plugins.check(&asked).await;
+    assert_eq!(said(&result), [("fault", "not called: its tenant's CPU time for plugins is used up")]);
+    assert!(result.faulted);
+    assert_eq!((plugin.breaker(), plugin.over_quotas().0), (("closed", 0), 1), "it is no fault");
+    // What is put in its place begins with what was used.
+    plugins.refresh().await;
+    assert_eq!(said(&plugins.check(&asked).await).len(), 1);
+    assert_eq!(plugins.active.get("a", "list").expect("in use").over_quotas().0, 1);
 }

@@ -209,12 +209,12 @@ mod tests {
 
     use super::super::entry::{Answer, KeptBody};
     use super::*;
-    use crate::test_message;
+    use crate::sample_messages;
 
     const SETTINGS: RecordSettings = RecordSettings { messages: 8, octets: 1 << 20, unredacted: true };
 
     fn recording(number: usize) -> Recording {
-        let mut message = (*test_message::cases("acme", 7, &None)[0].message).clone();
+        let mut message = (*sample_messages::cases("acme", 7, &None)[0].message).clone();
         message.id = number.to_string();
         Recording {
             digest: "aa".into(),

@@ -4,13 +4,13 @@ use relevo_mailkit::policy::{Decision, Verdict};
 use relevo_mailkit::source::Source;
 
 use super::*;
-use crate::{test_message, test_settings};
+use crate::{sample_messages, test_settings};
 
 const DIGEST: &str = "0123456789012345678901234567890123456789012345678901234567890123";
 const WHOLE: RecordSettings = RecordSettings { messages: 1_000, octets: 64 << 20, unredacted: true };
 
 fn plugin(tenant: &str, record: Option<RecordSettings>) -> Arc<PluginSettings> {
-    test_settings::place(tenant, |settings| settings.record = record)
+    test_settings::plugin(tenant, |settings| settings.record = record)
 }
 
 struct World {
@@ -35,7 +35,7 @@ impl World {
 }
 
 fn says(handle: &RecordingHandle, body: Arc<dyn Source>) {
-    let case = test_message::cases("acme", 7, &None).remove(0);
+    let case = sample_messages::cases("acme", 7, &None).remove(0);
     let answer = Answer::Verdicts((&Decision::from(Verdict::Accept)).into());
     let reads = handle.recorded_reads(&Arc::new(KvData::default()));
     handle.record(case.message, Body { source: body, offset: 2 }, reads, answer);
@@ -49,7 +49,7 @@ fn what_a_verdict_depends_on_is_written() {
     says(&handle, Arc::new(vec![b'x'; too_large]));
     let recorded = world.recorded(WHOLE);
     let [first, large] = recorded.as_slice() else { panic!("{recorded:?}") };
-    assert_eq!(first.message, *test_message::cases("acme", 7, &None)[0].message);
+    assert_eq!(first.message, *sample_messages::cases("acme", 7, &None)[0].message);
     assert_eq!((&first.body, first.redacted), (&KeptBody::Whole(b"Hello\r\n".to_vec()), false));
     assert_eq!((first.digest.as_str(), first.reads.is_some()), (DIGEST, true));
     assert_eq!(large.body, KeptBody::LeftOut, "too large");

@@ -13,7 +13,7 @@ mod handle;
 mod plugins;
 
 pub use handle::SettingsHandle;
-pub use plugins::{FailurePolicy, PluginServer, PluginSettings, RecordSettings};
+pub use plugins::{FailurePolicy, PluginServer, PluginSettings, RecordSettings, TENANT_CPU};
 pub use relevo_delivery::settings::{
     DeliverySettings, Grants, Network, Pool, Route, Smarthost, any_contains,
 };

@@ -31,6 +31,10 @@ impl Default for PluginServer {
     }
 }
 
+/// CPU time in a second of a tenant's plugins, unless set otherwise: half of a processor. A plugin that accepts everything takes less
+/// than 0.2 ms for a message.
+pub const TENANT_CPU: Duration = Duration::from_millis(500);
+
 /// What a fault of a plugin means for the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FailurePolicy {
@@ -50,11 +54,12 @@ pub struct PluginSettings {
     pub config: PluginConfig,
     /// Octets of keys and values of its key-value data.
     pub kv_size: u64,
-    /// Messages that it is asked about in a second; further ones are answered by the failure policy. None: no limit.
-    pub calls_per_second: Option<u32>,
+    /// CPU time that all plugins of its tenant together may use in a second, what the host does for their answers included. While it is
+    /// used up, their failure policies answer.
+    pub tenant_cpu: Duration,
     /// What a fault means.
     pub failure: FailurePolicy,
-    /// When it is not asked any more after faults, and for how long. The same, counted apart, for telling it of outcomes.
+    /// When it is not called any more after faults, and for how long.
     pub breaker: BreakerConfig,
     /// What is kept of the messages that it is asked about, to be replayed. None: nothing.
     pub record: Option<RecordSettings>,

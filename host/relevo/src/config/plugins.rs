@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use relevo_mailkit::policy::Attribute;
 use relevo_mailkit::recheck::policy::HeaderNames;
-use relevo_relay::settings::{FailurePolicy, PluginServer, PluginSettings, RecordSettings};
+use relevo_relay::settings::{FailurePolicy, PluginServer, PluginSettings, RecordSettings, TENANT_CPU};
 use relevo_runtime::policy::{BreakerConfig, Class, Grants, PluginConfig, PluginLimits};
 
 use super::document::Document;
@@ -20,6 +20,9 @@ const MAX_SETTING: usize = 4_096;
 /// Octets of key-value data unless set otherwise, and at most: it is kept in memory.
 const KV_SIZE: u64 = 16 << 20;
 const MAX_KV_SIZE: u64 = 1 << 30;
+/// CPU time of a tenant's plugins in a second: there may be many processors.
+const MIN_CPU: Duration = Duration::from_millis(10);
+const MAX_CPU: Duration = Duration::from_secs(60);
 /// Faults in a row that open the breaker, at most, and how long it may stay open: what was put right is to be noticed.
 const MAX_FAULTS: u32 = 1_000;
 const MIN_OPEN: Duration = Duration::from_millis(100);
@@ -72,9 +75,12 @@ fn octets(size: u64) -> usize {
 /// In declared order.
 pub(crate) fn of_tenant(d: &mut Document<'_>, s: &schema::Tenant, tenant: &str) -> Vec<Arc<PluginSettings>> {
     let mut plugins: Vec<Arc<PluginSettings>> = Vec::new();
+    let message = "must be 10ms at least and 60s at most";
+    d.check(&s.plugin_cpu, |cpu| (MIN_CPU..=MAX_CPU).contains(cpu), message);
+    let cpu = s.plugin_cpu.or(TENANT_CPU);
     for p in &s.plugin {
         let name = d.need(p.span, &p.name, "name");
-        let plugin = plugin(d, p, tenant);
+        let plugin = plugin(d, p, tenant, cpu);
         let Some(name) = name else { continue };
         if plugins.iter().any(|other| other.config.name == name.value) {
             d.mistake(name.span, format!("plugin `{}` is there already", name.value));
@@ -86,7 +92,12 @@ pub(crate) fn of_tenant(d: &mut Document<'_>, s: &schema::Tenant, tenant: &str) 
     plugins
 }
 
-fn plugin(d: &mut Document<'_>, p: &Section<schema::Plugin>, tenant: &str) -> PluginSettings {
+fn plugin(
+    d: &mut Document<'_>,
+    p: &Section<schema::Plugin>,
+    tenant: &str,
+    tenant_cpu: Duration,
+) -> PluginSettings {
     let message = "must be 1GiB at most: the data is kept in memory";
     d.check(&p.kv_size, |size| *size <= MAX_KV_SIZE, message);
     let class = p.class.or(Class::Small);
@@ -104,7 +115,7 @@ fn plugin(d: &mut Document<'_>, p: &Section<schema::Plugin>, tenant: &str) -> Pl
     PluginSettings {
         config,
         kv_size: p.kv_size.or(KV_SIZE),
-        calls_per_second: p.calls_per_second.value(),
+        tenant_cpu,
         failure: p.on_failure.or(FailurePolicy::Tempfail),
         breaker: breaker(d, p),
         record: record(d, p),
@@ -149,10 +160,10 @@ fn limits(d: &mut Document<'_>, p: &Section<schema::Plugin>, class: Class) -> Pl
     let message = format!("must be {}MiB at most in this class", most >> 20);
     d.check(&p.memory, |memory| *memory <= most, message);
     limits.memory = octets(p.memory.or(limits.memory as u64));
-    limits.call_cpu = p.cpu.or(limits.call_cpu);
-    limits.call_wall = p.elapsed.or(limits.call_wall);
+    limits.call_cpu = p.cpu_timeout.or(limits.call_cpu);
+    limits.call_wall = p.wall_timeout.or(limits.call_wall);
     if limits.call_wall < limits.call_cpu {
-        d.mistake_in(p.span, "elapsed", "must not be less than `cpu`");
+        d.mistake_in(p.span, "wall_timeout", "must not be less than `cpu_timeout`");
     }
     limits.log_lines = p.log_lines.or(limits.log_lines);
     limits

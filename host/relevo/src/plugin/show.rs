@@ -40,9 +40,6 @@ fn listing(places: &[Value]) {
         let digest: String = text("digest").chars().take(12).collect();
         let (tenant, plugin, state) = (text("tenant"), text("plugin"), text("state"));
         println!("{tenant:16}  {plugin:16}  {state:9}  {digest:12}  {}", text("breaker"));
-        if let Some(breaker) = place["observe_breaker"].as_str().filter(|breaker| *breaker != "closed") {
-            println!("  not told of outcomes: breaker {}", Escaped(breaker));
-        }
         if let Some(fault) = place["last_fault"]["fault"].as_str() {
             println!(
                 "  last fault {}: {}",

@@ -42,17 +42,19 @@ struct Setting {
 /// Makes an instance and configures it, which is all.
 pub(crate) fn configure(plugin: &Shared, now: u64, data: Data) -> Outcome<()> {
     let setting = Setting { now, seed: plugin.seed(&[], now), data };
-    operate(plugin, setting, true, |_, _| Ok(()))
+    operate(plugin, setting, true, Moment::now(), |_, _| Ok(()))
 }
 
 /// `decide`, and `inspect` where something is left to decide.
 pub(crate) fn judge(plugin: &Shared, case: Case) -> Outcome<Judgement> {
+    // The host's part is the plugin's too: from here on.
+    let began = Moment::now();
     let Case { message, body, data } = case;
     let seed = plugin.seed(message.id.as_bytes(), message.now);
     let recipients = message.envelope.recipients.len();
     let told = convert::to_message(&message);
     let setting = Setting { now: message.now, seed, data };
-    let outcome = operate(plugin, setting, false, |session, guests| {
+    let outcome = operate(plugin, setting, false, began, |session, guests| {
         let mut judgement = session.decide(guests, &told, recipients)?;
         if let Some(inspect) = guests.inspect.as_ref()
             && something_is_left(&judgement.decision, recipients)
@@ -60,6 +62,7 @@ pub(crate) fn judge(plugin: &Shared, case: Case) -> Outcome<Judgement> {
             let later = session.inspect(inspect, &told, &body, recipients)?;
             judgement.decision = merge(judgement.decision, later.decision);
             judgement.fault = judgement.fault.or(later.fault);
+            recheck::together(&judgement.decision).map_err(|rule| Broken::Answer(rule.to_owned()))?;
         }
         Ok(judgement)
     });
@@ -72,10 +75,11 @@ pub(crate) fn judge(plugin: &Shared, case: Case) -> Outcome<Judgement> {
 
 /// `observe`, with what it is to see.
 pub(crate) fn observe(plugin: &Shared, batch: Batch) -> Outcome<()> {
+    let began = Moment::now();
     let id = batch.events.first().map_or(&[][..], |event| event.message.as_bytes());
     let setting = Setting { now: batch.now, seed: plugin.seed(id, batch.now), data: batch.data };
     let events: Vec<_> = batch.events.into_iter().map(convert::to_event).collect();
-    operate(plugin, setting, false, |session, guests| {
+    operate(plugin, setting, false, began, |session, guests| {
         let Some(observe) = guests.observe.as_ref() else { return Ok(()) };
         session.enter(Export::Observe);
         Ok(observe.call_observe(&mut session.store, &events)?)
@@ -86,14 +90,15 @@ fn something_is_left(decision: &Decision, recipients: usize) -> bool {
     decision.verdicts(recipients).any(|v| matches!(v, Verdict::Accept | Verdict::Hold(_)))
 }
 
-/// Runs `calls` with an instance, a fresh one if need be or if `fresh` says so. It is kept only after an answer.
+/// Runs `calls` with an instance, a fresh one if need be or if `fresh` says so. It is kept only after an answer. What is used counts from
+/// `began` on.
 fn operate<T>(
     plugin: &Shared,
     setting: Setting,
     fresh: bool,
+    began: Moment,
     calls: impl FnOnce(&mut Session<'_>, &Guests) -> Result<T, Broken>,
 ) -> Outcome<T> {
-    let began = Moment::now();
     let ticking = plugin.engine.ticker.run();
     let warm = if fresh { None } else { plugin.engine.warm.take(plugin.id) };
     let mut session = Session::new(plugin, warm, began);

@@ -48,7 +48,12 @@ pub(crate) fn of(case: &str, message: &Message) -> Option<Answer> {
         "attribute-flood" => (0..10_000).fold(Decision::accept(), |d, n| d.attribute("a", n.to_string())),
         "attribute-name" => Decision::accept().attribute("Pool\r\n", "v"),
         "attribute-control" => Decision::accept().attribute("campaign", "a\r\nb\0"),
-        "attribute-long" => Decision::accept().attribute("campaign", "v".repeat(1_025)),
+        "attribute-long" => Decision::accept().attribute("campaign", "v".repeat(257)),
+        "attribute-many" => (0..17).fold(Decision::accept(), |d, n| d.attribute("campaign", n.to_string())),
+        "attribute-most" => {
+            (0..16).fold(Decision::accept(), |d, _| d.attribute("campaign", "v".repeat(256)))
+        }
+        "headers-most" | "headers-twice" => most_headers(),
         "attribute-not-granted" => Decision::accept()
             .attribute("pool", "of-another-tenant")
             .attribute("priority", "1000000")
@@ -63,6 +68,11 @@ pub(crate) fn of(case: &str, message: &Message) -> Option<Answer> {
         },
         _ => return None,
     }))
+}
+
+/// As many and as long as one answer may have.
+pub(crate) fn most_headers() -> Decision {
+    (0..16).fold(Decision::accept(), |d, _| d.header("X-A", "v".repeat(900)))
 }
 
 fn rejected(code: u16, enhanced: &str, text: &str) -> Decision {

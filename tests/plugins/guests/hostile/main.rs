@@ -77,6 +77,7 @@ impl Inspector for Body {
         match self.0.as_str() {
             "inspect-finish-loop" => effort::forever(),
             "inspect-finish-error" => Err("inspect-finish-error".to_owned()),
+            "headers-twice" => Ok(answers::most_headers()),
             _ => Ok(Decision::accept()),
         }
     }

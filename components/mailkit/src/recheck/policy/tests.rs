@@ -239,3 +239,18 @@ proptest! {
         prop_assert_eq!(unfolded.strip_prefix("X-A:").unwrap().trim_ascii(), value.trim_ascii());
     }
 }
+
+#[test]
+fn two_answers_together_have_the_limits_of_one() {
+    let field = || HeaderField { name: "X-A".into(), value: vec![b'v'; MAX_HEADER_VALUE] };
+    let mut both = Decision::from(Verdict::Accept);
+    both.headers = (0..18).map(|_| field()).collect();
+    assert_eq!(together(&both), Ok(()));
+    both.headers.push(field());
+    assert_eq!(together(&both), Err("more than 16 KiB of header fields"));
+    both.headers.clear();
+    both.attributes = vec![Attribute::new("a", "v"); MAX_ATTRIBUTES];
+    assert_eq!(together(&both), Ok(()));
+    both.attributes.push(Attribute::new("a", "v"));
+    assert_eq!(together(&both), Err("more than 16 attributes"));
+}

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::Plugins;
 use crate::digest::{digest_of, hex};
 use crate::test_world::{World, add, settings, shown, until, version};
 
 async fn all_active(plugins: &Arc<Plugins>) -> bool {
-    let all = plugins.list(None).await;
+    let all = plugins.lifecycle.list(None).await;
     all.as_array().expect("a list").iter().all(|place| place["state"] == "active")
 }
 
@@ -43,7 +44,7 @@ async fn one_compilation_is_for_all_places_and_a_failed_one_is_tried_again() {
     .await;
     // As the one that `open` has started, but sooner.
     let (ask, asked) = tokio::sync::mpsc::channel(1);
-    tokio::spawn(compile::run(Arc::downgrade(&plugins), asked, Duration::from_millis(20)));
+    tokio::spawn(compile::run(Arc::downgrade(&plugins.lifecycle), asked, Duration::from_millis(20)));
     ask.try_send(()).expect("room");
     until("it failed again", async || world.calls() >= 5).await;
     world.unsets("fail");
@@ -55,7 +56,7 @@ async fn a_version_beside_the_active_one_is_compiled_too() {
     let world = World::new();
     let plugins = world.open().await;
     add(&plugins, "a", 1).await.expect("is added");
-    plugins.add("a", "list", version(2), true).await.expect("is beside it");
+    plugins.lifecycle.add("a", "list", version(2), true).await.expect("is beside it");
     drop(plugins);
     world.upgraded();
     let plugins = world.open().await;
@@ -78,7 +79,7 @@ async fn looking_reloading_and_switching_off_wait_for_no_compiler() {
     assert_eq!(shown(&plugins, "a").await["state"], "active");
     world.settings.replace(settings(2_000));
     plugins.refresh().await;
-    plugins.disable("a", "list").await.expect("is switched off");
+    plugins.lifecycle.disable("a", "list").await.expect("is switched off");
     assert_eq!(shown(&plugins, "a").await["state"], "disabled");
 
     world.unsets("wait");
@@ -86,11 +87,11 @@ async fn looking_reloading_and_switching_off_wait_for_no_compiler() {
     // It would have been switched on again by what was begun before.
     let refused = refused.await.expect("ends").expect_err("disabled").to_string();
     assert!(refused.contains("disabled meanwhile"), "{refused}");
-    let component = plugins.files.component(&hex(&digest_of(&version(2))));
+    let component = plugins.lifecycle.loader.files.component(&hex(&digest_of(&version(2))));
     assert!(!component.exists(), "nothing is left of it");
     // Made again with the settings that hold now.
     added.await.expect("ends").expect("is added");
-    let place = plugins.place("b", "list").expect("is in use");
+    let place = plugins.active.get("b", "list").expect("is in use");
     assert!(place.policy.is_ok() && place.settings.kv_size == 2_000);
     assert!(!world.path("overlaps").exists(), "one compiler at a time");
 }
@@ -107,7 +108,7 @@ async fn versions_that_made_room_are_gone_from_the_disk() {
     let remembered = shown(&plugins, "a").await["versions"].as_array().map_or(0, Vec::len) + 1;
     assert_eq!(files(&world.plugins("components")), remembered);
     assert_eq!(files(&world.plugins("code")), 2 * remembered, "with checksums");
-    plugins.rollback("b", "list", Some(&hex(&digest_of(&version(0))))).await.expect("is still there");
+    plugins.lifecycle.rollback("b", "list", Some(&hex(&digest_of(&version(0))))).await.expect("is still there");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,8 +132,8 @@ async fn what_nothing_refers_to_is_removed_at_the_start() {
     assert_eq!(shown(&plugins, "a").await["state"], "active");
     assert_eq!(files(&world.plugins("code")), 2);
     // Somebody's data are told, and kept.
-    let state = plugins.state.lock().await.clone();
-    let (removed, unused) = plugins.clear_with(&state).expect("reads");
+    let state = plugins.lifecycle.state.lock().await.clone();
+    let (removed, unused) = plugins.lifecycle.clear_with(&state).expect("reads");
     assert_eq!((removed, unused), (0, vec![world.plugins("kv/gone.list")]));
 }
 
@@ -143,23 +144,23 @@ async fn what_is_refused_has_changed_nothing() {
     for number in [1, 2] {
         add(&plugins, "a", number).await.expect("is added");
     }
-    plugins.import("a", "list", b"key\tvalue\n".to_vec()).await.expect("fits");
-    let shared = Arc::clone(&plugins.place("a", "list").expect("in use").data);
+    plugins.lifecycle.import("a", "list", b"key\tvalue\n".to_vec()).await.expect("fits");
+    let shared = Arc::clone(&plugins.active.get("a", "list").expect("in use").data);
     plugins.refresh().await;
-    assert!(Arc::ptr_eq(&shared, &plugins.place("a", "list").expect("in use").data), "read once");
+    assert!(Arc::ptr_eq(&shared, &plugins.active.get("a", "list").expect("in use").data), "read once");
 
     // Less is granted than the data have.
     world.settings.replace(settings(4));
     plugins.refresh().await;
     assert_eq!(shown(&plugins, "a").await["state"], "broken");
     let before = fs::read(world.plugins("state.json")).expect("reads");
-    for refused in [plugins.rollback("a", "list", None).await.map(drop), add(&plugins, "a", 3).await] {
+    for refused in [plugins.lifecycle.rollback("a", "list", None).await.map(drop), add(&plugins, "a", 3).await] {
         assert!(refused.expect_err("broken").to_string().contains("key-value data"));
     }
     assert_eq!(fs::read(world.plugins("state.json")).expect("reads"), before);
-    plugins.import("a", "list", b"key\tvalue\n".to_vec()).await.expect_err("too large");
+    plugins.lifecycle.import("a", "list", b"key\tvalue\n".to_vec()).await.expect_err("too large");
     assert_eq!(fs::read(world.plugins("kv/a.list")).expect("reads"), b"key\tvalue\n");
-    plugins.import("a", "list", b"k\tv\n".to_vec()).await.expect("fits");
+    plugins.lifecycle.import("a", "list", b"k\tv\n".to_vec()).await.expect("fits");
     assert_eq!(shown(&plugins, "a").await["state"], "active");
 
     // A version that cannot be used stays one, and has the new data when it can be again.
@@ -168,10 +169,10 @@ async fn what_is_refused_has_changed_nothing() {
     world.sets("fail");
     let plugins = world.open().await;
     until("it failed", async || shown(&plugins, "a").await["state"] == "broken").await;
-    plugins.import("a", "list", b"l\tw\n".to_vec()).await.expect("data are data");
+    plugins.lifecycle.import("a", "list", b"l\tw\n".to_vec()).await.expect("data are data");
     assert_eq!(shown(&plugins, "a").await["state"], "broken");
     world.unsets("fail");
-    plugins.enable("a", "list").await.expect("compiles");
-    let place = plugins.place("a", "list").expect("in use");
+    plugins.lifecycle.enable("a", "list").await.expect("compiles");
+    let place = plugins.active.get("a", "list").expect("in use");
     assert!(relevo_runtime::policy::KeyValues::get(&*place.data, "l").is_ok_and(|found| found.is_some()));
 }

@@ -3,11 +3,11 @@
 use relevo_relay::clock::timestamp;
 use serde_json::{Value, json};
 
-use crate::plugins::Plugins;
+use super::Lifecycle;
+use super::state::Entry;
 use crate::record::RecordingHandle;
-use crate::state::Entry;
 
-impl Plugins {
+impl Lifecycle {
     pub(crate) async fn list(&self, tenant: Option<&str>) -> Value {
         let state = self.state.lock().await;
         let settings = self.settings.get();
@@ -24,16 +24,16 @@ impl Plugins {
     }
 
     fn listed(&self, tenant: &str, plugin: &str, entry: &Entry) -> Value {
-        let place = self.place(tenant, plugin);
+        let active = self.active.get(tenant, plugin);
         let versions: Vec<Value> = entry
             .versions
             .iter()
             .rev()
             .map(|v| json!({ "digest": v.digest, "added_at": timestamp(v.added_at), "size": v.size }))
             .collect();
-        let state = match (&place, &entry.active) {
+        let state = match (&active, &entry.active) {
             (_, None) => "empty",
-            (Some(place), Some(_)) if place.problem().is_none() => "active",
+            (Some(active), Some(_)) if active.problem().is_none() => "active",
             (Some(_), Some(_)) => "broken",
             (None, Some(_)) => "disabled",
         };
@@ -44,16 +44,15 @@ impl Plugins {
             "digest": entry.active,
             "previous": entry.previous,
             "versions": versions,
-            "problem": place.as_ref().and_then(|p| p.problem()),
-            "breaker": place.as_ref().map(|p| p.breaker().0),
-            "observe_breaker": place.as_ref().and_then(|p| p.observe_breaker()).map(|(state, _)| state),
-            "last_fault": place.as_ref().and_then(|p| p.last_fault()).map(|(at, fault)| {
+            "problem": active.as_ref().and_then(|p| p.problem()),
+            "breaker": active.as_ref().map(|p| p.breaker().0),
+            "last_fault": active.as_ref().and_then(|p| p.last_fault()).map(|(at, fault)| {
                 json!({ "at": timestamp(at), "fault": fault })
             }),
-            "kv_entries": place.as_ref().map(|p| p.data.len()),
-            "shadow": place.as_ref().and_then(|p| p.shadow.as_ref()).map(|s| s.listed()),
-            "recordings": place.as_ref().and_then(|p| p.recording.as_ref()).map(RecordingHandle::listed),
-            "log": place.as_ref().map(|p| p.last_lines()),
+            "kv_entries": active.as_ref().map(|p| p.data.len()),
+            "shadow": active.as_ref().and_then(|p| p.shadow.as_ref()).map(|s| s.listed()),
+            "recordings": active.as_ref().and_then(|p| p.recording.as_ref()).map(RecordingHandle::listed),
+            "log": active.as_ref().map(|p| p.last_lines()),
         })
     }
 }

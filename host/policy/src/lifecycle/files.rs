@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use relevo_runtime::write_synced;
 
-use crate::state::{FORMAT, State};
+use super::state::{FORMAT, State};
 
 /// See the module.
 #[derive(Debug, Clone)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use relevo_runtime::policy::KeyValues;
 
 use super::*;
+use crate::Plugins;
 use crate::digest::{digest_of, hex};
 use crate::test_world::{World, add, settings, shown, version};
 
@@ -17,7 +18,7 @@ fn content(value: usize) -> Vec<u8> {
 /// What the place's data say, and its file; both of one import, and the same.
 fn imported(world: &World, plugins: &Plugins) -> Vec<u8> {
     let file = fs::read(world.plugins("kv/a.list")).expect("was imported");
-    if let Some(place) = plugins.place("a", "list") {
+    if let Some(place) = plugins.active.get("a", "list") {
         let found = place.data.scan("", None, 1_000, 1 << 20).expect("in memory");
         let mut lines: Vec<_> =
             found.iter().map(|(k, v)| format!("{k}\t{}\n", String::from_utf8_lossy(v))).collect();
@@ -41,17 +42,17 @@ async fn of_several_imports_at_once_one_is_in_use_whole() {
     for round in 0..5 {
         let imports = [1, 2].map(|n| {
             let (plugins, content) = (Arc::clone(&plugins), content(10 * round + n));
-            tokio::spawn(async move { plugins.import("a", "list", content).await })
+            tokio::spawn(async move { plugins.lifecycle.import("a", "list", content).await })
         });
         let (rolled, added, switched) = {
             let [one, two, three] = [(); 3].map(|()| Arc::clone(&plugins));
             let digest = first.clone();
             (
-                tokio::spawn(async move { one.rollback("a", "list", Some(&digest)).await }),
+                tokio::spawn(async move { one.lifecycle.rollback("a", "list", Some(&digest)).await }),
                 tokio::spawn(async move { add(&two, "a", 3).await }),
                 // Waits for nobody's turn.
                 tokio::spawn(async move {
-                    let disabled = three.disable("a", "list").await;
+                    let disabled = three.lifecycle.disable("a", "list").await;
                     three.refresh().await;
                     disabled
                 }),
@@ -69,10 +70,10 @@ async fn of_several_imports_at_once_one_is_in_use_whole() {
         let file = imported(&world, &plugins);
         assert!([1, 2].map(|n| content(10 * round + n)).contains(&file));
         // What the state says is what is in use.
-        let entry = plugins.entry("a", "list").await;
-        let digest = plugins.place("a", "list").map(|place| place.digest.clone());
+        let entry = plugins.lifecycle.entry("a", "list").await;
+        let digest = plugins.active.get("a", "list").map(|place| place.digest.clone());
         assert_eq!(digest, entry.active.filter(|_| entry.enabled));
-        plugins.enable("a", "list").await.expect("is known");
+        plugins.lifecycle.enable("a", "list").await.expect("is known");
         assert_eq!(imported(&world, &plugins), file);
     }
     assert_eq!(fs::read_dir(world.plugins("work")).expect("ours").count(), 0);
@@ -83,27 +84,27 @@ async fn an_import_that_was_overtaken_is_made_again() {
     let world = World::new();
     let plugins = world.open().await;
     add(&plugins, "a", 1).await.expect("is added");
-    plugins.import("a", "list", content(1)).await.expect("fits");
+    plugins.lifecycle.import("a", "list", content(1)).await.expect("fits");
     let prepared = async || {
-        let import = plugins.prepare_import("a", "list", &Arc::new(content(2))).await.expect("fits");
+        let import = plugins.lifecycle.prepare_import("a", "list", &Arc::new(content(2))).await.expect("fits");
         assert_eq!(imported(&world, &plugins), content(1), "nothing is in use yet");
         import
     };
 
     // It would be asked again, though it is switched off.
     let import = prepared().await;
-    plugins.disable("a", "list").await.expect("is switched off");
-    assert!(!plugins.put_imported(import).await.expect("nothing is wrong"));
+    plugins.lifecycle.disable("a", "list").await.expect("is switched off");
+    assert!(!plugins.lifecycle.put_imported(import).await.expect("nothing is wrong"));
     assert_eq!(
         (shown(&plugins, "a").await["state"].as_str(), imported(&world, &plugins)),
         (Some("disabled"), content(1))
     );
 
     // Less is granted than was counted with, before anything was made with that.
-    plugins.enable("a", "list").await.expect("is known");
+    plugins.lifecycle.enable("a", "list").await.expect("is known");
     let import = prepared().await;
     world.settings.replace(settings(4));
-    assert!(!plugins.put_imported(import).await.expect("nothing is wrong"));
+    assert!(!plugins.lifecycle.put_imported(import).await.expect("nothing is wrong"));
     world.settings.replace(settings(1_000));
     plugins.refresh().await;
     assert_eq!(imported(&world, &plugins), content(1));
@@ -111,9 +112,9 @@ async fn an_import_that_was_overtaken_is_made_again() {
     // The same settings and version, and another place.
     let import = prepared().await;
     plugins.refresh().await;
-    assert!(!plugins.put_imported(import).await.expect("nothing is wrong"));
+    assert!(!plugins.lifecycle.put_imported(import).await.expect("nothing is wrong"));
     let import = prepared().await;
-    assert!(plugins.put_imported(import).await.expect("nothing is wrong"));
+    assert!(plugins.lifecycle.put_imported(import).await.expect("nothing is wrong"));
     assert_eq!(imported(&world, &plugins), content(2));
     assert_eq!(
         fs::read_dir(world.plugins("work")).expect("ours").count(),
@@ -127,13 +128,13 @@ async fn an_import_that_cannot_be_written_changes_nothing() {
     let world = World::new();
     let plugins = world.open().await;
     add(&plugins, "a", 1).await.expect("is added");
-    plugins.import("a", "list", content(1)).await.expect("fits");
+    plugins.lifecycle.import("a", "list", content(1)).await.expect("fits");
     fs::rename(world.plugins("kv"), world.plugins("elsewhere")).expect("ours");
-    let failed = plugins.import("a", "list", content(2)).await.expect_err("no directory");
+    let failed = plugins.lifecycle.import("a", "list", content(2)).await.expect_err("no directory");
     assert!(matches!(failed, ActionError::Failed(_)), "{failed}");
     fs::rename(world.plugins("elsewhere"), world.plugins("kv")).expect("ours");
     assert_eq!(imported(&world, &plugins), content(1));
     assert_eq!(fs::read_dir(world.plugins("work")).expect("ours").count(), 0);
-    plugins.import("a", "list", content(3)).await.expect("others go on");
+    plugins.lifecycle.import("a", "list", content(3)).await.expect("others go on");
     assert_eq!(imported(&world, &plugins), content(3));
 }

@@ -20,15 +20,18 @@ pub(crate) struct State {
     pub(crate) format: u32,
     /// By tenant, then by name in the configuration.
     pub(crate) tenants: BTreeMap<String, BTreeMap<String, Entry>>,
+    /// Counts what was put in use, taken out of use or imported since the start.
+    #[serde(skip)]
+    pub(crate) changes: u64,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { format: FORMAT, tenants: BTreeMap::new() }
+        Self { format: FORMAT, tenants: BTreeMap::new(), changes: 0 }
     }
 }
 
-/// A place for a plugin.
+/// A plugin's versions.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Entry {

@@ -9,25 +9,17 @@ use relevo_relay::settings::PluginSettings;
 use relevo_runtime::policy::{PluginError, Policy};
 use tokio::sync::mpsc;
 
+use super::Lifecycle;
+use super::child::{self, ChildLimits};
+use super::loader::wanted;
 use crate::action::{ActionError, blocking};
-use crate::child::{self, ChildLimits};
 use crate::digest::{digest_of, parse_digest};
-use crate::plugins::{Plugins, wanted};
 
 /// Until what failed in the background is tried again; each further time it is twice as long, up to the longest.
-pub(crate) const AGAIN: Duration = Duration::from_secs(60);
+pub(super) const AGAIN: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(3_600);
 
-impl Plugins {
-    /// Runs what loads and compiles where blocking is allowed.
-    pub(crate) async fn work<T: Send + 'static>(
-        self: &Arc<Self>,
-        work: impl FnOnce(&Self) -> Result<T, ActionError> + Send + 'static,
-    ) -> Result<T, ActionError> {
-        let plugins = Arc::clone(self);
-        blocking(move || work(&plugins)).await
-    }
-
+impl Lifecycle {
     /// Blocks while others compile, and then until the component is compiled: at most for some minutes.
     pub(crate) fn load_or_compile(
         &self,
@@ -35,10 +27,10 @@ impl Plugins {
         digest: &str,
     ) -> Result<Arc<dyn Policy>, ActionError> {
         let refused = |error: PluginError| ActionError::Refused(error.to_string());
-        match self.load(settings, digest) {
+        match self.loader.load(settings, digest) {
             Err(PluginError::NotCompiled) => {
                 self.compile(settings, digest).map_err(ActionError::Refused)?;
-                self.load(settings, digest).map_err(refused)
+                self.loader.load(settings, digest).map_err(refused)
             }
             other => other.map_err(refused),
         }
@@ -47,12 +39,12 @@ impl Plugins {
     /// Compiles a component that is on disk, in a process of its own, unless somebody else just did. Blocks.
     fn compile(&self, settings: &PluginSettings, digest: &str) -> Result<(), String> {
         // Fair: an upload waits for one of those that are compiled in the background, not for all.
-        let _turn = self.compiler.blocking_lock();
-        if self.is_compiled(settings, digest) {
+        let _compiler = self.compiler.blocking_lock();
+        if self.loader.is_compiled(settings, digest) {
             return Ok(());
         }
         let octets = parse_digest(digest).ok_or("not a digest")?;
-        let component = self.files.component(digest);
+        let component = self.loader.files.component(digest);
         // What is compiled is what has the digest, whatever happened to the file.
         let content = std::fs::read(&component).map_err(|e| format!("{}: {e}", component.display()))?;
         if digest_of(&content) != octets {
@@ -61,13 +53,9 @@ impl Plugins {
         drop(content);
         let server = self.settings.get();
         let limits = ChildLimits { memory: server.plugins.compile_memory, time: server.plugins.compile_time };
-        let code = child::compile(&self.program, &component, &self.files.work(), limits)?;
-        let kept = self.engine()?.keep(&octets, &code);
+        let code = child::compile(&self.program, &component, &self.loader.files.work(), limits)?;
+        let kept = self.loader.engine()?.keep(&octets, &code);
         kept.map_err(|e| format!("the compiled code cannot be kept: {e}"))
-    }
-
-    fn is_compiled(&self, settings: &PluginSettings, digest: &str) -> bool {
-        !matches!(self.load(settings, digest), Err(PluginError::NotCompiled))
     }
 
     /// Whether everything is compiled now that is to be in use.
@@ -76,8 +64,9 @@ impl Plugins {
         let mut all = true;
         for (settings, digest) in missing {
             let name = digest.clone();
+            let lifecycle = Arc::clone(self);
             let compiled =
-                self.work(move |plugins| plugins.compile(&settings, &name).map_err(ActionError::Refused));
+                blocking(move || lifecycle.compile(&settings, &name).map_err(ActionError::Refused));
             let problem = compiled.await.err().map(|error| error.to_string());
             if let Some(error) = &problem {
                 tracing::error!(
@@ -99,38 +88,39 @@ impl Plugins {
         let beside = wanted.iter().filter_map(|w| Some((Arc::clone(&w.settings), w.shadow.clone()?)));
         let mut seen = HashSet::new();
         let each: Vec<_> = active.chain(beside).filter(|(_, digest)| seen.insert(digest.clone())).collect();
-        let plugins = Arc::clone(self);
+        let loader = Arc::clone(&self.loader);
         blocking(move || {
-            Ok(each.into_iter().filter(|(of, digest)| !plugins.is_compiled(of, digest)).collect())
+            Ok(each.into_iter().filter(|(of, digest)| !loader.is_compiled(of, digest)).collect())
         })
         .await
     }
 
-    /// Puts all places in use that have waited for this component; or says in them why they go on waiting.
+    /// Puts all plugins in use that have waited for this component; or says in them why they go on waiting.
     async fn put_compiled(self: &Arc<Self>, digest: &str, problem: Option<String>) {
         // Only what is still wanted, and with the settings in force by now.
-        let state = self.state.lock().await;
+        let mut state = self.state.lock().await;
+        state.changes += 1;
         let mut waiting = wanted(&self.settings.get(), &state);
         waiting.retain(|want| {
-            let place = self.place(&want.settings.config.tenant, &want.settings.config.name);
-            let broken = place.as_ref().is_none_or(|place| place.policy.is_err());
-            let lonely = place.as_ref().is_none_or(|place| place.shadow.is_none());
+            let active = self.active.get(&want.settings.config.tenant, &want.settings.config.name);
+            let broken = active.as_ref().is_none_or(|active| active.policy.is_err());
+            let lonely = active.as_ref().is_none_or(|active| active.shadow.is_none());
             let beside = want.shadow.as_deref() == Some(digest) && lonely && problem.is_none();
             (want.digest == digest && broken) || beside
         });
-        let plugins = Arc::clone(self);
+        let loader = Arc::clone(&self.loader);
         let problem = problem.map(|error| {
             format!("it cannot be compiled for this version of the program, which is tried again: {error}")
         });
-        let made = blocking(move || Ok(plugins.load_all(waiting, problem.as_deref()).0)).await;
-        for place in made.into_iter().flatten().flat_map(|(_, of_tenant)| of_tenant.into_values()) {
-            self.put(place);
+        let made = blocking(move || Ok(loader.load_all(waiting, problem.as_deref()).0)).await;
+        for plugin in made.into_iter().flatten().flat_map(|(_, of_tenant)| of_tenant.into_values()) {
+            self.active.put(plugin);
         }
     }
 }
 
 /// Compiles what is missing whenever somebody says so, and what failed `again` and again, less and less often.
-pub(crate) async fn run(plugins: Weak<Plugins>, mut asked: mpsc::Receiver<()>, again: Duration) {
+pub(super) async fn run(lifecycle: Weak<Lifecycle>, mut asked: mpsc::Receiver<()>, again: Duration) {
     let (mut all, mut pause) = (true, again);
     loop {
         let woken = match all {
@@ -142,7 +132,7 @@ pub(crate) async fn run(plugins: Weak<Plugins>, mut asked: mpsc::Receiver<()>, a
             Ok(None) => return,
             Err(_) => (pause * 2).min(LONGEST),
         };
-        let Some(plugins) = plugins.upgrade() else { return };
-        all = plugins.compile_missing().await;
+        let Some(lifecycle) = lifecycle.upgrade() else { return };
+        all = lifecycle.compile_missing().await;
     }
 }
