@@ -14,10 +14,9 @@ use super::engines::Engines;
 use super::inventory;
 use super::metrics::Counters;
 use super::plugin::{Plugin, Shared};
+use super::pool::Pool;
 use super::warm::WarmInstances;
 use crate::cache::Cache;
-use crate::lanes::Lane;
-use crate::pool::Pool;
 use crate::ticker::Ticker;
 
 /// The name of a compiled plugin in the cache: the code does not depend on the class.
@@ -31,18 +30,12 @@ const MAX_SETTING: usize = 4096;
 pub struct PolicyEngine {
     inner: Arc<Inner>,
     cache: Cache,
-    threads_per_tenant: usize,
     small_memory: usize,
     codes: Mutex<HashMap<(Class, Digest), Weak<Code>>>,
     /// One file at a time: who comes second finds the code. Not held by those who find it at once.
     reading: Mutex<()>,
-    /// Tenants' shares of the threads.
-    lanes: ByTenant<Lane>,
     plugins: AtomicU64,
 }
-
-/// Something that all plugins of a tenant have in common, for as long as one of them has it.
-type ByTenant<T> = Mutex<HashMap<String, Weak<T>>>;
 
 /// What operations need.
 pub(crate) struct Inner {
@@ -72,7 +65,8 @@ impl PolicyEngine {
         let engines = Engines::new(config)?;
         let inner = Inner {
             ticker: Ticker::start(engines.all()).map_err(EngineError::Thread)?,
-            pool: Pool::start(config.threads.max(1), "plugin", config.nice).map_err(EngineError::Thread)?,
+            pool: Pool::start(config.threads.max(1), config.threads_per_tenant, "plugin", config.nice)
+                .map_err(EngineError::Thread)?,
             warm: WarmInstances::new(config.warm, config.warm_per_plugin, config.warm_idle),
             wait: config.wait,
             busy: AtomicU64::default(),
@@ -81,11 +75,9 @@ impl PolicyEngine {
         Ok(Self {
             inner: Arc::new(inner),
             cache,
-            threads_per_tenant: config.threads_per_tenant,
             small_memory: config.small_memory,
             codes: Mutex::default(),
             reading: Mutex::default(),
-            lanes: Mutex::default(),
             plugins: AtomicU64::default(),
         })
     }
@@ -124,7 +116,6 @@ impl PolicyEngine {
     /// # Errors
     /// See [`PluginError`].
     pub fn load(&self, digest: Digest, config: PluginConfig) -> Result<Arc<Plugin>, PluginError> {
-        let lane = of_tenant(&self.lanes, &config.tenant, || Lane::new(self.threads_per_tenant));
         self.check_limits(&config)?;
         let code = self.code(config.class, digest)?;
         inventory::audit_names(&code.imports, &config.grants).map_err(PluginError::Denied)?;
@@ -137,7 +128,7 @@ impl PolicyEngine {
             config,
             counters: Counters::default(),
         };
-        Ok(Arc::new(Plugin::new(shared, lane)))
+        Ok(Arc::new(Plugin::new(shared)))
     }
 
     /// What the pool was made for.
@@ -204,17 +195,6 @@ impl PolicyEngine {
     pub fn threads_cpu(&self) -> Duration {
         Duration::from_nanos(self.inner.busy.load(Ordering::Relaxed))
     }
-}
-
-fn of_tenant<T>(all: &ByTenant<T>, tenant: &str, make: impl FnOnce() -> T) -> Arc<T> {
-    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = all.get(tenant).and_then(Weak::upgrade) {
-        return known;
-    }
-    let made = Arc::new(make());
-    all.retain(|_, one| one.strong_count() > 0);
-    all.insert(tenant.to_owned(), Arc::downgrade(&made));
-    made
 }
 
 fn check_settings(config: &PluginConfig, takes_settings: bool) -> Result<(), PluginError> {

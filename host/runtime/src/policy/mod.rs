@@ -21,6 +21,7 @@ pub(crate) mod granted;
 mod inventory;
 mod metrics;
 mod plugin;
+mod pool;
 mod session;
 #[cfg(test)]
 mod tests;

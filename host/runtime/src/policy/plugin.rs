@@ -15,10 +15,9 @@ use super::code::Code;
 use super::engine::Inner;
 use super::granted::Granted;
 use super::metrics::{Counters, PluginMetrics};
+use super::pool::NotRun;
 use super::session::{self, ten_times};
 use super::warm::Instance;
-use crate::lanes::Lane;
-use crate::pool::NotRun;
 use crate::state::{Bounds, Moment, Span, State};
 use crate::{Blame, FaultKind};
 
@@ -87,12 +86,12 @@ impl Drop for Shared {
 pub struct Plugin {
     shared: Arc<Shared>,
     /// Whose share of the threads it has.
-    lane: Arc<Lane>,
+    tenant: Arc<str>,
 }
 
 impl Plugin {
-    pub(crate) fn new(shared: Shared, lane: Arc<Lane>) -> Self {
-        Self { shared: Arc::new(shared), lane }
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self { tenant: shared.config.tenant.as_str().into(), shared: Arc::new(shared) }
     }
 
     /// Whether both run the same compiled code in memory.
@@ -109,7 +108,7 @@ impl Plugin {
         let engine = &self.shared.engine;
         let shared = Arc::clone(&self.shared);
         let job = move || operation(&shared);
-        let outcome = engine.pool.run(&self.lane, Some(engine.wait), job).await;
+        let outcome = engine.pool.run(&self.tenant, Some(engine.wait), job).await;
         self.ended(outcome)
     }
 
@@ -155,7 +154,7 @@ impl Policy for Plugin {
     async fn judge_if_idle(&self, case: Case) -> Option<Outcome<Judgement>> {
         let shared = Arc::clone(&self.shared);
         let job = move || session::judge(&shared, case);
-        let outcome = self.shared.engine.pool.run_if_idle(&self.lane, job)?.await;
+        let outcome = self.shared.engine.pool.run_if_idle(&self.tenant, job)?.await;
         Some(self.ended(outcome))
     }
 

@@ -1,4 +1,4 @@
-//! Threads, lanes, and who waits no more.
+//! Threads, tenants' shares of them, and who waits no more.
 
 use super::*;
 use std::future::poll_fn;
@@ -17,14 +17,14 @@ fn signal() -> (mpsc::Sender<()>, Arc<Mutex<mpsc::Receiver<()>>>) {
 
 #[tokio::test]
 async fn what_nobody_waits_for_any_more_is_not_begun() {
-    let pool = Pool::start(1, "test", 0).unwrap();
-    let lane = Arc::new(Lane::new(usize::MAX));
+    let pool = Pool::start(1, 1, "test", 0).unwrap();
+    let tenant: Tenant = "acme".into();
     let (go, gone) = signal();
     let (says, ended) = mpsc::channel::<()>();
     let begun = Arc::new(AtomicUsize::new(0));
     for n in 0..3 {
         let (counted, gone, says) = (Arc::clone(&begun), Arc::clone(&gone), says.clone());
-        let mut queued = Box::pin(pool.run(&lane, None, move || {
+        let mut queued = Box::pin(pool.run(&tenant, None, move || {
             let _says = says;
             counted.fetch_add(1, Ordering::SeqCst);
             gone.lock().unwrap().recv().unwrap();
@@ -44,41 +44,41 @@ async fn what_nobody_waits_for_any_more_is_not_begun() {
 
 #[tokio::test]
 async fn who_gets_no_thread_in_time_waits_no_more() {
-    let pool = Pool::start(1, "test", 0).unwrap();
-    let lane = Arc::new(Lane::new(usize::MAX));
+    let pool = Pool::start(1, 1, "test", 0).unwrap();
+    let tenant: Tenant = "acme".into();
     let (go, gone) = signal();
     // Longer than it may wait for a thread, but it has one.
-    let runs = pool.run(&lane, Some(Duration::from_millis(50)), move || gone.lock().unwrap().recv().is_ok());
+    let runs = pool.run(&tenant, Some(Duration::from_millis(50)), move || gone.lock().unwrap().recv().is_ok());
     let waits = async {
-        let late = pool.run(&lane, Some(Duration::from_millis(200)), || panic!("is not begun")).await;
+        let late = pool.run(&tenant, Some(Duration::from_millis(200)), || panic!("is not begun")).await;
         go.send(()).unwrap();
         late
     };
     let (runs, waits) = tokio::join!(runs, waits);
     assert!(matches!(runs, Ok(true)));
     assert!(matches!(waits, Err(NotRun::NoThread)));
-    assert!(matches!(pool.run(&lane, None, || 7).await, Ok(7)), "and is out of the way");
+    assert!(matches!(pool.run(&tenant, None, || 7).await, Ok(7)), "and is out of the way");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_job_is_forgotten_by_several_threads_and_lanes_keep_to_their_shares() {
-    let pool = Arc::new(Pool::start(4, "test", 0).unwrap());
+async fn no_job_is_forgotten_by_several_threads_and_tenants_keep_to_their_shares() {
+    const SHARE: usize = 2;
+    let pool = Arc::new(Pool::start(4, SHARE, "test", 0).unwrap());
     let done = Arc::new(AtomicUsize::new(0));
-    let lanes = [1, 2, usize::MAX]
-        .map(|at_once| (at_once, Arc::new(Lane::new(at_once)), Arc::new(AtomicUsize::new(0))));
+    let tenants = ["a", "b", "c"].map(|name| (Tenant::from(name), Arc::new(AtomicUsize::new(0))));
     let bring = |n: usize| {
-        let (share, lane, running) = lanes[n % lanes.len()].clone();
+        let (tenant, running) = tenants[n % tenants.len()].clone();
         let (pool, done) = (Arc::clone(&pool), Arc::clone(&done));
         tokio::spawn(async move {
             for _ in 0..500 {
                 let (done, running) = (Arc::clone(&done), Arc::clone(&running));
                 let job = move || {
-                    assert!(running.fetch_add(1, Ordering::SeqCst) < share);
+                    assert!(running.fetch_add(1, Ordering::SeqCst) < SHARE);
                     thread::yield_now();
                     running.fetch_sub(1, Ordering::SeqCst);
                     done.fetch_add(1, Ordering::SeqCst)
                 };
-                assert!(pool.run(&lane, None, job).await.is_ok());
+                assert!(pool.run(&tenant, None, job).await.is_ok());
             }
         })
     };
@@ -89,54 +89,68 @@ async fn no_job_is_forgotten_by_several_threads_and_lanes_keep_to_their_shares()
     assert_eq!(done.load(Ordering::SeqCst), 12 * 500);
     // The last ones end a little later than they have answered.
     let began = Instant::now();
-    while pool.0.waiting().lanes.kept().0 > 0 {
-        assert!(began.elapsed() < LONG, "lanes are kept");
+    while !pool.0.waiting().running.is_empty() {
+        assert!(began.elapsed() < LONG, "tenants are kept");
         thread::yield_now();
     }
-    assert_eq!(pool.0.waiting().lanes.kept(), (0, 0));
+    assert!(pool.0.waiting().jobs.is_empty());
 }
 
 #[tokio::test]
-async fn lanes_take_turns() {
-    let pool = Pool::start(1, "test", 0).unwrap();
-    let lanes = ["a", "b", "c"].map(|name| (name, Arc::new(Lane::new(1))));
+async fn tenants_take_turns_and_what_nobody_waits_for_costs_none() {
+    let pool = Pool::start(1, 1, "test", 0).unwrap();
+    let [gate, a, b, c]: [Tenant; 4] = ["gate", "a", "b", "c"].map(Into::into);
     let (go, gone) = signal();
     let order = Arc::new(Mutex::new(String::new()));
-    let job = |of: usize| {
-        let ((name, lane), order, pool) = (lanes[of].clone(), Arc::clone(&order), &pool);
+    let job = |tenant: &Tenant, name| {
+        let (tenant, order, pool) = (Arc::clone(tenant), Arc::clone(&order), &pool);
         // It comes when it is first polled.
-        async move { assert!(pool.run(&lane, None, move || order.lock().unwrap().push_str(name)).await.is_ok()) }
+        async move { assert!(pool.run(&tenant, None, move || order.lock().unwrap().push_str(name)).await.is_ok()) }
     };
-    let gate = Arc::new(Lane::new(1));
     let first = pool.run(&gate, None, move || gone.lock().unwrap().recv().is_ok());
+    let late = async {
+        for _ in 0..3 {
+            let mut late = Box::pin(job(&a, "late"));
+            assert!(poll_fn(|cx| Poll::Ready(late.as_mut().poll(cx).is_pending())).await);
+        }
+    };
     let begins = async { go.send(()).unwrap() };
-    let (first, ..) = tokio::join!(first, job(0), job(0), job(0), job(1), job(2), job(1), begins);
+    let (first, ..) = tokio::join!(
+        first,
+        late,
+        job(&a, "a"),
+        job(&a, "a"),
+        job(&a, "a"),
+        job(&b, "b"),
+        job(&c, "c"),
+        job(&b, "b"),
+        begins
+    );
     assert!(matches!(first, Ok(true)));
     assert_eq!(*order.lock().unwrap(), "abcaba");
 }
 
 #[tokio::test]
-async fn what_nobody_waits_for_any_more_costs_its_lane_no_turn() {
-    let pool = Pool::start(1, "test", 0).unwrap();
-    let (gate, lane, other) = (Lane::new(1), Lane::new(1), Lane::new(1));
-    let (gate, lane, other) = (Arc::new(gate), Arc::new(lane), Arc::new(other));
+async fn what_would_have_to_wait_is_not_taken() {
+    let pool = Pool::start(2, 1, "test", 0).unwrap();
+    let [a, b]: [Tenant; 2] = ["a", "b"].map(Into::into);
     let (go, gone) = signal();
-    let order = Arc::new(Mutex::new(String::new()));
-    let job = |lane: &Arc<Lane>, name| {
-        let (lane, order, pool) = (Arc::clone(lane), Arc::clone(&order), &pool);
-        async move { assert!(pool.run(&lane, None, move || order.lock().unwrap().push_str(name)).await.is_ok()) }
-    };
-    let first = pool.run(&gate, None, move || gone.lock().unwrap().recv().is_ok());
-    let late = async {
-        for _ in 0..3 {
-            let mut late = Box::pin(job(&lane, "late"));
-            assert!(poll_fn(|cx| Poll::Ready(late.as_mut().poll(cx).is_pending())).await);
+    let first = pool.run(&a, None, move || gone.lock().unwrap().recv().is_ok());
+    let beside = async {
+        assert!(pool.run_if_idle(&a, || ()).is_none(), "it has its share");
+        // The other thread may not have come yet.
+        let began = Instant::now();
+        loop {
+            match pool.run_if_idle(&b, || 7) {
+                Some(runs) => break assert!(matches!(runs.await, Ok(7))),
+                None => assert!(began.elapsed() < LONG, "no thread is idle"),
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        go.send(()).unwrap();
     };
-    let begins = async { go.send(()).unwrap() };
-    let (first, ..) = tokio::join!(first, late, job(&other, "o"), job(&lane, "l"), job(&other, "o"), begins);
+    let (first, ()) = tokio::join!(first, beside);
     assert!(matches!(first, Ok(true)));
-    assert_eq!(*order.lock().unwrap(), "loo");
 }
 
 /// A result that panics when it is dropped.
@@ -150,13 +164,13 @@ impl Drop for Fragile {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_ends_neither_the_thread_nor_others_jobs() {
-    let pool = Pool::start(1, "test", 0).unwrap();
-    let lane = Arc::new(Lane::new(1));
-    assert!(matches!(pool.run(&lane, None, || panic!("on purpose")).await, Err::<(), _>(NotRun::Panicked)));
-    assert!(matches!(pool.run(&lane, None, || 7).await, Ok(7)));
+    let pool = Pool::start(1, 1, "test", 0).unwrap();
+    let tenant: Tenant = "acme".into();
+    assert!(matches!(pool.run(&tenant, None, || panic!("on purpose")).await, Err::<(), _>(NotRun::Panicked)));
+    assert!(matches!(pool.run(&tenant, None, || 7).await, Ok(7)));
     let (go, gone) = signal();
     let (says, begun) = mpsc::channel();
-    let mut unwanted = Box::pin(pool.run(&lane, None, move || {
+    let mut unwanted = Box::pin(pool.run(&tenant, None, move || {
         says.send(()).unwrap();
         gone.lock().unwrap().recv().unwrap();
         Fragile
@@ -165,6 +179,6 @@ async fn a_panic_ends_neither_the_thread_nor_others_jobs() {
     begun.recv_timeout(LONG).unwrap();
     drop(unwanted);
     go.send(()).unwrap();
-    let next = timeout(LONG, pool.run(&lane, None, || 8)).await;
+    let next = timeout(LONG, pool.run(&tenant, None, || 8)).await;
     assert!(matches!(next, Ok(Ok(8))));
 }

@@ -1,5 +1,6 @@
-//! The threads of plugins: a fixed number, which take jobs from lanes.
+//! The threads of plugins: a fixed number, which take jobs of tenants in turn.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -8,17 +9,20 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::lanes::{Key, Lane, Lanes, Ticket};
+use crate::FairQueue;
 
 type Job = Box<dyn FnOnce() + Send>;
+type Tenant = Arc<str>;
 
 /// Threads on which the code of plugins runs, and nowhere else.
 pub(crate) struct Pool(Arc<Jobs>);
 
-/// What waits for a thread: as many jobs as there are futures that wait for one, and until their lane's turn those that nobody waits for any
-/// more. A thread that finds nothing sleeps at once: those that spin first, as a channel's do, take a tenth of the time that guests need. One
-/// that has done a job takes the next one along; to let whoever waits bring it then would cost two hand-overs.
+/// What waits for a thread: as many jobs as there are futures that wait for one. A thread that finds nothing sleeps at once: those that
+/// spin first, as a channel's do, take a tenth of the time that guests need. One that has done a job takes the next one along; to let
+/// whoever waits bring it then would cost two hand-overs.
 struct Jobs {
+    /// Threads that one tenant's jobs may keep busy.
+    per_tenant: usize,
     waiting: Mutex<Waiting>,
     /// There is a job for one more thread, or there will be none.
     changed: Condvar,
@@ -26,7 +30,11 @@ struct Jobs {
 
 #[derive(Default)]
 struct Waiting {
-    lanes: Lanes<Job>,
+    jobs: FairQueue<Tenant, (u64, Job)>,
+    /// Jobs that run, of tenants that have any.
+    running: HashMap<Tenant, usize>,
+    /// Numbers jobs.
+    next: u64,
     /// Threads that sleep.
     idle: usize,
     /// Nobody is left who could bring a job.
@@ -54,8 +62,10 @@ impl NotRun {
 
 impl Pool {
     /// Starts threads with this name, `nice` above the nice value of the process.
-    pub(crate) fn start(threads: usize, name: &str, nice: i32) -> std::io::Result<Self> {
-        let pool = Self(Arc::new(Jobs { waiting: Mutex::default(), changed: Condvar::new() }));
+    pub(crate) fn start(threads: usize, per_tenant: usize, name: &str, nice: i32) -> std::io::Result<Self> {
+        let per_tenant = per_tenant.max(1);
+        let jobs = Jobs { per_tenant, waiting: Mutex::default(), changed: Condvar::new() };
+        let pool = Self(Arc::new(jobs));
         for n in 0..threads {
             let jobs = Arc::clone(&pool.0);
             thread::Builder::new().name(format!("{name}-{n}")).spawn(move || {
@@ -66,73 +76,74 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Runs `job` on a guest thread. When the future is dropped, a job that has begun still runs and its result goes nowhere; one that
-    /// has not is forgotten, also when it was not begun within `wait`.
+    /// Runs `job` on a thread of the pool. When the future is dropped, a job that has begun still runs and its result goes nowhere; one
+    /// that has not is dropped, also when it was not begun within `wait`.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
-        lane: &Arc<Lane>,
+        tenant: &Tenant,
         wait: Option<Duration>,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, NotRun> {
-        let (ticket, waits) = Waits::new();
-        let (job, mut receiver) = wrapped(ticket.clone(), job);
-        self.0.push(lane, ticket, job);
+        let (job, mut receiver) = wrapped(job);
+        let waits = self.0.push(tenant, job);
         let done = match wait {
             None => receiver.await,
             Some(wait) => match timeout(wait, &mut receiver).await {
                 Ok(done) => done,
-                Err(_) if waits.0.take() => return Err(NotRun::NoThread),
+                Err(_) if waits.cancel() => return Err(NotRun::NoThread),
                 Err(_) => receiver.await,
             },
         };
         done.unwrap_or(Err(NotRun::ShuttingDown))
     }
 
-    /// As [`Self::run`], if the job can begin now. Returns none if all threads are busy or the lane has what it may have.
+    /// As [`Self::run`], if the job can begin now. Returns none if all threads are busy or the tenant has its share of them.
     pub(crate) fn run_if_idle<T: Send + 'static>(
         &self,
-        lane: &Arc<Lane>,
+        tenant: &Tenant,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Option<impl Future<Output = Result<T, NotRun>> + Send> {
-        let (ticket, waits) = Waits::new();
-        let (job, receiver) = wrapped(ticket.clone(), job);
-        let begins = self.0.push_if_idle(lane, ticket, job);
-        begins.then_some(async move {
+        let (job, receiver) = wrapped(job);
+        let waits = self.0.push_if_idle(tenant, job)?;
+        Some(async move {
             let _waits = waits;
             receiver.await.unwrap_or(Err(NotRun::ShuttingDown))
         })
     }
 }
 
-/// A job that runs unless its ticket was taken, and what comes of it.
+/// A job, and what comes of it.
 fn wrapped<T: Send + 'static>(
-    ticket: Ticket,
     job: impl FnOnce() -> T + Send + 'static,
 ) -> (Job, oneshot::Receiver<Result<T, NotRun>>) {
     let (sender, receiver) = oneshot::channel();
     let job = move || {
-        if ticket.take() {
-            let result = catch_unwind(AssertUnwindSafe(job));
-            // Nobody may be waiting for it any more.
-            let _ = sender.send(result.map_err(|_| NotRun::Panicked));
-        }
+        let result = catch_unwind(AssertUnwindSafe(job));
+        // Nobody may be waiting for it any more.
+        let _ = sender.send(result.map_err(|_| NotRun::Panicked));
     };
     (Box::new(job), receiver)
 }
 
 /// Waits for a job until it is dropped.
-struct Waits(Ticket);
+struct Waits<'a> {
+    jobs: &'a Jobs,
+    tenant: Tenant,
+    number: u64,
+}
 
-impl Waits {
-    fn new() -> (Ticket, Self) {
-        let ticket = Ticket::default();
-        (ticket.clone(), Self(ticket))
+impl Waits<'_> {
+    /// Drops the job unless it has begun. Returns true if it has not.
+    fn cancel(&self) -> bool {
+        let job = self.jobs.waiting().jobs.remove(&self.tenant, |(number, _)| *number == self.number);
+        // What it holds may take long to drop: not under the lock.
+        job.is_some()
     }
 }
 
-impl Drop for Waits {
+impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.0.take();
+        self.cancel();
     }
 }
 
@@ -160,59 +171,74 @@ fn work(jobs: &Jobs) {
     while catch_unwind(AssertUnwindSafe(all)).is_err() {}
 }
 
-/// A job's share of its lane, until it is dropped.
+/// A job that runs, until it is dropped.
 struct Running<'a> {
     jobs: &'a Jobs,
-    lane: Key,
+    tenant: Tenant,
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.jobs.waiting().lanes.done(self.lane);
+        let mut waiting = self.jobs.waiting();
+        if let Some(running) = waiting.running.get_mut(&self.tenant) {
+            *running -= 1;
+            if *running == 0 {
+                waiting.running.remove(&self.tenant);
+            }
+        }
+    }
+}
+
+impl Waiting {
+    fn has_share(&self, tenant: &Tenant, per_tenant: usize) -> bool {
+        self.running.get(tenant).is_some_and(|running| *running >= per_tenant)
+    }
+
+    fn push(&mut self, tenant: &Tenant, job: Job) -> u64 {
+        self.next += 1;
+        self.jobs.push(Arc::clone(tenant), (self.next, job));
+        self.next
     }
 }
 
 impl Jobs {
-    fn push(&self, lane: &Arc<Lane>, ticket: Ticket, job: Job) {
+    fn push(&self, tenant: &Tenant, job: Job) -> Waits<'_> {
         let mut waiting = self.waiting();
-        let wanted = waiting.lanes.push(lane, ticket, job) && waiting.idle > 0;
+        let number = waiting.push(tenant, job);
+        // Whoever ends a job of the tenant takes its next one along.
+        let wanted = waiting.idle > 0 && !waiting.has_share(tenant, self.per_tenant);
         drop(waiting);
         if wanted {
             self.changed.notify_one();
         }
+        Waits { jobs: self, tenant: Arc::clone(tenant), number }
     }
 
-    /// False: it would have to wait, and is dropped.
-    fn push_if_idle(&self, lane: &Arc<Lane>, ticket: Ticket, job: Job) -> bool {
+    /// Returns none if it would have to wait; it is dropped then.
+    fn push_if_idle(&self, tenant: &Tenant, job: Job) -> Option<Waits<'_>> {
         let mut waiting = self.waiting();
-        let idle = waiting.idle > 0 && waiting.lanes.has_room(lane);
-        if idle {
-            waiting.lanes.push(lane, ticket, job);
+        let idle = waiting.idle > 0
+            && !waiting.has_share(tenant, self.per_tenant)
+            && !waiting.jobs.contains(tenant);
+        if !idle {
+            drop(waiting);
+            return None;
         }
+        let number = waiting.push(tenant, job);
         drop(waiting);
-        if idle {
-            self.changed.notify_one();
-        }
-        idle
+        self.changed.notify_one();
+        Some(Waits { jobs: self, tenant: Arc::clone(tenant), number })
     }
 
     /// Waits for one. None when the pool is gone and nothing is left.
     fn next(&self) -> Option<(Job, Running<'_>)> {
-        let mut forgotten = Vec::new();
         let mut waiting = self.waiting();
         loop {
-            if let Some((lane, job)) = waiting.lanes.take(&mut forgotten) {
-                drop(waiting);
-                let running = Running { jobs: self, lane };
-                // What they hold may take long to drop: not under the lock.
-                drop(forgotten);
-                return Some((job, running));
-            }
-            if !forgotten.is_empty() {
-                drop(waiting);
-                forgotten.clear();
-                waiting = self.waiting();
-                continue;
+            let Waiting { jobs, running, .. } = &mut *waiting;
+            let may = |tenant: &Tenant| running.get(tenant).is_none_or(|running| *running < self.per_tenant);
+            if let Some((tenant, (_, job))) = jobs.pop_if(may) {
+                *running.entry(Arc::clone(&tenant)).or_default() += 1;
+                return Some((job, Running { jobs: self, tenant }));
             }
             if waiting.over {
                 return None;
