@@ -106,7 +106,7 @@ fn a_plugin_that_breaks_on_outcomes_is_not_called_any_more() {
     assert_eq!(metric(&world, "relevo_plugin_up", ""), Some(1));
     let fault = world.event("plugin.fault");
     assert_eq!((&fault["plugin"], &fault["fault"]), (&"every".into(), &"observe: trap (guest)".into()));
-    assert_eq!((&fault["digest"], &fault["events"]), (&world.listed("every")["digest"], &1.into()));
+    assert_eq!((&fault["digest"], &fault["count"]), (&world.listed("every")["digest"], &1.into()));
     let listed = world.listed("every");
     assert_eq!(listed["breaker"], "open");
     assert!(listed["last_fault"]["fault"].as_str().unwrap().starts_with("observe Trap (Guest)"), "{listed}");
