@@ -121,6 +121,19 @@ impl ActivePlugin {
         }
     }
 
+    /// As [`Self::enter`], before it is told of outcomes. That is no trial: messages show whether it can answer again.
+    pub(crate) fn enter_observe(&self, now: Duration) -> Result<(), NotCalled> {
+        let mut status = self.status();
+        if !self.cpu.has_some(now) {
+            status.over_quota += 1;
+            return Err(NotCalled::Quota);
+        }
+        match status.breaker.state() {
+            BreakerState::Closed => Ok(()),
+            BreakerState::Open { .. } | BreakerState::HalfOpen => Err(NotCalled::Breaker),
+        }
+    }
+
     /// What came of the call: a fault of the plugin or not, or nothing that says anything about it.
     pub(crate) fn leave(&self, permit: Permit, fault: Option<bool>, now: Duration) {
         let mut status = self.status();

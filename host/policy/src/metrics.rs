@@ -95,7 +95,8 @@ impl Collector for PluginCollector {
         counters(&mut encoder, "plugin_breaker_opened", help, &rows, |row| {
             vec![(row.with(&[]), row.breaker.1)]
         })?;
-        let help = "Calls of a plugin that were not made because its tenant's CPU time for plugins was used up";
+        let help =
+            "Calls of a plugin that were not made because its tenant's CPU time for plugins was used up";
         counters(&mut encoder, "plugin_over_quota", help, &rows, |row| {
             vec![(row.with(&[]), row.over_quota)]
         })?;

@@ -14,7 +14,7 @@ use relevo_queue::{EventLog, NewEvent};
 use relevo_relay::clock::Clock;
 use relevo_relay::policy::OutcomeEvent;
 use relevo_runtime::Blame;
-use relevo_runtime::policy::{Batch, PluginFault};
+use relevo_runtime::policy::{Batch, Permit, PluginFault};
 use tokio::sync::mpsc;
 
 use crate::active::ActivePlugin;
@@ -120,7 +120,7 @@ impl Observer {
     /// Returns what broke.
     async fn call(&self, plugin: &ActivePlugin, events: Vec<Event>) -> Option<PluginFault> {
         let (clock, count) = (&self.clock, events.len());
-        let (Ok(policy), Ok(permit)) = (&plugin.policy, plugin.enter(clock.monotonic())) else {
+        let (Ok(policy), Ok(())) = (&plugin.policy, plugin.enter_observe(clock.monotonic())) else {
             self.dropped.add(count);
             return None;
         };
@@ -131,12 +131,11 @@ impl Observer {
         let now = clock.monotonic();
         plugin.cpu.spend(u64::try_from(outcome.cost.cpu.as_nanos()).unwrap_or(u64::MAX), now);
         plugin.keep_log("observe", &outcome.log, outcome.log_dropped, now);
-        let guilty = match &outcome.result {
-            Ok(()) => Some(false),
-            Err(fault) => (fault.blame == Blame::Guest).then_some(true),
-        };
-        plugin.leave(permit, guilty, now);
+        // An answer says nothing of messages, a fault does.
         let fault = outcome.result.err()?;
+        if fault.blame == Blame::Guest {
+            plugin.leave(Permit::Call, Some(true), now);
+        }
         plugin.broke(clock.now(), &fault);
         self.dropped.add(count);
         let config = &plugin.settings.config;

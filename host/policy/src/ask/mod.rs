@@ -14,9 +14,7 @@ use relevo_relay::clock::Clock;
 use relevo_relay::policy::{Check, OutcomeEvent, OutcomeListener, PolicyRequest, PolicyResult};
 use relevo_relay::settings::{Grants, Tenant};
 use relevo_runtime::Blame;
-use relevo_runtime::policy::{
-    Body, Case, Judgement, KeyValues, Outcome, Permit, PluginFault,
-};
+use relevo_runtime::policy::{Body, Case, Judgement, KeyValues, Outcome, Permit, PluginFault};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::active::ActivePlugin;

@@ -86,7 +86,8 @@ async fn an_import_that_was_overtaken_is_made_again() {
     add(&plugins, "a", 1).await.expect("is added");
     plugins.lifecycle.import("a", "list", content(1)).await.expect("fits");
     let prepared = async || {
-        let import = plugins.lifecycle.prepare_import("a", "list", &Arc::new(content(2))).await.expect("fits");
+        let import =
+            plugins.lifecycle.prepare_import("a", "list", &Arc::new(content(2))).await.expect("fits");
         assert_eq!(imported(&world, &plugins), content(1), "nothing is in use yet");
         import
     };

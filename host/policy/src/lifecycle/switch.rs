@@ -169,7 +169,8 @@ impl Lifecycle {
         if !Arc::ptr_eq(&self.configured(tenant, plugin)?, &settings) {
             return Ok(false);
         }
-        let changed = || ActionError::Busy(format!("`{plugin}` was changed or disabled meanwhile: try again"));
+        let changed =
+            || ActionError::Busy(format!("`{plugin}` was changed or disabled meanwhile: try again"));
         if state.entry(tenant, plugin).cloned().unwrap_or_default() != before {
             return Err(changed());
         }

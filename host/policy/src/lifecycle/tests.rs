@@ -108,7 +108,11 @@ async fn versions_that_made_room_are_gone_from_the_disk() {
     let remembered = shown(&plugins, "a").await["versions"].as_array().map_or(0, Vec::len) + 1;
     assert_eq!(files(&world.plugins("components")), remembered);
     assert_eq!(files(&world.plugins("code")), 2 * remembered, "with checksums");
-    plugins.lifecycle.rollback("b", "list", Some(&hex(&digest_of(&version(0))))).await.expect("is still there");
+    plugins
+        .lifecycle
+        .rollback("b", "list", Some(&hex(&digest_of(&version(0)))))
+        .await
+        .expect("is still there");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,7 +158,9 @@ async fn what_is_refused_has_changed_nothing() {
     plugins.refresh().await;
     assert_eq!(shown(&plugins, "a").await["state"], "broken");
     let before = fs::read(world.plugins("state.json")).expect("reads");
-    for refused in [plugins.lifecycle.rollback("a", "list", None).await.map(drop), add(&plugins, "a", 3).await] {
+    for refused in
+        [plugins.lifecycle.rollback("a", "list", None).await.map(drop), add(&plugins, "a", 3).await]
+    {
         assert!(refused.expect_err("broken").to_string().contains("key-value data"));
     }
     assert_eq!(fs::read(world.plugins("state.json")).expect("reads"), before);

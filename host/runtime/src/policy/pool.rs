@@ -217,9 +217,8 @@ impl Jobs {
     /// Returns none if it would have to wait; it is dropped then.
     fn push_if_idle(&self, tenant: &Tenant, job: Job) -> Option<Waits<'_>> {
         let mut waiting = self.waiting();
-        let idle = waiting.idle > 0
-            && !waiting.has_share(tenant, self.per_tenant)
-            && !waiting.jobs.contains(tenant);
+        let idle =
+            waiting.idle > 0 && !waiting.has_share(tenant, self.per_tenant) && !waiting.jobs.contains(tenant);
         if !idle {
             drop(waiting);
             return None;

@@ -50,9 +50,7 @@ pub(crate) fn of(case: &str, message: &Message) -> Option<Answer> {
         "attribute-control" => Decision::accept().attribute("campaign", "a\r\nb\0"),
         "attribute-long" => Decision::accept().attribute("campaign", "v".repeat(257)),
         "attribute-many" => (0..17).fold(Decision::accept(), |d, n| d.attribute("campaign", n.to_string())),
-        "attribute-most" => {
-            (0..16).fold(Decision::accept(), |d, _| d.attribute("campaign", "v".repeat(256)))
-        }
+        "attribute-most" => (0..16).fold(Decision::accept(), |d, _| d.attribute("campaign", "v".repeat(256))),
         "headers-most" | "headers-twice" => most_headers(),
         "attribute-not-granted" => Decision::accept()
             .attribute("pool", "of-another-tenant")

@@ -48,7 +48,8 @@ async fn who_gets_no_thread_in_time_waits_no_more() {
     let tenant: Tenant = "acme".into();
     let (go, gone) = signal();
     // Longer than it may wait for a thread, but it has one.
-    let runs = pool.run(&tenant, Some(Duration::from_millis(50)), move || gone.lock().unwrap().recv().is_ok());
+    let runs =
+        pool.run(&tenant, Some(Duration::from_millis(50)), move || gone.lock().unwrap().recv().is_ok());
     let waits = async {
         let late = pool.run(&tenant, Some(Duration::from_millis(200)), || panic!("is not begun")).await;
         go.send(()).unwrap();
