@@ -311,7 +311,7 @@ impl<'a> Attempt<'a> {
         if let CopyError::Fault(fault) = &error {
             self.blame = Some(crate::copy::blame(fault));
         }
-        let failure = failure::ours(failure::INTERNAL, "the copy could not be made; see the log");
+        let failure = failure::ours(failure::INTERNAL, failure::NO_COPY);
         for todo in self.left.drain(..) {
             let via = Some(live.via.clone());
             self.findings.push(Finding { index: todo.index, result: Err(failure.clone()), via });

@@ -6,6 +6,8 @@ use relevo_smtp::client::{Command, Failure, RemoteReply};
 
 /// 4.3.0: something here broke.
 pub(crate) const INTERNAL: EnhancedCode = EnhancedCode::new(4, 3, 0);
+/// The detail of [`INTERNAL`] when a copy could not be made.
+pub(crate) const NO_COPY: &str = "the copy could not be made; see the log";
 /// 4.3.5: system incorrectly configured.
 pub(crate) const MISCONFIGURED: EnhancedCode = EnhancedCode::new(4, 3, 5);
 /// 4.4.1: no answer from host.

@@ -19,7 +19,7 @@ use relevo_mailkit::reply::EnhancedCode;
 use relevo_queue::{LastAttempt, Lease, Millis, NewEvent, Recipient, RecipientState, Settlement};
 use relevo_smtp::client::{Failure, RemoteReply, TlsState};
 
-use super::failure::{EXPIRED, judged};
+use super::failure::{EXPIRED, NO_COPY, judged};
 use super::schedule;
 use super::text::tame;
 
@@ -251,7 +251,9 @@ fn assemble(
             }
         }
         let record = Record { index, address, fate, facts, tls };
-        events.push(event(&lease, &record, now, next, blame));
+        if !is_known_fault(&lease, &record) {
+            events.push(event(&lease, &record, now, next, blame));
+        }
         records.push(record);
     }
     let left = pending(&lease).any(|r| !recipients.iter().any(|(index, _)| *index == r.index));
@@ -261,6 +263,15 @@ fn assemble(
     let reasons = records.iter().filter(differs).map(|r| (r.index, r.facts.clone())).collect();
     let settlement = Settlement { lease, recipients, next_attempt: next.filter(|_| left), last, reasons };
     Conclusion { settlement, events, records }
+}
+
+/// Returns true if the copy cannot be made and could not be made at the attempt before either. A failure of our own code or
+/// configuration is an event once, not at every attempt.
+fn is_known_fault(lease: &Lease, record: &Record) -> bool {
+    let no_copy = |facts: &LastAttempt| facts.code.is_none() && facts.text == NO_COPY;
+    record.fate == Fate::Delayed
+        && no_copy(&record.facts)
+        && lease.delivery.last.as_ref().is_some_and(no_copy)
 }
 
 fn severity(fate: Fate) -> u8 {

@@ -258,7 +258,7 @@ pub trait Queue: Send + Sync {
         events: Vec<NewEvent>,
     ) -> Result<(), StoreError>;
 
-    /// The body for reading on a guest thread. None when the item is gone.
+    /// The body. None when the item is gone.
     async fn body(&self, item: ItemId) -> Result<Option<Arc<dyn Source>>, StoreError>;
 
     /// One item. None when it is gone.

@@ -266,13 +266,16 @@ impl Hop for FakeHop {
     async fn quit(self: Box<Self>) {}
 }
 
-/// The same bytes for everybody; a panic for the tenant `panics`.
+/// The same bytes for everybody; a panic for the tenant `panics`, and no copy for the tenant `broken`.
 pub(super) struct FixedCopies;
 
 #[async_trait]
 impl MakeCopy for FixedCopies {
     async fn make(&self, lease: &Lease, _: HopAbilities) -> Result<Copy, CopyError> {
         assert!(lease.meta.tenant != "panics", "a bug in a copy");
+        if lease.meta.tenant == "broken" {
+            return Err(CopyError::Host("no key".into()));
+        }
         Ok(Copy { source: Arc::new(b"A: b\r\n\r\nx\r\n".to_vec()), eight_bit: false, utf8_header: false })
     }
 }

@@ -164,6 +164,20 @@ async fn a_panic_is_contained_and_its_delivery_becomes_due_again() {
     assert_eq!(w.handle.stats().panics, 2, "tried again by the schedule, not at once and not never");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_cannot_be_made_is_an_event_once() {
+    let w = World::new();
+    w.net.domain("a.test", &[("mx", accepts())]);
+    let id = w.send("broken", DAY, &[("a.test", &["u@a.test"])]);
+    seconds(5).await;
+    assert_eq!(w.queue.kinds(id), ["email.delivery_delayed"]);
+    seconds(3 * 3600).await;
+    assert!(w.net.opened("mx").len() > 2, "it is tried again");
+    assert_eq!((w.states(id), w.queue.kinds(id).len()), (vec![RecipientState::Pending], 1));
+    seconds(DAY.as_secs()).await;
+    assert_eq!(w.queue.kinds(id)[1], "email.expired");
+}
+
 /// A stale lock was reaped by destroying the mail.
 #[tokio::test(start_paused = true)]
 async fn leases_that_lapse_become_due_and_nothing_is_lost() {
