@@ -7,16 +7,18 @@ use std::time::Duration;
 use relevo_mailkit::event::Blame;
 use relevo_mailkit::source::Source;
 use relevo_queue::{Lease, Millis};
-use relevo_smtp::client::{Command, Failure, Outcome, Target, TlsPolicy, TransactionResult};
+use relevo_smtp::client::{
+    Command, Failure, Outcome, Target, TlsPolicy, TlsReason, TlsRequirement, TransactionResult,
+};
 use tokio::time::timeout;
 
 use super::dial::{Dial, Hop};
-use super::failure::{self, judged};
+use super::failure;
 use super::fit::Message;
-use super::hosts::{Candidates, Egress, NextHop, Way};
-use super::outcome::{Finding, Via, pending};
+use super::hosts::{Candidates, Egress, NextHop, NextHopPath};
+use super::outcome::{RecipientResult, Via, pending};
 use super::schedule::millis;
-use super::tls_memory::TlsMemory;
+use super::tls::{TlsMemory, requirement};
 use crate::copy::{Copy, CopyError, HopAbilities, MakeCopy};
 use crate::settings::DeliverySettings;
 
@@ -28,8 +30,17 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub(crate) struct Live {
     pub(crate) hop: Box<dyn Hop>,
     pub(crate) via: Arc<Via>,
+    /// The TLS that was needed when it was opened.
+    wanted: TlsRequirement,
     /// Transactions over it.
     pub(crate) used: usize,
+}
+
+impl Live {
+    /// Returns true if it stands, and may carry mail that needs this TLS.
+    async fn may_carry(&mut self, wanted: &TlsRequirement) -> bool {
+        wanted.is_met_by(&self.wanted, &self.via.tls) && self.hop.is_alive().await
+    }
 }
 
 /// What all attempts use.
@@ -37,13 +48,14 @@ pub(crate) struct Tools<'a> {
     pub(crate) dial: &'a dyn Dial,
     pub(crate) copies: &'a dyn MakeCopy,
     pub(crate) memory: &'a TlsMemory,
+    /// Time that never goes back.
     pub(crate) now: &'a (dyn Fn() -> Millis + Send + Sync),
 }
 
 /// What an attempt found.
 pub(crate) struct Found {
     /// One for each pending recipient; empty when `refused`.
-    pub(crate) findings: Vec<Finding>,
+    pub(crate) results: Vec<RecipientResult>,
     /// No address answered, and nothing was said to anybody.
     pub(crate) refused: Option<(Failure, Option<Arc<Via>>)>,
     /// Connections were opened.
@@ -66,7 +78,7 @@ pub(crate) struct Attempt<'a> {
     /// Why the last address was no good.
     trouble: Option<(Failure, Option<Arc<Via>>)>,
     copy: Option<(HopAbilities, Copy)>,
-    findings: Vec<Finding>,
+    results: Vec<RecipientResult>,
     left: Vec<Todo>,
     connected: bool,
     /// The stage that broke while the copy was made.
@@ -105,10 +117,10 @@ impl<'a> Attempt<'a> {
         tools: &'a Tools<'a>,
         settings: &'a DeliverySettings,
         lease: &'a Lease,
-        way: &'a Way,
+        path: &'a NextHopPath,
         source: &'a Egress,
     ) -> Self {
-        let next_hop = &way.next_hop;
+        let next_hop = &path.next_hop;
         let Candidates { targets, refused } = next_hop.candidates(settings, source, tools.dial.is_network());
         Self {
             tools,
@@ -121,7 +133,7 @@ impl<'a> Attempt<'a> {
             unfit: Vec::new(),
             trouble: refused.map(|failure| (failure, None)),
             copy: None,
-            findings: Vec::new(),
+            results: Vec::new(),
             left: pending(lease)
                 .map(|r| Todo { index: r.index, address: r.address.clone(), failure: None })
                 .collect(),
@@ -133,9 +145,16 @@ impl<'a> Attempt<'a> {
     /// Over the connection in `live`, or a new one, which stays there if it can be used again.
     pub(crate) async fn run(mut self, live: &mut Option<Live>) -> Found {
         let deadline = (self.tools.now)().saturating_add(millis(CONNECTING));
+        let wanted = requirement(self.next_hop);
         while !self.left.is_empty() {
             let kept = match live.take() {
-                Some(mut kept) => kept.hop.is_alive().await.then_some(kept),
+                Some(mut kept) => match kept.may_carry(&wanted).await {
+                    true => Some(kept),
+                    false => {
+                        hang_up(kept).await;
+                        None
+                    }
+                },
                 None => None,
             };
             let mut connection = match kept {
@@ -171,7 +190,7 @@ impl<'a> Attempt<'a> {
     }
 
     fn found(self, refused: Option<(Failure, Option<Arc<Via>>)>) -> Found {
-        Found { findings: self.findings, refused, connected: self.connected, blame: self.blame }
+        Found { results: self.results, refused, connected: self.connected, blame: self.blame }
     }
 
     /// Where the next address to be tried stands.
@@ -211,31 +230,28 @@ impl<'a> Attempt<'a> {
         None
     }
 
-    /// Opens one address. Opportunistic TLS that breaks is done without, at once and for a while; never where credentials
-    /// would go in clear.
+    /// Opens one address. TLS that does not come about is remembered; mail that may do without goes in clear, at once and
+    /// as long as it is remembered.
     async fn open(&self, mut target: Target, now: Millis) -> Result<Live, Failure> {
-        let auth = self.next_hop.auth();
-        let may_go_without = target.tls == TlsPolicy::Opportunistic && auth.is_none();
-        if may_go_without && self.tools.memory.goes_without(target.addr.ip(), now) {
-            target.tls = TlsPolicy::None;
+        let (ip, auth) = (target.addr.ip(), self.next_hop.auth());
+        let (wanted, ehlo) = (target.tls.clone(), &self.source.ehlo);
+        let may_go_in_clear = |failure| wanted.allows_clear_after(failure, auth.is_some());
+        let clear = || TlsRequirement::new(TlsPolicy::None, TlsReason::FailedBefore);
+        if self.tools.memory.failure(ip, now).is_some_and(may_go_in_clear) {
+            target.tls = clear();
         }
-        let ehlo = &self.source.ehlo;
         let mut opened = self.tools.dial.open(&target, auth, ehlo).await;
-        if let Err(failure) = &opened
-            && matches!(failure.command, Command::StartTls | Command::Handshake)
-            && may_go_without
-            && target.tls != TlsPolicy::None
-        {
-            self.tools.memory.remember(target.addr.ip(), now);
-            target.tls = TlsPolicy::None;
-            opened = self.tools.dial.open(&target, auth, ehlo).await;
+        if let Err(Failure { tls: Some(failed), detail, .. }) = &opened {
+            self.tools.memory.remember(ip, *failed, now);
+            if may_go_in_clear(*failed) && target.tls.mode != TlsPolicy::None {
+                tracing::info!(target: "relevo::delivery", host = %target.host, %ip, %detail, "going on without TLS");
+                target.tls = clear();
+                opened = self.tools.dial.open(&target, auth, ehlo).await;
+            }
         }
         let hop = opened?;
-        if hop.broke_tls() {
-            self.tools.memory.remember(target.addr.ip(), now);
-        }
-        let via = Arc::new(Via { host: target.host, ip: target.addr.ip(), tls: hop.tls() });
-        Ok(Live { hop, via, used: 0 })
+        let via = Arc::new(Via { host: target.host, ip, tls: hop.tls() });
+        Ok(Live { hop, via, wanted, used: 0 })
     }
 
     /// Every address was tried: what is left fails with what was heard last.
@@ -247,7 +263,7 @@ impl<'a> Attempt<'a> {
         let trouble = trouble.unwrap_or_else(|| {
             (failure::ours(failure::NO_ANSWER, "no address could be tried in time"), None)
         });
-        let untouched = self.findings.is_empty() && self.left.iter().all(|t| t.failure.is_none());
+        let untouched = self.results.is_empty() && self.left.iter().all(|t| t.failure.is_none());
         // Facts about the recipients (a loop, no address at all) are not the site's health.
         if untouched && !self.connected && !trouble.0.permanent {
             return self.found(Some(trouble));
@@ -257,7 +273,7 @@ impl<'a> Attempt<'a> {
                 Some((failure, via)) if !(failure.permanent && hope) => (failure, Some(via)),
                 _ => trouble.clone(),
             };
-            self.findings.push(Finding { index: todo.index, result: Err(failure), via });
+            self.results.push(RecipientResult { index: todo.index, result: Err(failure), via });
         }
         self.found(None)
     }
@@ -314,7 +330,7 @@ impl<'a> Attempt<'a> {
         let failure = failure::ours(failure::INTERNAL, failure::NO_COPY);
         for todo in self.left.drain(..) {
             let via = Some(live.via.clone());
-            self.findings.push(Finding { index: todo.index, result: Err(failure.clone()), via });
+            self.results.push(RecipientResult { index: todo.index, result: Err(failure.clone()), via });
         }
         Ended::Open
     }
@@ -329,7 +345,7 @@ impl<'a> Attempt<'a> {
         Ok((copy.source.clone(), copy.eight_bit, copy.utf8_header))
     }
 
-    /// Files the outcomes of a transaction: final ones as findings, those that another host may better in `left`. Returns
+    /// Files the outcomes of a transaction: final ones as results, those that another host may better in `left`. Returns
     /// what is to be sent at once in another transaction.
     fn sort(&mut self, group: Vec<Todo>, result: TransactionResult, live: &Live) -> (Vec<Todo>, Ended) {
         let mut outcomes: HashMap<usize, Outcome> = result.outcomes.into_iter().collect();
@@ -358,7 +374,7 @@ impl<'a> Attempt<'a> {
                     Err(failure::ours(failure::INTERNAL, "the transaction had no outcome for this recipient"))
                 }
             };
-            self.findings.push(Finding { index: todo.index, result, via: Some(live.via.clone()) });
+            self.results.push(RecipientResult { index: todo.index, result, via: Some(live.via.clone()) });
         }
         let ended = if result.reusable && !elsewhere { Ended::Open } else { Ended::Gone };
         (again, ended)
@@ -374,5 +390,5 @@ pub(crate) async fn hang_up(live: Live) {
 /// and so it waits for the next attempt.
 fn goes_elsewhere(failure: &Failure) -> bool {
     let in_doubt = failure.command == Command::EndOfData && failure.reply.is_none();
-    failure.try_next_host && !in_doubt && !judged(failure.clone()).permanent
+    failure.try_next_host && !in_doubt && !failure.permanent
 }

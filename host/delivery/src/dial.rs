@@ -20,7 +20,8 @@ pub struct HopOffer {
 /// Opens connections to next hops. Called once for each connection, by any number of tasks at once.
 #[async_trait]
 pub trait Dial: Send + Sync {
-    /// Connects, greets with `ehlo`, secures as `target.tls` asks, authenticates. Takes as long as the timeouts of RFC 5321
+    /// Connects, greets with `ehlo`, secures as `target.tls` needs, authenticates. TLS that is offered and does not come
+    /// about is a failure with [`Failure::tls`] set, also where it is not needed. Takes as long as the timeouts of RFC 5321
     /// section 4.5.3.2 allow; dropping the future gives the connection up.
     ///
     /// # Errors
@@ -42,11 +43,6 @@ pub trait Hop: Send {
 
     /// Of the connection.
     fn tls(&self) -> TlsState;
-
-    /// TLS was offered and broke, so that this connection is in clear: the next one goes without at once.
-    fn broke_tls(&self) -> bool {
-        false
-    }
 
     /// Asked before a connection that stood for a while is used again: whether the other side has not closed it.
     async fn is_alive(&mut self) -> bool {

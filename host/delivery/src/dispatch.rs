@@ -10,14 +10,15 @@ use relevo_smtp::client::Failure;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::exit::exit;
+use super::egress_policy::resolve_egress;
 use super::failure;
 use super::outcome::{all_failed, conclude, expire, is_expired};
 use super::route;
 use super::schedule::millis;
 use super::shared::{LEASE, Shared};
 use super::site::WorkerId;
-use super::table::{Plan, SiteId, Start};
+use super::site_id::SiteId;
+use super::table::{Plan, Start};
 use super::task::{End, contained};
 use super::worker::Worker;
 use crate::settings::Config;
@@ -48,7 +49,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let looked = Instant::now();
         if looked.duration_since(swept) >= SWEEP {
             swept = looked;
-            shared.table().sweep(shared.now());
+            shared.table().sweep(shared.steady());
         }
         loop {
             start(&shared);
@@ -88,7 +89,7 @@ async fn look(shared: &Arc<Shared>, lookups: &Arc<Semaphore>) -> Duration {
             break;
         }
         for due in due {
-            let plan = shared.table().due(&due.stream, due.ready, due.tenants, now);
+            let plan = shared.table().due(&due.stream, due.ready, due.tenants, shared.steady());
             match plan {
                 Plan::Wait => {}
                 Plan::Route => look_up(shared, lookups, due.stream.clone(), generation),
@@ -111,7 +112,7 @@ fn start(shared: &Arc<Shared>) {
     loop {
         let (next, deferral) = {
             let mut table = shared.table();
-            let next = table.next_start(shared.now());
+            let next = table.next_start(shared.steady());
             table.evict();
             (next, table.next_deferral())
         };
@@ -142,7 +143,7 @@ fn spawn_worker(shared: &Arc<Shared>, start: Start) {
         if contained(&shared, "worker", worker.run()).await == End::Died {
             recover(&shared, id).await;
         }
-        shared.with_table(|t| t.exited(&site, id, shared.now()));
+        shared.with_table(|t| t.exited(&site, id, shared.steady()));
     });
 }
 
@@ -165,8 +166,8 @@ async fn fail(shared: &Shared, lease: Lease, failure: &Failure, not_before: Mill
     let conclusion = if is_expired(&lease, now) && !failure.permanent {
         expire(lease, Some(failure), now)
     } else {
-        let findings = all_failed(&lease, failure, None);
-        conclude(lease, findings, &shared.rules(settings.delivery(), not_before), now)
+        let results = all_failed(&lease, failure, None);
+        conclude(lease, results, &shared.rules(settings.delivery(), not_before), now)
     };
     shared.conclude(conclusion).await;
 }
@@ -181,7 +182,7 @@ fn look_up(shared: &Arc<Shared>, lookups: &Arc<Semaphore>, domain: String, gener
             let (_, settings) = inner.settings();
             tell_instead(&inner, &*settings, &name);
             let found = route::find(&*inner.resolve, &*settings, &name).await;
-            let now = inner.now();
+            let now = inner.steady();
             match found {
                 Ok(found) => inner.with_table(|t| t.routed(&name, generation, found, now)),
                 Err(failure) => {
@@ -202,7 +203,7 @@ fn look_up(shared: &Arc<Shared>, lookups: &Arc<Semaphore>, domain: String, gener
 /// One line when mail cannot leave as it was accepted, for each tenant and reason and as long as the settings are the same.
 fn tell_instead(shared: &Shared, settings: &dyn Config, stream: &str) {
     let stream = Stream::parse(stream);
-    if let Some(instead) = exit(settings, &stream).instead
+    if let Some(instead) = resolve_egress(settings, &stream).instead
         && shared.table().is_news(format!("{} {instead}", stream.tenant))
     {
         tracing::warn!(target: "relevo::delivery", tenant = stream.tenant, "{instead}");
@@ -216,7 +217,7 @@ fn give_up(shared: &Arc<Shared>, domain: String, failure: Arc<Failure>) {
     tasks.spawn(async move {
         let id = next_worker(&shared);
         let (inner, name) = (shared.clone(), domain.clone());
-        let not_before = shared.table().broken(&domain).map_or(0, |(_, until)| until);
+        let not_before = shared.table().broken(&domain).map_or(0, |(_, until)| shared.time_of_day(until));
         let task = async move {
             bulk(&inner, id, std::slice::from_ref(&name), &failure, not_before).await;
         };
@@ -237,10 +238,10 @@ fn put_off(shared: &Arc<Shared>, site: SiteId) {
         let (inner, name) = (shared.clone(), site.clone());
         let task = async move {
             while !inner.stop.is_cancelled() {
-                let next = inner.with_table(|t| t.deferral(&name, inner.now()));
+                let next = inner.with_table(|t| t.deferral(&name, inner.steady()));
                 let Some((taken, failure, until)) = next else { return };
                 let names: Vec<String> = taken.iter().map(|t| t.domain.to_string()).collect();
-                bulk(&inner, id, &names, &failure, until).await;
+                bulk(&inner, id, &names, &failure, inner.time_of_day(until)).await;
             }
         };
         if contained(&shared, "put off", task).await == End::Died {

@@ -26,6 +26,8 @@ pub(crate) const TOO_BIG: EnhancedCode = EnhancedCode::new(5, 3, 4);
 pub(crate) const UNROUTABLE: EnhancedCode = EnhancedCode::new(5, 4, 4);
 /// 5.4.6: routing loop detected.
 pub(crate) const LOOP: EnhancedCode = EnhancedCode::new(5, 4, 6);
+/// 5.6.3: conversion required but not supported.
+pub(crate) const NOT_CONVERTED: EnhancedCode = EnhancedCode::new(5, 6, 3);
 /// 5.6.7: non-ASCII addresses not permitted for that sender or recipient (RFC 6531 section 4.3).
 pub(crate) const UTF8_ADDRESS: EnhancedCode = EnhancedCode::new(5, 6, 7);
 /// 5.6.9: UTF-8 header message cannot be transferred (RFC 6531 section 4.3).
@@ -33,15 +35,8 @@ pub(crate) const UTF8_HEADER: EnhancedCode = EnhancedCode::new(5, 6, 9);
 
 /// Ours, before or beside any connection. Permanent by the class of `status`.
 pub(crate) fn ours(status: impl Into<EnhancedCode>, detail: impl Into<String>) -> Failure {
-    let status = status.into();
-    Failure {
-        permanent: status.is_permanent(),
-        try_next_host: false,
-        status,
-        command: Command::Connect,
-        reply: None,
-        detail: detail.into(),
-    }
+    let failure = Failure::of_host(Command::Connect, status, detail);
+    Failure { permanent: failure.status.is_permanent(), try_next_host: false, ..failure }
 }
 
 /// Whether it is our own configuration that is at fault, rather than what a remote says of its own.
@@ -65,48 +60,15 @@ pub(crate) fn unresolved(error: &ResolveError) -> Failure {
     failure
 }
 
-/// The failure as it counts here. 552 in answer to RCPT is "too many recipients" of old (RFC 5321 section 4.5.3.1.10) and
-/// so temporary, unless its enhanced status says that the mailbox itself is bad.
-pub(crate) fn judged(mut failure: Failure) -> Failure {
-    if failure.command == Command::Rcpt
-        && let Some(reply) = &failure.reply
-        && reply.code == 552
-    {
-        let address = reply.enhanced.is_some_and(|status| (status.class, status.subject) == (5, 1));
-        failure.permanent = address;
-        failure.try_next_host = false;
-        failure.status =
-            if address { reply.enhanced.unwrap_or(BAD_SYSTEM) } else { EnhancedCode::new(4, 5, 3) };
-    }
-    // The class says what is done (RFC 3463 section 2), whatever the remote wrote.
-    failure.status.class = if failure.permanent { 5 } else { 4 };
+/// The failure with the class of its status by what is done (RFC 3463 section 2), whatever the remote wrote.
+pub(crate) fn with_class(mut failure: Failure) -> Failure {
+    failure.status = failure.status.with_class(if failure.permanent { 5 } else { 4 });
     failure
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn rcpt(code: u16, enhanced: Option<(u8, u16, u16)>) -> Failure {
-        Failure {
-            permanent: true,
-            try_next_host: false,
-            status: enhanced.unwrap_or((5, 0, 0)).into(),
-            command: Command::Rcpt,
-            reply: Some(RemoteReply { code, enhanced: enhanced.map(Into::into), text: String::new() }),
-            detail: String::new(),
-        }
-    }
-
-    #[test]
-    fn at_rcpt_552_is_temporary_unless_the_mailbox_is_bad() {
-        let full = judged(rcpt(552, Some((5, 2, 2))));
-        assert_eq!((full.permanent, full.status), (false, (4, 5, 3).into()));
-        assert!(!judged(rcpt(552, None)).permanent);
-        let unknown = judged(rcpt(552, Some((5, 1, 1))));
-        assert_eq!((unknown.permanent, unknown.status), (true, (5, 1, 1).into()));
-        assert!(judged(rcpt(550, None)).permanent);
-    }
 
     #[test]
     fn lookups_map_to_their_status() {

@@ -19,12 +19,15 @@ pub(crate) struct Message<'a> {
 }
 
 impl Message<'_> {
-    /// Why `host` with this offer cannot take it for `recipient`: its SIZE is too small (RFC 1870), or it lacks SMTPUTF8
-    /// (RFC 6531 section 3.2). ASCII local parts at internationalised domains need none: the domain has an A-label form.
+    /// Why `host` with this offer cannot take it for `recipient`: its SIZE is too small (RFC 1870), or it lacks 8BITMIME
+    /// for a copy that could not be made 7bit (RFC 6152), or SMTPUTF8 (RFC 6531 section 3.2). Looked at here only. ASCII local parts at internationalised domains need none: the domain has an A-label form.
     pub(crate) fn misfit(&self, recipient: &str, offer: &HopOffer, host: &str) -> Option<Failure> {
         if offer.max_size.is_some_and(|max| max > 0 && self.size > max) {
             let detail = format!("{} octets are more than {host} takes", self.size);
             return Some(failure::ours(failure::TOO_BIG, detail));
+        }
+        if self.eight_bit && !offer.abilities.eight_bit {
+            return Some(failure::ours(failure::NOT_CONVERTED, format!("{host} does not offer 8BITMIME")));
         }
         if offer.abilities.smtputf8 {
             return None;

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use relevo_resolve::Route;
 use relevo_resolve::reach::is_inner;
-use relevo_smtp::client::{Auth, Failure, Target, TlsPolicy};
+use relevo_smtp::client::{Auth, Failure, Target, TlsRequirement};
 
 use super::failure;
 use super::schedule::spread;
+use super::site_id::SiteId;
+use super::tls::requirement;
 use crate::settings::{DeliverySettings, Pool, Smarthost, any_contains};
 
 /// The most addresses that one attempt tries.
@@ -25,7 +27,7 @@ pub(crate) enum NextHop {
 
 /// How connections to a site are made.
 #[derive(Debug, Clone)]
-pub(crate) struct Way {
+pub(crate) struct NextHopPath {
     /// Where to.
     pub(crate) next_hop: NextHop,
     /// Where from; none: as `[delivery]` says.
@@ -43,18 +45,18 @@ pub(crate) struct Egress {
     pub(crate) ehlo: String,
 }
 
-impl Way {
-    /// For the connection with the number `seat` to `site`. The same site and seat leave from the same address for as long as
+impl NextHopPath {
+    /// For the connection with the number `slot` to `site`. The same site and slot leave from the same address for as long as
     /// the pool has the same addresses, and they can be sent from: a site that needs one connection always sees one address, further connections take
     /// the next ones in turn, and sites begin at different places.
-    pub(crate) fn source(&self, settings: &DeliverySettings, site: &str, seat: usize) -> Egress {
+    pub(crate) fn source(&self, settings: &DeliverySettings, site: &SiteId, slot: usize) -> Egress {
         let Some(pool) = &self.pool else {
             let (ipv4, ipv6) = (settings.source_ipv4, settings.source_ipv6);
             return Egress { ipv4, ipv6, pool: None, ehlo: settings.ehlo.clone() };
         };
-        let first = site.bytes().fold(0, |hash, octet| spread(hash ^ u64::from(octet)));
+        let first = site.to_string().bytes().fold(0, |hash, octet| spread(hash ^ u64::from(octet)));
         let of = |addresses: &[IpAddr]| {
-            let turn = first.wrapping_add(seat as u64).checked_rem(addresses.len() as u64)?;
+            let turn = first.wrapping_add(slot as u64).checked_rem(addresses.len() as u64)?;
             addresses.get(usize::try_from(turn).ok()?).copied()
         };
         Egress {
@@ -108,27 +110,40 @@ impl NextHop {
         network: bool,
     ) -> Candidates {
         match self {
-            Self::Mx(route) => of_route(route, settings, source, network),
-            Self::Smarthost(smarthost, addresses) => of_smarthost(smarthost, addresses, source),
+            Self::Mx(route) => of_route(route, &requirement(self), settings, source, network),
+            Self::Smarthost(smarthost, addresses) => {
+                of_smarthost(smarthost, addresses, &requirement(self), source)
+            }
         }
     }
 }
 
-fn of_smarthost(smarthost: &Smarthost, addresses: &[IpAddr], source: &Egress) -> Candidates {
-    let Smarthost { host, port, tls, .. } = smarthost;
+fn of_smarthost(
+    smarthost: &Smarthost,
+    addresses: &[IpAddr],
+    tls: &TlsRequirement,
+    source: &Egress,
+) -> Candidates {
+    let Smarthost { host, port, .. } = smarthost;
     let (mut targets, mut no_source) = (Vec::new(), None);
     let refused =
         addresses.is_empty().then(|| failure::ours(failure::DIRECTORY, format!("{host} has no address")));
     for ip in addresses {
         match source.address(host, *ip) {
-            Ok(source) => targets.push(target(host, SocketAddr::new(*ip, *port), *tls, source)),
+            Ok(source) => targets.push(target(host, SocketAddr::new(*ip, *port), tls, source)),
             Err(why) => no_source = Some(why),
         }
     }
     candidates(targets, refused, no_source)
 }
 
-fn of_route(route: &Route, settings: &DeliverySettings, source: &Egress, network: bool) -> Candidates {
+fn of_route(
+    route: &Route,
+    tls: &TlsRequirement,
+    settings: &DeliverySettings,
+    source: &Egress,
+    network: bool,
+) -> Candidates {
     let (mut targets, mut no_source) = (Vec::new(), None);
     let mut refused: Option<Failure> = None;
     for host in &route.hosts {
@@ -151,7 +166,7 @@ fn of_route(route: &Route, settings: &DeliverySettings, source: &Egress, network
             match source.address(&host.name, *ip) {
                 Ok(source) => {
                     let addr = SocketAddr::new(*ip, settings.port);
-                    targets.push(target(&host.name, addr, TlsPolicy::Opportunistic, source));
+                    targets.push(target(&host.name, addr, tls, source));
                 }
                 Err(why) => no_source = Some(why),
             }
@@ -217,21 +232,23 @@ fn is_ourselves(ip: IpAddr, port: u16, own: &[SocketAddr]) -> bool {
     })
 }
 
-fn target(host: &str, addr: SocketAddr, tls: TlsPolicy, source: Option<IpAddr>) -> Target {
-    Target { host: host.to_owned(), addr, source, tls }
+fn target(host: &str, addr: SocketAddr, tls: &TlsRequirement, source: Option<IpAddr>) -> Target {
+    Target { host: host.to_owned(), addr, source, tls: tls.clone() }
 }
 
 #[cfg(test)]
 mod tests {
+    use relevo_smtp::client::{TlsPolicy, TlsReason};
+
     use super::*;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().expect("an address")
     }
 
-    fn way(pool: Option<Pool>) -> Way {
+    fn path(pool: Option<Pool>) -> NextHopPath {
         let route = Route { hosts: vec![], site: "s".into(), ttl: Default::default(), implicit: false };
-        Way { next_hop: NextHop::Mx(Arc::new(route)), pool: pool.map(Arc::new) }
+        NextHopPath { next_hop: NextHop::Mx(Arc::new(route)), pool: pool.map(Arc::new) }
     }
 
     fn pool() -> Pool {
@@ -245,22 +262,23 @@ mod tests {
     }
 
     #[test]
-    fn a_seat_keeps_its_address_and_seats_take_turns() {
+    fn a_slot_keeps_its_address_and_slots_take_turns() {
         let settings = crate::testing::settings();
-        let way = way(Some(pool()));
-        let seat = |site: &str, n| way.source(&settings, site, n).ipv4.expect("one");
-        let all: std::collections::BTreeSet<_> = (0..3).map(|n| seat("mx.test", n)).collect();
+        let path = path(Some(pool()));
+        let slot = |site: &str, n| path.source(&settings, &site.into(), n).ipv4.expect("one");
+        let all: std::collections::BTreeSet<_> = (0..3).map(|n| slot("mx.test", n)).collect();
         assert_eq!(all.len(), 3);
-        assert_eq!(seat("mx.test", 0), seat("mx.test", 3));
-        let firsts: std::collections::BTreeSet<_> = (0..40).map(|n| seat(&format!("{n}.test"), 0)).collect();
+        assert_eq!(slot("mx.test", 0), slot("mx.test", 3));
+        let firsts: std::collections::BTreeSet<_> = (0..40).map(|n| slot(&format!("{n}.test"), 0)).collect();
         assert_eq!(firsts.len(), 3, "sites begin at different addresses");
     }
 
     #[test]
     fn a_missing_family_is_named_only_when_nothing_else_is_left() {
         let settings = crate::testing::settings();
-        let source = way(Some(pool())).source(&settings, "s", 0);
+        let source = path(Some(pool())).source(&settings, &"s".into(), 0);
         let smarthost = Smarthost { host: "h".into(), port: 25, tls: TlsPolicy::None, auth: None };
+        let tls = TlsRequirement::new(TlsPolicy::Opportunistic, TlsReason::ByMx);
         let of = |addresses: &[&str]| {
             let addresses: Vec<IpAddr> = addresses.iter().map(|a| ip(a)).collect();
             let host = relevo_resolve::MailHost {
@@ -271,8 +289,11 @@ mod tests {
             };
             let route =
                 Route { hosts: vec![host], site: "s".into(), ttl: Default::default(), implicit: false };
-            [of_route(&route, &settings, &source, true), of_smarthost(&smarthost, &addresses, &source)]
-                .map(|c| (c.targets.len(), c.refused.map(|f| f.status)))
+            [
+                of_route(&route, &tls, &settings, &source, true),
+                of_smarthost(&smarthost, &addresses, &tls, &source),
+            ]
+            .map(|c| (c.targets.len(), c.refused.map(|f| f.status)))
         };
         assert_eq!(of(&["2001:db8::7", "192.0.2.9"]), [(1, None), (1, None)]);
         let missing = (0, Some(failure::MISCONFIGURED));
@@ -285,10 +306,10 @@ mod tests {
     fn a_pool_without_a_family_reaches_nothing_of_it() {
         let mut settings = crate::testing::settings();
         settings.source_ipv6 = Some(ip("2001:db8::1"));
-        let source = way(Some(pool())).source(&settings, "s", 0);
+        let source = path(Some(pool())).source(&settings, &"s".into(), 0);
         let failure = source.address("mx", ip("2001:db8::7")).expect_err("no address");
         assert_eq!((failure.permanent, failure.status), (false, failure::MISCONFIGURED));
-        let plain = way(None).source(&settings, "s", 0);
+        let plain = path(None).source(&settings, &"s".into(), 0);
         assert_eq!(plain.address("mx", ip("2001:db8::7")).expect("as configured"), settings.source_ipv6);
         assert_eq!(plain.address("mx", ip("192.0.2.9")).expect("the system's choice"), None);
     }

@@ -10,28 +10,31 @@ pub mod clock;
 mod copy;
 mod dial;
 mod dispatch;
-mod exit;
+mod egress_policy;
 mod failure;
-mod fair;
 mod fit;
 mod hosts;
 mod keep;
 mod leases;
 mod listener;
+mod metrics;
 mod network;
 mod outcome;
 mod recipe;
+mod round_robin;
 mod route;
 mod schedule;
 pub mod settings;
 mod settle;
+mod shaper;
 mod shared;
 mod site;
+mod site_id;
 mod stream;
 mod table;
 mod task;
 mod text;
-mod tls_memory;
+mod tls;
 mod why;
 mod worker;
 
@@ -53,11 +56,12 @@ use tokio_util::task::TaskTracker;
 pub use copy::{Copy, CopyError, HopAbilities, MakeCopy, blame};
 pub use dial::{Dial, Hop, HopOffer};
 pub use listener::{OutcomeEvent, OutcomeListener};
+pub use metrics::{DeliveryCounters, DeliveryGauges};
 pub use network::NetworkDial;
-pub use outcome::Fate;
+pub use outcome::Disposition;
 pub use recipe::{Links, Recipe, RecipeError, Signing};
 pub use stream::Stream;
-pub use text::tame;
+pub use text::remote_text;
 pub use why::{Last, Waiting};
 
 use clock::{Clock, IdSource};
@@ -70,7 +74,7 @@ const LAST_WRITES: Duration = Duration::from_secs(10);
 /// Is told what happens, for metrics. Called from any task; must not block.
 pub trait Observe: Send + Sync {
     /// A recipient's outcome of an attempt.
-    fn concluded(&self, _fate: Fate) {}
+    fn concluded(&self, _fate: Disposition) {}
 
     /// A first attempt begins, so long after it was due.
     fn first_attempt(&self, _waited: Duration) {}
@@ -215,15 +219,20 @@ impl DeliveryHandle {
     #[must_use]
     pub fn why_of(&self, item: &ItemView) -> Vec<Waiting> {
         let (_, settings) = self.shared.settings();
-        why::why(item, &self.shared.table(), &*settings, self.shared.now())
+        why::why(
+            item,
+            &self.shared.table(),
+            &*settings,
+            why::Times { now: self.shared.now(), steady: self.shared.steady() },
+        )
     }
 
     /// An operator asked for an attempt (`queue retry`, `queue release`): sites and lookups of these streams that failed
     /// are tried again at once. Call it before [`Queue::act`].
-    pub fn pardon<'a>(&self, streams: impl IntoIterator<Item = &'a str>) {
+    pub fn reset_backoff<'a>(&self, streams: impl IntoIterator<Item = &'a str>) {
         let mut table = self.shared.table();
         for stream in streams {
-            table.pardon(stream);
+            table.reset_backoff(stream);
         }
     }
 

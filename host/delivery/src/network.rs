@@ -50,10 +50,6 @@ impl Hop for Connected {
         self.0.tls()
     }
 
-    fn broke_tls(&self) -> bool {
-        self.0.tls_failure().is_some()
-    }
-
     async fn is_alive(&mut self) -> bool {
         self.0.is_alive().await
     }

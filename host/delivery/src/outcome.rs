@@ -19,9 +19,9 @@ use relevo_mailkit::reply::EnhancedCode;
 use relevo_queue::{LastAttempt, Lease, Millis, NewEvent, Recipient, RecipientState, Settlement};
 use relevo_smtp::client::{Failure, RemoteReply, TlsState};
 
-use super::failure::{EXPIRED, NO_COPY, judged};
+use super::failure::{EXPIRED, NO_COPY, with_class};
 use super::schedule;
-use super::text::tame;
+use super::text::remote_text;
 
 /// The host that was spoken to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub(crate) struct Via {
 
 /// What an attempt found for one recipient.
 #[derive(Debug, Clone)]
-pub(crate) struct Finding {
+pub(crate) struct RecipientResult {
     /// Position in the envelope as accepted.
     pub(crate) index: u32,
     /// Delivered, or not.
@@ -47,7 +47,7 @@ pub(crate) struct Finding {
 
 /// What became of a recipient by an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Fate {
+pub enum Disposition {
     /// The next hop took responsibility.
     Delivered,
     /// It is tried again.
@@ -60,7 +60,7 @@ pub enum Fate {
     Expired,
 }
 
-impl Fate {
+impl Disposition {
     /// The event that reports it.
     fn event(self, attempt: Attempt) -> Event {
         match self {
@@ -87,26 +87,26 @@ impl Fate {
 
 /// What an attempt comes to.
 #[derive(Debug)]
-pub(crate) struct Conclusion {
+pub(crate) struct AttemptResult {
     /// To be stored.
     pub(crate) settlement: Settlement,
     /// In the same commit.
     pub(crate) events: Vec<NewEvent>,
     /// One for each recipient concerned, for logs, metrics and bounces.
-    pub(crate) records: Vec<Record>,
+    pub(crate) records: Vec<RecipientReport>,
 }
 
 /// What the log line of a recipient says.
 #[derive(Debug, Clone)]
-pub(crate) struct Record {
+pub(crate) struct RecipientReport {
     pub(crate) index: u32,
     pub(crate) address: String,
-    pub(crate) fate: Fate,
+    pub(crate) disposition: Disposition,
     pub(crate) facts: LastAttempt,
     pub(crate) tls: Option<TlsState>,
 }
 
-/// What conclusions depend on besides the lease and the findings.
+/// What conclusions depend on besides the lease and the results.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
     /// Delays between attempts.
@@ -135,28 +135,29 @@ pub(crate) fn handed_back(lease: Lease, next_attempt: Option<Millis>) -> Settlem
 }
 
 /// The same failure for every pending recipient.
-pub(crate) fn all_failed(lease: &Lease, failure: &Failure, via: Option<&Arc<Via>>) -> Vec<Finding> {
+pub(crate) fn all_failed(lease: &Lease, failure: &Failure, via: Option<&Arc<Via>>) -> Vec<RecipientResult> {
     pending(lease)
-        .map(|r| Finding { index: r.index, result: Err(failure.clone()), via: via.cloned() })
+        .map(|r| RecipientResult { index: r.index, result: Err(failure.clone()), via: via.cloned() })
         .collect()
 }
 
 /// A delivery whose time is over before it was tried once more. What is told is what was learnt last; where there was no
 /// attempt, `obstacle` is what stood in its way.
-pub(crate) fn expire(lease: Lease, obstacle: Option<&Failure>, now: Millis) -> Conclusion {
+pub(crate) fn expire(lease: Lease, obstacle: Option<&Failure>, now: Millis) -> AttemptResult {
     let facts = |index| {
         // Before the first attempt it is why a plugin held it, which is not for its sender.
         let learnt = (lease.delivery.attempts > 0).then(|| lease.delivery.reason(index)).flatten();
         let last = learnt.cloned().unwrap_or_else(|| match obstacle {
-            Some(failure) => fate_of(Err(failure.clone()), None, now).1,
+            Some(failure) => disposition_of(Err(failure.clone()), None, now).1,
             None if lease.delivery.held => own_words("it was held and not released in time"),
             None => own_words("it was never attempted"),
         });
         LastAttempt { status: EXPIRED.to_string(), ..last }
     };
-    let fates =
-        pending(&lease).map(|r| (r.index, r.address.clone(), Fate::Expired, facts(r.index), None)).collect();
-    assemble(lease, fates, now, None, None)
+    let dispositions = pending(&lease)
+        .map(|r| (r.index, r.address.clone(), Disposition::Expired, facts(r.index), None))
+        .collect();
+    assemble(lease, dispositions, now, None, None)
 }
 
 fn own_words(text: &str) -> LastAttempt {
@@ -177,29 +178,38 @@ pub(crate) fn in_words(millis: Millis) -> String {
     if words.is_empty() { "0 seconds".to_owned() } else { words.join(" ") }
 }
 
-/// What the findings of an attempt come to. Recipients without a finding stay as they are.
-pub(crate) fn conclude(lease: Lease, findings: Vec<Finding>, rules: &Rules, now: Millis) -> Conclusion {
+/// What the results of an attempt come to. Recipients without a finding stay as they are.
+pub(crate) fn conclude(
+    lease: Lease,
+    results: Vec<RecipientResult>,
+    rules: &Rules,
+    now: Millis,
+) -> AttemptResult {
     let attempt = lease.delivery.attempts.saturating_add(1);
     let delay = schedule::delay(&rules.retry, attempt, lease.delivery.id, rules.seed);
     let next = now.saturating_add(schedule::millis(delay)).max(rules.not_before).min(lease.meta.expires_at);
-    let mut fates = Vec::with_capacity(findings.len());
-    for Finding { index, result, via } in findings {
+    let mut dispositions = Vec::with_capacity(results.len());
+    for RecipientResult { index, result, via } in results {
         let Some(recipient) = pending(&lease).find(|r| r.index == index) else { continue };
-        let (fate, mut facts) = fate_of(result, via.as_deref(), now);
-        let mut fate = fate;
-        if fate == Fate::Delayed && is_expired(&lease, now) {
-            fate = Fate::Expired;
+        let (disposition, mut facts) = disposition_of(result, via.as_deref(), now);
+        let mut disposition = disposition;
+        if disposition == Disposition::Delayed && is_expired(&lease, now) {
+            disposition = Disposition::Expired;
             facts.status = EXPIRED.to_string();
         }
-        fates.push((index, recipient.address.clone(), fate, facts, via.map(|v| v.tls.clone())));
+        dispositions.push((index, recipient.address.clone(), disposition, facts, via.map(|v| v.tls.clone())));
     }
-    assemble(lease, fates, now, Some(next), rules.blame.as_ref())
+    assemble(lease, dispositions, now, Some(next), rules.blame.as_ref())
 }
 
-fn fate_of(result: Result<RemoteReply, Failure>, via: Option<&Via>, now: Millis) -> (Fate, LastAttempt) {
+fn disposition_of(
+    result: Result<RemoteReply, Failure>,
+    via: Option<&Via>,
+    now: Millis,
+) -> (Disposition, LastAttempt) {
     let mut facts = LastAttempt {
         at: now,
-        host: via.map(|v| tame(&v.host)),
+        host: via.map(|v| remote_text(&v.host)),
         ip: via.map(|v| v.ip),
         ..LastAttempt::default()
     };
@@ -207,50 +217,51 @@ fn fate_of(result: Result<RemoteReply, Failure>, via: Option<&Via>, now: Millis)
         Ok(reply) => {
             facts.status = reply.enhanced.unwrap_or(EnhancedCode::new(2, 0, 0)).to_string();
             facts.code = Some(reply.code);
-            facts.text = tame(&reply.text);
-            (Fate::Delivered, facts)
+            facts.text = remote_text(&reply.text);
+            (Disposition::Delivered, facts)
         }
         Err(failure) => {
-            let failure = judged(failure);
+            let failure = with_class(failure);
             facts.status = failure.status.to_string();
             facts.code = failure.reply.as_ref().map(|r| r.code);
             facts.text = match &failure.reply {
-                Some(reply) if !reply.text.trim().is_empty() => tame(&reply.text),
-                _ => tame(&failure.detail),
+                Some(reply) if !reply.text.trim().is_empty() => remote_text(&reply.text),
+                _ => remote_text(&failure.detail),
             };
-            let fate = match (failure.permanent, failure.reply.is_some() || failure.status.subject == 1) {
-                (false, _) => Fate::Delayed,
-                (true, true) => Fate::Bounced,
-                (true, false) => Fate::Failed,
-            };
-            (fate, facts)
+            let disposition =
+                match (failure.permanent, failure.reply.is_some() || failure.status.subject == 1) {
+                    (false, _) => Disposition::Delayed,
+                    (true, true) => Disposition::Bounced,
+                    (true, false) => Disposition::Failed,
+                };
+            (disposition, facts)
         }
     }
 }
 
-type Fated = (u32, String, Fate, LastAttempt, Option<TlsState>);
+type Disposed = (u32, String, Disposition, LastAttempt, Option<TlsState>);
 
 fn assemble(
     lease: Lease,
-    fates: Vec<Fated>,
+    dispositions: Vec<Disposed>,
     now: Millis,
     next: Option<Millis>,
     blame: Option<&Blame>,
-) -> Conclusion {
+) -> AttemptResult {
     // Nobody is told: the failure counts as reported at once.
     let silent = lease.meta.no_bounce || lease.meta.is_bounce || lease.meta.sender.is_empty();
-    let mut recipients = Vec::with_capacity(fates.len());
-    let mut events = Vec::with_capacity(fates.len());
-    let mut records = Vec::with_capacity(fates.len());
-    for (index, address, fate, facts, tls) in fates {
-        match fate {
-            Fate::Delivered => recipients.push((index, RecipientState::Delivered)),
-            Fate::Delayed => {}
-            Fate::Bounced | Fate::Failed | Fate::Expired => {
+    let mut recipients = Vec::with_capacity(dispositions.len());
+    let mut events = Vec::with_capacity(dispositions.len());
+    let mut records = Vec::with_capacity(dispositions.len());
+    for (index, address, disposition, facts, tls) in dispositions {
+        match disposition {
+            Disposition::Delivered => recipients.push((index, RecipientState::Delivered)),
+            Disposition::Delayed => {}
+            Disposition::Bounced | Disposition::Failed | Disposition::Expired => {
                 recipients.push((index, RecipientState::Failed { reported: silent }));
             }
         }
-        let record = Record { index, address, fate, facts, tls };
+        let record = RecipientReport { index, address, disposition, facts, tls };
         if !is_known_fault(&lease, &record) {
             events.push(event(&lease, &record, now, next, blame));
         }
@@ -258,35 +269,36 @@ fn assemble(
     }
     let left = pending(&lease).any(|r| !recipients.iter().any(|(index, _)| *index == r.index));
     // What stands for the whole delivery is the worst; what differs is kept for each recipient.
-    let last = records.iter().max_by_key(|r| severity(r.fate)).map(|r| r.facts.clone());
-    let differs = |r: &&Record| r.fate != Fate::Delivered && last.as_ref() != Some(&r.facts);
+    let last = records.iter().max_by_key(|r| severity(r.disposition)).map(|r| r.facts.clone());
+    let differs =
+        |r: &&RecipientReport| r.disposition != Disposition::Delivered && last.as_ref() != Some(&r.facts);
     let reasons = records.iter().filter(differs).map(|r| (r.index, r.facts.clone())).collect();
     let settlement = Settlement { lease, recipients, next_attempt: next.filter(|_| left), last, reasons };
-    Conclusion { settlement, events, records }
+    AttemptResult { settlement, events, records }
 }
 
 /// Returns true if the copy cannot be made and could not be made at the attempt before either. A failure of our own code or
 /// configuration is an event once, not at every attempt.
-fn is_known_fault(lease: &Lease, record: &Record) -> bool {
+fn is_known_fault(lease: &Lease, record: &RecipientReport) -> bool {
     let no_copy = |facts: &LastAttempt| facts.code.is_none() && facts.text == NO_COPY;
-    record.fate == Fate::Delayed
+    record.disposition == Disposition::Delayed
         && no_copy(&record.facts)
         && lease.delivery.last.as_ref().is_some_and(no_copy)
 }
 
-fn severity(fate: Fate) -> u8 {
-    match fate {
-        Fate::Delivered => 0,
-        Fate::Delayed => 1,
-        Fate::Expired => 2,
-        Fate::Failed => 3,
-        Fate::Bounced => 4,
+fn severity(disposition: Disposition) -> u8 {
+    match disposition {
+        Disposition::Delivered => 0,
+        Disposition::Delayed => 1,
+        Disposition::Expired => 2,
+        Disposition::Failed => 3,
+        Disposition::Bounced => 4,
     }
 }
 
 fn event(
     lease: &Lease,
-    record: &Record,
+    record: &RecipientReport,
     now: Millis,
     next: Option<Millis>,
     blame: Option<&Blame>,
@@ -311,20 +323,22 @@ fn event(
         reason,
         attempt: lease.delivery.attempts.saturating_add(1),
         delay_ms: now.saturating_sub(lease.meta.accepted_at),
-        next_attempt: next.filter(|_| record.fate == Fate::Delayed),
+        next_attempt: next.filter(|_| record.disposition == Disposition::Delayed),
         // What broke here delayed or ended it; it neither delivered nor refused it.
-        blame: blame.filter(|_| !matches!(record.fate, Fate::Delivered | Fate::Bounced)).cloned(),
+        blame: blame
+            .filter(|_| !matches!(record.disposition, Disposition::Delivered | Disposition::Bounced))
+            .cloned(),
     };
     NewEvent {
         tenant: lease.meta.tenant.clone(),
         at: now,
         item: Some(lease.delivery.id.item),
-        event: record.fate.event(attempt),
+        event: record.disposition.event(attempt),
     }
 }
 
 /// One line for each recipient.
-pub(crate) fn log(conclusion: &Conclusion, now: Millis) {
+pub(crate) fn log(conclusion: &AttemptResult, now: Millis) {
     let lease = &conclusion.settlement.lease;
     for record in &conclusion.records {
         let facts = &record.facts;
@@ -332,12 +346,12 @@ pub(crate) fn log(conclusion: &Conclusion, now: Millis) {
             target: "relevo::attempt",
             id = %lease.delivery.id.item,
             tenant = %lease.meta.tenant,
-            from = %tame(&lease.meta.sender),
-            to = %tame(&record.address),
+            from = %remote_text(&lease.meta.sender),
+            to = %remote_text(&record.address),
             mx = facts.host.as_deref().unwrap_or("-"),
             ip = %facts.ip.map_or_else(|| "-".to_owned(), |ip| ip.to_string()),
             tls = record.tls.as_ref().and_then(|t| t.cipher.as_deref()).unwrap_or("none"),
-            outcome = record.fate.name(),
+            outcome = record.disposition.name(),
             code = facts.code.unwrap_or(0),
             status = %facts.status,
             reply = %facts.text,

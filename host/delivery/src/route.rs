@@ -7,9 +7,10 @@ use relevo_resolve::{Addresses, Resolve, ResolveError};
 use relevo_smtp::client::Failure;
 use tokio::time::timeout;
 
-use super::exit::{Exit, exit};
+use super::egress_policy::{EgressPolicy, resolve_egress};
 use super::failure;
-use super::hosts::{NextHop, Way};
+use super::hosts::{NextHop, NextHopPath};
+use super::site_id::{Destination, SiteId};
 use super::table::Found;
 use crate::settings::{Config, Smarthost};
 use crate::stream::Stream;
@@ -26,9 +27,9 @@ pub(crate) async fn find(
     stream: &str,
 ) -> Result<Found, Failure> {
     let stream = Stream::parse(stream);
-    let exit = exit(settings, &stream);
+    let egress = resolve_egress(settings, &stream);
     let lookup = async {
-        match exit.smarthost {
+        match egress.smarthost {
             Some(smarthost) => smart(resolve, smarthost).await,
             None => by_mx(resolve, stream.domain).await,
         }
@@ -37,22 +38,18 @@ pub(crate) async fn find(
         || ResolveError::Temporary { name: stream.domain.to_owned(), detail: "no answer in time".to_owned() };
     let found = timeout(LOOKUP, lookup).await.unwrap_or_else(|_| Err(failure::unresolved(&late())));
     found.map(|(next_hop, ttl)| {
-        let way = Way { next_hop, pool: exit.pool.cloned() };
-        Found { site: site(&way.next_hop, &exit), way, ttl }
+        let path = NextHopPath { next_hop, pool: egress.pool.cloned() };
+        Found { site: site(&path.next_hop, &egress), path, ttl }
     })
 }
 
-/// Pools share no connections and no health, so a site is one for each.
-fn site(next_hop: &NextHop, exit: &Exit<'_>) -> Arc<str> {
-    let hosts = match (next_hop, exit.route) {
-        (NextHop::Mx(route), _) => route.site.clone(),
-        (NextHop::Smarthost(..), None) => "smarthost".to_owned(),
-        (NextHop::Smarthost(..), Some(route)) => format!("smarthost of route {route}"),
+fn site(next_hop: &NextHop, egress: &EgressPolicy<'_>) -> SiteId {
+    let destination = match (next_hop, egress.route) {
+        (NextHop::Mx(route), _) => Destination::Mx(route.site.clone()),
+        (NextHop::Smarthost(..), None) => Destination::Smarthost,
+        (NextHop::Smarthost(..), Some(route)) => Destination::SmarthostOfRoute(route.to_owned()),
     };
-    match exit.pool {
-        Some(pool) => format!("{hosts} from pool {}", pool.name).into(),
-        None => hosts.into(),
-    }
+    SiteId::new(destination, egress.pool.map(|pool| pool.name.as_str()))
 }
 
 async fn by_mx(resolve: &dyn Resolve, domain: &str) -> Result<(NextHop, Duration), Failure> {

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::outcome::Conclusion;
+use super::outcome::AttemptResult;
 use super::shared::Shared;
 
 /// Settlements in one call.
@@ -23,7 +23,7 @@ const RETRY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)
 /// Until `close` is cancelled and everything that was sent is settled.
 pub(crate) async fn run(
     shared: Arc<Shared>,
-    mut conclusions: mpsc::Receiver<Conclusion>,
+    mut conclusions: mpsc::Receiver<AttemptResult>,
     close: CancellationToken,
 ) {
     let mut group = Vec::new();
@@ -52,7 +52,7 @@ pub(crate) async fn run(
 
 /// Tries until it is on disk. What the store no longer holds for us is left out; a store that fails keeps everything
 /// waiting, and leases that lapse meanwhile become due again: at least once, never lost.
-async fn settle(shared: &Shared, mut group: Vec<Conclusion>) {
+async fn settle(shared: &Shared, mut group: Vec<AttemptResult>) {
     let mut wait = RETRY[0];
     while !group.is_empty() {
         let settlements = group.iter().map(|c| c.settlement.clone()).collect();

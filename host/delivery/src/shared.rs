@@ -13,9 +13,10 @@ use tokio_util::task::TaskTracker;
 use super::attempt::Tools;
 use super::dial::Dial;
 use super::leases::Leases;
-use super::outcome::{Conclusion, Rules};
+use super::outcome::{AttemptResult, Rules, is_expired};
+use super::schedule::millis;
 use super::table::{Limits, Table};
-use super::tls_memory::TlsMemory;
+use super::tls::TlsMemory;
 use super::{DeliveryParts, Observe};
 use crate::clock::{Clock, IdSource};
 use crate::copy::MakeCopy;
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) observe: Arc<dyn Observe>,
     pub(crate) listener: Option<Arc<dyn OutcomeListener>>,
     pub(crate) seed: u64,
+    /// When this run of delivery began.
+    started: Millis,
     pub(crate) memory: TlsMemory,
     pub(crate) leases: Leases,
     pub(crate) counters: Counters,
@@ -51,7 +54,7 @@ pub(crate) struct Shared {
     /// A recipient failed whose sender is to be told.
     pub(crate) failed: Notify,
     table: Mutex<Table>,
-    settler: mpsc::Sender<Conclusion>,
+    settler: mpsc::Sender<AttemptResult>,
 }
 
 /// Counts since the start.
@@ -65,11 +68,12 @@ pub(crate) struct Counters {
 
 impl Shared {
     /// With the receiving end for the task that settles.
-    pub(crate) fn new(parts: DeliveryParts) -> (Arc<Self>, mpsc::Receiver<Conclusion>) {
+    pub(crate) fn new(parts: DeliveryParts) -> (Arc<Self>, mpsc::Receiver<AttemptResult>) {
         let (settler, conclusions) = mpsc::channel(1024);
         let (generation, settings) = parts.settings.snapshot();
         let table = Table::new(generation, limits(settings.delivery()), settings.delivery().retry.clone());
         let shared = Self {
+            started: parts.clock.now(),
             queue: parts.queue,
             resolve: parts.resolve,
             dial: parts.dial,
@@ -96,6 +100,23 @@ impl Shared {
 
     pub(crate) fn now(&self) -> Millis {
         self.clock.now()
+    }
+
+    /// Time for everything that is kept in memory only: it never goes back. Only differences mean something.
+    pub(crate) fn steady(&self) -> Millis {
+        millis(self.clock.monotonic())
+    }
+
+    /// The moment of [`Self::steady`] time as time of day.
+    pub(crate) fn time_of_day(&self, steady: Millis) -> Millis {
+        self.now().saturating_add(steady.saturating_sub(self.steady()))
+    }
+
+    /// Returns true if the time of a delivery is over, so that it is given up without an attempt. What expired while
+    /// delivery did not run has one more attempt, which ends it whatever it finds.
+    pub(crate) fn is_given_up(&self, lease: &Lease, now: Millis) -> bool {
+        let expired_while_away = lease.meta.expires_at <= self.started && !lease.delivery.held;
+        is_expired(lease, now) && !expired_while_away
     }
 
     pub(crate) fn table(&self) -> MutexGuard<'_, Table> {
@@ -129,11 +150,11 @@ impl Shared {
 
     /// Hands a conclusion to the task that settles. Waits when that is behind, so that what is attempted and not yet on
     /// disk stays bounded.
-    pub(crate) async fn conclude(&self, conclusion: Conclusion) {
+    pub(crate) async fn conclude(&self, conclusion: AttemptResult) {
         self.leases.attempted(conclusion.settlement.lease.delivery.id);
         super::outcome::log(&conclusion, self.now());
         for record in &conclusion.records {
-            self.observe.concluded(record.fate);
+            self.observe.concluded(record.disposition);
         }
         // Closed only after an abandoned stop: the lease then lapses into due.
         let _ = self.settler.send(conclusion).await;
@@ -142,7 +163,7 @@ impl Shared {
     /// Hands a lease back unattempted.
     pub(crate) async fn hand_back(&self, lease: Lease, next_attempt: Option<Millis>) {
         let settlement: Settlement = super::outcome::handed_back(lease, next_attempt);
-        self.conclude(Conclusion { settlement, events: Vec::new(), records: Vec::new() }).await;
+        self.conclude(AttemptResult { settlement, events: Vec::new(), records: Vec::new() }).await;
     }
 
     /// Events of messages are on disk: plugins that want to hear of them do.
@@ -156,7 +177,7 @@ impl Shared {
     }
 
     /// A conclusion is on disk: whoever writes bounces looks for those whose sender is to be told.
-    pub(crate) fn announce_failures(&self, conclusion: &Conclusion) {
+    pub(crate) fn announce_failures(&self, conclusion: &AttemptResult) {
         let failed = |state: &RecipientState| *state == RecipientState::Failed { reported: false };
         if conclusion.settlement.recipients.iter().any(|(_, state)| failed(state)) {
             self.failed.notify_one();

@@ -9,16 +9,11 @@ use relevo_smtp::client::Failure;
 use tokio::sync::Notify;
 
 use super::failure;
-use super::fair::Fair;
-use super::hosts::Way;
+use super::hosts::NextHopPath;
+use super::round_robin::RoundRobin;
 use super::schedule;
+use super::shaper::{Admission, Health, MAX_BACKOFF, Shaper, SiteShaper, TransactionSummary};
 
-/// Connections to a site of which nothing is known yet.
-const FIRST_CONNECTIONS: usize = 2;
-/// Transactions after which a site that was slowed down gets one more connection.
-const TRANSACTIONS_PER_STEP: u32 = 20;
-/// The longest time between two probes of a site that is down.
-const MAX_BACKOFF: Duration = Duration::from_secs(15 * 60);
 /// Domains that one lease may be chosen from.
 const DOMAINS_PER_LEASE: usize = 256;
 
@@ -26,25 +21,7 @@ const DOMAINS_PER_LEASE: usize = 256;
 pub(crate) type WorkerId = u64;
 
 /// The number of a worker among those of its site: the lowest that was free when it began.
-pub(crate) type Seat = usize;
-
-/// How a site has been doing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Health {
-    /// No connection has succeeded or failed yet.
-    Unproven,
-    /// The last connection succeeded.
-    Proven,
-    /// No connection could be made.
-    Failing {
-        /// In a row.
-        strikes: u32,
-        /// Nothing is tried before.
-        until: Millis,
-        /// The last one.
-        failure: Arc<Failure>,
-    },
-}
+pub(crate) type SourceSlot = usize;
 
 /// A domain whose deliveries are being leased.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,9 +36,9 @@ pub(crate) struct Taken {
 #[derive(Debug)]
 pub(crate) struct Site {
     /// How it is reached.
-    pub(crate) way: Way,
+    pub(crate) path: NextHopPath,
     /// Domains with something due, in turn by tenant, and how much at most.
-    waiting: Fair<Arc<str>>,
+    waiting: RoundRobin<Arc<str>>,
     ready: HashMap<Arc<str>, (usize, Vec<String>)>,
     /// Workers, idle ones too.
     pub(crate) active: usize,
@@ -70,40 +47,31 @@ pub(crate) struct Site {
     /// Workers that wait for mail on an open connection, and how to wake them.
     pub(crate) idlers: Vec<(WorkerId, Arc<Notify>)>,
     /// Workers that have a connection.
-    pub(crate) standing: HashSet<WorkerId>,
-    /// Who has which seat.
-    seats: Vec<Option<WorkerId>>,
-    /// By how much seats are moved on among the addresses of the pool: past those that cannot be sent from.
-    shift: usize,
-    /// Connections it may have now.
-    limit: usize,
-    /// Transactions since the window last grew.
-    steps: u32,
-    /// It never asked for fewer connections: the window grows with every transaction.
-    eager: bool,
-    /// How it has been doing.
-    pub(crate) health: Health,
+    pub(crate) connected_workers: HashSet<WorkerId>,
+    /// Who has which slot.
+    slots: Vec<Option<WorkerId>>,
+    /// By how much slots are moved on among the addresses of the pool: past those that cannot be sent from.
+    source_offset: usize,
+    /// When it gets another connection.
+    pub(crate) shaper: SiteShaper,
     /// A task puts off what is due.
     pub(crate) deferring: bool,
 }
 
 impl Site {
     /// Of which nothing is known but where it is.
-    pub(crate) fn new(way: Way) -> Self {
+    pub(crate) fn new(path: NextHopPath) -> Self {
         Self {
-            way,
-            waiting: Fair::default(),
+            path,
+            waiting: RoundRobin::default(),
             ready: HashMap::new(),
             active: 0,
             starting: 0,
             idlers: Vec::new(),
-            standing: HashSet::new(),
-            seats: Vec::new(),
-            shift: 0,
-            limit: FIRST_CONNECTIONS,
-            steps: 0,
-            eager: true,
-            health: Health::Unproven,
+            connected_workers: HashSet::new(),
+            slots: Vec::new(),
+            source_offset: 0,
+            shaper: SiteShaper::default(),
             deferring: false,
         }
     }
@@ -128,7 +96,7 @@ impl Site {
     pub(crate) fn is_forgettable(&self, now: Millis) -> bool {
         let quiet = self.active == 0 && !self.deferring && self.waiting.is_empty();
         quiet
-            && match self.health {
+            && match self.shaper.health {
                 Health::Failing { until, .. } => {
                     until.saturating_add(schedule::millis(MAX_BACKOFF) * 4) < now
                 }
@@ -136,43 +104,43 @@ impl Site {
             }
     }
 
-    /// The seat of a worker, which it keeps until it leaves; moved on as long as sources have failed us.
-    pub(crate) fn seat(&mut self, worker: WorkerId) -> Seat {
-        self.place(worker).wrapping_add(self.shift)
+    /// The slot of a worker, which it keeps until it leaves; moved on as long as sources have failed us.
+    pub(crate) fn source_slot(&mut self, worker: WorkerId) -> SourceSlot {
+        self.place(worker).wrapping_add(self.source_offset)
     }
 
     fn place(&mut self, worker: WorkerId) -> usize {
-        let taken = self.seats.iter().position(|of| *of == Some(worker));
-        let seat = taken.or_else(|| self.seats.iter().position(Option::is_none)).unwrap_or_else(|| {
-            self.seats.push(None);
-            self.seats.len() - 1
+        let taken = self.slots.iter().position(|of| *of == Some(worker));
+        let slot = taken.or_else(|| self.slots.iter().position(Option::is_none)).unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
         });
-        self.seats[seat] = Some(worker);
-        seat
+        self.slots[slot] = Some(worker);
+        slot
     }
 
     /// The worker is gone.
-    pub(crate) fn leave_seat(&mut self, worker: WorkerId) {
-        for seat in self.seats.iter_mut().filter(|of| **of == Some(worker)) {
-            *seat = None;
+    pub(crate) fn leave_slot(&mut self, worker: WorkerId) {
+        for slot in self.slots.iter_mut().filter(|of| **of == Some(worker)) {
+            *slot = None;
         }
-        let used = self.seats.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
-        self.seats.truncate(used);
+        let used = self.slots.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        self.slots.truncate(used);
     }
 
     /// Connections it may ever have: what its pool says, or else `most`.
     fn most(&self, most: usize) -> usize {
-        self.way.pool.as_ref().and_then(|pool| pool.connections_per_site).unwrap_or(most)
+        self.path.pool.as_ref().and_then(|pool| pool.connections_per_site).unwrap_or(most)
     }
 
     /// Connections it may have now, of at most `most`.
     pub(crate) fn limit(&self, now: Millis, most: usize) -> usize {
-        let most = self.most(most);
-        match self.health {
-            Health::Failing { until, .. } if until > now => 0,
-            Health::Failing { .. } => 1,
-            Health::Unproven | Health::Proven => self.limit.min(most).max(1),
-        }
+        self.shaper.limit(now, self.most(most))
+    }
+
+    /// Whether it may have one more connection, of at most `most`.
+    pub(crate) fn admit(&self, now: Millis, most: usize) -> Admission {
+        self.shaper.admit(self.active, self.most(most), now)
     }
 
     /// Some of the tenants that wait.
@@ -182,7 +150,7 @@ impl Site {
 
     /// Nothing waits any more; idle workers wake up.
     pub(crate) fn clear(&mut self) {
-        self.waiting = Fair::default();
+        self.waiting = RoundRobin::default();
         self.ready.clear();
         for (_, idler) in self.idlers.drain(..) {
             idler.notify_one();
@@ -190,7 +158,7 @@ impl Site {
     }
 
     /// How many more workers there is work for.
-    pub(crate) fn lacking(&self, now: Millis, most: usize) -> usize {
+    pub(crate) fn connections_needed(&self, now: Millis, most: usize) -> usize {
         let work = self.ready.values().fold(0_usize, |sum, (ready, _)| sum.saturating_add(*ready));
         let busy = self.active.saturating_sub(self.idlers.len());
         self.limit(now, most).saturating_sub(busy).min(work.saturating_sub(self.starting))
@@ -220,56 +188,23 @@ impl Site {
 
     /// A connection succeeded: the window opens.
     pub(crate) fn connected(&mut self, most: usize) {
-        let most = self.most(most);
-        if self.health == Health::Proven {
-            return;
-        }
-        self.limit = match self.health {
-            Health::Failing { .. } => FIRST_CONNECTIONS,
-            Health::Unproven | Health::Proven => self.limit.saturating_mul(2),
-        }
-        .min(most);
-        self.eager = true;
-        self.health = Health::Proven;
+        self.shaper.connected(self.most(most));
     }
 
-    /// A transaction went through.
-    pub(crate) fn transacted(&mut self, most: usize) {
-        let most = self.most(most);
-        self.steps += 1;
-        if self.limit < most && (self.eager || self.steps >= TRANSACTIONS_PER_STEP) {
-            self.limit += 1;
-            self.steps = 0;
-        }
+    /// A transaction ended like this.
+    pub(crate) fn learned(&mut self, result: TransactionSummary, most: usize) {
+        self.shaper.learned(result, self.most(most));
     }
 
-    /// No connection could be made, on none of its addresses. Returns whether the site is down: other connections that
+    /// No connection could be made, on none of its addresses. Returns true if the site is down: other connections that
     /// stand show that it only wants fewer.
     pub(crate) fn refused(&mut self, now: Millis, retry: &[Duration], random: u64, failure: Failure) -> bool {
-        let others = self.standing.len();
-        // Workers that failed together count once.
-        let again = matches!(self.health, Health::Failing { until, .. } if until > now);
-        // Whoever has the seat next is to leave from another address. One step for each strike comes to every address of
-        // the pool.
-        if !again && failure::is_misconfigured(&failure) {
-            self.shift = self.shift.wrapping_add(1);
+        // Whoever has the slot next is to leave from another address. One step for each strike comes to every address of
+        // the pool; workers that failed together count once.
+        if !self.shaper.is_backing_off(now) && failure::is_misconfigured(&failure) {
+            self.source_offset = self.source_offset.wrapping_add(1);
         }
-        if others > 0 && self.health == Health::Proven {
-            self.limit = others;
-            self.eager = false;
-            self.steps = 0;
-            return false;
-        }
-        let strikes = match &self.health {
-            Health::Failing { strikes, .. } => strikes.saturating_add(u32::from(!again)),
-            Health::Unproven | Health::Proven => 1,
-        };
-        let position = usize::try_from(strikes - 1).unwrap_or(usize::MAX);
-        let base = retry.get(position).or(retry.last()).copied().unwrap_or(MAX_BACKOFF).min(MAX_BACKOFF);
-        let until = now.saturating_add(schedule::millis(schedule::jitter(base, random)));
-        self.limit = 1;
-        self.health = Health::Failing { strikes, until, failure: Arc::new(failure) };
-        true
+        self.shaper.refused(self.connected_workers.len(), now, retry, random, failure)
     }
 }
 
@@ -285,16 +220,16 @@ mod tests {
             tls: relevo_smtp::client::TlsPolicy::None,
             auth: None,
         };
-        Site::new(Way { next_hop: NextHop::Smarthost(Arc::new(smarthost), Arc::new([])), pool: None })
+        Site::new(NextHopPath { next_hop: NextHop::Smarthost(Arc::new(smarthost), Arc::new([])), pool: None })
     }
 
     #[test]
-    fn a_seat_is_kept_and_the_lowest_free_one_is_given() {
+    fn a_slot_is_kept_and_the_lowest_free_one_is_given() {
         let mut s = site();
-        assert_eq!([7, 8, 9, 8].map(|worker| s.seat(worker)), [0, 1, 2, 1]);
-        s.leave_seat(7);
-        s.leave_seat(9);
-        assert_eq!([8, 10, 11].map(|worker| s.seat(worker)), [1, 0, 2]);
+        assert_eq!([7, 8, 9, 8].map(|worker| s.source_slot(worker)), [0, 1, 2, 1]);
+        s.leave_slot(7);
+        s.leave_slot(9);
+        assert_eq!([8, 10, 11].map(|worker| s.source_slot(worker)), [1, 0, 2]);
     }
 
     fn down() -> Failure {
@@ -307,10 +242,10 @@ mod tests {
     fn a_failing_site_gets_one_probe_after_its_backoff() {
         let mut s = site();
         s.register(&"a.test".into(), 500, &[]);
-        assert_eq!(s.lacking(0, 20), 2);
+        assert_eq!(s.connections_needed(0, 20), 2);
         assert!(s.refused(0, &RETRY, 100, down()));
         assert_eq!(s.limit(59_999, 20), 0);
-        assert_eq!((s.limit(60_000, 20), s.lacking(60_000, 20)), (1, 1));
+        assert_eq!((s.limit(60_000, 20), s.connections_needed(60_000, 20)), (1, 1));
         assert!(s.refused(60_000, &RETRY, 100, down()));
         // The second delay of the schedule, but never more than a quarter of an hour.
         assert_eq!((s.limit(60_000 + 899_999, 20), s.limit(60_000 + 900_000, 20)), (0, 1));
@@ -322,25 +257,25 @@ mod tests {
     fn after_a_source_that_cannot_be_used_the_next_one_is_tried() {
         let mut s = site();
         let cannot = || failure::ours(failure::MISCONFIGURED, "cannot send from 192.0.2.1");
-        assert_eq!([7, 8].map(|worker| s.seat(worker)), [0, 1]);
+        assert_eq!([7, 8].map(|worker| s.source_slot(worker)), [0, 1]);
         s.refused(0, &RETRY, 100, cannot());
         s.refused(5, &RETRY, 100, cannot());
-        s.leave_seat(7);
-        s.leave_seat(8);
-        assert_eq!(s.seat(9), 1, "they failed together: one step");
+        s.leave_slot(7);
+        s.leave_slot(8);
+        assert_eq!(s.source_slot(9), 1, "they failed together: one step");
         s.connected(20);
-        s.leave_seat(9);
-        assert_eq!(s.seat(10), 1, "it is not tried again because another one works");
+        s.leave_slot(9);
+        assert_eq!(s.source_slot(10), 1, "it is not tried again because another one works");
         s.refused(60_000, &RETRY, 100, down());
         let mut said = cannot();
         said.reply = Some(relevo_smtp::client::RemoteReply { code: 421, enhanced: None, text: "".into() });
         s.refused(300_000, &RETRY, 100, said);
-        assert_eq!(s.seat(10), 1, "what is the remote's says nothing about our addresses");
-        // Beside connections that stand, too: that seat would be lost to the site.
+        assert_eq!(s.source_slot(10), 1, "what is the remote's says nothing about our addresses");
+        // Beside connections that stand, too: that slot would be lost to the site.
         s.connected(20);
-        s.standing.insert(10);
+        s.connected_workers.insert(10);
         assert!(!s.refused(400_000, &RETRY, 100, cannot()));
-        assert_eq!(s.seat(11), 3);
+        assert_eq!(s.source_slot(11), 3);
     }
 
     #[test]
@@ -348,7 +283,7 @@ mod tests {
         let mut s = site();
         s.refused(0, &RETRY, 100, down());
         s.refused(5, &RETRY, 100, down());
-        assert!(matches!(s.health, Health::Failing { strikes: 1, .. }));
+        assert!(matches!(s.shaper.health, Health::Failing { strikes: 1, .. }));
     }
 
     #[test]
@@ -356,12 +291,12 @@ mod tests {
         let mut s = site();
         s.connected(20);
         for _ in 0..10 {
-            s.transacted(20);
+            s.learned(TransactionSummary::Accepted, 20);
         }
         assert!(s.limit(0, 20) > 8);
-        s.standing.extend([1, 2, 3]);
+        s.connected_workers.extend([1, 2, 3]);
         assert!(!s.refused(0, &RETRY, 0, down()));
-        assert_eq!((s.limit(0, 20), s.health.clone()), (3, Health::Proven));
+        assert_eq!((s.limit(0, 20), s.shaper.health.clone()), (3, Health::Proven));
     }
 
     #[test]
@@ -370,9 +305,9 @@ mod tests {
         s.register(&"a.test".into(), 9, &["t".into()]);
         let taken = s.take();
         assert!(!s.is_waiting());
-        assert_eq!(s.lacking(0, 20), 0);
+        assert_eq!(s.connections_needed(0, 20), 0);
         s.put_back(taken, 4);
         assert!(s.has("a.test"));
-        assert_eq!((s.take()[0].ready, s.lacking(0, 20)), (5, 0));
+        assert_eq!((s.take()[0].ready, s.connections_needed(0, 20)), (5, 0));
     }
 }

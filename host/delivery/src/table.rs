@@ -13,17 +13,17 @@ use std::time::Duration;
 use relevo_queue::Millis;
 use relevo_smtp::client::Failure;
 
-use super::fair::Fair;
-use super::hosts::Way;
+use super::hosts::NextHopPath;
+use super::round_robin::RoundRobin;
 use super::schedule::millis;
-use super::site::{Health, Site, Taken};
+use super::shaper::Health;
+use super::site::{Site, Taken};
+use super::site_id::SiteId;
 
 pub(crate) use workers::{Turn, WorkerState};
 
 /// How long what was learnt from a failed lookup is applied to the domain's other deliveries.
 const BROKEN_TTL: Duration = Duration::from_secs(30);
-/// Names a site.
-pub(crate) type SiteId = Arc<str>;
 
 /// Limits from the settings in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub(crate) enum Plan {
     Route,
     /// It waits for its site: see [`Table::next_start`] and [`Table::next_deferral`].
     Wait,
-    /// There is no way: conclude what is due with this failure, then call [`Table::concluded`].
+    /// There is no path: conclude what is due with this failure, then call [`Table::concluded`].
     Conclude(Arc<Failure>),
 }
 
@@ -80,7 +80,7 @@ pub(crate) struct Found {
     /// Its site.
     pub(crate) site: SiteId,
     /// How it is reached.
-    pub(crate) way: Way,
+    pub(crate) path: NextHopPath,
     /// How long this may be believed.
     pub(crate) ttl: Duration,
 }
@@ -90,7 +90,7 @@ pub(crate) struct Found {
 pub(crate) struct Table {
     domains: HashMap<Arc<str>, Domain>,
     sites: HashMap<SiteId, Site>,
-    wanting: Fair<SiteId>,
+    sites_waiting: RoundRobin<SiteId>,
     deferrals: VecDeque<SiteId>,
     /// What was said in the log under the settings in force.
     said: HashSet<String>,
@@ -106,7 +106,7 @@ impl Table {
         Self {
             domains: HashMap::new(),
             sites: HashMap::new(),
-            wanting: Fair::default(),
+            sites_waiting: RoundRobin::default(),
             deferrals: VecDeque::new(),
             said: HashSet::new(),
             limits,
@@ -172,13 +172,13 @@ impl Table {
         if generation != self.generation {
             return;
         }
-        let Found { site, way, ttl } = found;
+        let Found { site, path, ttl } = found;
         let (domain, id): (Arc<str>, SiteId) = (Arc::from(domain), site);
         self.domains.insert(domain.clone(), Domain::Routed(id.clone(), now.saturating_add(millis(ttl))));
         match self.sites.get_mut(&id) {
-            Some(site) => site.way = way,
+            Some(site) => site.path = path,
             None => {
-                self.sites.insert(id.clone(), Site::new(way));
+                self.sites.insert(id.clone(), Site::new(path));
             }
         }
         self.wait(&id, &domain, ready, &tenants, now);
@@ -212,19 +212,19 @@ impl Table {
                 site.deferring = true;
                 self.deferrals.push_back(id.clone());
             }
-        } else if site.lacking(now, self.limits.per_site) > 0 {
-            self.wanting.push(id, tenants);
+        } else if site.connections_needed(now, self.limits.per_site) > 0 {
+            self.sites_waiting.push(id, tenants);
         }
     }
 
     /// The next worker that may be started or woken. It counts as active (or busy) from here on.
     pub(crate) fn next_start(&mut self, now: Millis) -> Option<Start> {
-        let mut unlucky = Vec::new();
+        let mut skipped = Vec::new();
         let mut found = None;
-        for _ in 0..self.wanting.len() {
-            let Some(id) = self.wanting.pop() else { break };
+        for _ in 0..self.sites_waiting.len() {
+            let Some(id) = self.sites_waiting.pop() else { break };
             let Some(site) = self.sites.get_mut(&id) else { continue };
-            if site.lacking(now, self.limits.per_site) == 0 {
+            if site.connections_needed(now, self.limits.per_site) == 0 {
                 continue;
             }
             if let Some((_, idler)) = site.idlers.pop() {
@@ -242,17 +242,17 @@ impl Table {
                 found = Some(Start { site: id, generation: self.generation, woken: false });
                 break;
             }
-            unlucky.push(id);
-            if self.active >= self.limits.total || unlucky.len() >= 64 {
+            skipped.push(id);
+            if self.active >= self.limits.total || skipped.len() >= 64 {
                 break;
             }
         }
-        for id in unlucky {
+        for id in skipped {
             let tenants = self.sites.get(&id).map(Site::tenants).unwrap_or_default();
-            self.wanting.push(&id, &tenants);
+            self.sites_waiting.push(&id, &tenants);
         }
         if let Some(start) = &found {
-            self.want_more(&start.site.clone(), now);
+            self.queue_site(&start.site.clone(), now);
         }
         found
     }
@@ -261,7 +261,7 @@ impl Table {
     /// room for those that work: the slots that a blackhole holds are never the last.
     fn share(&self, id: &SiteId) -> usize {
         let total = self.limits.total.max(1);
-        match self.sites.get(id).map(|s| &s.health) {
+        match self.sites.get(id).map(|s| &s.shaper.health) {
             Some(Health::Proven) | None => total,
             Some(Health::Unproven) => total - total / 4,
             Some(Health::Failing { .. }) if self.probing() >= (total / 8).max(1) => 0,
@@ -270,25 +270,29 @@ impl Table {
     }
 
     fn probing(&self) -> usize {
-        self.sites.values().filter(|s| matches!(s.health, Health::Failing { .. })).map(|s| s.active).sum()
+        self.sites
+            .values()
+            .filter(|s| matches!(s.shaper.health, Health::Failing { .. }))
+            .map(|s| s.active)
+            .sum()
     }
 
-    fn want_more(&mut self, id: &SiteId, now: Millis) {
+    fn queue_site(&mut self, id: &SiteId, now: Millis) {
         if let Some(site) = self.sites.get(id)
-            && site.lacking(now, self.limits.per_site) > 0
+            && site.connections_needed(now, self.limits.per_site) > 0
         {
-            self.wanting.push(id, &site.tenants());
+            self.sites_waiting.push(id, &site.tenants());
         }
     }
 
     /// Sites want connections, and there is none left.
     pub(crate) fn is_short(&self) -> bool {
-        !self.wanting.is_empty() && self.active >= self.limits.total
+        !self.sites_waiting.is_empty() && self.active >= self.limits.total
     }
 
     /// Whether [`Table::next_start`] or [`Table::next_deferral`] may have something.
     pub(crate) fn has_work(&self) -> bool {
-        !self.deferrals.is_empty() || (!self.wanting.is_empty() && self.active < self.limits.total)
+        !self.deferrals.is_empty() || (!self.sites_waiting.is_empty() && self.active < self.limits.total)
     }
 
     /// When connections are short: sends an idle worker home.
@@ -312,7 +316,7 @@ impl Table {
         now: Millis,
     ) -> Option<(Vec<Taken>, Arc<Failure>, Millis)> {
         let site = self.sites.get_mut(id)?;
-        if let Health::Failing { until, failure, .. } = &site.health
+        if let Health::Failing { until, failure, .. } = &site.shaper.health
             && *until > now
             && site.is_waiting()
         {
@@ -320,7 +324,7 @@ impl Table {
             return Some((site.take(), failure, until));
         }
         site.deferring = false;
-        self.want_more(id, now);
+        self.queue_site(id, now);
         None
     }
 
@@ -332,14 +336,12 @@ impl Table {
     }
 
     /// An operator wants it tried now: forget that the domain or its site failed.
-    pub(crate) fn pardon(&mut self, domain: &str) {
+    pub(crate) fn reset_backoff(&mut self, domain: &str) {
         match self.domains.get(domain) {
             Some(Domain::Broken(_, _, BrokenState::Quiet)) => self.forget(domain),
             Some(Domain::Routed(id, _)) => {
-                if let Some(site) = self.sites.get_mut(id)
-                    && let Health::Failing { until, .. } = &mut site.health
-                {
-                    *until = 0;
+                if let Some(site) = self.sites.get_mut(id) {
+                    site.shaper.reset_backoff();
                 }
             }
             _ => {}
@@ -369,9 +371,9 @@ impl Table {
         }
     }
 
-    /// Connections that it may have, in the settings in force.
-    pub(crate) fn per_site(&self) -> usize {
-        self.limits.per_site
+    /// The limits of the settings in force.
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// The failed lookup of a domain, while it is applied.
@@ -386,7 +388,7 @@ impl Table {
     pub(crate) fn active_by_pool(&self) -> HashMap<String, usize> {
         let mut active = HashMap::new();
         for site in self.sites.values() {
-            if let Some(pool) = &site.way.pool {
+            if let Some(pool) = &site.path.pool {
                 *active.entry(pool.name.clone()).or_default() += site.active;
             }
         }
@@ -396,7 +398,8 @@ impl Table {
     /// Workers, idle ones among them, sites, sites that are down.
     pub(crate) fn counts(&self) -> (usize, usize, usize, usize) {
         let idle = self.sites.values().map(|s| s.idlers.len()).sum();
-        let failing = self.sites.values().filter(|s| matches!(s.health, Health::Failing { .. })).count();
+        let failing =
+            self.sites.values().filter(|s| matches!(s.shaper.health, Health::Failing { .. })).count();
         (self.active, idle, self.sites.len(), failing)
     }
 }

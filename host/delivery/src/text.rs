@@ -7,6 +7,6 @@ pub(crate) const MAX_REMOTE_TEXT: usize = 1024;
 
 /// `text` on one line of at most [`MAX_REMOTE_TEXT`] octets.
 #[must_use]
-pub fn tame(text: &str) -> String {
+pub fn remote_text(text: &str) -> String {
     one_line(text, MAX_REMOTE_TEXT)
 }

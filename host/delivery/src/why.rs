@@ -4,9 +4,9 @@ use relevo_mailkit::reply::EnhancedCode;
 use relevo_queue::{Delivery, DeliveryView, ItemView, LastAttempt, Millis, Priority, RecipientState};
 use serde::Serialize;
 
-use super::exit::exit;
+use super::egress_policy::resolve_egress;
 use super::outcome::in_words;
-use super::site::Health;
+use super::shaper::Admission;
 use super::table::Table;
 use crate::settings::Config;
 use crate::stream::Stream;
@@ -64,9 +64,16 @@ impl From<&LastAttempt> for Last {
     }
 }
 
+/// When somebody asks: by the time of day, and by the time that never goes back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) now: Millis,
+    pub(crate) steady: Millis,
+}
+
 /// For every recipient of the item.
-pub(crate) fn why(item: &ItemView, table: &Table, settings: &dyn Config, now: Millis) -> Vec<Waiting> {
-    item.deliveries.iter().flat_map(|view| of_delivery(item, view, table, settings, now)).collect()
+pub(crate) fn why(item: &ItemView, table: &Table, settings: &dyn Config, at: Times) -> Vec<Waiting> {
+    item.deliveries.iter().flat_map(|view| of_delivery(item, view, table, settings, at)).collect()
 }
 
 fn of_delivery(
@@ -74,12 +81,12 @@ fn of_delivery(
     view: &DeliveryView,
     table: &Table,
     settings: &dyn Config,
-    now: Millis,
+    at: Times,
 ) -> Vec<Waiting> {
     let delivery = &view.delivery;
     let site = table.site_of(delivery.stream()).map(|(id, _)| id.to_string());
-    let exit = exit(settings, &Stream::parse(delivery.stream()));
-    let instead = exit.instead.map(|note| format!("; {note}")).unwrap_or_default();
+    let egress = resolve_egress(settings, &Stream::parse(delivery.stream()));
+    let instead = egress.instead.map(|note| format!("; {note}")).unwrap_or_default();
     delivery
         .recipients
         .iter()
@@ -87,7 +94,7 @@ fn of_delivery(
             let last = delivery.reason(recipient.index);
             let (state, reason) = match &recipient.state {
                 RecipientState::Pending => {
-                    ("pending", pending_reason(item, view, last, table, now) + &instead)
+                    ("pending", pending_reason(item, view, last, table, at) + &instead)
                 }
                 RecipientState::Delivered => ("delivered", "the next hop took responsibility".to_owned()),
                 RecipientState::Failed { reported: true } => {
@@ -106,8 +113,8 @@ fn of_delivery(
                 next_attempt: (pending && !delivery.held).then_some(delivery.due_at),
                 expires_at: item.meta.expires_at,
                 site: site.clone(),
-                pool: exit.pool.map(|pool| pool.name.clone()),
-                route: exit.route.map(str::to_owned),
+                pool: egress.pool.map(|pool| pool.name.clone()),
+                route: egress.route.map(str::to_owned),
                 priority: delivery.priority,
                 last: last.map(Last::from),
                 reason,
@@ -121,8 +128,9 @@ fn pending_reason(
     view: &DeliveryView,
     last: Option<&LastAttempt>,
     table: &Table,
-    now: Millis,
+    at: Times,
 ) -> String {
+    let now = at.now;
     let delivery = &view.delivery;
     let expiry = match item.meta.expires_at.saturating_sub(now) {
         left if left > 0 => format!("given up in {}", in_words(left)),
@@ -143,33 +151,24 @@ fn pending_reason(
         let wait = in_words(delivery.due_at - now);
         return format!("the next attempt is in {wait}{}; {expiry}", last_words(last));
     }
-    format!("{}{}; {expiry}", due_reason(delivery, table, now), last_words(last))
+    format!("{}{}; {expiry}", due_reason(delivery, table, at), last_words(last))
 }
 
-fn due_reason(delivery: &Delivery, table: &Table, now: Millis) -> String {
-    let since = in_words(now.saturating_sub(delivery.due_at));
+fn due_reason(delivery: &Delivery, table: &Table, at: Times) -> String {
+    let since = in_words(at.now.saturating_sub(delivery.due_at));
     if let Some((failure, _)) = table.broken(delivery.stream()) {
         return format!("due since {since}; there is no way to {}: {}", delivery.domain, failure.detail);
     }
     let Some((id, site)) = table.site_of(delivery.stream()) else {
         return format!("due since {since}; waits for the lookup of {}", delivery.domain);
     };
-    match &site.health {
-        Health::Failing { until, failure, strikes } if *until > now => format!(
-            "due since {since}; no host of {id} can be reached ({} {}, {strikes} times in a row), the next try is in {}",
-            failure.status,
-            super::text::tame(&failure.detail),
-            in_words(until - now)
+    match site.admit(at.steady, table.limits().per_site) {
+        Admission::Wait(hold) => format!("due since {since}; {id}: {hold}"),
+        Admission::Go if table.is_short() => format!(
+            "due since {since}; all {} connections of the relay are in use, the next that is free may be for {id}",
+            table.limits().total
         ),
-        Health::Failing { failure, .. } => format!(
-            "due since {since}; no host of {id} could be reached ({}), one connection is trying again",
-            super::text::tame(&failure.detail)
-        ),
-        Health::Unproven | Health::Proven => format!(
-            "due since {since}; waits for one of {} connections to {id} ({} open)",
-            site.limit(now, table.per_site()),
-            site.active
-        ),
+        Admission::Go => format!("due since {since}; a connection to {id} is about to be used"),
     }
 }
 

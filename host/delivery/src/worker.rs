@@ -9,12 +9,14 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::attempt::{Attempt, Live, hang_up};
-use super::hosts::{Egress, Way};
-use super::outcome::{all_failed, conclude, expire, is_expired};
+use super::hosts::{Egress, NextHopPath};
+use super::outcome::{all_failed, conclude, expire};
 use super::schedule::{millis, spread};
+use super::shaper::TransactionSummary;
 use super::shared::{LEASE, Shared};
 use super::site::{Taken, WorkerId};
-use super::table::{SiteId, Turn, WorkerState};
+use super::site_id::SiteId;
+use super::table::{Turn, WorkerState};
 use crate::settings::DeliverySettings;
 
 /// How long a connection is kept for mail that may come.
@@ -27,7 +29,7 @@ pub(crate) struct Worker {
     id: WorkerId,
     generation: u64,
     live: Option<Live>,
-    standing: bool,
+    is_connected: bool,
     /// Messages over the connection, and deliveries of this worker.
     messages: usize,
     served: usize,
@@ -43,7 +45,7 @@ impl Worker {
             id,
             generation,
             live: None,
-            standing: false,
+            is_connected: false,
             messages: 0,
             served: 0,
             fresh: true,
@@ -60,9 +62,9 @@ impl Worker {
                 connected: self.live.is_some(),
                 fresh: std::mem::take(&mut self.fresh),
             };
-            let turn = self.shared.table().turn(&self.site, &state, self.shared.now());
+            let turn = self.shared.table().turn(&self.site, &state, self.shared.steady());
             let goes_on = match turn {
-                Turn::Lease(taken, way, seat) => self.serve(taken, &way, seat).await,
+                Turn::Lease(taken, path, slot) => self.serve(taken, &path, slot).await,
                 Turn::Idle(notify) => {
                     self.fresh = true;
                     self.idle(&notify).await
@@ -88,7 +90,7 @@ impl Worker {
     }
 
     /// Leases and attempts. False: the worker is to leave.
-    async fn serve(&mut self, taken: Vec<Taken>, way: &Way, seat: usize) -> bool {
+    async fn serve(&mut self, taken: Vec<Taken>, path: &NextHopPath, slot: usize) -> bool {
         let now = self.shared.now();
         let names: Vec<String> = taken.iter().map(|t| t.domain.to_string()).collect();
         let leases = match self.shared.queue.lease(&names, now, now.saturating_add(millis(LEASE)), 1).await {
@@ -103,9 +105,10 @@ impl Worker {
         };
         self.shared.leases.add(self.id, &leases);
         let Some(lease) = leases.into_iter().next() else { return true };
-        self.shared.with_table(|t| t.leased(&self.site, self.generation, taken, now));
+        let steady = self.shared.steady();
+        self.shared.with_table(|t| t.leased(&self.site, self.generation, taken, steady));
         let now = self.shared.now();
-        if is_expired(&lease, now) {
+        if self.shared.is_given_up(&lease, now) {
             self.shared.conclude(expire(lease, None, now)).await;
             return true;
         }
@@ -115,8 +118,8 @@ impl Worker {
         }
         let (_, settings) = self.shared.settings();
         let settings = settings.delivery();
-        let source = way.source(settings, &self.site, seat);
-        self.attempt(lease, settings, (way, &source), now).await
+        let source = path.source(settings, &self.site, slot);
+        self.attempt(lease, settings, (path, &source), now).await
     }
 
     /// False: the site is down, or wants fewer connections.
@@ -124,7 +127,7 @@ impl Worker {
         &mut self,
         lease: Lease,
         settings: &DeliverySettings,
-        (way, source): (&Way, &Egress),
+        (path, source): (&NextHopPath, &Egress),
         now: Millis,
     ) -> bool {
         if self.messages >= settings.messages_per_connection.max(1) {
@@ -135,36 +138,37 @@ impl Worker {
             self.shared.observe.first_attempt(Duration::from_millis(u64::try_from(waited).unwrap_or(0)));
         }
         let clock = self.shared.clock.clone();
-        let ask = move || clock.now();
+        let ask = move || millis(clock.monotonic());
         let shared = self.shared.clone();
         let tools = shared.tools(&ask);
-        let found = Attempt::new(&tools, settings, &lease, way, source).run(&mut self.live).await;
+        let found = Attempt::new(&tools, settings, &lease, path, source).run(&mut self.live).await;
         let now = self.shared.now();
         self.served += 1;
-        self.note_connection(found.connected, now);
+        self.note_connection(found.connected);
         if let Some((failure, via)) = found.refused {
             self.refused(lease, failure, via, settings, now).await;
             return false;
         }
         self.messages += 1;
-        if self.standing {
-            self.shared.with_table(|t| t.transacted(&self.site, now));
+        if self.is_connected {
+            let result = TransactionSummary::of(&found.results);
+            self.shared.with_table(|t| t.learned(&self.site, result, self.shared.steady()));
         }
         let mut rules = self.shared.rules(settings, 0);
         rules.blame = found.blame;
-        self.shared.conclude(conclude(lease, found.findings, &rules, now)).await;
+        self.shared.conclude(conclude(lease, found.results, &rules, now)).await;
         true
     }
 
     /// Tells the table about connections made and lost.
-    fn note_connection(&mut self, connected: bool, now: Millis) {
+    fn note_connection(&mut self, connected: bool) {
         if connected {
             self.messages = 0;
-            self.standing = true;
-            self.shared.with_table(|t| t.connected(&self.site, self.id, now));
+            self.is_connected = true;
+            self.shared.with_table(|t| t.connected(&self.site, self.id, self.shared.steady()));
         }
-        if self.standing && self.live.is_none() {
-            self.standing = false;
+        if self.is_connected && self.live.is_none() {
+            self.is_connected = false;
             self.shared.table().disconnected(&self.site, self.id);
         }
     }
@@ -179,14 +183,15 @@ impl Worker {
         now: Millis,
     ) {
         let random = spread(self.shared.seed ^ now.unsigned_abs());
-        let until = self.shared.with_table(|t| t.refused(&self.site, failure.clone(), random, now));
+        let steady = self.shared.steady();
+        let until = self.shared.with_table(|t| t.refused(&self.site, failure.clone(), random, steady));
         let Some(until) = until else {
             self.shared.hand_back(lease, None).await;
             return;
         };
-        let findings = all_failed(&lease, &failure, via.as_ref());
-        let rules = self.shared.rules(settings, until);
-        self.shared.conclude(conclude(lease, findings, &rules, now)).await;
+        let results = all_failed(&lease, &failure, via.as_ref());
+        let rules = self.shared.rules(settings, self.shared.time_of_day(until));
+        self.shared.conclude(conclude(lease, results, &rules, now)).await;
     }
 
     async fn hang_up(&mut self) {
@@ -194,8 +199,8 @@ impl Worker {
         if let Some(live) = self.live.take() {
             hang_up(live).await;
         }
-        if self.standing {
-            self.standing = false;
+        if self.is_connected {
+            self.is_connected = false;
             self.shared.table().disconnected(&self.site, self.id);
         }
     }

@@ -15,7 +15,9 @@ use relevo_policy::{PluginCollector, Plugins, PluginsConfig};
 use relevo_queue::{EmbeddedStore, EventLog, Queue};
 use relevo_relay::clock::{Clock, RandomIds, SystemClock};
 use relevo_relay::copies::{Copies, MakeCopy};
-use relevo_relay::delivery::{Delivery, DeliveryHandle, DeliveryParts, Dial};
+use relevo_relay::delivery::{
+    Delivery, DeliveryCounters, DeliveryGauges, DeliveryHandle, DeliveryParts, Dial,
+};
 use relevo_relay::intake::{Intake, IntakeMetrics};
 use relevo_relay::metrics::{self as relay_metrics, QueueGauges, StageCounters};
 use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
@@ -32,7 +34,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::config::{ServerParts, SmtpConfig};
 use crate::control::{self, Control};
-use crate::metrics::{CertificateExpiry, DeliveryCounters, DeliveryGauges, LogCollector};
+use crate::metrics::{CertificateExpiry, LogCollector};
 use crate::plugin_admin::PluginsOverHttp;
 use crate::tasks::{self, MainTasks};
 use crate::tls;
@@ -160,7 +162,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         ids: Arc::new(RandomIds),
         seed: seed()?,
     });
-    registry.register_collector(Box::new(DeliveryGauges(delivery.clone())));
+    DeliveryGauges::register(&mut registry, delivery.clone());
 
     let telling = delivery.clone();
     let pipeline = Pipeline {

@@ -183,7 +183,7 @@ impl Control {
             if action == Action::Retry && open.peek().is_some() && open.all(|d| d.held) {
                 return Err(format!("{id} is held: `relevo queue release` lets it go"));
             }
-            self.delivery.pardon(view.deliveries.iter().map(|d| d.delivery.stream()));
+            self.delivery.reset_backoff(view.deliveries.iter().map(|d| d.delivery.stream()));
         }
         let acted = self.queue.act(id, action, self.clock.now(), Vec::new()).await.map_err(text)?;
         tracing::info!(%id, ?action, ?acted, "operator");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{authority, client, envelope, listener, start, target, trusting, trusting_nobody};
-use relevo_smtp::client::{Auth, Command, Connection, Envelope, Failure, Outcome, TlsPolicy};
+use relevo_smtp::client::{Auth, Command, Connection, Envelope, Failure, Outcome, TlsFailure, TlsPolicy};
 use relevo_smtp::server::ListenerKind;
 
 fn auth() -> Auth {
@@ -42,7 +42,6 @@ async fn several_messages_over_one_connection() {
         let got = &received[i].body;
         assert!(got.starts_with(content) && got.len() <= content.len() + 2, "{got:?}");
     }
-    connection.reset().await.unwrap();
     connection.quit().await;
 }
 
@@ -92,6 +91,7 @@ async fn tls_verified_or_not() {
             }
             (Err(failure), None) => {
                 assert_eq!((failure.command, failure.permanent), (Command::Handshake, false));
+                assert_eq!(failure.tls, Some(TlsFailure::CertificateUntrusted));
                 assert!(failure.try_next_host);
             }
             (result, _) => panic!("{policy:?}: {result:?}"),
@@ -101,10 +101,12 @@ async fn tls_verified_or_not() {
         host: "other.test".to_owned(),
         ..target(server.local_addr(), TlsPolicy::Verified)
     };
-    assert!(
-        Connection::open(&wrong, &client(), None, &trusting(&ours)).await.is_err(),
-        "the name must match"
-    );
+    let failure = Connection::open(&wrong, &client(), None, &trusting(&ours)).await.unwrap_err();
+    assert_eq!(failure.tls, Some(TlsFailure::CertificateName));
+    let mut named = wrong;
+    named.tls.names = vec!["third.test".to_owned(), "localhost".to_owned()];
+    let connection = Connection::open(&named, &client(), None, &trusting(&ours)).await.unwrap();
+    assert!(connection.tls().verified, "the certificate may be for any of the names");
 }
 
 #[tokio::test]

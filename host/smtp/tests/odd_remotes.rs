@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use common::{Raw, client, envelope, target, trusting_nobody};
 use relevo_mailkit::reply::EnhancedCode;
 use relevo_smtp::client::{
-    Auth, ClientConfig, Command, Connection, Failure, Outcome, TlsPolicy, TransactionResult,
+    Auth, ClientConfig, Command, Connection, Failure, Outcome, TlsFailure, TlsPolicy, TransactionResult,
 };
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
@@ -172,34 +172,25 @@ async fn octets_before_tls_are_an_error() {
 }
 
 #[tokio::test]
-async fn a_failed_handshake_then_in_clear() {
+async fn a_failed_handshake_is_typed_and_the_caller_decides() {
     static SCRIPT: &[&str] = &[
         "S: 220 hi\nC: EHLO\nS: 250-odd\\r\\n250 STARTTLS\nC: STARTTLS\nS: 220 go\nread\nS: this is not TLS",
-        "S: 220 hi\nC: EHLO\nS: 250-odd\\r\\n250 STARTTLS
-         C: MAIL\nS: 250 ok\nC: RCPT\nS: 250 ok\nC: DATA\nS: 354 go\nC: hi\nC: .\nS: 250 got it",
     ];
-    let mut connection = open(SCRIPT).await.unwrap();
-    assert_eq!(connection.tls().cipher, None);
-    assert!(connection.tls_failure().is_some());
-    let result = connection.transact(&envelope(&["x@b.test"], 5), Arc::new(b"hi\r\n".to_vec())).await;
-    assert!(matches!(result.outcomes[0].1, Outcome::Delivered(_)));
-    let failure = open_with(SCRIPT, TlsPolicy::Required, client(), None).await.unwrap_err();
-    assert_host(&failure, Command::Handshake);
-    let auth = Auth { username: "u".to_owned(), password: "p".to_owned() };
-    let failure = open_with(SCRIPT, TlsPolicy::Opportunistic, client(), Some(&auth)).await.unwrap_err();
-    assert_host(&failure, Command::Handshake);
+    for policy in [TlsPolicy::Opportunistic, TlsPolicy::Required] {
+        let failure = open_with(SCRIPT, policy, client(), None).await.unwrap_err();
+        assert_host(&failure, Command::Handshake);
+        assert_eq!(failure.tls, Some(TlsFailure::Handshake));
+    }
 }
 
 #[tokio::test]
-async fn a_stalled_handshake_then_in_clear() {
-    static SCRIPT: &[&str] = &[
-        "S: 220 hi\nC: EHLO\nS: 250-odd\\r\\n250 STARTTLS\nC: STARTTLS\nS: 220 go\nwait",
-        "S: 220 hi\nC: EHLO\nS: 250 odd\nwait",
-    ];
+async fn a_stalled_handshake_ends_in_time() {
+    static SCRIPT: &[&str] =
+        &["S: 220 hi\nC: EHLO\nS: 250-odd\\r\\n250 STARTTLS\nC: STARTTLS\nS: 220 go\nwait"];
     let config = ClientConfig { command_timeout: Duration::from_millis(200), ..client() };
     let begun = Instant::now();
-    let connection = open_with(SCRIPT, TlsPolicy::Opportunistic, config, None).await.unwrap();
-    assert!(connection.tls_failure().is_some_and(|f| f.contains("timed out")));
+    let failure = open_with(SCRIPT, TlsPolicy::Opportunistic, config, None).await.unwrap_err();
+    assert_eq!((failure.tls, failure.command), (Some(TlsFailure::TimedOut), Command::Handshake));
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
@@ -207,12 +198,19 @@ async fn a_stalled_handshake_then_in_clear() {
 async fn starttls_refused() {
     static SCRIPT: &[&str] =
         &["S: 220 hi\nC: EHLO\nS: 250-odd\\r\\n250 STARTTLS\nC: STARTTLS\nS: 454 4.7.0 not now\nwait"];
-    assert!(open_with(SCRIPT, TlsPolicy::Opportunistic, client(), None).await.is_ok());
-    let failure = open_with(SCRIPT, TlsPolicy::Required, client(), None).await.unwrap_err();
-    assert_host(&failure, Command::StartTls);
+    for policy in [TlsPolicy::Opportunistic, TlsPolicy::Required] {
+        let failure = open_with(SCRIPT, policy, client(), None).await.unwrap_err();
+        assert_host(&failure, Command::StartTls);
+        assert_eq!(failure.tls, Some(TlsFailure::Refused));
+    }
+    static CLOSES: &[&str] =
+        &["S: 220 hi\nC: EHLO\nS: 250-odd\\r\\n250 STARTTLS\nC: STARTTLS\nS: 421 4.3.2 bye\nclose"];
+    let failure = open_with(CLOSES, TlsPolicy::Opportunistic, client(), None).await.unwrap_err();
+    assert_eq!(failure.tls, None, "421 is about the host, not about TLS");
     static NONE: &[&str] = &["S: 220 hi\nC: EHLO\nS: 250 odd\nwait"];
+    assert!(open_with(NONE, TlsPolicy::Opportunistic, client(), None).await.is_ok());
     let failure = open_with(NONE, TlsPolicy::Verified, client(), None).await.unwrap_err();
-    assert_eq!((failure.command, failure.status), (Command::StartTls, (4, 7, 4).into()));
+    assert_eq!((failure.tls, failure.status), (Some(TlsFailure::NotOffered), (4, 7, 4).into()));
 }
 
 #[tokio::test]

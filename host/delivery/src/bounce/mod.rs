@@ -23,7 +23,7 @@ use tokio::time::sleep;
 
 use crate::recipe::Recipe;
 use crate::shared::Shared;
-use crate::text::tame;
+use crate::text::remote_text;
 use report::{Failed, Report};
 
 /// How long a bounce is tried.
@@ -94,7 +94,7 @@ async fn one(
     let bounce = compose(shared, item, meta, failed, domain).await?;
     tracing::info!(
         target: "relevo::bounce",
-        id = %bounce.id, about = %item, to = %tame(&meta.sender), recipients = names.len(), "bounce"
+        id = %bounce.id, about = %item, to = %remote_text(&meta.sender), recipients = names.len(), "bounce"
     );
     let (id, at) = (bounce.id, bounce.meta.accepted_at);
     let event = |(delivery, recipient): &(DeliveryId, Recipient)| NewEvent {

@@ -8,7 +8,7 @@ use relevo_mailkit::transfer::fold::field;
 use relevo_queue::{ItemId, ItemMeta, LastAttempt, Millis};
 
 use super::words::{About, explain, pieces};
-use crate::text::tame;
+use crate::text::remote_text;
 
 /// A recipient and why it failed.
 #[derive(Debug, Clone)]
@@ -80,8 +80,8 @@ impl Report<'_> {
     fn explanation(&self, out: &mut Vec<u8>, boundary: &str) {
         let about = About {
             hostname: self.hostname,
-            subject: &tame(&self.meta.subject),
-            message_id: &tame(&self.meta.message_id),
+            subject: &remote_text(&self.meta.subject),
+            message_id: &remote_text(&self.meta.message_id),
             accepted: &date(self.meta.accepted_at),
             queue_id: &self.item.to_string(),
             waited: self.meta.expires_at.saturating_sub(self.meta.accepted_at),
@@ -183,7 +183,7 @@ fn final_status(status: &str) -> EnhancedCode {
 
 /// `smtp; ...` is for what a remote said; our own words have a type of their own (RFC 3464 section 2.3.6).
 fn diagnostic(why: &LastAttempt) -> String {
-    let text = tame(&ascii(&why.text));
+    let text = remote_text(&ascii(&why.text));
     let text: Vec<&str> = text.split(' ').flat_map(pieces).collect();
     match why.code {
         Some(code) => format!("smtp; {code} {}", text.join(" ")),

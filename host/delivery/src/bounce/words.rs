@@ -5,7 +5,7 @@ use relevo_queue::{LastAttempt, Millis};
 
 use super::report::Failed;
 use crate::outcome::in_words;
-use crate::text::tame;
+use crate::text::remote_text;
 
 /// What the whole explanation is about.
 pub(super) struct About<'a> {
@@ -58,7 +58,7 @@ impl Lines {
         let indent = text.len() - text.trim_start_matches(' ').len();
         let hanging = if indent == 0 { 0 } else { indent + 2 };
         let mut column = 0;
-        for word in tame(text).split(' ').filter(|w| !w.is_empty()) {
+        for word in remote_text(text).split(' ').filter(|w| !w.is_empty()) {
             for (n, piece) in pieces(word).enumerate() {
                 let width = piece.chars().count();
                 if column == 0 {

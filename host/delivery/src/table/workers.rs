@@ -6,9 +6,11 @@ use relevo_queue::Millis;
 use relevo_smtp::client::Failure;
 use tokio::sync::Notify;
 
-use super::{Domain, SiteId, Table};
-use crate::hosts::Way;
-use crate::site::{Health, Seat, Taken, WorkerId};
+use super::{Domain, Table};
+use crate::hosts::NextHopPath;
+use crate::shaper::{Health, TransactionSummary};
+use crate::site::{SourceSlot, Taken, WorkerId};
+use crate::site_id::SiteId;
 
 /// Deliveries after which a worker gives up its place when places are short.
 const FAIR_SHARE: usize = 20;
@@ -32,7 +34,7 @@ pub(crate) struct WorkerState {
 #[derive(Debug)]
 pub(crate) enum Turn {
     /// Lease one delivery of these: a second one would wait behind the first, and its tenant with it.
-    Lease(Vec<Taken>, Way, Seat),
+    Lease(Vec<Taken>, NextHopPath, SourceSlot),
     /// Nothing waits: keep the connection for a while, until notified.
     Idle(Arc<Notify>),
     /// The site is down, or the place is wanted by another site.
@@ -53,8 +55,8 @@ impl Table {
             return Turn::Leave;
         }
         if site.is_waiting() {
-            let (way, seat) = (site.way.clone(), site.seat(worker.id));
-            return Turn::Lease(site.take(), way, seat);
+            let (path, slot) = (site.path.clone(), site.source_slot(worker.id));
+            return Turn::Lease(site.take(), path, slot);
         }
         if short || !worker.connected {
             return Turn::Leave;
@@ -68,7 +70,7 @@ impl Table {
     /// One was leased of what was taken, by a worker of this generation: there may be more.
     pub(crate) fn leased(&mut self, id: &SiteId, generation: u64, taken: Vec<Taken>, now: Millis) {
         self.put_back(id, generation, taken, 1);
-        self.want_more(id, now);
+        self.queue_site(id, now);
     }
 
     /// A lease failed: what was taken waits again.
@@ -106,34 +108,34 @@ impl Table {
         if let Some(site) = self.sites.get_mut(id) {
             site.active = site.active.saturating_sub(1);
             site.starting = site.starting.min(site.active);
-            site.standing.remove(&worker);
-            site.leave_seat(worker);
+            site.connected_workers.remove(&worker);
+            site.leave_slot(worker);
         }
-        self.want_more(id, now);
+        self.queue_site(id, now);
     }
 
     /// A worker has a connection.
     pub(crate) fn connected(&mut self, id: &SiteId, worker: WorkerId, now: Millis) {
         if let Some(site) = self.sites.get_mut(id) {
             site.connected(self.limits.per_site);
-            site.standing.insert(worker);
+            site.connected_workers.insert(worker);
         }
-        self.want_more(id, now);
+        self.queue_site(id, now);
     }
 
     /// It has none any more.
     pub(crate) fn disconnected(&mut self, id: &SiteId, worker: WorkerId) {
         if let Some(site) = self.sites.get_mut(id) {
-            site.standing.remove(&worker);
+            site.connected_workers.remove(&worker);
         }
     }
 
-    /// A transaction went through.
-    pub(crate) fn transacted(&mut self, id: &SiteId, now: Millis) {
+    /// A transaction ended like this.
+    pub(crate) fn learned(&mut self, id: &SiteId, result: TransactionSummary, now: Millis) {
         if let Some(site) = self.sites.get_mut(id) {
-            site.transacted(self.limits.per_site);
+            site.learned(result, self.limits.per_site);
         }
-        self.want_more(id, now);
+        self.queue_site(id, now);
     }
 
     /// A worker found no address of the site to answer. Returns until when the site counts as down; none when it does not.
@@ -152,7 +154,7 @@ impl Table {
             site.deferring = true;
             self.deferrals.push_back(id.clone());
         }
-        match site.health {
+        match site.shaper.health {
             Health::Failing { until, .. } => Some(until),
             Health::Unproven | Health::Proven => None,
         }
@@ -176,8 +178,8 @@ mod tests {
             ttl: Duration::from_secs(300),
             implicit: false,
         };
-        let way = Way { next_hop: NextHop::Mx(Arc::new(route)), pool: None };
-        Found { site: site.into(), way, ttl: Duration::from_secs(300) }
+        let path = NextHopPath { next_hop: NextHop::Mx(Arc::new(route)), pool: None };
+        Found { site: site.into(), path, ttl: Duration::from_secs(300) }
     }
 
     /// A table in which a worker of the site `old` is about to lease what `a.test` has due.

@@ -16,7 +16,7 @@ const FAILED: RecipientState = RecipientState::Failed { reported: true };
 fn refuses(user: &'static str, code: u16, enhanced: Option<(u8, u16, u16)>) -> Host {
     Host::Up(Arc::new(move |to| {
         if to.starts_with(user) {
-            Outcome::Failed(failed(code >= 500, Command::Rcpt, reply(code, enhanced, "no\u{1b}[31m thanks")))
+            Outcome::Failed(failed(Command::Rcpt, reply(code, enhanced, "no\u{1b}[31m thanks")))
         } else {
             Outcome::Delivered(reply(250, None, "ok"))
         }
@@ -95,16 +95,19 @@ async fn every_failed_recipient_has_its_own_reason_in_the_one_bounce() {
 
 /// RFC 5321 section 4.5.3.1.10; but a mailbox that does not exist is not retried for days.
 #[tokio::test(start_paused = true)]
-async fn a_552_at_rcpt_is_retried_unless_the_mailbox_is_bad() {
+async fn a_552_at_rcpt_is_retried_as_what_it_is_unless_the_mailbox_is_bad() {
     let w = World::new();
-    w.net.domain("full.test", &[("full", refuses("u", 552, None))]);
+    w.net.domain("many.test", &[("many", refuses("u", 552, None))]);
+    w.net.domain("full.test", &[("full", refuses("u", 552, Some((5, 2, 2))))]);
     w.net.domain("bad.test", &[("bad", refuses("u", 552, Some((5, 1, 1))))]);
-    let (full, bad) = (w.to("u@full.test"), w.to("u@bad.test"));
+    let (many, full, bad) = (w.to("u@many.test"), w.to("u@full.test"), w.to("u@bad.test"));
     seconds(10).await;
-    assert_eq!(
-        (w.states(full), w.queue.kinds(full)),
-        (vec![RecipientState::Pending], vec!["email.delivery_delayed".to_owned()])
-    );
+    for (item, status) in [(many, "4.5.3"), (full, "4.2.2")] {
+        let delayed = (vec![RecipientState::Pending], vec!["email.delivery_delayed".to_owned()]);
+        assert_eq!((w.states(item), w.queue.kinds(item)), delayed);
+        let why = w.handle.why(item).await.expect("a store").expect("it is there");
+        assert_eq!(why[0].last.as_ref().map(|last| last.status.as_str()), Some(status));
+    }
     assert_eq!((w.states(bad), w.queue.kinds(bad)), (vec![FAILED], told("email.bounced")));
     assert_eq!(w.bounces().len(), 1, "what is delayed is not bounced");
 }
@@ -337,4 +340,39 @@ async fn a_lookup_that_was_never_answered_is_named_in_the_bounce() {
         assert!(bounce.contains("Diagnostic-Code: x-relevo; DNS for mute.test did not answer"), "{bounce}");
         assert!(bounce.contains("Status: 5.4.7") && !bounce.contains("Remote-MTA"), "{bounce}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_expired_while_the_relay_was_away_has_one_more_attempt() {
+    for (host, end) in [(accepts(), "email.delivered"), (refuses("u", 450, None), "email.expired")] {
+        let w = World::new();
+        w.net.domain("a.test", &[("mx", host)]);
+        // In the queue as the relay starts, and over by then.
+        let id = w.send("t", std::time::Duration::ZERO, &[("a.test", &["u@a.test"])]);
+        seconds(5).await;
+        assert_eq!(w.net.transactions().len(), 1, "{end}");
+        assert_eq!(w.queue.kinds(id).first().map(String::as_str), Some(end));
+        assert!(!w.states(id).contains(&RecipientState::Pending));
+    }
+    let w = World::new();
+    w.net.domain("a.test", &[("mx", accepts())]);
+    seconds(60).await;
+    let id = w.send("t", std::time::Duration::ZERO, &[("a.test", &["u@a.test"])]);
+    seconds(5).await;
+    assert_eq!((w.net.transactions().len(), w.queue.kinds(id)), (0, told("email.expired")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_does_not_keep_a_site_down() {
+    let w = World::new();
+    w.net.domain("a.test", &[("mx", Host::Refuses)]);
+    w.to("1@a.test");
+    seconds(5).await;
+    assert_eq!(w.net.opened("mx").len(), 1);
+    w.clock.store(-86_400_000, Ordering::Relaxed);
+    w.net.hosts.lock().expect("lock").insert("mx".into(), accepts());
+    seconds(120).await;
+    let id = w.to("2@a.test");
+    seconds(5).await;
+    assert_eq!(w.states(id), [RecipientState::Delivered]);
 }

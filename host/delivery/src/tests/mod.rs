@@ -6,7 +6,7 @@ mod queue;
 mod scheduling;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use relevo_queue::{DeliveryId, ItemId, ItemMeta, Millis, RecipientState};
@@ -21,15 +21,19 @@ use queue::MemoryQueue;
 
 const START: Millis = 1_795_325_621_500;
 
-struct SimulatedClock(Instant);
+struct SimulatedClock {
+    started: Instant,
+    /// By how much the time of day was set, in milliseconds.
+    set: Arc<AtomicI64>,
+}
 
 impl Clock for SimulatedClock {
     fn now(&self) -> Millis {
-        START + super::schedule::millis(self.0.elapsed())
+        START + super::schedule::millis(self.started.elapsed()) + self.set.load(Ordering::Relaxed)
     }
 
     fn monotonic(&self) -> Duration {
-        self.0.elapsed()
+        self.started.elapsed()
     }
 }
 
@@ -39,6 +43,8 @@ struct World {
     handle: DeliveryHandle,
     started: Instant,
     items: AtomicU64,
+    /// By how much the time of day was set.
+    clock: Arc<AtomicI64>,
 }
 
 impl World {
@@ -73,6 +79,7 @@ impl World {
         (delivery.messages_per_connection, delivery.recipients_per_transaction) = (100, 100);
         change(delivery);
         let (queue, net) = (Arc::new(MemoryQueue::default()), Arc::new(Net::new()));
+        let clock = Arc::new(AtomicI64::new(0));
         let handle = Delivery::start(DeliveryParts {
             listener: None,
             queue: queue.clone(),
@@ -81,15 +88,15 @@ impl World {
             copies: Arc::new(FixedCopies),
             settings: Arc::new(Fixed(Arc::new(settings))),
             observe: Arc::new(Unobserved),
-            clock: Arc::new(SimulatedClock(Instant::now())),
+            clock: Arc::new(SimulatedClock { started: Instant::now(), set: clock.clone() }),
             ids: Arc::new(RandomIds),
             seed: 1,
         });
-        Self { queue, net, handle, started: Instant::now(), items: AtomicU64::new(0) }
+        Self { queue, net, handle, started: Instant::now(), items: AtomicU64::new(0), clock }
     }
 
     fn now(&self) -> Millis {
-        START + super::schedule::millis(self.started.elapsed())
+        START + super::schedule::millis(self.started.elapsed()) + self.clock.load(Ordering::Relaxed)
     }
 
     /// A message of `tenant` that expires after `expire`.

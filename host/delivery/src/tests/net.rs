@@ -11,7 +11,8 @@ use relevo_mailkit::source::Source;
 use relevo_queue::Lease;
 use relevo_resolve::{Addresses, MailHost, Resolve, ResolveError, Route};
 use relevo_smtp::client::{
-    Auth, Command, Envelope, Failure, Outcome, RemoteReply, Target, TlsPolicy, TlsState, TransactionResult,
+    Auth, Command, Envelope, Failure, Outcome, RemoteReply, Target, TlsFailure, TlsPolicy, TlsState,
+    TransactionResult,
 };
 use tokio::time::{Instant, sleep};
 
@@ -74,20 +75,12 @@ pub(super) fn reply(code: u16, enhanced: Option<(u8, u16, u16)>, text: &str) -> 
     RemoteReply { code, enhanced: enhanced.map(Into::into), text: text.to_owned() }
 }
 
-pub(super) fn failed(permanent: bool, command: Command, reply: RemoteReply) -> Failure {
-    let status = reply.enhanced.unwrap_or((if permanent { 5 } else { 4 }, 0, 0).into());
-    Failure { permanent, try_next_host: false, status, command, reply: Some(reply), detail: "said so".into() }
+pub(super) fn failed(command: Command, reply: RemoteReply) -> Failure {
+    Failure::of_reply(command, reply)
 }
 
 fn unreachable() -> Failure {
-    Failure {
-        permanent: false,
-        try_next_host: true,
-        status: (4, 4, 1).into(),
-        command: Command::Connect,
-        reply: None,
-        detail: "connection refused".into(),
-    }
+    Failure::of_host(Command::Connect, (4, 4, 1), "connection refused")
 }
 
 pub(super) fn accepts() -> Host {
@@ -188,12 +181,8 @@ impl Dial for Net {
                 sleep(*time).await;
                 return Err(unreachable());
             }
-            Host::BreaksTls if target.tls != TlsPolicy::None => {
-                return Err(Failure {
-                    command: Command::Handshake,
-                    detail: "handshake".into(),
-                    ..unreachable()
-                });
+            Host::BreaksTls if target.tls.mode != TlsPolicy::None => {
+                return Err(Failure::of_tls(TlsFailure::Handshake, Command::Handshake, "handshake"));
             }
             _ => sleep(Duration::from_millis(1)).await,
         }
@@ -251,10 +240,9 @@ impl Hop for FakeHop {
         let outcomes = recipients.iter().enumerate().map(|(n, r)| {
             let outcome = match &self.host {
                 Host::Up(script) => script(r),
-                Host::Closes => Outcome::Failed(Failure {
-                    try_next_host: true,
-                    ..failed(false, Command::Mail, reply(421, Some((4, 3, 2)), "closing"))
-                }),
+                Host::Closes => {
+                    Outcome::Failed(failed(Command::Mail, reply(421, Some((4, 3, 2)), "closing")))
+                }
                 Host::Takes(most) if n >= *most => Outcome::NextTransaction,
                 _ => accepted(),
             };

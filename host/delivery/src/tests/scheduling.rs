@@ -13,9 +13,7 @@ use super::{DAY, World, seconds};
 const FAILED: RecipientState = RecipientState::Failed { reported: true };
 
 fn busy() -> Host {
-    Host::Up(Arc::new(|_| {
-        Outcome::Failed(failed(false, Command::Rcpt, reply(451, Some((4, 7, 1)), "greylisted")))
-    }))
+    Host::Up(Arc::new(|_| Outcome::Failed(failed(Command::Rcpt, reply(451, Some((4, 7, 1)), "greylisted")))))
 }
 
 #[tokio::test(start_paused = true)]
@@ -233,7 +231,7 @@ async fn stopping_finishes_what_runs_and_hands_back_the_rest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_site_is_told_by_why_and_pardoned_by_an_operator() {
+async fn a_refused_site_is_told_by_why_and_tried_again_by_an_operator() {
     let w = World::new();
     w.net.domain("a.test", &[("mx", Host::Refuses)]);
     let id = w.to("u@a.test");
@@ -242,7 +240,7 @@ async fn a_refused_site_is_told_by_why_and_pardoned_by_an_operator() {
     assert!(why[0].reason.contains("the next attempt is in"), "{}", why[0].reason);
     assert!(why[0].reason.contains("connection refused"), "{}", why[0].reason);
     w.net.domain("a.test", &[("mx", accepts())]);
-    w.handle.pardon(["a.test"]);
+    w.handle.reset_backoff(["a.test"]);
     w.queue.act(id, Action::Retry, w.now(), Vec::new()).await.expect("retries");
     seconds(1).await;
     assert_eq!(w.states(id), [RecipientState::Delivered]);

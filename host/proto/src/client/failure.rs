@@ -1,6 +1,6 @@
 //! From replies to facts.
 
-use super::types::{Command, Failure, RemoteReply};
+use super::types::{Command, Failure, RemoteReply, TlsFailure};
 use crate::EnhancedCode;
 
 impl Failure {
@@ -12,29 +12,31 @@ impl Failure {
             try_next_host: true,
             status: status.into(),
             command,
+            tls: None,
             reply: None,
             detail: detail.into(),
         }
     }
 
+    /// TLS did not come about: temporary, and of the host.
+    #[must_use]
+    pub fn of_tls(failure: TlsFailure, command: Command, detail: impl Into<String>) -> Self {
+        let status = if failure == TlsFailure::NotOffered { (4, 7, 4) } else { (4, 7, 5) };
+        Self { tls: Some(failure), ..Self::of_host(command, status, detail) }
+    }
+
     /// Something that will not pass, and that concerns the message or recipient.
     #[must_use]
     pub fn of_message(command: Command, status: impl Into<EnhancedCode>, detail: impl Into<String>) -> Self {
-        Self {
-            permanent: true,
-            try_next_host: false,
-            status: status.into(),
-            command,
-            reply: None,
-            detail: detail.into(),
-        }
+        Self { permanent: true, try_next_host: false, ..Self::of_host(command, status, detail) }
     }
 
     /// What a negative reply to `command` means.
     ///
     /// * 421, and anything negative before MAIL, speaks for the host: temporary, and another host may do better. A refused
     ///   login is our mistake or the smarthost's, not the message's.
-    /// * 552 at RCPT counts as 452 (RFC 5321 section 4.5.3.1.10).
+    /// * 552 at RCPT without a detail, or with 5.5.3, is "too many recipients" of old (RFC 5321 section 4.5.3.1.10), and
+    ///   with 5.2.2 a full mailbox, which may be emptied: both are temporary.
     /// * Otherwise 5xx is permanent and 4xx temporary.
     #[must_use]
     pub fn of_reply(command: Command, reply: RemoteReply) -> Self {
@@ -43,15 +45,20 @@ impl Failure {
             Command::Mail | Command::Rcpt | Command::Data | Command::Content | Command::EndOfData
         );
         let host = reply.code == 421 || !transaction;
+        let subject_and_detail = reply.enhanced.map(|status| (status.subject, status.detail));
         let full = command == Command::Rcpt && reply.code == 552;
-        let permanent = reply.code >= 500 && !host && !full;
+        let passes = full && matches!(subject_and_detail, None | Some((5, 3) | (2, 2)));
+        let default = if full { EnhancedCode::new(4, 5, 3) } else { default_status(command) };
+        let permanent = reply.code >= 500 && !host && !passes;
         let class = if permanent { 5 } else { 4 };
-        let status = reply.enhanced.unwrap_or_else(|| default_status(command)).with_class(class);
+        let status = reply.enhanced.unwrap_or(default).with_class(class);
+        let tls = (command == Command::StartTls && reply.code != 421).then_some(TlsFailure::Refused);
         Self {
             permanent,
             try_next_host: host,
             status,
             command,
+            tls,
             detail: format!("{} refused", name(command)),
             reply: Some(reply),
         }

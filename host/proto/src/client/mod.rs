@@ -11,4 +11,6 @@ pub use abilities::Abilities;
 pub use reply::{MalformedReply, ReplyParser};
 pub use stuffer::{BareLineEnd, Stuffer};
 pub use transaction::{Action, Transaction};
-pub use types::{Command, Envelope, Failure, Outcome, RecipientOutcome, RemoteReply, TransactionResult};
+pub use types::{
+    Command, Envelope, Failure, Outcome, RecipientOutcome, RemoteReply, TlsFailure, TransactionResult,
+};

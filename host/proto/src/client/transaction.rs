@@ -63,7 +63,7 @@ pub struct Transaction<'a> {
 }
 
 impl<'a> Transaction<'a> {
-    /// A transaction on a connection that is between transactions. What the server cannot take is not even tried.
+    /// A transaction on a connection that is between transactions. What cannot be written in SMTP is not even tried.
     #[must_use]
     pub fn new(envelope: &'a Envelope, abilities: Abilities) -> Self {
         let mut transaction = Self {
@@ -79,7 +79,7 @@ impl<'a> Transaction<'a> {
             reusable: true,
             over: false,
         };
-        if let Some(failure) = unsuitable(envelope, abilities) {
+        if let Some(failure) = unsuitable(envelope) {
             transaction.decide_rest(&failure);
             transaction.over = true;
         }
@@ -302,34 +302,16 @@ fn is_too_many(reply: &RemoteReply) -> bool {
         && reply.enhanced.is_none_or(|status| (status.subject, status.detail) == (5, 3))
 }
 
-/// Why this server need not be asked, or must not be.
-fn unsuitable(envelope: &Envelope, abilities: Abilities) -> Option<Failure> {
+/// Why no server may be asked. Whether this one can take the message is the caller's to judge, before it builds the
+/// envelope.
+fn unsuitable(envelope: &Envelope) -> Option<Failure> {
     let refuse =
         |status: (u8, u16, u16), detail: &str| Some(Failure::of_message(Command::Mail, status, detail));
-    let mut addresses = envelope.recipients.iter();
     if !envelope.sender.is_empty() && !is_address(&envelope.sender) {
         return refuse((5, 1, 7), "sender address cannot be written in SMTP");
     }
-    if !addresses.clone().all(|a| is_address(a)) {
+    if !envelope.recipients.iter().all(|a| is_address(a)) {
         return refuse((5, 1, 3), "recipient address cannot be written in SMTP");
-    }
-    let utf8_address = !envelope.sender.is_ascii() || !addresses.all(|a| a.is_ascii());
-    if utf8_address && !(abilities.smtputf8 && envelope.smtputf8) {
-        return refuse((5, 6, 7), "next hop does not support internationalised addresses (SMTPUTF8)");
-    }
-    if envelope.smtputf8 && !abilities.smtputf8 {
-        return refuse((5, 6, 9), "next hop does not support internationalised header fields (SMTPUTF8)");
-    }
-    if envelope.eight_bit && !abilities.eight_bit {
-        return refuse((5, 6, 3), "next hop does not support 8BITMIME");
-    }
-    if let Some(Some(limit)) = abilities.size
-        && envelope.size > limit
-    {
-        return refuse(
-            (5, 3, 4),
-            &format!("message of {} octets exceeds the {limit} of the next hop", envelope.size),
-        );
     }
     None
 }

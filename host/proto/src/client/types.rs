@@ -66,10 +66,31 @@ pub struct Failure {
     pub status: EnhancedCode,
     /// Where it happened.
     pub command: Command,
+    /// Set when TLS did not come about.
+    pub tls: Option<TlsFailure>,
     /// The remote's words, where it spoke.
     pub reply: Option<RemoteReply>,
     /// Our words: what happened, for log and bounce.
     pub detail: String,
+}
+
+/// Why TLS did not come about (the kinds of RFC 8460 section 4.3 that a client can see without a policy).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TlsFailure {
+    /// The server does not offer STARTTLS.
+    NotOffered,
+    /// The server refused STARTTLS, or did not follow RFC 3207.
+    Refused,
+    /// The handshake was not over in time.
+    TimedOut,
+    /// The handshake failed, or the connection was lost in it.
+    Handshake,
+    /// The certificate is expired or not valid yet.
+    CertificateExpired,
+    /// The certificate is for another name.
+    CertificateName,
+    /// The certificate is not trusted for another reason.
+    CertificateUntrusted,
 }
 
 /// What became of one recipient.

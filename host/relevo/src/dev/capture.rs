@@ -64,12 +64,8 @@ impl Hop for Capture {
                 text: format!("2.0.0 captured as message {n}"),
             }),
             Err(detail) => Outcome::Failed(Failure {
-                permanent: false,
                 try_next_host: false,
-                status: (4, 3, 0).into(),
-                command: Command::EndOfData,
-                reply: None,
-                detail,
+                ..Failure::of_host(Command::EndOfData, (4, 3, 0), detail)
             }),
         };
         let outcomes = (0..envelope.recipients.len()).map(|i| (i, outcome.clone())).collect();

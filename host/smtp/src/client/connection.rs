@@ -10,11 +10,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
 use super::content::{self, ContentError};
-use super::open::OpenError;
 use super::tls::Tls;
-use super::types::{
-    Auth, ClientConfig, Command, Envelope, Failure, Target, TlsPolicy, TlsState, TransactionResult,
-};
+use super::types::{Auth, ClientConfig, Command, Envelope, Failure, Target, TlsState, TransactionResult};
 use super::wire::Wire;
 
 /// For the last words of a peer that closed, and for the reply to QUIT.
@@ -26,7 +23,6 @@ pub struct Connection {
     pub(super) config: ClientConfig,
     pub(super) abilities: Abilities,
     pub(super) tls: TlsState,
-    pub(super) tls_failure: Option<String>,
     pub(super) remote: SocketAddr,
 }
 
@@ -40,11 +36,11 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Connects, and goes as far as the first MAIL: greeting, EHLO (or HELO), TLS as `target` says, AUTH if given.
+    /// Connects, and goes as far as the first MAIL: greeting, EHLO (or HELO), TLS as `target` needs, AUTH if given.
     ///
-    /// With [`TlsPolicy::Opportunistic`] and no `auth`, a handshake that fails or stalls makes it connect a second time
-    /// and stay in clear; see [`Connection::tls_failure`]. Credentials go only to a host whose certificate is valid for its
-    /// name, or to loopback.
+    /// TLS that is offered and does not come about is a failure with [`Failure::tls`] set, also where it is not needed:
+    /// the caller decides whether to connect again in clear ([`super::TlsRequirement::allows_clear_after`]). Credentials go only
+    /// to a host whose certificate is valid for its name, or to loopback.
     ///
     /// # Errors
     /// Every failure here is temporary and of the host.
@@ -54,17 +50,7 @@ impl Connection {
         auth: Option<&Auth>,
         tls: &Tls,
     ) -> Result<Self, Failure> {
-        match Self::establish(target, config, auth, tls, true).await {
-            Err(OpenError::Handshake(failure))
-                if target.tls == TlsPolicy::Opportunistic && auth.is_none() =>
-            {
-                tracing::info!(host = %target.host, addr = %target.addr, detail = %failure.detail, "going on without TLS");
-                let mut connection = Self::establish(target, config, auth, tls, false).await?;
-                connection.tls_failure = Some(failure.detail);
-                Ok(connection)
-            }
-            other => other.map_err(Failure::from),
-        }
+        Self::establish(target, config, auth, tls).await
     }
 
     /// What the server announced, after TLS where there is TLS.
@@ -77,13 +63,6 @@ impl Connection {
     #[must_use]
     pub fn tls(&self) -> TlsState {
         self.tls.clone()
-    }
-
-    /// Why an opportunistic connection is in clear though the server offered STARTTLS. For the site's memory: the next
-    /// connection may go without at once.
-    #[must_use]
-    pub fn tls_failure(&self) -> Option<&str> {
-        self.tls_failure.as_deref()
     }
 
     /// The address connected to.
@@ -153,15 +132,6 @@ impl Connection {
             Command::EndOfData => self.config.final_timeout,
             _ => self.config.command_timeout,
         }
-    }
-
-    /// RSET: the connection is still good.
-    ///
-    /// # Errors
-    /// It is not.
-    pub async fn reset(&mut self) -> Result<(), Failure> {
-        let reply = self.wire.ask(b"RSET\r\n", Command::Mail, self.config.command_timeout).await?;
-        if reply.code / 100 == 2 { Ok(()) } else { Err(Failure::of_reply(Command::Ehlo, reply)) }
     }
 
     /// QUIT, politely but not for long.

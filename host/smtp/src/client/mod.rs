@@ -12,5 +12,5 @@ pub use relevo_proto::client::Abilities;
 pub use tls::Tls;
 pub use types::{
     Auth, ClientConfig, Command, Envelope, Failure, Outcome, RecipientOutcome, RemoteReply, Target,
-    TlsPolicy, TlsState, TransactionResult,
+    TlsFailure, TlsPolicy, TlsReason, TlsRequirement, TlsState, TransactionResult,
 };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use relevo_proto::client::Abilities;
+use rustls::CertificateError;
 use rustls_pki_types::ServerName;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -13,32 +14,12 @@ use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::connection::Connection;
 use super::tls::Tls;
-use super::types::{Auth, ClientConfig, Command, Failure, Target, TlsPolicy, TlsState};
+use super::types::{Auth, ClientConfig, Command, Failure, Target, TlsFailure, TlsPolicy, TlsState};
 use super::wire::{Wire, lost, timed_out};
 use crate::stream::{Stream, describe};
 
 /// The longest wait for a TLS handshake: one that stalls must not hold an attempt for the five minutes of a command.
 const HANDSHAKE: Duration = Duration::from_secs(60);
-/// Why a session did not come about.
-pub(super) enum OpenError {
-    /// The handshake after STARTTLS: without TLS it might work.
-    Handshake(Failure),
-    Other(Failure),
-}
-
-impl From<Failure> for OpenError {
-    fn from(failure: Failure) -> Self {
-        Self::Other(failure)
-    }
-}
-
-impl From<OpenError> for Failure {
-    fn from(error: OpenError) -> Self {
-        match error {
-            OpenError::Handshake(failure) | OpenError::Other(failure) => failure,
-        }
-    }
-}
 
 impl Connection {
     pub(super) async fn establish(
@@ -46,10 +27,9 @@ impl Connection {
         config: &ClientConfig,
         auth: Option<&Auth>,
         tls: &Tls,
-        may_encrypt: bool,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<Self, Failure> {
         let tcp = connect(target, config).await?;
-        let (stream, state) = if target.tls == TlsPolicy::Implicit {
+        let (stream, state) = if target.tls.mode == TlsPolicy::Implicit {
             handshake(tcp, target, config, tls).await?
         } else {
             (Stream::Plain(tcp), TlsState::default())
@@ -59,16 +39,15 @@ impl Connection {
             config: config.clone(),
             abilities: Abilities::default(),
             tls: state,
-            tls_failure: None,
             remote: target.addr,
         };
         let greeting = connection.wire.receive(Command::Greeting, config.command_timeout).await?;
         if greeting.code / 100 != 2 {
-            return Err(Failure::of_reply(Command::Greeting, greeting).into());
+            return Err(Failure::of_reply(Command::Greeting, greeting));
         }
         connection.hello().await?;
-        if may_encrypt && !matches!(target.tls, TlsPolicy::None | TlsPolicy::Implicit) {
-            connection = connection.start_tls(target, tls).await?;
+        if !matches!(target.tls.mode, TlsPolicy::None | TlsPolicy::Implicit) {
+            connection = connection.start_tls(target, auth.is_some(), tls).await?;
         }
         if let Some(auth) = auth {
             connection.authenticate(target, auth).await?;
@@ -94,28 +73,23 @@ impl Connection {
         if reply.code / 100 == 2 { Ok(()) } else { Err(Failure::of_reply(Command::Ehlo, reply)) }
     }
 
-    async fn start_tls(mut self, target: &Target, tls: &Tls) -> Result<Self, OpenError> {
-        let optional = target.tls == TlsPolicy::Opportunistic;
+    async fn start_tls(mut self, target: &Target, has_credentials: bool, tls: &Tls) -> Result<Self, Failure> {
         if !self.abilities.starttls {
-            if optional {
+            if target.tls.allows_clear_after(TlsFailure::NotOffered, has_credentials) {
                 return Ok(self);
             }
             let detail = "STARTTLS is required and not offered";
-            return Err(Failure::of_host(Command::StartTls, (4, 7, 4), detail).into());
+            return Err(Failure::of_tls(TlsFailure::NotOffered, Command::StartTls, detail));
         }
-        let reply = self.wire.ask(b"STARTTLS\r\n", Command::StartTls, self.config.command_timeout).await?;
+        // A server that goes silent or speaks out of turn here may do so at every attempt.
+        let refused = |failure| Failure { tls: Some(TlsFailure::Refused), ..failure };
+        let asked = self.wire.ask(b"STARTTLS\r\n", Command::StartTls, self.config.command_timeout).await;
+        let reply = asked.map_err(refused)?;
         if reply.code / 100 != 2 {
-            let failure = Failure::of_reply(Command::StartTls, reply);
-            // RFC 3207 section 4: the session goes on. Unless it was 421.
-            if optional && failure.reply.as_ref().is_some_and(|r| r.code != 421) {
-                self.tls_failure = Some(failure.detail);
-                return Ok(self);
-            }
-            return Err(failure.into());
+            return Err(Failure::of_reply(Command::StartTls, reply));
         }
-        let tcp = self.wire.into_tcp()?;
-        let (stream, state) =
-            handshake(tcp, target, &self.config, tls).await.map_err(OpenError::Handshake)?;
+        let tcp = self.wire.into_tcp().map_err(refused)?;
+        let (stream, state) = handshake(tcp, target, &self.config, tls).await?;
         self.wire = Wire::new(stream);
         self.tls = state;
         // RFC 3207 section 4.2: what was learnt in clear is forgotten.
@@ -185,23 +159,49 @@ async fn handshake(
     config: &ClientConfig,
     tls: &Tls,
 ) -> Result<(Stream, TlsState), Failure> {
-    let failed = |detail: String| Failure::of_host(Command::Handshake, (4, 7, 5), detail);
-    let strict = matches!(target.tls, TlsPolicy::Verified | TlsPolicy::Implicit);
-    let (settings, judge) = tls.config(strict).map_err(|e| failed(e.to_string()))?;
+    let failed = |kind, detail: String| Failure::of_tls(kind, Command::Handshake, detail);
+    let strict = matches!(target.tls.mode, TlsPolicy::Verified | TlsPolicy::Implicit);
+    let (settings, judge) = tls
+        .config(strict, &target.tls.names)
+        .map_err(|error| failed(TlsFailure::Handshake, error.to_string()))?;
     let name = match ServerName::try_from(target.host.trim_end_matches('.').to_owned()) {
         Ok(name) => name,
         // MX names with an underscore cannot stand in SNI. Where any certificate will do, no name is needed.
         Err(_) if !strict => ServerName::from(target.addr.ip()),
-        Err(error) => return Err(failed(format!("{}: {error}", target.host))),
+        Err(error) => {
+            return Err(failed(TlsFailure::CertificateName, format!("{}: {error}", target.host)));
+        }
     };
     let connecting = TlsConnector::from(settings).connect(name, tcp);
     let stream = match timeout(HANDSHAKE.min(config.command_timeout), connecting).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(failed(lost(Command::Handshake, &error).detail)),
-        Err(_) => return Err(timed_out(Command::Handshake)),
+        Ok(Err(error)) => {
+            return Err(failed(handshake_failure(&error), lost(Command::Handshake, &error).detail));
+        }
+        Err(_) => return Err(failed(TlsFailure::TimedOut, timed_out(Command::Handshake).detail)),
     };
     let state = TlsState { cipher: Some(describe(stream.get_ref().1)), verified: judge.was_valid() };
     Ok((Stream::Tls(Box::new(TlsStream::from(stream))), state))
+}
+
+/// What an error of the handshake says of the certificate.
+fn handshake_failure(error: &std::io::Error) -> TlsFailure {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    match error {
+        Some(rustls::Error::InvalidCertificate(certificate)) => match certificate {
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. } => TlsFailure::CertificateExpired,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                TlsFailure::CertificateName
+            }
+            _ => TlsFailure::CertificateUntrusted,
+        },
+        // Ours, when no root is known.
+        Some(rustls::Error::General(_)) => TlsFailure::CertificateUntrusted,
+        _ => TlsFailure::Handshake,
+    }
 }
 
 #[cfg(test)]

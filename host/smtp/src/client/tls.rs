@@ -58,14 +58,20 @@ impl Tls {
         Self { provider, verifier }
     }
 
-    /// Settings for one handshake, and where it notes whether the certificate was valid. `strict`: it must be.
+    /// Settings for one handshake, and where it notes whether the certificate was valid. `strict`: it must be. `names`: for
+    /// one of these rather than for the name that the handshake asks for; empty: for that.
     ///
     /// Sessions are not resumed: a resumed one would not show its certificate.
-    pub(super) fn config(&self, strict: bool) -> Result<(Arc<ClientConfig>, Arc<Judge>), rustls::Error> {
+    pub(super) fn config(
+        &self,
+        strict: bool,
+        names: &[String],
+    ) -> Result<(Arc<ClientConfig>, Arc<Judge>), rustls::Error> {
         let judge = Arc::new(Judge {
             provider: Arc::clone(&self.provider),
             verifier: self.verifier.clone(),
             strict,
+            names: names.iter().filter_map(|name| ServerName::try_from(name.clone()).ok()).collect(),
             valid: AtomicBool::new(false),
         });
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
@@ -84,6 +90,7 @@ pub(super) struct Judge {
     provider: Arc<CryptoProvider>,
     verifier: Option<Arc<WebPkiServerVerifier>>,
     strict: bool,
+    names: Vec<ServerName<'static>>,
     valid: AtomicBool,
 }
 
@@ -104,7 +111,12 @@ impl ServerCertVerifier for Judge {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let result = match &self.verifier {
             Some(verifier) => {
-                verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+                let verify = |name: &ServerName<'_>| {
+                    verifier.verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
+                };
+                let first = verify(self.names.first().unwrap_or(server_name));
+                let others = self.names.iter().skip(1);
+                others.fold(first, |result, name| result.or_else(|_| verify(name)))
             }
             None => Err(rustls::Error::General("no root certificates are known".to_owned())),
         };

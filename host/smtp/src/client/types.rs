@@ -4,22 +4,69 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 pub use relevo_proto::client::{
-    Command, Envelope, Failure, Outcome, RecipientOutcome, RemoteReply, TransactionResult,
+    Command, Envelope, Failure, Outcome, RecipientOutcome, RemoteReply, TlsFailure, TransactionResult,
 };
 
-/// When and how to use TLS.
+/// When and how to use TLS: the modes of a [`TlsRequirement`], and what a configuration may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TlsPolicy {
     /// Never.
     None,
-    /// STARTTLS when offered, any certificate; when the handshake fails the connection is made again without.
+    /// STARTTLS when offered, any certificate; where TLS does not come about, mail may go in clear.
     Opportunistic,
     /// STARTTLS or nothing; any certificate.
     Required,
-    /// STARTTLS or nothing; the certificate must be valid for the host name.
+    /// STARTTLS or nothing; the certificate must be valid for one of the names.
     Verified,
-    /// TLS from the first octet; the certificate must be valid for the host name.
+    /// TLS from the first octet; the certificate must be valid for one of the names.
     Implicit,
+}
+
+/// What TLS the mail of a recipient domain needs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TlsRequirement {
+    /// How much is needed.
+    pub mode: TlsPolicy,
+    /// The names that a certificate may be for, where it is checked; empty: the name of the host.
+    pub names: Vec<String>,
+    /// Why this much.
+    pub reason: TlsReason,
+}
+
+/// Why a recipient domain has its [`TlsRequirement`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TlsReason {
+    /// Mail by MX: whatever the host offers (RFC 7435).
+    ByMx,
+    /// The configuration of the smarthost.
+    Configured,
+    /// TLS with this address failed a short time ago, and is not needed.
+    FailedBefore,
+}
+
+impl TlsRequirement {
+    /// Of this mode; a certificate that is checked must be for the name of the host.
+    #[must_use]
+    pub fn new(mode: TlsPolicy, reason: TlsReason) -> Self {
+        Self { mode, names: Vec::new(), reason }
+    }
+
+    /// Returns true if mail may go in clear after `failure`. The one place that decides it. A host that offers no TLS may
+    /// be used even with credentials, because these are only sent to loopback then.
+    #[must_use]
+    pub fn allows_clear_after(&self, failure: TlsFailure, has_credentials: bool) -> bool {
+        self.mode == TlsPolicy::Opportunistic && (failure == TlsFailure::NotOffered || !has_credentials)
+    }
+
+    /// Returns true if a connection that was opened under `opened` and has `state` may carry mail that needs `self`.
+    #[must_use]
+    pub fn is_met_by(&self, opened: &Self, state: &TlsState) -> bool {
+        match self.mode {
+            TlsPolicy::None | TlsPolicy::Opportunistic => true,
+            TlsPolicy::Required => state.cipher.is_some(),
+            TlsPolicy::Verified | TlsPolicy::Implicit => state.verified && opened.names == self.names,
+        }
+    }
 }
 
 /// Where to connect.
@@ -31,8 +78,8 @@ pub struct Target {
     pub addr: SocketAddr,
     /// Source address; none: the system's choice.
     pub source: Option<IpAddr>,
-    /// How to use TLS.
-    pub tls: TlsPolicy,
+    /// What TLS is needed.
+    pub tls: TlsRequirement,
 }
 
 /// Credentials for a smarthost. Sent only under a verified certificate or to loopback.
@@ -87,4 +134,47 @@ pub struct TlsState {
     pub cipher: Option<String>,
     /// The certificate was valid for the name.
     pub verified: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MODES: [TlsPolicy; 5] = [
+        TlsPolicy::None,
+        TlsPolicy::Opportunistic,
+        TlsPolicy::Required,
+        TlsPolicy::Verified,
+        TlsPolicy::Implicit,
+    ];
+
+    fn of(mode: TlsPolicy) -> TlsRequirement {
+        TlsRequirement::new(mode, TlsReason::Configured)
+    }
+
+    #[test]
+    fn only_opportunistic_mail_goes_in_clear() {
+        for mode in MODES {
+            let opportunistic = mode == TlsPolicy::Opportunistic;
+            for failure in [TlsFailure::TimedOut, TlsFailure::Handshake, TlsFailure::Refused] {
+                assert_eq!(of(mode).allows_clear_after(failure, false), opportunistic, "{mode:?}");
+                assert!(!of(mode).allows_clear_after(failure, true), "{mode:?} with credentials");
+            }
+            assert_eq!(of(mode).allows_clear_after(TlsFailure::NotOffered, true), opportunistic, "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_carries_only_mail_whose_need_it_meets() {
+        let opened = of(TlsPolicy::Opportunistic);
+        let clear = TlsState::default();
+        let any = TlsState { cipher: Some("TLSv1.3".to_owned()), verified: false };
+        let verified = TlsState { verified: true, ..any.clone() };
+        let met = |state| MODES.map(|mode| of(mode).is_met_by(&opened, state));
+        assert_eq!(met(&clear), [true, true, false, false, false]);
+        assert_eq!(met(&any), [true, true, true, false, false]);
+        assert_eq!(met(&verified), [true; 5]);
+        let other = TlsRequirement { names: vec!["mx.b.example".to_owned()], ..of(TlsPolicy::Verified) };
+        assert!(!other.is_met_by(&opened, &verified), "the certificate was checked for other names");
+    }
 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use relevo_smtp::client::{ClientConfig, Envelope, Target, Tls, TlsPolicy};
+use relevo_smtp::client::{ClientConfig, Envelope, Target, Tls, TlsPolicy, TlsReason, TlsRequirement};
 use relevo_smtp::server::{
     AuthThrottle, BodyWriter, Credentials, ListenerConfig, ListenerKind, ListenerLimits, MailFrom, Peer,
     RcptTo, Reply, Server, ServerTls, Service, SessionInfo,
@@ -155,6 +155,7 @@ pub fn start(config: ListenerConfig) -> (Server, Arc<Memory>) {
 }
 
 pub fn target(addr: SocketAddr, tls: TlsPolicy) -> Target {
+    let tls = TlsRequirement::new(tls, TlsReason::Configured);
     Target { host: "localhost".to_owned(), addr, source: None, tls }
 }
 

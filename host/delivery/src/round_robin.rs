@@ -9,20 +9,20 @@ use std::hash::Hash;
 /// longer good then, also when the entry is added again: each place has a number, and the entry knows that of its latest one.
 /// So whatever is pushed and taken, what is no longer good is passed over as soon as it comes first.
 #[derive(Debug)]
-pub(crate) struct Fair<T> {
+pub(crate) struct RoundRobin<T> {
     queues: HashMap<String, VecDeque<(T, u64)>>,
     turns: VecDeque<String>,
     members: HashMap<T, u64>,
     pushed: u64,
 }
 
-impl<T> Default for Fair<T> {
+impl<T> Default for RoundRobin<T> {
     fn default() -> Self {
         Self { queues: HashMap::new(), turns: VecDeque::new(), members: HashMap::new(), pushed: 0 }
     }
 }
 
-impl<T: Clone + Eq + Hash> Fair<T> {
+impl<T: Clone + Eq + Hash> RoundRobin<T> {
     /// Adds `entry` for each of `tenants` (for nobody in particular when there are none). Nothing happens when it waits
     /// already.
     pub(crate) fn push(&mut self, entry: &T, tenants: &[String]) {
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_campaign_does_not_stand_before_a_small_tenant() {
-        let mut fair = Fair::default();
+        let mut fair = RoundRobin::default();
         for n in 0..1000 {
             fair.push(&n, &t("big"));
         }
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn an_entry_of_two_tenants_comes_once() {
-        let mut fair = Fair::default();
+        let mut fair = RoundRobin::default();
         fair.push(&1, &["a".to_owned(), "b".to_owned()]);
         fair.push(&1, &t("c"));
         assert_eq!((fair.len(), fair.contains(&1)), (1, true));
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn places_that_are_no_longer_good_do_not_pile_up() {
         let tenants: Vec<String> = ["a", "b", "a", "c"].map(str::to_owned).into();
-        let mut fair = Fair::default();
+        let mut fair = RoundRobin::default();
         fair.push(&0, &tenants);
         for n in 0..10_000 {
             fair.push(&(n + 1), &tenants);

@@ -7,7 +7,7 @@ use crate::stream::Stream;
 
 /// Where mail of a stream leaves from, and over what.
 #[derive(Debug, Clone)]
-pub(crate) struct Exit<'a> {
+pub(crate) struct EgressPolicy<'a> {
     /// None: as `[delivery]` says.
     pub(crate) pool: Option<&'a Arc<Pool>>,
     /// None: by MX.
@@ -20,7 +20,7 @@ pub(crate) struct Exit<'a> {
 
 /// What was granted when the message was accepted may have been taken away since: then mail leaves from the first pool that
 /// its sending domain has, and goes as `[delivery]` says. Where that domain is the tenant's no longer, what the tenant has counts.
-pub(crate) fn exit<'a>(settings: &'a dyn Config, stream: &Stream<'_>) -> Exit<'a> {
+pub(crate) fn resolve_egress<'a>(settings: &'a dyn Config, stream: &Stream<'_>) -> EgressPolicy<'a> {
     let grants = settings.grants(stream.tenant, stream.sending);
     let grants = grants.as_deref();
     let mut gone = Vec::new();
@@ -30,7 +30,7 @@ pub(crate) fn exit<'a>(settings: &'a dyn Config, stream: &Stream<'_>) -> Exit<'a
     if !stream.route.is_empty() && route.is_none() {
         gone.push(format!("route {} is not there for it any more, it goes the usual way", stream.route));
     }
-    Exit {
+    EgressPolicy {
         pool,
         smarthost: match route {
             Some(route) => route.smarthost.as_ref(),
@@ -95,8 +95,8 @@ mod tests {
     }
 
     fn of(settings: &TestConfig, stream: &str) -> (Option<String>, bool, Option<String>) {
-        let exit = exit(settings, &Stream::parse(stream));
-        (exit.pool.map(|p| p.name.clone()), exit.smarthost.is_some(), exit.instead)
+        let egress = resolve_egress(settings, &Stream::parse(stream));
+        (egress.pool.map(|p| p.name.clone()), egress.smarthost.is_some(), egress.instead)
     }
 
     #[test]

@@ -1,0 +1,51 @@
+//! What TLS mail needs, and where TLS failed a short time ago.
+//!
+//! [`TlsRequirement::allows_clear_after`] decides whether mail goes in clear. Nothing here or elsewhere decides it again.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use relevo_queue::Millis;
+use relevo_smtp::client::{TlsFailure, TlsPolicy, TlsReason, TlsRequirement};
+
+use super::hosts::NextHop;
+use super::schedule::millis;
+
+/// How long a failure of TLS is remembered.
+const REMEMBERED: Duration = Duration::from_secs(3600);
+/// Addresses that are remembered.
+const MEMORY: usize = 10_000;
+
+/// What mail by this next hop needs. By MX it is the same for every recipient domain: whatever the host offers.
+pub(crate) fn requirement(next_hop: &NextHop) -> TlsRequirement {
+    match next_hop {
+        NextHop::Mx(_) => TlsRequirement::new(TlsPolicy::Opportunistic, TlsReason::ByMx),
+        NextHop::Smarthost(smarthost, _) => TlsRequirement::new(smarthost.tls, TlsReason::Configured),
+    }
+}
+
+/// Addresses with which TLS failed. A handshake that stalls costs a minute: it is not tried again for a while where mail
+/// may go in clear.
+#[derive(Debug, Default)]
+pub(crate) struct TlsMemory(Mutex<HashMap<IpAddr, (TlsFailure, Millis)>>);
+
+impl TlsMemory {
+    /// How TLS with this address failed, while it is remembered.
+    pub(crate) fn failure(&self, ip: IpAddr, now: Millis) -> Option<TlsFailure> {
+        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.get(&ip).filter(|(_, until)| *until > now).map(|(failure, _)| *failure)
+    }
+
+    /// TLS with this address failed.
+    pub(crate) fn remember(&self, ip: IpAddr, failure: TlsFailure, now: Millis) {
+        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if memory.len() >= MEMORY {
+            memory.retain(|_, (_, until)| *until > now);
+        }
+        if memory.len() < MEMORY {
+            memory.insert(ip, (failure, now.saturating_add(millis(REMEMBERED))));
+        }
+    }
+}
