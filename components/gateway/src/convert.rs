@@ -94,6 +94,7 @@ pub(crate) fn to_validate_options(options: model::ValidateOptions) -> validate::
         message_id_left: options.message_id_left,
         downgrade: options.downgrade,
         list_fields: options.list_fields,
+        strict_headers: options.strict_headers,
     }
 }
 

@@ -171,6 +171,7 @@ fn validate_options() -> ValidateOptions {
         message_id_left: "sample".into(),
         downgrade: false,
         list_fields: false,
+        strict_headers: false,
     }
 }
 

@@ -135,6 +135,8 @@ pub struct ValidateOptions {
     pub downgrade: bool,
     /// The report has the fields of the header.
     pub list_fields: bool,
+    /// To, Cc, Reply-To, Resent-To and Resent-Cc must parse.
+    pub strict_headers: bool,
 }
 
 /// `validate.author-role`.

@@ -2,9 +2,9 @@
 
 use crate::lexer::Lexer;
 
-const MONTHS: [&str; 12] =
+pub(crate) const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+pub(crate) const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 
 /// Whether a field value is a date. The obsolete zones and two-digit years are; a day name that does not fit the date is
 /// let pass, because no reader uses it.
@@ -73,13 +73,22 @@ fn position(names: &[&str], word: &[u8]) -> Option<usize> {
     names.iter().position(|n| n.as_bytes().eq_ignore_ascii_case(word))
 }
 
-fn days_in(month: usize, year: u32) -> u32 {
+pub(crate) fn days_in(month: usize, year: u32) -> u32 {
     match month {
         1 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
         1 => 28,
         3 | 5 | 8 | 10 => 30,
         _ => 31,
     }
+}
+
+/// The place in [`DAYS`] of a day of the Gregorian calendar. `month` is from 0.
+pub(crate) fn weekday(year: u32, month: usize, day: u32) -> usize {
+    // Days that the months before take beyond whole weeks; January and February belong to the year before (Sakamoto's rule).
+    const SHIFTS: [u32; 12] = [0, 3, 2, 5, 0, 3, 5, 1, 4, 6, 2, 4];
+    let year = if month < 2 { year.saturating_sub(1) } else { year };
+    let shift = SHIFTS.get(month).copied().unwrap_or_default();
+    ((year + year / 4 - year / 100 + year / 400 + shift + day) % 7) as usize
 }
 
 /// Seconds since 1970 as `Thu, 1 Jan 1970 00:00:00 +0000`. Years outside 1900 to 9999 have no such form: the nearest

@@ -62,6 +62,7 @@ fn from_options(o: wit::Options) -> model::ValidateOptions {
         message_id_left: o.message_id_left,
         downgrade: o.downgrade,
         list_fields: o.list_fields,
+        strict_headers: o.strict_headers,
     }
 }
 

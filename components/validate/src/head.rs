@@ -1,5 +1,6 @@
 //! The header of the message itself: who wrote it, what is missing, what has to go (RFC 5322 section 3.6, RFC 6409).
 
+use relevo_mailkit::address::Address;
 use relevo_mailkit::model::{Author, AuthorRole, Edit, Encoding, Note, ValidateOptions};
 use relevo_mailkit::signing::{MAX_SIGNED_WHEN_PRESENT, SIGNED_WHEN_PRESENT};
 
@@ -8,7 +9,7 @@ use crate::fields::Fields;
 use crate::header::{Block, Field, Name, shown};
 use crate::lexer::{Lexer, unquote};
 use crate::rules::{self, Checked};
-use crate::{date, domain, subject};
+use crate::{date, domain, repair, subject};
 
 /// Mailboxes of From and Resent-From together.
 const MAX_AUTHORS: usize = 100;
@@ -40,7 +41,9 @@ pub(crate) fn read(block: &Block<'_>, options: &ValidateOptions) -> Checked<Head
     check_octets(block, options)?;
     check_single(block)?;
     check_signed(block)?;
-    let mut reader = Reader { block, options, head: Head::default(), from: None, sender: false, date: false };
+    let signed = block.fields.iter().any(|f| f.name == Name::DkimSignature);
+    let head = Head { signed, ..Head::default() };
+    let mut reader = Reader { block, options, head, from: None, sender: false, date: None };
     let (mut resent, mut resent_from) = (false, false);
     for field in &block.fields {
         let removed = reader.head.removals.len();
@@ -67,15 +70,21 @@ pub(crate) fn check_octets(block: &Block<'_>, options: &ValidateOptions) -> Chec
     if !block.eight_bit {
         return Ok(());
     }
-    let not_utf8 = |f: &&Field| std::str::from_utf8(block.value(f)).is_err();
-    if let Some(field) = block.fields.iter().find(not_utf8) {
-        return Err(rules::HEADER_NOT_UTF8.at(block.name(field)));
-    }
+    check_utf8(block)?;
     let Some(field) = block.fields.iter().find(|f| !block.value(f).is_ascii()) else { return Ok(()) };
     if options.downgrade {
         return Err(rules::CANNOT_DOWNGRADE_HEADER.at(block.name(field)));
     }
     if options.smtputf8 { Ok(()) } else { Err(rules::HEADER_EIGHT_BIT.at(block.name(field))) }
+}
+
+/// Octets above 127 are UTF-8.
+pub(crate) fn check_utf8(block: &Block<'_>) -> Checked<()> {
+    let not_utf8 = |f: &&Field| std::str::from_utf8(block.value(f)).is_err();
+    match block.fields.iter().find(not_utf8) {
+        Some(field) => Err(rules::HEADER_NOT_UTF8.at(block.name(field))),
+        None => Ok(()),
+    }
 }
 
 /// RFC 5322 section 3.6, RFC 2045 section 3: what may occur once. Bcc and others are removed, so they may repeat.
@@ -130,7 +139,14 @@ struct Reader<'a, 'b> {
     /// Mailboxes in From, once it was seen.
     from: Option<usize>,
     sender: bool,
-    date: bool,
+    date: Option<DateField>,
+}
+
+/// What is known of Date.
+enum DateField {
+    Stays,
+    /// Malformed, removed, and to be written in this form.
+    Corrected(String),
 }
 
 impl Reader<'_, '_> {
@@ -152,23 +168,15 @@ impl Reader<'_, '_> {
             Name::ReplyTo | Name::To | Name::Cc | Name::ResentTo | Name::ResentCc => {
                 self.recipients(field)?
             }
-            Name::Date => self.date = self.keep_unless_empty(field) && self.check_date(field)?,
-            Name::ResentDate => {
-                self.check_date(field)?;
-            }
-            Name::MessageId if self.keep_unless_empty(field) => {
-                self.head.message_id = self.message_id(field)?;
-            }
-            Name::ResentMessageId => {
-                self.message_id(field)?;
-            }
+            Name::Date if self.keep_unless_empty(field) => self.date = Some(self.check_date(field)?),
+            Name::ResentDate => self.check_resent_date(field)?,
+            Name::MessageId if self.keep_unless_empty(field) => self.message_id(field),
             Name::InReplyTo | Name::References => {
                 self.keep_unless_empty(field);
             }
             Name::MimeVersion => self.mime_version(field)?,
             Name::ContentType | Name::ContentTransferEncoding => self.head.mime_fields = true,
             Name::Received => self.received()?,
-            Name::DkimSignature => self.head.signed = true,
             Name::Bcc => self.remove(field, "bcc-removed"),
             Name::ResentBcc => self.remove(field, "resent-bcc-removed"),
             Name::ReturnPath => self.remove(field, "return-path-removed"),
@@ -189,10 +197,17 @@ impl Reader<'_, '_> {
         if self.options.downgrade {
             return Ok(self.head);
         }
-        if !self.date {
-            let date = date::format(self.options.now);
-            self.add("Date", &date);
-            self.note("date-added", date);
+        match self.date.take() {
+            Some(DateField::Stays) => {}
+            Some(DateField::Corrected(date)) => {
+                self.add("Date", &date);
+                self.note("date-corrected", date);
+            }
+            None => {
+                let date = date::format(self.options.now);
+                self.add("Date", &date);
+                self.note("date-added", date);
+            }
         }
         if self.head.message_id.is_empty() {
             let author = self.head.authors.iter().find(|a| a.role == AuthorRole::From);
@@ -219,10 +234,14 @@ impl Reader<'_, '_> {
         if self.options.downgrade {
             return;
         }
-        let at = self.block.span(field);
-        self.head.removals.push(Edit { at, encoding: Encoding::Identity, pieces: Vec::new(), part: None });
+        self.cut(field);
         let name = String::from_utf8_lossy(self.block.name(field)).into_owned();
         self.note(note, name);
+    }
+
+    fn cut(&mut self, field: &Field) {
+        let at = self.block.span(field);
+        self.head.removals.push(Edit { at, encoding: Encoding::Identity, pieces: Vec::new(), part: None });
     }
 
     /// A field whose value must not be empty and is: removed, as if it had not been written.
@@ -276,42 +295,70 @@ impl Reader<'_, '_> {
             let domain = domain::to_ascii(mailbox.domain())
                 .ok_or_else(|| rules::ADDRESS_DOMAIN.at(mailbox.domain()))?;
             let address = String::from_utf8_lossy(&mailbox.address).into_owned();
+            // What an envelope refuses, white space and marks that turn text among it, is no author either.
+            Address::parse(&address).map_err(|fault| rules::AUTHOR_ADDRESS.at(format!("{fault}")))?;
             self.head.authors.push(Author { role, address, domain });
         }
         Ok(list.mailboxes.len())
     }
 
+    /// Nobody is authorised by these: one that does not parse is noted, and refused only where that is asked for.
     fn recipients(&mut self, field: &Field) -> Checked<()> {
-        let list = self.list(field)?;
-        if list.mailboxes.is_empty() && list.groups == 0 {
-            self.remove(field, "empty-field-removed");
+        match self.list(field) {
+            Ok(list) if list.mailboxes.is_empty() && list.groups == 0 => {
+                self.remove(field, "empty-field-removed")
+            }
+            Ok(_) => {}
+            Err(refusal) if self.options.strict_headers => return Err(refusal),
+            Err(_) => {
+                let name = String::from_utf8_lossy(self.block.name(field)).into_owned();
+                self.note("address-malformed", name);
+            }
         }
         Ok(())
     }
 
-    fn check_date(&self, field: &Field) -> Checked<bool> {
-        if date::is_date(self.block.value(field)) {
-            return Ok(true);
+    /// RFC 6409 section 8.2: a date that can be read is written as it should be, unless somebody signed it as it is.
+    fn check_date(&mut self, field: &Field) -> Checked<DateField> {
+        let value = self.block.value(field);
+        if date::is_date(value) || self.options.downgrade {
+            return Ok(DateField::Stays);
         }
-        Err(rules::DATE_SYNTAX.at(shown(self.block.value(field))))
+        let date = repair::date(value).ok_or_else(|| rules::DATE_SYNTAX.at(shown(value)))?;
+        if self.head.signed {
+            self.note("date-malformed", String::from_utf8_lossy(&shown(value)).into_owned());
+            return Ok(DateField::Stays);
+        }
+        self.cut(field);
+        Ok(DateField::Corrected(date))
     }
 
-    /// RFC 5322 section 3.6.4. The left side is not held to be a dot-atom: identifiers are only compared.
-    fn message_id(&self, field: &Field) -> Checked<String> {
+    /// Written by whoever sent the message again: noted, and left as it is.
+    fn check_resent_date(&mut self, field: &Field) -> Checked<()> {
         let value = self.block.value(field);
-        let refuse = || rules::MESSAGE_ID_SYNTAX.at(shown(value));
-        let mut lexer = Lexer::new(value);
-        lexer.skip_cfws().map_err(|_| refuse())?;
-        let opened = lexer.eat(b'<');
-        let id = lexer.run(|b| b > b' ' && b != 0x7f && !matches!(b, b'<' | b'>'));
-        let closed = lexer.eat(b'>');
-        lexer.skip_cfws().map_err(|_| refuse())?;
-        let at = id.iter().position(|&b| b == b'@').unwrap_or_default();
-        let text = std::str::from_utf8(id).map_err(|_| refuse())?;
-        if opened && closed && lexer.is_at_end() && at > 0 && at + 1 < id.len() {
-            return Ok(format!("<{text}>"));
+        if date::is_date(value) {
+            return Ok(());
         }
-        Err(refuse())
+        repair::date(value).ok_or_else(|| rules::DATE_SYNTAX.at(shown(value)))?;
+        self.note("date-malformed", String::from_utf8_lossy(self.block.name(field)).into_owned());
+        Ok(())
+    }
+
+    /// RFC 6409 section 8.3: one that is malformed is replaced, unless somebody signed it as it is.
+    fn message_id(&mut self, field: &Field) {
+        let value = self.block.value(field);
+        if let Some(id) = message_id(value) {
+            self.head.message_id = id;
+            return;
+        }
+        let text = String::from_utf8_lossy(&shown(value)).into_owned();
+        if self.head.signed || self.options.downgrade {
+            self.head.message_id.clone_from(&text);
+            self.note("message-id-malformed", text);
+        } else {
+            self.cut(field);
+            self.note("message-id-replaced", text);
+        }
     }
 
     fn mime_version(&mut self, field: &Field) -> Checked<()> {
@@ -353,5 +400,60 @@ impl Reader<'_, '_> {
             _ => lexer.run(|b| b > b' ' && !matches!(b, b';' | b'(')).to_vec(),
         };
         id.eq_ignore_ascii_case(self.options.hostname.as_bytes())
+    }
+}
+
+/// RFC 5322 section 3.6.4: one `@`, outside of quotes. The left side is not held to be a dot-atom: identifiers are only
+/// compared.
+fn message_id(value: &[u8]) -> Option<String> {
+    let mut lexer = Lexer::new(value);
+    lexer.skip_cfws().ok()?;
+    lexer.eat(b'<').then_some(())?;
+    let quoted = if lexer.peek() == Some(b'"') { lexer.quoted().ok()? } else { b"" };
+    let left = lexer.run(|b| is_id(b) && b != b'@');
+    lexer.eat(b'@').then_some(())?;
+    let right = lexer.run(|b| is_id(b) && b != b'@');
+    lexer.eat(b'>').then_some(())?;
+    lexer.skip_cfws().ok()?;
+    let quoted_well = quoted.iter().all(|b| is_id(*b) && *b != b'@');
+    if !quoted_well || quoted.len() + left.len() == 0 || right.is_empty() || !lexer.is_at_end() {
+        return None;
+    }
+    let (quoted, left, right) = (
+        std::str::from_utf8(quoted).ok()?,
+        std::str::from_utf8(left).ok()?,
+        std::str::from_utf8(right).ok()?,
+    );
+    Some(format!("<{quoted}{left}@{right}>"))
+}
+
+fn is_id(byte: u8) -> bool {
+    byte > b' ' && byte != 0x7f && !matches!(byte, b'<' | b'>')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::message_id;
+
+    #[test]
+    fn a_message_id_has_one_at_sign() {
+        for good in ["<a@b>", " (c) <a.b!c@[x]> (d)", "<\"a\"@b>", "<\"q\"x@y>"] {
+            assert!(message_id(good.as_bytes()).is_some(), "{good}");
+        }
+        for bad in [
+            "",
+            "<>",
+            "a@b",
+            "<123456>",
+            "<a@b@c>",
+            "<@b>",
+            "<a@>",
+            "<a @b>",
+            "<a@b> x",
+            "<a@b",
+            "<\"a@c\"@b>",
+        ] {
+            assert_eq!(message_id(bad.as_bytes()), None, "{bad}");
+        }
     }
 }

@@ -159,6 +159,11 @@ impl<'a> Block<'a> {
         &self.bytes[field.colon + 1..field.end - 2]
     }
 
+    /// Offset of the value in the message.
+    pub(crate) fn value_offset(&self, field: &Field) -> u64 {
+        self.base + field.colon as u64 + 1
+    }
+
     /// The name as it stands.
     pub(crate) fn name(&self, field: &Field) -> &'a [u8] {
         &self.bytes[field.start..field.colon]

@@ -6,6 +6,7 @@
 //! | `structure`, `entity` | multiparts, boundaries, the part index |
 //! | `header`, `head` | header blocks; the fields of the message itself |
 //! | `lexer`, `address`, `date`, `media`, `domain` | the grammar of fields |
+//! | `repair`, `encode` | dates that can be read all the same; raw UTF-8 in the headers of parts |
 //! | `fixes`, `cuts` | edits that make a message fit for transport |
 //! | `rules` | every reason to refuse |
 
@@ -13,6 +14,7 @@ mod address;
 mod cuts;
 mod date;
 mod domain;
+mod encode;
 mod entity;
 mod fields;
 mod fixes;
@@ -20,6 +22,7 @@ mod head;
 mod header;
 mod lexer;
 mod media;
+mod repair;
 pub mod rules;
 mod structure;
 mod subject;
@@ -47,5 +50,6 @@ pub fn defaults() -> ValidateOptions {
         message_id_left: "made.up".into(),
         downgrade: false,
         list_fields: false,
+        strict_headers: false,
     }
 }

@@ -46,7 +46,7 @@ rules! {
     FIELD_SYNTAX: "field-syntax", 550, "5.6.0", "RFC 5322 section 2.2", "a line that is not a header field";
     BLANK_CONTINUATION: "blank-continuation", 550, "5.6.0", "RFC 5322 section 3.2.2", "a folded header line of blanks only";
     HEADER_CONTROL: "header-control", 550, "5.6.0", "RFC 5322 section 2.2", "a control character in the header";
-    HEADER_EIGHT_BIT: "header-eight-bit", 550, "5.6.9", "RFC 6532 section 3", "octets above 127 in the header without SMTPUTF8";
+    HEADER_EIGHT_BIT: "header-eight-bit", 550, "5.6.9", "RFC 6532 section 3", "raw UTF-8 in the header: encode it as RFC 2047 says, or declare SMTPUTF8";
     HEADER_NOT_UTF8: "header-not-utf8", 550, "5.6.0", "RFC 6532 section 3", "the header is not valid UTF-8";
     // Who wrote it.
     FROM_MISSING: "from-missing", 550, "5.6.0", "RFC 5322 section 3.6", "no From field";
@@ -59,12 +59,12 @@ rules! {
     TOO_MANY_AUTHORS: "too-many-authors", 550, "5.6.0", "limit", "more than 100 mailboxes in From and Resent-From";
     ADDRESS_SYNTAX: "address-syntax", 550, "5.6.0", "RFC 5322 section 3.4", "an address is malformed";
     ADDRESS_ROUTE: "address-route", 550, "5.6.0", "RFC 5322 section 4.4", "an address with an obsolete source route";
+    AUTHOR_ADDRESS: "author-address", 550, "5.6.0", "RFC 5321 section 4.1.2", "the address of an author could not stand in an envelope";
     ADDRESS_DOMAIN: "address-domain", 550, "5.6.0", "RFC 5890 section 2.3.2", "the domain of an author is not valid";
     // Other fields.
     DUPLICATE_FIELD: "duplicate-field", 550, "5.6.0", "RFC 5322 section 3.6", "a field that may occur once occurs again";
     TOO_MANY_SIGNED_FIELDS: "too-many-signed-fields", 550, "5.6.0", "limit", "more List-Unsubscribe fields than can be signed";
     DATE_SYNTAX: "date-syntax", 550, "5.6.0", "RFC 5322 section 3.3", "the date is malformed";
-    MESSAGE_ID_SYNTAX: "message-id-syntax", 550, "5.6.0", "RFC 5322 section 3.6.4", "the Message-ID is malformed";
     MIME_VERSION: "mime-version", 550, "5.6.0", "RFC 2045 section 4", "MIME-Version is not 1.0";
     CONTENT_TYPE_SYNTAX: "content-type-syntax", 550, "5.6.0", "RFC 2045 section 5.1", "Content-Type is malformed";
     ENCODING_SYNTAX: "encoding-syntax", 550, "5.6.0", "RFC 2045 section 6.1", "Content-Transfer-Encoding is malformed";

@@ -4,9 +4,10 @@
 //! is only carried (inside message/rfc822) is indexed but not judged, so that bounces with a truncated original
 //! pass; nothing inside is ever changed.
 
-use relevo_mailkit::model::{DeclaredEncoding, Part, Span, ValidateOptions};
+use relevo_mailkit::model::{DeclaredEncoding, Edit, Encoding, Note, Part, Piece, Span, ValidateOptions};
 
 use crate::cuts::{Cuts, MAX_CUTS};
+use crate::encode;
 use crate::entity::{self, Container, Entity};
 use crate::head::{self, Head};
 use crate::header::{Block, MAX_HEADER, MAX_LINE};
@@ -62,6 +63,9 @@ pub(crate) struct Structure {
     pub(crate) entities: Vec<Entity>,
     pub(crate) head: Head,
     pub(crate) utf8_header: bool,
+    /// What was raw UTF-8 in headers of parts, encoded.
+    pub(crate) header_edits: Vec<Edit>,
+    pub(crate) header_notes: Vec<Note>,
     open: Vec<Open>,
     place: Place,
     header: Vec<u8>,
@@ -76,6 +80,8 @@ impl Structure {
             entities: vec![Entity::new(None, 0, false, false)],
             head: Head::default(),
             utf8_header: false,
+            header_edits: Vec::new(),
+            header_notes: Vec::new(),
             open: Vec::new(),
             place: Place::Header,
             header: Vec::with_capacity(2048),
@@ -239,19 +245,17 @@ impl Structure {
             .parent
             .and_then(|p| self.entities.get(p as usize))
             .is_some_and(|p| p.part.media_type == "multipart/digest");
-        let entity = &mut self.entities[index];
-        let block = Block::read(bytes, entity.part.header.offset, entity.foreign)?;
-        if entity.foreign {
-            entity.edge_eight_bit = block.eight_bit;
+        let (offset, foreign) = (self.entities[index].part.header.offset, self.entities[index].foreign);
+        let block = Block::read(bytes, offset, foreign)?;
+        if foreign {
+            self.entities[index].edge_eight_bit = block.eight_bit;
+        } else if index == 0 {
+            self.head = head::read(&block, &self.options)?;
+            self.utf8_header |= self.head.eight_bit;
         } else {
-            if index == 0 {
-                self.head = head::read(&block, &self.options)?;
-                self.utf8_header |= self.head.eight_bit;
-            } else {
-                head::check_octets(&block, &self.options)?;
-                self.utf8_header |= block.eight_bit;
-            }
+            self.part_header(index, &block)?;
         }
+        let entity = &mut self.entities[index];
         entity.part.header = span(entity.part.header.offset, end);
         entity.part.body = span(end, end);
         let boundary = entity.describe(&block, digest)?;
@@ -267,6 +271,32 @@ impl Structure {
                 self.begin(index, end)
             }
         }
+    }
+
+    /// The octets above 127 of a part's header: declared by SMTPUTF8, or encoded where nobody signed them.
+    fn part_header(&mut self, index: usize, block: &Block<'_>) -> Checked<()> {
+        let raw = block.eight_bit && !self.options.smtputf8 && !self.options.downgrade;
+        if !raw || self.head.signed || self.entities[index].part.sealed {
+            head::check_octets(block, &self.options)?;
+            self.utf8_header |= block.eight_bit;
+            return Ok(());
+        }
+        head::check_utf8(block)?;
+        for field in block.fields.iter().filter(|f| !block.value(f).is_ascii()) {
+            let Some(encoded) = encode::field(block, field) else {
+                return Err(rules::HEADER_EIGHT_BIT.at(block.name(field)));
+            };
+            let part = u32::try_from(index).ok();
+            self.header_edits.extend(encoded.into_iter().map(|(at, octets)| Edit {
+                at,
+                encoding: Encoding::Identity,
+                pieces: vec![Piece::Literal(octets)],
+                part,
+            }));
+            let detail = format!("part {index}, {}", String::from_utf8_lossy(block.name(field)));
+            self.header_notes.push(Note { name: "part-header-encoded".into(), detail });
+        }
+        Ok(())
     }
 
     fn enter(&mut self, entity: usize, boundary: Option<Vec<u8>>) -> Checked<()> {

@@ -92,12 +92,14 @@ impl Validator {
             fixes::submission(&structure.entities, &head)
         };
         head.additions.extend_from_slice(&fixes.additions);
+        head.fixes.append(&mut structure.header_notes);
         head.fixes.extend(fixes.notes);
         let fields = match structure.options.list_fields {
             true => head.fields.below(&head.additions)?,
             false => Fields::default(),
         };
         let mut edits = head.removals;
+        edits.append(&mut structure.header_edits);
         edits.extend(fixes.edits);
         edits.sort_by_key(|e| e.at.offset);
         Ok(Report {

@@ -55,6 +55,7 @@ pub(crate) fn settings(kv_size: u64) -> Settings {
         max_message_size: 1,
         max_recipients: 1,
         recipients_per_hour: 1,
+        strict_headers: false,
         trusted_networks: Vec::new(),
     };
     let delivery = DeliverySettings {

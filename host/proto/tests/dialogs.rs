@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use relevo_proto::Reply;
-use relevo_proto::server::{AuthPolicy, Config, Event, Limits, Session};
+use relevo_proto::server::{AuthPolicy, BareNewlines, Config, Event, Limits, Session};
 
 /// The session, the product behind it, and what came out.
 struct Conversation {
@@ -167,6 +167,7 @@ fn settings(text: &str) -> (Config, bool, bool) {
         starttls: false,
         auth: AuthPolicy::Off,
         auth_required: false,
+        bare_newlines: BareNewlines::Refuse,
         limits: Limits { message_size: 1000, ..Limits::default() },
     };
     let (mut tls, mut fixed) = (false, false);
@@ -192,6 +193,9 @@ fn settings(text: &str) -> (Config, bool, bool) {
             }
         }
         fixed |= line == "segments: fixed";
+        if line == "bare newlines: normalize" {
+            config.bare_newlines = BareNewlines::Normalize;
+        }
     }
     (config, tls, fixed)
 }
@@ -238,7 +242,9 @@ fn step(talk: &mut Conversation, line: &str) -> Result<(), String> {
             talk.poll();
         }
         _ => {
-            let known = ["#", "listener: ", "limit: ", "segments: "].iter().any(|k| line.starts_with(k));
+            let known = ["#", "listener: ", "limit: ", "segments: ", "bare newlines: "]
+                .iter()
+                .any(|k| line.starts_with(k));
             if !known && !line.is_empty() {
                 return Err("unknown line".to_owned());
             }

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use relevo_proto::Reply;
-use relevo_proto::server::{AuthPolicy, Config, Event, Limits, Session};
+use relevo_proto::server::{AuthPolicy, BareNewlines, Config, Event, Limits, Session};
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Transcript {
@@ -19,6 +19,7 @@ fn config() -> Config {
         starttls: true,
         auth: AuthPolicy::Always,
         auth_required: false,
+        bare_newlines: BareNewlines::Refuse,
         limits: Limits { message_size: 200, errors: 50, ..Limits::default() },
     }
 }

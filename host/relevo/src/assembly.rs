@@ -271,7 +271,7 @@ fn listen_smtp(
         (&config.relay, ListenerKind::Relay),
     ];
     let mut servers = Vec::new();
-    for (addresses, kind) in kinds {
+    for ((addresses, kind), bare_newlines) in kinds.into_iter().zip(config.bare_newlines) {
         for addr in addresses {
             let listener = ListenerConfig {
                 addr: *addr,
@@ -279,6 +279,7 @@ fn listen_smtp(
                 hostname: hostname.to_owned(),
                 tls: Some(tls.clone()),
                 limits: limits.clone(),
+                bare_newlines,
                 throttle: throttle.clone(),
             };
             let server =

@@ -15,6 +15,7 @@ fn options(flags: u8) -> ValidateOptions {
         smtputf8: flags & 1 != 0,
         downgrade: flags & 2 != 0,
         list_fields: false,
+        strict_headers: false,
         max_depth: if flags & 4 != 0 { 2 } else { 20 },
         max_parts: if flags & 8 != 0 { 4 } else { 1000 },
         ..relevo_validate::defaults()

@@ -94,6 +94,7 @@ fn settings() -> Settings {
             max_message_size: 1,
             max_recipients: 1,
             recipients_per_hour: 1,
+            strict_headers: false,
             trusted_networks: Vec::new(),
         },
         delivery: DeliverySettings {

@@ -203,9 +203,15 @@ fn size(value: &str) -> Result<u64, Fixed> {
     Ok(value.parse().unwrap_or(u64::MAX))
 }
 
-/// RFC 3461 section 4: printable ASCII, `+` escapes. `<>` is used literally.
+/// RFC 3461 section 4: printable ASCII, where `+` begins two upper case hexadecimal digits. `<>` is used literally (RFC 4954
+/// section 5).
 fn is_xtext(value: &str) -> bool {
-    !value.is_empty() && value.len() <= 500 && value.bytes().all(|b| b.is_ascii_graphic() && b != b'=')
+    let mut words = value.split('+');
+    let plain = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && b != b'=');
+    let hex = |b: &u8| b.is_ascii_digit() || (b'A'..=b'F').contains(b);
+    let escape =
+        |text: &str| text.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(hex)) && plain(text);
+    (1..=500).contains(&value.len()) && words.next().is_some_and(plain) && words.all(escape)
 }
 
 fn rcpt(rest: &str) -> Result<Command<'_>, Fixed> {
@@ -273,6 +279,10 @@ mod tests {
             ("MAIL FROM:<a@b> SIZE=1 SIZE=2", replies::BAD_PARAMETER),
             ("MAIL FROM:<a@b> BODY=BINARYMIME", replies::BAD_PARAMETER),
             ("MAIL FROM:<a@b> SMTPUTF8=1", replies::BAD_PARAMETER),
+            ("MAIL FROM:<a@b> AUTH=hey+A", replies::BAD_PARAMETER),
+            ("MAIL FROM:<a@b> AUTH=<hey+A>", replies::BAD_PARAMETER),
+            ("MAIL FROM:<a@b> AUTH=hey+3d", replies::BAD_PARAMETER),
+            ("MAIL FROM:<a@b> AUTH=hey+", replies::BAD_PARAMETER),
             ("MAIL FROM:<a@b>SIZE=1", replies::BAD_SENDER),
             ("MAIL FROM:a@b", replies::BAD_SENDER),
             ("MAIL FROM:<postmaster>", replies::BAD_SENDER),

@@ -1,6 +1,54 @@
-//! The content of DATA: dot-unstuffing, and the one sequence that ends it.
+//! The content of DATA: dot-unstuffing, the one sequence that ends it, and lines that end in LF alone.
 
 use memchr::memchr2;
+
+/// What becomes of a line of a message that ends in LF alone (RFC 5321 section 2.3.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BareNewlines {
+    /// The message is refused and the connection closed.
+    #[default]
+    Refuse,
+    /// The line is ended by CRLF before anything judges the message. Only CRLF.CRLF ends the message all the same.
+    Normalize,
+}
+
+/// Ends lines that end in LF alone by CRLF. Takes what [`Content::scan`] leaves, which ends in CRLF, in pieces of any size.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Normalizer {
+    after_cr: bool,
+    /// A dot that began a line after an LF alone. A client that ends lines so also stuffs dots so.
+    held_dot: bool,
+    after_bare_lf: bool,
+}
+
+impl Normalizer {
+    /// Appends `content` to `out`.
+    pub(crate) fn push(&mut self, mut content: &[u8], out: &mut Vec<u8>) {
+        while let Some(&first) = content.first() {
+            if std::mem::take(&mut self.held_dot) && matches!(first, b'\r' | b'\n') {
+                // A line of a dot alone: no end, and nothing was stuffed.
+                out.push(b'.');
+            }
+            if std::mem::take(&mut self.after_bare_lf) && first == b'.' {
+                self.held_dot = true;
+                content = &content[1..];
+                continue;
+            }
+            let Some(at) = memchr::memchr(b'\n', content) else {
+                self.after_cr = content.last() == Some(&b'\r');
+                out.extend_from_slice(content);
+                return;
+            };
+            let (line, rest) = content.split_at(at);
+            let terminated = if line.is_empty() { self.after_cr } else { line.last() == Some(&b'\r') };
+            out.extend_from_slice(line);
+            out.extend_from_slice(if terminated { b"\n" } else { b"\r\n" });
+            self.after_cr = false;
+            self.after_bare_lf = !terminated;
+            content = &rest[1..];
+        }
+    }
+}
 
 /// Where the scanner stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +70,8 @@ enum At {
 #[derive(Debug, Clone)]
 pub(crate) struct Content {
     at: At,
-    bare: bool,
+    bare_cr: bool,
+    bare_lf: bool,
 }
 
 /// What a scan did to its buffer.
@@ -38,13 +87,13 @@ pub(crate) struct Scan {
 
 impl Content {
     pub(crate) fn new() -> Self {
-        Self { at: At::LineStart, bare: false }
+        Self { at: At::LineStart, bare_cr: false, bare_lf: false }
     }
 
-    /// A CR without LF or an LF without CR has been seen. Somebody else may have taken that for the end of a line, and so
-    /// of the message: it must not be accepted in any form.
-    pub(crate) fn is_ambiguous(&self) -> bool {
-        self.bare
+    /// A CR without LF or an LF without CR has been seen, as far as `newlines` minds. Somebody else may have taken that for
+    /// the end of a line, and so of the message: it must not be accepted in any form.
+    pub(crate) fn is_ambiguous(&self, newlines: BareNewlines) -> bool {
+        self.bare_cr || (self.bare_lf && newlines == BareNewlines::Refuse)
     }
 
     /// Reads `buf` up to its end or the end of the message. Content is moved together in place.
@@ -65,7 +114,7 @@ impl Content {
                 (At::Dot, _) => self.at = At::Middle,
                 // A lone CR. The message is refused, so it does not matter that this CR was not passed on.
                 (At::DotCr, _) => {
-                    self.bare = true;
+                    self.bare_cr = true;
                     self.at = At::Cr;
                 }
                 (At::LineStart | At::Middle | At::Cr, _) => {
@@ -92,7 +141,7 @@ impl Content {
                     i += 1;
                 }
                 _ => {
-                    self.bare |= self.at == At::Cr;
+                    self.bare_cr |= self.at == At::Cr;
                     self.at = At::Middle;
                     let Some(n) = memchr2(b'\r', b'\n', &buf[i..]) else { return buf.len() };
                     i += n;
@@ -100,7 +149,7 @@ impl Content {
                         self.at = At::Cr;
                     } else {
                         // RFC 5321 section 4.1.1.4: LF alone is not the end of a line.
-                        self.bare = true;
+                        self.bare_lf = true;
                     }
                     i += 1;
                 }
@@ -126,12 +175,17 @@ mod tests {
             let scan = content.scan(&mut segment);
             out.extend_from_slice(&segment[..scan.content]);
             if scan.ended {
-                return (out, true, content.is_ambiguous(), input.len() - at - scan.consumed);
+                return (
+                    out,
+                    true,
+                    content.is_ambiguous(BareNewlines::Refuse),
+                    input.len() - at - scan.consumed,
+                );
             }
             assert_eq!(scan.consumed, segment.len());
             at = cut;
         }
-        (out, false, content.is_ambiguous(), 0)
+        (out, false, content.is_ambiguous(BareNewlines::Refuse), 0)
     }
 
     /// The definition, octet by octet over the whole input: the reference for the fast path.
@@ -177,7 +231,45 @@ mod tests {
         }
     }
 
+    fn normalized(input: &[u8], cuts: &[usize]) -> Vec<u8> {
+        let (mut normalizer, mut out, mut at) = (Normalizer::default(), Vec::new(), 0);
+        for &cut in cuts.iter().chain([&input.len()]) {
+            let cut = cut.clamp(at, input.len());
+            normalizer.push(&input[at..cut], &mut out);
+            at = cut;
+        }
+        out
+    }
+
+    #[test]
+    fn lines_are_ended_by_crlf() {
+        for (input, expected) in [
+            (&b"a\nb\r\nc\n"[..], &b"a\r\nb\r\nc\r\n"[..]),
+            (b"\n\n", b"\r\n\r\n"),
+            (b"a\n..b\n.c\n.\n..\n", b"a\r\n.b\r\nc\r\n.\r\n.\r\n"),
+            // After CRLF dots were removed already.
+            (b"a\r\n..b\r\n.", b"a\r\n..b\r\n."),
+            (b"", b""),
+        ] {
+            for cut in 0..=input.len() {
+                assert_eq!(normalized(input, &[cut]), expected, "{input:?} cut at {cut}");
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_lf_stands_alone_afterwards(input in "[\r\n.a]{0,40}", cuts in prop::collection::vec(0usize..40, 0..6)) {
+            let mut cuts = cuts;
+            cuts.sort_unstable();
+            let out = normalized(input.as_bytes(), &cuts);
+            prop_assert_eq!(&out, &normalized(input.as_bytes(), &[]));
+            prop_assert!((0..out.len()).all(|i| out[i] != b'\n' || (i > 0 && out[i - 1] == b'\r')));
+            if !input.replace("\r\n", "").contains('\n') {
+                prop_assert_eq!(out.as_slice(), input.as_bytes());
+            }
+        }
+
         #[test]
         fn agrees_with_the_reference(input in "[\r\n.a]{0,40}", cuts in prop::collection::vec(0usize..40, 0..6)) {
             let mut cuts = cuts;

@@ -13,6 +13,7 @@ mod sasl;
 mod session;
 mod types;
 
+pub use content::BareNewlines;
 pub use session::{AuthPolicy, Config, Event, Limits, Session};
 pub use types::{BodyType, Credentials, MailFrom, Parameter, RcptTo, SessionInfo};
 

@@ -1,7 +1,7 @@
 //! The session: its configuration, its events, and everything but the commands.
 
 use super::buffer::Buffer;
-use super::content::Content;
+use super::content::{BareNewlines, Content, Normalizer};
 use super::replies::{self, Fixed};
 use super::sasl::Exchange;
 use super::types::{Credentials, MailFrom, RcptTo, SessionInfo};
@@ -74,6 +74,8 @@ pub struct Config {
     pub auth: AuthPolicy,
     /// MAIL needs AUTH.
     pub auth_required: bool,
+    /// What becomes of lines of a message that end in LF alone.
+    pub bare_newlines: BareNewlines,
     /// Bounds.
     pub limits: Limits,
 }
@@ -125,6 +127,7 @@ pub(super) enum Question {
 #[derive(Debug)]
 pub(super) struct Incoming {
     content: Content,
+    normalizer: Normalizer,
     size: u64,
     ended: bool,
     /// Read to the end, then say this.
@@ -150,6 +153,8 @@ pub struct Session {
     output: Vec<u8>,
     /// Octets of content of the last [`Event::Content`], and how far back they are.
     chunk: (usize, usize),
+    /// The same with every line ended by CRLF, where the listener normalizes.
+    normalized: Vec<u8>,
     pub(super) errors: u32,
     pub(super) idle_commands: u32,
     pub(super) refusals: u32,
@@ -168,6 +173,7 @@ impl Session {
             input: Buffer::default(),
             output: Vec::new(),
             chunk: (0, 0),
+            normalized: Vec::new(),
             errors: 0,
             idle_commands: 0,
             refusals: 0,
@@ -280,12 +286,19 @@ impl Session {
         self.input.consume(scan.consumed);
         self.chunk = (scan.consumed, scan.content);
         incoming.ended = scan.ended;
-        incoming.size = incoming.size.saturating_add(scan.content as u64);
+        let newlines = self.config.bare_newlines;
+        let mut octets = scan.content;
+        if newlines == BareNewlines::Normalize {
+            self.normalized.clear();
+            incoming.normalizer.push(self.input.consumed(scan.consumed, scan.content), &mut self.normalized);
+            octets = self.normalized.len();
+        }
+        incoming.size = incoming.size.saturating_add(octets as u64);
         if incoming.size > self.config.limits.message_size {
             incoming.refusal.get_or_insert_with(|| replies::TOO_LARGE.into());
         }
-        let wanted = incoming.refusal.is_none() && !incoming.content.is_ambiguous();
-        if wanted && scan.content > 0 {
+        let wanted = incoming.refusal.is_none() && !incoming.content.is_ambiguous(newlines);
+        if wanted && octets > 0 {
             Step::Event(Event::Content)
         } else if scan.ended {
             Step::Again
@@ -298,7 +311,10 @@ impl Session {
     /// of [`Self::poll`] or [`Self::space`].
     #[must_use]
     pub fn content(&self) -> &[u8] {
-        self.input.consumed(self.chunk.0, self.chunk.1)
+        match self.config.bare_newlines {
+            BareNewlines::Refuse => self.input.consumed(self.chunk.0, self.chunk.1),
+            BareNewlines::Normalize => &self.normalized,
+        }
     }
 
     /// The product cannot take the message. It is read to its end and then answered so.
@@ -315,7 +331,7 @@ impl Session {
         self.transaction = None;
         // Somebody before us may have seen the end of the message elsewhere, and what follows may be a message smuggled
         // in: nothing more is read from this connection.
-        if incoming.content.is_ambiguous() {
+        if incoming.content.is_ambiguous(self.config.bare_newlines) {
             self.close_with(&replies::BARE_CR_OR_LF.into());
             return Step::Event(Event::Reset);
         }
@@ -342,8 +358,13 @@ impl Session {
 
     pub(super) fn begin_content(&mut self) {
         self.reply_fixed(replies::START_MAIL_INPUT);
-        self.state =
-            State::Content(Incoming { content: Content::new(), size: 0, ended: false, refusal: None });
+        self.state = State::Content(Incoming {
+            content: Content::new(),
+            normalizer: Normalizer::default(),
+            size: 0,
+            ended: false,
+            refusal: None,
+        });
     }
 
     /// The handshake is done. Whatever the client sent in clear after STARTTLS is gone (CVE-2011-0411).

@@ -99,6 +99,7 @@ impl Copies {
             message_id_left: lease.delivery.id.item.to_string(),
             downgrade: true,
             list_fields: false,
+            strict_headers: false,
         };
         let validate = move |stages: &dyn Stages, copy: &dyn Source| stages.validate(options, copy);
         let report = match self.sandbox.run(WorkClass::Deliver, &lease.meta.tenant, &copy, validate).await? {

@@ -51,6 +51,7 @@ impl Incoming {
             message_id_left: self.id.to_string(),
             downgrade: false,
             list_fields,
+            strict_headers: self.settings.intake.strict_headers,
         }
     }
 

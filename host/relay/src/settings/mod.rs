@@ -74,6 +74,8 @@ pub struct IntakeSettings {
     pub max_recipients: usize,
     /// Per credential.
     pub recipients_per_hour: u64,
+    /// To, Cc, Reply-To, Resent-To and Resent-Cc must parse.
+    pub strict_headers: bool,
     /// Peers that may use the relay port.
     pub trusted_networks: Vec<Network>,
 }

@@ -169,6 +169,7 @@ pub(crate) fn settings() -> Settings {
             max_message_size: 10_000,
             max_recipients: 3,
             recipients_per_hour: 100,
+            strict_headers: false,
             trusted_networks: vec![net("127.0.0.0", 8), net("10.0.0.0", 8)],
         },
         delivery: DeliverySettings {

@@ -8,6 +8,7 @@ use relevo_relay::settings::{FailurePolicy, Network};
 use relevo_resolve::IpFamily;
 use relevo_runtime::policy::{Capability, Class};
 use relevo_smtp::client::TlsPolicy;
+use relevo_smtp::server::BareNewlines;
 use serde::Deserialize;
 
 use super::values::{
@@ -47,8 +48,19 @@ pub(crate) struct Smtp {
     pub(crate) max_message_size: Key<Size>,
     pub(crate) max_recipients: Key<usize>,
     pub(crate) recipients_per_hour: Key<u64>,
+    pub(crate) strict_headers: Key<bool>,
+    pub(crate) bare_newlines: Section<ByListener>,
     pub(crate) max_connections: Key<usize>,
     pub(crate) max_connections_per_peer: Key<usize>,
+}
+
+/// A table with a key for each kind of listener.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ByListener {
+    pub(crate) submission: Key<BareNewlines>,
+    pub(crate) submissions: Key<BareNewlines>,
+    pub(crate) relay: Key<BareNewlines>,
 }
 
 #[derive(Default, Deserialize)]

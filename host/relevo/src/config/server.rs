@@ -8,6 +8,7 @@ use relevo_http::{ConnectionLimits, Listener};
 use relevo_mailkit::token::{TokenKey, TokenKeys};
 use relevo_queue::StoreConfig;
 use relevo_relay::settings::{IntakeSettings, Network, TrackingLimits};
+use relevo_smtp::server::BareNewlines;
 
 use super::document::Document;
 use super::plugins;
@@ -24,6 +25,8 @@ pub(crate) struct SmtpConfig {
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
     pub(crate) max_connections: usize,
     pub(crate) max_connections_per_peer: usize,
+    /// Of `submission`, `submissions` and `relay`.
+    pub(crate) bare_newlines: [BareNewlines; 3],
     pub(crate) intake: IntakeSettings,
 }
 
@@ -95,10 +98,13 @@ pub(crate) fn smtp(d: &mut Document<'_>, file: &File) -> SmtpConfig {
         tls: certificate(d, s),
         max_connections: s.max_connections.or(2_000),
         max_connections_per_peer: s.max_connections_per_peer.or(100),
+        bare_newlines: [&s.bare_newlines.submission, &s.bare_newlines.submissions, &s.bare_newlines.relay]
+            .map(|key| key.or(BareNewlines::Refuse)),
         intake: IntakeSettings {
             max_message_size: s.max_message_size.or(52_428_800),
             max_recipients: s.max_recipients.or(1_000),
             recipients_per_hour: s.recipients_per_hour.or(100_000),
+            strict_headers: s.strict_headers.or(false),
             trusted_networks: plain(&s.trusted_networks),
         },
     }

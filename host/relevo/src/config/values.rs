@@ -11,6 +11,7 @@ use relevo_relay::settings::{FailurePolicy, Network};
 use relevo_resolve::IpFamily;
 use relevo_runtime::policy::{Capability, Class};
 use relevo_smtp::client::TlsPolicy;
+use relevo_smtp::server::BareNewlines;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny};
 use toml::Spanned;
@@ -504,6 +505,13 @@ impl Format for IpFamily {
     type Value = Self;
     fn read(raw: Raw) -> Result<Self, String> {
         one_of(raw, &[("any", Self::Any), ("ipv4", Self::Ipv4), ("ipv6", Self::Ipv6)])
+    }
+}
+
+impl Format for BareNewlines {
+    type Value = Self;
+    fn read(raw: Raw) -> Result<Self, String> {
+        one_of(raw, &[("refuse", Self::Refuse), ("normalize", Self::Normalize)])
     }
 }
 

@@ -135,6 +135,7 @@ impl Capture {
             message_id_left: "unused".to_owned(),
             downgrade: false,
             list_fields: false,
+            strict_headers: false,
         };
         let validate = move |stages: &dyn Stages, copy: &dyn Source| stages.validate(options, copy);
         let report = self.sandbox.run(WorkClass::Deliver, "", copy, validate).await;

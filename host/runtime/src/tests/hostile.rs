@@ -46,6 +46,7 @@ fn options() -> ValidateOptions {
         message_id_left: "id".into(),
         downgrade: false,
         list_fields: false,
+        strict_headers: false,
     }
 }
 

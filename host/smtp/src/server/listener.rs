@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use relevo_proto::server::{Limits, replies};
+use relevo_proto::server::{BareNewlines, Limits, replies};
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -71,6 +71,8 @@ pub struct ListenerConfig {
     pub tls: Option<ServerTls>,
     /// Bounds.
     pub limits: ListenerLimits,
+    /// What becomes of lines of a message that end in LF alone.
+    pub bare_newlines: BareNewlines,
     /// Memory of failed logins; one for all listeners.
     pub throttle: Arc<AuthThrottle>,
 }
@@ -81,6 +83,7 @@ pub(super) struct Shared<S> {
     pub(super) kind: ListenerKind,
     pub(super) hostname: String,
     pub(super) limits: ListenerLimits,
+    pub(super) bare_newlines: BareNewlines,
     pub(super) throttle: Arc<AuthThrottle>,
     pub(super) tls: Arc<TlsSlot>,
     /// The time by which sessions must have ended, once the server is stopping.
@@ -136,6 +139,7 @@ impl Server {
             kind: config.kind,
             hostname: config.hostname,
             limits: config.limits,
+            bare_newlines: config.bare_newlines,
             throttle: config.throttle,
             tls: Arc::clone(&tls),
             stop: stopped,

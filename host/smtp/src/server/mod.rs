@@ -8,6 +8,7 @@ mod throttle;
 mod tls;
 
 pub use listener::{ListenerConfig, ListenerLimits, Server};
+pub use relevo_proto::server::BareNewlines;
 pub use service::{
     BodyType, BodyWriter, Credentials, ListenerKind, MailFrom, Parameter, Peer, RcptTo, Reply, Service,
     SessionInfo,

@@ -94,6 +94,7 @@ fn session_config<S: Service>(shared: &Shared<S>, peer: &Peer) -> Config {
         starttls: shared.tls.get().is_some(),
         auth,
         auth_required: submission,
+        bare_newlines: shared.bare_newlines,
         limits: shared.limits.session,
     }
 }

@@ -145,6 +145,7 @@ pub fn listener(kind: ListenerKind, tls: Option<ServerTls>) -> ListenerConfig {
         hostname: "mx.test".to_owned(),
         tls,
         limits: ListenerLimits::default(),
+        bare_newlines: relevo_smtp::server::BareNewlines::default(),
         throttle: Arc::new(AuthThrottle::default()),
     }
 }
