@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::http::Request;
 use relevo_http::{Listener, PluginCommand, PluginVerb};
 use relevo_mailkit::token::Scope;
-use relevo_queue::EventLog;
+use relevo_queue::{EventLog, ItemId};
 use support::{ACME, ADMIN, Answer, Asked, METRICS, OTHER, TRACKING_HOST, World, token_keys};
 
 /// Who may use a route.
@@ -103,6 +103,29 @@ fn events_of(answer: &Answer) -> Vec<String> {
     let json = answer.json();
     let types = json["events"].as_array().unwrap().iter().map(|e| e["type"].as_str().unwrap());
     types.map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn events_of_one_message_are_for_its_tenant() {
+    let world = World::new();
+    click(&world, TRACKING_HOST).await;
+    let id = ItemId([1; 16]).to_string();
+    let (about, other) = (format!("/events?message={id}"), format!("/events?message={}", ItemId([2; 16])));
+    assert_eq!(events_of(&world.ask(Listener::Api, Asked::get(&about).key(ACME)).await), ["email.clicked"]);
+    assert!(events_of(&world.ask(Listener::Api, Asked::get(&about).key(OTHER)).await).is_empty());
+    assert!(events_of(&world.ask(Listener::Api, Asked::get(&other).key(ACME)).await).is_empty());
+    assert_eq!(world.ask(Listener::Api, Asked::get("/events?message=x").key(ACME)).await.status, 422);
+}
+
+#[tokio::test]
+async fn a_request_waits_for_an_event() {
+    let world = World::new();
+    let waiting = Asked::get("/events?wait=60s").key(ACME);
+    let (answer, clicked) = tokio::join!(world.ask(Listener::Api, waiting), click(&world, TRACKING_HOST));
+    assert_eq!((events_of(&answer), clicked.status), (vec!["email.clicked".to_owned()], 302));
+    let other = world.ask(Listener::Api, Asked::get("/events?wait=1").key(OTHER)).await;
+    assert!(events_of(&other).is_empty());
+    assert_eq!(world.ask(Listener::Api, Asked::get("/events?wait=61s").key(ACME)).await.status, 422);
 }
 
 #[tokio::test]

@@ -188,7 +188,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         TrackingMetrics::register(&mut registry),
     ));
     let http = HttpServices {
-        api: ApiServices { settings: settings.clone(), events: events.clone() },
+        api: ApiServices::new(settings.clone(), events.clone()),
         tracking: tracking.clone(),
         operations: OperationsServices {
             settings: settings.clone(),

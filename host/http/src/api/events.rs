@@ -1,14 +1,16 @@
 //! `GET /events`.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use relevo_mailkit::event::EventEntry;
-use relevo_queue::{EventError, NewEvent, StoredEvent};
+use relevo_queue::{EventError, ItemId, NewEvent, StoredEvent};
 use serde::{Deserialize, Serialize};
 
-use super::ApiServices;
 use super::auth::Caller;
+use super::{ApiServices, follow};
 use crate::error::{self, RequestError};
 
 /// Events in one answer, unless `limit` says less.
@@ -19,6 +21,8 @@ const MAX_EVENTS: usize = 1_000;
 pub(super) struct EventsQuery {
     after: Option<String>,
     limit: Option<String>,
+    message: Option<String>,
+    wait: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -28,7 +32,8 @@ pub(super) struct EventsAnswer {
     cursor: String,
 }
 
-/// The caller's events after a cursor, oldest first. Poll with the cursor of the last answer.
+/// Lists the caller's events after a cursor, oldest first: all of them, or those about one message. When there are none, it
+/// waits for one as long as `wait` says. Poll with the cursor of the last answer.
 pub(super) async fn events(
     State(services): State<ApiServices>,
     caller: Caller,
@@ -39,9 +44,45 @@ pub(super) async fn events(
     let limit = number("limit", query.limit.as_deref(), 100)?;
     let limit = usize::try_from(limit).ok().filter(|n| (1..=MAX_EVENTS).contains(n));
     let limit = limit.ok_or_else(|| RequestError::invalid("limit", format!("must be 1 to {MAX_EVENTS}")))?;
-    let found = services.events.events(Some(&caller.tenant), after, limit).await.map_err(refusal)?;
+    let message = query.message.as_deref().map(str::parse).transpose();
+    let message = message.map_err(|_| RequestError::invalid("message", "must be the id of a message"))?;
+    let wait = wait(query.wait.as_deref())?;
+    let read = || read(&services, &caller.tenant, message, after, limit);
+    let mut found = read().await?;
+    if found.is_empty()
+        && !wait.is_zero()
+        && let Some(_counted) = services.waits.begin(&caller.tenant)
+    {
+        found = follow::follow(&*services.events, after, wait, read).await?;
+    }
     let cursor = found.last().map_or(after, |e| e.cursor).to_string();
     Ok(Json(EventsAnswer { events: found.into_iter().map(entry).collect(), cursor }))
+}
+
+async fn read(
+    services: &ApiServices,
+    tenant: &str,
+    message: Option<ItemId>,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<StoredEvent>, RequestError> {
+    let Some(message) = message else {
+        return services.events.events(Some(tenant), after, limit).await.map_err(refusal);
+    };
+    let found = services.events.events_of(message, after, limit).await;
+    let mut found = found.map_err(|error| refusal(error.into()))?;
+    found.retain(|stored| stored.event.tenant == tenant);
+    Ok(found)
+}
+
+/// Seconds, such as `30s`.
+fn wait(given: Option<&str>) -> Result<Duration, RequestError> {
+    let seconds = given.map(|given| given.strip_suffix('s').unwrap_or(given));
+    let wait = Duration::from_secs(number("wait", seconds, 0)?);
+    match wait <= follow::MAX_WAIT {
+        true => Ok(wait),
+        false => Err(RequestError::invalid("wait", "must be 60s at most")),
+    }
 }
 
 fn refusal(error: EventError) -> RequestError {

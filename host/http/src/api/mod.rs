@@ -3,6 +3,7 @@
 mod auth;
 mod domains;
 mod events;
+mod follow;
 
 use std::sync::Arc;
 
@@ -15,14 +16,22 @@ use relevo_relay::settings::SettingsHandle;
 use serde::Serialize;
 
 use crate::error::RequestError;
+use follow::Waits;
 
 /// What the API serves.
 #[derive(Clone)]
 pub struct ApiServices {
-    /// Keys and domains.
-    pub settings: SettingsHandle,
-    /// The event log.
-    pub events: Arc<dyn EventLog>,
+    settings: SettingsHandle,
+    events: Arc<dyn EventLog>,
+    waits: Arc<Waits>,
+}
+
+impl ApiServices {
+    /// `settings` has keys and domains.
+    #[must_use]
+    pub fn new(settings: SettingsHandle, events: Arc<dyn EventLog>) -> Self {
+        Self { settings, events, waits: Arc::default() }
+    }
 }
 
 pub(crate) fn routes() -> Router<ApiServices> {

@@ -132,7 +132,7 @@ pub fn token_keys() -> TokenKeys {
 impl World {
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let config = StoreConfig { min_free: 0, ..StoreConfig::default() };
+        let config = StoreConfig { min_free: 0, reserve: 0, ..StoreConfig::default() };
         let store = EmbeddedStore::open(directory.path(), config).unwrap();
         let settings = SettingsHandle::new(settings());
         let plugins = Arc::new(FakePlugins::default());
@@ -145,7 +145,7 @@ impl World {
             TrackingMetrics::default(),
         );
         let services = HttpServices {
-            api: ApiServices { settings: settings.clone(), events },
+            api: ApiServices::new(settings.clone(), events),
             tracking: Arc::new(tracking),
             operations: OperationsServices {
                 settings,
