@@ -11,57 +11,8 @@ use crate::reply::Reply;
 
 mod merge;
 
+pub use crate::envelope::{Attribute, Envelope, Parameter, Recipient};
 pub use merge::{merge, stricter};
-
-/// `types.attribute`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Attribute {
-    /// May stand more than once in a list.
-    pub name: String,
-    /// A text.
-    pub value: String,
-}
-
-impl Attribute {
-    /// One of these.
-    #[must_use]
-    pub fn new(name: impl Into<String>, value: impl Into<String>) -> Self {
-        Self { name: name.into(), value: value.into() }
-    }
-}
-
-/// `types.parameter`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Parameter {
-    /// Upper case.
-    pub keyword: String,
-    /// Empty where there is none.
-    pub value: String,
-}
-
-/// `types.recipient`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recipient {
-    /// The forward-path without angle brackets.
-    pub address: String,
-    /// Lower case A-labels.
-    pub domain: String,
-    /// Of RCPT.
-    pub parameters: Vec<Parameter>,
-}
-
-/// `types.envelope`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Envelope {
-    /// The reverse-path without angle brackets; empty for the null one.
-    pub sender: String,
-    /// Lower case A-labels; empty for the null reverse-path.
-    pub sender_domain: String,
-    /// Of MAIL.
-    pub parameters: Vec<Parameter>,
-    /// At least one.
-    pub recipients: Vec<Recipient>,
-}
 
 /// `types.header-field`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! The events of intake and tracking: what happened, made into [`Event`]s whose text is harmless.
 
 pub use relevo_delivery::blame;
+use relevo_mailkit::envelope::Recipient;
 use relevo_mailkit::event::{Clicked, Event, Failure, Opened, Queued, Refusal, Withheld};
 use relevo_mailkit::model::Note;
 use relevo_mailkit::policy::{Attribute, Verdict};
@@ -8,7 +9,7 @@ use relevo_mailkit::reply::Reply;
 use relevo_mailkit::text::escaped;
 use relevo_queue::{ItemId, ItemMeta, Millis, NewEvent};
 
-use crate::pipeline::{ForwardPath, Origin, Rejection, Submission};
+use crate::pipeline::{Origin, Rejection, Submission};
 use crate::policy::{PluginAnswer, PolicyResult};
 use crate::stream::Way;
 
@@ -50,7 +51,7 @@ impl Facts {
 pub(crate) fn queued(
     id: ItemId,
     meta: &ItemMeta,
-    to: &[&ForwardPath],
+    to: &[&Recipient],
     fixes: &[Note],
     notes: &[Note],
     result: &PolicyResult,

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 pub use relevo_delivery::{OutcomeEvent, OutcomeListener};
+use relevo_mailkit::envelope::Envelope;
 pub use relevo_mailkit::event::PluginAnswer;
 use relevo_mailkit::model::Report;
 use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::source::Source;
 use relevo_queue::{ItemId, Millis};
 
-use crate::pipeline::{Envelope, Origin, Via};
+use crate::pipeline::{Origin, Via};
 use crate::settings::{Grants, Settings, Tenant};
 
 /// One entry of [`crate::pipeline::Pipeline::checks`]. The pipeline asks the checks one after the other, after the

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use relevo_mailkit::address::Address;
 use relevo_mailkit::model::{DeclaredEncoding, Part as FoundPart};
-use relevo_mailkit::policy::{Attribute, Envelope, Message, Parameter, Part, Recipient};
+use relevo_mailkit::policy::{Attribute, Message, Part};
 use relevo_mailkit::text::escaped;
 use relevo_relay::pipeline::Origin;
 use relevo_relay::policy::PolicyRequest;
@@ -25,7 +25,7 @@ pub(crate) fn of(request: &PolicyRequest) -> (Message, Body) {
         stage: "data".to_owned(),
         tenant: request.tenant.id.clone(),
         identity: request.via.identity.clone(),
-        envelope: envelope(request),
+        envelope: request.envelope.as_ref().clone(),
         headers: request.report.fields.clone(),
         size: request.message.size(),
         parts: request.report.parts.iter().take(MAX_PARTS).map(|p| part(p, offset)).collect(),
@@ -34,27 +34,6 @@ pub(crate) fn of(request: &PolicyRequest) -> (Message, Body) {
         now: u64::try_from(request.now).unwrap_or(0),
     };
     (message, Body { source: Arc::clone(&request.message), offset })
-}
-
-fn envelope(request: &PolicyRequest) -> Envelope {
-    let envelope = &request.envelope;
-    let sender_domain = Address::parse(&envelope.sender).map_or_else(|_| String::new(), |a| a.domain);
-    let given = |p: &relevo_smtp::server::Parameter| Parameter {
-        keyword: p.keyword.clone(),
-        value: p.value.clone().unwrap_or_default(),
-    };
-    let recipient = |to: &relevo_relay::pipeline::ForwardPath| Recipient {
-        address: to.address.clone(),
-        domain: to.domain.clone(),
-        // No extension that we announce has parameters for RCPT.
-        parameters: Vec::new(),
-    };
-    Envelope {
-        sender: envelope.sender.clone(),
-        sender_domain,
-        parameters: envelope.parameters.iter().map(given).collect(),
-        recipients: envelope.recipients.iter().map(recipient).collect(),
-    }
 }
 
 fn part(found: &FoundPart, base: u64) -> Part {

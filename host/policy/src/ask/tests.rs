@@ -1,7 +1,8 @@
 //! Asked about a message of a tenant.
 
+use relevo_mailkit::envelope::{Envelope, Recipient};
 use relevo_mailkit::model::Report;
-use relevo_relay::pipeline::{Envelope, ForwardPath, Origin, Protocol, Via};
+use relevo_relay::pipeline::{Origin, Protocol, Via};
 
 use super::*;
 use crate::test_world::{World, add, settings};
@@ -28,7 +29,7 @@ fn report() -> Report {
 /// About mail of tenant `a`.
 fn request(world: &World) -> PolicyRequest {
     let settings = world.settings.get();
-    let to = ForwardPath { address: "b@b.example".into(), domain: "b.example".into() };
+    let to = Recipient::new("b@b.example", "b.example");
     let via = Via { protocol: Protocol::Http, peer: None, helo: None, tls: None, identity: None };
     PolicyRequest {
         tenant: Arc::clone(&settings.tenants.by_id["a"]),

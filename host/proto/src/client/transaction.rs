@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 
+use relevo_mailkit::address::Address;
+
 use super::abilities::Abilities;
 use super::types::{Command, Envelope, Failure, Outcome, RemoteReply, TransactionResult};
-use crate::server::is_address;
 
 /// RCPT commands in one group. Their replies must fit into the socket buffers, or both sides wait for the other
 /// (RFC 2920 section 3.1).
@@ -307,10 +308,10 @@ fn is_too_many(reply: &RemoteReply) -> bool {
 fn unsuitable(envelope: &Envelope) -> Option<Failure> {
     let refuse =
         |status: (u8, u16, u16), detail: &str| Some(Failure::of_message(Command::Mail, status, detail));
-    if !envelope.sender.is_empty() && !is_address(&envelope.sender) {
+    if !envelope.sender.is_empty() && Address::parse(&envelope.sender).is_err() {
         return refuse((5, 1, 7), "sender address cannot be written in SMTP");
     }
-    if !envelope.recipients.iter().all(|a| is_address(a)) {
+    if !envelope.recipients.iter().all(|a| Address::parse(a).is_ok()) {
         return refuse((5, 1, 3), "recipient address cannot be written in SMTP");
     }
     None

@@ -1,8 +1,10 @@
 //! The command parser: one line without its CRLF, a typed command or the reply that says what is wrong with it.
 
-use super::path;
+use relevo_mailkit::envelope::{Parameter, Recipient};
+
+use super::path::{self, Path};
 use super::replies::{self, Fixed};
-use super::types::{BodyType, MailFrom, Parameter, RcptTo};
+use super::types::{BodyType, MailFrom};
 
 /// A command that is correct in itself. Whether it may come now is the session's question.
 #[derive(Debug, PartialEq, Eq)]
@@ -11,7 +13,8 @@ pub(crate) enum Command<'a> {
     Helo(&'a str),
     /// The flag: there were parameters, which only EHLO sessions may use.
     Mail(MailFrom, bool),
-    Rcpt(RcptTo),
+    /// The flag: the address as written needs SMTPUTF8.
+    Rcpt(Recipient, bool),
     Data,
     Rset,
     Noop,
@@ -140,26 +143,31 @@ fn helo(rest: &str) -> Result<&str, Fixed> {
 }
 
 /// `FROM:` or `TO:` and then the path. Spaces before the path are not in the grammar, but common.
-fn path_after<'a>(rest: &'a str, keyword: &str, bad: Fixed) -> Result<(path::Mailbox<'a>, &'a str), Fixed> {
+fn path_after<'a>(rest: &'a str, keyword: &str, bad: Fixed) -> Result<(Path<'a>, &'a str), Fixed> {
     let rest = rest.trim_start_matches(' ');
     let (word, rest) = rest.split_at_checked(keyword.len()).ok_or(replies::SYNTAX)?;
     if !word.eq_ignore_ascii_case(keyword) {
         return Err(replies::SYNTAX);
     }
-    let (mailbox, rest) = path::parse(rest.trim_start_matches(' ')).ok_or(bad)?;
-    if rest.is_empty() || rest.starts_with(' ') { Ok((mailbox, rest)) } else { Err(bad) }
+    let (path, rest) = path::parse(rest.trim_start_matches(' ')).ok_or(bad)?;
+    if rest.is_empty() || rest.starts_with(' ') { Ok((path, rest)) } else { Err(bad) }
 }
 
 fn mail(rest: &str) -> Result<Command<'_>, Fixed> {
-    let (mailbox, parameters) = path_after(rest, "FROM:", replies::BAD_SENDER)?;
+    let (path, parameters) = path_after(rest, "FROM:", replies::BAD_SENDER)?;
     // Only `<>` may lack a domain here.
-    if mailbox.domain.is_empty() && !mailbox.text.is_empty() {
+    if matches!(path, Path::Postmaster(_)) {
         return Err(replies::BAD_SENDER);
     }
-    let mut from = MailFrom { address: mailbox.text.to_owned(), ..MailFrom::default() };
+    let mut from = MailFrom::default();
     let extended = mail_parameters(parameters, &mut from)?;
-    if !from.address.is_ascii() && !from.smtputf8 {
-        return Err(replies::NEEDS_SMTPUTF8);
+    if let Path::Mailbox(text, address) = path {
+        if !text.is_ascii() && !from.smtputf8 {
+            return Err(replies::NEEDS_SMTPUTF8);
+        }
+        // As written; only U-labels become A-labels, which every hop can take.
+        from.address = if text.is_ascii() { text.to_owned() } else { address.to_string() };
+        from.domain = address.domain;
     }
     Ok(Command::Mail(from, extended))
 }
@@ -176,7 +184,7 @@ fn mail_parameters(text: &str, from: &mut MailFrom) -> Result<bool, Fixed> {
             return Err(replies::BAD_PARAMETER);
         }
         mail_parameter(&keyword, value, from)?;
-        from.parameters.push(Parameter { keyword, value: value.map(str::to_owned) });
+        from.parameters.push(Parameter { keyword, value: value.unwrap_or_default().to_owned() });
     }
     Ok(!from.parameters.is_empty())
 }
@@ -215,22 +223,18 @@ fn is_xtext(value: &str) -> bool {
 }
 
 fn rcpt(rest: &str) -> Result<Command<'_>, Fixed> {
-    let (mailbox, parameters) = path_after(rest, "TO:", replies::BAD_RECIPIENT)?;
-    if mailbox.text.is_empty() {
-        return Err(replies::BAD_RECIPIENT);
-    }
-    // RFC 5321 section 4.1.1.3: `<postmaster>` is the one address without a domain.
-    if mailbox.domain.is_empty() && !mailbox.text.eq_ignore_ascii_case("postmaster") {
-        return Err(replies::BAD_RECIPIENT);
-    }
-    if mailbox.is_literal() {
-        return Err(replies::ADDRESS_LITERAL);
-    }
+    let (path, parameters) = path_after(rest, "TO:", replies::BAD_RECIPIENT)?;
+    let (to, utf8) = match path {
+        Path::Null => return Err(replies::BAD_RECIPIENT),
+        Path::Postmaster(text) => (Recipient::new(text, ""), false),
+        Path::Mailbox(_, address) if address.is_literal() => return Err(replies::ADDRESS_LITERAL),
+        Path::Mailbox(text, address) => (Recipient::from(address), !text.is_ascii()),
+    };
     // No extension that we announce has parameters for RCPT.
     if !parameters.trim_matches(' ').is_empty() {
         return Err(replies::UNKNOWN_PARAMETER);
     }
-    Ok(Command::Rcpt(RcptTo { address: mailbox.text.to_owned() }))
+    Ok(Command::Rcpt(to, utf8))
 }
 
 fn auth(rest: &str) -> Result<Command<'_>, Fixed> {
@@ -251,13 +255,13 @@ mod tests {
 
     fn from(address: &str, size: u64, body: BodyType, given: &str) -> MailFrom {
         let parameter = |word: &str| {
-            let (keyword, value) =
-                word.split_once('=').map_or((word, None), |(k, v)| (k, Some(v.to_owned())));
-            Parameter { keyword: keyword.to_owned(), value }
+            let (keyword, value) = word.split_once('=').unwrap_or((word, ""));
+            Parameter { keyword: keyword.to_owned(), value: value.to_owned() }
         };
+        let domain = address.rsplit('@').next().unwrap_or_default().to_owned();
         let parameters: Vec<_> = given.split_whitespace().map(parameter).collect();
         let smtputf8 = parameters.iter().any(|p| p.keyword == "SMTPUTF8");
-        MailFrom { address: address.into(), size, body, smtputf8, parameters }
+        MailFrom { address: address.into(), domain, size, body, smtputf8, parameters }
     }
 
     #[test]
@@ -296,14 +300,19 @@ mod tests {
 
     #[test]
     fn rcpt_and_its_refusals() {
-        assert_eq!(parsed("RCPT TO: <a@b>"), Ok(Command::Rcpt(RcptTo { address: "a@b".into() })));
-        assert_eq!(
-            parsed("RCPT TO:<Postmaster>"),
-            Ok(Command::Rcpt(RcptTo { address: "Postmaster".into() }))
-        );
+        let to = |address: &str, domain: &str| Recipient::new(address, domain);
+        for (line, to, utf8) in [
+            ("RCPT TO: <a@b>", to("a@b", "b"), false),
+            ("RCPT TO:<Postmaster>", to("Postmaster", ""), false),
+            ("RCPT TO:<a@B.Example>", to("a@b.example", "b.example"), false),
+            ("RCPT TO:<a@bücher.example>", to("a@xn--bcher-kva.example", "xn--bcher-kva.example"), true),
+        ] {
+            assert_eq!(parsed(line), Ok(Command::Rcpt(to, utf8)), "{line}");
+        }
         for (line, reply) in [
             ("RCPT TO:<>", replies::BAD_RECIPIENT),
             ("RCPT TO:<joe>", replies::BAD_RECIPIENT),
+            ("RCPT TO:<a@b_c.example>", replies::BAD_RECIPIENT),
             ("RCPT TO:<a@[127.0.0.1]>", replies::ADDRESS_LITERAL),
             ("RCPT TO:<a@b> NOTIFY=NEVER", replies::UNKNOWN_PARAMETER),
             ("RCPT FROM:<a@b>", replies::SYNTAX),

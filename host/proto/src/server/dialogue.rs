@@ -1,5 +1,7 @@
 //! The commands: which may come when, what they answer, and what they ask the product.
 
+use relevo_mailkit::envelope::Recipient;
+
 use super::buffer::Line;
 use super::command::{self, Command, Verb};
 use super::replies::{self, Fixed};
@@ -7,7 +9,7 @@ use super::sasl::{self, Next};
 use super::session::{
     AuthPolicy, Event, MAX_AUTH_LINE, MAX_LINE, Question, Session, State, Step, Transaction,
 };
-use super::types::{MailFrom, RcptTo, SessionInfo};
+use super::types::{MailFrom, SessionInfo};
 use crate::Reply;
 
 impl Session {
@@ -71,7 +73,7 @@ impl Session {
             Command::Ehlo(name) => self.hello(name, true),
             Command::Helo(name) => self.hello(name, false),
             Command::Mail(from, extended) => self.mail(from, extended),
-            Command::Rcpt(to) => self.rcpt(to),
+            Command::Rcpt(to, utf8) => self.rcpt(to, utf8),
             Command::Data => self.data(),
             Command::Rset => {
                 self.transaction = None;
@@ -171,9 +173,9 @@ impl Session {
         Step::Event(Event::Mail(from))
     }
 
-    fn rcpt(&mut self, to: RcptTo) -> Step {
+    fn rcpt(&mut self, to: Recipient, utf8: bool) -> Step {
         let Some(transaction) = &self.transaction else { return self.protocol_error(replies::MAIL_FIRST) };
-        if !to.address.is_ascii() && !transaction.smtputf8 {
+        if utf8 && !transaction.smtputf8 {
             return self.protocol_error(replies::NEEDS_SMTPUTF8);
         }
         self.state = State::Deciding(Question::Rcpt);

@@ -15,13 +15,7 @@ mod types;
 
 pub use content::BareNewlines;
 pub use session::{AuthPolicy, Config, Event, Limits, Session};
-pub use types::{BodyType, Credentials, MailFrom, Parameter, RcptTo, SessionInfo};
-
-/// `address` can stand between the angle brackets of MAIL and RCPT.
-pub(crate) fn is_address(address: &str) -> bool {
-    let bracketed = format!("<{address}>");
-    matches!(path::parse(&bracketed), Some((mailbox, "")) if mailbox.text == address && !address.is_empty())
-}
+pub use types::{BodyType, Credentials, MailFrom, SessionInfo};
 
 /// The content of a whole DATA, and the octets after its end.
 #[cfg(test)]

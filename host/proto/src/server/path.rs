@@ -1,46 +1,48 @@
-//! Paths of MAIL and RCPT: RFC 5321 section 4.1.2, with the UTF-8 of RFC 6531 section 3.3.
+//! Paths of MAIL and RCPT (RFC 5321 section 4.1.2): the brackets and the source route. The grammar of mailboxes is that
+//! of [`relevo_mailkit::address`].
 
-/// RFC 5321 section 4.5.3.1.1.
-const MAX_LOCAL: usize = 64;
-/// RFC 5321 section 4.5.3.1.2.
-const MAX_DOMAIN: usize = 255;
-/// RFC 5321 section 4.5.3.1.3, with room for a local part and a domain in full.
-const MAX_PATH: usize = 512;
+use relevo_mailkit::address::{Address, canonical_domain};
 
-/// The mailbox of a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Mailbox<'a> {
-    /// `local@domain`, or a local part alone.
-    pub(crate) text: &'a str,
-    /// Empty when there is none.
-    pub(crate) domain: &'a str,
+/// What stands between the angle brackets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Path<'a> {
+    /// `<>`.
+    Null,
+    /// `<postmaster>`, the one mailbox without a domain (RFC 5321 section 4.1.1.3), as written.
+    Postmaster(&'a str),
+    /// A mailbox, as written and as parsed.
+    Mailbox(&'a str, Address),
 }
 
-impl Mailbox<'_> {
-    pub(crate) fn is_literal(&self) -> bool {
-        self.domain.starts_with('[')
-    }
-}
-
-/// A path and what follows its closing bracket. `None`: bad syntax. `<>` has an empty mailbox.
-pub(crate) fn parse(input: &str) -> Option<(Mailbox<'_>, &str)> {
+/// A path and what follows its closing bracket. `None`: bad syntax.
+pub(crate) fn parse(input: &str) -> Option<(Path<'_>, &str)> {
     let inner = input.strip_prefix('<')?;
     if let Some(rest) = inner.strip_prefix('>') {
-        return Some((Mailbox { text: "", domain: "" }, rest));
+        return Some((Path::Null, rest));
     }
     let inner = skip_route(inner)?;
-    let local = local_part(inner)?;
-    let after = &inner[local..];
-    let (domain, end) = match after.strip_prefix('@') {
-        Some(text) => {
-            let n = domain(text)?;
-            (&text[..n], local + 1 + n)
-        }
-        None => ("", local),
+    let end = closing_bracket(inner)?;
+    let (text, rest) = (&inner[..end], &inner[end + 1..]);
+    let path = match text.eq_ignore_ascii_case("postmaster") {
+        true => Path::Postmaster(text),
+        false => Path::Mailbox(text, Address::parse(text).ok()?),
     };
-    let rest = inner[end..].strip_prefix('>')?;
-    (local <= MAX_LOCAL && domain.len() <= MAX_DOMAIN && end <= MAX_PATH)
-        .then_some((Mailbox { text: &inner[..end], domain }, rest))
+    Some((path, rest))
+}
+
+/// The offset of the first `>` that is not in a quoted local part.
+fn closing_bracket(text: &str) -> Option<usize> {
+    let (mut quoted, mut escaped) = (text.starts_with('"'), false);
+    for (i, c) in text.char_indices().skip(usize::from(quoted)) {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' if quoted => quoted = false,
+            '>' if !quoted => return Some(i),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// A-d-l: `@one,@two:`, to be accepted and ignored (RFC 5321 appendix C).
@@ -50,62 +52,15 @@ fn skip_route(mut text: &str) -> Option<&str> {
     }
     loop {
         text = text.strip_prefix('@')?;
-        text = &text[domain(text)?..];
-        match text.strip_prefix(',') {
+        // A literal may have colons.
+        let literal = if text.starts_with('[') { text.find(']')? } else { 0 };
+        let end = literal + text[literal..].find([',', ':'])?;
+        canonical_domain(&text[..end]).ok()?;
+        match text[end..].strip_prefix(',') {
             Some(next) => text = next,
-            None => return text.strip_prefix(':'),
+            None => return text[end..].strip_prefix(':'),
         }
     }
-}
-
-/// Octets of the local part: Dot-string or Quoted-string.
-fn local_part(text: &str) -> Option<usize> {
-    if text.starts_with('"') { quoted_string(text) } else { dotted(text, is_atext) }
-}
-
-fn quoted_string(text: &str) -> Option<usize> {
-    let mut escaped = false;
-    for (i, c) in text.char_indices().skip(1) {
-        match c {
-            _ if c.is_control() => return None,
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            // `""@example.com` names nobody, and mailbox parsers disagree about it.
-            '"' => return (i > 1).then_some(i + 1),
-            _ => {}
-        }
-    }
-    None
-}
-
-/// Octets of a Domain or address-literal.
-fn domain(text: &str) -> Option<usize> {
-    if let Some(literal) = text.strip_prefix('[') {
-        let n = literal.find(']')?;
-        let valid =
-            literal[..n].bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b':' | b'.' | b'-'));
-        return (n > 0 && valid).then_some(n + 2);
-    }
-    let n = dotted(text, is_domain_char)?;
-    let labels_fit =
-        text[..n].split('.').all(|l| l.len() <= 63 * 4 && !l.starts_with('-') && !l.ends_with('-'));
-    labels_fit.then_some(n)
-}
-
-/// Octets of one or more runs of `allowed`, joined by single dots.
-fn dotted(text: &str, allowed: fn(char) -> bool) -> Option<usize> {
-    let n = text.find(|c| c != '.' && !allowed(c)).unwrap_or(text.len());
-    let run = &text[..n];
-    (n > 0 && !run.starts_with('.') && !run.ends_with('.') && !run.contains("..")).then_some(n)
-}
-
-fn is_atext(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || (!c.is_ascii() && !c.is_control())
-}
-
-/// Letters, digits, hyphen; the underscore occurs in practice; UTF-8 labels need SMTPUTF8.
-fn is_domain_char(c: char) -> bool {
-    c.is_ascii_alphanumeric() || c == '-' || c == '_' || (!c.is_ascii() && !c.is_control())
 }
 
 #[cfg(test)]
@@ -113,20 +68,27 @@ mod tests {
     use super::*;
 
     fn address(input: &str) -> Option<&str> {
-        parse(input).map(|(mailbox, _)| mailbox.text)
+        parse(input).map(|(path, _)| match path {
+            Path::Null => "",
+            Path::Postmaster(text) | Path::Mailbox(text, _) => text,
+        })
     }
 
     #[test]
     fn good_paths() {
-        assert_eq!(address("<>"), Some(""));
-        assert_eq!(address("<a@b.example>"), Some("a@b.example"));
-        assert_eq!(address("<@x.example,@y.example:a@b.example>"), Some("a@b.example"));
-        assert_eq!(address("<\"a> b\\\"@\"@b.example>"), Some("\"a> b\\\"@\"@b.example"));
-        assert_eq!(address("<postmaster>"), Some("postmaster"));
-        assert_eq!(address("<a@[192.0.2.1]>"), Some("a@[192.0.2.1]"));
-        assert_eq!(address("<a@[IPv6:2001:db8::1]>"), Some("a@[IPv6:2001:db8::1]"));
-        assert_eq!(address("<grå@blå.example>"), Some("grå@blå.example"));
-        assert_eq!(address("<a+b/c=d@x_y.example>"), Some("a+b/c=d@x_y.example"));
+        for (input, text) in [
+            ("<>", ""),
+            ("<a@b.example>", "a@b.example"),
+            ("<@x.example,@y.example:a@b.example>", "a@b.example"),
+            ("<@[IPv6:::1],@y.example:a@b.example>", "a@b.example"),
+            ("<\"a> b\\\"@\"@b.example>", "\"a> b\\\"@\"@b.example"),
+            ("<postmaster>", "postmaster"),
+            ("<a@[192.0.2.1]>", "a@[192.0.2.1]"),
+            ("<a@[IPv6:2001:db8::1]>", "a@[IPv6:2001:db8::1]"),
+            ("<grå@blå.example>", "grå@blå.example"),
+        ] {
+            assert_eq!(address(input), Some(text));
+        }
         assert_eq!(parse("<a@b> SIZE=1").map(|p| p.1), Some(" SIZE=1"));
     }
 
@@ -138,16 +100,14 @@ mod tests {
             "a@b",
             "<a@b",
             "a@b>",
+            "<a>",
             "<a@>",
             "<@b>",
             "<a@b@c>",
             "<a b@c>",
             "<.a@b>",
-            "<a.@b>",
-            "<a..b@c>",
             "<a@.b>",
             "<a@b.>",
-            "<a@b..c>",
             "<\"a@b>",
             "<\"\"@b>",
             "<\"a\"b@c>",
@@ -155,20 +115,17 @@ mod tests {
             "<a@[1.2.3.4>",
             "<@x:>",
             "<@x,y:a@b>",
+            "<@x_y:a@b>",
             "<a@-b>",
-            "<a@b-.c>",
             "<<a@b>>",
-            "<a\u{7f}@b>",
             "<a@b c>",
             "< a@b>",
             "<a@b >",
             "<\"a\u{0}\"@b>",
             "<(c)a@b>",
-            "<a\u{85}@b>",
+            "<a\u{202e}@b>",
         ] {
             assert_eq!(address(input), None, "{input:?}");
         }
-        assert_eq!(address(&format!("<{}@b>", "a".repeat(65))), None);
-        assert_eq!(address(&format!("<a@{}b>", "b.".repeat(128))), None);
     }
 }

@@ -1,10 +1,12 @@
 //! The session: its configuration, its events, and everything but the commands.
 
+use relevo_mailkit::envelope::Recipient;
+
 use super::buffer::Buffer;
 use super::content::{BareNewlines, Content, Normalizer};
 use super::replies::{self, Fixed};
 use super::sasl::Exchange;
-use super::types::{Credentials, MailFrom, RcptTo, SessionInfo};
+use super::types::{Credentials, MailFrom, SessionInfo};
 use crate::{Reply, encode};
 
 /// What a session asks its owner to do.
@@ -20,7 +22,7 @@ pub enum Event {
     /// Answer with [`Session::decide`].
     Mail(MailFrom),
     /// Answer with [`Session::decide`].
-    Rcpt(RcptTo),
+    Rcpt(Recipient),
     /// DATA after at least one accepted recipient. Answer with [`Session::decide`].
     Data,
     /// [`Session::content`] has octets of the message. On an error call [`Session::refuse_content`].

@@ -1,5 +1,7 @@
 //! What the dialogue yields, in the product's terms.
 
+use relevo_mailkit::envelope::Parameter;
+
 /// What the session learnt from the dialogue so far.
 #[derive(Debug, Clone, Default)]
 pub struct SessionInfo {
@@ -38,20 +40,13 @@ pub enum BodyType {
     EightBitMime,
 }
 
-/// An ESMTP parameter (RFC 5321 section 4.1.1.11).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parameter {
-    /// Upper case.
-    pub keyword: String,
-    /// As given; none without `=`.
-    pub value: Option<String>,
-}
-
 /// MAIL, syntactically correct.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MailFrom {
     /// Without angle brackets and source route; empty for the null reverse-path.
     pub address: String,
+    /// Lower case A-labels or an address literal; empty for the null reverse-path.
+    pub domain: String,
     /// SIZE= (RFC 1870); 0 when absent.
     pub size: u64,
     /// BODY=
@@ -60,11 +55,4 @@ pub struct MailFrom {
     pub smtputf8: bool,
     /// All that were given, these among them, in their order.
     pub parameters: Vec<Parameter>,
-}
-
-/// RCPT, syntactically correct. No extension that is announced has parameters for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RcptTo {
-    /// Without angle brackets and source route. `postmaster` without a domain is allowed (RFC 5321 section 4.5.1).
-    pub address: String,
 }

@@ -2,9 +2,10 @@
 
 use std::io;
 
-use async_trait::async_trait;
 use relevo_mailkit::address::Address;
-use relevo_smtp::server::{Credentials, ListenerKind, MailFrom, Peer, RcptTo, Reply, Service, SessionInfo};
+use relevo_mailkit::envelope::{Envelope, Recipient};
+use relevo_mailkit::reply::Reply;
+use relevo_smtp::server::{Credentials, ListenerKind, MailFrom, Peer, Service, SessionInfo};
 use tracing::info;
 
 mod auth;
@@ -20,7 +21,7 @@ pub use writer::SpoolWriter;
 use self::auth::{Authenticator, Verdict};
 use self::rates::Rates;
 use self::session::{Transaction, User};
-use crate::pipeline::{Envelope, ForwardPath, Origin, Pipeline, Submission, not_stored, reverse_path};
+use crate::pipeline::{Origin, Pipeline, Submission, not_stored, reverse_path};
 use crate::settings::{Settings, SettingsHandle, any_contains};
 
 /// The relay as an SMTP service.
@@ -67,45 +68,33 @@ impl Intake {
     }
 
     fn open(&self, session: &Session, info: &SessionInfo, from: &MailFrom) -> Result<Transaction, Reply> {
-        if session.transaction.is_some() {
-            return Err(Reply::new(503, (5, 5, 1), "a transaction is under way"));
-        }
         let settings = self.settings.get();
         let origin = self.origin(&settings, session, info)?;
-        if from.size > settings.intake.max_message_size {
-            return Err(too_large(settings.intake.max_message_size));
-        }
         self.pipeline.queue.ready().map_err(|e| not_stored(&e).reply)?;
-        let mut sender = String::new();
         if !from.address.is_empty() {
-            needs_no_smtputf8(&from.address, from.smtputf8)?;
-            let address = Address::parse(&from.address)
-                .map_err(|e| Reply::new(501, (5, 1, 7), format!("reverse-path: {e}")))?;
-            reverse_path(&settings, &origin, &address.domain).map_err(|r| r.reply)?;
-            // As submitted; only U-labels are written as A-labels, which every hop can take.
-            sender = if from.address.is_ascii() { from.address.clone() } else { address.to_string() };
+            reverse_path(&settings, &origin, &from.domain).map_err(|r| r.reply)?;
         }
         let envelope = Envelope {
-            sender,
-            recipients: Vec::new(),
-            smtputf8: from.smtputf8,
+            sender: from.address.clone(),
+            sender_domain: from.domain.clone(),
             parameters: from.parameters.clone(),
+            recipients: Vec::new(),
         };
         Ok(Transaction { settings, origin, envelope })
     }
 
-    fn add(&self, session: &mut Session, info: &SessionInfo, to: &RcptTo) -> Result<(), Reply> {
+    fn add(&self, session: &mut Session, info: &SessionInfo, to: &Recipient) -> Result<(), Reply> {
         let user = session.user(info).map(|u| u.name.clone());
         let Some(transaction) = &mut session.transaction else {
-            return Err(Reply::new(503, (5, 5, 1), "MAIL first"));
+            return Err(no_transaction());
         };
         let settings = &transaction.settings;
         let envelope = &mut transaction.envelope;
         if envelope.recipients.len() >= settings.intake.max_recipients {
             return Err(Reply::new(452, (4, 5, 3), "too many recipients"));
         }
-        let path = forward_path(settings, &to.address, envelope.smtputf8)?;
-        if envelope.recipients.contains(&path) {
+        let to = forward_path(settings, to, envelope.has_smtputf8())?;
+        if envelope.recipients.contains(&to) {
             return Ok(());
         }
         if let Some(user) = user {
@@ -115,12 +104,11 @@ impl Intake {
                 return Err(Reply::new(451, (4, 7, 1), "too many recipients in an hour, try again later"));
             }
         }
-        envelope.recipients.push(path);
+        envelope.recipients.push(to);
         Ok(())
     }
 }
 
-#[async_trait]
 impl Service for Intake {
     type Session = Session;
     type Writer = SpoolWriter;
@@ -163,22 +151,22 @@ impl Service for Intake {
         Ok(())
     }
 
-    async fn rcpt(&self, session: &mut Session, info: &SessionInfo, to: &RcptTo) -> Result<(), Reply> {
+    async fn rcpt(&self, session: &mut Session, info: &SessionInfo, to: &Recipient) -> Result<(), Reply> {
         self.metrics.count("rcpt", self.add(session, info, to))
     }
 
     async fn data(&self, session: &mut Session, _info: &SessionInfo) -> Result<SpoolWriter, Reply> {
-        let max = match &session.transaction {
-            Some(t) if !t.envelope.recipients.is_empty() => t.settings.intake.max_message_size,
-            _ => return self.metrics.count("data", Err(Reply::new(503, (5, 5, 1), "MAIL and RCPT first"))),
+        let Some(transaction) = &session.transaction else {
+            return self.metrics.count("data", Err(no_transaction()));
         };
+        let max = transaction.settings.intake.max_message_size;
         let spool = self.pipeline.queue.spool().await.map_err(|e| not_stored(&e).reply);
         Ok(SpoolWriter::new(self.metrics.count("data", spool)?, max))
     }
 
     async fn finish(&self, session: &mut Session, info: &SessionInfo, writer: SpoolWriter) -> Reply {
         let Some(transaction) = session.transaction.take() else {
-            return Reply::new(503, (5, 5, 1), "MAIL first");
+            return no_transaction();
         };
         let body = match writer.finish().await {
             Ok(body) => body,
@@ -202,23 +190,26 @@ impl Service for Intake {
     }
 }
 
-/// RFC 5321 sections 4.1.1.3 and 4.5.1, RFC 6531 section 3.4.
-fn forward_path(settings: &Settings, text: &str, smtputf8: bool) -> Result<ForwardPath, Reply> {
-    let text = if text.eq_ignore_ascii_case("postmaster") { settings.postmaster.as_str() } else { text };
-    needs_no_smtputf8(text, smtputf8)?;
-    let address =
-        Address::parse(text).map_err(|e| Reply::new(501, (5, 1, 3), format!("forward-path: {e}")))?;
-    if address.is_literal() {
-        return Err(Reply::new(550, (5, 1, 3), "mail to address literals is not accepted"));
+/// The recipient; `postmaster` without a domain is the configured one (RFC 5321 section 4.5.1).
+fn forward_path(settings: &Settings, to: &Recipient, smtputf8: bool) -> Result<Recipient, Reply> {
+    if !to.domain.is_empty() {
+        return Ok(to.clone());
     }
-    Ok(ForwardPath::from(&address))
+    let address = Address::parse(&settings.postmaster)
+        .map_err(|e| Reply::new(501, (5, 1, 3), format!("forward-path: {e}")))?;
+    if address.needs_smtputf8() && !smtputf8 {
+        return Err(Reply::new(
+            553,
+            (5, 6, 7),
+            "the postmaster's address needs the SMTPUTF8 parameter of MAIL",
+        ));
+    }
+    Ok(Recipient::from(address))
 }
 
-fn needs_no_smtputf8(address: &str, smtputf8: bool) -> Result<(), Reply> {
-    if address.is_ascii() || smtputf8 {
-        return Ok(());
-    }
-    Err(Reply::new(553, (5, 6, 7), "an internationalised address needs the SMTPUTF8 parameter of MAIL"))
+/// The dialogue calls in order: never without MAIL.
+fn no_transaction() -> Reply {
+    Reply::new(451, (4, 3, 0), "no transaction is under way")
 }
 
 fn denied() -> Reply {

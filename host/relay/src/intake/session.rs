@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use relevo_mailkit::envelope::Envelope;
 use relevo_smtp::server::{Peer, SessionInfo};
 
-use crate::pipeline::{Envelope, Origin, Protocol, Via};
+use crate::pipeline::{Origin, Protocol, Via};
 use crate::settings::Settings;
 
 /// A connection.

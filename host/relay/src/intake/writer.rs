@@ -1,6 +1,5 @@
 //! The bytes of a message on their way to the spool.
 
-use async_trait::async_trait;
 use relevo_queue::{Spool, SpooledBody};
 use relevo_smtp::server::{BodyWriter, Reply};
 
@@ -23,7 +22,6 @@ impl SpoolWriter {
     }
 }
 
-#[async_trait]
 impl BodyWriter for SpoolWriter {
     async fn write(&mut self, chunk: &[u8]) -> Result<(), Reply> {
         self.written = self.written.saturating_add(chunk.len() as u64);

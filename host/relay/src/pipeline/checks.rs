@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use relevo_mailkit::envelope::Envelope;
 use relevo_mailkit::model::{Report, ValidateOptions};
 use relevo_mailkit::recheck;
 use relevo_mailkit::source::Source;
@@ -10,7 +11,7 @@ use relevo_runtime::Stages;
 
 use super::authority::{self, Owner};
 use super::judge::MAX_RECEIVED;
-use super::submission::{Envelope, Origin, Rejection, Via};
+use super::submission::{Origin, Rejection, Via};
 use super::{MAX_DEPTH, MAX_PARTS, Run, judge, note, policy, sender_domain, store_failed};
 use crate::policy::{Check, PolicyRequest, PolicyResult};
 use crate::sandbox::WorkClass;
@@ -45,7 +46,7 @@ impl Incoming {
             max_received: MAX_RECEIVED,
             max_depth: MAX_DEPTH,
             max_parts: MAX_PARTS,
-            smtputf8: self.envelope.smtputf8,
+            smtputf8: self.envelope.has_smtputf8(),
             hostname: self.settings.hostname.clone(),
             now: self.now.div_euclid(1000),
             message_id_left: self.id.to_string(),

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
+use relevo_mailkit::envelope::Recipient as To;
 use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::reply::Reply;
 use relevo_queue::{LastAttempt, Millis, NewDelivery, Recipient, RecipientState};
 
-use super::submission::ForwardPath;
 use crate::policy::PolicyResult;
 
 /// Recipients of one delivery: a domain with more gets several.
@@ -25,7 +25,7 @@ enum Standing {
 /// One delivery for each recipient when each has a copy of its own; otherwise one for each domain and standing, in the order in
 /// which they were first named. Discarded recipients are in none; refused ones neither when nobody can be told.
 pub(crate) fn divide(
-    recipients: &[ForwardPath],
+    recipients: &[To],
     result: &PolicyResult,
     own_copies: bool,
     no_bounce: bool,
@@ -100,11 +100,11 @@ mod tests {
     use super::*;
     use crate::policy::RecipientDecision;
 
-    fn to(domain: &str) -> ForwardPath {
-        ForwardPath { address: format!("x@{domain}"), domain: domain.into() }
+    fn to(domain: &str) -> To {
+        To::new(format!("x@{domain}"), domain)
     }
 
-    fn plain(recipients: &[ForwardPath], own_copies: bool, at: Millis) -> Vec<NewDelivery> {
+    fn plain(recipients: &[To], own_copies: bool, at: Millis) -> Vec<NewDelivery> {
         divide(recipients, &PolicyResult::default(), own_copies, false, at)
     }
 

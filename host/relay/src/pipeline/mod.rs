@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relevo_mailkit::address::Address;
+use relevo_mailkit::envelope::Recipient;
 use relevo_mailkit::model::{Note, Report, Rewrite};
 use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::source::Source;
@@ -26,9 +27,7 @@ mod submission;
 pub(crate) use authority::reverse_path;
 pub use metrics::PipelineMetrics;
 pub use received::date;
-pub use submission::{
-    Accepted, Envelope, ForwardPath, Origin, PolicyRefusal, Protocol, Rejection, Submission, Via,
-};
+pub use submission::{Accepted, Origin, PolicyRefusal, Protocol, Rejection, Submission, Via};
 
 use self::authority::Owner;
 use self::checks::{Checked, Incoming};
@@ -234,14 +233,14 @@ impl Run<'_> {
 fn queued(
     id: ItemId,
     meta: &ItemMeta,
-    recipients: &[ForwardPath],
+    recipients: &[Recipient],
     report: &Report,
     notes: &[Note],
     result: &PolicyResult,
     way: &Way,
 ) -> Vec<NewEvent> {
     let kept = |index: usize| matches!(result.verdict(index), Verdict::Accept | Verdict::Hold(_));
-    let to: Vec<&ForwardPath> =
+    let to: Vec<&Recipient> =
         recipients.iter().enumerate().filter(|(index, _)| kept(*index)).map(|(_, to)| to).collect();
     if to.is_empty() {
         return Vec::new();

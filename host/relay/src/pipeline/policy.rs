@@ -1,10 +1,11 @@
 //! What the answers of checks do to a message: refuse it, hold it, and be recorded.
 
+use relevo_mailkit::envelope::Envelope;
 use relevo_mailkit::policy::Verdict;
 use relevo_queue::NewEvent;
 
 use super::Run;
-use super::submission::{Envelope, PolicyRefusal, Rejection};
+use super::submission::{PolicyRefusal, Rejection};
 use crate::events;
 use crate::policy::PolicyResult;
 use crate::settings::Tenant;

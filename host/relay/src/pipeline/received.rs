@@ -5,21 +5,16 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use relevo_mailkit::address;
+use relevo_mailkit::envelope::Recipient;
 use relevo_queue::{ItemId, Millis};
 
-use super::submission::{ForwardPath, Via};
+use super::submission::Via;
 
 /// Characters of a peer's name that are shown: a domain name has no more.
 const MAX_NAME: usize = 255;
 
 /// The field with its final CRLF, one clause a line.
-pub(crate) fn field(
-    via: &Via,
-    hostname: &str,
-    id: ItemId,
-    recipients: &[ForwardPath],
-    at: Millis,
-) -> Vec<u8> {
+pub(crate) fn field(via: &Via, hostname: &str, id: ItemId, recipients: &[Recipient], at: Millis) -> Vec<u8> {
     let mut field = String::from("Received:");
     if let Some(peer) = via.peer {
         let literal = literal(peer);
@@ -100,11 +95,11 @@ mod tests {
         }
     }
 
-    fn to(addresses: &[&str]) -> Vec<ForwardPath> {
-        addresses.iter().map(|a| ForwardPath { address: (*a).into(), domain: "b.example".into() }).collect()
+    fn to(addresses: &[&str]) -> Vec<Recipient> {
+        addresses.iter().map(|a| Recipient::new(*a, "b.example")).collect()
     }
 
-    fn text(via: &Via, recipients: &[ForwardPath]) -> String {
+    fn text(via: &Via, recipients: &[Recipient]) -> String {
         let field = field(via, "mta1.example", ItemId([0; 16]), recipients, AT);
         assert_eq!(recheck::header_fields(&field), Ok(()));
         String::from_utf8(field).expect("ASCII")

@@ -3,12 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use relevo_mailkit::address::Address;
+use relevo_mailkit::envelope::Envelope;
 use relevo_mailkit::reply::{EnhancedCode, Reply};
 use relevo_mailkit::text::printable;
 use relevo_queue::{ItemId, SpooledBody};
 use relevo_runtime::Fault;
-use relevo_smtp::server::Parameter;
 
 use crate::policy::PluginAnswer;
 use crate::settings::Settings;
@@ -34,34 +33,6 @@ pub enum Origin {
     Tenant(String),
     /// A trusted peer on the relay port: the tenant is who owns the header From.
     Relay(IpAddr),
-}
-
-/// The envelope as accepted.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Envelope {
-    /// Without angle brackets; empty for the null reverse-path.
-    pub sender: String,
-    /// At least one.
-    pub recipients: Vec<ForwardPath>,
-    /// SMTPUTF8 was given.
-    pub smtputf8: bool,
-    /// Of MAIL, as given; none for mail that came otherwise.
-    pub parameters: Vec<Parameter>,
-}
-
-/// A recipient.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ForwardPath {
-    /// Without angle brackets.
-    pub address: String,
-    /// Lower case A-labels: what it is scheduled by.
-    pub domain: String,
-}
-
-impl From<&Address> for ForwardPath {
-    fn from(address: &Address) -> Self {
-        Self { address: address.to_string(), domain: address.domain.clone() }
-    }
 }
 
 /// How a message came.

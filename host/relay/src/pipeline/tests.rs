@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use relevo_mailkit::envelope::Parameter;
 use relevo_mailkit::event::Event;
 use relevo_mailkit::model::{Edit, Encoding, Piece, Refusal, Span};
 use relevo_runtime::{Fault, Stage};
@@ -71,7 +72,7 @@ async fn an_accepted_message_is_stored_with_its_event() {
 async fn validate_is_told_what_it_needs() {
     let world = World::new();
     let mut it = submission(&world, PLAIN);
-    it.envelope.smtputf8 = true;
+    it.envelope.parameters.push(Parameter { keyword: "SMTPUTF8".into(), value: String::new() });
     let accepted = world.pipeline.submit(it).await.expect("accepted");
     let options = world.stages.options.lock().expect("lock").pop().expect("called");
     assert_eq!(options.now, world.clock.now() / 1000);

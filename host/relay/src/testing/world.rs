@@ -8,6 +8,7 @@ use std::{io, net::IpAddr};
 use argon2::password_hash::{PasswordHasher as _, SaltString};
 use argon2::{Algorithm as Argon2Algorithm, Argon2, Params, Version};
 use relevo_keys::SigningKey;
+use relevo_mailkit::envelope::{Envelope, Recipient};
 use relevo_mailkit::model::Algorithm;
 use relevo_mailkit::token::{TokenKey, TokenKeys};
 use relevo_queue::{ItemId, Millis, SpooledBody};
@@ -17,7 +18,7 @@ use relevo_smtp::server::Credentials;
 use super::{Memory, ScriptedStages};
 use crate::clock::{Clock, IdSource};
 use crate::copies::Copies;
-use crate::pipeline::{Envelope, ForwardPath, Origin, Pipeline, PipelineMetrics, Protocol, Submission, Via};
+use crate::pipeline::{Origin, Pipeline, PipelineMetrics, Protocol, Submission, Via};
 use crate::sandbox::Sandbox;
 use crate::settings::{
     Credential, DeliverySettings, DkimKey, Domain, IntakeSettings, Network, PluginServer, Settings,
@@ -209,9 +210,9 @@ pub(crate) fn settings() -> Settings {
     }
 }
 
-pub(crate) fn forward(address: &str) -> ForwardPath {
+pub(crate) fn forward(address: &str) -> Recipient {
     let domain = address.rsplit('@').next().expect("one").to_owned();
-    ForwardPath { address: address.into(), domain }
+    Recipient::new(address, domain)
 }
 
 /// `message` from acme by SMTP, from `a@example.com`, to one recipient.
@@ -221,9 +222,9 @@ pub(crate) fn submission(world: &World, message: &str) -> Submission {
         origin: Origin::Tenant("acme".into()),
         envelope: Envelope {
             sender: "a@example.com".into(),
-            recipients: vec![forward("b@b.example")],
-            smtputf8: false,
+            sender_domain: "example.com".into(),
             parameters: Vec::new(),
+            recipients: vec![forward("b@b.example")],
         },
         via: Via {
             protocol: Protocol::Esmtp { tls: true, auth: true },

@@ -10,8 +10,7 @@ mod tls;
 pub use listener::{ListenerConfig, ListenerLimits, Server};
 pub use relevo_proto::server::BareNewlines;
 pub use service::{
-    BodyType, BodyWriter, Credentials, ListenerKind, MailFrom, Parameter, Peer, RcptTo, Reply, Service,
-    SessionInfo,
+    BodyType, BodyWriter, Credentials, ListenerKind, MailFrom, Peer, Recipient, Reply, Service, SessionInfo,
 };
 pub use throttle::AuthThrottle;
 pub use tls::{ServerTls, TlsError};

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 
-use async_trait::async_trait;
-pub use relevo_proto::Reply;
-pub use relevo_proto::server::{BodyType, Credentials, MailFrom, Parameter, RcptTo, SessionInfo};
+use std::future::Future;
+
+pub use relevo_mailkit::envelope::Recipient;
+pub use relevo_mailkit::reply::Reply;
+pub use relevo_proto::server::{BodyType, Credentials, MailFrom, SessionInfo};
 
 /// What a listener is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,17 +32,15 @@ pub struct Peer {
 
 /// Takes the bytes of a message as they arrive, dots unstuffed, the final dot removed. Dropped without `finish` when the
 /// message does not end properly.
-#[async_trait]
 pub trait BodyWriter: Send {
     /// Appends. An error makes the session read to the end of DATA and then send that reply.
-    async fn write(&mut self, chunk: &[u8]) -> Result<(), Reply>;
+    fn write(&mut self, chunk: &[u8]) -> impl Future<Output = Result<(), Reply>> + Send;
 }
 
 /// Decides what a session may do. Called in the order of the dialogue, never concurrently for one session.
 ///
 /// The session state is dropped when the connection ends, however it ends. A positive reply of `finish` means that the
 /// message is on disk.
-#[async_trait]
 pub trait Service: Send + Sync + 'static {
     /// What the product remembers of a connection.
     type Session: Send;
@@ -48,32 +48,47 @@ pub trait Service: Send + Sync + 'static {
     type Writer: BodyWriter + 'static;
 
     /// A connection, before the greeting. The error (421, 554) is sent instead of the greeting and the connection closed.
-    async fn connect(&self, peer: &Peer) -> Result<Self::Session, Reply>;
+    fn connect(&self, peer: &Peer) -> impl Future<Output = Result<Self::Session, Reply>> + Send;
 
     /// AUTH. `Ok` is answered with 235. The session sleeps on errors (throttling) itself; it counts 535 as a failed guess.
-    async fn authenticate(
+    fn authenticate(
         &self,
         session: &mut Self::Session,
         info: &SessionInfo,
         credentials: Credentials,
-    ) -> Result<(), Reply>;
+    ) -> impl Future<Output = Result<(), Reply>> + Send;
 
-    /// MAIL. The session has checked SIZE against its own limit and that AUTH was done where the listener requires it.
-    async fn mail(
+    /// MAIL, outside of a transaction. The session has checked the address, SIZE against its own limit, SMTPUTF8 and that
+    /// AUTH was done where the listener requires it.
+    fn mail(
         &self,
         session: &mut Self::Session,
         info: &SessionInfo,
         from: &MailFrom,
-    ) -> Result<(), Reply>;
+    ) -> impl Future<Output = Result<(), Reply>> + Send;
 
-    /// RCPT, after a MAIL that was accepted.
-    async fn rcpt(&self, session: &mut Self::Session, info: &SessionInfo, to: &RcptTo) -> Result<(), Reply>;
+    /// RCPT, after a MAIL that was accepted. The session has checked the address and SMTPUTF8; it takes no address literals.
+    fn rcpt(
+        &self,
+        session: &mut Self::Session,
+        info: &SessionInfo,
+        to: &Recipient,
+    ) -> impl Future<Output = Result<(), Reply>> + Send;
 
     /// DATA, after at least one RCPT that was accepted.
-    async fn data(&self, session: &mut Self::Session, info: &SessionInfo) -> Result<Self::Writer, Reply>;
+    fn data(
+        &self,
+        session: &mut Self::Session,
+        info: &SessionInfo,
+    ) -> impl Future<Output = Result<Self::Writer, Reply>> + Send;
 
     /// The final dot. Whatever it answers, the transaction is over: MAIL state is gone.
-    async fn finish(&self, session: &mut Self::Session, info: &SessionInfo, writer: Self::Writer) -> Reply;
+    fn finish(
+        &self,
+        session: &mut Self::Session,
+        info: &SessionInfo,
+        writer: Self::Writer,
+    ) -> impl Future<Output = Reply> + Send;
 
     /// RSET, a new EHLO, STARTTLS, or a refusal after the final dot: forget MAIL and RCPT. STARTTLS also forgets everything
     /// learnt before it.

@@ -12,11 +12,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use relevo_smtp::client::{ClientConfig, Envelope, Target, Tls, TlsPolicy, TlsReason, TlsRequirement};
 use relevo_smtp::server::{
     AuthThrottle, BodyWriter, Credentials, ListenerConfig, ListenerKind, ListenerLimits, MailFrom, Peer,
-    RcptTo, Reply, Server, ServerTls, Service, SessionInfo,
+    Recipient, Reply, Server, ServerTls, Service, SessionInfo,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -50,7 +49,6 @@ pub struct Writer {
     fail: bool,
 }
 
-#[async_trait]
 impl BodyWriter for Writer {
     async fn write(&mut self, chunk: &[u8]) -> Result<(), Reply> {
         if self.fail {
@@ -62,7 +60,6 @@ impl BodyWriter for Writer {
     }
 }
 
-#[async_trait]
 impl Service for Memory {
     type Session = State;
     type Writer = Writer;
@@ -80,7 +77,7 @@ impl Service for Memory {
         Ok(())
     }
 
-    async fn rcpt(&self, state: &mut State, _: &SessionInfo, to: &RcptTo) -> Result<(), Reply> {
+    async fn rcpt(&self, state: &mut State, _: &SessionInfo, to: &Recipient) -> Result<(), Reply> {
         match to.address.split('@').next() {
             Some("refuse") => return Err(Reply::new(550, (5, 1, 1), "No such user")),
             Some("full") => return Err(Reply::new(552, (5, 2, 2), "Mailbox full")),
