@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use relevo_mailkit::address::Address;
 use relevo_mailkit::model::{DeclaredEncoding, Part as FoundPart};
 use relevo_mailkit::policy::{Attribute, Message, Part};
 use relevo_mailkit::text::escaped;
