@@ -217,7 +217,7 @@ async fn smtputf8_and_eight_bit() {
     let envelope = Envelope { smtputf8: true, eight_bit: true, ..envelope(&["grå@blå.test"], 6) };
     let result = connection.transact(&envelope, body("å\r\n".as_bytes())).await;
     assert!(matches!(result.outcomes[0].1, Outcome::Delivered(_)), "{result:?}");
-    assert_eq!(memory.received.lock().unwrap()[0].to, ["grå@blå.test"]);
+    assert_eq!(memory.received.lock().unwrap()[0].to, ["grå@xn--bl-zia.test"]);
 }
 
 /// An address of ours that is not there is no fault of the remote's, which is up.

@@ -72,8 +72,7 @@ impl Dialogue {
     }
 
     async fn rcpt(&mut self, address: &str) -> String {
-        let domain = address.split_once('@').map_or("", |(_, domain)| domain);
-        let to = Recipient::new(address, domain);
+        let to = Address::parse(address).map_or_else(|_| Recipient::new(address, ""), Recipient::from);
         outcome(self.intake.rcpt(&mut self.session, &self.info, &to).await)
     }
 
