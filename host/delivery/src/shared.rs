@@ -21,7 +21,7 @@ use super::{DeliveryParts, Observe};
 use crate::clock::{Clock, IdSource};
 use crate::copy::MakeCopy;
 use crate::listener::{OutcomeEvent, OutcomeListener};
-use crate::recipe::Recipe;
+use relevo_submission::Recipe;
 use crate::settings::{Config, ConfigSource, DeliverySettings};
 
 /// How long a lease holds; it is extended long before.

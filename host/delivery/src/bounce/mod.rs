@@ -21,7 +21,7 @@ use relevo_queue::{
 };
 use tokio::time::sleep;
 
-use crate::recipe::Recipe;
+use relevo_submission::Recipe;
 use crate::shared::Shared;
 use crate::text::remote_text;
 use report::{Failed, Report};

@@ -5,7 +5,7 @@ use relevo_mailkit::source::Source;
 use relevo_mailkit::splice::{NoLinks, Splice};
 use relevo_queue::{ItemId, ItemMeta};
 
-use crate::recipe::Recipe;
+use relevo_submission::Recipe;
 use crate::shared::Shared;
 
 /// The most that is returned of it.

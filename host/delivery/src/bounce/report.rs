@@ -1,11 +1,11 @@
 //! The bounce as a message: multipart/report (RFC 6522) with a delivery status (RFC 3464). All ASCII unless the sender's own
 //! address is not (RFC 6533).
 
-use jiff::tz::TimeZone;
 use relevo_mailkit::reply::EnhancedCode;
 use relevo_mailkit::transfer::encode_quoted_printable;
 use relevo_mailkit::transfer::fold::field;
 use relevo_queue::{ItemId, ItemMeta, LastAttempt, Millis};
+use relevo_submission::date;
 
 use super::words::{About, explain, pieces};
 use crate::text::remote_text;
@@ -193,11 +193,6 @@ fn diagnostic(why: &LastAttempt) -> String {
 
 fn ascii(text: &str) -> String {
     text.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect()
-}
-
-fn date(at: Millis) -> String {
-    let at = jiff::Timestamp::from_millisecond(at).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    at.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
 }
 
 /// Something that may stand in In-Reply-To: foreign text otherwise stays out of our header.

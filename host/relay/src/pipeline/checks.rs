@@ -11,8 +11,8 @@ use relevo_runtime::Stages;
 
 use super::authority::{self, Owner};
 use super::judge::MAX_RECEIVED;
-use super::submission::{Origin, Rejection, Via};
-use super::{MAX_DEPTH, MAX_PARTS, Run, judge, note, policy, sender_domain, store_failed};
+use super::submission::Rejection;
+use super::{MAX_DEPTH, MAX_PARTS, Origin, Run, Via, judge, note, policy, sender_domain, store_failed};
 use crate::policy::{Check, PolicyRequest, PolicyResult};
 use crate::sandbox::WorkClass;
 use crate::settings::{Settings, Tenant};

@@ -13,6 +13,7 @@ use relevo_queue::{
     EventLog, ItemId, ItemMeta, Millis, NewEvent, NewItem, Queue, RecipientState, StoreError,
 };
 use relevo_runtime::Stages;
+use relevo_submission::received;
 use tracing::{info, warn};
 
 mod authority;
@@ -21,13 +22,12 @@ mod deliveries;
 mod judge;
 mod metrics;
 mod policy;
-mod received;
 mod submission;
 
 pub(crate) use authority::reverse_path;
 pub use metrics::PipelineMetrics;
-pub use received::date;
-pub use submission::{Accepted, Origin, PolicyRefusal, Protocol, Rejection, Submission, Via};
+pub use relevo_submission::{Origin, Protocol, Via};
+pub use submission::{Accepted, PolicyRefusal, Rejection, Submission};
 
 use self::authority::Owner;
 use self::checks::{Checked, Incoming};

@@ -6,15 +6,16 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use relevo_mailkit::address;
 use relevo_mailkit::envelope::Recipient;
-use relevo_queue::{ItemId, Millis};
+use relevo_mailkit::id::ItemId;
 
-use super::submission::Via;
+use crate::Via;
 
 /// Characters of a peer's name that are shown: a domain name has no more.
 const MAX_NAME: usize = 255;
 
-/// The field with its final CRLF, one clause a line.
-pub(crate) fn field(via: &Via, hostname: &str, id: ItemId, recipients: &[Recipient], at: Millis) -> Vec<u8> {
+/// The Received field with its final CRLF, one clause a line; `at` in milliseconds since 1970.
+#[must_use]
+pub fn field(via: &Via, hostname: &str, id: ItemId, recipients: &[Recipient], at: i64) -> Vec<u8> {
     let mut field = String::from("Received:");
     if let Some(peer) = via.peer {
         let literal = literal(peer);
@@ -38,9 +39,9 @@ pub(crate) fn field(via: &Via, hostname: &str, id: ItemId, recipients: &[Recipie
     field.into_bytes()
 }
 
-/// RFC 5322 section 3.3, in UTC.
+/// The date in UTC (RFC 5322 section 3.3); `at` in milliseconds since 1970.
 #[must_use]
-pub fn date(at: Millis) -> String {
+pub fn date(at: i64) -> String {
     let at = Timestamp::from_millisecond(at).unwrap_or(Timestamp::UNIX_EPOCH);
     at.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S +0000").to_string()
 }
@@ -81,9 +82,9 @@ mod tests {
     use relevo_mailkit::recheck;
 
     use super::*;
-    use crate::pipeline::submission::Protocol;
+    use crate::Protocol;
 
-    const AT: Millis = 1_795_325_621_500;
+    const AT: i64 = 1_795_325_621_500;
 
     fn via(protocol: Protocol) -> Via {
         Via {

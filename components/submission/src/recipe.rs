@@ -60,7 +60,7 @@ pub enum RecipeError {
 }
 
 impl Recipe {
-    /// For [`relevo_queue::ItemMeta::recipe`].
+    /// For the queue, which stores it with the message.
     ///
     /// # Errors
     /// Never for what this crate makes; the serialiser's signature wants it.
