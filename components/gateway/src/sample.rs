@@ -8,7 +8,7 @@ use relevo_mailkit::model::{
     TemplateLimits, TemplateSource, TrackOptions, Unsigned, ValidateOptions,
 };
 use relevo_mailkit::source::{Source, for_each_chunk};
-use relevo_mailkit::splice::{self, Mint, Splice};
+use relevo_mailkit::splice::{self, TrackingUrls, Splice};
 use serde::{Deserialize, Serialize};
 
 /// Seconds since 1970: the Date, `t=` and every clock of the sample.
@@ -117,7 +117,7 @@ fn read(source: &dyn Source) -> io::Result<Vec<u8>> {
 
 struct SampleUrls;
 
-impl Mint for SampleUrls {
+impl TrackingUrls for SampleUrls {
     fn click(&self, link: u32) -> String {
         format!("https://t.example.com/c/{link}")
     }

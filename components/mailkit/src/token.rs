@@ -20,7 +20,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
 use sha2::{Digest as _, Sha256};
 
-use crate::splice::Mint;
+use crate::splice::TrackingUrls;
 
 const VERSION: u8 = 1;
 const KEY: usize = 4;
@@ -256,7 +256,7 @@ impl CopyUrls<'_> {
     }
 }
 
-impl Mint for CopyUrls<'_> {
+impl TrackingUrls for CopyUrls<'_> {
     fn click(&self, link: u32) -> String {
         // An index that is not in the table was refused by the recheck of the edits.
         let link = usize::try_from(link).ok().and_then(|l| self.links.get(l));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use libfuzzer_sys::fuzz_target;
 use relevo_fuzz::{has_bare, longest_line, octet, pieces, read_all, seeded_bug, with_crlf};
 use relevo_mailkit::model::{DeclaredEncoding, Edit, Encoding, Part, Piece, Rewrite, Span, TrackOptions};
-use relevo_mailkit::splice::{Mint, Splice};
+use relevo_mailkit::splice::{TrackingUrls, Splice};
 use relevo_mailkit::{recheck, transfer};
 use relevo_track::Rewriter;
 
@@ -15,7 +15,7 @@ const OVERHEAD: u32 = 40;
 
 struct Urls;
 
-impl Mint for Urls {
+impl TrackingUrls for Urls {
     fn click(&self, link: u32) -> String {
         format!("https://t.example/c/{link}")
     }

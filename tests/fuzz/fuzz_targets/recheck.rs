@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use relevo_fuzz::{find, has_bare, octet, pieces, read_all, seeded_bug};
 use relevo_mailkit::model::{Algorithm, Edit, Encoding, Piece, Span, Unsigned};
 use relevo_mailkit::recheck::{self, LineEnds};
-use relevo_mailkit::splice::{Mint, Splice};
+use relevo_mailkit::splice::{TrackingUrls, Splice};
 
 /// The seeded bug: LF ends a header line too.
 fn header_fields(block: &[u8]) -> Result<(), &'static str> {
@@ -88,7 +88,7 @@ fn lines(seed: u8, octets: &[u8]) {
 
 struct Urls;
 
-impl Mint for Urls {
+impl TrackingUrls for Urls {
     fn click(&self, link: u32) -> String {
         format!("https://t.example/c/{link}")
     }

@@ -11,7 +11,7 @@ use relevo_mailkit::model::{
     ValidateOptions,
 };
 use relevo_mailkit::source::{Source, for_each_chunk};
-use relevo_mailkit::splice::{Mint, Splice};
+use relevo_mailkit::splice::{TrackingUrls, Splice};
 use relevo_runtime::{Stage, Stages};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -265,7 +265,7 @@ pub fn envelope() -> MessageEnvelope {
 /// URLs as the cases have them.
 struct CaseUrls;
 
-impl Mint for CaseUrls {
+impl TrackingUrls for CaseUrls {
     fn click(&self, link: u32) -> String {
         format!("https://t.example/c/{link}")
     }

@@ -32,8 +32,8 @@ use base64::Base64Run;
 use pieces::{Octets, Pieces};
 use quoted_printable::{QuotedRun, SOFT_BREAK};
 
-/// Gives the URLs of one recipient's copy. Called once for each place while the splice is made.
-pub trait Mint {
+/// The tracking URLs of one recipient's copy. Each place of the edits asks once, while the splice is made.
+pub trait TrackingUrls {
     /// The click URL of this index of the link table.
     fn click(&self, link: u32) -> String;
     /// The URL of the open pixel.
@@ -44,7 +44,7 @@ pub trait Mint {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoLinks;
 
-impl Mint for NoLinks {
+impl TrackingUrls for NoLinks {
     fn click(&self, _link: u32) -> String {
         String::new()
     }
@@ -110,7 +110,7 @@ impl Splice {
         prefix: Vec<u8>,
         source: Arc<dyn Source>,
         edits: Vec<Edit>,
-        mint: &dyn Mint,
+        urls: &dyn TrackingUrls,
     ) -> io::Result<Self> {
         Self::validate(&edits, source.size()).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
         let mut splice = Self { source, runs: Vec::with_capacity(edits.len() * 2 + 2), size: 0 };
@@ -119,7 +119,7 @@ impl Splice {
         for edit in edits {
             splice.octets(Octets::Source(Span { offset: at, length: edit.at.offset - at }));
             at = edit.at.end();
-            splice.edit(edit, mint)?;
+            splice.edit(edit, urls)?;
         }
         let end = splice.source.size();
         splice.octets(Octets::Source(Span { offset: at, length: end - at }));
@@ -148,12 +148,12 @@ impl Splice {
         Ok(())
     }
 
-    fn edit(&mut self, edit: Edit, mint: &dyn Mint) -> io::Result<()> {
+    fn edit(&mut self, edit: Edit, urls: &dyn TrackingUrls) -> io::Result<()> {
         let pieces = edit.pieces.into_iter().map(|piece| match piece {
             Piece::Literal(octets) => Octets::Memory(octets),
             Piece::Source(span) => Octets::Source(span),
-            Piece::Click(link) => Octets::Memory(mint.click(link).into_bytes()),
-            Piece::Open => Octets::Memory(mint.open().into_bytes()),
+            Piece::Click(link) => Octets::Memory(urls.click(link).into_bytes()),
+            Piece::Open => Octets::Memory(urls.open().into_bytes()),
         });
         match edit.encoding {
             Encoding::Identity => pieces.for_each(|p| self.octets(p)),

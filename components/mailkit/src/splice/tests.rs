@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 struct Urls;
 
-impl Mint for Urls {
+impl TrackingUrls for Urls {
     fn click(&self, link: u32) -> String {
         format!("https://t.example/c/{link}")
     }

@@ -10,7 +10,7 @@
 use relevo_mailkit::model::{DeclaredEncoding, Part, Rewrite, Span, TrackOptions};
 use relevo_mailkit::recheck;
 use relevo_mailkit::source::Source;
-use relevo_mailkit::splice::{Mint, Splice};
+use relevo_mailkit::splice::{TrackingUrls, Splice};
 use relevo_mailkit::transfer;
 use relevo_track::Rewriter;
 use std::sync::Arc;
@@ -118,7 +118,7 @@ impl Message {
 
 pub struct Urls;
 
-impl Mint for Urls {
+impl TrackingUrls for Urls {
     fn click(&self, link: u32) -> String {
         format!("https://t.example/c/{link}")
     }
