@@ -8,7 +8,7 @@ use relevo_mailkit::model::{
     TemplateLimits, TemplateSource, TrackOptions, Unsigned, ValidateOptions,
 };
 use relevo_mailkit::source::{Source, for_each_chunk};
-use relevo_mailkit::splice::{self, TrackingUrls, Splice};
+use relevo_mailkit::splice::{self, Splice, TrackingUrls};
 use serde::{Deserialize, Serialize};
 
 /// Seconds since 1970: the Date, `t=` and every clock of the sample.

@@ -21,8 +21,8 @@ use super::{DeliveryParts, Observe};
 use crate::clock::{Clock, IdSource};
 use crate::copy::MakeCopy;
 use crate::listener::{OutcomeEvent, OutcomeListener};
-use relevo_submission::Recipe;
 use crate::settings::{Config, ConfigSource, DeliverySettings};
+use relevo_submission::Recipe;
 
 /// How long a lease holds; it is extended long before.
 pub(crate) const LEASE: Duration = Duration::from_secs(120);

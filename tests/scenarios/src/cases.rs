@@ -11,7 +11,7 @@ use relevo_mailkit::model::{
     ValidateOptions,
 };
 use relevo_mailkit::source::{Source, for_each_chunk};
-use relevo_mailkit::splice::{TrackingUrls, Splice};
+use relevo_mailkit::splice::{Splice, TrackingUrls};
 use relevo_runtime::{Stage, Stages};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;

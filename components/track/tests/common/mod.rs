@@ -10,7 +10,7 @@
 use relevo_mailkit::model::{DeclaredEncoding, Part, Rewrite, Span, TrackOptions};
 use relevo_mailkit::recheck;
 use relevo_mailkit::source::Source;
-use relevo_mailkit::splice::{TrackingUrls, Splice};
+use relevo_mailkit::splice::{Splice, TrackingUrls};
 use relevo_mailkit::transfer;
 use relevo_track::Rewriter;
 use std::sync::Arc;

@@ -21,7 +21,6 @@ use relevo_queue::{
 };
 use tokio::time::sleep;
 
-use relevo_submission::Recipe;
 use crate::shared::Shared;
 use crate::text::remote_text;
 use report::{Failed, Report};
