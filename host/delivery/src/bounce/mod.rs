@@ -19,6 +19,7 @@ use relevo_queue::{
     DeliveryId, ItemId, ItemMeta, Millis, NewDelivery, NewEvent, NewItem, Recipient, RecipientState,
     SpooledBody, StoreError, Unreported,
 };
+use relevo_submission::Recipe;
 use tokio::time::sleep;
 
 use crate::shared::Shared;
