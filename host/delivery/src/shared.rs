@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use relevo_queue::{ItemMeta, Lease, Millis, NewEvent, Queue, RecipientState, Settlement};
 use relevo_resolve::Resolve;
+use relevo_submission::Recipe;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,7 +23,6 @@ use crate::clock::{Clock, IdSource};
 use crate::copy::MakeCopy;
 use crate::listener::{OutcomeEvent, OutcomeListener};
 use crate::settings::{Config, ConfigSource, DeliverySettings};
-use relevo_submission::Recipe;
 
 /// How long a lease holds; it is extended long before.
 pub(crate) const LEASE: Duration = Duration::from_secs(120);

@@ -4,9 +4,9 @@ use relevo_mailkit::model::{Edit, Piece};
 use relevo_mailkit::source::Source;
 use relevo_mailkit::splice::{NoLinks, Splice};
 use relevo_queue::{ItemId, ItemMeta};
+use relevo_submission::Recipe;
 
 use crate::shared::Shared;
-use relevo_submission::Recipe;
 
 /// The most that is returned of it.
 const MAX_HEADER: usize = 32 * 1024;
