@@ -3,8 +3,8 @@
 use relevo_mailkit::model::Edit;
 use serde::{Deserialize, Serialize};
 
-/// The first octet of a stored recipe. A newer one is refused by number, older ones stay readable.
-const VERSION: u8 = 2;
+/// The first octet of a stored recipe. Another one is refused.
+const VERSION: u8 = 3;
 
 /// How copies are made from the stored bytes. Written once, when the message is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -22,8 +22,6 @@ pub struct Recipe {
     pub eight_bit: bool,
     /// The header has raw UTF-8.
     pub utf8_header: bool,
-    /// What plugins attached to the message. Since version 2.
-    pub attributes: Vec<(String, String)>,
 }
 
 /// Where the URLs of tracked copies point.
@@ -76,8 +74,6 @@ impl Recipe {
         match stored.split_first() {
             None => Ok(Self::default()),
             Some((&VERSION, rest)) => read(rest),
-            // The same without attributes: an empty list is one octet.
-            Some((1, rest)) => read(&[rest, &[0]].concat()),
             Some((&newer, _)) if newer > VERSION => Err(RecipeError::Newer(newer)),
             Some(_) => Err(RecipeError::Damaged),
         }
@@ -118,7 +114,6 @@ mod tests {
             }),
             eight_bit: true,
             utf8_header: false,
-            attributes: vec![("campaign".into(), "spring".into())],
         }
     }
 
@@ -130,22 +125,13 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_version_1_wrote() {
-        let recipe = Recipe { attributes: Vec::new(), ..recipe() };
-        let mut stored = recipe.encode().expect("encodes");
-        assert_eq!(stored.pop(), Some(0));
-        stored[0] = 1;
-        assert_eq!(Recipe::decode(&stored), Ok(recipe));
-    }
-
-    #[test]
     fn refuses_newer_and_damaged_ones() {
         let mut stored = recipe().encode().expect("encodes");
         assert_eq!(Recipe::decode(&stored[..stored.len() - 1]), Err(RecipeError::Damaged));
         stored.push(0);
         assert_eq!(Recipe::decode(&stored), Err(RecipeError::Damaged));
-        stored[0] = 3;
-        assert_eq!(Recipe::decode(&stored), Err(RecipeError::Newer(3)));
+        stored[0] = VERSION + 1;
+        assert_eq!(Recipe::decode(&stored), Err(RecipeError::Newer(VERSION + 1)));
         stored[0] = 0;
         assert_eq!(Recipe::decode(&stored), Err(RecipeError::Damaged));
     }

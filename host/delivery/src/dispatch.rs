@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use relevo_queue::{Lease, Millis};
+use relevo_queue::{Lease, Millis, QueueKey};
 use relevo_smtp::client::Failure;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -22,7 +22,6 @@ use super::table::{Plan, Start};
 use super::task::{End, contained};
 use super::worker::Worker;
 use crate::settings::Config;
-use crate::stream::Stream;
 
 /// Domains that the queue is asked for at once, and how often in a row.
 const PAGE: usize = 64;
@@ -76,7 +75,7 @@ async fn look(shared: &Arc<Shared>, lookups: &Arc<Semaphore>) -> Duration {
     let now = shared.now();
     let mut seen = HashSet::new();
     for _ in 0..PAGES {
-        let known = |domain: &str| seen.contains(domain) || shared.table().is_attended(domain);
+        let known = |key: &QueueKey| seen.contains(key) || shared.table().is_attended(key);
         let due = match shared.queue.due(now, &known, PAGE).await {
             Ok(due) => due,
             Err(error) => {
@@ -89,13 +88,13 @@ async fn look(shared: &Arc<Shared>, lookups: &Arc<Semaphore>) -> Duration {
             break;
         }
         for due in due {
-            let plan = shared.table().due(&due.stream, due.ready, due.tenants, shared.steady());
+            let plan = shared.table().due(&due.key, due.ready, due.tenants, shared.steady());
             match plan {
                 Plan::Wait => {}
-                Plan::Route => look_up(shared, lookups, due.stream.clone(), generation),
-                Plan::Conclude(failure) => give_up(shared, due.stream.clone(), failure),
+                Plan::Route => look_up(shared, lookups, due.key.clone(), generation),
+                Plan::Conclude(failure) => give_up(shared, due.key.clone(), failure),
             }
-            seen.insert(due.stream);
+            seen.insert(due.key);
         }
         start(shared);
     }
@@ -172,7 +171,7 @@ async fn fail(shared: &Shared, lease: Lease, failure: &Failure, not_before: Mill
     shared.conclude(conclusion).await;
 }
 
-fn look_up(shared: &Arc<Shared>, lookups: &Arc<Semaphore>, domain: String, generation: u64) {
+fn look_up(shared: &Arc<Shared>, lookups: &Arc<Semaphore>, domain: QueueKey, generation: u64) {
     let (shared, lookups) = (shared.clone(), lookups.clone());
     let tasks = shared.tasks.clone();
     tasks.spawn(async move {
@@ -201,17 +200,16 @@ fn look_up(shared: &Arc<Shared>, lookups: &Arc<Semaphore>, domain: String, gener
 }
 
 /// One line when mail cannot leave as it was accepted, for each tenant and reason and as long as the settings are the same.
-fn tell_instead(shared: &Shared, settings: &dyn Config, stream: &str) {
-    let stream = Stream::parse(stream);
-    if let Some(instead) = resolve_egress(settings, &stream).instead
-        && shared.table().is_news(format!("{} {instead}", stream.tenant))
+fn tell_instead(shared: &Shared, settings: &dyn Config, key: &QueueKey) {
+    if let Some(instead) = resolve_egress(settings, key).instead
+        && shared.table().is_news(format!("{} {instead}", key.tenant))
     {
-        tracing::warn!(target: "relevo::delivery", tenant = stream.tenant, "{instead}");
+        tracing::warn!(target: "relevo::delivery", tenant = %key.tenant, "{instead}");
     }
 }
 
 /// Concludes everything that a domain without a way has due.
-fn give_up(shared: &Arc<Shared>, domain: String, failure: Arc<Failure>) {
+fn give_up(shared: &Arc<Shared>, domain: QueueKey, failure: Arc<Failure>) {
     let shared = shared.clone();
     let tasks = shared.tasks.clone();
     tasks.spawn(async move {
@@ -240,8 +238,8 @@ fn put_off(shared: &Arc<Shared>, site: SiteId) {
             while !inner.stop.is_cancelled() {
                 let next = inner.with_table(|t| t.deferral(&name, inner.steady()));
                 let Some((taken, failure, until)) = next else { return };
-                let names: Vec<String> = taken.iter().map(|t| t.domain.to_string()).collect();
-                bulk(&inner, id, &names, &failure, inner.time_of_day(until)).await;
+                let keys: Vec<QueueKey> = taken.iter().map(|t| t.domain.clone()).collect();
+                bulk(&inner, id, &keys, &failure, inner.time_of_day(until)).await;
             }
         };
         if contained(&shared, "put off", task).await == End::Died {
@@ -251,11 +249,11 @@ fn put_off(shared: &Arc<Shared>, site: SiteId) {
     });
 }
 
-/// Leases everything due of these domains, in portions, and concludes it.
-async fn bulk(shared: &Shared, id: WorkerId, domains: &[String], failure: &Failure, not_before: Millis) {
+/// Leases everything due of these keys, in portions, and concludes it.
+async fn bulk(shared: &Shared, id: WorkerId, keys: &[QueueKey], failure: &Failure, not_before: Millis) {
     while !shared.stop.is_cancelled() {
         let now = shared.now();
-        let leases = match shared.queue.lease(domains, now, now.saturating_add(millis(LEASE)), BULK).await {
+        let leases = match shared.queue.lease(keys, now, now.saturating_add(millis(LEASE)), BULK).await {
             Ok(leases) => leases,
             Err(error) => {
                 shared.counters.store_errors.fetch_add(1, Ordering::Relaxed);

@@ -1,11 +1,12 @@
-//! The way out for a stream under the settings in force.
+//! The way out for a queue key under the settings in force.
 
 use std::sync::Arc;
 
-use crate::settings::{Config, Grants, Pool, Smarthost};
-use crate::stream::Stream;
+use relevo_queue::QueueKey;
 
-/// Where mail of a stream leaves from, and over what.
+use crate::settings::{Config, Grants, Pool, Smarthost};
+
+/// Where mail of a queue key leaves from, and over what.
 #[derive(Debug, Clone)]
 pub(crate) struct EgressPolicy<'a> {
     /// None: as `[delivery]` says.
@@ -20,15 +21,15 @@ pub(crate) struct EgressPolicy<'a> {
 
 /// What was granted when the message was accepted may have been taken away since: then mail leaves from the first pool that
 /// its sending domain has, and goes as `[delivery]` says. Where that domain is the tenant's no longer, what the tenant has counts.
-pub(crate) fn resolve_egress<'a>(settings: &'a dyn Config, stream: &Stream<'_>) -> EgressPolicy<'a> {
-    let grants = settings.grants(stream.tenant, stream.sending);
+pub(crate) fn resolve_egress<'a>(settings: &'a dyn Config, key: &QueueKey) -> EgressPolicy<'a> {
+    let grants = settings.grants(&key.tenant, &key.sending_domain);
     let grants = grants.as_deref();
     let mut gone = Vec::new();
-    let pool = pool(settings, grants, stream.pool, &mut gone);
-    let route = grants.filter(|g| g.routes.iter().any(|r| r == stream.route));
-    let route = route.and_then(|_| settings.delivery().routes.get(stream.route));
-    if !stream.route.is_empty() && route.is_none() {
-        gone.push(format!("route {} is not there for it any more, it goes the usual way", stream.route));
+    let pool = pool(settings, grants, &key.pool, &mut gone);
+    let route = grants.filter(|g| g.routes.iter().any(|r| *r == key.route));
+    let route = route.and_then(|_| settings.delivery().routes.get(&key.route));
+    if !key.route.is_empty() && route.is_none() {
+        gone.push(format!("route {} is not there for it any more, it goes the usual way", key.route));
     }
     EgressPolicy {
         pool,
@@ -64,6 +65,8 @@ fn pool<'a>(
 
 #[cfg(test)]
 mod tests {
+    use relevo_queue::QueueKeyParts;
+
     use super::*;
     use crate::settings::Route;
     use crate::testing::TestConfig;
@@ -94,8 +97,14 @@ mod tests {
         settings.grants.insert("acme".into(), Arc::new(grants));
     }
 
-    fn of(settings: &TestConfig, stream: &str) -> (Option<String>, bool, Option<String>) {
-        let egress = resolve_egress(settings, &Stream::parse(stream));
+    fn key(pool: &str, route: &str) -> QueueKey {
+        let (pool, route) = (pool.to_owned(), route.to_owned());
+        let (domain, tenant) = ("x.test".to_owned(), "acme".to_owned());
+        QueueKeyParts { domain, tenant, sending_domain: "gone.test".to_owned(), pool, route }.into()
+    }
+
+    fn of(settings: &TestConfig, pool: &str, route: &str) -> (Option<String>, bool, Option<String>) {
+        let egress = resolve_egress(settings, &key(pool, route));
         (egress.pool.map(|p| p.name.clone()), egress.smarthost.is_some(), egress.instead)
     }
 
@@ -103,20 +112,20 @@ mod tests {
     fn what_was_taken_away_falls_back_and_says_so() {
         let mut s = settings();
         grant(&mut s, &["own", "bulk"], &["direct"]);
-        assert_eq!(of(&s, "x.test"), (None, true, None));
-        assert_eq!(of(&s, "bulk//acme/gone.test/x.test"), (Some("bulk".into()), true, None));
-        assert_eq!(of(&s, "bulk/direct/acme/gone.test/x.test"), (Some("bulk".into()), false, None));
-        let (pool, smarthost, instead) = of(&s, "gone/eu/acme/gone.test/x.test");
+        assert_eq!(of(&s, "", ""), (None, true, None));
+        assert_eq!(of(&s, "bulk", ""), (Some("bulk".into()), true, None));
+        assert_eq!(of(&s, "bulk", "direct"), (Some("bulk".into()), false, None));
+        let (pool, smarthost, instead) = of(&s, "gone", "eu");
         assert_eq!((pool, smarthost), (Some("own".into()), true));
         let instead = instead.expect("a note");
         assert!(instead.contains("pool gone") && instead.contains("from pool own"), "{instead}");
         assert!(instead.contains("route eu"), "{instead}");
         // It exists, and is granted no longer.
         grant(&mut s, &["own"], &[]);
-        assert_eq!(of(&s, "bulk//acme/gone.test/x.test").0, Some("own".into()));
-        assert!(of(&s, "bulk/direct/acme/gone.test/x.test").1);
+        assert_eq!(of(&s, "bulk", "").0, Some("own".into()));
+        assert!(of(&s, "bulk", "direct").1);
         s.grants.remove("acme");
-        let (pool, _, instead) = of(&s, "bulk//acme/gone.test/x.test");
+        let (pool, _, instead) = of(&s, "bulk", "");
         assert_eq!(pool, None);
         assert!(instead.expect("a note").contains("the usual addresses"));
     }

@@ -29,7 +29,6 @@ mod shaper;
 mod shared;
 mod site;
 mod site_id;
-mod stream;
 mod table;
 mod task;
 mod text;
@@ -46,7 +45,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use relevo_queue::{ItemId, ItemView, Millis, Queue, StoreError};
+use relevo_queue::{ItemId, ItemView, Millis, Queue, QueueKey, StoreError};
 use relevo_resolve::Resolve;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -59,7 +58,6 @@ pub use metrics::{DeliveryCounters, DeliveryGauges};
 pub use network::NetworkDial;
 pub use outcome::Disposition;
 pub use relevo_submission::{Links, Recipe, RecipeError, Signing};
-pub use stream::Stream;
 pub use text::remote_text;
 pub use why::{Last, Waiting};
 
@@ -226,12 +224,12 @@ impl DeliveryHandle {
         )
     }
 
-    /// An operator asked for an attempt (`queue retry`, `queue release`): sites and lookups of these streams that failed
+    /// An operator asked for an attempt (`queue retry`, `queue release`): sites and lookups of these queue keys that failed
     /// are tried again at once. Call it before [`Queue::act`].
-    pub fn reset_backoff<'a>(&self, streams: impl IntoIterator<Item = &'a str>) {
+    pub fn reset_backoff<'a>(&self, keys: impl IntoIterator<Item = &'a QueueKey>) {
         let mut table = self.shared.table();
-        for stream in streams {
-            table.reset_backoff(stream);
+        for key in keys {
+            table.reset_backoff(key);
         }
     }
 

@@ -145,9 +145,7 @@ pub(crate) fn all_failed(lease: &Lease, failure: &Failure, via: Option<&Arc<Via>
 /// attempt, `obstacle` is what stood in its way.
 pub(crate) fn expire(lease: Lease, obstacle: Option<&Failure>, now: Millis) -> AttemptResult {
     let facts = |index| {
-        // Before the first attempt it is why a plugin held it, which is not for its sender.
-        let learnt = (lease.delivery.attempts > 0).then(|| lease.delivery.reason(index)).flatten();
-        let last = learnt.cloned().unwrap_or_else(|| match obstacle {
+        let last = lease.delivery.reason(index).cloned().unwrap_or_else(|| match obstacle {
             Some(failure) => disposition_of(Err(failure.clone()), None, now).1,
             None if lease.delivery.held => own_words("it was held and not released in time"),
             None => own_words("it was never attempted"),

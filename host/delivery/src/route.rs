@@ -1,8 +1,9 @@
-//! From a stream to its site.
+//! From a queue key to its site.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use relevo_queue::QueueKey;
 use relevo_resolve::{Addresses, Resolve, ResolveError};
 use relevo_smtp::client::Failure;
 use tokio::time::timeout;
@@ -13,29 +14,27 @@ use super::hosts::{NextHop, NextHopPath};
 use super::site_id::{Destination, SiteId};
 use super::table::Found;
 use crate::settings::{Config, Smarthost};
-use crate::stream::Stream;
 
 /// The longest that a lookup may take before the domain waits for its next attempt.
 const LOOKUP: Duration = Duration::from_secs(60);
 /// How long a smarthost that is an address is believed to be there.
 const LITERAL_TTL: Duration = Duration::from_secs(3600);
 
-/// Where the mail of `stream` goes.
+/// Where the mail of `key` goes.
 pub(crate) async fn find(
     resolve: &dyn Resolve,
     settings: &dyn Config,
-    stream: &str,
+    key: &QueueKey,
 ) -> Result<Found, Failure> {
-    let stream = Stream::parse(stream);
-    let egress = resolve_egress(settings, &stream);
+    let egress = resolve_egress(settings, key);
     let lookup = async {
         match egress.smarthost {
             Some(smarthost) => smart(resolve, smarthost).await,
-            None => by_mx(resolve, stream.domain).await,
+            None => by_mx(resolve, &key.domain).await,
         }
     };
     let late =
-        || ResolveError::Temporary { name: stream.domain.to_owned(), detail: "no answer in time".to_owned() };
+        || ResolveError::Temporary { name: key.domain.clone(), detail: "no answer in time".to_owned() };
     let found = timeout(LOOKUP, lookup).await.unwrap_or_else(|_| Err(failure::unresolved(&late())));
     found.map(|(next_hop, ttl)| {
         let path = NextHopPath { next_hop, pool: egress.pool.cloned() };

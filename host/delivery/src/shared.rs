@@ -186,9 +186,8 @@ impl Shared {
 }
 
 fn outcomes(meta: &ItemMeta, events: &[NewEvent]) -> Vec<OutcomeEvent> {
-    let recipe = Recipe::decode(&meta.recipe).unwrap_or_default();
     let outcome =
-        |event: &NewEvent| OutcomeEvent { event: event.clone(), attributes: recipe.attributes.clone() };
+        |event: &NewEvent| OutcomeEvent { event: event.clone(), attributes: meta.attributes.clone() };
     events.iter().map(outcome).collect()
 }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use relevo_queue::Millis;
+use relevo_queue::{Millis, QueueKey};
 use relevo_smtp::client::Failure;
 use tokio::sync::Notify;
 
@@ -27,7 +27,7 @@ pub(crate) type SourceSlot = usize;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Taken {
     /// Its name.
-    pub(crate) domain: Arc<str>,
+    pub(crate) domain: QueueKey,
     ready: usize,
     tenants: Vec<String>,
 }
@@ -38,8 +38,8 @@ pub(crate) struct Site {
     /// How it is reached.
     pub(crate) path: NextHopPath,
     /// Domains with something due, in turn by tenant, and how much at most.
-    waiting: RoundRobin<Arc<str>>,
-    ready: HashMap<Arc<str>, (usize, Vec<String>)>,
+    waiting: RoundRobin<QueueKey>,
+    ready: HashMap<QueueKey, (usize, Vec<String>)>,
     /// Workers, idle ones too.
     pub(crate) active: usize,
     /// Workers that were started or woken and have not asked for work yet.
@@ -77,13 +77,13 @@ impl Site {
     }
 
     /// `domain` has `ready` deliveries due, of `tenants`.
-    pub(crate) fn register(&mut self, domain: &Arc<str>, ready: usize, tenants: &[String]) {
+    pub(crate) fn register(&mut self, domain: &QueueKey, ready: usize, tenants: &[String]) {
         self.waiting.push(domain, tenants);
         self.ready.insert(domain.clone(), (ready, tenants.to_vec()));
     }
 
     /// Whether the scheduler knows already that it has something due.
-    pub(crate) fn has(&self, domain: &str) -> bool {
+    pub(crate) fn has(&self, domain: &QueueKey) -> bool {
         self.waiting.contains(domain)
     }
 
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn a_failing_site_gets_one_probe_after_its_backoff() {
         let mut s = site();
-        s.register(&"a.test".into(), 500, &[]);
+        s.register(&QueueKey::of_domain("a.test"), 500, &[]);
         assert_eq!(s.connections_needed(0, 20), 2);
         assert!(s.refused(0, &RETRY, 100, down()));
         assert_eq!(s.limit(59_999, 20), 0);
@@ -302,12 +302,12 @@ mod tests {
     #[test]
     fn a_domain_that_was_not_drained_waits_again() {
         let mut s = site();
-        s.register(&"a.test".into(), 9, &["t".into()]);
+        s.register(&QueueKey::of_domain("a.test"), 9, &["t".into()]);
         let taken = s.take();
         assert!(!s.is_waiting());
         assert_eq!(s.connections_needed(0, 20), 0);
         s.put_back(taken, 4);
-        assert!(s.has("a.test"));
+        assert!(s.has(&QueueKey::of_domain("a.test")));
         assert_eq!((s.take()[0].ready, s.connections_needed(0, 20)), (5, 0));
     }
 }

@@ -1,4 +1,4 @@
-//! Which site a stream belongs to. Streams with equal ids share connections and health.
+//! Which site a queue key belongs to. Keys with equal ids share connections and health.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! What the scheduler knows: which domain belongs to which site, which site may open how many connections.
 //!
-//! What is called a domain here is a stream of the queue: the mail of a domain that goes the same way.
+//! What is called a domain here is a queue key: the mail to a domain that goes over the same pool and route.
 //!
 //! Pure: no clock, no IO. Whoever asks holds the lock for as long as a call takes.
 
@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use relevo_queue::Millis;
+use relevo_queue::{Millis, QueueKey};
 use relevo_smtp::client::Failure;
 
 use super::hosts::NextHopPath;
@@ -88,7 +88,7 @@ pub(crate) struct Found {
 /// All of it.
 #[derive(Debug)]
 pub(crate) struct Table {
-    domains: HashMap<Arc<str>, Domain>,
+    domains: HashMap<QueueKey, Domain>,
     sites: HashMap<SiteId, Site>,
     sites_waiting: RoundRobin<SiteId>,
     deferrals: VecDeque<SiteId>,
@@ -135,7 +135,7 @@ impl Table {
     }
 
     /// Whether what `domain` has due is being seen to, so that it need not be reported again.
-    pub(crate) fn is_attended(&self, domain: &str) -> bool {
+    pub(crate) fn is_attended(&self, domain: &QueueKey) -> bool {
         match self.domains.get(domain) {
             Some(Domain::Routing(..)) => true,
             Some(Domain::Routed(site, _)) => self.sites.get(site).is_some_and(|s| s.has(domain)),
@@ -145,7 +145,7 @@ impl Table {
     }
 
     /// `domain` has `ready` deliveries due.
-    pub(crate) fn due(&mut self, domain: &str, ready: usize, tenants: Vec<String>, now: Millis) -> Plan {
+    pub(crate) fn due(&mut self, domain: &QueueKey, ready: usize, tenants: Vec<String>, now: Millis) -> Plan {
         match self.domains.get_mut(domain) {
             Some(Domain::Routing(..)) => return Plan::Wait,
             Some(Domain::Broken(failure, until, state)) if *until > now => {
@@ -156,24 +156,24 @@ impl Table {
                 return Plan::Conclude(failure.clone());
             }
             Some(Domain::Routed(site, until)) if *until > now && self.sites.contains_key(site) => {
-                let (site, domain) = (site.clone(), Arc::from(domain));
+                let (site, domain) = (site.clone(), domain.clone());
                 self.wait(&site, &domain, ready, &tenants, now);
                 return Plan::Wait;
             }
             _ => {}
         }
-        self.domains.insert(Arc::from(domain), Domain::Routing(ready, tenants));
+        self.domains.insert(domain.clone(), Domain::Routing(ready, tenants));
         Plan::Route
     }
 
     /// The lookup of `domain`, begun under the settings of `generation`, found `site`.
-    pub(crate) fn routed(&mut self, domain: &str, generation: u64, found: Found, now: Millis) {
+    pub(crate) fn routed(&mut self, domain: &QueueKey, generation: u64, found: Found, now: Millis) {
         let Some(Domain::Routing(ready, tenants)) = self.domains.remove(domain) else { return };
         if generation != self.generation {
             return;
         }
         let Found { site, path, ttl } = found;
-        let (domain, id): (Arc<str>, SiteId) = (Arc::from(domain), site);
+        let (domain, id) = (domain.clone(), site);
         self.domains.insert(domain.clone(), Domain::Routed(id.clone(), now.saturating_add(millis(ttl))));
         match self.sites.get_mut(&id) {
             Some(site) => site.path = path,
@@ -185,26 +185,26 @@ impl Table {
     }
 
     /// The lookup of `domain` failed: for a while, nothing is tried.
-    pub(crate) fn unroutable(&mut self, domain: &str, failure: Failure, now: Millis) -> Arc<Failure> {
+    pub(crate) fn unroutable(&mut self, domain: &QueueKey, failure: Failure, now: Millis) -> Arc<Failure> {
         let failure = Arc::new(failure);
         let until = now.saturating_add(millis(BROKEN_TTL));
-        self.domains.insert(Arc::from(domain), Domain::Broken(failure.clone(), until, BrokenState::Working));
+        self.domains.insert(domain.clone(), Domain::Broken(failure.clone(), until, BrokenState::Working));
         failure
     }
 
     /// What a broken domain had due was dealt with.
-    pub(crate) fn concluded(&mut self, domain: &str) {
+    pub(crate) fn concluded(&mut self, domain: &QueueKey) {
         if let Some(Domain::Broken(_, _, state)) = self.domains.get_mut(domain) {
             *state = BrokenState::Quiet;
         }
     }
 
     /// The lookup came to nothing (a panic): the domain is as if never heard of.
-    pub(crate) fn forget(&mut self, domain: &str) {
+    pub(crate) fn forget(&mut self, domain: &QueueKey) {
         self.domains.remove(domain);
     }
 
-    fn wait(&mut self, id: &SiteId, domain: &Arc<str>, ready: usize, tenants: &[String], now: Millis) {
+    fn wait(&mut self, id: &SiteId, domain: &QueueKey, ready: usize, tenants: &[String], now: Millis) {
         let Some(site) = self.sites.get_mut(id) else { return };
         site.register(domain, ready, tenants);
         if site.limit(now, self.limits.per_site) == 0 {
@@ -336,7 +336,7 @@ impl Table {
     }
 
     /// An operator wants it tried now: forget that the domain or its site failed.
-    pub(crate) fn reset_backoff(&mut self, domain: &str) {
+    pub(crate) fn reset_backoff(&mut self, domain: &QueueKey) {
         match self.domains.get(domain) {
             Some(Domain::Broken(_, _, BrokenState::Quiet)) => self.forget(domain),
             Some(Domain::Routed(id, _)) => {
@@ -364,7 +364,7 @@ impl Table {
     }
 
     /// The site of a domain, as far as known.
-    pub(crate) fn site_of(&self, domain: &str) -> Option<(&SiteId, &Site)> {
+    pub(crate) fn site_of(&self, domain: &QueueKey) -> Option<(&SiteId, &Site)> {
         match self.domains.get(domain) {
             Some(Domain::Routed(id, _)) => self.sites.get_key_value(id),
             _ => None,
@@ -377,7 +377,7 @@ impl Table {
     }
 
     /// The failed lookup of a domain, while it is applied.
-    pub(crate) fn broken(&self, domain: &str) -> Option<(&Failure, Millis)> {
+    pub(crate) fn broken(&self, domain: &QueueKey) -> Option<(&Failure, Millis)> {
         match self.domains.get(domain) {
             Some(Domain::Broken(failure, until, _)) => Some((failure, *until)),
             _ => None,

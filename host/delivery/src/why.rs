@@ -9,7 +9,6 @@ use super::outcome::in_words;
 use super::shaper::Admission;
 use super::table::Table;
 use crate::settings::Config;
-use crate::stream::Stream;
 
 /// What a recipient is waiting for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -84,8 +83,8 @@ fn of_delivery(
     at: Times,
 ) -> Vec<Waiting> {
     let delivery = &view.delivery;
-    let site = table.site_of(delivery.stream()).map(|(id, _)| id.to_string());
-    let egress = resolve_egress(settings, &Stream::parse(delivery.stream()));
+    let site = table.site_of(&delivery.key).map(|(id, _)| id.to_string());
+    let egress = resolve_egress(settings, &delivery.key);
     let instead = egress.instead.map(|note| format!("; {note}")).unwrap_or_default();
     delivery
         .recipients
@@ -107,7 +106,7 @@ fn of_delivery(
             let pending = state == "pending";
             Waiting {
                 recipient: recipient.address.clone(),
-                domain: delivery.domain.clone(),
+                domain: delivery.key.domain.clone(),
                 state,
                 attempts: delivery.attempts,
                 next_attempt: (pending && !delivery.held).then_some(delivery.due_at),
@@ -140,13 +139,11 @@ fn pending_reason(
         return format!("being attempted now; {expiry}");
     }
     if delivery.held {
-        return match last.filter(|_| delivery.attempts == 0) {
-            Some(why) => format!("held {}; until it is released; {expiry}", why.text),
+        return match &delivery.hold_reason {
+            Some(why) => format!("held {why}; until it is released; {expiry}"),
             None => format!("held by an operator until it is released; {expiry}"),
         };
     }
-    // Before the first attempt it is why it was held.
-    let last = last.filter(|_| delivery.attempts > 0);
     if delivery.due_at > now {
         let wait = in_words(delivery.due_at - now);
         return format!("the next attempt is in {wait}{}; {expiry}", last_words(last));
@@ -156,11 +153,11 @@ fn pending_reason(
 
 fn due_reason(delivery: &Delivery, table: &Table, at: Times) -> String {
     let since = in_words(at.now.saturating_sub(delivery.due_at));
-    if let Some((failure, _)) = table.broken(delivery.stream()) {
-        return format!("due since {since}; there is no way to {}: {}", delivery.domain, failure.detail);
+    if let Some((failure, _)) = table.broken(&delivery.key) {
+        return format!("due since {since}; there is no way to {}: {}", delivery.key.domain, failure.detail);
     }
-    let Some((id, site)) = table.site_of(delivery.stream()) else {
-        return format!("due since {since}; waits for the lookup of {}", delivery.domain);
+    let Some((id, site)) = table.site_of(&delivery.key) else {
+        return format!("due since {since}; waits for the lookup of {}", delivery.key.domain);
     };
     match site.admit(at.steady, table.limits().per_site) {
         Admission::Wait(hold) => format!("due since {since}; {id}: {hold}"),

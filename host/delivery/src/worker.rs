@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use relevo_queue::{Lease, Millis};
+use relevo_queue::{Lease, Millis, QueueKey};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
@@ -92,8 +92,8 @@ impl Worker {
     /// Leases and attempts. False: the worker is to leave.
     async fn serve(&mut self, taken: Vec<Taken>, path: &NextHopPath, slot: usize) -> bool {
         let now = self.shared.now();
-        let names: Vec<String> = taken.iter().map(|t| t.domain.to_string()).collect();
-        let leases = match self.shared.queue.lease(&names, now, now.saturating_add(millis(LEASE)), 1).await {
+        let keys: Vec<QueueKey> = taken.iter().map(|t| t.domain.clone()).collect();
+        let leases = match self.shared.queue.lease(&keys, now, now.saturating_add(millis(LEASE)), 1).await {
             Ok(leases) => leases,
             Err(error) => {
                 self.shared.counters.store_errors.fetch_add(1, Ordering::Relaxed);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use relevo_queue::{EmbeddedStore, ItemId, ItemMeta, NewDelivery, NewItem, Queue, Recipient, RecipientState};
-use relevo_queue::{SpooledBody, StoreConfig};
+use relevo_queue::{QueueKey, SpooledBody, StoreConfig};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -28,11 +28,16 @@ fn item(n: u64) -> NewItem {
         message_id: format!("<{n}@news.example.com>"),
         subject: "What is new this week".into(),
         recipe: vec![1; 200],
+        ..ItemMeta::default()
     };
     let recipient =
         Recipient { index: 0, address: format!("someone{n}@{domain}"), state: RecipientState::Pending };
-    let delivery =
-        NewDelivery { domain, recipients: vec![recipient], due_at: T0 + DAY, ..NewDelivery::default() };
+    let delivery = NewDelivery {
+        key: QueueKey::of_domain(domain),
+        recipients: vec![recipient],
+        due_at: T0 + DAY,
+        ..NewDelivery::default()
+    };
     let body = SpooledBody::in_memory(vec![b'x'; 4096]);
     NewItem { id: ItemId::new(T0, random), meta, body, deliveries: vec![delivery] }
 }

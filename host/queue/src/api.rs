@@ -2,6 +2,7 @@
 
 mod events;
 mod item;
+mod key;
 
 use std::sync::Arc;
 
@@ -9,11 +10,12 @@ use async_trait::async_trait;
 use relevo_mailkit::source::Source;
 
 pub use events::{EventError, EventLog, NewEvent, StoredEvent};
+pub(crate) use item::own_or_last;
 pub use item::{
     Delivery, DeliveryId, ItemMeta, LastAttempt, MAX_PRIORITY, NewDelivery, NewItem, PRIORITY_STEP, Priority,
     Recipient, RecipientState,
 };
-pub(crate) use item::{own_or_domain, own_or_last};
+pub use key::{QueueKey, QueueKeyParts};
 pub use relevo_mailkit::id::ItemId;
 
 /// Milliseconds since 1970. Time is an argument everywhere in this crate.
@@ -66,11 +68,11 @@ pub struct Lease {
     pub token: u64,
 }
 
-/// A stream that has something due.
+/// A queue key that has something due.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DueStream {
-    /// As [`Delivery::stream`] says.
-    pub stream: String,
+pub struct DueQueue {
+    /// Of these deliveries.
+    pub key: QueueKey,
     /// Deliveries that are due, at most counted to 1000.
     pub ready: usize,
     /// Tenants that own them.
@@ -205,13 +207,13 @@ pub trait Queue: Send + Sync {
     /// Makes items and events durable in one atomic step. When it returns `Ok`, they survive a loss of power.
     async fn accept(&self, items: Vec<NewItem>, events: Vec<NewEvent>) -> Result<(), StoreError>;
 
-    /// Up to `max` streams that have something due at `now`, those that wait longest first, and not in `skip`.
+    /// Up to `max` queue keys that have something due at `now`, those that wait longest first, and not in `skip`.
     async fn due(
         &self,
         now: Millis,
-        skip: &(dyn for<'d> Fn(&'d str) -> bool + Sync),
+        skip: &(dyn for<'d> Fn(&'d QueueKey) -> bool + Sync),
         max: usize,
-    ) -> Result<Vec<DueStream>, StoreError>;
+    ) -> Result<Vec<DueQueue>, StoreError>;
 
     /// When something that is not due now becomes due, at the earliest.
     async fn next_due(&self, now: Millis) -> Option<Millis>;
@@ -219,11 +221,11 @@ pub trait Queue: Send + Sync {
     /// Resolves when something may have become due since the last call: after `accept`, a settle or an operator's action.
     async fn changed(&self);
 
-    /// Leases up to `max` due deliveries of any of `streams`, until `until`: fairly among tenants, and of a tenant the longest
+    /// Leases up to `max` due deliveries of any of `keys`, until `until`: fairly among tenants, and of a tenant the longest
     /// due first, where each step of priority counts as [`PRIORITY_STEP`] of being due.
     async fn lease(
         &self,
-        streams: &[String],
+        keys: &[QueueKey],
         now: Millis,
         until: Millis,
         max: usize,

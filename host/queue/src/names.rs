@@ -1,32 +1,38 @@
-//! Domain and tenant names as small numbers, so that a waiting delivery costs few octets.
+//! Queue keys and tenants as small numbers, so that a waiting delivery costs few octets.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::hash::Hash;
 
 /// Counted names. A number is free again when its last user released it.
-#[derive(Debug, Default)]
-pub(crate) struct Names {
-    numbers: HashMap<Arc<str>, u32>,
-    slots: Vec<Option<(Arc<str>, u32)>>,
+#[derive(Debug)]
+pub(crate) struct Names<K> {
+    numbers: HashMap<K, u32>,
+    slots: Vec<Option<(K, u32)>>,
     free: Vec<u32>,
 }
 
-impl Names {
+impl<K> Default for Names<K> {
+    fn default() -> Self {
+        Self { numbers: HashMap::new(), slots: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Names<K> {
     /// The number of a name, with one more user.
-    pub(crate) fn acquire(&mut self, name: &str) -> u32 {
+    pub(crate) fn acquire(&mut self, name: &K) -> u32 {
         if let Some(number) = self.numbers.get(name) {
             if let Some((_, users)) = &mut self.slots[*number as usize] {
                 *users += 1;
             }
             return *number;
         }
-        let name: Arc<str> = name.into();
         let number = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
         self.slots[number as usize] = Some((name.clone(), 1));
-        self.numbers.insert(name, number);
+        self.numbers.insert(name.clone(), number);
         number
     }
 
@@ -44,13 +50,16 @@ impl Names {
     }
 
     /// The number of a name that has users.
-    pub(crate) fn find(&self, name: &str) -> Option<u32> {
+    pub(crate) fn find<Q: Eq + Hash + ?Sized>(&self, name: &Q) -> Option<u32>
+    where
+        K: Borrow<Q>,
+    {
         self.numbers.get(name).copied()
     }
 
     /// The name of a number that has users.
-    pub(crate) fn name(&self, number: u32) -> &str {
-        self.slots.get(number as usize).and_then(Option::as_ref).map_or("", |(name, _)| name)
+    pub(crate) fn name(&self, number: u32) -> Option<&K> {
+        self.slots.get(number as usize)?.as_ref().map(|(name, _)| name)
     }
 }
 
@@ -60,16 +69,16 @@ mod tests {
 
     #[test]
     fn numbers_are_reused_only_after_the_last_release() {
-        let mut names = Names::default();
-        let a = names.acquire("a");
-        assert_eq!(names.acquire("a"), a);
-        let b = names.acquire("b");
+        let mut names = Names::<&str>::default();
+        let a = names.acquire(&"a");
+        assert_eq!(names.acquire(&"a"), a);
+        let b = names.acquire(&"b");
         assert_ne!(a, b);
         names.release(a);
         assert_eq!(names.find("a"), Some(a));
         names.release(a);
         assert_eq!(names.find("a"), None);
-        assert_eq!(names.acquire("c"), a);
-        assert_eq!((names.name(a), names.name(b)), ("c", "b"));
+        assert_eq!(names.acquire(&"c"), a);
+        assert_eq!((names.name(a), names.name(b)), (Some(&"c"), Some(&"b")));
     }
 }

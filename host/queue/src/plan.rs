@@ -202,6 +202,7 @@ impl<'a, 't> Planner<'a, 't> {
                 Action::Hold => after.held = true,
                 Action::Release => {
                     after.held = false;
+                    after.hold_reason = None;
                     after.due_at = if leased { after.due_at } else { now };
                 }
                 Action::Drop if leased => {

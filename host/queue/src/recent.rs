@@ -133,24 +133,12 @@ mod tests {
         let recipient =
             Recipient { index: 0, address: "a@example.com".into(), state: RecipientState::Pending };
         let delivery = NewDelivery {
-            domain: "example.com".into(),
+            key: crate::QueueKey::of_domain("example.com"),
             recipients: vec![recipient],
             due_at: 7,
             ..NewDelivery::default()
         };
-        let meta = ItemMeta {
-            tenant: "t".into(),
-            sender: String::new(),
-            accepted_at: 0,
-            expires_at: 0,
-            size: octets as u64,
-            is_bounce: false,
-            no_bounce: false,
-            source: String::new(),
-            message_id: String::new(),
-            subject: String::new(),
-            recipe: Vec::new(),
-        };
+        let meta = ItemMeta { tenant: "t".into(), size: octets as u64, ..ItemMeta::default() };
         Fresh { meta: Arc::new(meta), body: Some(Arc::new(vec![0; octets])), deliveries: vec![delivery] }
     }
 

@@ -7,12 +7,12 @@ use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 use relevo_mailkit::source::CHUNK;
 
-use crate::api::{own_or_domain, own_or_last};
+use crate::api::own_or_last;
 use crate::checked::ChunkSums;
 use crate::schedule::Belongs;
 use crate::{
-    Delivery, DeliveryId, ItemId, ItemMeta, LastAttempt, Millis, NewDelivery, NewEvent, Priority, Recipient,
-    RecipientState, Settlement,
+    Delivery, DeliveryId, ItemId, ItemMeta, LastAttempt, Millis, NewDelivery, NewEvent, Priority, QueueKey,
+    Recipient, RecipientState, Settlement,
 };
 
 /// The first octet of a record. It changes only when the encoding itself does.
@@ -147,11 +147,9 @@ pub(crate) struct EnvelopeRecord {
 #[cbor(map)]
 pub(crate) struct DeliveryRecord {
     #[n(0)]
-    pub(crate) domain: String,
-    /// Empty for that of the domain.
+    pub(crate) key: QueueKey,
     #[n(1)]
-    #[cbor(skip_if = "String::is_empty")]
-    pub(crate) stream: String,
+    pub(crate) hold_reason: Option<String>,
     #[n(2)]
     #[cbor(default)]
     pub(crate) priority: Priority,
@@ -176,8 +174,8 @@ pub(crate) struct DeliveryRecord {
 impl DeliveryRecord {
     pub(crate) fn new(delivery: NewDelivery) -> Self {
         Self {
-            domain: delivery.domain,
-            stream: delivery.stream,
+            key: delivery.key,
+            hold_reason: delivery.hold_reason,
             priority: delivery.priority,
             recipients: delivery.recipients,
             due_at: delivery.due_at,
@@ -190,8 +188,7 @@ impl DeliveryRecord {
 
     /// For the schedule.
     pub(crate) fn belongs(&self, tenant: &str) -> Belongs {
-        let stream = own_or_domain(&self.stream, &self.domain).to_owned();
-        Belongs { stream, tenant: tenant.to_owned(), priority: self.priority }
+        Belongs { key: self.key.clone(), tenant: tenant.to_owned(), priority: self.priority }
     }
 
     pub(crate) fn pending(&self) -> bool {
@@ -267,8 +264,8 @@ impl DeliveryRecord {
     pub(crate) fn into_delivery(self, id: DeliveryId) -> Delivery {
         Delivery {
             id,
-            domain: self.domain,
-            stream: self.stream,
+            key: self.key,
+            hold_reason: self.hold_reason,
             recipients: self.recipients,
             due_at: self.due_at,
             priority: self.priority,

@@ -212,8 +212,8 @@ fn rebuild(
 
 fn again(delivery: DeliveryRecord, release: bool) -> NewDelivery {
     NewDelivery {
-        domain: delivery.domain,
-        stream: delivery.stream,
+        key: delivery.key,
+        hold_reason: delivery.hold_reason,
         recipients: delivery.recipients,
         due_at: delivery.due_at,
         priority: delivery.priority,

@@ -1,7 +1,7 @@
 //! What is due, in memory: every delivery with pending recipients, where it waits, and who holds it.
 //!
-//! A delivery that is not due costs an entry (48 octets), its place in `by_id` and in `waiting`, and a share of its stream's
-//! name. It enters the per-stream structures only when it falls due.
+//! A delivery that is not due costs an entry (48 octets), its place in `by_id` and in `waiting`, and a share of its queue
+//! key. It enters the structures by key only when it falls due.
 
 mod clock;
 mod lease;
@@ -10,7 +10,7 @@ mod ready;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::names::Names;
-use crate::{DeliveryId, ItemId, MAX_PRIORITY, Millis, PRIORITY_STEP, Priority};
+use crate::{DeliveryId, ItemId, MAX_PRIORITY, Millis, PRIORITY_STEP, Priority, QueueKey};
 use ready::{DueOrder, Ready};
 use slab::Slab;
 
@@ -25,7 +25,7 @@ pub(crate) type Slot = u32;
 #[derive(Debug)]
 struct Entry {
     id: DeliveryId,
-    stream: u32,
+    key: u32,
     tenant: u32,
     wakes_at: Millis,
     priority: Priority,
@@ -72,7 +72,7 @@ pub(crate) struct Change {
 /// What never changes of a delivery.
 #[derive(Debug, Clone)]
 pub(crate) struct Belongs {
-    pub(crate) stream: String,
+    pub(crate) key: QueueKey,
     pub(crate) tenant: String,
     pub(crate) priority: Priority,
 }
@@ -88,8 +88,8 @@ fn delay(change: &Change) -> u32 {
 pub(crate) struct Schedule {
     entries: Slab<Entry>,
     by_id: BTreeMap<DeliveryId, Slot>,
-    streams: Names,
-    tenants: Names,
+    keys: Names<QueueKey>,
+    tenants: Names<String>,
     waiting: BTreeSet<(Millis, Slot)>,
     ready: Ready,
     leases: HashMap<Slot, Held>,
@@ -111,7 +111,7 @@ impl Schedule {
         Self {
             entries: Slab::new(),
             by_id: BTreeMap::new(),
-            streams: Names::default(),
+            keys: Names::default(),
             tenants: Names::default(),
             waiting: BTreeSet::new(),
             ready: Ready::default(),
@@ -140,7 +140,7 @@ impl Schedule {
         let tenant = self.tenants.acquire(&belongs.tenant);
         let key = self.entries.insert(Entry {
             id: change.id,
-            stream: self.streams.acquire(&belongs.stream),
+            key: self.keys.acquire(&belongs.key),
             tenant,
             wakes_at: change.wakes_at,
             priority: belongs.priority,
@@ -185,7 +185,7 @@ impl Schedule {
         self.leases.remove(&slot);
         if let Some(entry) = self.entries.try_remove(slot as usize) {
             self.count_held(entry.tenant, entry.held, false);
-            self.streams.release(entry.stream);
+            self.keys.release(entry.key);
             self.tenants.release(entry.tenant);
         }
         if self.entries.is_empty() && self.entries.capacity() > KEPT {
@@ -257,7 +257,7 @@ impl Schedule {
             QueueState::Waiting => {
                 self.waiting.insert((entry.wakes_at, slot));
             }
-            QueueState::Ready => self.ready.insert(entry.stream, entry.tenant, entry.order(), slot),
+            QueueState::Ready => self.ready.insert(entry.key, entry.tenant, entry.order(), slot),
             QueueState::Leased => {
                 if let Some(lease) = self.leases.get(&slot) {
                     self.lapses.insert((lease.until, slot));
@@ -273,7 +273,7 @@ impl Schedule {
             QueueState::Waiting => {
                 self.waiting.remove(&(entry.wakes_at, slot));
             }
-            QueueState::Ready => self.ready.remove(entry.stream, entry.tenant, entry.order(), slot),
+            QueueState::Ready => self.ready.remove(entry.key, entry.tenant, entry.order(), slot),
             QueueState::Leased => {
                 if let Some(lease) = self.leases.get(&slot) {
                     self.lapses.remove(&(lease.until, slot));

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::StoreError;
-use crate::disk::{Disk, Free, is_full};
+use crate::disk::{Disk, Free};
 
 /// How long an answer of the operating system is believed. What was written since is subtracted.
 const FRESH: Duration = Duration::from_secs(1);
@@ -23,7 +23,10 @@ struct Known {
     /// What was said last, so that only a change is logged.
     refusing: bool,
     reserve: Reserve,
-    allocated: Option<Instant>,
+    /// When it was tried last to allocate the reserve.
+    tried: Option<Instant>,
+    /// That it is missing was logged.
+    told: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -126,18 +129,17 @@ impl Space {
             return true;
         }
         let mut known = self.known();
-        if known.allocated.is_some_and(|at| at.elapsed() < FRESH) {
+        if known.tried.is_some_and(|at| at.elapsed() < FRESH) {
             return false;
         }
-        known.allocated = Some(Instant::now());
+        known.tried = Some(Instant::now());
         match disk.open(&self.file, true).and_then(|file| file.allocate(self.reserve)) {
             Ok(()) => {
-                known.reserve = Reserve::Allocated;
-                known.asked = None;
+                (known.reserve, known.asked, known.told) = (Reserve::Allocated, None, false);
                 true
             }
             Err(error) => {
-                if !is_full(&error) || !known.refusing {
+                if !std::mem::replace(&mut known.told, true) {
                     let path = self.file.display();
                     tracing::error!(%error, %path, "no attempt begins: its outcome might find no room");
                 }
@@ -150,12 +152,16 @@ impl Space {
     pub(crate) fn release(&self, disk: &dyn Disk) {
         let mut known = self.known();
         // It is not looked for sooner than what is in flight may have ended.
-        known.allocated = Some(Instant::now());
-        known.reserve = Reserve::Missing;
+        known.tried = Some(Instant::now());
+        let had = std::mem::replace(&mut known.reserve, Reserve::Missing) == Reserve::Allocated;
         match disk.open(&self.file, false).and_then(|file| file.set_len(0)) {
-            Ok(()) => tracing::error!(
-                "no room for outcomes: the reserve is given to them, no further attempt begins"
-            ),
+            Ok(()) if had => {
+                known.told = true;
+                tracing::error!(
+                    "no room for outcomes: the reserve is given to them, no further attempt begins"
+                );
+            }
+            Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => tracing::error!(%error, "the reserve cannot be given up"),
         }

@@ -128,7 +128,7 @@ impl Run {
     async fn settle(&mut self, how: u8) {
         let Ok(due) = self.store.due(self.now, &|_| false, 1).await else { return };
         let Some(first) = due.into_iter().next() else { return };
-        let Ok(leases) = self.store.lease(&[first.stream], self.now, self.now + HOUR, 1).await else {
+        let Ok(leases) = self.store.lease(&[first.key], self.now, self.now + HOUR, 1).await else {
             return;
         };
         let Some(lease) = leases.into_iter().next() else { return };

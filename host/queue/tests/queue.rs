@@ -82,8 +82,8 @@ async fn concurrent_workers_deliver_once() {
         workers.spawn(async move {
             let mut done = Vec::new();
             loop {
-                let domains = ["x.test".to_owned(), "y.test".to_owned()];
-                let leases = store.lease(&domains, T0, T0 + HOUR, 7).await.unwrap();
+                let keys = ["x.test", "y.test"].map(QueueKey::of_domain);
+                let leases = store.lease(&keys, T0, T0 + HOUR, 7).await.unwrap();
                 if leases.is_empty() {
                     return done;
                 }
@@ -128,10 +128,10 @@ async fn tenants_take_turns() {
     items.push(item(90, "small", body_of(90), vec![delivery("x.test", [0], T0 + 5)]));
     items.push(item(91, "other", body_of(91), vec![delivery("y.test", [0], T0 + 5)]));
     store.accept(items, vec![]).await.unwrap();
-    let domains = ["x.test".to_owned(), "y.test".to_owned()];
+    let keys = ["x.test", "y.test"].map(QueueKey::of_domain);
     let mut owners = Vec::new();
     for _ in 0..3 {
-        let leases = store.lease(&domains, T0 + 5, T0 + HOUR, 1).await.unwrap();
+        let leases = store.lease(&keys, T0 + 5, T0 + HOUR, 1).await.unwrap();
         owners.push(leases[0].meta.tenant.clone());
     }
     owners.sort();
@@ -141,14 +141,18 @@ async fn tenants_take_turns() {
     assert_eq!((due[0].ready, due[0].tenants.as_slice()), (49, &["bulk".to_owned()][..]));
 }
 
-/// One that is urgent overtakes what its tenant has for the same hosts, in whichever stream; nothing starves; others' turns
+/// One that is urgent overtakes what its tenant has for the same hosts, of whichever key; nothing starves; others' turns
 /// stay theirs.
 #[tokio::test]
 async fn a_priority_counts_as_time() {
     let dir = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(dir.path(), config()).unwrap();
-    let at = |n, tenant: &str, stream: &str, priority, due| {
-        let new = NewDelivery { stream: stream.into(), priority, ..delivery("x.test", [0], due) };
+    let key = |pool: &str| {
+        let (domain, pool) = ("x.test".to_owned(), pool.to_owned());
+        QueueKey::from(QueueKeyParts { domain, pool, ..QueueKeyParts::default() })
+    };
+    let at = |n, tenant: &str, pool: &str, priority, due| {
+        let new = NewDelivery { key: key(pool), priority, ..delivery("x.test", [0], due) };
         item(n, tenant, body_of(n), vec![new])
     };
     let items = vec![
@@ -164,11 +168,11 @@ async fn a_priority_counts_as_time() {
     let store = EmbeddedStore::open(dir.path(), config()).unwrap();
     let now = T0 + PRIORITY_STEP;
     let due = store.due(now, &|_| false, 9).await.unwrap();
-    let streams: Vec<_> = due.iter().map(|d| (d.stream.as_str(), d.ready)).collect();
-    assert_eq!(streams, [("x.test", 5), ("own", 1)]);
-    let streams = ["x.test".to_owned(), "own".to_owned()];
+    let keys = ["", "own"].map(key);
+    let found: Vec<_> = due.iter().map(|d| (d.key.clone(), d.ready)).collect();
+    assert_eq!(found, [(keys[0].clone(), 5), (keys[1].clone(), 1)]);
     let mut leased = Vec::new();
-    while let Some(lease) = store.lease(&streams, now, now + HOUR, 1).await.unwrap().pop() {
+    while let Some(lease) = store.lease(&keys, now, now + HOUR, 1).await.unwrap().pop() {
         leased.push((lease.meta.tenant.clone(), lease.delivery.id.item));
     }
     assert!(leased[..2].iter().any(|(tenant, _)| tenant == "other"), "{leased:?}");
@@ -187,9 +191,9 @@ async fn due_domains_come_oldest_first_and_skip_is_heard() {
         at(4, "z.test", T0 + 9),
     ];
     store.accept(items, vec![]).await.unwrap();
-    let names = |due: Vec<DueStream>| due.into_iter().map(|d| d.stream).collect::<Vec<_>>();
+    let names = |due: Vec<DueQueue>| due.into_iter().map(|d| d.key.domain.clone()).collect::<Vec<_>>();
     assert_eq!(names(store.due(T0 + 5, &|_| false, 10).await.unwrap()), ["a.test", "b.test", "c.test"]);
-    assert_eq!(names(store.due(T0 + 5, &|d| d == "a.test", 1).await.unwrap()), ["b.test"]);
+    assert_eq!(names(store.due(T0 + 5, &|key| key.domain == "a.test", 1).await.unwrap()), ["b.test"]);
     assert_eq!(store.next_due(T0 + 5).await, Some(T0 + 9));
     assert_eq!(store.stats().oldest_due, Some(T0 + 1));
 }
@@ -238,7 +242,7 @@ async fn a_drop_spares_only_what_is_being_attempted() {
     let store = EmbeddedStore::open_temp().unwrap();
     let new = vec![delivery("x.test", [0], T0), delivery("y.test", [1], T0)];
     store.accept(vec![item(1, "acme", body_of(1), new)], vec![]).await.unwrap();
-    let lease = store.lease(&["x.test".to_owned()], T0, T0 + HOUR, 1).await.unwrap().remove(0);
+    let lease = store.lease(&[QueueKey::of_domain("x.test")], T0, T0 + HOUR, 1).await.unwrap().remove(0);
     assert_eq!(store.act(id(1), Action::Drop, T0, vec![]).await.unwrap(), Acted::BeingAttempted);
     assert!(lease_all(&store, T0).await.is_empty());
     store.settle(vec![settle(&lease, RecipientState::Delivered)], vec![], vec![]).await.unwrap();
@@ -251,7 +255,7 @@ async fn one_report_per_round_with_what_was_learnt_of_each() {
     let new = vec![delivery("x.test", [0, 1], T0), delivery("y.test", [2], T0)];
     store.accept(vec![item(1, "acme", body_of(1), new)], vec![]).await.unwrap();
     let leases = lease_all(&store, T0).await;
-    let (x, y) = if leases[0].delivery.domain == "x.test" {
+    let (x, y) = if leases[0].delivery.key.domain == "x.test" {
         (&leases[0], &leases[1])
     } else {
         (&leases[1], &leases[0])
@@ -352,7 +356,7 @@ async fn space_of_delivered_mail_is_given_back() {
     }
     let segments = || std::fs::read_dir(dir.path().join("segments")).unwrap().count();
     assert!(segments() > 15);
-    let leases = store.lease(&["x.test".into()], T0, T0 + HOUR, 1000).await.unwrap();
+    let leases = store.lease(&[QueueKey::of_domain("x.test")], T0, T0 + HOUR, 1000).await.unwrap();
     let settled = leases.iter().map(|l| settle(l, RecipientState::Delivered)).collect();
     store.settle(settled, vec![], vec![]).await.unwrap();
     store.append(vec![event("", "x", T0)]).await.unwrap();

@@ -40,7 +40,7 @@ async fn on_a_full_disk_outcomes_are_stored_and_nothing_else_begins() {
     for n in 0..60 {
         store.accept(vec![simple(n, "x.test")], vec![]).await.unwrap();
     }
-    let leases = store.lease(&["x.test".to_owned()], T0, T0 + HOUR, 40).await.unwrap();
+    let leases = store.lease(&[QueueKey::of_domain("x.test")], T0, T0 + HOUR, 40).await.unwrap();
     assert_eq!(leases.len(), 40);
     let used = disk.set_capacity(None);
     disk.set_capacity(Some(used));

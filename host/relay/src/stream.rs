@@ -1,7 +1,7 @@
 //! How a message is to go, by its attributes and the grants of its sending domain.
 
 use relevo_delivery::settings::{POOL, PRIORITY, ROUTE, priority};
-use relevo_queue::Priority;
+use relevo_queue::{Priority, QueueKey, QueueKeyParts};
 
 use crate::settings::Domain;
 
@@ -34,20 +34,25 @@ impl Way {
         }
     }
 
-    /// The stream of its deliveries to `domain`; empty for that of the domain.
-    pub(crate) fn stream(&self, domain: &str) -> String {
+    /// The queue key of its deliveries to `domain`.
+    pub(crate) fn key(&self, domain: &str) -> QueueKey {
         if self.pool.is_empty() && self.route.is_empty() {
-            return String::new();
+            return QueueKey::of_domain(domain);
         }
-        [&self.pool, &self.route, &self.tenant, &self.sending, domain].join("/")
+        QueueKeyParts {
+            domain: domain.to_owned(),
+            tenant: self.tenant.clone(),
+            sending_domain: self.sending.clone(),
+            pool: self.pool.clone(),
+            route: self.route.clone(),
+        }
+        .into()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-
-    use relevo_delivery::Stream;
 
     use super::*;
     use crate::settings::Grants;
@@ -62,34 +67,30 @@ mod tests {
     }
 
     #[test]
-    fn a_name_says_what_it_was_made_of() {
+    fn the_last_granted_choice_is_in_the_key() {
         let grants =
             Grants { pools: vec!["own".into(), "bulk".into()], routes: vec!["eu".into()], max_priority: 2 };
         let shop = domain(grants);
         let way = |all: &[(&str, &str)]| Way::of(&shop, &attributes(all));
-        let stream = way(&[]).stream("[IPv6:2001:db8::1]");
-        let (tenant, sending) = ("acme", "shop.test");
-        let want = Stream { domain: "[IPv6:2001:db8::1]", pool: "own", route: "", tenant, sending };
-        assert_eq!(Stream::parse(&stream), want);
+        let want = QueueKeyParts {
+            domain: "[IPv6:2001:db8::1]".into(),
+            tenant: "acme".into(),
+            sending_domain: "shop.test".into(),
+            pool: "own".into(),
+            route: String::new(),
+        };
+        assert_eq!(*way(&[]).key("[IPv6:2001:db8::1]"), want);
         let chosen = way(&[("pool", "own"), ("pool", "bulk"), ("route", "eu"), ("priority", "-2")]);
         assert_eq!(chosen.priority, -2);
-        let stream = chosen.stream("x.test");
-        let want = Stream { domain: "x.test", pool: "bulk", route: "eu", tenant, sending };
-        assert_eq!(Stream::parse(&stream), want);
-        // A literal of a form that nobody has registered yet.
-        let odd = "[tag:a/b/c/d/e]";
-        assert_eq!(Stream::parse(&chosen.stream(odd)), Stream { domain: odd, ..want });
-        for domain in ["x.test", odd] {
-            let plain = Stream { domain, pool: "", route: "", tenant: "", sending: "" };
-            assert_eq!(Stream::parse(domain), plain);
-        }
+        let want = QueueKeyParts { domain: "x.test".into(), pool: "bulk".into(), route: "eu".into(), ..want };
+        assert_eq!(*chosen.key("x.test"), want);
     }
 
     #[test]
-    fn without_grants_it_is_the_stream_of_the_domain() {
+    fn without_grants_it_is_the_key_of_the_domain() {
         let all = attributes(&[("pool", "own"), ("route", "eu"), ("priority", "1"), ("campaign", "x")]);
         let way = Way::of(&domain(Grants::default()), &all);
-        assert_eq!((way.stream("x.test"), way.priority), (String::new(), 0));
+        assert_eq!((way.key("x.test"), way.priority), (QueueKey::of_domain("x.test"), 0));
         assert_eq!((way.pool.as_str(), way.route.as_str()), ("", ""));
     }
 }

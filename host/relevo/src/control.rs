@@ -183,7 +183,7 @@ impl Control {
             if action == Action::Retry && open.peek().is_some() && open.all(|d| d.held) {
                 return Err(format!("{id} is held: `relevo queue release` lets it go"));
             }
-            self.delivery.reset_backoff(view.deliveries.iter().map(|d| d.delivery.stream()));
+            self.delivery.reset_backoff(view.deliveries.iter().map(|d| &d.delivery.key));
         }
         let acted = self.queue.act(id, action, self.clock.now(), Vec::new()).await.map_err(text)?;
         tracing::info!(%id, ?action, ?acted, "operator");
@@ -264,10 +264,11 @@ fn delivery(view: &relevo_queue::DeliveryView) -> Value {
         })
     });
     json!({
-        "domain": d.domain,
+        "domain": d.key.domain,
         "priority": d.priority,
         "attempts": d.attempts,
         "held": d.held,
+        "hold_reason": d.hold_reason,
         "next_attempt": next_attempt(d).map(timestamp),
         "being_attempted": view.leased_until.is_some(),
         "recipients": recipients,

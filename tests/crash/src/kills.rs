@@ -146,7 +146,7 @@ pub(crate) fn run(binary: &Path, directory: &Path, kills: usize, seed: u64) -> R
     load.stop()?;
     let relay = Relay::start(&setup)?;
     let metrics = relay.drained(DRAIN)?;
-    ensure!(metrics.get("relevo_queue_quarantined") == 0.0, "the store put damaged entries aside");
+    ensure!(metrics.get("relevo_queue_quarantined") == 0.0, "damaged entries went to quarantine");
     relay.stop()?;
     let book = ledger.book();
     let verdict = judge(&book, &killed, IN_FLIGHT);

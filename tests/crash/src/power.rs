@@ -203,7 +203,7 @@ impl Bench<'_> {
         let next_hop = NextHop::Smarthost(sink::start(Arc::<Ledger>::clone(&ledger))?);
         let relay = Relay::start(&Setup { binary: self.binary, directory, next_hop, retry: "1s" })?;
         let metrics = relay.drained(DRAIN)?;
-        let aside = metrics.get("relevo_queue_quarantined");
+        let quarantined = metrics.get("relevo_queue_quarantined");
         relay.stop()?;
         let book = ledger.book();
         let arrived = |promise: &&&Promise| {
@@ -212,8 +212,8 @@ impl Bench<'_> {
         };
         let mut missing: Vec<String> =
             must.iter().filter(|p| !arrived(p)).map(|p| p.recipient.clone()).collect();
-        if aside > 0.0 {
-            missing.push(format!("{aside} damaged entries that the store put aside"));
+        if quarantined > 0.0 {
+            missing.push(format!("{quarantined} damaged entries in quarantine"));
         }
         Ok(missing)
     }
@@ -232,6 +232,7 @@ impl Bench<'_> {
         replay.advance(cut)?;
         let image = self.image("control", &replay, || 0)?;
         let must: Vec<&Promise> = promises.iter().filter(|p| p.must_be_there(cut)).collect();
-        Ok(!self.missing(&image, &must)?.is_empty())
+        // The store may also find out by itself that its index is older than its segments, and not open.
+        Ok(self.missing(&image, &must).map_or(true, |missing| !missing.is_empty()))
     }
 }

@@ -16,8 +16,8 @@ use relevo_mailkit::address::Address;
 use relevo_mailkit::event::{DsnQueued, Event};
 use relevo_mailkit::text::escaped;
 use relevo_queue::{
-    DeliveryId, ItemId, ItemMeta, Millis, NewDelivery, NewEvent, NewItem, Recipient, RecipientState,
-    SpooledBody, StoreError, Unreported,
+    DeliveryId, ItemId, ItemMeta, Millis, NewDelivery, NewEvent, NewItem, QueueKey, Recipient,
+    RecipientState, SpooledBody, StoreError, Unreported,
 };
 use relevo_submission::Recipe;
 use tokio::time::sleep;
@@ -159,10 +159,11 @@ async fn compose(
             message_id: report.message_id(),
             subject: report.subject().chars().take(MAX_SUBJECT).collect(),
             recipe: recipe.encode().map_err(|e| StoreError::Io(e.to_string()))?,
+            attributes: Vec::new(),
         },
         body: SpooledBody::in_memory(message),
         deliveries: vec![NewDelivery {
-            domain,
+            key: QueueKey::of_domain(domain),
             recipients: vec![Recipient {
                 index: 0,
                 address: meta.sender.clone(),

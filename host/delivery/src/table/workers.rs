@@ -165,6 +165,8 @@ impl Table {
 mod tests {
     use std::time::Duration;
 
+    use relevo_queue::QueueKey;
+
     use super::super::{Found, Limits, Plan};
     use super::*;
     use crate::hosts::NextHop;
@@ -185,8 +187,8 @@ mod tests {
     /// A table in which a worker of the site `old` is about to lease what `a.test` has due.
     fn leasing() -> (Table, WorkerState, Vec<Taken>) {
         let mut table = Table::new(1, LIMITS, vec![Duration::from_secs(60)]);
-        assert!(matches!(table.due("a.test", 100, vec![], 0), Plan::Route));
-        table.routed("a.test", 1, found("old"), 0);
+        assert!(matches!(table.due(&QueueKey::of_domain("a.test"), 100, vec![], 0), Plan::Route));
+        table.routed(&QueueKey::of_domain("a.test"), 1, found("old"), 0);
         let start = table.next_start(0).expect("a worker");
         while table.next_start(0).is_some() {}
         let worker =
@@ -209,9 +211,9 @@ mod tests {
             table.exited(&"old".into(), worker.id, 0);
             assert!(table.next_start(0).is_none(), "a worker with the old way");
             // It is looked up under the settings in force, and goes there.
-            assert!(!table.is_attended("a.test"));
-            assert!(matches!(table.due("a.test", 99, vec![], 0), Plan::Route));
-            table.routed("a.test", 2, found("new"), 0);
+            assert!(!table.is_attended(&QueueKey::of_domain("a.test")));
+            assert!(matches!(table.due(&QueueKey::of_domain("a.test"), 99, vec![], 0), Plan::Route));
+            table.routed(&QueueKey::of_domain("a.test"), 2, found("new"), 0);
             assert_eq!(table.next_start(0).map(|s| (s.site, s.generation)), Some(("new".into(), 2)));
         }
     }
@@ -220,7 +222,7 @@ mod tests {
     fn what_is_left_after_a_lease_waits_again() {
         let (mut table, worker, taken) = leasing();
         table.leased(&"old".into(), worker.generation, taken, 0);
-        assert!(table.is_attended("a.test"));
+        assert!(table.is_attended(&QueueKey::of_domain("a.test")));
         // Also when the lookup has been forgotten in between.
         let (mut table, worker, taken) = leasing();
         table.sweep(1_000_000);

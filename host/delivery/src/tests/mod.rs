@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use relevo_queue::{DeliveryId, ItemId, ItemMeta, Millis, RecipientState};
+use relevo_queue::{DeliveryId, ItemId, ItemMeta, Millis, QueueKeyParts, RecipientState};
 use tokio::time::{Instant, sleep};
 
 use super::{Delivery, DeliveryHandle, DeliveryParts, Unobserved};
@@ -64,7 +64,12 @@ impl World {
         let world = Self::of(settings, |d| {
             d.pools.insert("p".into(), Arc::new(pool));
         });
-        *world.queue.way.lock().expect("lock") = "p//acme/origin.test".to_owned();
+        *world.queue.key.lock().expect("lock") = QueueKeyParts {
+            pool: "p".to_owned(),
+            tenant: "acme".to_owned(),
+            sending_domain: "origin.test".to_owned(),
+            ..QueueKeyParts::default()
+        };
         world
     }
 
@@ -117,6 +122,7 @@ impl World {
             message_id: "<1@origin.test>".to_owned(),
             subject: "Hello".to_owned(),
             recipe: Vec::new(),
+            attributes: Vec::new(),
         };
         self.queue.add(id, meta, b"Subject: Hello\r\n\r\nx\r\n", deliveries, self.now());
         id

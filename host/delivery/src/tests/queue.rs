@@ -31,8 +31,8 @@ pub(super) struct MemoryQueue {
     changed: Notify,
     pub(super) settle_fails: AtomicBool,
     pub(super) looks: AtomicU64,
-    /// What the streams of new mail begin with; empty: mail is in that of its domain.
-    pub(super) way: Mutex<String>,
+    /// What the keys of new mail have beside their domain.
+    pub(super) key: Mutex<QueueKeyParts>,
 }
 
 impl MemoryQueue {
@@ -67,12 +67,10 @@ impl MemoryQueue {
                 .collect();
             let delivery = Delivery {
                 id,
-                domain: (*domain).to_owned(),
+                key: QueueKeyParts { domain: (*domain).to_owned(), ..self.key.lock().expect("lock").clone() }
+                    .into(),
+                hold_reason: None,
                 recipients,
-                stream: match self.way.lock().expect("lock").as_str() {
-                    "" => String::new(),
-                    way => format!("{way}/{domain}"),
-                },
                 due_at: now,
                 priority: 0,
                 held: false,
@@ -149,11 +147,11 @@ impl Queue for MemoryQueue {
             let meta = Arc::new(item.meta);
             for (number, new) in (0..).zip(item.deliveries) {
                 let id = DeliveryId { item: item.id, number };
-                let NewDelivery { domain, stream, recipients, due_at, priority, held, last } = new;
+                let NewDelivery { key, recipients, due_at, priority, held, hold_reason, last } = new;
                 let delivery = Delivery {
                     id,
-                    domain,
-                    stream,
+                    key,
+                    hold_reason,
                     recipients,
                     due_at,
                     priority,
@@ -173,14 +171,14 @@ impl Queue for MemoryQueue {
     async fn due(
         &self,
         now: Millis,
-        skip: &(dyn for<'d> Fn(&'d str) -> bool + Sync),
+        skip: &(dyn for<'d> Fn(&'d QueueKey) -> bool + Sync),
         max: usize,
-    ) -> Result<Vec<DueStream>, StoreError> {
+    ) -> Result<Vec<DueQueue>, StoreError> {
         self.looks.fetch_add(1, Ordering::Relaxed);
         let store = self.store();
-        let mut found: BTreeMap<&str, (Millis, usize, BTreeSet<String>)> = BTreeMap::new();
-        for row in store.rows.values().filter(|r| r.is_due(now) && !skip(r.delivery.stream())) {
-            let entry = found.entry(row.delivery.stream()).or_insert((Millis::MAX, 0, BTreeSet::new()));
+        let mut found: BTreeMap<&QueueKey, (Millis, usize, BTreeSet<String>)> = BTreeMap::new();
+        for row in store.rows.values().filter(|r| r.is_due(now) && !skip(&r.delivery.key)) {
+            let entry = found.entry(&row.delivery.key).or_insert((Millis::MAX, 0, BTreeSet::new()));
             entry.0 = entry.0.min(row.delivery.due_at);
             entry.1 += 1;
             entry.2.insert(row.meta.tenant.clone());
@@ -190,8 +188,8 @@ impl Queue for MemoryQueue {
         Ok(found
             .into_iter()
             .take(max)
-            .map(|(stream, (_, ready, tenants))| DueStream {
-                stream: stream.to_owned(),
+            .map(|(key, (_, ready, tenants))| DueQueue {
+                key: key.clone(),
                 ready: ready.min(1000),
                 tenants: tenants.into_iter().collect(),
             })
@@ -210,7 +208,7 @@ impl Queue for MemoryQueue {
 
     async fn lease(
         &self,
-        streams: &[String],
+        keys: &[QueueKey],
         now: Millis,
         until: Millis,
         max: usize,
@@ -218,10 +216,7 @@ impl Queue for MemoryQueue {
         let mut store = self.store();
         let mut leases = Vec::new();
         while leases.len() < max {
-            let due = store
-                .rows
-                .values()
-                .filter(|r| r.is_due(now) && streams.iter().any(|s| s == r.delivery.stream()));
+            let due = store.rows.values().filter(|r| r.is_due(now) && keys.contains(&r.delivery.key));
             let turn = |t: &str| store.turns.iter().position(|x| x == t).map_or(0, |p| p + 1);
             let next = due.min_by_key(|r| (turn(&r.meta.tenant), r.delivery.due_at, r.delivery.id));
             let Some((id, tenant)) = next.map(|r| (r.delivery.id, r.meta.tenant.clone())) else { break };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use relevo_queue::{Action, Queue, RecipientState};
+use relevo_queue::{Action, Queue, QueueKey, RecipientState};
 use relevo_smtp::client::{Command, Outcome};
 
 use super::net::{Host, accepts, failed, reply};
@@ -185,7 +185,8 @@ async fn leases_that_lapse_become_due_and_nothing_is_lost() {
     let id = w.send("t", DAY, &[("never.test", &["u@a.test"])]);
     w.net.domain("never.test", &[("mx", accepts())]);
     let now = w.now();
-    let other = w.queue.lease(&["never.test".into()], now, now + 60_000, 1).await.expect("leases");
+    let other =
+        w.queue.lease(&[QueueKey::of_domain("never.test")], now, now + 60_000, 1).await.expect("leases");
     assert_eq!(other.len(), 1);
     seconds(50).await;
     assert_eq!(w.states(id), [RecipientState::Pending]);
@@ -225,8 +226,11 @@ async fn stopping_finishes_what_runs_and_hands_back_the_rest() {
     assert!((1..10).contains(&done), "{done}");
     assert_eq!(w.states(stuck), [RecipientState::Pending]);
     let now = w.now();
-    let due =
-        w.queue.lease(&["stuck.test".into(), "slow.test".into()], now, now + 1, 100).await.expect("leases");
+    let due = w
+        .queue
+        .lease(&["stuck.test", "slow.test"].map(QueueKey::of_domain), now, now + 1, 100)
+        .await
+        .expect("leases");
     assert_eq!(due.len(), 11 - done, "all of it is due for the next start");
 }
 
@@ -240,7 +244,7 @@ async fn a_refused_site_is_told_by_why_and_tried_again_by_an_operator() {
     assert!(why[0].reason.contains("the next attempt is in"), "{}", why[0].reason);
     assert!(why[0].reason.contains("connection refused"), "{}", why[0].reason);
     w.net.domain("a.test", &[("mx", accepts())]);
-    w.handle.reset_backoff(["a.test"]);
+    w.handle.reset_backoff([&QueueKey::of_domain("a.test")]);
     w.queue.act(id, Action::Retry, w.now(), Vec::new()).await.expect("retries");
     seconds(1).await;
     assert_eq!(w.states(id), [RecipientState::Delivered]);

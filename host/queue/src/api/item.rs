@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use minicbor::{Decode, Encode};
 
-use super::{ItemId, Millis, SpooledBody};
+use super::{ItemId, Millis, QueueKey, SpooledBody};
 
 /// What all deliveries of a message share. Written once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
@@ -52,6 +52,10 @@ pub struct ItemMeta {
     #[n(10)]
     #[cbor(with = "minicbor::bytes", skip_if = "Vec::is_empty")]
     pub recipe: Vec<u8>,
+    /// What plugins attached to the message: names and values.
+    #[n(11)]
+    #[cbor(skip_if = "Vec::is_empty")]
+    pub attributes: Vec<(String, String)>,
 }
 
 /// One recipient of a delivery.
@@ -120,10 +124,8 @@ pub struct LastAttempt {
 /// their sender is told as if the next hop had refused them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewDelivery {
-    /// The recipients' domain in lower case A-labels, or the literal in brackets.
-    pub domain: String,
-    /// What scheduling goes by: deliveries of one stream go the same way. Opaque here; empty: the domain is the stream.
-    pub stream: String,
+    /// What it is scheduled by; its domain is that of all recipients.
+    pub key: QueueKey,
     /// They share one copy and one transaction.
     pub recipients: Vec<Recipient>,
     /// When the first attempt is due.
@@ -132,7 +134,9 @@ pub struct NewDelivery {
     pub priority: Priority,
     /// Not due until somebody releases it.
     pub held: bool,
-    /// What is known before the first attempt: why it is held, or the reply for its failed recipients.
+    /// Why a plugin holds it. Not for its sender.
+    pub hold_reason: Option<String>,
+    /// The reply for recipients that were refused when the message was accepted.
     pub last: Option<LastAttempt>,
 }
 
@@ -179,17 +183,17 @@ pub struct Delivery {
     /// Its name.
     pub id: DeliveryId,
     /// As in [`NewDelivery`].
-    pub domain: String,
-    /// As in [`NewDelivery`]; [`Delivery::stream`] has the domain in place of an empty one.
-    pub stream: String,
+    pub key: QueueKey,
     /// All of them, settled ones too.
     pub recipients: Vec<Recipient>,
     /// When the next attempt is due.
     pub due_at: Millis,
     /// As in [`NewDelivery`].
     pub priority: Priority,
-    /// Held by an operator: not due until released.
+    /// Not due until released.
     pub held: bool,
+    /// Why a plugin holds it, until it is released. Not for its sender.
+    pub hold_reason: Option<String>,
     /// Attempts so far.
     pub attempts: u32,
     /// What the last one found; of several recipients, the worst.
@@ -199,22 +203,11 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// What scheduling goes by.
-    #[must_use]
-    pub fn stream(&self) -> &str {
-        own_or_domain(&self.stream, &self.domain)
-    }
-
     /// What was learnt last about this recipient.
     #[must_use]
     pub fn reason(&self, index: u32) -> Option<&LastAttempt> {
         own_or_last(&self.reasons, self.last.as_ref(), index)
     }
-}
-
-/// A stream without a name of its own is that of its domain.
-pub(crate) fn own_or_domain<'a>(stream: &'a str, domain: &'a str) -> &'a str {
-    if stream.is_empty() { domain } else { stream }
 }
 
 /// The entry of a recipient, or what holds for all that have none.

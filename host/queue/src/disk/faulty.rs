@@ -1,13 +1,15 @@
 //! A disk in memory that breaks on purpose: it fails the Nth write or sync, tears a write, runs full, and forgets at a loss
 //! of power what was not synced.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod state;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Disk, DiskFile, Free};
+use state::{Change, Inode, State, eio};
 
 /// What is to go wrong, counted from when it is set: 1 is the very next call of that kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,78 +24,6 @@ pub enum Fault {
     Sync(u32),
     /// The Nth write fails with ENOSPC, and so do all that follow until [`FaultyDisk::mend`].
     Full(u32),
-}
-
-/// Room is taken in units of this.
-const PAGE: u64 = 4096;
-
-#[derive(Debug, Clone)]
-enum Change {
-    Write(u64, Vec<u8>),
-    Resize(u64),
-}
-
-impl Change {
-    fn apply(&self, data: &mut Vec<u8>) {
-        match self {
-            Self::Write(offset, bytes) => {
-                let start = usize::try_from(*offset).unwrap_or(usize::MAX);
-                if data.len() < start + bytes.len() {
-                    data.resize(start + bytes.len(), 0);
-                }
-                data[start..start + bytes.len()].copy_from_slice(bytes);
-            }
-            Self::Resize(size) => data.resize(usize::try_from(*size).unwrap_or(usize::MAX), 0),
-        }
-    }
-}
-
-#[derive(Debug, Default)]
-struct Inode {
-    durable: Vec<u8>,
-    current: Vec<u8>,
-    pending: Vec<Change>,
-    /// Pages that have room on the medium.
-    pages: BTreeSet<u64>,
-}
-
-#[derive(Debug)]
-struct State {
-    inodes: Vec<Inode>,
-    names: BTreeMap<PathBuf, usize>,
-    durable_names: BTreeMap<PathBuf, usize>,
-    /// Directories that were made; those that nobody made were there before.
-    dirs: BTreeSet<PathBuf>,
-    durable_dirs: BTreeSet<PathBuf>,
-    fault: Option<Fault>,
-    full: bool,
-    off: bool,
-    free: Free,
-    /// What all files may have together.
-    capacity: Option<u64>,
-    writes: u64,
-    syncs: u64,
-    sync_failed: bool,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self {
-            inodes: Vec::new(),
-            names: BTreeMap::new(),
-            durable_names: BTreeMap::new(),
-            dirs: BTreeSet::new(),
-            durable_dirs: BTreeSet::new(),
-            fault: None,
-            full: false,
-            off: false,
-            free: Free { octets: 1 << 40, inodes: None },
-            capacity: None,
-            writes: 0,
-            syncs: 0,
-            sync_failed: false,
-        }
-    }
 }
 
 /// A disk in memory with faults to order. Clones are the same disk.
@@ -235,101 +165,6 @@ impl FaultyDisk {
     #[must_use]
     pub fn paths(&self) -> Vec<PathBuf> {
         self.state().names.keys().cloned().collect()
-    }
-}
-
-fn eio() -> io::Error {
-    io::Error::other("input/output error (injected)")
-}
-
-impl State {
-    /// Octets of all files that have a name.
-    fn used(&self) -> u64 {
-        self.names.values().map(|inode| self.inodes[*inode].pages.len() as u64 * PAGE).sum()
-    }
-
-    /// Takes room for a range of a file.
-    fn take_pages(&mut self, inode: usize, offset: u64, size: u64) -> io::Result<()> {
-        let range = offset / PAGE..(offset + size).div_ceil(PAGE);
-        let more: Vec<u64> = range.filter(|page| !self.inodes[inode].pages.contains(page)).collect();
-        let used = self.used() + more.len() as u64 * PAGE;
-        if !more.is_empty() && self.capacity.is_some_and(|capacity| used > capacity) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.inodes[inode].pages.extend(more);
-        Ok(())
-    }
-
-    /// Takes room for what is written; refuses it when there is none.
-    fn check_capacity(&mut self, inode: usize, change: &Change) -> io::Result<()> {
-        // What is not written yet is a hole.
-        let Change::Write(offset, bytes) = change else { return Ok(()) };
-        self.take_pages(inode, *offset, bytes.len() as u64)
-    }
-
-    fn powered(&self) -> io::Result<()> {
-        if self.off { Err(io::Error::other("no power (injected)")) } else { Ok(()) }
-    }
-
-    fn inode(&self, path: &Path) -> io::Result<usize> {
-        self.powered()?;
-        self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    /// Whether the ordered fault strikes at this write.
-    fn strike_write(&mut self) -> Option<Fault> {
-        self.writes += 1;
-        let fault = self.fault.as_mut()?;
-        let (Fault::Write(n) | Fault::TornWrite(n) | Fault::Full(n) | Fault::Panic(n)) = fault else {
-            return None;
-        };
-        *n = n.saturating_sub(1);
-        if *n > 0 {
-            return None;
-        }
-        self.fault.take()
-    }
-
-    fn write(&mut self, inode: usize, change: Change) -> io::Result<()> {
-        self.powered()?;
-        self.check_capacity(inode, &change)?;
-        let fault = self.strike_write();
-        #[expect(clippy::panic, reason = "it was ordered")]
-        if matches!(fault, Some(Fault::Panic(_))) {
-            panic!("injected");
-        }
-        self.full |= matches!(fault, Some(Fault::Full(_)));
-        if self.full && matches!(change, Change::Write(..)) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        let (change, result) = match (fault, change) {
-            (Some(Fault::TornWrite(_)), Change::Write(offset, bytes)) => {
-                (Change::Write(offset, bytes[..bytes.len() / 2].to_vec()), Err(eio()))
-            }
-            (Some(Fault::Write(_) | Fault::TornWrite(_)), _) => return Err(eio()),
-            (_, change) => (change, Ok(())),
-        };
-        let inode = &mut self.inodes[inode];
-        if let Change::Resize(size) = change {
-            inode.pages.split_off(&size.div_ceil(PAGE));
-        }
-        change.apply(&mut inode.current);
-        inode.pending.push(change);
-        result
-    }
-
-    /// Whether the ordered fault strikes at this sync.
-    fn strike_sync(&mut self) -> io::Result<bool> {
-        self.powered()?;
-        self.syncs += 1;
-        let Some(Fault::Sync(n)) = self.fault.as_mut() else { return Ok(false) };
-        *n = n.saturating_sub(1);
-        if *n > 0 {
-            return Ok(false);
-        }
-        self.fault = None;
-        self.sync_failed = true;
-        Ok(true)
     }
 }
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::QueueKeyParts;
 
 fn said(text: &str) -> LastAttempt {
     LastAttempt { text: text.into(), code: Some(450), ..LastAttempt::default() }
@@ -9,8 +10,9 @@ fn said(text: &str) -> LastAttempt {
 fn delivery() -> DeliveryRecord {
     let recipient = |index, state| Recipient { index, address: format!("{index}@x.test"), state };
     DeliveryRecord {
-        domain: "x.test".into(),
-        stream: "a stream".into(),
+        key: QueueKeyParts { domain: "x.test".into(), pool: "bulk".into(), ..QueueKeyParts::default() }
+            .into(),
+        hold_reason: Some("later".into()),
         priority: 3,
         recipients: vec![
             recipient(0, RecipientState::Failed { reported: false }),
@@ -76,7 +78,7 @@ proptest! {
         for (number, value) in &unknown {
             e.u32(*number).unwrap().bytes(value).unwrap();
         }
-        e.u8(0).unwrap().str("x.test").unwrap();
+        e.u8(0).unwrap().encode(QueueKey::of_domain("x.test")).unwrap();
         e.u8(3).unwrap().encode(delivery().recipients).unwrap();
         e.u8(4).unwrap().i64(7).unwrap();
         if let Some(priority) = priority {
@@ -90,7 +92,7 @@ proptest! {
             priority: priority.unwrap_or(0),
             attempts: attempts.unwrap_or(0),
             ..DeliveryRecord::new(NewDelivery {
-                domain: "x.test".into(),
+                key: QueueKey::of_domain("x.test"),
                 recipients: delivery().recipients,
                 due_at: 7,
                 ..NewDelivery::default()

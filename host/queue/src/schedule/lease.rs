@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Held, QueueState, Schedule, Slot};
-use crate::{DeliveryId, DueStream, Millis};
+use crate::{DeliveryId, DueQueue, Millis, QueueKey};
 
 /// A delivery that was leased, under its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,31 +16,32 @@ pub(crate) struct Granted {
 const COUNTED: usize = 1000;
 
 impl Schedule {
-    /// Streams with something due, those that wait longest first.
-    pub(crate) fn due(&mut self, now: Millis, skip: &dyn Fn(&str) -> bool, max: usize) -> Vec<DueStream> {
+    /// Queue keys with something due, those that wait longest first.
+    pub(crate) fn due(&mut self, now: Millis, skip: &dyn Fn(&QueueKey) -> bool, max: usize) -> Vec<DueQueue> {
         self.advance(now);
-        let wanted = self.ready.due(now).filter(|s| !skip(self.streams.name(*s))).take(max);
+        let named = self.ready.due(now).filter_map(|number| Some((number, self.keys.name(number)?)));
+        let wanted = named.filter(|(_, key)| !skip(key)).take(max);
         wanted
-            .map(|stream| DueStream {
-                stream: self.streams.name(stream).to_owned(),
-                ready: self.ready.count(stream, now, COUNTED),
-                tenants: self.ready.tenants(stream).map(|t| self.tenants.name(t).to_owned()).collect(),
+            .map(|(number, key)| DueQueue {
+                key: key.clone(),
+                ready: self.ready.count(number, now, COUNTED),
+                tenants: self.ready.tenants(number).filter_map(|t| self.tenants.name(t).cloned()).collect(),
             })
             .collect()
     }
 
-    /// Leases up to `max` of what is due in these streams: tenants take turns, also from one call to the next, and within
-    /// a tenant the first by rank goes first.
+    /// Leases up to `max` of what is due of these keys: round-robin by tenant, also from one call to the next, and within a
+    /// tenant the first by rank.
     pub(crate) fn lease(
         &mut self,
-        streams: &[String],
+        keys: &[QueueKey],
         now: Millis,
         until: Millis,
         max: usize,
     ) -> Vec<Granted> {
         self.advance(now);
-        let streams: BTreeSet<u32> = streams.iter().filter_map(|s| self.streams.find(s)).collect();
-        let tenants: BTreeSet<u32> = streams.iter().flat_map(|s| self.ready.tenants(*s)).collect();
+        let keys: BTreeSet<u32> = keys.iter().filter_map(|key| self.keys.find(key)).collect();
+        let tenants: BTreeSet<u32> = keys.iter().flat_map(|s| self.ready.tenants(*s)).collect();
         let mut turns: Vec<u32> = tenants.range(self.last_tenant + 1..).copied().collect();
         turns.extend(tenants.range(..=self.last_tenant));
         let mut granted = Vec::new();
@@ -49,7 +50,7 @@ impl Schedule {
                 if granted.len() == max {
                     return true;
                 }
-                let firsts = streams.iter().filter_map(|s| self.ready.first(*s, *tenant));
+                let firsts = keys.iter().filter_map(|s| self.ready.first(*s, *tenant));
                 let Some((_, slot)) = firsts.min() else { return false };
                 if self.entry(slot).is_none_or(|e| e.wakes_at > now) {
                     // The clock went back. What is not due any more may be of the highest rank: it makes room for what is.
@@ -135,14 +136,14 @@ mod tests {
 
     fn add(schedule: &mut Schedule, n: u8, wakes_at: Millis, since: Millis, priority: i8) -> DeliveryId {
         let id = DeliveryId { item: ItemId([n; 16]), number: 0 };
-        let belongs = Belongs { stream: "s".into(), tenant: "t".into(), priority };
+        let belongs = Belongs { key: QueueKey::of_domain("s"), tenant: "t".into(), priority };
         let change = Change { id, wakes_at, since, held: n == 9, settled: false };
         schedule.insert(&change, &belongs);
         id
     }
 
     fn lease(schedule: &mut Schedule, now: Millis) -> Vec<DeliveryId> {
-        let granted = schedule.lease(&["s".to_owned()], now, now + 1000, 9);
+        let granted = schedule.lease(&[QueueKey::of_domain("s")], now, now + 1000, 9);
         granted.into_iter().map(|g| g.id).collect()
     }
 

@@ -1,4 +1,4 @@
-//! Deliveries that are due and free: by stream, and within it by tenant, in the order of their ranks.
+//! Deliveries that are due and free: by queue key, and within it by tenant, in the order of their ranks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -6,7 +6,7 @@ use super::Slot;
 use crate::Millis;
 
 #[derive(Debug, Default)]
-struct Stream {
+struct OfKey {
     /// By due time.
     all: BTreeSet<(Millis, Slot)>,
     /// By rank.
@@ -23,8 +23,8 @@ pub(super) struct DueOrder {
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
-    streams: HashMap<u32, Stream>,
-    /// Streams by the due time of their first.
+    keys: HashMap<u32, OfKey>,
+    /// Keys by the due time of their first.
     order: BTreeSet<(Millis, u32)>,
     len: usize,
 }
@@ -38,19 +38,19 @@ impl Ready {
         self.order.first().map(|(at, _)| *at)
     }
 
-    pub(super) fn insert(&mut self, stream: u32, tenant: u32, order: DueOrder, slot: Slot) {
-        let here = self.streams.entry(stream).or_default();
+    pub(super) fn insert(&mut self, key: u32, tenant: u32, order: DueOrder, slot: Slot) {
+        let here = self.keys.entry(key).or_default();
         let before = here.all.first().copied();
         if here.all.insert((order.due, slot)) {
             self.len += 1;
         }
         here.tenants.entry(tenant).or_default().insert((order.rank, slot));
         let after = here.all.first().copied();
-        self.reorder(stream, before, after);
+        self.reorder(key, before, after);
     }
 
-    pub(super) fn remove(&mut self, stream: u32, tenant: u32, order: DueOrder, slot: Slot) {
-        let Some(here) = self.streams.get_mut(&stream) else { return };
+    pub(super) fn remove(&mut self, key: u32, tenant: u32, order: DueOrder, slot: Slot) {
+        let Some(here) = self.keys.get_mut(&key) else { return };
         let before = here.all.first().copied();
         if here.all.remove(&(order.due, slot)) {
             self.len -= 1;
@@ -63,43 +63,41 @@ impl Ready {
         }
         let after = here.all.first().copied();
         if after.is_none() {
-            self.streams.remove(&stream);
+            self.keys.remove(&key);
         }
-        self.reorder(stream, before, after);
+        self.reorder(key, before, after);
     }
 
-    fn reorder(&mut self, stream: u32, before: Option<(Millis, Slot)>, after: Option<(Millis, Slot)>) {
+    fn reorder(&mut self, key: u32, before: Option<(Millis, Slot)>, after: Option<(Millis, Slot)>) {
         let (before, after) = (before.map(|b| b.0), after.map(|a| a.0));
         if before == after {
             return;
         }
         if let Some(at) = before {
-            self.order.remove(&(at, stream));
+            self.order.remove(&(at, key));
         }
         if let Some(at) = after {
-            self.order.insert((at, stream));
+            self.order.insert((at, key));
         }
     }
 
-    /// Streams with something due at `now`, those that wait longest first.
+    /// Keys with something due at `now`, those that wait longest first.
     pub(super) fn due(&self, now: Millis) -> impl Iterator<Item = u32> {
-        self.order.iter().take_while(move |(at, _)| *at <= now).map(|(_, stream)| *stream)
+        self.order.iter().take_while(move |(at, _)| *at <= now).map(|(_, key)| *key)
     }
 
-    /// How many of a stream are due, counted to `limit`.
-    pub(super) fn count(&self, stream: u32, now: Millis, limit: usize) -> usize {
-        self.streams
-            .get(&stream)
-            .map_or(0, |d| d.all.iter().take(limit).take_while(|(at, _)| *at <= now).count())
+    /// How many of a key are due, counted to `limit`.
+    pub(super) fn count(&self, key: u32, now: Millis, limit: usize) -> usize {
+        self.keys.get(&key).map_or(0, |d| d.all.iter().take(limit).take_while(|(at, _)| *at <= now).count())
     }
 
-    /// Tenants with something in a stream.
-    pub(super) fn tenants(&self, stream: u32) -> impl Iterator<Item = u32> {
-        self.streams.get(&stream).into_iter().flat_map(|d| d.tenants.keys().copied())
+    /// Tenants with something of a key.
+    pub(super) fn tenants(&self, key: u32) -> impl Iterator<Item = u32> {
+        self.keys.get(&key).into_iter().flat_map(|d| d.tenants.keys().copied())
     }
 
-    /// A tenant's first by rank in a stream, with that rank.
-    pub(super) fn first(&self, stream: u32, tenant: u32) -> Option<(Millis, Slot)> {
-        self.streams.get(&stream)?.tenants.get(&tenant)?.first().copied()
+    /// A tenant's first by rank of a key, with that rank.
+    pub(super) fn first(&self, key: u32, tenant: u32) -> Option<(Millis, Slot)> {
+        self.keys.get(&key)?.tenants.get(&tenant)?.first().copied()
     }
 }

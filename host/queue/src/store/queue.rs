@@ -17,8 +17,8 @@ use crate::request::{Answer, Damaged, Op};
 use crate::schedule::Granted;
 use crate::spool::EmbeddedSpool;
 use crate::{
-    Acted, Action, DeliveryId, DeliveryView, DueStream, ItemId, ItemMeta, ItemView, Lease, Millis, NewEvent,
-    NewItem, Queue, QueueStats, RecipientState, Settlement, Spool, StoreError, Unreported,
+    Acted, Action, DeliveryId, DeliveryView, DueQueue, ItemId, ItemMeta, ItemView, Lease, Millis, NewEvent,
+    NewItem, Queue, QueueKey, QueueStats, RecipientState, Settlement, Spool, StoreError, Unreported,
 };
 
 /// When no attempt may begin, room is looked for again after this.
@@ -44,9 +44,9 @@ impl Queue for EmbeddedStore {
     async fn due(
         &self,
         now: Millis,
-        skip: &(dyn for<'d> Fn(&'d str) -> bool + Sync),
+        skip: &(dyn for<'d> Fn(&'d QueueKey) -> bool + Sync),
         max: usize,
-    ) -> Result<Vec<DueStream>, StoreError> {
+    ) -> Result<Vec<DueQueue>, StoreError> {
         self.inner.poison.check()?;
         if !self.attempts_may_begin().await {
             return Ok(Vec::new());
@@ -65,7 +65,7 @@ impl Queue for EmbeddedStore {
 
     async fn lease(
         &self,
-        streams: &[String],
+        keys: &[QueueKey],
         now: Millis,
         until: Millis,
         max: usize,
@@ -74,7 +74,7 @@ impl Queue for EmbeddedStore {
         if !self.attempts_may_begin().await {
             return Ok(Vec::new());
         }
-        let granted = self.inner.schedule().lease(streams, now, until, max);
+        let granted = self.inner.schedule().lease(keys, now, until, max);
         if granted.is_empty() {
             return Ok(Vec::new());
         }

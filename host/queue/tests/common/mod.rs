@@ -31,6 +31,7 @@ pub fn meta(tenant: &str) -> ItemMeta {
         message_id: "<1@example.com>".into(),
         subject: "hello".into(),
         recipe: vec![7; 20],
+        attributes: vec![],
     }
 }
 
@@ -40,7 +41,7 @@ pub fn recipient(index: u32, domain: &str) -> Recipient {
 
 pub fn delivery(domain: &str, indexes: impl IntoIterator<Item = u32>, due_at: Millis) -> NewDelivery {
     let recipients = indexes.into_iter().map(|i| recipient(i, domain)).collect();
-    NewDelivery { domain: domain.into(), recipients, due_at, ..NewDelivery::default() }
+    NewDelivery { key: QueueKey::of_domain(domain), recipients, due_at, ..NewDelivery::default() }
 }
 
 pub fn item(n: u64, tenant: &str, body: Vec<u8>, deliveries: Vec<NewDelivery>) -> NewItem {
@@ -150,8 +151,8 @@ pub async fn read(
 
 pub async fn lease_all(store: &Arc<EmbeddedStore>, now: Millis) -> Vec<Lease> {
     let due = store.due(now, &|_| false, usize::MAX).await.unwrap();
-    let domains: Vec<String> = due.into_iter().map(|d| d.stream).collect();
-    store.lease(&domains, now, now + HOUR, usize::MAX).await.unwrap()
+    let keys: Vec<QueueKey> = due.into_iter().map(|d| d.key).collect();
+    store.lease(&keys, now, now + HOUR, usize::MAX).await.unwrap()
 }
 
 pub async fn lease_one(store: &Arc<EmbeddedStore>, now: Millis) -> Lease {

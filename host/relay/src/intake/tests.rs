@@ -106,7 +106,7 @@ async fn a_message_is_queued() {
     assert_eq!(short(&reply), "250 2.0.0");
     assert_eq!(reply.text, format!("queued as {}", item.id));
     assert_eq!(item.meta.tenant, "acme");
-    assert_eq!(item.deliveries[0].domain, "b.example");
+    assert_eq!(item.deliveries[0].key.domain, "b.example");
     assert_eq!(crate::testing::read(&*item.body), MESSAGE);
     // The transaction is over, the session goes on.
     assert_eq!(it.rcpt("b@b.example").await, "451 4.3.0");

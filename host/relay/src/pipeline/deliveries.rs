@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use relevo_mailkit::envelope::Recipient as To;
 use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::reply::Reply;
-use relevo_queue::{LastAttempt, Millis, NewDelivery, Recipient, RecipientState};
+use relevo_queue::{LastAttempt, Millis, NewDelivery, QueueKey, Recipient, RecipientState};
 
 use crate::policy::PolicyResult;
 
@@ -52,14 +52,14 @@ pub(crate) fn divide(
         match place.and_then(|place| deliveries.get_mut(place)).filter(|d| d.recipients.len() < most) {
             Some(delivery) => delivery.recipients.push(recipient),
             None => {
-                let domain = to.domain.clone();
-                let (held, last) = (matches!(key.1, Standing::Held(_)), learnt(&key.1, at));
+                let (hold_reason, last) = notes(&key.1, at);
                 open.insert(key, deliveries.len());
                 deliveries.push(NewDelivery {
-                    domain,
+                    key: QueueKey::of_domain(&to.domain),
                     recipients: vec![recipient],
                     due_at: at,
-                    held,
+                    held: hold_reason.is_some(),
+                    hold_reason,
                     last,
                     ..NewDelivery::default()
                 });
@@ -81,17 +81,21 @@ fn standing(result: &PolicyResult, index: usize) -> Option<Standing> {
     }
 }
 
-fn learnt(standing: &Standing, at: Millis) -> Option<LastAttempt> {
+/// Why it is held, and the reply that its sender is told.
+fn notes(standing: &Standing, at: Millis) -> (Option<String>, Option<LastAttempt>) {
     match standing {
-        Standing::Due => None,
-        Standing::Held(why) => Some(LastAttempt { at, text: why.clone(), ..LastAttempt::default() }),
-        Standing::Refused(reply) => Some(LastAttempt {
-            at,
-            text: reply.text.clone(),
-            status: reply.status().to_string(),
-            code: Some(reply.code),
-            ..LastAttempt::default()
-        }),
+        Standing::Due => (None, None),
+        Standing::Held(why) => (Some(why.clone()), None),
+        Standing::Refused(reply) => {
+            let last = LastAttempt {
+                at,
+                text: reply.text.clone(),
+                status: reply.status().to_string(),
+                code: Some(reply.code),
+                ..LastAttempt::default()
+            };
+            (None, Some(last))
+        }
     }
 }
 
@@ -111,7 +115,7 @@ mod tests {
     fn shape(deliveries: &[NewDelivery]) -> Vec<(&str, Vec<u32>)> {
         deliveries
             .iter()
-            .map(|d| (d.domain.as_str(), d.recipients.iter().map(|r| r.index).collect()))
+            .map(|d| (d.key.domain.as_str(), d.recipients.iter().map(|r| r.index).collect()))
             .collect()
     }
 
@@ -160,10 +164,11 @@ mod tests {
         let want = [
             (vec![0], false, false),
             (vec![1, 4], false, true),
-            (vec![2], true, true),
+            (vec![2], true, false),
             (vec![5], false, false),
         ];
         assert_eq!(shape, want);
+        assert_eq!(deliveries[2].hold_reason.as_deref(), Some("later"));
         let refused = &deliveries[1];
         assert!(refused.recipients.iter().all(|r| r.state == RecipientState::Failed { reported: false }));
         let last = refused.last.as_ref().expect("the reply");

@@ -154,7 +154,6 @@ impl Run<'_> {
         recipe.top.splice(..0, result.prepend.iter().copied());
         let received = received::field(via, &settings.hostname, self.id, &envelope.recipients, self.now);
         recipe.top.splice(..0, received);
-        recipe.attributes = result.attributes.clone();
         let way =
             owner.as_ref().map_or_else(Way::default, |owner| Way::of(&owner.domain, &result.attributes));
         let tenant = owner.map(|o| o.domain.tenant.clone());
@@ -171,7 +170,7 @@ impl Run<'_> {
             return Ok(tenant);
         }
         for delivery in &mut deliveries {
-            (delivery.stream, delivery.priority) = (way.stream(&delivery.domain), way.priority);
+            (delivery.key, delivery.priority) = (way.key(&delivery.key.domain), way.priority);
         }
         let expire = match deliveries.iter().all(|d| d.held) {
             true => settings.plugins.hold_expire,
@@ -189,6 +188,7 @@ impl Run<'_> {
             message_id: report.message_id.clone(),
             subject: truncated(report.subject.clone(), 200),
             recipe: recipe.encode().map_err(|e| store_failed(&e.to_string()))?,
+            attributes: result.attributes.clone(),
         };
         let mut events = queued(self.id, &meta, &envelope.recipients, &report, &notes, &result, &way);
         events.extend(decided);
@@ -279,7 +279,6 @@ fn recipe(
         edits,
         links,
         signing,
-        attributes: Vec::new(),
         eight_bit: report.eight_bit,
         utf8_header: report.utf8_header,
     })

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use relevo_mailkit::source::Source;
 use relevo_queue::{
-    Acted, Action, Delivery, DeliveryId, DueStream, EventError, EventLog, ItemId, ItemMeta, ItemView, Lease,
-    Millis, NewEvent, NewItem, Queue, QueueStats, Settlement, Spool, SpooledBody, StoreError, StoredEvent,
-    Unreported,
+    Acted, Action, Delivery, DeliveryId, DueQueue, EventError, EventLog, ItemId, ItemMeta, ItemView, Lease,
+    Millis, NewEvent, NewItem, Queue, QueueKey, QueueStats, Settlement, Spool, SpooledBody, StoreError,
+    StoredEvent, Unreported,
 };
 use relevo_queue::{DeliveryView, NewDelivery};
 
@@ -29,8 +29,8 @@ impl Stored {
         let new = &self.deliveries[number];
         Delivery {
             id: DeliveryId { item: self.id, number: u32::try_from(number).expect("few") },
-            domain: new.domain.clone(),
-            stream: new.stream.clone(),
+            key: new.key.clone(),
+            hold_reason: new.hold_reason.clone(),
             priority: new.priority,
             recipients: new.recipients.clone(),
             due_at: new.due_at,
@@ -152,9 +152,9 @@ impl Queue for Memory {
     async fn due(
         &self,
         _: Millis,
-        _: &(dyn for<'d> Fn(&'d str) -> bool + Sync),
+        _: &(dyn for<'d> Fn(&'d QueueKey) -> bool + Sync),
         _: usize,
-    ) -> Result<Vec<DueStream>, StoreError> {
+    ) -> Result<Vec<DueQueue>, StoreError> {
         Ok(Vec::new())
     }
 
@@ -164,7 +164,7 @@ impl Queue for Memory {
 
     async fn changed(&self) {}
 
-    async fn lease(&self, _: &[String], _: Millis, _: Millis, _: usize) -> Result<Vec<Lease>, StoreError> {
+    async fn lease(&self, _: &[QueueKey], _: Millis, _: Millis, _: usize) -> Result<Vec<Lease>, StoreError> {
         Ok(Vec::new())
     }
 

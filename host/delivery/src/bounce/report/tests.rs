@@ -17,6 +17,7 @@ fn meta(sender: &str) -> ItemMeta {
         message_id: "<1@origin.test>".into(),
         subject: "Offer".into(),
         recipe: Vec::new(),
+        attributes: Vec::new(),
     }
 }
 

@@ -124,11 +124,10 @@ async fn refused_for_some_is_taken_and_its_sender_is_told() {
     let states: Vec<_> = item.deliveries.iter().map(|d| (d.recipients[0].state.clone(), d.held)).collect();
     let failed = RecipientState::Failed { reported: false };
     assert_eq!(states, [(RecipientState::Pending, false), (failed, false), (RecipientState::Pending, true)]);
-    let held = item.deliveries[2].last.as_ref().expect("why");
-    assert_eq!(held.text, "by plugin p (d): a look");
+    assert_eq!(item.deliveries[2].hold_reason.as_deref(), Some("by plugin p (d): a look"));
     assert_eq!(of.world.memory.kinds(), ["email.queued", "email.rejected", "email.held"]);
     let recipe = Recipe::decode(&item.meta.recipe).expect("a recipe");
-    assert_eq!(recipe.attributes, [("campaign".to_owned(), "spring".to_owned())]);
+    assert_eq!(item.meta.attributes, [("campaign".to_owned(), "spring".to_owned())]);
     let top = String::from_utf8(recipe.top).expect("ASCII");
     let seen = top.find("X-Seen: yes\r\n").expect("the field of the plugin");
     assert!(top.starts_with("Received:") && seen < top.find("Date:").expect("validate's"), "{top}");
@@ -239,10 +238,10 @@ async fn the_way_is_stored_with_each_delivery() {
     of.world.settings.replace(settings);
     let way = |of: &Scene| {
         let item = of.world.memory.item();
-        item.deliveries.iter().map(|d| (d.stream.clone(), d.priority)).collect::<Vec<_>>()
+        item.deliveries.iter().map(|d| (d.key.to_string(), d.priority)).collect::<Vec<_>>()
     };
     of.world.pipeline.submit(of.submission()).await.expect("accepted");
-    let usual = |domain: &str| (format!("own//acme/example.com/{domain}"), 0);
+    let usual = |domain: &str| (format!("{domain}, tenant acme, sending domain example.com, pool own"), 0);
     assert_eq!(way(&of), [usual("b.example"), usual("b.example"), usual("d.example")]);
 
     let attributes = [("pool", "bulk"), ("route", "eu"), ("priority", "-4")];
@@ -252,7 +251,9 @@ async fn the_way_is_stored_with_each_delivery() {
     };
     of.world.pipeline.checks = vec![Arc::new(Scripted { result, ..Scripted::default() })];
     of.world.pipeline.submit(of.submission()).await.expect("accepted");
-    let chosen = |domain: &str| (format!("bulk/eu/acme/example.com/{domain}"), -4);
+    let chosen = |domain: &str| {
+        (format!("{domain}, tenant acme, sending domain example.com, pool bulk, route eu"), -4)
+    };
     assert_eq!(way(&of), [chosen("b.example"), chosen("d.example")]);
     let data = of.world.memory.event_json();
     assert_eq!(
@@ -260,10 +261,10 @@ async fn the_way_is_stored_with_each_delivery() {
         (&"bulk".into(), &"eu".into(), &(-4).into())
     );
 
-    // Another tenant's mail is in the stream of its domain.
+    // Another tenant's mail has the key of its domain.
     let mut it = submission(&of.world, "From: a@other.example\r\n\r\n");
     it.origin = Origin::Tenant("other".into());
     it.envelope.sender = "a@other.example".into();
     of.world.pipeline.submit(it).await.expect("accepted");
-    assert_eq!(way(&of), [(String::new(), 0)]);
+    assert_eq!(way(&of), [("b.example".to_owned(), 0)]);
 }
