@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use relevo_mailkit::token::TokenKeys;
 use relevo_relay::clock::SystemClock;
+use relevo_relay::directory::DirectoryEntries;
 use relevo_relay::settings::{
-    DeliverySettings, IntakeSettings, PluginServer, Settings, SettingsHandle, Tenant, Tenants,
+    DeliverySettings, IntakeSettings, PluginServer, Settings, SettingsHandle, Tenant,
 };
 use relevo_resolve::IpFamily;
 use relevo_test_plugins::distinct;
@@ -84,7 +85,7 @@ pub(crate) fn settings(kv_size: u64) -> Settings {
         delivery,
         tracking_keys: TokenKeys(Vec::new()),
         tracking: relevo_relay::settings::TrackingLimits::default(),
-        tenants: Tenants { by_id, ..Tenants::default() },
+        directory: DirectoryEntries { by_id, ..DirectoryEntries::default() }.into(),
         plugins: PluginServer::default(),
     }
 }

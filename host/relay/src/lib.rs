@@ -2,6 +2,7 @@
 //! [`relevo_queue::Queue`], DNS is [`relevo_resolve::Resolve`], the stages are [`relevo_runtime::Stages`].
 
 pub mod copies;
+pub mod directory;
 pub mod events;
 pub mod intake;
 pub mod metrics;

@@ -98,7 +98,7 @@ mod tests {
         change: impl FnOnce(&mut Settings),
     ) -> Vec<(&'static str, String, String, &'static str)> {
         let settings = World::with(change).settings.get();
-        let records = records(&settings.tenants.by_domain[name], &settings);
+        let records = records(settings.directory.configured_domain(name).expect("configured"), &settings);
         records.into_iter().map(|r| (r.kind, r.name, r.value, r.purpose)).collect()
     }
 
@@ -138,9 +138,11 @@ mod tests {
             ] {
                 settings.delivery.pools.insert(pool.name.clone(), pool);
             }
-            let domain = settings.tenants.by_domain.get_mut("example.com").unwrap();
             let grants = Grants { pools: vec!["own".to_owned()], ..Grants::default() };
-            Arc::get_mut(domain).unwrap().grants = Arc::new(grants);
+            settings.directory.edit(|entries| {
+                let domain = entries.by_domain.get_mut("example.com").map(Arc::make_mut).unwrap();
+                domain.grants = Arc::new(grants);
+            });
         });
         let spf = all.iter().find(|r| r.3 == "SPF").unwrap();
         assert_eq!(spf.2, "v=spf1 a:mta1.example ip4:192.0.2.1 ip4:192.0.2.2 ip6:2001:db8::2 ~all");

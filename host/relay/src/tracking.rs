@@ -211,9 +211,9 @@ fn tracking_host(settings: &Settings, authority: &str) -> Option<(String, String
     let authority = authority.to_ascii_lowercase();
     let name = authority.rsplit_once(':').map_or(authority.as_str(), |(name, _)| name);
     let bare = name.strip_suffix('.').unwrap_or(name);
-    let known = &settings.tenants.by_tracking_host;
-    let found = [authority.as_str(), name, bare].into_iter().find_map(|host| known.get_key_value(host));
-    found.map(|(host, tenant)| (host.clone(), tenant.clone()))
+    let found =
+        [authority.as_str(), name, bare].into_iter().find_map(|host| settings.directory.tracking_host(host));
+    found.map(|(host, tenant)| (host.to_owned(), tenant.to_owned()))
 }
 
 /// Where a genuine click token leads.

@@ -18,6 +18,7 @@ use relevo_relay::copies::{Copies, MakeCopy};
 use relevo_relay::delivery::{
     Delivery, DeliveryCounters, DeliveryGauges, DeliveryHandle, DeliveryParts, Dial,
 };
+use relevo_relay::directory::{DirectoryRefresher, StoreSource};
 use relevo_relay::intake::{Intake, IntakeMetrics};
 use relevo_relay::metrics::{self as relay_metrics, QueueGauges, StageCounters};
 use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
@@ -28,8 +29,9 @@ use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
 use relevo_resolve::Resolve;
 use relevo_runtime::{Runtime, RuntimeConfig, Stages};
 use relevo_smtp::server::{AuthThrottle, ListenerConfig, ListenerKind, ListenerLimits, Server, ServerTls};
+use relevo_store::{ControlStore, StoreUrl};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::config::{ServerParts, SmtpConfig};
@@ -110,6 +112,9 @@ pub(crate) struct Running {
     pub(crate) smtp: Vec<Server>,
     expiry: CertificateExpiry,
     store: Arc<EmbeddedStore>,
+    control_store: Arc<ControlStore>,
+    /// The source of the directory is to be read again: files of keys may have changed.
+    reread_directory: Arc<Notify>,
     delivery: DeliveryHandle,
     plugins: Arc<Plugins>,
     tracking: Arc<TrackingEndpoint>,
@@ -143,6 +148,13 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     QueueGauges::register(&mut registry, queue.clone(), clock.clone());
     StageCounters::register(&mut registry, stages);
     let expiry = CertificateExpiry::register(&mut registry);
+
+    let control_store = open_control_store(&parts.data_dir).await?;
+    let source = Arc::new(StoreSource::new(control_store.clone(), parts.data_dir.clone()));
+    let mut directory = DirectoryRefresher::new(source, settings.clone());
+    if let Err(error) = directory.refresh().await {
+        tracing::error!(%error, "the directory cannot be read from the store; only the configuration file counts for now");
+    }
 
     let mut copies = Copies::new(queue.clone(), sandbox.clone(), settings.clone(), clock.clone());
     if let Some(observer) = &outside.observer {
@@ -224,7 +236,28 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let repeats = tracking.clone();
     tasks.spawn("the writer of repeated clicks and opens", async move { repeats.write_repeats().await });
     tasks.spawn("the removal of old events", prune(events, clock, parts.event_retention));
-    Ok(Running { settings, smtp, expiry, store, delivery, plugins, tracking, stop, tasks })
+    let reread_directory = Arc::new(Notify::new());
+    tasks.spawn("the directory of the store", directory.run(reread_directory.clone()));
+    Ok(Running {
+        settings,
+        smtp,
+        expiry,
+        store,
+        control_store,
+        reread_directory,
+        delivery,
+        plugins,
+        tracking,
+        stop,
+        tasks,
+    })
+}
+
+/// The store of control-plane data, a file in the data directory.
+async fn open_control_store(data_dir: &Path) -> anyhow::Result<Arc<ControlStore>> {
+    let file = data_dir.join("control.sqlite");
+    let store = ControlStore::open(&StoreUrl::File(file.clone())).await;
+    Ok(Arc::new(store.with_context(|| format!("{} cannot be opened", file.display()))?))
 }
 
 /// Opens the plugins. `events` is the event log of a running relay; none for a command that changes what a relay
@@ -355,6 +388,7 @@ impl Running {
         }
         self.expiry.set(tls::expires_at(tls.leaf()));
         self.settings.replace(settings);
+        self.reread_directory.notify_one();
         let plugins = self.plugins.clone();
         tokio::spawn(async move { plugins.refresh().await });
         Ok(())
@@ -372,6 +406,7 @@ impl Running {
         self.plugins.write_recordings().await;
         self.tasks.shutdown().await;
         self.tracking.flush().await;
+        self.control_store.close().await;
         self.store.close().await;
     }
 }

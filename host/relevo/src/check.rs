@@ -18,7 +18,12 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<ExitCode> {
         println!("{}: {} mistake(s)", file.display(), loaded.mistakes.len());
         return Ok(ExitCode::FAILURE);
     };
-    let tenants = &config.settings.tenants;
-    println!("{}: ok ({} tenants, {} domains)", file.display(), tenants.by_id.len(), tenants.by_domain.len());
+    let directory = &config.settings.directory;
+    println!(
+        "{}: ok ({} tenants, {} domains)",
+        file.display(),
+        directory.tenants().count(),
+        directory.domains().count()
+    );
     Ok(ExitCode::SUCCESS)
 }

@@ -61,7 +61,7 @@ pub struct DkimRecord {
     pub selector: String,
     /// `rsa-sha256` or `ed25519-sha256`.
     pub algorithm: String,
-    /// File of the private key, relative to the configuration file.
+    /// File of the private key, relative to the data directory.
     pub key: String,
 }
 

@@ -51,6 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "relevo-keys",
             "relevo-runtime",
             "relevo-smtp",
+            "relevo-store",
         ],
     ),
     ("relevo-policy", &["relevo-relay", "relevo-queue", "relevo-runtime", "relevo-smtp"]),
@@ -66,6 +67,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "relevo-keys",
             "relevo-runtime",
             "relevo-smtp",
+            "relevo-store",
         ],
     ),
 ];

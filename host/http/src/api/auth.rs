@@ -18,7 +18,7 @@ impl FromRequestParts<ApiServices> for Caller {
     async fn from_request_parts(parts: &mut Parts, services: &ApiServices) -> Result<Self, RequestError> {
         let digest = bearer::digest(parts)?;
         let settings = services.settings.get();
-        let key = settings.tenants.by_api_key.get(&digest);
+        let key = settings.directory.api_key(&digest);
         key.map(|key| Self { tenant: key.tenant.clone() })
             .ok_or_else(|| RequestError::InvalidKey("this API key is not known here".to_owned()))
     }

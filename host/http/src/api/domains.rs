@@ -16,7 +16,7 @@ pub(super) async fn records(
 ) -> Result<Json<Vec<DnsRecord>>, RequestError> {
     let settings = services.settings.get();
     let wanted = relevo_mailkit::address::to_ascii(&name).ok();
-    let domain = wanted.as_deref().and_then(|name| settings.tenants.by_domain.get(name));
+    let domain = wanted.as_deref().and_then(|name| settings.directory.configured_domain(name));
     match domain.filter(|d| d.tenant == caller.tenant) {
         Some(domain) => Ok(Json(relevo_relay::records::records(domain, &settings))),
         None => Err(RequestError::NotFound("this domain is not one of yours".to_owned())),

@@ -14,9 +14,9 @@ use relevo_http::{
 use relevo_mailkit::token::{TokenKey, TokenKeys};
 use relevo_queue::{EmbeddedStore, EventLog, StoreConfig};
 use relevo_relay::clock::SystemClock;
+use relevo_relay::directory::DirectoryEntries;
 use relevo_relay::settings::{
-    ApiKey, DeliverySettings, Domain, IntakeSettings, PluginServer, Settings, SettingsHandle, Tenants,
-    TrackingLimits,
+    ApiKey, DeliverySettings, Domain, IntakeSettings, PluginServer, Settings, SettingsHandle, TrackingLimits,
 };
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
 use relevo_resolve::IpFamily;
@@ -64,7 +64,7 @@ fn digest(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
 }
 
-fn tenants() -> Tenants {
+fn tenants() -> DirectoryEntries {
     let domain = |tenant: &str, name: &str| {
         let domain = Domain {
             name: name.to_owned(),
@@ -78,11 +78,11 @@ fn tenants() -> Tenants {
     let key = |tenant: &str, key: &str| {
         (digest(key), ApiKey { tenant: tenant.to_owned(), name: "test".to_owned() })
     };
-    Tenants {
+    DirectoryEntries {
         by_domain: [domain("acme", "acme.test"), domain("other", "other.test")].into(),
         by_api_key: [key("acme", ACME), key("other", OTHER)].into(),
         by_tracking_host: [(TRACKING_HOST.to_owned(), "acme".to_owned())].into(),
-        ..Tenants::default()
+        ..DirectoryEntries::default()
     }
 }
 
@@ -117,7 +117,7 @@ fn settings() -> Settings {
         },
         tracking_keys: TokenKeys(vec![TokenKey { id: "k1".to_owned(), secret: vec![7; 32] }]),
         tracking: TrackingLimits { events_per_second: 2, events_per_second_per_client: 1 },
-        tenants: tenants(),
+        directory: tenants().into(),
         plugins: PluginServer {
             admin_keys: vec![("ops".to_owned(), digest(ADMIN))],
             ..PluginServer::default()

@@ -2,7 +2,9 @@
 
 use relevo_mailkit::envelope::{Envelope, Recipient};
 use relevo_mailkit::model::Report;
+use relevo_relay::directory::{DirectoryEntries, Tenant};
 use relevo_relay::pipeline::{Origin, Protocol, Via};
+use relevo_relay::settings::PluginSettings;
 
 use super::*;
 use crate::test_world::{World, add, settings};
@@ -32,7 +34,7 @@ fn request(world: &World) -> PolicyRequest {
     let to = Recipient::new("b@b.example", "b.example");
     let via = Via { protocol: Protocol::Http, peer: None, helo: None, tls: None, identity: None };
     PolicyRequest {
-        tenant: Arc::clone(&settings.tenants.by_id["a"]),
+        tenant: Arc::clone(settings.directory.tenant("a").expect("configured")),
         settings,
         grants: Arc::default(),
         id: ItemId([7; 16]),
@@ -75,8 +77,12 @@ async fn a_tenant_whose_cpu_time_is_used_up_is_answered_for() {
     let plugins = world.open().await;
     add(&plugins, "a", 1).await.expect("is added");
     let mut little = settings(1_000);
-    let tenant = little.tenants.by_id.get_mut("a").and_then(Arc::get_mut).expect("nobody else has it");
-    Arc::get_mut(&mut tenant.plugins[0]).expect("nobody else has it").tenant_cpu = Duration::from_nanos(1);
+    let mut tenant = Tenant::clone(little.directory.tenant("a").expect("configured"));
+    let mut plugin = PluginSettings::clone(&tenant.plugins[0]);
+    plugin.tenant_cpu = Duration::from_nanos(1);
+    tenant.plugins[0] = Arc::new(plugin);
+    let by_id = [("a".to_owned(), Arc::new(tenant))].into();
+    little.directory = DirectoryEntries { by_id, ..DirectoryEntries::default() }.into();
     world.settings.replace(little);
     plugins.refresh().await;
     let asked = request(&world);

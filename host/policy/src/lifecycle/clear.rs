@@ -93,7 +93,7 @@ impl Lifecycle {
     }
 
     fn unused_data(&self, settings: &Settings) -> io::Result<Vec<PathBuf>> {
-        let plugins = settings.tenants.by_id.values().flat_map(|tenant| &tenant.plugins);
+        let plugins = settings.directory.tenants().flat_map(|tenant| &tenant.plugins);
         let files = &self.loader.files;
         let used: HashSet<PathBuf> =
             plugins.map(|plugin| files.kv(&plugin.config.tenant, &plugin.config.name)).collect();

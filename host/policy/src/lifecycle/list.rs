@@ -12,7 +12,7 @@ impl Lifecycle {
         let state = self.state.lock().await;
         let settings = self.settings.get();
         let mut listed = Vec::new();
-        let mut tenants: Vec<_> = settings.tenants.by_id.values().collect();
+        let mut tenants: Vec<_> = settings.directory.tenants().collect();
         tenants.sort_by(|a, b| a.id.cmp(&b.id));
         for of in tenants.into_iter().filter(|t| tenant.is_none_or(|wanted| wanted == t.id)) {
             for plugin in &of.plugins {

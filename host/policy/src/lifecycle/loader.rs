@@ -35,7 +35,7 @@ pub(super) struct Wanted {
 
 /// What is to be in use.
 pub(super) fn wanted(settings: &relevo_relay::settings::Settings, state: &State) -> Vec<Wanted> {
-    let plugins = settings.tenants.by_id.values().flat_map(|tenant| &tenant.plugins);
+    let plugins = settings.directory.tenants().flat_map(|tenant| &tenant.plugins);
     plugins
         .filter_map(|plugin| {
             let entry = state.entry(&plugin.config.tenant, &plugin.config.name)?;

@@ -105,7 +105,7 @@ impl Lifecycle {
         let wanted = wanted(&settings, &state);
         let made = blocking(move || {
             if let Some(recorder) = &loader.recorder {
-                recorder.keep(settings.tenants.by_id.values().flat_map(|tenant| &tenant.plugins));
+                recorder.keep(settings.directory.tenants().flat_map(|tenant| &tenant.plugins));
             }
             Ok(loader.load_all(wanted, None))
         });
@@ -153,7 +153,7 @@ impl Lifecycle {
     /// The settings of a plugin, or that there is none.
     pub(crate) fn configured(&self, tenant: &str, plugin: &str) -> Result<Arc<PluginSettings>, ActionError> {
         let settings = self.settings.get();
-        let Some(known) = settings.tenants.by_id.get(tenant) else {
+        let Some(known) = settings.directory.tenant(tenant) else {
             let text = format!("there is no tenant `{tenant}` in the configuration");
             return Err(ActionError::NotFound(text));
         };

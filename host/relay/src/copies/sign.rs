@@ -46,9 +46,8 @@ impl Copies {
         copy: &Arc<dyn Source>,
     ) -> Result<Arc<[u8]>, CopyError> {
         let domain = settings
-            .tenants
-            .by_domain
-            .get(&signing.domain)
+            .directory
+            .configured_domain(&signing.domain)
             .filter(|d| d.tenant == lease.meta.tenant)
             .ok_or_else(|| {
                 CopyError::Host(format!("{} is no longer a domain of its tenant", signing.domain))

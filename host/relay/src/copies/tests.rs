@@ -9,7 +9,7 @@ use relevo_mailkit::token::{Kind, Scope};
 use relevo_runtime::{FaultKind, Stage};
 
 use super::*;
-use crate::settings::{DkimKey, Domain, Settings};
+use crate::settings::{DkimKey, Settings};
 use crate::testing::{Stored, World, forward, key, read, submission};
 
 const PLAIN: &str = "From: a@example.com\r\nTo: b@b.example\r\n\r\nHello\r\n";
@@ -60,20 +60,14 @@ async fn text(world: &World, stored: &Stored, number: usize) -> String {
 /// Puts settings in force whose domain `name` has `keys`.
 fn rekey(world: &World, name: &str, keys: Vec<DkimKey>) {
     let mut settings = crate::testing::settings();
-    let old = settings.tenants.by_domain.remove(name).expect("configured");
-    let domain = Domain {
-        name: name.into(),
-        tenant: old.tenant.clone(),
-        dkim: keys,
-        tracking: old.tracking.clone(),
-        grants: old.grants.clone(),
-    };
-    settings.tenants.by_domain.insert(name.into(), Arc::new(domain));
+    settings.directory.edit(|entries| {
+        entries.by_domain.get_mut(name).map(Arc::make_mut).expect("configured").dkim = keys;
+    });
     world.settings.replace(settings);
 }
 
 fn keys_of(settings: &Settings, name: &str) -> Vec<DkimKey> {
-    settings.tenants.by_domain[name].dkim.clone()
+    settings.directory.configured_domain(name).expect("configured").dkim.clone()
 }
 
 #[tokio::test]
@@ -134,7 +128,7 @@ async fn a_domain_that_is_gone_puts_the_copy_off() {
     let world = World::new();
     let stored = plain(&world).await;
     let mut settings = crate::testing::settings();
-    settings.tenants.by_domain.remove("example.com");
+    settings.directory.edit(|entries| drop(entries.by_domain.remove("example.com")));
     world.settings.replace(settings);
     let error = world.copies.make(&stored.lease(0), ALL).await.map(|_| ()).expect_err("no key");
     assert!(matches!(error, CopyError::Host(_)), "{error}");

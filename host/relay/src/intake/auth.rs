@@ -66,7 +66,7 @@ impl Authenticator {
         settings: &Settings,
         credentials: Credentials,
     ) -> Verdict {
-        let known = settings.tenants.by_username.get(&credentials.username);
+        let known = settings.directory.credential(&credentials.username);
         let hash = known.map_or_else(|| decoy(settings), |c| c.password_hash.clone());
         let digest = self.digest(&credentials, &hash);
         if let Some(known) = known
@@ -130,8 +130,8 @@ impl Remembered {
 
 /// Somebody's hash, so that an unknown user takes as long as a known one. The result is not looked at.
 fn decoy(settings: &Settings) -> String {
-    let first = settings.tenants.by_username.iter().min_by_key(|(name, _)| name.as_str());
-    first.map_or_else(|| NOBODY.to_owned(), |(_, c)| c.password_hash.clone())
+    let first = settings.directory.first_credential();
+    first.map_or_else(|| NOBODY.to_owned(), |credential| credential.password_hash.clone())
 }
 
 fn matches(hash: &str, password: &str) -> bool {

@@ -60,8 +60,7 @@ impl Intake {
             return Ok(Origin::Relay(session.peer.remote.ip()));
         }
         // A reload may have withdrawn the credential.
-        let valid =
-            |u: &&User| settings.tenants.by_username.get(&u.name).is_some_and(|c| c.tenant == u.tenant);
+        let valid = |u: &&User| settings.directory.credential(&u.name).is_some_and(|c| c.tenant == u.tenant);
         let user = session.user(info).filter(valid);
         let user = user.ok_or_else(|| Reply::new(530, (5, 7, 0), "authentication required"))?;
         Ok(Origin::Tenant(user.tenant.clone()))

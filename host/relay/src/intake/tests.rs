@@ -151,7 +151,7 @@ async fn never_an_open_relay() {
 async fn a_withdrawn_credential_ends_with_the_next_mail() {
     let mut it = Dialogue::acme().await;
     let mut settings = crate::testing::settings();
-    settings.tenants.by_username.remove("acme");
+    settings.directory.edit(|entries| drop(entries.by_username.remove("acme")));
     it.world.settings.replace(settings);
     assert_eq!(it.mail("a@example.com").await, "530 5.7.0");
 }

@@ -20,7 +20,7 @@ impl Ownership for Settings {
     type Domain = Arc<Domain>;
 
     fn covering(&self, domain: &str) -> Option<&Arc<Domain>> {
-        self.tenants.domain(domain)
+        self.directory.domain(domain)
     }
 
     fn tenant<'a>(&self, domain: &'a Arc<Domain>) -> &'a str {
@@ -28,7 +28,7 @@ impl Ownership for Settings {
     }
 
     fn may_use_from(&self, tenant: &str, peer: IpAddr) -> bool {
-        let tenant = self.tenants.by_id.get(tenant);
+        let tenant = self.directory.tenant(tenant);
         tenant.is_some_and(|t| t.networks.is_empty() || any_contains(&t.networks, peer))
     }
 }

@@ -81,7 +81,7 @@ impl<'p> Run<'p> {
     /// Validates, authorises, and asks every check. A refusal ends it: no later step sees the message.
     pub(super) async fn check(&mut self, incoming: &Incoming) -> Result<Checked, Rejection> {
         let began = self.began();
-        let provisional = incoming.settings.tenants.by_id.get(&incoming.tenant);
+        let provisional = incoming.settings.directory.tenant(&incoming.tenant);
         let list_fields = provisional.is_some_and(|tenant| self.reads_fields(tenant));
         let report = Arc::new(self.validate(incoming, list_fields).await?);
         self.step("validate", began, report.fixes.iter().map(note).collect());
@@ -113,7 +113,7 @@ impl<'p> Run<'p> {
     ) -> Result<(Arc<Report>, PolicyResult), Rejection> {
         let recipients = incoming.envelope.recipients.len();
         let mut result = PolicyResult::accept_all(recipients);
-        let Some(tenant) = incoming.settings.tenants.by_id.get(&owner.domain.tenant) else {
+        let Some(tenant) = incoming.settings.directory.tenant(&owner.domain.tenant) else {
             return Ok((report, result));
         };
         if !fields_listed && self.reads_fields(tenant) {

@@ -291,7 +291,7 @@ fn provisional_tenant(settings: &crate::settings::Settings, origin: &Origin, sen
         Origin::Tenant(tenant) => tenant.clone(),
         Origin::Relay(_) => {
             let domain = sender.rsplit_once('@').map_or("", |(_, domain)| domain).to_ascii_lowercase();
-            settings.tenants.domain(&domain).map_or_else(|| domain.clone(), |d| d.tenant.clone())
+            settings.directory.domain(&domain).map_or_else(|| domain.clone(), |d| d.tenant.clone())
         }
     }
 }

@@ -250,16 +250,11 @@ async fn foreign_signed_mail_is_rewritten_only_when_configured() {
     let signed = format!("DKIM-Signature: v=1\r\n{TRACKED}");
     for (rewrite_signed, calls) in [(false, 0), (true, 1)] {
         let world = World::with(|s| {
-            let old = s.tenants.by_domain.remove("tracked.example").expect("configured");
-            let mut domain = crate::settings::Domain {
-                name: old.name.clone(),
-                tenant: old.tenant.clone(),
-                dkim: old.dkim.clone(),
-                tracking: old.tracking.clone(),
-                grants: old.grants.clone(),
-            };
-            domain.tracking.as_mut().expect("on").rewrite_signed = rewrite_signed;
-            s.tenants.by_domain.insert(domain.name.clone(), Arc::new(domain));
+            s.directory.edit(|entries| {
+                let domain =
+                    entries.by_domain.get_mut("tracked.example").map(Arc::make_mut).expect("configured");
+                domain.tracking.as_mut().expect("on").rewrite_signed = rewrite_signed;
+            });
         });
         let mut it = submission(&world, &signed);
         it.envelope.sender = "a@tracked.example".into();

@@ -1,20 +1,24 @@
 //! The settings in force, shared by sessions and attempts and swapped on reload.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::Settings;
+use crate::directory::{Conflict, DirectoryEntries};
 
-/// The settings in force. Cheap to clone; all clones see a reload.
+/// The settings in force, with the directory. Cheap to clone; all clones see a reload.
 #[derive(Debug, Clone)]
 pub struct SettingsHandle {
     current: Arc<RwLock<(u64, Arc<Settings>)>>,
+    /// The directory's entries that are not the file's. The lock is held by whoever makes the next settings.
+    source: Arc<Mutex<DirectoryEntries>>,
 }
 
 impl SettingsHandle {
     /// Starts with these.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { current: Arc::new(RwLock::new((0, Arc::new(settings)))) }
+        let current = Arc::new(RwLock::new((0, Arc::new(settings))));
+        Self { current, source: Arc::default() }
     }
 
     /// Those in force now. Keep them for the length of a session or an attempt.
@@ -29,8 +33,25 @@ impl SettingsHandle {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Puts others in force.
-    pub fn replace(&self, settings: Settings) {
+    /// Puts others in force, together with the entries of the directory's source that are known.
+    pub fn replace(&self, mut settings: Settings) {
+        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        settings.directory = settings.directory.with_source(&source);
+        self.put_in_force(settings);
+    }
+
+    /// Puts other entries of the directory's source in force. Returns those that do not count because of the file's.
+    pub fn replace_source_entries(&self, entries: DirectoryEntries) -> Vec<Conflict> {
+        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        *source = entries;
+        let settings = self.get();
+        let directory = settings.directory.with_source(&source);
+        let conflicts = directory.conflicts().to_vec();
+        self.put_in_force(Settings { directory, ..Settings::clone(&settings) });
+        conflicts
+    }
+
+    fn put_in_force(&self, settings: Settings) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         *current = (current.0 + 1, Arc::new(settings));
     }

@@ -18,11 +18,12 @@ use relevo_smtp::server::Credentials;
 use super::{Memory, ScriptedStages};
 use crate::clock::{Clock, IdSource};
 use crate::copies::Copies;
+use crate::directory::DirectoryEntries;
 use crate::pipeline::{Origin, Pipeline, PipelineMetrics, Protocol, Submission, Via};
 use crate::sandbox::Sandbox;
 use crate::settings::{
     Credential, DeliverySettings, DkimKey, Domain, IntakeSettings, Network, PluginServer, Settings,
-    SettingsHandle, Tenant, Tenants, Tracking,
+    SettingsHandle, Tenant, Tracking,
 };
 use crate::trace::{Observe, Step};
 
@@ -193,7 +194,7 @@ pub(crate) fn settings() -> Settings {
         },
         tracking_keys: TokenKeys(vec![TokenKey { id: "k1".into(), secret: vec![7; 32] }]),
         tracking: crate::settings::TrackingLimits::default(),
-        tenants: Tenants {
+        directory: DirectoryEntries {
             by_id: [tenant("acme", vec![]), tenant("other", vec![net("10.1.0.0", 16)])].into(),
             by_domain: [
                 domain("example.com", "acme", vec![s1, s2], None),
@@ -204,8 +205,9 @@ pub(crate) fn settings() -> Settings {
             .into(),
             by_username: [credential("acme"), credential("other")].into(),
             by_tracking_host: [("t.example.com".to_owned(), "acme".to_owned())].into(),
-            ..Tenants::default()
-        },
+            ..DirectoryEntries::default()
+        }
+        .into(),
         plugins: PluginServer::default(),
     }
 }

@@ -96,7 +96,7 @@ fn check(d: &mut Document<'_>, file: &File) -> Config {
             delivery,
             tracking_keys: server::tracking_keys(d, file),
             tracking: server::tracking_limits(file),
-            tenants,
+            directory: tenants.into(),
             plugins: plugins::server(d, file),
         },
         smtp,

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use relevo_keys::SigningKey;
+use relevo_relay::directory::DirectoryEntries;
 use relevo_relay::settings::{
-    ApiKey, Credential, DeliverySettings, DkimKey, Domain, Grants, MAX_HELD, Tenant, Tenants, Tracking,
+    ApiKey, Credential, DeliverySettings, DkimKey, Domain, Grants, MAX_HELD, Tenant, Tracking,
 };
 
 use super::document::{Document, Span};
@@ -13,8 +14,8 @@ use super::schema::{self, File};
 use super::values::{Section, plain};
 use super::{egress, plugins};
 
-pub(crate) fn tenants(d: &mut Document<'_>, file: &File, delivery: &DeliverySettings) -> Tenants {
-    let mut tenants = Tenants::default();
+pub(crate) fn tenants(d: &mut Document<'_>, file: &File, delivery: &DeliverySettings) -> DirectoryEntries {
+    let mut tenants = DirectoryEntries::default();
     let mut spans: HashMap<String, Span> = HashMap::new();
     for s in &file.tenant {
         let id_at = d.need(s.span, &s.id, "id");
@@ -38,7 +39,7 @@ pub(crate) fn tenants(d: &mut Document<'_>, file: &File, delivery: &DeliverySett
     tenants
 }
 
-fn credentials(d: &mut Document<'_>, s: &schema::Tenant, tenant: &str, tenants: &mut Tenants) {
+fn credentials(d: &mut Document<'_>, s: &schema::Tenant, tenant: &str, tenants: &mut DirectoryEntries) {
     for c in &s.credentials {
         let username = d.need(c.span, &c.username, "username");
         let hash = d.need(c.span, &c.password_hash, "password_hash");
@@ -50,7 +51,7 @@ fn credentials(d: &mut Document<'_>, s: &schema::Tenant, tenant: &str, tenants: 
     }
 }
 
-fn api_keys(d: &mut Document<'_>, s: &schema::Tenant, tenant: &str, tenants: &mut Tenants) {
+fn api_keys(d: &mut Document<'_>, s: &schema::Tenant, tenant: &str, tenants: &mut DirectoryEntries) {
     for k in &s.api_keys {
         let name = d.need(k.span, &k.name, "name");
         let hash = d.need(k.span, &k.hash, "hash");
@@ -66,7 +67,7 @@ fn add_domain(
     d: &mut Document<'_>,
     s: &Section<schema::Domain>,
     (tenant, grants): (&str, &Arc<Grants>),
-    tenants: &mut Tenants,
+    tenants: &mut DirectoryEntries,
     spans: &mut HashMap<String, Span>,
 ) {
     let name = d.need(s.span, &s.name, "name");
@@ -123,7 +124,7 @@ fn tracking(d: &mut Document<'_>, s: &Section<schema::Tracking>) -> Option<Track
 }
 
 /// Two tenants may not overlap: neither may own a subdomain of what the other owns.
-fn check_overlaps(d: &mut Document<'_>, tenants: &Tenants, spans: &HashMap<String, Span>) {
+fn check_overlaps(d: &mut Document<'_>, tenants: &DirectoryEntries, spans: &HashMap<String, Span>) {
     for domain in tenants.by_domain.values() {
         let mut name = domain.name.as_str();
         while let Some((_, parent)) = name.split_once('.') {

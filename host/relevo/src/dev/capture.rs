@@ -109,7 +109,7 @@ impl Capture {
     /// Against the public keys of the configuration, as a receiver would against DNS.
     async fn verify(&self, copy: &Arc<dyn Source>) -> Result<Vec<SignatureVerdict>, String> {
         let settings = self.settings.get();
-        let records = settings.tenants.by_domain.values().flat_map(|domain| {
+        let records = settings.directory.domains().flat_map(|domain| {
             domain.dkim.iter().map(|key| Txt {
                 name: format!("{}._domainkey.{}", key.selector, domain.name),
                 value: key.key.public_record(),

@@ -30,7 +30,7 @@ async fn only_the_right_password_of_a_known_user() {
 #[tokio::test]
 async fn without_users_there_is_still_something_to_check() {
     let mut settings = crate::testing::settings();
-    settings.tenants.by_username.clear();
+    settings.directory.edit(|entries| entries.by_username.clear());
     let auth = Authenticator::new(1, [1; 64]);
     assert_eq!(auth.verify(0, &settings, credentials("a", "relevo-nobody")).await, Verdict::Denied);
 }
@@ -39,7 +39,7 @@ async fn without_users_there_is_still_something_to_check() {
 async fn a_damaged_hash_lets_nobody_in() {
     let mut settings = crate::testing::settings();
     let broken = Credential { tenant: "acme".into(), password_hash: "plain".into() };
-    settings.tenants.by_username.insert("broken".into(), broken);
+    settings.directory.edit(|entries| drop(entries.by_username.insert("broken".into(), broken)));
     let auth = Authenticator::new(1, [1; 64]);
     assert_eq!(auth.verify(0, &settings, credentials("broken", "plain")).await, Verdict::Denied);
 }
@@ -73,7 +73,7 @@ async fn an_older_generation_does_not_bring_passwords_back() {
     let settings = World::new().settings.get();
     assert_eq!(auth.verify(0, &settings, credentials("acme", "acme")).await, granted());
     let new = Credential { tenant: "acme".into(), password_hash: hash("new") };
-    changed.tenants.by_username.insert("acme".into(), new);
+    changed.directory.edit(|entries| drop(entries.by_username.insert("acme".into(), new)));
     assert_eq!(auth.verify(1, &changed, credentials("acme", "acme")).await, Verdict::Denied);
     assert_eq!(auth.verify(0, &settings, credentials("acme", "acme")).await, granted());
     let right = auth.right.lock().expect("lock");
@@ -84,7 +84,7 @@ async fn an_older_generation_does_not_bring_passwords_back() {
 #[tokio::test]
 async fn unknown_users_are_as_much_work_as_known_ones() {
     let settings = crate::testing::settings();
-    let known = settings.tenants.by_username["acme"].password_hash.clone();
+    let known = settings.directory.credential("acme").expect("known").password_hash.clone();
     let hashed = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&hashed);
     let count = move |hash: &str, password: &str| {

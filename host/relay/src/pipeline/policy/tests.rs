@@ -233,8 +233,10 @@ async fn the_way_is_stored_with_each_delivery() {
     let mut settings = crate::testing::settings();
     let grants =
         Grants { pools: vec!["own".into(), "bulk".into()], routes: vec!["eu".into()], max_priority: 4 };
-    let domain = settings.tenants.by_domain.get_mut("example.com").expect("configured");
-    Arc::get_mut(domain).expect("unshared").grants = Arc::new(grants);
+    settings.directory.edit(|entries| {
+        let domain = entries.by_domain.get_mut("example.com").map(Arc::make_mut).expect("configured");
+        domain.grants = Arc::new(grants);
+    });
     of.world.settings.replace(settings);
     let way = |of: &Scene| {
         let item = of.world.memory.item();

@@ -1,0 +1,212 @@
+//! The directory: tenants, sending domains, credentials and API keys.
+//!
+//! [`Directory`] is an immutable snapshot in memory, so no lookup waits for a database. It is a part of the
+//! [`Settings`](crate::settings::Settings): a session or an attempt that keeps its settings keeps its directory too.
+//!
+//! The entries come from the configuration file and from at most one [`DirectorySource`], such as the control-plane
+//! store. [`DirectoryRefresher`] reads the source again when its revision has changed and puts a new snapshot in force.
+//! A name that both have is the file's; [`Directory::conflicts`] lists these names.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use relevo_keys::SigningKey;
+
+use crate::settings::{Grants, Network, PluginSettings};
+
+mod entries;
+mod refresh;
+mod source;
+
+pub use entries::{Conflict, DirectoryEntries};
+pub use refresh::DirectoryRefresher;
+pub use source::{DirectorySource, LoadedEntries, SourceError, StoreSource};
+
+/// Who may send, and as whom. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Directory {
+    /// The entries of the configuration file.
+    file: Arc<DirectoryEntries>,
+    /// The entries of the file, and those of the source whose names the file has not.
+    all: Arc<DirectoryEntries>,
+    conflicts: Arc<[Conflict]>,
+}
+
+impl From<DirectoryEntries> for Directory {
+    /// The directory of the configuration file alone.
+    fn from(file: DirectoryEntries) -> Self {
+        let file = Arc::new(file);
+        Self { all: Arc::clone(&file), file, conflicts: Arc::default() }
+    }
+}
+
+impl Directory {
+    /// The file's entries together with those of the source. Entries of a source that were there before are gone.
+    #[must_use]
+    pub fn with_source(&self, source: &DirectoryEntries) -> Self {
+        let mut all = DirectoryEntries::clone(&self.file);
+        let conflicts = all.add(source);
+        Self { file: Arc::clone(&self.file), all: Arc::new(all), conflicts: conflicts.into() }
+    }
+
+    /// Entries of the source that do not count because of the file's.
+    #[must_use]
+    pub fn conflicts(&self) -> &[Conflict] {
+        &self.conflicts
+    }
+
+    /// The tenant with this id.
+    #[must_use]
+    pub fn tenant(&self, id: &str) -> Option<&Arc<Tenant>> {
+        self.all.by_id.get(id)
+    }
+
+    /// All tenants, in no order.
+    pub fn tenants(&self) -> impl Iterator<Item = &Arc<Tenant>> {
+        self.all.by_id.values()
+    }
+
+    /// The most specific configured domain that is or covers `name` (lower case A-labels).
+    #[must_use]
+    pub fn domain(&self, name: &str) -> Option<&Arc<Domain>> {
+        let mut name = name;
+        loop {
+            if let Some(found) = self.all.by_domain.get(name) {
+                return Some(found);
+            }
+            name = name.split_once('.')?.1;
+        }
+    }
+
+    /// The configured domain with exactly this name.
+    #[must_use]
+    pub fn configured_domain(&self, name: &str) -> Option<&Arc<Domain>> {
+        self.all.by_domain.get(name)
+    }
+
+    /// All configured domains, in no order.
+    pub fn domains(&self) -> impl Iterator<Item = &Arc<Domain>> {
+        self.all.by_domain.values()
+    }
+
+    /// The SMTP credential with this user name.
+    #[must_use]
+    pub fn credential(&self, username: &str) -> Option<&Credential> {
+        self.all.by_username.get(username)
+    }
+
+    /// The credential whose user name sorts first. Its hash is checked for unknown users, so that they take as long.
+    #[must_use]
+    pub fn first_credential(&self) -> Option<&Credential> {
+        self.all.by_username.iter().min_by_key(|(name, _)| name.as_str()).map(|(_, credential)| credential)
+    }
+
+    /// The API key with this SHA-256.
+    #[must_use]
+    pub fn api_key(&self, hash: &[u8; 32]) -> Option<&ApiKey> {
+        self.all.by_api_key.get(hash)
+    }
+
+    /// The tracking host with this authority (lower case, with the port when it is not the default), and its tenant.
+    #[must_use]
+    pub fn tracking_host(&self, authority: &str) -> Option<(&str, &str)> {
+        let found = self.all.by_tracking_host.get_key_value(authority);
+        found.map(|(host, tenant)| (host.as_str(), tenant.as_str()))
+    }
+
+    /// The entries of the file, to be changed by a test.
+    #[cfg(test)]
+    pub(crate) fn edit(&mut self, change: impl FnOnce(&mut DirectoryEntries)) {
+        let mut entries = DirectoryEntries::clone(&self.file);
+        change(&mut entries);
+        *self = entries.into();
+    }
+}
+
+/// A tenant.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    /// Lower case letters, digits, hyphens.
+    pub id: String,
+    /// Networks that may use its domains on the relay port; empty: every trusted network.
+    pub networks: Vec<Network>,
+    /// Deliveries that plugins may hold at the same time.
+    pub max_held: u64,
+    /// Its policy plugins, in the order in which they are asked.
+    pub plugins: Vec<Arc<PluginSettings>>,
+    /// Pools, routes and priorities that it may use.
+    pub grants: Arc<Grants>,
+}
+
+/// Deliveries of a tenant that may be held, unless set otherwise.
+pub const MAX_HELD: u64 = 1_000;
+
+/// An SMTP credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// The id of its tenant.
+    pub tenant: String,
+    /// Argon2id in PHC form.
+    pub password_hash: String,
+}
+
+/// An HTTP API key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// The id of its tenant.
+    pub tenant: String,
+    /// Its name in logs.
+    pub name: String,
+}
+
+/// A sending domain. It covers its subdomains unless a more specific domain is configured.
+#[derive(Debug, Clone)]
+pub struct Domain {
+    /// Lower case A-labels.
+    pub name: String,
+    /// The id of its tenant.
+    pub tenant: String,
+    /// Keys to sign with; every one signs.
+    pub dkim: Vec<DkimKey>,
+    /// Tracking; none: off.
+    pub tracking: Option<Tracking>,
+    /// The grants of its tenant; pools may be fewer, or in another order.
+    pub grants: Arc<Grants>,
+}
+
+/// A DKIM key of a domain.
+#[derive(Debug, Clone)]
+pub struct DkimKey {
+    /// s=
+    pub selector: String,
+    /// The key; knows its algorithm.
+    pub key: Arc<SigningKey>,
+    /// x= as time after t=; none: no x=.
+    pub signature_lifetime: Option<Duration>,
+}
+
+/// Tracking of a domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tracking {
+    /// Scheme and authority (`https://t.example.com`), no path, no trailing slash.
+    pub url: String,
+    /// The open pixel is inserted.
+    pub opens: bool,
+    /// Links are rewritten.
+    pub clicks: bool,
+    /// Links in text/plain too.
+    pub text_links: bool,
+    /// Mail that carries a DKIM-Signature already is rewritten too.
+    pub rewrite_signed: bool,
+}
+
+impl Tracking {
+    /// The authority of the URL.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.url.split_once("://").map_or("", |(_, host)| host)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! Keeps the directory in step with its source.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::{DirectorySource, SourceError};
+use crate::settings::SettingsHandle;
+
+/// How often the source is asked for its revision.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Reads a source when it has changed, and puts its entries in force.
+pub struct DirectoryRefresher {
+    source: Arc<dyn DirectorySource>,
+    settings: SettingsHandle,
+    revision: Option<i64>,
+}
+
+impl DirectoryRefresher {
+    /// Nothing is read before the first [`Self::refresh`].
+    #[must_use]
+    pub fn new(source: Arc<dyn DirectorySource>, settings: SettingsHandle) -> Self {
+        Self { source, settings, revision: None }
+    }
+
+    /// Reads the source if its revision is another one. Returns true if its entries were put in force.
+    ///
+    /// # Errors
+    /// The source did not answer. The entries that were read before stay in force.
+    pub async fn refresh(&mut self) -> Result<bool, SourceError> {
+        let revision = self.source.revision().await?;
+        if self.revision == Some(revision) {
+            return Ok(false);
+        }
+        self.load().await.map(|()| true)
+    }
+
+    async fn load(&mut self) -> Result<(), SourceError> {
+        let loaded = self.source.load().await?;
+        for mistake in &loaded.mistakes {
+            tracing::error!(mistake, "an entry of the store is wrong and left out");
+        }
+        let conflicts = self.settings.replace_source_entries(loaded.entries);
+        for conflict in conflicts.iter() {
+            tracing::warn!(%conflict, "an entry of the store does not count");
+        }
+        self.revision = Some(loaded.revision);
+        tracing::info!(revision = loaded.revision, "directory of the store read");
+        Ok(())
+    }
+
+    /// Runs until it is dropped. `reload` reads the source whatever its revision is, because files of keys may have changed.
+    pub async fn run(mut self, reload: Arc<Notify>) {
+        loop {
+            let result = tokio::select! {
+                () = tokio::time::sleep(INTERVAL) => self.refresh().await.map(drop),
+                () = reload.notified() => self.load().await,
+            };
+            if let Err(error) = result {
+                tracing::error!(%error, "the directory cannot be read from the store; what was read before stays in force");
+            }
+        }
+    }
+}

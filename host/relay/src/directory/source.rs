@@ -1,0 +1,187 @@
+//! Sources of directory entries beside the configuration file.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use relevo_keys::SigningKey;
+use relevo_mailkit::address::to_ascii;
+use relevo_mailkit::model::Algorithm;
+use relevo_store::{
+    ControlStoreError, DirectoryRecords, DirectoryStore, DkimRecord, DomainRecord, TenantRecord,
+    TrackingRecord,
+};
+
+use super::entries::bounded;
+use super::{ApiKey, Credential, DirectoryEntries, DkimKey, Domain, MAX_HELD, Tenant, Tracking};
+use crate::settings::{Grants, Network};
+
+/// A source of directory entries that can change at any time.
+#[async_trait]
+pub trait DirectorySource: Send + Sync {
+    /// A number that grows with every change. Asked every few seconds, so it must be cheap.
+    async fn revision(&self) -> Result<i64, SourceError>;
+
+    /// All entries, of one moment.
+    async fn load(&self) -> Result<LoadedEntries, SourceError>;
+}
+
+/// Why a source did not answer. The entries that were read before stay in force.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] ControlStoreError),
+    /// The task that reads the keys ended early.
+    #[error("the keys could not be read: {0}")]
+    Keys(String),
+}
+
+/// The entries of a source at one revision.
+#[derive(Debug, Default)]
+pub struct LoadedEntries {
+    /// The revision.
+    pub revision: i64,
+    /// The entries that are right.
+    pub entries: DirectoryEntries,
+    /// One line for each entry that is wrong and therefore left out.
+    pub mistakes: Vec<String>,
+}
+
+/// The control-plane store as a source. It has no plugins; files of private keys are relative to a folder.
+pub struct StoreSource {
+    store: Arc<dyn DirectoryStore>,
+    key_folder: PathBuf,
+}
+
+impl StoreSource {
+    /// Reads `store`. `key_folder` is the data directory.
+    #[must_use]
+    pub fn new(store: Arc<dyn DirectoryStore>, key_folder: PathBuf) -> Self {
+        Self { store, key_folder }
+    }
+}
+
+#[async_trait]
+impl DirectorySource for StoreSource {
+    async fn revision(&self) -> Result<i64, SourceError> {
+        Ok(self.store.directory_revision().await?)
+    }
+
+    async fn load(&self) -> Result<LoadedEntries, SourceError> {
+        let records = self.store.directory().await?;
+        let loader = Loader { key_folder: self.key_folder.clone(), loaded: LoadedEntries::default() };
+        let loading = tokio::task::spawn_blocking(move || loader.load(records));
+        loading.await.map_err(|e| SourceError::Keys(e.to_string()))
+    }
+}
+
+/// Makes entries of records.
+struct Loader {
+    key_folder: PathBuf,
+    loaded: LoadedEntries,
+}
+
+impl Loader {
+    fn load(mut self, records: DirectoryRecords) -> LoadedEntries {
+        self.loaded.revision = records.revision;
+        for record in records.tenants {
+            match tenant(&record) {
+                Ok(tenant) => drop(self.loaded.entries.by_id.insert(record.id, Arc::new(tenant))),
+                Err(why) => self.mistake(format!("tenant {}: {why}", record.id)),
+            }
+        }
+        for record in records.domains {
+            match self.domain(&record) {
+                Ok(domain) => drop(self.loaded.entries.by_domain.insert(record.name, Arc::new(domain))),
+                Err(why) => self.mistake(format!("domain {}: {why}", record.name)),
+            }
+        }
+        for record in records.credentials {
+            let credential = Credential { tenant: record.tenant, password_hash: record.password_hash };
+            self.loaded.entries.by_username.insert(record.username, credential);
+        }
+        for record in records.api_keys {
+            let key = ApiKey { tenant: record.tenant, name: record.name };
+            self.loaded.entries.by_api_key.insert(record.hash, key);
+        }
+        self.loaded
+    }
+
+    fn mistake(&mut self, mistake: String) {
+        self.loaded.mistakes.push(mistake);
+    }
+
+    fn domain(&self, record: &DomainRecord) -> Result<Domain, String> {
+        if to_ascii(&record.name).ok().as_deref() != Some(&record.name) {
+            return Err("the name is not a domain name in lower case A-labels".to_owned());
+        }
+        let settings = &record.settings;
+        let dkim = settings.dkim.iter().map(|key| self.dkim_key(key)).collect::<Result<_, _>>()?;
+        // A tenant with a mistake may still be in the file, whose grants then bound these.
+        let tenant = self.loaded.entries.by_id.get(&record.tenant);
+        let wanted = Grants { pools: settings.pools.clone(), ..Grants::default() };
+        let grants = tenant.map_or_else(|| wanted.clone(), |tenant| bounded(&wanted, &tenant.grants));
+        Ok(Domain {
+            name: record.name.clone(),
+            tenant: record.tenant.clone(),
+            dkim,
+            tracking: settings.tracking.as_ref().map(tracking).transpose()?,
+            grants: Arc::new(grants),
+        })
+    }
+
+    fn dkim_key(&self, record: &DkimRecord) -> Result<DkimKey, String> {
+        let algorithm = [Algorithm::RsaSha256, Algorithm::Ed25519Sha256];
+        let algorithm = algorithm.into_iter().find(|known| known.as_str() == record.algorithm);
+        let algorithm = algorithm.ok_or_else(|| format!("`{}` is no algorithm of DKIM", record.algorithm))?;
+        let loaded = SigningKey::load(&self.key_folder.join(&record.key), algorithm);
+        let (key, warning) = loaded.map_err(|error| error.to_string())?;
+        if let Some(warning) = warning {
+            tracing::warn!(selector = record.selector, "{warning}");
+        }
+        Ok(DkimKey { selector: record.selector.clone(), key: Arc::new(key), signature_lifetime: None })
+    }
+}
+
+fn tenant(record: &TenantRecord) -> Result<Tenant, String> {
+    let settings = &record.settings;
+    let networks = settings.networks.iter().map(|text| network(text)).collect::<Result<_, _>>()?;
+    Ok(Tenant {
+        id: record.id.clone(),
+        networks,
+        max_held: settings.max_held.unwrap_or(MAX_HELD),
+        plugins: Vec::new(),
+        grants: Arc::new(Grants {
+            pools: settings.pools.clone(),
+            routes: settings.routes.clone(),
+            max_priority: settings.max_priority.unwrap_or(0),
+        }),
+    })
+}
+
+fn network(text: &str) -> Result<Network, String> {
+    let parsed = text
+        .split_once('/')
+        .and_then(|(addr, prefix)| Some(Network { addr: addr.parse().ok()?, prefix: prefix.parse().ok()? }));
+    let fits = |network: &Network| network.prefix <= if network.addr.is_ipv4() { 32 } else { 128 };
+    parsed.filter(fits).ok_or_else(|| format!("`{text}` is no network such as 10.1.0.0/16"))
+}
+
+fn tracking(record: &TrackingRecord) -> Result<Tracking, String> {
+    let tracking = Tracking {
+        url: record.url.trim_end_matches('/').to_ascii_lowercase(),
+        opens: record.opens,
+        clicks: record.clicks,
+        text_links: record.text_links,
+        rewrite_signed: record.rewrite_signed,
+    };
+    let url = url::Url::parse(&tracking.url).ok();
+    let is_origin = |url: &url::Url| {
+        matches!(url.scheme(), "http" | "https") && url.origin().ascii_serialization() == tracking.url
+    };
+    match url.is_some_and(|url| is_origin(&url)) {
+        true => Ok(tracking),
+        false => Err(format!("`{}` is not http or https, a host and nothing behind it", record.url)),
+    }
+}
