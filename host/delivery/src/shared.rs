@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use relevo_queue::{ItemMeta, Lease, Millis, NewEvent, Queue, RecipientState, Settlement};
 use relevo_resolve::Resolve;
-use relevo_submission::Recipe;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

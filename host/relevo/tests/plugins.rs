@@ -321,7 +321,7 @@ fn a_plugin_hears_what_became_of_its_mail() {
     assert_eq!(queued["recipient"], "reject-me@reader.test");
     assert_eq!(queued["message_id"], world.event("email.bounced")["message_id"]);
     let bounce = world.sink.wait("multipart/report");
-    assert!(bounce.message.contains(queued["dsn"].as_str().unwrap()), "{}", bounce.message);
+    assert!(bounce.message.contains(queued["dsn_id"].as_str().unwrap()), "{}", bounce.message);
 }
 
 #[test]

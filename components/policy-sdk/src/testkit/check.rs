@@ -114,7 +114,7 @@ mod tests {
             .for_recipient(0, Verdict::Reject(Reply::temporary("4.7.999", "Later, please")))
             .for_recipient(1, Verdict::Hold("anything\r\n".into()))
             .header("X-Checked", [b'v'; 900])
-            .attribute("pool", "\u{fc}".repeat(512));
+            .attribute("pool", "\u{fc}".repeat(128));
         assert_eq!(checked(decision), Ok(()));
     }
 

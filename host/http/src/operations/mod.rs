@@ -54,14 +54,18 @@ pub(crate) fn routes(services: &OperationsServices) -> Router<OperationsServices
     }
 }
 
+/// `{"statusCode":404,"name":"not_found","message":"...","request_id":"..."}`.
 #[derive(Debug, Serialize)]
 struct ErrorBody<'a> {
+    #[serde(rename = "statusCode")]
+    status_code: u16,
     name: &'static str,
     message: String,
     request_id: &'a str,
 }
 
 pub(crate) fn words(error: &RequestError, request_id: &str) -> Response {
-    let body = ErrorBody { name: error.name(), message: error.to_string(), request_id };
-    (error.status(), Json(body)).into_response()
+    let status = error.status();
+    let (status_code, name) = (status.as_u16(), error.name());
+    (status, Json(ErrorBody { status_code, name, message: error.to_string(), request_id })).into_response()
 }
