@@ -73,7 +73,7 @@ impl Base {
         mut settings: Settings,
         stop: impl Future<Output = ()>,
     ) -> anyhow::Result<Option<Self>> {
-        let (data_dir, config) = (parts.data_dir.clone(), parts.store.clone());
+        let (data_dir, config) = (parts.data_dir.clone(), parts.queue.clone());
         let store = spawn_blocking(move || EmbeddedStore::open(&data_dir, config)).await??;
         complete_tracking_keys(&parts.data_dir, &mut settings)?;
         tracing::info!("loading the components");
@@ -149,7 +149,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     StageCounters::register(&mut registry, stages);
     let expiry = CertificateExpiry::register(&mut registry);
 
-    let control_store = open_control_store(&parts.data_dir).await?;
+    let control_store = open_control_store(&parts.store).await?;
     let source = Arc::new(StoreSource::new(control_store.clone(), parts.data_dir.clone()));
     let mut directory = DirectoryRefresher::new(source, settings.clone());
     if let Err(error) = directory.refresh().await {
@@ -253,11 +253,9 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     })
 }
 
-/// The store of control-plane data, a file in the data directory.
-async fn open_control_store(data_dir: &Path) -> anyhow::Result<Arc<ControlStore>> {
-    let file = data_dir.join("control.sqlite");
-    let store = ControlStore::open(&StoreUrl::File(file.clone())).await;
-    Ok(Arc::new(store.with_context(|| format!("{} cannot be opened", file.display()))?))
+/// The store of control-plane data.
+async fn open_control_store(url: &StoreUrl) -> anyhow::Result<Arc<ControlStore>> {
+    Ok(Arc::new(ControlStore::open(url).await.with_context(|| format!("{url} cannot be opened"))?))
 }
 
 /// Opens the plugins. `events` is the event log of a running relay; none for a command that changes what a relay

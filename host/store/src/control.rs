@@ -1,5 +1,6 @@
 //! The databases behind the traits.
 
+use std::fmt;
 use std::fs::OpenOptions;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -36,12 +37,28 @@ const CONNECTIONS: u32 = 8;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Place of the store: `[store] url`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum StoreUrl {
     /// A SQLite file. The default is `control.sqlite` in the data directory.
     File(PathBuf),
     /// A PostgreSQL database, `postgres://user:password@host/database`.
     Postgres(String),
+}
+
+impl fmt::Display for StoreUrl {
+    /// The path of the file, or the kind of the database: its URL may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Postgres(_) => f.write_str("the PostgreSQL store"),
+        }
+    }
+}
+
+impl fmt::Debug for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl FromStr for StoreUrl {
@@ -213,6 +230,8 @@ mod tests {
         assert_eq!("sqlite:///var/c.sqlite".parse(), Ok(StoreUrl::File("/var/c.sqlite".into())));
         let url = "postgres://relevo:secret@db.example/relevo";
         assert_eq!(url.parse(), Ok(StoreUrl::Postgres(url.to_owned())));
+        let shown: StoreUrl = url.parse().expect("good");
+        assert!(!format!("{shown} {shown:?}").contains("secret"));
         for bad in ["", "sqlite:", "mysql://h/d", "postgres://u:secret@h:port/d"] {
             let error = bad.parse::<StoreUrl>().expect_err("not a store");
             assert!(!error.contains("secret"), "{error}");

@@ -24,6 +24,7 @@ use anyhow::Context;
 use relevo_queue::StoreConfig;
 use relevo_relay::settings::Settings;
 use relevo_resolve::IpFamily;
+use relevo_store::StoreUrl;
 
 use document::{Document, Mistake};
 use schema::File;
@@ -37,7 +38,9 @@ const MAX_FILE: u64 = 32 << 20;
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     /// Octets.
-    pub(crate) store: StoreConfig,
+    pub(crate) queue: StoreConfig,
+    /// Control-plane data.
+    pub(crate) store: StoreUrl,
     pub(crate) smtp: SmtpConfig,
     pub(crate) http: HttpConfig,
     pub(crate) dns: DnsConfig,
@@ -83,12 +86,14 @@ fn check(d: &mut Document<'_>, file: &File) -> Config {
     let hostname = d.need(root, &file.hostname, "hostname").map(|at| at.value.clone());
     let postmaster = d.need(root, &file.postmaster, "postmaster").map(|at| at.value.clone());
     let data_dir = d.need(root, &file.data_dir, "data_dir").map(|at| at.value.clone());
+    let data_dir = d.path(&data_dir.unwrap_or_default());
     let smtp = server::smtp(d, file);
     let (delivery, ca_file) = egress::delivery(d, file, &smtp);
     let tenants = tenants::tenants(d, file, &delivery);
     Config {
-        data_dir: d.path(&data_dir.unwrap_or_default()),
-        store: server::queue(d, file),
+        store: server::store(d, file, &data_dir),
+        data_dir,
+        queue: server::queue(d, file),
         settings: Settings {
             hostname: hostname.unwrap_or_default(),
             postmaster: postmaster.unwrap_or_default(),
@@ -110,9 +115,12 @@ fn check(d: &mut Document<'_>, file: &File) -> Config {
 impl Config {
     /// What can be reloaded, and the rest.
     pub(crate) fn split(self) -> (Settings, ServerParts) {
-        let Self { data_dir, store, smtp, http, dns, ca_file, event_retention, settings } = self;
+        let Self { data_dir, queue, store, smtp, http, dns, ca_file, event_retention, settings } = self;
         let (hostname, ip) = (settings.hostname.clone(), settings.delivery.ip);
-        (settings, ServerParts { hostname, data_dir, store, smtp, http, dns, ip, ca_file, event_retention })
+        (
+            settings,
+            ServerParts { hostname, data_dir, queue, store, smtp, http, dns, ip, ca_file, event_retention },
+        )
     }
 }
 
@@ -122,7 +130,9 @@ pub(crate) struct ServerParts {
     /// That of greetings.
     pub(crate) hostname: String,
     pub(crate) data_dir: PathBuf,
-    pub(crate) store: StoreConfig,
+    pub(crate) queue: StoreConfig,
+    /// Control-plane data.
+    pub(crate) store: StoreUrl,
     pub(crate) smtp: SmtpConfig,
     pub(crate) http: HttpConfig,
     pub(crate) dns: DnsConfig,
@@ -142,7 +152,8 @@ impl ServerParts {
         let differ = [
             ("hostname", self.hostname != other.hostname),
             ("data_dir", self.data_dir != other.data_dir),
-            ("min_free or [queue]", self.store != other.store),
+            ("min_free or [queue]", self.queue != other.queue),
+            ("[store]", self.store != other.store),
             ("listeners of [smtp]", listeners),
             ("max_message_size", a.intake.max_message_size != b.intake.max_message_size),
             ("max_connections of [smtp]", a.max_connections != b.max_connections),

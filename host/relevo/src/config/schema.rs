@@ -9,6 +9,7 @@ use relevo_resolve::IpFamily;
 use relevo_runtime::policy::{Capability, Class};
 use relevo_smtp::client::TlsPolicy;
 use relevo_smtp::server::BareNewlines;
+use relevo_store::StoreUrl;
 use serde::Deserialize;
 
 use super::values::{
@@ -31,6 +32,7 @@ pub(crate) struct File {
     pub(crate) route: Vec<Section<Route>>,
     pub(crate) tracking: Section<TrackingKeys>,
     pub(crate) queue: Section<Queue>,
+    pub(crate) store: Section<Store>,
     pub(crate) events: Section<Events>,
     pub(crate) plugins: Section<Plugins>,
     pub(crate) tenant: Vec<Section<Tenant>>,
@@ -61,6 +63,12 @@ pub(crate) struct ByListener {
     pub(crate) submission: Key<BareNewlines>,
     pub(crate) submissions: Key<BareNewlines>,
     pub(crate) relay: Key<BareNewlines>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Store {
+    pub(crate) url: Key<StoreUrl>,
 }
 
 #[derive(Default, Deserialize)]

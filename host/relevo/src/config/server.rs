@@ -1,7 +1,7 @@
 //! Checks the sections about the server itself: listeners, DNS, queue, tracking keys, events.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use relevo_http::{ConnectionLimits, Listener};
@@ -9,6 +9,7 @@ use relevo_mailkit::token::{TokenKey, TokenKeys};
 use relevo_queue::StoreConfig;
 use relevo_relay::settings::{IntakeSettings, Network, TrackingLimits};
 use relevo_smtp::server::BareNewlines;
+use relevo_store::StoreUrl;
 
 use super::document::Document;
 use super::plugins;
@@ -174,6 +175,15 @@ pub(crate) fn tracking_limits(file: &File) -> TrackingLimits {
     TrackingLimits {
         events_per_second: s.events_per_second.or(default.events_per_second),
         events_per_second_per_client: s.events_per_second_per_client.or(default.events_per_second_per_client),
+    }
+}
+
+/// `[store]`. None: a file in the data directory.
+pub(crate) fn store(d: &Document<'_>, file: &File, data_dir: &Path) -> StoreUrl {
+    match file.store.url.at().map(|at| at.value.clone()) {
+        Some(StoreUrl::File(path)) => StoreUrl::File(d.path(&path.to_string_lossy())),
+        Some(postgres) => postgres,
+        None => StoreUrl::File(data_dir.join("control.sqlite")),
     }
 }
 

@@ -12,6 +12,7 @@ use relevo_resolve::IpFamily;
 use relevo_runtime::policy::{Capability, Class};
 use relevo_smtp::client::TlsPolicy;
 use relevo_smtp::server::BareNewlines;
+use relevo_store::StoreUrl;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny};
 use toml::Spanned;
@@ -505,6 +506,13 @@ impl Format for IpFamily {
     type Value = Self;
     fn read(raw: Raw) -> Result<Self, String> {
         one_of(raw, &[("any", Self::Any), ("ipv4", Self::Ipv4), ("ipv6", Self::Ipv6)])
+    }
+}
+
+impl Format for StoreUrl {
+    type Value = Self;
+    fn read(raw: Raw) -> Result<Self, String> {
+        text(raw)?.parse()
     }
 }
 
