@@ -59,7 +59,8 @@ fn iso(text: &str) -> Option<Read> {
     let (time, zone) = rest.split_at(split);
     let zone = match zone.trim() {
         "" => UNKNOWN_ZONE.to_owned(),
-        zone => self::zone(zone)?,
+        zone if zone.eq_ignore_ascii_case("z") || zone.starts_with(['+', '-']) => self::zone(zone)?,
+        _ => return None,
     };
     Some(Read {
         year: Some(year),

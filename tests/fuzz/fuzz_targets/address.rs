@@ -6,7 +6,7 @@ use relevo_fuzz::{octet, seeded_bug};
 use relevo_mailkit::address::{self, Address, AddressError};
 use relevo_mailkit::model::ValidateOptions;
 use relevo_proto::Reply;
-use relevo_proto::server::{AuthPolicy, Config, Event, Limits, Session};
+use relevo_proto::server::{AuthPolicy, BareNewlines, Config, Event, Limits, Session};
 use relevo_validate::Validator;
 
 /// The seeded bug: the domain stays as it is written.
@@ -25,6 +25,7 @@ fn by_server(text: &str) -> Option<String> {
         starttls: false,
         auth: AuthPolicy::Off,
         auth_required: false,
+        bare_newlines: BareNewlines::Refuse,
         limits: Limits::default(),
     };
     let mut session = Session::new(config, None);

@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use relevo_fuzz::{has_bare, octet, pieces, seeded_bug};
 use relevo_proto::Reply;
-use relevo_proto::server::{AuthPolicy, Config, Event, Limits, Session};
+use relevo_proto::server::{AuthPolicy, BareNewlines, Config, Event, Limits, Session};
 
 const MESSAGE_SIZE: u64 = 200;
 const EHLO: &[u8] = b"EHLO x\r\n";
@@ -29,6 +29,7 @@ fn config(flags: u8) -> Config {
         starttls: flags & 1 == 0,
         auth: [AuthPolicy::Always, AuthPolicy::Off, AuthPolicy::AfterTls][usize::from(flags >> 1 & 3) % 3],
         auth_required: flags & 8 != 0,
+        bare_newlines: BareNewlines::Refuse,
         limits: Limits { message_size: MESSAGE_SIZE, errors: 50, ..Limits::default() },
     }
 }

@@ -69,7 +69,7 @@ fn module(import: &str, push: &str, finish: &str, data: &str) -> Vec<u8> {
           global.get $free
           global.get $free local.get 3 i32.add i32.const 7 i32.add i32.const -8 i32.and global.set $free)
         (func (export "relevo:mail/validate@0.1.0#[constructor]validator")
-          (param i64 i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32) (result i32) i32.const 1 call $new)
+          (param i64 i32 i32 i32 i32 i32 i32 i64 i32 i32 i32 i32 i32) (result i32) i32.const 1 call $new)
         (func (export "relevo:mail/validate@0.1.0#[method]validator.push") (param i32 i32 i32) {push})
         (func (export "relevo:mail/validate@0.1.0#[method]validator.finish") (param i32) (result i32) {finish})
         {data})"#
