@@ -23,7 +23,7 @@ use crate::trigger::{Moment, Trigger};
 use crate::verdict::{Verdict, controls, judge};
 
 /// Segments that are soon full and soon emptied, and events that are old at the next start, so that kills meet all of it.
-pub(crate) const SECTIONS: &str = "[queue]\nsegment_size = \"256KiB\"\ncompact_after = \"1s\"\nspool_memory = \"192KiB\"\n[events]\nretention = \"2s\"\n";
+pub(crate) const SECTIONS: &str = "[queue]\nsegment_size = \"256KiB\"\ncompact_min_age = \"1s\"\nspool_memory = \"192KiB\"\n[events]\nretention = \"2s\"\n";
 /// From when a receiver has a copy until its acknowledgement is settled on disk: up to 400 ms of the slow receiver, and a
 /// commit, which on a busy machine may wait for others.
 const IN_FLIGHT: Duration = Duration::from_secs(2);
