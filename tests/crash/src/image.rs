@@ -111,8 +111,10 @@ impl<'a> Replay<'a> {
         }
     }
 
+    /// SQLite makes the index of its log (`-shm`), which is shared memory, anew from the log.
     fn counts(&self, path: &Path) -> bool {
-        path.starts_with(&self.root) && !path.to_string_lossy().ends_with(" (deleted)")
+        let name = path.to_string_lossy();
+        path.starts_with(&self.root) && !name.ends_with(" (deleted)") && !name.ends_with("-shm")
     }
 
     fn names_ours(&self, call: &Call) -> bool {
