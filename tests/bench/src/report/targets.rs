@@ -94,16 +94,6 @@ impl Report {
                 "us/message",
             );
             verdicts.at_most("WASM share, 4 KiB, no tracking", load.wasm_share() * 100.0, 25.0, "%");
-            if let Some(ceiling) = &self.ceiling {
-                let share = load.rate() / ceiling.messages_per_second * 100.0;
-                verdicts.at_least("share of the ceiling, 4 KiB x 20", share, 50.0, "%");
-                verdicts.at_most(
-                    "CPU outside the RSA operation",
-                    load.cpu_us() - ceiling.rsa_us,
-                    450.0,
-                    "us/message",
-                );
-            }
         }
         if let Some(load) = self.load(HALF_LOAD) {
             verdicts.at_most("250 to first attempt, half load, p99", load.to_next_hop_ms.p99, 50.0, "ms");
