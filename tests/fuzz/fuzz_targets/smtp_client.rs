@@ -100,7 +100,7 @@ fn received(wire: &[u8]) -> Option<Vec<u8>> {
         starttls: false,
         auth: AuthPolicy::Off,
         auth_required: false,
-        bare_newlines: server::BareNewlines::Refuse,
+        bare_newlines: relevo_proto::server::BareNewlines::Refuse,
         limits,
     };
     let mut session = Session::new(config, None);
