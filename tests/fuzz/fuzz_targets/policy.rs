@@ -86,7 +86,7 @@ fn field_fits(field: &HeaderField) -> bool {
 fn attribute_fits(attribute: &Attribute) -> bool {
     let known = "abcdefghijklmnopqrstuvwxyz0123456789-.";
     let name = attribute.name.chars().all(|c| known.contains(c)) && (1..65).contains(&attribute.name.len());
-    name && attribute.value.len() < 1025 && attribute.value.chars().all(|c| !c.is_control())
+    name && attribute.value.len() < 257 && attribute.value.chars().all(|c| !c.is_control())
 }
 
 fn fits(answer: &Decision, recipients: usize) -> bool {
@@ -94,7 +94,7 @@ fn fits(answer: &Decision, recipients: usize) -> bool {
     named.sort_unstable();
     let once = named.windows(2).all(|pair| pair[0] < pair[1]);
     let there = named.last().is_none_or(|last| (*last as usize) < recipients);
-    let few = answer.headers.len() < 17 && answer.attributes.len() < 33;
+    let few = answer.headers.len() < 17 && answer.attributes.len() < 17;
     once && there
         && few
         && answer.headers.iter().all(field_fits)

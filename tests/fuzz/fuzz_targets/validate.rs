@@ -80,10 +80,10 @@ fn check(options: &ValidateOptions, report: &Report, message: &[u8]) {
         report.eight_bit || report.utf8_header || out.is_ascii(),
         "octets above 127 that are not announced"
     );
-    // Nothing is left to be fixed.
+    // Nothing is left to be fixed; malformed fields that were only noted are noted again.
     let again = validate(options, &[&out]).unwrap_or_else(|r| panic!("refused after fixes: {r:?}"));
     assert!(
-        again.fixes.is_empty() && again.edits.is_empty() && again.additions.is_empty(),
+        again.fixes.iter().all(|note| note.name.ends_with("-malformed")) && again.edits.is_empty() && again.additions.is_empty(),
         "fixed once more: {:?}",
         again.fixes
     );
