@@ -25,6 +25,8 @@ pub use metrics::TrackingMetrics;
 const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 /// Events written at once.
 const FLUSH_BATCH: usize = 500;
+/// Events of a message that are read for an address: the attempts of the largest message, and some delays.
+const MAX_ATTEMPTS_READ: usize = 1_200;
 
 /// What a token is worth to the client that sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,10 +200,15 @@ impl TrackingEndpoint {
         events::event(&event.tenant, Some(event.item), self.clock.now(), report)
     }
 
+    /// The address of a recipient: the queue has it until the message is delivered, then the event log.
     async fn recipient(&self, item: ItemId, index: u32) -> Option<String> {
-        let view = self.queue.item(item).await.ok()??;
-        let mut recipients = view.deliveries.into_iter().flat_map(|d| d.delivery.recipients);
-        recipients.find(|r| r.index == index).map(|r| r.address)
+        if let Ok(Some(view)) = self.queue.item(item).await {
+            let mut recipients = view.deliveries.into_iter().flat_map(|d| d.delivery.recipients);
+            return recipients.find(|r| r.index == index).map(|r| r.address);
+        }
+        let attempts = self.events.events_of(item, 0, MAX_ATTEMPTS_READ).await.ok()?;
+        let mut attempts = attempts.iter().filter_map(|stored| stored.event.event.attempt());
+        attempts.find(|attempt| attempt.recipient_index == index).map(|attempt| attempt.recipient.clone())
     }
 }
 

@@ -219,8 +219,11 @@ impl EventLog for Memory {
         Ok(Vec::new())
     }
 
-    async fn events_of(&self, _: ItemId, _: u64, _: usize) -> Result<Vec<StoredEvent>, StoreError> {
-        Ok(Vec::new())
+    async fn events_of(&self, item: ItemId, after: u64, max: usize) -> Result<Vec<StoredEvent>, StoreError> {
+        let events = self.events.lock().expect("lock");
+        let numbered = (1..).zip(events.iter());
+        let found = numbered.filter(|(cursor, event)| *cursor > after && event.item == Some(item));
+        Ok(found.take(max).map(|(cursor, event)| StoredEvent { cursor, event: event.clone() }).collect())
     }
 
     async fn wait_after(&self, after: u64) -> u64 {

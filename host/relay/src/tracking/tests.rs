@@ -1,6 +1,6 @@
 //! Genuine tokens, and everything else.
 
-use relevo_mailkit::event::Event;
+use relevo_mailkit::event::{Attempt, Event};
 use relevo_mailkit::token::TokenKeys;
 
 use super::*;
@@ -67,6 +67,22 @@ async fn an_open_is_written_also_when_the_message_is_gone() {
     assert!(opened(&endpoint(&world), HOST, &token).await);
     let event = world.memory.event();
     assert_eq!((event.item, event.event), (Some(id), events::opened(3, None, 1)));
+}
+
+#[tokio::test]
+async fn an_open_has_the_address_also_when_the_message_is_delivered() {
+    let world = World::new();
+    let id = ItemId([9; 16]);
+    let attempt = |recipient: &str, recipient_index| {
+        let recipient = recipient.to_owned();
+        let attempt = Attempt { recipient, recipient_index, ..Attempt::default() };
+        events::event("acme", Some(id), world.clock.now(), Event::Delivered(attempt))
+    };
+    let delivered = vec![attempt("a@b.example", 0), attempt("b@b.example", 1)];
+    world.memory.append(delivered).await.expect("stored");
+    let token = keys(&world).mint_open(&Scope { tenant: "acme", host: HOST }, &id.0, 1).expect("a key");
+    assert!(opened(&endpoint(&world), HOST, &token).await);
+    assert_eq!(world.memory.event().event, events::opened(1, Some("b@b.example"), 1));
 }
 
 #[tokio::test]
