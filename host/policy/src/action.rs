@@ -9,8 +9,8 @@ use crate::plugins::Plugins;
 /// A request. Content (a component, key-value data) comes beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Action {
-    /// All places for plugins, or those of a tenant.
+pub enum PluginAction {
+    /// All configured plugins, or those of a tenant.
     List {
         /// Whose.
         tenant: Option<String>,
@@ -82,7 +82,7 @@ pub enum Action {
 /// Why it was not done. Nothing has changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ActionError {
-    /// No such tenant, place or version.
+    /// No such tenant, plugin or version.
     #[error("{0}")]
     NotFound(String),
     /// The content or the version is not fit.
@@ -96,11 +96,11 @@ pub enum ActionError {
     Failed(String),
 }
 
-impl Action {
+impl PluginAction {
     /// How much content it may come with: to be asked before the content is read.
     ///
     /// # Errors
-    /// There is no such place, whatever the content is.
+    /// There is no such plugin, whatever the content is.
     pub fn room(&self, plugins: &Plugins) -> Result<Room, ActionError> {
         match self {
             Self::Add { tenant, plugin }

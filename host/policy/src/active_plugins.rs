@@ -12,21 +12,21 @@ pub(crate) type ByTenant = HashMap<String, HashMap<String, Arc<ActivePlugin>>>;
 
 /// See the module.
 #[derive(Default)]
-pub(crate) struct ActivePlugins(RwLock<Inner>);
+pub(crate) struct ActivePlugins(RwLock<ActiveTables>);
 
 #[derive(Default)]
-struct Inner {
+struct ActiveTables {
     plugins: Arc<ByTenant>,
     /// CPU time by tenant: what was used stays used when a version is replaced.
     cpu: HashMap<String, Arc<Allowance>>,
 }
 
 impl ActivePlugins {
-    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+    fn read(&self) -> RwLockReadGuard<'_, ActiveTables> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+    fn write(&self) -> RwLockWriteGuard<'_, ActiveTables> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -45,32 +45,32 @@ impl ActivePlugins {
     /// The allowance of CPU time that all plugins of a tenant share: a new one when there is none or it was another.
     pub(crate) fn cpu(&self, tenant: &str, per_second: Duration) -> Arc<Allowance> {
         let per_second = u64::try_from(per_second.as_nanos()).unwrap_or(u64::MAX);
-        let mut inner = self.write();
-        let known = inner.cpu.get(tenant).filter(|known| known.per_second() == per_second);
+        let mut tables = self.write();
+        let known = tables.cpu.get(tenant).filter(|known| known.per_second() == per_second);
         let cpu = known.map_or_else(|| Arc::new(Allowance::new(per_second)), Arc::clone);
-        inner.cpu.insert(tenant.to_owned(), Arc::clone(&cpu));
+        tables.cpu.insert(tenant.to_owned(), Arc::clone(&cpu));
         cpu
     }
 
     /// Puts these in use in place of all others. Returns those.
     pub(crate) fn replace_all(&self, plugins: ByTenant) -> Arc<ByTenant> {
-        let mut inner = self.write();
-        inner.cpu.retain(|tenant, _| plugins.contains_key(tenant));
-        std::mem::replace(&mut inner.plugins, Arc::new(plugins))
+        let mut tables = self.write();
+        tables.cpu.retain(|tenant, _| plugins.contains_key(tenant));
+        std::mem::replace(&mut tables.plugins, Arc::new(plugins))
     }
 
     /// Puts a plugin in use. Messages that are being judged stay with the one before, which goes with the last of them.
     pub(crate) fn put(&self, plugin: Arc<ActivePlugin>) {
-        let mut inner = self.write();
+        let mut tables = self.write();
         let config = &plugin.settings.config;
-        let tenant = Arc::make_mut(&mut inner.plugins).entry(config.tenant.clone()).or_default();
+        let tenant = Arc::make_mut(&mut tables.plugins).entry(config.tenant.clone()).or_default();
         tenant.insert(config.name.clone(), Arc::clone(&plugin));
     }
 
     /// Takes a plugin out of use.
     pub(crate) fn remove(&self, tenant: &str, plugin: &str) {
-        let mut inner = self.write();
-        let plugins = Arc::make_mut(&mut inner.plugins);
+        let mut tables = self.write();
+        let plugins = Arc::make_mut(&mut tables.plugins);
         if let Some(of_tenant) = plugins.get_mut(tenant) {
             of_tenant.remove(plugin);
             if of_tenant.is_empty() {

@@ -32,11 +32,11 @@ impl fmt::Debug for PluginCollector {
     }
 }
 
-type Label = (&'static str, String);
+type MetricLabel = (&'static str, String);
 
 /// One plugin at one moment.
-struct Row {
-    labels: Vec<Label>,
+struct MetricRow {
+    labels: Vec<MetricLabel>,
     metrics: PluginMetrics,
     /// State, and how often it opened.
     breaker: (&'static str, u64),
@@ -46,7 +46,7 @@ struct Row {
     recorded: Option<(u64, u64)>,
 }
 
-impl Row {
+impl MetricRow {
     fn of(plugin: &ActivePlugin) -> Option<Self> {
         let mut metrics = plugin.policy.as_ref().ok()?.metrics();
         let (over_quota, log_dropped) = plugin.over_quotas();
@@ -55,7 +55,7 @@ impl Row {
         Some(Self { labels: labels(plugin), metrics, breaker: plugin.breaker(), over_quota, recorded })
     }
 
-    fn with(&self, more: &[(&'static str, &str)]) -> Vec<Label> {
+    fn with(&self, more: &[(&'static str, &str)]) -> Vec<MetricLabel> {
         let more = more.iter().map(|(name, value)| (*name, (*value).to_owned()));
         self.labels.iter().cloned().chain(more).collect()
     }
@@ -64,7 +64,8 @@ impl Row {
 impl Collector for PluginCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let plugins = self.0.active.all();
-        let rows: Vec<Row> = plugins.values().flat_map(|t| t.values()).filter_map(|p| Row::of(p)).collect();
+        let rows: Vec<MetricRow> =
+            plugins.values().flat_map(|t| t.values()).filter_map(|p| MetricRow::of(p)).collect();
         if plugins.is_empty() {
             return Ok(());
         }
@@ -100,7 +101,7 @@ impl Collector for PluginCollector {
         counters(&mut encoder, "plugin_over_quota", help, &rows, |row| {
             vec![(row.with(&[]), row.over_quota)]
         })?;
-        let recorded: Vec<&Row> = rows.iter().filter(|row| row.recorded.is_some()).collect();
+        let recorded: Vec<&MetricRow> = rows.iter().filter(|row| row.recorded.is_some()).collect();
         let help = "Messages that were recorded for replays";
         counters(&mut encoder, "plugin_recorded", help, &recorded, |row| {
             row.recorded.iter().map(|(written, _)| (row.with(&[]), *written)).collect()
@@ -121,8 +122,8 @@ fn counters(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
-    rows: &[impl Borrow<Row>],
-    values: impl Fn(&Row) -> Vec<(Vec<Label>, u64)>,
+    rows: &[impl Borrow<MetricRow>],
+    values: impl Fn(&MetricRow) -> Vec<(Vec<MetricLabel>, u64)>,
 ) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
     for (labels, value) in rows.iter().flat_map(|row| values(row.borrow())) {
@@ -145,7 +146,7 @@ fn up<'a>(
     Ok(())
 }
 
-fn labels(plugin: &ActivePlugin) -> Vec<Label> {
+fn labels(plugin: &ActivePlugin) -> Vec<MetricLabel> {
     let config = &plugin.settings.config;
     vec![
         ("tenant", config.tenant.clone()),
@@ -154,7 +155,7 @@ fn labels(plugin: &ActivePlugin) -> Vec<Label> {
     ]
 }
 
-fn breakers(encoder: &mut DescriptorEncoder<'_>, rows: &[Row]) -> fmt::Result {
+fn breakers(encoder: &mut DescriptorEncoder<'_>, rows: &[MetricRow]) -> fmt::Result {
     let help = "1 while a plugin is not called after repeated faults";
     let mut metric = encoder.encode_descriptor("plugin_breaker_open", help, None, MetricType::Gauge)?;
     for row in rows {
@@ -169,7 +170,7 @@ fn histograms(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
-    rows: &[Row],
+    rows: &[MetricRow],
     bounds: &[u64],
     per_unit: f64,
     of: impl Fn(&PluginMetrics) -> &HistogramSnapshot,

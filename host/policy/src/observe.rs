@@ -34,14 +34,14 @@ const MAX_REPLY: usize = 400;
 /// Outcomes that wait to be told.
 pub(crate) struct Outcomes {
     sender: mpsc::Sender<Vec<OutcomeEvent>>,
-    pub(crate) dropped: Dropped,
+    pub(crate) dropped: DroppedEvents,
 }
 
 /// Counts events that a plugin was not told: there were too many, it broke, or it may not be called.
 #[derive(Clone, Default)]
-pub(crate) struct Dropped(Arc<AtomicU64>);
+pub(crate) struct DroppedEvents(Arc<AtomicU64>);
 
-impl Dropped {
+impl DroppedEvents {
     fn add(&self, events: usize) {
         self.0.fetch_add(events as u64, Ordering::Relaxed);
     }
@@ -50,7 +50,7 @@ impl Dropped {
 impl Outcomes {
     pub(crate) fn new() -> (Self, mpsc::Receiver<Vec<OutcomeEvent>>) {
         let (sender, receiver) = mpsc::channel(WAITING);
-        (Self { sender, dropped: Dropped::default() }, receiver)
+        (Self { sender, dropped: DroppedEvents::default() }, receiver)
     }
 
     /// Never waits.
@@ -68,15 +68,15 @@ impl Outcomes {
 }
 
 /// Tells plugins.
-pub(crate) struct Observer {
+pub(crate) struct OutcomeNotifier {
     pub(crate) active: Weak<ActivePlugins>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Where faults go.
     pub(crate) events: Option<Arc<dyn EventLog>>,
-    pub(crate) dropped: Dropped,
+    pub(crate) dropped: DroppedEvents,
 }
 
-impl Observer {
+impl OutcomeNotifier {
     /// Until the plugins are gone.
     pub(crate) async fn run(self, mut waiting: mpsc::Receiver<Vec<OutcomeEvent>>) {
         while let Some(first) = waiting.recv().await {
@@ -290,11 +290,11 @@ mod tests {
     struct Broken(PluginConfig);
 
     impl Broken {
-        fn breaks<T>() -> relevo_runtime::policy::Outcome<T> {
+        fn breaks<T>() -> relevo_runtime::policy::CallOutcome<T> {
             let (export, detail) = (Export::Observe, "always".to_owned());
             let fault = PluginFault { export, blame: Blame::Guest, kind: FaultKind::Trap, detail };
             let (cost, log) = (Cost::default(), Vec::new());
-            relevo_runtime::policy::Outcome { result: Err(fault), cost, log, log_dropped: 0 }
+            relevo_runtime::policy::CallOutcome { result: Err(fault), cost, log, log_dropped: 0 }
         }
     }
 
@@ -312,19 +312,19 @@ mod tests {
             true
         }
 
-        async fn configure(&self, _: u64, _: Data) -> relevo_runtime::policy::Outcome<()> {
+        async fn configure(&self, _: u64, _: Data) -> relevo_runtime::policy::CallOutcome<()> {
             Self::breaks()
         }
 
-        async fn judge(&self, _: Case) -> relevo_runtime::policy::Outcome<Judgement> {
+        async fn judge(&self, _: Case) -> relevo_runtime::policy::CallOutcome<Judgement> {
             Self::breaks()
         }
 
-        async fn judge_if_idle(&self, _: Case) -> Option<relevo_runtime::policy::Outcome<Judgement>> {
+        async fn judge_if_idle(&self, _: Case) -> Option<relevo_runtime::policy::CallOutcome<Judgement>> {
             Some(Self::breaks())
         }
 
-        async fn observe(&self, _: Batch) -> relevo_runtime::policy::Outcome<()> {
+        async fn observe(&self, _: Batch) -> relevo_runtime::policy::CallOutcome<()> {
             Self::breaks()
         }
 
@@ -349,11 +349,15 @@ mod tests {
         let cpu = Arc::new(Allowance::new(1_000_000_000));
         let plugin = ActivePlugin::new(settings, String::new(), Ok(policy), Arc::default(), cpu);
         let clock = Arc::new(SystemClock::new());
-        let observer =
-            Observer { active: Weak::new(), clock: clock.clone(), events: None, dropped: Dropped::default() };
+        let notifier = OutcomeNotifier {
+            active: Weak::new(),
+            clock: clock.clone(),
+            events: None,
+            dropped: DroppedEvents::default(),
+        };
         for n in 0..50 {
-            let broke = observer.call(&plugin, event(delayed()).into_iter().collect()).await;
-            let event = broke.map(|fault| match observer.fault_event(&plugin, &fault, 1).event {
+            let broke = notifier.call(&plugin, event(delayed()).into_iter().collect()).await;
+            let event = broke.map(|fault| match notifier.fault_event(&plugin, &fault, 1).event {
                 event::Event::PluginFault(fault) => (fault.fault, fault.count),
                 other => panic!("{other:?}"),
             });
@@ -361,7 +365,7 @@ mod tests {
             // Until its breaker opens.
             assert_eq!(event, (n < 5).then_some(expected));
         }
-        assert_eq!(observer.dropped.0.load(Ordering::Relaxed), 50);
+        assert_eq!(notifier.dropped.0.load(Ordering::Relaxed), 50);
         assert_eq!(plugin.breaker(), ("open", 1));
         assert_eq!(plugin.enter(clock.monotonic()), Err(NotCalled::Breaker));
     }

@@ -9,10 +9,10 @@ use relevo_relay::clock::Clock;
 use relevo_relay::settings::SettingsHandle;
 use serde_json::Value;
 
-use crate::action::{Action, ActionError};
+use crate::action::{ActionError, PluginAction};
 use crate::active_plugins::ActivePlugins;
 use crate::lifecycle::Lifecycle;
-use crate::observe::{Observer, Outcomes};
+use crate::observe::{OutcomeNotifier, Outcomes};
 use crate::replay::Replays;
 
 /// Where plugins live.
@@ -58,13 +58,13 @@ impl Plugins {
         }
         lifecycle.refresh().await;
         if serving {
-            let observer = Observer {
+            let notifier = OutcomeNotifier {
                 active: Arc::downgrade(&active),
                 clock: Arc::clone(&clock),
                 events,
                 dropped: outcomes.dropped.clone(),
             };
-            tokio::spawn(observer.run(waiting));
+            tokio::spawn(notifier.run(waiting));
             lifecycle.start(to_compile);
         }
         let replays = Replays::new(Arc::clone(&lifecycle));
@@ -85,22 +85,22 @@ impl Plugins {
     ///
     /// # Errors
     /// Why not; nothing has changed then.
-    pub async fn act(&self, action: Action, content: Vec<u8>) -> Result<Value, ActionError> {
+    pub async fn act(&self, action: PluginAction, content: Vec<u8>) -> Result<Value, ActionError> {
         let lifecycle = &self.lifecycle;
         match action {
-            Action::List { tenant } => Ok(lifecycle.list(tenant.as_deref()).await),
-            Action::Add { tenant, plugin } => lifecycle.add(&tenant, &plugin, content, false).await,
-            Action::Shadow { tenant, plugin } => lifecycle.add(&tenant, &plugin, content, true).await,
-            Action::EndShadow { tenant, plugin } => lifecycle.end_shadow(&tenant, &plugin).await,
-            Action::Enable { tenant, plugin } => lifecycle.enable(&tenant, &plugin).await,
-            Action::Disable { tenant, plugin } => lifecycle.disable(&tenant, &plugin).await,
-            Action::Rollback { tenant, plugin, digest } => {
+            PluginAction::List { tenant } => Ok(lifecycle.list(tenant.as_deref()).await),
+            PluginAction::Add { tenant, plugin } => lifecycle.add(&tenant, &plugin, content, false).await,
+            PluginAction::Shadow { tenant, plugin } => lifecycle.add(&tenant, &plugin, content, true).await,
+            PluginAction::EndShadow { tenant, plugin } => lifecycle.end_shadow(&tenant, &plugin).await,
+            PluginAction::Enable { tenant, plugin } => lifecycle.enable(&tenant, &plugin).await,
+            PluginAction::Disable { tenant, plugin } => lifecycle.disable(&tenant, &plugin).await,
+            PluginAction::Rollback { tenant, plugin, digest } => {
                 lifecycle.rollback(&tenant, &plugin, digest.as_deref()).await
             }
-            Action::Replay { tenant, plugin, digest, last } => {
+            PluginAction::Replay { tenant, plugin, digest, last } => {
                 self.replays.replay(&tenant, &plugin, digest.as_deref(), last, content).await
             }
-            Action::KvImport { tenant, plugin } => lifecycle.import(&tenant, &plugin, content).await,
+            PluginAction::KvImport { tenant, plugin } => lifecycle.import(&tenant, &plugin, content).await,
         }
     }
 }

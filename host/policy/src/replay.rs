@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use relevo_relay::settings::PluginSettings;
 use relevo_runtime::Blame;
-use relevo_runtime::policy::{Body, Case, Export, Judgement, Outcome, Policy};
+use relevo_runtime::policy::{Body, CallOutcome, Case, Export, Judgement, Policy};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
@@ -14,7 +14,7 @@ use crate::action::{ActionError, blocking};
 use crate::digest::{digest_of, hex};
 use crate::kv::KvData;
 use crate::lifecycle::Lifecycle;
-use crate::record::{self, Answer, KeptBody, Recording, ReplayReads, StoredRecording, difference};
+use crate::record::{self, KeptBody, RecordedAnswer, Recording, ReplayReads, StoredRecording, difference};
 
 /// Differences and faults that are reported with their message: the last ones.
 const KEPT: usize = 100;
@@ -26,7 +26,7 @@ const AGAIN: Duration = Duration::from_millis(10);
 const BUSY: Duration = Duration::from_secs(30);
 
 /// What is replayed against.
-struct Version {
+struct ReplayedVersion {
     settings: Arc<PluginSettings>,
     digest: String,
     /// Keeps the compiled code in memory: each message gets a plugin of its own made of it.
@@ -36,7 +36,7 @@ struct Version {
 }
 
 #[derive(Default)]
-struct Report {
+struct ReplayReport {
     /// Of the version.
     digest: String,
     /// Judged again.
@@ -118,7 +118,7 @@ impl Replays {
         settings: &Arc<PluginSettings>,
         wasm: Vec<u8>,
         stored: Vec<StoredRecording>,
-    ) -> Result<Report, ActionError> {
+    ) -> Result<ReplayReport, ActionError> {
         let (digest, wasm) = blocking(move || Ok((hex(&digest_of(&wasm)), Arc::new(wasm)))).await?;
         let tried = async {
             let policy = self.lifecycle.admit(settings, &digest, wasm).await?;
@@ -136,15 +136,15 @@ impl Replays {
         settings: &Arc<PluginSettings>,
         digest: &str,
         stored: Vec<StoredRecording>,
-    ) -> Result<Report, ActionError> {
+    ) -> Result<ReplayReport, ActionError> {
         let (lifecycle, of, name) = (Arc::clone(&self.lifecycle), Arc::clone(settings), digest.to_owned());
         let version = blocking(move || {
             let policy = lifecycle.load_or_compile(&of, &name)?;
             let today = lifecycle.loader.data(&of).unwrap_or_default();
-            Ok(Version { settings: of, digest: name, policy, today })
+            Ok(ReplayedVersion { settings: of, digest: name, policy, today })
         });
         let version = version.await?;
-        let mut report = Report { digest: digest.to_owned(), ..Report::default() };
+        let mut report = ReplayReport { digest: digest.to_owned(), ..ReplayReport::default() };
         let clock = &self.lifecycle.clock;
         let began = clock.monotonic();
         for stored in stored {
@@ -164,9 +164,9 @@ impl Replays {
 
     async fn replay_one(
         &self,
-        version: &Version,
+        version: &ReplayedVersion,
         recording: Recording,
-        report: &mut Report,
+        report: &mut ReplayReport,
     ) -> Result<(), ActionError> {
         let Recording { settings, redacted, message, body, reads, answer, .. } = recording;
         let inspects = version.policy.exports(Export::Inspect);
@@ -201,7 +201,7 @@ impl Replays {
             report.stopped = Some(format!("the host could not run it: {fault}"));
             return Ok(());
         }
-        let Some(now) = Answer::of(&outcome.result) else { return Ok(()) };
+        let Some(now) = RecordedAnswer::of(&outcome.result) else { return Ok(()) };
         report.replayed += 1;
         report.redacted += u64::from(redacted);
         report.without_body += u64::from(redacted && inspects);
@@ -216,9 +216,9 @@ impl Replays {
     /// threads is busy, or less than half of its CPU time is left. Returns none if it stays so.
     async fn judge_when_idle(
         &self,
-        version: &Version,
+        version: &ReplayedVersion,
         case: Case,
-    ) -> Result<Option<Outcome<Judgement>>, ActionError> {
+    ) -> Result<Option<CallOutcome<Judgement>>, ActionError> {
         let Lifecycle { loader, active, clock, .. } = self.lifecycle.as_ref();
         let policy = loader.load(&version.settings, &version.digest);
         let policy = policy.map_err(|e| ActionError::Refused(e.to_string()))?;
@@ -240,14 +240,21 @@ impl Replays {
     }
 }
 
-impl Version {
+impl ReplayedVersion {
     fn settings_fingerprint(&self) -> String {
         record::fingerprint(&self.settings.config.settings)
     }
 }
 
-impl Report {
-    fn note(&mut self, id: &str, recipients: usize, then: &Answer, now: &Answer, fault: Option<String>) {
+impl ReplayReport {
+    fn note(
+        &mut self,
+        id: &str,
+        recipients: usize,
+        then: &RecordedAnswer,
+        now: &RecordedAnswer,
+        fault: Option<String>,
+    ) {
         self.faults += u64::from(fault.is_some());
         let recipients = u32::try_from(recipients).unwrap_or(u32::MAX);
         let Some((recipient, differing)) = difference(recipients, then, now) else {
@@ -305,13 +312,13 @@ mod tests {
         })
     }
 
-    fn answer(all: Verdict, overrides: &[(u32, Verdict)]) -> Answer {
+    fn answer(all: Verdict, overrides: &[(u32, Verdict)]) -> RecordedAnswer {
         let mut decision = Decision::from(all);
         decision.overrides = overrides
             .iter()
             .map(|(recipient, v)| Override { recipient: *recipient, verdict: v.clone() })
             .collect();
-        Answer::Verdicts((&decision).into())
+        RecordedAnswer::Verdicts((&decision).into())
     }
 
     #[test]
@@ -325,20 +332,26 @@ mod tests {
         let spelt = (answer(reject(550, "no"), &[]), answer(reject(550, "never"), &[]));
         assert_eq!(difference(1, &spelt.0, &spelt.1), None, "words are not compared");
         assert_eq!(difference(1, &spelt.0, &answer(reject(450, "no"), &[])), Some((0, 1)));
-        let broke = Answer::Fault("decide: trap (guest)".into());
+        let broke = RecordedAnswer::Fault("decide: trap (guest)".into());
         assert_eq!(difference(2, &accept, &broke), Some((0, 2)));
         assert_eq!(difference(2, &broke, &broke), None);
     }
 
     #[test]
     fn the_report_names_the_last_differences() {
-        let mut report = Report::default();
+        let mut report = ReplayReport::default();
         let (then, now) = (answer(Verdict::Accept, &[]), answer(reject(550, "no"), &[]));
         report.note("a", 1, &then, &then, None);
         for n in 0..KEPT + 3 {
             report.note(&n.to_string(), 1, &then, &now, None);
         }
-        report.note("last", 1, &then, &Answer::Fault("decide: trap (guest)".into()), Some("trapped".into()));
+        report.note(
+            "last",
+            1,
+            &then,
+            &RecordedAnswer::Fault("decide: trap (guest)".into()),
+            Some("trapped".into()),
+        );
         let shown = report.shown("acme", "list");
         assert_eq!(
             (&shown["same"], &shown["differing"], &shown["faults"]),

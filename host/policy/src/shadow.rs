@@ -11,7 +11,7 @@ use relevo_runtime::policy::{Case, Policy};
 use serde_json::{Value, json};
 
 use crate::allowance::Allowance;
-use crate::record::{Answer, difference};
+use crate::record::{RecordedAnswer, difference};
 
 /// Differences that are kept with the message they were about.
 const KEPT: usize = 50;
@@ -19,11 +19,11 @@ const KEPT: usize = 50;
 pub(crate) struct Shadow {
     pub(crate) digest: String,
     policy: Arc<dyn Policy>,
-    report: Mutex<Report>,
+    report: Mutex<ShadowReport>,
 }
 
 #[derive(Default)]
-struct Report {
+struct ShadowReport {
     /// Messages on which both answered.
     compared: u64,
     /// Of these, with another verdict for some recipient.
@@ -90,17 +90,18 @@ impl Shadow {
         })
     }
 
-    fn report(&self) -> MutexGuard<'_, Report> {
+    fn report(&self) -> MutexGuard<'_, ShadowReport> {
         // Counts and a list; nothing can be half done.
         self.report.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Report {
+impl ShadowReport {
     fn note(&mut self, id: ItemId, recipients: usize, active: &Decision, shadow: &Decision) {
         self.compared += 1;
         let recipients = u32::try_from(recipients).unwrap_or(u32::MAX);
-        let (active, shadow) = (Answer::Verdicts(active.into()), Answer::Verdicts(shadow.into()));
+        let (active, shadow) =
+            (RecordedAnswer::Verdicts(active.into()), RecordedAnswer::Verdicts(shadow.into()));
         let Some((first, differing)) = difference(recipients, &active, &shadow) else { return };
         self.differing += 1;
         self.keep(json!({
@@ -129,7 +130,7 @@ mod tests {
 
     #[test]
     fn differences_are_counted_and_the_last_are_kept() {
-        let mut report = Report::default();
+        let mut report = ShadowReport::default();
         let accept = Decision::from(Verdict::Accept);
         let mut other = accept.clone();
         other.overrides = vec![Override { recipient: 1, verdict: Verdict::Hold("why".into()) }];
@@ -154,7 +155,7 @@ mod tests {
             let enhanced = format!("{}.7.1", code / 100).parse().ok();
             Decision::from(Verdict::Reject(Reply { code, enhanced, text: text.into() }))
         };
-        let (mut report, id) = (Report::default(), ItemId::new(1, [0; 10]));
+        let (mut report, id) = (ShadowReport::default(), ItemId::new(1, [0; 10]));
         report.note(id, 1, &reject(550, "no"), &reject(550, "never"));
         assert_eq!((report.compared, report.differing), (1, 0), "words are not compared");
         report.note(id, 1, &reject(450, "no"), &reject(550, "no"));

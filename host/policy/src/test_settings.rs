@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use relevo_mailkit::recheck::policy::HeaderNames;
 use relevo_relay::settings::{FailurePolicy, PluginSettings};
-use relevo_runtime::policy::{BreakerConfig, Class, Grants, PluginConfig, PluginLimits};
+use relevo_runtime::policy::{BreakerConfig, CapabilityGrants, Class, PluginConfig, PluginLimits};
 
 /// The plugin `list` of this tenant: class `small`, the usual limits, 1,000 octets of data, nothing recorded; and then changed.
 pub(crate) fn plugin(tenant: &str, change: impl FnOnce(&mut PluginSettings)) -> Arc<PluginSettings> {
@@ -15,7 +15,7 @@ pub(crate) fn plugin(tenant: &str, change: impl FnOnce(&mut PluginSettings)) -> 
         name: "list".into(),
         class,
         limits: PluginLimits::of(class),
-        grants: Grants::default(),
+        grants: CapabilityGrants::default(),
         header_names: HeaderNames::default(),
         settings: Vec::new(),
     };

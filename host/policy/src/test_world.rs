@@ -36,7 +36,7 @@ pub(crate) fn version(number: u32) -> Vec<u8> {
 }
 
 fn tenant(id: &str, kv_size: u64) -> Arc<Tenant> {
-    let place = test_settings::plugin(id, |settings| {
+    let plugin = test_settings::plugin(id, |settings| {
         let limits = &mut settings.config.limits;
         (limits.call_cpu, limits.call_wall) = (SOON, SOON);
         settings.kv_size = kv_size;
@@ -45,12 +45,12 @@ fn tenant(id: &str, kv_size: u64) -> Arc<Tenant> {
         id: id.into(),
         networks: Vec::new(),
         max_held: 0,
-        plugins: vec![place],
+        plugins: vec![plugin],
         grants: Arc::default(),
     })
 }
 
-/// Tenants `a`, `b` and `c` with a place `list` each.
+/// Tenants `a`, `b` and `c` with a plugin `list` each.
 pub(crate) fn settings(kv_size: u64) -> Settings {
     let intake = IntakeSettings {
         max_message_size: 1,

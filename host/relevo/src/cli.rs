@@ -153,9 +153,9 @@ pub(crate) struct PluginArgs {
     pub(crate) relay: RelayArgs,
 }
 
-/// A place for a plugin: `[[tenant.plugin]]`.
+/// Names a configured plugin: `[[tenant.plugin]]`.
 #[derive(Debug, Args)]
-pub(crate) struct PlaceArgs {
+pub(crate) struct PluginNameArgs {
     /// The tenant.
     #[arg(long, value_name = "ID")]
     pub(crate) tenant: String,
@@ -177,7 +177,7 @@ pub(crate) enum PluginCommand {
     /// Check a component, compile it, test it, and use it.
     Add {
         #[command(flatten)]
-        place: PlaceArgs,
+        named: PluginNameArgs,
         /// Ask it beside the active version, without effect; `list` reports where their verdicts differ.
         #[arg(long)]
         shadow: bool,
@@ -187,9 +187,9 @@ pub(crate) enum PluginCommand {
     /// No longer ask a version beside the active one.
     EndShadow {
         #[command(flatten)]
-        place: PlaceArgs,
+        named: PluginNameArgs,
     },
-    /// All places for plugins, and what is in them.
+    /// List the configured plugins and their versions.
     List {
         /// Only this tenant's.
         #[arg(long, value_name = "ID")]
@@ -198,17 +198,17 @@ pub(crate) enum PluginCommand {
     /// Use it again.
     Enable {
         #[command(flatten)]
-        place: PlaceArgs,
+        named: PluginNameArgs,
     },
     /// Mail passes as if it were not there.
     Disable {
         #[command(flatten)]
-        place: PlaceArgs,
+        named: PluginNameArgs,
     },
     /// Use another version that was added before.
     Rollback {
         #[command(flatten)]
-        place: PlaceArgs,
+        named: PluginNameArgs,
         /// Its digest, or the beginning of it. Default: the version before this one.
         #[arg(long, value_name = "SHA256")]
         digest: Option<String>,
@@ -216,7 +216,7 @@ pub(crate) enum PluginCommand {
     /// Judge recorded messages again (`record` in the configuration), without effect, and report where the verdicts differ.
     Replay {
         #[command(flatten)]
-        place: PlaceArgs,
+        named: PluginNameArgs,
         /// Against this version: its digest, or the beginning of it. Default: the active one.
         #[arg(long, value_name = "SHA256", conflicts_with = "component")]
         digest: Option<String>,
@@ -239,7 +239,7 @@ pub(crate) enum KvCommand {
     /// Replace all of it. One entry a line: the key, a tab, the value; lines that begin with # are left out.
     Import {
         #[command(flatten)]
-        place: PlaceArgs,
+        named: PluginNameArgs,
         /// The file.
         file: PathBuf,
     },

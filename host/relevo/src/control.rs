@@ -35,7 +35,7 @@ pub(crate) enum Request {
     /// Gone.
     Drop { id: String },
     /// About plugins. `octets` of content follow the line.
-    Plugin { action: relevo_policy::Action, octets: usize },
+    Plugin { action: relevo_policy::PluginAction, octets: usize },
 }
 
 /// Says what each recipient of a message waits for.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use relevo_http::{BodyLimit, PluginAdmin, PluginAnswer, PluginCommand, PluginVerb, RequestError};
-use relevo_policy::{Action, ActionError, Plugins};
+use relevo_policy::{ActionError, PluginAction, Plugins};
 
 /// The plugins, as HTTP administers them.
 pub(crate) struct PluginsOverHttp(pub(crate) Arc<Plugins>);
@@ -20,20 +20,20 @@ impl PluginAdmin for PluginsOverHttp {
     }
 }
 
-fn action(command: PluginCommand) -> Action {
+fn action(command: PluginCommand) -> PluginAction {
     let (tenant, plugin, verb) = match command {
-        PluginCommand::List { tenant } => return Action::List { tenant },
+        PluginCommand::List { tenant } => return PluginAction::List { tenant },
         PluginCommand::Act { tenant, plugin, verb } => (tenant, plugin, verb),
     };
     match verb {
-        PluginVerb::Add => Action::Add { tenant, plugin },
-        PluginVerb::Shadow => Action::Shadow { tenant, plugin },
-        PluginVerb::EndShadow => Action::EndShadow { tenant, plugin },
-        PluginVerb::Enable => Action::Enable { tenant, plugin },
-        PluginVerb::Disable => Action::Disable { tenant, plugin },
-        PluginVerb::Rollback { digest } => Action::Rollback { tenant, plugin, digest },
-        PluginVerb::Replay { digest, last } => Action::Replay { tenant, plugin, digest, last },
-        PluginVerb::ImportKv => Action::KvImport { tenant, plugin },
+        PluginVerb::Add => PluginAction::Add { tenant, plugin },
+        PluginVerb::Shadow => PluginAction::Shadow { tenant, plugin },
+        PluginVerb::EndShadow => PluginAction::EndShadow { tenant, plugin },
+        PluginVerb::Enable => PluginAction::Enable { tenant, plugin },
+        PluginVerb::Disable => PluginAction::Disable { tenant, plugin },
+        PluginVerb::Rollback { digest } => PluginAction::Rollback { tenant, plugin, digest },
+        PluginVerb::Replay { digest, last } => PluginAction::Replay { tenant, plugin, digest, last },
+        PluginVerb::ImportKv => PluginAction::KvImport { tenant, plugin },
     }
 }
 

@@ -15,8 +15,8 @@ use support::relay::PASSWORD;
 use support::sink::Received;
 use support::wait_for;
 
-/// A place for a plugin whose faults are counted by nobody. A build without optimisation takes several times as long for the host's part.
-fn place(more: &str) -> String {
+/// A plugin whose faults are counted by nobody. A build without optimisation takes several times as long for the host's part.
+fn plugin(more: &str) -> String {
     format!(
         "[[tenant.plugin]]\nname = \"bad\"\ngrants = [\"log\", \"clock\", \"kv\"]\nbreaker_faults = 1000\n{more}\n"
     )
@@ -36,16 +36,16 @@ struct Scene {
 }
 
 impl Scene {
-    /// With this plugin in the place `bad`.
-    fn with(places: &str, plugin: &str) -> Self {
-        let mut scene = Self::empty(places);
+    /// With this plugin as `bad`.
+    fn with(plugins: &str, plugin: &str) -> Self {
+        let mut scene = Self::empty(plugins);
         scene.world.add("bad", plugin);
         scene.digest = scene.world.listed("bad")["digest"].as_str().unwrap().to_owned();
         scene
     }
 
-    fn empty(places: &str) -> Self {
-        let world = World::with("", places);
+    fn empty(plugins: &str) -> Self {
+        let world = World::with("", plugins);
         let text = fs::read_to_string(world.relay.config()).unwrap();
         let credentials = text.lines().find(|l| l.starts_with("credentials")).unwrap();
         let other = format!(
@@ -130,7 +130,7 @@ impl Scene {
 /// Looping, recursing, hoarding, trapping, talking too much, injecting, widening: no answer of it is used.
 #[test]
 fn each_fault_is_answered_by_the_failure_policy_and_blamed() {
-    let mut scene = Scene::with(&place(SHORT), "hostile");
+    let mut scene = Scene::with(&plugin(SHORT), "hostile");
     // Each look at all of it takes a while.
     let much: String = (0..5_000).map(|n| format!("key{n}\tvalue\n")).collect();
     scene.world.kv("bad", &much);
@@ -175,7 +175,7 @@ fn each_fault_is_answered_by_the_failure_policy_and_blamed() {
 /// What goes beyond its quotas without being a fault is cut, and the rest of the answer is used.
 #[test]
 fn what_keeps_to_its_limits_is_used() {
-    let mut scene = Scene::with(&place(LONG), "hostile");
+    let mut scene = Scene::with(&plugin(LONG), "hostile");
     for (case, _) in CASES.iter().filter(|(_, expect)| *expect == Expect::Used) {
         let reply = scene.send(case);
         assert!(reply.starts_with("250 "), "{case}: {reply}");
@@ -239,8 +239,8 @@ fn is_a_function_of_the_message(message: &str) {
 /// Where its tenant wants mail to pass, it passes as if the plugin were not there: nothing of what it answered is in it.
 #[test]
 fn nothing_of_a_broken_answer_is_in_mail_that_passes() {
-    let places = place(&format!("{SHORT}\non_failure = \"accept\""));
-    let mut scene = Scene::with(&places, "hostile");
+    let plugins = plugin(&format!("{SHORT}\non_failure = \"accept\""));
+    let mut scene = Scene::with(&plugins, "hostile");
     let answers = |name: &str| name.starts_with("header-") || name.starts_with("override-") || name == "trap";
     for (case, _) in CASES.iter().filter(|(case, expect)| *expect == Expect::Fault && answers(case)) {
         assert!(scene.send(case).starts_with("250 "), "{case}");
@@ -274,7 +274,7 @@ fn nothing_of_a_broken_answer_is_in_mail_that_passes() {
 /// Not in the table of cases: no compiler makes one that grows tables.
 #[test]
 fn a_table_bomb_is_stopped() {
-    let mut scene = Scene::empty(&place(SHORT));
+    let mut scene = Scene::empty(&plugin(SHORT));
     let file = scene.world.relay.folder.join("table-bomb.wasm");
     fs::write(&file, written("table-bomb").unwrap()).unwrap();
     scene.world.does(&["add"], "bad", &[file.to_str().unwrap()]);
@@ -288,7 +288,7 @@ fn a_table_bomb_is_stopped() {
 /// A version that was put in use with one configuration breaks with the next.
 #[test]
 fn settings_that_break_it_later_are_its_fault() {
-    let mut scene = Scene::with(&place(&format!("{SHORT}\nsettings = {{ case = \"none\" }}")), "hostile");
+    let mut scene = Scene::with(&plugin(&format!("{SHORT}\nsettings = {{ case = \"none\" }}")), "hostile");
     assert!(scene.send("before").starts_with("250 "));
     let mut now = "none";
     for (case, _) in CASES.iter().filter(|(_, expect)| *expect == Expect::Configure) {
@@ -314,7 +314,7 @@ fn settings_that_break_it_later_are_its_fault() {
     let before = reloads();
     scene.world.reconfigure("name = \"bad\"", "name = \"bad\"\nlog_lines = 7");
     wait_for("the reload", || (reloads() > before).then_some(()));
-    // Places are made anew a moment after that.
+    // Plugins are made anew a moment after that.
     for _ in 0..10 {
         assert_eq!(state(), "broken");
         std::thread::sleep(std::time::Duration::from_millis(50));
@@ -328,8 +328,8 @@ fn settings_that_break_it_later_are_its_fault() {
 /// Imports that are taken away after it was put in use: the failure policy answers rather than nobody.
 #[test]
 fn a_grant_that_is_withdrawn_is_answered_by_the_failure_policy() {
-    let places = everything("breaker_faults = 1000").replace("\"every\"", "\"bad\"");
-    let mut scene = Scene::with(&places, "everything");
+    let plugins = everything("breaker_faults = 1000").replace("\"every\"", "\"bad\"");
+    let mut scene = Scene::with(&plugins, "everything");
     assert!(scene.send("granted").starts_with("250 "));
     let grants = "grants = [\"log\", \"clock\", \"kv\"]";
     scene.world.reconfigure(grants, "grants = [\"log\", \"clock\"]");
@@ -351,7 +351,7 @@ fn a_grant_that_is_withdrawn_is_answered_by_the_failure_policy() {
 /// Refused by name before anything of it runs; what is in use stays.
 #[test]
 fn what_is_no_plugin_or_wants_too_much_is_not_put_in_use() {
-    let mut scene = Scene::with(&place(SHORT), "accept-all");
+    let mut scene = Scene::with(&plugin(SHORT), "accept-all");
     let made = |name: &str, octets: Vec<u8>| -> PathBuf {
         let file = scene.world.relay.folder.join(format!("{name}.wasm"));
         fs::write(&file, octets).unwrap();

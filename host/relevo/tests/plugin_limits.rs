@@ -9,13 +9,13 @@ use std::fs;
 use support::plugins::{ADA, World, component};
 use support::relay::relevo;
 
-fn place(name: &str, more: &str) -> String {
+fn plugin(name: &str, more: &str) -> String {
     format!("[[tenant.plugin]]\nname = \"{name}\"\ngrants = [\"log\", \"clock\", \"kv\"]\n{more}\n")
 }
 
 #[test]
 fn the_strictest_of_several_counts_in_declared_order() {
-    let world = World::with("", &(place("first", "") + &place("second", "")));
+    let world = World::with("", &(plugin("first", "") + &plugin("second", "")));
     for name in ["first", "second"] {
         world.add(name, "everything");
     }
@@ -42,7 +42,7 @@ fn the_strictest_of_several_counts_in_declared_order() {
 fn a_tenant_whose_cpu_time_is_used_up_is_answered_by_the_failure_policy() {
     // `busy` takes some 30 ms in a release build, and the least that can be configured is 10 ms in a second.
     let limits = "settings = { case = \"busy\" }\ncpu_timeout = \"60s\"\nwall_timeout = \"120s\"";
-    let world = World::with("", &format!("plugin_cpu = \"10ms\"\n{}", place("every", limits)));
+    let world = World::with("", &format!("plugin_cpu = \"10ms\"\n{}", plugin("every", limits)));
     world.add("every", "hostile");
     let mut client = world.relay.login();
     let text = support::plugins::message("at once");
@@ -61,7 +61,7 @@ fn a_tenant_whose_cpu_time_is_used_up_is_answered_by_the_failure_policy() {
 
 #[test]
 fn without_a_relay_no_data_directory_is_made() {
-    let mut world = World::with("", &place("every", ""));
+    let mut world = World::with("", &plugin("every", ""));
     world.relay.stop();
     let data = world.relay.folder.join("data");
     fs::rename(&data, world.relay.folder.join("elsewhere")).unwrap();
@@ -75,7 +75,7 @@ fn without_a_relay_no_data_directory_is_made() {
 
 #[test]
 fn an_empty_list_of_header_fields_allows_none() {
-    let world = World::with("", &place("every", "headers = []"));
+    let world = World::with("", &plugin("every", "headers = []"));
     world.refuses("every", &component("everything"), "a header field that is not allowed");
     world.add("every", "accept-all");
     assert!(world.sends(&[ADA], "without fields of its own").starts_with("250 "));

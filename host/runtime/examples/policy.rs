@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use relevo_mailkit::policy::{Attribute, Envelope, HeaderField, Message, Recipient};
 use relevo_mailkit::recheck::policy::HeaderNames;
 use relevo_runtime::policy::{
-    Body, Capability, Case, Class, EngineConfig, Grants, Plugin, PluginConfig, PluginLimits, Policy,
-    PolicyEngine, compile, inspect,
+    Body, Capability, CapabilityGrants, Case, Class, EngineConfig, PluginConfig, PluginLimits, Policy,
+    PolicyEngine, SandboxedPlugin, compile, inspect,
 };
 use sha2::{Digest, Sha256};
 
@@ -125,14 +125,14 @@ fn load(
     code: &[u8],
     class: Class,
     settings: Vec<Attribute>,
-) -> Result<Arc<Plugin>> {
+) -> Result<Arc<SandboxedPlugin>> {
     engine.keep(&digest, code)?;
     let config = PluginConfig {
         tenant: "acme".into(),
         name: "example".into(),
         class,
         limits: PluginLimits::of(class),
-        grants: Grants(Capability::ALL.into()),
+        grants: CapabilityGrants(Capability::ALL.into()),
         header_names: HeaderNames::default(),
         settings,
     };

@@ -7,7 +7,7 @@ use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
 
 use crate::Blame;
 use crate::config::Limits;
-use crate::policy::granted::Granted;
+use crate::policy::granted::GrantedCapabilities;
 
 /// Octets of standard output and error that are kept for the log.
 const OUTPUT: usize = 4096;
@@ -34,7 +34,7 @@ pub(crate) struct State {
     /// The memory or table growth that was refused.
     pub(crate) refused: Option<Refused>,
     /// What a plugin was granted; first-party components are granted nothing.
-    pub(crate) granted: Granted,
+    pub(crate) granted: GrantedCapabilities,
     used: Used,
     limits: Bounds,
 }
@@ -97,7 +97,7 @@ impl State {
             output: Vec::new(),
             budget: Budget::new(&limits, began),
             refused: None,
-            granted: Granted::default(),
+            granted: GrantedCapabilities::default(),
             used: Used::default(),
             limits,
         }

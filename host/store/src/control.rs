@@ -36,7 +36,7 @@ const CONNECTIONS: u32 = 8;
 /// Time that a caller waits for a connection, or for another process's write.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Place of the store: `[store] url`.
+/// Address of the store: `[store] url`.
 #[derive(Clone, PartialEq, Eq)]
 pub enum StoreUrl {
     /// A SQLite file. The default is `control.sqlite` in the data directory.

@@ -14,12 +14,12 @@ use relevo_relay::clock::Clock;
 use relevo_relay::policy::{Check, OutcomeEvent, OutcomeListener, PolicyRequest, PolicyResult};
 use relevo_relay::settings::{Grants, Tenant};
 use relevo_runtime::Blame;
-use relevo_runtime::policy::{Body, Case, Judgement, KeyValues, Outcome, Permit, PluginFault};
+use relevo_runtime::policy::{Body, CallOutcome, Case, Judgement, KeyValues, Permit, PluginFault};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::active::ActivePlugin;
 use crate::plugins::Plugins;
-use crate::record::{Answer, RecordedReads};
+use crate::record::{RecordedAnswer, RecordedReads};
 
 /// Nanoseconds that an octet of an answer is taken to cost where it is stored with the message and told in its events.
 const OCTET: u64 = 50;
@@ -65,7 +65,7 @@ struct Evaluation {
     result: PolicyResult,
 }
 
-/// A plugin that is being asked: its place in the limits, and the record of what it reads.
+/// A plugin that is being asked: its permit, and the record of what it reads.
 struct Asked {
     permit: Permit,
     reads: Option<Arc<RecordedReads>>,
@@ -138,9 +138,9 @@ impl Evaluation {
         clock: &dyn Clock,
         plugin: &ActivePlugin,
         asked: Asked,
-        outcome: Outcome<Judgement>,
+        outcome: CallOutcome<Judgement>,
     ) {
-        let Outcome { result, log, log_dropped, .. } = outcome;
+        let CallOutcome { result, log, log_dropped, .. } = outcome;
         let (id, message, now) = (self.id, &self.message, clock.monotonic());
         plugin.keep_log(id, &log, log_dropped, now);
         let broke = match &result {
@@ -155,7 +155,7 @@ impl Evaluation {
             tracing::warn!(%id, tenant = plugin.settings.config.tenant, plugin = plugin.settings.config.name,
                 digest = plugin.digest, fault = %broke, "a plugin broke");
         }
-        if let (Some(recording), Some(answer)) = (&plugin.recording, Answer::of(&result)) {
+        if let (Some(recording), Some(answer)) = (&plugin.recording, RecordedAnswer::of(&result)) {
             recording.record(Arc::clone(message), self.body.clone(), asked.reads, answer);
         }
         let name = &plugin.settings.config.name;
@@ -179,7 +179,7 @@ fn thread_cpu() -> Duration {
 }
 
 /// Of what an answer adds to a message and its events, log lines included.
-fn octets(outcome: &Outcome<Judgement>) -> u64 {
+fn octets(outcome: &CallOutcome<Judgement>) -> u64 {
     let answer = outcome.result.as_ref().map_or(0, |answer| size(&answer.decision));
     let log: usize = outcome.log.iter().map(|line| line.text.len()).sum();
     (answer + log) as u64

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Lifecycle;
 use super::state::{Entry, Version};
-use super::switch::Change;
+use super::switch::PreparedChange;
 use crate::action::{ActionError, blocking};
 use crate::digest::{digest_of, hex};
 use crate::sample_messages;
@@ -75,7 +75,7 @@ impl Lifecycle {
             let changes = self.changes().await;
             let made = self.make(&settings, active, policy, after.shadow.clone()).await?.working()?;
             let (before, uploaded) = (before.clone(), Some(digest.clone()));
-            let change = Change { settings, before, changes, after, plugin: Some(made), uploaded };
+            let change = PreparedChange { settings, before, changes, after, plugin: Some(made), uploaded };
             if self.put_changed(change).await? {
                 return Ok(());
             }
@@ -143,9 +143,9 @@ impl Lifecycle {
 fn remedy(kind: FaultKind) -> &'static str {
     match kind {
         FaultKind::Deadline => {
-            "; its place has `cpu_timeout` and `wall_timeout`, and more of both in `class = \"large\"`"
+            "; its configuration has `cpu_timeout` and `wall_timeout`, and more of both in `class = \"large\"`"
         }
-        FaultKind::Memory => "; its place has `memory`, and more of it in `class = \"large\"`",
+        FaultKind::Memory => "; its configuration has `memory`, and more of it in `class = \"large\"`",
         _ => "",
     }
 }

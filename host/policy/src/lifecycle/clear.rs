@@ -10,12 +10,12 @@ use std::sync::Arc;
 use relevo_relay::settings::Settings;
 
 use super::Lifecycle;
-use super::loader::Loader;
+use super::loader::PluginLoader;
 use super::state::State;
 use crate::action::blocking;
 use crate::digest::{hex, parse_digest};
 
-impl Loader {
+impl PluginLoader {
     /// Removes a component and its code from the disk; what uses it goes on. What cannot be removed goes at the next start.
     fn forget(&self, digest: &str) {
         let _ = fs::remove_file(self.files.component(digest));
@@ -87,7 +87,7 @@ impl Lifecycle {
         }
         let unused = self.unused_data(&self.settings.get())?;
         if !unused.is_empty() {
-            tracing::warn!(files = ?unused, "key-value data of places that are not in the configuration: remove what is not needed");
+            tracing::warn!(files = ?unused, "key-value data of plugins that are not in the configuration: remove what is not needed");
         }
         Ok((removed, unused))
     }

@@ -79,7 +79,7 @@ impl Files {
         self.all_kv().join(format!("{tenant}.{plugin}"))
     }
 
-    /// Recorded messages, a directory for each place.
+    /// Recorded messages, a directory for each plugin.
     pub(crate) fn recordings(&self) -> PathBuf {
         self.root.join("recordings")
     }
@@ -112,11 +112,11 @@ impl Files {
     }
 
     /// Writes `content` beside what is at `path`, which stays as it is. Several may do so at the same time.
-    pub(crate) fn stage(&self, path: &Path, content: &[u8]) -> io::Result<Staged> {
+    pub(crate) fn stage(&self, path: &Path, content: &[u8]) -> io::Result<StagedFile> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let half = self.work().join(format!("{name}.{}.part", NEXT.fetch_add(1, Ordering::Relaxed)));
-        let staged = Staged { half, path: path.to_owned() };
+        let staged = StagedFile { half, path: path.to_owned() };
         write_new(&staged.half, content).map_err(|error| named(&staged.half, &error))?;
         Ok(staged)
     }
@@ -124,12 +124,12 @@ impl Files {
 
 /// Content that is on disk and not in its place yet. Dropped, it is gone.
 #[derive(Debug)]
-pub(crate) struct Staged {
+pub(crate) struct StagedFile {
     half: PathBuf,
     path: PathBuf,
 }
 
-impl Staged {
+impl StagedFile {
     /// Takes the place of what is there, on disk when it returns.
     ///
     /// # Errors
@@ -145,7 +145,7 @@ impl Staged {
     }
 }
 
-impl Drop for Staged {
+impl Drop for StagedFile {
     fn drop(&mut self) {
         // Not there any more when it was put in its place. Otherwise the reason is being returned, and what is left goes at the next
         // start.
@@ -202,9 +202,9 @@ mod tests {
         let path = files.kv("acme", "list");
         let [one, two, none] = ["one", "two", "none"].map(|text| files.stage(&path, text.as_bytes()));
         assert!(!path.exists());
-        two.and_then(Staged::put).expect("writes");
+        two.and_then(StagedFile::put).expect("writes");
         assert_eq!(fs::read(&path).expect("there"), b"two");
-        one.and_then(Staged::put).expect("writes");
+        one.and_then(StagedFile::put).expect("writes");
         drop(none);
         assert_eq!(fs::read(&path).expect("there"), b"one");
         assert_eq!(fs::read_dir(files.work()).expect("ours").count(), 0);

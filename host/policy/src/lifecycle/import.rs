@@ -6,8 +6,8 @@ use relevo_relay::settings::PluginSettings;
 use serde_json::{Value, json};
 
 use super::Lifecycle;
-use super::files::Staged;
-use super::loader::Loader;
+use super::files::StagedFile;
+use super::loader::PluginLoader;
 use crate::action::{ActionError, blocking};
 use crate::active::ActivePlugin;
 use crate::kv::KvData;
@@ -22,7 +22,7 @@ pub(super) struct Import {
     before: Option<usize>,
     /// The same version with the new data.
     after: Option<Arc<ActivePlugin>>,
-    staged: Staged,
+    staged: StagedFile,
     entries: usize,
 }
 
@@ -94,7 +94,7 @@ impl Lifecycle {
     }
 }
 
-impl Loader {
+impl PluginLoader {
     /// The version of a plugin, loaded anew: instances that have read the data before are not asked again. One that cannot be used stays
     /// one: it says why.
     fn with_data(

@@ -1,4 +1,4 @@
-//! Key-value data that are imported while something else happens to their place.
+//! Key-value data that are imported while something else happens to their plugin.
 
 use std::fs;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ fn content(value: usize) -> Vec<u8> {
     (0..40).flat_map(|key| format!("{key}\t{value}\n").into_bytes()).collect()
 }
 
-/// What the place's data say, and its file; both of one import, and the same.
+/// What the plugin's data say, and its file; both of one import, and the same.
 fn imported(world: &World, plugins: &Plugins) -> Vec<u8> {
     let file = fs::read(world.plugins("kv/a.list")).expect("was imported");
-    if let Some(place) = plugins.active.get("a", "list") {
-        let found = place.data.scan("", None, 1_000, 1 << 20).expect("in memory");
+    if let Some(plugin) = plugins.active.get("a", "list") {
+        let found = plugin.data.scan("", None, 1_000, 1 << 20).expect("in memory");
         let mut lines: Vec<_> =
             found.iter().map(|(k, v)| format!("{k}\t{}\n", String::from_utf8_lossy(v))).collect();
         let text = String::from_utf8(file.clone()).expect("ASCII");
@@ -71,7 +71,7 @@ async fn of_several_imports_at_once_one_is_in_use_whole() {
         assert!([1, 2].map(|n| content(10 * round + n)).contains(&file));
         // What the state says is what is in use.
         let entry = plugins.lifecycle.entry("a", "list").await;
-        let digest = plugins.active.get("a", "list").map(|place| place.digest.clone());
+        let digest = plugins.active.get("a", "list").map(|plugin| plugin.digest.clone());
         assert_eq!(digest, entry.active.filter(|_| entry.enabled));
         plugins.lifecycle.enable("a", "list").await.expect("is known");
         assert_eq!(imported(&world, &plugins), file);
@@ -110,7 +110,7 @@ async fn an_import_that_was_overtaken_is_made_again() {
     plugins.refresh().await;
     assert_eq!(imported(&world, &plugins), content(1));
 
-    // The same settings and version, and another place.
+    // The same settings and version, and another plugin.
     let import = prepared().await;
     plugins.refresh().await;
     assert!(!plugins.lifecycle.put_imported(import).await.expect("nothing is wrong"));

@@ -16,7 +16,7 @@ use crate::record::{Recorder, StoredRecording, directory_name, read_recordings};
 use crate::shadow::Shadow;
 
 /// See the module. Most of its functions read files, and block.
-pub(crate) struct Loader {
+pub(crate) struct PluginLoader {
     pub(crate) files: Files,
     pub(super) active: Arc<ActivePlugins>,
     /// None while no relay runs on it.
@@ -45,7 +45,7 @@ pub(super) fn wanted(settings: &relevo_relay::settings::Settings, state: &State)
         .collect()
 }
 
-impl Loader {
+impl PluginLoader {
     pub(crate) fn new(files: Files, active: Arc<ActivePlugins>, recorder: Option<Arc<Recorder>>) -> Self {
         Self { files, active, recorder, engine: OnceLock::new() }
     }

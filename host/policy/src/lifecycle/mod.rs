@@ -36,7 +36,7 @@ use crate::record::Recorder;
 
 pub use child::compile_here;
 pub(crate) use files::Files;
-pub(crate) use loader::Loader;
+pub(crate) use loader::PluginLoader;
 use loader::wanted;
 use state::{Entry, State};
 
@@ -47,7 +47,7 @@ const WRITE: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub(crate) struct Lifecycle {
-    pub(crate) loader: Arc<Loader>,
+    pub(crate) loader: Arc<PluginLoader>,
     pub(crate) active: Arc<ActivePlugins>,
     program: PathBuf,
     pub(crate) settings: SettingsHandle,
@@ -79,7 +79,7 @@ impl Lifecycle {
         let active: Arc<ActivePlugins> = Arc::default();
         let (missing, asked) = mpsc::channel(1);
         let lifecycle = Self {
-            loader: Arc::new(Loader::new(files, Arc::clone(&active), recorder)),
+            loader: Arc::new(PluginLoader::new(files, Arc::clone(&active), recorder)),
             active,
             program,
             settings,
@@ -160,7 +160,7 @@ impl Lifecycle {
         let found = known.plugins.iter().find(|p| p.config.name == plugin).cloned();
         found.ok_or_else(|| {
             ActionError::NotFound(format!(
-                "tenant `{tenant}` has no plugin `{plugin}`: its place is a [[tenant.plugin]] in the configuration, which a \
+                "tenant `{tenant}` has no plugin `{plugin}`: add a [[tenant.plugin]] to the configuration, which a \
                  running relay takes up when it is reloaded (SIGHUP)"
             ))
         })

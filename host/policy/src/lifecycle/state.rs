@@ -10,7 +10,7 @@ use crate::action::ActionError;
 /// Layout of the file. A newer one is refused by number.
 pub(crate) const FORMAT: u32 = 1;
 
-/// Versions that are remembered for each place, the active one among them.
+/// Versions that are remembered for each plugin, the active one among them.
 const VERSIONS: usize = 10;
 
 /// The whole file.
@@ -69,7 +69,7 @@ impl State {
         self.tenants.entry(tenant.to_owned()).or_default().entry(plugin.to_owned()).or_default()
     }
 
-    /// Components that some place remembers.
+    /// Components that some plugin remembers.
     pub(crate) fn digests(&self) -> HashSet<&str> {
         let entries = self.tenants.values().flat_map(BTreeMap::values);
         entries.flat_map(|entry| &entry.versions).map(|version| version.digest.as_str()).collect()
@@ -92,7 +92,7 @@ impl Entry {
         }
     }
 
-    /// Puts a remembered version in use, and switches the place on.
+    /// Puts a remembered version in use, and enables the plugin.
     pub(crate) fn activate(&mut self, digest: &str) {
         self.enabled = true;
         // Nothing to compare with itself.

@@ -12,7 +12,7 @@ use crate::action::{ActionError, blocking};
 use crate::active::ActivePlugin;
 
 /// A change of a plugin, made without the state's lock.
-pub(super) struct Change {
+pub(super) struct PreparedChange {
     /// That it was made with.
     pub(super) settings: Arc<PluginSettings>,
     /// That it was made of.
@@ -57,7 +57,7 @@ impl Lifecycle {
             };
             let (active, digest) = (made.is_some(), before.active.clone());
             let before = before.clone();
-            let change = Change { settings, before, changes, after, plugin: made, uploaded: None };
+            let change = PreparedChange { settings, before, changes, after, plugin: made, uploaded: None };
             if self.put_changed(change).await? {
                 return Ok(json!({
                     "tenant": tenant, "plugin": plugin, "digest": digest, "active": active, "ended": ended,
@@ -116,7 +116,8 @@ impl Lifecycle {
             let refuses = |fault| format!("`{plugin}` of `{tenant}` refuses its settings: {fault}");
             configured.map_err(|fault| ActionError::Refused(refuses(fault)))?;
             let before = before.clone();
-            let change = Change { settings, before, changes, after, plugin: Some(made), uploaded: None };
+            let change =
+                PreparedChange { settings, before, changes, after, plugin: Some(made), uploaded: None };
             if self.put_changed(change).await? {
                 tracing::info!(tenant, plugin, digest, "another version of a plugin is in use");
                 return Ok(json!({ "tenant": tenant, "plugin": plugin, "digest": digest, "active": true }));
@@ -162,8 +163,8 @@ impl Lifecycle {
     ///
     /// # Errors
     /// The plugin was changed meanwhile, or the state cannot be stored; nothing has changed.
-    pub(super) async fn put_changed(self: &Arc<Self>, change: Change) -> Result<bool, ActionError> {
-        let Change { settings, before, changes, after, plugin: made, uploaded } = change;
+    pub(super) async fn put_changed(self: &Arc<Self>, change: PreparedChange) -> Result<bool, ActionError> {
+        let PreparedChange { settings, before, changes, after, plugin: made, uploaded } = change;
         let (tenant, plugin) = (&settings.config.tenant, &settings.config.name);
         let mut state = self.state.lock().await;
         if !Arc::ptr_eq(&self.configured(tenant, plugin)?, &settings) {

@@ -12,7 +12,7 @@ use crate::test_world::{World, add, settings, shown, until, version};
 
 async fn all_active(plugins: &Arc<Plugins>) -> bool {
     let all = plugins.lifecycle.list(None).await;
-    all.as_array().expect("a list").iter().all(|place| place["state"] == "active")
+    all.as_array().expect("a list").iter().all(|plugin| plugin["state"] == "active")
 }
 
 fn files(directory: &Path) -> usize {
@@ -91,8 +91,8 @@ async fn looking_reloading_and_switching_off_wait_for_no_compiler() {
     assert!(!component.exists(), "nothing is left of it");
     // Made again with the settings that hold now.
     added.await.expect("ends").expect("is added");
-    let place = plugins.active.get("b", "list").expect("is in use");
-    assert!(place.policy.is_ok() && place.settings.kv_size == 2_000);
+    let plugin = plugins.active.get("b", "list").expect("is in use");
+    assert!(plugin.policy.is_ok() && plugin.settings.kv_size == 2_000);
     assert!(!world.path("overlaps").exists(), "one compiler at a time");
 }
 
@@ -100,7 +100,7 @@ async fn looking_reloading_and_switching_off_wait_for_no_compiler() {
 async fn versions_that_made_room_are_gone_from_the_disk() {
     let world = World::new();
     let plugins = world.open().await;
-    // Another place remembers the first.
+    // Another plugin remembers the first.
     add(&plugins, "b", 0).await.expect("is added");
     for number in 0..13 {
         add(&plugins, "a", number).await.expect("is added");
@@ -179,6 +179,6 @@ async fn what_is_refused_has_changed_nothing() {
     assert_eq!(shown(&plugins, "a").await["state"], "broken");
     world.unsets("fail");
     plugins.lifecycle.enable("a", "list").await.expect("compiles");
-    let place = plugins.active.get("a", "list").expect("in use");
-    assert!(relevo_runtime::policy::KeyValues::get(&*place.data, "l").is_ok_and(|found| found.is_some()));
+    let plugin = plugins.active.get("a", "list").expect("in use");
+    assert!(relevo_runtime::policy::KeyValues::get(&*plugin.data, "l").is_ok_and(|found| found.is_some()));
 }

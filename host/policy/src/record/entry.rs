@@ -29,7 +29,7 @@ pub(crate) struct Recording {
     pub(crate) body: KeptBody,
     /// What was read of the key-value data; none if redacted.
     pub(crate) reads: Option<Reads>,
-    pub(crate) answer: Answer,
+    pub(crate) answer: RecordedAnswer,
 }
 
 /// The octets after the header.
@@ -52,7 +52,7 @@ fn from_base64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D:
 
 /// What the version said, without its words: texts and reasons may name people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Answer {
+pub(crate) enum RecordedAnswer {
     Verdicts(Verdicts),
     /// Which call broke, and how.
     Fault(String),
@@ -66,7 +66,7 @@ pub(crate) struct Verdicts {
     overrides: Vec<(u32, Short)>,
 }
 
-impl Answer {
+impl RecordedAnswer {
     /// About a recipient.
     pub(crate) fn in_short(&self, recipient: u32) -> String {
         match self {
@@ -131,9 +131,13 @@ impl Verdicts {
 }
 
 /// The first recipient with another verdict, and how many there are. A fault differs for all of them.
-pub(crate) fn difference(recipients: u32, one: &Answer, other: &Answer) -> Option<(u32, u32)> {
+pub(crate) fn difference(
+    recipients: u32,
+    one: &RecordedAnswer,
+    other: &RecordedAnswer,
+) -> Option<(u32, u32)> {
     match (one, other) {
-        (Answer::Verdicts(one), Answer::Verdicts(other)) => {
+        (RecordedAnswer::Verdicts(one), RecordedAnswer::Verdicts(other)) => {
             let mut differ = (0..recipients).filter(|index| one.of(*index) != other.of(*index));
             let first = differ.next()?;
             Some((first, 1 + u32::try_from(differ.count()).unwrap_or(u32::MAX - 1)))

@@ -207,7 +207,7 @@ mod tests {
 
     use relevo_mailkit::policy::{Decision, Verdict};
 
-    use super::super::entry::{Answer, KeptBody};
+    use super::super::entry::{KeptBody, RecordedAnswer};
     use super::*;
     use crate::sample_messages;
 
@@ -223,7 +223,7 @@ mod tests {
             message,
             body: KeptBody::Whole(b"Hello\r\n".to_vec()),
             reads: None,
-            answer: Answer::Verdicts((&Decision::from(Verdict::Accept)).into()),
+            answer: RecordedAnswer::Verdicts((&Decision::from(Verdict::Accept)).into()),
         }
     }
 

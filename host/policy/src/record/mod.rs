@@ -9,7 +9,7 @@ mod pseudonyms;
 mod reads;
 mod recorder;
 
-pub(crate) use entry::{Answer, KeptBody, Recording, difference, fingerprint};
+pub(crate) use entry::{KeptBody, RecordedAnswer, Recording, difference, fingerprint};
 pub(crate) use log::{StoredRecording, read_recordings};
 pub(crate) use reads::{RecordedReads, ReplayReads};
 pub(crate) use recorder::{Recorder, RecordingHandle, directory_name};

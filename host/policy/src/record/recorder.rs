@@ -17,7 +17,7 @@ use relevo_runtime::policy::Body;
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::entry::{Answer, KeptBody, MAX_BODY, Recording, fingerprint};
+use super::entry::{KeptBody, MAX_BODY, RecordedAnswer, Recording, fingerprint};
 use super::log::{RecordingLog, StoredRecording, read_recordings};
 use super::pseudonyms::{KEY, Pseudonyms};
 use super::reads::{RecordedReads, SharedReads};
@@ -35,13 +35,13 @@ const NICE: i32 = 10;
 
 /// Passes messages on to the writing thread.
 pub(crate) struct Recorder {
-    sender: SyncSender<Job>,
+    sender: SyncSender<RecorderCommand>,
     room: Arc<Semaphore>,
     /// By the name of their directory.
     plugins: Mutex<HashMap<String, Arc<Progress>>>,
 }
 
-enum Job {
+enum RecorderCommand {
     Record(Box<Input>),
     /// These plugins are recorded from now on, and no others.
     Keep(Vec<(String, RecordSettings, Arc<Progress>)>),
@@ -56,7 +56,7 @@ struct Input {
     /// None: it is not to be recorded. A body keeps its file.
     body: Option<Body>,
     reads: Option<Arc<RecordedReads>>,
-    answer: Answer,
+    answer: RecordedAnswer,
     handle: RecordingHandle,
     /// Given back when it was written.
     _room: [OwnedSemaphorePermit; 2],
@@ -92,7 +92,7 @@ impl Recorder {
     /// Starts the thread. It ends when nobody can send it anything any more.
     pub(crate) fn start(root: PathBuf) -> io::Result<Arc<Self>> {
         let (sender, jobs) = sync_channel(WAITING);
-        let writer = Writer { root, wanted: HashMap::new(), open: HashMap::new() };
+        let writer = RecordingWriter { root, wanted: HashMap::new(), open: HashMap::new() };
         std::thread::Builder::new().name("plugin-record".to_owned()).spawn(move || writer.run(&jobs))?;
         Ok(Arc::new(Self { sender, room: Arc::new(Semaphore::new(ALL_KIB)), plugins: Mutex::default() }))
     }
@@ -138,20 +138,20 @@ impl Recorder {
             Some((name, plugin.record?, progress))
         });
         // The thread ends with the process only.
-        let _ = self.sender.send(Job::Keep(kept.collect()));
+        let _ = self.sender.send(RecorderCommand::Keep(kept.collect()));
     }
 
     /// The recordings of a plugin, the oldest first. Blocks while much waits.
     pub(crate) fn read(&self, name: &str, settings: RecordSettings) -> io::Result<Vec<StoredRecording>> {
         let (found, reply) = oneshot::channel();
-        let _ = self.sender.send(Job::Read(name.to_owned(), settings, found));
+        let _ = self.sender.send(RecorderCommand::Read(name.to_owned(), settings, found));
         reply.blocking_recv().map_err(io::Error::other)?
     }
 
     /// Returns when everything that was recorded before is in files. Blocks while much waits.
     pub(crate) fn flush(&self) {
         let (done, written) = oneshot::channel();
-        let _ = self.sender.send(Job::Flush(done));
+        let _ = self.sender.send(RecorderCommand::Flush(done));
         // Nothing is lost by a thread that has ended.
         let _ = written.blocking_recv();
     }
@@ -192,7 +192,7 @@ impl RecordingHandle {
         message: Arc<Message>,
         body: Body,
         reads: Option<Arc<RecordedReads>>,
-        answer: Answer,
+        answer: RecordedAnswer,
     ) {
         let body = Some(body).filter(|_| self.record.unredacted);
         let octets = body.as_ref().map_or(0, |b| b.source.size().saturating_sub(b.offset).min(MAX_BODY))
@@ -200,7 +200,7 @@ impl RecordingHandle {
             + message.envelope.recipients.len() as u64 * 512;
         let passed = self.room(MESSAGE + octets / 1_024).is_some_and(|room| {
             let input = Input { message, body, reads, answer, handle: self.clone(), _room: room };
-            self.recorder.sender.try_send(Job::Record(Box::new(input))).is_ok()
+            self.recorder.sender.try_send(RecorderCommand::Record(Box::new(input))).is_ok()
         });
         if !passed {
             self.progress.dropped.fetch_add(1, Ordering::Relaxed);
@@ -217,7 +217,7 @@ impl RecordingHandle {
 }
 
 /// What the thread has.
-struct Writer {
+struct RecordingWriter {
     root: PathBuf,
     /// What the configuration in force says, by the name of the directory.
     wanted: HashMap<String, RecordSettings>,
@@ -246,20 +246,20 @@ impl Open {
     }
 }
 
-impl Writer {
-    fn run(mut self, jobs: &Receiver<Job>) {
+impl RecordingWriter {
+    fn run(mut self, jobs: &Receiver<RecorderCommand>) {
         // Where that is refused, the thread keeps its priority. Elsewhere than on Linux it would be the process's.
         #[cfg(target_os = "linux")]
         let _ = rustix::process::nice(NICE);
         while let Ok(job) = jobs.recv() {
             match job {
-                Job::Record(input) => self.record(*input),
-                Job::Keep(plugins) => self.keep(plugins),
+                RecorderCommand::Record(input) => self.record(*input),
+                RecorderCommand::Keep(plugins) => self.keep(plugins),
                 // Nobody may be waiting any more.
-                Job::Read(name, settings, found) => {
+                RecorderCommand::Read(name, settings, found) => {
                     drop(found.send(read_recordings(&self.root.join(name), settings)));
                 }
-                Job::Flush(done) => drop(done.send(())),
+                RecorderCommand::Flush(done) => drop(done.send(())),
             }
         }
     }

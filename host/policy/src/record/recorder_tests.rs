@@ -36,7 +36,7 @@ impl World {
 
 fn says(handle: &RecordingHandle, body: Arc<dyn Source>) {
     let case = sample_messages::cases("acme", 7, &None).remove(0);
-    let answer = Answer::Verdicts((&Decision::from(Verdict::Accept)).into());
+    let answer = RecordedAnswer::Verdicts((&Decision::from(Verdict::Accept)).into());
     let reads = handle.recorded_reads(&Arc::new(KvData::default()));
     handle.record(case.message, Body { source: body, offset: 2 }, reads, answer);
 }

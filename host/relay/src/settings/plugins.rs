@@ -46,7 +46,7 @@ pub enum FailurePolicy {
     Reject,
 }
 
-/// `[[tenant.plugin]]`: a place for a plugin in its tenant's order. Which version is in it is not configuration:
+/// `[[tenant.plugin]]`: a plugin in its tenant's order. Its version in use is not configuration:
 /// `relevo plugin add` says that.
 #[derive(Debug, Clone)]
 pub struct PluginSettings {

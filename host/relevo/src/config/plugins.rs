@@ -6,7 +6,7 @@ use std::time::Duration;
 use relevo_mailkit::policy::Attribute;
 use relevo_mailkit::recheck::policy::HeaderNames;
 use relevo_relay::settings::{FailurePolicy, PluginServer, PluginSettings, RecordSettings, TENANT_CPU};
-use relevo_runtime::policy::{BreakerConfig, Class, Grants, PluginConfig, PluginLimits};
+use relevo_runtime::policy::{BreakerConfig, CapabilityGrants, Class, PluginConfig, PluginLimits};
 
 use super::document::Document;
 use super::schema::{self, ApiKey, File};
@@ -101,7 +101,7 @@ fn plugin(
     let message = "must be 1GiB at most: the data is kept in memory";
     d.check(&p.kv_size, |size| *size <= MAX_KV_SIZE, message);
     let class = p.class.or(Class::Small);
-    let grants = p.grants.as_ref().map(|list| Grants(plain(list).into_iter().collect()));
+    let grants = p.grants.as_ref().map(|list| CapabilityGrants(plain(list).into_iter().collect()));
     let header_names = p.headers.as_ref().map(|list| HeaderNames::new(plain(list)).unwrap_or_default());
     let config = PluginConfig {
         tenant: tenant.to_owned(),

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use relevo_policy::Action;
+use relevo_policy::PluginAction;
 
-use crate::cli::{KvCommand, PlaceArgs, PluginArgs, PluginCommand};
+use crate::cli::{KvCommand, PluginArgs, PluginCommand, PluginNameArgs};
 use crate::client::{Relay, is_down, print_json};
 use crate::control::Request;
 
@@ -41,42 +41,42 @@ pub(crate) fn run(args: &PluginArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// What is asked for, and what comes with it.
-fn action(command: &PluginCommand) -> anyhow::Result<(Action, Vec<u8>)> {
-    let of = |place: &PlaceArgs| (place.tenant.clone(), place.name.clone());
+fn action(command: &PluginCommand) -> anyhow::Result<(PluginAction, Vec<u8>)> {
+    let of = |named: &PluginNameArgs| (named.tenant.clone(), named.name.clone());
     Ok(match command {
         PluginCommand::New { .. } => bail!("`new` is about no relay"),
-        PluginCommand::Add { place, shadow, file } => {
-            let (tenant, plugin) = of(place);
+        PluginCommand::Add { named, shadow, file } => {
+            let (tenant, plugin) = of(named);
             let action = match shadow {
-                true => Action::Shadow { tenant, plugin },
-                false => Action::Add { tenant, plugin },
+                true => PluginAction::Shadow { tenant, plugin },
+                false => PluginAction::Add { tenant, plugin },
             };
             (action, read(file)?)
         }
-        PluginCommand::EndShadow { place } => {
-            let (tenant, plugin) = of(place);
-            (Action::EndShadow { tenant, plugin }, Vec::new())
+        PluginCommand::EndShadow { named } => {
+            let (tenant, plugin) = of(named);
+            (PluginAction::EndShadow { tenant, plugin }, Vec::new())
         }
-        PluginCommand::List { tenant } => (Action::List { tenant: tenant.clone() }, Vec::new()),
-        PluginCommand::Enable { place } => {
-            let (tenant, plugin) = of(place);
-            (Action::Enable { tenant, plugin }, Vec::new())
+        PluginCommand::List { tenant } => (PluginAction::List { tenant: tenant.clone() }, Vec::new()),
+        PluginCommand::Enable { named } => {
+            let (tenant, plugin) = of(named);
+            (PluginAction::Enable { tenant, plugin }, Vec::new())
         }
-        PluginCommand::Disable { place } => {
-            let (tenant, plugin) = of(place);
-            (Action::Disable { tenant, plugin }, Vec::new())
+        PluginCommand::Disable { named } => {
+            let (tenant, plugin) = of(named);
+            (PluginAction::Disable { tenant, plugin }, Vec::new())
         }
-        PluginCommand::Rollback { place, digest } => {
-            let (tenant, plugin) = of(place);
-            (Action::Rollback { tenant, plugin, digest: digest.clone() }, Vec::new())
+        PluginCommand::Rollback { named, digest } => {
+            let (tenant, plugin) = of(named);
+            (PluginAction::Rollback { tenant, plugin, digest: digest.clone() }, Vec::new())
         }
-        PluginCommand::Kv { command: KvCommand::Import { place, file } } => {
-            let (tenant, plugin) = of(place);
-            (Action::KvImport { tenant, plugin }, read(file)?)
+        PluginCommand::Kv { command: KvCommand::Import { named, file } } => {
+            let (tenant, plugin) = of(named);
+            (PluginAction::KvImport { tenant, plugin }, read(file)?)
         }
-        PluginCommand::Replay { place, digest, component, last } => {
-            let (tenant, plugin) = of(place);
-            let action = Action::Replay { tenant, plugin, digest: digest.clone(), last: *last };
+        PluginCommand::Replay { named, digest, component, last } => {
+            let (tenant, plugin) = of(named);
+            let action = PluginAction::Replay { tenant, plugin, digest: digest.clone(), last: *last };
             (action, component.as_deref().map(read).transpose()?.unwrap_or_default())
         }
     })

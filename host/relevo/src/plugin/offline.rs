@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use relevo_policy::Action;
+use relevo_policy::PluginAction;
 use relevo_queue::{DirectoryLock, OpenError};
 use relevo_relay::clock::{Clock, SystemClock};
 use relevo_relay::settings::SettingsHandle;
@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::{assembly, config};
 
 /// Takes the directory's lock, so that no relay starts in the middle, and does it.
-pub(crate) fn act(file: &Path, action: Action, content: Vec<u8>) -> anyhow::Result<Value> {
+pub(crate) fn act(file: &Path, action: PluginAction, content: Vec<u8>) -> anyhow::Result<Value> {
     let loaded = config::load(file);
     for mistake in &loaded.mistakes {
         eprintln!("error: {mistake}");

@@ -4,16 +4,16 @@ use serde_json::Value;
 
 use crate::escape::Escaped;
 
-/// A listing, a report of a replay, or what a place uses now.
+/// A listing, a report of a replay, or what a plugin uses now.
 pub(crate) fn print(answer: &Value) {
     match answer {
-        Value::Array(places) => listing(places),
+        Value::Array(plugins) => listing(plugins),
         answer if answer.get("replayed").is_some() => replay(answer),
-        answer => place(answer),
+        answer => in_use(answer),
     }
 }
 
-fn place(answer: &Value) {
+fn in_use(answer: &Value) {
     let text = |key: &str| Escaped(answer[key].as_str().unwrap_or_default()).to_string();
     let state = match (answer.get("entries"), answer["active"] == true) {
         (Some(entries), _) => match answer["before"].as_u64() {
@@ -33,21 +33,21 @@ fn place(answer: &Value) {
     println!("{} of {}: {state}", text("plugin"), text("tenant"));
 }
 
-fn listing(places: &[Value]) {
+fn listing(plugins: &[Value]) {
     println!("{:16}  {:16}  {:9}  {:12}  BREAKER", "TENANT", "PLUGIN", "STATE", "VERSION");
-    for place in places {
-        let text = |key: &str| Escaped(place[key].as_str().unwrap_or("-")).to_string();
+    for of in plugins {
+        let text = |key: &str| Escaped(of[key].as_str().unwrap_or("-")).to_string();
         let digest: String = text("digest").chars().take(12).collect();
         let (tenant, plugin, state) = (text("tenant"), text("plugin"), text("state"));
         println!("{tenant:16}  {plugin:16}  {state:9}  {digest:12}  {}", text("breaker"));
-        if let Some(fault) = place["last_fault"]["fault"].as_str() {
+        if let Some(fault) = of["last_fault"]["fault"].as_str() {
             println!(
                 "  last fault {}: {}",
-                Escaped(place["last_fault"]["at"].as_str().unwrap_or_default()),
+                Escaped(of["last_fault"]["at"].as_str().unwrap_or_default()),
                 Escaped(fault)
             );
         }
-        if let Some(shadow) = place["shadow"].as_object() {
+        if let Some(shadow) = of["shadow"].as_object() {
             let count = |key: &str| shadow[key].as_u64().unwrap_or(0);
             println!(
                 "  beside it {:.12}: {} compared, {} differing, {} faults, {} skipped",
@@ -72,7 +72,7 @@ fn listing(places: &[Value]) {
                 }
             }
         }
-        if let Some(recordings) = place["recordings"].as_object() {
+        if let Some(recordings) = of["recordings"].as_object() {
             let count = |key: &str| recordings[key].as_u64().unwrap_or(0);
             println!(
                 "  recorded: {} messages, {} octets, {}; {} dropped",
@@ -82,10 +82,10 @@ fn listing(places: &[Value]) {
                 count("dropped"),
             );
         }
-        for line in place["log"].as_array().into_iter().flatten() {
+        for line in of["log"].as_array().into_iter().flatten() {
             println!("  {}", Escaped(line.as_str().unwrap_or_default()));
         }
-        if let Some(problem) = place["problem"].as_str() {
+        if let Some(problem) = of["problem"].as_str() {
             println!("  {}", Escaped(problem));
         }
     }

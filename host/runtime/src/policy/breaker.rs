@@ -54,7 +54,7 @@ pub enum BreakerState {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Inner {
+enum BreakerPhase {
     Closed { faults: u32 },
     Open { until: Duration, lasted: Duration },
     HalfOpen { since: Duration, lasted: Duration },
@@ -64,7 +64,7 @@ enum Inner {
 #[derive(Debug, Clone)]
 pub struct Breaker {
     config: BreakerConfig,
-    inner: Inner,
+    phase: BreakerPhase,
     opened: u64,
 }
 
@@ -72,22 +72,22 @@ impl Breaker {
     /// A closed one.
     #[must_use]
     pub fn new(config: BreakerConfig) -> Self {
-        Self { config, inner: Inner::Closed { faults: 0 }, opened: 0 }
+        Self { config, phase: BreakerPhase::Closed { faults: 0 }, opened: 0 }
     }
 
     /// Asks before each call.
     pub fn permit(&mut self, now: Duration) -> Permit {
-        match self.inner {
-            Inner::Closed { .. } => Permit::Call,
-            Inner::Open { until, lasted } if now >= until => {
-                self.inner = Inner::HalfOpen { since: now, lasted };
+        match self.phase {
+            BreakerPhase::Closed { .. } => Permit::Call,
+            BreakerPhase::Open { until, lasted } if now >= until => {
+                self.phase = BreakerPhase::HalfOpen { since: now, lasted };
                 Permit::Probe
             }
-            Inner::HalfOpen { since, lasted } if now.saturating_sub(since) >= self.config.probe => {
-                self.inner = Inner::HalfOpen { since: now, lasted };
+            BreakerPhase::HalfOpen { since, lasted } if now.saturating_sub(since) >= self.config.probe => {
+                self.phase = BreakerPhase::HalfOpen { since: now, lasted };
                 Permit::Probe
             }
-            Inner::Open { .. } | Inner::HalfOpen { .. } => Permit::Refused,
+            BreakerPhase::Open { .. } | BreakerPhase::HalfOpen { .. } => Permit::Refused,
         }
     }
 
@@ -96,19 +96,20 @@ impl Breaker {
     ///
     /// Calls that began before it opened may end while it is open; they change nothing.
     pub fn done(&mut self, permit: Permit, fault: bool, now: Duration) {
-        match (permit, self.inner, fault) {
-            (Permit::Call, Inner::Closed { .. }, false) | (Permit::Probe, Inner::HalfOpen { .. }, false) => {
-                self.inner = Inner::Closed { faults: 0 };
+        match (permit, self.phase, fault) {
+            (Permit::Call, BreakerPhase::Closed { .. }, false)
+            | (Permit::Probe, BreakerPhase::HalfOpen { .. }, false) => {
+                self.phase = BreakerPhase::Closed { faults: 0 };
             }
-            (Permit::Call, Inner::Closed { faults }, true) => {
+            (Permit::Call, BreakerPhase::Closed { faults }, true) => {
                 let faults = faults + 1;
                 if faults < self.config.faults {
-                    self.inner = Inner::Closed { faults };
+                    self.phase = BreakerPhase::Closed { faults };
                 } else {
                     self.open(now, self.config.open);
                 }
             }
-            (Permit::Probe, Inner::HalfOpen { lasted, .. }, true) => {
+            (Permit::Probe, BreakerPhase::HalfOpen { lasted, .. }, true) => {
                 self.open(now, lasted.saturating_mul(2).min(self.config.longest));
             }
             _ => {}
@@ -117,23 +118,23 @@ impl Breaker {
 
     /// A permitted call was not made, or the host could not run it: nothing is known of the plugin. A probe is due again.
     pub fn undone(&mut self, permit: Permit, now: Duration) {
-        if let (Permit::Probe, Inner::HalfOpen { lasted, .. }) = (permit, self.inner) {
-            self.inner = Inner::Open { until: now, lasted };
+        if let (Permit::Probe, BreakerPhase::HalfOpen { lasted, .. }) = (permit, self.phase) {
+            self.phase = BreakerPhase::Open { until: now, lasted };
         }
     }
 
     fn open(&mut self, now: Duration, lasts: Duration) {
         self.opened += 1;
-        self.inner = Inner::Open { until: now.saturating_add(lasts), lasted: lasts };
+        self.phase = BreakerPhase::Open { until: now.saturating_add(lasts), lasted: lasts };
     }
 
     /// Where it is.
     #[must_use]
     pub fn state(&self) -> BreakerState {
-        match self.inner {
-            Inner::Closed { .. } => BreakerState::Closed,
-            Inner::Open { until, .. } => BreakerState::Open { until },
-            Inner::HalfOpen { .. } => BreakerState::HalfOpen,
+        match self.phase {
+            BreakerPhase::Closed { .. } => BreakerState::Closed,
+            BreakerPhase::Open { until, .. } => BreakerState::Open { until },
+            BreakerPhase::HalfOpen { .. } => BreakerState::HalfOpen,
         }
     }
 

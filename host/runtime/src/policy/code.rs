@@ -4,9 +4,10 @@ use wasmtime::Store;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 
-use super::api::{Digest, Export, PluginError};
+use super::api::{Digest, Export};
 use super::bindings::host::relevo::host::{clock, kv, log};
 use super::bindings::policy::exports::relevo::policy::{configure, decide, inspect, observe};
+use super::error::PluginError;
 use crate::imports;
 use crate::state::State;
 

@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 
 use relevo_mailkit::recheck::policy as recheck;
 
-use super::api::{Class, Digest, EngineConfig, EngineError, Export, PluginConfig, PluginError, PluginLimits};
+use super::api::{Digest, Export};
 use super::code::Code;
+use super::config::{Class, EngineConfig, PluginConfig, PluginLimits};
 use super::convert;
 use super::engines::Engines;
+use super::error::{EngineError, PluginError};
 use super::inventory;
-use super::metrics::Counters;
-use super::plugin::{Plugin, Shared};
-use super::pool::Pool;
+use super::metrics::PluginCounters;
+use super::plugin::{LoadedPlugin, SandboxedPlugin};
+use super::pool::PluginThreads;
 use super::warm::WarmInstances;
 use crate::cache::Cache;
 use crate::ticker::Ticker;
@@ -28,7 +30,7 @@ const MAX_SETTING: usize = 4096;
 
 /// The engine for plugins. One for a process; plugins keep it alive.
 pub struct PolicyEngine {
-    inner: Arc<Inner>,
+    inner: Arc<EngineParts>,
     cache: Cache,
     small_memory: usize,
     codes: Mutex<HashMap<(Class, Digest), Weak<Code>>>,
@@ -38,16 +40,16 @@ pub struct PolicyEngine {
 }
 
 /// What operations need.
-pub(crate) struct Inner {
+pub(crate) struct EngineParts {
     pub(crate) engines: Engines,
     pub(crate) ticker: Ticker,
-    pub(crate) pool: Pool,
+    pub(crate) pool: PluginThreads,
     pub(crate) warm: WarmInstances,
     pub(crate) wait: Duration,
     busy: AtomicU64,
 }
 
-impl Inner {
+impl EngineParts {
     /// Counts CPU time of an operation.
     pub(crate) fn spent(&self, cpu: Duration) {
         self.busy.fetch_add(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -63,10 +65,15 @@ impl PolicyEngine {
         let cache = Cache::open(&config.cache_dir)
             .map_err(|reason| EngineError::Cache { directory: config.cache_dir.clone(), reason })?;
         let engines = Engines::new(config)?;
-        let inner = Inner {
+        let inner = EngineParts {
             ticker: Ticker::start(engines.all()).map_err(EngineError::Thread)?,
-            pool: Pool::start(config.threads.max(1), config.threads_per_tenant, "plugin", config.nice)
-                .map_err(EngineError::Thread)?,
+            pool: PluginThreads::start(
+                config.threads.max(1),
+                config.threads_per_tenant,
+                "plugin",
+                config.nice,
+            )
+            .map_err(EngineError::Thread)?,
             warm: WarmInstances::new(config.warm, config.warm_per_plugin, config.warm_idle),
             wait: config.wait,
             busy: AtomicU64::default(),
@@ -115,20 +122,20 @@ impl PolicyEngine {
     ///
     /// # Errors
     /// See [`PluginError`].
-    pub fn load(&self, digest: Digest, config: PluginConfig) -> Result<Arc<Plugin>, PluginError> {
+    pub fn load(&self, digest: Digest, config: PluginConfig) -> Result<Arc<SandboxedPlugin>, PluginError> {
         self.check_limits(&config)?;
         let code = self.code(config.class, digest)?;
         inventory::audit_names(&code.imports, &config.grants).map_err(PluginError::Denied)?;
         check_settings(&config, code.has(Export::Configure))?;
-        let shared = Shared {
+        let shared = LoadedPlugin {
             id: self.plugins.fetch_add(1, Ordering::Relaxed),
             engine: Arc::clone(&self.inner),
             code,
             settings: convert::to_attributes(&config.settings),
             config,
-            counters: Counters::default(),
+            counters: PluginCounters::default(),
         };
-        Ok(Arc::new(Plugin::new(shared)))
+        Ok(Arc::new(SandboxedPlugin::new(shared)))
     }
 
     /// What the pool was made for.

@@ -2,7 +2,8 @@
 
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use super::api::{Class, CompileError, EngineConfig, EngineError, PluginLimits};
+use super::config::{Class, EngineConfig, PluginLimits};
+use super::error::{CompileError, EngineError};
 
 /// Core instances of one component of class `small`: the program and the shims that `wit-component` puts round it.
 pub(crate) const CORE_INSTANCES: u32 = 16;
@@ -72,7 +73,7 @@ impl Engines {
     }
 }
 
-/// Each thread runs one guest, and a fresh one takes the place of the one before.
+/// Each thread runs one guest, and a fresh one replaces the one before.
 fn pool(config: &EngineConfig) -> PoolingAllocationConfig {
     let instances = u32::try_from(config.threads.max(1)).unwrap_or(u32::MAX).saturating_add(1);
     let mut pool = PoolingAllocationConfig::new();

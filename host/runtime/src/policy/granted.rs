@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use relevo_mailkit::text::escaped;
 
-use super::api::{Capability, Data, Export, Grants, LogLevel, LogLine, PluginLimits, Unavailable};
+use super::api::{Data, Export, LogLevel, LogLine, Unavailable};
 use super::bindings::host::relevo::host::{clock, kv, log};
+use super::config::{Capability, CapabilityGrants, PluginLimits};
 use crate::state::State;
 
 /// Octets of a log line.
@@ -21,7 +22,7 @@ const SCAN: usize = 256 << 10;
 
 /// The capabilities of a store: nothing, unless it is a plugin's.
 #[derive(Default)]
-pub(crate) struct Granted {
+pub(crate) struct GrantedCapabilities {
     data: Data,
     keys: Quota<u32>,
     octets: Quota<usize>,
@@ -38,8 +39,8 @@ struct Quota<T> {
     left: T,
 }
 
-impl Granted {
-    pub(crate) fn new(grants: &Grants, limits: &PluginLimits) -> Self {
+impl GrantedCapabilities {
+    pub(crate) fn new(grants: &CapabilityGrants, limits: &PluginLimits) -> Self {
         Self {
             keys: Quota { each_call: limits.kv_keys, left: 0 },
             octets: Quota { each_call: limits.kv_octets, left: 0 },
@@ -151,7 +152,7 @@ struct OutOfTime;
 
 impl State {
     /// Neither the epoch nor anything else interrupts the host, so its time is looked at when it comes back.
-    fn timed<T>(&mut self, call: impl FnOnce(&mut Granted) -> T) -> wasmtime::Result<T> {
+    fn timed<T>(&mut self, call: impl FnOnce(&mut GrantedCapabilities) -> T) -> wasmtime::Result<T> {
         let began = Instant::now();
         let answer = call(&mut self.granted);
         let took: Duration = began.elapsed();

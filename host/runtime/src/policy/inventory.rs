@@ -4,7 +4,8 @@ use std::fmt;
 
 use wasmparser::{ComponentTypeRef, Encoding, Instance, Parser, Payload};
 
-use super::api::{Capability, Class, Export, Grants, PluginLimits};
+use super::api::Export;
+use super::config::{Capability, CapabilityGrants, Class, PluginLimits};
 use super::engines;
 
 /// The version of `relevo:policy` and `relevo:host` that this host speaks.
@@ -209,7 +210,7 @@ impl fmt::Display for Denied {
             DeniedReason::NotGranted(capability) => {
                 write!(
                     f,
-                    "and `{}` is not granted: `grants` of its place in the configuration says what is",
+                    "and `{}` is not granted: `grants` of its [[tenant.plugin]] says what is",
                     capability.name()
                 )
             }
@@ -223,11 +224,11 @@ impl fmt::Display for Denied {
 ///
 /// # Errors
 /// Every import that is denied, in order.
-pub fn audit(inventory: &Inventory, grants: &Grants) -> Result<(), Vec<Denied>> {
+pub fn audit(inventory: &Inventory, grants: &CapabilityGrants) -> Result<(), Vec<Denied>> {
     audit_names(&inventory.imports, grants)
 }
 
-pub(crate) fn audit_names(imports: &[String], grants: &Grants) -> Result<(), Vec<Denied>> {
+pub(crate) fn audit_names(imports: &[String], grants: &CapabilityGrants) -> Result<(), Vec<Denied>> {
     let denied: Vec<Denied> = imports
         .iter()
         .filter_map(|import| Some(Denied { import: import.clone(), reason: denied(import, grants)? }))
@@ -235,7 +236,7 @@ pub(crate) fn audit_names(imports: &[String], grants: &Grants) -> Result<(), Vec
     if denied.is_empty() { Ok(()) } else { Err(denied) }
 }
 
-fn denied(import: &str, grants: &Grants) -> Option<DeniedReason> {
+fn denied(import: &str, grants: &CapabilityGrants) -> Option<DeniedReason> {
     let (interface, version) = import.split_once('@').unwrap_or((import, ""));
     // Types cross with whoever uses them; importing them grants nothing.
     if import == format!("relevo:policy/types@{VERSION}") {

@@ -44,7 +44,7 @@ pub struct PluginMetrics {
 
 /// A plugin's counters.
 #[derive(Default)]
-pub(crate) struct Counters {
+pub(crate) struct PluginCounters {
     calls: [AtomicU64; Export::COUNT],
     verdicts: [AtomicU64; VERDICTS.len()],
     cpu: Histogram<{ CPU_BUCKETS.len() + 1 }>,
@@ -80,7 +80,7 @@ impl<const N: usize> Histogram<N> {
     }
 }
 
-impl Counters {
+impl PluginCounters {
     /// An operation that came as far as `export`.
     pub(crate) fn operation(&self, export: Export, cost: &Cost, log_dropped: u64) {
         self.calls[export.index()].fetch_add(1, Ordering::Relaxed);

@@ -14,9 +14,11 @@ mod api;
 mod bindings;
 mod breaker;
 mod code;
+mod config;
 mod convert;
 mod engine;
 mod engines;
+mod error;
 pub(crate) mod granted;
 mod inventory;
 mod metrics;
@@ -28,13 +30,14 @@ mod tests;
 mod warm;
 
 pub use api::{
-    Batch, Body, Capability, Case, Class, CompileError, Cost, Data, Digest, EngineConfig, EngineError,
-    Export, Grants, Judgement, KeyValues, LogLevel, LogLine, Outcome, PluginConfig, PluginError, PluginFault,
-    PluginLimits, Policy, Unavailable,
+    Batch, Body, CallOutcome, Case, Cost, Data, Digest, Export, Judgement, KeyValues, LogLevel, LogLine,
+    PluginFault, Policy, Unavailable,
 };
 pub use breaker::{Breaker, BreakerConfig, BreakerState, Permit};
+pub use config::{Capability, CapabilityGrants, Class, EngineConfig, PluginConfig, PluginLimits};
 pub use engine::PolicyEngine;
 pub use engines::compile;
+pub use error::{CompileError, EngineError, PluginError};
 pub use inventory::{Denied, DeniedReason, Inventory, NotAComponent, UploadBounds, audit, inspect};
 pub use metrics::{CPU_BUCKETS, HistogramSnapshot, MEMORY_BUCKETS, PluginMetrics};
-pub use plugin::Plugin;
+pub use plugin::SandboxedPlugin;

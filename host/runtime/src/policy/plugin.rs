@@ -7,14 +7,13 @@ use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 use wasmtime::Store;
 
-use super::api::{
-    Batch, Case, Class, Data, Digest, Export, Judgement, Outcome, PluginConfig, PluginFault, Policy,
-};
+use super::api::{Batch, CallOutcome, Case, Data, Digest, Export, Judgement, PluginFault, Policy};
 use super::bindings::policy::relevo::policy::types::Attribute;
 use super::code::Code;
-use super::engine::Inner;
-use super::granted::Granted;
-use super::metrics::{Counters, PluginMetrics};
+use super::config::{Class, PluginConfig};
+use super::engine::EngineParts;
+use super::granted::GrantedCapabilities;
+use super::metrics::{PluginCounters, PluginMetrics};
 use super::pool::NotRun;
 use super::session::{self, ten_times};
 use super::warm::Instance;
@@ -26,17 +25,17 @@ use crate::{Blame, FaultKind};
 const CROSSING: usize = 4 << 20;
 
 /// What operations of a plugin need on a guest thread.
-pub(crate) struct Shared {
+pub(crate) struct LoadedPlugin {
     pub(crate) id: u64,
-    pub(crate) engine: Arc<Inner>,
+    pub(crate) engine: Arc<EngineParts>,
     pub(crate) code: Arc<Code>,
     pub(crate) config: PluginConfig,
     /// As `configure` gets them.
     pub(crate) settings: Vec<Attribute>,
-    pub(crate) counters: Counters,
+    pub(crate) counters: PluginCounters,
 }
 
-impl Shared {
+impl LoadedPlugin {
     pub(crate) fn keeps_instances(&self) -> bool {
         self.config.class == Class::Large
     }
@@ -57,7 +56,7 @@ impl Shared {
             message: Span { cpu: ten_times(limits.call_cpu), wall: ten_times(limits.call_wall) },
         };
         let mut state = State::new(bounds, began);
-        state.granted = Granted::new(&self.config.grants, limits);
+        state.granted = GrantedCapabilities::new(&self.config.grants, limits);
         let mut store = Store::new(self.engine.engines.of(self.config.class), state);
         store.set_hostcall_fuel(CROSSING.max(limits.result.saturating_mul(2)));
         store
@@ -76,21 +75,21 @@ impl Shared {
     }
 }
 
-impl Drop for Shared {
+impl Drop for LoadedPlugin {
     fn drop(&mut self) {
         self.engine.warm.remove(self.id);
     }
 }
 
 /// A [`Policy`] in the sandbox.
-pub struct Plugin {
-    shared: Arc<Shared>,
+pub struct SandboxedPlugin {
+    shared: Arc<LoadedPlugin>,
     /// Whose share of the threads it has.
     tenant: Arc<str>,
 }
 
-impl Plugin {
-    pub(crate) fn new(shared: Shared) -> Self {
+impl SandboxedPlugin {
+    pub(crate) fn new(shared: LoadedPlugin) -> Self {
         Self { tenant: shared.config.tenant.as_str().into(), shared: Arc::new(shared) }
     }
 
@@ -103,8 +102,8 @@ impl Plugin {
     /// Runs an operation on a guest thread, when it is the tenant's turn.
     async fn run<T: Send + 'static>(
         &self,
-        operation: impl FnOnce(&Shared) -> Outcome<T> + Send + 'static,
-    ) -> Outcome<T> {
+        operation: impl FnOnce(&LoadedPlugin) -> CallOutcome<T> + Send + 'static,
+    ) -> CallOutcome<T> {
         let engine = &self.shared.engine;
         let shared = Arc::clone(&self.shared);
         let job = move || operation(&shared);
@@ -112,7 +111,7 @@ impl Plugin {
         self.ended(outcome)
     }
 
-    fn ended<T>(&self, outcome: Result<Outcome<T>, NotRun>) -> Outcome<T> {
+    fn ended<T>(&self, outcome: Result<CallOutcome<T>, NotRun>) -> CallOutcome<T> {
         let outcome = outcome.unwrap_or_else(|not_run| self.not_run(&not_run));
         if let Err(fault) = &outcome.result {
             let PluginConfig { tenant, name, .. } = &self.shared.config;
@@ -121,16 +120,16 @@ impl Plugin {
         outcome
     }
 
-    fn not_run<T>(&self, why: &NotRun) -> Outcome<T> {
+    fn not_run<T>(&self, why: &NotRun) -> CallOutcome<T> {
         let detail = why.reason().to_owned();
         let fault = PluginFault { export: Export::Start, blame: Blame::Host, kind: FaultKind::Host, detail };
         self.shared.counters.fault(&fault);
-        Outcome::unspent(Err(fault))
+        CallOutcome::unspent(Err(fault))
     }
 }
 
 #[async_trait]
-impl Policy for Plugin {
+impl Policy for SandboxedPlugin {
     fn config(&self) -> &PluginConfig {
         &self.shared.config
     }
@@ -143,24 +142,24 @@ impl Policy for Plugin {
         self.shared.code.has(export)
     }
 
-    async fn configure(&self, now: u64, data: Data) -> Outcome<()> {
+    async fn configure(&self, now: u64, data: Data) -> CallOutcome<()> {
         self.run(move |plugin| session::configure(plugin, now, data)).await
     }
 
-    async fn judge(&self, case: Case) -> Outcome<Judgement> {
+    async fn judge(&self, case: Case) -> CallOutcome<Judgement> {
         self.run(move |plugin| session::judge(plugin, case)).await
     }
 
-    async fn judge_if_idle(&self, case: Case) -> Option<Outcome<Judgement>> {
+    async fn judge_if_idle(&self, case: Case) -> Option<CallOutcome<Judgement>> {
         let shared = Arc::clone(&self.shared);
         let job = move || session::judge(&shared, case);
         let outcome = self.shared.engine.pool.run_if_idle(&self.tenant, job)?.await;
         Some(self.ended(outcome))
     }
 
-    async fn observe(&self, batch: Batch) -> Outcome<()> {
+    async fn observe(&self, batch: Batch) -> CallOutcome<()> {
         if !self.exports(Export::Observe) {
-            return Outcome::unspent(Ok(()));
+            return CallOutcome::unspent(Ok(()));
         }
         self.run(move |plugin| session::observe(plugin, batch)).await
     }

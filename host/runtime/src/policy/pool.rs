@@ -11,28 +11,28 @@ use tokio::time::timeout;
 
 use crate::FairQueue;
 
-type Job = Box<dyn FnOnce() + Send>;
-type Tenant = Arc<str>;
+type Task = Box<dyn FnOnce() + Send>;
+type TenantName = Arc<str>;
 
 /// Threads on which the code of plugins runs, and nowhere else.
-pub(crate) struct Pool(Arc<Jobs>);
+pub(crate) struct PluginThreads(Arc<TaskQueue>);
 
 /// What waits for a thread: as many jobs as there are futures that wait for one. A thread that finds nothing sleeps at once: those that
 /// spin first, as a channel's do, take a tenth of the time that guests need. One that has done a job takes the next one along; to let
 /// whoever waits bring it then would cost two hand-overs.
-struct Jobs {
+struct TaskQueue {
     /// Threads that one tenant's jobs may keep busy.
     per_tenant: usize,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<TaskQueueState>,
     /// There is a job for one more thread, or there will be none.
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Waiting {
-    jobs: FairQueue<Tenant, (u64, Job)>,
-    /// Jobs that run, of tenants that have any.
-    running: HashMap<Tenant, usize>,
+struct TaskQueueState {
+    jobs: FairQueue<TenantName, (u64, Task)>,
+    /// Tasks that run, of tenants that have any.
+    running: HashMap<TenantName, usize>,
     /// Numbers jobs.
     next: u64,
     /// Threads that sleep.
@@ -60,11 +60,11 @@ impl NotRun {
     }
 }
 
-impl Pool {
+impl PluginThreads {
     /// Starts threads with this name, `nice` above the nice value of the process.
     pub(crate) fn start(threads: usize, per_tenant: usize, name: &str, nice: i32) -> std::io::Result<Self> {
         let per_tenant = per_tenant.max(1);
-        let jobs = Jobs { per_tenant, waiting: Mutex::default(), changed: Condvar::new() };
+        let jobs = TaskQueue { per_tenant, waiting: Mutex::default(), changed: Condvar::new() };
         let pool = Self(Arc::new(jobs));
         for n in 0..threads {
             let jobs = Arc::clone(&pool.0);
@@ -80,7 +80,7 @@ impl Pool {
     /// that has not is dropped, also when it was not begun within `wait`.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
-        tenant: &Tenant,
+        tenant: &TenantName,
         wait: Option<Duration>,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, NotRun> {
@@ -100,7 +100,7 @@ impl Pool {
     /// As [`Self::run`], if the job can begin now. Returns none if all threads are busy or the tenant has its share of them.
     pub(crate) fn run_if_idle<T: Send + 'static>(
         &self,
-        tenant: &Tenant,
+        tenant: &TenantName,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Option<impl Future<Output = Result<T, NotRun>> + Send> {
         let (job, receiver) = wrapped(job);
@@ -115,7 +115,7 @@ impl Pool {
 /// A job, and what comes of it.
 fn wrapped<T: Send + 'static>(
     job: impl FnOnce() -> T + Send + 'static,
-) -> (Job, oneshot::Receiver<Result<T, NotRun>>) {
+) -> (Task, oneshot::Receiver<Result<T, NotRun>>) {
     let (sender, receiver) = oneshot::channel();
     let job = move || {
         let result = catch_unwind(AssertUnwindSafe(job));
@@ -125,14 +125,14 @@ fn wrapped<T: Send + 'static>(
     (Box::new(job), receiver)
 }
 
-/// Waits for a job until it is dropped.
-struct Waits<'a> {
-    jobs: &'a Jobs,
-    tenant: Tenant,
+/// A task that waits for a thread. Dropping this drops the task, unless it has begun.
+struct QueuedTask<'a> {
+    jobs: &'a TaskQueue,
+    tenant: TenantName,
     number: u64,
 }
 
-impl Waits<'_> {
+impl QueuedTask<'_> {
     /// Drops the job unless it has begun. Returns true if it has not.
     fn cancel(&self) -> bool {
         let job = self.jobs.waiting().jobs.remove(&self.tenant, |(number, _)| *number == self.number);
@@ -141,7 +141,7 @@ impl Waits<'_> {
     }
 }
 
-impl Drop for Waits<'_> {
+impl Drop for QueuedTask<'_> {
     fn drop(&mut self) {
         self.cancel();
     }
@@ -161,7 +161,7 @@ fn yield_to_others(nice: i32) {
     let _ = nice;
 }
 
-fn work(jobs: &Jobs) {
+fn work(jobs: &TaskQueue) {
     let all = || {
         while let Some((job, _running)) = jobs.next() {
             job();
@@ -172,12 +172,12 @@ fn work(jobs: &Jobs) {
 }
 
 /// A job that runs, until it is dropped.
-struct Running<'a> {
-    jobs: &'a Jobs,
-    tenant: Tenant,
+struct RunningTask<'a> {
+    jobs: &'a TaskQueue,
+    tenant: TenantName,
 }
 
-impl Drop for Running<'_> {
+impl Drop for RunningTask<'_> {
     fn drop(&mut self) {
         let mut waiting = self.jobs.waiting();
         if let Some(running) = waiting.running.get_mut(&self.tenant) {
@@ -189,20 +189,20 @@ impl Drop for Running<'_> {
     }
 }
 
-impl Waiting {
-    fn has_share(&self, tenant: &Tenant, per_tenant: usize) -> bool {
+impl TaskQueueState {
+    fn has_share(&self, tenant: &TenantName, per_tenant: usize) -> bool {
         self.running.get(tenant).is_some_and(|running| *running >= per_tenant)
     }
 
-    fn push(&mut self, tenant: &Tenant, job: Job) -> u64 {
+    fn push(&mut self, tenant: &TenantName, job: Task) -> u64 {
         self.next += 1;
         self.jobs.push(Arc::clone(tenant), (self.next, job));
         self.next
     }
 }
 
-impl Jobs {
-    fn push(&self, tenant: &Tenant, job: Job) -> Waits<'_> {
+impl TaskQueue {
+    fn push(&self, tenant: &TenantName, job: Task) -> QueuedTask<'_> {
         let mut waiting = self.waiting();
         let number = waiting.push(tenant, job);
         // Whoever ends a job of the tenant takes its next one along.
@@ -211,11 +211,11 @@ impl Jobs {
         if wanted {
             self.changed.notify_one();
         }
-        Waits { jobs: self, tenant: Arc::clone(tenant), number }
+        QueuedTask { jobs: self, tenant: Arc::clone(tenant), number }
     }
 
     /// Returns none if it would have to wait; it is dropped then.
-    fn push_if_idle(&self, tenant: &Tenant, job: Job) -> Option<Waits<'_>> {
+    fn push_if_idle(&self, tenant: &TenantName, job: Task) -> Option<QueuedTask<'_>> {
         let mut waiting = self.waiting();
         let idle =
             waiting.idle > 0 && !waiting.has_share(tenant, self.per_tenant) && !waiting.jobs.contains(tenant);
@@ -226,18 +226,19 @@ impl Jobs {
         let number = waiting.push(tenant, job);
         drop(waiting);
         self.changed.notify_one();
-        Some(Waits { jobs: self, tenant: Arc::clone(tenant), number })
+        Some(QueuedTask { jobs: self, tenant: Arc::clone(tenant), number })
     }
 
-    /// Waits for one. None when the pool is gone and nothing is left.
-    fn next(&self) -> Option<(Job, Running<'_>)> {
+    /// Waits for a task. None when the pool is gone and nothing is left.
+    fn next(&self) -> Option<(Task, RunningTask<'_>)> {
         let mut waiting = self.waiting();
         loop {
-            let Waiting { jobs, running, .. } = &mut *waiting;
-            let may = |tenant: &Tenant| running.get(tenant).is_none_or(|running| *running < self.per_tenant);
+            let TaskQueueState { jobs, running, .. } = &mut *waiting;
+            let may =
+                |tenant: &TenantName| running.get(tenant).is_none_or(|running| *running < self.per_tenant);
             if let Some((tenant, (_, job))) = jobs.pop_if(may) {
                 *running.entry(Arc::clone(&tenant)).or_default() += 1;
-                return Some((job, Running { jobs: self, tenant }));
+                return Some((job, RunningTask { jobs: self, tenant }));
             }
             if waiting.over {
                 return None;
@@ -249,12 +250,12 @@ impl Jobs {
     }
 
     /// Nothing panics while it is locked.
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, TaskQueueState> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Pool {
+impl Drop for PluginThreads {
     fn drop(&mut self) {
         self.0.waiting().over = true;
         self.0.changed.notify_all();

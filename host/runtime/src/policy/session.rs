@@ -9,12 +9,12 @@ use relevo_mailkit::text::escaped;
 use wasmtime::Store;
 use wasmtime::component::ResourceAny;
 
-use super::api::{Batch, Body, Case, Cost, Data, Export, Judgement, Outcome, PluginFault};
+use super::api::{Batch, Body, CallOutcome, Case, Cost, Data, Export, Judgement, PluginFault};
 use super::bindings::policy::exports::relevo::policy::inspect;
 use super::bindings::policy::relevo::policy::types;
 use super::code::Guests;
 use super::convert;
-use super::plugin::Shared;
+use super::plugin::LoadedPlugin;
 use super::warm::Instance;
 use crate::call::{Broken, explain};
 use crate::state::{Moment, Span, State, enter, guard};
@@ -23,8 +23,8 @@ use crate::state::{Moment, Span, State, enter, guard};
 const DETAIL: usize = 500;
 
 /// An operation that is running.
-struct Session<'a> {
-    plugin: &'a Shared,
+struct InstanceRun<'a> {
+    plugin: &'a LoadedPlugin,
     store: Store<State>,
     /// None until there is an instance.
     guests: Option<Guests>,
@@ -40,13 +40,13 @@ struct Setting {
 }
 
 /// Makes an instance and configures it, which is all.
-pub(crate) fn configure(plugin: &Shared, now: u64, data: Data) -> Outcome<()> {
+pub(crate) fn configure(plugin: &LoadedPlugin, now: u64, data: Data) -> CallOutcome<()> {
     let setting = Setting { now, seed: plugin.seed(&[], now), data };
     operate(plugin, setting, true, Moment::now(), |_, _| Ok(()))
 }
 
 /// `decide`, and `inspect` where something is left to decide.
-pub(crate) fn judge(plugin: &Shared, case: Case) -> Outcome<Judgement> {
+pub(crate) fn judge(plugin: &LoadedPlugin, case: Case) -> CallOutcome<Judgement> {
     // The host's part is the plugin's too: from here on.
     let began = Moment::now();
     let Case { message, body, data } = case;
@@ -74,7 +74,7 @@ pub(crate) fn judge(plugin: &Shared, case: Case) -> Outcome<Judgement> {
 }
 
 /// `observe`, with what it is to see.
-pub(crate) fn observe(plugin: &Shared, batch: Batch) -> Outcome<()> {
+pub(crate) fn observe(plugin: &LoadedPlugin, batch: Batch) -> CallOutcome<()> {
     let began = Moment::now();
     let id = batch.events.first().map_or(&[][..], |event| event.message.as_bytes());
     let setting = Setting { now: batch.now, seed: plugin.seed(id, batch.now), data: batch.data };
@@ -93,15 +93,15 @@ fn something_is_left(decision: &Decision, recipients: usize) -> bool {
 /// Runs `calls` with an instance, a fresh one if need be or if `fresh` says so. It is kept only after an answer. What is used counts from
 /// `began` on.
 fn operate<T>(
-    plugin: &Shared,
+    plugin: &LoadedPlugin,
     setting: Setting,
     fresh: bool,
     began: Moment,
-    calls: impl FnOnce(&mut Session<'_>, &Guests) -> Result<T, Broken>,
-) -> Outcome<T> {
+    calls: impl FnOnce(&mut InstanceRun<'_>, &Guests) -> Result<T, Broken>,
+) -> CallOutcome<T> {
     let ticking = plugin.engine.ticker.run();
     let warm = if fresh { None } else { plugin.engine.warm.take(plugin.id) };
-    let mut session = Session::new(plugin, warm, began);
+    let mut session = InstanceRun::new(plugin, warm, began);
     let result = session.begin(setting, began).and_then(|guests| {
         let answer = calls(&mut session, &guests)?;
         Ok((answer, guests))
@@ -113,7 +113,7 @@ fn operate<T>(
     let cost = Cost { cpu, wall, memory: session.store.data().memory() };
     plugin.engine.spent(cost.cpu);
     plugin.counters.operation(session.at, &cost, log_dropped);
-    let Session { store, .. } = session;
+    let InstanceRun { store, .. } = session;
     let result = result.map(|(answer, guests)| {
         plugin.keep(Instance { store, guests });
         answer
@@ -121,11 +121,11 @@ fn operate<T>(
     if let Err(fault) = &result {
         plugin.counters.fault(fault);
     }
-    Outcome { result, cost, log, log_dropped }
+    CallOutcome { result, cost, log, log_dropped }
 }
 
-impl<'a> Session<'a> {
-    fn new(plugin: &'a Shared, warm: Option<Instance>, began: Moment) -> Self {
+impl<'a> InstanceRun<'a> {
+    fn new(plugin: &'a LoadedPlugin, warm: Option<Instance>, began: Moment) -> Self {
         let (store, guests) = match warm {
             Some(Instance { store, guests }) => (store, Some(guests)),
             None => (plugin.new_store(began), None),

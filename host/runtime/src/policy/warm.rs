@@ -15,7 +15,7 @@ pub(crate) struct Instance {
     pub(crate) guests: Guests,
 }
 
-struct Kept {
+struct IdleInstance {
     /// Of the plugin: one version as one tenant uses it.
     plugin: u64,
     since: Instant,
@@ -24,7 +24,7 @@ struct Kept {
 
 /// The warm instances of all plugins, the one that has been idle for longest first.
 pub(crate) struct WarmInstances {
-    kept: Mutex<VecDeque<Kept>>,
+    kept: Mutex<VecDeque<IdleInstance>>,
     most: usize,
     most_per_plugin: usize,
     idle: Duration,
@@ -35,7 +35,7 @@ impl WarmInstances {
         Self { kept: Mutex::default(), most, most_per_plugin, idle }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Kept>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<IdleInstance>> {
         // Nothing in here can be half done.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -56,7 +56,7 @@ impl WarmInstances {
             let oldest = kept.iter().position(|one| one.plugin == plugin);
             gone.extend(oldest.and_then(|at| kept.remove(at)));
         }
-        kept.push_back(Kept { plugin, since: now, instance });
+        kept.push_back(IdleInstance { plugin, since: now, instance });
         while kept.len() > self.most {
             gone.extend(kept.pop_front());
         }
@@ -70,7 +70,7 @@ impl WarmInstances {
         let mut kept = self.lock();
         let fresh = kept.iter().position(|one| now.saturating_duration_since(one.since) < self.idle);
         let fresh = fresh.unwrap_or(kept.len());
-        let gone: Vec<Kept> = kept.drain(..fresh).collect();
+        let gone: Vec<IdleInstance> = kept.drain(..fresh).collect();
         drop(kept);
         drop(gone);
     }
@@ -78,7 +78,8 @@ impl WarmInstances {
     /// Drops the instances of a plugin.
     pub(crate) fn remove(&self, plugin: u64) {
         let mut kept = self.lock();
-        let (gone, stay): (Vec<Kept>, Vec<Kept>) = kept.drain(..).partition(|one| one.plugin == plugin);
+        let (gone, stay): (Vec<IdleInstance>, Vec<IdleInstance>) =
+            kept.drain(..).partition(|one| one.plugin == plugin);
         kept.extend(stay);
         drop(kept);
         drop(gone);

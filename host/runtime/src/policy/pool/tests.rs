@@ -17,8 +17,8 @@ fn signal() -> (mpsc::Sender<()>, Arc<Mutex<mpsc::Receiver<()>>>) {
 
 #[tokio::test]
 async fn what_nobody_waits_for_any_more_is_not_begun() {
-    let pool = Pool::start(1, 1, "test", 0).unwrap();
-    let tenant: Tenant = "acme".into();
+    let pool = PluginThreads::start(1, 1, "test", 0).unwrap();
+    let tenant: TenantName = "acme".into();
     let (go, gone) = signal();
     let (says, ended) = mpsc::channel::<()>();
     let begun = Arc::new(AtomicUsize::new(0));
@@ -44,8 +44,8 @@ async fn what_nobody_waits_for_any_more_is_not_begun() {
 
 #[tokio::test]
 async fn who_gets_no_thread_in_time_waits_no_more() {
-    let pool = Pool::start(1, 1, "test", 0).unwrap();
-    let tenant: Tenant = "acme".into();
+    let pool = PluginThreads::start(1, 1, "test", 0).unwrap();
+    let tenant: TenantName = "acme".into();
     let (go, gone) = signal();
     // Longer than it may wait for a thread, but it has one.
     let runs =
@@ -64,9 +64,9 @@ async fn who_gets_no_thread_in_time_waits_no_more() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_job_is_forgotten_by_several_threads_and_tenants_keep_to_their_shares() {
     const SHARE: usize = 2;
-    let pool = Arc::new(Pool::start(4, SHARE, "test", 0).unwrap());
+    let pool = Arc::new(PluginThreads::start(4, SHARE, "test", 0).unwrap());
     let done = Arc::new(AtomicUsize::new(0));
-    let tenants = ["a", "b", "c"].map(|name| (Tenant::from(name), Arc::new(AtomicUsize::new(0))));
+    let tenants = ["a", "b", "c"].map(|name| (TenantName::from(name), Arc::new(AtomicUsize::new(0))));
     let bring = |n: usize| {
         let (tenant, running) = tenants[n % tenants.len()].clone();
         let (pool, done) = (Arc::clone(&pool), Arc::clone(&done));
@@ -99,11 +99,11 @@ async fn no_job_is_forgotten_by_several_threads_and_tenants_keep_to_their_shares
 
 #[tokio::test]
 async fn tenants_take_turns_and_what_nobody_waits_for_costs_none() {
-    let pool = Pool::start(1, 1, "test", 0).unwrap();
-    let [gate, a, b, c]: [Tenant; 4] = ["gate", "a", "b", "c"].map(Into::into);
+    let pool = PluginThreads::start(1, 1, "test", 0).unwrap();
+    let [gate, a, b, c]: [TenantName; 4] = ["gate", "a", "b", "c"].map(Into::into);
     let (go, gone) = signal();
     let order = Arc::new(Mutex::new(String::new()));
-    let job = |tenant: &Tenant, name| {
+    let job = |tenant: &TenantName, name| {
         let (tenant, order, pool) = (Arc::clone(tenant), Arc::clone(&order), &pool);
         // It comes when it is first polled.
         async move { assert!(pool.run(&tenant, None, move || order.lock().unwrap().push_str(name)).await.is_ok()) }
@@ -133,8 +133,8 @@ async fn tenants_take_turns_and_what_nobody_waits_for_costs_none() {
 
 #[tokio::test]
 async fn what_would_have_to_wait_is_not_taken() {
-    let pool = Pool::start(2, 1, "test", 0).unwrap();
-    let [a, b]: [Tenant; 2] = ["a", "b"].map(Into::into);
+    let pool = PluginThreads::start(2, 1, "test", 0).unwrap();
+    let [a, b]: [TenantName; 2] = ["a", "b"].map(Into::into);
     let (go, gone) = signal();
     let first = pool.run(&a, None, move || gone.lock().unwrap().recv().is_ok());
     let beside = async {
@@ -165,8 +165,8 @@ impl Drop for Fragile {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_ends_neither_the_thread_nor_others_jobs() {
-    let pool = Pool::start(1, 1, "test", 0).unwrap();
-    let tenant: Tenant = "acme".into();
+    let pool = PluginThreads::start(1, 1, "test", 0).unwrap();
+    let tenant: TenantName = "acme".into();
     assert!(matches!(pool.run(&tenant, None, || panic!("on purpose")).await, Err::<(), _>(NotRun::Panicked)));
     assert!(matches!(pool.run(&tenant, None, || 7).await, Ok(7)));
     let (go, gone) = signal();

@@ -5,7 +5,7 @@ use relevo_mailkit::reply::Reply;
 
 use super::*;
 
-fn everything(bench: &Bench) -> Arc<Plugin> {
+fn everything(bench: &Bench) -> Arc<SandboxedPlugin> {
     bench.load("everything", |config| config.settings = vec![Attribute::new("tag", "t")])
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{Blame, FaultKind};
 
-async fn judged(bench: &Bench, name: &str, data: Memory) -> Outcome<Judgement> {
+async fn judged(bench: &Bench, name: &str, data: Memory) -> CallOutcome<Judgement> {
     bench.patient(name).judge(case_of(message(), b"", Some(Arc::new(data)))).await
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::*;
 use crate::{Blame, FaultKind};
 
-fn large(bench: &Bench, tenant: &str, case: &str) -> Arc<Plugin> {
+fn large(bench: &Bench, tenant: &str, case: &str) -> Arc<SandboxedPlugin> {
     bench.load("hostile", |config| {
         config.class = Class::Large;
         config.limits = limits(Class::Large);
@@ -14,7 +14,7 @@ fn large(bench: &Bench, tenant: &str, case: &str) -> Arc<Plugin> {
     })
 }
 
-async fn calls_before(plugin: &Plugin) -> String {
+async fn calls_before(plugin: &SandboxedPlugin) -> String {
     let decision = plugin.judge(case()).await.result.unwrap().decision;
     String::from_utf8(decision.headers[0].value.clone()).unwrap()
 }

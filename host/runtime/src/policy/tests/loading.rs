@@ -77,12 +77,12 @@ fn what_is_no_component_is_told() {
 
 #[test]
 fn imports_that_are_not_granted_are_named() {
-    let nothing = Grants(Default::default());
+    let nothing = CapabilityGrants(Default::default());
     let denied = audit(&inspect(&octets("everything")).unwrap(), &nothing).unwrap_err();
     let mut names: Vec<_> = denied.iter().map(|denied| denied.import.as_str()).collect();
     names.sort_unstable();
     assert_eq!(names, ["relevo:host/clock@0.1.0", "relevo:host/kv@0.1.0", "relevo:host/log@0.1.0"]);
-    let all = Grants(Capability::ALL.into());
+    let all = CapabilityGrants(Capability::ALL.into());
     assert_eq!(audit(&inspect(&octets("everything")).unwrap(), &all), Ok(()));
     assert_eq!(audit(&inspect(&octets("accept-all")).unwrap(), &nothing), Ok(()));
     for name in ["sockets", "not-granted"] {
@@ -94,11 +94,12 @@ fn imports_that_are_not_granted_are_named() {
 #[test]
 fn the_audit_is_repeated_when_it_is_loaded() {
     let bench = bench();
-    let error = bench.try_load("everything", |config| config.grants = Grants::default()).err().unwrap();
+    let error =
+        bench.try_load("everything", |config| config.grants = CapabilityGrants::default()).err().unwrap();
     assert!(matches!(&error, PluginError::Denied(denied) if denied.len() == 1), "{error}");
     assert_eq!(
         error.to_string(),
-        "imports relevo:host/kv@0.1.0, and `kv` is not granted: `grants` of its place in the configuration says what is"
+        "imports relevo:host/kv@0.1.0, and `kv` is not granted: `grants` of its [[tenant.plugin]] says what is"
     );
     assert!(matches!(bench.try_load("sockets", |_| {}), Err(PluginError::Denied(_))));
 }

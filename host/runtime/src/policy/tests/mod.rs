@@ -70,7 +70,7 @@ impl Bench {
         &self,
         name: &str,
         change: impl FnOnce(&mut PluginConfig),
-    ) -> Result<Arc<Plugin>, PluginError> {
+    ) -> Result<Arc<SandboxedPlugin>, PluginError> {
         let (digest, code) = compiled(name);
         self.engine.keep(&digest, &code).unwrap();
         let mut config = config(name);
@@ -78,17 +78,17 @@ impl Bench {
         self.engine.load(digest, config)
     }
 
-    fn load(&self, name: &str, change: impl FnOnce(&mut PluginConfig)) -> Arc<Plugin> {
+    fn load(&self, name: &str, change: impl FnOnce(&mut PluginConfig)) -> Arc<SandboxedPlugin> {
         self.try_load(name, change).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     /// The hostile plugin, set to one case.
-    fn hostile(&self, case: &str) -> Arc<Plugin> {
+    fn hostile(&self, case: &str) -> Arc<SandboxedPlugin> {
         self.load("hostile", |config| config.settings = vec![Attribute::new("case", case)])
     }
 
     /// As [`Bench::hostile`], with time to come to an end in a build without optimisation.
-    fn patient(&self, case: &str) -> Arc<Plugin> {
+    fn patient(&self, case: &str) -> Arc<SandboxedPlugin> {
         self.load("hostile", |config| {
             config.limits.call_cpu = BUSY;
             config.settings = vec![Attribute::new("case", case)];
@@ -110,7 +110,7 @@ fn config(name: &str) -> PluginConfig {
         name: name.into(),
         class: Class::Small,
         limits: limits(Class::Small),
-        grants: Grants(Capability::ALL.into()),
+        grants: CapabilityGrants(Capability::ALL.into()),
         header_names: HeaderNames::default(),
         settings: Vec::new(),
     }
