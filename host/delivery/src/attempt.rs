@@ -8,13 +8,13 @@ use relevo_mailkit::event::Blame;
 use relevo_mailkit::source::Source;
 use relevo_queue::{Lease, Millis};
 use relevo_smtp::client::{
-    Command, Failure, Outcome, Target, TlsPolicy, TlsReason, TlsRequirement, TransactionResult,
+    DialogueStep, Failure, RecipientOutcome, Target, TlsPolicy, TlsReason, TlsRequirement, TransactionResult,
 };
 use tokio::time::timeout;
 
 use super::dial::{Dial, Hop};
 use super::failure;
-use super::fit::Message;
+use super::fit::OutgoingMessage;
 use super::hosts::{Candidates, Egress, NextHop, NextHopPath};
 use super::outcome::{RecipientResult, Via, pending};
 use super::schedule::millis;
@@ -53,7 +53,7 @@ pub(crate) struct Tools<'a> {
 }
 
 /// What an attempt found.
-pub(crate) struct Found {
+pub(crate) struct AttemptReport {
     /// One for each pending recipient; empty when `refused`.
     pub(crate) results: Vec<RecipientResult>,
     /// No address answered, and nothing was said to anybody.
@@ -143,7 +143,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Over the connection in `live`, or a new one, which stays there if it can be used again.
-    pub(crate) async fn run(mut self, live: &mut Option<Live>) -> Found {
+    pub(crate) async fn run(mut self, live: &mut Option<Live>) -> AttemptReport {
         let deadline = (self.tools.now)().saturating_add(millis(CONNECTING));
         let wanted = requirement(self.next_hop);
         while !self.left.is_empty() {
@@ -189,8 +189,8 @@ impl<'a> Attempt<'a> {
         self.found(None)
     }
 
-    fn found(self, refused: Option<(Failure, Option<Arc<Via>>)>) -> Found {
-        Found { results: self.results, refused, connected: self.connected, blame: self.blame }
+    fn found(self, refused: Option<(Failure, Option<Arc<Via>>)>) -> AttemptReport {
+        AttemptReport { results: self.results, refused, connected: self.connected, blame: self.blame }
     }
 
     /// Where the next address to be tried stands.
@@ -255,7 +255,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Every address was tried: what is left fails with what was heard last.
-    fn give_up(mut self) -> Found {
+    fn give_up(mut self) -> AttemptReport {
         let in_time = self.next_target().is_none();
         let trouble = self.trouble.take();
         // A host that was not spoken to may be the one that takes what others cannot.
@@ -286,7 +286,7 @@ impl<'a> Attempt<'a> {
             Err(error) => return self.no_copy(error, live),
         };
         let message =
-            Message { sender: &self.lease.meta.sender, size: source.size(), eight_bit, utf8_header };
+            OutgoingMessage { sender: &self.lease.meta.sender, size: source.size(), eight_bit, utf8_header };
         let misfit = |todo: &Todo| message.misfit(&todo.address, &offer, &live.via.host);
         let mut rest = Vec::new();
         for mut todo in std::mem::take(&mut self.left) {
@@ -348,28 +348,28 @@ impl<'a> Attempt<'a> {
     /// Files the outcomes of a transaction: final ones as results, those that another host may better in `left`. Returns
     /// what is to be sent at once in another transaction.
     fn sort(&mut self, group: Vec<Todo>, result: TransactionResult, live: &Live) -> (Vec<Todo>, Ended) {
-        let mut outcomes: HashMap<usize, Outcome> = result.outcomes.into_iter().collect();
-        let progress = outcomes.values().any(|o| !matches!(o, Outcome::NextTransaction));
+        let mut outcomes: HashMap<usize, RecipientOutcome> = result.outcomes.into_iter().collect();
+        let progress = outcomes.values().any(|o| !matches!(o, RecipientOutcome::NextTransaction));
         let mut again = Vec::new();
         let mut elsewhere = false;
         for (position, mut todo) in group.into_iter().enumerate() {
             let outcome = outcomes.remove(&position);
             let result = match outcome {
-                Some(Outcome::Delivered(reply)) => Ok(reply),
-                Some(Outcome::NextTransaction) if progress => {
+                Some(RecipientOutcome::Delivered(reply)) => Ok(reply),
+                Some(RecipientOutcome::NextTransaction) if progress => {
                     again.push(todo);
                     continue;
                 }
-                Some(Outcome::NextTransaction) => {
+                Some(RecipientOutcome::NextTransaction) => {
                     Err(failure::ours((4, 5, 3), "the host takes no recipient for now (too many recipients)"))
                 }
-                Some(Outcome::Failed(failure)) if goes_elsewhere(&failure) => {
+                Some(RecipientOutcome::Failed(failure)) if goes_elsewhere(&failure) => {
                     elsewhere = true;
                     todo.failure = Some((failure, live.via.clone()));
                     self.left.push(todo);
                     continue;
                 }
-                Some(Outcome::Failed(failure)) => Err(failure),
+                Some(RecipientOutcome::Failed(failure)) => Err(failure),
                 None => {
                     Err(failure::ours(failure::INTERNAL, "the transaction had no outcome for this recipient"))
                 }
@@ -389,6 +389,6 @@ pub(crate) async fn hang_up(live: Live) {
 /// Another host may do better at once. Not after the final dot was sent without an answer: the message may have been taken,
 /// and so it waits for the next attempt.
 fn goes_elsewhere(failure: &Failure) -> bool {
-    let in_doubt = failure.command == Command::EndOfData && failure.reply.is_none();
+    let in_doubt = failure.command == DialogueStep::EndOfData && failure.reply.is_none();
     failure.try_next_host && !in_doubt && !failure.permanent
 }

@@ -15,13 +15,13 @@ use super::failure;
 use super::outcome::{all_failed, conclude, expire, is_expired};
 use super::route;
 use super::schedule::millis;
-use super::shared::{LEASE, Shared};
+use super::shared::{DeliveryContext, LEASE};
 use super::site::WorkerId;
 use super::site_id::SiteId;
 use super::table::{Plan, Start};
 use super::task::{End, contained};
 use super::worker::Worker;
-use crate::settings::Config;
+use crate::settings::DeliveryConfig;
 
 /// Domains that the queue is asked for at once, and how often in a row.
 const PAGE: usize = 64;
@@ -38,7 +38,7 @@ const LOOK: Duration = Duration::from_secs(30);
 const SWEEP: Duration = Duration::from_secs(60);
 
 /// Until delivery stops.
-pub(crate) async fn run(shared: Arc<Shared>) {
+pub(crate) async fn run(shared: Arc<DeliveryContext>) {
     let lookups = Arc::new(Semaphore::new(LOOKUPS));
     let queue = shared.queue.clone();
     let mut changed = queue.changed();
@@ -70,7 +70,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 /// Takes in what has become due. Returns when to look again at the latest.
-async fn look(shared: &Arc<Shared>, lookups: &Arc<Semaphore>) -> Duration {
+async fn look(shared: &Arc<DeliveryContext>, lookups: &Arc<Semaphore>) -> Duration {
     let (generation, _) = shared.settings();
     let now = shared.now();
     let mut seen = HashSet::new();
@@ -107,7 +107,7 @@ async fn look(shared: &Arc<Shared>, lookups: &Arc<Semaphore>) -> Duration {
 }
 
 /// Starts what may be started.
-fn start(shared: &Arc<Shared>) {
+fn start(shared: &Arc<DeliveryContext>) {
     loop {
         let (next, deferral) = {
             let mut table = shared.table();
@@ -127,12 +127,12 @@ fn start(shared: &Arc<Shared>) {
     }
 }
 
-fn next_worker(shared: &Shared) -> WorkerId {
+fn next_worker(shared: &DeliveryContext) -> WorkerId {
     // 0 is nobody.
     shared.counters.workers.fetch_add(1, Ordering::Relaxed) + 1
 }
 
-fn spawn_worker(shared: &Arc<Shared>, start: Start) {
+fn spawn_worker(shared: &Arc<DeliveryContext>, start: Start) {
     let shared = shared.clone();
     let tasks = shared.tasks.clone();
     tasks.spawn(async move {
@@ -147,7 +147,7 @@ fn spawn_worker(shared: &Arc<Shared>, start: Start) {
 }
 
 /// What a task that died had in hand is tried again by the schedule: at once would repeat the death.
-async fn recover(shared: &Shared, id: WorkerId) {
+async fn recover(shared: &DeliveryContext, id: WorkerId) {
     if shared.abandon.is_cancelled() {
         // Handed back as a whole, at the end of the stop.
         return;
@@ -160,7 +160,13 @@ async fn recover(shared: &Shared, id: WorkerId) {
 }
 
 /// Concludes a lease without an attempt.
-async fn fail(shared: &Shared, lease: Lease, failure: &Failure, not_before: Millis, settings: &dyn Config) {
+async fn fail(
+    shared: &DeliveryContext,
+    lease: Lease,
+    failure: &Failure,
+    not_before: Millis,
+    settings: &dyn DeliveryConfig,
+) {
     let now = shared.now();
     let conclusion = if is_expired(&lease, now) && !failure.permanent {
         expire(lease, Some(failure), now)
@@ -171,7 +177,7 @@ async fn fail(shared: &Shared, lease: Lease, failure: &Failure, not_before: Mill
     shared.conclude(conclusion).await;
 }
 
-fn look_up(shared: &Arc<Shared>, lookups: &Arc<Semaphore>, domain: QueueKey, generation: u64) {
+fn look_up(shared: &Arc<DeliveryContext>, lookups: &Arc<Semaphore>, domain: QueueKey, generation: u64) {
     let (shared, lookups) = (shared.clone(), lookups.clone());
     let tasks = shared.tasks.clone();
     tasks.spawn(async move {
@@ -200,7 +206,7 @@ fn look_up(shared: &Arc<Shared>, lookups: &Arc<Semaphore>, domain: QueueKey, gen
 }
 
 /// One line when mail cannot leave as it was accepted, for each tenant and reason and as long as the settings are the same.
-fn tell_instead(shared: &Shared, settings: &dyn Config, key: &QueueKey) {
+fn tell_instead(shared: &DeliveryContext, settings: &dyn DeliveryConfig, key: &QueueKey) {
     if let Some(instead) = resolve_egress(settings, key).instead
         && shared.table().is_news(format!("{} {instead}", key.tenant))
     {
@@ -209,7 +215,7 @@ fn tell_instead(shared: &Shared, settings: &dyn Config, key: &QueueKey) {
 }
 
 /// Concludes everything that a domain without a way has due.
-fn give_up(shared: &Arc<Shared>, domain: QueueKey, failure: Arc<Failure>) {
+fn give_up(shared: &Arc<DeliveryContext>, domain: QueueKey, failure: Arc<Failure>) {
     let shared = shared.clone();
     let tasks = shared.tasks.clone();
     tasks.spawn(async move {
@@ -228,7 +234,7 @@ fn give_up(shared: &Arc<Shared>, domain: QueueKey, failure: Arc<Failure>) {
 
 /// Puts off what is due for a site that is down, without trying it: the next attempt is by the schedule, and not before the
 /// site's next probe. Expiry is looked at here as everywhere.
-fn put_off(shared: &Arc<Shared>, site: SiteId) {
+fn put_off(shared: &Arc<DeliveryContext>, site: SiteId) {
     let shared = shared.clone();
     let tasks = shared.tasks.clone();
     tasks.spawn(async move {
@@ -250,7 +256,13 @@ fn put_off(shared: &Arc<Shared>, site: SiteId) {
 }
 
 /// Leases everything due of these keys, in portions, and concludes it.
-async fn bulk(shared: &Shared, id: WorkerId, keys: &[QueueKey], failure: &Failure, not_before: Millis) {
+async fn bulk(
+    shared: &DeliveryContext,
+    id: WorkerId,
+    keys: &[QueueKey],
+    failure: &Failure,
+    not_before: Millis,
+) {
     while !shared.stop.is_cancelled() {
         let now = shared.now();
         let leases = match shared.queue.lease(keys, now, now.saturating_add(millis(LEASE)), BULK).await {

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use relevo_queue::QueueKey;
 
-use crate::settings::{Config, Grants, Pool, Smarthost};
+use crate::settings::{DeliveryConfig, EgressGrants, EgressPool, SmarthostSettings};
 
 /// Where mail of a queue key leaves from, and over what.
 #[derive(Debug, Clone)]
 pub(crate) struct EgressPolicy<'a> {
     /// None: as `[delivery]` says.
-    pub(crate) pool: Option<&'a Arc<Pool>>,
+    pub(crate) pool: Option<&'a Arc<EgressPool>>,
     /// None: by MX.
-    pub(crate) smarthost: Option<&'a Smarthost>,
+    pub(crate) smarthost: Option<&'a SmarthostSettings>,
     /// The route, where one was named and is there; names its site.
     pub(crate) route: Option<&'a str>,
     /// What it was to be and is no longer, and what happens instead: for `queue why` and the log.
@@ -21,7 +21,7 @@ pub(crate) struct EgressPolicy<'a> {
 
 /// What was granted when the message was accepted may have been taken away since: then mail leaves from the first pool that
 /// its sending domain has, and goes as `[delivery]` says. Where that domain is the tenant's no longer, what the tenant has counts.
-pub(crate) fn resolve_egress<'a>(settings: &'a dyn Config, key: &QueueKey) -> EgressPolicy<'a> {
+pub(crate) fn resolve_egress<'a>(settings: &'a dyn DeliveryConfig, key: &QueueKey) -> EgressPolicy<'a> {
     let grants = settings.grants(&key.tenant, &key.sending_domain);
     let grants = grants.as_deref();
     let mut gone = Vec::new();
@@ -43,11 +43,11 @@ pub(crate) fn resolve_egress<'a>(settings: &'a dyn Config, key: &QueueKey) -> Eg
 }
 
 fn pool<'a>(
-    settings: &'a dyn Config,
-    grants: Option<&Grants>,
+    settings: &'a dyn DeliveryConfig,
+    grants: Option<&EgressGrants>,
     wanted: &str,
     gone: &mut Vec<String>,
-) -> Option<&'a Arc<Pool>> {
+) -> Option<&'a Arc<EgressPool>> {
     if wanted.is_empty() {
         return None;
     }
@@ -68,13 +68,13 @@ mod tests {
     use relevo_queue::QueueKeyParts;
 
     use super::*;
-    use crate::settings::Route;
+    use crate::settings::EgressRoute;
     use crate::testing::TestConfig;
 
     fn settings() -> TestConfig {
         let mut settings = TestConfig::new();
         for name in ["own", "bulk"] {
-            let pool = Pool {
+            let pool = EgressPool {
                 name: name.into(),
                 source_ipv4: vec![],
                 source_ipv6: vec![],
@@ -83,17 +83,21 @@ mod tests {
             };
             settings.delivery.pools.insert(name.into(), Arc::new(pool));
         }
-        let direct = Route { name: "direct".into(), smarthost: None };
+        let direct = EgressRoute { name: "direct".into(), smarthost: None };
         settings.delivery.routes.insert("direct".into(), Arc::new(direct));
-        let smarthost =
-            Smarthost { host: "h".into(), port: 25, tls: relevo_smtp::client::TlsPolicy::None, auth: None };
+        let smarthost = SmarthostSettings {
+            host: "h".into(),
+            port: 25,
+            tls: relevo_smtp::client::TlsPolicy::None,
+            auth: None,
+        };
         settings.delivery.smarthost = Some(smarthost);
         settings
     }
 
     fn grant(settings: &mut TestConfig, pools: &[&str], routes: &[&str]) {
         let names = |all: &[&str]| all.iter().map(|n| (*n).to_owned()).collect();
-        let grants = Grants { pools: names(pools), routes: names(routes), max_priority: 0 };
+        let grants = EgressGrants { pools: names(pools), routes: names(routes), max_priority: 0 };
         settings.grants.insert("acme".into(), Arc::new(grants));
     }
 

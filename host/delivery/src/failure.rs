@@ -2,7 +2,7 @@
 
 use relevo_mailkit::reply::EnhancedCode;
 use relevo_resolve::ResolveError;
-use relevo_smtp::client::{Command, Failure, RemoteReply};
+use relevo_smtp::client::{DialogueStep, Failure, RemoteReply};
 
 /// 4.3.0: something here broke.
 pub(crate) const INTERNAL: EnhancedCode = EnhancedCode::new(4, 3, 0);
@@ -35,7 +35,7 @@ pub(crate) const UTF8_HEADER: EnhancedCode = EnhancedCode::new(5, 6, 9);
 
 /// Ours, before or beside any connection. Permanent by the class of `status`.
 pub(crate) fn ours(status: impl Into<EnhancedCode>, detail: impl Into<String>) -> Failure {
-    let failure = Failure::of_host(Command::Connect, status, detail);
+    let failure = Failure::of_host(DialogueStep::Connect, status, detail);
     Failure { permanent: failure.status.is_permanent(), try_next_host: false, ..failure }
 }
 

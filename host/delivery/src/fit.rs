@@ -7,7 +7,7 @@ use super::dial::HopOffer;
 use super::failure;
 
 /// A copy and its reverse-path, as far as extensions of SMTP are concerned.
-pub(crate) struct Message<'a> {
+pub(crate) struct OutgoingMessage<'a> {
     /// The reverse-path.
     pub(crate) sender: &'a str,
     /// Of the copy.
@@ -18,7 +18,7 @@ pub(crate) struct Message<'a> {
     pub(crate) utf8_header: bool,
 }
 
-impl Message<'_> {
+impl OutgoingMessage<'_> {
     /// Why `host` with this offer cannot take it for `recipient`: its SIZE is too small (RFC 1870), or it lacks 8BITMIME
     /// for a copy that could not be made 7bit (RFC 6152), or SMTPUTF8 (RFC 6531 section 3.2). Looked at here only. ASCII local parts at internationalised domains need none: the domain has an A-label form.
     pub(crate) fn misfit(&self, recipient: &str, offer: &HopOffer, host: &str) -> Option<Failure> {

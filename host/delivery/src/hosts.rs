@@ -11,7 +11,7 @@ use super::failure;
 use super::schedule::spread;
 use super::site_id::SiteId;
 use super::tls::requirement;
-use crate::settings::{DeliverySettings, Pool, Smarthost, any_contains};
+use crate::settings::{DeliverySettings, EgressPool, SmarthostSettings, any_contains};
 
 /// The most addresses that one attempt tries.
 const MAX_ADDRESSES: usize = 10;
@@ -22,7 +22,7 @@ pub(crate) enum NextHop {
     /// Its MX hosts.
     Mx(Arc<Route>),
     /// The configured host, at these addresses.
-    Smarthost(Arc<Smarthost>, Arc<[IpAddr]>),
+    Smarthost(Arc<SmarthostSettings>, Arc<[IpAddr]>),
 }
 
 /// How connections to a site are made.
@@ -31,7 +31,7 @@ pub(crate) struct NextHopPath {
     /// Where to.
     pub(crate) next_hop: NextHop,
     /// Where from; none: as `[delivery]` says.
-    pub(crate) pool: Option<Arc<Pool>>,
+    pub(crate) pool: Option<Arc<EgressPool>>,
 }
 
 /// Where a connection leaves from, and by which name it greets.
@@ -119,12 +119,12 @@ impl NextHop {
 }
 
 fn of_smarthost(
-    smarthost: &Smarthost,
+    smarthost: &SmarthostSettings,
     addresses: &[IpAddr],
     tls: &TlsRequirement,
     source: &Egress,
 ) -> Candidates {
-    let Smarthost { host, port, .. } = smarthost;
+    let SmarthostSettings { host, port, .. } = smarthost;
     let (mut targets, mut no_source) = (Vec::new(), None);
     let refused =
         addresses.is_empty().then(|| failure::ours(failure::DIRECTORY, format!("{host} has no address")));
@@ -246,13 +246,13 @@ mod tests {
         text.parse().expect("an address")
     }
 
-    fn path(pool: Option<Pool>) -> NextHopPath {
+    fn path(pool: Option<EgressPool>) -> NextHopPath {
         let route = Route { hosts: vec![], site: "s".into(), ttl: Default::default(), implicit: false };
         NextHopPath { next_hop: NextHop::Mx(Arc::new(route)), pool: pool.map(Arc::new) }
     }
 
-    fn pool() -> Pool {
-        Pool {
+    fn pool() -> EgressPool {
+        EgressPool {
             name: "bulk".into(),
             source_ipv4: ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(ip).to_vec(),
             source_ipv6: vec![],
@@ -277,7 +277,7 @@ mod tests {
     fn a_missing_family_is_named_only_when_nothing_else_is_left() {
         let settings = crate::testing::settings();
         let source = path(Some(pool())).source(&settings, &"s".into(), 0);
-        let smarthost = Smarthost { host: "h".into(), port: 25, tls: TlsPolicy::None, auth: None };
+        let smarthost = SmarthostSettings { host: "h".into(), port: 25, tls: TlsPolicy::None, auth: None };
         let tls = TlsRequirement::new(TlsPolicy::Opportunistic, TlsReason::ByMx);
         let of = |addresses: &[&str]| {
             let addresses: Vec<IpAddr> = addresses.iter().map(|a| ip(a)).collect();

@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::schedule::millis;
-use super::shared::{LEASE, Shared};
+use super::shared::{DeliveryContext, LEASE};
 
 /// Between two extensions: a quarter of a lease.
 const EXTEND: Duration = Duration::from_secs(30);
 /// Extends every lease that is held, until delivery is abandoned or over.
-pub(crate) async fn extend(shared: Arc<Shared>) {
+pub(crate) async fn extend(shared: Arc<DeliveryContext>) {
     loop {
         tokio::select! {
             () = shared.abandon.cancelled() => return,

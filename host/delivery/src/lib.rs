@@ -59,17 +59,17 @@ pub use network::NetworkDial;
 pub use outcome::Disposition;
 pub use relevo_submission::{Links, Recipe, RecipeError, Signing};
 pub use text::remote_text;
-pub use why::{Last, Waiting};
+pub use why::{Last, RecipientWait};
 
 use clock::{Clock, IdSource};
 use settings::ConfigSource;
-use shared::Shared;
+use shared::DeliveryContext;
 
 /// How long writing outcomes may take at the end of a stop.
 const LAST_WRITES: Duration = Duration::from_secs(10);
 
 /// Is told what happens, for metrics. Called from any task; must not block.
-pub trait Observe: Send + Sync {
+pub trait DeliveryObserver: Send + Sync {
     /// A recipient's outcome of an attempt.
     fn concluded(&self, _fate: Disposition) {}
 
@@ -81,7 +81,7 @@ pub trait Observe: Send + Sync {
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Unobserved;
 
-impl Observe for Unobserved {}
+impl DeliveryObserver for Unobserved {}
 
 /// What delivery is made of.
 pub struct DeliveryParts {
@@ -96,7 +96,7 @@ pub struct DeliveryParts {
     /// How.
     pub settings: Arc<dyn ConfigSource>,
     /// For metrics.
-    pub observe: Arc<dyn Observe>,
+    pub observe: Arc<dyn DeliveryObserver>,
     /// Plugins that want to hear of outcomes.
     pub listener: Option<Arc<dyn OutcomeListener>>,
     /// The time.
@@ -107,18 +107,14 @@ pub struct DeliveryParts {
     pub seed: u64,
 }
 
-/// Starts delivery.
-#[derive(Debug, Clone, Copy)]
-pub struct Delivery;
-
-impl Delivery {
-    /// Starts its tasks on the current runtime. They run until [`DeliveryHandle::stop`].
+impl DeliveryParts {
+    /// Starts the tasks of delivery on the current runtime. They run until [`DeliveryHandle::stop`].
     #[must_use]
-    pub fn start(parts: DeliveryParts) -> DeliveryHandle {
-        let (shared, conclusions) = Shared::new(parts);
+    pub fn start(self) -> DeliveryHandle {
+        let (shared, conclusions) = DeliveryContext::new(self);
         let loops = TaskTracker::new();
         let settled = CancellationToken::new();
-        let supervise = |name, task: fn(Arc<Shared>) -> task::Boxed| {
+        let supervise = |name, task: fn(Arc<DeliveryContext>) -> task::Boxed| {
             loops.spawn(task::supervised(shared.clone(), name, task));
         };
         supervise("dispatch", |s| Box::pin(dispatch::run(s)));
@@ -139,7 +135,7 @@ impl Delivery {
 /// Delivery under way. Cheap to clone.
 #[derive(Clone)]
 pub struct DeliveryHandle {
-    shared: Arc<Shared>,
+    shared: Arc<DeliveryContext>,
     loops: TaskTracker,
     settled: CancellationToken,
     /// Cancelled when the task that settles outcomes has ended.
@@ -207,14 +203,14 @@ impl DeliveryHandle {
     ///
     /// # Errors
     /// The store's.
-    pub async fn why(&self, item: ItemId) -> Result<Option<Vec<Waiting>>, StoreError> {
+    pub async fn why(&self, item: ItemId) -> Result<Option<Vec<RecipientWait>>, StoreError> {
         let item = self.shared.queue.item(item).await?;
         Ok(item.map(|item| self.why_of(&item)))
     }
 
     /// The same for an item that was read already.
     #[must_use]
-    pub fn why_of(&self, item: &ItemView) -> Vec<Waiting> {
+    pub fn why_of(&self, item: &ItemView) -> Vec<RecipientWait> {
         let (_, settings) = self.shared.settings();
         why::why(
             item,

@@ -12,17 +12,17 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::{DeliveryHandle, Disposition, Observe};
+use crate::{DeliveryHandle, DeliveryObserver, Disposition};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
+struct OutcomeLabel {
     outcome: String,
 }
 
 /// Counts outcomes; told by delivery.
 #[derive(Debug, Clone)]
 pub struct DeliveryCounters {
-    outcomes: Family<Outcome, Counter>,
+    outcomes: Family<OutcomeLabel, Counter>,
     first_attempt: Histogram,
 }
 
@@ -48,9 +48,11 @@ impl DeliveryCounters {
     }
 }
 
-impl Observe for DeliveryCounters {
+impl DeliveryObserver for DeliveryCounters {
     fn concluded(&self, disposition: Disposition) {
-        self.outcomes.get_or_create(&Outcome { outcome: format!("{disposition:?}").to_lowercase() }).inc();
+        self.outcomes
+            .get_or_create(&OutcomeLabel { outcome: format!("{disposition:?}").to_lowercase() })
+            .inc();
     }
 
     fn first_attempt(&self, waited: Duration) {

@@ -12,8 +12,8 @@ use super::egress_policy::{EgressPolicy, resolve_egress};
 use super::failure;
 use super::hosts::{NextHop, NextHopPath};
 use super::site_id::{Destination, SiteId};
-use super::table::Found;
-use crate::settings::{Config, Smarthost};
+use super::table::FoundSite;
+use crate::settings::{DeliveryConfig, SmarthostSettings};
 
 /// The longest that a lookup may take before the domain waits for its next attempt.
 const LOOKUP: Duration = Duration::from_secs(60);
@@ -23,9 +23,9 @@ const LITERAL_TTL: Duration = Duration::from_secs(3600);
 /// Where the mail of `key` goes.
 pub(crate) async fn find(
     resolve: &dyn Resolve,
-    settings: &dyn Config,
+    settings: &dyn DeliveryConfig,
     key: &QueueKey,
-) -> Result<Found, Failure> {
+) -> Result<FoundSite, Failure> {
     let egress = resolve_egress(settings, key);
     let lookup = async {
         match egress.smarthost {
@@ -38,7 +38,7 @@ pub(crate) async fn find(
     let found = timeout(LOOKUP, lookup).await.unwrap_or_else(|_| Err(failure::unresolved(&late())));
     found.map(|(next_hop, ttl)| {
         let path = NextHopPath { next_hop, pool: egress.pool.cloned() };
-        Found { site: site(&path.next_hop, &egress), path, ttl }
+        FoundSite { site: site(&path.next_hop, &egress), path, ttl }
     })
 }
 
@@ -59,7 +59,7 @@ async fn by_mx(resolve: &dyn Resolve, domain: &str) -> Result<(NextHop, Duration
 
 /// One site for everything that goes there. A name is asked for as MX hosts are; the system's hosts file counts only without name servers
 /// of our own.
-async fn smart(resolve: &dyn Resolve, smarthost: &Smarthost) -> Result<(NextHop, Duration), Failure> {
+async fn smart(resolve: &dyn Resolve, smarthost: &SmarthostSettings) -> Result<(NextHop, Duration), Failure> {
     let host = smarthost.host.trim_start_matches('[').trim_end_matches(']');
     let Addresses { addresses, ttl } = match host.parse() {
         Ok(ip) => Addresses { addresses: vec![ip], ttl: LITERAL_TTL },

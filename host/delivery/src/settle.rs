@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::outcome::AttemptResult;
-use super::shared::Shared;
+use super::shared::DeliveryContext;
 
 /// Settlements in one call.
 const GROUP: usize = 256;
@@ -22,7 +22,7 @@ const RETRY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)
 
 /// Until `close` is cancelled and everything that was sent is settled.
 pub(crate) async fn run(
-    shared: Arc<Shared>,
+    shared: Arc<DeliveryContext>,
     mut conclusions: mpsc::Receiver<AttemptResult>,
     close: CancellationToken,
 ) {
@@ -52,7 +52,7 @@ pub(crate) async fn run(
 
 /// Tries until it is on disk. What the store no longer holds for us is left out; a store that fails keeps everything
 /// waiting, and leases that lapse meanwhile become due again: at least once, never lost.
-async fn settle(shared: &Shared, mut group: Vec<AttemptResult>) {
+async fn settle(shared: &DeliveryContext, mut group: Vec<AttemptResult>) {
     let mut wait = RETRY[0];
     while !group.is_empty() {
         let settlements = group.iter().map(|c| c.settlement.clone()).collect();

@@ -15,19 +15,19 @@ use super::dial::Dial;
 use super::leases::Leases;
 use super::outcome::{AttemptResult, Rules, is_expired};
 use super::schedule::millis;
-use super::table::{Limits, Table};
+use super::table::{ConnectionLimits, SiteTable};
 use super::tls::TlsMemory;
-use super::{DeliveryParts, Observe};
+use super::{DeliveryObserver, DeliveryParts};
 use crate::clock::{Clock, IdSource};
 use crate::copy::MakeCopy;
 use crate::listener::{OutcomeEvent, OutcomeListener};
-use crate::settings::{Config, ConfigSource, DeliverySettings};
+use crate::settings::{ConfigSource, DeliveryConfig, DeliverySettings};
 
 /// How long a lease holds; it is extended long before.
 pub(crate) const LEASE: Duration = Duration::from_secs(120);
 
 /// All of it.
-pub(crate) struct Shared {
+pub(crate) struct DeliveryContext {
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) resolve: Arc<dyn Resolve>,
     pub(crate) dial: Arc<dyn Dial>,
@@ -35,14 +35,14 @@ pub(crate) struct Shared {
     pub(crate) settings: Arc<dyn ConfigSource>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
-    pub(crate) observe: Arc<dyn Observe>,
+    pub(crate) observe: Arc<dyn DeliveryObserver>,
     pub(crate) listener: Option<Arc<dyn OutcomeListener>>,
     pub(crate) seed: u64,
     /// When this run of delivery began.
     started: Millis,
     pub(crate) memory: TlsMemory,
     pub(crate) leases: Leases,
-    pub(crate) counters: Counters,
+    pub(crate) counters: FaultCounters,
     pub(crate) tasks: TaskTracker,
     /// Nothing new is begun.
     pub(crate) stop: CancellationToken,
@@ -52,25 +52,26 @@ pub(crate) struct Shared {
     pub(crate) work: Notify,
     /// A recipient failed whose sender is to be told.
     pub(crate) failed: Notify,
-    table: Mutex<Table>,
+    table: Mutex<SiteTable>,
     settler: mpsc::Sender<AttemptResult>,
 }
 
 /// Counts since the start.
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
+pub(crate) struct FaultCounters {
     pub(crate) workers: AtomicU64,
     pub(crate) panics: AtomicU64,
     pub(crate) leases_lost: AtomicU64,
     pub(crate) store_errors: AtomicU64,
 }
 
-impl Shared {
+impl DeliveryContext {
     /// With the receiving end for the task that settles.
     pub(crate) fn new(parts: DeliveryParts) -> (Arc<Self>, mpsc::Receiver<AttemptResult>) {
         let (settler, conclusions) = mpsc::channel(1024);
         let (generation, settings) = parts.settings.snapshot();
-        let table = Table::new(generation, limits(settings.delivery()), settings.delivery().retry.clone());
+        let table =
+            SiteTable::new(generation, limits(settings.delivery()), settings.delivery().retry.clone());
         let shared = Self {
             started: parts.clock.now(),
             queue: parts.queue,
@@ -85,7 +86,7 @@ impl Shared {
             seed: parts.seed,
             memory: TlsMemory::default(),
             leases: Leases::default(),
-            counters: Counters::default(),
+            counters: FaultCounters::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             abandon: CancellationToken::new(),
@@ -118,12 +119,12 @@ impl Shared {
         is_expired(lease, now) && !expired_while_away
     }
 
-    pub(crate) fn table(&self) -> MutexGuard<'_, Table> {
+    pub(crate) fn table(&self) -> MutexGuard<'_, SiteTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A call of the table that may have made work for the scheduler.
-    pub(crate) fn with_table<R>(&self, call: impl FnOnce(&mut Table) -> R) -> R {
+    pub(crate) fn with_table<R>(&self, call: impl FnOnce(&mut SiteTable) -> R) -> R {
         let mut table = self.table();
         let result = call(&mut table);
         if table.has_work() || table.is_short() {
@@ -133,7 +134,7 @@ impl Shared {
     }
 
     /// The settings in force; limits follow them.
-    pub(crate) fn settings(&self) -> (u64, Arc<dyn Config>) {
+    pub(crate) fn settings(&self) -> (u64, Arc<dyn DeliveryConfig>) {
         let (generation, settings) = self.settings.snapshot();
         self.table().reconfigure(generation, limits(settings.delivery()), &settings.delivery().retry);
         (generation, settings)
@@ -190,6 +191,9 @@ fn outcomes(meta: &ItemMeta, events: &[NewEvent]) -> Vec<OutcomeEvent> {
     events.iter().map(outcome).collect()
 }
 
-fn limits(settings: &DeliverySettings) -> Limits {
-    Limits { per_site: settings.connections_per_site.max(1), total: settings.max_connections.max(1) }
+fn limits(settings: &DeliverySettings) -> ConnectionLimits {
+    ConnectionLimits {
+        per_site: settings.connections_per_site.max(1),
+        total: settings.max_connections.max(1),
+    }
 }

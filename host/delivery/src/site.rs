@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     fn site() -> Site {
-        let smarthost = crate::settings::Smarthost {
+        let smarthost = crate::settings::SmarthostSettings {
             host: "h".into(),
             port: 25,
             tls: relevo_smtp::client::TlsPolicy::None,

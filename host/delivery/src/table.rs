@@ -27,7 +27,7 @@ const BROKEN_TTL: Duration = Duration::from_secs(30);
 
 /// Limits from the settings in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub(crate) struct ConnectionLimits {
     /// To one site.
     pub(crate) per_site: usize,
     /// In all.
@@ -36,7 +36,7 @@ pub(crate) struct Limits {
 
 /// What is known of a domain.
 #[derive(Debug)]
-enum Domain {
+enum KeyState {
     /// Its lookup is under way; these wait for it.
     Routing(usize, Vec<String>),
     /// Its site, until then.
@@ -55,11 +55,11 @@ enum BrokenState {
 /// What is to be done about a domain that has something due.
 #[derive(Debug, Clone)]
 pub(crate) enum Plan {
-    /// Look up its route, then tell [`Table::routed`] or [`Table::unroutable`].
+    /// Look up its route, then tell [`SiteTable::routed`] or [`SiteTable::unroutable`].
     Route,
-    /// It waits for its site: see [`Table::next_start`] and [`Table::next_deferral`].
+    /// It waits for its site: see [`SiteTable::next_start`] and [`SiteTable::next_deferral`].
     Wait,
-    /// There is no path: conclude what is due with this failure, then call [`Table::concluded`].
+    /// There is no path: conclude what is due with this failure, then call [`SiteTable::concluded`].
     Conclude(Arc<Failure>),
 }
 
@@ -76,7 +76,7 @@ pub(crate) struct Start {
 
 /// What a lookup found.
 #[derive(Debug, Clone)]
-pub(crate) struct Found {
+pub(crate) struct FoundSite {
     /// Its site.
     pub(crate) site: SiteId,
     /// How it is reached.
@@ -87,22 +87,22 @@ pub(crate) struct Found {
 
 /// All of it.
 #[derive(Debug)]
-pub(crate) struct Table {
-    domains: HashMap<QueueKey, Domain>,
+pub(crate) struct SiteTable {
+    domains: HashMap<QueueKey, KeyState>,
     sites: HashMap<SiteId, Site>,
     sites_waiting: RoundRobin<SiteId>,
     deferrals: VecDeque<SiteId>,
     /// What was said in the log under the settings in force.
     said: HashSet<String>,
-    limits: Limits,
+    limits: ConnectionLimits,
     retry: Vec<Duration>,
     generation: u64,
     active: usize,
 }
 
-impl Table {
+impl SiteTable {
     /// Empty.
-    pub(crate) fn new(generation: u64, limits: Limits, retry: Vec<Duration>) -> Self {
+    pub(crate) fn new(generation: u64, limits: ConnectionLimits, retry: Vec<Duration>) -> Self {
         Self {
             domains: HashMap::new(),
             sites: HashMap::new(),
@@ -117,13 +117,13 @@ impl Table {
     }
 
     /// Other settings are in force: routes are looked up again, connections end after what they are doing.
-    pub(crate) fn reconfigure(&mut self, generation: u64, limits: Limits, retry: &[Duration]) {
+    pub(crate) fn reconfigure(&mut self, generation: u64, limits: ConnectionLimits, retry: &[Duration]) {
         if generation == self.generation {
             return;
         }
         (self.generation, self.limits, self.retry) = (generation, limits, retry.to_vec());
         self.said.clear();
-        self.domains.retain(|_, d| matches!(d, Domain::Routing(..)));
+        self.domains.retain(|_, d| matches!(d, KeyState::Routing(..)));
         for site in self.sites.values_mut() {
             site.clear();
         }
@@ -137,9 +137,9 @@ impl Table {
     /// Whether what `domain` has due is being seen to, so that it need not be reported again.
     pub(crate) fn is_attended(&self, domain: &QueueKey) -> bool {
         match self.domains.get(domain) {
-            Some(Domain::Routing(..)) => true,
-            Some(Domain::Routed(site, _)) => self.sites.get(site).is_some_and(|s| s.has(domain)),
-            Some(Domain::Broken(_, _, state)) => *state == BrokenState::Working,
+            Some(KeyState::Routing(..)) => true,
+            Some(KeyState::Routed(site, _)) => self.sites.get(site).is_some_and(|s| s.has(domain)),
+            Some(KeyState::Broken(_, _, state)) => *state == BrokenState::Working,
             None => false,
         }
     }
@@ -147,34 +147,34 @@ impl Table {
     /// `domain` has `ready` deliveries due.
     pub(crate) fn due(&mut self, domain: &QueueKey, ready: usize, tenants: Vec<String>, now: Millis) -> Plan {
         match self.domains.get_mut(domain) {
-            Some(Domain::Routing(..)) => return Plan::Wait,
-            Some(Domain::Broken(failure, until, state)) if *until > now => {
+            Some(KeyState::Routing(..)) => return Plan::Wait,
+            Some(KeyState::Broken(failure, until, state)) if *until > now => {
                 if *state == BrokenState::Working {
                     return Plan::Wait;
                 }
                 *state = BrokenState::Working;
                 return Plan::Conclude(failure.clone());
             }
-            Some(Domain::Routed(site, until)) if *until > now && self.sites.contains_key(site) => {
+            Some(KeyState::Routed(site, until)) if *until > now && self.sites.contains_key(site) => {
                 let (site, domain) = (site.clone(), domain.clone());
                 self.wait(&site, &domain, ready, &tenants, now);
                 return Plan::Wait;
             }
             _ => {}
         }
-        self.domains.insert(domain.clone(), Domain::Routing(ready, tenants));
+        self.domains.insert(domain.clone(), KeyState::Routing(ready, tenants));
         Plan::Route
     }
 
     /// The lookup of `domain`, begun under the settings of `generation`, found `site`.
-    pub(crate) fn routed(&mut self, domain: &QueueKey, generation: u64, found: Found, now: Millis) {
-        let Some(Domain::Routing(ready, tenants)) = self.domains.remove(domain) else { return };
+    pub(crate) fn routed(&mut self, domain: &QueueKey, generation: u64, found: FoundSite, now: Millis) {
+        let Some(KeyState::Routing(ready, tenants)) = self.domains.remove(domain) else { return };
         if generation != self.generation {
             return;
         }
-        let Found { site, path, ttl } = found;
+        let FoundSite { site, path, ttl } = found;
         let (domain, id) = (domain.clone(), site);
-        self.domains.insert(domain.clone(), Domain::Routed(id.clone(), now.saturating_add(millis(ttl))));
+        self.domains.insert(domain.clone(), KeyState::Routed(id.clone(), now.saturating_add(millis(ttl))));
         match self.sites.get_mut(&id) {
             Some(site) => site.path = path,
             None => {
@@ -188,13 +188,13 @@ impl Table {
     pub(crate) fn unroutable(&mut self, domain: &QueueKey, failure: Failure, now: Millis) -> Arc<Failure> {
         let failure = Arc::new(failure);
         let until = now.saturating_add(millis(BROKEN_TTL));
-        self.domains.insert(domain.clone(), Domain::Broken(failure.clone(), until, BrokenState::Working));
+        self.domains.insert(domain.clone(), KeyState::Broken(failure.clone(), until, BrokenState::Working));
         failure
     }
 
     /// What a broken domain had due was dealt with.
     pub(crate) fn concluded(&mut self, domain: &QueueKey) {
-        if let Some(Domain::Broken(_, _, state)) = self.domains.get_mut(domain) {
+        if let Some(KeyState::Broken(_, _, state)) = self.domains.get_mut(domain) {
             *state = BrokenState::Quiet;
         }
     }
@@ -290,7 +290,7 @@ impl Table {
         !self.sites_waiting.is_empty() && self.active >= self.limits.total
     }
 
-    /// Whether [`Table::next_start`] or [`Table::next_deferral`] may have something.
+    /// Whether [`SiteTable::next_start`] or [`SiteTable::next_deferral`] may have something.
     pub(crate) fn has_work(&self) -> bool {
         !self.deferrals.is_empty() || (!self.sites_waiting.is_empty() && self.active < self.limits.total)
     }
@@ -338,8 +338,8 @@ impl Table {
     /// An operator wants it tried now: forget that the domain or its site failed.
     pub(crate) fn reset_backoff(&mut self, domain: &QueueKey) {
         match self.domains.get(domain) {
-            Some(Domain::Broken(_, _, BrokenState::Quiet)) => self.forget(domain),
-            Some(Domain::Routed(id, _)) => {
+            Some(KeyState::Broken(_, _, BrokenState::Quiet)) => self.forget(domain),
+            Some(KeyState::Routed(id, _)) => {
                 if let Some(site) = self.sites.get_mut(id) {
                     site.shaper.reset_backoff();
                 }
@@ -351,14 +351,16 @@ impl Table {
     /// Forgets what is stale.
     pub(crate) fn sweep(&mut self, now: Millis) {
         self.domains.retain(|name, domain| match domain {
-            Domain::Routing(..) => true,
-            Domain::Routed(site, until) => *until > now || self.sites.get(site).is_some_and(|s| s.has(name)),
-            Domain::Broken(_, until, state) => *until > now || *state == BrokenState::Working,
+            KeyState::Routing(..) => true,
+            KeyState::Routed(site, until) => {
+                *until > now || self.sites.get(site).is_some_and(|s| s.has(name))
+            }
+            KeyState::Broken(_, until, state) => *until > now || *state == BrokenState::Working,
         });
         let used: HashSet<&SiteId> = self
             .domains
             .values()
-            .filter_map(|d| if let Domain::Routed(site, _) = d { Some(site) } else { None })
+            .filter_map(|d| if let KeyState::Routed(site, _) = d { Some(site) } else { None })
             .collect();
         self.sites.retain(|id, site| used.contains(id) || !site.is_forgettable(now));
     }
@@ -366,20 +368,20 @@ impl Table {
     /// The site of a domain, as far as known.
     pub(crate) fn site_of(&self, domain: &QueueKey) -> Option<(&SiteId, &Site)> {
         match self.domains.get(domain) {
-            Some(Domain::Routed(id, _)) => self.sites.get_key_value(id),
+            Some(KeyState::Routed(id, _)) => self.sites.get_key_value(id),
             _ => None,
         }
     }
 
     /// The limits of the settings in force.
-    pub(crate) fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> ConnectionLimits {
         self.limits
     }
 
     /// The failed lookup of a domain, while it is applied.
     pub(crate) fn broken(&self, domain: &QueueKey) -> Option<(&Failure, Millis)> {
         match self.domains.get(domain) {
-            Some(Domain::Broken(failure, until, _)) => Some((failure, *until)),
+            Some(KeyState::Broken(failure, until, _)) => Some((failure, *until)),
             _ => None,
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::shared::Shared;
+use super::shared::DeliveryContext;
 
 /// How a task ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(crate) enum End {
 
 /// Runs `task` apart from its caller: a panic is logged and counted, and ends nothing else.
 pub(crate) async fn contained(
-    shared: &Shared,
+    shared: &DeliveryContext,
     name: &'static str,
     task: impl Future<Output = ()> + Send + 'static,
 ) -> End {
@@ -49,7 +49,11 @@ pub(crate) async fn contained(
 pub(crate) type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Runs `task` again whenever it panics, until it returns.
-pub(crate) async fn supervised(shared: Arc<Shared>, name: &'static str, task: fn(Arc<Shared>) -> Boxed) {
+pub(crate) async fn supervised(
+    shared: Arc<DeliveryContext>,
+    name: &'static str,
+    task: fn(Arc<DeliveryContext>) -> Boxed,
+) {
     while contained(&shared, name, task(shared.clone())).await == End::Died && !shared.abandon.is_cancelled()
     {
         sleep(Duration::from_secs(1)).await;

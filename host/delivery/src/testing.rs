@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use relevo_resolve::IpFamily;
 
-use crate::settings::{Config, ConfigSource, DeliverySettings, Grants};
+use crate::settings::{ConfigSource, DeliveryConfig, DeliverySettings, EgressGrants};
 
 /// The same for as long as a test runs.
 pub(crate) struct TestConfig {
     pub(crate) delivery: DeliverySettings,
     /// By tenant.
-    pub(crate) grants: HashMap<String, Arc<Grants>>,
+    pub(crate) grants: HashMap<String, Arc<EgressGrants>>,
 }
 
 impl TestConfig {
@@ -22,7 +22,7 @@ impl TestConfig {
     }
 }
 
-impl Config for TestConfig {
+impl DeliveryConfig for TestConfig {
     fn hostname(&self) -> &str {
         "mta1.example"
     }
@@ -31,7 +31,7 @@ impl Config for TestConfig {
         &self.delivery
     }
 
-    fn grants(&self, tenant: &str, _: &str) -> Option<Arc<Grants>> {
+    fn grants(&self, tenant: &str, _: &str) -> Option<Arc<EgressGrants>> {
         self.grants.get(tenant).cloned()
     }
 }
@@ -40,7 +40,7 @@ impl Config for TestConfig {
 pub(crate) struct Fixed(pub(crate) Arc<TestConfig>);
 
 impl ConfigSource for Fixed {
-    fn snapshot(&self) -> (u64, Arc<dyn Config>) {
+    fn snapshot(&self) -> (u64, Arc<dyn DeliveryConfig>) {
         (0, self.0.clone())
     }
 }

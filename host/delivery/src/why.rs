@@ -7,12 +7,12 @@ use serde::Serialize;
 use super::egress_policy::resolve_egress;
 use super::outcome::in_words;
 use super::shaper::Admission;
-use super::table::Table;
-use crate::settings::Config;
+use super::table::SiteTable;
+use crate::settings::DeliveryConfig;
 
 /// What a recipient is waiting for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Waiting {
+pub struct RecipientWait {
     /// Who.
     pub recipient: String,
     /// Its domain.
@@ -71,17 +71,22 @@ pub(crate) struct Times {
 }
 
 /// For every recipient of the item.
-pub(crate) fn why(item: &ItemView, table: &Table, settings: &dyn Config, at: Times) -> Vec<Waiting> {
+pub(crate) fn why(
+    item: &ItemView,
+    table: &SiteTable,
+    settings: &dyn DeliveryConfig,
+    at: Times,
+) -> Vec<RecipientWait> {
     item.deliveries.iter().flat_map(|view| of_delivery(item, view, table, settings, at)).collect()
 }
 
 fn of_delivery(
     item: &ItemView,
     view: &DeliveryView,
-    table: &Table,
-    settings: &dyn Config,
+    table: &SiteTable,
+    settings: &dyn DeliveryConfig,
     at: Times,
-) -> Vec<Waiting> {
+) -> Vec<RecipientWait> {
     let delivery = &view.delivery;
     let site = table.site_of(&delivery.key).map(|(id, _)| id.to_string());
     let egress = resolve_egress(settings, &delivery.key);
@@ -104,7 +109,7 @@ fn of_delivery(
                 }
             };
             let pending = state == "pending";
-            Waiting {
+            RecipientWait {
                 recipient: recipient.address.clone(),
                 domain: delivery.key.domain.clone(),
                 state,
@@ -126,7 +131,7 @@ fn pending_reason(
     item: &ItemView,
     view: &DeliveryView,
     last: Option<&LastAttempt>,
-    table: &Table,
+    table: &SiteTable,
     at: Times,
 ) -> String {
     let now = at.now;
@@ -151,7 +156,7 @@ fn pending_reason(
     format!("{}{}; {expiry}", due_reason(delivery, table, at), last_words(last))
 }
 
-fn due_reason(delivery: &Delivery, table: &Table, at: Times) -> String {
+fn due_reason(delivery: &Delivery, table: &SiteTable, at: Times) -> String {
     let since = in_words(at.now.saturating_sub(delivery.due_at));
     if let Some((failure, _)) = table.broken(&delivery.key) {
         return format!("due since {since}; there is no way to {}: {}", delivery.key.domain, failure.detail);

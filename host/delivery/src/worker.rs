@@ -13,7 +13,7 @@ use super::hosts::{Egress, NextHopPath};
 use super::outcome::{all_failed, conclude, expire};
 use super::schedule::{millis, spread};
 use super::shaper::TransactionSummary;
-use super::shared::{LEASE, Shared};
+use super::shared::{DeliveryContext, LEASE};
 use super::site::{Taken, WorkerId};
 use super::site_id::SiteId;
 use super::table::{Turn, WorkerState};
@@ -24,7 +24,7 @@ const KEEP: Duration = Duration::from_secs(2);
 
 /// One of the workers of a site.
 pub(crate) struct Worker {
-    shared: Arc<Shared>,
+    shared: Arc<DeliveryContext>,
     site: SiteId,
     id: WorkerId,
     generation: u64,
@@ -38,7 +38,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// For a site.
-    pub(crate) fn new(shared: Arc<Shared>, site: SiteId, id: WorkerId, generation: u64) -> Self {
+    pub(crate) fn new(shared: Arc<DeliveryContext>, site: SiteId, id: WorkerId, generation: u64) -> Self {
         Self {
             shared,
             site,

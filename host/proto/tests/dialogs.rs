@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use relevo_proto::Reply;
-use relevo_proto::server::{AuthPolicy, BareNewlines, Config, Event, Limits, Session};
+use relevo_proto::server::{AuthPolicy, BareNewlines, Event, ServerSession, SessionConfig, SessionLimits};
 
 /// The session, the product behind it, and what came out.
 struct Conversation {
-    session: Session,
+    session: ServerSession,
     octet_by_octet: bool,
     pending: Vec<u8>,
     lines: VecDeque<String>,
@@ -26,9 +26,9 @@ fn reply(code: u16, enhanced: (u8, u16, u16)) -> Reply {
 }
 
 impl Conversation {
-    fn new(config: Config, tls: bool, octet_by_octet: bool) -> Self {
+    fn new(config: SessionConfig, tls: bool, octet_by_octet: bool) -> Self {
         let mut conversation = Self {
-            session: Session::new(config, tls.then(|| "TLSv1.3".to_owned())),
+            session: ServerSession::new(config, tls.then(|| "TLSv1.3".to_owned())),
             octet_by_octet,
             pending: Vec::new(),
             lines: VecDeque::new(),
@@ -161,14 +161,14 @@ fn unescape(text: &str) -> Vec<u8> {
 }
 
 /// The settings at the top of a file.
-fn settings(text: &str) -> (Config, bool, bool) {
-    let mut config = Config {
+fn settings(text: &str) -> (SessionConfig, bool, bool) {
+    let mut config = SessionConfig {
         hostname: "mx.test".to_owned(),
         starttls: false,
         auth: AuthPolicy::Off,
         auth_required: false,
         bare_newlines: BareNewlines::Refuse,
-        limits: Limits { message_size: 1000, ..Limits::default() },
+        limits: SessionLimits { message_size: 1000, ..SessionLimits::default() },
     };
     let (mut tls, mut fixed) = (false, false);
     for line in text.lines() {

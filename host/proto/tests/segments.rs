@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use relevo_proto::Reply;
-use relevo_proto::server::{AuthPolicy, BareNewlines, Config, Event, Limits, Session};
+use relevo_proto::server::{AuthPolicy, BareNewlines, Event, ServerSession, SessionConfig, SessionLimits};
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Transcript {
@@ -13,20 +13,20 @@ struct Transcript {
     closed: bool,
 }
 
-fn config() -> Config {
-    Config {
+fn config() -> SessionConfig {
+    SessionConfig {
         hostname: "mx.test".to_owned(),
         starttls: true,
         auth: AuthPolicy::Always,
         auth_required: false,
         bare_newlines: BareNewlines::Refuse,
-        limits: Limits { message_size: 200, errors: 50, ..Limits::default() },
+        limits: SessionLimits { message_size: 200, errors: 50, ..SessionLimits::default() },
     }
 }
 
 /// A product that refuses every third recipient and otherwise agrees.
 fn converse(segments: &[&[u8]]) -> Transcript {
-    let mut session = Session::new(config(), None);
+    let mut session = ServerSession::new(config(), None);
     let mut transcript = Transcript::default();
     let (mut recipients, mut content) = (0_u32, Vec::new());
     session.greet(Ok(()));

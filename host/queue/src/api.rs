@@ -147,7 +147,7 @@ pub struct DeliveryView {
 
 /// What an operator asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub enum OperatorAction {
     /// Due at once.
     Retry,
     /// Not due until released.
@@ -158,7 +158,7 @@ pub enum Action {
     Drop,
 }
 
-/// What came of an [`Action`].
+/// What came of an [`OperatorAction`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acted {
     /// It was done.
@@ -274,7 +274,7 @@ pub trait Queue: Send + Sync {
     async fn act(
         &self,
         item: ItemId,
-        action: Action,
+        action: OperatorAction,
         now: Millis,
         events: Vec<NewEvent>,
     ) -> Result<Acted, StoreError>;

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use crate::ItemId;
 use crate::draft::{Effect, Put};
-use crate::group::Writer;
+use crate::group::QueueWriter;
 use crate::index::{IndexError, Tables};
-use crate::inner::{Found, get_item};
-use crate::plan::{Outcome, Planner};
+use crate::inner::{RecordState, get_item};
+use crate::plan::{GroupPlan, Planner};
 use crate::record::{Blob, ItemRecord};
 use crate::segment::Kind;
 
-impl Writer {
+impl QueueWriter {
     /// Empties one sparse segment, if there is one. It holds less than a quarter of what a segment may, so callers wait for
     /// it no longer than for a large group.
     pub(crate) fn compact(&mut self) {
@@ -71,11 +71,11 @@ impl Writer {
         Ok(moves)
     }
 
-    fn move_all(&self, moves: BTreeMap<ItemId, Vec<(Blob, Blob)>>) -> Result<Outcome, IndexError> {
+    fn move_all(&self, moves: BTreeMap<ItemId, Vec<(Blob, Blob)>>) -> Result<GroupPlan, IndexError> {
         let txn = self.inner.index.write()?;
         let mut planner = Planner::new(&self.inner, Tables::open(&txn)?)?;
         for (item, blobs) in moves {
-            let Found::Good(mut record) = get_item(planner.items(), item)? else { continue };
+            let RecordState::Good(mut record) = get_item(planner.items(), item)? else { continue };
             let effects = redirect(&mut record, &blobs);
             let value =
                 crate::record::seal(&item.0, &record).map_err(|e| IndexError::Other(e.to_string()))?;

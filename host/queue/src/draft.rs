@@ -4,8 +4,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::record::{self, Blob, DeliveryRecord, ItemRecord};
-use crate::request::Answer;
-use crate::schedule::{Belongs, Change};
+use crate::request::WriteOutcome;
+use crate::schedule::{Belongs, ScheduleChange};
 use crate::{DeliveryId, ItemId, ItemMeta, NewEvent, StoreError};
 
 /// A row to write; no value: to delete.
@@ -19,8 +19,8 @@ pub(crate) enum Put {
 /// What becomes of memory and files once the commit is durable.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    Insert(Change, Belongs),
-    Update(Change),
+    Insert(ScheduleChange, Belongs),
+    Update(ScheduleChange),
     Remove(DeliveryId),
     Unreported(ItemId, u32),
     ItemAdded(Vec<Blob>),
@@ -55,7 +55,7 @@ pub(crate) struct Draft {
     pub(crate) events: Vec<NewEvent>,
     /// Items that were added by this draft.
     pub(crate) added: BTreeSet<ItemId>,
-    pub(crate) answer: Answer,
+    pub(crate) answer: WriteOutcome,
 }
 
 /// Seals a record; one that cannot be encoded is refused.
@@ -123,8 +123,13 @@ impl Draft {
     }
 }
 
-pub(crate) fn change(id: DeliveryId, record: &DeliveryRecord, meta: &ItemMeta, settled: bool) -> Change {
-    Change {
+pub(crate) fn change(
+    id: DeliveryId,
+    record: &DeliveryRecord,
+    meta: &ItemMeta,
+    settled: bool,
+) -> ScheduleChange {
+    ScheduleChange {
         id,
         wakes_at: record.wakes_at(meta.expires_at),
         since: record.last.as_ref().map_or(meta.accepted_at, |last| last.at),

@@ -11,11 +11,11 @@ use tokio::sync::{mpsc, oneshot};
 use crate::StoreError;
 use crate::draft::Effect;
 use crate::index::{IndexError, Tables};
-use crate::inner::{Inner, io_error};
+use crate::inner::{StoreCore, io_error};
 use crate::layout::DirectoryLock;
-use crate::plan::{Outcome, Planner};
+use crate::plan::{GroupPlan, Planner};
 use crate::record::BlobLocation;
-use crate::request::{Answer, Damaged, Message, Op, Staged, stage};
+use crate::request::{Damaged, Op, StagedItem, WriteOutcome, WriterMessage, stage};
 use crate::segment::Appender;
 
 /// Requests that wait for the writer; beyond, callers wait to hand over theirs.
@@ -30,18 +30,18 @@ const LINGER: Duration = Duration::from_millis(1);
 /// Octets for segments in one group.
 const GROUP_OCTETS: usize = 4 << 20;
 
-struct Request {
+struct PendingRequest {
     op: Op,
-    staged: Vec<Staged>,
-    reply: oneshot::Sender<Result<Answer, StoreError>>,
+    staged: Vec<StagedItem>,
+    reply: oneshot::Sender<Result<WriteOutcome, StoreError>>,
     /// Set when it is refused before the others are committed.
     refused: Option<StoreError>,
-    answer: Answer,
+    answer: WriteOutcome,
 }
 
 /// The writer's own state.
-pub(crate) struct Writer {
-    pub(crate) inner: Arc<Inner>,
+pub(crate) struct QueueWriter {
+    pub(crate) inner: Arc<StoreCore>,
     pub(crate) appender: Appender,
     /// Held until the last write is done.
     pub(crate) lock: Option<DirectoryLock>,
@@ -49,9 +49,9 @@ pub(crate) struct Writer {
     pub(crate) detached: Option<u64>,
 }
 
-impl Writer {
+impl QueueWriter {
     /// Serves until the store is closed or all its handles are gone.
-    pub(crate) fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+    pub(crate) fn run(mut self, mut inbox: mpsc::Receiver<WriterMessage>) {
         let (mut closed, mut before) = (None, 0);
         while closed.is_none() {
             let Some(first) = inbox.blocking_recv() else { break };
@@ -63,17 +63,17 @@ impl Writer {
             let mut next = Some(first);
             while let Some(message) = next.take() {
                 match message {
-                    Message::Do(op, reply) => {
+                    WriterMessage::Do(op, reply) => {
                         octets += op.weight();
-                        requests.push(Request {
+                        requests.push(PendingRequest {
                             op,
                             staged: Vec::new(),
                             reply,
                             refused: None,
-                            answer: Answer::Done,
+                            answer: WriteOutcome::Done,
                         });
                     }
-                    Message::Close(reply) => closed = Some(reply),
+                    WriterMessage::Close(reply) => closed = Some(reply),
                 }
                 if closed.is_none() && requests.len() < GROUP && octets < GROUP_OCTETS {
                     next = inbox.try_recv().ok();
@@ -85,7 +85,7 @@ impl Writer {
         }
         inbox.close();
         while let Ok(message) = inbox.try_recv() {
-            if let Message::Do(_, reply) = message {
+            if let WriterMessage::Do(_, reply) = message {
                 let _ = reply.send(Err(StoreError::Io("the store is closed".into())));
             }
         }
@@ -97,7 +97,7 @@ impl Writer {
     }
 
     /// Makes a group durable and answers it. A panic in it is contained: nothing of the group happened.
-    fn group(&mut self, mut requests: Vec<Request>) {
+    fn group(&mut self, mut requests: Vec<PendingRequest>) {
         if requests.is_empty() {
             return;
         }
@@ -121,13 +121,13 @@ impl Writer {
             Ok(Err(error)) => error,
             Err(panic) => {
                 self.inner.schedule().unlock_everything();
-                Failure::Group(self.inner.index.damaged(panic.as_ref()).into())
+                CommitFailure::Group(self.inner.index.damaged(panic.as_ref()).into())
             }
         };
         self.appender.discard();
         let error = match failed {
-            Failure::Group(error) => error,
-            Failure::Full => {
+            CommitFailure::Group(error) => error,
+            CommitFailure::Full => {
                 self.inner.space.forget();
                 if requests.iter().any(|r| !r.op.is_new()) {
                     self.inner.space.release(self.inner.disk.as_ref());
@@ -140,14 +140,14 @@ impl Writer {
         for request in requests {
             if uncertain {
                 // The commit may have reached the disk after all: then its bodies are needed, else they are orphans.
-                request.staged.into_iter().for_each(Staged::keep);
+                request.staged.into_iter().for_each(StagedItem::keep);
             }
             let _ = request.reply.send(Err(request.refused.unwrap_or_else(|| same(&error))));
         }
     }
 
-    fn commit(&mut self, requests: &mut [Request]) -> Result<Outcome, Failure> {
-        self.inner.poison.check().map_err(Failure::Group)?;
+    fn commit(&mut self, requests: &mut [PendingRequest]) -> Result<GroupPlan, CommitFailure> {
+        self.inner.poison.check().map_err(CommitFailure::Group)?;
         self.reattach()?;
         if !self.inner.space.outcomes_fit() {
             for request in requests.iter_mut().filter(|r| r.op.is_new()) {
@@ -164,7 +164,7 @@ impl Writer {
     }
 
     /// Puts bodies where they will stay and makes them durable. Those that do not fit refuse their request only.
-    fn stage(&mut self, requests: &mut [Request]) -> Result<(), Failure> {
+    fn stage(&mut self, requests: &mut [PendingRequest]) -> Result<(), CommitFailure> {
         let inner = &self.inner;
         for request in requests.iter_mut().filter(|r| r.refused.is_none()) {
             let staged =
@@ -179,7 +179,7 @@ impl Writer {
             Ok(true) => {
                 let synced = inner.segments.sync(&mut self.appender);
                 synced.map_err(|e| {
-                    Failure::Group(inner.poison.fatal(&format!("sync of a segment failed: {e}")))
+                    CommitFailure::Group(inner.poison.fatal(&format!("sync of a segment failed: {e}")))
                 })?;
             }
             Err(error) => {
@@ -190,14 +190,16 @@ impl Writer {
                 }
             }
         }
-        if requests.iter().any(|r| r.staged.iter().any(Staged::has_file)) {
+        if requests.iter().any(|r| r.staged.iter().any(StagedItem::has_file)) {
             let synced = inner.disk.sync_dir(&inner.layout.bodies());
-            synced.map_err(|e| Failure::Group(inner.poison.fatal(&format!("sync of bodies failed: {e}"))))?;
+            synced.map_err(|e| {
+                CommitFailure::Group(inner.poison.fatal(&format!("sync of bodies failed: {e}")))
+            })?;
         }
         Ok(())
     }
 
-    fn transact(&self, requests: &mut [Request]) -> Result<Outcome, IndexError> {
+    fn transact(&self, requests: &mut [PendingRequest]) -> Result<GroupPlan, IndexError> {
         let txn = self.inner.index.write()?;
         let mut planner = Planner::new(&self.inner, Tables::open(&txn)?)?;
         let planned = plan_all(&mut planner, requests);
@@ -214,42 +216,48 @@ impl Writer {
 
     /// The transaction failed. When there was no room, the index is opened anew: it says whether the commit happened. After
     /// anything else nothing is certain.
-    fn after_failure(&mut self, error: IndexError, before: u64) -> Result<Outcome, Failure> {
+    fn after_failure(&mut self, error: IndexError, before: u64) -> Result<GroupPlan, CommitFailure> {
         let inner = self.inner.clone();
         if inner.index.sync_failed() {
-            return Err(Failure::Group(inner.poison.fatal(&format!("sync of the index failed: {error:?}"))));
+            return Err(CommitFailure::Group(
+                inner.poison.fatal(&format!("sync of the index failed: {error:?}")),
+            ));
         }
         match error {
             IndexError::Full => {
                 self.detached = Some(before);
                 self.reattach()?;
-                Err(Failure::Full)
+                Err(CommitFailure::Full)
             }
-            IndexError::Other(text) => Err(Failure::Group(inner.poison.fatal(&text))),
+            IndexError::Other(text) => Err(CommitFailure::Group(inner.poison.fatal(&text))),
         }
     }
 
     /// Opens the index anew if a write found no room: redb refuses everything after an error. As long as there is no room
     /// for that either, the store is full for everybody.
-    pub(crate) fn reattach(&mut self) -> Result<(), Failure> {
+    pub(crate) fn reattach(&mut self) -> Result<(), CommitFailure> {
         let Some(before) = self.detached else { return Ok(()) };
         let inner = &self.inner;
         let reopened = inner.index.reopen().and_then(|()| inner.index.counter(crate::index::SEQUENCE));
         match reopened {
             Ok(after) if after == before => self.detached = None,
             Ok(_) => {
-                return Err(Failure::Group(inner.poison.fatal("a commit that reported an error took place")));
+                return Err(CommitFailure::Group(
+                    inner.poison.fatal("a commit that reported an error took place"),
+                ));
             }
-            Err(IndexError::Full) if !inner.index.sync_failed() => return Err(Failure::Full),
+            Err(IndexError::Full) if !inner.index.sync_failed() => return Err(CommitFailure::Full),
             Err(error) => {
-                return Err(Failure::Group(inner.poison.fatal(&format!("no room, and then {error:?}"))));
+                return Err(CommitFailure::Group(
+                    inner.poison.fatal(&format!("no room, and then {error:?}")),
+                ));
             }
         }
         Ok(())
     }
 
     /// What was accepted is about to be leased.
-    fn remember(&self, requests: &mut [Request]) {
+    fn remember(&self, requests: &mut [PendingRequest]) {
         for request in requests.iter_mut().filter(|r| r.refused.is_none()) {
             for staged in &mut request.staged {
                 self.inner.recent.add(staged.id, staged.take_fresh());
@@ -258,7 +266,7 @@ impl Writer {
     }
 
     /// What a durable commit means for memory and files.
-    pub(crate) fn take_effect(&self, outcome: Outcome) {
+    pub(crate) fn take_effect(&self, outcome: GroupPlan) {
         let inner = &self.inner;
         let mut files = Vec::new();
         let newest = outcome.newest_event;
@@ -293,7 +301,7 @@ impl Writer {
                     inner.segments.count(to, true);
                     inner.segments.count(from, false);
                 }
-                Effect::Quarantined => Inner::count(&inner.counters.quarantined, 1),
+                Effect::Quarantined => StoreCore::count(&inner.counters.quarantined, 1),
             }
         }
         schedule.unlock_all(outcome.locked);
@@ -304,11 +312,11 @@ impl Writer {
         }
     }
 
-    fn count(&self, requests: &[Request]) {
+    fn count(&self, requests: &[PendingRequest]) {
         let written: u64 = requests.iter().flat_map(|r| &r.staged).map(|s| s.record.body.size).sum();
         self.inner.space.wrote(written);
-        Inner::count(&self.inner.counters.commits, 1);
-        Inner::count(&self.inner.counters.committed, requests.len() as u64);
+        StoreCore::count(&self.inner.counters.commits, 1);
+        StoreCore::count(&self.inner.counters.committed, requests.len() as u64);
     }
 
     /// Moves deliveries to quarantine whose record turned out to be damaged.
@@ -328,7 +336,7 @@ impl Writer {
         }
         let request = |op| {
             let (reply, _) = oneshot::channel();
-            Request { op, staged: Vec::new(), reply, refused: None, answer: Answer::Done }
+            PendingRequest { op, staged: Vec::new(), reply, refused: None, answer: WriteOutcome::Done }
         };
         self.group(ops.into_iter().map(request).collect());
     }
@@ -341,7 +349,7 @@ impl Writer {
     }
 }
 
-fn plan_all(planner: &mut Planner<'_, '_>, requests: &mut [Request]) -> Result<(), IndexError> {
+fn plan_all(planner: &mut Planner<'_, '_>, requests: &mut [PendingRequest]) -> Result<(), IndexError> {
     for request in requests.iter_mut().filter(|r| r.refused.is_none()) {
         match planner.request(&mut request.op, &request.staged)? {
             Ok(answer) => request.answer = answer,
@@ -351,12 +359,12 @@ fn plan_all(planner: &mut Planner<'_, '_>, requests: &mut [Request]) -> Result<(
     Ok(())
 }
 
-fn answer(requests: Vec<Request>) {
+fn answer(requests: Vec<PendingRequest>) {
     for request in requests {
         let answer = match request.refused {
             Some(error) => Err(error),
             None => {
-                request.staged.into_iter().for_each(Staged::keep);
+                request.staged.into_iter().for_each(StagedItem::keep);
                 Ok(request.answer)
             }
         };
@@ -365,12 +373,12 @@ fn answer(requests: Vec<Request>) {
     }
 }
 
-pub(crate) enum Failure {
+pub(crate) enum CommitFailure {
     Group(StoreError),
     Full,
 }
 
-impl From<IndexError> for Failure {
+impl From<IndexError> for CommitFailure {
     fn from(error: IndexError) -> Self {
         Self::Group(error.into())
     }

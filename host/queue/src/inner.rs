@@ -21,7 +21,7 @@ use crate::spool::SpoolMemory;
 use crate::{DeliveryId, ItemId, ItemMeta, StoreError};
 
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
+pub(crate) struct StoreCounters {
     pub(crate) items: AtomicU64,
     pub(crate) quarantined: AtomicU64,
     pub(crate) commits: AtomicU64,
@@ -54,7 +54,7 @@ impl Poison {
 }
 
 #[derive(Debug)]
-pub(crate) struct Inner {
+pub(crate) struct StoreCore {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) layout: Layout,
     pub(crate) index: Index,
@@ -68,7 +68,7 @@ pub(crate) struct Inner {
     pub(crate) young: Duration,
     pub(crate) poison: Poison,
     pub(crate) changed: Notify,
-    pub(crate) counters: Counters,
+    pub(crate) counters: StoreCounters,
     /// Cursor of the last event.
     pub(crate) newest_event: watch::Sender<u64>,
 }
@@ -88,13 +88,13 @@ pub(crate) fn io_error(error: &io::Error) -> StoreError {
 }
 
 /// A record as it was found.
-pub(crate) enum Found<T> {
+pub(crate) enum RecordState<T> {
     Good(T),
     Damaged(String),
     Absent,
 }
 
-impl Inner {
+impl StoreCore {
     pub(crate) fn schedule(&self) -> MutexGuard<'_, Schedule> {
         self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -125,9 +125,9 @@ impl Inner {
         let read =
             || -> Result<_, IndexError> { Ok(get_item(&self.index.read()?.open_table(ITEMS)?, item)?) };
         match read()? {
-            Found::Good(record) => Ok(Some(record)),
-            Found::Damaged(why) => Err(StoreError::Corrupt(format!("{item}: {why}"))),
-            Found::Absent => Ok(None),
+            RecordState::Good(record) => Ok(Some(record)),
+            RecordState::Damaged(why) => Err(StoreError::Corrupt(format!("{item}: {why}"))),
+            RecordState::Absent => Ok(None),
         }
     }
 
@@ -160,9 +160,11 @@ impl Inner {
             Ok(get_delivery(&self.index.read()?.open_table(DELIVERIES)?, id)?)
         };
         match read()? {
-            Found::Good(record) => Ok(Some(record)),
-            Found::Damaged(why) => Err(StoreError::Corrupt(format!("{}.{}: {why}", id.item, id.number))),
-            Found::Absent => Ok(None),
+            RecordState::Good(record) => Ok(Some(record)),
+            RecordState::Damaged(why) => {
+                Err(StoreError::Corrupt(format!("{}.{}: {why}", id.item, id.number)))
+            }
+            RecordState::Absent => Ok(None),
         }
     }
 
@@ -187,13 +189,13 @@ impl Inner {
 }
 
 /// A key and its value.
-pub(crate) type Row = (Vec<u8>, Vec<u8>);
+pub(crate) type TableRow = (Vec<u8>, Vec<u8>);
 
 /// The rows of an item's deliveries.
 pub(crate) fn delivery_rows(
     table: &impl ReadableTable<&'static [u8], &'static [u8]>,
     item: ItemId,
-) -> Result<Vec<Row>, redb::StorageError> {
+) -> Result<Vec<TableRow>, redb::StorageError> {
     let first = record::delivery_key(DeliveryId { item, number: 0 });
     let last = record::delivery_key(DeliveryId { item, number: u32::MAX });
     let rows = table.range::<&[u8]>(first.as_slice()..=last.as_slice())?;
@@ -204,7 +206,7 @@ pub(crate) fn delivery_rows(
 pub(crate) fn get_item(
     table: &impl ReadableTable<&'static [u8], &'static [u8]>,
     item: ItemId,
-) -> Result<Found<ItemRecord>, redb::StorageError> {
+) -> Result<RecordState<ItemRecord>, redb::StorageError> {
     Ok(found(table.get(item.0.as_slice())?.map(|v| record::unseal(&item.0, v.value()))))
 }
 
@@ -212,15 +214,15 @@ pub(crate) fn get_item(
 pub(crate) fn get_delivery(
     table: &impl ReadableTable<&'static [u8], &'static [u8]>,
     id: DeliveryId,
-) -> Result<Found<DeliveryRecord>, redb::StorageError> {
+) -> Result<RecordState<DeliveryRecord>, redb::StorageError> {
     let key = record::delivery_key(id);
     Ok(found(table.get(key.as_slice())?.map(|v| record::unseal(&key, v.value()))))
 }
 
-fn found<T>(result: Option<Result<T, String>>) -> Found<T> {
+fn found<T>(result: Option<Result<T, String>>) -> RecordState<T> {
     match result {
-        Some(Ok(record)) => Found::Good(record),
-        Some(Err(why)) => Found::Damaged(why),
-        None => Found::Absent,
+        Some(Ok(record)) => RecordState::Good(record),
+        Some(Err(why)) => RecordState::Damaged(why),
+        None => RecordState::Absent,
     }
 }

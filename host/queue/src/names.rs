@@ -6,19 +6,19 @@ use std::hash::Hash;
 
 /// Counted names. A number is free again when its last user released it.
 #[derive(Debug)]
-pub(crate) struct Names<K> {
+pub(crate) struct NameTable<K> {
     numbers: HashMap<K, u32>,
     slots: Vec<Option<(K, u32)>>,
     free: Vec<u32>,
 }
 
-impl<K> Default for Names<K> {
+impl<K> Default for NameTable<K> {
     fn default() -> Self {
         Self { numbers: HashMap::new(), slots: Vec::new(), free: Vec::new() }
     }
 }
 
-impl<K: Clone + Eq + Hash> Names<K> {
+impl<K: Clone + Eq + Hash> NameTable<K> {
     /// The number of a name, with one more user.
     pub(crate) fn acquire(&mut self, name: &K) -> u32 {
         if let Some(number) = self.numbers.get(name) {
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn numbers_are_reused_only_after_the_last_release() {
-        let mut names = Names::<&str>::default();
+        let mut names = NameTable::<&str>::default();
         let a = names.acquire(&"a");
         assert_eq!(names.acquire(&"a"), a);
         let b = names.acquire(&"b");

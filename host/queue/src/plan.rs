@@ -10,18 +10,20 @@ use redb::ReadableTable;
 
 use crate::draft::{Draft, Effect, Put, Tally};
 use crate::index::{self, IndexError, Tables};
-use crate::inner::{Found, Inner, delivery_rows, get_delivery, get_item};
+use crate::inner::{RecordState, StoreCore, delivery_rows, get_delivery, get_item};
 use crate::record::{self, DeliveryRecord, EventRecord, ItemRecord};
-use crate::request::{Answer, Op, Staged};
-use crate::schedule::Granted;
-use crate::{Acted, Action, DeliveryId, ItemId, Millis, NewEvent, RecipientState, Settlement, StoreError};
+use crate::request::{Op, StagedItem, WriteOutcome};
+use crate::schedule::LeaseGrant;
+use crate::{
+    Acted, DeliveryId, ItemId, Millis, NewEvent, OperatorAction, RecipientState, Settlement, StoreError,
+};
 
 /// Events that one call of `prune` removes.
 const PRUNED_AT_ONCE: usize = 1000;
 
 /// Plans the requests of one group, one after the other.
 pub(crate) struct Planner<'a, 't> {
-    pub(super) inner: &'a Inner,
+    pub(super) inner: &'a StoreCore,
     pub(super) tables: Tables<'t>,
     sequence: u64,
     cursor: u64,
@@ -33,7 +35,7 @@ pub(crate) struct Planner<'a, 't> {
 }
 
 /// What a group leads to.
-pub(crate) struct Outcome {
+pub(crate) struct GroupPlan {
     pub(crate) effects: Vec<Effect>,
     pub(crate) locked: HashSet<DeliveryId>,
     /// Cursor of the last event.
@@ -43,7 +45,7 @@ pub(crate) struct Outcome {
 }
 
 impl<'a, 't> Planner<'a, 't> {
-    pub(crate) fn new(inner: &'a Inner, tables: Tables<'t>) -> Result<Self, IndexError> {
+    pub(crate) fn new(inner: &'a StoreCore, tables: Tables<'t>) -> Result<Self, IndexError> {
         let sequence = tables.meta.get(index::SEQUENCE)?.map_or(0, |v| v.value()) + 1;
         let cursor = tables.meta.get(index::CURSOR)?.map_or(0, |v| v.value());
         Ok(Self {
@@ -70,11 +72,11 @@ impl<'a, 't> Planner<'a, 't> {
     }
 
     /// Ends the group; its rows are in the transaction.
-    pub(crate) fn finish(mut self) -> Result<Outcome, IndexError> {
+    pub(crate) fn finish(mut self) -> Result<GroupPlan, IndexError> {
         self.tables.meta.insert(index::SEQUENCE, self.sequence)?;
         self.tables.meta.insert(index::CURSOR, self.cursor)?;
         let newest_event = self.cursor;
-        Ok(Outcome { effects: self.effects, locked: self.locked, newest_event, damaged: self.damaged })
+        Ok(GroupPlan { effects: self.effects, locked: self.locked, newest_event, damaged: self.damaged })
     }
 
     /// Releases what was locked; the group does not happen.
@@ -86,8 +88,8 @@ impl<'a, 't> Planner<'a, 't> {
     pub(crate) fn request(
         &mut self,
         op: &mut Op,
-        staged: &[Staged],
-    ) -> Result<Result<Answer, StoreError>, IndexError> {
+        staged: &[StagedItem],
+    ) -> Result<Result<WriteOutcome, StoreError>, IndexError> {
         let mut draft = Draft::default();
         let planned = self.plan(op, staged, &mut draft);
         match planned {
@@ -96,18 +98,18 @@ impl<'a, 't> Planner<'a, 't> {
                 self.apply(draft)?;
                 Ok(Ok(answer))
             }
-            Err(Refused::Request(error)) => {
+            Err(PlanError::Request(error)) => {
                 self.unlock(&draft);
                 Ok(Err(error))
             }
-            Err(Refused::Group(error)) => {
+            Err(PlanError::Group(error)) => {
                 self.unlock(&draft);
                 Err(error)
             }
         }
     }
 
-    fn plan(&mut self, op: &mut Op, staged: &[Staged], draft: &mut Draft) -> Result<(), Refused> {
+    fn plan(&mut self, op: &mut Op, staged: &[StagedItem], draft: &mut Draft) -> Result<(), PlanError> {
         for item in staged {
             self.add(draft, item)?;
         }
@@ -122,12 +124,12 @@ impl<'a, 't> Planner<'a, 't> {
                 draft.events.append(events);
             }
             Op::Act { item, action, now, events } => {
-                draft.answer = Answer::Acted(self.act(draft, *item, *action, *now)?);
-                if !matches!(draft.answer, Answer::Acted(Acted::NotFound)) {
+                draft.answer = WriteOutcome::Acted(self.act(draft, *item, *action, *now)?);
+                if !matches!(draft.answer, WriteOutcome::Acted(Acted::NotFound)) {
                     draft.events.append(events);
                 }
             }
-            Op::Prune { before } => draft.answer = Answer::Pruned(self.prune(*before)?),
+            Op::Prune { before } => draft.answer = WriteOutcome::Pruned(self.prune(*before)?),
             Op::Adopt { items } => {
                 for (id, record, deliveries) in items.drain(..) {
                     draft.add(id, &record, deliveries)?;
@@ -138,7 +140,7 @@ impl<'a, 't> Planner<'a, 't> {
         self.remove_finished(draft)
     }
 
-    fn add(&self, draft: &mut Draft, staged: &Staged) -> Result<(), Refused> {
+    fn add(&self, draft: &mut Draft, staged: &StagedItem) -> Result<(), PlanError> {
         let known =
             draft.added.contains(&staged.id) || self.tables.items.get(staged.id.0.as_slice())?.is_some();
         if known {
@@ -152,7 +154,7 @@ impl<'a, 't> Planner<'a, 't> {
         let mut schedule = self.inner.schedule();
         for Settlement { lease, .. } in settlements {
             let id = lease.delivery.id;
-            let granted = Granted { id, token: lease.token };
+            let granted = LeaseGrant { id, token: lease.token };
             if self.settled.contains(&id) || !draft.settled.insert(id) || !schedule.holds(granted) {
                 return Err(StoreError::LeaseLost(id));
             }
@@ -165,7 +167,7 @@ impl<'a, 't> Planner<'a, 't> {
         Ok(())
     }
 
-    fn settle(&mut self, draft: &mut Draft, settlements: &[Settlement]) -> Result<(), Refused> {
+    fn settle(&mut self, draft: &mut Draft, settlements: &[Settlement]) -> Result<(), PlanError> {
         self.take_leases(draft, settlements)?;
         for settlement in settlements {
             let id = settlement.lease.delivery.id;
@@ -182,9 +184,9 @@ impl<'a, 't> Planner<'a, 't> {
         &mut self,
         draft: &mut Draft,
         item: ItemId,
-        action: Action,
+        action: OperatorAction,
         now: Millis,
-    ) -> Result<Acted, Refused> {
+    ) -> Result<Acted, PlanError> {
         let Some(record) = self.item(item)? else { return Ok(Acted::NotFound) };
         let mut acted = Acted::Done;
         self.know(draft, item);
@@ -197,21 +199,21 @@ impl<'a, 't> Planner<'a, 't> {
             let before = self.delivery(id)?;
             let mut after = before.clone();
             match action {
-                Action::Retry if leased => {}
-                Action::Retry => after.due_at = now,
-                Action::Hold => after.held = true,
-                Action::Release => {
+                OperatorAction::Retry if leased => {}
+                OperatorAction::Retry => after.due_at = now,
+                OperatorAction::Hold => after.held = true,
+                OperatorAction::Release => {
                     after.held = false;
                     after.hold_reason = None;
                     after.due_at = if leased { after.due_at } else { now };
                 }
-                Action::Drop if leased => {
+                OperatorAction::Drop if leased => {
                     acted = Acted::BeingAttempted;
                     continue;
                 }
-                Action::Drop => after.give_up(),
+                OperatorAction::Drop => after.give_up(),
             }
-            if before.pending() || action == Action::Drop {
+            if before.pending() || action == OperatorAction::Drop {
                 draft.rewrite(id, &before, &after, &record.meta, false)?;
             }
         }
@@ -228,7 +230,7 @@ impl<'a, 't> Planner<'a, 't> {
     }
 
     /// Deletes the items of the draft with nothing left to do.
-    fn remove_finished(&mut self, draft: &mut Draft) -> Result<(), Refused> {
+    fn remove_finished(&mut self, draft: &mut Draft) -> Result<(), PlanError> {
         let finished: Vec<ItemId> =
             draft.tallies.iter().filter(|(_, tally)| tally.nothing_left()).map(|(item, _)| *item).collect();
         for item in finished {
@@ -237,7 +239,7 @@ impl<'a, 't> Planner<'a, 't> {
                     draft.puts.push(Put::Delivery(id, None));
                 }
             }
-            let Found::Good(record) = get_item(&self.tables.items, item)? else { continue };
+            let RecordState::Good(record) = get_item(&self.tables.items, item)? else { continue };
             draft.puts.push(Put::Item(item, None));
             draft.effects.push(Effect::ItemRemoved(record.blobs().collect(), item));
         }
@@ -283,19 +285,19 @@ impl<'a, 't> Planner<'a, 't> {
         draft.tallies.insert(item, tally);
     }
 
-    fn item(&self, item: ItemId) -> Result<Option<ItemRecord>, Refused> {
+    fn item(&self, item: ItemId) -> Result<Option<ItemRecord>, PlanError> {
         match get_item(&self.tables.items, item)? {
-            Found::Good(record) => Ok(Some(record)),
-            Found::Absent => Ok(None),
-            Found::Damaged(why) => Err(StoreError::Corrupt(format!("{item}: {why}")).into()),
+            RecordState::Good(record) => Ok(Some(record)),
+            RecordState::Absent => Ok(None),
+            RecordState::Damaged(why) => Err(StoreError::Corrupt(format!("{item}: {why}")).into()),
         }
     }
 
-    fn delivery(&mut self, id: DeliveryId) -> Result<DeliveryRecord, Refused> {
+    fn delivery(&mut self, id: DeliveryId) -> Result<DeliveryRecord, PlanError> {
         let why = match get_delivery(&self.tables.deliveries, id)? {
-            Found::Good(record) => return Ok(record),
-            Found::Damaged(why) => why,
-            Found::Absent => "its record is gone".to_owned(),
+            RecordState::Good(record) => return Ok(record),
+            RecordState::Damaged(why) => why,
+            RecordState::Absent => "its record is gone".to_owned(),
         };
         let error = StoreError::Corrupt(format!("{}.{}: {why}", id.item, id.number));
         self.damaged.push((id, why));
@@ -371,24 +373,24 @@ pub(crate) fn tenant_key(tenant: &str, cursor: u64) -> Vec<u8> {
 }
 
 /// Who bears an error: the request, or the group with it.
-pub(crate) enum Refused {
+pub(crate) enum PlanError {
     Request(StoreError),
     Group(IndexError),
 }
 
-impl From<StoreError> for Refused {
+impl From<StoreError> for PlanError {
     fn from(error: StoreError) -> Self {
         Self::Request(error)
     }
 }
 
-impl From<IndexError> for Refused {
+impl From<IndexError> for PlanError {
     fn from(error: IndexError) -> Self {
         Self::Group(error)
     }
 }
 
-impl From<redb::StorageError> for Refused {
+impl From<redb::StorageError> for PlanError {
     fn from(error: redb::StorageError) -> Self {
         Self::Group(error.into())
     }

@@ -35,10 +35,10 @@ struct Item {
 
 /// See the module.
 #[derive(Default)]
-pub(crate) struct Recent(Mutex<Kept>);
+pub(crate) struct Recent(Mutex<RecentItems>);
 
 #[derive(Default)]
-struct Kept {
+struct RecentItems {
     items: HashMap<ItemId, Item>,
     /// Oldest first; may name items that are gone, and then come again.
     order: VecDeque<ItemId>,
@@ -53,7 +53,7 @@ impl std::fmt::Debug for Recent {
 }
 
 impl Recent {
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, RecentItems> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -108,7 +108,7 @@ impl Recent {
     }
 }
 
-impl Kept {
+impl RecentItems {
     fn remove(&mut self, id: ItemId) {
         if let Some(item) = self.items.remove(&id) {
             self.octets -= item.octets;

@@ -9,9 +9,9 @@ use redb::{ReadableTable, ReadableTableMetadata};
 
 use crate::disk::Disk;
 use crate::draft::change;
-use crate::group::Writer;
+use crate::group::QueueWriter;
 use crate::index::{self, DELIVERIES, ITEMS, Index, IndexError, QUARANTINE};
-use crate::inner::{Inner, Row};
+use crate::inner::{StoreCore, TableRow};
 use crate::layout::{DirectoryLock, Layout, StoreMark, parse_body_name};
 use crate::record::{self, Blob, BlobLocation, DeliveryRecord, ItemRecord};
 use crate::request::Damaged;
@@ -26,7 +26,7 @@ pub(crate) fn open(
     disk: Arc<dyn Disk>,
     config: &StoreConfig,
     lock: Option<DirectoryLock>,
-) -> Result<Writer, OpenError> {
+) -> Result<QueueWriter, OpenError> {
     let layout = Layout::new(root);
     layout.make_dirs(disk.as_ref())?;
     let (segments, appender) = open_segments(&disk, &layout, config)?;
@@ -58,7 +58,7 @@ pub(crate) fn start(
     index: Index,
     (segments, appender): (Segments, Appender),
     mark: StoreMark,
-) -> Result<(Writer, Found), OpenError> {
+) -> Result<(QueueWriter, ScanFindings), OpenError> {
     let layout = Layout::new(root);
     let space = Space::new(root.to_path_buf(), config.min_free, layout.reserve(), config.reserve);
     let generation = generation::begin(&disk, &layout, &index, &space, mark)?;
@@ -67,7 +67,7 @@ pub(crate) fn start(
         |error: IndexError| OpenError::Index { path: layout.index(), why: format!("{error:?}") };
     let epoch = u32::try_from(generation % u64::from(u32::MAX)).unwrap_or(1);
     let newest_event = index.guard(|| index.counter(index::CURSOR)).map_err(damaged_index)?;
-    let inner = Arc::new(Inner {
+    let inner = Arc::new(StoreCore {
         space,
         schedule: Mutex::new(Schedule::new(epoch)),
         disk,
@@ -80,29 +80,29 @@ pub(crate) fn start(
         young: config.compact_after,
         poison: crate::inner::Poison::default(),
         changed: tokio::sync::Notify::new(),
-        counters: crate::inner::Counters::default(),
+        counters: crate::inner::StoreCounters::default(),
         newest_event: tokio::sync::watch::Sender::new(newest_event),
     });
-    let mut scan = Scan { inner: &inner, found: Found::default() };
+    let mut scan = IndexScan { inner: &inner, found: ScanFindings::default() };
     inner.index.guard(|| scan.run()).map_err(damaged_index)?;
     let found = scan.found;
-    Ok((Writer { inner, appender, lock, detached: None }, found))
+    Ok((QueueWriter { inner, appender, lock, detached: None }, found))
 }
 
 /// What a scan found beside what is in order.
 #[derive(Default)]
-pub(crate) struct Found {
+pub(crate) struct ScanFindings {
     pub(crate) damaged: Vec<(Damaged, String)>,
     /// Names of the body files that items refer to.
     pub(crate) files: BTreeSet<String>,
 }
 
-struct Scan<'a> {
-    inner: &'a Inner,
-    found: Found,
+struct IndexScan<'a> {
+    inner: &'a StoreCore,
+    found: ScanFindings,
 }
 
-impl Scan<'_> {
+impl IndexScan<'_> {
     /// Items and deliveries are in the same order: one pass over both.
     fn run(&mut self) -> Result<(), IndexError> {
         let txn = self.inner.index.read()?;
@@ -135,7 +135,7 @@ impl Scan<'_> {
         Ok(())
     }
 
-    fn item(&mut self, id: ItemId, value: &[u8], rows: &[Row]) {
+    fn item(&mut self, id: ItemId, value: &[u8], rows: &[TableRow]) {
         self.inner.counters.items.fetch_add(1, Ordering::Relaxed);
         let record: ItemRecord = match record::unseal(&id.0, value) {
             Ok(record) => record,
@@ -214,7 +214,7 @@ fn after(item: ItemId) -> [u8; 20] {
 
 /// Removes what an earlier run left behind: spool files, and bodies whose item was never committed or is gone. A name that
 /// is not ours goes to quarantine.
-fn remove_orphans(inner: &Inner, files: &BTreeSet<String>) {
+fn remove_orphans(inner: &StoreCore, files: &BTreeSet<String>) {
     let (spool, bodies) = (inner.layout.spool(), inner.layout.bodies());
     for (dir, keep) in [(&spool, None), (&bodies, Some(files))] {
         let names = inner.disk.list(dir).unwrap_or_default();

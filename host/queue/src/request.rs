@@ -14,7 +14,7 @@ use crate::record::{self, BlobLocation, DeliveryRecord, EnvelopeRecord, ItemReco
 use crate::segment::{Appender, Kind, Segments};
 use crate::spool::{Handle, SpoolFile};
 use crate::{
-    Acted, Action, DeliveryId, ItemId, Millis, NewDelivery, NewEvent, NewItem, Settlement, StoreError,
+    Acted, DeliveryId, ItemId, Millis, NewDelivery, NewEvent, NewItem, OperatorAction, Settlement, StoreError,
 };
 
 /// One change to the store, all of it or nothing.
@@ -36,7 +36,7 @@ pub(crate) enum Op {
     },
     Act {
         item: ItemId,
-        action: Action,
+        action: OperatorAction,
         now: Millis,
         events: Vec<NewEvent>,
     },
@@ -63,7 +63,7 @@ pub(crate) enum Damaged {
     Item(ItemId),
     Delivery(DeliveryId),
     /// A row whose key is not one of ours.
-    Row {
+    TableRow {
         table: &'static str,
         key: Vec<u8>,
     },
@@ -71,7 +71,7 @@ pub(crate) enum Damaged {
 
 /// What a request came to, where its caller wants to know.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) enum Answer {
+pub(crate) enum WriteOutcome {
     #[default]
     Done,
     Acted(Acted),
@@ -79,8 +79,8 @@ pub(crate) enum Answer {
 }
 
 /// What goes to the writer.
-pub(crate) enum Message {
-    Do(Op, oneshot::Sender<Result<Answer, StoreError>>),
+pub(crate) enum WriterMessage {
+    Do(Op, oneshot::Sender<Result<WriteOutcome, StoreError>>),
     Close(oneshot::Sender<()>),
 }
 
@@ -118,7 +118,7 @@ fn weight(item: &NewItem) -> usize {
 }
 
 /// An item whose octets are where they will stay.
-pub(crate) struct Staged {
+pub(crate) struct StagedItem {
     pub(crate) id: ItemId,
     pub(crate) record: ItemRecord,
     pub(crate) deliveries: Vec<NewDelivery>,
@@ -128,7 +128,7 @@ pub(crate) struct Staged {
     file: Option<SpoolFile>,
 }
 
-impl Staged {
+impl StagedItem {
     /// The commit is durable: the file belongs to the item now.
     pub(crate) fn keep(mut self) {
         if let Some(file) = &mut self.file {
@@ -178,7 +178,7 @@ pub(crate) fn stage(
     layout: &Layout,
     segments: &Segments,
     appender: &mut Appender,
-) -> Result<Vec<Staged>, StoreError> {
+) -> Result<Vec<StagedItem>, StoreError> {
     op.take_items().into_iter().map(|item| stage_item(item, disk, layout, segments, appender)).collect()
 }
 
@@ -188,7 +188,7 @@ fn stage_item(
     layout: &Layout,
     segments: &Segments,
     appender: &mut Appender,
-) -> Result<Staged, StoreError> {
+) -> Result<StagedItem, StoreError> {
     let NewItem { id, mut meta, body, deliveries } = item;
     let source = body.source;
     let handle = match body.handle {
@@ -230,5 +230,5 @@ fn stage_item(
     let at = segments.append(appender, id, Kind::Envelope, &bytes).map_err(|e| io_error(&e))?;
     let EnvelopeRecord { meta, sums, .. } = envelope;
     let record = ItemRecord { meta, body, recipe: beside, sums, envelope: Some(at) };
-    Ok(Staged { id, record, deliveries, recipe, source, file })
+    Ok(StagedItem { id, record, deliveries, recipe, source, file })
 }

@@ -12,9 +12,9 @@ use std::sync::atomic::Ordering;
 use redb::{ReadableTable, ReadableTableMetadata};
 
 use crate::disk::Disk;
-use crate::group::Writer;
+use crate::group::QueueWriter;
 use crate::index::{self, DELIVERIES, EVENTS, ITEMS, Index, IndexError, Tables};
-use crate::inner::Inner;
+use crate::inner::StoreCore;
 use crate::layout::{DirectoryLock, Layout, StoreMark, parse_body_name};
 use crate::record::{self, Blob, BlobLocation, DeliveryRecord, EnvelopeRecord, ItemRecord};
 use crate::request::Op;
@@ -71,7 +71,7 @@ pub(crate) fn recover(
     Ok(report)
 }
 
-fn items(inner: &Inner) -> u64 {
+fn items(inner: &StoreCore) -> u64 {
     inner.counters.items.load(Ordering::Relaxed)
 }
 
@@ -125,7 +125,7 @@ fn readable(disk: &Arc<dyn Disk>, layout: &Layout) -> Option<(Index, StoreMark)>
 type AllRemains = BTreeMap<ItemId, Remains>;
 
 /// All that came with a later commit than `base`, and the latest commit of all.
-fn look_round(inner: &Inner, base: u64) -> io::Result<(AllRemains, u64)> {
+fn look_round(inner: &StoreCore, base: u64) -> io::Result<(AllRemains, u64)> {
     let (mut all, mut latest) = (AllRemains::new(), base);
     for number in inner.segments.numbers() {
         for Frame { item, kind, blob, sequence } in inner.segments.walk(number)? {
@@ -153,7 +153,12 @@ fn look_round(inner: &Inner, base: u64) -> io::Result<(AllRemains, u64)> {
 }
 
 /// Queues what can be rebuilt; the bodies of the rest go to quarantine.
-fn adopt(writer: &mut Writer, remains: AllRemains, release: bool, report: &mut Recovered) -> io::Result<()> {
+fn adopt(
+    writer: &mut QueueWriter,
+    remains: AllRemains,
+    release: bool,
+    report: &mut Recovered,
+) -> io::Result<()> {
     let inner = writer.inner.clone();
     let (mut ops, mut lost) = (Vec::new(), Vec::new());
     for (item, remains) in remains {
@@ -188,7 +193,7 @@ fn adopt(writer: &mut Writer, remains: AllRemains, release: bool, report: &mut R
 }
 
 fn rebuild(
-    inner: &Inner,
+    inner: &StoreCore,
     item: ItemId,
     remains: &Remains,
     release: bool,

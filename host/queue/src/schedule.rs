@@ -9,12 +9,12 @@ mod ready;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::names::Names;
+use crate::names::NameTable;
 use crate::{DeliveryId, ItemId, MAX_PRIORITY, Millis, PRIORITY_STEP, Priority, QueueKey};
 use ready::{DueOrder, Ready};
 use slab::Slab;
 
-pub(crate) use lease::Granted;
+pub(crate) use lease::LeaseGrant;
 
 /// Memory for so many entries is kept when the queue runs empty.
 const KEPT: usize = 1024;
@@ -23,7 +23,7 @@ const KEPT: usize = 1024;
 pub(crate) type Slot = u32;
 
 #[derive(Debug)]
-struct Entry {
+struct ScheduledDelivery {
     id: DeliveryId,
     key: u32,
     tenant: u32,
@@ -37,7 +37,7 @@ struct Entry {
     delay: u32,
 }
 
-impl Entry {
+impl ScheduledDelivery {
     fn order(&self) -> DueOrder {
         let steps = Millis::from(self.priority.clamp(-MAX_PRIORITY, MAX_PRIORITY));
         DueOrder { due: self.wakes_at, rank: self.wakes_at.saturating_sub(steps * PRIORITY_STEP) }
@@ -59,7 +59,7 @@ struct Held {
 
 /// What a commit made of a delivery.
 #[derive(Debug, Clone)]
-pub(crate) struct Change {
+pub(crate) struct ScheduleChange {
     pub(crate) id: DeliveryId,
     pub(crate) wakes_at: Millis,
     /// When it was accepted, or attempted last.
@@ -78,7 +78,7 @@ pub(crate) struct Belongs {
 }
 
 /// Seconds that a delivery waits.
-fn delay(change: &Change) -> u32 {
+fn delay(change: &ScheduleChange) -> u32 {
     let seconds = change.wakes_at.saturating_sub(change.since).max(0) / 1000;
     u32::try_from(seconds).unwrap_or(u32::MAX)
 }
@@ -86,10 +86,10 @@ fn delay(change: &Change) -> u32 {
 /// The scheduler's memory.
 #[derive(Debug)]
 pub(crate) struct Schedule {
-    entries: Slab<Entry>,
+    entries: Slab<ScheduledDelivery>,
     by_id: BTreeMap<DeliveryId, Slot>,
-    keys: Names<QueueKey>,
-    tenants: Names<String>,
+    keys: NameTable<QueueKey>,
+    tenants: NameTable<String>,
     waiting: BTreeSet<(Millis, Slot)>,
     ready: Ready,
     leases: HashMap<Slot, Held>,
@@ -111,8 +111,8 @@ impl Schedule {
         Self {
             entries: Slab::new(),
             by_id: BTreeMap::new(),
-            keys: Names::default(),
-            tenants: Names::default(),
+            keys: NameTable::default(),
+            tenants: NameTable::default(),
             waiting: BTreeSet::new(),
             ready: Ready::default(),
             leases: HashMap::new(),
@@ -127,18 +127,18 @@ impl Schedule {
         }
     }
 
-    fn entry(&self, slot: Slot) -> Option<&Entry> {
+    fn entry(&self, slot: Slot) -> Option<&ScheduledDelivery> {
         self.entries.get(slot as usize)
     }
 
-    fn entry_mut(&mut self, slot: Slot) -> Option<&mut Entry> {
+    fn entry_mut(&mut self, slot: Slot) -> Option<&mut ScheduledDelivery> {
         self.entries.get_mut(slot as usize)
     }
 
     /// Adds a delivery that became durable.
-    pub(crate) fn insert(&mut self, change: &Change, belongs: &Belongs) {
+    pub(crate) fn insert(&mut self, change: &ScheduleChange, belongs: &Belongs) {
         let tenant = self.tenants.acquire(&belongs.tenant);
-        let key = self.entries.insert(Entry {
+        let key = self.entries.insert(ScheduledDelivery {
             id: change.id,
             key: self.keys.acquire(&belongs.key),
             tenant,
@@ -157,7 +157,7 @@ impl Schedule {
     }
 
     /// Applies what a commit made of a delivery, and frees it for others.
-    pub(crate) fn update(&mut self, change: &Change) {
+    pub(crate) fn update(&mut self, change: &ScheduleChange) {
         let Some(slot) = self.by_id.get(&change.id).copied() else { return };
         self.lock(slot);
         let Some(entry) = self.entry_mut(slot) else { return };

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::checked::{ChunkSums, Summing};
 use crate::disk::{Disk, DiskFile};
-use crate::inner::{Inner, blocking, io_error};
+use crate::inner::{StoreCore, blocking, io_error};
 use crate::record::{INLINE, LARGEST_IN_SEGMENT};
 use crate::{Spool, SpooledBody, StoreError};
 
@@ -88,7 +88,7 @@ const EXTRA: usize = LARGEST_IN_SEGMENT - INLINE;
 
 /// The [`Spool`] of the embedded store.
 pub(crate) struct EmbeddedSpool {
-    inner: Arc<Inner>,
+    inner: Arc<StoreCore>,
     buffer: Vec<u8>,
     permit: Option<MemoryPermit>,
     file: Option<Spilled>,
@@ -101,7 +101,7 @@ struct Spilled {
 }
 
 impl EmbeddedSpool {
-    pub(crate) fn new(inner: Arc<Inner>) -> Self {
+    pub(crate) fn new(inner: Arc<StoreCore>) -> Self {
         Self { inner, buffer: Vec::new(), permit: None, file: None }
     }
 

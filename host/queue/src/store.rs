@@ -13,9 +13,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::disk::{Disk, RealDisk};
-use crate::inner::{Inner, blocking};
+use crate::inner::{StoreCore, blocking};
 use crate::layout::{DirectoryLock, real_root};
-use crate::request::{Answer, Message, Op};
+use crate::request::{Op, WriteOutcome, WriterMessage};
 use crate::{OpenError, Recovered, StoreError, group, recover, salvage};
 
 /// Settings of the embedded store.
@@ -49,8 +49,8 @@ impl Default for StoreConfig {
 /// Queue and event log in a directory of this machine.
 #[derive(Debug)]
 pub struct EmbeddedStore {
-    inner: Arc<Inner>,
-    writer: mpsc::Sender<Message>,
+    inner: Arc<StoreCore>,
+    writer: mpsc::Sender<WriterMessage>,
     #[cfg(feature = "testing")]
     temporary: Mutex<Option<tempfile::TempDir>>,
 }
@@ -143,18 +143,18 @@ impl EmbeddedStore {
     }
 
     /// Hands a request to the writer and waits until it is durable.
-    async fn write(&self, op: Op) -> Result<Answer, StoreError> {
+    async fn write(&self, op: Op) -> Result<WriteOutcome, StoreError> {
         self.inner.poison.check()?;
         let (reply, answer) = oneshot::channel();
         let gone = || StoreError::Io("the store is closed".into());
-        self.writer.send(Message::Do(op, reply)).await.map_err(|_| gone())?;
+        self.writer.send(WriterMessage::Do(op, reply)).await.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
     /// Reads what is committed, off the IO workers.
     async fn read_with<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&Inner) -> Result<T, StoreError> + Send + 'static,
+        read: impl FnOnce(&StoreCore) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.inner.poison.check()?;
         let inner = self.inner.clone();
@@ -167,7 +167,7 @@ impl EmbeddedStore {
 
     async fn shut(&self) {
         let (reply, done) = oneshot::channel();
-        if self.writer.send(Message::Close(reply)).await.is_ok() {
+        if self.writer.send(WriterMessage::Close(reply)).await.is_ok() {
             let _ = done.await;
         }
     }

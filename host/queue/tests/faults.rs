@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use common::*;
 use proptest::prelude::*;
-use relevo_queue::disk::{Fault, FaultyDisk};
+use relevo_queue::disk::{DiskFault, FaultyDisk};
 use relevo_queue::*;
 
 #[derive(Debug, Clone)]
@@ -26,16 +26,16 @@ enum Step {
     Report,
     Act(u8),
     Restart,
-    Fault(Fault),
+    Fault(DiskFault),
     PowerLoss(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let fault = prop_oneof![
-        (1..20_u32).prop_map(Fault::Write),
-        (1..20_u32).prop_map(Fault::TornWrite),
-        (1..8_u32).prop_map(Fault::Sync),
-        (1..20_u32).prop_map(Fault::Full),
+        (1..20_u32).prop_map(DiskFault::Write),
+        (1..20_u32).prop_map(DiskFault::TornWrite),
+        (1..8_u32).prop_map(DiskFault::Sync),
+        (1..20_u32).prop_map(DiskFault::Full),
     ];
     prop_oneof![
         6 => (prop_oneof![0..2000_usize, 65_000..140_000_usize], 1..4_u32).prop_map(|(size, deliveries)| Step::Accept { size, deliveries }),
@@ -168,10 +168,12 @@ impl Run {
 
     async fn act(&mut self, what: u8) {
         let Some(n) = self.model.items.keys().next_back().copied() else { return };
-        let action = [Action::Retry, Action::Hold, Action::Release, Action::Drop][usize::from(what)];
+        let action =
+            [OperatorAction::Retry, OperatorAction::Hold, OperatorAction::Release, OperatorAction::Drop]
+                [usize::from(what)];
         let before = self.states(n).await;
         let done = self.store.act(id(n), action, self.now, vec![]).await;
-        let Some(before) = before.filter(|_| action == Action::Drop) else { return };
+        let Some(before) = before.filter(|_| action == OperatorAction::Drop) else { return };
         match done {
             // A fault left deliveries leased: they stay, and nothing else does.
             Ok(Acted::BeingAttempted) => {
@@ -270,7 +272,7 @@ async fn a_failed_sync_of_a_large_body_stops_the_store_for_good() {
         let disk = FaultyDisk::new();
         let store = EmbeddedStore::open_on(Arc::new(disk.clone()), "/q", config()).unwrap();
         store.accept(vec![simple(1, "x.test")], vec![]).await.unwrap();
-        disk.order(Fault::Sync(nth));
+        disk.order(DiskFault::Sync(nth));
         let accepted = async {
             let mut spool = store.spool().await?;
             spool.write(&bytes(2, 100_000)).await?;

@@ -76,7 +76,7 @@ async fn without_its_index_a_store_is_refused_and_can_be_recovered() {
         let store = try_open(&disk).unwrap();
         assert_eq!(store.stats().held, 40, "some may have been delivered already");
         assert!(lease_all(&store, T0).await.is_empty());
-        assert_eq!(store.act(id(3), Action::Release, T0, vec![]).await.unwrap(), Acted::Done);
+        assert_eq!(store.act(id(3), OperatorAction::Release, T0, vec![]).await.unwrap(), Acted::Done);
         assert_eq!(lease_one(&store, T0).await.delivery.recipients, [recipient(0, "x.test")]);
     }
 }

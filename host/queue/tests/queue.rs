@@ -203,7 +203,7 @@ async fn due_domains_come_oldest_first_and_skip_is_heard() {
 async fn held_and_far_retries_wake_at_expiry() {
     let store = EmbeddedStore::open_temp().unwrap();
     store.accept(vec![simple(1, "x.test"), simple(2, "y.test")], vec![]).await.unwrap();
-    assert_eq!(store.act(id(1), Action::Hold, T0, vec![]).await.unwrap(), Acted::Done);
+    assert_eq!(store.act(id(1), OperatorAction::Hold, T0, vec![]).await.unwrap(), Acted::Done);
     let lease = lease_one(&store, T0).await;
     store.settle(vec![later(&lease, T0 + 1000 * HOUR)], vec![], vec![]).await.unwrap();
     assert_eq!(store.stats().held, 1);
@@ -216,22 +216,22 @@ async fn held_and_far_retries_wake_at_expiry() {
 #[tokio::test]
 async fn operators_hold_release_retry_and_drop() {
     let store = EmbeddedStore::open_temp().unwrap();
-    assert_eq!(store.act(id(1), Action::Drop, T0, vec![]).await.unwrap(), Acted::NotFound);
+    assert_eq!(store.act(id(1), OperatorAction::Drop, T0, vec![]).await.unwrap(), Acted::NotFound);
     store.accept(vec![simple(1, "x.test")], vec![]).await.unwrap();
     let lease = lease_one(&store, T0).await;
-    assert_eq!(store.act(id(1), Action::Hold, T0, vec![]).await.unwrap(), Acted::Done);
+    assert_eq!(store.act(id(1), OperatorAction::Hold, T0, vec![]).await.unwrap(), Acted::Done);
     store.settle(vec![later(&lease, T0 + 1)], vec![], vec![]).await.unwrap();
     assert!(lease_all(&store, T0 + HOUR).await.is_empty(), "held when the attempt was settled");
-    assert_eq!(store.act(id(1), Action::Release, T0 + HOUR, vec![]).await.unwrap(), Acted::Done);
+    assert_eq!(store.act(id(1), OperatorAction::Release, T0 + HOUR, vec![]).await.unwrap(), Acted::Done);
     let lease = lease_one(&store, T0 + HOUR).await;
     store.settle(vec![later(&lease, T0 + 9 * HOUR)], vec![], vec![]).await.unwrap();
-    assert_eq!(store.act(id(1), Action::Retry, T0 + 2 * HOUR, vec![]).await.unwrap(), Acted::Done);
+    assert_eq!(store.act(id(1), OperatorAction::Retry, T0 + 2 * HOUR, vec![]).await.unwrap(), Acted::Done);
     let lease = lease_one(&store, T0 + 2 * HOUR).await;
     let dropped =
-        store.act(id(1), Action::Drop, T0 + 2 * HOUR, vec![event("acme", "email.failed", T0)]).await;
+        store.act(id(1), OperatorAction::Drop, T0 + 2 * HOUR, vec![event("acme", "email.failed", T0)]).await;
     assert_eq!(dropped.unwrap(), Acted::BeingAttempted);
     store.settle(vec![later(&lease, T0 + 9 * HOUR)], vec![], vec![]).await.unwrap();
-    assert_eq!(store.act(id(1), Action::Drop, T0 + 2 * HOUR, vec![]).await.unwrap(), Acted::Done);
+    assert_eq!(store.act(id(1), OperatorAction::Drop, T0 + 2 * HOUR, vec![]).await.unwrap(), Acted::Done);
     assert!(store.item(id(1)).await.unwrap().is_none());
     assert_eq!(store.events(None, 0, 9).await.unwrap().len(), 1);
 }
@@ -243,7 +243,7 @@ async fn a_drop_spares_only_what_is_being_attempted() {
     let new = vec![delivery("x.test", [0], T0), delivery("y.test", [1], T0)];
     store.accept(vec![item(1, "acme", body_of(1), new)], vec![]).await.unwrap();
     let lease = store.lease(&[QueueKey::of_domain("x.test")], T0, T0 + HOUR, 1).await.unwrap().remove(0);
-    assert_eq!(store.act(id(1), Action::Drop, T0, vec![]).await.unwrap(), Acted::BeingAttempted);
+    assert_eq!(store.act(id(1), OperatorAction::Drop, T0, vec![]).await.unwrap(), Acted::BeingAttempted);
     assert!(lease_all(&store, T0).await.is_empty());
     store.settle(vec![settle(&lease, RecipientState::Delivered)], vec![], vec![]).await.unwrap();
     assert!(store.item(id(1)).await.unwrap().is_none());

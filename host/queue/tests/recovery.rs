@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::*;
-use relevo_queue::disk::{Disk, Fault, FaultyDisk};
+use relevo_queue::disk::{Disk, DiskFault, FaultyDisk};
 use relevo_queue::*;
 
 fn open(disk: &FaultyDisk) -> Arc<EmbeddedStore> {
@@ -105,7 +105,7 @@ async fn a_failed_sync_stops_the_store_for_good() {
         let disk = FaultyDisk::new();
         let store = open(&disk);
         store.accept(vec![simple(1, "x.test")], vec![]).await.unwrap();
-        disk.order(Fault::Sync(nth));
+        disk.order(DiskFault::Sync(nth));
         let mut failed = false;
         for n in 2..5 {
             failed |= store.accept(vec![simple(n, "x.test")], vec![]).await.is_err();
@@ -131,7 +131,7 @@ async fn a_panic_in_the_writer_is_contained() {
     let store = open(&disk);
     store.accept(vec![simple(1, "x.test")], vec![]).await.unwrap();
     let lease = lease_one(&store, T0).await;
-    disk.order(Fault::Panic(1));
+    disk.order(DiskFault::Panic(1));
     let bounce = vec![simple(2, "example.com")];
     let done = settle(&lease, RecipientState::Delivered);
     let failed = store.settle(vec![done.clone()], bounce, vec![]).await;
@@ -147,11 +147,11 @@ async fn a_spool_error_reaches_the_caller() {
     let disk = FaultyDisk::new();
     let store = open(&disk);
     let mut spool = store.spool().await.unwrap();
-    disk.order(Fault::Write(1));
+    disk.order(DiskFault::Write(1));
     let wrote = spool.write(&vec![0; 200_000]).await;
     assert!(matches!(wrote, Err(StoreError::Io(_))));
     drop(spool);
-    disk.order(Fault::TornWrite(1));
+    disk.order(DiskFault::TornWrite(1));
     assert!(store.accept(vec![simple(1, "x.test")], vec![]).await.is_err());
     assert!(store.item(id(1)).await.unwrap().is_none());
     store.accept(vec![simple(2, "x.test")], vec![]).await.unwrap();
@@ -165,7 +165,7 @@ async fn a_full_disk_refuses_and_recovers_without_a_restart() {
         let disk = FaultyDisk::new();
         let store = open(&disk);
         store.accept(vec![simple(1, "x.test")], vec![]).await.unwrap();
-        disk.order(Fault::Full(nth));
+        disk.order(DiskFault::Full(nth));
         let mut refused = Vec::new();
         for n in 2..8 {
             match store.accept(vec![simple(n, "x.test")], vec![]).await {
@@ -427,7 +427,7 @@ async fn what_is_held_or_refused_from_the_start() {
     let store = open(&disk);
     assert_eq!(store.held("acme"), 1);
     assert!(lease_all(&store, T0).await.is_empty());
-    assert_eq!(store.act(id(1), Action::Release, T0, vec![]).await.unwrap(), Acted::Done);
+    assert_eq!(store.act(id(1), OperatorAction::Release, T0, vec![]).await.unwrap(), Acted::Done);
     assert_eq!((store.held("acme"), store.stats().held), (0, 0));
     let lease = lease_one(&store, T0).await;
     assert_eq!(lease.delivery.reason(3).map(|l| l.text.as_str()), Some("by plugin a"));

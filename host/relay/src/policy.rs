@@ -12,7 +12,7 @@ use relevo_mailkit::source::Source;
 use relevo_queue::{ItemId, Millis};
 
 use crate::pipeline::{Origin, Via};
-use crate::settings::{Grants, Settings, Tenant};
+use crate::settings::{EgressGrants, Settings, Tenant};
 
 /// One entry of [`crate::pipeline::Pipeline::checks`]. The pipeline asks the checks one after the other, after the
 /// first-party validation and after the sender is authorised. The strictest verdict for a recipient wins; every answer
@@ -39,7 +39,7 @@ pub struct PolicyRequest {
     /// The owner of the message.
     pub tenant: Arc<Tenant>,
     /// The effects that attributes may have.
-    pub grants: Arc<Grants>,
+    pub grants: Arc<EgressGrants>,
     /// The id of the message.
     pub id: ItemId,
     /// When the message arrived.

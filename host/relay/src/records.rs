@@ -86,7 +86,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::settings::{Grants, Pool};
+    use crate::settings::{EgressGrants, EgressPool};
     use crate::testing::World;
 
     fn of(name: &str, hostname: &str) -> Vec<(&'static str, String, String, &'static str)> {
@@ -127,7 +127,7 @@ mod tests {
             let of = |addresses: &[&str]| addresses.iter().map(|a| a.parse().unwrap()).collect();
             let (source_ipv4, source_ipv6) = (of(v4), of(v6));
             let name = name.to_owned();
-            Arc::new(Pool { name, source_ipv4, source_ipv6, ehlo: None, connections_per_site: None })
+            Arc::new(EgressPool { name, source_ipv4, source_ipv6, ehlo: None, connections_per_site: None })
         };
         let all = of_settings("example.com", |settings| {
             settings.hostname = "mta1.example".to_owned();
@@ -138,7 +138,7 @@ mod tests {
             ] {
                 settings.delivery.pools.insert(pool.name.clone(), pool);
             }
-            let grants = Grants { pools: vec!["own".to_owned()], ..Grants::default() };
+            let grants = EgressGrants { pools: vec!["own".to_owned()], ..EgressGrants::default() };
             settings.directory.edit(|entries| {
                 let domain = entries.by_domain.get_mut("example.com").map(Arc::make_mut).unwrap();
                 domain.grants = Arc::new(grants);

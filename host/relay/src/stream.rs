@@ -55,9 +55,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::settings::Grants;
+    use crate::settings::EgressGrants;
 
-    fn domain(grants: Grants) -> Domain {
+    fn domain(grants: EgressGrants) -> Domain {
         let (name, tenant) = ("shop.test".to_owned(), "acme".to_owned());
         Domain { name, tenant, dkim: vec![], tracking: None, grants: Arc::new(grants) }
     }
@@ -68,8 +68,11 @@ mod tests {
 
     #[test]
     fn the_last_granted_choice_is_in_the_key() {
-        let grants =
-            Grants { pools: vec!["own".into(), "bulk".into()], routes: vec!["eu".into()], max_priority: 2 };
+        let grants = EgressGrants {
+            pools: vec!["own".into(), "bulk".into()],
+            routes: vec!["eu".into()],
+            max_priority: 2,
+        };
         let shop = domain(grants);
         let way = |all: &[(&str, &str)]| Way::of(&shop, &attributes(all));
         let want = QueueKeyParts {
@@ -89,7 +92,7 @@ mod tests {
     #[test]
     fn without_grants_it_is_the_key_of_the_domain() {
         let all = attributes(&[("pool", "own"), ("route", "eu"), ("priority", "1"), ("campaign", "x")]);
-        let way = Way::of(&domain(Grants::default()), &all);
+        let way = Way::of(&domain(EgressGrants::default()), &all);
         assert_eq!((way.key("x.test"), way.priority), (QueueKey::of_domain("x.test"), 0));
         assert_eq!((way.pool.as_str(), way.route.as_str()), ("", ""));
     }

@@ -15,9 +15,7 @@ use relevo_policy::{PluginCollector, Plugins, PluginsConfig};
 use relevo_queue::{EmbeddedStore, EventLog, Queue};
 use relevo_relay::clock::{Clock, RandomIds, SystemClock};
 use relevo_relay::copies::{Copies, MakeCopy};
-use relevo_relay::delivery::{
-    Delivery, DeliveryCounters, DeliveryGauges, DeliveryHandle, DeliveryParts, Dial,
-};
+use relevo_relay::delivery::{DeliveryCounters, DeliveryGauges, DeliveryHandle, DeliveryParts, Dial};
 use relevo_relay::directory::{DirectoryRefresher, StoreSource};
 use relevo_relay::intake::{Intake, IntakeMetrics};
 use relevo_relay::metrics::{self as relay_metrics, QueueGauges, StageCounters};
@@ -162,7 +160,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     }
     let plugins = open_plugins(&parts.data_dir, &settings, &clock, Some(events.clone())).await?;
     PluginCollector::register(&mut registry, plugins.clone());
-    let delivery = Delivery::start(DeliveryParts {
+    let delivery = DeliveryParts {
         queue: queue.clone(),
         resolve: outside.resolve,
         dial: outside.dial,
@@ -173,7 +171,8 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         clock: clock.clone(),
         ids: Arc::new(RandomIds),
         seed: seed()?,
-    });
+    }
+    .start();
     DeliveryGauges::register(&mut registry, delivery.clone());
 
     let telling = delivery.clone();

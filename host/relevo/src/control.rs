@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relevo_policy::{Plugins, Room};
-use relevo_queue::{Acted, Action, Delivery, ItemId, ItemView, Millis, Queue, RecipientState, StoreError};
+use relevo_queue::{
+    Acted, Delivery, ItemId, ItemView, Millis, OperatorAction, Queue, RecipientState, StoreError,
+};
 use relevo_relay::clock::{Clock, timestamp};
 use relevo_relay::delivery::DeliveryHandle;
 use serde::{Deserialize, Serialize};
@@ -161,10 +163,10 @@ impl Control {
                 let view = self.find(&id).await?;
                 Ok((self.explain)(&view))
             }
-            Request::Retry { id } => self.act(&id, Action::Retry).await,
-            Request::Hold { id } => self.act(&id, Action::Hold).await,
-            Request::Release { id } => self.act(&id, Action::Release).await,
-            Request::Drop { id } => self.act(&id, Action::Drop).await,
+            Request::Retry { id } => self.act(&id, OperatorAction::Retry).await,
+            Request::Hold { id } => self.act(&id, OperatorAction::Hold).await,
+            Request::Release { id } => self.act(&id, OperatorAction::Release).await,
+            Request::Drop { id } => self.act(&id, OperatorAction::Drop).await,
             Request::Plugin { .. } => Err("content was expected".to_owned()),
         }
     }
@@ -174,13 +176,13 @@ impl Control {
         self.queue.item(id).await.map_err(text)?.ok_or_else(|| gone(id))
     }
 
-    async fn act(&self, id: &str, action: Action) -> Result<Value, String> {
+    async fn act(&self, id: &str, action: OperatorAction) -> Result<Value, String> {
         let id = parse(id)?;
-        if matches!(action, Action::Retry | Action::Release)
+        if matches!(action, OperatorAction::Retry | OperatorAction::Release)
             && let Some(view) = self.queue.item(id).await.map_err(text)?
         {
             let mut open = view.deliveries.iter().map(|d| &d.delivery).filter(|d| pending(d) > 0).peekable();
-            if action == Action::Retry && open.peek().is_some() && open.all(|d| d.held) {
+            if action == OperatorAction::Retry && open.peek().is_some() && open.all(|d| d.held) {
                 return Err(format!("{id} is held: `relevo queue release` lets it go"));
             }
             self.delivery.reset_backoff(view.deliveries.iter().map(|d| &d.delivery.key));

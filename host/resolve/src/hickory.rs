@@ -60,9 +60,9 @@ impl Default for Tuning {
 /// Resolves through hickory, which caches answers for their TTL (at most an hour; negative ones at most five minutes).
 /// Cheap to clone; clones share the cache.
 #[derive(Clone)]
-pub struct HickoryResolver(Arc<Inner>);
+pub struct HickoryResolver(Arc<ResolverCore>);
 
-struct Inner {
+struct ResolverCore {
     resolver: TokioResolver,
     family: IpFamily,
     ourselves: Ourselves,
@@ -88,7 +88,7 @@ struct OfHost {
 }
 
 /// What was found for a question.
-enum Answer {
+enum LookupResult {
     Found(Lookup),
     /// The name exists, without records of this type.
     NoData,
@@ -126,7 +126,7 @@ impl HickoryResolver {
         // Deliveries to many domains ask at the same time over one connection.
         opts.max_active_requests = 512;
         let normal = |n: &String| n.trim_end_matches('.').to_ascii_lowercase();
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(ResolverCore {
             resolver: builder.build().map_err(failed)?,
             family: config.ip,
             ourselves: Ourselves {
@@ -156,23 +156,25 @@ impl Resolve for HickoryResolver {
 
     async fn txt(&self, name: &str) -> Result<Vec<String>, ResolveError> {
         match self.0.ask(name, RecordType::TXT).await {
-            Answer::Found(lookup) => Ok(lookup.answers().iter().filter_map(|r| text(&r.data)).collect()),
-            Answer::NoData | Answer::NoSuchName => Ok(Vec::new()),
-            Answer::Failed(detail) => Err(ResolveError::Temporary { name: name.to_owned(), detail }),
+            LookupResult::Found(lookup) => {
+                Ok(lookup.answers().iter().filter_map(|r| text(&r.data)).collect())
+            }
+            LookupResult::NoData | LookupResult::NoSuchName => Ok(Vec::new()),
+            LookupResult::Failed(detail) => Err(ResolveError::Temporary { name: name.to_owned(), detail }),
         }
     }
 }
 
-impl Inner {
+impl ResolverCore {
     async fn route(self: &Arc<Self>, domain: &str) -> Result<Route, ResolveError> {
         let (mx, ttl, implicit) = match self.ask(domain, RecordType::MX).await {
-            Answer::Found(lookup) => {
+            LookupResult::Found(lookup) => {
                 (route::exchangers(domain, exchanges(&lookup))?, remaining(&lookup), false)
             }
-            Answer::NoSuchName => return Err(ResolveError::NoSuchDomain(domain.to_owned())),
+            LookupResult::NoSuchName => return Err(ResolveError::NoSuchDomain(domain.to_owned())),
             // Only when there is no MX at all (RFC 5321 section 5.1).
-            Answer::NoData => (vec![(0, domain.to_owned())], Duration::MAX, true),
-            Answer::Failed(detail) => {
+            LookupResult::NoData => (vec![(0, domain.to_owned())], Duration::MAX, true),
+            LookupResult::Failed(detail) => {
                 return Err(ResolveError::Temporary { name: domain.to_owned(), detail });
             }
         };
@@ -235,33 +237,35 @@ impl Inner {
             OfHost { v4: Vec::new(), v6: Vec::new(), ttl: Duration::MAX, exists: false, failed: None };
         for answer in [answers.0, answers.1].into_iter().flatten() {
             match answer {
-                Answer::Found(lookup) => {
+                LookupResult::Found(lookup) => {
                     found.exists = true;
                     found.ttl = found.ttl.min(remaining(&lookup));
                     for ip in lookup.answers().iter().filter_map(|r| r.data.ip_addr()) {
                         if ip.is_ipv4() { found.v4.push(ip) } else { found.v6.push(ip) }
                     }
                 }
-                Answer::NoData => found.exists = true,
-                Answer::NoSuchName => {}
-                Answer::Failed(detail) => found.failed = Some(detail),
+                LookupResult::NoData => found.exists = true,
+                LookupResult::NoSuchName => {}
+                LookupResult::Failed(detail) => found.failed = Some(detail),
             }
         }
         found
     }
 
-    async fn ask(&self, name: &str, kind: RecordType) -> Answer {
-        let Ok(mut fqdn) = Name::from_ascii(name) else { return Answer::NoSuchName };
+    async fn ask(&self, name: &str, kind: RecordType) -> LookupResult {
+        let Ok(mut fqdn) = Name::from_ascii(name) else { return LookupResult::NoSuchName };
         // No search list.
         fqdn.set_fqdn(true);
         match self.resolver.lookup(fqdn, kind).await {
-            Ok(lookup) if lookup.answers().iter().any(|r| r.record_type() == kind) => Answer::Found(lookup),
-            Ok(_) => Answer::NoData,
-            Err(error) if error.is_nx_domain() => Answer::NoSuchName,
-            Err(error) if error.is_no_records_found() => Answer::NoData,
+            Ok(lookup) if lookup.answers().iter().any(|r| r.record_type() == kind) => {
+                LookupResult::Found(lookup)
+            }
+            Ok(_) => LookupResult::NoData,
+            Err(error) if error.is_nx_domain() => LookupResult::NoSuchName,
+            Err(error) if error.is_no_records_found() => LookupResult::NoData,
             Err(error) => {
                 tracing::debug!(%name, %kind, %error, "lookup failed");
-                Answer::Failed(format!("{kind}: {error}"))
+                LookupResult::Failed(format!("{kind}: {error}"))
             }
         }
     }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{authority, client, envelope, listener, start, target, trusting, trusting_nobody};
-use relevo_smtp::client::{Auth, Command, Connection, Envelope, Failure, Outcome, TlsFailure, TlsPolicy};
+use relevo_smtp::client::{
+    Auth, Connection, DialogueStep, Envelope, Failure, RecipientOutcome, TlsFailure, TlsPolicy,
+};
 use relevo_smtp::server::ListenerKind;
 
 fn auth() -> Auth {
@@ -18,9 +20,9 @@ fn body(octets: &[u8]) -> Arc<Vec<u8>> {
     Arc::new(octets.to_vec())
 }
 
-fn failure(outcome: &Outcome) -> &Failure {
+fn failure(outcome: &RecipientOutcome) -> &Failure {
     match outcome {
-        Outcome::Failed(failure) => failure,
+        RecipientOutcome::Failed(failure) => failure,
         other => panic!("{other:?} is no failure"),
     }
 }
@@ -36,7 +38,10 @@ async fn several_messages_over_one_connection() {
     for (i, content) in [&b"a\r\n.b\r\n"[..], b"no end of line", b""].into_iter().enumerate() {
         assert!(connection.is_alive().await);
         let result = connection.transact(&envelope(&["x@b.test"], content.len()), body(content)).await;
-        assert!(matches!(&result.outcomes[..], [(0, Outcome::Delivered(r))] if r.code == 250), "{result:?}");
+        assert!(
+            matches!(&result.outcomes[..], [(0, RecipientOutcome::Delivered(r))] if r.code == 250),
+            "{result:?}"
+        );
         assert!(result.reusable);
         let received = memory.received.lock().unwrap();
         let got = &received[i].body;
@@ -58,12 +63,12 @@ async fn outcomes_are_for_each_recipient() {
     let outcome = |i: usize| &result.outcomes[i].1;
     assert_eq!((failure(outcome(0)).permanent, failure(outcome(0)).status), (true, (5, 1, 1).into()));
     assert_eq!((failure(outcome(1)).permanent, failure(outcome(1)).status), (false, (4, 2, 2).into()));
-    assert!((2..12).all(|i| matches!(outcome(i), Outcome::Delivered(_))), "{result:?}");
-    assert_eq!(outcome(12), &Outcome::NextTransaction);
+    assert!((2..12).all(|i| matches!(outcome(i), RecipientOutcome::Delivered(_))), "{result:?}");
+    assert_eq!(outcome(12), &RecipientOutcome::NextTransaction);
     let result = connection.transact(&envelope(&["refuse@b.test"], 5), body(b"hi\r\n")).await;
     assert!(result.reusable, "{result:?}");
     let result = connection.transact(&envelope(&["x@b.test"], 5), body(b"hi\r\n")).await;
-    assert!(matches!(result.outcomes[0].1, Outcome::Delivered(_)));
+    assert!(matches!(result.outcomes[0].1, RecipientOutcome::Delivered(_)));
     assert_eq!(memory.received.lock().unwrap().len(), 2);
 }
 
@@ -87,10 +92,10 @@ async fn tls_verified_or_not() {
                 assert_eq!(state.verified, verified, "{policy:?}");
                 assert!(connection.is_alive().await);
                 let result = connection.transact(&envelope(&["x@b.test"], 5), body(b"hi\r\n")).await;
-                assert!(matches!(result.outcomes[0].1, Outcome::Delivered(_)));
+                assert!(matches!(result.outcomes[0].1, RecipientOutcome::Delivered(_)));
             }
             (Err(failure), None) => {
-                assert_eq!((failure.command, failure.permanent), (Command::Handshake, false));
+                assert_eq!((failure.command, failure.permanent), (DialogueStep::Handshake, false));
                 assert_eq!(failure.tls, Some(TlsFailure::CertificateUntrusted));
                 assert!(failure.try_next_host);
             }
@@ -122,7 +127,7 @@ async fn authentication() {
         let mut connection =
             Connection::open(&target, &client(), Some(&auth()), &trusting(&ours)).await.unwrap();
         let result = connection.transact(&envelope(&["x@b.test"], 5), body(b"hi\r\n")).await;
-        assert!(matches!(result.outcomes[0].1, Outcome::Delivered(_)));
+        assert!(matches!(result.outcomes[0].1, RecipientOutcome::Delivered(_)));
         let received = memory.received.lock().unwrap();
         assert_eq!((received[0].username.as_deref(), received[0].tls), (Some("u"), true));
     }
@@ -132,7 +137,7 @@ async fn authentication() {
     let failure = Connection::open(&target, &client(), Some(&wrong), &trusting(&ours)).await.unwrap_err();
     assert_eq!(
         (failure.command, failure.permanent, failure.status),
-        (Command::Auth, false, (4, 7, 8).into())
+        (DialogueStep::Auth, false, (4, 7, 8).into())
     );
 }
 
@@ -144,7 +149,7 @@ async fn a_large_message_over_tls() {
     let mut connection = Connection::open(&target, &client(), None, &trusting(&ours)).await.unwrap();
     let content = ".dots and text\r\n".repeat(200_000).into_bytes();
     let result = connection.transact(&envelope(&["x@b.test"], content.len()), body(&content)).await;
-    assert!(matches!(result.outcomes[0].1, Outcome::Delivered(_)), "{result:?}");
+    assert!(matches!(result.outcomes[0].1, RecipientOutcome::Delivered(_)), "{result:?}");
     assert!(memory.received.lock().unwrap()[0].body == content);
 }
 
@@ -205,7 +210,7 @@ async fn a_stopped_server_is_noticed() {
     let refused = Connection::open(&target, &client(), None, &trusting_nobody()).await.unwrap_err();
     assert_eq!(
         (refused.command, refused.status, refused.try_next_host),
-        (Command::Connect, (4, 4, 1).into(), true)
+        (DialogueStep::Connect, (4, 4, 1).into(), true)
     );
 }
 
@@ -216,7 +221,7 @@ async fn smtputf8_and_eight_bit() {
     let mut connection = Connection::open(&target, &client(), None, &trusting_nobody()).await.unwrap();
     let envelope = Envelope { smtputf8: true, eight_bit: true, ..envelope(&["grå@blå.test"], 6) };
     let result = connection.transact(&envelope, body("å\r\n".as_bytes())).await;
-    assert!(matches!(result.outcomes[0].1, Outcome::Delivered(_)), "{result:?}");
+    assert!(matches!(result.outcomes[0].1, RecipientOutcome::Delivered(_)), "{result:?}");
     assert_eq!(memory.received.lock().unwrap()[0].to, ["grå@xn--bl-zia.test"]);
 }
 

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use common::{Raw, client, envelope, target, trusting_nobody};
 use relevo_mailkit::reply::EnhancedCode;
 use relevo_smtp::client::{
-    Auth, ClientConfig, Command, Connection, Failure, Outcome, TlsFailure, TlsPolicy, TransactionResult,
+    Auth, ClientConfig, Connection, DialogueStep, Failure, RecipientOutcome, TlsFailure, TlsPolicy,
+    TransactionResult,
 };
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
@@ -64,13 +65,13 @@ async fn deliver(script: &'static [&'static str]) -> TransactionResult {
 
 fn failure(result: &TransactionResult) -> &Failure {
     match &result.outcomes[0].1 {
-        Outcome::Failed(failure) => failure,
+        RecipientOutcome::Failed(failure) => failure,
         other => panic!("{other:?} is no failure"),
     }
 }
 
 /// Temporary, and another host may do better.
-fn assert_host(failure: &Failure, command: Command) {
+fn assert_host(failure: &Failure, command: DialogueStep) {
     assert!(!failure.permanent && failure.try_next_host, "{failure:?}");
     assert_eq!(failure.command, command, "{failure:?}");
 }
@@ -78,14 +79,14 @@ fn assert_host(failure: &Failure, command: Command) {
 #[tokio::test]
 async fn greetings() {
     let failure = open(&["S: 554 5.7.1 not you"]).await.unwrap_err();
-    assert_host(&failure, Command::Greeting);
+    assert_host(&failure, DialogueStep::Greeting);
     assert_eq!((failure.status, failure.reply.unwrap().code), ((4, 7, 1).into(), 554));
-    assert_host(&open(&["S: 421 busy"]).await.unwrap_err(), Command::Greeting);
-    assert_host(&open(&["close"]).await.unwrap_err(), Command::Greeting);
-    assert_host(&open(&["S: SSH-2.0-OpenSSH"]).await.unwrap_err(), Command::Greeting);
+    assert_host(&open(&["S: 421 busy"]).await.unwrap_err(), DialogueStep::Greeting);
+    assert_host(&open(&["close"]).await.unwrap_err(), DialogueStep::Greeting);
+    assert_host(&open(&["S: SSH-2.0-OpenSSH"]).await.unwrap_err(), DialogueStep::Greeting);
     let config = ClientConfig { command_timeout: Duration::from_millis(100), ..client() };
     let failure = open_with(&["wait"], TlsPolicy::None, config, None).await.unwrap_err();
-    assert_host(&failure, Command::Greeting);
+    assert_host(&failure, DialogueStep::Greeting);
     assert_eq!(failure.status, (4, 4, 2));
 }
 
@@ -95,8 +96,8 @@ async fn ehlo_refused_helo_taken() {
         open(&["S: 220 hi\nC: EHLO\nS: 502 what\nC: HELO client.test\nS: 250 odd.test"]).await.unwrap();
     assert_eq!(connection.abilities(), relevo_smtp::client::Abilities::default());
     let failure = open(&["S: 220 hi\nC: EHLO\nS: 550 no\nC: HELO\nS: 550 no"]).await.unwrap_err();
-    assert_host(&failure, Command::Ehlo);
-    assert_host(&open(&["S: 220 hi\nC: EHLO\nS: 451 later"]).await.unwrap_err(), Command::Ehlo);
+    assert_host(&failure, DialogueStep::Ehlo);
+    assert_host(&open(&["S: 220 hi\nC: EHLO\nS: 451 later"]).await.unwrap_err(), DialogueStep::Ehlo);
 }
 
 #[tokio::test]
@@ -104,7 +105,7 @@ async fn a_421_in_the_middle() {
     let result = deliver(&["S: 220 hi\nC: EHLO\nS: 250-odd\\r\\n250 PIPELINING\nC: MAIL\nC: RCPT\nC: DATA
         S: 250 ok\nS: 421 4.3.2 going down\nclose"])
     .await;
-    assert_host(failure(&result), Command::Rcpt);
+    assert_host(failure(&result), DialogueStep::Rcpt);
     assert!(!result.reusable);
 }
 
@@ -115,7 +116,7 @@ async fn gone_after_the_dot() {
         C: hi\nC: .\nclose",
     ])
     .await;
-    assert_host(failure(&result), Command::EndOfData);
+    assert_host(failure(&result), DialogueStep::EndOfData);
     assert_eq!(failure(&result).status, (4, 4, 2));
 }
 
@@ -128,7 +129,7 @@ async fn silence_after_the_dot() {
     let config = ClientConfig { final_timeout: Duration::from_millis(100), ..client() };
     let mut connection = Connection::open(&target, &config, None, &trusting_nobody()).await.unwrap();
     let result = connection.transact(&envelope(&["x@b.test"], 5), Arc::new(b"hi\r\n".to_vec())).await;
-    assert_host(failure(&result), Command::EndOfData);
+    assert_host(failure(&result), DialogueStep::EndOfData);
     assert!(!result.reusable);
 }
 
@@ -147,17 +148,17 @@ async fn refused_while_the_content_is_under_way() {
         Failure {
             permanent: true,
             status: EnhancedCode { class: 5, subject: 3, detail: 4 },
-            command: Command::EndOfData,
+            command: DialogueStep::EndOfData,
             ..
         } => {}
-        lost => assert_host(lost, Command::Content),
+        lost => assert_host(lost, DialogueStep::Content),
     }
 }
 
 #[tokio::test]
 async fn not_a_reply() {
     let result = deliver(&["S: 220 hi\nC: EHLO\nS: 250 odd\nC: MAIL\nS: ok\nwait"]).await;
-    assert_host(failure(&result), Command::Mail);
+    assert_host(failure(&result), DialogueStep::Mail);
     assert_eq!(failure(&result).status, (4, 5, 0));
 }
 
@@ -167,7 +168,7 @@ async fn octets_before_tls_are_an_error() {
         S: 220 go\\r\\n250 injected\nwait"];
     for policy in [TlsPolicy::Opportunistic, TlsPolicy::Required] {
         let failure = open_with(SCRIPT, policy, client(), None).await.unwrap_err();
-        assert_host(&failure, Command::StartTls);
+        assert_host(&failure, DialogueStep::StartTls);
     }
 }
 
@@ -178,7 +179,7 @@ async fn a_failed_handshake_is_typed_and_the_caller_decides() {
     ];
     for policy in [TlsPolicy::Opportunistic, TlsPolicy::Required] {
         let failure = open_with(SCRIPT, policy, client(), None).await.unwrap_err();
-        assert_host(&failure, Command::Handshake);
+        assert_host(&failure, DialogueStep::Handshake);
         assert_eq!(failure.tls, Some(TlsFailure::Handshake));
     }
 }
@@ -190,7 +191,7 @@ async fn a_stalled_handshake_ends_in_time() {
     let config = ClientConfig { command_timeout: Duration::from_millis(200), ..client() };
     let begun = Instant::now();
     let failure = open_with(SCRIPT, TlsPolicy::Opportunistic, config, None).await.unwrap_err();
-    assert_eq!((failure.tls, failure.command), (Some(TlsFailure::TimedOut), Command::Handshake));
+    assert_eq!((failure.tls, failure.command), (Some(TlsFailure::TimedOut), DialogueStep::Handshake));
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
@@ -200,7 +201,7 @@ async fn starttls_refused() {
         &["S: 220 hi\nC: EHLO\nS: 250-odd\\r\\n250 STARTTLS\nC: STARTTLS\nS: 454 4.7.0 not now\nwait"];
     for policy in [TlsPolicy::Opportunistic, TlsPolicy::Required] {
         let failure = open_with(SCRIPT, policy, client(), None).await.unwrap_err();
-        assert_host(&failure, Command::StartTls);
+        assert_host(&failure, DialogueStep::StartTls);
         assert_eq!(failure.tls, Some(TlsFailure::Refused));
     }
     static CLOSES: &[&str] =
@@ -222,5 +223,5 @@ async fn auth_login_to_loopback() {
     assert!(open_with(SCRIPT, TlsPolicy::None, client(), Some(&auth)).await.is_ok());
     static OTHER: &[&str] = &["S: 220 hi\nC: EHLO\nS: 250-odd\\r\\n250 AUTH CRAM-MD5\nwait"];
     let failure = open_with(OTHER, TlsPolicy::None, client(), Some(&auth)).await.unwrap_err();
-    assert_eq!((failure.command, failure.status), (Command::Auth, (4, 7, 4).into()));
+    assert_eq!((failure.command, failure.status), (DialogueStep::Auth, (4, 7, 4).into()));
 }

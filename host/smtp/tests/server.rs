@@ -171,7 +171,7 @@ async fn large_messages_come_in_bounded_chunks() {
 #[tokio::test]
 async fn too_large_by_octets_and_store_errors_leave_a_usable_session() {
     let limits = ListenerLimits::default();
-    let session = relevo_proto::server::Limits { message_size: 100, ..limits.session };
+    let session = relevo_proto::server::SessionLimits { message_size: 100, ..limits.session };
     let (server, memory) = start(limited(ListenerKind::Relay, ListenerLimits { session, ..limits }));
     let mut client = raw(server.local_addr()).await;
     client.reply().await;

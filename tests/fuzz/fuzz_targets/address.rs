@@ -6,7 +6,7 @@ use relevo_fuzz::{octet, seeded_bug};
 use relevo_mailkit::address::{self, Address, AddressError};
 use relevo_mailkit::model::ValidateOptions;
 use relevo_proto::Reply;
-use relevo_proto::server::{AuthPolicy, BareNewlines, Config, Event, Limits, Session};
+use relevo_proto::server::{AuthPolicy, BareNewlines, SessionConfig, Event, SessionLimits, ServerSession};
 use relevo_validate::Validator;
 
 /// The seeded bug: the domain stays as it is written.
@@ -20,15 +20,15 @@ fn parse(text: &str) -> Result<Address, AddressError> {
 
 /// What the server takes from MAIL FROM.
 fn by_server(text: &str) -> Option<String> {
-    let config = Config {
+    let config = SessionConfig {
         hostname: "mx.test".to_owned(),
         starttls: false,
         auth: AuthPolicy::Off,
         auth_required: false,
         bare_newlines: BareNewlines::Refuse,
-        limits: Limits::default(),
+        limits: SessionLimits::default(),
     };
-    let mut session = Session::new(config, None);
+    let mut session = ServerSession::new(config, None);
     session.greet(Ok(()));
     session.receive(b"EHLO x\r\n");
     while session.poll() != Event::NeedInput {}

@@ -5,10 +5,10 @@ use libfuzzer_sys::fuzz_target;
 use relevo_fuzz::{find, has_bare, octet, pieces, seeded_bug};
 use relevo_proto::Reply;
 use relevo_proto::client::{
-    Abilities, Action, BareLineEnd, Command, Envelope, Failure, MalformedReply, Outcome, RemoteReply,
-    ReplyParser, Stuffer, Transaction,
+    Abilities, TransactionStep, BareLineEnd, DialogueStep, Envelope, Failure, MalformedReply, RecipientOutcome, RemoteReply,
+    ReplyParser, Stuffer, ClientTransaction,
 };
-use relevo_proto::server::{AuthPolicy, Config, Event, Limits, Session};
+use relevo_proto::server::{AuthPolicy, SessionConfig, Event, SessionLimits, ServerSession};
 
 type Replies = (Vec<RemoteReply>, Option<MalformedReply>);
 
@@ -94,8 +94,8 @@ fn stuffed(chunks: &[&[u8]]) -> Result<Vec<u8>, BareLineEnd> {
 
 /// What our own server takes this for.
 fn received(wire: &[u8]) -> Option<Vec<u8>> {
-    let limits = Limits::default();
-    let config = Config {
+    let limits = SessionLimits::default();
+    let config = SessionConfig {
         hostname: "mx.test".to_owned(),
         starttls: false,
         auth: AuthPolicy::Off,
@@ -103,7 +103,7 @@ fn received(wire: &[u8]) -> Option<Vec<u8>> {
         bare_newlines: relevo_proto::server::BareNewlines::Refuse,
         limits,
     };
-    let mut session = Session::new(config, None);
+    let mut session = ServerSession::new(config, None);
     session.greet(Ok(()));
     let (mut content, mut messages) = (Vec::new(), Vec::new());
     for segment in [&b"EHLO x\r\n"[..], b"MAIL FROM:<a@a.test>\r\nRCPT TO:<b@b.test>\r\nDATA\r\n", wire] {
@@ -168,31 +168,31 @@ fn transaction(flags: u8, seed: u8, input: &[u8]) {
         smtputf8: seed & 32 != 0,
     };
     let mut replies = replies(&[input]).0.into_iter();
-    let mut transaction = Transaction::new(&envelope, abilities(flags));
+    let mut transaction = ClientTransaction::new(&envelope, abilities(flags));
     let (mut taken, mut accepted, mut sent, mut steps) = (None, 0, false, 0);
     loop {
         steps += 1;
         assert!(steps < 100, "a transaction without end");
         match transaction.advance() {
-            Action::Send(group) => {
+            TransactionStep::Send(group) => {
                 assert!(group.ends_with(b"\r\n") && !has_bare(&group));
             }
-            Action::SendContent => {
+            TransactionStep::SendContent => {
                 assert!(accepted > 0 || flags & 16 != 0, "content for nobody");
                 sent = true;
             }
-            Action::Receive(command) => match replies.next() {
+            TransactionStep::Receive(command) => match replies.next() {
                 Some(reply) => {
                     let positive = reply.code < 300;
-                    accepted += usize::from(command == Command::Rcpt && positive);
-                    if command == Command::EndOfData && positive {
+                    accepted += usize::from(command == DialogueStep::Rcpt && positive);
+                    if command == DialogueStep::EndOfData && positive {
                         taken = Some(reply.clone());
                     }
                     transaction.reply(reply);
                 }
                 None => transaction.lost(&Failure::of_host(command, (4, 4, 2), "lost")),
             },
-            Action::Done => break,
+            TransactionStep::Done => break,
         }
     }
     let result = transaction.finish();
@@ -200,7 +200,7 @@ fn transaction(flags: u8, seed: u8, input: &[u8]) {
     let delivered: Vec<_> = result
         .outcomes
         .iter()
-        .filter_map(|(_, o)| if let Outcome::Delivered(r) = o { Some(r) } else { None })
+        .filter_map(|(_, o)| if let RecipientOutcome::Delivered(r) = o { Some(r) } else { None })
         .collect();
     assert!(delivered.len() <= accepted && delivered.iter().all(|r| Some(*r) == taken.as_ref()));
     assert!(sent || delivered.is_empty(), "delivered without content");

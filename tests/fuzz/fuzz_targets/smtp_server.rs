@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use relevo_fuzz::{has_bare, octet, pieces, seeded_bug};
 use relevo_proto::Reply;
-use relevo_proto::server::{AuthPolicy, BareNewlines, Config, Event, Limits, Session};
+use relevo_proto::server::{AuthPolicy, BareNewlines, SessionConfig, Event, SessionLimits, ServerSession};
 
 const MESSAGE_SIZE: u64 = 200;
 const EHLO: &[u8] = b"EHLO x\r\n";
@@ -23,19 +23,19 @@ struct Transcript {
     closed: bool,
 }
 
-fn config(flags: u8) -> Config {
-    Config {
+fn config(flags: u8) -> SessionConfig {
+    SessionConfig {
         hostname: "mx.test".to_owned(),
         starttls: flags & 1 == 0,
         auth: [AuthPolicy::Always, AuthPolicy::Off, AuthPolicy::AfterTls][usize::from(flags >> 1 & 3) % 3],
         auth_required: flags & 8 != 0,
         bare_newlines: BareNewlines::Refuse,
-        limits: Limits { message_size: MESSAGE_SIZE, errors: 50, ..Limits::default() },
+        limits: SessionLimits { message_size: MESSAGE_SIZE, errors: 50, ..SessionLimits::default() },
     }
 }
 
 /// The seeded bug: LF.LF ends a message too.
-fn receive(session: &mut Session, segment: &[u8]) {
+fn receive(session: &mut ServerSession, segment: &[u8]) {
     if seeded_bug() && session.in_content() {
         let text: String = segment.iter().map(|b| char::from(*b)).collect();
         let lenient = text.replace("\n.\n", "\r\n.\r\n");
@@ -47,7 +47,7 @@ fn receive(session: &mut Session, segment: &[u8]) {
 
 /// A product that refuses every third recipient and otherwise agrees.
 fn converse(flags: u8, segments: &[&[u8]]) -> Transcript {
-    let mut session = Session::new(config(flags), None);
+    let mut session = ServerSession::new(config(flags), None);
     let mut transcript = Transcript::default();
     let (mut recipients, mut content) = (0_u32, Vec::new());
     session.greet(Ok(()));

@@ -22,9 +22,9 @@ use relevo_queue::{
 use relevo_submission::Recipe;
 use tokio::time::sleep;
 
-use crate::shared::Shared;
+use crate::shared::DeliveryContext;
 use crate::text::remote_text;
-use report::{Failed, Report};
+use report::{BounceReport, Failed};
 
 /// How long a bounce is tried.
 const EXPIRE: Millis = 24 * 3600 * 1000;
@@ -43,7 +43,7 @@ const MAX_ADDRESS: usize = 1_024;
 const MAX_SUBJECT: usize = 120;
 
 /// Writes bounces until delivery stops. The first look is for what an earlier run left.
-pub(crate) async fn run(shared: Arc<Shared>) {
+pub(crate) async fn run(shared: Arc<DeliveryContext>) {
     let mut soon = SOON_LOOKS;
     loop {
         if let Err(error) = round(&shared).await {
@@ -66,7 +66,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
 }
 
 /// Every bounce that is due.
-async fn round(shared: &Shared) -> Result<(), StoreError> {
+async fn round(shared: &DeliveryContext) -> Result<(), StoreError> {
     while !shared.stop.is_cancelled() {
         let page = shared.queue.unreported(shared.now(), PAGE).await?;
         if page.is_empty() {
@@ -80,7 +80,7 @@ async fn round(shared: &Shared) -> Result<(), StoreError> {
 }
 
 async fn one(
-    shared: &Shared,
+    shared: &DeliveryContext,
     item: ItemId,
     meta: &ItemMeta,
     failed: Vec<Unreported>,
@@ -129,7 +129,7 @@ fn destination(meta: &ItemMeta) -> Option<String> {
 }
 
 async fn compose(
-    shared: &Shared,
+    shared: &DeliveryContext,
     item: ItemId,
     meta: &ItemMeta,
     failed: Vec<Unreported>,
@@ -140,7 +140,7 @@ async fn compose(
     let id = shared.ids.item_id(now).map_err(|e| StoreError::Io(e.to_string()))?;
     let header = original::header(shared, item, meta).await;
     let failed = failed.into_iter().map(|u| Failed { why: u.last, address: u.recipient.address }).collect();
-    let report = Report { id, item, hostname: settings.hostname(), meta, failed, header: &header, now };
+    let report = BounceReport { id, item, hostname: settings.hostname(), meta, failed, header: &header, now };
     let message = report.compose();
     let utf8_header = !meta.sender.is_ascii();
     let recipe = Recipe { utf8_header, eight_bit: utf8_header, ..Recipe::default() };

@@ -6,14 +6,14 @@ use relevo_mailkit::splice::{NoLinks, Splice};
 use relevo_queue::{ItemId, ItemMeta};
 use relevo_submission::Recipe;
 
-use crate::shared::Shared;
+use crate::shared::DeliveryContext;
 
 /// The most that is returned of it.
 const MAX_HEADER: usize = 32 * 1024;
 
 /// The header as it was sent, without signatures: what intake added is in it and what it took out (Bcc) is not. Empty when
 /// it cannot be read: a bounce without it is better than none.
-pub(super) async fn header(shared: &Shared, item: ItemId, meta: &ItemMeta) -> Vec<u8> {
+pub(super) async fn header(shared: &DeliveryContext, item: ItemId, meta: &ItemMeta) -> Vec<u8> {
     let body = match shared.queue.body(item).await {
         Ok(Some(body)) => body,
         Ok(None) => return Vec::new(),

@@ -18,7 +18,7 @@ pub(super) struct Failed {
 }
 
 /// Everything that is said.
-pub(super) struct Report<'a> {
+pub(super) struct BounceReport<'a> {
     /// Of the bounce.
     pub(super) id: ItemId,
     /// Of the message it is about.
@@ -31,7 +31,7 @@ pub(super) struct Report<'a> {
     pub(super) now: Millis,
 }
 
-impl Report<'_> {
+impl BounceReport<'_> {
     /// With angle brackets.
     pub(super) fn message_id(&self) -> String {
         format!("<{}@{}>", self.id, self.hostname)

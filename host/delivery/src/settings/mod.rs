@@ -12,10 +12,10 @@ mod network;
 mod ways;
 
 pub use network::{Network, any_contains};
-pub use ways::{Grants, POOL, PRIORITY, Pool, ROUTE, Route, priority};
+pub use ways::{EgressGrants, EgressPool, EgressRoute, POOL, PRIORITY, ROUTE, priority};
 
 /// One snapshot of the configuration. It does not change while an attempt holds it.
-pub trait Config: Send + Sync {
+pub trait DeliveryConfig: Send + Sync {
     /// Our name, for Reporting-MTA.
     fn hostname(&self) -> &str;
 
@@ -23,13 +23,13 @@ pub trait Config: Send + Sync {
     fn delivery(&self) -> &DeliverySettings;
 
     /// What mail of `tenant` from the configured domain `domain` may use. None when there is no such tenant any more.
-    fn grants(&self, tenant: &str, domain: &str) -> Option<Arc<Grants>>;
+    fn grants(&self, tenant: &str, domain: &str) -> Option<Arc<EgressGrants>>;
 }
 
 /// Gives the configuration in force.
 pub trait ConfigSource: Send + Sync {
     /// The configuration in force, and how many came before it: what was derived from an older one is stale.
-    fn snapshot(&self) -> (u64, Arc<dyn Config>);
+    fn snapshot(&self) -> (u64, Arc<dyn DeliveryConfig>);
 }
 
 /// How mail leaves.
@@ -54,11 +54,11 @@ pub struct DeliverySettings {
     /// After this a message is given up.
     pub expire: Duration,
     /// Where everything goes, instead of MX.
-    pub smarthost: Option<Smarthost>,
+    pub smarthost: Option<SmarthostSettings>,
     /// Pools of source addresses by name.
-    pub pools: HashMap<String, Arc<Pool>>,
+    pub pools: HashMap<String, Arc<EgressPool>>,
     /// Routes to the next hop by name.
-    pub routes: HashMap<String, Arc<Route>>,
+    pub routes: HashMap<String, Arc<EgressRoute>>,
     /// Simultaneous connections to one site.
     pub connections_per_site: usize,
     /// Simultaneous attempts in all.
@@ -71,7 +71,7 @@ pub struct DeliverySettings {
 
 /// A static next hop.
 #[derive(Debug, Clone)]
-pub struct Smarthost {
+pub struct SmarthostSettings {
     /// Name or address.
     pub host: String,
     /// Port.

@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use relevo_queue::{MAX_PRIORITY, Priority};
 
-use super::Smarthost;
+use super::SmarthostSettings;
 
 /// `[[pool]]`: addresses to send from, and what belongs to them. Connections, their number and the health of a site are those
 /// of a pool: pools share none of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pool {
+pub struct EgressPool {
     /// As configured: lower case letters, digits, hyphens, underscores.
     pub name: String,
     /// Sources for IPv4; none: hosts are not spoken to over IPv4 from this pool.
@@ -24,16 +24,16 @@ pub struct Pool {
 
 /// `[[route]]`: a way to the next hop.
 #[derive(Debug, Clone)]
-pub struct Route {
+pub struct EgressRoute {
     /// As configured.
     pub name: String,
     /// The next hop; none: the MX hosts, whatever `[delivery]` says.
-    pub smarthost: Option<Smarthost>,
+    pub smarthost: Option<SmarthostSettings>,
 }
 
 /// What attributes of a message may bring about.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Grants {
+pub struct EgressGrants {
     /// Names of pools. The first is for mail that names none.
     pub pools: Vec<String>,
     /// Names of routes. Mail that names none goes as `[delivery]` says.
@@ -42,7 +42,7 @@ pub struct Grants {
     pub max_priority: Priority,
 }
 
-impl Grants {
+impl EgressGrants {
     /// Whether a message may have this attribute: one without an effect always, `pool`, `route` and `priority` as granted.
     #[must_use]
     pub fn allow(&self, name: &str, value: &str) -> bool {
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn only_what_is_granted_has_an_effect() {
         let grants =
-            Grants { pools: vec!["a".into(), "b".into()], routes: vec!["r".into()], max_priority: 3 };
+            EgressGrants { pools: vec!["a".into(), "b".into()], routes: vec!["r".into()], max_priority: 3 };
         let allowed = |name, value| grants.allow(name, value);
         assert!(allowed("pool", "b") && !allowed("pool", "r") && !allowed("pool", ""));
         assert!(allowed("route", "r") && !allowed("route", "a"));
@@ -92,7 +92,7 @@ mod tests {
             assert_eq!(allowed("priority", value), want, "{value}");
         }
         assert!(allowed("campaign", "anything"));
-        let none = Grants::default();
+        let none = EgressGrants::default();
         assert!(!none.allow("pool", "a") && !none.allow("priority", "1") && none.allow("priority", "0"));
     }
 }

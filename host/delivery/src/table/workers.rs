@@ -6,7 +6,7 @@ use relevo_queue::Millis;
 use relevo_smtp::client::Failure;
 use tokio::sync::Notify;
 
-use super::{Domain, Table};
+use super::{KeyState, SiteTable};
 use crate::hosts::NextHopPath;
 use crate::shaper::{Health, TransactionSummary};
 use crate::site::{SourceSlot, Taken, WorkerId};
@@ -41,7 +41,7 @@ pub(crate) enum Turn {
     Leave,
 }
 
-impl Table {
+impl SiteTable {
     /// What a worker of `id` does next.
     pub(crate) fn turn(&mut self, id: &SiteId, worker: &WorkerState, now: Millis) -> Turn {
         let short = self.is_short();
@@ -83,8 +83,8 @@ impl Table {
     fn put_back(&mut self, id: &SiteId, generation: u64, mut taken: Vec<Taken>, count: usize) {
         let known = generation == self.generation;
         taken.retain(|taken| match self.domains.get(&taken.domain) {
-            Some(Domain::Routed(site, _)) => site == id,
-            Some(Domain::Routing(..) | Domain::Broken(..)) => false,
+            Some(KeyState::Routed(site, _)) => site == id,
+            Some(KeyState::Routing(..) | KeyState::Broken(..)) => false,
             // Forgotten as stale in between.
             None => known,
         });
@@ -167,13 +167,13 @@ mod tests {
 
     use relevo_queue::QueueKey;
 
-    use super::super::{Found, Limits, Plan};
+    use super::super::{ConnectionLimits, FoundSite, Plan};
     use super::*;
     use crate::hosts::NextHop;
 
-    const LIMITS: Limits = Limits { per_site: 5, total: 50 };
+    const LIMITS: ConnectionLimits = ConnectionLimits { per_site: 5, total: 50 };
 
-    fn found(site: &str) -> Found {
+    fn found(site: &str) -> FoundSite {
         let route = relevo_resolve::Route {
             hosts: vec![],
             site: site.into(),
@@ -181,12 +181,12 @@ mod tests {
             implicit: false,
         };
         let path = NextHopPath { next_hop: NextHop::Mx(Arc::new(route)), pool: None };
-        Found { site: site.into(), path, ttl: Duration::from_secs(300) }
+        FoundSite { site: site.into(), path, ttl: Duration::from_secs(300) }
     }
 
     /// A table in which a worker of the site `old` is about to lease what `a.test` has due.
-    fn leasing() -> (Table, WorkerState, Vec<Taken>) {
-        let mut table = Table::new(1, LIMITS, vec![Duration::from_secs(60)]);
+    fn leasing() -> (SiteTable, WorkerState, Vec<Taken>) {
+        let mut table = SiteTable::new(1, LIMITS, vec![Duration::from_secs(60)]);
         assert!(matches!(table.due(&QueueKey::of_domain("a.test"), 100, vec![], 0), Plan::Route));
         table.routed(&QueueKey::of_domain("a.test"), 1, found("old"), 0);
         let start = table.next_start(0).expect("a worker");

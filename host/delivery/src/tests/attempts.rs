@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use relevo_queue::RecipientState;
 use relevo_resolve::ResolveError;
-use relevo_smtp::client::{Command, Outcome};
+use relevo_smtp::client::{DialogueStep, RecipientOutcome};
 
 use super::net::{Host, accepts, failed, reply};
 use super::{World, seconds};
@@ -16,9 +16,9 @@ const FAILED: RecipientState = RecipientState::Failed { reported: true };
 fn refuses(user: &'static str, code: u16, enhanced: Option<(u8, u16, u16)>) -> Host {
     Host::Up(Arc::new(move |to| {
         if to.starts_with(user) {
-            Outcome::Failed(failed(Command::Rcpt, reply(code, enhanced, "no\u{1b}[31m thanks")))
+            RecipientOutcome::Failed(failed(DialogueStep::Rcpt, reply(code, enhanced, "no\u{1b}[31m thanks")))
         } else {
-            Outcome::Delivered(reply(250, None, "ok"))
+            RecipientOutcome::Delivered(reply(250, None, "ok"))
         }
     }))
 }
@@ -210,7 +210,7 @@ async fn inner_addresses_and_ourselves_are_never_connected_to() {
 
 fn smarthost(host: &str) -> World {
     World::with(|d| {
-        d.smarthost = Some(crate::settings::Smarthost {
+        d.smarthost = Some(crate::settings::SmarthostSettings {
             host: host.to_owned(),
             port: 587,
             tls: relevo_smtp::client::TlsPolicy::None,

@@ -12,9 +12,9 @@ use std::time::Duration;
 use relevo_queue::{DeliveryId, ItemId, ItemMeta, Millis, QueueKeyParts, RecipientState};
 use tokio::time::{Instant, sleep};
 
-use super::{Delivery, DeliveryHandle, DeliveryParts, Unobserved};
+use super::{DeliveryHandle, DeliveryParts, Unobserved};
 use crate::clock::{Clock, RandomIds};
-use crate::settings::{DeliverySettings, Grants, Pool};
+use crate::settings::{DeliverySettings, EgressGrants, EgressPool};
 use crate::testing::{Fixed, TestConfig};
 use net::{FixedCopies, Net};
 use queue::MemoryQueue;
@@ -57,9 +57,9 @@ impl World {
         let ips = sources.iter().map(|ip| ip.parse::<std::net::IpAddr>().expect("an address"));
         let (source_ipv4, source_ipv6) = ips.partition(|ip| ip.is_ipv4());
         let pool =
-            Pool { name: "p".into(), source_ipv4, source_ipv6, ehlo: None, connections_per_site: None };
+            EgressPool { name: "p".into(), source_ipv4, source_ipv6, ehlo: None, connections_per_site: None };
         let mut settings = TestConfig::new();
-        let grants = Grants { pools: vec!["p".into()], ..Grants::default() };
+        let grants = EgressGrants { pools: vec!["p".into()], ..EgressGrants::default() };
         settings.grants.insert("acme".into(), Arc::new(grants));
         let world = Self::of(settings, |d| {
             d.pools.insert("p".into(), Arc::new(pool));
@@ -85,7 +85,7 @@ impl World {
         change(delivery);
         let (queue, net) = (Arc::new(MemoryQueue::default()), Arc::new(Net::new()));
         let clock = Arc::new(AtomicI64::new(0));
-        let handle = Delivery::start(DeliveryParts {
+        let handle = DeliveryParts {
             listener: None,
             queue: queue.clone(),
             resolve: net.clone(),
@@ -96,7 +96,8 @@ impl World {
             clock: Arc::new(SimulatedClock { started: Instant::now(), set: clock.clone() }),
             ids: Arc::new(RandomIds),
             seed: 1,
-        });
+        }
+        .start();
         Self { queue, net, handle, started: Instant::now(), items: AtomicU64::new(0), clock }
     }
 

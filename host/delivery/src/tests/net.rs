@@ -11,8 +11,8 @@ use relevo_mailkit::source::Source;
 use relevo_queue::Lease;
 use relevo_resolve::{Addresses, MailHost, Resolve, ResolveError, Route};
 use relevo_smtp::client::{
-    Auth, Command, Envelope, Failure, Outcome, RemoteReply, Target, TlsFailure, TlsPolicy, TlsState,
-    TransactionResult,
+    Auth, DialogueStep, Envelope, Failure, RecipientOutcome, RemoteReply, Target, TlsFailure, TlsPolicy,
+    TlsState, TransactionResult,
 };
 use tokio::time::{Instant, sleep};
 
@@ -20,7 +20,7 @@ use crate::copy::{Copy, CopyError, HopAbilities, MakeCopy};
 use crate::dial::{Dial, Hop, HopOffer};
 
 /// What a host says to a recipient.
-pub(super) type Script = Arc<dyn Fn(&str) -> Outcome + Send + Sync>;
+pub(super) type Script = Arc<dyn Fn(&str) -> RecipientOutcome + Send + Sync>;
 
 #[derive(Clone)]
 pub(super) enum Host {
@@ -75,16 +75,16 @@ pub(super) fn reply(code: u16, enhanced: Option<(u8, u16, u16)>, text: &str) -> 
     RemoteReply { code, enhanced: enhanced.map(Into::into), text: text.to_owned() }
 }
 
-pub(super) fn failed(command: Command, reply: RemoteReply) -> Failure {
+pub(super) fn failed(command: DialogueStep, reply: RemoteReply) -> Failure {
     Failure::of_reply(command, reply)
 }
 
 fn unreachable() -> Failure {
-    Failure::of_host(Command::Connect, (4, 4, 1), "connection refused")
+    Failure::of_host(DialogueStep::Connect, (4, 4, 1), "connection refused")
 }
 
 pub(super) fn accepts() -> Host {
-    Host::Up(Arc::new(|_| Outcome::Delivered(reply(250, Some((2, 0, 0)), "queued"))))
+    Host::Up(Arc::new(|_| RecipientOutcome::Delivered(reply(250, Some((2, 0, 0)), "queued"))))
 }
 
 impl Net {
@@ -172,7 +172,7 @@ impl Dial for Net {
             && self.lost_sources.lock().expect("lock").contains(&source)
         {
             let detail = format!("cannot send from {source}: no such address");
-            return Err(Failure::of_host(Command::Connect, (4, 3, 5), detail));
+            return Err(Failure::of_host(DialogueStep::Connect, (4, 3, 5), detail));
         }
         match &host {
             _ if target.addr.is_ipv6() => return Err(unreachable()),
@@ -182,7 +182,7 @@ impl Dial for Net {
                 return Err(unreachable());
             }
             Host::BreaksTls if target.tls.mode != TlsPolicy::None => {
-                return Err(Failure::of_tls(TlsFailure::Handshake, Command::Handshake, "handshake"));
+                return Err(Failure::of_tls(TlsFailure::Handshake, DialogueStep::Handshake, "handshake"));
             }
             _ => sleep(Duration::from_millis(1)).await,
         }
@@ -236,14 +236,15 @@ impl Hop for FakeHop {
         let recipients = envelope.recipients.clone();
         let seen = Seen { at, host: self.name.clone(), recipients: recipients.clone() };
         self.log.lock().expect("lock").transactions.push(seen);
-        let accepted = || Outcome::Delivered(reply(250, Some((2, 0, 0)), "queued"));
+        let accepted = || RecipientOutcome::Delivered(reply(250, Some((2, 0, 0)), "queued"));
         let outcomes = recipients.iter().enumerate().map(|(n, r)| {
             let outcome = match &self.host {
                 Host::Up(script) => script(r),
-                Host::Closes => {
-                    Outcome::Failed(failed(Command::Mail, reply(421, Some((4, 3, 2)), "closing")))
-                }
-                Host::Takes(most) if n >= *most => Outcome::NextTransaction,
+                Host::Closes => RecipientOutcome::Failed(failed(
+                    DialogueStep::Mail,
+                    reply(421, Some((4, 3, 2)), "closing"),
+                )),
+                Host::Takes(most) if n >= *most => RecipientOutcome::NextTransaction,
                 _ => accepted(),
             };
             (n, outcome)

@@ -361,18 +361,18 @@ impl Queue for MemoryQueue {
     async fn act(
         &self,
         item: ItemId,
-        action: Action,
+        action: OperatorAction,
         now: Millis,
         _: Vec<NewEvent>,
     ) -> Result<Acted, StoreError> {
         for row in self.store().rows.values_mut().filter(|r| r.delivery.id.item == item) {
             match action {
-                Action::Hold => row.delivery.held = true,
-                Action::Release | Action::Retry => {
+                OperatorAction::Hold => row.delivery.held = true,
+                OperatorAction::Release | OperatorAction::Retry => {
                     row.delivery.held = false;
                     row.delivery.due_at = now;
                 }
-                Action::Drop => return Ok(Acted::NotFound),
+                OperatorAction::Drop => return Ok(Acted::NotFound),
             }
         }
         self.changed.notify_one();

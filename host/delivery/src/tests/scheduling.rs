@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use relevo_queue::{Action, Queue, QueueKey, RecipientState};
-use relevo_smtp::client::{Command, Outcome};
+use relevo_queue::{OperatorAction, Queue, QueueKey, RecipientState};
+use relevo_smtp::client::{DialogueStep, RecipientOutcome};
 
 use super::net::{Host, accepts, failed, reply};
 use super::{DAY, World, seconds};
@@ -13,7 +13,9 @@ use super::{DAY, World, seconds};
 const FAILED: RecipientState = RecipientState::Failed { reported: true };
 
 fn busy() -> Host {
-    Host::Up(Arc::new(|_| Outcome::Failed(failed(Command::Rcpt, reply(451, Some((4, 7, 1)), "greylisted")))))
+    Host::Up(Arc::new(|_| {
+        RecipientOutcome::Failed(failed(DialogueStep::Rcpt, reply(451, Some((4, 7, 1)), "greylisted")))
+    }))
 }
 
 #[tokio::test(start_paused = true)]
@@ -94,7 +96,7 @@ async fn held_mail_expires_too() {
     w.net.domain("a.test", &[("mx", busy())]);
     let id = w.send("t", Duration::from_secs(600), &[("a.test", &["u@a.test"])]);
     seconds(5).await;
-    w.queue.act(id, Action::Hold, w.now(), Vec::new()).await.expect("holds");
+    w.queue.act(id, OperatorAction::Hold, w.now(), Vec::new()).await.expect("holds");
     let why = w.handle.why(id).await.expect("reads").expect("is there");
     assert!(why[0].reason.starts_with("held by an operator"), "{}", why[0].reason);
     seconds(700).await;
@@ -245,7 +247,7 @@ async fn a_refused_site_is_told_by_why_and_tried_again_by_an_operator() {
     assert!(why[0].reason.contains("connection refused"), "{}", why[0].reason);
     w.net.domain("a.test", &[("mx", accepts())]);
     w.handle.reset_backoff([&QueueKey::of_domain("a.test")]);
-    w.queue.act(id, Action::Retry, w.now(), Vec::new()).await.expect("retries");
+    w.queue.act(id, OperatorAction::Retry, w.now(), Vec::new()).await.expect("retries");
     seconds(1).await;
     assert_eq!(w.states(id), [RecipientState::Delivered]);
 }

@@ -1,12 +1,16 @@
 //! From replies to facts.
 
-use super::types::{Command, Failure, RemoteReply, TlsFailure};
+use super::types::{DialogueStep, Failure, RemoteReply, TlsFailure};
 use crate::EnhancedCode;
 
 impl Failure {
     /// Something that may pass, and that concerns this host or connection.
     #[must_use]
-    pub fn of_host(command: Command, status: impl Into<EnhancedCode>, detail: impl Into<String>) -> Self {
+    pub fn of_host(
+        command: DialogueStep,
+        status: impl Into<EnhancedCode>,
+        detail: impl Into<String>,
+    ) -> Self {
         Self {
             permanent: false,
             try_next_host: true,
@@ -20,14 +24,18 @@ impl Failure {
 
     /// TLS did not come about: temporary, and of the host.
     #[must_use]
-    pub fn of_tls(failure: TlsFailure, command: Command, detail: impl Into<String>) -> Self {
+    pub fn of_tls(failure: TlsFailure, command: DialogueStep, detail: impl Into<String>) -> Self {
         let status = if failure == TlsFailure::NotOffered { (4, 7, 4) } else { (4, 7, 5) };
         Self { tls: Some(failure), ..Self::of_host(command, status, detail) }
     }
 
     /// Something that will not pass, and that concerns the message or recipient.
     #[must_use]
-    pub fn of_message(command: Command, status: impl Into<EnhancedCode>, detail: impl Into<String>) -> Self {
+    pub fn of_message(
+        command: DialogueStep,
+        status: impl Into<EnhancedCode>,
+        detail: impl Into<String>,
+    ) -> Self {
         Self { permanent: true, try_next_host: false, ..Self::of_host(command, status, detail) }
     }
 
@@ -39,20 +47,24 @@ impl Failure {
     ///   with 5.2.2 a full mailbox, which may be emptied: both are temporary.
     /// * Otherwise 5xx is permanent and 4xx temporary.
     #[must_use]
-    pub fn of_reply(command: Command, reply: RemoteReply) -> Self {
+    pub fn of_reply(command: DialogueStep, reply: RemoteReply) -> Self {
         let transaction = matches!(
             command,
-            Command::Mail | Command::Rcpt | Command::Data | Command::Content | Command::EndOfData
+            DialogueStep::Mail
+                | DialogueStep::Rcpt
+                | DialogueStep::Data
+                | DialogueStep::Content
+                | DialogueStep::EndOfData
         );
         let host = reply.code == 421 || !transaction;
         let subject_and_detail = reply.enhanced.map(|status| (status.subject, status.detail));
-        let full = command == Command::Rcpt && reply.code == 552;
+        let full = command == DialogueStep::Rcpt && reply.code == 552;
         let passes = full && matches!(subject_and_detail, None | Some((5, 3) | (2, 2)));
         let default = if full { EnhancedCode::new(4, 5, 3) } else { default_status(command) };
         let permanent = reply.code >= 500 && !host && !passes;
         let class = if permanent { 5 } else { 4 };
         let status = reply.enhanced.unwrap_or(default).with_class(class);
-        let tls = (command == Command::StartTls && reply.code != 421).then_some(TlsFailure::Refused);
+        let tls = (command == DialogueStep::StartTls && reply.code != 421).then_some(TlsFailure::Refused);
         Self {
             permanent,
             try_next_host: host,
@@ -66,35 +78,39 @@ impl Failure {
 }
 
 /// RFC 3463, where the remote gave none.
-fn default_status(command: Command) -> EnhancedCode {
+fn default_status(command: DialogueStep) -> EnhancedCode {
     let (subject, detail) = match command {
-        Command::Connect => (4, 1),
-        Command::Greeting | Command::Ehlo => (3, 2),
-        Command::StartTls | Command::Handshake => (7, 5),
-        Command::Auth => (7, 8),
-        Command::Mail | Command::Rcpt | Command::Data | Command::Content | Command::EndOfData => (0, 0),
+        DialogueStep::Connect => (4, 1),
+        DialogueStep::Greeting | DialogueStep::Ehlo => (3, 2),
+        DialogueStep::StartTls | DialogueStep::Handshake => (7, 5),
+        DialogueStep::Auth => (7, 8),
+        DialogueStep::Mail
+        | DialogueStep::Rcpt
+        | DialogueStep::Data
+        | DialogueStep::Content
+        | DialogueStep::EndOfData => (0, 0),
     };
     EnhancedCode::new(4, subject, detail)
 }
 
 /// For people.
-pub(crate) fn name(command: Command) -> &'static str {
+pub(crate) fn name(command: DialogueStep) -> &'static str {
     match command {
-        Command::Connect => "connection",
-        Command::Greeting => "greeting",
-        Command::Ehlo => "EHLO",
-        Command::StartTls => "STARTTLS",
-        Command::Handshake => "TLS handshake",
-        Command::Auth => "AUTH",
-        Command::Mail => "MAIL",
-        Command::Rcpt => "RCPT",
-        Command::Data => "DATA",
-        Command::Content => "content",
-        Command::EndOfData => "message",
+        DialogueStep::Connect => "connection",
+        DialogueStep::Greeting => "greeting",
+        DialogueStep::Ehlo => "EHLO",
+        DialogueStep::StartTls => "STARTTLS",
+        DialogueStep::Handshake => "TLS handshake",
+        DialogueStep::Auth => "AUTH",
+        DialogueStep::Mail => "MAIL",
+        DialogueStep::Rcpt => "RCPT",
+        DialogueStep::Data => "DATA",
+        DialogueStep::Content => "content",
+        DialogueStep::EndOfData => "message",
     }
 }
 
-impl std::fmt::Display for Command {
+impl std::fmt::Display for DialogueStep {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(name(*self))
     }

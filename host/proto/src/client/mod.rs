@@ -10,7 +10,7 @@ mod types;
 pub use abilities::Abilities;
 pub use reply::{MalformedReply, ReplyParser};
 pub use stuffer::{BareLineEnd, Stuffer};
-pub use transaction::{Action, Transaction};
+pub use transaction::{ClientTransaction, TransactionStep};
 pub use types::{
-    Command, Envelope, Failure, Outcome, RecipientOutcome, RemoteReply, TlsFailure, TransactionResult,
+    DialogueStep, Envelope, Failure, RecipientOutcome, RemoteReply, TlsFailure, TransactionResult,
 };

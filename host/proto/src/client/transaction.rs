@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use relevo_mailkit::address::Address;
 
 use super::abilities::Abilities;
-use super::types::{Command, Envelope, Failure, Outcome, RemoteReply, TransactionResult};
+use super::types::{DialogueStep, Envelope, Failure, RecipientOutcome, RemoteReply, TransactionResult};
 
 /// RCPT commands in one group. Their replies must fit into the socket buffers, or both sides wait for the other
 /// (RFC 2920 section 3.1).
@@ -14,14 +14,14 @@ const GROUP: usize = 100;
 
 /// What the owner of the connection does next.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum TransactionStep {
     /// Send these commands, in one write.
     Send(Vec<u8>),
-    /// Receive a reply to this command and pass it to [`Transaction::reply`].
-    Receive(Command),
+    /// Receive a reply to this command and pass it to [`ClientTransaction::reply`].
+    Receive(DialogueStep),
     /// Send the content, dot-stuffed and with the final dot.
     SendContent,
-    /// Over: [`Transaction::finish`].
+    /// Over: [`ClientTransaction::finish`].
     Done,
 }
 
@@ -33,24 +33,24 @@ enum Expected {
     Data,
     EndOfData,
     /// To RSET, or to a message that went to nobody.
-    Ignored(Command),
+    Ignored(DialogueStep),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Recipient {
+enum RecipientProgress {
     Unknown,
     Accepted,
     /// 452 4.5.3: a failure only if nobody else was accepted.
     TooMany(Failure),
-    Decided(Outcome),
+    Decided(RecipientOutcome),
 }
 
-/// The state of a transaction. Alternate [`Transaction::advance`] and what it asks for.
+/// The state of a transaction. Alternate [`ClientTransaction::advance`] and what it asks for.
 #[derive(Debug)]
-pub struct Transaction<'a> {
+pub struct ClientTransaction<'a> {
     envelope: &'a Envelope,
     abilities: Abilities,
-    recipients: Vec<Recipient>,
+    recipients: Vec<RecipientProgress>,
     expected: VecDeque<Expected>,
     mail_sent: bool,
     /// RCPT commands sent so far.
@@ -63,14 +63,14 @@ pub struct Transaction<'a> {
     over: bool,
 }
 
-impl<'a> Transaction<'a> {
+impl<'a> ClientTransaction<'a> {
     /// A transaction on a connection that is between transactions. What cannot be written in SMTP is not even tried.
     #[must_use]
     pub fn new(envelope: &'a Envelope, abilities: Abilities) -> Self {
         let mut transaction = Self {
             envelope,
             abilities,
-            recipients: vec![Recipient::Unknown; envelope.recipients.len()],
+            recipients: vec![RecipientProgress::Unknown; envelope.recipients.len()],
             expected: VecDeque::new(),
             mail_sent: false,
             sent: 0,
@@ -88,39 +88,41 @@ impl<'a> Transaction<'a> {
     }
 
     /// What to do now.
-    pub fn advance(&mut self) -> Action {
+    pub fn advance(&mut self) -> TransactionStep {
         if self.over {
-            return Action::Done;
+            return TransactionStep::Done;
         }
         if let Some(expected) = self.expected.front() {
-            return Action::Receive(expected.command());
+            return TransactionStep::Receive(expected.command());
         }
         if self.content {
             self.content = false;
             return if self.any_accepted() {
                 self.expected.push_back(Expected::EndOfData);
-                Action::SendContent
+                TransactionStep::SendContent
             } else {
                 // RFC 2920 section 3.1: DATA was accepted without recipients.
-                self.expected.push_back(Expected::Ignored(Command::EndOfData));
-                Action::Send(b".\r\n".to_vec())
+                self.expected.push_back(Expected::Ignored(DialogueStep::EndOfData));
+                TransactionStep::Send(b".\r\n".to_vec())
             };
         }
         let mut group = String::new();
-        let undecided =
-            self.recipients.iter().any(|r| !matches!(r, Recipient::Decided(_) | Recipient::TooMany(_)));
+        let undecided = self
+            .recipients
+            .iter()
+            .any(|r| !matches!(r, RecipientProgress::Decided(_) | RecipientProgress::TooMany(_)));
         if undecided && !self.data_sent {
             self.next_group(&mut group);
         } else if self.open {
             self.open = false;
-            self.expected.push_back(Expected::Ignored(Command::Mail));
+            self.expected.push_back(Expected::Ignored(DialogueStep::Mail));
             group.push_str("RSET\r\n");
         }
         if group.is_empty() {
             self.over = true;
-            return Action::Done;
+            return TransactionStep::Done;
         }
-        Action::Send(group.into_bytes())
+        TransactionStep::Send(group.into_bytes())
     }
 
     /// With PIPELINING as much as may go together, else one command.
@@ -178,19 +180,19 @@ impl<'a> Transaction<'a> {
             (Expected::Data, 3) => self.content = true,
             (Expected::EndOfData, 2) => {
                 self.open = false;
-                self.decide_accepted(&Outcome::Delivered(reply));
+                self.decide_accepted(&RecipientOutcome::Delivered(reply));
             }
             (Expected::Ignored(_), class) => {
                 self.open = false;
-                self.reusable &= class == 2 || command == Command::EndOfData;
+                self.reusable &= class == 2 || command == DialogueStep::EndOfData;
             }
             (Expected::Rcpt(i), 4 | 5) => self.refuse(i, reply),
             (Expected::EndOfData, 4 | 5) => {
                 self.open = false;
-                self.decide_accepted(&Outcome::Failed(Failure::of_reply(command, reply)));
+                self.decide_accepted(&RecipientOutcome::Failed(Failure::of_reply(command, reply)));
             }
             (Expected::Data, 4 | 5) => {
-                self.decide_accepted(&Outcome::Failed(Failure::of_reply(command, reply)));
+                self.decide_accepted(&RecipientOutcome::Failed(Failure::of_reply(command, reply)));
             }
             (Expected::Mail, 4 | 5) => self.decide_rest(&Failure::of_reply(command, reply)),
             _ => {
@@ -204,8 +206,8 @@ impl<'a> Transaction<'a> {
     /// The connection is of no use any more.
     pub fn lost(&mut self, failure: &Failure) {
         for recipient in &mut self.recipients {
-            if !matches!(recipient, Recipient::Decided(_)) {
-                *recipient = Recipient::Decided(Outcome::Failed(failure.clone()));
+            if !matches!(recipient, RecipientProgress::Decided(_)) {
+                *recipient = RecipientProgress::Decided(RecipientOutcome::Failed(failure.clone()));
             }
         }
         self.reusable = false;
@@ -228,69 +230,71 @@ impl<'a> Transaction<'a> {
     pub fn finish(self) -> TransactionResult {
         let any = self.any_delivered();
         let outcomes = self.recipients.into_iter().map(|recipient| match recipient {
-            Recipient::Decided(outcome) => outcome,
-            Recipient::TooMany(_) if any => Outcome::NextTransaction,
-            Recipient::TooMany(failure) => Outcome::Failed(failure),
-            Recipient::Unknown | Recipient::Accepted => {
-                Outcome::Failed(Failure::of_host(Command::Mail, (4, 4, 2), "transaction was not completed"))
-            }
+            RecipientProgress::Decided(outcome) => outcome,
+            RecipientProgress::TooMany(_) if any => RecipientOutcome::NextTransaction,
+            RecipientProgress::TooMany(failure) => RecipientOutcome::Failed(failure),
+            RecipientProgress::Unknown | RecipientProgress::Accepted => RecipientOutcome::Failed(
+                Failure::of_host(DialogueStep::Mail, (4, 4, 2), "transaction was not completed"),
+            ),
         });
         TransactionResult { outcomes: outcomes.enumerate().collect(), reusable: self.reusable }
     }
 
     fn any_accepted(&self) -> bool {
-        self.recipients.contains(&Recipient::Accepted)
+        self.recipients.contains(&RecipientProgress::Accepted)
     }
 
     /// Somebody got past RCPT, so a new transaction for the rest makes progress.
     fn any_delivered(&self) -> bool {
         self.recipients.iter().any(|r| match r {
-            Recipient::Decided(Outcome::Delivered(_)) => true,
-            Recipient::Decided(Outcome::Failed(f)) => matches!(f.command, Command::Data | Command::EndOfData),
+            RecipientProgress::Decided(RecipientOutcome::Delivered(_)) => true,
+            RecipientProgress::Decided(RecipientOutcome::Failed(f)) => {
+                matches!(f.command, DialogueStep::Data | DialogueStep::EndOfData)
+            }
             _ => false,
         })
     }
 
     fn accept(&mut self, index: usize) {
-        if let Some(recipient @ Recipient::Unknown) = self.recipients.get_mut(index) {
-            *recipient = Recipient::Accepted;
+        if let Some(recipient @ RecipientProgress::Unknown) = self.recipients.get_mut(index) {
+            *recipient = RecipientProgress::Accepted;
         }
     }
 
     fn refuse(&mut self, index: usize, reply: RemoteReply) {
         let too_many = is_too_many(&reply);
-        let failure = Failure::of_reply(Command::Rcpt, reply);
-        if let Some(recipient @ Recipient::Unknown) = self.recipients.get_mut(index) {
+        let failure = Failure::of_reply(DialogueStep::Rcpt, reply);
+        if let Some(recipient @ RecipientProgress::Unknown) = self.recipients.get_mut(index) {
             *recipient = if too_many {
-                Recipient::TooMany(failure)
+                RecipientProgress::TooMany(failure)
             } else {
-                Recipient::Decided(Outcome::Failed(failure))
+                RecipientProgress::Decided(RecipientOutcome::Failed(failure))
             };
         }
     }
 
-    fn decide_accepted(&mut self, outcome: &Outcome) {
-        for recipient in self.recipients.iter_mut().filter(|r| **r == Recipient::Accepted) {
-            *recipient = Recipient::Decided(outcome.clone());
+    fn decide_accepted(&mut self, outcome: &RecipientOutcome) {
+        for recipient in self.recipients.iter_mut().filter(|r| **r == RecipientProgress::Accepted) {
+            *recipient = RecipientProgress::Decided(outcome.clone());
         }
     }
 
     fn decide_rest(&mut self, failure: &Failure) {
         for recipient in &mut self.recipients {
-            if matches!(recipient, Recipient::Unknown | Recipient::Accepted) {
-                *recipient = Recipient::Decided(Outcome::Failed(failure.clone()));
+            if matches!(recipient, RecipientProgress::Unknown | RecipientProgress::Accepted) {
+                *recipient = RecipientProgress::Decided(RecipientOutcome::Failed(failure.clone()));
             }
         }
     }
 }
 
 impl Expected {
-    fn command(self) -> Command {
+    fn command(self) -> DialogueStep {
         match self {
-            Self::Mail => Command::Mail,
-            Self::Rcpt(_) => Command::Rcpt,
-            Self::Data => Command::Data,
-            Self::EndOfData => Command::EndOfData,
+            Self::Mail => DialogueStep::Mail,
+            Self::Rcpt(_) => DialogueStep::Rcpt,
+            Self::Data => DialogueStep::Data,
+            Self::EndOfData => DialogueStep::EndOfData,
             Self::Ignored(command) => command,
         }
     }
@@ -307,7 +311,7 @@ fn is_too_many(reply: &RemoteReply) -> bool {
 /// envelope.
 fn unsuitable(envelope: &Envelope) -> Option<Failure> {
     let refuse =
-        |status: (u8, u16, u16), detail: &str| Some(Failure::of_message(Command::Mail, status, detail));
+        |status: (u8, u16, u16), detail: &str| Some(Failure::of_message(DialogueStep::Mail, status, detail));
     if !envelope.sender.is_empty() && Address::parse(&envelope.sender).is_err() {
         return refuse((5, 1, 7), "sender address cannot be written in SMTP");
     }

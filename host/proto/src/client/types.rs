@@ -30,7 +30,7 @@ pub struct RemoteReply {
 
 /// The command that was answered or under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Command {
+pub enum DialogueStep {
     /// Connecting.
     Connect,
     /// Waiting for the greeting.
@@ -65,7 +65,7 @@ pub struct Failure {
     /// Enhanced status for the bounce: the remote's, or ours (RFC 3463).
     pub status: EnhancedCode,
     /// Where it happened.
-    pub command: Command,
+    pub command: DialogueStep,
     /// Set when TLS did not come about.
     pub tls: Option<TlsFailure>,
     /// The remote's words, where it spoke.
@@ -95,7 +95,7 @@ pub enum TlsFailure {
 
 /// What became of one recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RecipientOutcome {
     /// The remote took responsibility, with this reply to the final dot.
     Delivered(RemoteReply),
     /// It did not.
@@ -104,14 +104,11 @@ pub enum Outcome {
     NextTransaction,
 }
 
-/// A recipient of the envelope, by position, and its outcome.
-pub type RecipientOutcome = (usize, Outcome);
-
 /// What a transaction found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransactionResult {
-    /// One for each recipient, in order.
-    pub outcomes: Vec<RecipientOutcome>,
+    /// Position in the envelope and outcome of each recipient, in order.
+    pub outcomes: Vec<(usize, RecipientOutcome)>,
     /// The connection can be used for another transaction.
     pub reusable: bool,
 }

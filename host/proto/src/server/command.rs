@@ -8,7 +8,7 @@ use super::types::{BodyType, MailFrom};
 
 /// A command that is correct in itself. Whether it may come now is the session's question.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Command<'a> {
+pub(crate) enum ParsedCommand<'a> {
     Ehlo(&'a str),
     Helo(&'a str),
     /// The flag: there were parameters, which only EHLO sessions may use.
@@ -109,29 +109,29 @@ pub(crate) fn verb(line: &str) -> (Verb, &str) {
 }
 
 /// The command of `verb` with the parameters in `rest`, which is empty or begins with a space.
-pub(crate) fn parse(verb: Verb, rest: &str) -> Result<Command<'_>, Fixed> {
+pub(crate) fn parse(verb: Verb, rest: &str) -> Result<ParsedCommand<'_>, Fixed> {
     match verb {
-        Verb::Ehlo => Ok(Command::Ehlo(helo(rest)?)),
-        Verb::Helo => Ok(Command::Helo(helo(rest)?)),
+        Verb::Ehlo => Ok(ParsedCommand::Ehlo(helo(rest)?)),
+        Verb::Helo => Ok(ParsedCommand::Helo(helo(rest)?)),
         Verb::Mail => mail(rest),
         Verb::Rcpt => rcpt(rest),
-        Verb::Data => bare(rest, Command::Data),
-        Verb::Rset => bare(rest, Command::Rset),
-        Verb::Quit => bare(rest, Command::Quit),
-        Verb::StartTls => bare(rest, Command::StartTls),
+        Verb::Data => bare(rest, ParsedCommand::Data),
+        Verb::Rset => bare(rest, ParsedCommand::Rset),
+        Verb::Quit => bare(rest, ParsedCommand::Quit),
+        Verb::StartTls => bare(rest, ParsedCommand::StartTls),
         // RFC 5321 section 4.1.1.9: a parameter is ignored.
-        Verb::Noop => Ok(Command::Noop),
-        Verb::Help => Ok(Command::Help),
+        Verb::Noop => Ok(ParsedCommand::Noop),
+        Verb::Help => Ok(ParsedCommand::Help),
         Verb::Vrfy if rest.trim_matches(' ').is_empty() => Err(replies::SYNTAX),
-        Verb::Vrfy => Ok(Command::Vrfy),
+        Verb::Vrfy => Ok(ParsedCommand::Vrfy),
         Verb::Auth => auth(rest),
-        Verb::Expn | Verb::NotImplemented => Ok(Command::NotImplemented),
-        Verb::OtherProtocol => Ok(Command::OtherProtocol),
+        Verb::Expn | Verb::NotImplemented => Ok(ParsedCommand::NotImplemented),
+        Verb::OtherProtocol => Ok(ParsedCommand::OtherProtocol),
         Verb::Unknown => Err(replies::UNKNOWN_COMMAND),
     }
 }
 
-fn bare<'a>(rest: &str, command: Command<'a>) -> Result<Command<'a>, Fixed> {
+fn bare<'a>(rest: &str, command: ParsedCommand<'a>) -> Result<ParsedCommand<'a>, Fixed> {
     if rest.trim_matches(' ').is_empty() { Ok(command) } else { Err(replies::NO_PARAMETERS) }
 }
 
@@ -153,7 +153,7 @@ fn path_after<'a>(rest: &'a str, keyword: &str, bad: Fixed) -> Result<(Path<'a>,
     if rest.is_empty() || rest.starts_with(' ') { Ok((path, rest)) } else { Err(bad) }
 }
 
-fn mail(rest: &str) -> Result<Command<'_>, Fixed> {
+fn mail(rest: &str) -> Result<ParsedCommand<'_>, Fixed> {
     let (path, parameters) = path_after(rest, "FROM:", replies::BAD_SENDER)?;
     // Only `<>` may lack a domain here.
     if matches!(path, Path::Postmaster(_)) {
@@ -169,7 +169,7 @@ fn mail(rest: &str) -> Result<Command<'_>, Fixed> {
         from.address = if text.is_ascii() { text.to_owned() } else { address.to_string() };
         from.domain = address.domain;
     }
-    Ok(Command::Mail(from, extended))
+    Ok(ParsedCommand::Mail(from, extended))
 }
 
 /// Whether there was any.
@@ -222,7 +222,7 @@ fn is_xtext(value: &str) -> bool {
     (1..=500).contains(&value.len()) && words.next().is_some_and(plain) && words.all(escape)
 }
 
-fn rcpt(rest: &str) -> Result<Command<'_>, Fixed> {
+fn rcpt(rest: &str) -> Result<ParsedCommand<'_>, Fixed> {
     let (path, parameters) = path_after(rest, "TO:", replies::BAD_RECIPIENT)?;
     let (to, utf8) = match path {
         Path::Null => return Err(replies::BAD_RECIPIENT),
@@ -234,21 +234,21 @@ fn rcpt(rest: &str) -> Result<Command<'_>, Fixed> {
     if !parameters.trim_matches(' ').is_empty() {
         return Err(replies::UNKNOWN_PARAMETER);
     }
-    Ok(Command::Rcpt(to, utf8))
+    Ok(ParsedCommand::Rcpt(to, utf8))
 }
 
-fn auth(rest: &str) -> Result<Command<'_>, Fixed> {
+fn auth(rest: &str) -> Result<ParsedCommand<'_>, Fixed> {
     let mut words = rest.split(' ').filter(|w| !w.is_empty());
     let mechanism = words.next().ok_or(replies::SYNTAX)?;
     let initial = words.next();
-    if words.next().is_some() { Err(replies::SYNTAX) } else { Ok(Command::Auth { mechanism, initial }) }
+    if words.next().is_some() { Err(replies::SYNTAX) } else { Ok(ParsedCommand::Auth { mechanism, initial }) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parsed(line: &str) -> Result<Command<'_>, Fixed> {
+    fn parsed(line: &str) -> Result<ParsedCommand<'_>, Fixed> {
         let (verb, rest) = verb(line);
         parse(verb, rest)
     }
@@ -266,15 +266,21 @@ mod tests {
 
     #[test]
     fn mail_and_its_parameters() {
-        assert_eq!(parsed("mail from:<>"), Ok(Command::Mail(from("", 0, BodyType::SevenBit, ""), false)));
+        assert_eq!(
+            parsed("mail from:<>"),
+            Ok(ParsedCommand::Mail(from("", 0, BodyType::SevenBit, ""), false))
+        );
         let given = "SIZE=77 BODY=8BITMIME SMTPUTF8 AUTH=<>";
         assert_eq!(
             parsed("MAIL FROM:<å@b.example> size=77 BODY=8BITMIME SMTPUTF8 AUTH=<>"),
-            Ok(Command::Mail(from("å@b.example", 77, BodyType::EightBitMime, given), true))
+            Ok(ParsedCommand::Mail(from("å@b.example", 77, BodyType::EightBitMime, given), true))
         );
         let huge = "MAIL FROM:<a@b> SIZE=99999999999999999999";
         let given = "SIZE=99999999999999999999";
-        assert_eq!(parsed(huge), Ok(Command::Mail(from("a@b", u64::MAX, BodyType::SevenBit, given), true)));
+        assert_eq!(
+            parsed(huge),
+            Ok(ParsedCommand::Mail(from("a@b", u64::MAX, BodyType::SevenBit, given), true))
+        );
         for (line, reply) in [
             ("MAIL FROM:<a@b> X=1", replies::UNKNOWN_PARAMETER),
             ("MAIL FROM:<a@b> RET=HDRS", replies::UNKNOWN_PARAMETER),
@@ -307,7 +313,7 @@ mod tests {
             ("RCPT TO:<a@B.Example>", to("a@b.example", "b.example"), false),
             ("RCPT TO:<a@bücher.example>", to("a@xn--bcher-kva.example", "xn--bcher-kva.example"), true),
         ] {
-            assert_eq!(parsed(line), Ok(Command::Rcpt(to, utf8)), "{line}");
+            assert_eq!(parsed(line), Ok(ParsedCommand::Rcpt(to, utf8)), "{line}");
         }
         for (line, reply) in [
             ("RCPT TO:<>", replies::BAD_RECIPIENT),
@@ -323,16 +329,19 @@ mod tests {
 
     #[test]
     fn the_rest() {
-        assert_eq!(parsed("ehlo  [127.0.0.1] "), Ok(Command::Ehlo("[127.0.0.1]")));
+        assert_eq!(parsed("ehlo  [127.0.0.1] "), Ok(ParsedCommand::Ehlo("[127.0.0.1]")));
         assert_eq!(parsed("HELO"), Err(replies::BAD_HELO));
         assert_eq!(parsed("EHLO a(b)"), Err(replies::BAD_HELO));
         assert_eq!(parsed("DATA now"), Err(replies::NO_PARAMETERS));
-        assert_eq!(parsed("noop with text"), Ok(Command::Noop));
+        assert_eq!(parsed("noop with text"), Ok(ParsedCommand::Noop));
         assert_eq!(parsed("VRFY"), Err(replies::SYNTAX));
-        assert_eq!(parsed("EXPN list"), Ok(Command::NotImplemented));
+        assert_eq!(parsed("EXPN list"), Ok(ParsedCommand::NotImplemented));
         assert_eq!(parsed("XYZZY"), Err(replies::UNKNOWN_COMMAND));
         assert_eq!(parsed(""), Err(replies::UNKNOWN_COMMAND));
         assert_eq!(parsed("AUTH"), Err(replies::SYNTAX));
-        assert_eq!(parsed("AUTH PLAIN ="), Ok(Command::Auth { mechanism: "PLAIN", initial: Some("=") }));
+        assert_eq!(
+            parsed("AUTH PLAIN ="),
+            Ok(ParsedCommand::Auth { mechanism: "PLAIN", initial: Some("=") })
+        );
     }
 }

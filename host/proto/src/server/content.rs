@@ -52,7 +52,7 @@ impl Normalizer {
 
 /// Where the scanner stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+enum ScanPosition {
     /// After CRLF, or at the very beginning: a dot here is special (RFC 5321 section 4.5.2).
     LineStart,
     /// The first octet of the line was a dot, which is held back.
@@ -69,14 +69,14 @@ enum At {
 /// segments of any size.
 #[derive(Debug, Clone)]
 pub(crate) struct Content {
-    at: At,
+    at: ScanPosition,
     bare_cr: bool,
     bare_lf: bool,
 }
 
 /// What a scan did to its buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Scan {
+pub(crate) struct ScanResult {
     /// Octets that were read.
     pub(crate) consumed: usize,
     /// Octets of content, now at the front of the buffer.
@@ -87,7 +87,7 @@ pub(crate) struct Scan {
 
 impl Content {
     pub(crate) fn new() -> Self {
-        Self { at: At::LineStart, bare_cr: false, bare_lf: false }
+        Self { at: ScanPosition::LineStart, bare_cr: false, bare_lf: false }
     }
 
     /// A CR without LF or an LF without CR has been seen, as far as `newlines` minds. Somebody else may have taken that for
@@ -97,27 +97,29 @@ impl Content {
     }
 
     /// Reads `buf` up to its end or the end of the message. Content is moved together in place.
-    pub(crate) fn scan(&mut self, buf: &mut [u8]) -> Scan {
+    pub(crate) fn scan(&mut self, buf: &mut [u8]) -> ScanResult {
         let (mut read, mut write) = (0, 0);
         while let Some(&octet) = buf.get(read) {
             match (self.at, octet) {
-                (At::Dot, b'\r') => {
-                    self.at = At::DotCr;
+                (ScanPosition::Dot, b'\r') => {
+                    self.at = ScanPosition::DotCr;
                     read += 1;
                 }
-                (At::DotCr, b'\n') => return Scan { consumed: read + 1, content: write, ended: true },
-                (At::LineStart, b'.') => {
-                    self.at = At::Dot;
+                (ScanPosition::DotCr, b'\n') => {
+                    return ScanResult { consumed: read + 1, content: write, ended: true };
+                }
+                (ScanPosition::LineStart, b'.') => {
+                    self.at = ScanPosition::Dot;
                     read += 1;
                 }
                 // The dot was stuffed: dropped, and the line goes on.
-                (At::Dot, _) => self.at = At::Middle,
+                (ScanPosition::Dot, _) => self.at = ScanPosition::Middle,
                 // A lone CR. The message is refused, so it does not matter that this CR was not passed on.
-                (At::DotCr, _) => {
+                (ScanPosition::DotCr, _) => {
                     self.bare_cr = true;
-                    self.at = At::Cr;
+                    self.at = ScanPosition::Cr;
                 }
-                (At::LineStart | At::Middle | At::Cr, _) => {
+                (ScanPosition::LineStart | ScanPosition::Middle | ScanPosition::Cr, _) => {
                     let n = self.run(&buf[read..]);
                     if read != write {
                         buf.copy_within(read..read + n, write);
@@ -127,7 +129,7 @@ impl Content {
                 }
             }
         }
-        Scan { consumed: read, content: write, ended: false }
+        ScanResult { consumed: read, content: write, ended: false }
     }
 
     /// Passes over content up to the next dot at the start of a line; returns the octets passed.
@@ -135,18 +137,18 @@ impl Content {
         let mut i = 0;
         while i < buf.len() {
             match self.at {
-                At::LineStart if buf[i] == b'.' => return i,
-                At::Cr if buf[i] == b'\n' => {
-                    self.at = At::LineStart;
+                ScanPosition::LineStart if buf[i] == b'.' => return i,
+                ScanPosition::Cr if buf[i] == b'\n' => {
+                    self.at = ScanPosition::LineStart;
                     i += 1;
                 }
                 _ => {
-                    self.bare_cr |= self.at == At::Cr;
-                    self.at = At::Middle;
+                    self.bare_cr |= self.at == ScanPosition::Cr;
+                    self.at = ScanPosition::Middle;
                     let Some(n) = memchr2(b'\r', b'\n', &buf[i..]) else { return buf.len() };
                     i += n;
                     if buf[i] == b'\r' {
-                        self.at = At::Cr;
+                        self.at = ScanPosition::Cr;
                     } else {
                         // RFC 5321 section 4.1.1.4: LF alone is not the end of a line.
                         self.bare_lf = true;

@@ -3,63 +3,64 @@
 use relevo_mailkit::envelope::Recipient;
 
 use super::buffer::Line;
-use super::command::{self, Command, Verb};
+use super::command::{self, ParsedCommand, Verb};
 use super::replies::{self, Fixed};
 use super::sasl::{self, Next};
 use super::session::{
-    AuthPolicy, Event, MAX_AUTH_LINE, MAX_LINE, Question, Session, State, Step, Transaction,
+    AuthPolicy, Event, MAX_AUTH_LINE, MAX_LINE, PollStep, Question, ServerSession, SessionState,
+    TransactionCounts,
 };
 use super::types::{MailFrom, SessionInfo};
 use crate::Reply;
 
-impl Session {
+impl ServerSession {
     /// Takes one line from the input, when there is one.
-    pub(super) fn poll_line(&mut self) -> Step {
-        let sasl = matches!(self.state, State::Sasl(_));
+    pub(super) fn poll_line(&mut self) -> PollStep {
+        let sasl = matches!(self.state, SessionState::Sasl(_));
         let auth = sasl || self.input.unread().get(..5).is_some_and(|w| w.eq_ignore_ascii_case(b"AUTH "));
         let (line, cr) = self.input.find_line(if auth { MAX_AUTH_LINE } else { MAX_LINE });
         match line {
-            Line::Partial => Step::NeedInput,
+            Line::Partial => PollStep::NeedInput,
             Line::Complete { length } => self.take_line(length),
             Line::TooLong => {
-                self.state = State::Skip(cr);
+                self.state = SessionState::Skip(cr);
                 self.protocol_error(if auth { replies::AUTH_LINE_TOO_LONG } else { replies::LINE_TOO_LONG })
             }
             // Not a line, whatever it looks like. What follows up to the CRLF belongs to it.
             Line::Bare => {
-                self.state = State::Skip(false);
+                self.state = SessionState::Skip(false);
                 self.protocol_error(replies::BARE_LINE_END)
             }
         }
     }
 
-    fn take_line(&mut self, length: usize) -> Step {
+    fn take_line(&mut self, length: usize) -> PollStep {
         let line = self.input.line(length).to_vec();
         self.input.consume(length + 2);
         let text = std::str::from_utf8(&line).ok().filter(|t| !t.chars().any(char::is_control));
-        if matches!(self.state, State::Sasl(_)) {
+        if matches!(self.state, SessionState::Sasl(_)) {
             return self.sasl_line(text);
         }
         let Some(text) = text else { return self.protocol_error(replies::BAD_OCTET) };
         self.command_line(text)
     }
 
-    fn command_line(&mut self, line: &str) -> Step {
+    fn command_line(&mut self, line: &str) -> PollStep {
         let (verb, rest) = command::verb(line);
         if self.stopping && verb != Verb::Quit {
             self.close_with(&replies::SHUTTING_DOWN.into());
-            return Step::Event(Event::Close);
+            return PollStep::Event(Event::Close);
         }
         // RFC 2920 section 3.1. A client that does not wait here is broken, or somebody put words into its mouth.
         if verb.ends_group() && !self.input.is_empty() {
             self.close_with(&replies::UNAUTHORISED_PIPELINING.into());
-            return Step::Event(Event::Close);
+            return PollStep::Event(Event::Close);
         }
         if verb.is_idle() && verb != Verb::Unknown {
             self.idle_commands += 1;
             if self.idle_commands > self.config.limits.idle_commands {
                 self.close_with(&replies::TOO_MANY_COMMANDS.into());
-                return Step::Event(Event::Close);
+                return PollStep::Event(Event::Close);
             }
         }
         match command::parse(verb, rest) {
@@ -68,41 +69,41 @@ impl Session {
         }
     }
 
-    fn command(&mut self, command: Command<'_>) -> Step {
+    fn command(&mut self, command: ParsedCommand<'_>) -> PollStep {
         match command {
-            Command::Ehlo(name) => self.hello(name, true),
-            Command::Helo(name) => self.hello(name, false),
-            Command::Mail(from, extended) => self.mail(from, extended),
-            Command::Rcpt(to, utf8) => self.rcpt(to, utf8),
-            Command::Data => self.data(),
-            Command::Rset => {
+            ParsedCommand::Ehlo(name) => self.hello(name, true),
+            ParsedCommand::Helo(name) => self.hello(name, false),
+            ParsedCommand::Mail(from, extended) => self.mail(from, extended),
+            ParsedCommand::Rcpt(to, utf8) => self.rcpt(to, utf8),
+            ParsedCommand::Data => self.data(),
+            ParsedCommand::Rset => {
                 self.transaction = None;
                 self.reply_fixed(replies::OK);
-                Step::Event(Event::Reset)
+                PollStep::Event(Event::Reset)
             }
-            Command::Noop => self.say(replies::OK),
-            Command::Vrfy => self.say(replies::VRFY),
-            Command::Help => self.say(replies::HELP),
-            Command::NotImplemented => self.protocol_error(replies::NOT_IMPLEMENTED),
-            Command::StartTls => self.start_tls(),
-            Command::Auth { mechanism, initial } => self.auth(mechanism, initial),
-            Command::Quit => self.close(replies::BYE),
-            Command::OtherProtocol => self.close(replies::OTHER_PROTOCOL),
+            ParsedCommand::Noop => self.say(replies::OK),
+            ParsedCommand::Vrfy => self.say(replies::VRFY),
+            ParsedCommand::Help => self.say(replies::HELP),
+            ParsedCommand::NotImplemented => self.protocol_error(replies::NOT_IMPLEMENTED),
+            ParsedCommand::StartTls => self.start_tls(),
+            ParsedCommand::Auth { mechanism, initial } => self.auth(mechanism, initial),
+            ParsedCommand::Quit => self.close(replies::BYE),
+            ParsedCommand::OtherProtocol => self.close(replies::OTHER_PROTOCOL),
         }
     }
 
-    fn say(&mut self, reply: Fixed) -> Step {
+    fn say(&mut self, reply: Fixed) -> PollStep {
         self.reply_fixed(reply);
-        Step::Again
+        PollStep::Again
     }
 
-    fn close(&mut self, reply: Fixed) -> Step {
+    fn close(&mut self, reply: Fixed) -> PollStep {
         self.close_with(&reply.into());
-        Step::Event(Event::Close)
+        PollStep::Event(Event::Close)
     }
 
     /// A reply that counts against the client. The last one of too many is 421 instead.
-    fn protocol_error(&mut self, reply: Fixed) -> Step {
+    fn protocol_error(&mut self, reply: Fixed) -> PollStep {
         if self.too_many_errors() {
             return self.close(replies::TOO_MANY_ERRORS);
         }
@@ -115,13 +116,13 @@ impl Session {
     }
 
     /// RFC 5321 section 4.1.1.1: also resets.
-    fn hello(&mut self, name: &str, extended: bool) -> Step {
+    fn hello(&mut self, name: &str, extended: bool) -> PollStep {
         name.clone_into(&mut self.info.helo);
         self.info.extended = extended;
         self.transaction = None;
         let lines = if extended { self.extensions() } else { vec![self.config.hostname.clone()] };
         self.reply(&Reply::of_lines(250, &lines));
-        Step::Event(Event::Reset)
+        PollStep::Event(Event::Reset)
     }
 
     fn extensions(&self) -> Vec<String> {
@@ -150,7 +151,7 @@ impl Session {
         }
     }
 
-    fn mail(&mut self, from: MailFrom, extended: bool) -> Step {
+    fn mail(&mut self, from: MailFrom, extended: bool) -> PollStep {
         let refusal = if self.info.helo.is_empty() {
             Some(replies::HELLO_FIRST)
         } else if self.transaction.is_some() {
@@ -169,32 +170,34 @@ impl Session {
         if from.size > self.config.limits.message_size {
             return self.say(replies::TOO_LARGE);
         }
-        self.state = State::Deciding(Question::Mail { smtputf8: from.smtputf8 });
-        Step::Event(Event::Mail(from))
+        self.state = SessionState::Deciding(Question::Mail { smtputf8: from.smtputf8 });
+        PollStep::Event(Event::Mail(from))
     }
 
-    fn rcpt(&mut self, to: Recipient, utf8: bool) -> Step {
+    fn rcpt(&mut self, to: Recipient, utf8: bool) -> PollStep {
         let Some(transaction) = &self.transaction else { return self.protocol_error(replies::MAIL_FIRST) };
         if utf8 && !transaction.smtputf8 {
             return self.protocol_error(replies::NEEDS_SMTPUTF8);
         }
-        self.state = State::Deciding(Question::Rcpt);
-        Step::Event(Event::Rcpt(to))
+        self.state = SessionState::Deciding(Question::Rcpt);
+        PollStep::Event(Event::Rcpt(to))
     }
 
-    fn data(&mut self) -> Step {
+    fn data(&mut self) -> PollStep {
         match self.transaction {
             None => self.protocol_error(replies::MAIL_FIRST),
-            Some(Transaction { accepted: 0, refused: 0, .. }) => self.protocol_error(replies::RCPT_FIRST),
-            Some(Transaction { accepted: 0, .. }) => self.say(replies::NO_VALID_RECIPIENTS),
+            Some(TransactionCounts { accepted: 0, refused: 0, .. }) => {
+                self.protocol_error(replies::RCPT_FIRST)
+            }
+            Some(TransactionCounts { accepted: 0, .. }) => self.say(replies::NO_VALID_RECIPIENTS),
             Some(_) => {
-                self.state = State::Deciding(Question::Data);
-                Step::Event(Event::Data)
+                self.state = SessionState::Deciding(Question::Data);
+                PollStep::Event(Event::Data)
             }
         }
     }
 
-    fn start_tls(&mut self) -> Step {
+    fn start_tls(&mut self) -> PollStep {
         if self.info.tls.is_some() {
             return self.protocol_error(replies::ALREADY_TLS);
         }
@@ -207,11 +210,11 @@ impl Session {
         self.reply_fixed(replies::READY_FOR_TLS);
         self.info = SessionInfo::default();
         self.transaction = None;
-        self.state = State::Handshake;
-        Step::Event(Event::StartTls)
+        self.state = SessionState::Handshake;
+        PollStep::Event(Event::StartTls)
     }
 
-    fn auth(&mut self, mechanism: &str, initial: Option<&str>) -> Step {
+    fn auth(&mut self, mechanism: &str, initial: Option<&str>) -> PollStep {
         let refusal = if self.config.auth == AuthPolicy::Off {
             Some(replies::NOT_IMPLEMENTED)
         } else if !self.info.extended {
@@ -231,9 +234,9 @@ impl Session {
         }
     }
 
-    fn sasl_line(&mut self, line: Option<&str>) -> Step {
-        let State::Sasl(exchange) = std::mem::replace(&mut self.state, State::Command) else {
-            return Step::Again;
+    fn sasl_line(&mut self, line: Option<&str>) -> PollStep {
+        let SessionState::Sasl(exchange) = std::mem::replace(&mut self.state, SessionState::Command) else {
+            return PollStep::Again;
         };
         // The client must wait for the outcome before it says more.
         if !self.input.is_empty() {
@@ -248,15 +251,15 @@ impl Session {
         })
     }
 
-    fn sasl_next(&mut self, next: Result<Next, Fixed>) -> Step {
+    fn sasl_next(&mut self, next: Result<Next, Fixed>) -> PollStep {
         match next {
             Ok(Next::Challenge(challenge, exchange)) => {
-                self.state = State::Sasl(exchange);
+                self.state = SessionState::Sasl(exchange);
                 self.say(challenge)
             }
             Ok(Next::Done(credentials)) => {
-                self.state = State::Deciding(Question::Auth(credentials.username.clone()));
-                Step::Event(Event::Authenticate(credentials))
+                self.state = SessionState::Deciding(Question::Auth(credentials.username.clone()));
+                PollStep::Event(Event::Authenticate(credentials))
             }
             Err(reply) => self.protocol_error(reply),
         }
@@ -265,9 +268,9 @@ impl Session {
     /// The product's answer to [`Event::Authenticate`], [`Event::Mail`], [`Event::Rcpt`] or [`Event::Data`]. Without such
     /// a question it does nothing.
     pub fn decide(&mut self, decision: Result<(), Reply>) {
-        let State::Deciding(question) = &mut self.state else { return };
+        let SessionState::Deciding(question) = &mut self.state else { return };
         let question = std::mem::replace(question, Question::Data);
-        self.state = State::Command;
+        self.state = SessionState::Command;
         match decision {
             Ok(()) => self.accepted(question),
             Err(reply) => self.refused(&question, &reply),
@@ -281,7 +284,7 @@ impl Session {
                 self.reply_fixed(replies::AUTHENTICATED);
             }
             Question::Mail { smtputf8 } => {
-                self.transaction = Some(Transaction { smtputf8, ..Transaction::default() });
+                self.transaction = Some(TransactionCounts { smtputf8, ..TransactionCounts::default() });
                 self.reply_fixed(replies::SENDER_OK);
             }
             Question::Rcpt => {

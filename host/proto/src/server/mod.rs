@@ -1,7 +1,7 @@
 //! The receiving side: a table of states. Octets go in with any segmentation, events and replies come out.
 //!
-//! The owner of the socket loops: [`Session::poll`]; carry out the [`Event`] and answer it; on [`Event::NeedInput`] send
-//! what [`Session::take_output`] has, then receive more. Nothing here waits or knows the time.
+//! The owner of the socket loops: [`ServerSession::poll`]; carry out the [`Event`] and answer it; on [`Event::NeedInput`] send
+//! what [`ServerSession::take_output`] has, then receive more. Nothing here waits or knows the time.
 
 mod buffer;
 mod command;
@@ -14,7 +14,7 @@ mod session;
 mod types;
 
 pub use content::BareNewlines;
-pub use session::{AuthPolicy, Config, Event, Limits, Session};
+pub use session::{AuthPolicy, Event, ServerSession, SessionConfig, SessionLimits};
 pub use types::{BodyType, Credentials, MailFrom, SessionInfo};
 
 /// The content of a whole DATA, and the octets after its end.

@@ -14,20 +14,20 @@ use crate::{Reply, encode};
 pub enum Event {
     /// Send the output, then receive. Everything received so far has been dealt with.
     NeedInput,
-    /// Send the 220, do the handshake, then call [`Session::tls_started`]. Answer nothing. Everything learnt from the
+    /// Send the 220, do the handshake, then call [`ServerSession::tls_started`]. Answer nothing. Everything learnt from the
     /// client is forgotten (RFC 3207 section 4.2), and the product must forget it too.
     StartTls,
-    /// Answer with [`Session::decide`].
+    /// Answer with [`ServerSession::decide`].
     Authenticate(Credentials),
-    /// Answer with [`Session::decide`].
+    /// Answer with [`ServerSession::decide`].
     Mail(MailFrom),
-    /// Answer with [`Session::decide`].
+    /// Answer with [`ServerSession::decide`].
     Rcpt(Recipient),
-    /// DATA after at least one accepted recipient. Answer with [`Session::decide`].
+    /// DATA after at least one accepted recipient. Answer with [`ServerSession::decide`].
     Data,
-    /// [`Session::content`] has octets of the message. On an error call [`Session::refuse_content`].
+    /// [`ServerSession::content`] has octets of the message. On an error call [`ServerSession::refuse_content`].
     Content,
-    /// The message is complete. Answer with [`Session::finished`].
+    /// The message is complete. Answer with [`ServerSession::finished`].
     Finish,
     /// The transaction is over without a message: forget MAIL, RCPT and what arrived.
     Reset,
@@ -48,7 +48,7 @@ pub enum AuthPolicy {
 
 /// Bounds of one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct SessionLimits {
     /// Octets of a message.
     pub message_size: u64,
     /// Protocol errors and failed logins; then 421.
@@ -59,7 +59,7 @@ pub struct Limits {
     pub refusals: u32,
 }
 
-impl Default for Limits {
+impl Default for SessionLimits {
     fn default() -> Self {
         Self { message_size: 52_428_800, errors: 20, idle_commands: 100, refusals: 2000 }
     }
@@ -67,7 +67,7 @@ impl Default for Limits {
 
 /// What a session is told about its listener and peer.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub struct SessionConfig {
     /// For the greeting and EHLO.
     pub hostname: String,
     /// STARTTLS can be offered.
@@ -79,7 +79,7 @@ pub struct Config {
     /// What becomes of lines of a message that end in LF alone.
     pub bare_newlines: BareNewlines,
     /// Bounds.
-    pub limits: Limits,
+    pub limits: SessionLimits,
 }
 
 /// Octets of a command line without CRLF: the 512 of RFC 5321 section 4.5.3.1.4 and what extensions add, rounded up.
@@ -93,7 +93,7 @@ const CONTENT_SPACE: usize = 64 * 1024;
 
 /// The table's states.
 #[derive(Debug)]
-pub(super) enum State {
+pub(super) enum SessionState {
     /// Nobody may speak before the greeting.
     Greeting,
     Command,
@@ -102,7 +102,7 @@ pub(super) enum State {
     Sasl(Exchange),
     /// An event is out.
     Deciding(Question),
-    Content(Incoming),
+    Content(IncomingContent),
     /// The final dot was read and the product decides.
     Finishing,
     Handshake,
@@ -110,13 +110,13 @@ pub(super) enum State {
 }
 
 /// What a look at the input came to.
-pub(super) enum Step {
+pub(super) enum PollStep {
     Event(Event),
     Again,
     NeedInput,
 }
 
-/// What [`Session::decide`] answers.
+/// What [`ServerSession::decide`] answers.
 #[derive(Debug)]
 pub(super) enum Question {
     Auth(String),
@@ -127,7 +127,7 @@ pub(super) enum Question {
 
 /// A message on its way in.
 #[derive(Debug)]
-pub(super) struct Incoming {
+pub(super) struct IncomingContent {
     content: Content,
     normalizer: Normalizer,
     size: u64,
@@ -138,7 +138,7 @@ pub(super) struct Incoming {
 
 /// Recipients of the transaction under way.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Transaction {
+pub(super) struct TransactionCounts {
     pub(super) smtputf8: bool,
     pub(super) accepted: u32,
     pub(super) refused: u32,
@@ -146,11 +146,11 @@ pub(super) struct Transaction {
 
 /// One connection as a state machine.
 #[derive(Debug)]
-pub struct Session {
-    pub(super) config: Config,
-    pub(super) state: State,
+pub struct ServerSession {
+    pub(super) config: SessionConfig,
+    pub(super) state: SessionState,
     pub(super) info: SessionInfo,
-    pub(super) transaction: Option<Transaction>,
+    pub(super) transaction: Option<TransactionCounts>,
     pub(super) input: Buffer,
     output: Vec<u8>,
     /// Octets of content of the last [`Event::Content`], and how far back they are.
@@ -163,13 +163,13 @@ pub struct Session {
     pub(super) stopping: bool,
 }
 
-impl Session {
+impl ServerSession {
     /// A connection before its greeting. `tls` describes TLS that came first (RFC 8314).
     #[must_use]
-    pub fn new(config: Config, tls: Option<String>) -> Self {
+    pub fn new(config: SessionConfig, tls: Option<String>) -> Self {
         Self {
             config,
-            state: State::Greeting,
+            state: SessionState::Greeting,
             info: SessionInfo { tls, ..SessionInfo::default() },
             transaction: None,
             input: Buffer::default(),
@@ -198,7 +198,7 @@ impl Session {
     /// A message is arriving.
     #[must_use]
     pub fn in_content(&self) -> bool {
-        matches!(self.state, State::Content(_))
+        matches!(self.state, SessionState::Content(_))
     }
 
     /// Where to receive into; then call [`Self::received`]. Bounded: 4 KiB, within DATA 64 KiB.
@@ -248,7 +248,7 @@ impl Session {
             Ok(()) => {
                 let text = format!("{} ESMTP Relevo", self.config.hostname);
                 encode(&Reply::of_lines(220, &[text]), &mut self.output);
-                self.state = State::Command;
+                self.state = SessionState::Command;
             }
         }
     }
@@ -257,30 +257,33 @@ impl Session {
     pub fn poll(&mut self) -> Event {
         loop {
             let step = match &mut self.state {
-                State::Closed => return Event::Close,
-                State::Greeting | State::Deciding(_) | State::Finishing | State::Handshake => Step::NeedInput,
-                State::Skip(cr) => {
+                SessionState::Closed => return Event::Close,
+                SessionState::Greeting
+                | SessionState::Deciding(_)
+                | SessionState::Finishing
+                | SessionState::Handshake => PollStep::NeedInput,
+                SessionState::Skip(cr) => {
                     if self.input.skip_line(cr) {
-                        self.state = State::Command;
-                        Step::Again
+                        self.state = SessionState::Command;
+                        PollStep::Again
                     } else {
-                        Step::NeedInput
+                        PollStep::NeedInput
                     }
                 }
-                State::Command | State::Sasl(_) => self.poll_line(),
-                State::Content(_) => self.poll_content(),
+                SessionState::Command | SessionState::Sasl(_) => self.poll_line(),
+                SessionState::Content(_) => self.poll_content(),
             };
             match step {
-                Step::Event(event) => return event,
-                Step::NeedInput => return Event::NeedInput,
-                Step::Again => {}
+                PollStep::Event(event) => return event,
+                PollStep::NeedInput => return Event::NeedInput,
+                PollStep::Again => {}
             }
         }
     }
 
     /// Scans what has arrived of the message.
-    fn poll_content(&mut self) -> Step {
-        let State::Content(incoming) = &mut self.state else { return Step::Again };
+    fn poll_content(&mut self) -> PollStep {
+        let SessionState::Content(incoming) = &mut self.state else { return PollStep::Again };
         if incoming.ended {
             return self.end_of_data();
         }
@@ -301,11 +304,11 @@ impl Session {
         }
         let wanted = incoming.refusal.is_none() && !incoming.content.is_ambiguous(newlines);
         if wanted && octets > 0 {
-            Step::Event(Event::Content)
+            PollStep::Event(Event::Content)
         } else if scan.ended {
-            Step::Again
+            PollStep::Again
         } else {
-            Step::NeedInput
+            PollStep::NeedInput
         }
     }
 
@@ -321,46 +324,47 @@ impl Session {
 
     /// The product cannot take the message. It is read to its end and then answered so.
     pub fn refuse_content(&mut self, reply: Reply) {
-        if let State::Content(incoming) = &mut self.state {
+        if let SessionState::Content(incoming) = &mut self.state {
             incoming.refusal.get_or_insert(reply);
         }
     }
 
-    fn end_of_data(&mut self) -> Step {
-        let State::Content(incoming) = std::mem::replace(&mut self.state, State::Command) else {
-            return Step::Again;
+    fn end_of_data(&mut self) -> PollStep {
+        let SessionState::Content(incoming) = std::mem::replace(&mut self.state, SessionState::Command)
+        else {
+            return PollStep::Again;
         };
         self.transaction = None;
         // Somebody before us may have seen the end of the message elsewhere, and what follows may be a message smuggled
         // in: nothing more is read from this connection.
         if incoming.content.is_ambiguous(self.config.bare_newlines) {
             self.close_with(&replies::BARE_CR_OR_LF.into());
-            return Step::Event(Event::Reset);
+            return PollStep::Event(Event::Reset);
         }
         if let Some(reply) = incoming.refusal {
             self.reply(&reply);
             self.close_after_421(&reply);
-            return Step::Event(Event::Reset);
+            return PollStep::Event(Event::Reset);
         }
-        self.state = State::Finishing;
-        Step::Event(Event::Finish)
+        self.state = SessionState::Finishing;
+        PollStep::Event(Event::Finish)
     }
 
     /// The answer to [`Event::Finish`].
     pub fn finished(&mut self, reply: &Reply) {
-        if matches!(self.state, State::Finishing) {
+        if matches!(self.state, SessionState::Finishing) {
             if reply.is_positive() {
                 self.idle_commands = 0;
             }
             self.reply(reply);
-            self.state = State::Command;
+            self.state = SessionState::Command;
             self.close_after_421(reply);
         }
     }
 
     pub(super) fn begin_content(&mut self) {
         self.reply_fixed(replies::START_MAIL_INPUT);
-        self.state = State::Content(Incoming {
+        self.state = SessionState::Content(IncomingContent {
             content: Content::new(),
             normalizer: Normalizer::default(),
             size: 0,
@@ -374,7 +378,7 @@ impl Session {
         self.input.clear();
         self.info = SessionInfo { tls: Some(description), ..SessionInfo::default() };
         self.transaction = None;
-        self.state = State::Command;
+        self.state = SessionState::Command;
     }
 
     /// Nothing came for too long.
@@ -386,20 +390,21 @@ impl Session {
     /// is taken first. With nothing under way the session ends at once.
     pub fn stop(&mut self) {
         self.stopping = true;
-        if matches!(self.state, State::Command) && self.transaction.is_none() && self.input.is_empty() {
+        if matches!(self.state, SessionState::Command) && self.transaction.is_none() && self.input.is_empty()
+        {
             self.close_with(&replies::SHUTTING_DOWN.into());
         }
     }
 
     /// Ends the session with `reply`, whatever it is doing.
     pub fn close_with(&mut self, reply: &Reply) {
-        if matches!(self.state, State::Closed) {
+        if matches!(self.state, SessionState::Closed) {
             return;
         }
         self.reply(reply);
         self.input.clear();
         self.transaction = None;
-        self.state = State::Closed;
+        self.state = SessionState::Closed;
     }
 
     pub(super) fn reply(&mut self, reply: &Reply) {
@@ -414,7 +419,7 @@ impl Session {
     pub(super) fn close_after_421(&mut self, reply: &Reply) {
         if reply.code == 421 {
             self.input.clear();
-            self.state = State::Closed;
+            self.state = SessionState::Closed;
         }
     }
 }

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Disk, DiskFile, Free};
-use state::{Change, Inode, State, eio};
+use state::{FaultyState, FileChange, Inode, eio};
 
 /// What is to go wrong, counted from when it is set: 1 is the very next call of that kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum DiskFault {
     /// The Nth write fails with EIO and writes nothing.
     Write(u32),
     /// The Nth write fails with EIO after half of its octets.
@@ -28,7 +28,7 @@ pub enum Fault {
 
 /// A disk in memory with faults to order. Clones are the same disk.
 #[derive(Clone, Default)]
-pub struct FaultyDisk(Arc<Mutex<State>>);
+pub struct FaultyDisk(Arc<Mutex<FaultyState>>);
 
 impl fmt::Debug for FaultyDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -43,12 +43,12 @@ impl FaultyDisk {
         Self::default()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, FaultyState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Orders a fault; it replaces one that did not happen yet.
-    pub fn order(&self, fault: Fault) {
+    pub fn order(&self, fault: DiskFault) {
         self.state().fault = Some(fault);
     }
 
@@ -103,14 +103,14 @@ impl FaultyDisk {
     #[must_use]
     pub fn image(&self, mut chaos: impl FnMut() -> u8) -> Self {
         let state = self.state();
-        let mut after = State { free: state.free, capacity: state.capacity, ..State::default() };
+        let mut after = FaultyState { free: state.free, capacity: state.capacity, ..FaultyState::default() };
         for inode in &state.inodes {
             let mut data = inode.durable.clone();
             for change in &inode.pending {
                 match (chaos() % 3, change) {
                     (0, _) => {}
-                    (1, Change::Write(offset, bytes)) => {
-                        Change::Write(*offset, bytes[..bytes.len() / 2].to_vec()).apply(&mut data);
+                    (1, FileChange::Write(offset, bytes)) => {
+                        FileChange::Write(*offset, bytes[..bytes.len() / 2].to_vec()).apply(&mut data);
                     }
                     (_, change) => change.apply(&mut data),
                 }
@@ -266,11 +266,11 @@ impl DiskFile for FaultyFile {
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.disk.state().write(self.inode, Change::Write(offset, data.to_vec()))
+        self.disk.state().write(self.inode, FileChange::Write(offset, data.to_vec()))
     }
 
     fn set_len(&self, size: u64) -> io::Result<()> {
-        self.disk.state().write(self.inode, Change::Resize(size))
+        self.disk.state().write(self.inode, FileChange::Resize(size))
     }
 
     fn allocate(&self, size: u64) -> io::Result<()> {

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 #[cfg(feature = "testing")]
-pub use faulty::{Fault, FaultyDisk};
+pub use faulty::{DiskFault, FaultyDisk};
 pub use real::RealDisk;
 pub(crate) use real::{NO_FOLLOW, is_link_error};
 

@@ -2,9 +2,9 @@
 
 use redb::ReadableTable;
 
-use super::{Planner, Refused};
+use super::{PlanError, Planner};
 use crate::draft::{Draft, Effect, Put};
-use crate::inner::{Found, delivery_rows, get_item};
+use crate::inner::{RecordState, delivery_rows, get_item};
 use crate::layout::parse_body_name;
 use crate::record::{self, Blob, BlobLocation, ItemRecord};
 use crate::request::Damaged;
@@ -12,7 +12,12 @@ use crate::segment::Kind;
 use crate::{DeliveryId, ItemId};
 
 impl Planner<'_, '_> {
-    pub(super) fn quarantine(&mut self, draft: &mut Draft, what: &Damaged, why: &str) -> Result<(), Refused> {
+    pub(super) fn quarantine(
+        &mut self,
+        draft: &mut Draft,
+        what: &Damaged,
+        why: &str,
+    ) -> Result<(), PlanError> {
         tracing::error!(?what, why, "corrupt entry put into quarantine");
         match what {
             Damaged::Item(item) => self.quarantine_item(draft, *item),
@@ -22,7 +27,7 @@ impl Planner<'_, '_> {
     }
 
     /// Moves an item with all its deliveries. Its body, as far as it can be found, is kept as `quarantine/ID.eml`.
-    fn quarantine_item(&mut self, draft: &mut Draft, item: ItemId) -> Result<(), Refused> {
+    fn quarantine_item(&mut self, draft: &mut Draft, item: ItemId) -> Result<(), PlanError> {
         for (key, value) in delivery_rows(&self.tables.deliveries, item)? {
             let Some(id) = record::delivery_id(&key) else { continue };
             self.lock(draft, id);
@@ -38,8 +43,8 @@ impl Planner<'_, '_> {
         draft.puts.push(Put::Item(item, None));
         draft.effects.push(Effect::Quarantined);
         let record = match get_item(&self.tables.items, item)? {
-            Found::Good(record) => Some(record),
-            Found::Damaged(_) | Found::Absent => None,
+            RecordState::Good(record) => Some(record),
+            RecordState::Damaged(_) | RecordState::Absent => None,
         };
         if let Err(error) = self.save_body(item, record.as_ref()) {
             tracing::error!(%item, %error, "the body of a corrupt entry could not be kept");
@@ -50,7 +55,7 @@ impl Planner<'_, '_> {
     }
 
     /// Moves one delivery; its item too when nothing else of it is left.
-    fn quarantine_delivery(&mut self, draft: &mut Draft, id: DeliveryId) -> Result<(), Refused> {
+    fn quarantine_delivery(&mut self, draft: &mut Draft, id: DeliveryId) -> Result<(), PlanError> {
         let key = record::delivery_key(id);
         let raw = self.tables.deliveries.get(key.as_slice())?.map(|v| v.value().to_vec());
         self.know(draft, id.item);
@@ -73,7 +78,7 @@ impl Planner<'_, '_> {
     }
 
     /// Moves a row whose key is not one of ours.
-    fn quarantine_row(&mut self, draft: &mut Draft, table: &str, key: &[u8]) -> Result<(), Refused> {
+    fn quarantine_row(&mut self, draft: &mut Draft, table: &str, key: &[u8]) -> Result<(), PlanError> {
         let rows = if table == "items" { &mut self.tables.items } else { &mut self.tables.deliveries };
         let raw = rows.remove(key)?.map(|v| v.value().to_vec());
         if let Some(raw) = raw {

@@ -1,6 +1,6 @@
 //! Telling senders about failed recipients, once.
 
-use super::{Planner, Refused, is_unreported};
+use super::{PlanError, Planner, is_unreported};
 use crate::draft::Draft;
 use crate::{DeliveryId, ItemId, RecipientState, StoreError};
 
@@ -12,7 +12,7 @@ impl Planner<'_, '_> {
         draft: &mut Draft,
         item: ItemId,
         recipients: &[(DeliveryId, u32)],
-    ) -> Result<(), Refused> {
+    ) -> Result<(), PlanError> {
         let Some(record) = self.item(item)? else {
             return Err(StoreError::Io(format!("{item} is gone, its failures were reported")).into());
         };

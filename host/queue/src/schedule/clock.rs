@@ -3,7 +3,7 @@
 //! A delivery waits for a time after it was accepted or attempted last. When that moment lies in the future, the clock went
 //! back since, and the delivery waits for that time from now on. What had fallen due stays due.
 
-use super::{Entry, QueueState, Schedule, Slot};
+use super::{QueueState, Schedule, ScheduledDelivery, Slot};
 use crate::Millis;
 
 /// Clocks are corrected by less than this.
@@ -48,7 +48,7 @@ impl Schedule {
     }
 }
 
-impl Entry {
+impl ScheduledDelivery {
     /// When it wakes by a clock that says `now`.
     fn wakes_by(&self, now: Millis) -> Millis {
         let delay = Millis::from(self.delay) * 1000;

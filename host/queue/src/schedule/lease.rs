@@ -7,7 +7,7 @@ use crate::{DeliveryId, DueQueue, Millis, QueueKey};
 
 /// A delivery that was leased, under its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Granted {
+pub(crate) struct LeaseGrant {
     pub(crate) id: DeliveryId,
     pub(crate) token: u64,
 }
@@ -38,7 +38,7 @@ impl Schedule {
         now: Millis,
         until: Millis,
         max: usize,
-    ) -> Vec<Granted> {
+    ) -> Vec<LeaseGrant> {
         self.advance(now);
         let keys: BTreeSet<u32> = keys.iter().filter_map(|key| self.keys.find(key)).collect();
         let tenants: BTreeSet<u32> = keys.iter().flat_map(|s| self.ready.tenants(*s)).collect();
@@ -65,7 +65,7 @@ impl Schedule {
         granted
     }
 
-    fn grant(&mut self, slot: Slot, until: Millis) -> Option<Granted> {
+    fn grant(&mut self, slot: Slot, until: Millis) -> Option<LeaseGrant> {
         self.leave(slot);
         self.next_token += 1;
         let token = self.next_token;
@@ -74,7 +74,7 @@ impl Schedule {
         let id = entry.id;
         self.leases.insert(slot, Held { token, until });
         self.enter(slot);
-        Some(Granted { id, token })
+        Some(LeaseGrant { id, token })
     }
 
     fn wait(&mut self, slot: Slot) {
@@ -86,17 +86,17 @@ impl Schedule {
     }
 
     /// Whether this lease is still held.
-    pub(crate) fn holds(&self, granted: Granted) -> bool {
+    pub(crate) fn holds(&self, granted: LeaseGrant) -> bool {
         self.held_slot(granted).is_some()
     }
 
-    fn held_slot(&self, granted: Granted) -> Option<Slot> {
+    fn held_slot(&self, granted: LeaseGrant) -> Option<Slot> {
         let slot = self.by_id.get(&granted.id).copied()?;
         (self.leases.get(&slot)?.token == granted.token).then_some(slot)
     }
 
     /// Prolongs a lease; false when it is no longer held.
-    pub(crate) fn extend(&mut self, granted: Granted, until: Millis) -> bool {
+    pub(crate) fn extend(&mut self, granted: LeaseGrant, until: Millis) -> bool {
         let Some(slot) = self.held_slot(granted) else { return false };
         let locked = self.entry(slot).is_none_or(|e| e.locked);
         if let Some(lease) = self.leases.get_mut(&slot) {
@@ -110,7 +110,7 @@ impl Schedule {
     }
 
     /// Gives a lease back at once, without a commit: its holder could not begin.
-    pub(crate) fn hand_back(&mut self, granted: Granted) {
+    pub(crate) fn hand_back(&mut self, granted: LeaseGrant) {
         let Some(slot) = self.held_slot(granted) else { return };
         self.leave(slot);
         self.leases.remove(&slot);
@@ -130,14 +130,14 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Belongs, Change};
+    use super::super::{Belongs, ScheduleChange};
     use super::*;
     use crate::{ItemId, PRIORITY_STEP};
 
     fn add(schedule: &mut Schedule, n: u8, wakes_at: Millis, since: Millis, priority: i8) -> DeliveryId {
         let id = DeliveryId { item: ItemId([n; 16]), number: 0 };
         let belongs = Belongs { key: QueueKey::of_domain("s"), tenant: "t".into(), priority };
-        let change = Change { id, wakes_at, since, held: n == 9, settled: false };
+        let change = ScheduleChange { id, wakes_at, since, held: n == 9, settled: false };
         schedule.insert(&change, &belongs);
         id
     }
@@ -175,7 +175,8 @@ mod tests {
             assert_eq!(schedule.next_due(day_before), Some(day_before + 60_000));
             assert_eq!(lease(&mut schedule, day_before + 60_000), [retry]);
             // Settled by the time of before: it waits no longer than it should.
-            let change = Change { id: retry, wakes_at: now + 90_000, since: now, held: false, settled: true };
+            let change =
+                ScheduleChange { id: retry, wakes_at: now + 90_000, since: now, held: false, settled: true };
             schedule.update(&change);
             assert_eq!(schedule.next_due(day_before + 60_000), Some(day_before + 150_000));
             // What is held waits for its expiry, which is a time of day.

@@ -5,10 +5,10 @@ use redb::TableDefinition;
 
 use super::EmbeddedStore;
 use crate::index::{self, EVENTS, IndexError, MESSAGE_EVENTS, TENANT_EVENTS};
-use crate::inner::Inner;
+use crate::inner::StoreCore;
 use crate::plan::{message_key, tenant_key};
 use crate::record::{self, EventRecord};
-use crate::request::{Answer, Op};
+use crate::request::{Op, WriteOutcome};
 use crate::{EventError, EventLog, ItemId, Millis, NewEvent, StoreError, StoredEvent};
 
 #[async_trait]
@@ -64,8 +64,8 @@ impl EventLog for EmbeddedStore {
 
     async fn prune(&self, before: Millis) -> Result<usize, StoreError> {
         match self.write(Op::Prune { before }).await? {
-            Answer::Pruned(events) => Ok(events),
-            Answer::Done | Answer::Acted(_) => Ok(0),
+            WriteOutcome::Pruned(events) => Ok(events),
+            WriteOutcome::Done | WriteOutcome::Acted(_) => Ok(0),
         }
     }
 }
@@ -82,7 +82,7 @@ fn decode(cursor: u64, bytes: &[u8]) -> Option<StoredEvent> {
     }
 }
 
-fn of_all(inner: &Inner, after: u64, max: usize) -> Result<Vec<StoredEvent>, IndexError> {
+fn of_all(inner: &StoreCore, after: u64, max: usize) -> Result<Vec<StoredEvent>, IndexError> {
     let Some(from) = after.checked_add(1) else { return Ok(Vec::new()) };
     let table = inner.index.read()?.open_table(EVENTS)?;
     let mut events = Vec::new();
@@ -96,13 +96,18 @@ fn of_all(inner: &Inner, after: u64, max: usize) -> Result<Vec<StoredEvent>, Ind
     Ok(events)
 }
 
-fn of_tenant(inner: &Inner, tenant: &str, after: u64, max: usize) -> Result<Vec<StoredEvent>, IndexError> {
+fn of_tenant(
+    inner: &StoreCore,
+    tenant: &str,
+    after: u64,
+    max: usize,
+) -> Result<Vec<StoredEvent>, IndexError> {
     let key = |cursor| tenant_key(tenant, cursor);
     indexed(inner, TENANT_EVENTS, key, after, max)
 }
 
 fn of_message(
-    inner: &Inner,
+    inner: &StoreCore,
     message: ItemId,
     after: u64,
     max: usize,
@@ -113,7 +118,7 @@ fn of_message(
 
 /// The events that an index names, whose keys end with the cursor.
 fn indexed(
-    inner: &Inner,
+    inner: &StoreCore,
     index: TableDefinition<'static, &'static [u8], ()>,
     key: impl Fn(u64) -> Vec<u8>,
     after: u64,

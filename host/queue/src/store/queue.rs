@@ -10,15 +10,15 @@ use relevo_mailkit::source::Source;
 use super::EmbeddedStore;
 use crate::checked::CheckedSource;
 use crate::index::{ITEMS, IndexError};
-use crate::inner::{Inner, blocking, io_error};
+use crate::inner::{StoreCore, blocking, io_error};
 use crate::recent::Fresh;
 use crate::record::{self, BlobLocation, DeliveryRecord, ItemRecord, LARGEST_IN_SEGMENT};
-use crate::request::{Answer, Damaged, Op};
-use crate::schedule::Granted;
+use crate::request::{Damaged, Op, WriteOutcome};
+use crate::schedule::LeaseGrant;
 use crate::spool::EmbeddedSpool;
 use crate::{
-    Acted, Action, DeliveryId, DeliveryView, DueQueue, ItemId, ItemMeta, ItemView, Lease, Millis, NewEvent,
-    NewItem, Queue, QueueKey, QueueStats, RecipientState, Settlement, Spool, StoreError, Unreported,
+    Acted, DeliveryId, DeliveryView, DueQueue, ItemId, ItemMeta, ItemView, Lease, Millis, NewEvent, NewItem,
+    OperatorAction, Queue, QueueKey, QueueStats, RecipientState, Settlement, Spool, StoreError, Unreported,
 };
 
 /// When no attempt may begin, room is looked for again after this.
@@ -96,7 +96,7 @@ impl Queue for EmbeddedStore {
         let mut held = Vec::new();
         for lease in leases {
             let id = lease.delivery.id;
-            if schedule.extend(Granted { id, token: lease.token }, until) {
+            if schedule.extend(LeaseGrant { id, token: lease.token }, until) {
                 held.push(id);
             }
         }
@@ -172,13 +172,13 @@ impl Queue for EmbeddedStore {
     async fn act(
         &self,
         item: ItemId,
-        action: Action,
+        action: OperatorAction,
         now: Millis,
         events: Vec<NewEvent>,
     ) -> Result<Acted, StoreError> {
         match self.write(Op::Act { item, action, now, events }).await? {
-            Answer::Acted(acted) => Ok(acted),
-            Answer::Done | Answer::Pruned(_) => Ok(Acted::Done),
+            WriteOutcome::Acted(acted) => Ok(acted),
+            WriteOutcome::Done | WriteOutcome::Pruned(_) => Ok(Acted::Done),
         }
     }
 
@@ -216,7 +216,7 @@ impl Queue for EmbeddedStore {
 
 impl EmbeddedStore {
     /// The leases of what was accepted a moment ago, and the grants that must be read.
-    fn fresh_leases(&self, granted: Vec<Granted>, until: Millis) -> (Vec<Lease>, Vec<Granted>) {
+    fn fresh_leases(&self, granted: Vec<LeaseGrant>, until: Millis) -> (Vec<Lease>, Vec<LeaseGrant>) {
         let (mut leases, mut rest) = (Vec::with_capacity(granted.len()), Vec::new());
         for granted in granted {
             match self.inner.recent.take(granted.id) {
@@ -246,7 +246,7 @@ impl EmbeddedStore {
 
 type Faults<T> = Vec<(T, StoreError)>;
 
-fn load_leases(inner: &Inner, granted: &[Granted], until: Millis) -> (Vec<Lease>, Faults<DeliveryId>) {
+fn load_leases(inner: &StoreCore, granted: &[LeaseGrant], until: Millis) -> (Vec<Lease>, Faults<DeliveryId>) {
     let mut metas: HashMap<ItemId, Arc<ItemMeta>> = HashMap::new();
     let (mut leases, mut faults) = (Vec::new(), Vec::new());
     for lease in granted {
@@ -264,8 +264,8 @@ fn load_leases(inner: &Inner, granted: &[Granted], until: Millis) -> (Vec<Lease>
 }
 
 fn load_lease(
-    inner: &Inner,
-    granted: Granted,
+    inner: &StoreCore,
+    granted: LeaseGrant,
     until: Millis,
     metas: &mut HashMap<ItemId, Arc<ItemMeta>>,
 ) -> Result<Option<Lease>, StoreError> {
@@ -285,7 +285,7 @@ fn load_lease(
 
 /// A leased message is about to be sent: a small body is read along with it, so that nobody is sent for it again. One that
 /// cannot be read is found out when it is asked for.
-fn foresee(inner: &Inner, item: ItemId, meta: &Arc<ItemMeta>) {
+fn foresee(inner: &StoreCore, item: ItemId, meta: &Arc<ItemMeta>) {
     if meta.size > LARGEST_IN_SEGMENT as u64 || inner.recent.body(item).is_some() {
         return;
     }
@@ -298,7 +298,7 @@ fn foresee(inner: &Inner, item: ItemId, meta: &Arc<ItemMeta>) {
 
 type Rounds = Vec<(ItemId, Arc<ItemMeta>, Vec<Unreported>)>;
 
-fn load_unreported(inner: &Inner, items: &[ItemId]) -> Result<(Rounds, Faults<ItemId>), StoreError> {
+fn load_unreported(inner: &StoreCore, items: &[ItemId]) -> Result<(Rounds, Faults<ItemId>), StoreError> {
     let (mut rounds, mut faults) = (Vec::new(), Vec::new());
     for item in items {
         match inner.meta(*item) {
@@ -328,7 +328,7 @@ fn unreported(id: DeliveryId, record: &DeliveryRecord) -> Vec<Unreported> {
 
 /// Opens a body: a small one is read and checked, a large one is checked as it is read.
 fn open_body(
-    inner: &Inner,
+    inner: &StoreCore,
     item: ItemId,
     record: &ItemRecord,
 ) -> Result<Option<Arc<dyn Source>>, StoreError> {
@@ -350,7 +350,7 @@ fn open_body(
     }
 }
 
-fn view(inner: &Inner, id: ItemId, meta: ItemMeta) -> Result<ItemView, IndexError> {
+fn view(inner: &StoreCore, id: ItemId, meta: ItemMeta) -> Result<ItemView, IndexError> {
     let records = inner.deliveries_of(id)?;
     let schedule = inner.schedule();
     let deliveries = records
@@ -363,7 +363,11 @@ fn view(inner: &Inner, id: ItemId, meta: ItemMeta) -> Result<ItemView, IndexErro
     Ok(ItemView { id, meta: Arc::new(meta), deliveries })
 }
 
-fn page(inner: &Inner, after: Option<ItemId>, max: usize) -> Result<Vec<(ItemId, ItemRecord)>, IndexError> {
+fn page(
+    inner: &StoreCore,
+    after: Option<ItemId>,
+    max: usize,
+) -> Result<Vec<(ItemId, ItemRecord)>, IndexError> {
     let table = inner.index.read()?.open_table(ITEMS)?;
     let from = after.map_or(Vec::new(), |id| id.0.to_vec());
     let mut items = Vec::new();

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{ApiKey, Credential, Domain, Tenant};
-use crate::settings::Grants;
+use crate::settings::EgressGrants;
 
 /// The entries of one source.
 #[derive(Debug, Clone, Default)]
@@ -126,10 +126,10 @@ impl DirectoryEntries {
 }
 
 /// The grants of a tenant, with those of its pools that `wanted` names. Without any of these the pools are the tenant's.
-pub(super) fn bounded(wanted: &Grants, tenant: &Grants) -> Grants {
+pub(super) fn bounded(wanted: &EgressGrants, tenant: &EgressGrants) -> EgressGrants {
     let granted = |pool: &&String| tenant.pools.contains(pool);
     let pools: Vec<String> = wanted.pools.iter().filter(granted).cloned().collect();
-    Grants { pools: if pools.is_empty() { tenant.pools.clone() } else { pools }, ..tenant.clone() }
+    EgressGrants { pools: if pools.is_empty() { tenant.pools.clone() } else { pools }, ..tenant.clone() }
 }
 
 /// The names that cover a name, the nearest first.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use relevo_keys::SigningKey;
 
-use crate::settings::{Grants, Network, PluginSettings};
+use crate::settings::{EgressGrants, Network, PluginSettings};
 
 mod entries;
 mod refresh;
@@ -135,7 +135,7 @@ pub struct Tenant {
     /// Its policy plugins, in the order in which they are asked.
     pub plugins: Vec<Arc<PluginSettings>>,
     /// Pools, routes and priorities that it may use.
-    pub grants: Arc<Grants>,
+    pub grants: Arc<EgressGrants>,
 }
 
 /// Deliveries of a tenant that may be held, unless set otherwise.
@@ -171,7 +171,7 @@ pub struct Domain {
     /// Tracking; none: off.
     pub tracking: Option<Tracking>,
     /// The grants of its tenant; pools may be fewer, or in another order.
-    pub grants: Arc<Grants>,
+    pub grants: Arc<EgressGrants>,
 }
 
 /// A DKIM key of a domain.

@@ -14,7 +14,7 @@ use relevo_store::{
 
 use super::entries::bounded;
 use super::{ApiKey, Credential, DirectoryEntries, DkimKey, Domain, MAX_HELD, Tenant, Tracking};
-use crate::settings::{Grants, Network};
+use crate::settings::{EgressGrants, Network};
 
 /// A source of directory entries that can change at any time.
 #[async_trait]
@@ -120,7 +120,7 @@ impl Loader {
         let dkim = settings.dkim.iter().map(|key| self.dkim_key(key)).collect::<Result<_, _>>()?;
         // A tenant with a mistake may still be in the file, whose grants then bound these.
         let tenant = self.loaded.entries.by_id.get(&record.tenant);
-        let wanted = Grants { pools: settings.pools.clone(), ..Grants::default() };
+        let wanted = EgressGrants { pools: settings.pools.clone(), ..EgressGrants::default() };
         let grants = tenant.map_or_else(|| wanted.clone(), |tenant| bounded(&wanted, &tenant.grants));
         Ok(Domain {
             name: record.name.clone(),
@@ -152,7 +152,7 @@ fn tenant(record: &TenantRecord) -> Result<Tenant, String> {
         networks,
         max_held: settings.max_held.unwrap_or(MAX_HELD),
         plugins: Vec::new(),
-        grants: Arc::new(Grants {
+        grants: Arc::new(EgressGrants {
             pools: settings.pools.clone(),
             routes: settings.routes.clone(),
             max_priority: settings.max_priority.unwrap_or(0),

@@ -8,8 +8,11 @@ use relevo_store::{
 use super::*;
 use crate::settings::{Settings, SettingsHandle};
 
-fn grants(pools: &[&str]) -> Arc<Grants> {
-    Arc::new(Grants { pools: pools.iter().map(|pool| (*pool).to_owned()).collect(), ..Grants::default() })
+fn grants(pools: &[&str]) -> Arc<EgressGrants> {
+    Arc::new(EgressGrants {
+        pools: pools.iter().map(|pool| (*pool).to_owned()).collect(),
+        ..EgressGrants::default()
+    })
 }
 
 fn tenant(id: &str, pools: &[&str]) -> Arc<Tenant> {

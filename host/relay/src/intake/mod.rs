@@ -5,7 +5,7 @@ use std::io;
 use relevo_mailkit::address::Address;
 use relevo_mailkit::envelope::{Envelope, Recipient};
 use relevo_mailkit::reply::Reply;
-use relevo_smtp::server::{Credentials, ListenerKind, MailFrom, Peer, Service, SessionInfo};
+use relevo_smtp::server::{Credentials, ListenerKind, MailFrom, Service, SessionInfo, SmtpPeer};
 use tracing::info;
 
 mod auth;
@@ -46,7 +46,7 @@ impl Intake {
         Ok(Self { pipeline, settings, authenticator, rates: Rates::default(), metrics })
     }
 
-    fn admit(&self, peer: &Peer) -> Result<(), Reply> {
+    fn admit(&self, peer: &SmtpPeer) -> Result<(), Reply> {
         let trusted = || any_contains(&self.settings.get().intake.trusted_networks, peer.remote.ip());
         if peer.listener == ListenerKind::Relay && !trusted() {
             info!(peer = %peer.remote, "not in a trusted network");
@@ -109,10 +109,10 @@ impl Intake {
 }
 
 impl Service for Intake {
-    type Session = Session;
-    type Writer = SpoolWriter;
+    type Connection = Session;
+    type Content = SpoolWriter;
 
-    async fn connect(&self, peer: &Peer) -> Result<Session, Reply> {
+    async fn connect(&self, peer: &SmtpPeer) -> Result<Session, Reply> {
         self.metrics.count("connect", self.admit(peer))?;
         Ok(Session::new(peer.clone()))
     }

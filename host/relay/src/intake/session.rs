@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use relevo_mailkit::envelope::Envelope;
-use relevo_smtp::server::{Peer, SessionInfo};
+use relevo_smtp::server::{SessionInfo, SmtpPeer};
 
 use crate::pipeline::{Origin, Protocol, Via};
 use crate::settings::Settings;
 
 /// A connection.
 pub struct Session {
-    pub(super) peer: Peer,
+    pub(super) peer: SmtpPeer,
     pub(super) user: Option<User>,
     pub(super) transaction: Option<Transaction>,
 }
@@ -30,7 +30,7 @@ pub(super) struct Transaction {
 }
 
 impl Session {
-    pub(super) fn new(peer: Peer) -> Self {
+    pub(super) fn new(peer: SmtpPeer) -> Self {
         Self { peer, user: None, transaction: None }
     }
 

@@ -16,8 +16,8 @@ struct Dialogue {
     info: SessionInfo,
 }
 
-fn peer(listener: ListenerKind, remote: &str) -> Peer {
-    Peer {
+fn peer(listener: ListenerKind, remote: &str) -> SmtpPeer {
+    SmtpPeer {
         remote: remote.parse().expect("address"),
         local: "192.0.2.25:587".parse().expect("address"),
         listener,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use relevo_delivery::settings::{Config, ConfigSource};
+use relevo_delivery::settings::{ConfigSource, DeliveryConfig};
 use relevo_mailkit::token::TokenKeys;
 
 use crate::directory::Directory;
@@ -14,7 +14,7 @@ pub use crate::directory::{ApiKey, Credential, DkimKey, Domain, MAX_HELD, Tenant
 pub use handle::SettingsHandle;
 pub use plugins::{FailurePolicy, PluginServer, PluginSettings, RecordSettings, TENANT_CPU};
 pub use relevo_delivery::settings::{
-    DeliverySettings, Grants, Network, Pool, Route, Smarthost, any_contains,
+    DeliverySettings, EgressGrants, EgressPool, EgressRoute, Network, SmarthostSettings, any_contains,
 };
 
 /// Everything that intake and delivery read. Shared behind an `Arc` that a reload swaps; a session or an attempt keeps the
@@ -39,7 +39,7 @@ pub struct Settings {
     pub plugins: PluginServer,
 }
 
-impl Config for Settings {
+impl DeliveryConfig for Settings {
     fn hostname(&self) -> &str {
         &self.hostname
     }
@@ -50,7 +50,7 @@ impl Config for Settings {
 
     /// As at acceptance: those of the sending domain. Where that domain is the tenant's no longer, what the tenant has
     /// counts.
-    fn grants(&self, tenant: &str, domain: &str) -> Option<Arc<Grants>> {
+    fn grants(&self, tenant: &str, domain: &str) -> Option<Arc<EgressGrants>> {
         let domain = self.directory.domain(domain).filter(|d| d.tenant == tenant);
         let of_tenant = || self.directory.tenant(tenant).map(|tenant| tenant.grants.clone());
         domain.map(|domain| domain.grants.clone()).or_else(of_tenant)
@@ -58,7 +58,7 @@ impl Config for Settings {
 }
 
 impl ConfigSource for SettingsHandle {
-    fn snapshot(&self) -> (u64, Arc<dyn Config>) {
+    fn snapshot(&self) -> (u64, Arc<dyn DeliveryConfig>) {
         let (generation, settings) = self.snapshot();
         (generation, settings)
     }
@@ -100,8 +100,11 @@ impl Default for TrackingLimits {
 mod tests {
     use super::*;
 
-    fn pools(names: &[&str]) -> Arc<Grants> {
-        Arc::new(Grants { pools: names.iter().map(|p| (*p).to_owned()).collect(), ..Grants::default() })
+    fn pools(names: &[&str]) -> Arc<EgressGrants> {
+        Arc::new(EgressGrants {
+            pools: names.iter().map(|p| (*p).to_owned()).collect(),
+            ..EgressGrants::default()
+        })
     }
 
     #[test]

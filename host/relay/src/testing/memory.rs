@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use relevo_mailkit::source::Source;
 use relevo_queue::{
-    Acted, Action, Delivery, DeliveryId, DueQueue, EventError, EventLog, ItemId, ItemMeta, ItemView, Lease,
-    Millis, NewEvent, NewItem, Queue, QueueKey, QueueStats, Settlement, Spool, SpooledBody, StoreError,
-    StoredEvent, Unreported,
+    Acted, Delivery, DeliveryId, DueQueue, EventError, EventLog, ItemId, ItemMeta, ItemView, Lease, Millis,
+    NewEvent, NewItem, OperatorAction, Queue, QueueKey, QueueStats, Settlement, Spool, SpooledBody,
+    StoreError, StoredEvent, Unreported,
 };
 use relevo_queue::{DeliveryView, NewDelivery};
 
@@ -198,7 +198,13 @@ impl Queue for Memory {
         Ok(Vec::new())
     }
 
-    async fn act(&self, _: ItemId, _: Action, _: Millis, _: Vec<NewEvent>) -> Result<Acted, StoreError> {
+    async fn act(
+        &self,
+        _: ItemId,
+        _: OperatorAction,
+        _: Millis,
+        _: Vec<NewEvent>,
+    ) -> Result<Acted, StoreError> {
         Ok(Acted::NotFound)
     }
 }

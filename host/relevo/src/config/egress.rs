@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use relevo_relay::settings::{DeliverySettings, Grants, Pool, Route, Smarthost};
+use relevo_relay::settings::{DeliverySettings, EgressGrants, EgressPool, EgressRoute, SmarthostSettings};
 use relevo_resolve::IpFamily;
 use relevo_smtp::client::{Auth, TlsPolicy};
 
@@ -77,7 +77,7 @@ fn wrong_source(ip: IpAddr, fits: fn(&IpAddr) -> bool) -> Option<&'static str> {
     }
 }
 
-fn smarthost(d: &mut Document<'_>, s: &Section<schema::Smarthost>) -> Option<Smarthost> {
+fn smarthost(d: &mut Document<'_>, s: &Section<schema::SmarthostSettings>) -> Option<SmarthostSettings> {
     let host = d.need(s.span, &s.host, "host");
     let tls = s.tls.or(TlsPolicy::Opportunistic);
     let auth = match (s.username.value(), s.password_file.at()) {
@@ -102,10 +102,10 @@ fn smarthost(d: &mut Document<'_>, s: &Section<schema::Smarthost>) -> Option<Sma
         let message = "must be \"verified\" or \"implicit\" when a password is sent to another host";
         d.mistake_in(s.span, "tls", message);
     }
-    Some(Smarthost { host, port: s.port.or(25), tls, auth })
+    Some(SmarthostSettings { host, port: s.port.or(25), tls, auth })
 }
 
-fn pools(d: &mut Document<'_>, file: &File, family: IpFamily) -> HashMap<String, Arc<Pool>> {
+fn pools(d: &mut Document<'_>, file: &File, family: IpFamily) -> HashMap<String, Arc<EgressPool>> {
     let mut pools = HashMap::new();
     for s in &file.pool {
         let name = d.need(s.span, &s.name, "name");
@@ -123,7 +123,7 @@ fn pools(d: &mut Document<'_>, file: &File, family: IpFamily) -> HashMap<String,
             d.mistake_in(s.span, key, message);
         }
         let Some(name) = name else { continue };
-        let pool = Pool {
+        let pool = EgressPool {
             name: name.value.clone(),
             source_ipv4,
             source_ipv6,
@@ -152,13 +152,13 @@ fn sources(d: &mut Document<'_>, list: &List<IpAddr>, fits: fn(&IpAddr) -> bool)
     addresses
 }
 
-fn routes(d: &mut Document<'_>, file: &File) -> HashMap<String, Arc<Route>> {
+fn routes(d: &mut Document<'_>, file: &File) -> HashMap<String, Arc<EgressRoute>> {
     let mut routes = HashMap::new();
     for s in &file.route {
         let name = d.need(s.span, &s.name, "name");
         let smarthost = s.smarthost.as_ref().and_then(|s| smarthost(d, s));
         let Some(name) = name else { continue };
-        let route = Route { name: name.value.clone(), smarthost };
+        let route = EgressRoute { name: name.value.clone(), smarthost };
         if routes.insert(name.value.clone(), Arc::new(route)).is_some() {
             d.mistake(name.span, format!("route `{}` is there already", name.value));
         }
@@ -167,11 +167,11 @@ fn routes(d: &mut Document<'_>, file: &File) -> HashMap<String, Arc<Route>> {
 }
 
 /// What a tenant may use.
-pub(crate) fn grants(d: &mut Document<'_>, s: &schema::Tenant, delivery: &DeliverySettings) -> Grants {
+pub(crate) fn grants(d: &mut Document<'_>, s: &schema::Tenant, delivery: &DeliverySettings) -> EgressGrants {
     let known = |there: bool, what: &str, name: &str| {
         (!there).then(|| format!("there is no [[{what}]] with the name `{name}`"))
     };
-    Grants {
+    EgressGrants {
         pools: names(d, &s.pools, |name| known(delivery.pools.contains_key(name), "pool", name)),
         routes: names(d, &s.routes, |name| known(delivery.routes.contains_key(name), "route", name)),
         max_priority: s.max_priority.or(0),
@@ -182,8 +182,8 @@ pub(crate) fn grants(d: &mut Document<'_>, s: &schema::Tenant, delivery: &Delive
 pub(crate) fn domain_grants(
     d: &mut Document<'_>,
     s: &Section<schema::Domain>,
-    tenant: &Arc<Grants>,
-) -> Arc<Grants> {
+    tenant: &Arc<EgressGrants>,
+) -> Arc<EgressGrants> {
     let Some(list) = &s.pools else { return Arc::clone(tenant) };
     if list.is_empty() {
         d.mistake_in(s.span, "pools", "must name a pool; leave it out for all those of the tenant");
@@ -192,7 +192,7 @@ pub(crate) fn domain_grants(
         let is_granted = tenant.pools.iter().any(|pool| pool == name);
         (!is_granted).then(|| format!("pool `{name}` is not in the `pools` of the tenant"))
     });
-    Arc::new(Grants { pools, ..Grants::clone(tenant) })
+    Arc::new(EgressGrants { pools, ..EgressGrants::clone(tenant) })
 }
 
 /// The names of a list, each once. `wrong` tells what is wrong with one.

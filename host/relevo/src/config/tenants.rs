@@ -6,7 +6,7 @@ use std::sync::Arc;
 use relevo_keys::SigningKey;
 use relevo_relay::directory::DirectoryEntries;
 use relevo_relay::settings::{
-    ApiKey, Credential, DeliverySettings, DkimKey, Domain, Grants, MAX_HELD, Tenant, Tracking,
+    ApiKey, Credential, DeliverySettings, DkimKey, Domain, EgressGrants, MAX_HELD, Tenant, Tracking,
 };
 
 use super::document::{Document, Span};
@@ -66,7 +66,7 @@ fn api_keys(d: &mut Document<'_>, s: &schema::Tenant, tenant: &str, tenants: &mu
 fn add_domain(
     d: &mut Document<'_>,
     s: &Section<schema::Domain>,
-    (tenant, grants): (&str, &Arc<Grants>),
+    (tenant, grants): (&str, &Arc<EgressGrants>),
     tenants: &mut DirectoryEntries,
     spans: &mut HashMap<String, Span>,
 ) {

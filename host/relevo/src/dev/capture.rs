@@ -14,7 +14,7 @@ use relevo_relay::sandbox::{Sandbox, WorkClass};
 use relevo_relay::settings::SettingsHandle;
 use relevo_runtime::Stages;
 use relevo_smtp::client::{
-    Auth, Command, Envelope, Failure, Outcome, RemoteReply, Target, TlsState, TransactionResult,
+    Auth, DialogueStep, Envelope, Failure, RecipientOutcome, RemoteReply, Target, TlsState, TransactionResult,
 };
 
 use super::content;
@@ -58,14 +58,14 @@ impl Hop for Capture {
 
     async fn transact(&mut self, envelope: &Envelope, copy: Arc<dyn Source>) -> TransactionResult {
         let outcome = match self.capture(envelope, copy).await {
-            Ok(n) => Outcome::Delivered(RemoteReply {
+            Ok(n) => RecipientOutcome::Delivered(RemoteReply {
                 code: 250,
                 enhanced: Some((2, 0, 0).into()),
                 text: format!("2.0.0 captured as message {n}"),
             }),
-            Err(detail) => Outcome::Failed(Failure {
+            Err(detail) => RecipientOutcome::Failed(Failure {
                 try_next_host: false,
-                ..Failure::of_host(Command::EndOfData, (4, 3, 0), detail)
+                ..Failure::of_host(DialogueStep::EndOfData, (4, 3, 0), detail)
             }),
         };
         let outcomes = (0..envelope.recipients.len()).map(|i| (i, outcome.clone())).collect();

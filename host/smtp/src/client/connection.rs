@@ -5,21 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relevo_mailkit::source::Source;
-use relevo_proto::client::{Abilities, Action, Transaction};
+use relevo_proto::client::{Abilities, ClientTransaction, TransactionStep};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
 use super::content::{self, ContentError};
 use super::tls::Tls;
-use super::types::{Auth, ClientConfig, Command, Envelope, Failure, Target, TlsState, TransactionResult};
-use super::wire::Wire;
+use super::types::{
+    Auth, ClientConfig, DialogueStep, Envelope, Failure, Target, TlsState, TransactionResult,
+};
+use super::wire::LineStream;
 
 /// For the last words of a peer that closed, and for the reply to QUIT.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// A session with a next hop, between transactions.
 pub struct Connection {
-    pub(super) wire: Wire,
+    pub(super) wire: LineStream,
     pub(super) config: ClientConfig,
     pub(super) abilities: Abilities,
     pub(super) tls: TlsState,
@@ -80,21 +82,23 @@ impl Connection {
     ///
     /// `body` is read in chunks; large ones on a thread that may block.
     pub async fn transact(&mut self, envelope: &Envelope, body: Arc<dyn Source>) -> TransactionResult {
-        let mut transaction = Transaction::new(envelope, self.abilities);
+        let mut transaction = ClientTransaction::new(envelope, self.abilities);
         loop {
             let failed = match transaction.advance() {
-                Action::Done => return transaction.finish(),
-                Action::Send(commands) => {
-                    self.wire.send(&commands, Command::Mail, self.config.command_timeout).await.err()
+                TransactionStep::Done => return transaction.finish(),
+                TransactionStep::Send(commands) => {
+                    self.wire.send(&commands, DialogueStep::Mail, self.config.command_timeout).await.err()
                 }
-                Action::Receive(command) => match self.wire.receive(command, self.limit(command)).await {
-                    Ok(reply) => {
-                        transaction.reply(reply);
-                        None
+                TransactionStep::Receive(command) => {
+                    match self.wire.receive(command, self.limit(command)).await {
+                        Ok(reply) => {
+                            transaction.reply(reply);
+                            None
+                        }
+                        Err(failure) => Some(failure),
                     }
-                    Err(failure) => Some(failure),
-                },
-                Action::SendContent => self.send_content(&mut transaction, Arc::clone(&body)).await,
+                }
+                TransactionStep::SendContent => self.send_content(&mut transaction, Arc::clone(&body)).await,
             };
             if let Some(failure) = failed {
                 transaction.lost(&failure);
@@ -104,7 +108,7 @@ impl Connection {
 
     async fn send_content(
         &mut self,
-        transaction: &mut Transaction<'_>,
+        transaction: &mut ClientTransaction<'_>,
         body: Arc<dyn Source>,
     ) -> Option<Failure> {
         match content::send(&mut self.wire, body, self.config.block_timeout).await {
@@ -113,7 +117,7 @@ impl Connection {
             // A server that has seen enough may answer before the end and close.
             Err(ContentError::Lost(failure)) => {
                 transaction.spoil();
-                match self.wire.receive(Command::EndOfData, LAST_WORDS).await {
+                match self.wire.receive(DialogueStep::EndOfData, LAST_WORDS).await {
                     // It cannot have accepted what it has not got.
                     Ok(reply) if reply.code >= 400 => {
                         transaction.reply(reply);
@@ -126,10 +130,10 @@ impl Connection {
     }
 
     /// RFC 5321 section 4.5.3.2.
-    fn limit(&self, command: Command) -> Duration {
+    fn limit(&self, command: DialogueStep) -> Duration {
         match command {
-            Command::Data => self.config.data_timeout,
-            Command::EndOfData => self.config.final_timeout,
+            DialogueStep::Data => self.config.data_timeout,
+            DialogueStep::EndOfData => self.config.final_timeout,
             _ => self.config.command_timeout,
         }
     }
@@ -137,7 +141,7 @@ impl Connection {
     /// QUIT, politely but not for long.
     pub async fn quit(mut self) {
         let farewell = async {
-            let _ = self.wire.ask(b"QUIT\r\n", Command::Mail, LAST_WORDS).await;
+            let _ = self.wire.ask(b"QUIT\r\n", DialogueStep::Mail, LAST_WORDS).await;
             let _ = self.wire.stream.shutdown().await;
         };
         // Nothing depends on the answer.

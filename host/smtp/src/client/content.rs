@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relevo_mailkit::source::Source;
-use relevo_proto::client::{BareLineEnd, Command, Failure, Stuffer};
+use relevo_proto::client::{BareLineEnd, DialogueStep, Failure, Stuffer};
 
-use super::wire::{Wire, WriteError, timed_out};
+use super::wire::{LineStream, WriteError, timed_out};
 
 /// Up to this size a message is read where we are: it lies in memory or in the page cache, and a thread costs more. One
 /// write carries it together with the final dot.
@@ -25,21 +25,21 @@ pub(super) enum ContentError {
 
 impl From<BareLineEnd> for ContentError {
     fn from(error: BareLineEnd) -> Self {
-        Self::Fatal(Failure::of_message(Command::Content, (5, 6, 0), error.to_string()))
+        Self::Fatal(Failure::of_message(DialogueStep::Content, (5, 6, 0), error.to_string()))
     }
 }
 
 impl From<io::Error> for ContentError {
     fn from(error: io::Error) -> Self {
         let detail = format!("cannot read the message: {error}");
-        let failure = Failure::of_host(Command::Content, (4, 3, 0), detail);
+        let failure = Failure::of_host(DialogueStep::Content, (4, 3, 0), detail);
         Self::Fatal(Failure { try_next_host: false, ..failure })
     }
 }
 
 /// Sends all of `body` and the final dot. `limit` is for each chunk.
 pub(super) async fn send(
-    wire: &mut Wire,
+    wire: &mut LineStream,
     body: Arc<dyn Source>,
     limit: Duration,
 ) -> Result<(), ContentError> {
@@ -69,10 +69,10 @@ pub(super) async fn send(
     write(wire, &out, limit).await
 }
 
-async fn write(wire: &mut Wire, out: &[u8], limit: Duration) -> Result<(), ContentError> {
+async fn write(wire: &mut LineStream, out: &[u8], limit: Duration) -> Result<(), ContentError> {
     wire.write(out, limit).await.map_err(|error| match error {
-        WriteError::Lost(error) => ContentError::Lost(super::wire::lost(Command::Content, &error)),
-        WriteError::TimedOut => ContentError::Fatal(timed_out(Command::Content)),
+        WriteError::Lost(error) => ContentError::Lost(super::wire::lost(DialogueStep::Content, &error)),
+        WriteError::TimedOut => ContentError::Fatal(timed_out(DialogueStep::Content)),
     })
 }
 

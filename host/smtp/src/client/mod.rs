@@ -11,6 +11,6 @@ pub use connection::Connection;
 pub use relevo_proto::client::Abilities;
 pub use tls::Tls;
 pub use types::{
-    Auth, ClientConfig, Command, Envelope, Failure, Outcome, RecipientOutcome, RemoteReply, Target,
-    TlsFailure, TlsPolicy, TlsReason, TlsRequirement, TlsState, TransactionResult,
+    Auth, ClientConfig, DialogueStep, Envelope, Failure, RecipientOutcome, RemoteReply, Target, TlsFailure,
+    TlsPolicy, TlsReason, TlsRequirement, TlsState, TransactionResult,
 };

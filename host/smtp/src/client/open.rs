@@ -14,8 +14,8 @@ use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::connection::Connection;
 use super::tls::Tls;
-use super::types::{Auth, ClientConfig, Command, Failure, Target, TlsFailure, TlsPolicy, TlsState};
-use super::wire::{Wire, lost, timed_out};
+use super::types::{Auth, ClientConfig, DialogueStep, Failure, Target, TlsFailure, TlsPolicy, TlsState};
+use super::wire::{LineStream, lost, timed_out};
 use crate::stream::{Stream, describe};
 
 /// The longest wait for a TLS handshake: one that stalls must not hold an attempt for the five minutes of a command.
@@ -35,15 +35,15 @@ impl Connection {
             (Stream::Plain(tcp), TlsState::default())
         };
         let mut connection = Self {
-            wire: Wire::new(stream),
+            wire: LineStream::new(stream),
             config: config.clone(),
             abilities: Abilities::default(),
             tls: state,
             remote: target.addr,
         };
-        let greeting = connection.wire.receive(Command::Greeting, config.command_timeout).await?;
+        let greeting = connection.wire.receive(DialogueStep::Greeting, config.command_timeout).await?;
         if greeting.code / 100 != 2 {
-            return Err(Failure::of_reply(Command::Greeting, greeting));
+            return Err(Failure::of_reply(DialogueStep::Greeting, greeting));
         }
         connection.hello().await?;
         if !matches!(target.tls.mode, TlsPolicy::None | TlsPolicy::Implicit) {
@@ -59,18 +59,18 @@ impl Connection {
     async fn hello(&mut self) -> Result<(), Failure> {
         let limit = self.config.command_timeout;
         let line = format!("EHLO {}\r\n", self.config.ehlo);
-        let reply = self.wire.ask(line.as_bytes(), Command::Ehlo, limit).await?;
+        let reply = self.wire.ask(line.as_bytes(), DialogueStep::Ehlo, limit).await?;
         if reply.code / 100 == 2 {
             self.abilities = Abilities::parse(&reply);
             return Ok(());
         }
         self.abilities = Abilities::default();
         if reply.code / 100 != 5 {
-            return Err(Failure::of_reply(Command::Ehlo, reply));
+            return Err(Failure::of_reply(DialogueStep::Ehlo, reply));
         }
         let line = format!("HELO {}\r\n", self.config.ehlo);
-        let reply = self.wire.ask(line.as_bytes(), Command::Ehlo, limit).await?;
-        if reply.code / 100 == 2 { Ok(()) } else { Err(Failure::of_reply(Command::Ehlo, reply)) }
+        let reply = self.wire.ask(line.as_bytes(), DialogueStep::Ehlo, limit).await?;
+        if reply.code / 100 == 2 { Ok(()) } else { Err(Failure::of_reply(DialogueStep::Ehlo, reply)) }
     }
 
     async fn start_tls(mut self, target: &Target, has_credentials: bool, tls: &Tls) -> Result<Self, Failure> {
@@ -79,18 +79,18 @@ impl Connection {
                 return Ok(self);
             }
             let detail = "STARTTLS is required and not offered";
-            return Err(Failure::of_tls(TlsFailure::NotOffered, Command::StartTls, detail));
+            return Err(Failure::of_tls(TlsFailure::NotOffered, DialogueStep::StartTls, detail));
         }
         // A server that goes silent or speaks out of turn here may do so at every attempt.
         let refused = |failure| Failure { tls: Some(TlsFailure::Refused), ..failure };
-        let asked = self.wire.ask(b"STARTTLS\r\n", Command::StartTls, self.config.command_timeout).await;
+        let asked = self.wire.ask(b"STARTTLS\r\n", DialogueStep::StartTls, self.config.command_timeout).await;
         let reply = asked.map_err(refused)?;
         if reply.code / 100 != 2 {
-            return Err(Failure::of_reply(Command::StartTls, reply));
+            return Err(Failure::of_reply(DialogueStep::StartTls, reply));
         }
         let tcp = self.wire.into_tcp().map_err(refused)?;
         let (stream, state) = handshake(tcp, target, &self.config, tls).await?;
-        self.wire = Wire::new(stream);
+        self.wire = LineStream::new(stream);
         self.tls = state;
         // RFC 3207 section 4.2: what was learnt in clear is forgotten.
         self.hello().await?;
@@ -99,28 +99,28 @@ impl Connection {
 
     async fn authenticate(&mut self, target: &Target, auth: &Auth) -> Result<(), Failure> {
         let refuse =
-            |status: (u8, u16, u16), detail: &str| Err(Failure::of_host(Command::Auth, status, detail));
+            |status: (u8, u16, u16), detail: &str| Err(Failure::of_host(DialogueStep::Auth, status, detail));
         if !may_send_credentials(&self.tls, target.addr.ip()) {
             return refuse((4, 7, 11), "credentials are only sent under a verified certificate");
         }
         let limit = self.config.command_timeout;
         let reply = if self.abilities.auth_plain {
             let response = STANDARD.encode(format!("\0{}\0{}", auth.username, auth.password));
-            self.wire.ask(format!("AUTH PLAIN {response}\r\n").as_bytes(), Command::Auth, limit).await?
+            self.wire.ask(format!("AUTH PLAIN {response}\r\n").as_bytes(), DialogueStep::Auth, limit).await?
         } else if self.abilities.auth_login {
-            let mut reply = self.wire.ask(b"AUTH LOGIN\r\n", Command::Auth, limit).await?;
+            let mut reply = self.wire.ask(b"AUTH LOGIN\r\n", DialogueStep::Auth, limit).await?;
             for answer in [&auth.username, &auth.password] {
                 if reply.code != 334 {
                     break;
                 }
                 let line = format!("{}\r\n", STANDARD.encode(answer));
-                reply = self.wire.ask(line.as_bytes(), Command::Auth, limit).await?;
+                reply = self.wire.ask(line.as_bytes(), DialogueStep::Auth, limit).await?;
             }
             reply
         } else {
             return refuse((4, 7, 4), "neither AUTH PLAIN nor AUTH LOGIN is offered");
         };
-        if reply.code / 100 == 2 { Ok(()) } else { Err(Failure::of_reply(Command::Auth, reply)) }
+        if reply.code / 100 == 2 { Ok(()) } else { Err(Failure::of_reply(DialogueStep::Auth, reply)) }
     }
 }
 
@@ -130,13 +130,13 @@ fn may_send_credentials(tls: &TlsState, remote: IpAddr) -> bool {
 }
 
 async fn connect(target: &Target, config: &ClientConfig) -> Result<TcpStream, Failure> {
-    let failed = |detail: String| Failure::of_host(Command::Connect, (4, 4, 1), detail);
+    let failed = |detail: String| Failure::of_host(DialogueStep::Connect, (4, 4, 1), detail);
     let socket = if target.addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let socket = socket.map_err(|error| failed(format!("no socket for {}: {error}", target.addr)))?;
     if let Some(source) = target.source.filter(|s| s.is_ipv4() == target.addr.is_ipv4()) {
         // Nothing of the remote's: its words must not be blamed, and another source may do.
         socket.bind(SocketAddr::new(source, 0)).map_err(|error| {
-            Failure::of_host(Command::Connect, (4, 3, 5), format!("cannot send from {source}: {error}"))
+            Failure::of_host(DialogueStep::Connect, (4, 3, 5), format!("cannot send from {source}: {error}"))
         })?;
     }
     let attempt = async {
@@ -159,7 +159,7 @@ async fn handshake(
     config: &ClientConfig,
     tls: &Tls,
 ) -> Result<(Stream, TlsState), Failure> {
-    let failed = |kind, detail: String| Failure::of_tls(kind, Command::Handshake, detail);
+    let failed = |kind, detail: String| Failure::of_tls(kind, DialogueStep::Handshake, detail);
     let strict = matches!(target.tls.mode, TlsPolicy::Verified | TlsPolicy::Implicit);
     let (settings, judge) = tls
         .config(strict, &target.tls.names)
@@ -176,9 +176,9 @@ async fn handshake(
     let stream = match timeout(HANDSHAKE.min(config.command_timeout), connecting).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            return Err(failed(handshake_failure(&error), lost(Command::Handshake, &error).detail));
+            return Err(failed(handshake_failure(&error), lost(DialogueStep::Handshake, &error).detail));
         }
-        Err(_) => return Err(failed(TlsFailure::TimedOut, timed_out(Command::Handshake).detail)),
+        Err(_) => return Err(failed(TlsFailure::TimedOut, timed_out(DialogueStep::Handshake).detail)),
     };
     let state = TlsState { cipher: Some(describe(stream.get_ref().1)), verified: judge.was_valid() };
     Ok((Stream::Tls(Box::new(TlsStream::from(stream))), state))

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 pub use relevo_proto::client::{
-    Command, Envelope, Failure, Outcome, RecipientOutcome, RemoteReply, TlsFailure, TransactionResult,
+    DialogueStep, Envelope, Failure, RecipientOutcome, RemoteReply, TlsFailure, TransactionResult,
 };
 
 /// When and how to use TLS: the modes of a [`TlsRequirement`], and what a configuration may ask for.

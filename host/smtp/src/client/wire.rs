@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use relevo_proto::client::{Command, Failure, RemoteReply, ReplyParser};
+use relevo_proto::client::{DialogueStep, Failure, RemoteReply, ReplyParser};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
@@ -19,7 +19,7 @@ use crate::stream::Stream;
 const SPACE: usize = 8 * 1024;
 
 /// A connection that speaks in lines.
-pub(super) struct Wire {
+pub(super) struct LineStream {
     pub(super) stream: Stream,
     parser: ReplyParser,
     /// Octets that were received; those before `read` belong to earlier replies.
@@ -34,7 +34,7 @@ pub(super) enum WriteError {
     TimedOut,
 }
 
-impl Wire {
+impl LineStream {
     pub(super) fn new(stream: Stream) -> Self {
         Self { stream, parser: ReplyParser::default(), input: Vec::new(), read: 0 }
     }
@@ -45,7 +45,7 @@ impl Wire {
         match self.stream {
             Stream::Plain(tcp) if self.read == self.input.len() && !self.parser.is_within_reply() => Ok(tcp),
             _ => Err(Failure::of_host(
-                Command::StartTls,
+                DialogueStep::StartTls,
                 (4, 7, 5),
                 "octets in clear after the reply to STARTTLS",
             )),
@@ -68,7 +68,7 @@ impl Wire {
     pub(super) async fn send(
         &mut self,
         octets: &[u8],
-        command: Command,
+        command: DialogueStep,
         limit: Duration,
     ) -> Result<(), Failure> {
         match self.write(octets, limit).await {
@@ -79,13 +79,13 @@ impl Wire {
 
     pub(super) async fn receive(
         &mut self,
-        command: Command,
+        command: DialogueStep,
         limit: Duration,
     ) -> Result<RemoteReply, Failure> {
         timeout(limit, self.receive_reply(command)).await.map_err(|_| timed_out(command))?
     }
 
-    async fn receive_reply(&mut self, command: Command) -> Result<RemoteReply, Failure> {
+    async fn receive_reply(&mut self, command: DialogueStep) -> Result<RemoteReply, Failure> {
         loop {
             let (n, reply) = self
                 .parser
@@ -111,7 +111,7 @@ impl Wire {
     pub(super) async fn ask(
         &mut self,
         line: &[u8],
-        command: Command,
+        command: DialogueStep,
         limit: Duration,
     ) -> Result<RemoteReply, Failure> {
         self.send(line, command, limit).await?;
@@ -132,10 +132,10 @@ impl Wire {
     }
 }
 
-pub(super) fn timed_out(command: Command) -> Failure {
+pub(super) fn timed_out(command: DialogueStep) -> Failure {
     Failure::of_host(command, (4, 4, 2), format!("timed out at {command}"))
 }
 
-pub(super) fn lost(command: Command, error: &dyn std::fmt::Display) -> Failure {
+pub(super) fn lost(command: DialogueStep, error: &dyn std::fmt::Display) -> Failure {
     Failure::of_host(command, (4, 4, 2), format!("connection lost at {command}: {error}"))
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use relevo_proto::server::{BareNewlines, Limits, replies};
+use relevo_proto::server::{BareNewlines, SessionLimits, replies};
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -26,7 +26,7 @@ const BACKLOG: i32 = 1024;
 #[derive(Debug, Clone)]
 pub struct ListenerLimits {
     /// Of one session, in commands and octets.
-    pub session: Limits,
+    pub session: SessionLimits,
     /// Connections in all.
     pub connections: usize,
     /// Connections of one IPv4 address or IPv6 /64.
@@ -46,7 +46,7 @@ pub struct ListenerLimits {
 impl Default for ListenerLimits {
     fn default() -> Self {
         Self {
-            session: Limits::default(),
+            session: SessionLimits::default(),
             connections: 1000,
             connections_per_peer: 200,
             idle: Duration::from_secs(300),
@@ -78,7 +78,7 @@ pub struct ListenerConfig {
 }
 
 /// What all sessions of a listener share.
-pub(super) struct Shared<S> {
+pub(super) struct ListenerContext<S> {
     pub(super) service: Arc<S>,
     pub(super) kind: ListenerKind,
     pub(super) hostname: String,
@@ -134,7 +134,7 @@ impl Server {
         let local = listener.local_addr()?;
         let (stop, stopped) = watch::channel(None);
         let peers = Arc::new(Peers::new(config.limits.connections, config.limits.connections_per_peer));
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ListenerContext {
             service,
             kind: config.kind,
             hostname: config.hostname,
@@ -208,7 +208,7 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-async fn serve<S: Service>(listener: TcpListener, shared: Arc<Shared<S>>, peers: Arc<Peers>) {
+async fn serve<S: Service>(listener: TcpListener, shared: Arc<ListenerContext<S>>, peers: Arc<Peers>) {
     let mut stop = shared.stop.clone();
     let mut sessions = JoinSet::new();
     loop {

@@ -10,7 +10,8 @@ mod tls;
 pub use listener::{ListenerConfig, ListenerLimits, Server};
 pub use relevo_proto::server::BareNewlines;
 pub use service::{
-    BodyType, BodyWriter, Credentials, ListenerKind, MailFrom, Peer, Recipient, Reply, Service, SessionInfo,
+    BodyType, BodyWriter, Credentials, ListenerKind, MailFrom, Recipient, Reply, Service, SessionInfo,
+    SmtpPeer,
 };
 pub use throttle::AuthThrottle;
 pub use tls::{ServerTls, TlsError};

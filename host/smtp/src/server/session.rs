@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relevo_proto::Reply;
-use relevo_proto::server::{AuthPolicy, Config, Credentials, Event, Session, replies};
+use relevo_proto::server::{AuthPolicy, Credentials, Event, Session, SessionConfig, replies};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -16,19 +16,19 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::{TlsAcceptor, TlsStream};
 use tracing::Instrument as _;
 
-use super::listener::Shared;
-use super::service::{BodyWriter as _, ListenerKind, Peer, Service};
+use super::listener::ListenerContext;
+use super::service::{BodyWriter as _, ListenerKind, Service, SmtpPeer};
 use crate::stream::{Stream, describe};
 
 /// How long a closed session is read from, so that unread octets do not make the system throw away our last reply.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves one connection to its end.
-pub(super) async fn run<S: Service>(shared: Arc<Shared<S>>, tcp: TcpStream, remote: SocketAddr) {
+pub(super) async fn run<S: Service>(shared: Arc<ListenerContext<S>>, tcp: TcpStream, remote: SocketAddr) {
     let result = async {
         tcp.set_nodelay(true)?;
         let local = tcp.local_addr()?;
-        let peer = Peer { remote, local, listener: shared.kind };
+        let peer = SmtpPeer { remote, local, listener: shared.kind };
         let (stream, tls) = if shared.kind == ListenerKind::Submissions {
             let (stream, description) = handshake(&shared, tcp).await?;
             (stream, Some(description))
@@ -44,7 +44,7 @@ pub(super) async fn run<S: Service>(shared: Arc<Shared<S>>, tcp: TcpStream, remo
     }
 }
 
-async fn handshake<S: Service>(shared: &Shared<S>, tcp: TcpStream) -> io::Result<(Stream, String)> {
+async fn handshake<S: Service>(shared: &ListenerContext<S>, tcp: TcpStream) -> io::Result<(Stream, String)> {
     let config = shared.tls.get().ok_or(io::ErrorKind::NotConnected)?;
     let accept = TlsAcceptor::from(config).accept(tcp);
     let stream = timeout(shared.limits.handshake, accept).await.map_err(|_| io::ErrorKind::TimedOut)??;
@@ -53,9 +53,9 @@ async fn handshake<S: Service>(shared: &Shared<S>, tcp: TcpStream) -> io::Result
 }
 
 async fn serve<S: Service>(
-    shared: &Arc<Shared<S>>,
+    shared: &Arc<ListenerContext<S>>,
     stream: Stream,
-    peer: Peer,
+    peer: SmtpPeer,
     tls: Option<String>,
 ) -> io::Result<()> {
     let mut session = Session::new(session_config(shared, &peer), tls);
@@ -69,7 +69,7 @@ async fn serve<S: Service>(
     };
     session.greet(decision);
     let now = Instant::now();
-    let mut wire = Wire {
+    let mut wire = ServerConnection {
         stream: Some(stream),
         stop: shared.stop.clone(),
         begun: now,
@@ -82,14 +82,14 @@ async fn serve<S: Service>(
     }
 }
 
-fn session_config<S: Service>(shared: &Shared<S>, peer: &Peer) -> Config {
+fn session_config<S: Service>(shared: &ListenerContext<S>, peer: &SmtpPeer) -> SessionConfig {
     let submission = shared.kind != ListenerKind::Relay;
     let auth = match shared.kind {
         ListenerKind::Relay => AuthPolicy::Off,
         ListenerKind::Submission if peer.remote.ip().to_canonical().is_loopback() => AuthPolicy::Always,
         ListenerKind::Submission | ListenerKind::Submissions => AuthPolicy::AfterTls,
     };
-    Config {
+    SessionConfig {
         hostname: shared.hostname.clone(),
         starttls: shared.tls.get().is_some(),
         auth,
@@ -120,7 +120,7 @@ fn log_refusals(output: &[u8]) {
 }
 
 /// The connection and its clocks.
-struct Wire {
+struct ServerConnection {
     /// Taken during a handshake.
     stream: Option<Stream>,
     stop: watch::Receiver<Option<Instant>>,
@@ -130,13 +130,17 @@ struct Wire {
     waited: Duration,
 }
 
-impl Wire {
+impl ServerConnection {
     fn stream(&mut self) -> io::Result<&mut Stream> {
         self.stream.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     /// Sends the replies collected so far, in one write.
-    async fn flush<S: Service>(&mut self, shared: &Shared<S>, session: &mut Session) -> io::Result<()> {
+    async fn flush<S: Service>(
+        &mut self,
+        shared: &ListenerContext<S>,
+        session: &mut Session,
+    ) -> io::Result<()> {
         if !session.has_output() {
             return Ok(());
         }
@@ -151,7 +155,11 @@ impl Wire {
     }
 
     /// Receives once, or lets the session know that time is up or the server is stopping.
-    async fn receive<S: Service>(&mut self, shared: &Shared<S>, session: &mut Session) -> io::Result<()> {
+    async fn receive<S: Service>(
+        &mut self,
+        shared: &ListenerContext<S>,
+        session: &mut Session,
+    ) -> io::Result<()> {
         if self.stop.borrow().is_some() {
             session.stop();
             if session.has_output() {
@@ -195,7 +203,7 @@ impl Wire {
     /// A sender that drips holds a session, and later a spool file, for hours.
     fn watch_rate<S: Service>(
         &mut self,
-        shared: &Shared<S>,
+        shared: &ListenerContext<S>,
         session: &mut Session,
         waited: Duration,
         n: u64,
@@ -209,7 +217,11 @@ impl Wire {
     }
 
     /// Sends what is left, then waits a moment for the peer to read it and close.
-    async fn close<S: Service>(&mut self, shared: &Shared<S>, session: &mut Session) -> io::Result<()> {
+    async fn close<S: Service>(
+        &mut self,
+        shared: &ListenerContext<S>,
+        session: &mut Session,
+    ) -> io::Result<()> {
         self.flush(shared, session).await?;
         let stream = self.stream()?;
         let linger = async {
@@ -226,12 +238,12 @@ impl Wire {
 
 /// A session and everything it needs.
 struct Driver<'a, S: Service> {
-    shared: &'a Arc<Shared<S>>,
-    peer: Peer,
+    shared: &'a Arc<ListenerContext<S>>,
+    peer: SmtpPeer,
     session: Session,
-    product: S::Session,
-    writer: Option<S::Writer>,
-    wire: Wire,
+    product: S::Connection,
+    writer: Option<S::Content>,
+    wire: ServerConnection,
 }
 
 impl<S: Service> Driver<'_, S> {

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use relevo_smtp::client::{ClientConfig, Envelope, Target, Tls, TlsPolicy, TlsReason, TlsRequirement};
 use relevo_smtp::server::{
-    AuthThrottle, BodyWriter, Credentials, ListenerConfig, ListenerKind, ListenerLimits, MailFrom, Peer,
-    Recipient, Reply, Server, ServerTls, Service, SessionInfo,
+    AuthThrottle, BodyWriter, Credentials, ListenerConfig, ListenerKind, ListenerLimits, MailFrom, Recipient,
+    Reply, Server, ServerTls, Service, SessionInfo, SmtpPeer,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -61,10 +61,10 @@ impl BodyWriter for Writer {
 }
 
 impl Service for Memory {
-    type Session = State;
-    type Writer = Writer;
+    type Connection = State;
+    type Content = Writer;
 
-    async fn connect(&self, _: &Peer) -> Result<State, Reply> {
+    async fn connect(&self, _: &SmtpPeer) -> Result<State, Reply> {
         Ok(State::default())
     }
 

@@ -44,7 +44,7 @@ fn expired(address: &str) -> Failed {
 fn compose(meta: &ItemMeta, failed: Vec<Failed>, header: &[u8]) -> String {
     let id = ItemId::new(NOW, [1; 10]);
     let item = ItemId::new(NOW - 90_000_000, [2; 10]);
-    let report = Report { id, item, hostname: "mta1.example", meta, failed, header, now: NOW };
+    let report = BounceReport { id, item, hostname: "mta1.example", meta, failed, header, now: NOW };
     String::from_utf8(report.compose()).expect("UTF-8")
 }
 

@@ -23,15 +23,15 @@ const PIPELINING: Abilities = Abilities {
 /// Runs a transaction against scripted replies; `dialogue` is what was sent.
 fn run(envelope: &Envelope, abilities: Abilities, replies: &[&str]) -> (TransactionResult, String) {
     let mut replies = replies.iter();
-    let mut transaction = Transaction::new(envelope, abilities);
+    let mut transaction = ClientTransaction::new(envelope, abilities);
     let mut dialogue = String::new();
     loop {
         match transaction.advance() {
-            Action::Send(commands) => {
+            TransactionStep::Send(commands) => {
                 dialogue.push_str(&String::from_utf8(commands).unwrap().replace("\r\n", "|"))
             }
-            Action::SendContent => dialogue.push_str("<content>|"),
-            Action::Receive(command) => match replies.next() {
+            TransactionStep::SendContent => dialogue.push_str("<content>|"),
+            TransactionStep::Receive(command) => match replies.next() {
                 Some(text) => {
                     let wire = format!("{text}\r\n");
                     let reply =
@@ -40,7 +40,7 @@ fn run(envelope: &Envelope, abilities: Abilities, replies: &[&str]) -> (Transact
                 }
                 None => transaction.lost(&Failure::of_host(command, (4, 4, 2), "lost")),
             },
-            Action::Done => break,
+            TransactionStep::Done => break,
         }
     }
     assert_eq!(replies.next(), None, "a reply was not read");
@@ -49,12 +49,12 @@ fn run(envelope: &Envelope, abilities: Abilities, replies: &[&str]) -> (Transact
 
 /// `D` delivered, `N` next transaction, `P` permanent, `T` temporary, `H` temporary and the next host.
 fn letters(result: &TransactionResult) -> String {
-    let letter = |outcome: &Outcome| match outcome {
-        Outcome::Delivered(_) => 'D',
-        Outcome::NextTransaction => 'N',
-        Outcome::Failed(f) if f.permanent => 'P',
-        Outcome::Failed(f) if f.try_next_host => 'H',
-        Outcome::Failed(_) => 'T',
+    let letter = |outcome: &RecipientOutcome| match outcome {
+        RecipientOutcome::Delivered(_) => 'D',
+        RecipientOutcome::NextTransaction => 'N',
+        RecipientOutcome::Failed(f) if f.permanent => 'P',
+        RecipientOutcome::Failed(f) if f.try_next_host => 'H',
+        RecipientOutcome::Failed(_) => 'T',
     };
     let outcomes: String = result.outcomes.iter().map(|(_, o)| letter(o)).collect();
     format!("{outcomes}{}", if result.reusable { '+' } else { '-' })
@@ -117,7 +117,7 @@ fn too_many_recipients() {
 fn a_full_mailbox_is_not_too_many() {
     check(2, &["250 ok", "250 ok", "552 5.2.2 full", "354 go", "250 ok"], "DT+");
     let (result, _) = run(&envelope(1), PIPELINING, &["250 ok", "552 5.2.2 full", "503 x", "250 reset"]);
-    let Outcome::Failed(failure) = &result.outcomes[0].1 else { panic!() };
+    let RecipientOutcome::Failed(failure) = &result.outcomes[0].1 else { panic!() };
     assert_eq!((failure.status, failure.permanent), ((4, 2, 2).into(), false));
 }
 
@@ -125,7 +125,7 @@ fn a_full_mailbox_is_not_too_many() {
 fn what_552_means_at_rcpt_is_said_by_its_detail() {
     let of = |enhanced: Option<(u8, u16, u16)>| {
         let reply = RemoteReply { code: 552, enhanced: enhanced.map(Into::into), text: String::new() };
-        let failure = Failure::of_reply(Command::Rcpt, reply);
+        let failure = Failure::of_reply(DialogueStep::Rcpt, reply);
         (failure.permanent, failure.status.to_string())
     };
     let want = |permanent, status: &str| (permanent, status.to_owned());
@@ -167,7 +167,7 @@ fn what_cannot_be_written_is_not_sent() {
         let (result, dialogue) = run(envelope, PIPELINING, &[]);
         assert_eq!(dialogue, "");
         assert!(result.reusable);
-        let Outcome::Failed(failure) = &result.outcomes[0].1 else { panic!() };
+        let RecipientOutcome::Failed(failure) = &result.outcomes[0].1 else { panic!() };
         assert!(failure.permanent);
         failure.status
     };

@@ -4,19 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Fault;
+use super::DiskFault;
 use crate::disk::Free;
 
 /// Room is taken in units of this.
 const PAGE: u64 = 4096;
 
 #[derive(Debug, Clone)]
-pub(super) enum Change {
+pub(super) enum FileChange {
     Write(u64, Vec<u8>),
     Resize(u64),
 }
 
-impl Change {
+impl FileChange {
     pub(super) fn apply(&self, data: &mut Vec<u8>) {
         match self {
             Self::Write(offset, bytes) => {
@@ -35,20 +35,20 @@ impl Change {
 pub(super) struct Inode {
     pub(super) durable: Vec<u8>,
     pub(super) current: Vec<u8>,
-    pub(super) pending: Vec<Change>,
+    pub(super) pending: Vec<FileChange>,
     /// Pages that have room on the medium.
     pub(super) pages: BTreeSet<u64>,
 }
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct FaultyState {
     pub(super) inodes: Vec<Inode>,
     pub(super) names: BTreeMap<PathBuf, usize>,
     pub(super) durable_names: BTreeMap<PathBuf, usize>,
     /// Directories that were made; those that nobody made were there before.
     pub(super) dirs: BTreeSet<PathBuf>,
     pub(super) durable_dirs: BTreeSet<PathBuf>,
-    pub(super) fault: Option<Fault>,
+    pub(super) fault: Option<DiskFault>,
     pub(super) full: bool,
     pub(super) off: bool,
     pub(super) free: Free,
@@ -59,7 +59,7 @@ pub(super) struct State {
     pub(super) sync_failed: bool,
 }
 
-impl Default for State {
+impl Default for FaultyState {
     fn default() -> Self {
         Self {
             inodes: Vec::new(),
@@ -83,7 +83,7 @@ pub(super) fn eio() -> io::Error {
     io::Error::other("input/output error (injected)")
 }
 
-impl State {
+impl FaultyState {
     /// Octets of all files that have a name.
     pub(super) fn used(&self) -> u64 {
         self.names.values().map(|inode| self.inodes[*inode].pages.len() as u64 * PAGE).sum()
@@ -102,9 +102,9 @@ impl State {
     }
 
     /// Takes room for what is written; refuses it when there is none.
-    pub(super) fn check_capacity(&mut self, inode: usize, change: &Change) -> io::Result<()> {
+    pub(super) fn check_capacity(&mut self, inode: usize, change: &FileChange) -> io::Result<()> {
         // What is not written yet is a hole.
-        let Change::Write(offset, bytes) = change else { return Ok(()) };
+        let FileChange::Write(offset, bytes) = change else { return Ok(()) };
         self.take_pages(inode, *offset, bytes.len() as u64)
     }
 
@@ -118,10 +118,12 @@ impl State {
     }
 
     /// Whether the ordered fault strikes at this write.
-    pub(super) fn strike_write(&mut self) -> Option<Fault> {
+    pub(super) fn strike_write(&mut self) -> Option<DiskFault> {
         self.writes += 1;
         let fault = self.fault.as_mut()?;
-        let (Fault::Write(n) | Fault::TornWrite(n) | Fault::Full(n) | Fault::Panic(n)) = fault else {
+        let (DiskFault::Write(n) | DiskFault::TornWrite(n) | DiskFault::Full(n) | DiskFault::Panic(n)) =
+            fault
+        else {
             return None;
         };
         *n = n.saturating_sub(1);
@@ -131,27 +133,27 @@ impl State {
         self.fault.take()
     }
 
-    pub(super) fn write(&mut self, inode: usize, change: Change) -> io::Result<()> {
+    pub(super) fn write(&mut self, inode: usize, change: FileChange) -> io::Result<()> {
         self.powered()?;
         self.check_capacity(inode, &change)?;
         let fault = self.strike_write();
         #[expect(clippy::panic, reason = "it was ordered")]
-        if matches!(fault, Some(Fault::Panic(_))) {
+        if matches!(fault, Some(DiskFault::Panic(_))) {
             panic!("injected");
         }
-        self.full |= matches!(fault, Some(Fault::Full(_)));
-        if self.full && matches!(change, Change::Write(..)) {
+        self.full |= matches!(fault, Some(DiskFault::Full(_)));
+        if self.full && matches!(change, FileChange::Write(..)) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let (change, result) = match (fault, change) {
-            (Some(Fault::TornWrite(_)), Change::Write(offset, bytes)) => {
-                (Change::Write(offset, bytes[..bytes.len() / 2].to_vec()), Err(eio()))
+            (Some(DiskFault::TornWrite(_)), FileChange::Write(offset, bytes)) => {
+                (FileChange::Write(offset, bytes[..bytes.len() / 2].to_vec()), Err(eio()))
             }
-            (Some(Fault::Write(_) | Fault::TornWrite(_)), _) => return Err(eio()),
+            (Some(DiskFault::Write(_) | DiskFault::TornWrite(_)), _) => return Err(eio()),
             (_, change) => (change, Ok(())),
         };
         let inode = &mut self.inodes[inode];
-        if let Change::Resize(size) = change {
+        if let FileChange::Resize(size) = change {
             inode.pages.split_off(&size.div_ceil(PAGE));
         }
         change.apply(&mut inode.current);
@@ -163,7 +165,7 @@ impl State {
     pub(super) fn strike_sync(&mut self) -> io::Result<bool> {
         self.powered()?;
         self.syncs += 1;
-        let Some(Fault::Sync(n)) = self.fault.as_mut() else { return Ok(false) };
+        let Some(DiskFault::Sync(n)) = self.fault.as_mut() else { return Ok(false) };
         *n = n.saturating_sub(1);
         if *n > 0 {
             return Ok(false);

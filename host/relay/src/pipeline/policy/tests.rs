@@ -14,7 +14,7 @@ use super::*;
 use crate::copies::Recipe;
 use crate::pipeline::{Origin, Submission};
 use crate::policy::{Check, PluginAnswer, PolicyRequest, RecipientDecision};
-use crate::settings::Grants;
+use crate::settings::EgressGrants;
 use crate::testing::{World, forward, submission};
 
 const PLAIN: &str = "From: a@example.com\r\nTo: b@b.example\r\n\r\nHello\r\n";
@@ -232,7 +232,7 @@ async fn the_way_is_stored_with_each_delivery() {
     let mut of = scene(&[Verdict::Accept, hold(), Verdict::Accept]);
     let mut settings = crate::testing::settings();
     let grants =
-        Grants { pools: vec!["own".into(), "bulk".into()], routes: vec!["eu".into()], max_priority: 4 };
+        EgressGrants { pools: vec!["own".into(), "bulk".into()], routes: vec!["eu".into()], max_priority: 4 };
     settings.directory.edit(|entries| {
         let domain = entries.by_domain.get_mut("example.com").map(Arc::make_mut).expect("configured");
         domain.grants = Arc::new(grants);
