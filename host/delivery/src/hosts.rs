@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use relevo_resolve::Route;
+use relevo_resolve::MailRoute;
 use relevo_resolve::reach::is_inner;
 use relevo_smtp::client::{Auth, Failure, Target, TlsRequirement};
 
@@ -20,7 +20,7 @@ const MAX_ADDRESSES: usize = 10;
 #[derive(Debug, Clone)]
 pub(crate) enum NextHop {
     /// Its MX hosts.
-    Mx(Arc<Route>),
+    Mx(Arc<MailRoute>),
     /// The configured host, at these addresses.
     Smarthost(Arc<SmarthostSettings>, Arc<[IpAddr]>),
 }
@@ -138,7 +138,7 @@ fn of_smarthost(
 }
 
 fn of_route(
-    route: &Route,
+    route: &MailRoute,
     tls: &TlsRequirement,
     settings: &DeliverySettings,
     source: &Egress,
@@ -247,7 +247,7 @@ mod tests {
     }
 
     fn path(pool: Option<EgressPool>) -> NextHopPath {
-        let route = Route { hosts: vec![], site: "s".into(), ttl: Default::default(), implicit: false };
+        let route = MailRoute { hosts: vec![], site: "s".into(), ttl: Default::default(), implicit: false };
         NextHopPath { next_hop: NextHop::Mx(Arc::new(route)), pool: pool.map(Arc::new) }
     }
 
@@ -288,7 +288,7 @@ mod tests {
                 temporary: false,
             };
             let route =
-                Route { hosts: vec![host], site: "s".into(), ttl: Default::default(), implicit: false };
+                MailRoute { hosts: vec![host], site: "s".into(), ttl: Default::default(), implicit: false };
             [
                 of_route(&route, &tls, &settings, &source, true),
                 of_smarthost(&smarthost, &addresses, &tls, &source),

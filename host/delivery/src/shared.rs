@@ -15,7 +15,7 @@ use super::dial::Dial;
 use super::leases::Leases;
 use super::outcome::{AttemptResult, Rules, is_expired};
 use super::schedule::millis;
-use super::table::{ConnectionLimits, SiteTable};
+use super::table::{SiteLimits, SiteTable};
 use super::tls::TlsMemory;
 use super::{DeliveryObserver, DeliveryParts};
 use crate::clock::{Clock, IdSource};
@@ -191,9 +191,6 @@ fn outcomes(meta: &ItemMeta, events: &[NewEvent]) -> Vec<OutcomeEvent> {
     events.iter().map(outcome).collect()
 }
 
-fn limits(settings: &DeliverySettings) -> ConnectionLimits {
-    ConnectionLimits {
-        per_site: settings.connections_per_site.max(1),
-        total: settings.max_connections.max(1),
-    }
+fn limits(settings: &DeliverySettings) -> SiteLimits {
+    SiteLimits { per_site: settings.connections_per_site.max(1), total: settings.max_connections.max(1) }
 }

@@ -27,7 +27,7 @@ const BROKEN_TTL: Duration = Duration::from_secs(30);
 
 /// Limits from the settings in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ConnectionLimits {
+pub(crate) struct SiteLimits {
     /// To one site.
     pub(crate) per_site: usize,
     /// In all.
@@ -94,7 +94,7 @@ pub(crate) struct SiteTable {
     deferrals: VecDeque<SiteId>,
     /// What was said in the log under the settings in force.
     said: HashSet<String>,
-    limits: ConnectionLimits,
+    limits: SiteLimits,
     retry: Vec<Duration>,
     generation: u64,
     active: usize,
@@ -102,7 +102,7 @@ pub(crate) struct SiteTable {
 
 impl SiteTable {
     /// Empty.
-    pub(crate) fn new(generation: u64, limits: ConnectionLimits, retry: Vec<Duration>) -> Self {
+    pub(crate) fn new(generation: u64, limits: SiteLimits, retry: Vec<Duration>) -> Self {
         Self {
             domains: HashMap::new(),
             sites: HashMap::new(),
@@ -117,7 +117,7 @@ impl SiteTable {
     }
 
     /// Other settings are in force: routes are looked up again, connections end after what they are doing.
-    pub(crate) fn reconfigure(&mut self, generation: u64, limits: ConnectionLimits, retry: &[Duration]) {
+    pub(crate) fn reconfigure(&mut self, generation: u64, limits: SiteLimits, retry: &[Duration]) {
         if generation == self.generation {
             return;
         }
@@ -374,7 +374,7 @@ impl SiteTable {
     }
 
     /// The limits of the settings in force.
-    pub(crate) fn limits(&self) -> ConnectionLimits {
+    pub(crate) fn limits(&self) -> SiteLimits {
         self.limits
     }
 

@@ -32,7 +32,7 @@ pub struct MailHost {
 
 /// Where to send, best first. Hosts of equal preference are in random order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
+pub struct MailRoute {
     /// Never empty; our own names and what is worse are cut off already.
     pub hosts: Vec<MailHost>,
     /// Names the set of MX hosts: domains with the same site share connections. Lower case names with preference, sorted.
@@ -81,7 +81,7 @@ pub enum ResolveError {
 #[async_trait]
 pub trait Resolve: Send + Sync {
     /// The route for a domain in A-labels.
-    async fn route(&self, domain: &str) -> Result<Route, ResolveError>;
+    async fn route(&self, domain: &str) -> Result<MailRoute, ResolveError>;
 
     /// The addresses of a host that is named in the configuration, of the family that is wanted. Inner addresses are not
     /// left out, and no MX is looked for.

@@ -13,7 +13,7 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use tokio::task::JoinSet;
 
-use crate::api::{Addresses, IpFamily, MailHost, Resolve, ResolveError, Route};
+use crate::api::{Addresses, IpFamily, MailHost, MailRoute, Resolve, ResolveError};
 use crate::route::{self, Ourselves};
 
 /// A whole route, with all its lookups. What is slower is temporary.
@@ -141,7 +141,7 @@ impl HickoryResolver {
 
 #[async_trait]
 impl Resolve for HickoryResolver {
-    async fn route(&self, domain: &str) -> Result<Route, ResolveError> {
+    async fn route(&self, domain: &str) -> Result<MailRoute, ResolveError> {
         let domain = domain.trim_end_matches('.').to_ascii_lowercase();
         let slow =
             |_| ResolveError::Temporary { name: domain.clone(), detail: "DNS was too slow".to_owned() };
@@ -166,7 +166,7 @@ impl Resolve for HickoryResolver {
 }
 
 impl ResolverCore {
-    async fn route(self: &Arc<Self>, domain: &str) -> Result<Route, ResolveError> {
+    async fn route(self: &Arc<Self>, domain: &str) -> Result<MailRoute, ResolveError> {
         let (mx, ttl, implicit) = match self.ask(domain, RecordType::MX).await {
             LookupResult::Found(lookup) => {
                 (route::exchangers(domain, exchanges(&lookup))?, remaining(&lookup), false)
@@ -181,7 +181,7 @@ impl ResolverCore {
         let site = route::site(&mx);
         let (hosts, addresses_ttl) = self.hosts(mx).await;
         let hosts = route::order(domain, hosts, &self.ourselves, &*self.random)?;
-        Ok(Route::of(hosts, site, ttl.min(addresses_ttl), implicit))
+        Ok(MailRoute::of(hosts, site, ttl.min(addresses_ttl), implicit))
     }
 
     /// The hosts with their addresses, and the smallest TTL.

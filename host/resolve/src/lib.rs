@@ -7,5 +7,5 @@ mod route;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use api::{Addresses, IpFamily, MailHost, Resolve, ResolveError, Route};
+pub use api::{Addresses, IpFamily, MailHost, MailRoute, Resolve, ResolveError};
 pub use hickory::{HickoryResolver, ResolverConfig, Tuning};

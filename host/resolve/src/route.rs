@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::api::{IpFamily, MailHost, ResolveError, Route};
+use crate::api::{IpFamily, MailHost, MailRoute, ResolveError};
 
 /// Addresses of a route (one attempt tries them all).
 const MAX_ADDRESSES: usize = 10;
@@ -127,7 +127,7 @@ pub(crate) fn bounded(ttl: Duration) -> Duration {
     ttl.clamp(MIN_TTL, MAX_TTL)
 }
 
-impl Route {
+impl MailRoute {
     /// Puts it together.
     pub(crate) fn of(hosts: Vec<MailHost>, site: String, ttl: Duration, implicit: bool) -> Self {
         Self { hosts, site, ttl: bounded(ttl), implicit }

@@ -167,14 +167,14 @@ mod tests {
 
     use relevo_queue::QueueKey;
 
-    use super::super::{ConnectionLimits, FoundSite, Plan};
+    use super::super::{FoundSite, Plan, SiteLimits};
     use super::*;
     use crate::hosts::NextHop;
 
-    const LIMITS: ConnectionLimits = ConnectionLimits { per_site: 5, total: 50 };
+    const LIMITS: SiteLimits = SiteLimits { per_site: 5, total: 50 };
 
     fn found(site: &str) -> FoundSite {
-        let route = relevo_resolve::Route {
+        let route = relevo_resolve::MailRoute {
             hosts: vec![],
             site: site.into(),
             ttl: Duration::from_secs(300),

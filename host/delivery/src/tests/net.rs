@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use relevo_mailkit::source::Source;
 use relevo_queue::Lease;
-use relevo_resolve::{Addresses, MailHost, Resolve, ResolveError, Route};
+use relevo_resolve::{Addresses, MailHost, MailRoute, Resolve, ResolveError};
 use relevo_smtp::client::{
     Auth, DialogueStep, Envelope, Failure, RecipientOutcome, RemoteReply, Target, TlsFailure, TlsPolicy,
     TlsState, TransactionResult,
@@ -129,7 +129,7 @@ impl Net {
 
 #[async_trait]
 impl Resolve for Net {
-    async fn route(&self, domain: &str) -> Result<Route, ResolveError> {
+    async fn route(&self, domain: &str) -> Result<MailRoute, ResolveError> {
         let found = self.mx.lock().expect("lock").get(domain).cloned();
         let names = found.unwrap_or_else(|| Err(ResolveError::NoSuchDomain(domain.to_owned())))?;
         let dual = self.dual.load(Ordering::Relaxed);
@@ -140,7 +140,7 @@ impl Resolve for Net {
             }
             MailHost { name: name.clone(), preference: n, addresses, temporary: false }
         };
-        Ok(Route {
+        Ok(MailRoute {
             hosts: (0..).zip(&names).map(host).collect(),
             site: names.join(","),
             ttl: Duration::from_secs(300),

@@ -109,8 +109,8 @@ impl Intake {
 }
 
 impl Service for Intake {
-    type Connection = Session;
-    type Content = SpoolWriter;
+    type Session = Session;
+    type Writer = SpoolWriter;
 
     async fn connect(&self, peer: &SmtpPeer) -> Result<Session, Reply> {
         self.metrics.count("connect", self.admit(peer))?;

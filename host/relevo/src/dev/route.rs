@@ -4,21 +4,21 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use relevo_resolve::{Addresses, MailHost, Resolve, ResolveError, Route};
+use relevo_resolve::{Addresses, MailHost, MailRoute, Resolve, ResolveError};
 
 /// Leads everything to one host.
 pub(crate) struct ToInbox;
 
 #[async_trait]
 impl Resolve for ToInbox {
-    async fn route(&self, _domain: &str) -> Result<Route, ResolveError> {
+    async fn route(&self, _domain: &str) -> Result<MailRoute, ResolveError> {
         let host = MailHost {
             name: "inbox.localhost".to_owned(),
             preference: 0,
             addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
             temporary: false,
         };
-        Ok(Route {
+        Ok(MailRoute {
             hosts: vec![host],
             site: "inbox".to_owned(),
             ttl: Duration::from_secs(3_600),

@@ -13,7 +13,7 @@ fn resolver(dns: &TestDns) -> HickoryResolver {
     HickoryResolver::new(config(dns)).unwrap()
 }
 
-fn names(route: &Route) -> Vec<&str> {
+fn names(route: &MailRoute) -> Vec<&str> {
     route.hosts.iter().map(|h| h.name.as_str()).collect()
 }
 

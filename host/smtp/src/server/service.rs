@@ -43,17 +43,17 @@ pub trait BodyWriter: Send {
 /// message is on disk.
 pub trait Service: Send + Sync + 'static {
     /// What the product remembers of a connection.
-    type Connection: Send;
+    type Session: Send;
     /// What it remembers while a message arrives.
-    type Content: BodyWriter + 'static;
+    type Writer: BodyWriter + 'static;
 
     /// A connection, before the greeting. The error (421, 554) is sent instead of the greeting and the connection closed.
-    fn connect(&self, peer: &SmtpPeer) -> impl Future<Output = Result<Self::Connection, Reply>> + Send;
+    fn connect(&self, peer: &SmtpPeer) -> impl Future<Output = Result<Self::Session, Reply>> + Send;
 
     /// AUTH. `Ok` is answered with 235. The session sleeps on errors (throttling) itself; it counts 535 as a failed guess.
     fn authenticate(
         &self,
-        session: &mut Self::Connection,
+        session: &mut Self::Session,
         info: &SessionInfo,
         credentials: Credentials,
     ) -> impl Future<Output = Result<(), Reply>> + Send;
@@ -62,7 +62,7 @@ pub trait Service: Send + Sync + 'static {
     /// AUTH was done where the listener requires it.
     fn mail(
         &self,
-        session: &mut Self::Connection,
+        session: &mut Self::Session,
         info: &SessionInfo,
         from: &MailFrom,
     ) -> impl Future<Output = Result<(), Reply>> + Send;
@@ -70,7 +70,7 @@ pub trait Service: Send + Sync + 'static {
     /// RCPT, after a MAIL that was accepted. The session has checked the address and SMTPUTF8; it takes no address literals.
     fn rcpt(
         &self,
-        session: &mut Self::Connection,
+        session: &mut Self::Session,
         info: &SessionInfo,
         to: &Recipient,
     ) -> impl Future<Output = Result<(), Reply>> + Send;
@@ -78,19 +78,19 @@ pub trait Service: Send + Sync + 'static {
     /// DATA, after at least one RCPT that was accepted.
     fn data(
         &self,
-        session: &mut Self::Connection,
+        session: &mut Self::Session,
         info: &SessionInfo,
-    ) -> impl Future<Output = Result<Self::Content, Reply>> + Send;
+    ) -> impl Future<Output = Result<Self::Writer, Reply>> + Send;
 
     /// The final dot. Whatever it answers, the transaction is over: MAIL state is gone.
     fn finish(
         &self,
-        session: &mut Self::Connection,
+        session: &mut Self::Session,
         info: &SessionInfo,
-        writer: Self::Content,
+        writer: Self::Writer,
     ) -> impl Future<Output = Reply> + Send;
 
     /// RSET, a new EHLO, STARTTLS, or a refusal after the final dot: forget MAIL and RCPT. STARTTLS also forgets everything
     /// learnt before it.
-    fn reset(&self, session: &mut Self::Connection);
+    fn reset(&self, session: &mut Self::Session);
 }

@@ -241,8 +241,8 @@ struct Driver<'a, S: Service> {
     shared: &'a Arc<ListenerContext<S>>,
     peer: SmtpPeer,
     session: Session,
-    product: S::Connection,
-    writer: Option<S::Content>,
+    product: S::Session,
+    writer: Option<S::Writer>,
     wire: ServerConnection,
 }
 

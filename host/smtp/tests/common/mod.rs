@@ -61,8 +61,8 @@ impl BodyWriter for Writer {
 }
 
 impl Service for Memory {
-    type Connection = State;
-    type Content = Writer;
+    type Session = State;
+    type Writer = Writer;
 
     async fn connect(&self, _: &SmtpPeer) -> Result<State, Reply> {
         Ok(State::default())
