@@ -63,7 +63,7 @@ pub(crate) enum Damaged {
     Item(ItemId),
     Delivery(DeliveryId),
     /// A row whose key is not one of ours.
-    TableRow {
+    Row {
         table: &'static str,
         key: Vec<u8>,
     },

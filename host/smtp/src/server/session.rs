@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relevo_proto::Reply;
-use relevo_proto::server::{AuthPolicy, Credentials, Event, Session, SessionConfig, replies};
+use relevo_proto::server::{AuthPolicy, Credentials, Event, ServerSession, SessionConfig, replies};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -58,7 +58,7 @@ async fn serve<S: Service>(
     peer: SmtpPeer,
     tls: Option<String>,
 ) -> io::Result<()> {
-    let mut session = Session::new(session_config(shared, &peer), tls);
+    let mut session = ServerSession::new(session_config(shared, &peer), tls);
     let connected = shared.service.connect(&peer).await;
     if let Stream::Plain(tcp) = &stream {
         session.receive(&early_octets(tcp));
@@ -139,7 +139,7 @@ impl ServerConnection {
     async fn flush<S: Service>(
         &mut self,
         shared: &ListenerContext<S>,
-        session: &mut Session,
+        session: &mut ServerSession,
     ) -> io::Result<()> {
         if !session.has_output() {
             return Ok(());
@@ -158,7 +158,7 @@ impl ServerConnection {
     async fn receive<S: Service>(
         &mut self,
         shared: &ListenerContext<S>,
-        session: &mut Session,
+        session: &mut ServerSession,
     ) -> io::Result<()> {
         if self.stop.borrow().is_some() {
             session.stop();
@@ -204,7 +204,7 @@ impl ServerConnection {
     fn watch_rate<S: Service>(
         &mut self,
         shared: &ListenerContext<S>,
-        session: &mut Session,
+        session: &mut ServerSession,
         waited: Duration,
         n: u64,
     ) {
@@ -220,7 +220,7 @@ impl ServerConnection {
     async fn close<S: Service>(
         &mut self,
         shared: &ListenerContext<S>,
-        session: &mut Session,
+        session: &mut ServerSession,
     ) -> io::Result<()> {
         self.flush(shared, session).await?;
         let stream = self.stream()?;
@@ -240,7 +240,7 @@ impl ServerConnection {
 struct Driver<'a, S: Service> {
     shared: &'a Arc<ListenerContext<S>>,
     peer: SmtpPeer,
-    session: Session,
+    session: ServerSession,
     product: S::Session,
     writer: Option<S::Writer>,
     wire: ServerConnection,
