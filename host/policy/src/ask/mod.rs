@@ -12,7 +12,7 @@ use relevo_mailkit::recheck::policy::size;
 use relevo_queue::ItemId;
 use relevo_relay::clock::Clock;
 use relevo_relay::policy::{Check, OutcomeEvent, OutcomeListener, PolicyRequest, PolicyResult};
-use relevo_relay::settings::{Grants, Tenant};
+use relevo_relay::settings::{EgressGrants, Tenant};
 use relevo_runtime::Blame;
 use relevo_runtime::policy::{Body, CallOutcome, Case, Judgement, KeyValues, Permit, PluginFault};
 use rustix::time::{ClockId, clock_gettime};
@@ -61,7 +61,7 @@ struct Evaluation {
     id: ItemId,
     message: Arc<Message>,
     body: Body,
-    grants: Arc<Grants>,
+    grants: Arc<EgressGrants>,
     result: PolicyResult,
 }
 

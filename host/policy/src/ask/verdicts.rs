@@ -5,7 +5,7 @@ use relevo_mailkit::reply::Reply;
 use relevo_mailkit::text::escaped;
 use relevo_mailkit::transfer::fold;
 use relevo_relay::policy::{PluginAnswer, PolicyResult, RecipientDecision};
-use relevo_relay::settings::{FailurePolicy, Grants};
+use relevo_relay::settings::{EgressGrants, FailurePolicy};
 
 /// A plugin answered.
 pub(crate) fn add(
@@ -47,7 +47,7 @@ pub(crate) fn add(
 }
 
 /// Moves the attributes from the index `new` on that are not granted to the denied ones, which only the event names.
-pub(crate) fn drop_ungranted(result: &mut PolicyResult, new: usize, grants: &Grants) {
+pub(crate) fn drop_ungranted(result: &mut PolicyResult, new: usize, grants: &EgressGrants) {
     let denied = result.attributes.extract_if(new.., |(name, value)| !grants.allow(name, value));
     result.denied_attributes.extend(denied);
 }
@@ -152,7 +152,7 @@ mod tests {
         let mut result = PolicyResult::accept_all(1);
         result.attributes.push(("pool".to_owned(), "told before".to_owned()));
         add(&mut result, "a", "d", decision, None);
-        let grants = Grants { pools: vec!["own".into()], routes: vec![], max_priority: 3 };
+        let grants = EgressGrants { pools: vec!["own".into()], routes: vec![], max_priority: 3 };
         drop_ungranted(&mut result, 1, &grants);
         relevo_mailkit::recheck::header_fields(&result.prepend).expect("whole fields");
         assert!(result.prepend.windows(3).any(|w| w == b"\r\n "));
