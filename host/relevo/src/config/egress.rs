@@ -77,7 +77,7 @@ fn wrong_source(ip: IpAddr, fits: fn(&IpAddr) -> bool) -> Option<&'static str> {
     }
 }
 
-fn smarthost(d: &mut Document<'_>, s: &Section<schema::SmarthostSettings>) -> Option<SmarthostSettings> {
+fn smarthost(d: &mut Document<'_>, s: &Section<schema::Smarthost>) -> Option<SmarthostSettings> {
     let host = d.need(s.span, &s.host, "host");
     let tls = s.tls.or(TlsPolicy::Opportunistic);
     let auth = match (s.username.value(), s.password_file.at()) {
