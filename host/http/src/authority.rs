@@ -1,14 +1,12 @@
 //! Whom a request is for.
 
-use std::convert::Infallible;
 use std::net::IpAddr;
 
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 
 /// The authority that a request names: `name` or `name:port` as the client wrote it, empty when there is none. That of the
 /// request target counts before the Host field (RFC 9112 section 3.2.2); HTTP/2 has only the former.
+#[derive(Debug, Clone)]
 pub(crate) struct Authority(pub(crate) String);
 
 impl Authority {
@@ -25,14 +23,6 @@ impl Authority {
         };
         let address = name.strip_prefix('[').and_then(|n| n.strip_suffix(']')).unwrap_or(name);
         name.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Authority {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self::of(&parts.uri, &parts.headers))
     }
 }
 

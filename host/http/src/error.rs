@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use tower_http::request_id::RequestId;
 
 /// A refusal. The text says what is wrong and what to do.
@@ -129,6 +131,33 @@ impl IntoResponse for RequestError {
 /// Parameters of a query, or a refusal that names what is wrong.
 pub(crate) fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, RequestError> {
     query.map(|Query(query)| query).map_err(|e| RequestError::invalid("query", e.body_text()))
+}
+
+/// `{"statusCode":422,"name":"validation_error","message":"...","param":"after","request_id":"..."}`.
+#[derive(Debug, Serialize)]
+struct ErrorBody<'a> {
+    /// The HTTP status again, for clients that log bodies.
+    #[serde(rename = "statusCode")]
+    status_code: u16,
+    name: &'a str,
+    message: String,
+    /// The parameter that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    param: Option<&'a str>,
+    /// Also in the `X-Request-Id` field and in the log.
+    request_id: &'a str,
+}
+
+/// The error as JSON, under a name that the router chooses.
+pub(crate) fn json(error: &RequestError, name: &str, request_id: &str) -> Response {
+    let status = error.status();
+    let param = match error {
+        RequestError::Invalid { param, .. } => *param,
+        _ => None,
+    };
+    let body =
+        ErrorBody { status_code: status.as_u16(), name, message: error.to_string(), param, request_id };
+    (status, Json(body)).into_response()
 }
 
 /// How a router words an error. The second argument is the id of the request.

@@ -8,10 +8,15 @@ use axum::response::{IntoResponse, Response};
 
 use crate::error::RequestError;
 
-/// Answers 400 to a request without a Host field, with two, or with one that is not an authority.
-pub(crate) async fn require(request: Request, next: Next) -> Response {
+/// Answers 400 to a request without a Host field, with two, or with one that is not an authority. Other requests get their
+/// [`Authority`](crate::authority::Authority) as an extension.
+pub(crate) async fn require(mut request: Request, next: Next) -> Response {
     match check(request.version(), request.headers()) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => {
+            let authority = crate::authority::Authority::of(request.uri(), request.headers());
+            request.extensions_mut().insert(authority);
+            next.run(request).await
+        }
         Err(message) => RequestError::Malformed(message.to_owned()).into_response(),
     }
 }

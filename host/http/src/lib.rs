@@ -22,7 +22,7 @@ pub use error::RequestError;
 pub use listen::{ConnectionLimits, serve};
 pub use metrics::{HttpMetrics, ListenerMetrics};
 pub use operations::{
-    BodyLimit, EncodeMetrics, OperationsServices, PluginAdmin, PluginAnswer, PluginCommand, PluginVerb,
+    BodyLimit, EncodeMetrics, OperationsServices, PluginAdmin, PluginRequest, PluginResponse, PluginVerb,
     Readiness,
 };
 pub use router::{Listener, router};

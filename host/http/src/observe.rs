@@ -14,7 +14,7 @@ use crate::metrics::HttpMetrics;
 
 /// The other end of the connection.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+pub(crate) struct PeerAddress(pub(crate) SocketAddr);
 
 /// The address of the client. Behind a trusted proxy it is the one that the proxy saw.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +22,7 @@ pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
 /// What [`observe`] needs.
 #[derive(Debug, Clone)]
-pub(crate) struct Observer {
+pub(crate) struct RequestObserver {
     pub(crate) trusted_proxies: Arc<[Network]>,
     pub(crate) metrics: HttpMetrics,
 }
@@ -35,13 +35,15 @@ pub(crate) async fn distrust(mut request: Request, next: Next) -> Response {
 
 /// Counts the request and writes one debug line, without tokens or queries.
 pub(crate) async fn observe(
-    State(observer): State<Observer>,
+    State(observer): State<RequestObserver>,
     route: Option<MatchedPath>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let peer =
-        request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+    let peer = request
+        .extensions()
+        .get::<PeerAddress>()
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
     let client = client(&observer.trusted_proxies, peer, request.headers());
     request.extensions_mut().insert(ClientAddress(client));
     let id = request.extensions().get::<RequestId>().cloned();

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::middleware;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
 use tower::ServiceExt;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use crate::authority::Authority;
 use crate::error::{RequestError, Words, answer_errors};
-use crate::observe::{self, Observer};
+use crate::observe::{self, RequestObserver};
 use crate::services::HttpServices;
 use crate::{api, host_field, operations, tracking};
 
@@ -51,8 +51,10 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The routes of a listener.
 pub fn router(listener: Listener, services: &HttpServices) -> Router {
-    let observer =
-        Observer { trusted_proxies: services.trusted_proxies.clone(), metrics: services.metrics.clone() };
+    let observer = RequestObserver {
+        trusted_proxies: services.trusted_proxies.clone(),
+        metrics: services.metrics.clone(),
+    };
     let complete = |router: Router, words: Words| complete(router, words, observer.clone());
     match listener {
         Listener::Tracking => complete(tracking_routes(services), tracking::words),
@@ -95,7 +97,7 @@ fn worded(router: Router, words: Words) -> Router {
 }
 
 /// What every request goes through. `words` are for what no route answers.
-fn complete(router: Router, words: Words, observer: Observer) -> Router {
+fn complete(router: Router, words: Words, observer: RequestObserver) -> Router {
     router
         .fallback(async || RequestError::NotFound("there is nothing at this path".to_owned()))
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
@@ -120,7 +122,7 @@ fn by_host(services: &HttpServices, own: Router, tracked: Router) -> Router {
 }
 
 /// A page of somebody else's could reach the inbox through a name of its own that leads to loopback.
-async fn loopback_only(authority: Authority, request: Request, next: Next) -> Response {
+async fn loopback_only(Extension(authority): Extension<Authority>, request: Request, next: Next) -> Response {
     if authority.is_loopback() {
         return next.run(request).await;
     }

@@ -29,7 +29,7 @@ async fn click(
     State(tracking): State<Arc<TrackingEndpoint>>,
     Extension(ClientAddress(client)): Extension<ClientAddress>,
     method: Method,
-    authority: Authority,
+    Extension(authority): Extension<Authority>,
     Path(token): Path<String>,
 ) -> Result<Response, RequestError> {
     let url = if method == Method::HEAD {
@@ -45,7 +45,7 @@ async fn open(
     State(tracking): State<Arc<TrackingEndpoint>>,
     Extension(ClientAddress(client)): Extension<ClientAddress>,
     method: Method,
-    authority: Authority,
+    Extension(authority): Extension<Authority>,
     Path(token): Path<String>,
 ) -> Result<Response, RequestError> {
     if method == Method::HEAD {

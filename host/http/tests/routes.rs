@@ -5,7 +5,7 @@ mod support;
 
 use axum::body::Body;
 use axum::http::Request;
-use relevo_http::{Listener, PluginCommand, PluginVerb};
+use relevo_http::{Listener, PluginRequest, PluginVerb};
 use relevo_mailkit::token::Scope;
 use relevo_queue::{EventLog, ItemId};
 use support::{ACME, ADMIN, Answer, Asked, METRICS, OTHER, TRACKING_HOST, World, token_keys};
@@ -191,7 +191,7 @@ async fn plugin_commands_come_with_their_content() {
     assert_eq!(world.ask(Listener::Operations, put).await.status, 200);
     let replay = Asked { method: "POST", ..Asked::get("/plugins/acme/list/replay?last=5").key(ADMIN) };
     assert_eq!(world.ask(Listener::Operations, replay).await.status, 200);
-    let command = |verb| PluginCommand::Act { tenant: "acme".to_owned(), plugin: "list".to_owned(), verb };
+    let command = |verb| PluginRequest::Act { tenant: "acme".to_owned(), plugin: "list".to_owned(), verb };
     let commands = std::mem::take(&mut *world.plugins.commands.lock().unwrap());
     let last = PluginVerb::Replay { digest: None, last: Some(5) };
     assert_eq!(commands, [(command(PluginVerb::Add), b"12345678".to_vec()), (command(last), Vec::new())]);

@@ -12,6 +12,7 @@ pub mod records;
 pub mod sandbox;
 pub mod settings;
 mod stream;
+mod token_buckets;
 pub mod trace;
 pub mod tracking;
 

@@ -6,7 +6,7 @@ use relevo_queue::ItemId;
 
 /// One stage of one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct TraceStep {
     /// `validate`, `authorise`, `track`, `commit`, `copy`, `dkim`.
     pub stage: &'static str,
     /// Elapsed time, waiting for a permit included.
@@ -16,7 +16,7 @@ pub struct Step {
 }
 
 /// Is told about every step. Called on the way: it should do no more than remember.
-pub trait Observe: Send + Sync {
+pub trait TraceObserver: Send + Sync {
     /// A step of `item` ended. An item that is not accepted in the end may have had steps.
-    fn step(&self, item: ItemId, step: &Step);
+    fn step(&self, item: ItemId, step: &TraceStep);
 }

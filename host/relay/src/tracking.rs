@@ -1,7 +1,6 @@
 //! What the tracking endpoints answer. Stateless: everything is in the token, nothing needs the message to be still here.
 
 mod metrics;
-mod rates;
 mod repeats;
 
 use std::net::IpAddr;
@@ -16,7 +15,7 @@ use url::Url;
 use crate::clock::Clock;
 use crate::events;
 use crate::settings::{Network, Settings, SettingsHandle};
-use rates::Rates;
+use crate::token_buckets::TokenBuckets;
 use repeats::{Repeats, TrackingEvent};
 
 pub use metrics::TrackingMetrics;
@@ -27,6 +26,11 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 const FLUSH_BATCH: usize = 500;
 /// Events of a message that are read for an address: the attempts of the largest message, and some delays.
 const MAX_ATTEMPTS_READ: usize = 1_200;
+
+/// A client or tenant may send this many seconds' worth of events at once.
+const BURST: Duration = Duration::from_secs(10);
+/// Tenants or clients that have a rate of their own. All beyond them share one.
+const MAX_RATES: usize = 10_000;
 
 /// What a token is worth to the client that sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +52,8 @@ pub struct TrackingEndpoint {
     clock: Arc<dyn Clock>,
     metrics: TrackingMetrics,
     repeats: Arc<Repeats>,
-    by_tenant: Arc<Rates<String>>,
-    by_client: Arc<Rates<Network>>,
+    by_tenant: Arc<TokenBuckets<String>>,
+    by_client: Arc<TokenBuckets<Network>>,
 }
 
 impl TrackingEndpoint {
@@ -62,8 +66,16 @@ impl TrackingEndpoint {
         clock: Arc<dyn Clock>,
         metrics: TrackingMetrics,
     ) -> Self {
-        let (repeats, by_tenant, by_client) = Default::default();
-        Self { settings, queue, events, clock, metrics, repeats, by_tenant, by_client }
+        Self {
+            settings,
+            queue,
+            events,
+            clock,
+            metrics,
+            repeats: Arc::default(),
+            by_tenant: Arc::new(TokenBuckets::new(BURST, MAX_RATES)),
+            by_client: Arc::new(TokenBuckets::new(BURST, MAX_RATES)),
+        }
     }
 
     /// Whether `host` (the authority of a request) is a tracking host: it then answers nothing but `/c/`, `/o/` and `/u/`.
@@ -126,7 +138,7 @@ impl TrackingEndpoint {
 
     async fn flush_ended(&self) {
         let now = self.clock.monotonic();
-        let limit = self.settings.get().tracking.events_per_second;
+        let limit = burst(self.settings.get().tracking.events_per_second);
         let mut ended = self.repeats.ended(now);
         ended.retain(|(event, count)| {
             let admitted = self.by_tenant.take(&event.tenant, limit, now);
@@ -149,7 +161,7 @@ impl TrackingEndpoint {
 
     fn unknown<T>(&self, client: IpAddr) -> TokenAnswer<T> {
         let limit = self.settings.get().tracking.events_per_second_per_client;
-        match self.by_client.take(&Network::of_client(client), limit, self.clock.monotonic()) {
+        match self.by_client.take(&Network::of_client(client), burst(limit), self.clock.monotonic()) {
             true => TokenAnswer::Unknown,
             false => TokenAnswer::TooMany,
         }
@@ -164,10 +176,10 @@ impl TrackingEndpoint {
         let now = self.clock.monotonic();
         let limits = self.settings.get().tracking;
         let client = Network::of_client(client);
-        if !self.by_client.take(&client, limits.events_per_second_per_client, now) {
+        if !self.by_client.take(&client, burst(limits.events_per_second_per_client), now) {
             return self.metrics.dropped("client_rate", 1);
         }
-        if !self.by_tenant.take(&event.tenant, limits.events_per_second, now) {
+        if !self.by_tenant.take(&event.tenant, burst(limits.events_per_second), now) {
             return self.metrics.dropped("tenant_rate", 1);
         }
         if !self.repeats.open(event.clone(), now) {
@@ -221,6 +233,11 @@ fn tracking_host(settings: &Settings, authority: &str) -> Option<(String, String
     let found =
         [authority.as_str(), name, bare].into_iter().find_map(|host| settings.directory.tracking_host(host));
     found.map(|(host, tenant)| (host.to_owned(), tenant.to_owned()))
+}
+
+/// Events that may come at once.
+fn burst(per_second: u32) -> f64 {
+    f64::from(per_second) * BURST.as_secs_f64()
 }
 
 /// Where a genuine click token leads.

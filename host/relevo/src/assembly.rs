@@ -22,7 +22,7 @@ use relevo_relay::metrics::{self as relay_metrics, QueueGauges, StageCounters};
 use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
 use relevo_relay::sandbox::{Sandbox, permits};
 use relevo_relay::settings::{Settings, SettingsHandle};
-use relevo_relay::trace::Observe;
+use relevo_relay::trace::TraceObserver;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
 use relevo_resolve::Resolve;
 use relevo_runtime::{Runtime, RuntimeConfig, Stages};
@@ -59,7 +59,7 @@ pub(crate) struct Outside {
     pub(crate) dial: Arc<dyn Dial>,
     /// Wraps the maker of copies.
     pub(crate) copies: Box<dyn FnOnce(Copies) -> Arc<dyn MakeCopy> + Send>,
-    pub(crate) observer: Option<Arc<dyn Observe>>,
+    pub(crate) observer: Option<Arc<dyn TraceObserver>>,
     pub(crate) inbox: Option<Arc<Inbox>>,
 }
 
@@ -105,7 +105,7 @@ pub(crate) fn complete_tracking_keys(data_dir: &Path, settings: &mut Settings) -
 }
 
 /// A relay that runs.
-pub(crate) struct Running {
+pub(crate) struct RunningRelay {
     pub(crate) settings: SettingsHandle,
     pub(crate) smtp: Vec<Server>,
     expiry: CertificateExpiry,
@@ -136,7 +136,7 @@ impl Reloaded {
 }
 
 /// Opens listeners and starts delivery.
-pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Result<Running> {
+pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Result<RunningRelay> {
     let Base { parts, settings, store, stages, sandbox, clock } = base;
     let queue: Arc<dyn Queue> = store.clone();
     let events: Arc<dyn EventLog> = store.clone();
@@ -237,7 +237,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     tasks.spawn("the removal of old events", prune(events, clock, parts.event_retention));
     let reread_directory = Arc::new(Notify::new());
     tasks.spawn("the directory of the store", directory.run(reread_directory.clone()));
-    Ok(Running {
+    Ok(RunningRelay {
         settings,
         smtp,
         expiry,
@@ -372,7 +372,7 @@ async fn prune(events: Arc<dyn EventLog>, clock: Arc<dyn Clock>, retention: Dura
     }
 }
 
-impl Running {
+impl RunningRelay {
     /// Says which main task has ended.
     pub(crate) fn main_tasks(&self) -> tasks::Watch {
         self.tasks.watch()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use relevo_relay::directory::{DirectorySource as _, StoreSource};
 use relevo_store::{ControlStore, StoreUrl};
 
-use crate::config::{self, Config};
+use crate::config::{self, RelayConfig};
 
 /// Prints every mistake and warning. Success when there are no mistakes.
 pub(crate) fn run(file: &Path) -> anyhow::Result<ExitCode> {
@@ -38,7 +38,7 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<ExitCode> {
 
 /// Entries of the store that do not count, because the file has their names too or because they are wrong. A store that was
 /// never made is not made here.
-fn store_findings(config: &Config) -> anyhow::Result<Vec<String>> {
+fn store_findings(config: &RelayConfig) -> anyhow::Result<Vec<String>> {
     if matches!(&config.store, StoreUrl::File(path) if !path.exists()) {
         return Ok(Vec::new());
     }

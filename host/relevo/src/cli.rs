@@ -11,11 +11,11 @@ use relevo_mailkit::model::Algorithm;
 #[command(name = "relevo", version, about, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum CliCommand {
     /// Run everything on loopback, delivering into a capture inbox. Nothing leaves the machine.
     Dev(DevArgs),
     /// Run the relay. SIGTERM drains and stops; SIGHUP reloads tenants, domains, keys and certificates.

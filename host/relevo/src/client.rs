@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 
 use crate::cli::RelayArgs;
-use crate::control::{self, Request};
+use crate::control::{self, ControlRequest};
 use crate::escape::Escaped;
 
 /// Compiling a large component beside mail takes minutes, and others may be before it.
@@ -38,12 +38,12 @@ impl Relay {
         Ok(Self { read: BufReader::new(stream.try_clone()?), write: stream })
     }
 
-    pub(crate) fn ask(&mut self, request: &Request) -> anyhow::Result<Value> {
+    pub(crate) fn ask(&mut self, request: &ControlRequest) -> anyhow::Result<Value> {
         self.ask_with(request, &[])
     }
 
     /// With content that the request announces.
-    pub(crate) fn ask_with(&mut self, request: &Request, content: &[u8]) -> anyhow::Result<Value> {
+    pub(crate) fn ask_with(&mut self, request: &ControlRequest, content: &[u8]) -> anyhow::Result<Value> {
         let mut line = serde_json::to_string(request)?;
         line.push('\n');
         self.write.write_all(line.as_bytes())?;

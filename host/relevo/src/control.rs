@@ -21,7 +21,7 @@ use tokio::net::{UnixListener, UnixStream};
 /// What can be asked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "lowercase", deny_unknown_fields)]
-pub(crate) enum Request {
+pub(crate) enum ControlRequest {
     /// A page of messages after an id.
     List { after: Option<String> },
     /// One message.
@@ -107,7 +107,7 @@ async fn connection(stream: UnixStream, control: Control) {
             return;
         }
         let answered = match serde_json::from_slice(&line) {
-            Ok(Request::Plugin { action, octets }) => {
+            Ok(ControlRequest::Plugin { action, octets }) => {
                 let room = action.room(&control.plugins).map_err(|error| error.to_string());
                 match content(&mut read, octets, room).await {
                     Ok(content) => control.plugins.act(action, content).await.map_err(|e| e.to_string()),
@@ -151,23 +151,23 @@ async fn content(
 }
 
 impl Control {
-    async fn answer(&self, request: Request) -> Result<Value, String> {
+    async fn answer(&self, request: ControlRequest) -> Result<Value, String> {
         match request {
-            Request::List { after } => {
+            ControlRequest::List { after } => {
                 let after = after.map(|id| parse(&id)).transpose()?;
                 let items = self.queue.list(after, PAGE).await.map_err(text)?;
                 Ok(Value::Array(items.iter().map(summary).collect()))
             }
-            Request::Show { id } => Ok(details(&self.find(&id).await?)),
-            Request::Why { id } => {
+            ControlRequest::Show { id } => Ok(details(&self.find(&id).await?)),
+            ControlRequest::Why { id } => {
                 let view = self.find(&id).await?;
                 Ok((self.explain)(&view))
             }
-            Request::Retry { id } => self.act(&id, OperatorAction::Retry).await,
-            Request::Hold { id } => self.act(&id, OperatorAction::Hold).await,
-            Request::Release { id } => self.act(&id, OperatorAction::Release).await,
-            Request::Drop { id } => self.act(&id, OperatorAction::Drop).await,
-            Request::Plugin { .. } => Err("content was expected".to_owned()),
+            ControlRequest::Retry { id } => self.act(&id, OperatorAction::Retry).await,
+            ControlRequest::Hold { id } => self.act(&id, OperatorAction::Hold).await,
+            ControlRequest::Release { id } => self.act(&id, OperatorAction::Release).await,
+            ControlRequest::Drop { id } => self.act(&id, OperatorAction::Drop).await,
+            ControlRequest::Plugin { .. } => Err("content was expected".to_owned()),
         }
     }
 

@@ -29,22 +29,22 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 use clap::Parser;
 
-use crate::cli::{ApiKeyCommand, Cli, Command, CredentialCommand, KeyCommand};
+use crate::cli::{ApiKeyCommand, Cli, CliCommand, CredentialCommand, KeyCommand};
 
 fn main() -> ExitCode {
     limits::use_small_pages();
     let outcome = match Cli::parse().command {
-        Command::Dev(args) => dev::run(&args),
-        Command::Serve { config } => serve::run(&config),
-        Command::Check { config } => check::run(&config),
-        Command::Queue(args) => queue::run(&args),
-        Command::Plugin(args) => plugin::run(&args),
-        Command::PluginCompile { parent, memory, seconds, component, out } => {
+        CliCommand::Dev(args) => dev::run(&args),
+        CliCommand::Serve { config } => serve::run(&config),
+        CliCommand::Check { config } => check::run(&config),
+        CliCommand::Queue(args) => queue::run(&args),
+        CliCommand::Plugin(args) => plugin::run(&args),
+        CliCommand::PluginCompile { parent, memory, seconds, component, out } => {
             plugin::compile(&component, &out, memory, seconds, parent)
         }
-        Command::Key { command: KeyCommand::Generate(args) } => keygen::run(&args),
-        Command::Credential { command: CredentialCommand::New(args) } => credential::new_password(&args),
-        Command::ApiKey { command: ApiKeyCommand::New { name } } => credential::new_api_key(&name),
+        CliCommand::Key { command: KeyCommand::Generate(args) } => keygen::run(&args),
+        CliCommand::Credential { command: CredentialCommand::New(args) } => credential::new_password(&args),
+        CliCommand::ApiKey { command: ApiKeyCommand::New { name } } => credential::new_api_key(&name),
     };
     match outcome {
         Ok(code) => code,

@@ -2,28 +2,28 @@
 
 use std::sync::Arc;
 
-use relevo_http::{BodyLimit, PluginAdmin, PluginAnswer, PluginCommand, PluginVerb, RequestError};
+use relevo_http::{BodyLimit, PluginAdmin, PluginRequest, PluginResponse, PluginVerb, RequestError};
 use relevo_policy::{ActionError, PluginAction, Plugins};
 
 /// The plugins, as HTTP administers them.
 pub(crate) struct PluginsOverHttp(pub(crate) Arc<Plugins>);
 
 impl PluginAdmin for PluginsOverHttp {
-    fn body_limit(&self, command: &PluginCommand) -> Result<BodyLimit, RequestError> {
+    fn body_limit(&self, command: &PluginRequest) -> Result<BodyLimit, RequestError> {
         let room = action(command.clone()).room(&self.0).map_err(refusal)?;
         Ok(BodyLimit { octets: room.octets, exceeded: room.to_string() })
     }
 
-    fn run(&self, command: PluginCommand, content: Vec<u8>) -> PluginAnswer {
+    fn run(&self, command: PluginRequest, content: Vec<u8>) -> PluginResponse {
         let plugins = self.0.clone();
         Box::pin(async move { plugins.act(action(command), content).await.map_err(refusal) })
     }
 }
 
-fn action(command: PluginCommand) -> PluginAction {
+fn action(command: PluginRequest) -> PluginAction {
     let (tenant, plugin, verb) = match command {
-        PluginCommand::List { tenant } => return PluginAction::List { tenant },
-        PluginCommand::Act { tenant, plugin, verb } => (tenant, plugin, verb),
+        PluginRequest::List { tenant } => return PluginAction::List { tenant },
+        PluginRequest::Act { tenant, plugin, verb } => (tenant, plugin, verb),
     };
     match verb {
         PluginVerb::Add => PluginAction::Add { tenant, plugin },

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{QueueArgs, QueueCommand, RelayArgs};
 use crate::client::{Relay, data_dir, print_json};
-use crate::control::Request;
+use crate::control::ControlRequest;
 use crate::escape::Escaped;
 
 /// Asks and prints.
@@ -21,24 +21,24 @@ pub(crate) fn run(args: &QueueArgs) -> anyhow::Result<ExitCode> {
     match &args.command {
         QueueCommand::List => list(&mut relay, args.relay.json)?,
         QueueCommand::Show { id } => {
-            let item = relay.ask(&Request::Show { id: id.clone() })?;
+            let item = relay.ask(&ControlRequest::Show { id: id.clone() })?;
             if args.relay.json { print_json(&item)? } else { print_fields(&item, 0) }
         }
         QueueCommand::Why { id } => {
-            let why = relay.ask(&Request::Why { id: id.clone() })?;
+            let why = relay.ask(&ControlRequest::Why { id: id.clone() })?;
             if args.relay.json { print_json(&why)? } else { print_why(&why) }
         }
         QueueCommand::Retry { id } => {
-            act(&mut relay, args.relay.json, Request::Retry { id: id.clone() }, "due now")?
+            act(&mut relay, args.relay.json, ControlRequest::Retry { id: id.clone() }, "due now")?
         }
         QueueCommand::Hold { id } => {
-            act(&mut relay, args.relay.json, Request::Hold { id: id.clone() }, "held")?
+            act(&mut relay, args.relay.json, ControlRequest::Hold { id: id.clone() }, "held")?
         }
         QueueCommand::Release { id } => {
-            act(&mut relay, args.relay.json, Request::Release { id: id.clone() }, "released")?
+            act(&mut relay, args.relay.json, ControlRequest::Release { id: id.clone() }, "released")?
         }
         QueueCommand::Drop { id } => {
-            act(&mut relay, args.relay.json, Request::Drop { id: id.clone() }, "dropped")?
+            act(&mut relay, args.relay.json, ControlRequest::Drop { id: id.clone() }, "dropped")?
         }
         QueueCommand::Recover { .. } => {}
     }
@@ -82,7 +82,7 @@ fn list(relay: &mut Relay, as_json: bool) -> anyhow::Result<()> {
         )?;
     }
     loop {
-        let Value::Array(page) = relay.ask(&Request::List { after: after.clone() })? else {
+        let Value::Array(page) = relay.ask(&ControlRequest::List { after: after.clone() })? else {
             bail!("the relay's answer is not a list");
         };
         let Some(last) = page.last() else { break };
@@ -105,7 +105,7 @@ fn print_line(out: &mut impl Write, item: &Value) -> std::io::Result<()> {
     writeln!(out, "{id:26}  {pending:>7}  {size:>9}  {next:24}  {from:30}  {subject}")
 }
 
-fn act(relay: &mut Relay, as_json: bool, request: Request, done: &str) -> anyhow::Result<()> {
+fn act(relay: &mut Relay, as_json: bool, request: ControlRequest, done: &str) -> anyhow::Result<()> {
     let answer = relay.ask(&request)?;
     if as_json {
         return print_json(&answer);

@@ -15,8 +15,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
-use crate::assembly::{self, Base, Outside, Reloaded, Running};
-use crate::config::{self, Config, Loaded, ServerParts};
+use crate::assembly::{self, Base, Outside, Reloaded, RunningRelay};
+use crate::config::{self, Loaded, RelayConfig, ServerParts};
 use crate::{limits, log};
 
 /// Runs until SIGTERM or SIGINT.
@@ -35,7 +35,7 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<ExitCode> {
 }
 
 /// Logs mistakes and warnings; None when there are mistakes.
-fn report(loaded: Loaded) -> Option<Config> {
+fn report(loaded: Loaded) -> Option<RelayConfig> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -45,7 +45,7 @@ fn report(loaded: Loaded) -> Option<Config> {
     loaded.config
 }
 
-async fn serve(file: &Path, config: Config) -> anyhow::Result<()> {
+async fn serve(file: &Path, config: RelayConfig) -> anyhow::Result<()> {
     // Before anything is opened, so that no signal is lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -149,7 +149,7 @@ impl Reloads {
         });
     }
 
-    fn finish(&mut self, read: Result<anyhow::Result<Reloaded>, JoinError>, running: &Running) {
+    fn finish(&mut self, read: Result<anyhow::Result<Reloaded>, JoinError>, running: &RunningRelay) {
         let reloaded = read.map_err(Into::into).flatten().and_then(|read| running.reload(read));
         match reloaded {
             Ok(()) => tracing::info!("reloaded"),

@@ -1,10 +1,9 @@
 //! Who calls the API.
 
-use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use super::ApiServices;
-use crate::bearer;
+use crate::bearer::{self, Role};
 use crate::error::RequestError;
 
 /// The tenant whose API key was sent.
@@ -12,11 +11,9 @@ pub(crate) struct Caller {
     pub(crate) tenant: String,
 }
 
-impl FromRequestParts<ApiServices> for Caller {
-    type Rejection = RequestError;
-
-    async fn from_request_parts(parts: &mut Parts, services: &ApiServices) -> Result<Self, RequestError> {
-        let digest = bearer::digest(parts)?;
+impl Role<ApiServices> for Caller {
+    fn of(request: &Parts, services: &ApiServices) -> Result<Self, RequestError> {
+        let digest = bearer::digest(request)?;
         let settings = services.settings.get();
         let key = settings.directory.api_key(&digest);
         key.map(|key| Self { tenant: key.tenant.clone() })

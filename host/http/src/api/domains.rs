@@ -6,12 +6,13 @@ use relevo_relay::records::DnsRecord;
 
 use super::ApiServices;
 use super::auth::Caller;
+use crate::bearer::Proven;
 use crate::error::RequestError;
 
 /// Lists what to publish in DNS for one of the caller's domains.
 pub(super) async fn records(
     State(services): State<ApiServices>,
-    caller: Caller,
+    Proven(caller): Proven<Caller>,
     Path(name): Path<String>,
 ) -> Result<Json<Vec<DnsRecord>>, RequestError> {
     let settings = services.settings.get();

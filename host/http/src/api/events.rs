@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::Caller;
 use super::{ApiServices, follow};
+use crate::bearer::Proven;
 use crate::error::{self, RequestError};
 
 /// Events in one answer, unless `limit` says less.
@@ -36,7 +37,7 @@ pub(super) struct EventsAnswer {
 /// waits for one as long as `wait` says. Poll with the cursor of the last answer.
 pub(super) async fn events(
     State(services): State<ApiServices>,
-    caller: Caller,
+    Proven(caller): Proven<Caller>,
     query: Result<Query<EventsQuery>, QueryRejection>,
 ) -> Result<Json<EventsAnswer>, RequestError> {
     let query = error::query(query)?;
@@ -51,7 +52,7 @@ pub(super) async fn events(
     let mut found = read().await?;
     if found.is_empty()
         && !wait.is_zero()
-        && let Some(_counted) = services.waits.begin(&caller.tenant)
+        && let Some(_counted) = services.polls.begin(&caller.tenant)
     {
         found = follow::follow(&*services.events, after, wait, read).await?;
     }

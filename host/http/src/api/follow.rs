@@ -18,28 +18,28 @@ const MAX_OF_ALL: usize = 200;
 /// The shortest time between two looks while other tenants' events come in.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Counts waits by tenant.
+/// Counts requests that wait, by tenant.
 #[derive(Debug, Default)]
-pub(super) struct Waits {
+pub(super) struct LongPolls {
     by_tenant: Mutex<HashMap<String, usize>>,
 }
 
-/// A wait that is counted until this is dropped.
+/// A request that waits. It is counted until this is dropped.
 #[derive(Debug)]
-pub(super) struct Wait {
-    waits: Arc<Waits>,
+pub(super) struct LongPoll {
+    polls: Arc<LongPolls>,
     tenant: String,
 }
 
-impl Waits {
-    pub(super) fn begin(self: &Arc<Self>, tenant: &str) -> Option<Wait> {
+impl LongPolls {
+    pub(super) fn begin(self: &Arc<Self>, tenant: &str) -> Option<LongPoll> {
         let mut by_tenant = self.by_tenant();
         let of_tenant = by_tenant.get(tenant).copied().unwrap_or(0);
         if of_tenant >= MAX_OF_TENANT || by_tenant.values().sum::<usize>() >= MAX_OF_ALL {
             return None;
         }
         by_tenant.insert(tenant.to_owned(), of_tenant + 1);
-        Some(Wait { waits: self.clone(), tenant: tenant.to_owned() })
+        Some(LongPoll { polls: self.clone(), tenant: tenant.to_owned() })
     }
 
     fn by_tenant(&self) -> MutexGuard<'_, HashMap<String, usize>> {
@@ -47,9 +47,9 @@ impl Waits {
     }
 }
 
-impl Drop for Wait {
+impl Drop for LongPoll {
     fn drop(&mut self) {
-        let mut by_tenant = self.waits.by_tenant();
+        let mut by_tenant = self.polls.by_tenant();
         if let Some(count) = by_tenant.get_mut(&self.tenant) {
             *count -= 1;
             if *count == 0 {
@@ -89,14 +89,14 @@ mod tests {
 
     #[test]
     fn waits_are_bounded() {
-        let waits = Arc::new(Waits::default());
-        let mut of_acme: Vec<_> = (0..MAX_OF_TENANT).map(|_| waits.begin("acme").unwrap()).collect();
-        assert!(waits.begin("acme").is_none());
-        let others: Vec<_> = (0..).map_while(|n| waits.begin(&format!("t{}", n / MAX_OF_TENANT))).collect();
+        let polls = Arc::new(LongPolls::default());
+        let mut of_acme: Vec<_> = (0..MAX_OF_TENANT).map(|_| polls.begin("acme").unwrap()).collect();
+        assert!(polls.begin("acme").is_none());
+        let others: Vec<_> = (0..).map_while(|n| polls.begin(&format!("t{}", n / MAX_OF_TENANT))).collect();
         assert_eq!(others.len(), MAX_OF_ALL - MAX_OF_TENANT);
         of_acme.pop();
-        assert!(waits.begin("acme").is_some());
+        assert!(polls.begin("acme").is_some());
         drop((of_acme, others));
-        assert!(waits.by_tenant().is_empty());
+        assert!(polls.by_tenant().is_empty());
     }
 }

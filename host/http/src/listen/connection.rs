@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tower::{ServiceExt, service_fn};
 
 use super::connections::{Admitted, Phase};
-use crate::observe::Peer;
+use crate::observe::PeerAddress;
 
 /// Octets of a request header, and of what is read ahead of it: more is answered with 431.
 const MAX_HEADER: usize = 32 << 10;
@@ -23,7 +23,7 @@ const MAX_HEADER: usize = 32 << 10;
 /// Serves requests until the client leaves, keeps the listener waiting too long, gives way to others, or the listener stops.
 pub(super) async fn serve(
     stream: TcpStream,
-    peer: Peer,
+    peer: PeerAddress,
     router: Router,
     admitted: Admitted,
     watcher: Watcher,

@@ -26,21 +26,21 @@ pub(super) enum Phase {
 pub(super) struct Connections {
     limits: ConnectionLimits,
     metrics: ListenerMetrics,
-    table: Mutex<Table>,
+    table: Mutex<ConnectionTable>,
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct ConnectionTable {
     /// The last number given to a connection or to a wait.
     last: u64,
-    open: HashMap<u64, Entry>,
+    open: HashMap<u64, OpenConnection>,
     /// Connections that wait for their client, longest first.
     waiting: BTreeMap<u64, u64>,
     by_client: HashMap<Network, usize>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct OpenConnection {
     /// None for a trusted proxy.
     client: Option<Network>,
     /// The key in `waiting`.
@@ -80,7 +80,7 @@ impl Connections {
         }
         let id = table.next();
         let give_way = Arc::new(Notify::new());
-        table.open.insert(id, Entry { client, wait: None, give_way: give_way.clone() });
+        table.open.insert(id, OpenConnection { client, wait: None, give_way: give_way.clone() });
         table.begin_wait(id);
         if let Some(client) = client {
             *table.by_client.entry(client).or_default() += 1;
@@ -91,12 +91,12 @@ impl Connections {
         Some(Admitted { id, connections: self.clone(), phase, give_way })
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, ConnectionTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Table {
+impl ConnectionTable {
     fn next(&mut self) -> u64 {
         self.last += 1;
         self.last
@@ -116,14 +116,14 @@ impl Table {
         }
     }
 
-    fn close_longest_waiting(&mut self, fits: impl Fn(&Entry) -> bool) -> bool {
+    fn close_longest_waiting(&mut self, fits: impl Fn(&OpenConnection) -> bool) -> bool {
         let found = self.waiting.values().find(|id| self.open.get(id).is_some_and(&fits)).copied();
         let Some(entry) = found.and_then(|id| self.remove(id)) else { return false };
         entry.give_way.notify_one();
         true
     }
 
-    fn remove(&mut self, id: u64) -> Option<Entry> {
+    fn remove(&mut self, id: u64) -> Option<OpenConnection> {
         self.end_wait(id);
         let entry = self.open.remove(&id)?;
         if let Some(client) = entry.client

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::metrics::ListenerMetrics;
-use crate::observe::Peer;
+use crate::observe::PeerAddress;
 use connections::Connections;
 
 /// Bounds of one listener.
@@ -72,7 +72,13 @@ pub async fn serve(
             }
         };
         let Some(admitted) = connections.admit(peer.ip()) else { continue };
-        tokio::spawn(connection::serve(stream, Peer(peer), router.clone(), admitted, graceful.watcher()));
+        tokio::spawn(connection::serve(
+            stream,
+            PeerAddress(peer),
+            router.clone(),
+            admitted,
+            graceful.watcher(),
+        ));
     }
     let _ = tokio::time::timeout(STOP_TIMEOUT, graceful.shutdown()).await;
 }

@@ -1,10 +1,9 @@
 //! Who operates the relay.
 
-use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use super::OperationsServices;
-use crate::bearer;
+use crate::bearer::{self, Role};
 use crate::error::RequestError;
 
 /// An operator who may change the plugins of any tenant.
@@ -13,14 +12,9 @@ pub(super) struct Admin {
     pub(super) name: String,
 }
 
-impl FromRequestParts<OperationsServices> for Admin {
-    type Rejection = RequestError;
-
-    async fn from_request_parts(
-        parts: &mut Parts,
-        services: &OperationsServices,
-    ) -> Result<Self, RequestError> {
-        let digest = bearer::digest(parts)?;
+impl Role<OperationsServices> for Admin {
+    fn of(request: &Parts, services: &OperationsServices) -> Result<Self, RequestError> {
+        let digest = bearer::digest(request)?;
         let settings = services.settings.get();
         let name = bearer::named(&settings.plugins.admin_keys, &digest);
         name.map(|name| Self { name: name.to_owned() }).ok_or_else(|| {
@@ -32,17 +26,12 @@ impl FromRequestParts<OperationsServices> for Admin {
 /// Somebody who may read the metrics.
 pub(super) struct MetricsReader;
 
-impl FromRequestParts<OperationsServices> for MetricsReader {
-    type Rejection = RequestError;
-
-    async fn from_request_parts(
-        parts: &mut Parts,
-        services: &OperationsServices,
-    ) -> Result<Self, RequestError> {
+impl Role<OperationsServices> for MetricsReader {
+    fn of(request: &Parts, services: &OperationsServices) -> Result<Self, RequestError> {
         if services.metrics_keys.is_empty() {
             return Ok(Self);
         }
-        let digest = bearer::digest(parts)?;
+        let digest = bearer::digest(request)?;
         let settings = services.settings.get();
         let known = bearer::named(&services.metrics_keys, &digest)
             .or_else(|| bearer::named(&settings.plugins.admin_keys, &digest));

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::OperationsServices;
 use super::auth::MetricsReader;
+use crate::bearer::Proven;
 use crate::error::RequestError;
 
 /// The process answers.
@@ -24,7 +25,7 @@ pub(super) async fn readyz(State(services): State<OperationsServices>) -> Respon
 /// Prometheus text exposition (OpenMetrics 1.0).
 pub(super) async fn metrics(
     State(services): State<OperationsServices>,
-    _: MetricsReader,
+    _: Proven<MetricsReader>,
 ) -> Result<Response, RequestError> {
     match (services.encode_metrics)() {
         Ok(text) => {

@@ -7,16 +7,15 @@ mod plugins;
 
 use std::sync::Arc;
 
-use axum::response::{IntoResponse, Response};
+use axum::Router;
+use axum::response::Response;
 use axum::routing::get;
-use axum::{Json, Router};
 use relevo_relay::settings::SettingsHandle;
-use serde::Serialize;
 
-use crate::error::RequestError;
+use crate::error::{self, RequestError};
 use crate::inbox::{self, Inbox};
 
-pub use plugin_admin::{BodyLimit, PluginAdmin, PluginAnswer, PluginCommand, PluginVerb};
+pub use plugin_admin::{BodyLimit, PluginAdmin, PluginRequest, PluginResponse, PluginVerb};
 
 /// Says why new mail would be refused.
 pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -54,18 +53,6 @@ pub(crate) fn routes(services: &OperationsServices) -> Router<OperationsServices
     }
 }
 
-/// `{"statusCode":404,"name":"not_found","message":"...","request_id":"..."}`.
-#[derive(Debug, Serialize)]
-struct ErrorBody<'a> {
-    #[serde(rename = "statusCode")]
-    status_code: u16,
-    name: &'static str,
-    message: String,
-    request_id: &'a str,
-}
-
 pub(crate) fn words(error: &RequestError, request_id: &str) -> Response {
-    let status = error.status();
-    let (status_code, name) = (status.as_u16(), error.name());
-    (status, Json(ErrorBody { status_code, name, message: error.to_string(), request_id })).into_response()
+    error::json(error, error.name(), request_id)
 }

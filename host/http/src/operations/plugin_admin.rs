@@ -8,7 +8,7 @@ use crate::error::RequestError;
 
 /// A command of an operator. Content (a component, key-value data) comes beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PluginCommand {
+pub enum PluginRequest {
     /// Lists the plugins of a tenant, or all.
     List {
         /// None: all.
@@ -64,7 +64,7 @@ pub struct BodyLimit {
 }
 
 /// The answer of a command.
-pub type PluginAnswer = Pin<Box<dyn Future<Output = Result<Value, RequestError>> + Send>>;
+pub type PluginResponse = Pin<Box<dyn Future<Output = Result<Value, RequestError>> + Send>>;
 
 /// The plugins, as operators administer them.
 pub trait PluginAdmin: Send + Sync {
@@ -72,11 +72,11 @@ pub trait PluginAdmin: Send + Sync {
     ///
     /// # Errors
     /// There is no such plugin.
-    fn body_limit(&self, command: &PluginCommand) -> Result<BodyLimit, RequestError>;
+    fn body_limit(&self, command: &PluginRequest) -> Result<BodyLimit, RequestError>;
 
     /// Does `command`. The answer is durable.
     ///
     /// # Errors
     /// In the answer: nothing has changed then.
-    fn run(&self, command: PluginCommand, content: Vec<u8>) -> PluginAnswer;
+    fn run(&self, command: PluginRequest, content: Vec<u8>) -> PluginResponse;
 }

@@ -10,13 +10,14 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::auth::Admin;
-use super::{OperationsServices, PluginCommand, PluginVerb};
+use super::{OperationsServices, PluginRequest, PluginVerb};
+use crate::bearer::Proven;
 use crate::error::{self, RequestError};
 
-type Answer = Result<Json<Value>, RequestError>;
+type JsonResult = Result<Json<Value>, RequestError>;
 type Services = State<OperationsServices>;
 /// Tenant and plugin.
-type Names = Path<(String, String)>;
+type PluginPath = Path<(String, String)>;
 type Given<T> = Result<Query<T>, QueryRejection>;
 
 pub(super) fn routes() -> Router<OperationsServices> {
@@ -50,37 +51,55 @@ struct ReplayQuery {
     last: Option<usize>,
 }
 
-async fn list(State(services): Services, admin: Admin, query: Given<ListQuery>) -> Answer {
+async fn list(
+    State(services): Services,
+    Proven(admin): Proven<Admin>,
+    query: Given<ListQuery>,
+) -> JsonResult {
     let query = error::query(query)?;
-    run(&services, &admin, PluginCommand::List { tenant: query.tenant }, Bytes::new()).await
+    run(&services, &admin, PluginRequest::List { tenant: query.tenant }, Bytes::new()).await
 }
 
-async fn add(State(services): Services, admin: Admin, Path(names): Names, body: Request) -> Answer {
+async fn add(
+    State(services): Services,
+    Proven(admin): Proven<Admin>,
+    names: PluginPath,
+    body: Request,
+) -> JsonResult {
     run_with(&services, &admin, command(names, PluginVerb::Add), body).await
 }
 
-async fn shadow(State(services): Services, admin: Admin, Path(names): Names, body: Request) -> Answer {
+async fn shadow(
+    State(services): Services,
+    Proven(admin): Proven<Admin>,
+    names: PluginPath,
+    body: Request,
+) -> JsonResult {
     run_with(&services, &admin, command(names, PluginVerb::Shadow), body).await
 }
 
-async fn end_shadow(State(services): Services, admin: Admin, Path(names): Names) -> Answer {
+async fn end_shadow(
+    State(services): Services,
+    Proven(admin): Proven<Admin>,
+    names: PluginPath,
+) -> JsonResult {
     run(&services, &admin, command(names, PluginVerb::EndShadow), Bytes::new()).await
 }
 
-async fn enable(State(services): Services, admin: Admin, Path(names): Names) -> Answer {
+async fn enable(State(services): Services, Proven(admin): Proven<Admin>, names: PluginPath) -> JsonResult {
     run(&services, &admin, command(names, PluginVerb::Enable), Bytes::new()).await
 }
 
-async fn disable(State(services): Services, admin: Admin, Path(names): Names) -> Answer {
+async fn disable(State(services): Services, Proven(admin): Proven<Admin>, names: PluginPath) -> JsonResult {
     run(&services, &admin, command(names, PluginVerb::Disable), Bytes::new()).await
 }
 
 async fn rollback(
     State(services): Services,
-    admin: Admin,
-    Path(names): Names,
+    Proven(admin): Proven<Admin>,
+    names: PluginPath,
     query: Given<RollbackQuery>,
-) -> Answer {
+) -> JsonResult {
     let RollbackQuery { digest } = error::query(query)?;
     run(&services, &admin, command(names, PluginVerb::Rollback { digest }), Bytes::new()).await
 }
@@ -88,30 +107,35 @@ async fn rollback(
 /// With a body: by that component, which is not added.
 async fn replay(
     State(services): Services,
-    admin: Admin,
-    Path(names): Names,
+    Proven(admin): Proven<Admin>,
+    names: PluginPath,
     query: Given<ReplayQuery>,
     body: Request,
-) -> Answer {
+) -> JsonResult {
     let ReplayQuery { digest, last } = error::query(query)?;
     run_with(&services, &admin, command(names, PluginVerb::Replay { digest, last }), body).await
 }
 
-async fn import(State(services): Services, admin: Admin, Path(names): Names, body: Request) -> Answer {
+async fn import(
+    State(services): Services,
+    Proven(admin): Proven<Admin>,
+    names: PluginPath,
+    body: Request,
+) -> JsonResult {
     run_with(&services, &admin, command(names, PluginVerb::ImportKv), body).await
 }
 
-fn command((tenant, plugin): (String, String), verb: PluginVerb) -> PluginCommand {
-    PluginCommand::Act { tenant, plugin, verb }
+fn command(Path((tenant, plugin)): PluginPath, verb: PluginVerb) -> PluginRequest {
+    PluginRequest::Act { tenant, plugin, verb }
 }
 
 /// Runs a command with the body as its content.
 async fn run_with(
     services: &OperationsServices,
     admin: &Admin,
-    command: PluginCommand,
+    command: PluginRequest,
     mut request: Request,
-) -> Answer {
+) -> JsonResult {
     let limit = services.plugins.body_limit(&command)?;
     DefaultBodyLimit::max(limit.octets).apply(&mut request);
     let content = Bytes::from_request(request, services).await.map_err(|error| match error.status() {
@@ -122,7 +146,12 @@ async fn run_with(
 }
 
 /// Runs a command to its end, also when the client is gone.
-async fn run(services: &OperationsServices, admin: &Admin, command: PluginCommand, content: Bytes) -> Answer {
+async fn run(
+    services: &OperationsServices,
+    admin: &Admin,
+    command: PluginRequest,
+    content: Bytes,
+) -> JsonResult {
     tracing::info!(admin = admin.name, ?command, "plugins over http");
     match tokio::spawn(services.plugins.run(command, content.into())).await {
         Ok(answer) => answer.map(Json),

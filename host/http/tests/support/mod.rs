@@ -9,7 +9,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
 use relevo_http::{
     ApiServices, BodyLimit, HttpMetrics, HttpServices, Listener, OperationsServices, PluginAdmin,
-    PluginAnswer, PluginCommand, RequestError, router,
+    PluginRequest, PluginResponse, RequestError, router,
 };
 use relevo_mailkit::token::{TokenKey, TokenKeys};
 use relevo_queue::{EmbeddedStore, EventLog, StoreConfig};
@@ -41,20 +41,20 @@ pub struct World {
 /// Knows the plugin `list` of `acme`.
 #[derive(Default)]
 pub struct FakePlugins {
-    pub commands: Mutex<Vec<(PluginCommand, Vec<u8>)>>,
+    pub commands: Mutex<Vec<(PluginRequest, Vec<u8>)>>,
 }
 
 impl PluginAdmin for FakePlugins {
-    fn body_limit(&self, command: &PluginCommand) -> Result<BodyLimit, RequestError> {
+    fn body_limit(&self, command: &PluginRequest) -> Result<BodyLimit, RequestError> {
         match command {
-            PluginCommand::Act { tenant, plugin, .. } if tenant == "acme" && plugin == "list" => {
+            PluginRequest::Act { tenant, plugin, .. } if tenant == "acme" && plugin == "list" => {
                 Ok(BodyLimit { octets: PLUGIN_LIMIT, exceeded: "larger than 8".to_owned() })
             }
             _ => Err(RequestError::NotFound("no such plugin".to_owned())),
         }
     }
 
-    fn run(&self, command: PluginCommand, content: Vec<u8>) -> PluginAnswer {
+    fn run(&self, command: PluginRequest, content: Vec<u8>) -> PluginResponse {
         self.commands.lock().unwrap().push((command, content));
         Box::pin(async { Ok(serde_json::json!({ "done": true })) })
     }

@@ -19,7 +19,7 @@ use super::{Copy, CopyError, HopAbilities, Links, MakeCopy, Recipe};
 use crate::clock::Clock;
 use crate::sandbox::{Sandbox, WorkClass, in_place_or_blocking};
 use crate::settings::{Settings, SettingsHandle};
-use crate::trace::{Observe, Step};
+use crate::trace::{TraceObserver, TraceStep};
 
 /// Makes copies from the store's bytes and the recipes that the pipeline wrote.
 pub struct Copies {
@@ -28,7 +28,7 @@ pub struct Copies {
     pub(super) settings: SettingsHandle,
     pub(super) signed: SignedOnce,
     clock: Arc<dyn Clock>,
-    observer: Option<Arc<dyn Observe>>,
+    observer: Option<Arc<dyn TraceObserver>>,
 }
 
 impl Copies {
@@ -45,7 +45,7 @@ impl Copies {
 
     /// Tells `observer` what each step took and did.
     #[must_use]
-    pub fn observed(mut self, observer: Arc<dyn Observe>) -> Self {
+    pub fn observed(mut self, observer: Arc<dyn TraceObserver>) -> Self {
         self.observer = Some(observer);
         self
     }
@@ -116,7 +116,7 @@ impl Copies {
     fn observe(&self, lease: &Lease, since: std::time::Duration, stage: &'static str, change: String) {
         if let Some(observer) = &self.observer {
             let took = self.clock.monotonic().saturating_sub(since);
-            observer.step(lease.delivery.id.item, &Step { stage, took, changes: vec![change] });
+            observer.step(lease.delivery.id.item, &TraceStep { stage, took, changes: vec![change] });
         }
     }
 }

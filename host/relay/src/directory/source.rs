@@ -70,19 +70,19 @@ impl DirectorySource for StoreSource {
 
     async fn load(&self) -> Result<LoadedEntries, SourceError> {
         let records = self.store.directory().await?;
-        let loader = Loader { key_folder: self.key_folder.clone(), loaded: LoadedEntries::default() };
+        let loader = EntryBuilder { key_folder: self.key_folder.clone(), loaded: LoadedEntries::default() };
         let loading = tokio::task::spawn_blocking(move || loader.load(records));
         loading.await.map_err(|e| SourceError::Keys(e.to_string()))
     }
 }
 
 /// Makes entries of records.
-struct Loader {
+struct EntryBuilder {
     key_folder: PathBuf,
     loaded: LoadedEntries,
 }
 
-impl Loader {
+impl EntryBuilder {
     fn load(mut self, records: DirectoryRecords) -> LoadedEntries {
         self.loaded.revision = records.revision;
         for record in records.tenants {

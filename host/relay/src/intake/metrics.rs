@@ -9,12 +9,12 @@ use relevo_smtp::server::Reply;
 /// What sessions were answered. Cheap to clone; clones count together.
 #[derive(Debug, Clone, Default)]
 pub struct IntakeMetrics {
-    refused: Family<RefusedLabel, Counter>,
+    refused: Family<RefusedCommandLabel, Counter>,
     logins: Family<LoginLabel, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefusedLabel {
+struct RefusedCommandLabel {
     command: &'static str,
     class: &'static str,
 }
@@ -46,7 +46,7 @@ impl IntakeMetrics {
     pub(super) fn count<T>(&self, command: &'static str, result: Result<T, Reply>) -> Result<T, Reply> {
         if let Err(reply) = &result {
             let class = if reply.code < 500 { "4xx" } else { "5xx" };
-            self.refused.get_or_create(&RefusedLabel { command, class }).inc();
+            self.refused.get_or_create(&RefusedCommandLabel { command, class }).inc();
         }
         result
     }

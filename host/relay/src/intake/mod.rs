@@ -1,6 +1,7 @@
 //! SMTP intake: what a session may do, and the hand-over to the pipeline. The dialogue itself is `relevo_smtp`'s.
 
 use std::io;
+use std::time::Duration;
 
 use relevo_mailkit::address::Address;
 use relevo_mailkit::envelope::{Envelope, Recipient};
@@ -10,26 +11,30 @@ use tracing::info;
 
 mod auth;
 mod metrics;
-mod rates;
 mod session;
 mod writer;
 
 pub use metrics::IntakeMetrics;
-pub use session::Session;
+pub use session::IntakeSession;
 pub use writer::SpoolWriter;
 
 use self::auth::{Authenticator, Verdict};
-use self::rates::Rates;
-use self::session::{Transaction, User};
+use self::session::{OpenTransaction, User};
 use crate::pipeline::{Origin, Pipeline, Submission, not_stored, reverse_path};
 use crate::settings::{Settings, SettingsHandle, any_contains};
+use crate::token_buckets::TokenBuckets;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+/// Credentials whose recipients per hour are counted apart; they exist, so their number is the operator's.
+const MAX_CREDENTIALS: usize = 1_000_000;
 
 /// The relay as an SMTP service.
 pub struct Intake {
     pipeline: Pipeline,
     settings: SettingsHandle,
     authenticator: Authenticator,
-    rates: Rates,
+    /// Recipients of each credential.
+    recipient_rates: TokenBuckets<String>,
     metrics: IntakeMetrics,
 }
 
@@ -43,7 +48,8 @@ impl Intake {
         getrandom::fill(&mut key).map_err(|e| io::Error::other(e.to_string()))?;
         let at_once = std::thread::available_parallelism().map_or(1, usize::from);
         let authenticator = Authenticator::new(at_once, key);
-        Ok(Self { pipeline, settings, authenticator, rates: Rates::default(), metrics })
+        let recipient_rates = TokenBuckets::new(HOUR, MAX_CREDENTIALS);
+        Ok(Self { pipeline, settings, authenticator, recipient_rates, metrics })
     }
 
     fn admit(&self, peer: &SmtpPeer) -> Result<(), Reply> {
@@ -55,7 +61,12 @@ impl Intake {
         Ok(())
     }
 
-    fn origin(&self, settings: &Settings, session: &Session, info: &SessionInfo) -> Result<Origin, Reply> {
+    fn origin(
+        &self,
+        settings: &Settings,
+        session: &IntakeSession,
+        info: &SessionInfo,
+    ) -> Result<Origin, Reply> {
         if session.peer.listener == ListenerKind::Relay {
             return Ok(Origin::Relay(session.peer.remote.ip()));
         }
@@ -66,7 +77,12 @@ impl Intake {
         Ok(Origin::Tenant(user.tenant.clone()))
     }
 
-    fn open(&self, session: &Session, info: &SessionInfo, from: &MailFrom) -> Result<Transaction, Reply> {
+    fn open(
+        &self,
+        session: &IntakeSession,
+        info: &SessionInfo,
+        from: &MailFrom,
+    ) -> Result<OpenTransaction, Reply> {
         let settings = self.settings.get();
         let origin = self.origin(&settings, session, info)?;
         self.pipeline.queue.ready().map_err(|e| not_stored(&e).reply)?;
@@ -79,10 +95,10 @@ impl Intake {
             parameters: from.parameters.clone(),
             recipients: Vec::new(),
         };
-        Ok(Transaction { settings, origin, envelope })
+        Ok(OpenTransaction { settings, origin, envelope })
     }
 
-    fn add(&self, session: &mut Session, info: &SessionInfo, to: &Recipient) -> Result<(), Reply> {
+    fn add(&self, session: &mut IntakeSession, info: &SessionInfo, to: &Recipient) -> Result<(), Reply> {
         let user = session.user(info).map(|u| u.name.clone());
         let Some(transaction) = &mut session.transaction else {
             return Err(no_transaction());
@@ -98,7 +114,9 @@ impl Intake {
         }
         if let Some(user) = user {
             let per_hour = settings.intake.recipients_per_hour;
-            if !self.rates.take(&user, per_hour, self.pipeline.clock.monotonic()) {
+            #[expect(clippy::cast_precision_loss, reason = "nobody sends 2^52 messages an hour")]
+            let capacity = per_hour as f64;
+            if !self.recipient_rates.take(&user, capacity, self.pipeline.clock.monotonic()) {
                 info!(user, per_hour, "over its recipients per hour");
                 return Err(Reply::new(451, (4, 7, 1), "too many recipients in an hour, try again later"));
             }
@@ -109,17 +127,17 @@ impl Intake {
 }
 
 impl Service for Intake {
-    type Session = Session;
+    type Session = IntakeSession;
     type Writer = SpoolWriter;
 
-    async fn connect(&self, peer: &SmtpPeer) -> Result<Session, Reply> {
+    async fn connect(&self, peer: &SmtpPeer) -> Result<IntakeSession, Reply> {
         self.metrics.count("connect", self.admit(peer))?;
-        Ok(Session::new(peer.clone()))
+        Ok(IntakeSession::new(peer.clone()))
     }
 
     async fn authenticate(
         &self,
-        session: &mut Session,
+        session: &mut IntakeSession,
         _info: &SessionInfo,
         credentials: Credentials,
     ) -> Result<(), Reply> {
@@ -144,17 +162,27 @@ impl Service for Intake {
         answer
     }
 
-    async fn mail(&self, session: &mut Session, info: &SessionInfo, from: &MailFrom) -> Result<(), Reply> {
+    async fn mail(
+        &self,
+        session: &mut IntakeSession,
+        info: &SessionInfo,
+        from: &MailFrom,
+    ) -> Result<(), Reply> {
         let transaction = self.metrics.count("mail", self.open(session, info, from))?;
         session.transaction = Some(transaction);
         Ok(())
     }
 
-    async fn rcpt(&self, session: &mut Session, info: &SessionInfo, to: &Recipient) -> Result<(), Reply> {
+    async fn rcpt(
+        &self,
+        session: &mut IntakeSession,
+        info: &SessionInfo,
+        to: &Recipient,
+    ) -> Result<(), Reply> {
         self.metrics.count("rcpt", self.add(session, info, to))
     }
 
-    async fn data(&self, session: &mut Session, _info: &SessionInfo) -> Result<SpoolWriter, Reply> {
+    async fn data(&self, session: &mut IntakeSession, _info: &SessionInfo) -> Result<SpoolWriter, Reply> {
         let Some(transaction) = &session.transaction else {
             return self.metrics.count("data", Err(no_transaction()));
         };
@@ -163,7 +191,7 @@ impl Service for Intake {
         Ok(SpoolWriter::new(self.metrics.count("data", spool)?, max))
     }
 
-    async fn finish(&self, session: &mut Session, info: &SessionInfo, writer: SpoolWriter) -> Reply {
+    async fn finish(&self, session: &mut IntakeSession, info: &SessionInfo, writer: SpoolWriter) -> Reply {
         let Some(transaction) = session.transaction.take() else {
             return no_transaction();
         };
@@ -184,7 +212,7 @@ impl Service for Intake {
         }
     }
 
-    fn reset(&self, session: &mut Session) {
+    fn reset(&self, session: &mut IntakeSession) {
         session.transaction = None;
     }
 }

@@ -9,10 +9,10 @@ use crate::pipeline::{Origin, Protocol, Via};
 use crate::settings::Settings;
 
 /// A connection.
-pub struct Session {
+pub struct IntakeSession {
     pub(super) peer: SmtpPeer,
     pub(super) user: Option<User>,
-    pub(super) transaction: Option<Transaction>,
+    pub(super) transaction: Option<OpenTransaction>,
 }
 
 /// Who authenticated.
@@ -23,13 +23,13 @@ pub(super) struct User {
 }
 
 /// Between MAIL and the final dot. Keeps the settings that it began with.
-pub(super) struct Transaction {
+pub(super) struct OpenTransaction {
     pub(super) settings: Arc<Settings>,
     pub(super) origin: Origin,
     pub(super) envelope: Envelope,
 }
 
-impl Session {
+impl IntakeSession {
     pub(super) fn new(peer: SmtpPeer) -> Self {
         Self { peer, user: None, transaction: None }
     }

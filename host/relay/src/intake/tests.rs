@@ -12,7 +12,7 @@ const MESSAGE: &[u8] = b"From: a@example.com\r\n\r\nHello\r\n";
 struct Dialogue {
     world: World,
     intake: Intake,
-    session: Session,
+    session: IntakeSession,
     info: SessionInfo,
 }
 

@@ -11,7 +11,7 @@ use super::submission::Rejection;
 #[derive(Debug, Clone, Default)]
 pub struct PipelineMetrics {
     accepted: Family<SourceLabel, Counter>,
-    refused: Family<RefusedLabel, Counter>,
+    refused: Family<RefusedMessageLabel, Counter>,
     faults: Family<StageLabel, Counter>,
 }
 
@@ -21,7 +21,7 @@ struct SourceLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefusedLabel {
+struct RefusedMessageLabel {
     class: &'static str,
 }
 
@@ -59,7 +59,7 @@ impl PipelineMetrics {
 
     pub(super) fn refused(&self, rejection: &Rejection) {
         let class = if rejection.reply.code < 500 { "4xx" } else { "5xx" };
-        self.refused.get_or_create(&RefusedLabel { class }).inc();
+        self.refused.get_or_create(&RefusedMessageLabel { class }).inc();
         if let Some(fault) = &rejection.fault {
             self.faults.get_or_create(&StageLabel { stage: fault.stage.name() }).inc();
         }

@@ -38,7 +38,7 @@ use crate::policy::{Check, PolicyResult};
 use crate::sandbox::{Sandbox, WorkClass};
 use crate::settings::Tracking;
 use crate::stream::Way;
-use crate::trace::{Observe, Step};
+use crate::trace::{TraceObserver, TraceStep};
 
 /// Nesting of multipart and message/rfc822.
 pub(crate) const MAX_DEPTH: u32 = 50;
@@ -62,7 +62,7 @@ pub struct Pipeline {
     /// Counters.
     pub metrics: PipelineMetrics,
     /// Is told about every step.
-    pub observer: Option<Arc<dyn Observe>>,
+    pub observer: Option<Arc<dyn TraceObserver>>,
     /// Asked one after the other about each authorised message.
     pub checks: Vec<Arc<dyn Check>>,
     /// Called when a message is on disk of which a recipient was refused: its sender is to be told.
@@ -224,7 +224,7 @@ impl Run<'_> {
     fn step(&self, stage: &'static str, began: Duration, changes: Vec<String>) {
         if let Some(observer) = &self.pipeline.observer {
             let took = self.began().saturating_sub(began);
-            observer.step(self.id, &Step { stage, took, changes });
+            observer.step(self.id, &TraceStep { stage, took, changes });
         }
     }
 }

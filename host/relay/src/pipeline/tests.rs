@@ -298,8 +298,8 @@ async fn parts_that_are_reencoded_are_replaced_as_a_whole() {
 #[derive(Default)]
 struct Seen(Mutex<Vec<(ItemId, &'static str)>>);
 
-impl Observe for Seen {
-    fn step(&self, item: ItemId, step: &Step) {
+impl TraceObserver for Seen {
+    fn step(&self, item: ItemId, step: &TraceStep) {
         self.0.lock().expect("lock").push((item, step.stage));
     }
 }

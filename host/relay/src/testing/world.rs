@@ -25,7 +25,7 @@ use crate::settings::{
     Credential, DeliverySettings, DkimKey, Domain, IntakeSettings, Network, PluginServer, Settings,
     SettingsHandle, Tenant, Tracking,
 };
-use crate::trace::{Observe, Step};
+use crate::trace::{TraceObserver, TraceStep};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -63,8 +63,8 @@ impl Steps {
     }
 }
 
-impl Observe for Steps {
-    fn step(&self, _: ItemId, step: &Step) {
+impl TraceObserver for Steps {
+    fn step(&self, _: ItemId, step: &TraceStep) {
         self.0.lock().expect("lock").push(step.stage);
     }
 }

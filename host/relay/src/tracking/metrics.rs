@@ -6,7 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Dropped {
+struct DropLabel {
     reason: &'static str,
 }
 
@@ -14,7 +14,7 @@ struct Dropped {
 #[derive(Debug, Clone, Default)]
 pub struct TrackingMetrics {
     repeats: Counter,
-    dropped: Family<Dropped, Counter>,
+    dropped: Family<DropLabel, Counter>,
 }
 
 impl TrackingMetrics {
@@ -40,11 +40,11 @@ impl TrackingMetrics {
     }
 
     pub(super) fn dropped(&self, reason: &'static str, count: u64) {
-        self.dropped.get_or_create(&Dropped { reason }).inc_by(count);
+        self.dropped.get_or_create(&DropLabel { reason }).inc_by(count);
     }
 
     #[cfg(test)]
     pub(super) fn dropped_for(&self, reason: &'static str) -> u64 {
-        self.dropped.get_or_create(&Dropped { reason }).get()
+        self.dropped.get_or_create(&DropLabel { reason }).get()
     }
 }

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, Deserializer};
 
-use super::values::{At, Format, Key};
+use super::values::{Format, Key, Located};
 
 /// Mistakes in the shape of a file that are reported at most; each one costs another reading.
 const MAX_MISTAKES: usize = 100;
@@ -46,18 +46,18 @@ impl fmt::Display for Mistake {
 
 /// Octets of the file that a value or the header of a table takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Span {
+pub(crate) struct FileSpan {
     start: usize,
     end: usize,
 }
 
-impl From<Range<usize>> for Span {
+impl From<Range<usize>> for FileSpan {
     fn from(range: Range<usize>) -> Self {
         Self { start: range.start, end: range.end }
     }
 }
 
-impl Span {
+impl FileSpan {
     /// Order in the file.
     pub(crate) fn start(self) -> usize {
         self.start
@@ -100,7 +100,7 @@ impl<'t> Document<'t> {
                 Ok(read) => break Some(read),
                 Err(error) => error,
             };
-            let span = error.span().map(Span::from).unwrap_or_default();
+            let span = error.span().map(FileSpan::from).unwrap_or_default();
             self.mistake(span, in_plain_words(error.message()));
             if self.mistakes.len() >= MAX_MISTAKES || !remove_from_table(rest.get_mut(), span) {
                 break None;
@@ -119,17 +119,17 @@ impl<'t> Document<'t> {
     }
 
     /// The root table.
-    pub(crate) fn span(&self) -> Span {
+    pub(crate) fn span(&self) -> FileSpan {
         self.root.span().into()
     }
 
     /// Notes a mistake about a value, a key or a table.
-    pub(crate) fn mistake(&mut self, at: Span, message: impl Into<String>) {
+    pub(crate) fn mistake(&mut self, at: FileSpan, message: impl Into<String>) {
         self.note(self.line(at.start), self.key_of(at), message.into());
     }
 
     /// Notes a mistake about a key of a table, whether the key is there or not.
-    pub(crate) fn mistake_in(&mut self, table: Span, key: &str, message: impl Into<String>) {
+    pub(crate) fn mistake_in(&mut self, table: FileSpan, key: &str, message: impl Into<String>) {
         let path = join(&self.key_of(table), key);
         let line = find_key(self.root.get_ref(), "", &path).unwrap_or(table.start);
         self.note(self.line(line), path, message.into());
@@ -138,10 +138,10 @@ impl<'t> Document<'t> {
     /// A key that must be there.
     pub(crate) fn need<'k, F: Format>(
         &mut self,
-        table: Span,
+        table: FileSpan,
         key: &'k Key<F>,
         name: &str,
-    ) -> Option<&'k At<F>> {
+    ) -> Option<&'k Located<F>> {
         if key.at().is_none() {
             self.mistake_in(table, name, "is required");
         }
@@ -161,7 +161,11 @@ impl<'t> Document<'t> {
     }
 
     /// What was read from a file that the configuration names, with the warning about its permissions.
-    pub(crate) fn loaded<T>(&mut self, at: Span, loaded: Result<(T, Option<String>), KeyError>) -> Option<T> {
+    pub(crate) fn loaded<T>(
+        &mut self,
+        at: FileSpan,
+        loaded: Result<(T, Option<String>), KeyError>,
+    ) -> Option<T> {
         match loaded {
             Ok((value, warning)) => {
                 warning.into_iter().for_each(|warning| self.warn(at, warning));
@@ -175,7 +179,7 @@ impl<'t> Document<'t> {
     }
 
     /// Notes something that is suspicious, but not wrong.
-    pub(crate) fn warn(&mut self, at: Span, message: impl Into<String>) {
+    pub(crate) fn warn(&mut self, at: FileSpan, message: impl Into<String>) {
         let (line, key) = (self.line(at.start), self.key_of(at));
         self.warnings.push(Mistake { file: self.file.clone(), line, key, message: message.into() });
     }
@@ -206,21 +210,21 @@ impl<'t> Document<'t> {
         self.text.as_bytes().iter().take(offset).filter(|b| **b == b'\n').count() + 1
     }
 
-    fn key_of(&self, span: Span) -> String {
+    fn key_of(&self, span: FileSpan) -> String {
         path_in_table(self.root.get_ref(), "", span).unwrap_or_default()
     }
 }
 
 /// The dotted key of what has this span. The first table of a list has the span of the list: the innermost one counts.
-fn path_in_table(table: &DeTable<'_>, path: &str, span: Span) -> Option<String> {
+fn path_in_table(table: &DeTable<'_>, path: &str, span: FileSpan) -> Option<String> {
     table.iter().find_map(|(key, value)| {
         let own = join(path, key.get_ref());
         let found = path_in_value(value, &own, span);
-        found.or_else(|| (Span::from(key.span()) == span).then_some(own))
+        found.or_else(|| (FileSpan::from(key.span()) == span).then_some(own))
     })
 }
 
-fn path_in_value(value: &Spanned<DeValue<'_>>, path: &str, span: Span) -> Option<String> {
+fn path_in_value(value: &Spanned<DeValue<'_>>, path: &str, span: FileSpan) -> Option<String> {
     let inner = match value.get_ref() {
         DeValue::Table(table) => path_in_table(table, path, span),
         DeValue::Array(array) => array
@@ -229,7 +233,7 @@ fn path_in_value(value: &Spanned<DeValue<'_>>, path: &str, span: Span) -> Option
             .find_map(|(i, entry)| path_in_value(entry, &format!("{path}[{i}]"), span)),
         _ => None,
     };
-    inner.or_else(|| (Span::from(value.span()) == span).then(|| path.to_owned()))
+    inner.or_else(|| (FileSpan::from(value.span()) == span).then(|| path.to_owned()))
 }
 
 /// Where the key with this dotted path stands.
@@ -251,17 +255,17 @@ fn find_key(table: &DeTable<'_>, path: &str, wanted: &str) -> Option<usize> {
 }
 
 /// Removes the innermost value or key with this span.
-fn remove_from_table(table: &mut DeTable<'_>, span: Span) -> bool {
+fn remove_from_table(table: &mut DeTable<'_>, span: FileSpan) -> bool {
     if table.iter_mut().any(|(_, value)| remove_from_value(value, span)) {
         return true;
     }
-    let is_it = |range: Range<usize>| Span::from(range) == span;
+    let is_it = |range: Range<usize>| FileSpan::from(range) == span;
     let found = table.iter().find(|(key, value)| is_it(key.span()) || is_it(value.span()));
     let Some(key) = found.map(|(key, _)| key.clone()) else { return false };
     table.remove(&key).is_some()
 }
 
-fn remove_from_value(value: &mut Spanned<DeValue<'_>>, span: Span) -> bool {
+fn remove_from_value(value: &mut Spanned<DeValue<'_>>, span: FileSpan) -> bool {
     match value.get_mut() {
         DeValue::Table(table) => remove_from_table(table, span),
         DeValue::Array(array) => {
@@ -270,7 +274,7 @@ fn remove_from_value(value: &mut Spanned<DeValue<'_>>, span: Span) -> bool {
             }
             let before = array.len();
             let entries = std::mem::replace(array, DeArray::new()).into_iter();
-            *array = entries.filter(|entry| Span::from(entry.span()) != span).collect();
+            *array = entries.filter(|entry| FileSpan::from(entry.span()) != span).collect();
             array.len() < before
         }
         _ => false,

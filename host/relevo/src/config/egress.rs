@@ -77,7 +77,7 @@ fn wrong_source(ip: IpAddr, fits: fn(&IpAddr) -> bool) -> Option<&'static str> {
     }
 }
 
-fn smarthost(d: &mut Document<'_>, s: &Section<schema::Smarthost>) -> Option<SmarthostSettings> {
+fn smarthost(d: &mut Document<'_>, s: &Section<schema::SmarthostTable>) -> Option<SmarthostSettings> {
     let host = d.need(s.span, &s.host, "host");
     let tls = s.tls.or(TlsPolicy::Opportunistic);
     let auth = match (s.username.value(), s.password_file.at()) {
@@ -167,7 +167,7 @@ fn routes(d: &mut Document<'_>, file: &File) -> HashMap<String, Arc<EgressRoute>
 }
 
 /// What a tenant may use.
-pub(crate) fn grants(d: &mut Document<'_>, s: &schema::Tenant, delivery: &DeliverySettings) -> EgressGrants {
+pub(crate) fn grants(d: &mut Document<'_>, s: &schema::TenantTable, delivery: &DeliverySettings) -> EgressGrants {
     let known = |there: bool, what: &str, name: &str| {
         (!there).then(|| format!("there is no [[{what}]] with the name `{name}`"))
     };
@@ -181,7 +181,7 @@ pub(crate) fn grants(d: &mut Document<'_>, s: &schema::Tenant, delivery: &Delive
 /// What mail of a domain may use: what its tenant may, with pools of its own choice among them.
 pub(crate) fn domain_grants(
     d: &mut Document<'_>,
-    s: &Section<schema::Domain>,
+    s: &Section<schema::DomainTable>,
     tenant: &Arc<EgressGrants>,
 ) -> Arc<EgressGrants> {
     let Some(list) = &s.pools else { return Arc::clone(tenant) };

@@ -35,7 +35,7 @@ const MAX_FILE: u64 = 32 << 20;
 
 /// A configuration without mistakes. Everything that can be reloaded is in `settings`.
 #[derive(Debug)]
-pub(crate) struct Config {
+pub(crate) struct RelayConfig {
     pub(crate) data_dir: PathBuf,
     /// Octets.
     pub(crate) queue: StoreConfig,
@@ -53,7 +53,7 @@ pub(crate) struct Config {
 /// What reading a file found.
 pub(crate) struct Loaded {
     /// None when there are mistakes.
-    pub(crate) config: Option<Config>,
+    pub(crate) config: Option<RelayConfig>,
     pub(crate) mistakes: Vec<Mistake>,
     /// Suspicious, not wrong.
     pub(crate) warnings: Vec<Mistake>,
@@ -81,7 +81,7 @@ fn read_text(file: &Path) -> io::Result<String> {
 }
 
 /// Checks what serde cannot, and fills in defaults. What is returned is only of use when there are no mistakes.
-fn check(d: &mut Document<'_>, file: &File) -> Config {
+fn check(d: &mut Document<'_>, file: &File) -> RelayConfig {
     let root = d.span();
     let hostname = d.need(root, &file.hostname, "hostname").map(|at| at.value.clone());
     let postmaster = d.need(root, &file.postmaster, "postmaster").map(|at| at.value.clone());
@@ -90,7 +90,7 @@ fn check(d: &mut Document<'_>, file: &File) -> Config {
     let smtp = server::smtp(d, file);
     let (delivery, ca_file) = egress::delivery(d, file, &smtp);
     let tenants = tenants::tenants(d, file, &delivery);
-    Config {
+    RelayConfig {
         store: server::store(d, file, &data_dir),
         data_dir,
         queue: server::queue(d, file),
@@ -112,7 +112,7 @@ fn check(d: &mut Document<'_>, file: &File) -> Config {
     }
 }
 
-impl Config {
+impl RelayConfig {
     /// What can be reloaded, and the rest.
     pub(crate) fn split(self) -> (Settings, ServerParts) {
         let Self { data_dir, queue, store, smtp, http, dns, ca_file, event_retention, settings } = self;

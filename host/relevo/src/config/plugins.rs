@@ -9,7 +9,7 @@ use relevo_relay::settings::{FailurePolicy, PluginServer, PluginSettings, Record
 use relevo_runtime::policy::{BreakerConfig, CapabilityGrants, Class, PluginConfig, PluginLimits};
 
 use super::document::Document;
-use super::schema::{self, ApiKey, File};
+use super::schema::{self, ApiKeyTable, File};
 use super::values::{Section, plain};
 
 /// Plugins of one tenant: each is asked about each of its messages.
@@ -54,7 +54,7 @@ pub(crate) fn server(d: &mut Document<'_>, file: &File) -> PluginServer {
 }
 
 /// Keys by name and SHA-256.
-pub(crate) fn named_keys(d: &mut Document<'_>, entries: &[Section<ApiKey>]) -> Vec<(String, [u8; 32])> {
+pub(crate) fn named_keys(d: &mut Document<'_>, entries: &[Section<ApiKeyTable>]) -> Vec<(String, [u8; 32])> {
     let mut keys: Vec<(String, [u8; 32])> = Vec::new();
     for entry in entries {
         let name = d.need(entry.span, &entry.name, "name");
@@ -73,7 +73,11 @@ fn octets(size: u64) -> usize {
 }
 
 /// In declared order.
-pub(crate) fn of_tenant(d: &mut Document<'_>, s: &schema::Tenant, tenant: &str) -> Vec<Arc<PluginSettings>> {
+pub(crate) fn of_tenant(
+    d: &mut Document<'_>,
+    s: &schema::TenantTable,
+    tenant: &str,
+) -> Vec<Arc<PluginSettings>> {
     let mut plugins: Vec<Arc<PluginSettings>> = Vec::new();
     let message = "must be 10ms at least and 60s at most";
     d.check(&s.plugin_cpu, |cpu| (MIN_CPU..=MAX_CPU).contains(cpu), message);
@@ -94,7 +98,7 @@ pub(crate) fn of_tenant(d: &mut Document<'_>, s: &schema::Tenant, tenant: &str) 
 
 fn plugin(
     d: &mut Document<'_>,
-    p: &Section<schema::Plugin>,
+    p: &Section<schema::PluginTable>,
     tenant: &str,
     tenant_cpu: Duration,
 ) -> PluginSettings {
@@ -122,7 +126,7 @@ fn plugin(
     }
 }
 
-fn breaker(d: &mut Document<'_>, p: &schema::Plugin) -> BreakerConfig {
+fn breaker(d: &mut Document<'_>, p: &schema::PluginTable) -> BreakerConfig {
     let default = BreakerConfig::default();
     d.check(&p.breaker_faults, |n| *n <= MAX_FAULTS, format!("must be {MAX_FAULTS} at most"));
     let message = "must be 100ms at least and 1d at most";
@@ -142,7 +146,7 @@ fn breaker(d: &mut Document<'_>, p: &schema::Plugin) -> BreakerConfig {
 }
 
 /// None: nothing is recorded.
-fn record(d: &mut Document<'_>, p: &schema::Plugin) -> Option<RecordSettings> {
+fn record(d: &mut Document<'_>, p: &schema::PluginTable) -> Option<RecordSettings> {
     d.check(&p.record, |n| *n <= MAX_RECORD, format!("must be {MAX_RECORD} at most"));
     let fits = |size: &u64| (MIN_RECORD_SIZE..=MAX_RECORD_SIZE).contains(size);
     d.check(&p.record_size, fits, "must be 16MiB at least and 4GiB at most");
@@ -151,7 +155,7 @@ fn record(d: &mut Document<'_>, p: &schema::Plugin) -> Option<RecordSettings> {
     (messages > 0).then_some(RecordSettings { messages, octets, unredacted })
 }
 
-fn limits(d: &mut Document<'_>, p: &Section<schema::Plugin>, class: Class) -> PluginLimits {
+fn limits(d: &mut Document<'_>, p: &Section<schema::PluginTable>, class: Class) -> PluginLimits {
     let mut limits = PluginLimits::of(class);
     let most = match class {
         Class::Small => limits.memory as u64,
@@ -169,7 +173,7 @@ fn limits(d: &mut Document<'_>, p: &Section<schema::Plugin>, class: Class) -> Pl
     limits
 }
 
-fn settings(d: &mut Document<'_>, p: &schema::Plugin) -> Vec<Attribute> {
+fn settings(d: &mut Document<'_>, p: &schema::PluginTable) -> Vec<Attribute> {
     let mut entries: Vec<_> = p.settings.iter().collect();
     entries.sort_by_key(|(_, at)| at.span.start());
     let mut settings = Vec::new();

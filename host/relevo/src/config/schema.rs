@@ -13,8 +13,9 @@ use relevo_store::StoreUrl;
 use serde::Deserialize;
 
 use super::values::{
-    ApiKeyHash, At, CountOrNone, DomainName, HeaderPattern, Identifier, Key, List, MailAddress, MaxPriority,
-    Nameserver, PasswordHash, Port, Section, Selector, ShortTime, Size, Texts, Time, TrackingUrl,
+    ApiKeyHash, CountOrNone, DomainName, HeaderPattern, Identifier, Key, List, Located, MailAddress,
+    MaxPriority, Nameserver, PasswordHash, Port, Section, Selector, ShortTime, Size, Texts, Time,
+    TrackingUrl,
 };
 
 #[derive(Default, Deserialize)]
@@ -24,23 +25,23 @@ pub(crate) struct File {
     pub(crate) postmaster: Key<MailAddress>,
     pub(crate) data_dir: Key<String>,
     pub(crate) min_free: Key<Size>,
-    pub(crate) smtp: Option<Section<Smtp>>,
-    pub(crate) http: Section<Http>,
-    pub(crate) dns: Section<Dns>,
-    pub(crate) delivery: Section<Delivery>,
-    pub(crate) pool: Vec<Section<Pool>>,
-    pub(crate) route: Vec<Section<Route>>,
-    pub(crate) tracking: Section<TrackingKeys>,
-    pub(crate) queue: Section<Queue>,
-    pub(crate) store: Section<Store>,
-    pub(crate) events: Section<Events>,
-    pub(crate) plugins: Section<Plugins>,
-    pub(crate) tenant: Vec<Section<Tenant>>,
+    pub(crate) smtp: Option<Section<SmtpTable>>,
+    pub(crate) http: Section<HttpTable>,
+    pub(crate) dns: Section<DnsTable>,
+    pub(crate) delivery: Section<DeliveryTable>,
+    pub(crate) pool: Vec<Section<PoolTable>>,
+    pub(crate) route: Vec<Section<RouteTable>>,
+    pub(crate) tracking: Section<TrackingTable>,
+    pub(crate) queue: Section<QueueTable>,
+    pub(crate) store: Section<StoreTable>,
+    pub(crate) events: Section<EventsTable>,
+    pub(crate) plugins: Section<PluginsTable>,
+    pub(crate) tenant: Vec<Section<TenantTable>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Smtp {
+pub(crate) struct SmtpTable {
     pub(crate) submission: List<SocketAddr>,
     pub(crate) submissions: List<SocketAddr>,
     pub(crate) relay: List<SocketAddr>,
@@ -51,7 +52,7 @@ pub(crate) struct Smtp {
     pub(crate) max_recipients: Key<usize>,
     pub(crate) recipients_per_hour: Key<u64>,
     pub(crate) strict_headers: Key<bool>,
-    pub(crate) bare_newlines: Section<ByListener>,
+    pub(crate) bare_newlines: Section<ListenerTable>,
     pub(crate) max_connections: Key<usize>,
     pub(crate) max_connections_per_peer: Key<usize>,
 }
@@ -59,7 +60,7 @@ pub(crate) struct Smtp {
 /// A table with a key for each kind of listener.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct ByListener {
+pub(crate) struct ListenerTable {
     pub(crate) submission: Key<BareNewlines>,
     pub(crate) submissions: Key<BareNewlines>,
     pub(crate) relay: Key<BareNewlines>,
@@ -67,17 +68,17 @@ pub(crate) struct ByListener {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Store {
+pub(crate) struct StoreTable {
     pub(crate) url: Key<StoreUrl>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Http {
+pub(crate) struct HttpTable {
     pub(crate) listen: List<SocketAddr>,
     pub(crate) tracking_listen: List<SocketAddr>,
     pub(crate) operations_listen: List<SocketAddr>,
-    pub(crate) metrics_keys: Vec<Section<ApiKey>>,
+    pub(crate) metrics_keys: Vec<Section<ApiKeyTable>>,
     pub(crate) trusted_proxies: List<Network>,
     pub(crate) max_connections: Key<usize>,
     pub(crate) max_connections_per_peer: Key<usize>,
@@ -85,13 +86,13 @@ pub(crate) struct Http {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Dns {
+pub(crate) struct DnsTable {
     pub(crate) nameservers: List<Nameserver>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Delivery {
+pub(crate) struct DeliveryTable {
     pub(crate) port: Key<Port>,
     pub(crate) ip: Key<IpFamily>,
     pub(crate) source_ipv4: Key<IpAddr>,
@@ -105,12 +106,12 @@ pub(crate) struct Delivery {
     pub(crate) messages_per_connection: Key<usize>,
     pub(crate) recipients_per_transaction: Key<usize>,
     pub(crate) ca_file: Key<String>,
-    pub(crate) smarthost: Option<Section<Smarthost>>,
+    pub(crate) smarthost: Option<Section<SmarthostTable>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Smarthost {
+pub(crate) struct SmarthostTable {
     pub(crate) host: Key<String>,
     pub(crate) port: Key<Port>,
     pub(crate) tls: Key<TlsPolicy>,
@@ -120,7 +121,7 @@ pub(crate) struct Smarthost {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Pool {
+pub(crate) struct PoolTable {
     pub(crate) name: Key<Identifier>,
     pub(crate) source_ipv4: List<IpAddr>,
     pub(crate) source_ipv6: List<IpAddr>,
@@ -130,29 +131,29 @@ pub(crate) struct Pool {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Route {
+pub(crate) struct RouteTable {
     pub(crate) name: Key<Identifier>,
-    pub(crate) smarthost: Option<Section<Smarthost>>,
+    pub(crate) smarthost: Option<Section<SmarthostTable>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct TrackingKeys {
-    pub(crate) keys: Vec<Section<TrackingKey>>,
+pub(crate) struct TrackingTable {
+    pub(crate) keys: Vec<Section<TrackingKeyTable>>,
     pub(crate) events_per_second: Key<u32>,
     pub(crate) events_per_second_per_client: Key<u32>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct TrackingKey {
+pub(crate) struct TrackingKeyTable {
     pub(crate) id: Key<Identifier>,
     pub(crate) file: Key<String>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Queue {
+pub(crate) struct QueueTable {
     pub(crate) segment_size: Key<Size>,
     pub(crate) compact_min_age: Key<Time>,
     pub(crate) spool_memory: Key<Size>,
@@ -160,14 +161,14 @@ pub(crate) struct Queue {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Events {
+pub(crate) struct EventsTable {
     pub(crate) retention: Key<Time>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Plugins {
-    pub(crate) admin_keys: Vec<Section<ApiKey>>,
+pub(crate) struct PluginsTable {
+    pub(crate) admin_keys: Vec<Section<ApiKeyTable>>,
     pub(crate) max_size: Key<Size>,
     pub(crate) max_functions: Key<u64>,
     pub(crate) compile_memory: Key<Size>,
@@ -177,37 +178,37 @@ pub(crate) struct Plugins {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct ApiKey {
+pub(crate) struct ApiKeyTable {
     pub(crate) name: Key<String>,
     pub(crate) hash: Key<ApiKeyHash>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Tenant {
+pub(crate) struct TenantTable {
     pub(crate) id: Key<Identifier>,
     pub(crate) networks: List<Network>,
     pub(crate) max_held: Key<u64>,
-    pub(crate) credentials: Vec<Section<Credential>>,
-    pub(crate) api_keys: Vec<Section<ApiKey>>,
+    pub(crate) credentials: Vec<Section<CredentialTable>>,
+    pub(crate) api_keys: Vec<Section<ApiKeyTable>>,
     pub(crate) pools: List<String>,
     pub(crate) routes: List<String>,
     pub(crate) max_priority: Key<MaxPriority>,
     pub(crate) plugin_cpu: Key<ShortTime>,
-    pub(crate) plugin: Vec<Section<Plugin>>,
-    pub(crate) domain: Vec<Section<Domain>>,
+    pub(crate) plugin: Vec<Section<PluginTable>>,
+    pub(crate) domain: Vec<Section<DomainTable>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Credential {
+pub(crate) struct CredentialTable {
     pub(crate) username: Key<String>,
     pub(crate) password_hash: Key<PasswordHash>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Plugin {
+pub(crate) struct PluginTable {
     pub(crate) name: Key<Identifier>,
     pub(crate) class: Key<Class>,
     pub(crate) grants: Option<List<Capability>>,
@@ -224,21 +225,21 @@ pub(crate) struct Plugin {
     pub(crate) breaker_open: Key<ShortTime>,
     pub(crate) breaker_longest: Key<ShortTime>,
     pub(crate) headers: Option<List<HeaderPattern>>,
-    pub(crate) settings: Section<BTreeMap<String, At<Texts>>>,
+    pub(crate) settings: Section<BTreeMap<String, Located<Texts>>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Domain {
+pub(crate) struct DomainTable {
     pub(crate) name: Key<DomainName>,
-    pub(crate) dkim: Vec<Section<Dkim>>,
+    pub(crate) dkim: Vec<Section<DkimTable>>,
     pub(crate) pools: Option<List<String>>,
-    pub(crate) tracking: Option<Section<Tracking>>,
+    pub(crate) tracking: Option<Section<DomainTrackingTable>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Dkim {
+pub(crate) struct DkimTable {
     pub(crate) selector: Key<Selector>,
     pub(crate) algorithm: Key<Algorithm>,
     pub(crate) key: Key<String>,
@@ -247,7 +248,7 @@ pub(crate) struct Dkim {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Tracking {
+pub(crate) struct DomainTrackingTable {
     pub(crate) url: Key<TrackingUrl>,
     pub(crate) opens: Key<bool>,
     pub(crate) clicks: Key<bool>,

@@ -111,7 +111,7 @@ pub(crate) fn smtp(d: &mut Document<'_>, file: &File) -> SmtpConfig {
     }
 }
 
-fn certificate(d: &mut Document<'_>, s: &Section<schema::Smtp>) -> Option<(PathBuf, PathBuf)> {
+fn certificate(d: &mut Document<'_>, s: &Section<schema::SmtpTable>) -> Option<(PathBuf, PathBuf)> {
     let (Some(certificate), Some(key)) = (s.tls_certificate.at(), s.tls_key.at()) else {
         match (s.tls_certificate.at(), s.tls_key.at()) {
             (Some(_), None) => d.mistake_in(s.span, "tls_key", "is required with `tls_certificate`"),

@@ -9,14 +9,14 @@ use relevo_relay::settings::{
     ApiKey, Credential, DeliverySettings, DkimKey, Domain, EgressGrants, MAX_HELD, Tenant, Tracking,
 };
 
-use super::document::{Document, Span};
+use super::document::{Document, FileSpan};
 use super::schema::{self, File};
 use super::values::{Section, plain};
 use super::{egress, plugins};
 
 pub(crate) fn tenants(d: &mut Document<'_>, file: &File, delivery: &DeliverySettings) -> DirectoryEntries {
     let mut tenants = DirectoryEntries::default();
-    let mut spans: HashMap<String, Span> = HashMap::new();
+    let mut spans: HashMap<String, FileSpan> = HashMap::new();
     for s in &file.tenant {
         let id_at = d.need(s.span, &s.id, "id");
         let id = id_at.map_or_else(String::new, |at| at.value.clone());
@@ -39,7 +39,7 @@ pub(crate) fn tenants(d: &mut Document<'_>, file: &File, delivery: &DeliverySett
     tenants
 }
 
-fn credentials(d: &mut Document<'_>, s: &schema::Tenant, tenant: &str, tenants: &mut DirectoryEntries) {
+fn credentials(d: &mut Document<'_>, s: &schema::TenantTable, tenant: &str, tenants: &mut DirectoryEntries) {
     for c in &s.credentials {
         let username = d.need(c.span, &c.username, "username");
         let hash = d.need(c.span, &c.password_hash, "password_hash");
@@ -51,7 +51,7 @@ fn credentials(d: &mut Document<'_>, s: &schema::Tenant, tenant: &str, tenants: 
     }
 }
 
-fn api_keys(d: &mut Document<'_>, s: &schema::Tenant, tenant: &str, tenants: &mut DirectoryEntries) {
+fn api_keys(d: &mut Document<'_>, s: &schema::TenantTable, tenant: &str, tenants: &mut DirectoryEntries) {
     for k in &s.api_keys {
         let name = d.need(k.span, &k.name, "name");
         let hash = d.need(k.span, &k.hash, "hash");
@@ -65,10 +65,10 @@ fn api_keys(d: &mut Document<'_>, s: &schema::Tenant, tenant: &str, tenants: &mu
 
 fn add_domain(
     d: &mut Document<'_>,
-    s: &Section<schema::Domain>,
+    s: &Section<schema::DomainTable>,
     (tenant, grants): (&str, &Arc<EgressGrants>),
     tenants: &mut DirectoryEntries,
-    spans: &mut HashMap<String, Span>,
+    spans: &mut HashMap<String, FileSpan>,
 ) {
     let name = d.need(s.span, &s.name, "name");
     let dkim = dkim_keys(d, s);
@@ -93,7 +93,7 @@ fn add_domain(
     }
 }
 
-fn dkim_keys(d: &mut Document<'_>, s: &schema::Domain) -> Vec<DkimKey> {
+fn dkim_keys(d: &mut Document<'_>, s: &schema::DomainTable) -> Vec<DkimKey> {
     let mut keys: Vec<DkimKey> = Vec::new();
     for k in &s.dkim {
         let selector = d.need(k.span, &k.selector, "selector");
@@ -112,7 +112,7 @@ fn dkim_keys(d: &mut Document<'_>, s: &schema::Domain) -> Vec<DkimKey> {
     keys
 }
 
-fn tracking(d: &mut Document<'_>, s: &Section<schema::Tracking>) -> Option<Tracking> {
+fn tracking(d: &mut Document<'_>, s: &Section<schema::DomainTrackingTable>) -> Option<Tracking> {
     let url = d.need(s.span, &s.url, "url")?;
     Some(Tracking {
         url: url.value.clone(),
@@ -124,7 +124,7 @@ fn tracking(d: &mut Document<'_>, s: &Section<schema::Tracking>) -> Option<Track
 }
 
 /// Two tenants may not overlap: neither may own a subdomain of what the other owns.
-fn check_overlaps(d: &mut Document<'_>, tenants: &DirectoryEntries, spans: &HashMap<String, Span>) {
+fn check_overlaps(d: &mut Document<'_>, tenants: &DirectoryEntries, spans: &HashMap<String, FileSpan>) {
     for domain in tenants.by_domain.values() {
         let mut name = domain.name.as_str();
         while let Some((_, parent)) = name.split_once('.') {

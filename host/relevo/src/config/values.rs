@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny};
 use toml::Spanned;
 
-use super::document::Span;
+use super::document::FileSpan;
 
 /// A value of any type.
 #[derive(Debug, Deserialize)]
@@ -40,13 +40,13 @@ pub(crate) trait Format {
 }
 
 /// A value with its place in the file.
-pub(crate) struct At<F: Format> {
+pub(crate) struct Located<F: Format> {
     pub(crate) value: F::Value,
-    pub(crate) span: Span,
+    pub(crate) span: FileSpan,
 }
 
 /// The values of a list.
-pub(crate) type List<F> = Vec<At<F>>;
+pub(crate) type List<F> = Vec<Located<F>>;
 
 /// A list without the places.
 pub(crate) fn plain<F: Format>(list: &List<F>) -> Vec<F::Value> {
@@ -66,7 +66,7 @@ impl<'de, F: Format> Deserialize<'de> for Read<F> {
 #[serde(bound(deserialize = "F: Format"))]
 struct Placed<F: Format>(Read<F>);
 
-impl<'de, F: Format> Deserialize<'de> for At<F> {
+impl<'de, F: Format> Deserialize<'de> for Located<F> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let placed = Spanned::<Placed<F>>::deserialize(deserializer)?;
         let span = placed.span().into();
@@ -75,7 +75,7 @@ impl<'de, F: Format> Deserialize<'de> for At<F> {
 }
 
 /// A key that may be absent.
-pub(crate) struct Key<F: Format>(Option<At<F>>);
+pub(crate) struct Key<F: Format>(Option<Located<F>>);
 
 impl<F: Format> Default for Key<F> {
     fn default() -> Self {
@@ -85,13 +85,13 @@ impl<F: Format> Default for Key<F> {
 
 impl<'de, F: Format> Deserialize<'de> for Key<F> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        At::deserialize(deserializer).map(|at| Self(Some(at)))
+        Located::deserialize(deserializer).map(|at| Self(Some(at)))
     }
 }
 
 impl<F: Format> Key<F> {
     /// The value with its place.
-    pub(crate) fn at(&self) -> Option<&At<F>> {
+    pub(crate) fn at(&self) -> Option<&Located<F>> {
         self.0.as_ref()
     }
 
@@ -110,7 +110,7 @@ impl<F: Format> Key<F> {
 #[derive(Default)]
 pub(crate) struct Section<T> {
     table: T,
-    pub(crate) span: Span,
+    pub(crate) span: FileSpan,
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Section<T> {

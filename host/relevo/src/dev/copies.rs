@@ -11,12 +11,12 @@ use relevo_relay::copies::{Copies, Copy, CopyError, HopAbilities, MakeCopy};
 /// Wraps the maker of copies.
 pub(crate) struct Labelled(pub(crate) Copies);
 
-struct Label {
+struct LabelledSource {
     id: String,
     inner: Arc<dyn Source>,
 }
 
-impl Source for Label {
+impl Source for LabelledSource {
     fn size(&self) -> u64 {
         self.inner.size()
     }
@@ -39,6 +39,6 @@ impl MakeCopy for Labelled {
     async fn make(&self, lease: &Lease, hop: HopAbilities) -> Result<Copy, CopyError> {
         let copy = self.0.make(lease, hop).await?;
         let id = lease.delivery.id.item.to_string();
-        Ok(Copy { source: Arc::new(Label { id, inner: copy.source }), ..copy })
+        Ok(Copy { source: Arc::new(LabelledSource { id, inner: copy.source }), ..copy })
     }
 }

@@ -5,16 +5,16 @@ use std::sync::{Mutex, PoisonError};
 
 use relevo_http::inbox::StageLine;
 use relevo_queue::ItemId;
-use relevo_relay::trace::{Observe, Step};
+use relevo_relay::trace::{TraceObserver, TraceStep};
 
 /// Bounded: the oldest trace is forgotten.
 #[derive(Debug, Default)]
 pub(crate) struct Traces {
-    state: Mutex<State>,
+    state: Mutex<TraceTable>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct TraceTable {
     by_id: HashMap<String, Vec<StageLine>>,
     /// Oldest first.
     order: VecDeque<String>,
@@ -30,8 +30,8 @@ impl Traces {
     }
 }
 
-impl Observe for Traces {
-    fn step(&self, item: ItemId, step: &Step) {
+impl TraceObserver for Traces {
+    fn step(&self, item: ItemId, step: &TraceStep) {
         let id = item.to_string();
         let line = StageLine {
             name: step.stage.to_owned(),
@@ -39,7 +39,7 @@ impl Observe for Traces {
             summary: step.changes.join("; "),
         };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let State { by_id, order } = &mut *state;
+        let TraceTable { by_id, order } = &mut *state;
         if !by_id.contains_key(&id) {
             order.push_back(id.clone());
             if order.len() > KEPT

@@ -8,7 +8,7 @@ use relevo_policy::PluginAction;
 
 use crate::cli::{KvCommand, PluginArgs, PluginCommand, PluginNameArgs};
 use crate::client::{Relay, is_down, print_json};
-use crate::control::Request;
+use crate::control::ControlRequest;
 
 mod offline;
 mod show;
@@ -21,7 +21,9 @@ pub(crate) fn run(args: &PluginArgs) -> anyhow::Result<ExitCode> {
     }
     let (action, content) = action(&args.command)?;
     let answer = match Relay::connect(&args.relay) {
-        Ok(mut relay) => relay.ask_with(&Request::Plugin { action, octets: content.len() }, &content)?,
+        Ok(mut relay) => {
+            relay.ask_with(&ControlRequest::Plugin { action, octets: content.len() }, &content)?
+        }
         Err(unreachable) if !is_down(&unreachable) => return Err(unreachable),
         Err(unreachable) => match &args.relay.config {
             Some(config) => offline::act(config, action, content)?,

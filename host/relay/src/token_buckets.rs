@@ -1,0 +1,119 @@
+//! Token buckets in bounded memory, one for each key: rates of credentials, tenants and clients.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Buckets above which full ones are looked for and forgotten.
+const SWEEP_ABOVE: usize = 10_000;
+/// The shortest time between two looks for full buckets.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A bucket for each key. An empty bucket is full again after the window.
+#[derive(Debug)]
+pub(crate) struct TokenBuckets<K> {
+    window: Duration,
+    max_keys: usize,
+    buckets: Mutex<BucketTable<K>>,
+}
+
+#[derive(Debug)]
+struct BucketTable<K> {
+    by_key: HashMap<K, TokenBucket>,
+    /// The bucket of all keys beyond `max_keys`.
+    shared: Option<TokenBucket>,
+    swept_at: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct TokenBucket {
+    left: f64,
+    at: Duration,
+}
+
+impl<K: Hash + Eq + Clone> TokenBuckets<K> {
+    /// Keeps at most `max_keys` buckets. All keys beyond them share one.
+    pub(crate) fn new(window: Duration, max_keys: usize) -> Self {
+        let buckets = BucketTable { by_key: HashMap::new(), shared: None, swept_at: Duration::ZERO };
+        Self { window, max_keys, buckets: Mutex::new(buckets) }
+    }
+
+    /// Takes one token from the bucket of `key`, if there is one left. A full bucket holds `capacity` tokens. `now` never
+    /// goes back.
+    pub(crate) fn take(&self, key: &K, capacity: f64, now: Duration) -> bool {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let BucketTable { by_key, shared, swept_at } = &mut *buckets;
+        if by_key.len() >= SWEEP_ABOVE && now.saturating_sub(*swept_at) >= SWEEP_INTERVAL {
+            by_key.retain(|_, bucket| bucket.refilled(capacity, self.window, now) < capacity);
+            *swept_at = now;
+        }
+        let fresh = TokenBucket { left: capacity, at: now };
+        let bucket = if by_key.len() < self.max_keys || by_key.contains_key(key) {
+            by_key.entry(key.clone()).or_insert(fresh)
+        } else {
+            shared.get_or_insert(fresh)
+        };
+        bucket.left = bucket.refilled(capacity, self.window, now);
+        bucket.at = now;
+        let taken = bucket.left >= 1.0;
+        if taken {
+            bucket.left -= 1.0;
+        }
+        taken
+    }
+}
+
+impl TokenBucket {
+    fn refilled(&self, capacity: f64, window: Duration, now: Duration) -> f64 {
+        let since = now.saturating_sub(self.at).as_secs_f64();
+        (self.left + since * capacity / window.as_secs_f64()).min(capacity)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn taken<K: Hash + Eq + Clone>(rates: &TokenBuckets<K>, key: &K, capacity: f64, now: Duration) -> usize {
+        (0..100).filter(|_| rates.take(key, capacity, now)).count()
+    }
+
+    #[test]
+    fn a_bucket_empties_and_refills() {
+        let rates = TokenBuckets::new(WINDOW, 10);
+        assert_eq!(taken(&rates, &"a", 20.0, at(0)), 20);
+        assert!(rates.take(&"b", 20.0, at(0)), "keys do not share");
+        assert!(!rates.take(&"a", 20.0, at(499)));
+        assert_eq!(taken(&rates, &"a", 20.0, at(500)), 1);
+        assert_eq!(taken(&rates, &"a", 20.0, at(1_000_000)), 20, "a bucket holds no more than its capacity");
+        assert!(!rates.take(&"c", 0.0, at(0)));
+    }
+
+    #[test]
+    fn a_lower_capacity_holds_at_once() {
+        let rates = TokenBuckets::new(WINDOW, 10);
+        assert!(rates.take(&"a", 1_000.0, at(0)));
+        assert_eq!(taken(&rates, &"a", 2.0, at(0)), 2);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let rates = TokenBuckets::new(WINDOW, SWEEP_ABOVE);
+        for key in 0..2 * SWEEP_ABOVE {
+            rates.take(&key, 10.0, at(0));
+        }
+        let kept = || rates.buckets.lock().unwrap().by_key.len();
+        assert_eq!(kept(), SWEEP_ABOVE);
+        assert!(!rates.take(&usize::MAX, 10.0, at(1)), "the shared bucket is empty");
+        assert!(rates.take(&0, 10.0, at(1)), "a bucket of its own is not");
+        assert!(rates.take(&usize::MAX, 10.0, at(20_000)));
+        assert!(kept() <= 2, "full buckets are forgotten");
+    }
+}
