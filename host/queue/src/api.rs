@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use relevo_mailkit::source::Source;
 
-pub use events::{EventError, EventLog, NewEvent, StoredEvent};
+pub use events::{EVENT_PAGE_OCTETS, EventError, EventLog, NewEvent, StoredEvent};
 pub(crate) use item::own_or_last;
 pub use item::{
     Delivery, DeliveryId, ItemMeta, LastAttempt, MAX_PRIORITY, NewDelivery, NewItem, PRIORITY_STEP, Priority,

@@ -6,7 +6,7 @@ mod report;
 
 use std::collections::{HashMap, HashSet};
 
-use redb::ReadableTable;
+use redb::{ReadableTable, ReadableTableMetadata};
 
 use crate::draft::{Draft, Effect, Put, Tally};
 use crate::index::{self, IndexError, Tables};
@@ -129,7 +129,7 @@ impl<'a, 't> Planner<'a, 't> {
                     draft.events.append(events);
                 }
             }
-            Op::Prune { before } => draft.answer = WriteOutcome::Pruned(self.prune(*before)?),
+            Op::Prune { before, max } => draft.answer = WriteOutcome::Pruned(self.prune(*before, *max)?),
             Op::Adopt { items } => {
                 for (id, record, deliveries) in items.drain(..) {
                     draft.add(id, &record, deliveries)?;
@@ -247,17 +247,19 @@ impl<'a, 't> Planner<'a, 't> {
     }
 
     /// Removes events from the front of the log. Its rows go into the transaction at once: it cannot be refused later.
-    fn prune(&mut self, before: Millis) -> Result<usize, IndexError> {
+    fn prune(&mut self, before: Millis, max: u64) -> Result<usize, IndexError> {
+        let mut surplus = self.tables.events.len()?.saturating_sub(max);
         let mut old = Vec::new();
         for row in self.tables.events.iter()?.take(PRUNED_AT_ONCE) {
             let (cursor, value) = row?;
             let cursor = cursor.value();
             let event = match record::unseal::<EventRecord>(&cursor.to_be_bytes(), value.value()) {
-                Ok(event) if event.at() >= before => break,
+                Ok(event) if event.at() >= before && surplus == 0 => break,
                 Ok(event) => Some(event),
                 Err(_) => None,
             };
             old.push((cursor, event));
+            surplus = surplus.saturating_sub(1);
         }
         for (cursor, event) in &old {
             self.tables.events.remove(cursor)?;

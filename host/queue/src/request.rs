@@ -45,6 +45,7 @@ pub(crate) enum Op {
     },
     Prune {
         before: Millis,
+        max: u64,
     },
     /// Adds what `recover` found.
     Adopt {

@@ -37,16 +37,42 @@ async fn a_pruned_cursor_is_refused_and_pruning_is_bounded() {
     store.append((0..1500).map(|n| event("a", "old", T0 + n)).collect()).await.unwrap();
     store.append(vec![event("a", "new", T0 + HOUR)]).await.unwrap();
     let first = store.events(None, 0, 1).await.unwrap()[0].cursor;
-    assert_eq!(store.prune(T0).await.unwrap(), 0);
-    assert_eq!(store.prune(T0 + HOUR).await.unwrap(), 1000);
-    assert_eq!(store.prune(T0 + HOUR).await.unwrap(), 500);
-    assert_eq!(store.prune(T0 + HOUR).await.unwrap(), 0);
+    assert_eq!(store.prune(T0, u64::MAX).await.unwrap(), 0);
+    assert_eq!(store.prune(T0 + HOUR, u64::MAX).await.unwrap(), 1000);
+    assert_eq!(store.prune(T0 + HOUR, u64::MAX).await.unwrap(), 500);
+    assert_eq!(store.prune(T0 + HOUR, u64::MAX).await.unwrap(), 0);
     let Err(EventError::Pruned { oldest }) = store.events(Some("a"), first, 10).await else {
         panic!("not pruned")
     };
     let left = store.events(Some("a"), oldest, 10).await.unwrap();
     assert_eq!(marks(left.clone()), ["new"]);
     assert_eq!(store.events(Some("a"), 0, 10).await.unwrap(), left);
+}
+
+#[tokio::test]
+async fn the_oldest_of_too_many_events_are_pruned() {
+    let store = EmbeddedStore::open_temp().unwrap();
+    store.append((0..5).map(|n| event("a", &n.to_string(), T0 + n)).collect()).await.unwrap();
+    assert_eq!(store.prune(T0, 5).await.unwrap(), 0);
+    assert_eq!(store.prune(T0 + 1, 2).await.unwrap(), 3);
+    assert_eq!(store.prune(T0 + 1, 2).await.unwrap(), 0);
+    assert_eq!(marks(store.events(Some("a"), 0, 10).await.unwrap()), ["3", "4"]);
+}
+
+#[tokio::test]
+async fn large_events_come_in_pages() {
+    let store = EmbeddedStore::open_temp().unwrap();
+    let large = "x".repeat(EVENT_PAGE_OCTETS / 3);
+    store.append((0..7).map(|_| event("a", &large, T0)).collect()).await.unwrap();
+    let (mut after, mut pages) = (0, Vec::new());
+    loop {
+        let page = store.events(Some("a"), after, 100).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = last.cursor;
+        pages.push(page.len());
+    }
+    assert_eq!(pages, [3, 3, 1]);
+    assert_eq!(store.events(None, 0, 2).await.unwrap().len(), 2);
 }
 
 fn about(message: u64, kind: &str, at: Millis) -> NewEvent {
@@ -67,7 +93,7 @@ async fn events_of_a_message_are_found_when_it_is_gone() {
     assert_eq!(marks(store.events_of(id(1), all[0].cursor, 1).await.unwrap()), ["delivered"]);
     assert_eq!(marks(store.events_of(id(2), 0, 10).await.unwrap()), ["other"]);
     assert!(store.events_of(id(3), 0, 10).await.unwrap().is_empty());
-    assert_eq!(store.prune(T0 + HOUR).await.unwrap(), 3);
+    assert_eq!(store.prune(T0 + HOUR, u64::MAX).await.unwrap(), 3);
     assert_eq!(marks(store.events_of(id(1), 0, 10).await.unwrap()), ["opened"]);
     assert!(store.events_of(id(2), 0, 10).await.unwrap().is_empty());
 }

@@ -218,9 +218,17 @@ impl TrackingEndpoint {
             let mut recipients = view.deliveries.into_iter().flat_map(|d| d.delivery.recipients);
             return recipients.find(|r| r.index == index).map(|r| r.address);
         }
-        let attempts = self.events.events_of(item, 0, MAX_ATTEMPTS_READ).await.ok()?;
-        let mut attempts = attempts.iter().filter_map(|stored| stored.event.event.attempt());
-        attempts.find(|attempt| attempt.recipient_index == index).map(|attempt| attempt.recipient.clone())
+        let (mut after, mut read) = (0, 0);
+        while read < MAX_ATTEMPTS_READ {
+            let page = self.events.events_of(item, after, MAX_ATTEMPTS_READ - read).await.ok()?;
+            after = page.last()?.cursor;
+            read += page.len();
+            let mut attempts = page.iter().filter_map(|stored| stored.event.event.attempt());
+            if let Some(attempt) = attempts.find(|attempt| attempt.recipient_index == index) {
+                return Some(attempt.recipient.clone());
+            }
+        }
+        None
     }
 }
 

@@ -32,7 +32,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 
-use crate::config::{ServerParts, SmtpConfig};
+use crate::config::{EventsConfig, ServerParts, SmtpConfig};
 use crate::control::{self, Control};
 use crate::metrics::{CertificateExpiry, LogCollector};
 use crate::plugin_admin::PluginsOverHttp;
@@ -234,7 +234,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     tasks.spawn("the control socket", control::serve(socket, control));
     let repeats = tracking.clone();
     tasks.spawn("the writer of repeated clicks and opens", async move { repeats.write_repeats().await });
-    tasks.spawn("the removal of old events", prune(events, clock, parts.event_retention));
+    tasks.spawn("the removal of old events", prune(events, clock, parts.events));
     let reread_directory = Arc::new(Notify::new());
     tasks.spawn("the directory of the store", directory.run(reread_directory.clone()));
     Ok(RunningRelay {
@@ -357,11 +357,11 @@ async fn listen_http(
     Ok(())
 }
 
-/// Removes old events, a bounded piece at a time.
-async fn prune(events: Arc<dyn EventLog>, clock: Arc<dyn Clock>, retention: Duration) {
-    let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+/// Removes events that are too old or too many, a bounded number at a time.
+async fn prune(events: Arc<dyn EventLog>, clock: Arc<dyn Clock>, config: EventsConfig) {
+    let retention = i64::try_from(config.retention.as_millis()).unwrap_or(i64::MAX);
     loop {
-        match events.prune(clock.now().saturating_sub(retention)).await {
+        match events.prune(clock.now().saturating_sub(retention), config.max_events).await {
             Ok(0) => tokio::time::sleep(Duration::from_secs(600)).await,
             Ok(removed) => tracing::debug!(removed, "events pruned"),
             Err(error) => {

@@ -79,11 +79,15 @@ pub(crate) fn bind(data_dir: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Answers until the task is dropped.
+/// Answers until the task is dropped, or the socket listens no more.
 pub(crate) async fn serve(listener: UnixListener, control: Control) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => drop(tokio::spawn(connection(stream, control.clone()))),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                tracing::error!(%error, "control accept: the socket listens no more");
+                return;
+            }
             Err(error) => {
                 tracing::warn!(%error, "control accept");
                 tokio::time::sleep(Duration::from_millis(100)).await;

@@ -11,7 +11,7 @@ use relevo_smtp::client::{Auth, TlsPolicy};
 mod network;
 mod ways;
 
-pub use network::{Network, any_contains};
+pub use network::{InvalidNetwork, Network, any_contains};
 pub use ways::{EgressGrants, EgressPool, EgressRoute, POOL, PRIORITY, ROUTE, priority};
 
 /// One snapshot of the configuration. It does not change while an attempt holds it.

@@ -1,6 +1,7 @@
 //! IP networks in CIDR form.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr;
 
 /// An IP network in CIDR form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,6 +43,24 @@ impl Network {
     }
 }
 
+/// A text that is no network such as `10.1.0.0/16`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is no network such as 10.1.0.0/16")]
+pub struct InvalidNetwork;
+
+/// CIDR; an address alone is a network of one.
+impl FromStr for Network {
+    type Err = InvalidNetwork;
+
+    fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
+        let (addr, prefix) = text.split_once('/').unzip();
+        let addr: IpAddr = addr.unwrap_or(text).parse().map_err(|_| InvalidNetwork)?;
+        let longest = if addr.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.map_or(Ok(longest), |prefix| prefix.parse().map_err(|_| InvalidNetwork))?;
+        if prefix <= longest { Ok(Self { addr, prefix }) } else { Err(InvalidNetwork) }
+    }
+}
+
 /// Whether `ip` is in one of `networks`.
 #[must_use]
 pub fn any_contains(networks: &[Network], ip: IpAddr) -> bool {
@@ -58,6 +77,18 @@ mod tests {
 
     fn ip(s: &str) -> IpAddr {
         s.parse().expect("address")
+    }
+
+    #[test]
+    fn a_text_is_an_address_with_a_prefix_that_it_can_have() {
+        assert_eq!("10.1.0.0/16".parse(), Ok(net("10.1.0.0", 16)));
+        assert_eq!("192.0.2.1".parse(), Ok(net("192.0.2.1", 32)));
+        assert_eq!("2001:db8::/32".parse(), Ok(net("2001:db8::", 32)));
+        assert_eq!("::1".parse(), Ok(net("::1", 128)));
+        for bad in ["", "10.1.0.0/33", "10.1.0.0/", "/8", "10.1.0.0/16/1", "::/129", "host/8", "10.0.0.0/-1"]
+        {
+            assert_eq!(bad.parse::<Network>(), Err(InvalidNetwork), "{bad}");
+        }
     }
 
     #[test]

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use relevo_mailkit::event::EventEntry;
 use relevo_queue::{EventError, ItemId, NewEvent, StoredEvent};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::auth::Caller;
 use super::{ApiServices, follow};
@@ -16,6 +17,8 @@ use crate::error::{self, RequestError};
 
 /// Events in one answer, unless `limit` says less.
 const MAX_EVENTS: usize = 1_000;
+/// Octets of JSON in one answer, unless its only event has more.
+const MAX_OCTETS: usize = 1 << 20;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,20 +29,14 @@ pub(super) struct EventsQuery {
     wait: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct EventsAnswer {
-    events: Vec<EventEntry>,
-    /// For `after` of the next call; the same as the one given when there is nothing new.
-    cursor: String,
-}
-
 /// Lists the caller's events after a cursor, oldest first: all of them, or those about one message. When there are none, it
-/// waits for one as long as `wait` says. Poll with the cursor of the last answer.
+/// waits for one as long as `wait` says. An answer has at most `limit` events and 1 MiB. Poll with the cursor of the last
+/// answer.
 pub(super) async fn events(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     query: Result<Query<EventsQuery>, QueryRejection>,
-) -> Result<Json<EventsAnswer>, RequestError> {
+) -> Result<Response, RequestError> {
     let query = error::query(query)?;
     let after = number("after", query.after.as_deref(), 0)?;
     let limit = number("limit", query.limit.as_deref(), 100)?;
@@ -56,8 +53,31 @@ pub(super) async fn events(
     {
         found = follow::follow(&*services.events, after, wait, read).await?;
     }
-    let cursor = found.last().map_or(after, |e| e.cursor).to_string();
-    Ok(Json(EventsAnswer { events: found.into_iter().map(entry).collect(), cursor }))
+    let body = answer(found, after).map_err(|error| {
+        tracing::error!(%error, "events cannot be encoded");
+        RequestError::unavailable()
+    })?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+/// `{"events":[...],"cursor":"..."}` with as many events as fit, and at least one if there are any. The cursor is for
+/// `after` of the next call; it is the one given when there is nothing new.
+fn answer(events: Vec<StoredEvent>, after: u64) -> serde_json::Result<Vec<u8>> {
+    let (mut json, mut cursor) = (br#"{"events":["#.to_vec(), after);
+    for stored in events {
+        let next = stored.cursor;
+        let entry = serde_json::to_vec(&entry(stored))?;
+        if cursor != after {
+            if json.len() + entry.len() >= MAX_OCTETS {
+                break;
+            }
+            json.push(b',');
+        }
+        json.extend(entry);
+        cursor = next;
+    }
+    json.extend(format!(r#"],"cursor":"{cursor}"}}"#).into_bytes());
+    Ok(json)
 }
 
 async fn read(
@@ -112,5 +132,34 @@ fn entry(stored: StoredEvent) -> EventEntry {
         created_at: relevo_relay::clock::timestamp(at),
         message_id: item.map(|id| id.to_string()),
         event,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use relevo_mailkit::event::{Clicked, Event};
+    use serde_json::Value;
+
+    use super::*;
+
+    fn clicked(cursor: u64, octets: usize) -> StoredEvent {
+        let event = Event::Clicked(Clicked { url: "x".repeat(octets), count: 1, ..Clicked::default() });
+        StoredEvent { cursor, event: NewEvent { tenant: "acme".into(), at: 0, item: None, event } }
+    }
+
+    /// The number of events and the cursor.
+    fn answered(octets: &[usize]) -> (usize, String) {
+        let events = (8..).zip(octets).map(|(cursor, octets)| clicked(cursor, *octets)).collect();
+        let json: Value = serde_json::from_slice(&answer(events, 7).unwrap()).unwrap();
+        (json["events"].as_array().unwrap().len(), json["cursor"].as_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn an_answer_has_as_many_events_as_fit() {
+        assert_eq!(answered(&[]), (0, "7".to_owned()));
+        assert_eq!(answered(&[10, 10]), (2, "9".to_owned()));
+        assert_eq!(answered(&[MAX_OCTETS / 3; 5]), (2, "9".to_owned()));
+        assert_eq!(answered(&[MAX_OCTETS, 10]), (1, "8".to_owned()), "one at least");
+        assert_eq!(answered(&[10, MAX_OCTETS, 10]), (1, "8".to_owned()));
     }
 }

@@ -41,6 +41,9 @@ pub enum EventError {
     Store(#[from] StoreError),
 }
 
+/// Octets of stored events that one call returns at least before it stops short of its `max`.
+pub const EVENT_PAGE_OCTETS: usize = 1 << 20;
+
 /// The event log: append-only, durable, readable by cursor. Events about mail are written with the commit that they report
 /// (see [`Queue`]); this appends others, such as opens and clicks.
 #[async_trait]
@@ -52,7 +55,8 @@ pub trait EventLog: Send + Sync {
     /// that they neither use it nor bring new mail to be refused.
     async fn append_expendable(&self, events: Vec<NewEvent>) -> Result<(), StoreError>;
 
-    /// Up to `max` events of `tenant` (all when `None`) after `after` (0: from the oldest).
+    /// Up to `max` events of `tenant` (all when `None`) after `after` (0: from the oldest). Fewer are returned when they
+    /// have [`EVENT_PAGE_OCTETS`]; none only at the end of the log.
     async fn events(
         &self,
         tenant: Option<&str>,
@@ -60,8 +64,8 @@ pub trait EventLog: Send + Sync {
         max: usize,
     ) -> Result<Vec<StoredEvent>, EventError>;
 
-    /// Up to `max` events about a message after `after` (0: from the first that is kept). It answers also when the message
-    /// has left the queue.
+    /// Up to `max` events about a message after `after` (0: from the first that is kept), bounded as [`Self::events`]. It
+    /// answers also when the message has left the queue.
     async fn events_of(
         &self,
         message: ItemId,
@@ -72,6 +76,7 @@ pub trait EventLog: Send + Sync {
     /// Waits until the log holds an event after `after`; returns the newest cursor.
     async fn wait_after(&self, after: u64) -> u64;
 
-    /// Removes events older than `before`. Bounded work; returns how many, call again while not 0.
-    async fn prune(&self, before: Millis) -> Result<usize, StoreError>;
+    /// Removes events older than `before`, and the oldest of more than `max`. Bounded work; returns how many, call again
+    /// while not 0.
+    async fn prune(&self, before: Millis, max: u64) -> Result<usize, StoreError>;
 }

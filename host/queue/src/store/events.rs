@@ -9,7 +9,7 @@ use crate::inner::StoreCore;
 use crate::plan::{message_key, tenant_key};
 use crate::record::{self, EventRecord};
 use crate::request::{Op, WriteOutcome};
-use crate::{EventError, EventLog, ItemId, Millis, NewEvent, StoreError, StoredEvent};
+use crate::{EVENT_PAGE_OCTETS, EventError, EventLog, ItemId, Millis, NewEvent, StoreError, StoredEvent};
 
 #[async_trait]
 impl EventLog for EmbeddedStore {
@@ -62,10 +62,35 @@ impl EventLog for EmbeddedStore {
         newest.wait_for(|newest| *newest > after).await.map_or(after, |newest| *newest)
     }
 
-    async fn prune(&self, before: Millis) -> Result<usize, StoreError> {
-        match self.write(Op::Prune { before }).await? {
+    async fn prune(&self, before: Millis, max: u64) -> Result<usize, StoreError> {
+        match self.write(Op::Prune { before, max }).await? {
             WriteOutcome::Pruned(events) => Ok(events),
             WriteOutcome::Done | WriteOutcome::Acted(_) => Ok(0),
+        }
+    }
+}
+
+/// Events that one call returns.
+struct EventPage {
+    events: Vec<StoredEvent>,
+    max: usize,
+    /// Octets of the rows.
+    octets: usize,
+}
+
+impl EventPage {
+    fn new(max: usize) -> Self {
+        Self { events: Vec::new(), max, octets: 0 }
+    }
+
+    fn is_full(&self) -> bool {
+        self.events.len() >= self.max || self.octets >= EVENT_PAGE_OCTETS
+    }
+
+    fn add(&mut self, cursor: u64, bytes: &[u8]) {
+        if let Some(event) = decode(cursor, bytes) {
+            self.octets += bytes.len();
+            self.events.push(event);
         }
     }
 }
@@ -85,15 +110,15 @@ fn decode(cursor: u64, bytes: &[u8]) -> Option<StoredEvent> {
 fn of_all(inner: &StoreCore, after: u64, max: usize) -> Result<Vec<StoredEvent>, IndexError> {
     let Some(from) = after.checked_add(1) else { return Ok(Vec::new()) };
     let table = inner.index.read()?.open_table(EVENTS)?;
-    let mut events = Vec::new();
+    let mut page = EventPage::new(max);
     for row in table.range(from..)? {
-        if events.len() == max {
+        if page.is_full() {
             break;
         }
         let (cursor, value) = row?;
-        events.extend(decode(cursor.value(), value.value()));
+        page.add(cursor.value(), value.value());
     }
-    Ok(events)
+    Ok(page.events)
 }
 
 fn of_tenant(
@@ -128,16 +153,16 @@ fn indexed(
     let txn = inner.index.read()?;
     let (keys, table) = (txn.open_table(index)?, txn.open_table(EVENTS)?);
     let (first, last) = (key(from), key(u64::MAX));
-    let mut events = Vec::new();
+    let mut page = EventPage::new(max);
     for row in keys.range::<&[u8]>(first.as_slice()..=last.as_slice())? {
-        if events.len() == max {
+        if page.is_full() {
             break;
         }
         let (key, _) = row?;
         let Some(cursor) = key.value().last_chunk().map(|c| u64::from_be_bytes(*c)) else { continue };
         if let Some(value) = table.get(cursor)? {
-            events.extend(decode(cursor, value.value()));
+            page.add(cursor, value.value());
         }
     }
-    Ok(events)
+    Ok(page.events)
 }

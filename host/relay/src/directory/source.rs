@@ -14,7 +14,7 @@ use relevo_store::{
 
 use super::entries::bounded;
 use super::{ApiKey, Credential, DirectoryEntries, DkimKey, Domain, MAX_HELD, Tenant, Tracking};
-use crate::settings::{EgressGrants, Network};
+use crate::settings::EgressGrants;
 
 /// A source of directory entries that can change at any time.
 #[async_trait]
@@ -146,7 +146,8 @@ impl EntryBuilder {
 
 fn tenant(record: &TenantRecord) -> Result<Tenant, String> {
     let settings = &record.settings;
-    let networks = settings.networks.iter().map(|text| network(text)).collect::<Result<_, _>>()?;
+    let network = |text: &String| text.parse().map_err(|error| format!("`{text}` {error}"));
+    let networks = settings.networks.iter().map(network).collect::<Result<_, _>>()?;
     Ok(Tenant {
         id: record.id.clone(),
         networks,
@@ -158,14 +159,6 @@ fn tenant(record: &TenantRecord) -> Result<Tenant, String> {
             max_priority: settings.max_priority.unwrap_or(0),
         }),
     })
-}
-
-fn network(text: &str) -> Result<Network, String> {
-    let parsed = text
-        .split_once('/')
-        .and_then(|(addr, prefix)| Some(Network { addr: addr.parse().ok()?, prefix: prefix.parse().ok()? }));
-    let fits = |network: &Network| network.prefix <= if network.addr.is_ipv4() { 32 } else { 128 };
-    parsed.filter(fits).ok_or_else(|| format!("`{text}` is no network such as 10.1.0.0/16"))
 }
 
 fn tracking(record: &TrackingRecord) -> Result<Tracking, String> {

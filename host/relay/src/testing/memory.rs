@@ -236,7 +236,7 @@ impl EventLog for Memory {
         after
     }
 
-    async fn prune(&self, _: Millis) -> Result<usize, StoreError> {
+    async fn prune(&self, _: Millis, _: u64) -> Result<usize, StoreError> {
         Ok(0)
     }
 }

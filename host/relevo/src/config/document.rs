@@ -285,7 +285,7 @@ fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-/// serde's words for an unknown key and for a value of another type; others are [`super::values`]' own.
+/// serde's words for an unknown key and for a value of another type; others are [`super::formats`]' own.
 fn in_plain_words(message: &str) -> String {
     if message.starts_with("unknown field") {
         // "unknown field `a`, expected one of `b`, `c`"

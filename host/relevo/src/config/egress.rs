@@ -167,7 +167,11 @@ fn routes(d: &mut Document<'_>, file: &File) -> HashMap<String, Arc<EgressRoute>
 }
 
 /// What a tenant may use.
-pub(crate) fn grants(d: &mut Document<'_>, s: &schema::TenantTable, delivery: &DeliverySettings) -> EgressGrants {
+pub(crate) fn grants(
+    d: &mut Document<'_>,
+    s: &schema::TenantTable,
+    delivery: &DeliverySettings,
+) -> EgressGrants {
     let known = |there: bool, what: &str, name: &str| {
         (!there).then(|| format!("there is no [[{what}]] with the name `{name}`"))
     };

@@ -1,7 +1,7 @@
 //! `relevo.toml`: read whole, every mistake named with file, line and key. `relevo.example.toml` documents each key.
 //!
 //! To add a key:
-//! 1. Add a field to its section in `schema.rs`; its type says what the value looks like (`values.rs`).
+//! 1. Add a field to its section in `schema.rs`; its type says what the value looks like (`formats`).
 //! 2. Use it where the section is checked (`server.rs`, `egress.rs`, `tenants.rs`, `plugins.rs`), with its default. Limits and
 //!    what must agree with other keys are checked there, too.
 //! 3. Describe it with its default in `relevo.example.toml`.
@@ -10,6 +10,7 @@
 
 mod document;
 mod egress;
+mod formats;
 mod plugins;
 mod schema;
 mod server;
@@ -18,7 +19,6 @@ mod values;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Context;
 use relevo_queue::StoreConfig;
@@ -28,7 +28,7 @@ use relevo_store::StoreUrl;
 
 use document::{Document, Mistake};
 use schema::File;
-pub(crate) use server::{DnsConfig, HttpConfig, SmtpConfig};
+pub(crate) use server::{DnsConfig, EventsConfig, HttpConfig, SmtpConfig};
 
 /// Octets of a configuration: some 10,000 tenants.
 const MAX_FILE: u64 = 32 << 20;
@@ -46,7 +46,7 @@ pub(crate) struct RelayConfig {
     pub(crate) dns: DnsConfig,
     /// Extra certificate authorities for verified TLS to next hops.
     pub(crate) ca_file: Option<PathBuf>,
-    pub(crate) event_retention: Duration,
+    pub(crate) events: EventsConfig,
     pub(crate) settings: Settings,
 }
 
@@ -108,19 +108,16 @@ fn check(d: &mut Document<'_>, file: &File) -> RelayConfig {
         http: server::http(d, file),
         dns: server::dns(file),
         ca_file,
-        event_retention: server::event_retention(file),
+        events: server::events(file),
     }
 }
 
 impl RelayConfig {
     /// What can be reloaded, and the rest.
     pub(crate) fn split(self) -> (Settings, ServerParts) {
-        let Self { data_dir, queue, store, smtp, http, dns, ca_file, event_retention, settings } = self;
+        let Self { data_dir, queue, store, smtp, http, dns, ca_file, events, settings } = self;
         let (hostname, ip) = (settings.hostname.clone(), settings.delivery.ip);
-        (
-            settings,
-            ServerParts { hostname, data_dir, queue, store, smtp, http, dns, ip, ca_file, event_retention },
-        )
+        (settings, ServerParts { hostname, data_dir, queue, store, smtp, http, dns, ip, ca_file, events })
     }
 }
 
@@ -139,7 +136,7 @@ pub(crate) struct ServerParts {
     /// That of lookups.
     pub(crate) ip: IpFamily,
     pub(crate) ca_file: Option<PathBuf>,
-    pub(crate) event_retention: Duration,
+    pub(crate) events: EventsConfig,
 }
 
 impl ServerParts {
@@ -162,7 +159,7 @@ impl ServerParts {
             ("[dns]", self.dns != other.dns),
             ("`ip` of [delivery]", self.ip != other.ip),
             ("`ca_file` of [delivery]", self.ca_file != other.ca_file),
-            ("[events]", self.event_retention != other.event_retention),
+            ("[events]", self.events != other.events),
         ];
         differ.into_iter().filter_map(|(what, differs)| differs.then_some(what)).collect()
     }

@@ -12,11 +12,11 @@ use relevo_smtp::server::BareNewlines;
 use relevo_store::StoreUrl;
 use serde::Deserialize;
 
-use super::values::{
-    ApiKeyHash, CountOrNone, DomainName, HeaderPattern, Identifier, Key, List, Located, MailAddress,
-    MaxPriority, Nameserver, PasswordHash, Port, Section, Selector, ShortTime, Size, Texts, Time,
-    TrackingUrl,
+use super::formats::{
+    ApiKeyHash, CountOrNone, DomainName, HeaderPattern, Identifier, MailAddress, MaxPriority, Nameserver,
+    PasswordHash, Port, Selector, ShortTime, Size, Texts, Time, TrackingUrl,
 };
+use super::values::{Key, List, Located, Section};
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -163,6 +163,7 @@ pub(crate) struct QueueTable {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct EventsTable {
     pub(crate) retention: Key<Time>,
+    pub(crate) max_events: Key<u64>,
 }
 
 #[derive(Default, Deserialize)]

@@ -31,6 +31,15 @@ pub(crate) struct SmtpConfig {
     pub(crate) intake: IntakeSettings,
 }
 
+/// `[events]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EventsConfig {
+    /// Older events are removed.
+    pub(crate) retention: Duration,
+    /// The oldest events beyond this number are removed.
+    pub(crate) max_events: u64,
+}
+
 /// `[http]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HttpConfig {
@@ -202,6 +211,10 @@ pub(crate) fn queue(d: &mut Document<'_>, file: &File) -> StoreConfig {
     }
 }
 
-pub(crate) fn event_retention(file: &File) -> Duration {
-    file.events.retention.or(Duration::from_secs(30 * 86_400))
+pub(crate) fn events(file: &File) -> EventsConfig {
+    let s = &file.events;
+    EventsConfig {
+        retention: s.retention.or(Duration::from_secs(30 * 86_400)),
+        max_events: s.max_events.or(20_000_000),
+    }
 }
