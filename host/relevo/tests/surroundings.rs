@@ -4,12 +4,15 @@
 #[allow(dead_code, reason = "shared with other tests")]
 mod support;
 
+use std::fmt::Write as _;
 use std::fs;
+use std::io::Read as _;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use support::client::get;
-use support::relay::Relay;
+use support::relay::{Relay, free_port};
 use support::sink::Sink;
 use support::wait_for;
 
@@ -100,6 +103,95 @@ fn a_reload_does_not_wait_for_a_fifo() {
     relay.stop();
     relay.launch();
     assert!(!relay.ended(), "a FIFO is no configuration");
+}
+
+/// Files that take long to read, such as those of a mount that hangs, are read beside the loop that hears signals.
+#[test]
+fn a_stop_does_not_wait_for_a_reload() {
+    let sink = Sink::start();
+    let mut relay = Relay::start(sink.addr, "", false);
+    let mut text = fs::read_to_string(relay.config()).unwrap();
+    // Every mistake costs another reading, and there are as many as are told: that takes hours.
+    text.extend((0..100).map(|n| format!("[nonsense{n}]\n")));
+    while text.len() < 31 << 20 {
+        writeln!(text, "[[tenant]]\nid = \"t{}\"", text.len()).unwrap();
+    }
+    fs::write(relay.config(), text).unwrap();
+    relay.reload();
+    relay.reload();
+    send(&relay, "meanwhile");
+    sink.wait("Subject: meanwhile");
+    relay.stop();
+    let log = relay.log();
+    assert!(log.contains("stopped") && !log.contains("nothing was changed"), "{log}");
+}
+
+/// Takes the listening socket of a process and shuts it down: a listener cannot accept from then on.
+fn break_listener(pid: i32, address: SocketAddr) {
+    use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+    let pidfd = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap();
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let numbers = entries.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap());
+    let mut sockets = numbers.filter_map(|n| pidfd_getfd(&pidfd, n, PidfdGetfdFlags::empty()).ok());
+    let listens = |socket: &rustix::fd::OwnedFd| {
+        let local = rustix::net::getsockname(socket).ok().and_then(|local| SocketAddr::try_from(local).ok());
+        local == Some(address) && rustix::net::sockopt::socket_acceptconn(socket) == Ok(true)
+    };
+    let socket = sockets.find(listens).unwrap();
+    rustix::net::shutdown(socket, rustix::net::Shutdown::Both).unwrap();
+}
+
+/// A relay that half works would look well to whoever watches it.
+#[test]
+fn the_end_of_a_listener_ends_the_relay() {
+    let sink = Sink::start();
+    let mut relay = Relay::start(sink.addr, "", false);
+    for (name, address) in [("smtp", relay.submission), ("http", relay.http)] {
+        send(&relay, name);
+        sink.wait(&format!("Subject: {name}\r\n"));
+        break_listener(relay.pid(), address);
+        assert!(!relay.ended(), "{name}");
+        let said = format!("the {name} listener {address} ended without being asked to");
+        assert!(relay.log().contains(&said), "{}", relay.log());
+        relay.spawn();
+    }
+    relay.stop();
+}
+
+/// The limits and the listeners of `[http]`.
+#[test]
+fn http_listeners_are_as_configured() {
+    let sink = Sink::start();
+    let mut relay = Relay::start(sink.addr, "", false);
+    relay.stop();
+    let (ok, made) = support::relay::relevo(&["api-key", "new", "--name", "prometheus"], "");
+    assert!(ok, "{made}");
+    let key = made.lines().find_map(|l| l.strip_prefix("API key (shown this once): ")).unwrap();
+    let hash = made.lines().find_map(|l| l.strip_prefix("api_keys = ")).unwrap();
+    let operations = free_port();
+    let more = format!(
+        "[http]\noperations_listen = [\"{operations}\"]\nmetrics_keys = {hash}\nmax_connections_per_peer = 2\n"
+    );
+    let text = fs::read_to_string(relay.config()).unwrap();
+    fs::write(relay.config(), text.replace("[http]\n", &more)).unwrap();
+    relay.spawn();
+
+    // Who has as many connections as a client may have loses the one that has waited longest.
+    let silent = || {
+        let stream = TcpStream::connect(relay.http).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        stream
+    };
+    let mut held: Vec<TcpStream> = (0..3).map(|_| silent()).collect();
+    assert_eq!(held[0].read(&mut [0]).unwrap(), 0, "the first one gives way");
+    assert_eq!(get(relay.http, "x", "/healthz", None).status, 200);
+
+    assert_eq!(get(relay.http, "x", "/metrics", Some(key)).status, 404, "operations have a listener");
+    assert_eq!(get(operations, "x", "/metrics", None).status, 401);
+    assert_eq!(get(operations, "x", "/metrics", Some(&relay.key)).status, 403);
+    assert_eq!(get(operations, "x", "/metrics", Some(key)).status, 200);
+    assert_eq!(get(operations, "x", "/readyz", None).status, 200);
+    relay.stop();
 }
 
 #[test]

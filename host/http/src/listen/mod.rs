@@ -6,6 +6,7 @@
 mod connection;
 mod connections;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Waited after a failed accept: descriptors may be free again by then.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
-/// Serves until `stop` turns true, then finishes the requests under way.
+/// Serves until `stop` turns true, then finishes the requests under way. It returns at once when the socket listens no more.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -65,6 +66,10 @@ pub async fn serve(
         };
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                tracing::error!(%error, "http accept: the socket listens no more");
+                return;
+            }
             Err(error) => {
                 tracing::warn!(%error, "http accept");
                 tokio::time::sleep(ACCEPT_RETRY).await;

@@ -226,6 +226,10 @@ async fn serve<S: Service>(listener: TcpListener, shared: Arc<ListenerContext<S>
                     }
                     None => turn_away(&stream, remote, shared.kind),
                 },
+                Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+                    tracing::error!(%error, "cannot accept: the socket listens no more");
+                    break;
+                }
                 // Out of descriptors, usually: what holds them needs a moment.
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept");
