@@ -1,4 +1,4 @@
-//! The component: converts types between WIT and the library, nothing else.
+//! The component: the library behind the generated interface.
 #![allow(
     unsafe_code,
     missing_docs,
@@ -6,15 +6,13 @@
     reason = "the generated bindings; what is written here has no unsafe code and no public items"
 )]
 
-use relevo_mailkit::model;
 use std::cell::RefCell;
 
-wit_bindgen::generate!({
-    path: "../../wit/relevo-mail",
-    world: "dkim-stage",
-});
+wit_bindgen::generate!({ path: "../../wit/relevo-mail", world: "dkim-stage" });
 
 use exports::relevo::mail::dkim;
+
+relevo_mailkit::wit_conversions!(dkim: exports::relevo::mail::dkim);
 
 struct Component;
 
@@ -30,7 +28,7 @@ struct Signer(RefCell<Option<crate::Signer>>);
 
 impl dkim::GuestSigner for Signer {
     fn new(requests: Vec<dkim::Request>) -> Self {
-        Self(RefCell::new(Some(crate::Signer::new(requests.into_iter().map(request).collect()))))
+        Self(RefCell::new(Some(crate::Signer::new(requests.into_iter().map(Into::into).collect()))))
     }
 
     fn push(&self, chunk: Vec<u8>) {
@@ -39,13 +37,9 @@ impl dkim::GuestSigner for Signer {
         }
     }
 
-    fn finish(&self) -> Result<Vec<dkim::Unsigned>, String> {
+    fn finish(&self) -> Result<Vec<dkim::SigningInput>, String> {
         let signer = self.0.take().ok_or("finished already")?;
-        Ok(signer
-            .finish()?
-            .into_iter()
-            .map(|u| dkim::Unsigned { to_sign: u.to_sign, field: u.field })
-            .collect())
+        Ok(signer.finish()?.into_iter().map(Into::into).collect())
     }
 }
 
@@ -53,7 +47,7 @@ struct Verifier(RefCell<Option<crate::Verifier>>);
 
 impl dkim::GuestVerifier for Verifier {
     fn new(records: Vec<dkim::Txt>, now: i64) -> Self {
-        let records = records.into_iter().map(|r| model::Txt { name: r.name, value: r.value }).collect();
+        let records = records.into_iter().map(Into::into).collect();
         Self(RefCell::new(Some(crate::Verifier::new(records, now))))
     }
 
@@ -65,38 +59,6 @@ impl dkim::GuestVerifier for Verifier {
 
     fn finish(&self) -> Vec<dkim::Verdict> {
         let verdicts = self.0.take().map(crate::Verifier::finish).unwrap_or_default();
-        verdicts.into_iter().map(verdict).collect()
-    }
-}
-
-fn request(r: dkim::Request) -> model::SignatureRequest {
-    model::SignatureRequest {
-        domain: r.domain,
-        selector: r.selector,
-        algorithm: match r.algorithm {
-            dkim::Algorithm::RsaSha256 => model::Algorithm::RsaSha256,
-            dkim::Algorithm::Ed25519Sha256 => model::Algorithm::Ed25519Sha256,
-        },
-        header_canonicalization: canonicalization(r.header_canonicalization),
-        body_canonicalization: canonicalization(r.body_canonicalization),
-        timestamp: r.timestamp,
-        expiration: r.expiration,
-    }
-}
-
-fn canonicalization(c: dkim::Canonicalization) -> model::Canonicalization {
-    match c {
-        dkim::Canonicalization::Relaxed => model::Canonicalization::Relaxed,
-        dkim::Canonicalization::Simple => model::Canonicalization::Simple,
-    }
-}
-
-fn verdict(v: model::SignatureVerdict) -> dkim::Verdict {
-    dkim::Verdict {
-        domain: v.domain,
-        selector: v.selector,
-        algorithm: v.algorithm,
-        pass: v.pass,
-        detail: v.detail,
+        verdicts.into_iter().map(Into::into).collect()
     }
 }

@@ -3,7 +3,7 @@
 use crate::body::BodyHashes;
 use crate::header::{self, Divider, Field, MAX_HEADER};
 use crate::{canonical, field};
-use relevo_mailkit::model::{Canonicalization, SignatureRequest, Unsigned};
+use relevo_mailkit::model::{Canonicalization, SignatureRequest, SigningInput};
 
 /// Makes the octets for several signatures in one pass over a message, which comes in chunks of any size.
 ///
@@ -35,7 +35,7 @@ impl Signer {
     /// # Errors
     /// Text for the log: a request that cannot be written as a signature, a message without From (RFC 6376 section 5.4), a header block over
     /// [`MAX_HEADER`] octets.
-    pub fn finish(self) -> Result<Vec<Unsigned>, String> {
+    pub fn finish(self) -> Result<Vec<SigningInput>, String> {
         for request in &self.requests {
             check(request)?;
         }
@@ -60,7 +60,7 @@ impl Signer {
                 to_sign.extend_from_slice(signed);
                 let value = &field[field::NAME.len() + 1..];
                 canonical::write_field(canonicalization, field::NAME.as_bytes(), value, &mut to_sign);
-                Unsigned { to_sign, field }
+                SigningInput { to_sign, field }
             })
             .collect())
     }

@@ -11,14 +11,19 @@ use relevo_mailkit::source::{Source, for_each_chunk};
 use spin_sdk::http::{IntoResponse, Method, Request, Response};
 use spin_sdk::http_component;
 
-use crate::convert;
 use crate::sample::{self, Steps};
 
-pub(crate) mod bindings {
+mod bindings {
     wit_bindgen::generate!({ path: "../../wit/relevo-mail", world: "gateway" });
 }
 
 use bindings::relevo::mail::{dkim, template, track, validate};
+
+relevo_mailkit::wit_conversions!(types: bindings::relevo::mail::types);
+relevo_mailkit::wit_conversions!(validate: bindings::relevo::mail::validate);
+relevo_mailkit::wit_conversions!(track: bindings::relevo::mail::track);
+relevo_mailkit::wit_conversions!(dkim: bindings::relevo::mail::dkim);
+relevo_mailkit::wit_conversions!(template: bindings::relevo::mail::template);
 
 #[http_component]
 fn handle(request: Request) -> impl IntoResponse {
@@ -55,24 +60,12 @@ impl Steps for Imports {
         variables: &str,
         limits: model::TemplateLimits,
     ) -> Result<model::Rendered, String> {
-        let source = template::Source {
-            subject: source.subject,
-            html: source.html,
-            mjml: source.mjml,
-            text: source.text,
-        };
-        let limits = template::Limits {
-            max_output: limits.max_output,
-            max_steps: limits.max_steps,
-            max_depth: limits.max_depth,
-        };
-        let rendered = template::render(&source, variables, limits).map_err(|error| error.message)?;
-        Ok(model::Rendered { subject: rendered.subject, html: rendered.html, text: rendered.text })
+        let rendered = template::render(&source.into(), variables, limits.into());
+        rendered.map(Into::into).map_err(|error| error.message)
     }
 
     fn build(&self, envelope: model::MessageEnvelope, content: model::Rendered) -> Result<Vec<u8>, String> {
-        let content = template::Rendered { subject: content.subject, html: content.html, text: content.text };
-        template::build(&convert::to_envelope(envelope), &content).map_err(|error| error.message)
+        template::build(&envelope.into(), &content.into()).map_err(|error| error.message)
     }
 
     fn validate(
@@ -80,10 +73,10 @@ impl Steps for Imports {
         options: model::ValidateOptions,
         message: &dyn Source,
     ) -> Result<model::Report, String> {
-        let validator = validate::Validator::new(&convert::to_validate_options(options));
+        let validator = validate::Validator::new(&options.into());
         push(message, 0, message.size(), |chunk| validator.push(chunk))?;
         let report = validator.finish().map_err(|refusal| format!("{}: {}", refusal.rule, refusal.detail))?;
-        Ok(convert::report(report))
+        Ok(report.into())
     }
 
     fn track(
@@ -92,30 +85,26 @@ impl Steps for Imports {
         parts: &[model::Part],
         message: &dyn Source,
     ) -> Result<model::Rewrite, String> {
-        let index: Vec<_> = parts.iter().map(convert::to_part).collect();
-        let rewriter = track::Rewriter::new(&convert::to_track_options(options), &index);
-        for number in rewriter.wanted() {
+        let index: Vec<_> = parts.iter().cloned().map(Into::into).collect();
+        let rewriter = track::Rewriter::new(&options.into(), &index);
+        for number in rewriter.parts_needed() {
             let part = usize::try_from(number).ok().and_then(|n| parts.get(n)).ok_or("no such part")?;
             rewriter.begin(number);
             push(message, part.body.offset, part.body.length, |chunk| rewriter.push(chunk))?;
             rewriter.end();
         }
-        Ok(convert::rewrite(rewriter.finish()))
+        Ok(rewriter.finish().into())
     }
 
     fn sign(
         &self,
         requests: Vec<model::SignatureRequest>,
         copy: &dyn Source,
-    ) -> Result<Vec<model::Unsigned>, String> {
-        let requests: Vec<_> = requests.into_iter().map(convert::to_request).collect();
+    ) -> Result<Vec<model::SigningInput>, String> {
+        let requests: Vec<_> = requests.into_iter().map(Into::into).collect();
         let signer = dkim::Signer::new(&requests);
         push(copy, 0, copy.size(), |chunk| signer.push(chunk))?;
-        let unsigned = signer.finish()?;
-        Ok(unsigned
-            .into_iter()
-            .map(|each| model::Unsigned { to_sign: each.to_sign, field: each.field })
-            .collect())
+        Ok(signer.finish()?.into_iter().map(Into::into).collect())
     }
 }
 

@@ -5,7 +5,5 @@
 //! answers can be compared with what the libraries answer.
 
 #[cfg(target_family = "wasm")]
-mod convert;
-#[cfg(target_family = "wasm")]
 mod guest;
 pub mod sample;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use relevo_mailkit::model::{
     Algorithm, Canonicalization, Mailbox, MessageEnvelope, Part, Rendered, Report, Rewrite, SignatureRequest,
-    TemplateLimits, TemplateSource, TrackOptions, Unsigned, ValidateOptions,
+    SigningInput, TemplateLimits, TemplateSource, TrackOptions, ValidateOptions,
 };
 use relevo_mailkit::source::{Source, for_each_chunk};
 use relevo_mailkit::splice::{self, Splice, TrackingUrls};
@@ -49,7 +49,7 @@ pub trait Steps {
     ///
     /// # Errors
     /// Why it cannot be signed.
-    fn sign(&self, requests: Vec<SignatureRequest>, copy: &dyn Source) -> Result<Vec<Unsigned>, String>;
+    fn sign(&self, requests: Vec<SignatureRequest>, copy: &dyn Source) -> Result<Vec<SigningInput>, String>;
 }
 
 /// What became of the sample.
@@ -90,7 +90,7 @@ pub fn run(steps: &dyn Steps) -> Result<Sample, String> {
     let rewrite = steps.track(track_options(), &report.parts, message.as_ref())?;
     let edits = splice::merge(&report.edits, &rewrite.edits);
     let copy =
-        Splice::new(report.additions, message, edits, &SampleUrls).map_err(|error| error.to_string())?;
+        Splice::new(report.added_headers, message, edits, &SampleUrls).map_err(|error| error.to_string())?;
     let to_sign = steps.sign(requests(), &copy)?;
     let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
     Ok(Sample {
@@ -170,7 +170,7 @@ fn validate_options() -> ValidateOptions {
         now: NOW,
         message_id_left: "sample".into(),
         downgrade: false,
-        list_fields: false,
+        include_headers: false,
         strict_headers: false,
     }
 }

@@ -18,3 +18,4 @@ pub mod splice;
 pub mod text;
 pub mod token;
 pub mod transfer;
+pub mod wit;

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::policy::HeaderField;
+pub use crate::policy::HeaderField;
 
 /// `types.span`: `length` octets from `offset` of the submitted message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -33,9 +33,9 @@ pub enum Encoding {
     Base64,
 }
 
-/// `types.piece`: a part of a replacement.
+/// `types.segment`: a part of a replacement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Piece {
+pub enum Segment {
     /// These octets.
     Literal(Vec<u8>),
     /// Octets of the submitted message.
@@ -51,10 +51,10 @@ pub enum Piece {
 pub struct Edit {
     /// What is replaced; a length of 0 inserts.
     pub at: Span,
-    /// How the joined pieces are written.
+    /// How the joined segments are written.
     pub encoding: Encoding,
     /// The replacement.
-    pub pieces: Vec<Piece>,
+    pub segments: Vec<Segment>,
     /// The part it belongs to.
     pub part: Option<u32>,
 }
@@ -133,8 +133,8 @@ pub struct ValidateOptions {
     pub message_id_left: String,
     /// Only turn 8-bit parts into 7bit.
     pub downgrade: bool,
-    /// The report has the fields of the header.
-    pub list_fields: bool,
+    /// The report has the header fields.
+    pub include_headers: bool,
     /// To, Cc, Reply-To, Resent-To and Resent-Cc must parse.
     pub strict_headers: bool,
 }
@@ -169,7 +169,7 @@ pub struct Report {
     /// Who claims authorship.
     pub authors: Vec<Author>,
     /// Whole header fields to be put on top.
-    pub additions: Vec<u8>,
+    pub added_headers: Vec<u8>,
     /// Removals and re-encodings.
     pub edits: Vec<Edit>,
     /// The MIME structure.
@@ -190,13 +190,13 @@ pub struct Report {
     pub subject: String,
     /// Received fields.
     pub received: u32,
-    /// Added and not removed ones; empty unless asked for.
-    pub fields: Vec<HeaderField>,
+    /// Header fields of the message as it is sent; empty unless [`ValidateOptions::include_headers`] is set.
+    pub headers: Vec<HeaderField>,
     /// How many fields more there are.
-    pub fields_left_out: u32,
+    pub headers_left_out: u32,
 }
 
-/// Fields of [`Report::fields`], and octets of their names and values together.
+/// Fields of [`Report::headers`], and octets of their names and values together.
 pub const MAX_FIELDS: usize = 200;
 /// See [`MAX_FIELDS`].
 pub const MAX_FIELD_OCTETS: usize = 64 << 10;
@@ -297,9 +297,9 @@ pub struct SignatureRequest {
     pub expiration: Option<i64>,
 }
 
-/// `dkim.unsigned`.
+/// `dkim.signing-input`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unsigned {
+pub struct SigningInput {
     /// What the host signs.
     pub to_sign: Vec<u8>,
     /// The field up to and including `b=`.

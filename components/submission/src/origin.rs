@@ -23,7 +23,7 @@ pub struct Via {
     /// Protocol version and cipher suite.
     pub tls: Option<String>,
     /// The user name of AUTH or the name of the API key; none for a trusted network.
-    pub identity: Option<String>,
+    pub auth_user: Option<String>,
 }
 
 /// The `with` clause (RFC 3848) and what events call the source.

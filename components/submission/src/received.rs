@@ -92,7 +92,7 @@ mod tests {
             peer: Some("192.0.2.7".parse().expect("address")),
             helo: Some("client.example".into()),
             tls: None,
-            identity: None,
+            auth_user: None,
         }
     }
 
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn without_a_peer_there_is_no_from() {
-        let via = Via { protocol: Protocol::Http, peer: None, helo: None, tls: None, identity: None };
+        let via = Via { protocol: Protocol::Http, peer: None, helo: None, tls: None, auth_user: None };
         assert!(text(&via, &[]).starts_with("Received: by mta1.example with HTTP\r\n\tid "));
     }
 

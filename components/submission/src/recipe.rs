@@ -9,9 +9,9 @@ const VERSION: u8 = 3;
 /// How copies are made from the stored bytes. Written once, when the message is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Recipe {
-    /// Our Received field and the additions of `validate`, each ended by CRLF: what goes above the stored bytes and below the
-    /// signatures.
-    pub top: Vec<u8>,
+    /// Our Received field, the fields of checks and those that `validate` added, each ended by CRLF. They go above the
+    /// stored bytes and below the signatures.
+    pub prepend: Vec<u8>,
     /// Over the stored bytes: those of `validate` and `track`, merged and checked.
     pub edits: Vec<Edit>,
     /// Set when the edits have places for URLs: each recipient gets a copy of its own.
@@ -89,17 +89,17 @@ fn read(stored: &[u8]) -> Result<Recipe, RecipeError> {
 
 #[cfg(test)]
 mod tests {
-    use relevo_mailkit::model::{Encoding, Piece, Span};
+    use relevo_mailkit::model::{Encoding, Segment, Span};
 
     use super::*;
 
     fn recipe() -> Recipe {
         Recipe {
-            top: b"Received: x\r\n".to_vec(),
+            prepend: b"Received: x\r\n".to_vec(),
             edits: vec![Edit {
                 at: Span { offset: 3, length: 2 },
                 encoding: Encoding::QuotedPrintable,
-                pieces: vec![Piece::Literal(b"a".to_vec()), Piece::Click(0), Piece::Open],
+                segments: vec![Segment::Literal(b"a".to_vec()), Segment::Click(0), Segment::Open],
                 part: Some(1),
             }],
             links: Some(Links {

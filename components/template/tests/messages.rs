@@ -32,7 +32,10 @@ fn check(message: &[u8], smtputf8: bool) -> Result<relevo_mailkit::model::Report
     });
     validator.push(message);
     let report = validator.finish().map_err(|r| format!("{}: {}", r.rule, r.detail))?;
-    if report.edits.is_empty() && report.additions.is_empty() && report.fixes.is_empty() && !report.eight_bit
+    if report.edits.is_empty()
+        && report.added_headers.is_empty()
+        && report.fixes.is_empty()
+        && !report.eight_bit
     {
         return Ok(report);
     }

@@ -8,7 +8,7 @@
 
 use crate::decode;
 use crate::links::Links;
-use relevo_mailkit::model::{DeclaredEncoding, Edit, Encoding, Part, Piece, Span, TrackOptions};
+use relevo_mailkit::model::{DeclaredEncoding, Edit, Encoding, Part, Segment, Span, TrackOptions};
 use std::ops::Range;
 
 /// Octets of a line without CRLF (RFC 5322 section 2.1.1).
@@ -18,7 +18,7 @@ const MAX_LINE: usize = 998;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) at: Range<usize>,
-    pub(crate) pieces: Vec<Piece>,
+    pub(crate) segments: Vec<Segment>,
 }
 
 /// A part with its content.
@@ -51,7 +51,7 @@ impl Content<'_> {
     }
 
     fn identity(&self, changes: Vec<Change>) -> Vec<Edit> {
-        let edit = |change: Change| self.edit(change.at, Encoding::Identity, change.pieces);
+        let edit = |change: Change| self.edit(change.at, Encoding::Identity, change.segments);
         changes.into_iter().map(edit).collect()
     }
 
@@ -62,7 +62,7 @@ impl Content<'_> {
         offsets
             .chunks_exact(2)
             .zip(changes)
-            .map(|(at, change)| self.edit(at[0]..at[1], Encoding::QuotedPrintable, change.pieces))
+            .map(|(at, change)| self.edit(at[0]..at[1], Encoding::QuotedPrintable, change.segments))
             .collect()
     }
 
@@ -76,26 +76,26 @@ impl Content<'_> {
     /// An identity body in another encoding: unchanged stretches are read from the message.
     fn reencoded(&self, changes: Vec<Change>) -> Vec<Edit> {
         let (encoding, name) = best_encoding(self.decoded);
-        let source = |at: Range<usize>| Piece::Source(self.span(at));
+        let source = |at: Range<usize>| Segment::Source(self.span(at));
         let body = self.whole(encoding, stretches(0, self.decoded.len(), changes, source));
         let field = format!("Content-Transfer-Encoding: {name}\r\n").into_bytes();
         // Without a field of its own: before the empty line that ends the header.
         let end = Span { offset: self.part.header.end().saturating_sub(2), length: 0 };
         let at = self.part.encoding_field.unwrap_or(end);
-        let pieces = vec![Piece::Literal(field)];
-        vec![Edit { at, encoding: Encoding::Identity, pieces, part: Some(self.index) }, body]
+        let segments = vec![Segment::Literal(field)];
+        vec![Edit { at, encoding: Encoding::Identity, segments, part: Some(self.index) }, body]
     }
 
-    fn whole(&self, encoding: Encoding, pieces: Vec<Piece>) -> Edit {
-        self.edit(0..self.raw.len(), encoding, pieces)
+    fn whole(&self, encoding: Encoding, segments: Vec<Segment>) -> Edit {
+        self.edit(0..self.raw.len(), encoding, segments)
     }
 
-    fn literals(&self, from: usize, changes: Vec<Change>) -> Vec<Piece> {
-        stretches(from, self.decoded.len(), changes, |at| Piece::Literal(self.decoded[at].to_vec()))
+    fn literals(&self, from: usize, changes: Vec<Change>) -> Vec<Segment> {
+        stretches(from, self.decoded.len(), changes, |at| Segment::Literal(self.decoded[at].to_vec()))
     }
 
-    fn edit(&self, at: Range<usize>, encoding: Encoding, pieces: Vec<Piece>) -> Edit {
-        Edit { at: self.span(at), encoding, pieces, part: Some(self.index) }
+    fn edit(&self, at: Range<usize>, encoding: Encoding, segments: Vec<Segment>) -> Edit {
+        Edit { at: self.span(at), encoding, segments, part: Some(self.index) }
     }
 
     /// In the message.
@@ -104,26 +104,26 @@ impl Content<'_> {
     }
 }
 
-/// The text from `from` to `to` with the changes made; `unchanged` gives the piece for a stretch between them.
+/// The text from `from` to `to` with the changes made; `unchanged` gives the segment for a stretch between them.
 fn stretches(
     from: usize,
     to: usize,
     changes: Vec<Change>,
-    unchanged: impl Fn(Range<usize>) -> Piece,
-) -> Vec<Piece> {
-    let mut pieces = Vec::with_capacity(changes.len() * 2 + 1);
+    unchanged: impl Fn(Range<usize>) -> Segment,
+) -> Vec<Segment> {
+    let mut segments = Vec::with_capacity(changes.len() * 2 + 1);
     let mut at = from;
     for change in changes {
         if at < change.at.start {
-            pieces.push(unchanged(at..change.at.start));
+            segments.push(unchanged(at..change.at.start));
         }
         at = change.at.end;
-        pieces.extend(change.pieces);
+        segments.extend(change.segments);
     }
     if at < to {
-        pieces.push(unchanged(at..to));
+        segments.push(unchanged(at..to));
     }
-    pieces
+    segments
 }
 
 /// The longest line that the changes can make.
@@ -132,12 +132,12 @@ fn longest_line(text: &[u8], changes: &[Change], links: &Links, options: &TrackO
     let mut at = 0;
     for change in changes {
         line.push(&text[at..change.at.start]);
-        for piece in &change.pieces {
-            match piece {
-                Piece::Literal(octets) => line.push(octets),
-                Piece::Click(link) => line.extend(links.minted_length(Some(*link), options)),
-                Piece::Open => line.extend(links.minted_length(None, options)),
-                Piece::Source(_) => {}
+        for segment in &change.segments {
+            match segment {
+                Segment::Literal(octets) => line.push(octets),
+                Segment::Click(link) => line.extend(links.minted_length(Some(*link), options)),
+                Segment::Open => line.extend(links.minted_length(None, options)),
+                Segment::Source(_) => {}
             }
         }
         at = change.at.end;

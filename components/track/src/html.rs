@@ -7,7 +7,7 @@ use crate::links::{Links, is_trackable};
 use crate::optout;
 use lol_html::html_content::{Attribute, Element};
 use lol_html::{EndTagHandler, HtmlRewriter, MemorySettings, Settings, element};
-use relevo_mailkit::model::{Piece, TrackOptions};
+use relevo_mailkit::model::{Segment, TrackOptions};
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::rc::Rc;
@@ -59,7 +59,7 @@ impl Html<'_> {
                 Some(at) => at,
                 None => end::of_document(self.text)?,
             };
-            changes.push(Change { at: at..at, pieces: pixel() });
+            changes.push(Change { at: at..at, segments: pixel() });
         }
         changes.sort_by_key(|change| change.at.start);
         Ok(changes)
@@ -80,7 +80,7 @@ impl Html<'_> {
         let Some(at) = href.value_source_location().map(|location| location.bytes()) else { return };
         let Some(url) = self.text.get(at.clone()).and_then(|value| self.destination(value)) else { return };
         if let Some(index) = links.index(&url, self.options) {
-            changes.push(Change { at, pieces: vec![Piece::Click(index)] });
+            changes.push(Change { at, segments: vec![Segment::Click(index)] });
         }
     }
 
@@ -102,8 +102,8 @@ impl Html<'_> {
         }
         match changes.last_mut() {
             // Two in a row.
-            Some(last) if last.at.end == start && last.pieces.is_empty() => last.at.end = end,
-            _ => changes.push(Change { at: start..end, pieces: Vec::new() }),
+            Some(last) if last.at.end == start && last.segments.is_empty() => last.at.end = end,
+            _ => changes.push(Change { at: start..end, segments: Vec::new() }),
         }
     }
 
@@ -132,10 +132,10 @@ fn is_blank(octet: u8) -> bool {
     matches!(octet, b' ' | b'\t' | b'\n' | b'\r' | b'\x0c')
 }
 
-fn pixel() -> Vec<Piece> {
+fn pixel() -> Vec<Segment> {
     vec![
-        Piece::Literal(b"<img src=\"".to_vec()),
-        Piece::Open,
-        Piece::Literal(b"\" width=\"1\" height=\"1\" alt=\"\">".to_vec()),
+        Segment::Literal(b"<img src=\"".to_vec()),
+        Segment::Open,
+        Segment::Literal(b"\" width=\"1\" height=\"1\" alt=\"\">".to_vec()),
     ]
 }

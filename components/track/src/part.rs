@@ -3,7 +3,7 @@
 use encoding_rs::{EUC_JP, Encoding, UTF_8};
 use relevo_mailkit::model::{DeclaredEncoding, Note, Part, TrackOptions};
 
-/// What a wanted part holds.
+/// The content of a part that is rewritten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Html,

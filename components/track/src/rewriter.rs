@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 /// Finds what is to be rewritten in the parts of one message.
 ///
-/// For each index in [`wanted`](Self::wanted): [`begin`](Self::begin), [`push`](Self::push) the raw body in chunks of any size,
+/// For each index in [`parts_needed`](Self::parts_needed): [`begin`](Self::begin), [`push`](Self::push) the raw body in chunks of any size,
 /// [`end`](Self::end). A part that was not asked for, or whose body is not as long as its span says, is left alone.
 pub struct Rewriter {
     options: TrackOptions,
@@ -19,7 +19,7 @@ pub struct Rewriter {
     kinds: Vec<(u32, Kind)>,
     current: Option<(u32, Kind)>,
     raw: Vec<u8>,
-    /// The first wanted HTML part carries the pixel.
+    /// The first HTML part of them carries the pixel.
     pixel: Option<u32>,
     links: Links,
     edits: Vec<Edit>,
@@ -59,7 +59,7 @@ impl Rewriter {
 
     /// The indexes of the parts to be pushed, ascending.
     #[must_use]
-    pub fn wanted(&self) -> Vec<u32> {
+    pub fn parts_needed(&self) -> Vec<u32> {
         self.kinds.iter().map(|(id, _)| *id).collect()
     }
 

@@ -2,7 +2,7 @@
 
 use crate::edits::Change;
 use crate::links::{Links, is_trackable, strip_scheme};
-use relevo_mailkit::model::{Piece, TrackOptions};
+use relevo_mailkit::model::{Segment, TrackOptions};
 
 /// The changes to a plain text, in order: each whole http or https URL.
 ///
@@ -27,7 +27,7 @@ pub(crate) fn changes(text: &[u8], utf8: bool, links: &mut Links, options: &Trac
         if is_trackable(url)
             && let Some(index) = links.index(url, options)
         {
-            changes.push(Change { at: start..start + url.len(), pieces: vec![Piece::Click(index)] });
+            changes.push(Change { at: start..start + url.len(), segments: vec![Segment::Click(index)] });
         }
     }
     changes

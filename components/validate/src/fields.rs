@@ -25,9 +25,9 @@ impl Fields {
         }
     }
 
-    /// Those of `additions` (whole fields), then these.
-    pub(crate) fn below(self, additions: &[u8]) -> Checked<Self> {
-        let block = Block::read(additions, 0, false)?;
+    /// Those of `added_headers` (whole fields), then these.
+    pub(crate) fn below(self, added_headers: &[u8]) -> Checked<Self> {
+        let block = Block::read(added_headers, 0, false)?;
         let mut all = Self::default();
         block.fields.iter().for_each(|field| all.push(&block, field));
         for field in self.listed {
@@ -58,14 +58,14 @@ mod tests {
     use super::*;
     use crate::Validator;
 
-    fn report(message: &str, list_fields: bool) -> Report {
-        let mut validator = Validator::new(ValidateOptions { list_fields, ..crate::defaults() });
+    fn report(message: &str, include_headers: bool) -> Report {
+        let mut validator = Validator::new(ValidateOptions { include_headers, ..crate::defaults() });
         validator.push(message.as_bytes());
         validator.finish().unwrap()
     }
 
     fn names(report: &Report) -> Vec<&str> {
-        report.fields.iter().map(|f| f.name.as_str()).collect()
+        report.headers.iter().map(|f| f.name.as_str()).collect()
     }
 
     #[test]
@@ -73,10 +73,10 @@ mod tests {
         let message = "From: a@b.example\r\nBcc: c@d.example\r\nSuBject: x\r\n y\r\nX:\r\n\r\nNot: this\r\n";
         let report = report(message, true);
         assert_eq!(names(&report), ["Date", "Message-ID", "From", "SuBject", "X"]);
-        let values: Vec<_> = report.fields[2..].iter().map(|f| f.value.as_slice()).collect();
+        let values: Vec<_> = report.headers[2..].iter().map(|f| f.value.as_slice()).collect();
         assert_eq!(values, [&b" a@b.example"[..], b" x\r\n y", b""]);
-        assert_eq!(report.fields_left_out, 0);
-        assert!(self::report(message, false).fields.is_empty());
+        assert_eq!(report.headers_left_out, 0);
+        assert!(self::report(message, false).headers.is_empty());
     }
 
     #[test]
@@ -84,10 +84,13 @@ mod tests {
         let many = format!("From: a@b.example\r\n{}\r\n", "X-A: b\r\n".repeat(MAX_FIELDS + 4));
         let found = report(&many, true);
         // With Date and Message-ID.
-        assert_eq!((found.fields.len(), found.fields_left_out), (MAX_FIELDS, 7));
+        assert_eq!((found.headers.len(), found.headers_left_out), (MAX_FIELDS, 7));
         let line = format!(" {}\r\n", "x".repeat(900));
         let large = format!("X: y\r\n{}", line.repeat(33)).repeat(3);
         let found = report(&format!("From: a@b.example\r\n{large}Subject: z\r\n\r\n"), true);
-        assert_eq!((names(&found), found.fields_left_out), (vec!["Date", "Message-ID", "From", "X", "X"], 2));
+        assert_eq!(
+            (names(&found), found.headers_left_out),
+            (vec!["Date", "Message-ID", "From", "X", "X"], 2)
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Edits that make a message fit for transport (RFC 6409 section 8, RFC 2045 section 6, RFC 6152).
 
-use relevo_mailkit::model::{DeclaredEncoding, Edit, Encoding, Note, Piece, Span};
+use relevo_mailkit::model::{DeclaredEncoding, Edit, Encoding, Note, Segment, Span};
 
 use crate::entity::{Container, Entity};
 use crate::head::Head;
@@ -12,7 +12,7 @@ pub(crate) struct Fixes {
     pub(crate) edits: Vec<Edit>,
     pub(crate) notes: Vec<Note>,
     /// Fields for the top of the message.
-    pub(crate) additions: Vec<u8>,
+    pub(crate) added_headers: Vec<u8>,
     /// Octets above 127 in a body afterwards.
     pub(crate) eight_bit: bool,
     mime: bool,
@@ -111,7 +111,7 @@ impl Fixes {
         self.edits.push(Edit {
             at,
             encoding,
-            pieces: vec![Piece::Source(at)],
+            segments: vec![Segment::Source(at)],
             part: u32::try_from(index).ok(),
         });
         self.note(note, index, entity);
@@ -154,7 +154,7 @@ impl Fixes {
         if charset && !entity.content_type {
             let content_type = format!("Content-Type: text/plain; charset={name}\r\n");
             if index == 0 {
-                self.additions.extend_from_slice(content_type.as_bytes());
+                self.added_headers.extend_from_slice(content_type.as_bytes());
             } else if entity.part.encoding_field.is_none() {
                 field.insert_str(0, &content_type);
             }
@@ -169,7 +169,7 @@ impl Fixes {
         self.edits.push(Edit {
             at,
             encoding: Encoding::Identity,
-            pieces: vec![Piece::Literal(literal)],
+            segments: vec![Segment::Literal(literal)],
             part: u32::try_from(index).ok(),
         });
     }
@@ -181,7 +181,7 @@ impl Fixes {
 
     fn finish(mut self, head: &Head) -> Self {
         if !head.mime_version && (self.mime || head.mime_fields) {
-            self.additions.splice(0..0, *b"MIME-Version: 1.0\r\n");
+            self.added_headers.splice(0..0, *b"MIME-Version: 1.0\r\n");
             self.notes.push(Note { name: "mime-version-added".into(), detail: "1.0".into() });
         }
         self

@@ -19,7 +19,7 @@ const MAX_AUTHORS: usize = 100;
 pub(crate) struct Head {
     pub(crate) authors: Vec<Author>,
     /// Date and Message-ID, where missing.
-    pub(crate) additions: Vec<u8>,
+    pub(crate) added_headers: Vec<u8>,
     pub(crate) removals: Vec<Edit>,
     pub(crate) fixes: Vec<Note>,
     pub(crate) signed: bool,
@@ -50,7 +50,7 @@ pub(crate) fn read(block: &Block<'_>, options: &ValidateOptions) -> Checked<Head
         reader.field(field)?;
         let stays = reader.head.removals.len() == removed;
         reader.head.eight_bit |= stays && !block.value(field).is_ascii();
-        if stays && options.list_fields {
+        if stays && options.include_headers {
             reader.head.fields.push(block, field);
         }
         resent |= matches!(
@@ -222,7 +222,7 @@ impl Reader<'_, '_> {
 
     fn add(&mut self, name: &str, value: &str) {
         for piece in [name, ": ", value, "\r\n"] {
-            self.head.additions.extend_from_slice(piece.as_bytes());
+            self.head.added_headers.extend_from_slice(piece.as_bytes());
         }
     }
 
@@ -241,7 +241,7 @@ impl Reader<'_, '_> {
 
     fn cut(&mut self, field: &Field) {
         let at = self.block.span(field);
-        self.head.removals.push(Edit { at, encoding: Encoding::Identity, pieces: Vec::new(), part: None });
+        self.head.removals.push(Edit { at, encoding: Encoding::Identity, segments: Vec::new(), part: None });
     }
 
     /// A field whose value must not be empty and is: removed, as if it had not been written.

@@ -49,7 +49,7 @@ pub fn defaults() -> ValidateOptions {
         now: 1_795_325_640,
         message_id_left: "made.up".into(),
         downgrade: false,
-        list_fields: false,
+        include_headers: false,
         strict_headers: false,
     }
 }

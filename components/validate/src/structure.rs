@@ -4,7 +4,7 @@
 //! is only carried (inside message/rfc822) is indexed but not judged, so that bounces with a truncated original
 //! pass; nothing inside is ever changed.
 
-use relevo_mailkit::model::{DeclaredEncoding, Edit, Encoding, Note, Part, Piece, Span, ValidateOptions};
+use relevo_mailkit::model::{DeclaredEncoding, Edit, Encoding, Note, Part, Segment, Span, ValidateOptions};
 
 use crate::cuts::{Cuts, MAX_CUTS};
 use crate::encode;
@@ -290,7 +290,7 @@ impl Structure {
             self.header_edits.extend(encoded.into_iter().map(|(at, octets)| Edit {
                 at,
                 encoding: Encoding::Identity,
-                pieces: vec![Piece::Literal(octets)],
+                segments: vec![Segment::Literal(octets)],
                 part,
             }));
             let detail = format!("part {index}, {}", String::from_utf8_lossy(block.name(field)));

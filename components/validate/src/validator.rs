@@ -91,11 +91,11 @@ impl Validator {
         } else {
             fixes::submission(&structure.entities, &head)
         };
-        head.additions.extend_from_slice(&fixes.additions);
+        head.added_headers.extend_from_slice(&fixes.added_headers);
         head.fixes.append(&mut structure.header_notes);
         head.fixes.extend(fixes.notes);
-        let fields = match structure.options.list_fields {
-            true => head.fields.below(&head.additions)?,
+        let fields = match structure.options.include_headers {
+            true => head.fields.below(&head.added_headers)?,
             false => Fields::default(),
         };
         let mut edits = head.removals;
@@ -104,7 +104,7 @@ impl Validator {
         edits.sort_by_key(|e| e.at.offset);
         Ok(Report {
             authors: head.authors,
-            additions: head.additions,
+            added_headers: head.added_headers,
             edits,
             parts: structure.parts(),
             fixes: head.fixes,
@@ -115,8 +115,8 @@ impl Validator {
             from_field: head.from_field,
             subject: head.subject,
             received: head.received,
-            fields: fields.listed,
-            fields_left_out: fields.left_out,
+            headers: fields.listed,
+            headers_left_out: fields.left_out,
         })
     }
 

@@ -77,7 +77,7 @@ fn check(report: &Report, size: u64) -> Result<(), TestCaseError> {
             prop_assert!(index == 0 || !report.edits.iter().any(|e| e.part.is_some() && inside(e.at.offset)));
         }
     }
-    prop_assert!(report.additions.is_empty() || report.additions.ends_with(b"\r\n"));
+    prop_assert!(report.added_headers.is_empty() || report.added_headers.ends_with(b"\r\n"));
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use relevo_mailkit::model::{Algorithm, Unsigned};
+use relevo_mailkit::model::{Algorithm, SigningInput};
 use relevo_mailkit::{recheck, transfer::fold};
 use zeroize::Zeroizing;
 
@@ -125,21 +125,21 @@ impl SigningKey {
         }
     }
 
-    /// Checks `unsigned` against `grant` and signs it. Returns the whole DKIM-Signature field with its final CRLF, its
+    /// Checks `input` against `grant` and signs it. Returns the whole DKIM-Signature field with its final CRLF, its
     /// signature folded.
     ///
     /// # Errors
     /// [`KeyError::NotGranted`] when it is not exactly what was granted.
-    pub fn sign(&self, grant: &Grant<'_>, unsigned: &Unsigned) -> Result<Vec<u8>, KeyError> {
+    pub fn sign(&self, grant: &Grant<'_>, input: &SigningInput) -> Result<Vec<u8>, KeyError> {
         if grant.algorithm != self.algorithm() {
             return Err(KeyError::NotGranted("the key is of another algorithm"));
         }
-        recheck::signing_input(unsigned, grant.domain, grant.selector, grant.algorithm, grant.from_field)
+        recheck::signing_input(input, grant.domain, grant.selector, grant.algorithm, grant.from_field)
             .map_err(KeyError::NotGranted)?;
-        let signature = STANDARD.encode(self.signature(&unsigned.to_sign)?);
-        let mut field = Vec::with_capacity(unsigned.field.len() + signature.len() + signature.len() / 24 + 8);
-        field.extend_from_slice(&unsigned.field);
-        fold::push_base64(&signature, fold::column(&unsigned.field), &mut field);
+        let signature = STANDARD.encode(self.signature(&input.to_sign)?);
+        let mut field = Vec::with_capacity(input.field.len() + signature.len() + signature.len() / 24 + 8);
+        field.extend_from_slice(&input.field);
+        fold::push_base64(&signature, fold::column(&input.field), &mut field);
         field.extend_from_slice(b"\r\n");
         Ok(field)
     }

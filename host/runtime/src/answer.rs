@@ -25,15 +25,15 @@ fn within(span: Span, size: u64) -> bool {
 }
 
 /// The parts that `track` asks for must be there and ascending.
-pub(crate) fn wanted(wanted: &[u32], parts: &[Part]) -> Result<(), String> {
-    let ascending = wanted.windows(2).all(|pair| pair[0] < pair[1]);
-    let known = wanted.last().is_none_or(|last| usize::try_from(*last).is_ok_and(|last| last < parts.len()));
-    if ascending && known { Ok(()) } else { Err("wants parts that are not there".into()) }
+pub(crate) fn parts_needed(needed: &[u32], parts: &[Part]) -> Result<(), String> {
+    let ascending = needed.windows(2).all(|pair| pair[0] < pair[1]);
+    let known = needed.last().is_none_or(|last| usize::try_from(*last).is_ok_and(|last| last < parts.len()));
+    if ascending && known { Ok(()) } else { Err("needs parts that are not there".into()) }
 }
 
-/// A rewrite has edits in none but the `wanted` parts.
-pub(crate) fn rewrite(rewrite: &Rewrite, wanted: &[u32]) -> Result<(), String> {
-    if rewrite.edits.iter().any(|edit| edit.part.is_none_or(|part| !wanted.contains(&part))) {
+/// A rewrite has edits in none but the `needed` parts.
+pub(crate) fn rewrite(rewrite: &Rewrite, needed: &[u32]) -> Result<(), String> {
+    if rewrite.edits.iter().any(|edit| edit.part.is_none_or(|part| !needed.contains(&part))) {
         return Err("an edit in a part that was not given".into());
     }
     Ok(())

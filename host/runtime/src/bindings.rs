@@ -22,3 +22,9 @@ pub(crate) mod template {
 }
 
 pub use validate::relevo::mail::types;
+
+relevo_mailkit::wit_conversions!(types: validate::relevo::mail::types);
+relevo_mailkit::wit_conversions!(validate: validate::exports::relevo::mail::validate);
+relevo_mailkit::wit_conversions!(track: track::exports::relevo::mail::track);
+relevo_mailkit::wit_conversions!(dkim: dkim::exports::relevo::mail::dkim);
+relevo_mailkit::wit_conversions!(template: template::exports::relevo::mail::template);

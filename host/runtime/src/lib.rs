@@ -11,7 +11,6 @@ mod cache;
 mod call;
 mod components;
 mod config;
-mod convert;
 mod engine;
 mod fair_queue;
 mod file;

@@ -2,14 +2,14 @@
 
 use relevo_mailkit::model::{
     MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest, SignatureVerdict,
-    TemplateError, TemplateLimits, TemplateSource, TrackOptions, Txt, Unsigned, ValidateOptions,
+    SigningInput, TemplateError, TemplateLimits, TemplateSource, TrackOptions, Txt, ValidateOptions,
 };
 use relevo_mailkit::source::Source;
 
 use crate::bindings::{dkim::DkimStage, template::TemplateStage, track::TrackStage, validate::ValidateStage};
 use crate::call::{Broken, push};
 use crate::state::enter;
-use crate::{Fault, Runtime, Stage, StageStats, Stages, answer, convert};
+use crate::{Fault, Runtime, Stage, StageStats, Stages, answer};
 
 /// The seed of a call's randomness. The same call gets the same: what a stage returns must come out the same on a retry.
 fn seed(now: i64, size: u64) -> u64 {
@@ -17,7 +17,7 @@ fn seed(now: i64, size: u64) -> u64 {
 }
 
 /// Returns true if the tracking stage could ask for one of these parts. It decides itself; this only spares an instance.
-fn could_want(options: &TrackOptions, parts: &[Part]) -> bool {
+fn could_rewrite(options: &TrackOptions, parts: &[Part]) -> bool {
     let html = options.clicks || options.opens;
     let text = options.clicks && options.text_links;
     parts.iter().any(|part| {
@@ -33,7 +33,7 @@ impl Stages for Runtime {
         message: &dyn Source,
     ) -> Result<Result<Report, Refusal>, Fault> {
         let (now, size) = (options.now, message.size());
-        let options = convert::to_validate_options(options);
+        let options = options.into();
         self.run(now, seed(now, size), |store, guest: &ValidateStage| {
             let interface = guest.relevo_mail_validate();
             let validator = interface.validator();
@@ -41,8 +41,8 @@ impl Stages for Runtime {
             let handle = validator.call_constructor(&mut *store, &options)?;
             push(store, message, 0, size, |store, chunk| validator.call_push(store, handle, chunk))?;
             enter(store);
-            let result =
-                validator.call_finish(&mut *store, handle)?.map(convert::report).map_err(convert::refusal);
+            let result: Result<Report, Refusal> =
+                validator.call_finish(&mut *store, handle)?.map(Into::into).map_err(Into::into);
             if let Ok(report) = &result {
                 answer::parts(&report.parts, size).map_err(Broken::Answer)?;
             }
@@ -51,11 +51,11 @@ impl Stages for Runtime {
     }
 
     fn track(&self, options: TrackOptions, parts: &[Part], message: &dyn Source) -> Result<Rewrite, Fault> {
-        if !could_want(&options, parts) {
+        if !could_rewrite(&options, parts) {
             return Ok(Rewrite { edits: Vec::new(), links: Vec::new(), notes: Vec::new() });
         }
-        let options = convert::to_track_options(options);
-        let index: Vec<_> = parts.iter().map(convert::to_part).collect();
+        let options = options.into();
+        let index: Vec<_> = parts.iter().cloned().map(Into::into).collect();
         let size = message.size();
         self.run(0, seed(0, size), |store, guest: &TrackStage| {
             let interface = guest.relevo_mail_track();
@@ -63,9 +63,9 @@ impl Stages for Runtime {
             enter(store);
             let handle = rewriter.call_constructor(&mut *store, &options, &index)?;
             enter(store);
-            let wanted = rewriter.call_wanted(&mut *store, handle)?;
-            answer::wanted(&wanted, parts).map_err(Broken::Answer)?;
-            for &number in &wanted {
+            let needed = rewriter.call_parts_needed(&mut *store, handle)?;
+            answer::parts_needed(&needed, parts).map_err(Broken::Answer)?;
+            for &number in &needed {
                 let Some(part) = usize::try_from(number).ok().and_then(|n| parts.get(n)) else { continue };
                 enter(store);
                 rewriter.call_begin(&mut *store, handle, number)?;
@@ -76,8 +76,8 @@ impl Stages for Runtime {
                 rewriter.call_end(&mut *store, handle)?;
             }
             enter(store);
-            let rewrite = convert::rewrite(rewriter.call_finish(&mut *store, handle)?);
-            answer::rewrite(&rewrite, &wanted).map_err(Broken::Answer)?;
+            let rewrite = Rewrite::from(rewriter.call_finish(&mut *store, handle)?);
+            answer::rewrite(&rewrite, &needed).map_err(Broken::Answer)?;
             Ok(rewrite)
         })
     }
@@ -87,11 +87,11 @@ impl Stages for Runtime {
         requests: Vec<SignatureRequest>,
         copy: &dyn Source,
         now: i64,
-    ) -> Result<Vec<Unsigned>, Fault> {
+    ) -> Result<Vec<SigningInput>, Fault> {
         if requests.is_empty() {
             return Ok(Vec::new());
         }
-        let requests: Vec<_> = requests.into_iter().map(convert::to_request).collect();
+        let requests: Vec<_> = requests.into_iter().map(Into::into).collect();
         let size = copy.size();
         self.run(now, seed(now, size), |store, guest: &DkimStage| {
             let interface = guest.relevo_mail_dkim();
@@ -101,12 +101,12 @@ impl Stages for Runtime {
             push(store, copy, 0, size, |store, chunk| signer.call_push(store, handle, chunk))?;
             enter(store);
             let result = signer.call_finish(&mut *store, handle)?;
-            let unsigned = result.map_err(|reason| Broken::Answer(format!("cannot sign: {reason}")))?;
-            if unsigned.len() != requests.len() {
-                let counts = format!("{} answers for {} requests", unsigned.len(), requests.len());
+            let inputs = result.map_err(|reason| Broken::Answer(format!("cannot sign: {reason}")))?;
+            if inputs.len() != requests.len() {
+                let counts = format!("{} answers for {} requests", inputs.len(), requests.len());
                 return Err(Broken::Answer(counts));
             }
-            Ok(unsigned.into_iter().map(convert::unsigned).collect())
+            Ok(inputs.into_iter().map(Into::into).collect())
         })
     }
 
@@ -116,7 +116,7 @@ impl Stages for Runtime {
         message: &dyn Source,
         now: i64,
     ) -> Result<Vec<SignatureVerdict>, Fault> {
-        let records: Vec<_> = records.into_iter().map(convert::to_txt).collect();
+        let records: Vec<_> = records.into_iter().map(Into::into).collect();
         let size = message.size();
         self.run(now, seed(now, size), |store, guest: &DkimStage| {
             let interface = guest.relevo_mail_dkim();
@@ -126,7 +126,7 @@ impl Stages for Runtime {
             push(store, message, 0, size, |store, chunk| verifier.call_push(store, handle, chunk))?;
             enter(store);
             let verdicts = verifier.call_finish(&mut *store, handle)?;
-            Ok(verdicts.into_iter().map(convert::verdict).collect())
+            Ok(verdicts.into_iter().map(Into::into).collect())
         })
     }
 
@@ -136,12 +136,12 @@ impl Stages for Runtime {
         variables: &str,
         limits: TemplateLimits,
     ) -> Result<Result<Rendered, TemplateError>, Fault> {
-        let source = convert::to_source(source);
-        let limits = convert::to_limits(limits);
+        let source = source.into();
         self.run(0, seed(0, variables.len() as u64), |store, guest: &TemplateStage| {
             enter(store);
-            let result = guest.relevo_mail_template().call_render(&mut *store, &source, variables, limits)?;
-            Ok(result.map(convert::rendered).map_err(convert::template_error))
+            let result =
+                guest.relevo_mail_template().call_render(&mut *store, &source, variables, limits.into())?;
+            Ok(result.map(Into::into).map_err(Into::into))
         })
     }
 
@@ -151,15 +151,14 @@ impl Stages for Runtime {
         content: Rendered,
     ) -> Result<Result<Vec<u8>, TemplateError>, Fault> {
         let now = envelope.date;
-        let envelope = convert::to_envelope(envelope);
-        let content = convert::to_rendered(content);
+        let (envelope, content) = (envelope.into(), content.into());
         self.run(now, seed(now, 0), |store, guest: &TemplateStage| {
             enter(store);
             let result = guest.relevo_mail_template().call_build(&mut *store, &envelope, &content)?;
             if let Ok(message) = &result {
                 answer::message(message).map_err(Broken::Answer)?;
             }
-            Ok(result.map_err(convert::template_error))
+            Ok(result.map_err(Into::into))
         })
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use relevo_mailkit::model::{
     MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest, SignatureVerdict,
-    TemplateError, TemplateLimits, TemplateSource, TrackOptions, Txt, Unsigned, ValidateOptions,
+    SigningInput, TemplateError, TemplateLimits, TemplateSource, TrackOptions, Txt, ValidateOptions,
 };
 use relevo_mailkit::source::Source;
 
@@ -39,7 +39,7 @@ pub trait Stages: Send + Sync {
         requests: Vec<SignatureRequest>,
         copy: &dyn Source,
         now: i64,
-    ) -> Result<Vec<Unsigned>, Fault>;
+    ) -> Result<Vec<SigningInput>, Fault>;
 
     /// `dkim.verifier`: checks every signature of `message` against `records`.
     ///

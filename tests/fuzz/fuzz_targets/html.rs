@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use relevo_fuzz::{has_bare, longest_line, octet, pieces, read_all, seeded_bug, with_crlf};
-use relevo_mailkit::model::{DeclaredEncoding, Edit, Encoding, Part, Piece, Rewrite, Span, TrackOptions};
+use relevo_mailkit::model::{DeclaredEncoding, Edit, Encoding, Part, Segment, Rewrite, Span, TrackOptions};
 use relevo_mailkit::splice::{TrackingUrls, Splice};
 use relevo_mailkit::{recheck, transfer};
 use relevo_track::Rewriter;
@@ -63,7 +63,7 @@ impl Message {
 
     fn rewrite_in(&self, options: &TrackOptions, chunks: &[&[u8]]) -> Rewrite {
         let mut rewriter = Rewriter::new(options.clone(), vec![self.part.clone()]);
-        for part in rewriter.wanted() {
+        for part in rewriter.parts_needed() {
             rewriter.begin(part);
             chunks.iter().for_each(|chunk| rewriter.push(chunk));
             rewriter.end();
@@ -77,7 +77,7 @@ impl Message {
         let cut = self.rewrite_in(options, &pieces(self.body(), seed));
         assert_eq!(cut, rewrite, "cut differently (seed {seed})");
         recheck::edits(&rewrite.edits, self.octets.len() as u64, rewrite.links.len()).expect("edits");
-        let is_click = |edit: &&mut Edit| matches!(edit.pieces[..], [Piece::Click(_)]);
+        let is_click = |edit: &&mut Edit| matches!(edit.segments[..], [Segment::Click(_)]);
         if seeded_bug()
             && let Some(edit) = rewrite.edits.iter_mut().find(is_click)
         {
@@ -113,8 +113,8 @@ fn check_edits(message: &Message, rewrite: &Rewrite) {
         let at = usize::try_from(edit.at.offset).expect("in range");
         let old = &message.octets[at..][..usize::try_from(edit.at.length).expect("in range")];
         assert!(edit.at.offset >= message.part.body.offset, "an edit outside of the body");
-        match &edit.pieces[..] {
-            [Piece::Click(link)] => {
+        match &edit.segments[..] {
+            [Segment::Click(link)] => {
                 let old = std::str::from_utf8(old).expect("a URL is UTF-8");
                 let url = htmlize::unescape_attribute(old);
                 let blank = [' ', '\t', '\n', '\r', '\u{c}'];
@@ -130,7 +130,7 @@ fn check_edits(message: &Message, rewrite: &Rewrite) {
                 // An unquoted value may have `<` in it, but ends at `>`.
                 assert!(known && !text.contains('>') || text.contains(['"', '\'']), "stripped: {text:?}");
             }
-            [Piece::Literal(_), Piece::Open, Piece::Literal(_)] => assert!(old.is_empty()),
+            [Segment::Literal(_), Segment::Open, Segment::Literal(_)] => assert!(old.is_empty()),
             other => panic!("an edit of another kind: {other:?}"),
         }
     }
@@ -161,7 +161,7 @@ fn encoded(options: &TrackOptions, seed: u8, text: &[u8]) {
     }
     // A link that was opted out is one like any other once its attribute is stripped, and the pixel after a document that
     // ends within a tag completes the tag.
-    if as_it_is && !options.opens && !rewrite.edits.iter().any(|e| e.pieces.is_empty()) {
+    if as_it_is && !options.opens && !rewrite.edits.iter().any(|e| e.segments.is_empty()) {
         check_again(&expected, &rewrite, options);
     }
     let quoted = transfer::encode_quoted_printable(&text);

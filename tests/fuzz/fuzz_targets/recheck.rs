@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
 use relevo_fuzz::{find, has_bare, octet, pieces, read_all, seeded_bug};
-use relevo_mailkit::model::{Algorithm, Edit, Encoding, Piece, Span, Unsigned};
+use relevo_mailkit::model::{Algorithm, Edit, Encoding, Segment, Span, SigningInput};
 use relevo_mailkit::recheck::{self, LineEnds};
 use relevo_mailkit::splice::{TrackingUrls, Splice};
 
@@ -110,47 +110,47 @@ fn an_edit(input: &mut &[u8]) -> Edit {
     let flags = octet(input);
     let at = span(input);
     let encoding = [Encoding::Identity, Encoding::QuotedPrintable, Encoding::Base64][usize::from(flags) % 3];
-    let mut pieces = Vec::new();
+    let mut segments = Vec::new();
     for _ in 0..flags >> 6 {
         let kind = octet(input);
-        pieces.push(match kind % 4 {
+        segments.push(match kind % 4 {
             0 => {
                 let length = usize::from(kind >> 4).min(input.len());
                 let (literal, rest) = input.split_at(length);
                 *input = rest;
-                Piece::Literal(literal.to_vec())
+                Segment::Literal(literal.to_vec())
             }
-            1 => Piece::Source(span(input)),
-            2 => Piece::Click(u32::from(kind >> 4 & 3)),
-            _ => Piece::Open,
+            1 => Segment::Source(span(input)),
+            2 => Segment::Click(u32::from(kind >> 4 & 3)),
+            _ => Segment::Open,
         });
     }
-    Edit { at, encoding, pieces, part: None }
+    Edit { at, encoding, segments, part: None }
 }
 
 fn edits_fit(edits: &[Edit], size: u64) -> bool {
     let within = |span: Span| span.offset.checked_add(span.length).is_some_and(|end| end <= size);
-    let piece_fits = |edit: &Edit, piece: &Piece| match piece {
-        Piece::Literal(l) => edit.encoding != Encoding::Identity || !(has_bare(l) || l.contains(&0)),
-        Piece::Source(span) => within(*span),
-        Piece::Click(link) => (*link as usize) < LINKS,
-        Piece::Open => true,
+    let segment_fits = |edit: &Edit, segment: &Segment| match segment {
+        Segment::Literal(l) => edit.encoding != Encoding::Identity || !(has_bare(l) || l.contains(&0)),
+        Segment::Source(span) => within(*span),
+        Segment::Click(link) => (*link as usize) < LINKS,
+        Segment::Open => true,
     };
-    edits.iter().all(|e| within(e.at) && e.pieces.iter().all(|p| piece_fits(e, p)))
+    edits.iter().all(|e| within(e.at) && e.segments.iter().all(|p| segment_fits(e, p)))
         && edits.windows(2).all(|w| w[0].at.offset < w[1].at.offset && w[0].at.end() <= w[1].at.offset)
 }
 
 fn replacement(edit: &Edit, message: &[u8]) -> Vec<u8> {
-    let piece = |piece: &Piece| match piece {
-        Piece::Literal(literal) => literal.clone(),
-        Piece::Source(span) => {
+    let segment = |segment: &Segment| match segment {
+        Segment::Literal(literal) => literal.clone(),
+        Segment::Source(span) => {
             let offset = usize::try_from(span.offset).expect("in range");
             message[offset..][..usize::try_from(span.length).expect("in range")].to_vec()
         }
-        Piece::Click(link) => Urls.click(*link).into_bytes(),
-        Piece::Open => Urls.open().into_bytes(),
+        Segment::Click(link) => Urls.click(*link).into_bytes(),
+        Segment::Open => Urls.open().into_bytes(),
     };
-    edit.pieces.iter().flat_map(piece).collect()
+    edit.segments.iter().flat_map(segment).collect()
 }
 
 fn edits(input: &[u8]) {
@@ -202,7 +202,7 @@ const FROM: &[u8] = b"From: a@example.com";
 fn signing(input: &[u8]) {
     let at = input.iter().position(|b| *b == 0).unwrap_or(input.len());
     let (field, to_sign) = (input[..at].to_vec(), input.get(at + 1..).unwrap_or_default().to_vec());
-    let unsigned = Unsigned { to_sign, field };
+    let unsigned = SigningInput { to_sign, field };
     if recheck::signing_input(&unsigned, DOMAIN, SELECTOR, Algorithm::Ed25519Sha256, FROM).is_err() {
         return;
     }

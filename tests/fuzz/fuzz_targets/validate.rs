@@ -14,7 +14,7 @@ fn options(flags: u8) -> ValidateOptions {
     ValidateOptions {
         smtputf8: flags & 1 != 0,
         downgrade: flags & 2 != 0,
-        list_fields: false,
+        include_headers: false,
         strict_headers: false,
         max_depth: if flags & 4 != 0 { 2 } else { 20 },
         max_parts: if flags & 8 != 0 { 4 } else { 1000 },
@@ -63,10 +63,10 @@ fn carried_out(report: &Report, message: &[u8]) -> Vec<u8> {
     {
         edit.at.length -= 1;
     }
-    recheck::header_fields(&report.additions).expect("additions");
+    recheck::header_fields(&report.added_headers).expect("added headers");
     recheck::edits(&edits, message.len() as u64, 0).expect("edits");
     let source = Arc::new(message.to_vec());
-    let splice = Splice::new(report.additions.clone(), source, edits, &NoLinks)
+    let splice = Splice::new(report.added_headers.clone(), source, edits, &NoLinks)
         .expect("edits that pass can be applied");
     read_all(&splice, 4096).expect("reading from memory")
 }
@@ -83,7 +83,7 @@ fn check(options: &ValidateOptions, report: &Report, message: &[u8]) {
     // Nothing is left to be fixed; malformed fields that were only noted are noted again.
     let again = validate(options, &[&out]).unwrap_or_else(|r| panic!("refused after fixes: {r:?}"));
     assert!(
-        again.fixes.iter().all(|note| note.name.ends_with("-malformed")) && again.edits.is_empty() && again.additions.is_empty(),
+        again.fixes.iter().all(|note| note.name.ends_with("-malformed")) && again.edits.is_empty() && again.added_headers.is_empty(),
         "fixed once more: {:?}",
         again.fixes
     );

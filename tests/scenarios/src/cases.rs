@@ -87,7 +87,7 @@ impl Case {
             Ok(Err(refusal)) => Outcome::text(render::refusal(&refusal)),
             Ok(Ok(report)) => Outcome {
                 text: render::report(&report),
-                message: Some(apply(report.additions, &message, report.edits)?),
+                message: Some(apply(report.added_headers, &message, report.edits)?),
             },
         })
     }
@@ -275,8 +275,8 @@ impl TrackingUrls for CaseUrls {
     }
 }
 
-fn apply(additions: Vec<u8>, message: &Arc<dyn Source>, edits: Vec<Edit>) -> Result<Vec<u8>> {
-    let splice = Splice::new(additions, Arc::clone(message), edits, &CaseUrls)?;
+fn apply(added_headers: Vec<u8>, message: &Arc<dyn Source>, edits: Vec<Edit>) -> Result<Vec<u8>> {
+    let splice = Splice::new(added_headers, Arc::clone(message), edits, &CaseUrls)?;
     let mut whole = Vec::new();
     for_each_chunk(&splice, 0, splice.size(), |chunk| -> io::Result<()> {
         whole.extend_from_slice(chunk);

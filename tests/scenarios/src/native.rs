@@ -4,7 +4,7 @@ use std::io;
 
 use relevo_mailkit::model::{
     MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest, SignatureVerdict,
-    TemplateError, TemplateLimits, TemplateSource, TrackOptions, Txt, Unsigned, ValidateOptions,
+    SigningInput, TemplateError, TemplateLimits, TemplateSource, TrackOptions, Txt, ValidateOptions,
 };
 use relevo_mailkit::source::{Source, for_each_chunk};
 use relevo_runtime::{Blame, Fault, FaultKind, Stage, StageStats, Stages};
@@ -46,10 +46,10 @@ impl Stages for NativeStages {
 
     fn track(&self, options: TrackOptions, parts: &[Part], message: &dyn Source) -> Result<Rewrite, Fault> {
         let mut rewriter = relevo_track::Rewriter::new(options, parts.to_vec());
-        for number in rewriter.wanted() {
+        for number in rewriter.parts_needed() {
             let part = usize::try_from(number).ok().and_then(|n| parts.get(n));
             let body =
-                part.ok_or_else(|| answer(Stage::Track, "wants parts that are not there".into()))?.body;
+                part.ok_or_else(|| answer(Stage::Track, "needs parts that are not there".into()))?.body;
             rewriter.begin(number);
             for_each_chunk(message, body.offset, body.length, |chunk| {
                 rewriter.push(chunk);
@@ -66,7 +66,7 @@ impl Stages for NativeStages {
         requests: Vec<SignatureRequest>,
         copy: &dyn Source,
         _now: i64,
-    ) -> Result<Vec<Unsigned>, Fault> {
+    ) -> Result<Vec<SigningInput>, Fault> {
         let mut signer = relevo_dkim::Signer::new(requests);
         push_all(copy, |chunk| signer.push(chunk)).map_err(unreadable(Stage::Dkim))?;
         signer.finish().map_err(|reason| answer(Stage::Dkim, format!("cannot sign: {reason}")))

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use relevo_mailkit::model::{
-    Edit, Note, Part, Piece, Refusal, Rendered, Report, Rewrite, SignatureVerdict, Span, TemplateError,
-    Unsigned,
+    Edit, Note, Part, Refusal, Rendered, Report, Rewrite, Segment, SignatureVerdict, SigningInput, Span,
+    TemplateError,
 };
 
 fn octets(octets: &[u8]) -> String {
@@ -43,8 +43,8 @@ pub fn report(report: &Report) -> String {
         part(&mut out, index, each);
     }
     notes(&mut out, "fix", &report.fixes);
-    if !report.additions.is_empty() {
-        let _ = write!(out, "additions:\n{}", octets(&report.additions));
+    if !report.added_headers.is_empty() {
+        let _ = write!(out, "added-headers:\n{}", octets(&report.added_headers));
     }
     edits(&mut out, &report.edits);
     out
@@ -90,16 +90,16 @@ fn edits(out: &mut String, edits: &[Edit]) {
             }
             None => out.push('\n'),
         }
-        for piece in &edit.pieces {
-            match piece {
-                Piece::Literal(literal) => out.push_str(&octets(literal)),
-                Piece::Source(at) => {
+        for segment in &edit.segments {
+            match segment {
+                Segment::Literal(literal) => out.push_str(&octets(literal)),
+                Segment::Source(at) => {
                     let _ = writeln!(out, "  source {}", span(*at));
                 }
-                Piece::Click(link) => {
+                Segment::Click(link) => {
                     let _ = writeln!(out, "  click {link}");
                 }
-                Piece::Open => out.push_str("  open\n"),
+                Segment::Open => out.push_str("  open\n"),
             }
         }
     }
@@ -125,7 +125,7 @@ pub fn rewrite(rewrite: &Rewrite) -> String {
 
 /// The answer of `dkim.signer`.
 #[must_use]
-pub fn unsigned(all: &[Unsigned]) -> String {
+pub fn unsigned(all: &[SigningInput]) -> String {
     let mut out = String::new();
     for each in all {
         let _ = write!(out, "to sign:\n{}field:\n{}", octets(&each.to_sign), octets(&each.field));

@@ -10,8 +10,8 @@ use http_body_util::{BodyExt, Empty};
 use hyper::{Request, StatusCode};
 use relevo_gateway::sample::{self, Sample, Steps};
 use relevo_mailkit::model::{
-    MessageEnvelope, Part, Rendered, Report, Rewrite, SignatureRequest, TemplateLimits, TemplateSource,
-    TrackOptions, Unsigned, ValidateOptions,
+    MessageEnvelope, Part, Rendered, Report, Rewrite, SignatureRequest, SigningInput, TemplateLimits,
+    TemplateSource, TrackOptions, ValidateOptions,
 };
 use relevo_mailkit::source::{Source, for_each_chunk};
 use relevo_runtime::{Stage, component};
@@ -150,7 +150,7 @@ impl Steps for Libraries {
 
     fn track(&self, options: TrackOptions, parts: &[Part], message: &dyn Source) -> Result<Rewrite, String> {
         let mut rewriter = relevo_track::Rewriter::new(options, parts.to_vec());
-        for number in rewriter.wanted() {
+        for number in rewriter.parts_needed() {
             let body = parts[usize::try_from(number).unwrap()].body;
             rewriter.begin(number);
             push(message, body.offset, body.length, |chunk| rewriter.push(chunk));
@@ -159,7 +159,7 @@ impl Steps for Libraries {
         Ok(rewriter.finish())
     }
 
-    fn sign(&self, requests: Vec<SignatureRequest>, copy: &dyn Source) -> Result<Vec<Unsigned>, String> {
+    fn sign(&self, requests: Vec<SignatureRequest>, copy: &dyn Source) -> Result<Vec<SigningInput>, String> {
         let mut signer = relevo_dkim::Signer::new(requests);
         push(copy, 0, copy.size(), |chunk| signer.push(chunk));
         signer.finish()

@@ -19,7 +19,9 @@ use mail_auth::{
     AuthenticatedMessage, DkimResult, MessageAuthenticator, Parameters, ResolverCache, Txt as Record,
 };
 use relevo_dkim::{Signer, Verifier};
-use relevo_mailkit::model::{Algorithm, Canonicalization, SignatureRequest, SignatureVerdict, Txt, Unsigned};
+use relevo_mailkit::model::{
+    Algorithm, Canonicalization, SignatureRequest, SignatureVerdict, SigningInput, Txt,
+};
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -95,12 +97,16 @@ pub fn all_requests() -> Vec<SignatureRequest> {
     all
 }
 
-pub fn unsigned(message: &[u8], requests: &[SignatureRequest]) -> Vec<Unsigned> {
+pub fn unsigned(message: &[u8], requests: &[SignatureRequest]) -> Vec<SigningInput> {
     unsigned_in_chunks(message, requests, &[usize::MAX])
 }
 
 /// Pushes chunks of these sizes, over and over.
-pub fn unsigned_in_chunks(message: &[u8], requests: &[SignatureRequest], sizes: &[usize]) -> Vec<Unsigned> {
+pub fn unsigned_in_chunks(
+    message: &[u8],
+    requests: &[SignatureRequest],
+    sizes: &[usize],
+) -> Vec<SigningInput> {
     let mut signer = Signer::new(requests.to_vec());
     let (mut rest, mut sizes) = (message, sizes.iter().cycle());
     while !rest.is_empty() {
@@ -112,7 +118,7 @@ pub fn unsigned_in_chunks(message: &[u8], requests: &[SignatureRequest], sizes: 
 }
 
 /// The field as the host completes it.
-pub fn complete(unsigned: &Unsigned, signature: &[u8]) -> Vec<u8> {
+pub fn complete(unsigned: &SigningInput, signature: &[u8]) -> Vec<u8> {
     let mut out = unsigned.field.clone();
     for line in STANDARD.encode(signature).as_bytes().chunks(70) {
         out.extend_from_slice(b"\r\n\t");

@@ -1,7 +1,7 @@
 //! Answers of the first-party stages: what the host checks before it uses one.
 
 use super::{MAX_LINE, edits, header_fields};
-use crate::model::{MAX_FIELD_OCTETS, MAX_FIELDS, Piece, Refusal, Report, Rewrite};
+use crate::model::{MAX_FIELD_OCTETS, MAX_FIELDS, Refusal, Report, Rewrite, Segment};
 use crate::reply::EnhancedCode;
 
 /// Octets of `rule` and `detail` of a refusal together: they become one reply line.
@@ -12,16 +12,16 @@ const MAX_REFUSAL: usize = 400;
 /// # Errors
 /// The rule that is broken.
 pub fn report(report: &Report, size: u64) -> Result<(), &'static str> {
-    header_fields(&report.additions)?;
+    header_fields(&report.added_headers)?;
     edits(&report.edits, size, 0)?;
-    if report.edits.iter().flat_map(|e| &e.pieces).any(|p| matches!(p, Piece::Click(_) | Piece::Open)) {
+    if report.edits.iter().flat_map(|e| &e.segments).any(|p| matches!(p, Segment::Click(_) | Segment::Open)) {
         return Err("validate returned places for links");
     }
     if report.from_field.iter().any(|c| matches!(c, b'\r' | b'\n' | 0)) {
         return Err("the From field is not unfolded");
     }
-    let octets = report.fields.iter().map(|f| f.name.len() + f.value.len()).sum::<usize>();
-    if report.fields.len() > MAX_FIELDS || octets > MAX_FIELD_OCTETS {
+    let octets = report.headers.iter().map(|f| f.name.len() + f.value.len()).sum::<usize>();
+    if report.headers.len() > MAX_FIELDS || octets > MAX_FIELD_OCTETS {
         return Err("more fields are listed than may be");
     }
     let addresses = report.authors.iter().flat_map(|author| [&author.address, &author.domain]);

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{LineEnds, header_fields};
-use crate::model::{Algorithm, Unsigned};
+use crate::model::{Algorithm, SigningInput};
 use crate::signing::{MAX_NAMES, MAX_TO_SIGN};
 
 /// Checks what a signing component returned against what the host granted, before the host signs it.
@@ -17,7 +17,7 @@ use crate::signing::{MAX_NAMES, MAX_TO_SIGN};
 /// # Errors
 /// The rule that is broken.
 pub fn signing_input(
-    unsigned: &Unsigned,
+    unsigned: &SigningInput,
     domain: &str,
     selector: &str,
     algorithm: Algorithm,

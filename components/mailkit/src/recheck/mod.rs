@@ -10,7 +10,7 @@ pub use answers::{refusal, report, rewrite};
 pub use dkim::signing_input;
 pub use lines::{LineEndError, LineEnds};
 
-use crate::model::{Edit, Encoding, Piece};
+use crate::model::{Edit, Encoding, Segment};
 use crate::splice::Splice;
 
 /// Octets of a line without CRLF (RFC 5322 section 2.1.1).
@@ -72,10 +72,10 @@ fn header_line(line: &[u8], first: bool) -> Result<(), &'static str> {
 pub fn edits(edits: &[Edit], size: u64, links: usize) -> Result<(), &'static str> {
     Splice::validate(edits, size).map_err(|_| "edits are out of order, overlap or reach past the message")?;
     for edit in edits {
-        for piece in &edit.pieces {
-            match piece {
-                Piece::Literal(octets) if edit.encoding == Encoding::Identity => literal(octets)?,
-                Piece::Click(link) if usize::try_from(*link).is_ok_and(|l| l >= links) => {
+        for segment in &edit.segments {
+            match segment {
+                Segment::Literal(octets) if edit.encoding == Encoding::Identity => literal(octets)?,
+                Segment::Click(link) if usize::try_from(*link).is_ok_and(|l| l >= links) => {
                     return Err("an edit has a place for a link that is not in the table");
                 }
                 _ => {}

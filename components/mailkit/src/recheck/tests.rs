@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{Algorithm, Span, Unsigned};
+use crate::model::{Algorithm, SigningInput, Span};
 use proptest::prelude::*;
 
 #[test]
@@ -44,13 +44,13 @@ fn malformed_fields() {
     assert_eq!(header_fields(&[&b"A: "[..], &[b'x'; 995], b"\r\n"].concat()), Ok(()));
 }
 
-fn edit(offset: u64, length: u64, encoding: Encoding, piece: Piece) -> Edit {
-    Edit { at: Span { offset, length }, encoding, pieces: vec![piece], part: None }
+fn edit(offset: u64, length: u64, encoding: Encoding, segment: Segment) -> Edit {
+    Edit { at: Span { offset, length }, encoding, segments: vec![segment], part: None }
 }
 
 #[test]
 fn edits_smuggle_nothing() {
-    let literal = |text: &[u8]| Piece::Literal(text.to_vec());
+    let literal = |text: &[u8]| Segment::Literal(text.to_vec());
     let check = |e: Edit| edits(&[e], 10, 2);
     assert_eq!(check(edit(0, 1, Encoding::Identity, literal(b"a\r\nb"))), Ok(()));
     for bare in [&b"a\nb"[..], b"a\rb", b"a\r", b"\n", b"\r\n.\n", b"a\0"] {
@@ -59,10 +59,10 @@ fn edits_smuggle_nothing() {
         assert_eq!(check(edit(0, 1, Encoding::QuotedPrintable, literal(bare))), Ok(()));
         assert_eq!(check(edit(0, 1, Encoding::Base64, literal(bare))), Ok(()));
     }
-    assert_eq!(check(edit(0, 1, Encoding::Identity, Piece::Click(1))), Ok(()));
-    assert!(check(edit(0, 1, Encoding::Identity, Piece::Click(2))).is_err());
-    assert!(check(edit(5, 6, Encoding::Identity, Piece::Open)).is_err());
-    assert!(check(edit(0, 1, Encoding::Identity, Piece::Source(Span { offset: 9, length: 2 }))).is_err());
+    assert_eq!(check(edit(0, 1, Encoding::Identity, Segment::Click(1))), Ok(()));
+    assert!(check(edit(0, 1, Encoding::Identity, Segment::Click(2))).is_err());
+    assert!(check(edit(5, 6, Encoding::Identity, Segment::Open)).is_err());
+    assert!(check(edit(0, 1, Encoding::Identity, Segment::Source(Span { offset: 9, length: 2 }))).is_err());
 }
 
 #[test]
@@ -92,14 +92,14 @@ const FIELDS: &str = "from:Joe <joe@example.com>\r\nto:a@example.net\r\n";
 const FROM: &[u8] = b"From: Joe  <joe@example.com> ";
 
 /// Relaxed: the field folded where the canonical form has a space.
-fn relaxed(fields: &str, tags: &str) -> Unsigned {
-    Unsigned {
+fn relaxed(fields: &str, tags: &str) -> SigningInput {
+    SigningInput {
         to_sign: format!("{fields}dkim-signature:{tags}").into_bytes(),
         field: format!("DKIM-Signature: {}", tags.replace("; ", ";\r\n\t")).into_bytes(),
     }
 }
 
-fn check(unsigned: &Unsigned) -> Result<(), &'static str> {
+fn check(unsigned: &SigningInput) -> Result<(), &'static str> {
     signing_input(unsigned, "example.com", "s1", Algorithm::RsaSha256, FROM)
 }
 
@@ -125,9 +125,9 @@ fn simple_canonicalisation_keeps_fields_as_they_are() {
     let field = format!("DKIM-Signature: {tags}").into_bytes();
     let fields = "From: Joe\r\n <joe@example.com>\r\nTo: a@example.net\r\n";
     let to_sign = [fields.as_bytes(), &field].concat();
-    assert_eq!(check(&Unsigned { to_sign: to_sign.clone(), field: field.clone() }), Ok(()));
+    assert_eq!(check(&SigningInput { to_sign: to_sign.clone(), field: field.clone() }), Ok(()));
     let refolded = field.escape_ascii().to_string().replace("\\r\\n s", " s").into_bytes();
-    assert!(check(&Unsigned { to_sign, field: refolded }).is_err());
+    assert!(check(&SigningInput { to_sign, field: refolded }).is_err());
 }
 
 #[test]
@@ -217,14 +217,14 @@ fn the_field_must_be_the_one_that_is_signed() {
         format!("DKIM-Signature:\n {TAGS}"),
         String::new(),
     ] {
-        let bad = Unsigned { field: field.clone().into_bytes(), ..good.clone() };
+        let bad = SigningInput { field: field.clone().into_bytes(), ..good.clone() };
         assert!(check(&bad).is_err(), "{field:?}");
     }
     for tail in ["\r\n", "\r\nx:y", "\r", "\n"] {
         let to_sign = [&good.to_sign, tail.as_bytes()].concat();
-        assert!(check(&Unsigned { to_sign, ..good.clone() }).is_err(), "{tail:?}");
+        assert!(check(&SigningInput { to_sign, ..good.clone() }).is_err(), "{tail:?}");
     }
-    assert!(check(&Unsigned { to_sign: Vec::new(), field: Vec::new() }).is_err());
+    assert!(check(&SigningInput { to_sign: Vec::new(), field: Vec::new() }).is_err());
     let huge = format!("from:Joe <joe@example.com>\r\nto:{}\r\n", "x".repeat(crate::signing::MAX_TO_SIGN));
     assert!(check(&relaxed(&huge, TAGS)).is_err());
 }
@@ -258,7 +258,7 @@ proptest! {
 
     #[test]
     fn noise_is_never_signed(to_sign: Vec<u8>, field: Vec<u8>) {
-        let noise = Unsigned { to_sign, field };
+        let noise = SigningInput { to_sign, field };
         prop_assert!(check(&noise).is_err());
     }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::pieces::Pieces;
+use super::segments::Segments;
 use crate::source::Source;
 use crate::transfer::base64::{LINE, OCTETS, encode_lines, encoded_len};
 
@@ -13,19 +13,19 @@ const FULL_LINE: usize = LINE + 2;
 const LINES: usize = 840;
 
 pub(super) struct Base64Run {
-    pieces: Pieces,
+    segments: Segments,
     /// CRLF first: the edit starts within a line.
     lead: &'static [u8],
 }
 
 impl Base64Run {
-    pub(super) fn new(pieces: Pieces, starts_line: bool) -> Self {
-        let lead: &[u8] = if starts_line || pieces.size() == 0 { b"" } else { b"\r\n" };
-        Self { pieces, lead }
+    pub(super) fn new(segments: Segments, starts_line: bool) -> Self {
+        let lead: &[u8] = if starts_line || segments.size() == 0 { b"" } else { b"\r\n" };
+        Self { segments, lead }
     }
 
     pub(super) fn size(&self) -> u64 {
-        self.lead.len() as u64 + encoded_len(self.pieces.size())
+        self.lead.len() as u64 + encoded_len(self.segments.size())
     }
 
     pub(super) fn read_at(&self, source: &dyn Source, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
@@ -35,7 +35,7 @@ impl Base64Run {
             let (line, column) = (at / FULL_LINE as u64, at % FULL_LINE as u64);
             let lines = ((buf.len() - filled) / FULL_LINE + 2).min(LINES);
             let mut octets = vec![0; lines * OCTETS];
-            let n = self.pieces.read_at(source, line * OCTETS as u64, &mut octets)?;
+            let n = self.segments.read_at(source, line * OCTETS as u64, &mut octets)?;
             let mut text = Vec::new();
             encode_lines(&octets[..n], &mut text);
             let copied = text.read_at(column, &mut buf[filled..])?;

@@ -8,29 +8,29 @@
 //! - *quoted-printable*: unless the edit starts at the beginning of a line (offset 0, or the octet before is LF; a body always
 //!   starts so) the replacement begins with a soft break `=CRLF`; in a line that is 998 octets long already, the last character
 //!   before it is moved behind the break, so that there is room for the `=`. Unless it ends at the end of a line (the next octet is CR, or
-//!   there is none) it ends with a soft break, if it is not at the beginning of a line by itself. Its pieces are decoded text.
+//!   there is none) it ends with a soft break, if it is not at the beginning of a line by itself. Its segments are decoded text.
 //! - *base64*: the edit starts at a multiple of four characters and reaches to the end of the part. Unless it starts at the
-//!   beginning of a line, the replacement begins with CRLF, which decoders skip. Its pieces are decoded octets.
+//!   beginning of a line, the replacement begins with CRLF, which decoders skip. Its segments are decoded octets.
 //! - *identity*: nothing is added.
 //!
 //! # Memory
 //!
-//! Literals and minted URLs are held; [`Piece::Source`] spans are read through a window of at most 64 KiB, and a
+//! Literals and minted URLs are held; [`Segment::Source`] spans are read through a window of at most 64 KiB, and a
 //! quoted-printable replacement keeps one mark (16 octets) for every 8 KiB of its output, so that a read anywhere starts near by.
 
 mod base64;
-mod pieces;
 mod quoted_printable;
+mod segments;
 
 use std::io;
 use std::sync::Arc;
 
-use crate::model::{Edit, Encoding, Piece, Span};
+use crate::model::{Edit, Encoding, Segment, Span};
 use crate::recheck::MAX_LINE;
 use crate::source::Source;
 use base64::Base64Run;
-use pieces::{Octets, Pieces};
 use quoted_printable::{QuotedRun, SOFT_BREAK};
+use segments::{Octets, Segments};
 
 /// The tracking URLs of one recipient's copy. Each place of the edits asks once, while the splice is made.
 pub trait TrackingUrls {
@@ -61,8 +61,8 @@ pub enum SpliceError {
     Unsorted,
     /// An edit reaches past the end of the message.
     EditOutOfRange,
-    /// A source piece reaches past the end of the message.
-    PieceOutOfRange,
+    /// A source segment reaches past the end of the message.
+    SegmentOutOfRange,
 }
 
 impl std::fmt::Display for SpliceError {
@@ -70,7 +70,7 @@ impl std::fmt::Display for SpliceError {
         f.write_str(match self {
             Self::Unsorted => "edits are not in order or overlap",
             Self::EditOutOfRange => "an edit reaches past the end of the message",
-            Self::PieceOutOfRange => "a source piece reaches past the end of the message",
+            Self::SegmentOutOfRange => "a source segment reaches past the end of the message",
         })
     }
 }
@@ -141,29 +141,29 @@ impl Splice {
                 return Err(SpliceError::Unsorted);
             }
             last = Some(edit.at);
-            if edit.pieces.iter().any(|p| matches!(p, Piece::Source(s) if !within(s))) {
-                return Err(SpliceError::PieceOutOfRange);
+            if edit.segments.iter().any(|p| matches!(p, Segment::Source(s) if !within(s))) {
+                return Err(SpliceError::SegmentOutOfRange);
             }
         }
         Ok(())
     }
 
     fn edit(&mut self, edit: Edit, urls: &dyn TrackingUrls) -> io::Result<()> {
-        let pieces = edit.pieces.into_iter().map(|piece| match piece {
-            Piece::Literal(octets) => Octets::Memory(octets),
-            Piece::Source(span) => Octets::Source(span),
-            Piece::Click(link) => Octets::Memory(urls.click(link).into_bytes()),
-            Piece::Open => Octets::Memory(urls.open().into_bytes()),
+        let segments = edit.segments.into_iter().map(|segment| match segment {
+            Segment::Literal(octets) => Octets::Memory(octets),
+            Segment::Source(span) => Octets::Source(span),
+            Segment::Click(link) => Octets::Memory(urls.click(link).into_bytes()),
+            Segment::Open => Octets::Memory(urls.open().into_bytes()),
         });
         match edit.encoding {
-            Encoding::Identity => pieces.for_each(|p| self.octets(p)),
+            Encoding::Identity => segments.for_each(|p| self.octets(p)),
             Encoding::QuotedPrintable => {
                 let (lead, ends) = (self.lead(edit.at.offset)?, self.ends_line(edit.at.end())?);
-                let run = QuotedRun::new(Pieces::new(pieces), lead, ends, &*self.source)?;
+                let run = QuotedRun::new(Segments::new(segments), lead, ends, &*self.source)?;
                 self.push(run.size(), Run::QuotedPrintable(run));
             }
             Encoding::Base64 => {
-                let run = Base64Run::new(Pieces::new(pieces), self.starts_line(edit.at.offset)?);
+                let run = Base64Run::new(Segments::new(segments), self.starts_line(edit.at.offset)?);
                 self.push(run.size(), Run::Base64(run));
             }
         }

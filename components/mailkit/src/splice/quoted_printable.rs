@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::pieces::Pieces;
+use super::segments::Segments;
 use crate::source::Source;
 use crate::transfer::quoted_printable::{After, LOOKAHEAD, encode_line};
 
@@ -16,7 +16,7 @@ const MARK_EVERY: u64 = 8 * 1024;
 const WINDOW: u64 = 16 * 1024;
 
 pub(super) struct QuotedRun {
-    pieces: Pieces,
+    segments: Segments,
     /// What fences it off from the line that it starts in.
     lead: Vec<u8>,
     after: After,
@@ -34,14 +34,14 @@ struct Mark {
 
 impl QuotedRun {
     pub(super) fn new(
-        pieces: Pieces,
+        segments: Segments,
         lead: Vec<u8>,
         ends_line: bool,
         source: &dyn Source,
     ) -> io::Result<Self> {
         let after = if ends_line { After::LineEnd } else { After::Text };
         let start = Mark { input: 0, output: 0 };
-        let mut run = Self { pieces, lead, after, marks: vec![start], size: 0 };
+        let mut run = Self { segments, lead, after, marks: vec![start], size: 0 };
         let (mut lines, mut line, mut last) = (Lines::new(&run, source, start), Vec::new(), 0);
         let mut marks = vec![start];
         while lines.next(&mut line)? {
@@ -100,14 +100,14 @@ impl<'a> Lines<'a> {
 
     /// The next line; false at the end.
     fn next(&mut self, line: &mut Vec<u8>) -> io::Result<bool> {
-        let left = self.run.pieces.size() - self.at.input;
+        let left = self.run.segments.size() - self.at.input;
         if left == 0 {
             return Ok(false);
         }
         if self.window.len() - self.used < LOOKAHEAD && (self.window.len() - self.used) as u64 != left {
             self.used = 0;
             self.window.resize(usize::try_from(left.min(WINDOW)).unwrap_or(LOOKAHEAD), 0);
-            let n = self.run.pieces.read_at(self.source, self.at.input, &mut self.window)?;
+            let n = self.run.segments.read_at(self.source, self.at.input, &mut self.window)?;
             self.window.truncate(n);
         }
         line.clear();

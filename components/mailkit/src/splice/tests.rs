@@ -14,8 +14,8 @@ impl TrackingUrls for Urls {
     }
 }
 
-fn edit(offset: u64, length: u64, encoding: Encoding, pieces: Vec<Piece>) -> Edit {
-    Edit { at: Span { offset, length }, encoding, pieces, part: None }
+fn edit(offset: u64, length: u64, encoding: Encoding, segments: Vec<Segment>) -> Edit {
+    Edit { at: Span { offset, length }, encoding, segments, part: None }
 }
 
 fn splice(message: &[u8], edits: Vec<Edit>) -> Splice {
@@ -41,8 +41,8 @@ fn text(message: &[u8], edits: Vec<Edit>) -> String {
     String::from_utf8(out).unwrap()
 }
 
-fn lit(s: &str) -> Piece {
-    Piece::Literal(s.into())
+fn lit(s: &str) -> Segment {
+    Segment::Literal(s.into())
 }
 
 #[test]
@@ -62,8 +62,8 @@ fn an_empty_message_reads_as_nothing() {
 fn identity_replaces_inserts_and_removes() {
     let edits = vec![
         edit(0, 1, Encoding::Identity, vec![]),
-        edit(2, 0, Encoding::Identity, vec![lit("<"), Piece::Click(3), Piece::Open, lit(">")]),
-        edit(3, 1, Encoding::Identity, vec![Piece::Source(Span { offset: 0, length: 2 })]),
+        edit(2, 0, Encoding::Identity, vec![lit("<"), Segment::Click(3), Segment::Open, lit(">")]),
+        edit(3, 1, Encoding::Identity, vec![Segment::Source(Span { offset: 0, length: 2 })]),
     ];
     assert_eq!(text(b"abcde", edits), "b<https://t.example/c/3https://t.example/o/0>cabe");
 }
@@ -108,8 +108,8 @@ fn edits_that_do_not_fit_are_refused() {
     assert_eq!(Splice::validate(&[id(1, 0), id(1, 1)], 5), Err(SpliceError::Unsorted));
     assert_eq!(Splice::validate(&[id(1, 5)], 5), Err(SpliceError::EditOutOfRange));
     assert_eq!(Splice::validate(&[id(2, u64::MAX)], 5), Err(SpliceError::EditOutOfRange));
-    let far = edit(0, 1, Encoding::Base64, vec![Piece::Source(Span { offset: 1, length: u64::MAX })]);
-    assert_eq!(Splice::validate(std::slice::from_ref(&far), 5), Err(SpliceError::PieceOutOfRange));
+    let far = edit(0, 1, Encoding::Base64, vec![Segment::Source(Span { offset: 1, length: u64::MAX })]);
+    assert_eq!(Splice::validate(std::slice::from_ref(&far), 5), Err(SpliceError::SegmentOutOfRange));
     assert!(Splice::new(vec![], Arc::new(vec![0; 5]), vec![far], &NoLinks).is_err());
 }
 
@@ -160,8 +160,8 @@ impl Source for Endless {
 fn a_large_part_is_read_in_any_place_as_in_order() {
     const SIZE: u64 = 3_000_000;
     for encoding in [Encoding::QuotedPrintable, Encoding::Base64] {
-        let pieces = vec![lit("top "), Piece::Source(Span { offset: 7, length: SIZE - 7 }), lit(" end ")];
-        let edits = vec![edit(7, SIZE - 7, encoding, pieces)];
+        let segments = vec![lit("top "), Segment::Source(Span { offset: 7, length: SIZE - 7 }), lit(" end ")];
+        let edits = vec![edit(7, SIZE - 7, encoding, segments)];
         let s = Splice::new(b"P: q\r\n".to_vec(), Arc::new(Endless(SIZE)), edits, &NoLinks).unwrap();
         let whole = read_all(&s, 64 * 1024);
         assert_eq!(whole.len() as u64, s.size());
@@ -174,29 +174,29 @@ fn a_large_part_is_read_in_any_place_as_in_order() {
     }
 }
 
-fn pieces(size: u64) -> impl Strategy<Value = Vec<Piece>> {
-    let piece = prop_oneof![
-        prop_oneof!["[a-z =]{0,90}", "\r\n|\r|\n| "].prop_map(|s| Piece::Literal(s.into_bytes())),
-        any::<Vec<u8>>().prop_map(Piece::Literal),
+fn segments(size: u64) -> impl Strategy<Value = Vec<Segment>> {
+    let segment = prop_oneof![
+        prop_oneof!["[a-z =]{0,90}", "\r\n|\r|\n| "].prop_map(|s| Segment::Literal(s.into_bytes())),
+        any::<Vec<u8>>().prop_map(Segment::Literal),
         (0..=size)
             .prop_flat_map(move |offset| (Just(offset), 0..=size - offset))
-            .prop_map(|(offset, length)| { Piece::Source(Span { offset, length }) }),
-        any::<u32>().prop_map(Piece::Click),
-        Just(Piece::Open),
+            .prop_map(|(offset, length)| { Segment::Source(Span { offset, length }) }),
+        any::<u32>().prop_map(Segment::Click),
+        Just(Segment::Open),
     ];
-    proptest::collection::vec(piece, 0..6)
+    proptest::collection::vec(segment, 0..6)
 }
 
-fn joined(message: &[u8], pieces: &[Piece]) -> Vec<u8> {
+fn joined(message: &[u8], segments: &[Segment]) -> Vec<u8> {
     let mut out = Vec::new();
-    for p in pieces {
+    for p in segments {
         match p {
-            Piece::Literal(l) => out.extend_from_slice(l),
-            Piece::Source(s) => out.extend_from_slice(
+            Segment::Literal(l) => out.extend_from_slice(l),
+            Segment::Source(s) => out.extend_from_slice(
                 &message[usize::try_from(s.offset).unwrap()..usize::try_from(s.end()).unwrap()],
             ),
-            Piece::Click(i) => out.extend_from_slice(Urls.click(*i).as_bytes()),
-            Piece::Open => out.extend_from_slice(Urls.open().as_bytes()),
+            Segment::Click(i) => out.extend_from_slice(Urls.click(*i).as_bytes()),
+            Segment::Open => out.extend_from_slice(Urls.open().as_bytes()),
         }
     }
     out
@@ -205,7 +205,7 @@ fn joined(message: &[u8], pieces: &[Piece]) -> Vec<u8> {
 proptest! {
     #[test]
     fn quoted_printable_decodes_to_what_was_meant(
-        lines in "([a-z]{1,70}\r\n){1,5}", from in 0..350usize, length in 0..100usize, p in pieces(1), chunk in 1..200usize,
+        lines in "([a-z]{1,70}\r\n){1,5}", from in 0..350usize, length in 0..100usize, p in segments(1), chunk in 1..200usize,
     ) {
         let message = lines.as_bytes();
         // An edit covers part of one line.
@@ -223,7 +223,7 @@ proptest! {
     }
 
     #[test]
-    fn base64_decodes_to_what_was_meant(message: Vec<u8>, at in 0..60usize, p in pieces(0), chunk in 1..200usize) {
+    fn base64_decodes_to_what_was_meant(message: Vec<u8>, at in 0..60usize, p in segments(0), chunk in 1..200usize) {
         let coded = crate::transfer::encode_base64(&message);
         let full = coded.len().saturating_sub(6) / 4 * 4;
         // A multiple of four characters within the first line; the edit reaches to the end.
@@ -239,7 +239,7 @@ proptest! {
 
     #[test]
     fn identity_reads_the_same_from_everywhere(
-        message in proptest::collection::vec(any::<u8>(), 10), p in pieces(10), q in pieces(10), at in 0..3000u64,
+        message in proptest::collection::vec(any::<u8>(), 10), p in segments(10), q in segments(10), at in 0..3000u64,
     ) {
         let meant = [b"p", &message[..2], &joined(&message, &p), &message[4..8], &joined(&message, &q), &message[8..]].concat();
         let edits = vec![edit(2, 2, Encoding::Identity, p), edit(8, 0, Encoding::Identity, q)];
@@ -253,7 +253,7 @@ proptest! {
 
     #[test]
     fn any_edits_are_applied_or_refused(
-        offsets in proptest::collection::vec((0..40u64, 0..40u64), 0..5), p in pieces(40),
+        offsets in proptest::collection::vec((0..40u64, 0..40u64), 0..5), p in segments(40),
     ) {
         let edits: Vec<Edit> =
             offsets.into_iter().map(|(o, l)| edit(o, l, Encoding::Identity, p.clone())).collect();

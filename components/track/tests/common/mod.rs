@@ -73,7 +73,7 @@ impl Message {
 
     pub fn rewrite_in_chunks(&self, options: &TrackOptions, size: usize) -> Rewrite {
         let mut rewriter = Rewriter::new(options.clone(), vec![self.part.clone()]);
-        for part in rewriter.wanted() {
+        for part in rewriter.parts_needed() {
             rewriter.begin(part);
             let body = &self.octets[usize::try_from(self.part.body.offset).unwrap()..];
             body.chunks(size.min(1 << 16)).for_each(|chunk| rewriter.push(chunk));

@@ -1,6 +1,6 @@
 //! The header of the message that a bounce is about.
 
-use relevo_mailkit::model::{Edit, Piece};
+use relevo_mailkit::model::{Edit, Segment};
 use relevo_mailkit::source::Source;
 use relevo_mailkit::splice::{NoLinks, Splice};
 use relevo_queue::{ItemId, ItemMeta};
@@ -25,7 +25,7 @@ pub(super) async fn header(shared: &DeliveryContext, item: ItemId, meta: &ItemMe
     let Ok(recipe) = Recipe::decode(&meta.recipe) else { return Vec::new() };
     let edits = recipe.edits.into_iter().filter(is_of_the_header).collect();
     let read = tokio::task::spawn_blocking(move || {
-        let spliced = Splice::new(recipe.top, body, edits, &NoLinks)?;
+        let spliced = Splice::new(recipe.prepend, body, edits, &NoLinks)?;
         Ok::<_, std::io::Error>(cut(&read_start(&spliced)?))
     });
     match read.await {
@@ -35,7 +35,7 @@ pub(super) async fn header(shared: &DeliveryContext, item: ItemId, meta: &ItemMe
 }
 
 fn is_of_the_header(edit: &Edit) -> bool {
-    edit.part.is_none() && !edit.pieces.iter().any(|p| matches!(p, Piece::Click(_) | Piece::Open))
+    edit.part.is_none() && !edit.segments.iter().any(|p| matches!(p, Segment::Click(_) | Segment::Open))
 }
 
 fn read_start(source: &dyn Source) -> std::io::Result<Vec<u8>> {

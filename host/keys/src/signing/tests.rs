@@ -14,7 +14,7 @@ const ED25519_PEM: &str = "-----BEGIN PRIVATE KEY-----\n\
     MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n\
     -----END PRIVATE KEY-----\n";
 
-fn unsigned(algorithm: Algorithm) -> Unsigned {
+fn unsigned(algorithm: Algorithm) -> SigningInput {
     let tags = |fold: &str| {
         format!(
             "v=1; a={}; c=relaxed/relaxed;{fold} d=example.com; s=s1; t=1528637909; h=from:from;{fold} \
@@ -22,7 +22,7 @@ fn unsigned(algorithm: Algorithm) -> Unsigned {
             algorithm.as_str()
         )
     };
-    Unsigned {
+    SigningInput {
         to_sign: format!("from:Joe <joe@example.com>\r\ndkim-signature:{}", tags("")).into_bytes(),
         field: format!("DKIM-Signature: {}", tags("\r\n")).into_bytes(),
     }
@@ -70,7 +70,7 @@ fn rfc_8463_appendix_a() {
          dkim-signature:{tags}"
     );
     let field = format!("DKIM-Signature: {}", tags.replace("; ", ";\r\n "));
-    let unsigned = Unsigned { to_sign: to_sign.into_bytes(), field: field.into_bytes() };
+    let unsigned = SigningInput { to_sign: to_sign.into_bytes(), field: field.into_bytes() };
     let grant = Grant {
         domain: "football.example.com",
         selector: "brisbane",

@@ -23,9 +23,9 @@ pub(crate) fn of(request: &PolicyRequest) -> (Message, Body) {
         id: request.id.to_string(),
         stage: "data".to_owned(),
         tenant: request.tenant.id.clone(),
-        identity: request.via.identity.clone(),
+        identity: request.via.auth_user.clone(),
         envelope: request.envelope.as_ref().clone(),
-        headers: request.report.fields.clone(),
+        headers: request.report.headers.clone(),
         size: request.message.size(),
         parts: request.report.parts.iter().take(MAX_PARTS).map(|p| part(p, offset)).collect(),
         facts: facts(request),
@@ -82,8 +82,8 @@ fn facts(request: &PolicyRequest) -> Vec<Attribute> {
     fact("subject", &escaped(&report.subject, MAX_SUBJECT));
     fact("parts", &report.parts.len().to_string());
     fact("received", &report.received.to_string());
-    if report.fields_left_out > 0 {
-        fact("headers-left-out", &report.fields_left_out.to_string());
+    if report.headers_left_out > 0 {
+        fact("headers-left-out", &report.headers_left_out.to_string());
     }
     let found =
         [("signed", report.signed), ("eight-bit", report.eight_bit), ("utf8-header", report.utf8_header)];

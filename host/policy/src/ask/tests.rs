@@ -12,7 +12,7 @@ use crate::test_world::{World, add, settings};
 fn report() -> Report {
     Report {
         authors: Vec::new(),
-        additions: Vec::new(),
+        added_headers: Vec::new(),
         edits: Vec::new(),
         parts: Vec::new(),
         fixes: Vec::new(),
@@ -23,8 +23,8 @@ fn report() -> Report {
         from_field: Vec::new(),
         subject: String::new(),
         received: 0,
-        fields: Vec::new(),
-        fields_left_out: 0,
+        headers: Vec::new(),
+        headers_left_out: 0,
     }
 }
 
@@ -32,7 +32,7 @@ fn report() -> Report {
 fn request(world: &World) -> PolicyRequest {
     let settings = world.settings.get();
     let to = Recipient::new("b@b.example", "b.example");
-    let via = Via { protocol: Protocol::Http, peer: None, helo: None, tls: None, identity: None };
+    let via = Via { protocol: Protocol::Http, peer: None, helo: None, tls: None, auth_user: None };
     PolicyRequest {
         tenant: Arc::clone(settings.directory.tenant("a").expect("configured")),
         settings,

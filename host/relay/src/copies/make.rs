@@ -59,13 +59,13 @@ impl Copies {
         let item = lease.delivery.id.item;
         let body = self.queue.body(item).await.map_err(|e| CopyError::Host(e.to_string()))?;
         let body = body.ok_or_else(|| CopyError::Host("the body is gone".into()))?;
-        let top = std::mem::take(&mut recipe.top);
+        let prepend = std::mem::take(&mut recipe.prepend);
         let edits = std::mem::take(&mut recipe.edits);
         if edits.is_empty() {
-            return Ok(Arc::new(Prefixed::new(top, body)));
+            return Ok(Arc::new(Prefixed::new(prepend, body)));
         }
         let Some(links) = recipe.links.take() else {
-            return splice(body, move |body| Splice::new(top, body, edits, &NoLinks)).await;
+            return splice(body, move |body| Splice::new(prepend, body, edits, &NoLinks)).await;
         };
         let [recipient] = lease.delivery.recipients.as_slice() else {
             return Err(CopyError::Host("a tracked copy is for one recipient".into()));
@@ -81,7 +81,7 @@ impl Copies {
                 recipient,
                 links: &links.table,
             };
-            Splice::new(top, body, edits, &urls)
+            Splice::new(prepend, body, edits, &urls)
         })
         .await
     }
@@ -98,7 +98,7 @@ impl Copies {
             now: seconds(lease.meta.accepted_at),
             message_id_left: lease.delivery.id.item.to_string(),
             downgrade: true,
-            list_fields: false,
+            include_headers: false,
             strict_headers: false,
         };
         let validate = move |stages: &dyn Stages, copy: &dyn Source| stages.validate(options, copy);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relevo_keys::Grant;
-use relevo_mailkit::model::{Canonicalization, SignatureRequest, Unsigned};
+use relevo_mailkit::model::{Canonicalization, SignatureRequest, SigningInput};
 use relevo_mailkit::recheck;
 use relevo_mailkit::source::Source;
 use relevo_queue::Lease;
@@ -95,7 +95,7 @@ fn sign_all(
     domain: &str,
     from_field: &[u8],
     keys: &[DkimKey],
-    unsigned: &[Unsigned],
+    unsigned: &[SigningInput],
 ) -> Result<Arc<[u8]>, CopyError> {
     if unsigned.len() != keys.len() {
         return Err(bad_answer(Stage::Dkim, "not one answer for each key").into());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use relevo_mailkit::model::{Edit, Encoding, Piece, Refusal, Report, Rewrite, Span, Unsigned};
+use relevo_mailkit::model::{Edit, Encoding, Refusal, Report, Rewrite, Segment, SigningInput, Span};
 use relevo_mailkit::token::{Kind, Scope};
 use relevo_runtime::{FaultKind, Stage};
 
@@ -36,13 +36,13 @@ async fn tracked(world: &World) -> Stored {
             Edit {
                 at: Span { offset: 36, length: 18 },
                 encoding: Encoding::Identity,
-                pieces: vec![Piece::Click(0)],
+                segments: vec![Segment::Click(0)],
                 part: Some(0),
             },
             Edit {
                 at: Span { offset: 61, length: 0 },
                 encoding: Encoding::Identity,
-                pieces: vec![Piece::Open],
+                segments: vec![Segment::Open],
                 part: Some(0),
             },
         ],
@@ -207,7 +207,7 @@ async fn eight_bit_goes_as_it_is_or_is_turned() {
         edits: vec![Edit {
             at: Span { offset: 0, length: 0 },
             encoding: Encoding::Identity,
-            pieces: vec![Piece::Literal(b"X-Turned: yes\r\n".to_vec())],
+            segments: vec![Segment::Literal(b"X-Turned: yes\r\n".to_vec())],
             part: None,
         }],
         eight_bit: false,
@@ -255,7 +255,7 @@ async fn a_utf8_header_needs_smtputf8() {
 
 #[tokio::test]
 async fn a_signer_cannot_have_anything_else_signed() {
-    let tampering: [fn(Vec<Unsigned>) -> Vec<Unsigned>; 4] = [
+    let tampering: [fn(Vec<SigningInput>) -> Vec<SigningInput>; 4] = [
         |mut u| {
             u.pop();
             u
@@ -276,11 +276,11 @@ async fn a_signer_cannot_have_anything_else_signed() {
     }
 }
 
-fn replaced(unsigned: Vec<Unsigned>, what: &str, with: &str) -> Vec<Unsigned> {
+fn replaced(unsigned: Vec<SigningInput>, what: &str, with: &str) -> Vec<SigningInput> {
     let replace = |octets: &[u8]| String::from_utf8_lossy(octets).replace(what, with).into_bytes();
     unsigned
         .into_iter()
-        .map(|u| Unsigned { to_sign: replace(&u.to_sign), field: replace(&u.field) })
+        .map(|u| SigningInput { to_sign: replace(&u.to_sign), field: replace(&u.field) })
         .collect()
 }
 

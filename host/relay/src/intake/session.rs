@@ -47,7 +47,7 @@ impl IntakeSession {
             peer: Some(self.peer.remote.ip()),
             helo: Some(info.helo.clone()),
             tls: info.tls.clone(),
-            identity: self.user(info).map(|u| u.name.clone()),
+            auth_user: self.user(info).map(|u| u.name.clone()),
         }
     }
 }

@@ -264,6 +264,6 @@ async fn the_relay_port_needs_no_password_but_a_tenants_domain() {
     assert_eq!(it.send(MESSAGE).await.code, 250);
     assert_eq!(it.world.memory.item().meta.tenant, "acme");
     let recipe = crate::copies::Recipe::decode(&it.world.memory.item().meta.recipe).expect("a recipe");
-    let top = String::from_utf8(recipe.top).expect("ASCII");
+    let top = String::from_utf8(recipe.prepend).expect("ASCII");
     assert!(top.contains(" with ESMTP\r\n"), "{top}");
 }

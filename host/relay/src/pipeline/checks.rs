@@ -40,7 +40,7 @@ pub(super) struct Checked {
 }
 
 impl Incoming {
-    fn options(&self, list_fields: bool) -> ValidateOptions {
+    fn options(&self, include_headers: bool) -> ValidateOptions {
         ValidateOptions {
             max_size: self.settings.intake.max_message_size,
             max_received: MAX_RECEIVED,
@@ -51,7 +51,7 @@ impl Incoming {
             now: self.now.div_euclid(1000),
             message_id_left: self.id.to_string(),
             downgrade: false,
-            list_fields,
+            include_headers,
             strict_headers: self.settings.intake.strict_headers,
         }
     }
@@ -82,8 +82,8 @@ impl<'p> Run<'p> {
     pub(super) async fn check(&mut self, incoming: &Incoming) -> Result<Checked, Rejection> {
         let began = self.began();
         let provisional = incoming.settings.directory.tenant(&incoming.tenant);
-        let list_fields = provisional.is_some_and(|tenant| self.reads_fields(tenant));
-        let report = Arc::new(self.validate(incoming, list_fields).await?);
+        let include_headers = provisional.is_some_and(|tenant| self.reads_fields(tenant));
+        let report = Arc::new(self.validate(incoming, include_headers).await?);
         self.step("validate", began, report.fixes.iter().map(note).collect());
 
         let began = self.began();
@@ -91,14 +91,14 @@ impl<'p> Run<'p> {
         self.step("authorise", began, vec![belongs(owner.as_ref())]);
 
         let (report, policy) = match &owner {
-            Some(owner) => self.ask_checks(incoming, owner, report, list_fields).await?,
+            Some(owner) => self.ask_checks(incoming, owner, report, include_headers).await?,
             None => (report, PolicyResult::default()),
         };
         Ok(Checked { report, owner, policy })
     }
 
-    async fn validate(&self, incoming: &Incoming, list_fields: bool) -> Result<Report, Rejection> {
-        let options = incoming.options(list_fields);
+    async fn validate(&self, incoming: &Incoming, include_headers: bool) -> Result<Report, Rejection> {
+        let options = incoming.options(include_headers);
         let validate =
             move |stages: &dyn Stages, message: &dyn Source| judge::validate(stages, options, message);
         self.pipeline.sandbox.run(WorkClass::Accept, &incoming.tenant, &incoming.message, validate).await

@@ -2,7 +2,9 @@
 
 use std::io;
 
-use relevo_mailkit::model::{Edit, Encoding, Piece, Refusal, Report, Rewrite, TrackOptions, ValidateOptions};
+use relevo_mailkit::model::{
+    Edit, Encoding, Refusal, Report, Rewrite, Segment, TrackOptions, ValidateOptions,
+};
 use relevo_mailkit::recheck;
 use relevo_mailkit::reply::EnhancedCode;
 use relevo_mailkit::source::Source;
@@ -72,7 +74,7 @@ pub(super) fn track(
 
 /// Whether a copy differs from recipient to recipient.
 pub(super) fn has_places(edits: &[Edit]) -> bool {
-    edits.iter().flat_map(|e| &e.pieces).any(|p| matches!(p, Piece::Click(_) | Piece::Open))
+    edits.iter().flat_map(|e| &e.segments).any(|p| matches!(p, Segment::Click(_) | Segment::Open))
 }
 
 fn reencoded(edits: &[Edit]) -> Vec<u32> {
@@ -108,8 +110,8 @@ fn parted(edits: &[Edit], message: &dyn Source) -> io::Result<bool> {
         if inside(edit.at.offset)? || inside(edit.at.end())? {
             return Ok(true);
         }
-        for piece in &edit.pieces {
-            if let (Piece::Source(span), Encoding::Identity) = (piece, edit.encoding)
+        for segment in &edit.segments {
+            if let (Segment::Source(span), Encoding::Identity) = (segment, edit.encoding)
                 && (inside(span.offset)? || inside(span.end())?)
             {
                 return Ok(true);

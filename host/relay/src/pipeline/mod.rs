@@ -151,9 +151,9 @@ impl Run<'_> {
         let began = self.began();
         let notes = rewrite.as_ref().map(|(r, _)| r.notes.clone()).unwrap_or_default();
         let mut recipe = recipe(&settings, owner.as_ref(), &report, rewrite)?;
-        recipe.top.splice(..0, result.prepend.iter().copied());
+        recipe.prepend.splice(..0, result.prepend.iter().copied());
         let received = received::field(via, &settings.hostname, self.id, &envelope.recipients, self.now);
-        recipe.top.splice(..0, received);
+        recipe.prepend.splice(..0, received);
         let way =
             owner.as_ref().map_or_else(Way::default, |owner| Way::of(&owner.domain, &result.attributes));
         let tenant = owner.map(|o| o.domain.tenant.clone());
@@ -275,7 +275,7 @@ fn recipe(
         }
     };
     Ok(Recipe {
-        top: report.additions.clone(),
+        prepend: report.added_headers.clone(),
         edits,
         links,
         signing,

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use relevo_mailkit::envelope::Parameter;
 use relevo_mailkit::event::Event;
-use relevo_mailkit::model::{Edit, Encoding, Piece, Refusal, Span};
+use relevo_mailkit::model::{Edit, Encoding, Refusal, Segment, Span};
 use relevo_runtime::{Fault, Stage};
 
 use super::*;
@@ -17,16 +17,16 @@ fn recipe_of(memory: &Memory) -> Recipe {
     Recipe::decode(&memory.item().meta.recipe).expect("a recipe")
 }
 
-fn insert(at: u64, pieces: Vec<Piece>) -> Edit {
-    Edit { at: Span { offset: at, length: 0 }, encoding: Encoding::Identity, pieces, part: Some(0) }
+fn insert(at: u64, segments: Vec<Segment>) -> Edit {
+    Edit { at: Span { offset: at, length: 0 }, encoding: Encoding::Identity, segments, part: Some(0) }
 }
 
 /// A link and the pixel.
 fn rewrite() -> Rewrite {
     Rewrite {
         edits: vec![
-            Edit { at: Span { offset: 36, length: 18 }, ..insert(0, vec![Piece::Click(0)]) },
-            insert(61, vec![Piece::Open]),
+            Edit { at: Span { offset: 36, length: 18 }, ..insert(0, vec![Segment::Click(0)]) },
+            insert(61, vec![Segment::Open]),
         ],
         links: vec!["https://x.example/".into()],
         notes: vec![Note { name: "html-too-large".into(), detail: "part 3".into() }],
@@ -50,7 +50,7 @@ async fn an_accepted_message_is_stored_with_its_event() {
     assert_eq!((item.meta.no_bounce, item.meta.is_bounce), (false, false));
 
     let recipe = recipe_of(&world.memory);
-    let top = String::from_utf8(recipe.top).expect("ASCII");
+    let top = String::from_utf8(recipe.prepend).expect("ASCII");
     let (received, date) = top.split_at(top.find("Date:").expect("the addition of validate"));
     assert!(received.starts_with("Received: from client.example ([192.0.2.7])\r\n"), "{received}");
     assert!(received.contains(&format!("id {}\r\n\tfor <b@b.example>;", accepted.id)), "{received}");
@@ -151,14 +151,14 @@ async fn a_broken_stage_is_a_temporary_failure_with_blame() {
 #[tokio::test]
 async fn what_a_component_returns_is_checked_again() {
     let bad: [fn(Report) -> Report; 9] = [
-        |r| Report { additions: b"X: 1\r\n\r\nsmuggled".to_vec(), ..r },
-        |r| Report { additions: b"X: 1\nY: 2\r\n".to_vec(), ..r },
+        |r| Report { added_headers: b"X: 1\r\n\r\nsmuggled".to_vec(), ..r },
+        |r| Report { added_headers: b"X: 1\nY: 2\r\n".to_vec(), ..r },
         |r| Report { edits: vec![insert(1_000_000, vec![])], ..r },
         |r| Report { edits: vec![insert(5, vec![]), insert(5, vec![])], ..r },
-        |r| Report { edits: vec![insert(5, vec![Piece::Literal(b"\r\n.\n".to_vec())])], ..r },
-        |r| Report { edits: vec![insert(5, vec![Piece::Open])], ..r },
+        |r| Report { edits: vec![insert(5, vec![Segment::Literal(b"\r\n.\n".to_vec())])], ..r },
+        |r| Report { edits: vec![insert(5, vec![Segment::Open])], ..r },
         // Between CR and LF of the first line.
-        |r| Report { edits: vec![insert(20, vec![Piece::Literal(b"x".to_vec())])], ..r },
+        |r| Report { edits: vec![insert(20, vec![Segment::Literal(b"x".to_vec())])], ..r },
         |r| Report { from_field: b"From: a@example.com\r\nX: y".to_vec(), ..r },
         |r| Report { message_id: "<a>\r\nX: y".into(), ..r },
     ];
@@ -265,12 +265,12 @@ async fn foreign_signed_mail_is_rewritten_only_when_configured() {
 
 #[tokio::test]
 async fn hostile_edits_of_track_are_not_applied() {
-    let click = |n| insert(40, vec![Piece::Click(n)]);
+    let click = |n| insert(40, vec![Segment::Click(n)]);
     let bad = [
         Rewrite { edits: vec![click(1)], links: vec!["https://x.example/".into()], notes: vec![] },
         Rewrite { edits: vec![click(0)], links: vec!["https://x.example/\r\n".into()], notes: vec![] },
         Rewrite { edits: vec![click(0)], links: vec!["x".repeat(2001)], notes: vec![] },
-        Rewrite { edits: vec![insert(24, vec![Piece::Open])], links: vec![], notes: vec![] },
+        Rewrite { edits: vec![insert(24, vec![Segment::Open])], links: vec![], notes: vec![] },
     ];
     for rewrite in bad {
         let world = World::new();
@@ -287,7 +287,7 @@ async fn parts_that_are_reencoded_are_replaced_as_a_whole() {
     let world = World::new();
     world
         .stages
-        .tamper_report(|r| Report { edits: vec![insert(30, vec![Piece::Literal(b"v".to_vec())])], ..r });
+        .tamper_report(|r| Report { edits: vec![insert(30, vec![Segment::Literal(b"v".to_vec())])], ..r });
     *world.stages.rewrite.lock().expect("lock") = Some(rewrite());
     world.pipeline.submit(tracked_submission(&world)).await.expect("accepted");
     let options = world.stages.tracked.lock().expect("lock").pop().expect("called");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use relevo_mailkit::model::{
     Author, AuthorRole, MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest,
-    SignatureVerdict, TemplateError, TemplateLimits, TemplateSource, TrackOptions, Txt, Unsigned,
+    SignatureVerdict, SigningInput, TemplateError, TemplateLimits, TemplateSource, TrackOptions, Txt,
     ValidateOptions,
 };
 use relevo_mailkit::source::Source;
@@ -22,7 +22,7 @@ pub(crate) struct ScriptedStages {
     pub(crate) fault: Mutex<Option<Stage>>,
     pub(crate) rewrite: Mutex<Option<Rewrite>>,
     pub(crate) report: Tamper<Report>,
-    pub(crate) unsigned: Tamper<Vec<Unsigned>>,
+    pub(crate) unsigned: Tamper<Vec<SigningInput>>,
     pub(crate) options: Mutex<Vec<ValidateOptions>>,
     pub(crate) tracked: Mutex<Vec<TrackOptions>>,
     pub(crate) signed: AtomicUsize,
@@ -33,7 +33,10 @@ impl ScriptedStages {
         *self.report.lock().expect("lock") = Some(Box::new(with));
     }
 
-    pub(crate) fn tamper_unsigned(&self, with: impl Fn(Vec<Unsigned>) -> Vec<Unsigned> + Send + 'static) {
+    pub(crate) fn tamper_unsigned(
+        &self,
+        with: impl Fn(Vec<SigningInput>) -> Vec<SigningInput> + Send + 'static,
+    ) {
         *self.unsigned.lock().expect("lock") = Some(Box::new(with));
     }
 
@@ -99,7 +102,7 @@ impl Stages for ScriptedStages {
         let text = String::from_utf8_lossy(&octets).into_owned();
         let report = Report {
             authors: authors(&text),
-            additions: b"Date: Sun, 22 Nov 2026 05:33:41 +0000\r\n".to_vec(),
+            added_headers: b"Date: Sun, 22 Nov 2026 05:33:41 +0000\r\n".to_vec(),
             edits: Vec::new(),
             parts: Vec::new(),
             fixes: Vec::new(),
@@ -114,8 +117,8 @@ impl Stages for ScriptedStages {
                 .into(),
             subject: fields(&text, "Subject").first().map(ToString::to_string).unwrap_or_default(),
             received: 0,
-            fields: Vec::new(),
-            fields_left_out: 0,
+            headers: Vec::new(),
+            headers_left_out: 0,
         };
         Ok(Ok(match &*self.report.lock().expect("lock") {
             Some(tamper) => tamper(report),
@@ -135,7 +138,7 @@ impl Stages for ScriptedStages {
         requests: Vec<SignatureRequest>,
         copy: &dyn Source,
         now: i64,
-    ) -> Result<Vec<Unsigned>, Fault> {
+    ) -> Result<Vec<SigningInput>, Fault> {
         use base64::Engine as _;
         self.works(Stage::Dkim)?;
         self.signed.fetch_add(1, Ordering::SeqCst);
@@ -154,7 +157,7 @@ impl Stages for ScriptedStages {
                 r.selector,
                 r.timestamp
             );
-            Unsigned {
+            SigningInput {
                 to_sign: format!("from:{from}\r\ndkim-signature:{value}").into(),
                 field: format!("DKIM-Signature: {value}").into(),
             }

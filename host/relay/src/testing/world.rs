@@ -233,7 +233,7 @@ pub(crate) fn submission(world: &World, message: &str) -> Submission {
             peer: "192.0.2.7".parse().ok(),
             helo: Some("client.example".into()),
             tls: None,
-            identity: Some("acme".into()),
+            auth_user: Some("acme".into()),
         },
         body: SpooledBody::in_memory(message.as_bytes().to_vec()),
     }

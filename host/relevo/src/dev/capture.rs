@@ -134,7 +134,7 @@ impl Capture {
             now: self.clock.now() / 1_000,
             message_id_left: "unused".to_owned(),
             downgrade: false,
-            list_fields: false,
+            include_headers: false,
             strict_headers: false,
         };
         let validate = move |stages: &dyn Stages, copy: &dyn Source| stages.validate(options, copy);

@@ -45,7 +45,7 @@ fn options() -> ValidateOptions {
         now: 0,
         message_id_left: "id".into(),
         downgrade: false,
-        list_fields: false,
+        include_headers: false,
         strict_headers: false,
     }
 }

@@ -128,7 +128,7 @@ async fn refused_for_some_is_taken_and_its_sender_is_told() {
     assert_eq!(of.world.memory.kinds(), ["email.queued", "email.rejected", "email.held"]);
     let recipe = Recipe::decode(&item.meta.recipe).expect("a recipe");
     assert_eq!(item.meta.attributes, [("campaign".to_owned(), "spring".to_owned())]);
-    let top = String::from_utf8(recipe.top).expect("ASCII");
+    let top = String::from_utf8(recipe.prepend).expect("ASCII");
     let seen = top.find("X-Seen: yes\r\n").expect("the field of the plugin");
     assert!(top.starts_with("Received:") && seen < top.find("Date:").expect("validate's"), "{top}");
 }
@@ -188,7 +188,7 @@ async fn a_refused_message_comes_to_no_check() {
         assert_eq!(rejection.rule, rule);
     };
     refused("From: a@other.example\r\n\r\n", "domain-not-owned").await;
-    of.world.stages.tamper_report(|report| Report { additions: b"no field".to_vec(), ..report });
+    of.world.stages.tamper_report(|report| Report { added_headers: b"no field".to_vec(), ..report });
     refused(PLAIN, "component-fault").await;
     of.world.stages.break_stage(Stage::Validate);
     refused(PLAIN, "component-fault").await;
@@ -214,7 +214,7 @@ async fn the_header_is_listed_for_plugins_only() {
         (it.origin, it.envelope.sender) = (origin, sender.into());
         of.world.pipeline.submit(it).await.expect("accepted");
         let options = of.world.stages.options.lock().expect("lock");
-        options.iter().map(|o| o.list_fields).collect::<Vec<_>>()
+        options.iter().map(|o| o.include_headers).collect::<Vec<_>>()
     };
     let tenant = |id: &str| Origin::Tenant(id.into());
     assert_eq!(listed(tenant("acme"), "a@example.com", "a@example.com").await, [true]);

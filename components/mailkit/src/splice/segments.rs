@@ -46,16 +46,16 @@ fn read_full(source: &dyn Source, mut offset: u64, mut buf: &mut [u8]) -> io::Re
     Ok(())
 }
 
-/// The pieces of one replacement, before they are encoded.
-pub(super) struct Pieces {
+/// The segments of one replacement, before they are encoded.
+pub(super) struct Segments {
     items: Vec<(u64, Octets)>,
     size: u64,
 }
 
-impl Pieces {
-    pub(super) fn new(pieces: impl Iterator<Item = Octets>) -> Self {
+impl Segments {
+    pub(super) fn new(segments: impl Iterator<Item = Octets>) -> Self {
         let mut size = 0;
-        let items = pieces
+        let items = segments
             .filter(|p| p.size() > 0)
             .map(|p| {
                 let start = size;
@@ -74,11 +74,11 @@ impl Pieces {
     pub(super) fn read_at(&self, source: &dyn Source, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         let first = self.items.partition_point(|(start, _)| *start <= offset).saturating_sub(1);
         let mut filled = 0;
-        for (start, piece) in &self.items[first.min(self.items.len())..] {
+        for (start, segment) in &self.items[first.min(self.items.len())..] {
             if filled == buf.len() {
                 break;
             }
-            filled += piece.read_at(source, offset + filled as u64 - start, &mut buf[filled..])?;
+            filled += segment.read_at(source, offset + filled as u64 - start, &mut buf[filled..])?;
         }
         Ok(filled)
     }

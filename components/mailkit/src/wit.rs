@@ -1,0 +1,151 @@
+//! Conversions between [`crate::model`] and the types that bindings of `relevo:mail` generate. They are written once,
+//! here, for the host, the components and the gateway.
+//!
+//! Bindings are generated in the crate that uses them, so the `From` implementations must stand there too. Octets and
+//! texts are moved, never copied.
+
+/// Implements `From` both ways between the model and the types of a generated interface: `types`, `validate`, `track`,
+/// `dkim` or `template`. The path is that of the generated module. `validate` and `track` need `types` as well.
+///
+/// ```text
+/// relevo_mailkit::wit_conversions!(types: relevo::mail::types);
+/// relevo_mailkit::wit_conversions!(validate: exports::relevo::mail::validate);
+/// ```
+#[macro_export]
+macro_rules! wit_conversions {
+    (types: $($wit:ident)::+) => {
+        const _: () = {
+            use $($wit)::+ as wit;
+            use $crate::model;
+            $crate::wit_record!(Span = Span { offset, length });
+            $crate::wit_enum!(Encoding = Encoding { Identity, QuotedPrintable, Base64 });
+            $crate::wit_enum!(Segment = Segment { Literal(octets), Source(span), Click(link), Open });
+            $crate::wit_record!(Edit = Edit { at: into, encoding: into, segments: list, part });
+            $crate::wit_enum!(DeclaredEncoding = DeclaredEncoding {
+                SevenBit, EightBit, Binary, QuotedPrintable, Base64, Other
+            });
+            $crate::wit_record!(Part = Part {
+                parent, header: into, body: into, media_type, charset, declared: into, encoding_field: option,
+                attachment, sealed, has_eight_bit, has_long_line
+            });
+            $crate::wit_record!(Note = Note { name, detail });
+        };
+    };
+    (validate: $($wit:ident)::+) => {
+        const _: () = {
+            use $($wit)::+ as wit;
+            use $crate::model;
+            $crate::wit_record!(ValidateOptions = Options {
+                max_size, max_received, max_depth, max_parts, smtputf8, hostname, now, message_id_left, downgrade,
+                include_headers, strict_headers
+            });
+            $crate::wit_record!(HeaderField = HeaderField { name, value });
+            $crate::wit_enum!(AuthorRole = AuthorRole { From, Sender, ResentFrom, ResentSender });
+            $crate::wit_record!(Author = Author { role: into, address, domain });
+            $crate::wit_record!(Report = Report {
+                authors: list, added_headers, edits: list, parts: list, fixes: list, eight_bit, utf8_header, signed,
+                message_id, from_field, subject, received, headers: list, headers_left_out
+            });
+            $crate::wit_record!(Refusal = Refusal { code, enhanced, rule, detail });
+        };
+    };
+    (track: $($wit:ident)::+) => {
+        const _: () = {
+            use $($wit)::+ as wit;
+            use $crate::model;
+            $crate::wit_record!(TrackOptions = Options {
+                clicks, opens, text_links, url_overhead, max_html, max_links, max_link_length, reencode
+            });
+            $crate::wit_record!(Rewrite = Rewrite { edits: list, links, notes: list });
+        };
+    };
+    (dkim: $($wit:ident)::+) => {
+        const _: () = {
+            use $($wit)::+ as wit;
+            use $crate::model;
+            $crate::wit_enum!(Algorithm = Algorithm { RsaSha256, Ed25519Sha256 });
+            $crate::wit_enum!(Canonicalization = Canonicalization { Relaxed, Simple });
+            $crate::wit_record!(SignatureRequest = Request {
+                domain, selector, algorithm: into, header_canonicalization: into, body_canonicalization: into,
+                timestamp, expiration
+            });
+            $crate::wit_record!(SigningInput = SigningInput { to_sign, field });
+            $crate::wit_record!(Txt = Txt { name, value });
+            $crate::wit_record!(SignatureVerdict = Verdict { domain, selector, algorithm, pass, detail });
+        };
+    };
+    (template: $($wit:ident)::+) => {
+        const _: () = {
+            use $($wit)::+ as wit;
+            use $crate::model;
+            $crate::wit_record!(TemplateSource = Source { subject, html, mjml, text });
+            $crate::wit_record!(TemplateLimits = Limits { max_output, max_steps, max_depth });
+            $crate::wit_record!(Rendered = Rendered { subject, html, text });
+            $crate::wit_record!(TemplateError = TemplateError { kind, template, path, line, column, message });
+            $crate::wit_record!(Mailbox = Mailbox { name, address });
+            $crate::wit_record!(Attachment = Attachment { file_name, media_type, content_id, content });
+            $crate::wit_record!(ExtraField = ExtraField { name, value });
+            $crate::wit_record!(MessageEnvelope = Envelope {
+                from: into, sender: option, to: list, cc: list, reply_to: list, fields: list, attachments: list, date,
+                message_id, boundary_seed
+            });
+        };
+    };
+}
+
+/// A record: `model = WIT { fields }`. A field is moved unless it says how it is converted: `into`, `option` or `list`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! wit_record {
+    ($model:ident = $wit:ident { $($field:ident $(: $how:ident)?),+ }) => {
+        impl ::core::convert::From<wit::$wit> for model::$model {
+            fn from(from: wit::$wit) -> Self {
+                Self { $($field: $crate::wit_field!(from.$field $($how)?)),+ }
+            }
+        }
+
+        impl ::core::convert::From<model::$model> for wit::$wit {
+            fn from(from: model::$model) -> Self {
+                Self { $($field: $crate::wit_field!(from.$field $($how)?)),+ }
+            }
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! wit_field {
+    ($from:ident . $field:ident) => {
+        $from.$field
+    };
+    ($from:ident . $field:ident into) => {
+        $from.$field.into()
+    };
+    ($from:ident . $field:ident option) => {
+        $from.$field.map(::core::convert::Into::into)
+    };
+    ($from:ident . $field:ident list) => {
+        $from.$field.into_iter().map(::core::convert::Into::into).collect()
+    };
+}
+
+/// An enum or a variant: `model = WIT { cases }`. A case with a value names it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! wit_enum {
+    ($model:ident = $wit:ident { $($case:ident $(($value:ident))?),+ }) => {
+        impl ::core::convert::From<wit::$wit> for model::$model {
+            #[allow(clippy::useless_conversion, reason = "values that are alike on both sides")]
+            fn from(from: wit::$wit) -> Self {
+                match from { $(wit::$wit::$case $(($value))? => Self::$case $(($value.into()))?),+ }
+            }
+        }
+
+        impl ::core::convert::From<model::$model> for wit::$wit {
+            #[allow(clippy::useless_conversion, reason = "values that are alike on both sides")]
+            fn from(from: model::$model) -> Self {
+                match from { $(model::$model::$case $(($value))? => Self::$case $(($value.into()))?),+ }
+            }
+        }
+    };
+}
