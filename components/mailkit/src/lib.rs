@@ -7,6 +7,7 @@
 pub mod address;
 pub mod envelope;
 pub mod event;
+pub mod hex;
 pub mod id;
 pub mod model;
 pub mod policy;

@@ -6,6 +6,7 @@ use std::path::Path;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use relevo_mailkit::hex;
 use zeroize::Zeroizing;
 
 use crate::api::KeyError;
@@ -66,7 +67,7 @@ fn create_secret(path: &Path) -> Result<(), KeyError> {
     SystemRandom::new()
         .fill(&mut *secret)
         .map_err(|_| KeyError::Crypto("there is no randomness".to_owned()))?;
-    let text = Zeroizing::new(secret.iter().map(|b| format!("{b:02x}")).collect::<String>() + "\n");
+    let text = Zeroizing::new(hex::encode(&*secret) + "\n");
     create(path, text.as_bytes())
 }
 
@@ -97,17 +98,10 @@ pub fn load_password(path: &Path) -> Result<(String, Option<String>), KeyError> 
 
 fn decode(content: &[u8]) -> Option<Vec<u8>> {
     let text = content.trim_ascii();
-    let secret = hex(text).or_else(|| STANDARD.decode(text).ok().filter(|s| s.len() >= MIN_SECRET));
+    let hex = std::str::from_utf8(text).ok().and_then(hex::decode).filter(|secret| !secret.is_empty());
+    let secret = hex.or_else(|| STANDARD.decode(text).ok().filter(|s| s.len() >= MIN_SECRET));
     let secret = secret.unwrap_or_else(|| content.to_vec());
     (secret.len() >= MIN_SECRET).then_some(secret)
-}
-
-fn hex(text: &[u8]) -> Option<Vec<u8>> {
-    let digit = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    if text.is_empty() || !text.len().is_multiple_of(2) {
-        return None;
-    }
-    text.chunks(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
 }
 
 #[cfg(test)]

@@ -27,8 +27,7 @@ pub(crate) fn hash_password(password: &str) -> anyhow::Result<String> {
 /// `sha256:` and the digest in hex: API keys are long and random, so a plain digest is enough.
 pub(crate) fn hash_api_key(key: &str) -> String {
     let digest = Sha256::digest(key.as_bytes());
-    let hex: String = digest.iter().map(|b| format!("{b:02x}")).collect();
-    format!("sha256:{hex}")
+    format!("sha256:{}", relevo_mailkit::hex::encode(&digest))
 }
 
 pub(crate) fn new_password(args: &CredentialArgs) -> anyhow::Result<ExitCode> {

@@ -11,6 +11,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use relevo_mailkit::hex;
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -42,7 +43,7 @@ impl Cache {
     fn path(&self, engine: &Engine, name: &str, digest: &[u8; 32]) -> PathBuf {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        self.directory.join(format!("{name}-{}-{:016x}.cwasm", hex(digest), hasher.finish()))
+        self.directory.join(format!("{name}-{}-{:016x}.cwasm", hex::encode(digest), hasher.finish()))
     }
 
     /// The compiled component, from disk or compiled now and kept.
@@ -127,14 +128,7 @@ impl Cache {
 fn digest(file: &str, name: &str) -> Option<[u8; 32]> {
     let named = file.strip_suffix(".sha256").unwrap_or(file).strip_suffix(".cwasm")?;
     let (text, _engine) = named.strip_prefix(name)?.strip_prefix('-')?.split_once('-')?;
-    let mut digest = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (octet, pair) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *octet = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(digest)
+    hex::decode_array(text)
 }
 
 /// Loads what a compiler with the same configuration has just returned.
@@ -154,7 +148,7 @@ fn read(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
         Err(error) => return Err(error.to_string()),
     };
     let noted = fs::read_to_string(checksum_path(path)).map_err(|error| format!("its checksum: {error}"))?;
-    if noted.trim() != hex(&Sha256::digest(&code)) {
+    if noted.trim() != hex::encode(&Sha256::digest(&code)) {
         return Err("its checksum does not match".into());
     }
     drop(code);
@@ -173,7 +167,7 @@ fn checksum_path(path: &Path) -> PathBuf {
 /// Code first, checksum second, each renamed into place: whatever a crash leaves does not match or is whole.
 fn write(path: &Path, code: &[u8]) -> io::Result<()> {
     replace(path, code)?;
-    replace(&checksum_path(path), hex(&Sha256::digest(code)).as_bytes())
+    replace(&checksum_path(path), hex::encode(&Sha256::digest(code)).as_bytes())
 }
 
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
@@ -186,8 +180,4 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&half);
         io::Error::new(error.kind(), format!("{}: {error}", path.display()))
     })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -82,7 +82,7 @@ impl Planner<'_, '_> {
         let rows = if table == "items" { &mut self.tables.items } else { &mut self.tables.deliveries };
         let raw = rows.remove(key)?.map(|v| v.value().to_vec());
         if let Some(raw) = raw {
-            let name: String = key.iter().map(|b| format!("{b:02x}")).collect();
+            let name = relevo_mailkit::hex::encode(key);
             draft.puts.push(Put::Quarantine(format!("{table} row {name}"), raw));
             draft.effects.push(Effect::Quarantined);
         }

@@ -30,7 +30,7 @@ pub(crate) async fn tell(
 ) -> anyhow::Result<()> {
     let mut seed = [0; 12];
     getrandom::fill(&mut seed).map_err(|e| anyhow::anyhow!("the system gives no randomness: {e}"))?;
-    let seed: String = seed.iter().map(|b| format!("{b:02x}")).collect();
+    let seed = relevo_mailkit::hex::encode(&seed);
 
     let began = Instant::now();
     let message = sample::build(stages, clock.now() / 1_000, &seed)?;

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use relevo_mailkit::hex;
 use relevo_mailkit::recheck::policy::HeaderNames;
 use relevo_relay::settings::Network;
 
@@ -115,17 +116,9 @@ impl Format for ApiKeyHash {
     type Value = [u8; 32];
     fn read(raw: Raw) -> Result<[u8; 32], String> {
         let wrong = "must be `sha256:` and 64 hex digits: make one with `relevo api-key new`";
-        sha256(&text(raw)?).ok_or_else(|| wrong.to_owned())
+        let text = text(raw)?;
+        text.strip_prefix("sha256:").and_then(hex::decode_array).ok_or_else(|| wrong.to_owned())
     }
-}
-
-fn sha256(text: &str) -> Option<[u8; 32]> {
-    let hex = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64 && hex.is_ascii())?;
-    let mut digest = [0; 32];
-    for (i, octet) in digest.iter_mut().enumerate() {
-        *octet = u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).ok()?;
-    }
-    Some(digest)
 }
 
 /// An Argon2id hash in PHC form.

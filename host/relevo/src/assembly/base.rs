@@ -1,0 +1,90 @@
+//! What is opened before anything is served: the queue's store and the components.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use prometheus_client::registry::Registry;
+use relevo_mailkit::token::{TokenKey, TokenKeys};
+use relevo_queue::{EmbeddedStore, Queue as _};
+use relevo_relay::clock::{Clock, SystemClock};
+use relevo_relay::copies::Copies;
+use relevo_relay::metrics::{self as relay_metrics, QueueGauges, StageCounters};
+use relevo_relay::sandbox::{Sandbox, permits};
+use relevo_relay::settings::{Settings, SettingsHandle};
+use relevo_relay::trace::TraceObserver;
+use relevo_runtime::{Runtime, RuntimeConfig, Stages};
+use tokio::task::spawn_blocking;
+
+use crate::config::ServerParts;
+use crate::metrics::LogCollector;
+
+/// What everything else needs, made first.
+pub(crate) struct Base {
+    pub(crate) parts: ServerParts,
+    pub(crate) settings: SettingsHandle,
+    pub(crate) store: Arc<EmbeddedStore>,
+    pub(crate) stages: Arc<dyn Stages>,
+    /// The stages behind the scheduler that intake and delivery share.
+    pub(crate) sandbox: Sandbox,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Base {
+    /// Opens the store and loads the components, which are compiled at the first start: that takes its time. None when
+    /// `stop` came first; the store is closed again, and a compiler at work is left to the end of the process.
+    pub(crate) async fn open(
+        parts: ServerParts,
+        mut settings: Settings,
+        stop: impl Future<Output = ()>,
+    ) -> anyhow::Result<Option<Self>> {
+        let (data_dir, config) = (parts.data_dir.clone(), parts.queue.clone());
+        let store = spawn_blocking(move || EmbeddedStore::open(&data_dir, config)).await??;
+        complete_tracking_keys(&parts.data_dir, &mut settings)?;
+        tracing::info!("loading the components");
+        let config = RuntimeConfig {
+            cache_dir: Some(parts.data_dir.join("components")),
+            calls: permits(),
+            ..RuntimeConfig::default()
+        };
+        let stages: Arc<dyn Stages> = tokio::select! {
+            loaded = spawn_blocking(move || Runtime::new(config)) => loaded??,
+            () = stop => {
+                store.close().await;
+                return Ok(None);
+            }
+        };
+        let (sandbox, clock) = (Sandbox::new(stages.clone()), Arc::new(SystemClock::new()));
+        Ok(Some(Self { parts, settings: SettingsHandle::new(settings), store, stages, sandbox, clock }))
+    }
+
+    /// Metrics of the queue, the stages and the log.
+    pub(super) fn registry(&self) -> Registry {
+        let mut registry = relay_metrics::registry();
+        registry.register_collector(Box::new(LogCollector));
+        QueueGauges::register(&mut registry, self.store.clone(), self.clock.clone());
+        StageCounters::register(&mut registry, self.stages.clone());
+        registry
+    }
+
+    /// The maker of copies.
+    pub(super) fn copies(&self, observer: Option<&Arc<dyn TraceObserver>>) -> Copies {
+        let (settings, clock) = (self.settings.clone(), self.clock.clone());
+        let copies = Copies::new(self.store.clone(), self.sandbox.clone(), settings, clock);
+        match observer {
+            Some(observer) => copies.observed(observer.clone()),
+            None => copies,
+        }
+    }
+}
+
+/// Without configured keys one lives in the data directory.
+pub(super) fn complete_tracking_keys(data_dir: &Path, settings: &mut Settings) -> anyhow::Result<()> {
+    if settings.tracking_keys.0.is_empty() {
+        let (secret, warning) = relevo_keys::load_or_create_secret(&data_dir.join("tracking.key"))?;
+        if let Some(warning) = warning {
+            tracing::warn!("{warning}");
+        }
+        settings.tracking_keys = TokenKeys(vec![TokenKey { id: "own".to_owned(), secret }]);
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! The listeners of SMTP and HTTP, with the certificate of SMTP.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use relevo_http::{ConnectionLimits, HttpServices, Listener};
+use relevo_relay::intake::Intake;
+use relevo_smtp::server::{AuthThrottle, ListenerConfig, ListenerKind, ListenerLimits, Server, ServerTls};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::config::SmtpConfig;
+use crate::metrics::CertificateExpiry;
+use crate::tasks::MainTasks;
+use crate::tls;
+
+/// Opens the listeners of SMTP; all have the same certificate.
+pub(super) fn listen_smtp(
+    config: &SmtpConfig,
+    hostname: &str,
+    intake: &Arc<Intake>,
+    expiry: &CertificateExpiry,
+) -> anyhow::Result<Vec<Server>> {
+    let tls = certificate(config, hostname)?;
+    expiry.set(tls::expires_at(tls.leaf()));
+    let throttle = Arc::new(AuthThrottle::default());
+    let mut limits = ListenerLimits {
+        connections: config.max_connections,
+        connections_per_peer: config.max_connections_per_peer,
+        ..ListenerLimits::default()
+    };
+    limits.session.message_size = config.intake.max_message_size;
+    let kinds = [
+        (&config.submission, ListenerKind::Submission),
+        (&config.submissions, ListenerKind::Submissions),
+        (&config.relay, ListenerKind::Relay),
+    ];
+    let mut servers = Vec::new();
+    for ((addresses, kind), bare_newlines) in kinds.into_iter().zip(config.bare_newlines) {
+        for addr in addresses {
+            let listener = ListenerConfig {
+                addr: *addr,
+                kind,
+                hostname: hostname.to_owned(),
+                tls: Some(tls.clone()),
+                limits: limits.clone(),
+                bare_newlines,
+                throttle: throttle.clone(),
+            };
+            let server =
+                Server::bind(listener, intake.clone()).with_context(|| format!("cannot listen on {addr}"))?;
+            tracing::info!(address = %server.local_addr(), ?kind, "smtp");
+            servers.push(server);
+        }
+    }
+    Ok(servers)
+}
+
+/// The configured certificate, or one made now.
+pub(super) fn certificate(config: &SmtpConfig, hostname: &str) -> anyhow::Result<ServerTls> {
+    match &config.tls {
+        Some((chain, key)) => tls::load(chain, key),
+        None => tls::self_signed(hostname),
+    }
+}
+
+/// Opens the listeners of one kind, each as a main task.
+pub(super) async fn listen_http(
+    kind: Listener,
+    addresses: &[SocketAddr],
+    services: &HttpServices,
+    limits: &ConnectionLimits,
+    stopped: &watch::Receiver<bool>,
+    tasks: &mut MainTasks,
+) -> anyhow::Result<()> {
+    for addr in addresses {
+        let listener = TcpListener::bind(addr).await.with_context(|| format!("cannot listen on {addr}"))?;
+        let local = listener.local_addr()?;
+        tracing::info!(address = %local, kind = kind.name(), "http");
+        let router = relevo_http::router(kind, services);
+        let metrics = services.metrics.of(kind);
+        let served = relevo_http::serve(listener, router, limits.clone(), metrics, stopped.clone());
+        tasks.spawn(format!("the http listener {local}"), served);
+    }
+    Ok(())
+}

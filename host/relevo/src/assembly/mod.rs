@@ -1,0 +1,256 @@
+//! Puts the parts together: the same for `serve` and `dev`, which differ in where mail goes.
+
+mod base;
+mod listeners;
+mod running;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use prometheus_client::registry::Registry;
+use relevo_http::inbox::Inbox;
+use relevo_http::{ApiServices, HttpMetrics, HttpServices, OperationsServices, Readiness};
+use relevo_policy::{PluginCollector, Plugins, PluginsConfig};
+use relevo_queue::{EventLog, Queue};
+use relevo_relay::clock::{Clock, RandomIds};
+use relevo_relay::copies::{Copies, MakeCopy};
+use relevo_relay::delivery::{DeliveryCounters, DeliveryGauges, DeliveryHandle, DeliveryParts, Dial};
+use relevo_relay::directory::{DirectoryRefresher, StoreSource};
+use relevo_relay::intake::{Intake, IntakeMetrics};
+use relevo_relay::metrics as relay_metrics;
+use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
+use relevo_relay::settings::SettingsHandle;
+use relevo_relay::trace::TraceObserver;
+use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
+use relevo_resolve::Resolve;
+use relevo_store::ControlStore;
+use tokio::sync::{Notify, watch};
+
+use crate::config::EventsConfig;
+use crate::control::{self, Control};
+use crate::metrics::CertificateExpiry;
+use crate::plugin_admin::PluginsOverHttp;
+use crate::tasks::{self, MainTasks};
+
+pub(crate) use base::Base;
+use listeners::{listen_http, listen_smtp};
+pub(crate) use running::{Reloaded, RunningRelay};
+
+/// Where mail goes, and who watches it.
+pub(crate) struct Outside {
+    pub(crate) resolve: Arc<dyn Resolve>,
+    pub(crate) dial: Arc<dyn Dial>,
+    /// Wraps the maker of copies.
+    pub(crate) copies: Box<dyn FnOnce(Copies) -> Arc<dyn MakeCopy> + Send>,
+    pub(crate) observer: Option<Arc<dyn TraceObserver>>,
+    pub(crate) inbox: Option<Arc<Inbox>>,
+}
+
+/// Opens listeners and starts delivery.
+pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Result<RunningRelay> {
+    let Outside { resolve, dial, copies, observer, inbox } = outside;
+    let mut tasks = MainTasks::new();
+    let mut registry = base.registry();
+    let expiry = CertificateExpiry::register(&mut registry);
+    let (control_store, directory) = open_directory(&base).await?;
+    let (events, clock): (Arc<dyn EventLog>, _) = (base.store.clone(), base.clock.clone());
+    let data_dir = &base.parts.data_dir;
+    let plugins = open_plugins(data_dir, &base.settings, &clock, Some(events.clone())).await?;
+    PluginCollector::register(&mut registry, plugins.clone());
+    let copies = copies(base.copies(observer.as_ref()));
+    let delivery = start_delivery(&base, &plugins, (resolve, dial, copies), &mut registry)?;
+    tasks.spawn("delivery", delivery.ended());
+
+    let pipeline = pipeline(&base, &plugins, &delivery, observer, &mut registry);
+    let metrics = IntakeMetrics::new(&mut registry);
+    let intake = Arc::new(Intake::new(pipeline, base.settings.clone(), metrics)?);
+    let smtp = listen_smtp(&base.parts.smtp, &base.settings.get().hostname, &intake, &expiry)?;
+    for server in &smtp {
+        tasks.spawn(format!("the smtp listener {}", server.local_addr()), server.ended());
+    }
+
+    let tracking = Arc::new(tracking(&base, &mut registry));
+    let http = http_services(&base, &plugins, tracking.clone(), inbox, tasks.watch(), registry);
+    let (stop, stopped) = watch::channel(false);
+    let limits = base.parts.http.connection_limits();
+    for (kind, addresses) in base.parts.http.listeners(dev) {
+        listen_http(kind, addresses, &http, &limits, &stopped, &mut tasks).await?;
+    }
+
+    let socket = control::bind(data_dir)
+        .with_context(|| format!("the control socket in {} cannot be made", data_dir.display()))?;
+    tasks.spawn("the control socket", control::serve(socket, control(&base, &plugins, &delivery)));
+    let repeats = tracking.clone();
+    tasks.spawn("the writer of repeated clicks and opens", async move { repeats.write_repeats().await });
+    tasks.spawn("the removal of old events", prune(events, clock, base.parts.events));
+    let reread_directory = Arc::new(Notify::new());
+    tasks.spawn("the directory of the store", directory.run(reread_directory.clone()));
+    let Base { settings, store, .. } = base;
+    Ok(RunningRelay {
+        settings,
+        smtp,
+        expiry,
+        store,
+        control_store,
+        reread_directory,
+        delivery,
+        plugins,
+        tracking,
+        stop,
+        tasks,
+    })
+}
+
+/// Opens the store of control-plane data, and reads the directory from it for the first time.
+async fn open_directory(base: &Base) -> anyhow::Result<(Arc<ControlStore>, DirectoryRefresher)> {
+    let url = &base.parts.store;
+    let opened = ControlStore::open(url).await.with_context(|| format!("{url} cannot be opened"))?;
+    let store = Arc::new(opened);
+    let source = Arc::new(StoreSource::new(store.clone(), base.parts.data_dir.clone()));
+    let mut directory = DirectoryRefresher::new(source, base.settings.clone());
+    if let Err(error) = directory.refresh().await {
+        tracing::error!(%error, "the directory cannot be read from the store; only the configuration file counts for now");
+    }
+    Ok((store, directory))
+}
+
+/// Opens the plugins. `events` is the event log of a running relay; none for a command that changes what a relay
+/// will use.
+pub(crate) async fn open_plugins(
+    data_dir: &Path,
+    settings: &SettingsHandle,
+    clock: &Arc<dyn Clock>,
+    events: Option<Arc<dyn EventLog>>,
+) -> anyhow::Result<Arc<Plugins>> {
+    let config = PluginsConfig {
+        directory: data_dir.join("plugins"),
+        program: std::env::current_exe().context("where this program is")?,
+        serving: events.is_some(),
+        events,
+    };
+    Plugins::open(config, settings.clone(), clock.clone()).await.context("plugins")
+}
+
+fn start_delivery(
+    base: &Base,
+    plugins: &Arc<Plugins>,
+    (resolve, dial, copies): (Arc<dyn Resolve>, Arc<dyn Dial>, Arc<dyn MakeCopy>),
+    registry: &mut Registry,
+) -> anyhow::Result<DeliveryHandle> {
+    let parts = DeliveryParts {
+        queue: base.store.clone(),
+        resolve,
+        dial,
+        copies,
+        settings: Arc::new(base.settings.clone()),
+        observe: Arc::new(DeliveryCounters::register(registry)),
+        listener: Some(plugins.clone()),
+        clock: base.clock.clone(),
+        ids: Arc::new(RandomIds),
+        seed: seed()?,
+    };
+    let delivery = parts.start();
+    DeliveryGauges::register(registry, delivery.clone());
+    Ok(delivery)
+}
+
+fn pipeline(
+    base: &Base,
+    plugins: &Arc<Plugins>,
+    delivery: &DeliveryHandle,
+    observer: Option<Arc<dyn TraceObserver>>,
+    registry: &mut Registry,
+) -> Pipeline {
+    let delivery = delivery.clone();
+    Pipeline {
+        queue: base.store.clone(),
+        events: base.store.clone(),
+        sandbox: base.sandbox.clone(),
+        clock: base.clock.clone(),
+        ids: Arc::new(RandomIds),
+        metrics: PipelineMetrics::new(registry),
+        observer,
+        checks: vec![plugins.clone()],
+        recipient_refused: Arc::new(move || delivery.refused()),
+    }
+}
+
+fn tracking(base: &Base, registry: &mut Registry) -> TrackingEndpoint {
+    TrackingEndpoint::new(
+        base.settings.clone(),
+        base.store.clone(),
+        base.store.clone(),
+        base.clock.clone(),
+        TrackingMetrics::register(registry),
+    )
+}
+
+/// What HTTP serves. The registry is complete by then.
+fn http_services(
+    base: &Base,
+    plugins: &Arc<Plugins>,
+    tracking: Arc<TrackingEndpoint>,
+    inbox: Option<Arc<Inbox>>,
+    tasks: tasks::Watch,
+    mut registry: Registry,
+) -> HttpServices {
+    let metrics = HttpMetrics::register(&mut registry);
+    let queue: Arc<dyn Queue> = base.store.clone();
+    let config = &base.parts.http;
+    HttpServices {
+        api: ApiServices::new(base.settings.clone(), base.store.clone()),
+        tracking,
+        operations: OperationsServices {
+            settings: base.settings.clone(),
+            ready: readiness(&queue, tasks),
+            encode_metrics: Arc::new(move || relay_metrics::encode(&registry)),
+            metrics_keys: config.metrics_keys.clone(),
+            plugins: Arc::new(PluginsOverHttp(plugins.clone())),
+            inbox,
+        },
+        trusted_proxies: config.trusted_proxies.clone().into(),
+        metrics,
+    }
+}
+
+fn control(base: &Base, plugins: &Arc<Plugins>, delivery: &DeliveryHandle) -> Control {
+    let explaining = delivery.clone();
+    Control {
+        queue: base.store.clone(),
+        clock: base.clock.clone(),
+        explain: Arc::new(move |view| serde_json::to_value(explaining.why_of(view)).unwrap_or_default()),
+        delivery: delivery.clone(),
+        plugins: plugins.clone(),
+    }
+}
+
+fn seed() -> anyhow::Result<u64> {
+    let mut octets = [0; 8];
+    getrandom::fill(&mut octets).map_err(|e| anyhow::anyhow!("the system gives no randomness: {e}"))?;
+    Ok(u64::from_ne_bytes(octets))
+}
+
+fn readiness(queue: &Arc<dyn Queue>, tasks: tasks::Watch) -> Readiness {
+    let queue = queue.clone();
+    Arc::new(move || match tasks.ended() {
+        Some(task) => Err(format!("{task} has ended")),
+        None => queue.ready().map_err(|error| error.to_string()),
+    })
+}
+
+/// Removes events that are too old or too many, a bounded number at a time.
+async fn prune(events: Arc<dyn EventLog>, clock: Arc<dyn Clock>, config: EventsConfig) {
+    let retention = i64::try_from(config.retention.as_millis()).unwrap_or(i64::MAX);
+    loop {
+        match events.prune(clock.now().saturating_sub(retention), config.max_events).await {
+            Ok(0) => tokio::time::sleep(Duration::from_secs(600)).await,
+            Ok(removed) => tracing::debug!(removed, "events pruned"),
+            Err(error) => {
+                tracing::error!(%error, "events cannot be pruned");
+                tokio::time::sleep(Duration::from_secs(600)).await;
+            }
+        }
+    }
+}

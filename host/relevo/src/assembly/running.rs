@@ -1,0 +1,92 @@
+//! A relay that runs, until it is stopped.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use relevo_policy::Plugins;
+use relevo_queue::{EmbeddedStore, Queue as _};
+use relevo_relay::delivery::DeliveryHandle;
+use relevo_relay::settings::{Settings, SettingsHandle};
+use relevo_relay::tracking::TrackingEndpoint;
+use relevo_smtp::server::{Server, ServerTls};
+use relevo_store::ControlStore;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use super::base::complete_tracking_keys;
+use super::listeners::certificate;
+use crate::config::SmtpConfig;
+use crate::metrics::CertificateExpiry;
+use crate::tasks::{self, MainTasks};
+use crate::tls;
+
+/// How long sessions and attempts under way may take when stopping.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// A relay that runs.
+pub(crate) struct RunningRelay {
+    pub(super) settings: SettingsHandle,
+    pub(super) smtp: Vec<Server>,
+    pub(super) expiry: CertificateExpiry,
+    pub(super) store: Arc<EmbeddedStore>,
+    pub(super) control_store: Arc<ControlStore>,
+    /// The source of the directory is to be read again: files of keys may have changed.
+    pub(super) reread_directory: Arc<Notify>,
+    pub(super) delivery: DeliveryHandle,
+    pub(super) plugins: Arc<Plugins>,
+    pub(super) tracking: Arc<TrackingEndpoint>,
+    pub(super) stop: watch::Sender<bool>,
+    pub(super) tasks: MainTasks,
+}
+
+/// What a reload puts in force.
+pub(crate) struct Reloaded {
+    settings: Settings,
+    tls: ServerTls,
+}
+
+impl Reloaded {
+    /// Reads the files that the settings need beside those that are read with the configuration. It may block.
+    pub(crate) fn read(data_dir: &Path, smtp: &SmtpConfig, mut settings: Settings) -> anyhow::Result<Self> {
+        complete_tracking_keys(data_dir, &mut settings)?;
+        let tls = certificate(smtp, &settings.hostname)?;
+        Ok(Self { settings, tls })
+    }
+}
+
+impl RunningRelay {
+    /// Says which main task has ended.
+    pub(crate) fn main_tasks(&self) -> tasks::Watch {
+        self.tasks.watch()
+    }
+
+    /// Puts other settings and the certificate in force; sessions and attempts under way keep theirs.
+    pub(crate) fn reload(&self, Reloaded { settings, tls }: Reloaded) -> anyhow::Result<()> {
+        for server in &self.smtp {
+            server.set_tls(&tls)?;
+        }
+        self.expiry.set(tls::expires_at(tls.leaf()));
+        self.settings.replace(settings);
+        self.reread_directory.notify_one();
+        let plugins = self.plugins.clone();
+        tokio::spawn(async move { plugins.refresh().await });
+        Ok(())
+    }
+
+    /// Drains: no new connections, sessions and attempts under way finish, then the store is closed.
+    pub(crate) async fn stop(mut self) {
+        self.stop.send_replace(true);
+        let mut sessions = JoinSet::new();
+        for server in self.smtp.drain(..) {
+            sessions.spawn(server.stop(DRAIN));
+        }
+        let drained = async { while sessions.join_next().await.is_some() {} };
+        tokio::join!(drained, self.delivery.stop(DRAIN));
+        self.plugins.write_recordings().await;
+        self.tasks.shutdown().await;
+        self.tracking.flush().await;
+        self.control_store.close().await;
+        self.store.close().await;
+    }
+}
