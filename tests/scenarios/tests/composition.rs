@@ -16,6 +16,7 @@ use relevo_mailkit::model::{
 use relevo_mailkit::source::{Source, for_each_chunk};
 use relevo_runtime::{Stage, component};
 use relevo_scenarios::root;
+use relevo_submission::Recipe;
 use wac_graph::types::Package;
 use wac_graph::{CompositionGraph, EncodeOptions};
 use wasmtime::component::{Component, Linker, ResourceTable};
@@ -187,7 +188,17 @@ async fn the_composition_answers() {
     assert_eq!(answered.subject, "Order 1042");
     assert_eq!(answered.domains, ["example.com"]);
     assert_eq!(answered.links, ["https://shop.example.com/orders/1042?a=1&b=2"]);
-    assert!(answered.message.contains("https://t.example.com/c/0"), "{}", answered.message);
+    assert!(answered.message.contains("https://t.example.com/c/"), "{}", answered.message);
+    assert!(
+        answered.message.starts_with("Received: by edge.example.com with HTTP\r\n"),
+        "{}",
+        answered.message
+    );
+    let shape: Vec<_> = answered.deliveries.iter().map(|(to, of)| (to.as_str(), of.as_slice())).collect();
+    assert_eq!(shape, [("example.net", &[0][..]), ("example.org", &[1]), ("example.net", &[2])]);
+    let recipe = Recipe::decode(&answered.recipe).unwrap();
+    assert_eq!(recipe.links.unwrap().table, answered.links);
+    assert_eq!(recipe.signing.unwrap().selectors, ["r1", "e1"]);
     assert_eq!(answered.to_sign.len(), 2);
     for (each, algorithm) in answered.to_sign.iter().zip(["a=rsa-sha256", "a=ed25519-sha256"]) {
         assert!(each.octets.contains(algorithm) && each.octets.contains("from:"), "{}", each.octets);

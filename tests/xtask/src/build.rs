@@ -20,9 +20,6 @@ const TARGET: &str = "wasm32-wasip2";
 /// The name in `<target>/components`; the package is `relevo-<name>`.
 const COMPONENTS: [&str; 5] = ["validate", "track", "dkim", "template", "gateway"];
 
-/// Libraries that the host and components share and that no component has yet: they must build for the sandbox.
-const LIBRARIES: [&str; 1] = ["submission"];
-
 /// The policy plugins: the file of the build, and the name in `<target>/plugins`.
 const PLUGINS: [(&str, &str); 7] = [
     ("relevo_block_list", "block-list"),
@@ -79,7 +76,7 @@ fn components(workspace: &Workspace) -> Result<()> {
     ensure_target(&workspace.root)?;
     let mut build = cargo();
     build.args(["build", "--profile", "component", "--target", TARGET]).current_dir(&workspace.root);
-    for name in COMPONENTS.iter().chain(&LIBRARIES) {
+    for name in COMPONENTS {
         build.args(["--package", &format!("relevo-{name}")]);
     }
     let sources = newest(&guest_sources(&workspace.root)?)?;

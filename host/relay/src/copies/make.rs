@@ -91,8 +91,8 @@ impl Copies {
         let options = ValidateOptions {
             max_size: u64::MAX,
             max_received: u32::MAX,
-            max_depth: crate::pipeline::MAX_DEPTH,
-            max_parts: crate::pipeline::MAX_PARTS,
+            max_depth: relevo_submission::MAX_DEPTH,
+            max_parts: relevo_submission::MAX_PARTS,
             smtputf8: false,
             hostname: String::new(),
             now: seconds(lease.meta.accepted_at),

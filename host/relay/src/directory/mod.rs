@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relevo_keys::SigningKey;
+pub use relevo_submission::Tracking;
 
 use crate::settings::{EgressGrants, Network, PluginSettings};
 
@@ -183,29 +184,6 @@ pub struct DkimKey {
     pub key: Arc<SigningKey>,
     /// x= as time after t=; none: no x=.
     pub signature_lifetime: Option<Duration>,
-}
-
-/// Tracking of a domain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tracking {
-    /// Scheme and authority (`https://t.example.com`), no path, no trailing slash.
-    pub url: String,
-    /// The open pixel is inserted.
-    pub opens: bool,
-    /// Links are rewritten.
-    pub clicks: bool,
-    /// Links in text/plain too.
-    pub text_links: bool,
-    /// Mail that carries a DKIM-Signature already is rewritten too.
-    pub rewrite_signed: bool,
-}
-
-impl Tracking {
-    /// The authority of the URL.
-    #[must_use]
-    pub fn host(&self) -> &str {
-        self.url.split_once("://").map_or("", |(_, host)| host)
-    }
 }
 
 #[cfg(test)]

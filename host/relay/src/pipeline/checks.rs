@@ -8,11 +8,11 @@ use relevo_mailkit::recheck;
 use relevo_mailkit::source::Source;
 use relevo_queue::{ItemId, Millis};
 use relevo_runtime::Stages;
+use relevo_submission::validate_options;
 
 use super::authority::{self, Owner};
-use super::judge::MAX_RECEIVED;
 use super::submission::Rejection;
-use super::{MAX_DEPTH, MAX_PARTS, Origin, Run, Via, judge, note, policy, sender_domain, store_failed};
+use super::{Origin, Run, Via, judge, note, policy, sender_domain, store_failed};
 use crate::policy::{Check, PolicyRequest, PolicyResult};
 use crate::sandbox::WorkClass;
 use crate::settings::{Settings, Tenant};
@@ -41,18 +41,11 @@ pub(super) struct Checked {
 
 impl Incoming {
     fn options(&self, include_headers: bool) -> ValidateOptions {
+        let max_size = self.settings.intake.max_message_size;
         ValidateOptions {
-            max_size: self.settings.intake.max_message_size,
-            max_received: MAX_RECEIVED,
-            max_depth: MAX_DEPTH,
-            max_parts: MAX_PARTS,
-            smtputf8: self.envelope.has_smtputf8(),
-            hostname: self.settings.hostname.clone(),
-            now: self.now.div_euclid(1000),
-            message_id_left: self.id.to_string(),
-            downgrade: false,
             include_headers,
             strict_headers: self.settings.intake.strict_headers,
+            ..validate_options(&self.settings.hostname, self.id, self.now, &self.envelope, max_size)
         }
     }
 

@@ -8,24 +8,11 @@ use relevo_mailkit::model::{
 use relevo_mailkit::recheck;
 use relevo_mailkit::reply::EnhancedCode;
 use relevo_mailkit::source::Source;
-use relevo_mailkit::{splice, token};
 use relevo_runtime::{Stage, Stages};
+use relevo_submission::tracking;
 
 use super::submission::Rejection;
 use crate::copies::bad_answer;
-use crate::settings::Tracking;
-
-/// More Received fields are a loop (RFC 5321 section 6.3).
-pub(super) const MAX_RECEIVED: u32 = 100;
-
-/// Octets of an HTML part; a larger one is not rewritten, with a note.
-const MAX_HTML: u64 = 4 << 20;
-
-/// Links of a message.
-const MAX_LINKS: u32 = 10_000;
-
-/// Octets of a destination: with the token it must fit into one header-safe line.
-const MAX_LINK_LENGTH: u32 = 2_000;
 
 /// `validate`: the report, or the reply that says why not.
 pub(super) fn validate(
@@ -45,43 +32,18 @@ pub(super) fn validate(
     Ok(report)
 }
 
-/// `track`: edits of both stages, merged, and the links. None when there is nothing to rewrite.
+/// `track`: the edits of both stages, merged, and the links.
 pub(super) fn track(
     stages: &dyn Stages,
-    tracking: &Tracking,
+    options: TrackOptions,
     report: &Report,
     message: &dyn Source,
 ) -> Result<Rewrite, Rejection> {
-    let options = TrackOptions {
-        clicks: tracking.clicks,
-        opens: tracking.opens,
-        text_links: tracking.text_links,
-        url_overhead: token::url_overhead(&tracking.url),
-        max_html: MAX_HTML,
-        max_links: MAX_LINKS,
-        max_link_length: MAX_LINK_LENGTH,
-        reencode: reencoded(&report.edits),
-    };
-    let mut rewrite = stages.track(options, &report.parts, message)?;
-    recheck::rewrite(&rewrite, message.size(), MAX_LINK_LENGTH as usize)
-        .map_err(|rule| bad_answer(Stage::Track, rule))?;
-    rewrite.edits = splice::merge(&report.edits, &rewrite.edits);
-    recheck::edits(&rewrite.edits, message.size(), rewrite.links.len())
-        .map_err(|rule| bad_answer(Stage::Track, rule))?;
+    let rewrite = stages.track(options, &report.parts, message)?;
+    let rewrite =
+        tracking::merge(report, rewrite, message.size()).map_err(|rule| bad_answer(Stage::Track, rule))?;
     check_seams(Stage::Track, &rewrite.edits, message)?;
     Ok(rewrite)
-}
-
-/// Whether a copy differs from recipient to recipient.
-pub(super) fn has_places(edits: &[Edit]) -> bool {
-    edits.iter().flat_map(|e| &e.segments).any(|p| matches!(p, Segment::Click(_) | Segment::Open))
-}
-
-fn reencoded(edits: &[Edit]) -> Vec<u32> {
-    let mut parts: Vec<u32> = edits.iter().filter_map(|e| e.part).collect();
-    parts.sort_unstable();
-    parts.dedup();
-    parts
 }
 
 /// The reply for a refusal that has been checked.

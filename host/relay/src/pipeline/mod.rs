@@ -9,11 +9,9 @@ use relevo_mailkit::envelope::Recipient;
 use relevo_mailkit::model::{Note, Report, Rewrite};
 use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::source::Source;
-use relevo_queue::{
-    EventLog, ItemId, ItemMeta, Millis, NewEvent, NewItem, Queue, RecipientState, StoreError,
-};
+use relevo_queue::{EventLog, ItemId, ItemMeta, Millis, NewEvent, NewItem, Queue, StoreError};
 use relevo_runtime::Stages;
-use relevo_submission::received;
+use relevo_submission::{CheckedMessage, Disposition, Plan, PlanSettings, Signing, Tracked};
 use tracing::{info, warn};
 
 mod authority;
@@ -32,19 +30,12 @@ pub use submission::{Accepted, PolicyRefusal, Rejection, Submission};
 use self::authority::Owner;
 use self::checks::{Checked, Incoming};
 use crate::clock::{Clock, IdSource};
-use crate::copies::{Links, Recipe, Signing};
 use crate::events;
 use crate::policy::{Check, PolicyResult};
 use crate::sandbox::{Sandbox, WorkClass};
 use crate::settings::Tracking;
 use crate::stream::Way;
 use crate::trace::{TraceObserver, TraceStep};
-
-/// Nesting of multipart and message/rfc822.
-pub(crate) const MAX_DEPTH: u32 = 50;
-
-/// Parts of a message.
-pub(crate) const MAX_PARTS: u32 = 2_000;
 
 /// What the pipeline works with.
 #[derive(Clone)]
@@ -137,84 +128,101 @@ impl Run<'_> {
         let Checked { report, owner, policy: result } = self.check(&incoming).await?;
         let (envelope, via) = (&*incoming.envelope, &*incoming.via);
 
-        let began = self.began();
-        let rewrite = match owner.as_ref().and_then(|o| o.domain.tracking.as_ref()) {
-            Some(tracking) if wanted(tracking, &report) => {
-                Some((self.track(&incoming, tracking, &report).await?, tracking.clone()))
-            }
-            _ => None,
-        };
-        if let Some((rewrite, _)) = &rewrite {
-            self.step("track", began, tracked(rewrite));
-        }
+        let tracked = self.track(&incoming, owner.as_ref(), &report).await?;
 
         let began = self.began();
-        let notes = rewrite.as_ref().map(|(r, _)| r.notes.clone()).unwrap_or_default();
-        let mut recipe = recipe(&settings, owner.as_ref(), &report, rewrite)?;
-        recipe.prepend.splice(..0, result.prepend.iter().copied());
-        let received = received::field(via, &settings.hostname, self.id, &envelope.recipients, self.now);
-        recipe.prepend.splice(..0, received);
+        let notes = tracked.as_ref().map(|(rewrite, _)| rewrite.notes.clone()).unwrap_or_default();
+        let plan = self.plan(&incoming, owner.as_ref(), &report, tracked, &result)?;
         let way =
             owner.as_ref().map_or_else(Way::default, |owner| Way::of(&owner.domain, &result.attributes));
         let tenant = owner.map(|o| o.domain.tenant.clone());
         let name = tenant.clone().unwrap_or_default();
         let decided = policy::events(self, &name, envelope, &result);
-        let no_bounce = envelope.sender.is_empty() || tenant.is_none();
-        let own_copies = recipe.links.is_some();
-        let mut deliveries =
-            deliveries::divide(&envelope.recipients, &result, own_copies, no_bounce, self.now);
-        if deliveries.is_empty() {
+        if plan.deliveries.is_empty() {
             // Nothing is kept of it but this, which is on disk before the answer.
             self.pipeline.events.append(decided).await.map_err(|e| not_stored(&e))?;
             self.step("commit", began, vec!["discarded".to_owned()]);
             return Ok(tenant);
         }
-        for delivery in &mut deliveries {
-            (delivery.key, delivery.priority) = (way.key(&delivery.key.domain), way.priority);
-        }
-        let expire = match deliveries.iter().all(|d| d.held) {
-            true => settings.plugins.hold_expire,
-            false => settings.delivery.expire,
-        };
         let meta = ItemMeta {
             tenant: name,
-            no_bounce,
+            no_bounce: plan.no_bounce,
             sender: envelope.sender.clone(),
             accepted_at: self.now,
-            expires_at: self.now.saturating_add(millis(expire)),
+            expires_at: plan.expires_at,
             size: message.size(),
             is_bounce: false,
             source: via.protocol.source().to_owned(),
             message_id: report.message_id.clone(),
             subject: truncated(report.subject.clone(), 200),
-            recipe: recipe.encode().map_err(|e| store_failed(&e.to_string()))?,
+            recipe: plan.recipe.encode().map_err(|e| store_failed(&e.to_string()))?,
             attributes: result.attributes.clone(),
         };
         let mut events = queued(self.id, &meta, &envelope.recipients, &report, &notes, &result, &way);
         events.extend(decided);
-        let count = deliveries.len();
-        let refused =
-            deliveries.iter().any(|d| d.recipients.iter().any(|r| r.state != RecipientState::Pending));
+        let deliveries = deliveries::queued(&plan.deliveries, &envelope.recipients, &way, self.now);
         let item = NewItem { id: self.id, meta, body, deliveries };
         self.pipeline.queue.accept(vec![item], events).await.map_err(|e| not_stored(&e))?;
-        if refused {
+        if plan.deliveries.iter().any(|d| matches!(d.disposition, Disposition::Refuse(_))) {
             (self.pipeline.recipient_refused)();
         }
-        self.step("commit", began, vec![format!("{count} deliveries")]);
+        self.step("commit", began, vec![format!("{} deliveries", plan.deliveries.len())]);
         Ok(tenant)
     }
 
+    /// The answer of `track`, and the settings by which it was asked; none if the message is not tracked.
     async fn track(
         &self,
         incoming: &Incoming,
-        tracking: &Tracking,
+        owner: Option<&Owner>,
         report: &Arc<Report>,
-    ) -> Result<Rewrite, Rejection> {
-        let (tracking, report) = (tracking.clone(), Arc::clone(report));
-        let track = move |stages: &dyn Stages, message: &dyn Source| {
-            judge::track(stages, &tracking, &report, message)
+    ) -> Result<Option<(Rewrite, Tracking)>, Rejection> {
+        let began = self.began();
+        let tracking = owner.and_then(|owner| owner.domain.tracking.clone());
+        let Some(tracking) = tracking else { return Ok(None) };
+        let Some(options) = tracking.options(report) else { return Ok(None) };
+        let report = Arc::clone(report);
+        let track =
+            move |stages: &dyn Stages, message: &dyn Source| judge::track(stages, options, &report, message);
+        let sandbox = &self.pipeline.sandbox;
+        let rewrite = sandbox.run(WorkClass::Accept, &incoming.tenant, &incoming.message, track).await?;
+        self.step("track", began, tracked(&rewrite));
+        Ok(Some((rewrite, tracking)))
+    }
+
+    fn plan(
+        &self,
+        incoming: &Incoming,
+        owner: Option<&Owner>,
+        report: &Report,
+        tracked: Option<(Rewrite, Tracking)>,
+        result: &PolicyResult,
+    ) -> Result<Plan, Rejection> {
+        let settings = &*incoming.settings;
+        let (rewrite, tracking) = tracked.unzip();
+        let message = CheckedMessage {
+            id: self.id,
+            accepted_at: self.now,
+            via: &incoming.via,
+            envelope: &incoming.envelope,
+            report,
+            prepend: &result.prepend,
         };
-        self.pipeline.sandbox.run(WorkClass::Accept, &incoming.tenant, &incoming.message, track).await
+        let key = settings.tracking_keys.0.first().map(|key| key.id.as_str());
+        let settings = PlanSettings {
+            hostname: &settings.hostname,
+            signing: owner.and_then(|owner| signing(owner, report)),
+            tracked: rewrite.zip(tracking.as_ref()).map(|(rewrite, tracking)| Tracked {
+                tracking,
+                key,
+                rewrite,
+            }),
+            has_tenant: owner.is_some(),
+            lifetime: millis(settings.delivery.expire),
+            hold_lifetime: millis(settings.plugins.hold_expire),
+        };
+        Plan::new(&message, settings, |index| deliveries::disposition(result, index))
+            .map_err(|error| store_failed(&error.to_string()))
     }
 
     fn began(&self) -> Duration {
@@ -248,39 +256,12 @@ fn queued(
     vec![events::queued(id, meta, &to, &report.fixes, notes, result, way)]
 }
 
-/// Foreign signatures would not survive a rewrite (decision 8 of the design).
-fn wanted(tracking: &Tracking, report: &Report) -> bool {
-    (tracking.clicks || tracking.opens) && (!report.signed || tracking.rewrite_signed)
-}
-
-fn recipe(
-    settings: &crate::settings::Settings,
-    owner: Option<&Owner>,
-    report: &Report,
-    rewrite: Option<(Rewrite, Tracking)>,
-) -> Result<Recipe, Rejection> {
-    let signing = owner.filter(|o| !o.domain.dkim.is_empty()).map(|o| Signing {
-        domain: o.domain.name.clone(),
-        selectors: o.domain.dkim.iter().map(|k| k.selector.clone()).collect(),
+/// None: the domain has no key.
+fn signing(owner: &Owner, report: &Report) -> Option<Signing> {
+    (!owner.domain.dkim.is_empty()).then(|| Signing {
+        domain: owner.domain.name.clone(),
+        selectors: owner.domain.dkim.iter().map(|k| k.selector.clone()).collect(),
         from_field: report.from_field.clone(),
-    });
-    let (edits, links) = match rewrite {
-        None => (report.edits.clone(), None),
-        Some((rewrite, _)) if !judge::has_places(&rewrite.edits) => (rewrite.edits, None),
-        Some((rewrite, tracking)) => {
-            let key =
-                settings.tracking_keys.0.first().ok_or_else(|| store_failed("there is no tracking key"))?;
-            let links = Links { base_url: tracking.url, key: key.id.clone(), table: rewrite.links };
-            (rewrite.edits, Some(links))
-        }
-    };
-    Ok(Recipe {
-        prepend: report.added_headers.clone(),
-        edits,
-        links,
-        signing,
-        eight_bit: report.eight_bit,
-        utf8_header: report.utf8_header,
     })
 }
 

@@ -8,6 +8,7 @@ use relevo_mailkit::model::{Edit, Encoding, Refusal, Segment, Span};
 use relevo_runtime::{Fault, Stage};
 
 use super::*;
+use crate::copies::Recipe;
 use crate::testing::{Memory, World, forward, submission};
 
 const PLAIN: &str = "From: a@example.com\r\nTo: b@b.example\r\n\r\nHello\r\n";

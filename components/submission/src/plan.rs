@@ -1,0 +1,203 @@
+//! The plan of a submission: from a validated message, its envelope and the tenant's settings to what is queued.
+
+use relevo_mailkit::envelope::Envelope;
+use relevo_mailkit::id::ItemId;
+use relevo_mailkit::model::{Report, Rewrite};
+
+use crate::deliveries::{self, Disposition, PlannedDelivery};
+use crate::{Links, Recipe, Signing, Tracking, Via, received, tracking};
+
+/// A message that was validated, authorised and checked.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckedMessage<'a> {
+    /// The id of the message.
+    pub id: ItemId,
+    /// When it was accepted, in milliseconds since 1970.
+    pub accepted_at: i64,
+    /// The protocol and the peer.
+    pub via: &'a Via,
+    /// Reverse-path and forward-paths.
+    pub envelope: &'a Envelope,
+    /// The report of `validate`.
+    pub report: &'a Report,
+    /// Whole header fields that checks put above the message.
+    pub prepend: &'a [u8],
+}
+
+/// What the settings say about a message.
+#[derive(Debug, Clone)]
+pub struct PlanSettings<'a> {
+    /// The name of this host, for Received.
+    pub hostname: &'a str,
+    /// The signer; none: the message passes unsigned.
+    pub signing: Option<Signing>,
+    /// The tracking of the domain, the id of the key that mints, and the answer of `track`; none: not tracked.
+    pub tracked: Option<Tracked<'a>>,
+    /// The message belongs to a tenant, whose mail bounces.
+    pub has_tenant: bool,
+    /// Milliseconds until mail expires that is due, and that is held as a whole.
+    pub lifetime: i64,
+    /// See [`Self::lifetime`].
+    pub hold_lifetime: i64,
+}
+
+/// A message that `track` has seen.
+#[derive(Debug, Clone)]
+pub struct Tracked<'a> {
+    /// The settings of the domain.
+    pub tracking: &'a Tracking,
+    /// The id of the key that mints the URLs; none if there is no key.
+    pub key: Option<&'a str>,
+    /// The answer of `track`, after [`tracking::merge`].
+    pub rewrite: Rewrite,
+}
+
+/// What is queued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// How copies are made.
+    pub recipe: Recipe,
+    /// Empty: every recipient was discarded, or refused with nobody to tell.
+    pub deliveries: Vec<PlannedDelivery>,
+    /// Nobody can be told of failures.
+    pub no_bounce: bool,
+    /// Milliseconds since 1970.
+    pub expires_at: i64,
+}
+
+/// There are links to rewrite, but no key that mints their URLs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there is no tracking key")]
+pub struct NoTrackingKey;
+
+impl Plan {
+    /// Plans a message. `disposition` is asked for each recipient by its index.
+    ///
+    /// # Errors
+    /// There is no key for the URLs of a tracked message.
+    pub fn new(
+        message: &CheckedMessage<'_>,
+        settings: PlanSettings<'_>,
+        disposition: impl Fn(usize) -> Disposition,
+    ) -> Result<Self, NoTrackingKey> {
+        let recipients = &message.envelope.recipients;
+        let no_bounce = message.envelope.sender.is_empty() || !settings.has_tenant;
+        let (lifetime, hold_lifetime) = (settings.lifetime, settings.hold_lifetime);
+        let recipe = recipe(message, settings)?;
+        let deliveries = deliveries::divide(recipients, recipe.links.is_some(), no_bounce, disposition);
+        let is_held = |delivery: &PlannedDelivery| matches!(delivery.disposition, Disposition::Hold(_));
+        let lifetime = if deliveries.iter().all(is_held) { hold_lifetime } else { lifetime };
+        let expires_at = message.accepted_at.saturating_add(lifetime);
+        Ok(Self { recipe, deliveries, no_bounce, expires_at })
+    }
+}
+
+fn recipe(message: &CheckedMessage<'_>, settings: PlanSettings<'_>) -> Result<Recipe, NoTrackingKey> {
+    let CheckedMessage { id, accepted_at, via, envelope, report, prepend } = *message;
+    let received = received::field(via, settings.hostname, id, &envelope.recipients, accepted_at);
+    let (edits, links) = match settings.tracked {
+        None => (report.edits.clone(), None),
+        Some(tracked) if !tracking::has_urls(&tracked.rewrite.edits) => (tracked.rewrite.edits, None),
+        Some(Tracked { tracking, key, rewrite }) => {
+            let (base_url, key) = (tracking.url.clone(), key.ok_or(NoTrackingKey)?.to_owned());
+            (rewrite.edits, Some(Links { base_url, key, table: rewrite.links }))
+        }
+    };
+    Ok(Recipe {
+        prepend: [&received, prepend, &report.added_headers].concat(),
+        edits,
+        links,
+        signing: settings.signing,
+        eight_bit: report.eight_bit,
+        utf8_header: report.utf8_header,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use relevo_mailkit::envelope::Recipient;
+    use relevo_mailkit::model::{Edit, Encoding, Segment, Span};
+
+    use super::*;
+    use crate::Protocol;
+    use crate::testing::report;
+
+    fn plan(
+        change: impl FnOnce(&mut PlanSettings<'_>),
+        disposition: impl Fn(usize) -> Disposition,
+    ) -> Result<Plan, NoTrackingKey> {
+        let recipients = vec![Recipient::new("x@a.example", "a.example"); 2];
+        let envelope = Envelope { sender: "s@example.com".into(), recipients, ..Envelope::default() };
+        let via = Via { protocol: Protocol::Http, peer: None, helo: None, tls: None, auth_user: None };
+        let report = report();
+        let message = CheckedMessage {
+            id: ItemId([0; 16]),
+            accepted_at: 1_000,
+            via: &via,
+            envelope: &envelope,
+            report: &report,
+            prepend: b"X-Check: 1\r\n",
+        };
+        let mut settings = PlanSettings {
+            hostname: "mta1.example",
+            signing: None,
+            tracked: None,
+            has_tenant: true,
+            lifetime: 10,
+            hold_lifetime: 20,
+        };
+        change(&mut settings);
+        Plan::new(&message, settings, disposition)
+    }
+
+    fn rewrite(segments: Vec<Segment>) -> Rewrite {
+        let at = Span { offset: 0, length: 0 };
+        let edits = vec![Edit { at, encoding: Encoding::Identity, segments, part: Some(0) }];
+        Rewrite { edits, links: vec!["https://a.example/".into()], notes: Vec::new() }
+    }
+
+    fn tracked(key: Option<&str>, segments: Vec<Segment>) -> Result<Plan, NoTrackingKey> {
+        let url = "https://t.example".to_owned();
+        let tracking = Tracking { url, opens: true, clicks: true, text_links: false, rewrite_signed: false };
+        let tracking: &'static Tracking = Box::leak(Box::new(tracking));
+        let key = key.map(|key| -> &'static str { key.to_owned().leak() });
+        plan(
+            |settings| settings.tracked = Some(Tracked { tracking, key, rewrite: rewrite(segments) }),
+            |_| Disposition::Send,
+        )
+    }
+
+    #[test]
+    fn fields_stand_in_the_order_received_checks_validate() {
+        let plan = plan(|_| (), |_| Disposition::Send).expect("planned");
+        let text = String::from_utf8(plan.recipe.prepend).expect("ASCII");
+        let found: Vec<_> = text.lines().filter_map(|l| l.split_once(':')).map(|(name, _)| name).collect();
+        assert_eq!(found.first(), Some(&"Received"));
+        assert!(text.ends_with("\r\nX-Check: 1\r\nDate: Sun, 22 Nov 2026 05:33:41 +0000\r\n"), "{text}");
+        assert_eq!((plan.deliveries.len(), plan.no_bounce, plan.expires_at), (1, false, 1_010));
+    }
+
+    #[test]
+    fn urls_in_copies_part_the_recipients() {
+        let plan = tracked(Some("k"), vec![Segment::Click(0)]).expect("planned");
+        assert_eq!((plan.deliveries.len(), plan.recipe.links.expect("links").key.as_str()), (2, "k"));
+        let plan = tracked(None, vec![Segment::Literal(b"x".to_vec())]).expect("no key is needed");
+        assert_eq!((plan.deliveries.len(), plan.recipe.links), (1, None));
+        assert_eq!(tracked(None, vec![Segment::Open]), Err(NoTrackingKey));
+    }
+
+    #[test]
+    fn mail_that_is_held_as_a_whole_has_its_own_lifetime() {
+        let hold = |_| Disposition::Hold("why".into());
+        assert_eq!(plan(|_| (), hold).expect("planned").expires_at, 1_020);
+        let mixed = |index| if index == 0 { Disposition::Send } else { hold(index) };
+        assert_eq!(plan(|_| (), mixed).expect("planned").expires_at, 1_010);
+    }
+
+    #[test]
+    fn mail_of_no_tenant_does_not_bounce() {
+        assert!(
+            plan(|settings| settings.has_tenant = false, |_| Disposition::Send).expect("planned").no_bounce
+        );
+    }
+}
