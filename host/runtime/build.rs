@@ -1,8 +1,9 @@
 //! Puts the four first-party components into the library, so that the relay is one file.
 //!
-//! They come from `<target>/components`, where `cargo xtask build` (and `dev`, `test`) leaves them. When one is missing or older
-//! than its sources, a release build fails. Another build warns and goes on, so that `cargo check` works on a fresh clone:
-//! without components `Runtime::new` says what to do, and with old ones a test of this crate fails.
+//! They come from `<target>/components`, where `cargo xtask build` (and `dev`, `test`) leaves them.
+//! When one is missing or older than its sources, a release build fails. Another build warns and
+//! goes on, so that `cargo check` works on a fresh clone: without components `Runtime::new` says
+//! what to do, and with old ones a test of this crate fails.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -74,7 +75,8 @@ fn target_directory(out: &Path) -> Option<&Path> {
     Some(if above.join("CACHEDIR.TAG").is_file() { above } else { parent })
 }
 
-/// Whether a source of the guests is newer than the newest one that was built (the time of the stamp).
+/// Whether a source of the guests is newer than the newest one that was built (the time of the
+/// stamp).
 fn is_stale(stamp: &Path) -> Result<bool, Box<dyn Error>> {
     println!("cargo:rerun-if-changed={}", stamp.display());
     let Ok(built) = fs::metadata(stamp).and_then(|m| m.modified()) else { return Ok(true) };

@@ -6,8 +6,8 @@ use relevo_mailkit::model::Canonicalization;
 
 type Hasher = BodyHasher<<Sha256 as HashImpl>::Context>;
 
-/// The SHA-256 hashes of one body under each canonicalisation that was asked for: one pass, whatever the number of
-/// signatures.
+/// The SHA-256 hashes of one body under each canonicalisation that was asked for: one pass,
+/// whatever the number of signatures.
 #[derive(Default)]
 pub(crate) struct BodyHashes {
     relaxed: Option<Relaxed>,
@@ -72,10 +72,11 @@ fn digest(hasher: Hasher) -> Vec<u8> {
     hasher.finish().0.complete().as_ref().to_vec()
 }
 
-/// The relaxed hasher of mail-auth 0.13 keeps the line breaks before whitespace that ends up at the end of the body,
-/// so `a CRLF SP CRLF` would hash as `a CRLF CRLF` (RFC 6376 section 3.4.4 wants `a CRLF`). It never sees such a line
-/// from here: the whitespace that begins a line is held back until an octet shows that the line is not empty. Under
-/// this canonicalisation any run of whitespace is one space, so one flag holds any number of octets.
+/// The relaxed hasher of mail-auth 0.13 keeps the line breaks before whitespace that ends up at the
+/// end of the body, so `a CRLF SP CRLF` would hash as `a CRLF CRLF` (RFC 6376 section 3.4.4 wants
+/// `a CRLF`). It never sees such a line from here: the whitespace that begins a line is held back
+/// until an octet shows that the line is not empty. Under this canonicalisation any run of
+/// whitespace is one space, so one flag holds any number of octets.
 struct Relaxed {
     hasher: Hasher,
     /// The next octet begins a line, or continues the whitespace that begins one.
@@ -110,7 +111,8 @@ impl Relaxed {
     }
 }
 
-/// The offset after the first LF that is followed by whitespace or by the end of the chunk; the end when there is none.
+/// The offset after the first LF that is followed by whitespace or by the end of the chunk; the end
+/// when there is none.
 fn next_blank_start(chunk: &[u8]) -> usize {
     memchr::memchr_iter(b'\n', chunk)
         .map(|lf| lf + 1)

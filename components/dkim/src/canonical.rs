@@ -1,12 +1,13 @@
 //! Canonicalisation of header fields (RFC 6376 sections 3.4.1 and 3.4.2).
 //!
-//! mail-auth's own treats the form feed as whitespace, which the RFC does not (WSP is space and tab), and drops it: a
-//! signature over a field that has one would not verify elsewhere. So the few lines are here; a property test holds
-//! that they agree with mail-auth's on every other input.
+//! mail-auth's own treats the form feed as whitespace, which the RFC does not (WSP is space and
+//! tab), and drops it: a signature over a field that has one would not verify elsewhere. So the few
+//! lines are here; a property test holds that they agree with mail-auth's on every other input.
 
 use relevo_mailkit::model::Canonicalization;
 
-/// Appends the canonicalised field. `name` is without the colon; `value` is all after it, with its CRLF if it has one.
+/// Appends the canonicalised field. `name` is without the colon; `value` is all after it, with its
+/// CRLF if it has one.
 pub(crate) fn write_field(canonicalization: Canonicalization, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     match canonicalization {
         Canonicalization::Simple => {
@@ -61,7 +62,8 @@ mod tests {
     }
 
     proptest! {
-        /// On everything but form feeds and whitespace inside a name, which no field has, mail-auth says the same.
+        /// On everything but form feeds and whitespace inside a name, which no field has, mail-auth
+        /// says the same.
         #[test]
         fn agrees_with_mail_auth(name in "[A-Za-z-]{1,70}[ \t]{0,2}", value in "([ \t]|\r\n[ \t]|[!-~]|\u{e9}){0,40}") {
             for (ours, theirs) in [

@@ -1,6 +1,8 @@
-//! The header block of a message as it streams past, and the choice of the fields that a signature covers.
+//! The header block of a message as it streams past, and the choice of the fields that a signature
+//! covers.
 
-/// Octets of a header block. A longer one cannot be signed or verified; nothing beyond it is held in memory.
+/// Octets of a header block. A longer one cannot be signed or verified; nothing beyond it is held
+/// in memory.
 pub const MAX_HEADER: usize = relevo_mailkit::signing::MAX_COPY_HEADER;
 
 /// Divides a message into its header block, which is kept, and its body, which is passed on.
@@ -90,7 +92,8 @@ impl Field<'_> {
     }
 }
 
-/// The fields of a header block from top to bottom. A line without a colon is no field and is passed over.
+/// The fields of a header block from top to bottom. A line without a colon is no field and is
+/// passed over.
 pub(crate) fn fields(header: &[u8]) -> Vec<Field<'_>> {
     let mut fields = Vec::with_capacity(16);
     let mut rest = header;
@@ -112,8 +115,9 @@ fn field_end(block: &[u8]) -> usize {
         .unwrap_or(block.len())
 }
 
-/// The fields that `h=` names, in its order: each further mention of a name takes the next instance above
-/// (RFC 6376 section 5.4.2); a mention for which there is none contributes nothing (section 3.5, oversigning).
+/// The fields that `h=` names, in its order: each further mention of a name takes the next instance
+/// above (RFC 6376 section 5.4.2); a mention for which there is none contributes nothing (section
+/// 3.5, oversigning).
 pub(crate) fn select<'a, 'f>(
     fields: &'f [Field<'a>],
     names: impl IntoIterator<Item = &'f [u8]>,

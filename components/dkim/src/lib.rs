@@ -1,10 +1,12 @@
 //! DKIM (RFC 6376, RFC 8463): the octets that a signature signs, and the check of signatures.
 //!
-//! [`Signer`] never sees a private key: it gives back the exact octets to be signed and the field that the signature is
-//! appended to. [`Verifier`] never asks DNS: it is given the TXT records. Neither reads a clock.
+//! [`Signer`] never sees a private key: it gives back the exact octets to be signed and the field
+//! that the signature is appended to. [`Verifier`] never asks DNS: it is given the TXT records.
+//! Neither reads a clock.
 //!
-//! Canonicalisation of bodies, hashing, the parsing of signatures and key records and the public-key operations are
-//! `mail-auth`'s. Two of its faults are guarded against here, see the modules `body` and `canonical`.
+//! Canonicalisation of bodies, hashing, the parsing of signatures and key records and the
+//! public-key operations are `mail-auth`'s. Two of its faults are guarded against here, see the
+//! modules `body` and `canonical`.
 
 mod body;
 mod canonical;

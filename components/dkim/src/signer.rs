@@ -5,7 +5,8 @@ use crate::header::{self, Divider, Field, MAX_HEADER};
 use crate::{canonical, field};
 use relevo_mailkit::model::{Canonicalization, SignatureRequest, SigningInput};
 
-/// Makes the octets for several signatures in one pass over a message, which comes in chunks of any size.
+/// Makes the octets for several signatures in one pass over a message, which comes in chunks of any
+/// size.
 ///
 /// Holds the header block, at most [`MAX_HEADER`] octets, and nothing of the body.
 pub struct Signer {
@@ -33,8 +34,8 @@ impl Signer {
     /// One for each request, in order.
     ///
     /// # Errors
-    /// Text for the log: a request that cannot be written as a signature, a message without From (RFC 6376 section 5.4), a header block over
-    /// [`MAX_HEADER`] octets.
+    /// Text for the log: a request that cannot be written as a signature, a message without From
+    /// (RFC 6376 section 5.4), a header block over [`MAX_HEADER`] octets.
     pub fn finish(self) -> Result<Vec<SigningInput>, String> {
         for request in &self.requests {
             check(request)?;

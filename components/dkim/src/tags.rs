@@ -1,6 +1,7 @@
 //! What mail-auth keeps to itself about tag lists (RFC 6376 section 3.2).
 
-/// The value of the first tag of this name, without whitespace at its ends; names are case-sensitive.
+/// The value of the first tag of this name, without whitespace at its ends; names are
+/// case-sensitive.
 pub(crate) fn value<'a>(list: &'a [u8], name: &str) -> Option<&'a [u8]> {
     list.split(|b| *b == b';').find_map(|tag| {
         let equals = memchr::memchr(b'=', tag)?;
@@ -18,7 +19,8 @@ pub(crate) fn text(list: &[u8], name: &str) -> String {
         .collect()
 }
 
-/// The field's value with that of `b=` deleted and without its CRLF, everything else as it was (RFC 6376 section 3.7).
+/// The field's value with that of `b=` deleted and without its CRLF, everything else as it was (RFC
+/// 6376 section 3.7).
 pub(crate) fn without_signature(list: &[u8]) -> Vec<u8> {
     let list = list.strip_suffix(b"\r\n").unwrap_or(list);
     let mut out = Vec::with_capacity(list.len());

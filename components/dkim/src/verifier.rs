@@ -9,8 +9,8 @@ use mail_auth::common::verify::{DomainKey, VerifySignature as _};
 use mail_auth::dkim::Signature;
 use relevo_mailkit::model::{Canonicalization, SignatureVerdict, Txt};
 
-/// Signatures of one message that are checked; further ones are reported as not checked. A verifier must limit its
-/// work somewhere (RFC 6376 section 6.1).
+/// Signatures of one message that are checked; further ones are reported as not checked. A verifier
+/// must limit its work somewhere (RFC 6376 section 6.1).
 pub const MAX_SIGNATURES: usize = 16;
 
 /// RFC 8301 section 3.2: signatures by shorter keys are not valid.
@@ -122,7 +122,8 @@ impl Message<'_> {
         key.p.verify_bytes(&to_verify, &signature.b, signature.a).map_err(|e| e.to_string())
     }
 
-    /// The key record (RFC 6376 section 3.6.2). One that is not among the records given does not exist.
+    /// The key record (RFC 6376 section 3.6.2). One that is not among the records given does not
+    /// exist.
     fn key(&self, signature: &Signature) -> Result<DomainKey, String> {
         let name = signature.domain_key();
         let name = name.trim_end_matches('.');
@@ -162,8 +163,8 @@ fn check_signature(signature: &Signature, value: &[u8], now: i64) -> Result<(), 
     Err(problem.to_owned())
 }
 
-/// RFC 6376 section 3.5: the domain of `i=` is that of `d=` or below it; with `t=s` in the record (section 3.6.1)
-/// it is the same.
+/// RFC 6376 section 3.5: the domain of `i=` is that of `d=` or below it; with `t=s` in the record
+/// (section 3.6.1) it is the same.
 fn check_identity(signature: &Signature, record: &str) -> Result<(), String> {
     let Some((_, identity)) = signature.i.rsplit_once('@') else {
         return if signature.i.is_empty() { Ok(()) } else { Err("i= has no domain".to_owned()) };

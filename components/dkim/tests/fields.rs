@@ -199,7 +199,8 @@ fn signatures_over_the_limit_are_not_checked() {
     assert_eq!(verdicts.last().unwrap().detail, "too many signatures");
 }
 
-/// Lines that are empty but for whitespace, at the end: mail-auth 0.13 hashes them wrongly under relaxed.
+/// Lines that are empty but for whitespace, at the end: mail-auth 0.13 hashes them wrongly under
+/// relaxed.
 #[test]
 fn whitespace_at_the_end_of_the_body() {
     let plain = field(b"From: a@example.com\r\n\r\na\r\n", relaxed());

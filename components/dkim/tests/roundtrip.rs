@@ -1,4 +1,5 @@
-//! Random messages: signed as the host signs, checked by this crate and by mail-auth's own verifier.
+//! Random messages: signed as the host signs, checked by this crate and by mail-auth's own
+//! verifier.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
@@ -58,7 +59,8 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
-/// What mail-auth 0.13 gets wrong: whitespace on a line that is empty but for it, whitespace before a colon.
+/// What mail-auth 0.13 gets wrong: whitespace on a line that is empty but for it, whitespace before
+/// a colon.
 fn mail_auth_gets_wrong(message: &[u8]) -> bool {
     let message = String::from_utf8_lossy(message);
     let (header, body) = message.split_once("\r\n\r\n").unwrap();
@@ -82,7 +84,8 @@ proptest! {
         }
     }
 
-    /// One octet altered anywhere but in whitespace and letter case fails every signature that covers it.
+    /// One octet altered anywhere but in whitespace and letter case fails every signature that
+    /// covers it.
     #[test]
     fn altered_messages_fail(message in message(), at in any::<prop::sample::Index>()) {
         let whole = signed(&message, &all_requests());

@@ -1,4 +1,5 @@
-//! Mailboxes of the envelope (RFC 5321 section 4.1.2, RFC 6531 section 3.3) and domain names as A-labels.
+//! Mailboxes of the envelope (RFC 5321 section 4.1.2, RFC 6531 section 3.3) and domain names as
+//! A-labels.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -18,7 +19,8 @@ pub const MAX_DOMAIN: usize = 253;
 /// A mailbox that may stand in MAIL FROM or RCPT TO.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Address {
-    /// As written, with its quotes if it has them. Compared without regard to case by nobody but its owner.
+    /// As written, with its quotes if it has them. Compared without regard to case by nobody but
+    /// its owner.
     pub local: String,
     /// Lower case A-labels, or an address literal with its brackets.
     pub domain: String,
@@ -78,7 +80,8 @@ impl Address {
         Ok(Self { local: local.to_owned(), domain })
     }
 
-    /// The local part is not ASCII, so every hop needs SMTPUTF8. (A domain never does: it has A-labels.)
+    /// The local part is not ASCII, so every hop needs SMTPUTF8. (A domain never does: it has
+    /// A-labels.)
     #[must_use]
     pub fn needs_smtputf8(&self) -> bool {
         !self.local.is_ascii()
@@ -144,14 +147,16 @@ fn is_atext(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || is_utf8_text(c)
 }
 
-/// Non-ASCII that may stand in a local part: no control characters, no white space, nothing that turns the direction of text.
+/// Non-ASCII that may stand in a local part: no control characters, no white space, nothing that
+/// turns the direction of text.
 fn is_utf8_text(c: char) -> bool {
     let turns =
         matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     !c.is_ascii() && !c.is_control() && !c.is_whitespace() && !turns
 }
 
-/// What may follow the `@` of a mailbox: a domain name as lower case A-labels, or an address literal.
+/// What may follow the `@` of a mailbox: a domain name as lower case A-labels, or an address
+/// literal.
 ///
 /// # Errors
 /// [`AddressError::Domain`] or [`AddressError::Literal`].
@@ -159,7 +164,8 @@ pub fn canonical_domain(text: &str) -> Result<String, AddressError> {
     if text.starts_with('[') { literal(text) } else { to_ascii(text) }
 }
 
-/// `[192.0.2.1]`, `[IPv6:2001:db8::1]`, or `[tag:content]` (RFC 5321 section 4.1.3), in canonical spelling.
+/// `[192.0.2.1]`, `[IPv6:2001:db8::1]`, or `[tag:content]` (RFC 5321 section 4.1.3), in canonical
+/// spelling.
 fn literal(text: &str) -> Result<String, AddressError> {
     let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).ok_or(AddressError::Literal)?;
     match ip_of(inner) {
@@ -187,7 +193,8 @@ fn ip_of(inner: &str) -> Option<IpAddr> {
     }
 }
 
-/// A domain name in lower case A-labels: UTS #46, non-transitional, letters, digits and hyphens only. A final dot is refused.
+/// A domain name in lower case A-labels: UTS #46, non-transitional, letters, digits and hyphens
+/// only. A final dot is refused.
 ///
 /// # Errors
 /// [`AddressError::Domain`].

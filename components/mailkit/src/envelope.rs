@@ -1,4 +1,5 @@
-//! The envelope: what MAIL and RCPT say. The names are those of `wit/relevo-policy-0.1.0/types.wit`.
+//! The envelope: what MAIL and RCPT say. The names are those of
+//! `wit/relevo-policy-0.1.0/types.wit`.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +17,8 @@ pub struct Parameter {
 /// A recipient; `types.recipient`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipient {
-    /// The forward-path without angle brackets and source route. The server also takes `postmaster` without a domain
-    /// (RFC 5321 section 4.5.1).
+    /// The forward-path without angle brackets and source route. The server also takes `postmaster`
+    /// without a domain (RFC 5321 section 4.5.1).
     pub address: String,
     /// Lower case A-labels; empty for `postmaster` without a domain.
     pub domain: String,

@@ -1,10 +1,12 @@
 //! Events: what the event log, webhooks, statistics and plugins are told about mail.
 //!
-//! [`Event`] is the one list of event types, and the structs below are the one vocabulary of their fields. A field has
-//! the same name and meaning wherever it occurs; `host/EVENTS.md` documents each, and `tests/golden/events.json` has
-//! an example of each type. Names of types and fields are a contract: fields are added, never renamed.
+//! [`Event`] is the one list of event types, and the structs below are the one vocabulary of their
+//! fields. A field has the same name and meaning wherever it occurs; `host/EVENTS.md` documents
+//! each, and `tests/golden/events.json` has an example of each type. Names of types and fields are
+//! a contract: fields are added, never renamed.
 //!
-//! Producers make foreign text harmless before it goes into an event. No event holds secrets or message content.
+//! Producers make foreign text harmless before it goes into an event. No event holds secrets or
+//! message content.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +16,8 @@ use crate::reply::EnhancedCode;
 
 macro_rules! events {
     ($($(#[$doc:meta])* $variant:ident($data:ty) = $name:literal,)*) => {
-        /// An event, with the data of its type. The JSON form is one flat object with `type` beside the fields.
+        /// An event, with the data of its type. The JSON form is one flat object with `type` beside
+        /// the fields.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(tag = "type")]
         pub enum Event {
@@ -41,7 +44,8 @@ events! {
     Queued(Queued) = "email.queued",
     /// A message, or some of its recipients, was refused for good at submission.
     Rejected(Refusal) = "email.rejected",
-    /// A message was not accepted because something broke here, or a recipient was given up for a reason of our own.
+    /// A message was not accepted because something broke here, or a recipient was given up for a
+    /// reason of our own.
     Failed(Failure) = "email.failed",
     /// A plugin keeps recipients' mail until it is released.
     Held(Withheld) = "email.held",
@@ -145,7 +149,8 @@ pub struct Refusal {
     pub recipients: Vec<String>,
     /// How many recipients are concerned.
     pub recipient_count: u64,
-    /// Octets of the message as submitted; absent when the message was accepted for other recipients.
+    /// Octets of the message as submitted; absent when the message was accepted for other
+    /// recipients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     /// How the message came: `smtp` or `http`; absent like `size`.
@@ -201,8 +206,8 @@ pub struct Withheld {
     pub digest: Option<String>,
 }
 
-/// The data of `email.delivered`, `email.delivery_delayed`, `email.bounced`, `email.expired`, and of `email.failed` when
-/// a recipient was given up: one attempt for one recipient.
+/// The data of `email.delivered`, `email.delivery_delayed`, `email.bounced`, `email.expired`, and
+/// of `email.failed` when a recipient was given up: one attempt for one recipient.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// The delivery: the message's id, a hyphen, and a number.

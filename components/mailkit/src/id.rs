@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The id of a message (a ULID): 48 bits of milliseconds, then 80 random bits; as text 26 characters of Crockford
-/// base32. The writer makes it, so several writers need no coordination.
+/// The id of a message (a ULID): 48 bits of milliseconds, then 80 random bits; as text 26
+/// characters of Crockford base32. The writer makes it, so several writers need no coordination.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ItemId(pub [u8; 16]);
 

@@ -1,6 +1,6 @@
-//! What components and host share: the data of the `relevo:mail` interfaces as plain types, mail addresses, transfer
-//! encodings, the splicing of edits, the format of tracking tokens, replies, foreign text made harmless, events, and the
-//! checker of what components return.
+//! What components and host share: the data of the `relevo:mail` interfaces as plain types, mail
+//! addresses, transfer encodings, the splicing of edits, the format of tracking tokens, replies,
+//! foreign text made harmless, events, and the checker of what components return.
 //!
 //! Pure: no clock, no randomness, no IO other than through [`source::Source`].
 

@@ -1,5 +1,5 @@
-//! The data of the `relevo:mail` WIT package as plain Rust types. `wit/relevo-mail/*.wit` documents every field; the
-//! names are the same.
+//! The data of the `relevo:mail` WIT package as plain Rust types. `wit/relevo-mail/*.wit` documents
+//! every field; the names are the same.
 
 use serde::{Deserialize, Serialize};
 
@@ -190,7 +190,8 @@ pub struct Report {
     pub subject: String,
     /// Received fields.
     pub received: u32,
-    /// Header fields of the message as it is sent; empty unless [`ValidateOptions::include_headers`] is set.
+    /// Header fields of the message as it is sent; empty unless
+    /// [`ValidateOptions::include_headers`] is set.
     pub headers: Vec<HeaderField>,
     /// How many fields more there are.
     pub headers_left_out: u32,

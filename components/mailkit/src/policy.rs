@@ -1,7 +1,8 @@
-//! The data of the `relevo:policy` WIT package as plain Rust types, and how several answers become one.
-//! `wit/relevo-policy-0.1.0/*.wit` documents every field; the names are the same.
+//! The data of the `relevo:policy` WIT package as plain Rust types, and how several answers become
+//! one. `wit/relevo-policy-0.1.0/*.wit` documents every field; the names are the same.
 //!
-//! A [`Message`] can be written down and read again: a recorded one that is replayed is the same to the last octet.
+//! A [`Message`] can be written down and read again: a recorded one that is replayed is the same to
+//! the last octet.
 
 use std::collections::BTreeSet;
 
@@ -94,9 +95,9 @@ impl Verdict {
         }
     }
 
-    /// Orders verdicts from lenient to strict: accept, hold, discard, reject; of two rejections the permanent one is
-    /// stricter. A verdict that the sender learns goes before one that he does not: a rejected message can be sent
-    /// again, a discarded one is gone.
+    /// Orders verdicts from lenient to strict: accept, hold, discard, reject; of two rejections the
+    /// permanent one is stricter. A verdict that the sender learns goes before one that he does
+    /// not: a rejected message can be sent again, a discarded one is gone.
     #[must_use]
     pub fn strictness(&self) -> u8 {
         match self {
@@ -145,8 +146,8 @@ impl Decision {
         own.map_or(&self.verdict, |own| &own.verdict)
     }
 
-    /// The verdicts that some of `recipients` recipients have: the decision's own, unless every recipient has an override, then
-    /// those of overrides.
+    /// The verdicts that some of `recipients` recipients have: the decision's own, unless every
+    /// recipient has an override, then those of overrides.
     pub fn verdicts(&self, recipients: usize) -> impl Iterator<Item = &Verdict> {
         let own = (self.overrides.len() < recipients).then_some(&self.verdict);
         own.into_iter().chain(self.overrides.iter().map(|own| &own.verdict))

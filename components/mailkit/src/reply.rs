@@ -1,11 +1,13 @@
-//! SMTP replies (RFC 5321 section 4.2) and enhanced status codes (RFC 3463): the one type and parser for each.
+//! SMTP replies (RFC 5321 section 4.2) and enhanced status codes (RFC 3463): the one type and
+//! parser for each.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// An enhanced status code (RFC 3463), such as `5.7.1`. Its text form, also in JSON, is `class.subject.detail`.
+/// An enhanced status code (RFC 3463), such as `5.7.1`. Its text form, also in JSON, is
+/// `class.subject.detail`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EnhancedCode {
     /// 2 success, 4 temporary failure, 5 permanent failure.
@@ -53,7 +55,8 @@ impl EnhancedCode {
         u16::from(self.class) == reply_code / 100
     }
 
-    /// Parses the code at the start of a reply's text (RFC 2034 section 4): a word that ends at white space.
+    /// Parses the code at the start of a reply's text (RFC 2034 section 4): a word that ends at
+    /// white space.
     #[must_use]
     pub fn leading(text: &str) -> Option<Self> {
         text.split([' ', '\t', '\r', '\n']).next()?.parse().ok()

@@ -1,12 +1,12 @@
 //! The fields that a DKIM signature covers, and the limits within which a message can be signed.
 //!
-//! `validate` refuses a message that could not be signed later, `dkim` signs by the same lists, and the checker
-//! ([`crate::recheck`]) holds both to the same limits.
+//! `validate` refuses a message that could not be signed later, `dkim` signs by the same lists, and
+//! the checker ([`crate::recheck`]) holds both to the same limits.
 
 use crate::recheck::policy::MAX_HEADERS;
 
-/// Fields that are signed whether they are there or not, and once more than they are there, so that none can be added
-/// afterwards (RFC 6376 section 8.15). A valid message has at most one of each.
+/// Fields that are signed whether they are there or not, and once more than they are there, so that
+/// none can be added afterwards (RFC 6376 section 8.15). A valid message has at most one of each.
 pub const OVERSIGNED: [&str; 10] = [
     "from",
     "to",
@@ -20,19 +20,22 @@ pub const OVERSIGNED: [&str; 10] = [
     "content-transfer-encoding",
 ];
 
-/// Fields that are signed when they are there (RFC 8058 section 4). They are not oversigned: a list may add its own.
+/// Fields that are signed when they are there (RFC 8058 section 4). They are not oversigned: a list
+/// may add its own.
 pub const SIGNED_WHEN_PRESENT: [&str; 2] = ["list-unsubscribe", "list-unsubscribe-post"];
 
 /// Names in `h=`.
 pub const MAX_NAMES: usize = 256;
 
-/// Fields of [`SIGNED_WHEN_PRESENT`] that a submitted message may have. Plugins may add some to a copy.
+/// Fields of [`SIGNED_WHEN_PRESENT`] that a submitted message may have. Plugins may add some to a
+/// copy.
 pub const MAX_SIGNED_WHEN_PRESENT: usize = MAX_NAMES - 2 * OVERSIGNED.len() - MAX_HEADERS;
 
 /// Octets of the header block of a copy.
 pub const MAX_COPY_HEADER: usize = 1024 * 1024;
 
-/// Octets of the header block of a submitted message. The rest is room for Received, signatures and the fields of plugins.
+/// Octets of the header block of a submitted message. The rest is room for Received, signatures and
+/// the fields of plugins.
 pub const MAX_SUBMITTED_HEADER: usize = MAX_COPY_HEADER - 64 * 1024;
 
 /// Octets that are signed: the fields of a header block, and the field of the signature.

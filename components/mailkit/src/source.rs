@@ -63,7 +63,8 @@ pub const CHUNK: usize = 64 * 1024;
 /// Calls `push` with consecutive chunks of at most [`CHUNK`] octets of `[offset, offset + length)`.
 ///
 /// # Errors
-/// The source's, or the first that `push` returns; a source shorter than promised is `UnexpectedEof`.
+/// The source's, or the first that `push` returns; a source shorter than promised is
+/// `UnexpectedEof`.
 pub fn for_each_chunk<E: From<io::Error>>(
     source: &dyn Source,
     offset: u64,

@@ -1,13 +1,14 @@
 //! Foreign text made harmless for replies, logs, terminals, events and bounces.
 //!
-//! Harmless text has no character of [`is_unsafe`], so it ends no line, moves no cursor, and shows in the order in
-//! which it is written. Every function but [`Escaped`] bounds its result in octets and cuts at a character.
+//! Harmless text has no character of [`is_unsafe`], so it ends no line, moves no cursor, and shows
+//! in the order in which it is written. Every function but [`Escaped`] bounds its result in octets
+//! and cuts at a character.
 
 use std::fmt::{self, Write as _};
 
-/// Returns true for characters that end a line for some reader, control a terminal, are invisible, or change the order
-/// in which text is shown: control characters, line separators, bidirectional controls, zero-width characters, the
-/// byte order mark, interlinear annotations and tags.
+/// Returns true for characters that end a line for some reader, control a terminal, are invisible,
+/// or change the order in which text is shown: control characters, line separators, bidirectional
+/// controls, zero-width characters, the byte order mark, interlinear annotations and tags.
 #[must_use]
 pub fn is_unsafe(c: char) -> bool {
     c.is_control()
@@ -16,8 +17,8 @@ pub fn is_unsafe(c: char) -> bool {
             | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Printable ASCII on one line, at most `max` octets: for the text of a reply. White space becomes one space, anything
-/// else becomes `?`.
+/// Printable ASCII on one line, at most `max` octets: for the text of a reply. White space becomes
+/// one space, anything else becomes `?`.
 #[must_use]
 pub fn printable(text: &str, max: usize) -> String {
     let mut out = String::with_capacity(text.len().min(max));
@@ -39,8 +40,8 @@ pub fn printable(text: &str, max: usize) -> String {
     out
 }
 
-/// Text on one line, at most `max` octets, without white space around it: for what a remote server said. Line ends and
-/// tabs become spaces, other unsafe characters become `?`.
+/// Text on one line, at most `max` octets, without white space around it: for what a remote server
+/// said. Line ends and tabs become spaces, other unsafe characters become `?`.
 #[must_use]
 pub fn one_line(text: &str, max: usize) -> String {
     let mut out = String::with_capacity(text.len().min(max));
@@ -59,7 +60,8 @@ pub fn one_line(text: &str, max: usize) -> String {
     out
 }
 
-/// Text of at most `max` octets with unsafe characters shown as `\r`, `\n`, `\t` or `\u{..}`: for events and logs.
+/// Text of at most `max` octets with unsafe characters shown as `\r`, `\n`, `\t` or `\u{..}`: for
+/// events and logs.
 #[must_use]
 pub fn escaped(text: &str, max: usize) -> String {
     let mut out = String::with_capacity(text.len().min(max));

@@ -11,9 +11,10 @@
 //! | n | destination in UTF-8; none for open and unsubscribe |
 //! | 16 | the start of the HMAC-SHA256 |
 //!
-//! Under the MAC are also the kind, the tenant and the tracking host, which the verifier knows from the path and the authority
-//! of the request: a token is worth nothing on another tenant's host or under another path. There is no address and no nonce in
-//! it, so a copy comes out the same whenever it is made.
+//! Under the MAC are also the kind, the tenant and the tracking host, which the verifier knows from
+//! the path and the authority of the request: a token is worth nothing on another tenant's host or
+//! under another path. There is no address and no nonce in it, so a copy comes out the same
+//! whenever it is made.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -90,7 +91,8 @@ impl Kind {
 pub struct Scope<'a> {
     /// Its tenant's id.
     pub tenant: &'a str,
-    /// The tracking host: the authority of the URL, in lower case, with the port when it is in the URL.
+    /// The tracking host: the authority of the URL, in lower case, with the port when it is in the
+    /// URL.
     pub host: &'a str,
 }
 
@@ -118,8 +120,8 @@ pub fn url(base_url: &str, kind: Kind, token: &str) -> String {
     format!("{}/{}/{token}", base_url.trim_end_matches('/'), kind.letter())
 }
 
-/// Such that a URL for a destination of `n` octets has at most `url_overhead(base_url) + 4 * ceil(n / 3)` octets
-/// (`track.options.url-overhead`).
+/// Such that a URL for a destination of `n` octets has at most
+/// `url_overhead(base_url) + 4 * ceil(n / 3)` octets (`track.options.url-overhead`).
 #[must_use]
 pub fn url_overhead(base_url: &str) -> u32 {
     let fixed = (HEAD + MAC).div_ceil(3) * 4;
@@ -176,8 +178,8 @@ impl TokenKeys {
         Some(URL_SAFE_NO_PAD.encode(token))
     }
 
-    /// What `token` says, if it was minted by one of these keys as it is, for this kind, tenant and host. Constant time in what
-    /// is secret.
+    /// What `token` says, if it was minted by one of these keys as it is, for this kind, tenant and
+    /// host. Constant time in what is secret.
     #[must_use]
     pub fn verify(&self, kind: Kind, scope: &Scope<'_>, token: &str) -> Option<Claims> {
         if token.len() > MAX_TOKEN {

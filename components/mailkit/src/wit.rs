@@ -1,11 +1,12 @@
-//! Conversions between [`crate::model`] and the types that bindings of `relevo:mail` generate. They are written once,
-//! here, for the host, the components and the gateway.
+//! Conversions between [`crate::model`] and the types that bindings of `relevo:mail` generate. They
+//! are written once, here, for the host, the components and the gateway.
 //!
-//! Bindings are generated in the crate that uses them, so the `From` implementations must stand there too. Octets and
-//! texts are moved, never copied.
+//! Bindings are generated in the crate that uses them, so the `From` implementations must stand
+//! there too. Octets and texts are moved, never copied.
 
-/// Implements `From` both ways between the model and the types of a generated interface: `types`, `validate`, `track`,
-/// `dkim` or `template`. The path is that of the generated module. `validate` and `track` need `types` as well.
+/// Implements `From` both ways between the model and the types of a generated interface: `types`,
+/// `validate`, `track`, `dkim` or `template`. The path is that of the generated module. `validate`
+/// and `track` need `types` as well.
 ///
 /// ```text
 /// relevo_mailkit::wit_conversions!(types: relevo::mail::types);
@@ -93,7 +94,8 @@ macro_rules! wit_conversions {
     };
 }
 
-/// A record: `model = WIT { fields }`. A field is moved unless it says how it is converted: `into`, `option` or `list`.
+/// A record: `model = WIT { fields }`. A field is moved unless it says how it is converted: `into`,
+/// `option` or `list`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! wit_record {

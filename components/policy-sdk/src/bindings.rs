@@ -1,7 +1,8 @@
 //! What `wit-bindgen` makes of `wit/relevo-policy-0.1.0` and `wit/relevo-host-0.1.0`.
 //!
-//! One world for the imports and one for each export: a component is linked from those that it uses, and the others leave no
-//! trace in it. The names in here are used by [`export!`](crate::export) and are not for anybody else.
+//! One world for the imports and one for each export: a component is linked from those that it
+//! uses, and the others leave no trace in it. The names in here are used by
+//! [`export!`](crate::export) and are not for anybody else.
 #![allow(
     unsafe_code,
     missing_docs,

@@ -15,7 +15,8 @@ impl Decision {
         Verdict::Reject(reply).into()
     }
 
-    /// Take it and keep it until somebody releases it. The reason is for the tenant and the operator.
+    /// Take it and keep it until somebody releases it. The reason is for the tenant and the
+    /// operator.
     #[must_use]
     pub fn hold(reason: impl Into<String>) -> Self {
         Verdict::Hold(reason.into()).into()
@@ -27,8 +28,9 @@ impl Decision {
         Verdict::Discard(reason.into()).into()
     }
 
-    /// Another verdict for the recipient with this index in [`Envelope::recipients`](crate::Envelope::recipients). Of two for
-    /// the same recipient the later one stays.
+    /// Another verdict for the recipient with this index in
+    /// [`Envelope::recipients`](crate::Envelope::recipients). Of two for the same recipient the
+    /// later one stays.
     #[must_use]
     pub fn for_recipient(mut self, recipient: usize, verdict: Verdict) -> Self {
         // Beyond u32 no message has a recipient; the host refuses what is out of range.
@@ -38,16 +40,17 @@ impl Decision {
         self
     }
 
-    /// A field to be put above the message. Names are those that the operator allows: `X-...` unless set otherwise. The
-    /// value is printable ASCII without line breaks, at most 900 characters.
+    /// A field to be put above the message. Names are those that the operator allows: `X-...`
+    /// unless set otherwise. The value is printable ASCII without line breaks, at most 900
+    /// characters.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl AsRef<[u8]>) -> Self {
         self.headers.push(HeaderField { name: name.into(), value: value.as_ref().to_vec() });
         self
     }
 
-    /// A name and a value to be kept with the message: `pool`, `priority` and `route` (as granted), `campaign`, or any of
-    /// your own.
+    /// A name and a value to be kept with the message: `pool`, `priority` and `route` (as granted),
+    /// `campaign`, or any of your own.
     #[must_use]
     pub fn attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.attributes.push(Attribute { name: name.into(), value: value.into() });
@@ -71,15 +74,15 @@ impl From<Verdict> for Decision {
 }
 
 impl Reply {
-    /// 550: do not try again. `enhanced` such as `5.7.1` (RFC 3463); `text` one line of printable ASCII, at most 400
-    /// characters.
+    /// 550: do not try again. `enhanced` such as `5.7.1` (RFC 3463); `text` one line of printable
+    /// ASCII, at most 400 characters.
     #[must_use]
     pub fn permanent(enhanced: impl Into<String>, text: impl Into<String>) -> Self {
         Self { code: 550, enhanced: enhanced.into(), text: text.into() }
     }
 
-    /// 451: try again later. `enhanced` such as `4.7.1`. For a recipient among others that are accepted this is final all
-    /// the same: the sender gets a bounce.
+    /// 451: try again later. `enhanced` such as `4.7.1`. For a recipient among others that are
+    /// accepted this is final all the same: the sender gets a bounce.
     #[must_use]
     pub fn temporary(enhanced: impl Into<String>, text: impl Into<String>) -> Self {
         Self { code: 451, enhanced: enhanced.into(), text: text.into() }

@@ -88,8 +88,9 @@ impl<I: Inspector> Body<I> {
 /// relevo_policy_sdk::export!(Quiet: Configure);
 /// ```
 ///
-/// What may follow the colon, in any number: `Configure`, `Inspect`, `Observe`. What is not named is not exported, even if it
-/// is implemented, and what is named must be implemented. `export!(Quiet)` exports `decide` alone.
+/// What may follow the colon, in any number: `Configure`, `Inspect`, `Observe`. What is not named
+/// is not exported, even if it is implemented, and what is named must be implemented.
+/// `export!(Quiet)` exports `decide` alone.
 ///
 /// Once for each crate.
 #[macro_export]

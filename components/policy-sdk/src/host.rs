@@ -1,5 +1,5 @@
-//! What a plugin may ask of its host. Each module is a capability that must be granted; a plugin imports those that it uses
-//! and no others, because the linker drops the rest.
+//! What a plugin may ask of its host. Each module is a capability that must be granted; a plugin
+//! imports those that it uses and no others, because the linker drops the rest.
 //!
 //! Natively, in tests, the [test kit](crate::testkit) answers.
 
@@ -8,8 +8,8 @@ use crate::bindings::capabilities as real;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::testkit::fakes as real;
 
-/// Lines for the tenant's log: 20 for each call and 1,024 octets for each line, unless the operator set otherwise. What is
-/// over is cut or dropped. Do not log what is in messages.
+/// Lines for the tenant's log: 20 for each call and 1,024 octets for each line, unless the operator
+/// set otherwise. What is over is cut or dropped. Do not log what is in messages.
 pub mod log {
     pub use crate::bindings::capabilities::log::Level;
 
@@ -44,7 +44,8 @@ pub mod clock {
     }
 }
 
-/// The plugin's data, read-only: what `relevo plugin kv import` put there. For each call 10,000 keys and 1 MiB of values.
+/// The plugin's data, read-only: what `relevo plugin kv import` put there. For each call 10,000
+/// keys and 1 MiB of values.
 pub mod kv {
     pub use crate::bindings::capabilities::kv::{Entry, Error};
 
@@ -64,8 +65,8 @@ pub mod kv {
         super::real::kv::get_many(keys)
     }
 
-    /// At most `limit` (and at most 100) entries whose keys begin with `prefix` and come after `after`, in the order of
-    /// their keys. An empty list is the end.
+    /// At most `limit` (and at most 100) entries whose keys begin with `prefix` and come after
+    /// `after`, in the order of their keys. An empty list is the end.
     ///
     /// # Errors
     /// See [`Error`].

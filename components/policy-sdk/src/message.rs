@@ -5,13 +5,14 @@ use std::borrow::Cow;
 use crate::{Attribute, Event, Message};
 
 impl Message {
-    /// The values of the header fields with this name, in order, as they are: raw octets with leading white space and folds.
+    /// The values of the header fields with this name, in order, as they are: raw octets with
+    /// leading white space and folds.
     pub fn headers_named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.headers.iter().filter(move |h| h.name.eq_ignore_ascii_case(name)).map(|h| h.value.as_slice())
     }
 
-    /// The first header field with this name as text: unfolded, without white space at its ends, octets that are not UTF-8
-    /// replaced. Encoded words stay as they are (RFC 2047).
+    /// The first header field with this name as text: unfolded, without white space at its ends,
+    /// octets that are not UTF-8 replaced. Encoded words stay as they are (RFC 2047).
     #[must_use]
     pub fn header(&self, name: &str) -> Option<String> {
         self.headers_named(name).next().map(unfolded)
@@ -55,7 +56,8 @@ fn unfolded(value: &[u8]) -> String {
 
 /// The domain of an address, as written: what follows the last `@`.
 ///
-/// For recipients and the sender the host gives it in A-labels already; this is for addresses from elsewhere.
+/// For recipients and the sender the host gives it in A-labels already; this is for addresses from
+/// elsewhere.
 ///
 /// ```
 /// assert_eq!(relevo_policy_sdk::domain_of("ada@reader.test"), Some("reader.test"));

@@ -20,10 +20,12 @@ impl Settings {
         self.0.iter().filter(move |a| a.name == name).map(|a| a.value.as_str())
     }
 
-    /// The value of this name as a number, `true` or `false`, or whatever can be parsed; none when there is none.
+    /// The value of this name as a number, `true` or `false`, or whatever can be parsed; none when
+    /// there is none.
     ///
     /// # Errors
-    /// A text that names the setting, for [`Configure::configure`](crate::Configure::configure) to return.
+    /// A text that names the setting, for [`Configure::configure`](crate::Configure::configure) to
+    /// return.
     pub fn parse<T: FromStr>(&self, name: &str) -> Result<Option<T>, String> {
         let Some(value) = self.get(name) else { return Ok(None) };
         value.parse().map(Some).map_err(|_| format!("`{name}` cannot be `{value}`"))

@@ -1,7 +1,9 @@
-//! What `relevo plugin new` writes: for each language the files of a project, by path, with their text.
+//! What `relevo plugin new` writes: for each language the files of a project, by path, with their
+//! text.
 //!
-//! Not a part of the crate; a module of whoever writes the projects (`#[path = ".../starters/files.rs"]`). In paths and texts `my-policy`
-//! stands for the name of the plugin and `my_policy` for the same with `_` for `-`; names of plugins are lower case letters,
+//! Not a part of the crate; a module of whoever writes the projects
+//! (`#[path = ".../starters/files.rs"]`). In paths and texts `my-policy` stands for the name of the
+//! plugin and `my_policy` for the same with `_` for `-`; names of plugins are lower case letters,
 //! digits and `-`, beginning with a letter.
 
 /// A file of a project: its path, and its text.

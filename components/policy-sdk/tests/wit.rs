@@ -1,4 +1,5 @@
-//! The public packages: complete, with prose, one world for each combination, and as they were released.
+//! The public packages: complete, with prose, one world for each combination, and as they were
+//! released.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeSet;
@@ -98,7 +99,8 @@ fn everything_that_is_called_is_described() {
     }
 }
 
-/// Plugins that are out there were built against this text. It is not edited: a change is a new version in a folder of its own.
+/// Plugins that are out there were built against this text. It is not edited: a change is a new
+/// version in a folder of its own.
 #[test]
 fn released_text_does_not_change() {
     for package in ["relevo-policy-0.1.0", "relevo-host-0.1.0"] {

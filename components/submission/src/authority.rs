@@ -1,8 +1,9 @@
 //! Who may send as whom (decision 10 of the design).
 //!
-//! With a credential or key everything that a message claims must be the tenant's. On the relay port a peer is trusted but not
-//! known: the tenant is the owner of the header From, everything else must be the same tenant's, and a tenant may say which
-//! networks may use its domains. Other systems' bounces (null reverse-path) from trusted peers belong to no tenant.
+//! With a credential or key everything that a message claims must be the tenant's. On the relay
+//! port a peer is trusted but not known: the tenant is the owner of the header From, everything
+//! else must be the same tenant's, and a tenant may say which networks may use its domains. Other
+//! systems' bounces (null reverse-path) from trusted peers belong to no tenant.
 
 use std::net::IpAddr;
 
@@ -48,9 +49,9 @@ pub fn reverse_path<O: Ownership>(settings: &O, origin: &Origin, domain: &str) -
     }
 }
 
-/// Checks everybody that claims authorship. `sender` is the domain of the reverse-path, none when it is null. Returns the
-/// configured domain that covers the first From mailbox, which signs and tracks; none for mail of a trusted peer that
-/// belongs to no tenant.
+/// Checks everybody that claims authorship. `sender` is the domain of the reverse-path, none when
+/// it is null. Returns the configured domain that covers the first From mailbox, which signs and
+/// tracks; none for mail of a trusted peer that belongs to no tenant.
 ///
 /// # Errors
 /// A claim that is not the sender's.

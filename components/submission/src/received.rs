@@ -53,8 +53,8 @@ fn literal(ip: IpAddr) -> String {
     }
 }
 
-/// What a peer called itself, if it can stand in the field as it is. Many clients send a name without a domain, or one with
-/// underscores.
+/// What a peer called itself, if it can stand in the field as it is. Many clients send a name
+/// without a domain, or one with underscores.
 fn extended_domain(helo: &str) -> Option<String> {
     let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_');
     let literal = |t: &str| {

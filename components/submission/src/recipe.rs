@@ -9,8 +9,8 @@ const VERSION: u8 = 3;
 /// How copies are made from the stored bytes. Written once, when the message is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Recipe {
-    /// Our Received field, the fields of checks and those that `validate` added, each ended by CRLF. They go above the
-    /// stored bytes and below the signatures.
+    /// Our Received field, the fields of checks and those that `validate` added, each ended by
+    /// CRLF. They go above the stored bytes and below the signatures.
     pub prepend: Vec<u8>,
     /// Over the stored bytes: those of `validate` and `track`, merged and checked.
     pub edits: Vec<Edit>,
@@ -66,7 +66,8 @@ impl Recipe {
         postcard::to_extend(self, vec![VERSION]).map_err(|_| RecipeError::Damaged)
     }
 
-    /// Reads what [`Recipe::encode`] wrote. An empty recipe is that of bytes that go out as they are.
+    /// Reads what [`Recipe::encode`] wrote. An empty recipe is that of bytes that go out as they
+    /// are.
     ///
     /// # Errors
     /// Damaged or from a newer version.

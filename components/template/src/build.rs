@@ -50,7 +50,8 @@ pub fn build(envelope: &MessageEnvelope, content: &Rendered) -> Result<Vec<u8>, 
     Ok(message)
 }
 
-/// Boundaries are made from the seed; base64 and quoted-printable cannot hold `-a`, but plain text can.
+/// Boundaries are made from the seed; base64 and quoted-printable cannot hold `-a`, but plain text
+/// can.
 fn check_seed(envelope: &MessageEnvelope, content: &Rendered) -> Result<(), TemplateError> {
     let seed = envelope.boundary_seed.as_str();
     if !(16..=60).contains(&seed.len()) || !seed.bytes().all(|b| b.is_ascii_alphanumeric()) {

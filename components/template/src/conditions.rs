@@ -9,8 +9,8 @@ const HALF: &str = "<![endif";
 /// What may stand behind the `]`.
 const CLOSERS: [&str; 3] = [">", "-->", "><!-->"];
 
-/// Where a conditional comment begins that does not end as it must. Also looked for within comments and attributes: where it
-/// would not be read as one, it is not meant to be one either.
+/// Where a conditional comment begins that does not end as it must. Also looked for within comments
+/// and attributes: where it would not be read as one, it is not meant to be one either.
 pub(crate) fn malformed(source: &str) -> Option<usize> {
     source.match_indices("<!").map(|(at, _)| at).find(|at| !is_well_formed(&source[*at..]))
 }

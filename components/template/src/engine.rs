@@ -1,4 +1,5 @@
-//! MiniJinja within limits: strict about what is undefined, no access to other templates, bounded steps and output.
+//! MiniJinja within limits: strict about what is undefined, no access to other templates, bounded
+//! steps and output.
 
 use std::io;
 

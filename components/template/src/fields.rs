@@ -10,7 +10,8 @@ use relevo_mailkit::transfer;
 
 use crate::failure::invalid;
 
-/// Fields with a place of their own, fields that others write, and fields that would change what the message is.
+/// Fields with a place of their own, fields that others write, and fields that would change what
+/// the message is.
 const FORBIDDEN: [&str; 23] = [
     "authentication-results",
     "bcc",
@@ -38,7 +39,8 @@ const FORBIDDEN: [&str; 23] = [
 ];
 /// Octets of a name, so that it never needs a line of its own.
 const MAX_NAME: usize = 64;
-/// Octets without a blank at which a line could be folded (RFC 5322 section 2.1.1 has 998 for the line).
+/// Octets without a blank at which a line could be folded (RFC 5322 section 2.1.1 has 998 for the
+/// line).
 const MAX_WORD: usize = 900;
 /// Octets of a value.
 const MAX_VALUE: usize = 32 * 1024;
@@ -105,12 +107,13 @@ pub(crate) fn extra(index: usize, field: &ExtraField) -> Result<HeaderType<'stat
     if value.split(' ').any(|word| word.len() > MAX_WORD) {
         return Err(invalid(&place, "a word of more than 900 characters"));
     }
-    // As it is: fields such as List-Unsubscribe or References have a syntax that encoded words would break.
+    // As it is: fields such as List-Unsubscribe or References have a syntax that encoded words
+    // would break.
     Ok(Raw::new(value.to_owned()).into())
 }
 
-/// One line of text without control characters, and without runs of blanks that folding could make into an empty
-/// line.
+/// One line of text without control characters, and without runs of blanks that folding could make
+/// into an empty line.
 fn unstructured<'a>(place: &str, value: &'a str) -> Result<&'a str, TemplateError> {
     let value = value.trim();
     if value.contains(char::is_control) {

@@ -23,8 +23,8 @@ pub(crate) fn to_html(source: &str, limits: &TemplateLimits) -> Result<String, T
         let error = failure(MJML, "mjml", "a conditional comment is neither `[if ...]>` nor `[endif]-->`");
         return Err(at(error, &safe, offset));
     }
-    // No document is known that still panics. In the sandbox it would be a trap, which the host reports; here it is an error
-    // like any other.
+    // No document is known that still panics. In the sandbox it would be a trap, which the host
+    // reports; here it is an error like any other.
     let parsed = std::panic::catch_unwind(|| mrml::parse_with_options(&*safe, &ParserOptions::default()))
         .map_err(|_| failure(MJML, "mjml", "the document is too broken to be read"))?
         .map_err(|e| parse_error(&safe, &e))?;
@@ -36,8 +36,9 @@ pub(crate) fn to_html(source: &str, limits: &TemplateLimits) -> Result<String, T
     Ok(html)
 }
 
-/// The tokenizer beneath mrml looks two octets back from the first `>` of a text and panics when that is within a character,
-/// as in `Café > Thé`. Such a `>` becomes `&gt;`, which means the same; those that end a tag, comment or CDATA stay.
+/// The tokenizer beneath mrml looks two octets back from the first `>` of a text and panics when
+/// that is within a character, as in `Café > Thé`. Such a `>` becomes `&gt;`, which means the same;
+/// those that end a tag, comment or CDATA stay.
 fn without_split_characters(source: &str) -> Cow<'_, str> {
     let splits = |at: usize| !source.is_char_boundary(at.saturating_sub(2));
     if !source.match_indices('>').any(|(at, _)| splits(at)) {

@@ -11,8 +11,8 @@ use crate::fields::is_identifier;
 /// Octets of a file name.
 const MAX_FILE_NAME: usize = 1024;
 
-/// The tree of parts: mixed > related > alternative, as far as needed. Boundaries are the seed and a letter: all of one
-/// length, so that none begins with another.
+/// The tree of parts: mixed > related > alternative, as far as needed. Boundaries are the seed and
+/// a letter: all of one length, so that none begins with another.
 pub(crate) fn tree(
     content: &Rendered,
     attachments: &[Attachment],
@@ -75,8 +75,8 @@ fn text(kind: &'static str, text: &str) -> MimePart<'static> {
     MimePart::new(content_type, BodyPart::Text(lines(text).into()))
 }
 
-/// Every line ended by CRLF, the last one too; control characters that no line of mail may have (NUL above all) become
-/// U+FFFD, so that it is seen that something was there.
+/// Every line ended by CRLF, the last one too; control characters that no line of mail may have
+/// (NUL above all) become U+FFFD, so that it is seen that something was there.
 fn lines(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + text.len() / 32 + 2);
     let mut chars = text.chars().peekable();
@@ -128,7 +128,8 @@ fn attachment_part(index: usize, attachment: &Attachment) -> Result<MimePart<'st
     Ok(part)
 }
 
-/// RFC 6838 section 4.2. The composite types have structure of their own and may not be base64 (RFC 2045 section 6.4).
+/// RFC 6838 section 4.2. The composite types have structure of their own and may not be base64 (RFC
+/// 2045 section 6.4).
 fn is_media_type(media_type: &str) -> bool {
     let is_name = |s: &str| {
         (1..=64).contains(&s.len())

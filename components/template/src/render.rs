@@ -11,8 +11,8 @@ const MJML_FACTOR: u32 = 8;
 /// Renders a source with a JSON object of variables.
 ///
 /// # Errors
-/// What is wrong, with its template, and with line and column where it has a place. For `mjml` that is a place in
-/// the document after MiniJinja has filled it in.
+/// What is wrong, with its template, and with line and column where it has a place. For `mjml` that
+/// is a place in the document after MiniJinja has filled it in.
 pub fn render(
     source: &TemplateSource,
     variables: &str,

@@ -1,5 +1,5 @@
-//! The tags of a document, found without building a tree: how deep it nests has to be known before anything recurses,
-//! or takes time that grows with the square of the depth.
+//! The tags of a document, found without building a tree: how deep it nests has to be known before
+//! anything recurses, or takes time that grows with the square of the depth.
 
 /// Elements that have no end tag in HTML.
 const VOID: [&str; 14] = [
@@ -19,8 +19,8 @@ struct Tag<'a> {
     empty: bool,
 }
 
-/// Where elements of an XML-like document nest deeper than `limit`. Only an end tag that fits the last start tag
-/// counts, so that the result is never too small.
+/// Where elements of an XML-like document nest deeper than `limit`. Only an end tag that fits the
+/// last start tag counts, so that the result is never too small.
 pub(crate) fn strictly_deeper_than(source: &str, limit: u32) -> Option<usize> {
     let mut open: Vec<&str> = Vec::new();
     let mut at = 0;

@@ -111,7 +111,8 @@ proptest! {
         let mut envelope = envelope();
         envelope.from.name = Some(name.clone());
         envelope.to.push(Mailbox { name: Some(name.clone()), address: "b@m\u{fc}nchen.example".into() });
-        // In a quoted string an encoded word is plain text (RFC 2047 section 5), but this parser decodes it.
+        // In a quoted string an encoded word is plain text (RFC 2047 section 5), but this parser
+        // decodes it.
         let file = file.replace("=?", "");
         let file = if file.is_empty() { "x".to_owned() } else { file };
         envelope.attachments = vec![Attachment {
@@ -131,8 +132,8 @@ proptest! {
         prop_assert_eq!(from.address(), Some("noreply@example.org"));
         prop_assert_eq!(parsed.to().and_then(|t| t.last()).unwrap().address(), Some("b@xn--mnchen-3ya.example"));
         let part = parsed.attachments().find(|p| p.content_disposition().is_some()).unwrap();
-        // The line break of a folded quoted-string is not part of it (RFC 5322 section 3.2.4), but beside a quoted-pair this
-        // parser leaves it in.
+        // The line break of a folded quoted-string is not part of it (RFC 5322 section 3.2.4), but
+        // beside a quoted-pair this parser leaves it in.
         let found = part.attachment_name().map(|name| name.replace("\r\n ", " "));
         prop_assert_eq!(found.as_deref(), Some(file.as_str()));
         prop_assert_eq!(part.contents(), &bytes[..]);
@@ -141,7 +142,8 @@ proptest! {
 
     #[test]
     fn file_names_survive_folding(words in 5_usize..13) {
-        // A name with a quoted-pair in it may be folded, and no more than folded. (Longer ones are continued, RFC 2231 section 3.)
+        // A name with a quoted-pair in it may be folded, and no more than folded. (Longer ones are
+        // continued, RFC 2231 section 3.)
         let name = format!("{} a\\b", vec!["word"; words].join(" "));
         let mut envelope = envelope();
         envelope.attachments = vec![Attachment {

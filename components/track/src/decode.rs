@@ -1,9 +1,10 @@
-//! From transfer-encoded octets to text, and from offsets in the text back to offsets in the message.
+//! From transfer-encoded octets to text, and from offsets in the text back to offsets in the
+//! message.
 
 use relevo_mailkit::transfer::base64;
 
-/// A token of quoted-printable (RFC 2045 section 6.7): where it ends, and how many octets of text it stands for (none for
-/// soft breaks and for whitespace before a line end).
+/// A token of quoted-printable (RFC 2045 section 6.7): where it ends, and how many octets of text
+/// it stands for (none for soft breaks and for whitespace before a line end).
 struct Token {
     end: usize,
     octet: Option<u8>,
@@ -24,8 +25,9 @@ pub(crate) fn quoted_printable(raw: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Turns offsets in the decoded text, ascending, into offsets in the quoted-printable: after the token of the octet before.
-/// So a soft break, or whitespace that the decoder drops, belongs to what comes after it.
+/// Turns offsets in the decoded text, ascending, into offsets in the quoted-printable: after the
+/// token of the octet before. So a soft break, or whitespace that the decoder drops, belongs to
+/// what comes after it.
 pub(crate) fn quoted_printable_offsets(raw: &[u8], mut decoded: &[usize]) -> Vec<usize> {
     let mut offsets = Vec::with_capacity(decoded.len());
     let mut at = 0;
@@ -146,7 +148,8 @@ mod tests {
             prop_assert_eq!(quoted_printable(raw.as_bytes()), decode_quoted_printable(raw.as_bytes()));
         }
 
-        /// The octets before an offset decode to the text before it, and those after it to the text after it.
+        /// The octets before an offset decode to the text before it, and those after it to the text
+        /// after it.
         #[test]
         fn offsets_divide(raw in "([=0-9A-F x\u{e9}]|\r\n| \r\n|=\r\n|=20){0,40}", at in any::<prop::sample::Index>()) {
             let raw = raw.as_bytes();

@@ -2,9 +2,11 @@
 //!
 //! - 7bit, 8bit, binary: an edit for each change, as it is.
 //! - quoted-printable: an edit for each change, over the raw octets that stand for it.
-//! - base64: one edit, from the beginning of the line that the first change is in to the end of the part.
-//! - a part that somebody else re-encodes, or one in which a line could grow over 998 octets: one edit over the whole body, and
-//!   one of its Content-Transfer-Encoding field where the encoding changes.
+//! - base64: one edit, from the beginning of the line that the first change is in to the end of the
+//!   part.
+//! - a part that somebody else re-encodes, or one in which a line could grow over 998 octets: one
+//!   edit over the whole body, and one of its Content-Transfer-Encoding field where the encoding
+//!   changes.
 
 use crate::decode;
 use crate::links::Links;
@@ -104,7 +106,8 @@ impl Content<'_> {
     }
 }
 
-/// The text from `from` to `to` with the changes made; `unchanged` gives the segment for a stretch between them.
+/// The text from `from` to `to` with the changes made; `unchanged` gives the segment for a stretch
+/// between them.
 fn stretches(
     from: usize,
     to: usize,

@@ -12,14 +12,16 @@ use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::rc::Rc;
 
-/// What `lol_html` may use: mostly its stack of open elements, which a hostile document makes as deep as it is long.
+/// What `lol_html` may use: mostly its stack of open elements, which a hostile document makes as
+/// deep as it is long.
 const MAX_TOKENIZER_MEMORY: usize = 16 * 1024 * 1024;
 
 /// How a document is to be read.
 pub(crate) struct Html<'a> {
     pub(crate) text: &'a [u8],
     pub(crate) options: &'a TrackOptions,
-    /// The charset is UTF-8 or nothing that says otherwise, so octets above 127 in a URL can be understood.
+    /// The charset is UTF-8 or nothing that says otherwise, so octets above 127 in a URL can be
+    /// understood.
     pub(crate) utf8: bool,
     /// Insert the open pixel.
     pub(crate) pixel: bool,
@@ -92,7 +94,8 @@ impl Html<'_> {
         is_trackable(url).then(|| url.to_owned())
     }
 
-    /// Takes an attribute out, with the whitespace before it unless that keeps its neighbours apart.
+    /// Takes an attribute out, with the whitespace before it unless that keeps its neighbours
+    /// apart.
     fn strip(&self, attribute: &Attribute<'_>, changes: &mut Vec<Change>) {
         let Some(name) = attribute.name_source_location().map(|location| location.bytes()) else { return };
         let end = self.attribute_end(&name, attribute);
@@ -107,7 +110,8 @@ impl Html<'_> {
         }
     }
 
-    /// After the value and its quote; of an attribute without one, after the `=` that may be there all the same.
+    /// After the value and its quote; of an attribute without one, after the `=` that may be there
+    /// all the same.
     fn attribute_end(&self, name: &Range<usize>, attribute: &Attribute<'_>) -> usize {
         let Some(value) = attribute.value_source_location().map(|location| location.bytes()) else {
             let blanks = self.text[name.end..].iter().take_while(|octet| is_blank(**octet)).count();

@@ -54,10 +54,12 @@ impl Links {
 /// Marks of the template languages in use, left behind where nothing was filled in.
 const PLACEHOLDERS: [&str; 8] = ["{{", "}}", "{%", "%%", "${", "*|", "|*", "<%"];
 
-/// Whether this is an absolute http or https URL with a host, and nothing speaks against a redirect to it.
+/// Whether this is an absolute http or https URL with a host, and nothing speaks against a redirect
+/// to it.
 ///
-/// Stricter than a browser: no control characters, no backslash before the path, the two slashes are there, and the host is made of
-/// letters, digits, hyphens, dots and underscores, of characters above ASCII (RFC 3987), or an address in brackets.
+/// Stricter than a browser: no control characters, no backslash before the path, the two slashes
+/// are there, and the host is made of letters, digits, hyphens, dots and underscores, of characters
+/// above ASCII (RFC 3987), or an address in brackets.
 pub(crate) fn is_trackable(url: &str) -> bool {
     let Some(rest) = strip_scheme(url) else { return false };
     if url.chars().any(char::is_control) || PLACEHOLDERS.iter().any(|mark| url.contains(mark)) {

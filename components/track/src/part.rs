@@ -17,15 +17,16 @@ pub(crate) fn is_utf8(part: &Part) -> bool {
     })
 }
 
-/// An octet below 128 is always the ASCII character, by the label's entry in the WHATWG Encoding Standard. It is not in big5,
-/// euc-kr, gb18030, gbk (gb2312) and shift_jis, where it can be the second half of another character, nor in iso-2022-jp and
-/// utf-16.
+/// An octet below 128 is always the ASCII character, by the label's entry in the WHATWG Encoding
+/// Standard. It is not in big5, euc-kr, gb18030, gbk (gb2312) and shift_jis, where it can be the
+/// second half of another character, nor in iso-2022-jp and utf-16.
 fn is_ascii_compatible(part: &Part) -> bool {
     let encoding = part.charset.as_deref().and_then(|charset| Encoding::for_label(charset.as_bytes()));
     is_utf8(part) || encoding.is_some_and(|e| e.is_single_byte() || e == EUC_JP)
 }
 
-/// Whether and as what a part is to be pushed; a note when its author might expect that it is and it is not.
+/// Whether and as what a part is to be pushed; a note when its author might expect that it is and
+/// it is not.
 pub(crate) fn kind(index: usize, part: &Part, options: &TrackOptions, notes: &mut Vec<Note>) -> Option<Kind> {
     let kind = match part.media_type.as_str() {
         "text/html" if options.clicks || options.opens => Kind::Html,

@@ -11,8 +11,9 @@ use std::borrow::Cow;
 
 /// Finds what is to be rewritten in the parts of one message.
 ///
-/// For each index in [`parts_needed`](Self::parts_needed): [`begin`](Self::begin), [`push`](Self::push) the raw body in chunks of any size,
-/// [`end`](Self::end). A part that was not asked for, or whose body is not as long as its span says, is left alone.
+/// For each index in [`parts_needed`](Self::parts_needed): [`begin`](Self::begin),
+/// [`push`](Self::push) the raw body in chunks of any size, [`end`](Self::end). A part that was not
+/// asked for, or whose body is not as long as its span says, is left alone.
 pub struct Rewriter {
     options: TrackOptions,
     parts: Vec<Part>,

@@ -6,9 +6,10 @@ use relevo_mailkit::model::{Segment, TrackOptions};
 
 /// The changes to a plain text, in order: each whole http or https URL.
 ///
-/// A URL begins where no letter or digit stands before it, and goes on to whitespace, `<`, `>`, a quote or a control character;
-/// punctuation at its end belongs to the sentence, and so does a closing bracket that it did not open. In `format=flowed`
-/// a space at the end of a line may mean that the URL goes on in the next (RFC 3676, DelSp): such a URL is left alone.
+/// A URL begins where no letter or digit stands before it, and goes on to whitespace, `<`, `>`, a
+/// quote or a control character; punctuation at its end belongs to the sentence, and so does a
+/// closing bracket that it did not open. In `format=flowed` a space at the end of a line may mean
+/// that the URL goes on in the next (RFC 3676, DelSp): such a URL is left alone.
 pub(crate) fn changes(text: &[u8], utf8: bool, links: &mut Links, options: &TrackOptions) -> Vec<Change> {
     let mut changes = Vec::new();
     let mut at = 0;

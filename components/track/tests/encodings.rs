@@ -60,7 +60,8 @@ fn a_line_that_could_grow_too_long_is_reencoded() {
         out.starts_with("From: a@example.com\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n<p>yyy")
     );
     assert_eq!(message.text(&rewrite), text.replace("https://a.example/", "https://t.example/c/0"));
-    // `<p>`, the filling, `<a href=`, the URL for 18 octets, `>x</a>`: the last overhead that fits, and the first that does not.
+    // `<p>`, the filling, `<a href=`, the URL for 18 octets, `>x</a>`: the last overhead that fits,
+    // and the first that does not.
     let fits = 998 - (3 + 860 + 8 + 24 + 6);
     for (url_overhead, edits) in [(fits, 1), (fits + 1, 2)] {
         assert_eq!(message.rewrite(&TrackOptions { url_overhead, ..options() }).edits.len(), edits);

@@ -1,5 +1,6 @@
-//! Where an over-long line of a quoted-printable or base64 part can be broken without a change of its meaning: a soft
-//! line break (RFC 2045 section 6.7), or a line break that decoders ignore (section 6.8).
+//! Where an over-long line of a quoted-printable or base64 part can be broken without a change of
+//! its meaning: a soft line break (RFC 2045 section 6.7), or a line break that decoders ignore
+//! (section 6.8).
 
 /// Octets after which a break is due.
 const DUE: usize = 980;

@@ -6,8 +6,8 @@ pub(crate) const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 pub(crate) const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 
-/// Whether a field value is a date. The obsolete zones and two-digit years are; a day name that does not fit the date is
-/// let pass, because no reader uses it.
+/// Whether a field value is a date. The obsolete zones and two-digit years are; a day name that
+/// does not fit the date is let pass, because no reader uses it.
 pub(crate) fn is_date(value: &[u8]) -> bool {
     parse(value).is_some()
 }
@@ -84,15 +84,16 @@ pub(crate) fn days_in(month: usize, year: u32) -> u32 {
 
 /// The place in [`DAYS`] of a day of the Gregorian calendar. `month` is from 0.
 pub(crate) fn weekday(year: u32, month: usize, day: u32) -> usize {
-    // Days that the months before take beyond whole weeks; January and February belong to the year before (Sakamoto's rule).
+    // Days that the months before take beyond whole weeks; January and February belong to the year
+    // before (Sakamoto's rule).
     const SHIFTS: [u32; 12] = [0, 3, 2, 5, 0, 3, 5, 1, 4, 6, 2, 4];
     let year = if month < 2 { year.saturating_sub(1) } else { year };
     let shift = SHIFTS.get(month).copied().unwrap_or_default();
     ((year + year / 4 - year / 100 + year / 400 + shift + day) % 7) as usize
 }
 
-/// Seconds since 1970 as `Thu, 1 Jan 1970 00:00:00 +0000`. Years outside 1900 to 9999 have no such form: the nearest
-/// instant that has is written.
+/// Seconds since 1970 as `Thu, 1 Jan 1970 00:00:00 +0000`. Years outside 1900 to 9999 have no such
+/// form: the nearest instant that has is written.
 pub(crate) fn format(seconds: i64) -> String {
     let seconds = seconds.clamp(-2_208_988_800, 253_402_300_799);
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));

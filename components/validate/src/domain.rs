@@ -2,7 +2,8 @@
 
 use relevo_mailkit::address;
 
-/// Lower case A-labels (RFC 5891), or an address literal as it stands. `None`: no host can have this name.
+/// Lower case A-labels (RFC 5891), or an address literal as it stands. `None`: no host can have
+/// this name.
 pub(crate) fn to_ascii(domain: &[u8]) -> Option<String> {
     let domain = std::str::from_utf8(domain).ok()?;
     if domain.starts_with('[') {

@@ -1,4 +1,5 @@
-//! Raw UTF-8 in the header of a part, encoded where neither SMTPUTF8 nor an encoding declares it (RFC 2047, RFC 2231).
+//! Raw UTF-8 in the header of a part, encoded where neither SMTPUTF8 nor an encoding declares it
+//! (RFC 2047, RFC 2231).
 
 use std::fmt::Write as _;
 
@@ -13,8 +14,8 @@ const WORD: usize = 42;
 /// Characters of a piece of a parameter: a line has 78 (RFC 2231 section 3).
 const PIECE: usize = 60;
 
-/// The octets to replace and what stands there instead, for each place in `field` that is not ASCII. None: it is a field in
-/// which there is no room for encoded text.
+/// The octets to replace and what stands there instead, for each place in `field` that is not
+/// ASCII. None: it is a field in which there is no room for encoded text.
 pub(crate) fn field(block: &Block<'_>, field: &Field) -> Option<Vec<(Span, Vec<u8>)>> {
     let (value, offset) = (block.value(field), block.value_offset(field));
     match field.name {
@@ -38,8 +39,8 @@ fn unstructured(value: &[u8], offset: u64) -> Option<(Span, Vec<u8>)> {
     Some((at(offset, start, length), words.join("\r\n ").into_bytes()))
 }
 
-/// Every parameter whose value is not ASCII (RFC 2231 section 4). One that also stands there in its encoded form keeps only
-/// what is ASCII of it, for readers that know no other.
+/// Every parameter whose value is not ASCII (RFC 2231 section 4). One that also stands there in its
+/// encoded form keeps only what is ASCII of it, for readers that know no other.
 fn parameters(value: &[u8], offset: u64) -> Option<Vec<(Span, Vec<u8>)>> {
     let segments = segments(value);
     let encoded: Vec<Vec<u8>> =

@@ -23,7 +23,8 @@ pub(crate) struct Entity {
     pub(crate) foreign: bool,
     /// The octets above 127 of a leaf are UTF-8.
     pub(crate) utf8: bool,
-    /// Octets above 127 before the first or after the last part, or in the header of a carried message.
+    /// Octets above 127 before the first or after the last part, or in the header of a carried
+    /// message.
     pub(crate) edge_eight_bit: bool,
     /// Where over-long lines of an encoded leaf can be broken.
     pub(crate) cuts: Vec<u64>,
@@ -135,8 +136,8 @@ impl Entity {
             && matches!(self.part.declared, DeclaredEncoding::QuotedPrintable | DeclaredEncoding::Base64)
     }
 
-    /// The body cannot be written in another way: sealed, in an encoding we do not know, or a kind of message, which
-    /// has to be readable without decoding (RFC 2046 section 5.2).
+    /// The body cannot be written in another way: sealed, in an encoding we do not know, or a kind
+    /// of message, which has to be readable without decoding (RFC 2046 section 5.2).
     pub(crate) fn is_untouchable(&self) -> bool {
         self.part.sealed
             || self.part.declared == DeclaredEncoding::Other

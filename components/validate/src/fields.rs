@@ -39,7 +39,8 @@ impl Fields {
         Ok(all)
     }
 
-    /// Counts one more. After the first without room all are left out, so that what is listed is the beginning of the header.
+    /// Counts one more. After the first without room all are left out, so that what is listed is
+    /// the beginning of the header.
     fn has_room(&mut self, octets: usize) -> bool {
         let octets = self.octets + octets;
         let fits = self.left_out == 0 && self.listed.len() < MAX_FIELDS && octets <= MAX_FIELD_OCTETS;

@@ -21,7 +21,8 @@ pub(crate) struct Fixes {
 /// At intake: declares what is 8-bit, re-encodes over-long lines.
 pub(crate) fn submission(entities: &[Entity], head: &Head) -> Fixes {
     let mut fixes = Fixes::default();
-    // A container is 8-bit when something in it is (RFC 2045 section 6.4): children come after their parents.
+    // A container is 8-bit when something in it is (RFC 2045 section 6.4): children come after
+    // their parents.
     let mut eight_bit = vec![false; entities.len()];
     for (index, entity) in entities.iter().enumerate().rev() {
         let inside = eight_bit[index] || entity.edge_eight_bit;
@@ -145,7 +146,8 @@ impl Fixes {
             }
     }
 
-    /// Writes the Content-Transfer-Encoding, and a charset where text above 127 has none (RFC 2045 section 5.2).
+    /// Writes the Content-Transfer-Encoding, and a charset where text above 127 has none (RFC 2045
+    /// section 5.2).
     fn set_encoding(&mut self, index: usize, entity: &Entity, encoding: &str, charset: bool) {
         self.mime = true;
         // RFC 1428 section 3.

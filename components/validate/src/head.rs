@@ -1,4 +1,5 @@
-//! The header of the message itself: who wrote it, what is missing, what has to go (RFC 5322 section 3.6, RFC 6409).
+//! The header of the message itself: who wrote it, what is missing, what has to go (RFC 5322
+//! section 3.6, RFC 6409).
 
 use relevo_mailkit::address::Address;
 use relevo_mailkit::model::{Author, AuthorRole, Edit, Encoding, Note, ValidateOptions};
@@ -87,7 +88,8 @@ pub(crate) fn check_utf8(block: &Block<'_>) -> Checked<()> {
     }
 }
 
-/// RFC 5322 section 3.6, RFC 2045 section 3: what may occur once. Bcc and others are removed, so they may repeat.
+/// RFC 5322 section 3.6, RFC 2045 section 3: what may occur once. Bcc and others are removed, so
+/// they may repeat.
 fn check_single(block: &Block<'_>) -> Checked<()> {
     let mut seen: [bool; 32] = [false; 32];
     for field in &block.fields {
@@ -263,8 +265,8 @@ impl Reader<'_, '_> {
         })
     }
 
-    /// From and Resent-From. Groups are legal by RFC 6854 for gateways that have no address to show; a submission
-    /// has an author to authorise, so they are refused.
+    /// From and Resent-From. Groups are legal by RFC 6854 for gateways that have no address to
+    /// show; a submission has an author to authorise, so they are refused.
     fn author_list(&mut self, field: &Field, role: AuthorRole) -> Checked<usize> {
         let list = self.list(field)?;
         if list.groups > 0 {
@@ -295,14 +297,16 @@ impl Reader<'_, '_> {
             let domain = domain::to_ascii(mailbox.domain())
                 .ok_or_else(|| rules::ADDRESS_DOMAIN.at(mailbox.domain()))?;
             let address = String::from_utf8_lossy(&mailbox.address).into_owned();
-            // What an envelope refuses, white space and marks that turn text among it, is no author either.
+            // What an envelope refuses, white space and marks that turn text among it, is no author
+            // either.
             Address::parse(&address).map_err(|fault| rules::AUTHOR_ADDRESS.at(format!("{fault}")))?;
             self.head.authors.push(Author { role, address, domain });
         }
         Ok(list.mailboxes.len())
     }
 
-    /// Nobody is authorised by these: one that does not parse is noted, and refused only where that is asked for.
+    /// Nobody is authorised by these: one that does not parse is noted, and refused only where that
+    /// is asked for.
     fn recipients(&mut self, field: &Field) -> Checked<()> {
         match self.list(field) {
             Ok(list) if list.mailboxes.is_empty() && list.groups == 0 => {
@@ -318,7 +322,8 @@ impl Reader<'_, '_> {
         Ok(())
     }
 
-    /// RFC 6409 section 8.2: a date that can be read is written as it should be, unless somebody signed it as it is.
+    /// RFC 6409 section 8.2: a date that can be read is written as it should be, unless somebody
+    /// signed it as it is.
     fn check_date(&mut self, field: &Field) -> Checked<DateField> {
         let value = self.block.value(field);
         if date::is_date(value) || self.options.downgrade {
@@ -403,8 +408,8 @@ impl Reader<'_, '_> {
     }
 }
 
-/// RFC 5322 section 3.6.4: one `@`, outside of quotes. The left side is not held to be a dot-atom: identifiers are only
-/// compared.
+/// RFC 5322 section 3.6.4: one `@`, outside of quotes. The left side is not held to be a dot-atom:
+/// identifiers are only compared.
 fn message_id(value: &[u8]) -> Option<String> {
     let mut lexer = Lexer::new(value);
     lexer.skip_cfws().ok()?;

@@ -110,9 +110,9 @@ pub(crate) struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// Splits `bytes`, whole lines with CRLF, into fields. `base` is the offset of the block in the message.
-    /// `foreign` blocks belong to an enclosed message: lines that are no fields are skipped there, because the
-    /// enclosed message is only carried.
+    /// Splits `bytes`, whole lines with CRLF, into fields. `base` is the offset of the block in the
+    /// message. `foreign` blocks belong to an enclosed message: lines that are no fields are
+    /// skipped there, because the enclosed message is only carried.
     pub(crate) fn read(bytes: &'a [u8], base: u64, foreign: bool) -> Checked<Self> {
         let mut block = Self { bytes, base, fields: Vec::with_capacity(24), eight_bit: !bytes.is_ascii() };
         let mut at = 0;
@@ -186,7 +186,8 @@ enum LineKind {
     Neither,
 }
 
-/// RFC 5322 section 2.2. White space before the colon (section 4.5) is refused on purpose: readers differ about it.
+/// RFC 5322 section 2.2. White space before the colon (section 4.5) is refused on purpose: readers
+/// differ about it.
 fn line_kind(line: &[u8]) -> LineKind {
     if matches!(line[0], b' ' | b'\t') {
         return LineKind::Continuation { blank: line.iter().all(|b| matches!(b, b' ' | b'\t')) };

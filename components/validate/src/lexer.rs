@@ -1,5 +1,5 @@
-//! The tokens of structured fields (RFC 5322 section 3.2, RFC 2045 section 5.1). Octets above 127 count as letters:
-//! whether they are allowed at all is decided for the whole header.
+//! The tokens of structured fields (RFC 5322 section 3.2, RFC 2045 section 5.1). Octets above 127
+//! count as letters: whether they are allowed at all is decided for the whole header.
 
 /// A structured field that breaks its grammar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,8 @@ impl<'a> Lexer<'a> {
         found
     }
 
-    /// Skips comments and white space. Comments nest (section 3.2.2); they are counted, not recursed into.
+    /// Skips comments and white space. Comments nest (section 3.2.2); they are counted, not
+    /// recursed into.
     pub(crate) fn skip_cfws(&mut self) -> Result<(), Malformed> {
         let mut depth = 0_usize;
         loop {

@@ -1,4 +1,5 @@
-//! Submission checks (RFC 6409) and the part index of a message. `wit/relevo-mail/validate.wit` says who calls what.
+//! Submission checks (RFC 6409) and the part index of a message. `wit/relevo-mail/validate.wit`
+//! says who calls what.
 //!
 //! | file | what it knows |
 //! | --- | --- |
@@ -35,8 +36,8 @@ mod guest;
 use relevo_mailkit::model::ValidateOptions;
 pub use validator::Validator;
 
-/// Options for tests and examples: 50 MiB, 100 Received fields, nesting of 20, 1,000 parts, 7-bit header, a clock that
-/// stands still.
+/// Options for tests and examples: 50 MiB, 100 Received fields, nesting of 20, 1,000 parts, 7-bit
+/// header, a clock that stands still.
 #[must_use]
 pub fn defaults() -> ValidateOptions {
     ValidateOptions {

@@ -13,8 +13,8 @@ pub(crate) enum Boundary {
     #[default]
     None,
     Given(Vec<u8>),
-    /// Empty, over 70 octets, with characters no boundary has, given twice, or in RFC 2231 pieces, which readers
-    /// join differently.
+    /// Empty, over 70 octets, with characters no boundary has, given twice, or in RFC 2231 pieces,
+    /// which readers join differently.
     Unusable,
 }
 
@@ -27,11 +27,13 @@ pub(crate) struct ContentType {
     /// Lower case.
     pub(crate) charset: Option<String>,
     pub(crate) named: bool,
-    /// Another parameter can be put after it: it does not end in `;` or in a parameter that cannot be read.
+    /// Another parameter can be put after it: it does not end in `;` or in a parameter that cannot
+    /// be read.
     pub(crate) appendable: bool,
 }
 
-/// Reads a Content-Type. Parameters that no rule is about may be malformed: unquoted file names are common.
+/// Reads a Content-Type. Parameters that no rule is about may be malformed: unquoted file names are
+/// common.
 pub(crate) fn content_type(value: &[u8]) -> Result<ContentType, Malformed> {
     let mut lexer = Lexer::new(value);
     lexer.skip_cfws()?;
@@ -78,7 +80,8 @@ fn boundary(before: &Boundary, name: &[u8], value: Option<Vec<u8>>) -> Boundary 
     }
 }
 
-/// RFC 2046 section 5.1.1 without its list of characters: mailers use others, and nobody misreads them.
+/// RFC 2046 section 5.1.1 without its list of characters: mailers use others, and nobody misreads
+/// them.
 fn is_boundary(value: &[u8]) -> bool {
     (1..=MAX_BOUNDARY).contains(&value.len())
         && value.iter().all(|b| (b' '..=b'~').contains(b) && !matches!(b, b'"' | b'\\'))
@@ -161,8 +164,8 @@ pub(crate) fn transfer_encoding(value: &[u8]) -> Result<DeclaredEncoding, Malfor
     })
 }
 
-/// Whether a Content-Disposition says attachment, and whether it has a file name. A malformed one says neither more than
-/// its first word does.
+/// Whether a Content-Disposition says attachment, and whether it has a file name. A malformed one
+/// says neither more than its first word does.
 pub(crate) fn disposition(value: &[u8]) -> (bool, bool) {
     let mut lexer = Lexer::new(value);
     if lexer.skip_cfws().is_err() {

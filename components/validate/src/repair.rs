@@ -1,5 +1,5 @@
-//! Dates that are malformed and can be read all the same (RFC 6409 section 8.2): asctime, ISO 8601, what JavaScript and
-//! `date` write, and one-digit hours.
+//! Dates that are malformed and can be read all the same (RFC 6409 section 8.2): asctime, ISO 8601,
+//! what JavaScript and `date` write, and one-digit hours.
 
 use crate::date::{DAYS, MONTHS, days_in, weekday};
 
@@ -48,7 +48,8 @@ fn without_comments(text: &str) -> Option<String> {
     (!inside).then_some(out)
 }
 
-/// `2026-11-22T05:34:00.123Z`, with a space for the `T`, with or without seconds and zone (ISO 8601, RFC 3339).
+/// `2026-11-22T05:34:00.123Z`, with a space for the `T`, with or without seconds and zone (ISO
+/// 8601, RFC 3339).
 fn iso(text: &str) -> Option<Read> {
     let (day, rest) = (text.get(..10)?, text.get(10..)?);
     let mut numbers = day.split('-');
@@ -148,7 +149,8 @@ fn time(word: &str) -> Option<(u32, u32, u32)> {
     numbers.next().is_none().then_some((hour, minute, second))
 }
 
-/// `+0200`, `+02:00`, `GMT+0200`, `UTC`, `Z`, `EST`. Names that nobody knows are an unknown zone (RFC 5322 section 4.3).
+/// `+0200`, `+02:00`, `GMT+0200`, `UTC`, `Z`, `EST`. Names that nobody knows are an unknown zone
+/// (RFC 5322 section 4.3).
 fn zone(word: &str) -> Option<String> {
     let upper = word.to_ascii_uppercase();
     let offset = ["GMT", "UTC", ""].iter().find_map(|prefix| {

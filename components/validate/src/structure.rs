@@ -1,8 +1,8 @@
 //! The MIME structure, line by line (RFC 2046 section 5.1).
 //!
-//! Two readers must not see two structures: where the standards leave room, the message is refused. A message that
-//! is only carried (inside message/rfc822) is indexed but not judged, so that bounces with a truncated original
-//! pass; nothing inside is ever changed.
+//! Two readers must not see two structures: where the standards leave room, the message is refused.
+//! A message that is only carried (inside message/rfc822) is indexed but not judged, so that
+//! bounces with a truncated original pass; nothing inside is ever changed.
 
 use relevo_mailkit::model::{DeclaredEncoding, Edit, Encoding, Note, Part, Segment, Span, ValidateOptions};
 
@@ -133,8 +133,9 @@ impl Structure {
         Ok(())
     }
 
-    /// Whether the line is a delimiter: of which open multipart, and whether the closing one. RFC 2046 section 5.1.2
-    /// lets readers stop comparing after the boundary, so a line that goes on is a delimiter for some only.
+    /// Whether the line is a delimiter: of which open multipart, and whether the closing one. RFC
+    /// 2046 section 5.1.2 lets readers stop comparing after the boundary, so a line that goes on is
+    /// a delimiter for some only.
     fn delimiter(&self, line: &Line<'_>) -> Checked<Option<(usize, bool)>> {
         let Some(text) = line.prefix.strip_prefix(b"--") else { return Ok(None) };
         for (index, open) in self.open.iter().enumerate().rev() {
@@ -273,7 +274,8 @@ impl Structure {
         }
     }
 
-    /// The octets above 127 of a part's header: declared by SMTPUTF8, or encoded where nobody signed them.
+    /// The octets above 127 of a part's header: declared by SMTPUTF8, or encoded where nobody
+    /// signed them.
     fn part_header(&mut self, index: usize, block: &Block<'_>) -> Checked<()> {
         let raw = block.eight_bit && !self.options.smtputf8 && !self.options.downgrade;
         if !raw || self.head.signed || self.entities[index].part.sealed {
@@ -363,8 +365,8 @@ impl Structure {
     }
 }
 
-/// From `start` to `end`; empty where the end lies before the start, as for a body between an empty line and the
-/// delimiter that follows it at once.
+/// From `start` to `end`; empty where the end lies before the start, as for a body between an empty
+/// line and the delimiter that follows it at once.
 fn span(start: u64, end: u64) -> Span {
     Span { offset: start, length: end.saturating_sub(start) }
 }

@@ -5,8 +5,8 @@ use relevo_mailkit::transfer::{decode_base64, decode_quoted_printable};
 /// Characters that are kept.
 const MOST: usize = 200;
 
-/// The value of an unfolded field with its encoded words decoded (RFC 2047) where they are UTF-8, US-ASCII or ISO 8859-1;
-/// others stay as they are. Control characters are removed.
+/// The value of an unfolded field with its encoded words decoded (RFC 2047) where they are UTF-8,
+/// US-ASCII or ISO 8859-1; others stay as they are. Control characters are removed.
 pub(crate) fn readable(field: &[u8]) -> String {
     let value = field.iter().position(|b| *b == b':').map_or(field, |colon| &field[colon + 1..]);
     let text = String::from_utf8_lossy(value);

@@ -8,8 +8,8 @@ use crate::rules::{self, Checked};
 use crate::structure::{Line, PREFIX, Structure};
 use crate::utf8::Utf8;
 
-/// Checks one message, pushed in chunks of any size. Memory is bounded by the limits on headers and parts, not by the
-/// size of the message.
+/// Checks one message, pushed in chunks of any size. Memory is bounded by the limits on headers and
+/// parts, not by the size of the message.
 ///
 /// ```
 /// # use relevo_mailkit::model::ValidateOptions;
@@ -199,8 +199,9 @@ impl Validator {
         Ok(())
     }
 
-    /// No NUL, no CR other than before an LF (be it the one that ended the segment before), and a header within its
-    /// limit. What lies beyond that limit is not looked at, so that the verdict does not depend on the chunks.
+    /// No NUL, no CR other than before an LF (be it the one that ended the segment before), and a
+    /// header within its limit. What lies beyond that limit is not looked at, so that the verdict
+    /// does not depend on the chunks.
     fn check(&self, text: &[u8]) -> Checked<()> {
         let line = || format!("line {}", self.number + 1);
         if self.line.cr {

@@ -140,7 +140,8 @@ fn large_headers_are_refused() {
     }
 }
 
-/// Each rule can be broken, and a case shows how. `long-line-encoded` needs ten megabytes and has its test above.
+/// Each rule can be broken, and a case shows how. `long-line-encoded` needs ten megabytes and has
+/// its test above.
 #[test]
 fn every_rule_has_a_case() {
     let cases = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases/validate");

@@ -1,4 +1,5 @@
-//! One attempt of one delivery: addresses in order, transactions, until every recipient has an outcome.
+//! One attempt of one delivery: addresses in order, transactions, until every recipient has an
+//! outcome.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -180,8 +181,9 @@ impl<'a> Attempt<'a> {
                     }
                     hang_up(connection).await;
                 }
-                // An old connection that the remote closed says nothing about the host, and one that took recipients may
-                // take more: from the first address again. Progress bounds it.
+                // An old connection that the remote closed says nothing about the host, and one
+                // that took recipients may take more: from the first address again. Progress bounds
+                // it.
                 Ended::Gone if was_used || self.left.len() < before => self.position = 0,
                 Ended::Gone => {}
             }
@@ -216,7 +218,8 @@ impl<'a> Attempt<'a> {
                 Err(failure) => {
                     let via = Via { host: target.host, ip: target.addr.ip(), tls: Default::default() };
                     let stop = failure.permanent && !failure.try_next_host;
-                    // A source of ours that cannot be used outweighs a host that does not answer: with another one, it may.
+                    // A source of ours that cannot be used outweighs a host that does not answer:
+                    // with another one, it may.
                     let ours = self.trouble.as_ref().is_some_and(|(f, _)| failure::is_misconfigured(f));
                     if !ours || stop {
                         self.trouble = Some((failure, Some(Arc::new(via))));
@@ -230,8 +233,8 @@ impl<'a> Attempt<'a> {
         None
     }
 
-    /// Opens one address. TLS that does not come about is remembered; mail that may do without goes in clear, at once and
-    /// as long as it is remembered.
+    /// Opens one address. TLS that does not come about is remembered; mail that may do without goes
+    /// in clear, at once and as long as it is remembered.
     async fn open(&self, mut target: Target, now: Millis) -> Result<Live, Failure> {
         let (ip, auth) = (target.addr.ip(), self.next_hop.auth());
         let (wanted, ehlo) = (target.tls.clone(), &self.source.ehlo);
@@ -315,7 +318,8 @@ impl<'a> Attempt<'a> {
         if self.left.is_empty() { Ended::Open } else { Ended::Unfit }
     }
 
-    /// What cannot be converted for this hop may be taken by one that can do more; a fault is nobody's.
+    /// What cannot be converted for this hop may be taken by one that can do more; a fault is
+    /// nobody's.
     fn no_copy(&mut self, error: CopyError, live: &Live) -> Ended {
         if let CopyError::NotConvertible { status, text } = error {
             for todo in &mut self.left {
@@ -345,8 +349,8 @@ impl<'a> Attempt<'a> {
         Ok((copy.source.clone(), copy.eight_bit, copy.utf8_header))
     }
 
-    /// Files the outcomes of a transaction: final ones as results, those that another host may better in `left`. Returns
-    /// what is to be sent at once in another transaction.
+    /// Files the outcomes of a transaction: final ones as results, those that another host may
+    /// better in `left`. Returns what is to be sent at once in another transaction.
     fn sort(&mut self, group: Vec<Todo>, result: TransactionResult, live: &Live) -> (Vec<Todo>, Ended) {
         let mut outcomes: HashMap<usize, RecipientOutcome> = result.outcomes.into_iter().collect();
         let progress = outcomes.values().any(|o| !matches!(o, RecipientOutcome::NextTransaction));
@@ -386,8 +390,8 @@ pub(crate) async fn hang_up(live: Live) {
     let _ = timeout(GOODBYE, live.hop.quit()).await;
 }
 
-/// Another host may do better at once. Not after the final dot was sent without an answer: the message may have been taken,
-/// and so it waits for the next attempt.
+/// Another host may do better at once. Not after the final dot was sent without an answer: the
+/// message may have been taken, and so it waits for the next attempt.
 fn goes_elsewhere(failure: &Failure) -> bool {
     let in_doubt = failure.command == DialogueStep::EndOfData && failure.reply.is_none();
     failure.try_next_host && !in_doubt && !failure.permanent

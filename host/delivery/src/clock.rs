@@ -5,7 +5,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use relevo_queue::{ItemId, Millis};
 
-/// What time it is. Only wrappers (a session's callbacks, the delivery loop) ask; functions beneath take `now`.
+/// What time it is. Only wrappers (a session's callbacks, the delivery loop) ask; functions beneath
+/// take `now`.
 pub trait Clock: Send + Sync {
     /// Milliseconds since 1970.
     fn now(&self) -> Millis;

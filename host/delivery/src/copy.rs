@@ -31,7 +31,8 @@ pub struct Copy {
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
-    /// The next hop cannot take it and it cannot be converted: permanent, with this status (5.6.3, 5.6.9).
+    /// The next hop cannot take it and it cannot be converted: permanent, with this status (5.6.3,
+    /// 5.6.9).
     #[error("{text}")]
     NotConvertible {
         /// RFC 3463.
@@ -47,7 +48,8 @@ pub enum CopyError {
     Host(String),
 }
 
-/// Makes copies. Called just before the first attempt of a delivery and again on every retry, with the same result.
+/// Makes copies. Called just before the first attempt of a delivery and again on every retry, with
+/// the same result.
 #[async_trait]
 pub trait MakeCopy: Send + Sync {
     /// The copy for the pending recipients of `lease`.

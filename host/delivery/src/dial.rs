@@ -20,16 +20,17 @@ pub struct HopOffer {
 /// Opens connections to next hops. Called once for each connection, by any number of tasks at once.
 #[async_trait]
 pub trait Dial: Send + Sync {
-    /// Connects, greets with `ehlo`, secures as `target.tls` needs, authenticates. TLS that is offered and does not come
-    /// about is a failure with [`Failure::tls`] set, also where it is not needed. Takes as long as the timeouts of RFC 5321
-    /// section 4.5.3.2 allow; dropping the future gives the connection up.
+    /// Connects, greets with `ehlo`, secures as `target.tls` needs, authenticates. TLS that is
+    /// offered and does not come about is a failure with [`Failure::tls`] set, also where it is not
+    /// needed. Takes as long as the timeouts of RFC 5321 section 4.5.3.2 allow; dropping the future
+    /// gives the connection up.
     ///
     /// # Errors
     /// Facts about what went wrong.
     async fn open(&self, target: &Target, auth: Option<&Auth>, ehlo: &str) -> Result<Box<dyn Hop>, Failure>;
 
-    /// Whether hops lie in the network. False for a capture: its addresses mean nothing, so that inner addresses and our own
-    /// are not refused.
+    /// Whether hops lie in the network. False for a capture: its addresses mean nothing, so that
+    /// inner addresses and our own are not refused.
     fn is_network(&self) -> bool {
         true
     }
@@ -44,7 +45,8 @@ pub trait Hop: Send {
     /// Of the connection.
     fn tls(&self) -> TlsState;
 
-    /// Asked before a connection that stood for a while is used again: whether the other side has not closed it.
+    /// Asked before a connection that stood for a while is used again: whether the other side has
+    /// not closed it.
     async fn is_alive(&mut self) -> bool {
         true
     }

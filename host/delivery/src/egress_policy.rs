@@ -19,8 +19,9 @@ pub(crate) struct EgressPolicy<'a> {
     pub(crate) instead: Option<String>,
 }
 
-/// What was granted when the message was accepted may have been taken away since: then mail leaves from the first pool that
-/// its sending domain has, and goes as `[delivery]` says. Where that domain is the tenant's no longer, what the tenant has counts.
+/// What was granted when the message was accepted may have been taken away since: then mail leaves
+/// from the first pool that its sending domain has, and goes as `[delivery]` says. Where that
+/// domain is the tenant's no longer, what the tenant has counts.
 pub(crate) fn resolve_egress<'a>(settings: &'a dyn DeliveryConfig, key: &QueueKey) -> EgressPolicy<'a> {
     let grants = settings.grants(&key.tenant, &key.sending_domain);
     let grants = grants.as_deref();

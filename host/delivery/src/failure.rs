@@ -60,7 +60,8 @@ pub(crate) fn unresolved(error: &ResolveError) -> Failure {
     failure
 }
 
-/// The failure with the class of its status by what is done (RFC 3463 section 2), whatever the remote wrote.
+/// The failure with the class of its status by what is done (RFC 3463 section 2), whatever the
+/// remote wrote.
 pub(crate) fn with_class(mut failure: Failure) -> Failure {
     failure.status = failure.status.with_class(if failure.permanent { 5 } else { 4 });
     failure

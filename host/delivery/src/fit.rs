@@ -1,4 +1,5 @@
-//! Whether a host can take a message for a recipient, by what it announced, and the envelope that it gets.
+//! Whether a host can take a message for a recipient, by what it announced, and the envelope that
+//! it gets.
 
 use relevo_mailkit::address::to_ascii;
 use relevo_smtp::client::{Envelope, Failure};
@@ -19,8 +20,10 @@ pub(crate) struct OutgoingMessage<'a> {
 }
 
 impl OutgoingMessage<'_> {
-    /// Why `host` with this offer cannot take it for `recipient`: its SIZE is too small (RFC 1870), or it lacks 8BITMIME
-    /// for a copy that could not be made 7bit (RFC 6152), or SMTPUTF8 (RFC 6531 section 3.2). Looked at here only. ASCII local parts at internationalised domains need none: the domain has an A-label form.
+    /// Why `host` with this offer cannot take it for `recipient`: its SIZE is too small (RFC 1870),
+    /// or it lacks 8BITMIME for a copy that could not be made 7bit (RFC 6152), or SMTPUTF8 (RFC
+    /// 6531 section 3.2). Looked at here only. ASCII local parts at internationalised domains need
+    /// none: the domain has an A-label form.
     pub(crate) fn misfit(&self, recipient: &str, offer: &HopOffer, host: &str) -> Option<Failure> {
         if offer.max_size.is_some_and(|max| max > 0 && self.size > max) {
             let detail = format!("{} octets are more than {host} takes", self.size);

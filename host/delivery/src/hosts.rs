@@ -39,16 +39,18 @@ pub(crate) struct NextHopPath {
 pub(crate) struct Egress {
     ipv4: Option<IpAddr>,
     ipv6: Option<IpAddr>,
-    /// Without an address of its own family a target is left out: what is a pool's leaves from nowhere else.
+    /// Without an address of its own family a target is left out: what is a pool's leaves from
+    /// nowhere else.
     pool: Option<String>,
     /// The argument of EHLO.
     pub(crate) ehlo: String,
 }
 
 impl NextHopPath {
-    /// For the connection with the number `slot` to `site`. The same site and slot leave from the same address for as long as
-    /// the pool has the same addresses, and they can be sent from: a site that needs one connection always sees one address, further connections take
-    /// the next ones in turn, and sites begin at different places.
+    /// For the connection with the number `slot` to `site`. The same site and slot leave from the
+    /// same address for as long as the pool has the same addresses, and they can be sent from: a
+    /// site that needs one connection always sees one address, further connections take the next
+    /// ones in turn, and sites begin at different places.
     pub(crate) fn source(&self, settings: &DeliverySettings, site: &SiteId, slot: usize) -> Egress {
         let Some(pool) = &self.pool else {
             let (ipv4, ipv6) = (settings.source_ipv4, settings.source_ipv6);
@@ -88,8 +90,9 @@ impl Egress {
 pub(crate) struct Candidates {
     /// Never more than 10.
     pub(crate) targets: Vec<Target>,
-    /// Why others are left out; what the attempt ends in when no target works and none was tried. That we have no source
-    /// for a family says nothing about a host that has both: it is named only when there is no target at all.
+    /// Why others are left out; what the attempt ends in when no target works and none was tried.
+    /// That we have no source for a family says nothing about a host that has both: it is named
+    /// only when there is no target at all.
     pub(crate) refused: Option<Failure>,
 }
 
@@ -222,8 +225,8 @@ fn is_documentation(ip: IpAddr) -> bool {
     }
 }
 
-/// A listener on the unspecified address is every loopback address too; which other addresses are ours we learn from the
-/// listeners that name them.
+/// A listener on the unspecified address is every loopback address too; which other addresses are
+/// ours we learn from the listeners that name them.
 fn is_ourselves(ip: IpAddr, port: u16, own: &[SocketAddr]) -> bool {
     let ip = ip.to_canonical();
     own.iter().filter(|own| own.port() == port).any(|own| {

@@ -7,8 +7,8 @@ pub trait OutcomeListener: Send + Sync {
     /// Whether any plugin of the tenant wants to hear of outcomes.
     fn listening(&self, tenant: &str) -> bool;
 
-    /// What became of messages of tenants: events as they were stored, each with the attributes of its message. Never
-    /// blocks; what is too much is dropped and counted.
+    /// What became of messages of tenants: events as they were stored, each with the attributes of
+    /// its message. Never blocks; what is too much is dropped and counted.
     fn observe(&self, outcomes: Vec<OutcomeEvent>);
 }
 

@@ -1,4 +1,5 @@
-//! Metrics of delivery: outcomes and the wait for the first attempt as they happen, gauges when somebody looks.
+//! Metrics of delivery: outcomes and the wait for the first attempt as they happen, gauges when
+//! somebody looks.
 
 use std::fmt;
 use std::time::Duration;

@@ -19,7 +19,8 @@ pub struct NetworkDial {
 }
 
 impl NetworkDial {
-    /// With these timeouts (`config.ehlo` is not looked at: it comes from the settings in force) and roots.
+    /// With these timeouts (`config.ehlo` is not looked at: it comes from the settings in force)
+    /// and roots.
     #[must_use]
     pub fn new(config: ClientConfig, tls: Tls) -> Self {
         Self { config, tls }

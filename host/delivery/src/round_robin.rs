@@ -1,13 +1,15 @@
-//! Turns that go round among tenants: one tenant's thousand entries do not stand before another's first.
+//! Turns that go round among tenants: one tenant's thousand entries do not stand before another's
+//! first.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
 /// Distinct entries, taken in turn by tenant and first in, first out within a tenant.
 ///
-/// An entry of several tenants stands in several queues, and the first of these places that comes counts. The others are no
-/// longer good then, also when the entry is added again: each place has a number, and the entry knows that of its latest one.
-/// So whatever is pushed and taken, what is no longer good is passed over as soon as it comes first.
+/// An entry of several tenants stands in several queues, and the first of these places that comes
+/// counts. The others are no longer good then, also when the entry is added again: each place has a
+/// number, and the entry knows that of its latest one. So whatever is pushed and taken, what is no
+/// longer good is passed over as soon as it comes first.
 #[derive(Debug)]
 pub(crate) struct RoundRobin<T> {
     queues: HashMap<String, VecDeque<(T, u64)>>,
@@ -23,8 +25,8 @@ impl<T> Default for RoundRobin<T> {
 }
 
 impl<T: Clone + Eq + Hash> RoundRobin<T> {
-    /// Adds `entry` for each of `tenants` (for nobody in particular when there are none). Nothing happens when it waits
-    /// already.
+    /// Adds `entry` for each of `tenants` (for nobody in particular when there are none). Nothing
+    /// happens when it waits already.
     pub(crate) fn push(&mut self, entry: &T, tenants: &[String]) {
         if self.members.contains_key(entry) {
             return;

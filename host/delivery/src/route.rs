@@ -57,8 +57,8 @@ async fn by_mx(resolve: &dyn Resolve, domain: &str) -> Result<(NextHop, Duration
     Ok((NextHop::Mx(Arc::new(route)), ttl))
 }
 
-/// One site for everything that goes there. A name is asked for as MX hosts are; the system's hosts file counts only without name servers
-/// of our own.
+/// One site for everything that goes there. A name is asked for as MX hosts are; the system's hosts
+/// file counts only without name servers of our own.
 async fn smart(resolve: &dyn Resolve, smarthost: &SmarthostSettings) -> Result<(NextHop, Duration), Failure> {
     let host = smarthost.host.trim_start_matches('[').trim_end_matches(']');
     let Addresses { addresses, ttl } = match host.parse() {
@@ -68,7 +68,8 @@ async fn smart(resolve: &dyn Resolve, smarthost: &SmarthostSettings) -> Result<(
     Ok((NextHop::Smarthost(Arc::new(smarthost.clone()), Arc::from(addresses)), ttl))
 }
 
-/// A smarthost that does not exist is the operator's mistake: it is no reason to return everybody's mail.
+/// A smarthost that does not exist is the operator's mistake: it is no reason to return everybody's
+/// mail.
 fn lost(error: &ResolveError) -> Failure {
     let mut failure = failure::unresolved(error);
     if failure.permanent {

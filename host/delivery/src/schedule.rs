@@ -12,8 +12,8 @@ pub(crate) fn millis(d: Duration) -> Millis {
     Millis::try_from(d.as_millis()).unwrap_or(Millis::MAX / 4)
 }
 
-/// The delay after attempt number `attempt` (from 1): the schedule's entry, the last one repeats; with +-10 % of jitter
-/// that depends only on `seed`, the delivery and the attempt.
+/// The delay after attempt number `attempt` (from 1): the schedule's entry, the last one repeats;
+/// with +-10 % of jitter that depends only on `seed`, the delivery and the attempt.
 pub(crate) fn delay(retry: &[Duration], attempt: u32, id: DeliveryId, seed: u64) -> Duration {
     let position = usize::try_from(attempt.saturating_sub(1)).unwrap_or(usize::MAX);
     let base = retry.get(position).or(retry.last()).copied().unwrap_or(FALLBACK);

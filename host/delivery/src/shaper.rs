@@ -1,4 +1,5 @@
-//! The gate in front of every connection to a site: backoff, and how many connections the site gets.
+//! The gate in front of every connection to a site: backoff, and how many connections the site
+//! gets.
 //!
 //! Pure: no clock, no IO. Times are of the clock that never goes back.
 
@@ -20,7 +21,8 @@ const TRANSACTIONS_PER_STEP: u32 = 20;
 /// The longest time between two probes of a site that is down.
 pub(crate) const MAX_BACKOFF: Duration = Duration::from_secs(15 * 60);
 
-/// Decides when a site gets another connection. Every "not now" has a reason, and an end that can be told.
+/// Decides when a site gets another connection. Every "not now" has a reason, and an end that can
+/// be told.
 pub(crate) trait Shaper {
     /// Whether the site may have one more connection than `open`, of at most `most`.
     fn admit(&self, open: usize, most: usize, now: Millis) -> Admission;
@@ -116,8 +118,8 @@ pub(crate) enum Health {
     },
 }
 
-/// The shaper of one site: additive increase with what the site accepts, multiplicative decrease with what it defers or
-/// refuses, and backoff while it cannot be reached.
+/// The shaper of one site: additive increase with what the site accepts, multiplicative decrease
+/// with what it defers or refuses, and backoff while it cannot be reached.
 #[derive(Debug)]
 pub(crate) struct SiteShaper {
     /// How the site has been doing.
@@ -126,7 +128,8 @@ pub(crate) struct SiteShaper {
     window: usize,
     /// Accepted transactions since the window last changed.
     accepted: u32,
-    /// Transactions until the window may shrink again: those under way when it shrank say the same thing.
+    /// Transactions until the window may shrink again: those under way when it shrank say the same
+    /// thing.
     settling: usize,
     /// It never asked for less: the window grows with every transaction.
     slow_start: bool,
@@ -202,8 +205,8 @@ impl SiteShaper {
         self.health = Health::Proven;
     }
 
-    /// No connection could be made while `others` stand. Returns true if the site is down: other connections show that it
-    /// only wants fewer.
+    /// No connection could be made while `others` stand. Returns true if the site is down: other
+    /// connections show that it only wants fewer.
     pub(crate) fn refused(
         &mut self,
         others: usize,

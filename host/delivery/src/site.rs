@@ -50,7 +50,8 @@ pub(crate) struct Site {
     pub(crate) connected_workers: HashSet<WorkerId>,
     /// Who has which slot.
     slots: Vec<Option<WorkerId>>,
-    /// By how much slots are moved on among the addresses of the pool: past those that cannot be sent from.
+    /// By how much slots are moved on among the addresses of the pool: past those that cannot be
+    /// sent from.
     source_offset: usize,
     /// When it gets another connection.
     pub(crate) shaper: SiteShaper,
@@ -104,7 +105,8 @@ impl Site {
             }
     }
 
-    /// The slot of a worker, which it keeps until it leaves; moved on as long as sources have failed us.
+    /// The slot of a worker, which it keeps until it leaves; moved on as long as sources have
+    /// failed us.
     pub(crate) fn source_slot(&mut self, worker: WorkerId) -> SourceSlot {
         self.place(worker).wrapping_add(self.source_offset)
     }
@@ -176,7 +178,8 @@ impl Site {
         taken
     }
 
-    /// After a lease of `count` deliveries from these that may have left something due: they wait again.
+    /// After a lease of `count` deliveries from these that may have left something due: they wait
+    /// again.
     pub(crate) fn put_back(&mut self, taken: Vec<Taken>, count: usize) {
         for Taken { domain, ready, tenants } in taken {
             // Those that were registered again since are known better by now.
@@ -196,11 +199,11 @@ impl Site {
         self.shaper.learned(result, self.most(most));
     }
 
-    /// No connection could be made, on none of its addresses. Returns true if the site is down: other connections that
-    /// stand show that it only wants fewer.
+    /// No connection could be made, on none of its addresses. Returns true if the site is down:
+    /// other connections that stand show that it only wants fewer.
     pub(crate) fn refused(&mut self, now: Millis, retry: &[Duration], random: u64, failure: Failure) -> bool {
-        // Whoever has the slot next is to leave from another address. One step for each strike comes to every address of
-        // the pool; workers that failed together count once.
+        // Whoever has the slot next is to leave from another address. One step for each strike
+        // comes to every address of the pool; workers that failed together count once.
         if !self.shaper.is_backing_off(now) && failure::is_misconfigured(&failure) {
             self.source_offset = self.source_offset.wrapping_add(1);
         }

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// Names a site: where mail goes, and the pool that it leaves from. Pools share no connections and no health.
+/// Names a site: where mail goes, and the pool that it leaves from. Pools share no connections and
+/// no health.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct SiteId(Arc<Parts>);
 

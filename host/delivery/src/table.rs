@@ -1,6 +1,8 @@
-//! What the scheduler knows: which domain belongs to which site, which site may open how many connections.
+//! What the scheduler knows: which domain belongs to which site, which site may open how many
+//! connections.
 //!
-//! What is called a domain here is a queue key: the mail to a domain that goes over the same pool and route.
+//! What is called a domain here is a queue key: the mail to a domain that goes over the same pool
+//! and route.
 //!
 //! Pure: no clock, no IO. Whoever asks holds the lock for as long as a call takes.
 
@@ -59,7 +61,8 @@ pub(crate) enum Plan {
     Route,
     /// It waits for its site: see [`SiteTable::next_start`] and [`SiteTable::next_deferral`].
     Wait,
-    /// There is no path: conclude what is due with this failure, then call [`SiteTable::concluded`].
+    /// There is no path: conclude what is due with this failure, then call
+    /// [`SiteTable::concluded`].
     Conclude(Arc<Failure>),
 }
 
@@ -116,7 +119,8 @@ impl SiteTable {
         }
     }
 
-    /// Other settings are in force: routes are looked up again, connections end after what they are doing.
+    /// Other settings are in force: routes are looked up again, connections end after what they are
+    /// doing.
     pub(crate) fn reconfigure(&mut self, generation: u64, limits: SiteLimits, retry: &[Duration]) {
         if generation == self.generation {
             return;
@@ -257,8 +261,9 @@ impl SiteTable {
         found
     }
 
-    /// How many connections there may be in all for one more to be opened to this site. Sites that are down or unknown leave
-    /// room for those that work: the slots that a blackhole holds are never the last.
+    /// How many connections there may be in all for one more to be opened to this site. Sites that
+    /// are down or unknown leave room for those that work: the slots that a blackhole holds are
+    /// never the last.
     fn share(&self, id: &SiteId) -> usize {
         let total = self.limits.total.max(1);
         match self.sites.get(id).map(|s| &s.shaper.health) {

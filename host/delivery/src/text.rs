@@ -1,4 +1,5 @@
-//! What remote servers say, made harmless before it reaches a log, a terminal, an event or a bounce.
+//! What remote servers say, made harmless before it reaches a log, a terminal, an event or a
+//! bounce.
 
 use relevo_mailkit::text::one_line;
 

@@ -1,6 +1,7 @@
 //! What TLS mail needs, and where TLS failed a short time ago.
 //!
-//! [`TlsRequirement::allows_clear_after`] decides whether mail goes in clear. Nothing here or elsewhere decides it again.
+//! [`TlsRequirement::allows_clear_after`] decides whether mail goes in clear. Nothing here or
+//! elsewhere decides it again.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -18,7 +19,8 @@ const REMEMBERED: Duration = Duration::from_secs(3600);
 /// Addresses that are remembered.
 const MEMORY: usize = 10_000;
 
-/// What mail by this next hop needs. By MX it is the same for every recipient domain: whatever the host offers.
+/// What mail by this next hop needs. By MX it is the same for every recipient domain: whatever the
+/// host offers.
 pub(crate) fn requirement(next_hop: &NextHop) -> TlsRequirement {
     match next_hop {
         NextHop::Mx(_) => TlsRequirement::new(TlsPolicy::Opportunistic, TlsReason::ByMx),
@@ -26,8 +28,8 @@ pub(crate) fn requirement(next_hop: &NextHop) -> TlsRequirement {
     }
 }
 
-/// Addresses with which TLS failed. A handshake that stalls costs a minute: it is not tried again for a while where mail
-/// may go in clear.
+/// Addresses with which TLS failed. A handshake that stalls costs a minute: it is not tried again
+/// for a while where mail may go in clear.
 #[derive(Debug, Default)]
 pub(crate) struct TlsMemory(Mutex<HashMap<IpAddr, (TlsFailure, Millis)>>);
 

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use axum::http::{HeaderMap, Uri, header};
 
-/// The authority that a request names: `name` or `name:port` as the client wrote it, empty when there is none. That of the
-/// request target counts before the Host field (RFC 9112 section 3.2.2); HTTP/2 has only the former.
+/// The authority that a request names: `name` or `name:port` as the client wrote it, empty when
+/// there is none. That of the request target counts before the Host field (RFC 9112 section 3.2.2);
+/// HTTP/2 has only the former.
 #[derive(Debug, Clone)]
 pub(crate) struct Authority(pub(crate) String);
 
@@ -15,7 +16,8 @@ impl Authority {
         Self(uri.authority().map(|a| a.as_str()).or_else(field).unwrap_or_default().to_owned())
     }
 
-    /// `localhost` or a loopback address, with any port: not a name that somebody else's DNS can point here.
+    /// `localhost` or a loopback address, with any port: not a name that somebody else's DNS can
+    /// point here.
     pub(crate) fn is_loopback(&self) -> bool {
         let name = match self.0.rsplit_once(':') {
             Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,

@@ -8,8 +8,8 @@ use axum::response::{IntoResponse, Response};
 
 use crate::error::RequestError;
 
-/// Answers 400 to a request without a Host field, with two, or with one that is not an authority. Other requests get their
-/// [`Authority`](crate::authority::Authority) as an extension.
+/// Answers 400 to a request without a Host field, with two, or with one that is not an authority.
+/// Other requests get their [`Authority`](crate::authority::Authority) as an extension.
 pub(crate) async fn require(mut request: Request, next: Next) -> Response {
     match check(request.version(), request.headers()) {
         Ok(()) => {

@@ -1,5 +1,5 @@
-//! HTTP: the event feed, DNS records to publish, metrics and health, the tracking endpoints, and the capture inbox of
-//! `relevo dev`.
+//! HTTP: the event feed, DNS records to publish, metrics and health, the tracking endpoints, and
+//! the capture inbox of `relevo dev`.
 //!
 //! Plain HTTP; TLS is the reverse proxy's.
 

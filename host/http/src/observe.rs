@@ -1,4 +1,5 @@
-//! Who asks, and what was answered: the address of the client, the access log, the count of requests.
+//! Who asks, and what was answered: the address of the client, the access log, the count of
+//! requests.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -22,7 +22,8 @@ use crate::{api, host_field, operations, tracking};
 pub enum Listener {
     /// The API and operations. A request for a tracking host gets the tracking endpoints only.
     Api,
-    /// The API and health, beside a listener for operations. A request for a tracking host gets the tracking endpoints only.
+    /// The API and health, beside a listener for operations. A request for a tracking host gets the
+    /// tracking endpoints only.
     ApiOnly,
     /// Everything for every host: `relevo dev`, where the tracking host is the API's own address.
     Dev,
@@ -121,7 +122,8 @@ fn by_host(services: &HttpServices, own: Router, tracked: Router) -> Router {
     })
 }
 
-/// A page of somebody else's could reach the inbox through a name of its own that leads to loopback.
+/// A page of somebody else's could reach the inbox through a name of its own that leads to
+/// loopback.
 async fn loopback_only(Extension(authority): Extension<Authority>, request: Request, next: Next) -> Response {
     if authority.is_loopback() {
         return next.run(request).await;

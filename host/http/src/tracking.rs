@@ -1,4 +1,5 @@
-//! `/c/{token}` and `/o/{token}`. An unknown or altered token is a 404: never a redirect to where a stranger wants.
+//! `/c/{token}` and `/o/{token}`. An unknown or altered token is a 404: never a redirect to where a
+//! stranger wants.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,8 @@ pub(crate) fn routes() -> Router<Arc<TrackingEndpoint>> {
 /// A transparent GIF of one pixel, 43 octets.
 const PIXEL: &[u8; 43] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;";
 
-/// A click: writes `email.clicked`, redirects to the destination in the token. HEAD writes nothing: scanners use it.
+/// A click: writes `email.clicked`, redirects to the destination in the token. HEAD writes nothing:
+/// scanners use it.
 async fn click(
     State(tracking): State<Arc<TrackingEndpoint>>,
     Extension(ClientAddress(client)): Extension<ClientAddress>,

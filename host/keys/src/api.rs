@@ -11,7 +11,8 @@ pub struct Grant<'a> {
     pub selector: &'a str,
     /// a=
     pub algorithm: Algorithm,
-    /// The From field of this message, unfolded, as the validator reported it (or as the host wrote it).
+    /// The From field of this message, unfolded, as the validator reported it (or as the host wrote
+    /// it).
     pub from_field: &'a [u8],
 }
 

@@ -16,7 +16,8 @@ const MAX_SECRET: u64 = 64 * 1024;
 /// Reads a regular file of at most `max` octets.
 ///
 /// # Errors
-/// The file cannot be read, is larger, or is not a regular file: a FIFO or a device could block its reader for ever.
+/// The file cannot be read, is larger, or is not a regular file: a FIFO or a device could block its
+/// reader for ever.
 pub fn read_file(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let (file, _) = open(path)?;
     let mut content = Vec::new();
@@ -44,7 +45,8 @@ pub fn read_secret_file(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Option<Strin
     Ok((content, warning))
 }
 
-/// Looks before it opens, since some devices act on being opened; and looks again at what was opened.
+/// Looks before it opens, since some devices act on being opened; and looks again at what was
+/// opened.
 fn open(path: &Path) -> io::Result<(File, Metadata)> {
     regular(&std::fs::metadata(path)?)?;
     let file =

@@ -1,4 +1,5 @@
-//! Textual encoding of keys (RFC 7468), no more than key files need: the first private key in the text.
+//! Textual encoding of keys (RFC 7468), no more than key files need: the first private key in the
+//! text.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

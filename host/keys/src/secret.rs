@@ -15,8 +15,8 @@ use crate::file;
 /// Octets of a secret (the output of SHA-256: a longer one adds nothing).
 const MIN_SECRET: usize = 32;
 
-/// A secret of at least 32 octets, written as hexadecimal digits, as base64 or as it is, and the warning when its group can read
-/// it. White space around the first two is left out.
+/// A secret of at least 32 octets, written as hexadecimal digits, as base64 or as it is, and the
+/// warning when its group can read it. White space around the first two is left out.
 ///
 /// # Errors
 /// [`KeyError::File`]: unreadable, open to others, or too short.
@@ -34,9 +34,9 @@ pub fn load_secret(path: &Path) -> Result<(Vec<u8>, Option<String>), KeyError> {
     }
 }
 
-/// Loads a secret that belongs to this directory. One of 32 random octets is made (0600, in hexadecimal) if there never was
-/// one. A marker beside it, `NAME.made`, tells that there was: a secret that is gone afterwards is an error, not a reason to make
-/// another one in silence.
+/// Loads a secret that belongs to this directory. One of 32 random octets is made (0600, in
+/// hexadecimal) if there never was one. A marker beside it, `NAME.made`, tells that there was: a
+/// secret that is gone afterwards is an error, not a reason to make another one in silence.
 ///
 /// # Errors
 /// Those of [`load_secret`]; the secret is gone; a file cannot be made.

@@ -53,8 +53,9 @@ impl SigningKey {
         Ok((key, warning.or(size)))
     }
 
-    /// Reads PKCS #8 (`PRIVATE KEY`; for Ed25519 version 1 and 2) or PKCS #1 (`RSA PRIVATE KEY`). RSA keys have 2048 to 8192
-    /// bits: shorter ones are weak (RFC 8301) and the crypto library does not sign with them.
+    /// Reads PKCS #8 (`PRIVATE KEY`; for Ed25519 version 1 and 2) or PKCS #1 (`RSA PRIVATE KEY`).
+    /// RSA keys have 2048 to 8192 bits: shorter ones are weak (RFC 8301) and the crypto library
+    /// does not sign with them.
     ///
     /// # Errors
     /// [`KeyError::Crypto`] for anything else.
@@ -109,8 +110,9 @@ impl SigningKey {
         }
     }
 
-    /// The value of the TXT record at `<selector>._domainkey.<domain>`, whole: a `SubjectPublicKeyInfo` for RSA (RFC 6376
-    /// section 3.6.1), the 32 octets themselves for Ed25519 (RFC 8463 section 4).
+    /// The value of the TXT record at `<selector>._domainkey.<domain>`, whole: a
+    /// `SubjectPublicKeyInfo` for RSA (RFC 6376 section 3.6.1), the 32 octets themselves for
+    /// Ed25519 (RFC 8463 section 4).
     #[must_use]
     pub fn public_record(&self) -> String {
         match &self.0 {
@@ -125,8 +127,8 @@ impl SigningKey {
         }
     }
 
-    /// Checks `input` against `grant` and signs it. Returns the whole DKIM-Signature field with its final CRLF, its
-    /// signature folded.
+    /// Checks `input` against `grant` and signs it. Returns the whole DKIM-Signature field with its
+    /// final CRLF, its signature folded.
     ///
     /// # Errors
     /// [`KeyError::NotGranted`] when it is not exactly what was granted.

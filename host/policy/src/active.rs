@@ -121,7 +121,8 @@ impl ActivePlugin {
         }
     }
 
-    /// As [`Self::enter`], before it is told of outcomes. That is no trial: messages show whether it can answer again.
+    /// As [`Self::enter`], before it is told of outcomes. That is no trial: messages show whether
+    /// it can answer again.
     pub(crate) fn enter_observe(&self, now: Duration) -> Result<(), NotCalled> {
         let mut status = self.status();
         if !self.cpu.has_some(now) {
@@ -163,7 +164,8 @@ impl ActivePlugin {
         self.status().fault.clone()
     }
 
-    /// Notes whether it likes its settings, as far as a call tells: they all begin with `configure`.
+    /// Notes whether it likes its settings, as far as a call tells: they all begin with
+    /// `configure`.
     pub(crate) fn note_configure<T>(&self, result: &Result<T, PluginFault>) {
         let refusal = match result {
             Ok(_) => None,
@@ -196,8 +198,9 @@ impl ActivePlugin {
         self.policy.as_ref().is_ok_and(|policy| policy.exports(Export::Observe))
     }
 
-    /// The plugin's data for one call, and the record of what is read there if that is recorded. What `configure` reads is recorded
-    /// whatever the call is for: the instance may stay, and answer other calls.
+    /// The plugin's data for one call, and the record of what is read there if that is recorded.
+    /// What `configure` reads is recorded whatever the call is for: the instance may stay, and
+    /// answer other calls.
     pub(crate) fn data(&self) -> (Option<Arc<RecordedReads>>, Arc<dyn KeyValues>) {
         let reads = self.recording.as_ref().and_then(|recording| recording.recorded_reads(&self.data));
         let data: Arc<dyn KeyValues> = match &reads {
@@ -207,7 +210,8 @@ impl ActivePlugin {
         (reads, data)
     }
 
-    /// For listings and metrics: `closed` calls, `open` does not, `half-open` tries; and how often it opened.
+    /// For listings and metrics: `closed` calls, `open` does not, `half-open` tries; and how often
+    /// it opened.
     pub(crate) fn breaker(&self) -> (&'static str, u64) {
         let status = self.status();
         let state = match status.breaker.state() {
@@ -218,7 +222,8 @@ impl ActivePlugin {
         (state, status.breaker.opened())
     }
 
-    /// Calls that the quota of CPU time did not allow, and log lines that the quota of octets did not allow.
+    /// Calls that the quota of CPU time did not allow, and log lines that the quota of octets did
+    /// not allow.
     pub(crate) fn over_quotas(&self) -> (u64, u64) {
         let status = self.status();
         (status.over_quota, status.log_dropped)

@@ -42,7 +42,8 @@ impl ActivePlugins {
         self.read().plugins.get(tenant)?.get(plugin).cloned()
     }
 
-    /// The allowance of CPU time that all plugins of a tenant share: a new one when there is none or it was another.
+    /// The allowance of CPU time that all plugins of a tenant share: a new one when there is none
+    /// or it was another.
     pub(crate) fn cpu(&self, tenant: &str, per_second: Duration) -> Arc<Allowance> {
         let per_second = u64::try_from(per_second.as_nanos()).unwrap_or(u64::MAX);
         let mut tables = self.write();
@@ -59,7 +60,8 @@ impl ActivePlugins {
         std::mem::replace(&mut tables.plugins, Arc::new(plugins))
     }
 
-    /// Puts a plugin in use. Messages that are being judged stay with the one before, which goes with the last of them.
+    /// Puts a plugin in use. Messages that are being judged stay with the one before, which goes
+    /// with the last of them.
     pub(crate) fn put(&self, plugin: Arc<ActivePlugin>) {
         let mut tables = self.write();
         let config = &plugin.settings.config;

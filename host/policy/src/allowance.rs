@@ -6,8 +6,9 @@ use std::time::Duration;
 /// Nanoseconds.
 const SECOND: u64 = 1_000_000_000;
 
-/// An allowance of so much per second. What is not used is kept for one second. The use of something is told when it is known, so more
-/// than what is left may be used at once; then nothing is left until that much time has passed.
+/// An allowance of so much per second. What is not used is kept for one second. The use of
+/// something is told when it is known, so more than what is left may be used at once; then nothing
+/// is left until that much time has passed.
 #[derive(Debug)]
 pub(crate) struct Allowance {
     per_second: u64,

@@ -16,7 +16,8 @@ use crate::active::ActivePlugin;
 use crate::plugins::Plugins;
 use crate::record::RecordingHandle;
 
-/// Counters of every plugin that is in use, by tenant, plugin and the beginning of the digest. A version begins at zero.
+/// Counters of every plugin that is in use, by tenant, plugin and the beginning of the digest. A
+/// version begins at zero.
 pub struct PluginCollector(Arc<Plugins>);
 
 impl PluginCollector {

@@ -1,6 +1,8 @@
-//! Telling plugins what became of messages: in batches, some seconds later, and only as much as they can take.
+//! Telling plugins what became of messages: in batches, some seconds later, and only as much as
+//! they can take.
 //!
-//! Nothing waits for this. What does not fit into the channel is dropped and counted: the event log has it all.
+//! Nothing waits for this. What does not fit into the channel is dropped and counted: the event log
+//! has it all.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,7 +39,8 @@ pub(crate) struct Outcomes {
     pub(crate) dropped: DroppedEvents,
 }
 
-/// Counts events that a plugin was not told: there were too many, it broke, or it may not be called.
+/// Counts events that a plugin was not told: there were too many, it broke, or it may not be
+/// called.
 #[derive(Clone, Default)]
 pub(crate) struct DroppedEvents(Arc<AtomicU64>);
 
@@ -125,7 +128,8 @@ impl OutcomeNotifier {
             return None;
         };
         let now = u64::try_from(clock.now()).unwrap_or(0);
-        // This may be the call that makes a warm instance, which then answers about messages that are recorded.
+        // This may be the call that makes a warm instance, which then answers about messages that
+        // are recorded.
         let (_, data) = plugin.data();
         let outcome = policy.observe(Batch { events, now, data: Some(data) }).await;
         let now = clock.monotonic();
@@ -161,7 +165,8 @@ impl OutcomeNotifier {
     }
 }
 
-/// The event as plugins hear of it; none of events that are about neither a delivery nor a notification.
+/// The event as plugins hear of it; none of events that are about neither a delivery nor a
+/// notification.
 fn event(OutcomeEvent { event: logged, attributes }: OutcomeEvent) -> Option<Event> {
     let mut event = Event {
         message: logged.item.map(|id| id.to_string()).unwrap_or_default(),

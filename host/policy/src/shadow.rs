@@ -1,4 +1,5 @@
-//! A version beside the active one: it is asked the same, its answers have no effect, and what differs is reported.
+//! A version beside the active one: it is asked the same, its answers have no effect, and what
+//! differs is reported.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,8 +41,9 @@ impl Shadow {
         Self { digest, policy, report: Mutex::default() }
     }
 
-    /// Asks in its tenant's share of the threads, and compares with what the active version said. The sender does not wait for it. While
-    /// the share is busy, and while less than half of a second's CPU time is left, messages are skipped.
+    /// Asks in its tenant's share of the threads, and compares with what the active version said.
+    /// The sender does not wait for it. While the share is busy, and while less than half of a
+    /// second's CPU time is left, messages are skipped.
     pub(crate) fn compare(
         self: &Arc<Self>,
         id: ItemId,

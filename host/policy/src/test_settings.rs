@@ -7,7 +7,8 @@ use relevo_mailkit::recheck::policy::HeaderNames;
 use relevo_relay::settings::{FailurePolicy, PluginSettings};
 use relevo_runtime::policy::{BreakerConfig, CapabilityGrants, Class, PluginConfig, PluginLimits};
 
-/// The plugin `list` of this tenant: class `small`, the usual limits, 1,000 octets of data, nothing recorded; and then changed.
+/// The plugin `list` of this tenant: class `small`, the usual limits, 1,000 octets of data, nothing
+/// recorded; and then changed.
 pub(crate) fn plugin(tenant: &str, change: impl FnOnce(&mut PluginSettings)) -> Arc<PluginSettings> {
     let class = Class::Small;
     let config = PluginConfig {

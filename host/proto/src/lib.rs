@@ -1,9 +1,12 @@
 //! Sans-IO SMTP (RFC 5321): bytes in, replies and events out. No sockets, no clock, no randomness.
 //!
-//! * [`server::Session`] is the receiving side: the table of states, the command parser, AUTH, and the end of DATA.
-//! * [`client`] has the pieces of the sending side: replies, capabilities, dot-stuffing and the state of a transaction.
+//! * [`server::Session`] is the receiving side: the table of states, the command parser, AUTH, and
+//!   the end of DATA.
+//! * [`client`] has the pieces of the sending side: replies, capabilities, dot-stuffing and the
+//!   state of a transaction.
 //!
-//! Whoever owns the socket moves octets and answers the questions that the events ask; see `relevo-smtp`.
+//! Whoever owns the socket moves octets and answers the questions that the events ask; see
+//! `relevo-smtp`.
 
 pub mod client;
 pub mod server;

@@ -4,11 +4,13 @@ use std::fmt::Write as _;
 
 use relevo_mailkit::reply::Reply;
 
-/// Text octets of a reply line, so that the line stays under 512 octets (RFC 5321 section 4.5.3.1.5).
+/// Text octets of a reply line, so that the line stays under 512 octets (RFC 5321 section
+/// 4.5.3.1.5).
 const MAX_TEXT: usize = 480;
 
-/// Appends the reply as it goes over the wire, one line for each line of its text. Octets that may not stand in a reply
-/// become `?`, over-long lines are cut: whatever a caller put into the text, it stays one reply.
+/// Appends the reply as it goes over the wire, one line for each line of its text. Octets that may
+/// not stand in a reply become `?`, over-long lines are cut: whatever a caller put into the text,
+/// it stays one reply.
 pub fn encode(reply: &Reply, out: &mut Vec<u8>) {
     let mut lines = reply.text.split('\n').peekable();
     let mut prefix = String::new();

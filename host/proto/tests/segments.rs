@@ -1,4 +1,5 @@
-//! Whatever arrives, in whatever pieces: no panic, the same conversation, never a message that was not sent.
+//! Whatever arrives, in whatever pieces: no panic, the same conversation, never a message that was
+//! not sent.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use proptest::prelude::*;
@@ -50,8 +51,8 @@ fn converse(segments: &[&[u8]]) -> Transcript {
                 Event::Authenticate(_) | Event::Mail(_) | Event::Data => session.decide(Ok(())),
                 Event::Content => {
                     content.extend_from_slice(session.content());
-                    // Where the chunks fall depends on the segments, and for a message that is refused in the end so does
-                    // how much of it was seen.
+                    // Where the chunks fall depends on the segments, and for a message that is
+                    // refused in the end so does how much of it was seen.
                     continue;
                 }
                 Event::Finish => {
@@ -81,8 +82,8 @@ fn split<'a>(octets: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     parts
 }
 
-/// Pieces of dialogue, sensible and not. None of the commands that must be waited for: with those it does matter what has
-/// arrived.
+/// Pieces of dialogue, sensible and not. None of the commands that must be waited for: with those
+/// it does matter what has arrived.
 fn free_command() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         3 => Just("MAIL FROM:<a@a.test>\r\n".to_owned()),
@@ -183,7 +184,8 @@ proptest! {
         }
     }
 
-    /// Smuggling: a message in front of which anything ambiguous stands is never followed by a second one.
+    /// Smuggling: a message in front of which anything ambiguous stands is never followed by a
+    /// second one.
     #[test]
     fn nothing_is_smuggled(
         before in "[a\r\n]{0,6}",

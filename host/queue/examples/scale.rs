@@ -1,5 +1,6 @@
-//! How the store scales: accepts per second from concurrent sessions, memory per waiting delivery, and the time a start takes.
-//! `cargo run --release -p relevo-queue --example scale [DIR] [ITEMS]`; the figures are in `DESIGN.md`.
+//! How the store scales: accepts per second from concurrent sessions, memory per waiting delivery,
+//! and the time a start takes. `cargo run --release -p relevo-queue --example scale [DIR] [ITEMS]`;
+//! the figures are in `DESIGN.md`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -107,7 +108,8 @@ async fn main() -> Result<(), Failure> {
     // A process of its own: this one keeps memory that it freed.
     std::process::Command::new(std::env::current_exe()?).arg("--start").arg(dir.path()).status()?;
     let store = EmbeddedStore::open(dir.path(), config.clone())?;
-    // What a crash leaves: a copy of the files of a store that is open, which the index has to repair first.
+    // What a crash leaves: a copy of the files of a store that is open, which the index has to
+    // repair first.
     let crashed = tempfile::tempdir_in(dir.path())?;
     for name in ["index.redb", "format"] {
         std::fs::copy(dir.path().join(name), crashed.path().join(name))?;

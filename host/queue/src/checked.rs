@@ -1,6 +1,7 @@
 //! Checksums of the chunks of large bodies, and a source that checks what it reads.
 //!
-//! The item's record holds the checksums, four octets for each 64 KiB. They are computed while the body arrives.
+//! The item's record holds the checksums, four octets for each 64 KiB. They are computed while the
+//! body arrives.
 
 use std::collections::HashSet;
 use std::io;
@@ -12,7 +13,8 @@ use relevo_mailkit::source::{CHUNK, Source};
 use crate::ItemId;
 use crate::disk::{DiskFile, read_exact_at};
 
-/// CRC-32 of each chunk of a body, in order. Stored as one string of octets, four for each chunk, little endian.
+/// CRC-32 of each chunk of a body, in order. Stored as one string of octets, four for each chunk,
+/// little endian.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ChunkSums(Arc<[u32]>);
 
@@ -80,7 +82,8 @@ impl DamagedBodies {
     }
 }
 
-/// A large body. Nothing of a chunk is given out before the chunk was checked; damage is an error of kind `InvalidData`.
+/// A large body. Nothing of a chunk is given out before the chunk was checked; damage is an error
+/// of kind `InvalidData`.
 #[derive(Debug)]
 pub(crate) struct CheckedSource {
     file: Arc<dyn DiskFile>,
@@ -93,7 +96,8 @@ pub(crate) struct CheckedSource {
 }
 
 impl CheckedSource {
-    /// A body of `size` octets in `file`. None when the file or the checksums are not those of so many octets.
+    /// A body of `size` octets in `file`. None when the file or the checksums are not those of so
+    /// many octets.
     pub(crate) fn new(
         item: ItemId,
         file: Arc<dyn DiskFile>,

@@ -1,5 +1,5 @@
-//! Copies the last survivors of a nearly empty segment forward, so that one message that waits for days does not keep
-//! thousands of delivered ones on disk.
+//! Copies the last survivors of a nearly empty segment forward, so that one message that waits for
+//! days does not keep thousands of delivered ones on disk.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,8 @@ use crate::record::{Blob, ItemRecord};
 use crate::segment::Kind;
 
 impl QueueWriter {
-    /// Empties one sparse segment, if there is one. It holds less than a quarter of what a segment may, so callers wait for
-    /// it no longer than for a large group.
+    /// Empties one sparse segment, if there is one. It holds less than a quarter of what a segment
+    /// may, so callers wait for it no longer than for a large group.
     pub(crate) fn compact(&mut self) {
         if self.inner.poison.check().is_err() || self.detached.is_some() {
             return;

@@ -1,8 +1,10 @@
-//! Whether the index and the rest of the directory belong together. An index that is missing, empty, of another store, or of
-//! another time must not judge what is needed: the store does not open with it.
+//! Whether the index and the rest of the directory belong together. An index that is missing,
+//! empty, of another store, or of another time must not judge what is needed: the store does not
+//! open with it.
 //!
-//! The `format` file has the number of the store and counts starts; the index has the same. Segments and body files say
-//! which commit they came with, and the index which commit was its last. At most the one after it can have left something.
+//! The `format` file has the number of the store and counts starts; the index has the same.
+//! Segments and body files say which commit they came with, and the index which commit was its
+//! last. At most the one after it can have left something.
 
 use std::io;
 use std::sync::Arc;
@@ -122,7 +124,8 @@ pub(crate) fn check(
     Ok(())
 }
 
-/// Counts this start, in the index and then in the format file; returns its number. If the disk is full, the reserve is used.
+/// Counts this start, in the index and then in the format file; returns its number. If the disk is
+/// full, the reserve is used.
 pub(crate) fn begin(
     disk: &Arc<dyn Disk>,
     layout: &Layout,

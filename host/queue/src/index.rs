@@ -130,7 +130,8 @@ impl Index {
         Ok(index)
     }
 
-    /// Runs what reads the index. redb panics at some kinds of damage: that becomes an error that names the file.
+    /// Runs what reads the index. redb panics at some kinds of damage: that becomes an error that
+    /// names the file.
     pub(crate) fn guard<T>(&self, read: impl FnOnce() -> Result<T, IndexError>) -> Result<T, IndexError> {
         catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| Err(self.damaged(panic.as_ref())))
     }
@@ -206,7 +207,8 @@ impl Index {
         false
     }
 
-    /// Opens it anew after a write found no room: redb refuses everything after an error, whatever it was.
+    /// Opens it anew after a write found no room: redb refuses everything after an error, whatever
+    /// it was.
     pub(crate) fn reopen(&self) -> Result<(), IndexError> {
         if !self.close() {
             return Err(IndexError::Other("readers of the index did not finish".into()));

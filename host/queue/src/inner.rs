@@ -139,7 +139,8 @@ impl StoreCore {
         })
     }
 
-    /// Tries again when compaction moved what a record referred to between the look-up and the read.
+    /// Tries again when compaction moved what a record referred to between the look-up and the
+    /// read.
     pub(crate) fn with_record<T>(
         &self,
         item: ItemId,

@@ -122,12 +122,13 @@ impl Layout {
         write().map_err(|error| OpenError::Io { path: self.format(), error })
     }
 
-    /// Makes the names on the way to a new store durable: it may be that they were made a moment ago. A file in a directory
-    /// whose own name is lost is lost with it.
+    /// Makes the names on the way to a new store durable: it may be that they were made a moment
+    /// ago. A file in a directory whose own name is lost is lost with it.
     fn sync_way_to_root(&self, disk: &dyn Disk) -> io::Result<()> {
         for dir in std::path::absolute(&self.root)?.ancestors().skip(1) {
             match disk.sync_dir(dir) {
-                // A process that may not read a directory did not make it: it and what is above were there.
+                // A process that may not read a directory did not make it: it and what is above
+                // were there.
                 Err(e) if e.kind() == io::ErrorKind::PermissionDenied => break,
                 synced => synced?,
             }
@@ -163,8 +164,8 @@ fn parse_mark(path: &Path, text: &str) -> Result<StoreMark, OpenError> {
 
 /// Keeps other processes out of a data directory as long as it lives.
 ///
-/// The lock is on the directory itself. Removing or replacing a file in the directory does not open it. The file `lock` only
-/// says which process has it.
+/// The lock is on the directory itself. Removing or replacing a file in the directory does not open
+/// it. The file `lock` only says which process has it.
 #[derive(Debug)]
 pub struct DirectoryLock(
     #[expect(dead_code, reason = "the lock lasts as long as the directory is open")] File,
@@ -174,7 +175,8 @@ impl DirectoryLock {
     /// Takes the lock of a data directory, which is made when it does not exist.
     ///
     /// # Errors
-    /// [`OpenError::InUse`] while another process has it; the directory cannot be made, or is not ours alone.
+    /// [`OpenError::InUse`] while another process has it; the directory cannot be made, or is not
+    /// ours alone.
     pub fn of(root: &Path) -> Result<Self, OpenError> {
         let root = real_root(root)?;
         let path = root.join("lock");

@@ -1,8 +1,9 @@
-//! What was accepted or leased a moment ago, still in memory: its first attempt reads nothing from the disk, and other
-//! attempts only once.
+//! What was accepted or leased a moment ago, still in memory: its first attempt reads nothing from
+//! the disk, and other attempts only once.
 //!
-//! Only a shortcut. What is not here is read from the store, and what is here is what the store holds: an entry comes in when
-//! its commit is durable, and a delivery leaves when it is leased or when a commit touches it.
+//! Only a shortcut. What is not here is read from the store, and what is here is what the store
+//! holds: an entry comes in when its commit is durable, and a delivery leaves when it is leased or
+//! when a commit touches it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

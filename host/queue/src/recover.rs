@@ -1,4 +1,5 @@
-//! Opening the store: one scan of the index brings back what memory held. What is damaged is found here and moved to quarantine.
+//! Opening the store: one scan of the index brings back what memory held. What is damaged is found
+//! here and moved to quarantine.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -212,8 +213,8 @@ fn after(item: ItemId) -> [u8; 20] {
     record::delivery_key(DeliveryId { item, number: u32::MAX })
 }
 
-/// Removes what an earlier run left behind: spool files, and bodies whose item was never committed or is gone. A name that
-/// is not ours goes to quarantine.
+/// Removes what an earlier run left behind: spool files, and bodies whose item was never committed
+/// or is gone. A name that is not ours goes to quarantine.
 fn remove_orphans(inner: &StoreCore, files: &BTreeSet<String>) {
     let (spool, bodies) = (inner.layout.spool(), inner.layout.bodies());
     for (dir, keep) in [(&spool, None), (&bodies, Some(files))] {

@@ -1,7 +1,8 @@
 //! `relevo queue recover`: an index from what bodies and segments still tell.
 //!
-//! Each message has an envelope in a segment: how it was accepted. What became of it since was in the index alone. So a
-//! message that is found again is held, unless the operator wants it sent: some of its recipients may have it.
+//! Each message has an envelope in a segment: how it was accepted. What became of it since was in
+//! the index alone. So a message that is found again is held, unless the operator wants it sent:
+//! some of its recipients may have it.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,9 +1,11 @@
-//! Small bodies and large recipes, appended to segment files by the writer. A segment is deleted when nothing in it is
-//! needed any more; the last survivors of one that is nearly empty are copied forward (see [`crate::compact`]).
+//! Small bodies and large recipes, appended to segment files by the writer. A segment is deleted
+//! when nothing in it is needed any more; the last survivors of one that is nearly empty are copied
+//! forward (see [`crate::compact`]).
 //!
-//! A frame is `RVB2`, kind (1), 3 zero octets, item id (16), size of the payload (4, little endian), its CRC-32 (4), the
-//! sequence of the commit that it came with (8), payload. The index refers to payloads; the frame heads are for compaction,
-//! for `recover`, and for finding what belongs to a damaged entry.
+//! A frame is `RVB2`, kind (1), 3 zero octets, item id (16), size of the payload (4, little
+//! endian), its CRC-32 (4), the sequence of the commit that it came with (8), payload. The index
+//! refers to payloads; the frame heads are for compaction, for `recover`, and for finding what
+//! belongs to a damaged entry.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -113,7 +115,8 @@ impl Segments {
         self.all().get(&segment).is_some_and(|s| offset.checked_add(size).is_some_and(|end| end <= s.size))
     }
 
-    /// Reads a payload and checks it. `NotFound` when the segment is gone: the caller looks the item up again.
+    /// Reads a payload and checks it. `NotFound` when the segment is gone: the caller looks the
+    /// item up again.
     pub(crate) fn read(&self, segment: u32, offset: u64, size: u64, crc: u32) -> io::Result<Vec<u8>> {
         let file = self.all().get(&segment).map(|s| s.file.clone()).ok_or(io::ErrorKind::NotFound)?;
         let size = usize::try_from(size).map_err(|_| io::ErrorKind::InvalidData)?;
@@ -164,7 +167,8 @@ impl Segments {
         Ok(number)
     }
 
-    /// Writes the buffer. After a failure the segment is left as it is and the next group begins another.
+    /// Writes the buffer. After a failure the segment is left as it is and the next group begins
+    /// another.
     pub(crate) fn flush(&self, from: &mut Appender) -> io::Result<bool> {
         let Some(number) = from.active.filter(|_| !from.buffer.is_empty()) else { return Ok(false) };
         let file = self.all().get(&number).map(|s| s.file.clone()).ok_or(io::ErrorKind::NotFound)?;
@@ -207,8 +211,8 @@ impl Segments {
         }
     }
 
-    /// A segment that is not active, not young, and of which less than a quarter is live. What a young one holds is mostly
-    /// about to be delivered.
+    /// A segment that is not active, not young, and of which less than a quarter is live. What a
+    /// young one holds is mostly about to be delivered.
     pub(crate) fn sparse(&self, active: &Appender, young: Duration) -> Option<u32> {
         let all = self.all();
         let sparse = |(n, s): &(&u32, &Segment)| {
@@ -240,7 +244,8 @@ impl Segments {
         Ok(frames)
     }
 
-    /// The latest commit of which a frame is found, with its segment. Both ascend, so the last segments tell.
+    /// The latest commit of which a frame is found, with its segment. Both ascend, so the last
+    /// segments tell.
     pub(crate) fn latest(&self) -> io::Result<Option<(u32, u64)>> {
         let numbers: Vec<u32> = self.all().keys().rev().copied().collect();
         for number in numbers {

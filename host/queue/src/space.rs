@@ -1,8 +1,9 @@
 //! Room on the disk: what new mail must leave free, and what is allocated for outcomes.
 //!
-//! Below `min_free` new mail is refused, while outcomes, bounces and operators' actions still find room. Somebody else can
-//! fill the disk nevertheless. So a file of `reserve` octets is allocated, and given up when an outcome finds no room. No
-//! attempt begins before it is allocated again: what is in flight then is all that the reserve must hold.
+//! Below `min_free` new mail is refused, while outcomes, bounces and operators' actions still find
+//! room. Somebody else can fill the disk nevertheless. So a file of `reserve` octets is allocated,
+//! and given up when an outcome finds no room. No attempt begins before it is allocated again: what
+//! is in flight then is all that the reserve must hold.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -73,8 +74,8 @@ impl Space {
         result
     }
 
-    /// Whether events may be written that nobody misses: a quarter of `min_free` must be free above it, so that they do not
-    /// bring new mail to be refused.
+    /// Whether events may be written that nobody misses: a quarter of `min_free` must be free above
+    /// it, so that they do not bring new mail to be refused.
     pub(crate) fn check_expendable(&self, disk: &dyn Disk) -> Result<(), StoreError> {
         let mut known = self.known();
         self.ask(&mut known, disk)?;
@@ -123,7 +124,8 @@ impl Space {
         self.reserve == 0 || self.known().reserve == Reserve::Allocated
     }
 
-    /// Allocates the reserve if it is missing; tries at most once a second. Returns true if it is there.
+    /// Allocates the reserve if it is missing; tries at most once a second. Returns true if it is
+    /// there.
     pub(crate) fn allocate(&self, disk: &dyn Disk) -> bool {
         if self.outcomes_fit() {
             return true;

@@ -1,5 +1,5 @@
-//! Bytes that arrive: in memory up to 64 KiB, and up to 256 KiB while there is [`SpoolMemory`]; beyond that in a file of their own
-//! that is synced before it is offered.
+//! Bytes that arrive: in memory up to 64 KiB, and up to 256 KiB while there is [`SpoolMemory`];
+//! beyond that in a file of their own that is synced before it is offered.
 
 use std::io;
 use std::path::PathBuf;
@@ -66,8 +66,9 @@ impl Source for FileSource {
 /// The part of [`SpoolMemory`] that a body holds.
 pub(crate) type MemoryPermit = OwnedSemaphorePermit;
 
-/// Memory for bodies beyond their first chunk, of all messages together. A file of its own costs a message a sync of its own;
-/// as long as there is room, one of middling size goes into the segment with its group.
+/// Memory for bodies beyond their first chunk, of all messages together. A file of its own costs a
+/// message a sync of its own; as long as there is room, one of middling size goes into the segment
+/// with its group.
 #[derive(Debug)]
 pub(crate) struct SpoolMemory(Arc<Semaphore>);
 

@@ -27,10 +27,11 @@ pub struct StoreConfig {
     pub reserve: u64,
     /// A segment file is closed when it reaches this.
     pub segment_size: u64,
-    /// A segment older than this of which less than a quarter is needed is emptied into the current one.
+    /// A segment older than this of which less than a quarter is needed is emptied into the current
+    /// one.
     pub compact_after: Duration,
-    /// Memory for arriving bodies beyond their first 64 KiB, of all messages together. Those that find none are written to
-    /// files of their own.
+    /// Memory for arriving bodies beyond their first 64 KiB, of all messages together. Those that
+    /// find none are written to files of their own.
     pub spool_memory: u64,
 }
 
@@ -56,20 +57,22 @@ pub struct EmbeddedStore {
 }
 
 impl EmbeddedStore {
-    /// Opens the store in `path`, which is made when it does not exist, and recovers what is in it. Blocks: call it before
-    /// serving.
+    /// Opens the store in `path`, which is made when it does not exist, and recovers what is in it.
+    /// Blocks: call it before serving.
     ///
     /// # Errors
-    /// The directory is in use by another process, was written by a newer version, or cannot be read.
+    /// The directory is in use by another process, was written by a newer version, or cannot be
+    /// read.
     pub fn open(path: impl AsRef<Path>, config: StoreConfig) -> Result<Arc<Self>, OpenError> {
         let path = real_root(path.as_ref())?;
         let lock = DirectoryLock::of(&path)?;
         Self::start(&path, Arc::new(RealDisk), config, Some(lock))
     }
 
-    /// Rebuilds the index of a directory from what bodies and segments still tell; see `DESIGN.md`. Messages that are found
-    /// there, and not in the index as far as it can be read, are queued again: held, or due at once with `release`. It is not
-    /// known which of their recipients have them already.
+    /// Rebuilds the index of a directory from what bodies and segments still tell; see `DESIGN.md`.
+    /// Messages that are found there, and not in the index as far as it can be read, are queued
+    /// again: held, or due at once with `release`. It is not known which of their recipients have
+    /// them already.
     ///
     /// # Errors
     /// The directory is in use, has another format, or cannot be read.

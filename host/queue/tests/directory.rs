@@ -1,4 +1,5 @@
-//! The data directory is the relay's own: links in it are not followed, and a second process is kept out.
+//! The data directory is the relay's own: links in it are not followed, and a second process is
+//! kept out.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -30,7 +31,8 @@ async fn planted_links_are_refused_by_name_and_not_followed() {
         std::fs::write(&victim, "precious").unwrap();
         symlink(&target, data.join(name)).unwrap();
         match EmbeddedStore::open(&data, StoreConfig { reserve: 4096, ..config() }) {
-            // A link is removed with what is left of a start that did not end, and a reserve that cannot be made is none.
+            // A link is removed with what is left of a start that did not end, and a reserve that
+            // cannot be made is none.
             Ok(store) if matches!(name, "index.redb" | "reserve") => store.close().await,
             Ok(_) => panic!("{name} was followed"),
             Err(error) => {

@@ -148,7 +148,8 @@ async fn an_index_of_another_store_is_refused() {
     assert_refused(&disk, "the directory has mail");
 }
 
-/// What was delivered and whose segment is not gone yet comes again, held; what has no envelope is kept as a file.
+/// What was delivered and whose segment is not gone yet comes again, held; what has no envelope is
+/// kept as a file.
 #[tokio::test]
 async fn bodies_that_nothing_is_known_of_go_to_quarantine() {
     let disk = forty().await;

@@ -76,8 +76,8 @@ pub(crate) fn queued(
     event(&meta.tenant, Some(id), meta.accepted_at, Event::Queued(queued))
 }
 
-/// `email.rejected` with the rule and the reply, or `email.failed` when a stage broke or the sender may try again. The
-/// message had the id while it was judged; nothing else has it.
+/// `email.rejected` with the rule and the reply, or `email.failed` when a stage broke or the sender
+/// may try again. The message had the id while it was judged; nothing else has it.
 pub(crate) fn refused(id: ItemId, at: Millis, facts: &Facts, rejection: &Rejection) -> NewEvent {
     let policy = rejection.policy.as_ref();
     let by = policy.and_then(|p| p.by.as_ref());
@@ -94,8 +94,8 @@ pub(crate) fn refused(id: ItemId, at: Millis, facts: &Facts, rejection: &Rejecti
         blame: rejection.fault.as_ref().map(blame),
         ..with_reply(&rejection.reply)
     };
-    // A plugin's fault is a fault whatever its failure policy says about the message. A temporary reply means that nothing
-    // is wrong with the message.
+    // A plugin's fault is a fault whatever its failure policy says about the message. A temporary
+    // reply means that nothing is wrong with the message.
     let failed = rejection.fault.is_some() || policy.is_some_and(|p| p.faulted) || rejection.reply.code < 500;
     let tenant = policy.map_or(&facts.tenant, |p| &p.tenant);
     let refused = match failed {
@@ -105,8 +105,9 @@ pub(crate) fn refused(id: ItemId, at: Millis, facts: &Facts, rejection: &Rejecti
     event(tenant, Some(id), at, refused)
 }
 
-/// What became of recipients by a plugin's verdict when the message itself was accepted: `email.rejected` with the reply that
-/// the bounce quotes, `email.held` or `email.discarded`. None for those that are sent to.
+/// What became of recipients by a plugin's verdict when the message itself was accepted:
+/// `email.rejected` with the reply that the bounce quotes, `email.held` or `email.discarded`. None
+/// for those that are sent to.
 pub(crate) fn decided(
     id: ItemId,
     tenant: &str,
@@ -157,7 +158,8 @@ fn attributes(list: &[(String, String)]) -> Vec<Attribute> {
     list.iter().map(|(name, value)| Attribute::new(name, escaped(value, MAX_TEXT))).collect()
 }
 
-/// `email.clicked` of the recipient at `index`, with the address if it is known. It stands for `count` requests.
+/// `email.clicked` of the recipient at `index`, with the address if it is known. It stands for
+/// `count` requests.
 pub(crate) fn clicked(index: u32, address: Option<&str>, url: &str, count: u64) -> Event {
     Event::Clicked(Clicked {
         recipient: address.map(|a| escaped(a, MAX_TEXT)),
@@ -167,7 +169,8 @@ pub(crate) fn clicked(index: u32, address: Option<&str>, url: &str, count: u64) 
     })
 }
 
-/// `email.opened` of the recipient at `index`, with the address if it is known. It stands for `count` requests.
+/// `email.opened` of the recipient at `index`, with the address if it is known. It stands for
+/// `count` requests.
 pub(crate) fn opened(index: u32, address: Option<&str>, count: u64) -> Event {
     let recipient = address.map(|a| escaped(a, MAX_TEXT));
     Event::Opened(Opened { recipient, recipient_index: index, count })

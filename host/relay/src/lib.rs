@@ -1,5 +1,6 @@
-//! The product: intake, pipeline, schedule, delivery, retry, bounces, events. Everything against traits: storage is
-//! [`relevo_queue::Queue`], DNS is [`relevo_resolve::Resolve`], the stages are [`relevo_runtime::Stages`].
+//! The product: intake, pipeline, schedule, delivery, retry, bounces, events. Everything against
+//! traits: storage is [`relevo_queue::Queue`], DNS is [`relevo_resolve::Resolve`], the stages are
+//! [`relevo_runtime::Stages`].
 
 pub mod copies;
 pub mod directory;

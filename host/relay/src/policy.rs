@@ -1,4 +1,5 @@
-//! Checks of an authorised message: what the pipeline asks, and what it is answered. A tenant's plugins are one check.
+//! Checks of an authorised message: what the pipeline asks, and what it is answered. A tenant's
+//! plugins are one check.
 
 use std::sync::Arc;
 
@@ -14,15 +15,16 @@ use relevo_queue::{ItemId, Millis};
 use crate::pipeline::{Origin, Via};
 use crate::settings::{EgressGrants, Settings, Tenant};
 
-/// One entry of [`crate::pipeline::Pipeline::checks`]. The pipeline asks the checks one after the other, after the
-/// first-party validation and after the sender is authorised. The strictest verdict for a recipient wins; every answer
-/// is recorded in the message's events.
+/// One entry of [`crate::pipeline::Pipeline::checks`]. The pipeline asks the checks one after the
+/// other, after the first-party validation and after the sender is authorised. The strictest
+/// verdict for a recipient wins; every answer is recorded in the message's events.
 #[async_trait]
 pub trait Check: Send + Sync {
     /// The name of the step in traces.
     fn name(&self) -> &'static str;
 
-    /// Returns true if mail of the tenant is to be checked. Called for each message, so it must be cheap.
+    /// Returns true if mail of the tenant is to be checked. Called for each message, so it must be
+    /// cheap.
     fn applies_to(&self, tenant: &Tenant) -> bool;
 
     /// Returns true if [`PolicyRequest::report`] must list the header fields.
@@ -102,13 +104,15 @@ impl PolicyResult {
         self.answers.get(self.decisions.get(index)?.decided_by?)
     }
 
-    /// Returns true if every recipient is rejected for good, so that no later check could change anything.
+    /// Returns true if every recipient is rejected for good, so that no later check could change
+    /// anything.
     #[must_use]
     pub fn all_rejected(&self) -> bool {
         self.decisions.iter().all(|d| matches!(&d.verdict, Verdict::Reject(reply) if reply.code >= 500))
     }
 
-    /// Adds the result of a later check about the same recipients. Of two equally strict verdicts the earlier one stands.
+    /// Adds the result of a later check about the same recipients. Of two equally strict verdicts
+    /// the earlier one stands.
     pub fn merge(&mut self, later: Self) {
         let before = self.answers.len();
         for (mine, theirs) in self.decisions.iter_mut().zip(later.decisions) {

@@ -20,8 +20,9 @@ pub struct DnsRecord {
     pub purpose: &'static str,
 }
 
-/// What to publish for `domain`: DKIM for each key, SPF with the addresses that its mail leaves from, DMARC to begin with, and the
-/// tracking host when it is another name than ours. What a smarthost sends from, it knows.
+/// What to publish for `domain`: DKIM for each key, SPF with the addresses that its mail leaves
+/// from, DMARC to begin with, and the tracking host when it is another name than ours. What a
+/// smarthost sends from, it knows.
 #[must_use]
 pub fn records(domain: &Domain, settings: &Settings) -> Vec<DnsRecord> {
     let hostname = &settings.hostname;
@@ -54,7 +55,8 @@ pub fn records(domain: &Domain, settings: &Settings) -> Vec<DnsRecord> {
     records
 }
 
-/// RFC 7208: the host, whose address the system may choose, and every address that is configured to send from; all others softly fail.
+/// RFC 7208: the host, whose address the system may choose, and every address that is configured to
+/// send from; all others softly fail.
 fn spf(domain: &Domain, settings: &Settings) -> String {
     let delivery = &settings.delivery;
     let pools = domain.grants.pools.iter().filter_map(|name| delivery.pools.get(name));

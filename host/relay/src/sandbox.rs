@@ -1,8 +1,9 @@
 //! The way into the sandbox: a permit from a fair scheduler, then the call.
 //!
-//! A stage computes on the worker that serves the message. So there are as many permits as processors, and the
-//! asynchronous runtime has one worker more ([`worker_threads`]): one is always left for sockets. A body that lies in a
-//! file is read on a thread of the blocking pool. No permit is held while waiting for a peer or for DNS.
+//! A stage computes on the worker that serves the message. So there are as many permits as
+//! processors, and the asynchronous runtime has one worker more ([`worker_threads`]): one is always
+//! left for sockets. A body that lies in a file is read on a thread of the blocking pool. No permit
+//! is held while waiting for a peer or for DNS.
 
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,8 +13,8 @@ use relevo_runtime::{FairQueue, Stages};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
-/// Permits that delivery gets for each one that accepting gets while both wait. Accepting must not run ahead of delivery:
-/// what is accepted and not delivered fills the disk.
+/// Permits that delivery gets for each one that accepting gets while both wait. Accepting must not
+/// run ahead of delivery: what is accepted and not delivered fills the disk.
 const DELIVER_WEIGHT: u32 = 3;
 
 /// Calls of stages that run at the same time: one for each processor.
@@ -51,8 +52,9 @@ impl Sandbox {
         Self { stages, scheduler: SandboxScheduler::new(permits()) }
     }
 
-    /// Runs `call` with the stages and `message` as soon as the tenant has a permit. The call runs in place, or on a thread
-    /// of the blocking pool if the message does not lie in memory. A call that has begun runs to its end.
+    /// Runs `call` with the stages and `message` as soon as the tenant has a permit. The call runs
+    /// in place, or on a thread of the blocking pool if the message does not lie in memory. A call
+    /// that has begun runs to its end.
     pub async fn run<T: Send + 'static>(
         &self,
         class: WorkClass,
@@ -86,7 +88,8 @@ pub(crate) async fn in_place_or_blocking<T: Send + 'static>(
     }
 }
 
-/// Gives permits for the sandbox. Classes share by weight while both wait, and tenants take turns within a class.
+/// Gives permits for the sandbox. Classes share by weight while both wait, and tenants take turns
+/// within a class.
 #[derive(Debug, Clone)]
 pub struct SandboxScheduler(Arc<Mutex<SchedulerState>>);
 
@@ -128,7 +131,8 @@ impl SandboxScheduler {
             state.queue(class).push(tenant.to_owned(), sender);
             granted
         };
-        // A sender is dropped only with its permit sent, and permits are passed on until nobody waits.
+        // A sender is dropped only with its permit sent, and permits are passed on until nobody
+        // waits.
         granted.await.unwrap_or(SandboxPermit(None))
     }
 

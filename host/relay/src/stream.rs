@@ -17,7 +17,8 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// Of mail from a domain, by its attributes (of each name the last counts), as far as they are granted.
+    /// Of mail from a domain, by its attributes (of each name the last counts), as far as they are
+    /// granted.
     pub(crate) fn of(domain: &Domain, attributes: &[(String, String)]) -> Self {
         let grants = &domain.grants;
         let last = |wanted: &str| {

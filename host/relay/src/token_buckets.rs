@@ -39,8 +39,8 @@ impl<K: Hash + Eq + Clone> TokenBuckets<K> {
         Self { window, max_keys, buckets: Mutex::new(buckets) }
     }
 
-    /// Takes one token from the bucket of `key`, if there is one left. A full bucket holds `capacity` tokens. `now` never
-    /// goes back.
+    /// Takes one token from the bucket of `key`, if there is one left. A full bucket holds
+    /// `capacity` tokens. `now` never goes back.
     pub(crate) fn take(&self, key: &K, capacity: f64, now: Duration) -> bool {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let BucketTable { by_key, shared, swept_at } = &mut *buckets;

@@ -1,4 +1,5 @@
-//! What the tracking endpoints answer. Stateless: everything is in the token, nothing needs the message to be still here.
+//! What the tracking endpoints answer. Stateless: everything is in the token, nothing needs the
+//! message to be still here.
 
 mod metrics;
 mod repeats;
@@ -24,7 +25,8 @@ pub use metrics::TrackingMetrics;
 const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 /// Events written at once.
 const FLUSH_BATCH: usize = 500;
-/// Events of a message that are read for an address: the attempts of the largest message, and some delays.
+/// Events of a message that are read for an address: the attempts of the largest message, and some
+/// delays.
 const MAX_ATTEMPTS_READ: usize = 1_200;
 
 /// A client or tenant may send this many seconds' worth of events at once.
@@ -78,15 +80,17 @@ impl TrackingEndpoint {
         }
     }
 
-    /// Whether `host` (the authority of a request) is a tracking host: it then answers nothing but `/c/`, `/o/` and `/u/`.
+    /// Whether `host` (the authority of a request) is a tracking host: it then answers nothing but
+    /// `/c/`, `/o/` and `/u/`.
     #[must_use]
     pub fn serves(&self, host: &str) -> bool {
         let settings = self.settings.get();
         tracking_host(&settings, host).is_some()
     }
 
-    /// `GET /c/{token}` at this authority: where to redirect to, once the click is durable, counted or dropped. The URL has
-    /// been parsed and percent-encoded, has a host and the scheme http or https.
+    /// `GET /c/{token}` at this authority: where to redirect to, once the click is durable, counted
+    /// or dropped. The URL has been parsed and percent-encoded, has a host and the scheme http or
+    /// https.
     pub async fn click(&self, host: &str, token: &str, client: IpAddr) -> TokenAnswer<Url> {
         let genuine = self.verified(Kind::Click, host, token);
         let Some((tenant, claims, url)) = genuine.and_then(|(t, c)| destination(&c).map(|url| (t, c, url)))
@@ -111,7 +115,8 @@ impl TrackingEndpoint {
         TokenAnswer::Genuine(())
     }
 
-    /// `HEAD /c/{token}`: what a click would redirect to. Nobody has read anything, so nothing is written.
+    /// `HEAD /c/{token}`: what a click would redirect to. Nobody has read anything, so nothing is
+    /// written.
     #[must_use]
     pub fn click_target(&self, host: &str, token: &str) -> Option<Url> {
         destination(&self.verified(Kind::Click, host, token)?.1)
@@ -167,8 +172,8 @@ impl TrackingEndpoint {
         }
     }
 
-    /// Writes the event, counts it as a repeat, or drops it where its client or tenant has too many. The reader gets the same
-    /// answer every time.
+    /// Writes the event, counts it as a repeat, or drops it where its client or tenant has too
+    /// many. The reader gets the same answer every time.
     async fn record(&self, event: TrackingEvent, client: IpAddr) {
         if self.repeats.count(&event) {
             return self.metrics.repeated();
@@ -212,7 +217,8 @@ impl TrackingEndpoint {
         events::event(&event.tenant, Some(event.item), self.clock.now(), report)
     }
 
-    /// The address of a recipient: the queue has it until the message is delivered, then the event log.
+    /// The address of a recipient: the queue has it until the message is delivered, then the event
+    /// log.
     async fn recipient(&self, item: ItemId, index: u32) -> Option<String> {
         if let Ok(Some(view)) = self.queue.item(item).await {
             let mut recipients = view.deliveries.into_iter().flat_map(|d| d.delivery.recipients);
@@ -232,8 +238,9 @@ impl TrackingEndpoint {
     }
 }
 
-/// The configured tracking host that an authority names, and its tenant. A port that is not part of the configured host, or
-/// the dot of the DNS root, names the same host: else a stranger could reach the API under it.
+/// The configured tracking host that an authority names, and its tenant. A port that is not part of
+/// the configured host, or the dot of the DNS root, names the same host: else a stranger could
+/// reach the API under it.
 fn tracking_host(settings: &Settings, authority: &str) -> Option<(String, String)> {
     let authority = authority.to_ascii_lowercase();
     let name = authority.rsplit_once(':').map_or(authority.as_str(), |(name, _)| name);

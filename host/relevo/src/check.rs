@@ -36,8 +36,8 @@ pub(crate) fn run(file: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Entries of the store that do not count, because the file has their names too or because they are wrong. A store that was
-/// never made is not made here.
+/// Entries of the store that do not count, because the file has their names too or because they are
+/// wrong. A store that was never made is not made here.
 fn store_findings(config: &RelayConfig) -> anyhow::Result<Vec<String>> {
     if matches!(&config.store, StoreUrl::File(path) if !path.exists()) {
         return Ok(Vec::new());

@@ -64,7 +64,8 @@ impl Relay {
     }
 }
 
-/// Whether an error of [`Relay::connect`] says that no relay runs there, as far as this user may know.
+/// Whether an error of [`Relay::connect`] says that no relay runs there, as far as this user may
+/// know.
 pub(crate) fn is_down(error: &anyhow::Error) -> bool {
     let io = error.downcast_ref::<std::io::Error>();
     io.is_some_and(|io| io.kind() != ErrorKind::PermissionDenied)

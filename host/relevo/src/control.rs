@@ -1,5 +1,5 @@
-//! The control channel of a running relay: a Unix socket in the data directory, mode 0600. One JSON request per line, one
-//! JSON answer per line: `{"ok": ...}` or `{"error": "..."}`.
+//! The control channel of a running relay: a Unix socket in the data directory, mode 0600. One JSON
+//! request per line, one JSON answer per line: `{"ok": ...}` or `{"error": "..."}`.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -64,7 +64,8 @@ pub(crate) fn socket_path(data_dir: &Path) -> PathBuf {
     data_dir.join(SOCKET)
 }
 
-/// Listens. The store's lock on the data directory makes sure that a socket left behind belongs to nobody.
+/// Listens. The store's lock on the data directory makes sure that a socket left behind belongs to
+/// nobody.
 ///
 /// # Errors
 /// The socket cannot be made, such as when its path has more than 107 octets.
@@ -106,7 +107,8 @@ async fn connection(stream: UnixStream, control: Control) {
         if !matches!(tokio::time::timeout(IDLE, request).await, Ok(Ok(n)) if n > 0) {
             return;
         }
-        // Cut off by the limit or by the other end: not a request, and what follows would be none either.
+        // Cut off by the limit or by the other end: not a request, and what follows would be none
+        // either.
         if !line.ends_with(b"\n") {
             return;
         }

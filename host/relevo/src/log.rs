@@ -1,4 +1,5 @@
-//! Structured logs on standard error. `RELEVO_LOG` filters (default `info`), `RELEVO_LOG_FORMAT=json` is for machines.
+//! Structured logs on standard error. `RELEVO_LOG` filters (default `info`),
+//! `RELEVO_LOG_FORMAT=json` is for machines.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +22,8 @@ pub(crate) fn start(default: &str) {
     }
 }
 
-/// Writes a line to standard error without the log. A line that cannot be written is dropped and counted.
+/// Writes a line to standard error without the log. A line that cannot be written is dropped and
+/// counted.
 pub(crate) fn say(line: &str) {
     let _ = Lossy(io::stderr()).write_all(format!("{line}\n").as_bytes());
 }
@@ -31,8 +33,8 @@ pub(crate) fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-/// A writer that never fails: the reader of the log may have gone, and its disk may be full, while mail goes on. One call
-/// of `write` is one line.
+/// A writer that never fails: the reader of the log may have gone, and its disk may be full, while
+/// mail goes on. One call of `write` is one line.
 struct Lossy<W>(W);
 
 impl<W: Write> Write for Lossy<W> {

@@ -22,8 +22,9 @@ mod tls;
 
 use std::process::ExitCode;
 
-/// A message is a few hundred small allocations, made on one thread and freed on another; what a burst needed is to go back
-/// to the system. The C library's allocator is slow at the first and does not do the second. Figures: `tests/bench/README.md`.
+/// A message is a few hundred small allocations, made on one thread and freed on another; what a
+/// burst needed is to go back to the system. The C library's allocator is slow at the first and
+/// does not do the second. Figures: `tests/bench/README.md`.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -92,7 +92,8 @@ async fn serve(file: &Path, config: RelayConfig) -> anyhow::Result<()> {
 }
 
 fn outside(parts: &ServerParts, settings: &relevo_relay::settings::Settings) -> anyhow::Result<Outside> {
-    // An MX host with one of these addresses is ourselves: a listener that mail for others would reach.
+    // An MX host with one of these addresses is ourselves: a listener that mail for others would
+    // reach.
     let own = settings.delivery.own_addresses.iter().filter(|a| a.port() == settings.delivery.port);
     let own = own.map(SocketAddr::ip).filter(|ip| !ip.is_unspecified()).collect();
     let resolver = HickoryResolver::new(ResolverConfig {
@@ -116,7 +117,8 @@ fn outside(parts: &ServerParts, settings: &relevo_relay::settings::Settings) -> 
 /// Time in which the files of a configuration are expected to be read.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Reloads on SIGHUP. Files are read beside the loop that hears signals: their file system may not answer.
+/// Reloads on SIGHUP. Files are read beside the loop that hears signals: their file system may not
+/// answer.
 struct Reloads {
     file: PathBuf,
     parts: ServerParts,

@@ -1,4 +1,5 @@
-//! Configurations with mistakes, as files: each `#!` says what `relevo check` must say about its line.
+//! Configurations with mistakes, as files: each `#!` says what `relevo check` must say about its
+//! line.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::fs;
@@ -69,7 +70,8 @@ fn the_example_passes() {
     assert!(answer.contains("tenant[0].domain[0].dkim[0].key") && answer.contains("chmod 600"), "{answer}");
 }
 
-/// A call that is not allowed ends the process, and these are in groups that a service has no use for as a rule.
+/// A call that is not allowed ends the process, and these are in groups that a service has no use
+/// for as a rule.
 #[test]
 fn the_unit_allows_what_plugin_threads_and_compilers_need() {
     let unit = fs::read_to_string(repository().join("host/relevo/packaging/relevo.service")).unwrap();

@@ -1,4 +1,5 @@
-//! Hostile plugins in a running relay: what their tenant's senders are told, who is blamed, and that another tenant is not harmed.
+//! Hostile plugins in a running relay: what their tenant's senders are told, who is blamed, and
+//! that another tenant is not harmed.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "tests")]
 
 #[allow(dead_code, reason = "shared with other tests")]
@@ -15,7 +16,8 @@ use support::relay::PASSWORD;
 use support::sink::Received;
 use support::wait_for;
 
-/// A plugin whose faults are counted by nobody. A build without optimisation takes several times as long for the host's part.
+/// A plugin whose faults are counted by nobody. A build without optimisation takes several times as
+/// long for the host's part.
 fn plugin(more: &str) -> String {
     format!(
         "[[tenant.plugin]]\nname = \"bad\"\ngrants = [\"log\", \"clock\", \"kv\"]\nbreaker_faults = 1000\n{more}\n"
@@ -127,7 +129,8 @@ impl Scene {
     }
 }
 
-/// Looping, recursing, hoarding, trapping, talking too much, injecting, widening: no answer of it is used.
+/// Looping, recursing, hoarding, trapping, talking too much, injecting, widening: no answer of it
+/// is used.
 #[test]
 fn each_fault_is_answered_by_the_failure_policy_and_blamed() {
     let mut scene = Scene::with(&plugin(SHORT), "hostile");
@@ -236,7 +239,8 @@ fn is_a_function_of_the_message(message: &str) {
     assert!(value("wall").parse::<u64>().unwrap() > 1_600_000_000_000, "{seen}");
 }
 
-/// Where its tenant wants mail to pass, it passes as if the plugin were not there: nothing of what it answered is in it.
+/// Where its tenant wants mail to pass, it passes as if the plugin were not there: nothing of what
+/// it answered is in it.
 #[test]
 fn nothing_of_a_broken_answer_is_in_mail_that_passes() {
     let plugins = plugin(&format!("{SHORT}\non_failure = \"accept\""));
@@ -325,7 +329,8 @@ fn settings_that_break_it_later_are_its_fault() {
     scene.ends();
 }
 
-/// Imports that are taken away after it was put in use: the failure policy answers rather than nobody.
+/// Imports that are taken away after it was put in use: the failure policy answers rather than
+/// nobody.
 #[test]
 fn a_grant_that_is_withdrawn_is_answered_by_the_failure_policy() {
     let plugins = everything("breaker_faults = 1000").replace("\"every\"", "\"bad\"");

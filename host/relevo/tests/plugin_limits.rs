@@ -37,10 +37,12 @@ fn the_strictest_of_several_counts_in_declared_order() {
     assert_eq!(world.relay.events("email.rejected").last().unwrap()["plugin"], "first");
 }
 
-/// What a call used is known when it has ended. So the first one is made, and then none for as long as it takes to make up for it.
+/// What a call used is known when it has ended. So the first one is made, and then none for as long
+/// as it takes to make up for it.
 #[test]
 fn a_tenant_whose_cpu_time_is_used_up_is_answered_by_the_failure_policy() {
-    // `busy` takes some 30 ms in a release build, and the least that can be configured is 10 ms in a second.
+    // `busy` takes some 30 ms in a release build, and the least that can be configured is 10 ms in
+    // a second.
     let limits = "settings = { case = \"busy\" }\ncpu_timeout = \"60s\"\nwall_timeout = \"120s\"";
     let world = World::with("", &format!("plugin_cpu = \"10ms\"\n{}", plugin("every", limits)));
     world.add("every", "hostile");

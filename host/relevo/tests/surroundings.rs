@@ -30,7 +30,8 @@ fn metric(relay: &Relay, name: &str) -> f64 {
     line.unwrap_or_else(|| panic!("no {name}:\n{metrics}")).split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-/// Serves with this standard error: mail is taken and delivered once, lines are counted, and the end is clean.
+/// Serves with this standard error: mail is taken and delivered once, lines are counted, and the
+/// end is clean.
 fn serves_without_a_log(stderr: Stdio) {
     let sink = Sink::start();
     let mut relay = Relay::start(sink.addr, "", false);
@@ -72,7 +73,8 @@ fn fifo(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
-/// A FIFO blocks whoever opens it until somebody writes. As a file of the configuration it is a mistake.
+/// A FIFO blocks whoever opens it until somebody writes. As a file of the configuration it is a
+/// mistake.
 #[test]
 fn a_reload_does_not_wait_for_a_fifo() {
     let sink = Sink::start();
@@ -105,7 +107,8 @@ fn a_reload_does_not_wait_for_a_fifo() {
     assert!(!relay.ended(), "a FIFO is no configuration");
 }
 
-/// Files that take long to read, such as those of a mount that hangs, are read beside the loop that hears signals.
+/// Files that take long to read, such as those of a mount that hangs, are read beside the loop that
+/// hears signals.
 #[test]
 fn a_stop_does_not_wait_for_a_reload() {
     let sink = Sink::start();
@@ -126,7 +129,8 @@ fn a_stop_does_not_wait_for_a_reload() {
     assert!(log.contains("stopped") && !log.contains("nothing was changed"), "{log}");
 }
 
-/// Takes the listening socket of a process and shuts it down: a listener cannot accept from then on.
+/// Takes the listening socket of a process and shuts it down: a listener cannot accept from then
+/// on.
 fn break_listener(pid: i32, address: SocketAddr) {
     use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
     let pidfd = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap();

@@ -1,4 +1,5 @@
-//! Pools of source addresses, priorities and routes, as plugins choose them and as the configuration grants them.
+//! Pools of source addresses, priorities and routes, as plugins choose them and as the
+//! configuration grants them.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "tests")]
 
 #[allow(dead_code, reason = "shared with other tests")]
@@ -28,7 +29,8 @@ source_ipv4 = ["127.0.0.8", "127.0.0.9"]
 
 const GRANTS: &str = "pools = [\"own\", \"bulk\"]\nroutes = [\"other\"]\nmax_priority = 5\n";
 
-/// A relay whose tenant has a plugin that gives back `pool`, `priority` and `route` as they stand in its data.
+/// A relay whose tenant has a plugin that gives back `pool`, `priority` and `route` as they stand
+/// in its data.
 fn relay(sink: std::net::SocketAddr, more: &str, grants: &str) -> Relay {
     let mut relay = Relay::start(sink, more, false);
     relay.stop();

@@ -35,7 +35,8 @@ pub struct MailHost {
 pub struct MailRoute {
     /// Never empty; our own names and what is worse are cut off already.
     pub hosts: Vec<MailHost>,
-    /// Names the set of MX hosts: domains with the same site share connections. Lower case names with preference, sorted.
+    /// Names the set of MX hosts: domains with the same site share connections. Lower case names
+    /// with preference, sorted.
     pub site: String,
     /// How long it may be kept: the smallest TTL, at least 30 s and at most an hour.
     pub ttl: Duration,
@@ -83,8 +84,8 @@ pub trait Resolve: Send + Sync {
     /// The route for a domain in A-labels.
     async fn route(&self, domain: &str) -> Result<MailRoute, ResolveError>;
 
-    /// The addresses of a host that is named in the configuration, of the family that is wanted. Inner addresses are not
-    /// left out, and no MX is looked for.
+    /// The addresses of a host that is named in the configuration, of the family that is wanted.
+    /// Inner addresses are not left out, and no MX is looked for.
     ///
     /// # Errors
     /// `NoSuchDomain`, `NoMailHost` (the name has no address), `Temporary`.

@@ -32,15 +32,17 @@ pub struct ResolverConfig {
     pub ip: IpFamily,
     /// Our names, in any case: an MX host of this name is ourselves.
     pub own_names: Vec<String>,
-    /// Our addresses, only those that take mail on the port that we deliver to: an MX host with one is ourselves.
+    /// Our addresses, only those that take mail on the port that we deliver to: an MX host with one
+    /// is ourselves.
     pub own_addresses: Vec<IpAddr>,
 }
 
 /// What the configuration of the relay does not say.
 #[derive(Clone)]
 pub struct Tuning {
-    /// Addresses that it says true to are left out before they are counted, such as [`crate::reach::is_inner`] without the
-    /// networks that are allowed. None: all are kept, and the caller judges.
+    /// Addresses that it says true to are left out before they are counted, such as
+    /// [`crate::reach::is_inner`] without the networks that are allowed. None: all are kept, and
+    /// the caller judges.
     pub refuse: Option<Arc<dyn Fn(IpAddr) -> bool + Send + Sync>>,
     /// Puts equals in order.
     pub random: Arc<dyn Fn() -> u64 + Send + Sync>,
@@ -57,8 +59,8 @@ impl Default for Tuning {
     }
 }
 
-/// Resolves through hickory, which caches answers for their TTL (at most an hour; negative ones at most five minutes).
-/// Cheap to clone; clones share the cache.
+/// Resolves through hickory, which caches answers for their TTL (at most an hour; negative ones at
+/// most five minutes). Cheap to clone; clones share the cache.
 #[derive(Clone)]
 pub struct HickoryResolver(Arc<ResolverCore>);
 

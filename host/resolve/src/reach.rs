@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether an address is not a public unicast address: loopback, private, shared (RFC 6598), link-local, multicast,
-/// unspecified, benchmarking, documentation, reserved. An IPv4 address within an IPv6 address (mapped, compatible, NAT64, 6to4)
-/// counts as itself.
+/// Whether an address is not a public unicast address: loopback, private, shared (RFC 6598),
+/// link-local, multicast, unspecified, benchmarking, documentation, reserved. An IPv4 address
+/// within an IPv6 address (mapped, compatible, NAT64, 6to4) counts as itself.
 #[must_use]
 pub fn is_inner(ip: IpAddr) -> bool {
     match ip {

@@ -30,8 +30,9 @@ impl Ourselves {
     }
 }
 
-/// The exchangers of MX records: preference and name (lower case, no final dot, empty for the root). Sorted, without repeats and
-/// without what cannot be a host; none left is `NullMx` when the root was among them (RFC 7505).
+/// The exchangers of MX records: preference and name (lower case, no final dot, empty for the
+/// root). Sorted, without repeats and without what cannot be a host; none left is `NullMx` when the
+/// root was among them (RFC 7505).
 pub(crate) fn exchangers(
     domain: &str,
     mut mx: Vec<(u16, String)>,
@@ -57,8 +58,8 @@ pub(crate) fn site(mx: &[(u16, String)]) -> String {
     names.join(",")
 }
 
-/// The hosts in the order to be tried: by preference, at random among equals; from our own preference on cut off
-/// (RFC 5321 section 5.1); at most 10 addresses in all.
+/// The hosts in the order to be tried: by preference, at random among equals; from our own
+/// preference on cut off (RFC 5321 section 5.1); at most 10 addresses in all.
 pub(crate) fn order(
     domain: &str,
     mut hosts: Vec<MailHost>,
@@ -94,8 +95,8 @@ pub(crate) fn order(
     Ok(hosts)
 }
 
-/// Addresses of one host: each family at random, the two in turn with IPv6 first, so that a family that does not work
-/// costs one attempt and not all.
+/// Addresses of one host: each family at random, the two in turn with IPv6 first, so that a family
+/// that does not work costs one attempt and not all.
 pub(crate) fn interleave(
     family: IpFamily,
     mut v4: Vec<IpAddr>,

@@ -1,4 +1,5 @@
-//! A name server on loopback, in the process, for tests: zones are set from Rust, and it fails on request.
+//! A name server on loopback, in the process, for tests: zones are set from Rust, and it fails on
+//! request.
 
 use std::collections::HashMap;
 use std::io;
@@ -23,7 +24,8 @@ pub enum Trouble {
     Truncated,
 }
 
-/// Answers on UDP and TCP until it is dropped. It is authoritative for everything: names without records do not exist.
+/// Answers on UDP and TCP until it is dropped. It is authoritative for everything: names without
+/// records do not exist.
 #[derive(Debug)]
 pub struct TestDns {
     addr: SocketAddr,
@@ -94,7 +96,8 @@ impl TestDns {
         self
     }
 
-    /// From now on questions for this name get into trouble; with a type (`"A"`, `"MX"`, ...) only those.
+    /// From now on questions for this name get into trouble; with a type (`"A"`, `"MX"`, ...) only
+    /// those.
     pub fn trouble(&self, name: &str, only: Option<&str>, trouble: Trouble) -> &Self {
         let only = only.and_then(|t| t.parse().ok());
         self.lock().troubles.insert((plain(name), only), trouble);

@@ -1,4 +1,5 @@
-//! What policy plugins cost: a call of one that accepts everything, and the memory of a thousand of them.
+//! What policy plugins cost: a call of one that accepts everything, and the memory of a thousand of
+//! them.
 //!
 //! ```text
 //! cargo xtask build
@@ -158,7 +159,8 @@ fn built(name: &str) -> Result<Vec<u8>> {
         .map_err(|error| format!("{}: {error}: run `cargo xtask build`", path.display()))?)
 }
 
-/// KiB resident in this process: all of it, and with what is shared divided among those who share it.
+/// KiB resident in this process: all of it, and with what is shared divided among those who share
+/// it.
 fn memory() -> Result<(u64, u64)> {
     let rollup = std::fs::read_to_string("/proc/self/smaps_rollup")?;
     let of = |name: &str| {

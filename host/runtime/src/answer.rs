@@ -1,5 +1,5 @@
-//! Ties an answer to its call. The content of an answer is checked once, by its user, with [`relevo_mailkit::recheck`]; a
-//! built message, which nobody looks at again, is checked here.
+//! Ties an answer to its call. The content of an answer is checked once, by its user, with
+//! [`relevo_mailkit::recheck`]; a built message, which nobody looks at again, is checked here.
 
 use relevo_mailkit::model::{Part, Rewrite, Span};
 use relevo_mailkit::recheck::LineEnds;

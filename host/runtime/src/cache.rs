@@ -1,9 +1,10 @@
 //! Compiled components on disk.
 //!
-//! An entry is native code that this process will run, so it must come from nobody else: the directory is ours and closed to
-//! others, the name has the digest of the component and everything that shaped the code (engine version,
-//! configuration, CPU features), and a checksum beside it tells a torn or rotten file. Anything that does not fit is compiled
-//! again and replaced. The cache never makes a start fail.
+//! An entry is native code that this process will run, so it must come from nobody else: the
+//! directory is ours and closed to others, the name has the digest of the component and everything
+//! that shaped the code (engine version, configuration, CPU features), and a checksum beside it
+//! tells a torn or rotten file. Anything that does not fit is compiled again and replaced. The
+//! cache never makes a start fail.
 
 use std::fs::{self, DirBuilder, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -48,7 +49,8 @@ impl Cache {
 
     /// The compiled component, from disk or compiled now and kept.
     ///
-    /// `compile` gives the code; it is asked only when the entry is not there or not as it was written.
+    /// `compile` gives the code; it is asked only when the entry is not there or not as it was
+    /// written.
     pub(crate) fn load(
         &self,
         engine: &Engine,
@@ -81,7 +83,8 @@ impl Cache {
         })
     }
 
-    /// Keeps what a compiler with the configuration of `engine` made of the component with this digest; slowly (see [`write_synced`]).
+    /// Keeps what a compiler with the configuration of `engine` made of the component with this
+    /// digest; slowly (see [`write_synced`]).
     pub(crate) fn put(&self, engine: &Engine, name: &str, digest: &[u8; 32], code: &[u8]) -> io::Result<()> {
         write(&self.path(engine, name, digest), code)
     }
@@ -98,8 +101,8 @@ impl Cache {
         Ok(())
     }
 
-    /// Removes the entries of this name that are not to be kept, and those that an engine made which this is not. Files that are
-    /// being written stay. Returns how many files were removed.
+    /// Removes the entries of this name that are not to be kept, and those that an engine made
+    /// which this is not. Files that are being written stay. Returns how many files were removed.
     pub(crate) fn clear(
         &self,
         engine: &Engine,
@@ -152,9 +155,10 @@ fn read(engine: &Engine, path: &Path) -> Result<Option<Component>, String> {
         return Err("its checksum does not match".into());
     }
     drop(code);
-    // SAFETY: the file is in a directory that only this user can write (checked when the cache was opened) and has the
-    // checksum that was noted when this program wrote it. The engine checks version, configuration and target itself.
-    // Mapped rather than read: pages that no call needs stay on disk.
+    // SAFETY: the file is in a directory that only this user can write (checked when the cache was
+    // opened) and has the checksum that was noted when this program wrote it. The engine checks
+    // version, configuration and target itself. Mapped rather than read: pages that no call needs
+    // stay on disk.
     #[allow(unsafe_code, reason = "native code of our own, checked just before")]
     let component = unsafe { Component::deserialize_file(engine, path) };
     component.map(Some).map_err(|error| format!("{error:#}"))
@@ -164,7 +168,8 @@ fn checksum_path(path: &Path) -> PathBuf {
     path.with_extension("cwasm.sha256")
 }
 
-/// Code first, checksum second, each renamed into place: whatever a crash leaves does not match or is whole.
+/// Code first, checksum second, each renamed into place: whatever a crash leaves does not match or
+/// is whole.
 fn write(path: &Path, code: &[u8]) -> io::Result<()> {
     replace(path, code)?;
     replace(&checksum_path(path), hex::encode(&Sha256::digest(code)).as_bytes())

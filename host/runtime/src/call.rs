@@ -85,8 +85,8 @@ fn classify(error: &wasmtime::Error, state: &State) -> (Blame, FaultKind, String
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {
         return (Blame::Host, FaultKind::Host, format!("{error:#}"));
     }
-    // What comes back from a call without being a trap is a value that cannot be read: text that is not UTF-8, a
-    // length beyond the memory, an unknown case.
+    // What comes back from a call without being a trap is a value that cannot be read: text that is
+    // not UTF-8, a length beyond the memory, an unknown case.
     let kind = match error.downcast_ref::<ImportTrap>() {
         Some(ImportTrap::Inert(_)) => FaultKind::Denied,
         Some(ImportTrap::Exit) => FaultKind::Trap,

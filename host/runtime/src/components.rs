@@ -30,7 +30,8 @@ pub fn component(stage: Stage) -> Option<&'static [u8]> {
     embedded(stage).map(|e| e.wasm)
 }
 
-/// Whether the embedded components were built from older sources than those that this crate was built beside.
+/// Whether the embedded components were built from older sources than those that this crate was
+/// built beside.
 #[must_use]
 pub fn components_are_stale() -> bool {
     STALE

@@ -8,11 +8,14 @@ use crate::Stage;
 /// How the stages are run.
 #[derive(Debug, Clone)]
 pub struct RuntimeConfig {
-    /// Where compiled components are kept between starts, made 0700. `None`: compiled at every start.
+    /// Where compiled components are kept between starts, made 0700. `None`: compiled at every
+    /// start.
     ///
-    /// Nobody else may write there: it holds native code. A directory of somebody else's, or one open to others, is not used.
+    /// Nobody else may write there: it holds native code. A directory of somebody else's, or one
+    /// open to others, is not used.
     pub cache_dir: Option<PathBuf>,
-    /// Calls at the same time. Callers see to it that there are no more; a call beyond them can fail for want of memory.
+    /// Calls at the same time. Callers see to it that there are no more; a call beyond them can
+    /// fail for want of memory.
     pub calls: usize,
     /// What a call may use.
     pub limits: Limits,
@@ -29,8 +32,8 @@ impl Default for RuntimeConfig {
 }
 
 impl RuntimeConfig {
-    /// The defaults with the cache in `component-cache` beside the running program, or beside its `deps` directory for a
-    /// test: compiled once per build, not once per test binary.
+    /// The defaults with the cache in `component-cache` beside the running program, or beside its
+    /// `deps` directory for a test: compiled once per build, not once per test binary.
     #[must_use]
     pub fn beside_executable() -> Self {
         let directory = std::env::current_exe().ok().and_then(|exe| {

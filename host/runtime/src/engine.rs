@@ -6,7 +6,8 @@ use crate::config::{Limits, LoadError};
 
 /// Core instances of one component: the program and the shims that `wit-component` puts round it.
 const CORE_INSTANCES: u32 = 8;
-/// Memory that a slot keeps between instances; it is cleared instead of given back and faulted in again.
+/// Memory that a slot keeps between instances; it is cleared instead of given back and faulted in
+/// again.
 const KEEP_RESIDENT: usize = 2 << 20;
 
 /// An engine with room for `instances` at the same time.

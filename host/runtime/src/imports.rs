@@ -1,8 +1,9 @@
 //! The imports of first-party components: which are tolerated, and what they do.
 //!
-//! `std` imports parts of WASI 0.2 even where the program uses none. Each import of each component is pinned in
-//! `golden/<stage>.txt`; anything else is refused by name when the component is loaded. A tolerated function either
-//! answers from the call (clock, randomness, environment) or traps.
+//! `std` imports parts of WASI 0.2 even where the program uses none. Each import of each component
+//! is pinned in `golden/<stage>.txt`; anything else is refused by name when the component is
+//! loaded. A tolerated function either answers from the call (clock, randomness, environment) or
+//! traps.
 
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, LinkerInstance, Resource, ResourceType, WasmList};
@@ -31,8 +32,8 @@ pub(crate) enum ImportTrap {
     Exit,
 }
 
-/// The functions that a component imports, as `package/interface@version#function`, sorted. Patch versions are left out: they
-/// change with the compiler and mean nothing.
+/// The functions that a component imports, as `package/interface@version#function`, sorted. Patch
+/// versions are left out: they change with the compiler and mean nothing.
 pub(crate) fn imported_functions(engine: &Engine, component: &Component) -> Vec<String> {
     let mut names = Vec::new();
     for (name, import) in component.component_type().imports(engine) {
@@ -72,7 +73,8 @@ pub(crate) fn audit(engine: &Engine, stage: Stage, component: &Component) -> Res
     }
 }
 
-/// Defines everything that the (audited) component imports, but what `elsewhere` says of by name is defined elsewhere.
+/// Defines everything that the (audited) component imports, but what `elsewhere` says of by name is
+/// defined elsewhere.
 pub(crate) fn link(
     linker: &mut Linker<State>,
     engine: &Engine,
@@ -87,7 +89,8 @@ pub(crate) fn link(
         let mut target = linker.instance(name)?;
         for (item, definition) in instance.exports(engine) {
             match definition.ty {
-                // One type for all of them: no handle ever means anything but standard output and error.
+                // One type for all of them: no handle ever means anything but standard output and
+                // error.
                 ComponentItem::Resource(_) => {
                     target.resource(item, ResourceType::host::<()>(), |_, _| Ok(()))?;
                 }
@@ -200,20 +203,23 @@ fn define_stream(
             .func_wrap(function, |_: Context<'_>, (_,): (Resource<()>,)| -> wasmtime::Result<Written> {
                 Ok((Ok(()),))
             }),
-        // Whoever waits for it goes on at once: there is nothing else that anybody could get a pollable for.
+        // Whoever waits for it goes on at once: there is nothing else that anybody could get a
+        // pollable for.
         "[method]output-stream.subscribe" => target
             .func_wrap(function, |_: Context<'_>, (_,): (Resource<()>,)| Ok((Resource::<()>::new_own(0),))),
         _ => inert(target, interface, function),
     }
 }
 
-/// Randomness that is the same for the same call: what a component returns must come out the same on a retry.
+/// Randomness that is the same for the same call: what a component returns must come out the same
+/// on a retry.
 fn define_random(
     target: &mut LinkerInstance<'_, State>,
     interface: &str,
     function: &str,
 ) -> wasmtime::Result<()> {
-    /// A guest that asks for more than a hash seed is told so by a trap, not by a large allocation here.
+    /// A guest that asks for more than a hash seed is told so by a trap, not by a large allocation
+    /// here.
     const MOST: u64 = 4096;
     match function {
         "get-random-bytes" | "get-insecure-random-bytes" => {

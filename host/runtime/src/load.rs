@@ -85,7 +85,8 @@ impl Prepared {
             dkim: dkim::DkimStagePre::new(dkim?).map_err(wrong(Stage::Dkim))?,
             template: template::TemplateStagePre::new(template?).map_err(wrong(Stage::Template))?,
         };
-        // The types of exports are compared when an instance is made: better now than with the first message.
+        // The types of exports are compared when an instance is made: better now than with the
+        // first message.
         let store = || new_store(engine, (&config.limits).into(), Moment::now());
         prepared.validate.instantiate(store()).map_err(wrong(Stage::Validate))?;
         prepared.track.instantiate(store()).map_err(wrong(Stage::Track))?;
@@ -101,8 +102,8 @@ fn join(thread: thread::ScopedJoinHandle<'_, Pre>) -> Pre {
     thread.join().unwrap_or_else(|_| Err(LoadError::Engine("the compiler panicked".into())))
 }
 
-/// An engine that only compiles, made when something must be compiled. It is dropped after loading: an engine keeps what its
-/// compiler has once needed, which is more than a hundred megabytes.
+/// An engine that only compiles, made when something must be compiled. It is dropped after loading:
+/// an engine keeps what its compiler has once needed, which is more than a hundred megabytes.
 struct Compiler {
     limits: Limits,
     engine: OnceLock<Result<Engine, String>>,

@@ -14,7 +14,8 @@ use crate::state::{Moment, State};
 use crate::ticker::Ticker;
 use crate::{Blame, Fault, FaultKind, Stage, StageStats, engine};
 
-/// Instances that may exist at the same time for each call that runs: a call whose caller panicked may still hold one.
+/// Instances that may exist at the same time for each call that runs: a call whose caller panicked
+/// may still hold one.
 const INSTANCES_PER_CALL: usize = 2;
 
 /// The sandbox with the first-party components in it. One for a process.
@@ -36,11 +37,12 @@ struct Counters {
 }
 
 impl Runtime {
-    /// Compiles the components, or takes them from the cache. Blocks for as long as the compiler runs: a second or two the
-    /// first time, milliseconds later.
+    /// Compiles the components, or takes them from the cache. Blocks for as long as the compiler
+    /// runs: a second or two the first time, milliseconds later.
     ///
     /// # Errors
-    /// A component that is missing, does not load or imports what it is not granted; an engine or a thread that cannot start.
+    /// A component that is missing, does not load or imports what it is not granted; an engine or a
+    /// thread that cannot start.
     pub fn new(config: RuntimeConfig) -> Result<Arc<Self>, LoadError> {
         Self::with_components(config, crate::components::embedded)
     }

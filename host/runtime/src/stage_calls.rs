@@ -11,12 +11,14 @@ use crate::call::{Broken, push};
 use crate::state::enter;
 use crate::{Fault, Runtime, Stage, StageStats, Stages, answer};
 
-/// The seed of a call's randomness. The same call gets the same: what a stage returns must come out the same on a retry.
+/// The seed of a call's randomness. The same call gets the same: what a stage returns must come out
+/// the same on a retry.
 fn seed(now: i64, size: u64) -> u64 {
     now.cast_unsigned().rotate_left(32) ^ size
 }
 
-/// Returns true if the tracking stage could ask for one of these parts. It decides itself; this only spares an instance.
+/// Returns true if the tracking stage could ask for one of these parts. It decides itself; this
+/// only spares an instance.
 fn could_rewrite(options: &TrackOptions, parts: &[Part]) -> bool {
     let html = options.clicks || options.opens;
     let text = options.clicks && options.text_links;

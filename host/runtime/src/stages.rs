@@ -8,10 +8,12 @@ use relevo_mailkit::model::{
 };
 use relevo_mailkit::source::Source;
 
-/// The first-party stages. Each method is one call of a component with a fresh state; nothing is kept between calls.
+/// The first-party stages. Each method is one call of a component with a fresh state; nothing is
+/// kept between calls.
 ///
-/// A call computes on the thread of the caller, for as long as [`crate::Limits`] allows, and reads `message` as it goes. So
-/// callers bound how many run at the same time, and keep sources that may block away from threads that serve sockets.
+/// A call computes on the thread of the caller, for as long as [`crate::Limits`] allows, and reads
+/// `message` as it goes. So callers bound how many run at the same time, and keep sources that may
+/// block away from threads that serve sockets.
 pub trait Stages: Send + Sync {
     /// `validate`: pushes the whole message and returns the report, or why it is refused.
     ///
@@ -29,8 +31,9 @@ pub trait Stages: Send + Sync {
     /// The stage gave no answer.
     fn track(&self, options: TrackOptions, parts: &[Part], message: &dyn Source) -> Result<Rewrite, Fault>;
 
-    /// `dkim.signer`: the octets to be signed for `copy`, one answer for each request. `now` is what the guest's wall clock
-    /// shows. The caller checks each answer against what it grants before it signs.
+    /// `dkim.signer`: the octets to be signed for `copy`, one answer for each request. `now` is
+    /// what the guest's wall clock shows. The caller checks each answer against what it grants
+    /// before it signs.
     ///
     /// # Errors
     /// The stage gave no answer.
@@ -127,7 +130,8 @@ pub struct StageStats {
 pub enum Blame {
     /// The component broke: trap, deadline, memory, an answer that does not pass the checker.
     Guest,
-    /// The host could not run it: reading the message failed, the machine had no time for it, or it is shutting down.
+    /// The host could not run it: reading the message failed, the machine had no time for it, or it
+    /// is shutting down.
     Host,
 }
 

@@ -12,7 +12,8 @@ use crate::policy::granted::GrantedCapabilities;
 /// Octets of standard output and error that are kept for the log.
 const OUTPUT: usize = 4096;
 
-/// Core instances, memories and tables of one store. Interpreted languages come as some twenty modules.
+/// Core instances, memories and tables of one store. Interpreted languages come as some twenty
+/// modules.
 const INSTANCES: usize = 128;
 const MEMORIES: usize = 16;
 const TABLES: usize = 64;
@@ -211,8 +212,8 @@ impl ResourceLimiter for State {
 
 /// The time that a guest may use, and what it used.
 ///
-/// Looked at when the epoch advances, so entering a call costs no system call. A call is counted from the first tick that
-/// finds it running, so it can overrun by two.
+/// Looked at when the epoch advances, so entering a call costs no system call. A call is counted
+/// from the first tick that finds it running, so it can overrun by two.
 pub(crate) struct Budget {
     call_limit: Span,
     message_limit: Span,
@@ -278,8 +279,8 @@ impl Budget {
         UpdateDeadline::Interrupt
     }
 
-    /// A guest that neither computed nor asked the host for half of the time, and has not used half of its CPU time either, was
-    /// kept waiting by the machine.
+    /// A guest that neither computed nor asked the host for half of the time, and has not used half
+    /// of its CPU time either, was kept waiting by the machine.
     fn blame(&self, spent: Span, limit: Span) -> Blame {
         let busy = spent.cpu + self.host >= spent.wall / 2 || spent.cpu >= limit.cpu / 2;
         if busy { Blame::Guest } else { Blame::Host }

@@ -82,8 +82,8 @@ fn tick(engines: &[Engine], shared: &Shared) {
             engines.iter().for_each(Engine::increment_epoch);
             continue;
         }
-        // Parked is set before running is read again, and a starting guest does the two in the other order: one of
-        // them sees the other.
+        // Parked is set before running is read again, and a starting guest does the two in the
+        // other order: one of them sees the other.
         shared.parked.store(true, Ordering::SeqCst);
         if shared.running.load(Ordering::SeqCst) == 0 && !shared.stop.load(Ordering::SeqCst) {
             thread::park();

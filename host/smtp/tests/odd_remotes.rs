@@ -16,8 +16,9 @@ use relevo_smtp::client::{
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
-/// Lines of a script: `S: text` is sent with CRLF, `C: prefix` reads a line that must begin so, `close` closes,
-/// `wait` keeps silent until the client goes away, `read` takes octets as they come.
+/// Lines of a script: `S: text` is sent with CRLF, `C: prefix` reads a line that must begin so,
+/// `close` closes, `wait` keeps silent until the client goes away, `read` takes octets as they
+/// come.
 async fn remote(scripts: &'static [&'static str]) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -142,7 +143,8 @@ async fn refused_while_the_content_is_under_way() {
         .unwrap();
     let body = "a line of text\r\n".repeat(2_000_000).into_bytes();
     let result = connection.transact(&envelope(&["x@b.test"], body.len()), Arc::new(body)).await;
-    // The system may drop the reply when it resets the connection; what is left then is a lost connection.
+    // The system may drop the reply when it resets the connection; what is left then is a lost
+    // connection.
     assert!(!result.reusable);
     match failure(&result) {
         Failure {

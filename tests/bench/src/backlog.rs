@@ -56,7 +56,8 @@ impl Bench<'_> {
         }
         let relay = Relay::start(&setup)?;
         let filling = fill(&relay, &scene, self.options.backlog)?;
-        // Two relays, so that they can take turns: what the machine gives changes while the backlog is filled.
+        // Two relays, so that they can take turns: what the machine gives changes while the backlog
+        // is filled.
         let empty = Relay::start(&empty)?;
         let plan = Plan::new(REFERENCE, 4, 20, self.options.duration);
         let rate = |relay: &Relay| measure(relay, &scene.ledger, &scene.addresses(), &plan);

@@ -207,8 +207,8 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// The first start compiles the components; what it needs for that belongs to no figure but its own, which is the peak of
-/// resident memory in KiB.
+/// The first start compiles the components; what it needs for that belongs to no figure but its
+/// own, which is the peak of resident memory in KiB.
 pub(crate) fn compile(setup: &Setup<'_>) -> Result<u64> {
     let first = Relay::start(setup)?;
     let peak = process::memory(first.pid())?.peak;

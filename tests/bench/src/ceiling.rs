@@ -1,4 +1,5 @@
-//! What the machine could do at most: a message costs at least its generator, its sink and its RSA signature.
+//! What the machine could do at most: a message costs at least its generator, its sink and its RSA
+//! signature.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! Relevo beside peers: the same load on one and on the other in turn, so that what the machine does meanwhile hits both.
+//! Relevo beside peers: the same load on one and on the other in turn, so that what the machine
+//! does meanwhile hits both.
 
 use anyhow::Result;
 use serde::Serialize;
@@ -21,7 +22,8 @@ pub(crate) struct Comparison {
     pub(crate) peer: &'static str,
     pub(crate) durable: bool,
     pub(crate) load: String,
-    /// Medians over the pairs: accepted and delivered per second, microseconds of processor for each message.
+    /// Medians over the pairs: accepted and delivered per second, microseconds of processor for
+    /// each message.
     pub(crate) relevo: Medians,
     pub(crate) other: Medians,
     /// Medians of the ratios of each pair, Relevo over the peer.
@@ -74,7 +76,8 @@ pub(crate) struct SourceComparison {
     pub(crate) load: &'static str,
     pub(crate) rate_target: f64,
     pub(crate) cpu_target: f64,
-    /// Medians over the pairs, Relevo, then the peer: messages per second, microseconds of processor for each message.
+    /// Medians over the pairs, Relevo, then the peer: messages per second, microseconds of
+    /// processor for each message.
     pub(crate) rate: [f64; 2],
     pub(crate) cpu_us: [f64; 2],
     /// Medians of the ratios of each pair, Relevo over the peer.
@@ -172,8 +175,8 @@ impl Bench<'_> {
         relay.stop()
     }
 
-    /// Under every load. A peer that cannot take one is no reason to lose the rest of the run: returns why, and keeps the loads
-    /// before it.
+    /// Under every load. A peer that cannot take one is no reason to lose the rest of the run:
+    /// returns why, and keeps the loads before it.
     fn pairs(&mut self, kind: &Kind, relay: &Relay, peer: &Peer, scene: &Scene) -> Result<Option<String>> {
         for plan in self.comparing() {
             let mut pairs = Vec::new();

@@ -1,4 +1,5 @@
-//! A set of processes that belong together, whatever they fork: a control group, or without one a tree.
+//! A set of processes that belong together, whatever they fork: a control group, or without one a
+//! tree.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -17,13 +18,14 @@ use crate::process::{Cpu, cpu_with_children};
 pub(crate) struct Group {
     /// In the hierarchy of version 2, which accounts without any controller being on.
     directory: Option<PathBuf>,
-    /// Processes that were started directly; what they forked is found through them when there is no control group.
+    /// Processes that were started directly; what they forked is found through them when there is
+    /// no control group.
     roots: Vec<u32>,
 }
 
 impl Group {
-    /// An empty one. Without a writable cgroup2 (not root, some containers) it follows parents instead, and misses the
-    /// time of processes whose parent did not wait for them.
+    /// An empty one. Without a writable cgroup2 (not root, some containers) it follows parents
+    /// instead, and misses the time of processes whose parent did not wait for them.
     pub(crate) fn new(name: &str) -> Self {
         let directory =
             hierarchy().map(|base| base.join(format!("relevo-bench-{}-{name}", std::process::id())));
@@ -94,8 +96,8 @@ impl Group {
         Ok(())
     }
 
-    /// Removes the control group. It is busy as long as a process that has ended was not waited for; one that stays is no
-    /// reason to lose what was measured.
+    /// Removes the control group. It is busy as long as a process that has ended was not waited
+    /// for; one that stays is no reason to lose what was measured.
     fn remove(&mut self) {
         let Some(directory) = self.directory.take() else { return };
         let began = Instant::now();

@@ -1,4 +1,5 @@
-//! What both ends of the relay know of a message: when it was acknowledged, and how often it arrived.
+//! What both ends of the relay know of a message: when it was acknowledged, and how often it
+//! arrived.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -17,7 +18,8 @@ const HEAD: usize = 4096;
 /// Messages that can be under way at once; a serial number is forgotten when it comes round again.
 const SLOTS: u64 = 1 << 20;
 
-/// Written by the load generator and by the sink, which are threads of one process and read one clock.
+/// Written by the load generator and by the sink, which are threads of one process and read one
+/// clock.
 pub struct Ledger {
     tag: char,
     origin: Instant,
@@ -113,8 +115,8 @@ impl Ledger {
         self.acknowledged[slot(serial)].store(self.now().max(1), Ordering::Relaxed);
     }
 
-    /// The relay named its recipient to the next hop, for the first time. One that came before the 250 was read counts as no
-    /// wait at all.
+    /// The relay named its recipient to the next hop, for the first time. One that came before the
+    /// 250 was read counts as no wait at all.
     pub fn attempted(&self, serial: u64) {
         if self.attempts[slot(serial)].swap(1, Ordering::Relaxed) > 0 {
             return;

@@ -1,7 +1,8 @@
 //! Load on a running relay: throughput, cost per message, memory. See README.md beside this crate.
 //!
-//! Three processes' worth of work in two: the relay under test is a process of its own, so that its processor time and
-//! memory are its own; load generator and next hop are threads of this one and share a clock.
+//! Three processes' worth of work in two: the relay under test is a process of its own, so that its
+//! processor time and memory are its own; load generator and next hop are threads of this one and
+//! share a clock.
 //!
 //! What starts a relay, talks to it and takes what it sends is public: other harnesses stand on it.
 

@@ -24,7 +24,8 @@ const LIMIT: Duration = Duration::from_secs(600);
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct LargeMessage {
     pub(crate) octets: u64,
-    /// `VmHWM` after the warm-up, resident just before the message, and `VmHWM` after it, counted from there.
+    /// `VmHWM` after the warm-up, resident just before the message, and `VmHWM` after it, counted
+    /// from there.
     pub(crate) warm_peak_kib: u64,
     pub(crate) resident_kib: u64,
     pub(crate) peak_kib: u64,
@@ -55,7 +56,8 @@ pub(crate) fn large_message(relay: &Relay, scene: &Scene) -> Result<LargeMessage
     relay.drained(LIMIT)?;
     sleep(Duration::from_secs(2));
     let warm = process::memory(relay.pid())?;
-    // From here the peak counts from what is resident: a rise below the warm-up's own peak is seen as well.
+    // From here the peak counts from what is resident: a rise below the warm-up's own peak is seen
+    // as well.
     process::reset_peak(relay.pid())?;
     let ledger = &scene.ledger;
     ledger.clear();

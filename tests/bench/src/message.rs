@@ -1,4 +1,5 @@
-//! Messages as applications send them: a text and an HTML part with links, and one with a large attachment.
+//! Messages as applications send them: a text and an HTML part with links, and one with a large
+//! attachment.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -29,7 +30,8 @@ impl Message {
         &self.sender
     }
 
-    /// Appends the content with its final dot; `to` is for the header. No line of it begins with a dot.
+    /// Appends the content with its final dot; `to` is for the header. No line of it begins with a
+    /// dot.
     pub fn compose(&self, serial: u64, to: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(head(&self.sender, serial, to).as_bytes());
         out.extend_from_slice(self.rest.as_bytes());
@@ -37,7 +39,8 @@ impl Message {
     }
 }
 
-/// A message with an attachment of `octets` (before base64) beside an HTML part with links, in pieces.
+/// A message with an attachment of `octets` (before base64) beside an HTML part with links, in
+/// pieces.
 pub struct Attachment {
     message: Message,
     lines: usize,
@@ -75,7 +78,8 @@ impl Attachment {
     }
 }
 
-/// A text and an HTML part with links and this many lines of filling; a quarter of them text, as in most newsletters.
+/// A text and an HTML part with links and this many lines of filling; a quarter of them text, as in
+/// most newsletters.
 fn alternative(lines: usize) -> String {
     let mut html = String::from("<!DOCTYPE html><html><body>\r\n");
     let mut text = String::new();
@@ -129,7 +133,8 @@ impl Addresses {
     }
 }
 
-/// The number in a recipient's address; none in an address with another tag, or that was not made here.
+/// The number in a recipient's address; none in an address with another tag, or that was not made
+/// here.
 pub fn serial(tag: char, address: &str) -> Option<u64> {
     address.strip_prefix(tag)?.split_once('@')?.0.parse().ok()
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Threads of this process, which is also that of the generator and the sink, that do nothing but compute.
+/// Threads of this process, which is also that of the generator and the sink, that do nothing but
+/// compute.
 pub(crate) struct Computing {
     threads: usize,
     /// What each computes, and how often it begins with it.
@@ -16,7 +17,8 @@ pub(crate) struct Computing {
 }
 
 impl Computing {
-    /// What the plugin `busy` takes of a processor when it is asked twenty times a second, on a thread that runs plugins.
+    /// What the plugin `busy` takes of a processor when it is asked twenty times a second, on a
+    /// thread that runs plugins.
     pub(crate) const AS_BUSY: Self =
         Self { threads: 1, burst: Duration::from_millis(30), every: Duration::from_millis(50), nice: 5 };
 
@@ -64,7 +66,8 @@ fn processors() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Without a system call, as a guest does: where the kernel is asked something, it looks at whether somebody else's turn has come.
+/// Without a system call, as a guest does: where the kernel is asked something, it looks at whether
+/// somebody else's turn has come.
 fn compute(rounds: u64) {
     for n in 0..rounds {
         std::hint::black_box(n.wrapping_mul(n));

@@ -1,5 +1,5 @@
-//! Tenants' plugins: what one costs its own tenant's mail, what hostile ones cost another tenant's, what an upload costs
-//! everybody's, and the memory of a thousand of them.
+//! Tenants' plugins: what one costs its own tenant's mail, what hostile ones cost another tenant's,
+//! what an upload costs everybody's, and the memory of a thousand of them.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -38,8 +38,8 @@ const QUIET_RATE: f64 = 100.0;
 const HOSTILE_RATE: f64 = 20.0;
 /// Messages per second beside which plugins are uploaded.
 const MAIL_RATE: f64 = 300.0;
-/// The hostile neighbours (`tests/plugins`): those that stop being asked, since they break, and those that may go on, since they
-/// keep to their limits.
+/// The hostile neighbours (`tests/plugins`): those that stop being asked, since they break, and
+/// those that may go on, since they keep to their limits.
 const HOSTILE: [&str; 13] = [
     "busy",
     "endless-loop",
@@ -55,7 +55,8 @@ const HOSTILE: [&str; 13] = [
     "override-flood",
     "attribute-flood",
 ];
-/// Whose waiting is measured beside them: a plugin that accepts everything competes for their threads.
+/// Whose waiting is measured beside them: a plugin that accepts everything competes for their
+/// threads.
 const BESIDE: &str = "beside";
 /// Tenants with a plugin of their own.
 const MANY: u32 = 1000;
@@ -66,7 +67,8 @@ pub(crate) struct Plugins {
     /// Processor time of a message in us, without and with a plugin that accepts everything.
     pub(crate) accept_all_us: Vec<[f64; 2]>,
     pub(crate) hostile: Vec<Hostile>,
-    /// The same tenant without and with as much computing as that of `busy` beside it, in a process that is not the relay (the generator's).
+    /// The same tenant without and with as much computing as that of `busy` beside it, in a process
+    /// that is not the relay (the generator's).
     pub(crate) outside: Hostile,
     pub(crate) upload: Upload,
     pub(crate) many: Many,
@@ -109,8 +111,8 @@ impl Plugins {
         median(self.accept_all_us.iter().map(|[without, with]| with - without))
     }
 
-    /// The most that a hostile neighbour moved a 99th percentile beyond what is allowed: 10 percent, or 2 ms where that is
-    /// more. At most 0 is within.
+    /// The most that a hostile neighbour moved a 99th percentile beyond what is allowed: 10
+    /// percent, or 2 ms where that is more. At most 0 is within.
     pub(crate) fn hostile_excess_ms(&self) -> f64 {
         let beyond = |[without, with]: [f64; 2]| (with - without) - (without * 0.1).max(2.0);
         let of = |h: &Hostile| beyond(h.response_p99_ms).max(beyond(h.to_next_hop_p99_ms));
@@ -246,7 +248,8 @@ impl World<'_> {
         })
     }
 
-    /// A plugin uploaded again and again, each time as another one, beside mail that goes on until at least one is in use.
+    /// A plugin uploaded again and again, each time as another one, beside mail that goes on until
+    /// at least one is in use.
     fn upload(&self, relay: &Relay, name: &str, component: &[u8]) -> Result<Upload> {
         let uploads = AtomicU32::new(0);
         let quiet = self.paced("mail", TENANTS[1], MAIL_RATE, self.bench.options.duration);
@@ -270,7 +273,8 @@ impl World<'_> {
                 seen
             })
         };
-        // For as long as beside uploads: what happens by itself only now and then would be in one and not in the other.
+        // For as long as beside uploads: what happens by itself only now and then would be in one
+        // and not in the other.
         let (mut pairs, mut lasted) = (Vec::new(), quiet.duration);
         for n in 1..=self.pairs {
             note(&format!("uploads of {name}, pair {n}"));
@@ -354,7 +358,8 @@ impl World<'_> {
         Ok(())
     }
 
-    /// The same as a component that was not there before, from a file that is gone before the disk has it: what is measured are the relay's.
+    /// The same as a component that was not there before, from a file that is gone before the disk
+    /// has it: what is measured are the relay's.
     fn add_another(&self, tenant: &str, component: &[u8], number: u32) -> Result<()> {
         let file = self.setup.directory.join(format!("upload-{number}.wasm"));
         std::fs::write(&file, distinct(component, number))?;
@@ -367,8 +372,9 @@ impl World<'_> {
         self.bench.options.plugins.join(format!("{name}.wasm"))
     }
 
-    /// The plugin that is uploaded: its name, its octets, and the place that it needs. One that takes long to compile, if it was built; but not the
-    /// one in Python, which takes minutes beside mail.
+    /// The plugin that is uploaded: its name, its octets, and the place that it needs. One that
+    /// takes long to compile, if it was built; but not the one in Python, which takes minutes
+    /// beside mail.
     fn to_upload(&self) -> Result<(&'static str, Vec<u8>, &'static str)> {
         let large = "class = \"large\"\ngrants = [\"log\"]\nsettings = { domain = \"c1.test\" }\n";
         let small = "grants = [\"log\", \"clock\", \"kv\"]\n";

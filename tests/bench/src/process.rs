@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-/// Ticks of utime and stime in a second (`USER_HZ`, 100 on every Linux architecture that Rust knows).
+/// Ticks of utime and stime in a second (`USER_HZ`, 100 on every Linux architecture that Rust
+/// knows).
 const TICKS: u64 = 100;
 
 /// Time on the processor.
@@ -122,7 +123,8 @@ pub fn file_system(path: &Path) -> Result<String> {
     Ok(best.1)
 }
 
-/// Median time of a 4 KiB append with fdatasync in `directory`: what a commit cannot be faster than.
+/// Median time of a 4 KiB append with fdatasync in `directory`: what a commit cannot be faster
+/// than.
 pub fn sync_time(directory: &Path) -> Result<Duration> {
     use std::io::Write;
     let path = directory.join("sync");

@@ -66,8 +66,8 @@ pub struct Setup<'a> {
 /// How a relay is started, beyond [`Setup`].
 #[derive(Debug, Clone, Default)]
 pub struct Launch {
-    /// A command in front of the relay's: a tracer, say. It must become the relay by exec, so that the process that is
-    /// signalled and measured is the relay.
+    /// A command in front of the relay's: a tracer, say. It must become the relay by exec, so that
+    /// the process that is signalled and measured is the relay.
     pub under: Vec<String>,
     /// Sections for the end of the configuration.
     pub sections: String,
@@ -85,7 +85,8 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Makes keys once per directory, writes the configuration, starts, waits until both ports answer.
+    /// Makes keys once per directory, writes the configuration, starts, waits until both ports
+    /// answer.
     pub fn start(setup: &Setup<'_>) -> Result<Self> {
         let mut relay = Self::launch(setup, &Launch::default())?;
         relay.wait_until_it_listens()?;
@@ -210,14 +211,15 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        // Already gone after `stop`; otherwise an error is on its way and nobody needs this process.
+        // Already gone after `stop`; otherwise an error is on its way and nobody needs this
+        // process.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A port that was free a moment ago, below those that the system gives to clients: a relay that is killed and started again
-/// must find it free, whatever connections there are.
+/// A port that was free a moment ago, below those that the system gives to clients: a relay that is
+/// killed and started again must find it free, whatever connections there are.
 pub fn free_port() -> Result<SocketAddr> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let start = std::process::id() % 200 * 100;

@@ -1,5 +1,6 @@
-//! What one kind of message costs more than another, in slices of one load that take turns: what the machine gives moves by a third within
-//! minutes, and by little between one second and the next.
+//! What one kind of message costs more than another, in slices of one load that take turns: what
+//! the machine gives moves by a third within minutes, and by little between one second and the
+//! next.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,7 +19,8 @@ const SETTLE: Duration = Duration::from_millis(150);
 /// What is counted of it.
 const SLICE: Duration = Duration::from_millis(850);
 
-/// Processor time of a message in us, of the first kind and of the second, in so many pairs of slices of a closed loop.
+/// Processor time of a message in us, of the first kind and of the second, in so many pairs of
+/// slices of a closed loop.
 pub(crate) fn measure(relay: &Relay, load: Load, pairs: usize) -> Result<Vec<[f64; 2]>> {
     let (kind, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let ledger = Arc::clone(&load.ledger);
@@ -44,7 +46,8 @@ pub(crate) fn measure(relay: &Relay, load: Load, pairs: usize) -> Result<Vec<[f6
                 kind.store(of, Ordering::Relaxed);
                 sleep(WARM_UP);
             }
-            // Each kind comes first in half of the pairs, so that what only grows or only shrinks favours none.
+            // Each kind comes first in half of the pairs, so that what only grows or only shrinks
+            // favours none.
             let pair = |n: usize| match n % 2 {
                 0 => Ok([slice(0)?, slice(1)?]),
                 _ => slice(1).and_then(|second| Ok([slice(0)?, second])),

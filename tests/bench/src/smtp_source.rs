@@ -1,6 +1,7 @@
 //! A load generator and a next hop that are not ours: Postfix's `smtp-source` and `smtp-sink`.
 //!
-//! `smtp-source` does not pipeline. Unless sessions are kept, it opens a connection for each message.
+//! `smtp-source` does not pipeline. Unless sessions are kept, it opens a connection for each
+//! message.
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -167,7 +168,8 @@ impl Drop for SmtpSink {
     }
 }
 
-/// The last complete `mesg=N` of what `smtp-sink -c` prints: `sess=1 quit=1 mesg=7` and a carriage return.
+/// The last complete `mesg=N` of what `smtp-sink -c` prints: `sess=1 quit=1 mesg=7` and a carriage
+/// return.
 fn newest_count(text: &str) -> Option<u64> {
     let complete = &text[..text.rfind('\r')?];
     complete.rsplit_once("mesg=")?.1.split(['\r', ' ']).next()?.parse().ok()

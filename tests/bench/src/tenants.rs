@@ -36,7 +36,8 @@ pub(crate) struct Fairness {
     pub(crate) to_next_hop_p99_ms: [f64; 2],
     /// Median of the noisy tenant's messages per second.
     pub(crate) noisy_per_second: f64,
-    /// The quiet tenant while a process that is not the relay (the generator's) computes on all processors.
+    /// The quiet tenant while a process that is not the relay (the generator's) computes on all
+    /// processors.
     pub(crate) outside: Vec<Quiet>,
     /// Medians of them, as above.
     pub(crate) outside_p99_ms: [f64; 2],
@@ -51,8 +52,8 @@ pub(crate) struct Quiet {
 }
 
 impl Fairness {
-    /// By how much the worse of the two moved beyond what is allowed: 20 percent, or 2 ms where that is more. At most 0 is
-    /// within.
+    /// By how much the worse of the two moved beyond what is allowed: 20 percent, or 2 ms where
+    /// that is more. At most 0 is within.
     pub(crate) fn excess_ms(&self) -> f64 {
         let beyond = |[alone, beside]: [f64; 2]| (beside - alone) - (alone * 0.2).max(2.0);
         beyond(self.response_p99_ms).max(beyond(self.to_next_hop_p99_ms))

@@ -73,7 +73,8 @@ impl Plan {
     }
 }
 
-/// What one load gave. Times per message are for all that was done for it, from MAIL to the settled delivery.
+/// What one load gave. Times per message are for all that was done for it, from MAIL to the settled
+/// delivery.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Figures {
     pub(crate) server: String,
@@ -112,7 +113,8 @@ pub(crate) struct Figures {
     pub(crate) harness_us: f64,
     /// Share of the machine that other processes took meanwhile.
     pub(crate) others: f64,
-    /// Second by second: accepted with the time since it was due, arrived with the time since the 250.
+    /// Second by second: accepted with the time since it was due, arrived with the time since the
+    /// 250.
     pub(crate) accepted_series: Vec<Second>,
     pub(crate) arrived_series: Vec<Second>,
 }
@@ -198,7 +200,8 @@ pub(crate) fn measure(
     figures(server, ledger, plan, &sent, &before, &after)
 }
 
-/// Waits until so many copies arrived or were refused for good, and the server has written that down.
+/// Waits until so many copies arrived or were refused for good, and the server has written that
+/// down.
 pub(crate) fn delivered(server: &dyn Server, ledger: &Ledger, copies: u64) -> Result<Arrived> {
     let began = Instant::now();
     loop {

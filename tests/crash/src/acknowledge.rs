@@ -1,4 +1,5 @@
-//! Twenty messages one after the other under a tracer: what each 250 promises was synced before it was written.
+//! Twenty messages one after the other under a tracer: what each 250 promises was synced before it
+//! was written.
 
 use std::path::Path;
 

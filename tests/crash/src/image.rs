@@ -1,5 +1,5 @@
-//! The data directory as a loss of power would leave it: the calls of a trace are repeated on a disk in memory that keeps
-//! apart what was synced and what was not.
+//! The data directory as a loss of power would leave it: the calls of a trace are repeated on a
+//! disk in memory that keeps apart what was synced and what was not.
 
 use std::collections::HashMap;
 use std::fs;
@@ -198,7 +198,8 @@ impl<'a> Replay<'a> {
         self.applied += 1;
         self.last_write.insert(path.clone(), call.ended);
         if call.name == "ftruncate" && call.number(1)? == 0 {
-            // The lock is rewound when it is taken; nothing else is emptied and then written without an offset.
+            // The lock is rewound when it is taken; nothing else is emptied and then written
+            // without an offset.
             self.cursors.insert(path.clone(), 0);
         }
         change(&self.disk, path)
@@ -231,7 +232,8 @@ fn write_private(path: &Path, octets: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// A directory and those above it. The relay makes all of its own with this mode, in the call that makes them.
+/// A directory and those above it. The relay makes all of its own with this mode, in the call that
+/// makes them.
 fn private_dir(path: &Path) -> Result<()> {
     Ok(fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?)
 }

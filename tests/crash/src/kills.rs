@@ -1,4 +1,5 @@
-//! Kills a loaded relay again and again on one data directory, then lets it come to rest and judges.
+//! Kills a loaded relay again and again on one data directory, then lets it come to rest and
+//! judges.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,10 +23,11 @@ use crate::tracer;
 use crate::trigger::{Moment, Trigger};
 use crate::verdict::{Verdict, controls, judge};
 
-/// Segments that are soon full and soon emptied, and events that are old at the next start, so that kills meet all of it.
+/// Segments that are soon full and soon emptied, and events that are old at the next start, so that
+/// kills meet all of it.
 pub(crate) const SECTIONS: &str = "[queue]\nsegment_size = \"256KiB\"\ncompact_min_age = \"1s\"\nspool_memory = \"192KiB\"\n[events]\nretention = \"2s\"\n";
-/// From when a receiver has a copy until its acknowledgement is settled on disk: up to 400 ms of the slow receiver, and a
-/// commit, which on a busy machine may wait for others.
+/// From when a receiver has a copy until its acknowledgement is settled on disk: up to 400 ms of
+/// the slow receiver, and a commit, which on a busy machine may wait for others.
 const IN_FLIGHT: Duration = Duration::from_secs(2);
 /// For everything that was accepted to arrive.
 const DRAIN: Duration = Duration::from_secs(180);
@@ -44,7 +46,8 @@ enum Aim {
 }
 
 impl Aim {
-    /// All kinds take turns, so that a short run has them all; the moment within a kind is left to chance.
+    /// All kinds take turns, so that a short run has them all; the moment within a kind is left to
+    /// chance.
     fn choose(turn: usize, rng: &mut StdRng) -> Self {
         let (skip, after) = (rng.random_range(0..60), Duration::from_micros(rng.random_range(0..8000)));
         match turn % 10 {

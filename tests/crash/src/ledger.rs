@@ -1,4 +1,5 @@
-//! What was promised and what arrived. Written by the load and by the sink, which are threads of one process.
+//! What was promised and what arrived. Written by the load and by the sink, which are threads of
+//! one process.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

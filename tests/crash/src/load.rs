@@ -17,7 +17,8 @@ use crate::trigger::{Moment, Trigger};
 
 /// Connections at once.
 const SESSIONS: u64 = 8;
-/// Promised recipients about whom nothing was heard yet; beyond, sessions wait, so that the end does not take long.
+/// Promised recipients about whom nothing was heard yet; beyond, sessions wait, so that the end
+/// does not take long.
 const BACKLOG: usize = 1500;
 /// A reply that takes longer will not come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -111,7 +112,8 @@ async fn session(shared: Arc<Shared>) -> Result<()> {
         };
         match connection(&shared, relay).await {
             Ok(()) => {}
-            // The relay is down, or was killed under us. What it said then cannot be trusted to be an answer.
+            // The relay is down, or was killed under us. What it said then cannot be trusted to be
+            // an answer.
             Err(error) if is_refusal(&error) => return Err(error),
             Err(_) => sleep(Duration::from_millis(5)).await,
         }

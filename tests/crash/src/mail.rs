@@ -144,8 +144,9 @@ pub(crate) fn sum(octets: &[u8]) -> Sum {
     Sha256::digest(octets).into()
 }
 
-/// What must be the same at both ends: everything from the first submitted line on. A relay adds fields above it. Where it
-/// was to track links and opens, URLs and images are left out, and so are line ends, since a rewritten line may be folded.
+/// What must be the same at both ends: everything from the first submitted line on. A relay adds
+/// fields above it. Where it was to track links and opens, URLs and images are left out, and so are
+/// line ends, since a rewritten line may be folded.
 pub(crate) fn essence(content: &[u8], tracked: bool) -> Option<Sum> {
     let start = find(content, SERIAL.as_bytes())?;
     let submitted = content.get(start..)?;

@@ -1,5 +1,5 @@
-//! Nothing that was accepted may be lost: kills a loaded relay, cuts its power, reads its system calls. See README.md
-//! beside this crate.
+//! Nothing that was accepted may be lost: kills a loaded relay, cuts its power, reads its system
+//! calls. See README.md beside this crate.
 
 mod acknowledge;
 mod image;

@@ -1,5 +1,6 @@
-//! The power fails at random moments of a traced run: the data directory is rebuilt with what had been synced by then, with
-//! luck for the rest, a relay is started on it, and every message acknowledged before must come out of it unaltered.
+//! The power fails at random moments of a traced run: the data directory is rebuilt with what had
+//! been synced by then, with luck for the rest, a relay is started on it, and every message
+//! acknowledged before must come out of it unaltered.
 
 use std::collections::HashMap;
 use std::fs;
@@ -31,7 +32,8 @@ const LOADED: Duration = Duration::from_secs(5);
 /// For a relay on an image to deliver what it must.
 const DRAIN: Duration = Duration::from_secs(60);
 
-/// Half of the recipients are refused for now, so that much stays queued; the rest is delivered and deleted.
+/// Half of the recipients are refused for now, so that much stays queued; the rest is delivered and
+/// deleted.
 const RECEIVERS: &str = r#"
 seed = 3
 [[domain]]
@@ -104,7 +106,8 @@ pub(crate) fn run(binary: &Path, directory: &Path, warm: &Warm, images: usize, s
     Ok(shown)
 }
 
-/// Where the power fails: half of the times at the moment at which a 250 is written, where it hurts most.
+/// Where the power fails: half of the times at the moment at which a 250 is written, where it hurts
+/// most.
 fn cuts(calls: &[Call], promises: &[Promise], images: usize, rng: &mut StdRng) -> Vec<usize> {
     let first = promises.iter().map(|p| p.acknowledged).min().unwrap_or_default();
     let last = calls.iter().map(|c| c.began).max().unwrap_or_default().max(first + 1);
@@ -141,7 +144,8 @@ impl Promise {
     }
 }
 
-/// Every recipient of every message whose 250 a client read, with the places of the 250 and of the attempt that succeeded.
+/// Every recipient of every message whose 250 a client read, with the places of the 250 and of the
+/// attempt that succeeded.
 fn promises(calls: &[Call], ledger: &Ledger) -> Vec<Promise> {
     let said: HashMap<ItemId, usize> = acknowledgements(calls).into_iter().map(|s| (s.id, s.at)).collect();
     let mut left: HashMap<String, usize> = HashMap::new();
@@ -192,7 +196,8 @@ impl Bench<'_> {
         Ok(directory)
     }
 
-    /// Starts a relay on it, lets it deliver, and returns the promised recipients who got nothing, or not what was sent.
+    /// Starts a relay on it, lets it deliver, and returns the promised recipients who got nothing,
+    /// or not what was sent.
     fn missing(&self, directory: &Path, must: &[&Promise]) -> Result<Vec<String>> {
         let receivers = Arc::new(Behaviour::parse(RECEIVERS)?);
         let ledger = Arc::new(Ledger::default());
@@ -234,7 +239,8 @@ impl Bench<'_> {
         let must: Vec<&Promise> = promises.iter().filter(|p| p.must_be_there(cut)).collect();
         match self.missing(&image, &must) {
             Ok(missing) => Ok(!missing.is_empty()),
-            // The store may also find out by itself that its index is older than its segments, and not open.
+            // The store may also find out by itself that its index is older than its segments, and
+            // not open.
             Err(refused) if format!("{refused:#}").contains("relevo queue recover") => Ok(true),
             Err(error) => Err(error),
         }

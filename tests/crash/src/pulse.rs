@@ -1,5 +1,5 @@
-//! A clock that stands still while this process does: on a machine that is too busy, or stopped by somebody, the time that
-//! a receiver took to acknowledge is then not counted against the relay.
+//! A clock that stands still while this process does: on a machine that is too busy, or stopped by
+//! somebody, the time that a receiver took to acknowledge is then not counted against the relay.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,5 @@
-//! Whether what a 250 promises was synced before the 250 was written: read from a trace, for each message by itself.
+//! Whether what a 250 promises was synced before the 250 was written: read from a trace, for each
+//! message by itself.
 
 use std::path::{Path, PathBuf};
 
@@ -43,7 +44,8 @@ pub(crate) struct Proof {
     pub(crate) acknowledged: usize,
 }
 
-/// Finds the writes of a message by its marker and its id, and a sync between each of them and the 250.
+/// Finds the writes of a message by its marker and its id, and a sync between each of them and the
+/// 250.
 ///
 /// # Errors
 /// There is none: a 250 was written for what a loss of power would have taken.

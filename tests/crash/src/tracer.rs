@@ -43,7 +43,8 @@ pub(crate) fn all_calls(to: &Path) -> Vec<String> {
         .collect()
 }
 
-/// The same, and a thread's Nth sync fails once. A second one would succeed, as if nothing had happened.
+/// The same, and a thread's Nth sync fails once. A second one would succeed, as if nothing had
+/// happened.
 pub(crate) fn fail_sync(to: &Path, nth: u32) -> Vec<String> {
     let inject = ["-e".to_owned(), format!("inject=fdatasync:error=EIO:when={nth}")];
     all_calls(to).into_iter().chain(inject).collect()
@@ -62,7 +63,8 @@ pub(crate) fn read(from: &Path) -> Result<Vec<Call>> {
     }
 }
 
-/// Kills at a thread's Nth call of this kind, before the kernel does it. (With `--seccomp-bpf` the signal would be dropped.)
+/// Kills at a thread's Nth call of this kind, before the kernel does it. (With `--seccomp-bpf` the
+/// signal would be dropped.)
 pub(crate) fn kill_at(to: &Path, call: &str, nth: u32) -> Vec<String> {
     let options = ["-s", "8", "-e"].map(str::to_owned).into_iter().chain([format!("trace={call}")]);
     let inject = ["-e".to_owned(), format!("inject={call}:signal=KILL:when={nth}")];

@@ -49,7 +49,8 @@ impl Trigger {
         }
         sleep(armed.after);
         if let Some(pid) = i32::try_from(armed.relay).ok().and_then(Pid::from_raw) {
-            // Only this process waits for it, and not before it is disarmed: the number is still the relay's.
+            // Only this process waits for it, and not before it is disarmed: the number is still
+            // the relay's.
             let _ = kill_process(pid, Signal::KILL);
         }
         *slot = None;

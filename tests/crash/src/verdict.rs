@@ -24,8 +24,8 @@ pub(crate) struct Verdict {
     pub(crate) longest: Duration,
 }
 
-/// Judges when everything has come to rest. A recipient may get a second copy when the relay was killed within `in_flight`
-/// of the first: the attempt was then not settled yet.
+/// Judges when everything has come to rest. A recipient may get a second copy when the relay was
+/// killed within `in_flight` of the first: the attempt was then not settled yet.
 pub(crate) fn judge(book: &Book, kills: &[Duration], in_flight: Duration) -> Verdict {
     let mut verdict = Verdict { sent: book.sent.len(), ..Verdict::default() };
     verdict.violations.extend(book.strange.iter().map(|what| format!("STRANGE: {what}")));
@@ -129,7 +129,8 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Spoils a clean ledger in every way that must be found, and returns what was not. Each is a harness that cannot fail.
+/// Spoils a clean ledger in every way that must be found, and returns what was not. Each is a
+/// harness that cannot fail.
 pub(crate) fn controls(book: &Book, kills: &[Duration], in_flight: Duration) -> Vec<&'static str> {
     let delivered = book.copies.iter().find(|(_, copies)| copies.len() == 1).map(|(r, _)| r.clone());
     let bounced = book.bounces.keys().next().cloned();

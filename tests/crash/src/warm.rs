@@ -1,5 +1,5 @@
-//! What a relay makes at its first start and what is no state: compiled components and keys. Made once, copied for each
-//! relay of a run, since compiling takes longer than all the rest.
+//! What a relay makes at its first start and what is no state: compiled components and keys. Made
+//! once, copied for each relay of a run, since compiling takes longer than all the rest.
 
 use std::fs;
 use std::path::{Path, PathBuf};

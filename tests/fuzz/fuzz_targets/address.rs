@@ -72,7 +72,8 @@ fn envelope(text: &str) {
         assert_eq!(address::to_ascii(&parsed.domain).as_ref(), Ok(&parsed.domain), "not in canonical form");
         assert!(!parsed.domain.contains(|c: char| c.is_ascii_uppercase()));
     }
-    // What one reader of ours takes, the others take too, and for the same; but for literals of unknown kinds.
+    // What one reader of ours takes, the others take too, and for the same; but for literals of
+    // unknown kinds.
     if !parsed.is_literal() || parsed.literal_ip().is_some() {
         // The server has no `""@`: mailbox parsers disagree about it.
         if parsed.local != "\"\"" {

@@ -1,4 +1,5 @@
-//! The HTML rewriting path: one document in several transfer encodings, and octets that only claim to be encoded.
+//! The HTML rewriting path: one document in several transfer encodings, and octets that only claim
+//! to be encoded.
 #![no_main]
 
 use std::sync::Arc;
@@ -107,7 +108,8 @@ impl Message {
     }
 }
 
-/// Every edit of a document that is written as it is replaces a URL, strips an attribute, or inserts the pixel.
+/// Every edit of a document that is written as it is replaces a URL, strips an attribute, or
+/// inserts the pixel.
 fn check_edits(message: &Message, rewrite: &Rewrite) {
     for edit in &rewrite.edits {
         let at = usize::try_from(edit.at.offset).expect("in range");
@@ -159,8 +161,8 @@ fn encoded(options: &TrackOptions, seed: u8, text: &[u8]) {
         let out = plain.applied(&rewrite);
         assert!(!has_bare(&out) && longest_line(&out) <= 998, "not fit for transport");
     }
-    // A link that was opted out is one like any other once its attribute is stripped, and the pixel after a document that
-    // ends within a tag completes the tag.
+    // A link that was opted out is one like any other once its attribute is stripped, and the pixel
+    // after a document that ends within a tag completes the tag.
     if as_it_is && !options.opens && !rewrite.edits.iter().any(|e| e.segments.is_empty()) {
         check_again(&expected, &rewrite, options);
     }

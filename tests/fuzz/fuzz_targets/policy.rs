@@ -38,8 +38,8 @@ fn pair(record: &[u8]) -> (String, Vec<u8>) {
     (text(&record[..at]), record.get(at + 1..).unwrap_or_default().to_vec())
 }
 
-/// The kind of the verdict, the code, then records: `h` a field, `a` an attribute, `o` an override, `e` the enhanced code, `t` the
-/// text or reason.
+/// The kind of the verdict, the code, then records: `h` a field, `a` an attribute, `o` an override,
+/// `e` the enhanced code, `t` the text or reason.
 fn answer(mut input: &[u8]) -> (Decision, usize) {
     let flags = octet(&mut input);
     let code = u16::from_be_bytes([octet(&mut input), octet(&mut input)]);

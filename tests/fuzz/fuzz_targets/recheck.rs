@@ -198,7 +198,8 @@ const DOMAIN: &str = "example.com";
 const SELECTOR: &str = "s";
 const FROM: &[u8] = b"From: a@example.com";
 
-/// What may be signed is what was granted, whatever else it is. `input` is the field, a NUL, and what is to be signed.
+/// What may be signed is what was granted, whatever else it is. `input` is the field, a NUL, and
+/// what is to be signed.
 fn signing(input: &[u8]) {
     let at = input.iter().position(|b| *b == 0).unwrap_or(input.len());
     let (field, to_sign) = (input[..at].to_vec(), input.get(at + 1..).unwrap_or_default().to_vec());

@@ -1,4 +1,5 @@
-//! The sending side of SMTP: replies of any server, content on its way out, and the accounting of a transaction.
+//! The sending side of SMTP: replies of any server, content on its way out, and the accounting of a
+//! transaction.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -204,7 +205,8 @@ fn transaction(flags: u8, seed: u8, input: &[u8]) {
         .collect();
     assert!(delivered.len() <= accepted && delivered.iter().all(|r| Some(*r) == taken.as_ref()));
     assert!(sent || delivered.is_empty(), "delivered without content");
-    // A server that refuses MAIL and takes all that follows gets an empty message, and no recipient is told anything.
+    // A server that refuses MAIL and takes all that follows gets an empty message, and no recipient
+    // is told anything.
     let all_told = delivered.len() == accepted;
     assert!(taken.is_none() || !sent || all_told, "taken and not said so: it would be sent again");
 }

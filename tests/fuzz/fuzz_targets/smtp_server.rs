@@ -11,7 +11,8 @@ const EHLO: &[u8] = b"EHLO x\r\n";
 const OPENING: &[u8] = b"MAIL FROM:<a@a.test>\r\nRCPT TO:<b@b.test>\r\nDATA\r\n";
 const BARE_REFUSED: &str = "550 5.5.2 Message contains bare CR or LF\r\n";
 
-/// Commands that must be the last of what has arrived (RFC 2920 section 3.1): with these it does matter how it is cut.
+/// Commands that must be the last of what has arrived (RFC 2920 section 3.1): with these it does
+/// matter how it is cut.
 const ENDING_A_GROUP: [&str; 10] =
     ["EHLO", "HELO", "STARTTLS", "AUTH", "DATA", "VRFY", "EXPN", "NOOP", "TURN", "QUIT"];
 
@@ -158,7 +159,8 @@ fn content(seed: u8, octets: &[u8]) {
             assert_eq!(whole.messages.first(), Some(&unstuffed));
         }
     }
-    // What comes after the message may be commands that must be waited for; up to there it does not matter how it is cut.
+    // What comes after the message may be commands that must be waited for; up to there it does not
+    // matter how it is cut.
     let message = &octets[..raw.len() + b".\r\n".len()];
     let whole = converse(0, &[EHLO, OPENING, message]);
     for seed in [0, seed] {

@@ -1,4 +1,5 @@
-//! Submission checks: whatever is accepted is a message that is fit for transport once the report is carried out.
+//! Submission checks: whatever is accepted is a message that is fit for transport once the report
+//! is carried out.
 #![no_main]
 
 use std::sync::Arc;
@@ -41,7 +42,8 @@ fn check_parts(report: &Report, size: u64) {
         };
         assert!((parent as usize) < index, "part {index} is before its parent");
         let around = report.parts[parent as usize].body;
-        // The header of a carried part that a delimiter cuts off keeps its last line end, which the delimiter owns too.
+        // The header of a carried part that a delimiter cuts off keeps its last line end, which the
+        // delimiter owns too.
         let shared = if part.sealed { 2 } else { 0 };
         assert!(
             around.offset <= part.header.offset && part.body.end() <= around.end() + shared,

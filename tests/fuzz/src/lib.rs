@@ -1,4 +1,5 @@
-//! What the fuzz targets share: how an input is cut, how a spliced message is read, and the seeded bugs.
+//! What the fuzz targets share: how an input is cut, how a spliced message is read, and the seeded
+//! bugs.
 
 use std::io;
 use std::sync::LazyLock;
@@ -15,7 +16,8 @@ pub fn seeded_bug() -> bool {
     *SEEDED
 }
 
-/// Cuts octets into pieces. Seed 0 gives single octets, others pieces of 1 to 16 octets that depend on the seed alone.
+/// Cuts octets into pieces. Seed 0 gives single octets, others pieces of 1 to 16 octets that depend
+/// on the seed alone.
 pub fn pieces(octets: &[u8], seed: u8) -> Vec<&[u8]> {
     let mut state = u32::from(seed);
     let mut rest = octets;

@@ -1,10 +1,12 @@
-//! Exports everything, uses every capability that a plugin can be granted, and says what it was told.
+//! Exports everything, uses every capability that a plugin can be granted, and says what it was
+//! told.
 //!
-//! - `configure`: the settings `tag` (goes into the field X-Everything and into every log line), `fail` (refuses the settings) and
-//!   `standing` (reads the key of this name, for `decide`).
-//! - `decide`: logs the parameters of MAIL; what the message's attribute `verdict` says (`accept`, `reject`, `tempfail`, `hold`, `discard`), or the value of the
-//!   key `verdict` in the data, or what `configure` read; for one recipient what the key `recipient:<address>` says. Gives back `pool`, `priority` and
-//!   `route` as they stand in the data.
+//! - `configure`: the settings `tag` (goes into the field X-Everything and into every log line),
+//!   `fail` (refuses the settings) and `standing` (reads the key of this name, for `decide`).
+//! - `decide`: logs the parameters of MAIL; what the message's attribute `verdict` says (`accept`,
+//!   `reject`, `tempfail`, `hold`, `discard`), or the value of the key `verdict` in the data, or
+//!   what `configure` read; for one recipient what the key `recipient:<address>` says. Gives back
+//!   `pool`, `priority` and `route` as they stand in the data.
 //! - `inspect`: rejects a body that has the word `FORBIDDEN`, wherever chunks are cut.
 //! - `observe`: logs one line for each event.
 

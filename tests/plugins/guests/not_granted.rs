@@ -1,4 +1,5 @@
-//! Imports `relevo:host/signer`, which no plugin is ever granted: to be refused when it is added, by name.
+//! Imports `relevo:host/signer`, which no plugin is ever granted: to be refused when it is added,
+//! by name.
 
 #[allow(unsafe_code, missing_docs, unreachable_pub, reason = "generated")]
 mod bindings {

@@ -1,4 +1,5 @@
-//! Would send messages elsewhere: what `std` imports for it (`wasi:sockets`) is refused when it is added, by name.
+//! Would send messages elsewhere: what `std` imports for it (`wasi:sockets`) is refused when it is
+//! added, by name.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpStream};

@@ -3,10 +3,11 @@
 /// What a host does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect {
-    /// The answer is used: nothing wrong with it, or what is wrong is put right without a fault (quotas of the log, attributes
-    /// that are not granted, reasons that are cut).
+    /// The answer is used: nothing wrong with it, or what is wrong is put right without a fault
+    /// (quotas of the log, attributes that are not granted, reasons that are cut).
     Used,
-    /// A fault of the plugin: counted, and answered by the failure policy. Nothing of the answer is used.
+    /// A fault of the plugin: counted, and answered by the failure policy. Nothing of the answer is
+    /// used.
     Fault,
     /// The refusal stands, with 451 4.3.5 in place of the reply; counted as a fault.
     Reply,
@@ -18,7 +19,8 @@ pub enum Expect {
 
 use Expect::{Configure, Fault, Observe, Reply, Used};
 
-/// Name of the case (the setting or the message attribute `case`, or the field `X-Case`), and what is to come of it.
+/// Name of the case (the setting or the message attribute `case`, or the field `X-Case`), and what
+/// is to come of it.
 pub const CASES: &[(&str, Expect)] = &[
     ("none", Used),
     // Effort. `busy` keeps just below its limits.

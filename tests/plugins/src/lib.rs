@@ -1,8 +1,8 @@
 //! Plugins to test a host with: plain ones, broken ones, hostile ones, and many of them.
 //!
-//! `cargo xtask build` leaves those that are written in Rust (`guests/`) in `<target>/plugins/<name>.wasm`. [`CASES`] says what is
-//! to come of each case of `hostile.wasm`. The others are made here: [`WRITTEN`] from text, [`distinct`] and [`many_functions`] by
-//! count.
+//! `cargo xtask build` leaves those that are written in Rust (`guests/`) in
+//! `<target>/plugins/<name>.wasm`. [`CASES`] says what is to come of each case of `hostile.wasm`.
+//! The others are made here: [`WRITTEN`] from text, [`distinct`] and [`many_functions`] by count.
 #![cfg(not(target_arch = "wasm32"))]
 
 mod cases;
@@ -16,8 +16,9 @@ pub const BUILT: [&str; 5] = ["accept-all", "everything", "hostile", "not-grante
 
 /// Plugins that no compiler writes, as component text.
 ///
-/// - `table-bomb`: a good plugin, whose `decide` lets a table grow until it cannot any more and then goes on asking; it accepts mail
-///   from domains as short as `example.com`, which the self-test has.
+/// - `table-bomb`: a good plugin, whose `decide` lets a table grow until it cannot any more and
+///   then goes on asking; it accepts mail from domains as short as `example.com`, which the
+///   self-test has.
 /// - `huge-table`, `huge-memory`: declare more than any plugin may have from the start.
 /// - `wrong-types`: exports `relevo:policy/decide`, where `decide` takes a string.
 /// - `wrong-world`: a component, but no plugin: exports something else.

@@ -1,6 +1,7 @@
 //! Plugins by count.
 
-/// The same plugin with a number in it: other octets, so another digest and other compiled code to keep, with the same behaviour.
+/// The same plugin with a number in it: other octets, so another digest and other compiled code to
+/// keep, with the same behaviour.
 #[must_use]
 pub fn distinct(component: &[u8], number: u32) -> Vec<u8> {
     let mut plugin = component.to_vec();
@@ -10,7 +11,8 @@ pub fn distinct(component: &[u8], number: u32) -> Vec<u8> {
     plugin
 }
 
-/// A component with one core module of this many functions, which do nothing: what an upload is bounded by.
+/// A component with one core module of this many functions, which do nothing: what an upload is
+/// bounded by.
 #[must_use]
 pub fn many_functions(functions: u32) -> Vec<u8> {
     let mut module = b"\0asm\x01\0\0\0".to_vec();

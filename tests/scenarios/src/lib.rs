@@ -1,4 +1,5 @@
-//! The parts together: case files natively and in the sandbox, the composition for Spin, and the rules of the workspace.
+//! The parts together: case files natively and in the sandbox, the composition for Spin, and the
+//! rules of the workspace.
 
 pub mod cases;
 pub mod native;

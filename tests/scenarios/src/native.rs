@@ -1,4 +1,5 @@
-//! The stages without a sandbox: what the components' libraries say when they are called as plain functions.
+//! The stages without a sandbox: what the components' libraries say when they are called as plain
+//! functions.
 
 use std::io;
 

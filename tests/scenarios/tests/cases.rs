@@ -1,4 +1,5 @@
-//! Every case natively and in the sandbox: the same octets, and those that the files say. `BLESS=1` writes the files.
+//! Every case natively and in the sandbox: the same octets, and those that the files say. `BLESS=1`
+//! writes the files.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::sync::Arc;

@@ -22,7 +22,8 @@ fn the_package_has_its_name_and_its_worlds() {
     }
 }
 
-/// A dependency of a Spin component must import nothing but WASI: a stage may import types of ours, never a function.
+/// A dependency of a Spin component must import nothing but WASI: a stage may import types of ours,
+/// never a function.
 #[test]
 fn stages_import_no_function_of_ours() {
     let (resolve, package) = resolve();

@@ -1,7 +1,8 @@
 //! Builds the fuzz targets, shows that each can fail, and runs each for a while.
 //!
-//! No cargo-fuzz and no nightly compiler: the libraries have no unsafe code, so of what a sanitizer build gives only the
-//! coverage is wanted, and that is a pass of LLVM which the stable compiler runs too.
+//! No cargo-fuzz and no nightly compiler: the libraries have no unsafe code, so of what a sanitizer
+//! build gives only the coverage is wanted, and that is a pass of LLVM which the stable compiler
+//! runs too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,8 @@ use crate::workspace::{Workspace, cargo, run};
 
 const TARGETS: [&str; 7] = ["smtp_server", "smtp_client", "address", "validate", "recheck", "policy", "html"];
 
-/// What libFuzzer is told by the code under test: the blocks that were reached, and what was compared with what.
+/// What libFuzzer is told by the code under test: the blocks that were reached, and what was
+/// compared with what.
 const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
      -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
      -Cllvm-args=-sanitizer-coverage-trace-compares";
@@ -31,8 +33,9 @@ const MAX_INPUT: usize = 4096;
 
 /// `[NAME...] [--seconds N] [--report]`
 ///
-/// The seeded bugs and the committed corpus decide: they say the same every time. What exploring finds is new; it fails the
-/// task too, unless `--report` asks for it to be printed only, so that a change is not held up by the luck of a run.
+/// The seeded bugs and the committed corpus decide: they say the same every time. What exploring
+/// finds is new; it fails the task too, unless `--report` asks for it to be printed only, so that a
+/// change is not held up by the luck of a run.
 pub(crate) fn all(workspace: &Workspace, args: &[String]) -> Result<()> {
     let Asked { names, seconds, report } = parse(args)?;
     let fuzz = Fuzz::build(workspace)?;
@@ -160,7 +163,8 @@ impl Fuzz {
         self.work.join(name).join(kind)
     }
 
-    /// Runs a target from the committed corpus. New inputs go to the first directory on the command line.
+    /// Runs a target from the committed corpus. New inputs go to the first directory on the command
+    /// line.
     fn start(&self, name: &str, kind: &str, effort: Effort, seeded: bool) -> Result<Output> {
         let (artifacts, grown) =
             (self.directory(name, kind), self.directory(name, &format!("{kind}-corpus")));

@@ -1,7 +1,7 @@
 //! The tasks of the repository: `cargo xtask build | dev | test | fuzz | interop | bench | crash`.
 //!
-//! A fresh clone needs nothing but rustup's stable toolchain: the target of the components is added when it is missing,
-//! and every task that runs the relay builds the components first.
+//! A fresh clone needs nothing but rustup's stable toolchain: the target of the components is added
+//! when it is missing, and every task that runs the relay builds the components first.
 
 mod build;
 mod fuzz;

@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 use crate::build;
 use crate::workspace::{Workspace, cargo, run};
 
-/// All tests, those of one crate, or those whose name contains `name`. The last line is `N passed, N failed`.
+/// All tests, those of one crate, or those whose name contains `name`. The last line is
+/// `N passed, N failed`.
 pub(crate) fn run_all(workspace: &Workspace, name: Option<&str>) -> Result<()> {
     build::guests(workspace)?;
     let mut command = cargo();

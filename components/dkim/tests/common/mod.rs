@@ -146,7 +146,8 @@ pub fn verdicts(message: &[u8], records: &[Txt], now: i64) -> Vec<SignatureVerdi
     verifier.finish()
 }
 
-/// What mail-auth says of each signature. Every record must be given: a missing one would be looked up.
+/// What mail-auth says of each signature. Every record must be given: a missing one would be looked
+/// up.
 pub fn mail_auth_verdicts(message: &[u8], records: &[Txt]) -> Vec<String> {
     let cache = Cache(
         records

@@ -1,4 +1,5 @@
-//! Several answers about one message become one: the strictest verdict for each recipient, everything else of all of them.
+//! Several answers about one message become one: the strictest verdict for each recipient,
+//! everything else of all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +11,11 @@ pub fn stricter<'a>(first: &'a Verdict, later: &'a Verdict) -> &'a Verdict {
     if later.strictness() > first.strictness() { later } else { first }
 }
 
-/// Puts the answer of a plugin together with that of a `later` one, or that of `decide` with that of `inspect`.
+/// Puts the answer of a plugin together with that of a `later` one, or that of `decide` with that
+/// of `inspect`.
 ///
-/// Each recipient keeps the stricter verdict; header fields and attributes are those of both, in this order. So it never widens:
-/// a recipient that either answer withholds stays withheld.
+/// Each recipient keeps the stricter verdict; header fields and attributes are those of both, in
+/// this order. So it never widens: a recipient that either answer withholds stays withheld.
 #[must_use]
 pub fn merge(first: Decision, later: Decision) -> Decision {
     let (own, theirs) = (by_recipient(&first), by_recipient(&later));

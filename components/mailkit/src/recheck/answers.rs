@@ -55,7 +55,8 @@ pub fn refusal(refusal: &Refusal) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// An answer of `track` about a message of `size` octets, whose links have at most `max_link` octets each.
+/// An answer of `track` about a message of `size` octets, whose links have at most `max_link`
+/// octets each.
 ///
 /// # Errors
 /// The rule that is broken.

@@ -7,12 +7,14 @@ use super::{LineEnds, header_fields};
 use crate::model::{Algorithm, SigningInput};
 use crate::signing::{MAX_NAMES, MAX_TO_SIGN};
 
-/// Checks what a signing component returned against what the host granted, before the host signs it.
+/// Checks what a signing component returned against what the host granted, before the host signs
+/// it.
 ///
-/// `to_sign` has complete fields, ended by CRLF, in the order of h=, and one DKIM-Signature at its end, without CRLF; that one is
-/// what `field` canonicalises to. Its tags are known ones, without repeats, with d=, s= and a= as granted, an empty b= at the
-/// end, no l=, and no i= but `@` and the domain. There is exactly one From, and it is `from_field` (unfolded; compared after
-/// relaxed canonicalisation). `domain` is lower case.
+/// `to_sign` has complete fields, ended by CRLF, in the order of h=, and one DKIM-Signature at its
+/// end, without CRLF; that one is what `field` canonicalises to. Its tags are known ones, without
+/// repeats, with d=, s= and a= as granted, an empty b= at the end, no l=, and no i= but `@` and the
+/// domain. There is exactly one From, and it is `from_field` (unfolded; compared after relaxed
+/// canonicalisation). `domain` is lower case.
 ///
 /// # Errors
 /// The rule that is broken.
@@ -30,7 +32,8 @@ pub fn signing_input(
     if to_sign.ends_with(b"\r\n") {
         return Err("what is to be signed ends with CRLF");
     }
-    // Not `header_fields`: a relaxed field is one line of any length, and what the message has is not the component's doing.
+    // Not `header_fields`: a relaxed field is one line of any length, and what the message has is
+    // not the component's doing.
     let mut lines = LineEnds::default();
     let whole = lines.push(to_sign).and_then(|()| lines.finish());
     whole.map_err(|_| "what is to be signed has a bare CR or LF, or a NUL")?;
@@ -118,7 +121,8 @@ fn canonical(tags: &Tags<'_>, fields: &[&[u8]], signature: &[u8], field: &[u8]) 
     if same { Ok(()) } else { Err("the field is not the one in what is to be signed") }
 }
 
-/// The fields are those of h= in its order; a name in h= without a field is over-signed (RFC 6376 section 5.4.2).
+/// The fields are those of h= in its order; a name in h= without a field is over-signed (RFC 6376
+/// section 5.4.2).
 fn fields_match(h: &str, fields: &[&[u8]]) -> Result<(), &'static str> {
     let mut fields = fields.iter().peekable();
     let mut absent: Vec<&str> = Vec::new();
@@ -151,7 +155,8 @@ fn from_matches(fields: &[&[u8]], from_field: &[u8]) -> Result<(), &'static str>
     }
 }
 
-/// Fields without their last CRLF. A line that begins with white space belongs to the field before it.
+/// Fields without their last CRLF. A line that begins with white space belongs to the field before
+/// it.
 fn split_fields(block: &[u8]) -> Vec<&[u8]> {
     let mut fields = Vec::new();
     let mut start = 0;

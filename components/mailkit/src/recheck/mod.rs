@@ -1,5 +1,6 @@
-//! The checker of what components return (law 7). Small, applied to nothing else, and fuzzed: no component can smuggle a
-//! message, add a bare CR or LF, or have something signed that was not granted.
+//! The checker of what components return (law 7). Small, applied to nothing else, and fuzzed: no
+//! component can smuggle a message, add a bare CR or LF, or have something signed that was not
+//! granted.
 
 mod answers;
 mod dkim;
@@ -18,9 +19,10 @@ pub const MAX_LINE: usize = 998;
 
 /// A block of complete header fields, as it may be put on top of a message. An empty block is one.
 ///
-/// Names are printable ASCII without colon; every line ends with CRLF and has at most [`MAX_LINE`] octets; folded lines begin
-/// with white space and have something else too (RFC 5322 section 2.2.3: a line of white space would end the header for some
-/// readers); no other CR or LF, no NUL and no other control character than tab.
+/// Names are printable ASCII without colon; every line ends with CRLF and has at most [`MAX_LINE`]
+/// octets; folded lines begin with white space and have something else too (RFC 5322 section 2.2.3:
+/// a line of white space would end the header for some readers); no other CR or LF, no NUL and no
+/// other control character than tab.
 ///
 /// # Errors
 /// The rule that is broken.
@@ -64,8 +66,9 @@ fn header_line(line: &[u8], first: bool) -> Result<(), &'static str> {
     }
 }
 
-/// Edits over a message of `size` octets with a table of `links` links: sorted, in range, not overlapping, and nothing inserted
-/// as it is that has a bare CR or LF or a NUL. What stands at the seams is seen by [`LineEnds`] on the way out.
+/// Edits over a message of `size` octets with a table of `links` links: sorted, in range, not
+/// overlapping, and nothing inserted as it is that has a bare CR or LF or a NUL. What stands at the
+/// seams is seen by [`LineEnds`] on the way out.
 ///
 /// # Errors
 /// The rule that is broken.

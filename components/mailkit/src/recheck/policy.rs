@@ -1,7 +1,9 @@
-//! What a policy plugin answered. `wit/relevo-policy-0.1.0/types.wit` has the rules; the names of its limits are here.
+//! What a policy plugin answered. `wit/relevo-policy-0.1.0/types.wit` has the rules; the names of
+//! its limits are here.
 //!
-//! A plugin belongs to a stranger, so everything is bounded and nothing is trusted: what passes adds no recipient, ends no line and
-//! no header, and says nothing to the sender that is not a reply.
+//! A plugin belongs to a stranger, so everything is bounded and nothing is trusted: what passes
+//! adds no recipient, ends no line and no header, and says nothing to the sender that is not a
+//! reply.
 
 use crate::policy::{Attribute, Decision, HeaderField, Verdict};
 use crate::reply::Reply;
@@ -13,7 +15,8 @@ pub const MAX_HEADERS: usize = 16;
 pub const MAX_NAME: usize = 64;
 /// Octets of the value of a field.
 pub const MAX_HEADER_VALUE: usize = 900;
-/// Octets of all header fields of `decide` and `inspect` together. They are stored with the message and signed for each copy.
+/// Octets of all header fields of `decide` and `inspect` together. They are stored with the message
+/// and signed for each copy.
 pub const MAX_HEADER_OCTETS: usize = 16 << 10;
 /// Attributes of `decide` and `inspect` together. They are in several events of the message.
 pub const MAX_ATTRIBUTES: usize = 16;
@@ -24,8 +27,9 @@ pub const MAX_REPLY: usize = 400;
 /// Octets of a reason that are kept.
 pub const MAX_REASON: usize = 200;
 
-/// Fields that no allow list can allow: those that RFC 5322 section 3.6 defines, trace, authentication, list and MIME fields, and
-/// the host's own. With `*` at the end: all that begin so.
+/// Fields that no allow list can allow: those that RFC 5322 section 3.6 defines, trace,
+/// authentication, list and MIME fields, and the host's own. With `*` at the end: all that begin
+/// so.
 const NEVER: [&str; 32] = [
     "date",
     "from",
@@ -61,7 +65,8 @@ const NEVER: [&str; 32] = [
     "x-relevo-*",
 ];
 
-/// Whether `name` is `pattern`, or begins with what stands before the `*` at its end. Without regard to case.
+/// Whether `name` is `pattern`, or begins with what stands before the `*` at its end. Without
+/// regard to case.
 fn matches(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(prefix) => name.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix)),
@@ -98,7 +103,8 @@ impl HeaderNames {
         Ok(Self(patterns))
     }
 
-    /// Whether a field of this name may be added. Never one that the module's list of forbidden ones has.
+    /// Whether a field of this name may be added. Never one that the module's list of forbidden
+    /// ones has.
     #[must_use]
     pub fn allow(&self, name: &str) -> bool {
         self.0.iter().any(|pattern| matches(pattern, name)) && !NEVER.iter().any(|never| matches(never, name))
@@ -120,7 +126,8 @@ pub struct Checked {
     pub replaced: Option<&'static str>,
 }
 
-/// Checks an answer about a message with `recipients` recipients, of which at most `octets` octets are taken.
+/// Checks an answer about a message with `recipients` recipients, of which at most `octets` octets
+/// are taken.
 ///
 /// # Errors
 /// The rule that is broken; nothing of the answer is to be used.
@@ -211,7 +218,8 @@ fn headers(fields: &[HeaderField], names: &HeaderNames) -> Result<(), &'static s
     Ok(())
 }
 
-/// Names are lower case letters, digits, `-` and `.`; values have no control characters. Also for what a plugin is configured with.
+/// Names are lower case letters, digits, `-` and `.`; values have no control characters. Also for
+/// what a plugin is configured with.
 ///
 /// # Errors
 /// The rule that is broken.
@@ -276,8 +284,9 @@ pub fn reply(reply: &Reply) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Checked fields as a block to be put above a message: one space after the colon, folded at white space where a line would have
-/// more than 78 characters (RFC 5322 section 2.1.1). White space at the ends of a value is left out.
+/// Checked fields as a block to be put above a message: one space after the colon, folded at white
+/// space where a line would have more than 78 characters (RFC 5322 section 2.1.1). White space at
+/// the ends of a value is left out.
 #[must_use]
 pub fn header_block(fields: &[HeaderField]) -> Vec<u8> {
     /// Without CRLF.
@@ -290,7 +299,8 @@ pub fn header_block(fields: &[HeaderField]) -> Vec<u8> {
         let mut first = true;
         for word in words(field.value.trim_ascii()) {
             let word = if first { [b" ", word].concat() } else { word.to_vec() };
-            // A line needs something before it can be ended, and a folded one begins with the word's own white space.
+            // A line needs something before it can be ended, and a folded one begins with the
+            // word's own white space.
             if !first && line + word.len() > LINE {
                 block.extend_from_slice(b"\r\n");
                 line = 0;

@@ -1,4 +1,5 @@
-//! A replacement in base64: every output offset is computed, so a read anywhere costs only what it returns.
+//! A replacement in base64: every output offset is computed, so a read anywhere costs only what it
+//! returns.
 
 use std::io;
 

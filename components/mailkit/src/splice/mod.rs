@@ -2,21 +2,26 @@
 //!
 //! # How replacements meet the lines around them
 //!
-//! A replacement is encoded as a whole, and stands between octets that are already encoded. So that the encoding stays right and
-//! lines stay short, the splice looks at the octets of the submitted message on both sides of an edit:
+//! A replacement is encoded as a whole, and stands between octets that are already encoded. So that
+//! the encoding stays right and lines stay short, the splice looks at the octets of the submitted
+//! message on both sides of an edit:
 //!
-//! - *quoted-printable*: unless the edit starts at the beginning of a line (offset 0, or the octet before is LF; a body always
-//!   starts so) the replacement begins with a soft break `=CRLF`; in a line that is 998 octets long already, the last character
-//!   before it is moved behind the break, so that there is room for the `=`. Unless it ends at the end of a line (the next octet is CR, or
-//!   there is none) it ends with a soft break, if it is not at the beginning of a line by itself. Its segments are decoded text.
-//! - *base64*: the edit starts at a multiple of four characters and reaches to the end of the part. Unless it starts at the
-//!   beginning of a line, the replacement begins with CRLF, which decoders skip. Its segments are decoded octets.
+//! - *quoted-printable*: unless the edit starts at the beginning of a line (offset 0, or the octet
+//!   before is LF; a body always starts so) the replacement begins with a soft break `=CRLF`; in a
+//!   line that is 998 octets long already, the last character before it is moved behind the break,
+//!   so that there is room for the `=`. Unless it ends at the end of a line (the next octet is CR,
+//!   or there is none) it ends with a soft break, if it is not at the beginning of a line by
+//!   itself. Its segments are decoded text.
+//! - *base64*: the edit starts at a multiple of four characters and reaches to the end of the part.
+//!   Unless it starts at the beginning of a line, the replacement begins with CRLF, which decoders
+//!   skip. Its segments are decoded octets.
 //! - *identity*: nothing is added.
 //!
 //! # Memory
 //!
-//! Literals and minted URLs are held; [`Segment::Source`] spans are read through a window of at most 64 KiB, and a
-//! quoted-printable replacement keeps one mark (16 octets) for every 8 KiB of its output, so that a read anywhere starts near by.
+//! Literals and minted URLs are held; [`Segment::Source`] spans are read through a window of at
+//! most 64 KiB, and a quoted-printable replacement keeps one mark (16 octets) for every 8 KiB of
+//! its output, so that a read anywhere starts near by.
 
 mod base64;
 mod quoted_printable;
@@ -32,7 +37,8 @@ use base64::Base64Run;
 use quoted_printable::{QuotedRun, SOFT_BREAK};
 use segments::{Octets, Segments};
 
-/// The tracking URLs of one recipient's copy. Each place of the edits asks once, while the splice is made.
+/// The tracking URLs of one recipient's copy. Each place of the edits asks once, while the splice
+/// is made.
 pub trait TrackingUrls {
     /// The click URL of this index of the link table.
     fn click(&self, link: u32) -> String;
@@ -101,8 +107,8 @@ impl std::fmt::Debug for Splice {
 }
 
 impl Splice {
-    /// `prefix` is put before the first octet of `source`. Reads once through what is re-encoded as quoted-printable, to know
-    /// its length.
+    /// `prefix` is put before the first octet of `source`. Reads once through what is re-encoded as
+    /// quoted-printable, to know its length.
     ///
     /// # Errors
     /// `InvalidInput` with a [`SpliceError`] for edits that do not fit; the source's own.
@@ -126,7 +132,8 @@ impl Splice {
         Ok(splice)
     }
 
-    /// Whether edits can be applied to a message of `size` octets. What they insert is checked by [`crate::recheck::edits`].
+    /// Whether edits can be applied to a message of `size` octets. What they insert is checked by
+    /// [`crate::recheck::edits`].
     ///
     /// # Errors
     /// The first that is wrong.
@@ -201,7 +208,8 @@ impl Splice {
         Ok(line[..n].iter().rev().take_while(|c| **c != b'\n').count())
     }
 
-    /// Takes the last encoded character before `offset` off what was put together so far: a character, or `=XX`.
+    /// Takes the last encoded character before `offset` off what was put together so far: a
+    /// character, or `=XX`.
     fn take_back(&mut self, offset: u64) -> io::Result<Vec<u8>> {
         let Some((start, Run::Octets(Octets::Source(span)))) = self.runs.last_mut() else {
             return Ok(Vec::new());
@@ -263,8 +271,9 @@ impl Source for Splice {
     }
 }
 
-/// Joins the edits of two stages over the same message. Where `over` touches a part, the edits of `base` for that part are left
-/// out: a stage that edits a part that another one re-encodes replaces all of it (see `track.options.reencode`).
+/// Joins the edits of two stages over the same message. Where `over` touches a part, the edits of
+/// `base` for that part are left out: a stage that edits a part that another one re-encodes
+/// replaces all of it (see `track.options.reencode`).
 #[must_use]
 pub fn merge(base: &[Edit], over: &[Edit]) -> Vec<Edit> {
     let touched = |part: Option<u32>| part.is_some() && over.iter().any(|e| e.part == part);

@@ -1,5 +1,5 @@
-//! A replacement in quoted-printable. How long a line gets depends on what is in it, so the replacement is measured once, and
-//! marks are kept at line starts.
+//! A replacement in quoted-printable. How long a line gets depends on what is in it, so the
+//! replacement is measured once, and marks are kept at line starts.
 
 use std::io;
 

@@ -9,8 +9,8 @@ pub const LINE: usize = 76;
 /// Octets that make a full line.
 pub const OCTETS: usize = 57;
 
-/// Appends `input` in lines of [`LINE`] characters, each ended by CRLF, the last one too. Output of consecutive calls may be
-/// joined when every input but the last is a multiple of [`OCTETS`].
+/// Appends `input` in lines of [`LINE`] characters, each ended by CRLF, the last one too. Output of
+/// consecutive calls may be joined when every input but the last is a multiple of [`OCTETS`].
 pub fn encode_lines(input: &[u8], out: &mut Vec<u8>) {
     out.reserve(encoded_len(input.len() as u64).try_into().unwrap_or(0));
     let mut line = [0; LINE];
@@ -29,8 +29,8 @@ pub fn encoded_len(octets: u64) -> u64 {
     octets.div_ceil(3) * 4 + octets.div_ceil(OCTETS as u64) * 2
 }
 
-/// Decodes in chunks. Characters outside the alphabet (line ends among them) are skipped, padding ends a quantum, and what is
-/// left incomplete at the end is dropped (RFC 2045 section 6.8).
+/// Decodes in chunks. Characters outside the alphabet (line ends among them) are skipped, padding
+/// ends a quantum, and what is left incomplete at the end is dropped (RFC 2045 section 6.8).
 #[derive(Debug, Clone, Default)]
 pub struct Decoder {
     bits: u32,

@@ -1,10 +1,12 @@
-//! Folding of header fields: no line of 78 or more characters where white space allows it (RFC 5322 section 2.2.3).
+//! Folding of header fields: no line of 78 or more characters where white space allows it (RFC 5322
+//! section 2.2.3).
 
 /// Characters of a line without CRLF.
 pub const LINE: usize = 77;
 
-/// Appends base64 (or anything that may be broken anywhere) to a field whose last line has `column` characters, with
-/// `CRLF SP` in between so that no line has more than [`LINE`] characters. Returns the new column.
+/// Appends base64 (or anything that may be broken anywhere) to a field whose last line has `column`
+/// characters, with `CRLF SP` in between so that no line has more than [`LINE`] characters. Returns
+/// the new column.
 pub fn push_base64(base64: &str, mut column: usize, out: &mut Vec<u8>) -> usize {
     for &c in base64.as_bytes() {
         if column >= LINE {
@@ -17,8 +19,8 @@ pub fn push_base64(base64: &str, mut column: usize, out: &mut Vec<u8>) -> usize 
     column
 }
 
-/// `name: value`, folded at its spaces, with its final CRLF. `value` is unfolded; CR and LF in it become spaces. A word too
-/// long for a line stays whole.
+/// `name: value`, folded at its spaces, with its final CRLF. `value` is unfolded; CR and LF in it
+/// become spaces. A word too long for a line stays whole.
 #[must_use]
 pub fn field(name: &str, value: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(name.len() + value.len() + 16);
@@ -26,7 +28,8 @@ pub fn field(name: &str, value: &str) -> Vec<u8> {
     out.push(b':');
     let mut column = name.len() + 1;
     for (i, word) in value.split([' ', '\r', '\n', '\t']).filter(|w| !w.is_empty()).enumerate() {
-        // The first word stays beside the name: a first line of nothing but white space is not allowed to exist.
+        // The first word stays beside the name: a first line of nothing but white space is not
+        // allowed to exist.
         if i > 0 && column + 1 + word.len() > LINE {
             out.extend_from_slice(b"\r\n");
             column = 0;

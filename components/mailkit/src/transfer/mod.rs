@@ -33,7 +33,8 @@ pub fn decode_quoted_printable(input: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A complete text body in quoted-printable: CRLF is a line break, lines have at most 76 characters.
+/// A complete text body in quoted-printable: CRLF is a line break, lines have at most 76
+/// characters.
 #[must_use]
 pub fn encode_quoted_printable(input: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(input.len() + input.len() / 8);

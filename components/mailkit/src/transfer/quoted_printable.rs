@@ -3,7 +3,8 @@
 /// Characters of a line, the `=` of a soft break included.
 pub const LINE: usize = 76;
 
-/// How much of the input [`encode_line`] must see to be sure of one line: the octets that fill it, and the CRLF after them.
+/// How much of the input [`encode_line`] must see to be sure of one line: the octets that fill it,
+/// and the CRLF after them.
 pub const LOOKAHEAD: usize = LINE + 2;
 
 /// What comes after the end of the input.
@@ -11,14 +12,16 @@ pub const LOOKAHEAD: usize = LINE + 2;
 pub enum After {
     /// The end of the body, or a line end that is there already: white space at the end is encoded.
     LineEnd,
-    /// The rest of a line: the output ends with a soft break unless it is at the beginning of a line anyway.
+    /// The rest of a line: the output ends with a soft break unless it is at the beginning of a
+    /// line anyway.
     Text,
 }
 
-/// Appends one line of output, with its CRLF or soft break, and returns how many octets of `input` are in it.
+/// Appends one line of output, with its CRLF or soft break, and returns how many octets of `input`
+/// are in it.
 ///
-/// `input` is everything that is left or at least [`LOOKAHEAD`] octets of it. At the end of the input the line ends as `after`
-/// says; an empty input makes no output.
+/// `input` is everything that is left or at least [`LOOKAHEAD`] octets of it. At the end of the
+/// input the line ends as `after` says; an empty input makes no output.
 pub fn encode_line(input: &[u8], after: After, out: &mut Vec<u8>) -> usize {
     let mut column = 0;
     for (i, &octet) in input.iter().enumerate() {
@@ -57,15 +60,17 @@ fn escape(octet: u8) -> [u8; 3] {
     [b'=', HEX[usize::from(octet >> 4)], HEX[usize::from(octet & 15)]]
 }
 
-/// Decodes in chunks. White space before a line end is transport padding and dropped; a `=` that begins neither an octet nor a
-/// soft break stands for itself (RFC 2045 section 6.7, the advice to robust decoders).
+/// Decodes in chunks. White space before a line end is transport padding and dropped; a `=` that
+/// begins neither an octet nor a soft break stands for itself (RFC 2045 section 6.7, the advice to
+/// robust decoders).
 #[derive(Debug, Clone, Default)]
 pub struct Decoder {
     /// What cannot be decided yet: white space, or `=` and what followed it.
     held: Vec<u8>,
 }
 
-/// White space longer than this before a line end is kept: nobody makes it, and it would have to be held.
+/// White space longer than this before a line end is kept: nobody makes it, and it would have to be
+/// held.
 const MAX_HELD: usize = 1024;
 
 impl Decoder {

@@ -1,4 +1,5 @@
-//! The rules that an answer is held to. The relay has checks of its own; these say the same to whoever writes a plugin.
+//! The rules that an answer is held to. The relay has checks of its own; these say the same to
+//! whoever writes a plugin.
 
 use crate::{Attribute, Decision, HeaderField, Message, Reply, Verdict};
 
@@ -10,7 +11,8 @@ const ATTRIBUTES: usize = 16;
 const ATTRIBUTE_NAME: usize = 64;
 const ATTRIBUTE_VALUE: usize = 256;
 
-/// Whether the relay would use this decision, with the header fields that it allows unless configured otherwise.
+/// Whether the relay would use this decision, with the header fields that it allows unless
+/// configured otherwise.
 ///
 /// # Errors
 /// The rule that is broken.

@@ -1,4 +1,5 @@
-//! The capabilities, natively: answered from the [`Kit`](super::Kit) that is running on this thread.
+//! The capabilities, natively: answered from the [`Kit`](super::Kit) that is running on this
+//! thread.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

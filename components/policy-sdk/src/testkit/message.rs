@@ -7,8 +7,8 @@ pub const NOW: u64 = 1_767_225_600_000;
 
 /// A message from its text: header fields, an empty line, a body. `\n` may stand for CRLF.
 ///
-/// Unless said otherwise it comes from `sender@example.com`, goes to nobody, belongs to the tenant `test` and has one part,
-/// of the media type that its Content-Type has.
+/// Unless said otherwise it comes from `sender@example.com`, goes to nobody, belongs to the tenant
+/// `test` and has one part, of the media type that its Content-Type has.
 ///
 /// ```
 /// use relevo_policy_sdk::testkit::message;

@@ -1,4 +1,5 @@
-//! Tests of a policy without a relay and without WebAssembly: build a message, answer its host calls, look at the decision.
+//! Tests of a policy without a relay and without WebAssembly: build a message, answer its host
+//! calls, look at the decision.
 //!
 //! ```
 //! use relevo_policy_sdk::testkit::{Kit, message};
@@ -20,8 +21,9 @@
 //! assert_eq!(kit.decide(&shop).unwrap().verdict, Verdict::Hold("sending is paused".into()));
 //! ```
 //!
-//! The kit holds answers to the same rules as the relay does: one that breaks a rule is a [`Fault`]. It has no limits of time and
-//! memory, and [`kv`](crate::kv), [`clock`](crate::clock) and [`log`](crate::log) panic outside of it.
+//! The kit holds answers to the same rules as the relay does: one that breaks a rule is a
+//! [`Fault`]. It has no limits of time and memory, and [`kv`](crate::kv), [`clock`](crate::clock)
+//! and [`log`](crate::log) panic outside of it.
 
 mod check;
 pub(crate) mod fakes;
@@ -99,8 +101,8 @@ impl<P: Policy> Kit<P> {
         })
     }
 
-    /// What [`clock::now`](crate::clock::now) says in `configure` and `observe`; [`NOW`] unless set. In the calls about a
-    /// message it is the message's time.
+    /// What [`clock::now`](crate::clock::now) says in `configure` and `observe`; [`NOW`] unless
+    /// set. In the calls about a message it is the message's time.
     #[must_use]
     pub fn now(self, milliseconds: u64) -> Self {
         self.set(|fakes| fakes.now = milliseconds)

@@ -1,14 +1,16 @@
 //! Where something can be put at the end of a document that does not close its body.
 //!
-//! Browsers drop a tag that the document ends in, and take everything after an open comment, `<style>` or `<title>` for its
-//! content: what is put after it would be lost, or would become part of an attribute. So it is put before.
+//! Browsers drop a tag that the document ends in, and take everything after an open comment,
+//! `<style>` or `<title>` for its content: what is put after it would be lost, or would become part
+//! of an attribute. So it is put before.
 
 use lol_html::html_content::TextType;
 use lol_html::{EndTagHandler, HtmlRewriter, doc_text, element};
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// Stands where something might be put. Nothing is said about it but whether it is read as a tag there.
+/// Stands where something might be put. Nothing is said about it but whether it is read as a tag
+/// there.
 const PROBE: &[u8] = b"<relevo-probe>";
 
 /// The end of `text`, or of the last thing in it that is over.

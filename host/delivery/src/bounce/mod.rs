@@ -1,8 +1,9 @@
 //! Bounces: telling a sender that recipients failed (RFC 3464, RFC 5321 section 4.5.5).
 //!
-//! One message for each item and round, from the null reverse-path, with all recipients that failed in that round. A round is
-//! over when no delivery of the item is due or under way. There is none for mail from the null reverse-path, for bounces, or
-//! for a reverse-path that is tied to no tenant: such failures are marked as reported when they are settled.
+//! One message for each item and round, from the null reverse-path, with all recipients that failed
+//! in that round. A round is over when no delivery of the item is due or under way. There is none
+//! for mail from the null reverse-path, for bounces, or for a reverse-path that is tied to no
+//! tenant: such failures are marked as reported when they are settled.
 
 mod original;
 mod report;

@@ -11,8 +11,8 @@ use crate::shared::DeliveryContext;
 /// The most that is returned of it.
 const MAX_HEADER: usize = 32 * 1024;
 
-/// The header as it was sent, without signatures: what intake added is in it and what it took out (Bcc) is not. Empty when
-/// it cannot be read: a bounce without it is better than none.
+/// The header as it was sent, without signatures: what intake added is in it and what it took out
+/// (Bcc) is not. Empty when it cannot be read: a bounce without it is better than none.
 pub(super) async fn header(shared: &DeliveryContext, item: ItemId, meta: &ItemMeta) -> Vec<u8> {
     let body = match shared.queue.body(item).await {
         Ok(Some(body)) => body,

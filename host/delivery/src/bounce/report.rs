@@ -1,5 +1,5 @@
-//! The bounce as a message: multipart/report (RFC 6522) with a delivery status (RFC 3464). All ASCII unless the sender's own
-//! address is not (RFC 6533).
+//! The bounce as a message: multipart/report (RFC 6522) with a delivery status (RFC 3464). All
+//! ASCII unless the sender's own address is not (RFC 6533).
 
 use relevo_mailkit::reply::EnhancedCode;
 use relevo_mailkit::transfer::encode_quoted_printable;
@@ -159,7 +159,8 @@ fn of_recipient(failed: &Failed) -> Vec<u8> {
     out
 }
 
-/// `rfc822; address`, or for one that is not ASCII the form of RFC 6533 section 3 that is safe everywhere.
+/// `rfc822; address`, or for one that is not ASCII the form of RFC 6533 section 3 that is safe
+/// everywhere.
 fn typed_address(address: &str) -> String {
     if address.is_ascii() {
         return format!("rfc822; {}", address.replace(|c: char| c.is_ascii_control(), "?"));
@@ -176,12 +177,14 @@ fn typed_address(address: &str) -> String {
     out
 }
 
-/// What failed for good is of class 5, also when the last reply was temporary (RFC 3463 section 2): 4.4.7 becomes 5.4.7.
+/// What failed for good is of class 5, also when the last reply was temporary (RFC 3463 section 2):
+/// 4.4.7 becomes 5.4.7.
 fn final_status(status: &str) -> EnhancedCode {
     status.parse().map_or(EnhancedCode::new(5, 0, 0), |status: EnhancedCode| status.with_class(5))
 }
 
-/// `smtp; ...` is for what a remote said; our own words have a type of their own (RFC 3464 section 2.3.6).
+/// `smtp; ...` is for what a remote said; our own words have a type of their own (RFC 3464 section
+/// 2.3.6).
 fn diagnostic(why: &LastAttempt) -> String {
     let text = remote_text(&ascii(&why.text));
     let text: Vec<&str> = text.split(' ').flat_map(pieces).collect();

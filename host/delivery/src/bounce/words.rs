@@ -49,7 +49,8 @@ pub(super) fn explain(about: &About<'_>, failed: &[Failed]) -> String {
     text.0
 }
 
-/// Lines of at most 76 characters where spaces allow it; continued lines of what is indented are indented by two more.
+/// Lines of at most 76 characters where spaces allow it; continued lines of what is indented are
+/// indented by two more.
 #[derive(Default)]
 struct Lines(String);
 

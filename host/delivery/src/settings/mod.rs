@@ -22,13 +22,15 @@ pub trait DeliveryConfig: Send + Sync {
     /// How mail leaves.
     fn delivery(&self) -> &DeliverySettings;
 
-    /// What mail of `tenant` from the configured domain `domain` may use. None when there is no such tenant any more.
+    /// What mail of `tenant` from the configured domain `domain` may use. None when there is no
+    /// such tenant any more.
     fn grants(&self, tenant: &str, domain: &str) -> Option<Arc<EgressGrants>>;
 }
 
 /// Gives the configuration in force.
 pub trait ConfigSource: Send + Sync {
-    /// The configuration in force, and how many came before it: what was derived from an older one is stale.
+    /// The configuration in force, and how many came before it: what was derived from an older one
+    /// is stale.
     fn snapshot(&self) -> (u64, Arc<dyn DeliveryConfig>);
 }
 

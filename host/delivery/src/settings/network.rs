@@ -13,8 +13,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// The network that one client usually has to itself: an IPv4 address, or the /64 of an IPv6 address. An IPv4 address
-    /// mapped into IPv6 counts as IPv4.
+    /// The network that one client usually has to itself: an IPv4 address, or the /64 of an IPv6
+    /// address. An IPv4 address mapped into IPv6 counts as IPv4.
     #[must_use]
     pub fn of_client(ip: IpAddr) -> Self {
         match ip.to_canonical() {

@@ -1,4 +1,5 @@
-//! The ways by which mail leaves: pools of source addresses, routes to the next hop, and what of them whom is granted.
+//! The ways by which mail leaves: pools of source addresses, routes to the next hop, and what of
+//! them whom is granted.
 
 use std::net::IpAddr;
 
@@ -6,8 +7,8 @@ use relevo_queue::{MAX_PRIORITY, Priority};
 
 use super::SmarthostSettings;
 
-/// `[[pool]]`: addresses to send from, and what belongs to them. Connections, their number and the health of a site are those
-/// of a pool: pools share none of it.
+/// `[[pool]]`: addresses to send from, and what belongs to them. Connections, their number and the
+/// health of a site are those of a pool: pools share none of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EgressPool {
     /// As configured: lower case letters, digits, hyphens, underscores.
@@ -43,7 +44,8 @@ pub struct EgressGrants {
 }
 
 impl EgressGrants {
-    /// Whether a message may have this attribute: one without an effect always, `pool`, `route` and `priority` as granted.
+    /// Whether a message may have this attribute: one without an effect always, `pool`, `route` and
+    /// `priority` as granted.
     #[must_use]
     pub fn allow(&self, name: &str, value: &str) -> bool {
         match name {
@@ -55,7 +57,8 @@ impl EgressGrants {
     }
 }
 
-/// The attribute that names a pool; one of three with an effect (`wit/relevo-policy-0.1.0/types.wit`, `decision`).
+/// The attribute that names a pool; one of three with an effect
+/// (`wit/relevo-policy-0.1.0/types.wit`, `decision`).
 pub const POOL: &str = "pool";
 /// The attribute that names a route.
 pub const ROUTE: &str = "route";

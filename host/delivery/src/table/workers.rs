@@ -33,7 +33,8 @@ pub(crate) struct WorkerState {
 /// What a worker does next.
 #[derive(Debug)]
 pub(crate) enum Turn {
-    /// Lease one delivery of these: a second one would wait behind the first, and its tenant with it.
+    /// Lease one delivery of these: a second one would wait behind the first, and its tenant with
+    /// it.
     Lease(Vec<Taken>, NextHopPath, SourceSlot),
     /// Nothing waits: keep the connection for a while, until notified.
     Idle(Arc<Notify>),
@@ -78,8 +79,9 @@ impl SiteTable {
         self.put_back(id, generation, taken, 0);
     }
 
-    /// Only what still belongs to the site: while the lease was under way, a lookup may have found another one, and other
-    /// settings another way. What is not put back is due, attended to by nobody, and so looked up.
+    /// Only what still belongs to the site: while the lease was under way, a lookup may have found
+    /// another one, and other settings another way. What is not put back is due, attended to by
+    /// nobody, and so looked up.
     fn put_back(&mut self, id: &SiteId, generation: u64, mut taken: Vec<Taken>, count: usize) {
         let known = generation == self.generation;
         taken.retain(|taken| match self.domains.get(&taken.domain) {
@@ -138,7 +140,8 @@ impl SiteTable {
         self.queue_site(id, now);
     }
 
-    /// A worker found no address of the site to answer. Returns until when the site counts as down; none when it does not.
+    /// A worker found no address of the site to answer. Returns until when the site counts as down;
+    /// none when it does not.
     pub(crate) fn refused(
         &mut self,
         id: &SiteId,

@@ -255,7 +255,8 @@ impl Hop for FakeHop {
     async fn quit(self: Box<Self>) {}
 }
 
-/// The same bytes for everybody; a panic for the tenant `panics`, and no copy for the tenant `broken`.
+/// The same bytes for everybody; a panic for the tenant `panics`, and no copy for the tenant
+/// `broken`.
 pub(super) struct FixedCopies;
 
 #[async_trait]

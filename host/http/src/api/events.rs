@@ -29,9 +29,9 @@ pub(super) struct EventsQuery {
     wait: Option<String>,
 }
 
-/// Lists the caller's events after a cursor, oldest first: all of them, or those about one message. When there are none, it
-/// waits for one as long as `wait` says. An answer has at most `limit` events and 1 MiB. Poll with the cursor of the last
-/// answer.
+/// Lists the caller's events after a cursor, oldest first: all of them, or those about one message.
+/// When there are none, it waits for one as long as `wait` says. An answer has at most `limit`
+/// events and 1 MiB. Poll with the cursor of the last answer.
 pub(super) async fn events(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -60,8 +60,8 @@ pub(super) async fn events(
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-/// `{"events":[...],"cursor":"..."}` with as many events as fit, and at least one if there are any. The cursor is for
-/// `after` of the next call; it is the one given when there is nothing new.
+/// `{"events":[...],"cursor":"..."}` with as many events as fit, and at least one if there are any.
+/// The cursor is for `after` of the next call; it is the one given when there is nothing new.
 fn answer(events: Vec<StoredEvent>, after: u64) -> serde_json::Result<Vec<u8>> {
     let (mut json, mut cursor) = (br#"{"events":["#.to_vec(), after);
     for stored in events {

@@ -11,8 +11,8 @@ use crate::error::RequestError;
 
 /// The longest wait that may be asked for.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(60);
-/// Simultaneous waits of one tenant and of all. Beyond them a request is answered at once: a connection that waits here does
-/// not give way to others.
+/// Simultaneous waits of one tenant and of all. Beyond them a request is answered at once: a
+/// connection that waits here does not give way to others.
 const MAX_OF_TENANT: usize = 10;
 const MAX_OF_ALL: usize = 200;
 /// The shortest time between two looks while other tenants' events come in.

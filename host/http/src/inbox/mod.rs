@@ -1,7 +1,7 @@
 //! The capture inbox of `relevo dev`: what was delivered, shown to whoever wrote it.
 //!
-//! `GET /inbox` lists, `GET /inbox/{n}` shows one; for machines there are `GET /inbox/messages` (JSON) and
-//! `GET /inbox/messages/{n}` (the raw message).
+//! `GET /inbox` lists, `GET /inbox/{n}` shows one; for machines there are `GET /inbox/messages`
+//! (JSON) and `GET /inbox/messages/{n}` (the raw message).
 
 mod page;
 
@@ -131,10 +131,12 @@ fn find(state: &OperationsServices, n: &str) -> Result<Arc<Captured>, RequestErr
         .ok_or_else(|| RequestError::NotFound("there is no message with this number in the inbox".to_owned()))
 }
 
-/// The pages run no scripts; what they show came in by mail. The frame of `message_html` is the only thing they embed.
+/// The pages run no scripts; what they show came in by mail. The frame of `message_html` is the
+/// only thing they embed.
 const PAGE_POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; base-uri 'none'; form-action 'none'";
-/// A message may show its own styles and images, and nothing else: no scripts, no forms, an origin of its own.
+/// A message may show its own styles and images, and nothing else: no scripts, no forms, an origin
+/// of its own.
 const MESSAGE_POLICY: &str = "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data: http: https:; base-uri 'none'; form-action 'none'";
 
 fn page(body: String, policy: &'static str) -> Response {

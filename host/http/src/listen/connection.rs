@@ -20,7 +20,8 @@ use crate::observe::PeerAddress;
 /// Octets of a request header, and of what is read ahead of it: more is answered with 431.
 const MAX_HEADER: usize = 32 << 10;
 
-/// Serves requests until the client leaves, keeps the listener waiting too long, gives way to others, or the listener stops.
+/// Serves requests until the client leaves, keeps the listener waiting too long, gives way to
+/// others, or the listener stops.
 pub(super) async fn serve(
     stream: TcpStream,
     peer: PeerAddress,

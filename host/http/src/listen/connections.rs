@@ -62,8 +62,9 @@ impl Connections {
         Self { limits, metrics, table: Mutex::default() }
     }
 
-    /// Admits a connection of `peer`. At a limit, the connection that has waited longest for its client is closed: one of
-    /// the same client at the client's own limit. None when all are in a handler.
+    /// Admits a connection of `peer`. At a limit, the connection that has waited longest for its
+    /// client is closed: one of the same client at the client's own limit. None when all are in a
+    /// handler.
     pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Option<Admitted> {
         let trusted = any_contains(&self.limits.trusted_proxies, peer);
         let client = (!trusted).then(|| Network::of_client(peer));
@@ -178,7 +179,8 @@ pub(super) struct Activity {
 }
 
 impl Activity {
-    /// A request header is complete. The connection waits for its client again when the answer is dropped.
+    /// A request header is complete. The connection waits for its client again when the answer is
+    /// dropped.
     pub(super) fn begin(&self) -> Handling {
         self.connections.table().end_wait(self.id);
         self.phase.send_replace(Phase::Handling);

@@ -1,7 +1,8 @@
 //! Accepts connections and bounds what they cost: their number, their time and their memory.
 //!
-//! A connection either waits for its client (for a request header, or for the client to take an answer) or is in a
-//! handler. Waiting has a deadline. When there are too many connections, the one that has waited longest is closed.
+//! A connection either waits for its client (for a request header, or for the client to take an
+//! answer) or is in a handler. Waiting has a deadline. When there are too many connections, the one
+//! that has waited longest is closed.
 
 mod connection;
 mod connections;
@@ -27,7 +28,8 @@ pub struct ConnectionLimits {
     pub total: usize,
     /// Simultaneous connections of one client: an IPv4 address or an IPv6 /64.
     pub per_client: usize,
-    /// The longest time for a whole request header from accept or from the last answer on, and for taking an answer.
+    /// The longest time for a whole request header from accept or from the last answer on, and for
+    /// taking an answer.
     pub client_timeout: Duration,
     /// Reverse proxies, to which `per_client` does not apply.
     pub trusted_proxies: Vec<Network>,
@@ -49,7 +51,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// Waited after a failed accept: descriptors may be free again by then.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
-/// Serves until `stop` turns true, then finishes the requests under way. It returns at once when the socket listens no more.
+/// Serves until `stop` turns true, then finishes the requests under way. It returns at once when
+/// the socket listens no more.
 pub async fn serve(
     listener: TcpListener,
     router: Router,

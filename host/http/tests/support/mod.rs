@@ -1,4 +1,5 @@
-//! Routers over a real store, with two tenants, keys for each of them and for operators, and plugins that only answer.
+//! Routers over a real store, with two tenants, keys for each of them and for operators, and
+//! plugins that only answer.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

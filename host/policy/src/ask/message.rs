@@ -1,4 +1,5 @@
-//! What a plugin is told about a message. All that is known of its content comes from the report of `validate`.
+//! What a plugin is told about a message. All that is known of its content comes from the report of
+//! `validate`.
 
 use std::sync::Arc;
 

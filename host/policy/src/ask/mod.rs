@@ -21,7 +21,8 @@ use crate::active::ActivePlugin;
 use crate::plugins::Plugins;
 use crate::record::{RecordedAnswer, RecordedReads};
 
-/// Nanoseconds that an octet of an answer is taken to cost where it is stored with the message and told in its events.
+/// Nanoseconds that an octet of an answer is taken to cost where it is stored with the message and
+/// told in its events.
 const OCTET: u64 = 50;
 
 #[async_trait]

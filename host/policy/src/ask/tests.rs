@@ -70,7 +70,8 @@ async fn a_plugin_with_an_open_breaker_is_answered_for() {
     assert!(result.faulted);
 }
 
-/// What was used is known when a call has ended, and nothing is called before that much time has passed.
+/// What was used is known when a call has ended, and nothing is called before that much time has
+/// passed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_whose_cpu_time_is_used_up_is_answered_for() {
     let world = World::new();

@@ -46,7 +46,8 @@ pub(crate) fn add(
     result.attributes.extend(attributes);
 }
 
-/// Moves the attributes from the index `new` on that are not granted to the denied ones, which only the event names.
+/// Moves the attributes from the index `new` on that are not granted to the denied ones, which only
+/// the event names.
 pub(crate) fn drop_ungranted(result: &mut PolicyResult, new: usize, grants: &EgressGrants) {
     let denied = result.attributes.extract_if(new.., |(name, value)| !grants.allow(name, value));
     result.denied_attributes.extend(denied);

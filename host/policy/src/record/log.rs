@@ -1,8 +1,9 @@
 //! The recordings of a plugin on disk: JSON, one recording a line.
 //!
-//! Recordings are appended to the newer of two files. When that has as many messages as are kept, or half of the octets, it takes
-//! the place of the older one. Nothing is synced: a recording is no promise. Lines are independent of each other, so whatever a
-//! crash tore or a disk changed costs one line, which cannot be read.
+//! Recordings are appended to the newer of two files. When that has as many messages as are kept,
+//! or half of the octets, it takes the place of the older one. Nothing is synced: a recording is no
+//! promise. Lines are independent of each other, so whatever a crash tore or a disk changed costs
+//! one line, which cannot be read.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
@@ -36,7 +37,8 @@ struct Extent {
 }
 
 impl RecordingLog {
-    /// Makes the directory if need be. Removes recordings of the other kind: what is to be redacted does not stay unredacted.
+    /// Makes the directory if need be. Removes recordings of the other kind: what is to be redacted
+    /// does not stay unredacted.
     pub(crate) fn open(directory: &Path, settings: RecordSettings) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         for path in paths(directory, !settings.unredacted) {

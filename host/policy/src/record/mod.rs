@@ -1,7 +1,8 @@
-//! Recorded inputs: the last messages that a plugin was asked about, to be replayed against any version.
+//! Recorded inputs: the last messages that a plugin was asked about, to be replayed against any
+//! version.
 //!
-//! `DESIGN.md` beside this crate says what is kept and what is redacted. A thread of its own writes. A message never waits for it:
-//! what it cannot keep up with is dropped and counted.
+//! `DESIGN.md` beside this crate says what is kept and what is redacted. A thread of its own
+//! writes. A message never waits for it: what it cannot keep up with is dropped and counted.
 
 mod entry;
 mod log;

@@ -1,4 +1,5 @@
-//! What a plugin read of its key-value data: recorded while it reads, and given to it again in a replay.
+//! What a plugin read of its key-value data: recorded while it reads, and given to it again in a
+//! replay.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::kv::KvData;
 
-/// Octets of keys and values that are noted for a message. With more, the recording cannot be replayed.
+/// Octets of keys and values that are noted for a message. With more, the recording cannot be
+/// replayed.
 const MOST: usize = 1 << 20;
 /// Ranges that are noted for a message.
 const SCANS: usize = 1_000;
@@ -63,7 +65,8 @@ impl Reads {
         }
         let octets = found.iter().map(|(key, value)| key.len() + value.len() + NOTE).sum::<usize>();
         let asked = range.prefix.len() + range.after.as_ref().map_or(0, String::len);
-        // More ranges than these are of a plugin that reads everything: no message could be replayed without all of it.
+        // More ranges than these are of a plugin that reads everything: no message could be
+        // replayed without all of it.
         let octets = if self.scans.len() < SCANS { octets + asked } else { usize::MAX };
         if self.fits(octets) {
             self.scans.insert(range, found.to_vec());
@@ -122,8 +125,8 @@ impl SharedReads {
 /// A plugin's data, which records what one message reads.
 pub(crate) struct RecordedReads {
     data: Arc<KvData>,
-    /// What instances of this version read with this data before they see a message: kept for all messages, since a warm instance
-    /// reads it once.
+    /// What instances of this version read with this data before they see a message: kept for all
+    /// messages, since a warm instance reads it once.
     start: Arc<SharedReads>,
     message: SharedReads,
     starting: AtomicBool,
@@ -181,7 +184,8 @@ impl Range {
     }
 }
 
-/// A plugin's data in a replay: what was recorded. What was not is read from the data of today, and that it was is remembered.
+/// A plugin's data in a replay: what was recorded. What was not is read from the data of today, and
+/// that it was is remembered.
 pub(crate) struct ReplayReads {
     reads: Reads,
     today: Arc<KvData>,
@@ -304,7 +308,8 @@ mod tests {
         assert_eq!(message().reads(), Reads { cut: true, ..Reads::default() });
     }
 
-    /// Who takes what was read at the start does not keep others from noting, or changes what it took.
+    /// Who takes what was read at the start does not keep others from noting, or changes what it
+    /// took.
     #[test]
     fn notes_go_on_while_somebody_reads_them() {
         let notes = SharedReads::default();

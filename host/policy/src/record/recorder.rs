@@ -27,7 +27,8 @@ use crate::kv::KvData;
 const WAITING: usize = 256;
 /// What a message takes while it waits, in KiB, beside its recipients, body and reads.
 const MESSAGE: u64 = 64;
-/// KiB that messages may take while they wait: all together, and those of one plugin, so that others are recorded too.
+/// KiB that messages may take while they wait: all together, and those of one plugin, so that
+/// others are recorded too.
 const ALL_KIB: usize = WAITING * 64;
 const PLUGIN_KIB: usize = ALL_KIB / 4;
 /// Added to the nice value of the writing thread.
@@ -130,7 +131,8 @@ impl Recorder {
         }))
     }
 
-    /// These plugins of the configuration are recorded. Recordings of all others are removed. Blocks while much waits.
+    /// These plugins of the configuration are recorded. Recordings of all others are removed.
+    /// Blocks while much waits.
     pub(crate) fn keep<'a>(&self, plugins: impl Iterator<Item = &'a Arc<PluginSettings>>) {
         let kept = plugins.filter_map(|plugin| {
             let name = directory_name(&plugin.config.tenant, &plugin.config.name);
@@ -157,7 +159,8 @@ impl Recorder {
     }
 }
 
-/// Names are checked by the configuration: letters, digits, hyphens and underscores. A dot parts them.
+/// Names are checked by the configuration: letters, digits, hyphens and underscores. A dot parts
+/// them.
 pub(crate) fn directory_name(tenant: &str, plugin: &str) -> String {
     format!("{tenant}.{plugin}")
 }
@@ -248,7 +251,8 @@ impl Open {
 
 impl RecordingWriter {
     fn run(mut self, jobs: &Receiver<RecorderCommand>) {
-        // Where that is refused, the thread keeps its priority. Elsewhere than on Linux it would be the process's.
+        // Where that is refused, the thread keeps its priority. Elsewhere than on Linux it would be
+        // the process's.
         #[cfg(target_os = "linux")]
         let _ = rustix::process::nice(NICE);
         while let Ok(job) = jobs.recv() {
@@ -303,7 +307,8 @@ impl RecordingWriter {
         }
         let written = open.log.append(&recording);
         open.count();
-        // With the next message it is looked at again what is there. A large recording or a full disk says nothing of that.
+        // With the next message it is looked at again what is there. A large recording or a full
+        // disk says nothing of that.
         let known = [io::ErrorKind::FileTooLarge, io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
         if written.as_ref().is_err_and(|error| !known.contains(&error.kind())) {
             self.open.remove(&handle.name);
@@ -330,7 +335,8 @@ impl RecordingWriter {
         }
     }
 
-    /// Removes whatever lies there and is not wanted, file or directory: one that cannot be removed does not keep the others.
+    /// Removes whatever lies there and is not wanted, file or directory: one that cannot be removed
+    /// does not keep the others.
     fn remove_others(&self) {
         let failed = |path: &Path, error: io::Error| {
             tracing::warn!(path = %path.display(), %error, "recordings that are not wanted any more cannot be removed");

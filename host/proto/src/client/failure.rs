@@ -41,10 +41,11 @@ impl Failure {
 
     /// What a negative reply to `command` means.
     ///
-    /// * 421, and anything negative before MAIL, speaks for the host: temporary, and another host may do better. A refused
-    ///   login is our mistake or the smarthost's, not the message's.
-    /// * 552 at RCPT without a detail, or with 5.5.3, is "too many recipients" of old (RFC 5321 section 4.5.3.1.10), and
-    ///   with 5.2.2 a full mailbox, which may be emptied: both are temporary.
+    /// * 421, and anything negative before MAIL, speaks for the host: temporary, and another host
+    ///   may do better. A refused login is our mistake or the smarthost's, not the message's.
+    /// * 552 at RCPT without a detail, or with 5.5.3, is "too many recipients" of old (RFC 5321
+    ///   section 4.5.3.1.10), and with 5.2.2 a full mailbox, which may be emptied: both are
+    ///   temporary.
     /// * Otherwise 5xx is permanent and 4xx temporary.
     #[must_use]
     pub fn of_reply(command: DialogueStep, reply: RemoteReply) -> Self {

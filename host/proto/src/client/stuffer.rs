@@ -28,7 +28,8 @@ impl Stuffer {
     /// Appends the encoding of `input` to `out`.
     ///
     /// # Errors
-    /// Nothing of this message may be sent any more, and the connection must be closed without the final dot.
+    /// Nothing of this message may be sent any more, and the connection must be closed without the
+    /// final dot.
     pub fn push(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), BareLineEnd> {
         let mut rest = input;
         out.reserve(input.len() + 16);

@@ -8,8 +8,8 @@ use relevo_mailkit::address::Address;
 use super::abilities::Abilities;
 use super::types::{DialogueStep, Envelope, Failure, RecipientOutcome, RemoteReply, TransactionResult};
 
-/// RCPT commands in one group. Their replies must fit into the socket buffers, or both sides wait for the other
-/// (RFC 2920 section 3.1).
+/// RCPT commands in one group. Their replies must fit into the socket buffers, or both sides wait
+/// for the other (RFC 2920 section 3.1).
 const GROUP: usize = 100;
 
 /// What the owner of the connection does next.
@@ -64,7 +64,8 @@ pub struct ClientTransaction<'a> {
 }
 
 impl<'a> ClientTransaction<'a> {
-    /// A transaction on a connection that is between transactions. What cannot be written in SMTP is not even tried.
+    /// A transaction on a connection that is between transactions. What cannot be written in SMTP
+    /// is not even tried.
     #[must_use]
     pub fn new(envelope: &'a Envelope, abilities: Abilities) -> Self {
         let mut transaction = Self {
@@ -214,8 +215,8 @@ impl<'a> ClientTransaction<'a> {
         self.over = true;
     }
 
-    /// The message could not be read or must not leave: nobody gets it, and the connection, in the middle of the content,
-    /// cannot be used again.
+    /// The message could not be read or must not leave: nobody gets it, and the connection, in the
+    /// middle of the content, cannot be used again.
     pub fn abandon(&mut self, failure: &Failure) {
         self.lost(failure);
     }
@@ -300,15 +301,15 @@ impl Expected {
     }
 }
 
-/// RFC 5321 section 4.5.3.1.10: 452, and 552 from older servers. With an enhanced code only x.5.3 means it: x.2.2 is a full
-/// mailbox, x.3.1 a full disk.
+/// RFC 5321 section 4.5.3.1.10: 452, and 552 from older servers. With an enhanced code only x.5.3
+/// means it: x.2.2 is a full mailbox, x.3.1 a full disk.
 fn is_too_many(reply: &RemoteReply) -> bool {
     matches!(reply.code, 452 | 552)
         && reply.enhanced.is_none_or(|status| (status.subject, status.detail) == (5, 3))
 }
 
-/// Why no server may be asked. Whether this one can take the message is the caller's to judge, before it builds the
-/// envelope.
+/// Why no server may be asked. Whether this one can take the message is the caller's to judge,
+/// before it builds the envelope.
 fn unsuitable(envelope: &Envelope) -> Option<Failure> {
     let refuse =
         |status: (u8, u16, u16), detail: &str| Some(Failure::of_message(DialogueStep::Mail, status, detail));

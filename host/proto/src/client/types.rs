@@ -74,7 +74,8 @@ pub struct Failure {
     pub detail: String,
 }
 
-/// Why TLS did not come about (the kinds of RFC 8460 section 4.3 that a client can see without a policy).
+/// Why TLS did not come about (the kinds of RFC 8460 section 4.3 that a client can see without a
+/// policy).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TlsFailure {
     /// The server does not offer STARTTLS.
@@ -100,7 +101,8 @@ pub enum RecipientOutcome {
     Delivered(RemoteReply),
     /// It did not.
     Failed(Failure),
-    /// 452 4.5.3 after others were accepted (RFC 5321 section 4.5.3.1.10): to be sent at once in a new transaction.
+    /// 452 4.5.3 after others were accepted (RFC 5321 section 4.5.3.1.10): to be sent at once in a
+    /// new transaction.
     NextTransaction,
 }
 

@@ -74,7 +74,8 @@ impl Buffer {
         self.start = self.end.min(self.start + n);
     }
 
-    /// `length` octets that were consumed `ago` octets before the present position. Valid until more space is asked for.
+    /// `length` octets that were consumed `ago` octets before the present position. Valid until
+    /// more space is asked for.
     pub(crate) fn consumed(&self, ago: usize, length: usize) -> &[u8] {
         let from = self.start.saturating_sub(ago);
         &self.octets[from..self.end.min(from + length)]
@@ -84,8 +85,9 @@ impl Buffer {
         &self.octets[self.start..self.end.min(self.start + length)]
     }
 
-    /// Looks for the end of a line of at most `max` octets. An LF alone is consumed with what stands before it, and so is
-    /// what has arrived of a line that is too long: the rest is for [`Self::skip_line`].
+    /// Looks for the end of a line of at most `max` octets. An LF alone is consumed with what
+    /// stands before it, and so is what has arrived of a line that is too long: the rest is for
+    /// [`Self::skip_line`].
     pub(crate) fn find_line(&mut self, max: usize) -> (Line, bool) {
         let unread = &self.octets[self.start..self.end];
         let Some(lf) = memchr(b'\n', unread) else {
@@ -113,7 +115,8 @@ impl Buffer {
         }
     }
 
-    /// Drops octets up to and including the next CRLF. `cr`: the octet before was a CR. True when the CRLF was found.
+    /// Drops octets up to and including the next CRLF. `cr`: the octet before was a CR. True when
+    /// the CRLF was found.
     pub(crate) fn skip_line(&mut self, cr: &mut bool) -> bool {
         loop {
             let unread = &self.octets[self.start..self.end];

@@ -1,4 +1,5 @@
-//! The command parser: one line without its CRLF, a typed command or the reply that says what is wrong with it.
+//! The command parser: one line without its CRLF, a typed command or the reply that says what is
+//! wrong with it.
 
 use relevo_mailkit::envelope::{Parameter, Recipient};
 
@@ -52,7 +53,8 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    /// RFC 2920 section 3.1, RFC 3207 section 4.1, RFC 4954 section 4: only the last command of a group.
+    /// RFC 2920 section 3.1, RFC 3207 section 4.1, RFC 4954 section 4: only the last command of a
+    /// group.
     pub(crate) fn ends_group(self) -> bool {
         matches!(
             self,
@@ -135,7 +137,8 @@ fn bare<'a>(rest: &str, command: ParsedCommand<'a>) -> Result<ParsedCommand<'a>,
     if rest.trim_matches(' ').is_empty() { Ok(command) } else { Err(replies::NO_PARAMETERS) }
 }
 
-/// A domain or address literal; what real clients send instead is taken too, as long as it is harmless in a trace field.
+/// A domain or address literal; what real clients send instead is taken too, as long as it is
+/// harmless in a trace field.
 fn helo(rest: &str) -> Result<&str, Fixed> {
     let name = rest.trim_matches(' ');
     let harmless = name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:[]".contains(&b));
@@ -211,8 +214,8 @@ fn size(value: &str) -> Result<u64, Fixed> {
     Ok(value.parse().unwrap_or(u64::MAX))
 }
 
-/// RFC 3461 section 4: printable ASCII, where `+` begins two upper case hexadecimal digits. `<>` is used literally (RFC 4954
-/// section 5).
+/// RFC 3461 section 4: printable ASCII, where `+` begins two upper case hexadecimal digits. `<>` is
+/// used literally (RFC 4954 section 5).
 fn is_xtext(value: &str) -> bool {
     let mut words = value.split('+');
     let plain = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && b != b'=');

@@ -1,4 +1,5 @@
-//! The content of DATA: dot-unstuffing, the one sequence that ends it, and lines that end in LF alone.
+//! The content of DATA: dot-unstuffing, the one sequence that ends it, and lines that end in LF
+//! alone.
 
 use memchr::memchr2;
 
@@ -8,11 +9,13 @@ pub enum BareNewlines {
     /// The message is refused and the connection closed.
     #[default]
     Refuse,
-    /// The line is ended by CRLF before anything judges the message. Only CRLF.CRLF ends the message all the same.
+    /// The line is ended by CRLF before anything judges the message. Only CRLF.CRLF ends the
+    /// message all the same.
     Normalize,
 }
 
-/// Ends lines that end in LF alone by CRLF. Takes what [`Content::scan`] leaves, which ends in CRLF, in pieces of any size.
+/// Ends lines that end in LF alone by CRLF. Takes what [`Content::scan`] leaves, which ends in
+/// CRLF, in pieces of any size.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Normalizer {
     after_cr: bool,
@@ -65,8 +68,8 @@ enum ScanPosition {
     Cr,
 }
 
-/// Finds CRLF.CRLF and nothing else, removes stuffed dots, and notices every CR or LF that stands alone. Works on
-/// segments of any size.
+/// Finds CRLF.CRLF and nothing else, removes stuffed dots, and notices every CR or LF that stands
+/// alone. Works on segments of any size.
 #[derive(Debug, Clone)]
 pub(crate) struct Content {
     at: ScanPosition,
@@ -90,8 +93,9 @@ impl Content {
         Self { at: ScanPosition::LineStart, bare_cr: false, bare_lf: false }
     }
 
-    /// A CR without LF or an LF without CR has been seen, as far as `newlines` minds. Somebody else may have taken that for
-    /// the end of a line, and so of the message: it must not be accepted in any form.
+    /// A CR without LF or an LF without CR has been seen, as far as `newlines` minds. Somebody else
+    /// may have taken that for the end of a line, and so of the message: it must not be accepted in
+    /// any form.
     pub(crate) fn is_ambiguous(&self, newlines: BareNewlines) -> bool {
         self.bare_cr || (self.bare_lf && newlines == BareNewlines::Refuse)
     }
@@ -114,7 +118,8 @@ impl Content {
                 }
                 // The dot was stuffed: dropped, and the line goes on.
                 (ScanPosition::Dot, _) => self.at = ScanPosition::Middle,
-                // A lone CR. The message is refused, so it does not matter that this CR was not passed on.
+                // A lone CR. The message is refused, so it does not matter that this CR was not
+                // passed on.
                 (ScanPosition::DotCr, _) => {
                     self.bare_cr = true;
                     self.at = ScanPosition::Cr;

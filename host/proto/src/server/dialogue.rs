@@ -51,7 +51,8 @@ impl ServerSession {
             self.close_with(&replies::SHUTTING_DOWN.into());
             return PollStep::Event(Event::Close);
         }
-        // RFC 2920 section 3.1. A client that does not wait here is broken, or somebody put words into its mouth.
+        // RFC 2920 section 3.1. A client that does not wait here is broken, or somebody put words
+        // into its mouth.
         if verb.ends_group() && !self.input.is_empty() {
             self.close_with(&replies::UNAUTHORISED_PIPELINING.into());
             return PollStep::Event(Event::Close);
@@ -265,8 +266,8 @@ impl ServerSession {
         }
     }
 
-    /// The product's answer to [`Event::Authenticate`], [`Event::Mail`], [`Event::Rcpt`] or [`Event::Data`]. Without such
-    /// a question it does nothing.
+    /// The product's answer to [`Event::Authenticate`], [`Event::Mail`], [`Event::Rcpt`] or
+    /// [`Event::Data`]. Without such a question it does nothing.
     pub fn decide(&mut self, decision: Result<(), Reply>) {
         let SessionState::Deciding(question) = &mut self.state else { return };
         let question = std::mem::replace(question, Question::Data);

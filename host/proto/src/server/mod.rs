@@ -1,7 +1,9 @@
-//! The receiving side: a table of states. Octets go in with any segmentation, events and replies come out.
+//! The receiving side: a table of states. Octets go in with any segmentation, events and replies
+//! come out.
 //!
-//! The owner of the socket loops: [`ServerSession::poll`]; carry out the [`Event`] and answer it; on [`Event::NeedInput`] send
-//! what [`ServerSession::take_output`] has, then receive more. Nothing here waits or knows the time.
+//! The owner of the socket loops: [`ServerSession::poll`]; carry out the [`Event`] and answer it;
+//! on [`Event::NeedInput`] send what [`ServerSession::take_output`] has, then receive more. Nothing
+//! here waits or knows the time.
 
 mod buffer;
 mod command;

@@ -1,5 +1,5 @@
-//! Paths of MAIL and RCPT (RFC 5321 section 4.1.2): the brackets and the source route. The grammar of mailboxes is that
-//! of [`relevo_mailkit::address`].
+//! Paths of MAIL and RCPT (RFC 5321 section 4.1.2): the brackets and the source route. The grammar
+//! of mailboxes is that of [`relevo_mailkit::address`].
 
 use relevo_mailkit::address::{Address, canonical_domain};
 

@@ -1,4 +1,5 @@
-//! Every reply that the protocol itself gives. The product's replies come through the session's decisions.
+//! Every reply that the protocol itself gives. The product's replies come through the session's
+//! decisions.
 
 use crate::{EnhancedCode, Reply};
 
@@ -119,7 +120,8 @@ replies! {
     TLS_REQUIRED = 530 (5, 7, 0) "Must issue a STARTTLS command first";
     /// RFC 4954 section 6.
     BAD_CREDENTIALS = 535 (5, 7, 8) "Authentication credentials invalid";
-    /// RFC 4954 section 6 (5.7.11): the passwords of PLAIN and LOGIN do not go over clear connections.
+    /// RFC 4954 section 6 (5.7.11): the passwords of PLAIN and LOGIN do not go over clear
+    /// connections.
     ENCRYPTION_REQUIRED = 538 (5, 7, 11) "Encryption required for requested authentication mechanism";
     /// RFC 5321 section 4.1.3; mail to address literals is not relayed.
     ADDRESS_LITERAL = 550 (5, 1, 3) "Address literals are not accepted";

@@ -14,8 +14,9 @@ use crate::{Reply, encode};
 pub enum Event {
     /// Send the output, then receive. Everything received so far has been dealt with.
     NeedInput,
-    /// Send the 220, do the handshake, then call [`ServerSession::tls_started`]. Answer nothing. Everything learnt from the
-    /// client is forgotten (RFC 3207 section 4.2), and the product must forget it too.
+    /// Send the 220, do the handshake, then call [`ServerSession::tls_started`]. Answer nothing.
+    /// Everything learnt from the client is forgotten (RFC 3207 section 4.2), and the product must
+    /// forget it too.
     StartTls,
     /// Answer with [`ServerSession::decide`].
     Authenticate(Credentials),
@@ -25,7 +26,8 @@ pub enum Event {
     Rcpt(Recipient),
     /// DATA after at least one accepted recipient. Answer with [`ServerSession::decide`].
     Data,
-    /// [`ServerSession::content`] has octets of the message. On an error call [`ServerSession::refuse_content`].
+    /// [`ServerSession::content`] has octets of the message. On an error call
+    /// [`ServerSession::refuse_content`].
     Content,
     /// The message is complete. Answer with [`ServerSession::finished`].
     Finish,
@@ -82,7 +84,8 @@ pub struct SessionConfig {
     pub limits: SessionLimits,
 }
 
-/// Octets of a command line without CRLF: the 512 of RFC 5321 section 4.5.3.1.4 and what extensions add, rounded up.
+/// Octets of a command line without CRLF: the 512 of RFC 5321 section 4.5.3.1.4 and what extensions
+/// add, rounded up.
 pub(super) const MAX_LINE: usize = 2048;
 /// Octets of AUTH and its responses: the longest credentials in base64.
 pub(super) const MAX_AUTH_LINE: usize = 4096;
@@ -243,7 +246,8 @@ impl ServerSession {
     pub fn greet(&mut self, decision: Result<(), Reply>) {
         match decision {
             Err(reply) => self.close_with(&reply),
-            // RFC 5321 section 3.1: the client waits for the greeting. One that does not is no mail client.
+            // RFC 5321 section 3.1: the client waits for the greeting. One that does not is no mail
+            // client.
             Ok(()) if !self.input.is_empty() => self.close_with(&replies::UNAUTHORISED_PIPELINING.into()),
             Ok(()) => {
                 let text = format!("{} ESMTP Relevo", self.config.hostname);
@@ -312,8 +316,8 @@ impl ServerSession {
         }
     }
 
-    /// The octets of the last [`Event::Content`]: dots removed, the final dot not among them. Valid until the next call
-    /// of [`Self::poll`] or [`Self::space`].
+    /// The octets of the last [`Event::Content`]: dots removed, the final dot not among them. Valid
+    /// until the next call of [`Self::poll`] or [`Self::space`].
     #[must_use]
     pub fn content(&self) -> &[u8] {
         match self.config.bare_newlines {
@@ -335,8 +339,8 @@ impl ServerSession {
             return PollStep::Again;
         };
         self.transaction = None;
-        // Somebody before us may have seen the end of the message elsewhere, and what follows may be a message smuggled
-        // in: nothing more is read from this connection.
+        // Somebody before us may have seen the end of the message elsewhere, and what follows may
+        // be a message smuggled in: nothing more is read from this connection.
         if incoming.content.is_ambiguous(self.config.bare_newlines) {
             self.close_with(&replies::BARE_CR_OR_LF.into());
             return PollStep::Event(Event::Reset);
@@ -373,7 +377,8 @@ impl ServerSession {
         });
     }
 
-    /// The handshake is done. Whatever the client sent in clear after STARTTLS is gone (CVE-2011-0411).
+    /// The handshake is done. Whatever the client sent in clear after STARTTLS is gone
+    /// (CVE-2011-0411).
     pub fn tls_started(&mut self, description: String) {
         self.input.clear();
         self.info = SessionInfo { tls: Some(description), ..SessionInfo::default() };
@@ -386,8 +391,8 @@ impl ServerSession {
         self.close_with(&replies::TIMEOUT.into());
     }
 
-    /// The server is stopping: the next command is answered with 421 (RFC 5321 section 3.8). A message that is arriving
-    /// is taken first. With nothing under way the session ends at once.
+    /// The server is stopping: the next command is answered with 421 (RFC 5321 section 3.8). A
+    /// message that is arriving is taken first. With nothing under way the session ends at once.
     pub fn stop(&mut self) {
         self.stopping = true;
         if matches!(self.state, SessionState::Command) && self.transaction.is_none() && self.input.is_empty()

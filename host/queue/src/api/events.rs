@@ -18,7 +18,8 @@ pub struct NewEvent {
     pub event: Event,
 }
 
-/// An event as stored. The cursor is the sequence of its commit and its place within it; unique, ascending.
+/// An event as stored. The cursor is the sequence of its commit and its place within it; unique,
+/// ascending.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
     /// Where it stands in the log.
@@ -44,19 +45,19 @@ pub enum EventError {
 /// Octets of stored events that one call returns at least before it stops short of its `max`.
 pub const EVENT_PAGE_OCTETS: usize = 1 << 20;
 
-/// The event log: append-only, durable, readable by cursor. Events about mail are written with the commit that they report
-/// (see [`Queue`]); this appends others, such as opens and clicks.
+/// The event log: append-only, durable, readable by cursor. Events about mail are written with the
+/// commit that they report (see [`Queue`]); this appends others, such as opens and clicks.
 #[async_trait]
 pub trait EventLog: Send + Sync {
     /// Makes them durable; group-committed with everything else.
     async fn append(&self, events: Vec<NewEvent>) -> Result<(), StoreError>;
 
-    /// Like `append`, for events that may be lost. Refused with [`StoreError::Full`] when free space comes near the reserve, so
-    /// that they neither use it nor bring new mail to be refused.
+    /// Like `append`, for events that may be lost. Refused with [`StoreError::Full`] when free
+    /// space comes near the reserve, so that they neither use it nor bring new mail to be refused.
     async fn append_expendable(&self, events: Vec<NewEvent>) -> Result<(), StoreError>;
 
-    /// Up to `max` events of `tenant` (all when `None`) after `after` (0: from the oldest). Fewer are returned when they
-    /// have [`EVENT_PAGE_OCTETS`]; none only at the end of the log.
+    /// Up to `max` events of `tenant` (all when `None`) after `after` (0: from the oldest). Fewer
+    /// are returned when they have [`EVENT_PAGE_OCTETS`]; none only at the end of the log.
     async fn events(
         &self,
         tenant: Option<&str>,
@@ -64,8 +65,8 @@ pub trait EventLog: Send + Sync {
         max: usize,
     ) -> Result<Vec<StoredEvent>, EventError>;
 
-    /// Up to `max` events about a message after `after` (0: from the first that is kept), bounded as [`Self::events`]. It
-    /// answers also when the message has left the queue.
+    /// Up to `max` events about a message after `after` (0: from the first that is kept), bounded
+    /// as [`Self::events`]. It answers also when the message has left the queue.
     async fn events_of(
         &self,
         message: ItemId,
@@ -76,7 +77,7 @@ pub trait EventLog: Send + Sync {
     /// Waits until the log holds an event after `after`; returns the newest cursor.
     async fn wait_after(&self, after: u64) -> u64;
 
-    /// Removes events older than `before`, and the oldest of more than `max`. Bounded work; returns how many, call again
-    /// while not 0.
+    /// Removes events older than `before`, and the oldest of more than `max`. Bounded work; returns
+    /// how many, call again while not 0.
     async fn prune(&self, before: Millis, max: u64) -> Result<usize, StoreError>;
 }

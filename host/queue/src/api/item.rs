@@ -32,7 +32,8 @@ pub struct ItemMeta {
     #[n(5)]
     #[cbor(default)]
     pub is_bounce: bool,
-    /// Set when no bounce may be sent for it: null sender, a bounce, or a reverse-path that is not tied to a tenant.
+    /// Set when no bounce may be sent for it: null sender, a bounce, or a reverse-path that is not
+    /// tied to a tenant.
     #[n(6)]
     #[cbor(default)]
     pub no_bounce: bool,
@@ -48,7 +49,8 @@ pub struct ItemMeta {
     #[n(9)]
     #[cbor(skip_if = "String::is_empty")]
     pub subject: String,
-    /// The relay's own serialised recipe: how copies are made. Opaque here. Large recipes are kept beside the body.
+    /// The relay's own serialised recipe: how copies are made. Opaque here. Large recipes are kept
+    /// beside the body.
     #[n(10)]
     #[cbor(with = "minicbor::bytes", skip_if = "Vec::is_empty")]
     pub recipe: Vec<u8>,
@@ -120,8 +122,8 @@ pub struct LastAttempt {
 
 /// A delivery to be queued.
 ///
-/// Recipients that were refused when the message was accepted come as failed and unreported: they are never attempted, and
-/// their sender is told as if the next hop had refused them.
+/// Recipients that were refused when the message was accepted come as failed and unreported: they
+/// are never attempted, and their sender is told as if the next hop had refused them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewDelivery {
     /// What it is scheduled by; its domain is that of all recipients.
@@ -130,7 +132,8 @@ pub struct NewDelivery {
     pub recipients: Vec<Recipient>,
     /// When the first attempt is due.
     pub due_at: Millis,
-    /// Of what is due, this goes before that of the same tenant with a lower one, within limits: see [`PRIORITY_STEP`].
+    /// Of what is due, this goes before that of the same tenant with a lower one, within limits:
+    /// see [`PRIORITY_STEP`].
     pub priority: Priority,
     /// Not due until somebody releases it.
     pub held: bool,
@@ -152,14 +155,16 @@ pub struct NewItem {
     pub deliveries: Vec<NewDelivery>,
 }
 
-/// How urgent a delivery is among those of its tenant: -9 to 9, 0 is the usual one (as MT-PRIORITY, RFC 6710 section 3).
+/// How urgent a delivery is among those of its tenant: -9 to 9, 0 is the usual one (as MT-PRIORITY,
+/// RFC 6710 section 3).
 pub type Priority = i8;
 
 /// The highest priority; its negative is the lowest.
 pub const MAX_PRIORITY: Priority = 9;
 
-/// A delivery is leased as if it had become due this much earlier for each step of its priority (later, for negative ones).
-/// So one of low priority waits behind what becomes due up to as much later, and behind nothing else: none starves.
+/// A delivery is leased as if it had become due this much earlier for each step of its priority
+/// (later, for negative ones). So one of low priority waits behind what becomes due up to as much
+/// later, and behind nothing else: none starves.
 pub const PRIORITY_STEP: Millis = 60 * 60 * 1000;
 
 /// Names a delivery of an item.
@@ -198,7 +203,8 @@ pub struct Delivery {
     pub attempts: u32,
     /// What the last one found; of several recipients, the worst.
     pub last: Option<LastAttempt>,
-    /// What was learnt about single recipients that are pending or not reported yet, by index, where it is not `last`.
+    /// What was learnt about single recipients that are pending or not reported yet, by index,
+    /// where it is not `last`.
     pub reasons: Vec<(u32, LastAttempt)>,
 }
 

@@ -8,9 +8,9 @@ use minicbor::{Decode, Encode};
 
 /// The parts of a [`QueueKey`].
 ///
-/// Mail that names no pool and no route waits with all mail to its domain: tenant and sending domain are empty then. Other
-/// mail waits by tenant and sending domain, because their configuration says what becomes of a pool or route that is gone
-/// when the mail is delivered.
+/// Mail that names no pool and no route waits with all mail to its domain: tenant and sending
+/// domain are empty then. Other mail waits by tenant and sending domain, because their
+/// configuration says what becomes of a pool or route that is gone when the mail is delivered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(map)]
 pub struct QueueKeyParts {
@@ -35,7 +35,8 @@ pub struct QueueKeyParts {
     pub route: String,
 }
 
-/// What a delivery is scheduled by. Deliveries of one key go to the same hosts from the same addresses. A clone is cheap.
+/// What a delivery is scheduled by. Deliveries of one key go to the same hosts from the same
+/// addresses. A clone is cheap.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueKey(Arc<QueueKeyParts>);
 

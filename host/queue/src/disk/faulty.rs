@@ -1,5 +1,5 @@
-//! A disk in memory that breaks on purpose: it fails the Nth write or sync, tears a write, runs full, and forgets at a loss
-//! of power what was not synced.
+//! A disk in memory that breaks on purpose: it fails the Nth write or sync, tears a write, runs
+//! full, and forgets at a loss of power what was not synced.
 
 mod state;
 
@@ -20,7 +20,8 @@ pub enum DiskFault {
     TornWrite(u32),
     /// The Nth write panics: a fault in the code above.
     Panic(u32),
-    /// The Nth sync of a file or directory fails; what it should have kept is dropped from the cache, as Linux does.
+    /// The Nth sync of a file or directory fails; what it should have kept is dropped from the
+    /// cache, as Linux does.
     Sync(u32),
     /// The Nth write fails with ENOSPC, and so do all that follow until [`FaultyDisk::mend`].
     Full(u32),
@@ -89,17 +90,17 @@ impl FaultyDisk {
         (state.writes, state.syncs)
     }
 
-    /// Switches the power off: from now on every call on a handle of this disk fails. Returns the disk as it is found at the
-    /// next start; see [`Self::image`].
+    /// Switches the power off: from now on every call on a handle of this disk fails. Returns the
+    /// disk as it is found at the next start; see [`Self::image`].
     #[must_use]
     pub fn power_loss(&self, chaos: impl FnMut() -> u8) -> Self {
         self.state().off = true;
         self.image(chaos)
     }
 
-    /// The disk as it would be found after a loss of power at this moment. Of what was not synced, a part survives that
-    /// `chaos` decides: per write none, the first half, or all of it; per name the old or the new state. A directory whose
-    /// name is lost takes with it all that is in it.
+    /// The disk as it would be found after a loss of power at this moment. Of what was not synced,
+    /// a part survives that `chaos` decides: per write none, the first half, or all of it; per name
+    /// the old or the new state. A directory whose name is lost takes with it all that is in it.
     #[must_use]
     pub fn image(&self, mut chaos: impl FnMut() -> u8) -> Self {
         let state = self.state();
@@ -284,7 +285,8 @@ impl DiskFile for FaultyFile {
         let inode = &mut state.inodes[self.inode];
         inode.pending.clear();
         if failed {
-            // Linux marks the pages clean: a later sync succeeds without them. Here they are gone for good.
+            // Linux marks the pages clean: a later sync succeeds without them. Here they are gone
+            // for good.
             return Err(eio());
         }
         inode.durable.clone_from(&inode.current);

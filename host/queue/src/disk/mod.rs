@@ -1,5 +1,6 @@
-//! The file layer beneath everything the store writes: index, segments and body files alike. The real one is a thin cover
-//! of the operating system; the other (feature `testing`) breaks on purpose.
+//! The file layer beneath everything the store writes: index, segments and body files alike. The
+//! real one is a thin cover of the operating system; the other (feature `testing`) breaks on
+//! purpose.
 
 #[cfg(feature = "testing")]
 mod faulty;
@@ -15,9 +16,11 @@ pub use faulty::{DiskFault, FaultyDisk};
 pub use real::RealDisk;
 pub(crate) use real::{NO_FOLLOW, is_link_error};
 
-/// Directories and names. What a call did to a directory survives a loss of power only after [`Disk::sync_dir`].
+/// Directories and names. What a call did to a directory survives a loss of power only after
+/// [`Disk::sync_dir`].
 pub trait Disk: fmt::Debug + Send + Sync + 'static {
-    /// Makes a directory that only its owner may enter. One that exists must be ours, and is made so.
+    /// Makes a directory that only its owner may enter. One that exists must be ours, and is made
+    /// so.
     ///
     /// # Errors
     /// The operating system's, as everywhere in this trait.
@@ -29,7 +32,8 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// As above.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
 
-    /// Opens a file for reading and writing; with `create`, an empty one is made when there is none.
+    /// Opens a file for reading and writing; with `create`, an empty one is made when there is
+    /// none.
     ///
     /// # Errors
     /// As above.

@@ -10,7 +10,8 @@ use rustix::fs::{FallocateFlags, OFlags};
 
 use super::{Disk, DiskFile, Free};
 
-/// Flags with which everything in the data directory is opened: a symbolic link is refused, a FIFO does not block.
+/// Flags with which everything in the data directory is opened: a symbolic link is refused, a FIFO
+/// does not block.
 pub(crate) const NO_FOLLOW: u32 = OFlags::NOFOLLOW.bits() | OFlags::NONBLOCK.bits();
 
 /// Directories are 0700 and files 0600, whatever the umask. Symbolic links are not followed.

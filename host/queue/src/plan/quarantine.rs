@@ -1,4 +1,5 @@
-//! Quarantine: what is damaged is moved there as it was found. Nothing is thrown away, and nothing else stops.
+//! Quarantine: what is damaged is moved there as it was found. Nothing is thrown away, and nothing
+//! else stops.
 
 use redb::ReadableTable;
 
@@ -26,7 +27,8 @@ impl Planner<'_, '_> {
         }
     }
 
-    /// Moves an item with all its deliveries. Its body, as far as it can be found, is kept as `quarantine/ID.eml`.
+    /// Moves an item with all its deliveries. Its body, as far as it can be found, is kept as
+    /// `quarantine/ID.eml`.
     fn quarantine_item(&mut self, draft: &mut Draft, item: ItemId) -> Result<(), PlanError> {
         for (key, value) in delivery_rows(&self.tables.deliveries, item)? {
             let Some(id) = record::delivery_id(&key) else { continue };

@@ -5,8 +5,8 @@ use crate::draft::Draft;
 use crate::{DeliveryId, ItemId, RecipientState, StoreError};
 
 impl Planner<'_, '_> {
-    /// Marks recipients as reported. One that is not waiting for that any more refuses the whole request: two bounces for
-    /// one failure would be the alternative.
+    /// Marks recipients as reported. One that is not waiting for that any more refuses the whole
+    /// request: two bounces for one failure would be the alternative.
     pub(super) fn report(
         &mut self,
         draft: &mut Draft,

@@ -1,7 +1,9 @@
-//! A clock that went back. Due times lie in the future then, by as much as it went back, and mail would wait for nothing.
+//! A clock that went back. Due times lie in the future then, by as much as it went back, and mail
+//! would wait for nothing.
 //!
-//! A delivery waits for a time after it was accepted or attempted last. When that moment lies in the future, the clock went
-//! back since, and the delivery waits for that time from now on. What had fallen due stays due.
+//! A delivery waits for a time after it was accepted or attempted last. When that moment lies in
+//! the future, the clock went back since, and the delivery waits for that time from now on. What
+//! had fallen due stays due.
 
 use super::{QueueState, Schedule, ScheduledDelivery, Slot};
 use crate::Millis;
@@ -39,7 +41,8 @@ impl Schedule {
         }
     }
 
-    /// Corrects when an entry wakes, if what it waits after lies in the future. It must be in no set.
+    /// Corrects when an entry wakes, if what it waits after lies in the future. It must be in no
+    /// set.
     pub(super) fn adjust(&mut self, slot: Slot) {
         let Some(now) = self.clock else { return };
         if let Some(entry) = self.entry_mut(slot).filter(|e| !e.held) {

@@ -1,4 +1,5 @@
-//! Deliveries that are due and free: by queue key, and within it by tenant, in the order of their ranks.
+//! Deliveries that are due and free: by queue key, and within it by tenant, in the order of their
+//! ranks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,7 +14,8 @@ struct OfKey {
     tenants: BTreeMap<u32, BTreeSet<(Millis, Slot)>>,
 }
 
-/// Where a delivery stands in time: when it fell due, and the moment that it is leased by (`PRIORITY_STEP`).
+/// Where a delivery stands in time: when it fell due, and the moment that it is leased by
+/// (`PRIORITY_STEP`).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DueOrder {
     pub(super) due: Millis,

@@ -1,4 +1,5 @@
-//! Copies: made late, reproducible, signed. A pure function of bytes, recipe, recipient and key ids.
+//! Copies: made late, reproducible, signed. A pure function of bytes, recipe, recipient and key
+//! ids.
 
 mod make;
 mod prefixed;

@@ -17,11 +17,13 @@ use super::signed::Reuse;
 use crate::sandbox::WorkClass;
 use crate::settings::{DkimKey, Domain, Settings};
 
-/// A signature outlives the message's last attempt by this, so that a receiver that looks late can verify it.
+/// A signature outlives the message's last attempt by this, so that a receiver that looks late can
+/// verify it.
 const AFTER_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl Copies {
-    /// The DKIM-Signature fields of `copy`. With `reuse` they are made once for all copies of that name.
+    /// The DKIM-Signature fields of `copy`. With `reuse` they are made once for all copies of that
+    /// name.
     pub(super) async fn signatures(
         &self,
         settings: &Settings,
@@ -67,7 +69,8 @@ impl Copies {
     }
 }
 
-/// The keys that the domain had when the message was accepted, as long as it has them all; otherwise those it has now.
+/// The keys that the domain had when the message was accepted, as long as it has them all;
+/// otherwise those it has now.
 fn keys_of(domain: &Domain, selectors: &[String]) -> Vec<DkimKey> {
     let has = |s: &String| domain.dkim.iter().any(|k| k.selector == *s);
     let all_there = !selectors.is_empty() && selectors.iter().all(has);

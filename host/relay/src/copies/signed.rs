@@ -21,7 +21,8 @@ pub(super) struct SignedOnce {
 }
 
 impl SignedOnce {
-    /// Where the signatures of these copies are or will be. Several that ask at once wait for one to sign.
+    /// Where the signatures of these copies are or will be. Several that ask at once wait for one
+    /// to sign.
     pub(super) fn cell(&self, name: Reuse) -> Cell {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (cells, order) = &mut *state;

@@ -40,7 +40,8 @@ impl fmt::Display for Conflict {
 const IN_FILE: &str = "the configuration file has it too, and counts";
 
 impl DirectoryEntries {
-    /// Adds the entries of a source whose names are not here yet. Returns those that were not added, sorted.
+    /// Adds the entries of a source whose names are not here yet. Returns those that were not
+    /// added, sorted.
     pub(super) fn add(&mut self, source: &Self) -> Vec<Conflict> {
         let mut conflicts = Vec::new();
         let mut conflict = |entry: String, reason: &str| {
@@ -53,8 +54,8 @@ impl DirectoryEntries {
             }
         }
         let below = self.domains_below();
-        // Shorter names first: which of two overlapping domains stays does not depend on a map's order, and no domain
-        // covers one that was added before.
+        // Shorter names first: which of two overlapping domains stays does not depend on a map's
+        // order, and no domain covers one that was added before.
         let mut domains: Vec<_> = source.by_domain.values().collect();
         domains.sort_by_key(|domain| (domain.name.len(), &domain.name));
         for domain in domains {
@@ -90,7 +91,8 @@ impl DirectoryEntries {
         below
     }
 
-    /// Why a domain of a source cannot be added beside the domains that are here. Two tenants may not overlap.
+    /// Why a domain of a source cannot be added beside the domains that are here. Two tenants may
+    /// not overlap.
     fn obstacle(&self, domain: &Domain, below: &HashMap<String, Vec<Arc<Domain>>>) -> Option<String> {
         if self.by_domain.contains_key(&domain.name) {
             return Some(IN_FILE.to_owned());
@@ -125,7 +127,8 @@ impl DirectoryEntries {
     }
 }
 
-/// The grants of a tenant, with those of its pools that `wanted` names. Without any of these the pools are the tenant's.
+/// The grants of a tenant, with those of its pools that `wanted` names. Without any of these the
+/// pools are the tenant's.
 pub(super) fn bounded(wanted: &EgressGrants, tenant: &EgressGrants) -> EgressGrants {
     let granted = |pool: &&String| tenant.pools.contains(pool);
     let pools: Vec<String> = wanted.pools.iter().filter(granted).cloned().collect();

@@ -25,7 +25,8 @@ impl DirectoryRefresher {
         Self { source, settings, revision: None }
     }
 
-    /// Reads the source if its revision is another one. Returns true if its entries were put in force.
+    /// Reads the source if its revision is another one. Returns true if its entries were put in
+    /// force.
     ///
     /// # Errors
     /// The source did not answer. The entries that were read before stay in force.
@@ -51,7 +52,8 @@ impl DirectoryRefresher {
         Ok(())
     }
 
-    /// Runs until it is dropped. `reload` reads the source whatever its revision is, because files of keys may have changed.
+    /// Runs until it is dropped. `reload` reads the source whatever its revision is, because files
+    /// of keys may have changed.
     pub async fn run(mut self, reload: Arc<Notify>) {
         loop {
             let result = tokio::select! {

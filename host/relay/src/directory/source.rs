@@ -48,7 +48,8 @@ pub struct LoadedEntries {
     pub mistakes: Vec<String>,
 }
 
-/// The control-plane store as a source. It has no plugins; files of private keys are relative to a folder.
+/// The control-plane store as a source. It has no plugins; files of private keys are relative to a
+/// folder.
 pub struct StoreSource {
     store: Arc<dyn DirectoryStore>,
     key_folder: PathBuf,

@@ -1,4 +1,5 @@
-//! Passwords (Argon2id). Slow on purpose, so: few at a time, never on a worker that serves sockets, and remembered when right.
+//! Passwords (Argon2id). Slow on purpose, so: few at a time, never on a worker that serves sockets,
+//! and remembered when right.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Passwords that were right and are remembered.
 const REMEMBERED: usize = 10_000;
 
-/// Checked for unknown users when nobody is configured. Of no password that anybody knows; parameters of `Argon2::default()`.
+/// Checked for unknown users when nobody is configured. Of no password that anybody knows;
+/// parameters of `Argon2::default()`.
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$cmVsZXZvLW5vYm9keQ$cmVsZXZvOiBub2JvZHkgaGFzIHRoaXMgcGFzc3dvcmQ";
 
@@ -128,7 +130,8 @@ impl Remembered {
     }
 }
 
-/// Somebody's hash, so that an unknown user takes as long as a known one. The result is not looked at.
+/// Somebody's hash, so that an unknown user takes as long as a known one. The result is not looked
+/// at.
 fn decoy(settings: &Settings) -> String {
     let first = settings.directory.first_credential();
     first.map_or_else(|| NOBODY.to_owned(), |credential| credential.password_hash.clone())

@@ -1,4 +1,5 @@
-//! SMTP intake: what a session may do, and the hand-over to the pipeline. The dialogue itself is `relevo_smtp`'s.
+//! SMTP intake: what a session may do, and the hand-over to the pipeline. The dialogue itself is
+//! `relevo_smtp`'s.
 
 use std::io;
 use std::time::Duration;
@@ -25,7 +26,8 @@ use crate::settings::{Settings, SettingsHandle, any_contains};
 use crate::token_buckets::TokenBuckets;
 
 const HOUR: Duration = Duration::from_secs(3_600);
-/// Credentials whose recipients per hour are counted apart; they exist, so their number is the operator's.
+/// Credentials whose recipients per hour are counted apart; they exist, so their number is the
+/// operator's.
 const MAX_CREDENTIALS: usize = 1_000_000;
 
 /// The relay as an SMTP service.

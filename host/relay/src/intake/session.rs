@@ -34,7 +34,8 @@ impl IntakeSession {
         Self { peer, user: None, transaction: None }
     }
 
-    /// Who authenticated, as long as the dialogue still knows it: STARTTLS forgets (RFC 3207 section 4.2).
+    /// Who authenticated, as long as the dialogue still knows it: STARTTLS forgets (RFC 3207
+    /// section 4.2).
     pub(super) fn user(&self, info: &SessionInfo) -> Option<&User> {
         self.user.as_ref().filter(|u| info.username.as_deref() == Some(u.name.as_str()))
     }

@@ -1,4 +1,5 @@
-//! Who may send as whom (decision 10 of the design): the settings as [`relevo_submission::authority`] asks them.
+//! Who may send as whom (decision 10 of the design): the settings as
+//! [`relevo_submission::authority`] asks them.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -40,8 +40,8 @@ pub(super) fn said(result: &PolicyResult) -> Vec<String> {
     result.answers.iter().map(|a| format!("{}: {} {}", a.plugin, a.verdict, a.reason)).collect()
 }
 
-/// When every recipient is refused. Of different replies a temporary one goes first: a recipient that may still be served is
-/// not lost because another one never will.
+/// When every recipient is refused. Of different replies a temporary one goes first: a recipient
+/// that may still be served is not lost because another one never will.
 fn refused_for_all(tenant: &Tenant, result: &PolicyResult, count: usize) -> Option<Rejection> {
     let mut chosen = None;
     for index in 0..count {

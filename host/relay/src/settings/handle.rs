@@ -9,7 +9,8 @@ use crate::directory::{Conflict, DirectoryEntries};
 #[derive(Debug, Clone)]
 pub struct SettingsHandle {
     current: Arc<RwLock<(u64, Arc<Settings>)>>,
-    /// The directory's entries that are not the file's. The lock is held by whoever makes the next settings.
+    /// The directory's entries that are not the file's. The lock is held by whoever makes the next
+    /// settings.
     source: Arc<Mutex<DirectoryEntries>>,
 }
 
@@ -40,7 +41,8 @@ impl SettingsHandle {
         self.put_in_force(settings);
     }
 
-    /// Puts other entries of the directory's source in force. Returns those that do not count because of the file's.
+    /// Puts other entries of the directory's source in force. Returns those that do not count
+    /// because of the file's.
     pub fn replace_source_entries(&self, entries: DirectoryEntries) -> Vec<Conflict> {
         let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
         *source = entries;

@@ -1,4 +1,5 @@
-//! What an operator configured, checked and resolved. Made by the binary from `relevo.toml`; replaced as a whole on reload.
+//! What an operator configured, checked and resolved. Made by the binary from `relevo.toml`;
+//! replaced as a whole on reload.
 
 use std::sync::Arc;
 
@@ -17,8 +18,8 @@ pub use relevo_delivery::settings::{
     DeliverySettings, EgressGrants, EgressPool, EgressRoute, Network, SmarthostSettings, any_contains,
 };
 
-/// Everything that intake and delivery read. Shared behind an `Arc` that a reload swaps; a session or an attempt keeps the
-/// one that it began with.
+/// Everything that intake and delivery read. Shared behind an `Arc` that a reload swaps; a session
+/// or an attempt keeps the one that it began with.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Our name in the greeting, Received and Reporting-MTA.
@@ -48,8 +49,8 @@ impl DeliveryConfig for Settings {
         &self.delivery
     }
 
-    /// As at acceptance: those of the sending domain. Where that domain is the tenant's no longer, what the tenant has
-    /// counts.
+    /// As at acceptance: those of the sending domain. Where that domain is the tenant's no longer,
+    /// what the tenant has counts.
     fn grants(&self, tenant: &str, domain: &str) -> Option<Arc<EgressGrants>> {
         let domain = self.directory.domain(domain).filter(|d| d.tenant == tenant);
         let of_tenant = || self.directory.tenant(tenant).map(|tenant| tenant.grants.clone());
@@ -90,8 +91,8 @@ pub struct TrackingLimits {
 
 impl Default for TrackingLimits {
     fn default() -> Self {
-        // An event takes some 120 octets of disk: 200 a second are 2 GB a day. Image proxies of large mailbox providers open
-        // the mail of many readers from few addresses.
+        // An event takes some 120 octets of disk: 200 a second are 2 GB a day. Image proxies of
+        // large mailbox providers open the mail of many readers from few addresses.
         Self { events_per_second: 200, events_per_second_per_client: 50 }
     }
 }

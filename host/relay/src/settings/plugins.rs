@@ -7,13 +7,15 @@ use relevo_runtime::policy::{BreakerConfig, PluginConfig, UploadBounds};
 /// `[plugins]`: the same for all tenants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginServer {
-    /// SHA-256 of the keys that may change plugins over HTTP, each with a name for the log. None: not over HTTP.
+    /// SHA-256 of the keys that may change plugins over HTTP, each with a name for the log. None:
+    /// not over HTTP.
     pub admin_keys: Vec<(String, [u8; 32])>,
     /// What an uploaded component may be.
     pub upload: UploadBounds,
     /// Octets of memory of the process that compiles.
     pub compile_memory: u64,
-    /// CPU time of the process that compiles. Its elapsed time is bounded too, generously: it has the lowest priority.
+    /// CPU time of the process that compiles. Its elapsed time is bounded too, generously: it has
+    /// the lowest priority.
     pub compile_time: Duration,
     /// How long held mail is kept, counted from its acceptance.
     pub hold_expire: Duration,
@@ -31,8 +33,8 @@ impl Default for PluginServer {
     }
 }
 
-/// CPU time in a second of a tenant's plugins, unless set otherwise: half of a processor. A plugin that accepts everything takes less
-/// than 0.2 ms for a message.
+/// CPU time in a second of a tenant's plugins, unless set otherwise: half of a processor. A plugin
+/// that accepts everything takes less than 0.2 ms for a message.
 pub const TENANT_CPU: Duration = Duration::from_millis(500);
 
 /// What a fault of a plugin means for the message.
@@ -54,8 +56,8 @@ pub struct PluginSettings {
     pub config: PluginConfig,
     /// Octets of keys and values of its key-value data.
     pub kv_size: u64,
-    /// CPU time that all plugins of its tenant together may use in a second, what the host does for their answers included. While it is
-    /// used up, their failure policies answer.
+    /// CPU time that all plugins of its tenant together may use in a second, what the host does for
+    /// their answers included. While it is used up, their failure policies answer.
     pub tenant_cpu: Duration,
     /// What a fault means.
     pub failure: FailurePolicy,

@@ -52,8 +52,8 @@ impl Repeats {
         count.map(|count| *count += 1).is_some()
     }
 
-    /// Opens a window for an event that is being written. False: it was opened by somebody else, who is writing it, and this
-    /// one is counted.
+    /// Opens a window for an event that is being written. False: it was opened by somebody else,
+    /// who is writing it, and this one is counted.
     pub(super) fn open(&self, event: TrackingEvent, now: Duration) -> bool {
         let mut windows = self.windows();
         if let Some(count) = windows.counts.get_mut(&event) {
@@ -70,7 +70,8 @@ impl Repeats {
         true
     }
 
-    /// Takes the counted repeats of windows that have ended. An event that was repeated gets another window.
+    /// Takes the counted repeats of windows that have ended. An event that was repeated gets
+    /// another window.
     pub(super) fn ended(&self, now: Duration) -> Vec<(Arc<TrackingEvent>, u64)> {
         let mut windows = self.windows();
         let mut ended = Vec::new();

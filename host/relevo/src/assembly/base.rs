@@ -30,8 +30,9 @@ pub(crate) struct Base {
 }
 
 impl Base {
-    /// Opens the store and loads the components, which are compiled at the first start: that takes its time. None when
-    /// `stop` came first; the store is closed again, and a compiler at work is left to the end of the process.
+    /// Opens the store and loads the components, which are compiled at the first start: that takes
+    /// its time. None when `stop` came first; the store is closed again, and a compiler at work is
+    /// left to the end of the process.
     pub(crate) async fn open(
         parts: ServerParts,
         mut settings: Settings,

@@ -116,8 +116,8 @@ async fn open_directory(base: &Base) -> anyhow::Result<(Arc<ControlStore>, Direc
     Ok((store, directory))
 }
 
-/// Opens the plugins. `events` is the event log of a running relay; none for a command that changes what a relay
-/// will use.
+/// Opens the plugins. `events` is the event log of a running relay; none for a command that changes
+/// what a relay will use.
 pub(crate) async fn open_plugins(
     data_dir: &Path,
     settings: &SettingsHandle,

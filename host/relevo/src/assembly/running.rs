@@ -47,7 +47,8 @@ pub(crate) struct Reloaded {
 }
 
 impl Reloaded {
-    /// Reads the files that the settings need beside those that are read with the configuration. It may block.
+    /// Reads the files that the settings need beside those that are read with the configuration. It
+    /// may block.
     pub(crate) fn read(data_dir: &Path, smtp: &SmtpConfig, mut settings: Settings) -> anyhow::Result<Self> {
         complete_tracking_keys(data_dir, &mut settings)?;
         let tls = certificate(smtp, &settings.hostname)?;
@@ -61,7 +62,8 @@ impl RunningRelay {
         self.tasks.watch()
     }
 
-    /// Puts other settings and the certificate in force; sessions and attempts under way keep theirs.
+    /// Puts other settings and the certificate in force; sessions and attempts under way keep
+    /// theirs.
     pub(crate) fn reload(&self, Reloaded { settings, tls }: Reloaded) -> anyhow::Result<()> {
         for server in &self.smtp {
             server.set_tls(&tls)?;
@@ -74,7 +76,8 @@ impl RunningRelay {
         Ok(())
     }
 
-    /// Drains: no new connections, sessions and attempts under way finish, then the store is closed.
+    /// Drains: no new connections, sessions and attempts under way finish, then the store is
+    /// closed.
     pub(crate) async fn stop(mut self) {
         self.stop.send_replace(true);
         let mut sessions = JoinSet::new();

@@ -1,7 +1,8 @@
 //! A TOML file that is read into structs, with every mistake instead of the first one.
 //!
-//! serde stops at its first error. [`Document::read`] notes the error, removes the value that caused it from a copy of the
-//! document, and tries again. Spans point into the file, so lines and keys stay those of the file.
+//! serde stops at its first error. [`Document::read`] notes the error, removes the value that
+//! caused it from a copy of the document, and tries again. Spans point into the file, so lines and
+//! keys stay those of the file.
 
 use std::fmt;
 use std::ops::Range;
@@ -160,7 +161,8 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// What was read from a file that the configuration names, with the warning about its permissions.
+    /// What was read from a file that the configuration names, with the warning about its
+    /// permissions.
     pub(crate) fn loaded<T>(
         &mut self,
         at: FileSpan,
@@ -184,7 +186,8 @@ impl<'t> Document<'t> {
         self.warnings.push(Mistake { file: self.file.clone(), line, key, message: message.into() });
     }
 
-    /// The path of a file that the configuration names: a relative one is relative to the configuration.
+    /// The path of a file that the configuration names: a relative one is relative to the
+    /// configuration.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.file.parent().unwrap_or(Path::new("")).join(path)
     }
@@ -215,7 +218,8 @@ impl<'t> Document<'t> {
     }
 }
 
-/// The dotted key of what has this span. The first table of a list has the span of the list: the innermost one counts.
+/// The dotted key of what has this span. The first table of a list has the span of the list: the
+/// innermost one counts.
 fn path_in_table(table: &DeTable<'_>, path: &str, span: FileSpan) -> Option<String> {
     table.iter().find_map(|(key, value)| {
         let own = join(path, key.get_ref());
@@ -285,7 +289,8 @@ fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-/// serde's words for an unknown key and for a value of another type; others are [`super::formats`]' own.
+/// serde's words for an unknown key and for a value of another type; others are [`super::formats`]'
+/// own.
 fn in_plain_words(message: &str) -> String {
     if message.starts_with("unknown field") {
         // "unknown field `a`, expected one of `b`, `c`"

@@ -1,9 +1,11 @@
-//! `relevo.toml`: read whole, every mistake named with file, line and key. `relevo.example.toml` documents each key.
+//! `relevo.toml`: read whole, every mistake named with file, line and key. `relevo.example.toml`
+//! documents each key.
 //!
 //! To add a key:
-//! 1. Add a field to its section in `schema.rs`; its type says what the value looks like (`formats`).
-//! 2. Use it where the section is checked (`server.rs`, `egress.rs`, `tenants.rs`, `plugins.rs`), with its default. Limits and
-//!    what must agree with other keys are checked there, too.
+//! 1. Add a field to its section in `schema.rs`; its type says what the value looks like
+//!    (`formats`).
+//! 2. Use it where the section is checked (`server.rs`, `egress.rs`, `tenants.rs`, `plugins.rs`),
+//!    with its default. Limits and what must agree with other keys are checked there, too.
 //! 3. Describe it with its default in `relevo.example.toml`.
 //! 4. Add its mistakes to a file in `tests/configs`, each with `#!` and the message behind it.
 //! 5. If it takes a restart, add it to [`ServerParts`] and [`ServerParts::differences`].
@@ -80,7 +82,8 @@ fn read_text(file: &Path) -> io::Result<String> {
     String::from_utf8(octets).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// Checks what serde cannot, and fills in defaults. What is returned is only of use when there are no mistakes.
+/// Checks what serde cannot, and fills in defaults. What is returned is only of use when there are
+/// no mistakes.
 fn check(d: &mut Document<'_>, file: &File) -> RelayConfig {
     let root = d.span();
     let hostname = d.need(root, &file.hostname, "hostname").map(|at| at.value.clone());

@@ -1,4 +1,5 @@
-//! Checks `[plugins]` and `[[tenant.plugin]]`: what plugins may use. Which versions there are is not configuration.
+//! Checks `[plugins]` and `[[tenant.plugin]]`: what plugins may use. Which versions there are is
+//! not configuration.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,13 +24,15 @@ const MAX_KV_SIZE: u64 = 1 << 30;
 /// CPU time of a tenant's plugins in a second: there may be many processors.
 const MIN_CPU: Duration = Duration::from_millis(10);
 const MAX_CPU: Duration = Duration::from_secs(60);
-/// Faults in a row that open the breaker, at most, and how long it may stay open: what was put right is to be noticed.
+/// Faults in a row that open the breaker, at most, and how long it may stay open: what was put
+/// right is to be noticed.
 const MAX_FAULTS: u32 = 1_000;
 const MIN_OPEN: Duration = Duration::from_millis(100);
 const MAX_OPEN: Duration = Duration::from_secs(86_400);
 /// Messages that are recorded, at most.
 const MAX_RECORD: usize = 10_000;
-/// Octets of recordings unless set otherwise, at least (the largest single ones must fit in a quarter of it) and at most.
+/// Octets of recordings unless set otherwise, at least (the largest single ones must fit in a
+/// quarter of it) and at most.
 const RECORD_SIZE: u64 = 64 << 20;
 const MIN_RECORD_SIZE: u64 = 16 << 20;
 const MAX_RECORD_SIZE: u64 = 4 << 30;

@@ -1,4 +1,5 @@
-//! The keys of `relevo.toml`, as serde reads them. Absent keys are empty here; their defaults are where they are checked.
+//! The keys of `relevo.toml`, as serde reads them. Absent keys are empty here; their defaults are
+//! where they are checked.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,5 @@
-//! What the inbox shows of a message, cut out along the spans that the `validate` component returned.
+//! What the inbox shows of a message, cut out along the spans that the `validate` component
+//! returned.
 
 use relevo_mailkit::model::{DeclaredEncoding, Part};
 use relevo_mailkit::transfer;

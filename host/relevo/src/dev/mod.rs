@@ -47,7 +47,8 @@ pub(crate) fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
     developed.map(|()| ExitCode::SUCCESS)
 }
 
-/// The address that was asked for, or the usual one, or (with `--once`) any free port. Loopback only.
+/// The address that was asked for, or the usual one, or (with `--once`) any free port. Loopback
+/// only.
 fn address(given: Option<SocketAddr>, usual: u16, once: bool, flag: &str) -> anyhow::Result<SocketAddr> {
     let addr = given.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, if once { 0 } else { usual })));
     ensure!(

@@ -18,7 +18,8 @@ pub(crate) const USER: &str = "dev";
 /// HTTP API key.
 pub(crate) const API_KEY: &str = "rv_dev";
 
-/// Writes `relevo.toml` and whatever keys are missing into `data`; returns the file's name. Keys that are there are kept.
+/// Writes `relevo.toml` and whatever keys are missing into `data`; returns the file's name. Keys
+/// that are there are kept.
 pub(crate) fn write(data: &Path, smtp: SocketAddr, http: SocketAddr) -> anyhow::Result<PathBuf> {
     fs::create_dir_all(data).with_context(|| format!("{} cannot be made", data.display()))?;
     fs::set_permissions(data, fs::Permissions::from_mode(0o700))?;

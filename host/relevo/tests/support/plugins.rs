@@ -13,7 +13,8 @@ pub const ADA: &str = "ada@reader.test";
 /// A place for `block-list`.
 pub const BLOCK_LIST: &str = "[[tenant.plugin]]\nname = \"list\"\ngrants = [\"log\", \"kv\"]\n";
 
-/// A place for `everything`. It has more time than usual: builds without optimisation and busy machines are not what is tested.
+/// A place for `everything`. It has more time than usual: builds without optimisation and busy
+/// machines are not what is tested.
 pub fn everything(more: &str) -> String {
     format!(
         "[[tenant.plugin]]\nname = \"every\"\ngrants = [\"log\", \"clock\", \"kv\"]\nsettings = {{ tag = \"blue\" }}\n\
@@ -33,7 +34,8 @@ pub fn component(name: &str) -> PathBuf {
     file
 }
 
-/// A relay whose tenant has these places for plugins; they may begin with a line `plugin_cpu = ` of the tenant.
+/// A relay whose tenant has these places for plugins; they may begin with a line `plugin_cpu = ` of
+/// the tenant.
 pub struct World {
     pub relay: Relay,
     pub sink: Sink,
@@ -45,7 +47,8 @@ impl World {
         let mut relay = Relay::start(sink.addr, server, false);
         relay.stop();
         let text = fs::read_to_string(relay.config()).unwrap();
-        // Builds without optimisation take several times as long: only tests of the quota have a small one.
+        // Builds without optimisation take several times as long: only tests of the quota have a
+        // small one.
         let own = places.strip_prefix("plugin_cpu = ").and_then(|rest| rest.split_once('\n'));
         let (cpu, places) = own.unwrap_or(("\"60s\"", places));
         let text = text.replace("id = \"acme\"\n", &format!("id = \"acme\"\nplugin_cpu = {cpu}\n"));
@@ -54,7 +57,8 @@ impl World {
         Self { relay, sink }
     }
 
-    /// Puts another text in place of one that is in the configuration, which the relay is told of; it needs a moment.
+    /// Puts another text in place of one that is in the configuration, which the relay is told of;
+    /// it needs a moment.
     pub fn reconfigure(&self, from: &str, to: &str) {
         let text = fs::read_to_string(self.relay.config()).unwrap();
         assert!(text.contains(from), "{from}: {text}");

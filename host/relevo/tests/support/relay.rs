@@ -13,8 +13,8 @@ pub const USER: &str = "acme";
 pub const PASSWORD: &str = "correct horse battery";
 pub const DOMAIN: &str = "example.test";
 
-/// A port that nobody listens on, below those that the system gives to clients: the relay binds it seconds later, and a
-/// connection of another test must not have it by then.
+/// A port that nobody listens on, below those that the system gives to clients: the relay binds it
+/// seconds later, and a connection of another test must not have it by then.
 pub fn free_port() -> SocketAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let start = std::process::id() % 200 * 100;
@@ -127,7 +127,8 @@ dkim = [{{ selector = "rsa", algorithm = "rsa-sha256", key = "rsa.pem" }}, {{ se
         self.wait_until_it_listens();
     }
 
-    /// As [`Self::spawn`], with another standard error. The reading end of a pipe is closed at once.
+    /// As [`Self::spawn`], with another standard error. The reading end of a pipe is closed at
+    /// once.
     pub fn spawn_logging_to(&mut self, stderr: Stdio) {
         self.launch_logging_to(stderr);
         drop(self.child.as_mut().unwrap().stderr.take());

@@ -1,5 +1,5 @@
-//! A next hop. What it answers to RCPT depends on the address: `reject-...` 550, `later-...` 451, `full-...` 552; to
-//! `wait-...` it answers when the sink is opened.
+//! A next hop. What it answers to RCPT depends on the address: `reject-...` 550, `later-...` 451,
+//! `full-...` 552; to `wait-...` it answers when the sink is opened.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};

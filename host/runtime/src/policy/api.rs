@@ -14,10 +14,12 @@ use crate::{Blame, FaultKind};
 /// The SHA-256 of a component as it was uploaded.
 pub type Digest = [u8; 32];
 
-/// The data of one plugin of one tenant, as it was when the message came: all calls for a message see the same.
+/// The data of one plugin of one tenant, as it was when the message came: all calls for a message
+/// see the same.
 ///
-/// Called on a guest thread, never on one that serves sockets, but it must not wait for a peer: elapsed time counts against the
-/// plugin. Keys are 1 to 512 octets without NUL; that is checked before, and so are the quotas.
+/// Called on a guest thread, never on one that serves sockets, but it must not wait for a peer:
+/// elapsed time counts against the plugin. Keys are 1 to 512 octets without NUL; that is checked
+/// before, and so are the quotas.
 pub trait KeyValues: Send + Sync {
     /// The value of a key.
     ///
@@ -25,8 +27,9 @@ pub trait KeyValues: Send + Sync {
     /// The store cannot be read: the plugin is told `unavailable`.
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, Unavailable>;
 
-    /// The first entries whose keys begin with `prefix` and come after `after`, ordered by the octets of the key: at most
-    /// `limit` of them and at most `octets` octets of values, but one if there is one.
+    /// The first entries whose keys begin with `prefix` and come after `after`, ordered by the
+    /// octets of the key: at most `limit` of them and at most `octets` octets of values, but one if
+    /// there is one.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -38,8 +41,9 @@ pub trait KeyValues: Send + Sync {
         octets: usize,
     ) -> Result<Vec<(String, Vec<u8>)>, Unavailable>;
 
-    /// An exported call begins: what is read from here on is read in it, and what was read before the first one, by the instance
-    /// while it was made. For stores that keep account of who read what.
+    /// An exported call begins: what is read from here on is read in it, and what was read before
+    /// the first one, by the instance while it was made. For stores that keep account of who read
+    /// what.
     fn enters(&self, _export: Export) {}
 }
 
@@ -51,7 +55,8 @@ pub struct Unavailable;
 /// What a call may see of the plugin's data. `None` is an empty store, when `kv` is granted.
 pub type Data = Option<Arc<dyn KeyValues>>;
 
-/// A message to be judged. Its `now` is the clock of the call, its `id` and `now` seed the randomness.
+/// A message to be judged. Its `now` is the clock of the call, its `id` and `now` seed the
+/// randomness.
 #[derive(Clone)]
 pub struct Case {
     /// What the plugin is told.
@@ -89,7 +94,8 @@ pub struct CallOutcome<T> {
     pub result: Result<T, PluginFault>,
     /// What it used.
     pub cost: Cost,
-    /// What it logged, in order: escaped, cut, at most as many lines as its limits say for each exported call.
+    /// What it logged, in order: escaped, cut, at most as many lines as its limits say for each
+    /// exported call.
     pub log: Vec<LogLine>,
     /// Lines beyond that.
     pub log_dropped: u64,
@@ -112,8 +118,8 @@ impl<T> CallOutcome<T> {
 /// A plugin's checked answer about a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
-    /// `decide` and `inspect` put together. Every rule of [`relevo_mailkit::recheck::policy`] holds. What the tenant is granted
-    /// (pool, priority, route) is not known here.
+    /// `decide` and `inspect` put together. Every rule of [`relevo_mailkit::recheck::policy`]
+    /// holds. What the tenant is granted (pool, priority, route) is not known here.
     pub decision: Decision,
     /// A reply that broke a rule and was replaced. The refusal stands, and it counts as a fault.
     pub fault: Option<PluginFault>,
@@ -192,8 +198,8 @@ impl Export {
     }
 }
 
-/// A call without a usable answer. Only those with [`Blame::Guest`] are the plugin's and count for its circuit breaker; what the
-/// sender is told is the failure policy's.
+/// A call without a usable answer. Only those with [`Blame::Guest`] are the plugin's and count for
+/// its circuit breaker; what the sender is told is the failure policy's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} {kind:?} ({blame:?}): {detail}", .export.name())]
 pub struct PluginFault {
@@ -209,8 +215,9 @@ pub struct PluginFault {
 
 /// A plugin of one tenant, ready to be called.
 ///
-/// Futures wait for a share of the tenant's threads. Dropping one does not stop a call that has begun; its limits do. Nothing
-/// that a plugin does is seen before its call has returned and its answer was checked.
+/// Futures wait for a share of the tenant's threads. Dropping one does not stop a call that has
+/// begun; its limits do. Nothing that a plugin does is seen before its call has returned and its
+/// answer was checked.
 #[async_trait]
 pub trait Policy: Send + Sync {
     /// What it was made of.
@@ -222,14 +229,16 @@ pub trait Policy: Send + Sync {
     /// Whether there is this export. `decide` always is.
     fn exports(&self, export: Export) -> bool;
 
-    /// Makes an instance and configures it, for the self-test. Does nothing more when `configure` is not exported.
+    /// Makes an instance and configures it, for the self-test. Does nothing more when `configure`
+    /// is not exported.
     async fn configure(&self, now: u64, data: Data) -> CallOutcome<()>;
 
-    /// `configure` where it is due, `decide`, and `inspect` where it is exported and something is left to decide.
+    /// `configure` where it is due, `decide`, and `inspect` where it is exported and something is
+    /// left to decide.
     async fn judge(&self, case: Case) -> CallOutcome<Judgement>;
 
-    /// As [`Self::judge`], for what nobody waits for, such as a replay. Returns none at once if no thread is idle or the tenant's share
-    /// of them is taken.
+    /// As [`Self::judge`], for what nobody waits for, such as a replay. Returns none at once if no
+    /// thread is idle or the tenant's share of them is taken.
     async fn judge_if_idle(&self, case: Case) -> Option<CallOutcome<Judgement>>;
 
     /// `observe`. Does nothing when it is not exported.

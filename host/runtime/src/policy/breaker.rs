@@ -1,6 +1,8 @@
-//! The circuit breaker of a plugin: after repeated faults it is not called for a while, then once, to see.
+//! The circuit breaker of a plugin: after repeated faults it is not called for a while, then once,
+//! to see.
 //!
-//! A pure state machine: the caller says what time it is and what came of a call. It is not shared between threads by itself.
+//! A pure state machine: the caller says what time it is and what came of a call. It is not shared
+//! between threads by itself.
 
 use std::time::Duration;
 
@@ -91,8 +93,8 @@ impl Breaker {
         }
     }
 
-    /// Tells what came of a call that was permitted. `fault` is true for faults of the plugin only: for the host's,
-    /// use [`Breaker::undone`].
+    /// Tells what came of a call that was permitted. `fault` is true for faults of the plugin only:
+    /// for the host's, use [`Breaker::undone`].
     ///
     /// Calls that began before it opened may end while it is open; they change nothing.
     pub fn done(&mut self, permit: Permit, fault: bool, now: Duration) {
@@ -116,7 +118,8 @@ impl Breaker {
         }
     }
 
-    /// A permitted call was not made, or the host could not run it: nothing is known of the plugin. A probe is due again.
+    /// A permitted call was not made, or the host could not run it: nothing is known of the plugin.
+    /// A probe is due again.
     pub fn undone(&mut self, permit: Permit, now: Duration) {
         if let (Permit::Probe, BreakerPhase::HalfOpen { lasted, .. }) = (permit, self.phase) {
             self.phase = BreakerPhase::Open { until: now, lasted };

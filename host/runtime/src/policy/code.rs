@@ -80,7 +80,8 @@ fn optional<T>(there: bool, find: impl FnOnce() -> wasmtime::Result<T>) -> wasmt
 fn prepare(component: &Component) -> wasmtime::Result<InstancePre<State>> {
     let engine = component.engine();
     let mut linker = Linker::new(engine);
-    // Whether they are granted is looked at for each tenant; a store without the grant is never made.
+    // Whether they are granted is looked at for each tenant; a store without the grant is never
+    // made.
     log::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     clock::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
     kv::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;

@@ -12,12 +12,13 @@ use relevo_mailkit::recheck::policy::HeaderNames;
 pub enum Class {
     /// Pooled memory, a fresh instance for each message.
     Small,
-    /// Memory on demand, warm instances that serve one message of one tenant after the other. For languages whose runtime
-    /// takes long to start.
+    /// Memory on demand, warm instances that serve one message of one tenant after the other. For
+    /// languages whose runtime takes long to start.
     Large,
 }
 
-/// What one exported call, or an instance, may use. `wit/relevo-policy-0.1.0/types.wit` has the table.
+/// What one exported call, or an instance, may use. `wit/relevo-policy-0.1.0/types.wit` has the
+/// table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PluginLimits {
     /// Octets of linear memory, all memories of an instance together. In class `small` at most
@@ -27,7 +28,8 @@ pub struct PluginLimits {
     pub table_elements: usize,
     /// CPU time of one exported call. All calls on one inspector together have ten times that.
     pub call_cpu: Duration,
-    /// Elapsed time of one exported call, host calls included. All calls on one inspector together have ten times that.
+    /// Elapsed time of one exported call, host calls included. All calls on one inspector together
+    /// have ten times that.
     pub call_wall: Duration,
     /// Octets that a call returns.
     pub result: usize,
@@ -103,7 +105,8 @@ impl Default for CapabilityGrants {
 /// How the engine for plugins is set up. One for a process.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
-    /// Where compiled plugins are kept, made 0700. Nobody else may write there: it holds native code.
+    /// Where compiled plugins are kept, made 0700. Nobody else may write there: it holds native
+    /// code.
     pub cache_dir: PathBuf,
     /// Threads that plugins run on.
     pub threads: usize,
@@ -115,7 +118,8 @@ pub struct EngineConfig {
     pub wait: Duration,
     /// The most memory that a plugin of class `small` can be allowed.
     pub small_memory: usize,
-    /// Warm instances of class `large` that are kept, of all plugins together. Each may hold as much memory as its limits say.
+    /// Warm instances of class `large` that are kept, of all plugins together. Each may hold as
+    /// much memory as its limits say.
     pub warm: usize,
     /// Warm instances that are kept for one plugin.
     pub warm_per_plugin: usize,
@@ -158,6 +162,7 @@ pub struct PluginConfig {
     pub grants: CapabilityGrants,
     /// The header fields that it may add.
     pub header_names: HeaderNames,
-    /// What `configure` gets, in order. Names as for attributes, values of at most 4,096 octets, at most 100.
+    /// What `configure` gets, in order. Names as for attributes, values of at most 4,096 octets, at
+    /// most 100.
     pub settings: Vec<Attribute>,
 }

@@ -5,16 +5,19 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 use super::config::{Class, EngineConfig, PluginLimits};
 use super::error::{CompileError, EngineError};
 
-/// Core instances of one component of class `small`: the program and the shims that `wit-component` puts round it.
+/// Core instances of one component of class `small`: the program and the shims that `wit-component`
+/// puts round it.
 pub(crate) const CORE_INSTANCES: u32 = 16;
 pub(crate) const MEMORIES: u32 = 2;
 const TABLES: u32 = 4;
-/// Memory that a slot keeps between instances; it is cleared instead of given back and faulted in again.
+/// Memory that a slot keeps between instances; it is cleared instead of given back and faulted in
+/// again.
 const KEEP_RESIDENT: usize = 512 << 10;
 /// Native stack of a guest. The rest of a guest thread's 2 MiB is the host's.
 const STACK: usize = 768 << 10;
 
-/// What shapes the code. The same everywhere: a plugin is compiled once, elsewhere, for both classes.
+/// What shapes the code. The same everywhere: a plugin is compiled once, elsewhere, for both
+/// classes.
 fn code() -> Config {
     let mut config = Config::new();
     config
@@ -22,21 +25,26 @@ fn code() -> Config {
         .max_wasm_stack(STACK)
         .concurrency_support(false)
         .wasm_memory64(false)
-        // Where a component is made of several, wasmtime's own adapters between them use the memories of both.
+        // Where a component is made of several, wasmtime's own adapters between them use the
+        // memories of both.
         .wasm_multi_memory(true)
         .wasm_relaxed_simd(false)
         .native_unwind_info(false)
         .generate_address_map(false)
-        // Names of functions are stripped as a rule, and taking one costs time that the plugin decides how often to spend.
+        // Names of functions are stripped as a rule, and taking one costs time that the plugin
+        // decides how often to spend.
         .wasm_backtrace_max_frames(None)
         .allocation_strategy(InstanceAllocationStrategy::OnDemand);
     config
 }
 
-/// Native code of a component. A function of the octets, the program's version and the machine's features.
+/// Native code of a component. A function of the octets, the program's version and the machine's
+/// features.
 ///
-/// A compiler is a large program and its input a stranger's. It uses all the time and memory that a stranger's component makes a compiler use: run it in a child process that has limits of
-/// both and a low priority, after [`super::Inventory::check`]. The answer goes to [`super::PolicyEngine::keep`].
+/// A compiler is a large program and its input a stranger's. It uses all the time and memory that a
+/// stranger's component makes a compiler use: run it in a child process that has limits of both and
+/// a low priority, after [`super::Inventory::check`]. The answer goes to
+/// [`super::PolicyEngine::keep`].
 ///
 /// # Errors
 /// It is not valid, or uses what is switched off.

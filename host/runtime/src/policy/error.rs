@@ -29,7 +29,8 @@ pub enum EngineError {
 /// Why a plugin is not loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum PluginError {
-    /// Its compiled code is not in the cache, is not what was written, or comes from another engine: compile again.
+    /// Its compiled code is not in the cache, is not what was written, or comes from another
+    /// engine: compile again.
     #[error("it is not compiled")]
     NotCompiled,
     /// It is compiled, but has more core instances, memories or tables than its class holds.
@@ -38,7 +39,8 @@ pub enum PluginError {
     /// It imports what it is not granted.
     #[error("{}", denied(.0))]
     Denied(Vec<super::Denied>),
-    /// It is no plugin: exports are missing or have other types, or it declares more than its limits.
+    /// It is no plugin: exports are missing or have other types, or it declares more than its
+    /// limits.
     #[error("it is no plugin of this version: {0}")]
     Type(String),
     /// Settings for a plugin without `configure`.

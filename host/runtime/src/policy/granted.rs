@@ -11,7 +11,8 @@ use crate::state::State;
 
 /// Octets of a log line.
 const LOG_LINE: usize = 1024;
-/// Log lines of one operation, in exported calls' worth: an inspector is called once for each chunk.
+/// Log lines of one operation, in exported calls' worth: an inspector is called once for each
+/// chunk.
 const LOG_CALLS: usize = 10;
 /// Octets of a key.
 const KEY: usize = 512;
@@ -71,7 +72,8 @@ impl GrantedCapabilities {
         self.lines.left = self.lines.each_call;
     }
 
-    /// An operation ends: what was logged, and how many lines were not. What was printed comes last.
+    /// An operation ends: what was logged, and how many lines were not. What was printed comes
+    /// last.
     pub(crate) fn end(&mut self, printed: &[u8]) -> (Vec<LogLine>, u64) {
         self.data = None;
         for line in String::from_utf8_lossy(printed).lines().filter(|line| !line.is_empty()) {
@@ -151,7 +153,8 @@ impl From<Unavailable> for kv::Error {
 struct OutOfTime;
 
 impl State {
-    /// Neither the epoch nor anything else interrupts the host, so its time is looked at when it comes back.
+    /// Neither the epoch nor anything else interrupts the host, so its time is looked at when it
+    /// comes back.
     fn timed<T>(&mut self, call: impl FnOnce(&mut GrantedCapabilities) -> T) -> wasmtime::Result<T> {
         let began = Instant::now();
         let answer = call(&mut self.granted);

@@ -11,8 +11,8 @@ use super::engines;
 /// The version of `relevo:policy` and `relevo:host` that this host speaks.
 pub(crate) const VERSION: &str = "0.1.0";
 
-/// Packages of WASI 0.2 that standard libraries import whether they are used or not. Tolerated is not granted: see
-/// `wit/relevo-host-0.1.0`.
+/// Packages of WASI 0.2 that standard libraries import whether they are used or not. Tolerated is
+/// not granted: see `wit/relevo-host-0.1.0`.
 const TOLERATED: [&str; 5] = ["wasi:cli/", "wasi:io/", "wasi:clocks/", "wasi:filesystem/", "wasi:random/"];
 
 /// What is found in a component.

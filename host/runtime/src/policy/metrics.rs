@@ -16,7 +16,8 @@ pub const CPU_BUCKETS: [u64; 12] =
 pub const MEMORY_BUCKETS: [u64; 10] =
     [64 << 10, 256 << 10, 1 << 20, 2 << 20, 4 << 20, 8 << 20, 16 << 20, 32 << 20, 64 << 20, 128 << 20];
 
-/// A histogram: observations at most as large as each bound and larger than the one before, then those larger than all.
+/// A histogram: observations at most as large as each bound and larger than the one before, then
+/// those larger than all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistogramSnapshot {
     /// One more than there are bounds. Not cumulative.

@@ -1,9 +1,12 @@
-//! Plugins: components that tenants bring. An engine of their own, beside that of the first-party stages.
+//! Plugins: components that tenants bring. An engine of their own, beside that of the first-party
+//! stages.
 //!
 //! # From an upload to a verdict
 //!
-//! 1. [`inspect`] looks at the octets without compiling: imports, exports, sizes. [`audit`] names what is not granted.
-//! 2. [`compile`] makes native code of it. The compiler's cost is not bounded here: run it in a child process with limits.
+//! 1. [`inspect`] looks at the octets without compiling: imports, exports, sizes. [`audit`] names
+//!    what is not granted.
+//! 2. [`compile`] makes native code of it. The compiler's cost is not bounded here: run it in a
+//!    child process with limits.
 //! 3. [`PolicyEngine::keep`] puts the code into the cache under the component's digest.
 //! 4. [`PolicyEngine::load`] makes a [`Policy`] of it for one tenant. Equal digests share the code.
 //! 5. [`Policy::configure`] and [`Policy::judge`] with samples are the self-test.

@@ -20,8 +20,9 @@ use super::warm::Instance;
 use crate::state::{Bounds, Moment, Span, State};
 use crate::{Blame, FaultKind};
 
-/// What the guest process may move to the host in one host call or answer. Answers have a limit of their own, which is looked at
-/// afterwards; what is asked of `relevo:host` is refused politely below this, and with a trap above.
+/// What the guest process may move to the host in one host call or answer. Answers have a limit of
+/// their own, which is looked at afterwards; what is asked of `relevo:host` is refused politely
+/// below this, and with a trap above.
 const CROSSING: usize = 4 << 20;
 
 /// What operations of a plugin need on a guest thread.
@@ -68,7 +69,8 @@ impl LoadedPlugin {
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 
-    /// Of a message. The same message gets the same in every replay, another one nothing that can be foreseen from it.
+    /// Of a message. The same message gets the same in every replay, another one nothing that can
+    /// be foreseen from it.
     pub(crate) fn seed(&self, id: &[u8], now: u64) -> u64 {
         let hash = Sha256::new().chain_update(now.to_le_bytes()).chain_update(id).finalize();
         hash.iter().take(8).fold(0, |seed, octet| seed << 8 | u64::from(*octet))

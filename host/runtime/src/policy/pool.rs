@@ -17,9 +17,10 @@ type TenantName = Arc<str>;
 /// Threads on which the code of plugins runs, and nowhere else.
 pub(crate) struct PluginThreads(Arc<TaskQueue>);
 
-/// What waits for a thread: as many jobs as there are futures that wait for one. A thread that finds nothing sleeps at once: those that
-/// spin first, as a channel's do, take a tenth of the time that guests need. One that has done a job takes the next one along; to let
-/// whoever waits bring it then would cost two hand-overs.
+/// What waits for a thread: as many jobs as there are futures that wait for one. A thread that
+/// finds nothing sleeps at once: those that spin first, as a channel's do, take a tenth of the time
+/// that guests need. One that has done a job takes the next one along; to let whoever waits bring
+/// it then would cost two hand-overs.
 struct TaskQueue {
     /// Threads that one tenant's jobs may keep busy.
     per_tenant: usize,
@@ -76,8 +77,9 @@ impl PluginThreads {
         Ok(pool)
     }
 
-    /// Runs `job` on a thread of the pool. When the future is dropped, a job that has begun still runs and its result goes nowhere; one
-    /// that has not is dropped, also when it was not begun within `wait`.
+    /// Runs `job` on a thread of the pool. When the future is dropped, a job that has begun still
+    /// runs and its result goes nowhere; one that has not is dropped, also when it was not begun
+    /// within `wait`.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         tenant: &TenantName,
@@ -97,7 +99,8 @@ impl PluginThreads {
         done.unwrap_or(Err(NotRun::ShuttingDown))
     }
 
-    /// As [`Self::run`], if the job can begin now. Returns none if all threads are busy or the tenant has its share of them.
+    /// As [`Self::run`], if the job can begin now. Returns none if all threads are busy or the
+    /// tenant has its share of them.
     pub(crate) fn run_if_idle<T: Send + 'static>(
         &self,
         tenant: &TenantName,
@@ -167,7 +170,8 @@ fn work(jobs: &TaskQueue) {
             job();
         }
     };
-    // A job catches its own panics; but what it leaves behind may panic when it is dropped, and jobs would wait for no thread.
+    // A job catches its own panics; but what it leaves behind may panic when it is dropped, and
+    // jobs would wait for no thread.
     while catch_unwind(AssertUnwindSafe(all)).is_err() {}
 }
 

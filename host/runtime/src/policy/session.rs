@@ -90,8 +90,8 @@ fn something_is_left(decision: &Decision, recipients: usize) -> bool {
     decision.verdicts(recipients).any(|v| matches!(v, Verdict::Accept | Verdict::Hold(_)))
 }
 
-/// Runs `calls` with an instance, a fresh one if need be or if `fresh` says so. It is kept only after an answer. What is used counts from
-/// `began` on.
+/// Runs `calls` with an instance, a fresh one if need be or if `fresh` says so. It is kept only
+/// after an answer. What is used counts from `began` on.
 fn operate<T>(
     plugin: &LoadedPlugin,
     setting: Setting,

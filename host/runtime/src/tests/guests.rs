@@ -30,14 +30,16 @@ pub(super) fn dummy(stage: Stage) -> Embedded {
     encode(dummy_module(&resolve, world, ManglingAndAbi::Standard32), &resolve, world)
 }
 
-/// A `validate` component: `push` and `finish` are these instructions. `$finish` returns the address of a result.
+/// A `validate` component: `push` and `finish` are these instructions. `$finish` returns the
+/// address of a result.
 pub(super) fn validator(push: &str, finish: &str, data: &str) -> Embedded {
     let (resolve, package) = wit();
     let world = resolve.select_world(&[package], Some("validate-stage")).unwrap();
     encode(module("", push, finish, data), &resolve, world)
 }
 
-/// A `validate` component that imports and calls `function: func(status: result)` of an interface of package `package`.
+/// A `validate` component that imports and calls `function: func(status: result)` of an interface
+/// of package `package`.
 pub(super) fn importer(package: &str, interface: &str, function: &str) -> Embedded {
     let (mut resolve, _) = wit();
     let (name, version) = package.split_once('@').unwrap();

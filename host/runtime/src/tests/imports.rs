@@ -9,8 +9,8 @@ use crate::components::embedded;
 use crate::imports::imported_functions;
 use crate::{Limits, Stage, components_are_stale, engine};
 
-/// Each list is exactly what its component imports: an import that went away is taken off, a new one is looked at.
-/// `BLESS=1` writes the lists.
+/// Each list is exactly what its component imports: an import that went away is taken off, a new
+/// one is looked at. `BLESS=1` writes the lists.
 #[test]
 fn imports_are_pinned() {
     let engine = engine::lean(&Limits::default(), 1).unwrap();

@@ -38,11 +38,13 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Connects, and goes as far as the first MAIL: greeting, EHLO (or HELO), TLS as `target` needs, AUTH if given.
+    /// Connects, and goes as far as the first MAIL: greeting, EHLO (or HELO), TLS as `target`
+    /// needs, AUTH if given.
     ///
-    /// TLS that is offered and does not come about is a failure with [`Failure::tls`] set, also where it is not needed:
-    /// the caller decides whether to connect again in clear ([`super::TlsRequirement::allows_clear_after`]). Credentials go only
-    /// to a host whose certificate is valid for its name, or to loopback.
+    /// TLS that is offered and does not come about is a failure with [`Failure::tls`] set, also
+    /// where it is not needed: the caller decides whether to connect again in clear
+    /// ([`super::TlsRequirement::allows_clear_after`]). Credentials go only to a host whose
+    /// certificate is valid for its name, or to loopback.
     ///
     /// # Errors
     /// Every failure here is temporary and of the host.
@@ -73,7 +75,8 @@ impl Connection {
         self.remote
     }
 
-    /// Before an idle connection is used again: whether the server has neither closed it nor said anything.
+    /// Before an idle connection is used again: whether the server has neither closed it nor said
+    /// anything.
     pub async fn is_alive(&mut self) -> bool {
         self.wire.is_quiet().await
     }

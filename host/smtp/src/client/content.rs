@@ -9,8 +9,8 @@ use relevo_proto::client::{BareLineEnd, DialogueStep, Failure, Stuffer};
 
 use super::wire::{LineStream, WriteError, timed_out};
 
-/// Up to this size a message is read where we are: it lies in memory or in the page cache, and a thread costs more. One
-/// write carries it together with the final dot.
+/// Up to this size a message is read where we are: it lies in memory or in the page cache, and a
+/// thread costs more. One write carries it together with the final dot.
 const INLINE: u64 = 256 * 1024;
 /// Above, one chunk is read on another thread while the one before is written.
 const CHUNK: usize = 256 * 1024;

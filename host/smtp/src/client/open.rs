@@ -18,7 +18,8 @@ use super::types::{Auth, ClientConfig, DialogueStep, Failure, Target, TlsFailure
 use super::wire::{LineStream, lost, timed_out};
 use crate::stream::{Stream, describe};
 
-/// The longest wait for a TLS handshake: one that stalls must not hold an attempt for the five minutes of a command.
+/// The longest wait for a TLS handshake: one that stalls must not hold an attempt for the five
+/// minutes of a command.
 const HANDSHAKE: Duration = Duration::from_secs(60);
 
 impl Connection {
@@ -166,7 +167,8 @@ async fn handshake(
         .map_err(|error| failed(TlsFailure::Handshake, error.to_string()))?;
     let name = match ServerName::try_from(target.host.trim_end_matches('.').to_owned()) {
         Ok(name) => name,
-        // MX names with an underscore cannot stand in SNI. Where any certificate will do, no name is needed.
+        // MX names with an underscore cannot stand in SNI. Where any certificate will do, no name
+        // is needed.
         Err(_) if !strict => ServerName::from(target.addr.ip()),
         Err(error) => {
             return Err(failed(TlsFailure::CertificateName, format!("{}: {error}", target.host)));

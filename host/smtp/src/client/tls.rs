@@ -24,7 +24,8 @@ impl Tls {
     /// The system's roots, and those in the PEM file `extra`.
     ///
     /// # Errors
-    /// `extra` cannot be read or holds no certificate. Roots of the system that cannot be read are logged and left out.
+    /// `extra` cannot be read or holds no certificate. Roots of the system that cannot be read are
+    /// logged and left out.
     pub fn load(extra: Option<&Path>) -> io::Result<Self> {
         let native = rustls_native_certs::load_native_certs();
         for error in &native.errors {
@@ -58,8 +59,9 @@ impl Tls {
         Self { provider, verifier }
     }
 
-    /// Settings for one handshake, and where it notes whether the certificate was valid. `strict`: it must be. `names`: for
-    /// one of these rather than for the name that the handshake asks for; empty: for that.
+    /// Settings for one handshake, and where it notes whether the certificate was valid. `strict`:
+    /// it must be. `names`: for one of these rather than for the name that the handshake asks for;
+    /// empty: for that.
     ///
     /// Sessions are not resumed: a resumed one would not show its certificate.
     pub(super) fn config(

@@ -7,7 +7,8 @@ pub use relevo_proto::client::{
     DialogueStep, Envelope, Failure, RecipientOutcome, RemoteReply, TlsFailure, TransactionResult,
 };
 
-/// When and how to use TLS: the modes of a [`TlsRequirement`], and what a configuration may ask for.
+/// When and how to use TLS: the modes of a [`TlsRequirement`], and what a configuration may ask
+/// for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TlsPolicy {
     /// Never.
@@ -51,14 +52,16 @@ impl TlsRequirement {
         Self { mode, names: Vec::new(), reason }
     }
 
-    /// Returns true if mail may go in clear after `failure`. The one place that decides it. A host that offers no TLS may
-    /// be used even with credentials, because these are only sent to loopback then.
+    /// Returns true if mail may go in clear after `failure`. The one place that decides it. A host
+    /// that offers no TLS may be used even with credentials, because these are only sent to
+    /// loopback then.
     #[must_use]
     pub fn allows_clear_after(&self, failure: TlsFailure, has_credentials: bool) -> bool {
         self.mode == TlsPolicy::Opportunistic && (failure == TlsFailure::NotOffered || !has_credentials)
     }
 
-    /// Returns true if a connection that was opened under `opened` and has `state` may carry mail that needs `self`.
+    /// Returns true if a connection that was opened under `opened` and has `state` may carry mail
+    /// that needs `self`.
     #[must_use]
     pub fn is_met_by(&self, opened: &Self, state: &TlsState) -> bool {
         match self.mode {

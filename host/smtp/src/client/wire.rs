@@ -39,8 +39,8 @@ impl LineStream {
         Self { stream, parser: ReplyParser::default(), input: Vec::new(), read: 0 }
     }
 
-    /// The TCP stream, to put TLS on it. Octets that the server sent ahead of the handshake could be replies that somebody
-    /// injected (CVE-2011-0411): they are an error.
+    /// The TCP stream, to put TLS on it. Octets that the server sent ahead of the handshake could
+    /// be replies that somebody injected (CVE-2011-0411): they are an error.
     pub(super) fn into_tcp(self) -> Result<TcpStream, Failure> {
         match self.stream {
             Stream::Plain(tcp) if self.read == self.input.len() && !self.parser.is_within_reply() => Ok(tcp),
@@ -64,7 +64,8 @@ impl LineStream {
         }
     }
 
-    /// Sends commands. That the peer has gone is found out by reading, together with what it said before.
+    /// Sends commands. That the peer has gone is found out by reading, together with what it said
+    /// before.
     pub(super) async fn send(
         &mut self,
         octets: &[u8],
@@ -120,7 +121,8 @@ impl LineStream {
 
     /// Nothing has come since the last reply: neither the end of the connection nor a parting 421.
     pub(super) async fn is_quiet(&mut self) -> bool {
-        // The system knows before the runtime has polled the socket; TLS may have read ahead of both.
+        // The system knows before the runtime has polled the socket; TLS may have read ahead of
+        // both.
         let peeked = SockRef::from(self.stream.tcp()).peek(&mut [MaybeUninit::uninit()]);
         if self.read < self.input.len() || !peeked.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock) {
             return false;

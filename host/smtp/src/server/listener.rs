@@ -104,7 +104,8 @@ impl TlsSlot {
     }
 }
 
-/// An open listener. Dropping it stops accepting and cuts its sessions; [`Server::stop`] lets them finish.
+/// An open listener. Dropping it stops accepting and cuts its sessions; [`Server::stop`] lets them
+/// finish.
 #[derive(Debug)]
 pub struct Server {
     local: SocketAddr,
@@ -120,8 +121,8 @@ impl Server {
     /// Opens the listener and serves it on the current runtime.
     ///
     /// # Errors
-    /// The address cannot be used; implicit TLS without a certificate, or a certificate that cannot be used
-    /// (`InvalidInput`).
+    /// The address cannot be used; implicit TLS without a certificate, or a certificate that cannot
+    /// be used (`InvalidInput`).
     pub fn bind<S: Service>(config: ListenerConfig, service: Arc<S>) -> io::Result<Self> {
         if config.kind == ListenerKind::Submissions && config.tls.is_none() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "implicit TLS needs a certificate"));
@@ -179,8 +180,9 @@ impl Server {
         Ok(())
     }
 
-    /// Stops in two phases: accepts nothing more, and answers the next command of each session with 421 4.3.2 while
-    /// messages that are arriving are still taken; after `drain` what is left is cut.
+    /// Stops in two phases: accepts nothing more, and answers the next command of each session with
+    /// 421 4.3.2 while messages that are arriving are still taken; after `drain` what is left is
+    /// cut.
     pub async fn stop(mut self, drain: Duration) {
         self.stop.send_replace(Some(Instant::now() + drain));
         if let Err(error) = (&mut self.task).await {
@@ -265,8 +267,8 @@ fn turn_away(stream: &TcpStream, remote: SocketAddr, kind: ListenerKind) {
     if kind != ListenerKind::Submissions {
         let mut out = Vec::new();
         relevo_proto::encode(&replies::TOO_MANY_CONNECTIONS.into(), &mut out);
-        // Written to an empty socket buffer, or not at all: nothing is owed to this peer. The runtime does not know yet
-        // whether the socket is writable, so the call goes past it.
+        // Written to an empty socket buffer, or not at all: nothing is owed to this peer. The
+        // runtime does not know yet whether the socket is writable, so the call goes past it.
         let _ = socket2::SockRef::from(stream).send(&out);
     }
 }

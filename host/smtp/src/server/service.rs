@@ -30,27 +30,30 @@ pub struct SmtpPeer {
     pub listener: ListenerKind,
 }
 
-/// Takes the bytes of a message as they arrive, dots unstuffed, the final dot removed. Dropped without `finish` when the
-/// message does not end properly.
+/// Takes the bytes of a message as they arrive, dots unstuffed, the final dot removed. Dropped
+/// without `finish` when the message does not end properly.
 pub trait BodyWriter: Send {
     /// Appends. An error makes the session read to the end of DATA and then send that reply.
     fn write(&mut self, chunk: &[u8]) -> impl Future<Output = Result<(), Reply>> + Send;
 }
 
-/// Decides what a session may do. Called in the order of the dialogue, never concurrently for one session.
+/// Decides what a session may do. Called in the order of the dialogue, never concurrently for one
+/// session.
 ///
-/// The session state is dropped when the connection ends, however it ends. A positive reply of `finish` means that the
-/// message is on disk.
+/// The session state is dropped when the connection ends, however it ends. A positive reply of
+/// `finish` means that the message is on disk.
 pub trait Service: Send + Sync + 'static {
     /// What the product remembers of a connection.
     type Session: Send;
     /// What it remembers while a message arrives.
     type Writer: BodyWriter + 'static;
 
-    /// A connection, before the greeting. The error (421, 554) is sent instead of the greeting and the connection closed.
+    /// A connection, before the greeting. The error (421, 554) is sent instead of the greeting and
+    /// the connection closed.
     fn connect(&self, peer: &SmtpPeer) -> impl Future<Output = Result<Self::Session, Reply>> + Send;
 
-    /// AUTH. `Ok` is answered with 235. The session sleeps on errors (throttling) itself; it counts 535 as a failed guess.
+    /// AUTH. `Ok` is answered with 235. The session sleeps on errors (throttling) itself; it counts
+    /// 535 as a failed guess.
     fn authenticate(
         &self,
         session: &mut Self::Session,
@@ -58,8 +61,8 @@ pub trait Service: Send + Sync + 'static {
         credentials: Credentials,
     ) -> impl Future<Output = Result<(), Reply>> + Send;
 
-    /// MAIL, outside of a transaction. The session has checked the address, SIZE against its own limit, SMTPUTF8 and that
-    /// AUTH was done where the listener requires it.
+    /// MAIL, outside of a transaction. The session has checked the address, SIZE against its own
+    /// limit, SMTPUTF8 and that AUTH was done where the listener requires it.
     fn mail(
         &self,
         session: &mut Self::Session,
@@ -67,7 +70,8 @@ pub trait Service: Send + Sync + 'static {
         from: &MailFrom,
     ) -> impl Future<Output = Result<(), Reply>> + Send;
 
-    /// RCPT, after a MAIL that was accepted. The session has checked the address and SMTPUTF8; it takes no address literals.
+    /// RCPT, after a MAIL that was accepted. The session has checked the address and SMTPUTF8; it
+    /// takes no address literals.
     fn rcpt(
         &self,
         session: &mut Self::Session,
@@ -90,7 +94,7 @@ pub trait Service: Send + Sync + 'static {
         writer: Self::Writer,
     ) -> impl Future<Output = Reply> + Send;
 
-    /// RSET, a new EHLO, STARTTLS, or a refusal after the final dot: forget MAIL and RCPT. STARTTLS also forgets everything
-    /// learnt before it.
+    /// RSET, a new EHLO, STARTTLS, or a refusal after the final dot: forget MAIL and RCPT. STARTTLS
+    /// also forgets everything learnt before it.
     fn reset(&self, session: &mut Self::Session);
 }

@@ -20,7 +20,8 @@ use super::listener::ListenerContext;
 use super::service::{BodyWriter as _, ListenerKind, Service, SmtpPeer};
 use crate::stream::{Stream, describe};
 
-/// How long a closed session is read from, so that unread octets do not make the system throw away our last reply.
+/// How long a closed session is read from, so that unread octets do not make the system throw away
+/// our last reply.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves one connection to its end.
@@ -99,8 +100,8 @@ fn session_config<S: Service>(shared: &ListenerContext<S>, peer: &SmtpPeer) -> S
     }
 }
 
-/// What the peer sent before it was greeted. Asks the system rather than the runtime, which has not polled the new socket
-/// yet and would say that there is nothing.
+/// What the peer sent before it was greeted. Asks the system rather than the runtime, which has not
+/// polled the new socket yet and would say that there is nothing.
 fn early_octets(tcp: &TcpStream) -> Vec<u8> {
     let mut buf = [MaybeUninit::<u8>::uninit(); 1];
     match SockRef::from(tcp).peek(&mut buf) {
@@ -307,8 +308,8 @@ impl<S: Service> Driver<'_, S> {
         }
     }
 
-    /// The reply goes out at once, also when more commands have arrived already: the message is on disk, and a client that
-    /// does not hear it sends it again.
+    /// The reply goes out at once, also when more commands have arrived already: the message is on
+    /// disk, and a client that does not hear it sends it again.
     async fn finish(&mut self) -> io::Result<()> {
         let reply = match self.writer.take() {
             Some(writer) => self.shared.service.finish(&mut self.product, self.session.info(), writer).await,

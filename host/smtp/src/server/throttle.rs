@@ -27,14 +27,16 @@ struct Record {
     open: Instant,
 }
 
-/// Remembers peers (an IPv4 address, an IPv6 /64) that failed to log in. Share one among the listeners. Bounded memory.
+/// Remembers peers (an IPv4 address, an IPv6 /64) that failed to log in. Share one among the
+/// listeners. Bounded memory.
 #[derive(Debug, Default)]
 pub struct AuthThrottle {
     records: Mutex<HashMap<PeerKey, Record>>,
 }
 
 impl AuthThrottle {
-    /// How long an attempt from `peer` must wait before it is looked at; `None`: turn it away with 454.
+    /// How long an attempt from `peer` must wait before it is looked at; `None`: turn it away with
+    /// 454.
     pub(crate) fn wait(&self, peer: IpAddr, now: Instant) -> Option<Duration> {
         let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         let open = records.get(&PeerKey::of(peer)).map_or(now, |r| r.open);
@@ -49,7 +51,8 @@ impl AuthThrottle {
             records.retain(|_, r| r.open + FORGET > now);
         }
         if records.len() >= MAX_PEERS {
-            // Still full: somebody has very many addresses. Everyone starts anew rather than memory growing.
+            // Still full: somebody has very many addresses. Everyone starts anew rather than memory
+            // growing.
             records.clear();
         }
         let record = records.entry(PeerKey::of(peer)).or_insert(Record { failures: 0, open: now });
@@ -62,7 +65,8 @@ impl AuthThrottle {
         record.open.saturating_duration_since(now).min(MAX_WAIT)
     }
 
-    /// A successful attempt. It does not wipe the record: one valid password must not buy free guesses at others.
+    /// A successful attempt. It does not wipe the record: one valid password must not buy free
+    /// guesses at others.
     pub(crate) fn succeeded(&self, peer: IpAddr) {
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(record) = records.get_mut(&PeerKey::of(peer)) {

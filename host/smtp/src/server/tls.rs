@@ -57,7 +57,8 @@ impl ServerTls {
         self.key.cert.first().map_or(&[], |c| c.as_ref())
     }
 
-    /// For one listener. No tickets and no session cache: nothing that one listener gave out can be used at another.
+    /// For one listener. No tickets and no session cache: nothing that one listener gave out can be
+    /// used at another.
     pub(crate) fn config(&self) -> Result<Arc<ServerConfig>, TlsError> {
         let resolver = rustls::sign::SingleCertAndKey::from(Arc::clone(&self.key));
         let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

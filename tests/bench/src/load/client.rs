@@ -32,11 +32,12 @@ impl Client {
         Ok(client)
     }
 
-    /// One transaction; `content` ends with its final dot. `dot` is called when all of it was handed to the socket. Returns
-    /// the text of the 250.
+    /// One transaction; `content` ends with its final dot. `dot` is called when all of it was
+    /// handed to the socket. Returns the text of the 250.
     ///
     /// # Errors
-    /// Any other reply, and a connection that ends: whether the message was accepted is then not known.
+    /// Any other reply, and a connection that ends: whether the message was accepted is then not
+    /// known.
     pub async fn transaction(
         &mut self,
         from: &str,

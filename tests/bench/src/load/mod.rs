@@ -1,4 +1,5 @@
-//! The load generator: sessions that send one message after another (closed loop), or at a fixed rate (open loop).
+//! The load generator: sessions that send one message after another (closed loop), or at a fixed
+//! rate (open loop).
 
 mod client;
 mod schedule;
@@ -37,7 +38,8 @@ pub struct Load {
     pub to: SocketAddr,
     /// Where serial numbers come from and replies are noted.
     pub ledger: Arc<Ledger>,
-    /// What is sent, in turn: of different tenants, tracked or not. One that is to come more often is there more often.
+    /// What is sent, in turn: of different tenants, tracked or not. One that is to come more often
+    /// is there more often.
     pub messages: Arc<[Message]>,
     /// The index of the one that is sent at present; none: all of them.
     pub only: Option<Arc<AtomicUsize>>,
@@ -64,8 +66,9 @@ pub struct Sent {
     pub elapsed: Duration,
     /// Microseconds from the final dot to its 250.
     pub latency: Histogram<u64>,
-    /// Microseconds from when a message was due (in a closed loop: begun) to its 250. In an open loop a server that stands
-    /// still is seen by every message that was due meanwhile, not only by those that had a session.
+    /// Microseconds from when a message was due (in a closed loop: begun) to its 250. In an open
+    /// loop a server that stands still is seen by every message that was due meanwhile, not only by
+    /// those that had a session.
     pub response: Histogram<u64>,
     /// `response` over time.
     pub series: Series,

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// Closed loop: each session sends its next message when the last one is answered. Open loop: messages are due at a fixed
-/// rate, whatever the answers do, and the time that one waits for a free session counts as its own.
+/// Closed loop: each session sends its next message when the last one is answered. Open loop:
+/// messages are due at a fixed rate, whatever the answers do, and the time that one waits for a
+/// free session counts as its own.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Schedule {
     /// As fast as answers come.
@@ -13,7 +14,8 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// When the message with this number is due, from the beginning of the load; in a closed loop at once.
+    /// When the message with this number is due, from the beginning of the load; in a closed loop
+    /// at once.
     pub fn due(self, number: u64) -> Option<Duration> {
         match self {
             Self::Closed => None,

@@ -41,8 +41,8 @@ fn an_open_loop_keeps_its_rate() {
     assert!(sent.elapsed >= Duration::from_millis(490), "{:?}", sent.elapsed);
 }
 
-/// Two sessions, 100 ms for each message: 20 a second. Of 100 a second the last one of the second is due long before a
-/// session is free, and only the time since it was due says so.
+/// Two sessions, 100 ms for each message: 20 a second. Of 100 a second the last one of the second
+/// is due long before a session is free, and only the time since it was due says so.
 #[test]
 fn waiting_for_a_session_counts() {
     let ledger = ledger();

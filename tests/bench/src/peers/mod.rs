@@ -1,5 +1,6 @@
-//! Other mail servers under the same load: each durable before its 250 unless marked, each signing with RSA-2048, each
-//! handing everything to the sink, each with its files in a directory of its own.
+//! Other mail servers under the same load: each durable before its 250 unless marked, each signing
+//! with RSA-2048, each handing everything to the sink, each with its files in a directory of its
+//! own.
 
 mod exim;
 mod haraka;
@@ -86,7 +87,8 @@ impl Kind {
     /// Starts it.
     ///
     /// # Errors
-    /// Inner: it is not installed, or cannot run beside what is here. Outer: it was started and failed.
+    /// Inner: it is not installed, or cannot run beside what is here. Outer: it was started and
+    /// failed.
     pub(crate) fn start(&self, ground: &Ground<'_>) -> Result<Result<Peer, Missing>> {
         match (self.start)(ground).and_then(Peer::listening) {
             Ok(peer) => Ok(Ok(peer)),

@@ -1,4 +1,5 @@
-//! OpenSMTPD with its DKIM filter. Its 6.8 answers 250 without a sync, so it is no measure for those that wait for one.
+//! OpenSMTPD with its DKIM filter. Its 6.8 answers 250 without a sync, so it is no measure for
+//! those that wait for one.
 
 use std::fs;
 use std::path::Path;
@@ -56,7 +57,8 @@ match from any for any action \"out\"
     Ok(peer)
 }
 
-/// Its place is fixed: mail of somebody else's, or of an interrupted run, would be delivered to the sink.
+/// Its place is fixed: mail of somebody else's, or of an interrupted run, would be delivered to the
+/// sink.
 fn unused(queue: &Path) -> Result<()> {
     let mail = |folder: &fs::DirEntry| fs::read_dir(folder.path()).is_ok_and(|mut f| f.next().is_some());
     if fs::read_dir(queue)?.flatten().any(|folder| mail(&folder)) {

@@ -6,7 +6,8 @@ use crate::series::Second;
 use crate::throughput::Figures;
 
 impl Report {
-    /// File names and their content: two pictures for each load, and two for each load that was compared with peers.
+    /// File names and their content: two pictures for each load, and two for each load that was
+    /// compared with peers.
     pub(super) fn pictures(&self) -> Vec<(String, String)> {
         let mut pictures = Vec::new();
         for load in &self.loads {

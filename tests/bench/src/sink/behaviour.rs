@@ -1,4 +1,5 @@
-//! How receivers behave, from a file: weighted domains, latency, refusals, limits. See `tests/bench/sinks`.
+//! How receivers behave, from a file: weighted domains, latency, refusals, limits. See
+//! `tests/bench/sinks`.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -172,7 +173,8 @@ impl Behaviour {
 
     /// The domain of the recipient with this number: by weight, spread evenly, the same every time.
     pub fn domain_of(&self, serial: u64) -> &str {
-        /// Multiples of it, without their whole part, fall between each other evenly (Weyl's sequence).
+        /// Multiples of it, without their whole part, fall between each other evenly (Weyl's
+        /// sequence).
         const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
         #[expect(clippy::cast_precision_loss, reason = "a share")]
         let share = serial.wrapping_mul(STEP) as f64 / 2f64.powi(64);
@@ -194,7 +196,8 @@ fn site(index: usize) -> Option<Ipv4Addr> {
 }
 
 impl Domain {
-    /// What becomes of a recipient; decided once, also when the answer comes only after the final dot.
+    /// What becomes of a recipient; decided once, also when the answer comes only after the final
+    /// dot.
     pub(super) fn decide(&self, rng: &mut impl Rng) -> Option<&Reply> {
         let share = rng.random::<f64>() * 100.0;
         let replies = if share < self.permanent {

@@ -17,7 +17,8 @@ pub enum Latency {
     Fixed(Duration),
     /// Anything between the two.
     Uniform(Duration, Duration),
-    /// Log-normal, as times of servers are: the median, and the standard deviation of the logarithm.
+    /// Log-normal, as times of servers are: the median, and the standard deviation of the
+    /// logarithm.
     LogNormal(Duration, f64),
 }
 

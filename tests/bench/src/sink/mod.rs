@@ -44,7 +44,8 @@ pub struct Arrival<'a> {
     pub sender: &'a str,
     /// Of each RCPT that was accepted.
     pub recipients: &'a [String],
-    /// The first octets of the content as on the wire (dots are stuffed), at most what was to be kept.
+    /// The first octets of the content as on the wire (dots are stuffed), at most what was to be
+    /// kept.
     pub head: &'a [u8],
     /// All octets of the content, without the final dot.
     pub octets: u64,
@@ -101,7 +102,8 @@ fn bind(ip: Ipv4Addr, port: u16) -> Result<(std::net::TcpListener, SocketAddr)> 
     Ok((listener, address))
 }
 
-/// A listener that accepts nothing and whose queue is full: the kernel drops every further SYN (`listen(2)`).
+/// A listener that accepts nothing and whose queue is full: the kernel drops every further SYN
+/// (`listen(2)`).
 fn black_hole(ip: Ipv4Addr, port: u16) -> Result<(std::net::TcpListener, Vec<StdStream>)> {
     use rustix::net::{AddressFamily, SocketType, bind, listen, socket};
     let address = SocketAddr::from((ip, port));
@@ -109,7 +111,8 @@ fn black_hole(ip: Ipv4Addr, port: u16) -> Result<(std::net::TcpListener, Vec<Std
     bind(&socket, &address)?;
     listen(&socket, 0)?;
     let mut held = Vec::new();
-    // The queue holds one more than was asked for; the first that is not answered shows that it is full.
+    // The queue holds one more than was asked for; the first that is not answered shows that it is
+    // full.
     while let Ok(stream) = StdStream::connect_timeout(&address, Duration::from_millis(200)) {
         held.push(stream);
     }

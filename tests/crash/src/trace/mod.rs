@@ -1,7 +1,8 @@
 //! System calls as strace saw them (`strace -f -y -xx`).
 //!
-//! The tracer stops a thread before and after each call and writes what it saw in one order for all threads. What a call
-//! did, it did between its [`Call::began`] and its [`Call::ended`]: a call that ended before another began took effect first.
+//! The tracer stops a thread before and after each call and writes what it saw in one order for all
+//! threads. What a call did, it did between its [`Call::began`] and its [`Call::ended`]: a call
+//! that ended before another began took effect first.
 
 mod line;
 

@@ -43,7 +43,8 @@ pub(crate) fn forever() -> ! {
     }
 }
 
-/// Most of the time that a call may take, every time, and nothing to hold against it: some 30 ms of the 50 on an ordinary machine.
+/// Most of the time that a call may take, every time, and nothing to hold against it: some 30 ms of
+/// the 50 on an ordinary machine.
 fn busy() -> Answer {
     let mut n = 1_u64;
     for _ in 0..18_000_000 {

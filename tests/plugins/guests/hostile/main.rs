@@ -1,5 +1,6 @@
-//! One plugin with everything that a plugin can do wrong. Which, says the setting `case`; without it, the message's attribute
-//! `case`; without that, its field `X-Case`; without that, it accepts. `CASES` of the crate's library lists them with what is to come of each.
+//! One plugin with everything that a plugin can do wrong. Which, says the setting `case`; without
+//! it, the message's attribute `case`; without that, its field `X-Case`; without that, it accepts.
+//! `CASES` of the crate's library lists them with what is to come of each.
 #![allow(clippy::panic, reason = "some of the cases")]
 
 mod answers;

@@ -218,7 +218,8 @@ proptest! {
                 }
             }
         }
-        // Nobody is let through who was not: each recipient's verdict is of the same kind as answered.
+        // Nobody is let through who was not: each recipient's verdict is of the same kind as
+        // answered.
         for recipient in 0..3 {
             prop_assert_eq!(decision.verdict_for(recipient).name(), answer.verdict_for(recipient).name());
         }

@@ -1,4 +1,5 @@
-//! Recipients that get no mail, from the plugin's key-value data (capability `kv`). The keys, all in lower case:
+//! Recipients that get no mail, from the plugin's key-value data (capability `kv`). The keys, all
+//! in lower case:
 //!
 //! | key | blocks |
 //! | --- | --- |

@@ -1,5 +1,5 @@
-//! Large campaigns wait for a person. A message is held when it has many recipients, or when what the submitter said about
-//! it (an attribute) is a large number.
+//! Large campaigns wait for a person. A message is held when it has many recipients, or when what
+//! the submitter said about it (an attribute) is a large number.
 //!
 //! | setting | |
 //! | --- | --- |
@@ -8,7 +8,8 @@
 //! | `max-attribute` | a message with a larger number there is held; none: no limit |
 //! | `exempt` | a campaign that is never held; any number of these |
 //!
-//! What is held carries `X-Campaign-Hold`, so that its receivers' postmasters see that somebody looked.
+//! What is held carries `X-Campaign-Hold`, so that its receivers' postmasters see that somebody
+//! looked.
 
 use relevo_policy_sdk::{Answer, Configure, Decision, Message, Policy, Settings};
 

@@ -47,7 +47,8 @@ fn run(envelope: &Envelope, abilities: Abilities, replies: &[&str]) -> (Transact
     (transaction.finish(), dialogue)
 }
 
-/// `D` delivered, `N` next transaction, `P` permanent, `T` temporary, `H` temporary and the next host.
+/// `D` delivered, `N` next transaction, `P` permanent, `T` temporary, `H` temporary and the next
+/// host.
 fn letters(result: &TransactionResult) -> String {
     let letter = |outcome: &RecipientOutcome| match outcome {
         RecipientOutcome::Delivered(_) => 'D',

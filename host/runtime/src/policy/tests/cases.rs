@@ -1,4 +1,5 @@
-//! Every case of the hostile plugin: what comes of it is what the case says, within bounds, and harms nobody else.
+//! Every case of the hostile plugin: what comes of it is what the case says, within bounds, and
+//! harms nobody else.
 
 use relevo_mailkit::policy::{Event, Verdict};
 use relevo_test_plugins::{CASES, Expect};
@@ -6,7 +7,8 @@ use relevo_test_plugins::{CASES, Expect};
 use super::*;
 use crate::{Blame, FaultKind};
 
-/// On top of what a call may use: instantiation, checks, the other calls, and a late tick of the clock.
+/// On top of what a call may use: instantiation, checks, the other calls, and a late tick of the
+/// clock.
 const SLACK: Duration = Duration::from_millis(500);
 
 fn data() -> Data {
@@ -85,7 +87,8 @@ async fn each_comes_to_what_it_says() {
     }
 }
 
-/// What keeps just below its limits is no use to a measurement if it does nothing. The upper bound is the machine's affair.
+/// What keeps just below its limits is no use to a measurement if it does nothing. The upper bound
+/// is the machine's affair.
 #[tokio::test]
 async fn what_is_busy_burns_time() {
     let bench = bench();

@@ -57,7 +57,8 @@ async fn a_trapped_instance_is_dropped() {
     let plugin = large(&bench, "acme", "trap");
     plugin.judge(case()).await.result.unwrap_err();
     assert_eq!(bench.engine.warm_instances(), 0);
-    // The case in the message rather than in the settings: one instance, that answers first and traps later.
+    // The case in the message rather than in the settings: one instance, that answers first and
+    // traps later.
     let plugin = bench.load("hostile", |config| config.class = Class::Large);
     let with = |case: &str| {
         case_of(Message { attributes: vec![Attribute::new("case", case)], ..message() }, b"", None)
@@ -70,7 +71,8 @@ async fn a_trapped_instance_is_dropped() {
     assert_eq!(decision.headers[0].value, b"0");
 }
 
-/// A body in some hundred chunks, each a call: an inspector that was not given back would stay in the instance.
+/// A body in some hundred chunks, each a call: an inspector that was not given back would stay in
+/// the instance.
 #[tokio::test]
 async fn a_warm_instance_serves_many() {
     let bench = bench();

@@ -1,4 +1,5 @@
-//! Plugins of every kind against the engine. Those that are written in Rust are built by `cargo xtask build`.
+//! Plugins of every kind against the engine. Those that are written in Rust are built by
+//! `cargo xtask build`.
 
 mod answers;
 mod capabilities;
@@ -96,8 +97,8 @@ impl Bench {
     }
 }
 
-/// The usual ones. The host's part of a call takes several times as long in a build without optimisation, and a busy machine is not
-/// what is tested.
+/// The usual ones. The host's part of a call takes several times as long in a build without
+/// optimisation, and a busy machine is not what is tested.
 fn limits(class: Class) -> PluginLimits {
     let usual = PluginLimits::of(class);
     let slower = if cfg!(debug_assertions) { 6 } else { 1 };
