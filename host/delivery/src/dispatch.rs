@@ -128,8 +128,7 @@ fn start(shared: &Arc<DeliveryContext>) {
 }
 
 fn next_worker(shared: &DeliveryContext) -> WorkerId {
-    // 0 is nobody.
-    shared.counters.workers.fetch_add(1, Ordering::Relaxed) + 1
+    shared.counters.workers.fetch_add(1, Ordering::Relaxed)
 }
 
 fn spawn_worker(shared: &Arc<DeliveryContext>, start: Start) {
@@ -139,30 +138,32 @@ fn spawn_worker(shared: &Arc<DeliveryContext>, start: Start) {
         let Start { site, generation, .. } = start;
         let id = next_worker(&shared);
         let worker = Worker::new(shared.clone(), site.clone(), id, generation);
-        if contained(&shared, "worker", worker.run()).await == End::Died {
-            recover(&shared, id).await;
+        let in_hand = worker.in_hand();
+        if contained(&shared, "worker", worker.run()).await == End::Died
+            && let Some(lease) = in_hand.take()
+        {
+            recover(&shared, lease).await;
         }
         shared.with_table(|t| t.exited(&site, id, shared.steady()));
     });
 }
 
-/// What a task that died had in hand is tried again by the schedule: at once would repeat the death.
-async fn recover(shared: &DeliveryContext, id: WorkerId) {
+/// What a worker that died had in hand is tried again by the schedule: at once would repeat the death. At the end of a stop
+/// it is handed back.
+async fn recover(shared: &DeliveryContext, lease: Arc<Lease>) {
     if shared.abandon.is_cancelled() {
-        // Handed back as a whole, at the end of the stop.
+        shared.hand_back(lease, None).await;
         return;
     }
     let (_, settings) = shared.settings();
     let broke = failure::ours(failure::INTERNAL, "the attempt broke; see the log");
-    for lease in shared.leases.of(id) {
-        fail(shared, lease, &broke, 0, &*settings).await;
-    }
+    fail(shared, lease, &broke, 0, &*settings).await;
 }
 
 /// Concludes a lease without an attempt.
 async fn fail(
     shared: &DeliveryContext,
-    lease: Lease,
+    lease: Arc<Lease>,
     failure: &Failure,
     not_before: Millis,
     settings: &dyn DeliveryConfig,
@@ -219,15 +220,12 @@ fn give_up(shared: &Arc<DeliveryContext>, domain: QueueKey, failure: Arc<Failure
     let shared = shared.clone();
     let tasks = shared.tasks.clone();
     tasks.spawn(async move {
-        let id = next_worker(&shared);
         let (inner, name) = (shared.clone(), domain.clone());
         let not_before = shared.table().broken(&domain).map_or(0, |(_, until)| shared.time_of_day(until));
         let task = async move {
-            bulk(&inner, id, std::slice::from_ref(&name), &failure, not_before).await;
+            bulk(&inner, std::slice::from_ref(&name), &failure, not_before).await;
         };
-        if contained(&shared, "give up", task).await == End::Died {
-            recover(&shared, id).await;
-        }
+        contained(&shared, "give up", task).await;
         shared.table().concluded(&domain);
     });
 }
@@ -238,31 +236,24 @@ fn put_off(shared: &Arc<DeliveryContext>, site: SiteId) {
     let shared = shared.clone();
     let tasks = shared.tasks.clone();
     tasks.spawn(async move {
-        let id = next_worker(&shared);
         let (inner, name) = (shared.clone(), site.clone());
         let task = async move {
             while !inner.stop.is_cancelled() {
                 let next = inner.with_table(|t| t.deferral(&name, inner.steady()));
                 let Some((taken, failure, until)) = next else { return };
                 let keys: Vec<QueueKey> = taken.iter().map(|t| t.domain.clone()).collect();
-                bulk(&inner, id, &keys, &failure, inner.time_of_day(until)).await;
+                bulk(&inner, &keys, &failure, inner.time_of_day(until)).await;
             }
         };
         if contained(&shared, "put off", task).await == End::Died {
-            recover(&shared, id).await;
             shared.table().deferral_died(&site);
         }
     });
 }
 
-/// Leases everything due of these keys, in portions, and concludes it.
-async fn bulk(
-    shared: &DeliveryContext,
-    id: WorkerId,
-    keys: &[QueueKey],
-    failure: &Failure,
-    not_before: Millis,
-) {
+/// Leases everything due of these keys, in portions, and concludes it. What is leased when the task dies is due again after
+/// the term of its lease.
+async fn bulk(shared: &DeliveryContext, keys: &[QueueKey], failure: &Failure, not_before: Millis) {
     while !shared.stop.is_cancelled() {
         let now = shared.now();
         let leases = match shared.queue.lease(keys, now, now.saturating_add(millis(LEASE)), BULK).await {
@@ -274,11 +265,10 @@ async fn bulk(
                 return;
             }
         };
-        shared.leases.add(id, &leases);
         let (_, settings) = shared.settings();
         let count = leases.len();
         for lease in leases {
-            fail(shared, lease, failure, not_before, &*settings).await;
+            fail(shared, Arc::new(lease), failure, not_before, &*settings).await;
         }
         if count < BULK {
             return;

@@ -14,8 +14,6 @@ mod egress_policy;
 mod failure;
 mod fit;
 mod hosts;
-mod keep;
-mod leases;
 mod listener;
 mod metrics;
 mod network;
@@ -118,7 +116,6 @@ impl DeliveryParts {
             loops.spawn(task::supervised(shared.clone(), name, task));
         };
         supervise("dispatch", |s| Box::pin(dispatch::run(s)));
-        supervise("extend", |s| Box::pin(keep::extend(s)));
         supervise("bounce", |s| Box::pin(bounce::run(s)));
         let ended = CancellationToken::new();
         let (settling, guard) =
@@ -178,14 +175,11 @@ impl DeliveryHandle {
         shared.stop.cancel();
         shared.tasks.close();
         if timeout(deadline, shared.tasks.wait()).await.is_err() {
-            tracing::warn!(target: "relevo::delivery", in_flight = shared.leases.len(), "attempts are given up");
+            tracing::warn!(target: "relevo::delivery", in_flight = self.stats().in_flight, "attempts are given up");
         }
         shared.abandon.cancel();
         let last = async {
             shared.tasks.wait().await;
-            for lease in shared.leases.in_hand() {
-                shared.hand_back(lease, None).await;
-            }
             self.settled.cancel();
             self.loops.wait().await;
         };
@@ -245,18 +239,19 @@ impl DeliveryHandle {
     pub fn stats(&self) -> DeliveryStats {
         let shared = &self.shared;
         let (active, idle, sites, sites_down) = shared.table().counts();
+        let queue = shared.queue.stats();
         let late =
             |due: Millis| Duration::from_millis(u64::try_from(shared.now().saturating_sub(due)).unwrap_or(0));
         DeliveryStats {
             active,
             idle,
-            in_flight: shared.leases.len(),
+            in_flight: usize::try_from(queue.leased).unwrap_or(usize::MAX),
             sites,
             sites_down,
             panics: shared.counters.panics.load(Ordering::Relaxed),
             leases_lost: shared.counters.leases_lost.load(Ordering::Relaxed),
             store_errors: shared.counters.store_errors.load(Ordering::Relaxed),
-            oldest_due: shared.queue.stats().oldest_due.map(late),
+            oldest_due: queue.oldest_due.map(late),
         }
     }
 }

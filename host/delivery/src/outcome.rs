@@ -88,10 +88,8 @@ impl Disposition {
 /// What an attempt comes to.
 #[derive(Debug)]
 pub(crate) struct AttemptResult {
-    /// To be stored.
+    /// To be stored, with its events.
     pub(crate) settlement: Settlement,
-    /// In the same commit.
-    pub(crate) events: Vec<NewEvent>,
     /// One for each recipient concerned, for logs, metrics and bounces.
     pub(crate) records: Vec<RecipientReport>,
 }
@@ -130,8 +128,16 @@ pub(crate) fn is_expired(lease: &Lease, now: Millis) -> bool {
 }
 
 /// Nothing was attempted: the delivery stays as it is.
-pub(crate) fn handed_back(lease: Lease, next_attempt: Option<Millis>) -> Settlement {
-    Settlement { lease, recipients: Vec::new(), next_attempt, last: None, reasons: Vec::new() }
+pub(crate) fn handed_back(lease: Arc<Lease>, next_attempt: Option<Millis>) -> AttemptResult {
+    let settlement = Settlement {
+        lease,
+        recipients: Vec::new(),
+        next_attempt,
+        last: None,
+        reasons: Vec::new(),
+        events: Vec::new(),
+    };
+    AttemptResult { settlement, records: Vec::new() }
 }
 
 /// The same failure for every pending recipient.
@@ -143,7 +149,7 @@ pub(crate) fn all_failed(lease: &Lease, failure: &Failure, via: Option<&Arc<Via>
 
 /// A delivery whose time is over before it was tried once more. What is told is what was learnt last; where there was no
 /// attempt, `obstacle` is what stood in its way.
-pub(crate) fn expire(lease: Lease, obstacle: Option<&Failure>, now: Millis) -> AttemptResult {
+pub(crate) fn expire(lease: Arc<Lease>, obstacle: Option<&Failure>, now: Millis) -> AttemptResult {
     let facts = |index| {
         let last = lease.delivery.reason(index).cloned().unwrap_or_else(|| match obstacle {
             Some(failure) => disposition_of(Err(failure.clone()), None, now).1,
@@ -178,7 +184,7 @@ pub(crate) fn in_words(millis: Millis) -> String {
 
 /// What the results of an attempt come to. Recipients without a finding stay as they are.
 pub(crate) fn conclude(
-    lease: Lease,
+    lease: Arc<Lease>,
     results: Vec<RecipientResult>,
     rules: &Rules,
     now: Millis,
@@ -240,7 +246,7 @@ fn disposition_of(
 type Disposed = (u32, String, Disposition, LastAttempt, Option<TlsState>);
 
 fn assemble(
-    lease: Lease,
+    lease: Arc<Lease>,
     dispositions: Vec<Disposed>,
     now: Millis,
     next: Option<Millis>,
@@ -271,8 +277,9 @@ fn assemble(
     let differs =
         |r: &&RecipientReport| r.disposition != Disposition::Delivered && last.as_ref() != Some(&r.facts);
     let reasons = records.iter().filter(differs).map(|r| (r.index, r.facts.clone())).collect();
-    let settlement = Settlement { lease, recipients, next_attempt: next.filter(|_| left), last, reasons };
-    AttemptResult { settlement, events, records }
+    let next_attempt = next.filter(|_| left);
+    let settlement = Settlement { lease, recipients, next_attempt, last, reasons, events };
+    AttemptResult { settlement, records }
 }
 
 /// Returns true if the copy cannot be made and could not be made at the attempt before either. A failure of our own code or

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use relevo_queue::StoreError;
+use relevo_queue::{DeliveryId, Settlement, StoreError};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::outcome::AttemptResult;
 use super::shared::DeliveryContext;
 
 /// Settlements in one call.
@@ -23,7 +22,7 @@ const RETRY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)
 /// Until `close` is cancelled and everything that was sent is settled.
 pub(crate) async fn run(
     shared: Arc<DeliveryContext>,
-    mut conclusions: mpsc::Receiver<AttemptResult>,
+    mut conclusions: mpsc::Receiver<Arc<Settlement>>,
     close: CancellationToken,
 ) {
     let mut group = Vec::new();
@@ -41,46 +40,39 @@ pub(crate) async fn run(
         if n < GROUP && !conclusions.is_closed() {
             sleep(GATHER).await;
             while group.len() < GROUP
-                && let Ok(conclusion) = conclusions.try_recv()
+                && let Ok(settlement) = conclusions.try_recv()
             {
-                group.push(conclusion);
+                group.push(settlement);
             }
         }
         settle(&shared, std::mem::take(&mut group)).await;
     }
 }
 
-/// Tries until it is on disk. What the store no longer holds for us is left out; a store that fails keeps everything
-/// waiting, and leases that lapse meanwhile become due again: at least once, never lost.
-async fn settle(shared: &DeliveryContext, mut group: Vec<AttemptResult>) {
+/// Tries until the group is on disk. What the store no longer holds for us is left out. A store that fails keeps everything
+/// waiting, and the leases with it: nobody else attempts these deliveries meanwhile.
+async fn settle(shared: &DeliveryContext, mut group: Vec<Arc<Settlement>>) {
     let mut wait = RETRY[0];
     while !group.is_empty() {
-        let settlements = group.iter().map(|c| c.settlement.clone()).collect();
-        let events = group.iter().flat_map(|c| c.events.iter().cloned()).collect();
-        match shared.queue.settle(settlements, Vec::new(), events).await {
+        match shared.queue.settle(group.clone(), Vec::new()).await {
             Ok(()) => {
-                shared.tell_plugins(group.iter().map(|c| (&*c.settlement.lease.meta, &c.events[..])));
-                for conclusion in &group {
-                    shared.announce_failures(conclusion);
-                    shared.leases.remove(conclusion.settlement.lease.delivery.id);
-                }
+                shared.tell_plugins(group.iter().map(|s| (&*s.lease.meta, &s.events[..])));
+                group.iter().for_each(|settlement| shared.announce_failures(settlement));
                 return;
             }
-            Err(StoreError::LeaseLost(id)) if group.iter().any(|c| c.settlement.lease.delivery.id == id) => {
+            Err(StoreError::LeaseLost(id)) if group.iter().any(|s| is_of(s, id)) => {
                 shared.counters.leases_lost.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(target: "relevo::delivery", ?id, "a lease lapsed before it was settled: it may be repeated");
-                group.retain(|c| c.settlement.lease.delivery.id != id);
-                shared.leases.remove(id);
+                group.retain(|s| !is_of(s, id));
             }
             Err(error @ (StoreError::LeaseLost(_) | StoreError::Corrupt(_))) => {
                 // One of them cannot be settled: find out which.
-                if let [only] = group.as_slice() {
+                if group.len() == 1 {
                     tracing::error!(target: "relevo::delivery", %error, "an outcome could not be stored");
-                    shared.leases.remove(only.settlement.lease.delivery.id);
                     return;
                 }
-                for conclusion in group {
-                    Box::pin(settle(shared, vec![conclusion])).await;
+                for settlement in group {
+                    Box::pin(settle(shared, vec![settlement])).await;
                 }
                 return;
             }
@@ -100,4 +92,8 @@ async fn settle(shared: &DeliveryContext, mut group: Vec<AttemptResult>) {
             }
         }
     }
+}
+
+fn is_of(settlement: &Settlement, id: DeliveryId) -> bool {
+    settlement.lease.delivery.id == id
 }

@@ -12,8 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::attempt::Tools;
 use super::dial::Dial;
-use super::leases::Leases;
-use super::outcome::{AttemptResult, Rules, is_expired};
+use super::outcome::{AttemptResult, Rules, handed_back, is_expired};
 use super::schedule::millis;
 use super::table::{SiteLimits, SiteTable};
 use super::tls::TlsMemory;
@@ -23,7 +22,7 @@ use crate::copy::MakeCopy;
 use crate::listener::{OutcomeEvent, OutcomeListener};
 use crate::settings::{ConfigSource, DeliveryConfig, DeliverySettings};
 
-/// How long a lease holds; it is extended long before.
+/// The term of a lease: a delivery whose attempt was lost is due again after it.
 pub(crate) const LEASE: Duration = Duration::from_secs(120);
 
 /// All of it.
@@ -41,7 +40,6 @@ pub(crate) struct DeliveryContext {
     /// When this run of delivery began.
     started: Millis,
     pub(crate) memory: TlsMemory,
-    pub(crate) leases: Leases,
     pub(crate) counters: FaultCounters,
     pub(crate) tasks: TaskTracker,
     /// Nothing new is begun.
@@ -53,7 +51,7 @@ pub(crate) struct DeliveryContext {
     /// A recipient failed whose sender is to be told.
     pub(crate) failed: Notify,
     table: Mutex<SiteTable>,
-    settler: mpsc::Sender<AttemptResult>,
+    settler: mpsc::Sender<Arc<Settlement>>,
 }
 
 /// Counts since the start.
@@ -67,7 +65,7 @@ pub(crate) struct FaultCounters {
 
 impl DeliveryContext {
     /// With the receiving end for the task that settles.
-    pub(crate) fn new(parts: DeliveryParts) -> (Arc<Self>, mpsc::Receiver<AttemptResult>) {
+    pub(crate) fn new(parts: DeliveryParts) -> (Arc<Self>, mpsc::Receiver<Arc<Settlement>>) {
         let (settler, conclusions) = mpsc::channel(1024);
         let (generation, settings) = parts.settings.snapshot();
         let table =
@@ -85,7 +83,6 @@ impl DeliveryContext {
             listener: parts.listener,
             seed: parts.seed,
             memory: TlsMemory::default(),
-            leases: Leases::default(),
             counters: FaultCounters::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -151,19 +148,17 @@ impl DeliveryContext {
     /// Hands a conclusion to the task that settles. Waits when that is behind, so that what is attempted and not yet on
     /// disk stays bounded.
     pub(crate) async fn conclude(&self, conclusion: AttemptResult) {
-        self.leases.attempted(conclusion.settlement.lease.delivery.id);
         super::outcome::log(&conclusion, self.now());
         for record in &conclusion.records {
             self.observe.concluded(record.disposition);
         }
         // Closed only after an abandoned stop: the lease then lapses into due.
-        let _ = self.settler.send(conclusion).await;
+        let _ = self.settler.send(Arc::new(conclusion.settlement)).await;
     }
 
     /// Hands a lease back unattempted.
-    pub(crate) async fn hand_back(&self, lease: Lease, next_attempt: Option<Millis>) {
-        let settlement: Settlement = super::outcome::handed_back(lease, next_attempt);
-        self.conclude(AttemptResult { settlement, events: Vec::new(), records: Vec::new() }).await;
+    pub(crate) async fn hand_back(&self, lease: Arc<Lease>, next_attempt: Option<Millis>) {
+        self.conclude(handed_back(lease, next_attempt)).await;
     }
 
     /// Events of messages are on disk: plugins that want to hear of them do.
@@ -176,10 +171,10 @@ impl DeliveryContext {
         }
     }
 
-    /// A conclusion is on disk: whoever writes bounces looks for those whose sender is to be told.
-    pub(crate) fn announce_failures(&self, conclusion: &AttemptResult) {
+    /// An outcome is on disk: the task that writes bounces looks for those whose sender is to be told.
+    pub(crate) fn announce_failures(&self, settlement: &Settlement) {
         let failed = |state: &RecipientState| *state == RecipientState::Failed { reported: false };
-        if conclusion.settlement.recipients.iter().any(|(_, state)| failed(state)) {
+        if settlement.recipients.iter().any(|(_, state)| failed(state)) {
             self.failed.notify_one();
         }
     }

@@ -1,7 +1,7 @@
 //! A worker: the life of one connection to a site, and what goes over it.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use relevo_queue::{Lease, Millis, QueueKey};
@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::attempt::{Attempt, Live, hang_up};
 use super::hosts::{Egress, NextHopPath};
-use super::outcome::{all_failed, conclude, expire};
+use super::outcome::{AttemptResult, all_failed, conclude, expire, handed_back};
 use super::schedule::{millis, spread};
 use super::shaper::TransactionSummary;
 use super::shared::{DeliveryContext, LEASE};
@@ -22,12 +22,28 @@ use crate::settings::DeliverySettings;
 /// How long a connection is kept for mail that may come.
 const KEEP: Duration = Duration::from_secs(2);
 
+/// What a worker is attempting, for whoever finds that it died.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct InHand(Arc<Mutex<Option<Arc<Lease>>>>);
+
+impl InHand {
+    fn put(&self, lease: Arc<Lease>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(lease);
+    }
+
+    /// Empties the hand.
+    pub(crate) fn take(&self) -> Option<Arc<Lease>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// One of the workers of a site.
 pub(crate) struct Worker {
     shared: Arc<DeliveryContext>,
     site: SiteId,
     id: WorkerId,
     generation: u64,
+    in_hand: InHand,
     live: Option<Live>,
     is_connected: bool,
     /// Messages over the connection, and deliveries of this worker.
@@ -44,12 +60,24 @@ impl Worker {
             site,
             id,
             generation,
+            in_hand: InHand::default(),
             live: None,
             is_connected: false,
             messages: 0,
             served: 0,
             fresh: true,
         }
+    }
+
+    /// What it is attempting.
+    pub(crate) fn in_hand(&self) -> InHand {
+        self.in_hand.clone()
+    }
+
+    /// Hands over what came of the delivery in hand. From here on no fault of the worker can undo it.
+    async fn conclude(&mut self, result: AttemptResult) {
+        self.in_hand.take();
+        self.shared.conclude(result).await;
     }
 
     /// Until nothing is left to do, the site is down, or the place is wanted.
@@ -103,17 +131,17 @@ impl Worker {
                 return false;
             }
         };
-        self.shared.leases.add(self.id, &leases);
-        let Some(lease) = leases.into_iter().next() else { return true };
+        let Some(lease) = leases.into_iter().next().map(Arc::new) else { return true };
+        self.in_hand.put(lease.clone());
         let steady = self.shared.steady();
         self.shared.with_table(|t| t.leased(&self.site, self.generation, taken, steady));
         let now = self.shared.now();
         if self.shared.is_given_up(&lease, now) {
-            self.shared.conclude(expire(lease, None, now)).await;
+            self.conclude(expire(lease, None, now)).await;
             return true;
         }
         if self.shared.stop.is_cancelled() {
-            self.shared.hand_back(lease, None).await;
+            self.conclude(handed_back(lease, None)).await;
             return true;
         }
         let (_, settings) = self.shared.settings();
@@ -125,7 +153,7 @@ impl Worker {
     /// False: the site is down, or wants fewer connections.
     async fn attempt(
         &mut self,
-        lease: Lease,
+        lease: Arc<Lease>,
         settings: &DeliverySettings,
         (path, source): (&NextHopPath, &Egress),
         now: Millis,
@@ -156,7 +184,7 @@ impl Worker {
         }
         let mut rules = self.shared.rules(settings, 0);
         rules.blame = found.blame;
-        self.shared.conclude(conclude(lease, found.results, &rules, now)).await;
+        self.conclude(conclude(lease, found.results, &rules, now)).await;
         true
     }
 
@@ -176,7 +204,7 @@ impl Worker {
     /// No address answered: the site is down, or wants fewer connections.
     async fn refused(
         &mut self,
-        lease: Lease,
+        lease: Arc<Lease>,
         failure: relevo_smtp::client::Failure,
         via: Option<Arc<super::outcome::Via>>,
         settings: &DeliverySettings,
@@ -186,12 +214,12 @@ impl Worker {
         let steady = self.shared.steady();
         let until = self.shared.with_table(|t| t.refused(&self.site, failure.clone(), random, steady));
         let Some(until) = until else {
-            self.shared.hand_back(lease, None).await;
+            self.conclude(handed_back(lease, None)).await;
             return;
         };
         let results = all_failed(&lease, &failure, via.as_ref());
         let rules = self.shared.rules(settings, self.shared.time_of_day(until));
-        self.shared.conclude(conclude(lease, results, &rules, now)).await;
+        self.conclude(conclude(lease, results, &rules, now)).await;
     }
 
     async fn hang_up(&mut self) {

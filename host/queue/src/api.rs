@@ -54,19 +54,26 @@ pub trait Spool: Send {
     async fn finish(self: Box<Self>) -> Result<SpooledBody, StoreError>;
 }
 
-/// The right to attempt a delivery, until `until`. It names the boot of its owner: the embedded store makes leases of an
-/// earlier boot due at start.
+/// The right to attempt a delivery.
+///
+/// The store knows who has one through [`LeaseHold`]: the lease stands as long as it or a clone of it lives. When all of
+/// them are gone and it was not settled, it lapses at the end of its term, and the delivery is due again. The embedded
+/// store makes leases of an earlier boot due at start.
 #[derive(Debug, Clone)]
 pub struct Lease {
     /// What is leased.
     pub delivery: Delivery,
     /// The item's shared facts.
     pub meta: Arc<ItemMeta>,
-    /// When it lapses.
-    pub until: Millis,
     /// Changes with every lease of the same delivery: a settle under an older one is refused.
     pub token: u64,
+    /// Keeps the lease from lapsing.
+    pub hold: LeaseHold,
 }
+
+/// Shows the store that somebody still has the lease.
+#[derive(Debug, Clone, Default)]
+pub struct LeaseHold(pub(crate) Arc<()>);
 
 /// A queue key that has something due.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +90,7 @@ pub struct DueQueue {
 #[derive(Debug, Clone)]
 pub struct Settlement {
     /// The lease it settles.
-    pub lease: Lease,
+    pub lease: Arc<Lease>,
     /// New states by recipient index.
     pub recipients: Vec<(u32, RecipientState)>,
     /// When pending recipients are left: the next attempt.
@@ -92,6 +99,8 @@ pub struct Settlement {
     pub last: Option<LastAttempt>,
     /// What it found for single recipients, by index, where that is not `last`. Of no meaning without `last`.
     pub reasons: Vec<(u32, LastAttempt)>,
+    /// Events that are written with it.
+    pub events: Vec<NewEvent>,
 }
 
 /// A failed recipient whose sender was not told yet.
@@ -221,8 +230,9 @@ pub trait Queue: Send + Sync {
     /// Resolves when something may have become due since the last call: after `accept`, a settle or an operator's action.
     async fn changed(&self);
 
-    /// Leases up to `max` due deliveries of any of `keys`, until `until`: fairly among tenants, and of a tenant the longest
-    /// due first, where each step of priority counts as [`PRIORITY_STEP`] of being due.
+    /// Leases up to `max` due deliveries of any of `keys`: fairly among tenants, and of a tenant the longest due first,
+    /// where each step of priority counts as [`PRIORITY_STEP`] of being due. A lease that nobody has any more lapses at
+    /// `until`, or after another term of the same length if it was given up later.
     async fn lease(
         &self,
         keys: &[QueueKey],
@@ -231,17 +241,10 @@ pub trait Queue: Send + Sync {
         max: usize,
     ) -> Result<Vec<Lease>, StoreError>;
 
-    /// Prolongs leases that are still held. Those that lapsed are left out of the answer.
-    async fn extend(&self, leases: &[Lease], until: Millis) -> Result<Vec<DeliveryId>, StoreError>;
-
-    /// Settles attempts, queues `items` (bounces), and writes events, in one atomic and durable step. An item none of whose
-    /// recipients is pending and none unreported is deleted with its body.
-    async fn settle(
-        &self,
-        settlements: Vec<Settlement>,
-        items: Vec<NewItem>,
-        events: Vec<NewEvent>,
-    ) -> Result<(), StoreError>;
+    /// Settles attempts with their events, and queues `items` (bounces), in one atomic and durable step. An item none of
+    /// whose recipients is pending and none unreported is deleted with its body. Settlements are shared: a caller that has
+    /// to try again still has them.
+    async fn settle(&self, settlements: Vec<Arc<Settlement>>, items: Vec<NewItem>) -> Result<(), StoreError>;
 
     /// Items with failed recipients that were not reported and with no delivery leased or due before `now`: the round is
     /// over, one bounce is due. At most `max`.

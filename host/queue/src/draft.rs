@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use crate::record::{self, Blob, DeliveryRecord, ItemRecord};
+use crate::record::{self, Blob, DeliveryRecord, EventRecord, ItemRecord};
 use crate::request::WriteOutcome;
 use crate::schedule::{Belongs, ScheduleChange};
 use crate::{DeliveryId, ItemId, ItemMeta, NewEvent, StoreError};
@@ -52,7 +52,7 @@ pub(crate) struct Draft {
     pub(crate) tallies: HashMap<ItemId, Tally>,
     pub(crate) settled: HashSet<DeliveryId>,
     pub(crate) locked: Vec<DeliveryId>,
-    pub(crate) events: Vec<NewEvent>,
+    pub(crate) events: Vec<EventRecord>,
     /// Items that were added by this draft.
     pub(crate) added: BTreeSet<ItemId>,
     pub(crate) answer: WriteOutcome,
@@ -64,6 +64,15 @@ pub(crate) fn seal<T: minicbor::Encode<()>>(key: &[u8], value: &T) -> Result<Vec
 }
 
 impl Draft {
+    /// Adds events to the log.
+    pub(crate) fn write_events(&mut self, events: &[NewEvent]) -> Result<(), StoreError> {
+        for event in events {
+            let record = EventRecord::try_from(event).map_err(|e| StoreError::Io(format!("event: {e}")))?;
+            self.events.push(record);
+        }
+        Ok(())
+    }
+
     /// Writes a delivery's new state. `tally` must be known for its item.
     pub(crate) fn rewrite(
         &mut self,

@@ -113,8 +113,8 @@ impl QueueWriter {
                 if catch_unwind(effects).is_err() {
                     self.inner.poison.fatal("a fault after a commit: memory and disk may differ");
                 }
-                answer(requests);
                 self.inner.announce();
+                answer(requests);
                 self.quarantine(damaged);
                 return;
             }

@@ -26,6 +26,8 @@ mod segment;
 mod space;
 mod spool;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use api::*;
 pub use error::OpenError;

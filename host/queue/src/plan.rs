@@ -5,6 +5,7 @@ mod quarantine;
 mod report;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use redb::{ReadableTable, ReadableTableMetadata};
 
@@ -13,10 +14,8 @@ use crate::index::{self, IndexError, Tables};
 use crate::inner::{RecordState, StoreCore, delivery_rows, get_delivery, get_item};
 use crate::record::{self, DeliveryRecord, EventRecord, ItemRecord};
 use crate::request::{Op, StagedItem, WriteOutcome};
-use crate::schedule::LeaseGrant;
-use crate::{
-    Acted, DeliveryId, ItemId, Millis, NewEvent, OperatorAction, RecipientState, Settlement, StoreError,
-};
+use crate::schedule::LeaseKey;
+use crate::{Acted, DeliveryId, ItemId, Millis, OperatorAction, RecipientState, Settlement, StoreError};
 
 /// Events that one call of `prune` removes.
 const PRUNED_AT_ONCE: usize = 1000;
@@ -114,19 +113,16 @@ impl<'a, 't> Planner<'a, 't> {
             self.add(draft, item)?;
         }
         match op {
-            Op::Accept { events, .. } | Op::Append { events } => draft.events.append(events),
-            Op::Settle { settlements, events, .. } => {
-                self.settle(draft, settlements)?;
-                draft.events.append(events);
-            }
+            Op::Accept { events, .. } | Op::Append { events } => draft.write_events(events)?,
+            Op::Settle { settlements, .. } => self.settle(draft, settlements)?,
             Op::Report { item, recipients, events, .. } => {
                 self.report(draft, *item, recipients)?;
-                draft.events.append(events);
+                draft.write_events(events)?;
             }
             Op::Act { item, action, now, events } => {
                 draft.answer = WriteOutcome::Acted(self.act(draft, *item, *action, *now)?);
                 if !matches!(draft.answer, WriteOutcome::Acted(Acted::NotFound)) {
-                    draft.events.append(events);
+                    draft.write_events(events)?;
                 }
             }
             Op::Prune { before, max } => draft.answer = WriteOutcome::Pruned(self.prune(*before, *max)?),
@@ -150,12 +146,12 @@ impl<'a, 't> Planner<'a, 't> {
     }
 
     /// Takes leased deliveries for this group, all or none.
-    fn take_leases(&mut self, draft: &mut Draft, settlements: &[Settlement]) -> Result<(), StoreError> {
+    fn take_leases(&mut self, draft: &mut Draft, settlements: &[Arc<Settlement>]) -> Result<(), StoreError> {
         let mut schedule = self.inner.schedule();
-        for Settlement { lease, .. } in settlements {
-            let id = lease.delivery.id;
-            let granted = LeaseGrant { id, token: lease.token };
-            if self.settled.contains(&id) || !draft.settled.insert(id) || !schedule.holds(granted) {
+        for settlement in settlements {
+            let id = settlement.lease.delivery.id;
+            let key = LeaseKey { id, token: settlement.lease.token };
+            if self.settled.contains(&id) || !draft.settled.insert(id) || !schedule.holds(key) {
                 return Err(StoreError::LeaseLost(id));
             }
         }
@@ -167,7 +163,7 @@ impl<'a, 't> Planner<'a, 't> {
         Ok(())
     }
 
-    fn settle(&mut self, draft: &mut Draft, settlements: &[Settlement]) -> Result<(), PlanError> {
+    fn settle(&mut self, draft: &mut Draft, settlements: &[Arc<Settlement>]) -> Result<(), PlanError> {
         self.take_leases(draft, settlements)?;
         for settlement in settlements {
             let id = settlement.lease.delivery.id;
@@ -176,6 +172,7 @@ impl<'a, 't> Planner<'a, 't> {
             after.settle(settlement);
             self.know(draft, id.item);
             draft.rewrite(id, &before, &after, &settlement.lease.meta, true)?;
+            draft.write_events(&settlement.events)?;
         }
         Ok(())
     }
@@ -338,17 +335,15 @@ impl<'a, 't> Planner<'a, 't> {
             }
         }
         for event in draft.events {
-            self.append(event)?;
+            self.append(&event)?;
         }
         Ok(())
     }
 
-    fn append(&mut self, event: NewEvent) -> Result<(), IndexError> {
+    fn append(&mut self, record: &EventRecord) -> Result<(), IndexError> {
         self.cursor = (self.cursor + 1).max(self.sequence << 16);
-        let unwritable = |why: String| IndexError::Other(format!("event: {why}"));
-        let record = EventRecord::try_from(event).map_err(|e| unwritable(e.to_string()))?;
-        let value =
-            record::seal(&self.cursor.to_be_bytes(), &record).map_err(|e| unwritable(e.to_string()))?;
+        let value = record::seal(&self.cursor.to_be_bytes(), record)
+            .map_err(|why| IndexError::Other(format!("event: {why}")))?;
         self.tables.events.insert(self.cursor, value.as_slice())?;
         if !record.tenant().is_empty() {
             self.tables.tenant_events.insert(tenant_key(record.tenant(), self.cursor).as_slice(), ())?;

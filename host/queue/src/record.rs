@@ -291,13 +291,13 @@ pub(crate) struct EventRecord {
     event: String,
 }
 
-impl TryFrom<NewEvent> for EventRecord {
+impl TryFrom<&NewEvent> for EventRecord {
     type Error = serde_json::Error;
 
-    fn try_from(new: NewEvent) -> Result<Self, Self::Error> {
+    fn try_from(new: &NewEvent) -> Result<Self, Self::Error> {
         let event = serde_json::to_string(&new.event)?;
         let item = new.item.map(|item| item.0.into());
-        Ok(Self { tenant: new.tenant, at: new.at, item, event })
+        Ok(Self { tenant: new.tenant.clone(), at: new.at, item, event })
     }
 }
 

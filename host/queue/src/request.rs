@@ -24,9 +24,8 @@ pub(crate) enum Op {
         events: Vec<NewEvent>,
     },
     Settle {
-        settlements: Vec<Settlement>,
+        settlements: Vec<Arc<Settlement>>,
         items: Vec<NewItem>,
-        events: Vec<NewEvent>,
     },
     Report {
         item: ItemId,

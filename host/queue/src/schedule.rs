@@ -8,13 +8,14 @@ mod lease;
 mod ready;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Weak;
 
 use crate::names::NameTable;
 use crate::{DeliveryId, ItemId, MAX_PRIORITY, Millis, PRIORITY_STEP, Priority, QueueKey};
 use ready::{DueOrder, Ready};
 use slab::Slab;
 
-pub(crate) use lease::LeaseGrant;
+pub(crate) use lease::{LeaseGrant, LeaseKey};
 
 /// Memory for so many entries is kept when the queue runs empty.
 const KEPT: usize = 1024;
@@ -55,6 +56,10 @@ enum QueueState {
 struct Held {
     token: u64,
     until: Millis,
+    /// For how long it was given.
+    term: Millis,
+    /// Whether anybody still has it.
+    holder: Weak<()>,
 }
 
 /// What a commit made of a delivery.
@@ -289,11 +294,7 @@ impl Schedule {
         }
         while let Some((until, slot)) = self.lapses.first().copied().filter(|(until, _)| *until <= now) {
             self.lapses.remove(&(until, slot));
-            self.leases.remove(&slot);
-            if let Some(entry) = self.entry_mut(slot) {
-                entry.state = QueueState::Waiting;
-            }
-            self.enter(slot);
+            self.end_of_term(slot, now);
         }
         while let Some((at, slot)) = self.waiting.first().copied().filter(|(at, _)| *at <= now) {
             self.waiting.remove(&(at, slot));

@@ -85,7 +85,9 @@ async fn events_of_a_message_are_found_when_it_is_gone() {
     store.accept(vec![simple(1, "x.test"), simple(2, "x.test")], vec![about(1, "queued", T0)]).await.unwrap();
     let lease = lease_all(&store, T0).await.into_iter().find(|l| l.delivery.id.item == id(1)).unwrap();
     let done = settle(&lease, RecipientState::Delivered);
-    store.settle(vec![done], vec![], vec![about(2, "other", T0), about(1, "delivered", T0)]).await.unwrap();
+    settle_all(&store, vec![done], vec![], vec![about(2, "other", T0), about(1, "delivered", T0)])
+        .await
+        .unwrap();
     store.append(vec![about(1, "opened", T0 + HOUR)]).await.unwrap();
     assert!(store.item(id(1)).await.unwrap().is_none());
     let all = store.events_of(id(1), 0, 10).await.unwrap();

@@ -149,7 +149,7 @@ impl Run {
                 }
             }
         }
-        let done = self.store.settle(vec![settlement], vec![], vec![]).await;
+        let done = settle_all(&self.store, vec![settlement], vec![], vec![]).await;
         self.known(n, live(states), done.is_ok());
     }
 

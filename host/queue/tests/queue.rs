@@ -4,7 +4,10 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::*;
+
 use relevo_queue::*;
 
 #[tokio::test]
@@ -16,7 +19,7 @@ async fn an_accepted_message_is_leased_delivered_and_gone() {
     assert_eq!(lease.meta.recipe, vec![7; 20]);
     assert!(lease_all(&store, T0).await.is_empty());
     let done = settle(&lease, RecipientState::Delivered);
-    store.settle(vec![done], vec![], vec![event("acme", "email.delivered", T0)]).await.unwrap();
+    settle_all(&store, vec![done], vec![], vec![event("acme", "email.delivered", T0)]).await.unwrap();
     assert!(store.item(id(1)).await.unwrap().is_none());
     assert!(store.body(id(1)).await.unwrap().is_none());
     assert_eq!(store.stats().items, 0);
@@ -40,31 +43,32 @@ async fn a_large_body_goes_through_a_file() {
     assert_eq!(read(&store, id(1), 0..u64::MAX).await.unwrap(), bytes);
     assert_eq!(std::fs::read_dir(store.path().join("spool")).unwrap().count(), 0);
     let lease = lease_one(&store, T0).await;
-    store.settle(vec![settle(&lease, RecipientState::Delivered)], vec![], vec![]).await.unwrap();
+    settle_all(&store, vec![settle(&lease, RecipientState::Delivered)], vec![], vec![]).await.unwrap();
     store.close().await;
     assert_eq!(std::fs::read_dir(store.path().join("bodies")).unwrap().count(), 0);
 }
 
 #[tokio::test]
-async fn a_lapsed_lease_is_due_again_and_its_token_is_refused() {
+async fn a_lease_that_nobody_has_lapses_and_its_token_is_refused() {
     let store = EmbeddedStore::open_temp().unwrap();
     store.accept(vec![simple(1, "x.test"), simple(2, "x.test")], vec![]).await.unwrap();
-    let old = lease_all(&store, T0).await;
+    let mut old = lease_all(&store, T0).await;
     assert_eq!(store.next_due(T0).await, Some(T0 + HOUR));
-    assert_eq!(store.extend(&old[1..], T0 + 3 * HOUR).await.unwrap(), [old[1].delivery.id]);
+    old[0].hold = LeaseHold::default();
+    // The other one is still being attempted, term after term.
     let again = lease_one(&store, T0 + HOUR).await;
     assert_eq!(again.delivery.id, old[0].delivery.id);
-    assert!(store.extend(&old[..1], T0 + 3 * HOUR).await.unwrap().is_empty());
+    assert!(lease_all(&store, T0 + 2 * HOUR).await.is_empty());
     // One stale lease refuses its whole call, and nothing of it takes effect.
     let both = old.iter().map(|l| settle(l, RecipientState::Delivered)).collect();
     let refused =
-        store.settle(both, vec![simple(9, "y.test")], vec![event("acme", "email.delivered", T0)]).await;
+        settle_all(&store, both, vec![simple(9, "y.test")], vec![event("acme", "email.delivered", T0)]).await;
     assert!(matches!(refused, Err(StoreError::LeaseLost(d)) if d == old[0].delivery.id));
     assert_eq!(store.stats().items, 2);
     assert!(store.events(None, 0, 10).await.unwrap().is_empty());
-    store.settle(vec![settle(&old[1], RecipientState::Delivered)], vec![], vec![]).await.unwrap();
-    store.settle(vec![settle(&again, RecipientState::Delivered)], vec![], vec![]).await.unwrap();
-    let twice = store.settle(vec![settle(&again, RecipientState::Delivered)], vec![], vec![]).await;
+    settle_all(&store, vec![settle(&old[1], RecipientState::Delivered)], vec![], vec![]).await.unwrap();
+    settle_all(&store, vec![settle(&again, RecipientState::Delivered)], vec![], vec![]).await.unwrap();
+    let twice = settle_all(&store, vec![settle(&again, RecipientState::Delivered)], vec![], vec![]).await;
     assert!(matches!(twice, Err(StoreError::LeaseLost(_))));
     let stats = store.stats();
     assert_eq!((stats.items, stats.deliveries, stats.due, stats.leased, stats.committed), (0, 0, 0, 0, 5));
@@ -89,7 +93,7 @@ async fn concurrent_workers_deliver_once() {
                 }
                 done.extend(leases.iter().map(|l| l.delivery.id));
                 let settled = leases.iter().map(|l| settle(l, RecipientState::Delivered)).collect();
-                store.settle(settled, vec![], vec![]).await.unwrap();
+                settle_all(&store, settled, vec![], vec![]).await.unwrap();
             }
         });
     }
@@ -205,7 +209,7 @@ async fn held_and_far_retries_wake_at_expiry() {
     store.accept(vec![simple(1, "x.test"), simple(2, "y.test")], vec![]).await.unwrap();
     assert_eq!(store.act(id(1), OperatorAction::Hold, T0, vec![]).await.unwrap(), Acted::Done);
     let lease = lease_one(&store, T0).await;
-    store.settle(vec![later(&lease, T0 + 1000 * HOUR)], vec![], vec![]).await.unwrap();
+    settle_all(&store, vec![later(&lease, T0 + 1000 * HOUR)], vec![], vec![]).await.unwrap();
     assert_eq!(store.stats().held, 1);
     let expiry = T0 + 120 * HOUR;
     assert!(lease_all(&store, expiry - 1).await.is_empty());
@@ -220,17 +224,17 @@ async fn operators_hold_release_retry_and_drop() {
     store.accept(vec![simple(1, "x.test")], vec![]).await.unwrap();
     let lease = lease_one(&store, T0).await;
     assert_eq!(store.act(id(1), OperatorAction::Hold, T0, vec![]).await.unwrap(), Acted::Done);
-    store.settle(vec![later(&lease, T0 + 1)], vec![], vec![]).await.unwrap();
+    settle_all(&store, vec![later(&lease, T0 + 1)], vec![], vec![]).await.unwrap();
     assert!(lease_all(&store, T0 + HOUR).await.is_empty(), "held when the attempt was settled");
     assert_eq!(store.act(id(1), OperatorAction::Release, T0 + HOUR, vec![]).await.unwrap(), Acted::Done);
     let lease = lease_one(&store, T0 + HOUR).await;
-    store.settle(vec![later(&lease, T0 + 9 * HOUR)], vec![], vec![]).await.unwrap();
+    settle_all(&store, vec![later(&lease, T0 + 9 * HOUR)], vec![], vec![]).await.unwrap();
     assert_eq!(store.act(id(1), OperatorAction::Retry, T0 + 2 * HOUR, vec![]).await.unwrap(), Acted::Done);
     let lease = lease_one(&store, T0 + 2 * HOUR).await;
     let dropped =
         store.act(id(1), OperatorAction::Drop, T0 + 2 * HOUR, vec![event("acme", "email.failed", T0)]).await;
     assert_eq!(dropped.unwrap(), Acted::BeingAttempted);
-    store.settle(vec![later(&lease, T0 + 9 * HOUR)], vec![], vec![]).await.unwrap();
+    settle_all(&store, vec![later(&lease, T0 + 9 * HOUR)], vec![], vec![]).await.unwrap();
     assert_eq!(store.act(id(1), OperatorAction::Drop, T0 + 2 * HOUR, vec![]).await.unwrap(), Acted::Done);
     assert!(store.item(id(1)).await.unwrap().is_none());
     assert_eq!(store.events(None, 0, 9).await.unwrap().len(), 1);
@@ -245,7 +249,7 @@ async fn a_drop_spares_only_what_is_being_attempted() {
     let lease = store.lease(&[QueueKey::of_domain("x.test")], T0, T0 + HOUR, 1).await.unwrap().remove(0);
     assert_eq!(store.act(id(1), OperatorAction::Drop, T0, vec![]).await.unwrap(), Acted::BeingAttempted);
     assert!(lease_all(&store, T0).await.is_empty());
-    store.settle(vec![settle(&lease, RecipientState::Delivered)], vec![], vec![]).await.unwrap();
+    settle_all(&store, vec![settle(&lease, RecipientState::Delivered)], vec![], vec![]).await.unwrap();
     assert!(store.item(id(1)).await.unwrap().is_none());
 }
 
@@ -262,15 +266,16 @@ async fn one_report_per_round_with_what_was_learnt_of_each() {
     };
     let failed = RecipientState::Failed { reported: false };
     let first = Settlement {
-        lease: x.clone(),
+        lease: Arc::new(x.clone()),
         recipients: vec![(0, failed.clone())],
         next_attempt: Some(T0 + HOUR),
         last: Some(attempt("550 no such user")),
         reasons: vec![],
+        events: vec![],
     };
-    store.settle(vec![first], vec![], vec![]).await.unwrap();
+    settle_all(&store, vec![first], vec![], vec![]).await.unwrap();
     assert!(store.unreported(T0 + 1, 10).await.unwrap().is_empty(), "y.test is still being attempted");
-    store.settle(vec![later(y, T0 + HOUR)], vec![], vec![]).await.unwrap();
+    settle_all(&store, vec![later(y, T0 + HOUR)], vec![], vec![]).await.unwrap();
     let rounds = store.unreported(T0 + 1, 10).await.unwrap();
     assert_eq!(rounds.len(), 1);
     let (of, _, failures) = &rounds[0];
@@ -284,7 +289,7 @@ async fn one_report_per_round_with_what_was_learnt_of_each() {
     assert!(matches!(again, Err(StoreError::LeaseLost(_))), "never two bounces for one failure");
     assert!(store.item(id(8)).await.unwrap().is_none());
     for lease in lease_all(&store, T0 + HOUR).await {
-        store.settle(vec![settle(&lease, RecipientState::Delivered)], vec![], vec![]).await.unwrap();
+        settle_all(&store, vec![settle(&lease, RecipientState::Delivered)], vec![], vec![]).await.unwrap();
     }
     assert_eq!(store.stats().items, 0);
 }
@@ -294,8 +299,7 @@ async fn an_item_with_only_unreported_failures_stays_until_reported() {
     let store = EmbeddedStore::open_temp().unwrap();
     store.accept(vec![simple(1, "x.test")], vec![]).await.unwrap();
     let lease = lease_one(&store, T0).await;
-    store
-        .settle(vec![settle(&lease, RecipientState::Failed { reported: false })], vec![], vec![])
+    settle_all(&store, vec![settle(&lease, RecipientState::Failed { reported: false })], vec![], vec![])
         .await
         .unwrap();
     assert_eq!((store.stats().items, store.stats().deliveries), (1, 0));
@@ -358,7 +362,7 @@ async fn space_of_delivered_mail_is_given_back() {
     assert!(segments() > 15);
     let leases = store.lease(&[QueueKey::of_domain("x.test")], T0, T0 + HOUR, 1000).await.unwrap();
     let settled = leases.iter().map(|l| settle(l, RecipientState::Delivered)).collect();
-    store.settle(settled, vec![], vec![]).await.unwrap();
+    settle_all(&store, settled, vec![], vec![]).await.unwrap();
     store.append(vec![event("", "x", T0)]).await.unwrap();
     store.append(vec![event("", "x", T0)]).await.unwrap();
     assert!(segments() <= 2, "{} segments for one message", segments());

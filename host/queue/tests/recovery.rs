@@ -25,13 +25,13 @@ async fn state_survives_a_restart_and_leases_of_an_earlier_boot_are_due() {
         .unwrap();
     let old = lease_all(&store, T0).await;
     assert_eq!(old.len(), 2);
-    store.settle(vec![later(&old[0], T0 + HOUR)], vec![], vec![]).await.unwrap();
+    settle_all(&store, vec![later(&old[0], T0 + HOUR)], vec![], vec![]).await.unwrap();
     store.close().await;
     let store = open(&disk);
     let lease = lease_one(&store, T0).await;
     assert_eq!(lease.delivery.id, old[1].delivery.id);
     assert_ne!(lease.token, old[1].token);
-    let stale = store.settle(vec![settle(&old[1], RecipientState::Delivered)], vec![], vec![]).await;
+    let stale = settle_all(&store, vec![settle(&old[1], RecipientState::Delivered)], vec![], vec![]).await;
     assert!(matches!(stale, Err(StoreError::LeaseLost(_))));
     let view = store.item(old[0].delivery.id.item).await.unwrap().unwrap();
     assert_eq!(view.deliveries[0].delivery.attempts, 1);
@@ -55,7 +55,7 @@ async fn what_was_learnt_of_each_recipient_survives_a_restart() {
         last: Some(attempt("550 unknown")),
         ..later(&lease, T0 + HOUR)
     };
-    store.settle(vec![first], vec![], vec![]).await.unwrap();
+    settle_all(&store, vec![first], vec![], vec![]).await.unwrap();
     store.close().await;
     let store = open(&disk);
     let lease = lease_one(&store, T0 + HOUR).await;
@@ -69,7 +69,7 @@ async fn what_was_learnt_of_each_recipient_survives_a_restart() {
         reasons: vec![],
         ..later(&lease, T0 + 2 * HOUR)
     };
-    store.settle(vec![second], vec![], vec![]).await.unwrap();
+    settle_all(&store, vec![second], vec![], vec![]).await.unwrap();
     store.close().await;
     let store = open(&disk);
     let rounds = store.unreported(T0 + HOUR, 10).await.unwrap();
@@ -134,10 +134,10 @@ async fn a_panic_in_the_writer_is_contained() {
     disk.order(DiskFault::Panic(1));
     let bounce = vec![simple(2, "example.com")];
     let done = settle(&lease, RecipientState::Delivered);
-    let failed = store.settle(vec![done.clone()], bounce, vec![]).await;
+    let failed = settle_all(&store, vec![done.clone()], bounce, vec![]).await;
     assert!(matches!(&failed, Err(StoreError::Io(why)) if why.contains("internal fault")), "{failed:?}");
     store.accept(vec![simple(3, "x.test")], vec![]).await.unwrap();
-    store.settle(vec![done], vec![simple(2, "example.com")], vec![]).await.unwrap();
+    settle_all(&store, vec![done], vec![simple(2, "example.com")], vec![]).await.unwrap();
     assert_eq!(store.stats().items, 2);
     assert_eq!(read(&store, id(2), 0..u64::MAX).await.unwrap(), body_of(2));
 }
@@ -207,7 +207,7 @@ async fn below_the_reserve_new_mail_is_refused_and_outcomes_pass() {
     assert!(matches!(store.ready(), Err(StoreError::Full)));
     let bounce = item(3, "", body_of(3), vec![delivery("example.com", [0], T0)]);
     let failed = settle(&lease, RecipientState::Failed { reported: true });
-    store.settle(vec![failed], vec![bounce], vec![event("acme", "email.bounced", T0)]).await.unwrap();
+    settle_all(&store, vec![failed], vec![bounce], vec![event("acme", "email.bounced", T0)]).await.unwrap();
     assert_eq!(store.stats().items, 1);
 }
 
@@ -415,7 +415,7 @@ async fn what_is_held_or_refused_from_the_start() {
 
     let lease = lease_one(&store, T0).await;
     assert_eq!(lease.delivery.recipients[0].index, 0);
-    store.settle(vec![settle(&lease, RecipientState::Delivered)], vec![], vec![]).await.unwrap();
+    settle_all(&store, vec![settle(&lease, RecipientState::Delivered)], vec![], vec![]).await.unwrap();
     assert!(lease_all(&store, T0).await.is_empty(), "the held one is not due");
     let round = store.unreported(T0, 10).await.unwrap();
     let told: Vec<_> = round[0].2.iter().map(|u| (u.recipient.index, u.last.text.as_str())).collect();
@@ -431,6 +431,6 @@ async fn what_is_held_or_refused_from_the_start() {
     assert_eq!((store.held("acme"), store.stats().held), (0, 0));
     let lease = lease_one(&store, T0).await;
     assert_eq!(lease.delivery.reason(3).map(|l| l.text.as_str()), Some("by plugin a"));
-    store.settle(vec![settle(&lease, RecipientState::Delivered)], vec![], vec![]).await.unwrap();
+    settle_all(&store, vec![settle(&lease, RecipientState::Delivered)], vec![], vec![]).await.unwrap();
     assert!(store.item(id(1)).await.unwrap().is_none());
 }

@@ -158,6 +158,8 @@ impl Collector for StageCounters {
 
 #[cfg(test)]
 mod tests {
+    use relevo_queue::Queue as _;
+
     use super::*;
     use crate::intake::IntakeMetrics;
     use crate::pipeline::PipelineMetrics;
@@ -169,19 +171,22 @@ mod tests {
         let mut registry = registry();
         world.pipeline.metrics = PipelineMetrics::new(&mut registry);
         let _intake = IntakeMetrics::new(&mut registry);
-        QueueGauges::register(&mut registry, Arc::clone(&world.memory) as _, Arc::clone(&world.clock) as _);
+        QueueGauges::register(&mut registry, Arc::clone(&world.queue) as _, Arc::clone(&world.clock) as _);
         StageCounters::register(&mut registry, Arc::clone(&world.stages) as _);
         let good = submission(&world, "From: a@example.com\r\n\r\n");
         world.pipeline.submit(good).await.expect("accepted");
         let bad = submission(&world, "From: a@other.example\r\n\r\n");
         world.pipeline.submit(bad).await.expect_err("refused");
 
+        let late = world.clock.0.fetch_add(7_000, std::sync::atomic::Ordering::SeqCst) + 7_000;
+        world.queue.next_due(late).await;
+
         let text = encode(&registry).expect("encodes");
         for line in [
             "relevo_messages_accepted_total{source=\"smtp\"} 1",
             "relevo_messages_refused_total{class=\"5xx\"} 1",
             "relevo_queue_items 1",
-            "relevo_queue_oldest_due_age_seconds 1795325621",
+            "relevo_queue_oldest_due_age_seconds 7",
             "relevo_stage_calls_total{stage=\"dkim\"} 3",
             "relevo_stage_faults_total{stage=\"dkim\"} 1",
             "relevo_stage_cpu_seconds_total{stage=\"dkim\"} 1.5",

@@ -36,7 +36,7 @@ async fn the_next_host_is_tried_when_one_refuses_or_closes() {
     seconds(1).await;
     assert_eq!(w.states(id), [RecipientState::Delivered]);
     assert_eq!(w.net.transactions().iter().map(|t| t.host.as_str()).collect::<Vec<_>>(), ["mx2", "mx3"]);
-    assert_eq!(w.queue.kinds(id), ["email.delivered"]);
+    assert_eq!(w.kinds(id), ["email.delivered"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,7 +59,7 @@ async fn one_bad_recipient_does_not_fail_the_others_and_its_bounce_names_only_it
     let id = w.send("t", super::DAY, &[("a.test", &["bad@a.test", "good@a.test"])]);
     seconds(5).await;
     assert_eq!(w.states(id), [FAILED, RecipientState::Delivered]);
-    let mut kinds = w.queue.kinds(id);
+    let mut kinds = w.kinds(id);
     kinds.sort();
     // The sender was told of one.
     assert_eq!(kinds, ["email.bounced", "email.delivered", "email.dsn_queued"]);
@@ -86,7 +86,7 @@ async fn every_failed_recipient_has_its_own_reason_in_the_one_bounce() {
     );
     seconds(5).await;
     assert_eq!(w.states(id), [FAILED, FAILED, FAILED]);
-    assert_eq!(w.queue.store().reports, [(id, 3)]);
+    assert_eq!(w.queue.reports(), [(id, 3)]);
     let bounce = &w.bounces()[0];
     for status in ["Status: 5.7.1", "Status: 5.1.10", "Diagnostic-Code: smtp; 556", "Status: 5.1.2"] {
         assert!(bounce.contains(status), "{status}: {bounce}");
@@ -104,11 +104,11 @@ async fn a_552_at_rcpt_is_retried_as_what_it_is_unless_the_mailbox_is_bad() {
     seconds(10).await;
     for (item, status) in [(many, "4.5.3"), (full, "4.2.2")] {
         let delayed = (vec![RecipientState::Pending], vec!["email.delivery_delayed".to_owned()]);
-        assert_eq!((w.states(item), w.queue.kinds(item)), delayed);
+        assert_eq!((w.states(item), w.kinds(item)), delayed);
         let why = w.handle.why(item).await.expect("a store").expect("it is there");
         assert_eq!(why[0].last.as_ref().map(|last| last.status.as_str()), Some(status));
     }
-    assert_eq!((w.states(bad), w.queue.kinds(bad)), (vec![FAILED], told("email.bounced")));
+    assert_eq!((w.states(bad), w.kinds(bad)), (vec![FAILED], told("email.bounced")));
     assert_eq!(w.bounces().len(), 1, "what is delayed is not bounced");
 }
 
@@ -145,7 +145,7 @@ async fn what_is_larger_than_size_fails_at_once() {
     w.net.domain("a.test", &[("mx", accepts())]);
     let id = w.to("u@a.test");
     seconds(5).await;
-    assert_eq!((w.states(id), w.queue.kinds(id)), (vec![FAILED], told("email.failed")));
+    assert_eq!((w.states(id), w.kinds(id)), (vec![FAILED], told("email.failed")));
     assert!(w.bounces()[0].contains("Status: 5.3.4"));
 }
 
@@ -158,7 +158,7 @@ async fn a_pool_of_one_family_makes_no_failure_temporary() {
     w.net.domain("a.test", &[("mx", accepts())]);
     let id = w.to("u@a.test");
     seconds(5).await;
-    assert_eq!((w.states(id), w.queue.kinds(id)), (vec![FAILED], told("email.failed")));
+    assert_eq!((w.states(id), w.kinds(id)), (vec![FAILED], told("email.failed")));
     assert!(w.bounces()[0].contains("Status: 5.3.4"));
 
     let w = World::from_pool(&["192.0.2.1"]);
@@ -185,7 +185,7 @@ async fn a_source_that_is_lost_delays_no_more_than_one_attempt() {
             seconds(5).await;
             if w.states(id) != [RecipientState::Delivered] {
                 delayed += 1;
-                let event = format!("{:?}", w.queue.store().events[0].event);
+                let event = format!("{:?}", w.queue.events()[0].event);
                 assert!(event.contains("4.3.5") && event.contains("cannot send from 192.0.2.1"), "{event}");
                 seconds(80).await;
                 assert_eq!(w.states(id), [RecipientState::Delivered]);
@@ -233,8 +233,8 @@ async fn mail_waits_while_the_smarthost_does_not_exist() {
     let w = smarthost("smart.test");
     let id = w.to("u@nowhere.test");
     seconds(1).await;
-    assert_eq!(w.queue.kinds(id), ["email.delivery_delayed"]);
-    let status = w.queue.store().events[0].event.attempt().map(|attempt| attempt.status.clone());
+    assert_eq!(w.kinds(id), ["email.delivery_delayed"]);
+    let status = w.queue.events()[0].event.attempt().map(|attempt| attempt.status.clone());
     assert_eq!(status.as_deref(), Some("4.3.5"));
     w.net.domain("smart.test", &[("smart.test", accepts())]);
     seconds(120).await;
@@ -254,7 +254,7 @@ async fn what_one_host_cannot_take_goes_to_the_next_that_can() {
         w.net.transactions().into_iter().map(|t| (t.host, t.recipients)).collect();
     let to = |host: &str, who: &str| (host.to_owned(), vec![who.to_owned()]);
     assert_eq!(taken, [to("mx1", "plain@a.test"), to("mx3", "grün@a.test")]);
-    assert_eq!(w.queue.kinds(id), ["email.delivered", "email.delivered"]);
+    assert_eq!(w.kinds(id), ["email.delivered", "email.delivered"]);
     // The next message begins with the best host again.
     let id = w.to("plain@a.test");
     seconds(5).await;
@@ -285,7 +285,7 @@ async fn a_host_that_cannot_be_reached_may_be_the_one_that_takes_it() {
     w.net.domain("a.test", &[("mx1", accepts()), ("mx2", Host::Refuses)]);
     let id = w.to("u@a.test");
     seconds(5).await;
-    assert_eq!(w.queue.kinds(id), ["email.delivery_delayed"]);
+    assert_eq!(w.kinds(id), ["email.delivery_delayed"]);
     w.net.hosts.lock().expect("lock").insert("mx2".into(), accepts());
     seconds(120).await;
     assert_eq!(
@@ -319,7 +319,7 @@ async fn an_expired_delivery_is_told_with_the_last_reply() {
     w.net.domain("a.test", &[("mx", refuses("u", 450, Some((4, 2, 0))))]);
     let id = w.send("t", super::DAY, &[("a.test", &["u@a.test"])]);
     seconds(super::DAY.as_secs() + 60).await;
-    assert!(w.queue.kinds(id).ends_with(&told("email.expired")));
+    assert!(w.kinds(id).ends_with(&told("email.expired")));
     let bounce = &w.bounces()[0];
     assert!(bounce.contains("Status: 5.4.7\r\nRemote-MTA: dns; mx\r\n"), "{bounce}");
     assert!(bounce.contains("Diagnostic-Code: smtp; 450 no?[31m thanks\r\n"), "{bounce}");
@@ -351,7 +351,7 @@ async fn what_expired_while_the_relay_was_away_has_one_more_attempt() {
         let id = w.send("t", std::time::Duration::ZERO, &[("a.test", &["u@a.test"])]);
         seconds(5).await;
         assert_eq!(w.net.transactions().len(), 1, "{end}");
-        assert_eq!(w.queue.kinds(id).first().map(String::as_str), Some(end));
+        assert_eq!(w.kinds(id).first().map(String::as_str), Some(end));
         assert!(!w.states(id).contains(&RecipientState::Pending));
     }
     let w = World::new();
@@ -359,7 +359,7 @@ async fn what_expired_while_the_relay_was_away_has_one_more_attempt() {
     seconds(60).await;
     let id = w.send("t", std::time::Duration::ZERO, &[("a.test", &["u@a.test"])]);
     seconds(5).await;
-    assert_eq!((w.net.transactions().len(), w.queue.kinds(id)), (0, told("email.expired")));
+    assert_eq!((w.net.transactions().len(), w.kinds(id)), (0, told("email.expired")));
 }
 
 #[tokio::test(start_paused = true)]

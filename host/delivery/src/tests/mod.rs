@@ -1,15 +1,17 @@
-//! Delivery against scripted hosts, a queue in memory and simulated time.
+//! Delivery against scripted hosts, with the embedded store on a disk in memory and simulated time.
 
 mod attempts;
 mod net;
-mod queue;
 mod scheduling;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use relevo_queue::{DeliveryId, ItemId, ItemMeta, Millis, QueueKeyParts, RecipientState};
+use relevo_queue::testing::TestQueue;
+use relevo_queue::{
+    ItemId, ItemMeta, Millis, NewDelivery, NewItem, QueueKeyParts, Recipient, RecipientState, SpooledBody,
+};
 use tokio::time::{Instant, sleep};
 
 use super::{DeliveryHandle, DeliveryParts, Unobserved};
@@ -17,7 +19,6 @@ use crate::clock::{Clock, RandomIds};
 use crate::settings::{DeliverySettings, EgressGrants, EgressPool};
 use crate::testing::{Fixed, TestConfig};
 use net::{FixedCopies, Net};
-use queue::MemoryQueue;
 
 const START: Millis = 1_795_325_621_500;
 
@@ -38,7 +39,9 @@ impl Clock for SimulatedClock {
 }
 
 struct World {
-    queue: Arc<MemoryQueue>,
+    queue: Arc<TestQueue>,
+    /// What the keys of new mail have beside their domain.
+    key: Mutex<QueueKeyParts>,
     net: Arc<Net>,
     handle: DeliveryHandle,
     started: Instant,
@@ -64,7 +67,7 @@ impl World {
         let world = Self::of(settings, |d| {
             d.pools.insert("p".into(), Arc::new(pool));
         });
-        *world.queue.key.lock().expect("lock") = QueueKeyParts {
+        *world.key.lock().expect("lock") = QueueKeyParts {
             pool: "p".to_owned(),
             tenant: "acme".to_owned(),
             sending_domain: "origin.test".to_owned(),
@@ -83,7 +86,7 @@ impl World {
         (delivery.connections_per_site, delivery.max_connections) = (5, 50);
         (delivery.messages_per_connection, delivery.recipients_per_transaction) = (100, 100);
         change(delivery);
-        let (queue, net) = (Arc::new(MemoryQueue::default()), Arc::new(Net::new()));
+        let (queue, net) = (Arc::new(TestQueue::open().expect("a store")), Arc::new(Net::new()));
         let clock = Arc::new(AtomicI64::new(0));
         let handle = DeliveryParts {
             listener: None,
@@ -98,7 +101,15 @@ impl World {
             seed: 1,
         }
         .start();
-        Self { queue, net, handle, started: Instant::now(), items: AtomicU64::new(0), clock }
+        Self {
+            queue,
+            key: Mutex::default(),
+            net,
+            handle,
+            started: Instant::now(),
+            items: AtomicU64::new(0),
+            clock,
+        }
     }
 
     fn now(&self) -> Millis {
@@ -125,7 +136,21 @@ impl World {
             recipe: Vec::new(),
             attributes: Vec::new(),
         };
-        self.queue.add(id, meta, b"Subject: Hello\r\n\r\nx\r\n", deliveries, self.now());
+        let (mut indexes, key) = (0.., self.key.lock().expect("lock").clone());
+        let recipient = |(index, address): (u32, &&str)| Recipient {
+            index,
+            address: (*address).to_owned(),
+            state: RecipientState::Pending,
+        };
+        let deliveries = deliveries.iter().map(|(domain, recipients)| NewDelivery {
+            key: QueueKeyParts { domain: (*domain).to_owned(), ..key.clone() }.into(),
+            recipients: indexes.by_ref().zip(*recipients).map(recipient).collect(),
+            due_at: self.now(),
+            ..NewDelivery::default()
+        });
+        let body = SpooledBody::in_memory(b"Subject: Hello\r\n\r\nx\r\n".to_vec());
+        let item = NewItem { id, meta, body, deliveries: deliveries.collect() };
+        self.queue.accept_now(item).expect("a store");
         id
     }
 
@@ -135,20 +160,22 @@ impl World {
     }
 
     fn states(&self, item: ItemId) -> Vec<RecipientState> {
-        let store = self.queue.store();
-        let rows = store.rows.range(DeliveryId { item, number: 0 }..=DeliveryId { item, number: 99 });
-        rows.flat_map(|(_, row)| row.delivery.recipients.iter().map(|r| r.state.clone())).collect()
+        self.queue.states(item)
+    }
+
+    /// Names of the events about an item, in order.
+    fn kinds(&self, item: ItemId) -> Vec<String> {
+        let events = self.queue.events();
+        events.iter().filter(|e| e.item == Some(item)).map(|e| e.event.name().to_owned()).collect()
     }
 
     /// The bounces that were queued, as text.
     fn bounces(&self) -> Vec<String> {
-        let store = self.queue.store();
-        let bounces = store.rows.values().filter(|r| r.meta.is_bounce);
+        let bounces = self.queue.items().into_iter().filter(|item| item.meta.is_bounce);
         bounces
-            .map(|r| {
-                let body = &store.bodies[&r.delivery.id.item];
-                let mut text = vec![0; usize::try_from(body.size()).expect("small")];
-                body.read_at(0, &mut text).expect("reads");
+            .map(|bounce| {
+                let mut text = vec![0; usize::try_from(bounce.body.size()).expect("small")];
+                bounce.body.read_at(0, &mut text).expect("reads");
                 String::from_utf8(text).expect("UTF-8")
             })
             .collect()

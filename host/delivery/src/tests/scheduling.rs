@@ -1,10 +1,10 @@
 //! When attempts are made, and by whom.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use relevo_queue::{OperatorAction, Queue, QueueKey, RecipientState};
+use relevo_queue::testing::FailingCall;
+use relevo_queue::{OperatorAction, Queue, QueueKey, RecipientState, StoreError};
 use relevo_smtp::client::{DialogueStep, RecipientOutcome};
 
 use super::net::{Host, accepts, failed, reply};
@@ -43,7 +43,7 @@ async fn temporary_failures_follow_the_schedule_and_then_succeed() {
     let gaps: Vec<u64> = at.windows(2).map(|w| w[1] - w[0]).collect();
     assert!((53..=67).contains(&gaps[0]) && (269..=331).contains(&gaps[1]), "{gaps:?}");
     assert!(gaps[2..].iter().all(|g| (809..=991).contains(g)), "the last repeats: {gaps:?}");
-    assert_eq!(w.queue.kinds(id).last().map(String::as_str), Some("email.delivered"));
+    assert_eq!(w.kinds(id).last().map(String::as_str), Some("email.delivered"));
 }
 
 /// 11,140 messages sat in ready queues for three days because expiry was only checked elsewhere.
@@ -60,7 +60,7 @@ async fn mail_behind_a_blackholed_destination_expires_in_time_and_holds_up_nobod
     assert!(good.iter().all(|id| w.states(*id) == [RecipientState::Delivered]), "others are not held up");
     seconds(3600 + 30).await;
     for id in &stuck {
-        let kinds = w.queue.kinds(*id);
+        let kinds = w.kinds(*id);
         assert!(kinds.ends_with(&["email.expired".to_owned(), "email.dsn_queued".to_owned()]), "{kinds:?}");
     }
     assert!(stuck.iter().all(|id| w.states(*id) == [FAILED]));
@@ -100,7 +100,7 @@ async fn held_mail_expires_too() {
     let why = w.handle.why(id).await.expect("reads").expect("is there");
     assert!(why[0].reason.starts_with("held by an operator"), "{}", why[0].reason);
     seconds(700).await;
-    assert_eq!(w.queue.kinds(id), ["email.delivery_delayed", "email.expired", "email.dsn_queued"]);
+    assert_eq!(w.kinds(id), ["email.delivery_delayed", "email.expired", "email.dsn_queued"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,9 +139,9 @@ async fn an_idle_scheduler_does_not_poll() {
     w.net.domain("a.test", &[("mx", accepts())]);
     w.to("u@a.test");
     seconds(10).await;
-    let before = w.queue.looks.load(Ordering::Relaxed);
+    let before = w.queue.looks();
     seconds(3600).await;
-    let looks = w.queue.looks.load(Ordering::Relaxed) - before;
+    let looks = w.queue.looks() - before;
     assert!(looks <= 130, "{looks} looks in an hour");
 }
 
@@ -156,7 +156,7 @@ async fn a_panic_is_contained_and_its_delivery_becomes_due_again() {
     seconds(5).await;
     assert_eq!(w.states(good), [RecipientState::Delivered]);
     assert_eq!(
-        (w.states(bad), w.queue.kinds(bad)),
+        (w.states(bad), w.kinds(bad)),
         (vec![RecipientState::Pending], vec!["email.delivery_delayed".to_owned()])
     );
     assert_eq!(w.handle.stats().panics, 1);
@@ -170,12 +170,12 @@ async fn a_copy_that_cannot_be_made_is_an_event_once() {
     w.net.domain("a.test", &[("mx", accepts())]);
     let id = w.send("broken", DAY, &[("a.test", &["u@a.test"])]);
     seconds(5).await;
-    assert_eq!(w.queue.kinds(id), ["email.delivery_delayed"]);
+    assert_eq!(w.kinds(id), ["email.delivery_delayed"]);
     seconds(3 * 3600).await;
     assert!(w.net.opened("mx").len() > 2, "it is tried again");
-    assert_eq!((w.states(id), w.queue.kinds(id).len()), (vec![RecipientState::Pending], 1));
+    assert_eq!((w.states(id), w.kinds(id).len()), (vec![RecipientState::Pending], 1));
     seconds(DAY.as_secs()).await;
-    assert_eq!(w.queue.kinds(id)[1], "email.expired");
+    assert_eq!(w.kinds(id)[1], "email.expired");
 }
 
 /// A stale lock was reaped by destroying the mail.
@@ -190,6 +190,7 @@ async fn leases_that_lapse_become_due_and_nothing_is_lost() {
     let other =
         w.queue.lease(&[QueueKey::of_domain("never.test")], now, now + 60_000, 1).await.expect("leases");
     assert_eq!(other.len(), 1);
+    drop(other);
     seconds(50).await;
     assert_eq!(w.states(id), [RecipientState::Pending]);
     seconds(20).await;
@@ -200,11 +201,11 @@ async fn leases_that_lapse_become_due_and_nothing_is_lost() {
 async fn outcomes_wait_for_a_store_that_fails() {
     let w = World::new();
     w.net.domain("a.test", &[("mx", accepts())]);
-    w.queue.settle_fails.store(true, Ordering::Relaxed);
+    w.queue.fail(FailingCall::Settle, || StoreError::Io("broken".into()));
     let id = w.to("u@a.test");
     seconds(600).await;
     assert_eq!((w.states(id), w.handle.stats().in_flight), (vec![RecipientState::Pending], 1));
-    w.queue.settle_fails.store(false, Ordering::Relaxed);
+    w.queue.heal(FailingCall::Settle);
     seconds(10).await;
     assert_eq!(
         (w.states(id), w.net.transactions().len()),

@@ -1,15 +1,23 @@
 //! Leases: the right to attempt a delivery, held in memory and named by a token. They lapse into due.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::{Held, QueueState, Schedule, Slot};
-use crate::{DeliveryId, DueQueue, Millis, QueueKey};
+use crate::{DeliveryId, DueQueue, LeaseHold, Millis, QueueKey};
 
-/// A delivery that was leased, under its token.
+/// Names a lease: its delivery, and its token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LeaseGrant {
+pub(crate) struct LeaseKey {
     pub(crate) id: DeliveryId,
     pub(crate) token: u64,
+}
+
+/// A lease that was given, with what shows that somebody has it.
+#[derive(Debug, Clone)]
+pub(crate) struct LeaseGrant {
+    pub(crate) key: LeaseKey,
+    pub(crate) hold: LeaseHold,
 }
 
 /// Ready deliveries are counted to this.
@@ -58,23 +66,25 @@ impl Schedule {
                     return true;
                 }
                 self.last_tenant = *tenant;
-                granted.extend(self.grant(slot, until));
+                granted.extend(self.grant(slot, now, until));
                 true
             });
         }
         granted
     }
 
-    fn grant(&mut self, slot: Slot, until: Millis) -> Option<LeaseGrant> {
+    fn grant(&mut self, slot: Slot, now: Millis, until: Millis) -> Option<LeaseGrant> {
         self.leave(slot);
         self.next_token += 1;
         let token = self.next_token;
         let entry = self.entry_mut(slot)?;
         entry.state = QueueState::Leased;
         let id = entry.id;
-        self.leases.insert(slot, Held { token, until });
+        let hold = LeaseHold::default();
+        let term = until.saturating_sub(now).max(1);
+        self.leases.insert(slot, Held { token, until, term, holder: Arc::downgrade(&hold.0) });
         self.enter(slot);
-        Some(LeaseGrant { id, token })
+        Some(LeaseGrant { key: LeaseKey { id, token }, hold })
     }
 
     fn wait(&mut self, slot: Slot) {
@@ -86,31 +96,33 @@ impl Schedule {
     }
 
     /// Whether this lease is still held.
-    pub(crate) fn holds(&self, granted: LeaseGrant) -> bool {
+    pub(crate) fn holds(&self, granted: LeaseKey) -> bool {
         self.held_slot(granted).is_some()
     }
 
-    fn held_slot(&self, granted: LeaseGrant) -> Option<Slot> {
+    fn held_slot(&self, granted: LeaseKey) -> Option<Slot> {
         let slot = self.by_id.get(&granted.id).copied()?;
         (self.leases.get(&slot)?.token == granted.token).then_some(slot)
     }
 
-    /// Prolongs a lease; false when it is no longer held.
-    pub(crate) fn extend(&mut self, granted: LeaseGrant, until: Millis) -> bool {
-        let Some(slot) = self.held_slot(granted) else { return false };
-        let locked = self.entry(slot).is_none_or(|e| e.locked);
-        if let Some(lease) = self.leases.get_mut(&slot) {
-            if !locked {
-                self.lapses.remove(&(lease.until, slot));
-                self.lapses.insert((until, slot));
-            }
-            lease.until = until;
+    /// The term of a lease is over. It begins anew if somebody still has the lease; else the delivery waits again.
+    pub(super) fn end_of_term(&mut self, slot: Slot, now: Millis) {
+        if let Some(lease) = self.leases.get_mut(&slot)
+            && lease.holder.strong_count() > 0
+        {
+            lease.until = now.saturating_add(lease.term);
+            self.lapses.insert((lease.until, slot));
+            return;
         }
-        true
+        self.leases.remove(&slot);
+        if let Some(entry) = self.entry_mut(slot) {
+            entry.state = QueueState::Waiting;
+        }
+        self.enter(slot);
     }
 
     /// Gives a lease back at once, without a commit: its holder could not begin.
-    pub(crate) fn hand_back(&mut self, granted: LeaseGrant) {
+    pub(crate) fn hand_back(&mut self, granted: LeaseKey) {
         let Some(slot) = self.held_slot(granted) else { return };
         self.leave(slot);
         self.leases.remove(&slot);
@@ -144,7 +156,7 @@ mod tests {
 
     fn lease(schedule: &mut Schedule, now: Millis) -> Vec<DeliveryId> {
         let granted = schedule.lease(&[QueueKey::of_domain("s")], now, now + 1000, 9);
-        granted.into_iter().map(|g| g.id).collect()
+        granted.into_iter().map(|g| g.key.id).collect()
     }
 
     #[test]

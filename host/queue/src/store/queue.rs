@@ -78,11 +78,11 @@ impl Queue for EmbeddedStore {
         if granted.is_empty() {
             return Ok(Vec::new());
         }
-        let (mut leases, granted) = self.fresh_leases(granted, until);
+        let (mut leases, granted) = self.fresh_leases(granted);
         if granted.is_empty() {
             return Ok(leases);
         }
-        let (read, damaged) = self.read_with(move |inner| Ok(load_leases(inner, &granted, until))).await?;
+        let (read, damaged) = self.read_with(move |inner| Ok(load_leases(inner, granted))).await?;
         leases.extend(read);
         for (id, error) in damaged {
             self.quarantine(Damaged::Delivery(id), &error).await;
@@ -90,26 +90,8 @@ impl Queue for EmbeddedStore {
         Ok(leases)
     }
 
-    async fn extend(&self, leases: &[Lease], until: Millis) -> Result<Vec<DeliveryId>, StoreError> {
-        self.inner.poison.check()?;
-        let mut schedule = self.inner.schedule();
-        let mut held = Vec::new();
-        for lease in leases {
-            let id = lease.delivery.id;
-            if schedule.extend(LeaseGrant { id, token: lease.token }, until) {
-                held.push(id);
-            }
-        }
-        Ok(held)
-    }
-
-    async fn settle(
-        &self,
-        settlements: Vec<Settlement>,
-        items: Vec<NewItem>,
-        events: Vec<NewEvent>,
-    ) -> Result<(), StoreError> {
-        self.write(Op::Settle { settlements, items, events }).await.map(drop)
+    async fn settle(&self, settlements: Vec<Arc<Settlement>>, items: Vec<NewItem>) -> Result<(), StoreError> {
+        self.write(Op::Settle { settlements, items }).await.map(drop)
     }
 
     async fn unreported(
@@ -216,11 +198,13 @@ impl Queue for EmbeddedStore {
 
 impl EmbeddedStore {
     /// The leases of what was accepted a moment ago, and the grants that must be read.
-    fn fresh_leases(&self, granted: Vec<LeaseGrant>, until: Millis) -> (Vec<Lease>, Vec<LeaseGrant>) {
+    fn fresh_leases(&self, granted: Vec<LeaseGrant>) -> (Vec<Lease>, Vec<LeaseGrant>) {
         let (mut leases, mut rest) = (Vec::with_capacity(granted.len()), Vec::new());
         for granted in granted {
-            match self.inner.recent.take(granted.id) {
-                Some((meta, delivery)) => leases.push(Lease { delivery, meta, until, token: granted.token }),
+            match self.inner.recent.take(granted.key.id) {
+                Some((meta, delivery)) => {
+                    leases.push(Lease { delivery, meta, token: granted.key.token, hold: granted.hold });
+                }
                 None => rest.push(granted),
             }
         }
@@ -246,17 +230,18 @@ impl EmbeddedStore {
 
 type Faults<T> = Vec<(T, StoreError)>;
 
-fn load_leases(inner: &StoreCore, granted: &[LeaseGrant], until: Millis) -> (Vec<Lease>, Faults<DeliveryId>) {
+fn load_leases(inner: &StoreCore, granted: Vec<LeaseGrant>) -> (Vec<Lease>, Faults<DeliveryId>) {
     let mut metas: HashMap<ItemId, Arc<ItemMeta>> = HashMap::new();
     let (mut leases, mut faults) = (Vec::new(), Vec::new());
-    for lease in granted {
-        match load_lease(inner, *lease, until, &mut metas) {
+    for grant in granted {
+        let key = grant.key;
+        match load_lease(inner, grant, &mut metas) {
             Ok(Some(lease)) => leases.push(lease),
             // Dropped in this moment.
             Ok(None) => {}
             Err(error) => {
-                inner.schedule().hand_back(*lease);
-                faults.push((lease.id, error));
+                inner.schedule().hand_back(key);
+                faults.push((key.id, error));
             }
         }
     }
@@ -266,10 +251,10 @@ fn load_leases(inner: &StoreCore, granted: &[LeaseGrant], until: Millis) -> (Vec
 fn load_lease(
     inner: &StoreCore,
     granted: LeaseGrant,
-    until: Millis,
     metas: &mut HashMap<ItemId, Arc<ItemMeta>>,
 ) -> Result<Option<Lease>, StoreError> {
-    let item = granted.id.item;
+    let LeaseGrant { key, hold } = granted;
+    let item = key.id.item;
     let meta = match metas.get(&item) {
         Some(meta) => meta.clone(),
         None => {
@@ -279,8 +264,8 @@ fn load_lease(
             meta
         }
     };
-    let Some(record) = inner.delivery_record(granted.id)? else { return Ok(None) };
-    Ok(Some(Lease { delivery: record.into_delivery(granted.id), meta, until, token: granted.token }))
+    let Some(record) = inner.delivery_record(key.id)? else { return Ok(None) };
+    Ok(Some(Lease { delivery: record.into_delivery(key.id), meta, token: key.token, hold }))
 }
 
 /// A leased message is about to be sent: a small body is read along with it, so that nobody is sent for it again. One that

@@ -80,22 +80,35 @@ pub fn attempt(text: &str) -> LastAttempt {
 pub fn settle(lease: &Lease, state: RecipientState) -> Settlement {
     let recipients = lease.delivery.recipients.iter().map(|r| (r.index, state.clone())).collect();
     Settlement {
-        lease: lease.clone(),
+        lease: Arc::new(lease.clone()),
         recipients,
         next_attempt: None,
         last: Some(attempt("done")),
         reasons: vec![],
+        events: vec![],
     }
 }
 
 pub fn later(lease: &Lease, at: Millis) -> Settlement {
     Settlement {
-        lease: lease.clone(),
+        lease: Arc::new(lease.clone()),
         recipients: vec![],
         next_attempt: Some(at),
         last: Some(attempt("try later")),
         reasons: vec![],
+        events: vec![],
     }
+}
+
+/// Settles in one step, with events of the first settlement.
+pub async fn settle_all(
+    store: &EmbeddedStore,
+    mut settlements: Vec<Settlement>,
+    items: Vec<NewItem>,
+    events: Vec<NewEvent>,
+) -> Result<(), StoreError> {
+    settlements[0].events = events;
+    store.settle(settlements.into_iter().map(Arc::new).collect(), items).await
 }
 
 /// The file of a large body.

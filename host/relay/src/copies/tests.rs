@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use relevo_mailkit::model::{Edit, Encoding, Refusal, Report, Rewrite, Segment, SigningInput, Span};
 use relevo_mailkit::token::{Kind, Scope};
+use relevo_queue::testing::AcceptedItem;
+use relevo_queue::{OperatorAction, Queue as _};
 use relevo_runtime::{FaultKind, Stage};
 
 use super::*;
 use crate::settings::{DkimKey, Settings};
-use crate::testing::{Stored, World, forward, key, read, submission};
+use crate::testing::{World, forward, key, read, submission};
 
 const PLAIN: &str = "From: a@example.com\r\nTo: b@b.example\r\n\r\nHello\r\n";
 const EIGHT: &str = "From: a@example.com\r\n\r\nGr\u{fc}n\r\n";
@@ -18,19 +20,19 @@ const TRACKED: &str = "From: a@tracked.example\r\n\r\n<a href=\"https://x.exampl
 const ALL: HopAbilities = HopAbilities { eight_bit: true, smtputf8: true };
 const NONE: HopAbilities = HopAbilities { eight_bit: false, smtputf8: false };
 
-async fn accept(world: &World, message: &str, sender: &str, to: &[&str]) -> Stored {
+async fn accept(world: &World, message: &str, sender: &str, to: &[&str]) -> AcceptedItem {
     let mut it = submission(world, message);
     it.envelope.sender = sender.into();
     it.envelope.recipients = to.iter().map(|t| forward(t)).collect();
     world.pipeline.submit(it).await.expect("accepted");
-    world.memory.item()
+    world.queue.last_item()
 }
 
-async fn plain(world: &World) -> Stored {
+async fn plain(world: &World) -> AcceptedItem {
     accept(world, PLAIN, "a@example.com", &["b@b.example", "c@c.example"]).await
 }
 
-async fn tracked(world: &World) -> Stored {
+async fn tracked(world: &World) -> AcceptedItem {
     *world.stages.rewrite.lock().expect("lock") = Some(Rewrite {
         edits: vec![
             Edit {
@@ -52,7 +54,7 @@ async fn tracked(world: &World) -> Stored {
     accept(world, TRACKED, "a@tracked.example", &["b@b.example", "c@b.example"]).await
 }
 
-async fn text(world: &World, stored: &Stored, number: usize) -> String {
+async fn text(world: &World, stored: &AcceptedItem, number: usize) -> String {
     let copy = world.copies.make(&stored.lease(number), ALL).await.expect("a copy");
     String::from_utf8(read(&*copy.source)).expect("UTF-8")
 }
@@ -291,7 +293,7 @@ async fn faults_and_lost_bodies_are_temporary() {
     world.stages.break_stage(Stage::Dkim);
     let error = world.copies.make(&stored.lease(0), ALL).await.map(|_| ()).expect_err("a fault");
     assert!(matches!(error, CopyError::Fault(_)), "{error}");
-    world.memory.items.lock().expect("lock").clear();
+    world.queue.act(stored.id, OperatorAction::Drop, 0, Vec::new()).await.expect("dropped");
     let error = world.copies.make(&stored.lease(0), ALL).await.map(|_| ()).expect_err("no body");
     assert!(matches!(error, CopyError::Host(_)), "{error}");
 }

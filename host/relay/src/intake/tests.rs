@@ -1,6 +1,7 @@
 //! The answers of a session, row by row of the table of bad input, and the way through.
 
 use relevo_queue::StoreError;
+use relevo_queue::testing::FailingCall;
 use relevo_smtp::server::BodyWriter as _;
 
 use super::*;
@@ -91,7 +92,7 @@ impl Dialogue {
     }
 
     fn addresses(&self) -> Vec<String> {
-        let item = self.world.memory.item();
+        let item = self.world.queue.last_item();
         item.deliveries.iter().flat_map(|d| &d.recipients).map(|r| r.address.clone()).collect()
     }
 }
@@ -102,7 +103,7 @@ async fn a_message_is_queued() {
     assert_eq!(it.mail("a@example.com").await, "ok");
     assert_eq!(it.rcpt("b@B.example").await, "ok");
     let reply = it.send(MESSAGE).await;
-    let item = it.world.memory.item();
+    let item = it.world.queue.last_item();
     assert_eq!(short(&reply), "250 2.0.0");
     assert_eq!(reply.text, format!("queued as {}", item.id));
     assert_eq!(item.meta.tenant, "acme");
@@ -216,7 +217,7 @@ async fn larger_than_the_limit_by_bytes() {
         let message = [MESSAGE, &vec![b'x'; size - MESSAGE.len()][..]].concat();
         let reply = it.send(&message).await;
         assert_eq!(reply.code, answer);
-        assert_eq!(it.world.memory.count(), 1);
+        assert_eq!(it.world.queue.items().len(), 1);
     }
 }
 
@@ -225,13 +226,13 @@ async fn a_full_disk_is_said_before_the_data_comes() {
     let mut it = Dialogue::acme().await;
     assert_eq!(it.mail("a@example.com").await, "ok");
     assert_eq!(it.rcpt("b@b.example").await, "ok");
-    *it.world.memory.fail_spool.lock().expect("lock") = Some(|| StoreError::Full);
+    it.world.queue.fail(FailingCall::Spool, || StoreError::Full);
     assert_eq!(short(&it.send(MESSAGE).await), "452 4.3.1");
     it.intake.reset(&mut it.session);
     assert_eq!(it.mail("a@example.com").await, "452 4.3.1");
-    *it.world.memory.fail_spool.lock().expect("lock") = Some(|| StoreError::Io("x".into()));
+    it.world.queue.fail(FailingCall::Spool, || StoreError::Io("x".into()));
     assert_eq!(it.mail("a@example.com").await, "451 4.3.0");
-    assert_eq!(it.world.memory.count(), 0);
+    assert_eq!(it.world.queue.items().len(), 0);
 }
 
 #[tokio::test]
@@ -243,7 +244,7 @@ async fn after_any_refusal_the_state_is_gone() {
     assert_eq!(short(&reply), "550 5.7.1");
     assert_eq!(short(&it.send(MESSAGE).await), "451 4.3.0");
     assert_eq!(it.rcpt("b@b.example").await, "451 4.3.0");
-    assert_eq!(it.world.memory.kinds(), ["email.rejected"]);
+    assert_eq!(it.world.queue.kinds(), ["email.rejected"]);
 }
 
 #[tokio::test]
@@ -262,8 +263,8 @@ async fn the_relay_port_needs_no_password_but_a_tenants_domain() {
     assert_eq!(it.mail("a@example.com").await, "ok");
     assert_eq!(it.rcpt("b@b.example").await, "ok");
     assert_eq!(it.send(MESSAGE).await.code, 250);
-    assert_eq!(it.world.memory.item().meta.tenant, "acme");
-    let recipe = crate::copies::Recipe::decode(&it.world.memory.item().meta.recipe).expect("a recipe");
+    assert_eq!(it.world.queue.last_item().meta.tenant, "acme");
+    let recipe = crate::copies::Recipe::decode(&it.world.queue.last_item().meta.recipe).expect("a recipe");
     let top = String::from_utf8(recipe.prepend).expect("ASCII");
     assert!(top.contains(" with ESMTP\r\n"), "{top}");
 }

@@ -5,17 +5,18 @@ use std::sync::Mutex;
 use relevo_mailkit::envelope::Parameter;
 use relevo_mailkit::event::Event;
 use relevo_mailkit::model::{Edit, Encoding, Refusal, Segment, Span};
+use relevo_queue::testing::{FailingCall, TestQueue};
 use relevo_runtime::{Fault, Stage};
 
 use super::*;
 use crate::copies::Recipe;
-use crate::testing::{Memory, World, forward, submission};
+use crate::testing::{World, forward, submission};
 
 const PLAIN: &str = "From: a@example.com\r\nTo: b@b.example\r\n\r\nHello\r\n";
 const TRACKED: &str = "From: a@tracked.example\r\n\r\n<a href=\"https://x.example/\">x</a>\r\n";
 
-fn recipe_of(memory: &Memory) -> Recipe {
-    Recipe::decode(&memory.item().meta.recipe).expect("a recipe")
+fn recipe_of(queue: &TestQueue) -> Recipe {
+    Recipe::decode(&queue.last_item().meta.recipe).expect("a recipe")
 }
 
 fn insert(at: u64, segments: Vec<Segment>) -> Edit {
@@ -41,7 +42,7 @@ async fn an_accepted_message_is_stored_with_its_event() {
     assert_eq!(accepted.tenant.as_deref(), Some("acme"));
     assert_eq!(world.steps.names(), ["validate", "authorise", "commit"]);
 
-    let item = world.memory.item();
+    let item = world.queue.last_item();
     assert_eq!(item.id, accepted.id);
     assert_eq!(item.meta.tenant, "acme");
     assert_eq!(item.meta.sender, "a@example.com");
@@ -50,7 +51,7 @@ async fn an_accepted_message_is_stored_with_its_event() {
     assert_eq!((item.meta.size, item.meta.source.as_str()), (PLAIN.len() as u64, "smtp"));
     assert_eq!((item.meta.no_bounce, item.meta.is_bounce), (false, false));
 
-    let recipe = recipe_of(&world.memory);
+    let recipe = recipe_of(&world.queue);
     let top = String::from_utf8(recipe.prepend).expect("ASCII");
     let (received, date) = top.split_at(top.find("Date:").expect("the addition of validate"));
     assert!(received.starts_with("Received: from client.example ([192.0.2.7])\r\n"), "{received}");
@@ -60,7 +61,7 @@ async fn an_accepted_message_is_stored_with_its_event() {
     assert_eq!((signing.domain.as_str(), signing.selectors), ("example.com", vec!["s1".into(), "s2".into()]));
     assert_eq!(signing.from_field, b"From: a@example.com");
 
-    let event = world.memory.event();
+    let event = world.queue.last_event();
     assert_eq!((event.tenant.as_str(), event.item), ("acme", Some(accepted.id)));
     let Event::Queued(queued) = event.event else { panic!("{event:?}") };
     assert_eq!(
@@ -96,8 +97,8 @@ async fn a_refusal_names_the_rule_and_stores_nothing() {
     assert_eq!(rejection.reply.code, 554);
     assert_eq!(rejection.reply.enhanced, Some((5, 4, 6).into()));
     assert_eq!(rejection.reply.text, "too-many-received: more than 100");
-    assert_eq!(world.memory.count(), 0);
-    let event = world.memory.event();
+    assert_eq!(world.queue.items().len(), 0);
+    let event = world.queue.last_event();
     assert_eq!(event.tenant, "acme");
     let Event::Rejected(refusal) = event.event else { panic!("{event:?}") };
     assert_eq!((refusal.rule.as_str(), refusal.status), ("too-many-received", Some((5, 4, 6).into())));
@@ -126,8 +127,8 @@ async fn foreign_claims_are_refused_after_data_too() {
     let mut it = submission(&world, PLAIN);
     it.envelope.sender = "x@other.example".into();
     assert!(world.pipeline.submit(it).await.is_err());
-    assert_eq!(world.memory.count(), 0);
-    assert_eq!(world.memory.kinds(), ["email.rejected", "email.rejected"]);
+    assert_eq!(world.queue.items().len(), 0);
+    assert_eq!(world.queue.kinds(), ["email.rejected", "email.rejected"]);
 }
 
 #[tokio::test]
@@ -140,8 +141,8 @@ async fn a_broken_stage_is_a_temporary_failure_with_blame() {
         let rejection = world.pipeline.submit(it).await.expect_err("put off");
         assert_eq!((rejection.reply.code, rejection.reply.enhanced), (451, Some((4, 3, 0).into())));
         assert!(!rejection.reply.text.contains("secret"), "{rejection:?}");
-        assert_eq!(world.memory.count(), 0);
-        let event = world.memory.event_json();
+        assert_eq!(world.queue.items().len(), 0);
+        let event = world.queue.last_event_json();
         assert_eq!(event["type"], "email.failed");
         let blame = serde_json::json!({"stage": stage.name(), "who": "guest", "kind": "trap"});
         assert_eq!(event["blame"], blame);
@@ -168,8 +169,8 @@ async fn what_a_component_returns_is_checked_again() {
         world.stages.tamper_report(tamper);
         let rejection = world.pipeline.submit(submission(&world, PLAIN)).await.expect_err("put off");
         assert_eq!(rejection.reply.code, 451, "tampering {n}");
-        assert_eq!(world.memory.count(), 0);
-        assert_eq!(world.memory.event_json()["blame"]["kind"], "answer");
+        assert_eq!(world.queue.items().len(), 0);
+        assert_eq!(world.queue.last_event_json()["blame"]["kind"], "answer");
     }
 }
 
@@ -180,12 +181,12 @@ async fn store_errors_reach_the_reply() {
         [(|| StoreError::Full, 452, (4, 3, 1)), (|| StoreError::Io("disk gone".into()), 451, (4, 3, 0))];
     for (failure, code, enhanced) in cases {
         let world = World::new();
-        *world.memory.fail_accept.lock().expect("lock") = Some(failure);
-        *world.memory.fail_append.lock().expect("lock") = Some(failure);
+        world.queue.fail(FailingCall::Accept, failure);
+        world.queue.fail(FailingCall::Append, failure);
         let rejection = world.pipeline.submit(submission(&world, PLAIN)).await.expect_err("not stored");
         assert_eq!((rejection.reply.code, rejection.reply.enhanced), (code, Some(enhanced.into())));
         assert!(!rejection.reply.text.contains("disk gone"));
-        assert_eq!((world.memory.count(), world.memory.kinds().len()), (0, 0));
+        assert_eq!((world.queue.items().len(), world.queue.kinds().len()), (0, 0));
     }
 }
 
@@ -198,9 +199,9 @@ async fn mail_of_nobody_passes_unsigned_and_unanswered() {
     it.via.protocol = Protocol::Smtp;
     let accepted = world.pipeline.submit(it).await.expect("accepted");
     assert_eq!(accepted.tenant, None);
-    let meta = world.memory.item().meta;
+    let meta = world.queue.last_item().meta;
     assert_eq!((meta.tenant.as_str(), meta.no_bounce), ("", true));
-    assert_eq!(recipe_of(&world.memory).signing, None);
+    assert_eq!(recipe_of(&world.queue).signing, None);
 }
 
 #[tokio::test]
@@ -209,8 +210,8 @@ async fn a_null_sender_of_a_tenant_is_signed_and_unanswered() {
     let mut it = submission(&world, PLAIN);
     it.envelope.sender = String::new();
     world.pipeline.submit(it).await.expect("accepted");
-    assert!(world.memory.item().meta.no_bounce);
-    assert!(recipe_of(&world.memory).signing.is_some());
+    assert!(world.queue.last_item().meta.no_bounce);
+    assert!(recipe_of(&world.queue).signing.is_some());
 }
 
 fn tracked_submission(world: &World) -> Submission {
@@ -226,13 +227,13 @@ async fn a_tracked_message_has_a_delivery_for_each_recipient() {
     *world.stages.rewrite.lock().expect("lock") = Some(rewrite());
     world.pipeline.submit(tracked_submission(&world)).await.expect("accepted");
     assert_eq!(world.steps.names(), ["validate", "authorise", "track", "commit"]);
-    assert_eq!(world.memory.item().deliveries.len(), 2);
-    let recipe = recipe_of(&world.memory);
+    assert_eq!(world.queue.last_item().deliveries.len(), 2);
+    let recipe = recipe_of(&world.queue);
     let links = recipe.links.expect("links");
     assert_eq!((links.base_url.as_str(), links.key.as_str()), ("https://t.example.com", "k1"));
     assert_eq!(links.table, ["https://x.example/"]);
     assert_eq!(recipe.edits.len(), 2);
-    assert_eq!(world.memory.event_json()["notes"][0]["name"], "html-too-large");
+    assert_eq!(world.queue.last_event_json()["notes"][0]["name"], "html-too-large");
     let options = world.stages.tracked.lock().expect("lock").pop().expect("called");
     assert_eq!(options.max_html, 4 << 20);
     assert_eq!((options.clicks, options.opens), (true, true));
@@ -242,8 +243,8 @@ async fn a_tracked_message_has_a_delivery_for_each_recipient() {
 async fn nothing_to_rewrite_means_one_copy() {
     let world = World::new();
     world.pipeline.submit(tracked_submission(&world)).await.expect("accepted");
-    assert_eq!(world.memory.item().deliveries.len(), 1);
-    assert_eq!(recipe_of(&world.memory).links, None);
+    assert_eq!(world.queue.last_item().deliveries.len(), 1);
+    assert_eq!(recipe_of(&world.queue).links, None);
 }
 
 #[tokio::test]
@@ -279,7 +280,7 @@ async fn hostile_edits_of_track_are_not_applied() {
         let rejection = world.pipeline.submit(tracked_submission(&world)).await.expect_err("put off");
         assert_eq!(rejection.reply.code, 451);
         assert_eq!(rejection.fault.map(|f: Fault| f.stage), Some(Stage::Track));
-        assert_eq!(world.memory.count(), 0);
+        assert_eq!(world.queue.items().len(), 0);
     }
 }
 
@@ -293,7 +294,7 @@ async fn parts_that_are_reencoded_are_replaced_as_a_whole() {
     world.pipeline.submit(tracked_submission(&world)).await.expect("accepted");
     let options = world.stages.tracked.lock().expect("lock").pop().expect("called");
     assert_eq!(options.reencode, [0]);
-    assert_eq!(recipe_of(&world.memory).edits, rewrite().edits);
+    assert_eq!(recipe_of(&world.queue).edits, rewrite().edits);
 }
 
 #[derive(Default)]

@@ -1,10 +1,8 @@
-//! Doubles for this crate's own tests: a store in memory that can be told to fail, stages that answer what they are told, a
-//! clock that is set by hand.
+//! Doubles for this crate's own tests: stages that answer what they are told, a clock that is set by hand. The queue is the
+//! embedded store on a disk in memory.
 
-mod memory;
 mod stages;
 mod world;
 
-pub(crate) use memory::{Memory, Stored};
 pub(crate) use stages::{ScriptedStages, read};
 pub(crate) use world::{World, credentials, forward, hash, key, settings, submission};

@@ -11,11 +11,12 @@ use relevo_keys::SigningKey;
 use relevo_mailkit::envelope::{Envelope, Recipient};
 use relevo_mailkit::model::Algorithm;
 use relevo_mailkit::token::{TokenKey, TokenKeys};
+use relevo_queue::testing::TestQueue;
 use relevo_queue::{ItemId, Millis, SpooledBody};
 use relevo_resolve::IpFamily;
 use relevo_smtp::server::Credentials;
 
-use super::{Memory, ScriptedStages};
+use super::ScriptedStages;
 use crate::clock::{Clock, IdSource};
 use crate::copies::Copies;
 use crate::directory::DirectoryEntries;
@@ -71,7 +72,7 @@ impl TraceObserver for Steps {
 
 /// Everything around one pipeline.
 pub(crate) struct World {
-    pub(crate) memory: Arc<Memory>,
+    pub(crate) queue: Arc<TestQueue>,
     pub(crate) stages: Arc<ScriptedStages>,
     pub(crate) clock: Arc<SetClock>,
     pub(crate) settings: SettingsHandle,
@@ -91,13 +92,14 @@ impl World {
         let mut settings = settings();
         change(&mut settings);
         let settings = SettingsHandle::new(settings);
-        let (memory, stages) = (Arc::new(Memory::default()), Arc::new(ScriptedStages::default()));
+        let queue = Arc::new(TestQueue::open().expect("a store"));
+        let stages = Arc::new(ScriptedStages::default());
         let steps = Arc::new(Steps::default());
         let sandbox = Sandbox::new(Arc::clone(&stages) as _);
         let clock = Arc::new(SetClock(AtomicI64::new(NOW)));
         let pipeline = Pipeline {
-            queue: Arc::clone(&memory) as _,
-            events: Arc::clone(&memory) as _,
+            queue: Arc::clone(&queue) as _,
+            events: Arc::clone(&queue) as _,
             sandbox: sandbox.clone(),
             clock: Arc::clone(&clock) as _,
             ids: Arc::new(Counted(AtomicU8::new(0))),
@@ -106,9 +108,8 @@ impl World {
             checks: Vec::new(),
             recipient_refused: Arc::new(|| {}),
         };
-        let copies =
-            Copies::new(Arc::clone(&memory) as _, sandbox, settings.clone(), Arc::clone(&clock) as _);
-        Self { memory, stages, clock, settings, pipeline, copies, steps }
+        let copies = Copies::new(Arc::clone(&queue) as _, sandbox, settings.clone(), Arc::clone(&clock) as _);
+        Self { queue, stages, clock, settings, pipeline, copies, steps }
     }
 }
 

@@ -2,9 +2,10 @@
 
 use relevo_mailkit::event::{Attempt, Event};
 use relevo_mailkit::token::TokenKeys;
+use relevo_queue::testing::{FailingCall, TestQueue};
 
 use super::*;
-use crate::testing::{Memory, World, submission};
+use crate::testing::{World, submission};
 
 const HOST: &str = "t.example.com";
 const PLAIN: &str = "From: a@example.com\r\n\r\nHello\r\n";
@@ -26,8 +27,8 @@ async fn opened(endpoint: &TrackingEndpoint, host: &str, token: &str) -> bool {
 fn endpoint(world: &World) -> TrackingEndpoint {
     TrackingEndpoint::new(
         world.settings.clone(),
-        Arc::clone(&world.memory) as _,
-        Arc::clone(&world.memory) as _,
+        Arc::clone(&world.queue) as _,
+        Arc::clone(&world.queue) as _,
         Arc::clone(&world.clock) as _,
         TrackingMetrics::default(),
     )
@@ -42,8 +43,8 @@ fn click_token(world: &World, id: ItemId, to: &str) -> String {
     keys(world).mint_click(&scope, &id.0, 0, to).expect("a key")
 }
 
-fn count(memory: &Memory) -> usize {
-    memory.kinds().len()
+fn count(queue: &TestQueue) -> usize {
+    queue.kinds().len()
 }
 
 #[tokio::test]
@@ -53,7 +54,7 @@ async fn a_click_redirects_and_is_written() {
     let token = click_token(&world, id, "https://x.example/a b?q=ü");
     let url = clicked(&endpoint(&world), "T.Example.COM", &token).await.expect("genuine");
     assert_eq!(url.as_str(), "https://x.example/a%20b?q=%C3%BC");
-    let event = world.memory.event();
+    let event = world.queue.last_event();
     assert_eq!((event.tenant.as_str(), event.item), ("acme", Some(id)));
     assert_eq!(event.event, events::clicked(0, Some("b@b.example"), url.as_str(), 1));
 }
@@ -65,7 +66,7 @@ async fn an_open_is_written_also_when_the_message_is_gone() {
     let scope = Scope { tenant: "acme", host: HOST };
     let token = keys(&world).mint_open(&scope, &id.0, 3).expect("a key");
     assert!(opened(&endpoint(&world), HOST, &token).await);
-    let event = world.memory.event();
+    let event = world.queue.last_event();
     assert_eq!((event.item, event.event), (Some(id), events::opened(3, None, 1)));
 }
 
@@ -79,10 +80,10 @@ async fn an_open_has_the_address_also_when_the_message_is_delivered() {
         events::event("acme", Some(id), world.clock.now(), Event::Delivered(attempt))
     };
     let delivered = vec![attempt("a@b.example", 0), attempt("b@b.example", 1)];
-    world.memory.append(delivered).await.expect("stored");
+    world.queue.append(delivered).await.expect("stored");
     let token = keys(&world).mint_open(&Scope { tenant: "acme", host: HOST }, &id.0, 1).expect("a key");
     assert!(opened(&endpoint(&world), HOST, &token).await);
-    assert_eq!(world.memory.event().event, events::opened(1, Some("b@b.example"), 1));
+    assert_eq!(world.queue.last_event().event, events::opened(1, Some("b@b.example"), 1));
 }
 
 #[tokio::test]
@@ -113,14 +114,14 @@ async fn a_tracking_host_is_one_under_any_port() {
 async fn a_look_without_reading_is_not_written() {
     let world = World::new();
     let id = world.pipeline.submit(submission(&world, PLAIN)).await.expect("accepted").id;
-    let before = count(&world.memory);
+    let before = count(&world.queue);
     let click = click_token(&world, id, "https://x.example/");
     let open = keys(&world).mint_open(&Scope { tenant: "acme", host: HOST }, &id.0, 0).expect("a key");
     let endpoint = endpoint(&world);
     assert_eq!(endpoint.click_target(HOST, &click).map(String::from).as_deref(), Some("https://x.example/"));
     assert!(endpoint.is_open(HOST, &open));
     assert!(endpoint.click_target(HOST, &open).is_none() && !endpoint.is_open(HOST, &click));
-    assert_eq!(count(&world.memory), before);
+    assert_eq!(count(&world.queue), before);
 }
 
 #[tokio::test]
@@ -138,7 +139,7 @@ async fn nothing_but_http_with_a_host() {
         let token = click_token(&world, ItemId([1; 16]), to);
         assert_eq!(clicked(&endpoint(&world), HOST, &token).await, None, "{to}");
     }
-    assert_eq!(count(&world.memory), 0);
+    assert_eq!(count(&world.queue), 0);
 }
 
 #[tokio::test]
@@ -156,7 +157,7 @@ async fn altered_tokens_and_other_hosts_are_unknown() {
     assert!(!opened(&it, HOST, &token).await, "a click token is no open token");
     assert_eq!(clicked(&it, HOST, &format!("{token}=")).await, None);
     assert_eq!(clicked(&it, HOST, "").await, None);
-    assert_eq!(count(&world.memory), 0);
+    assert_eq!(count(&world.queue), 0);
     // Ports and the root's dot name no other host.
     assert!(it.serves("T.example.com") && it.serves("t.example.com:8080") && it.serves("t.example.com."));
     assert!(!it.serves("other.example.com"));
@@ -165,14 +166,14 @@ async fn altered_tokens_and_other_hosts_are_unknown() {
 #[tokio::test]
 async fn a_store_that_fails_does_not_keep_the_reader() {
     let world = World::new();
-    *world.memory.fail_append.lock().expect("lock") = Some(|| relevo_queue::StoreError::Full);
+    world.queue.fail(FailingCall::Append, || relevo_queue::StoreError::Full);
     let token = click_token(&world, ItemId([1; 16]), "https://x.example/");
     assert!(clicked(&endpoint(&world), HOST, &token).await.is_some());
 }
 
 /// The counts of all opens.
 fn counts(world: &World) -> Vec<u64> {
-    let events = world.memory.events.lock().expect("lock");
+    let events = world.queue.events();
     let count = |event: &NewEvent| match &event.event {
         Event::Opened(opened) => opened.count,
         other => panic!("{other:?}"),
@@ -209,7 +210,7 @@ async fn a_client_with_too_many_events_is_answered_all_the_same() {
     for token in open_tokens(&world, 0..600) {
         assert!(opened(&endpoint, HOST, &token).await);
     }
-    assert_eq!(count(&world.memory), 500, "ten seconds' worth");
+    assert_eq!(count(&world.queue), 500, "ten seconds' worth");
     assert_eq!(endpoint.metrics.dropped_for("client_rate"), 100);
     let click = click_token(&world, ItemId([1; 16]), "https://x.example/");
     assert!(clicked(&endpoint, HOST, &click).await.is_some());
@@ -220,19 +221,19 @@ async fn a_client_with_too_many_events_is_answered_all_the_same() {
 
 #[tokio::test]
 async fn a_tenant_with_too_many_events_is_bounded() {
-    let world = World::new();
+    let world = World::with(|settings| settings.tracking.events_per_second = 20);
     let endpoint = endpoint(&world);
-    for (n, token) in open_tokens(&world, 0..2_100).iter().enumerate() {
+    for (n, token) in open_tokens(&world, 0..300).iter().enumerate() {
         let client = IpAddr::V4(std::net::Ipv4Addr::from_bits(u32::try_from(n).expect("small")));
         assert_eq!(endpoint.open(HOST, token, client).await, TokenAnswer::Genuine(()));
     }
-    assert_eq!((count(&world.memory), endpoint.metrics.dropped_for("tenant_rate")), (2_000, 100));
+    assert_eq!((count(&world.queue), endpoint.metrics.dropped_for("tenant_rate")), (200, 100));
 }
 
 #[tokio::test]
 async fn what_a_full_disk_refuses_is_counted() {
     let world = World::new();
-    *world.memory.fail_append.lock().expect("lock") = Some(|| StoreError::Full);
+    world.queue.fail(FailingCall::Append, || StoreError::Full);
     let endpoint = endpoint(&world);
     assert!(opened(&endpoint, HOST, &open_tokens(&world, 0..1)[0]).await);
     assert_eq!(endpoint.metrics.dropped_for("disk"), 1);

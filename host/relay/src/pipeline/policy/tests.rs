@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use relevo_mailkit::event::Event;
 use relevo_mailkit::model::Report;
+use relevo_queue::testing::FailingCall;
 use relevo_queue::{RecipientState, StoreError};
 use relevo_runtime::Stage;
 use relevo_smtp::server::Reply;
@@ -104,15 +105,15 @@ async fn refused_for_all_is_that_reply_and_a_temporary_one_goes_first() {
     let of = scene(&[reject(550), reject(450), reject(551)]);
     let rejection = of.world.pipeline.submit(of.submission()).await.expect_err("refused");
     assert_eq!((rejection.reply.code, rejection.rule.as_str()), (450, "policy"));
-    assert_eq!(of.world.memory.count(), 0);
-    assert_eq!(of.world.memory.event().tenant, "acme");
-    let event = of.world.memory.event_json();
+    assert_eq!(of.world.queue.items().len(), 0);
+    assert_eq!(of.world.queue.last_event().tenant, "acme");
+    let event = of.world.queue.last_event_json();
     assert_eq!((&event["plugin"], &event["policies"][0]["digest"]), (&"p".into(), &"d".into()));
 
     let of = scene(&[reject(550), reject(551), reject(550)]);
     let rejection = of.world.pipeline.submit(of.submission()).await.expect_err("refused");
     assert_eq!(rejection.reply.code, 550);
-    assert_eq!(of.world.memory.event_json()["type"], "email.rejected");
+    assert_eq!(of.world.queue.last_event_json()["type"], "email.rejected");
 }
 
 #[tokio::test]
@@ -120,12 +121,12 @@ async fn refused_for_some_is_taken_and_its_sender_is_told() {
     let of = scene(&[Verdict::Accept, reject(550), hold()]);
     of.world.pipeline.submit(of.submission()).await.expect("accepted");
     assert_eq!(of.told.load(Ordering::SeqCst), 1);
-    let item = of.world.memory.item();
+    let item = of.world.queue.last_item();
     let states: Vec<_> = item.deliveries.iter().map(|d| (d.recipients[0].state.clone(), d.held)).collect();
     let failed = RecipientState::Failed { reported: false };
     assert_eq!(states, [(RecipientState::Pending, false), (failed, false), (RecipientState::Pending, true)]);
     assert_eq!(item.deliveries[2].hold_reason.as_deref(), Some("by plugin p (d): a look"));
-    assert_eq!(of.world.memory.kinds(), ["email.queued", "email.rejected", "email.held"]);
+    assert_eq!(of.world.queue.kinds(), ["email.queued", "email.rejected", "email.held"]);
     let recipe = Recipe::decode(&item.meta.recipe).expect("a recipe");
     assert_eq!(item.meta.attributes, [("campaign".to_owned(), "spring".to_owned())]);
     let top = String::from_utf8(recipe.prepend).expect("ASCII");
@@ -137,13 +138,13 @@ async fn refused_for_some_is_taken_and_its_sender_is_told() {
 async fn held_mail_expires_by_itself_and_has_a_quota() {
     let of = scene(&[hold(), hold(), hold()]);
     of.world.pipeline.submit(of.submission()).await.expect("accepted");
-    let expires = of.world.memory.item().meta.expires_at - of.world.memory.item().meta.accepted_at;
+    let expires = of.world.queue.last_item().meta.expires_at - of.world.queue.last_item().meta.accepted_at;
     let settings = of.world.settings.get();
     assert_eq!(u128::try_from(expires), Ok(settings.plugins.hold_expire.as_millis()));
     // Two deliveries are held, and two are allowed.
     let rejection = of.world.pipeline.submit(of.submission()).await.expect_err("too much is held");
     assert_eq!((rejection.reply.code, rejection.reply.enhanced), (452, Some((4, 3, 1).into())));
-    assert_eq!(of.world.memory.count(), 1);
+    assert_eq!(of.world.queue.items().len(), 1);
 }
 
 #[tokio::test]
@@ -151,10 +152,13 @@ async fn a_discard_is_not_answered_before_its_event_is_stored() {
     let discard = Verdict::Discard("spam".into());
     let of = scene(&[discard.clone(), discard.clone(), discard.clone()]);
     of.world.pipeline.submit(of.submission()).await.expect("accepted");
-    assert_eq!((of.world.memory.count(), of.world.memory.kinds()), (0, vec!["email.discarded".to_owned()]));
-    assert_eq!(of.world.memory.event_json()["reason"], "spam");
+    assert_eq!(
+        (of.world.queue.items().len(), of.world.queue.kinds()),
+        (0, vec!["email.discarded".to_owned()])
+    );
+    assert_eq!(of.world.queue.last_event_json()["reason"], "spam");
 
-    *of.world.memory.fail_append.lock().expect("lock") = Some(|| StoreError::Io("disk".into()));
+    of.world.queue.fail(FailingCall::Append, || StoreError::Io("disk".into()));
     let rejection = of.world.pipeline.submit(of.submission()).await.expect_err("not stored");
     assert_eq!(rejection.reply.code, 451);
 }
@@ -166,10 +170,10 @@ async fn later_checks_can_only_be_stricter() {
     of.world.pipeline.checks.push(Arc::clone(&second) as Arc<dyn Check>);
     of.world.pipeline.submit(of.submission()).await.expect("accepted");
     assert_eq!(of.world.steps.names(), ["validate", "authorise", "policy", "policy", "commit"]);
-    let item = of.world.memory.item();
+    let item = of.world.queue.last_item();
     let held: Vec<_> = item.deliveries.iter().map(|d| (d.recipients[0].index, d.held)).collect();
     assert_eq!(held, [(0, true), (1, false), (2, false)]);
-    let first = of.world.memory.events.lock().expect("lock").remove(0).event;
+    let first = of.world.queue.events().remove(0).event;
     let Event::Queued(queued) = first else { panic!("{first:?}") };
     let recorded = queued.policies.len();
     assert_eq!((of.asked(), second.asked.load(Ordering::SeqCst), recorded), (1, 1, 2));
@@ -202,7 +206,7 @@ async fn other_tenants_are_not_asked_about() {
     it.origin = Origin::Tenant("other".into());
     it.envelope.sender = "a@other.example".into();
     of.world.pipeline.submit(it).await.expect("accepted");
-    assert_eq!(of.world.memory.count(), 1);
+    assert_eq!(of.world.queue.items().len(), 1);
 }
 
 /// Whose mail it is of a trusted peer's is known only when it was looked at.
@@ -239,7 +243,7 @@ async fn the_way_is_stored_with_each_delivery() {
     });
     of.world.settings.replace(settings);
     let way = |of: &Scene| {
-        let item = of.world.memory.item();
+        let item = of.world.queue.last_item();
         item.deliveries.iter().map(|d| (d.key.to_string(), d.priority)).collect::<Vec<_>>()
     };
     of.world.pipeline.submit(of.submission()).await.expect("accepted");
@@ -257,7 +261,7 @@ async fn the_way_is_stored_with_each_delivery() {
         (format!("{domain}, tenant acme, sending domain example.com, pool bulk, route eu"), -4)
     };
     assert_eq!(way(&of), [chosen("b.example"), chosen("d.example")]);
-    let data = of.world.memory.event_json();
+    let data = of.world.queue.last_event_json();
     assert_eq!(
         (&data["pool"], &data["route"], &data["priority"]),
         (&"bulk".into(), &"eu".into(), &(-4).into())
