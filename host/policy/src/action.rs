@@ -36,6 +36,13 @@ pub enum PluginAction {
         /// Its name in the configuration.
         plugin: String,
     },
+    /// All that is stored of a plugin that is not configured any more is deleted: versions, key-value data.
+    Forget {
+        /// Whose.
+        tenant: String,
+        /// Its name in the configuration.
+        plugin: String,
+    },
     /// Ask it again.
     Enable {
         /// Whose.

@@ -1,7 +1,7 @@
 //! Tenants' policy plugins: their life from upload to removal, who is asked about a message, and what the answers come to.
 //!
 //! [`Plugins`] is the implementation of [`relevo_relay::policy::Check`] for them. Configuration says which plugins a tenant
-//! has and what each may use; the version that is in use is state of its own, in the plugin directory, changed by [`PluginAction`]s
+//! has and what each may use; the version that is in use is not configuration: it is in the store, changed by [`PluginAction`]s
 //! and read again at start. `DESIGN.md` beside this crate has the life of a version.
 //!
 //! - `lifecycle`: from an upload to a version in use, and everything that changes what is in use;
@@ -31,6 +31,6 @@ mod test_settings;
 mod test_world;
 
 pub use action::{ActionError, PluginAction, Room};
-pub use lifecycle::compile_here;
+pub use lifecycle::{OpenPluginsError, compile_here};
 pub use metrics::PluginCollector;
 pub use plugins::{Plugins, PluginsConfig};

@@ -1,24 +1,26 @@
 //! All plugins of a relay.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use relevo_queue::EventLog;
 use relevo_relay::clock::Clock;
 use relevo_relay::settings::SettingsHandle;
+use relevo_store::PluginStore;
 use serde_json::Value;
 
 use crate::action::{ActionError, PluginAction};
 use crate::active_plugins::ActivePlugins;
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Lifecycle, OpenPluginsError};
 use crate::observe::{OutcomeNotifier, Outcomes};
 use crate::replay::Replays;
 
-/// Where plugins live.
+/// Surroundings of the plugins.
 #[derive(Clone)]
 pub struct PluginsConfig {
-    /// For components, compiled code and state; made 0700.
+    /// Versions, components and key-value data.
+    pub store: Arc<dyn PluginStore>,
+    /// Directory of compiled code and recordings; made 0700.
     pub directory: PathBuf,
     /// This program: it is started as `plugin-compile` (see [`crate::compile_here`]).
     pub program: PathBuf,
@@ -42,15 +44,14 @@ impl Plugins {
     /// background; until then its failure policy answers.
     ///
     /// # Errors
-    /// The directory cannot be used, or its state is damaged or from a newer version.
+    /// The directory cannot be used, or the store cannot be read.
     pub async fn open(
         config: PluginsConfig,
         settings: SettingsHandle,
         clock: Arc<dyn Clock>,
-    ) -> io::Result<Arc<Self>> {
-        let PluginsConfig { directory, program, serving, events } = config;
-        let opened = Lifecycle::open(directory, program, serving, settings, Arc::clone(&clock));
-        let (lifecycle, to_compile) = opened.await?;
+    ) -> Result<Arc<Self>, OpenPluginsError> {
+        let (lifecycle, to_compile) = Lifecycle::open(&config, settings, Arc::clone(&clock)).await?;
+        let PluginsConfig { serving, events, .. } = config;
         let active = Arc::clone(&lifecycle.active);
         let (outcomes, waiting) = Outcomes::new();
         if serving {
@@ -92,6 +93,7 @@ impl Plugins {
             PluginAction::Add { tenant, plugin } => lifecycle.add(&tenant, &plugin, content, false).await,
             PluginAction::Shadow { tenant, plugin } => lifecycle.add(&tenant, &plugin, content, true).await,
             PluginAction::EndShadow { tenant, plugin } => lifecycle.end_shadow(&tenant, &plugin).await,
+            PluginAction::Forget { tenant, plugin } => lifecycle.forget_plugin(&tenant, &plugin).await,
             PluginAction::Enable { tenant, plugin } => lifecycle.enable(&tenant, &plugin).await,
             PluginAction::Disable { tenant, plugin } => lifecycle.disable(&tenant, &plugin).await,
             PluginAction::Rollback { tenant, plugin, digest } => {

@@ -102,7 +102,7 @@ impl Replays {
         }
         let report = if component.is_empty() {
             let digest = lifecycle.stored(tenant, plugin, digest).await?;
-            self.replay_all(&settings, &digest, stored).await?
+            self.replay_all(&settings, &digest, None, stored).await?
         } else if digest.is_some() {
             return Err(ActionError::Refused("either a digest or a component, not both".to_owned()));
         } else {
@@ -121,9 +121,9 @@ impl Replays {
     ) -> Result<ReplayReport, ActionError> {
         let (digest, wasm) = blocking(move || Ok((hex(&digest_of(&wasm)), Arc::new(wasm)))).await?;
         let tried = async {
-            let policy = self.lifecycle.admit(settings, &digest, wasm).await?;
+            let policy = self.lifecycle.admit(settings, &digest, Arc::clone(&wasm)).await?;
             self.lifecycle.self_test(settings, &policy).await?;
-            self.replay_all(settings, &digest, stored).await
+            self.replay_all(settings, &digest, Some(wasm), stored).await
         };
         let report = tried.await;
         self.lifecycle.forget_unknown(digest).await;
@@ -135,16 +135,14 @@ impl Replays {
         &self,
         settings: &Arc<PluginSettings>,
         digest: &str,
+        wasm: Option<Arc<Vec<u8>>>,
         stored: Vec<StoredRecording>,
     ) -> Result<ReplayReport, ActionError> {
-        let (lifecycle, of, name) = (Arc::clone(&self.lifecycle), Arc::clone(settings), digest.to_owned());
-        let version = blocking(move || {
-            let policy = lifecycle.load_or_compile(&of, &name)?;
-            let today = lifecycle.loader.data(&of).unwrap_or_default();
-            Ok(ReplayedVersion { settings: of, digest: name, policy, today })
-        });
-        let version = version.await?;
-        let mut report = ReplayReport { digest: digest.to_owned(), ..ReplayReport::default() };
+        let policy = self.lifecycle.load_or_compile(settings, digest, wasm).await?;
+        let today = self.lifecycle.data(settings).await.unwrap_or_default();
+        let (settings, digest) = (Arc::clone(settings), digest.to_owned());
+        let version = ReplayedVersion { settings, digest, policy, today };
+        let mut report = ReplayReport { digest: version.digest.clone(), ..ReplayReport::default() };
         let clock = &self.lifecycle.clock;
         let began = clock.monotonic();
         for stored in stored {

@@ -13,6 +13,7 @@ use relevo_relay::settings::{
     DeliverySettings, IntakeSettings, PluginServer, Settings, SettingsHandle, Tenant,
 };
 use relevo_resolve::IpFamily;
+use relevo_store::{ControlStore, StoreUrl};
 use relevo_test_plugins::distinct;
 use tempfile::TempDir;
 
@@ -118,11 +119,22 @@ impl World {
         self.path("plugins").join(name)
     }
 
+    /// The store, as another process would open it.
+    pub(crate) async fn store(&self) -> Arc<ControlStore> {
+        let url = StoreUrl::File(self.path("control.sqlite"));
+        Arc::new(ControlStore::open(&url).await.expect("opens"))
+    }
+
     pub(crate) async fn open(&self) -> Arc<Plugins> {
+        self.open_with(self.store().await, true).await
+    }
+
+    pub(crate) async fn open_with(&self, store: Arc<ControlStore>, serving: bool) -> Arc<Plugins> {
         let config = PluginsConfig {
+            store,
             directory: self.path("plugins"),
             program: self.path("compiler"),
-            serving: true,
+            serving,
             events: None,
         };
         let clock = Arc::new(SystemClock::new());

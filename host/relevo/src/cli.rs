@@ -195,6 +195,11 @@ pub(crate) enum PluginCommand {
         #[arg(long, value_name = "ID")]
         tenant: Option<String>,
     },
+    /// Delete all that is stored of a plugin that was removed from the configuration: versions, key-value data.
+    Forget {
+        #[command(flatten)]
+        named: PluginNameArgs,
+    },
     /// Use it again.
     Enable {
         #[command(flatten)]

@@ -29,6 +29,7 @@ fn action(command: PluginRequest) -> PluginAction {
         PluginVerb::Add => PluginAction::Add { tenant, plugin },
         PluginVerb::Shadow => PluginAction::Shadow { tenant, plugin },
         PluginVerb::EndShadow => PluginAction::EndShadow { tenant, plugin },
+        PluginVerb::Forget => PluginAction::Forget { tenant, plugin },
         PluginVerb::Enable => PluginAction::Enable { tenant, plugin },
         PluginVerb::Disable => PluginAction::Disable { tenant, plugin },
         PluginVerb::Rollback { digest } => PluginAction::Rollback { tenant, plugin, digest },

@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// It cannot be written; a part of it may be there.
-pub fn write_synced(file: &mut File, content: &[u8]) -> io::Result<()> {
+pub(crate) fn write_synced(file: &mut File, content: &[u8]) -> io::Result<()> {
     let mut pieces = content.chunks(PIECE).peekable();
     while let Some(piece) = pieces.next() {
         file.write_all(piece)?;

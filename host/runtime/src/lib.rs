@@ -28,6 +28,6 @@ mod ticker;
 pub use components::{component, components_are_stale};
 pub use config::{Limits, LoadError, RuntimeConfig};
 pub use fair_queue::FairQueue;
-pub use file::write_synced;
+
 pub use runtime::Runtime;
 pub use stages::{Blame, Fault, FaultKind, Stage, StageStats, Stages};

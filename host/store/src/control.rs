@@ -130,7 +130,19 @@ macro_rules! writing {
     };
 }
 
-pub(crate) use {reading, writing};
+/// Makes a transaction read one moment. SQLite's transactions do; PostgreSQL reads each statement at its own moment unless told
+/// otherwise.
+macro_rules! snapshot {
+    ($store:expr, $transaction:ident) => {
+        if matches!($store.database, $crate::control::Database::Postgres(_)) {
+            sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                .execute(&mut *$transaction)
+                .await?;
+        }
+    };
+}
+
+pub(crate) use {reading, snapshot, writing};
 
 impl ControlStore {
     /// Opens the store, makes it if there is none, and brings its tables up to date.

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::control::{reading, writing};
+use crate::control::{reading, snapshot, writing};
 use crate::{ControlStore, ControlStoreError};
 
 /// A tenant.
@@ -186,10 +186,7 @@ impl DirectoryStore for ControlStore {
     async fn directory(&self) -> Result<DirectoryRecords, ControlStoreError> {
         reading!(self, pool => {
             let mut snapshot = pool.begin().await?;
-            // PostgreSQL reads each statement at its own moment unless told otherwise; SQLite's transactions are snapshots.
-            if matches!(self.database, crate::control::Database::Postgres(_)) {
-                sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ").execute(&mut *snapshot).await?;
-            }
+            snapshot!(self, snapshot);
             let revision = sqlx::query_scalar::<_, i64>(REVISION).fetch_optional(&mut *snapshot).await?;
             let tenants: Vec<(String, String)> =
                 sqlx::query_as("SELECT id, settings FROM tenant").fetch_all(&mut *snapshot).await?;

@@ -6,6 +6,9 @@ pub enum ControlStoreError {
     /// The name is another tenant's, or a row that it refers to does not exist.
     #[error("{0}")]
     Conflict(String),
+    /// Another process has changed the same subject since the caller read it.
+    #[error("another process has changed it meanwhile")]
+    Stale,
     /// The store was written by a newer version of Relevo.
     #[error("the store was written by a newer version of Relevo (migration {0}): start that version")]
     Newer(i64),

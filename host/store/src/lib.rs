@@ -4,8 +4,9 @@
 //! Each subject has a trait: [`DirectoryStore`], [`PluginStore`]. [`ControlStore`] implements all of them with one SQL text for
 //! both databases. `host/store/migrations` has the tables, in a folder for each database.
 //!
-//! A method that changes something returns when the change is durable. The hot path asks none of this: it reads caches, which
-//! compare [`DirectoryStore::directory_revision`] to know when they are stale.
+//! A method that changes something returns when the change is durable. The hot path asks none of this: it reads memory. Each
+//! subject has a revision that counts its changes; who keeps a copy compares [`DirectoryStore::directory_revision`] or
+//! [`PluginStore::plugin_revision`] to know when it is stale.
 
 mod control;
 mod directory;
@@ -18,4 +19,4 @@ pub use directory::{
     DomainSettings, TenantRecord, TenantSettings, TrackingRecord,
 };
 pub use error::ControlStoreError;
-pub use plugins::{ComponentVersion, PluginRecord, PluginStore};
+pub use plugins::{ComponentVersion, PluginData, PluginRecord, PluginRecords, PluginStore};

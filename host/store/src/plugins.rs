@@ -1,8 +1,10 @@
 //! Tenants' policy plugins: versions, components, key-value data.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
-use crate::control::{reading, writing};
+use crate::control::{reading, snapshot, writing};
 use crate::{ControlStore, ControlStoreError};
 
 /// A configured plugin and its versions.
@@ -24,7 +26,7 @@ pub struct PluginRecord {
     pub versions: Vec<ComponentVersion>,
 }
 
-/// A version of a plugin.
+/// A version of a plugin. The store has its component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ComponentVersion {
     /// SHA-256 of the component in lower case hex.
@@ -35,68 +37,149 @@ pub struct ComponentVersion {
     pub octets: u64,
 }
 
+/// All plugins at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PluginRecords {
+    /// Number of the last change.
+    pub revision: i64,
+    /// In the order of tenant and name by octets.
+    pub plugins: Vec<PluginRecord>,
+}
+
+/// Key-value data of a plugin.
+pub type PluginData = BTreeMap<String, Vec<u8>>;
+
 /// Entries per statement: both databases limit the number of parameters (SQLite to 32,766).
 const ENTRIES_PER_STATEMENT: usize = 1_000;
 
-/// Tenants' policy plugins.
+/// Tenants' policy plugins. Each change has a number, the revision. A method that changes something takes the revision that its
+/// caller knows and returns the next one. It fails with [`ControlStoreError::Stale`] if another process has changed plugins since.
 #[async_trait]
 pub trait PluginStore: Send + Sync {
-    /// All plugins, in the order of tenant and name.
-    async fn plugins(&self) -> Result<Vec<PluginRecord>, ControlStoreError>;
+    /// All plugins of one moment.
+    async fn plugins(&self) -> Result<PluginRecords, ControlStoreError>;
+
+    /// The revision alone, to learn of changes by other processes.
+    async fn plugin_revision(&self) -> Result<i64, ControlStoreError>;
 
     /// Adds a plugin or replaces what is stored of it, its versions included, in one step.
-    async fn put_plugin(&self, plugin: &PluginRecord) -> Result<(), ControlStoreError>;
+    ///
+    /// `component` is the content of the version that was added last, if it is a new one. Components that no plugin remembers any
+    /// more are deleted.
+    async fn put_plugin(
+        &self,
+        revision: i64,
+        plugin: &PluginRecord,
+        component: Option<&[u8]>,
+    ) -> Result<i64, ControlStoreError>;
 
     /// Deletes a plugin with its versions and its key-value data.
-    async fn delete_plugin(&self, tenant: &str, name: &str) -> Result<(), ControlStoreError>;
-
-    /// Stores a component under its digest. One that is there already stays.
-    async fn put_component(&self, digest: &str, content: &[u8]) -> Result<(), ControlStoreError>;
+    async fn delete_plugin(&self, revision: i64, tenant: &str, name: &str) -> Result<i64, ControlStoreError>;
 
     /// Content of a component. None: there is none of this digest.
     async fn component(&self, digest: &str) -> Result<Option<Vec<u8>>, ControlStoreError>;
 
-    /// Deletes components that no plugin remembers, and returns how many.
-    async fn delete_unused_components(&self) -> Result<u64, ControlStoreError>;
+    /// Key-value data of a plugin.
+    async fn plugin_data(&self, tenant: &str, name: &str) -> Result<PluginData, ControlStoreError>;
 
-    /// Key-value data of a plugin, in the order of their keys by octets.
-    async fn plugin_data(
-        &self,
-        tenant: &str,
-        name: &str,
-    ) -> Result<Vec<(String, Vec<u8>)>, ControlStoreError>;
-
-    /// Replaces all key-value data of a plugin in one step. Keys are unique.
+    /// Replaces all key-value data of a plugin in one step. A plugin that was not stored yet is, without a version.
     async fn replace_plugin_data(
         &self,
+        revision: i64,
         tenant: &str,
         name: &str,
-        entries: &[(String, Vec<u8>)],
-    ) -> Result<(), ControlStoreError>;
+        data: &PluginData,
+    ) -> Result<i64, ControlStoreError>;
 }
 
-type PluginRow = (String, String, i64, Option<String>, Option<String>, Option<String>);
+const REVISION: &str = "SELECT number FROM revision WHERE subject = 'plugins'";
+
+/// Counts a change. Of two processes that know the same revision, one goes on.
+macro_rules! next_revision {
+    ($transaction:ident, $known:expr) => {
+        sqlx::query_scalar::<_, i64>(
+            "UPDATE revision SET number = number + 1 WHERE subject = 'plugins' AND number = $1 RETURNING number",
+        )
+        .bind($known)
+        .fetch_optional(&mut *$transaction)
+        .await?
+        .ok_or(ControlStoreError::Stale)?
+    };
+}
+
+/// Deletes components that no version needs.
+macro_rules! delete_unused_components {
+    ($transaction:ident) => {
+        sqlx::query(
+            "DELETE FROM component WHERE NOT EXISTS \
+             (SELECT 1 FROM plugin_version v WHERE v.digest = component.digest)",
+        )
+        .execute(&mut *$transaction)
+        .await?
+    };
+}
+
+#[derive(sqlx::FromRow)]
+struct PluginRow {
+    tenant: String,
+    name: String,
+    enabled: i64,
+    active: Option<String>,
+    previous: Option<String>,
+    shadow: Option<String>,
+}
+
+#[derive(sqlx::FromRow)]
+struct VersionRow {
+    tenant: String,
+    plugin: String,
+    position: i64,
+    digest: String,
+    added_at: i64,
+    octets: i64,
+}
 
 #[async_trait]
 impl PluginStore for ControlStore {
-    async fn plugins(&self) -> Result<Vec<PluginRecord>, ControlStoreError> {
-        // One statement reads one moment, on both databases.
-        let rows: Vec<(PluginRow, VersionRow)> = reading!(self, pool => {
-            sqlx::query_as::<_, Joined>(
-                "SELECT p.tenant, p.name, p.enabled, p.active, p.previous, p.shadow, v.position, v.digest, v.added_at, v.octets \
-                 FROM plugin p LEFT JOIN plugin_version v ON v.tenant = p.tenant AND v.plugin = p.name",
-            )
-            .fetch_all(pool)
-            .await?
+    async fn plugins(&self) -> Result<PluginRecords, ControlStoreError> {
+        reading!(self, pool => {
+            let mut snapshot = pool.begin().await?;
+            snapshot!(self, snapshot);
+            let revision = sqlx::query_scalar(REVISION).fetch_one(&mut *snapshot).await?;
+            let plugins: Vec<PluginRow> =
+                sqlx::query_as("SELECT tenant, name, enabled, active, previous, shadow FROM plugin")
+                    .fetch_all(&mut *snapshot)
+                    .await?;
+            let versions: Vec<VersionRow> =
+                sqlx::query_as("SELECT tenant, plugin, position, digest, added_at, octets FROM plugin_version")
+                    .fetch_all(&mut *snapshot)
+                    .await?;
+            snapshot.commit().await?;
+            Ok(PluginRecords { revision, plugins: joined(plugins, versions) })
         })
-        .into_iter()
-        .map(|(a, b, c, d, e, f, g, h, i, j)| ((a, b, c, d, e, f), (g, h, i, j)))
-        .collect();
-        Ok(joined(rows))
     }
 
-    async fn put_plugin(&self, plugin: &PluginRecord) -> Result<(), ControlStoreError> {
+    async fn plugin_revision(&self) -> Result<i64, ControlStoreError> {
+        Ok(reading!(self, pool => { sqlx::query_scalar(REVISION).fetch_one(pool).await? }))
+    }
+
+    async fn put_plugin(
+        &self,
+        revision: i64,
+        plugin: &PluginRecord,
+        component: Option<&[u8]>,
+    ) -> Result<i64, ControlStoreError> {
         writing!(self, transaction => {
+            let next = next_revision!(transaction, revision);
+            if let (Some(content), Some(version)) = (component, plugin.versions.last()) {
+                sqlx::query(
+                    "INSERT INTO component (digest, content) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING",
+                )
+                .bind(&version.digest)
+                .bind(content)
+                .execute(&mut *transaction)
+                .await?;
+            }
             sqlx::query(
                 "INSERT INTO plugin (tenant, name, enabled, active, previous, shadow) VALUES ($1, $2, $3, $4, $5, $6) \
                  ON CONFLICT (tenant, name) DO UPDATE SET enabled = excluded.enabled, active = excluded.active, \
@@ -129,27 +212,21 @@ impl PluginStore for ControlStore {
                 .execute(&mut *transaction)
                 .await?;
             }
+            delete_unused_components!(transaction);
+            next
         })
     }
 
-    async fn delete_plugin(&self, tenant: &str, name: &str) -> Result<(), ControlStoreError> {
+    async fn delete_plugin(&self, revision: i64, tenant: &str, name: &str) -> Result<i64, ControlStoreError> {
         writing!(self, transaction => {
-            for statement in [
-                "DELETE FROM plugin_data WHERE tenant = $1 AND plugin = $2",
-                "DELETE FROM plugin WHERE tenant = $1 AND name = $2",
-            ] {
-                sqlx::query(statement).bind(tenant).bind(name).execute(&mut *transaction).await?;
-            }
-        })
-    }
-
-    async fn put_component(&self, digest: &str, content: &[u8]) -> Result<(), ControlStoreError> {
-        writing!(self, transaction => {
-            sqlx::query("INSERT INTO component (digest, content) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING")
-                .bind(digest)
-                .bind(content)
+            let next = next_revision!(transaction, revision);
+            sqlx::query("DELETE FROM plugin WHERE tenant = $1 AND name = $2")
+                .bind(tenant)
+                .bind(name)
                 .execute(&mut *transaction)
                 .await?;
+            delete_unused_components!(transaction);
+            next
         })
     }
 
@@ -162,95 +239,67 @@ impl PluginStore for ControlStore {
         }))
     }
 
-    async fn delete_unused_components(&self) -> Result<u64, ControlStoreError> {
-        writing!(self, transaction => {
-            sqlx::query(
-                "DELETE FROM component WHERE NOT EXISTS \
-                 (SELECT 1 FROM plugin_version v WHERE v.digest = component.digest)",
-            )
-            .execute(&mut *transaction)
-            .await?
-            .rows_affected()
-        })
-    }
-
-    async fn plugin_data(
-        &self,
-        tenant: &str,
-        name: &str,
-    ) -> Result<Vec<(String, Vec<u8>)>, ControlStoreError> {
-        let mut entries: Vec<(String, Vec<u8>)> = reading!(self, pool => {
+    async fn plugin_data(&self, tenant: &str, name: &str) -> Result<PluginData, ControlStoreError> {
+        let entries: Vec<(String, Vec<u8>)> = reading!(self, pool => {
             sqlx::query_as("SELECT name, content FROM plugin_data WHERE tenant = $1 AND plugin = $2")
                 .bind(tenant)
                 .bind(name)
                 .fetch_all(pool)
                 .await?
         });
-        entries.sort();
-        Ok(entries)
+        Ok(entries.into_iter().collect())
     }
 
     async fn replace_plugin_data(
         &self,
+        revision: i64,
         tenant: &str,
         name: &str,
-        entries: &[(String, Vec<u8>)],
-    ) -> Result<(), ControlStoreError> {
+        data: &PluginData,
+    ) -> Result<i64, ControlStoreError> {
         writing!(self, transaction => {
+            let next = next_revision!(transaction, revision);
+            sqlx::query("INSERT INTO plugin (tenant, name, enabled) VALUES ($1, $2, 0) ON CONFLICT (tenant, name) DO NOTHING")
+                .bind(tenant)
+                .bind(name)
+                .execute(&mut *transaction)
+                .await?;
             sqlx::query("DELETE FROM plugin_data WHERE tenant = $1 AND plugin = $2")
                 .bind(tenant)
                 .bind(name)
                 .execute(&mut *transaction)
                 .await?;
-            for chunk in entries.chunks(ENTRIES_PER_STATEMENT) {
+            let mut entries = data.iter().peekable();
+            while entries.peek().is_some() {
                 let mut insert =
                     sqlx::QueryBuilder::new("INSERT INTO plugin_data (tenant, plugin, name, content) ");
-                insert.push_values(chunk, |mut row, (key, value)| {
+                insert.push_values(entries.by_ref().take(ENTRIES_PER_STATEMENT), |mut row, (key, value)| {
                     row.push_bind(tenant).push_bind(name).push_bind(key).push_bind(value);
                 });
                 insert.build().execute(&mut *transaction).await?;
             }
+            next
         })
     }
 }
 
-type VersionRow = (Option<i64>, Option<String>, Option<i64>, Option<i64>);
-type Joined = (
-    String,
-    String,
-    i64,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    Option<i64>,
-    Option<String>,
-    Option<i64>,
-    Option<i64>,
-);
-
 /// Puts plugins and versions together, in the order of their names by octets: the databases' own orders differ.
-fn joined(mut rows: Vec<(PluginRow, VersionRow)>) -> Vec<PluginRecord> {
-    rows.sort_by(|(a, v), (b, w)| (&a.0, &a.1, v.0).cmp(&(&b.0, &b.1, w.0)));
-    let mut plugins: Vec<PluginRecord> = Vec::new();
-    for ((tenant, name, enabled, active, previous, shadow), (_, digest, added_at, octets)) in rows {
-        if plugins.last().is_none_or(|last| (&last.tenant, &last.name) != (&tenant, &name)) {
-            let versions = Vec::new();
-            plugins.push(PluginRecord {
-                tenant,
-                name,
-                enabled: enabled != 0,
-                active,
-                previous,
-                shadow,
-                versions,
-            });
-        }
-        if let (Some(plugin), Some(digest), Some(added_at), Some(octets)) =
-            (plugins.last_mut(), digest, added_at, octets)
-        {
+fn joined(plugins: Vec<PluginRow>, mut versions: Vec<VersionRow>) -> Vec<PluginRecord> {
+    versions.sort_by_key(|version| version.position);
+    let mut records = BTreeMap::new();
+    for PluginRow { tenant, name, enabled, active, previous, shadow } in plugins {
+        let key = (tenant.clone(), name.clone());
+        let enabled = enabled != 0;
+        records.insert(
+            key,
+            PluginRecord { tenant, name, enabled, active, previous, shadow, versions: Vec::new() },
+        );
+    }
+    for VersionRow { tenant, plugin, digest, added_at, octets, .. } in versions {
+        if let Some(record) = records.get_mut(&(tenant, plugin)) {
             let octets = u64::try_from(octets).unwrap_or(0);
-            plugin.versions.push(ComponentVersion { digest, added_at, octets });
+            record.versions.push(ComponentVersion { digest, added_at, octets });
         }
     }
-    plugins
+    records.into_values().collect()
 }

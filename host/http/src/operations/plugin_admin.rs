@@ -34,6 +34,8 @@ pub enum PluginVerb {
     Shadow,
     /// Ends that.
     EndShadow,
+    /// Deletes all that is stored of a plugin that is not configured any more.
+    Forget,
     /// Asks the plugin again.
     Enable,
     /// Asks the plugin no more.

@@ -23,7 +23,7 @@ type Given<T> = Result<Query<T>, QueryRejection>;
 pub(super) fn routes() -> Router<OperationsServices> {
     Router::new()
         .route("/plugins", get(list))
-        .route("/plugins/{tenant}/{plugin}", put(add))
+        .route("/plugins/{tenant}/{plugin}", put(add).delete(forget))
         .route("/plugins/{tenant}/{plugin}/shadow", put(shadow).delete(end_shadow))
         .route("/plugins/{tenant}/{plugin}/enable", post(enable))
         .route("/plugins/{tenant}/{plugin}/disable", post(disable))
@@ -84,6 +84,10 @@ async fn end_shadow(
     names: PluginPath,
 ) -> JsonResult {
     run(&services, &admin, command(names, PluginVerb::EndShadow), Bytes::new()).await
+}
+
+async fn forget(State(services): Services, Proven(admin): Proven<Admin>, names: PluginPath) -> JsonResult {
+    run(&services, &admin, command(names, PluginVerb::Forget), Bytes::new()).await
 }
 
 async fn enable(State(services): Services, Proven(admin): Proven<Admin>, names: PluginPath) -> JsonResult {

@@ -8,11 +8,12 @@ use relevo_runtime::{Blame, FaultKind};
 use serde_json::{Value, json};
 
 use super::Lifecycle;
-use super::state::{Entry, Version};
 use super::switch::PreparedChange;
+use super::table::Versions as _;
 use crate::action::{ActionError, blocking};
 use crate::digest::{digest_of, hex};
 use crate::sample_messages;
+use relevo_store::{ComponentVersion, PluginRecord};
 
 impl Lifecycle {
     /// `beside`: without effect, beside the active version.
@@ -24,15 +25,15 @@ impl Lifecycle {
         beside: bool,
     ) -> Result<Value, ActionError> {
         self.configured(tenant, plugin)?;
-        let before = self.entry(tenant, plugin).await;
-        let size = wasm.len() as u64;
+        let before = self.record(tenant, plugin).await;
+        let octets = wasm.len() as u64;
         let (digest, wasm) = blocking(move || Ok((hex(&digest_of(&wasm)), Arc::new(wasm)))).await?;
-        let version = Version { digest: digest.clone(), added_at: self.clock.now(), size };
+        let version = ComponentVersion { digest: digest.clone(), added_at: self.clock.now(), octets };
         if let Err(error) = self.add_version(tenant, plugin, before, version, wasm, beside).await {
             self.forget_unknown(digest).await;
             return Err(error);
         }
-        tracing::info!(tenant, plugin, digest, size, beside, "a plugin was added");
+        tracing::info!(tenant, plugin, digest, octets, beside, "a plugin was added");
         // Whatever has become of it since: the one that it was put beside.
         let active = self.active.get(tenant, plugin).filter(|_| beside).map(|active| active.digest.clone());
         Ok(json!({
@@ -44,8 +45,8 @@ impl Lifecycle {
         self: &Arc<Self>,
         tenant: &str,
         plugin: &str,
-        before: Entry,
-        version: Version,
+        before: PluginRecord,
+        version: ComponentVersion,
         wasm: Arc<Vec<u8>>,
         beside: bool,
     ) -> Result<(), ActionError> {
@@ -74,7 +75,7 @@ impl Lifecycle {
             };
             let changes = self.changes().await;
             let made = self.make(&settings, active, policy, after.shadow.clone()).await?.working()?;
-            let (before, uploaded) = (before.clone(), Some(digest.clone()));
+            let (before, uploaded) = (before.clone(), Some(Arc::clone(&wasm)));
             let change = PreparedChange { settings, before, changes, after, plugin: Some(made), uploaded };
             if self.put_changed(change).await? {
                 return Ok(());
@@ -89,10 +90,11 @@ impl Lifecycle {
         digest: &str,
         wasm: Arc<Vec<u8>>,
     ) -> Result<Arc<dyn Policy>, ActionError> {
-        let (lifecycle, settings, digest) = (Arc::clone(self), Arc::clone(settings), digest.to_owned());
+        let (bounds, of, uploaded) =
+            (self.settings.get().plugins.upload, Arc::clone(settings), Arc::clone(&wasm));
         blocking(move || {
             let refused = |what: String| ActionError::Refused(what);
-            let bounds = lifecycle.settings.get().plugins.upload;
+            let (settings, wasm) = (of, uploaded);
             if wasm.len() > bounds.octets {
                 let (has, most) = (wasm.len(), bounds.octets);
                 return Err(refused(format!(
@@ -103,13 +105,10 @@ impl Lifecycle {
             inventory.check(&bounds, settings.config.class, &settings.config.limits).map_err(refused)?;
             policy::audit(&inventory, &settings.config.grants).map_err(|denied| {
                 refused(denied.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-            })?;
-            let files = &lifecycle.loader.files;
-            let stored = files.replace(&files.component(&digest), &wasm);
-            stored.map_err(|e| ActionError::Failed(format!("the component cannot be stored: {e}")))?;
-            lifecycle.load_or_compile(&settings, &digest)
+            })
         })
-        .await
+        .await?;
+        self.load_or_compile(settings, digest, Some(wasm)).await
     }
 
     /// `configure` with the settings as they are, then sample messages. What it decides does not matter.
@@ -118,9 +117,8 @@ impl Lifecycle {
         settings: &Arc<PluginSettings>,
         policy: &Arc<dyn Policy>,
     ) -> Result<(), ActionError> {
-        let (loader, of) = (Arc::clone(&self.loader), Arc::clone(settings));
-        // Whether damaged data matter is asked when it is put in use.
-        let data: Data = Some(blocking(move || Ok(loader.data(&of).unwrap_or_default())).await?);
+        // Whether unusable data matter is asked when it is put in use.
+        let data: Data = Some(self.data(settings).await.unwrap_or_default());
         let now = u64::try_from(self.clock.now()).unwrap_or(0);
         let failed = |fault: policy::PluginFault| match fault.blame {
             Blame::Guest => {

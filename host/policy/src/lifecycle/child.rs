@@ -29,25 +29,29 @@ pub(crate) struct ChildLimits {
     pub(crate) time: Duration,
 }
 
-/// Starts `program` as a compiler of `component` and returns native code. Blocks.
+/// Starts `program` as a compiler of the component `wasm` and returns native code. Blocks.
 ///
 /// # Errors
 /// What is wrong with the component, or which limit it hit.
 pub(crate) fn compile(
     program: &Path,
-    component: &Path,
+    wasm: &[u8],
     work: &Path,
     limits: ChildLimits,
 ) -> Result<Vec<u8>, String> {
-    // A name that no other compilation uses, whoever else compiles the same: what is in the file will be run.
+    // Names that no other compilation uses: what is in the second file will be run.
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let out =
-        work.join(format!("{}.{number}.code", component.file_stem().unwrap_or_default().to_string_lossy()));
-    let result = run(program, component, &out, limits);
-    let code = result.and_then(|()| std::fs::read(&out).map_err(|e| format!("{}: {e}", out.display())));
-    // Not there when the child failed.
-    let _ = std::fs::remove_file(&out);
+    let [component, out] = ["wasm", "code"].map(|kind| work.join(format!("{number}.{kind}")));
+    let named = |path: &Path, error: io::Error| format!("{}: {error}", path.display());
+    let code = std::fs::write(&component, wasm)
+        .map_err(|e| named(&component, e))
+        .and_then(|()| run(program, &component, &out, limits))
+        .and_then(|()| std::fs::read(&out).map_err(|e| named(&out, e)));
+    for file in [component, out] {
+        // The second one is not there when the child failed.
+        let _ = std::fs::remove_file(file);
+    }
     code
 }
 
@@ -187,7 +191,7 @@ mod tests {
         fs::write(&program, format!("#!/bin/sh\nfor out; do :; done\n{script}\n")).expect("writes");
         fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("ours");
         let limits = ChildLimits { memory: 1 << 30, time };
-        let result = compile(&program, &directory.path().join("aa.wasm"), directory.path(), limits);
+        let result = compile(&program, b"wasm", directory.path(), limits);
         assert_eq!(
             fs::read_dir(directory.path()).expect("ours").count(),
             1,
@@ -205,7 +209,7 @@ mod tests {
         fs::write(&program, script).expect("writes");
         fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).expect("ours");
         let limits = ChildLimits { memory: 1 << 30, time: Duration::from_secs(1) };
-        let compile = || compile(&program, &directory.path().join("aa.wasm"), directory.path(), limits);
+        let compile = || compile(&program, b"wasm", directory.path(), limits);
         assert_ne!(compile().expect("a name"), compile().expect("a name"));
     }
 

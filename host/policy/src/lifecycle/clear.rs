@@ -1,106 +1,97 @@
-//! What nobody needs any more is removed from the disk: versions that made room, uploads that were refused, and at the start what
-//! crashes and other versions of the program left.
+//! What nobody needs any more is removed: code of versions that made room or were refused, and what is stored of a plugin that left the
+//! configuration, once the operator says so.
 
 use std::collections::HashSet;
-use std::fs;
-use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use relevo_relay::settings::Settings;
+use serde_json::{Value, json};
 
-use super::Lifecycle;
 use super::loader::PluginLoader;
-use super::state::State;
-use crate::action::blocking;
+use super::{Lifecycle, PluginTable, not_stored};
+use crate::action::{ActionError, blocking};
 use crate::digest::{hex, parse_digest};
 
 impl PluginLoader {
-    /// Removes a component and its code from the disk; what uses it goes on. What cannot be removed goes at the next start.
+    /// Removes compiled code from the disk; what uses it goes on. What cannot be removed goes at the next start.
     fn forget(&self, digest: &str) {
-        let _ = fs::remove_file(self.files.component(digest));
         if let (Some(octets), Ok(engine)) = (parse_digest(digest), self.engine()) {
             let _ = engine.forget(&octets);
         }
     }
+
+    /// Returns how many files were removed. A relay without plugins makes no engine.
+    fn forget_all_but(&self, known: &HashSet<String>) -> Result<usize, ActionError> {
+        let failed = |error: &dyn std::fmt::Display| ActionError::Failed(error.to_string());
+        if self.files.compiled().map_err(|e| failed(&e))?.next().is_none() {
+            return Ok(0);
+        }
+        let engine = self.engine().map_err(|e| failed(&e))?;
+        engine.clear(|digest| known.contains(&hex(digest))).map_err(|e| failed(&e))
+    }
 }
 
 impl Lifecycle {
-    /// Removes components from the disk that a change of the state has put out of its mind.
-    pub(super) async fn forget_gone(&self, before: &State, after: &State) {
+    /// Removes the code of components that the first table remembers and the second does not.
+    pub(super) async fn forget_gone(&self, before: &PluginTable, after: &PluginTable) {
         let known = after.digests();
-        let gone: Vec<String> =
-            before.digests().difference(&known).map(|&digest| digest.to_owned()).collect();
-        if gone.is_empty() {
-            return;
-        }
-        let loader = Arc::clone(&self.loader);
-        let _ = blocking(move || {
-            gone.iter().for_each(|digest| loader.forget(digest));
-            Ok(())
-        })
-        .await;
+        self.forget(before.digests().into_iter().filter(|digest| !known.contains(digest)).collect()).await;
     }
 
-    /// Removes a component from the disk that was not added after all.
+    /// Removes the code of a component that was not added after all.
     pub(crate) async fn forget_unknown(&self, digest: String) {
-        let state = self.state.lock().await;
-        if state.digests().contains(digest.as_str()) {
+        let table = self.table.lock().await;
+        if !table.digests().contains(&digest) {
+            self.forget(vec![digest]).await;
+        }
+    }
+
+    async fn forget(&self, digests: Vec<String>) {
+        if digests.is_empty() {
             return;
         }
         let loader = Arc::clone(&self.loader);
         let _ = blocking(move || {
-            loader.forget(&digest);
+            digests.iter().for_each(|digest| loader.forget(digest));
             Ok(())
         })
         .await;
     }
 
-    /// Removes what no state refers to. Changes wait meanwhile: files are removed, none is read.
-    pub(crate) async fn clear(self: &Arc<Self>) {
-        let state = self.state.lock().await;
-        let (lifecycle, known) = (Arc::clone(self), state.clone());
-        let cleared = tokio::task::spawn_blocking(move || lifecycle.clear_with(&known)).await;
-        drop(state);
-        match cleared.map_err(io::Error::other).flatten() {
-            Ok((0, _)) => {}
-            Ok((removed, _)) => tracing::info!(removed, "plugins' files that nothing refers to were removed"),
-            Err(ref error) => tracing::warn!(%error, "plugins' files that nothing refers to are not removed"),
+    /// Removes code that no stored plugin needs, and names plugins that are stored and not configured. Changes wait meanwhile.
+    pub(crate) async fn clear(&self) {
+        let table = self.table.lock().await;
+        for plugin in table.all().filter(|plugin| self.configured(&plugin.tenant, &plugin.name).is_err()) {
+            tracing::warn!(
+                tenant = plugin.tenant,
+                plugin = plugin.name,
+                "a plugin is stored and not configured: `relevo plugin forget` deletes its versions and key-value data"
+            );
+        }
+        let (loader, known) = (Arc::clone(&self.loader), table.digests());
+        match blocking(move || loader.forget_all_but(&known)).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "compiled plugins that nothing refers to were removed"),
+            Err(error) => tracing::warn!(%error, "compiled plugins that nothing refers to are not removed"),
         }
     }
 
-    /// How many files were removed, and key-value data of plugins that are not configured.
-    pub(super) fn clear_with(&self, state: &State) -> io::Result<(usize, Vec<PathBuf>)> {
-        let (known, files) = (state.digests(), &self.loader.files);
-        let mut removed = 0;
-        for file in fs::read_dir(files.components())? {
-            let file = file?;
-            let name = file.file_name().to_string_lossy().into_owned();
-            if name.strip_suffix(".wasm").is_some_and(|digest| !known.contains(digest)) {
-                removed += usize::from(fs::remove_file(file.path()).is_ok());
-            }
+    /// Deletes all that is stored of a plugin that is not configured any more.
+    pub(crate) async fn forget_plugin(&self, tenant: &str, plugin: &str) -> Result<Value, ActionError> {
+        let mut table = self.table.lock().await;
+        if self.configured(tenant, plugin).is_ok() {
+            let text = format!("`{plugin}` of `{tenant}` is configured: remove it there first, and reload");
+            return Err(ActionError::Refused(text));
         }
-        // A relay without plugins makes no engine.
-        if files.has_code()? {
-            let engine = self.loader.engine().map_err(io::Error::other)?;
-            removed += engine.clear(|digest| known.contains(hex(digest).as_str()))?;
+        if table.get(tenant, plugin).is_none() {
+            let text = format!("nothing is stored of a plugin `{plugin}` of `{tenant}`");
+            return Err(ActionError::NotFound(text));
         }
-        let unused = self.unused_data(&self.settings.get())?;
-        if !unused.is_empty() {
-            tracing::warn!(files = ?unused, "key-value data of plugins that are not in the configuration: remove what is not needed");
-        }
-        Ok((removed, unused))
-    }
-
-    fn unused_data(&self, settings: &Settings) -> io::Result<Vec<PathBuf>> {
-        let plugins = settings.directory.tenants().flat_map(|tenant| &tenant.plugins);
-        let files = &self.loader.files;
-        let used: HashSet<PathBuf> =
-            plugins.map(|plugin| files.kv(&plugin.config.tenant, &plugin.config.name)).collect();
-        let mut unused = Vec::new();
-        for file in fs::read_dir(files.all_kv())? {
-            unused.extend(Some(file?.path()).filter(|path| !used.contains(path)));
-        }
-        Ok(unused)
+        let deleted = self.store.delete_plugin(table.revision, tenant, plugin).await;
+        let before = table.clone();
+        table.revision = deleted.map_err(|error| not_stored(&error))?;
+        table.remove(tenant, plugin);
+        self.forget_gone(&before, &table).await;
+        tracing::info!(tenant, plugin, "all that was stored of a plugin was deleted");
+        Ok(json!({ "tenant": tenant, "plugin": plugin, "active": false, "forgotten": true }))
     }
 }

@@ -9,9 +9,9 @@ use relevo_relay::settings::PluginSettings;
 use relevo_runtime::policy::{PluginError, Policy};
 use tokio::sync::mpsc;
 
-use super::Lifecycle;
 use super::child::{self, ChildLimits};
-use super::loader::wanted;
+use super::loader::{WantedVersion, wanted};
+use super::{Lifecycle, PluginTable};
 use crate::action::{ActionError, blocking};
 use crate::digest::{digest_of, parse_digest};
 
@@ -20,54 +20,80 @@ pub(super) const AGAIN: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(3_600);
 
 impl Lifecycle {
-    /// Blocks while others compile, and then until the component is compiled: at most for some minutes.
-    pub(crate) fn load_or_compile(
-        &self,
-        settings: &PluginSettings,
+    /// Loads a version. Waits while others compile, and then until its component is compiled: at most for some minutes. `wasm` is a
+    /// component that is not stored yet.
+    pub(crate) async fn load_or_compile(
+        self: &Arc<Self>,
+        settings: &Arc<PluginSettings>,
         digest: &str,
+        wasm: Option<Arc<Vec<u8>>>,
     ) -> Result<Arc<dyn Policy>, ActionError> {
-        let refused = |error: PluginError| ActionError::Refused(error.to_string());
-        match self.loader.load(settings, digest) {
+        let load = async || {
+            let (loader, of, digest) = (Arc::clone(&self.loader), Arc::clone(settings), digest.to_owned());
+            blocking(move || Ok(loader.load(&of, &digest))).await
+        };
+        let loaded = match load().await? {
             Err(PluginError::NotCompiled) => {
-                self.compile(settings, digest).map_err(ActionError::Refused)?;
-                self.loader.load(settings, digest).map_err(refused)
+                self.compile(settings, digest, wasm).await.map_err(ActionError::Refused)?;
+                load().await?
             }
-            other => other.map_err(refused),
+            other => other,
+        };
+        loaded.map_err(|error| ActionError::Refused(error.to_string()))
+    }
+
+    /// Compiles a component in a process of its own, unless somebody else just did.
+    async fn compile(
+        self: &Arc<Self>,
+        settings: &Arc<PluginSettings>,
+        digest: &str,
+        wasm: Option<Arc<Vec<u8>>>,
+    ) -> Result<(), String> {
+        // Fair: an upload waits for one of those that are compiled in the background, not for all.
+        let compiler = Arc::clone(&self.compiler).lock_owned().await;
+        let wasm = match wasm {
+            Some(wasm) => wasm,
+            None => Arc::new(self.component(digest).await?),
+        };
+        let (lifecycle, settings, digest) = (Arc::clone(self), Arc::clone(settings), digest.to_owned());
+        let compiled = blocking(move || {
+            // Whoever asked may be gone by now, and the compiler still runs.
+            let _compiler = compiler;
+            Ok(lifecycle.compile_here(&settings, &digest, &wasm))
+        });
+        compiled.await.map_err(|error| error.to_string())?
+    }
+
+    /// The stored component of this digest.
+    async fn component(&self, digest: &str) -> Result<Vec<u8>, String> {
+        match self.store.component(digest).await {
+            Ok(Some(wasm)) => Ok(wasm),
+            Ok(None) => Err(format!("the component {digest} is not stored")),
+            Err(error) => Err(error.to_string()),
         }
     }
 
-    /// Compiles a component that is on disk, in a process of its own, unless somebody else just did. Blocks.
-    fn compile(&self, settings: &PluginSettings, digest: &str) -> Result<(), String> {
-        // Fair: an upload waits for one of those that are compiled in the background, not for all.
-        let _compiler = self.compiler.blocking_lock();
+    fn compile_here(&self, settings: &PluginSettings, digest: &str, wasm: &[u8]) -> Result<(), String> {
         if self.loader.is_compiled(settings, digest) {
             return Ok(());
         }
-        let octets = parse_digest(digest).ok_or("not a digest")?;
-        let component = self.loader.files.component(digest);
-        // What is compiled is what has the digest, whatever happened to the file.
-        let content = std::fs::read(&component).map_err(|e| format!("{}: {e}", component.display()))?;
-        if digest_of(&content) != octets {
-            return Err(format!("{} is not what was uploaded", component.display()));
-        }
-        drop(content);
+        // What is compiled is what has the digest, whatever happened to the store.
+        let octets = parse_digest(digest).filter(|octets| *octets == digest_of(wasm));
+        let octets = octets.ok_or_else(|| format!("the component {digest} is not what was uploaded"))?;
         let server = self.settings.get();
         let limits = ChildLimits { memory: server.plugins.compile_memory, time: server.plugins.compile_time };
-        let code = child::compile(&self.program, &component, &self.loader.files.work(), limits)?;
+        let code = child::compile(&self.program, wasm, &self.loader.files.work(), limits)?;
         let kept = self.loader.engine()?.keep(&octets, &code);
         kept.map_err(|e| format!("the compiled code cannot be kept: {e}"))
     }
 
     /// Whether everything is compiled now that is to be in use.
     async fn compile_missing(self: &Arc<Self>) -> bool {
-        let Ok(missing) = self.missing().await else { return false };
+        let wanted = wanted(&self.settings.get(), &*self.table.lock().await);
+        let Ok(missing) = self.missing(&wanted).await else { return false };
         let mut all = true;
         for (settings, digest) in missing {
-            let name = digest.clone();
-            let lifecycle = Arc::clone(self);
-            let compiled =
-                blocking(move || lifecycle.compile(&settings, &name).map_err(ActionError::Refused));
-            let problem = compiled.await.err().map(|error| error.to_string());
+            let problem = self.compile(&settings, &digest, None).await.err();
             if let Some(error) = &problem {
                 tracing::error!(
                     digest,
@@ -81,9 +107,19 @@ impl Lifecycle {
         all
     }
 
-    /// What is to be in use and not compiled: each component once, active versions first.
-    async fn missing(self: &Arc<Self>) -> Result<Vec<(Arc<PluginSettings>, String)>, ActionError> {
-        let wanted = wanted(&self.settings.get(), &*self.state.lock().await);
+    /// Compiles what a table that is not in use yet wants. A failure is met again when the table is in use.
+    pub(super) async fn compile_ahead(self: &Arc<Self>, table: &PluginTable) {
+        let wanted = wanted(&self.settings.get(), table);
+        for (settings, digest) in self.missing(&wanted).await.unwrap_or_default() {
+            let _ = self.compile(&settings, &digest, None).await;
+        }
+    }
+
+    /// What is not compiled: each component once, active versions first.
+    async fn missing(
+        self: &Arc<Self>,
+        wanted: &[WantedVersion],
+    ) -> Result<Vec<(Arc<PluginSettings>, String)>, ActionError> {
         let active = wanted.iter().map(|w| (Arc::clone(&w.settings), w.digest.clone()));
         let beside = wanted.iter().filter_map(|w| Some((Arc::clone(&w.settings), w.shadow.clone()?)));
         let mut seen = HashSet::new();
@@ -98,9 +134,9 @@ impl Lifecycle {
     /// Puts all plugins in use that have waited for this component; or says in them why they go on waiting.
     async fn put_compiled(self: &Arc<Self>, digest: &str, problem: Option<String>) {
         // Only what is still wanted, and with the settings in force by now.
-        let mut state = self.state.lock().await;
-        state.changes += 1;
-        let mut waiting = wanted(&self.settings.get(), &state);
+        let mut table = self.table.lock().await;
+        table.changes += 1;
+        let mut waiting = wanted(&self.settings.get(), &table);
         waiting.retain(|want| {
             let active = self.active.get(&want.settings.config.tenant, &want.settings.config.name);
             let broken = active.as_ref().is_none_or(|active| active.policy.is_err());
@@ -108,12 +144,11 @@ impl Lifecycle {
             let beside = want.shadow.as_deref() == Some(digest) && lonely && problem.is_none();
             (want.digest == digest && broken) || beside
         });
-        let loader = Arc::clone(&self.loader);
         let problem = problem.map(|error| {
             format!("it cannot be compiled for this version of the program, which is tried again: {error}")
         });
-        let made = blocking(move || Ok(loader.load_all(waiting, problem.as_deref()).0)).await;
-        for plugin in made.into_iter().flatten().flat_map(|(_, of_tenant)| of_tenant.into_values()) {
+        let made = self.load_all(waiting, problem, false).await;
+        for plugin in made.into_iter().flat_map(|(plugins, _)| plugins).flat_map(|(_, of)| of.into_values()) {
             self.active.put(plugin);
         }
     }

@@ -5,25 +5,23 @@ use std::sync::Arc;
 use relevo_relay::settings::PluginSettings;
 use serde_json::{Value, json};
 
-use super::Lifecycle;
-use super::files::StagedFile;
 use super::loader::PluginLoader;
+use super::{Lifecycle, not_stored};
 use crate::action::{ActionError, blocking};
 use crate::active::ActivePlugin;
 use crate::kv::KvData;
 
-/// Data that are read and on disk, and not in use yet.
-pub(super) struct Import {
+/// Data that are read, and neither stored nor in use yet.
+pub(super) struct PreparedImport {
     /// That the lines were counted with.
     settings: Arc<PluginSettings>,
-    /// Of the state, when it was begun.
+    /// Of the table, when it was begun.
     changes: u64,
     /// Entries of the data before. None: nothing was in use.
     before: Option<usize>,
+    data: Arc<KvData>,
     /// The same version with the new data.
     after: Option<Arc<ActivePlugin>>,
-    staged: StagedFile,
-    entries: usize,
 }
 
 impl Lifecycle {
@@ -37,7 +35,7 @@ impl Lifecycle {
         let content = Arc::new(content);
         loop {
             let import = self.prepare_import(tenant, plugin, &content).await?;
-            let (entries, before) = (import.entries, import.before);
+            let (entries, before) = (import.data.len(), import.before);
             if self.put_imported(import).await? {
                 tracing::info!(tenant, plugin, entries, "key-value data of a plugin was imported");
                 return Ok(
@@ -47,49 +45,45 @@ impl Lifecycle {
         }
     }
 
-    /// Reads, writes beside the file, and loads: everything but putting it in use.
+    /// Reads the lines, and loads the version anew: everything but storing the data and putting them in use.
     pub(super) async fn prepare_import(
         self: &Arc<Self>,
         tenant: &str,
         plugin: &str,
         content: &Arc<Vec<u8>>,
-    ) -> Result<Import, ActionError> {
+    ) -> Result<PreparedImport, ActionError> {
         let (settings, before, shadow, changes) = {
-            let state = self.state.lock().await;
-            let shadow = state.entry(tenant, plugin).and_then(|entry| entry.shadow.clone());
-            (self.configured(tenant, plugin)?, self.active.get(tenant, plugin), shadow, state.changes)
+            let table = self.table.lock().await;
+            let shadow = table.get(tenant, plugin).and_then(|stored| stored.shadow.clone());
+            (self.configured(tenant, plugin)?, self.active.get(tenant, plugin), shadow, table.changes)
         };
         let (loader, content) = (Arc::clone(&self.loader), Arc::clone(content));
         blocking(move || {
-            let data = Arc::new(KvData::parse_new(&content, settings.kv_size).map_err(ActionError::Refused)?);
-            let entries = data.len();
-            let after = before.as_ref().map(|active| loader.with_data(active, &settings, data, shadow));
-            let path = loader.files.kv(&settings.config.tenant, &settings.config.name);
-            let staged = loader.files.stage(&path, &content).map_err(failed)?;
+            let data = Arc::new(KvData::parse(&content, settings.kv_size).map_err(ActionError::Refused)?);
+            let after =
+                before.as_ref().map(|active| loader.with_data(active, &settings, Arc::clone(&data), shadow));
             let before = before.map(|active| active.data.len());
-            Ok(Import { settings, changes, before, after, staged, entries })
+            Ok(PreparedImport { settings, changes, before, data, after })
         })
         .await
     }
 
-    /// Puts data in use, and their file where the next start finds it. False when something else is in use than when it was begun (a
-    /// reload, it was disabled, its code was compiled): it must be made again.
-    pub(super) async fn put_imported(self: &Arc<Self>, import: Import) -> Result<bool, ActionError> {
-        let Import { settings, changes, after, staged, .. } = import;
+    /// Stores data and puts them in use. False when something else is in use than when it was begun (a reload, it was disabled, its
+    /// code was compiled): it must be made again.
+    pub(super) async fn put_imported(&self, import: PreparedImport) -> Result<bool, ActionError> {
+        let PreparedImport { settings, changes, data, after, .. } = import;
         let (tenant, plugin) = (&settings.config.tenant, &settings.config.name);
         // Nobody else puts a plugin in use, or takes it out, meanwhile.
-        let mut state = self.state.lock().await;
-        if state.changes != changes || !Arc::ptr_eq(&self.configured(tenant, plugin)?, &settings) {
+        let mut table = self.table.lock().await;
+        if table.changes != changes || !Arc::ptr_eq(&self.configured(tenant, plugin)?, &settings) {
             return Ok(false);
         }
-        let active = Arc::clone(&self.active);
-        blocking(move || {
-            staged.put().map_err(failed)?;
-            after.into_iter().for_each(|plugin| active.put(plugin));
-            Ok(())
-        })
-        .await?;
-        state.changes += 1;
+        let stored = self.store.replace_plugin_data(table.revision, tenant, plugin, data.entries()).await;
+        table.revision = stored.map_err(|error| not_stored(&error))?;
+        table.changes += 1;
+        let record = table.record(tenant, plugin);
+        table.put(record);
+        after.into_iter().for_each(|plugin| self.active.put(plugin));
         Ok(true)
     }
 }
@@ -108,12 +102,8 @@ impl PluginLoader {
             Ok(_) => error.to_string(),
             Err(why) => why.clone(),
         });
-        let mut made = self.plugin_with(Arc::clone(settings), active.digest.clone(), policy, data);
+        let mut made = self.plugin(Arc::clone(settings), active.digest.clone(), policy, Ok(data));
         made.shadow = shadow.and_then(|digest| self.shadow(settings, digest));
         Arc::new(made)
     }
-}
-
-fn failed(error: std::io::Error) -> ActionError {
-    ActionError::Failed(format!("key-value data cannot be stored: {error}"))
 }

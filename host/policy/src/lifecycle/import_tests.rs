@@ -1,9 +1,8 @@
 //! Key-value data that are imported while something else happens to their plugin.
 
-use std::fs;
 use std::sync::Arc;
 
-use relevo_runtime::policy::KeyValues;
+use relevo_store::PluginStore as _;
 
 use super::*;
 use crate::Plugins;
@@ -15,20 +14,19 @@ fn content(value: usize) -> Vec<u8> {
     (0..40).flat_map(|key| format!("{key}\t{value}\n").into_bytes()).collect()
 }
 
-/// What the plugin's data say, and its file; both of one import, and the same.
-fn imported(world: &World, plugins: &Plugins) -> Vec<u8> {
-    let file = fs::read(world.plugins("kv/a.list")).expect("was imported");
+/// The data in the store, as an import would have them; those in use are the same.
+async fn imported(world: &World, plugins: &Plugins) -> Vec<u8> {
+    let stored = world.store().await.plugin_data("a", "list").await.expect("reads");
     if let Some(plugin) = plugins.active.get("a", "list") {
-        let found = plugin.data.scan("", None, 1_000, 1 << 20).expect("in memory");
-        let mut lines: Vec<_> =
-            found.iter().map(|(k, v)| format!("{k}\t{}\n", String::from_utf8_lossy(v))).collect();
-        let text = String::from_utf8(file.clone()).expect("ASCII");
-        let mut expected: Vec<_> = text.split_inclusive('\n').map(str::to_owned).collect();
-        lines.sort();
-        expected.sort();
-        assert_eq!(lines, expected);
+        assert_eq!(*plugin.data.entries(), stored);
     }
-    file
+    let mut lines: Vec<_> =
+        stored.into_iter().map(|(key, value)| (key.parse::<u32>().expect("a number"), value)).collect();
+    lines.sort();
+    lines
+        .into_iter()
+        .flat_map(|(key, value)| [format!("{key}\t").into_bytes(), value, b"\n".to_vec()].concat())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,16 +65,15 @@ async fn of_several_imports_at_once_one_is_in_use_whole() {
         for refused in others.into_iter().filter_map(Result::err) {
             assert!(refused.to_string().contains("disabled meanwhile"), "{refused}");
         }
-        let file = imported(&world, &plugins);
-        assert!([1, 2].map(|n| content(10 * round + n)).contains(&file));
-        // What the state says is what is in use.
-        let entry = plugins.lifecycle.entry("a", "list").await;
+        let stored = imported(&world, &plugins).await;
+        assert!([1, 2].map(|n| content(10 * round + n)).contains(&stored));
+        // What the table says is what is in use.
+        let record = plugins.lifecycle.record("a", "list").await;
         let digest = plugins.active.get("a", "list").map(|plugin| plugin.digest.clone());
-        assert_eq!(digest, entry.active.filter(|_| entry.enabled));
+        assert_eq!(digest, record.active.filter(|_| record.enabled));
         plugins.lifecycle.enable("a", "list").await.expect("is known");
-        assert_eq!(imported(&world, &plugins), file);
+        assert_eq!(imported(&world, &plugins).await, stored);
     }
-    assert_eq!(fs::read_dir(world.plugins("work")).expect("ours").count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,7 +85,7 @@ async fn an_import_that_was_overtaken_is_made_again() {
     let prepared = async || {
         let import =
             plugins.lifecycle.prepare_import("a", "list", &Arc::new(content(2))).await.expect("fits");
-        assert_eq!(imported(&world, &plugins), content(1), "nothing is in use yet");
+        assert_eq!(imported(&world, &plugins).await, content(1), "nothing is in use yet");
         import
     };
 
@@ -97,7 +94,7 @@ async fn an_import_that_was_overtaken_is_made_again() {
     plugins.lifecycle.disable("a", "list").await.expect("is switched off");
     assert!(!plugins.lifecycle.put_imported(import).await.expect("nothing is wrong"));
     assert_eq!(
-        (shown(&plugins, "a").await["state"].as_str(), imported(&world, &plugins)),
+        (shown(&plugins, "a").await["state"].as_str(), imported(&world, &plugins).await),
         (Some("disabled"), content(1))
     );
 
@@ -108,7 +105,7 @@ async fn an_import_that_was_overtaken_is_made_again() {
     assert!(!plugins.lifecycle.put_imported(import).await.expect("nothing is wrong"));
     world.settings.replace(settings(1_000));
     plugins.refresh().await;
-    assert_eq!(imported(&world, &plugins), content(1));
+    assert_eq!(imported(&world, &plugins).await, content(1));
 
     // The same settings and version, and another plugin.
     let import = prepared().await;
@@ -116,26 +113,25 @@ async fn an_import_that_was_overtaken_is_made_again() {
     assert!(!plugins.lifecycle.put_imported(import).await.expect("nothing is wrong"));
     let import = prepared().await;
     assert!(plugins.lifecycle.put_imported(import).await.expect("nothing is wrong"));
-    assert_eq!(imported(&world, &plugins), content(2));
-    assert_eq!(
-        fs::read_dir(world.plugins("work")).expect("ours").count(),
-        0,
-        "nothing is left of the others"
-    );
+    assert_eq!(imported(&world, &plugins).await, content(2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_that_cannot_be_written_changes_nothing() {
+async fn an_import_that_cannot_be_stored_changes_nothing() {
     let world = World::new();
-    let plugins = world.open().await;
+    let store = world.store().await;
+    let plugins = world.open_with(Arc::clone(&store), true).await;
     add(&plugins, "a", 1).await.expect("is added");
     plugins.lifecycle.import("a", "list", content(1)).await.expect("fits");
-    fs::rename(world.plugins("kv"), world.plugins("elsewhere")).expect("ours");
-    let failed = plugins.lifecycle.import("a", "list", content(2)).await.expect_err("no directory");
+    store.close().await;
+    let failed = plugins.lifecycle.import("a", "list", content(2)).await.expect_err("no store");
     assert!(matches!(failed, ActionError::Failed(_)), "{failed}");
-    fs::rename(world.plugins("elsewhere"), world.plugins("kv")).expect("ours");
-    assert_eq!(imported(&world, &plugins), content(1));
-    assert_eq!(fs::read_dir(world.plugins("work")).expect("ours").count(), 0);
-    plugins.lifecycle.import("a", "list", content(3)).await.expect("others go on");
-    assert_eq!(imported(&world, &plugins), content(3));
+    assert_eq!(imported(&world, &plugins).await, content(1));
+    // What is in use stays, also over a reload.
+    plugins.refresh().await;
+    assert_eq!(shown(&plugins, "a").await["state"], "active");
+    drop(plugins);
+    let plugins = world.open().await;
+    plugins.lifecycle.import("a", "list", content(3)).await.expect("there is one again");
+    assert_eq!(imported(&world, &plugins).await, content(3));
 }

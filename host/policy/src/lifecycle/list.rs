@@ -1,37 +1,44 @@
 //! What `relevo plugin list` shows.
 
 use relevo_relay::clock::timestamp;
+use relevo_store::PluginRecord;
 use serde_json::{Value, json};
 
 use super::Lifecycle;
-use super::state::Entry;
 use crate::record::RecordingHandle;
 
 impl Lifecycle {
     pub(crate) async fn list(&self, tenant: Option<&str>) -> Value {
-        let state = self.state.lock().await;
+        let table = self.table.lock().await;
         let settings = self.settings.get();
         let mut listed = Vec::new();
         let mut tenants: Vec<_> = settings.directory.tenants().collect();
         tenants.sort_by(|a, b| a.id.cmp(&b.id));
         for of in tenants.into_iter().filter(|t| tenant.is_none_or(|wanted| wanted == t.id)) {
             for plugin in &of.plugins {
-                let entry = state.entry(&of.id, &plugin.config.name).cloned().unwrap_or_default();
-                listed.push(self.listed(&of.id, &plugin.config.name, &entry));
+                let stored = table.get(&of.id, &plugin.config.name).cloned().unwrap_or_default();
+                listed.push(self.listed(&of.id, &plugin.config.name, &stored));
+            }
+        }
+        for stored in table.all().filter(|stored| tenant.is_none_or(|wanted| wanted == stored.tenant)) {
+            if self.configured(&stored.tenant, &stored.name).is_err() {
+                let mut unused = self.listed(&stored.tenant, &stored.name, stored);
+                unused["state"] = "unconfigured".into();
+                listed.push(unused);
             }
         }
         Value::Array(listed)
     }
 
-    fn listed(&self, tenant: &str, plugin: &str, entry: &Entry) -> Value {
+    fn listed(&self, tenant: &str, plugin: &str, stored: &PluginRecord) -> Value {
         let active = self.active.get(tenant, plugin);
-        let versions: Vec<Value> = entry
+        let versions: Vec<Value> = stored
             .versions
             .iter()
             .rev()
-            .map(|v| json!({ "digest": v.digest, "added_at": timestamp(v.added_at), "size": v.size }))
+            .map(|v| json!({ "digest": v.digest, "added_at": timestamp(v.added_at), "size": v.octets }))
             .collect();
-        let state = match (&active, &entry.active) {
+        let state = match (&active, &stored.active) {
             (_, None) => "empty",
             (Some(active), Some(_)) if active.problem().is_none() => "active",
             (Some(_), Some(_)) => "broken",
@@ -41,8 +48,8 @@ impl Lifecycle {
             "tenant": tenant,
             "plugin": plugin,
             "state": state,
-            "digest": entry.active,
-            "previous": entry.previous,
+            "digest": stored.active,
+            "previous": stored.previous,
             "versions": versions,
             "problem": active.as_ref().and_then(|p| p.problem()),
             "breaker": active.as_ref().map(|p| p.breaker().0),

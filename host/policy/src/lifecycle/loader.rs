@@ -3,11 +3,11 @@
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-use relevo_relay::settings::{PluginSettings, RecordSettings};
+use relevo_relay::settings::{PluginSettings, RecordSettings, Settings};
 use relevo_runtime::policy::{EngineConfig, PluginError, Policy, PolicyEngine};
 
-use super::files::Files;
-use super::state::State;
+use super::PluginTable;
+use super::files::PluginFiles;
 use crate::active::ActivePlugin;
 use crate::active_plugins::{ActivePlugins, ByTenant};
 use crate::digest::parse_digest;
@@ -15,9 +15,9 @@ use crate::kv::KvData;
 use crate::record::{Recorder, StoredRecording, directory_name, read_recordings};
 use crate::shadow::Shadow;
 
-/// See the module. Most of its functions read files, and block.
+/// See the module. Most functions read files, and block.
 pub(crate) struct PluginLoader {
-    pub(crate) files: Files,
+    pub(crate) files: PluginFiles,
     pub(super) active: Arc<ActivePlugins>,
     /// None while no relay runs on it.
     pub(super) recorder: Option<Arc<Recorder>>,
@@ -27,26 +27,33 @@ pub(crate) struct PluginLoader {
 
 /// A version that is to be in use.
 #[derive(Debug, Clone)]
-pub(super) struct Wanted {
+pub(super) struct WantedVersion {
     pub(super) settings: Arc<PluginSettings>,
     pub(super) digest: String,
     pub(super) shadow: Option<String>,
 }
 
+/// Key-value data of a plugin, or why they cannot be used.
+pub(super) type ReadData = Result<Arc<KvData>, String>;
+
 /// What is to be in use.
-pub(super) fn wanted(settings: &relevo_relay::settings::Settings, state: &State) -> Vec<Wanted> {
+pub(super) fn wanted(settings: &Settings, table: &PluginTable) -> Vec<WantedVersion> {
     let plugins = settings.directory.tenants().flat_map(|tenant| &tenant.plugins);
     plugins
         .filter_map(|plugin| {
-            let entry = state.entry(&plugin.config.tenant, &plugin.config.name)?;
-            let digest = entry.active.clone().filter(|_| entry.enabled)?;
-            Some(Wanted { settings: Arc::clone(plugin), digest, shadow: entry.shadow.clone() })
+            let stored = table.get(&plugin.config.tenant, &plugin.config.name)?;
+            let digest = stored.active.clone().filter(|_| stored.enabled)?;
+            Some(WantedVersion { settings: Arc::clone(plugin), digest, shadow: stored.shadow.clone() })
         })
         .collect()
 }
 
 impl PluginLoader {
-    pub(crate) fn new(files: Files, active: Arc<ActivePlugins>, recorder: Option<Arc<Recorder>>) -> Self {
+    pub(crate) fn new(
+        files: PluginFiles,
+        active: Arc<ActivePlugins>,
+        recorder: Option<Arc<Recorder>>,
+    ) -> Self {
         Self { files, active, recorder, engine: OnceLock::new() }
     }
 
@@ -80,10 +87,14 @@ impl PluginLoader {
         !matches!(self.load(settings, digest), Err(PluginError::NotCompiled))
     }
 
-    /// Also returns whether something must be compiled first; `problem` is why it could not be.
-    pub(super) fn load_all(&self, wanted: Vec<Wanted>, problem: Option<&str>) -> (ByTenant, bool) {
+    /// Loads versions with their data. Also returns whether something must be compiled first; `problem` is why it could not be.
+    pub(super) fn load_all(
+        &self,
+        wanted: Vec<(WantedVersion, ReadData)>,
+        problem: Option<&str>,
+    ) -> (ByTenant, bool) {
         let (mut plugins, mut missing) = (ByTenant::new(), false);
-        for want in wanted {
+        for (want, data) in wanted {
             let (tenant, name) = (want.settings.config.tenant.clone(), want.settings.config.name.clone());
             let loaded = match self.load(&want.settings, &want.digest) {
                 Ok(policy) => Ok(policy),
@@ -100,7 +111,7 @@ impl PluginLoader {
                     Err(error.to_string())
                 }
             };
-            let mut plugin = self.plugin(want.settings, want.digest, loaded);
+            let mut plugin = self.plugin(want.settings, want.digest, loaded, data);
             if let Some(digest) = want.shadow {
                 plugin.shadow = self.shadow(&plugin.settings, digest);
                 missing |= plugin.shadow.is_none();
@@ -110,28 +121,19 @@ impl PluginLoader {
         (plugins, missing)
     }
 
-    /// A plugin with its data as they are on disk.
+    /// A plugin with its data.
     pub(super) fn plugin(
         &self,
         settings: Arc<PluginSettings>,
         digest: String,
         policy: Result<Arc<dyn Policy>, String>,
+        data: ReadData,
     ) -> ActivePlugin {
-        match self.data(&settings) {
-            Ok(data) => self.plugin_with(settings, digest, policy, data),
-            // Without its data it would decide something else.
-            Err(error) => self.plugin_with(settings, digest, Err(error), Arc::default()),
-        }
-    }
-
-    /// A plugin with these data.
-    pub(super) fn plugin_with(
-        &self,
-        settings: Arc<PluginSettings>,
-        digest: String,
-        policy: Result<Arc<dyn Policy>, String>,
-        data: Arc<KvData>,
-    ) -> ActivePlugin {
+        // Without its data it would decide something else.
+        let (policy, data) = match data {
+            Ok(data) => (policy, data),
+            Err(error) => (Err(error), Arc::default()),
+        };
         let config = &settings.config;
         let before = self.active.get(&config.tenant, &config.name);
         let cpu = self.active.cpu(&config.tenant, settings.tenant_cpu);
@@ -142,27 +144,6 @@ impl PluginLoader {
             plugin.note_configure_of(&before);
         }
         plugin
-    }
-
-    /// The plugin's data as they were imported last: those in use while they fit, for they may be large. Otherwise they are read.
-    pub(crate) fn data(&self, settings: &PluginSettings) -> Result<Arc<KvData>, String> {
-        let config = &settings.config;
-        if let Some(plugin) = self.active.get(&config.tenant, &config.name)
-            && plugin.policy.is_ok()
-            && plugin.settings.kv_size <= settings.kv_size
-        {
-            return Ok(Arc::clone(&plugin.data));
-        }
-        let path = self.files.kv(&config.tenant, &config.name);
-        let data = match std::fs::read(&path) {
-            Ok(content) => KvData::parse(&content, settings.kv_size),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(KvData::default()),
-            Err(error) => Err(error.to_string()),
-        };
-        data.map(Arc::new).map_err(|error| {
-            tracing::error!(path = %path.display(), error, "key-value data of a plugin cannot be used");
-            format!("its key-value data: {error}")
-        })
     }
 
     /// A version to be asked beside the active one. One that cannot be loaded is not: nothing depends on it.

@@ -1,6 +1,6 @@
 //! The life of versions: from an upload to a version in use, and whatever changes what is in use.
 //!
-//! Changes are made without a lock: compiling and testing take long, and `list`, `disable` and a reload wait for neither. The state is
+//! Changes are made without a lock: compiling and testing take long, and `list`, `disable` and a reload wait for neither. The table is
 //! locked while a change is stored and put in use, and only then it is seen whether the change was made of what still holds. If the
 //! settings are others by now, it is made again; if the plugin was changed meanwhile, it is refused.
 
@@ -9,18 +9,18 @@ mod child;
 mod clear;
 mod compile;
 mod files;
+mod follow;
 mod import;
 #[cfg(test)]
 mod import_tests;
 mod list;
 mod loader;
-mod state;
 mod switch;
+mod table;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
-use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -28,34 +28,52 @@ use std::time::{Duration, Instant};
 use relevo_relay::clock::Clock;
 use relevo_relay::settings::{PluginSettings, SettingsHandle};
 use relevo_runtime::Blame;
+use relevo_store::{ControlStoreError, PluginRecord, PluginStore};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::action::{ActionError, blocking};
 use crate::active_plugins::{ActivePlugins, ByTenant};
+use crate::kv::KvData;
+use crate::plugins::PluginsConfig;
 use crate::record::Recorder;
 
 pub use child::compile_here;
-pub(crate) use files::Files;
+use files::PluginFiles;
 pub(crate) use loader::PluginLoader;
-use loader::wanted;
-use state::{Entry, State};
+use loader::{ReadData, WantedVersion, wanted};
+use table::{PluginTable, Versions as _};
 
 /// Between two looks for warm instances that nobody uses.
 const SWEEP: Duration = Duration::from_secs(10);
 /// The longest that [`Lifecycle::write_recordings`] waits.
 const WRITE: Duration = Duration::from_secs(5);
 
+/// Reason why the plugins cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenPluginsError {
+    /// The directory of plugins cannot be used.
+    #[error(transparent)]
+    Directory(#[from] std::io::Error),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] ControlStoreError),
+    /// The process has no thread for it.
+    #[error(transparent)]
+    Thread(#[from] ActionError),
+}
+
 /// See the module.
 pub(crate) struct Lifecycle {
     pub(crate) loader: Arc<PluginLoader>,
     pub(crate) active: Arc<ActivePlugins>,
+    store: Arc<dyn PluginStore>,
     program: PathBuf,
     pub(crate) settings: SettingsHandle,
     pub(crate) clock: Arc<dyn Clock>,
     /// Held for as long as it takes to look, or to store a change and put it in use.
-    state: Mutex<State>,
+    table: Mutex<PluginTable>,
     /// One compiler at a time: its limits are for one.
-    compiler: Mutex<()>,
+    compiler: Arc<Mutex<()>>,
     /// Something is to be compiled in the background.
     missing: mpsc::Sender<()>,
 }
@@ -63,29 +81,25 @@ pub(crate) struct Lifecycle {
 impl Lifecycle {
     /// Reads what was in use. Also returns what [`Self::start`] needs.
     pub(crate) async fn open(
-        directory: PathBuf,
-        program: PathBuf,
-        serving: bool,
+        config: &PluginsConfig,
         settings: SettingsHandle,
         clock: Arc<dyn Clock>,
-    ) -> io::Result<(Arc<Self>, mpsc::Receiver<()>)> {
-        let opened = tokio::task::spawn_blocking(move || {
-            let files = Files::open(&directory)?;
-            let state = files.read_state()?;
-            Ok::<_, io::Error>((files, state))
-        });
-        let (files, state) = opened.await.map_err(io::Error::other)??;
-        let recorder = if serving { Some(Recorder::start(files.recordings())?) } else { None };
+    ) -> Result<(Arc<Self>, mpsc::Receiver<()>), OpenPluginsError> {
+        let table = PluginTable::new(config.store.plugins().await?);
+        let directory = config.directory.clone();
+        let files = blocking(move || Ok(PluginFiles::open(&directory))).await??;
+        let recorder = if config.serving { Some(Recorder::start(files.recordings())?) } else { None };
         let active: Arc<ActivePlugins> = Arc::default();
         let (missing, asked) = mpsc::channel(1);
         let lifecycle = Self {
             loader: Arc::new(PluginLoader::new(files, Arc::clone(&active), recorder)),
             active,
-            program,
+            store: Arc::clone(&config.store),
+            program: config.program.clone(),
             settings,
             clock,
-            state: Mutex::new(state),
-            compiler: Mutex::default(),
+            table: Mutex::new(table),
+            compiler: Arc::default(),
             missing,
         };
         Ok((Arc::new(lifecycle), asked))
@@ -94,32 +108,91 @@ impl Lifecycle {
     /// Begins what is done in the background.
     pub(crate) fn start(self: &Arc<Self>, asked: mpsc::Receiver<()>) {
         tokio::spawn(sweep(Arc::downgrade(self)));
+        tokio::spawn(follow::run(Arc::downgrade(self)));
         tokio::spawn(compile::run(Arc::downgrade(self), asked, compile::AGAIN));
     }
 
     /// Settings have changed: every plugin is made anew with them.
     pub(crate) async fn refresh(self: &Arc<Self>) {
-        let mut state = self.state.lock().await;
-        state.changes += 1;
-        let (loader, settings) = (Arc::clone(&self.loader), self.settings.get());
-        let wanted = wanted(&settings, &state);
-        let made = blocking(move || {
-            if let Some(recorder) = &loader.recorder {
+        let mut table = self.table.lock().await;
+        if let Some(recorder) = self.loader.recorder.clone() {
+            let settings = self.settings.get();
+            let keep = blocking(move || {
                 recorder.keep(settings.directory.tenants().flat_map(|tenant| &tenant.plugins));
-            }
-            Ok(loader.load_all(wanted, None))
-        });
-        let (plugins, missing) = match made.await {
+                Ok(())
+            });
+            let _ = keep.await;
+        }
+        let before = self.put_all(&mut table, false).await;
+        drop(table);
+        if let Some(before) = before {
+            self.try_settings(&before).await;
+        }
+    }
+
+    /// Puts everything in use that the table wants. Returns what was in use before; none if nothing has changed. `reread` reads all
+    /// data from the store.
+    async fn put_all(self: &Arc<Self>, table: &mut PluginTable, reread: bool) -> Option<Arc<ByTenant>> {
+        table.changes += 1;
+        let wanted = wanted(&self.settings.get(), table);
+        let (plugins, missing) = match self.load_all(wanted, None, reread).await {
             Ok(made) => made,
-            Err(error) => return tracing::error!(%error, "plugins could not be loaded"),
+            Err(error) => {
+                tracing::error!(%error, "plugins could not be loaded");
+                return None;
+            }
         };
         let before = self.active.replace_all(plugins);
         if missing {
             // Full: it has been asked already.
             let _ = self.missing.try_send(());
         }
-        drop(state);
-        self.try_settings(&before).await;
+        Some(before)
+    }
+
+    /// Loads versions with their data. See [`PluginLoader::load_all`].
+    async fn load_all(
+        &self,
+        wanted: Vec<WantedVersion>,
+        problem: Option<String>,
+        reread: bool,
+    ) -> Result<(ByTenant, bool), ActionError> {
+        let mut with_data = Vec::new();
+        for want in wanted {
+            let data = match reread {
+                true => self.stored_data(&want.settings).await,
+                false => self.data(&want.settings).await,
+            };
+            with_data.push((want, data));
+        }
+        let loader = Arc::clone(&self.loader);
+        blocking(move || Ok(loader.load_all(with_data, problem.as_deref()))).await
+    }
+
+    /// The plugin's data as they were imported last: those in use while they fit, for they may be large. Otherwise they are read.
+    pub(crate) async fn data(&self, settings: &PluginSettings) -> ReadData {
+        let config = &settings.config;
+        match self.active.get(&config.tenant, &config.name) {
+            Some(plugin) if plugin.policy.is_ok() && plugin.data.fits(settings.kv_size) => {
+                Ok(Arc::clone(&plugin.data))
+            }
+            _ => self.stored_data(settings).await,
+        }
+    }
+
+    async fn stored_data(&self, settings: &PluginSettings) -> ReadData {
+        let config = &settings.config;
+        let stored = self.store.plugin_data(&config.tenant, &config.name).await;
+        let read = stored.map_err(|error| error.to_string());
+        read.and_then(|entries| KvData::stored(entries, settings.kv_size)).map(Arc::new).map_err(|error| {
+            tracing::error!(
+                tenant = config.tenant,
+                plugin = config.name,
+                error,
+                "key-value data of a plugin cannot be used"
+            );
+            format!("its key-value data: {error}")
+        })
     }
 
     /// Plugins with other settings than `before` are asked whether they like them, so that whoever reloaded them reads it at once. What
@@ -166,20 +239,20 @@ impl Lifecycle {
         })
     }
 
-    /// See [`State::changes`].
+    /// See [`PluginTable::changes`].
     async fn changes(&self) -> u64 {
-        self.state.lock().await.changes
+        self.table.lock().await.changes
     }
 
-    /// What the state says of a plugin now; nothing, if no version was added yet.
-    async fn entry(&self, tenant: &str, plugin: &str) -> Entry {
-        self.state.lock().await.entry(tenant, plugin).cloned().unwrap_or_default()
+    /// See [`PluginTable::record`].
+    async fn record(&self, tenant: &str, plugin: &str) -> PluginRecord {
+        self.table.lock().await.record(tenant, plugin)
     }
 
-    /// As [`Self::entry`], of one to which a version was added.
-    async fn known(&self, tenant: &str, plugin: &str) -> Result<Entry, ActionError> {
-        let state = self.state.lock().await;
-        state.entry(tenant, plugin).cloned().ok_or_else(|| no_version(plugin))
+    /// As [`Self::record`], of a plugin to which a version was added.
+    async fn known(&self, tenant: &str, plugin: &str) -> Result<PluginRecord, ActionError> {
+        let record = self.record(tenant, plugin).await;
+        if record.versions.is_empty() { Err(no_version(plugin)) } else { Ok(record) }
     }
 
     /// The digest of a version that was added before; the active one, when none is named.
@@ -189,13 +262,21 @@ impl Lifecycle {
         plugin: &str,
         digest: Option<&str>,
     ) -> Result<String, ActionError> {
-        let entry = self.known(tenant, plugin).await?;
+        let record = self.known(tenant, plugin).await?;
         match digest {
-            Some(digest) => {
-                entry.find(digest).map(|v| v.digest.clone()).map_err(|why| why.of(plugin, digest))
-            }
-            None => entry.active.ok_or_else(|| no_version(plugin)),
+            Some(digest) => record.find(digest).map(|version| version.digest.clone()),
+            None => record.active.ok_or_else(|| no_version(plugin)),
         }
+    }
+}
+
+/// The error of a store that did not keep a change.
+fn not_stored(error: &ControlStoreError) -> ActionError {
+    match error {
+        ControlStoreError::Stale => ActionError::Busy(
+            "another process has changed plugins in the store: try again in some seconds".to_owned(),
+        ),
+        other => ActionError::Failed(format!("it cannot be stored: {other}")),
     }
 }
 

@@ -4,26 +4,27 @@ use std::sync::Arc;
 
 use relevo_relay::settings::PluginSettings;
 use relevo_runtime::policy::Policy;
+use relevo_store::PluginRecord;
 use serde_json::{Value, json};
 
-use super::state::{Entry, State};
-use super::{Lifecycle, no_version};
+use super::table::{PluginTable, Versions as _};
+use super::{Lifecycle, no_version, not_stored};
 use crate::action::{ActionError, blocking};
 use crate::active::ActivePlugin;
 
-/// A change of a plugin, made without the state's lock.
+/// A change of a plugin, made without the table's lock.
 pub(super) struct PreparedChange {
     /// That it was made with.
     pub(super) settings: Arc<PluginSettings>,
     /// That it was made of.
-    pub(super) before: Entry,
-    /// [`State::changes`] before it was made.
+    pub(super) before: PluginRecord,
+    /// [`PluginTable::changes`] before it was made.
     pub(super) changes: u64,
-    pub(super) after: Entry,
+    pub(super) after: PluginRecord,
     /// What is put in use. None: nothing is.
     pub(super) plugin: Option<ActivePlugin>,
     /// The component that it brings.
-    pub(super) uploaded: Option<String>,
+    pub(super) uploaded: Option<Arc<Vec<u8>>>,
 }
 
 impl ActivePlugin {
@@ -49,7 +50,7 @@ impl Lifecycle {
         };
         loop {
             let settings = self.configured(tenant, plugin)?;
-            let after = Entry { shadow: None, ..before.clone() };
+            let after = PluginRecord { shadow: None, ..before.clone() };
             let changes = self.changes().await;
             let made = match self.active.get(tenant, plugin) {
                 Some(active) => Some(self.make(&settings, active.digest.clone(), None, None).await?),
@@ -67,9 +68,9 @@ impl Lifecycle {
     }
 
     pub(crate) async fn enable(self: &Arc<Self>, tenant: &str, plugin: &str) -> Result<Value, ActionError> {
-        let change = |entry: &mut Entry| {
-            entry.enabled = true;
-            entry.active.clone().ok_or_else(|| no_version(plugin))
+        let change = |record: &mut PluginRecord| {
+            record.enabled = true;
+            record.active.clone().ok_or_else(|| no_version(plugin))
         };
         self.switch(tenant, plugin, change).await
     }
@@ -80,14 +81,14 @@ impl Lifecycle {
         plugin: &str,
         digest: Option<&str>,
     ) -> Result<Value, ActionError> {
-        let change = |entry: &mut Entry| {
+        let change = |record: &mut PluginRecord| {
             let digest = match digest {
-                Some(digest) => entry.find(digest).map_err(|why| why.of(plugin, digest))?.digest.clone(),
-                None => entry.previous.clone().ok_or_else(|| {
+                Some(digest) => record.find(digest)?.digest.clone(),
+                None => record.previous.clone().ok_or_else(|| {
                     ActionError::NotFound(format!("there was no version of `{plugin}` before"))
                 })?,
             };
-            entry.activate(&digest);
+            record.activate(&digest);
             Ok(digest)
         };
         self.switch(tenant, plugin, change).await
@@ -98,7 +99,7 @@ impl Lifecycle {
         self: &Arc<Self>,
         tenant: &str,
         plugin: &str,
-        change: impl Fn(&mut Entry) -> Result<String, ActionError>,
+        change: impl Fn(&mut PluginRecord) -> Result<String, ActionError>,
     ) -> Result<Value, ActionError> {
         self.configured(tenant, plugin)?;
         let before = self.known(tenant, plugin).await?;
@@ -106,8 +107,7 @@ impl Lifecycle {
             let settings = self.configured(tenant, plugin)?;
             let mut after = before.clone();
             let digest = change(&mut after)?;
-            let (lifecycle, of, name) = (Arc::clone(self), Arc::clone(&settings), digest.clone());
-            let policy = blocking(move || lifecycle.load_or_compile(&of, &name)).await?;
+            let policy = self.load_or_compile(&settings, &digest, None).await?;
             let changes = self.changes().await;
             let made = self.make(&settings, digest.clone(), Some(Arc::clone(&policy)), after.shadow.clone());
             let made = made.await?.working()?;
@@ -127,11 +127,10 @@ impl Lifecycle {
 
     /// Takes effect at once; changes that are under way are refused.
     pub(crate) async fn disable(self: &Arc<Self>, tenant: &str, plugin: &str) -> Result<Value, ActionError> {
-        let mut state = self.state.lock().await;
-        let mut next = state.clone();
-        let entry = next.tenants.get_mut(tenant).and_then(|of_tenant| of_tenant.get_mut(plugin));
-        entry.ok_or_else(|| no_version(plugin))?.enabled = false;
-        self.commit(&mut state, next).await?;
+        let mut table = self.table.lock().await;
+        let known = table.get(tenant, plugin).filter(|plugin| !plugin.versions.is_empty());
+        let after = PluginRecord { enabled: false, ..known.cloned().ok_or_else(|| no_version(plugin))? };
+        self.commit(&mut table, after, None).await?;
         self.active.remove(tenant, plugin);
         tracing::info!(tenant, plugin, "a plugin was disabled");
         Ok(json!({ "tenant": tenant, "plugin": plugin, "active": false }))
@@ -145,6 +144,7 @@ impl Lifecycle {
         policy: Option<Arc<dyn Policy>>,
         shadow: Option<String>,
     ) -> Result<ActivePlugin, ActionError> {
+        let data = self.data(settings).await;
         let (loader, settings) = (Arc::clone(&self.loader), Arc::clone(settings));
         blocking(move || {
             // Where it is recorded: instances that were made for the self-test have read what is in no recording.
@@ -152,7 +152,7 @@ impl Lifecycle {
                 Some(policy) => Ok(policy),
                 None => loader.load(&settings, &digest).map_err(|error| error.to_string()),
             };
-            let mut plugin = loader.plugin(Arc::clone(&settings), digest, policy);
+            let mut plugin = loader.plugin(Arc::clone(&settings), digest, policy, data);
             plugin.shadow = shadow.and_then(|digest| loader.shadow(&settings, digest));
             Ok(plugin)
         })
@@ -162,48 +162,40 @@ impl Lifecycle {
     /// Stores a change and puts it in use. False when settings or data may have changed since it was made: it must be made again.
     ///
     /// # Errors
-    /// The plugin was changed meanwhile, or the state cannot be stored; nothing has changed.
+    /// The plugin was changed meanwhile, or the change cannot be stored; nothing has changed.
     pub(super) async fn put_changed(self: &Arc<Self>, change: PreparedChange) -> Result<bool, ActionError> {
         let PreparedChange { settings, before, changes, after, plugin: made, uploaded } = change;
         let (tenant, plugin) = (&settings.config.tenant, &settings.config.name);
-        let mut state = self.state.lock().await;
+        let mut table = self.table.lock().await;
         if !Arc::ptr_eq(&self.configured(tenant, plugin)?, &settings) {
             return Ok(false);
         }
-        let changed =
-            || ActionError::Busy(format!("`{plugin}` was changed or disabled meanwhile: try again"));
-        if state.entry(tenant, plugin).cloned().unwrap_or_default() != before {
-            return Err(changed());
+        if table.record(tenant, plugin) != before {
+            return Err(ActionError::Busy(format!(
+                "`{plugin}` was changed or disabled meanwhile: try again"
+            )));
         }
-        if state.changes != changes {
+        if table.changes != changes {
             return Ok(false);
         }
-        // Another upload of the same octets, which was refused, may have removed them.
-        if let Some(digest) = uploaded {
-            let component = self.loader.files.component(&digest);
-            if !blocking(move || Ok(component.exists())).await? {
-                return Err(changed());
-            }
-        }
-        let mut next = state.clone();
-        *next.entry_mut(tenant, plugin) = after;
-        self.commit(&mut state, next).await?;
+        self.commit(&mut table, after, uploaded.as_deref().map(Vec::as_slice)).await?;
         made.into_iter().for_each(|plugin| self.active.put(Arc::new(plugin)));
         Ok(true)
     }
 
-    /// On disk first, then in memory. Components that are remembered no more are removed.
-    async fn commit(self: &Arc<Self>, state: &mut State, mut next: State) -> Result<(), ActionError> {
-        next.changes += 1;
-        let (files, stored) = (self.loader.files.clone(), next.clone());
-        let written = blocking(move || {
-            files
-                .write_state(&stored)
-                .map_err(|e| ActionError::Failed(format!("the state cannot be stored: {e}")))
-        });
-        written.await?;
-        let before = std::mem::replace(state, next);
-        self.forget_gone(&before, state).await;
+    /// In the store first, then in memory. Code of components that are remembered no more is removed.
+    async fn commit(
+        &self,
+        table: &mut PluginTable,
+        after: PluginRecord,
+        component: Option<&[u8]>,
+    ) -> Result<(), ActionError> {
+        let stored = self.store.put_plugin(table.revision, &after, component).await;
+        let revision = stored.map_err(|error| not_stored(&error))?;
+        let before = table.clone();
+        table.put(after);
+        (table.revision, table.changes) = (revision, table.changes + 1);
+        self.forget_gone(&before, table).await;
         Ok(())
     }
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use relevo_store::{PluginData, PluginRecord, PluginStore as _};
+
 use super::*;
 use crate::Plugins;
 use crate::digest::{digest_of, hex};
@@ -87,10 +89,12 @@ async fn looking_reloading_and_switching_off_wait_for_no_compiler() {
     // It would have been switched on again by what was begun before.
     let refused = refused.await.expect("ends").expect_err("disabled").to_string();
     assert!(refused.contains("disabled meanwhile"), "{refused}");
-    let component = plugins.lifecycle.loader.files.component(&hex(&digest_of(&version(2))));
-    assert!(!component.exists(), "nothing is left of it");
+    let store = world.store().await;
+    let component = store.component(&hex(&digest_of(&version(2)))).await.expect("reads");
+    assert_eq!(component, None, "nothing is left of it");
     // Made again with the settings that hold now.
     added.await.expect("ends").expect("is added");
+    assert_eq!(files(&world.plugins("code")), 4, "code and checksum of two versions");
     let plugin = plugins.active.get("b", "list").expect("is in use");
     assert!(plugin.policy.is_ok() && plugin.settings.kv_size == 2_000);
     assert!(!world.path("overlaps").exists(), "one compiler at a time");
@@ -106,8 +110,12 @@ async fn versions_that_made_room_are_gone_from_the_disk() {
         add(&plugins, "a", number).await.expect("is added");
     }
     let remembered = shown(&plugins, "a").await["versions"].as_array().map_or(0, Vec::len) + 1;
-    assert_eq!(files(&world.plugins("components")), remembered);
     assert_eq!(files(&world.plugins("code")), 2 * remembered, "with checksums");
+    let store = world.store().await;
+    for (number, there) in [(0, true), (1, false), (2, false), (3, true), (12, true)] {
+        let component = store.component(&hex(&digest_of(&version(number)))).await.expect("reads");
+        assert_eq!(component.is_some(), there, "{number}");
+    }
     plugins
         .lifecycle
         .rollback("b", "list", Some(&hex(&digest_of(&version(0)))))
@@ -122,23 +130,60 @@ async fn what_nothing_refers_to_is_removed_at_the_start() {
     add(&plugins, "a", 1).await.expect("is added");
     drop(plugins);
     let (known, orphan) = (hex(&digest_of(&version(1))), "ab".repeat(32));
-    let component = |digest: &str| world.plugins("components").join(format!("{digest}.wasm"));
     let code = |digest: &str| world.plugins("code").join(format!("plugin-{digest}-0123456789abcdef.cwasm"));
-    let left = [component(&orphan), code(&orphan), code(&known), code(&known).with_extension("cwasm.sha256")];
+    let left = [code(&orphan), code(&known), code(&known).with_extension("cwasm.sha256")];
     for file in &left {
         fs::write(file, "orphan").expect("writes");
     }
-    fs::write(world.plugins("kv/gone.list"), "key\tvalue\n").expect("writes");
-    fs::write(world.plugins("kv/a.list"), "key\tvalue\n").expect("writes");
     let plugins = world.open().await;
     until("they are removed", async || left.iter().all(|file| !file.exists())).await;
-    assert!(component(&known).exists());
     assert_eq!(shown(&plugins, "a").await["state"], "active");
     assert_eq!(files(&world.plugins("code")), 2);
-    // Somebody's data are told, and kept.
-    let state = plugins.lifecycle.state.lock().await.clone();
-    let (removed, unused) = plugins.lifecycle.clear_with(&state).expect("reads");
-    assert_eq!((removed, unused), (0, vec![world.plugins("kv/gone.list")]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_left_the_configuration_stays_until_it_is_forgotten() {
+    let world = World::new();
+    let store = world.store().await;
+    let gone = PluginRecord { tenant: "gone".into(), name: "list".into(), ..PluginRecord::default() };
+    let data = PluginData::from([("key".to_owned(), b"value".to_vec())]);
+    let revision = store.plugin_revision().await.expect("reads");
+    let revision = store.put_plugin(revision, &gone, None).await.expect("stores");
+    store.replace_plugin_data(revision, "gone", "list", &data).await.expect("stores");
+
+    let plugins = world.open().await;
+    add(&plugins, "a", 1).await.expect("is added");
+    assert_eq!(shown(&plugins, "gone").await["state"], "unconfigured");
+    let configured = plugins.lifecycle.forget_plugin("a", "list").await.expect_err("in use").to_string();
+    assert!(configured.contains("remove it there first"), "{configured}");
+    assert_eq!(store.plugin_data("gone", "list").await.expect("reads"), data, "nothing else deletes it");
+    plugins.lifecycle.forget_plugin("gone", "list").await.expect("is deleted");
+    assert_eq!(store.plugin_data("gone", "list").await.expect("reads"), PluginData::new());
+    assert!(plugins.lifecycle.forget_plugin("gone", "list").await.is_err(), "nothing is left");
+    plugins.lifecycle.disable("a", "list").await.expect("changes go on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_another_process_are_taken_up() {
+    let world = World::new();
+    // Without the task that follows the store.
+    let [one, two] = [world.store().await, world.store().await].map(|store| world.open_with(store, false));
+    let (one, two) = (one.await, two.await);
+    add(&one, "a", 1).await.expect("is added");
+    let stale = add(&two, "b", 2).await.expect_err("it does not know of that");
+    assert!(matches!(stale, ActionError::Busy(_)), "{stale}");
+    assert!(two.active.get("b", "list").is_none(), "nothing of it took effect");
+    two.lifecycle.follow().await.expect("reads");
+    assert_eq!(shown(&two, "a").await["state"], "active");
+    add(&two, "b", 2).await.expect("is added");
+
+    one.lifecycle.follow().await.expect("reads");
+    one.lifecycle.import("a", "list", b"k\tv\n".to_vec()).await.expect("fits");
+    two.lifecycle.follow().await.expect("reads");
+    assert_eq!(shown(&two, "a").await["kv_entries"], 1);
+    one.lifecycle.disable("a", "list").await.expect("is disabled");
+    two.lifecycle.follow().await.expect("reads");
+    assert!(two.active.get("a", "list").is_none(), "there too");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,15 +202,17 @@ async fn what_is_refused_has_changed_nothing() {
     world.settings.replace(settings(4));
     plugins.refresh().await;
     assert_eq!(shown(&plugins, "a").await["state"], "broken");
-    let before = fs::read(world.plugins("state.json")).expect("reads");
+    let store = world.store().await;
+    let before = store.plugins().await.expect("reads");
     for refused in
         [plugins.lifecycle.rollback("a", "list", None).await.map(drop), add(&plugins, "a", 3).await]
     {
         assert!(refused.expect_err("broken").to_string().contains("key-value data"));
     }
-    assert_eq!(fs::read(world.plugins("state.json")).expect("reads"), before);
+    assert_eq!(store.plugins().await.expect("reads"), before);
     plugins.lifecycle.import("a", "list", b"key\tvalue\n".to_vec()).await.expect_err("too large");
-    assert_eq!(fs::read(world.plugins("kv/a.list")).expect("reads"), b"key\tvalue\n");
+    let stored = store.plugin_data("a", "list").await.expect("reads");
+    assert_eq!(stored, PluginData::from([("key".to_owned(), b"value".to_vec())]));
     plugins.lifecycle.import("a", "list", b"k\tv\n".to_vec()).await.expect("fits");
     assert_eq!(shown(&plugins, "a").await["state"], "active");
 

@@ -11,6 +11,7 @@ use sha2::Digest as _;
 
 use super::reads::Reads;
 use crate::ask::in_words;
+use crate::digest::hex;
 
 /// Octets of a body that is recorded. A larger one is left out whole: half a body could only give another verdict.
 pub(crate) const MAX_BODY: u64 = 1 << 20;
@@ -155,5 +156,5 @@ pub(crate) fn fingerprint(settings: &[Attribute]) -> String {
         hash.update((value.len() as u64).to_le_bytes());
         hash.update(value);
     }
-    hash.finalize().iter().take(8).map(|octet| format!("{octet:02x}")).collect()
+    hex(&hash.finalize()[..8])
 }

@@ -8,6 +8,8 @@ use relevo_mailkit::address::to_ascii;
 use relevo_mailkit::policy::{Attribute, Message};
 use sha2::Sha256;
 
+use crate::digest::hex;
+
 /// Octets of the key.
 pub(crate) const KEY: usize = 32;
 
@@ -90,7 +92,7 @@ impl Pseudonyms {
         mac.update(kind.as_bytes());
         mac.update(&[0]);
         mac.update(text.as_bytes());
-        mac.finalize().into_bytes().iter().take(8).map(|octet| format!("{octet:02x}")).collect()
+        hex(&mac.finalize().into_bytes()[..8])
     }
 }
 

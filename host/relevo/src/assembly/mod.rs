@@ -25,7 +25,7 @@ use relevo_relay::settings::SettingsHandle;
 use relevo_relay::trace::TraceObserver;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
 use relevo_resolve::Resolve;
-use relevo_store::ControlStore;
+use relevo_store::{ControlStore, StoreUrl};
 use tokio::sync::{Notify, watch};
 
 use crate::config::EventsConfig;
@@ -57,7 +57,8 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let (control_store, directory) = open_directory(&base).await?;
     let (events, clock): (Arc<dyn EventLog>, _) = (base.store.clone(), base.clock.clone());
     let data_dir = &base.parts.data_dir;
-    let plugins = open_plugins(data_dir, &base.settings, &clock, Some(events.clone())).await?;
+    let plugins =
+        open_plugins(data_dir, control_store.clone(), &base.settings, &clock, Some(events.clone())).await?;
     PluginCollector::register(&mut registry, plugins.clone());
     let copies = copies(base.copies(observer.as_ref()));
     let delivery = start_delivery(&base, &plugins, (resolve, dial, copies), &mut registry)?;
@@ -103,11 +104,14 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     })
 }
 
+/// Opens the store of control-plane data.
+pub(crate) async fn open_control_store(url: &StoreUrl) -> anyhow::Result<Arc<ControlStore>> {
+    Ok(Arc::new(ControlStore::open(url).await.with_context(|| format!("{url} cannot be opened"))?))
+}
+
 /// Opens the store of control-plane data, and reads the directory from it for the first time.
 async fn open_directory(base: &Base) -> anyhow::Result<(Arc<ControlStore>, DirectoryRefresher)> {
-    let url = &base.parts.store;
-    let opened = ControlStore::open(url).await.with_context(|| format!("{url} cannot be opened"))?;
-    let store = Arc::new(opened);
+    let store = open_control_store(&base.parts.store).await?;
     let source = Arc::new(StoreSource::new(store.clone(), base.parts.data_dir.clone()));
     let mut directory = DirectoryRefresher::new(source, base.settings.clone());
     if let Err(error) = directory.refresh().await {
@@ -120,11 +124,13 @@ async fn open_directory(base: &Base) -> anyhow::Result<(Arc<ControlStore>, Direc
 /// what a relay will use.
 pub(crate) async fn open_plugins(
     data_dir: &Path,
+    store: Arc<ControlStore>,
     settings: &SettingsHandle,
     clock: &Arc<dyn Clock>,
     events: Option<Arc<dyn EventLog>>,
 ) -> anyhow::Result<Arc<Plugins>> {
     let config = PluginsConfig {
+        store,
         directory: data_dir.join("plugins"),
         program: std::env::current_exe().context("where this program is")?,
         serving: events.is_some(),

@@ -60,6 +60,10 @@ fn action(command: &PluginCommand) -> anyhow::Result<(PluginAction, Vec<u8>)> {
             (PluginAction::EndShadow { tenant, plugin }, Vec::new())
         }
         PluginCommand::List { tenant } => (PluginAction::List { tenant: tenant.clone() }, Vec::new()),
+        PluginCommand::Forget { named } => {
+            let (tenant, plugin) = of(named);
+            (PluginAction::Forget { tenant, plugin }, Vec::new())
+        }
         PluginCommand::Enable { named } => {
             let (tenant, plugin) = of(named);
             (PluginAction::Enable { tenant, plugin }, Vec::new())

@@ -28,12 +28,15 @@ pub(crate) fn act(file: &Path, action: PluginAction, content: Vec<u8>) -> anyhow
     let done = runtime.block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let settings = SettingsHandle::new(settings);
-        let plugins = assembly::open_plugins(&parts.data_dir, &settings, &clock, None).await?;
+        let store = assembly::open_control_store(&parts.store).await?;
+        let plugins = assembly::open_plugins(&parts.data_dir, store.clone(), &settings, &clock, None).await?;
         let room = action.room(&plugins)?;
         if content.len() > room.octets {
             bail!("{room}");
         }
-        Ok(plugins.act(action, content).await?)
+        let answer = plugins.act(action, content).await;
+        store.close().await;
+        Ok(answer?)
     });
     // A thread that plugins ran on may still be at the end of a call.
     runtime.shutdown_background();

@@ -23,6 +23,7 @@ fn in_use(answer: &Value) {
         _ if answer["beside"].is_string() => {
             format!("version {} is asked beside {:.12}, which stays active", text("digest"), text("beside"))
         }
+        _ if answer["forgotten"] == true => "its versions and key-value data were deleted".to_owned(),
         _ if answer["ended"].is_string() => {
             let now = if answer["active"] == true { "alone" } else { "is disabled" };
             format!("{:.12} is asked no more, version {:.12} {now}", text("ended"), text("digest"))

@@ -89,7 +89,7 @@ impl PolicyEngine {
         })
     }
 
-    /// Puts compiled code into the cache, slowly (see [`crate::write_synced`]). It must come from [`super::compile`] of
+    /// Puts compiled code into the cache, slowly, in pieces that are synced one by one. It must come from [`super::compile`] of
     /// this program, for it will be run as it is: from a child process of ours, never from anybody who asks.
     ///
     /// # Errors

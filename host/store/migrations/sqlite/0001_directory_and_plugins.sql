@@ -29,6 +29,8 @@ CREATE TABLE api_key (
     UNIQUE (tenant, name)
 ) STRICT, WITHOUT ROWID;
 
+INSERT INTO revision (subject, number) VALUES ('plugins', 0);
+
 -- A plugin belongs to a tenant of the configuration file or of this store: no foreign key.
 CREATE TABLE plugin (
     tenant TEXT NOT NULL,
@@ -40,11 +42,16 @@ CREATE TABLE plugin (
     PRIMARY KEY (tenant, name)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE component (
+    digest TEXT NOT NULL PRIMARY KEY,
+    content BLOB NOT NULL
+) STRICT;
+
 CREATE TABLE plugin_version (
     tenant TEXT NOT NULL,
     plugin TEXT NOT NULL,
     position INTEGER NOT NULL,
-    digest TEXT NOT NULL,
+    digest TEXT NOT NULL REFERENCES component (digest),
     added_at INTEGER NOT NULL,
     octets INTEGER NOT NULL,
     PRIMARY KEY (tenant, plugin, position),
@@ -52,15 +59,11 @@ CREATE TABLE plugin_version (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX plugin_version_digest ON plugin_version (digest);
 
-CREATE TABLE component (
-    digest TEXT NOT NULL PRIMARY KEY,
-    content BLOB NOT NULL
-) STRICT;
-
 CREATE TABLE plugin_data (
     tenant TEXT NOT NULL,
     plugin TEXT NOT NULL,
     name TEXT NOT NULL,
     content BLOB NOT NULL,
-    PRIMARY KEY (tenant, plugin, name)
+    PRIMARY KEY (tenant, plugin, name),
+    FOREIGN KEY (tenant, plugin) REFERENCES plugin (tenant, name) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;

@@ -2,8 +2,8 @@
 
 use relevo_store::{
     ApiKeyRecord, ComponentVersion, ControlStore, ControlStoreError, CredentialRecord, DirectoryStore,
-    DkimRecord, DomainRecord, DomainSettings, PluginRecord, PluginStore, TenantRecord, TenantSettings,
-    TrackingRecord,
+    DkimRecord, DomainRecord, DomainSettings, PluginData, PluginRecord, PluginStore, TenantRecord,
+    TenantSettings, TrackingRecord,
 };
 
 /// Runs all of it on an empty store.
@@ -15,6 +15,7 @@ pub(crate) async fn holds(store: &ControlStore) {
     plugins_are_replaced_as_a_whole(store).await;
     components_live_as_long_as_a_version(store).await;
     plugin_data_is_replaced_in_one_step(store).await;
+    a_change_of_something_stale_is_refused(store).await;
 }
 
 fn tenant(id: &str) -> TenantRecord {
@@ -29,10 +30,11 @@ async fn clear(store: &ControlStore) {
     for tenant in store.directory().await.expect("reads").tenants {
         store.delete_tenant(&tenant.id).await.expect("deletes");
     }
-    for plugin in store.plugins().await.expect("reads") {
-        store.delete_plugin(&plugin.tenant, &plugin.name).await.expect("deletes");
+    let found = store.plugins().await.expect("reads");
+    let mut revision = found.revision;
+    for plugin in found.plugins {
+        revision = store.delete_plugin(revision, &plugin.tenant, &plugin.name).await.expect("deletes");
     }
-    store.delete_unused_components().await.expect("deletes");
 }
 
 async fn directory_is_read_as_it_was_written(store: &ControlStore) {
@@ -162,52 +164,94 @@ fn plugin(tenant: &str, name: &str, versions: &[u64]) -> PluginRecord {
     }
 }
 
+/// Stores a plugin whose last version has this content.
+async fn put(store: &ControlStore, plugin: &PluginRecord, content: Option<&[u8]>) {
+    let revision = store.plugin_revision().await.expect("reads");
+    let next = store.put_plugin(revision, plugin, content).await.expect("stores");
+    assert_eq!(next, revision + 1);
+}
+
+async fn plugins(store: &ControlStore) -> Vec<PluginRecord> {
+    store.plugins().await.expect("reads").plugins
+}
+
 async fn plugins_are_replaced_as_a_whole(store: &ControlStore) {
-    let mut list = plugin("acme", "list", &[3, 1, 2]);
-    store.put_plugin(&list).await.expect("adds");
-    store.put_plugin(&plugin("acme", "hold", &[])).await.expect("adds");
-    assert_eq!(store.plugins().await.expect("reads"), [plugin("acme", "hold", &[]), list.clone()]);
+    let directory = store.directory_revision().await.expect("reads");
+    for n in 1..=4 {
+        let versions: Vec<u64> = (1..=n).collect();
+        put(store, &plugin("acme", "list", &versions), Some(b"wasm")).await;
+    }
+    put(store, &plugin("acme", "hold", &[]), None).await;
+    let mut list = plugin("acme", "list", &[3, 1, 2, 4]);
+    put(store, &list, None).await;
+    assert_eq!(plugins(store).await, [plugin("acme", "hold", &[]), list.clone()]);
     list.enabled = true;
     list.active = Some(version(2).digest);
     list.previous = Some(version(1).digest);
     list.shadow = Some(version(4).digest);
     list.versions = vec![version(1), version(2), version(4)];
-    store.put_plugin(&list).await.expect("replaces");
-    store.delete_plugin("acme", "hold").await.expect("deletes");
-    assert_eq!(store.plugins().await.expect("reads"), [list]);
+    put(store, &list, None).await;
+    let revision = store.plugin_revision().await.expect("reads");
+    let revision = store.delete_plugin(revision, "acme", "hold").await.expect("deletes");
+    let found = store.plugins().await.expect("reads");
+    assert_eq!((found.revision, found.plugins), (revision, vec![list]));
+    assert_eq!(store.directory_revision().await.expect("reads"), directory, "it is not the directory's");
     clear(store).await;
 }
 
 async fn components_live_as_long_as_a_version(store: &ControlStore) {
+    let found = async |n| store.component(&version(n).digest).await.expect("reads");
     // As large as a component of an interpreted language.
     let content = vec![0xa5; 18_000_000];
-    store.put_component(&version(1).digest, &content).await.expect("stores");
-    store.put_component(&version(1).digest, b"other").await.expect("stays");
-    store.put_component(&version(2).digest, b"small").await.expect("stores");
-    store.put_plugin(&plugin("acme", "list", &[1])).await.expect("adds");
-    assert_eq!(store.delete_unused_components().await.expect("deletes"), 1);
-    assert!(store.component(&version(1).digest).await.expect("reads").is_some_and(|found| found == content));
-    assert_eq!(store.component(&version(2).digest).await.expect("reads"), None);
+    put(store, &plugin("acme", "list", &[1]), Some(&content)).await;
+    put(store, &plugin("other", "list", &[1]), Some(b"the first one stays")).await;
+    put(store, &plugin("acme", "list", &[1, 2]), Some(b"small")).await;
+    put(store, &plugin("acme", "list", &[2]), None).await;
+    assert!(found(1).await.is_some_and(|found| found == content), "the other plugin remembers it");
+    put(store, &plugin("other", "list", &[]), None).await;
+    assert_eq!((found(1).await, found(2).await), (None, Some(b"small".to_vec())));
+
+    let revision = store.plugin_revision().await.expect("reads");
+    let unknown = store.put_plugin(revision, &plugin("acme", "list", &[2, 3]), None).await;
+    let unknown = unknown.expect_err("a version without a component");
+    assert!(matches!(unknown, ControlStoreError::Conflict(_)), "{unknown:?}");
+    assert_eq!(store.plugin_revision().await.expect("reads"), revision, "nothing of it took effect");
     clear(store).await;
-    assert_eq!(store.component(&version(1).digest).await.expect("reads"), None);
+    assert_eq!(found(2).await, None);
 }
 
 async fn plugin_data_is_replaced_in_one_step(store: &ControlStore) {
-    let entries: Vec<(String, Vec<u8>)> =
+    let revision = store.plugin_revision().await.expect("reads");
+    let many: PluginData =
         (0..2_500_u32).map(|n| (format!("key-{n:05}"), n.to_be_bytes().to_vec())).collect();
-    store.put_plugin(&plugin("acme", "list", &[])).await.expect("adds");
-    store.replace_plugin_data("acme", "list", &entries).await.expect("stores");
-    assert_eq!(store.plugin_data("acme", "list").await.expect("reads"), entries);
+    let revision = store.replace_plugin_data(revision, "acme", "list", &many).await.expect("stores");
+    assert_eq!(plugins(store).await, [plugin("acme", "list", &[])], "before its first version");
+    assert_eq!(store.plugin_data("acme", "list").await.expect("reads"), many);
 
-    let twice = [("a".to_owned(), vec![1]), ("a".to_owned(), vec![2])];
-    let error = store.replace_plugin_data("acme", "list", &twice).await.expect_err("a key twice");
-    assert!(matches!(error, ControlStoreError::Conflict(_)), "{error:?}");
-    assert_eq!(store.plugin_data("acme", "list").await.expect("reads"), entries, "nothing of it took effect");
-
-    let two = vec![("B".to_owned(), Vec::new()), ("a".to_owned(), b"\0\xff".to_vec())];
-    store.replace_plugin_data("acme", "list", &two).await.expect("replaces");
-    assert_eq!(store.plugin_data("acme", "list").await.expect("reads"), two, "in the order of octets");
-    assert_eq!(store.plugin_data("other", "list").await.expect("reads"), []);
+    let two = PluginData::from([("B".to_owned(), Vec::new()), ("a".to_owned(), b"\0\xff".to_vec())]);
+    let stale = store.replace_plugin_data(revision - 1, "acme", "list", &two).await.expect_err("stale");
+    assert!(matches!(stale, ControlStoreError::Stale), "{stale:?}");
+    assert_eq!(store.plugin_data("acme", "list").await.expect("reads"), many, "nothing of it took effect");
+    store.replace_plugin_data(revision, "acme", "list", &two).await.expect("replaces");
+    assert_eq!(store.plugin_data("acme", "list").await.expect("reads"), two);
+    assert_eq!(store.plugin_data("other", "list").await.expect("reads"), PluginData::new());
+    put(store, &plugin("acme", "list", &[1]), Some(b"wasm")).await;
+    assert_eq!(store.plugin_data("acme", "list").await.expect("reads"), two, "a version leaves the data");
     clear(store).await;
-    assert_eq!(store.plugin_data("acme", "list").await.expect("reads"), []);
+    assert_eq!(store.plugin_data("acme", "list").await.expect("reads"), PluginData::new());
+}
+
+async fn a_change_of_something_stale_is_refused(store: &ControlStore) {
+    let revision = store.plugin_revision().await.expect("reads");
+    put(store, &plugin("acme", "list", &[1]), Some(b"wasm")).await;
+    let before = store.plugins().await.expect("reads");
+    for stale in [
+        store.put_plugin(revision, &plugin("acme", "list", &[2]), Some(b"other")).await,
+        store.delete_plugin(revision, "acme", "list").await,
+    ] {
+        let error = stale.expect_err("stale");
+        assert!(matches!(error, ControlStoreError::Stale), "{error:?}");
+    }
+    assert_eq!(store.plugins().await.expect("reads"), before);
+    clear(store).await;
 }
