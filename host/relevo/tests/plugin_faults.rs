@@ -40,7 +40,7 @@ fn a_plugin_that_breaks_is_put_aside_tried_again_and_used_again() {
     let world =
         World::with("", &everything("breaker_faults = 3\nbreaker_open = \"1s\"\nbreaker_longest = \"1s\""));
     world.add("every", "everything");
-    // It can make no sense of this for one recipient. Other data would be another place, with a breaker that is closed.
+    // It can make no sense of this for one recipient. Other data would make it anew, with a breaker that is closed.
     world.kv("every", &format!("recipient:{BAD}\tnonsense\n"));
     let opened = || metric(&world, "relevo_plugin_breaker_opened_total", "").unwrap();
     let open = || metric(&world, "relevo_plugin_breaker_open", "").unwrap();
@@ -92,10 +92,10 @@ fn a_plugin_that_breaks_is_put_aside_tried_again_and_used_again() {
 /// A plugin has one breaker, whatever it breaks on.
 #[test]
 fn a_plugin_that_breaks_on_outcomes_is_not_called_any_more() {
-    let place = "[[tenant.plugin]]\nname = \"every\"\ngrants = [\"log\", \"clock\", \"kv\"]\n\
+    let plugin = "[[tenant.plugin]]\nname = \"every\"\ngrants = [\"log\", \"clock\", \"kv\"]\n\
         settings = { case = \"observe-trap\" }\nbreaker_faults = 1\nbreaker_open = \"1h\"\n\
         cpu_timeout = \"5s\"\nwall_timeout = \"60s\"\n";
-    let world = World::with("", place);
+    let world = World::with("", plugin);
     world.add("every", "hostile");
     assert_eq!(metric(&world, "relevo_plugin_breaker_open", ""), Some(0));
     assert!(world.sends(&[ADA], "told").starts_with("250 "));
@@ -127,9 +127,9 @@ fn a_plugin_that_breaks_on_outcomes_is_not_called_any_more() {
 /// Told of outcomes it may take as long as any other call; then it is stopped, and asked about the next message as before.
 #[test]
 fn a_plugin_that_loops_over_outcomes_is_stopped_and_goes_on_deciding() {
-    let place = "[[tenant.plugin]]\nname = \"every\"\ngrants = [\"log\", \"clock\", \"kv\"]\n\
+    let plugin = "[[tenant.plugin]]\nname = \"every\"\ngrants = [\"log\", \"clock\", \"kv\"]\n\
         settings = { case = \"observe-loop\" }\nbreaker_faults = 1000\ncpu_timeout = \"300ms\"\nwall_timeout = \"60s\"\n";
-    let world = World::with("", place);
+    let world = World::with("", plugin);
     world.add("every", "hostile");
     // A kind is there from its first fault on.
     let deadlines = || metric(&world, "relevo_plugin_faults_total", "kind=\"deadline\"").unwrap_or(0);

@@ -20,9 +20,9 @@ fn counts(report: &serde_json::Value) -> [u64; 4] {
     ["replayed", "same", "differing", "faults"].map(|key| report[key].as_u64().unwrap())
 }
 
-/// All octets below the recordings of a place.
-fn recorded_octets(relay: &Relay, place: &str) -> Vec<u8> {
-    let directory = relay.folder.join("data/plugins/recordings").join(place);
+/// All octets below the recordings of a plugin.
+fn recorded_octets(relay: &Relay, plugin: &str) -> Vec<u8> {
+    let directory = relay.folder.join("data/plugins/recordings").join(plugin);
     let files = fs::read_dir(directory).unwrap();
     files.flat_map(|file| fs::read(file.unwrap().path()).unwrap()).collect()
 }
@@ -72,14 +72,13 @@ fn unredacted_recordings_give_the_same_verdicts() {
     assert!(metrics.lines().filter(called).all(|l| l.ends_with(" 0")), "{metrics}");
 
     // A component that was not added: compared, and forgotten.
-    let place = world.relay.folder.join("data/plugins");
-    let listing = |name: &str| {
-        let mut names: Vec<_> =
-            fs::read_dir(place.join(name)).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let code = world.relay.folder.join("data/plugins/code");
+    let compiled = || {
+        let mut names: Vec<_> = fs::read_dir(&code).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();
         names
     };
-    let before = (listing("components"), listing("code"));
+    let before = compiled();
     let refused = world.plugin(&[
         "replay",
         "--tenant",
@@ -90,7 +89,7 @@ fn unredacted_recordings_give_the_same_verdicts() {
         component("sockets").to_str().unwrap(),
     ]);
     assert!(!refused.0 && refused.1.contains("wasi:sockets"), "{}", refused.1);
-    // `accept-all` takes no settings, which the place has.
+    // `accept-all` takes no settings, which the configuration has.
     let text = fs::read_to_string(world.relay.config()).unwrap();
     let without = text.replace("settings = { tag = \"blue\" }\n", "");
     fs::write(world.relay.config(), without).unwrap();
@@ -116,16 +115,16 @@ fn unredacted_recordings_give_the_same_verdicts() {
         report["differences"].as_array().unwrap().iter().map(|d| d["recorded"].as_str().unwrap()).collect();
     assert_eq!(differences, ["hold", "fault: decide: error (guest)", "reject 550 5.6.0", "reject 550 5.6.0"]);
     assert!(report["differences"].as_array().unwrap().iter().all(|d| d["replayed"] == "accept"));
-    assert_eq!((listing("components"), listing("code")), before);
+    assert_eq!(compiled(), before);
     assert_eq!(world.listed("every")["versions"].as_array().unwrap().len(), 1);
 }
 
 /// What a warm instance read once, when it was made, is in the recordings of all its messages.
 #[test]
 fn recordings_know_what_warm_instances_have_read() {
-    let place = "[[tenant.plugin]]\nname = \"every\"\nclass = \"large\"\ngrants = [\"log\", \"clock\", \"kv\"]\n\
+    let plugin = "[[tenant.plugin]]\nname = \"every\"\nclass = \"large\"\ngrants = [\"log\", \"clock\", \"kv\"]\n\
         settings = { standing = \"standing\" }\nrecord = 10\nrecord_unredacted = true\n";
-    let world = World::with("", place);
+    let world = World::with("", plugin);
     world.kv("every", "standing\thold\n");
     world.add("every", "everything");
     for n in 0..3 {
@@ -141,12 +140,12 @@ fn recordings_know_what_warm_instances_have_read() {
 /// The first call of an instance may be that it is told of outcomes, and it then stays for messages.
 #[test]
 fn recordings_know_what_was_read_before_outcomes_were_told() {
-    let place = "[[tenant.plugin]]\nname = \"every\"\nclass = \"large\"\ngrants = [\"log\", \"clock\", \"kv\"]\n\
+    let plugin = "[[tenant.plugin]]\nname = \"every\"\nclass = \"large\"\ngrants = [\"log\", \"clock\", \"kv\"]\n\
         settings = { standing = \"standing\" }\nrecord = 10\nrecord_unredacted = true\n";
-    let world = World::with("", place);
+    let world = World::with("", plugin);
     world.add("every", "everything");
     assert!(world.sends(&[ADA], "accepted").starts_with("250 "));
-    // Other data is another place, without instances and without lines. What became of the message comes some seconds later.
+    // Other data make the plugin anew, without instances and without lines. What became of the message comes some seconds later.
     world.kv("every", "standing\thold\n");
     wait_for("the outcome", || {
         world.listed("every")["log"].to_string().contains("email.delivered").then_some(())

@@ -162,8 +162,8 @@ fn bodies_are_inspected_wherever_they_are_cut() {
 
 #[test]
 fn a_fault_is_answered_by_the_failure_policy() {
-    let place = |policy: &str| everything(&format!("on_failure = \"{policy}\""));
-    let world = World::with("", &place("tempfail"));
+    let plugin = |policy: &str| everything(&format!("on_failure = \"{policy}\""));
+    let world = World::with("", &plugin("tempfail"));
     world.add("every", "everything");
     // Data that it cannot make sense of.
     world.kv("every", "verdict\tnonsense\n");
@@ -199,8 +199,8 @@ fn a_fault_is_answered_by_the_failure_policy() {
 
 #[test]
 fn what_breaks_in_the_self_test_is_not_used() {
-    let place = "[[tenant.plugin]]\nname = \"bad\"\ngrants = [\"log\", \"clock\", \"kv\"]\nsettings = { case = \"endless-loop\" }\n";
-    let world = World::with("", place);
+    let plugin = "[[tenant.plugin]]\nname = \"bad\"\ngrants = [\"log\", \"clock\", \"kv\"]\nsettings = { case = \"endless-loop\" }\n";
+    let world = World::with("", plugin);
     world.refuses("bad", &component("hostile"), "self-test");
     assert_eq!(world.listed("bad")["state"], "empty");
     assert!(world.sends(&[ADA], "unharmed").starts_with("250 "));
@@ -230,8 +230,8 @@ fn the_same_over_http_with_an_admin_key() {
     let (_, made) = relevo(&["api-key", "new", "--name", "ops"], "");
     let admin = made.lines().find_map(|l| l.strip_prefix("API key (shown this once): ")).unwrap().to_owned();
     let hash = made.lines().find(|l| l.starts_with("api_keys")).unwrap().replace("api_keys", "admin_keys");
-    let place = format!("{BLOCK_LIST}record = 10\nrecord_unredacted = true\nkv_size = \"1KiB\"\n");
-    let world = World::with(&format!("[plugins]\n{hash}\nmax_size = \"1MiB\"\n"), &place);
+    let plugin = format!("{BLOCK_LIST}record = 10\nrecord_unredacted = true\nkv_size = \"1KiB\"\n");
+    let world = World::with(&format!("[plugins]\n{hash}\nmax_size = \"1MiB\"\n"), &plugin);
     let relay = &world.relay;
     let (status, answer) = http(relay, "GET", "/plugins", &relay.key, b"");
     assert_eq!((status, answer["name"].as_str()), (403, Some("invalid_api_key")));
@@ -368,7 +368,7 @@ fn a_version_beside_the_active_one_has_no_effect() {
         (&"accept".into(), &"reject 550 5.7.1".into())
     );
 
-    // Still beside it after a restart; and then in its place.
+    // Still beside it after a restart; and then active.
     world.relay.stop();
     world.relay.spawn();
     let digest = world.listed("list")["shadow"]["digest"].as_str().unwrap().to_owned();

@@ -54,7 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "relevo-store",
         ],
     ),
-    ("relevo-policy", &["relevo-relay", "relevo-queue", "relevo-runtime", "relevo-smtp"]),
+    ("relevo-policy", &["relevo-relay", "relevo-queue", "relevo-runtime", "relevo-smtp", "relevo-store"]),
     ("relevo-http", &["relevo-relay", "relevo-queue"]),
     (
         "relevo",
