@@ -67,7 +67,7 @@ impl Signer {
     }
 }
 
-/// The signed fields, canonicalised once for each way that is used.
+/// The signed fields, canonicalised once for each kind that is used.
 struct CanonicalHeaders<'a> {
     fields: &'a [Field<'a>],
     names: &'a [&'static str],

@@ -73,7 +73,7 @@ pub struct Sample {
     pub subject: String,
     /// The domains that claim authorship.
     pub domains: Vec<String>,
-    /// What `validate` mended.
+    /// Names of the fixes of `validate`.
     pub fixes: Vec<String>,
     /// The destinations that were found.
     pub links: Vec<String>,
@@ -192,7 +192,7 @@ fn copy(recipe: Recipe, message: Arc<dyn Source>) -> Result<Splice, String> {
 struct SampleDirectory;
 
 impl Ownership for SampleDirectory {
-    type Domain = &'static str;
+    type OwnedDomain = &'static str;
 
     fn covering(&self, domain: &str) -> Option<&&'static str> {
         (domain == "example.com").then_some(&"example.com")

@@ -239,7 +239,7 @@ pub struct TrackOptions {
 /// `track.rewrite`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rewrite {
-    /// With places for URLs.
+    /// With segments that stand for URLs.
     pub edits: Vec<Edit>,
     /// Destinations.
     pub links: Vec<String>,

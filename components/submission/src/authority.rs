@@ -14,13 +14,13 @@ use crate::Origin;
 /// Whose the domains are.
 pub trait Ownership {
     /// A configured domain.
-    type Domain;
+    type OwnedDomain;
 
     /// The most specific configured domain that covers `domain` (lower case A-labels).
-    fn covering(&self, domain: &str) -> Option<&Self::Domain>;
+    fn covering(&self, domain: &str) -> Option<&Self::OwnedDomain>;
 
     /// The tenant that the domain belongs to.
-    fn tenant<'a>(&self, domain: &'a Self::Domain) -> &'a str;
+    fn tenant<'a>(&self, domain: &'a Self::OwnedDomain) -> &'a str;
 
     /// Returns true if the domains of `tenant` may be used from `peer` on the relay port.
     fn may_use_from(&self, tenant: &str, peer: IpAddr) -> bool;
@@ -60,7 +60,7 @@ pub fn authors<'a, O: Ownership>(
     origin: &Origin,
     sender: Option<&str>,
     authors: &[Author],
-) -> Result<Option<&'a O::Domain>, NotAuthorised> {
+) -> Result<Option<&'a O::OwnedDomain>, NotAuthorised> {
     let from = authors.iter().find(|a| a.role == AuthorRole::From).ok_or_else(|| NotAuthorised {
         rule: "no-author",
         text: "the From field names no mailbox that could be authorised".to_owned(),
@@ -90,7 +90,7 @@ pub fn authors<'a, O: Ownership>(
 fn from_network<O: Ownership>(
     settings: &O,
     origin: &Origin,
-    owned: &O::Domain,
+    owned: &O::OwnedDomain,
     what: &str,
     domain: &str,
 ) -> Result<(), NotAuthorised> {

@@ -14,7 +14,7 @@ pub struct Recipe {
     pub prepend: Vec<u8>,
     /// Over the stored bytes: those of `validate` and `track`, merged and checked.
     pub edits: Vec<Edit>,
-    /// Set when the edits have places for URLs: each recipient gets a copy of its own.
+    /// Set when edits have segments that stand for URLs. Each recipient gets a copy of its own.
     pub links: Option<Links>,
     /// Absent: passes unsigned.
     pub signing: Option<Signing>,

@@ -1,4 +1,4 @@
-//! Link and open tracking: edits to a message, with places for URLs that the caller mints.
+//! Link and open tracking: edits to a message, with segments for the URLs that the caller mints.
 //!
 //! # What is rewritten
 //!

@@ -6,7 +6,7 @@ use relevo_mailkit::source::{Source, for_each_chunk};
 use wasmtime::{Store, Trap};
 
 use crate::imports::ImportTrap;
-use crate::state::{Refused, State, enter};
+use crate::state::{GuestState, RefusedGrowth, enter};
 use crate::{Blame, FaultKind};
 
 /// Why a stage gave no answer, before blame is found.
@@ -36,11 +36,11 @@ impl From<io::Error> for Broken {
 
 /// Pushes `[offset, offset + length)` of `source` in chunks, each an exported call of its own.
 pub(crate) fn push(
-    store: &mut Store<State>,
+    store: &mut Store<GuestState>,
     source: &dyn Source,
     offset: u64,
     length: u64,
-    mut call: impl FnMut(&mut Store<State>, &[u8]) -> wasmtime::Result<()>,
+    mut call: impl FnMut(&mut Store<GuestState>, &[u8]) -> wasmtime::Result<()>,
 ) -> Result<(), Broken> {
     for_each_chunk(source, offset, length, |chunk| {
         enter(store);
@@ -49,7 +49,7 @@ pub(crate) fn push(
 }
 
 /// Whose fault it was, what broke, and what it said last.
-pub(crate) fn explain(broken: Broken, state: &State) -> (Blame, FaultKind, String) {
+pub(crate) fn explain(broken: Broken, state: &GuestState) -> (Blame, FaultKind, String) {
     let (blame, kind, mut detail) = match broken {
         Broken::Source(error) => (Blame::Host, FaultKind::Host, format!("reading the message: {error}")),
         Broken::Answer(detail) => (Blame::Guest, FaultKind::Answer, detail),
@@ -64,7 +64,7 @@ pub(crate) fn explain(broken: Broken, state: &State) -> (Blame, FaultKind, Strin
 }
 
 /// Why the engine ended a guest, or could not read its answer.
-fn classify(error: &wasmtime::Error, state: &State) -> (Blame, FaultKind, String) {
+fn classify(error: &wasmtime::Error, state: &GuestState) -> (Blame, FaultKind, String) {
     if let Some((blame, exceeded)) = &state.budget.exceeded {
         let wanted = state.refused.as_ref().map_or(String::new(), |refused| format!("; it wanted {refused}"));
         return (*blame, FaultKind::Deadline, format!("{exceeded}{wanted}"));
@@ -77,8 +77,8 @@ fn classify(error: &wasmtime::Error, state: &State) -> (Blame, FaultKind, String
     }
     if let Some(refused) = &state.refused {
         let kind = match refused {
-            Refused::Memory(_) => FaultKind::Memory,
-            Refused::Table(_) => FaultKind::Table,
+            RefusedGrowth::Memory(_) => FaultKind::Memory,
+            RefusedGrowth::Table(_) => FaultKind::Table,
         };
         return (Blame::Guest, kind, format!("wanted {refused}; then: {error:#}"));
     }

@@ -18,7 +18,7 @@ pub struct RuntimeConfig {
     /// fail for want of memory.
     pub calls: usize,
     /// What a call may use.
-    pub limits: Limits,
+    pub limits: StageLimits,
 }
 
 impl Default for RuntimeConfig {
@@ -26,7 +26,7 @@ impl Default for RuntimeConfig {
         Self {
             cache_dir: None,
             calls: std::thread::available_parallelism().map_or(2, usize::from).max(2),
-            limits: Limits::default(),
+            limits: StageLimits::default(),
         }
     }
 }
@@ -47,7 +47,7 @@ impl RuntimeConfig {
 
 /// What a call of a first-party stage may use.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct StageLimits {
     /// Octets of linear memory.
     pub memory: usize,
     /// Elements of each table.
@@ -60,7 +60,7 @@ pub struct Limits {
     pub message_wall: Duration,
 }
 
-impl Default for Limits {
+impl Default for StageLimits {
     fn default() -> Self {
         Self {
             memory: 64 << 20,

@@ -2,7 +2,7 @@
 
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::config::{Limits, LoadError};
+use crate::config::{LoadError, StageLimits};
 
 /// Core instances of one component: the program and the shims that `wit-component` puts round it.
 const CORE_INSTANCES: u32 = 8;
@@ -11,7 +11,7 @@ const CORE_INSTANCES: u32 = 8;
 const KEEP_RESIDENT: usize = 2 << 20;
 
 /// An engine with room for `instances` at the same time.
-pub(crate) fn lean(limits: &Limits, instances: u32) -> Result<Engine, LoadError> {
+pub(crate) fn lean(limits: &StageLimits, instances: u32) -> Result<Engine, LoadError> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances * CORE_INSTANCES)

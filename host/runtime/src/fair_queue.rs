@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-/// Entries by key. Keys take turns; entries of one key leave in the order in which they came.
+/// Entries by key. Keys are served round-robin; entries of one key leave in the order in which they came.
 #[derive(Debug)]
 pub struct FairQueue<K, T> {
     entries: HashMap<K, VecDeque<T>>,
@@ -27,7 +27,7 @@ impl<K: Hash + Eq + Clone, T> FairQueue<K, T> {
         self.pop_if(|_| true)
     }
 
-    /// Takes the first entry of the next key for which `may` holds. The others keep their turns.
+    /// Takes the first entry of the next key for which `may` holds. The others keep their positions.
     pub fn pop_if(&mut self, may: impl Fn(&K) -> bool) -> Option<(K, T)> {
         let at = self.order.iter().position(may)?;
         let key = self.order.remove(at)?;
@@ -41,7 +41,7 @@ impl<K: Hash + Eq + Clone, T> FairQueue<K, T> {
         Some((key, entry))
     }
 
-    /// Takes an entry of this key for which `wanted` holds, whosever turn it is.
+    /// Takes an entry of this key for which `wanted` holds, whichever key is next.
     pub fn remove(&mut self, key: &K, wanted: impl Fn(&T) -> bool) -> Option<T> {
         let entries = self.entries.get_mut(key)?;
         let entry = entries.iter().position(wanted).and_then(|at| entries.remove(at))?;

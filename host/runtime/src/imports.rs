@@ -11,7 +11,7 @@ use wasmtime::{Engine, StoreContextMut};
 
 use crate::Stage;
 use crate::config::LoadError;
-use crate::state::State;
+use crate::state::GuestState;
 
 /// The pinned imports of a stage, one a line.
 fn golden(stage: Stage) -> &'static str {
@@ -76,7 +76,7 @@ pub(crate) fn audit(engine: &Engine, stage: Stage, component: &Component) -> Res
 /// Defines everything that the (audited) component imports, but what `elsewhere` says of by name is
 /// defined elsewhere.
 pub(crate) fn link(
-    linker: &mut Linker<State>,
+    linker: &mut Linker<GuestState>,
     engine: &Engine,
     component: &Component,
     elsewhere: impl Fn(&str) -> bool,
@@ -102,7 +102,7 @@ pub(crate) fn link(
     Ok(())
 }
 
-type Context<'a> = StoreContextMut<'a, State>;
+type Context<'a> = StoreContextMut<'a, GuestState>;
 /// `stream-error` is never returned, so any type with its shape would do.
 type Written = (Result<(), StreamError>,);
 
@@ -124,7 +124,11 @@ struct DateTime {
     nanoseconds: u32,
 }
 
-fn define(target: &mut LinkerInstance<'_, State>, interface: &str, function: &str) -> wasmtime::Result<()> {
+fn define(
+    target: &mut LinkerInstance<'_, GuestState>,
+    interface: &str,
+    function: &str,
+) -> wasmtime::Result<()> {
     match (interface, function) {
         ("wasi:cli/environment@0.2", "get-environment") => {
             target.func_wrap(function, |_: Context<'_>, ()| Ok((Vec::<(String, String)>::new(),)))
@@ -178,7 +182,7 @@ fn define(target: &mut LinkerInstance<'_, State>, interface: &str, function: &st
 
 /// Standard output and error: bounded, kept for the log.
 fn define_stream(
-    target: &mut LinkerInstance<'_, State>,
+    target: &mut LinkerInstance<'_, GuestState>,
     interface: &str,
     function: &str,
 ) -> wasmtime::Result<()> {
@@ -214,7 +218,7 @@ fn define_stream(
 /// Randomness that is the same for the same call: what a component returns must come out the same
 /// on a retry.
 fn define_random(
-    target: &mut LinkerInstance<'_, State>,
+    target: &mut LinkerInstance<'_, GuestState>,
     interface: &str,
     function: &str,
 ) -> wasmtime::Result<()> {
@@ -249,7 +253,11 @@ fn define_random(
     }
 }
 
-fn inert(target: &mut LinkerInstance<'_, State>, interface: &str, function: &str) -> wasmtime::Result<()> {
+fn inert(
+    target: &mut LinkerInstance<'_, GuestState>,
+    interface: &str,
+    function: &str,
+) -> wasmtime::Result<()> {
     let name = format!("{interface}#{function}");
     target.func_new(function, move |_, _, _, _| Err(wasmtime::Error::new(ImportTrap::Inert(name.clone()))))
 }

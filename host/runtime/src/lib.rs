@@ -26,7 +26,7 @@ mod tests;
 mod ticker;
 
 pub use components::{component, components_are_stale};
-pub use config::{Limits, LoadError, RuntimeConfig};
+pub use config::{LoadError, RuntimeConfig, StageLimits};
 pub use fair_queue::FairQueue;
 
 pub use runtime::Runtime;

@@ -10,22 +10,22 @@ use crate::Stage;
 use crate::bindings::{dkim, template, track, validate};
 use crate::cache::{Cache, load_compiled};
 use crate::components::Embedded;
-use crate::config::{Limits, LoadError, RuntimeConfig};
-use crate::state::{self, Bounds, Moment, State};
+use crate::config::{LoadError, RuntimeConfig, StageLimits};
+use crate::state::{self, Bounds, GuestState, Moment};
 use crate::{engine, imports};
 
 /// The stages, ready to be instantiated.
 pub(crate) struct Prepared {
-    pub(crate) validate: validate::ValidateStagePre<State>,
-    pub(crate) track: track::TrackStagePre<State>,
-    pub(crate) dkim: dkim::DkimStagePre<State>,
-    pub(crate) template: template::TemplateStagePre<State>,
+    pub(crate) validate: validate::ValidateStagePre<GuestState>,
+    pub(crate) track: track::TrackStagePre<GuestState>,
+    pub(crate) dkim: dkim::DkimStagePre<GuestState>,
+    pub(crate) template: template::TemplateStagePre<GuestState>,
 }
 
 /// An instance of a first-party component.
 pub(crate) trait Guest: Sized {
     const STAGE: Stage;
-    fn instantiate(prepared: &Prepared, store: &mut Store<State>) -> wasmtime::Result<Self>;
+    fn instantiate(prepared: &Prepared, store: &mut Store<GuestState>) -> wasmtime::Result<Self>;
 }
 
 macro_rules! guest {
@@ -33,7 +33,7 @@ macro_rules! guest {
         impl Guest for $type {
             const STAGE: Stage = Stage::$stage;
 
-            fn instantiate(prepared: &Prepared, store: &mut Store<State>) -> wasmtime::Result<Self> {
+            fn instantiate(prepared: &Prepared, store: &mut Store<GuestState>) -> wasmtime::Result<Self> {
                 prepared.$field.instantiate(store)
             }
         }
@@ -46,8 +46,8 @@ guest!(dkim::DkimStage, Dkim, dkim);
 guest!(template::TemplateStage, Template, template);
 
 /// A store with the limits armed and nothing in it.
-pub(crate) fn new_store(engine: &Engine, bounds: Bounds, began: Moment) -> Store<State> {
-    let mut store = Store::new(engine, State::new(bounds, began));
+pub(crate) fn new_store(engine: &Engine, bounds: Bounds, began: Moment) -> Store<GuestState> {
+    let mut store = Store::new(engine, GuestState::new(bounds, began));
     state::guard(&mut store);
     store
 }
@@ -96,7 +96,7 @@ impl Prepared {
     }
 }
 
-type Pre = Result<InstancePre<State>, LoadError>;
+type Pre = Result<InstancePre<GuestState>, LoadError>;
 
 fn join(thread: thread::ScopedJoinHandle<'_, Pre>) -> Pre {
     thread.join().unwrap_or_else(|_| Err(LoadError::Engine("the compiler panicked".into())))
@@ -105,12 +105,12 @@ fn join(thread: thread::ScopedJoinHandle<'_, Pre>) -> Pre {
 /// An engine that only compiles, made when something must be compiled. It is dropped after loading:
 /// an engine keeps what its compiler has once needed, which is more than a hundred megabytes.
 struct Compiler {
-    limits: Limits,
+    limits: StageLimits,
     engine: OnceLock<Result<Engine, String>>,
 }
 
 impl Compiler {
-    fn new(limits: Limits) -> Self {
+    fn new(limits: StageLimits) -> Self {
         Self { limits, engine: OnceLock::new() }
     }
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 use wasmtime::{Engine, Store};
 
 use crate::call::{Broken, explain};
-use crate::config::{Limits, LoadError, RuntimeConfig};
+use crate::config::{LoadError, RuntimeConfig, StageLimits};
 use crate::load::{Guest, Prepared, new_store};
-use crate::state::{Moment, State};
+use crate::state::{GuestState, Moment};
 use crate::ticker::Ticker;
 use crate::{Blame, Fault, FaultKind, Stage, StageStats, engine};
 
@@ -24,13 +24,13 @@ const INSTANCES_PER_CALL: usize = 2;
 pub struct Runtime {
     engine: Engine,
     prepared: Prepared,
-    limits: Limits,
+    limits: StageLimits,
     ticker: Ticker,
-    counters: [Counters; 4],
+    counters: [StageCounters; 4],
 }
 
 #[derive(Default)]
-struct Counters {
+struct StageCounters {
     calls: AtomicU64,
     faults: AtomicU64,
     cpu_nanos: AtomicU64,
@@ -63,7 +63,7 @@ impl Runtime {
         &self,
         now: i64,
         seed: u64,
-        calls: impl FnOnce(&mut Store<State>, &G) -> Result<T, Broken>,
+        calls: impl FnOnce(&mut Store<GuestState>, &G) -> Result<T, Broken>,
     ) -> Result<T, Fault> {
         let began = Moment::now();
         let ticking = self.ticker.run();
@@ -83,7 +83,7 @@ impl Runtime {
         began: Moment,
         now: i64,
         seed: u64,
-        calls: impl FnOnce(&mut Store<State>, &G) -> Result<T, Broken>,
+        calls: impl FnOnce(&mut Store<GuestState>, &G) -> Result<T, Broken>,
     ) -> Result<T, Fault> {
         let mut store = new_store(&self.engine, (&self.limits).into(), began);
         let milliseconds = u64::try_from(now).unwrap_or(0).saturating_mul(1_000);
@@ -101,7 +101,7 @@ impl Runtime {
     }
 }
 
-impl Counters {
+impl StageCounters {
     fn count(&self, answered: bool, cpu: Duration) {
         let nanos = u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX);
         self.cpu_nanos.fetch_add(nanos, Ordering::Relaxed);

@@ -11,7 +11,7 @@ use relevo_mailkit::source::Source;
 /// The first-party stages. Each method is one call of a component with a fresh state; nothing is
 /// kept between calls.
 ///
-/// A call computes on the thread of the caller, for as long as [`crate::Limits`] allows, and reads
+/// A call computes on the thread of the caller, for as long as [`crate::StageLimits`] allows, and reads
 /// `message` as it goes. So callers bound how many run at the same time, and keep sources that may
 /// block away from threads that serve sockets.
 pub trait Stages: Send + Sync {
@@ -97,7 +97,7 @@ impl Stage {
     /// All of them, in the order in which a message meets them.
     pub const ALL: [Self; 4] = [Self::Validate, Self::Track, Self::Dkim, Self::Template];
 
-    /// The place in [`Self::ALL`].
+    /// The index in [`Self::ALL`].
     pub(crate) fn index(self) -> usize {
         self as usize
     }

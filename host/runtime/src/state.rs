@@ -6,7 +6,7 @@ use rustix::time::{ClockId, clock_gettime};
 use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
 
 use crate::Blame;
-use crate::config::Limits;
+use crate::config::StageLimits;
 use crate::policy::granted::GrantedCapabilities;
 
 /// Octets of standard output and error that are kept for the log.
@@ -22,7 +22,7 @@ const TABLES: usize = 64;
 const HANDLES: usize = 10_000;
 
 /// The state beside a guest.
-pub(crate) struct State {
+pub(crate) struct GuestState {
     /// Milliseconds since 1970: what the guest's wall clock shows.
     pub(crate) now: u64,
     /// A splitmix64 sequence, seeded from the call.
@@ -33,7 +33,7 @@ pub(crate) struct State {
     pub(crate) output: Vec<u8>,
     pub(crate) budget: Budget,
     /// The memory or table growth that was refused.
-    pub(crate) refused: Option<Refused>,
+    pub(crate) refused: Option<RefusedGrowth>,
     /// What a plugin was granted; first-party components are granted nothing.
     pub(crate) granted: GrantedCapabilities,
     used: Used,
@@ -42,7 +42,7 @@ pub(crate) struct State {
 
 /// A growth that was refused.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Refused {
+pub(crate) enum RefusedGrowth {
     #[error("{0}")]
     Memory(String),
     #[error("{0}")]
@@ -66,30 +66,30 @@ pub(crate) struct Bounds {
     /// Elements of tables.
     pub(crate) table_elements: usize,
     /// Of one exported call.
-    pub(crate) call: Span,
+    pub(crate) call: TimeUse,
     /// Of all calls for one message.
-    pub(crate) message: Span,
+    pub(crate) message: TimeUse,
 }
 
 /// CPU time of the thread, and elapsed time: used, or a limit.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Span {
+pub(crate) struct TimeUse {
     pub(crate) cpu: Duration,
     pub(crate) wall: Duration,
 }
 
-impl From<&Limits> for Bounds {
-    fn from(limits: &Limits) -> Self {
+impl From<&StageLimits> for Bounds {
+    fn from(limits: &StageLimits) -> Self {
         Self {
             memory: limits.memory,
             table_elements: limits.table_elements,
-            call: Span { cpu: limits.call_cpu, wall: limits.message_wall },
-            message: Span { cpu: limits.message_cpu, wall: limits.message_wall },
+            call: TimeUse { cpu: limits.call_cpu, wall: limits.message_wall },
+            message: TimeUse { cpu: limits.message_cpu, wall: limits.message_wall },
         }
     }
 }
 
-impl State {
+impl GuestState {
     pub(crate) fn new(limits: Bounds, began: Moment) -> Self {
         Self {
             now: 0,
@@ -146,7 +146,7 @@ impl State {
     }
 }
 
-impl ResourceLimiter for State {
+impl ResourceLimiter for GuestState {
     fn memory_growing(
         &mut self,
         current: usize,
@@ -161,7 +161,7 @@ impl ResourceLimiter for State {
             self.used.last = (more, 0);
         } else {
             let detail = format!("{total} octets of memory, {} are allowed", self.limits.memory);
-            self.refused = Some(Refused::Memory(detail));
+            self.refused = Some(RefusedGrowth::Memory(detail));
             self.used.last = (0, 0);
         }
         Ok(granted)
@@ -186,7 +186,7 @@ impl ResourceLimiter for State {
             self.used.last = (0, more);
         } else {
             let detail = format!("tables of {total} elements, {} are allowed", self.limits.table_elements);
-            self.refused = Some(Refused::Table(detail));
+            self.refused = Some(RefusedGrowth::Table(detail));
             self.used.last = (0, 0);
         }
         Ok(granted)
@@ -215,8 +215,8 @@ impl ResourceLimiter for State {
 /// Looked at when the epoch advances, so entering a call costs no system call. A call is counted
 /// from the first tick that finds it running, so it can overrun by two.
 pub(crate) struct Budget {
-    call_limit: Span,
-    message_limit: Span,
+    call_limit: TimeUse,
+    message_limit: TimeUse,
     /// When the message began.
     began: Moment,
     /// Counts exported calls.
@@ -281,7 +281,7 @@ impl Budget {
 
     /// A guest that neither computed nor asked the host for half of the time, and has not used half
     /// of its CPU time either, was kept waiting by the machine.
-    fn blame(&self, spent: Span, limit: Span) -> Blame {
+    fn blame(&self, spent: TimeUse, limit: TimeUse) -> Blame {
         let busy = spent.cpu + self.host >= spent.wall / 2 || spent.cpu >= limit.cpu / 2;
         if busy { Blame::Guest } else { Blame::Host }
     }
@@ -292,7 +292,7 @@ fn over(what: &str, limit: Duration) -> String {
 }
 
 /// Arms a new store.
-pub(crate) fn guard(store: &mut Store<State>) {
+pub(crate) fn guard(store: &mut Store<GuestState>) {
     store.limiter(|state| state);
     store.epoch_deadline_callback(|mut context| Ok(context.data_mut().budget.check()));
     store.set_max_component_handles(HANDLES);
@@ -300,7 +300,7 @@ pub(crate) fn guard(store: &mut Store<State>) {
 }
 
 /// To be called before every exported call.
-pub(crate) fn enter(store: &mut Store<State>) {
+pub(crate) fn enter(store: &mut Store<GuestState>) {
     store.set_epoch_deadline(1);
     let state = store.data_mut();
     state.budget.call += 1;
@@ -323,7 +323,7 @@ impl Moment {
     }
 
     /// What was used after `before`, on the same thread.
-    pub(crate) fn since(self, before: Self) -> Span {
-        Span { cpu: self.cpu.saturating_sub(before.cpu), wall: self.wall - before.wall }
+    pub(crate) fn since(self, before: Self) -> TimeUse {
+        TimeUse { cpu: self.cpu.saturating_sub(before.cpu), wall: self.wall - before.wall }
     }
 }

@@ -14,7 +14,7 @@ pub(crate) const TICK: Duration = Duration::from_millis(10);
 const IDLE_TICKS: u32 = 100;
 
 #[derive(Default)]
-struct Shared {
+struct TickerState {
     running: AtomicUsize,
     parked: AtomicBool,
     stop: AtomicBool,
@@ -22,16 +22,16 @@ struct Shared {
 
 /// The thread that advances the epoch. An idle relay is not woken by it.
 pub(crate) struct Ticker {
-    shared: Arc<Shared>,
+    shared: Arc<TickerState>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// While it exists the epoch advances.
-pub(crate) struct Ticking<'a>(&'a Shared);
+pub(crate) struct Ticking<'a>(&'a TickerState);
 
 impl Ticker {
     pub(crate) fn start(engines: Vec<Engine>) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(TickerState::default());
         let theirs = Arc::clone(&shared);
         let thread = thread::Builder::new().name("epoch".into()).spawn(move || tick(&engines, &theirs))?;
         Ok(Self { shared, thread: Some(thread) })
@@ -69,7 +69,7 @@ impl Drop for Ticker {
     }
 }
 
-fn tick(engines: &[Engine], shared: &Shared) {
+fn tick(engines: &[Engine], shared: &TickerState) {
     let mut idle = 0;
     while !shared.stop.load(Ordering::SeqCst) {
         if shared.running.load(Ordering::SeqCst) > 0 {

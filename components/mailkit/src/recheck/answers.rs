@@ -15,7 +15,7 @@ pub fn report(report: &Report, size: u64) -> Result<(), &'static str> {
     header_fields(&report.added_headers)?;
     edits(&report.edits, size, 0)?;
     if report.edits.iter().flat_map(|e| &e.segments).any(|p| matches!(p, Segment::Click(_) | Segment::Open)) {
-        return Err("validate returned places for links");
+        return Err("validate returned segments for links");
     }
     if report.from_field.iter().any(|c| matches!(c, b'\r' | b'\n' | 0)) {
         return Err("the From field is not unfolded");

@@ -79,7 +79,7 @@ pub fn edits(edits: &[Edit], size: u64, links: usize) -> Result<(), &'static str
             match segment {
                 Segment::Literal(octets) if edit.encoding == Encoding::Identity => literal(octets)?,
                 Segment::Click(link) if usize::try_from(*link).is_ok_and(|l| l >= links) => {
-                    return Err("an edit has a place for a link that is not in the table");
+                    return Err("an edit names a link that is not in the table");
                 }
                 _ => {}
             }

@@ -37,7 +37,7 @@ use base64::Base64Run;
 use quoted_printable::{QuotedRun, SOFT_BREAK};
 use segments::{Octets, Segments};
 
-/// The tracking URLs of one recipient's copy. Each place of the edits asks once, while the splice
+/// The tracking URLs of one recipient's copy. Each segment asks once, while the splice
 /// is made.
 pub trait TrackingUrls {
     /// The click URL of this index of the link table.
@@ -46,7 +46,7 @@ pub trait TrackingUrls {
     fn open(&self) -> String;
 }
 
-/// For edits without places for URLs; where there is one nothing is put.
+/// For edits without URLs. A segment that stands for one becomes empty.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoLinks;
 

@@ -15,15 +15,15 @@ const DOMAINS: [(&str, &str); 4] = [
 ];
 
 impl Ownership for Settings {
-    type Domain = (&'static str, &'static str);
+    type OwnedDomain = (&'static str, &'static str);
 
-    fn covering(&self, domain: &str) -> Option<&Self::Domain> {
+    fn covering(&self, domain: &str) -> Option<&Self::OwnedDomain> {
         DOMAINS.iter().find(|(name, _)| {
             domain.strip_suffix(name).is_some_and(|below| below.is_empty() || below.ends_with('.'))
         })
     }
 
-    fn tenant<'a>(&self, domain: &'a Self::Domain) -> &'a str {
+    fn tenant<'a>(&self, domain: &'a Self::OwnedDomain) -> &'a str {
         domain.1
     }
 

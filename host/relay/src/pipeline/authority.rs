@@ -18,7 +18,7 @@ pub(crate) struct Owner {
 }
 
 impl Ownership for Settings {
-    type Domain = Arc<Domain>;
+    type OwnedDomain = Arc<Domain>;
 
     fn covering(&self, domain: &str) -> Option<&Arc<Domain>> {
         self.directory.domain(domain)

@@ -17,8 +17,8 @@ use crate::policy::{Check, PolicyRequest, PolicyResult};
 use crate::sandbox::WorkClass;
 use crate::settings::{Settings, Tenant};
 
-/// A message that is being checked.
-pub(super) struct Incoming {
+/// A message that has arrived and is not checked yet.
+pub(super) struct UncheckedMessage {
     pub(super) settings: Arc<Settings>,
     pub(super) origin: Origin,
     pub(super) via: Arc<Via>,
@@ -39,7 +39,7 @@ pub(super) struct Checked {
     pub(super) policy: PolicyResult,
 }
 
-impl Incoming {
+impl UncheckedMessage {
     fn options(&self, include_headers: bool) -> ValidateOptions {
         let max_size = self.settings.intake.max_message_size;
         ValidateOptions {
@@ -72,7 +72,7 @@ impl Incoming {
 
 impl<'p> Run<'p> {
     /// Validates, authorises, and asks every check. A refusal ends it: no later step sees the message.
-    pub(super) async fn check(&mut self, incoming: &Incoming) -> Result<Checked, Rejection> {
+    pub(super) async fn check(&mut self, incoming: &UncheckedMessage) -> Result<Checked, Rejection> {
         let began = self.began();
         let provisional = incoming.settings.directory.tenant(&incoming.tenant);
         let include_headers = provisional.is_some_and(|tenant| self.reads_fields(tenant));
@@ -90,7 +90,11 @@ impl<'p> Run<'p> {
         Ok(Checked { report, owner, policy })
     }
 
-    async fn validate(&self, incoming: &Incoming, include_headers: bool) -> Result<Report, Rejection> {
+    async fn validate(
+        &self,
+        incoming: &UncheckedMessage,
+        include_headers: bool,
+    ) -> Result<Report, Rejection> {
         let options = incoming.options(include_headers);
         let validate =
             move |stages: &dyn Stages, message: &dyn Source| judge::validate(stages, options, message);
@@ -99,7 +103,7 @@ impl<'p> Run<'p> {
 
     async fn ask_checks(
         &mut self,
-        incoming: &Incoming,
+        incoming: &UncheckedMessage,
         owner: &Owner,
         mut report: Arc<Report>,
         fields_listed: bool,

@@ -28,7 +28,7 @@ pub use relevo_submission::{Origin, Protocol, Via};
 pub use submission::{Accepted, PolicyRefusal, Rejection, Submission};
 
 use self::authority::Owner;
-use self::checks::{Checked, Incoming};
+use self::checks::{Checked, UncheckedMessage};
 use crate::clock::{Clock, IdSource};
 use crate::events;
 use crate::policy::{Check, PolicyResult};
@@ -60,7 +60,7 @@ pub struct Pipeline {
     pub recipient_refused: Arc<dyn Fn() + Send + Sync>,
 }
 
-/// One message on its way.
+/// One message in the pipeline.
 struct Run<'a> {
     pipeline: &'a Pipeline,
     id: ItemId,
@@ -115,7 +115,7 @@ impl Run<'_> {
     async fn submit(&mut self, submission: Submission) -> Result<Option<String>, Rejection> {
         let Submission { settings, origin, envelope, via, body } = submission;
         let message = Arc::clone(&body.source);
-        let incoming = Incoming {
+        let incoming = UncheckedMessage {
             tenant: provisional_tenant(&settings, &origin, &envelope.sender),
             settings: Arc::clone(&settings),
             origin,
@@ -173,7 +173,7 @@ impl Run<'_> {
     /// The answer of `track`, and the settings by which it was asked; none if the message is not tracked.
     async fn track(
         &self,
-        incoming: &Incoming,
+        incoming: &UncheckedMessage,
         owner: Option<&Owner>,
         report: &Arc<Report>,
     ) -> Result<Option<(Rewrite, Tracking)>, Rejection> {
@@ -192,7 +192,7 @@ impl Run<'_> {
 
     fn plan(
         &self,
-        incoming: &Incoming,
+        incoming: &UncheckedMessage,
         owner: Option<&Owner>,
         report: &Report,
         tracked: Option<(Rewrite, Tracking)>,

@@ -9,14 +9,14 @@ use super::bindings::host::relevo::host::{clock, kv, log};
 use super::bindings::policy::exports::relevo::policy::{configure, decide, inspect, observe};
 use super::error::PluginError;
 use crate::imports;
-use crate::state::State;
+use crate::state::GuestState;
 
 /// What is the same for everybody who uses a component.
 pub(crate) struct Code {
     pub(crate) digest: Digest,
     /// Names of the imports, for the audit.
     pub(crate) imports: Vec<String>,
-    pre: InstancePre<State>,
+    pre: InstancePre<GuestState>,
     decide: decide::GuestIndices,
     configure: Option<configure::GuestIndices>,
     inspect: Option<inspect::GuestIndices>,
@@ -62,7 +62,7 @@ impl Code {
     }
 
     /// Makes an instance. Runs code of the guest where a module has a start function.
-    pub(crate) fn instantiate(&self, store: &mut Store<State>) -> wasmtime::Result<Guests> {
+    pub(crate) fn instantiate(&self, store: &mut Store<GuestState>) -> wasmtime::Result<Guests> {
         let instance = self.pre.instantiate(&mut *store)?;
         Ok(Guests {
             decide: self.decide.load(&mut *store, &instance)?,
@@ -77,14 +77,14 @@ fn optional<T>(there: bool, find: impl FnOnce() -> wasmtime::Result<T>) -> wasmt
     there.then(find).transpose()
 }
 
-fn prepare(component: &Component) -> wasmtime::Result<InstancePre<State>> {
+fn prepare(component: &Component) -> wasmtime::Result<InstancePre<GuestState>> {
     let engine = component.engine();
     let mut linker = Linker::new(engine);
     // Whether they are granted is looked at for each tenant; a store without the grant is never
     // made.
-    log::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    clock::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
-    kv::add_to_linker::<_, HasSelf<State>>(&mut linker, |state| state)?;
+    log::add_to_linker::<_, HasSelf<GuestState>>(&mut linker, |state| state)?;
+    clock::add_to_linker::<_, HasSelf<GuestState>>(&mut linker, |state| state)?;
+    kv::add_to_linker::<_, HasSelf<GuestState>>(&mut linker, |state| state)?;
     imports::link(&mut linker, engine, component, |name| name.starts_with("relevo:host/"))?;
     linker.instantiate_pre(component)
 }

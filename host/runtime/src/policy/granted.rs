@@ -7,7 +7,7 @@ use relevo_mailkit::text::escaped;
 use super::api::{Data, Export, LogLevel, LogLine, Unavailable};
 use super::bindings::host::relevo::host::{clock, kv, log};
 use super::config::{Capability, CapabilityGrants, PluginLimits};
-use crate::state::State;
+use crate::state::GuestState;
 
 /// Octets of a log line.
 const LOG_LINE: usize = 1024;
@@ -152,7 +152,7 @@ impl From<Unavailable> for kv::Error {
 #[error("out of time in a host call")]
 struct OutOfTime;
 
-impl State {
+impl GuestState {
     /// Neither the epoch nor anything else interrupts the host, so its time is looked at when it
     /// comes back.
     fn timed<T>(&mut self, call: impl FnOnce(&mut GrantedCapabilities) -> T) -> wasmtime::Result<T> {
@@ -163,7 +163,7 @@ impl State {
     }
 }
 
-impl log::Host for State {
+impl log::Host for GuestState {
     fn log(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
         let level = match level {
             log::Level::Debug => LogLevel::Debug,
@@ -176,13 +176,13 @@ impl log::Host for State {
     }
 }
 
-impl clock::Host for State {
+impl clock::Host for GuestState {
     fn now(&mut self) -> wasmtime::Result<u64> {
         Ok(self.now)
     }
 }
 
-impl kv::Host for State {
+impl kv::Host for GuestState {
     fn get(&mut self, key: String) -> wasmtime::Result<Result<Option<Vec<u8>>, kv::Error>> {
         self.timed(|granted| granted.get(&key))
     }

@@ -17,7 +17,7 @@ use super::metrics::{PluginCounters, PluginMetrics};
 use super::pool::NotRun;
 use super::session::{self, ten_times};
 use super::warm::Instance;
-use crate::state::{Bounds, Moment, Span, State};
+use crate::state::{Bounds, GuestState, Moment, TimeUse};
 use crate::{Blame, FaultKind};
 
 /// What the guest process may move to the host in one host call or answer. Answers have a limit of
@@ -48,15 +48,15 @@ impl LoadedPlugin {
     }
 
     /// A store with the limits armed and nothing in it.
-    pub(crate) fn new_store(&self, began: Moment) -> Store<State> {
+    pub(crate) fn new_store(&self, began: Moment) -> Store<GuestState> {
         let limits = &self.config.limits;
         let bounds = Bounds {
             memory: limits.memory,
             table_elements: limits.table_elements,
-            call: Span { cpu: limits.call_cpu, wall: limits.call_wall },
-            message: Span { cpu: ten_times(limits.call_cpu), wall: ten_times(limits.call_wall) },
+            call: TimeUse { cpu: limits.call_cpu, wall: limits.call_wall },
+            message: TimeUse { cpu: ten_times(limits.call_cpu), wall: ten_times(limits.call_wall) },
         };
-        let mut state = State::new(bounds, began);
+        let mut state = GuestState::new(bounds, began);
         state.granted = GrantedCapabilities::new(&self.config.grants, limits);
         let mut store = Store::new(self.engine.engines.of(self.config.class), state);
         store.set_hostcall_fuel(CROSSING.max(limits.result.saturating_mul(2)));

@@ -17,7 +17,7 @@ use super::convert;
 use super::plugin::LoadedPlugin;
 use super::warm::Instance;
 use crate::call::{Broken, explain};
-use crate::state::{Moment, Span, State, enter, guard};
+use crate::state::{GuestState, Moment, TimeUse, enter, guard};
 
 /// Octets of a fault's detail.
 const DETAIL: usize = 500;
@@ -25,7 +25,7 @@ const DETAIL: usize = 500;
 /// An operation that is running.
 struct InstanceRun<'a> {
     plugin: &'a LoadedPlugin,
-    store: Store<State>,
+    store: Store<GuestState>,
     /// None until there is an instance.
     guests: Option<Guests>,
     /// The export that was called last.
@@ -109,7 +109,7 @@ fn operate<T>(
     drop(ticking);
     let result = result.map_err(|broken| session.fault(broken));
     let (log, log_dropped) = session.end();
-    let Span { cpu, wall } = Moment::now().since(began);
+    let TimeUse { cpu, wall } = Moment::now().since(began);
     let cost = Cost { cpu, wall, memory: session.store.data().memory() };
     plugin.engine.spent(cost.cpu);
     plugin.counters.operation(session.at, &cost, log_dropped);
@@ -200,7 +200,7 @@ impl<'a> InstanceRun<'a> {
     fn push(
         &mut self,
         body: &Body,
-        mut call: impl FnMut(&mut Store<State>, &[u8]) -> wasmtime::Result<bool>,
+        mut call: impl FnMut(&mut Store<GuestState>, &[u8]) -> wasmtime::Result<bool>,
     ) -> Result<(), Broken> {
         let size = body.source.size();
         let mut at = body.offset;

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use wasmtime::Store;
 
 use super::code::Guests;
-use crate::state::State;
+use crate::state::GuestState;
 
 /// An instance that has been configured and has answered.
 pub(crate) struct Instance {
-    pub(crate) store: Store<State>,
+    pub(crate) store: Store<GuestState>,
     pub(crate) guests: Guests,
 }
 

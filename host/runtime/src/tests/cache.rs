@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::guests::dummy;
 use crate::cache::Cache;
-use crate::{Limits, Stage, engine};
+use crate::{Stage, StageLimits, engine};
 
 fn entries(directory: &Path, extension: &str) -> Vec<PathBuf> {
     let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
@@ -20,7 +20,7 @@ fn a_compiled_component_is_kept_and_checked() {
     let cache = Cache::open(&directory).unwrap();
     assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
 
-    let engine = engine::lean(&Limits::default(), 1).unwrap();
+    let engine = engine::lean(&StageLimits::default(), 1).unwrap();
     let component = dummy(Stage::Dkim);
     let load = || {
         cache
@@ -53,7 +53,7 @@ fn a_compiled_component_is_kept_and_checked() {
 fn another_component_or_configuration_is_another_entry() {
     let parent = tempfile::tempdir().unwrap();
     let cache = Cache::open(&parent.path().join("cache")).unwrap();
-    let engine = engine::lean(&Limits::default(), 1).unwrap();
+    let engine = engine::lean(&StageLimits::default(), 1).unwrap();
     for stage in [Stage::Dkim, Stage::Template] {
         let component = dummy(stage);
         cache

@@ -9,7 +9,7 @@ use relevo_mailkit::source::Source;
 
 use super::guests::{dummy, importer, printer, validator};
 use crate::components::Embedded;
-use crate::{Blame, Fault, FaultKind, Limits, LoadError, Runtime, RuntimeConfig, Stage, Stages};
+use crate::{Blame, Fault, FaultKind, LoadError, Runtime, RuntimeConfig, Stage, StageLimits, Stages};
 
 /// A refusal at address 16: `code`, then `5.6.0`, `rule`, and `detail` given as address and length.
 fn refusal(code: &str, detail: (u32, u32)) -> String {
@@ -27,7 +27,8 @@ const CODE_550: &str = "\\26\\02";
 const TEXT: (u32, u32) = (80, 4);
 
 fn start(component: Embedded) -> Result<Arc<Runtime>, LoadError> {
-    let limits = Limits { call_cpu: Duration::from_millis(100), memory: 1 << 20, ..Limits::default() };
+    let limits =
+        StageLimits { call_cpu: Duration::from_millis(100), memory: 1 << 20, ..StageLimits::default() };
     let config = RuntimeConfig { calls: 1, limits, ..RuntimeConfig::default() };
     Runtime::with_components(config, |stage| {
         Some(if stage == Stage::Validate { component } else { dummy(stage) })

@@ -7,13 +7,13 @@ use wasmtime::component::Component;
 
 use crate::components::embedded;
 use crate::imports::imported_functions;
-use crate::{Limits, Stage, components_are_stale, engine};
+use crate::{Stage, StageLimits, components_are_stale, engine};
 
 /// Each list is exactly what its component imports: an import that went away is taken off, a new
 /// one is looked at. `BLESS=1` writes the lists.
 #[test]
 fn imports_are_pinned() {
-    let engine = engine::lean(&Limits::default(), 1).unwrap();
+    let engine = engine::lean(&StageLimits::default(), 1).unwrap();
     for stage in Stage::ALL {
         let wasm = embedded(stage).expect("components: run `cargo xtask build`").wasm;
         let component = Component::from_binary(&engine, wasm).unwrap();
