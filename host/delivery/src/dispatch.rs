@@ -56,6 +56,8 @@ pub(crate) async fn run(shared: Arc<DeliveryContext>) {
                 () = shared.stop.cancelled() => return,
                 // Only workers are to be started: the queue has nothing new.
                 () = shared.work.notified() => {}
+                // What became due of keys that were thought to be exhausted.
+                () = shared.look.notified() => break,
                 () = &mut changed => {
                     changed = queue.changed();
                     break;
@@ -240,9 +242,9 @@ fn put_off(shared: &Arc<DeliveryContext>, site: SiteId) {
         let task = async move {
             while !inner.stop.is_cancelled() {
                 let next = inner.with_table(|t| t.deferral(&name, inner.steady()));
-                let Some((taken, failure, until)) = next else { return };
-                let keys: Vec<QueueKey> = taken.iter().map(|t| t.domain.clone()).collect();
+                let Some((keys, failure, until)) = next else { return };
                 bulk(&inner, &keys, &failure, inner.time_of_day(until)).await;
+                inner.exhausted(&name, &keys);
             }
         };
         if contained(&shared, "put off", task).await == End::Died {

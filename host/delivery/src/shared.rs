@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use relevo_queue::{ItemMeta, Lease, Millis, NewEvent, Queue, RecipientState, Settlement};
+use relevo_queue::{ItemMeta, Lease, Millis, NewEvent, Queue, QueueKey, RecipientState, Settlement};
 use relevo_resolve::Resolve;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use super::attempt::Tools;
 use super::dial::Dial;
 use super::outcome::{AttemptResult, Rules, handed_back, is_expired};
 use super::schedule::millis;
+use super::site_id::SiteId;
 use super::table::{SiteLimits, SiteTable};
 use super::tls::TlsMemory;
 use super::{DeliveryObserver, DeliveryParts};
@@ -48,6 +49,8 @@ pub(crate) struct DeliveryContext {
     pub(crate) abandon: CancellationToken,
     /// The scheduler may start or put off something.
     pub(crate) work: Notify,
+    /// The scheduler is to look at the queue.
+    pub(crate) look: Notify,
     /// A recipient failed whose sender is to be told.
     pub(crate) failed: Notify,
     table: Mutex<SiteTable>,
@@ -88,6 +91,7 @@ impl DeliveryContext {
             stop: CancellationToken::new(),
             abandon: CancellationToken::new(),
             work: Notify::new(),
+            look: Notify::new(),
             failed: Notify::new(),
             table: Mutex::new(table),
             settler,
@@ -128,6 +132,12 @@ impl DeliveryContext {
             self.work.notify_one();
         }
         result
+    }
+
+    /// The queue had nothing due of these keys. What came since was not reported: the scheduler looks again.
+    pub(crate) fn exhausted(&self, site: &SiteId, keys: &[QueueKey]) {
+        self.table().exhausted(site, keys);
+        self.look.notify_one();
     }
 
     /// The settings in force; limits follow them.

@@ -14,8 +14,8 @@ use super::round_robin::RoundRobin;
 use super::schedule;
 use super::shaper::{Admission, Health, MAX_BACKOFF, Shaper, SiteShaper, TransactionSummary};
 
-/// Domains that one lease may be chosen from.
-const DOMAINS_PER_LEASE: usize = 256;
+/// Queue keys that one lease may be chosen from.
+const KEYS_PER_LEASE: usize = 256;
 
 /// Names a worker.
 pub(crate) type WorkerId = u64;
@@ -23,23 +23,19 @@ pub(crate) type WorkerId = u64;
 /// The number of a worker among those of its site: the lowest that was free when it began.
 pub(crate) type SourceSlot = usize;
 
-/// A domain whose deliveries are being leased.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Taken {
-    /// Its name.
-    pub(crate) domain: QueueKey,
-    ready: usize,
-    tenants: Vec<String>,
-}
-
 /// One site.
 #[derive(Debug)]
 pub(crate) struct Site {
     /// How it is reached.
     pub(crate) path: NextHopPath,
-    /// Domains with something due, in turn by tenant, and how much at most.
-    waiting: RoundRobin<QueueKey>,
+    /// Keys with something due: how much at most, and of which tenants.
     ready: HashMap<QueueKey, (usize, Vec<String>)>,
+    /// The sum of what they have due.
+    work: usize,
+    /// Of these keys, those that leases are chosen from. Workers share them: they stay while one delivery is leased.
+    candidates: Arc<Vec<QueueKey>>,
+    /// The other ones, round-robin by tenant.
+    waiting: RoundRobin<QueueKey>,
     /// Workers, idle ones too.
     pub(crate) active: usize,
     /// Workers that were started or woken and have not asked for work yet.
@@ -64,8 +60,10 @@ impl Site {
     pub(crate) fn new(path: NextHopPath) -> Self {
         Self {
             path,
-            waiting: RoundRobin::default(),
             ready: HashMap::new(),
+            work: 0,
+            candidates: Arc::default(),
+            waiting: RoundRobin::default(),
             active: 0,
             starting: 0,
             idlers: Vec::new(),
@@ -77,25 +75,28 @@ impl Site {
         }
     }
 
-    /// `domain` has `ready` deliveries due, of `tenants`.
-    pub(crate) fn register(&mut self, domain: &QueueKey, ready: usize, tenants: &[String]) {
-        self.waiting.push(domain, tenants);
-        self.ready.insert(domain.clone(), (ready, tenants.to_vec()));
+    /// `key` has `ready` deliveries due, of `tenants`.
+    pub(crate) fn register(&mut self, key: &QueueKey, ready: usize, tenants: &[String]) {
+        self.work += ready;
+        match self.ready.insert(key.clone(), (ready, tenants.to_vec())) {
+            Some((before, _)) => self.work -= before,
+            None => self.waiting.push(key, tenants),
+        }
     }
 
-    /// Whether the scheduler knows already that it has something due.
-    pub(crate) fn has(&self, domain: &QueueKey) -> bool {
-        self.waiting.contains(domain)
+    /// Returns true if the scheduler knows already that the key has something due.
+    pub(crate) fn has(&self, key: &QueueKey) -> bool {
+        self.ready.contains_key(key)
     }
 
-    /// Whether anything waits.
+    /// Returns true if anything waits.
     pub(crate) fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.ready.is_empty()
     }
 
     /// Whether nothing would be lost by forgetting it.
     pub(crate) fn is_forgettable(&self, now: Millis) -> bool {
-        let quiet = self.active == 0 && !self.deferring && self.waiting.is_empty();
+        let quiet = self.active == 0 && !self.deferring && !self.is_waiting();
         quiet
             && match self.shaper.health {
                 Health::Failing { until, .. } => {
@@ -150,10 +151,17 @@ impl Site {
         self.ready.values().take(4).flat_map(|(_, tenants)| tenants.iter().take(4).cloned()).collect()
     }
 
+    /// Nothing is known of what waits: the scheduler asks the queue again.
+    pub(crate) fn forget_keys(&mut self) {
+        self.ready.clear();
+        self.work = 0;
+        self.candidates = Arc::default();
+        self.waiting = RoundRobin::default();
+    }
+
     /// Nothing waits any more; idle workers wake up.
     pub(crate) fn clear(&mut self) {
-        self.waiting = RoundRobin::default();
-        self.ready.clear();
+        self.forget_keys();
         for (_, idler) in self.idlers.drain(..) {
             idler.notify_one();
         }
@@ -161,32 +169,47 @@ impl Site {
 
     /// How many more workers there is work for.
     pub(crate) fn connections_needed(&self, now: Millis, most: usize) -> usize {
-        let work = self.ready.values().fold(0_usize, |sum, (ready, _)| sum.saturating_add(*ready));
         let busy = self.active.saturating_sub(self.idlers.len());
-        self.limit(now, most).saturating_sub(busy).min(work.saturating_sub(self.starting))
+        self.limit(now, most).saturating_sub(busy).min(self.work.saturating_sub(self.starting))
     }
 
-    /// The domains that the next lease is chosen from. They no longer wait.
-    pub(crate) fn take(&mut self) -> Vec<Taken> {
-        let mut taken = Vec::new();
-        while taken.len() < DOMAINS_PER_LEASE
-            && let Some(domain) = self.waiting.pop()
-        {
-            let (ready, tenants) = self.ready.remove(&domain).unwrap_or_default();
-            taken.push(Taken { domain, ready, tenants });
-        }
-        taken
-    }
-
-    /// After a lease of `count` deliveries from these that may have left something due: they wait
-    /// again.
-    pub(crate) fn put_back(&mut self, taken: Vec<Taken>, count: usize) {
-        for Taken { domain, ready, tenants } in taken {
-            // Those that were registered again since are known better by now.
-            if !self.waiting.contains(&domain) {
-                self.register(&domain, ready.saturating_sub(count).max(1), &tenants);
+    /// The keys that the next lease is chosen from.
+    pub(crate) fn candidates(&mut self) -> Arc<Vec<QueueKey>> {
+        if self.candidates.len() < KEYS_PER_LEASE && !self.waiting.is_empty() {
+            let candidates = Arc::make_mut(&mut self.candidates);
+            while candidates.len() < KEYS_PER_LEASE
+                && let Some(key) = self.waiting.pop()
+            {
+                candidates.push(key);
             }
         }
+        self.candidates.clone()
+    }
+
+    /// A delivery of `key` was leased; there may be more. If other keys wait, it stands behind them.
+    pub(crate) fn leased(&mut self, key: &QueueKey) {
+        let Some((ready, tenants)) = self.ready.get_mut(key) else { return };
+        if *ready > 1 {
+            *ready -= 1;
+            self.work -= 1;
+        }
+        if !self.waiting.is_empty()
+            && let Some(at) = self.candidates.iter().position(|candidate| candidate == key)
+        {
+            Arc::make_mut(&mut self.candidates).swap_remove(at);
+            self.waiting.push(key, tenants);
+        }
+    }
+
+    /// The queue has nothing due of these candidates.
+    pub(crate) fn exhausted(&mut self, keys: &[QueueKey]) {
+        for key in keys {
+            if let Some((ready, _)) = self.ready.remove(key) {
+                self.work -= ready;
+            }
+        }
+        let ready = &self.ready;
+        Arc::make_mut(&mut self.candidates).retain(|key| ready.contains_key(key));
     }
 
     /// A connection succeeded: the window opens.
@@ -303,14 +326,33 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_that_was_not_drained_waits_again() {
+    fn a_key_waits_until_the_queue_has_nothing_of_it() {
         let mut s = site();
-        s.register(&QueueKey::of_domain("a.test"), 9, &["t".into()]);
-        let taken = s.take();
-        assert!(!s.is_waiting());
-        assert_eq!(s.connections_needed(0, 20), 0);
-        s.put_back(taken, 4);
-        assert!(s.has(&QueueKey::of_domain("a.test")));
-        assert_eq!((s.take()[0].ready, s.connections_needed(0, 20)), (5, 0));
+        let key = QueueKey::of_domain("a.test");
+        s.register(&key, 2, &["t".into()]);
+        for _ in 0..3 {
+            assert_eq!(*s.candidates(), [key.clone()]);
+            s.leased(&key);
+        }
+        assert!(s.has(&key) && s.connections_needed(0, 20) == 1);
+        s.exhausted(&[key.clone()]);
+        assert!(!s.has(&key) && s.candidates().is_empty() && s.connections_needed(0, 20) == 0);
+    }
+
+    #[test]
+    fn a_key_that_was_served_makes_room_for_those_that_wait() {
+        let mut s = site();
+        let key = |n: usize| QueueKey::of_domain(format!("{n}.test"));
+        for n in 0..KEYS_PER_LEASE + 2 {
+            s.register(&key(n), 5, &["t".into()]);
+        }
+        let candidates = s.candidates();
+        assert!(candidates.len() == KEYS_PER_LEASE && !candidates.contains(&key(KEYS_PER_LEASE)));
+        s.leased(&key(7));
+        let candidates = s.candidates();
+        assert!(candidates.len() == KEYS_PER_LEASE && candidates.contains(&key(KEYS_PER_LEASE)));
+        assert!(!candidates.contains(&key(7)) && s.has(&key(7)), "it waits behind the others");
+        s.exhausted(&candidates);
+        assert_eq!(*s.candidates(), [key(KEYS_PER_LEASE + 1), key(7)]);
     }
 }

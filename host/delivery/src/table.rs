@@ -19,7 +19,7 @@ use super::hosts::NextHopPath;
 use super::round_robin::RoundRobin;
 use super::schedule::millis;
 use super::shaper::Health;
-use super::site::{Site, Taken};
+use super::site::Site;
 use super::site_id::SiteId;
 
 pub(crate) use workers::{Turn, WorkerState};
@@ -319,14 +319,14 @@ impl SiteTable {
         &mut self,
         id: &SiteId,
         now: Millis,
-    ) -> Option<(Vec<Taken>, Arc<Failure>, Millis)> {
+    ) -> Option<(Arc<Vec<QueueKey>>, Arc<Failure>, Millis)> {
         let site = self.sites.get_mut(id)?;
         if let Health::Failing { until, failure, .. } = &site.shaper.health
             && *until > now
             && site.is_waiting()
         {
             let (failure, until) = (failure.clone(), *until);
-            return Some((site.take(), failure, until));
+            return Some((site.candidates(), failure, until));
         }
         site.deferring = false;
         self.queue_site(id, now);
@@ -337,6 +337,7 @@ impl SiteTable {
     pub(crate) fn deferral_died(&mut self, id: &SiteId) {
         if let Some(site) = self.sites.get_mut(id) {
             site.deferring = false;
+            site.forget_keys();
         }
     }
 

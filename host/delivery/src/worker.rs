@@ -14,7 +14,7 @@ use super::outcome::{AttemptResult, all_failed, conclude, expire, handed_back};
 use super::schedule::{millis, spread};
 use super::shaper::TransactionSummary;
 use super::shared::{DeliveryContext, LEASE};
-use super::site::{Taken, WorkerId};
+use super::site::WorkerId;
 use super::site_id::SiteId;
 use super::table::{Turn, WorkerState};
 use crate::settings::DeliverySettings;
@@ -92,7 +92,7 @@ impl Worker {
             };
             let turn = self.shared.table().turn(&self.site, &state, self.shared.steady());
             let goes_on = match turn {
-                Turn::Lease(taken, path, slot) => self.serve(taken, &path, slot).await,
+                Turn::Lease(keys, path, slot) => self.serve(&keys, &path, slot).await,
                 Turn::Idle(notify) => {
                     self.fresh = true;
                     self.idle(&notify).await
@@ -118,23 +118,24 @@ impl Worker {
     }
 
     /// Leases and attempts. False: the worker is to leave.
-    async fn serve(&mut self, taken: Vec<Taken>, path: &NextHopPath, slot: usize) -> bool {
+    async fn serve(&mut self, keys: &[QueueKey], path: &NextHopPath, slot: usize) -> bool {
         let now = self.shared.now();
-        let keys: Vec<QueueKey> = taken.iter().map(|t| t.domain.clone()).collect();
-        let leases = match self.shared.queue.lease(&keys, now, now.saturating_add(millis(LEASE)), 1).await {
+        let leases = match self.shared.queue.lease(keys, now, now.saturating_add(millis(LEASE)), 1).await {
             Ok(leases) => leases,
             Err(error) => {
                 self.shared.counters.store_errors.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(target: "relevo::delivery", %error, "nothing could be leased");
                 sleep(Duration::from_secs(1)).await;
-                self.shared.table().not_leased(&self.site, self.generation, taken);
                 return false;
             }
         };
-        let Some(lease) = leases.into_iter().next().map(Arc::new) else { return true };
+        let Some(lease) = leases.into_iter().next().map(Arc::new) else {
+            self.shared.exhausted(&self.site, keys);
+            return true;
+        };
         self.in_hand.put(lease.clone());
         let steady = self.shared.steady();
-        self.shared.with_table(|t| t.leased(&self.site, self.generation, taken, steady));
+        self.shared.with_table(|t| t.leased(&self.site, &lease.delivery.key, steady));
         let now = self.shared.now();
         if self.shared.is_given_up(&lease, now) {
             self.conclude(expire(lease, None, now)).await;

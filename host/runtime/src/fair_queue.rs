@@ -58,6 +58,12 @@ impl<K: Hash + Eq + Clone, T> FairQueue<K, T> {
         self.entries.contains_key(key)
     }
 
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.values().map(VecDeque::len).sum()
+    }
+
     /// Returns true if there is no entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use relevo_queue::Millis;
+use relevo_queue::{Millis, QueueKey};
 use relevo_smtp::client::Failure;
 use tokio::sync::Notify;
 
-use super::{KeyState, SiteTable};
+use super::SiteTable;
 use crate::hosts::NextHopPath;
 use crate::shaper::{Health, TransactionSummary};
-use crate::site::{SourceSlot, Taken, WorkerId};
+use crate::site::{SourceSlot, WorkerId};
 use crate::site_id::SiteId;
 
 /// Deliveries after which a worker gives up its place when places are short.
@@ -33,9 +33,8 @@ pub(crate) struct WorkerState {
 /// What a worker does next.
 #[derive(Debug)]
 pub(crate) enum Turn {
-    /// Lease one delivery of these: a second one would wait behind the first, and its tenant with
-    /// it.
-    Lease(Vec<Taken>, NextHopPath, SourceSlot),
+    /// Lease one delivery of these keys: a second one would wait behind the first, and its tenant with it.
+    Lease(Arc<Vec<QueueKey>>, NextHopPath, SourceSlot),
     /// Nothing waits: keep the connection for a while, until notified.
     Idle(Arc<Notify>),
     /// The site is down, or the place is wanted by another site.
@@ -57,7 +56,7 @@ impl SiteTable {
         }
         if site.is_waiting() {
             let (path, slot) = (site.path.clone(), site.source_slot(worker.id));
-            return Turn::Lease(site.take(), path, slot);
+            return Turn::Lease(site.candidates(), path, slot);
         }
         if short || !worker.connected {
             return Turn::Leave;
@@ -68,30 +67,18 @@ impl SiteTable {
         Turn::Idle(notify)
     }
 
-    /// One was leased of what was taken, by a worker of this generation: there may be more.
-    pub(crate) fn leased(&mut self, id: &SiteId, generation: u64, taken: Vec<Taken>, now: Millis) {
-        self.put_back(id, generation, taken, 1);
+    /// A delivery of `key` was leased for a site: there may be more.
+    pub(crate) fn leased(&mut self, id: &SiteId, key: &QueueKey, now: Millis) {
+        if let Some(site) = self.sites.get_mut(id) {
+            site.leased(key);
+        }
         self.queue_site(id, now);
     }
 
-    /// A lease failed: what was taken waits again.
-    pub(crate) fn not_leased(&mut self, id: &SiteId, generation: u64, taken: Vec<Taken>) {
-        self.put_back(id, generation, taken, 0);
-    }
-
-    /// Only what still belongs to the site: while the lease was under way, a lookup may have found
-    /// another one, and other settings another way. What is not put back is due, attended to by
-    /// nobody, and so looked up.
-    fn put_back(&mut self, id: &SiteId, generation: u64, mut taken: Vec<Taken>, count: usize) {
-        let known = generation == self.generation;
-        taken.retain(|taken| match self.domains.get(&taken.domain) {
-            Some(KeyState::Routed(site, _)) => site == id,
-            Some(KeyState::Routing(..) | KeyState::Broken(..)) => false,
-            // Forgotten as stale in between.
-            None => known,
-        });
+    /// The queue had nothing due of these keys of a site. What became due since is found by the next look at the queue.
+    pub(crate) fn exhausted(&mut self, id: &SiteId, keys: &[QueueKey]) {
         if let Some(site) = self.sites.get_mut(id) {
-            site.put_back(taken, count);
+            site.exhausted(keys);
         }
     }
 
@@ -168,8 +155,6 @@ impl SiteTable {
 mod tests {
     use std::time::Duration;
 
-    use relevo_queue::QueueKey;
-
     use super::super::{FoundSite, Plan, SiteLimits};
     use super::*;
     use crate::hosts::NextHop;
@@ -188,48 +173,50 @@ mod tests {
     }
 
     /// A table in which a worker of the site `old` is about to lease what `a.test` has due.
-    fn leasing() -> (SiteTable, WorkerState, Vec<Taken>) {
-        let mut table = SiteTable::new(1, LIMITS, vec![Duration::from_secs(60)]);
-        assert!(matches!(table.due(&QueueKey::of_domain("a.test"), 100, vec![], 0), Plan::Route));
-        table.routed(&QueueKey::of_domain("a.test"), 1, found("old"), 0);
+    fn leasing() -> (SiteTable, WorkerState, QueueKey) {
+        let (mut table, key) =
+            (SiteTable::new(1, LIMITS, vec![Duration::from_secs(60)]), QueueKey::of_domain("a.test"));
+        assert!(matches!(table.due(&key, 100, vec![], 0), Plan::Route));
+        table.routed(&key, 1, found("old"), 0);
         let start = table.next_start(0).expect("a worker");
         while table.next_start(0).is_some() {}
         let worker =
             WorkerState { id: 1, generation: start.generation, served: 0, connected: false, fresh: true };
-        let Turn::Lease(taken, ..) = table.turn(&"old".into(), &worker, 0) else {
+        let Turn::Lease(keys, ..) = table.turn(&"old".into(), &worker, 0) else {
             unreachable!("it waits");
         };
-        (table, worker, taken)
+        assert_eq!(*keys, [key.clone()]);
+        (table, worker, key)
     }
 
     #[test]
-    fn what_is_leased_while_settings_change_does_not_wait_for_the_old_way() {
-        for fails in [false, true] {
-            let (mut table, worker, taken) = leasing();
+    fn what_is_leased_while_settings_change_does_not_wait_for_the_old_route() {
+        for nothing in [false, true] {
+            let (mut table, worker, key) = leasing();
             table.reconfigure(2, LIMITS, &[Duration::from_secs(60)]);
-            match fails {
-                true => table.not_leased(&"old".into(), worker.generation, taken),
-                false => table.leased(&"old".into(), worker.generation, taken, 0),
+            match nothing {
+                true => table.exhausted(&"old".into(), std::slice::from_ref(&key)),
+                false => table.leased(&"old".into(), &key, 0),
             }
             table.exited(&"old".into(), worker.id, 0);
-            assert!(table.next_start(0).is_none(), "a worker with the old way");
+            assert!(table.next_start(0).is_none(), "a worker with the old route");
             // It is looked up under the settings in force, and goes there.
-            assert!(!table.is_attended(&QueueKey::of_domain("a.test")));
-            assert!(matches!(table.due(&QueueKey::of_domain("a.test"), 99, vec![], 0), Plan::Route));
-            table.routed(&QueueKey::of_domain("a.test"), 2, found("new"), 0);
+            assert!(!table.is_attended(&key));
+            assert!(matches!(table.due(&key, 99, vec![], 0), Plan::Route));
+            table.routed(&key, 2, found("new"), 0);
             assert_eq!(table.next_start(0).map(|s| (s.site, s.generation)), Some(("new".into(), 2)));
         }
     }
 
     #[test]
     fn what_is_left_after_a_lease_waits_again() {
-        let (mut table, worker, taken) = leasing();
-        table.leased(&"old".into(), worker.generation, taken, 0);
-        assert!(table.is_attended(&QueueKey::of_domain("a.test")));
-        // Also when the lookup has been forgotten in between.
-        let (mut table, worker, taken) = leasing();
+        let (mut table, worker, key) = leasing();
+        // Also when the answer of the lookup is not believed any more.
         table.sweep(1_000_000);
-        table.leased(&"old".into(), worker.generation, taken, 0);
+        table.leased(&"old".into(), &key, 0);
+        assert!(table.is_attended(&key));
         assert!(matches!(table.turn(&"old".into(), &worker, 0), Turn::Lease(..)));
+        table.exhausted(&"old".into(), &[key.clone()]);
+        assert!(!table.is_attended(&key));
     }
 }

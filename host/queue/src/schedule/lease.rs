@@ -40,6 +40,9 @@ impl Schedule {
 
     /// Leases up to `max` of what is due of these keys: round-robin by tenant, also from one call to the next, and within a
     /// tenant the first by rank.
+    ///
+    /// This is no queue of entries by tenant: which tenants wait depends on the keys that the caller names, and the first of
+    /// a tenant changes with every delivery that falls due. So the tenant that was served last is all that is remembered.
     pub(crate) fn lease(
         &mut self,
         keys: &[QueueKey],
