@@ -1,4 +1,4 @@
-//! Whom a request is for.
+//! The authority that a request names.
 
 use std::net::IpAddr;
 

@@ -1,5 +1,4 @@
-//! Who asks, and what was answered: the address of the client, the access log, the count of
-//! requests.
+//! Observation of requests: the address of the client, the access log, the count.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use relevo_queue::{ItemId, ItemMeta, Millis, NewEvent};
 
 use crate::pipeline::{Origin, Rejection, Submission};
 use crate::policy::{PluginAnswer, PolicyResult};
-use crate::stream::Way;
+use crate::routing::RoutingChoice;
 
 const MAX_TEXT: usize = 1024;
 
@@ -55,7 +55,7 @@ pub(crate) fn queued(
     fixes: &[Note],
     notes: &[Note],
     result: &PolicyResult,
-    way: &Way,
+    routing: &RoutingChoice,
 ) -> NewEvent {
     let queued = Queued {
         sender: escaped(&meta.sender, MAX_TEXT),
@@ -69,9 +69,9 @@ pub(crate) fn queued(
         policies: result.answers.clone(),
         attributes: attributes(&result.attributes),
         attributes_left_out: attributes(&result.denied_attributes),
-        pool: way.pool.clone(),
-        route: way.route.clone(),
-        priority: way.priority,
+        pool: routing.pool.clone(),
+        route: routing.route.clone(),
+        priority: routing.priority,
     };
     event(&meta.tenant, Some(id), meta.accepted_at, Event::Queued(queued))
 }

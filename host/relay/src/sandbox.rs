@@ -1,4 +1,4 @@
-//! The way into the sandbox: a permit from a fair scheduler, then the call.
+//! Calls into the sandbox: a permit from a fair scheduler, then the call.
 //!
 //! A stage computes on the worker that serves the message. So there are as many permits as
 //! processors, and the asynchronous runtime has one worker more ([`worker_threads`]): one is always

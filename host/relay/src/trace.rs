@@ -15,7 +15,7 @@ pub struct TraceStep {
     pub changes: Vec<String>,
 }
 
-/// Is told about every step. Called on the way: it should do no more than remember.
+/// An observer of every step. The message waits for it, so it should do no more than remember.
 pub trait TraceObserver: Send + Sync {
     /// A step of `item` ended. An item that is not accepted in the end may have had steps.
     fn step(&self, item: ItemId, step: &TraceStep);

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
-/// What can be asked.
+/// A request over the control socket.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "lowercase", deny_unknown_fields)]
 pub(crate) enum ControlRequest {
@@ -43,7 +43,7 @@ pub(crate) enum ControlRequest {
 /// Says what each recipient of a message waits for.
 pub(crate) type Explain = Arc<dyn Fn(&ItemView) -> Value + Send + Sync>;
 
-/// What answers need.
+/// The parts of the relay that answers need.
 #[derive(Clone)]
 pub(crate) struct Control {
     pub(crate) queue: Arc<dyn Queue>,

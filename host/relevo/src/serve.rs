@@ -114,7 +114,7 @@ fn outside(parts: &ServerParts, settings: &relevo_relay::settings::Settings) -> 
     })
 }
 
-/// Time in which the files of a configuration are expected to be read.
+/// The time in which the files of a configuration are expected to be read.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Reloads on SIGHUP. Files are read beside the loop that hears signals: their file system may not

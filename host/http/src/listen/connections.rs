@@ -12,12 +12,12 @@ use tokio::time::Instant;
 use super::ConnectionLimits;
 use crate::metrics::ListenerMetrics;
 
-/// Whom a connection waits for.
+/// The side that a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// For its client, since then.
+    /// The client, since then.
     Waiting(Instant),
-    /// For a handler of ours.
+    /// A handler of ours.
     Handling,
 }
 

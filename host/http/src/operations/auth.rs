@@ -1,4 +1,4 @@
-//! Who operates the relay.
+//! Operators and readers of metrics, by their keys.
 
 use axum::http::request::Parts;
 

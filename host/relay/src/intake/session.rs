@@ -1,4 +1,4 @@
-//! What the product remembers of a connection.
+//! The state that the product keeps of a connection.
 
 use std::sync::Arc;
 

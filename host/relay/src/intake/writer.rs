@@ -1,4 +1,4 @@
-//! The bytes of a message on their way to the spool.
+//! The writer of a message into the spool.
 
 use relevo_queue::{Spool, SpooledBody};
 use relevo_smtp::server::{BodyWriter, Reply};

@@ -7,7 +7,7 @@ use relevo_queue::{LastAttempt, Millis, NewDelivery, Recipient, RecipientState};
 use relevo_submission::{Disposition, PlannedDelivery};
 
 use crate::policy::PolicyResult;
-use crate::stream::Way;
+use crate::routing::RoutingChoice;
 
 /// What the checks say about a recipient.
 pub(super) fn disposition(result: &PolicyResult, index: usize) -> Disposition {
@@ -26,16 +26,16 @@ pub(super) fn disposition(result: &PolicyResult, index: usize) -> Disposition {
 pub(super) fn queued(
     planned: &[PlannedDelivery],
     recipients: &[EnvelopeRecipient],
-    way: &Way,
+    routing: &RoutingChoice,
     at: Millis,
 ) -> Vec<NewDelivery> {
-    planned.iter().map(|delivery| new_delivery(delivery, recipients, way, at)).collect()
+    planned.iter().map(|delivery| new_delivery(delivery, recipients, routing, at)).collect()
 }
 
 fn new_delivery(
     planned: &PlannedDelivery,
     recipients: &[EnvelopeRecipient],
-    way: &Way,
+    routing: &RoutingChoice,
     at: Millis,
 ) -> NewDelivery {
     let (state, hold_reason, last) = match &planned.disposition {
@@ -50,8 +50,8 @@ fn new_delivery(
         Some(Recipient { index, address: named.address.clone(), state: state.clone() })
     };
     NewDelivery {
-        key: way.key(&planned.domain),
-        priority: way.priority,
+        key: routing.key(&planned.domain),
+        priority: routing.priority,
         recipients: planned.recipients.iter().filter_map(recipient).collect(),
         due_at: at,
         held: hold_reason.is_some(),
@@ -92,7 +92,8 @@ mod tests {
         };
         let all = vec![EnvelopeRecipient::new("x@a.example", "a.example"); 4];
         let planned = divide(&all, false, false, |index| disposition(&result, index));
-        let [sent, refused, held] = queued(&planned, &all, &Way::default(), 7).try_into().expect("three");
+        let [sent, refused, held] =
+            queued(&planned, &all, &RoutingChoice::default(), 7).try_into().expect("three");
         assert!([&sent, &refused, &held].iter().all(|d| d.due_at == 7 && d.key.domain == "a.example"));
         assert_eq!((sent.held, sent.hold_reason, sent.last), (false, None, None));
         assert_eq!((held.held, held.hold_reason.as_deref(), held.last), (true, Some("later"), None));

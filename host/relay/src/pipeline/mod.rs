@@ -32,9 +32,9 @@ use self::checks::{Checked, UncheckedMessage};
 use crate::clock::{Clock, IdSource};
 use crate::events;
 use crate::policy::{Check, PolicyResult};
+use crate::routing::RoutingChoice;
 use crate::sandbox::{Sandbox, WorkClass};
 use crate::settings::Tracking;
-use crate::stream::Way;
 use crate::trace::{TraceObserver, TraceStep};
 
 /// What the pipeline works with.
@@ -133,8 +133,9 @@ impl Run<'_> {
         let began = self.began();
         let notes = tracked.as_ref().map(|(rewrite, _)| rewrite.notes.clone()).unwrap_or_default();
         let plan = self.plan(&incoming, owner.as_ref(), &report, tracked, &result)?;
-        let way =
-            owner.as_ref().map_or_else(Way::default, |owner| Way::of(&owner.domain, &result.attributes));
+        let routing = owner.as_ref().map_or_else(RoutingChoice::default, |owner| {
+            RoutingChoice::of(&owner.domain, &result.attributes)
+        });
         let tenant = owner.map(|o| o.domain.tenant.clone());
         let name = tenant.clone().unwrap_or_default();
         let decided = policy::events(self, &name, envelope, &result);
@@ -158,9 +159,9 @@ impl Run<'_> {
             recipe: plan.recipe.encode().map_err(|e| store_failed(&e.to_string()))?,
             attributes: result.attributes.clone(),
         };
-        let mut events = queued(self.id, &meta, &envelope.recipients, &report, &notes, &result, &way);
+        let mut events = queued(self.id, &meta, &envelope.recipients, &report, &notes, &result, &routing);
         events.extend(decided);
-        let deliveries = deliveries::queued(&plan.deliveries, &envelope.recipients, &way, self.now);
+        let deliveries = deliveries::queued(&plan.deliveries, &envelope.recipients, &routing, self.now);
         let item = NewItem { id: self.id, meta, body, deliveries };
         self.pipeline.queue.accept(vec![item], events).await.map_err(|e| not_stored(&e))?;
         if plan.deliveries.iter().any(|d| matches!(d.disposition, Disposition::Refuse(_))) {
@@ -245,7 +246,7 @@ fn queued(
     report: &Report,
     notes: &[Note],
     result: &PolicyResult,
-    way: &Way,
+    routing: &RoutingChoice,
 ) -> Vec<NewEvent> {
     let kept = |index: usize| matches!(result.verdict(index), Verdict::Accept | Verdict::Hold(_));
     let to: Vec<&Recipient> =
@@ -253,7 +254,7 @@ fn queued(
     if to.is_empty() {
         return Vec::new();
     }
-    vec![events::queued(id, meta, &to, &report.fixes, notes, result, way)]
+    vec![events::queued(id, meta, &to, &report.fixes, notes, result, routing)]
 }
 
 /// None: the domain has no key.

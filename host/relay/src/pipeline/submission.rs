@@ -1,4 +1,4 @@
-//! What comes in, and what comes of it.
+//! A submission and its outcome.
 
 use std::sync::Arc;
 

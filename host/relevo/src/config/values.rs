@@ -28,7 +28,7 @@ pub(crate) trait Format {
     fn read(raw: Raw) -> Result<Self::Value, String>;
 }
 
-/// A value with its place in the file.
+/// A value with its position in the file.
 pub(crate) struct Located<F: Format> {
     pub(crate) value: F::Value,
     pub(crate) span: FileSpan,
@@ -37,7 +37,7 @@ pub(crate) struct Located<F: Format> {
 /// The values of a list.
 pub(crate) type List<F> = Vec<Located<F>>;
 
-/// A list without the places.
+/// A list without the positions.
 pub(crate) fn plain<F: Format>(list: &List<F>) -> Vec<F::Value> {
     list.iter().map(|at| at.value.clone()).collect()
 }
@@ -53,11 +53,11 @@ impl<'de, F: Format> Deserialize<'de> for Read<F> {
 /// As a struct around the value, so that the deserializer adds the span of the value to an error.
 #[derive(Deserialize)]
 #[serde(bound(deserialize = "F: Format"))]
-struct Placed<F: Format>(Read<F>);
+struct WithSpan<F: Format>(Read<F>);
 
 impl<'de, F: Format> Deserialize<'de> for Located<F> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let placed = Spanned::<Placed<F>>::deserialize(deserializer)?;
+        let placed = Spanned::<WithSpan<F>>::deserialize(deserializer)?;
         let span = placed.span().into();
         Ok(Self { value: placed.into_inner().0.0, span })
     }
@@ -79,7 +79,7 @@ impl<'de, F: Format> Deserialize<'de> for Key<F> {
 }
 
 impl<F: Format> Key<F> {
-    /// The value with its place.
+    /// The value with its position.
     pub(crate) fn at(&self) -> Option<&Located<F>> {
         self.0.as_ref()
     }
@@ -95,7 +95,7 @@ impl<F: Format> Key<F> {
     }
 }
 
-/// A table with its place in the file. An absent one has defaults and an empty span.
+/// A table with its position in the file. An absent one has defaults and an empty span.
 #[derive(Default)]
 pub(crate) struct Section<T> {
     table: T,

@@ -232,7 +232,7 @@ async fn the_header_is_listed_for_plugins_only() {
 }
 
 #[tokio::test]
-async fn the_way_is_stored_with_each_delivery() {
+async fn the_routing_is_stored_with_each_delivery() {
     let mut of = scene(&[Verdict::Accept, hold(), Verdict::Accept]);
     let mut settings = crate::testing::settings();
     let grants =
@@ -242,13 +242,13 @@ async fn the_way_is_stored_with_each_delivery() {
         domain.grants = Arc::new(grants);
     });
     of.world.settings.replace(settings);
-    let way = |of: &Scene| {
+    let routing = |of: &Scene| {
         let item = of.world.queue.last_item();
         item.deliveries.iter().map(|d| (d.key.to_string(), d.priority)).collect::<Vec<_>>()
     };
     of.world.pipeline.submit(of.submission()).await.expect("accepted");
     let usual = |domain: &str| (format!("{domain}, tenant acme, sending domain example.com, pool own"), 0);
-    assert_eq!(way(&of), [usual("b.example"), usual("b.example"), usual("d.example")]);
+    assert_eq!(routing(&of), [usual("b.example"), usual("b.example"), usual("d.example")]);
 
     let attributes = [("pool", "bulk"), ("route", "eu"), ("priority", "-4")];
     let result = PolicyResult {
@@ -260,7 +260,7 @@ async fn the_way_is_stored_with_each_delivery() {
     let chosen = |domain: &str| {
         (format!("{domain}, tenant acme, sending domain example.com, pool bulk, route eu"), -4)
     };
-    assert_eq!(way(&of), [chosen("b.example"), chosen("d.example")]);
+    assert_eq!(routing(&of), [chosen("b.example"), chosen("d.example")]);
     let data = of.world.queue.last_event_json();
     assert_eq!(
         (&data["pool"], &data["route"], &data["priority"]),
@@ -272,5 +272,5 @@ async fn the_way_is_stored_with_each_delivery() {
     it.origin = Origin::Tenant("other".into());
     it.envelope.sender = "a@other.example".into();
     of.world.pipeline.submit(it).await.expect("accepted");
-    assert_eq!(way(&of), [("b.example".to_owned(), 0)]);
+    assert_eq!(routing(&of), [("b.example".to_owned(), 0)]);
 }

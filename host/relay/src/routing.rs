@@ -1,13 +1,14 @@
-//! How a message is to go, by its attributes and the grants of its sending domain.
+//! Routing of a message: pool, route and priority, by its attributes and the grants of its sending
+//! domain.
 
 use relevo_delivery::settings::{POOL, PRIORITY, ROUTE, priority};
 use relevo_queue::{Priority, QueueKey, QueueKeyParts};
 
 use crate::settings::Domain;
 
-/// How a message is to go, fixed when it is accepted.
+/// Pool, route and priority of a message, fixed when it is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Way {
+pub(crate) struct RoutingChoice {
     tenant: String,
     sending: String,
     pub(crate) pool: String,
@@ -16,9 +17,9 @@ pub(crate) struct Way {
     pub(crate) priority: Priority,
 }
 
-impl Way {
-    /// Of mail from a domain, by its attributes (of each name the last counts), as far as they are
-    /// granted.
+impl RoutingChoice {
+    /// The choice for mail from a domain, by its attributes as far as they are granted. The last
+    /// attribute of a name counts.
     pub(crate) fn of(domain: &Domain, attributes: &[(String, String)]) -> Self {
         let grants = &domain.grants;
         let last = |wanted: &str| {
@@ -75,7 +76,7 @@ mod tests {
             max_priority: 2,
         };
         let shop = domain(grants);
-        let way = |all: &[(&str, &str)]| Way::of(&shop, &attributes(all));
+        let routing = |all: &[(&str, &str)]| RoutingChoice::of(&shop, &attributes(all));
         let want = QueueKeyParts {
             domain: "[IPv6:2001:db8::1]".into(),
             tenant: "acme".into(),
@@ -83,8 +84,8 @@ mod tests {
             pool: "own".into(),
             route: String::new(),
         };
-        assert_eq!(*way(&[]).key("[IPv6:2001:db8::1]"), want);
-        let chosen = way(&[("pool", "own"), ("pool", "bulk"), ("route", "eu"), ("priority", "-2")]);
+        assert_eq!(*routing(&[]).key("[IPv6:2001:db8::1]"), want);
+        let chosen = routing(&[("pool", "own"), ("pool", "bulk"), ("route", "eu"), ("priority", "-2")]);
         assert_eq!(chosen.priority, -2);
         let want = QueueKeyParts { domain: "x.test".into(), pool: "bulk".into(), route: "eu".into(), ..want };
         assert_eq!(*chosen.key("x.test"), want);
@@ -93,8 +94,8 @@ mod tests {
     #[test]
     fn without_grants_it_is_the_key_of_the_domain() {
         let all = attributes(&[("pool", "own"), ("route", "eu"), ("priority", "1"), ("campaign", "x")]);
-        let way = Way::of(&domain(EgressGrants::default()), &all);
-        assert_eq!((way.key("x.test"), way.priority), (QueueKey::of_domain("x.test"), 0));
-        assert_eq!((way.pool.as_str(), way.route.as_str()), ("", ""));
+        let routing = RoutingChoice::of(&domain(EgressGrants::default()), &all);
+        assert_eq!((routing.key("x.test"), routing.priority), (QueueKey::of_domain("x.test"), 0));
+        assert_eq!((routing.pool.as_str(), routing.route.as_str()), ("", ""));
     }
 }
