@@ -1,9 +1,10 @@
 //! What the tasks of delivery share.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use relevo_queue::{ItemMeta, Lease, Millis, NewEvent, Queue, QueueKey, RecipientState, Settlement};
 use relevo_resolve::Resolve;
 use tokio::sync::{Notify, mpsc};
@@ -121,7 +122,7 @@ impl DeliveryContext {
     }
 
     pub(crate) fn table(&self) -> MutexGuard<'_, SiteTable> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock()
     }
 
     /// A call of the table that may have made work for the scheduler.

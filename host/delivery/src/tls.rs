@@ -5,9 +5,9 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use relevo_queue::Millis;
 use relevo_smtp::client::{TlsFailure, TlsPolicy, TlsReason, TlsRequirement};
 
@@ -36,13 +36,13 @@ pub(crate) struct TlsMemory(Mutex<HashMap<IpAddr, (TlsFailure, Millis)>>);
 impl TlsMemory {
     /// How TLS with this address failed, while it is remembered.
     pub(crate) fn failure(&self, ip: IpAddr, now: Millis) -> Option<TlsFailure> {
-        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = self.0.lock();
         memory.get(&ip).filter(|(_, until)| *until > now).map(|(failure, _)| *failure)
     }
 
     /// TLS with this address failed.
     pub(crate) fn remember(&self, ip: IpAddr, failure: TlsFailure, now: Millis) {
-        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self.0.lock();
         if memory.len() >= MEMORY {
             memory.retain(|_, (_, until)| *until > now);
         }

@@ -1,9 +1,10 @@
 //! A worker: the life of one connection to a site, and what goes over it.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use relevo_queue::{Lease, Millis, QueueKey};
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -28,12 +29,12 @@ pub(crate) struct InHand(Arc<Mutex<Option<Arc<Lease>>>>);
 
 impl InHand {
     fn put(&self, lease: Arc<Lease>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(lease);
+        *self.0.lock() = Some(lease);
     }
 
     /// Empties the hand.
     pub(crate) fn take(&self) -> Option<Arc<Lease>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().take()
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::fmt::Display;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use relevo_queue::Millis;
 use relevo_relay::settings::PluginSettings;
 use relevo_runtime::Blame;
@@ -105,7 +106,7 @@ impl ActivePlugin {
 
     fn status(&self) -> MutexGuard<'_, Status> {
         // Nothing in it can be half done.
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+        self.status.lock()
     }
 
     /// To be asked before each call. Whoever gets a permit tells [`Self::leave`].

@@ -1,8 +1,10 @@
 //! The plugins of all tenants that are in use: read for each message, changed by few.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::active::ActivePlugin;
 use crate::allowance::Allowance;
@@ -23,11 +25,11 @@ struct ActiveTables {
 
 impl ActivePlugins {
     fn read(&self) -> RwLockReadGuard<'_, ActiveTables> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.0.read()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, ActiveTables> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.0.write()
     }
 
     pub(crate) fn all(&self) -> Arc<ByTenant> {

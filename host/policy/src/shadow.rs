@@ -2,9 +2,10 @@
 //! differs is reported.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use relevo_mailkit::policy::Decision;
 use relevo_queue::ItemId;
 use relevo_runtime::Blame;
@@ -94,7 +95,7 @@ impl Shadow {
 
     fn report(&self) -> MutexGuard<'_, ShadowReport> {
         // Counts and a list; nothing can be half done.
-        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+        self.report.lock()
     }
 }
 

@@ -5,9 +5,10 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use minicbor::{Decode, Decoder, Encode, Encoder};
+use parking_lot::Mutex;
 use relevo_mailkit::source::{CHUNK, Source};
 
 use crate::ItemId;
@@ -73,12 +74,12 @@ pub(crate) struct DamagedBodies(Arc<Mutex<HashSet<ItemId>>>);
 
 impl DamagedBodies {
     fn add(&self, item: ItemId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(item);
+        self.0.lock().insert(item);
     }
 
     /// Returns true, once, if a reader met damage in the body of this item.
     pub(crate) fn take(&self, item: ItemId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&item)
+        self.0.lock().remove(&item)
     }
 }
 
@@ -138,7 +139,7 @@ impl Source for CheckedSource {
             self.chunk(number, &mut buf[..length])?;
             return Ok(length);
         }
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut window = self.window.lock();
         let (held, bytes) = &mut *window;
         if *held != Some(number) {
             *held = None;

@@ -3,10 +3,11 @@
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use redb::{
     Database, Durability, ReadTransaction, ReadableDatabase, Table, TableDefinition, WriteTransaction,
 };
@@ -156,12 +157,12 @@ impl Index {
             Tables::open(&txn)?.meta.insert(STORE, store)?;
             txn.commit()?;
         }
-        *self.db.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(db));
+        *self.db.write() = Some(Arc::new(db));
         Ok(())
     }
 
     fn database(&self) -> Result<Arc<Database>, IndexError> {
-        let db = self.db.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let db = self.db.read().clone();
         db.ok_or_else(|| IndexError::Other("the store is closed".into()))
     }
 
@@ -190,7 +191,7 @@ impl Index {
 
     /// Closes the database: it writes what makes the next start quick.
     pub(crate) fn close(&self) -> bool {
-        let Some(mut db) = self.db.write().unwrap_or_else(PoisonError::into_inner).take() else {
+        let Some(mut db) = self.db.write().take() else {
             return true;
         };
         // Readers of this moment finish first.

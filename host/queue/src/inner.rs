@@ -2,9 +2,10 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use redb::ReadableTable;
 use tokio::sync::{Notify, watch};
 
@@ -96,7 +97,7 @@ pub(crate) enum RecordState<T> {
 
 impl StoreCore {
     pub(crate) fn schedule(&self) -> MutexGuard<'_, Schedule> {
-        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
+        self.schedule.lock()
     }
 
     /// Something may have become due.

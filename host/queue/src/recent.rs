@@ -6,8 +6,9 @@
 //! when a commit touches it.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use relevo_mailkit::source::Source;
 
 use crate::record::{DeliveryRecord, INLINE};
@@ -55,7 +56,7 @@ impl std::fmt::Debug for Recent {
 
 impl Recent {
     fn kept(&self) -> MutexGuard<'_, RecentItems> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Remembers a message whose commit is durable; the oldest make room.

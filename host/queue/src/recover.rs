@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 
+use parking_lot::Mutex;
 use redb::{ReadableTable, ReadableTableMetadata};
 
 use crate::disk::Disk;

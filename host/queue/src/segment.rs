@@ -9,8 +9,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::ItemId;
 use crate::disk::{Disk, DiskFile, read_exact_at};
@@ -97,7 +99,7 @@ impl Segments {
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<u32, Segment>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock()
     }
 
     /// Counts a blob as live (or, with `add` false, no longer).

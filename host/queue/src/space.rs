@@ -6,8 +6,9 @@
 //! is in flight then is all that the reserve must hold.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::StoreError;
 use crate::disk::{Disk, Free};
@@ -54,7 +55,7 @@ impl Space {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 
     /// Whether new mail of this size may be taken.

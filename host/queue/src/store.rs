@@ -7,9 +7,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 #[cfg(feature = "testing")]
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::disk::{Disk, RealDisk};
@@ -120,7 +120,7 @@ impl EmbeddedStore {
         let dir = tempfile::tempdir().map_err(|error| OpenError::Io { path: std::env::temp_dir(), error })?;
         let store =
             Self::open(dir.path(), StoreConfig { min_free: 0, reserve: 0, ..StoreConfig::default() })?;
-        *store.temporary.lock().unwrap_or_else(PoisonError::into_inner) = Some(dir);
+        *store.temporary.lock() = Some(dir);
         Ok(store)
     }
 

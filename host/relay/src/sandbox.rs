@@ -6,8 +6,9 @@
 //! is held while waiting for a peer or for DNS.
 
 use std::panic::resume_unwind;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use relevo_mailkit::source::Source;
 use relevo_runtime::{FairQueue, Stages};
 use tokio::sync::oneshot;
@@ -154,7 +155,7 @@ impl SandboxScheduler {
     }
 
     fn state(&self) -> MutexGuard<'_, SchedulerState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

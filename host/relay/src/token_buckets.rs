@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 /// Buckets above which full ones are looked for and forgotten.
 const SWEEP_ABOVE: usize = 10_000;
@@ -42,7 +43,7 @@ impl<K: Hash + Eq + Clone> TokenBuckets<K> {
     /// Takes one token from the bucket of `key`, if there is one left. A full bucket holds
     /// `capacity` tokens. `now` never goes back.
     pub(crate) fn take(&self, key: &K, capacity: f64, now: Duration) -> bool {
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.buckets.lock();
         let BucketTable { by_key, shared, swept_at } = &mut *buckets;
         if by_key.len() >= SWEEP_ABOVE && now.saturating_sub(*swept_at) >= SWEEP_INTERVAL {
             by_key.retain(|_, bucket| bucket.refilled(capacity, self.window, now) < capacity);
@@ -109,7 +110,7 @@ mod tests {
         for key in 0..2 * SWEEP_ABOVE {
             rates.take(&key, 10.0, at(0));
         }
-        let kept = || rates.buckets.lock().unwrap().by_key.len();
+        let kept = || rates.buckets.lock().by_key.len();
         assert_eq!(kept(), SWEEP_ABOVE);
         assert!(!rates.take(&usize::MAX, 10.0, at(1)), "the shared bucket is empty");
         assert!(rates.take(&0, 10.0, at(1)), "a bucket of its own is not");

@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, SOA, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
@@ -121,8 +122,8 @@ impl TestDns {
         self
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Zones> {
-        self.zones.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, Zones> {
+        self.zones.lock()
     }
 }
 
@@ -173,7 +174,7 @@ fn answer(zones: &Mutex<Zones>, query: &[u8], udp: bool) -> Option<Vec<u8>> {
     let query = Message::from_vec(query).ok()?;
     let question = query.queries.first()?.clone();
     let (name, kind) = (plain(&question.name().to_ascii()), question.query_type());
-    let mut zones = zones.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut zones = zones.lock();
     zones.queries.push(format!("{kind} {name}"));
     let mut reply = Message::response(query.metadata.id, query.metadata.op_code);
     reply.add_query(question);

@@ -2,12 +2,13 @@
 //! arrived.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use hdrhistogram::Histogram;
+use parking_lot::Mutex;
 
 use crate::message::serial;
 use crate::series::{Second, Series};
@@ -93,7 +94,7 @@ impl Ledger {
         for counter in counters.into_iter().chain([&self.deferred, &self.refused]) {
             counter.store(0, Ordering::Relaxed);
         }
-        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waits = self.waits.lock();
         waits.histogram.reset();
         waits.arrivals = Series::new(Instant::now());
     }
@@ -125,7 +126,7 @@ impl Ledger {
             0 => 0,
             at => self.now().saturating_sub(at),
         };
-        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waits = self.waits.lock();
         waits.histogram.saturating_record(wait / 1000);
     }
 
@@ -142,7 +143,7 @@ impl Ledger {
         let now = self.now();
         self.last.store(now, Ordering::Relaxed);
         let wait = now.saturating_sub(self.acknowledged[slot(serial)].load(Ordering::Relaxed).max(1)) / 1000;
-        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waits = self.waits.lock();
         // The bounds of its histograms are constants; a figure for a picture ends no run.
         let _ = waits.arrivals.record(Instant::now(), wait);
         drop(waits);
@@ -164,12 +165,12 @@ impl Ledger {
 
     /// Microseconds from the 250 to the recipient's name at the next hop.
     pub fn waits(&self) -> Histogram<u64> {
-        self.waits.lock().unwrap_or_else(PoisonError::into_inner).histogram.clone()
+        self.waits.lock().histogram.clone()
     }
 
     /// Arrivals over time, each with its time since the 250.
     pub fn arrivals(&self) -> Vec<Second> {
-        self.waits.lock().unwrap_or_else(PoisonError::into_inner).arrivals.points()
+        self.waits.lock().arrivals.points()
     }
 
     fn now(&self) -> u64 {

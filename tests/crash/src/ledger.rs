@@ -2,9 +2,9 @@
 //! one process.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use relevo_bench::sink::{Arrival, Observer};
 use relevo_queue::ItemId;
 
@@ -64,7 +64,7 @@ impl Ledger {
     }
 
     pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+        self.book.lock()
     }
 
     /// Before its first octet is written: the relay may have it even though no 250 comes.

@@ -1,12 +1,13 @@
 //! Sessions that send without end, whatever happens to the relay.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use parking_lot::Mutex;
 use relevo_bench::load::Client;
 use relevo_bench::sink::Behaviour;
 use tokio::time::{sleep, timeout};
@@ -76,7 +77,7 @@ impl Load {
 
     /// Where the relay listens now; none while it is down.
     pub(crate) fn point_to(&self, relay: Option<SocketAddr>) {
-        *self.shared.relay.lock().unwrap_or_else(PoisonError::into_inner) = relay;
+        *self.shared.relay.lock() = relay;
     }
 
     /// Transactions that are under way.
@@ -96,7 +97,7 @@ impl Load {
 
 impl Shared {
     fn relay(&self) -> Option<SocketAddr> {
-        *self.relay.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.relay.lock()
     }
 
     fn over(&self) -> bool {

@@ -1,9 +1,9 @@
 //! A kill at the very moment at which something happens, from the thread that sees it happen.
 
-use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// What the harness itself sees of the relay's work.
@@ -32,16 +32,16 @@ struct Armed {
 
 impl Trigger {
     pub(crate) fn arm(&self, moment: Moment, relay: u32, skip: u32, after: Duration) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Armed { moment, relay, skip, after });
+        *self.0.lock() = Some(Armed { moment, relay, skip, after });
     }
 
     pub(crate) fn disarm(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.0.lock() = None;
     }
 
     /// Kills if armed for this. Holds the caller up for as long as the kill is to come later.
     pub(crate) fn at(&self, moment: Moment) {
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.0.lock();
         let Some(armed) = slot.as_mut().filter(|armed| armed.moment == moment) else { return };
         if armed.skip > 0 {
             armed.skip -= 1;

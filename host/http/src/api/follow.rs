@@ -1,9 +1,10 @@
 //! Long polls: requests that wait for an event of their tenant.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use relevo_queue::{EventLog, StoredEvent};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -43,7 +44,7 @@ impl LongPolls {
     }
 
     fn by_tenant(&self) -> MutexGuard<'_, HashMap<String, usize>> {
-        self.by_tenant.lock().unwrap_or_else(PoisonError::into_inner)
+        self.by_tenant.lock()
     }
 }
 

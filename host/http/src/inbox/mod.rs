@@ -6,7 +6,7 @@
 mod page;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
@@ -14,6 +14,7 @@ use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
+use parking_lot::Mutex;
 use relevo_mailkit::model::SignatureVerdict;
 use serde::Serialize;
 
@@ -84,7 +85,7 @@ const MAX_OCTETS: usize = 256 << 20;
 impl Inbox {
     /// Adds a message and forgets the oldest ones when there are too many. Returns its number.
     pub fn add(&self, message: Captured) -> u64 {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         state.next += 1;
         let n = state.next;
         state.octets += message.raw.len();
@@ -99,13 +100,13 @@ impl Inbox {
     /// Newest last.
     #[must_use]
     pub fn list(&self) -> Vec<Arc<Captured>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).messages.iter().cloned().collect()
+        self.state.lock().messages.iter().cloned().collect()
     }
 
     /// One message, unless it was forgotten.
     #[must_use]
     pub fn get(&self, n: u64) -> Option<Arc<Captured>> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.lock();
         state.messages.iter().find(|m| m.n == n).cloned()
     }
 }

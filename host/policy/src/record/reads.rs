@@ -2,9 +2,10 @@
 //! replay.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use relevo_runtime::policy::{Export, KeyValues, Unavailable};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -106,7 +107,7 @@ pub(crate) struct SharedReads(Mutex<Arc<Reads>>);
 impl SharedReads {
     fn lock(&self) -> MutexGuard<'_, Arc<Reads>> {
         // Nothing in it can be half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// As they are now.

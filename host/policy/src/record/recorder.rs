@@ -6,10 +6,11 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use relevo_mailkit::policy::Message;
 use relevo_mailkit::source::for_each_chunk;
 use relevo_relay::settings::{PluginSettings, RecordSettings};
@@ -118,7 +119,7 @@ impl Recorder {
     }
 
     fn progress(&self, name: &str) -> Arc<Progress> {
-        let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut plugins = self.plugins.lock();
         Arc::clone(plugins.entry(name.to_owned()).or_insert_with(|| {
             Arc::new(Progress {
                 room: Arc::new(Semaphore::new(PLUGIN_KIB)),

@@ -6,9 +6,10 @@ mod state;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::{Disk, DiskFile, Free};
+use parking_lot::{Mutex, MutexGuard};
 use state::{FaultyState, FileChange, Inode, eio};
 
 /// What is to go wrong, counted from when it is set: 1 is the very next call of that kind.
@@ -45,7 +46,7 @@ impl FaultyDisk {
     }
 
     fn state(&self) -> MutexGuard<'_, FaultyState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Orders a fault; it replaces one that did not happen yet.

@@ -1,8 +1,9 @@
 //! Signatures of untracked copies: the same for every recipient, so made once for all.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use relevo_queue::ItemId;
 use tokio::sync::OnceCell;
 
@@ -24,7 +25,7 @@ impl SignedOnce {
     /// Where the signatures of these copies are or will be. Several that ask at once wait for one
     /// to sign.
     pub(super) fn cell(&self, name: Reuse) -> Cell {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let (cells, order) = &mut *state;
         if let Some(cell) = cells.get(&name) {
             return Arc::clone(cell);
@@ -64,6 +65,6 @@ mod tests {
             once.cell((item(1), false, generation));
         }
         assert!(!Arc::ptr_eq(&cell, &once.cell((item(0), false, 0))));
-        assert_eq!(once.state.lock().expect("lock").0.len(), REMEMBERED);
+        assert_eq!(once.state.lock().0.len(), REMEMBERED);
     }
 }

@@ -2,11 +2,12 @@
 //! and remembered when right.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use argon2::{Argon2, PasswordHash, PasswordVerifier as _};
 use hmac::{Hmac, Mac as _};
+use parking_lot::Mutex;
 use relevo_smtp::server::Credentials;
 use sha2::Sha256;
 use tokio::sync::Semaphore;
@@ -105,13 +106,13 @@ impl Authenticator {
     }
 
     fn remembers(&self, generation: u64, digest: &[u8; 32]) -> bool {
-        let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut right = self.right.lock();
         right.renew(generation);
         right.generation == generation && right.digests.contains(digest)
     }
 
     fn remember(&self, generation: u64, digest: [u8; 32]) {
-        let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut right = self.right.lock();
         right.renew(generation);
         if right.generation == generation {
             if right.digests.len() >= REMEMBERED {

@@ -1,6 +1,8 @@
 //! The settings in force, shared by sessions and attempts and swapped on reload.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
 
 use super::Settings;
 use crate::directory::{Conflict, DirectoryEntries};
@@ -31,12 +33,12 @@ impl SettingsHandle {
     /// Those in force now and how many came before them: what was derived from older ones is stale.
     #[must_use]
     pub fn snapshot(&self) -> (u64, Arc<Settings>) {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.read().clone()
     }
 
     /// Puts others in force, together with the entries of the directory's source that are known.
     pub fn replace(&self, mut settings: Settings) {
-        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        let source = self.source.lock();
         settings.directory = settings.directory.with_source(&source);
         self.put_in_force(settings);
     }
@@ -44,7 +46,7 @@ impl SettingsHandle {
     /// Puts other entries of the directory's source in force. Returns those that do not count
     /// because of the file's.
     pub fn replace_source_entries(&self, entries: DirectoryEntries) -> Vec<Conflict> {
-        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut source = self.source.lock();
         *source = entries;
         let settings = self.get();
         let directory = settings.directory.with_source(&source);
@@ -54,7 +56,7 @@ impl SettingsHandle {
     }
 
     fn put_in_force(&self, settings: Settings) {
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.write();
         *current = (current.0 + 1, Arc::new(settings));
     }
 }

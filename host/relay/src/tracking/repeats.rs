@@ -1,9 +1,10 @@
 //! Repeats of one event within a window are counted in memory.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use relevo_queue::ItemId;
 
 /// The time within which repeats become one event.
@@ -98,7 +99,7 @@ impl Repeats {
     }
 
     fn windows(&self) -> MutexGuard<'_, Windows> {
-        self.windows.lock().unwrap_or_else(PoisonError::into_inner)
+        self.windows.lock()
     }
 }
 

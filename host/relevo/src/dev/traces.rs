@@ -1,8 +1,8 @@
 //! What each stage did with a message, by queue id, until the inbox shows it.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use relevo_http::inbox::StageLine;
 use relevo_queue::ItemId;
 use relevo_relay::trace::{TraceObserver, TraceStep};
@@ -25,7 +25,7 @@ const KEPT: usize = 1_000;
 impl Traces {
     /// All that is known of `id`, in order.
     pub(crate) fn of(&self, id: &str) -> Vec<StageLine> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.lock();
         state.by_id.get(id).cloned().unwrap_or_default()
     }
 }
@@ -38,7 +38,7 @@ impl TraceObserver for Traces {
             micros: u64::try_from(step.took.as_micros()).unwrap_or(u64::MAX),
             summary: step.changes.join("; "),
         };
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let TraceTable { by_id, order } = &mut *state;
         if !by_id.contains_key(&id) {
             order.push_back(id.clone());

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use relevo_mailkit::recheck::policy as recheck;
 
 use super::api::{Digest, Export};
@@ -164,7 +165,7 @@ impl PolicyEngine {
         if let Some(code) = self.known(class, digest) {
             return Ok(code);
         }
-        let _turn = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.reading.lock();
         if let Some(code) = self.known(class, digest) {
             return Ok(code);
         }
@@ -175,14 +176,14 @@ impl PolicyEngine {
             return Err(if compiled { PluginError::Class } else { PluginError::NotCompiled });
         };
         let code = Arc::new(Code::link(digest, &component)?);
-        let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut codes = self.codes.lock();
         codes.retain(|_, code| code.strong_count() > 0);
         codes.insert((class, digest), Arc::downgrade(&code));
         Ok(code)
     }
 
     fn known(&self, class: Class, digest: Digest) -> Option<Arc<Code>> {
-        let codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
+        let codes = self.codes.lock();
         codes.get(&(class, digest)).and_then(Weak::upgrade)
     }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use relevo_mailkit::policy::Decision;
 
 use super::api::{Cost, Export, PluginFault};
@@ -91,7 +91,7 @@ impl PluginCounters {
     }
 
     pub(crate) fn fault(&self, fault: &PluginFault) {
-        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut faults = self.faults.lock();
         *faults.entry((fault.blame.name(), fault.kind.name())).or_default() += 1;
     }
 
@@ -107,7 +107,7 @@ impl PluginCounters {
         let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         PluginMetrics {
             calls: Export::ALL.map(|e| (e.name(), value(&self.calls[e.index()]))).into_iter().collect(),
-            faults: self.faults.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            faults: self.faults.lock().clone(),
             verdicts: VERDICTS
                 .iter()
                 .zip(&self.verdicts)

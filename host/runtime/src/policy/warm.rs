@@ -1,9 +1,9 @@
 //! Instances of class `large` between two messages.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use wasmtime::Store;
 
 use super::code::Guests;
@@ -37,7 +37,7 @@ impl WarmInstances {
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<IdleInstance>> {
         // Nothing in here can be half done.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock()
     }
 
     /// The plugin's instance that was used last.

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use relevo_proto::server::{BareNewlines, SessionLimits, replies};
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -96,11 +97,11 @@ pub(super) struct TlsSlot(RwLock<Option<Arc<ServerConfig>>>);
 
 impl TlsSlot {
     pub(super) fn get(&self) -> Option<Arc<ServerConfig>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.read().clone()
     }
 
     fn set(&self, config: Arc<ServerConfig>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(config);
+        *self.0.write() = Some(config);
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 /// An IPv4 address, or the /64 of an IPv6 address: what one customer usually has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,7 +35,7 @@ impl Peers {
 
     /// A place for a connection of `peer`, held until dropped.
     pub(crate) fn admit(self: &Arc<Self>, peer: PeerKey) -> Option<Place> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock();
         let (total, by_peer) = &mut *counts;
         let of_peer = by_peer.get(&peer).copied().unwrap_or(0);
         if *total >= self.total || of_peer >= self.per_peer {
@@ -54,7 +56,7 @@ pub(crate) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut counts = self.peers.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.peers.counts.lock();
         let (total, by_peer) = &mut *counts;
         *total = total.saturating_sub(1);
         if let Some(count) = by_peer.get_mut(&self.peer) {

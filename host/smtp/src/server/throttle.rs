@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::peers::PeerKey;
 
@@ -38,7 +39,7 @@ impl AuthThrottle {
     /// How long an attempt from `peer` must wait before it is looked at; `None`: turn it away with
     /// 454.
     pub(crate) fn wait(&self, peer: IpAddr, now: Instant) -> Option<Duration> {
-        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let records = self.records.lock();
         let open = records.get(&PeerKey::of(peer)).map_or(now, |r| r.open);
         let wait = open.saturating_duration_since(now);
         (wait <= MAX_WAIT).then_some(wait)
@@ -46,7 +47,7 @@ impl AuthThrottle {
 
     /// A failed attempt: how long the answer is kept back.
     pub(crate) fn failed(&self, peer: IpAddr, now: Instant) -> Duration {
-        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut records = self.records.lock();
         if records.len() >= MAX_PEERS {
             records.retain(|_, r| r.open + FORGET > now);
         }
@@ -68,7 +69,7 @@ impl AuthThrottle {
     /// A successful attempt. It does not wipe the record: one valid password must not buy free
     /// guesses at others.
     pub(crate) fn succeeded(&self, peer: IpAddr) {
-        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut records = self.records.lock();
         if let Some(record) = records.get_mut(&PeerKey::of(peer)) {
             record.failures /= 2;
         }

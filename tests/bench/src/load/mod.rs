@@ -5,12 +5,13 @@ mod client;
 mod schedule;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
+use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
 
@@ -100,8 +101,7 @@ impl Load {
                 done.context("a session panicked")??;
             }
             let elapsed = began.elapsed();
-            let (latency, response, series) =
-                shared.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let (latency, response, series) = shared.seen.lock().clone();
             Ok(Sent { accepted: latency.len(), began, elapsed, latency, response, series })
         })
     }
@@ -117,7 +117,7 @@ struct Shared {
 impl Shared {
     fn note(&self, due: Instant, dot: Instant) -> Result<()> {
         let now = Instant::now();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock();
         let response = micros(now.saturating_duration_since(due));
         seen.0.record(micros(now - dot))?;
         seen.1.saturating_record(response);

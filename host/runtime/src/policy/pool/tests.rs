@@ -27,7 +27,7 @@ async fn what_nobody_waits_for_any_more_is_not_begun() {
         let mut queued = Box::pin(pool.run(&tenant, None, move || {
             let _says = says;
             counted.fetch_add(1, Ordering::SeqCst);
-            gone.lock().unwrap().recv().unwrap();
+            gone.lock().recv().unwrap();
         }));
         // It is queued when it is first polled, and dropped afterwards.
         assert!(poll_fn(|cx| Poll::Ready(queued.as_mut().poll(cx).is_pending())).await);
@@ -48,8 +48,7 @@ async fn who_gets_no_thread_in_time_waits_no_more() {
     let tenant: TenantName = "acme".into();
     let (go, gone) = signal();
     // Longer than it may wait for a thread, but it has one.
-    let runs =
-        pool.run(&tenant, Some(Duration::from_millis(50)), move || gone.lock().unwrap().recv().is_ok());
+    let runs = pool.run(&tenant, Some(Duration::from_millis(50)), move || gone.lock().recv().is_ok());
     let waits = async {
         let late = pool.run(&tenant, Some(Duration::from_millis(200)), || panic!("is not begun")).await;
         go.send(()).unwrap();
@@ -106,9 +105,9 @@ async fn tenants_take_turns_and_what_nobody_waits_for_costs_none() {
     let job = |tenant: &TenantName, name| {
         let (tenant, order, pool) = (Arc::clone(tenant), Arc::clone(&order), &pool);
         // It comes when it is first polled.
-        async move { assert!(pool.run(&tenant, None, move || order.lock().unwrap().push_str(name)).await.is_ok()) }
+        async move { assert!(pool.run(&tenant, None, move || order.lock().push_str(name)).await.is_ok()) }
     };
-    let first = pool.run(&gate, None, move || gone.lock().unwrap().recv().is_ok());
+    let first = pool.run(&gate, None, move || gone.lock().recv().is_ok());
     let late = async {
         for _ in 0..3 {
             let mut late = Box::pin(job(&a, "late"));
@@ -128,7 +127,7 @@ async fn tenants_take_turns_and_what_nobody_waits_for_costs_none() {
         begins
     );
     assert!(matches!(first, Ok(true)));
-    assert_eq!(*order.lock().unwrap(), "abcaba");
+    assert_eq!(*order.lock(), "abcaba");
 }
 
 #[tokio::test]
@@ -136,7 +135,7 @@ async fn what_would_have_to_wait_is_not_taken() {
     let pool = PluginThreads::start(2, 1, "test", 0).unwrap();
     let [a, b]: [TenantName; 2] = ["a", "b"].map(Into::into);
     let (go, gone) = signal();
-    let first = pool.run(&a, None, move || gone.lock().unwrap().recv().is_ok());
+    let first = pool.run(&a, None, move || gone.lock().recv().is_ok());
     let beside = async {
         assert!(pool.run_if_idle(&a, || ()).is_none(), "it has its share");
         // The other thread may not have come yet.
@@ -173,7 +172,7 @@ async fn a_panic_ends_neither_the_thread_nor_others_jobs() {
     let (says, begun) = mpsc::channel();
     let mut unwanted = Box::pin(pool.run(&tenant, None, move || {
         says.send(()).unwrap();
-        gone.lock().unwrap().recv().unwrap();
+        gone.lock().recv().unwrap();
         Fragile
     }));
     assert!(poll_fn(|cx| Poll::Ready(unwanted.as_mut().poll(cx).is_pending())).await);
