@@ -72,6 +72,8 @@ pub(crate) struct Attempt<'a> {
     lease: &'a Lease,
     next_hop: &'a NextHop,
     source: &'a Egress,
+    /// The TLS that mail to the recipient domain of this delivery needs.
+    wanted: TlsRequirement,
     targets: Vec<Target>,
     position: usize,
     /// Hosts that cannot take what is left.
@@ -122,13 +124,16 @@ impl<'a> Attempt<'a> {
         source: &'a Egress,
     ) -> Self {
         let next_hop = &path.next_hop;
-        let Candidates { targets, refused } = next_hop.candidates(settings, source, tools.dial.is_network());
+        let wanted = requirement(next_hop);
+        let network = tools.dial.is_network();
+        let Candidates { targets, refused } = next_hop.candidates(&wanted, settings, source, network);
         Self {
             tools,
             settings,
             lease,
             next_hop,
             source,
+            wanted,
             targets,
             position: 0,
             unfit: Vec::new(),
@@ -146,10 +151,9 @@ impl<'a> Attempt<'a> {
     /// Over the connection in `live`, or a new one, which stays there if it can be used again.
     pub(crate) async fn run(mut self, live: &mut Option<Live>) -> AttemptReport {
         let deadline = (self.tools.now)().saturating_add(millis(CONNECTING));
-        let wanted = requirement(self.next_hop);
         while !self.left.is_empty() {
             let kept = match live.take() {
-                Some(mut kept) => match kept.may_carry(&wanted).await {
+                Some(mut kept) => match kept.may_carry(&self.wanted).await {
                     true => Some(kept),
                     false => {
                         hang_up(kept).await;
@@ -237,7 +241,7 @@ impl<'a> Attempt<'a> {
     /// in clear, at once and as long as it is remembered.
     async fn open(&self, mut target: Target, now: Millis) -> Result<Live, Failure> {
         let (ip, auth) = (target.addr.ip(), self.next_hop.auth());
-        let (wanted, ehlo) = (target.tls.clone(), &self.source.ehlo);
+        let (wanted, ehlo) = (&self.wanted, &self.source.ehlo);
         let may_go_in_clear = |failure| wanted.allows_clear_after(failure, auth.is_some());
         let clear = || TlsRequirement::new(TlsPolicy::None, TlsReason::FailedBefore);
         if self.tools.memory.failure(ip, now).is_some_and(may_go_in_clear) {
@@ -254,7 +258,7 @@ impl<'a> Attempt<'a> {
         }
         let hop = opened?;
         let via = Arc::new(Via { host: target.host, ip, tls: hop.tls() });
-        Ok(Live { hop, via, wanted, used: 0 })
+        Ok(Live { hop, via, wanted: wanted.clone(), used: 0 })
     }
 
     /// Every address was tried: what is left fails with what was heard last.

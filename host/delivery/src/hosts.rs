@@ -10,7 +10,6 @@ use relevo_smtp::client::{Auth, Failure, Target, TlsRequirement};
 use super::failure;
 use super::schedule::spread;
 use super::site_id::SiteId;
-use super::tls::requirement;
 use crate::settings::{DeliverySettings, EgressPool, SmarthostSettings, any_contains};
 
 /// The most addresses that one attempt tries.
@@ -105,18 +104,17 @@ impl NextHop {
         }
     }
 
-    /// What an attempt may use. `network` is false for a capture, whose addresses mean nothing.
+    /// What an attempt may use, with the TLS that its mail needs. `network` is false for a capture, whose addresses mean nothing.
     pub(crate) fn candidates(
         &self,
+        tls: &TlsRequirement,
         settings: &DeliverySettings,
         source: &Egress,
         network: bool,
     ) -> Candidates {
         match self {
-            Self::Mx(route) => of_route(route, &requirement(self), settings, source, network),
-            Self::Smarthost(smarthost, addresses) => {
-                of_smarthost(smarthost, addresses, &requirement(self), source)
-            }
+            Self::Mx(route) => of_route(route, tls, settings, source, network),
+            Self::Smarthost(smarthost, addresses) => of_smarthost(smarthost, addresses, tls, source),
         }
     }
 }

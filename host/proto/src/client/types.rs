@@ -90,6 +90,8 @@ pub enum TlsFailure {
     CertificateExpired,
     /// The certificate is for another name.
     CertificateName,
+    /// The certificate matches none of the TLSA records (RFC 7672).
+    CertificateTlsa,
     /// The certificate is not trusted for another reason.
     CertificateUntrusted,
 }

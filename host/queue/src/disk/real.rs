@@ -26,6 +26,14 @@ pub(crate) fn is_link_error(error: io::Error) -> io::Error {
     error
 }
 
+/// Refuses what belongs to a user other than `me` and root.
+fn check_owner(owner: u32, me: u32) -> io::Result<()> {
+    if owner == me || owner == 0 {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("it belongs to user {owner}, not to user {me} or root")))
+}
+
 impl Disk for RealDisk {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let missing =
@@ -37,11 +45,7 @@ impl Disk for RealDisk {
         if !found.is_dir() {
             return Err(io::Error::other("it is not a directory (a symbolic link is not followed here)"));
         }
-        let me = rustix::process::geteuid().as_raw();
-        if found.uid() != me && found.uid() != 0 {
-            let owner = found.uid();
-            return Err(io::Error::other(format!("it belongs to user {owner}, not to user {me} or root")));
-        }
+        check_owner(found.uid(), rustix::process::geteuid().as_raw())?;
         if found.mode() & 0o7777 != 0o700 {
             std::fs::set_permissions(path, Permissions::from_mode(0o700))?;
         }
@@ -130,5 +134,26 @@ impl DiskFile for RealFile {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_of_a_foreign_user_is_refused() {
+        assert!(check_owner(1000, 1000).is_ok() && check_owner(0, 1000).is_ok());
+        assert!(check_owner(1001, 1000).is_err() && check_owner(1000, 0).is_err());
+        let parent = tempfile::tempdir().expect("a directory");
+        let data = parent.path().join("data");
+        RealDisk.create_dir(&data).expect("our own");
+        // Only root may give a directory away.
+        if std::os::unix::fs::chown(&data, Some(65_534), None).is_ok() {
+            let error = RealDisk.create_dir(&data).expect_err("it is not ours");
+            assert!(error.to_string().starts_with("it belongs to user 65534"), "{error}");
+            let opened = crate::EmbeddedStore::open(&data, crate::StoreConfig::default());
+            assert!(matches!(opened, Err(crate::OpenError::Io { .. })));
+        }
     }
 }

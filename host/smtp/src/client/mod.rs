@@ -4,12 +4,14 @@ mod connection;
 mod content;
 mod open;
 mod tls;
+mod tlsa;
 mod types;
 mod wire;
 
 pub use connection::Connection;
 pub use relevo_proto::client::Abilities;
 pub use tls::Tls;
+pub use tlsa::TlsaRecord;
 pub use types::{
     Auth, ClientConfig, DialogueStep, Envelope, Failure, RecipientOutcome, RemoteReply, Target, TlsFailure,
     TlsPolicy, TlsReason, TlsRequirement, TlsState, TransactionResult,

@@ -162,9 +162,8 @@ async fn handshake(
 ) -> Result<(Stream, TlsState), Failure> {
     let failed = |kind, detail: String| Failure::of_tls(kind, DialogueStep::Handshake, detail);
     let strict = matches!(target.tls.mode, TlsPolicy::Verified | TlsPolicy::Implicit);
-    let (settings, judge) = tls
-        .config(strict, &target.tls.names)
-        .map_err(|error| failed(TlsFailure::Handshake, error.to_string()))?;
+    let (settings, judge) =
+        tls.config(strict, &target.tls).map_err(|error| failed(TlsFailure::Handshake, error.to_string()))?;
     let name = match ServerName::try_from(target.host.trim_end_matches('.').to_owned()) {
         Ok(name) => name,
         // MX names with an underscore cannot stand in SNI. Where any certificate will do, no name
@@ -198,6 +197,7 @@ fn handshake_failure(error: &std::io::Error) -> TlsFailure {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 TlsFailure::CertificateName
             }
+            CertificateError::ApplicationVerificationFailure => TlsFailure::CertificateTlsa,
             _ => TlsFailure::CertificateUntrusted,
         },
         // Ours, when no root is known.

@@ -12,6 +12,9 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
+use super::tlsa::{self, Shown, TlsaRecord};
+use super::types::TlsRequirement;
+
 /// Who is believed when a certificate must be valid. Cheap to clone; made once.
 #[derive(Debug, Clone)]
 pub struct Tls {
@@ -60,20 +63,21 @@ impl Tls {
     }
 
     /// Settings for one handshake, and where it notes whether the certificate was valid. `strict`:
-    /// it must be. `names`: for one of these rather than for the name that the handshake asks for;
-    /// empty: for that.
+    /// it must be. By the TLSA records of `needed` if it has some, or else by our roots; for one of
+    /// its names, or else for the name that the handshake asks for.
     ///
     /// Sessions are not resumed: a resumed one would not show its certificate.
     pub(super) fn config(
         &self,
         strict: bool,
-        names: &[String],
+        needed: &TlsRequirement,
     ) -> Result<(Arc<ClientConfig>, Arc<Judge>), rustls::Error> {
         let judge = Arc::new(Judge {
             provider: Arc::clone(&self.provider),
             verifier: self.verifier.clone(),
             strict,
-            names: names.iter().filter_map(|name| ServerName::try_from(name.clone()).ok()).collect(),
+            names: needed.names.iter().filter_map(|name| ServerName::try_from(name.clone()).ok()).collect(),
+            tlsa: needed.tlsa.clone(),
             valid: AtomicBool::new(false),
         });
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
@@ -93,6 +97,7 @@ pub(super) struct Judge {
     verifier: Option<Arc<WebPkiServerVerifier>>,
     strict: bool,
     names: Vec<ServerName<'static>>,
+    tlsa: Vec<TlsaRecord>,
     valid: AtomicBool,
 }
 
@@ -111,14 +116,19 @@ impl ServerCertVerifier for Judge {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        let own_name = [server_name.to_owned()];
+        let names = if self.names.is_empty() { &own_name[..] } else { &self.names[..] };
         let result = match &self.verifier {
+            _ if !self.tlsa.is_empty() => {
+                let shown = Shown { end_entity, intermediates, names, now };
+                tlsa::verify(&self.tlsa, &shown, &self.provider)
+            }
             Some(verifier) => {
                 let verify = |name: &ServerName<'_>| {
                     verifier.verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
                 };
-                let first = verify(self.names.first().unwrap_or(server_name));
-                let others = self.names.iter().skip(1);
-                others.fold(first, |result, name| result.or_else(|_| verify(name)))
+                let first = verify(&names[0]);
+                names.iter().skip(1).fold(first, |result, name| result.or_else(|_| verify(name)))
             }
             None => Err(rustls::Error::General("no root certificates are known".to_owned())),
         };

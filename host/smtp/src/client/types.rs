@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::tlsa::TlsaRecord;
+
 pub use relevo_proto::client::{
     DialogueStep, Envelope, Failure, RecipientOutcome, RemoteReply, TlsFailure, TransactionResult,
 };
@@ -30,6 +32,9 @@ pub struct TlsRequirement {
     pub mode: TlsPolicy,
     /// The names that a certificate may be for, where it is checked; empty: the name of the host.
     pub names: Vec<String>,
+    /// TLSA records that were found under DNSSEC: if there are any, a certificate that is checked
+    /// must match one of them, and public authorities mean nothing.
+    pub tlsa: Vec<TlsaRecord>,
     /// Why this much.
     pub reason: TlsReason,
 }
@@ -49,7 +54,7 @@ impl TlsRequirement {
     /// Of this mode; a certificate that is checked must be for the name of the host.
     #[must_use]
     pub fn new(mode: TlsPolicy, reason: TlsReason) -> Self {
-        Self { mode, names: Vec::new(), reason }
+        Self { mode, names: Vec::new(), tlsa: Vec::new(), reason }
     }
 
     /// Returns true if mail may go in clear after `failure`. The one place that decides it. A host
@@ -67,7 +72,9 @@ impl TlsRequirement {
         match self.mode {
             TlsPolicy::None | TlsPolicy::Opportunistic => true,
             TlsPolicy::Required => state.cipher.is_some(),
-            TlsPolicy::Verified | TlsPolicy::Implicit => state.verified && opened.names == self.names,
+            TlsPolicy::Verified | TlsPolicy::Implicit => {
+                state.verified && opened.names == self.names && opened.tlsa == self.tlsa
+            }
         }
     }
 }
@@ -179,5 +186,9 @@ mod tests {
         assert_eq!(met(&verified), [true; 5]);
         let other = TlsRequirement { names: vec!["mx.b.example".to_owned()], ..of(TlsPolicy::Verified) };
         assert!(!other.is_met_by(&opened, &verified), "the certificate was checked for other names");
+        let record = TlsaRecord { usage: 3, selector: 1, matching_type: 1, data: vec![0; 32] };
+        let dane = TlsRequirement { tlsa: vec![record], ..of(TlsPolicy::Verified) };
+        assert!(!dane.is_met_by(&opened, &verified), "the certificate was checked otherwise");
+        assert!(dane.is_met_by(&dane, &verified));
     }
 }
