@@ -34,9 +34,10 @@ pub struct PlannedDelivery {
 
 /// Divides the recipients of a message.
 ///
-/// With `own_copies` each recipient has a copy, and so a delivery, of its own. Otherwise there is one for each domain and
-/// disposition, in the order in which they were first named. Refused recipients have no copy; with `no_bounce` nobody can
-/// be told of them, and they are in no delivery.
+/// With `own_copies` each recipient has a copy, and so a delivery, of its own. Otherwise there is
+/// one for each domain and disposition, in the order in which they were first named. Refused
+/// recipients have no copy; with `no_bounce` nobody can be told of them, and they are in no
+/// delivery.
 #[must_use]
 pub fn divide(
     recipients: &[Recipient],

@@ -1,4 +1,5 @@
-//! The tracking decision: which links of a message are rewritten, and whether it carries an open pixel.
+//! The tracking decision: which links of a message are rewritten, and whether it carries an open
+//! pixel.
 
 use relevo_mailkit::model::{Edit, Report, Rewrite, Segment, TrackOptions};
 use relevo_mailkit::{recheck, splice, token};
@@ -34,8 +35,8 @@ impl Tracking {
         self.url.split_once("://").map_or("", |(_, host)| host)
     }
 
-    /// The options of `track` for a message with this report; none if the message is not tracked. Signatures of others
-    /// would not survive a rewrite (decision 8 of the design).
+    /// The options of `track` for a message with this report; none if the message is not tracked.
+    /// Signatures of others would not survive a rewrite (decision 8 of the design).
     #[must_use]
     pub fn options(&self, report: &Report) -> Option<TrackOptions> {
         let tracks = self.clicks || self.opens;
@@ -53,7 +54,8 @@ impl Tracking {
     }
 }
 
-/// The rewrite of `track` with the edits of `validate` merged into its own. `size` is that of the message.
+/// The rewrite of `track` with the edits of `validate` merged into its own. `size` is that of the
+/// message.
 ///
 /// # Errors
 /// The rule that the answer of `track` breaks, alone or together with the edits of `validate`.

@@ -150,8 +150,8 @@ fn spawn_worker(shared: &Arc<DeliveryContext>, start: Start) {
     });
 }
 
-/// What a worker that died had in hand is tried again by the schedule: at once would repeat the death. At the end of a stop
-/// it is handed back.
+/// What a worker that died had in hand is tried again by the schedule: at once would repeat the
+/// death. At the end of a stop it is handed back.
 async fn recover(shared: &DeliveryContext, lease: Arc<Lease>) {
     if shared.abandon.is_cancelled() {
         shared.hand_back(lease, None).await;
@@ -208,7 +208,8 @@ fn look_up(shared: &Arc<DeliveryContext>, lookups: &Arc<Semaphore>, domain: Queu
     });
 }
 
-/// One line when mail cannot leave as it was accepted, for each tenant and reason and as long as the settings are the same.
+/// One line when mail cannot leave as it was accepted, for each tenant and reason and as long as
+/// the settings are the same.
 fn tell_instead(shared: &DeliveryContext, settings: &dyn DeliveryConfig, key: &QueueKey) {
     if let Some(instead) = resolve_egress(settings, key).instead
         && shared.table().is_news(format!("{} {instead}", key.tenant))
@@ -232,8 +233,8 @@ fn give_up(shared: &Arc<DeliveryContext>, domain: QueueKey, failure: Arc<Failure
     });
 }
 
-/// Puts off what is due for a site that is down, without trying it: the next attempt is by the schedule, and not before the
-/// site's next probe. Expiry is looked at here as everywhere.
+/// Puts off what is due for a site that is down, without trying it: the next attempt is by the
+/// schedule, and not before the site's next probe. Expiry is looked at here as everywhere.
 fn put_off(shared: &Arc<DeliveryContext>, site: SiteId) {
     let shared = shared.clone();
     let tasks = shared.tasks.clone();
@@ -253,8 +254,8 @@ fn put_off(shared: &Arc<DeliveryContext>, site: SiteId) {
     });
 }
 
-/// Leases everything due of these keys, in portions, and concludes it. What is leased when the task dies is due again after
-/// the term of its lease.
+/// Leases everything due of these keys, in portions, and concludes it. What is leased when the task
+/// dies is due again after the term of its lease.
 async fn bulk(shared: &DeliveryContext, keys: &[QueueKey], failure: &Failure, not_before: Millis) {
     while !shared.stop.is_cancelled() {
         let now = shared.now();

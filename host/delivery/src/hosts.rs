@@ -104,7 +104,8 @@ impl NextHop {
         }
     }
 
-    /// What an attempt may use, with the TLS that its mail needs. `network` is false for a capture, whose addresses mean nothing.
+    /// What an attempt may use, with the TLS that its mail needs. `network` is false for a capture,
+    /// whose addresses mean nothing.
     pub(crate) fn candidates(
         &self,
         tls: &TlsRequirement,

@@ -1,8 +1,9 @@
 //! Delivery: from what is due in the queue to an outcome for every recipient.
 //!
-//! One task ([`dispatch`]) learns from the queue which domains have something due, looks up their sites, and starts workers.
-//! A worker is one connection: it leases deliveries of its site and attempts them. What it finds goes to one task that
-//! settles in groups. All scheduling state is in one table; everything that matters is in the queue.
+//! One task ([`dispatch`]) learns from the queue which domains have something due, looks up their
+//! sites, and starts workers. A worker is one connection: it leases deliveries of its site and
+//! attempts them. What it finds goes to one task that settles in groups. All scheduling state is in
+//! one table; everything that matters is in the queue.
 
 mod attempt;
 mod bounce;
@@ -106,7 +107,8 @@ pub struct DeliveryParts {
 }
 
 impl DeliveryParts {
-    /// Starts the tasks of delivery on the current runtime. They run until [`DeliveryHandle::stop`].
+    /// Starts the tasks of delivery on the current runtime. They run until
+    /// [`DeliveryHandle::stop`].
     #[must_use]
     pub fn start(self) -> DeliveryHandle {
         let (shared, conclusions) = DeliveryContext::new(self);
@@ -158,18 +160,20 @@ pub struct DeliveryStats {
     pub leases_lost: u64,
     /// Calls of the store that failed.
     pub store_errors: u64,
-    /// For how long the oldest delivery has been due: much more than a minute means that something is stuck.
+    /// For how long the oldest delivery has been due: much more than a minute means that something
+    /// is stuck.
     pub oldest_due: Option<Duration>,
 }
 
 impl DeliveryHandle {
-    /// Waits until outcomes are no longer settled: delivery was stopped, or its task panicked. The other tasks are started again.
+    /// Waits until outcomes are no longer settled: delivery was stopped, or its task panicked. The
+    /// other tasks are started again.
     pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
         self.ended.clone().cancelled_owned()
     }
 
-    /// Begins nothing new, lets attempts finish until `deadline`, gives the others up, hands everything back. When it
-    /// returns, every outcome is on disk that could be written.
+    /// Begins nothing new, lets attempts finish until `deadline`, gives the others up, hands
+    /// everything back. When it returns, every outcome is on disk that could be written.
     pub async fn stop(&self, deadline: Duration) {
         let shared = &self.shared;
         shared.stop.cancel();
@@ -214,8 +218,8 @@ impl DeliveryHandle {
         )
     }
 
-    /// An operator asked for an attempt (`queue retry`, `queue release`): sites and lookups of these queue keys that failed
-    /// are tried again at once. Call it before [`Queue::act`].
+    /// An operator asked for an attempt (`queue retry`, `queue release`): sites and lookups of
+    /// these queue keys that failed are tried again at once. Call it before [`Queue::act`].
     pub fn reset_backoff<'a>(&self, keys: impl IntoIterator<Item = &'a QueueKey>) {
         let mut table = self.shared.table();
         for key in keys {

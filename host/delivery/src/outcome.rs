@@ -147,8 +147,8 @@ pub(crate) fn all_failed(lease: &Lease, failure: &Failure, via: Option<&Arc<Via>
         .collect()
 }
 
-/// A delivery whose time is over before it was tried once more. What is told is what was learnt last; where there was no
-/// attempt, `obstacle` is what stood in its way.
+/// A delivery whose time is over before it was tried once more. What is told is what was learnt
+/// last; where there was no attempt, `obstacle` is what stood in its way.
 pub(crate) fn expire(lease: Arc<Lease>, obstacle: Option<&Failure>, now: Millis) -> AttemptResult {
     let facts = |index| {
         let last = lease.delivery.reason(index).cloned().unwrap_or_else(|| match obstacle {
@@ -282,8 +282,8 @@ fn assemble(
     AttemptResult { settlement, records }
 }
 
-/// Returns true if the copy cannot be made and could not be made at the attempt before either. A failure of our own code or
-/// configuration is an event once, not at every attempt.
+/// Returns true if the copy cannot be made and could not be made at the attempt before either. A
+/// failure of our own code or configuration is an event once, not at every attempt.
 fn is_known_fault(lease: &Lease, record: &RecipientReport) -> bool {
     let no_copy = |facts: &LastAttempt| facts.code.is_none() && facts.text == NO_COPY;
     record.disposition == Disposition::Delayed

@@ -7,8 +7,9 @@ use relevo_runtime::FairQueue;
 
 /// Distinct entries in a [`FairQueue`] by tenant.
 ///
-/// An entry of several tenants is in the queue once for each of them. The first that comes counts. The others are passed
-/// over from then on, also when the entry is added again: each has a number, and the entry knows that of its latest push.
+/// An entry of several tenants is in the queue once for each of them. The first that comes counts.
+/// The others are passed over from then on, also when the entry is added again: each has a number,
+/// and the entry knows that of its latest push.
 #[derive(Debug)]
 pub(crate) struct RoundRobin<T> {
     queue: FairQueue<String, (T, u64)>,
@@ -23,8 +24,8 @@ impl<T> Default for RoundRobin<T> {
 }
 
 impl<T: Clone + Eq + Hash> RoundRobin<T> {
-    /// Adds `entry` for each of `tenants` (for nobody in particular when there are none). Nothing happens when it waits
-    /// already.
+    /// Adds `entry` for each of `tenants` (for nobody in particular when there are none). Nothing
+    /// happens when it waits already.
     pub(crate) fn push(&mut self, entry: &T, tenants: &[String]) {
         if self.members.contains_key(entry) {
             return;

@@ -13,8 +13,9 @@ use super::shared::DeliveryContext;
 
 /// Settlements in one call.
 const GROUP: usize = 256;
-/// How long the first of a group waits for others. Nobody waits for a settlement, and a commit costs as much as a delivery; a
-/// crash in this time repeats what it costs anyway: the attempts of the last moment.
+/// How long the first of a group waits for others. Nobody waits for a settlement, and a commit
+/// costs as much as a delivery; a crash in this time repeats what it costs anyway: the attempts of
+/// the last moment.
 const GATHER: Duration = Duration::from_millis(5);
 /// Between attempts to write.
 const RETRY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
@@ -49,8 +50,9 @@ pub(crate) async fn run(
     }
 }
 
-/// Tries until the group is on disk. What the store no longer holds for us is left out. A store that fails keeps everything
-/// waiting, and the leases with it: nobody else attempts these deliveries meanwhile.
+/// Tries until the group is on disk. What the store no longer holds for us is left out. A store
+/// that fails keeps everything waiting, and the leases with it: nobody else attempts these
+/// deliveries meanwhile.
 async fn settle(shared: &DeliveryContext, mut group: Vec<Arc<Settlement>>) {
     let mut wait = RETRY[0];
     while !group.is_empty() {

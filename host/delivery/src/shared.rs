@@ -104,7 +104,8 @@ impl DeliveryContext {
         self.clock.now()
     }
 
-    /// Time for everything that is kept in memory only: it never goes back. Only differences mean something.
+    /// Time for everything that is kept in memory only: it never goes back. Only differences mean
+    /// something.
     pub(crate) fn steady(&self) -> Millis {
         millis(self.clock.monotonic())
     }
@@ -114,8 +115,9 @@ impl DeliveryContext {
         self.now().saturating_add(steady.saturating_sub(self.steady()))
     }
 
-    /// Returns true if the time of a delivery is over, so that it is given up without an attempt. What expired while
-    /// delivery did not run has one more attempt, which ends it whatever it finds.
+    /// Returns true if the time of a delivery is over, so that it is given up without an attempt.
+    /// What expired while delivery did not run has one more attempt, which ends it whatever it
+    /// finds.
     pub(crate) fn is_given_up(&self, lease: &Lease, now: Millis) -> bool {
         let expired_while_away = lease.meta.expires_at <= self.started && !lease.delivery.held;
         is_expired(lease, now) && !expired_while_away
@@ -135,7 +137,8 @@ impl DeliveryContext {
         result
     }
 
-    /// The queue had nothing due of these keys. What came since was not reported: the scheduler looks again.
+    /// The queue had nothing due of these keys. What came since was not reported: the scheduler
+    /// looks again.
     pub(crate) fn exhausted(&self, site: &SiteId, keys: &[QueueKey]) {
         self.table().exhausted(site, keys);
         self.look.notify_one();
@@ -156,8 +159,8 @@ impl DeliveryContext {
         Tools { dial: &*self.dial, copies: &*self.copies, memory: &self.memory, now }
     }
 
-    /// Hands a conclusion to the task that settles. Waits when that is behind, so that what is attempted and not yet on
-    /// disk stays bounded.
+    /// Hands a conclusion to the task that settles. Waits when that is behind, so that what is
+    /// attempted and not yet on disk stays bounded.
     pub(crate) async fn conclude(&self, conclusion: AttemptResult) {
         super::outcome::log(&conclusion, self.now());
         for record in &conclusion.records {
@@ -182,7 +185,8 @@ impl DeliveryContext {
         }
     }
 
-    /// An outcome is on disk: the task that writes bounces looks for those whose sender is to be told.
+    /// An outcome is on disk: the task that writes bounces looks for those whose sender is to be
+    /// told.
     pub(crate) fn announce_failures(&self, settlement: &Settlement) {
         let failed = |state: &RecipientState| *state == RecipientState::Failed { reported: false };
         if settlement.recipients.iter().any(|(_, state)| failed(state)) {

@@ -32,7 +32,8 @@ pub(crate) struct Site {
     ready: HashMap<QueueKey, (usize, Vec<String>)>,
     /// The sum of what they have due.
     work: usize,
-    /// Of these keys, those that leases are chosen from. Workers share them: they stay while one delivery is leased.
+    /// Of these keys, those that leases are chosen from. Workers share them: they stay while one
+    /// delivery is leased.
     candidates: Arc<Vec<QueueKey>>,
     /// The other ones, round-robin by tenant.
     waiting: RoundRobin<QueueKey>,
@@ -186,7 +187,8 @@ impl Site {
         self.candidates.clone()
     }
 
-    /// A delivery of `key` was leased; there may be more. If other keys wait, it stands behind them.
+    /// A delivery of `key` was leased; there may be more. If other keys wait, it stands behind
+    /// them.
     pub(crate) fn leased(&mut self, key: &QueueKey) {
         let Some((ready, tenants)) = self.ready.get_mut(key) else { return };
         if *ready > 1 {

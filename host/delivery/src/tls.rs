@@ -19,9 +19,9 @@ const REMEMBERED: Duration = Duration::from_secs(3600);
 /// Addresses that are remembered.
 const MEMORY: usize = 10_000;
 
-/// The TLS that the mail of one delivery needs: it has one recipient domain. Every attempt asks, and
-/// a kept connection is used only if it meets the answer. By MX the answer is the same for every
-/// domain today: whatever the host offers.
+/// The TLS that the mail of one delivery needs: it has one recipient domain. Every attempt asks,
+/// and a kept connection is used only if it meets the answer. By MX the answer is the same for
+/// every domain today: whatever the host offers.
 pub(crate) fn requirement(next_hop: &NextHop) -> TlsRequirement {
     match next_hop {
         NextHop::Mx(_) => TlsRequirement::new(TlsPolicy::Opportunistic, TlsReason::ByMx),

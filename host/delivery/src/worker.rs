@@ -75,7 +75,8 @@ impl Worker {
         self.in_hand.clone()
     }
 
-    /// Hands over what came of the delivery in hand. From here on no fault of the worker can undo it.
+    /// Hands over what came of the delivery in hand. From here on no fault of the worker can undo
+    /// it.
     async fn conclude(&mut self, result: AttemptResult) {
         self.in_hand.take();
         self.shared.conclude(result).await;

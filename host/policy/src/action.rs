@@ -36,7 +36,8 @@ pub enum PluginAction {
         /// Its name in the configuration.
         plugin: String,
     },
-    /// All that is stored of a plugin that is not configured any more is deleted: versions, key-value data.
+    /// All that is stored of a plugin that is not configured any more is deleted: versions,
+    /// key-value data.
     Forget {
         /// Whose.
         tenant: String,
@@ -66,7 +67,8 @@ pub enum PluginAction {
         /// Which; the beginning is enough. None: the one before.
         digest: Option<String>,
     },
-    /// Recorded messages are judged again, without effect. Content: a component that was not added, to be tried; or nothing.
+    /// Recorded messages are judged again, without effect. Content: a component that was not added,
+    /// to be tried; or nothing.
     Replay {
         /// Whose.
         tenant: String,

@@ -1,4 +1,5 @@
-//! The key-value data of a plugin: imported whole, stored, and in memory while the plugin is in use. A call never asks the store.
+//! The key-value data of a plugin: imported whole, stored, and in memory while the plugin is in
+//! use. A call never asks the store.
 
 use std::ops::Bound;
 
@@ -31,9 +32,9 @@ impl KvData {
         Err(format!("{octets} octets are stored, {max} are granted (`kv_size`)"))
     }
 
-    /// Reads an import: one entry for each line, the key, a tab, the value (both UTF-8, the tab may be missing when the value is
-    /// empty and the key has no white space). Empty lines and lines that begin with `#` are left out. At most `max` octets of keys
-    /// and values.
+    /// Reads an import: one entry for each line, the key, a tab, the value (both UTF-8, the tab may
+    /// be missing when the value is empty and the key has no white space). Empty lines and lines
+    /// that begin with `#` are left out. At most `max` octets of keys and values.
     ///
     /// # Errors
     /// The first line that is wrong, by its number.

@@ -24,7 +24,8 @@ pub struct PluginsConfig {
     pub directory: PathBuf,
     /// This program: it is started as `plugin-compile` (see [`crate::compile_here`]).
     pub program: PathBuf,
-    /// Whether a relay runs on it. If not, nothing is recorded and nothing is done in the background.
+    /// Whether a relay runs on it. If not, nothing is recorded and nothing is done in the
+    /// background.
     pub serving: bool,
     /// Where faults go that belong to no message.
     pub events: Option<Arc<dyn EventLog>>,
@@ -40,8 +41,8 @@ pub struct Plugins {
 }
 
 impl Plugins {
-    /// Reads what was in use and puts it in use again. What is not compiled for this version of the program is compiled in the
-    /// background; until then its failure policy answers.
+    /// Reads what was in use and puts it in use again. What is not compiled for this version of the
+    /// program is compiled in the background; until then its failure policy answers.
     ///
     /// # Errors
     /// The directory cannot be used, or the store cannot be read.

@@ -1,4 +1,5 @@
-//! `relevo plugin replay`: recorded messages are judged again, by any version, and nothing comes of it but a report.
+//! `relevo plugin replay`: recorded messages are judged again, by any version, and nothing comes of
+//! it but a report.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -45,7 +46,8 @@ struct ReplayReport {
     differing: u64,
     /// The version broke on them; they are among the same when the recorded one broke alike.
     faults: u64,
-    /// The body was left out because it is too large, or too much data was read: it cannot be judged again.
+    /// The body was left out because it is too large, or too much data was read: it cannot be
+    /// judged again.
     not_replayable: u64,
     /// A crash or the disk: no recording any more.
     damaged: u64,
@@ -210,8 +212,9 @@ impl Replays {
         Ok(())
     }
 
-    /// Asks a fresh instance: what a warm one keeps in its memory is of another message's data. Waits while the tenant's share of the
-    /// threads is busy, or less than half of its CPU time is left. Returns none if it stays so.
+    /// Asks a fresh instance: what a warm one keeps in its memory is of another message's data.
+    /// Waits while the tenant's share of the threads is busy, or less than half of its CPU time is
+    /// left. Returns none if it stays so.
     async fn judge_when_idle(
         &self,
         version: &ReplayedVersion,

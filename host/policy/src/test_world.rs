@@ -1,4 +1,5 @@
-//! A relay's plugins for tests, with a compiler that is a script: it gives code that was compiled before, and says that it was called.
+//! A relay's plugins for tests, with a compiler that is a script: it gives code that was compiled
+//! before, and says that it was called.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -22,7 +23,8 @@ use crate::{ActionError, Plugins, PluginsConfig, test_settings};
 /// Longer than anything here takes, and the compiler would go on for.
 const SOON: Duration = Duration::from_secs(60);
 
-/// What `cargo xtask build` left, and native code of it. The numbers in [`version`] make no difference to that.
+/// What `cargo xtask build` left, and native code of it. The numbers in [`version`] make no
+/// difference to that.
 static ACCEPT_ALL: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
     let exe = std::env::current_exe().expect("a path");
     let target = exe.ancestors().find(|a| a.ends_with("debug") || a.ends_with("release")).expect("a target");

@@ -21,7 +21,8 @@ pub use relevo_mailkit::id::ItemId;
 /// Milliseconds since 1970. Time is an argument everywhere in this crate.
 pub type Millis = i64;
 
-/// Bytes that arrived and are not yet promised: in memory up to 64 KiB, else in a file. Dropping it deletes them.
+/// Bytes that arrived and are not yet promised: in memory up to 64 KiB, else in a file. Dropping it
+/// deletes them.
 pub struct SpooledBody {
     /// Readable at once, for the stages.
     pub source: Arc<dyn Source>,
@@ -30,8 +31,8 @@ pub struct SpooledBody {
 }
 
 impl SpooledBody {
-    /// Bytes that are in memory anyway, such as a bounce. They are not subject to the reserve of free space until they are
-    /// accepted as new mail.
+    /// Bytes that are in memory anyway, such as a bounce. They are not subject to the reserve of
+    /// free space until they are accepted as new mail.
     #[must_use]
     pub fn in_memory(bytes: Vec<u8>) -> Self {
         Self { source: Arc::new(bytes), handle: None }
@@ -44,7 +45,8 @@ pub trait Spool: Send {
     /// Appends.
     ///
     /// # Errors
-    /// [`StoreError::Full`] below the reserve, [`StoreError::Io`] otherwise. Nothing is kept of a failed spool.
+    /// [`StoreError::Full`] below the reserve, [`StoreError::Io`] otherwise. Nothing is kept of a
+    /// failed spool.
     async fn write(&mut self, chunk: &[u8]) -> Result<(), StoreError>;
 
     /// Ends it.
@@ -56,9 +58,9 @@ pub trait Spool: Send {
 
 /// The right to attempt a delivery.
 ///
-/// The store knows who has one through [`LeaseHold`]: the lease stands as long as it or a clone of it lives. When all of
-/// them are gone and it was not settled, it lapses at the end of its term, and the delivery is due again. The embedded
-/// store makes leases of an earlier boot due at start.
+/// The store knows who has one through [`LeaseHold`]: the lease stands as long as it or a clone of
+/// it lives. When all of them are gone and it was not settled, it lapses at the end of its term,
+/// and the delivery is due again. The embedded store makes leases of an earlier boot due at start.
 #[derive(Debug, Clone)]
 pub struct Lease {
     /// What is leased.
@@ -97,7 +99,8 @@ pub struct Settlement {
     pub next_attempt: Option<Millis>,
     /// What the attempt found. None: the lease is handed back, no attempt was made.
     pub last: Option<LastAttempt>,
-    /// What it found for single recipients, by index, where that is not `last`. Of no meaning without `last`.
+    /// What it found for single recipients, by index, where that is not `last`. Of no meaning
+    /// without `last`.
     pub reasons: Vec<(u32, LastAttempt)>,
     /// Events that are written with it.
     pub events: Vec<NewEvent>,
@@ -123,7 +126,8 @@ pub enum StoreError {
     /// The file system has hardly any inodes left: 452 4.3.1.
     #[error("the file system has too few inodes left for new files")]
     NoInodes,
-    /// The medium failed: 451 4.3.0. A failed sync is fatal for the store: every later call fails too.
+    /// The medium failed: 451 4.3.0. A failed sync is fatal for the store: every later call fails
+    /// too.
     #[error("store: {0}")]
     Io(String),
     /// The entry is corrupt and was put into quarantine.
@@ -172,7 +176,8 @@ pub enum OperatorAction {
 pub enum Acted {
     /// It was done.
     Done,
-    /// It was done to all deliveries but those that are being attempted: these cannot be dropped now.
+    /// It was done to all deliveries but those that are being attempted: these cannot be dropped
+    /// now.
     BeingAttempted,
     /// There is no such item.
     NotFound,
@@ -191,7 +196,8 @@ pub struct QueueStats {
     pub leased: u64,
     /// Of these, held.
     pub held: u64,
-    /// The oldest due time of a delivery that is due and not leased: far in the past means that something is stuck.
+    /// The oldest due time of a delivery that is due and not leased: far in the past means that
+    /// something is stuck.
     pub oldest_due: Option<Millis>,
     /// Entries in quarantine.
     pub quarantined: u64,
@@ -205,18 +211,22 @@ pub struct QueueStats {
     pub committed: u64,
 }
 
-/// The durable queue. Calls may come from any number of tasks; writes that arrive together share one sync.
+/// The durable queue. Calls may come from any number of tasks; writes that arrive together share
+/// one sync.
 ///
 /// Nothing here iterates over the whole queue except [`Queue::list`], page by page.
 #[async_trait]
 pub trait Queue: Send + Sync {
-    /// A place for the bytes of a message that is arriving. Refuses below the reserve of free space.
+    /// A place for the bytes of a message that is arriving. Refuses below the reserve of free
+    /// space.
     async fn spool(&self) -> Result<Box<dyn Spool>, StoreError>;
 
-    /// Makes items and events durable in one atomic step. When it returns `Ok`, they survive a loss of power.
+    /// Makes items and events durable in one atomic step. When it returns `Ok`, they survive a loss
+    /// of power.
     async fn accept(&self, items: Vec<NewItem>, events: Vec<NewEvent>) -> Result<(), StoreError>;
 
-    /// Up to `max` queue keys that have something due at `now`, those that wait longest first, and not in `skip`.
+    /// Up to `max` queue keys that have something due at `now`, those that wait longest first, and
+    /// not in `skip`.
     async fn due(
         &self,
         now: Millis,
@@ -227,12 +237,14 @@ pub trait Queue: Send + Sync {
     /// When something that is not due now becomes due, at the earliest.
     async fn next_due(&self, now: Millis) -> Option<Millis>;
 
-    /// Resolves when something may have become due since the last call: after `accept`, a settle or an operator's action.
+    /// Resolves when something may have become due since the last call: after `accept`, a settle or
+    /// an operator's action.
     async fn changed(&self);
 
-    /// Leases up to `max` due deliveries of any of `keys`: fairly among tenants, and of a tenant the longest due first,
-    /// where each step of priority counts as [`PRIORITY_STEP`] of being due. A lease that nobody has any more lapses at
-    /// `until`, or after another term of the same length if it was given up later.
+    /// Leases up to `max` due deliveries of any of `keys`: fairly among tenants, and of a tenant
+    /// the longest due first, where each step of priority counts as [`PRIORITY_STEP`] of being due.
+    /// A lease that nobody has any more lapses at `until`, or after another term of the same length
+    /// if it was given up later.
     async fn lease(
         &self,
         keys: &[QueueKey],
@@ -241,20 +253,21 @@ pub trait Queue: Send + Sync {
         max: usize,
     ) -> Result<Vec<Lease>, StoreError>;
 
-    /// Settles attempts with their events, and queues `items` (bounces), in one atomic and durable step. An item none of
-    /// whose recipients is pending and none unreported is deleted with its body. Settlements are shared: a caller that has
-    /// to try again still has them.
+    /// Settles attempts with their events, and queues `items` (bounces), in one atomic and durable
+    /// step. An item none of whose recipients is pending and none unreported is deleted with its
+    /// body. Settlements are shared: a caller that has to try again still has them.
     async fn settle(&self, settlements: Vec<Arc<Settlement>>, items: Vec<NewItem>) -> Result<(), StoreError>;
 
-    /// Items with failed recipients that were not reported and with no delivery leased or due before `now`: the round is
-    /// over, one bounce is due. At most `max`.
+    /// Items with failed recipients that were not reported and with no delivery leased or due
+    /// before `now`: the round is over, one bounce is due. At most `max`.
     async fn unreported(
         &self,
         now: Millis,
         max: usize,
     ) -> Result<Vec<(ItemId, Arc<ItemMeta>, Vec<Unreported>)>, StoreError>;
 
-    /// Marks them reported and queues the bounce (or none), atomically. Deletes the item when nothing is left to do.
+    /// Marks them reported and queues the bounce (or none), atomically. Deletes the item when
+    /// nothing is left to do.
     async fn report(
         &self,
         item: ItemId,
@@ -272,8 +285,8 @@ pub trait Queue: Send + Sync {
     /// Up to `max` items after `after` in the order of their ids.
     async fn list(&self, after: Option<ItemId>, max: usize) -> Result<Vec<ItemView>, StoreError>;
 
-    /// Does it to all pending deliveries of the item. One that is being attempted is held from the end of the attempt on; it
-    /// cannot be dropped.
+    /// Does it to all pending deliveries of the item. One that is being attempted is held from the
+    /// end of the attempt on; it cannot be dropped.
     async fn act(
         &self,
         item: ItemId,
@@ -285,7 +298,8 @@ pub trait Queue: Send + Sync {
     /// Counts.
     fn stats(&self) -> QueueStats;
 
-    /// Deliveries of a tenant that are held. Those that are being accepted at this moment are not counted yet.
+    /// Deliveries of a tenant that are held. Those that are being accepted at this moment are not
+    /// counted yet.
     fn held(&self, tenant: &str) -> u64;
 
     /// Whether new mail would be accepted; the error says why not. For readiness.

@@ -1,5 +1,6 @@
-//! What one request would change: rows, and what follows in memory. A draft is complete before the first of its rows is
-//! written, so a request that is refused leaves no trace in the group it came with.
+//! What one request would change: rows, and what follows in memory. A draft is complete before the
+//! first of its rows is written, so a request that is refused leaves no trace in the group it came
+//! with.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 

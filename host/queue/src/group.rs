@@ -1,5 +1,5 @@
-//! The writer: one thread that takes whatever requests have come in while it was busy, makes them durable with one
-//! transaction, and answers them all.
+//! The writer: one thread that takes whatever requests have come in while it was busy, makes them
+//! durable with one transaction, and answers them all.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use crate::segment::Appender;
 pub(crate) const WAITING: usize = 256;
 /// Requests of one group.
 const GROUP: usize = 256;
-/// When the group before had as many, the next one waits a moment for others: a commit takes as much time of a processor as
-/// ten requests do, and those who wait were waiting for one anyway.
+/// When the group before had as many, the next one waits a moment for others: a commit takes as
+/// much time of a processor as ten requests do, and those who wait were waiting for one anyway.
 const CROWD: usize = 4;
 /// That moment.
 const LINGER: Duration = Duration::from_millis(1);
@@ -45,7 +45,8 @@ pub(crate) struct QueueWriter {
     pub(crate) appender: Appender,
     /// Held until the last write is done.
     pub(crate) lock: Option<DirectoryLock>,
-    /// The index is closed after a write found no room, and could not be opened anew yet; its sequence before that write.
+    /// The index is closed after a write found no room, and could not be opened anew yet; its
+    /// sequence before that write.
     pub(crate) detached: Option<u64>,
 }
 
@@ -96,7 +97,8 @@ impl QueueWriter {
         }
     }
 
-    /// Makes a group durable and answers it. A panic in it is contained: nothing of the group happened.
+    /// Makes a group durable and answers it. A panic in it is contained: nothing of the group
+    /// happened.
     fn group(&mut self, mut requests: Vec<PendingRequest>) {
         if requests.is_empty() {
             return;
@@ -139,7 +141,8 @@ impl QueueWriter {
         let uncertain = self.inner.poison.check().is_err();
         for request in requests {
             if uncertain {
-                // The commit may have reached the disk after all: then its bodies are needed, else they are orphans.
+                // The commit may have reached the disk after all: then its bodies are needed, else
+                // they are orphans.
                 request.staged.into_iter().for_each(StagedItem::keep);
             }
             let _ = request.reply.send(Err(request.refused.unwrap_or_else(|| same(&error))));
@@ -163,7 +166,8 @@ impl QueueWriter {
         }
     }
 
-    /// Puts bodies where they will stay and makes them durable. Those that do not fit refuse their request only.
+    /// Puts bodies where they will stay and makes them durable. Those that do not fit refuse their
+    /// request only.
     fn stage(&mut self, requests: &mut [PendingRequest]) -> Result<(), CommitFailure> {
         let inner = &self.inner;
         for request in requests.iter_mut().filter(|r| r.refused.is_none()) {
@@ -214,8 +218,8 @@ impl QueueWriter {
         committed
     }
 
-    /// The transaction failed. When there was no room, the index is opened anew: it says whether the commit happened. After
-    /// anything else nothing is certain.
+    /// The transaction failed. When there was no room, the index is opened anew: it says whether
+    /// the commit happened. After anything else nothing is certain.
     fn after_failure(&mut self, error: IndexError, before: u64) -> Result<GroupPlan, CommitFailure> {
         let inner = self.inner.clone();
         if inner.index.sync_failed() {
@@ -233,8 +237,8 @@ impl QueueWriter {
         }
     }
 
-    /// Opens the index anew if a write found no room: redb refuses everything after an error. As long as there is no room
-    /// for that either, the store is full for everybody.
+    /// Opens the index anew if a write found no room: redb refuses everything after an error. As
+    /// long as there is no room for that either, the store is full for everybody.
     pub(crate) fn reattach(&mut self) -> Result<(), CommitFailure> {
         let Some(before) = self.detached else { return Ok(()) };
         let inner = &self.inner;
@@ -307,7 +311,8 @@ impl QueueWriter {
         schedule.unlock_all(outcome.locked);
         drop(schedule);
         for file in files {
-            // A file that cannot be removed now is removed at the next start. One in quarantine is gone already.
+            // A file that cannot be removed now is removed at the next start. One in quarantine is
+            // gone already.
             let _ = inner.disk.remove(&file);
         }
     }

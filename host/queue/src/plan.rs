@@ -1,5 +1,5 @@
-//! From requests to drafts: what each kind of request changes. Reads go through the tables of the group's transaction, so a
-//! request sees those that came before it in the group.
+//! From requests to drafts: what each kind of request changes. Reads go through the tables of the
+//! group's transaction, so a request sees those that came before it in the group.
 
 mod quarantine;
 mod report;
@@ -217,7 +217,8 @@ impl<'a, 't> Planner<'a, 't> {
         Ok(acted)
     }
 
-    /// Keeps a delivery from being leased until the group is decided. Tells whether it is leased now.
+    /// Keeps a delivery from being leased until the group is decided. Tells whether it is leased
+    /// now.
     fn lock(&mut self, draft: &mut Draft, id: DeliveryId) -> bool {
         let mut schedule = self.inner.schedule();
         if !self.locked.contains(&id) && schedule.lock_delivery(id).is_some() {
@@ -243,7 +244,8 @@ impl<'a, 't> Planner<'a, 't> {
         Ok(())
     }
 
-    /// Removes events from the front of the log. Its rows go into the transaction at once: it cannot be refused later.
+    /// Removes events from the front of the log. Its rows go into the transaction at once: it
+    /// cannot be refused later.
     fn prune(&mut self, before: Millis, max: u64) -> Result<usize, IndexError> {
         let mut surplus = self.tables.events.len()?.saturating_sub(max);
         let mut old = Vec::new();

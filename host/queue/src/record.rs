@@ -1,7 +1,8 @@
-//! What the index holds: CBOR records between a version octet and a checksum that covers their key too.
+//! What the index holds: CBOR records between a version octet and a checksum that covers their key
+//! too.
 //!
-//! Fields have numbers. A reader skips numbers that it does not know, and a field that is missing has its default. So a field
-//! can be added or left out without a new version.
+//! Fields have numbers. A reader skips numbers that it does not know, and a field that is missing
+//! has its default. So a field can be added or left out without a new version.
 
 use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
@@ -18,7 +19,8 @@ use crate::{
 /// The first octet of a record. It changes only when the encoding itself does.
 const VERSION: u8 = 3;
 
-/// Bodies up to this size wait in memory and are written with their group; larger ones get a file of their own.
+/// Bodies up to this size wait in memory and are written with their group; larger ones get a file
+/// of their own.
 pub(crate) const INLINE: usize = CHUNK;
 
 /// The largest that do so while there is room for more than that.
@@ -165,7 +167,8 @@ pub(crate) struct DeliveryRecord {
     pub(crate) attempts: u32,
     #[n(7)]
     pub(crate) last: Option<LastAttempt>,
-    /// What was learnt about recipients that are pending or failed and not reported, where it is not `last`.
+    /// What was learnt about recipients that are pending or failed and not reported, where it is
+    /// not `last`.
     #[n(8)]
     #[cbor(skip_if = "Vec::is_empty")]
     pub(crate) reasons: Vec<(u32, LastAttempt)>,
@@ -222,7 +225,8 @@ impl DeliveryRecord {
         self.due_at = settlement.next_attempt.unwrap_or(self.due_at);
     }
 
-    /// An attempt for all that are pending found this. Those that failed earlier keep what was learnt then.
+    /// An attempt for all that are pending found this. Those that failed earlier keep what was
+    /// learnt then.
     fn learn(&mut self, last: &LastAttempt, found: &[(u32, LastAttempt)]) {
         let mut reasons = Vec::new();
         for recipient in &self.recipients {

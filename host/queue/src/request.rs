@@ -94,7 +94,8 @@ impl Op {
         }
     }
 
-    /// Returns true if it must leave the reserve alone: new mail, and events that are not about an outcome.
+    /// Returns true if it must leave the reserve alone: new mail, and events that are not about an
+    /// outcome.
     pub(crate) fn is_new(&self) -> bool {
         matches!(self, Self::Accept { .. } | Self::Append { .. })
     }

@@ -1,7 +1,8 @@
-//! What is due, in memory: every delivery with pending recipients, where it waits, and who holds it.
+//! What is due, in memory: every delivery with pending recipients, where it waits, and who holds
+//! it.
 //!
-//! A delivery that is not due costs an entry (48 octets), its place in `by_id` and in `waiting`, and a share of its queue
-//! key. It enters the structures by key only when it falls due.
+//! A delivery that is not due costs an entry (48 octets), its place in `by_id` and in `waiting`,
+//! and a share of its queue key. It enters the structures by key only when it falls due.
 
 mod clock;
 mod lease;
@@ -233,7 +234,8 @@ impl Schedule {
         Some(())
     }
 
-    /// Puts a locked delivery back as it was: the commit did not happen, or did not concern it after all.
+    /// Puts a locked delivery back as it was: the commit did not happen, or did not concern it
+    /// after all.
     pub(crate) fn unlock(&mut self, id: DeliveryId) {
         let Some(slot) = self.by_id.get(&id).copied() else { return };
         let Some(entry) = self.entry_mut(slot).filter(|e| e.locked) else { return };
@@ -333,8 +335,9 @@ impl Schedule {
         }
     }
 
-    /// Items whose round is over: failed recipients to report, and no delivery leased or due at `now`. Goes round through
-    /// all of them over several calls, looking at no more than `looks` in each.
+    /// Items whose round is over: failed recipients to report, and no delivery leased or due at
+    /// `now`. Goes round through all of them over several calls, looking at no more than `looks` in
+    /// each.
     pub(crate) fn rounds_over(&mut self, now: Millis, max: usize, looks: usize) -> Vec<ItemId> {
         self.advance(now);
         let from = self.unreported_from.take().unwrap_or(ItemId([0; 16]));

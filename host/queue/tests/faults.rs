@@ -1,5 +1,5 @@
-//! The store against a model, on a disk that breaks: what was answered `Ok` survives a loss of power, and what was not is
-//! there whole or not at all.
+//! The store against a model, on a disk that breaks: what was answered `Ok` survives a loss of
+//! power, and what was not is there whole or not at all.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -227,8 +227,8 @@ impl Run {
             Step::Settle(how) => self.settle(how).await,
             Step::Report => self.report().await,
             Step::Act(what) => self.act(what).await,
-            // After a failed sync the cache of the operating system shows what the medium may not hold: only a new start
-            // of the machine tells.
+            // After a failed sync the cache of the operating system shows what the medium may not
+            // hold: only a new start of the machine tells.
             Step::Restart if self.disk.sync_failed() => self.power_loss(3).await,
             Step::Restart => {
                 self.store.close().await;
@@ -265,7 +265,8 @@ proptest! {
     }
 }
 
-/// A body with a file of its own: content, name and row are synced one after the other, and each failure is final.
+/// A body with a file of its own: content, name and row are synced one after the other, and each
+/// failure is final.
 #[tokio::test]
 async fn a_failed_sync_of_a_large_body_stops_the_store_for_good() {
     for nth in 1..=3 {

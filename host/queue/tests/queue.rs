@@ -74,7 +74,8 @@ async fn a_lease_that_nobody_has_lapses_and_its_token_is_refused() {
     assert_eq!((stats.items, stats.deliveries, stats.due, stats.leased, stats.committed), (0, 0, 0, 0, 5));
 }
 
-/// Of 8 workers none attempts what another holds, and everything is attempted (one recipient once got 17 copies).
+/// Of 8 workers none attempts what another holds, and everything is attempted (one recipient once
+/// got 17 copies).
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn concurrent_workers_deliver_once() {
     let store = EmbeddedStore::open_temp().unwrap();
@@ -145,8 +146,8 @@ async fn tenants_take_turns() {
     assert_eq!((due[0].ready, due[0].tenants.as_slice()), (49, &["bulk".to_owned()][..]));
 }
 
-/// One that is urgent overtakes what its tenant has for the same hosts, of whichever key; nothing starves; others' turns
-/// stay theirs.
+/// One that is urgent overtakes what its tenant has for the same hosts, of whichever key; nothing
+/// starves; others' turns stay theirs.
 #[tokio::test]
 async fn a_priority_counts_as_time() {
     let dir = tempfile::tempdir().unwrap();

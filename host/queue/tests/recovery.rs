@@ -285,7 +285,8 @@ async fn accept_large(store: &Arc<EmbeddedStore>, n: u64, bytes: &[u8]) {
     store.accept(vec![large], vec![]).await.unwrap();
 }
 
-/// Nothing damaged is ever given out: neither what was accepted in this run, nor what an earlier one left.
+/// Nothing damaged is ever given out: neither what was accepted in this run, nor what an earlier
+/// one left.
 #[tokio::test]
 async fn a_large_body_is_checked_as_it_is_read() {
     let bytes: Vec<u8> = (0..=250).cycle().take(200_000).collect();

@@ -32,7 +32,8 @@ async fn settle_in_the_end(store: &Arc<EmbeddedStore>, lease: &Lease) {
     panic!("the outcome found no room");
 }
 
-/// 318 messages once became 632 and 947 over clean restarts: what was delivered could not be stored.
+/// 318 messages once became 632 and 947 over clean restarts: what was delivered could not be
+/// stored.
 #[tokio::test]
 async fn on_a_full_disk_outcomes_are_stored_and_nothing_else_begins() {
     let disk = FaultyDisk::new();

@@ -1,5 +1,6 @@
-//! The registry, and what is read from the queue and the stages when somebody looks. Every other metric is declared beside its
-//! use, in a struct that takes this registry. No label comes from recipients or replies.
+//! The registry, and what is read from the queue and the stages when somebody looks. Every other
+//! metric is declared beside its use, in a struct that takes this registry. No label comes from
+//! recipients or replies.
 
 use std::fmt;
 use std::sync::Arc;

@@ -18,7 +18,8 @@ pub(crate) struct Cli {
 pub(crate) enum CliCommand {
     /// Run everything on loopback, delivering into a capture inbox. Nothing leaves the machine.
     Dev(DevArgs),
-    /// Run the relay. SIGTERM drains and stops; SIGHUP reloads tenants, domains, keys and certificates.
+    /// Run the relay. SIGTERM drains and stops; SIGHUP reloads tenants, domains, keys and
+    /// certificates.
     Serve {
         /// The configuration file.
         #[arg(long, value_name = "FILE")]
@@ -34,8 +35,9 @@ pub(crate) enum CliCommand {
     Queue(QueueArgs),
     /// Tenants' policy plugins: start one, and change what a relay uses.
     ///
-    /// With --config and while no relay runs on its data directory, the command does it there itself, and the relay uses it from its
-    /// start. Run it as the relay's user. With --data there must be a running relay.
+    /// With --config and while no relay runs on its data directory, the command does it there
+    /// itself, and the relay uses it from its start. Run it as the relay's user. With --data there
+    /// must be a running relay.
     Plugin(PluginArgs),
     /// Compile a component, within limits: what a relay starts for an uploaded plugin.
     #[command(hide = true)]
@@ -137,7 +139,8 @@ pub(crate) enum QueueCommand {
         /// The queue id.
         id: String,
     },
-    /// Rebuild a lost or damaged index from bodies and segments, while no relay runs. Messages that are found are held.
+    /// Rebuild a lost or damaged index from bodies and segments, while no relay runs. Messages that
+    /// are found are held.
     Recover {
         /// Make what is found due at once. Recipients that have it already get it again.
         #[arg(long)]
@@ -178,7 +181,8 @@ pub(crate) enum PluginCommand {
     Add {
         #[command(flatten)]
         named: PluginNameArgs,
-        /// Ask it beside the active version, without effect; `list` reports where their verdicts differ.
+        /// Ask it beside the active version, without effect; `list` reports where their verdicts
+        /// differ.
         #[arg(long)]
         shadow: bool,
         /// The component.
@@ -195,7 +199,8 @@ pub(crate) enum PluginCommand {
         #[arg(long, value_name = "ID")]
         tenant: Option<String>,
     },
-    /// Delete all that is stored of a plugin that was removed from the configuration: versions, key-value data.
+    /// Delete all that is stored of a plugin that was removed from the configuration: versions,
+    /// key-value data.
     Forget {
         #[command(flatten)]
         named: PluginNameArgs,
@@ -218,14 +223,16 @@ pub(crate) enum PluginCommand {
         #[arg(long, value_name = "SHA256")]
         digest: Option<String>,
     },
-    /// Judge recorded messages again (`record` in the configuration), without effect, and report where the verdicts differ.
+    /// Judge recorded messages again (`record` in the configuration), without effect, and report
+    /// where the verdicts differ.
     Replay {
         #[command(flatten)]
         named: PluginNameArgs,
         /// Against this version: its digest, or the beginning of it. Default: the active one.
         #[arg(long, value_name = "SHA256", conflicts_with = "component")]
         digest: Option<String>,
-        /// Against a component that was not added: it is checked, compiled and tested as by `add`, and then forgotten.
+        /// Against a component that was not added: it is checked, compiled and tested as by `add`,
+        /// and then forgotten.
         #[arg(long, value_name = "FILE")]
         component: Option<PathBuf>,
         /// Only the last N messages. Default: all that are recorded.
@@ -241,7 +248,8 @@ pub(crate) enum PluginCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KvCommand {
-    /// Replace all of it. One entry a line: the key, a tab, the value; lines that begin with # are left out.
+    /// Replace all of it. One entry a line: the key, a tab, the value; lines that begin with # are
+    /// left out.
     Import {
         #[command(flatten)]
         named: PluginNameArgs,

@@ -1,4 +1,5 @@
-//! What a plugin's faults come to as time goes by, and what becomes of mail that it holds, in a running relay.
+//! What a plugin's faults come to as time goes by, and what becomes of mail that it holds, in a
+//! running relay.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "tests")]
 
 #[allow(dead_code, reason = "shared with other tests")]
@@ -40,7 +41,8 @@ fn a_plugin_that_breaks_is_put_aside_tried_again_and_used_again() {
     let world =
         World::with("", &everything("breaker_faults = 3\nbreaker_open = \"1s\"\nbreaker_longest = \"1s\""));
     world.add("every", "everything");
-    // It can make no sense of this for one recipient. Other data would make it anew, with a breaker that is closed.
+    // It can make no sense of this for one recipient. Other data would make it anew, with a breaker
+    // that is closed.
     world.kv("every", &format!("recipient:{BAD}\tnonsense\n"));
     let opened = || metric(&world, "relevo_plugin_breaker_opened_total", "").unwrap();
     let open = || metric(&world, "relevo_plugin_breaker_open", "").unwrap();
@@ -48,7 +50,8 @@ fn a_plugin_that_breaks_is_put_aside_tried_again_and_used_again() {
     assert!(send(&mut client, ADA, "well").starts_with("250 "));
     assert_eq!((open(), opened(), world.listed("every")["breaker"].as_str()), (0, 0, Some("closed")));
 
-    // Open: what it would accept is answered by the failure policy too. A machine that needs longer than a second for this does it again.
+    // Open: what it would accept is answered by the failure policy too. A machine that needs longer
+    // than a second for this does it again.
     wait_for("it is put aside", || {
         for n in 0..3 {
             let reply = send(&mut client, BAD, &format!("bad {n}"));
@@ -124,7 +127,8 @@ fn a_plugin_that_breaks_on_outcomes_is_not_called_any_more() {
     assert_eq!(metric(&world, "relevo_plugin_faults_total", "kind=\"trap\""), Some(1), "it was told once");
 }
 
-/// Told of outcomes it may take as long as any other call; then it is stopped, and asked about the next message as before.
+/// Told of outcomes it may take as long as any other call; then it is stopped, and asked about the
+/// next message as before.
 #[test]
 fn a_plugin_that_loops_over_outcomes_is_stopped_and_goes_on_deciding() {
     let plugin = "[[tenant.plugin]]\nname = \"every\"\ngrants = [\"log\", \"clock\", \"kv\"]\n\

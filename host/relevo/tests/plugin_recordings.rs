@@ -1,4 +1,5 @@
-//! Recordings of tenants' plugins and their replay, and the command without a relay, with real components.
+//! Recordings of tenants' plugins and their replay, and the command without a relay, with real
+//! components.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "tests")]
 
 #[allow(dead_code, reason = "shared with other tests")]
@@ -137,7 +138,8 @@ fn recordings_know_what_warm_instances_have_read() {
     assert_eq!((counts(&report), &report["other_data"]), ([4, 4, 0, 0], &0.into()), "{report}");
 }
 
-/// The first call of an instance may be that it is told of outcomes, and it then stays for messages.
+/// The first call of an instance may be that it is told of outcomes, and it then stays for
+/// messages.
 #[test]
 fn recordings_know_what_was_read_before_outcomes_were_told() {
     let plugin = "[[tenant.plugin]]\nname = \"every\"\nclass = \"large\"\ngrants = [\"log\", \"clock\", \"kv\"]\n\
@@ -145,7 +147,8 @@ fn recordings_know_what_was_read_before_outcomes_were_told() {
     let world = World::with("", plugin);
     world.add("every", "everything");
     assert!(world.sends(&[ADA], "accepted").starts_with("250 "));
-    // Other data make the plugin anew, without instances and without lines. What became of the message comes some seconds later.
+    // Other data make the plugin anew, without instances and without lines. What became of the
+    // message comes some seconds later.
     world.kv("every", "standing\thold\n");
     wait_for("the outcome", || {
         world.listed("every")["log"].to_string().contains("email.delivered").then_some(())
@@ -168,7 +171,8 @@ fn redacted_recordings_have_pseudonyms_and_go_when_they_are_not_wanted() {
     assert!(world.sends(&["Carl@mail.blocked.test"], "the domain").starts_with("550 "));
     assert!(world.sends(&["dora@reader.test"], "nobody").starts_with("250 "));
 
-    // Nothing of the data is recorded, and no pseudonym is in that of today: of two, it refused somebody.
+    // Nothing of the data is recorded, and no pseudonym is in that of today: of two, it refused
+    // somebody.
     let report = replayed(&world, "list", &[]);
     assert_eq!(counts(&report), [3, 1, 2, 0], "{report}");
     assert_eq!((&report["redacted"], &report["other_data"]), (&3.into(), &3.into()), "{report}");

@@ -258,7 +258,8 @@ fn the_same_over_http_with_an_admin_key() {
         assert!(answer["request_id"].as_str().is_some_and(|id| !id.is_empty()), "{answer}");
         (status, answer["name"].as_str().unwrap().to_owned())
     };
-    // Key-value data: twice what is granted and 64 KiB, for notes and line ends; one octet more is not read.
+    // Key-value data: twice what is granted and 64 KiB, for notes and line ends; one octet more is
+    // not read.
     let most = 2 * 1024 + (64 << 10);
     let notes = |octets: usize| {
         [format!("address:{ADA}\n#").as_bytes(), &vec![b'.'; octets]].concat()[..octets].to_vec()

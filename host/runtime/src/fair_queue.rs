@@ -3,7 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-/// Entries by key. Keys are served round-robin; entries of one key leave in the order in which they came.
+/// Entries by key. Keys are served round-robin; entries of one key leave in the order in which they
+/// came.
 #[derive(Debug)]
 pub struct FairQueue<K, T> {
     entries: HashMap<K, VecDeque<T>>,
@@ -27,7 +28,8 @@ impl<K: Hash + Eq + Clone, T> FairQueue<K, T> {
         self.pop_if(|_| true)
     }
 
-    /// Takes the first entry of the next key for which `may` holds. The others keep their positions.
+    /// Takes the first entry of the next key for which `may` holds. The others keep their
+    /// positions.
     pub fn pop_if(&mut self, may: impl Fn(&K) -> bool) -> Option<(K, T)> {
         let at = self.order.iter().position(may)?;
         let key = self.order.remove(at)?;

@@ -5,13 +5,14 @@ use std::io::{self, Write};
 use std::thread::sleep;
 use std::time::Duration;
 
-/// Octets between two syncs. A file system that is asked to sync anything may first write everything that waits to be written: 60 MB
-/// at once keep mail waiting for 40 ms.
+/// Octets between two syncs. A file system that is asked to sync anything may first write
+/// everything that waits to be written: 60 MB at once keep mail waiting for 40 ms.
 const PIECE: usize = 256 << 10;
 /// Between a piece and the next: a disk that is never left alone is late for everybody.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Writes to a file and syncs it, so slowly that others who sync hardly notice: about 12 MB per second. Blocks.
+/// Writes to a file and syncs it, so slowly that others who sync hardly notice: about 12 MB per
+/// second. Blocks.
 ///
 /// # Errors
 /// It cannot be written; a part of it may be there.

@@ -1,9 +1,10 @@
-//! Runs the first-party stages, and the plugins that tenants bring ([`policy`]), as sandboxed components. The only crate that knows
-//! wasmtime.
+//! Runs the first-party stages, and the plugins that tenants bring ([`policy`]), as sandboxed
+//! components. The only crate that knows wasmtime.
 //!
-//! Callers see [`Stages`]: plain data in, plain data out, and a [`Fault`] when a guest broke. How a call is run (a fresh
-//! instance, epochs, memory limits) is not visible. [`Runtime`] is the implementation, with the components of the build
-//! in it. `DESIGN.md` beside this crate has the measurements.
+//! Callers see [`Stages`]: plain data in, plain data out, and a [`Fault`] when a guest broke. How a
+//! call is run (a fresh instance, epochs, memory limits) is not visible. [`Runtime`] is the
+//! implementation, with the components of the build in it. `DESIGN.md` beside this crate has the
+//! measurements.
 
 mod answer;
 mod bindings;

@@ -11,9 +11,9 @@ use relevo_mailkit::source::Source;
 /// The first-party stages. Each method is one call of a component with a fresh state; nothing is
 /// kept between calls.
 ///
-/// A call computes on the thread of the caller, for as long as [`crate::StageLimits`] allows, and reads
-/// `message` as it goes. So callers bound how many run at the same time, and keep sources that may
-/// block away from threads that serve sockets.
+/// A call computes on the thread of the caller, for as long as [`crate::StageLimits`] allows, and
+/// reads `message` as it goes. So callers bound how many run at the same time, and keep sources
+/// that may block away from threads that serve sockets.
 pub trait Stages: Send + Sync {
     /// `validate`: pushes the whole message and returns the report, or why it is refused.
     ///

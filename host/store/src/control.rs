@@ -16,7 +16,8 @@ use sqlx::sqlite::{
 
 use crate::ControlStoreError;
 
-/// The migrations of one folder, in their order. A migration that was released never changes: its checksum is stored.
+/// The migrations of one folder, in their order. A migration that was released never changes: its
+/// checksum is stored.
 macro_rules! migrations {
     ($folder:literal) => {
         [(
@@ -130,8 +131,8 @@ macro_rules! writing {
     };
 }
 
-/// Makes a transaction read one moment. SQLite's transactions do; PostgreSQL reads each statement at its own moment unless told
-/// otherwise.
+/// Makes a transaction read one moment. SQLite's transactions do; PostgreSQL reads each statement
+/// at its own moment unless told otherwise.
 macro_rules! snapshot {
     ($store:expr, $transaction:ident) => {
         if matches!($store.database, $crate::control::Database::Postgres(_)) {
@@ -148,7 +149,8 @@ impl ControlStore {
     /// Opens the store, makes it if there is none, and brings its tables up to date.
     ///
     /// # Errors
-    /// A file that is a link or another user's; a database that cannot be reached; a store that a newer version wrote.
+    /// A file that is a link or another user's; a database that cannot be reached; a store that a
+    /// newer version wrote.
     pub async fn open(url: &StoreUrl) -> Result<Self, ControlStoreError> {
         let database = match url {
             StoreUrl::File(path) => sqlite(path).await?,
@@ -197,7 +199,8 @@ async fn sqlite(path: &Path) -> Result<Database, ControlStoreError> {
     Ok(Database::Sqlite { reader, writer })
 }
 
-/// Makes the file with mode 0600, or sees that the one that is there is ours. SQLite gives its log the same mode.
+/// Makes the file with mode 0600, or sees that the one that is there is ours. SQLite gives its log
+/// the same mode.
 fn own_file(path: &Path) -> Result<(), ControlStoreError> {
     let refuse = |reason: String| ControlStoreError::File(format!("{}: {reason}", path.display()));
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;

@@ -19,7 +19,8 @@ pub struct TenantRecord {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TenantSettings {
-    /// Networks in CIDR form that may use its domains on the relay port. Empty: every trusted network.
+    /// Networks in CIDR form that may use its domains on the relay port. Empty: every trusted
+    /// network.
     pub networks: Vec<String>,
     /// Deliveries that plugins may hold at the same time. None: the configuration's default.
     pub max_held: Option<u64>,
@@ -123,8 +124,8 @@ pub struct DirectoryRecords {
 
 /// Who may send. Names are checked by the caller; the store keeps names unique and tenants apart.
 ///
-/// A method that changes something returns the new revision. Something that was not there is deleted without an error, and the
-/// revision grows all the same.
+/// A method that changes something returns the new revision. Something that was not there is
+/// deleted without an error, and the revision grows all the same.
 #[async_trait]
 pub trait DirectoryStore: Send + Sync {
     /// All records, of one moment.
@@ -142,7 +143,8 @@ pub trait DirectoryStore: Send + Sync {
     /// Adds a domain, or replaces its settings.
     ///
     /// # Errors
-    /// [`ControlStoreError::Conflict`] when the domain is another tenant's, or the tenant does not exist.
+    /// [`ControlStoreError::Conflict`] when the domain is another tenant's, or the tenant does not
+    /// exist.
     async fn put_domain(&self, domain: &DomainRecord) -> Result<i64, ControlStoreError>;
 
     /// Deletes a domain of this tenant.
@@ -160,7 +162,8 @@ pub trait DirectoryStore: Send + Sync {
     /// Adds an API key.
     ///
     /// # Errors
-    /// [`ControlStoreError::Conflict`] when its tenant has a key of this name, the hash is known, or the tenant does not exist.
+    /// [`ControlStoreError::Conflict`] when its tenant has a key of this name, the hash is known,
+    /// or the tenant does not exist.
     async fn add_api_key(&self, key: &ApiKeyRecord) -> Result<i64, ControlStoreError>;
 
     /// Deletes an API key of this tenant.

@@ -1,12 +1,14 @@
-//! Control-plane data: who may send, and which plugins are in use. SQLite in the data directory, or PostgreSQL by URL for
-//! several nodes. Mail, outcomes and events are the queue's.
+//! Control-plane data: who may send, and which plugins are in use. SQLite in the data directory, or
+//! PostgreSQL by URL for several nodes. Mail, outcomes and events are the queue's.
 //!
-//! Each subject has a trait: [`DirectoryStore`], [`PluginStore`]. [`ControlStore`] implements all of them with one SQL text for
-//! both databases. `host/store/migrations` has the tables, in a folder for each database.
+//! Each subject has a trait: [`DirectoryStore`], [`PluginStore`]. [`ControlStore`] implements all
+//! of them with one SQL text for both databases. `host/store/migrations` has the tables, in a
+//! folder for each database.
 //!
-//! A method that changes something returns when the change is durable. The hot path asks none of this: it reads memory. Each
-//! subject has a revision that counts its changes; who keeps a copy compares [`DirectoryStore::directory_revision`] or
-//! [`PluginStore::plugin_revision`] to know when it is stale.
+//! A method that changes something returns when the change is durable. The hot path asks none of
+//! this: it reads memory. Each subject has a revision that counts its changes; who keeps a copy
+//! compares [`DirectoryStore::directory_revision`] or [`PluginStore::plugin_revision`] to know when
+//! it is stale.
 
 mod control;
 mod directory;

@@ -52,8 +52,9 @@ pub type PluginData = BTreeMap<String, Vec<u8>>;
 /// Entries per statement: both databases limit the number of parameters (SQLite to 32,766).
 const ENTRIES_PER_STATEMENT: usize = 1_000;
 
-/// Tenants' policy plugins. Each change has a number, the revision. A method that changes something takes the revision that its
-/// caller knows and returns the next one. It fails with [`ControlStoreError::Stale`] if another process has changed plugins since.
+/// Tenants' policy plugins. Each change has a number, the revision. A method that changes something
+/// takes the revision that its caller knows and returns the next one. It fails with
+/// [`ControlStoreError::Stale`] if another process has changed plugins since.
 #[async_trait]
 pub trait PluginStore: Send + Sync {
     /// All plugins of one moment.
@@ -64,8 +65,8 @@ pub trait PluginStore: Send + Sync {
 
     /// Adds a plugin or replaces what is stored of it, its versions included, in one step.
     ///
-    /// `component` is the content of the version that was added last, if it is a new one. Components that no plugin remembers any
-    /// more are deleted.
+    /// `component` is the content of the version that was added last, if it is a new one.
+    /// Components that no plugin remembers any more are deleted.
     async fn put_plugin(
         &self,
         revision: i64,
@@ -82,7 +83,8 @@ pub trait PluginStore: Send + Sync {
     /// Key-value data of a plugin.
     async fn plugin_data(&self, tenant: &str, name: &str) -> Result<PluginData, ControlStoreError>;
 
-    /// Replaces all key-value data of a plugin in one step. A plugin that was not stored yet is, without a version.
+    /// Replaces all key-value data of a plugin in one step. A plugin that was not stored yet is,
+    /// without a version.
     async fn replace_plugin_data(
         &self,
         revision: i64,
@@ -283,7 +285,8 @@ impl PluginStore for ControlStore {
     }
 }
 
-/// Puts plugins and versions together, in the order of their names by octets: the databases' own orders differ.
+/// Puts plugins and versions together, in the order of their names by octets: the databases' own
+/// orders differ.
 fn joined(plugins: Vec<PluginRow>, mut versions: Vec<VersionRow>) -> Vec<PluginRecord> {
     versions.sort_by_key(|version| version.position);
     let mut records = BTreeMap::new();

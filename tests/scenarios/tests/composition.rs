@@ -1,5 +1,5 @@
-//! The gateway and the four stages, composed as Spin composes a component with its dependencies, on a host that knows only
-//! WASI 0.2.
+//! The gateway and the four stages, composed as Spin composes a component with its dependencies, on
+//! a host that knows only WASI 0.2.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeSet;
@@ -206,7 +206,8 @@ async fn the_composition_answers() {
     }
 }
 
-/// What is still imported once the stages are plugged in: the trigger's HTTP and what `std` drags in. `BLESS=1` writes the list.
+/// What is still imported once the stages are plugged in: the trigger's HTTP and what `std` drags
+/// in. `BLESS=1` writes the list.
 #[test]
 fn the_remaining_imports_are_pinned() {
     let component = compiled();

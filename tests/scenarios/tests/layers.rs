@@ -1,4 +1,5 @@
-//! Who may know whom: components know no host, leaves do not know each other, one crate knows wasmtime.
+//! Who may know whom: components know no host, leaves do not know each other, one crate knows
+//! wasmtime.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +23,8 @@ const COMPONENTS: [&str; 10] = [
 /// Pure crates that all may know.
 const OPEN: [&str; 2] = ["relevo-mailkit", "relevo-submission"];
 
-/// The arrows. What is not here is not allowed; `relevo-mailkit` and `relevo-submission` are open to all.
+/// The arrows. What is not here is not allowed; `relevo-mailkit` and `relevo-submission` are open
+/// to all.
 const ARROWS: &[(&str, &[&str])] = &[
     ("relevo-mailkit", &[]),
     ("relevo-submission", &[]),

@@ -1,4 +1,5 @@
-//! Builds the components, then the binary that embeds them; and the policy plugins that tests and benchmarks use.
+//! Builds the components, then the binary that embeds them; and the policy plugins that tests and
+//! benchmarks use.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -53,8 +54,9 @@ pub(crate) fn guests(workspace: &Workspace) -> Result<()> {
     plugins(workspace)
 }
 
-/// Leaves `<target>/plugins/*.wasm` as the sources are now. Apart from the components: what plugins need for their tests would
-/// change the features of what components are built from, and so their octets.
+/// Leaves `<target>/plugins/*.wasm` as the sources are now. Apart from the components: what plugins
+/// need for their tests would change the features of what components are built from, and so their
+/// octets.
 fn plugins(workspace: &Workspace) -> Result<()> {
     let mut build = cargo();
     build.args(["build", "--profile", "component", "--target", TARGET, "--lib", "--examples"]);
@@ -120,8 +122,8 @@ fn copy_if_different(from: &Path, to: &Path) -> Result<()> {
         .with_context(|| format!("cannot write {}", to.display()))
 }
 
-/// Gives the stamp the time of the newest source that is in the components. The build script of `relevo-runtime` compares
-/// it with the sources that it sees.
+/// Gives the stamp the time of the newest source that is in the components. The build script of
+/// `relevo-runtime` compares it with the sources that it sees.
 fn stamp(path: &Path, sources: SystemTime) -> Result<()> {
     if fs::metadata(path).and_then(|m| m.modified()).is_ok_and(|stamped| stamped == sources) {
         return Ok(());

@@ -33,7 +33,8 @@ pub(crate) struct WorkerState {
 /// What a worker does next.
 #[derive(Debug)]
 pub(crate) enum Turn {
-    /// Lease one delivery of these keys: a second one would wait behind the first, and its tenant with it.
+    /// Lease one delivery of these keys: a second one would wait behind the first, and its tenant
+    /// with it.
     Lease(Arc<Vec<QueueKey>>, NextHopPath, SourceSlot),
     /// Nothing waits: keep the connection for a while, until notified.
     Idle(Arc<Notify>),
@@ -75,7 +76,8 @@ impl SiteTable {
         self.queue_site(id, now);
     }
 
-    /// The queue had nothing due of these keys of a site. What became due since is found by the next look at the queue.
+    /// The queue had nothing due of these keys of a site. What became due since is found by the
+    /// next look at the queue.
     pub(crate) fn exhausted(&mut self, id: &SiteId, keys: &[QueueKey]) {
         if let Some(site) = self.sites.get_mut(id) {
             site.exhausted(keys);

@@ -149,7 +149,8 @@ async fn what_is_larger_than_size_fails_at_once() {
     assert!(w.bounces()[0].contains("Status: 5.3.4"));
 }
 
-/// The host has both families, and the pool one of them: that is no reason to try again what the host will never take.
+/// The host has both families, and the pool one of them: that is no reason to try again what the
+/// host will never take.
 #[tokio::test(start_paused = true)]
 async fn a_pool_of_one_family_makes_no_failure_temporary() {
     let w = World::from_pool(&["192.0.2.1"]);
@@ -294,7 +295,8 @@ async fn a_host_that_cannot_be_reached_may_be_the_one_that_takes_it() {
     );
 }
 
-/// The worker's kept connection is to a host that cannot take the next message: the others are asked.
+/// The worker's kept connection is to a host that cannot take the next message: the others are
+/// asked.
 #[tokio::test(start_paused = true)]
 async fn a_kept_connection_that_is_of_no_use_is_left() {
     let w = World::with(|d| d.connections_per_site = 1);
@@ -312,7 +314,8 @@ async fn a_kept_connection_that_is_of_no_use_is_left() {
     assert_eq!(hosts, [to("grün@a.test", "mx2"), to("one@a.test", "mx1"), to("two@a.test", "mx1")]);
 }
 
-/// RFC 3464 section 2.3.6: a diagnostic code is what the remote said, and nothing else is called `smtp`.
+/// RFC 3464 section 2.3.6: a diagnostic code is what the remote said, and nothing else is called
+/// `smtp`.
 #[tokio::test(start_paused = true)]
 async fn an_expired_delivery_is_told_with_the_last_reply() {
     let w = World::new();

@@ -70,7 +70,8 @@ pub type PluginResponse = Pin<Box<dyn Future<Output = Result<Value, RequestError
 
 /// The plugins, as operators administer them.
 pub trait PluginAdmin: Send + Sync {
-    /// The largest content that `command` takes. Asked once for each request, before its content is read.
+    /// The largest content that `command` takes. Asked once for each request, before its content is
+    /// read.
     ///
     /// # Errors
     /// There is no such plugin.

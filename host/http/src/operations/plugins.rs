@@ -1,4 +1,5 @@
-//! `/plugins`: what `relevo plugin` does, over HTTP, for holders of an admin key (`[plugins] admin_keys`).
+//! `/plugins`: what `relevo plugin` does, over HTTP, for holders of an admin key
+//! (`[plugins] admin_keys`).
 
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;

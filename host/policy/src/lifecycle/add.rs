@@ -111,7 +111,8 @@ impl Lifecycle {
         self.load_or_compile(settings, digest, Some(wasm)).await
     }
 
-    /// `configure` with the settings as they are, then sample messages. What it decides does not matter.
+    /// `configure` with the settings as they are, then sample messages. What it decides does not
+    /// matter.
     pub(crate) async fn self_test(
         self: &Arc<Self>,
         settings: &Arc<PluginSettings>,

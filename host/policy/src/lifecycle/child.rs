@@ -1,6 +1,6 @@
-//! Compiling in a process of its own. A stranger's component can make a compiler use very much time and memory, and a compiler
-//! is a large program: it gets the lowest priority, half of the processors, limits of memory and time, no environment but that, and
-//! files for input and output.
+//! Compiling in a process of its own. A stranger's component can make a compiler use very much time
+//! and memory, and a compiler is a large program: it gets the lowest priority, half of the
+//! processors, limits of memory and time, no environment but that, and files for input and output.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -13,7 +13,8 @@ use rustix::process::{Resource, Rlimit, nice, setrlimit};
 
 /// Octets of the child's complaint that are kept.
 const MAX_COMPLAINT: u64 = 4_096;
-/// The elapsed time that it may take. A niced process waits on a busy machine, so this is long: CPU time has a limit of its own.
+/// The elapsed time that it may take. A niced process waits on a busy machine, so this is long: CPU
+/// time has a limit of its own.
 const MAX_ELAPSED: Duration = Duration::from_secs(600);
 /// Between two looks at a compiler that runs.
 const POLL: Duration = Duration::from_millis(20);
@@ -68,7 +69,8 @@ fn run(program: &Path, component: &Path, out: &Path, limits: ChildLimits) -> Res
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|e| format!("the compiler cannot be started: {e}"))?;
-    // Read as it comes, so that a child that says much does not wait for us; what is too much is dropped.
+    // Read as it comes, so that a child that says much does not wait for us; what is too much is
+    // dropped.
     let complaint = child.stderr.take().map(|mut stderr| {
         thread::spawn(move || {
             let mut text = Vec::new();
@@ -102,7 +104,8 @@ fn wait(child: &mut Child, most: Duration) -> io::Result<Option<ExitStatus>> {
     }
 }
 
-/// For the threads of the compiler: however low their priority, each one that runs keeps a processor warm with its own data.
+/// For the threads of the compiler: however low their priority, each one that runs keeps a
+/// processor warm with its own data.
 fn half_of_the_processors() -> usize {
     thread::available_parallelism().map_or(1, |n| (n.get() / 2).max(1))
 }
@@ -132,7 +135,8 @@ fn why(status: ExitStatus, said: &str, limits: ChildLimits) -> String {
     }
 }
 
-/// What the child does: limits itself, then compiles `component` into the file `out`. `parent` is the process that wants it.
+/// What the child does: limits itself, then compiles `component` into the file `out`. `parent` is
+/// the process that wants it.
 ///
 /// # Errors
 /// For standard error.

@@ -1,5 +1,5 @@
-//! What nobody needs any more is removed: code of versions that made room or were refused, and what is stored of a plugin that left the
-//! configuration, once the operator says so.
+//! What nobody needs any more is removed: code of versions that made room or were refused, and what
+//! is stored of a plugin that left the configuration, once the operator says so.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use crate::action::{ActionError, blocking};
 use crate::digest::{hex, parse_digest};
 
 impl PluginLoader {
-    /// Removes compiled code from the disk; what uses it goes on. What cannot be removed goes at the next start.
+    /// Removes compiled code from the disk; what uses it goes on. What cannot be removed goes at
+    /// the next start.
     fn forget(&self, digest: &str) {
         if let (Some(octets), Ok(engine)) = (parse_digest(digest), self.engine()) {
             let _ = engine.forget(&octets);
@@ -57,7 +58,8 @@ impl Lifecycle {
         .await;
     }
 
-    /// Removes code that no stored plugin needs, and names plugins that are stored and not configured. Changes wait meanwhile.
+    /// Removes code that no stored plugin needs, and names plugins that are stored and not
+    /// configured. Changes wait meanwhile.
     pub(crate) async fn clear(&self) {
         let table = self.table.lock().await;
         for plugin in table.all().filter(|plugin| self.configured(&plugin.tenant, &plugin.name).is_err()) {

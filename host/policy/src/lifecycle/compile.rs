@@ -1,5 +1,5 @@
-//! Compiling: one component at a time in the process, whoever asks. What is in use and was compiled by another version of the
-//! program is compiled in the background.
+//! Compiling: one component at a time in the process, whoever asks. What is in use and was compiled
+//! by another version of the program is compiled in the background.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Weak};
@@ -15,13 +15,14 @@ use super::{Lifecycle, PluginTable};
 use crate::action::{ActionError, blocking};
 use crate::digest::{digest_of, parse_digest};
 
-/// Until what failed in the background is tried again; each further time it is twice as long, up to the longest.
+/// Until what failed in the background is tried again; each further time it is twice as long, up to
+/// the longest.
 pub(super) const AGAIN: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(3_600);
 
 impl Lifecycle {
-    /// Loads a version. Waits while others compile, and then until its component is compiled: at most for some minutes. `wasm` is a
-    /// component that is not stored yet.
+    /// Loads a version. Waits while others compile, and then until its component is compiled: at
+    /// most for some minutes. `wasm` is a component that is not stored yet.
     pub(crate) async fn load_or_compile(
         self: &Arc<Self>,
         settings: &Arc<PluginSettings>,
@@ -107,7 +108,8 @@ impl Lifecycle {
         all
     }
 
-    /// Compiles what a table that is not in use yet wants. A failure is met again when the table is in use.
+    /// Compiles what a table that is not in use yet wants. A failure is met again when the table is
+    /// in use.
     pub(super) async fn compile_ahead(self: &Arc<Self>, table: &PluginTable) {
         let wanted = wanted(&self.settings.get(), table);
         for (settings, digest) in self.missing(&wanted).await.unwrap_or_default() {
@@ -131,7 +133,8 @@ impl Lifecycle {
         .await
     }
 
-    /// Puts all plugins in use that have waited for this component; or says in them why they go on waiting.
+    /// Puts all plugins in use that have waited for this component; or says in them why they go on
+    /// waiting.
     async fn put_compiled(self: &Arc<Self>, digest: &str, problem: Option<String>) {
         // Only what is still wanted, and with the settings in force by now.
         let mut table = self.table.lock().await;
@@ -154,7 +157,8 @@ impl Lifecycle {
     }
 }
 
-/// Compiles what is missing whenever somebody says so, and what failed `again` and again, less and less often.
+/// Compiles what is missing whenever somebody says so, and what failed `again` and again, less and
+/// less often.
 pub(super) async fn run(lifecycle: Weak<Lifecycle>, mut asked: mpsc::Receiver<()>, again: Duration) {
     let (mut all, mut pause) = (true, again);
     loop {

@@ -1,5 +1,5 @@
-//! The plugin directory: compiled code, recorded messages, files for the compiler. All of it mode 0700, because it holds native code
-//! and mail.
+//! The plugin directory: compiled code, recorded messages, files for the compiler. All of it mode
+//! 0700, because it holds native code and mail.
 
 use std::fs::{self, DirBuilder};
 use std::io;

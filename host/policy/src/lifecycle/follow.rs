@@ -11,8 +11,8 @@ use super::{Lifecycle, PluginTable};
 const INTERVAL: Duration = Duration::from_secs(2);
 
 impl Lifecycle {
-    /// Reads the store again if another process has changed plugins, and puts in use what it says. Versions are compiled before; until
-    /// then those before them are asked.
+    /// Reads the store again if another process has changed plugins, and puts in use what it says.
+    /// Versions are compiled before; until then those before them are asked.
     ///
     /// # Errors
     /// The store cannot be read. What was in use stays.

@@ -45,7 +45,8 @@ impl Lifecycle {
         }
     }
 
-    /// Reads the lines, and loads the version anew: everything but storing the data and putting them in use.
+    /// Reads the lines, and loads the version anew: everything but storing the data and putting
+    /// them in use.
     pub(super) async fn prepare_import(
         self: &Arc<Self>,
         tenant: &str,
@@ -68,8 +69,8 @@ impl Lifecycle {
         .await
     }
 
-    /// Stores data and puts them in use. False when something else is in use than when it was begun (a reload, it was disabled, its
-    /// code was compiled): it must be made again.
+    /// Stores data and puts them in use. False when something else is in use than when it was begun
+    /// (a reload, it was disabled, its code was compiled): it must be made again.
     pub(super) async fn put_imported(&self, import: PreparedImport) -> Result<bool, ActionError> {
         let PreparedImport { settings, changes, data, after, .. } = import;
         let (tenant, plugin) = (&settings.config.tenant, &settings.config.name);
@@ -89,8 +90,8 @@ impl Lifecycle {
 }
 
 impl PluginLoader {
-    /// The version of a plugin, loaded anew: instances that have read the data before are not asked again. One that cannot be used stays
-    /// one: it says why.
+    /// The version of a plugin, loaded anew: instances that have read the data before are not asked
+    /// again. One that cannot be used stays one: it says why.
     fn with_data(
         &self,
         active: &ActivePlugin,

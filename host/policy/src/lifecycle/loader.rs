@@ -87,7 +87,8 @@ impl PluginLoader {
         !matches!(self.load(settings, digest), Err(PluginError::NotCompiled))
     }
 
-    /// Loads versions with their data. Also returns whether something must be compiled first; `problem` is why it could not be.
+    /// Loads versions with their data. Also returns whether something must be compiled first;
+    /// `problem` is why it could not be.
     pub(super) fn load_all(
         &self,
         wanted: Vec<(WantedVersion, ReadData)>,
@@ -146,7 +147,8 @@ impl PluginLoader {
         plugin
     }
 
-    /// A version to be asked beside the active one. One that cannot be loaded is not: nothing depends on it.
+    /// A version to be asked beside the active one. One that cannot be loaded is not: nothing
+    /// depends on it.
     pub(super) fn shadow(&self, settings: &PluginSettings, digest: String) -> Option<Arc<Shadow>> {
         match self.load(settings, &digest) {
             Ok(policy) => Some(Arc::new(Shadow::new(digest, policy))),

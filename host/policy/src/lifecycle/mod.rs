@@ -1,8 +1,9 @@
 //! The life of versions: from an upload to a version in use, and whatever changes what is in use.
 //!
-//! Changes are made without a lock: compiling and testing take long, and `list`, `disable` and a reload wait for neither. The table is
-//! locked while a change is stored and put in use, and only then it is seen whether the change was made of what still holds. If the
-//! settings are others by now, it is made again; if the plugin was changed meanwhile, it is refused.
+//! Changes are made without a lock: compiling and testing take long, and `list`, `disable` and a
+//! reload wait for neither. The table is locked while a change is stored and put in use, and only
+//! then it is seen whether the change was made of what still holds. If the settings are others by
+//! now, it is made again; if the plugin was changed meanwhile, it is refused.
 
 mod add;
 mod child;
@@ -130,8 +131,8 @@ impl Lifecycle {
         }
     }
 
-    /// Puts everything in use that the table wants. Returns what was in use before; none if nothing has changed. `reread` reads all
-    /// data from the store.
+    /// Puts everything in use that the table wants. Returns what was in use before; none if nothing
+    /// has changed. `reread` reads all data from the store.
     async fn put_all(self: &Arc<Self>, table: &mut PluginTable, reread: bool) -> Option<Arc<ByTenant>> {
         table.changes += 1;
         let wanted = wanted(&self.settings.get(), table);
@@ -169,7 +170,8 @@ impl Lifecycle {
         blocking(move || Ok(loader.load_all(with_data, problem.as_deref()))).await
     }
 
-    /// The plugin's data as they were imported last: those in use while they fit, for they may be large. Otherwise they are read.
+    /// The plugin's data as they were imported last: those in use while they fit, for they may be
+    /// large. Otherwise they are read.
     pub(crate) async fn data(&self, settings: &PluginSettings) -> ReadData {
         let config = &settings.config;
         match self.active.get(&config.tenant, &config.name) {
@@ -195,8 +197,9 @@ impl Lifecycle {
         })
     }
 
-    /// Plugins with other settings than `before` are asked whether they like them, so that whoever reloaded them reads it at once. What
-    /// one does not like, each message meets, and its failure policy answers.
+    /// Plugins with other settings than `before` are asked whether they like them, so that whoever
+    /// reloaded them reads it at once. What one does not like, each message meets, and its failure
+    /// policy answers.
     async fn try_settings(&self, before: &ByTenant) {
         let now = self.active.all();
         for plugin in now.values().flat_map(HashMap::values) {

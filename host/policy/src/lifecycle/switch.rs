@@ -1,4 +1,5 @@
-//! What is in use changes: another version, nothing, or nothing beside it any more. What can fail is done before anything is stored.
+//! What is in use changes: another version, nothing, or nothing beside it any more. What can fail
+//! is done before anything is stored.
 
 use std::sync::Arc;
 
@@ -94,7 +95,8 @@ impl Lifecycle {
         self.switch(tenant, plugin, change).await
     }
 
-    /// Puts a version in use that has passed the self-test once; `configure` must like the settings of today.
+    /// Puts a version in use that has passed the self-test once; `configure` must like the settings
+    /// of today.
     async fn switch(
         self: &Arc<Self>,
         tenant: &str,
@@ -136,7 +138,8 @@ impl Lifecycle {
         Ok(json!({ "tenant": tenant, "plugin": plugin, "active": false }))
     }
 
-    /// A plugin with this version; its policy, unless it is to be loaded; and what is beside it. It may be broken.
+    /// A plugin with this version; its policy, unless it is to be loaded; and what is beside it. It
+    /// may be broken.
     pub(super) async fn make(
         self: &Arc<Self>,
         settings: &Arc<PluginSettings>,
@@ -147,7 +150,8 @@ impl Lifecycle {
         let data = self.data(settings).await;
         let (loader, settings) = (Arc::clone(&self.loader), Arc::clone(settings));
         blocking(move || {
-            // Where it is recorded: instances that were made for the self-test have read what is in no recording.
+            // Where it is recorded: instances that were made for the self-test have read what is in
+            // no recording.
             let policy = match policy.filter(|_| settings.record.is_none()) {
                 Some(policy) => Ok(policy),
                 None => loader.load(&settings, &digest).map_err(|error| error.to_string()),
@@ -159,7 +163,8 @@ impl Lifecycle {
         .await
     }
 
-    /// Stores a change and puts it in use. False when settings or data may have changed since it was made: it must be made again.
+    /// Stores a change and puts it in use. False when settings or data may have changed since it
+    /// was made: it must be made again.
     ///
     /// # Errors
     /// The plugin was changed meanwhile, or the change cannot be stored; nothing has changed.
@@ -183,7 +188,8 @@ impl Lifecycle {
         Ok(true)
     }
 
-    /// In the store first, then in memory. Code of components that are remembered no more is removed.
+    /// In the store first, then in memory. Code of components that are remembered no more is
+    /// removed.
     async fn commit(
         &self,
         table: &mut PluginTable,

@@ -65,7 +65,8 @@ fn key(tenant: &str, plugin: &str) -> (String, String) {
 
 /// The versions of a plugin.
 pub(crate) trait Versions {
-    /// A version is there from now on. The oldest that is neither active nor the previous one makes room.
+    /// A version is there from now on. The oldest that is neither active nor the previous one makes
+    /// room.
     fn remember(&mut self, version: ComponentVersion);
 
     /// Puts a remembered version in use, and enables the plugin.

@@ -13,7 +13,8 @@ use super::reads::Reads;
 use crate::ask::in_words;
 use crate::digest::hex;
 
-/// Octets of a body that is recorded. A larger one is left out whole: half a body could only give another verdict.
+/// Octets of a body that is recorded. A larger one is left out whole: half a body could only give
+/// another verdict.
 pub(crate) const MAX_BODY: u64 = 1 << 20;
 
 /// See the module.
@@ -25,7 +26,8 @@ pub(crate) struct Recording {
     pub(crate) settings: String,
     /// Addresses in it are pseudonyms, and headers, body and reads are missing for that reason.
     pub(crate) redacted: bool,
-    /// What the plugin was told. Its `now` is the clock of the call; its id and `now` seed the randomness.
+    /// What the plugin was told. Its `now` is the clock of the call; its id and `now` seed the
+    /// randomness.
     pub(crate) message: Message,
     pub(crate) body: KeptBody,
     /// What was read of the key-value data; none if redacted.
@@ -131,7 +133,8 @@ impl Verdicts {
     }
 }
 
-/// The first recipient with another verdict, and how many there are. A fault differs for all of them.
+/// The first recipient with another verdict, and how many there are. A fault differs for all of
+/// them.
 pub(crate) fn difference(
     recipients: u32,
     one: &RecordedAnswer,

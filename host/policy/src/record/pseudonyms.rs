@@ -1,7 +1,7 @@
 //! Pseudonyms of addresses, and recordings that have nothing else of people.
 //!
-//! A pseudonym is keyed: the same address has the same one in all recordings of a plugin, and nobody without the key can tell whose
-//! it is, or try.
+//! A pseudonym is keyed: the same address has the same one in all recordings of a plugin, and
+//! nobody without the key can tell whose it is, or try.
 
 use hmac::{Hmac, Mac as _};
 use relevo_mailkit::address::to_ascii;
@@ -39,8 +39,9 @@ impl Pseudonyms {
         Self(key)
     }
 
-    /// Leaves of a message: envelope and author addresses as pseudonyms, sizes, structure, and what the relay itself words. No value of
-    /// a header field is kept, and nothing of the content is looked into.
+    /// Leaves of a message: envelope and author addresses as pseudonyms, sizes, structure, and what
+    /// the relay itself words. No value of a header field is kept, and nothing of the content is
+    /// looked into.
     pub(super) fn redact(&self, message: &mut Message) {
         message.identity = message.identity.as_deref().map(|identity| self.word("identity", identity));
         let envelope = &mut message.envelope;
@@ -69,7 +70,8 @@ impl Pseudonyms {
         FACTS.contains(&fact.name.as_str())
     }
 
-    /// Of an address. Neither the case of its local part nor the form of its domain matters. The null reverse-path stays.
+    /// Of an address. Neither the case of its local part nor the form of its domain matters. The
+    /// null reverse-path stays.
     fn address(&self, address: &str) -> String {
         let (local, domain) = address.rsplit_once('@').unwrap_or((address, ""));
         if local.is_empty() && domain.is_empty() {

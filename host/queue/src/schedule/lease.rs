@@ -1,4 +1,5 @@
-//! Leases: the right to attempt a delivery, held in memory and named by a token. They lapse into due.
+//! Leases: the right to attempt a delivery, held in memory and named by a token. They lapse into
+//! due.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -38,11 +39,12 @@ impl Schedule {
             .collect()
     }
 
-    /// Leases up to `max` of what is due of these keys: round-robin by tenant, also from one call to the next, and within a
-    /// tenant the first by rank.
+    /// Leases up to `max` of what is due of these keys: round-robin by tenant, also from one call
+    /// to the next, and within a tenant the first by rank.
     ///
-    /// This is no queue of entries by tenant: which tenants wait depends on the keys that the caller names, and the first of
-    /// a tenant changes with every delivery that falls due. So the tenant that was served last is all that is remembered.
+    /// This is no queue of entries by tenant: which tenants wait depends on the keys that the
+    /// caller names, and the first of a tenant changes with every delivery that falls due. So the
+    /// tenant that was served last is all that is remembered.
     pub(crate) fn lease(
         &mut self,
         keys: &[QueueKey],
@@ -64,7 +66,8 @@ impl Schedule {
                 let firsts = keys.iter().filter_map(|s| self.ready.first(*s, *tenant));
                 let Some((_, slot)) = firsts.min() else { return false };
                 if self.entry(slot).is_none_or(|e| e.wakes_at > now) {
-                    // The clock went back. What is not due any more may be of the highest rank: it makes room for what is.
+                    // The clock went back. What is not due any more may be of the highest rank: it
+                    // makes room for what is.
                     self.wait(slot);
                     return true;
                 }
@@ -108,7 +111,8 @@ impl Schedule {
         (self.leases.get(&slot)?.token == granted.token).then_some(slot)
     }
 
-    /// The term of a lease is over. It begins anew if somebody still has the lease; else the delivery waits again.
+    /// The term of a lease is over. It begins anew if somebody still has the lease; else the
+    /// delivery waits again.
     pub(super) fn end_of_term(&mut self, slot: Slot, now: Millis) {
         if let Some(lease) = self.leases.get_mut(&slot)
             && lease.holder.strong_count() > 0

@@ -268,8 +268,8 @@ fn load_lease(
     Ok(Some(Lease { delivery: record.into_delivery(key.id), meta, token: key.token, hold }))
 }
 
-/// A leased message is about to be sent: a small body is read along with it, so that nobody is sent for it again. One that
-/// cannot be read is found out when it is asked for.
+/// A leased message is about to be sent: a small body is read along with it, so that nobody is sent
+/// for it again. One that cannot be read is found out when it is asked for.
 fn foresee(inner: &StoreCore, item: ItemId, meta: &Arc<ItemMeta>) {
     if meta.size > LARGEST_IN_SEGMENT as u64 || inner.recent.body(item).is_some() {
         return;

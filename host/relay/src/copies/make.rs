@@ -153,7 +153,8 @@ impl MakeCopy for Copies {
     }
 }
 
-/// The key that minted the URLs of the first copy, so that a retry is the same; the current one when it was removed.
+/// The key that minted the URLs of the first copy, so that a retry is the same; the current one
+/// when it was removed.
 fn minting_key(settings: &Settings, links: &Links) -> Result<TokenKeys, CopyError> {
     let keys = &settings.tracking_keys.0;
     let key = keys.iter().find(|k| k.id == links.key).or_else(|| keys.first());

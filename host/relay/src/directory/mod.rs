@@ -1,11 +1,13 @@
 //! The directory: tenants, sending domains, credentials and API keys.
 //!
-//! [`Directory`] is an immutable snapshot in memory, so no lookup waits for a database. It is a part of the
-//! [`Settings`](crate::settings::Settings): a session or an attempt that keeps its settings keeps its directory too.
+//! [`Directory`] is an immutable snapshot in memory, so no lookup waits for a database. It is a
+//! part of the [`Settings`](crate::settings::Settings): a session or an attempt that keeps its
+//! settings keeps its directory too.
 //!
-//! The entries come from the configuration file and from at most one [`DirectorySource`], such as the control-plane
-//! store. [`DirectoryRefresher`] reads the source again when its revision has changed and puts a new snapshot in force.
-//! A name that both have is the file's; [`Directory::conflicts`] lists these names.
+//! The entries come from the configuration file and from at most one [`DirectorySource`], such as
+//! the control-plane store. [`DirectoryRefresher`] reads the source again when its revision has
+//! changed and puts a new snapshot in force. A name that both have is the file's;
+//! [`Directory::conflicts`] lists these names.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +44,8 @@ impl From<DirectoryEntries> for Directory {
 }
 
 impl Directory {
-    /// The file's entries together with those of the source. Entries of a source that were there before are gone.
+    /// The file's entries together with those of the source. Entries of a source that were there
+    /// before are gone.
     #[must_use]
     pub fn with_source(&self, source: &DirectoryEntries) -> Self {
         let mut all = DirectoryEntries::clone(&self.file);
@@ -96,7 +99,8 @@ impl Directory {
         self.all.by_username.get(username)
     }
 
-    /// The credential whose user name sorts first. Its hash is checked for unknown users, so that they take as long.
+    /// The credential whose user name sorts first. Its hash is checked for unknown users, so that
+    /// they take as long.
     #[must_use]
     pub fn first_credential(&self) -> Option<&Credential> {
         self.all.by_username.iter().min_by_key(|(name, _)| name.as_str()).map(|(_, credential)| credential)
@@ -108,7 +112,8 @@ impl Directory {
         self.all.by_api_key.get(hash)
     }
 
-    /// The tracking host with this authority (lower case, with the port when it is not the default), and its tenant.
+    /// The tracking host with this authority (lower case, with the port when it is not the
+    /// default), and its tenant.
     #[must_use]
     pub fn tracking_host(&self, authority: &str) -> Option<(&str, &str)> {
         let found = self.all.by_tracking_host.get_key_value(authority);

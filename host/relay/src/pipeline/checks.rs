@@ -71,7 +71,8 @@ impl UncheckedMessage {
 }
 
 impl<'p> Run<'p> {
-    /// Validates, authorises, and asks every check. A refusal ends it: no later step sees the message.
+    /// Validates, authorises, and asks every check. A refusal ends it: no later step sees the
+    /// message.
     pub(super) async fn check(&mut self, incoming: &UncheckedMessage) -> Result<Checked, Rejection> {
         let began = self.began();
         let provisional = incoming.settings.directory.tenant(&incoming.tenant);

@@ -316,7 +316,8 @@ async fn an_observer_sees_each_step() {
     assert_eq!(seen, [(id, "validate"), (id, "authorise"), (id, "commit")]);
 }
 
-/// The domain of a subdomain's parent counts: a subdomain that is not configured belongs to the tenant of its parent.
+/// The domain of a subdomain's parent counts: a subdomain that is not configured belongs to the
+/// tenant of its parent.
 #[test]
 fn a_trusted_peers_mail_uses_the_share_of_the_tenant_that_covers_its_reverse_path() {
     let settings = crate::testing::settings();

@@ -1,5 +1,5 @@
-//! Doubles for this crate's own tests: stages that answer what they are told, a clock that is set by hand. The queue is the
-//! embedded store on a disk in memory.
+//! Doubles for this crate's own tests: stages that answer what they are told, a clock that is set
+//! by hand. The queue is the embedded store on a disk in memory.
 
 mod stages;
 mod world;

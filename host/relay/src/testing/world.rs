@@ -138,8 +138,9 @@ fn domain(name: &str, tenant: &str, dkim: Vec<DkimKey>, tracking: Option<Trackin
     )
 }
 
-/// `acme` owns example.com (signed with two keys) and tracked.example (one key, tracking); `other` owns other.example, and
-/// may use it on the relay port from 10.1.0.0/16 only, and special.example.com.
+/// `acme` owns example.com (signed with two keys) and tracked.example (one key, tracking); `other`
+/// owns other.example, and may use it on the relay port from 10.1.0.0/16 only, and
+/// special.example.com.
 pub(crate) fn settings() -> Settings {
     static KEYS: LazyLock<[DkimKey; 3]> = LazyLock::new(|| [key("s1"), key("s2"), key("t1")]);
     let [s1, s2, t1] = KEYS.clone();

@@ -1,4 +1,5 @@
-//! `relevo plugin`: asks a running relay over its control socket, or does it itself where none runs; `new` needs neither.
+//! `relevo plugin`: asks a running relay over its control socket, or does it itself where none
+//! runs; `new` needs neither.
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -43,7 +43,8 @@ pub(crate) fn act(file: &Path, action: PluginAction, content: Vec<u8>) -> anyhow
     done
 }
 
-/// Files that are made must be the relay's own: it refuses those of others. So is the directory, which is not made here.
+/// Files that are made must be the relay's own: it refuses those of others. So is the directory,
+/// which is not made here.
 fn lock(data_dir: &Path) -> anyhow::Result<DirectoryLock> {
     let found = std::fs::metadata(data_dir).with_context(|| {
         format!(

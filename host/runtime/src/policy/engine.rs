@@ -90,8 +90,9 @@ impl PolicyEngine {
         })
     }
 
-    /// Puts compiled code into the cache, slowly, in pieces that are synced one by one. It must come from [`super::compile`] of
-    /// this program, for it will be run as it is: from a child process of ours, never from anybody who asks.
+    /// Puts compiled code into the cache, slowly, in pieces that are synced one by one. It must
+    /// come from [`super::compile`] of this program, for it will be run as it is: from a child
+    /// process of ours, never from anybody who asks.
     ///
     /// # Errors
     /// It cannot be written.
@@ -107,8 +108,9 @@ impl PolicyEngine {
         self.cache.remove(self.inner.engines.of(Class::Large), CACHED, digest)
     }
 
-    /// Removes all compiled code from the cache but that which is to be kept: also what other versions of this program have left.
-    /// Plugins that use it go on. Returns how many files were removed.
+    /// Removes all compiled code from the cache but that which is to be kept: also what other
+    /// versions of this program have left. Plugins that use it go on. Returns how many files were
+    /// removed.
     ///
     /// # Errors
     /// The cache cannot be read, or something cannot be removed.
@@ -116,10 +118,11 @@ impl PolicyEngine {
         self.cache.clear(self.inner.engines.of(Class::Large), CACHED, keep)
     }
 
-    /// Makes a plugin of compiled code, for one tenant. Reads a file: not to be called where sockets are served.
+    /// Makes a plugin of compiled code, for one tenant. Reads a file: not to be called where
+    /// sockets are served.
     ///
-    /// The plugin's code has not run yet. Whether its functions have the right types, and whether it likes its settings, comes out
-    /// of [`super::Policy::configure`].
+    /// The plugin's code has not run yet. Whether its functions have the right types, and whether
+    /// it likes its settings, comes out of [`super::Policy::configure`].
     ///
     /// # Errors
     /// See [`PluginError`].

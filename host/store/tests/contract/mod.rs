@@ -59,7 +59,8 @@ async fn directory_is_read_as_it_was_written(store: &ControlStore) {
     };
     let settings = DomainSettings { dkim: vec![key], tracking: Some(tracking), pools: vec!["bulk".into()] };
     let example = DomainRecord { name: "example.com".into(), tenant: "acme".into(), settings };
-    // By octets, hyphens come before letters: the order does not depend on the database's collation.
+    // By octets, hyphens come before letters: the order does not depend on the database's
+    // collation.
     let other = domain("example-x.com", "acme");
     store.put_domain(&example).await.expect("adds");
     store.put_domain(&other).await.expect("adds");
