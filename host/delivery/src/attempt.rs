@@ -1,6 +1,8 @@
 //! One attempt of one delivery: addresses in order, transactions, until every recipient has an
 //! outcome.
 
+mod connect;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +11,7 @@ use relevo_mailkit::event::Blame;
 use relevo_mailkit::source::Source;
 use relevo_queue::{Lease, Millis};
 use relevo_smtp::client::{
-    DialogueStep, Failure, RecipientOutcome, Target, TlsPolicy, TlsReason, TlsRequirement, TransactionResult,
+    DialogueStep, Failure, RecipientOutcome, Target, TlsRequirement, TransactionResult,
 };
 use tokio::time::timeout;
 
@@ -197,68 +199,6 @@ impl<'a> Attempt<'a> {
 
     fn found(self, refused: Option<(Failure, Option<Arc<Via>>)>) -> AttemptReport {
         AttemptReport { results: self.results, refused, connected: self.connected, blame: self.blame }
-    }
-
-    /// Where the next address to be tried stands.
-    fn next_target(&self) -> Option<usize> {
-        let fits = |t: &Target| !self.unfit.contains(&t.host);
-        self.targets.iter().skip(self.position).position(fits).map(|skipped| self.position + skipped)
-    }
-
-    /// The next address that answers.
-    async fn connect(&mut self, deadline: Millis) -> Option<Live> {
-        while let Some(position) = self.next_target() {
-            let target = self.targets[position].clone();
-            let now = (self.tools.now)();
-            if now >= deadline {
-                break;
-            }
-            self.position = position + 1;
-            match self.open(target.clone(), now).await {
-                Ok(live) => {
-                    self.connected = true;
-                    return Some(live);
-                }
-                Err(failure) => {
-                    let via = Via { host: target.host, ip: target.addr.ip(), tls: Default::default() };
-                    let stop = failure.permanent && !failure.try_next_host;
-                    // A source of ours that cannot be used outweighs a host that does not answer:
-                    // with another one, it may.
-                    let ours = self.trouble.as_ref().is_some_and(|(f, _)| failure::is_misconfigured(f));
-                    if !ours || stop {
-                        self.trouble = Some((failure, Some(Arc::new(via))));
-                    }
-                    if stop {
-                        break;
-                    }
-                }
-            }
-        }
-        None
-    }
-
-    /// Opens one address. TLS that does not come about is remembered; mail that may do without goes
-    /// in clear, at once and as long as it is remembered.
-    async fn open(&self, mut target: Target, now: Millis) -> Result<Live, Failure> {
-        let (ip, auth) = (target.addr.ip(), self.next_hop.auth());
-        let (wanted, ehlo) = (&self.wanted, &self.source.ehlo);
-        let may_go_in_clear = |failure| wanted.allows_clear_after(failure, auth.is_some());
-        let clear = || TlsRequirement::new(TlsPolicy::None, TlsReason::FailedBefore);
-        if self.tools.memory.failure(ip, now).is_some_and(may_go_in_clear) {
-            target.tls = clear();
-        }
-        let mut opened = self.tools.dial.open(&target, auth, ehlo).await;
-        if let Err(Failure { tls: Some(failed), detail, .. }) = &opened {
-            self.tools.memory.remember(ip, *failed, now);
-            if may_go_in_clear(*failed) && target.tls.mode != TlsPolicy::None {
-                tracing::info!(target: "relevo::delivery", host = %target.host, %ip, %detail, "going on without TLS");
-                target.tls = clear();
-                opened = self.tools.dial.open(&target, auth, ehlo).await;
-            }
-        }
-        let hop = opened?;
-        let via = Arc::new(Via { host: target.host, ip, tls: hop.tls() });
-        Ok(Live { hop, via, wanted: wanted.clone(), used: 0 })
     }
 
     /// Every address was tried: what is left fails with what was heard last.

@@ -3,18 +3,18 @@
 
 #![allow(clippy::expect_used, reason = "a test ends where it finds something amiss")]
 
+mod time;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
 
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 use relevo_mailkit::source::Source;
-use tokio::runtime::Handle;
 
+use self::time::{TimeHold, block_on};
 use crate::disk::FaultyDisk;
 use crate::{
     Acted, Delivery, DeliveryId, DueQueue, EmbeddedStore, EventError, EventLog, ItemId, ItemMeta, ItemView,
@@ -207,37 +207,6 @@ fn as_accepted(item: &NewItem) -> AcceptedItem {
         meta: Arc::new(item.meta.clone()),
         body: item.body.source.clone(),
         deliveries: item.deliveries.clone(),
-    }
-}
-
-/// Keeps simulated time from running on while another thread works: it does not as long as a blocking task runs.
-struct TimeHold {
-    _end: mpsc::Sender<()>,
-}
-
-impl TimeHold {
-    fn new() -> Option<Self> {
-        let (end, ended) = mpsc::channel();
-        Handle::try_current().ok()?.spawn_blocking(move || ended.recv());
-        Some(Self { _end: end })
-    }
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-fn block_on<F: Future + Unpin>(mut future: F) -> F::Output {
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    loop {
-        if let Poll::Ready(output) = std::pin::Pin::new(&mut future).poll(&mut Context::from_waker(&waker)) {
-            return output;
-        }
-        std::thread::park();
     }
 }
 

@@ -97,10 +97,9 @@ impl LineStream {
                 return Ok(reply);
             }
             self.read = 0;
-            self.input.resize(SPACE, 0);
-            let result = self.stream.read(&mut self.input).await;
-            self.input.truncate(*result.as_ref().unwrap_or(&0));
-            match result {
+            self.input.clear();
+            self.input.reserve(SPACE);
+            match self.stream.read_buf(&mut self.input).await {
                 Ok(0) => return Err(lost(command, &"closed by the peer")),
                 Ok(_) => {}
                 Err(error) => return Err(lost(command, &error)),
