@@ -20,17 +20,22 @@ impl Lifecycle {
         if self.store.plugin_revision().await? == self.table.lock().await.revision {
             return Ok(());
         }
-        let mut read = PluginTable::new(self.store.plugins().await?);
+        let read = PluginTable::new(self.store.plugins().await?);
         self.compile_ahead(&read).await;
+        self.take_up(read).await
+    }
+
+    /// Puts a table in use, unless it is not that of the store any more, or a change of this process has brought the table there.
+    pub(super) async fn take_up(self: &Arc<Self>, mut read: PluginTable) -> Result<(), ControlStoreError> {
         let mut table = self.table.lock().await;
-        // This process may have stored something newer meanwhile, and now does not.
-        if self.store.plugin_revision().await? == read.revision {
-            read.changes = table.changes;
-            let before = std::mem::replace(&mut *table, read);
-            self.put_all(&mut table, true).await;
-            self.forget_gone(&before, &table).await;
-            tracing::info!(revision = table.revision, "plugins of the store read");
+        if read.revision == table.revision || read.revision != self.store.plugin_revision().await? {
+            return Ok(());
         }
+        read.changes = table.changes;
+        let before = std::mem::replace(&mut *table, read);
+        self.put_all(&mut table, true).await;
+        self.forget_gone(&before, &table).await;
+        tracing::info!(revision = table.revision, "plugins of the store read");
         Ok(())
     }
 }

@@ -177,6 +177,12 @@ async fn changes_of_another_process_are_taken_up() {
     assert_eq!(shown(&two, "a").await["state"], "active");
     add(&two, "b", 2).await.expect("is added");
 
+    // Its own changes leave alone what is in use.
+    let active = two.active.get("b", "list").expect("is in use");
+    let read = PluginTable::new(world.store().await.plugins().await.expect("reads"));
+    two.lifecycle.take_up(read).await.expect("reads");
+    assert!(Arc::ptr_eq(&active, &two.active.get("b", "list").expect("still is")));
+
     one.lifecycle.follow().await.expect("reads");
     one.lifecycle.import("a", "list", b"k\tv\n".to_vec()).await.expect("fits");
     two.lifecycle.follow().await.expect("reads");
