@@ -15,8 +15,8 @@ use relevo_mailkit::source::{Source, for_each_chunk};
 use relevo_mailkit::splice::Splice;
 use relevo_mailkit::token::{CopyUrls, TokenKey, TokenKeys};
 use relevo_submission::{
-    CheckedMessage, Disposition, Origin, Ownership, Plan, PlanSettings, Protocol, Recipe, Signing, Tracked,
-    Tracking, Via, authority, tracking, validate_options,
+    CheckedMessage, Disposition, EgressGrants, Origin, Ownership, Plan, PlanSettings, Protocol, Recipe,
+    Signing, Tracked, Tracking, Via, authority, tracking, validate_options,
 };
 use serde::{Deserialize, Serialize};
 
@@ -151,8 +151,16 @@ fn plan(
     let rewrite = tracking::merge(report, rewrite, message.size())?;
     let links = rewrite.links.clone();
     let via = Via { protocol: Protocol::Http, peer: None, helo: None, tls: None, auth_user: None };
-    let checked =
-        CheckedMessage { id: ID, accepted_at: NOW * 1000, via: &via, envelope, report, prepend: b"" };
+    let checked = CheckedMessage {
+        id: ID,
+        accepted_at: NOW * 1000,
+        via: &via,
+        envelope,
+        report,
+        prepend: b"",
+        attributes: &[],
+    };
+    let grants = EgressGrants::default();
     let settings = PlanSettings {
         hostname: HOSTNAME,
         signing: Some(Signing {
@@ -161,7 +169,7 @@ fn plan(
             from_field: report.from_field.clone(),
         }),
         tracked: Some(Tracked { tracking: &tracking, key: Some("sample"), rewrite }),
-        has_tenant: true,
+        grants: Some(&grants),
         lifetime: LIFETIME,
         hold_lifetime: LIFETIME,
     };

@@ -15,6 +15,11 @@ pub trait Source: Send + Sync {
     /// Whatever the medium beneath reports.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
 
+    /// The octets from `offset` on, as far as they lie together in memory. None: they must be read.
+    fn slice_at(&self, _offset: u64) -> Option<&[u8]> {
+        None
+    }
+
     /// Returns true if reading never blocks.
     fn is_in_memory(&self) -> bool {
         false
@@ -38,6 +43,10 @@ impl Source for [u8] {
         Ok(n)
     }
 
+    fn slice_at(&self, offset: u64) -> Option<&[u8]> {
+        usize::try_from(offset).ok().and_then(|offset| self.get(offset..))
+    }
+
     fn is_in_memory(&self) -> bool {
         true
     }
@@ -50,6 +59,10 @@ impl Source for Vec<u8> {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         self.as_slice().read_at(offset, buf)
+    }
+
+    fn slice_at(&self, offset: u64) -> Option<&[u8]> {
+        self.as_slice().slice_at(offset)
     }
 
     fn is_in_memory(&self) -> bool {
@@ -71,17 +84,25 @@ pub fn for_each_chunk<E: From<io::Error>>(
     length: u64,
     mut push: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut buf = vec![0; usize::try_from(length).unwrap_or(CHUNK).clamp(1, CHUNK)];
+    // Made only for a source that must be read.
+    let mut buf = Vec::new();
     let mut at = offset;
     let end = offset.saturating_add(length);
     while at < end {
-        let want = usize::try_from(end - at).unwrap_or(CHUNK).min(buf.len());
-        let n = source.read_at(at, &mut buf[..want])?;
-        if n == 0 {
+        let want = usize::try_from(end - at).unwrap_or(CHUNK).min(CHUNK);
+        let chunk = match source.slice_at(at) {
+            Some(slice) => &slice[..slice.len().min(want)],
+            None => {
+                buf.resize(buf.len().max(want), 0);
+                let n = source.read_at(at, &mut buf[..want])?;
+                &buf[..n]
+            }
+        };
+        if chunk.is_empty() {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
         }
-        push(&buf[..n])?;
-        at += n as u64;
+        push(chunk)?;
+        at += chunk.len() as u64;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@
 //! * [`plan`]: the recipe of the copies, the deliveries and their expiry, together in a [`Plan`].
 //! * [`recipe`]: what is stored with a message so that its copies can be made later.
 //! * [`deliveries`]: the division of recipients into deliveries.
+//! * [`egress`]: pool, route and priority.
 //!
 //! Pure: no clock, no randomness, no IO. The owner of the message's bytes calls the stages and the queue.
 
@@ -16,6 +17,7 @@ use relevo_mailkit::model::ValidateOptions;
 
 pub mod authority;
 pub mod deliveries;
+pub mod egress;
 mod origin;
 pub mod plan;
 pub mod received;
@@ -24,6 +26,7 @@ pub mod tracking;
 
 pub use authority::{NotAuthorised, Ownership};
 pub use deliveries::{Disposition, PlannedDelivery};
+pub use egress::{EgressChoice, EgressGrants};
 pub use origin::{Origin, Protocol, Via};
 pub use plan::{CheckedMessage, NoTrackingKey, Plan, PlanSettings, Tracked};
 pub use received::date;

@@ -5,6 +5,7 @@ use relevo_mailkit::id::ItemId;
 use relevo_mailkit::model::{Report, Rewrite};
 
 use crate::deliveries::{self, Disposition, PlannedDelivery};
+use crate::egress::{EgressChoice, EgressGrants};
 use crate::{Links, Recipe, Signing, Tracking, Via, received, tracking};
 
 /// A message that was validated, authorised and checked.
@@ -22,6 +23,8 @@ pub struct CheckedMessage<'a> {
     pub report: &'a Report,
     /// Whole header fields that checks put above the message.
     pub prepend: &'a [u8],
+    /// Names and values that checks attached to the message.
+    pub attributes: &'a [(String, String)],
 }
 
 /// What the settings say about a message.
@@ -33,8 +36,8 @@ pub struct PlanSettings<'a> {
     pub signing: Option<Signing>,
     /// The tracking of the domain, the id of the key that mints, and the answer of `track`; none: not tracked.
     pub tracked: Option<Tracked<'a>>,
-    /// The message belongs to a tenant, whose mail bounces.
-    pub has_tenant: bool,
+    /// The grants of the sending domain; none: the message belongs to no tenant, and does not bounce.
+    pub grants: Option<&'a EgressGrants>,
     /// Milliseconds until mail expires that is due, and that is held as a whole.
     pub lifetime: i64,
     /// See [`Self::lifetime`].
@@ -59,6 +62,8 @@ pub struct Plan {
     pub recipe: Recipe,
     /// Empty: every recipient was discarded, or refused with nobody to tell.
     pub deliveries: Vec<PlannedDelivery>,
+    /// The pool, route and priority of all deliveries.
+    pub egress: EgressChoice,
     /// Nobody can be told of failures.
     pub no_bounce: bool,
     /// Milliseconds since 1970.
@@ -81,19 +86,21 @@ impl Plan {
         disposition: impl Fn(usize) -> Disposition,
     ) -> Result<Self, NoTrackingKey> {
         let recipients = &message.envelope.recipients;
-        let no_bounce = message.envelope.sender.is_empty() || !settings.has_tenant;
+        let no_bounce = message.envelope.sender.is_empty() || settings.grants.is_none();
+        let choose = |grants| EgressChoice::new(grants, message.attributes);
+        let egress = settings.grants.map(choose).unwrap_or_default();
         let (lifetime, hold_lifetime) = (settings.lifetime, settings.hold_lifetime);
         let recipe = recipe(message, settings)?;
         let deliveries = deliveries::divide(recipients, recipe.links.is_some(), no_bounce, disposition);
         let is_held = |delivery: &PlannedDelivery| matches!(delivery.disposition, Disposition::Hold(_));
         let lifetime = if deliveries.iter().all(is_held) { hold_lifetime } else { lifetime };
         let expires_at = message.accepted_at.saturating_add(lifetime);
-        Ok(Self { recipe, deliveries, no_bounce, expires_at })
+        Ok(Self { recipe, deliveries, egress, no_bounce, expires_at })
     }
 }
 
 fn recipe(message: &CheckedMessage<'_>, settings: PlanSettings<'_>) -> Result<Recipe, NoTrackingKey> {
-    let CheckedMessage { id, accepted_at, via, envelope, report, prepend } = *message;
+    let CheckedMessage { id, accepted_at, via, envelope, report, prepend, .. } = *message;
     let received = received::field(via, settings.hostname, id, &envelope.recipients, accepted_at);
     let (edits, links) = match settings.tracked {
         None => (report.edits.clone(), None),
@@ -130,6 +137,8 @@ mod tests {
         let envelope = Envelope { sender: "s@example.com".into(), recipients, ..Envelope::default() };
         let via = Via { protocol: Protocol::Http, peer: None, helo: None, tls: None, auth_user: None };
         let report = report();
+        let attributes = [("priority".to_owned(), "-3".to_owned())];
+        let grants = EgressGrants { max_priority: 3, ..EgressGrants::default() };
         let message = CheckedMessage {
             id: ItemId([0; 16]),
             accepted_at: 1_000,
@@ -137,12 +146,13 @@ mod tests {
             envelope: &envelope,
             report: &report,
             prepend: b"X-Check: 1\r\n",
+            attributes: &attributes,
         };
         let mut settings = PlanSettings {
             hostname: "mta1.example",
             signing: None,
             tracked: None,
-            has_tenant: true,
+            grants: Some(&grants),
             lifetime: 10,
             hold_lifetime: 20,
         };
@@ -175,6 +185,7 @@ mod tests {
         assert_eq!(found.first(), Some(&"Received"));
         assert!(text.ends_with("\r\nX-Check: 1\r\nDate: Sun, 22 Nov 2026 05:33:41 +0000\r\n"), "{text}");
         assert_eq!((plan.deliveries.len(), plan.no_bounce, plan.expires_at), (1, false, 1_010));
+        assert_eq!(plan.egress.priority, -3);
     }
 
     #[test]
@@ -196,8 +207,6 @@ mod tests {
 
     #[test]
     fn mail_of_no_tenant_does_not_bounce() {
-        assert!(
-            plan(|settings| settings.has_tenant = false, |_| Disposition::Send).expect("planned").no_bounce
-        );
+        assert!(plan(|settings| settings.grants = None, |_| Disposition::Send).expect("planned").no_bounce);
     }
 }

@@ -8,10 +8,10 @@ use relevo_mailkit::policy::{Attribute, Verdict};
 use relevo_mailkit::reply::Reply;
 use relevo_mailkit::text::escaped;
 use relevo_queue::{ItemId, ItemMeta, Millis, NewEvent};
+use relevo_submission::EgressChoice;
 
 use crate::pipeline::{Origin, Rejection, Submission};
 use crate::policy::{PluginAnswer, PolicyResult};
-use crate::routing::RoutingChoice;
 
 const MAX_TEXT: usize = 1024;
 
@@ -55,7 +55,7 @@ pub(crate) fn queued(
     fixes: &[Note],
     notes: &[Note],
     result: &PolicyResult,
-    routing: &RoutingChoice,
+    egress: &EgressChoice,
 ) -> NewEvent {
     let queued = Queued {
         sender: escaped(&meta.sender, MAX_TEXT),
@@ -69,9 +69,9 @@ pub(crate) fn queued(
         policies: result.answers.clone(),
         attributes: attributes(&result.attributes),
         attributes_left_out: attributes(&result.denied_attributes),
-        pool: routing.pool.clone(),
-        route: routing.route.clone(),
-        priority: routing.priority,
+        pool: egress.pool.clone(),
+        route: egress.route.clone(),
+        priority: egress.priority,
     };
     event(&meta.tenant, Some(id), meta.accepted_at, Event::Queued(queued))
 }

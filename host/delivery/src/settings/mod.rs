@@ -8,11 +8,11 @@ use std::time::Duration;
 use relevo_resolve::IpFamily;
 use relevo_smtp::client::{Auth, TlsPolicy};
 
+mod egress;
 mod network;
-mod ways;
 
+pub use egress::{EgressGrants, EgressPool, EgressRoute, POOL, PRIORITY, ROUTE, priority};
 pub use network::{InvalidNetwork, Network, any_contains};
-pub use ways::{EgressGrants, EgressPool, EgressRoute, POOL, PRIORITY, ROUTE, priority};
 
 /// One snapshot of the configuration. It does not change while an attempt holds it.
 pub trait DeliveryConfig: Send + Sync {

@@ -31,6 +31,13 @@ impl Source for Prefixed {
         Ok(n + self.rest.read_at(below, &mut buf[n..])?)
     }
 
+    fn slice_at(&self, offset: u64) -> Option<&[u8]> {
+        match offset.checked_sub(self.top.size()) {
+            None => self.top.slice_at(offset),
+            Some(below) => self.rest.slice_at(below),
+        }
+    }
+
     fn is_in_memory(&self) -> bool {
         self.rest.is_in_memory()
     }
@@ -39,6 +46,15 @@ impl Source for Prefixed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slices_end_at_the_seam() {
+        let source = Prefixed::new(b"abc".to_vec(), Arc::new(b"defg".to_vec()));
+        for (offset, want) in [(0, "abc"), (2, "c"), (3, "defg"), (6, "g"), (7, "")] {
+            assert_eq!(source.slice_at(offset), Some(want.as_bytes()));
+        }
+        assert_eq!(source.slice_at(8), None);
+    }
 
     #[test]
     fn reads_across_the_seam() {

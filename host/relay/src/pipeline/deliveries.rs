@@ -4,10 +4,11 @@ use relevo_mailkit::envelope::Recipient as EnvelopeRecipient;
 use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::reply::Reply;
 use relevo_queue::{LastAttempt, Millis, NewDelivery, Recipient, RecipientState};
-use relevo_submission::{Disposition, PlannedDelivery};
+use relevo_submission::{Disposition, EgressChoice, PlannedDelivery};
 
 use crate::policy::PolicyResult;
-use crate::routing::RoutingChoice;
+use crate::queue_key::queue_key;
+use crate::settings::Domain;
 
 /// What the checks say about a recipient.
 pub(super) fn disposition(result: &PolicyResult, index: usize) -> Disposition {
@@ -22,38 +23,34 @@ pub(super) fn disposition(result: &PolicyResult, index: usize) -> Disposition {
     }
 }
 
-/// The deliveries with their recipients. All are due at `at`; refused ones carry the reply that their sender is told.
-pub(super) fn queued(
-    planned: &[PlannedDelivery],
-    recipients: &[EnvelopeRecipient],
-    routing: &RoutingChoice,
-    at: Millis,
-) -> Vec<NewDelivery> {
-    planned.iter().map(|delivery| new_delivery(delivery, recipients, routing, at)).collect()
+/// What the deliveries of a message have in common.
+pub(super) struct Common<'a> {
+    pub(super) recipients: &'a [EnvelopeRecipient],
+    /// The configured domain of the author; none: mail of no tenant.
+    pub(super) sending: Option<&'a Domain>,
+    pub(super) egress: &'a EgressChoice,
+    /// All are due at once.
+    pub(super) now: Millis,
 }
 
-fn new_delivery(
-    planned: &PlannedDelivery,
-    recipients: &[EnvelopeRecipient],
-    routing: &RoutingChoice,
-    at: Millis,
-) -> NewDelivery {
+/// A delivery with its recipients. A refused one carries the reply that its sender is told.
+pub(super) fn queued(planned: &PlannedDelivery, common: &Common<'_>) -> NewDelivery {
     let (state, hold_reason, last) = match &planned.disposition {
         Disposition::Hold(reason) => (RecipientState::Pending, Some(reason.clone()), None),
         Disposition::Refuse(reply) => {
-            (RecipientState::Failed { reported: false }, None, Some(refusal(reply, at)))
+            (RecipientState::Failed { reported: false }, None, Some(refusal(reply, common.now)))
         }
         Disposition::Send | Disposition::Discard => (RecipientState::Pending, None, None),
     };
     let recipient = |&index: &u32| {
-        let named = usize::try_from(index).ok().and_then(|number| recipients.get(number))?;
+        let named = usize::try_from(index).ok().and_then(|number| common.recipients.get(number))?;
         Some(Recipient { index, address: named.address.clone(), state: state.clone() })
     };
     NewDelivery {
-        key: routing.key(&planned.domain),
-        priority: routing.priority,
+        key: queue_key(common.sending, common.egress, &planned.domain),
+        priority: common.egress.priority,
         recipients: planned.recipients.iter().filter_map(recipient).collect(),
-        due_at: at,
+        due_at: common.now,
         held: hold_reason.is_some(),
         hold_reason,
         last,
@@ -92,8 +89,10 @@ mod tests {
         };
         let all = vec![EnvelopeRecipient::new("x@a.example", "a.example"); 4];
         let planned = divide(&all, false, false, |index| disposition(&result, index));
-        let [sent, refused, held] =
-            queued(&planned, &all, &RoutingChoice::default(), 7).try_into().expect("three");
+        let egress = EgressChoice::default();
+        let common = Common { recipients: &all, sending: None, egress: &egress, now: 7 };
+        let made: Vec<_> = planned.iter().map(|delivery| queued(delivery, &common)).collect();
+        let [sent, refused, held] = made.try_into().expect("three");
         assert!([&sent, &refused, &held].iter().all(|d| d.due_at == 7 && d.key.domain == "a.example"));
         assert_eq!((sent.held, sent.hold_reason, sent.last), (false, None, None));
         assert_eq!((held.held, held.hold_reason.as_deref(), held.last), (true, Some("later"), None));

@@ -11,7 +11,7 @@ use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::source::Source;
 use relevo_queue::{EventLog, ItemId, ItemMeta, Millis, NewEvent, NewItem, Queue, StoreError};
 use relevo_runtime::Stages;
-use relevo_submission::{CheckedMessage, Disposition, Plan, PlanSettings, Signing, Tracked};
+use relevo_submission::{CheckedMessage, Disposition, EgressChoice, Plan, PlanSettings, Signing, Tracked};
 use tracing::{info, warn};
 
 mod authority;
@@ -29,10 +29,10 @@ pub use submission::{Accepted, PolicyRefusal, Rejection, Submission};
 
 use self::authority::Owner;
 use self::checks::{Checked, UncheckedMessage};
+use self::deliveries::Common;
 use crate::clock::{Clock, IdSource};
 use crate::events;
 use crate::policy::{Check, PolicyResult};
-use crate::routing::RoutingChoice;
 use crate::sandbox::{Sandbox, WorkClass};
 use crate::settings::Tracking;
 use crate::trace::{TraceObserver, TraceStep};
@@ -133,10 +133,8 @@ impl Run<'_> {
         let began = self.began();
         let notes = tracked.as_ref().map(|(rewrite, _)| rewrite.notes.clone()).unwrap_or_default();
         let plan = self.plan(&incoming, owner.as_ref(), &report, tracked, &result)?;
-        let routing = owner.as_ref().map_or_else(RoutingChoice::default, |owner| {
-            RoutingChoice::of(&owner.domain, &result.attributes)
-        });
-        let tenant = owner.map(|o| o.domain.tenant.clone());
+        let sending = owner.as_ref().map(|owner| &*owner.domain);
+        let tenant = sending.map(|domain| domain.tenant.clone());
         let name = tenant.clone().unwrap_or_default();
         let decided = policy::events(self, &name, envelope, &result);
         if plan.deliveries.is_empty() {
@@ -159,9 +157,12 @@ impl Run<'_> {
             recipe: plan.recipe.encode().map_err(|e| store_failed(&e.to_string()))?,
             attributes: result.attributes.clone(),
         };
-        let mut events = queued(self.id, &meta, &envelope.recipients, &report, &notes, &result, &routing);
+        let mut events = queued(self.id, &meta, &envelope.recipients, &report, &notes, &result, &plan.egress);
         events.extend(decided);
-        let deliveries = deliveries::queued(&plan.deliveries, &envelope.recipients, &routing, self.now);
+        let recipients = &envelope.recipients;
+        let common = Common { recipients, sending, egress: &plan.egress, now: self.now };
+        let deliveries =
+            plan.deliveries.iter().map(|delivery| deliveries::queued(delivery, &common)).collect();
         let item = NewItem { id: self.id, meta, body, deliveries };
         self.pipeline.queue.accept(vec![item], events).await.map_err(|e| not_stored(&e))?;
         if plan.deliveries.iter().any(|d| matches!(d.disposition, Disposition::Refuse(_))) {
@@ -208,6 +209,7 @@ impl Run<'_> {
             envelope: &incoming.envelope,
             report,
             prepend: &result.prepend,
+            attributes: &result.attributes,
         };
         let key = settings.tracking_keys.0.first().map(|key| key.id.as_str());
         let settings = PlanSettings {
@@ -218,7 +220,7 @@ impl Run<'_> {
                 key,
                 rewrite,
             }),
-            has_tenant: owner.is_some(),
+            grants: owner.map(|owner| &*owner.domain.grants),
             lifetime: millis(settings.delivery.expire),
             hold_lifetime: millis(settings.plugins.hold_expire),
         };
@@ -246,7 +248,7 @@ fn queued(
     report: &Report,
     notes: &[Note],
     result: &PolicyResult,
-    routing: &RoutingChoice,
+    egress: &EgressChoice,
 ) -> Vec<NewEvent> {
     let kept = |index: usize| matches!(result.verdict(index), Verdict::Accept | Verdict::Hold(_));
     let to: Vec<&Recipient> =
@@ -254,7 +256,7 @@ fn queued(
     if to.is_empty() {
         return Vec::new();
     }
-    vec![events::queued(id, meta, &to, &report.fixes, notes, result, routing)]
+    vec![events::queued(id, meta, &to, &report.fixes, notes, result, egress)]
 }
 
 /// None: the domain has no key.
