@@ -1,0 +1,21 @@
+//! The send API without HTTP, the same natively and in wasm.
+//!
+//! * [`json`]: octets to a request, with the path, line or nearest known name of a mistake.
+//! * [`request`]: the fields of `POST /emails`.
+//! * [`check`]: limits and rules that no type can hold; every mistake of a request is named.
+//! * [`message`]: the messages that a request asks for, ready for the `template` component.
+//!
+//! Pure: no clock, no randomness, no IO. Times and ids are arguments.
+
+pub mod check;
+pub mod json;
+pub mod mailbox;
+pub mod message;
+pub mod problem;
+pub mod request;
+pub mod schedule;
+
+pub use check::Limits;
+pub use message::{MessageIds, OutgoingMessage};
+pub use problem::{InvalidRequest, Problem};
+pub use request::EmailRequest;
