@@ -131,7 +131,11 @@ mod tests {
     #[test]
     fn a_mistake_has_its_path() {
         let cases = [
-            (r#"{"inner":[{"subject":"a"},{"subject":7}]}"#, "inner[1].subject", "invalid type: integer `7`, expected a string"),
+            (
+                r#"{"inner":[{"subject":"a"},{"subject":7}]}"#,
+                "inner[1].subject",
+                "invalid type: integer `7`, expected a string",
+            ),
             (r#"{"inner":[{"subjetc":"a"}]}"#, "inner[0].subjetc", "unknown field, did you mean `subject`?"),
             (r#"{"inner":[{"zzz":"a"}]}"#, "inner[0].zzz", "unknown field, known are subject, count"),
             (r#"{"inner":[{}]}"#, "inner[0].subject", "is missing"),

@@ -90,7 +90,9 @@ impl<'de> Visitor<'de> for MailboxVisitor {
     type Value = Mailbox;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an address such as `ana@example.net` or `Ana <ana@example.net>`, or {\"email\", \"name\"}")
+        f.write_str(
+            "an address such as `ana@example.net` or `Ana <ana@example.net>`, or {\"email\", \"name\"}",
+        )
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Mailbox, E> {
@@ -175,7 +177,8 @@ mod tests {
 
     #[test]
     fn an_address_that_cannot_be_one_is_named() {
-        for text in ["", "ana", "a@b, c@d", "ana@example.net\r\nBcc: x@y", "Ana\r\nBcc: x <ana@example.net>"] {
+        for text in ["", "ana", "a@b, c@d", "ana@example.net\r\nBcc: x@y", "Ana\r\nBcc: x <ana@example.net>"]
+        {
             assert!(Mailbox::parse(text).address().is_err(), "{text:?}");
         }
         let several = Mailbox::parse("a@example.net, b@example.net").address();

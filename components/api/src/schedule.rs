@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 /// Seconds in a unit that a span may have.
-const UNITS: [(&str, i64); 5] = [("second", 1), ("min", 60), ("hour", 3_600), ("day", 86_400), ("week", 604_800)];
+const UNITS: [(&str, i64); 5] =
+    [("second", 1), ("min", 60), ("hour", 3_600), ("day", 86_400), ("week", 604_800)];
 
 /// Reads a time as milliseconds since 1970. `now` is in milliseconds since 1970.
 ///
@@ -34,7 +35,8 @@ fn span_seconds(span: &str) -> Option<i64> {
 }
 
 fn unreadable() -> String {
-    "not a time: give RFC 3339 with an offset (`2026-12-24T18:00:00+01:00`) or a span (`in 2 hours`)".to_owned()
+    "not a time: give RFC 3339 with an offset (`2026-12-24T18:00:00+01:00`) or a span (`in 2 hours`)"
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -53,7 +55,15 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in ["", "tomorrow", "2026-12-24", "2026-12-24T18:00:00", "in -1 hours", "in 99999999999999999 weeks", "1960-01-01T00:00:00Z"] {
+        for text in [
+            "",
+            "tomorrow",
+            "2026-12-24",
+            "2026-12-24T18:00:00",
+            "in -1 hours",
+            "in 99999999999999999 weeks",
+            "1960-01-01T00:00:00Z",
+        ] {
             assert!(parse(text, 0).is_err(), "{text}");
         }
     }

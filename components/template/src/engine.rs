@@ -7,6 +7,7 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Va
 use relevo_mailkit::model::{TemplateError, TemplateLimits};
 
 use crate::failure::{SYNTAX, TOO_DEEP, TOO_LONG, TOO_MANY_STEPS, UNDEFINED, at, failure};
+use crate::filters;
 
 /// Nested macro calls: the stack inside a sandbox is small.
 const MAX_RECURSION: usize = 40;
@@ -47,6 +48,7 @@ fn environment(limits: &TemplateLimits) -> Environment<'static> {
     });
     // It prints every variable there is.
     environment.remove_global("debug");
+    filters::add_to(&mut environment);
     environment
 }
 
@@ -67,7 +69,7 @@ fn from_error(name: &str, source: &str, error: &Error) -> TemplateError {
     };
     let mut found = failure(kind, name, message);
     if kind == UNDEFINED {
-        found.path = path;
+        found.path = path.or_else(|| error.range().and_then(|range| filtered_path(source, range.start)));
     }
     if let Some(range) = error.range() {
         return at(found, source, range.start);
@@ -81,6 +83,15 @@ fn undefined_path(detail: &str) -> Option<String> {
     let end = detail.find("` is undefined")?;
     let start = detail[..end].rfind('`')? + 1;
     Some(detail[start..end].to_owned())
+}
+
+/// The name of a variable that a filter was given: it ends where the filter begins.
+fn filtered_path(source: &str, at: usize) -> Option<String> {
+    let is_name = |c: char| c.is_alphanumeric() || "_.[]\"'".contains(c);
+    let before = source.get(..at)?.trim_end().trim_end_matches('|').trim_end();
+    let start = before.rfind(|c: char| !is_name(c)).map_or(0, |at| at + 1);
+    let path = before.get(start..)?;
+    (!path.is_empty()).then(|| path.to_owned())
 }
 
 /// Output up to a limit.

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `render` | the order: variables, MiniJinja, MJML, text |
 //! | `engine` | MiniJinja within limits, its errors with their places |
+//! | `filters` | dates, money, numbers and plurals in languages |
 //! | `variables` | the JSON object and its depth |
 //! | `mjml`, `text`, `tags` | MJML to HTML, HTML to text |
 //! | `build`, `fields`, `parts` | the message: checks, header fields, MIME parts |
@@ -15,6 +16,7 @@ mod conditions;
 mod engine;
 mod failure;
 mod fields;
+mod filters;
 mod mjml;
 mod parts;
 mod render;
