@@ -1,0 +1,65 @@
+//! Host to connection.
+
+use std::net::{IpAddr, SocketAddr};
+
+use relevo_resolve::reach::is_inner;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use url::{Host, Url};
+
+use crate::{FetchError, Fetcher};
+
+/// Addresses of one host that are tried.
+const MAX_ADDRESSES: usize = 4;
+
+pub(crate) enum Connection {
+    Clear(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+pub(crate) async fn connect(fetcher: &Fetcher, url: &Url) -> Result<Connection, FetchError> {
+    let host = url.host().ok_or_else(|| FetchError::Url("it names no host".to_owned()))?;
+    let name = host.to_string();
+    let port = url.port_or_known_default().ok_or_else(|| FetchError::Url("it has no port".to_owned()))?;
+    let addresses = match &host {
+        Host::Ipv4(ip) => vec![IpAddr::V4(*ip)],
+        Host::Ipv6(ip) => vec![IpAddr::V6(*ip)],
+        Host::Domain(domain) => fetcher.resolve.addresses(domain.trim_end_matches('.')).await?.addresses,
+    };
+    let is_allowed =
+        |ip: &IpAddr| !is_inner(*ip) || fetcher.allowed.iter().any(|n| n.contains(&ip.to_canonical()));
+    let outer: Vec<IpAddr> = addresses.iter().copied().filter(is_allowed).take(MAX_ADDRESSES).collect();
+    if let (true, Some(address)) = (outer.is_empty(), addresses.first()) {
+        return Err(FetchError::Inner { host: name, address: *address });
+    }
+    let stream = first_of(&outer, port, &name).await?;
+    // Requests are written whole: nothing is to be waited for.
+    let _ = stream.set_nodelay(true);
+    if url.scheme() == "http" {
+        return Ok(Connection::Clear(stream));
+    }
+    let server = match host {
+        Host::Domain(domain) => ServerName::try_from(domain.trim_end_matches('.').to_owned())
+            .map_err(|_| FetchError::Url(format!("{domain} is not a host name")))?,
+        Host::Ipv4(ip) => ServerName::from(IpAddr::V4(ip)),
+        Host::Ipv6(ip) => ServerName::from(IpAddr::V6(ip)),
+    };
+    let connector = TlsConnector::from(std::sync::Arc::clone(&fetcher.tls));
+    match connector.connect(server, stream).await {
+        Ok(stream) => Ok(Connection::Tls(Box::new(stream))),
+        Err(error) => Err(FetchError::Tls { host: name, detail: error.to_string() }),
+    }
+}
+
+async fn first_of(addresses: &[IpAddr], port: u16, host: &str) -> Result<TcpStream, FetchError> {
+    let mut detail = "it has no address".to_owned();
+    for address in addresses {
+        match TcpStream::connect(SocketAddr::new(*address, port)).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => detail = format!("{address} port {port}: {error}"),
+        }
+    }
+    Err(FetchError::Connect { host: host.to_owned(), detail })
+}

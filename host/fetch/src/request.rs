@@ -1,0 +1,184 @@
+//! Requests and answers.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper::header::{HOST, HeaderName, HeaderValue, USER_AGENT};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use url::Url;
+
+use crate::connect::{Connection, connect};
+use crate::{FetchError, Fetcher};
+
+/// Octets of the header of an answer.
+const MAX_HEADER: usize = 32 * 1024;
+
+/// Methods that are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// GET.
+    Get,
+    /// POST.
+    Post,
+}
+
+/// A request.
+#[derive(Debug, Clone)]
+pub struct FetchRequest {
+    /// The method.
+    pub method: Method,
+    /// `https://host[:port]/path`, or `http` where [`FetchLimits::clear`] allows it.
+    pub url: String,
+    /// Names and values; `Host`, `Content-Length` and `User-Agent` are set by the client unless they are given.
+    pub headers: Vec<(String, String)>,
+    /// The body; empty for GET.
+    pub body: Vec<u8>,
+}
+
+/// Bounds of one request.
+#[derive(Debug, Clone, Copy)]
+pub struct FetchLimits {
+    /// From the lookup to the last octet of the answer.
+    pub time: Duration,
+    /// Octets of the answer's body.
+    pub body: usize,
+    /// `http` is allowed.
+    pub clear: bool,
+}
+
+/// An answer, whatever its status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FetchResponse {
+    /// Status code.
+    pub status: u16,
+    /// Names in lower case and values, in the order in which they came.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl FetchResponse {
+    /// The first value of a field.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Reads a URL that requests may be sent to.
+pub(crate) fn usable(url: &str, clear: bool) -> Result<Url, FetchError> {
+    let url = Url::parse(url).map_err(|error| FetchError::Url(error.to_string()))?;
+    match url.scheme() {
+        "https" => {}
+        "http" if clear => {}
+        "http" => return Err(FetchError::Url("it must be https".to_owned())),
+        other => return Err(FetchError::Url(format!("{other} is not https"))),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(FetchError::Url("it must have no user and no password".to_owned()));
+    }
+    Ok(url)
+}
+
+pub(crate) async fn send(
+    fetcher: &Fetcher,
+    request: FetchRequest,
+    limits: FetchLimits,
+) -> Result<FetchResponse, FetchError> {
+    let url = usable(&request.url, limits.clear)?;
+    // Before anything is connected: what cannot be sent costs the host nothing.
+    let message = message(request, &url)?;
+    match connect(fetcher, &url).await? {
+        Connection::Clear(stream) => exchange(stream, message, limits.body).await,
+        Connection::Tls(stream) => exchange(*stream, message, limits.body).await,
+    }
+}
+
+fn message(request: FetchRequest, url: &Url) -> Result<hyper::Request<Full<Bytes>>, FetchError> {
+    let target = match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    };
+    let authority = match (url.host(), url.port()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (Some(host), None) => host.to_string(),
+        (None, _) => return Err(FetchError::Url("it names no host".to_owned())),
+    };
+    let method = match request.method {
+        Method::Get => hyper::Method::GET,
+        Method::Post => hyper::Method::POST,
+    };
+    let mut message = hyper::Request::builder()
+        .method(method)
+        .uri(target)
+        .body(Full::new(Bytes::from(request.body)))
+        .map_err(|error| FetchError::Url(error.to_string()))?;
+    let headers = message.headers_mut();
+    let host = HeaderValue::from_str(&authority).map_err(|_| FetchError::Header("host".to_owned()))?;
+    headers.insert(HOST, host);
+    headers.insert(USER_AGENT, HeaderValue::from_static("Relevo"));
+    for (name, value) in &request.headers {
+        let unusable = || FetchError::Header(name.clone());
+        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unusable())?;
+        if matches!(key.as_str(), "host" | "content-length" | "transfer-encoding" | "connection" | "upgrade")
+        {
+            return Err(unusable());
+        }
+        headers.insert(key, HeaderValue::from_str(value).map_err(|_| unusable())?);
+    }
+    Ok(message)
+}
+
+async fn exchange<S>(
+    stream: S,
+    message: hyper::Request<Full<Bytes>>,
+    limit: usize,
+) -> Result<FetchResponse, FetchError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let broken = |error: hyper::Error| FetchError::Broken(error.to_string());
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(MAX_HEADER)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(broken)?;
+    let exchange = async move {
+        let response = sender.send_request(message).await.map_err(broken)?;
+        let status = response.status().as_u16();
+        let headers = response
+            .headers()
+            .iter()
+            .map(|(name, value)| {
+                (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+            })
+            .collect();
+        let mut body = response.into_body();
+        let mut octets = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+            if octets.len() + data.len() > limit {
+                return Err(FetchError::TooLarge(limit));
+            }
+            octets.extend_from_slice(&data);
+        }
+        Ok(FetchResponse { status, headers, body: octets })
+    };
+    // The connection is driven here, so that it ends with the request.
+    let mut exchange = std::pin::pin!(exchange);
+    let mut connection = std::pin::pin!(connection);
+    let mut driven = false;
+    loop {
+        tokio::select! {
+            biased;
+            result = &mut exchange => return result,
+            ended = &mut connection, if !driven => {
+                driven = true;
+                ended.map_err(broken)?;
+            }
+        }
+    }
+}
