@@ -20,3 +20,4 @@ pub mod text;
 pub mod token;
 pub mod transfer;
 pub mod wit;
+pub mod webhook;
