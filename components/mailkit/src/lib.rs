@@ -20,4 +20,5 @@ pub mod text;
 pub mod token;
 pub mod transfer;
 pub mod wit;
+pub mod visitor;
 pub mod webhook;
