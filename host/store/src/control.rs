@@ -20,15 +20,20 @@ use crate::ControlStoreError;
 /// checksum is stored.
 macro_rules! migrations {
     ($folder:literal) => {
-        [(
-            1,
-            "directory and plugins",
-            include_str!(concat!("../migrations/", $folder, "/0001_directory_and_plugins.sql")),
-        )]
+        [
+            migration!($folder, 1, "0001_directory_and_plugins"),
+            migration!($folder, 2, "0002_templates"),
+            migration!($folder, 3, "0003_suppressions"),
+        ]
     };
 }
-const SQLITE: [(i64, &str, &str); 1] = migrations!("sqlite");
-const POSTGRES: [(i64, &str, &str); 1] = migrations!("postgres");
+macro_rules! migration {
+    ($folder:literal, $number:literal, $name:literal) => {
+        ($number, $name, include_str!(concat!("../migrations/", $folder, "/", $name, ".sql")))
+    };
+}
+const SQLITE: [(i64, &str, &str); 3] = migrations!("sqlite");
+const POSTGRES: [(i64, &str, &str); 3] = migrations!("postgres");
 
 /// Connections that read SQLite beside the one that writes.
 const READERS: u32 = 4;

@@ -14,6 +14,8 @@ mod control;
 mod directory;
 mod error;
 mod plugins;
+mod suppressions;
+mod templates;
 
 pub use control::{ControlStore, StoreUrl};
 pub use directory::{
@@ -22,3 +24,5 @@ pub use directory::{
 };
 pub use error::ControlStoreError;
 pub use plugins::{ComponentVersion, PluginData, PluginRecord, PluginRecords, PluginStore};
+pub use suppressions::{ALL_STREAMS, SuppressionFilter, SuppressionRecord, SuppressionStore};
+pub use templates::{TemplateContent, TemplateRecord, TemplateStore, TemplateVersion};

@@ -1,5 +1,8 @@
 //! The contract of the store: every test runs on both databases.
 
+mod suppressions;
+mod templates;
+
 use relevo_store::{
     ApiKeyRecord, ComponentVersion, ControlStore, ControlStoreError, CredentialRecord, DirectoryStore,
     DkimRecord, DomainRecord, DomainSettings, PluginData, PluginRecord, PluginStore, TenantRecord,
@@ -16,6 +19,9 @@ pub(crate) async fn holds(store: &ControlStore) {
     components_live_as_long_as_a_version(store).await;
     plugin_data_is_replaced_in_one_step(store).await;
     a_change_of_something_stale_is_refused(store).await;
+    templates::versions_are_numbered_and_stay(store).await;
+    templates::template_names_belong_to_one_tenant(store).await;
+    suppressions::suppressions_are_found_and_removed(store).await;
 }
 
 fn tenant(id: &str) -> TenantRecord {

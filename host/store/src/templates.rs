@@ -1,0 +1,299 @@
+//! Templates of a tenant and their versions.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::control::{reading, writing};
+use crate::{ControlStore, ControlStoreError};
+
+/// A template without its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateRecord {
+    /// Made by the caller; never used again.
+    pub id: String,
+    /// A name for requests that stays when the template is replaced. Unique among a tenant's templates.
+    pub alias: Option<String>,
+    /// For people.
+    pub name: String,
+    /// Number of the version that is sent; none: it cannot be sent yet.
+    pub published: Option<i64>,
+    /// Milliseconds since 1970.
+    pub created_at: i64,
+    /// Milliseconds since 1970, of the last change of any kind.
+    pub changed_at: i64,
+}
+
+/// Content of a version, stored as JSON.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TemplateContent {
+    /// MiniJinja source.
+    pub subject: String,
+    /// MiniJinja source of the HTML; none where `mjml` is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub html: Option<String>,
+    /// MiniJinja source of MJML.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mjml: Option<String>,
+    /// MiniJinja source of the text; none: made from the HTML.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Author for requests that name none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Addresses for answers, for requests that name none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reply_to: Vec<String>,
+}
+
+/// A version of a template. A version never changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateVersion {
+    /// From 1, without gaps.
+    pub number: i64,
+    /// The content.
+    pub content: TemplateContent,
+    /// Milliseconds since 1970.
+    pub created_at: i64,
+}
+
+/// Templates. Every method stays within one tenant.
+#[async_trait]
+pub trait TemplateStore: Send + Sync {
+    /// Templates by id, those behind `after`, at most `max`.
+    async fn templates(
+        &self,
+        tenant: &str,
+        after: &str,
+        max: u32,
+    ) -> Result<Vec<TemplateRecord>, ControlStoreError>;
+
+    /// The template of this id or alias. An id goes before an alias.
+    async fn template(&self, tenant: &str, name: &str) -> Result<Option<TemplateRecord>, ControlStoreError>;
+
+    /// One version.
+    async fn template_version(
+        &self,
+        tenant: &str,
+        id: &str,
+        number: i64,
+    ) -> Result<Option<TemplateVersion>, ControlStoreError>;
+
+    /// Numbers and times of the versions, the newest first.
+    async fn template_versions(&self, tenant: &str, id: &str) -> Result<Vec<(i64, i64)>, ControlStoreError>;
+
+    /// Adds a template with its first version.
+    ///
+    /// # Errors
+    /// [`ControlStoreError::Conflict`] when the id or the alias is in use.
+    async fn add_template(
+        &self,
+        tenant: &str,
+        template: &TemplateRecord,
+        content: &TemplateContent,
+    ) -> Result<(), ControlStoreError>;
+
+    /// Changes name, alias and published version. Returns false if there is no such template.
+    ///
+    /// # Errors
+    /// [`ControlStoreError::Conflict`] when the alias is in use, or the version does not exist.
+    async fn put_template(&self, tenant: &str, template: &TemplateRecord) -> Result<bool, ControlStoreError>;
+
+    /// Adds a version and returns its number; none if there is no such template.
+    async fn add_template_version(
+        &self,
+        tenant: &str,
+        id: &str,
+        content: &TemplateContent,
+        now: i64,
+    ) -> Result<Option<i64>, ControlStoreError>;
+
+    /// Deletes a template with its versions. Returns false if there is none.
+    async fn delete_template(&self, tenant: &str, id: &str) -> Result<bool, ControlStoreError>;
+}
+
+type Row = (String, Option<String>, String, Option<i64>, i64, i64);
+
+const COLUMNS: &str = "id, alias, name, published, created_at, changed_at";
+
+fn record((id, alias, name, published, created_at, changed_at): Row) -> TemplateRecord {
+    TemplateRecord { id, alias, name, published, created_at, changed_at }
+}
+
+fn json(content: &TemplateContent) -> Result<String, ControlStoreError> {
+    serde_json::to_string(content).map_err(|e| damaged(e.to_string()))
+}
+
+fn damaged(reason: String) -> ControlStoreError {
+    ControlStoreError::Damaged { table: "template_version", reason }
+}
+
+/// Inserts a version behind the newest one.
+macro_rules! insert_version {
+    ($transaction:ident, $tenant:expr, $id:expr, $content:expr, $now:expr) => {
+        sqlx::query_scalar::<_, i64>(
+            "INSERT INTO template_version (tenant, template, number, content, created_at) \
+             SELECT $1, $2, coalesce(max(number), 0) + 1, $3, $4 FROM template_version \
+             WHERE tenant = $1 AND template = $2 RETURNING number",
+        )
+        .bind($tenant)
+        .bind($id)
+        .bind($content)
+        .bind($now)
+        .fetch_one(&mut *$transaction)
+        .await?
+    };
+}
+
+#[async_trait]
+impl TemplateStore for ControlStore {
+    async fn templates(
+        &self,
+        tenant: &str,
+        after: &str,
+        max: u32,
+    ) -> Result<Vec<TemplateRecord>, ControlStoreError> {
+        let sql =
+            format!("SELECT {COLUMNS} FROM template WHERE tenant = $1 AND id > $2 ORDER BY id LIMIT $3");
+        let rows: Vec<Row> = reading!(self, pool => {
+            sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(tenant).bind(after).bind(i64::from(max)).fetch_all(pool).await?
+        });
+        Ok(rows.into_iter().map(record).collect())
+    }
+
+    async fn template(&self, tenant: &str, name: &str) -> Result<Option<TemplateRecord>, ControlStoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM template WHERE tenant = $1 AND (id = $2 OR alias = $2) \
+             ORDER BY CASE WHEN id = $2 THEN 0 ELSE 1 END LIMIT 1"
+        );
+        let row: Option<Row> = reading!(self, pool => {
+            sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(tenant).bind(name).fetch_optional(pool).await?
+        });
+        Ok(row.map(record))
+    }
+
+    async fn template_version(
+        &self,
+        tenant: &str,
+        id: &str,
+        number: i64,
+    ) -> Result<Option<TemplateVersion>, ControlStoreError> {
+        let row: Option<(String, i64)> = reading!(self, pool => {
+            sqlx::query_as(
+                "SELECT content, created_at FROM template_version \
+                 WHERE tenant = $1 AND template = $2 AND number = $3",
+            )
+            .bind(tenant)
+            .bind(id)
+            .bind(number)
+            .fetch_optional(pool)
+            .await?
+        });
+        let Some((content, created_at)) = row else { return Ok(None) };
+        let content = serde_json::from_str(&content).map_err(|e| damaged(format!("{id}: {e}")))?;
+        Ok(Some(TemplateVersion { number, content, created_at }))
+    }
+
+    async fn template_versions(&self, tenant: &str, id: &str) -> Result<Vec<(i64, i64)>, ControlStoreError> {
+        Ok(reading!(self, pool => {
+            sqlx::query_as(
+                "SELECT number, created_at FROM template_version \
+                 WHERE tenant = $1 AND template = $2 ORDER BY number DESC",
+            )
+            .bind(tenant)
+            .bind(id)
+            .fetch_all(pool)
+            .await?
+        }))
+    }
+
+    async fn add_template(
+        &self,
+        tenant: &str,
+        template: &TemplateRecord,
+        content: &TemplateContent,
+    ) -> Result<(), ControlStoreError> {
+        let content = json(content)?;
+        writing!(self, transaction => {
+            sqlx::query(
+                "INSERT INTO template (tenant, id, alias, name, published, created_at, changed_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            )
+            .bind(tenant)
+            .bind(&template.id)
+            .bind(&template.alias)
+            .bind(&template.name)
+            .bind(template.published)
+            .bind(template.created_at)
+            .bind(template.changed_at)
+            .execute(&mut *transaction)
+            .await?;
+            insert_version!(transaction, tenant, &template.id, &content, template.created_at);
+        })
+    }
+
+    async fn put_template(&self, tenant: &str, template: &TemplateRecord) -> Result<bool, ControlStoreError> {
+        writing!(self, transaction => {
+            if let Some(number) = template.published {
+                let found: Option<i64> = sqlx::query_scalar(
+                    "SELECT number FROM template_version WHERE tenant = $1 AND template = $2 AND number = $3",
+                )
+                .bind(tenant)
+                .bind(&template.id)
+                .bind(number)
+                .fetch_optional(&mut *transaction)
+                .await?;
+                if found.is_none() {
+                    return Err(ControlStoreError::Conflict(format!("there is no version {number}")));
+                }
+            }
+            let done = sqlx::query(
+                "UPDATE template SET alias = $3, name = $4, published = $5, changed_at = $6 \
+                 WHERE tenant = $1 AND id = $2",
+            )
+            .bind(tenant)
+            .bind(&template.id)
+            .bind(&template.alias)
+            .bind(&template.name)
+            .bind(template.published)
+            .bind(template.changed_at)
+            .execute(&mut *transaction)
+            .await?;
+            done.rows_affected() > 0
+        })
+    }
+
+    async fn add_template_version(
+        &self,
+        tenant: &str,
+        id: &str,
+        content: &TemplateContent,
+        now: i64,
+    ) -> Result<Option<i64>, ControlStoreError> {
+        let content = json(content)?;
+        writing!(self, transaction => {
+            // The row is locked, so that two writers get two numbers.
+            let done = sqlx::query("UPDATE template SET changed_at = $3 WHERE tenant = $1 AND id = $2")
+                .bind(tenant)
+                .bind(id)
+                .bind(now)
+                .execute(&mut *transaction)
+                .await?;
+            match done.rows_affected() {
+                0 => None,
+                _ => Some(insert_version!(transaction, tenant, id, &content, now)),
+            }
+        })
+    }
+
+    async fn delete_template(&self, tenant: &str, id: &str) -> Result<bool, ControlStoreError> {
+        writing!(self, transaction => {
+            let done = sqlx::query("DELETE FROM template WHERE tenant = $1 AND id = $2")
+                .bind(tenant)
+                .bind(id)
+                .execute(&mut *transaction)
+                .await?;
+            done.rows_affected() > 0
+        })
+    }
+}

@@ -1,0 +1,49 @@
+//! Suppressed addresses.
+
+use relevo_store::{ControlStore, SuppressionFilter, SuppressionRecord, SuppressionStore};
+
+fn entry(address: &str, stream: &str, reason: &str, created_at: i64) -> SuppressionRecord {
+    SuppressionRecord {
+        address: address.into(),
+        stream: stream.into(),
+        reason: reason.into(),
+        detail: "550 5.1.1 no such user".into(),
+        message_id: Some("01J".into()),
+        created_at,
+    }
+}
+
+pub(super) async fn suppressions_are_found_and_removed(store: &ControlStore) {
+    let entries = [
+        entry("a@example.net", "all", "bounce", 1_000),
+        entry("a@example.net", "marketing", "unsubscribe", 2_000),
+        entry("b@example.org", "all", "complaint", 3_000),
+        entry("c@example.net", "topic:news", "unsubscribe", 4_000),
+    ];
+    assert_eq!(store.add_suppressions("acme", &entries).await.expect("adds"), entries);
+    let again = entry("a@example.net", "all", "manual", 9_000);
+    assert_eq!(store.add_suppressions("acme", &[again]).await.expect("is there"), []);
+    store.add_suppressions("other", &entries[..1]).await.expect("adds");
+
+    assert_eq!(store.suppressions_of("acme", "a@example.net").await.expect("reads"), entries[..2]);
+    assert_eq!(store.suppressions_of("other", "b@example.org").await.expect("reads"), []);
+    let none = SuppressionFilter::default();
+    let page = store.suppressions("acme", &none, ("", ""), 3).await.expect("reads");
+    assert_eq!(page, entries[..3]);
+    let next = store.suppressions("acme", &none, ("b@example.org", "all"), 3).await.expect("reads");
+    assert_eq!(next, entries[3..]);
+    let all = store.all_suppressions(("acme", "a@example.net"), 10).await.expect("reads");
+    let pair = |tenant: &str, address: &str| (tenant.to_owned(), address.to_owned());
+    let expected =
+        [pair("acme", "b@example.org"), pair("acme", "c@example.net"), pair("other", "a@example.net")];
+    assert_eq!(all, expected);
+
+    let window = SuppressionFilter { since: Some(2_000), until: Some(4_000), ..none.clone() };
+    assert_eq!(store.remove_suppressions("acme", &window, 10).await.expect("removes"), entries[1..3]);
+    let domain = SuppressionFilter { domain: Some("example.net".into()), ..none.clone() };
+    assert_eq!(store.remove_suppressions("acme", &domain, 1).await.expect("removes"), entries[..1]);
+    let reason = SuppressionFilter { reason: Some("unsubscribe".into()), ..none.clone() };
+    assert_eq!(store.remove_suppressions("acme", &reason, 10).await.expect("removes"), entries[3..]);
+    assert_eq!(store.remove_suppressions("acme", &none, 10).await.expect("nothing is left"), []);
+    assert_eq!(store.remove_suppressions("other", &none, 10).await.expect("removes"), entries[..1]);
+}

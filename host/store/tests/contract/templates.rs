@@ -1,0 +1,68 @@
+//! Templates.
+
+use relevo_store::{ControlStore, ControlStoreError, TemplateContent, TemplateRecord, TemplateStore};
+
+fn template(id: &str, alias: Option<&str>) -> TemplateRecord {
+    TemplateRecord {
+        id: id.into(),
+        alias: alias.map(Into::into),
+        name: format!("Template {id}"),
+        published: None,
+        created_at: 1_000,
+        changed_at: 1_000,
+    }
+}
+
+fn content(subject: &str) -> TemplateContent {
+    TemplateContent {
+        subject: subject.into(),
+        html: Some("<p>{{ n }}</p>".into()),
+        ..TemplateContent::default()
+    }
+}
+
+pub(super) async fn versions_are_numbered_and_stay(store: &ControlStore) {
+    store.add_template("acme", &template("t1", Some("order")), &content("one")).await.expect("adds");
+    assert_eq!(
+        store.add_template_version("acme", "t1", &content("two"), 2_000).await.expect("adds"),
+        Some(2)
+    );
+    assert_eq!(store.add_template_version("acme", "t9", &content("two"), 2_000).await.expect("adds"), None);
+    let versions = store.template_versions("acme", "t1").await.expect("reads");
+    assert_eq!(versions, [(2, 2_000), (1, 1_000)]);
+    let first = store.template_version("acme", "t1", 1).await.expect("reads").expect("is there");
+    assert_eq!((first.number, first.content, first.created_at), (1, content("one"), 1_000));
+    assert_eq!(store.template_version("acme", "t1", 3).await.expect("reads"), None);
+
+    let mut changed = template("t1", Some("order"));
+    (changed.published, changed.changed_at) = (Some(2), 3_000);
+    assert!(store.put_template("acme", &changed).await.expect("publishes"));
+    assert_eq!(store.template("acme", "order").await.expect("reads"), Some(changed.clone()));
+    changed.published = Some(7);
+    let error = store.put_template("acme", &changed).await.expect_err("no such version");
+    assert!(matches!(&error, ControlStoreError::Conflict(why) if why.contains('7')), "{error:?}");
+    assert!(store.delete_template("acme", "t1").await.expect("deletes"));
+    assert!(!store.delete_template("acme", "t1").await.expect("is gone"));
+    assert_eq!(store.template_versions("acme", "t1").await.expect("reads"), []);
+}
+
+pub(super) async fn template_names_belong_to_one_tenant(store: &ControlStore) {
+    store.add_template("acme", &template("a", Some("order")), &content("acme")).await.expect("adds");
+    store.add_template("other", &template("a", Some("order")), &content("other")).await.expect("adds");
+    for (id, alias) in [("a", None), ("b", Some("order"))] {
+        let error =
+            store.add_template("acme", &template(id, alias), &content("x")).await.expect_err("in use");
+        assert!(matches!(error, ControlStoreError::Conflict(_)), "{error:?}");
+    }
+    // An id goes before an alias of the same text; what failed has left nothing behind.
+    store.add_template("acme", &template("order", None), &content("x")).await.expect("adds");
+    assert_eq!(store.template("acme", "order").await.expect("reads").expect("is there").id, "order");
+    let ids = |list: Vec<TemplateRecord>| list.into_iter().map(|t| t.id).collect::<Vec<_>>();
+    assert_eq!(ids(store.templates("acme", "", 10).await.expect("reads")), ["a", "order"]);
+    assert_eq!(ids(store.templates("acme", "a", 1).await.expect("reads")), ["order"]);
+    let other = store.template_version("other", "a", 1).await.expect("reads").expect("is there");
+    assert_eq!(other.content.subject, "other");
+    for (tenant, id) in [("acme", "a"), ("acme", "order"), ("other", "a")] {
+        assert!(store.delete_template(tenant, id).await.expect("deletes"));
+    }
+}
