@@ -24,6 +24,7 @@ macro_rules! migrations {
             migration!($folder, 1, "0001_directory_and_plugins"),
             migration!($folder, 2, "0002_templates"),
             migration!($folder, 3, "0003_suppressions"),
+            migration!($folder, 4, "0004_webhooks"),
         ]
     };
 }
@@ -32,8 +33,8 @@ macro_rules! migration {
         ($number, $name, include_str!(concat!("../migrations/", $folder, "/", $name, ".sql")))
     };
 }
-const SQLITE: [(i64, &str, &str); 3] = migrations!("sqlite");
-const POSTGRES: [(i64, &str, &str); 3] = migrations!("postgres");
+const SQLITE: [(i64, &str, &str); 4] = migrations!("sqlite");
+const POSTGRES: [(i64, &str, &str); 4] = migrations!("postgres");
 
 /// Connections that read SQLite beside the one that writes.
 const READERS: u32 = 4;

@@ -16,6 +16,7 @@ mod error;
 mod plugins;
 mod suppressions;
 mod templates;
+mod webhooks;
 
 pub use control::{ControlStore, StoreUrl};
 pub use directory::{
@@ -26,3 +27,7 @@ pub use error::ControlStoreError;
 pub use plugins::{ComponentVersion, PluginData, PluginRecord, PluginRecords, PluginStore};
 pub use suppressions::{ALL_STREAMS, SuppressionFilter, SuppressionRecord, SuppressionStore};
 pub use templates::{TemplateContent, TemplateRecord, TemplateStore, TemplateVersion};
+pub use webhooks::{
+    StoredSecret, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookSettings, WebhookStatus,
+    WebhookStore,
+};

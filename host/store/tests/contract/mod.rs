@@ -2,6 +2,7 @@
 
 mod suppressions;
 mod templates;
+mod webhooks;
 
 use relevo_store::{
     ApiKeyRecord, ComponentVersion, ControlStore, ControlStoreError, CredentialRecord, DirectoryStore,
@@ -22,6 +23,8 @@ pub(crate) async fn holds(store: &ControlStore) {
     templates::versions_are_numbered_and_stay(store).await;
     templates::template_names_belong_to_one_tenant(store).await;
     suppressions::suppressions_are_found_and_removed(store).await;
+    webhooks::endpoints_belong_to_one_tenant(store).await;
+    webhooks::deliveries_move_with_the_cursor(store).await;
 }
 
 fn tenant(id: &str) -> TenantRecord {
