@@ -11,6 +11,8 @@ pub const ALL_STREAMS: &str = "all";
 /// An address that gets no mail of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SuppressionRecord {
+    /// Made by the caller; never used again.
+    pub id: String,
     /// Lower case, the domain in A-labels.
     pub address: String,
     /// [`ALL_STREAMS`], a stream, or `topic:` and a topic.
@@ -28,6 +30,8 @@ pub struct SuppressionRecord {
 /// Entries to be removed: those that all of the given conditions are true for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SuppressionFilter {
+    /// One entry.
+    pub id: Option<String>,
     /// One address.
     pub address: Option<String>,
     /// Addresses of this domain, without its subdomains.
@@ -92,16 +96,17 @@ pub trait SuppressionStore: Send + Sync {
     ) -> Result<Vec<(String, String)>, ControlStoreError>;
 }
 
-type Row = (String, String, String, String, Option<String>, i64);
+type Row = (String, String, String, String, String, Option<String>, i64);
 
-const COLUMNS: &str = "address, stream, reason, detail, message_id, created_at";
+const COLUMNS: &str = "id, address, stream, reason, detail, message_id, created_at";
 /// The conditions of a filter; `$1` is the tenant. A condition that is null is true.
 const MATCHES: &str = "tenant = $1 AND ($2 IS NULL OR address = $2) AND ($3 IS NULL OR domain = $3) \
      AND ($4 IS NULL OR stream = $4) AND ($5 IS NULL OR reason = $5) \
-     AND ($6 IS NULL OR created_at >= $6) AND ($7 IS NULL OR created_at < $7)";
+     AND ($6 IS NULL OR created_at >= $6) AND ($7 IS NULL OR created_at < $7) \
+     AND ($8 IS NULL OR id = $8)";
 
-fn record((address, stream, reason, detail, message_id, created_at): Row) -> SuppressionRecord {
-    SuppressionRecord { address, stream, reason, detail, message_id, created_at }
+fn record((id, address, stream, reason, detail, message_id, created_at): Row) -> SuppressionRecord {
+    SuppressionRecord { id, address, stream, reason, detail, message_id, created_at }
 }
 
 /// Binds tenant and filter as [`MATCHES`] numbers them.
@@ -115,6 +120,7 @@ macro_rules! bound {
             .bind(&$filter.reason)
             .bind($filter.since)
             .bind($filter.until)
+            .bind(&$filter.id)
     };
 }
 
@@ -131,10 +137,11 @@ impl SuppressionStore for ControlStore {
                 let domain = entry.address.rsplit_once('@').map_or("", |(_, domain)| domain);
                 let done = sqlx::query(
                     "INSERT INTO suppression \
-                     (tenant, address, stream, domain, reason, detail, message_id, created_at) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+                     (tenant, id, address, stream, domain, reason, detail, message_id, created_at) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
                 )
                 .bind(tenant)
+                .bind(&entry.id)
                 .bind(&entry.address)
                 .bind(&entry.stream)
                 .bind(domain)
@@ -161,7 +168,7 @@ impl SuppressionStore for ControlStore {
         let sql = format!(
             "DELETE FROM suppression WHERE (tenant, address, stream) IN \
              (SELECT tenant, address, stream FROM suppression WHERE {MATCHES} \
-              ORDER BY address, stream LIMIT $8) RETURNING {COLUMNS}"
+              ORDER BY address, stream LIMIT $9) RETURNING {COLUMNS}"
         );
         writing!(self, transaction => {
             let query = sqlx::query_as::<_, Row>(sqlx::AssertSqlSafe(sql));
@@ -189,8 +196,8 @@ impl SuppressionStore for ControlStore {
         max: u32,
     ) -> Result<Vec<SuppressionRecord>, ControlStoreError> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM suppression WHERE {MATCHES} AND (address, stream) > ($8, $9) \
-             ORDER BY address, stream LIMIT $10"
+            "SELECT {COLUMNS} FROM suppression WHERE {MATCHES} AND (address, stream) > ($9, $10) \
+             ORDER BY address, stream LIMIT $11"
         );
         let rows: Vec<Row> = reading!(self, pool => {
             let query = sqlx::query_as(sqlx::AssertSqlSafe(sql));

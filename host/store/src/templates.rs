@@ -44,6 +44,23 @@ pub struct TemplateContent {
     /// Addresses for answers, for requests that name none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reply_to: Vec<String>,
+    /// The variables that the sources use, as their author described them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub variables: Vec<TemplateVariable>,
+}
+
+/// A variable of a template.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TemplateVariable {
+    /// The name.
+    pub key: String,
+    /// `string`, `number` or another name of a JSON type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The value for requests that give none; none: a value must be given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_value: Option<serde_json::Value>,
 }
 
 /// A version of a template. A version never changes.

@@ -4,6 +4,7 @@ use relevo_store::{ControlStore, SuppressionFilter, SuppressionRecord, Suppressi
 
 fn entry(address: &str, stream: &str, reason: &str, created_at: i64) -> SuppressionRecord {
     SuppressionRecord {
+        id: format!("{address} {stream} {created_at}"),
         address: address.into(),
         stream: stream.into(),
         reason: reason.into(),
@@ -28,6 +29,8 @@ pub(super) async fn suppressions_are_found_and_removed(store: &ControlStore) {
     assert_eq!(store.suppressions_of("acme", "a@example.net").await.expect("reads"), entries[..2]);
     assert_eq!(store.suppressions_of("other", "b@example.org").await.expect("reads"), []);
     let none = SuppressionFilter::default();
+    let one = SuppressionFilter { id: Some(entries[2].id.clone()), ..none.clone() };
+    assert_eq!(store.suppressions("acme", &one, ("", ""), 10).await.expect("reads"), entries[2..3]);
     let page = store.suppressions("acme", &none, ("", ""), 3).await.expect("reads");
     assert_eq!(page, entries[..3]);
     let next = store.suppressions("acme", &none, ("b@example.org", "all"), 3).await.expect("reads");
