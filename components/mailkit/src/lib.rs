@@ -19,6 +19,6 @@ pub mod splice;
 pub mod text;
 pub mod token;
 pub mod transfer;
-pub mod wit;
 pub mod visitor;
 pub mod webhook;
+pub mod wit;

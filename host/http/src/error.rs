@@ -1,5 +1,6 @@
 //! Why a request is refused, before any router has put it into its own words.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::Json;
@@ -44,8 +45,8 @@ pub enum RequestError {
     /// A parameter or the content is wrong.
     #[error("{message}")]
     Invalid {
-        /// The parameter.
-        param: Option<&'static str>,
+        /// The parameter, or the path of the value in the content, such as `to[0]`.
+        param: Option<Cow<'static, str>>,
         /// What is wrong.
         message: String,
     },
@@ -62,8 +63,8 @@ pub enum RequestError {
 
 impl RequestError {
     /// 422 about a parameter.
-    pub(crate) fn invalid(param: &'static str, message: impl Into<String>) -> Self {
-        Self::Invalid { param: Some(param), message: message.into() }
+    pub(crate) fn invalid(param: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self::Invalid { param: Some(param.into()), message: message.into() }
     }
 
     /// 503 without details.
@@ -152,7 +153,7 @@ struct ErrorBody<'a> {
 pub(crate) fn json(error: &RequestError, name: &str, request_id: &str) -> Response {
     let status = error.status();
     let param = match error {
-        RequestError::Invalid { param, .. } => *param,
+        RequestError::Invalid { param, .. } => param.as_deref(),
         _ => None,
     };
     let body =

@@ -48,7 +48,7 @@ fn allowed(route: For, key: Option<&str>) -> bool {
 
 #[tokio::test]
 async fn each_route_is_for_those_who_may_use_it() {
-    let world = World::with_metrics_key();
+    let world = World::with_metrics_key().await;
     for &(method, path, route) in ROUTES {
         for key in [None, Some("rv_wrong"), Some(ACME), Some(ADMIN), Some(METRICS)] {
             let asked = Asked { method, key, ..Asked::get(path) };
@@ -66,7 +66,7 @@ async fn each_route_is_for_those_who_may_use_it() {
 
 #[tokio::test]
 async fn a_listener_has_its_own_routes_only() {
-    let world = World::new();
+    let world = World::new().await;
     for (listener, has) in [
         (Listener::Api, ["/healthz", "/metrics", "/events", "/plugins"].as_slice()),
         (Listener::ApiOnly, &["/healthz", "/events"]),
@@ -82,13 +82,13 @@ async fn a_listener_has_its_own_routes_only() {
 
 #[tokio::test]
 async fn metrics_without_keys_are_open() {
-    let answer = World::new().ask(Listener::Operations, Asked::get("/metrics")).await;
+    let answer = World::new().await.ask(Listener::Operations, Asked::get("/metrics")).await;
     assert_eq!((answer.status, answer.text().as_str()), (200, "# EOF\n"));
 }
 
 #[tokio::test]
 async fn a_tenant_sees_its_own_only() {
-    let world = World::new();
+    let world = World::new().await;
     let records = Asked::get("/domains/acme.test/records");
     assert_eq!(world.ask(Listener::Api, records.key(ACME)).await.status, 200);
     let refused = world.ask(Listener::Api, records.key(OTHER)).await;
@@ -107,7 +107,7 @@ fn events_of(answer: &Answer) -> Vec<String> {
 
 #[tokio::test]
 async fn events_of_one_message_are_for_its_tenant() {
-    let world = World::new();
+    let world = World::new().await;
     click(&world, TRACKING_HOST).await;
     let id = ItemId([1; 16]).to_string();
     let (about, other) = (format!("/events?message={id}"), format!("/events?message={}", ItemId([2; 16])));
@@ -119,7 +119,7 @@ async fn events_of_one_message_are_for_its_tenant() {
 
 #[tokio::test]
 async fn a_request_waits_for_an_event() {
-    let world = World::new();
+    let world = World::new().await;
     let waiting = Asked::get("/events?wait=60s").key(ACME);
     let (answer, clicked) = tokio::join!(world.ask(Listener::Api, waiting), click(&world, TRACKING_HOST));
     assert_eq!((events_of(&answer), clicked.status), (vec!["email.clicked".to_owned()], 302));
@@ -130,7 +130,7 @@ async fn a_request_waits_for_an_event() {
 
 #[tokio::test]
 async fn errors_of_the_api_have_one_shape() {
-    let world = World::new();
+    let world = World::new().await;
     for (asked, status, name) in [
         (Asked::get("/nowhere"), 404, "not_found"),
         (Asked { method: "POST", ..Asked::get("/events") }, 405, "method_not_allowed"),
@@ -159,7 +159,7 @@ async fn errors_of_the_api_have_one_shape() {
 
 #[tokio::test]
 async fn each_request_has_an_id_of_ours() {
-    let world = World::new();
+    let world = World::new().await;
     let mut ids = Vec::new();
     for _ in 0..2 {
         let request = Request::get("/healthz").header("host", "a.test").header("x-request-id", "mine");
@@ -171,7 +171,7 @@ async fn each_request_has_an_id_of_ours() {
 
 #[tokio::test]
 async fn a_request_names_one_host() {
-    let world = World::new();
+    let world = World::new().await;
     for listener in [Listener::Api, Listener::Operations, Listener::Tracking] {
         for hosts in [&[][..], &["a.test", "a.test"], &["a b"]] {
             let mut request = Request::get("/healthz");
@@ -186,7 +186,7 @@ async fn a_request_names_one_host() {
 
 #[tokio::test]
 async fn plugin_commands_come_with_their_content() {
-    let world = World::new();
+    let world = World::new().await;
     let put = Asked { method: "PUT", body: "12345678", ..Asked::get("/plugins/acme/list").key(ADMIN) };
     assert_eq!(world.ask(Listener::Operations, put).await.status, 200);
     let replay = Asked { method: "POST", ..Asked::get("/plugins/acme/list/replay?last=5").key(ADMIN) };
@@ -215,7 +215,7 @@ async fn click(world: &World, host: &str) -> Answer {
 
 #[tokio::test]
 async fn a_tracking_host_has_nothing_but_tracking() {
-    let world = World::new();
+    let world = World::new().await;
     for path in ["/healthz", "/metrics", "/events", "/plugins", "/"] {
         let answer =
             world.ask(Listener::Api, Asked { host: TRACKING_HOST, ..Asked::get(path).key(ADMIN) }).await;
@@ -230,7 +230,7 @@ async fn a_tracking_host_has_nothing_but_tracking() {
 
 #[tokio::test]
 async fn a_client_with_too_many_tokens_is_refused_and_its_clicks_are_not() {
-    let world = World::new();
+    let world = World::new().await;
     let unknown = Asked { host: TRACKING_HOST, ..Asked::get("/c/unknown") };
     let mut answers = Vec::new();
     for _ in 0..20 {

@@ -1,17 +1,22 @@
 //! The API: what tenants ask for with their key.
 
 mod auth;
+mod body;
 mod domains;
 mod events;
 mod follow;
+mod list;
+mod templates;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
 use relevo_queue::EventLog;
 use relevo_relay::settings::SettingsHandle;
+use relevo_relay::templates::Templates;
 
 use crate::error::{self, RequestError};
 use follow::LongPolls;
@@ -21,21 +26,34 @@ use follow::LongPolls;
 pub struct ApiServices {
     settings: SettingsHandle,
     events: Arc<dyn EventLog>,
+    templates: Templates,
     polls: Arc<LongPolls>,
 }
 
 impl ApiServices {
     /// `settings` has keys and domains.
     #[must_use]
-    pub fn new(settings: SettingsHandle, events: Arc<dyn EventLog>) -> Self {
-        Self { settings, events, polls: Arc::default() }
+    pub fn new(settings: SettingsHandle, events: Arc<dyn EventLog>, templates: Templates) -> Self {
+        Self { settings, events, templates, polls: Arc::default() }
     }
 }
+
+/// Octets of a JSON body.
+const MAX_JSON: usize = 8 << 20;
 
 pub(crate) fn routes() -> Router<ApiServices> {
     Router::new()
         .route("/events", get(events::events))
         .route("/domains/{name}/records", get(domains::records))
+        .route("/templates", get(templates::list).post(templates::create))
+        .route("/templates/{name}", get(templates::show).patch(templates::update).delete(templates::delete))
+        .route("/templates/{name}/publish", post(templates::publish))
+        .route("/templates/{name}/duplicate", post(templates::duplicate))
+        .route("/templates/{name}/versions", get(templates::versions))
+        .route("/templates/{name}/versions/{version}", get(templates::version))
+        .route("/templates/{name}/render", post(templates::render))
+        .route("/render", post(templates::render_source))
+        .layer(DefaultBodyLimit::max(MAX_JSON))
 }
 
 pub(crate) fn words(error: &RequestError, request_id: &str) -> Response {

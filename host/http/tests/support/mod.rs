@@ -1,6 +1,8 @@
 //! Routers over a real store, with two tenants, keys for each of them and for operators, and
 //! plugins that only answer.
 
+mod stages;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,13 +16,16 @@ use relevo_http::{
 };
 use relevo_mailkit::token::{TokenKey, TokenKeys};
 use relevo_queue::{EmbeddedStore, EventLog, StoreConfig};
-use relevo_relay::clock::SystemClock;
+use relevo_relay::clock::{RandomIds, SystemClock};
 use relevo_relay::directory::DirectoryEntries;
+use relevo_relay::sandbox::Sandbox;
 use relevo_relay::settings::{
     ApiKey, DeliverySettings, Domain, IntakeSettings, PluginServer, Settings, SettingsHandle, TrackingLimits,
 };
+use relevo_relay::templates::Templates;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
 use relevo_resolve::IpFamily;
+use relevo_store::{ControlStore, StoreUrl};
 use sha2::{Digest, Sha256};
 use tower::ServiceExt;
 
@@ -126,12 +131,19 @@ fn settings() -> Settings {
     }
 }
 
+/// Templates in a store of their own, for stages that answer nothing.
+async fn templates(directory: &std::path::Path) -> Templates {
+    let store = ControlStore::open(&StoreUrl::File(directory.join("control.sqlite"))).await.unwrap();
+    let sandbox = Sandbox::new(Arc::new(stages::NoStages));
+    Templates::new(Arc::new(store), sandbox, Arc::new(SystemClock::new()), Arc::new(RandomIds))
+}
+
 pub fn token_keys() -> TokenKeys {
     settings().tracking_keys
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = StoreConfig { min_free: 0, reserve: 0, ..StoreConfig::default() };
         let store = EmbeddedStore::open(directory.path(), config).unwrap();
@@ -146,7 +158,7 @@ impl World {
             TrackingMetrics::default(),
         );
         let services = HttpServices {
-            api: ApiServices::new(settings.clone(), events),
+            api: ApiServices::new(settings.clone(), events, templates(directory.path()).await),
             tracking: Arc::new(tracking),
             operations: OperationsServices {
                 settings,
@@ -163,8 +175,8 @@ impl World {
     }
 
     /// With a key for metrics.
-    pub fn with_metrics_key() -> Self {
-        let mut world = Self::new();
+    pub async fn with_metrics_key() -> Self {
+        let mut world = Self::new().await;
         world.services.operations.metrics_keys = vec![("prometheus".to_owned(), digest(METRICS))];
         world
     }

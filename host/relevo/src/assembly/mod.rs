@@ -22,6 +22,7 @@ use relevo_relay::intake::{Intake, IntakeMetrics};
 use relevo_relay::metrics as relay_metrics;
 use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
 use relevo_relay::settings::SettingsHandle;
+use relevo_relay::templates::Templates;
 use relevo_relay::trace::TraceObserver;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
 use relevo_resolve::Resolve;
@@ -73,7 +74,8 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     }
 
     let tracking = Arc::new(tracking(&base, &mut registry));
-    let http = http_services(&base, &plugins, tracking.clone(), inbox, tasks.watch(), registry);
+    let templates = templates(&base, &control_store);
+    let http = http_services(&base, &plugins, (tracking.clone(), templates), inbox, tasks.watch(), registry);
     let (stop, stopped) = watch::channel(false);
     let limits = base.parts.http.connection_limits();
     for (kind, addresses) in base.parts.http.listeners(dev) {
@@ -183,6 +185,10 @@ fn pipeline(
     }
 }
 
+fn templates(base: &Base, store: &Arc<ControlStore>) -> Templates {
+    Templates::new(store.clone(), base.sandbox.clone(), base.clock.clone(), Arc::new(RandomIds))
+}
+
 fn tracking(base: &Base, registry: &mut Registry) -> TrackingEndpoint {
     TrackingEndpoint::new(
         base.settings.clone(),
@@ -197,7 +203,7 @@ fn tracking(base: &Base, registry: &mut Registry) -> TrackingEndpoint {
 fn http_services(
     base: &Base,
     plugins: &Arc<Plugins>,
-    tracking: Arc<TrackingEndpoint>,
+    (tracking, templates): (Arc<TrackingEndpoint>, Templates),
     inbox: Option<Arc<Inbox>>,
     tasks: tasks::Watch,
     mut registry: Registry,
@@ -206,7 +212,7 @@ fn http_services(
     let queue: Arc<dyn Queue> = base.store.clone();
     let config = &base.parts.http;
     HttpServices {
-        api: ApiServices::new(base.settings.clone(), base.store.clone()),
+        api: ApiServices::new(base.settings.clone(), base.store.clone(), templates),
         tracking,
         operations: OperationsServices {
             settings: base.settings.clone(),

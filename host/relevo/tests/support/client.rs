@@ -102,10 +102,26 @@ impl Answer {
 
 /// GET with `Connection: close`.
 pub fn get(addr: SocketAddr, host: &str, path: &str, key: Option<&str>) -> Answer {
+    request(addr, host, ("GET", path), key, "")
+}
+
+/// A request with `Connection: close`.
+pub fn request(
+    addr: SocketAddr,
+    host: &str,
+    (method, path): (&str, &str),
+    key: Option<&str>,
+    body: &str,
+) -> Answer {
     let mut stream = TcpStream::connect(addr).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let key = key.map_or(String::new(), |key| format!("Authorization: Bearer {key}\r\n"));
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{key}\r\n").unwrap();
+    let length = match (method, body.len()) {
+        ("GET", 0) => String::new(),
+        (_, length) => format!("Content-Length: {length}\r\n"),
+    };
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{key}{length}\r\n");
+    stream.write_all((head + body).as_bytes()).unwrap();
     let mut all = Vec::new();
     stream.read_to_end(&mut all).unwrap();
     let at = all.windows(4).position(|w| w == b"\r\n\r\n").unwrap();

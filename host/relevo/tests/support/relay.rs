@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::client::{Answer, Client, get};
+use super::client::{Answer, Client, get, request};
 use super::wait_for;
 
 pub const USER: &str = "acme";
@@ -205,6 +205,13 @@ dkim = [{{ selector = "rsa", algorithm = "rsa-sha256", key = "rsa.pem" }}, {{ se
 
     pub fn get(&self, path: &str) -> Answer {
         get(self.http, &self.http.to_string(), path, Some(&self.key))
+    }
+
+    /// A request to the API with the tenant's key. The answer must be JSON.
+    pub fn call(&self, method: &str, path: &str, body: &serde_json::Value) -> (u16, serde_json::Value) {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let answer = request(self.http, &self.http.to_string(), (method, path), Some(&self.key), &body);
+        (answer.status, answer.json())
     }
 
     /// Of these types, oldest first.

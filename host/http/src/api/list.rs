@@ -1,0 +1,67 @@
+//! Lists in pages: `?limit=20&after=CURSOR`, answered by `{"object":"list","has_more":true,"data":[...]}`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::RequestError;
+
+/// Entries of a page, unless `limit` says less.
+const MAX: u32 = 100;
+/// Entries of a page without `limit`.
+const DEFAULT: u32 = 20;
+
+/// Parameters of every list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    limit: Option<String>,
+    after: Option<String>,
+}
+
+/// Parameters that were checked.
+pub(super) struct Bounds {
+    /// The cursor: the id of the last entry of the page before; empty for the first page.
+    pub(super) after: String,
+    limit: u32,
+}
+
+impl ListQuery {
+    pub(super) fn bounds(self) -> Result<Bounds, RequestError> {
+        let limit = match self.limit.as_deref() {
+            None | Some("") => Some(DEFAULT),
+            Some(text) => text.parse().ok().filter(|limit| (1..=MAX).contains(limit)),
+        };
+        let limit = limit.ok_or_else(|| RequestError::invalid("limit", format!("must be 1 to {MAX}")))?;
+        Ok(Bounds { after: self.after.unwrap_or_default(), limit })
+    }
+}
+
+impl Bounds {
+    /// Entries to read: one more than are shown tells whether there is another page.
+    pub(super) fn with_one_more(&self) -> u32 {
+        self.limit + 1
+    }
+
+    /// A page of what [`Self::with_one_more`] found.
+    pub(super) fn page<T, V>(&self, mut found: Vec<T>, view: impl FnMut(T) -> V) -> Page<V> {
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let has_more = found.len() > limit;
+        found.truncate(limit);
+        Page { object: "list", has_more, data: found.into_iter().map(view).collect() }
+    }
+}
+
+/// A page of a list.
+#[derive(Debug, Serialize)]
+pub(super) struct Page<V> {
+    object: &'static str,
+    /// There are entries behind the last one.
+    has_more: bool,
+    data: Vec<V>,
+}
+
+impl<V> Page<V> {
+    /// A list that has one page.
+    pub(super) fn whole(data: Vec<V>) -> Self {
+        Self { object: "list", has_more: false, data }
+    }
+}

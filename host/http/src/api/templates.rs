@@ -1,0 +1,362 @@
+//! `/templates` and `POST /render`.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use relevo_api::mailbox::MailboxList;
+use relevo_relay::templates::{
+    TemplateContent, TemplateRecord, TemplateRefusal, TemplateVariable, Templates,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::ApiServices;
+use super::auth::Caller;
+use super::body::{self, Deleted, Object};
+use super::list::{ListQuery, Page};
+use crate::bearer::Proven;
+use crate::error::{self, RequestError};
+
+/// Octets of a name, an alias or the key of a variable.
+const MAX_NAME: usize = 128;
+/// Variables that are described.
+const MAX_VARIABLES: usize = 200;
+
+/// The body of `POST /templates` and `PATCH /templates/{id}`. A field that is absent stays as it is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct TemplateFields {
+    name: Option<String>,
+    alias: Option<String>,
+    from: Option<String>,
+    subject: Option<String>,
+    html: Option<String>,
+    mjml: Option<String>,
+    text: Option<String>,
+    reply_to: Option<MailboxList>,
+    variables: Option<Vec<TemplateVariable>>,
+}
+
+/// A template in an answer.
+#[derive(Debug, Serialize)]
+pub(super) struct TemplateView {
+    object: &'static str,
+    id: String,
+    alias: Option<String>,
+    name: String,
+    /// `draft`, or `published` once it can be sent.
+    status: &'static str,
+    /// The version that is sent.
+    published_version: Option<i64>,
+    created_at: String,
+    updated_at: String,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    content: Option<VersionView>,
+}
+
+/// A version in an answer.
+#[derive(Debug, Serialize)]
+pub(super) struct VersionView {
+    version: i64,
+    #[serde(flatten)]
+    content: TemplateContent,
+}
+
+/// An entry of the list of versions.
+#[derive(Debug, Serialize)]
+pub(super) struct VersionEntry {
+    version: i64,
+    created_at: String,
+    published: bool,
+}
+
+/// The body of `POST /templates/{id}/publish`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct PublishFields {
+    /// Absent: the newest.
+    version: Option<i64>,
+}
+
+/// The body of `POST /templates/{id}/render`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RenderFields {
+    variables: Map<String, Value>,
+    /// Absent: the newest.
+    version: Option<i64>,
+}
+
+/// The body of `POST /render`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SourceFields {
+    subject: String,
+    html: Option<String>,
+    mjml: Option<String>,
+    text: Option<String>,
+    variables: Map<String, Value>,
+}
+
+/// The answer to a rendering.
+#[derive(Debug, Serialize)]
+pub(super) struct RenderedView {
+    subject: String,
+    html: Option<String>,
+    text: String,
+}
+
+impl From<TemplateRefusal> for RequestError {
+    fn from(refusal: TemplateRefusal) -> Self {
+        match refusal {
+            TemplateRefusal::NotFound(reason) => Self::NotFound(reason),
+            TemplateRefusal::Conflict(reason) => Self::Conflict(reason),
+            TemplateRefusal::Invalid { param, message } => Self::invalid(param, message),
+            TemplateRefusal::Unavailable => Self::unavailable(),
+        }
+    }
+}
+
+/// Stores a template. It is a draft until it is published.
+pub(super) async fn create(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<Object>), RequestError> {
+    let fields: TemplateFields = body::read(&body)?;
+    let name = fields.name.clone().ok_or_else(|| RequestError::invalid("name", "is missing"))?;
+    check(&fields)?;
+    let content = merged(TemplateContent::default(), &fields);
+    let alias = fields.alias.filter(|alias| !alias.is_empty());
+    let template = services.templates.create(&caller.tenant, name, alias, &content).await?;
+    Ok((StatusCode::CREATED, Json(Object::new("template", template.id))))
+}
+
+/// Lists the caller's templates.
+pub(super) async fn list(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Json<Page<TemplateView>>, RequestError> {
+    let query = error::query(query)?.bounds()?;
+    let found = services.templates.list(&caller.tenant, &query.after, query.with_one_more()).await?;
+    Ok(Json(query.page(found, |template| view(template, None))))
+}
+
+/// Shows a template with its newest version.
+pub(super) async fn show(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    Path(name): Path<String>,
+) -> Result<Json<TemplateView>, RequestError> {
+    let template = services.templates.find(&caller.tenant, &name).await?;
+    let newest = services.templates.version(&caller.tenant, &template.id, None).await?;
+    let content = VersionView { version: newest.number, content: newest.content };
+    Ok(Json(view(template, Some(content))))
+}
+
+/// Changes a template. New content becomes a new version; what is published stays published.
+pub(super) async fn update(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<Json<Object>, RequestError> {
+    let fields: TemplateFields = body::read(&body)?;
+    check(&fields)?;
+    let templates = &services.templates;
+    let mut template = templates.find(&caller.tenant, &name).await?;
+    let newest = templates.version(&caller.tenant, &template.id, None).await?.content;
+    let content = merged(newest.clone(), &fields);
+    if content != newest {
+        templates.add_version(&caller.tenant, &template.id, &content).await?;
+    }
+    let before = (template.name.clone(), template.alias.clone());
+    template.name = fields.name.unwrap_or(template.name);
+    if let Some(alias) = fields.alias {
+        template.alias = Some(alias).filter(|alias| !alias.is_empty());
+    }
+    let id = template.id.clone();
+    if before != (template.name.clone(), template.alias.clone()) {
+        templates.put(&caller.tenant, template).await?;
+    }
+    Ok(Json(Object::new("template", id)))
+}
+
+/// Deletes a template.
+pub(super) async fn delete(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    Path(name): Path<String>,
+) -> Result<Json<Deleted>, RequestError> {
+    let id = services.templates.find(&caller.tenant, &name).await?.id;
+    services.templates.delete(&caller.tenant, &id).await?;
+    Ok(Json(Deleted::new("template", id)))
+}
+
+/// Publishes a version: requests to send use it from now on. An older version rolls back.
+pub(super) async fn publish(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<Json<Object>, RequestError> {
+    let fields: PublishFields = body::read_or_default(&body)?;
+    let mut template = services.templates.find(&caller.tenant, &name).await?;
+    let version = services.templates.version(&caller.tenant, &template.id, fields.version).await?;
+    let id = template.id.clone();
+    template.published = Some(version.number);
+    services.templates.put(&caller.tenant, template).await?;
+    Ok(Json(Object::new("template", id)))
+}
+
+/// Makes a draft of the newest version under a new id.
+pub(super) async fn duplicate(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    Path(name): Path<String>,
+) -> Result<(StatusCode, Json<Object>), RequestError> {
+    let template = services.templates.find(&caller.tenant, &name).await?;
+    let newest = services.templates.version(&caller.tenant, &template.id, None).await?;
+    let name = format!("{} (copy)", template.name);
+    let copy = services.templates.create(&caller.tenant, name, None, &newest.content).await?;
+    Ok((StatusCode::CREATED, Json(Object::new("template", copy.id))))
+}
+
+/// Lists the versions of a template, the newest first.
+pub(super) async fn versions(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    Path(name): Path<String>,
+) -> Result<Json<Page<VersionEntry>>, RequestError> {
+    let template = services.templates.find(&caller.tenant, &name).await?;
+    let versions = services.templates.versions(&caller.tenant, &template.id).await?;
+    let entry = |(version, created_at): (i64, i64)| VersionEntry {
+        version,
+        created_at: timestamp(created_at),
+        published: template.published == Some(version),
+    };
+    Ok(Json(Page::whole(versions.into_iter().map(entry).collect())))
+}
+
+/// Shows one version of a template.
+pub(super) async fn version(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    Path((name, number)): Path<(String, i64)>,
+) -> Result<Json<TemplateView>, RequestError> {
+    let template = services.templates.find(&caller.tenant, &name).await?;
+    let found = services.templates.version(&caller.tenant, &template.id, Some(number)).await?;
+    let content = VersionView { version: found.number, content: found.content };
+    Ok(Json(view(template, Some(content))))
+}
+
+/// Renders a version with variables. Nothing is sent.
+pub(super) async fn render(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    Path(name): Path<String>,
+    body: Bytes,
+) -> Result<Json<RenderedView>, RequestError> {
+    let fields: RenderFields = body::read_or_default(&body)?;
+    let template = services.templates.find(&caller.tenant, &name).await?;
+    let version = services.templates.version(&caller.tenant, &template.id, fields.version).await?;
+    rendered(&services.templates, &caller, &version.content, fields.variables).await
+}
+
+/// Renders the sources of the request with its variables. Nothing is stored or sent.
+pub(super) async fn render_source(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    body: Bytes,
+) -> Result<Json<RenderedView>, RequestError> {
+    let SourceFields { subject, html, mjml, text, variables } = body::read(&body)?;
+    let content = TemplateContent { subject, html, mjml, text, ..TemplateContent::default() };
+    rendered(&services.templates, &caller, &content, variables).await
+}
+
+async fn rendered(
+    templates: &Templates,
+    caller: &Caller,
+    content: &TemplateContent,
+    variables: Map<String, Value>,
+) -> Result<Json<RenderedView>, RequestError> {
+    let rendered = templates.render(&caller.tenant, content, variables).await?;
+    Ok(Json(RenderedView { subject: rendered.subject, html: rendered.html, text: rendered.text }))
+}
+
+fn check(fields: &TemplateFields) -> Result<(), RequestError> {
+    if fields.name.as_deref().is_some_and(|name| name.trim().is_empty() || name.len() > MAX_NAME) {
+        return Err(RequestError::invalid("name", format!("must have 1 to {MAX_NAME} octets")));
+    }
+    let is_word = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+    if fields.alias.as_deref().is_some_and(|alias| alias.len() > MAX_NAME || !is_word(alias)) {
+        let message = format!("must have at most {MAX_NAME} ASCII letters, digits, `_`, `-` and `.`");
+        return Err(RequestError::invalid("alias", message));
+    }
+    if fields.html.is_some() && fields.mjml.is_some() {
+        return Err(RequestError::invalid("mjml", "give either `html` or `mjml`"));
+    }
+    if let Some(from) = &fields.from {
+        let mailbox = relevo_api::mailbox::Mailbox::parse(from);
+        mailbox.address().map_err(|message| RequestError::invalid("from", message))?;
+    }
+    for (index, mailbox) in fields.reply_to.iter().flat_map(|list| &list.0).enumerate() {
+        let address = mailbox.address();
+        address.map_err(|message| RequestError::invalid(format!("reply_to[{index}]"), message))?;
+    }
+    let variables = fields.variables.as_deref().unwrap_or_default();
+    if variables.len() > MAX_VARIABLES {
+        return Err(RequestError::invalid("variables", format!("at most {MAX_VARIABLES} are allowed")));
+    }
+    for (index, variable) in variables.iter().enumerate() {
+        if variable.key.is_empty() || variable.key.len() > MAX_NAME {
+            let message = format!("must have 1 to {MAX_NAME} octets");
+            return Err(RequestError::invalid(format!("variables[{index}].key"), message));
+        }
+    }
+    Ok(())
+}
+
+/// The content with the fields that are given. HTML replaces MJML, and the other way round.
+fn merged(mut content: TemplateContent, fields: &TemplateFields) -> TemplateContent {
+    if let Some(subject) = &fields.subject {
+        content.subject.clone_from(subject);
+    }
+    if fields.html.is_some() || fields.mjml.is_some() {
+        (content.html, content.mjml) = (fields.html.clone(), fields.mjml.clone());
+    }
+    if let Some(text) = &fields.text {
+        content.text = Some(text.clone());
+    }
+    if let Some(from) = &fields.from {
+        content.from = Some(from.clone());
+    }
+    if let Some(list) = &fields.reply_to {
+        content.reply_to = list.0.iter().map(ToString::to_string).collect();
+    }
+    if let Some(variables) = &fields.variables {
+        content.variables.clone_from(variables);
+    }
+    content
+}
+
+fn view(template: TemplateRecord, content: Option<VersionView>) -> TemplateView {
+    TemplateView {
+        object: "template",
+        status: if template.published.is_some() { "published" } else { "draft" },
+        id: template.id,
+        alias: template.alias,
+        name: template.name,
+        published_version: template.published,
+        created_at: timestamp(template.created_at),
+        updated_at: timestamp(template.changed_at),
+        content,
+    }
+}
+
+fn timestamp(at: i64) -> String {
+    relevo_relay::clock::timestamp(at)
+}

@@ -1,0 +1,54 @@
+//! Stages that answer nothing: routers are tested here, not what renders.
+
+use relevo_mailkit::model::{
+    MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest, SignatureVerdict,
+    SigningInput, TemplateError, TemplateLimits, TemplateSource, TrackOptions, Txt, ValidateOptions,
+};
+use relevo_mailkit::source::Source;
+use relevo_runtime::{Blame, Fault, FaultKind, Stage, StageStats, Stages};
+
+pub struct NoStages;
+
+fn fault<T>(stage: Stage) -> Result<T, Fault> {
+    Err(Fault { stage, blame: Blame::Host, kind: FaultKind::Host, detail: "none here".into() })
+}
+
+impl Stages for NoStages {
+    fn validate(&self, _: ValidateOptions, _: &dyn Source) -> Result<Result<Report, Refusal>, Fault> {
+        fault(Stage::Validate)
+    }
+
+    fn track(&self, _: TrackOptions, _: &[Part], _: &dyn Source) -> Result<Rewrite, Fault> {
+        fault(Stage::Track)
+    }
+
+    fn signing_input(
+        &self,
+        _: Vec<SignatureRequest>,
+        _: &dyn Source,
+        _: i64,
+    ) -> Result<Vec<SigningInput>, Fault> {
+        fault(Stage::Dkim)
+    }
+
+    fn verify(&self, _: Vec<Txt>, _: &dyn Source, _: i64) -> Result<Vec<SignatureVerdict>, Fault> {
+        fault(Stage::Dkim)
+    }
+
+    fn render(
+        &self,
+        _: TemplateSource,
+        _: &str,
+        _: TemplateLimits,
+    ) -> Result<Result<Rendered, TemplateError>, Fault> {
+        fault(Stage::Template)
+    }
+
+    fn build(&self, _: MessageEnvelope, _: Rendered) -> Result<Result<Vec<u8>, TemplateError>, Fault> {
+        fault(Stage::Template)
+    }
+
+    fn stats(&self) -> Vec<(Stage, StageStats)> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,114 @@
+//! Templates over HTTP: stored, published, rolled back, rendered, and still there after a restart.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::relay::Relay;
+use support::sink::Sink;
+
+fn relay() -> (Sink, Relay) {
+    let sink = Sink::start();
+    let relay = Relay::start(sink.addr, "", false);
+    (sink, relay)
+}
+
+fn created(relay: &Relay, fields: &Value) -> String {
+    let (status, answer) = relay.call("POST", "/templates", fields);
+    assert_eq!(status, 201, "{answer}");
+    answer["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_template_is_published_rolled_back_and_survives_a_kill() {
+    let (_sink, mut relay) = relay();
+    let fields = json!({"name": "Order", "alias": "order", "subject": "Order {{ n }}", "html": "<p>{{ n }}</p>",
+        "variables": [{"key": "n", "type": "number", "fallback_value": 7}]});
+    let id = created(&relay, &fields);
+    let (status, shown) = relay.call("GET", "/templates/order", &Value::Null);
+    assert_eq!((status, &shown["id"], &shown["status"]), (200, &json!(id), &json!("draft")));
+    assert_eq!((&shown["version"], &shown["html"]), (&json!(1), &json!("<p>{{ n }}</p>")));
+
+    let publish = |relay: &Relay, body: &Value| relay.call("POST", "/templates/order/publish", body);
+    assert_eq!(publish(&relay, &Value::Null).0, 200);
+    let (status, _) = relay.call("PATCH", "/templates/order", &json!({"subject": "Your order {{ n }}"}));
+    assert_eq!(status, 200);
+    let published =
+        |relay: &Relay| relay.call("GET", "/templates/order", &Value::Null).1["published_version"].clone();
+    assert_eq!(published(&relay), json!(1), "new content is not sent before it is published");
+    assert_eq!(publish(&relay, &json!({"version": 2})).0, 200);
+    relay.kill();
+    relay.spawn();
+    assert_eq!(published(&relay), json!(2));
+    assert_eq!(publish(&relay, &json!({"version": 1})).0, 200);
+    assert_eq!(publish(&relay, &json!({"version": 9})).0, 404);
+    let (_, versions) = relay.call("GET", "/templates/order/versions", &Value::Null);
+    let each = |v: &Value| (v["version"].as_i64().unwrap(), v["published"].as_bool().unwrap());
+    let versions: Vec<_> = versions["data"].as_array().unwrap().iter().map(each).collect();
+    assert_eq!(versions, [(2, false), (1, true)]);
+    let (_, second) = relay.call("GET", "/templates/order/versions/2", &Value::Null);
+    assert_eq!(second["subject"], "Your order {{ n }}");
+
+    let (status, copy) = relay.call("POST", "/templates/order/duplicate", &Value::Null);
+    assert_eq!(status, 201);
+    let (_, all) = relay.call("GET", "/templates?limit=1", &Value::Null);
+    assert_eq!((&all["has_more"], &all["data"][0]["id"]), (&json!(true), &json!(id)));
+    let (_, rest) = relay.call("GET", &format!("/templates?after={id}"), &Value::Null);
+    assert_eq!((&rest["has_more"], &rest["data"][0]["id"]), (&json!(false), &copy["id"]));
+    assert_eq!(relay.call("DELETE", "/templates/order", &Value::Null).1["deleted"], true);
+    assert_eq!(relay.call("GET", "/templates/order", &Value::Null).0, 404);
+}
+
+#[test]
+fn a_rendering_names_what_is_missing() {
+    let (_sink, relay) = relay();
+    let fields = json!({"name": "Order", "alias": "order", "subject": "Order {{ order.number }}",
+        "mjml": "<mjml><mj-body><mj-section><mj-column><mj-text>Hola {{ name }}, {{ total|money('EUR', lang='es') }}</mj-text></mj-column></mj-section></mj-body></mjml>",
+        "variables": [{"key": "name", "type": "string", "fallback_value": "amiga"}]});
+    created(&relay, &fields);
+    let render =
+        |variables: Value| relay.call("POST", "/templates/order/render", &json!({"variables": variables}));
+    let (status, answer) = render(json!({"order": {"number": 7}, "total": 12.5}));
+    assert_eq!((status, &answer["subject"]), (200, &json!("Order 7")), "{answer}");
+    assert!(answer["text"].as_str().unwrap().contains("Hola amiga, 12,50\u{a0}€"), "{answer}");
+    let (status, answer) = render(json!({"total": 1, "order": {}}));
+    assert_eq!((status, &answer["param"]), (422, &json!("variables.order.number")), "{answer}");
+
+    let source = json!({"subject": "Hi {{ a }}", "text": "{{ b|date('long', lang='es') }}",
+        "variables": {"a": 1, "b": "2026-12-24"}});
+    let (status, answer) = relay.call("POST", "/render", &source);
+    assert_eq!((status, &answer["text"]), (200, &json!("24 de diciembre de 2026")), "{answer}");
+}
+
+#[test]
+fn what_is_wrong_with_a_template_is_told_when_it_is_stored() {
+    let (_sink, relay) = relay();
+    let cases = [
+        (json!({"subject": "x", "text": "x"}), "name"),
+        (json!({"name": "a", "subject": "x"}), "text"),
+        (json!({"name": "a", "subject": "{{ x", "text": "x"}), "subject"),
+        (json!({"name": "a", "subject": "x", "html": "<p>\n{% if x %}"}), "html"),
+        (json!({"name": "a", "subject": "x", "mjml": "<mjml><mj-body>"}), "mjml"),
+        (json!({"name": "a", "subject": "x", "html": "x", "mjml": "x"}), "mjml"),
+        (json!({"name": "a", "subject": "x", "text": "{{ x|nofilter }}"}), "text"),
+        (json!({"name": "a", "subject": "x", "text": "x", "alias": "a b"}), "alias"),
+        (json!({"name": "a", "subject": "x", "text": "x", "from": "nobody"}), "from"),
+        (json!({"name": "a", "subjct": "x", "text": "x"}), "subjct"),
+    ];
+    for (fields, param) in cases {
+        let (status, answer) = relay.call("POST", "/templates", &fields);
+        assert_eq!((status, &answer["param"]), (422, &json!(param)), "{fields}: {answer}");
+    }
+    let (_, none) = relay.call("GET", "/templates", &Value::Null);
+    assert_eq!(none["data"], json!([]), "nothing is half stored");
+    created(&relay, &json!({"name": "a", "alias": "a", "subject": "x", "text": "x"}));
+    let again =
+        relay.call("POST", "/templates", &json!({"name": "b", "alias": "a", "subject": "x", "text": "x"}));
+    assert_eq!(again.0, 409, "{}", again.1);
+    for (method, path) in
+        [("GET", "/templates/none"), ("PATCH", "/templates/none"), ("DELETE", "/templates/none")]
+    {
+        let body = if method == "PATCH" { json!({}) } else { Value::Null };
+        assert_eq!(relay.call(method, path, &body).0, 404, "{method}");
+    }
+}
