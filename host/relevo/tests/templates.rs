@@ -1,6 +1,7 @@
 //! Templates over HTTP: stored, published, rolled back, rendered, and still there after a restart.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "tests")]
 
+#[allow(dead_code, reason = "shared with other tests")]
 mod support;
 
 use serde_json::{Value, json};

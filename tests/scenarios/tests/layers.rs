@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use relevo_scenarios::root;
 
-const COMPONENTS: [&str; 10] = [
+const COMPONENTS: [&str; 11] = [
     "relevo-mailkit",
+    "relevo-api",
     "relevo-submission",
     "relevo-validate",
     "relevo-track",
@@ -21,12 +22,13 @@ const COMPONENTS: [&str; 10] = [
 ];
 
 /// Pure crates that all may know.
-const OPEN: [&str; 2] = ["relevo-mailkit", "relevo-submission"];
+const OPEN: [&str; 3] = ["relevo-api", "relevo-mailkit", "relevo-submission"];
 
 /// The arrows. What is not here is not allowed; `relevo-mailkit` and `relevo-submission` are open
 /// to all.
 const ARROWS: &[(&str, &[&str])] = &[
     ("relevo-mailkit", &[]),
+    ("relevo-api", &[]),
     ("relevo-submission", &[]),
     ("relevo-validate", &[]),
     ("relevo-track", &[]),
@@ -40,6 +42,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("relevo-queue", &[]),
     ("relevo-resolve", &[]),
     ("relevo-keys", &[]),
+    ("relevo-fetch", &["relevo-resolve"]),
     ("relevo-store", &[]),
     ("relevo-runtime", &[]),
     ("relevo-smtp", &["relevo-proto"]),
