@@ -65,6 +65,10 @@ events! {
     Opened(Opened) = "email.opened",
     /// A link in a recipient's copy was followed.
     Clicked(Clicked) = "email.clicked",
+    /// A recipient gets no mail any more.
+    SuppressionAdded(SuppressionChange) = "suppression.added",
+    /// A recipient gets mail again.
+    SuppressionRemoved(SuppressionChange) = "suppression.removed",
     /// A plugin broke while it was told of outcomes.
     PluginFault(PluginFault) = "plugin.fault",
 }
@@ -289,6 +293,17 @@ pub struct Clicked {
     pub url: String,
     /// How many requests the event stands for.
     pub count: u64,
+}
+
+/// The data of `suppression.added` and `suppression.removed`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuppressionChange {
+    /// The recipient's address, lower case.
+    pub recipient: String,
+    /// `all`, a stream, or `topic:` and a topic.
+    pub stream: String,
+    /// Why: `bounce`, `complaint`, `unsubscribe` or `manual`.
+    pub reason: String,
 }
 
 /// The data of `plugin.fault`.

@@ -13,6 +13,7 @@ mod queue_key;
 pub mod records;
 pub mod sandbox;
 pub mod settings;
+pub mod suppressions;
 pub mod templates;
 mod token_buckets;
 pub mod trace;

@@ -88,6 +88,9 @@ pub trait SuppressionStore: Send + Sync {
         max: u32,
     ) -> Result<Vec<SuppressionRecord>, ControlStoreError>;
 
+    /// Number of entries of all tenants.
+    async fn count_suppressions(&self) -> Result<i64, ControlStoreError>;
+
     /// Tenants and addresses of all entries behind `after`, at most `max`: what fills a filter in memory.
     async fn all_suppressions(
         &self,
@@ -209,6 +212,12 @@ impl SuppressionStore for ControlStore {
                 .await?
         });
         Ok(rows.into_iter().map(record).collect())
+    }
+
+    async fn count_suppressions(&self) -> Result<i64, ControlStoreError> {
+        Ok(reading!(self, pool => {
+            sqlx::query_scalar::<_, i64>("SELECT count(*) FROM suppression").fetch_one(pool).await?
+        }))
     }
 
     async fn all_suppressions(

@@ -13,8 +13,8 @@ const DEFAULT: u32 = 20;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
-    limit: Option<String>,
-    after: Option<String>,
+    pub(super) limit: Option<String>,
+    pub(super) after: Option<String>,
 }
 
 /// Parameters that were checked.

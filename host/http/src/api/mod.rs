@@ -6,6 +6,7 @@ mod domains;
 mod events;
 mod follow;
 mod list;
+mod suppressions;
 mod templates;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use relevo_queue::EventLog;
 use relevo_relay::settings::SettingsHandle;
+use relevo_relay::suppressions::Suppressions;
 use relevo_relay::templates::Templates;
 
 use crate::error::{self, RequestError};
@@ -27,14 +29,20 @@ pub struct ApiServices {
     settings: SettingsHandle,
     events: Arc<dyn EventLog>,
     templates: Templates,
+    suppressions: Arc<Suppressions>,
     polls: Arc<LongPolls>,
 }
 
 impl ApiServices {
     /// `settings` has keys and domains.
     #[must_use]
-    pub fn new(settings: SettingsHandle, events: Arc<dyn EventLog>, templates: Templates) -> Self {
-        Self { settings, events, templates, polls: Arc::default() }
+    pub fn new(
+        settings: SettingsHandle,
+        events: Arc<dyn EventLog>,
+        templates: Templates,
+        suppressions: Arc<Suppressions>,
+    ) -> Self {
+        Self { settings, events, templates, suppressions, polls: Arc::default() }
     }
 }
 
@@ -53,6 +61,13 @@ pub(crate) fn routes() -> Router<ApiServices> {
         .route("/templates/{name}/versions/{version}", get(templates::version))
         .route("/templates/{name}/render", post(templates::render))
         .route("/render", post(templates::render_source))
+        .route("/suppressions", get(suppressions::list).post(suppressions::add))
+        .route("/suppressions/{name}", get(suppressions::show).delete(suppressions::delete))
+        .route("/suppressions/batch/add", post(suppressions::add_batch))
+        .route("/suppressions/batch/remove", post(suppressions::remove_batch))
+        .route("/suppressions/remove", post(suppressions::remove))
+        .route("/suppressions/export", get(suppressions::export))
+        .route("/suppressions/import", post(suppressions::import))
         .layer(DefaultBodyLimit::max(MAX_JSON))
 }
 

@@ -22,6 +22,7 @@ use relevo_relay::sandbox::Sandbox;
 use relevo_relay::settings::{
     ApiKey, DeliverySettings, Domain, IntakeSettings, PluginServer, Settings, SettingsHandle, TrackingLimits,
 };
+use relevo_relay::suppressions::Suppressions;
 use relevo_relay::templates::Templates;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
 use relevo_resolve::IpFamily;
@@ -131,11 +132,13 @@ fn settings() -> Settings {
     }
 }
 
-/// Templates in a store of their own, for stages that answer nothing.
-async fn templates(directory: &std::path::Path) -> Templates {
+/// Templates and suppressions in a store of their own, for stages that answer nothing.
+async fn control(directory: &std::path::Path, events: &Arc<dyn EventLog>) -> (Templates, Arc<Suppressions>) {
     let store = ControlStore::open(&StoreUrl::File(directory.join("control.sqlite"))).await.unwrap();
+    let (store, clock, ids) = (Arc::new(store), Arc::new(SystemClock::new()), Arc::new(RandomIds));
+    let suppressions = Suppressions::open(store.clone(), events.clone(), clock.clone(), ids.clone()).await;
     let sandbox = Sandbox::new(Arc::new(stages::NoStages));
-    Templates::new(Arc::new(store), sandbox, Arc::new(SystemClock::new()), Arc::new(RandomIds))
+    (Templates::new(store, sandbox, clock, ids), Arc::new(suppressions.unwrap()))
 }
 
 pub fn token_keys() -> TokenKeys {
@@ -157,8 +160,9 @@ impl World {
             Arc::new(SystemClock::new()),
             TrackingMetrics::default(),
         );
+        let (templates, suppressions) = control(directory.path(), &events).await;
         let services = HttpServices {
-            api: ApiServices::new(settings.clone(), events, templates(directory.path()).await),
+            api: ApiServices::new(settings.clone(), events, templates, suppressions),
             tracking: Arc::new(tracking),
             operations: OperationsServices {
                 settings,

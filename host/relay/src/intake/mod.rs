@@ -2,6 +2,7 @@
 //! `relevo_smtp`'s.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use relevo_mailkit::address::Address;
@@ -23,6 +24,7 @@ use self::auth::{Authenticator, Verdict};
 use self::session::{OpenTransaction, User};
 use crate::pipeline::{Origin, Pipeline, Submission, not_stored, reverse_path};
 use crate::settings::{Settings, SettingsHandle, any_contains};
+use crate::suppressions::Suppressions;
 use crate::token_buckets::TokenBuckets;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -33,6 +35,7 @@ const MAX_CREDENTIALS: usize = 1_000_000;
 /// The relay as an SMTP service.
 pub struct Intake {
     pipeline: Pipeline,
+    suppressions: Arc<Suppressions>,
     settings: SettingsHandle,
     authenticator: Authenticator,
     /// Recipients of each credential.
@@ -45,13 +48,18 @@ impl Intake {
     ///
     /// # Errors
     /// The system gives no randomness.
-    pub fn new(pipeline: Pipeline, settings: SettingsHandle, metrics: IntakeMetrics) -> io::Result<Self> {
+    pub fn new(
+        pipeline: Pipeline,
+        suppressions: Arc<Suppressions>,
+        settings: SettingsHandle,
+        metrics: IntakeMetrics,
+    ) -> io::Result<Self> {
         let mut key = [0; 64];
         getrandom::fill(&mut key).map_err(|e| io::Error::other(e.to_string()))?;
         let at_once = std::thread::available_parallelism().map_or(1, usize::from);
         let authenticator = Authenticator::new(at_once, key);
         let recipient_rates = TokenBuckets::new(HOUR, MAX_CREDENTIALS);
-        Ok(Self { pipeline, settings, authenticator, recipient_rates, metrics })
+        Ok(Self { pipeline, suppressions, settings, authenticator, recipient_rates, metrics })
     }
 
     fn admit(&self, peer: &SmtpPeer) -> Result<(), Reply> {
@@ -181,6 +189,10 @@ impl Service for Intake {
         info: &SessionInfo,
         to: &Recipient,
     ) -> Result<(), Reply> {
+        if let Some(OpenTransaction { origin: Origin::Tenant(tenant), .. }) = &session.transaction {
+            let refused = self.suppressions.refuse(tenant, &to.address).await;
+            self.metrics.count("rcpt", refused)?;
+        }
         self.metrics.count("rcpt", self.add(session, info, to))
     }
 

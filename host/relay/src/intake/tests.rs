@@ -5,7 +5,7 @@ use relevo_queue::testing::FailingCall;
 use relevo_smtp::server::BodyWriter as _;
 
 use super::*;
-use crate::testing::{World, credentials};
+use crate::testing::{World, credentials, no_suppressions};
 
 const MESSAGE: &[u8] = b"From: a@example.com\r\n\r\nHello\r\n";
 
@@ -39,7 +39,9 @@ impl Dialogue {
     }
 
     async fn in_world(world: World, listener: ListenerKind, remote: &str) -> Self {
-        let intake = Intake::new(world.pipeline.clone(), world.settings.clone(), IntakeMetrics::default());
+        let suppressed = no_suppressions(world.queue.clone(), world.clock.clone()).await;
+        let metrics = IntakeMetrics::default();
+        let intake = Intake::new(world.pipeline.clone(), suppressed, world.settings.clone(), metrics);
         let intake = intake.expect("randomness");
         let session = intake.connect(&peer(listener, remote)).await.expect("admitted");
         let info = SessionInfo { helo: "client.example".into(), extended: true, ..SessionInfo::default() };
@@ -117,7 +119,9 @@ async fn a_message_is_queued() {
 #[tokio::test]
 async fn the_relay_port_is_for_trusted_networks() {
     let world = World::new();
-    let intake = Intake::new(world.pipeline.clone(), world.settings.clone(), IntakeMetrics::default());
+    let suppressed = no_suppressions(world.queue.clone(), world.clock.clone()).await;
+    let metrics = IntakeMetrics::default();
+    let intake = Intake::new(world.pipeline.clone(), suppressed, world.settings.clone(), metrics);
     let intake = intake.expect("randomness");
     for (remote, listener, answer) in [
         ("127.0.0.1:1", ListenerKind::Relay, "ok"),

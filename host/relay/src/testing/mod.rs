@@ -2,7 +2,9 @@
 //! by hand. The queue is the embedded store on a disk in memory.
 
 mod stages;
+mod suppressions;
 mod world;
 
 pub(crate) use stages::{ScriptedStages, read};
+pub(crate) use suppressions::no_suppressions;
 pub(crate) use world::{World, credentials, forward, hash, key, settings, submission};

@@ -21,7 +21,9 @@ use relevo_relay::directory::{DirectoryRefresher, StoreSource};
 use relevo_relay::intake::{Intake, IntakeMetrics};
 use relevo_relay::metrics as relay_metrics;
 use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
+use relevo_relay::policy::Check;
 use relevo_relay::settings::SettingsHandle;
+use relevo_relay::suppressions::Suppressions;
 use relevo_relay::templates::Templates;
 use relevo_relay::trace::TraceObserver;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
@@ -65,9 +67,11 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let delivery = start_delivery(&base, &plugins, (resolve, dial, copies), &mut registry)?;
     tasks.spawn("delivery", delivery.ended());
 
-    let pipeline = pipeline(&base, &plugins, &delivery, observer, &mut registry);
+    let suppressions = suppressions(&base, &control_store).await?;
+    let pipeline =
+        pipeline(&base, vec![suppressions.clone(), plugins.clone()], &delivery, observer, &mut registry);
     let metrics = IntakeMetrics::new(&mut registry);
-    let intake = Arc::new(Intake::new(pipeline, base.settings.clone(), metrics)?);
+    let intake = Arc::new(Intake::new(pipeline, suppressions.clone(), base.settings.clone(), metrics)?);
     let smtp = listen_smtp(&base.parts.smtp, &base.settings.get().hostname, &intake, &expiry)?;
     for server in &smtp {
         tasks.spawn(format!("the smtp listener {}", server.local_addr()), server.ended());
@@ -75,7 +79,8 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
 
     let tracking = Arc::new(tracking(&base, &mut registry));
     let templates = templates(&base, &control_store);
-    let http = http_services(&base, &plugins, (tracking.clone(), templates), inbox, tasks.watch(), registry);
+    let api = ApiServices::new(base.settings.clone(), base.store.clone(), templates, suppressions);
+    let http = http_services(&base, &plugins, (tracking.clone(), api), inbox, tasks.watch(), registry);
     let (stop, stopped) = watch::channel(false);
     let limits = base.parts.http.connection_limits();
     for (kind, addresses) in base.parts.http.listeners(dev) {
@@ -166,7 +171,7 @@ fn start_delivery(
 
 fn pipeline(
     base: &Base,
-    plugins: &Arc<Plugins>,
+    checks: Vec<Arc<dyn Check>>,
     delivery: &DeliveryHandle,
     observer: Option<Arc<dyn TraceObserver>>,
     registry: &mut Registry,
@@ -180,9 +185,19 @@ fn pipeline(
         ids: Arc::new(RandomIds),
         metrics: PipelineMetrics::new(registry),
         observer,
-        checks: vec![plugins.clone()],
+        checks,
         recipient_refused: Arc::new(move || delivery.refused()),
     }
+}
+
+/// Opens the lists of suppressed addresses, and reads them in the background.
+async fn suppressions(base: &Base, store: &Arc<ControlStore>) -> anyhow::Result<Arc<Suppressions>> {
+    let (clock, ids) = (base.clock.clone(), Arc::new(RandomIds));
+    let opened = Suppressions::open(store.clone(), base.store.clone(), clock, ids).await?;
+    let suppressions = Arc::new(opened);
+    let filled = suppressions.clone();
+    tokio::spawn(async move { filled.fill().await });
+    Ok(suppressions)
 }
 
 fn templates(base: &Base, store: &Arc<ControlStore>) -> Templates {
@@ -203,7 +218,7 @@ fn tracking(base: &Base, registry: &mut Registry) -> TrackingEndpoint {
 fn http_services(
     base: &Base,
     plugins: &Arc<Plugins>,
-    (tracking, templates): (Arc<TrackingEndpoint>, Templates),
+    (tracking, api): (Arc<TrackingEndpoint>, ApiServices),
     inbox: Option<Arc<Inbox>>,
     tasks: tasks::Watch,
     mut registry: Registry,
@@ -212,7 +227,7 @@ fn http_services(
     let queue: Arc<dyn Queue> = base.store.clone();
     let config = &base.parts.http;
     HttpServices {
-        api: ApiServices::new(base.settings.clone(), base.store.clone(), templates),
+        api,
         tracking,
         operations: OperationsServices {
             settings: base.settings.clone(),

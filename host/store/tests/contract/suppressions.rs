@@ -28,6 +28,7 @@ pub(super) async fn suppressions_are_found_and_removed(store: &ControlStore) {
 
     assert_eq!(store.suppressions_of("acme", "a@example.net").await.expect("reads"), entries[..2]);
     assert_eq!(store.suppressions_of("other", "b@example.org").await.expect("reads"), []);
+    assert_eq!(store.count_suppressions().await.expect("reads"), 5);
     let none = SuppressionFilter::default();
     let one = SuppressionFilter { id: Some(entries[2].id.clone()), ..none.clone() };
     assert_eq!(store.suppressions("acme", &one, ("", ""), 10).await.expect("reads"), entries[2..3]);

@@ -1,0 +1,302 @@
+//! Addresses that get no mail: looked up for every recipient, told to the sender at once.
+//!
+//! A Bloom filter in memory answers for addresses that are not listed, so that they cost no look
+//! into the store. The store alone decides about the others.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use fastbloom::AtomicBloomFilter;
+use relevo_mailkit::address::Address;
+use relevo_mailkit::event::{Event, PluginAnswer, SuppressionChange};
+use relevo_mailkit::policy::Verdict;
+use relevo_mailkit::reply::Reply;
+use relevo_mailkit::text::{escaped, printable};
+use relevo_queue::EventLog;
+pub use relevo_store::{ALL_STREAMS, SuppressionFilter, SuppressionRecord};
+use relevo_store::{ControlStoreError, SuppressionStore};
+use tracing::{error, info, warn};
+
+use crate::clock::{Clock, IdSource, timestamp};
+use crate::events;
+use crate::policy::{Check, PolicyRequest, PolicyResult, RecipientDecision};
+use crate::settings::Tenant;
+
+/// Name of the check in answers and traces.
+pub(crate) const CHECK: &str = "suppression";
+/// The stream of mail that names none.
+const TRANSACTIONAL: &str = "transactional";
+/// Addresses that are not listed and are looked up all the same: one in a thousand.
+const FALSE_POSITIVES: f64 = 0.001;
+/// The filter is made for twice as many entries as there are, and for this many at least.
+const LEAST_EXPECTED: usize = 100_000;
+/// Entries that are read at once.
+const PAGE: u32 = 10_000;
+/// Octets of a detail.
+const MAX_DETAIL: usize = 500;
+
+/// Why an address cannot be added or looked up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SuppressionError {
+    /// It is not an address.
+    #[error("{0}")]
+    Address(String),
+    /// The store failed. The log has the details.
+    #[error("the list of suppressed addresses is not available now, try again later")]
+    Unavailable,
+}
+
+impl From<ControlStoreError> for SuppressionError {
+    fn from(error: ControlStoreError) -> Self {
+        error!(%error, "the store of suppressed addresses failed");
+        Self::Unavailable
+    }
+}
+
+/// An entry to be added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSuppression {
+    /// The address in any form.
+    pub address: String,
+    /// [`ALL_STREAMS`], a stream, or `topic:` and a topic.
+    pub stream: String,
+    /// `bounce`, `complaint`, `unsubscribe` or `manual`.
+    pub reason: String,
+    /// For people.
+    pub detail: String,
+    /// The message that led to it.
+    pub message_id: Option<String>,
+}
+
+/// The lists of all tenants.
+pub struct Suppressions {
+    store: Arc<dyn SuppressionStore>,
+    events: Arc<dyn EventLog>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+    filter: AtomicBloomFilter,
+    /// The filter knows every entry. Until then the store is asked about every address.
+    filled: AtomicBool,
+}
+
+/// The form in which addresses are compared: lower case, the domain in A-labels.
+///
+/// # Errors
+/// It is not an address.
+pub fn canonical(address: &str) -> Result<String, SuppressionError> {
+    let parsed =
+        Address::parse(address.trim()).map_err(|error| SuppressionError::Address(error.to_string()))?;
+    Ok(format!("{}@{}", parsed.local.to_lowercase(), parsed.domain))
+}
+
+impl Suppressions {
+    /// Lists in this store. [`Self::fill`] must run beside it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn open(
+        store: Arc<dyn SuppressionStore>,
+        events: Arc<dyn EventLog>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn IdSource>,
+    ) -> Result<Self, SuppressionError> {
+        let count = usize::try_from(store.count_suppressions().await?).unwrap_or(0);
+        let expected = count.saturating_mul(2).max(LEAST_EXPECTED);
+        let filter = AtomicBloomFilter::with_false_pos(FALSE_POSITIVES).expected_items(expected);
+        Ok(Self { store, events, clock, ids, filter, filled: AtomicBool::new(false) })
+    }
+
+    /// Reads every entry into the filter. Lookups are right before it ends, and slower.
+    pub async fn fill(&self) {
+        let (mut after, mut count) = ((String::new(), String::new()), 0_usize);
+        loop {
+            match self.store.all_suppressions((&after.0, &after.1), PAGE).await {
+                Ok(page) if page.is_empty() => break,
+                Ok(page) => {
+                    count += page.len();
+                    for pair in page {
+                        self.filter.insert(&pair);
+                        after = pair;
+                    }
+                }
+                Err(error) => {
+                    warn!(%error, "suppressed addresses cannot be read: each recipient is looked up in the store");
+                    return;
+                }
+            }
+        }
+        self.filled.store(true, Ordering::Release);
+        info!(count, "suppressed addresses are known");
+    }
+
+    /// The entries of an address, in any stream.
+    ///
+    /// # Errors
+    /// It is not an address, or the store failed.
+    pub async fn of(&self, tenant: &str, address: &str) -> Result<Vec<SuppressionRecord>, SuppressionError> {
+        let address = canonical(address)?;
+        let key = (tenant.to_owned(), address);
+        if self.filled.load(Ordering::Acquire) && !self.filter.contains(&key) {
+            return Ok(Vec::new());
+        }
+        Ok(self.store.suppressions_of(tenant, &key.1).await?)
+    }
+
+    /// Adds entries and returns those that are new.
+    ///
+    /// # Errors
+    /// One is not an address, or the store failed: none is added.
+    pub async fn add(
+        &self,
+        tenant: &str,
+        entries: Vec<NewSuppression>,
+    ) -> Result<Vec<SuppressionRecord>, SuppressionError> {
+        let now = self.clock.now();
+        let mut records = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let id = self.ids.item_id(now).map_err(|error| {
+                error!(%error, "no id for a suppressed address");
+                SuppressionError::Unavailable
+            })?;
+            records.push(SuppressionRecord {
+                id: id.to_string(),
+                address: canonical(&entry.address)?,
+                stream: entry.stream,
+                reason: entry.reason,
+                detail: escaped(&entry.detail, MAX_DETAIL),
+                message_id: entry.message_id,
+                created_at: now,
+            });
+        }
+        // The filter first: an entry that is stored must never be missing in it.
+        for record in &records {
+            self.filter.insert(&(tenant.to_owned(), record.address.clone()));
+        }
+        let added = self.store.add_suppressions(tenant, &records).await?;
+        self.tell(tenant, &added, Event::SuppressionAdded).await;
+        Ok(added)
+    }
+
+    /// Removes entries, at most `max`, and returns them.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn remove(
+        &self,
+        tenant: &str,
+        filter: &SuppressionFilter,
+        max: u32,
+    ) -> Result<Vec<SuppressionRecord>, SuppressionError> {
+        // The filter keeps what is removed: an address that it knows in vain costs one lookup.
+        let removed = self.store.remove_suppressions(tenant, filter, max).await?;
+        self.tell(tenant, &removed, Event::SuppressionRemoved).await;
+        Ok(removed)
+    }
+
+    /// Entries by address and stream, those behind `after`.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn list(
+        &self,
+        tenant: &str,
+        filter: &SuppressionFilter,
+        after: (&str, &str),
+        max: u32,
+    ) -> Result<Vec<SuppressionRecord>, SuppressionError> {
+        Ok(self.store.suppressions(tenant, filter, after, max).await?)
+    }
+
+    /// The refusal of a recipient that gets no mail of any stream.
+    ///
+    /// # Errors
+    /// The reply for RCPT: 550 for a suppressed address, 451 if that cannot be told.
+    pub async fn refuse(&self, tenant: &str, address: &str) -> Result<(), Reply> {
+        let entries = match self.of(tenant, address).await {
+            Ok(entries) => entries,
+            // `postmaster` without a domain, and whatever else can be no entry.
+            Err(SuppressionError::Address(_)) => return Ok(()),
+            Err(error) => return Err(Reply::new(451, (4, 3, 0), error.to_string())),
+        };
+        match entries.iter().find(|entry| entry.stream == ALL_STREAMS) {
+            Some(entry) => Err(reply(entry)),
+            None => Ok(()),
+        }
+    }
+
+    async fn tell(
+        &self,
+        tenant: &str,
+        records: &[SuppressionRecord],
+        event: impl Fn(SuppressionChange) -> Event,
+    ) {
+        let now = self.clock.now();
+        let change = |record: &SuppressionRecord| SuppressionChange {
+            recipient: record.address.clone(),
+            stream: record.stream.clone(),
+            reason: record.reason.clone(),
+        };
+        let all: Vec<_> =
+            records.iter().map(|record| events::event(tenant, None, now, event(change(record)))).collect();
+        if !all.is_empty()
+            && let Err(error) = self.events.append(all).await
+        {
+            warn!(%error, "changes of suppressed addresses are missing in the event log");
+        }
+    }
+}
+
+/// The words of a refusal.
+fn reply(entry: &SuppressionRecord) -> Reply {
+    let day = timestamp(entry.created_at);
+    let day = day.split('T').next().unwrap_or_default();
+    let text = format!("{} is suppressed since {day}: {} {}", entry.address, entry.reason, entry.detail);
+    Reply::new(550, (5, 7, 1), printable(&text, 400))
+}
+
+/// Mail of a stream meets entries of its own stream, and those of all streams.
+fn concerns(entry: &SuppressionRecord, stream: &str) -> bool {
+    entry.stream == ALL_STREAMS || entry.stream == stream
+}
+
+#[async_trait]
+impl Check for Suppressions {
+    fn name(&self) -> &'static str {
+        CHECK
+    }
+
+    fn applies_to(&self, _: &Tenant) -> bool {
+        true
+    }
+
+    fn reads_fields(&self) -> bool {
+        false
+    }
+
+    async fn check(&self, request: &PolicyRequest) -> PolicyResult {
+        let mut result = PolicyResult::accept_all(request.envelope.recipients.len());
+        for (index, recipient) in request.envelope.recipients.iter().enumerate() {
+            let (reply, reason) = match self.of(&request.tenant.id, &recipient.address).await {
+                Ok(entries) => match entries.iter().find(|entry| concerns(entry, TRANSACTIONAL)) {
+                    Some(entry) => (reply(entry), entry.reason.clone()),
+                    None => continue,
+                },
+                Err(SuppressionError::Address(_)) => continue,
+                Err(error) => {
+                    result.faulted = true;
+                    (Reply::new(451, (4, 3, 0), error.to_string()), "fault".to_owned())
+                }
+            };
+            let decided_by = Some(result.answers.len());
+            result.decisions[index] = RecipientDecision { verdict: Verdict::Reject(reply), decided_by };
+            result.answers.push(PluginAnswer {
+                plugin: CHECK.to_owned(),
+                digest: String::new(),
+                verdict: "reject".to_owned(),
+                reason,
+            });
+        }
+        result
+    }
+}
