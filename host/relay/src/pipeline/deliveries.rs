@@ -54,7 +54,6 @@ pub(super) fn queued(planned: &PlannedDelivery, common: &Common<'_>) -> NewDeliv
         held: hold_reason.is_some(),
         hold_reason,
         last,
-        ..NewDelivery::default()
     }
 }
 
