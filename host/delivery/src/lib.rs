@@ -44,8 +44,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use relevo_queue::{ItemId, ItemView, Millis, Queue, QueueKey, StoreError};
+use relevo_queue::{ItemId, ItemView, Millis, Queue, QueueKey, Settlement, StoreError};
 use relevo_resolve::Resolve;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -111,15 +112,43 @@ impl DeliveryParts {
     /// [`DeliveryHandle::stop`].
     #[must_use]
     pub fn start(self) -> DeliveryHandle {
+        self.prepare().start()
+    }
+
+    /// Makes the handle that others need, and attempts nothing until [`PreparedDelivery::start`].
+    #[must_use]
+    pub fn prepare(self) -> PreparedDelivery {
         let (shared, conclusions) = DeliveryContext::new(self);
-        let loops = TaskTracker::new();
-        let settled = CancellationToken::new();
+        let (loops, settled, ended) =
+            (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+        PreparedDelivery { handle: DeliveryHandle { shared, loops, settled, ended }, conclusions }
+    }
+}
+
+/// Delivery before its start. Dropping it is safe: nothing was attempted.
+pub struct PreparedDelivery {
+    handle: DeliveryHandle,
+    conclusions: mpsc::Receiver<Arc<Settlement>>,
+}
+
+impl PreparedDelivery {
+    /// The handle of the delivery that will run.
+    #[must_use]
+    pub fn handle(&self) -> DeliveryHandle {
+        self.handle.clone()
+    }
+
+    /// Starts the tasks of delivery on the current runtime. They run until
+    /// [`DeliveryHandle::stop`].
+    #[must_use]
+    pub fn start(self) -> DeliveryHandle {
+        let Self { handle, conclusions } = self;
+        let DeliveryHandle { shared, loops, settled, ended } = &handle;
         let supervise = |name, task: fn(Arc<DeliveryContext>) -> task::Boxed| {
             loops.spawn(task::supervised(shared.clone(), name, task));
         };
         supervise("dispatch", |s| Box::pin(dispatch::run(s)));
         supervise("bounce", |s| Box::pin(bounce::run(s)));
-        let ended = CancellationToken::new();
         let (settling, guard) =
             (settle::run(shared.clone(), conclusions, settled.clone()), ended.clone().drop_guard());
         loops.spawn(async move {
@@ -127,7 +156,7 @@ impl DeliveryParts {
             settling.await;
         });
         loops.close();
-        DeliveryHandle { shared, loops, settled, ended }
+        handle
     }
 }
 

@@ -16,7 +16,9 @@ use relevo_policy::{PluginCollector, Plugins, PluginsConfig};
 use relevo_queue::{EventLog, Queue};
 use relevo_relay::clock::{Clock, RandomIds};
 use relevo_relay::copies::{Copies, MakeCopy};
-use relevo_relay::delivery::{DeliveryCounters, DeliveryGauges, DeliveryHandle, DeliveryParts, Dial};
+use relevo_relay::delivery::{
+    DeliveryCounters, DeliveryGauges, DeliveryHandle, DeliveryParts, Dial, PreparedDelivery,
+};
 use relevo_relay::directory::{DirectoryRefresher, StoreSource};
 use relevo_relay::intake::{Intake, IntakeMetrics};
 use relevo_relay::metrics as relay_metrics;
@@ -51,7 +53,8 @@ pub(crate) struct Outside {
     pub(crate) inbox: Option<Arc<Inbox>>,
 }
 
-/// Opens listeners and starts delivery.
+/// Opens listeners, then starts delivery. A start that fails has attempted nothing, so that nothing
+/// is sent again by the next one.
 pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Result<RunningRelay> {
     let Outside { resolve, dial, copies, observer, inbox } = outside;
     let mut tasks = MainTasks::new();
@@ -64,14 +67,17 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         open_plugins(data_dir, control_store.clone(), &base.settings, &clock, Some(events.clone())).await?;
     PluginCollector::register(&mut registry, plugins.clone());
     let copies = copies(base.copies(observer.as_ref()));
-    let delivery = start_delivery(&base, &plugins, (resolve, dial, copies), &mut registry)?;
-    tasks.spawn("delivery", delivery.ended());
+    let prepared = prepare_delivery(&base, &plugins, (resolve, dial, copies), &mut registry)?;
+    let delivery = prepared.handle();
 
     let suppressions = suppressions(&base, &control_store).await?;
     let pipeline =
         pipeline(&base, vec![suppressions.clone(), plugins.clone()], &delivery, observer, &mut registry);
     let metrics = IntakeMetrics::new(&mut registry);
     let intake = Arc::new(Intake::new(pipeline, suppressions.clone(), base.settings.clone(), metrics)?);
+    // Before the listeners: what can fail comes before what accepts mail.
+    let socket = control::bind(data_dir)
+        .with_context(|| format!("the control socket in {} cannot be made", data_dir.display()))?;
     let smtp = listen_smtp(&base.parts.smtp, &base.settings.get().hostname, &intake, &expiry)?;
     for server in &smtp {
         tasks.spawn(format!("the smtp listener {}", server.local_addr()), server.ended());
@@ -87,14 +93,14 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         listen_http(kind, addresses, &http, &limits, &stopped, &mut tasks).await?;
     }
 
-    let socket = control::bind(data_dir)
-        .with_context(|| format!("the control socket in {} cannot be made", data_dir.display()))?;
     tasks.spawn("the control socket", control::serve(socket, control(&base, &plugins, &delivery)));
     let repeats = tracking.clone();
     tasks.spawn("the writer of repeated clicks and opens", async move { repeats.write_repeats().await });
     tasks.spawn("the removal of old events", prune(events, clock, base.parts.events));
     let reread_directory = Arc::new(Notify::new());
     tasks.spawn("the directory of the store", directory.run(reread_directory.clone()));
+    // Last: nothing can fail any more.
+    tasks.spawn("delivery", prepared.start().ended());
     let Base { settings, store, .. } = base;
     Ok(RunningRelay {
         settings,
@@ -146,12 +152,12 @@ pub(crate) async fn open_plugins(
     Plugins::open(config, settings.clone(), clock.clone()).await.context("plugins")
 }
 
-fn start_delivery(
+fn prepare_delivery(
     base: &Base,
     plugins: &Arc<Plugins>,
     (resolve, dial, copies): (Arc<dyn Resolve>, Arc<dyn Dial>, Arc<dyn MakeCopy>),
     registry: &mut Registry,
-) -> anyhow::Result<DeliveryHandle> {
+) -> anyhow::Result<PreparedDelivery> {
     let parts = DeliveryParts {
         queue: base.store.clone(),
         resolve,
@@ -164,9 +170,9 @@ fn start_delivery(
         ids: Arc::new(RandomIds),
         seed: seed()?,
     };
-    let delivery = parts.start();
-    DeliveryGauges::register(registry, delivery.clone());
-    Ok(delivery)
+    let prepared = parts.prepare();
+    DeliveryGauges::register(registry, prepared.handle());
+    Ok(prepared)
 }
 
 fn pipeline(
