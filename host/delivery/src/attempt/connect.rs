@@ -48,8 +48,8 @@ impl Attempt<'_> {
         None
     }
 
-    /// Opens one address. TLS that does not come about is remembered; mail that may do without goes
-    /// in clear, at once and as long as it is remembered.
+    /// Opens one address. Mail that may do without TLS goes in clear when it does not come about,
+    /// at once and as long as that failure is remembered.
     async fn open(&self, mut target: Target, now: Millis) -> Result<Live, Failure> {
         let (ip, auth) = (target.addr.ip(), self.next_hop.auth());
         let (wanted, ehlo) = (&self.wanted, &self.source.ehlo);
@@ -59,9 +59,12 @@ impl Attempt<'_> {
             target.tls = clear();
         }
         let mut opened = self.tools.dial.open(&target, auth, ehlo).await;
-        if let Err(Failure { tls: Some(failed), detail, .. }) = &opened {
+        if let Err(Failure { tls: Some(failed), detail, .. }) = &opened
+            && may_go_in_clear(*failed)
+        {
+            // What fails only because more was needed says nothing about the TLS of other mail.
             self.tools.memory.remember(ip, *failed, now);
-            if may_go_in_clear(*failed) && target.tls.mode != TlsPolicy::None {
+            if target.tls.mode != TlsPolicy::None {
                 tracing::info!(target: "relevo::delivery", host = %target.host, %ip, %detail, "going on without TLS");
                 target.tls = clear();
                 opened = self.tools.dial.open(&target, auth, ehlo).await;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use relevo_queue::RecipientState;
 use relevo_resolve::ResolveError;
-use relevo_smtp::client::{DialogueStep, RecipientOutcome};
+use relevo_smtp::client::{DialogueStep, RecipientOutcome, TlsPolicy};
 
 use super::net::{Host, accepts, failed, reply};
 use super::{World, seconds};
@@ -124,6 +124,19 @@ async fn a_host_that_breaks_tls_is_remembered_and_spoken_to_in_clear() {
     assert_eq!((w.states(second), w.net.opened("mx").len()), (vec![RecipientState::Delivered], 3));
 }
 
+/// A smarthost that must show a valid certificate may have the address of somebody's MX host.
+#[tokio::test(start_paused = true)]
+async fn tls_that_fails_where_it_is_required_sends_no_other_mail_in_clear() {
+    let w = smarthost_with("smart.test", TlsPolicy::Verified);
+    w.net.domain("smart.test", &[("smart.test", Host::BreaksTls)]);
+    let id = w.to("u@nowhere.test");
+    seconds(10).await;
+    assert_eq!(w.states(id), [RecipientState::Pending]);
+    assert!(!w.net.opened("smart.test").is_empty(), "TLS was tried");
+    let (shared, ip) = (&w.handle.shared, "203.1.113.9".parse().expect("an address"));
+    assert_eq!(shared.memory.failure(ip, shared.steady()), None);
+}
+
 #[tokio::test(start_paused = true)]
 async fn smtputf8_is_needed_only_for_local_parts() {
     let w = World::new();
@@ -210,11 +223,15 @@ async fn inner_addresses_and_ourselves_are_never_connected_to() {
 }
 
 fn smarthost(host: &str) -> World {
+    smarthost_with(host, TlsPolicy::None)
+}
+
+fn smarthost_with(host: &str, tls: TlsPolicy) -> World {
     World::with(|d| {
         d.smarthost = Some(crate::settings::SmarthostSettings {
             host: host.to_owned(),
             port: 587,
-            tls: relevo_smtp::client::TlsPolicy::None,
+            tls,
             auth: None,
         });
     })
