@@ -4,9 +4,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use relevo_mailkit::token::TokenKeys;
 use relevo_relay::clock::SystemClock;
 use relevo_relay::directory::DirectoryEntries;
@@ -14,7 +16,9 @@ use relevo_relay::settings::{
     DeliverySettings, IntakeSettings, PluginServer, Settings, SettingsHandle, Tenant,
 };
 use relevo_resolve::IpFamily;
-use relevo_store::{ControlStore, StoreUrl};
+use relevo_store::{
+    ControlStore, ControlStoreError, PluginData, PluginRecord, PluginRecords, PluginStore, StoreUrl,
+};
 use relevo_test_plugins::distinct;
 use tempfile::TempDir;
 
@@ -131,7 +135,7 @@ impl World {
         self.open_with(self.store().await, true).await
     }
 
-    pub(crate) async fn open_with(&self, store: Arc<ControlStore>, serving: bool) -> Arc<Plugins> {
+    pub(crate) async fn open_with(&self, store: Arc<dyn PluginStore>, serving: bool) -> Arc<Plugins> {
         let config = PluginsConfig {
             store,
             directory: self.path("plugins"),
@@ -158,6 +162,57 @@ impl World {
     /// Another version of the program: no code fits.
     pub(crate) fn upgraded(&self) {
         fs::remove_dir_all(self.plugins("code")).expect("was there");
+    }
+}
+
+/// A store that gives no key-value data while `fails` is set.
+pub(crate) struct DatalessStore {
+    pub(crate) store: Arc<ControlStore>,
+    pub(crate) fails: AtomicBool,
+}
+
+#[async_trait]
+impl PluginStore for DatalessStore {
+    async fn plugins(&self) -> Result<PluginRecords, ControlStoreError> {
+        self.store.plugins().await
+    }
+
+    async fn plugin_revision(&self) -> Result<i64, ControlStoreError> {
+        self.store.plugin_revision().await
+    }
+
+    async fn put_plugin(
+        &self,
+        revision: i64,
+        plugin: &PluginRecord,
+        component: Option<&[u8]>,
+    ) -> Result<i64, ControlStoreError> {
+        self.store.put_plugin(revision, plugin, component).await
+    }
+
+    async fn delete_plugin(&self, revision: i64, tenant: &str, name: &str) -> Result<i64, ControlStoreError> {
+        self.store.delete_plugin(revision, tenant, name).await
+    }
+
+    async fn component(&self, digest: &str) -> Result<Option<Vec<u8>>, ControlStoreError> {
+        self.store.component(digest).await
+    }
+
+    async fn plugin_data(&self, tenant: &str, name: &str) -> Result<PluginData, ControlStoreError> {
+        match self.fails.load(Ordering::Relaxed) {
+            true => Err(ControlStoreError::File("it does not answer".to_owned())),
+            false => self.store.plugin_data(tenant, name).await,
+        }
+    }
+
+    async fn replace_plugin_data(
+        &self,
+        revision: i64,
+        tenant: &str,
+        name: &str,
+        data: &PluginData,
+    ) -> Result<i64, ControlStoreError> {
+        self.store.replace_plugin_data(revision, tenant, name, data).await
     }
 }
 

@@ -150,7 +150,8 @@ impl Lifecycle {
         let problem = problem.map(|error| {
             format!("it cannot be compiled for this version of the program, which is tried again: {error}")
         });
-        let made = self.load_all(waiting, problem, false).await;
+        let waiting = self.add_data(&mut table, waiting).await;
+        let made = self.load_all(waiting, problem).await;
         for plugin in made.into_iter().flat_map(|(plugins, _)| plugins).flat_map(|(_, of)| of.into_values()) {
             self.active.put(plugin);
         }

@@ -5,19 +5,22 @@ use std::time::Duration;
 
 use relevo_store::ControlStoreError;
 
+use super::loader::wanted;
 use super::{Lifecycle, PluginTable};
 
 /// How often the store is asked for its revision.
 const INTERVAL: Duration = Duration::from_secs(2);
 
 impl Lifecycle {
-    /// Reads the store again if another process has changed plugins, and puts in use what it says.
-    /// Versions are compiled before; until then those before them are asked.
+    /// Reads the store again if another process has changed plugins, or it did not give all data,
+    /// and puts in use what it says. Versions are compiled before; until then those before them are
+    /// asked.
     ///
     /// # Errors
     /// The store cannot be read. What was in use stays.
     pub(super) async fn follow(self: &Arc<Self>) -> Result<(), ControlStoreError> {
-        if self.store.plugin_revision().await? == self.table.lock().await.revision {
+        let revision = self.store.plugin_revision().await?;
+        if self.table.lock().await.is_read(revision) {
             return Ok(());
         }
         let read = PluginTable::new(self.store.plugins().await?);
@@ -25,15 +28,25 @@ impl Lifecycle {
         self.take_up(read).await
     }
 
-    /// Puts a table in use, unless it is not that of the store any more, or a change of this process has brought the table there.
+    /// Puts a table in use, unless it is not that of the store any more, or a change of this process
+    /// has brought the table there.
+    ///
+    /// # Errors
+    /// The store cannot be read. What was in use stays, and so the next call reads it again.
     pub(super) async fn take_up(self: &Arc<Self>, mut read: PluginTable) -> Result<(), ControlStoreError> {
         let mut table = self.table.lock().await;
-        if read.revision == table.revision || read.revision != self.store.plugin_revision().await? {
+        if table.is_read(read.revision) || read.revision != self.store.plugin_revision().await? {
             return Ok(());
+        }
+        let mut with_data = Vec::new();
+        let wanted = wanted(&self.settings.get(), &read);
+        for want in wanted {
+            let data = self.stored_data(&want.settings).await?;
+            with_data.push((want, data));
         }
         read.changes = table.changes;
         let before = std::mem::replace(&mut *table, read);
-        self.put_all(&mut table, true).await;
+        self.put_loaded(&mut table, with_data).await;
         self.forget_gone(&before, &table).await;
         tracing::info!(revision = table.revision, "plugins of the store read");
         Ok(())

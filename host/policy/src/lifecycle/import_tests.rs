@@ -120,7 +120,7 @@ async fn an_import_that_was_overtaken_is_made_again() {
 async fn an_import_that_cannot_be_stored_changes_nothing() {
     let world = World::new();
     let store = world.store().await;
-    let plugins = world.open_with(Arc::clone(&store), true).await;
+    let plugins = world.open_with(store.clone(), true).await;
     add(&plugins, "a", 1).await.expect("is added");
     plugins.lifecycle.import("a", "list", content(1)).await.expect("fits");
     store.close().await;

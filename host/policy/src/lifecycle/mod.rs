@@ -124,7 +124,7 @@ impl Lifecycle {
             });
             let _ = keep.await;
         }
-        let before = self.put_all(&mut table, false).await;
+        let before = self.put_all(&mut table).await;
         drop(table);
         if let Some(before) = before {
             self.try_settings(&before).await;
@@ -132,11 +132,21 @@ impl Lifecycle {
     }
 
     /// Puts everything in use that the table wants. Returns what was in use before; none if nothing
-    /// has changed. `reread` reads all data from the store.
-    async fn put_all(self: &Arc<Self>, table: &mut PluginTable, reread: bool) -> Option<Arc<ByTenant>> {
-        table.changes += 1;
+    /// has changed.
+    async fn put_all(&self, table: &mut PluginTable) -> Option<Arc<ByTenant>> {
         let wanted = wanted(&self.settings.get(), table);
-        let (plugins, missing) = match self.load_all(wanted, None, reread).await {
+        let with_data = self.add_data(table, wanted).await;
+        self.put_loaded(table, with_data).await
+    }
+
+    /// Puts versions with their data in use, and nothing else. Returns what [`Self::put_all`] does.
+    async fn put_loaded(
+        &self,
+        table: &mut PluginTable,
+        with_data: Vec<(WantedVersion, ReadData)>,
+    ) -> Option<Arc<ByTenant>> {
+        table.changes += 1;
+        let (plugins, missing) = match self.load_all(with_data, None).await {
             Ok(made) => made,
             Err(error) => {
                 tracing::error!(%error, "plugins could not be loaded");
@@ -151,50 +161,66 @@ impl Lifecycle {
         Some(before)
     }
 
-    /// Loads versions with their data. See [`PluginLoader::load_all`].
-    async fn load_all(
+    /// Adds their data to versions of the table. It notes if the store does not give some.
+    async fn add_data(
         &self,
+        table: &mut PluginTable,
         wanted: Vec<WantedVersion>,
-        problem: Option<String>,
-        reread: bool,
-    ) -> Result<(ByTenant, bool), ActionError> {
+    ) -> Vec<(WantedVersion, ReadData)> {
         let mut with_data = Vec::new();
         for want in wanted {
-            let data = match reread {
-                true => self.stored_data(&want.settings).await,
-                false => self.data(&want.settings).await,
+            let data = match self.try_data(&want.settings).await {
+                Ok(data) => data,
+                Err(error) => {
+                    table.lacks_data = true;
+                    Err(unusable(&want.settings, &error))
+                }
             };
             with_data.push((want, data));
         }
+        with_data
+    }
+
+    /// Loads versions with their data. See [`PluginLoader::load_all`].
+    async fn load_all(
+        &self,
+        with_data: Vec<(WantedVersion, ReadData)>,
+        problem: Option<String>,
+    ) -> Result<(ByTenant, bool), ActionError> {
         let loader = Arc::clone(&self.loader);
         blocking(move || Ok(loader.load_all(with_data, problem.as_deref()))).await
     }
 
+    /// As [`Self::try_data`]; an error of the store is why they cannot be used.
+    pub(crate) async fn data(&self, settings: &PluginSettings) -> ReadData {
+        let data = self.try_data(settings).await;
+        data.unwrap_or_else(|error| Err(unusable(settings, &error)))
+    }
+
     /// The plugin's data as they were imported last: those in use while they fit, for they may be
     /// large. Otherwise they are read.
-    pub(crate) async fn data(&self, settings: &PluginSettings) -> ReadData {
+    async fn try_data(&self, settings: &PluginSettings) -> Result<ReadData, ControlStoreError> {
         let config = &settings.config;
         match self.active.get(&config.tenant, &config.name) {
             Some(plugin) if plugin.policy.is_ok() && plugin.data.fits(settings.kv_size) => {
-                Ok(Arc::clone(&plugin.data))
+                Ok(Ok(Arc::clone(&plugin.data)))
             }
             _ => self.stored_data(settings).await,
         }
     }
 
-    async fn stored_data(&self, settings: &PluginSettings) -> ReadData {
+    /// Reads the data from the store. An error is one that may be gone the next time.
+    async fn stored_data(&self, settings: &PluginSettings) -> Result<ReadData, ControlStoreError> {
         let config = &settings.config;
-        let stored = self.store.plugin_data(&config.tenant, &config.name).await;
-        let read = stored.map_err(|error| error.to_string());
-        read.and_then(|entries| KvData::stored(entries, settings.kv_size)).map(Arc::new).map_err(|error| {
-            tracing::error!(
-                tenant = config.tenant,
-                plugin = config.name,
-                error,
-                "key-value data of a plugin cannot be used"
-            );
-            format!("its key-value data: {error}")
-        })
+        match self.store.plugin_data(&config.tenant, &config.name).await {
+            Ok(entries) => {
+                let data = KvData::stored(entries, settings.kv_size).map(Arc::new);
+                Ok(data.map_err(|error| unusable(settings, &error)))
+            }
+            // Of this plugin alone: the others do not wait for it.
+            Err(error @ ControlStoreError::Damaged { .. }) => Ok(Err(unusable(settings, &error))),
+            Err(error) => Err(error),
+        }
     }
 
     /// Plugins with other settings than `before` are asked whether they like them, so that whoever
@@ -271,6 +297,18 @@ impl Lifecycle {
             None => record.active.ok_or_else(|| no_version(plugin)),
         }
     }
+}
+
+/// Logs why data of a plugin cannot be used, and says it.
+fn unusable(settings: &PluginSettings, error: &dyn std::fmt::Display) -> String {
+    let config = &settings.config;
+    tracing::error!(
+        tenant = config.tenant,
+        plugin = config.name,
+        %error,
+        "key-value data of a plugin cannot be used"
+    );
+    format!("its key-value data: {error}")
 }
 
 /// The error of a store that did not keep a change.

@@ -18,12 +18,19 @@ pub(crate) struct PluginTable {
     pub(crate) revision: i64,
     /// Counts what was put in use, taken out of use or imported since the start.
     pub(crate) changes: u64,
+    /// The store did not give the data of some plugin: they must be read again.
+    pub(crate) lacks_data: bool,
 }
 
 impl PluginTable {
     pub(crate) fn new(PluginRecords { revision, plugins }: PluginRecords) -> Self {
         let plugins = plugins.into_iter().map(|plugin| (key(&plugin.tenant, &plugin.name), plugin)).collect();
-        Self { plugins, revision, changes: 0 }
+        Self { plugins, revision, changes: 0, lacks_data: false }
+    }
+
+    /// Returns true if this is all that the store has at `revision`.
+    pub(crate) fn is_read(&self, revision: i64) -> bool {
+        self.revision == revision && !self.lacks_data
     }
 
     pub(crate) fn get(&self, tenant: &str, plugin: &str) -> Option<&PluginRecord> {

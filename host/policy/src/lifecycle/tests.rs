@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use relevo_store::{PluginData, PluginRecord, PluginStore as _};
@@ -10,7 +11,7 @@ use relevo_store::{PluginData, PluginRecord, PluginStore as _};
 use super::*;
 use crate::Plugins;
 use crate::digest::{digest_of, hex};
-use crate::test_world::{World, add, settings, shown, until, version};
+use crate::test_world::{DatalessStore, World, add, settings, shown, until, version};
 
 async fn all_active(plugins: &Arc<Plugins>) -> bool {
     let all = plugins.lifecycle.list(None).await;
@@ -190,6 +191,33 @@ async fn changes_of_another_process_are_taken_up() {
     one.lifecycle.disable("a", "list").await.expect("is disabled");
     two.lifecycle.follow().await.expect("reads");
     assert!(two.active.get("a", "list").is_none(), "there too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_that_the_store_did_not_give_are_read_again() {
+    let world = World::new();
+    let one = world.open_with(world.store().await, false).await;
+    add(&one, "a", 1).await.expect("is added");
+    one.lifecycle.import("a", "list", b"k\tv\n".to_vec()).await.expect("fits");
+
+    // At the start.
+    let store = Arc::new(DatalessStore { store: world.store().await, fails: true.into() });
+    let two = world.open_with(store.clone(), false).await;
+    assert_eq!(shown(&two, "a").await["state"], "broken");
+    two.lifecycle.follow().await.expect_err("still fails");
+    store.fails.store(false, Ordering::Relaxed);
+    two.lifecycle.follow().await.expect("reads");
+    assert_eq!(shown(&two, "a").await["kv_entries"], 1);
+
+    // When another process has changed them.
+    one.lifecycle.import("a", "list", b"k\tv\nl\tw\n".to_vec()).await.expect("fits");
+    store.fails.store(true, Ordering::Relaxed);
+    two.lifecycle.follow().await.expect_err("fails");
+    let before = shown(&two, "a").await;
+    assert_eq!((before["state"].as_str(), before["kv_entries"].as_u64()), (Some("active"), Some(1)));
+    store.fails.store(false, Ordering::Relaxed);
+    two.lifecycle.follow().await.expect("reads");
+    assert_eq!(shown(&two, "a").await["kv_entries"], 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
