@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use relevo_store::ControlStoreError;
+use relevo_store::{ControlStoreError, PluginRecord};
 
 use super::loader::wanted;
 use super::{Lifecycle, PluginTable};
@@ -24,8 +24,28 @@ impl Lifecycle {
             return Ok(());
         }
         let read = PluginTable::new(self.store.plugins().await?);
+        self.take_out(&read).await?;
         self.compile_ahead(&read).await;
         self.take_up(read).await
+    }
+
+    /// Takes out of use what another process has disabled or deleted: that waits for no compiler. The
+    /// table keeps its old revision, so that this process changes nothing until all of `read` is in
+    /// use.
+    pub(super) async fn take_out(&self, read: &PluginTable) -> Result<(), ControlStoreError> {
+        let mut table = self.table.lock().await;
+        if read.revision == table.revision || read.revision != self.store.plugin_revision().await? {
+            return Ok(());
+        }
+        let is_enabled = |p: &PluginRecord| read.get(&p.tenant, &p.name).is_some_and(|p| p.enabled);
+        let gone: Vec<_> = table.all().filter(|p| p.enabled && !is_enabled(p)).cloned().collect();
+        for plugin in gone {
+            self.active.remove(&plugin.tenant, &plugin.name);
+            tracing::info!(tenant = plugin.tenant, plugin = plugin.name, "a plugin was disabled elsewhere");
+            table.put(PluginRecord { enabled: false, ..plugin });
+            table.changes += 1;
+        }
+        Ok(())
     }
 
     /// Puts a table in use, unless it is not that of the store any more, or a change of this process

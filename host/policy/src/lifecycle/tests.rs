@@ -193,6 +193,26 @@ async fn changes_of_another_process_are_taken_up() {
     assert!(two.active.get("a", "list").is_none(), "there too");
 }
 
+/// Whatever is compiled before the rest of the change is taken up.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_process_disables_is_out_of_use_at_once() {
+    let world = World::new();
+    let [one, two] = [world.store().await, world.store().await].map(|store| world.open_with(store, false));
+    let (one, two) = (one.await, two.await);
+    for tenant in ["a", "b"] {
+        add(&one, tenant, 1).await.expect("is added");
+    }
+    two.lifecycle.follow().await.expect("reads");
+    one.lifecycle.disable("a", "list").await.expect("is disabled");
+    let read = PluginTable::new(world.store().await.plugins().await.expect("reads"));
+    two.lifecycle.take_out(&read).await.expect("reads");
+    assert!(two.active.get("a", "list").is_none() && two.active.get("b", "list").is_some());
+    assert!(add(&two, "b", 2).await.is_err(), "the rest of the change comes first");
+    two.lifecycle.follow().await.expect("reads");
+    add(&two, "b", 2).await.expect("is added");
+    assert_eq!(shown(&two, "a").await["state"], "disabled");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn data_that_the_store_did_not_give_are_read_again() {
     let world = World::new();
