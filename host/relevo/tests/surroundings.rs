@@ -6,7 +6,7 @@ mod support;
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -153,7 +153,12 @@ fn the_end_of_a_listener_ends_the_relay() {
     for (name, address) in [("smtp", relay.submission), ("http", relay.http)] {
         send(&relay, name);
         sink.wait(&format!("Subject: {name}\r\n"));
+        let mut session = BufReader::new(TcpStream::connect(relay.submission).unwrap());
+        session.read_line(&mut String::new()).unwrap();
         break_listener(relay.pid(), address);
+        let mut goodbye = String::new();
+        session.read_to_string(&mut goodbye).unwrap();
+        assert!(goodbye.starts_with("421 4.3.2"), "{name}: {goodbye}");
         assert!(!relay.ended(), "{name}");
         let said = format!("the {name} listener {address} ended without being asked to");
         assert!(relay.log().contains(&said), "{}", relay.log());

@@ -113,7 +113,7 @@ pub struct Server {
     kind: ListenerKind,
     tls: Arc<TlsSlot>,
     stop: watch::Sender<Option<Instant>>,
-    /// Closed when the task has ended.
+    /// Closed when nothing is accepted any more.
     ended: watch::Receiver<()>,
     task: JoinHandle<()>,
 }
@@ -147,10 +147,7 @@ impl Server {
             stop: stopped,
         });
         let (alive, ended) = watch::channel(());
-        let task = tokio::spawn(async move {
-            let _alive = alive;
-            serve(listener, shared, peers).await;
-        });
+        let task = tokio::spawn(serve(listener, shared, peers, alive));
         Ok(Self { local, kind: config.kind, tls, stop, ended, task })
     }
 
@@ -166,7 +163,8 @@ impl Server {
         self.kind
     }
 
-    /// Waits until the listener has ended: it was stopped, or its task panicked.
+    /// Waits until the listener accepts nothing more: it was stopped, its socket listens no more, or
+    /// its task panicked. Sessions go on until [`Server::stop`].
     pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut ended = self.ended.clone();
         async move { while ended.changed().await.is_ok() {} }
@@ -211,7 +209,12 @@ fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-async fn serve<S: Service>(listener: TcpListener, shared: Arc<ListenerContext<S>>, peers: Arc<Peers>) {
+async fn serve<S: Service>(
+    listener: TcpListener,
+    shared: Arc<ListenerContext<S>>,
+    peers: Arc<Peers>,
+    alive: watch::Sender<()>,
+) {
     let mut stop = shared.stop.clone();
     let mut sessions = JoinSet::new();
     loop {
@@ -241,8 +244,10 @@ async fn serve<S: Service>(listener: TcpListener, shared: Arc<ListenerContext<S>
             },
         }
     }
-    drop(listener);
-    let deadline = (*stop.borrow()).unwrap_or_else(Instant::now);
+    drop((listener, alive));
+    // Without a stop it was the socket that failed: what sessions have begun they may finish.
+    let stopped = stop.wait_for(Option::is_some).await.map(|deadline| *deadline);
+    let deadline = stopped.ok().flatten().unwrap_or_else(Instant::now);
     let drained = tokio::time::timeout_at(deadline, async {
         while let Some(ended) = sessions.join_next().await {
             report(ended);
