@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
@@ -64,7 +64,8 @@ impl Tls {
 
     /// Settings for one handshake, and where it notes whether the certificate was valid. `strict`:
     /// it must be. By the TLSA records of `needed` if it has some, or else by our roots; for one of
-    /// its names, or else for the name that the handshake asks for.
+    /// its names, or for the name that the handshake asks for if it has none. A name that no
+    /// certificate can be for stays unmet.
     ///
     /// Sessions are not resumed: a resumed one would not show its certificate.
     pub(super) fn config(
@@ -72,11 +73,12 @@ impl Tls {
         strict: bool,
         needed: &TlsRequirement,
     ) -> Result<(Arc<ClientConfig>, Arc<Judge>), rustls::Error> {
+        let parsed = |name: &String| ServerName::try_from(name.clone()).ok();
         let judge = Arc::new(Judge {
             provider: Arc::clone(&self.provider),
             verifier: self.verifier.clone(),
             strict,
-            names: needed.names.iter().filter_map(|name| ServerName::try_from(name.clone()).ok()).collect(),
+            names: (!needed.names.is_empty()).then(|| needed.names.iter().filter_map(parsed).collect()),
             tlsa: needed.tlsa.clone(),
             valid: AtomicBool::new(false),
         });
@@ -96,7 +98,8 @@ pub(super) struct Judge {
     provider: Arc<CryptoProvider>,
     verifier: Option<Arc<WebPkiServerVerifier>>,
     strict: bool,
-    names: Vec<ServerName<'static>>,
+    /// None: the name that the handshake asks for.
+    names: Option<Vec<ServerName<'static>>>,
     tlsa: Vec<TlsaRecord>,
     valid: AtomicBool,
 }
@@ -117,7 +120,7 @@ impl ServerCertVerifier for Judge {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let own_name = [server_name.to_owned()];
-        let names = if self.names.is_empty() { &own_name[..] } else { &self.names[..] };
+        let names = self.names.as_deref().unwrap_or(&own_name);
         let result = match &self.verifier {
             _ if !self.tlsa.is_empty() => {
                 let shown = Shown { end_entity, intermediates, names, now };
@@ -127,8 +130,8 @@ impl ServerCertVerifier for Judge {
                 let verify = |name: &ServerName<'_>| {
                     verifier.verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
                 };
-                let first = verify(&names[0]);
-                names.iter().skip(1).fold(first, |result, name| result.or_else(|_| verify(name)))
+                let no_name = Err(CertificateError::NotValidForName.into());
+                names.iter().fold(no_name, |result, name| result.or_else(|_| verify(name)))
             }
             None => Err(rustls::Error::General("no root certificates are known".to_owned())),
         };
@@ -162,5 +165,40 @@ impl ServerCertVerifier for Judge {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+    use super::*;
+    use crate::client::types::{TlsPolicy, TlsReason};
+
+    /// Returns what is found of a certificate for `mx.example` when one of `names` is needed.
+    fn verified(names: &[&str]) -> Result<(), rustls::Error> {
+        let mut params = CertificateParams::new(vec![]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let params = CertificateParams::new(vec!["mx.example".to_owned()]).unwrap();
+        let host = params.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(issuer.der().clone()).unwrap();
+
+        let names = names.iter().map(|&name| name.to_owned()).collect();
+        let needed = TlsRequirement { names, ..TlsRequirement::new(TlsPolicy::Verified, TlsReason::Configured) };
+        let (_, judge) = Tls::with_roots(roots).config(true, &needed).unwrap();
+        let asked = ServerName::try_from("mx.example").unwrap();
+        judge.verify_server_cert(host.der(), &[], &asked, &[], UnixTime::now()).map(drop)
+    }
+
+    #[test]
+    fn the_names_that_are_needed_count_and_no_others() {
+        verified(&[]).unwrap();
+        verified(&["mx.example"]).unwrap();
+        verified(&["other.example", "not a name", "mx.example"]).unwrap();
+        verified(&["other.example"]).unwrap_err();
+        let none = verified(&["not a name"]).unwrap_err();
+        assert_eq!(none, rustls::Error::InvalidCertificate(CertificateError::NotValidForName));
     }
 }

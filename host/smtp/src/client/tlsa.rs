@@ -16,7 +16,7 @@ const TRUST_ANCHOR: u8 = 2;
 const END_ENTITY: u8 = 3;
 
 /// A TLSA record as it is in the DNS (RFC 6698 section 2.1).
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TlsaRecord {
     /// Certificate usage: 2 (DANE-TA) or 3 (DANE-EE). Others match nothing (RFC 7672 section
     /// 3.1.3).
@@ -30,6 +30,18 @@ pub struct TlsaRecord {
 }
 
 impl TlsaRecord {
+    /// Returns true if some certificate can match the record: its fields are known, and the data are
+    /// as long as a digest.
+    pub(super) fn is_usable(&self) -> bool {
+        let has_data = match self.matching_type {
+            0 => !self.data.is_empty(),
+            1 => self.data.len() == 32,
+            2 => self.data.len() == 64,
+            _ => false,
+        };
+        has_data && self.selector <= 1 && matches!(self.usage, TRUST_ANCHOR | END_ENTITY)
+    }
+
     /// Returns true if the record describes this certificate.
     fn matches(&self, certificate: &CertificateDer<'_>) -> bool {
         let key;

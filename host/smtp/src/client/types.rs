@@ -33,7 +33,7 @@ pub struct TlsRequirement {
     /// The names that a certificate may be for, where it is checked; empty: the name of the host.
     pub names: Vec<String>,
     /// TLSA records that were found under DNSSEC: if there are any, a certificate that is checked
-    /// must match one of them, and public authorities mean nothing.
+    /// must match one of them, and public authorities mean nothing. See [`Self::by_tlsa`].
     pub tlsa: Vec<TlsaRecord>,
     /// Why this much.
     pub reason: TlsReason,
@@ -55,6 +55,18 @@ impl TlsRequirement {
     #[must_use]
     pub fn new(mode: TlsPolicy, reason: TlsReason) -> Self {
         Self { mode, names: Vec::new(), tlsa: Vec::new(), reason }
+    }
+
+    /// By the TLSA records of the host that were found under DNSSEC; there is at least one. If one is
+    /// usable, a certificate must match. If none is, TLS is needed and any certificate will do (RFC
+    /// 7672 section 2.2).
+    #[must_use]
+    pub fn by_tlsa(names: Vec<String>, mut records: Vec<TlsaRecord>, reason: TlsReason) -> Self {
+        records.retain(TlsaRecord::is_usable);
+        // The DNS returns them in any order.
+        records.sort_unstable();
+        let mode = if records.is_empty() { TlsPolicy::Required } else { TlsPolicy::Verified };
+        Self { mode, names, tlsa: records, reason }
     }
 
     /// Returns true if mail may go in clear after `failure`. The one place that decides it. A host
@@ -190,5 +202,25 @@ mod tests {
         let dane = TlsRequirement { tlsa: vec![record], ..of(TlsPolicy::Verified) };
         assert!(!dane.is_met_by(&opened, &verified), "the certificate was checked otherwise");
         assert!(dane.is_met_by(&dane, &verified));
+    }
+
+    #[test]
+    fn unusable_tlsa_records_need_tls_and_order_means_nothing() {
+        let record = |usage, selector, matching_type, octets| TlsaRecord {
+            usage,
+            selector,
+            matching_type,
+            data: vec![0; octets],
+        };
+        let by_tlsa = |records| TlsRequirement::by_tlsa(Vec::new(), records, TlsReason::ByMx);
+        let unusable = [(1, 1, 1, 32), (3, 2, 1, 32), (3, 1, 3, 32), (3, 1, 1, 31), (2, 0, 0, 0)];
+        let unusable = unusable.map(|(usage, selector, kind, octets)| record(usage, selector, kind, octets));
+        let required = by_tlsa(unusable.to_vec());
+        assert_eq!((required.mode, required.tlsa.len()), (TlsPolicy::Required, 0));
+
+        let [one, two] = [record(3, 1, 1, 32), record(2, 0, 2, 64)];
+        let there = by_tlsa(vec![one.clone(), unusable[0].clone(), two.clone()]);
+        assert_eq!((there.mode, there.tlsa.len()), (TlsPolicy::Verified, 2));
+        assert_eq!(there, by_tlsa(vec![two, one]));
     }
 }
