@@ -6,9 +6,9 @@ mod queue;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-#[cfg(feature = "testing")]
 use std::time::Duration;
 
+#[cfg(feature = "testing")]
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
