@@ -1,5 +1,8 @@
 //! [`Queue`] of the embedded store.
 
+#[cfg(all(test, feature = "testing"))]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,7 +17,7 @@ use crate::inner::{StoreCore, blocking, io_error};
 use crate::recent::Fresh;
 use crate::record::{self, BlobLocation, DeliveryRecord, ItemRecord, LARGEST_IN_SEGMENT};
 use crate::request::{Damaged, Op, WriteOutcome};
-use crate::schedule::LeaseGrant;
+use crate::schedule::{LeaseGrant, LeaseKey};
 use crate::spool::EmbeddedSpool;
 use crate::{
     Acted, DeliveryId, DeliveryView, DueQueue, ItemId, ItemMeta, ItemView, Lease, Millis, NewEvent, NewItem,
@@ -78,16 +81,11 @@ impl Queue for EmbeddedStore {
         if granted.is_empty() {
             return Ok(Vec::new());
         }
-        let (mut leases, granted) = self.fresh_leases(granted);
+        let (leases, granted) = self.fresh_leases(granted);
         if granted.is_empty() {
             return Ok(leases);
         }
-        let (read, damaged) = self.read_with(move |inner| Ok(load_leases(inner, granted))).await?;
-        leases.extend(read);
-        for (id, error) in damaged {
-            self.quarantine(Damaged::Delivery(id), &error).await;
-        }
-        Ok(leases)
+        self.add_granted(leases, granted).await
     }
 
     async fn settle(&self, settlements: Vec<Arc<Settlement>>, items: Vec<NewItem>) -> Result<(), StoreError> {
@@ -209,6 +207,27 @@ impl EmbeddedStore {
             }
         }
         (leases, rest)
+    }
+
+    /// Reads what was granted. If nothing can be read, it is handed back, and so are `leases`: the
+    /// caller has none of them.
+    async fn add_granted(
+        &self,
+        mut leases: Vec<Lease>,
+        granted: Vec<LeaseGrant>,
+    ) -> Result<Vec<Lease>, StoreError> {
+        let fresh = leases.iter().map(|lease| LeaseKey { id: lease.delivery.id, token: lease.token });
+        let keys: Vec<_> = fresh.chain(granted.iter().map(|grant| grant.key)).collect();
+        let read = self.read_with(move |inner| Ok(load_leases(inner, granted))).await;
+        let (read, damaged) = read.inspect_err(|_| {
+            let mut schedule = self.inner.schedule();
+            keys.into_iter().for_each(|key| schedule.hand_back(key));
+        })?;
+        leases.extend(read);
+        for (id, error) in damaged {
+            self.quarantine(Damaged::Delivery(id), &error).await;
+        }
+        Ok(leases)
     }
 
     /// Whether outcomes have the room that is reserved for them; takes it when there is some again.
