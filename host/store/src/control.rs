@@ -42,6 +42,8 @@ const READERS: u32 = 4;
 const CONNECTIONS: u32 = 8;
 /// Time that a caller waits for a connection, or for another process's write.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Time after which PostgreSQL gives up a statement: no caller waits longer for a lock.
+const STATEMENT_TIMEOUT: &str = "60s";
 
 /// Address of the store: `[store] url`.
 #[derive(Clone, PartialEq, Eq)]
@@ -231,7 +233,9 @@ fn own_file(path: &Path) -> Result<(), ControlStoreError> {
 }
 
 async fn postgres(url: &str) -> Result<Database, ControlStoreError> {
-    let options = PgConnectOptions::from_str(url)?.application_name("relevo");
+    let options = PgConnectOptions::from_str(url)?
+        .application_name("relevo")
+        .options([("statement_timeout", STATEMENT_TIMEOUT)]);
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS)
         .acquire_timeout(PATIENCE)

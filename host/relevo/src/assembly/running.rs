@@ -13,6 +13,7 @@ use relevo_smtp::server::{Server, ServerTls};
 use relevo_store::ControlStore;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::base::complete_tracking_keys;
 use super::listeners::certificate;
@@ -23,6 +24,8 @@ use crate::tls;
 
 /// How long sessions and attempts under way may take when stopping.
 const DRAIN: Duration = Duration::from_secs(30);
+/// How long the connections to the store of control-plane data may take to close.
+const CLOSE: Duration = Duration::from_secs(5);
 
 /// A relay that runs.
 pub(crate) struct RunningRelay {
@@ -89,7 +92,10 @@ impl RunningRelay {
         self.plugins.write_recordings().await;
         self.tasks.shutdown().await;
         self.tracking.flush().await;
-        self.control_store.close().await;
+        // Before the other one: its server may not answer.
         self.store.close().await;
+        if timeout(CLOSE, self.control_store.close()).await.is_err() {
+            tracing::warn!("the store of control-plane data does not close: its connections are cut");
+        }
     }
 }
