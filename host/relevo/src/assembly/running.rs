@@ -24,6 +24,9 @@ use crate::tls;
 
 /// How long sessions and attempts under way may take when stopping.
 const DRAIN: Duration = Duration::from_secs(30);
+/// How long HTTP requests under way may take when stopping. Long polls are cut: their client asks
+/// again.
+const REQUESTS: Duration = Duration::from_secs(5);
 /// How long the connections to the store of control-plane data may take to close.
 const CLOSE: Duration = Duration::from_secs(5);
 
@@ -79,8 +82,8 @@ impl RunningRelay {
         Ok(())
     }
 
-    /// Drains: no new connections, sessions and attempts under way finish, then the store is
-    /// closed.
+    /// Drains: no new connections; sessions, requests and attempts under way finish, then the store
+    /// is closed.
     pub(crate) async fn stop(mut self) {
         self.stop.send_replace(true);
         let mut sessions = JoinSet::new();
@@ -88,7 +91,9 @@ impl RunningRelay {
             sessions.spawn(server.stop(DRAIN));
         }
         let drained = async { while sessions.join_next().await.is_some() {} };
-        tokio::join!(drained, self.delivery.stop(DRAIN));
+        // Each HTTP listener has a receiver until its last request is answered.
+        let answered = timeout(REQUESTS, self.stop.closed());
+        let _ = tokio::join!(drained, self.delivery.stop(DRAIN), answered);
         self.plugins.write_recordings().await;
         self.tasks.shutdown().await;
         self.tracking.flush().await;
