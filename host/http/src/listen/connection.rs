@@ -1,10 +1,12 @@
 //! One connection: HTTP/1.1 only.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::Request;
-use hyper::body::Incoming;
+use axum::http::{Request, Response};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::Watcher;
@@ -14,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tower::{ServiceExt, service_fn};
 
-use super::connections::{Admitted, Phase};
+use super::connections::{Activity, Admitted, Phase};
 use crate::observe::PeerAddress;
 
 /// Octets of a request header, and of what is read ahead of it: more is answered with 431.
@@ -32,13 +34,13 @@ pub(super) async fn serve(
     let _ = stream.set_nodelay(true);
     let activity = admitted.activity();
     let service = service_fn(move |mut request: Request<Incoming>| {
-        let handling = activity.begin();
+        let (handling, activity) = (activity.begin(), activity.clone());
         request.extensions_mut().insert(peer);
         let answer = router.clone().oneshot(request);
         async move {
             let answer = answer.await;
             drop(handling);
-            answer
+            answer.map(|answer: Response<_>| answer.map(|body| AnswerBody { body, activity }))
         }
     });
     let mut builder = http1::Builder::new();
@@ -49,6 +51,36 @@ pub(super) async fn serve(
         _ = watcher.watch(connection) => {}
         () = admitted.gave_way() => admitted.metrics().closed("gave_way"),
         () = overdue(admitted.phase(), admitted.client_timeout()) => admitted.metrics().closed("client_timeout"),
+    }
+}
+
+/// Body of an answer. Each part that is taken begins the wait for the client anew.
+struct AnswerBody {
+    body: axum::body::Body,
+    activity: Activity,
+}
+
+impl Body for AnswerBody {
+    type Data = axum::body::Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(_))) = &polled {
+            self.activity.progress();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

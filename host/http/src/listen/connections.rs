@@ -187,6 +187,16 @@ impl Activity {
         self.phase.send_replace(Phase::Handling);
         Handling(self.clone())
     }
+
+    /// The client has taken a part of an answer: its wait begins anew.
+    pub(super) fn progress(&self) {
+        let Self { id, connections, phase } = self;
+        let mut table = connections.table();
+        table.end_wait(*id);
+        table.begin_wait(*id);
+        drop(table);
+        phase.send_replace(Phase::waiting());
+    }
 }
 
 /// A request that is in its handler.
@@ -233,6 +243,17 @@ mod tests {
         assert!(gave_way(&b) && !gave_way(&a) && !gave_way(&c));
         let _e = all.admit(ip("192.0.2.5")).unwrap();
         assert!(gave_way(&c) && !gave_way(&a) && !gave_way(&d));
+    }
+
+    #[test]
+    fn a_client_that_takes_its_answer_has_not_waited() {
+        let all = connections(2, 2);
+        let [a, b] = ["192.0.2.1", "192.0.2.2"].map(|peer| all.admit(ip(peer)).unwrap());
+        let phase = a.phase();
+        a.activity().progress();
+        assert!(phase.has_changed().unwrap(), "the deadline is a new one");
+        let _c = all.admit(ip("192.0.2.3")).unwrap();
+        assert!(gave_way(&b) && !gave_way(&a));
     }
 
     #[test]
