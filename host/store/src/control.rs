@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -154,10 +155,10 @@ macro_rules! snapshot {
 pub(crate) use {reading, snapshot, writing};
 
 impl ControlStore {
-    /// Opens the store, makes it if there is none, and brings its tables up to date.
+    /// Opens the store, makes it if there never was one, and brings its tables up to date.
     ///
     /// # Errors
-    /// A file that is a link or another user's; a database that cannot be reached; a store that a
+    /// A file that is gone, a link or another user's; a database that cannot be reached; a store that a
     /// newer version wrote.
     pub async fn open(url: &StoreUrl) -> Result<Self, ControlStoreError> {
         let database = match url {
@@ -193,6 +194,7 @@ fn migrator(migrations: &[(i64, &'static str, &'static str)]) -> Migrator {
 }
 
 async fn sqlite(path: &Path) -> Result<Database, ControlStoreError> {
+    refuse_lost(path)?;
     own_file(path)?;
     let options = SqliteConnectOptions::new()
         .filename(path)
@@ -203,8 +205,40 @@ async fn sqlite(path: &Path) -> Result<Database, ControlStoreError> {
     let pool = |most| SqlitePoolOptions::new().max_connections(most).acquire_timeout(PATIENCE);
     let writer = pool(1).connect_with(options.clone()).await?;
     migrator(&SQLITE).run(&writer).await?;
+    leave_marker(path)?;
     let reader = pool(READERS).connect_with(options.read_only(true)).await?;
     Ok(Database::Sqlite { reader, writer })
+}
+
+/// Refuses to make a store where there was one, as the marker beside it tells. With an empty one in
+/// its place mail would pass that plugins and suppressions stopped.
+fn refuse_lost(path: &Path) -> Result<(), ControlStoreError> {
+    let marker = marker_of(path);
+    let is_missing =
+        |path: &Path| std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    if is_missing(path) && !is_missing(&marker) {
+        return Err(ControlStoreError::File(format!(
+            "{}: the store is gone: restore it from a backup; to begin with an empty one, remove {}",
+            path.display(),
+            marker.display()
+        )));
+    }
+    Ok(())
+}
+
+fn leave_marker(path: &Path) -> Result<(), ControlStoreError> {
+    let marker = marker_of(path);
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&marker) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(ControlStoreError::File(format!("{}: {error}", marker.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `NAME.made`: there is a store, or there was.
+fn marker_of(path: &Path) -> PathBuf {
+    path.with_extension("made")
 }
 
 /// Makes the file with mode 0600, or sees that the one that is there is ours. SQLite gives its log

@@ -66,6 +66,21 @@ async fn the_files_are_nobody_elses() {
     assert!(!directory.path().join("elsewhere").exists());
 }
 
+/// An empty store in its place would have no plugins.
+#[tokio::test]
+async fn a_store_that_is_gone_is_not_made_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("control.sqlite");
+    open(&path).await.expect("opens").close().await;
+    open(&path).await.expect("opens again").close().await;
+    std::fs::remove_file(&path).expect("was there");
+    let error = open(&path).await.expect_err("gone").to_string();
+    assert!(error.contains("is gone") && error.contains("control.made"), "{error}");
+    assert!(!path.exists());
+    std::fs::remove_file(path.with_extension("made")).expect("was there");
+    open(&path).await.expect("begins anew");
+}
+
 #[tokio::test]
 async fn a_file_that_is_no_store_is_left_alone() {
     let directory = tempfile::tempdir().expect("a directory");
