@@ -137,7 +137,7 @@ pub trait DirectoryStore: Send + Sync {
     /// Adds a tenant, or replaces its settings.
     async fn put_tenant(&self, tenant: &TenantRecord) -> Result<i64, ControlStoreError>;
 
-    /// Deletes a tenant with its domains, credentials and API keys.
+    /// Deletes a tenant with its domains, credentials, API keys, templates, suppressions and webhook endpoints.
     async fn delete_tenant(&self, id: &str) -> Result<i64, ControlStoreError>;
 
     /// Adds a domain, or replaces its settings.
@@ -230,7 +230,15 @@ impl DirectoryStore for ControlStore {
 
     async fn delete_tenant(&self, id: &str) -> Result<i64, ControlStoreError> {
         writing!(self, transaction => {
-            sqlx::query("DELETE FROM tenant WHERE id = $1").bind(id).execute(&mut *transaction).await?;
+            // These have no foreign key: a tenant of the configuration file has them, too.
+            for sql in [
+                "DELETE FROM template WHERE tenant = $1",
+                "DELETE FROM suppression WHERE tenant = $1",
+                "DELETE FROM webhook_endpoint WHERE tenant = $1",
+                "DELETE FROM tenant WHERE id = $1",
+            ] {
+                sqlx::query(sql).bind(id).execute(&mut *transaction).await?;
+            }
             next_revision!(transaction)
         })
     }

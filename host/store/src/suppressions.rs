@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::control::{reading, writing};
+use crate::control::{Database, reading, writing};
 use crate::{ControlStore, ControlStoreError};
 
 /// The stream of an entry that counts for all mail.
@@ -72,7 +72,7 @@ pub trait SuppressionStore: Send + Sync {
         max: u32,
     ) -> Result<Vec<SuppressionRecord>, ControlStoreError>;
 
-    /// Entries of one address.
+    /// Entries of one address by stream, topics last; at most 10,000.
     async fn suppressions_of(
         &self,
         tenant: &str,
@@ -88,6 +88,9 @@ pub trait SuppressionStore: Send + Sync {
         max: u32,
     ) -> Result<Vec<SuppressionRecord>, ControlStoreError>;
 
+    /// Returns true if other processes may write to the same store.
+    fn is_shared(&self) -> bool;
+
     /// Number of entries of all tenants.
     async fn count_suppressions(&self) -> Result<i64, ControlStoreError>;
 
@@ -102,29 +105,64 @@ pub trait SuppressionStore: Send + Sync {
 type Row = (String, String, String, String, String, Option<String>, i64);
 
 const COLUMNS: &str = "id, address, stream, reason, detail, message_id, created_at";
-/// The conditions of a filter; `$1` is the tenant. A condition that is null is true.
-const MATCHES: &str = "tenant = $1 AND ($2 IS NULL OR address = $2) AND ($3 IS NULL OR domain = $3) \
-     AND ($4 IS NULL OR stream = $4) AND ($5 IS NULL OR reason = $5) \
-     AND ($6 IS NULL OR created_at >= $6) AND ($7 IS NULL OR created_at < $7) \
-     AND ($8 IS NULL OR id = $8)";
+/// Entries of one address that are read. Only topics can be so many, and they come last.
+const MAX_OF_ONE: i64 = 10_000;
+
+/// The conditions that a filter gives, as SQL and as the values that it binds behind the tenant's `$1`.
+///
+/// A condition that is not given is not part of the SQL: SQLite uses no index for one that may be null.
+struct Conditions<'a> {
+    sql: String,
+    texts: Vec<&'a str>,
+    times: Vec<i64>,
+}
+
+impl<'a> Conditions<'a> {
+    fn of(filter: &'a SuppressionFilter) -> Self {
+        let mut all = Self { sql: "tenant = $1".to_owned(), texts: Vec::new(), times: Vec::new() };
+        for (condition, value) in [
+            ("id =", &filter.id),
+            ("address =", &filter.address),
+            ("domain =", &filter.domain),
+            ("stream =", &filter.stream),
+            ("reason =", &filter.reason),
+        ] {
+            if let Some(value) = value {
+                all.sql.push_str(&format!(" AND {condition} ${}", all.next_number()));
+                all.texts.push(value);
+            }
+        }
+        for (condition, value) in [("created_at >=", filter.since), ("created_at <", filter.until)] {
+            if let Some(value) = value {
+                all.sql.push_str(&format!(" AND {condition} ${}", all.next_number()));
+                all.times.push(value);
+            }
+        }
+        all
+    }
+
+    /// The number of the next value.
+    fn next_number(&self) -> usize {
+        2 + self.texts.len() + self.times.len()
+    }
+}
+
+/// Binds tenant and conditions as [`Conditions::of`] numbers them.
+macro_rules! bound {
+    ($query:expr, $tenant:expr, $conditions:expr) => {{
+        let mut query = $query.bind($tenant);
+        for text in $conditions.texts {
+            query = query.bind(text);
+        }
+        for time in $conditions.times {
+            query = query.bind(time);
+        }
+        query
+    }};
+}
 
 fn record((id, address, stream, reason, detail, message_id, created_at): Row) -> SuppressionRecord {
     SuppressionRecord { id, address, stream, reason, detail, message_id, created_at }
-}
-
-/// Binds tenant and filter as [`MATCHES`] numbers them.
-macro_rules! bound {
-    ($query:expr, $tenant:expr, $filter:expr) => {
-        $query
-            .bind($tenant)
-            .bind(&$filter.address)
-            .bind(&$filter.domain)
-            .bind(&$filter.stream)
-            .bind(&$filter.reason)
-            .bind($filter.since)
-            .bind($filter.until)
-            .bind(&$filter.id)
-    };
 }
 
 #[async_trait]
@@ -134,9 +172,12 @@ impl SuppressionStore for ControlStore {
         tenant: &str,
         entries: &[SuppressionRecord],
     ) -> Result<Vec<SuppressionRecord>, ControlStoreError> {
+        // One order for all writers: two that lock the same rows in two orders wait for each other.
+        let mut entries: Vec<&SuppressionRecord> = entries.iter().collect();
+        entries.sort_by(|a, b| (&a.address, &a.stream).cmp(&(&b.address, &b.stream)));
         writing!(self, transaction => {
             let mut added = Vec::new();
-            for entry in entries {
+            for entry in &entries {
                 let domain = entry.address.rsplit_once('@').map_or("", |(_, domain)| domain);
                 let done = sqlx::query(
                     "INSERT INTO suppression \
@@ -155,7 +196,7 @@ impl SuppressionStore for ControlStore {
                 .execute(&mut *transaction)
                 .await?;
                 if done.rows_affected() > 0 {
-                    added.push(entry.clone());
+                    added.push(SuppressionRecord::clone(entry));
                 }
             }
             added
@@ -168,14 +209,18 @@ impl SuppressionStore for ControlStore {
         filter: &SuppressionFilter,
         max: u32,
     ) -> Result<Vec<SuppressionRecord>, ControlStoreError> {
+        let conditions = Conditions::of(filter);
         let sql = format!(
             "DELETE FROM suppression WHERE (tenant, address, stream) IN \
-             (SELECT tenant, address, stream FROM suppression WHERE {MATCHES} \
-              ORDER BY address, stream LIMIT $9) RETURNING {COLUMNS}"
+             (SELECT tenant, address, stream FROM suppression WHERE {} \
+              ORDER BY address, stream LIMIT ${}) RETURNING {COLUMNS}",
+            conditions.sql,
+            conditions.next_number()
         );
         writing!(self, transaction => {
             let query = sqlx::query_as::<_, Row>(sqlx::AssertSqlSafe(sql));
-            let rows = bound!(query, tenant, filter).bind(i64::from(max)).fetch_all(&mut *transaction).await?;
+            let query = bound!(query, tenant, conditions).bind(i64::from(max));
+            let rows = query.fetch_all(&mut *transaction).await?;
             let mut removed: Vec<_> = rows.into_iter().map(record).collect();
             removed.sort_by(|a, b| (&a.address, &a.stream).cmp(&(&b.address, &b.stream)));
             removed
@@ -187,8 +232,19 @@ impl SuppressionStore for ControlStore {
         tenant: &str,
         address: &str,
     ) -> Result<Vec<SuppressionRecord>, ControlStoreError> {
-        let filter = SuppressionFilter { address: Some(address.to_owned()), ..SuppressionFilter::default() };
-        self.suppressions(tenant, &filter, ("", ""), 1_000).await
+        let sql = format!(
+            "SELECT {COLUMNS} FROM suppression WHERE tenant = $1 AND address = $2 \
+             ORDER BY stream LIKE 'topic:%', stream LIMIT $3"
+        );
+        let rows: Vec<Row> = reading!(self, pool => {
+            sqlx::query_as(sqlx::AssertSqlSafe(sql))
+                .bind(tenant)
+                .bind(address)
+                .bind(MAX_OF_ONE)
+                .fetch_all(pool)
+                .await?
+        });
+        Ok(rows.into_iter().map(record).collect())
     }
 
     async fn suppressions(
@@ -198,13 +254,18 @@ impl SuppressionStore for ControlStore {
         after: (&str, &str),
         max: u32,
     ) -> Result<Vec<SuppressionRecord>, ControlStoreError> {
+        let conditions = Conditions::of(filter);
+        let next = conditions.next_number();
         let sql = format!(
-            "SELECT {COLUMNS} FROM suppression WHERE {MATCHES} AND (address, stream) > ($9, $10) \
-             ORDER BY address, stream LIMIT $11"
+            "SELECT {COLUMNS} FROM suppression WHERE {} AND (address, stream) > (${next}, ${}) \
+             ORDER BY address, stream LIMIT ${}",
+            conditions.sql,
+            next + 1,
+            next + 2
         );
         let rows: Vec<Row> = reading!(self, pool => {
             let query = sqlx::query_as(sqlx::AssertSqlSafe(sql));
-            bound!(query, tenant, filter)
+            bound!(query, tenant, conditions)
                 .bind(after.0)
                 .bind(after.1)
                 .bind(i64::from(max))
@@ -212,6 +273,10 @@ impl SuppressionStore for ControlStore {
                 .await?
         });
         Ok(rows.into_iter().map(record).collect())
+    }
+
+    fn is_shared(&self) -> bool {
+        matches!(self.database, Database::Postgres(_))
     }
 
     async fn count_suppressions(&self) -> Result<i64, ControlStoreError> {

@@ -44,6 +44,10 @@ impl SuppressionStore for Empty {
         Ok(Vec::new())
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     async fn count_suppressions(&self) -> Result<i64, ControlStoreError> {
         Ok(0)
     }

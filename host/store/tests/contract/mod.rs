@@ -6,8 +6,8 @@ mod webhooks;
 
 use relevo_store::{
     ApiKeyRecord, ComponentVersion, ControlStore, ControlStoreError, CredentialRecord, DirectoryStore,
-    DkimRecord, DomainRecord, DomainSettings, PluginData, PluginRecord, PluginStore, TenantRecord,
-    TenantSettings, TrackingRecord,
+    DkimRecord, DomainRecord, DomainSettings, PluginData, PluginRecord, PluginStore, SuppressionFilter,
+    SuppressionStore, TemplateStore, TenantRecord, TenantSettings, TrackingRecord, WebhookStore,
 };
 
 /// Runs all of it on an empty store.
@@ -15,6 +15,7 @@ pub(crate) async fn holds(store: &ControlStore) {
     directory_is_read_as_it_was_written(store).await;
     names_belong_to_one_tenant(store).await;
     deletes_stay_within_a_tenant(store).await;
+    a_tenant_takes_what_is_its_own_with_it(store).await;
     hostile_names_are_data(store).await;
     plugins_are_replaced_as_a_whole(store).await;
     components_live_as_long_as_a_version(store).await;
@@ -23,6 +24,7 @@ pub(crate) async fn holds(store: &ControlStore) {
     templates::versions_are_numbered_and_stay(store).await;
     templates::template_names_belong_to_one_tenant(store).await;
     suppressions::suppressions_are_found_and_removed(store).await;
+    suppressions::many_topics_hide_no_stream(store).await;
     webhooks::endpoints_belong_to_one_tenant(store).await;
     webhooks::deliveries_move_with_the_cursor(store).await;
 }
@@ -147,6 +149,24 @@ async fn deletes_stay_within_a_tenant(store: &ControlStore) {
         (found.tenants, found.domains),
         (vec![tenant("other")], vec![domain("other.example", "other")])
     );
+    clear(store).await;
+}
+
+async fn a_tenant_takes_what_is_its_own_with_it(store: &ControlStore) {
+    for id in ["acme", "other"] {
+        store.put_tenant(&tenant(id)).await.expect("adds");
+        templates::add_one(store, id).await;
+        suppressions::add_one(store, id).await;
+        webhooks::add_one(store, id).await;
+    }
+    store.delete_tenant("acme").await.expect("deletes");
+    for (id, count) in [("acme", 0), ("other", 1)] {
+        assert_eq!(store.templates(id, "", 10).await.expect("reads").len(), count, "{id}");
+        let all = SuppressionFilter::default();
+        assert_eq!(store.suppressions(id, &all, ("", ""), 10).await.expect("reads").len(), count, "{id}");
+        let endpoints = store.webhook_endpoints().await.expect("reads");
+        assert_eq!(endpoints.iter().filter(|e| e.tenant == id).count(), count, "{id}");
+    }
     clear(store).await;
 }
 

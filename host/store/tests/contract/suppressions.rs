@@ -14,6 +14,12 @@ fn entry(address: &str, stream: &str, reason: &str, created_at: i64) -> Suppress
     }
 }
 
+/// A suppressed address of this tenant.
+pub(super) async fn add_one(store: &ControlStore, tenant: &str) {
+    let one = entry("a@example.net", "all", "manual", 1_000);
+    store.add_suppressions(tenant, &[one]).await.expect("adds");
+}
+
 pub(super) async fn suppressions_are_found_and_removed(store: &ControlStore) {
     let entries = [
         entry("a@example.net", "all", "bounce", 1_000),
@@ -50,4 +56,31 @@ pub(super) async fn suppressions_are_found_and_removed(store: &ControlStore) {
     assert_eq!(store.remove_suppressions("acme", &reason, 10).await.expect("removes"), entries[3..]);
     assert_eq!(store.remove_suppressions("acme", &none, 10).await.expect("nothing is left"), []);
     assert_eq!(store.remove_suppressions("other", &none, 10).await.expect("removes"), entries[..1]);
+}
+
+pub(super) async fn many_topics_hide_no_stream(store: &ControlStore) {
+    let mut entries: Vec<_> =
+        (0..1_100).map(|n| entry("a@example.net", &format!("topic:{n:04}"), "unsubscribe", n)).collect();
+    entries.push(entry("a@example.net", "transactional", "manual", 5_000));
+    entries.push(entry("b@example.net", "all", "manual", 6_000));
+    entries.reverse();
+    let added = store.add_suppressions("acme", &entries).await.expect("adds");
+    assert_eq!(added.len(), entries.len());
+    assert_eq!((&added[0].stream, &added[1_101].address), (&"topic:0000".to_owned(), &"b@example.net".to_owned()));
+
+    let found = store.suppressions_of("acme", "a@example.net").await.expect("reads");
+    assert_eq!((found.len(), &found[0].stream), (1_101, &"transactional".to_owned()));
+    let one = SuppressionFilter { address: Some("a@example.net".into()), ..SuppressionFilter::default() };
+    assert_eq!(store.remove_suppressions("acme", &one, 1_000).await.expect("removes").len(), 1_000);
+    assert_eq!(store.remove_suppressions("acme", &one, 1_000).await.expect("removes").len(), 101);
+    let both = SuppressionFilter {
+        id: Some(entries[0].id.clone()),
+        stream: Some("all".into()),
+        since: Some(6_000),
+        until: Some(6_001),
+        ..SuppressionFilter::default()
+    };
+    let wrong = SuppressionFilter { stream: Some("marketing".into()), ..both.clone() };
+    assert_eq!(store.remove_suppressions("acme", &wrong, 10).await.expect("another stream"), []);
+    assert_eq!(store.remove_suppressions("acme", &both, 10).await.expect("removes"), entries[..1]);
 }

@@ -21,6 +21,11 @@ fn content(subject: &str) -> TemplateContent {
     }
 }
 
+/// A template of this tenant.
+pub(super) async fn add_one(store: &ControlStore, tenant: &str) {
+    store.add_template(tenant, &template("t", None), &content("one")).await.expect("adds");
+}
+
 pub(super) async fn versions_are_numbered_and_stay(store: &ControlStore) {
     store.add_template("acme", &template("t1", Some("order")), &content("one")).await.expect("adds");
     assert_eq!(

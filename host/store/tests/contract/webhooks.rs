@@ -34,6 +34,11 @@ fn pending(endpoint: &str, event: i64) -> WebhookDelivery {
     }
 }
 
+/// An endpoint of this tenant.
+pub(super) async fn add_one(store: &ControlStore, tenant: &str) {
+    assert!(store.put_webhook_endpoint(&endpoint(&format!("{tenant}-w"), tenant)).await.expect("adds"));
+}
+
 pub(super) async fn endpoints_belong_to_one_tenant(store: &ControlStore) {
     let (one, two) = (endpoint("w1", "acme"), endpoint("w2", "other"));
     for each in [&one, &two] {
