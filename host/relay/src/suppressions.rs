@@ -1,10 +1,12 @@
 //! Addresses that get no mail: looked up for every recipient, told to the sender at once.
 //!
 //! A Bloom filter in memory answers for addresses that are not listed, so that they cost no look
-//! into the store. The store alone decides about the others.
+//! into the store. The store alone decides about the others, and about all of them if other
+//! processes write to it: their entries are not in this process's filter.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use fastbloom::AtomicBloomFilter;
@@ -33,6 +35,8 @@ const FALSE_POSITIVES: f64 = 0.001;
 const LEAST_EXPECTED: usize = 100_000;
 /// Entries that are read at once.
 const PAGE: u32 = 10_000;
+/// Time between two attempts to fill the filter.
+const FILL_AGAIN: Duration = Duration::from_secs(10);
 /// Octets of a detail.
 const MAX_DETAIL: usize = 500;
 
@@ -57,7 +61,7 @@ impl From<ControlStoreError> for SuppressionError {
 /// An entry to be added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewSuppression {
-    /// The address in any form.
+    /// As [`canonical`] writes it.
     pub address: String,
     /// [`ALL_STREAMS`], a stream, or `topic:` and a topic.
     pub stream: String,
@@ -76,18 +80,39 @@ pub struct Suppressions {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
     filter: AtomicBloomFilter,
-    /// The filter knows every entry. Until then the store is asked about every address.
+    /// The filter knows every entry. Until then the store is asked about every address, and a store
+    /// that other processes write to is always asked.
     filled: AtomicBool,
 }
 
-/// The form in which addresses are compared: lower case, the domain in A-labels.
+/// The form in which addresses are compared: lower case, without needless quotes, the domain in A-labels.
+///
+/// It is made once, where an address comes in: lower case may have more octets than an address may have.
 ///
 /// # Errors
 /// It is not an address.
 pub fn canonical(address: &str) -> Result<String, SuppressionError> {
     let parsed =
         Address::parse(address.trim()).map_err(|error| SuppressionError::Address(error.to_string()))?;
-    Ok(format!("{}@{}", parsed.local.to_lowercase(), parsed.domain))
+    Ok(format!("{}@{}", canonical_local(&parsed), parsed.domain))
+}
+
+/// `"ana"` and `"an\a"` name the mailbox of `ana` (RFC 5321 section 4.1.2).
+fn canonical_local(address: &Address) -> String {
+    let quoted = address.local.strip_prefix('"').and_then(|local| local.strip_suffix('"'));
+    let Some(quoted) = quoted else { return address.local.to_lowercase() };
+    let mut plain = String::with_capacity(quoted.len());
+    let mut characters = quoted.chars();
+    while let Some(character) = characters.next() {
+        plain.extend(if character == '\\' { characters.next() } else { Some(character) });
+    }
+    let unquoted = Address::parse(&format!("{plain}@{}", address.domain));
+    let needs_quotes = plain.starts_with('"') || unquoted.map_or(true, |unquoted| unquoted.local != plain);
+    let plain = plain.to_lowercase();
+    match needs_quotes {
+        true => format!("\"{}\"", plain.replace('\\', "\\\\").replace('"', "\\\"")),
+        false => plain,
+    }
 }
 
 impl Suppressions {
@@ -107,8 +132,12 @@ impl Suppressions {
         Ok(Self { store, events, clock, ids, filter, filled: AtomicBool::new(false) })
     }
 
-    /// Reads every entry into the filter. Lookups are right before it ends, and slower.
+    /// Reads every entry into the filter, and tries again while the store fails. Lookups are right
+    /// before it ends, and slower. It has no use for a store that other processes write to.
     pub async fn fill(&self) {
+        if self.store.is_shared() {
+            return;
+        }
         let (mut after, mut count) = ((String::new(), String::new()), 0_usize);
         loop {
             match self.store.all_suppressions((&after.0, &after.1), PAGE).await {
@@ -122,7 +151,7 @@ impl Suppressions {
                 }
                 Err(error) => {
                     warn!(%error, "suppressed addresses cannot be read: each recipient is looked up in the store");
-                    return;
+                    tokio::time::sleep(FILL_AGAIN).await;
                 }
             }
         }
@@ -130,23 +159,23 @@ impl Suppressions {
         info!(count, "suppressed addresses are known");
     }
 
-    /// The entries of an address, in any stream.
+    /// The entries of an address that [`canonical`] wrote, in any stream.
     ///
     /// # Errors
-    /// It is not an address, or the store failed.
+    /// The store's.
     pub async fn of(&self, tenant: &str, address: &str) -> Result<Vec<SuppressionRecord>, SuppressionError> {
-        let address = canonical(address)?;
-        let key = (tenant.to_owned(), address);
-        if self.filled.load(Ordering::Acquire) && !self.filter.contains(&key) {
+        if self.filled.load(Ordering::Acquire)
+            && !self.filter.contains(&(tenant.to_owned(), address.to_owned()))
+        {
             return Ok(Vec::new());
         }
-        Ok(self.store.suppressions_of(tenant, &key.1).await?)
+        Ok(self.store.suppressions_of(tenant, address).await?)
     }
 
     /// Adds entries and returns those that are new.
     ///
     /// # Errors
-    /// One is not an address, or the store failed: none is added.
+    /// The store failed: none is added.
     pub async fn add(
         &self,
         tenant: &str,
@@ -161,7 +190,7 @@ impl Suppressions {
             })?;
             records.push(SuppressionRecord {
                 id: id.to_string(),
-                address: canonical(&entry.address)?,
+                address: entry.address,
                 stream: entry.stream,
                 reason: entry.reason,
                 detail: escaped(&entry.detail, MAX_DETAIL),
@@ -213,10 +242,10 @@ impl Suppressions {
     /// # Errors
     /// The reply for RCPT: 550 for a suppressed address, 451 if that cannot be told.
     pub async fn refuse(&self, tenant: &str, address: &str) -> Result<(), Reply> {
-        let entries = match self.of(tenant, address).await {
+        // `postmaster` without a domain, and whatever else can be no entry.
+        let Ok(address) = canonical(address) else { return Ok(()) };
+        let entries = match self.of(tenant, &address).await {
             Ok(entries) => entries,
-            // `postmaster` without a domain, and whatever else can be no entry.
-            Err(SuppressionError::Address(_)) => return Ok(()),
             Err(error) => return Err(Reply::new(451, (4, 3, 0), error.to_string())),
         };
         match entries.iter().find(|entry| entry.stream == ALL_STREAMS) {
@@ -277,26 +306,35 @@ impl Check for Suppressions {
     async fn check(&self, request: &PolicyRequest) -> PolicyResult {
         let mut result = PolicyResult::accept_all(request.envelope.recipients.len());
         for (index, recipient) in request.envelope.recipients.iter().enumerate() {
-            let (reply, reason) = match self.of(&request.tenant.id, &recipient.address).await {
-                Ok(entries) => match entries.iter().find(|entry| concerns(entry, TRANSACTIONAL)) {
-                    Some(entry) => (reply(entry), entry.reason.clone()),
-                    None => continue,
-                },
-                Err(SuppressionError::Address(_)) => continue,
-                Err(error) => {
-                    result.faulted = true;
-                    (Reply::new(451, (4, 3, 0), error.to_string()), "fault".to_owned())
-                }
+            let Ok(address) = canonical(&recipient.address) else { continue };
+            let entries = match self.of(&request.tenant.id, &address).await {
+                Ok(entries) => entries,
+                Err(error) => return unavailable(request.envelope.recipients.len(), &error),
             };
+            let Some(entry) = entries.iter().find(|entry| concerns(entry, TRANSACTIONAL)) else { continue };
             let decided_by = Some(result.answers.len());
-            result.decisions[index] = RecipientDecision { verdict: Verdict::Reject(reply), decided_by };
-            result.answers.push(PluginAnswer {
-                plugin: CHECK.to_owned(),
-                digest: String::new(),
-                verdict: "reject".to_owned(),
-                reason,
-            });
+            result.decisions[index] = RecipientDecision { verdict: Verdict::Reject(reply(entry)), decided_by };
+            result.answers.push(answer(entry.reason.clone()));
         }
         result
     }
 }
+
+/// Every recipient is refused for now: a 4xx for some beside others that are accepted would be a
+/// bounce, and the client would not try again.
+fn unavailable(recipients: usize, error: &SuppressionError) -> PolicyResult {
+    let verdict = Verdict::Reject(Reply::new(451, (4, 3, 0), error.to_string()));
+    PolicyResult {
+        decisions: vec![RecipientDecision { verdict, decided_by: Some(0) }; recipients],
+        answers: vec![answer("fault".to_owned())],
+        faulted: true,
+        ..PolicyResult::default()
+    }
+}
+
+fn answer(reason: String) -> PluginAnswer {
+    PluginAnswer { plugin: CHECK.to_owned(), digest: String::new(), verdict: "reject".to_owned(), reason }
+}
+
+#[cfg(test)]
+mod tests;

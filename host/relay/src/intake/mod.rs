@@ -108,7 +108,8 @@ impl Intake {
         Ok(OpenTransaction { settings, origin, envelope })
     }
 
-    fn add(&self, session: &mut IntakeSession, info: &SessionInfo, to: &Recipient) -> Result<(), Reply> {
+    /// Puts a recipient at the end of the envelope. Returns false if it is there already.
+    fn add(&self, session: &mut IntakeSession, info: &SessionInfo, to: &Recipient) -> Result<bool, Reply> {
         let user = session.user(info).map(|u| u.name.clone());
         let Some(transaction) = &mut session.transaction else {
             return Err(no_transaction());
@@ -120,7 +121,7 @@ impl Intake {
         }
         let to = forward_path(settings, to, envelope.has_smtputf8())?;
         if envelope.recipients.contains(&to) {
-            return Ok(());
+            return Ok(false);
         }
         if let Some(user) = user {
             let per_hour = settings.intake.recipients_per_hour;
@@ -132,7 +133,7 @@ impl Intake {
             }
         }
         envelope.recipients.push(to);
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -189,11 +190,19 @@ impl Service for Intake {
         info: &SessionInfo,
         to: &Recipient,
     ) -> Result<(), Reply> {
-        if let Some(OpenTransaction { origin: Origin::Tenant(tenant), .. }) = &session.transaction {
-            let refused = self.suppressions.refuse(tenant, &to.address).await;
-            self.metrics.count("rcpt", refused)?;
+        let added = self.add(session, info, to);
+        let Some(transaction) = &mut session.transaction else {
+            return self.metrics.count("rcpt", added.map(|_| ()));
+        };
+        // The store is asked last: what costs little is refused first.
+        let answer = match (added, &transaction.origin) {
+            (Ok(true), Origin::Tenant(tenant)) => self.suppressions.refuse(tenant, &to.address).await,
+            (added, _) => return self.metrics.count("rcpt", added.map(|_| ())),
+        };
+        if answer.is_err() {
+            transaction.envelope.recipients.pop();
         }
-        self.metrics.count("rcpt", self.add(session, info, to))
+        self.metrics.count("rcpt", answer)
     }
 
     async fn data(&self, session: &mut IntakeSession, _info: &SessionInfo) -> Result<SpoolWriter, Reply> {

@@ -5,7 +5,7 @@ use relevo_queue::testing::FailingCall;
 use relevo_smtp::server::BodyWriter as _;
 
 use super::*;
-use crate::testing::{World, credentials, no_suppressions};
+use crate::testing::{FixedSuppressions, World, credentials, no_suppressions, suppressed, suppressions};
 
 const MESSAGE: &[u8] = b"From: a@example.com\r\n\r\nHello\r\n";
 
@@ -39,7 +39,11 @@ impl Dialogue {
     }
 
     async fn in_world(world: World, listener: ListenerKind, remote: &str) -> Self {
-        let suppressed = no_suppressions(world.queue.clone(), world.clock.clone()).await;
+        Self::with_lists(world, FixedSuppressions::default(), listener, remote).await
+    }
+
+    async fn with_lists(world: World, lists: FixedSuppressions, listener: ListenerKind, remote: &str) -> Self {
+        let suppressed = suppressions(lists, world.queue.clone(), world.clock.clone()).await;
         let metrics = IntakeMetrics::default();
         let intake = Intake::new(world.pipeline.clone(), suppressed, world.settings.clone(), metrics);
         let intake = intake.expect("randomness");
@@ -114,6 +118,22 @@ async fn a_message_is_queued() {
     // The transaction is over, the session goes on.
     assert_eq!(it.rcpt("b@b.example").await, "451 4.3.0");
     assert_eq!(it.mail("a@example.com").await, "ok");
+}
+
+#[tokio::test]
+async fn the_list_is_asked_last_and_what_it_refuses_is_not_kept() {
+    let world = World::with(|settings| settings.intake.max_recipients = 1);
+    let entries = vec![suppressed("gone@b.example", "all"), suppressed("c@b.example", "transactional")];
+    let lists = FixedSuppressions { entries, broken: Some("broken@b.example") };
+    let mut it = Dialogue::with_lists(world, lists, ListenerKind::Submission, "192.0.2.7:1234").await;
+    assert_eq!(it.auth("acme", "acme").await, "ok");
+    assert_eq!(it.mail("a@example.com").await, "ok");
+    assert_eq!(it.rcpt("\"Gone\"@b.example").await, "550 5.7.1");
+    assert_eq!(it.rcpt("broken@b.example").await, "451 4.3.0");
+    assert_eq!(it.rcpt("c@b.example").await, "ok", "that stream is judged after DATA");
+    assert_eq!(it.rcpt("broken@b.example").await, "452 4.5.3", "nothing is looked up");
+    it.send(MESSAGE).await;
+    assert_eq!(it.addresses(), ["c@b.example"]);
 }
 
 #[tokio::test]

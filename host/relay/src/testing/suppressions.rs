@@ -1,4 +1,4 @@
-//! A list on which nobody stands.
+//! Lists of suppressed addresses in memory.
 
 use std::sync::Arc;
 
@@ -9,10 +9,28 @@ use relevo_store::{ControlStoreError, SuppressionFilter, SuppressionRecord, Supp
 use crate::clock::{Clock, RandomIds};
 use crate::suppressions::Suppressions;
 
-struct Empty;
+/// What is found, and the address at which the store fails.
+#[derive(Default)]
+pub(crate) struct FixedSuppressions {
+    pub(crate) entries: Vec<SuppressionRecord>,
+    pub(crate) broken: Option<&'static str>,
+}
+
+/// An entry of `address` in `stream`.
+pub(crate) fn suppressed(address: &str, stream: &str) -> SuppressionRecord {
+    SuppressionRecord {
+        id: format!("{address} {stream}"),
+        address: address.into(),
+        stream: stream.into(),
+        reason: "bounce".into(),
+        detail: "no such user".into(),
+        message_id: None,
+        created_at: 1_795_325_621_500,
+    }
+}
 
 #[async_trait]
-impl SuppressionStore for Empty {
+impl SuppressionStore for FixedSuppressions {
     async fn add_suppressions(
         &self,
         _: &str,
@@ -30,8 +48,15 @@ impl SuppressionStore for Empty {
         Ok(Vec::new())
     }
 
-    async fn suppressions_of(&self, _: &str, _: &str) -> Result<Vec<SuppressionRecord>, ControlStoreError> {
-        Ok(Vec::new())
+    async fn suppressions_of(
+        &self,
+        _: &str,
+        address: &str,
+    ) -> Result<Vec<SuppressionRecord>, ControlStoreError> {
+        if self.broken == Some(address) {
+            return Err(ControlStoreError::File("the disk is gone".into()));
+        }
+        Ok(self.entries.iter().filter(|entry| entry.address == address).cloned().collect())
     }
 
     async fn suppressions(
@@ -62,5 +87,13 @@ impl SuppressionStore for Empty {
 }
 
 pub(crate) async fn no_suppressions(events: Arc<dyn EventLog>, clock: Arc<dyn Clock>) -> Arc<Suppressions> {
-    Arc::new(Suppressions::open(Arc::new(Empty), events, clock, Arc::new(RandomIds)).await.expect("is empty"))
+    suppressions(FixedSuppressions::default(), events, clock).await
+}
+
+pub(crate) async fn suppressions(
+    store: FixedSuppressions,
+    events: Arc<dyn EventLog>,
+    clock: Arc<dyn Clock>,
+) -> Arc<Suppressions> {
+    Arc::new(Suppressions::open(Arc::new(store), events, clock, Arc::new(RandomIds)).await.expect("opens"))
 }
