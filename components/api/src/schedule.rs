@@ -18,7 +18,15 @@ pub fn parse(text: &str, now: u64) -> Result<u64, String> {
         let seconds = span_seconds(span).ok_or_else(unreadable)?;
         return seconds.checked_mul(1_000).and_then(|ms| now.checked_add_signed(ms)).ok_or_else(unreadable);
     }
-    let time: Timestamp = text.parse().map_err(|_| unreadable())?;
+    parse_instant(text)
+}
+
+/// Reads RFC 3339 with an offset as milliseconds since 1970. A span is refused.
+///
+/// # Errors
+/// The mistake, in words.
+pub fn parse_instant(text: &str) -> Result<u64, String> {
+    let time: Timestamp = text.trim().parse().map_err(|_| unreadable())?;
     u64::try_from(time.as_millisecond()).map_err(|_| "the time is before 1970".to_owned())
 }
 
@@ -66,5 +74,6 @@ mod tests {
         ] {
             assert!(parse(text, 0).is_err(), "{text}");
         }
+        assert!(parse_instant("in 2 hours").is_err());
     }
 }

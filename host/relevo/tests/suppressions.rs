@@ -96,10 +96,25 @@ fn lists_are_imported_exported_and_removed_in_bulk() {
     let text = String::from_utf8(exported.body).unwrap();
     assert!(text.contains("a@example.net,all,bounce,\"550 \"\"no\"\", gone\",20"), "{text}");
     assert!(text.contains("c@example.org,marketing,unsubscribe,'=1+1,"), "no formula: {text}");
+    assert_eq!(import(&text).1["count"], json!(0), "what is exported is read again");
+    assert_eq!(relay.call("DELETE", "/suppressions/c%40example.org", &Value::Null).0, 200);
+    assert_eq!(import(&text).1["count"], json!(1));
+    let (_, entry) = relay.call("GET", "/suppressions/c%40example.org", &Value::Null);
+    assert_eq!((&entry["detail"], &entry["stream"]), (&json!("=1+1"), &json!("marketing")));
 
     let remove = |conditions: Value| relay.call("POST", "/suppressions/remove", &conditions);
     assert_eq!(remove(json!({})).0, 422, "never everything by mistake");
-    assert_eq!(remove(json!({"since": "soon"})).1["param"], "since");
+    for (conditions, param) in [
+        (json!({"since": "soon"}), "since"),
+        (json!({"since": "in 1 hour"}), "since"),
+        (json!({"until": "in 1 hour"}), "until"),
+        (json!({"reason": "because"}), "reason"),
+        (json!({"stream": "bulk"}), "stream"),
+        (json!({"stream": "topic:a\nb"}), "stream"),
+    ] {
+        let (status, answer) = remove(conditions.clone());
+        assert_eq!((status, &answer["param"]), (422, &json!(param)), "{conditions}: {answer}");
+    }
     assert_eq!(remove(json!({"until": "2020-01-01T00:00:00Z"})).1["count"], 0);
     assert_eq!(remove(json!({"domain": "example.net", "reason": "manual"})).1["count"], 1);
     let (status, batch) =
@@ -109,6 +124,40 @@ fn lists_are_imported_exported_and_removed_in_bulk() {
     assert_eq!(batch["data"][0]["email"], "d@example.net");
     relay.call("POST", "/suppressions/batch/remove", &json!({"emails": ["d@example.net", "a@example.net"]}));
     assert_eq!(addresses(&relay, "/suppressions"), ["c@example.org"]);
+}
+
+#[test]
+fn every_spelling_of_an_address_is_the_same_mailbox() {
+    let (_sink, relay) = relay();
+    add(&relay, &json!({"email": "Ana@example.net"}));
+    add(&relay, &json!({"email": "=a+b@example.net"}));
+    add(&relay, &json!({"email": "\"a b\"@example.net"}));
+    let mut client = relay.login();
+    client.expect("MAIL FROM:<a@example.test>", "250");
+    for spelling in ["ana@example.net", "\"ana\"@example.net", "\"A\\na\"@example.net", "\"A\\ b\"@example.net"] {
+        client.expect(&format!("RCPT TO:<{spelling}>"), "550 5.7.1");
+    }
+    let exported = relay.get("/suppressions/export");
+    let text = String::from_utf8(exported.body).unwrap();
+    let all = addresses(&relay, "/suppressions");
+    relay.call("POST", "/suppressions/remove", &json!({"domain": "example.net"}));
+    let host = relay.http.to_string();
+    let answer = request(relay.http, &host, ("POST", "/suppressions/import"), Some(&relay.key), &text);
+    assert_eq!(answer.json()["count"], json!(3), "{text}");
+    assert_eq!(addresses(&relay, "/suppressions"), all);
+}
+
+#[test]
+fn an_import_has_a_limit() {
+    let (_sink, relay) = relay();
+    let mut csv = "email\n".to_owned();
+    for n in 0..=100_000 {
+        csv.push_str(&format!("{n}@example.net\n"));
+    }
+    let host = relay.http.to_string();
+    let answer = request(relay.http, &host, ("POST", "/suppressions/import"), Some(&relay.key), &csv);
+    assert_eq!((answer.status, &answer.json()["name"]), (413, &json!("payload_too_large")));
+    assert_eq!(addresses(&relay, "/suppressions"), Vec::<String>::new());
 }
 
 #[test]
@@ -128,7 +177,16 @@ fn mistakes_are_named() {
         assert_eq!(relay.call("GET", path, &Value::Null).0, 404);
         assert_eq!(relay.call("DELETE", path, &Value::Null).0, 404);
     }
-    assert_eq!(relay.call("GET", "/suppressions?after=01J", &Value::Null).1["param"], "after");
+    for (query, param) in [
+        ("after=01J", "after"),
+        ("reason=because", "reason"),
+        ("stream=bulk", "stream"),
+        ("since=in+1+hour", "since"),
+        ("origin=bounce", "query"),
+    ] {
+        let (status, answer) = relay.call("GET", &format!("/suppressions?{query}"), &Value::Null);
+        assert_eq!((status, &answer["param"]), (422, &json!(param)), "{query}: {answer}");
+    }
     assert_eq!(add(&relay, &json!({"email": "a@example.net"}))["origin"], "manual");
     let (status, again) =
         relay.call("POST", "/suppressions", &json!({"email": "A@EXAMPLE.net", "reason": "bounce"}));

@@ -1,5 +1,6 @@
 //! `/suppressions`: addresses that get no mail.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use axum::Json;
@@ -24,6 +25,12 @@ use crate::error::{self, RequestError};
 const MAX_BATCH: usize = 1_000;
 /// Entries that are read, written or removed at once.
 const PAGE: u32 = 1_000;
+/// Lines of an import.
+const MAX_LINES: usize = 100_000;
+/// Octets of a topic.
+const MAX_TOPIC: usize = 128;
+/// Lines that are added at once.
+const PAGE_LINES: usize = 1_000;
 /// Octets of a note.
 const MAX_NOTE: usize = 500;
 /// Reasons that an entry may be given.
@@ -65,17 +72,12 @@ pub(super) struct Conditions {
     until: Option<String>,
 }
 
-/// Parameters of the list.
-#[derive(Debug, Deserialize)]
+/// Parameters of the list: those of every list, and the conditions.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct SuppressionsQuery {
     limit: Option<String>,
     after: Option<String>,
-    #[serde(flatten)]
-    conditions: ConditionsQuery,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct ConditionsQuery {
     domain: Option<String>,
     reason: Option<String>,
     stream: Option<String>,
@@ -123,9 +125,7 @@ pub(super) async fn add(
     let fields: SuppressionFields = body::read(&body)?;
     let address = canonical(&fields.email)?;
     let reason = fields.reason.unwrap_or_else(|| "manual".to_owned());
-    if !REASONS.contains(&reason.as_str()) {
-        return Err(RequestError::invalid("reason", format!("must be one of {}", REASONS.join(", "))));
-    }
+    check_reason(&reason)?;
     let stream = fields.stream.unwrap_or_else(|| ALL_STREAMS.to_owned());
     check_stream(&stream)?;
     let detail = fields.note.unwrap_or_default();
@@ -170,7 +170,7 @@ pub(super) async fn remove_batch(
     let mut removed = Vec::new();
     for address in batch(&body)? {
         let filter = SuppressionFilter { address: Some(address), ..SuppressionFilter::default() };
-        removed.extend(services.suppressions.remove(&caller.tenant, &filter, PAGE).await?);
+        remove_all(&services, &caller, &filter, |page| removed.extend(page)).await?;
     }
     Ok(Json(Page::whole(removed.into_iter().map(view).collect())))
 }
@@ -188,13 +188,8 @@ pub(super) async fn remove(
         return Err(RequestError::Invalid { param: None, message: message.to_owned() });
     }
     let mut count = 0;
-    loop {
-        let removed = services.suppressions.remove(&caller.tenant, &filter, PAGE).await?.len();
-        count += removed;
-        if removed == 0 {
-            return Ok(Json(Counted { object: "suppressions_removed", count }));
-        }
-    }
+    remove_all(&services, &caller, &filter, |page| count += page.len()).await?;
+    Ok(Json(Counted { object: "suppressions_removed", count }))
 }
 
 /// Lists entries by address.
@@ -203,18 +198,18 @@ pub(super) async fn list(
     Proven(caller): Proven<Caller>,
     query: Result<Query<SuppressionsQuery>, QueryRejection>,
 ) -> Result<Json<Page<SuppressionView>>, RequestError> {
-    let SuppressionsQuery { limit, after, conditions } = error::query(query)?;
-    let ConditionsQuery { domain, reason, stream, since, until } = conditions;
+    let SuppressionsQuery { limit, after, domain, reason, stream, since, until } = error::query(query)?;
     let filter = filter(Conditions { domain, reason, stream, since, until })?;
     let bounds = ListQuery { limit, after }.bounds()?;
     // The cursor is the id of an entry.
-    let last =
-        match bounds.after.as_str() {
-            "" => None,
-            id => Some(find(&services, &caller, id).await.map_err(|_| {
-                RequestError::invalid("after", "must be the id of an entry that is still there")
-            })?),
-        };
+    let gone = || RequestError::invalid("after", "must be the id of an entry that is still there");
+    let last = match bounds.after.as_str() {
+        "" => None,
+        id => Some(find(&services, &caller, id).await.map_err(|error| match error {
+            RequestError::NotFound(_) | RequestError::Invalid { .. } => gone(),
+            error => error,
+        })?),
+    };
     let after = last.as_ref().map_or(("", ""), |entry| (&entry.address, &entry.stream));
     let found = services.suppressions.list(&caller.tenant, &filter, after, bounds.with_one_more()).await?;
     Ok(Json(bounds.page(found, view)))
@@ -240,7 +235,7 @@ pub(super) async fn delete(
         true => SuppressionFilter { address: Some(entry.address), ..SuppressionFilter::default() },
         false => SuppressionFilter { id: Some(entry.id.clone()), ..SuppressionFilter::default() },
     };
-    services.suppressions.remove(&caller.tenant, &filter, PAGE).await?;
+    remove_all(&services, &caller, &filter, drop).await?;
     Ok(Json(body::Deleted::new("suppression", entry.id)))
 }
 
@@ -268,8 +263,9 @@ pub(super) async fn export(
             let mut text = String::new();
             for entry in page {
                 let at = relevo_relay::clock::timestamp(entry.created_at);
-                let fields = [&entry.address, &entry.stream, &entry.reason, &entry.detail, &at];
-                let _ = writeln!(text, "{}\r", fields.map(|field| quoted(field)).join(","));
+                let detail = no_formula(&entry.detail);
+                let fields: [&str; 5] = [&entry.address, &entry.stream, &entry.reason, &detail, &at];
+                let _ = writeln!(text, "{}\r", fields.map(quoted).join(","));
                 after = (entry.address, entry.stream);
             }
             if sender.send(Ok(Bytes::from(text))).await.is_err() {
@@ -285,62 +281,119 @@ pub(super) async fn export(
     Ok((fields, Body::from_stream(stream)).into_response())
 }
 
-/// Adds the entries of a CSV: the column `email`, and `stream`, `reason` and `detail` if there are any. A wrong line
-/// refuses the whole file.
+/// Adds the entries of a CSV: the column `email`, and `stream`, `reason` and `detail` if there are any.
+///
+/// A wrong line refuses the whole file. So the file is read twice: no entry is added before every line is right, and
+/// no more than a page of them is in memory.
 pub(super) async fn import(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     body: Bytes,
 ) -> Result<Json<Counted>, RequestError> {
-    let entries = read_csv(&body)?;
-    let mut count = 0;
-    for part in entries.chunks(usize::try_from(PAGE).unwrap_or(1)) {
-        count += services.suppressions.add(&caller.tenant, part.to_vec()).await?.len();
-    }
-    Ok(Json(Counted { object: "suppressions_added", count }))
-}
-
-fn read_csv(body: &[u8]) -> Result<Vec<NewSuppression>, RequestError> {
-    let wrong = |line: u64, message: String| RequestError::invalid(format!("line {line}"), message);
-    let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(body);
-    let headers = reader.headers().map_err(|error| wrong(1, error.to_string()))?.clone();
-    let column = |name: &str| headers.iter().position(|header| header.eq_ignore_ascii_case(name));
-    let email =
-        column("email").ok_or_else(|| wrong(1, "the first line must name a column `email`".to_owned()))?;
-    let (stream, reason, detail) = (column("stream"), column("reason"), column("detail"));
-    let mut entries = Vec::new();
-    for record in reader.records() {
-        let record = record
-            .map_err(|error| wrong(error.position().map_or(0, csv::Position::line), error.to_string()))?;
-        let line = record.position().map_or(0, csv::Position::line);
-        let field =
-            |column: Option<usize>| column.and_then(|c| record.get(c)).filter(|text| !text.is_empty());
-        let address = canonical(field(Some(email)).unwrap_or_default())
-            .map_err(|error| wrong(line, error.to_string()))?;
-        let stream = field(stream).unwrap_or(ALL_STREAMS).to_owned();
-        check_stream(&stream).map_err(|error| wrong(line, error.to_string()))?;
-        let reason = field(reason).unwrap_or("manual");
-        if !REASONS.contains(&reason) {
-            return Err(wrong(line, format!("the reason must be one of {}", REASONS.join(", "))));
+    for (index, entry) in lines(&body)?.enumerate() {
+        entry?;
+        if index >= MAX_LINES {
+            let message = format!("more than {MAX_LINES} lines: send them in several requests");
+            return Err(RequestError::TooLarge(message));
         }
-        entries.push(NewSuppression {
-            address,
-            stream,
-            reason: reason.to_owned(),
-            detail: field(detail).unwrap_or_default().to_owned(),
-            message_id: None,
-        });
     }
-    Ok(entries)
+    let mut entries = lines(&body)?;
+    let mut count = 0;
+    loop {
+        let page: Vec<_> = entries.by_ref().take(PAGE_LINES).collect::<Result<_, _>>()?;
+        if page.is_empty() {
+            return Ok(Json(Counted { object: "suppressions_added", count }));
+        }
+        count += services.suppressions.add(&caller.tenant, page).await?.len();
+    }
 }
 
-/// A field of CSV (RFC 4180). What a spreadsheet would take for a formula is made text.
+/// Where a CSV has its columns.
+#[derive(Clone, Copy)]
+struct Columns {
+    email: usize,
+    stream: Option<usize>,
+    reason: Option<usize>,
+    detail: Option<usize>,
+}
+
+/// The entries of a CSV, each read when it is asked for.
+fn lines(body: &[u8]) -> Result<impl Iterator<Item = Result<NewSuppression, RequestError>>, RequestError> {
+    let mut reader = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(body);
+    let headers = reader.headers().map_err(|error| at_line(1, error.to_string()))?;
+    let column = |name: &str| headers.iter().position(|header| header.eq_ignore_ascii_case(name));
+    let columns = Columns {
+        email: column("email")
+            .ok_or_else(|| at_line(1, "the first line must name a column `email`".to_owned()))?,
+        stream: column("stream"),
+        reason: column("reason"),
+        detail: column("detail"),
+    };
+    Ok(reader.into_records().map(move |record| {
+        let record = record
+            .map_err(|error| at_line(error.position().map_or(0, csv::Position::line), error.to_string()))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        entry(&record, columns).map_err(|error| match error {
+            RequestError::Invalid { param: Some(param), message } => {
+                at_line(line, format!("`{param}`: {message}"))
+            }
+            error => at_line(line, error.to_string()),
+        })
+    }))
+}
+
+fn entry(record: &csv::StringRecord, columns: Columns) -> Result<NewSuppression, RequestError> {
+    let field = |column: Option<usize>| column.and_then(|c| record.get(c)).filter(|text| !text.is_empty());
+    let stream = field(columns.stream).unwrap_or(ALL_STREAMS);
+    check_stream(stream)?;
+    let reason = field(columns.reason).unwrap_or("manual");
+    check_reason(reason)?;
+    let detail = field(columns.detail).unwrap_or_default();
+    Ok(NewSuppression {
+        address: canonical(field(Some(columns.email)).unwrap_or_default())?,
+        stream: stream.to_owned(),
+        reason: reason.to_owned(),
+        // What the export has put in front.
+        detail: detail.strip_prefix('\'').filter(|rest| is_formula(rest)).unwrap_or(detail).to_owned(),
+        message_id: None,
+    })
+}
+
+fn at_line(line: u64, message: String) -> RequestError {
+    RequestError::invalid(format!("line {line}"), message)
+}
+
+/// A field of CSV (RFC 4180).
 fn quoted(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let text = if formula { format!("'{text}") } else { text.to_owned() };
     match text.contains([',', '"', '\r', '\n']) {
         true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text,
+        false => text.to_owned(),
+    }
+}
+
+/// A detail that a spreadsheet would take for a formula is made text, and [`entry`] takes that back. Addresses stay as
+/// they are: they must be the same for whoever reads them.
+fn no_formula(detail: &str) -> Cow<'_, str> {
+    if is_formula(detail) { Cow::Owned(format!("'{detail}")) } else { Cow::Borrowed(detail) }
+}
+
+fn is_formula(text: &str) -> bool {
+    text.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r'])
+}
+
+/// Removes every entry that a filter means, a page at a time.
+async fn remove_all(
+    services: &ApiServices,
+    caller: &Caller,
+    filter: &SuppressionFilter,
+    mut each: impl FnMut(Vec<SuppressionRecord>),
+) -> Result<(), RequestError> {
+    loop {
+        let removed = services.suppressions.remove(&caller.tenant, filter, PAGE).await?;
+        if removed.is_empty() {
+            return Ok(());
+        }
+        each(removed);
     }
 }
 
@@ -369,13 +422,21 @@ fn batch(body: &Bytes) -> Result<Vec<String>, RequestError> {
 }
 
 fn check_stream(stream: &str) -> Result<(), RequestError> {
-    let topic = stream.strip_prefix("topic:");
     let known = matches!(stream, ALL_STREAMS | "transactional" | "marketing");
-    if known || topic.is_some_and(|topic| !topic.is_empty() && topic.len() <= 128) {
+    let is_topic =
+        |topic: &str| (1..=MAX_TOPIC).contains(&topic.len()) && !topic.contains(char::is_control);
+    if known || stream.strip_prefix("topic:").is_some_and(is_topic) {
         return Ok(());
     }
     let message = "must be all, transactional, marketing, or topic: and a topic";
     Err(RequestError::invalid("stream", message))
+}
+
+fn check_reason(reason: &str) -> Result<(), RequestError> {
+    if REASONS.contains(&reason) {
+        return Ok(());
+    }
+    Err(RequestError::invalid("reason", format!("must be one of {}", REASONS.join(", "))))
 }
 
 fn filter(conditions: Conditions) -> Result<SuppressionFilter, RequestError> {
@@ -384,22 +445,27 @@ fn filter(conditions: Conditions) -> Result<SuppressionFilter, RequestError> {
         relevo_mailkit::address::to_ascii(&domain)
             .map_err(|error| RequestError::invalid("domain", error.to_string()))
     });
-    let time = |name: &'static str, text: Option<String>| {
-        let parse = |text: String| {
-            relevo_api::schedule::parse(&text, 0).map_err(|error| RequestError::invalid(name, error))
-        };
-        let time = text.map(parse).transpose();
-        time.map(|time| time.and_then(|time| i64::try_from(time).ok()))
-    };
+    stream.as_deref().map(check_stream).transpose()?;
+    reason.as_deref().map(check_reason).transpose()?;
     Ok(SuppressionFilter {
         id: None,
         address: None,
         domain: domain.transpose()?,
         stream,
         reason,
-        since: time("since", since)?,
-        until: time("until", until)?,
+        since: since.map(|text| instant("since", &text)).transpose()?,
+        until: until.map(|text| instant("until", &text)).transpose()?,
     })
+}
+
+/// RFC 3339 alone: a span such as `in 1 hour` would be one from now, and means nothing here.
+fn instant(param: &'static str, text: &str) -> Result<i64, RequestError> {
+    let wrong = || {
+        let message = "must be a time of RFC 3339 with an offset, such as 2026-12-24T18:00:00+01:00";
+        RequestError::invalid(param, message)
+    };
+    let time = relevo_api::schedule::parse_instant(text).map_err(|_| wrong())?;
+    i64::try_from(time).map_err(|_| wrong())
 }
 
 fn view(record: SuppressionRecord) -> SuppressionView {
