@@ -1,6 +1,7 @@
 //! Host to connection.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use relevo_resolve::reach::is_inner;
 use rustls_pki_types::ServerName;
@@ -13,6 +14,8 @@ use crate::{FetchError, Fetcher};
 
 /// Addresses of one host that are tried.
 const MAX_ADDRESSES: usize = 4;
+/// Time for one address: one that is silent must not use up the time of those behind it.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
 
 pub(crate) enum Connection {
     Clear(TcpStream),
@@ -56,9 +59,11 @@ pub(crate) async fn connect(fetcher: &Fetcher, url: &Url) -> Result<Connection, 
 async fn first_of(addresses: &[IpAddr], port: u16, host: &str) -> Result<TcpStream, FetchError> {
     let mut detail = "it has no address".to_owned();
     for address in addresses {
-        match TcpStream::connect(SocketAddr::new(*address, port)).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => detail = format!("{address} port {port}: {error}"),
+        let connecting = TcpStream::connect(SocketAddr::new(*address, port));
+        match tokio::time::timeout(CONNECT_TIME, connecting).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => detail = format!("{address} port {port}: {error}"),
+            Err(_) => detail = format!("{address} port {port}: no answer within {CONNECT_TIME:?}"),
         }
     }
     Err(FetchError::Connect { host: host.to_owned(), detail })

@@ -1,8 +1,8 @@
 //! Outgoing HTTP that cannot be turned inwards: for webhooks and policies at URLs that strangers choose.
 //!
 //! * Only `https`, and `http` where the caller allows it. No user or password in the URL.
-//! * The address that is connected to is judged, not the name: a name whose DNS answer points inwards is refused, and
-//!   so is an address in the URL, however it is written.
+//! * The address that is connected to is judged, not the name. A name whose DNS answer points inwards is refused.
+//!   So is an address in the URL, however it is written.
 //! * Redirects are answers like others: they are never followed.
 //! * Time, header and body are bounded. One connection serves one request: HTTP/1.1, certificate verified.
 

@@ -32,7 +32,8 @@ pub struct FetchRequest {
     pub method: Method,
     /// `https://host[:port]/path`, or `http` where [`FetchLimits::clear`] allows it.
     pub url: String,
-    /// Names and values; `Host`, `Content-Length` and `User-Agent` are set by the client unless they are given.
+    /// Names and values. A name that is given again replaces the first; `User-Agent` may be given. `Host`,
+    /// `Content-Length` and what else frames the message are the client's: to give them is an error.
     pub headers: Vec<(String, String)>,
     /// The body; empty for GET.
     pub body: Vec<u8>,
@@ -167,7 +168,8 @@ where
         }
         Ok(FetchResponse { status, headers, body: octets })
     };
-    // The connection is driven here, so that it ends with the request.
+    // The connection is driven here, so that it ends with the request. Whether the answer came whole is for the
+    // exchange to say: a connection may break after it, and one that breaks before it ends the exchange, too.
     let mut exchange = std::pin::pin!(exchange);
     let mut connection = std::pin::pin!(connection);
     let mut driven = false;
@@ -175,10 +177,7 @@ where
         tokio::select! {
             biased;
             result = &mut exchange => return result,
-            ended = &mut connection, if !driven => {
-                driven = true;
-                ended.map_err(broken)?;
-            }
+            _ = &mut connection, if !driven => driven = true,
         }
     }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use relevo_mailkit::model::{Rendered, TemplateError, TemplateLimits, TemplateSource};
 use relevo_mailkit::source::Source;
+use relevo_runtime::FaultKind;
 use relevo_store::{ControlStoreError, TemplateStore};
-pub use relevo_store::{TemplateContent, TemplateRecord, TemplateVariable, TemplateVersion};
+pub use relevo_store::{TemplateChange, TemplateContent, TemplateRecord, TemplateVariable, TemplateVersion};
 use serde_json::{Map, Value};
 use tracing::{error, warn};
 
@@ -14,10 +15,12 @@ use crate::sandbox::{Sandbox, WorkClass};
 
 /// Bounds of a rendering. A mail is far below them.
 const LIMITS: TemplateLimits = TemplateLimits { max_output: 2 << 20, max_steps: 1_000_000, max_depth: 64 };
-/// Octets of all sources of a template.
-const MAX_SOURCES: usize = 2 << 20;
+/// Octets of the content of a template, as JSON.
+const MAX_CONTENT: usize = 2 << 20;
 /// Templates of a tenant.
-const MAX_TEMPLATES: u32 = 10_000;
+const MAX_TEMPLATES: i64 = 10_000;
+/// Versions of a template.
+const MAX_VERSIONS: i64 = 1_000;
 
 /// Why a template cannot be stored or rendered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +28,7 @@ pub enum TemplateRefusal {
     /// There is no such template, or no such version.
     #[error("{0}")]
     NotFound(String),
-    /// The alias is in use, or there are too many templates.
+    /// The alias is in use, or there are too many templates or versions.
     #[error("{0}")]
     Conflict(String),
     /// A source, a variable or another value is wrong.
@@ -112,12 +115,13 @@ impl Templates {
         id: &str,
         number: Option<i64>,
     ) -> Result<TemplateVersion, TemplateRefusal> {
-        let number = match number {
-            Some(number) => number,
-            None => self.store.template_versions(tenant, id).await?.first().map_or(0, |(newest, _)| *newest),
+        let (found, what) = match number {
+            Some(number) => {
+                (self.store.template_version(tenant, id, number).await?, format!("version {number}"))
+            }
+            None => (self.store.newest_template_version(tenant, id).await?, "version".to_owned()),
         };
-        let found = self.store.template_version(tenant, id, number).await?;
-        found.ok_or_else(|| TemplateRefusal::NotFound(format!("the template has no version {number}")))
+        found.ok_or_else(|| TemplateRefusal::NotFound(format!("the template has no {what}")))
     }
 
     /// The version that requests to send use.
@@ -145,8 +149,7 @@ impl Templates {
         content: &TemplateContent,
     ) -> Result<TemplateRecord, TemplateRefusal> {
         self.check(tenant, content).await?;
-        let count = self.store.templates(tenant, "", MAX_TEMPLATES).await?.len();
-        if u32::try_from(count).is_ok_and(|count| count >= MAX_TEMPLATES) {
+        if self.store.count_templates(tenant).await? >= MAX_TEMPLATES {
             return Err(TemplateRefusal::Conflict(format!("there are {MAX_TEMPLATES} templates already")));
         }
         let now = self.clock.now();
@@ -166,31 +169,39 @@ impl Templates {
         Ok(record)
     }
 
-    /// Stores new content as the next version, and returns its number. What is published stays published.
+    /// Changes a template in one step. New content becomes the next version; what is published stays published.
     ///
     /// # Errors
-    /// A source is not well formed, or there is no such template.
-    pub async fn add_version(
+    /// A source is not well formed, the alias is in use, there are too many versions, or there is no such template.
+    /// Nothing is changed then.
+    pub async fn change(
         &self,
         tenant: &str,
         id: &str,
-        content: &TemplateContent,
-    ) -> Result<i64, TemplateRefusal> {
-        self.check(tenant, content).await?;
-        let now = self.clock.now();
-        let number = self.store.add_template_version(tenant, id, content, now).await?;
-        number.ok_or_else(|| TemplateRefusal::NotFound(format!("there is no template {id:?}")))
+        change: &TemplateChange,
+    ) -> Result<(), TemplateRefusal> {
+        if let Some(content) = &change.content {
+            self.check(tenant, content).await?;
+            // Versions are numbered without gaps.
+            if self.version(tenant, id, None).await?.number >= MAX_VERSIONS {
+                let reason = format!("the template has {MAX_VERSIONS} versions: make a duplicate");
+                return Err(TemplateRefusal::Conflict(reason));
+            }
+        }
+        match self.store.change_template(tenant, id, change, self.clock.now()).await? {
+            true => Ok(()),
+            false => Err(TemplateRefusal::NotFound(format!("there is no template {id:?}"))),
+        }
     }
 
-    /// Changes name, alias or published version.
+    /// Publishes a version: requests to send use it from now on.
     ///
     /// # Errors
-    /// The alias is in use, the version does not exist, or there is no such template.
-    pub async fn put(&self, tenant: &str, mut record: TemplateRecord) -> Result<(), TemplateRefusal> {
-        record.changed_at = self.clock.now();
-        match self.store.put_template(tenant, &record).await? {
+    /// The version does not exist, or there is no such template.
+    pub async fn publish(&self, tenant: &str, id: &str, number: i64) -> Result<(), TemplateRefusal> {
+        match self.store.publish_template(tenant, id, number, self.clock.now()).await? {
             true => Ok(()),
-            false => Err(TemplateRefusal::NotFound(format!("there is no template {:?}", record.id))),
+            false => Err(TemplateRefusal::NotFound(format!("there is no template {id:?}"))),
         }
     }
 
@@ -222,41 +233,52 @@ impl Templates {
                 variables.insert(variable.key.clone(), fallback.clone());
             }
         }
-        self.try_render(tenant, content, variables).await?.map_err(|error| refusal(&error))
+        let place = match content {
+            TemplateContent { html: Some(_), .. } => "html",
+            TemplateContent { mjml: Some(_), .. } => "mjml",
+            _ => "text",
+        };
+        self.try_render(tenant, place, source(content), variables).await?.map_err(|error| refusal(&error))
     }
 
-    /// Sees that every source can be rendered, as far as that can be told without variables.
+    /// Sees that every source can be rendered, as far as that can be told without variables. Each source is rendered
+    /// alone: a variable that one of them needs would hide the mistakes of those behind it.
     async fn check(&self, tenant: &str, content: &TemplateContent) -> Result<(), TemplateRefusal> {
-        let sources =
-            [Some(&content.subject), content.html.as_ref(), content.mjml.as_ref(), content.text.as_ref()];
-        if sources.into_iter().flatten().map(String::len).sum::<usize>() > MAX_SOURCES {
-            let message = format!("the sources have more than {MAX_SOURCES} octets together");
-            return Err(TemplateRefusal::Invalid { param: "html".to_owned(), message });
+        let refuse = |param: &str, message: String| {
+            Err(TemplateRefusal::Invalid { param: param.to_owned(), message })
+        };
+        match (&content.html, &content.mjml, &content.text) {
+            (None, None, None) => return refuse("text", "`html`, `mjml` or `text` is needed".to_owned()),
+            (Some(_), Some(_), _) => return refuse("mjml", "give either `html` or `mjml`".to_owned()),
+            _ => {}
         }
-        match self.try_render(tenant, content, Map::new()).await? {
-            // Values decide about everything but the syntax.
-            Err(error)
-                if matches!(error.kind.as_str(), "syntax" | "mjml" | "too-deep" | "invalid-field")
-                    && !depends_on_values(&error) =>
-            {
-                Err(refusal(&error))
+        if serde_json::to_vec(content).map_or(usize::MAX, |json| json.len()) > MAX_CONTENT {
+            let message = format!("the template has more than {MAX_CONTENT} octets as JSON");
+            return refuse(largest(content), message);
+        }
+        for (place, alone) in each_alone(content) {
+            match self.try_render(tenant, place, alone, Map::new()).await? {
+                // Values decide about everything but the syntax.
+                Err(error)
+                    if matches!(error.kind.as_str(), "syntax" | "mjml" | "too-deep" | "invalid-field")
+                        && !depends_on_values(&error) =>
+                {
+                    return Err(refusal(&error));
+                }
+                _ => {}
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
+    /// Renders a source. A fault that the source brings about is a mistake at `place`.
     async fn try_render(
         &self,
         tenant: &str,
-        content: &TemplateContent,
+        place: &'static str,
+        source: TemplateSource,
         variables: Map<String, Value>,
     ) -> Result<Result<Rendered, TemplateError>, TemplateRefusal> {
-        let source = TemplateSource {
-            subject: content.subject.clone(),
-            html: content.html.clone(),
-            mjml: content.mjml.clone(),
-            text: content.text.clone(),
-        };
         let variables = Value::Object(variables).to_string();
         let nothing: Arc<dyn Source> = Arc::new(Vec::new());
         let render = self.sandbox.run(WorkClass::Accept, tenant, &nothing, move |stages, _| {
@@ -264,9 +286,54 @@ impl Templates {
         });
         render.await.map_err(|fault| {
             warn!(tenant, %fault, "a template could not be rendered");
-            TemplateRefusal::Unavailable
+            let message = match fault.kind {
+                FaultKind::Deadline => "takes too much time to render",
+                FaultKind::Memory | FaultKind::Table => "needs too much memory to render",
+                FaultKind::Stack => "is nested too deep to render",
+                _ => return TemplateRefusal::Unavailable,
+            };
+            TemplateRefusal::Invalid { param: place.to_owned(), message: message.to_owned() }
         })
     }
+}
+
+fn source(content: &TemplateContent) -> TemplateSource {
+    TemplateSource {
+        subject: content.subject.clone(),
+        html: content.html.clone(),
+        mjml: content.mjml.clone(),
+        text: content.text.clone(),
+    }
+}
+
+/// Every source alone, with its name. The subject cannot be without a text, so its text is empty.
+fn each_alone(content: &TemplateContent) -> Vec<(&'static str, TemplateSource)> {
+    let none = || TemplateSource { subject: String::new(), html: None, mjml: None, text: None };
+    let subject = TemplateSource { subject: content.subject.clone(), text: Some(String::new()), ..none() };
+    let mut all = vec![("subject", subject)];
+    if content.html.is_some() {
+        all.push(("html", TemplateSource { html: content.html.clone(), ..none() }));
+    }
+    if content.mjml.is_some() {
+        all.push(("mjml", TemplateSource { mjml: content.mjml.clone(), ..none() }));
+    }
+    if content.text.is_some() {
+        all.push(("text", TemplateSource { text: content.text.clone(), ..none() }));
+    }
+    all
+}
+
+/// The field that has the most octets.
+fn largest(content: &TemplateContent) -> &'static str {
+    let size = |source: &Option<String>| source.as_ref().map_or(0, String::len);
+    let sizes = [
+        ("variables", serde_json::to_vec(&content.variables).map_or(0, |json| json.len())),
+        ("subject", content.subject.len()),
+        ("html", size(&content.html)),
+        ("mjml", size(&content.mjml)),
+        ("text", size(&content.text)),
+    ];
+    sizes.into_iter().max_by_key(|(_, size)| *size).map_or("html", |(name, _)| name)
 }
 
 /// An operation that failed may work with other values: `{{ 1 / n }}`.

@@ -38,6 +38,8 @@ fn a_template_is_published_rolled_back_and_survives_a_kill() {
         |relay: &Relay| relay.call("GET", "/templates/order", &Value::Null).1["published_version"].clone();
     assert_eq!(published(&relay), json!(1), "new content is not sent before it is published");
     assert_eq!(publish(&relay, &json!({"version": 2})).0, 200);
+    assert_eq!(relay.call("PATCH", "/templates/order", &json!({"name": "Orders"})).0, 200);
+    assert_eq!(published(&relay), json!(2), "a new name leaves it published");
     relay.kill();
     relay.spawn();
     assert_eq!(published(&relay), json!(2));
@@ -91,6 +93,13 @@ fn what_is_wrong_with_a_template_is_told_when_it_is_stored() {
         (json!({"name": "a", "subject": "x", "html": "<p>\n{% if x %}"}), "html"),
         (json!({"name": "a", "subject": "x", "mjml": "<mjml><mj-body>"}), "mjml"),
         (json!({"name": "a", "subject": "x", "html": "x", "mjml": "x"}), "mjml"),
+        (json!({"name": "a", "subject": "{{ n }}", "html": "{% if x %}"}), "html"),
+        (json!({"name": "a", "subject": "{{ n }}", "html": "{{ n }}", "text": "{% if x %}"}), "text"),
+        (json!({"name": "a", "subject": "{{ n }}", "mjml": "<mjml><mj-body>"}), "mjml"),
+        (json!({"name": "a", "subject": "x", "text": ""}), "text"),
+        (json!({"name": "a\nb", "subject": "x", "text": "x"}), "name"),
+        (json!({"name": "a", "subject": "x", "text": "x",
+            "variables": [{"key": "n", "type": "string", "fallback_value": "x".repeat(3 << 20)}]}), "variables"),
         (json!({"name": "a", "subject": "x", "text": "{{ x|nofilter }}"}), "text"),
         (json!({"name": "a", "subject": "x", "text": "x", "alias": "a b"}), "alias"),
         (json!({"name": "a", "subject": "x", "text": "x", "from": "nobody"}), "from"),
@@ -106,6 +115,15 @@ fn what_is_wrong_with_a_template_is_told_when_it_is_stored() {
     let again =
         relay.call("POST", "/templates", &json!({"name": "b", "alias": "a", "subject": "x", "text": "x"}));
     assert_eq!(again.0, 409, "{}", again.1);
+    let other = created(&relay, &json!({"name": "b", "subject": "x", "text": "x", "html": "<p>y</p>"}));
+    let path = format!("/templates/{other}");
+    let stolen = relay.call("PATCH", &path, &json!({"name": "c", "alias": "a", "subject": "z"}));
+    assert_eq!(stolen.0, 409, "{}", stolen.1);
+    let (_, shown) = relay.call("GET", &path, &Value::Null);
+    assert_eq!((&shown["name"], &shown["version"]), (&json!("b"), &json!(1)), "nothing is half changed");
+    assert_eq!(relay.call("PATCH", &path, &json!({"text": ""})).0, 200);
+    let (_, rendered) = relay.call("POST", &format!("{path}/render"), &json!({}));
+    assert!(rendered["text"].as_str().unwrap().contains('y'), "{rendered}");
     for (method, path) in
         [("GET", "/templates/none"), ("PATCH", "/templates/none"), ("DELETE", "/templates/none")]
     {

@@ -26,7 +26,9 @@ pub use directory::{
 pub use error::ControlStoreError;
 pub use plugins::{ComponentVersion, PluginData, PluginRecord, PluginRecords, PluginStore};
 pub use suppressions::{ALL_STREAMS, SuppressionFilter, SuppressionRecord, SuppressionStore};
-pub use templates::{TemplateContent, TemplateRecord, TemplateStore, TemplateVariable, TemplateVersion};
+pub use templates::{
+    TemplateChange, TemplateContent, TemplateRecord, TemplateStore, TemplateVariable, TemplateVersion,
+};
 pub use webhooks::{
     StoredSecret, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookSettings, WebhookStatus,
     WebhookStore,

@@ -74,6 +74,17 @@ pub struct TemplateVersion {
     pub created_at: i64,
 }
 
+/// What changes of a template. A field that is none stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TemplateChange {
+    /// For people.
+    pub name: Option<String>,
+    /// Empty: the template has none any more.
+    pub alias: Option<String>,
+    /// The content of a new version.
+    pub content: Option<TemplateContent>,
+}
+
 /// Templates. Every method stays within one tenant.
 #[async_trait]
 pub trait TemplateStore: Send + Sync {
@@ -85,6 +96,9 @@ pub trait TemplateStore: Send + Sync {
         max: u32,
     ) -> Result<Vec<TemplateRecord>, ControlStoreError>;
 
+    /// Number of templates.
+    async fn count_templates(&self, tenant: &str) -> Result<i64, ControlStoreError>;
+
     /// The template of this id or alias. An id goes before an alias.
     async fn template(&self, tenant: &str, name: &str) -> Result<Option<TemplateRecord>, ControlStoreError>;
 
@@ -94,6 +108,13 @@ pub trait TemplateStore: Send + Sync {
         tenant: &str,
         id: &str,
         number: i64,
+    ) -> Result<Option<TemplateVersion>, ControlStoreError>;
+
+    /// The newest version.
+    async fn newest_template_version(
+        &self,
+        tenant: &str,
+        id: &str,
     ) -> Result<Option<TemplateVersion>, ControlStoreError>;
 
     /// Numbers and times of the versions, the newest first.
@@ -110,20 +131,30 @@ pub trait TemplateStore: Send + Sync {
         content: &TemplateContent,
     ) -> Result<(), ControlStoreError>;
 
-    /// Changes name, alias and published version. Returns false if there is no such template.
+    /// Changes a template in one step. New content becomes the next version; what is published stays published.
+    /// Returns false if there is no such template.
     ///
     /// # Errors
-    /// [`ControlStoreError::Conflict`] when the alias is in use, or the version does not exist.
-    async fn put_template(&self, tenant: &str, template: &TemplateRecord) -> Result<bool, ControlStoreError>;
-
-    /// Adds a version and returns its number; none if there is no such template.
-    async fn add_template_version(
+    /// [`ControlStoreError::Conflict`] when the alias is in use.
+    async fn change_template(
         &self,
         tenant: &str,
         id: &str,
-        content: &TemplateContent,
+        change: &TemplateChange,
         now: i64,
-    ) -> Result<Option<i64>, ControlStoreError>;
+    ) -> Result<bool, ControlStoreError>;
+
+    /// Publishes a version. Returns false if there is no such template.
+    ///
+    /// # Errors
+    /// [`ControlStoreError::Conflict`] when the version does not exist.
+    async fn publish_template(
+        &self,
+        tenant: &str,
+        id: &str,
+        number: i64,
+        now: i64,
+    ) -> Result<bool, ControlStoreError>;
 
     /// Deletes a template with its versions. Returns false if there is none.
     async fn delete_template(&self, tenant: &str, id: &str) -> Result<bool, ControlStoreError>;
@@ -139,6 +170,16 @@ fn record((id, alias, name, published, created_at, changed_at): Row) -> Template
 
 fn json(content: &TemplateContent) -> Result<String, ControlStoreError> {
     serde_json::to_string(content).map_err(|e| damaged(e.to_string()))
+}
+
+fn version(
+    id: &str,
+    number: i64,
+    content: &str,
+    created_at: i64,
+) -> Result<TemplateVersion, ControlStoreError> {
+    let content = serde_json::from_str(content).map_err(|e| damaged(format!("{id}: {e}")))?;
+    Ok(TemplateVersion { number, content, created_at })
 }
 
 fn damaged(reason: String) -> ControlStoreError {
@@ -178,6 +219,15 @@ impl TemplateStore for ControlStore {
         Ok(rows.into_iter().map(record).collect())
     }
 
+    async fn count_templates(&self, tenant: &str) -> Result<i64, ControlStoreError> {
+        Ok(reading!(self, pool => {
+            sqlx::query_scalar::<_, i64>("SELECT count(*) FROM template WHERE tenant = $1")
+                .bind(tenant)
+                .fetch_one(pool)
+                .await?
+        }))
+    }
+
     async fn template(&self, tenant: &str, name: &str) -> Result<Option<TemplateRecord>, ControlStoreError> {
         let sql = format!(
             "SELECT {COLUMNS} FROM template WHERE tenant = $1 AND (id = $2 OR alias = $2) \
@@ -206,9 +256,25 @@ impl TemplateStore for ControlStore {
             .fetch_optional(pool)
             .await?
         });
-        let Some((content, created_at)) = row else { return Ok(None) };
-        let content = serde_json::from_str(&content).map_err(|e| damaged(format!("{id}: {e}")))?;
-        Ok(Some(TemplateVersion { number, content, created_at }))
+        row.map(|(content, created_at)| version(id, number, &content, created_at)).transpose()
+    }
+
+    async fn newest_template_version(
+        &self,
+        tenant: &str,
+        id: &str,
+    ) -> Result<Option<TemplateVersion>, ControlStoreError> {
+        let row: Option<(i64, String, i64)> = reading!(self, pool => {
+            sqlx::query_as(
+                "SELECT number, content, created_at FROM template_version \
+                 WHERE tenant = $1 AND template = $2 ORDER BY number DESC LIMIT 1",
+            )
+            .bind(tenant)
+            .bind(id)
+            .fetch_optional(pool)
+            .await?
+        });
+        row.map(|(number, content, created_at)| version(id, number, &content, created_at)).transpose()
     }
 
     async fn template_versions(&self, tenant: &str, id: &str) -> Result<Vec<(i64, i64)>, ControlStoreError> {
@@ -249,57 +315,64 @@ impl TemplateStore for ControlStore {
         })
     }
 
-    async fn put_template(&self, tenant: &str, template: &TemplateRecord) -> Result<bool, ControlStoreError> {
-        writing!(self, transaction => {
-            if let Some(number) = template.published {
-                let found: Option<i64> = sqlx::query_scalar(
-                    "SELECT number FROM template_version WHERE tenant = $1 AND template = $2 AND number = $3",
-                )
-                .bind(tenant)
-                .bind(&template.id)
-                .bind(number)
-                .fetch_optional(&mut *transaction)
-                .await?;
-                if found.is_none() {
-                    return Err(ControlStoreError::Conflict(format!("there is no version {number}")));
-                }
-            }
-            let done = sqlx::query(
-                "UPDATE template SET alias = $3, name = $4, published = $5, changed_at = $6 \
-                 WHERE tenant = $1 AND id = $2",
-            )
-            .bind(tenant)
-            .bind(&template.id)
-            .bind(&template.alias)
-            .bind(&template.name)
-            .bind(template.published)
-            .bind(template.changed_at)
-            .execute(&mut *transaction)
-            .await?;
-            done.rows_affected() > 0
-        })
-    }
-
-    async fn add_template_version(
+    async fn change_template(
         &self,
         tenant: &str,
         id: &str,
-        content: &TemplateContent,
+        change: &TemplateChange,
         now: i64,
-    ) -> Result<Option<i64>, ControlStoreError> {
-        let content = json(content)?;
+    ) -> Result<bool, ControlStoreError> {
+        let content = change.content.as_ref().map(json).transpose()?;
         writing!(self, transaction => {
-            // The row is locked, so that two writers get two numbers.
-            let done = sqlx::query("UPDATE template SET changed_at = $3 WHERE tenant = $1 AND id = $2")
-                .bind(tenant)
-                .bind(id)
-                .bind(now)
-                .execute(&mut *transaction)
-                .await?;
-            match done.rows_affected() {
-                0 => None,
-                _ => Some(insert_version!(transaction, tenant, id, &content, now)),
+            // This locks the row, so that two writers get two numbers.
+            let done = sqlx::query(
+                "UPDATE template SET name = coalesce($3, name), \
+                 alias = CASE WHEN $4 IS NULL THEN alias ELSE nullif($4, '') END, changed_at = $5 \
+                 WHERE tenant = $1 AND id = $2",
+            )
+            .bind(tenant)
+            .bind(id)
+            .bind(&change.name)
+            .bind(&change.alias)
+            .bind(now)
+            .execute(&mut *transaction)
+            .await?;
+            let found = done.rows_affected() > 0;
+            if let (true, Some(content)) = (found, &content) {
+                insert_version!(transaction, tenant, id, content, now);
             }
+            found
+        })
+    }
+
+    async fn publish_template(
+        &self,
+        tenant: &str,
+        id: &str,
+        number: i64,
+        now: i64,
+    ) -> Result<bool, ControlStoreError> {
+        writing!(self, transaction => {
+            let found: Option<i64> = sqlx::query_scalar(
+                "SELECT number FROM template_version WHERE tenant = $1 AND template = $2 AND number = $3",
+            )
+            .bind(tenant)
+            .bind(id)
+            .bind(number)
+            .fetch_optional(&mut *transaction)
+            .await?;
+            if found.is_none() {
+                return Err(ControlStoreError::Conflict(format!("there is no version {number}")));
+            }
+            let done =
+                sqlx::query("UPDATE template SET published = $3, changed_at = $4 WHERE tenant = $1 AND id = $2")
+                    .bind(tenant)
+                    .bind(id)
+                    .bind(number)
+                    .bind(now)
+                    .execute(&mut *transaction)
+                    .await?;
+            done.rows_affected() > 0
         })
     }
 

@@ -7,13 +7,17 @@ use super::language::{Language, language};
 use super::{defined, invalid};
 
 /// Currencies whose smallest unit is not a hundredth (ISO 4217).
-const DECIMALS: [(&str, usize); 16] = [
+const DECIMALS: [(&str, usize); 23] = [
     ("BHD", 3),
+    ("BIF", 0),
     ("CLP", 0),
-    ("ISK", 0),
+    ("DJF", 0),
+    ("GNF", 0),
     ("IQD", 3),
+    ("ISK", 0),
     ("JOD", 3),
     ("JPY", 0),
+    ("KMF", 0),
     ("KRW", 0),
     ("KWD", 3),
     ("LYD", 3),
@@ -23,7 +27,10 @@ const DECIMALS: [(&str, usize); 16] = [
     ("TND", 3),
     ("UGX", 0),
     ("VND", 0),
+    ("VUV", 0),
     ("XAF", 0),
+    ("XOF", 0),
+    ("XPF", 0),
 ];
 /// Signs of currencies. Others are written with their code.
 const SIGNS: [(&str, &str); 12] = [
@@ -119,4 +126,20 @@ fn digits(amount: f64, decimals: usize, language: &Language) -> String {
         out.push_str(fraction);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn currencies_have_the_decimals_of_iso_4217() {
+        for code in ["BIF", "DJF", "GNF", "KMF", "VUV", "XOF", "XPF", "JPY"] {
+            let options = [("lang", Value::from("de"))].into_iter().collect();
+            let written = money(&Value::from(1234.5), code, options).expect("a currency");
+            assert!(!written.contains(','), "{written}");
+        }
+        let options = [("lang", Value::from("de"))].into_iter().collect();
+        assert_eq!(money(&Value::from(1.5), "KWD", options).expect("a currency"), "1,500\u{a0}KWD");
+    }
 }

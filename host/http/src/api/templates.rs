@@ -7,7 +7,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use relevo_api::mailbox::MailboxList;
 use relevo_relay::templates::{
-    TemplateContent, TemplateRecord, TemplateRefusal, TemplateVariable, Templates,
+    TemplateChange, TemplateContent, TemplateRecord, TemplateRefusal, TemplateVariable, Templates,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -167,22 +167,19 @@ pub(super) async fn update(
     let fields: TemplateFields = body::read(&body)?;
     check(&fields)?;
     let templates = &services.templates;
-    let mut template = templates.find(&caller.tenant, &name).await?;
+    let template = templates.find(&caller.tenant, &name).await?;
     let newest = templates.version(&caller.tenant, &template.id, None).await?.content;
     let content = merged(newest.clone(), &fields);
-    if content != newest {
-        templates.add_version(&caller.tenant, &template.id, &content).await?;
+    let alias = fields.alias.filter(|alias| *alias != template.alias.as_deref().unwrap_or_default());
+    let change = TemplateChange {
+        name: fields.name.filter(|name| *name != template.name),
+        alias,
+        content: Some(content).filter(|content| *content != newest),
+    };
+    if change != TemplateChange::default() {
+        templates.change(&caller.tenant, &template.id, &change).await?;
     }
-    let before = (template.name.clone(), template.alias.clone());
-    template.name = fields.name.unwrap_or(template.name);
-    if let Some(alias) = fields.alias {
-        template.alias = Some(alias).filter(|alias| !alias.is_empty());
-    }
-    let id = template.id.clone();
-    if before != (template.name.clone(), template.alias.clone()) {
-        templates.put(&caller.tenant, template).await?;
-    }
-    Ok(Json(Object::new("template", id)))
+    Ok(Json(Object::new("template", template.id)))
 }
 
 /// Deletes a template.
@@ -204,12 +201,10 @@ pub(super) async fn publish(
     body: Bytes,
 ) -> Result<Json<Object>, RequestError> {
     let fields: PublishFields = body::read_or_default(&body)?;
-    let mut template = services.templates.find(&caller.tenant, &name).await?;
+    let template = services.templates.find(&caller.tenant, &name).await?;
     let version = services.templates.version(&caller.tenant, &template.id, fields.version).await?;
-    let id = template.id.clone();
-    template.published = Some(version.number);
-    services.templates.put(&caller.tenant, template).await?;
-    Ok(Json(Object::new("template", id)))
+    services.templates.publish(&caller.tenant, &template.id, version.number).await?;
+    Ok(Json(Object::new("template", template.id)))
 }
 
 /// Makes a draft of the newest version under a new id.
@@ -288,8 +283,12 @@ async fn rendered(
 }
 
 fn check(fields: &TemplateFields) -> Result<(), RequestError> {
-    if fields.name.as_deref().is_some_and(|name| name.trim().is_empty() || name.len() > MAX_NAME) {
-        return Err(RequestError::invalid("name", format!("must have 1 to {MAX_NAME} octets")));
+    let is_name = |name: &str| {
+        !name.trim().is_empty() && name.len() <= MAX_NAME && !name.contains(char::is_control)
+    };
+    if fields.name.as_deref().is_some_and(|name| !is_name(name)) {
+        let message = format!("must have 1 to {MAX_NAME} octets and no control characters");
+        return Err(RequestError::invalid("name", message));
     }
     let is_word = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
     if fields.alias.as_deref().is_some_and(|alias| alias.len() > MAX_NAME || !is_word(alias)) {
@@ -312,15 +311,16 @@ fn check(fields: &TemplateFields) -> Result<(), RequestError> {
         return Err(RequestError::invalid("variables", format!("at most {MAX_VARIABLES} are allowed")));
     }
     for (index, variable) in variables.iter().enumerate() {
-        if variable.key.is_empty() || variable.key.len() > MAX_NAME {
-            let message = format!("must have 1 to {MAX_NAME} octets");
+        if !is_name(&variable.key) {
+            let message = format!("must have 1 to {MAX_NAME} octets and no control characters");
             return Err(RequestError::invalid(format!("variables[{index}].key"), message));
         }
     }
     Ok(())
 }
 
-/// The content with the fields that are given. HTML replaces MJML, and the other way round.
+/// The content with the fields that are given. HTML replaces MJML, and the other way round. An empty text takes the
+/// source of the text away: the text is made from the HTML then.
 fn merged(mut content: TemplateContent, fields: &TemplateFields) -> TemplateContent {
     if let Some(subject) = &fields.subject {
         content.subject.clone_from(subject);
@@ -329,7 +329,7 @@ fn merged(mut content: TemplateContent, fields: &TemplateFields) -> TemplateCont
         (content.html, content.mjml) = (fields.html.clone(), fields.mjml.clone());
     }
     if let Some(text) = &fields.text {
-        content.text = Some(text.clone());
+        content.text = Some(text.clone()).filter(|text| !text.is_empty());
     }
     if let Some(from) = &fields.from {
         content.from = Some(from.clone());

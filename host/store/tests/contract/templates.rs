@@ -1,6 +1,8 @@
 //! Templates.
 
-use relevo_store::{ControlStore, ControlStoreError, TemplateContent, TemplateRecord, TemplateStore};
+use relevo_store::{
+    ControlStore, ControlStoreError, TemplateChange, TemplateContent, TemplateRecord, TemplateStore,
+};
 
 fn template(id: &str, alias: Option<&str>) -> TemplateRecord {
     TemplateRecord {
@@ -28,24 +30,47 @@ pub(super) async fn add_one(store: &ControlStore, tenant: &str) {
 
 pub(super) async fn versions_are_numbered_and_stay(store: &ControlStore) {
     store.add_template("acme", &template("t1", Some("order")), &content("one")).await.expect("adds");
-    assert_eq!(
-        store.add_template_version("acme", "t1", &content("two"), 2_000).await.expect("adds"),
-        Some(2)
-    );
-    assert_eq!(store.add_template_version("acme", "t9", &content("two"), 2_000).await.expect("adds"), None);
+    let two = TemplateChange { content: Some(content("two")), ..TemplateChange::default() };
+    assert!(store.change_template("acme", "t1", &two, 2_000).await.expect("adds"));
+    assert!(!store.change_template("acme", "t9", &two, 2_000).await.expect("there is none"));
     let versions = store.template_versions("acme", "t1").await.expect("reads");
     assert_eq!(versions, [(2, 2_000), (1, 1_000)]);
     let first = store.template_version("acme", "t1", 1).await.expect("reads").expect("is there");
     assert_eq!((first.number, first.content, first.created_at), (1, content("one"), 1_000));
     assert_eq!(store.template_version("acme", "t1", 3).await.expect("reads"), None);
 
+    let newest = store.newest_template_version("acme", "t1").await.expect("reads").expect("is there");
+    assert_eq!((newest.number, newest.content, newest.created_at), (2, content("two"), 2_000));
+    assert_eq!(store.newest_template_version("acme", "t9").await.expect("reads"), None);
+
     let mut changed = template("t1", Some("order"));
+    assert!(store.publish_template("acme", "t1", 2, 3_000).await.expect("publishes"));
     (changed.published, changed.changed_at) = (Some(2), 3_000);
-    assert!(store.put_template("acme", &changed).await.expect("publishes"));
     assert_eq!(store.template("acme", "order").await.expect("reads"), Some(changed.clone()));
-    changed.published = Some(7);
-    let error = store.put_template("acme", &changed).await.expect_err("no such version");
+    let error = store.publish_template("acme", "t1", 7, 3_000).await.expect_err("no such version");
     assert!(matches!(&error, ControlStoreError::Conflict(why) if why.contains('7')), "{error:?}");
+
+    // A new name does not undo what somebody else has published meanwhile.
+    let rename = |name: &str, alias: Option<&str>| TemplateChange {
+        name: Some(name.into()),
+        alias: alias.map(Into::into),
+        content: None,
+    };
+    assert!(store.change_template("acme", "t1", &rename("New", None), 4_000).await.expect("renames"));
+    (changed.name, changed.changed_at) = ("New".into(), 4_000);
+    assert_eq!(store.template("acme", "order").await.expect("reads"), Some(changed.clone()));
+    assert!(store.change_template("acme", "t1", &rename("New", Some("")), 5_000).await.expect("renames"));
+    (changed.alias, changed.changed_at) = (None, 5_000);
+    assert_eq!(store.template("acme", "t1").await.expect("reads"), Some(changed));
+
+    // Nothing of a change is stored if a part of it cannot be.
+    store.add_template("acme", &template("t2", Some("taken")), &content("x")).await.expect("adds");
+    let stolen = TemplateChange { alias: Some("taken".into()), ..two };
+    let error = store.change_template("acme", "t1", &stolen, 6_000).await.expect_err("in use");
+    assert!(matches!(error, ControlStoreError::Conflict(_)), "{error:?}");
+    assert_eq!(store.template_versions("acme", "t1").await.expect("reads").len(), 2);
+    assert_eq!(store.count_templates("acme").await.expect("reads"), 2);
+    assert!(store.delete_template("acme", "t2").await.expect("deletes"));
     assert!(store.delete_template("acme", "t1").await.expect("deletes"));
     assert!(!store.delete_template("acme", "t1").await.expect("is gone"));
     assert_eq!(store.template_versions("acme", "t1").await.expect("reads"), []);
