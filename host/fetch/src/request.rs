@@ -168,16 +168,97 @@ where
         }
         Ok(FetchResponse { status, headers, body: octets })
     };
-    // The connection is driven here, so that it ends with the request. Whether the answer came whole is for the
-    // exchange to say: a connection may break after it, and one that breaks before it ends the exchange, too.
+    // The connection is driven here, so that it ends with the request.
     let mut exchange = std::pin::pin!(exchange);
     let mut connection = std::pin::pin!(connection);
-    let mut driven = false;
-    loop {
-        tokio::select! {
+    let ended = tokio::select! {
+        biased;
+        result = &mut exchange => return result,
+        ended = &mut connection => ended,
+    };
+    match ended {
+        Ok(()) => exchange.await,
+        // An answer that came whole counts, whatever broke behind it. What has not come by now never will.
+        Err(error) => tokio::select! {
             biased;
-            result = &mut exchange => return result,
-            _ = &mut connection, if !driven => driven = true,
+            result = exchange => result,
+            () = std::future::ready(()) => Err(broken(error)),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
+
+    use tokio::io::ReadBuf;
+
+    use super::*;
+
+    /// Answers what is written with fixed octets and the end, and cannot be shut down.
+    struct Breaking {
+        answer: &'static [u8],
+        is_written: bool,
+        reader: Option<Waker>,
+    }
+
+    impl AsyncRead for Breaking {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if !self.is_written {
+                self.reader = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            let answer = self.answer;
+            let (now, later) = answer.split_at(answer.len().min(buf.remaining()));
+            buf.put_slice(now);
+            self.answer = later;
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Breaking {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.is_written = true;
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
+            Poll::Ready(Ok(buf.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+    }
+
+    async fn answered(answer: &'static str) -> Result<FetchResponse, FetchError> {
+        let url = usable("https://a.example.com/", false)?;
+        let request =
+            FetchRequest { method: Method::Get, url: String::new(), headers: Vec::new(), body: Vec::new() };
+        let stream = Breaking { answer: answer.as_bytes(), is_written: false, reader: None };
+        exchange(stream, message(request, &url)?, 100).await
+    }
+
+    #[tokio::test]
+    async fn an_answer_counts_if_it_is_whole() {
+        let whole = answered("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello").await;
+        assert_eq!(whole.expect("an answer").body, b"hello");
+        for part in ["", "HTTP/1.1 200", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel"] {
+            let error = answered(part).await.expect_err("not whole");
+            assert!(matches!(error, FetchError::Broken(_)), "{part:?}: {error}");
         }
     }
 }
