@@ -63,9 +63,25 @@ fn words(path: &str, text: &str) -> (String, String) {
             return (path, message.to_owned());
         }
     }
-    let text = text.replace("a sequence", "an array").replace("sequence", "array");
-    let text = text.replace("a map", "an object").replace("map", "object").replace("unit value", "null");
+    // What was found may be the client's own text, which stays as it is. What was expected comes last.
+    let text = match text.rsplit_once(", expected ") {
+        Some((found, expected)) => {
+            let expected = expected.replace("a sequence", "an array").replace("sequence", "array");
+            let expected = expected.replace("a map", "an object").replace("map", "object");
+            format!("{}, expected {expected}", json_type(found))
+        }
+        None => text.to_owned(),
+    };
     (path.to_owned(), text)
+}
+
+fn json_type(found: &str) -> &str {
+    match found {
+        "invalid type: sequence" => "invalid type: array",
+        "invalid type: map" => "invalid type: object",
+        "invalid type: unit value" => "invalid type: null",
+        found => found,
+    }
 }
 
 fn field_of<'a>(text: &'a str, kind: &str) -> Option<(&'a str, &'a str)> {
@@ -140,6 +156,12 @@ mod tests {
             (r#"{"inner":[{"zzz":"a"}]}"#, "inner[0].zzz", "unknown field, known are subject, count"),
             (r#"{"inner":[{}]}"#, "inner[0].subject", "is missing"),
             (r#"{"inner":{}}"#, "inner", "invalid type: object, expected an array"),
+            (r#"{"inner":[{"subject":[]}]}"#, "inner[0].subject", "invalid type: array, expected a string"),
+            (
+                r#"{"inner":"a map, expected a sequence"}"#,
+                "inner",
+                r#"invalid type: string "a map, expected a sequence", expected an array"#,
+            ),
             (r#"{"inner":[{"subject":"a","subject":"b"}]}"#, "inner[0].subject", "is given twice"),
         ];
         for (body, param, message) in cases {

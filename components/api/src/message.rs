@@ -77,21 +77,19 @@ pub enum MessageContent {
     },
 }
 
-/// The messages of a request: one for each of `recipients`, otherwise one for all.
-#[must_use]
-pub fn messages(checked: &CheckedRequest) -> Vec<OutgoingMessage> {
+/// The messages of a request: one for each of `recipients`, otherwise one for all. Each is made when it is asked for:
+/// all of them together would hold the content as often as there are recipients.
+pub fn messages(checked: &CheckedRequest) -> impl Iterator<Item = OutgoingMessage> {
     let request = &checked.request;
-    if request.recipients.is_empty() {
-        return vec![OutgoingMessage {
-            sender: checked.from.clone(),
-            recipients: checked.addresses.iter().map(|r| (r.address.clone(), r.param.clone())).collect(),
-            content: content(request, None),
-            metadata: request.metadata.clone(),
-            to: mailboxes(&request.to),
-        }];
-    }
+    let shared = request.recipients.is_empty().then(|| OutgoingMessage {
+        sender: checked.from.clone(),
+        recipients: checked.addresses.iter().map(|r| (r.address.clone(), r.param.clone())).collect(),
+        content: content(request, None),
+        metadata: request.metadata.clone(),
+        to: mailboxes(&request.to),
+    });
     let each = checked.addresses.iter().zip(&request.recipients);
-    each.map(|(recipient, personal)| {
+    shared.into_iter().chain(each.map(move |(recipient, personal)| {
         let mut metadata = request.metadata.clone();
         metadata.extend(personal.metadata.clone());
         let name = personal.name.clone().filter(|name| !name.trim().is_empty());
@@ -102,8 +100,7 @@ pub fn messages(checked: &CheckedRequest) -> Vec<OutgoingMessage> {
             metadata,
             to: vec![model::Mailbox { name, address: recipient.address.to_string() }],
         }
-    })
-    .collect()
+    }))
 }
 
 impl OutgoingMessage {

@@ -57,13 +57,13 @@ pub struct EmailRequest {
     #[serde(default)]
     pub template: Option<TemplateChoice>,
     /// Tracking of opens and clicks. Absent fields are as the domain has them.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub tracking: TrackingChoice,
     /// Keys and values that events and webhooks carry.
     #[serde(default, deserialize_with = "null_is_empty")]
     pub metadata: BTreeMap<String, String>,
     /// Kind of mail: decides about suppression and unsubscribing.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub stream: Stream,
     /// Topic that a recipient can leave without leaving the others.
     #[serde(default, alias = "topic_id", alias = "topicId")]
@@ -75,7 +75,7 @@ pub struct EmailRequest {
     #[serde(default)]
     pub tls: Option<TlsChoice>,
     /// Everything is checked and nothing is sent.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub dry_run: bool,
 }
 
@@ -164,7 +164,7 @@ pub struct Tag {
     /// ASCII letters, digits, `_` and `-`.
     pub name: String,
     /// ASCII letters, digits, `_` and `-`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub value: String,
 }
 

@@ -27,7 +27,7 @@ fn run(case: &Case) -> Result<Vec<Vec<String>>, InvalidRequest> {
     let limits = Limits { recipients: 5, ..Limits::default() };
     let checked = check::check(request, &limits, NOW)?;
     let messages = message::messages(&checked);
-    Ok(messages.iter().map(|m| m.recipients.iter().map(|(a, _)| a.to_string()).collect()).collect())
+    Ok(messages.map(|m| m.recipients.iter().map(|(a, _)| a.to_string()).collect()).collect())
 }
 
 #[test]

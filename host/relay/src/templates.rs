@@ -308,7 +308,7 @@ fn source(content: &TemplateContent) -> TemplateSource {
 
 /// Every source alone, with its name. The subject cannot be without a text, so its text is empty.
 fn each_alone(content: &TemplateContent) -> Vec<(&'static str, TemplateSource)> {
-    let none = || TemplateSource { subject: String::new(), html: None, mjml: None, text: None };
+    let none = TemplateSource::default;
     let subject = TemplateSource { subject: content.subject.clone(), text: Some(String::new()), ..none() };
     let mut all = vec![("subject", subject)];
     if content.html.is_some() {
