@@ -126,7 +126,8 @@ impl Suppressions {
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
     ) -> Result<Self, SuppressionError> {
-        let count = usize::try_from(store.count_suppressions().await?).unwrap_or(0);
+        let count = if store.is_shared() { 0 } else { store.count_suppressions().await? };
+        let count = usize::try_from(count).unwrap_or(0);
         let expected = count.saturating_mul(2).max(LEAST_EXPECTED);
         let filter = AtomicBloomFilter::with_false_pos(FALSE_POSITIVES).expected_items(expected);
         Ok(Self { store, events, clock, ids, filter, filled: AtomicBool::new(false) })

@@ -5,7 +5,7 @@ use relevo_queue::testing::FailingCall;
 use relevo_smtp::server::BodyWriter as _;
 
 use super::*;
-use crate::testing::{FixedSuppressions, World, credentials, no_suppressions, suppressed, suppressions};
+use crate::testing::{FixedSuppressions, World, credentials, no_suppressions, open_suppressions, suppressed};
 
 const MESSAGE: &[u8] = b"From: a@example.com\r\n\r\nHello\r\n";
 
@@ -43,7 +43,7 @@ impl Dialogue {
     }
 
     async fn with_lists(world: World, lists: FixedSuppressions, listener: ListenerKind, remote: &str) -> Self {
-        let suppressed = suppressions(lists, world.queue.clone(), world.clock.clone()).await;
+        let suppressed = open_suppressions(lists, world.queue.clone(), world.clock.clone()).await;
         let metrics = IntakeMetrics::default();
         let intake = Intake::new(world.pipeline.clone(), suppressed, world.settings.clone(), metrics);
         let intake = intake.expect("randomness");

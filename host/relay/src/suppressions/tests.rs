@@ -3,7 +3,7 @@
 use relevo_queue::RecipientState;
 
 use super::*;
-use crate::testing::{FixedSuppressions, World, forward, submission, suppressed, suppressions};
+use crate::testing::{FixedSuppressions, World, forward, open_suppressions, submission, suppressed};
 
 #[test]
 fn every_spelling_of_a_mailbox_has_one_form() {
@@ -31,7 +31,7 @@ fn every_spelling_of_a_mailbox_has_one_form() {
 
 async fn world(store: FixedSuppressions) -> World {
     let mut world = World::new();
-    let lists = suppressions(store, world.queue.clone(), world.clock.clone()).await;
+    let lists = open_suppressions(store, world.queue.clone(), world.clock.clone()).await;
     world.pipeline.checks = vec![lists as Arc<dyn Check>];
     world
 }

@@ -6,5 +6,5 @@ mod suppressions;
 mod world;
 
 pub(crate) use stages::{ScriptedStages, read};
-pub(crate) use suppressions::{FixedSuppressions, no_suppressions, suppressed, suppressions};
+pub(crate) use suppressions::{FixedSuppressions, no_suppressions, open_suppressions, suppressed};
 pub(crate) use world::{World, credentials, forward, hash, key, settings, submission};

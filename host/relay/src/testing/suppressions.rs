@@ -87,10 +87,10 @@ impl SuppressionStore for FixedSuppressions {
 }
 
 pub(crate) async fn no_suppressions(events: Arc<dyn EventLog>, clock: Arc<dyn Clock>) -> Arc<Suppressions> {
-    suppressions(FixedSuppressions::default(), events, clock).await
+    open_suppressions(FixedSuppressions::default(), events, clock).await
 }
 
-pub(crate) async fn suppressions(
+pub(crate) async fn open_suppressions(
     store: FixedSuppressions,
     events: Arc<dyn EventLog>,
     clock: Arc<dyn Clock>,
