@@ -223,11 +223,7 @@ mod tests {
     }
 
     impl AsyncWrite for Breaking {
-        fn poll_write(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            buf: &[u8],
-        ) -> Poll<io::Result<usize>> {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
             self.is_written = true;
             if let Some(reader) = self.reader.take() {
                 reader.wake();

@@ -314,7 +314,8 @@ impl Check for Suppressions {
             };
             let Some(entry) = entries.iter().find(|entry| concerns(entry, TRANSACTIONAL)) else { continue };
             let decided_by = Some(result.answers.len());
-            result.decisions[index] = RecipientDecision { verdict: Verdict::Reject(reply(entry)), decided_by };
+            result.decisions[index] =
+                RecipientDecision { verdict: Verdict::Reject(reply(entry)), decided_by };
             result.answers.push(answer(entry.reason.clone()));
         }
         result

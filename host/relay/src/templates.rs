@@ -244,9 +244,8 @@ impl Templates {
     /// Sees that every source can be rendered, as far as that can be told without variables. Each source is rendered
     /// alone: a variable that one of them needs would hide the mistakes of those behind it.
     async fn check(&self, tenant: &str, content: &TemplateContent) -> Result<(), TemplateRefusal> {
-        let refuse = |param: &str, message: String| {
-            Err(TemplateRefusal::Invalid { param: param.to_owned(), message })
-        };
+        let refuse =
+            |param: &str, message: String| Err(TemplateRefusal::Invalid { param: param.to_owned(), message });
         match (&content.html, &content.mjml, &content.text) {
             (None, None, None) => return refuse("text", "`html`, `mjml` or `text` is needed".to_owned()),
             (Some(_), Some(_), _) => return refuse("mjml", "give either `html` or `mjml`".to_owned()),

@@ -134,7 +134,9 @@ fn every_spelling_of_an_address_is_the_same_mailbox() {
     add(&relay, &json!({"email": "\"a b\"@example.net"}));
     let mut client = relay.login();
     client.expect("MAIL FROM:<a@example.test>", "250");
-    for spelling in ["ana@example.net", "\"ana\"@example.net", "\"A\\na\"@example.net", "\"A\\ b\"@example.net"] {
+    for spelling in
+        ["ana@example.net", "\"ana\"@example.net", "\"A\\na\"@example.net", "\"A\\ b\"@example.net"]
+    {
         client.expect(&format!("RCPT TO:<{spelling}>"), "550 5.7.1");
     }
     let exported = relay.get("/suppressions/export");

@@ -98,8 +98,11 @@ fn what_is_wrong_with_a_template_is_told_when_it_is_stored() {
         (json!({"name": "a", "subject": "{{ n }}", "mjml": "<mjml><mj-body>"}), "mjml"),
         (json!({"name": "a", "subject": "x", "text": ""}), "text"),
         (json!({"name": "a\nb", "subject": "x", "text": "x"}), "name"),
-        (json!({"name": "a", "subject": "x", "text": "x",
-            "variables": [{"key": "n", "type": "string", "fallback_value": "x".repeat(3 << 20)}]}), "variables"),
+        (
+            json!({"name": "a", "subject": "x", "text": "x",
+            "variables": [{"key": "n", "type": "string", "fallback_value": "x".repeat(3 << 20)}]}),
+            "variables",
+        ),
         (json!({"name": "a", "subject": "x", "text": "{{ x|nofilter }}"}), "text"),
         (json!({"name": "a", "subject": "x", "text": "x", "alias": "a b"}), "alias"),
         (json!({"name": "a", "subject": "x", "text": "x", "from": "nobody"}), "from"),

@@ -423,8 +423,7 @@ fn batch(body: &Bytes) -> Result<Vec<String>, RequestError> {
 
 fn check_stream(stream: &str) -> Result<(), RequestError> {
     let known = matches!(stream, ALL_STREAMS | "transactional" | "marketing");
-    let is_topic =
-        |topic: &str| (1..=MAX_TOPIC).contains(&topic.len()) && !topic.contains(char::is_control);
+    let is_topic = |topic: &str| (1..=MAX_TOPIC).contains(&topic.len()) && !topic.contains(char::is_control);
     if known || stream.strip_prefix("topic:").is_some_and(is_topic) {
         return Ok(());
     }

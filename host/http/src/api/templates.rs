@@ -283,9 +283,8 @@ async fn rendered(
 }
 
 fn check(fields: &TemplateFields) -> Result<(), RequestError> {
-    let is_name = |name: &str| {
-        !name.trim().is_empty() && name.len() <= MAX_NAME && !name.contains(char::is_control)
-    };
+    let is_name =
+        |name: &str| !name.trim().is_empty() && name.len() <= MAX_NAME && !name.contains(char::is_control);
     if fields.name.as_deref().is_some_and(|name| !is_name(name)) {
         let message = format!("must have 1 to {MAX_NAME} octets and no control characters");
         return Err(RequestError::invalid("name", message));

@@ -42,7 +42,12 @@ impl Dialogue {
         Self::with_lists(world, FixedSuppressions::default(), listener, remote).await
     }
 
-    async fn with_lists(world: World, lists: FixedSuppressions, listener: ListenerKind, remote: &str) -> Self {
+    async fn with_lists(
+        world: World,
+        lists: FixedSuppressions,
+        listener: ListenerKind,
+        remote: &str,
+    ) -> Self {
         let suppressed = open_suppressions(lists, world.queue.clone(), world.clock.clone()).await;
         let metrics = IntakeMetrics::default();
         let intake = Intake::new(world.pipeline.clone(), suppressed, world.settings.clone(), metrics);

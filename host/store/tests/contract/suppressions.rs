@@ -66,7 +66,10 @@ pub(super) async fn many_topics_hide_no_stream(store: &ControlStore) {
     entries.reverse();
     let added = store.add_suppressions("acme", &entries).await.expect("adds");
     assert_eq!(added.len(), entries.len());
-    assert_eq!((&added[0].stream, &added[1_101].address), (&"topic:0000".to_owned(), &"b@example.net".to_owned()));
+    assert_eq!(
+        (&added[0].stream, &added[1_101].address),
+        (&"topic:0000".to_owned(), &"b@example.net".to_owned())
+    );
 
     let found = store.suppressions_of("acme", "a@example.net").await.expect("reads");
     assert_eq!((found.len(), &found[0].stream), (1_101, &"transactional".to_owned()));
