@@ -228,12 +228,8 @@ fn smarthost(host: &str) -> World {
 
 fn smarthost_with(host: &str, tls: TlsPolicy) -> World {
     World::with(|d| {
-        d.smarthost = Some(crate::settings::SmarthostSettings {
-            host: host.to_owned(),
-            port: 587,
-            tls,
-            auth: None,
-        });
+        d.smarthost =
+            Some(crate::settings::SmarthostSettings { host: host.to_owned(), port: 587, tls, auth: None });
     })
 }
 

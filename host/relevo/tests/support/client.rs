@@ -127,5 +127,23 @@ pub fn request(
     let at = all.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
     let head = String::from_utf8(all[..at].to_vec()).unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Answer { status, head, body: all[at + 4..].to_vec() }
+    let answer = Answer { status, head, body: all[at + 4..].to_vec() };
+    match answer.field("transfer-encoding") {
+        Some("chunked") => Answer { body: without_chunks(&answer.body), ..answer },
+        _ => answer,
+    }
+}
+
+/// The octets of a body in chunks (RFC 9112 section 7.1).
+fn without_chunks(mut body: &[u8]) -> Vec<u8> {
+    let mut octets = Vec::new();
+    loop {
+        let end = body.windows(2).position(|w| w == b"\r\n").unwrap();
+        let size = usize::from_str_radix(std::str::from_utf8(&body[..end]).unwrap(), 16).unwrap();
+        if size == 0 {
+            return octets;
+        }
+        octets.extend_from_slice(&body[end + 2..end + 2 + size]);
+        body = &body[end + 2 + size + 2..];
+    }
 }

@@ -186,7 +186,8 @@ mod tests {
         roots.add(issuer.der().clone()).unwrap();
 
         let names = names.iter().map(|&name| name.to_owned()).collect();
-        let needed = TlsRequirement { names, ..TlsRequirement::new(TlsPolicy::Verified, TlsReason::Configured) };
+        let needed =
+            TlsRequirement { names, ..TlsRequirement::new(TlsPolicy::Verified, TlsReason::Configured) };
         let (_, judge) = Tls::with_roots(roots).config(true, &needed).unwrap();
         let asked = ServerName::try_from("mx.example").unwrap();
         judge.verify_server_cert(host.der(), &[], &asked, &[], UnixTime::now()).map(drop)
