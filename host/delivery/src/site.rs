@@ -333,11 +333,11 @@ mod tests {
         let key = QueueKey::of_domain("a.test");
         s.register(&key, 2, &["t".into()]);
         for _ in 0..3 {
-            assert_eq!(*s.candidates(), [key.clone()]);
+            assert_eq!(*s.candidates(), std::slice::from_ref(&key)[..]);
             s.leased(&key);
         }
         assert!(s.has(&key) && s.connections_needed(0, 20) == 1);
-        s.exhausted(&[key.clone()]);
+        s.exhausted(std::slice::from_ref(&key));
         assert!(!s.has(&key) && s.candidates().is_empty() && s.connections_needed(0, 20) == 0);
     }
 

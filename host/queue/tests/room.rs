@@ -23,7 +23,7 @@ fn open(disk: &FaultyDisk) -> Arc<EmbeddedStore> {
 async fn settle_in_the_end(store: &Arc<EmbeddedStore>, lease: &Lease) {
     for _ in 0..3 {
         let done = settle(lease, RecipientState::Delivered);
-        match settle_all(&store, vec![done], vec![], vec![event("acme", "email.delivered", T0)]).await {
+        match settle_all(store, vec![done], vec![], vec![event("acme", "email.delivered", T0)]).await {
             Ok(()) => return,
             Err(StoreError::Full) => {}
             Err(error) => panic!("{error}"),

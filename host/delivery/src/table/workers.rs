@@ -187,7 +187,7 @@ mod tests {
         let Turn::Lease(keys, ..) = table.turn(&"old".into(), &worker, 0) else {
             unreachable!("it waits");
         };
-        assert_eq!(*keys, [key.clone()]);
+        assert_eq!(*keys, std::slice::from_ref(&key)[..]);
         (table, worker, key)
     }
 
@@ -218,7 +218,7 @@ mod tests {
         table.leased(&"old".into(), &key, 0);
         assert!(table.is_attended(&key));
         assert!(matches!(table.turn(&"old".into(), &worker, 0), Turn::Lease(..)));
-        table.exhausted(&"old".into(), &[key.clone()]);
+        table.exhausted(&"old".into(), std::slice::from_ref(&key));
         assert!(!table.is_attended(&key));
     }
 }
