@@ -7,7 +7,8 @@ use crate::problem::InvalidRequest;
 
 /// Reads a request from the octets of a body.
 ///
-/// Nesting is limited to 128 levels. A field that is given twice, and a field that is not known, are mistakes.
+/// Nesting is limited to 128 levels. A field that is given twice, and a field that is not known,
+/// are mistakes.
 ///
 /// # Errors
 /// [`InvalidRequest::Json`] with line and column when the octets are not JSON; otherwise the first value of a wrong
@@ -46,8 +47,8 @@ fn without_position(text: &str) -> String {
     }
 }
 
-/// The words of `serde` for people: types by their JSON names, and the nearest known name for one that is not known. A
-/// field that is missing or doubled is part of the path.
+/// The words of `serde` for people: types by their JSON names, and the nearest known name for one
+/// that is not known. A field that is missing or doubled is part of the path.
 fn words(path: &str, text: &str) -> (String, String) {
     if let Some((unknown, expected)) = field_of(text, "unknown") {
         let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();

@@ -77,8 +77,9 @@ pub enum MessageContent {
     },
 }
 
-/// The messages of a request: one for each of `recipients`, otherwise one for all. Each is made when it is asked for:
-/// all of them together would hold the content as often as there are recipients.
+/// The messages of a request: one for each of `recipients`, otherwise one for all. Each is made
+/// when it is asked for: all of them together would hold the content as often as there are
+/// recipients.
 pub fn messages(checked: &CheckedRequest) -> impl Iterator<Item = OutgoingMessage> {
     let request = &checked.request;
     let shared = request.recipients.is_empty().then(|| OutgoingMessage {
@@ -104,7 +105,8 @@ pub fn messages(checked: &CheckedRequest) -> impl Iterator<Item = OutgoingMessag
 }
 
 impl OutgoingMessage {
-    /// The header for the `template` component. `attachments` has the octets of every attachment of the request.
+    /// The header for the `template` component. `attachments` has the octets of every attachment of
+    /// the request.
     #[must_use]
     pub fn envelope(
         &self,

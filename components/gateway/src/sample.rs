@@ -1,5 +1,5 @@
-//! The sample: a template with one link, from an address and at a time that never change. It is planned as the host plans
-//! a submission, and one copy of it is made.
+//! The sample: a template with one link, from an address and at a time that never change. It is
+//! planned as the host plans a submission, and one copy of it is made.
 
 use std::io;
 use std::net::IpAddr;

@@ -38,7 +38,8 @@ pub struct Visit<'a> {
     pub client: IpAddr,
     /// The message was not delivered yet.
     pub before_delivery: bool,
-    /// Distinct links of this message that the same client followed within the last two seconds, this one included.
+    /// Distinct links of this message that the same client followed within the last two seconds,
+    /// this one included.
     pub links_at_once: u32,
 }
 

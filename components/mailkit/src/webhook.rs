@@ -1,7 +1,7 @@
 //! Signatures of webhooks, as the Standard Webhooks specification 1.0 has them.
 //!
-//! Signed are the id, the time and the body, joined by full stops. A receiver that has the secret knows that the body
-//! is ours, whole, and not older than it says.
+//! Signed are the id, the time and the body, joined by full stops. A receiver that has the secret
+//! knows that the body is ours, whole, and not older than it says.
 
 use std::fmt;
 
@@ -51,8 +51,8 @@ impl fmt::Debug for WebhookSecret {
     }
 }
 
-/// The value of `webhook-signature`: `v1,BASE64` for each secret, separated by spaces. While a secret is rotated there
-/// are two.
+/// The value of `webhook-signature`: `v1,BASE64` for each secret, separated by spaces. While a
+/// secret is rotated there are two.
 ///
 /// `id` has no full stop; `timestamp` is in seconds since 1970.
 #[must_use]

@@ -1,5 +1,5 @@
-//! From a validated message, its envelope and the settings of its tenant to what is queued. The host and the edge gateway
-//! use it, so that both give the same octets.
+//! From a validated message, its envelope and the settings of its tenant to what is queued. The
+//! host and the edge gateway use it, so that both give the same octets.
 //!
 //! * [`authority`]: who may send as whom.
 //! * [`tracking`]: whether and how a message is tracked.
@@ -42,7 +42,8 @@ pub const MAX_DEPTH: u32 = 50;
 /// Parts of a message.
 pub const MAX_PARTS: u32 = 2_000;
 
-/// The options of `validate` for a submitted message. `now` is in milliseconds since 1970, `max_size` in octets.
+/// The options of `validate` for a submitted message. `now` is in milliseconds since 1970,
+/// `max_size` in octets.
 #[must_use]
 pub fn validate_options(
     hostname: &str,

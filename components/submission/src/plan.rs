@@ -1,4 +1,5 @@
-//! The plan of a submission: from a validated message, its envelope and the tenant's settings to what is queued.
+//! The plan of a submission: from a validated message, its envelope and the tenant's settings to
+//! what is queued.
 
 use relevo_mailkit::envelope::Envelope;
 use relevo_mailkit::id::ItemId;
@@ -34,7 +35,8 @@ pub struct PlanSettings<'a> {
     pub hostname: &'a str,
     /// The signer; none: the message passes unsigned.
     pub signing: Option<Signing>,
-    /// The tracking of the domain, the id of the key that mints, and the answer of `track`; none: not tracked.
+    /// The tracking of the domain, the id of the key that mints, and the answer of `track`; none:
+    /// not tracked.
     pub tracked: Option<Tracked<'a>>,
     /// The grants of the sending domain; none: the message belongs to no tenant, and does not bounce.
     pub grants: Option<&'a EgressGrants>,

@@ -55,7 +55,8 @@ impl Fetcher {
     /// Sends one request and reads the whole answer.
     ///
     /// # Errors
-    /// Nothing was sent, or no whole answer came; [`FetchError::is_permanent`] tells whether it can ever succeed.
+    /// Nothing was sent, or no whole answer came; [`FetchError::is_permanent`] tells whether it can
+    /// ever succeed.
     pub async fn send(
         &self,
         request: FetchRequest,

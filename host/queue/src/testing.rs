@@ -1,5 +1,5 @@
-//! A queue for the tests of other crates: the embedded store on a disk in memory. It remembers what it was asked, and can
-//! be told to fail.
+//! A queue for the tests of other crates: the embedded store on a disk in memory. It remembers what
+//! it was asked, and can be told to fail.
 
 #![allow(clippy::expect_used, reason = "a test ends where it finds something amiss")]
 
@@ -49,7 +49,8 @@ pub struct AcceptedItem {
 }
 
 impl AcceptedItem {
-    /// A lease of one of its deliveries, as it would be given for the first attempt. The store knows nothing of it.
+    /// A lease of one of its deliveries, as it would be given for the first attempt. The store
+    /// knows nothing of it.
     #[must_use]
     pub fn lease(&self, number: usize) -> Lease {
         let new = self.deliveries[number].clone();

@@ -1,4 +1,5 @@
-//! Templates of tenants: stored with their versions, checked before they are stored, and rendered in the sandbox.
+//! Templates of tenants: stored with their versions, checked before they are stored, and rendered
+//! in the sandbox.
 
 use std::sync::Arc;
 
@@ -169,11 +170,12 @@ impl Templates {
         Ok(record)
     }
 
-    /// Changes a template in one step. New content becomes the next version; what is published stays published.
+    /// Changes a template in one step. New content becomes the next version; what is published
+    /// stays published.
     ///
     /// # Errors
-    /// A source is not well formed, the alias is in use, there are too many versions, or there is no such template.
-    /// Nothing is changed then.
+    /// A source is not well formed, the alias is in use, there are too many versions, or there is
+    /// no such template. Nothing is changed then.
     pub async fn change(
         &self,
         tenant: &str,
@@ -241,8 +243,9 @@ impl Templates {
         self.try_render(tenant, place, source(content), variables).await?.map_err(|error| refusal(&error))
     }
 
-    /// Sees that every source can be rendered, as far as that can be told without variables. Each source is rendered
-    /// alone: a variable that one of them needs would hide the mistakes of those behind it.
+    /// Sees that every source can be rendered, as far as that can be told without variables. Each
+    /// source is rendered alone: a variable that one of them needs would hide the mistakes of those
+    /// behind it.
     async fn check(&self, tenant: &str, content: &TemplateContent) -> Result<(), TemplateRefusal> {
         let refuse =
             |param: &str, message: String| Err(TemplateRefusal::Invalid { param: param.to_owned(), message });

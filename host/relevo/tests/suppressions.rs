@@ -1,5 +1,5 @@
-//! Suppressed addresses: refused at RCPT with the reason, over HTTP listed, imported, exported and removed, and still
-//! there after a kill.
+//! Suppressed addresses: refused at RCPT with the reason, over HTTP listed, imported, exported and
+//! removed, and still there after a kill.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "tests")]
 
 #[allow(dead_code, reason = "shared with other tests")]

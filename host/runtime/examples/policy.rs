@@ -2,8 +2,8 @@
 //! them.
 //!
 //! ```text
-//! cargo xtask build
-//! cargo run --release -p relevo-runtime --example policy [MESSAGES [PLUGINS [LARGE.wasm[,NAME=VALUE...]...]]]
+//! cargo xtask build cargo run --release -p relevo-runtime --example policy [MESSAGES [PLUGINS
+//! [LARGE.wasm[,NAME=VALUE...]...]]]
 //! ```
 //!
 //! Each further file is run in class `large`, with these settings: a JavaScript or Python plugin.

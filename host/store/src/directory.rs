@@ -137,7 +137,8 @@ pub trait DirectoryStore: Send + Sync {
     /// Adds a tenant, or replaces its settings.
     async fn put_tenant(&self, tenant: &TenantRecord) -> Result<i64, ControlStoreError>;
 
-    /// Deletes a tenant with its domains, credentials, API keys, templates, suppressions and webhook endpoints.
+    /// Deletes a tenant with its domains, credentials, API keys, templates, suppressions and
+    /// webhook endpoints.
     async fn delete_tenant(&self, id: &str) -> Result<i64, ControlStoreError>;
 
     /// Adds a domain, or replaces its settings.

@@ -131,8 +131,8 @@ pub trait TemplateStore: Send + Sync {
         content: &TemplateContent,
     ) -> Result<(), ControlStoreError>;
 
-    /// Changes a template in one step. New content becomes the next version; what is published stays published.
-    /// Returns false if there is no such template.
+    /// Changes a template in one step. New content becomes the next version; what is published
+    /// stays published. Returns false if there is no such template.
     ///
     /// # Errors
     /// [`ControlStoreError::Conflict`] when the alias is in use.

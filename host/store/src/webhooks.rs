@@ -140,8 +140,8 @@ pub trait WebhookStore: Send + Sync {
     /// The position in the event log up to which deliveries were added; 0 before the first.
     async fn webhook_cursor(&self) -> Result<i64, ControlStoreError>;
 
-    /// Adds deliveries and moves the position, in one step: neither a crash nor a repetition doubles or loses one. Deliveries
-    /// to endpoints that are gone are left out.
+    /// Adds deliveries and moves the position, in one step: neither a crash nor a repetition
+    /// doubles or loses one. Deliveries to endpoints that are gone are left out.
     async fn add_webhook_deliveries(
         &self,
         deliveries: &[WebhookDelivery],

@@ -14,8 +14,9 @@ const MAX_PATTERN: usize = 200;
 
 /// `"2026-12-24T18:00:00Z"|date("long", tz="Europe/Madrid", lang="es")`.
 ///
-/// The value is RFC 3339, a date, a date and time without an offset (taken as UTC), or seconds since 1970. Styles are
-/// `short`, `medium`, `long`, `full`, `time`, or a pattern of `strftime`. Without a style it is `medium`.
+/// The value is RFC 3339, a date, a date and time without an offset (taken as UTC), or seconds
+/// since 1970. Styles are `short`, `medium`, `long`, `full`, `time`, or a pattern of `strftime`.
+/// Without a style it is `medium`.
 pub(super) fn date(value: &Value, style: Option<&str>, options: Kwargs) -> Result<String, Error> {
     let language = language(options.get("lang")?)?;
     let zone: Option<&str> = options.get("tz")?;

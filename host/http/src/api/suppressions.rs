@@ -285,8 +285,8 @@ pub(super) async fn export(
 
 /// Adds the entries of a CSV: the column `email`, and `stream`, `reason` and `detail` if there are any.
 ///
-/// A wrong line refuses the whole file. So the file is read twice: no entry is added before every line is right, and
-/// no more than a page of them is in memory.
+/// A wrong line refuses the whole file. So the file is read twice: no entry is added before every
+/// line is right, and no more than a page of them is in memory.
 pub(super) async fn import(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,

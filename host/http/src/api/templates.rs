@@ -318,8 +318,8 @@ fn check(fields: &TemplateFields) -> Result<(), RequestError> {
     Ok(())
 }
 
-/// The content with the fields that are given. HTML replaces MJML, and the other way round. An empty text takes the
-/// source of the text away: the text is made from the HTML then.
+/// The content with the fields that are given. HTML replaces MJML, and the other way round. An
+/// empty text takes the source of the text away: the text is made from the HTML then.
 fn merged(mut content: TemplateContent, fields: &TemplateFields) -> TemplateContent {
     if let Some(subject) = &fields.subject {
         content.subject.clone_from(subject);

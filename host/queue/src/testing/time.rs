@@ -6,7 +6,8 @@ use std::thread::Thread;
 
 use tokio::runtime::Handle;
 
-/// Keeps simulated time from running on while another thread works: it does not as long as a blocking task runs.
+/// Keeps simulated time from running on while another thread works: it does not as long as a
+/// blocking task runs.
 pub(super) struct TimeHold {
     _end: mpsc::Sender<()>,
 }

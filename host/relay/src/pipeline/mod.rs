@@ -1,5 +1,6 @@
-//! From a message with its envelope to a promise: validate, authorise, track, and then one durable commit. Everything that can
-//! refuse happens before the commit. Not tied to SMTP: a session, the HTTP API and `relevo dev --once` all call it.
+//! From a message with its envelope to a promise: validate, authorise, track, and then one durable
+//! commit. Everything that can refuse happens before the commit. Not tied to SMTP: a session, the
+//! HTTP API and `relevo dev --once` all call it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,8 +71,8 @@ struct Run<'a> {
 impl Pipeline {
     /// Judges the message and makes it durable.
     ///
-    /// A refusal is written to the event log (`email.rejected`; `email.failed` with blame when a stage broke) before this
-    /// returns; if that cannot be written, it is still refused.
+    /// A refusal is written to the event log (`email.rejected`; `email.failed` with blame when a
+    /// stage broke) before this returns; if that cannot be written, it is still refused.
     ///
     /// # Errors
     /// The reply for the sender. Nothing is kept of the message.
@@ -268,8 +269,8 @@ fn signing(owner: &Owner, report: &Report) -> Option<Signing> {
     })
 }
 
-/// The tenant whose share of the sandbox is used. The owner of a trusted peer's mail is known only after validation; until
-/// then the tenant whose domain covers that of the reverse-path stands in.
+/// The tenant whose share of the sandbox is used. The owner of a trusted peer's mail is known only
+/// after validation; until then the tenant whose domain covers that of the reverse-path stands in.
 fn provisional_tenant(settings: &crate::settings::Settings, origin: &Origin, sender: &str) -> String {
     match origin {
         Origin::Tenant(tenant) => tenant.clone(),

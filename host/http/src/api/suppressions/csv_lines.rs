@@ -72,8 +72,8 @@ pub(super) fn quoted(text: &str) -> String {
     }
 }
 
-/// A detail that a spreadsheet would take for a formula is made text, and [`entry`] takes that back. Addresses stay as
-/// they are: they must be the same for whoever reads them.
+/// A detail that a spreadsheet would take for a formula is made text, and [`entry`] takes that
+/// back. Addresses stay as they are: they must be the same for whoever reads them.
 pub(super) fn no_formula(detail: &str) -> Cow<'_, str> {
     if is_formula(detail) { Cow::Owned(format!("'{detail}")) } else { Cow::Borrowed(detail) }
 }
