@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use relevo_mailkit::labels::{Stream, Tag};
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
@@ -157,17 +158,6 @@ impl<'de> Deserialize<'de> for Content {
     }
 }
 
-/// A name and a value for filters and statistics.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tag {
-    /// ASCII letters, digits, `_` and `-`.
-    pub name: String,
-    /// ASCII letters, digits, `_` and `-`.
-    #[serde(default, deserialize_with = "null_is_empty")]
-    pub value: String,
-}
-
 /// A published template and values for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -192,28 +182,6 @@ pub struct TrackingChoice {
     /// Domains whose links stay as they are, subdomains included.
     #[serde(deserialize_with = "null_is_empty")]
     pub exclude_domains: Vec<String>,
-}
-
-/// Kind of mail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stream {
-    /// An answer to what its recipient did.
-    #[default]
-    Transactional,
-    /// Mail to a list. It carries one-click unsubscribing (RFC 8058).
-    Marketing,
-}
-
-impl Stream {
-    /// `transactional` or `marketing`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Transactional => "transactional",
-            Self::Marketing => "marketing",
-        }
-    }
 }
 
 /// What a request demands of the transport.

@@ -159,6 +159,8 @@ fn plan(
         report,
         prepend: b"",
         attributes: &[],
+        send_at: None,
+        expires_at: None,
     };
     let grants = EgressGrants::default();
     let settings = PlanSettings {

@@ -10,6 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::labels::Labels;
 use crate::model::Note;
 use crate::policy::Attribute;
 use crate::reply::EnhancedCode;
@@ -61,6 +62,16 @@ events! {
     Expired(Attempt) = "email.expired",
     /// A delivery status notification about a recipient was queued for the sender.
     DsnQueued(DsnQueued) = "email.dsn_queued",
+    /// A recipient got nothing because the address is suppressed.
+    Suppressed(Suppressed) = "email.suppressed",
+    /// A message was canceled before it was sent.
+    Canceled(Canceled) = "email.canceled",
+    /// A message that was not sent yet has another time of sending.
+    Rescheduled(Rescheduled) = "email.rescheduled",
+    /// A recipient left a stream or a topic.
+    Unsubscribed(SubscriptionChange) = "email.unsubscribed",
+    /// A recipient who had left a stream or a topic came back.
+    Resubscribed(SubscriptionChange) = "email.resubscribed",
     /// The open pixel of a recipient's copy was fetched.
     Opened(Opened) = "email.opened",
     /// A link in a recipient's copy was followed.
@@ -98,6 +109,9 @@ pub struct EventEntry {
     /// The queue's id of the message (a ULID); absent when the event is about none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
+    /// What the sender attached to the message.
+    #[serde(flatten)]
+    pub labels: Labels,
     /// The event itself.
     #[serde(flatten)]
     pub event: Event,
@@ -142,6 +156,9 @@ pub struct Queued {
     /// The priority (RFC 6710); 0 is the usual one.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub priority: i8,
+    /// When it is sent, RFC 3339; absent: at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled_at: Option<String>,
 }
 
 /// The data of `email.rejected`, and of `email.failed` when a message was not accepted.
@@ -269,6 +286,51 @@ pub struct DsnQueued {
     pub dsn_id: String,
 }
 
+/// The data of `email.suppressed`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suppressed {
+    /// The recipient's address.
+    pub recipient: String,
+    /// The recipient's position in the envelope; the first is 0.
+    pub recipient_index: u32,
+    /// The reverse-path without angle brackets; empty for the null reverse-path.
+    pub sender: String,
+    /// Why: the reason, list and date of the entry.
+    pub reason: String,
+    /// The delivery; absent when the message was not queued for this recipient.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery_id: Option<String>,
+}
+
+/// The data of `email.canceled`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Canceled {
+    /// The addresses that get nothing.
+    pub recipients: Vec<String>,
+}
+
+/// The data of `email.rescheduled`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rescheduled {
+    /// When it is sent now, RFC 3339.
+    pub scheduled_at: String,
+    /// When it was to be sent before.
+    pub previous: String,
+}
+
+/// The data of `email.unsubscribed` and `email.resubscribed`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubscriptionChange {
+    /// The recipient's address.
+    pub recipient: String,
+    /// The recipient's position in the envelope as accepted; the first is 0.
+    pub recipient_index: u32,
+    /// What was left: a stream, or `topic:` and a topic.
+    pub list: String,
+    /// How: `one_click` (RFC 8058), `page` or `mailto`.
+    pub method: String,
+}
+
 /// The data of `email.opened`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
@@ -301,7 +363,7 @@ pub struct SuppressionChange {
     /// The recipient's address, lower case.
     pub recipient: String,
     /// `all`, a stream, or `topic:` and a topic.
-    pub stream: String,
+    pub list: String,
     /// Why: `bounce`, `complaint`, `unsubscribe` or `manual`.
     pub reason: String,
 }

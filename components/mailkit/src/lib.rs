@@ -9,6 +9,7 @@ pub mod envelope;
 pub mod event;
 pub mod hex;
 pub mod id;
+pub mod labels;
 pub mod model;
 pub mod policy;
 pub mod recheck;

@@ -10,7 +10,19 @@ const GOLDEN: &str = include_str!("../../../tests/golden/events.json");
 const DOCUMENT: &str = include_str!("../../../host/EVENTS.md");
 
 /// Fields that every event has, documented in a table of their own.
-const COMMON: [&str; 4] = ["type", "cursor", "created_at", "message_id"];
+const COMMON: [&str; 11] = [
+    "type",
+    "cursor",
+    "created_at",
+    "message_id",
+    "stream",
+    "topic",
+    "tags",
+    "metadata",
+    "template",
+    "email_id",
+    "batch_id",
+];
 
 type Fields<'a> = BTreeSet<&'a str>;
 

@@ -3,6 +3,7 @@
 //!
 //! * [`authority`]: who may send as whom.
 //! * [`tracking`]: whether and how a message is tracked.
+//! * [`options`]: what a sender asks for beyond the envelope.
 //! * [`received`]: the Received field.
 //! * [`plan`]: the recipe of the copies, the deliveries and their expiry, together in a [`Plan`].
 //! * [`recipe`]: what is stored with a message so that its copies can be made later.
@@ -18,6 +19,7 @@ use relevo_mailkit::model::ValidateOptions;
 pub mod authority;
 pub mod deliveries;
 pub mod egress;
+pub mod options;
 mod origin;
 pub mod plan;
 pub mod received;
@@ -27,6 +29,7 @@ pub mod tracking;
 pub use authority::{NotAuthorised, Ownership};
 pub use deliveries::{Disposition, PlannedDelivery};
 pub use egress::{EgressChoice, EgressGrants};
+pub use options::{SubmissionOptions, TrackingOverride};
 pub use origin::{Origin, Protocol, Via};
 pub use plan::{CheckedMessage, NoTrackingKey, Plan, PlanSettings, Tracked};
 pub use received::date;

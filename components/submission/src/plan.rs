@@ -7,7 +7,7 @@ use relevo_mailkit::model::{Report, Rewrite};
 
 use crate::deliveries::{self, Disposition, PlannedDelivery};
 use crate::egress::{EgressChoice, EgressGrants};
-use crate::{Links, Recipe, Signing, Tracking, Via, received, tracking};
+use crate::{Links, Protocol, Recipe, Signing, Tracking, Via, received, tracking};
 
 /// A message that was validated, authorised and checked.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +26,10 @@ pub struct CheckedMessage<'a> {
     pub prepend: &'a [u8],
     /// Names and values that checks attached to the message.
     pub attributes: &'a [(String, String)],
+    /// When the message is sent, in milliseconds since 1970; none: at once.
+    pub send_at: Option<i64>,
+    /// When what is left is given up, in milliseconds since 1970; none: by the settings.
+    pub expires_at: Option<i64>,
 }
 
 /// What the settings say about a message.
@@ -88,7 +92,9 @@ impl Plan {
         disposition: impl Fn(usize) -> Disposition,
     ) -> Result<Self, NoTrackingKey> {
         let recipients = &message.envelope.recipients;
-        let no_bounce = message.envelope.sender.is_empty() || settings.grants.is_none();
+        // Who sends by HTTP is told by events.
+        let by_http = message.via.protocol == Protocol::Http;
+        let no_bounce = by_http || message.envelope.sender.is_empty() || settings.grants.is_none();
         let choose = |grants| EgressChoice::new(grants, message.attributes);
         let egress = settings.grants.map(choose).unwrap_or_default();
         let (lifetime, hold_lifetime) = (settings.lifetime, settings.hold_lifetime);
@@ -96,13 +102,18 @@ impl Plan {
         let deliveries = deliveries::divide(recipients, recipe.links.is_some(), no_bounce, disposition);
         let is_held = |delivery: &PlannedDelivery| matches!(delivery.disposition, Disposition::Hold(_));
         let lifetime = if deliveries.iter().all(is_held) { hold_lifetime } else { lifetime };
-        let expires_at = message.accepted_at.saturating_add(lifetime);
+        let released_at = message.send_at.unwrap_or(message.accepted_at);
+        let expires_at = message.expires_at.unwrap_or(released_at.saturating_add(lifetime));
         Ok(Self { recipe, deliveries, egress, no_bounce, expires_at })
     }
 }
 
 fn recipe(message: &CheckedMessage<'_>, settings: PlanSettings<'_>) -> Result<Recipe, NoTrackingKey> {
     let CheckedMessage { id, accepted_at, via, envelope, report, prepend, .. } = *message;
+    let (added, had_date) = match message.send_at {
+        Some(_) => without_date(&report.added_headers),
+        None => (report.added_headers.clone(), false),
+    };
     let received = received::field(via, settings.hostname, id, &envelope.recipients, accepted_at);
     let (edits, links) = match settings.tracked {
         None => (report.edits.clone(), None),
@@ -113,13 +124,22 @@ fn recipe(message: &CheckedMessage<'_>, settings: PlanSettings<'_>) -> Result<Re
         }
     };
     Ok(Recipe {
-        prepend: [&received, prepend, &report.added_headers].concat(),
+        prepend: [&received, prepend, &added].concat(),
         edits,
         links,
         signing: settings.signing,
         eight_bit: report.eight_bit,
         utf8_header: report.utf8_header,
+        dated_at_release: had_date,
     })
+}
+
+/// The fields that `validate` added without its Date, and whether there was one.
+fn without_date(added: &[u8]) -> (Vec<u8>, bool) {
+    let is_date = |line: &&[u8]| line.starts_with(b"Date:");
+    let lines = added.split_inclusive(|octet| *octet == b'\n');
+    let kept: Vec<&[u8]> = lines.clone().filter(|line| !is_date(line)).collect();
+    (kept.concat(), lines.into_iter().any(|line| is_date(&line)))
 }
 
 #[cfg(test)]
@@ -128,7 +148,6 @@ mod tests {
     use relevo_mailkit::model::{Edit, Encoding, Segment, Span};
 
     use super::*;
-    use crate::Protocol;
     use crate::testing::report;
 
     fn plan(
@@ -137,7 +156,7 @@ mod tests {
     ) -> Result<Plan, NoTrackingKey> {
         let recipients = vec![Recipient::new("x@a.example", "a.example"); 2];
         let envelope = Envelope { sender: "s@example.com".into(), recipients, ..Envelope::default() };
-        let via = Via { protocol: Protocol::Http, peer: None, helo: None, tls: None, auth_user: None };
+        let via = Via { protocol: Protocol::Smtp, peer: None, helo: None, tls: None, auth_user: None };
         let report = report();
         let attributes = [("priority".to_owned(), "-3".to_owned())];
         let grants = EgressGrants { max_priority: 3, ..EgressGrants::default() };
@@ -149,6 +168,8 @@ mod tests {
             report: &report,
             prepend: b"X-Check: 1\r\n",
             attributes: &attributes,
+            send_at: None,
+            expires_at: None,
         };
         let mut settings = PlanSettings {
             hostname: "mta1.example",

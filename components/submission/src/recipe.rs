@@ -4,7 +4,7 @@ use relevo_mailkit::model::Edit;
 use serde::{Deserialize, Serialize};
 
 /// The first octet of a stored recipe. Another one is refused.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// How copies are made from the stored bytes. Written once, when the message is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub struct Recipe {
     pub eight_bit: bool,
     /// The header has raw UTF-8.
     pub utf8_header: bool,
+    /// The message has no Date: a copy gets that of the message's release, which may still change.
+    pub dated_at_release: bool,
 }
 
 /// Where the URLs of tracked copies point.
@@ -115,6 +117,7 @@ mod tests {
             }),
             eight_bit: true,
             utf8_header: false,
+            dated_at_release: false,
         }
     }
 

@@ -23,6 +23,7 @@ use super::outcome::{RecipientResult, Via, pending};
 use super::schedule::millis;
 use super::tls::{TlsMemory, requirement};
 use crate::copy::{Copy, CopyError, HopAbilities, MakeCopy};
+use crate::guard::RecipientGuard;
 use crate::settings::DeliverySettings;
 
 /// After this no further address is tried: the rest waits for the next attempt.
@@ -50,6 +51,7 @@ impl Live {
 pub(crate) struct Tools<'a> {
     pub(crate) dial: &'a dyn Dial,
     pub(crate) copies: &'a dyn MakeCopy,
+    pub(crate) guard: &'a dyn RecipientGuard,
     pub(crate) memory: &'a TlsMemory,
     /// Time that never goes back.
     pub(crate) now: &'a (dyn Fn() -> Millis + Send + Sync),
@@ -126,7 +128,7 @@ impl<'a> Attempt<'a> {
         source: &'a Egress,
     ) -> Self {
         let next_hop = &path.next_hop;
-        let wanted = requirement(next_hop);
+        let wanted = requirement(next_hop, &lease.meta);
         let network = tools.dial.is_network();
         let Candidates { targets, refused } = next_hop.candidates(&wanted, settings, source, network);
         Self {
@@ -153,6 +155,7 @@ impl<'a> Attempt<'a> {
     /// Over the connection in `live`, or a new one, which stays there if it can be used again.
     pub(crate) async fn run(mut self, live: &mut Option<Live>) -> AttemptReport {
         let deadline = (self.tools.now)().saturating_add(millis(CONNECTING));
+        self.leave_out_suppressed().await;
         while !self.left.is_empty() {
             let kept = match live.take() {
                 Some(mut kept) => match kept.may_carry(&self.wanted).await {
@@ -195,6 +198,23 @@ impl<'a> Attempt<'a> {
             }
         }
         self.found(None)
+    }
+
+    /// Ends what is left for recipients that must get nothing any more.
+    async fn leave_out_suppressed(&mut self) {
+        let mut left = Vec::with_capacity(self.left.len());
+        for todo in std::mem::take(&mut self.left) {
+            let failure = match self.tools.guard.suppression(&self.lease.meta, &todo.address).await {
+                Ok(None) => {
+                    left.push(todo);
+                    continue;
+                }
+                Ok(Some(reason)) => failure::ours(failure::SUPPRESSED, reason),
+                Err(reason) => failure::ours(failure::INTERNAL, reason),
+            };
+            self.results.push(RecipientResult { index: todo.index, result: Err(failure), via: None });
+        }
+        self.left = left;
     }
 
     fn found(self, refused: Option<(Failure, Option<Arc<Via>>)>) -> AttemptReport {

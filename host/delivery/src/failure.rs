@@ -33,6 +33,9 @@ pub(crate) const UTF8_ADDRESS: EnhancedCode = EnhancedCode::new(5, 6, 7);
 /// 5.6.9: UTF-8 header message cannot be transferred (RFC 6531 section 4.3).
 pub(crate) const UTF8_HEADER: EnhancedCode = EnhancedCode::new(5, 6, 9);
 
+/// 5.7.1: delivery not authorized: the address is suppressed.
+pub(crate) const SUPPRESSED: EnhancedCode = EnhancedCode::new(5, 7, 1);
+
 /// Ours, before or beside any connection. Permanent by the class of `status`.
 pub(crate) fn ours(status: impl Into<EnhancedCode>, detail: impl Into<String>) -> Failure {
     let failure = Failure::of_host(DialogueStep::Connect, status, detail);

@@ -14,6 +14,7 @@ mod dispatch;
 mod egress_policy;
 mod failure;
 mod fit;
+mod guard;
 mod hosts;
 mod listener;
 mod metrics;
@@ -53,6 +54,7 @@ use tokio_util::task::TaskTracker;
 
 pub use copy::{Copy, CopyError, HopAbilities, MakeCopy, blame};
 pub use dial::{Dial, Hop, HopOffer};
+pub use guard::{RecipientGuard, Unguarded};
 pub use listener::{OutcomeEvent, OutcomeListener};
 pub use metrics::{DeliveryCounters, DeliveryGauges};
 pub use network::NetworkDial;
@@ -93,6 +95,8 @@ pub struct DeliveryParts {
     pub dial: Arc<dyn Dial>,
     /// What each recipient gets.
     pub copies: Arc<dyn MakeCopy>,
+    /// Who must get nothing any more.
+    pub guard: Arc<dyn RecipientGuard>,
     /// How.
     pub settings: Arc<dyn ConfigSource>,
     /// For metrics.

@@ -9,6 +9,7 @@
 //! | `email.bounced` | refused for good by the remote, or its address or domain does not exist or takes no mail |
 //! | `email.failed` | given up for good for a reason of our own: a loop, no conversion, too big, no way to it |
 //! | `email.expired` | given up because its time is over |
+//! | `email.suppressed` | given up because the address was suppressed since the message was accepted |
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use relevo_mailkit::reply::EnhancedCode;
 use relevo_queue::{LastAttempt, Lease, Millis, NewEvent, Recipient, RecipientState, Settlement};
 use relevo_smtp::client::{Failure, RemoteReply, TlsState};
 
-use super::failure::{EXPIRED, NO_COPY, with_class};
+use super::failure::{EXPIRED, NO_COPY, SUPPRESSED, with_class};
 use super::schedule;
 use super::text::remote_text;
 
@@ -58,6 +59,8 @@ pub enum Disposition {
     Failed,
     /// Its time is over.
     Expired,
+    /// The address was suppressed after the message was accepted.
+    Suppressed,
 }
 
 impl Disposition {
@@ -69,6 +72,13 @@ impl Disposition {
             Self::Bounced => Event::Bounced(attempt),
             Self::Failed => Event::Failed(event::Failure::Delivery(attempt)),
             Self::Expired => Event::Expired(attempt),
+            Self::Suppressed => Event::Suppressed(event::Suppressed {
+                recipient: attempt.recipient,
+                recipient_index: attempt.recipient_index,
+                sender: attempt.sender,
+                reason: attempt.reason.unwrap_or_default(),
+                delivery_id: Some(attempt.delivery_id),
+            }),
         }
     }
 
@@ -81,6 +91,7 @@ impl Disposition {
             Self::Bounced => "bounced",
             Self::Failed => "failed",
             Self::Expired => "expired",
+            Self::Suppressed => "suppressed",
         }
     }
 }
@@ -234,6 +245,7 @@ fn disposition_of(
             };
             let disposition =
                 match (failure.permanent, failure.reply.is_some() || failure.status.subject == 1) {
+                    (true, false) if failure.status == SUPPRESSED => Disposition::Suppressed,
                     (false, _) => Disposition::Delayed,
                     (true, true) => Disposition::Bounced,
                     (true, false) => Disposition::Failed,
@@ -261,7 +273,7 @@ fn assemble(
         match disposition {
             Disposition::Delivered => recipients.push((index, RecipientState::Delivered)),
             Disposition::Delayed => {}
-            Disposition::Bounced | Disposition::Failed | Disposition::Expired => {
+            Disposition::Bounced | Disposition::Failed | Disposition::Expired | Disposition::Suppressed => {
                 recipients.push((index, RecipientState::Failed { reported: silent }));
             }
         }
@@ -296,7 +308,7 @@ fn severity(disposition: Disposition) -> u8 {
         Disposition::Delivered => 0,
         Disposition::Delayed => 1,
         Disposition::Expired => 2,
-        Disposition::Failed => 3,
+        Disposition::Failed | Disposition::Suppressed => 3,
         Disposition::Bounced => 4,
     }
 }
@@ -334,12 +346,7 @@ fn event(
             .filter(|_| !matches!(record.disposition, Disposition::Delivered | Disposition::Bounced))
             .cloned(),
     };
-    NewEvent {
-        tenant: lease.meta.tenant.clone(),
-        at: now,
-        item: Some(lease.delivery.id.item),
-        event: record.disposition.event(attempt),
-    }
+    NewEvent::about(lease.delivery.id.item, &lease.meta, now, record.disposition.event(attempt))
 }
 
 /// One line for each recipient.

@@ -67,7 +67,7 @@ async fn settle(shared: &DeliveryContext, mut group: Vec<Arc<Settlement>>) {
                 tracing::warn!(target: "relevo::delivery", ?id, "a lease lapsed before it was settled: it may be repeated");
                 group.retain(|s| !is_of(s, id));
             }
-            Err(error @ (StoreError::LeaseLost(_) | StoreError::Corrupt(_))) => {
+            Err(error @ (StoreError::LeaseLost(_) | StoreError::Corrupt(_) | StoreError::KnownKey)) => {
                 // One of them cannot be settled: find out which.
                 if group.len() == 1 {
                     tracing::error!(target: "relevo::delivery", %error, "an outcome could not be stored");

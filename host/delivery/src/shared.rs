@@ -21,6 +21,7 @@ use super::tls::TlsMemory;
 use super::{DeliveryObserver, DeliveryParts};
 use crate::clock::{Clock, IdSource};
 use crate::copy::MakeCopy;
+use crate::guard::RecipientGuard;
 use crate::listener::{OutcomeEvent, OutcomeListener};
 use crate::settings::{ConfigSource, DeliveryConfig, DeliverySettings};
 
@@ -33,6 +34,7 @@ pub(crate) struct DeliveryContext {
     pub(crate) resolve: Arc<dyn Resolve>,
     pub(crate) dial: Arc<dyn Dial>,
     pub(crate) copies: Arc<dyn MakeCopy>,
+    pub(crate) guard: Arc<dyn RecipientGuard>,
     pub(crate) settings: Arc<dyn ConfigSource>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
@@ -80,6 +82,7 @@ impl DeliveryContext {
             resolve: parts.resolve,
             dial: parts.dial,
             copies: parts.copies,
+            guard: parts.guard,
             settings: parts.settings,
             clock: parts.clock,
             ids: parts.ids,
@@ -156,7 +159,7 @@ impl DeliveryContext {
     }
 
     pub(crate) fn tools<'a>(&'a self, now: &'a (dyn Fn() -> Millis + Send + Sync)) -> Tools<'a> {
-        Tools { dial: &*self.dial, copies: &*self.copies, memory: &self.memory, now }
+        Tools { dial: &*self.dial, copies: &*self.copies, guard: &*self.guard, memory: &self.memory, now }
     }
 
     /// Hands a conclusion to the task that settles. Waits when that is behind, so that what is

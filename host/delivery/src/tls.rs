@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use relevo_queue::Millis;
+use relevo_queue::{ItemMeta, Millis};
 use relevo_smtp::client::{TlsFailure, TlsPolicy, TlsReason, TlsRequirement};
 
 use super::hosts::NextHop;
@@ -21,11 +21,17 @@ const MEMORY: usize = 10_000;
 
 /// The TLS that the mail of one delivery needs: it has one recipient domain. Every attempt asks,
 /// and a kept connection is used only if it meets the answer. By MX the answer is the same for
-/// every domain today: whatever the host offers.
-pub(crate) fn requirement(next_hop: &NextHop) -> TlsRequirement {
-    match next_hop {
-        NextHop::Mx(_) => TlsRequirement::new(TlsPolicy::Opportunistic, TlsReason::ByMx),
-        NextHop::Smarthost(smarthost, _) => TlsRequirement::new(smarthost.tls, TlsReason::Configured),
+/// every domain today: whatever the host offers. A sender may demand a verified connection.
+pub(crate) fn requirement(next_hop: &NextHop, meta: &ItemMeta) -> TlsRequirement {
+    let (mode, reason) = match next_hop {
+        NextHop::Mx(_) => (TlsPolicy::Opportunistic, TlsReason::ByMx),
+        NextHop::Smarthost(smarthost, _) => (smarthost.tls, TlsReason::Configured),
+    };
+    match mode {
+        TlsPolicy::None | TlsPolicy::Opportunistic | TlsPolicy::Required if meta.enforce_tls => {
+            TlsRequirement::new(TlsPolicy::Verified, TlsReason::Demanded)
+        }
+        _ => TlsRequirement::new(mode, reason),
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use relevo_mailkit::event;
+use relevo_mailkit::labels::Labels;
 use relevo_mailkit::policy::{Attribute, Event, RemoteReply};
 use relevo_mailkit::text::{escaped, printable};
 use relevo_queue::{EventLog, NewEvent};
@@ -154,6 +155,7 @@ impl OutcomeNotifier {
             tenant: config.tenant.clone(),
             at: self.clock.now(),
             item: None,
+            labels: Labels::default(),
             event: event::Event::PluginFault(event::PluginFault {
                 plugin: config.name.clone(),
                 digest: plugin.digest.clone(),
@@ -238,7 +240,7 @@ mod tests {
     use crate::test_settings;
 
     fn outcome(event: event::Event) -> OutcomeEvent {
-        let event = NewEvent { tenant: "acme".into(), at: 7, item: None, event };
+        let event = NewEvent { tenant: "acme".into(), at: 7, item: None, labels: Labels::default(), event };
         OutcomeEvent { event, attributes: vec![("campaign".into(), "spring".into())] }
     }
 

@@ -1,8 +1,10 @@
 //! The seam between the product and storage.
 
 mod events;
+mod idempotency;
 mod item;
 mod key;
+pub(crate) mod labels;
 
 use std::sync::Arc;
 
@@ -10,6 +12,7 @@ use async_trait::async_trait;
 use relevo_mailkit::source::Source;
 
 pub use events::{EVENT_PAGE_OCTETS, EventError, EventLog, NewEvent, StoredEvent};
+pub use idempotency::{IDEMPOTENCY_LIFETIME, IdempotentRequest};
 pub(crate) use item::own_or_last;
 pub use item::{
     Delivery, DeliveryId, ItemMeta, LastAttempt, MAX_PRIORITY, NewDelivery, NewItem, PRIORITY_STEP, Priority,
@@ -133,6 +136,9 @@ pub enum StoreError {
     /// The entry is corrupt and was put into quarantine.
     #[error("corrupt entry {0}")]
     Corrupt(String),
+    /// A request was accepted under this idempotency key before.
+    #[error("a request was accepted under this idempotency key before")]
+    KnownKey,
     /// The lease lapsed or was settled already.
     #[error("the lease of {0:?} is no longer held")]
     LeaseLost(DeliveryId),
@@ -169,6 +175,11 @@ pub enum OperatorAction {
     Release,
     /// Gone, without a bounce.
     Drop,
+    /// Gone, unless an attempt has begun or was made: then nothing is changed.
+    Cancel,
+    /// Due at this time, unless an attempt has begun or was made: then nothing is changed. The
+    /// expiry moves along.
+    Reschedule(Millis),
 }
 
 /// What came of an [`OperatorAction`].
@@ -179,6 +190,8 @@ pub enum Acted {
     /// It was done to all deliveries but those that are being attempted: these cannot be dropped
     /// now.
     BeingAttempted,
+    /// An attempt has begun or was made: nothing was changed.
+    Begun,
     /// There is no such item.
     NotFound,
 }
@@ -224,6 +237,26 @@ pub trait Queue: Send + Sync {
     /// Makes items and events durable in one atomic step. When it returns `Ok`, they survive a loss
     /// of power.
     async fn accept(&self, items: Vec<NewItem>, events: Vec<NewEvent>) -> Result<(), StoreError>;
+
+    /// As [`Self::accept`], and remembers the request's idempotency key in the same step.
+    ///
+    /// # Errors
+    /// [`StoreError::KnownKey`] if the key is remembered already.
+    async fn accept_request(
+        &self,
+        request: IdempotentRequest,
+        items: Vec<NewItem>,
+        events: Vec<NewEvent>,
+    ) -> Result<(), StoreError>;
+
+    /// The request that was accepted under a tenant's idempotency key, if that was less than
+    /// [`IDEMPOTENCY_LIFETIME`] before `now`.
+    async fn accepted_request(
+        &self,
+        tenant: &str,
+        key: &str,
+        now: Millis,
+    ) -> Result<Option<IdempotentRequest>, StoreError>;
 
     /// Up to `max` queue keys that have something due at `now`, those that wait longest first, and
     /// not in `skip`.
@@ -285,7 +318,7 @@ pub trait Queue: Send + Sync {
     /// Up to `max` items after `after` in the order of their ids.
     async fn list(&self, after: Option<ItemId>, max: usize) -> Result<Vec<ItemView>, StoreError>;
 
-    /// Does it to all pending deliveries of the item. One that is being attempted is held from the
+    /// Does it to all pending deliveries of the item; events are written if something was done. One that is being attempted is held from the
     /// end of the attempt on; it cannot be dropped.
     async fn act(
         &self,

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use crate::record::{self, Blob, DeliveryRecord, EventRecord, ItemRecord};
 use crate::request::WriteOutcome;
 use crate::schedule::{Belongs, ScheduleChange};
-use crate::{DeliveryId, ItemId, ItemMeta, NewEvent, StoreError};
+use crate::{DeliveryId, IdempotentRequest, ItemId, ItemMeta, NewEvent, StoreError};
 
 /// A row to write; no value: to delete.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(crate) enum Put {
     Item(ItemId, Option<Vec<u8>>),
     Delivery(DeliveryId, Option<Vec<u8>>),
     Quarantine(String, Vec<u8>),
+    /// A request under its idempotency key.
+    Request(Box<IdempotentRequest>),
 }
 
 /// What becomes of memory and files once the commit is durable.
@@ -26,7 +28,12 @@ pub(crate) enum Effect {
     Unreported(ItemId, u32),
     ItemAdded(Vec<Blob>),
     ItemRemoved(Vec<Blob>, ItemId),
-    Moved { from: Blob, to: Blob },
+    /// Its facts are others now.
+    ItemChanged(ItemId),
+    Moved {
+        from: Blob,
+        to: Blob,
+    },
     Quarantined,
 }
 

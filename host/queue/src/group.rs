@@ -292,6 +292,7 @@ impl QueueWriter {
                     blobs.into_iter().for_each(|blob| inner.segments.count(blob, true));
                     inner.counters.items.fetch_add(1, Ordering::Relaxed);
                 }
+                Effect::ItemChanged(item) => inner.recent.forget(item),
                 Effect::ItemRemoved(blobs, item) => {
                     inner.recent.forget(item);
                     files.extend(blobs.iter().filter_map(|blob| match blob.location {
@@ -395,6 +396,7 @@ fn same(error: &StoreError) -> StoreError {
         StoreError::NoInodes => StoreError::NoInodes,
         StoreError::Io(text) => StoreError::Io(text.clone()),
         StoreError::Corrupt(text) => StoreError::Corrupt(text.clone()),
+        StoreError::KnownKey => StoreError::KnownKey,
         StoreError::LeaseLost(id) => StoreError::LeaseLost(*id),
     }
 }

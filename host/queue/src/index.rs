@@ -27,6 +27,10 @@ pub(crate) const EVENTS: TableDefinition<'_, u64, Bytes> = TableDefinition::new(
 pub(crate) const TENANT_EVENTS: TableDefinition<'_, Bytes, ()> = TableDefinition::new("tenant-events");
 /// Item id, cursor (big endian).
 pub(crate) const MESSAGE_EVENTS: TableDefinition<'_, Bytes, ()> = TableDefinition::new("message-events");
+/// [`crate::IdempotentRequest`] by tenant, a zero octet, and the key.
+pub(crate) const REQUESTS: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("requests");
+/// Time of acceptance (big endian), and the key in the table of requests.
+pub(crate) const REQUEST_TIMES: TableDefinition<'_, Bytes, ()> = TableDefinition::new("request-times");
 /// Counters: see the names below.
 pub(crate) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 /// Damaged records as they were found, by table and key.
@@ -225,6 +229,8 @@ pub(crate) struct Tables<'t> {
     pub(crate) events: Table<'t, u64, Bytes>,
     pub(crate) tenant_events: Table<'t, Bytes, ()>,
     pub(crate) message_events: Table<'t, Bytes, ()>,
+    pub(crate) requests: Table<'t, Bytes, Bytes>,
+    pub(crate) request_times: Table<'t, Bytes, ()>,
     pub(crate) meta: Table<'t, &'static str, u64>,
     pub(crate) quarantine: Table<'t, &'static str, Bytes>,
 }
@@ -237,6 +243,8 @@ impl<'t> Tables<'t> {
             events: txn.open_table(EVENTS)?,
             tenant_events: txn.open_table(TENANT_EVENTS)?,
             message_events: txn.open_table(MESSAGE_EVENTS)?,
+            requests: txn.open_table(REQUESTS)?,
+            request_times: txn.open_table(REQUEST_TIMES)?,
             meta: txn.open_table(META)?,
             quarantine: txn.open_table(QUARANTINE)?,
         })

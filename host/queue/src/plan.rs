@@ -1,15 +1,18 @@
 //! From requests to drafts: what each kind of request changes. Reads go through the tables of the
 //! group's transaction, so a request sees those that came before it in the group.
 
+mod idempotency;
 mod quarantine;
 mod report;
+
+pub(crate) use idempotency::{is_old, request_key};
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use redb::{ReadableTable, ReadableTableMetadata};
 
-use crate::draft::{Draft, Effect, Put, Tally};
+use crate::draft::{self, Draft, Effect, Put, Tally};
 use crate::index::{self, IndexError, Tables};
 use crate::inner::{RecordState, StoreCore, delivery_rows, get_delivery, get_item};
 use crate::record::{self, DeliveryRecord, EventRecord, ItemRecord};
@@ -113,7 +116,13 @@ impl<'a, 't> Planner<'a, 't> {
             self.add(draft, item)?;
         }
         match op {
-            Op::Accept { events, .. } | Op::Append { events } => draft.write_events(events)?,
+            Op::Accept { events, request, .. } => {
+                draft.write_events(events)?;
+                if let Some(request) = request.take() {
+                    self.remember(draft, request)?;
+                }
+            }
+            Op::Append { events } => draft.write_events(events)?,
             Op::Settle { settlements, .. } => self.settle(draft, settlements)?,
             Op::Report { item, recipients, events, .. } => {
                 self.report(draft, *item, recipients)?;
@@ -121,7 +130,7 @@ impl<'a, 't> Planner<'a, 't> {
             }
             Op::Act { item, action, now, events } => {
                 draft.answer = WriteOutcome::Acted(self.act(draft, *item, *action, *now)?);
-                if !matches!(draft.answer, WriteOutcome::Acted(Acted::NotFound)) {
+                if !matches!(draft.answer, WriteOutcome::Acted(Acted::NotFound | Acted::Begun)) {
                     draft.write_events(events)?;
                 }
             }
@@ -184,13 +193,24 @@ impl<'a, 't> Planner<'a, 't> {
         action: OperatorAction,
         now: Millis,
     ) -> Result<Acted, PlanError> {
-        let Some(record) = self.item(item)? else { return Ok(Acted::NotFound) };
+        let Some(mut record) = self.item(item)? else { return Ok(Acted::NotFound) };
         let mut acted = Acted::Done;
         self.know(draft, item);
         let ids: Vec<DeliveryId> = delivery_rows(&self.tables.deliveries, item)?
             .iter()
             .filter_map(|(key, _)| record::delivery_id(key))
             .collect();
+        let only_unsent = matches!(action, OperatorAction::Cancel | OperatorAction::Reschedule(_));
+        if only_unsent && self.has_begun(draft, &ids)? {
+            return Ok(Acted::Begun);
+        }
+        if let OperatorAction::Reschedule(at) = action {
+            let later = at.saturating_sub(record.meta.released_at());
+            record.meta.scheduled_at = Some(at);
+            record.meta.expires_at = record.meta.expires_at.saturating_add(later);
+            draft.puts.push(Put::Item(item, Some(draft::seal(&item.0, &record)?)));
+            draft.effects.push(Effect::ItemChanged(item));
+        }
         for id in ids {
             let leased = self.lock(draft, id);
             let before = self.delivery(id)?;
@@ -208,13 +228,26 @@ impl<'a, 't> Planner<'a, 't> {
                     acted = Acted::BeingAttempted;
                     continue;
                 }
-                OperatorAction::Drop => after.give_up(),
+                OperatorAction::Drop | OperatorAction::Cancel => after.give_up(),
+                OperatorAction::Reschedule(at) => after.due_at = at,
             }
-            if before.pending() || action == OperatorAction::Drop {
+            if before.pending() || matches!(action, OperatorAction::Drop | OperatorAction::Cancel) {
                 draft.rewrite(id, &before, &after, &record.meta, false)?;
             }
         }
         Ok(acted)
+    }
+
+    /// Whether an attempt of one of these has begun or was made.
+    fn has_begun(&mut self, draft: &mut Draft, ids: &[DeliveryId]) -> Result<bool, PlanError> {
+        for id in ids {
+            let leased = self.lock(draft, *id);
+            let delivery = self.delivery(*id)?;
+            if leased || delivery.attempts > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Keeps a delivery from being leased until the group is decided. Tells whether it is leased
@@ -331,6 +364,7 @@ impl<'a, 't> Planner<'a, 't> {
                         None => drop(self.tables.deliveries.remove(key.as_slice())?),
                     }
                 }
+                Put::Request(request) => self.put_request(&request)?,
                 Put::Quarantine(name, value) => {
                     self.tables.quarantine.insert(name.as_str(), value.as_slice())?;
                 }

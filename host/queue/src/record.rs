@@ -6,6 +6,7 @@
 
 use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
+use relevo_mailkit::labels::Labels;
 use relevo_mailkit::source::CHUNK;
 
 use crate::api::own_or_last;
@@ -293,6 +294,9 @@ pub(crate) struct EventRecord {
     item: Option<ByteArray<16>>,
     #[n(3)]
     event: String,
+    #[n(4)]
+    #[cbor(with = "crate::api::labels", skip_if = "Labels::is_empty")]
+    labels: Labels,
 }
 
 impl TryFrom<&NewEvent> for EventRecord {
@@ -301,7 +305,7 @@ impl TryFrom<&NewEvent> for EventRecord {
     fn try_from(new: &NewEvent) -> Result<Self, Self::Error> {
         let event = serde_json::to_string(&new.event)?;
         let item = new.item.map(|item| item.0.into());
-        Ok(Self { tenant: new.tenant.clone(), at: new.at, item, event })
+        Ok(Self { tenant: new.tenant.clone(), at: new.at, item, event, labels: new.labels.clone() })
     }
 }
 
@@ -321,7 +325,7 @@ impl EventRecord {
     pub(crate) fn into_event(self) -> Result<NewEvent, String> {
         let event = serde_json::from_str(&self.event).map_err(|e| e.to_string())?;
         let item = self.item();
-        Ok(NewEvent { tenant: self.tenant, at: self.at, item, event })
+        Ok(NewEvent { tenant: self.tenant, at: self.at, item, labels: self.labels, event })
     }
 }
 

@@ -14,7 +14,8 @@ use crate::record::{self, BlobLocation, DeliveryRecord, EnvelopeRecord, ItemReco
 use crate::segment::{Appender, Kind, Segments};
 use crate::spool::{Handle, SpoolFile};
 use crate::{
-    Acted, DeliveryId, ItemId, Millis, NewDelivery, NewEvent, NewItem, OperatorAction, Settlement, StoreError,
+    Acted, DeliveryId, IdempotentRequest, ItemId, Millis, NewDelivery, NewEvent, NewItem, OperatorAction,
+    Settlement, StoreError,
 };
 
 /// One change to the store, all of it or nothing.
@@ -22,6 +23,7 @@ pub(crate) enum Op {
     Accept {
         items: Vec<NewItem>,
         events: Vec<NewEvent>,
+        request: Option<Box<IdempotentRequest>>,
     },
     Settle {
         settlements: Vec<Arc<Settlement>>,

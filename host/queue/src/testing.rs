@@ -17,9 +17,10 @@ use relevo_mailkit::source::Source;
 use self::time::{TimeHold, block_on};
 use crate::disk::FaultyDisk;
 use crate::{
-    Acted, Delivery, DeliveryId, DueQueue, EmbeddedStore, EventError, EventLog, ItemId, ItemMeta, ItemView,
-    Lease, LeaseHold, Millis, NewDelivery, NewEvent, NewItem, OpenError, OperatorAction, Queue, QueueKey,
-    QueueStats, RecipientState, Settlement, Spool, StoreConfig, StoreError, StoredEvent, Unreported,
+    Acted, Delivery, DeliveryId, DueQueue, EmbeddedStore, EventError, EventLog, IdempotentRequest, ItemId,
+    ItemMeta, ItemView, Lease, LeaseHold, Millis, NewDelivery, NewEvent, NewItem, OpenError, OperatorAction,
+    Queue, QueueKey, QueueStats, RecipientState, Settlement, Spool, StoreConfig, StoreError, StoredEvent,
+    Unreported,
 };
 
 /// Calls that can be told to fail.
@@ -228,6 +229,31 @@ impl Queue for TestQueue {
         Ok(())
     }
 
+    async fn accept_request(
+        &self,
+        request: IdempotentRequest,
+        items: Vec<NewItem>,
+        events: Vec<NewEvent>,
+    ) -> Result<(), StoreError> {
+        self.check(FailingCall::Accept)?;
+        let _hold = TimeHold::new();
+        let accepted = items.iter().map(as_accepted).collect();
+        self.store.accept_request(request, items, events.clone()).await?;
+        self.remember_items(accepted);
+        self.record().events.extend(events);
+        Ok(())
+    }
+
+    async fn accepted_request(
+        &self,
+        tenant: &str,
+        key: &str,
+        now: Millis,
+    ) -> Result<Option<IdempotentRequest>, StoreError> {
+        let _hold = TimeHold::new();
+        self.store.accepted_request(tenant, key, now).await
+    }
+
     async fn due(
         &self,
         now: Millis,
@@ -373,6 +399,16 @@ impl EventLog for TestQueue {
     ) -> Result<Vec<StoredEvent>, EventError> {
         let _hold = TimeHold::new();
         self.store.events(tenant, after, max).await
+    }
+
+    async fn events_before(
+        &self,
+        tenant: &str,
+        before: u64,
+        max: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let _hold = TimeHold::new();
+        self.store.events_before(tenant, before, max).await
     }
 
     async fn events_of(&self, item: ItemId, after: u64, max: usize) -> Result<Vec<StoredEvent>, StoreError> {

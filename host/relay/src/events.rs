@@ -3,6 +3,7 @@
 pub use relevo_delivery::blame;
 use relevo_mailkit::envelope::Recipient;
 use relevo_mailkit::event::{Clicked, Event, Failure, Opened, Queued, Refusal, Withheld};
+use relevo_mailkit::labels::Labels;
 use relevo_mailkit::model::Note;
 use relevo_mailkit::policy::{Attribute, Verdict};
 use relevo_mailkit::reply::Reply;
@@ -10,13 +11,14 @@ use relevo_mailkit::text::escaped;
 use relevo_queue::{ItemId, ItemMeta, Millis, NewEvent};
 use relevo_submission::EgressChoice;
 
+use crate::clock::timestamp;
 use crate::pipeline::{Origin, Rejection, Submission};
 use crate::policy::{PluginAnswer, PolicyResult};
 
 const MAX_TEXT: usize = 1024;
 
 /// What is known of a message that is not accepted yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) tenant: String,
     pub(crate) sender: String,
@@ -24,6 +26,7 @@ pub(crate) struct Facts {
     pub(crate) recipients: usize,
     pub(crate) size: u64,
     pub(crate) source: &'static str,
+    pub(crate) labels: Labels,
 }
 
 /// Recipients that the event of a refusal names.
@@ -43,6 +46,7 @@ impl Facts {
             recipients: recipients.len(),
             size: submission.body.source.size(),
             source: submission.via.protocol.source(),
+            labels: submission.options.labels.clone(),
         }
     }
 }
@@ -72,8 +76,9 @@ pub(crate) fn queued(
         pool: egress.pool.clone(),
         route: egress.route.clone(),
         priority: egress.priority,
+        scheduled_at: meta.scheduled_at.map(timestamp),
     };
-    event(&meta.tenant, Some(id), meta.accepted_at, Event::Queued(queued))
+    NewEvent::about(id, meta, meta.accepted_at, Event::Queued(queued))
 }
 
 /// `email.rejected` with the rule and the reply, or `email.failed` when a stage broke or the sender
@@ -102,7 +107,7 @@ pub(crate) fn refused(id: ItemId, at: Millis, facts: &Facts, rejection: &Rejecti
         true => Event::Failed(Failure::Submission(refusal)),
         false => Event::Rejected(refusal),
     };
-    event(tenant, Some(id), at, refused)
+    NewEvent { labels: facts.labels.clone(), ..event(tenant, Some(id), at, refused) }
 }
 
 /// What became of recipients by a plugin's verdict when the message itself was accepted:
@@ -179,7 +184,7 @@ pub(crate) fn opened(index: u32, address: Option<&str>, count: u64) -> Event {
 /// An event for the event log. Its text must have been made harmless.
 #[must_use]
 pub fn event(tenant: &str, item: Option<ItemId>, at: Millis, event: Event) -> NewEvent {
-    NewEvent { tenant: tenant.to_owned(), at, item, event }
+    NewEvent { tenant: tenant.to_owned(), at, item, labels: Labels::default(), event }
 }
 
 fn note(note: &Note) -> Note {

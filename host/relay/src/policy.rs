@@ -12,7 +12,7 @@ use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::source::Source;
 use relevo_queue::{ItemId, Millis};
 
-use crate::pipeline::{Origin, Via};
+use crate::pipeline::{Origin, SubmissionOptions, Via};
 use crate::settings::{EgressGrants, Settings, Tenant};
 
 /// One entry of [`crate::pipeline::Pipeline::checks`]. The pipeline asks the checks one after the
@@ -56,6 +56,8 @@ pub struct PolicyRequest {
     pub report: Arc<Report>,
     /// The octets as submitted.
     pub message: Arc<dyn Source>,
+    /// What the sender asks for beyond the envelope.
+    pub options: Arc<SubmissionOptions>,
 }
 
 /// The decision for a recipient, and where it comes from.

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fastbloom::AtomicBloomFilter;
+use relevo_delivery::RecipientGuard;
 use relevo_mailkit::address::Address;
 use relevo_mailkit::event::{Event, PluginAnswer, SuppressionChange};
+use relevo_mailkit::labels::Labels;
 use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::reply::Reply;
 use relevo_mailkit::text::{escaped, printable};
-use relevo_queue::EventLog;
+use relevo_queue::{EventLog, ItemMeta};
 pub use relevo_store::{ALL_STREAMS, SuppressionFilter, SuppressionRecord};
 use relevo_store::{ControlStoreError, SuppressionStore};
 use tracing::{error, info, warn};
@@ -27,8 +29,6 @@ use crate::settings::Tenant;
 
 /// Name of the check in answers and traces.
 pub(crate) const CHECK: &str = "suppression";
-/// The stream of mail that names none.
-const TRANSACTIONAL: &str = "transactional";
 /// Addresses that are not listed and are looked up all the same: one in a thousand.
 const FALSE_POSITIVES: f64 = 0.001;
 /// The filter is made for twice as many entries as there are, and for this many at least.
@@ -173,6 +173,21 @@ impl Suppressions {
         Ok(self.store.suppressions_of(tenant, address).await?)
     }
 
+    /// The entry that keeps mail with these labels from an address.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn suppressed(
+        &self,
+        tenant: &str,
+        labels: &Labels,
+        address: &str,
+    ) -> Result<Option<SuppressionRecord>, SuppressionError> {
+        // `postmaster` without a domain, and whatever else can be no entry.
+        let Ok(address) = canonical(address) else { return Ok(None) };
+        Ok(self.of(tenant, &address).await?.into_iter().find(|entry| concerns(entry, labels)))
+    }
+
     /// Adds entries and returns those that are new.
     ///
     /// # Errors
@@ -264,7 +279,7 @@ impl Suppressions {
         let now = self.clock.now();
         let change = |record: &SuppressionRecord| SuppressionChange {
             recipient: record.address.clone(),
-            stream: record.stream.clone(),
+            list: record.stream.clone(),
             reason: record.reason.clone(),
         };
         let all: Vec<_> =
@@ -277,17 +292,34 @@ impl Suppressions {
     }
 }
 
-/// The words of a refusal.
-fn reply(entry: &SuppressionRecord) -> Reply {
+/// Why an address gets no mail, and since when.
+pub(crate) fn in_words(entry: &SuppressionRecord) -> String {
     let day = timestamp(entry.created_at);
     let day = day.split('T').next().unwrap_or_default();
     let text = format!("{} is suppressed since {day}: {} {}", entry.address, entry.reason, entry.detail);
-    Reply::new(550, (5, 7, 1), printable(&text, 400))
+    printable(text.trim_end(), 400)
 }
 
-/// Mail of a stream meets entries of its own stream, and those of all streams.
-fn concerns(entry: &SuppressionRecord, stream: &str) -> bool {
-    entry.stream == ALL_STREAMS || entry.stream == stream
+fn reply(entry: &SuppressionRecord) -> Reply {
+    Reply::new(550, (5, 7, 1), in_words(entry))
+}
+
+/// Mail meets entries of its stream, of its topic, and those of all streams.
+fn concerns(entry: &SuppressionRecord, labels: &Labels) -> bool {
+    let is_topic = || entry.stream.strip_prefix("topic:").is_some_and(|topic| topic == labels.topic);
+    entry.stream == ALL_STREAMS || entry.stream == labels.stream.name() || is_topic()
+}
+
+/// An address that was suppressed after the message was accepted gets nothing any more.
+#[async_trait]
+impl RecipientGuard for Suppressions {
+    async fn suppression(&self, meta: &ItemMeta, address: &str) -> Result<Option<String>, String> {
+        if meta.tenant.is_empty() {
+            return Ok(None);
+        }
+        let found = self.suppressed(&meta.tenant, &meta.labels, address).await;
+        Ok(found.map_err(|error| error.to_string())?.map(|entry| in_words(&entry)))
+    }
 }
 
 #[async_trait]
@@ -307,16 +339,16 @@ impl Check for Suppressions {
     async fn check(&self, request: &PolicyRequest) -> PolicyResult {
         let mut result = PolicyResult::accept_all(request.envelope.recipients.len());
         for (index, recipient) in request.envelope.recipients.iter().enumerate() {
-            let Ok(address) = canonical(&recipient.address) else { continue };
-            let entries = match self.of(&request.tenant.id, &address).await {
-                Ok(entries) => entries,
+            let labels = &request.options.labels;
+            let entry = match self.suppressed(&request.tenant.id, labels, &recipient.address).await {
+                Ok(Some(entry)) => entry,
+                Ok(None) => continue,
                 Err(error) => return unavailable(request.envelope.recipients.len(), &error),
             };
-            let Some(entry) = entries.iter().find(|entry| concerns(entry, TRANSACTIONAL)) else { continue };
             let decided_by = Some(result.answers.len());
             result.decisions[index] =
-                RecipientDecision { verdict: Verdict::Reject(reply(entry)), decided_by };
-            result.answers.push(answer(entry.reason.clone()));
+                RecipientDecision { verdict: Verdict::Reject(reply(&entry)), decided_by };
+            result.answers.push(answer(entry.reason));
         }
         result
     }

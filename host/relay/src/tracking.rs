@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use relevo_mailkit::labels::Labels;
 use relevo_mailkit::token::{Claims, Kind, Scope};
 use relevo_queue::{EventLog, ItemId, NewEvent, Queue, StoreError};
 use tracing::warn;
@@ -209,29 +210,34 @@ impl TrackingEndpoint {
     }
 
     async fn new_event(&self, event: &TrackingEvent, count: u64) -> NewEvent {
-        let address = self.recipient(event.item, event.recipient).await;
+        let (address, labels) = self.recipient(event.item, event.recipient).await.unzip();
         let report = match &event.url {
             Some(url) => events::clicked(event.recipient, address.as_deref(), url, count),
             None => events::opened(event.recipient, address.as_deref(), count),
         };
-        events::event(&event.tenant, Some(event.item), self.clock.now(), report)
+        let new = events::event(&event.tenant, Some(event.item), self.clock.now(), report);
+        NewEvent { labels: labels.unwrap_or_default(), ..new }
     }
 
-    /// The address of a recipient: the queue has it until the message is delivered, then the event
-    /// log.
-    async fn recipient(&self, item: ItemId, index: u32) -> Option<String> {
+    /// The address of a recipient, and the labels of the message: the queue has them until the
+    /// message is delivered, then the event log.
+    async fn recipient(&self, item: ItemId, index: u32) -> Option<(String, Labels)> {
         if let Ok(Some(view)) = self.queue.item(item).await {
             let mut recipients = view.deliveries.into_iter().flat_map(|d| d.delivery.recipients);
-            return recipients.find(|r| r.index == index).map(|r| r.address);
+            let address = recipients.find(|r| r.index == index).map(|r| r.address)?;
+            return Some((address, view.meta.labels.clone()));
         }
         let (mut after, mut read) = (0, 0);
         while read < MAX_ATTEMPTS_READ {
             let page = self.events.events_of(item, after, MAX_ATTEMPTS_READ - read).await.ok()?;
             after = page.last()?.cursor;
             read += page.len();
-            let mut attempts = page.iter().filter_map(|stored| stored.event.event.attempt());
-            if let Some(attempt) = attempts.find(|attempt| attempt.recipient_index == index) {
-                return Some(attempt.recipient.clone());
+            let attempted = page.into_iter().find_map(|stored| {
+                let attempt = stored.event.event.attempt().filter(|a| a.recipient_index == index)?;
+                Some((attempt.recipient.clone(), stored.event.labels))
+            });
+            if attempted.is_some() {
+                return attempted;
             }
         }
         None

@@ -197,7 +197,7 @@ impl Control {
         tracing::info!(%id, ?action, ?acted, "operator");
         match acted {
             Acted::Done => Ok(Value::Bool(true)),
-            Acted::BeingAttempted => Err(being_attempted(id)),
+            Acted::BeingAttempted | Acted::Begun => Err(being_attempted(id)),
             Acted::NotFound => Err(gone(id)),
         }
     }

@@ -98,16 +98,14 @@ async fn one(
         id = %bounce.id, about = %item, to = %remote_text(&meta.sender), recipients = names.len(), "bounce"
     );
     let (id, at) = (bounce.id, bounce.meta.accepted_at);
-    let event = |(delivery, recipient): &(DeliveryId, Recipient)| NewEvent {
-        tenant: meta.tenant.clone(),
-        at,
-        item: Some(item),
-        event: Event::DsnQueued(DsnQueued {
+    let event = |(delivery, recipient): &(DeliveryId, Recipient)| {
+        let queued = DsnQueued {
             delivery_id: delivery.to_string(),
             recipient: escaped(&recipient.address, MAX_ADDRESS),
             recipient_index: recipient.index,
             dsn_id: id.to_string(),
-        }),
+        };
+        NewEvent::about(item, meta, at, Event::DsnQueued(queued))
     };
     let events: Vec<NewEvent> = recipients.iter().map(event).collect();
     shared.queue.report(item, names, Some(bounce), events.clone()).await?;
@@ -160,7 +158,7 @@ async fn compose(
             message_id: report.message_id(),
             subject: report.subject().chars().take(MAX_SUBJECT).collect(),
             recipe: recipe.encode().map_err(|e| StoreError::Io(e.to_string()))?,
-            attributes: Vec::new(),
+            ..ItemMeta::default()
         },
         body: SpooledBody::in_memory(message),
         deliveries: vec![NewDelivery {

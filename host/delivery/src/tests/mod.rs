@@ -93,6 +93,7 @@ impl World {
             queue: queue.clone(),
             resolve: net.clone(),
             dial: net.clone(),
+            guard: Arc::new(crate::Unguarded),
             copies: Arc::new(FixedCopies),
             settings: Arc::new(Fixed(Arc::new(settings))),
             observe: Arc::new(Unobserved),
@@ -128,13 +129,10 @@ impl World {
             accepted_at: self.now(),
             expires_at: self.now() + super::schedule::millis(expire),
             size: 12,
-            is_bounce: false,
-            no_bounce: false,
             source: "smtp".to_owned(),
             message_id: "<1@origin.test>".to_owned(),
             subject: "Hello".to_owned(),
-            recipe: Vec::new(),
-            attributes: Vec::new(),
+            ..ItemMeta::default()
         };
         let (mut indexes, key) = (0.., self.key.lock().expect("lock").clone());
         let recipient = |(index, address): (u32, &&str)| Recipient {

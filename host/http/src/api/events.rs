@@ -126,11 +126,12 @@ fn number(name: &'static str, given: Option<&str>, default: u64) -> Result<u64, 
 }
 
 fn entry(stored: StoredEvent) -> EventEntry {
-    let NewEvent { at, item, event, .. } = stored.event;
+    let NewEvent { at, item, labels, event, .. } = stored.event;
     EventEntry {
         cursor: stored.cursor.to_string(),
         created_at: relevo_relay::clock::timestamp(at),
         message_id: item.map(|id| id.to_string()),
+        labels,
         event,
     }
 }
@@ -138,13 +139,17 @@ fn entry(stored: StoredEvent) -> EventEntry {
 #[cfg(test)]
 mod tests {
     use relevo_mailkit::event::{Clicked, Event};
+    use relevo_mailkit::labels::Labels;
     use serde_json::Value;
 
     use super::*;
 
     fn clicked(cursor: u64, octets: usize) -> StoredEvent {
         let event = Event::Clicked(Clicked { url: "x".repeat(octets), count: 1, ..Clicked::default() });
-        StoredEvent { cursor, event: NewEvent { tenant: "acme".into(), at: 0, item: None, event } }
+        StoredEvent {
+            cursor,
+            event: NewEvent { tenant: "acme".into(), at: 0, item: None, labels: Labels::default(), event },
+        }
     }
 
     /// The number of events and the cursor.

@@ -44,6 +44,7 @@ fn request(world: &World) -> PolicyRequest {
         envelope: Arc::new(Envelope { recipients: vec![to], ..Envelope::default() }),
         report: Arc::new(report()),
         message: Arc::new(b"\r\n".to_vec()),
+        options: Arc::default(),
     }
 }
 

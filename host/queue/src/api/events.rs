@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 use relevo_mailkit::event::Event;
+use relevo_mailkit::labels::Labels;
 
-use super::{ItemId, Millis, StoreError};
+use super::{ItemId, ItemMeta, Millis, StoreError};
 
 /// An event to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +15,18 @@ pub struct NewEvent {
     pub at: Millis,
     /// The message it is about.
     pub item: Option<ItemId>,
+    /// What the sender attached to that message.
+    pub labels: Labels,
     /// The type and its data.
     pub event: Event,
+}
+
+impl NewEvent {
+    /// An event about a message.
+    #[must_use]
+    pub fn about(item: ItemId, meta: &ItemMeta, at: Millis, event: Event) -> Self {
+        Self { tenant: meta.tenant.clone(), at, item: Some(item), labels: meta.labels.clone(), event }
+    }
 }
 
 /// An event as stored. The cursor is the sequence of its commit and its place within it; unique,
@@ -64,6 +75,15 @@ pub trait EventLog: Send + Sync {
         after: u64,
         max: usize,
     ) -> Result<Vec<StoredEvent>, EventError>;
+
+    /// Up to `max` events of `tenant` before `before`, the newest first, bounded as
+    /// [`Self::events`].
+    async fn events_before(
+        &self,
+        tenant: &str,
+        before: u64,
+        max: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError>;
 
     /// Up to `max` events about a message after `after` (0: from the first that is kept), bounded
     /// as [`Self::events`]. It answers also when the message has left the queue.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use minicbor::{Decode, Encode};
+use relevo_mailkit::labels::Labels;
 
 use super::{ItemId, Millis, QueueKey, SpooledBody};
 
@@ -58,6 +59,25 @@ pub struct ItemMeta {
     #[n(11)]
     #[cbor(skip_if = "Vec::is_empty")]
     pub attributes: Vec<(String, String)>,
+    /// What the sender attached to the message.
+    #[n(12)]
+    #[cbor(with = "super::labels", skip_if = "Labels::is_empty")]
+    pub labels: Labels,
+    /// When it is sent, if not at once; also `t=` of its signatures and its Date.
+    #[n(13)]
+    pub scheduled_at: Option<Millis>,
+    /// Only over a verified TLS connection.
+    #[n(14)]
+    #[cbor(default)]
+    pub enforce_tls: bool,
+}
+
+impl ItemMeta {
+    /// When the message is sent for the first time: `t=` of its signatures.
+    #[must_use]
+    pub fn released_at(&self) -> Millis {
+        self.scheduled_at.unwrap_or(self.accepted_at)
+    }
 }
 
 /// One recipient of a delivery.

@@ -1,7 +1,7 @@
 //! [`EventLog`] of the embedded store.
 
 use async_trait::async_trait;
-use redb::TableDefinition;
+use redb::{AccessGuard, ReadOnlyTable, TableDefinition};
 
 use super::EmbeddedStore;
 use crate::index::{self, EVENTS, IndexError, MESSAGE_EVENTS, TENANT_EVENTS};
@@ -45,6 +45,16 @@ impl EventLog for EmbeddedStore {
             Ok(Ok(events?))
         });
         read.await?.map_err(|oldest| EventError::Pruned { oldest })
+    }
+
+    async fn events_before(
+        &self,
+        tenant: &str,
+        before: u64,
+        max: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let tenant = tenant.to_owned();
+        self.read_with(move |inner| Ok(of_tenant_before(inner, &tenant, before, max)?)).await
     }
 
     async fn events_of(
@@ -153,8 +163,32 @@ fn indexed(
     let txn = inner.index.read()?;
     let (keys, table) = (txn.open_table(index)?, txn.open_table(EVENTS)?);
     let (first, last) = (key(from), key(u64::MAX));
+    read_named(keys.range::<&[u8]>(first.as_slice()..=last.as_slice())?, &table, max)
+}
+
+/// The events of a tenant before a cursor, the newest first.
+fn of_tenant_before(
+    inner: &StoreCore,
+    tenant: &str,
+    before: u64,
+    max: usize,
+) -> Result<Vec<StoredEvent>, IndexError> {
+    let txn = inner.index.read()?;
+    let (keys, table) = (txn.open_table(TENANT_EVENTS)?, txn.open_table(EVENTS)?);
+    let (first, last) = (tenant_key(tenant, 0), tenant_key(tenant, before));
+    read_named(keys.range::<&[u8]>(first.as_slice()..last.as_slice())?.rev(), &table, max)
+}
+
+type IndexKey = Result<(AccessGuard<'static, &'static [u8]>, AccessGuard<'static, ()>), redb::StorageError>;
+
+/// A page of the events that rows of an index name.
+fn read_named(
+    rows: impl Iterator<Item = IndexKey>,
+    table: &ReadOnlyTable<u64, &'static [u8]>,
+    max: usize,
+) -> Result<Vec<StoredEvent>, IndexError> {
     let mut page = EventPage::new(max);
-    for row in keys.range::<&[u8]>(first.as_slice()..=last.as_slice())? {
+    for row in rows {
         if page.is_full() {
             break;
         }

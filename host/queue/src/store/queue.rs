@@ -12,16 +12,18 @@ use relevo_mailkit::source::Source;
 
 use super::EmbeddedStore;
 use crate::checked::CheckedSource;
-use crate::index::{ITEMS, IndexError};
+use crate::index::{ITEMS, IndexError, REQUESTS};
 use crate::inner::{StoreCore, blocking, io_error};
+use crate::plan::{is_old, request_key};
 use crate::recent::Fresh;
 use crate::record::{self, BlobLocation, DeliveryRecord, ItemRecord, LARGEST_IN_SEGMENT};
 use crate::request::{Damaged, Op, WriteOutcome};
 use crate::schedule::{LeaseGrant, LeaseKey};
 use crate::spool::EmbeddedSpool;
 use crate::{
-    Acted, DeliveryId, DeliveryView, DueQueue, ItemId, ItemMeta, ItemView, Lease, Millis, NewEvent, NewItem,
-    OperatorAction, Queue, QueueKey, QueueStats, RecipientState, Settlement, Spool, StoreError, Unreported,
+    Acted, DeliveryId, DeliveryView, DueQueue, IdempotentRequest, ItemId, ItemMeta, ItemView, Lease, Millis,
+    NewEvent, NewItem, OperatorAction, Queue, QueueKey, QueueStats, RecipientState, Settlement, Spool,
+    StoreError, Unreported,
 };
 
 /// When no attempt may begin, room is looked for again after this.
@@ -41,7 +43,29 @@ impl Queue for EmbeddedStore {
             let size = items.iter().map(|i| i.body.source.size()).sum();
             self.inner.space.check_new(self.inner.disk.as_ref(), size)?;
         }
-        self.write(Op::Accept { items, events }).await.map(drop)
+        self.write(Op::Accept { items, events, request: None }).await.map(drop)
+    }
+
+    async fn accept_request(
+        &self,
+        request: IdempotentRequest,
+        items: Vec<NewItem>,
+        events: Vec<NewEvent>,
+    ) -> Result<(), StoreError> {
+        let size = items.iter().map(|i| i.body.source.size()).sum();
+        self.inner.space.check_new(self.inner.disk.as_ref(), size)?;
+        self.write(Op::Accept { items, events, request: Some(Box::new(request)) }).await.map(drop)
+    }
+
+    async fn accepted_request(
+        &self,
+        tenant: &str,
+        key: &str,
+        now: Millis,
+    ) -> Result<Option<IdempotentRequest>, StoreError> {
+        let key = request_key(tenant, key);
+        let found = self.read_with(move |inner| Ok(find_request(inner, &key)?)).await?;
+        Ok(found.filter(|request| !is_old(request.at, now)))
     }
 
     async fn due(
@@ -352,6 +376,16 @@ fn open_body(
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(io_error(&e)),
     }
+}
+
+fn find_request(inner: &StoreCore, key: &[u8]) -> Result<Option<IdempotentRequest>, IndexError> {
+    let table = match inner.index.read()?.open_table(REQUESTS) {
+        // The first key makes the table.
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+        table => table?,
+    };
+    let Some(row) = table.get(key)? else { return Ok(None) };
+    record::unseal(key, row.value()).map(Some).map_err(IndexError::Other)
 }
 
 fn view(inner: &StoreCore, id: ItemId, meta: ItemMeta) -> Result<ItemView, IndexError> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use relevo_mailkit::event::{Clicked, Event};
+use relevo_mailkit::labels::Labels;
 use relevo_queue::disk::{Disk, FaultyDisk};
 use relevo_queue::*;
 
@@ -25,13 +26,11 @@ pub fn meta(tenant: &str) -> ItemMeta {
         accepted_at: T0,
         expires_at: T0 + 120 * HOUR,
         size: 4,
-        is_bounce: false,
-        no_bounce: false,
         source: "smtp".into(),
         message_id: "<1@example.com>".into(),
         subject: "hello".into(),
         recipe: vec![7; 20],
-        attributes: vec![],
+        ..ItemMeta::default()
     }
 }
 
@@ -61,7 +60,7 @@ pub fn body_of(n: u64) -> Vec<u8> {
 /// An event that is told apart by a mark.
 pub fn event(tenant: &str, mark: &str, at: Millis) -> NewEvent {
     let event = Event::Clicked(Clicked { url: mark.into(), ..Clicked::default() });
-    NewEvent { tenant: tenant.into(), at, item: None, event }
+    NewEvent { tenant: tenant.into(), at, item: None, labels: Labels::default(), event }
 }
 
 /// The marks of events.

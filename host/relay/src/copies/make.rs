@@ -59,7 +59,11 @@ impl Copies {
         let item = lease.delivery.id.item;
         let body = self.queue.body(item).await.map_err(|e| CopyError::Host(e.to_string()))?;
         let body = body.ok_or_else(|| CopyError::Host("the body is gone".into()))?;
-        let prepend = std::mem::take(&mut recipe.prepend);
+        let mut prepend = std::mem::take(&mut recipe.prepend);
+        if recipe.dated_at_release {
+            let date = relevo_submission::date(lease.meta.released_at());
+            prepend.extend_from_slice(format!("Date: {date}\r\n").as_bytes());
+        }
         let edits = std::mem::take(&mut recipe.edits);
         if edits.is_empty() {
             return Ok(Arc::new(Prefixed::new(prepend, body)));

@@ -59,7 +59,7 @@ impl Copies {
             return Ok(Arc::from([]));
         }
         let requests: Vec<_> = keys.iter().map(|key| request(domain, key, lease)).collect();
-        let now = seconds(lease.meta.accepted_at);
+        let now = seconds(lease.meta.released_at());
         let (name, from_field) = (domain.name.clone(), signing.from_field.clone());
         let sign = move |stages: &dyn Stages, copy: &dyn Source| {
             let unsigned = stages.signing_input(requests, copy, now)?;
@@ -79,7 +79,7 @@ fn keys_of(domain: &Domain, selectors: &[String]) -> Vec<DkimKey> {
 }
 
 fn request(domain: &Domain, key: &DkimKey, lease: &Lease) -> SignatureRequest {
-    let timestamp = seconds(lease.meta.accepted_at);
+    let timestamp = seconds(lease.meta.released_at());
     let after =
         |from: i64, time: Duration| from.saturating_add(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
     let earliest = after(seconds(lease.meta.expires_at), AFTER_EXPIRY);

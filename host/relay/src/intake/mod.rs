@@ -22,7 +22,7 @@ pub use writer::SpoolWriter;
 
 use self::auth::{Authenticator, Verdict};
 use self::session::{OpenTransaction, User};
-use crate::pipeline::{Origin, Pipeline, Submission, not_stored, reverse_path};
+use crate::pipeline::{Origin, Pipeline, Submission, SubmissionOptions, not_stored, reverse_path};
 use crate::settings::{Settings, SettingsHandle, any_contains};
 use crate::suppressions::Suppressions;
 use crate::token_buckets::TokenBuckets;
@@ -228,6 +228,8 @@ impl Service for Intake {
             envelope: transaction.envelope,
             via: session.via(info),
             body,
+            options: SubmissionOptions::default(),
+            id: None,
         };
         match self.pipeline.submit(submission).await {
             Ok(accepted) => Reply::new(250, (2, 0, 0), format!("queued as {}", accepted.id)),

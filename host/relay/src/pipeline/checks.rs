@@ -8,7 +8,7 @@ use relevo_mailkit::recheck;
 use relevo_mailkit::source::Source;
 use relevo_queue::{ItemId, Millis};
 use relevo_runtime::Stages;
-use relevo_submission::validate_options;
+use relevo_submission::{SubmissionOptions, validate_options};
 
 use super::authority::{self, Owner};
 use super::submission::Rejection;
@@ -28,6 +28,7 @@ pub(super) struct UncheckedMessage {
     pub(super) now: Millis,
     /// The tenant whose share of the sandbox is used. On the relay port it is provisional.
     pub(super) tenant: String,
+    pub(super) options: Arc<SubmissionOptions>,
 }
 
 /// A message that is not refused.
@@ -66,6 +67,7 @@ impl UncheckedMessage {
             envelope: Arc::clone(&self.envelope),
             report: Arc::clone(report),
             message: Arc::clone(&self.message),
+            options: Arc::clone(&self.options),
         }
     }
 }

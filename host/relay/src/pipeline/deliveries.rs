@@ -29,8 +29,10 @@ pub(super) struct Common<'a> {
     /// The configured domain of the author; none: mail of no tenant.
     pub(super) sending: Option<&'a Domain>,
     pub(super) egress: &'a EgressChoice,
-    /// All are due at once.
+    /// When the message was accepted.
     pub(super) now: Millis,
+    /// When all of them are due.
+    pub(super) due_at: Millis,
 }
 
 /// A delivery with its recipients. A refused one carries the reply that its sender is told.
@@ -50,7 +52,7 @@ pub(super) fn queued(planned: &PlannedDelivery, common: &Common<'_>) -> NewDeliv
         key: queue_key(common.sending, common.egress, &planned.domain),
         priority: common.egress.priority,
         recipients: planned.recipients.iter().filter_map(recipient).collect(),
-        due_at: common.now,
+        due_at: common.due_at,
         held: hold_reason.is_some(),
         hold_reason,
         last,
@@ -89,10 +91,10 @@ mod tests {
         let all = vec![EnvelopeRecipient::new("x@a.example", "a.example"); 4];
         let planned = divide(&all, false, false, |index| disposition(&result, index));
         let egress = EgressChoice::default();
-        let common = Common { recipients: &all, sending: None, egress: &egress, now: 7 };
+        let common = Common { recipients: &all, sending: None, egress: &egress, now: 7, due_at: 9 };
         let made: Vec<_> = planned.iter().map(|delivery| queued(delivery, &common)).collect();
         let [sent, refused, held] = made.try_into().expect("three");
-        assert!([&sent, &refused, &held].iter().all(|d| d.due_at == 7 && d.key.domain == "a.example"));
+        assert!([&sent, &refused, &held].iter().all(|d| d.due_at == 9 && d.key.domain == "a.example"));
         assert_eq!((sent.held, sent.hold_reason, sent.last), (false, None, None));
         assert_eq!((held.held, held.hold_reason.as_deref(), held.last), (true, Some("later"), None));
         assert_eq!(refused.recipients[0].state, RecipientState::Failed { reported: false });

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relevo_mailkit::address::Address;
-use relevo_mailkit::envelope::Recipient;
+use relevo_mailkit::envelope::{Envelope, Recipient};
 use relevo_mailkit::model::{Note, Report, Rewrite};
 use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::source::Source;
-use relevo_queue::{EventLog, ItemId, ItemMeta, Millis, NewEvent, NewItem, Queue, StoreError};
+use relevo_queue::{
+    DeliveryId, EventLog, IdempotentRequest, ItemId, ItemMeta, Millis, NewEvent, NewItem, Queue, StoreError,
+};
 use relevo_runtime::Stages;
 use relevo_submission::{CheckedMessage, Disposition, EgressChoice, Plan, PlanSettings, Signing, Tracked};
 use tracing::{info, warn};
@@ -25,8 +27,8 @@ mod submission;
 
 pub(crate) use authority::reverse_path;
 pub use metrics::PipelineMetrics;
-pub use relevo_submission::{Origin, Protocol, Via};
-pub use submission::{Accepted, PolicyRefusal, Rejection, Submission};
+pub use relevo_submission::{Origin, Protocol, SubmissionOptions, TrackingOverride, Via};
+pub use submission::{Accepted, PolicyRefusal, PreparedMessage, PreparedRecipient, Rejection, Submission};
 
 use self::authority::Owner;
 use self::checks::{Checked, UncheckedMessage};
@@ -77,21 +79,104 @@ impl Pipeline {
     /// # Errors
     /// The reply for the sender. Nothing is kept of the message.
     pub async fn submit(&self, submission: Submission) -> Result<Accepted, Rejection> {
-        let now = self.clock.now();
-        let id = self.ids.item_id(now).map_err(|e| store_failed(&e.to_string()))?;
-        let facts = events::Facts::of(&submission);
-        let mut run = Run { pipeline: self, id, now };
-        match run.submit(submission).await {
-            Ok(tenant) => {
-                self.metrics.accepted(facts.source);
-                info!(id = %id, tenant = tenant.as_deref().unwrap_or("-"), from = facts.sender,
-                    recipients = facts.recipients, size = facts.size, "queued");
-                Ok(Accepted { id, tenant })
+        let prepared = self.prepare(submission).await?;
+        let accepted = Accepted { id: prepared.id, tenant: prepared.tenant.clone() };
+        match self.commit(vec![prepared], Vec::new(), None).await {
+            Ok(()) => Ok(accepted),
+            Err((facts, rejection)) => {
+                self.refused(accepted.id, self.clock.now(), &facts, &rejection).await;
+                Err(rejection)
             }
+        }
+    }
+
+    /// Judges the message. Nothing of it is on disk when this returns, but the event of a refusal.
+    ///
+    /// # Errors
+    /// As for [`Self::submit`].
+    pub async fn prepare(&self, submission: Submission) -> Result<PreparedMessage, Rejection> {
+        let (id, now, facts, judged) = self.judge(submission).await?;
+        match judged {
+            Ok(prepared) => Ok(prepared),
             Err(rejection) => {
                 self.refused(id, now, &facts, &rejection).await;
                 Err(rejection)
             }
+        }
+    }
+
+    /// Judges the message and writes no event: for a trial run.
+    ///
+    /// # Errors
+    /// As for [`Self::submit`].
+    pub async fn try_out(&self, submission: Submission) -> Result<PreparedMessage, Rejection> {
+        let (.., judged) = self.judge(submission).await?;
+        judged
+    }
+
+    async fn judge(&self, submission: Submission) -> Result<Judged, Rejection> {
+        let now = self.clock.now();
+        let id = match submission.id {
+            Some(id) => id,
+            None => self.ids.item_id(now).map_err(|e| store_failed(&e.to_string()))?,
+        };
+        let facts = events::Facts::of(&submission);
+        let mut run = Run { pipeline: self, id, now };
+        let judged = run.prepare(submission, facts.clone()).await;
+        Ok((id, now, facts, judged))
+    }
+
+    /// Makes messages durable, all of them or none, with more `events` and the idempotency key of
+    /// their request.
+    ///
+    /// # Errors
+    /// The reply for the sender, with the facts of the first message. Nothing is kept.
+    pub(crate) async fn commit(
+        &self,
+        mut prepared: Vec<PreparedMessage>,
+        more: Vec<NewEvent>,
+        request: Option<IdempotentRequest>,
+    ) -> Result<(), (events::Facts, Rejection)> {
+        let began = self.clock.monotonic();
+        let mut events: Vec<NewEvent> =
+            prepared.iter_mut().flat_map(|message| std::mem::take(&mut message.events)).collect();
+        events.extend(more);
+        let items: Vec<NewItem> = prepared.iter_mut().filter_map(|message| message.item.take()).collect();
+        let deliveries: Vec<usize> = items.iter().map(|item| item.deliveries.len()).collect();
+        let stored = match request {
+            Some(request) => self.queue.accept_request(request, items, events).await,
+            // Nothing is kept of the messages but this, which is on disk before the answer.
+            None if items.is_empty() => self.events.append(events).await,
+            None => self.queue.accept(items, events).await,
+        };
+        if let Err(error) = stored {
+            let facts = prepared.into_iter().next().map(|message| message.facts).unwrap_or_default();
+            return Err((facts, not_stored(&error)));
+        }
+        if prepared.iter().any(|message| message.has_refused) {
+            (self.recipient_refused)();
+        }
+        self.committed(&prepared, began, deliveries.iter().sum());
+        Ok(())
+    }
+
+    fn committed(&self, prepared: &[PreparedMessage], began: Duration, deliveries: usize) {
+        for PreparedMessage { id, tenant, facts, .. } in prepared {
+            self.metrics.accepted(facts.source);
+            info!(id = %id, tenant = tenant.as_deref().unwrap_or("-"), from = facts.sender,
+                recipients = facts.recipients, size = facts.size, "queued");
+            let change = match deliveries {
+                0 => "discarded".to_owned(),
+                deliveries => format!("{deliveries} deliveries"),
+            };
+            self.step(*id, "commit", began, vec![change]);
+        }
+    }
+
+    fn step(&self, id: ItemId, stage: &'static str, began: Duration, changes: Vec<String>) {
+        if let Some(observer) = &self.observer {
+            let took = self.clock.monotonic().saturating_sub(began);
+            observer.step(id, &TraceStep { stage, took, changes });
         }
     }
 
@@ -113,8 +198,12 @@ impl Pipeline {
 }
 
 impl Run<'_> {
-    async fn submit(&mut self, submission: Submission) -> Result<Option<String>, Rejection> {
-        let Submission { settings, origin, envelope, via, body } = submission;
+    async fn prepare(
+        &mut self,
+        submission: Submission,
+        facts: events::Facts,
+    ) -> Result<PreparedMessage, Rejection> {
+        let Submission { settings, origin, envelope, via, body, options, .. } = submission;
         let message = Arc::clone(&body.source);
         let incoming = UncheckedMessage {
             tenant: provisional_tenant(&settings, &origin, &envelope.sender),
@@ -125,25 +214,33 @@ impl Run<'_> {
             message: Arc::clone(&message),
             id: self.id,
             now: self.now,
+            options: Arc::new(options),
         };
         let Checked { report, owner, policy: result } = self.check(&incoming).await?;
         let (envelope, via) = (&*incoming.envelope, &*incoming.via);
 
         let tracked = self.track(&incoming, owner.as_ref(), &report).await?;
 
-        let began = self.began();
         let notes = tracked.as_ref().map(|(rewrite, _)| rewrite.notes.clone()).unwrap_or_default();
         let plan = self.plan(&incoming, owner.as_ref(), &report, tracked, &result)?;
         let sending = owner.as_ref().map(|owner| &*owner.domain);
         let tenant = sending.map(|domain| domain.tenant.clone());
         let name = tenant.clone().unwrap_or_default();
-        let decided = policy::events(self, &name, envelope, &result);
+        let decided = policy::events(self, &name, &incoming, &result);
+        let recipients = recipients(self.id, envelope, &plan, &result);
+        let mut prepared = PreparedMessage {
+            id: self.id,
+            tenant,
+            recipients,
+            item: None,
+            events: decided,
+            has_refused: plan.deliveries.iter().any(|d| matches!(d.disposition, Disposition::Refuse(_))),
+            facts,
+        };
         if plan.deliveries.is_empty() {
-            // Nothing is kept of it but this, which is on disk before the answer.
-            self.pipeline.events.append(decided).await.map_err(|e| not_stored(&e))?;
-            self.step("commit", began, vec!["discarded".to_owned()]);
-            return Ok(tenant);
+            return Ok(prepared);
         }
+        let options = &*incoming.options;
         let meta = ItemMeta {
             tenant: name,
             no_bounce: plan.no_bounce,
@@ -157,20 +254,19 @@ impl Run<'_> {
             subject: truncated(report.subject.clone(), 200),
             recipe: plan.recipe.encode().map_err(|e| store_failed(&e.to_string()))?,
             attributes: result.attributes.clone(),
+            labels: options.labels.clone(),
+            scheduled_at: options.send_at,
+            enforce_tls: options.enforce_tls,
         };
-        let mut events = queued(self.id, &meta, &envelope.recipients, &report, &notes, &result, &plan.egress);
-        events.extend(decided);
+        let queued = queued(self.id, &meta, &envelope.recipients, &report, &notes, &result, &plan.egress);
+        prepared.events.splice(0..0, queued);
         let recipients = &envelope.recipients;
-        let common = Common { recipients, sending, egress: &plan.egress, now: self.now };
+        let due_at = meta.released_at();
+        let common = Common { recipients, sending, egress: &plan.egress, now: self.now, due_at };
         let deliveries =
             plan.deliveries.iter().map(|delivery| deliveries::queued(delivery, &common)).collect();
-        let item = NewItem { id: self.id, meta, body, deliveries };
-        self.pipeline.queue.accept(vec![item], events).await.map_err(|e| not_stored(&e))?;
-        if plan.deliveries.iter().any(|d| matches!(d.disposition, Disposition::Refuse(_))) {
-            (self.pipeline.recipient_refused)();
-        }
-        self.step("commit", began, vec![format!("{} deliveries", plan.deliveries.len())]);
-        Ok(tenant)
+        prepared.item = Some(NewItem { id: self.id, meta, body, deliveries });
+        Ok(prepared)
     }
 
     /// The answer of `track`, and the settings by which it was asked; none if the message is not tracked.
@@ -181,8 +277,11 @@ impl Run<'_> {
         report: &Arc<Report>,
     ) -> Result<Option<(Rewrite, Tracking)>, Rejection> {
         let began = self.began();
-        let tracking = owner.and_then(|owner| owner.domain.tracking.clone());
-        let Some(tracking) = tracking else { return Ok(None) };
+        let asked = &incoming.options.tracking;
+        let tracking = owner.and_then(|owner| owner.domain.tracking.as_ref());
+        let Some(tracking) = tracking.map(|tracking| asked.apply(tracking)) else {
+            return if asked.needs_tracking() { Err(no_tracking()) } else { Ok(None) };
+        };
         let Some(options) = tracking.options(report) else { return Ok(None) };
         let report = Arc::clone(report);
         let track =
@@ -211,6 +310,8 @@ impl Run<'_> {
             report,
             prepend: &result.prepend,
             attributes: &result.attributes,
+            send_at: incoming.options.send_at,
+            expires_at: incoming.options.expires_at,
         };
         let key = settings.tracking_keys.0.first().map(|key| key.id.as_str());
         let settings = PlanSettings {
@@ -234,11 +335,37 @@ impl Run<'_> {
     }
 
     fn step(&self, stage: &'static str, began: Duration, changes: Vec<String>) {
-        if let Some(observer) = &self.pipeline.observer {
-            let took = self.began().saturating_sub(began);
-            observer.step(self.id, &TraceStep { stage, took, changes });
+        self.pipeline.step(self.id, stage, began, changes);
+    }
+}
+
+/// The id, the time, and the outcome of a message that was judged.
+type Judged = (ItemId, Millis, events::Facts, Result<PreparedMessage, Rejection>);
+
+/// What becomes of each recipient. The queue numbers deliveries in the order of the plan.
+fn recipients(id: ItemId, envelope: &Envelope, plan: &Plan, result: &PolicyResult) -> Vec<PreparedRecipient> {
+    let mut numbers = vec![None; envelope.recipients.len()];
+    for (delivery, number) in plan.deliveries.iter().zip(0..) {
+        for index in delivery.recipients.iter().filter_map(|index| usize::try_from(*index).ok()) {
+            if let Some(slot) = numbers.get_mut(index) {
+                *slot = Some(DeliveryId { item: id, number });
+            }
         }
     }
+    let recipients = envelope.recipients.iter().zip(numbers).enumerate();
+    recipients
+        .map(|(index, (recipient, delivery))| PreparedRecipient {
+            address: recipient.address.clone(),
+            delivery,
+            verdict: result.verdict(index).clone(),
+        })
+        .collect()
+}
+
+/// The sender asks for tracking, and the domain has no tracking host.
+fn no_tracking() -> Rejection {
+    let text = "tracking is asked for, but the sending domain has no tracking host: configure `tracking`";
+    Rejection::new(550, (5, 7, 1), "no-tracking-host", text)
 }
 
 /// `email.queued` for those that are sent or may be; none when nobody is left.

@@ -1,10 +1,10 @@
 //! What the answers of checks do to a message: refuse it, hold it, and be recorded.
 
-use relevo_mailkit::envelope::Envelope;
 use relevo_mailkit::policy::Verdict;
 use relevo_queue::NewEvent;
 
 use super::Run;
+use super::checks::UncheckedMessage;
 use super::submission::{PolicyRefusal, Rejection};
 use crate::events;
 use crate::policy::PolicyResult;
@@ -75,9 +75,10 @@ fn refused_for_all(tenant: &Tenant, result: &PolicyResult, count: usize) -> Opti
 pub(super) fn events(
     run: &Run<'_>,
     tenant: &str,
-    envelope: &Envelope,
+    incoming: &UncheckedMessage,
     result: &PolicyResult,
 ) -> Vec<NewEvent> {
+    let (envelope, labels) = (&incoming.envelope, &incoming.options.labels);
     let mut groups: Vec<(&Verdict, Option<usize>, Vec<&str>)> = Vec::new();
     for (index, to) in envelope.recipients.iter().enumerate() {
         let verdict = result.verdict(index);
@@ -94,7 +95,8 @@ pub(super) fn events(
         .into_iter()
         .filter_map(|(verdict, by, to)| {
             let by = by.and_then(|by| result.answers.get(by));
-            events::decided(run.id, tenant, run.now, &envelope.sender, &to, verdict, by)
+            let decided = events::decided(run.id, tenant, run.now, &envelope.sender, &to, verdict, by)?;
+            Some(NewEvent { labels: labels.clone(), ..decided })
         })
         .collect()
 }

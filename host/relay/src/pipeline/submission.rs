@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use relevo_mailkit::envelope::Envelope;
+use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::reply::{EnhancedCode, Reply};
 use relevo_mailkit::text::printable;
-use relevo_queue::{ItemId, SpooledBody};
+use relevo_queue::{DeliveryId, ItemId, NewEvent, NewItem, SpooledBody};
 use relevo_runtime::Fault;
-use relevo_submission::{NotAuthorised, Origin, Via};
+use relevo_submission::{NotAuthorised, Origin, SubmissionOptions, Via};
 
+use crate::events::Facts;
 use crate::policy::PluginAnswer;
 use crate::settings::Settings;
 
@@ -24,6 +26,37 @@ pub struct Submission {
     pub via: Via,
     /// The bytes.
     pub body: SpooledBody,
+    /// What the sender asks for beyond the envelope.
+    pub options: SubmissionOptions,
+    /// The id of the message; none: a new one.
+    pub id: Option<ItemId>,
+}
+
+/// A message that was judged and can be queued. Nothing of it is on disk yet.
+pub struct PreparedMessage {
+    /// Its id.
+    pub id: ItemId,
+    /// Its owner; none: mail of trusted peers that belongs to no tenant.
+    pub tenant: Option<String>,
+    /// What becomes of each recipient, in the order of the envelope.
+    pub recipients: Vec<PreparedRecipient>,
+    /// None: every recipient is discarded, or refused with nobody to tell.
+    pub(super) item: Option<NewItem>,
+    pub(super) events: Vec<NewEvent>,
+    /// A recipient is refused whose sender is to be told.
+    pub(super) has_refused: bool,
+    pub(super) facts: Facts,
+}
+
+/// What becomes of a recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreparedRecipient {
+    /// The address.
+    pub address: String,
+    /// The delivery; none for one that is discarded.
+    pub delivery: Option<DeliveryId>,
+    /// The verdict of the checks.
+    pub verdict: Verdict,
 }
 
 /// A message that is on disk.

@@ -20,7 +20,7 @@ use super::ScriptedStages;
 use crate::clock::{Clock, IdSource};
 use crate::copies::Copies;
 use crate::directory::DirectoryEntries;
-use crate::pipeline::{Origin, Pipeline, PipelineMetrics, Protocol, Submission, Via};
+use crate::pipeline::{Origin, Pipeline, PipelineMetrics, Protocol, Submission, SubmissionOptions, Via};
 use crate::sandbox::Sandbox;
 use crate::settings::{
     Credential, DeliverySettings, DkimKey, Domain, IntakeSettings, Network, PluginServer, Settings,
@@ -238,5 +238,7 @@ pub(crate) fn submission(world: &World, message: &str) -> Submission {
             auth_user: Some("acme".into()),
         },
         body: SpooledBody::in_memory(message.as_bytes().to_vec()),
+        options: SubmissionOptions::default(),
+        id: None,
     }
 }

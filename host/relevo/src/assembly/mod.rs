@@ -67,10 +67,10 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         open_plugins(data_dir, control_store.clone(), &base.settings, &clock, Some(events.clone())).await?;
     PluginCollector::register(&mut registry, plugins.clone());
     let copies = copies(base.copies(observer.as_ref()));
-    let prepared = prepare_delivery(&base, &plugins, (resolve, dial, copies), &mut registry)?;
-    let delivery = prepared.handle();
-
     let suppressions = suppressions(&base, &control_store).await?;
+    let outside = (resolve, dial, copies);
+    let prepared = prepare_delivery(&base, &plugins, &suppressions, outside, &mut registry)?;
+    let delivery = prepared.handle();
     let pipeline =
         pipeline(&base, vec![suppressions.clone(), plugins.clone()], &delivery, observer, &mut registry);
     let metrics = IntakeMetrics::new(&mut registry);
@@ -155,6 +155,7 @@ pub(crate) async fn open_plugins(
 fn prepare_delivery(
     base: &Base,
     plugins: &Arc<Plugins>,
+    suppressions: &Arc<Suppressions>,
     (resolve, dial, copies): (Arc<dyn Resolve>, Arc<dyn Dial>, Arc<dyn MakeCopy>),
     registry: &mut Registry,
 ) -> anyhow::Result<PreparedDelivery> {
@@ -163,6 +164,7 @@ fn prepare_delivery(
         resolve,
         dial,
         copies,
+        guard: suppressions.clone(),
         settings: Arc::new(base.settings.clone()),
         observe: Arc::new(DeliveryCounters::register(registry)),
         listener: Some(plugins.clone()),

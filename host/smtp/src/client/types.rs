@@ -46,6 +46,8 @@ pub enum TlsReason {
     ByMx,
     /// The configuration of the smarthost.
     Configured,
+    /// The sender of the message.
+    Demanded,
     /// TLS with this address failed a short time ago, and is not needed.
     FailedBefore,
 }

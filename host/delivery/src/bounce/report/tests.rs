@@ -11,13 +11,10 @@ fn meta(sender: &str) -> ItemMeta {
         accepted_at: NOW - 90_000_000,
         expires_at: NOW + 342_000_000,
         size: 1,
-        is_bounce: false,
-        no_bounce: false,
         source: "smtp".into(),
         message_id: "<1@origin.test>".into(),
         subject: "Offer".into(),
-        recipe: Vec::new(),
-        attributes: Vec::new(),
+        ..ItemMeta::default()
     }
 }
 
