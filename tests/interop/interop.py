@@ -14,6 +14,7 @@ import messages
 import peers
 import plugins
 import postgresql
+import sdks
 import verify
 from relay import DOMAIN, PASSWORD, USER, Relay, Sink
 
@@ -25,6 +26,7 @@ ROWS = (
     + ["Postfix receives", "OpenSMTPD receives", "Postfix relays through Relevo"]
     + plugins.ROWS
     + postgresql.ROWS
+    + sdks.ROWS
 )
 
 
@@ -166,6 +168,7 @@ def main():
         servers(table, given.relevo, folder, given.opensmtpd)
         plugins.run(table, given.relevo, folder)
         postgresql.run(table, folder)
+        sdks.run(table, given.relevo, folder)
     finally:
         code = table.close()
         if code == 0:

@@ -63,7 +63,7 @@ class Sink:
 class Relay:
     """`relevo serve`, delivering to 127.0.0.1:`smarthost`."""
 
-    def __init__(self, binary, folder, smarthost, hostname="relay.example.test", places=""):
+    def __init__(self, binary, folder, smarthost, hostname="relay.example.test", places="", api=False):
         self.binary, self.folder = binary, pathlib.Path(folder)
         self.folder.mkdir(parents=True)
         self.submission, self.submissions, self.relay = free_port(), free_port(), free_port()
@@ -78,6 +78,13 @@ class Relay:
             dkim.append(f'{{ selector = "{selector}", algorithm = "{algorithm}", key = "{key}" }}')
         entry = self.run("credential", "new", "--username", USER, "--stdin", stdin=PASSWORD)
         credentials = next(l for l in entry.splitlines() if l.startswith("credentials"))
+        listen_http, api_keys = "", ""
+        if api:
+            self.http = free_port()
+            said = self.run("api-key", "new")
+            self.api_key = said.split("API key (shown this once): ")[1].split()[0]
+            api_keys = next(l for l in said.splitlines() if l.startswith("api_keys"))
+            listen_http = f'[http]\nlisten = ["127.0.0.1:{self.http}"]'
         self.config = self.folder / "relevo.toml"
         self.config.write_text(f"""
 hostname = "{hostname}"
@@ -89,11 +96,13 @@ submission = ["127.0.0.1:{self.submission}"]
 submissions = ["127.0.0.1:{self.submissions}"]
 relay = ["127.0.0.1:{self.relay}"]
 trusted_networks = ["127.0.0.0/8"]
+{listen_http}
 [delivery]
 smarthost = {{ host = "127.0.0.1", port = {smarthost}, tls = "opportunistic" }}
 [[tenant]]
 id = "interop"
 {credentials}
+{api_keys}
 {places}
 [[tenant.domain]]
 name = "{DOMAIN}"
@@ -101,7 +110,8 @@ dkim = [{", ".join(dkim)}]
 """)
         self.log = open(self.folder / "log", "wb")
         self.process = subprocess.Popen([binary, "serve", "--config", str(self.config)], stderr=self.log)
-        for port in (self.submission, self.submissions, self.relay):
+        ports = (self.submission, self.submissions, self.relay) + ((self.http,) if api else ())
+        for port in ports:
             wait_for_port(port, self.process)
 
     def run(self, *args, stdin=None):

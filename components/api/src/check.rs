@@ -67,6 +67,8 @@ pub struct CheckedRequest {
     pub scheduled_at: Option<u64>,
     /// Milliseconds since 1970; none: as the host is configured.
     pub expires_at: Option<u64>,
+    /// `tracking.exclude_domains` as lower-case A-labels.
+    pub excluded_domains: Vec<String>,
 }
 
 /// A recipient with its place in the request.
@@ -92,7 +94,7 @@ pub fn check(request: EmailRequest, limits: &Limits, now: u64) -> Result<Checked
     tags(&request.tags, &mut problems);
     metadata("metadata", &request.metadata, &mut problems);
     let attachments = attachments(&request.attachments, limits, &mut problems);
-    tracking(&request, &mut problems);
+    let excluded_domains = excluded_domains(&request, &mut problems);
     if let Some(topic) = &request.topic {
         problems.name("topic", topic);
     }
@@ -113,6 +115,7 @@ pub fn check(request: EmailRequest, limits: &Limits, now: u64) -> Result<Checked
             // A time that has passed is now, as every provider takes it.
             scheduled_at: scheduled_at.filter(|at| *at > now),
             expires_at,
+            excluded_domains,
         }),
         _ => Err(InvalidRequest::Fields(problems.0)),
     }
@@ -222,6 +225,8 @@ fn headers(headers: &BTreeMap<String, String>, problems: &mut Problems) {
         let is_name = !name.is_empty() && name.bytes().all(|b| (b'!'..=b'~').contains(&b) && b != b':');
         if !is_name {
             problems.add("headers", format!("`{}` is not the name of a header field", name.escape_debug()));
+        } else if name.to_ascii_lowercase().starts_with("x-relevo-") {
+            problems.add(format!("headers.{name}"), "is for SMTP: use the field of the request");
         } else if value.contains(char::is_control) {
             problems.add(format!("headers.{name}"), "a line break or another control character");
         }
@@ -283,14 +288,15 @@ fn octets(content: &Content) -> Result<Vec<u8>, String> {
     }
 }
 
-fn tracking(request: &EmailRequest, problems: &mut Problems) {
+fn excluded_domains(request: &EmailRequest, problems: &mut Problems) -> Vec<String> {
     let excluded = &request.tracking.exclude_domains;
     problems.at_most("tracking.exclude_domains", "domains", excluded.len(), MAX_EXCLUDED);
-    for (index, domain) in excluded.iter().enumerate().take(MAX_EXCLUDED) {
-        if let Err(error) = canonical_domain(domain) {
-            problems.add(format!("tracking.exclude_domains[{index}]"), error.to_string());
-        }
-    }
+    let excluded = excluded.iter().enumerate().take(MAX_EXCLUDED);
+    let canonical = excluded.filter_map(|(index, domain)| {
+        let domain = canonical_domain(domain).map_err(|error| error.to_string());
+        problems.keep(&format!("tracking.exclude_domains[{index}]"), domain)
+    });
+    canonical.collect()
 }
 
 fn time(param: &str, text: Option<&str>, now: u64, problems: &mut Problems) -> Option<u64> {

@@ -26,6 +26,18 @@ pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, InvalidRequest> {
     Ok(value)
 }
 
+/// Reads a request from JSON that was read already, such as an element of a batch.
+///
+/// # Errors
+/// As for [`read`], but never [`InvalidRequest::Json`].
+pub fn from_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, InvalidRequest> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let (path, message) = words(if path == "." { "" } else { &path }, &error.inner().to_string());
+        InvalidRequest::field(path, message)
+    })
+}
+
 fn mistake(path: &str, error: &serde_json::Error) -> InvalidRequest {
     let text = without_position(&error.to_string());
     match error.classify() {

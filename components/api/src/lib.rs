@@ -3,10 +3,12 @@
 //! * [`json`]: octets to a request, with the path, line or nearest known name of a mistake.
 //! * [`request`]: the fields of `POST /emails`.
 //! * [`check`]: limits and rules that no type can hold; every mistake of a request is named.
+//! * [`answer`]: what a request is answered.
 //! * [`message`]: the messages that a request asks for, ready for the `template` component.
 //!
 //! Pure: no clock, no randomness, no IO. Times and ids are arguments.
 
+pub mod answer;
 pub mod check;
 pub mod json;
 pub mod mailbox;
@@ -15,7 +17,8 @@ pub mod problem;
 pub mod request;
 pub mod schedule;
 
-pub use check::Limits;
+pub use answer::{BatchAnswer, EmailAnswer, RecipientAnswer, RecipientStatus};
+pub use check::{CheckedRequest, Limits};
 pub use message::{MessageIds, OutgoingMessage};
 pub use problem::{InvalidRequest, Problem};
 pub use request::EmailRequest;

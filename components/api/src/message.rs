@@ -37,8 +37,8 @@ const MEDIA_TYPES: [(&str, &str); 20] = [
 /// What tells one message from another; made by the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageIds {
-    /// Seconds since 1970.
-    pub date: i64,
+    /// Seconds since 1970; none: the message gets no Date.
+    pub date: Option<i64>,
     /// With angle brackets.
     pub message_id: String,
     /// 16 to 60 letters and digits, unguessable: MIME boundaries are made from it.
@@ -56,6 +56,9 @@ pub struct OutgoingMessage {
     pub content: MessageContent,
     /// Metadata of the request with those of the recipient over them.
     pub metadata: BTreeMap<String, String>,
+    /// Where the variables of the content stand in the request: `template.variables`, or those of
+    /// the recipient.
+    pub variables_param: String,
     to: Vec<model::Mailbox>,
 }
 
@@ -87,10 +90,11 @@ pub fn messages(checked: &CheckedRequest) -> impl Iterator<Item = OutgoingMessag
         recipients: checked.addresses.iter().map(|r| (r.address.clone(), r.param.clone())).collect(),
         content: content(request, None),
         metadata: request.metadata.clone(),
+        variables_param: "template.variables".to_owned(),
         to: mailboxes(&request.to),
     });
-    let each = checked.addresses.iter().zip(&request.recipients);
-    shared.into_iter().chain(each.map(move |(recipient, personal)| {
+    let each = checked.addresses.iter().zip(&request.recipients).enumerate();
+    shared.into_iter().chain(each.map(move |(index, (recipient, personal))| {
         let mut metadata = request.metadata.clone();
         metadata.extend(personal.metadata.clone());
         let name = personal.name.clone().filter(|name| !name.trim().is_empty());
@@ -99,6 +103,7 @@ pub fn messages(checked: &CheckedRequest) -> impl Iterator<Item = OutgoingMessag
             recipients: vec![(recipient.address.clone(), recipient.param.clone())],
             content: content(request, Some(&personal.variables)),
             metadata,
+            variables_param: format!("recipients[{index}].variables"),
             to: vec![model::Mailbox { name, address: recipient.address.to_string() }],
         }
     }))

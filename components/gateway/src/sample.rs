@@ -265,7 +265,7 @@ fn message_envelope() -> MessageEnvelope {
         reply_to: Vec::new(),
         fields: Vec::new(),
         attachments: Vec::new(),
-        date: NOW,
+        date: Some(NOW),
         message_id: "<sample.1042@example.com>".into(),
         boundary_seed: "k7Qw2mZx9Lp4Tn8B".into(),
     }

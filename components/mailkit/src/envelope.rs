@@ -14,6 +14,14 @@ pub struct Parameter {
     pub value: String,
 }
 
+impl Parameter {
+    /// SMTPUTF8 (RFC 6531): an address needs it.
+    #[must_use]
+    pub fn smtputf8() -> Self {
+        Self { keyword: "SMTPUTF8".to_owned(), value: String::new() }
+    }
+}
+
 /// A recipient; `types.recipient`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipient {

@@ -21,6 +21,20 @@ impl ItemId {
         id[6..].copy_from_slice(&random);
         Self(id)
     }
+
+    /// The id right before this one, for reading from this one on.
+    #[must_use]
+    pub fn before(self) -> Self {
+        Self(u128::from_be_bytes(self.0).saturating_sub(1).to_be_bytes())
+    }
+
+    /// The `n`th id after this one: messages of one request have ids in a row. The time stays.
+    #[must_use]
+    pub fn nth(self, n: u32) -> Self {
+        const RANDOM: u128 = (1 << 80) - 1;
+        let id = u128::from_be_bytes(self.0);
+        Self(((id & !RANDOM) | (id.wrapping_add(u128::from(n)) & RANDOM)).to_be_bytes())
+    }
 }
 
 impl fmt::Display for ItemId {
@@ -68,5 +82,20 @@ impl FromStr for ItemId {
             n = (n << 5) | digit as u128;
         }
         Ok(Self(n.to_be_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_in_a_row_have_the_same_time() {
+        let id = ItemId::new(7, [0xff; 10]);
+        assert_eq!(id.nth(0), id);
+        assert_eq!(id.nth(2), ItemId::new(7, [0, 0, 0, 0, 0, 0, 0, 0, 0, 1]));
+        let (first, third) = (ItemId::new(7, [1; 10]), ItemId::new(7, [1; 10]).nth(2));
+        assert_eq!(first.nth(1).nth(1), third);
+        assert!(first < third);
     }
 }

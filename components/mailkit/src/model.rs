@@ -431,8 +431,8 @@ pub struct MessageEnvelope {
     pub fields: Vec<ExtraField>,
     /// Files.
     pub attachments: Vec<Attachment>,
-    /// Seconds since 1970.
-    pub date: i64,
+    /// Seconds since 1970; none: the message gets no Date.
+    pub date: Option<i64>,
     /// With angle brackets.
     pub message_id: String,
     /// Letters and digits.

@@ -17,13 +17,14 @@ const DATES: std::ops::RangeInclusive<i64> = 0..=253_402_300_799;
 /// `invalid-field` with the name of the field that cannot go into a message.
 pub fn build(envelope: &MessageEnvelope, content: &Rendered) -> Result<Vec<u8>, TemplateError> {
     check_seed(envelope, content)?;
-    if !DATES.contains(&envelope.date) {
-        return Err(invalid("date", "before 1970 or after 9999"));
+    let mut headers: Vec<(String, HeaderType<'static>)> = Vec::new();
+    if let Some(date) = envelope.date {
+        if !DATES.contains(&date) {
+            return Err(invalid("date", "before 1970 or after 9999"));
+        }
+        headers.push(("Date".into(), Date::new(date).into()));
     }
-    let mut headers: Vec<(String, HeaderType<'static>)> = vec![
-        ("Date".into(), Date::new(envelope.date).into()),
-        ("From".into(), fields::addresses(vec![fields::mailbox("from", &envelope.from)?])),
-    ];
+    headers.push(("From".into(), fields::addresses(vec![fields::mailbox("from", &envelope.from)?])));
     if let Some(sender) = &envelope.sender {
         headers.push(("Sender".into(), fields::addresses(vec![fields::mailbox("sender", sender)?])));
     }

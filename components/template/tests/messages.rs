@@ -14,7 +14,7 @@ fn envelope() -> MessageEnvelope {
         reply_to: Vec::new(),
         fields: Vec::new(),
         attachments: Vec::new(),
-        date: 1_795_325_640,
+        date: Some(1_795_325_640),
         message_id: "<0123@example.org>".into(),
         boundary_seed: "0123456789abcdef".into(),
     }
@@ -185,7 +185,7 @@ proptest! {
         envelope.fields = vec![ExtraField { name: field, value }];
         envelope.attachments = vec![Attachment { file_name: file, media_type: media, content_id: None, content: vec![0, 13, 10, 255] }];
         let mut variants = vec![envelope.clone()];
-        variants.push(MessageEnvelope { date, message_id: id, ..envelope.clone() });
+        variants.push(MessageEnvelope { date: Some(date), message_id: id, ..envelope.clone() });
         variants.push(MessageEnvelope { attachments: Vec::new(), ..envelope.clone() });
         variants.push(MessageEnvelope { attachments: Vec::new(), reply_to: Vec::new(), ..envelope.clone() });
         variants.push(MessageEnvelope { fields: Vec::new(), reply_to: Vec::new(), ..envelope });
@@ -268,7 +268,7 @@ fn what_is_not_valid_is_named() {
         ("fields[1]", |e| {
             e.fields = vec![ExtraField { name: "References".into(), value: "<a@b>".into() }; 2];
         }),
-        ("date", |e| e.date = -1),
+        ("date", |e| e.date = Some(-1)),
         ("message-id", |e| e.message_id = "a@b".into()),
         ("boundary-seed", |e| e.boundary_seed = "short".into()),
         ("attachments[0].media-type", |e| attach(e, "x.eml", "message/rfc822", None)),

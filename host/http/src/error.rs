@@ -9,6 +9,7 @@ use axum::extract::{Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use relevo_api::Problem;
 use serde::Serialize;
 use tower_http::request_id::RequestId;
 
@@ -50,6 +51,18 @@ pub enum RequestError {
         /// What is wrong.
         message: String,
     },
+    /// Several values of the content are wrong; at least one.
+    #[error("{}", first(.0))]
+    InvalidFields(Vec<Problem>),
+    /// The `Idempotency-Key` field cannot be used.
+    #[error("{0}")]
+    IdempotencyKey(String),
+    /// A request with the same idempotency key is under way.
+    #[error("a request with this idempotency key is under way: try again when it is answered")]
+    RequestUnderWay,
+    /// The idempotency key was used for another request.
+    #[error("this idempotency key was used for another request: take a new key")]
+    KeyOfAnotherRequest,
     /// Too many requests of this client or tenant.
     #[error("too many requests: try again in {} s", retry_after.as_secs())]
     TooMany {
@@ -75,16 +88,16 @@ impl RequestError {
     /// The status of the answer.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) | Self::IdempotencyKey(_) => StatusCode::BAD_REQUEST,
             Self::MissingKey => StatusCode::UNAUTHORIZED,
             Self::InvalidKey(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Conflict(_) | Self::RequestUnderWay | Self::KeyOfAnotherRequest => StatusCode::CONFLICT,
             Self::Gone(_) => StatusCode::GONE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
-            Self::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Invalid { .. } | Self::InvalidFields(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -102,7 +115,10 @@ impl RequestError {
             Self::Gone(_) => "gone",
             Self::TooLarge(_) => "payload_too_large",
             Self::Misdirected(_) => "misdirected_request",
-            Self::Invalid { .. } => "validation_error",
+            Self::Invalid { .. } | Self::InvalidFields(_) => "validation_error",
+            Self::IdempotencyKey(_) => "invalid_idempotency_key",
+            Self::RequestUnderWay => "concurrent_idempotent_requests",
+            Self::KeyOfAnotherRequest => "invalid_idempotent_request",
             Self::TooMany { .. } => "rate_limit_exceeded",
             Self::Unavailable(_) => "unavailable",
         }
@@ -145,8 +161,23 @@ struct ErrorBody<'a> {
     /// The parameter that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     param: Option<&'a str>,
+    /// Every mistake, when there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError<'a>>,
     /// Also in the `X-Request-Id` field and in the log.
     request_id: &'a str,
+}
+
+/// One of several mistakes.
+#[derive(Debug, Serialize)]
+struct FieldError<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    param: &'a str,
+    message: &'a str,
+}
+
+fn first(problems: &[Problem]) -> &str {
+    problems.first().map_or("the request is not valid", |problem| problem.message.as_str())
 }
 
 /// The error as JSON, under a name that the router chooses.
@@ -154,10 +185,25 @@ pub(crate) fn json(error: &RequestError, name: &str, request_id: &str) -> Respon
     let status = error.status();
     let param = match error {
         RequestError::Invalid { param, .. } => param.as_deref(),
+        RequestError::InvalidFields(problems) => {
+            problems.first().map(|problem| problem.param.as_str()).filter(|param| !param.is_empty())
+        }
         _ => None,
     };
-    let body =
-        ErrorBody { status_code: status.as_u16(), name, message: error.to_string(), param, request_id };
+    let errors = match error {
+        RequestError::InvalidFields(problems) if problems.len() > 1 => {
+            problems.iter().map(|p| FieldError { param: &p.param, message: &p.message }).collect()
+        }
+        _ => Vec::new(),
+    };
+    let body = ErrorBody {
+        status_code: status.as_u16(),
+        name,
+        message: error.to_string(),
+        param,
+        errors,
+        request_id,
+    };
     (status, Json(body)).into_response()
 }
 

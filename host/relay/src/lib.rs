@@ -4,6 +4,7 @@
 
 pub mod copies;
 pub mod directory;
+pub mod emails;
 pub mod events;
 pub mod intake;
 pub mod metrics;
@@ -12,6 +13,7 @@ pub mod policy;
 mod queue_key;
 pub mod records;
 pub mod sandbox;
+pub mod sending;
 pub mod settings;
 pub mod suppressions;
 pub mod templates;

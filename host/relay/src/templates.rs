@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use relevo_mailkit::model::{Rendered, TemplateError, TemplateLimits, TemplateSource};
 use relevo_mailkit::source::Source;
-use relevo_runtime::FaultKind;
+use relevo_runtime::{Fault, FaultKind};
 use relevo_store::{ControlStoreError, TemplateStore};
 pub use relevo_store::{TemplateChange, TemplateContent, TemplateRecord, TemplateVariable, TemplateVersion};
 use serde_json::{Map, Value};
@@ -15,7 +15,8 @@ use crate::clock::{Clock, IdSource};
 use crate::sandbox::{Sandbox, WorkClass};
 
 /// Bounds of a rendering. A mail is far below them.
-const LIMITS: TemplateLimits = TemplateLimits { max_output: 2 << 20, max_steps: 1_000_000, max_depth: 64 };
+pub(crate) const LIMITS: TemplateLimits =
+    TemplateLimits { max_output: 2 << 20, max_steps: 1_000_000, max_depth: 64 };
 /// Octets of the content of a template, as JSON.
 const MAX_CONTENT: usize = 2 << 20;
 /// Templates of a tenant.
@@ -288,14 +289,23 @@ impl Templates {
         });
         render.await.map_err(|fault| {
             warn!(tenant, %fault, "a template could not be rendered");
-            let message = match fault.kind {
-                FaultKind::Deadline => "takes too much time to render",
-                FaultKind::Memory | FaultKind::Table => "needs too much memory to render",
-                FaultKind::Stack => "is nested too deep to render",
-                _ => return TemplateRefusal::Unavailable,
-            };
-            TemplateRefusal::Invalid { param: place.to_owned(), message: message.to_owned() }
+            match too_expensive(&fault) {
+                Some(message) => {
+                    TemplateRefusal::Invalid { param: place.to_owned(), message: message.to_owned() }
+                }
+                None => TemplateRefusal::Unavailable,
+            }
         })
+    }
+}
+
+/// What a source that brought about this fault asks too much of; none: the source is not to blame.
+pub(crate) fn too_expensive(fault: &Fault) -> Option<&'static str> {
+    match fault.kind {
+        FaultKind::Deadline => Some("takes too much time to render"),
+        FaultKind::Memory | FaultKind::Table => Some("needs too much memory to render"),
+        FaultKind::Stack => Some("is nested too deep to render"),
+        _ => None,
     }
 }
 

@@ -152,7 +152,7 @@ impl Stages for Runtime {
         envelope: MessageEnvelope,
         content: Rendered,
     ) -> Result<Result<Vec<u8>, TemplateError>, Fault> {
-        let now = envelope.date;
+        let now = envelope.date.unwrap_or(0);
         let (envelope, content) = (envelope.into(), content.into());
         self.run(now, seed(now, 0), |store, guest: &TemplateStage| {
             enter(store);

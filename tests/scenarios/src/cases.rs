@@ -256,7 +256,7 @@ pub fn envelope() -> MessageEnvelope {
         reply_to: Vec::new(),
         fields: Vec::new(),
         attachments: Vec::new(),
-        date: 1_795_325_640,
+        date: Some(1_795_325_640),
         message_id: "<made.up@example.com>".into(),
         boundary_seed: "k7Qw2mZx9Lp4Tn8B".into(),
     }

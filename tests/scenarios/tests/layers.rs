@@ -51,6 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "relevo-relay",
         &[
             "relevo-delivery",
+            "relevo-fetch",
             "relevo-queue",
             "relevo-resolve",
             "relevo-keys",
@@ -65,6 +66,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "relevo",
         &[
             "relevo-relay",
+            "relevo-fetch",
             "relevo-http",
             "relevo-policy",
             "relevo-queue",

@@ -9,6 +9,8 @@ use crate::error::RequestError;
 /// The tenant whose API key was sent.
 pub(crate) struct Caller {
     pub(crate) tenant: String,
+    /// The name of the key.
+    pub(crate) key: String,
 }
 
 impl Role<ApiServices> for Caller {
@@ -16,7 +18,7 @@ impl Role<ApiServices> for Caller {
         let digest = bearer::digest(request)?;
         let settings = services.settings.get();
         let key = settings.directory.api_key(&digest);
-        key.map(|key| Self { tenant: key.tenant.clone() })
+        key.map(|key| Self { tenant: key.tenant.clone(), key: key.name.clone() })
             .ok_or_else(|| RequestError::InvalidKey("this API key is not known here".to_owned()))
     }
 }

@@ -11,16 +11,7 @@ impl From<InvalidRequest> for RequestError {
     fn from(invalid: InvalidRequest) -> Self {
         match invalid {
             InvalidRequest::Json { .. } => Self::Malformed(invalid.to_string()),
-            InvalidRequest::Fields(problems) => {
-                let mut problems = problems.into_iter();
-                match problems.next() {
-                    Some(first) if first.param.is_empty() => {
-                        Self::Invalid { param: None, message: first.message }
-                    }
-                    Some(first) => Self::invalid(first.param, first.message),
-                    None => Self::Malformed("the request is not valid".to_owned()),
-                }
-            }
+            InvalidRequest::Fields(problems) => Self::InvalidFields(problems),
         }
     }
 }

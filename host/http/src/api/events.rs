@@ -6,8 +6,8 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use relevo_mailkit::event::EventEntry;
-use relevo_queue::{EventError, ItemId, NewEvent, StoredEvent};
+use relevo_queue::{EventError, ItemId, StoredEvent};
+use relevo_relay::emails::entry;
 use serde::Deserialize;
 
 use super::auth::Caller;
@@ -125,21 +125,11 @@ fn number(name: &'static str, given: Option<&str>, default: u64) -> Result<u64, 
     }
 }
 
-fn entry(stored: StoredEvent) -> EventEntry {
-    let NewEvent { at, item, labels, event, .. } = stored.event;
-    EventEntry {
-        cursor: stored.cursor.to_string(),
-        created_at: relevo_relay::clock::timestamp(at),
-        message_id: item.map(|id| id.to_string()),
-        labels,
-        event,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use relevo_mailkit::event::{Clicked, Event};
     use relevo_mailkit::labels::Labels;
+    use relevo_queue::NewEvent;
     use serde_json::Value;
 
     use super::*;

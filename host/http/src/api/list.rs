@@ -36,6 +36,11 @@ impl ListQuery {
 }
 
 impl Bounds {
+    /// Entries of a page.
+    pub(super) fn limit(&self) -> usize {
+        usize::try_from(self.limit).unwrap_or(usize::MAX)
+    }
+
     /// Entries to read: one more than are shown tells whether there is another page.
     pub(super) fn with_one_more(&self) -> u32 {
         self.limit + 1
@@ -46,7 +51,7 @@ impl Bounds {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let has_more = found.len() > limit;
         found.truncate(limit);
-        Page { object: "list", has_more, data: found.into_iter().map(view).collect() }
+        Page { object: "list", has_more, data: found.into_iter().map(view).collect(), next: None }
     }
 }
 
@@ -57,11 +62,19 @@ pub(super) struct Page<V> {
     /// There are entries behind the last one.
     has_more: bool,
     data: Vec<V>,
+    /// For `after` of the next page, where that is not the id of the last entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 impl<V> Page<V> {
     /// A list that has one page.
     pub(super) fn whole(data: Vec<V>) -> Self {
-        Self { object: "list", has_more: false, data }
+        Self { object: "list", has_more: false, data, next: None }
+    }
+
+    /// A page behind which the list goes on at `next`.
+    pub(super) fn with_cursor(data: Vec<V>, next: Option<String>) -> Self {
+        Self { object: "list", has_more: next.is_some(), data, next }
     }
 }

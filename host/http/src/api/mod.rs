@@ -3,6 +3,7 @@
 mod auth;
 mod body;
 mod domains;
+mod emails;
 mod events;
 mod follow;
 mod list;
@@ -16,6 +17,8 @@ use axum::extract::DefaultBodyLimit;
 use axum::response::Response;
 use axum::routing::{get, post};
 use relevo_queue::EventLog;
+use relevo_relay::emails::Emails;
+use relevo_relay::sending::Sending;
 use relevo_relay::settings::SettingsHandle;
 use relevo_relay::suppressions::Suppressions;
 use relevo_relay::templates::Templates;
@@ -30,6 +33,8 @@ pub struct ApiServices {
     events: Arc<dyn EventLog>,
     templates: Templates,
     suppressions: Arc<Suppressions>,
+    sending: Sending,
+    emails: Emails,
     polls: Arc<LongPolls>,
 }
 
@@ -41,8 +46,10 @@ impl ApiServices {
         events: Arc<dyn EventLog>,
         templates: Templates,
         suppressions: Arc<Suppressions>,
+        sending: Sending,
     ) -> Self {
-        Self { settings, events, templates, suppressions, polls: Arc::default() }
+        let emails = Emails::new(Arc::clone(&events));
+        Self { settings, events, templates, suppressions, sending, emails, polls: Arc::default() }
     }
 }
 
@@ -51,6 +58,11 @@ const MAX_JSON: usize = 8 << 20;
 
 pub(crate) fn routes() -> Router<ApiServices> {
     Router::new()
+        .route("/emails", get(emails::list).post(emails::send).layer(DefaultBodyLimit::max(emails::MAX_BODY)))
+        .route("/emails/batch", post(emails::send_batch).layer(DefaultBodyLimit::max(emails::MAX_BODY)))
+        .route("/emails/cancel", post(emails::cancel_all))
+        .route("/emails/{id}", get(emails::show).patch(emails::reschedule))
+        .route("/emails/{id}/cancel", post(emails::cancel))
         .route("/events", get(events::events))
         .route("/domains/{name}/records", get(domains::records))
         .route("/templates", get(templates::list).post(templates::create))

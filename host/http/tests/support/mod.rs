@@ -7,9 +7,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
+use relevo_fetch::Fetcher;
 use relevo_http::{
     ApiServices, BodyLimit, HttpMetrics, HttpServices, Listener, OperationsServices, PluginAdmin,
     PluginRequest, PluginResponse, RequestError, router,
@@ -18,15 +20,18 @@ use relevo_mailkit::token::{TokenKey, TokenKeys};
 use relevo_queue::{EmbeddedStore, EventLog, StoreConfig};
 use relevo_relay::clock::{RandomIds, SystemClock};
 use relevo_relay::directory::DirectoryEntries;
+use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
 use relevo_relay::sandbox::Sandbox;
+use relevo_relay::sending::Sending;
 use relevo_relay::settings::{
     ApiKey, DeliverySettings, Domain, IntakeSettings, PluginServer, Settings, SettingsHandle, TrackingLimits,
 };
 use relevo_relay::suppressions::Suppressions;
 use relevo_relay::templates::Templates;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
-use relevo_resolve::IpFamily;
+use relevo_resolve::{Addresses, IpFamily, MailRoute, Resolve, ResolveError};
 use relevo_store::{ControlStore, StoreUrl};
+use rustls::RootCertStore;
 use sha2::{Digest, Sha256};
 use tower::ServiceExt;
 
@@ -141,6 +146,41 @@ async fn control(directory: &std::path::Path, events: &Arc<dyn EventLog>) -> (Te
     (Templates::new(store, sandbox, clock, ids), Arc::new(suppressions.unwrap()))
 }
 
+/// Sends nothing: its stages answer nothing.
+fn sending(store: &Arc<EmbeddedStore>, templates: &Templates, suppressions: &Arc<Suppressions>) -> Sending {
+    let pipeline = Pipeline {
+        queue: store.clone(),
+        events: store.clone(),
+        sandbox: Sandbox::new(Arc::new(stages::NoStages)),
+        clock: Arc::new(SystemClock::new()),
+        ids: Arc::new(RandomIds),
+        metrics: PipelineMetrics::default(),
+        observer: None,
+        checks: Vec::new(),
+        recipient_refused: Arc::new(|| {}),
+    };
+    let fetcher = Fetcher::new(Arc::new(NoNames), RootCertStore::empty(), Vec::new()).unwrap();
+    Sending::new(pipeline, templates.clone(), suppressions.clone(), fetcher)
+}
+
+/// Knows no name.
+struct NoNames;
+
+#[async_trait]
+impl Resolve for NoNames {
+    async fn route(&self, domain: &str) -> Result<MailRoute, ResolveError> {
+        Err(ResolveError::NoSuchDomain(domain.to_owned()))
+    }
+
+    async fn addresses(&self, host: &str) -> Result<Addresses, ResolveError> {
+        Err(ResolveError::NoSuchDomain(host.to_owned()))
+    }
+
+    async fn txt(&self, _: &str) -> Result<Vec<String>, ResolveError> {
+        Ok(Vec::new())
+    }
+}
+
 pub fn token_keys() -> TokenKeys {
     settings().tracking_keys
 }
@@ -161,8 +201,9 @@ impl World {
             TrackingMetrics::default(),
         );
         let (templates, suppressions) = control(directory.path(), &events).await;
+        let sending = sending(&store, &templates, &suppressions);
         let services = HttpServices {
-            api: ApiServices::new(settings.clone(), events, templates, suppressions),
+            api: ApiServices::new(settings.clone(), events, templates, suppressions, sending),
             tracking: Arc::new(tracking),
             operations: OperationsServices {
                 settings,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use prometheus_client::registry::Registry;
+use relevo_fetch::Fetcher;
 use relevo_http::inbox::Inbox;
 use relevo_http::{ApiServices, HttpMetrics, HttpServices, OperationsServices, Readiness};
 use relevo_policy::{PluginCollector, Plugins, PluginsConfig};
@@ -24,12 +25,14 @@ use relevo_relay::intake::{Intake, IntakeMetrics};
 use relevo_relay::metrics as relay_metrics;
 use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
 use relevo_relay::policy::Check;
+use relevo_relay::sending::Sending;
 use relevo_relay::settings::SettingsHandle;
 use relevo_relay::suppressions::Suppressions;
 use relevo_relay::templates::Templates;
 use relevo_relay::trace::TraceObserver;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
 use relevo_resolve::Resolve;
+use relevo_smtp::client::root_certificates;
 use relevo_store::{ControlStore, StoreUrl};
 use tokio::sync::{Notify, watch};
 
@@ -57,6 +60,7 @@ pub(crate) struct Outside {
 /// is sent again by the next one.
 pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Result<RunningRelay> {
     let Outside { resolve, dial, copies, observer, inbox } = outside;
+    let outside_names = resolve.clone();
     let mut tasks = MainTasks::new();
     let mut registry = base.registry();
     let expiry = CertificateExpiry::register(&mut registry);
@@ -73,6 +77,9 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let delivery = prepared.handle();
     let pipeline =
         pipeline(&base, vec![suppressions.clone(), plugins.clone()], &delivery, observer, &mut registry);
+    let templates = templates(&base, &control_store);
+    let fetcher = attachment_fetcher(&base, outside_names)?;
+    let sending = Sending::new(pipeline.clone(), templates.clone(), suppressions.clone(), fetcher);
     let metrics = IntakeMetrics::new(&mut registry);
     let intake = Arc::new(Intake::new(pipeline, suppressions.clone(), base.settings.clone(), metrics)?);
     // Before the listeners: what can fail comes before what accepts mail.
@@ -84,8 +91,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     }
 
     let tracking = Arc::new(tracking(&base, &mut registry));
-    let templates = templates(&base, &control_store);
-    let api = ApiServices::new(base.settings.clone(), base.store.clone(), templates, suppressions);
+    let api = ApiServices::new(base.settings.clone(), base.store.clone(), templates, suppressions, sending);
     let http = http_services(&base, &plugins, (tracking.clone(), api), inbox, tasks.watch(), registry);
     let (stop, stopped) = watch::channel(false);
     let limits = base.parts.http.connection_limits();
@@ -206,6 +212,12 @@ async fn suppressions(base: &Base, store: &Arc<ControlStore>) -> anyhow::Result<
     let filled = suppressions.clone();
     tokio::spawn(async move { filled.fill().await });
     Ok(suppressions)
+}
+
+/// Gets attachments that requests name by URL, from public addresses only.
+fn attachment_fetcher(base: &Base, resolve: Arc<dyn Resolve>) -> anyhow::Result<Fetcher> {
+    let roots = root_certificates(base.parts.ca_file.as_deref()).context("root certificates")?;
+    Fetcher::new(resolve, roots, Vec::new()).context("TLS for attachments by URL")
 }
 
 fn templates(base: &Base, store: &Arc<ControlStore>) -> Templates {

@@ -40,7 +40,7 @@ pub(crate) fn build(stages: &dyn Stages, now: i64, seed: &str) -> anyhow::Result
         reply_to: Vec::new(),
         fields: vec![ExtraField { name: "X-Campaign".to_owned(), value: "relevo-sample".to_owned() }],
         attachments: Vec::new(),
-        date: now,
+        date: Some(now),
         message_id: format!("<{seed}@{DOMAIN}>"),
         boundary_seed: seed.to_owned(),
     };

@@ -106,11 +106,17 @@ pub fn get(addr: SocketAddr, host: &str, path: &str, key: Option<&str>) -> Answe
 }
 
 /// A request with `Connection: close`.
-pub fn request(
+pub fn request(addr: SocketAddr, host: &str, target: (&str, &str), key: Option<&str>, body: &str) -> Answer {
+    request_with(addr, host, target, key, &[], body)
+}
+
+/// The same with more header fields.
+pub fn request_with(
     addr: SocketAddr,
     host: &str,
     (method, path): (&str, &str),
     key: Option<&str>,
+    fields: &[(&str, &str)],
     body: &str,
 ) -> Answer {
     let mut stream = TcpStream::connect(addr).unwrap();
@@ -120,7 +126,9 @@ pub fn request(
         ("GET", 0) => String::new(),
         (_, length) => format!("Content-Length: {length}\r\n"),
     };
-    let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{key}{length}\r\n");
+    let fields: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let head =
+        format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{key}{fields}{length}\r\n");
     stream.write_all((head + body).as_bytes()).unwrap();
     let mut all = Vec::new();
     stream.read_to_end(&mut all).unwrap();

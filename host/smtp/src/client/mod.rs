@@ -10,7 +10,7 @@ mod wire;
 
 pub use connection::Connection;
 pub use relevo_proto::client::Abilities;
-pub use tls::Tls;
+pub use tls::{Tls, root_certificates};
 pub use tlsa::TlsaRecord;
 pub use types::{
     Auth, ClientConfig, DialogueStep, Envelope, Failure, RecipientOutcome, RemoteReply, Target, TlsFailure,

@@ -23,6 +23,35 @@ pub struct Tls {
     verifier: Option<Arc<WebPkiServerVerifier>>,
 }
 
+/// The system's root certificates, and those in the PEM file `extra`.
+///
+/// # Errors
+/// `extra` cannot be read or holds no certificate. Roots of the system that cannot be read are
+/// logged and left out.
+pub fn root_certificates(extra: Option<&Path>) -> io::Result<RootCertStore> {
+    let native = rustls_native_certs::load_native_certs();
+    for error in &native.errors {
+        tracing::warn!(%error, "cannot read a root certificate of the system");
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(native.certs);
+    if let Some(path) = extra {
+        let invalid = |e: &dyn std::fmt::Display| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", path.display()))
+        };
+        let certificates = CertificateDer::pem_file_iter(path)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|e| invalid(&e))?;
+        if certificates.is_empty() {
+            return Err(invalid(&"no certificate found"));
+        }
+        for certificate in certificates {
+            roots.add(certificate).map_err(|e| invalid(&e))?;
+        }
+    }
+    Ok(roots)
+}
+
 impl Tls {
     /// The system's roots, and those in the PEM file `extra`.
     ///
@@ -30,27 +59,7 @@ impl Tls {
     /// `extra` cannot be read or holds no certificate. Roots of the system that cannot be read are
     /// logged and left out.
     pub fn load(extra: Option<&Path>) -> io::Result<Self> {
-        let native = rustls_native_certs::load_native_certs();
-        for error in &native.errors {
-            tracing::warn!(%error, "cannot read a root certificate of the system");
-        }
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(native.certs);
-        if let Some(path) = extra {
-            let invalid = |e: &dyn std::fmt::Display| {
-                io::Error::new(io::ErrorKind::InvalidData, format!("{}: {e}", path.display()))
-            };
-            let certificates = CertificateDer::pem_file_iter(path)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                .map_err(|e| invalid(&e))?;
-            if certificates.is_empty() {
-                return Err(invalid(&"no certificate found"));
-            }
-            for certificate in certificates {
-                roots.add(certificate).map_err(|e| invalid(&e))?;
-            }
-        }
-        Ok(Self::with_roots(roots))
+        Ok(Self::with_roots(root_certificates(extra)?))
     }
 
     /// Exactly these roots.

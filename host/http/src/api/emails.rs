@@ -1,0 +1,204 @@
+//! `/emails`: sending, and what became of it.
+
+mod send;
+mod view;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use relevo_api::schedule;
+use relevo_mailkit::labels::Tag;
+use relevo_queue::{ItemId, Millis, StoreError};
+use relevo_relay::emails::EmailFilter;
+use relevo_relay::sending::CancelFilter;
+use serde::{Deserialize, Serialize};
+
+use super::ApiServices;
+use super::auth::Caller;
+use super::body::{self, Object};
+use super::list::{ListQuery, Page};
+use crate::bearer::Proven;
+use crate::error::{self, RequestError};
+pub(super) use send::{send, send_batch};
+use view::EmailView;
+
+/// Octets of the body of a request to send: 40 MB of attachments as base64, and the rest.
+pub(super) const MAX_BODY: usize = 60 << 20;
+
+/// Parameters of `GET /emails`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct EmailsQuery {
+    limit: Option<String>,
+    after: Option<String>,
+    /// `name` or `name:value`.
+    tag: Option<String>,
+    stream: Option<String>,
+    to: Option<String>,
+    from: Option<String>,
+    /// The last event, such as `delivered` or `scheduled`.
+    status: Option<String>,
+    /// RFC 3339.
+    since: Option<String>,
+    /// RFC 3339.
+    until: Option<String>,
+}
+
+/// The body of `PATCH /emails/{id}`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RescheduleFields {
+    /// The new time of sending, in the forms of `POST /emails`.
+    #[serde(alias = "scheduledAt")]
+    scheduled_at: String,
+}
+
+/// The body of `POST /emails/cancel`. At least one field is given.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct CancelFields {
+    /// The id that `POST /emails/batch` answered.
+    batch_id: Option<String>,
+    /// A tag; without value it stands for all values.
+    tag: Option<Tag>,
+}
+
+/// The answer to `POST /emails/cancel`.
+#[derive(Debug, Serialize)]
+pub(super) struct CanceledView {
+    object: &'static str,
+    /// Messages that are not sent.
+    canceled: u64,
+    /// Messages that matched and had been sent, or were being sent.
+    too_late: u64,
+}
+
+/// Lists messages, the newest first.
+pub(super) async fn list(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    query: Result<Query<EmailsQuery>, QueryRejection>,
+) -> Result<Json<Page<EmailView>>, RequestError> {
+    let query = error::query(query)?;
+    let filter = filter(&query, services.sending.now())?;
+    let bounds = ListQuery { limit: query.limit, after: query.after }.bounds()?;
+    let before = match bounds.after.as_str() {
+        "" => u64::MAX,
+        after => position(&services, &caller.tenant, after).await?,
+    };
+    let found = services.emails.list(&caller.tenant, &filter, before, bounds.limit()).await;
+    let page = found.map_err(|error| unreadable(&error))?;
+    let data = page.emails.into_iter().map(EmailView::brief).collect();
+    Ok(Json(Page::with_cursor(data, page.next.map(|next| next.to_string()))))
+}
+
+/// Shows a message: each recipient with its state, and everything that happened.
+pub(super) async fn show(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    Path(id): Path<String>,
+) -> Result<Json<EmailView>, RequestError> {
+    let item = email_id(&id)?;
+    let found = services.emails.find(&caller.tenant, item).await.map_err(|error| unreadable(&error))?;
+    found.map(|email| Json(EmailView::whole(email))).ok_or_else(|| no_such(&id))
+}
+
+/// Gives a scheduled message another time.
+pub(super) async fn reschedule(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    Path(id): Path<String>,
+    content: Bytes,
+) -> Result<Json<Object>, RequestError> {
+    let item = email_id(&id)?;
+    let fields: RescheduleFields = body::read(&content)?;
+    let now = services.sending.now();
+    let at = schedule::parse(&fields.scheduled_at, u64::try_from(now).unwrap_or(0));
+    let at = at.map_err(|message| RequestError::invalid("scheduled_at", message))?;
+    let horizon = relevo_api::Limits::default().horizon;
+    if at > u64::try_from(now).unwrap_or(0).saturating_add(horizon) {
+        let days = horizon / 86_400_000;
+        return Err(RequestError::invalid("scheduled_at", format!("more than {days} days ahead")));
+    }
+    let at = Millis::try_from(at).unwrap_or(Millis::MAX);
+    services.sending.reschedule(&caller.tenant, item, at).await?;
+    Ok(Json(Object::new("email", id)))
+}
+
+/// Cancels a message of which nothing was attempted.
+pub(super) async fn cancel(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    Path(id): Path<String>,
+) -> Result<Json<Object>, RequestError> {
+    services.sending.cancel(&caller.tenant, email_id(&id)?).await?;
+    Ok(Json(Object::new("email", id)))
+}
+
+/// Cancels all messages of a batch, or with a tag, of which nothing was attempted.
+pub(super) async fn cancel_all(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    content: Bytes,
+) -> Result<Json<CanceledView>, RequestError> {
+    let fields: CancelFields = body::read(&content)?;
+    if fields.batch_id.is_none() && fields.tag.is_none() {
+        return Err(RequestError::invalid("tag", "give `tag`, `batch_id` or both"));
+    }
+    let batch_id = fields.batch_id.as_deref().map(str::parse).transpose();
+    let batch_id = batch_id.map_err(|_| RequestError::invalid("batch_id", "not the id of a batch"))?;
+    let filter = CancelFilter { batch_id, tag: fields.tag };
+    let outcome = services.sending.cancel_all(&caller.tenant, &filter).await?;
+    let (canceled, too_late) = (outcome.canceled, outcome.too_late);
+    Ok(Json(CanceledView { object: "cancellation", canceled, too_late }))
+}
+
+fn filter(query: &EmailsQuery, now: Millis) -> Result<EmailFilter, RequestError> {
+    let now = u64::try_from(now).unwrap_or(0);
+    let time = |param: &'static str, text: &Option<String>| {
+        let at = text.as_deref().map(|text| schedule::parse(text, now)).transpose();
+        let at = at.map_err(|message| RequestError::invalid(param, message))?;
+        Ok::<_, RequestError>(at.map(|at| Millis::try_from(at).unwrap_or(Millis::MAX)))
+    };
+    let stream = query.stream.as_deref().map(str::parse).transpose();
+    Ok(EmailFilter {
+        tag: query.tag.as_deref().map(tag),
+        stream: stream.map_err(|message: String| RequestError::invalid("stream", message))?,
+        to: query.to.as_deref().map(str::to_ascii_lowercase),
+        from: query.from.as_deref().map(str::to_ascii_lowercase),
+        last_event: query.status.clone(),
+        since: time("since", &query.since)?,
+        until: time("until", &query.until)?,
+    })
+}
+
+fn tag(text: &str) -> Tag {
+    let (name, value) = text.split_once(':').unwrap_or((text, ""));
+    Tag { name: name.to_owned(), value: value.to_owned() }
+}
+
+/// The position in the log behind which a list goes on: a `next` cursor, or the id of a message.
+async fn position(services: &ApiServices, tenant: &str, after: &str) -> Result<u64, RequestError> {
+    if let Ok(cursor) = after.parse() {
+        return Ok(cursor);
+    }
+    let unknown =
+        || RequestError::invalid("after", "must be `next` of the page before, or the id of an email");
+    let id = after.parse().map_err(|_| unknown())?;
+    let found = services.emails.position(tenant, id).await.map_err(|error| unreadable(&error))?;
+    found.ok_or_else(unknown)
+}
+
+fn email_id(id: &str) -> Result<ItemId, RequestError> {
+    id.parse().map_err(|_| no_such(id))
+}
+
+fn no_such(id: &str) -> RequestError {
+    RequestError::NotFound(format!("there is no email {id:?}"))
+}
+
+fn unreadable(error: &StoreError) -> RequestError {
+    tracing::error!(%error, "the event log cannot be read");
+    RequestError::unavailable()
+}

@@ -1,0 +1,143 @@
+//! `POST /emails` and `POST /emails/batch`.
+
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use relevo_api::answer::BatchError;
+use relevo_api::{CheckedRequest, EmailRequest, InvalidRequest, Limits, Problem, check};
+use relevo_relay::sending::{JsonAnswer, RequestKey, SendRefusal, Sender};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::api::ApiServices;
+use crate::api::auth::Caller;
+use crate::bearer::Proven;
+use crate::error::RequestError;
+use crate::observe::ClientAddress;
+
+/// Requests of a batch.
+const MAX_BATCH: usize = 1_000;
+/// Characters of an idempotency key.
+const MAX_KEY: usize = 256;
+
+/// Sends an email. The answer means that it is on disk.
+pub(crate) async fn send(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    Extension(client): Extension<ClientAddress>,
+    headers: HeaderMap,
+    content: Bytes,
+) -> Result<Response, RequestError> {
+    let key = request_key(&headers, &content)?;
+    let request: EmailRequest = relevo_api::json::read(&content)?;
+    drop(content);
+    let checked = check::check(request, &Limits::default(), now(&services))?;
+    let kept = !checked.request.dry_run;
+    let answer = services.sending.send(&sender(&services, caller, client), checked, key).await?;
+    Ok(answered(answer, kept))
+}
+
+/// Sends up to 1,000 emails, all or none. With `x-batch-validation: permissive` those that cannot
+/// be sent are left out.
+pub(crate) async fn send_batch(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    Extension(client): Extension<ClientAddress>,
+    headers: HeaderMap,
+    content: Bytes,
+) -> Result<Response, RequestError> {
+    let key = request_key(&headers, &content)?;
+    let permissive = is_permissive(&headers)?;
+    let entries: Vec<Value> = relevo_api::json::read(&content)?;
+    drop(content);
+    if entries.is_empty() || entries.len() > MAX_BATCH {
+        let message = format!("{} emails, 1 to {MAX_BATCH} are allowed", entries.len());
+        return Err(RequestError::Invalid { param: None, message });
+    }
+    let (requests, problems) = check_all(entries, now(&services));
+    if !problems.is_empty() && !permissive {
+        return Err(RequestError::InvalidFields(problems.into_iter().map(|(_, problem)| problem).collect()));
+    }
+    let errors =
+        problems.into_iter().map(|(index, Problem { param, message })| BatchError { index, param, message });
+    let sender = sender(&services, caller, client);
+    let kept = requests.iter().any(|(request, _)| !request.request.dry_run);
+    let sent = services.sending.send_batch(&sender, requests, errors.collect(), permissive, key).await;
+    Ok(answered(sent?, kept))
+}
+
+type Checked = (Vec<(CheckedRequest, usize)>, Vec<(usize, Problem)>);
+
+/// The requests of a batch that can be used with their positions, and the mistakes of the others.
+fn check_all(entries: Vec<Value>, now: u64) -> Checked {
+    let (mut requests, mut problems) = (Vec::new(), Vec::new());
+    for (index, entry) in entries.into_iter().enumerate() {
+        let request = relevo_api::json::from_value::<EmailRequest>(entry);
+        match request.and_then(|request| check::check(request, &Limits::default(), now)) {
+            Ok(checked) => requests.push((checked, index)),
+            Err(InvalidRequest::Fields(found)) => {
+                let prefix = format!("[{index}]");
+                problems.extend(found.into_iter().map(|problem| (index, problem.within(&prefix))));
+            }
+            Err(other) => problems.push((index, Problem::new(format!("[{index}]"), other.to_string()))),
+        }
+    }
+    (requests, problems)
+}
+
+fn is_permissive(headers: &HeaderMap) -> Result<bool, RequestError> {
+    match headers.get("x-batch-validation").map(HeaderValue::as_bytes) {
+        None | Some(b"strict") => Ok(false),
+        Some(b"permissive") => Ok(true),
+        Some(_) => Err(RequestError::invalid("x-batch-validation", "must be `strict` or `permissive`")),
+    }
+}
+
+/// The idempotency key, and the digest of what it stands for.
+fn request_key(headers: &HeaderMap, content: &Bytes) -> Result<Option<RequestKey>, RequestError> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = value.to_str().ok().filter(|key| (1..=MAX_KEY).contains(&key.len()));
+    let key = key.ok_or_else(|| {
+        let message = format!("the idempotency key must have 1 to {MAX_KEY} printable ASCII characters");
+        RequestError::IdempotencyKey(message)
+    })?;
+    Ok(Some(RequestKey { key: key.to_owned(), digest: Sha256::digest(content).into() }))
+}
+
+fn sender(services: &ApiServices, caller: Caller, client: ClientAddress) -> Sender {
+    let ClientAddress(peer) = client;
+    Sender { settings: services.settings.get(), tenant: caller.tenant, key: caller.key, peer: Some(peer) }
+}
+
+fn now(services: &ApiServices) -> u64 {
+    u64::try_from(services.sending.now()).unwrap_or(0)
+}
+
+/// 202: the messages are on disk. 200: nothing was kept.
+fn answered(answer: JsonAnswer, kept: bool) -> Response {
+    let status = if kept { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let mut response = (status, [(header::CONTENT_TYPE, "application/json")], answer.json).into_response();
+    if answer.repeated {
+        response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
+    }
+    response
+}
+
+impl From<SendRefusal> for RequestError {
+    fn from(refusal: SendRefusal) -> Self {
+        match refusal {
+            SendRefusal::Invalid(problems) => Self::InvalidFields(problems),
+            SendRefusal::Refused { param, rule, message } => {
+                Self::Invalid { param: Some(param.into()), message: format!("{message} ({rule})") }
+            }
+            SendRefusal::KeyInUse => Self::RequestUnderWay,
+            SendRefusal::KeyOfAnother => Self::KeyOfAnotherRequest,
+            SendRefusal::TryLater { message, .. } => Self::Unavailable(message),
+            SendRefusal::NotFound(message) => Self::NotFound(message),
+            SendRefusal::Conflict(message) => Self::Conflict(message),
+            SendRefusal::Unavailable => Self::unavailable(),
+        }
+    }
+}

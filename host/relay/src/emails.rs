@@ -1,0 +1,329 @@
+//! What became of messages: read from the event log, also when the queue has forgotten them.
+
+use std::sync::Arc;
+
+use relevo_mailkit::event::{Attempt, Event, EventEntry, Queued};
+use relevo_mailkit::labels::{Labels, Stream, Tag};
+use relevo_queue::{EventLog, ItemId, Millis, NewEvent, StoreError, StoredEvent};
+
+use crate::clock::timestamp;
+
+/// Events of one message that are read. A message that has more was opened very often.
+const MAX_EVENTS: usize = 10_000;
+/// Messages of one request.
+const MAX_MESSAGES: u32 = 1_000;
+/// Events that one call of [`Emails::list`] looks at.
+const MAX_LOOKS: usize = 20_000;
+/// Events that are read at once.
+const PAGE: usize = 1_000;
+
+/// Reads what became of messages. Cheap to clone.
+#[derive(Clone)]
+pub struct Emails {
+    events: Arc<dyn EventLog>,
+}
+
+/// A message, or several of one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Email {
+    /// The id of the message, or of the request.
+    pub id: ItemId,
+    /// When it was accepted.
+    pub created_at: Millis,
+    /// What the sender attached to it.
+    pub labels: Labels,
+    /// What was accepted; absent when every recipient was suppressed.
+    pub queued: Option<Queued>,
+    /// The recipients, each once.
+    pub recipients: Vec<EmailRecipient>,
+    /// The newest event that tells of sending, without `email.`; `scheduled` before that.
+    pub last_event: String,
+    /// When it is sent, RFC 3339; absent: at once.
+    pub scheduled_at: Option<String>,
+    /// Everything that happened, oldest first.
+    pub timeline: Vec<EventEntry>,
+}
+
+/// A recipient of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmailRecipient {
+    /// The address.
+    pub address: String,
+    /// The message.
+    pub message: ItemId,
+    /// The newest event that tells of sending, without `email.`; `scheduled` before that.
+    pub last_event: String,
+    /// When that was.
+    pub at: Millis,
+    /// The delivery, once it was attempted.
+    pub delivery_id: Option<String>,
+    /// The reply or the reason that goes with it.
+    pub detail: Option<String>,
+}
+
+/// Which messages [`Emails::list`] returns: those that have all that is given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EmailFilter {
+    /// A tag; one without value stands for all values.
+    pub tag: Option<Tag>,
+    /// The stream.
+    pub stream: Option<Stream>,
+    /// A recipient's address, lower case.
+    pub to: Option<String>,
+    /// The reverse-path, lower case.
+    pub from: Option<String>,
+    /// [`Email::last_event`].
+    pub last_event: Option<String>,
+    /// Accepted at this time or later.
+    pub since: Option<Millis>,
+    /// Accepted before this time.
+    pub until: Option<Millis>,
+}
+
+/// A page of [`Emails::list`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EmailPage {
+    /// The newest first.
+    pub emails: Vec<Email>,
+    /// Where the next page begins; absent at the end.
+    pub next: Option<u64>,
+}
+
+impl Emails {
+    /// Over this log.
+    #[must_use]
+    pub fn new(events: Arc<dyn EventLog>) -> Self {
+        Self { events }
+    }
+
+    /// A message of a tenant, with the other messages of its request if it is the first of them.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn find(&self, tenant: &str, id: ItemId) -> Result<Option<Email>, StoreError> {
+        let Some(mut email) = self.message(tenant, id).await? else { return Ok(None) };
+        if !email.labels.email_id.is_empty() {
+            return Ok(Some(email));
+        }
+        let name = id.to_string();
+        for number in 1..MAX_MESSAGES {
+            let Some(other) = self.message(tenant, id.nth(number)).await? else { break };
+            if other.labels.email_id != name {
+                break;
+            }
+            email.join(other);
+        }
+        Ok(Some(email))
+    }
+
+    /// The position of a message in the log, for a list that goes on behind it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn position(&self, tenant: &str, id: ItemId) -> Result<Option<u64>, StoreError> {
+        let first = self.events.events_of(id, 0, 1).await?;
+        Ok(first.first().filter(|stored| stored.event.tenant == tenant).map(|stored| stored.cursor))
+    }
+
+    /// Up to `max` messages of a tenant that match, the newest first, before a position. A page may
+    /// have fewer although there are more: one call looks at a bounded number of events.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn list(
+        &self,
+        tenant: &str,
+        filter: &EmailFilter,
+        mut before: u64,
+        max: usize,
+    ) -> Result<EmailPage, StoreError> {
+        let (mut emails, mut looks) = (Vec::new(), 0);
+        while looks < MAX_LOOKS {
+            let page = self.events.events_before(tenant, before, PAGE).await?;
+            if page.is_empty() {
+                return Ok(EmailPage { emails, next: None });
+            }
+            looks += page.len();
+            for stored in page {
+                if filter.since.is_some_and(|since| stored.event.at < since) {
+                    return Ok(EmailPage { emails, next: None });
+                }
+                before = stored.cursor;
+                let Some(email) = self.matching(tenant, filter, stored).await? else { continue };
+                emails.push(email);
+                if emails.len() == max {
+                    return Ok(EmailPage { emails, next: Some(before) });
+                }
+            }
+        }
+        Ok(EmailPage { emails, next: Some(before) })
+    }
+
+    async fn matching(
+        &self,
+        tenant: &str,
+        filter: &EmailFilter,
+        stored: StoredEvent,
+    ) -> Result<Option<Email>, StoreError> {
+        let (Event::Queued(queued), Some(id)) = (&stored.event.event, stored.event.item) else {
+            return Ok(None);
+        };
+        if !filter.concerns(&stored.event, queued) {
+            return Ok(None);
+        }
+        let email = self.message(tenant, id).await?;
+        let wanted = |email: &Email| filter.last_event.as_ref().is_none_or(|last| *last == email.last_event);
+        Ok(email.filter(wanted))
+    }
+
+    async fn message(&self, tenant: &str, id: ItemId) -> Result<Option<Email>, StoreError> {
+        let (mut email, mut after, mut read) = (None::<Email>, 0, 0);
+        while read < MAX_EVENTS {
+            let page = self.events.events_of(id, after, MAX_EVENTS - read).await?;
+            let Some(last) = page.last() else { break };
+            (after, read) = (last.cursor, read + page.len());
+            for stored in page.into_iter().filter(|stored| stored.event.tenant == tenant) {
+                email.get_or_insert_with(|| Email::new(id, &stored.event)).add(stored);
+            }
+        }
+        Ok(email)
+    }
+}
+
+impl EmailFilter {
+    fn concerns(&self, event: &NewEvent, queued: &Queued) -> bool {
+        let is = |wanted: &Option<String>, text: &str| {
+            wanted.as_ref().is_none_or(|wanted| text.eq_ignore_ascii_case(wanted))
+        };
+        let tagged = |wanted: &Tag| {
+            let is_it = |tag: &Tag| tag.name == wanted.name && [&*tag.value, ""].contains(&&*wanted.value);
+            event.labels.tags.iter().any(is_it)
+        };
+        self.tag.as_ref().is_none_or(tagged)
+            && self.stream.is_none_or(|stream| stream == event.labels.stream)
+            && is(&self.from, &queued.sender)
+            && queued.recipients.iter().any(|to| is(&self.to, to))
+            && self.until.is_none_or(|until| event.at < until)
+    }
+}
+
+impl Email {
+    fn new(id: ItemId, first: &NewEvent) -> Self {
+        Self {
+            id,
+            created_at: first.at,
+            labels: first.labels.clone(),
+            queued: None,
+            recipients: Vec::new(),
+            last_event: "queued".to_owned(),
+            scheduled_at: None,
+            timeline: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, stored: StoredEvent) {
+        let (at, name) = (stored.event.at, short_name(&stored.event.event));
+        match &stored.event.event {
+            Event::Queued(queued) => {
+                let state = if queued.scheduled_at.is_some() { "scheduled" } else { "queued" };
+                self.last_event = state.to_owned();
+                self.scheduled_at.clone_from(&queued.scheduled_at);
+                for address in &queued.recipients {
+                    self.happened(address, at, state, None);
+                }
+                self.queued = Some(queued.clone());
+            }
+            Event::Rescheduled(moved) => self.scheduled_at = Some(moved.scheduled_at.clone()),
+            Event::Canceled(canceled) => {
+                for address in &canceled.recipients {
+                    self.happened(address, at, name, None);
+                }
+                self.last_event = name.to_owned();
+            }
+            Event::Rejected(refusal) => {
+                for address in &refusal.recipients {
+                    self.happened(address, at, name, Some(&refusal.reply));
+                }
+            }
+            Event::Held(held) | Event::Discarded(held) => {
+                for address in &held.recipients {
+                    self.happened(address, at, name, Some(&held.reason));
+                }
+                self.last_event = name.to_owned();
+            }
+            Event::Suppressed(suppressed) => {
+                self.happened(&suppressed.recipient, at, name, Some(&suppressed.reason));
+                self.last_event = name.to_owned();
+            }
+            Event::Opened(relevo_mailkit::event::Opened { recipient: Some(address), .. })
+            | Event::Clicked(relevo_mailkit::event::Clicked { recipient: Some(address), .. }) => {
+                self.happened(address, at, name, None);
+                self.last_event = name.to_owned();
+            }
+            other => {
+                if let Some(attempt) = other.attempt() {
+                    self.attempted(attempt, at, name);
+                    self.last_event = name.to_owned();
+                }
+            }
+        }
+        self.timeline.push(entry(stored));
+    }
+
+    fn attempted(&mut self, attempt: &Attempt, at: Millis, name: &str) {
+        let detail = attempt.reply.as_ref().or(attempt.reason.as_ref());
+        self.happened(&attempt.recipient, at, name, detail.map(String::as_str));
+        if let Some(known) = self.recipients.iter_mut().find(|known| known.address == attempt.recipient) {
+            known.delivery_id = Some(attempt.delivery_id.clone());
+        }
+    }
+
+    fn happened(&mut self, address: &str, at: Millis, name: &str, detail: Option<&str>) {
+        let known = self.recipients.iter_mut().find(|known| known.address == address);
+        let (last_event, detail) = (name.to_owned(), detail.map(str::to_owned));
+        match known {
+            Some(known) => (known.last_event, known.at, known.detail) = (last_event, at, detail),
+            None => self.recipients.push(EmailRecipient {
+                address: address.to_owned(),
+                message: self.id,
+                last_event,
+                at,
+                delivery_id: None,
+                detail,
+            }),
+        }
+    }
+
+    /// Takes the recipients of another message of the same request.
+    fn join(&mut self, other: Self) {
+        self.recipients.extend(other.recipients);
+        self.queued = self.queued.take().or(other.queued);
+        self.scheduled_at = self.scheduled_at.take().or(other.scheduled_at);
+        if other.timeline.last().map(|e| &e.created_at) > self.timeline.last().map(|e| &e.created_at) {
+            self.last_event = other.last_event;
+        }
+        self.timeline.extend(other.timeline);
+        let cursor = |entry: &EventEntry| entry.cursor.parse::<u64>().unwrap_or(0);
+        self.timeline.sort_by_key(cursor);
+        self.timeline.truncate(MAX_EVENTS);
+    }
+}
+
+/// `delivered` of `email.delivered`.
+fn short_name(event: &Event) -> &'static str {
+    let name = event.name();
+    name.strip_prefix("email.").unwrap_or(name)
+}
+
+/// An event as readers get it.
+#[must_use]
+pub fn entry(stored: StoredEvent) -> EventEntry {
+    let NewEvent { at, item, labels, event, .. } = stored.event;
+    EventEntry {
+        cursor: stored.cursor.to_string(),
+        created_at: timestamp(at),
+        message_id: item.map(|id| id.to_string()),
+        labels,
+        event,
+    }
+}

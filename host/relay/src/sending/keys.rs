@@ -1,0 +1,49 @@
+//! Idempotency keys whose requests are under way.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+type Keys = Arc<Mutex<HashSet<(String, String)>>>;
+
+/// Keys by tenant. A key is in use by one request at a time.
+#[derive(Debug, Clone, Default)]
+pub(super) struct KeysInFlight(Keys);
+
+/// Keeps a key in use.
+#[derive(Debug)]
+pub(super) struct KeyGuard {
+    keys: Keys,
+    key: (String, String),
+}
+
+impl KeysInFlight {
+    /// Takes a key into use; none if it is.
+    pub(super) fn begin(&self, tenant: &str, key: &str) -> Option<KeyGuard> {
+        let key = (tenant.to_owned(), key.to_owned());
+        let is_free = self.0.lock().insert(key.clone());
+        is_free.then(|| KeyGuard { keys: Arc::clone(&self.0), key })
+    }
+}
+
+impl Drop for KeyGuard {
+    fn drop(&mut self) {
+        self.keys.lock().remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_in_use_once() {
+        let keys = KeysInFlight::default();
+        let guard = keys.begin("a", "k").expect("free");
+        assert!(keys.begin("a", "k").is_none());
+        assert!(keys.begin("b", "k").is_some(), "another tenant's");
+        drop(guard);
+        assert!(keys.begin("a", "k").is_some());
+    }
+}

@@ -1,0 +1,431 @@
+//! Requests of the API to send mail: from a checked request to messages in the queue and an answer.
+//!
+//! A request is accepted whole or not at all: every message of it is judged first, and then all of
+//! them are stored in one commit, with the request's idempotency key and answer.
+
+mod attachments;
+mod content;
+mod keys;
+mod refusal;
+mod releases;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use relevo_api::answer::{BatchAnswer, BatchError, EmailAnswer, RecipientAnswer, RecipientStatus};
+use relevo_api::message::{OutgoingMessage, messages};
+use relevo_api::{CheckedRequest, Problem};
+use relevo_fetch::Fetcher;
+use relevo_mailkit::address::Address;
+use relevo_mailkit::envelope::{Envelope, Recipient};
+use relevo_mailkit::event::{Event, Suppressed};
+use relevo_mailkit::labels::Labels;
+use relevo_mailkit::policy::Verdict;
+use relevo_mailkit::text::escaped;
+use relevo_queue::{EventLog, IdempotentRequest, ItemId, Millis, NewEvent};
+
+use self::content::Content;
+use self::keys::KeysInFlight;
+pub use self::refusal::SendRefusal;
+pub use self::releases::{CancelFilter, Canceled};
+use crate::clock::timestamp;
+use crate::pipeline::{
+    Origin, Pipeline, PreparedMessage, PreparedRecipient, Protocol, Submission, SubmissionOptions,
+    TrackingOverride, Via,
+};
+use crate::settings::Settings;
+use crate::suppressions::{Suppressions, in_words};
+use crate::templates::Templates;
+
+/// Octets of all messages of a request, as they are built.
+const MAX_OCTETS: u64 = 256 << 20;
+
+/// Octets of an address in an event.
+const MAX_ADDRESS: usize = 1024;
+
+/// Who sends a request, and under which settings.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    /// Those in force when the request came.
+    pub settings: Arc<Settings>,
+    /// The tenant.
+    pub tenant: String,
+    /// The name of the API key.
+    pub key: String,
+    /// The client.
+    pub peer: Option<IpAddr>,
+}
+
+/// The idempotency key of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestKey {
+    /// In the caller's words.
+    pub key: String,
+    /// SHA-256 of the request.
+    pub digest: [u8; 32],
+}
+
+/// An answer as JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JsonAnswer {
+    /// The octets.
+    pub json: Vec<u8>,
+    /// The request was accepted before: this is the answer that it got.
+    pub repeated: bool,
+}
+
+/// Sends what requests ask for. Cheap to clone.
+#[derive(Clone)]
+pub struct Sending {
+    pipeline: Pipeline,
+    events: Arc<dyn EventLog>,
+    templates: Templates,
+    suppressions: Arc<Suppressions>,
+    fetcher: Fetcher,
+    in_flight: KeysInFlight,
+}
+
+/// A request whose messages were judged.
+struct PreparedRequest {
+    answer: EmailAnswer,
+    messages: Vec<PreparedMessage>,
+    /// About recipients that get nothing.
+    events: Vec<NewEvent>,
+}
+
+impl Sending {
+    /// Messages go through `pipeline`; `fetcher` gets attachments that a request names by URL.
+    #[must_use]
+    pub fn new(
+        pipeline: Pipeline,
+        templates: Templates,
+        suppressions: Arc<Suppressions>,
+        fetcher: Fetcher,
+    ) -> Self {
+        let events = Arc::clone(&pipeline.events);
+        Self { pipeline, events, templates, suppressions, fetcher, in_flight: KeysInFlight::default() }
+    }
+
+    /// The time by which requests are checked, in milliseconds since 1970.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        self.pipeline.clock.now()
+    }
+
+    /// Sends one request. When it returns, the messages are on disk.
+    ///
+    /// # Errors
+    /// Why nothing of it was accepted.
+    pub async fn send(
+        &self,
+        sender: &Sender,
+        request: CheckedRequest,
+        key: Option<RequestKey>,
+    ) -> Result<JsonAnswer, SendRefusal> {
+        let _in_flight = match &key {
+            Some(key) => match self.begin(sender, key).await? {
+                Begun::Before(answer) => return Ok(answer),
+                Begun::Now(guard) => Some(guard),
+            },
+            None => None,
+        };
+        let first = self.new_id()?;
+        let mut octets = MAX_OCTETS;
+        let prepared = self.prepare(sender, &request, first, "", &mut octets).await?;
+        let json = refusal::to_json(&prepared.answer)?;
+        if !request.request.dry_run {
+            self.commit(sender, vec![prepared], key, &json).await?;
+        }
+        Ok(JsonAnswer { json, repeated: false })
+    }
+
+    /// Sends a batch in one commit. The second part of an element is its position in the batch as
+    /// it came. Requests that cannot be sent are left out if that is `permissive`; `errors` are
+    /// those that were left out before.
+    ///
+    /// # Errors
+    /// Why nothing of it was accepted.
+    pub async fn send_batch(
+        &self,
+        sender: &Sender,
+        requests: Vec<(CheckedRequest, usize)>,
+        mut errors: Vec<BatchError>,
+        permissive: bool,
+        key: Option<RequestKey>,
+    ) -> Result<JsonAnswer, SendRefusal> {
+        let _in_flight = match &key {
+            Some(key) => match self.begin(sender, key).await? {
+                Begun::Before(answer) => return Ok(answer),
+                Begun::Now(guard) => Some(guard),
+            },
+            None => None,
+        };
+        let batch = self.new_id()?;
+        let (mut next, mut octets) = (0, MAX_OCTETS);
+        let (mut all, mut problems) = (Vec::new(), Vec::new());
+        for (request, index) in &requests {
+            let (first, name) = (batch.nth(next), batch.to_string());
+            match self.prepare(sender, request, first, &name, &mut octets).await {
+                Ok(prepared) => all.push(prepared),
+                Err(SendRefusal::Invalid(found)) => {
+                    let prefix = format!("[{index}]");
+                    let found: Vec<Problem> = found.into_iter().map(|p| p.within(&prefix)).collect();
+                    errors.extend(found.iter().map(|problem| BatchError {
+                        index: *index,
+                        param: problem.param.clone(),
+                        message: problem.message.clone(),
+                    }));
+                    problems.extend(found);
+                }
+                Err(other) => return Err(other),
+            }
+            next += messages_of(request);
+        }
+        if !problems.is_empty() && !permissive {
+            return Err(SendRefusal::Invalid(problems));
+        }
+        errors.sort_by_key(|error| error.index);
+        let data = all.iter().map(|prepared| prepared.answer.clone()).collect();
+        let answer = BatchAnswer { object: "list".to_owned(), id: batch.to_string(), data, errors };
+        let json = refusal::to_json(&answer)?;
+        all.retain(|prepared| !prepared.answer.dry_run);
+        if !all.is_empty() {
+            self.commit(sender, all, key, &json).await?;
+        }
+        Ok(JsonAnswer { json, repeated: false })
+    }
+
+    async fn begin(&self, sender: &Sender, key: &RequestKey) -> Result<Begun, SendRefusal> {
+        let Some(guard) = self.in_flight.begin(&sender.tenant, &key.key) else {
+            return Err(SendRefusal::KeyInUse);
+        };
+        let queue = &self.pipeline.queue;
+        match queue.accepted_request(&sender.tenant, &key.key, self.now()).await {
+            Ok(None) => Ok(Begun::Now(guard)),
+            Ok(Some(known)) if known.digest == key.digest => {
+                Ok(Begun::Before(JsonAnswer { json: known.answer, repeated: true }))
+            }
+            Ok(Some(_)) => Err(SendRefusal::KeyOfAnother),
+            Err(error) => Err(SendRefusal::stored(&error)),
+        }
+    }
+
+    fn new_id(&self) -> Result<ItemId, SendRefusal> {
+        self.pipeline.ids.item_id(self.now()).map_err(|error| {
+            tracing::error!(%error, "no id for a message");
+            SendRefusal::Unavailable
+        })
+    }
+
+    async fn prepare(
+        &self,
+        sender: &Sender,
+        request: &CheckedRequest,
+        first: ItemId,
+        batch: &str,
+        octets: &mut u64,
+    ) -> Result<PreparedRequest, SendRefusal> {
+        let mut content = Content::load(self, sender, request).await?;
+        let mut prepared = PreparedRequest {
+            answer: EmailAnswer {
+                object: "email".to_owned(),
+                id: first.to_string(),
+                recipients: Vec::new(),
+                scheduled_at: scheduled_at(request).map(timestamp),
+                dry_run: request.request.dry_run,
+            },
+            messages: Vec::new(),
+            events: Vec::new(),
+        };
+        for (number, message) in (0..).zip(messages(request)) {
+            let id = first.nth(number);
+            let labels = labels(request, &message, (first, id), batch, content.template());
+            let envelope = self.unsuppressed(sender, id, &message, &labels, &mut prepared).await?;
+            if envelope.recipients.is_empty() {
+                continue;
+            }
+            let body = content.build(self, sender, request, &message, id).await?;
+            *octets = octets.checked_sub(body.source.size()).ok_or_else(|| {
+                SendRefusal::invalid("", format!("the messages have more than {MAX_OCTETS} octets in all"))
+            })?;
+            let submission = Submission {
+                settings: Arc::clone(&sender.settings),
+                origin: Origin::Tenant(sender.tenant.clone()),
+                envelope,
+                via: via(sender),
+                body,
+                options: options(request, labels),
+                id: Some(id),
+            };
+            let judged = match request.request.dry_run {
+                true => self.pipeline.try_out(submission).await,
+                false => self.pipeline.prepare(submission).await,
+            };
+            let judged = judged.map_err(|rejection| SendRefusal::rejected(&rejection, &message))?;
+            add(&mut prepared.answer, &judged, request);
+            prepared.messages.push(judged);
+        }
+        Ok(prepared)
+    }
+
+    /// The envelope for the recipients that are not suppressed. The others are answered for, with
+    /// an event.
+    async fn unsuppressed(
+        &self,
+        sender: &Sender,
+        id: ItemId,
+        message: &OutgoingMessage,
+        labels: &Labels,
+        prepared: &mut PreparedRequest,
+    ) -> Result<Envelope, SendRefusal> {
+        let mut envelope = Envelope {
+            sender: message.sender.to_string(),
+            sender_domain: message.sender.domain.clone(),
+            parameters: smtputf8(message),
+            recipients: Vec::new(),
+        };
+        for (index, (address, _)) in (0..).zip(&message.recipients) {
+            let text = address.to_string();
+            let found = self.suppressions.suppressed(&sender.tenant, labels, &text).await;
+            let Some(entry) = found.map_err(|_| SendRefusal::Unavailable)? else {
+                envelope.recipients.push(Recipient::from(address.clone()));
+                continue;
+            };
+            let reason = in_words(&entry);
+            prepared.answer.recipients.push(RecipientAnswer {
+                email: text.clone(),
+                message_id: None,
+                delivery_id: None,
+                status: RecipientStatus::Suppressed,
+                reason: Some(reason.clone()),
+            });
+            prepared.events.push(NewEvent {
+                tenant: sender.tenant.clone(),
+                at: self.now(),
+                item: Some(id),
+                labels: labels.clone(),
+                event: Event::Suppressed(Suppressed {
+                    recipient: escaped(&text, MAX_ADDRESS),
+                    recipient_index: index,
+                    sender: escaped(&envelope.sender, MAX_ADDRESS),
+                    reason,
+                    delivery_id: None,
+                }),
+            });
+        }
+        Ok(envelope)
+    }
+
+    async fn commit(
+        &self,
+        sender: &Sender,
+        requests: Vec<PreparedRequest>,
+        key: Option<RequestKey>,
+        json: &[u8],
+    ) -> Result<(), SendRefusal> {
+        let request = key.map(|key| IdempotentRequest {
+            tenant: sender.tenant.clone(),
+            key: key.key,
+            digest: key.digest,
+            at: self.now(),
+            answer: json.to_vec(),
+        });
+        let (mut messages, mut events) = (Vec::new(), Vec::new());
+        for request in requests {
+            messages.extend(request.messages);
+            events.extend(request.events);
+        }
+        let committed = self.pipeline.commit(messages, events, request).await;
+        committed.map_err(|(_, rejection)| SendRefusal::of_rejection(&rejection, "from"))
+    }
+}
+
+/// What an idempotency key meets.
+enum Begun {
+    /// The request was accepted before.
+    Before(JsonAnswer),
+    /// It may be accepted now; the key is in use until this is dropped.
+    Now(keys::KeyGuard),
+}
+
+/// How many ids a request takes.
+fn messages_of(request: &CheckedRequest) -> u32 {
+    u32::try_from(request.request.recipients.len()).unwrap_or(u32::MAX).max(1)
+}
+
+fn scheduled_at(request: &CheckedRequest) -> Option<Millis> {
+    request.scheduled_at.and_then(|at| Millis::try_from(at).ok())
+}
+
+fn labels(
+    request: &CheckedRequest,
+    message: &OutgoingMessage,
+    (first, id): (ItemId, ItemId),
+    batch: &str,
+    template: Option<&str>,
+) -> Labels {
+    let asked = &request.request;
+    Labels {
+        stream: asked.stream,
+        topic: asked.topic.clone().unwrap_or_default(),
+        tags: asked.tags.clone(),
+        metadata: message.metadata.clone(),
+        template: template.unwrap_or_default().to_owned(),
+        email_id: if first == id { String::new() } else { first.to_string() },
+        batch_id: batch.to_owned(),
+    }
+}
+
+fn options(request: &CheckedRequest, labels: Labels) -> SubmissionOptions {
+    let asked = &request.request;
+    SubmissionOptions {
+        labels,
+        send_at: scheduled_at(request),
+        expires_at: request.expires_at.and_then(|at| Millis::try_from(at).ok()),
+        tracking: TrackingOverride {
+            opens: asked.tracking.opens,
+            clicks: asked.tracking.clicks,
+            text_links: asked.tracking.clicks_text,
+            exclude_domains: request.excluded_domains.clone(),
+        },
+        enforce_tls: asked.tls == Some(relevo_api::request::TlsChoice::Enforced),
+    }
+}
+
+fn via(sender: &Sender) -> Via {
+    Via {
+        protocol: Protocol::Http,
+        peer: sender.peer,
+        helo: None,
+        tls: None,
+        auth_user: Some(sender.key.clone()),
+    }
+}
+
+/// The parameter of MAIL that internationalised addresses need (RFC 6531).
+fn smtputf8(message: &OutgoingMessage) -> Vec<relevo_mailkit::envelope::Parameter> {
+    let needs = |address: &Address| address.needs_smtputf8();
+    let any = needs(&message.sender) || message.recipients.iter().any(|(address, _)| needs(address));
+    any.then(relevo_mailkit::envelope::Parameter::smtputf8).into_iter().collect()
+}
+
+/// Adds the recipients of a judged message to the answer.
+fn add(answer: &mut EmailAnswer, judged: &PreparedMessage, request: &CheckedRequest) {
+    let personal = !request.request.recipients.is_empty();
+    for PreparedRecipient { address, delivery, verdict } in &judged.recipients {
+        let (status, reason) = match verdict {
+            Verdict::Accept if request.scheduled_at.is_some() => (RecipientStatus::Scheduled, None),
+            Verdict::Accept => (RecipientStatus::Queued, None),
+            Verdict::Hold(reason) => (RecipientStatus::Held, Some(reason.clone())),
+            Verdict::Discard(reason) => (RecipientStatus::Discarded, Some(reason.clone())),
+            Verdict::Reject(reply) => (RecipientStatus::Invalid, Some(reply.text.clone())),
+        };
+        answer.recipients.push(RecipientAnswer {
+            email: address.clone(),
+            message_id: personal.then(|| judged.id.to_string()),
+            delivery_id: delivery.map(|delivery| delivery.to_string()),
+            status,
+            reason,
+        });
+    }
+}

@@ -1,0 +1,111 @@
+//! Why a request is not accepted.
+
+use relevo_api::Problem;
+use relevo_api::message::OutgoingMessage;
+use relevo_mailkit::model::TemplateError;
+use relevo_queue::StoreError;
+use serde::Serialize;
+
+use crate::pipeline::Rejection;
+use crate::templates::TemplateRefusal;
+
+/// Why nothing of a request was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SendRefusal {
+    /// Mistakes of the request, at least one.
+    Invalid(Vec<Problem>),
+    /// The pipeline refuses the message for good: the rule, and the words of its reply.
+    Refused {
+        /// The value of the request that the rule is about.
+        param: String,
+        /// Such as `not-your-domain`.
+        rule: String,
+        /// The reply's text.
+        message: String,
+    },
+    /// A request with the same idempotency key is under way.
+    KeyInUse,
+    /// The idempotency key was used for another request.
+    KeyOfAnother,
+    /// A quota is used up, or the pipeline refuses for now.
+    TryLater {
+        /// The rule, such as `disk-full`.
+        rule: String,
+        /// The reply's text.
+        message: String,
+    },
+    /// The message, or what it asks for, does not exist.
+    NotFound(String),
+    /// It cannot be done any more.
+    Conflict(String),
+    /// The store or a stage failed. The log has the details.
+    Unavailable,
+}
+
+impl SendRefusal {
+    /// One mistake.
+    pub(super) fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![Problem::new(param, message)])
+    }
+
+    pub(super) fn stored(error: &StoreError) -> Self {
+        tracing::error!(%error, "a request to send could not be stored");
+        Self::Unavailable
+    }
+
+    /// The rejection of a message. What concerns its only recipient is about that value.
+    pub(super) fn rejected(rejection: &Rejection, message: &OutgoingMessage) -> Self {
+        let recipient = match message.recipients.as_slice() {
+            [(_, param)] => param.as_str(),
+            _ => "to",
+        };
+        let about_recipient = rejection.rule == "policy" || rejection.rule.contains("recipient");
+        Self::of_rejection(rejection, if about_recipient { recipient } else { "from" })
+    }
+
+    pub(super) fn of_rejection(rejection: &Rejection, param: &str) -> Self {
+        let (rule, message) = (rejection.rule.clone(), rejection.reply.text.clone());
+        match rejection.reply.code {
+            451 => Self::Unavailable,
+            code if code < 500 => Self::TryLater { rule, message },
+            _ => Self::Refused { param: param.to_owned(), rule, message },
+        }
+    }
+
+    /// The mistake of a template of the request; `variables` is where its variables stand.
+    pub(super) fn of_template(error: &TemplateError, variables: &str) -> Self {
+        let place = match (error.line, error.column) {
+            (Some(line), Some(column)) => format!(" (line {line}, column {column})"),
+            (Some(line), None) => format!(" (line {line})"),
+            _ => String::new(),
+        };
+        match &error.path {
+            Some(path) => Self::invalid(
+                format!("{variables}.{path}"),
+                format!("`{}` uses this variable{place}, and it is not given", error.template),
+            ),
+            None => Self::invalid(error.template.clone(), format!("{}{place}", error.message)),
+        }
+    }
+
+    /// The mistake of a stored template.
+    pub(super) fn of_stored_template(refusal: TemplateRefusal, variables: &str) -> Self {
+        match refusal {
+            TemplateRefusal::Invalid { param, message } => match param.strip_prefix("variables.") {
+                Some(path) => Self::invalid(format!("{variables}.{path}"), message),
+                None => Self::invalid("template.id", format!("`{param}` of the template: {message}")),
+            },
+            TemplateRefusal::NotFound(message) | TemplateRefusal::Conflict(message) => {
+                Self::invalid("template.id", message)
+            }
+            TemplateRefusal::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
+pub(super) fn to_json(answer: &impl Serialize) -> Result<Vec<u8>, SendRefusal> {
+    serde_json::to_vec(answer).map_err(|error| {
+        tracing::error!(%error, "an answer cannot be encoded");
+        SendRefusal::Unavailable
+    })
+}

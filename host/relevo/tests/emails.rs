@@ -1,0 +1,389 @@
+//! Sending by HTTP: one message, personalised ones, batches, schedules, idempotency keys, and what
+//! is read afterwards.
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "tests")]
+
+#[allow(dead_code, reason = "shared with other tests")]
+mod support;
+
+use serde_json::{Value, json};
+use support::client::{Answer, request_with};
+use support::relay::Relay;
+use support::sink::Sink;
+use support::wait_for;
+
+fn relay() -> (Sink, Relay) {
+    let sink = Sink::start();
+    let relay = Relay::start(sink.addr, "", false);
+    (sink, relay)
+}
+
+fn hello(to: &Value) -> Value {
+    json!({"from": "Ann <a@example.test>", "to": to, "subject": "Hello", "text": "Hi there"})
+}
+
+fn send(relay: &Relay, body: &Value) -> Value {
+    let (status, answer) = relay.call("POST", "/emails", body);
+    assert_eq!(status, if body["dry_run"] == true { 200 } else { 202 }, "{answer}");
+    answer
+}
+
+fn with_key(relay: &Relay, key: &str, body: &Value) -> Answer {
+    let host = relay.http.to_string();
+    let fields = [("Idempotency-Key", key)];
+    request_with(relay.http, &host, ("POST", "/emails"), Some(&relay.key), &fields, &body.to_string())
+}
+
+fn show(relay: &Relay, id: &Value) -> Value {
+    let (status, answer) = relay.call("GET", &format!("/emails/{}", id.as_str().unwrap()), &Value::Null);
+    assert_eq!(status, 200, "{answer}");
+    answer
+}
+
+fn wait_until(relay: &Relay, id: &Value, last_event: &str) -> Value {
+    wait_for(last_event, || Some(show(relay, id)).filter(|email| email["last_event"] == last_event))
+}
+
+#[test]
+fn a_message_is_sent_signed_and_followed() {
+    let (sink, relay) = relay();
+    let answer = send(
+        &relay,
+        &json!({
+            "from": "Ann <a@example.test>",
+            "to": ["Bob <b@example.net>", "reject-c@example.net"],
+            "cc": "d@example.org",
+            "bcc": ["secret@example.org"],
+            "reply_to": "answers@example.test",
+            "subject": "Résumé {{ literal }}",
+            "html": "<p>Hello <b>{{ not_a_template }}</b> &amp; all</p>",
+            "headers": {"X-Order": "17"},
+            "attachments": [{"filename": "a.txt", "content": "aGVsbG8="}],
+            "tags": [{"name": "campaign", "value": "spring"}],
+            "metadata": {"customer": "17"},
+        }),
+    );
+    assert_eq!(answer["object"], "email");
+    let recipients = answer["recipients"].as_array().unwrap();
+    let statuses: Vec<_> = recipients.iter().map(|r| (r["email"].as_str(), r["status"].as_str())).collect();
+    let queued = |address| (Some(address), Some("queued"));
+    assert_eq!(
+        statuses,
+        ["b@example.net", "reject-c@example.net", "d@example.org", "secret@example.org"].map(queued)
+    );
+    assert!(
+        recipients
+            .iter()
+            .all(|r| r["delivery_id"].as_str().unwrap().starts_with(answer["id"].as_str().unwrap()))
+    );
+
+    let received = sink.wait("X-Order: 17");
+    let message = &received.message;
+    assert!(message.contains("From: ") && message.contains("To: "), "{message}");
+    assert!(!message.contains("secret@"), "nobody sees Bcc: {message}");
+    assert!(message.matches("DKIM-Signature:").count() == 2, "{message}");
+    assert!(message.contains("with HTTP"), "{message}");
+    assert!(message.contains("{{ not_a_template }}"), "content is no template: {message}");
+    assert!(message.contains("text/plain") && message.contains("text/html"), "{message}");
+    assert!(message.contains("aGVsbG8="), "{message}");
+
+    let email = wait_for("all attempted", || {
+        let email = show(&relay, &answer["id"]);
+        let all = email["recipients"].as_array().unwrap().clone();
+        all.iter().all(|r| r["last_event"] != "queued").then_some(email)
+    });
+    let of = |address: &str| {
+        let all = email["recipients"].as_array().unwrap();
+        all.iter().find(|r| r["email"] == address).unwrap().clone()
+    };
+    assert_eq!(of("b@example.net")["last_event"], "delivered");
+    assert_eq!(of("reject-c@example.net")["last_event"], "bounced");
+    assert!(of("reject-c@example.net")["detail"].as_str().unwrap().len() > 3);
+    assert_eq!(
+        (&email["tags"][0]["value"], &email["metadata"]["customer"]),
+        (&json!("spring"), &json!("17"))
+    );
+    assert!(email["events"].as_array().unwrap().iter().all(|e| e["tags"][0]["name"] == "campaign"));
+    assert!(relay.events("email.dsn_queued").is_empty(), "who sends by HTTP is told by events");
+}
+
+#[test]
+fn each_personalised_message_is_its_recipients_own() {
+    let (sink, relay) = relay();
+    let answer = send(
+        &relay,
+        &json!({
+            "from": "a@example.test",
+            "recipients": [
+                {"email": "b@example.net", "name": "Bob", "variables": {"n": 1}, "metadata": {"row": "1"}},
+                {"email": "c@example.net", "variables": {"n": 2}},
+            ],
+            "subject": "Number {{ n }}",
+            "html": "<p>You are {{ n }}</p>",
+        }),
+    );
+    let ids: Vec<_> =
+        answer["recipients"].as_array().unwrap().iter().map(|r| r["message_id"].clone()).collect();
+    assert_eq!((ids.len(), &ids[0]), (2, &answer["id"]));
+    assert_ne!(ids[0], ids[1]);
+    assert_eq!(sink.wait("Subject: Number 1").to, ["b@example.net"]);
+    let second = sink.wait("Subject: Number 2");
+    assert_eq!(second.to, ["c@example.net"]);
+    assert!(!second.message.contains("b@example.net"), "{}", second.message);
+    wait_for("both delivered", || {
+        let email = show(&relay, &answer["id"]);
+        let all = email["recipients"].as_array().unwrap().clone();
+        (all.len() == 2 && all.iter().all(|r| r["last_event"] == "delivered")).then_some(())
+    });
+    assert_eq!(show(&relay, &ids[1])["email_id"], answer["id"]);
+
+    let (status, refused) = relay.call(
+        "POST",
+        "/emails",
+        &json!({"from": "a@example.test", "subject": "{{ n }}", "text": "x",
+            "recipients": [{"email": "b@example.net", "variables": {"n": 1}}, {"email": "c@example.net"}]}),
+    );
+    assert_eq!((status, &refused["param"]), (422, &json!("recipients[1].variables.n")), "{refused}");
+}
+
+#[test]
+fn mistakes_are_named_and_nothing_is_sent() {
+    let (sink, relay) = relay();
+    let cases = [
+        (json!({"from": "a@example.test", "to": "b@", "subject": "x", "text": "y"}), 422, "to[0]"),
+        (json!({"from": "a@other.test", "to": "b@example.net", "subject": "x", "text": "y"}), 422, "from"),
+        (json!({"from": "a@example.test", "to": "b@example.net", "subject": "x"}), 422, "html"),
+        (json!({"from": "a@example.test", "to": "b@example.net", "subjetc": "x"}), 422, "subjetc"),
+        (
+            json!({"from": "a@example.test", "to": "b@example.net", "subject": "x\r\nBcc: e@example.net", "text": "y"}),
+            422,
+            "subject",
+        ),
+        (
+            json!({"from": "a@example.test", "to": "b@example.net", "subject": "x", "text": "y",
+                "headers": {"X-Relevo-Stream": "marketing"}}),
+            422,
+            "headers.X-Relevo-Stream",
+        ),
+        (
+            json!({"from": "a@example.test", "to": "b@example.net", "subject": "x", "text": "y",
+                "headers": {"Bcc": "e@example.net"}}),
+            422,
+            "headers",
+        ),
+        (
+            json!({"from": "a@example.test", "to": "b@example.net", "subject": "x", "text": "y",
+                "tracking": {"clicks": true}}),
+            422,
+            "from",
+        ),
+        (
+            json!({"from": "a@example.test", "to": "b@example.net", "subject": "x", "text": "y",
+                "attachments": [{"filename": "a", "path": "https://127.0.0.1/secret"}]}),
+            422,
+            "attachments[0].path",
+        ),
+        (
+            json!({"from": "a@example.test", "to": "b@example.net", "template": {"id": "nothing"}}),
+            422,
+            "template.id",
+        ),
+    ];
+    for (body, status, param) in cases {
+        let (found, answer) = relay.call("POST", "/emails", &body);
+        assert_eq!((found, &answer["param"]), (status, &json!(param)), "{body}: {answer}");
+        assert!(!answer["request_id"].as_str().unwrap().is_empty());
+    }
+    let answer = relay.call("POST", "/emails", &hello(&json!(["b@", "c@example.net", "@d"]))).1;
+    assert_eq!(answer["errors"].as_array().unwrap().len(), 2, "every mistake is named: {answer}");
+    assert!(relay.events("email.queued").is_empty());
+    assert!(sink.all().is_empty());
+}
+
+#[test]
+fn a_batch_is_sent_whole_or_not_at_all_unless_told_otherwise() {
+    let (sink, relay) = relay();
+    let good = |n: usize| hello(&json!(format!("b{n}@example.net")));
+    let mixed =
+        json!([good(1), {"from": "a@example.test", "to": "c@", "subject": "x", "text": "y"}, good(2)]);
+    let (status, refused) = relay.call("POST", "/emails/batch", &mixed);
+    assert_eq!((status, &refused["param"]), (422, &json!("[1].to[0]")), "{refused}");
+    assert!(relay.events("email.queued").is_empty());
+
+    let host = relay.http.to_string();
+    let fields = [("x-batch-validation", "permissive")];
+    let target = ("POST", "/emails/batch");
+    let answer = request_with(relay.http, &host, target, Some(&relay.key), &fields, &mixed.to_string());
+    let answer = answer.json();
+    assert_eq!(
+        (answer["data"].as_array().unwrap().len(), &answer["errors"][0]["index"]),
+        (2, &json!(1)),
+        "{answer}"
+    );
+    let (status, answer) = relay.call("POST", "/emails/batch", &json!([good(3), good(4)]));
+    assert_eq!(status, 202, "{answer}");
+    wait_for("four messages", || (sink.all().len() == 4).then_some(()));
+    let (_, batch) =
+        relay.call("GET", &format!("/emails/{}", answer["data"][1]["id"].as_str().unwrap()), &Value::Null);
+    assert_eq!(batch["batch_id"], answer["id"]);
+}
+
+#[test]
+fn a_key_makes_a_request_happen_once_even_after_a_kill() {
+    let (sink, mut relay) = relay();
+    let body = hello(&json!("b@example.net"));
+    let first = with_key(&relay, "order-17", &body);
+    assert_eq!(first.status, 202);
+    relay.kill();
+    relay.spawn();
+    let again = with_key(&relay, "order-17", &body);
+    assert_eq!((again.status, &again.body), (202, &first.body));
+    assert_eq!(again.field("idempotent-replayed"), Some("true"));
+    let other = with_key(&relay, "order-17", &hello(&json!("c@example.net")));
+    assert_eq!((other.status, &other.json()["name"]), (409, &json!("invalid_idempotent_request")));
+    assert_eq!(with_key(&relay, &"k".repeat(257), &body).status, 400);
+    wait_until(&relay, &first.json()["id"], "delivered");
+    assert_eq!(relay.events("email.queued").len(), 1);
+    assert_eq!(sink.all().iter().filter(|r| r.to == ["b@example.net"]).count(), 1);
+}
+
+#[test]
+fn a_scheduled_message_is_moved_canceled_or_sent_in_time() {
+    let (sink, mut relay) = relay();
+    let at = |body: Value, at: &str| {
+        let mut body = body;
+        body["scheduled_at"] = json!(at);
+        body
+    };
+    let kept = send(&relay, &at(hello(&json!("b@example.net")), "in 2 hours"));
+    assert_eq!(
+        (&kept["recipients"][0]["status"], show(&relay, &kept["id"])["last_event"].as_str()),
+        (&json!("scheduled"), Some("scheduled"))
+    );
+    let gone = send(&relay, &at(hello(&json!("c@example.net")), "in 1 day"));
+    relay.kill();
+    relay.spawn();
+
+    let path = |answer: &Value, more: &str| format!("/emails/{}{more}", answer["id"].as_str().unwrap());
+    assert_eq!(relay.call("POST", &path(&gone, "/cancel"), &Value::Null).0, 200);
+    assert_eq!(show(&relay, &gone["id"])["last_event"], "canceled");
+    assert_eq!(relay.call("POST", &path(&gone, "/cancel"), &Value::Null).0, 409, "it is canceled already");
+    let (status, answer) = relay.call("PATCH", &path(&kept, ""), &json!({"scheduled_at": "yesterday"}));
+    assert_eq!((status, &answer["param"]), (422, &json!("scheduled_at")), "{answer}");
+    assert!(sink.all().is_empty());
+
+    // What is suppressed meanwhile gets nothing.
+    let late = send(&relay, &at(hello(&json!("late@example.net")), "in 2 hours"));
+    assert_eq!(
+        relay.call("POST", "/suppressions", &json!({"email": "late@example.net", "reason": "bounce"})).0,
+        201
+    );
+    for answer in [&kept, &late] {
+        let moved = relay.call("PATCH", &path(answer, ""), &json!({"scheduled_at": "in 0 seconds"}));
+        assert_eq!(moved.0, 200, "{}", moved.1);
+    }
+    wait_until(&relay, &kept["id"], "delivered");
+    wait_until(&relay, &late["id"], "suppressed");
+    let received = sink.wait("Subject: Hello");
+    assert_eq!(received.message.matches("\r\nDate: ").count(), 1, "{}", received.message);
+    assert_eq!(sink.all().len(), 1);
+    assert_eq!(relay.call("POST", &path(&kept, "/cancel"), &Value::Null).0, 409, "it was sent");
+    assert_eq!(relay.call("POST", "/emails/01KJKYS800ZX8Y7W6V5T4S3R2Q/cancel", &Value::Null).0, 404);
+}
+
+#[test]
+fn a_suppressed_recipient_is_told_at_once() {
+    let (sink, relay) = relay();
+    let entry = json!({"email": "gone@example.net", "stream": "marketing", "reason": "unsubscribe"});
+    assert_eq!(relay.call("POST", "/suppressions", &entry).0, 201);
+    let answer = send(&relay, &hello(&json!(["gone@example.net", "b@example.net"])));
+    assert!(answer["recipients"].as_array().unwrap().iter().all(|r| r["status"] == "queued"), "{answer}");
+
+    let entry = json!({"email": "gone@example.net", "reason": "bounce", "note": "no such user"});
+    assert_eq!(relay.call("POST", "/suppressions", &entry).0, 201);
+    let answer = send(&relay, &hello(&json!(["gone@example.net", "b@example.net"])));
+    let gone = &answer["recipients"][0];
+    assert_eq!(
+        (&gone["email"], &gone["status"]),
+        (&json!("gone@example.net"), &json!("suppressed")),
+        "{answer}"
+    );
+    assert!(gone["reason"].as_str().unwrap().contains("no such user"));
+    let all = send(&relay, &hello(&json!("gone@example.net")));
+    assert_eq!(show(&relay, &all["id"])["last_event"], "suppressed");
+    assert_eq!(relay.events("email.suppressed").len(), 2);
+    wait_for("three copies", || (sink.all().iter().map(|r| r.to.len()).sum::<usize>() == 3).then_some(()));
+}
+
+#[test]
+fn a_trial_keeps_nothing() {
+    let (sink, relay) = relay();
+    let mut body = hello(&json!("b@example.net"));
+    body["dry_run"] = json!(true);
+    let answer = send(&relay, &body);
+    assert_eq!((&answer["dry_run"], &answer["recipients"][0]["status"]), (&json!(true), &json!("queued")));
+    body["from"] = json!("a@other.test");
+    assert_eq!(relay.call("POST", "/emails", &body).0, 422);
+    assert_eq!(
+        relay.call("GET", &format!("/emails/{}", answer["id"].as_str().unwrap()), &Value::Null).0,
+        404
+    );
+    assert!(relay.events("email.queued").is_empty() && relay.events("email.rejected").is_empty());
+    assert!(sink.all().is_empty());
+}
+
+#[test]
+fn messages_are_listed_by_what_they_have() {
+    let (_sink, relay) = relay();
+    for n in 0..5 {
+        let mut body = hello(&json!(format!("b{n}@example.net")));
+        body["tags"] = json!([{"name": "n", "value": (n % 2).to_string()}]);
+        body["scheduled_at"] = json!("in 1 hour");
+        send(&relay, &body);
+    }
+    let list = |query: &str| {
+        let (status, answer) = relay.call("GET", &format!("/emails{query}"), &Value::Null);
+        assert_eq!(status, 200, "{answer}");
+        answer
+    };
+    let to = |answer: &Value| -> Vec<String> {
+        let data = answer["data"].as_array().unwrap();
+        data.iter().map(|email| email["to"][0].as_str().unwrap().to_owned()).collect()
+    };
+    let first = list("?limit=2");
+    assert_eq!(
+        (to(&first), &first["has_more"]),
+        (vec!["b4@example.net".into(), "b3@example.net".into()], &json!(true))
+    );
+    let by_id = list(&format!("?limit=10&after={}", first["data"][1]["id"].as_str().unwrap()));
+    let by_cursor = list(&format!("?limit=10&after={}", first["next"].as_str().unwrap()));
+    assert_eq!(to(&by_id), ["b2@example.net", "b1@example.net", "b0@example.net"]);
+    assert_eq!(to(&by_id), to(&by_cursor));
+    assert_eq!(to(&list("?tag=n:1")), ["b3@example.net", "b1@example.net"]);
+    assert_eq!(to(&list("?to=B2@example.net")), ["b2@example.net"]);
+    assert!(to(&list("?status=delivered")).is_empty());
+    assert_eq!(to(&list("?status=scheduled&tag=n")).len(), 5);
+    assert_eq!(relay.call("GET", "/emails?tags=n", &Value::Null).0, 422);
+
+    let (status, answer) = relay.call("POST", "/emails/cancel", &json!({"tag": {"name": "n", "value": "0"}}));
+    assert_eq!((status, &answer["canceled"]), (200, &json!(3)), "{answer}");
+    assert_eq!(to(&list("?status=canceled")).len(), 3);
+    assert_eq!(relay.call("POST", "/emails/cancel", &json!({})).0, 422);
+}
+
+#[test]
+fn a_published_template_is_sent_with_its_variables() {
+    let (sink, relay) = relay();
+    let template = json!({"name": "Order", "alias": "order", "subject": "Order {{ n }}", "html": "<p>{{ n }}</p><a href=\"{{ unsubscribe_url }}\">leave</a>"});
+    let (status, created) = relay.call("POST", "/templates", &template);
+    assert_eq!(status, 201, "{created}");
+    let body = json!({"from": "a@example.test", "to": "b@example.net", "template": {"id": "order", "variables": {"n": 7}}});
+    let (status, refused) = relay.call("POST", "/emails", &body);
+    assert_eq!((status, &refused["param"]), (422, &json!("template.id")), "not published: {refused}");
+    assert_eq!(relay.call("POST", "/templates/order/publish", &json!({})).0, 200);
+    let answer = send(&relay, &body);
+    assert!(sink.wait("Subject: Order 7").message.contains("<p>7</p>"));
+    assert_eq!(show(&relay, &answer["id"])["template"], created["id"]);
+    let body = json!({"from": "a@example.test", "to": "b@example.net", "template": {"id": "order"}});
+    let (status, refused) = relay.call("POST", "/emails", &body);
+    assert_eq!((status, &refused["param"]), (422, &json!("template.variables.n")), "{refused}");
+}
