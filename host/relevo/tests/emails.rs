@@ -84,7 +84,7 @@ fn a_message_is_sent_signed_and_followed() {
     assert!(message.contains("with HTTP"), "{message}");
     assert!(message.contains("{{ not_a_template }}"), "content is no template: {message}");
     assert!(message.contains("text/plain") && message.contains("text/html"), "{message}");
-    assert!(message.contains("aGVsbG8="), "{message}");
+    assert!(message.contains("filename=\"a.txt\"") && message.contains("\r\nhello\r\n"), "{message}");
 
     let email = wait_for("all attempted", || {
         let email = show(&relay, &answer["id"]);
