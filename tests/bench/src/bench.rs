@@ -89,6 +89,7 @@ impl<'a> Bench<'a> {
                 Part::Sites => self.sites()?,
                 Part::Tenants => self.tenants()?,
                 Part::Plugins => self.plugins()?,
+                Part::Api => self.api()?,
                 Part::Backlog => self.backlog()?,
                 Part::Peers => self.peers()?,
             }

@@ -15,12 +15,14 @@ pub mod relay;
 pub mod series;
 pub mod sink;
 
+mod api;
 mod backlog;
 mod bench;
 mod ceiling;
 mod compare;
 mod dns;
 mod group;
+mod http_client;
 mod memory;
 mod options;
 mod outside;

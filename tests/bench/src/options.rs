@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 pub(crate) const USAGE: &str = "\
 usage: RELEVO=PATH tests/bench/run [OPTIONS]
 
-  --only PART,...     throughput, large, queue, sites, tenants, plugins, backlog, peers (default: all but peers)
+  --only PART,...     throughput, large, queue, sites, tenants, plugins, api, backlog, peers (default: all but peers)
   --peers             also the peers, those that are missing are installed (root, Debian)
   --peer NAME         of the peers only those whose name has NAME in it
   --pairs N           measurements of Relevo and of a peer for each load (3)
@@ -34,6 +34,7 @@ pub(crate) enum Part {
     Sites,
     Tenants,
     Plugins,
+    Api,
     Backlog,
     Peers,
 }
@@ -69,6 +70,7 @@ impl Options {
                 Part::Sites,
                 Part::Tenants,
                 Part::Plugins,
+                Part::Api,
                 Part::Backlog,
             ],
             load: String::new(),
@@ -134,6 +136,7 @@ fn part(name: &str) -> Result<Part> {
         "sites" => Part::Sites,
         "tenants" => Part::Tenants,
         "plugins" => Part::Plugins,
+        "api" => Part::Api,
         "backlog" => Part::Backlog,
         "peers" => Part::Peers,
         _ => bail!("{name} is not a part\n\n{USAGE}"),

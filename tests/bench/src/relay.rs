@@ -80,7 +80,10 @@ pub struct Relay {
     child: Child,
     /// The relay port, for loopback.
     pub smtp: SocketAddr,
-    http: SocketAddr,
+    /// The HTTP port.
+    pub http: SocketAddr,
+    /// An API key of the tenant of [`PLAIN`] and [`TRACKED`].
+    pub key: String,
     log: PathBuf,
 }
 
@@ -101,8 +104,9 @@ impl Relay {
         for domain in [PLAIN, TRACKED].into_iter().chain(TENANTS) {
             make_key(setup, domain)?;
         }
+        let (key, api_keys) = api_key(setup)?;
         let config = directory.join("relevo.toml");
-        fs::write(&config, configuration(setup, smtp, http) + &launch.sections)?;
+        fs::write(&config, configuration(setup, &api_keys, smtp, http) + &launch.sections)?;
         let log = directory.join("log");
         let mut words = launch.under.iter().map(OsString::from).chain([setup.binary.into()]);
         let child = Command::new(words.next().context("no command")?)
@@ -115,7 +119,7 @@ impl Relay {
             .stderr(File::options().create(true).append(true).open(&log)?)
             .spawn()
             .with_context(|| format!("cannot run {}", setup.binary.display()))?;
-        Ok(Self { child, smtp, http, log })
+        Ok(Self { child, smtp, http, key, log })
     }
 
     /// Whether it has ended, by itself or because somebody ended it.
@@ -257,8 +261,22 @@ fn make_key(setup: &Setup<'_>, domain: &str) -> Result<()> {
     Ok(())
 }
 
+/// A key for the API and its line of the configuration, made once per directory.
+fn api_key(setup: &Setup<'_>) -> Result<(String, String)> {
+    let file = setup.directory.join("api-key");
+    if !file.exists() {
+        let made = Command::new(setup.binary).args(["api-key", "new"]).output()?;
+        ensure!(made.status.success(), "relevo api-key new: {}", String::from_utf8_lossy(&made.stderr));
+        fs::write(&file, made.stdout)?;
+    }
+    let said = fs::read_to_string(&file)?;
+    let key = said.lines().find_map(|line| line.strip_prefix("API key (shown this once): "));
+    let entry = said.lines().find(|line| line.starts_with("api_keys"));
+    Ok((key.context("no API key")?.to_owned(), entry.context("no API key")?.to_owned()))
+}
+
 /// Defaults wherever they do not stop a load from one address.
-fn configuration(setup: &Setup<'_>, smtp: SocketAddr, http: SocketAddr) -> String {
+fn configuration(setup: &Setup<'_>, api_keys: &str, smtp: SocketAddr, http: SocketAddr) -> String {
     let key =
         |domain: &str| format!(r#"[{{ selector = "s1", algorithm = "rsa-sha256", key = "{domain}.pem" }}]"#);
     let tenants: String = TENANTS
@@ -285,6 +303,7 @@ listen = ["{http}"]
 retry = ["{retry}"]
 {next_hop}[[tenant]]
 id = "bench"
+{api_keys}
 [[tenant.domain]]
 name = "{PLAIN}"
 dkim = {plain}

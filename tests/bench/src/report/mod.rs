@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::api::Api;
 use crate::backlog::Backlog;
 use crate::ceiling::Ceiling;
 use crate::compare::{Comparison, SourceComparison};
@@ -37,6 +38,7 @@ pub(crate) struct Report {
     pub(crate) source_comparisons: Vec<SourceComparison>,
     pub(crate) fairness: Option<Fairness>,
     pub(crate) plugins: Option<Plugins>,
+    pub(crate) api: Option<Api>,
     pub(crate) backlog: Option<Backlog>,
     pub(crate) idle: Option<Idle>,
     pub(crate) large_message: Option<LargeMessage>,

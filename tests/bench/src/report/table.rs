@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Report, mega, megabytes};
+use crate::api::Api;
 use crate::throughput::Figures;
 
 impl Report {
@@ -36,6 +37,9 @@ impl Report {
             text.push_str(
                 "\nA quick run shows that the benchmark works; its figures are not to be compared.\n",
             );
+        }
+        if let Some(api) = &self.api {
+            api_lines(api, &mut text);
         }
         if self.loads.iter().any(|l| l.others > 0.05) {
             text.push_str("\nOther processes took more than 5 % of the machine: rates and latencies are too low a bound.\n");
@@ -237,6 +241,21 @@ impl Report {
         }
         text.push('\n');
     }
+}
+
+fn api_lines(api: &Api, text: &mut String) {
+    for (rates, cpu) in api.rates.iter().zip(&api.cpu_us) {
+        let [[smtp, http], [smtp_us, http_us]] = [rates, cpu];
+        let _ = writeln!(
+            text,
+            "by SMTP {smtp:.0}/s, {smtp_us:.0} us/message; by HTTP {http:.0}/s, {http_us:.0} us/message"
+        );
+    }
+    let batches: Vec<String> = api.batch_ms.iter().map(|ms| format!("{ms:.0}")).collect();
+    let _ = writeln!(text, "batches of 1,000 personalised messages: {} ms", batches.join(", "));
+    let _ = writeln!(text, "a rendering: {:.0} us in `template`", api.render_us);
+    let click = &api.click_ms;
+    let _ = writeln!(text, "2,000 clicks a second: p50 {:.1}, p99 {:.1} ms\n", click.p50, click.p99);
 }
 
 fn loads(loads: &[Figures], text: &mut String) {

@@ -52,6 +52,7 @@ impl Report {
         self.throughput(&mut verdicts);
         self.neighbours_are_not_felt(&mut verdicts);
         self.plugins(&mut verdicts);
+        self.api(&mut verdicts);
         self.memory_and_recovery(&mut verdicts);
         self.verdicts = verdicts.0;
     }
@@ -115,6 +116,15 @@ impl Report {
             verdicts.at_least(&what, share, 90.0, "%");
             verdicts.at_most("resident beside them", megabytes(backlog.resident_kib), 400.0, "MB");
         }
+    }
+
+    fn api(&self, verdicts: &mut Verdicts) {
+        let Some(api) = &self.api else { return };
+        verdicts.at_least("messages per second by HTTP, of those by SMTP", api.ratio() * 100.0, 80.0, "%");
+        verdicts.at_most("a batch of 1,000 personalised messages accepted", api.batch(), 1000.0, "ms");
+        let renders = 1e6 / api.render_us.max(1.0);
+        verdicts.at_least("renderings per second and processor", renders, 10_000.0, "/s");
+        verdicts.at_most("redirects at 2,000 clicks a second, p99", api.click_ms.p99, 5.0, "ms");
     }
 
     fn plugins(&self, verdicts: &mut Verdicts) {

@@ -1,0 +1,78 @@
+//! A client of the HTTP API: one connection that is kept, one request after another.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// A server that leaves a client waiting for longer does not answer any more.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A connection.
+pub(crate) struct HttpClient {
+    stream: BufReader<TcpStream>,
+}
+
+/// An answer.
+pub(crate) struct HttpAnswer {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+}
+
+impl HttpClient {
+    pub(crate) async fn connect(to: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(to).await.context("the relay's HTTP port")?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream: BufReader::new(stream) })
+    }
+
+    /// A POST of JSON with an API key.
+    pub(crate) async fn post(&mut self, path: &str, key: &str, json: &[u8]) -> Result<HttpAnswer> {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: api.test\r\nAuthorization: Bearer {key}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            json.len()
+        );
+        self.ask(&[head.as_bytes(), json].concat()).await
+    }
+
+    /// A GET at a host.
+    pub(crate) async fn get(&mut self, host: &str, path: &str) -> Result<HttpAnswer> {
+        self.ask(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await
+    }
+
+    async fn ask(&mut self, request: &[u8]) -> Result<HttpAnswer> {
+        self.stream.get_mut().write_all(request).await?;
+        timeout(PATIENCE, self.answer()).await.with_context(|| format!("no answer within {PATIENCE:?}"))?
+    }
+
+    async fn answer(&mut self) -> Result<HttpAnswer> {
+        let first = self.line().await?;
+        let status = first.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let status = status.with_context(|| format!("no status: {first:?}"))?;
+        let mut length = 0;
+        loop {
+            let line = self.line().await?;
+            if line.is_empty() {
+                break;
+            }
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().context("Content-Length")?;
+            }
+        }
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body).await?;
+        Ok(HttpAnswer { status, body })
+    }
+
+    async fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        ensure!(self.stream.read_line(&mut line).await? > 0, "the server closed a connection");
+        Ok(line.trim_end().to_owned())
+    }
+}
