@@ -26,6 +26,7 @@ macro_rules! migrations {
             migration!($folder, 2, "0002_templates"),
             migration!($folder, 3, "0003_suppressions"),
             migration!($folder, 4, "0004_webhooks"),
+            migration!($folder, 7, "0007_statistics"),
         ]
     };
 }
@@ -34,8 +35,8 @@ macro_rules! migration {
         ($number, $name, include_str!(concat!("../migrations/", $folder, "/", $name, ".sql")))
     };
 }
-const SQLITE: [(i64, &str, &str); 4] = migrations!("sqlite");
-const POSTGRES: [(i64, &str, &str); 4] = migrations!("postgres");
+const SQLITE: &[(i64, &str, &str)] = &migrations!("sqlite");
+const POSTGRES: &[(i64, &str, &str)] = &migrations!("postgres");
 
 /// Connections that read SQLite beside the one that writes.
 const READERS: u32 = 4;
@@ -204,7 +205,7 @@ async fn sqlite(path: &Path) -> Result<Database, ControlStoreError> {
         .busy_timeout(PATIENCE);
     let pool = |most| SqlitePoolOptions::new().max_connections(most).acquire_timeout(PATIENCE);
     let writer = pool(1).connect_with(options.clone()).await?;
-    migrator(&SQLITE).run(&writer).await?;
+    migrator(SQLITE).run(&writer).await?;
     leave_marker(path)?;
     let reader = pool(READERS).connect_with(options.read_only(true)).await?;
     Ok(Database::Sqlite { reader, writer })
@@ -275,7 +276,7 @@ async fn postgres(url: &str) -> Result<Database, ControlStoreError> {
         .acquire_timeout(PATIENCE)
         .connect_with(options)
         .await?;
-    migrator(&POSTGRES).run(&pool).await?;
+    migrator(POSTGRES).run(&pool).await?;
     Ok(Database::Postgres(pool))
 }
 

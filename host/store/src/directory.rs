@@ -236,6 +236,7 @@ impl DirectoryStore for ControlStore {
                 "DELETE FROM template WHERE tenant = $1",
                 "DELETE FROM suppression WHERE tenant = $1",
                 "DELETE FROM webhook_endpoint WHERE tenant = $1",
+                "DELETE FROM statistics WHERE tenant = $1",
                 "DELETE FROM tenant WHERE id = $1",
             ] {
                 sqlx::query(sql).bind(id).execute(&mut *transaction).await?;

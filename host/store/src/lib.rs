@@ -14,6 +14,7 @@ mod control;
 mod directory;
 mod error;
 mod plugins;
+mod statistics;
 mod suppressions;
 mod templates;
 mod webhooks;
@@ -25,6 +26,11 @@ pub use directory::{
 };
 pub use error::ControlStoreError;
 pub use plugins::{ComponentVersion, PluginData, PluginRecord, PluginRecords, PluginStore};
+pub use statistics::{
+    COUNTERS, Counter, Dimension, SeenCandidate, SeenCredit, StatisticsAge, StatisticsBatch,
+    StatisticsCounts, StatisticsGroup, StatisticsQuery, StatisticsRow, StatisticsSite, StatisticsStore,
+    StatisticsSum,
+};
 pub use suppressions::{ALL_STREAMS, SuppressionFilter, SuppressionRecord, SuppressionStore};
 pub use templates::{
     TemplateChange, TemplateContent, TemplateRecord, TemplateStore, TemplateVariable, TemplateVersion,

@@ -1,5 +1,6 @@
 //! The contract of the store: every test runs on both databases.
 
+mod statistics;
 mod suppressions;
 mod templates;
 mod webhooks;
@@ -27,6 +28,10 @@ pub(crate) async fn holds(store: &ControlStore) {
     suppressions::many_topics_hide_no_stream(store).await;
     webhooks::endpoints_belong_to_one_tenant(store).await;
     webhooks::deliveries_move_with_the_cursor(store).await;
+    statistics::counts_move_with_the_cursor(store).await;
+    statistics::sums_are_grouped_by_interval_and_value(store).await;
+    statistics::what_was_seen_is_counted_once(store).await;
+    statistics::sites_are_replaced_and_what_is_old_goes(store).await;
 }
 
 fn tenant(id: &str) -> TenantRecord {
@@ -158,6 +163,7 @@ async fn a_tenant_takes_what_is_its_own_with_it(store: &ControlStore) {
         templates::add_one(store, id).await;
         suppressions::add_one(store, id).await;
         webhooks::add_one(store, id).await;
+        statistics::add_one(store, id).await;
     }
     store.delete_tenant("acme").await.expect("deletes");
     for (id, count) in [("acme", 0), ("other", 1)] {
@@ -166,6 +172,7 @@ async fn a_tenant_takes_what_is_its_own_with_it(store: &ControlStore) {
         assert_eq!(store.suppressions(id, &all, ("", ""), 10).await.expect("reads").len(), count, "{id}");
         let endpoints = store.webhook_endpoints().await.expect("reads");
         assert_eq!(endpoints.iter().filter(|e| e.tenant == id).count(), count, "{id}");
+        assert_eq!(statistics::sent(store, id).await, i64::try_from(count).expect("small"), "{id}");
     }
     clear(store).await;
 }
