@@ -62,12 +62,16 @@ pub struct Tag {
     pub value: String,
 }
 
-/// What the sender attached to a message. Every event about the message has it.
+/// What the sender attached to a message, and the domain that it is sent from. Every event about the
+/// message has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Labels {
     /// The kind of mail; left out of JSON when it is transactional.
     #[serde(default, skip_serializing_if = "Stream::is_default")]
     pub stream: Stream,
+    /// The configured domain that the message is sent from; empty for none. The relay sets it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub domain: String,
     /// The topic that a recipient can leave without leaving the others; empty for none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub topic: String,

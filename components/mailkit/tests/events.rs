@@ -10,12 +10,13 @@ const GOLDEN: &str = include_str!("../../../tests/golden/events.json");
 const DOCUMENT: &str = include_str!("../../../host/EVENTS.md");
 
 /// Fields that every event has, documented in a table of their own.
-const COMMON: [&str; 11] = [
+const COMMON: [&str; 12] = [
     "type",
     "cursor",
     "created_at",
     "message_id",
     "stream",
+    "domain",
     "topic",
     "tags",
     "metadata",

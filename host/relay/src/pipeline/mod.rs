@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use relevo_mailkit::address::Address;
 use relevo_mailkit::envelope::{Envelope, Recipient};
+use relevo_mailkit::labels::Labels;
 use relevo_mailkit::model::{Note, Report, Rewrite};
 use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::source::Source;
@@ -254,7 +255,10 @@ impl Run<'_> {
             subject: truncated(report.subject.clone(), 200),
             recipe: plan.recipe.encode().map_err(|e| store_failed(&e.to_string()))?,
             attributes: result.attributes.clone(),
-            labels: options.labels.clone(),
+            labels: Labels {
+                domain: sending.map(|domain| domain.name.clone()).unwrap_or_default(),
+                ..options.labels.clone()
+            },
             scheduled_at: options.send_at,
             enforce_tls: options.enforce_tls,
         };
