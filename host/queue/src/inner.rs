@@ -70,6 +70,8 @@ pub(crate) struct StoreCore {
     pub(crate) poison: Poison,
     pub(crate) changed: Notify,
     pub(crate) counters: StoreCounters,
+    /// Random, made with the store.
+    pub(crate) id: u64,
     /// Cursor of the last event.
     pub(crate) newest_event: watch::Sender<u64>,
 }

@@ -83,6 +83,7 @@ pub(crate) fn start(
         poison: crate::inner::Poison::default(),
         changed: tokio::sync::Notify::new(),
         counters: crate::inner::StoreCounters::default(),
+        id: mark.store,
         newest_event: tokio::sync::watch::Sender::new(newest_event),
     });
     let mut scan = IndexScan { inner: &inner, found: ScanFindings::default() };

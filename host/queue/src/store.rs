@@ -69,6 +69,13 @@ impl EmbeddedStore {
         Self::start(&path, Arc::new(RealDisk), config, Some(lock))
     }
 
+    /// The id of the store, made at random with it: what keeps a cursor of its event log keeps this,
+    /// too.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.inner.id
+    }
+
     /// Rebuilds the index of a directory from what bodies and segments still tell; see `DESIGN.md`.
     /// Messages that are found there, and not in the index as far as it can be read, are queued
     /// again: held, or due at once with `release`. It is not known which of their recipients have

@@ -43,6 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("relevo-resolve", &[]),
     ("relevo-keys", &[]),
     ("relevo-fetch", &["relevo-resolve"]),
+    ("relevo-statistics", &["relevo-queue", "relevo-store"]),
     ("relevo-store", &[]),
     ("relevo-runtime", &[]),
     ("relevo-smtp", &["relevo-proto"]),
@@ -61,7 +62,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("relevo-policy", &["relevo-relay", "relevo-queue", "relevo-runtime", "relevo-smtp", "relevo-store"]),
-    ("relevo-http", &["relevo-relay", "relevo-queue"]),
+    ("relevo-http", &["relevo-relay", "relevo-queue", "relevo-statistics"]),
     (
         "relevo",
         &[
@@ -74,6 +75,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "relevo-keys",
             "relevo-runtime",
             "relevo-smtp",
+            "relevo-statistics",
             "relevo-store",
         ],
     ),

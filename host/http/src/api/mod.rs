@@ -7,6 +7,7 @@ mod emails;
 mod events;
 mod follow;
 mod list;
+mod stats;
 mod suppressions;
 mod templates;
 
@@ -22,6 +23,7 @@ use relevo_relay::sending::Sending;
 use relevo_relay::settings::SettingsHandle;
 use relevo_relay::suppressions::Suppressions;
 use relevo_relay::templates::Templates;
+use relevo_statistics::Statistics;
 
 use crate::error::{self, RequestError};
 use follow::LongPolls;
@@ -35,6 +37,7 @@ pub struct ApiServices {
     suppressions: Arc<Suppressions>,
     sending: Sending,
     emails: Emails,
+    statistics: Statistics,
     polls: Arc<LongPolls>,
 }
 
@@ -47,9 +50,11 @@ impl ApiServices {
         templates: Templates,
         suppressions: Arc<Suppressions>,
         sending: Sending,
+        statistics: Statistics,
     ) -> Self {
         let emails = Emails::new(Arc::clone(&events));
-        Self { settings, events, templates, suppressions, sending, emails, polls: Arc::default() }
+        let polls = Arc::default();
+        Self { settings, events, templates, suppressions, sending, emails, statistics, polls }
     }
 }
 
@@ -65,6 +70,8 @@ pub(crate) fn routes() -> Router<ApiServices> {
         .route("/emails/{id}/cancel", post(emails::cancel))
         .route("/events", get(events::events))
         .route("/domains/{name}/records", get(domains::records))
+        .route("/stats", get(stats::stats))
+        .route("/stats/benchmark", get(stats::benchmark))
         .route("/templates", get(templates::list).post(templates::create))
         .route("/templates/{name}", get(templates::show).patch(templates::update).delete(templates::delete))
         .route("/templates/{name}/publish", post(templates::publish))

@@ -30,6 +30,7 @@ use relevo_relay::suppressions::Suppressions;
 use relevo_relay::templates::Templates;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
 use relevo_resolve::{Addresses, IpFamily, MailRoute, Resolve, ResolveError};
+use relevo_statistics::Statistics;
 use relevo_store::{ControlStore, StoreUrl};
 use rustls::RootCertStore;
 use sha2::{Digest, Sha256};
@@ -137,13 +138,17 @@ fn settings() -> Settings {
     }
 }
 
-/// Templates and suppressions in a store of their own, for stages that answer nothing.
-async fn control(directory: &std::path::Path, events: &Arc<dyn EventLog>) -> (Templates, Arc<Suppressions>) {
+/// Templates, suppressions and statistics in a store of their own, for stages that answer nothing.
+async fn control(
+    directory: &std::path::Path,
+    events: &Arc<dyn EventLog>,
+) -> (Templates, Arc<Suppressions>, Statistics) {
     let store = ControlStore::open(&StoreUrl::File(directory.join("control.sqlite"))).await.unwrap();
     let (store, clock, ids) = (Arc::new(store), Arc::new(SystemClock::new()), Arc::new(RandomIds));
     let suppressions = Suppressions::open(store.clone(), events.clone(), clock.clone(), ids.clone()).await;
     let sandbox = Sandbox::new(Arc::new(stages::NoStages));
-    (Templates::new(store, sandbox, clock, ids), Arc::new(suppressions.unwrap()))
+    let statistics = Statistics::new(store.clone(), "statistics");
+    (Templates::new(store, sandbox, clock, ids), Arc::new(suppressions.unwrap()), statistics)
 }
 
 /// Sends nothing: its stages answer nothing.
@@ -200,10 +205,10 @@ impl World {
             Arc::new(SystemClock::new()),
             TrackingMetrics::default(),
         );
-        let (templates, suppressions) = control(directory.path(), &events).await;
+        let (templates, suppressions, statistics) = control(directory.path(), &events).await;
         let sending = sending(&store, &templates, &suppressions);
         let services = HttpServices {
-            api: ApiServices::new(settings.clone(), events, templates, suppressions, sending),
+            api: ApiServices::new(settings.clone(), events, templates, suppressions, sending, statistics),
             tracking: Arc::new(tracking),
             operations: OperationsServices {
                 settings,

@@ -33,6 +33,7 @@ use relevo_relay::trace::TraceObserver;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
 use relevo_resolve::Resolve;
 use relevo_smtp::client::root_certificates;
+use relevo_statistics::{Statistics, StatisticsMetrics, StatisticsReader, reader_name};
 use relevo_store::{ControlStore, StoreUrl};
 use tokio::sync::{Notify, watch};
 
@@ -91,7 +92,9 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     }
 
     let tracking = Arc::new(tracking(&base, &mut registry));
-    let api = ApiServices::new(base.settings.clone(), base.store.clone(), templates, suppressions, sending);
+    let (statistics, reader) = statistics(&base, &control_store, &mut registry);
+    let (settings, events_of) = (base.settings.clone(), base.store.clone());
+    let api = ApiServices::new(settings, events_of, templates, suppressions, sending, statistics);
     let http = http_services(&base, &plugins, (tracking.clone(), api), inbox, tasks.watch(), registry);
     let (stop, stopped) = watch::channel(false);
     let limits = base.parts.http.connection_limits();
@@ -102,6 +105,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     tasks.spawn("the control socket", control::serve(socket, control(&base, &plugins, &delivery)));
     let repeats = tracking.clone();
     tasks.spawn("the writer of repeated clicks and opens", async move { repeats.write_repeats().await });
+    tasks.spawn("the reader of statistics", reader.run());
     tasks.spawn("the removal of old events", prune(events, clock, base.parts.events));
     let reread_directory = Arc::new(Notify::new());
     tasks.spawn("the directory of the store", directory.run(reread_directory.clone()));
@@ -222,6 +226,19 @@ fn attachment_fetcher(base: &Base, resolve: Arc<dyn Resolve>) -> anyhow::Result<
 
 fn templates(base: &Base, store: &Arc<ControlStore>) -> Templates {
     Templates::new(store.clone(), base.sandbox.clone(), base.clock.clone(), Arc::new(RandomIds))
+}
+
+/// Statistics, and the reader that counts them.
+fn statistics(
+    base: &Base,
+    store: &Arc<ControlStore>,
+    registry: &mut Registry,
+) -> (Statistics, StatisticsReader) {
+    let (name, clock) = (reader_name(base.store.id()), base.clock.clone());
+    let statistics = Statistics::new(store.clone(), &name);
+    let metrics = StatisticsMetrics::register(registry);
+    let now = Arc::new(move || clock.now());
+    (statistics, StatisticsReader::new(base.store.clone(), store.clone(), name, now, metrics))
 }
 
 fn tracking(base: &Base, registry: &mut Registry) -> TrackingEndpoint {

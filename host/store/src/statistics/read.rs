@@ -37,17 +37,14 @@ pub(super) async fn values(
     rows.into_iter()
         .map(|(name, value)| {
             let reason = format!("{name} is not a dimension");
-            let dimension = Dimension::read(&name)
-                .ok_or(ControlStoreError::Damaged { table: "statistics", reason })?;
+            let dimension =
+                Dimension::read(&name).ok_or(ControlStoreError::Damaged { table: "statistics", reason })?;
             Ok((dimension, value))
         })
         .collect()
 }
 
-pub(super) async fn sites(
-    store: &ControlStore,
-    max: u32,
-) -> Result<Vec<StatisticsSite>, ControlStoreError> {
+pub(super) async fn sites(store: &ControlStore, max: u32) -> Result<Vec<StatisticsSite>, ControlStoreError> {
     let rows: Vec<(String, String, i64)> = reading!(store, pool => {
         sqlx::query_as(
             "SELECT domain, provider, seen_on FROM statistics_site ORDER BY seen_on DESC, domain LIMIT $1",

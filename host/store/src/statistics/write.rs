@@ -16,10 +16,7 @@ const SIZES: [usize; 4] = [200, 50, 10, 1];
 /// The key of a [`SeenCandidate`].
 type SeenKey = ([u8; 16], i64, i64);
 
-pub(super) async fn add(
-    store: &ControlStore,
-    mut batch: StatisticsBatch,
-) -> Result<(), ControlStoreError> {
+pub(super) async fn add(store: &ControlStore, mut batch: StatisticsBatch) -> Result<(), ControlStoreError> {
     // One order for all writers: two that lock the same rows in two orders wait for each other.
     batch.seen.sort_by_key(key);
     batch.sites.sort_by(|a, b| a.domain.cmp(&b.domain));

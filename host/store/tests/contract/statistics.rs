@@ -8,7 +8,13 @@ use relevo_store::{
 
 const READER: &str = "statistics:contract";
 
-fn row(tenant: &str, dimension: Dimension, hour: i64, value: &str, counts: &[(Counter, i64)]) -> StatisticsRow {
+fn row(
+    tenant: &str,
+    dimension: Dimension,
+    hour: i64,
+    value: &str,
+    counts: &[(Counter, i64)],
+) -> StatisticsRow {
     let mut all = StatisticsCounts::default();
     for (counter, count) in counts {
         all.add(*counter, *count);
