@@ -58,3 +58,21 @@ impl TlsMemory {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use relevo_resolve::MailRoute;
+
+    use super::*;
+
+    #[test]
+    fn a_sender_may_demand_a_verified_connection() {
+        let route = MailRoute { hosts: Vec::new(), site: "s".into(), ttl: Duration::ZERO, implicit: false };
+        let mx = NextHop::Mx(Arc::new(route));
+        let asked = |enforce_tls| requirement(&mx, &ItemMeta { enforce_tls, ..ItemMeta::default() });
+        assert_eq!((asked(false).mode, asked(false).reason), (TlsPolicy::Opportunistic, TlsReason::ByMx));
+        assert_eq!((asked(true).mode, asked(true).reason), (TlsPolicy::Verified, TlsReason::Demanded));
+    }
+}

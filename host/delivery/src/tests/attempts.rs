@@ -40,6 +40,23 @@ async fn the_next_host_is_tried_when_one_refuses_or_closes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_was_suppressed_since_gets_nothing() {
+    let w = World::new();
+    w.net.domain("a.test", &[("mx", accepts())]);
+    w.net.domain("origin.test", &[("home", accepts())]);
+    let id = w.send("t", super::DAY, &[("a.test", &["suppressed@a.test", "unclear@a.test", "u@a.test"])]);
+    seconds(5).await;
+    assert_eq!(w.states(id), [FAILED, RecipientState::Pending, RecipientState::Delivered]);
+    let mut kinds = w.kinds(id);
+    kinds.sort();
+    let expected = ["email.delivered", "email.delivery_delayed", "email.dsn_queued", "email.suppressed"];
+    assert_eq!(kinds, expected, "who cannot be told about waits");
+    let sent = w.net.transactions();
+    assert!(sent.iter().all(|t| t.recipients != ["suppressed@a.test"]), "{sent:?}");
+    assert!(w.bounces()[0].contains("suppressed since yesterday"), "{:?}", w.bounces());
+}
+
+#[tokio::test(start_paused = true)]
 async fn recipients_beyond_the_hosts_limit_go_at_once_in_new_transactions() {
     let w = World::new();
     w.net.domain("a.test", &[("mx", Host::Takes(2))]);

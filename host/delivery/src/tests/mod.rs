@@ -93,7 +93,7 @@ impl World {
             queue: queue.clone(),
             resolve: net.clone(),
             dial: net.clone(),
-            guard: Arc::new(crate::Unguarded),
+            guard: Arc::new(GuardByName),
             copies: Arc::new(FixedCopies),
             settings: Arc::new(Fixed(Arc::new(settings))),
             observe: Arc::new(Unobserved),
@@ -177,6 +177,20 @@ impl World {
                 String::from_utf8(text).expect("UTF-8")
             })
             .collect()
+    }
+}
+
+/// Suppresses `suppressed@...`, and cannot tell about `unclear@...`.
+struct GuardByName;
+
+#[async_trait::async_trait]
+impl crate::RecipientGuard for GuardByName {
+    async fn suppression(&self, _: &ItemMeta, address: &str) -> Result<Option<String>, String> {
+        match address.split('@').next() {
+            Some("suppressed") => Ok(Some("suppressed since yesterday".to_owned())),
+            Some("unclear") => Err("the list cannot be read".to_owned()),
+            _ => Ok(None),
+        }
     }
 }
 

@@ -28,6 +28,27 @@ async fn accept(world: &World, message: &str, sender: &str, to: &[&str]) -> Acce
     world.queue.last_item()
 }
 
+/// A scheduled message is signed and dated at its release.
+#[tokio::test]
+async fn a_scheduled_message_has_the_date_of_its_release() {
+    let world = World::new();
+    let mut it = submission(&world, PLAIN);
+    it.options.send_at = Some(1_795_400_000_000);
+    world.pipeline.submit(it).await.expect("accepted");
+    let stored = world.queue.last_item();
+    assert_eq!(stored.deliveries[0].due_at, 1_795_400_000_000);
+    let copy = text(&world, &stored, 0).await;
+    let header = copy.split("\r\n\r\n").next().expect("a header");
+    assert_eq!(header.matches("\r\nDate: ").count(), 1, "{header}");
+    assert!(header.contains("\r\nDate: Mon, 23 Nov 2026 02:13:20 +0000"), "{header}");
+    assert!(header.contains("t=1795400000;"), "{header}");
+    let mut moved = stored.lease(0);
+    Arc::make_mut(&mut moved.meta).scheduled_at = Some(1_795_400_060_000);
+    let copy = world.copies.make(&moved, ALL).await.expect("a copy");
+    let copy = String::from_utf8(read(&*copy.source)).expect("UTF-8");
+    assert!(copy.contains("\r\nDate: Mon, 23 Nov 2026 02:14:20 +0000"), "{copy}");
+}
+
 async fn plain(world: &World) -> AcceptedItem {
     accept(world, PLAIN, "a@example.com", &["b@b.example", "c@c.example"]).await
 }
