@@ -139,7 +139,7 @@ impl Bench<'_> {
             let source = Arc::clone(&source);
             async move {
                 while Instant::now() < until {
-                    let answer = client.post("/render", &key, &source).await?;
+                    let answer = client.post("/render", &key, &[], &source).await?;
                     ensure!(answer.status == 200, "/render: {}", String::from_utf8_lossy(&answer.body));
                 }
                 Ok(())
@@ -167,7 +167,7 @@ impl Bench<'_> {
                         return Ok(());
                     }
                     tokio::time::sleep_until(due.into()).await;
-                    let answer = client.get(&host, &path).await?;
+                    let answer = client.get(&host, &path, "").await?;
                     ensure!(answer.status == 302, "a click: {}", answer.status);
                     let micros = u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX);
                     seen.1.lock().saturating_record(micros);
@@ -198,7 +198,7 @@ impl SendLoad {
             "html": html,
             "text": text,
         });
-        let answer = client.post("/emails", key, &serde_json::to_vec(&body)?).await?;
+        let answer = client.post("/emails", key, &[], &serde_json::to_vec(&body)?).await?;
         ensure!(answer.status == 202, "POST /emails: {}", String::from_utf8_lossy(&answer.body));
         self.ledger.acknowledge(serial);
         self.count.fetch_add(1, Ordering::Relaxed);
@@ -254,7 +254,7 @@ fn batch(relay: &Relay, scene: &Scene) -> Result<f64> {
     let took = runtime()?.block_on(async {
         let mut client = HttpClient::connect(relay.http).await?;
         let began = Instant::now();
-        let answer = client.post("/emails", &relay.key, &body).await?;
+        let answer = client.post("/emails", &relay.key, &[], &body).await?;
         ensure!(answer.status == 202, "a batch: {}", String::from_utf8_lossy(&answer.body));
         Ok::<_, anyhow::Error>(began.elapsed())
     })?;
@@ -275,7 +275,7 @@ fn tracked_path(relay: &Relay, scene: &Scene, capture: &Capture) -> Result<Strin
     });
     runtime()?.block_on(async {
         let mut client = HttpClient::connect(relay.http).await?;
-        let answer = client.post("/emails", &relay.key, &serde_json::to_vec(&body)?).await?;
+        let answer = client.post("/emails", &relay.key, &[], &serde_json::to_vec(&body)?).await?;
         ensure!(answer.status == 202, "a tracked message: {}", String::from_utf8_lossy(&answer.body));
         Ok(())
     })?;

@@ -12,36 +12,56 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection.
-pub(crate) struct HttpClient {
+pub struct HttpClient {
     stream: BufReader<TcpStream>,
 }
 
 /// An answer.
-pub(crate) struct HttpAnswer {
-    pub(crate) status: u16,
-    pub(crate) body: Vec<u8>,
+pub struct HttpAnswer {
+    /// The status code.
+    pub status: u16,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
 impl HttpClient {
-    pub(crate) async fn connect(to: SocketAddr) -> Result<Self> {
+    /// Connects.
+    ///
+    /// # Errors
+    /// Nobody listens.
+    pub async fn connect(to: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(to).await.context("the relay's HTTP port")?;
         stream.set_nodelay(true)?;
         Ok(Self { stream: BufReader::new(stream) })
     }
 
-    /// A POST of JSON with an API key.
-    pub(crate) async fn post(&mut self, path: &str, key: &str, json: &[u8]) -> Result<HttpAnswer> {
+    /// A POST of JSON with an API key and more header fields.
+    ///
+    /// # Errors
+    /// The connection ended, or no answer came: whether the request was accepted is then not known.
+    pub async fn post(
+        &mut self,
+        path: &str,
+        key: &str,
+        fields: &[(&str, &str)],
+        json: &[u8],
+    ) -> Result<HttpAnswer> {
+        let fields: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: api.test\r\nAuthorization: Bearer {key}\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+             {fields}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             json.len()
         );
         self.ask(&[head.as_bytes(), json].concat()).await
     }
 
-    /// A GET at a host.
-    pub(crate) async fn get(&mut self, host: &str, path: &str) -> Result<HttpAnswer> {
-        self.ask(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await
+    /// A GET at a host with an API key.
+    ///
+    /// # Errors
+    /// As for [`Self::post`].
+    pub async fn get(&mut self, host: &str, path: &str, key: &str) -> Result<HttpAnswer> {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n\r\n");
+        self.ask(head.as_bytes()).await
     }
 
     async fn ask(&mut self, request: &[u8]) -> Result<HttpAnswer> {

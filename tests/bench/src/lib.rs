@@ -6,6 +6,7 @@
 //!
 //! What starts a relay, talks to it and takes what it sends is public: other harnesses stand on it.
 
+pub mod http_client;
 pub mod ledger;
 pub mod load;
 pub mod message;
@@ -22,7 +23,6 @@ mod ceiling;
 mod compare;
 mod dns;
 mod group;
-mod http_client;
 mod memory;
 mod options;
 mod outside;

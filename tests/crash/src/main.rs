@@ -2,6 +2,8 @@
 //! calls. See README.md beside this crate.
 
 mod acknowledge;
+mod api;
+mod hook;
 mod image;
 mod kills;
 mod ledger;
@@ -61,6 +63,7 @@ fn run() -> Result<()> {
                 .and_then(|()| acknowledge::failed_sync(&binary, &directory)),
             Part::Power => power(&binary, &directory, &warm, &options),
             Part::Kills => kills(&binary, &directory, &options),
+            Part::Api => api(&binary, &directory, &options),
         };
         done.with_context(|| {
             format!("seed {}; the relay's files are in {}", options.seed, directory.display())
@@ -86,6 +89,23 @@ fn power(binary: &Path, directory: &Path, warm: &Warm, options: &Options) -> Res
     println!("syncs taken for nothing because a write ran beside them: {}", shown.overlapped);
     ensure!(shown.control, "an index that was not synced any more was not found out: this part cannot fail");
     println!("negative control: an index that was not synced any more was found out");
+    Ok(())
+}
+
+fn api(binary: &Path, directory: &Path, options: &Options) -> Result<()> {
+    if options.kills == 0 {
+        return Ok(());
+    }
+    let outcome = api::run(binary, directory, options.kills.div_ceil(2), options.seed)?;
+    println!("requests answered            {:>9}", outcome.answered);
+    println!("  made more than once        {:>9}", outcome.repeated);
+    println!("copies repeated by a kill    {:>9}", outcome.copies_repeated);
+    println!("events told by a webhook     {:>9}", outcome.told);
+    println!("  told more than once        {:>9}", outcome.told_repeated);
+    for violation in outcome.violations.iter().take(50) {
+        println!("{violation}");
+    }
+    ensure!(outcome.violations.is_empty(), "{} violations", outcome.violations.len());
     Ok(())
 }
 

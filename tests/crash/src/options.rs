@@ -7,10 +7,10 @@ use anyhow::{Context, Result, bail};
 pub(crate) const USAGE: &str = "\
 usage: RELEVO=PATH relevo-crash [OPTIONS]
 
-  --kills N        SIGKILLs under load (200; 0: none)
+  --kills N        SIGKILLs under load, and half as many under requests of the API (200; 0: none)
   --images N       images of a loss of power (24; 0: none)
   --seed S         of messages, of when to kill, of what a loss of power leaves (from the clock)
-  --only PARTS     of acknowledge, power, kills, by comma
+  --only PARTS     of acknowledge, power, kills, api, by comma
   --directory DIR  for the relays' files (target/crash)
   --keep           does not remove them afterwards";
 
@@ -23,6 +23,8 @@ pub(crate) enum Part {
     Power,
     /// SIGKILLs.
     Kills,
+    /// SIGKILLs under requests of the API.
+    Api,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +44,7 @@ impl Options {
             kills: 200,
             images: 24,
             seed,
-            parts: vec![Part::Acknowledge, Part::Power, Part::Kills],
+            parts: vec![Part::Acknowledge, Part::Power, Part::Kills, Part::Api],
             directory: PathBuf::from("target/crash"),
             keep: false,
         };
@@ -69,7 +71,8 @@ fn part(name: &str) -> Result<Part> {
         "acknowledge" => Ok(Part::Acknowledge),
         "power" => Ok(Part::Power),
         "kills" => Ok(Part::Kills),
-        _ => bail!("{name} is none of acknowledge, power, kills"),
+        "api" => Ok(Part::Api),
+        _ => bail!("{name} is none of acknowledge, power, kills, api"),
     }
 }
 

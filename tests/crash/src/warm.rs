@@ -30,7 +30,9 @@ impl Warm {
             fs::set_permissions(part, fs::metadata(&from)?.permissions())?;
         }
         copy_files(&from, &to, |_| true)?;
-        copy_files(&self.0, directory, |path| path.extension().is_some_and(|e| e == "pem"))
+        copy_files(&self.0, directory, |path| {
+            path.extension().is_some_and(|e| e == "pem") || path.ends_with("api-key")
+        })
     }
 }
 
