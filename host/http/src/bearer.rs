@@ -30,11 +30,15 @@ impl<S: Sync, R: Role<S>> FromRequestParts<S> for Proven<R> {
 
 /// The SHA-256 of the key that was sent.
 pub(crate) fn digest(parts: &Parts) -> Result<[u8; 32], RequestError> {
+    Ok(Sha256::digest(token(parts)?.as_bytes()).into())
+}
+
+/// The key that was sent.
+pub(crate) fn token(parts: &Parts) -> Result<&str, RequestError> {
     let sent = parts.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
     let key =
         sent.and_then(|v| v.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let (_, key) = key.ok_or(RequestError::MissingKey)?;
-    Ok(Sha256::digest(key.trim().as_bytes()).into())
+    key.map(|(_, key)| key.trim()).ok_or(RequestError::MissingKey)
 }
 
 /// The name of a key among keys by name.

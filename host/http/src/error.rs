@@ -25,6 +25,9 @@ pub enum RequestError {
     /// The key may not do this.
     #[error("{0}")]
     InvalidKey(String),
+    /// The key is good, and may not do this.
+    #[error("{0}")]
+    Restricted(String),
     /// There is no such thing, or it is somebody else's.
     #[error("{0}")]
     NotFound(String),
@@ -69,6 +72,19 @@ pub enum RequestError {
         /// When the next one may come.
         retry_after: Duration,
     },
+    /// The tenant has sent as much as it may.
+    #[error("{message}")]
+    QuotaExceeded {
+        /// `hourly_quota_exceeded`, `daily_quota_exceeded` or `monthly_quota_exceeded`.
+        name: &'static str,
+        /// What is used up, and until when.
+        message: String,
+        /// When more may be sent.
+        retry_after: Duration,
+    },
+    /// Requests of all callers together are too large.
+    #[error("the relay has too many requests at once, try again in a second")]
+    Overloaded,
     /// The relay cannot do it now. The text is for the client; details go to the log.
     #[error("{0}")]
     Unavailable(String),
@@ -90,7 +106,7 @@ impl RequestError {
         match self {
             Self::Malformed(_) | Self::IdempotencyKey(_) => StatusCode::BAD_REQUEST,
             Self::MissingKey => StatusCode::UNAUTHORIZED,
-            Self::InvalidKey(_) => StatusCode::FORBIDDEN,
+            Self::InvalidKey(_) | Self::Restricted(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) | Self::RequestUnderWay | Self::KeyOfAnotherRequest => StatusCode::CONFLICT,
@@ -98,8 +114,8 @@ impl RequestError {
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Invalid { .. } | Self::InvalidFields(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooMany { .. } | Self::QuotaExceeded { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Overloaded | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -109,6 +125,7 @@ impl RequestError {
             Self::Malformed(_) => "bad_request",
             Self::MissingKey => "missing_api_key",
             Self::InvalidKey(_) => "invalid_api_key",
+            Self::Restricted(_) => "restricted_api_key",
             Self::NotFound(_) => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Conflict(_) => "conflict",
@@ -120,7 +137,8 @@ impl RequestError {
             Self::RequestUnderWay => "concurrent_idempotent_requests",
             Self::KeyOfAnotherRequest => "invalid_idempotent_request",
             Self::TooMany { .. } => "rate_limit_exceeded",
-            Self::Unavailable(_) => "unavailable",
+            Self::QuotaExceeded { name, .. } => name,
+            Self::Overloaded | Self::Unavailable(_) => "unavailable",
         }
     }
 
@@ -228,15 +246,21 @@ pub(crate) async fn answer_errors(State(words): State<Words>, request: Request, 
     let id = id.as_ref().and_then(|id| id.header_value().to_str().ok()).unwrap_or_default();
     let mut worded = words(&error, id);
     let fields = worded.headers_mut();
-    if let Some(allow) = response.headers().get(header::ALLOW) {
-        fields.insert(header::ALLOW, allow.clone());
+    for (name, value) in response.headers() {
+        if *name == header::ALLOW || name.as_str().starts_with("ratelimit-") {
+            fields.insert(name.clone(), value.clone());
+        }
     }
     match &error {
         RequestError::MissingKey => {
             fields.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        RequestError::TooMany { retry_after } => {
-            fields.insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
+        RequestError::TooMany { retry_after } | RequestError::QuotaExceeded { retry_after, .. } => {
+            let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+            fields.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        RequestError::Overloaded => {
+            fields.insert(header::RETRY_AFTER, HeaderValue::from(1));
         }
         _ => {}
     }

@@ -17,7 +17,7 @@ mod router;
 mod services;
 mod tracking;
 
-pub use api::ApiServices;
+pub use api::{AdminServices, ApiLimits, ApiServices};
 pub use error::RequestError;
 pub use listen::{ConnectionLimits, serve};
 pub use metrics::{HttpMetrics, ListenerMetrics};

@@ -78,7 +78,7 @@ pub fn router(listener: Listener, services: &HttpServices) -> Router {
 }
 
 fn api_routes(services: &HttpServices) -> Router {
-    worded(api::routes().with_state(services.api.clone()), api::words)
+    worded(api::routes(&services.api).with_state(services.api.clone()), api::words)
 }
 
 fn operations_routes(services: &HttpServices) -> Router {

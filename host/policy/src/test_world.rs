@@ -54,6 +54,8 @@ fn tenant(id: &str, kv_size: u64) -> Arc<Tenant> {
         max_held: 0,
         plugins: vec![plugin],
         grants: Arc::default(),
+        quota: Default::default(),
+        requests_per_second: None,
     })
 }
 

@@ -2,8 +2,11 @@
 //! traits: storage is [`relevo_queue::Queue`], DNS is [`relevo_resolve::Resolve`], the stages are
 //! [`relevo_runtime::Stages`].
 
+pub mod api_keys;
+pub mod audit;
 pub mod copies;
 pub mod directory;
+pub mod domains;
 pub mod emails;
 pub mod events;
 pub mod intake;
@@ -11,13 +14,14 @@ pub mod metrics;
 pub mod pipeline;
 pub mod policy;
 mod queue_key;
+pub mod quota;
 pub mod records;
 pub mod sandbox;
 pub mod sending;
 pub mod settings;
 pub mod suppressions;
 pub mod templates;
-mod token_buckets;
+pub mod token_buckets;
 pub mod trace;
 pub mod tracking;
 

@@ -33,7 +33,14 @@ mod tests {
     #[test]
     fn a_choice_is_in_the_key() {
         let (name, tenant, grants) = ("shop.test".to_owned(), "acme".to_owned(), EgressGrants::default());
-        let shop = Domain { name, tenant, dkim: vec![], tracking: None, grants: Arc::new(grants) };
+        let shop = Domain {
+            name,
+            tenant,
+            dkim: vec![],
+            tracking: None,
+            grants: Arc::new(grants),
+            enforce_tls: false,
+        };
         let own = EgressChoice { pool: "own".into(), ..EgressChoice::default() };
         let want = QueueKeyParts {
             domain: "[IPv6:2001:db8::1]".into(),

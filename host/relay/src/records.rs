@@ -55,9 +55,13 @@ pub fn records(domain: &Domain, settings: &Settings) -> Vec<DnsRecord> {
     records
 }
 
-/// RFC 7208: the host, whose address the system may choose, and every address that is configured to
-/// send from; all others softly fail.
 fn spf(domain: &Domain, settings: &Settings) -> String {
+    format!("v=spf1 {} ~all", spf_terms(domain, settings).join(" "))
+}
+
+/// RFC 7208: the host, whose address the system may choose, and every address that is configured to
+/// send from.
+pub(crate) fn spf_terms(domain: &Domain, settings: &Settings) -> Vec<String> {
     let delivery = &settings.delivery;
     let pools = domain.grants.pools.iter().filter_map(|name| delivery.pools.get(name));
     let of_pools = pools.flat_map(|pool| pool.source_ipv4.iter().chain(&pool.source_ipv6));
@@ -72,7 +76,7 @@ fn spf(domain: &Domain, settings: &Settings) -> String {
             terms.push(term);
         }
     }
-    format!("v=spf1 {} ~all", terms.join(" "))
+    terms
 }
 
 /// The name of a tracking host; none when it is an address.

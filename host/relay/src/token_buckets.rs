@@ -13,10 +13,23 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A bucket for each key. An empty bucket is full again after the window.
 #[derive(Debug)]
-pub(crate) struct TokenBuckets<K> {
+pub struct TokenBuckets<K> {
     window: Duration,
     max_keys: usize,
     buckets: Mutex<BucketTable<K>>,
+}
+
+/// What a bucket holds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BucketLevel {
+    /// A token was taken.
+    pub is_taken: bool,
+    /// Tokens that are left.
+    pub left: f64,
+    /// Time until another one can be taken.
+    pub next_in: Duration,
+    /// Time until the bucket is full.
+    pub full_in: Duration,
 }
 
 #[derive(Debug)]
@@ -35,7 +48,8 @@ struct TokenBucket {
 
 impl<K: Hash + Eq + Clone> TokenBuckets<K> {
     /// Keeps at most `max_keys` buckets. All keys beyond them share one.
-    pub(crate) fn new(window: Duration, max_keys: usize) -> Self {
+    #[must_use]
+    pub fn new(window: Duration, max_keys: usize) -> Self {
         let buckets = BucketTable { by_key: HashMap::new(), shared: None, swept_at: Duration::ZERO };
         Self { window, max_keys, buckets: Mutex::new(buckets) }
     }
@@ -43,6 +57,11 @@ impl<K: Hash + Eq + Clone> TokenBuckets<K> {
     /// Takes one token from the bucket of `key`, if there is one left. A full bucket holds
     /// `capacity` tokens. `now` never goes back.
     pub(crate) fn take(&self, key: &K, capacity: f64, now: Duration) -> bool {
+        self.spend(key, capacity, now).is_taken
+    }
+
+    /// As [`Self::take`], and tells what is left.
+    pub fn spend(&self, key: &K, capacity: f64, now: Duration) -> BucketLevel {
         let mut buckets = self.buckets.lock();
         let BucketTable { by_key, shared, swept_at } = &mut *buckets;
         if by_key.len() >= SWEEP_ABOVE && now.saturating_sub(*swept_at) >= SWEEP_INTERVAL {
@@ -57,11 +76,16 @@ impl<K: Hash + Eq + Clone> TokenBuckets<K> {
         };
         bucket.left = bucket.refilled(capacity, self.window, now);
         bucket.at = now;
-        let taken = bucket.left >= 1.0;
-        if taken {
+        let is_taken = bucket.left >= 1.0;
+        if is_taken {
             bucket.left -= 1.0;
         }
-        taken
+        let left = bucket.left;
+        let time_for = |tokens: f64| {
+            let seconds = tokens.max(0.0) * self.window.as_secs_f64() / capacity;
+            Duration::try_from_secs_f64(seconds).unwrap_or(self.window)
+        };
+        BucketLevel { is_taken, left, next_in: time_for(1.0 - left), full_in: time_for(capacity - left) }
     }
 }
 
@@ -95,6 +119,18 @@ mod tests {
         assert_eq!(taken(&rates, &"a", 20.0, at(500)), 1);
         assert_eq!(taken(&rates, &"a", 20.0, at(1_000_000)), 20, "a bucket holds no more than its capacity");
         assert!(!rates.take(&"c", 0.0, at(0)));
+    }
+
+    #[test]
+    fn the_level_tells_when_to_come_back() {
+        let rates = TokenBuckets::new(WINDOW, 10);
+        let level = rates.spend(&"a", 2.0, at(0));
+        let expected = BucketLevel { is_taken: true, left: 1.0, next_in: at(0), full_in: at(5_000) };
+        assert_eq!(level, expected);
+        assert!(rates.take(&"a", 2.0, at(0)));
+        let expected = BucketLevel { is_taken: false, left: 0.0, next_in: at(5_000), full_in: at(10_000) };
+        assert_eq!(rates.spend(&"a", 2.0, at(0)), expected);
+        assert_eq!(rates.spend(&"b", 0.0, at(0)).next_in, WINDOW);
     }
 
     #[test]

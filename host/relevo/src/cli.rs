@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use relevo_mailkit::model::Algorithm;
+use relevo_relay::directory::Scope;
 
 /// An SMTP relay whose judgement runs in sandboxed WebAssembly components.
 #[derive(Debug, Parser)]
@@ -61,7 +62,10 @@ pub(crate) enum CliCommand {
         #[command(subcommand)]
         command: CredentialCommand,
     },
-    /// HTTP API keys.
+    /// HTTP API keys: those of the store, and `new` for the configuration file.
+    ///
+    /// All but `new` work on the store that the configuration names, whether a relay runs or not. A
+    /// running relay knows of a change some seconds later. Run it as the relay's user.
     ApiKey {
         #[command(subcommand)]
         command: ApiKeyCommand,
@@ -318,4 +322,61 @@ pub(crate) enum ApiKeyCommand {
         #[arg(long, default_value = "default")]
         name: String,
     },
+    /// Make a key in the store and print it, this once.
+    Create {
+        #[command(flatten)]
+        store: StoreArgs,
+        /// A name for it, for people and logs; unique among the keys of the tenant.
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// send, read, templates, suppressions, webhooks, admin; separated by commas. Default: all.
+        #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = scope)]
+        scopes: Vec<Scope>,
+        /// Send from this domain only.
+        #[arg(long, value_name = "D")]
+        domain: Option<String>,
+        /// It counts for so many days. Default: until it is revoked.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+        days: Option<u32>,
+    },
+    /// List the keys of a tenant that are in the store.
+    List {
+        #[command(flatten)]
+        store: StoreArgs,
+    },
+    /// Give a key another token and print it, this once.
+    Rotate {
+        #[command(flatten)]
+        store: StoreArgs,
+        /// Its id or name.
+        key: String,
+        /// Hours for which the token before counts. 0: no longer.
+        #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(0..=720))]
+        overlap_hours: u32,
+    },
+    /// Make a key count no longer.
+    Revoke {
+        #[command(flatten)]
+        store: StoreArgs,
+        /// Its id or name.
+        key: String,
+    },
+}
+
+/// Names a tenant, and the store by the configuration.
+#[derive(Debug, Args)]
+pub(crate) struct StoreArgs {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// The tenant, of the configuration file or of the store.
+    #[arg(long, value_name = "ID")]
+    pub(crate) tenant: String,
+    /// One JSON document instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn scope(name: &str) -> Result<Scope, String> {
+    name.parse()
 }

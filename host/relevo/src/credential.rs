@@ -8,13 +8,13 @@ use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher, SaltString};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use relevo_relay::api_keys::NewToken;
 use sha2::{Digest, Sha256};
 
 use crate::cli::CredentialArgs;
 
 /// 144 bits, so that guessing is hopeless whatever the hash costs.
 const PASSWORD_OCTETS: usize = 18;
-const API_KEY_OCTETS: usize = 24;
 
 /// Argon2id with the parameters of OWASP's first choice (19 MiB, 2 passes), in PHC form.
 pub(crate) fn hash_password(password: &str) -> anyhow::Result<String> {
@@ -41,9 +41,9 @@ pub(crate) fn new_password(args: &CredentialArgs) -> anyhow::Result<ExitCode> {
 }
 
 pub(crate) fn new_api_key(name: &str) -> anyhow::Result<ExitCode> {
-    let key = format!("rv_{}", secret::<API_KEY_OCTETS>()?);
-    println!("API key (shown this once): {key}\n");
-    println!("api_keys = [{{ name = {name:?}, hash = \"{}\" }}]", hash_api_key(&key));
+    let token = NewToken::new().context("an API key cannot be made")?;
+    println!("API key (shown this once): {}\n", token.text);
+    println!("api_keys = [{{ name = {name:?}, hash = \"{}\" }}]", hash_api_key(&token.text));
     Ok(ExitCode::SUCCESS)
 }
 

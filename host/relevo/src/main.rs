@@ -1,5 +1,6 @@
 //! The binary: configuration, command line and wiring; nothing else.
 
+mod api_key;
 mod assembly;
 mod check;
 mod cli;
@@ -17,6 +18,7 @@ mod plugin;
 mod plugin_admin;
 mod queue;
 mod serve;
+mod store;
 mod tasks;
 mod tls;
 
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         CliCommand::Key { command: KeyCommand::Generate(args) } => keygen::run(&args),
         CliCommand::Credential { command: CredentialCommand::New(args) } => credential::new_password(&args),
         CliCommand::ApiKey { command: ApiKeyCommand::New { name } } => credential::new_api_key(&name),
+        CliCommand::ApiKey { command } => api_key::run(&command),
     };
     match outcome {
         Ok(code) => code,

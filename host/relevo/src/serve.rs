@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use relevo_relay::delivery::NetworkDial;
 use relevo_relay::sandbox::worker_threads;
-use relevo_resolve::{HickoryResolver, ResolverConfig};
+use relevo_resolve::{HickoryResolver, ResolverConfig, Tuning};
 use relevo_smtp::client::{ClientConfig, Tls};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
@@ -96,17 +96,21 @@ fn outside(parts: &ServerParts, settings: &relevo_relay::settings::Settings) -> 
     // reach.
     let own = settings.delivery.own_addresses.iter().filter(|a| a.port() == settings.delivery.port);
     let own = own.map(SocketAddr::ip).filter(|ip| !ip.is_unspecified()).collect();
-    let resolver = HickoryResolver::new(ResolverConfig {
+    let names = ResolverConfig {
         nameservers: parts.dns.nameservers.clone(),
         ip: settings.delivery.ip,
         own_names: vec![settings.hostname.clone(), settings.delivery.ehlo.clone()],
         own_addresses: own,
-    })
-    .context("no DNS: name servers in [dns] nameservers")?;
+    };
+    let failed = "no DNS: name servers in [dns] nameservers";
+    let resolver = HickoryResolver::new(names.clone()).context(failed)?;
+    let published = Tuning { remember: false, ..Tuning::default() };
+    let published = HickoryResolver::tuned(names, published).context(failed)?;
     let tls = Tls::load(parts.ca_file.as_deref()).context("[delivery] ca_file")?;
     let dial = NetworkDial::new(ClientConfig::default(), tls);
     Ok(Outside {
         resolve: Arc::new(resolver),
+        published: Arc::new(published),
         dial: Arc::new(dial),
         copies: Box::new(|copies| Arc::new(copies)),
         observer: None,

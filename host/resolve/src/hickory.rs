@@ -50,12 +50,15 @@ pub struct Tuning {
     pub timeout: Duration,
     /// Questions after the first that remains unanswered.
     pub retries: usize,
+    /// Answers are remembered for their TTL.
+    pub remember: bool,
 }
 
 impl Default for Tuning {
-    /// Every address, random numbers, five seconds, two retries.
+    /// Every address, random numbers, five seconds, two retries, answers remembered.
     fn default() -> Self {
-        Self { refuse: None, random: Arc::new(rand::random), timeout: Duration::from_secs(5), retries: 2 }
+        let timeout = Duration::from_secs(5);
+        Self { refuse: None, random: Arc::new(rand::random), timeout, retries: 2, remember: true }
     }
 }
 
@@ -125,6 +128,9 @@ impl HickoryResolver {
         opts.attempts = tuning.retries;
         opts.positive_max_ttl = Some(MAX_POSITIVE);
         opts.negative_max_ttl = Some(MAX_NEGATIVE);
+        if !tuning.remember {
+            opts.cache_size = 0;
+        }
         // Deliveries to many domains ask at the same time over one connection.
         opts.max_active_requests = 512;
         let normal = |n: &String| n.trim_end_matches('.').to_ascii_lowercase();

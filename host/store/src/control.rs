@@ -26,6 +26,7 @@ macro_rules! migrations {
             migration!($folder, 2, "0002_templates"),
             migration!($folder, 3, "0003_suppressions"),
             migration!($folder, 4, "0004_webhooks"),
+            migration!($folder, 5, "0005_keys"),
             migration!($folder, 7, "0007_statistics"),
         ]
     };
@@ -153,7 +154,19 @@ macro_rules! snapshot {
     };
 }
 
-pub(crate) use {reading, snapshot, writing};
+/// Counts a change of the directory inside a transaction and returns the new revision.
+macro_rules! next_revision {
+    ($transaction:ident) => {
+        sqlx::query_scalar::<_, i64>(
+            "INSERT INTO revision (subject, number) VALUES ('directory', 1) \
+             ON CONFLICT (subject) DO UPDATE SET number = revision.number + 1 RETURNING number",
+        )
+        .fetch_one(&mut *$transaction)
+        .await?
+    };
+}
+
+pub(crate) use {next_revision, reading, snapshot, writing};
 
 impl ControlStore {
     /// Opens the store, makes it if there never was one, and brings its tables up to date.

@@ -1,9 +1,10 @@
-//! Tenants, their sending domains, credentials and API keys.
+//! Tenants, their sending domains and credentials, and all of the directory at one moment.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::control::{reading, snapshot, writing};
+use crate::api_keys::{self, ApiKeyRecord};
+use crate::control::{next_revision, reading, snapshot, writing};
 use crate::{ControlStore, ControlStoreError};
 
 /// A tenant.
@@ -30,6 +31,22 @@ pub struct TenantSettings {
     pub routes: Vec<String>,
     /// The highest priority of its mail.
     pub max_priority: Option<i8>,
+    /// Recipients that it may send to.
+    pub quota: QuotaSettings,
+    /// Requests to the API in a second. None: the configuration's default.
+    pub requests_per_second: Option<u32>,
+}
+
+/// Recipients that a tenant may send to in a calendar hour, day and month (UTC). None: no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct QuotaSettings {
+    /// In an hour.
+    pub hour: Option<u64>,
+    /// In a day.
+    pub day: Option<u64>,
+    /// In a month.
+    pub month: Option<u64>,
 }
 
 /// A sending domain.
@@ -39,6 +56,9 @@ pub struct DomainRecord {
     pub name: String,
     /// Id of its tenant.
     pub tenant: String,
+    /// Time when DNS proved that the domain is its tenant's, in milliseconds since 1970. None: a
+    /// claim, beside which there may be claims of other tenants.
+    pub verified_at: Option<i64>,
     /// Everything else.
     pub settings: DomainSettings,
 }
@@ -53,6 +73,10 @@ pub struct DomainSettings {
     pub tracking: Option<TrackingRecord>,
     /// Names of pools, fewer than its tenant's or in another order. Empty: its tenant's.
     pub pools: Vec<String>,
+    /// Its mail goes over verified TLS only.
+    pub enforce_tls: bool,
+    /// Time of the claim, in milliseconds since 1970.
+    pub created_at: i64,
 }
 
 /// A DKIM key. The private key itself is never in the store.
@@ -96,17 +120,6 @@ pub struct CredentialRecord {
     pub password_hash: String,
 }
 
-/// An HTTP API key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiKeyRecord {
-    /// SHA-256 of the key.
-    pub hash: [u8; 32],
-    /// Id of its tenant.
-    pub tenant: String,
-    /// Name for logs, unique among the keys of its tenant.
-    pub name: String,
-}
-
 /// All records of the directory at one revision.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DirectoryRecords {
@@ -114,7 +127,7 @@ pub struct DirectoryRecords {
     pub revision: i64,
     /// In the order of their ids.
     pub tenants: Vec<TenantRecord>,
-    /// In the order of their names.
+    /// In the order of name and tenant.
     pub domains: Vec<DomainRecord>,
     /// In the order of their user names.
     pub credentials: Vec<CredentialRecord>,
@@ -138,15 +151,25 @@ pub trait DirectoryStore: Send + Sync {
     async fn put_tenant(&self, tenant: &TenantRecord) -> Result<i64, ControlStoreError>;
 
     /// Deletes a tenant with its domains, credentials, API keys, templates, suppressions and
-    /// webhook endpoints.
+    /// webhook endpoints. Its audit log stays.
     async fn delete_tenant(&self, id: &str) -> Result<i64, ControlStoreError>;
 
-    /// Adds a domain, or replaces its settings.
+    /// Adds a domain, or replaces its settings and `verified_at`.
     ///
     /// # Errors
-    /// [`ControlStoreError::Conflict`] when the domain is another tenant's, or the tenant does not
-    /// exist.
+    /// [`ControlStoreError::Conflict`] when it is verified, and another tenant has verified it.
     async fn put_domain(&self, domain: &DomainRecord) -> Result<i64, ControlStoreError>;
+
+    /// A domain of this tenant.
+    async fn domain(&self, tenant: &str, name: &str) -> Result<Option<DomainRecord>, ControlStoreError>;
+
+    /// Domains of this tenant by name, those behind `after`, at most `max`.
+    async fn domains(
+        &self,
+        tenant: &str,
+        after: &str,
+        max: u32,
+    ) -> Result<Vec<DomainRecord>, ControlStoreError>;
 
     /// Deletes a domain of this tenant.
     async fn delete_domain(&self, tenant: &str, name: &str) -> Result<i64, ControlStoreError>;
@@ -154,35 +177,18 @@ pub trait DirectoryStore: Send + Sync {
     /// Adds a credential, or replaces its password.
     ///
     /// # Errors
-    /// As for a domain.
+    /// [`ControlStoreError::Conflict`] when the user name is another tenant's, or the tenant does
+    /// not exist.
     async fn put_credential(&self, credential: &CredentialRecord) -> Result<i64, ControlStoreError>;
 
     /// Deletes a credential of this tenant.
     async fn delete_credential(&self, tenant: &str, username: &str) -> Result<i64, ControlStoreError>;
-
-    /// Adds an API key.
-    ///
-    /// # Errors
-    /// [`ControlStoreError::Conflict`] when its tenant has a key of this name, the hash is known,
-    /// or the tenant does not exist.
-    async fn add_api_key(&self, key: &ApiKeyRecord) -> Result<i64, ControlStoreError>;
-
-    /// Deletes an API key of this tenant.
-    async fn delete_api_key(&self, tenant: &str, name: &str) -> Result<i64, ControlStoreError>;
 }
 
-/// Bumps the revision inside a transaction and returns it.
-macro_rules! next_revision {
-    ($transaction:ident) => {
-        sqlx::query_scalar::<_, i64>(
-            "INSERT INTO revision (subject, number) VALUES ('directory', 1) \
-             ON CONFLICT (subject) DO UPDATE SET number = revision.number + 1 RETURNING number",
-        )
-        .fetch_one(&mut *$transaction)
-        .await?
-    };
-}
+/// Tenant, name, settings, `verified_at`.
+type DomainRow = (String, String, String, Option<i64>);
 
+const ALL_DOMAINS: &str = "SELECT tenant, name, settings, verified_at FROM domain";
 const REVISION: &str = "SELECT number FROM revision WHERE subject = 'directory'";
 
 #[async_trait]
@@ -194,14 +200,14 @@ impl DirectoryStore for ControlStore {
             let revision = sqlx::query_scalar::<_, i64>(REVISION).fetch_optional(&mut *snapshot).await?;
             let tenants: Vec<(String, String)> =
                 sqlx::query_as("SELECT id, settings FROM tenant").fetch_all(&mut *snapshot).await?;
-            let domains: Vec<(String, String, String)> =
-                sqlx::query_as("SELECT name, tenant, settings FROM domain").fetch_all(&mut *snapshot).await?;
+            let domains: Vec<DomainRow> =
+                sqlx::query_as(ALL_DOMAINS).fetch_all(&mut *snapshot).await?;
             let credentials: Vec<(String, String, String)> =
                 sqlx::query_as("SELECT username, tenant, password_hash FROM credential")
                     .fetch_all(&mut *snapshot)
                     .await?;
-            let api_keys: Vec<(Vec<u8>, String, String)> =
-                sqlx::query_as("SELECT hash, tenant, name FROM api_key").fetch_all(&mut *snapshot).await?;
+            let api_keys: Vec<api_keys::Row> =
+                sqlx::query_as(api_keys::ALL).fetch_all(&mut *snapshot).await?;
             snapshot.commit().await?;
             records(revision.unwrap_or(0), tenants, domains, credentials, api_keys)
         })
@@ -236,6 +242,9 @@ impl DirectoryStore for ControlStore {
                 "DELETE FROM template WHERE tenant = $1",
                 "DELETE FROM suppression WHERE tenant = $1",
                 "DELETE FROM webhook_endpoint WHERE tenant = $1",
+                "DELETE FROM domain WHERE tenant = $1",
+                "DELETE FROM api_key WHERE tenant = $1",
+                "DELETE FROM quota_use WHERE tenant = $1",
                 "DELETE FROM statistics WHERE tenant = $1",
                 "DELETE FROM tenant WHERE id = $1",
             ] {
@@ -248,19 +257,56 @@ impl DirectoryStore for ControlStore {
     async fn put_domain(&self, domain: &DomainRecord) -> Result<i64, ControlStoreError> {
         let settings = json(&domain.settings)?;
         writing!(self, transaction => {
-            let done = sqlx::query(
-                "INSERT INTO domain (name, tenant, settings) VALUES ($1, $2, $3) \
-                 ON CONFLICT (name) DO UPDATE SET settings = excluded.settings \
-                 WHERE domain.tenant = excluded.tenant",
+            sqlx::query(
+                "INSERT INTO domain (tenant, name, settings, verified_at) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT (tenant, name) \
+                 DO UPDATE SET settings = excluded.settings, verified_at = excluded.verified_at",
             )
-            .bind(&domain.name)
             .bind(&domain.tenant)
+            .bind(&domain.name)
             .bind(&settings)
+            .bind(domain.verified_at)
             .execute(&mut *transaction)
-            .await?;
-            another_tenants(done.rows_affected(), "domain", &domain.name)?;
+            .await
+            .map_err(|error| match error.into() {
+                ControlStoreError::Conflict(_) => another_tenants("domain", &domain.name),
+                other => other,
+            })?;
             next_revision!(transaction)
         })
+    }
+
+    async fn domain(&self, tenant: &str, name: &str) -> Result<Option<DomainRecord>, ControlStoreError> {
+        let row: Option<DomainRow> = reading!(self, pool => {
+            sqlx::query_as(
+                "SELECT tenant, name, settings, verified_at FROM domain WHERE tenant = $1 AND name = $2",
+            )
+            .bind(tenant)
+            .bind(name)
+            .fetch_optional(pool)
+            .await?
+        });
+        row.map(domain).transpose()
+    }
+
+    async fn domains(
+        &self,
+        tenant: &str,
+        after: &str,
+        max: u32,
+    ) -> Result<Vec<DomainRecord>, ControlStoreError> {
+        let rows: Vec<DomainRow> = reading!(self, pool => {
+            sqlx::query_as(
+                "SELECT tenant, name, settings, verified_at FROM domain \
+                 WHERE tenant = $1 AND name > $2 ORDER BY name LIMIT $3",
+            )
+            .bind(tenant)
+            .bind(after)
+            .bind(i64::from(max))
+            .fetch_all(pool)
+            .await?
+        });
+        rows.into_iter().map(domain).collect()
     }
 
     async fn delete_domain(&self, tenant: &str, name: &str) -> Result<i64, ControlStoreError> {
@@ -286,7 +332,9 @@ impl DirectoryStore for ControlStore {
             .bind(&credential.password_hash)
             .execute(&mut *transaction)
             .await?;
-            another_tenants(done.rows_affected(), "user name", &credential.username)?;
+            if done.rows_affected() == 0 {
+                return Err(another_tenants("user name", &credential.username));
+            }
             next_revision!(transaction)
         })
     }
@@ -301,38 +349,15 @@ impl DirectoryStore for ControlStore {
             next_revision!(transaction)
         })
     }
-
-    async fn add_api_key(&self, key: &ApiKeyRecord) -> Result<i64, ControlStoreError> {
-        writing!(self, transaction => {
-            sqlx::query("INSERT INTO api_key (hash, tenant, name) VALUES ($1, $2, $3)")
-                .bind(key.hash.to_vec())
-                .bind(&key.tenant)
-                .bind(&key.name)
-                .execute(&mut *transaction)
-                .await?;
-            next_revision!(transaction)
-        })
-    }
-
-    async fn delete_api_key(&self, tenant: &str, name: &str) -> Result<i64, ControlStoreError> {
-        writing!(self, transaction => {
-            sqlx::query("DELETE FROM api_key WHERE tenant = $1 AND name = $2")
-                .bind(tenant)
-                .bind(name)
-                .execute(&mut *transaction)
-                .await?;
-            next_revision!(transaction)
-        })
-    }
 }
 
 /// Decodes rows, and sorts them by octets: the databases' own orders differ.
 fn records(
     revision: i64,
     tenants: Vec<(String, String)>,
-    domains: Vec<(String, String, String)>,
+    domains: Vec<DomainRow>,
     credentials: Vec<(String, String, String)>,
-    api_keys: Vec<(Vec<u8>, String, String)>,
+    api_keys: Vec<api_keys::Row>,
 ) -> Result<DirectoryRecords, ControlStoreError> {
     let damaged = |table, reason: String| ControlStoreError::Damaged { table, reason };
     let mut records = DirectoryRecords { revision, ..DirectoryRecords::default() };
@@ -341,34 +366,34 @@ fn records(
             serde_json::from_str(&settings).map_err(|e| damaged("tenant", format!("{id}: {e}")))?;
         records.tenants.push(TenantRecord { id, settings });
     }
-    for (name, tenant, settings) in domains {
-        let settings =
-            serde_json::from_str(&settings).map_err(|e| damaged("domain", format!("{name}: {e}")))?;
-        records.domains.push(DomainRecord { name, tenant, settings });
+    for row in domains {
+        records.domains.push(domain(row)?);
     }
     for (username, tenant, password_hash) in credentials {
         records.credentials.push(CredentialRecord { username, tenant, password_hash });
     }
-    for (hash, tenant, name) in api_keys {
-        let hash =
-            hash.try_into().map_err(|_| damaged("api_key", format!("{name}: its hash has not 32 octets")))?;
-        records.api_keys.push(ApiKeyRecord { hash, tenant, name });
+    for row in api_keys {
+        records.api_keys.push(api_keys::record(row)?);
     }
     records.tenants.sort_by(|a, b| a.id.cmp(&b.id));
-    records.domains.sort_by(|a, b| a.name.cmp(&b.name));
+    records.domains.sort_by(|a, b| (&a.name, &a.tenant).cmp(&(&b.name, &b.tenant)));
     records.credentials.sort_by(|a, b| a.username.cmp(&b.username));
     records.api_keys.sort_by(|a, b| (&a.tenant, &a.name).cmp(&(&b.tenant, &b.name)));
     Ok(records)
 }
 
-fn json(settings: &impl Serialize) -> Result<String, ControlStoreError> {
+fn domain((tenant, name, settings, verified_at): DomainRow) -> Result<DomainRecord, ControlStoreError> {
+    match serde_json::from_str(&settings) {
+        Ok(settings) => Ok(DomainRecord { name, tenant, verified_at, settings }),
+        Err(error) => Err(ControlStoreError::Damaged { table: "domain", reason: format!("{name}: {error}") }),
+    }
+}
+
+pub(crate) fn json(settings: &impl Serialize) -> Result<String, ControlStoreError> {
     serde_json::to_string(settings)
         .map_err(|e| ControlStoreError::Damaged { table: "settings", reason: e.to_string() })
 }
 
-fn another_tenants(changed: u64, what: &str, name: &str) -> Result<(), ControlStoreError> {
-    if changed == 0 {
-        return Err(ControlStoreError::Conflict(format!("the {what} {name} is another tenant's")));
-    }
-    Ok(())
+fn another_tenants(what: &str, name: &str) -> ControlStoreError {
+    ControlStoreError::Conflict(format!("the {what} {name} is another tenant's"))
 }

@@ -10,22 +10,28 @@
 //! compares [`DirectoryStore::directory_revision`] or [`PluginStore::plugin_revision`] to know when
 //! it is stale.
 
+mod api_keys;
+mod audit;
 mod control;
 mod directory;
 mod error;
 mod plugins;
+mod quotas;
 mod statistics;
 mod suppressions;
 mod templates;
 mod webhooks;
 
+pub use api_keys::{ApiKeyRecord, ApiKeySettings, ApiKeyStore, PreviousHash};
+pub use audit::{AuditRecord, AuditStore};
 pub use control::{ControlStore, StoreUrl};
 pub use directory::{
-    ApiKeyRecord, CredentialRecord, DirectoryRecords, DirectoryStore, DkimRecord, DomainRecord,
-    DomainSettings, TenantRecord, TenantSettings, TrackingRecord,
+    CredentialRecord, DirectoryRecords, DirectoryStore, DkimRecord, DomainRecord, DomainSettings,
+    QuotaSettings, TenantRecord, TenantSettings, TrackingRecord,
 };
 pub use error::ControlStoreError;
 pub use plugins::{ComponentVersion, PluginData, PluginRecord, PluginRecords, PluginStore};
+pub use quotas::{QuotaStore, QuotaUse};
 pub use statistics::{
     COUNTERS, Counter, Dimension, SeenCandidate, SeenCredit, StatisticsAge, StatisticsBatch,
     StatisticsCounts, StatisticsGroup, StatisticsQuery, StatisticsRow, StatisticsSite, StatisticsStore,

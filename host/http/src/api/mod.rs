@@ -1,24 +1,35 @@
 //! The API: what tenants ask for with their key.
 
+mod admission;
+mod audit;
 mod auth;
 mod body;
 mod domains;
 mod emails;
 mod events;
 mod follow;
+mod keys;
+mod limits;
 mod list;
+mod quota;
+mod scopes;
 mod stats;
 mod suppressions;
 mod templates;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::response::Response;
 use axum::routing::{get, post};
+use axum::{Router, middleware};
 use relevo_queue::EventLog;
+use relevo_relay::api_keys::ApiKeys;
+use relevo_relay::audit::AuditLog;
+use relevo_relay::clock::Clock;
+use relevo_relay::domains::Domains;
 use relevo_relay::emails::Emails;
+use relevo_relay::quota::Quotas;
 use relevo_relay::sending::Sending;
 use relevo_relay::settings::SettingsHandle;
 use relevo_relay::suppressions::Suppressions;
@@ -27,6 +38,8 @@ use relevo_statistics::Statistics;
 
 use crate::error::{self, RequestError};
 use follow::LongPolls;
+pub use limits::ApiLimits;
+use limits::Limiter;
 
 /// What the API serves.
 #[derive(Clone)]
@@ -37,8 +50,27 @@ pub struct ApiServices {
     suppressions: Arc<Suppressions>,
     sending: Sending,
     emails: Emails,
+    admin: AdminServices,
+    limits: Arc<Limiter>,
     statistics: Statistics,
     polls: Arc<LongPolls>,
+}
+
+/// What tenants administer, and how it is bounded.
+#[derive(Clone)]
+pub struct AdminServices {
+    /// API keys of the store.
+    pub keys: Arc<ApiKeys>,
+    /// Sending domains.
+    pub domains: Arc<Domains>,
+    /// Use of quotas.
+    pub quotas: Arc<Quotas>,
+    /// The audit log.
+    pub audit: Arc<AuditLog>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Bounds of requests.
+    pub limits: ApiLimits,
 }
 
 impl ApiServices {
@@ -51,24 +83,44 @@ impl ApiServices {
         suppressions: Arc<Suppressions>,
         sending: Sending,
         statistics: Statistics,
+        admin: AdminServices,
     ) -> Self {
         let emails = Emails::new(Arc::clone(&events));
-        let polls = Arc::default();
-        Self { settings, events, templates, suppressions, sending, emails, statistics, polls }
+        let limits = Arc::new(Limiter::new(admin.limits));
+        Self {
+            settings,
+            events,
+            templates,
+            suppressions,
+            sending,
+            emails,
+            statistics,
+            admin,
+            limits,
+            polls: Arc::default(),
+        }
     }
 }
 
 /// Octets of a JSON body.
 const MAX_JSON: usize = 8 << 20;
 
-pub(crate) fn routes() -> Router<ApiServices> {
+pub(crate) fn routes(services: &ApiServices) -> Router<ApiServices> {
     Router::new()
         .route("/emails", get(emails::list).post(emails::send).layer(DefaultBodyLimit::max(emails::MAX_BODY)))
         .route("/emails/batch", post(emails::send_batch).layer(DefaultBodyLimit::max(emails::MAX_BODY)))
         .route("/emails/cancel", post(emails::cancel_all))
         .route("/emails/{id}", get(emails::show).patch(emails::reschedule))
         .route("/emails/{id}/cancel", post(emails::cancel))
+        .route("/api-keys", get(keys::list).post(keys::create))
+        .route("/api-keys/{id}", get(keys::show).patch(keys::rename).delete(keys::delete))
+        .route("/api-keys/{id}/rotate", post(keys::rotate))
+        .route("/audit", get(audit::list))
+        .route("/quota", get(quota::show))
         .route("/events", get(events::events))
+        .route("/domains", get(domains::list).post(domains::add))
+        .route("/domains/{name}", get(domains::show).patch(domains::change).delete(domains::remove))
+        .route("/domains/{name}/verify", post(domains::verify))
         .route("/domains/{name}/records", get(domains::records))
         .route("/stats", get(stats::stats))
         .route("/stats/benchmark", get(stats::benchmark))
@@ -88,6 +140,7 @@ pub(crate) fn routes() -> Router<ApiServices> {
         .route("/suppressions/export", get(suppressions::export))
         .route("/suppressions/import", post(suppressions::import))
         .layer(DefaultBodyLimit::max(MAX_JSON))
+        .route_layer(middleware::from_fn_with_state(services.clone(), admission::admit))
 }
 
 pub(crate) fn words(error: &RequestError, request_id: &str) -> Response {

@@ -13,14 +13,18 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
 use relevo_fetch::Fetcher;
 use relevo_http::{
-    ApiServices, BodyLimit, HttpMetrics, HttpServices, Listener, OperationsServices, PluginAdmin,
-    PluginRequest, PluginResponse, RequestError, router,
+    AdminServices, ApiLimits, ApiServices, BodyLimit, HttpMetrics, HttpServices, Listener,
+    OperationsServices, PluginAdmin, PluginRequest, PluginResponse, RequestError, router,
 };
 use relevo_mailkit::token::{TokenKey, TokenKeys};
 use relevo_queue::{EmbeddedStore, EventLog, StoreConfig};
-use relevo_relay::clock::{RandomIds, SystemClock};
+use relevo_relay::api_keys::ApiKeys;
+use relevo_relay::audit::AuditLog;
+use relevo_relay::clock::{Clock, RandomIds, SystemClock};
 use relevo_relay::directory::DirectoryEntries;
+use relevo_relay::domains::Domains;
 use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
+use relevo_relay::quota::Quotas;
 use relevo_relay::sandbox::Sandbox;
 use relevo_relay::sending::Sending;
 use relevo_relay::settings::{
@@ -85,12 +89,11 @@ fn tenants() -> DirectoryEntries {
             dkim: Vec::new(),
             tracking: None,
             grants: Arc::default(),
+            enforce_tls: false,
         };
         (name.to_owned(), Arc::new(domain))
     };
-    let key = |tenant: &str, key: &str| {
-        (digest(key), ApiKey { tenant: tenant.to_owned(), name: "test".to_owned() })
-    };
+    let key = |tenant: &str, key: &str| (digest(key), ApiKey::unlimited(tenant, "test"));
     DirectoryEntries {
         by_domain: [domain("acme", "acme.test"), domain("other", "other.test")].into(),
         by_api_key: [key("acme", ACME), key("other", OTHER)].into(),
@@ -138,17 +141,34 @@ fn settings() -> Settings {
     }
 }
 
-/// Templates, suppressions and statistics in a store of their own, for stages that answer nothing.
+/// Templates, suppressions, statistics and administration in a store of their own, for stages that
+/// answer nothing.
 async fn control(
     directory: &std::path::Path,
     events: &Arc<dyn EventLog>,
-) -> (Templates, Arc<Suppressions>, Statistics) {
+    settings: &SettingsHandle,
+) -> (Templates, Arc<Suppressions>, Statistics, AdminServices) {
     let store = ControlStore::open(&StoreUrl::File(directory.join("control.sqlite"))).await.unwrap();
     let (store, clock, ids) = (Arc::new(store), Arc::new(SystemClock::new()), Arc::new(RandomIds));
     let suppressions = Suppressions::open(store.clone(), events.clone(), clock.clone(), ids.clone()).await;
     let sandbox = Sandbox::new(Arc::new(stages::NoStages));
     let statistics = Statistics::new(store.clone(), "statistics");
-    (Templates::new(store, sandbox, clock, ids), Arc::new(suppressions.unwrap()), statistics)
+    let time: Arc<dyn Clock> = clock.clone();
+    let admin = AdminServices {
+        keys: Arc::new(ApiKeys::new(store.clone(), None, time.clone(), ids.clone())),
+        domains: Arc::new(Domains::new(
+            (store.clone(), None),
+            settings.clone(),
+            Arc::new(NoNames),
+            directory.to_owned(),
+            (time.clone(), ids.clone()),
+        )),
+        quotas: Arc::new(Quotas::new(store.clone(), time.clone())),
+        audit: Arc::new(AuditLog::new(store.clone(), time.clone(), ids.clone())),
+        clock: time,
+        limits: ApiLimits::default(),
+    };
+    (Templates::new(store, sandbox, clock, ids), Arc::new(suppressions.unwrap()), statistics, admin)
 }
 
 /// Sends nothing: its stages answer nothing.
@@ -162,6 +182,7 @@ fn sending(store: &Arc<EmbeddedStore>, templates: &Templates, suppressions: &Arc
         metrics: PipelineMetrics::default(),
         observer: None,
         checks: Vec::new(),
+        quotas: None,
         recipient_refused: Arc::new(|| {}),
     };
     let fetcher = Fetcher::new(Arc::new(NoNames), RootCertStore::empty(), Vec::new()).unwrap();
@@ -205,10 +226,19 @@ impl World {
             Arc::new(SystemClock::new()),
             TrackingMetrics::default(),
         );
-        let (templates, suppressions, statistics) = control(directory.path(), &events).await;
+        let (templates, suppressions, statistics, admin) =
+            control(directory.path(), &events, &settings).await;
         let sending = sending(&store, &templates, &suppressions);
         let services = HttpServices {
-            api: ApiServices::new(settings.clone(), events, templates, suppressions, sending, statistics),
+            api: ApiServices::new(
+                settings.clone(),
+                events,
+                templates,
+                suppressions,
+                sending,
+                statistics,
+                admin,
+            ),
             tracking: Arc::new(tracking),
             operations: OperationsServices {
                 settings,

@@ -71,9 +71,13 @@ impl DirectoryEntries {
             }
         }
         for (hash, key) in &source.by_api_key {
-            match self.by_api_key.contains_key(hash) {
-                true => conflict(format!("API key {} of tenant {}", key.name, key.tenant), IN_FILE),
-                false => drop(self.by_api_key.insert(*hash, key.clone())),
+            let entry = || format!("API key {} of tenant {}", key.name, key.tenant);
+            if self.by_api_key.contains_key(hash) {
+                conflict(entry(), IN_FILE);
+            } else if !self.by_id.contains_key(&key.tenant) {
+                conflict(entry(), "there is no such tenant");
+            } else {
+                self.by_api_key.insert(*hash, key.clone());
             }
         }
         conflicts.sort();

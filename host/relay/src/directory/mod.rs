@@ -13,16 +13,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relevo_keys::SigningKey;
+pub use relevo_store::QuotaSettings;
 pub use relevo_submission::Tracking;
 
 use crate::settings::{EgressGrants, Network, PluginSettings};
 
 mod entries;
 mod refresh;
+mod scopes;
 mod source;
 
 pub use entries::{Conflict, DirectoryEntries};
 pub use refresh::DirectoryRefresher;
+pub use scopes::{Scope, Scopes};
+pub(crate) use source::build_domain;
 pub use source::{DirectorySource, LoadedEntries, SourceError, StoreSource};
 
 /// Who may send, and as whom. Cheap to clone.
@@ -88,6 +92,17 @@ impl Directory {
         self.all.by_domain.get(name)
     }
 
+    /// The domains of the configuration file, in no order.
+    pub fn file_domains(&self) -> impl Iterator<Item = &Arc<Domain>> {
+        self.file.by_domain.values()
+    }
+
+    /// The domain of the configuration file with exactly this name.
+    #[must_use]
+    pub fn file_domain(&self, name: &str) -> Option<&Arc<Domain>> {
+        self.file.by_domain.get(name)
+    }
+
     /// All configured domains, in no order.
     pub fn domains(&self) -> impl Iterator<Item = &Arc<Domain>> {
         self.all.by_domain.values()
@@ -106,7 +121,7 @@ impl Directory {
         self.all.by_username.iter().min_by_key(|(name, _)| name.as_str()).map(|(_, credential)| credential)
     }
 
-    /// The API key with this SHA-256.
+    /// The API key whose token has this SHA-256. It may have expired.
     #[must_use]
     pub fn api_key(&self, hash: &[u8; 32]) -> Option<&ApiKey> {
         self.all.by_api_key.get(hash)
@@ -142,6 +157,10 @@ pub struct Tenant {
     pub plugins: Vec<Arc<PluginSettings>>,
     /// Pools, routes and priorities that it may use.
     pub grants: Arc<EgressGrants>,
+    /// Recipients that it may send to.
+    pub quota: QuotaSettings,
+    /// Requests to the API in a second. None: the server's default.
+    pub requests_per_second: Option<u32>,
 }
 
 /// Deliveries of a tenant that may be held, unless set otherwise.
@@ -161,8 +180,25 @@ pub struct Credential {
 pub struct ApiKey {
     /// The id of its tenant.
     pub tenant: String,
+    /// Its id in the store. None: it is the configuration file's.
+    pub id: Option<String>,
     /// Its name in logs.
     pub name: String,
+    /// What it may do.
+    pub scopes: Scopes,
+    /// The only domain that it sends from.
+    pub domain: Option<String>,
+    /// The token counts before this time, in milliseconds since 1970.
+    pub expires_at: Option<i64>,
+}
+
+impl ApiKey {
+    /// A key of the configuration file that may do everything and does not expire.
+    #[must_use]
+    pub fn unlimited(tenant: &str, name: &str) -> Self {
+        let (tenant, name) = (tenant.to_owned(), name.to_owned());
+        Self { tenant, id: None, name, scopes: Scopes::all(), domain: None, expires_at: None }
+    }
 }
 
 /// A sending domain. It covers its subdomains unless a more specific domain is configured.
@@ -178,6 +214,8 @@ pub struct Domain {
     pub tracking: Option<Tracking>,
     /// The grants of its tenant; pools may be fewer, or in another order.
     pub grants: Arc<EgressGrants>,
+    /// Its mail goes over verified TLS only.
+    pub enforce_tls: bool,
 }
 
 /// A DKIM key of a domain.

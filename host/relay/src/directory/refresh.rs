@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 use super::{DirectorySource, SourceError};
 use crate::settings::SettingsHandle;
@@ -15,14 +15,15 @@ const INTERVAL: Duration = Duration::from_secs(2);
 pub struct DirectoryRefresher {
     source: Arc<dyn DirectorySource>,
     settings: SettingsHandle,
-    revision: Option<i64>,
+    /// The revision in force. The lock is held while another one is read.
+    revision: Mutex<Option<i64>>,
 }
 
 impl DirectoryRefresher {
     /// Nothing is read before the first [`Self::refresh`].
     #[must_use]
     pub fn new(source: Arc<dyn DirectorySource>, settings: SettingsHandle) -> Self {
-        Self { source, settings, revision: None }
+        Self { source, settings, revision: Mutex::default() }
     }
 
     /// Reads the source if its revision is another one. Returns true if its entries were put in
@@ -30,15 +31,18 @@ impl DirectoryRefresher {
     ///
     /// # Errors
     /// The source did not answer. The entries that were read before stay in force.
-    pub async fn refresh(&mut self) -> Result<bool, SourceError> {
+    pub async fn refresh(&self) -> Result<bool, SourceError> {
+        let mut current = self.revision.lock().await;
         let revision = self.source.revision().await?;
-        if self.revision == Some(revision) {
+        if *current == Some(revision) {
             return Ok(false);
         }
-        self.load().await.map(|()| true)
+        *current = Some(self.load().await?);
+        Ok(true)
     }
 
-    async fn load(&mut self) -> Result<(), SourceError> {
+    /// Reads the source whatever its revision is. Returns that.
+    async fn load(&self) -> Result<i64, SourceError> {
         let loaded = self.source.load().await?;
         for mistake in &loaded.mistakes {
             tracing::error!(mistake, "an entry of the store is wrong and left out");
@@ -47,18 +51,23 @@ impl DirectoryRefresher {
         for conflict in conflicts.iter() {
             tracing::warn!(%conflict, "an entry of the store does not count");
         }
-        self.revision = Some(loaded.revision);
         tracing::info!(revision = loaded.revision, "directory of the store read");
+        Ok(loaded.revision)
+    }
+
+    async fn reload(&self) -> Result<(), SourceError> {
+        let mut current = self.revision.lock().await;
+        *current = Some(self.load().await?);
         Ok(())
     }
 
     /// Runs until it is dropped. `reload` reads the source whatever its revision is, because files
     /// of keys may have changed.
-    pub async fn run(mut self, reload: Arc<Notify>) {
+    pub async fn run(&self, reload: Arc<Notify>) {
         loop {
             let result = tokio::select! {
                 () = tokio::time::sleep(INTERVAL) => self.refresh().await.map(drop),
-                () = reload.notified() => self.load().await,
+                () = reload.notified() => self.reload().await,
             };
             if let Err(error) = result {
                 tracing::error!(%error, "the directory cannot be read from the store; what was read before stays in force");

@@ -1,6 +1,6 @@
 //! Sources of directory entries beside the configuration file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,12 +8,12 @@ use relevo_keys::SigningKey;
 use relevo_mailkit::address::to_ascii;
 use relevo_mailkit::model::Algorithm;
 use relevo_store::{
-    ControlStoreError, DirectoryRecords, DirectoryStore, DkimRecord, DomainRecord, TenantRecord,
-    TrackingRecord,
+    ApiKeyRecord, ControlStoreError, DirectoryRecords, DirectoryStore, DkimRecord, DomainRecord,
+    TenantRecord, TrackingRecord,
 };
 
 use super::entries::bounded;
-use super::{ApiKey, Credential, DirectoryEntries, DkimKey, Domain, MAX_HELD, Tenant, Tracking};
+use super::{ApiKey, Credential, DirectoryEntries, DkimKey, Domain, MAX_HELD, Scope, Tenant, Tracking};
 use crate::settings::EgressGrants;
 
 /// A source of directory entries that can change at any time.
@@ -92,7 +92,8 @@ impl EntryBuilder {
                 Err(why) => self.mistake(format!("tenant {}: {why}", record.id)),
             }
         }
-        for record in records.domains {
+        // A claim that DNS has not proven gives no right to send.
+        for record in records.domains.into_iter().filter(|record| record.verified_at.is_some()) {
             match self.domain(&record) {
                 Ok(domain) => drop(self.loaded.entries.by_domain.insert(record.name, Arc::new(domain))),
                 Err(why) => self.mistake(format!("domain {}: {why}", record.name)),
@@ -103,10 +104,22 @@ impl EntryBuilder {
             self.loaded.entries.by_username.insert(record.username, credential);
         }
         for record in records.api_keys {
-            let key = ApiKey { tenant: record.tenant, name: record.name };
-            self.loaded.entries.by_api_key.insert(record.hash, key);
+            match api_key(&record) {
+                Ok(key) => self.add_key(record, key),
+                Err(why) => self.mistake(format!("API key {}: {why}", record.name)),
+            }
         }
         self.loaded
+    }
+
+    /// Adds both tokens of a key. The one before the rotation ends by itself.
+    fn add_key(&mut self, record: ApiKeyRecord, key: ApiKey) {
+        let by_api_key = &mut self.loaded.entries.by_api_key;
+        if let Some(previous) = record.previous {
+            let until = key.expires_at.map_or(previous.until, |at| at.min(previous.until));
+            by_api_key.insert(previous.hash, ApiKey { expires_at: Some(until), ..key.clone() });
+        }
+        by_api_key.insert(record.hash, key);
     }
 
     fn mistake(&mut self, mistake: String) {
@@ -114,35 +127,47 @@ impl EntryBuilder {
     }
 
     fn domain(&self, record: &DomainRecord) -> Result<Domain, String> {
-        if to_ascii(&record.name).ok().as_deref() != Some(&record.name) {
-            return Err("the name is not a domain name in lower case A-labels".to_owned());
-        }
-        let settings = &record.settings;
-        let dkim = settings.dkim.iter().map(|key| self.dkim_key(key)).collect::<Result<_, _>>()?;
         // A tenant with a mistake may still be in the file, whose grants then bound these.
         let tenant = self.loaded.entries.by_id.get(&record.tenant);
-        let wanted = EgressGrants { pools: settings.pools.clone(), ..EgressGrants::default() };
-        let grants = tenant.map_or_else(|| wanted.clone(), |tenant| bounded(&wanted, &tenant.grants));
-        Ok(Domain {
-            name: record.name.clone(),
-            tenant: record.tenant.clone(),
-            dkim,
-            tracking: settings.tracking.as_ref().map(tracking).transpose()?,
-            grants: Arc::new(grants),
-        })
+        build_domain(record, tenant.map(|tenant| &*tenant.grants), &self.key_folder)
     }
+}
 
-    fn dkim_key(&self, record: &DkimRecord) -> Result<DkimKey, String> {
-        let algorithm = [Algorithm::RsaSha256, Algorithm::Ed25519Sha256];
-        let algorithm = algorithm.into_iter().find(|known| known.as_str() == record.algorithm);
-        let algorithm = algorithm.ok_or_else(|| format!("`{}` is no algorithm of DKIM", record.algorithm))?;
-        let loaded = SigningKey::load(&self.key_folder.join(&record.key), algorithm);
-        let (key, warning) = loaded.map_err(|error| error.to_string())?;
-        if let Some(warning) = warning {
-            tracing::warn!(selector = record.selector, "{warning}");
-        }
-        Ok(DkimKey { selector: record.selector.clone(), key: Arc::new(key), signature_lifetime: None })
+/// Reads a domain with its keys, whose files are relative to `folder`. `granted` is what its tenant
+/// may use, if that is known.
+pub(crate) fn build_domain(
+    record: &DomainRecord,
+    granted: Option<&EgressGrants>,
+    folder: &Path,
+) -> Result<Domain, String> {
+    if to_ascii(&record.name).ok().as_deref() != Some(&record.name) {
+        return Err("the name is not a domain name in lower case A-labels".to_owned());
     }
+    let settings = &record.settings;
+    let dkim = settings.dkim.iter().map(|key| load_dkim_key(folder, key)).collect::<Result<_, _>>()?;
+    let wanted = EgressGrants { pools: settings.pools.clone(), ..EgressGrants::default() };
+    let grants = granted.map_or_else(|| wanted.clone(), |granted| bounded(&wanted, granted));
+    Ok(Domain {
+        name: record.name.clone(),
+        tenant: record.tenant.clone(),
+        dkim,
+        tracking: settings.tracking.as_ref().map(tracking).transpose()?,
+        grants: Arc::new(grants),
+        enforce_tls: settings.enforce_tls,
+    })
+}
+
+/// The key of a record, whose file is relative to `folder`.
+fn load_dkim_key(folder: &Path, record: &DkimRecord) -> Result<DkimKey, String> {
+    let algorithm = [Algorithm::RsaSha256, Algorithm::Ed25519Sha256];
+    let algorithm = algorithm.into_iter().find(|known| known.as_str() == record.algorithm);
+    let algorithm = algorithm.ok_or_else(|| format!("`{}` is no algorithm of DKIM", record.algorithm))?;
+    let loaded = SigningKey::load(&folder.join(&record.key), algorithm);
+    let (key, warning) = loaded.map_err(|error| error.to_string())?;
+    if let Some(warning) = warning {
+        tracing::warn!(selector = record.selector, "{warning}");
+    }
+    Ok(DkimKey { selector: record.selector.clone(), key: Arc::new(key), signature_lifetime: None })
 }
 
 fn tenant(record: &TenantRecord) -> Result<Tenant, String> {
@@ -159,6 +184,20 @@ fn tenant(record: &TenantRecord) -> Result<Tenant, String> {
             routes: settings.routes.clone(),
             max_priority: settings.max_priority.unwrap_or(0),
         }),
+        quota: settings.quota,
+        requests_per_second: settings.requests_per_second,
+    })
+}
+
+fn api_key(record: &ApiKeyRecord) -> Result<ApiKey, String> {
+    let settings = &record.settings;
+    Ok(ApiKey {
+        tenant: record.tenant.clone(),
+        id: Some(record.id.clone()),
+        name: record.name.clone(),
+        scopes: settings.scopes.iter().map(|name| name.parse::<Scope>()).collect::<Result<_, _>>()?,
+        domain: settings.domain.clone(),
+        expires_at: settings.expires_at,
     })
 }
 

@@ -1,8 +1,8 @@
 //! The file's entries beside those of a store.
 
 use relevo_store::{
-    ApiKeyRecord, ControlStore, CredentialRecord, DirectoryStore as _, DkimRecord, DomainRecord,
-    DomainSettings, StoreUrl, TenantRecord, TenantSettings, TrackingRecord,
+    ApiKeyRecord, ApiKeySettings, ApiKeyStore as _, ControlStore, CredentialRecord, DirectoryStore as _,
+    DkimRecord, DomainRecord, DomainSettings, StoreUrl, TenantRecord, TenantSettings, TrackingRecord,
 };
 
 use super::*;
@@ -17,12 +17,20 @@ fn grants(pools: &[&str]) -> Arc<EgressGrants> {
 
 fn tenant(id: &str, pools: &[&str]) -> Arc<Tenant> {
     let (id, grants) = (id.to_owned(), grants(pools));
-    Arc::new(Tenant { id, networks: vec![], max_held: MAX_HELD, plugins: vec![], grants })
+    Arc::new(Tenant {
+        id,
+        networks: vec![],
+        max_held: MAX_HELD,
+        plugins: vec![],
+        grants,
+        quota: QuotaSettings::default(),
+        requests_per_second: None,
+    })
 }
 
 fn domain(name: &str, tenant: &str, pools: &[&str]) -> Arc<Domain> {
     let (name, tenant, grants) = (name.to_owned(), tenant.to_owned(), grants(pools));
-    Arc::new(Domain { name, tenant, dkim: vec![], tracking: None, grants })
+    Arc::new(Domain { name, tenant, dkim: vec![], tracking: None, grants, enforce_tls: false })
 }
 
 fn entries(tenants: &[Arc<Tenant>], domains: &[Arc<Domain>]) -> DirectoryEntries {
@@ -142,14 +150,18 @@ async fn put_globex(scene: &Scene, dkim: Vec<DkimRecord>) {
         text_links: false,
         rewrite_signed: false,
     };
-    let settings = DomainSettings { dkim, tracking: Some(tracking), pools: vec![] };
+    let settings = DomainSettings { dkim, tracking: Some(tracking), ..DomainSettings::default() };
     let (name, tenant) = ("globex.test".to_owned(), "globex".to_owned());
-    scene.store.put_domain(&DomainRecord { name, tenant, settings }).await.expect("stored");
+    scene
+        .store
+        .put_domain(&DomainRecord { name, tenant, verified_at: Some(1), settings })
+        .await
+        .expect("stored");
 }
 
 #[tokio::test]
 async fn entries_of_the_store_are_in_force_without_a_reload() {
-    let mut scene = scene().await;
+    let scene = scene().await;
     let before = scene.settings.snapshot();
     let key = SigningKey::generate(relevo_mailkit::model::Algorithm::Ed25519Sha256).expect("randomness");
     key.write(&scene.folder.path().join("s1.pem")).expect("written");
@@ -159,8 +171,26 @@ async fn entries_of_the_store_are_in_force_without_a_reload() {
     let credential =
         CredentialRecord { username, tenant: tenant.clone(), password_hash: "$argon2id$".to_owned() };
     scene.store.put_credential(&credential).await.expect("stored");
-    let key = ApiKeyRecord { hash: [7; 32], tenant, name: "ci".to_owned() };
-    scene.store.add_api_key(&key).await.expect("stored");
+    let settings = ApiKeySettings { scopes: vec!["read".to_owned()], ..ApiKeySettings::default() };
+    let key = ApiKeyRecord {
+        tenant: tenant.clone(),
+        id: "01J".to_owned(),
+        name: "ci".to_owned(),
+        hash: [7; 32],
+        previous: None,
+        settings,
+        created_at: 0,
+        used_at: None,
+    };
+    scene.store.add_api_key(&key, 10).await.expect("stored");
+    scene.store.rotate_api_key(&tenant, &key.id, (&[8; 32], "rv_"), 5_000).await.expect("stored");
+    let claim = DomainRecord {
+        name: "claimed.test".to_owned(),
+        tenant,
+        verified_at: None,
+        settings: DomainSettings::default(),
+    };
+    scene.store.put_domain(&claim).await.expect("stored");
     assert!(scene.refresher.refresh().await.expect("reads"));
 
     let (generation, settings) = scene.settings.snapshot();
@@ -171,7 +201,10 @@ async fn entries_of_the_store_are_in_force_without_a_reload() {
     assert_eq!(directory.tenant("globex").map(|t| t.networks.len()), Some(1));
     assert_eq!(directory.tracking_host("t.globex.test"), Some(("t.globex.test", "globex")));
     assert_eq!(directory.credential("globex").map(|c| c.tenant.as_str()), Some("globex"));
-    assert_eq!(directory.api_key(&[7; 32]).map(|k| k.name.as_str()), Some("ci"));
+    let key = |hash: u8| directory.api_key(&[hash; 32]).expect("a token of the key");
+    assert_eq!((key(7).name.as_str(), key(7).expires_at, key(8).expires_at), ("ci", Some(5_000), None));
+    assert!(key(8).scopes.allow(Scope::Read) && !key(8).scopes.allow(Scope::Send));
+    assert!(directory.domain("claimed.test").is_none(), "nobody has proven that it is theirs");
     assert!(directory.domain("example.com").is_some(), "the file's are still there");
     // A session that began before keeps what it began with.
     assert!(before.1.directory.domain("globex.test").is_none());
@@ -212,7 +245,7 @@ async fn a_wrong_entry_is_left_out_and_the_others_count() {
 /// A store that cannot be read changes nothing.
 #[tokio::test]
 async fn a_store_that_fails_leaves_the_directory_as_it_was() {
-    let mut scene = scene().await;
+    let scene = scene().await;
     put_globex(&scene, vec![]).await;
     scene.refresher.refresh().await.expect("reads");
     scene.store.close().await;

@@ -24,6 +24,7 @@ mod deliveries;
 mod judge;
 mod metrics;
 mod policy;
+mod quota;
 mod submission;
 
 pub(crate) use authority::reverse_path;
@@ -37,6 +38,7 @@ use self::deliveries::Common;
 use crate::clock::{Clock, IdSource};
 use crate::events;
 use crate::policy::{Check, PolicyResult};
+use crate::quota::{QuotaReservation, Quotas};
 use crate::sandbox::{Sandbox, WorkClass};
 use crate::settings::Tracking;
 use crate::trace::{TraceObserver, TraceStep};
@@ -60,6 +62,8 @@ pub struct Pipeline {
     pub observer: Option<Arc<dyn TraceObserver>>,
     /// Asked one after the other about each authorised message.
     pub checks: Vec<Arc<dyn Check>>,
+    /// Count the recipients of each message. None: nobody counts them.
+    pub quotas: Option<Arc<Quotas>>,
     /// Called when a message is on disk of which a recipient was refused: its sender is to be told.
     pub recipient_refused: Arc<dyn Fn() + Send + Sync>,
 }
@@ -139,6 +143,13 @@ impl Pipeline {
         request: Option<IdempotentRequest>,
     ) -> Result<(), (events::Facts, Rejection)> {
         let began = self.clock.monotonic();
+        let counted = match quota::reserve(self.quotas.as_deref(), &prepared) {
+            Ok(counted) => counted,
+            Err(exceeded) => {
+                let facts = prepared.into_iter().next().map(|message| message.facts).unwrap_or_default();
+                return Err((facts, exceeded.into()));
+            }
+        };
         let mut events: Vec<NewEvent> =
             prepared.iter_mut().flat_map(|message| std::mem::take(&mut message.events)).collect();
         events.extend(more);
@@ -154,6 +165,7 @@ impl Pipeline {
             let facts = prepared.into_iter().next().map(|message| message.facts).unwrap_or_default();
             return Err((facts, not_stored(&error)));
         }
+        counted.into_iter().for_each(QuotaReservation::keep);
         if prepared.iter().any(|message| message.has_refused) {
             (self.recipient_refused)();
         }
@@ -233,6 +245,7 @@ impl Run<'_> {
             id: self.id,
             tenant,
             recipients,
+            quota: settings.directory.tenant(&name).map(|tenant| tenant.quota).unwrap_or_default(),
             item: None,
             events: decided,
             has_refused: plan.deliveries.iter().any(|d| matches!(d.disposition, Disposition::Refuse(_))),
@@ -260,7 +273,7 @@ impl Run<'_> {
                 ..options.labels.clone()
             },
             scheduled_at: options.send_at,
-            enforce_tls: options.enforce_tls,
+            enforce_tls: options.enforce_tls || sending.is_some_and(|domain| domain.enforce_tls),
         };
         let queued = queued(self.id, &meta, &envelope.recipients, &report, &notes, &result, &plan.egress);
         prepared.events.splice(0..0, queued);

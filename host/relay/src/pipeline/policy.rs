@@ -67,6 +67,7 @@ fn refused_for_all(tenant: &Tenant, result: &PolicyResult, count: usize) -> Opti
         reply: reply.clone(),
         rule: rule.to_owned(),
         fault: None,
+        quota: None,
         policy: Some(Box::new(refusal)),
     })
 }

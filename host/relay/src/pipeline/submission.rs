@@ -10,8 +10,10 @@ use relevo_queue::{DeliveryId, ItemId, NewEvent, NewItem, SpooledBody};
 use relevo_runtime::Fault;
 use relevo_submission::{NotAuthorised, Origin, SubmissionOptions, Via};
 
+use crate::directory::QuotaSettings;
 use crate::events::Facts;
 use crate::policy::PluginAnswer;
+use crate::quota::QuotaExceeded;
 use crate::settings::Settings;
 
 /// A message with its envelope, from wherever it came.
@@ -42,6 +44,8 @@ pub struct PreparedMessage {
     pub recipients: Vec<PreparedRecipient>,
     /// None: every recipient is discarded, or refused with nobody to tell.
     pub(super) item: Option<NewItem>,
+    /// That of its owner.
+    pub(super) quota: QuotaSettings,
     pub(super) events: Vec<NewEvent>,
     /// A recipient is refused whose sender is to be told.
     pub(super) has_refused: bool,
@@ -79,6 +83,8 @@ pub struct Rejection {
     pub fault: Option<Fault>,
     /// Set when a check refused it: what each of them answered, and which one decided.
     pub policy: Option<Box<PolicyRefusal>>,
+    /// Set when the tenant has sent as much as it may.
+    pub quota: Option<QuotaExceeded>,
 }
 
 /// Why checks refused a message.
@@ -97,7 +103,15 @@ pub struct PolicyRefusal {
 impl Rejection {
     pub(crate) fn new(code: u16, enhanced: impl Into<EnhancedCode>, rule: &str, text: &str) -> Self {
         let text = printable(text, 400);
-        Self { reply: Reply::new(code, enhanced, text), rule: rule.to_owned(), fault: None, policy: None }
+        let (reply, rule) = (Reply::new(code, enhanced, text), rule.to_owned());
+        Self { reply, rule, fault: None, policy: None, quota: None }
+    }
+}
+
+impl From<QuotaExceeded> for Rejection {
+    fn from(exceeded: QuotaExceeded) -> Self {
+        let rejection = Self::new(452, (4, 7, 1), "quota-exceeded", &exceeded.to_string());
+        Self { quota: Some(exceeded), ..rejection }
     }
 }
 

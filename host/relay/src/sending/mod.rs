@@ -52,8 +52,24 @@ pub struct Sender {
     pub tenant: String,
     /// The name of the API key.
     pub key: String,
+    /// The only domain that the key sends from.
+    pub key_domain: Option<String>,
     /// The client.
     pub peer: Option<IpAddr>,
+}
+
+impl Sender {
+    fn may_send_from(&self, from: &Address) -> Result<(), SendRefusal> {
+        let Some(domain) = &self.key_domain else { return Ok(()) };
+        let below = || from.domain.strip_suffix(domain.as_str()).is_some_and(|name| name.ends_with('.'));
+        match from.domain == *domain || below() {
+            true => Ok(()),
+            false => {
+                let message = format!("the API key `{}` sends from {domain} only", self.key);
+                Err(SendRefusal::invalid("from", message))
+            }
+        }
+    }
 }
 
 /// The idempotency key of a request.
@@ -225,6 +241,7 @@ impl Sending {
         batch: &str,
         octets: &mut u64,
     ) -> Result<PreparedRequest, SendRefusal> {
+        sender.may_send_from(&request.from)?;
         let mut content = Content::load(self, sender, request).await?;
         let mut prepared = PreparedRequest {
             answer: EmailAnswer {

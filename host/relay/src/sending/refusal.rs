@@ -7,6 +7,7 @@ use relevo_queue::StoreError;
 use serde::Serialize;
 
 use crate::pipeline::Rejection;
+use crate::quota::QuotaExceeded;
 use crate::templates::TemplateRefusal;
 
 /// Why nothing of a request was accepted.
@@ -27,7 +28,9 @@ pub enum SendRefusal {
     KeyInUse,
     /// The idempotency key was used for another request.
     KeyOfAnother,
-    /// A quota is used up, or the pipeline refuses for now.
+    /// The tenant has sent as much as it may.
+    QuotaExceeded(QuotaExceeded),
+    /// The pipeline refuses for now.
     TryLater {
         /// The rule, such as `disk-full`.
         rule: String,
@@ -66,6 +69,7 @@ impl SendRefusal {
     pub(super) fn of_rejection(rejection: &Rejection, param: &str) -> Self {
         let (rule, message) = (rejection.rule.clone(), rejection.reply.text.clone());
         match rejection.reply.code {
+            _ if rejection.quota.is_some() => rejection.quota.map_or(Self::Unavailable, Self::QuotaExceeded),
             451 => Self::Unavailable,
             code if code < 500 => Self::TryLater { rule, message },
             _ => Self::Refused { param: param.to_owned(), rule, message },

@@ -7,4 +7,4 @@ mod world;
 
 pub(crate) use stages::{ScriptedStages, read};
 pub(crate) use suppressions::{FixedSuppressions, no_suppressions, open_suppressions, suppressed};
-pub(crate) use world::{World, credentials, forward, hash, key, settings, submission};
+pub(crate) use world::{SetClock, World, credentials, forward, hash, key, settings, submission};

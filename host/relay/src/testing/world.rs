@@ -106,6 +106,7 @@ impl World {
             metrics: PipelineMetrics::default(),
             observer: Some(Arc::clone(&steps) as _),
             checks: Vec::new(),
+            quotas: None,
             recipient_refused: Arc::new(|| {}),
         };
         let copies = Copies::new(Arc::clone(&queue) as _, sandbox, settings.clone(), Arc::clone(&clock) as _);
@@ -134,7 +135,14 @@ pub(crate) fn credentials(username: &str, password: &str) -> Credentials {
 fn domain(name: &str, tenant: &str, dkim: Vec<DkimKey>, tracking: Option<Tracking>) -> (String, Arc<Domain>) {
     (
         name.into(),
-        Arc::new(Domain { name: name.into(), tenant: tenant.into(), dkim, tracking, grants: Arc::default() }),
+        Arc::new(Domain {
+            name: name.into(),
+            tenant: tenant.into(),
+            dkim,
+            tracking,
+            grants: Arc::default(),
+            enforce_tls: false,
+        }),
     )
 }
 
@@ -160,6 +168,8 @@ pub(crate) fn settings() -> Settings {
                 max_held: 2,
                 plugins: Vec::new(),
                 grants: Arc::default(),
+                quota: Default::default(),
+                requests_per_second: None,
             }),
         )
     };

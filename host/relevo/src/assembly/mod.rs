@@ -12,19 +12,23 @@ use anyhow::Context;
 use prometheus_client::registry::Registry;
 use relevo_fetch::Fetcher;
 use relevo_http::inbox::Inbox;
-use relevo_http::{ApiServices, HttpMetrics, HttpServices, OperationsServices, Readiness};
+use relevo_http::{AdminServices, ApiServices, HttpMetrics, HttpServices, OperationsServices, Readiness};
 use relevo_policy::{PluginCollector, Plugins, PluginsConfig};
 use relevo_queue::{EventLog, Queue};
+use relevo_relay::api_keys::ApiKeys;
+use relevo_relay::audit::AuditLog;
 use relevo_relay::clock::{Clock, RandomIds};
 use relevo_relay::copies::{Copies, MakeCopy};
 use relevo_relay::delivery::{
     DeliveryCounters, DeliveryGauges, DeliveryHandle, DeliveryParts, Dial, PreparedDelivery,
 };
 use relevo_relay::directory::{DirectoryRefresher, StoreSource};
+use relevo_relay::domains::Domains;
 use relevo_relay::intake::{Intake, IntakeMetrics};
 use relevo_relay::metrics as relay_metrics;
 use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
 use relevo_relay::policy::Check;
+use relevo_relay::quota::Quotas;
 use relevo_relay::sending::Sending;
 use relevo_relay::settings::SettingsHandle;
 use relevo_relay::suppressions::Suppressions;
@@ -50,6 +54,8 @@ pub(crate) use running::{Reloaded, RunningRelay};
 /// Where mail goes, and who watches it.
 pub(crate) struct Outside {
     pub(crate) resolve: Arc<dyn Resolve>,
+    /// Says what is published of a tenant's domain, at this moment.
+    pub(crate) published: Arc<dyn Resolve>,
     pub(crate) dial: Arc<dyn Dial>,
     /// Wraps the maker of copies.
     pub(crate) copies: Box<dyn FnOnce(Copies) -> Arc<dyn MakeCopy> + Send>,
@@ -60,7 +66,7 @@ pub(crate) struct Outside {
 /// Opens listeners, then starts delivery. A start that fails has attempted nothing, so that nothing
 /// is sent again by the next one.
 pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Result<RunningRelay> {
-    let Outside { resolve, dial, copies, observer, inbox } = outside;
+    let Outside { resolve, published, dial, copies, observer, inbox } = outside;
     let outside_names = resolve.clone();
     let mut tasks = MainTasks::new();
     let mut registry = base.registry();
@@ -76,8 +82,9 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let outside = (resolve, dial, copies);
     let prepared = prepare_delivery(&base, &plugins, &suppressions, outside, &mut registry)?;
     let delivery = prepared.handle();
-    let pipeline =
-        pipeline(&base, vec![suppressions.clone(), plugins.clone()], &delivery, observer, &mut registry);
+    let quotas = open_quotas(&base, &control_store).await;
+    let checks: Vec<Arc<dyn Check>> = vec![suppressions.clone(), plugins.clone()];
+    let pipeline = pipeline(&base, (checks, &quotas), &delivery, observer, &mut registry);
     let templates = templates(&base, &control_store);
     let fetcher = attachment_fetcher(&base, outside_names)?;
     let sending = Sending::new(pipeline.clone(), templates.clone(), suppressions.clone(), fetcher);
@@ -93,8 +100,10 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
 
     let tracking = Arc::new(tracking(&base, &mut registry));
     let (statistics, reader) = statistics(&base, &control_store, &mut registry);
+    let admin = administration(&base, &control_store, (&directory, published), &quotas);
+    let (keys, audit) = (admin.keys.clone(), admin.audit.clone());
     let (settings, events_of) = (base.settings.clone(), base.store.clone());
-    let api = ApiServices::new(settings, events_of, templates, suppressions, sending, statistics);
+    let api = ApiServices::new(settings, events_of, templates, suppressions, sending, statistics, admin);
     let http = http_services(&base, &plugins, (tracking.clone(), api), inbox, tasks.watch(), registry);
     let (stop, stopped) = watch::channel(false);
     let limits = base.parts.http.connection_limits();
@@ -108,7 +117,9 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     tasks.spawn("the reader of statistics", reader.run());
     tasks.spawn("the removal of old events", prune(events, clock, base.parts.events));
     let reread_directory = Arc::new(Notify::new());
-    tasks.spawn("the directory of the store", directory.run(reread_directory.clone()));
+    let reread = reread_directory.clone();
+    tasks.spawn("the directory of the store", async move { directory.run(reread).await });
+    spawn_writers(&mut tasks, &keys, &quotas, audit, base.parts.events.audit_retention);
     // Last: nothing can fail any more.
     tasks.spawn("delivery", prepared.start().ended());
     let Base { settings, store, .. } = base;
@@ -122,9 +133,60 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         delivery,
         plugins,
         tracking,
+        keys,
+        quotas,
         stop,
         tasks,
     })
+}
+
+/// The tasks that write what is counted in memory, and remove what is too old.
+fn spawn_writers(
+    tasks: &mut MainTasks,
+    keys: &Arc<ApiKeys>,
+    quotas: &Arc<Quotas>,
+    audit: Arc<AuditLog>,
+    audit_retention: Duration,
+) {
+    let (keys, quotas) = (keys.clone(), quotas.clone());
+    tasks.spawn("the writer of the use of API keys", async move { keys.run().await });
+    tasks.spawn("the writer of the use of quotas", async move { quotas.run().await });
+    tasks.spawn("the removal of old acts", async move { audit.run(audit_retention).await });
+}
+
+/// What tenants administer over HTTP.
+fn administration(
+    base: &Base,
+    store: &Arc<ControlStore>,
+    (directory, published): (&Arc<DirectoryRefresher>, Arc<dyn Resolve>),
+    quotas: &Arc<Quotas>,
+) -> AdminServices {
+    let (clock, ids) = (base.clock.clone(), Arc::new(RandomIds));
+    let keys = ApiKeys::new(store.clone(), Some(directory.clone()), clock.clone(), ids.clone());
+    let domains = Domains::new(
+        (store.clone(), Some(directory.clone())),
+        base.settings.clone(),
+        published,
+        base.parts.data_dir.clone(),
+        (clock.clone(), ids.clone()),
+    );
+    AdminServices {
+        keys: Arc::new(keys),
+        domains: Arc::new(domains),
+        quotas: quotas.clone(),
+        audit: Arc::new(AuditLog::new(store.clone(), clock.clone(), ids)),
+        clock,
+        limits: base.parts.http.api_limits,
+    }
+}
+
+/// Reads what tenants have sent before the start. If it cannot be read, they begin anew.
+async fn open_quotas(base: &Base, store: &Arc<ControlStore>) -> Arc<Quotas> {
+    let quotas = Quotas::new(store.clone(), base.clock.clone());
+    if let Err(error) = quotas.load().await {
+        tracing::error!(%error, "the use of quotas cannot be read from the store: it counts from now on");
+    }
+    Arc::new(quotas)
 }
 
 /// Opens the store of control-plane data.
@@ -133,10 +195,10 @@ pub(crate) async fn open_control_store(url: &StoreUrl) -> anyhow::Result<Arc<Con
 }
 
 /// Opens the store of control-plane data, and reads the directory from it for the first time.
-async fn open_directory(base: &Base) -> anyhow::Result<(Arc<ControlStore>, DirectoryRefresher)> {
+async fn open_directory(base: &Base) -> anyhow::Result<(Arc<ControlStore>, Arc<DirectoryRefresher>)> {
     let store = open_control_store(&base.parts.store).await?;
     let source = Arc::new(StoreSource::new(store.clone(), base.parts.data_dir.clone()));
-    let mut directory = DirectoryRefresher::new(source, base.settings.clone());
+    let directory = Arc::new(DirectoryRefresher::new(source, base.settings.clone()));
     if let Err(error) = directory.refresh().await {
         tracing::error!(%error, "the directory cannot be read from the store; only the configuration file counts for now");
     }
@@ -189,7 +251,7 @@ fn prepare_delivery(
 
 fn pipeline(
     base: &Base,
-    checks: Vec<Arc<dyn Check>>,
+    (checks, quotas): (Vec<Arc<dyn Check>>, &Arc<Quotas>),
     delivery: &DeliveryHandle,
     observer: Option<Arc<dyn TraceObserver>>,
     registry: &mut Registry,
@@ -204,6 +266,7 @@ fn pipeline(
         metrics: PipelineMetrics::new(registry),
         observer,
         checks,
+        quotas: Some(quotas.clone()),
         recipient_refused: Arc::new(move || delivery.refused()),
     }
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use relevo_policy::Plugins;
 use relevo_queue::{EmbeddedStore, Queue as _};
+use relevo_relay::api_keys::ApiKeys;
 use relevo_relay::delivery::DeliveryHandle;
+use relevo_relay::quota::Quotas;
 use relevo_relay::settings::{Settings, SettingsHandle};
 use relevo_relay::tracking::TrackingEndpoint;
 use relevo_smtp::server::{Server, ServerTls};
@@ -42,6 +44,8 @@ pub(crate) struct RunningRelay {
     pub(super) delivery: DeliveryHandle,
     pub(super) plugins: Arc<Plugins>,
     pub(super) tracking: Arc<TrackingEndpoint>,
+    pub(super) keys: Arc<ApiKeys>,
+    pub(super) quotas: Arc<Quotas>,
     pub(super) stop: watch::Sender<bool>,
     pub(super) tasks: MainTasks,
 }
@@ -97,6 +101,8 @@ impl RunningRelay {
         self.plugins.write_recordings().await;
         self.tasks.shutdown().await;
         self.tracking.flush().await;
+        self.quotas.write().await;
+        self.keys.write_uses().await;
         // Before the other one: its server may not answer.
         self.store.close().await;
         if timeout(CLOSE, self.control_store.close()).await.is_err() {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use relevo_mailkit::model::Algorithm;
+use relevo_relay::directory::Scope;
 use relevo_relay::settings::{FailurePolicy, Network};
 use relevo_resolve::IpFamily;
 use relevo_runtime::policy::{Capability, Class};
@@ -81,6 +82,8 @@ pub(crate) struct HttpTable {
     pub(crate) operations_listen: List<SocketAddr>,
     pub(crate) metrics_keys: Vec<Section<ApiKeyTable>>,
     pub(crate) trusted_proxies: List<Network>,
+    pub(crate) requests_per_second: Key<u32>,
+    pub(crate) body_memory: Key<Size>,
     pub(crate) max_connections: Key<usize>,
     pub(crate) max_connections_per_peer: Key<usize>,
 }
@@ -165,6 +168,7 @@ pub(crate) struct QueueTable {
 pub(crate) struct EventsTable {
     pub(crate) retention: Key<Time>,
     pub(crate) max_events: Key<u64>,
+    pub(crate) audit_retention: Key<Time>,
 }
 
 #[derive(Default, Deserialize)]
@@ -187,12 +191,31 @@ pub(crate) struct ApiKeyTable {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(crate) struct TenantKeyTable {
+    pub(crate) name: Key<String>,
+    pub(crate) hash: Key<ApiKeyHash>,
+    pub(crate) scopes: Option<List<Scope>>,
+    pub(crate) domain: Key<DomainName>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct QuotaTable {
+    pub(crate) hour: Key<u64>,
+    pub(crate) day: Key<u64>,
+    pub(crate) month: Key<u64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct TenantTable {
     pub(crate) id: Key<Identifier>,
     pub(crate) networks: List<Network>,
     pub(crate) max_held: Key<u64>,
     pub(crate) credentials: Vec<Section<CredentialTable>>,
-    pub(crate) api_keys: Vec<Section<ApiKeyTable>>,
+    pub(crate) api_keys: Vec<Section<TenantKeyTable>>,
+    pub(crate) quota: Section<QuotaTable>,
+    pub(crate) requests_per_second: Key<u32>,
     pub(crate) pools: List<String>,
     pub(crate) routes: List<String>,
     pub(crate) max_priority: Key<MaxPriority>,
@@ -237,6 +260,7 @@ pub(crate) struct DomainTable {
     pub(crate) dkim: Vec<Section<DkimTable>>,
     pub(crate) pools: Option<List<String>>,
     pub(crate) tracking: Option<Section<DomainTrackingTable>>,
+    pub(crate) enforce_tls: Key<bool>,
 }
 
 #[derive(Default, Deserialize)]

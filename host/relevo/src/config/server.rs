@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use relevo_http::{ConnectionLimits, Listener};
+use relevo_http::{ApiLimits, ConnectionLimits, Listener};
 use relevo_mailkit::token::{TokenKey, TokenKeys};
 use relevo_queue::StoreConfig;
 use relevo_relay::settings::{IntakeSettings, Network, TrackingLimits};
@@ -38,6 +38,8 @@ pub(crate) struct EventsConfig {
     pub(crate) retention: Duration,
     /// The oldest events beyond this number are removed.
     pub(crate) max_events: u64,
+    /// Older entries of the audit log are removed.
+    pub(crate) audit_retention: Duration,
 }
 
 /// `[http]`
@@ -49,6 +51,7 @@ pub(crate) struct HttpConfig {
     /// By name and SHA-256.
     pub(crate) metrics_keys: Vec<(String, [u8; 32])>,
     pub(crate) trusted_proxies: Vec<Network>,
+    pub(crate) api_limits: ApiLimits,
     pub(crate) max_connections: usize,
     pub(crate) max_connections_per_peer: usize,
 }
@@ -143,13 +146,20 @@ fn certificate(d: &mut Document<'_>, s: &Section<schema::SmtpTable>) -> Option<(
 }
 
 pub(crate) fn http(d: &mut Document<'_>, file: &File) -> HttpConfig {
-    let (s, default) = (&file.http, ConnectionLimits::default());
+    /// Two of the largest bodies, and a little: one tenant may have one at a time.
+    const SMALLEST: u64 = 128 << 20;
+    let (s, default, api) = (&file.http, ConnectionLimits::default(), ApiLimits::default());
+    d.check(&s.body_memory, |size| *size >= SMALLEST, "must be 128MiB at least");
     HttpConfig {
         listen: plain(&s.listen),
         tracking_listen: plain(&s.tracking_listen),
         operations_listen: plain(&s.operations_listen),
         metrics_keys: plugins::named_keys(d, &s.metrics_keys),
         trusted_proxies: plain(&s.trusted_proxies),
+        api_limits: ApiLimits {
+            requests_per_second: s.requests_per_second.or(api.requests_per_second),
+            body_memory: s.body_memory.or(api.body_memory),
+        },
         max_connections: s.max_connections.or(default.total),
         max_connections_per_peer: s.max_connections_per_peer.or(default.per_client),
     }
@@ -216,5 +226,6 @@ pub(crate) fn events(file: &File) -> EventsConfig {
     EventsConfig {
         retention: s.retention.or(Duration::from_secs(30 * 86_400)),
         max_events: s.max_events.or(20_000_000),
+        audit_retention: s.audit_retention.or(Duration::from_secs(365 * 86_400)),
     }
 }

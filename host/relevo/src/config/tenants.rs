@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use relevo_keys::SigningKey;
-use relevo_relay::directory::DirectoryEntries;
+use relevo_relay::directory::{DirectoryEntries, QuotaSettings, Scopes};
 use relevo_relay::settings::{
     ApiKey, Credential, DeliverySettings, DkimKey, Domain, EgressGrants, MAX_HELD, Tenant, Tracking,
 };
@@ -31,7 +31,19 @@ pub(crate) fn tenants(d: &mut Document<'_>, file: &File, delivery: &DeliverySett
             add_domain(d, domain, (&id, &grants), &mut tenants, &mut spans);
         }
         let networks = plain(&s.networks);
-        let tenant = Tenant { id: id.clone(), networks, max_held: s.max_held.or(MAX_HELD), plugins, grants };
+        let tenant = Tenant {
+            id: id.clone(),
+            networks,
+            max_held: s.max_held.or(MAX_HELD),
+            plugins,
+            grants,
+            quota: QuotaSettings {
+                hour: s.quota.hour.value(),
+                day: s.quota.day.value(),
+                month: s.quota.month.value(),
+            },
+            requests_per_second: s.requests_per_second.value(),
+        };
         tenants.by_id.insert(id, Arc::new(tenant));
     }
     check_overlaps(d, &tenants, &spans);
@@ -56,7 +68,17 @@ fn api_keys(d: &mut Document<'_>, s: &schema::TenantTable, tenant: &str, tenants
         let name = d.need(k.span, &k.name, "name");
         let hash = d.need(k.span, &k.hash, "hash");
         let (Some(name), Some(hash)) = (name, hash) else { continue };
-        let key = ApiKey { tenant: tenant.to_owned(), name: name.value.clone() };
+        let scopes = match &k.scopes {
+            None => Scopes::all(),
+            Some(scopes) => {
+                if scopes.is_empty() {
+                    d.mistake_in(k.span, "scopes", "names no scope: leave it out for all of them");
+                }
+                scopes.iter().map(|at| at.value).collect()
+            }
+        };
+        let domain = k.domain.value();
+        let key = ApiKey { scopes, domain, ..ApiKey::unlimited(tenant, &name.value) };
         if tenants.by_api_key.insert(hash.value, key).is_some() {
             d.mistake(hash.span, "is used twice");
         }
@@ -86,7 +108,14 @@ fn add_domain(
             d.mistake(name.span, "uses the tracking host of another tenant");
         }
     }
-    let domain = Domain { name: name.value.clone(), tenant: tenant.to_owned(), dkim, tracking, grants };
+    let domain = Domain {
+        name: name.value.clone(),
+        tenant: tenant.to_owned(),
+        dkim,
+        tracking,
+        grants,
+        enforce_tls: s.enforce_tls.or(false),
+    };
     spans.insert(name.value.clone(), name.span);
     if tenants.by_domain.insert(name.value.clone(), Arc::new(domain)).is_some() {
         d.mistake(name.span, format!("domain `{}` is there already", name.value));

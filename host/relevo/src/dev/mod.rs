@@ -77,6 +77,7 @@ async fn develop(once: bool, data: &Path, smtp: SocketAddr, http: SocketAddr) ->
     let (inbox, traces) = (Arc::new(Inbox::default()), Arc::new(Traces::default()));
     let outside = Outside {
         resolve: Arc::new(route::ToInbox),
+        published: Arc::new(route::ToInbox),
         dial: Arc::new(Capture {
             inbox: inbox.clone(),
             sandbox: base.sandbox.clone(),

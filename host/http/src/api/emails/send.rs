@@ -108,7 +108,14 @@ fn request_key(headers: &HeaderMap, content: &Bytes) -> Result<Option<RequestKey
 
 fn sender(services: &ApiServices, caller: Caller, client: ClientAddress) -> Sender {
     let ClientAddress(peer) = client;
-    Sender { settings: services.settings.get(), tenant: caller.tenant, key: caller.key, peer: Some(peer) }
+    let Caller { tenant, key } = caller;
+    Sender {
+        settings: services.settings.get(),
+        tenant,
+        key: key.name,
+        key_domain: key.domain,
+        peer: Some(peer),
+    }
 }
 
 fn now(services: &ApiServices) -> u64 {
@@ -134,6 +141,7 @@ impl From<SendRefusal> for RequestError {
             }
             SendRefusal::KeyInUse => Self::RequestUnderWay,
             SendRefusal::KeyOfAnother => Self::KeyOfAnotherRequest,
+            SendRefusal::QuotaExceeded(exceeded) => exceeded.into(),
             SendRefusal::TryLater { message, .. } => Self::Unavailable(message),
             SendRefusal::NotFound(message) => Self::NotFound(message),
             SendRefusal::Conflict(message) => Self::Conflict(message),

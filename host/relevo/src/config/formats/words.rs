@@ -1,6 +1,7 @@
 //! Words of a fixed set, and the settings of plugins.
 
 use relevo_mailkit::model::Algorithm;
+use relevo_relay::directory::Scope;
 use relevo_relay::settings::FailurePolicy;
 use relevo_resolve::IpFamily;
 use relevo_runtime::policy::{Capability, Class};
@@ -72,6 +73,13 @@ impl Format for Algorithm {
     type Value = Self;
     fn read(raw: Raw) -> Result<Self, String> {
         one_of(raw, &[Self::RsaSha256, Self::Ed25519Sha256].map(|a| (a.as_str(), a)))
+    }
+}
+
+impl Format for Scope {
+    type Value = Self;
+    fn read(raw: Raw) -> Result<Self, String> {
+        one_of(raw, &Self::ALL.map(|scope| (scope.name(), scope)))
     }
 }
 

@@ -1,0 +1,72 @@
+//! The scope that each route needs. A route that is not listed needs `admin`.
+
+use axum::http::Method;
+use relevo_relay::directory::Scope;
+
+/// Any of these scopes is enough.
+pub(super) fn of(method: &Method, route: &str) -> &'static [Scope] {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    let first = route.trim_start_matches('/').split('/').next().unwrap_or_default();
+    match (first, reads) {
+        ("emails", false) => &[Scope::Send],
+        ("emails" | "events" | "stats" | "quota" | "benchmark", true) => &[Scope::Read],
+        ("domains", true) => &[Scope::Admin, Scope::Read],
+        ("templates" | "render", true) => &[Scope::Templates, Scope::Read],
+        ("templates" | "render", false) => &[Scope::Templates],
+        ("suppressions" | "topics" | "preferences", true) => &[Scope::Suppressions, Scope::Read],
+        ("suppressions" | "topics" | "preferences", false) => &[Scope::Suppressions],
+        ("webhooks", _) => &[Scope::Webhooks],
+        _ => &[Scope::Admin],
+    }
+}
+
+/// Returns true if requests of this kind are written to the audit log: those that change something
+/// and are not the daily work of an application.
+pub(super) fn is_administration(method: &Method, route: &str) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD)
+        && of(method, route) != [Scope::Send]
+        && !route.ends_with("/render")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(method: &str, route: &str) -> String {
+        let method = method.parse().expect("a method");
+        of(&method, route).iter().map(|scope| scope.name()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn reading_is_told_from_changing() {
+        for (method, route, scopes) in [
+            ("POST", "/emails", "send"),
+            ("POST", "/emails/batch", "send"),
+            ("PATCH", "/emails/{id}", "send"),
+            ("GET", "/emails/{id}", "read"),
+            ("GET", "/events", "read"),
+            ("POST", "/events", "admin"),
+            ("GET", "/domains/{name}/records", "admin read"),
+            ("POST", "/domains", "admin"),
+            ("GET", "/templates", "templates read"),
+            ("POST", "/templates/{name}/publish", "templates"),
+            ("POST", "/render", "templates"),
+            ("DELETE", "/suppressions/{name}", "suppressions"),
+            ("GET", "/webhooks/{id}", "webhooks"),
+            ("GET", "/api-keys", "admin"),
+            ("GET", "/audit", "admin"),
+            ("GET", "/whatever-comes", "admin"),
+            ("GET", "/emailsx", "admin"),
+            ("GET", "", "admin"),
+        ] {
+            assert_eq!(named(method, route), scopes, "{method} {route}");
+        }
+    }
+
+    #[test]
+    fn administration_is_what_changes_something() {
+        let is = |method: &str, route| is_administration(&method.parse().expect("a method"), route);
+        assert!(is("POST", "/api-keys") && is("DELETE", "/webhooks/{id}") && is("POST", "/suppressions"));
+        assert!(!is("GET", "/api-keys") && !is("POST", "/emails") && !is("POST", "/templates/{name}/render"));
+    }
+}

@@ -1,0 +1,81 @@
+//! Opens the store of control-plane data for a command, beside a running relay or without one.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{bail, ensure};
+use relevo_relay::audit::{Act, AuditLog};
+use relevo_relay::clock::{Clock, RandomIds, SystemClock};
+use relevo_relay::directory::{Directory, DirectorySource, StoreSource};
+use relevo_store::ControlStore;
+
+use crate::cli::StoreArgs;
+use crate::{assembly, config};
+
+/// The store, and what a command needs beside it.
+pub(crate) struct OpenStore {
+    pub(crate) store: Arc<ControlStore>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<RandomIds>,
+    /// The file's entries, and those of the store.
+    pub(crate) directory: Directory,
+    audit: AuditLog,
+}
+
+impl OpenStore {
+    /// Opens the store that the configuration names.
+    ///
+    /// # Errors
+    /// The configuration has mistakes, the store cannot be opened, or there is no such tenant.
+    pub(crate) async fn open(args: &StoreArgs) -> anyhow::Result<Self> {
+        let config = load(&args.config)?;
+        let (settings, parts) = config.split();
+        ensure!(
+            parts.data_dir.is_dir(),
+            "there is no data directory {}: start the relay once, which makes it",
+            parts.data_dir.display()
+        );
+        let store = assembly::open_control_store(&parts.store).await?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let ids = Arc::new(RandomIds);
+        let source = StoreSource::new(store.clone(), parts.data_dir.clone());
+        let directory = settings.directory.with_source(&source.load().await?.entries);
+        ensure!(
+            directory.tenant(&args.tenant).is_some(),
+            "there is no tenant `{}`, neither in the configuration file nor in the store",
+            args.tenant
+        );
+        let audit = AuditLog::new(store.clone(), clock.clone(), ids.clone());
+        Ok(Self { store, clock, ids, directory, audit })
+    }
+
+    /// Writes to the audit log what the command did. `result` is why it did not, if it did not.
+    pub(crate) async fn audit<E: std::fmt::Display>(
+        &self,
+        tenant: &str,
+        action: &str,
+        subject: &str,
+        result: Option<&E>,
+    ) {
+        let actor = format!("cli uid {}", rustix::process::getuid().as_raw());
+        let result = result.map_or_else(|| "done".to_owned(), ToString::to_string);
+        let act = Act { tenant, actor: &actor, action, subject, result: &result };
+        self.audit.write(act).await;
+    }
+}
+
+fn load(file: &Path) -> anyhow::Result<config::RelayConfig> {
+    let loaded = config::load(file);
+    for mistake in &loaded.mistakes {
+        eprintln!("error: {mistake}");
+    }
+    match loaded.config {
+        Some(config) => Ok(config),
+        None => bail!("the configuration has mistakes"),
+    }
+}
+
+/// Runs a command that waits for the store.
+pub(crate) fn run<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+}
