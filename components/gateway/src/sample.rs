@@ -13,10 +13,11 @@ use relevo_mailkit::model::{
 };
 use relevo_mailkit::source::{Source, for_each_chunk};
 use relevo_mailkit::splice::Splice;
+use relevo_mailkit::token::unsubscribe::Subscription;
 use relevo_mailkit::token::{CopyUrls, TokenKey, TokenKeys};
 use relevo_submission::{
     CheckedMessage, Disposition, EgressGrants, Origin, Ownership, Plan, PlanSettings, Protocol, Recipe,
-    Signing, Tracked, Tracking, Via, authority, tracking, validate_options,
+    Signing, SubmissionOptions, Tracked, Tracking, Via, authority, tracking, validate_options,
 };
 use serde::{Deserialize, Serialize};
 
@@ -146,7 +147,8 @@ fn plan(
         text_links: false,
         rewrite_signed: false,
     };
-    let options = tracking.options(report).ok_or("the sample is not tracked")?;
+    let options =
+        tracking.options(report, &SubmissionOptions::default()).ok_or("the sample is not tracked")?;
     let rewrite = steps.track(options, &report.parts, message)?;
     let rewrite = tracking::merge(report, rewrite, message.size())?;
     let links = rewrite.links.clone();
@@ -170,7 +172,13 @@ fn plan(
             selectors: requests().into_iter().map(|request| request.selector).collect(),
             from_field: report.from_field.clone(),
         }),
-        tracked: Some(Tracked { tracking: &tracking, key: Some("sample"), rewrite }),
+        tracked: Some(Tracked {
+            tracking: &tracking,
+            key: Some("sample"),
+            rewrite,
+            sender: domain,
+            list_unsubscribe: None,
+        }),
         grants: Some(&grants),
         lifetime: LIFETIME,
         hold_lifetime: LIFETIME,
@@ -194,6 +202,7 @@ fn copy(recipe: Recipe, message: Arc<dyn Source>) -> Result<Splice, String> {
         message: ID.0,
         recipient: 0,
         links: &links.table,
+        unsubscribe: Subscription::default(),
     };
     Splice::new(recipe.prepend, message, recipe.edits, &urls).map_err(|error| error.to_string())
 }

@@ -14,6 +14,7 @@ use crate::labels::Labels;
 use crate::model::Note;
 use crate::policy::Attribute;
 use crate::reply::EnhancedCode;
+use crate::visitor::Visitor;
 
 macro_rules! events {
     ($($(#[$doc:meta])* $variant:ident($data:ty) = $name:literal,)*) => {
@@ -341,6 +342,13 @@ pub struct Opened {
     pub recipient_index: u32,
     /// How many requests the event stands for.
     pub count: u64,
+    /// Who it was, as far as can be told.
+    pub visitor: Visitor,
+    /// The rule by which that was told.
+    pub visitor_reason: String,
+    /// No open by this recipient is known before this one; left out when that is not so or not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub first: bool,
 }
 
 /// The data of `email.clicked`.
@@ -355,6 +363,13 @@ pub struct Clicked {
     pub url: String,
     /// How many requests the event stands for.
     pub count: u64,
+    /// Who it was, as far as can be told.
+    pub visitor: Visitor,
+    /// The rule by which that was told.
+    pub visitor_reason: String,
+    /// No click by this recipient on this link is known before this one; left out when that is not so or not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub first: bool,
 }
 
 /// The data of `suppression.added` and `suppression.removed`.

@@ -20,6 +20,7 @@ pub mod splice;
 pub mod text;
 pub mod token;
 pub mod transfer;
+pub mod unsubscribe;
 pub mod visitor;
 pub mod webhook;
 pub mod wit;

@@ -44,6 +44,16 @@ pub enum Segment {
     Click(u32),
     /// The URL of the open pixel.
     Open,
+    /// The URL by which the recipient unsubscribes.
+    Unsubscribe,
+}
+
+impl Segment {
+    /// Returns true if the caller mints this segment, for each recipient.
+    #[must_use]
+    pub fn is_url(&self) -> bool {
+        matches!(self, Self::Click(_) | Self::Open | Self::Unsubscribe)
+    }
 }
 
 /// `types.edit`: replaces the octets at `at`.
@@ -182,6 +192,8 @@ pub struct Report {
     pub utf8_header: bool,
     /// Carries a DKIM-Signature already.
     pub signed: bool,
+    /// Has a List-Unsubscribe field of its own.
+    pub list_unsubscribe: bool,
     /// With angle brackets.
     pub message_id: String,
     /// Unfolded From field.
@@ -234,6 +246,10 @@ pub struct TrackOptions {
     pub max_link_length: u32,
     /// Parts that are re-encoded anyway.
     pub reencode: Vec<u32>,
+    /// Domains whose links are left alone, and those of their subdomains; lower-case A-labels.
+    pub exclude_domains: Vec<String>,
+    /// Octets of the longest unsubscribe URL; 0: there is none.
+    pub unsubscribe_length: u32,
 }
 
 /// `track.rewrite`.

@@ -1,6 +1,6 @@
 //! Tracking tokens: stateless, authenticated by HMAC-SHA256 (decision 9 of the design).
 //!
-//! A token is strict base64url without padding of
+//! [`unsubscribe`] has the tokens that unsubscribe. A click or open token is strict base64url without padding of
 //!
 //! | octets | what |
 //! | --- | --- |
@@ -8,7 +8,7 @@
 //! | 4 | which key: the start of the SHA-256 of its id |
 //! | 16 | message |
 //! | 4 | recipient, big endian |
-//! | n | destination in UTF-8; none for open and unsubscribe |
+//! | n | destination in UTF-8; none for open |
 //! | 16 | the start of the HMAC-SHA256 |
 //!
 //! Under the MAC are also the kind, the tenant and the tracking host, which the verifier knows from
@@ -22,6 +22,8 @@ use hmac::{Hmac, Mac as _};
 use sha2::{Digest as _, Sha256};
 
 use crate::splice::TrackingUrls;
+
+pub mod unsubscribe;
 
 const VERSION: u8 = 1;
 const KEY: usize = 4;
@@ -147,17 +149,6 @@ impl TokenKeys {
         self.mint(Kind::Open, scope, message, recipient, "")
     }
 
-    /// An unsubscribe token. None without a key.
-    #[must_use]
-    pub fn mint_unsubscribe(
-        &self,
-        scope: &Scope<'_>,
-        message: &[u8; MESSAGE],
-        recipient: u32,
-    ) -> Option<String> {
-        self.mint(Kind::Unsubscribe, scope, message, recipient, "")
-    }
-
     fn mint(
         &self,
         kind: Kind,
@@ -178,7 +169,7 @@ impl TokenKeys {
         Some(URL_SAFE_NO_PAD.encode(token))
     }
 
-    /// What `token` says, if it was minted by one of these keys as it is, for this kind, tenant and
+    /// What a click or open `token` says, if it was minted by one of these keys as it is, for this kind, tenant and
     /// host. Constant time in what is secret.
     #[must_use]
     pub fn verify(&self, kind: Kind, scope: &Scope<'_>, token: &str) -> Option<Claims> {
@@ -189,7 +180,11 @@ impl TokenKeys {
         let octets = URL_SAFE_NO_PAD.decode(token).ok()?;
         let (signed, tag) = octets.split_at_checked(octets.len().checked_sub(MAC)?)?;
         let (head, destination) = signed.split_at_checked(HEAD)?;
-        if head[0] != VERSION || (kind != Kind::Click && !destination.is_empty()) {
+        let expects_destination = kind == Kind::Click;
+        if kind == Kind::Unsubscribe
+            || head[0] != VERSION
+            || (!expects_destination && !destination.is_empty())
+        {
             return None;
         }
         let named = &head[1..=KEY];
@@ -240,15 +235,11 @@ pub struct CopyUrls<'a> {
     pub recipient: u32,
     /// The link table.
     pub links: &'a [String],
+    /// What an unsubscribe URL says about the recipient.
+    pub unsubscribe: unsubscribe::Subscription<'a>,
 }
 
 impl CopyUrls<'_> {
-    /// `List-Unsubscribe` of this copy.
-    #[must_use]
-    pub fn unsubscribe(&self) -> String {
-        self.url(Kind::Unsubscribe, "")
-    }
-
     fn url(&self, kind: Kind, destination: &str) -> String {
         let host = host_of(self.base_url);
         let scope = Scope { tenant: self.tenant, host: &host };
@@ -267,6 +258,14 @@ impl TrackingUrls for CopyUrls<'_> {
 
     fn open(&self) -> String {
         self.url(Kind::Open, "")
+    }
+
+    fn unsubscribe(&self) -> String {
+        let host = host_of(self.base_url);
+        let scope = Scope { tenant: self.tenant, host: &host };
+        self.keys
+            .mint_unsubscribe(&scope, &self.message, self.recipient, &self.unsubscribe)
+            .map_or_else(String::new, |token| url(self.base_url, Kind::Unsubscribe, &token))
     }
 }
 

@@ -1,13 +1,16 @@
 //! Opens and clicks told apart: people, proxies that fetch ahead, and scanners.
 //!
-//! A guess with its reason: nothing is dropped because of it. The rules are data, each with its source.
+//! A guess with its reason: nothing is dropped because of it. Known clients are data with their
+//! sources (`visitor/known.tsv`).
 
 use std::net::IpAddr;
+use std::sync::LazyLock;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 /// The kind of client behind an open or a click.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Visitor {
     /// A person, as far as can be told.
@@ -17,11 +20,12 @@ pub enum Visitor {
     /// A program that follows links to judge them.
     Scanner,
     /// Too little is known.
+    #[default]
     Unknown,
 }
 
 /// A guess and the rule behind it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Guess {
     /// The kind.
     pub visitor: Visitor,
@@ -29,116 +33,136 @@ pub struct Guess {
     pub reason: &'static str,
 }
 
-/// What is known of one request.
+/// What a request itself tells.
 #[derive(Debug, Clone, Copy)]
 pub struct Visit<'a> {
     /// The `User-Agent` field.
     pub user_agent: Option<&'a str>,
     /// The client's address.
     pub client: IpAddr,
-    /// The message was not delivered yet.
-    pub before_delivery: bool,
-    /// Distinct links of this message that the same client followed within the last two seconds,
-    /// this one included.
+    /// Distinct links of the recipient's copy that were followed within the last two seconds, this
+    /// one included; 0 for an open.
     pub links_at_once: u32,
+}
+
+/// When a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timing {
+    /// The copy is not delivered yet.
+    BeforeDelivery,
+    /// This long after it was delivered.
+    After(Duration),
+    /// Nothing is known about the delivery.
+    Unknown,
 }
 
 /// Links that nobody follows within two seconds by hand.
 const BURST: u32 = 3;
+/// The time within which nobody sees that mail has come.
+const AT_ONCE: Duration = Duration::from_secs(2);
+/// Characters of a user agent that are looked at.
+const MAX_AGENT: usize = 512;
 
-/// Parts of user agents in lower case.
-const AGENTS: [(&str, Visitor, &str); 30] = [
-    // The proxies of Gmail and Yahoo fetch when a person opens, and hide who it is (their help pages say so).
-    ("googleimageproxy", Visitor::Human, "google-image-proxy"),
-    ("yahoomailproxy", Visitor::Human, "yahoo-mail-proxy"),
-    // Link previews of messengers: a person pasted the link, but nobody has followed it.
-    ("slackbot", Visitor::Scanner, "link-preview"),
-    ("facebookexternalhit", Visitor::Scanner, "link-preview"),
-    ("twitterbot", Visitor::Scanner, "link-preview"),
-    ("whatsapp/", Visitor::Scanner, "link-preview"),
-    ("telegrambot", Visitor::Scanner, "link-preview"),
-    ("discordbot", Visitor::Scanner, "link-preview"),
-    ("skypeuripreview", Visitor::Scanner, "link-preview"),
-    ("bingpreview", Visitor::Scanner, "link-preview"),
-    // Gateways that name themselves.
-    ("barracuda", Visitor::Scanner, "mail-gateway"),
-    ("proofpoint", Visitor::Scanner, "mail-gateway"),
-    ("mimecast", Visitor::Scanner, "mail-gateway"),
-    ("fireeye", Visitor::Scanner, "mail-gateway"),
-    ("symantec", Visitor::Scanner, "mail-gateway"),
-    ("trendmicro", Visitor::Scanner, "mail-gateway"),
-    ("sophos", Visitor::Scanner, "mail-gateway"),
-    ("safelinks", Visitor::Scanner, "mail-gateway"),
-    // Programs.
-    ("headlesschrome", Visitor::Scanner, "program"),
-    ("phantomjs", Visitor::Scanner, "program"),
-    ("python-requests", Visitor::Scanner, "program"),
-    ("python-urllib", Visitor::Scanner, "program"),
-    ("go-http-client", Visitor::Scanner, "program"),
-    ("java/", Visitor::Scanner, "program"),
-    ("okhttp", Visitor::Scanner, "program"),
-    ("curl/", Visitor::Scanner, "program"),
-    ("wget/", Visitor::Scanner, "program"),
-    ("crawler", Visitor::Scanner, "program"),
-    ("spider", Visitor::Scanner, "program"),
-    ("bot/", Visitor::Scanner, "program"),
-];
+const KNOWN: &str = include_str!("visitor/known.tsv");
 
-/// Networks of filters that open links: first address, length of the prefix, name.
-const NETWORKS: [(&str, u32, &str); 9] = [
-    // Exchange Online Protection (Microsoft 365 URLs and IP address ranges, Exchange Online).
-    ("40.92.0.0", 15, "microsoft-365"),
-    ("40.107.0.0", 16, "microsoft-365"),
-    ("52.100.0.0", 14, "microsoft-365"),
-    ("104.47.0.0", 17, "microsoft-365"),
-    // Barracuda Email Gateway Defense (campus.barracuda.com, IP ranges).
-    ("209.222.80.0", 21, "barracuda"),
-    ("64.235.144.0", 20, "barracuda"),
-    // Proofpoint (registry of ARIN: PROOFPOINT-NET).
-    ("67.231.144.0", 20, "proofpoint"),
-    ("148.163.128.0", 19, "proofpoint"),
-    // Mimecast (registry of ARIN: MIMECAST).
-    ("207.211.30.0", 24, "mimecast"),
-];
+#[derive(Default)]
+struct Known {
+    whole_agents: Vec<(&'static str, Guess)>,
+    agents: Vec<(&'static str, Guess)>,
+    networks: Vec<(IpAddr, u32, Guess)>,
+}
+
+static RULES: LazyLock<Known> = LazyLock::new(|| {
+    let mut known = Known::default();
+    KNOWN.lines().for_each(|line| {
+        let _ = known.add(line);
+    });
+    known
+});
+
+impl Known {
+    /// None: the line is a comment, or none that can be read.
+    fn add(&mut self, line: &'static str) -> Option<()> {
+        let mut columns = line.split('\t');
+        let (kind, pattern, visitor, reason) =
+            (columns.next()?, columns.next()?, columns.next()?, columns.next()?);
+        let visitor = match visitor {
+            "human" => Visitor::Human,
+            "prefetch_proxy" => Visitor::PrefetchProxy,
+            "scanner" => Visitor::Scanner,
+            _ => return None,
+        };
+        let guess = Guess { visitor, reason };
+        match kind {
+            "agent-is" => self.whole_agents.push((pattern, guess)),
+            "agent" => self.agents.push((pattern, guess)),
+            "network" => {
+                let (first, length) = pattern.split_once('/')?;
+                self.networks.push((first.parse().ok()?, length.parse().ok()?, guess));
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
 
 /// Guesses from one request.
 #[must_use]
 pub fn guess(visit: &Visit<'_>) -> Guess {
-    let guess = |visitor, reason| Guess { visitor, reason };
-    if visit.before_delivery {
-        return guess(Visitor::Scanner, "before-delivery");
+    let by_agent = by_agent(visit.user_agent);
+    // A client that names itself is believed where it does not claim to be a person.
+    if matches!(by_agent.visitor, Visitor::Scanner | Visitor::PrefetchProxy) {
+        return by_agent;
     }
     if visit.links_at_once >= BURST {
-        return guess(Visitor::Scanner, "many-links-at-once");
+        return Guess { visitor: Visitor::Scanner, reason: "many-links-at-once" };
     }
-    if let Some(name) = network(visit.client) {
-        return guess(Visitor::Scanner, name);
-    }
-    let Some(agent) = visit.user_agent.map(str::trim).filter(|agent| !agent.is_empty()) else {
-        return guess(Visitor::Unknown, "no-user-agent");
-    };
-    // Apple's Mail Privacy Protection fetches everything in advance, under no other name than this.
-    if agent == "Mozilla/5.0" {
-        return guess(Visitor::PrefetchProxy, "apple-mail-privacy");
-    }
-    let lower: String = agent.chars().take(512).collect::<String>().to_ascii_lowercase();
-    if let Some((_, visitor, reason)) = AGENTS.iter().find(|(part, _, _)| lower.contains(part)) {
-        return guess(*visitor, reason);
-    }
-    let has_browser = ["mozilla/", "opera/", "outlook", "thunderbird", "applemail"];
-    match has_browser.iter().any(|part| lower.contains(part)) {
-        true => guess(Visitor::Human, "browser"),
-        false => guess(Visitor::Unknown, "unknown-user-agent"),
+    by_network(visit.client).unwrap_or(by_agent)
+}
+
+/// The guess when it is known, too, when the request came. Programs are quicker than mail programs
+/// show mail.
+#[must_use]
+pub fn timed(guess: Guess, timing: Timing) -> Guess {
+    let scanner = |reason| Guess { visitor: Visitor::Scanner, reason };
+    match (guess.visitor, timing) {
+        (Visitor::Scanner | Visitor::PrefetchProxy, _) => guess,
+        (_, Timing::BeforeDelivery) => scanner("before-delivery"),
+        (_, Timing::After(time)) if time < AT_ONCE => scanner("right-after-delivery"),
+        _ => guess,
     }
 }
 
-fn network(client: IpAddr) -> Option<&'static str> {
-    let IpAddr::V4(client) = client.to_canonical() else { return None };
-    NETWORKS.iter().find_map(|(first, length, name)| {
-        let first: std::net::Ipv4Addr = first.parse().ok()?;
-        let differing = client.to_bits() ^ first.to_bits();
-        (differing.leading_zeros() >= *length).then_some(*name)
-    })
+fn by_agent(user_agent: Option<&str>) -> Guess {
+    let Some(agent) = user_agent.map(str::trim).filter(|agent| !agent.is_empty()) else {
+        return Guess { visitor: Visitor::Unknown, reason: "no-user-agent" };
+    };
+    if let Some((_, guess)) = RULES.whole_agents.iter().find(|(whole, _)| *whole == agent) {
+        return *guess;
+    }
+    let lower: String = agent.chars().take(MAX_AGENT).collect::<String>().to_ascii_lowercase();
+    if let Some((_, guess)) = RULES.agents.iter().find(|(part, _)| lower.contains(part)) {
+        return *guess;
+    }
+    let has_browser = ["mozilla/", "opera/", "outlook", "thunderbird", "applemail"];
+    match has_browser.iter().any(|part| lower.contains(part)) {
+        true => Guess { visitor: Visitor::Human, reason: "browser" },
+        false => Guess { visitor: Visitor::Unknown, reason: "unknown-user-agent" },
+    }
+}
+
+fn by_network(client: IpAddr) -> Option<Guess> {
+    let client = client.to_canonical();
+    let contains = |first: IpAddr, length: u32| match (client, first) {
+        (IpAddr::V4(client), IpAddr::V4(first)) => {
+            (client.to_bits() ^ first.to_bits()).leading_zeros() >= length
+        }
+        (IpAddr::V6(client), IpAddr::V6(first)) => {
+            (client.to_bits() ^ first.to_bits()).leading_zeros() >= length
+        }
+        _ => false,
+    };
+    RULES.networks.iter().find(|(first, length, _)| contains(*first, *length)).map(|(_, _, guess)| *guess)
 }
 
 #[cfg(test)]
@@ -152,30 +176,58 @@ mod tests {
             "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)";
         let (home, microsoft) = ("192.0.2.7", "40.107.1.2");
         let cases = [
-            (Some(iphone), home, false, 1, Visitor::Human, "browser"),
-            (Some(gmail), home, false, 1, Visitor::Human, "google-image-proxy"),
-            (Some("Mozilla/5.0"), home, false, 1, Visitor::PrefetchProxy, "apple-mail-privacy"),
-            (Some(iphone), microsoft, false, 1, Visitor::Scanner, "microsoft-365"),
-            (Some(iphone), "::ffff:40.107.1.2", false, 1, Visitor::Scanner, "microsoft-365"),
-            (Some(iphone), home, true, 1, Visitor::Scanner, "before-delivery"),
-            (Some(iphone), home, false, 2, Visitor::Human, "browser"),
-            (Some(iphone), home, false, 3, Visitor::Scanner, "many-links-at-once"),
-            (Some("curl/8.5.0"), home, false, 1, Visitor::Scanner, "program"),
-            (Some("Slackbot-LinkExpanding 1.0"), home, false, 1, Visitor::Scanner, "link-preview"),
-            (Some("Foo"), home, false, 1, Visitor::Unknown, "unknown-user-agent"),
-            (None, home, false, 1, Visitor::Unknown, "no-user-agent"),
+            (Some(iphone), home, 1, Visitor::Human, "browser"),
+            (Some(gmail), home, 1, Visitor::Human, "google-image-proxy"),
+            (Some("Mozilla/5.0"), home, 0, Visitor::PrefetchProxy, "apple-mail-privacy"),
+            (Some(iphone), microsoft, 1, Visitor::Scanner, "microsoft-365"),
+            (Some(iphone), "::ffff:40.107.1.2", 1, Visitor::Scanner, "microsoft-365"),
+            (Some(iphone), "2001:db8::1", 1, Visitor::Human, "browser"),
+            (Some(iphone), home, 2, Visitor::Human, "browser"),
+            (Some(iphone), home, 3, Visitor::Scanner, "many-links-at-once"),
+            (None, home, 3, Visitor::Scanner, "many-links-at-once"),
+            (Some("curl/8.5.0"), home, 1, Visitor::Scanner, "program"),
+            (Some("Slackbot-LinkExpanding 1.0"), home, 1, Visitor::Scanner, "link-preview"),
+            (Some("Foo"), home, 1, Visitor::Unknown, "unknown-user-agent"),
+            (None, home, 1, Visitor::Unknown, "no-user-agent"),
         ];
-        for (user_agent, client, before_delivery, links_at_once, visitor, reason) in cases {
-            let client = client.parse().unwrap();
-            let visit = Visit { user_agent, client, before_delivery, links_at_once };
+        for (user_agent, client, links_at_once, visitor, reason) in cases {
+            let visit = Visit { user_agent, client: client.parse().unwrap(), links_at_once };
             assert_eq!(guess(&visit), Guess { visitor, reason }, "{visit:?}");
         }
     }
 
     #[test]
-    fn every_network_can_be_read() {
-        for (first, length, name) in NETWORKS {
-            assert_eq!(network(first.parse().unwrap()), Some(name), "{first}/{length}");
+    fn what_comes_before_anybody_sees_the_mail_is_a_program() {
+        let human = Guess { visitor: Visitor::Human, reason: "browser" };
+        let proxy = Guess { visitor: Visitor::PrefetchProxy, reason: "apple-mail-privacy" };
+        for (guess, timing, reason) in [
+            (human, Timing::BeforeDelivery, "before-delivery"),
+            (human, Timing::After(Duration::from_millis(1_999)), "right-after-delivery"),
+            (human, Timing::After(AT_ONCE), "browser"),
+            (human, Timing::Unknown, "browser"),
+            (proxy, Timing::BeforeDelivery, "apple-mail-privacy"),
+        ] {
+            assert_eq!(timed(guess, timing).reason, reason, "{timing:?}");
+        }
+    }
+
+    #[test]
+    fn every_known_client_is_read_and_has_a_source() {
+        let rows = KNOWN.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let mut count = 0;
+        for row in rows {
+            let mut known = Known::default();
+            assert_eq!(known.add(row), Some(()), "{row}");
+            let columns: Vec<_> = row.split('\t').collect();
+            assert!(columns.len() == 5 && !columns[4].is_empty(), "{row}");
+            let is_reason = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            assert!(columns[3].chars().all(is_reason), "{row}");
+            assert!(columns[0] != "agent" || columns[1] == columns[1].to_lowercase(), "{row}");
+            count += 1;
+        }
+        assert!(count > 30);
+        for (first, length, guess) in &RULES.networks {
+            assert_eq!(by_network(*first), Some(*guess), "{first}/{length}");
         }
     }
 }

@@ -20,7 +20,7 @@ macro_rules! wit_conversions {
             use $crate::model;
             $crate::wit_record!(Span = Span { offset, length });
             $crate::wit_enum!(Encoding = Encoding { Identity, QuotedPrintable, Base64 });
-            $crate::wit_enum!(Segment = Segment { Literal(octets), Source(span), Click(link), Open });
+            $crate::wit_enum!(Segment = Segment { Literal(octets), Source(span), Click(link), Open, Unsubscribe });
             $crate::wit_record!(Edit = Edit { at: into, encoding: into, segments: list, part });
             $crate::wit_enum!(DeclaredEncoding = DeclaredEncoding {
                 SevenBit, EightBit, Binary, QuotedPrintable, Base64, Other
@@ -45,6 +45,7 @@ macro_rules! wit_conversions {
             $crate::wit_record!(Author = Author { role: into, address, domain });
             $crate::wit_record!(Report = Report {
                 authors: list, added_headers, edits: list, parts: list, fixes: list, eight_bit, utf8_header, signed,
+                list_unsubscribe,
                 message_id, from_field, subject, received, headers: list, headers_left_out
             });
             $crate::wit_record!(Refusal = Refusal { code, enhanced, rule, detail });
@@ -55,7 +56,8 @@ macro_rules! wit_conversions {
             use $($wit)::+ as wit;
             use $crate::model;
             $crate::wit_record!(TrackOptions = Options {
-                clicks, opens, text_links, url_overhead, max_html, max_links, max_link_length, reencode
+                clicks, opens, text_links, url_overhead, max_html, max_links, max_link_length, reencode,
+                exclude_domains, unsubscribe_length
             });
             $crate::wit_record!(Rewrite = Rewrite { edits: list, links, notes: list });
         };

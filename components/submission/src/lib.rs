@@ -3,6 +3,7 @@
 //!
 //! * [`authority`]: who may send as whom.
 //! * [`tracking`]: whether and how a message is tracked.
+//! * [`unsubscribe`]: whether a message can be left, and its List-Unsubscribe.
 //! * [`options`]: what a sender asks for beyond the envelope.
 //! * [`received`]: the Received field.
 //! * [`plan`]: the recipe of the copies, the deliveries and their expiry, together in a [`Plan`].
@@ -25,6 +26,7 @@ pub mod plan;
 pub mod received;
 pub mod recipe;
 pub mod tracking;
+pub mod unsubscribe;
 
 pub use authority::{NotAuthorised, Ownership};
 pub use deliveries::{Disposition, PlannedDelivery};
@@ -33,7 +35,7 @@ pub use options::{SubmissionOptions, TrackingOverride};
 pub use origin::{Origin, Protocol, Via};
 pub use plan::{CheckedMessage, NoTrackingKey, Plan, PlanSettings, Tracked};
 pub use received::date;
-pub use recipe::{Links, Recipe, RecipeError, Signing};
+pub use recipe::{Links, ListUnsubscribe, Recipe, RecipeError, Signing};
 pub use tracking::Tracking;
 
 /// More Received fields are a loop (RFC 5321 section 6.3).

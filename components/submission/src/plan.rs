@@ -7,7 +7,7 @@ use relevo_mailkit::model::{Report, Rewrite};
 
 use crate::deliveries::{self, Disposition, PlannedDelivery};
 use crate::egress::{EgressChoice, EgressGrants};
-use crate::{Links, Protocol, Recipe, Signing, Tracking, Via, received, tracking};
+use crate::{Links, ListUnsubscribe, Protocol, Recipe, Signing, Tracking, Via, received, tracking};
 
 /// A message that was validated, authorised and checked.
 #[derive(Debug, Clone, Copy)]
@@ -57,8 +57,19 @@ pub struct Tracked<'a> {
     pub tracking: &'a Tracking,
     /// The id of the key that mints the URLs; none if there is no key.
     pub key: Option<&'a str>,
-    /// The answer of `track`, after [`tracking::merge`].
+    /// The answer of `track`, after [`tracking::merge`]; of mail that is not rewritten, the edits
+    /// of `validate`.
     pub rewrite: Rewrite,
+    /// The sending domain.
+    pub sender: &'a str,
+    /// The List-Unsubscribe fields; none if the message gets none.
+    pub list_unsubscribe: Option<ListUnsubscribe>,
+}
+
+impl Tracked<'_> {
+    fn differs_by_recipient(&self) -> bool {
+        self.list_unsubscribe.is_some() || tracking::has_urls(&self.rewrite.edits)
+    }
 }
 
 /// What is queued.
@@ -117,10 +128,11 @@ fn recipe(message: &CheckedMessage<'_>, settings: PlanSettings<'_>) -> Result<Re
     let received = received::field(via, settings.hostname, id, &envelope.recipients, accepted_at);
     let (edits, links) = match settings.tracked {
         None => (report.edits.clone(), None),
-        Some(tracked) if !tracking::has_urls(&tracked.rewrite.edits) => (tracked.rewrite.edits, None),
-        Some(Tracked { tracking, key, rewrite }) => {
+        Some(tracked) if !tracked.differs_by_recipient() => (tracked.rewrite.edits, None),
+        Some(Tracked { tracking, key, rewrite, sender, list_unsubscribe }) => {
             let (base_url, key) = (tracking.url.clone(), key.ok_or(NoTrackingKey)?.to_owned());
-            (rewrite.edits, Some(Links { base_url, key, table: rewrite.links }))
+            let (table, sender) = (rewrite.links, sender.to_owned());
+            (rewrite.edits, Some(Links { base_url, key, table, sender, list_unsubscribe }))
         }
     };
     Ok(Recipe {
@@ -190,12 +202,24 @@ mod tests {
     }
 
     fn tracked(key: Option<&str>, segments: Vec<Segment>) -> Result<Plan, NoTrackingKey> {
+        with_fields(key, segments, None)
+    }
+
+    fn with_fields(
+        key: Option<&str>,
+        segments: Vec<Segment>,
+        list_unsubscribe: Option<ListUnsubscribe>,
+    ) -> Result<Plan, NoTrackingKey> {
         let url = "https://t.example".to_owned();
         let tracking = Tracking { url, opens: true, clicks: true, text_links: false, rewrite_signed: false };
         let tracking: &'static Tracking = Box::leak(Box::new(tracking));
         let key = key.map(|key| -> &'static str { key.to_owned().leak() });
         plan(
-            |settings| settings.tracked = Some(Tracked { tracking, key, rewrite: rewrite(segments) }),
+            |settings| {
+                let rewrite = rewrite(segments);
+                let tracked = Tracked { tracking, key, rewrite, sender: "example.com", list_unsubscribe };
+                settings.tracked = Some(tracked);
+            },
             |_| Disposition::Send,
         )
     }
@@ -218,6 +242,10 @@ mod tests {
         let plan = tracked(None, vec![Segment::Literal(b"x".to_vec())]).expect("no key is needed");
         assert_eq!((plan.deliveries.len(), plan.recipe.links), (1, None));
         assert_eq!(tracked(None, vec![Segment::Open]), Err(NoTrackingKey));
+        let fields = Some(ListUnsubscribe { mailbox: None });
+        let plan = with_fields(Some("k"), Vec::new(), fields.clone()).expect("planned");
+        assert_eq!(plan.deliveries.len(), 2, "List-Unsubscribe is the recipient's own");
+        assert_eq!(plan.recipe.links.expect("links").list_unsubscribe, fields);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use relevo_mailkit::model::Edit;
 use serde::{Deserialize, Serialize};
 
 /// The first octet of a stored recipe. Another one is refused.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 
 /// How copies are made from the stored bytes. Written once, when the message is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -14,7 +14,7 @@ pub struct Recipe {
     pub prepend: Vec<u8>,
     /// Over the stored bytes: those of `validate` and `track`, merged and checked.
     pub edits: Vec<Edit>,
-    /// Set when edits have segments that stand for URLs. Each recipient gets a copy of its own.
+    /// Set when copies have URLs of their own, in edits or in List-Unsubscribe. Each recipient gets a copy of its own.
     pub links: Option<Links>,
     /// Absent: passes unsigned.
     pub signing: Option<Signing>,
@@ -35,6 +35,18 @@ pub struct Links {
     pub key: String,
     /// Destinations.
     pub table: Vec<String>,
+    /// The sending domain: the page of an unsubscribe URL names it.
+    pub sender: String,
+    /// Set when copies get List-Unsubscribe fields.
+    pub list_unsubscribe: Option<ListUnsubscribe>,
+}
+
+/// The fields `List-Unsubscribe` and `List-Unsubscribe-Post` of copies. They have the URL of the
+/// copy's recipient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListUnsubscribe {
+    /// A mailbox that takes requests by mail, for a `mailto` URL beside the other.
+    pub mailbox: Option<String>,
 }
 
 /// Who signs.
@@ -102,13 +114,20 @@ mod tests {
             edits: vec![Edit {
                 at: Span { offset: 3, length: 2 },
                 encoding: Encoding::QuotedPrintable,
-                segments: vec![Segment::Literal(b"a".to_vec()), Segment::Click(0), Segment::Open],
+                segments: vec![
+                    Segment::Literal(b"a".to_vec()),
+                    Segment::Click(0),
+                    Segment::Open,
+                    Segment::Unsubscribe,
+                ],
                 part: Some(1),
             }],
             links: Some(Links {
                 base_url: "https://t.example".into(),
                 key: "k".into(),
                 table: vec!["https://a.example/".into()],
+                sender: "example.com".into(),
+                list_unsubscribe: Some(ListUnsubscribe { mailbox: Some("leave@example.com".into()) }),
             }),
             signing: Some(Signing {
                 domain: "example.com".into(),

@@ -13,6 +13,7 @@ pub(crate) fn report() -> Report {
         eight_bit: false,
         utf8_header: false,
         signed: false,
+        list_unsubscribe: false,
         message_id: "<id@example.com>".into(),
         from_field: b"From: a@example.com".to_vec(),
         subject: String::new(),

@@ -2,7 +2,10 @@
 //! pixel.
 
 use relevo_mailkit::model::{Edit, Report, Rewrite, Segment, TrackOptions};
+use relevo_mailkit::token::unsubscribe::max_url_length;
 use relevo_mailkit::{recheck, splice, token};
+
+use crate::{SubmissionOptions, unsubscribe};
 
 /// Octets of an HTML part; a larger one is not rewritten, with a note.
 const MAX_HTML: u64 = 4 << 20;
@@ -35,13 +38,14 @@ impl Tracking {
         self.url.split_once("://").map_or("", |(_, host)| host)
     }
 
-    /// The options of `track` for a message with this report; none if the message is not tracked.
-    /// Signatures of others would not survive a rewrite (decision 8 of the design).
+    /// The options of `track` for a message with this report; none if nothing of the message is
+    /// rewritten. Signatures of others would not survive a rewrite (decision 8 of the design).
     #[must_use]
-    pub fn options(&self, report: &Report) -> Option<TrackOptions> {
-        let tracks = self.clicks || self.opens;
+    pub fn options(&self, report: &Report, asked: &SubmissionOptions) -> Option<TrackOptions> {
+        let can_leave = unsubscribe::can_leave(&asked.labels);
+        let rewrites = self.clicks || self.opens || can_leave;
         let may_rewrite = !report.signed || self.rewrite_signed;
-        (tracks && may_rewrite).then(|| TrackOptions {
+        (rewrites && may_rewrite).then(|| TrackOptions {
             clicks: self.clicks,
             opens: self.opens,
             text_links: self.text_links,
@@ -50,6 +54,8 @@ impl Tracking {
             max_links: MAX_LINKS,
             max_link_length: MAX_LINK_LENGTH,
             reencode: edited_parts(&report.edits),
+            exclude_domains: asked.tracking.exclude_domains.clone(),
+            unsubscribe_length: if can_leave { max_url_length(&self.url) } else { 0 },
         })
     }
 }
@@ -68,7 +74,7 @@ pub fn merge(report: &Report, mut rewrite: Rewrite, size: u64) -> Result<Rewrite
 
 /// Returns true if the copies differ from recipient to recipient.
 pub(crate) fn has_urls(edits: &[Edit]) -> bool {
-    edits.iter().flat_map(|e| &e.segments).any(|s| matches!(s, Segment::Click(_) | Segment::Open))
+    edits.iter().flat_map(|e| &e.segments).any(Segment::is_url)
 }
 
 fn edited_parts(edits: &[Edit]) -> Vec<u32> {
@@ -80,6 +86,7 @@ fn edited_parts(edits: &[Edit]) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
+    use relevo_mailkit::labels::{Labels, Stream};
     use relevo_mailkit::model::{Encoding, Span};
 
     use super::*;
@@ -97,18 +104,35 @@ mod tests {
     #[test]
     fn a_signed_message_is_rewritten_only_where_that_is_set() {
         let signed = Report { signed: true, ..report() };
-        assert_eq!(tracking().options(&signed), None);
-        assert!(tracking().options(&report()).is_some());
-        assert!(Tracking { rewrite_signed: true, ..tracking() }.options(&signed).is_some());
-        assert_eq!(Tracking { opens: false, clicks: false, ..tracking() }.options(&report()), None);
+        let asked = SubmissionOptions::default();
+        assert_eq!(tracking().options(&signed, &asked), None);
+        assert!(tracking().options(&report(), &asked).is_some());
+        assert!(Tracking { rewrite_signed: true, ..tracking() }.options(&signed, &asked).is_some());
+        assert_eq!(Tracking { opens: false, clicks: false, ..tracking() }.options(&report(), &asked), None);
     }
 
     #[test]
     fn track_is_told_which_parts_are_edited_already() {
         let edits = vec![edit(9, vec![], 2), edit(1, vec![], 2), edit(3, vec![], 1)];
-        let options = tracking().options(&Report { edits, ..report() }).expect("tracked");
+        let asked = SubmissionOptions::default();
+        let options = tracking().options(&Report { edits, ..report() }, &asked).expect("tracked");
         assert_eq!(options.reencode, [1, 2]);
         assert_eq!(options.url_overhead, token::url_overhead("https://t.example.com"));
+    }
+
+    #[test]
+    fn mail_that_can_be_left_is_looked_at_without_tracking() {
+        let mut asked = SubmissionOptions::default();
+        asked.tracking.exclude_domains = vec!["bank.example".to_owned()];
+        let untracked = Tracking { opens: false, clicks: false, ..tracking() };
+        for (stream, topic) in [(Stream::Marketing, ""), (Stream::Transactional, "news")] {
+            asked.labels = Labels { stream, topic: topic.to_owned(), ..Labels::default() };
+            let options = untracked.options(&report(), &asked).expect("looked at");
+            assert!(options.unsubscribe_length > 100 && !options.clicks && !options.opens);
+            assert_eq!(options.exclude_domains, ["bank.example"]);
+        }
+        asked.labels = Labels::default();
+        assert_eq!(tracking().options(&report(), &asked).expect("tracked").unsubscribe_length, 0);
     }
 
     #[test]

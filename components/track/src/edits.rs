@@ -140,6 +140,9 @@ fn longest_line(text: &[u8], changes: &[Change], links: &Links, options: &TrackO
                 Segment::Literal(octets) => line.push(octets),
                 Segment::Click(link) => line.extend(links.minted_length(Some(*link), options)),
                 Segment::Open => line.extend(links.minted_length(None, options)),
+                Segment::Unsubscribe => {
+                    line.extend(usize::try_from(options.unsubscribe_length).unwrap_or(usize::MAX));
+                }
                 Segment::Source(_) => {}
             }
         }

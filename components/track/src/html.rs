@@ -4,7 +4,7 @@ mod end;
 
 use crate::edits::Change;
 use crate::links::{Links, is_trackable};
-use crate::optout;
+use crate::{optout, unsubscribe};
 use lol_html::html_content::{Attribute, Element};
 use lol_html::{EndTagHandler, HtmlRewriter, MemorySettings, Settings, element};
 use relevo_mailkit::model::{Segment, TrackOptions};
@@ -64,6 +64,9 @@ impl Html<'_> {
             changes.push(Change { at: at..at, segments: pixel() });
         }
         changes.sort_by_key(|change| change.at.start);
+        if self.options.unsubscribe_length > 0 {
+            unsubscribe::add(self.text, true, &mut changes);
+        }
         Ok(changes)
     }
 

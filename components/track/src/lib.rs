@@ -20,6 +20,13 @@
 //! author opts it out with one of the attributes in the module `optout`, which are stripped. URLs
 //! that another tracker made are rewritten too.
 //!
+//! # The unsubscribe URL
+//!
+//! `https://unsubscribe.invalid/` ([`relevo_mailkit::unsubscribe::PLACEHOLDER`]) stands for the
+//! recipient's unsubscribe URL. It is replaced wherever it stands in an HTML or plain text part, as
+//! the module `unsubscribe` says, also where clicks are not tracked. A link to its host is never a
+//! click.
+//!
 //! # How
 //!
 //! Each part is held, decoded, tokenized, and the changes are turned into edits of the message: see
@@ -33,6 +40,7 @@ mod optout;
 mod part;
 mod rewriter;
 mod text;
+mod unsubscribe;
 
 #[cfg(target_family = "wasm")]
 mod guest;

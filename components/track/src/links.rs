@@ -1,6 +1,8 @@
 //! Which URLs are rewritten, and the table of them.
 
+use relevo_mailkit::address;
 use relevo_mailkit::model::{Note, TrackOptions};
+use relevo_mailkit::unsubscribe::PLACEHOLDER_HOST;
 use std::collections::HashMap;
 
 /// The link table of one message, and what was left out of it.
@@ -16,6 +18,9 @@ pub(crate) struct Links {
 impl Links {
     /// The index of a destination, which is added if it is new; `None` when a limit says no.
     pub(crate) fn index(&mut self, destination: &str, options: &TrackOptions) -> Option<u32> {
+        if is_left_alone(destination, options) {
+            return None;
+        }
         if destination.len() > usize::try_from(options.max_link_length).unwrap_or(usize::MAX) {
             self.long += 1;
             return None;
@@ -75,6 +80,27 @@ pub(crate) fn is_trackable(url: &str) -> bool {
         None => host_port.split_at(host_port.find(':').unwrap_or(host_port.len())),
     };
     !authority.contains(['\\', ' ']) && is_host(host) && is_port(port)
+}
+
+/// Whether a link leads to a domain that is left alone, or to one of its subdomains. The host of the
+/// unsubscribe URL always is.
+fn is_left_alone(url: &str, options: &TrackOptions) -> bool {
+    let host = strip_scheme(url).map(host).unwrap_or_default();
+    // A name that has no A-labels is compared as it is written.
+    let ascii = (!host.is_ascii()).then(|| address::to_ascii(host).ok()).flatten();
+    let host = ascii.unwrap_or_else(|| host.to_ascii_lowercase());
+    let host = host.strip_suffix('.').unwrap_or(&host);
+    let is_of = |domain: &str| {
+        host.strip_suffix(domain).is_some_and(|labels| labels.is_empty() || labels.ends_with('.'))
+    };
+    is_of(PLACEHOLDER_HOST) || options.exclude_domains.iter().any(|domain| is_of(domain))
+}
+
+/// The host of a URL without its scheme; empty for an address in brackets.
+fn host(rest: &str) -> &str {
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    let host_port = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    host_port.split(':').next().unwrap_or_default()
 }
 
 /// Without `http://` or `https://`, in any case.

@@ -28,9 +28,10 @@ fn is_ascii_compatible(part: &Part) -> bool {
 /// Whether and as what a part is to be pushed; a note when its author might expect that it is and
 /// it is not.
 pub(crate) fn kind(index: usize, part: &Part, options: &TrackOptions, notes: &mut Vec<Note>) -> Option<Kind> {
+    let unsubscribes = options.unsubscribe_length > 0;
     let kind = match part.media_type.as_str() {
-        "text/html" if options.clicks || options.opens => Kind::Html,
-        "text/plain" if options.clicks && options.text_links => Kind::Text,
+        "text/html" if options.clicks || options.opens || unsubscribes => Kind::Html,
+        "text/plain" if (options.clicks && options.text_links) || unsubscribes => Kind::Text,
         _ => return None,
     };
     if part.attachment || part.sealed || part.body.length == 0 {
@@ -80,6 +81,8 @@ mod tests {
             max_links: 1,
             max_link_length: 1,
             reencode: Vec::new(),
+            exclude_domains: Vec::new(),
+            unsubscribe_length: 0,
         };
         let mut notes = Vec::new();
         let _ = kind(0, &part, &options, &mut notes);

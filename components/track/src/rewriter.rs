@@ -42,7 +42,7 @@ impl Rewriter {
         }
         let first_html = kinds.iter().find(|(_, kind)| *kind == Kind::Html).map(|(id, _)| *id);
         let pixel = first_html.filter(|_| options.opens);
-        if !options.clicks {
+        if !options.clicks && options.unsubscribe_length == 0 {
             kinds.retain(|(id, _)| Some(*id) == pixel);
         }
         Self {

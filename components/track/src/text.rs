@@ -2,15 +2,28 @@
 
 use crate::edits::Change;
 use crate::links::{Links, is_trackable, strip_scheme};
+use crate::unsubscribe;
 use relevo_mailkit::model::{Segment, TrackOptions};
 
-/// The changes to a plain text, in order: each whole http or https URL.
+/// The changes to a plain text, in order: links and the unsubscribe URL.
+pub(crate) fn changes(text: &[u8], utf8: bool, links: &mut Links, options: &TrackOptions) -> Vec<Change> {
+    let mut changes = match options.clicks && options.text_links {
+        true => clicks(text, utf8, links, options),
+        false => Vec::new(),
+    };
+    if options.unsubscribe_length > 0 {
+        unsubscribe::add(text, false, &mut changes);
+    }
+    changes
+}
+
+/// Each whole http or https URL.
 ///
 /// A URL begins where no letter or digit stands before it, and goes on to whitespace, `<`, `>`, a
 /// quote or a control character; punctuation at its end belongs to the sentence, and so does a
 /// closing bracket that it did not open. In `format=flowed` a space at the end of a line may mean
 /// that the URL goes on in the next (RFC 3676, DelSp): such a URL is left alone.
-pub(crate) fn changes(text: &[u8], utf8: bool, links: &mut Links, options: &TrackOptions) -> Vec<Change> {
+fn clicks(text: &[u8], utf8: bool, links: &mut Links, options: &TrackOptions) -> Vec<Change> {
     let mut changes = Vec::new();
     let mut at = 0;
     while let Some(found) = memchr::memmem::find(&text[at..], b"://").map(|found| at + found) {

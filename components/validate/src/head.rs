@@ -24,6 +24,8 @@ pub(crate) struct Head {
     pub(crate) removals: Vec<Edit>,
     pub(crate) fixes: Vec<Note>,
     pub(crate) signed: bool,
+    /// There is a List-Unsubscribe field.
+    pub(crate) list_unsubscribe: bool,
     pub(crate) message_id: String,
     pub(crate) from_field: Vec<u8>,
     pub(crate) subject: String,
@@ -43,7 +45,9 @@ pub(crate) fn read(block: &Block<'_>, options: &ValidateOptions) -> Checked<Head
     check_single(block)?;
     check_signed(block)?;
     let signed = block.fields.iter().any(|f| f.name == Name::DkimSignature);
-    let head = Head { signed, ..Head::default() };
+    let list_unsubscribe =
+        block.fields.iter().any(|f| block.name(f).eq_ignore_ascii_case(b"List-Unsubscribe"));
+    let head = Head { signed, list_unsubscribe, ..Head::default() };
     let mut reader = Reader { block, options, head, from: None, sender: false, date: None };
     let (mut resent, mut resent_from) = (false, false);
     for field in &block.fields {

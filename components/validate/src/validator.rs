@@ -111,6 +111,7 @@ impl Validator {
             eight_bit: fixes.eight_bit,
             utf8_header: structure.utf8_header,
             signed: head.signed,
+            list_unsubscribe: head.list_unsubscribe,
             message_id: head.message_id,
             from_field: head.from_field,
             subject: head.subject,

@@ -232,6 +232,12 @@ pub(crate) type Words = fn(&RequestError, &str) -> Response;
 #[derive(Debug, Clone, Copy)]
 struct Worded;
 
+/// An answer that says by itself what is wrong.
+pub(crate) fn worded(mut response: Response) -> Response {
+    response.extensions_mut().insert(Worded);
+    response
+}
+
 /// Gives the errors of a router its words.
 pub(crate) async fn answer_errors(State(words): State<Words>, request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().cloned();

@@ -8,6 +8,7 @@ mod authority;
 mod bearer;
 mod error;
 mod host_field;
+mod html;
 pub mod inbox;
 mod listen;
 mod metrics;
@@ -16,6 +17,7 @@ mod operations;
 mod router;
 mod services;
 mod tracking;
+mod unsubscribe;
 
 pub use api::{AdminServices, ApiLimits, ApiServices};
 pub use error::RequestError;

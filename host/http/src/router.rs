@@ -15,7 +15,7 @@ use crate::authority::Authority;
 use crate::error::{RequestError, Words, answer_errors};
 use crate::observe::{self, RequestObserver};
 use crate::services::HttpServices;
-use crate::{api, host_field, operations, tracking};
+use crate::{api, host_field, operations, tracking, unsubscribe};
 
 /// What a listener answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +89,9 @@ fn operations_routes(services: &HttpServices) -> Router {
 }
 
 fn tracking_routes(services: &HttpServices) -> Router {
-    worded(tracking::routes().with_state(services.tracking.clone()), tracking::words)
+    let clicks = tracking::routes().with_state(services.tracking.clone());
+    let unsubscribe = unsubscribe::routes().with_state(services.unsubscribe.clone());
+    worded(clicks.merge(unsubscribe), tracking::words)
 }
 
 fn worded(router: Router, words: Words) -> Router {

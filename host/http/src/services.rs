@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use relevo_relay::settings::Network;
 use relevo_relay::tracking::TrackingEndpoint;
+use relevo_relay::unsubscribe::UnsubscribeEndpoint;
 
 use crate::api::ApiServices;
 use crate::metrics::HttpMetrics;
@@ -16,6 +17,8 @@ pub struct HttpServices {
     pub api: ApiServices,
     /// Clicks and opens.
     pub tracking: Arc<TrackingEndpoint>,
+    /// The unsubscribe page, beside clicks and opens.
+    pub unsubscribe: Arc<UnsubscribeEndpoint>,
     /// Of operators.
     pub operations: OperationsServices,
     /// Reverse proxies whose X-Forwarded-For is believed.

@@ -1,22 +1,23 @@
 //! `/c/{token}` and `/o/{token}`. An unknown or altered token is a 404: never a redirect to where a
 //! stranger wants.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
-use axum::http::{Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
-use relevo_relay::tracking::{TokenAnswer, TrackingEndpoint};
+use relevo_relay::tracking::{Client, TokenAnswer, TrackingEndpoint};
 
 use crate::authority::Authority;
 use crate::error::RequestError;
 use crate::observe::ClientAddress;
 
 /// For a client that sends too many unknown tokens.
-const RETRY_AFTER: Duration = Duration::from_secs(10);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(10);
 
 pub(crate) fn routes() -> Router<Arc<TrackingEndpoint>> {
     Router::new().route("/c/{token}", get(click)).route("/o/{token}", get(open))
@@ -29,15 +30,16 @@ const PIXEL: &[u8; 43] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xf
 /// scanners use it.
 async fn click(
     State(tracking): State<Arc<TrackingEndpoint>>,
-    Extension(ClientAddress(client)): Extension<ClientAddress>,
+    Extension(ClientAddress(address)): Extension<ClientAddress>,
     method: Method,
+    headers: HeaderMap,
     Extension(authority): Extension<Authority>,
     Path(token): Path<String>,
 ) -> Result<Response, RequestError> {
     let url = if method == Method::HEAD {
         tracking.click_target(&authority.0, &token).ok_or_else(unknown)?
     } else {
-        genuine(tracking.click(&authority.0, &token, client).await)?
+        genuine(tracking.click(&authority.0, &token, client(address, &headers)).await)?
     };
     Ok((StatusCode::FOUND, no_store(), [(header::LOCATION, String::from(url))]).into_response())
 }
@@ -45,17 +47,23 @@ async fn click(
 /// An open: writes `email.opened`, answers with the pixel. HEAD writes nothing.
 async fn open(
     State(tracking): State<Arc<TrackingEndpoint>>,
-    Extension(ClientAddress(client)): Extension<ClientAddress>,
+    Extension(ClientAddress(address)): Extension<ClientAddress>,
     method: Method,
+    headers: HeaderMap,
     Extension(authority): Extension<Authority>,
     Path(token): Path<String>,
 ) -> Result<Response, RequestError> {
     if method == Method::HEAD {
         tracking.is_open(&authority.0, &token).then_some(()).ok_or_else(unknown)?;
     } else {
-        genuine(tracking.open(&authority.0, &token, client).await)?;
+        genuine(tracking.open(&authority.0, &token, client(address, &headers)).await)?;
     }
     Ok((no_store(), [(header::CONTENT_TYPE, "image/gif")], PIXEL.as_slice()).into_response())
+}
+
+fn client(address: IpAddr, headers: &HeaderMap) -> Client<'_> {
+    let user_agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+    Client { address, user_agent }
 }
 
 fn genuine<T>(answer: TokenAnswer<T>) -> Result<T, RequestError> {
@@ -77,7 +85,7 @@ pub(crate) fn words(error: &RequestError, _: &str) -> Response {
     (status, no_store(), format!("{reason}\n")).into_response()
 }
 
-fn no_store() -> [(header::HeaderName, &'static str); 3] {
+pub(crate) fn no_store() -> [(header::HeaderName, &'static str); 3] {
     [
         (header::CACHE_CONTROL, "no-store"),
         (header::REFERRER_POLICY, "no-referrer"),

@@ -94,6 +94,7 @@ pub(crate) fn settings(kv_size: u64) -> Settings {
         delivery,
         tracking_keys: TokenKeys(Vec::new()),
         tracking: relevo_relay::settings::TrackingLimits::default(),
+        unsubscribe_mailbox: None,
         directory: DirectoryEntries { by_id, ..DirectoryEntries::default() }.into(),
         plugins: PluginServer::default(),
     }

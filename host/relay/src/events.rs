@@ -8,6 +8,7 @@ use relevo_mailkit::model::Note;
 use relevo_mailkit::policy::{Attribute, Verdict};
 use relevo_mailkit::reply::Reply;
 use relevo_mailkit::text::escaped;
+use relevo_mailkit::visitor::Guess;
 use relevo_queue::{ItemId, ItemMeta, Millis, NewEvent};
 use relevo_submission::EgressChoice;
 
@@ -163,22 +164,49 @@ fn attributes(list: &[(String, String)]) -> Vec<Attribute> {
     list.iter().map(|(name, value)| Attribute::new(name, escaped(value, MAX_TEXT))).collect()
 }
 
-/// `email.clicked` of the recipient at `index`, with the address if it is known. It stands for
-/// `count` requests.
-pub(crate) fn clicked(index: u32, address: Option<&str>, url: &str, count: u64) -> Event {
-    Event::Clicked(Clicked {
-        recipient: address.map(|a| escaped(a, MAX_TEXT)),
-        recipient_index: index,
-        url: escaped(url, 4 * MAX_TEXT),
-        count,
-    })
+/// A click or an open, and who it is by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Visited<'a> {
+    /// The address if it is known.
+    pub(crate) recipient: Option<&'a str>,
+    pub(crate) recipient_index: u32,
+    /// How many requests the event stands for.
+    pub(crate) count: u64,
+    pub(crate) guess: Guess,
+    /// No such event is known of this recipient (and link).
+    pub(crate) first: bool,
 }
 
-/// `email.opened` of the recipient at `index`, with the address if it is known. It stands for
-/// `count` requests.
-pub(crate) fn opened(index: u32, address: Option<&str>, count: u64) -> Event {
-    let recipient = address.map(|a| escaped(a, MAX_TEXT));
-    Event::Opened(Opened { recipient, recipient_index: index, count })
+impl Visited<'_> {
+    /// `email.clicked`.
+    pub(crate) fn clicked(&self, url: &str) -> Event {
+        Event::Clicked(Clicked {
+            recipient: self.recipient.map(|a| escaped(a, MAX_TEXT)),
+            recipient_index: self.recipient_index,
+            url: link(url),
+            count: self.count,
+            visitor: self.guess.visitor,
+            visitor_reason: self.guess.reason.to_owned(),
+            first: self.first,
+        })
+    }
+
+    /// `email.opened`.
+    pub(crate) fn opened(&self) -> Event {
+        Event::Opened(Opened {
+            recipient: self.recipient.map(|a| escaped(a, MAX_TEXT)),
+            recipient_index: self.recipient_index,
+            count: self.count,
+            visitor: self.guess.visitor,
+            visitor_reason: self.guess.reason.to_owned(),
+            first: self.first,
+        })
+    }
+}
+
+/// A destination as events have it.
+pub(crate) fn link(url: &str) -> String {
+    escaped(url, 4 * MAX_TEXT)
 }
 
 /// An event for the event log. Its text must have been made harmless.

@@ -22,8 +22,10 @@ pub mod settings;
 pub mod suppressions;
 pub mod templates;
 pub mod token_buckets;
+pub mod topics;
 pub mod trace;
 pub mod tracking;
+pub mod unsubscribe;
 
 pub use relevo_delivery as delivery;
 pub use relevo_delivery::clock;

@@ -26,6 +26,11 @@ use crate::clock::{Clock, IdSource, timestamp};
 use crate::events;
 use crate::policy::{Check, PolicyRequest, PolicyResult, RecipientDecision};
 use crate::settings::Tenant;
+use crate::topics::Topics;
+
+mod subscriptions;
+
+pub use subscriptions::{Choices, MailingList, TopicChoice, UNSUBSCRIBE};
 
 /// Name of the check in answers and traces.
 pub(crate) const CHECK: &str = "suppression";
@@ -79,6 +84,7 @@ pub struct Suppressions {
     events: Arc<dyn EventLog>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
+    topics: Topics,
     filter: AtomicBloomFilter,
     /// The filter knows every entry. Until then the store is asked about every address, and a store
     /// that other processes write to is always asked.
@@ -125,12 +131,13 @@ impl Suppressions {
         events: Arc<dyn EventLog>,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn IdSource>,
+        topics: Topics,
     ) -> Result<Self, SuppressionError> {
         let count = if store.is_shared() { 0 } else { store.count_suppressions().await? };
         let count = usize::try_from(count).unwrap_or(0);
         let expected = count.saturating_mul(2).max(LEAST_EXPECTED);
         let filter = AtomicBloomFilter::with_false_pos(FALSE_POSITIVES).expected_items(expected);
-        Ok(Self { store, events, clock, ids, filter, filled: AtomicBool::new(false) })
+        Ok(Self { store, events, clock, ids, topics, filter, filled: AtomicBool::new(false) })
     }
 
     /// Reads every entry into the filter, and tries again while the store fails. Lookups are right
@@ -173,7 +180,8 @@ impl Suppressions {
         Ok(self.store.suppressions_of(tenant, address).await?)
     }
 
-    /// The entry that keeps mail with these labels from an address.
+    /// The entry that keeps mail with these labels from an address. A topic that the address must
+    /// have chosen and did not keeps it off, too.
     ///
     /// # Errors
     /// The store's.
@@ -185,7 +193,7 @@ impl Suppressions {
     ) -> Result<Option<SuppressionRecord>, SuppressionError> {
         // `postmaster` without a domain, and whatever else can be no entry.
         let Ok(address) = canonical(address) else { return Ok(None) };
-        Ok(self.of(tenant, &address).await?.into_iter().find(|entry| concerns(entry, labels)))
+        self.kept_from(tenant, labels, address).await
     }
 
     /// Adds entries and returns those that are new.
@@ -304,9 +312,13 @@ fn reply(entry: &SuppressionRecord) -> Reply {
     Reply::new(550, (5, 7, 1), in_words(entry))
 }
 
-/// Mail meets entries of its stream, of its topic, and those of all streams.
-fn concerns(entry: &SuppressionRecord, labels: &Labels) -> bool {
-    let is_topic = || entry.stream.strip_prefix("topic:").is_some_and(|topic| topic == labels.topic);
+/// Mail meets entries of its stream, of its topic, and those of all streams. `topic` is the name of
+/// the topic where mail names it by id.
+fn concerns(entry: &SuppressionRecord, labels: &Labels, topic: Option<&str>) -> bool {
+    let is_topic = || {
+        let named = entry.stream.strip_prefix("topic:");
+        named.is_some_and(|named| named == labels.topic || Some(named) == topic)
+    };
     entry.stream == ALL_STREAMS || entry.stream == labels.stream.name() || is_topic()
 }
 

@@ -1,16 +1,20 @@
 //! What the tracking endpoints answer. Stateless: everything is in the token, nothing needs the
 //! message to be still here.
 
+mod bursts;
 mod metrics;
 mod repeats;
+mod subject;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use relevo_mailkit::labels::Labels;
+use relevo_mailkit::token::unsubscribe::UnsubscribeClaims;
 use relevo_mailkit::token::{Claims, Kind, Scope};
-use relevo_queue::{EventLog, ItemId, NewEvent, Queue, StoreError};
+use relevo_mailkit::visitor::{self, Visit};
+use relevo_queue::{EventLog, ItemId, Millis, NewEvent, Queue, StoreError};
 use tracing::warn;
 use url::Url;
 
@@ -18,7 +22,9 @@ use crate::clock::Clock;
 use crate::events;
 use crate::settings::{Network, Settings, SettingsHandle};
 use crate::token_buckets::TokenBuckets;
+use bursts::Bursts;
 use repeats::{Repeats, TrackingEvent};
+use subject::Subject;
 
 pub use metrics::TrackingMetrics;
 
@@ -26,14 +32,19 @@ pub use metrics::TrackingMetrics;
 const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 /// Events written at once.
 const FLUSH_BATCH: usize = 500;
-/// Events of a message that are read for an address: the attempts of the largest message, and some
-/// delays.
-const MAX_ATTEMPTS_READ: usize = 1_200;
-
 /// A client or tenant may send this many seconds' worth of events at once.
 const BURST: Duration = Duration::from_secs(10);
 /// Tenants or clients that have a rate of their own. All beyond them share one.
 const MAX_RATES: usize = 10_000;
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub struct Client<'a> {
+    /// The address, behind proxies that are trusted.
+    pub address: IpAddr,
+    /// The `User-Agent` field.
+    pub user_agent: Option<&'a str>,
+}
 
 /// What a token is worth to the client that sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +66,7 @@ pub struct TrackingEndpoint {
     clock: Arc<dyn Clock>,
     metrics: TrackingMetrics,
     repeats: Arc<Repeats>,
+    bursts: Arc<Bursts>,
     by_tenant: Arc<TokenBuckets<String>>,
     by_client: Arc<TokenBuckets<Network>>,
 }
@@ -76,6 +88,7 @@ impl TrackingEndpoint {
             clock,
             metrics,
             repeats: Arc::default(),
+            bursts: Arc::default(),
             by_tenant: Arc::new(TokenBuckets::new(BURST, MAX_RATES)),
             by_client: Arc::new(TokenBuckets::new(BURST, MAX_RATES)),
         }
@@ -92,27 +105,28 @@ impl TrackingEndpoint {
     /// `GET /c/{token}` at this authority: where to redirect to, once the click is durable, counted
     /// or dropped. The URL has been parsed and percent-encoded, has a host and the scheme http or
     /// https.
-    pub async fn click(&self, host: &str, token: &str, client: IpAddr) -> TokenAnswer<Url> {
+    pub async fn click(&self, host: &str, token: &str, client: Client<'_>) -> TokenAnswer<Url> {
         let genuine = self.verified(Kind::Click, host, token);
         let Some((tenant, claims, url)) = genuine.and_then(|(t, c)| destination(&c).map(|url| (t, c, url)))
         else {
-            return self.unknown(client);
+            return self.unknown(client.address);
         };
-        let item = ItemId(claims.message);
-        let event =
-            TrackingEvent { tenant, item, recipient: claims.recipient, url: Some(url.clone().into()) };
-        self.record(event, client).await;
+        let (item, recipient) = (ItemId(claims.message), claims.recipient);
+        let links = self.bursts.click(item, recipient, url.as_str(), self.clock.monotonic());
+        let guess = guess(client, links);
+        let event = TrackingEvent { tenant, item, recipient, url: Some(url.clone().into()), guess };
+        self.record(event, client.address).await;
         TokenAnswer::Genuine(url)
     }
 
     /// `GET /o/{token}` at this authority.
-    pub async fn open(&self, host: &str, token: &str, client: IpAddr) -> TokenAnswer<()> {
+    pub async fn open(&self, host: &str, token: &str, client: Client<'_>) -> TokenAnswer<()> {
         let Some((tenant, claims)) = self.verified(Kind::Open, host, token) else {
-            return self.unknown(client);
+            return self.unknown(client.address);
         };
-        let event =
-            TrackingEvent { tenant, item: ItemId(claims.message), recipient: claims.recipient, url: None };
-        self.record(event, client).await;
+        let (item, recipient) = (ItemId(claims.message), claims.recipient);
+        let event = TrackingEvent { tenant, item, recipient, url: None, guess: guess(client, 0) };
+        self.record(event, client.address).await;
         TokenAnswer::Genuine(())
     }
 
@@ -166,11 +180,40 @@ impl TrackingEndpoint {
     }
 
     fn unknown<T>(&self, client: IpAddr) -> TokenAnswer<T> {
+        if self.admits(client) { TokenAnswer::Unknown } else { TokenAnswer::TooMany }
+    }
+
+    /// Counts a request of a client. False: it has sent too many.
+    pub(crate) fn admits(&self, client: IpAddr) -> bool {
         let limit = self.settings.get().tracking.events_per_second_per_client;
-        match self.by_client.take(&Network::of_client(client), burst(limit), self.clock.monotonic()) {
-            true => TokenAnswer::Unknown,
-            false => TokenAnswer::TooMany,
-        }
+        self.by_client.take(&Network::of_client(client), burst(limit), self.clock.monotonic())
+    }
+
+    /// The tenant that owns the host, and what an unsubscribe token says under its scope.
+    pub(crate) fn verified_unsubscribe(
+        &self,
+        host: &str,
+        token: &str,
+    ) -> Option<(String, UnsubscribeClaims)> {
+        let settings = self.settings.get();
+        let (host, tenant) = tracking_host(&settings, host)?;
+        let scope = Scope { tenant: &tenant, host: &host };
+        let claims = settings.tracking_keys.verify_unsubscribe(&scope, token)?;
+        Some((tenant, claims))
+    }
+
+    /// The labels of a message that queue or event log still know.
+    pub(crate) async fn labels(&self, item: ItemId, recipient: u32) -> Option<Labels> {
+        Some(self.known(item, recipient, None).await?.labels)
+    }
+
+    /// Writes an event that must not be lost.
+    pub(crate) async fn append(&self, event: NewEvent) -> Result<(), StoreError> {
+        self.events.append(vec![event]).await
+    }
+
+    pub(crate) fn now(&self) -> Millis {
+        self.clock.now()
     }
 
     /// Writes the event, counts it as a repeat, or drops it where its client or tenant has too
@@ -191,57 +234,54 @@ impl TrackingEndpoint {
         if !self.repeats.open(event.clone(), now) {
             return self.metrics.repeated();
         }
-        self.write_counted(vec![(Arc::new(event), 1)]).await;
+        let subject = self.subject(&event).await;
+        self.write(vec![(self.new_event(&event, subject, 1), 1)]).await;
     }
 
+    /// Writes repeats that were counted in memory.
     async fn write_counted(&self, counted: Vec<(Arc<TrackingEvent>, u64)>) {
         for batch in counted.chunks(FLUSH_BATCH) {
             let mut events = Vec::with_capacity(batch.len());
             for (event, count) in batch {
-                events.push(self.new_event(event, *count).await);
+                let subject = self.subject(event).await.repeated();
+                events.push((self.new_event(event, subject, *count), *count));
             }
-            if let Err(error) = self.events.append_expendable(events).await {
-                let full = matches!(error, StoreError::Full | StoreError::NoInodes);
-                let reason = if full { "disk" } else { "event_log" };
-                self.metrics.dropped(reason, batch.iter().map(|(_, count)| count).sum());
-                warn!(%error, "tracking events could not be written");
-            }
+            self.write(events).await;
         }
     }
 
-    async fn new_event(&self, event: &TrackingEvent, count: u64) -> NewEvent {
-        let (address, labels) = self.recipient(event.item, event.recipient).await.unzip();
-        let report = match &event.url {
-            Some(url) => events::clicked(event.recipient, address.as_deref(), url, count),
-            None => events::opened(event.recipient, address.as_deref(), count),
+    async fn write(&self, events: Vec<(NewEvent, u64)>) {
+        let count = events.iter().map(|(_, count)| count).sum();
+        let events = events.into_iter().map(|(event, _)| event).collect();
+        if let Err(error) = self.events.append_expendable(events).await {
+            let full = matches!(error, StoreError::Full | StoreError::NoInodes);
+            let reason = if full { "disk" } else { "event_log" };
+            self.metrics.dropped(reason, count);
+            warn!(%error, "tracking events could not be written");
+        }
+    }
+
+    fn new_event(&self, event: &TrackingEvent, subject: Subject, count: u64) -> NewEvent {
+        let now = self.clock.now();
+        let visit = events::Visited {
+            recipient: subject.address.as_deref(),
+            recipient_index: event.recipient,
+            count,
+            guess: visitor::timed(event.guess, subject.timing(now)),
+            first: subject.first,
         };
-        let new = events::event(&event.tenant, Some(event.item), self.clock.now(), report);
-        NewEvent { labels: labels.unwrap_or_default(), ..new }
+        let report = match &event.url {
+            Some(url) => visit.clicked(url),
+            None => visit.opened(),
+        };
+        let new = events::event(&event.tenant, Some(event.item), now, report);
+        NewEvent { labels: subject.labels, ..new }
     }
+}
 
-    /// The address of a recipient, and the labels of the message: the queue has them until the
-    /// message is delivered, then the event log.
-    async fn recipient(&self, item: ItemId, index: u32) -> Option<(String, Labels)> {
-        if let Ok(Some(view)) = self.queue.item(item).await {
-            let mut recipients = view.deliveries.into_iter().flat_map(|d| d.delivery.recipients);
-            let address = recipients.find(|r| r.index == index).map(|r| r.address)?;
-            return Some((address, view.meta.labels.clone()));
-        }
-        let (mut after, mut read) = (0, 0);
-        while read < MAX_ATTEMPTS_READ {
-            let page = self.events.events_of(item, after, MAX_ATTEMPTS_READ - read).await.ok()?;
-            after = page.last()?.cursor;
-            read += page.len();
-            let attempted = page.into_iter().find_map(|stored| {
-                let attempt = stored.event.event.attempt().filter(|a| a.recipient_index == index)?;
-                Some((attempt.recipient.clone(), stored.event.labels))
-            });
-            if attempted.is_some() {
-                return attempted;
-            }
-        }
-        None
-    }
+/// The guess from the request alone.
+fn guess(client: Client<'_>, links_at_once: u32) -> visitor::Guess {
+    visitor::guess(&Visit { user_agent: client.user_agent, client: client.address, links_at_once })
 }
 
 /// The configured tracking host that an authority names, and its tenant. A port that is not part of

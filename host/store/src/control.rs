@@ -27,6 +27,7 @@ macro_rules! migrations {
             migration!($folder, 3, "0003_suppressions"),
             migration!($folder, 4, "0004_webhooks"),
             migration!($folder, 5, "0005_keys"),
+            migration!($folder, 6, "0006_topics"),
             migration!($folder, 7, "0007_statistics"),
         ]
     };

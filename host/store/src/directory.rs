@@ -150,8 +150,8 @@ pub trait DirectoryStore: Send + Sync {
     /// Adds a tenant, or replaces its settings.
     async fn put_tenant(&self, tenant: &TenantRecord) -> Result<i64, ControlStoreError>;
 
-    /// Deletes a tenant with its domains, credentials, API keys, templates, suppressions and
-    /// webhook endpoints. Its audit log stays.
+    /// Deletes a tenant with its domains, credentials, API keys, templates, suppressions, topics
+    /// and webhook endpoints. Its audit log stays.
     async fn delete_tenant(&self, id: &str) -> Result<i64, ControlStoreError>;
 
     /// Adds a domain, or replaces its settings and `verified_at`.
@@ -241,6 +241,7 @@ impl DirectoryStore for ControlStore {
             for sql in [
                 "DELETE FROM template WHERE tenant = $1",
                 "DELETE FROM suppression WHERE tenant = $1",
+                "DELETE FROM topic WHERE tenant = $1",
                 "DELETE FROM webhook_endpoint WHERE tenant = $1",
                 "DELETE FROM domain WHERE tenant = $1",
                 "DELETE FROM api_key WHERE tenant = $1",

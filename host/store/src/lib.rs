@@ -20,6 +20,7 @@ mod quotas;
 mod statistics;
 mod suppressions;
 mod templates;
+mod topics;
 mod webhooks;
 
 pub use api_keys::{ApiKeyRecord, ApiKeySettings, ApiKeyStore, PreviousHash};
@@ -41,6 +42,7 @@ pub use suppressions::{ALL_STREAMS, SuppressionFilter, SuppressionRecord, Suppre
 pub use templates::{
     TemplateChange, TemplateContent, TemplateRecord, TemplateStore, TemplateVariable, TemplateVersion,
 };
+pub use topics::{TopicChange, TopicRecord, TopicStore};
 pub use webhooks::{
     StoredSecret, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookSettings, WebhookStatus,
     WebhookStore,

@@ -24,6 +24,10 @@ impl TrackingUrls for Urls {
     fn open(&self) -> String {
         "https://t.example/o/0".to_owned()
     }
+
+    fn unsubscribe(&self) -> String {
+        "https://t.example/u/0".to_owned()
+    }
 }
 
 /// A message that is one HTML part.
@@ -229,6 +233,8 @@ fuzz_target!(|input: &[u8]| {
         max_links: if flags & 16 == 0 { 100 } else { 2 },
         max_link_length: if flags & 32 == 0 { 2000 } else { 30 },
         reencode: if flags & 64 == 0 { Vec::new() } else { vec![0] },
+        exclude_domains: Vec::new(),
+        unsubscribe_length: 0,
     };
     match flags & 3 {
         2 => claimed(DeclaredEncoding::QuotedPrintable, &options, seed, rest),

@@ -96,6 +96,10 @@ impl TrackingUrls for Urls {
     fn open(&self) -> String {
         "https://t.example/o/0".to_owned()
     }
+
+    fn unsubscribe(&self) -> String {
+        "https://t.example/u/0".to_owned()
+    }
 }
 
 const LINKS: usize = 3;
@@ -134,7 +138,7 @@ fn edits_fit(edits: &[Edit], size: u64) -> bool {
         Segment::Literal(l) => edit.encoding != Encoding::Identity || !(has_bare(l) || l.contains(&0)),
         Segment::Source(span) => within(*span),
         Segment::Click(link) => (*link as usize) < LINKS,
-        Segment::Open => true,
+        Segment::Open | Segment::Unsubscribe => true,
     };
     edits.iter().all(|e| within(e.at) && e.segments.iter().all(|p| segment_fits(e, p)))
         && edits.windows(2).all(|w| w[0].at.offset < w[1].at.offset && w[0].at.end() <= w[1].at.offset)

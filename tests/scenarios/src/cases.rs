@@ -235,6 +235,8 @@ pub fn track_defaults() -> TrackOptions {
         max_links: 1000,
         max_link_length: 2048,
         reencode: Vec::new(),
+        exclude_domains: Vec::new(),
+        unsubscribe_length: 0,
     }
 }
 
@@ -272,6 +274,10 @@ impl TrackingUrls for CaseUrls {
 
     fn open(&self) -> String {
         "https://t.example/o/0".into()
+    }
+
+    fn unsubscribe(&self) -> String {
+        "https://t.example/u/0".into()
     }
 }
 

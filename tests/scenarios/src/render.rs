@@ -34,6 +34,7 @@ pub fn report(report: &Report) -> String {
         (report.eight_bit, "needs 8BITMIME"),
         (report.utf8_header, "needs SMTPUTF8"),
         (report.signed, "signed already"),
+        (report.list_unsubscribe, "has List-Unsubscribe"),
     ] {
         if flag {
             let _ = writeln!(out, "{name}");
@@ -100,6 +101,7 @@ fn edits(out: &mut String, edits: &[Edit]) {
                     let _ = writeln!(out, "  click {link}");
                 }
                 Segment::Open => out.push_str("  open\n"),
+                Segment::Unsubscribe => out.push_str("  unsubscribe\n"),
             }
         }
     }

@@ -14,7 +14,7 @@ const MAX_REFUSAL: usize = 400;
 pub fn report(report: &Report, size: u64) -> Result<(), &'static str> {
     header_fields(&report.added_headers)?;
     edits(&report.edits, size, 0)?;
-    if report.edits.iter().flat_map(|e| &e.segments).any(|p| matches!(p, Segment::Click(_) | Segment::Open)) {
+    if report.edits.iter().flat_map(|e| &e.segments).any(Segment::is_url) {
         return Err("validate returned segments for links");
     }
     if report.from_field.iter().any(|c| matches!(c, b'\r' | b'\n' | 0)) {

@@ -44,6 +44,8 @@ pub trait TrackingUrls {
     fn click(&self, link: u32) -> String;
     /// The URL of the open pixel.
     fn open(&self) -> String;
+    /// The URL by which the recipient unsubscribes.
+    fn unsubscribe(&self) -> String;
 }
 
 /// For edits without URLs. A segment that stands for one becomes empty.
@@ -56,6 +58,10 @@ impl TrackingUrls for NoLinks {
     }
 
     fn open(&self) -> String {
+        String::new()
+    }
+
+    fn unsubscribe(&self) -> String {
         String::new()
     }
 }
@@ -161,6 +167,7 @@ impl Splice {
             Segment::Source(span) => Octets::Source(span),
             Segment::Click(link) => Octets::Memory(urls.click(link).into_bytes()),
             Segment::Open => Octets::Memory(urls.open().into_bytes()),
+            Segment::Unsubscribe => Octets::Memory(urls.unsubscribe().into_bytes()),
         });
         match edit.encoding {
             Encoding::Identity => segments.for_each(|p| self.octets(p)),

@@ -12,6 +12,10 @@ impl TrackingUrls for Urls {
     fn open(&self) -> String {
         "https://t.example/o/0".to_owned()
     }
+
+    fn unsubscribe(&self) -> String {
+        "https://t.example/u/0".to_owned()
+    }
 }
 
 fn edit(offset: u64, length: u64, encoding: Encoding, segments: Vec<Segment>) -> Edit {
@@ -197,6 +201,7 @@ fn joined(message: &[u8], segments: &[Segment]) -> Vec<u8> {
             ),
             Segment::Click(i) => out.extend_from_slice(Urls.click(*i).as_bytes()),
             Segment::Open => out.extend_from_slice(Urls.open().as_bytes()),
+            Segment::Unsubscribe => out.extend_from_slice(Urls.unsubscribe().as_bytes()),
         }
     }
     out

@@ -48,6 +48,7 @@ fn kind_tenant_and_host_are_under_the_mac() {
     assert_eq!(keys.verify(Kind::Open, &scope(), &token), None);
     let open = keys.mint_open(&scope(), &MESSAGE_ID, 7).unwrap();
     assert_eq!(keys.verify(Kind::Unsubscribe, &scope(), &open), None);
+    assert_eq!(keys.verify_unsubscribe(&scope(), &open), None);
     assert_eq!(keys.verify(Kind::Click, &scope(), &open), None);
     assert!(keys.verify(Kind::Open, &scope(), &open).is_some());
 }
@@ -102,13 +103,16 @@ fn urls_of_a_copy_verify() {
         message: MESSAGE_ID,
         recipient: 3,
         links: &links,
+        unsubscribe: unsubscribe::Subscription { address: "b@b.example", ..Default::default() },
     };
     let url = urls.click(1);
     let claims =
         keys.verify(Kind::Click, &scope(), url.strip_prefix("https://t.example.com/c/").unwrap()).unwrap();
     assert_eq!((claims.recipient, claims.destination.as_str()), (3, "https://b.example/"));
     assert!(urls.open().starts_with("https://t.example.com/o/"));
-    assert!(urls.unsubscribe().starts_with("https://t.example.com/u/"));
+    let url = urls.unsubscribe();
+    let token = url.strip_prefix("https://t.example.com/u/").unwrap();
+    assert_eq!(keys.verify_unsubscribe(&scope(), token).unwrap().address, "b@b.example");
     assert_eq!(urls.click(2), "");
 }
 

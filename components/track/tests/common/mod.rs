@@ -25,6 +25,8 @@ pub fn options() -> TrackOptions {
         max_links: 100,
         max_link_length: 2000,
         reencode: Vec::new(),
+        exclude_domains: Vec::new(),
+        unsubscribe_length: 0,
     }
 }
 
@@ -125,6 +127,10 @@ impl TrackingUrls for Urls {
 
     fn open(&self) -> String {
         "https://t.example/o/0".to_owned()
+    }
+
+    fn unsubscribe(&self) -> String {
+        "https://t.example/u/0".to_owned()
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) async fn header(shared: &DeliveryContext, item: ItemId, meta: &ItemMe
 }
 
 fn is_of_the_header(edit: &Edit) -> bool {
-    edit.part.is_none() && !edit.segments.iter().any(|p| matches!(p, Segment::Click(_) | Segment::Open))
+    edit.part.is_none() && !edit.segments.iter().any(Segment::is_url)
 }
 
 fn read_start(source: &dyn Source) -> std::io::Result<Vec<u8>> {

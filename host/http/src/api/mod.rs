@@ -16,6 +16,7 @@ mod scopes;
 mod stats;
 mod suppressions;
 mod templates;
+mod topics;
 
 use std::sync::Arc;
 
@@ -139,6 +140,9 @@ pub(crate) fn routes(services: &ApiServices) -> Router<ApiServices> {
         .route("/suppressions/remove", post(suppressions::remove))
         .route("/suppressions/export", get(suppressions::export))
         .route("/suppressions/import", post(suppressions::import))
+        .route("/topics", get(topics::list).post(topics::create))
+        .route("/topics/{name}", get(topics::show).patch(topics::update).delete(topics::delete))
+        .route("/contacts/{email}/topics", get(topics::choices).patch(topics::choose))
         .layer(DefaultBodyLimit::max(MAX_JSON))
         .route_layer(middleware::from_fn_with_state(services.clone(), admission::admit))
 }

@@ -13,8 +13,8 @@ pub(super) fn of(method: &Method, route: &str) -> &'static [Scope] {
         ("domains", true) => &[Scope::Admin, Scope::Read],
         ("templates" | "render", true) => &[Scope::Templates, Scope::Read],
         ("templates" | "render", false) => &[Scope::Templates],
-        ("suppressions" | "topics" | "preferences", true) => &[Scope::Suppressions, Scope::Read],
-        ("suppressions" | "topics" | "preferences", false) => &[Scope::Suppressions],
+        ("suppressions" | "topics" | "contacts", true) => &[Scope::Suppressions, Scope::Read],
+        ("suppressions" | "topics" | "contacts", false) => &[Scope::Suppressions],
         ("webhooks", _) => &[Scope::Webhooks],
         _ => &[Scope::Admin],
     }
@@ -52,6 +52,7 @@ mod tests {
             ("POST", "/templates/{name}/publish", "templates"),
             ("POST", "/render", "templates"),
             ("DELETE", "/suppressions/{name}", "suppressions"),
+            ("PATCH", "/contacts/{email}/topics", "suppressions"),
             ("GET", "/webhooks/{id}", "webhooks"),
             ("GET", "/api-keys", "admin"),
             ("GET", "/audit", "admin"),

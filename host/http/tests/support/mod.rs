@@ -32,7 +32,9 @@ use relevo_relay::settings::{
 };
 use relevo_relay::suppressions::Suppressions;
 use relevo_relay::templates::Templates;
+use relevo_relay::topics::Topics;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
+use relevo_relay::unsubscribe::UnsubscribeEndpoint;
 use relevo_resolve::{Addresses, IpFamily, MailRoute, Resolve, ResolveError};
 use relevo_statistics::Statistics;
 use relevo_store::{ControlStore, StoreUrl};
@@ -133,6 +135,7 @@ fn settings() -> Settings {
         },
         tracking_keys: TokenKeys(vec![TokenKey { id: "k1".to_owned(), secret: vec![7; 32] }]),
         tracking: TrackingLimits { events_per_second: 2, events_per_second_per_client: 1 },
+        unsubscribe_mailbox: None,
         directory: tenants().into(),
         plugins: PluginServer {
             admin_keys: vec![("ops".to_owned(), digest(ADMIN))],
@@ -150,7 +153,9 @@ async fn control(
 ) -> (Templates, Arc<Suppressions>, Statistics, AdminServices) {
     let store = ControlStore::open(&StoreUrl::File(directory.join("control.sqlite"))).await.unwrap();
     let (store, clock, ids) = (Arc::new(store), Arc::new(SystemClock::new()), Arc::new(RandomIds));
-    let suppressions = Suppressions::open(store.clone(), events.clone(), clock.clone(), ids.clone()).await;
+    let topics = Topics::new(store.clone(), clock.clone(), ids.clone());
+    let suppressions =
+        Suppressions::open(store.clone(), events.clone(), clock.clone(), ids.clone(), topics).await;
     let sandbox = Sandbox::new(Arc::new(stages::NoStages));
     let statistics = Statistics::new(store.clone(), "statistics");
     let time: Arc<dyn Clock> = clock.clone();
@@ -229,6 +234,8 @@ impl World {
         let (templates, suppressions, statistics, admin) =
             control(directory.path(), &events, &settings).await;
         let sending = sending(&store, &templates, &suppressions);
+        let tracking = Arc::new(tracking);
+        let unsubscribe = Arc::new(UnsubscribeEndpoint::new(tracking.clone(), suppressions.clone()));
         let services = HttpServices {
             api: ApiServices::new(
                 settings.clone(),
@@ -239,7 +246,8 @@ impl World {
                 statistics,
                 admin,
             ),
-            tracking: Arc::new(tracking),
+            tracking,
+            unsubscribe,
             operations: OperationsServices {
                 settings,
                 ready: Arc::new(|| Ok(())),

@@ -19,6 +19,7 @@ fn report() -> Report {
         eight_bit: false,
         utf8_header: false,
         signed: false,
+        list_unsubscribe: false,
         message_id: "<m@a.test>".into(),
         from_field: Vec::new(),
         subject: String::new(),

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use relevo_mailkit::address::Address;
 use relevo_mailkit::model::ValidateOptions;
 use relevo_mailkit::recheck;
 use relevo_mailkit::reply::EnhancedCode;
 use relevo_mailkit::source::Source;
-use relevo_mailkit::splice::{NoLinks, Splice};
+use relevo_mailkit::splice::{NoLinks, Splice, TrackingUrls as _};
 use relevo_mailkit::text::printable;
+use relevo_mailkit::token::unsubscribe::Subscription;
 use relevo_mailkit::token::{CopyUrls, TokenKeys};
+use relevo_mailkit::unsubscribe;
 use relevo_queue::{Lease, Queue};
 use relevo_runtime::{Blame, Fault, FaultKind, Stage, Stages};
 
@@ -65,27 +68,38 @@ impl Copies {
             prepend.extend_from_slice(format!("Date: {date}\r\n").as_bytes());
         }
         let edits = std::mem::take(&mut recipe.edits);
-        if edits.is_empty() {
-            return Ok(Arc::new(Prefixed::new(prepend, body)));
-        }
         let Some(links) = recipe.links.take() else {
+            if edits.is_empty() {
+                return Ok(Arc::new(Prefixed::new(prepend, body)));
+            }
             return splice(body, move |body| Splice::new(prepend, body, edits, &NoLinks)).await;
         };
         let [recipient] = lease.delivery.recipients.as_slice() else {
             return Err(CopyError::Host("a tracked copy is for one recipient".into()));
         };
-        let (keys, recipient) = (minting_key(settings, &links)?, recipient.index);
+        let (keys, recipient) = (minting_key(settings, &links)?, recipient.clone());
         let meta = Arc::clone(&lease.meta);
         splice(body, move |body| {
+            let address = Address::parse(&recipient.address).map(|address| address.to_string());
             let urls = CopyUrls {
                 keys: &keys,
                 tenant: &meta.tenant,
                 base_url: &links.base_url,
                 message: item.0,
-                recipient,
+                recipient: recipient.index,
                 links: &links.table,
+                unsubscribe: Subscription {
+                    address: address.as_deref().unwrap_or(&recipient.address),
+                    topic: &meta.labels.topic,
+                    sender: &links.sender,
+                },
             };
-            Splice::new(prepend, body, edits, &urls)
+            let fields = links
+                .list_unsubscribe
+                .as_ref()
+                .map(|fields| unsubscribe::header_fields(&urls.unsubscribe(), fields.mailbox.as_deref()));
+            let top = [prepend, fields.unwrap_or_default()].concat();
+            Splice::new(top, body, edits, &urls)
         })
         .await
     }

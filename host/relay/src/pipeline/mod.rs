@@ -26,6 +26,7 @@ mod metrics;
 mod policy;
 mod quota;
 mod submission;
+mod unsubscribe;
 
 pub(crate) use authority::reverse_path;
 pub use metrics::PipelineMetrics;
@@ -294,12 +295,21 @@ impl Run<'_> {
         report: &Arc<Report>,
     ) -> Result<Option<(Rewrite, Tracking)>, Rejection> {
         let began = self.began();
-        let asked = &incoming.options.tracking;
+        let asked = &*incoming.options;
+        unsubscribe::check_topic(&asked.labels)?;
+        let list_unsubscribe = owner.and_then(|_| unsubscribe::fields(incoming, report));
         let tracking = owner.and_then(|owner| owner.domain.tracking.as_ref());
-        let Some(tracking) = tracking.map(|tracking| asked.apply(tracking)) else {
-            return if asked.needs_tracking() { Err(no_tracking()) } else { Ok(None) };
+        let Some(tracking) = tracking.map(|tracking| asked.tracking.apply(tracking)) else {
+            return match list_unsubscribe {
+                Some(_) => Err(unsubscribe::no_host()),
+                None if asked.tracking.needs_tracking() => Err(no_tracking()),
+                None => Ok(None),
+            };
         };
-        let Some(options) = tracking.options(report) else { return Ok(None) };
+        let Some(options) = tracking.options(report, asked) else {
+            let rewrite = || Rewrite { edits: report.edits.clone(), links: Vec::new(), notes: Vec::new() };
+            return Ok(list_unsubscribe.is_some().then(|| (rewrite(), tracking)));
+        };
         let report = Arc::clone(report);
         let track =
             move |stages: &dyn Stages, message: &dyn Source| judge::track(stages, options, &report, message);
@@ -338,6 +348,8 @@ impl Run<'_> {
                 tracking,
                 key,
                 rewrite,
+                sender: owner.map_or("", |owner| owner.domain.name.as_str()),
+                list_unsubscribe: unsubscribe::fields(incoming, report),
             }),
             grants: owner.map(|owner| &*owner.domain.grants),
             lifetime: millis(settings.delivery.expire),

@@ -34,6 +34,8 @@ pub struct Settings {
     pub tracking_keys: TokenKeys,
     /// Limits of clicks and opens.
     pub tracking: TrackingLimits,
+    /// The mailbox that takes requests to unsubscribe by mail: the `mailto` of List-Unsubscribe.
+    pub unsubscribe_mailbox: Option<String>,
     /// Tenants, domains, credentials and API keys.
     pub directory: Directory,
     /// What holds for all plugins.

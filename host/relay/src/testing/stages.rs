@@ -109,6 +109,7 @@ impl Stages for ScriptedStages {
             eight_bit: !octets.is_ascii(),
             utf8_header: false,
             signed: !fields(&text, "DKIM-Signature").is_empty(),
+            list_unsubscribe: !fields(&text, "List-Unsubscribe").is_empty(),
             message_id: "<m@example.com>".into(),
             from_field: fields(&text, "From")
                 .first()

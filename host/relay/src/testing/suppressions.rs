@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use relevo_queue::EventLog;
-use relevo_store::{ControlStoreError, SuppressionFilter, SuppressionRecord, SuppressionStore};
+use relevo_store::{
+    ControlStoreError, SuppressionFilter, SuppressionRecord, SuppressionStore, TopicChange, TopicRecord,
+    TopicStore,
+};
 
 use crate::clock::{Clock, RandomIds};
 use crate::suppressions::Suppressions;
+use crate::topics::Topics;
 
 /// What is found, and the address at which the store fails.
 #[derive(Default)]
@@ -95,5 +99,43 @@ pub(crate) async fn open_suppressions(
     events: Arc<dyn EventLog>,
     clock: Arc<dyn Clock>,
 ) -> Arc<Suppressions> {
-    Arc::new(Suppressions::open(Arc::new(store), events, clock, Arc::new(RandomIds)).await.expect("opens"))
+    let topics = Topics::new(Arc::new(NoTopics), clock.clone(), Arc::new(RandomIds));
+    let opened = Suppressions::open(Arc::new(store), events, clock, Arc::new(RandomIds), topics).await;
+    Arc::new(opened.expect("opens"))
+}
+
+/// A store without topics.
+struct NoTopics;
+
+#[async_trait]
+impl TopicStore for NoTopics {
+    async fn add_topic(&self, _: &str, _: &TopicRecord) -> Result<(), ControlStoreError> {
+        Ok(())
+    }
+
+    async fn topics(&self, _: &str) -> Result<Vec<TopicRecord>, ControlStoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn change_topic(&self, _: &str, _: &str, _: &TopicChange) -> Result<bool, ControlStoreError> {
+        Ok(false)
+    }
+
+    async fn delete_topic(&self, _: &str, _: &str) -> Result<bool, ControlStoreError> {
+        Ok(false)
+    }
+
+    async fn subscriptions_of(&self, _: &str, _: &str) -> Result<Vec<String>, ControlStoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn set_subscription(
+        &self,
+        _: &str,
+        _: &str,
+        _: &str,
+        _: Option<i64>,
+    ) -> Result<(), ControlStoreError> {
+        Ok(())
+    }
 }

@@ -206,6 +206,7 @@ pub(crate) fn settings() -> Settings {
         },
         tracking_keys: TokenKeys(vec![TokenKey { id: "k1".into(), secret: vec![7; 32] }]),
         tracking: crate::settings::TrackingLimits::default(),
+        unsubscribe_mailbox: None,
         directory: DirectoryEntries {
             by_id: [tenant("acme", vec![]), tenant("other", vec![net("10.1.0.0", 16)])].into(),
             by_domain: [

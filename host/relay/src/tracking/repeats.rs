@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
+use relevo_mailkit::visitor::Guess;
 use relevo_queue::ItemId;
 
 /// The time within which repeats become one event.
@@ -23,6 +24,8 @@ pub(super) struct TrackingEvent {
     pub(super) recipient: u32,
     /// The destination of a click; none for an open.
     pub(super) url: Option<String>,
+    /// By the request alone. What different kinds of clients do is counted apart.
+    pub(super) guess: Guess,
 }
 
 impl TrackingEvent {
@@ -105,6 +108,8 @@ impl Repeats {
 
 #[cfg(test)]
 mod tests {
+    use relevo_mailkit::visitor::Visitor;
+
     use super::*;
 
     fn event(recipient: u32, url: Option<&str>) -> TrackingEvent {
@@ -113,6 +118,7 @@ mod tests {
             item: ItemId([1; 16]),
             recipient,
             url: url.map(str::to_owned),
+            guess: Guess { visitor: Visitor::Human, reason: "browser" },
         }
     }
 
@@ -132,6 +138,8 @@ mod tests {
         assert!(!repeats.open(event(0, None), at(1)));
         assert!(repeats.count(&event(0, None)));
         assert!(!repeats.count(&event(1, None)) && !repeats.count(&event(0, Some("https://x.example/"))));
+        let scanner = Guess { visitor: Visitor::Scanner, reason: "program" };
+        assert!(!repeats.count(&TrackingEvent { guess: scanner, ..event(0, None) }));
         assert!(repeats.ended(at(59)).is_empty());
         assert_eq!(counts(&repeats.ended(at(60))), [2]);
         assert!(repeats.count(&event(0, None)), "its window goes on");

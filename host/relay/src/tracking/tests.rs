@@ -2,15 +2,19 @@
 
 use relevo_mailkit::event::{Attempt, Event};
 use relevo_mailkit::token::TokenKeys;
+use relevo_mailkit::visitor::{Guess, Visitor};
 use relevo_queue::testing::{FailingCall, TestQueue};
 
 use super::*;
+use crate::events::Visited;
 use crate::testing::{World, submission};
 
 const HOST: &str = "t.example.com";
 const PLAIN: &str = "From: a@example.com\r\n\r\nHello\r\n";
 
-const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+const CLIENT: Client<'_> = Client { address: ADDRESS, user_agent: Some(BROWSER) };
 
 async fn clicked(endpoint: &TrackingEndpoint, host: &str, token: &str) -> Option<Url> {
     match endpoint.click(host, token, CLIENT).await {
@@ -32,6 +36,16 @@ fn endpoint(world: &World) -> TrackingEndpoint {
         Arc::clone(&world.clock) as _,
         TrackingMetrics::default(),
     )
+}
+
+fn visited<'a>(
+    index: u32,
+    recipient: Option<&'a str>,
+    visitor: Visitor,
+    reason: &'static str,
+) -> Visited<'a> {
+    let guess = Guess { visitor, reason };
+    Visited { recipient, recipient_index: index, count: 1, guess, first: false }
 }
 
 fn keys(world: &World) -> TokenKeys {
@@ -56,7 +70,8 @@ async fn a_click_redirects_and_is_written() {
     assert_eq!(url.as_str(), "https://x.example/a%20b?q=%C3%BC");
     let event = world.queue.last_event();
     assert_eq!((event.tenant.as_str(), event.item), ("acme", Some(id)));
-    assert_eq!(event.event, events::clicked(0, Some("b@b.example"), url.as_str(), 1));
+    let visit = visited(0, Some("b@b.example"), Visitor::Scanner, "before-delivery");
+    assert_eq!(event.event, Visited { first: true, ..visit }.clicked(url.as_str()));
 }
 
 #[tokio::test]
@@ -67,7 +82,8 @@ async fn an_open_is_written_also_when_the_message_is_gone() {
     let token = keys(&world).mint_open(&scope, &id.0, 3).expect("a key");
     assert!(opened(&endpoint(&world), HOST, &token).await);
     let event = world.queue.last_event();
-    assert_eq!((event.item, event.event), (Some(id), events::opened(3, None, 1)));
+    let visit = visited(3, None, Visitor::Human, "browser");
+    assert_eq!((event.item, event.event), (Some(id), visit.opened()));
 }
 
 #[tokio::test]
@@ -83,7 +99,86 @@ async fn an_open_has_the_address_also_when_the_message_is_delivered() {
     world.queue.append(delivered).await.expect("stored");
     let token = keys(&world).mint_open(&Scope { tenant: "acme", host: HOST }, &id.0, 1).expect("a key");
     assert!(opened(&endpoint(&world), HOST, &token).await);
-    assert_eq!(world.queue.last_event().event, events::opened(1, Some("b@b.example"), 1));
+    let visit = visited(1, Some("b@b.example"), Visitor::Scanner, "right-after-delivery");
+    assert_eq!(world.queue.last_event().event, Visited { first: true, ..visit }.opened());
+}
+
+/// A message to one recipient that was delivered ten minutes ago.
+async fn delivered(world: &World) -> ItemId {
+    let id = ItemId([9; 16]);
+    let attempt = Attempt { recipient: "b@b.example".to_owned(), ..Attempt::default() };
+    let event = events::event("acme", Some(id), world.clock.now() - 600_000, Event::Delivered(attempt));
+    world.queue.append(vec![event]).await.expect("stored");
+    id
+}
+
+fn last_visit(world: &World) -> (Visitor, String, bool) {
+    match world.queue.last_event().event {
+        Event::Opened(opened) => (opened.visitor, opened.visitor_reason, opened.first),
+        Event::Clicked(clicked) => (clicked.visitor, clicked.visitor_reason, clicked.first),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn pass_window(world: &World) {
+    let window = i64::try_from(repeats::WINDOW.as_millis()).expect("small");
+    world.clock.0.fetch_add(window, std::sync::atomic::Ordering::Relaxed);
+}
+
+#[tokio::test]
+async fn the_first_open_and_the_first_click_on_each_link_say_so() {
+    let world = World::new();
+    let id = delivered(&world).await;
+    let it = endpoint(&world);
+    let open = keys(&world).mint_open(&Scope { tenant: "acme", host: HOST }, &id.0, 0).expect("a key");
+    let (one, two) =
+        (click_token(&world, id, "https://x.example/1"), click_token(&world, id, "https://x.example/2"));
+    let human = |first| (Visitor::Human, "browser".to_owned(), first);
+    for first in [true, false] {
+        assert!(opened(&it, HOST, &open).await);
+        assert_eq!(last_visit(&world), human(first));
+        for token in [&one, &two] {
+            assert!(clicked(&it, HOST, token).await.is_some());
+            assert_eq!(last_visit(&world), human(first));
+        }
+        pass_window(&world);
+        it.flush_ended().await;
+    }
+}
+
+#[tokio::test]
+async fn machines_and_people_are_counted_apart() {
+    let world = World::new();
+    let id = delivered(&world).await;
+    let it = endpoint(&world);
+    let token = click_token(&world, id, "https://x.example/");
+    let scanner = Client { user_agent: Some("Barracuda Sentinel (EE)"), ..CLIENT };
+    for _ in 0..2 {
+        it.click(HOST, &token, scanner).await;
+    }
+    assert_eq!(last_visit(&world), (Visitor::Scanner, "mail-gateway".to_owned(), true));
+    assert!(clicked(&it, HOST, &token).await.is_some());
+    assert_eq!(last_visit(&world), (Visitor::Human, "browser".to_owned(), false));
+    it.flush().await;
+    let (visitor, reason, _) = last_visit(&world);
+    assert_eq!(
+        (visitor, reason.as_str()),
+        (Visitor::Scanner, "mail-gateway"),
+        "the repeat was the scanner's"
+    );
+}
+
+#[tokio::test]
+async fn many_links_at_once_are_a_scanner() {
+    let world = World::new();
+    let id = delivered(&world).await;
+    let it = endpoint(&world);
+    for n in 1..=4 {
+        let token = click_token(&world, id, &format!("https://x.example/{n}"));
+        assert!(clicked(&it, HOST, &token).await.is_some());
+        let expected = if n < 3 { Visitor::Human } else { Visitor::Scanner };
+        assert_eq!(last_visit(&world).0, expected, "{n}");
+    }
 }
 
 #[tokio::test]
@@ -195,8 +290,7 @@ async fn ten_thousand_replays_are_few_events() {
         assert!(opened(&endpoint, HOST, token).await);
     }
     assert_eq!(counts(&world), [1]);
-    let window = i64::try_from(repeats::WINDOW.as_millis()).expect("small");
-    world.clock.0.fetch_add(window, std::sync::atomic::Ordering::Relaxed);
+    pass_window(&world);
     endpoint.flush_ended().await;
     assert!(opened(&endpoint, HOST, token).await);
     endpoint.flush().await;
@@ -215,7 +309,7 @@ async fn a_client_with_too_many_events_is_answered_all_the_same() {
     let click = click_token(&world, ItemId([1; 16]), "https://x.example/");
     assert!(clicked(&endpoint, HOST, &click).await.is_some());
     assert_eq!(endpoint.click(HOST, "nonsense", CLIENT).await, TokenAnswer::TooMany);
-    let other = "192.0.2.2".parse().expect("an address");
+    let other = Client { address: "192.0.2.2".parse().expect("an address"), ..CLIENT };
     assert_eq!(endpoint.click(HOST, "nonsense", other).await, TokenAnswer::Unknown);
 }
 
@@ -224,7 +318,8 @@ async fn a_tenant_with_too_many_events_is_bounded() {
     let world = World::with(|settings| settings.tracking.events_per_second = 20);
     let endpoint = endpoint(&world);
     for (n, token) in open_tokens(&world, 0..300).iter().enumerate() {
-        let client = IpAddr::V4(std::net::Ipv4Addr::from_bits(u32::try_from(n).expect("small")));
+        let address = IpAddr::V4(std::net::Ipv4Addr::from_bits(u32::try_from(n).expect("small")));
+        let client = Client { address, ..CLIENT };
         assert_eq!(endpoint.open(HOST, token, client).await, TokenAnswer::Genuine(()));
     }
     assert_eq!((count(&world.queue), endpoint.metrics.dropped_for("tenant_rate")), (200, 100));

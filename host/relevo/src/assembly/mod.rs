@@ -33,8 +33,10 @@ use relevo_relay::sending::Sending;
 use relevo_relay::settings::SettingsHandle;
 use relevo_relay::suppressions::Suppressions;
 use relevo_relay::templates::Templates;
+use relevo_relay::topics::Topics;
 use relevo_relay::trace::TraceObserver;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
+use relevo_relay::unsubscribe::UnsubscribeEndpoint;
 use relevo_resolve::Resolve;
 use relevo_smtp::client::root_certificates;
 use relevo_statistics::{Statistics, StatisticsMetrics, StatisticsReader, reader_name};
@@ -99,12 +101,14 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     }
 
     let tracking = Arc::new(tracking(&base, &mut registry));
+    let unsubscribe = Arc::new(UnsubscribeEndpoint::new(tracking.clone(), suppressions.clone()));
     let (statistics, reader) = statistics(&base, &control_store, &mut registry);
     let admin = administration(&base, &control_store, (&directory, published), &quotas);
     let (keys, audit) = (admin.keys.clone(), admin.audit.clone());
     let (settings, events_of) = (base.settings.clone(), base.store.clone());
     let api = ApiServices::new(settings, events_of, templates, suppressions, sending, statistics, admin);
-    let http = http_services(&base, &plugins, (tracking.clone(), api), inbox, tasks.watch(), registry);
+    let public = (tracking.clone(), unsubscribe, api);
+    let http = http_services(&base, &plugins, public, inbox, tasks.watch(), registry);
     let (stop, stopped) = watch::channel(false);
     let limits = base.parts.http.connection_limits();
     for (kind, addresses) in base.parts.http.listeners(dev) {
@@ -274,7 +278,8 @@ fn pipeline(
 /// Opens the lists of suppressed addresses, and reads them in the background.
 async fn suppressions(base: &Base, store: &Arc<ControlStore>) -> anyhow::Result<Arc<Suppressions>> {
     let (clock, ids) = (base.clock.clone(), Arc::new(RandomIds));
-    let opened = Suppressions::open(store.clone(), base.store.clone(), clock, ids).await?;
+    let topics = Topics::new(store.clone(), clock.clone(), ids.clone());
+    let opened = Suppressions::open(store.clone(), base.store.clone(), clock, ids, topics).await?;
     let suppressions = Arc::new(opened);
     let filled = suppressions.clone();
     tokio::spawn(async move { filled.fill().await });
@@ -318,7 +323,7 @@ fn tracking(base: &Base, registry: &mut Registry) -> TrackingEndpoint {
 fn http_services(
     base: &Base,
     plugins: &Arc<Plugins>,
-    (tracking, api): (Arc<TrackingEndpoint>, ApiServices),
+    (tracking, unsubscribe, api): (Arc<TrackingEndpoint>, Arc<UnsubscribeEndpoint>, ApiServices),
     inbox: Option<Arc<Inbox>>,
     tasks: tasks::Watch,
     mut registry: Registry,
@@ -329,6 +334,7 @@ fn http_services(
     HttpServices {
         api,
         tracking,
+        unsubscribe,
         operations: OperationsServices {
             settings: base.settings.clone(),
             ready: readiness(&queue, tasks),

@@ -104,6 +104,7 @@ fn check(d: &mut Document<'_>, file: &File) -> RelayConfig {
             delivery,
             tracking_keys: server::tracking_keys(d, file),
             tracking: server::tracking_limits(file),
+            unsubscribe_mailbox: server::unsubscribe_mailbox(d, file),
             directory: tenants.into(),
             plugins: plugins::server(d, file),
         },

@@ -34,6 +34,7 @@ pub(crate) struct File {
     pub(crate) pool: Vec<Section<PoolTable>>,
     pub(crate) route: Vec<Section<RouteTable>>,
     pub(crate) tracking: Section<TrackingTable>,
+    pub(crate) unsubscribe: Section<UnsubscribeTable>,
     pub(crate) queue: Section<QueueTable>,
     pub(crate) store: Section<StoreTable>,
     pub(crate) events: Section<EventsTable>,
@@ -153,6 +154,12 @@ pub(crate) struct TrackingTable {
 pub(crate) struct TrackingKeyTable {
     pub(crate) id: Key<Identifier>,
     pub(crate) file: Key<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct UnsubscribeTable {
+    pub(crate) mailto: Key<MailAddress>,
 }
 
 #[derive(Default, Deserialize)]

@@ -197,6 +197,16 @@ pub(crate) fn tracking_limits(file: &File) -> TrackingLimits {
     }
 }
 
+/// `[unsubscribe] mailto`. It stands in a `mailto` URL (RFC 6068) that is not encoded.
+pub(crate) fn unsubscribe_mailbox(d: &mut Document<'_>, file: &File) -> Option<String> {
+    let mailbox = file.unsubscribe.mailto.at()?;
+    let is_plain = |octet: u8| octet.is_ascii_alphanumeric() || b"@.-_+=~".contains(&octet);
+    if !mailbox.value.bytes().all(is_plain) {
+        d.mistake(mailbox.span, "may have ASCII letters, digits and `.-_+=~` only: it becomes part of a URL");
+    }
+    Some(mailbox.value.clone())
+}
+
 /// `[store]`. None: a file in the data directory.
 pub(crate) fn store(d: &Document<'_>, file: &File, data_dir: &Path) -> StoreUrl {
     match file.store.url.at().map(|at| at.value.clone()) {

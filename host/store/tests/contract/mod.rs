@@ -4,13 +4,14 @@ mod keys;
 mod statistics;
 mod suppressions;
 mod templates;
+mod topics;
 mod webhooks;
 
 use relevo_store::{
     ApiKeyStore, ComponentVersion, ControlStore, ControlStoreError, CredentialRecord, DirectoryStore,
     DkimRecord, DomainRecord, DomainSettings, PluginData, PluginRecord, PluginStore, QuotaSettings,
-    SuppressionFilter, SuppressionStore, TemplateStore, TenantRecord, TenantSettings, TrackingRecord,
-    WebhookStore,
+    SuppressionFilter, SuppressionStore, TemplateStore, TenantRecord, TenantSettings, TopicStore,
+    TrackingRecord, WebhookStore,
 };
 
 /// Runs all of it on an empty store.
@@ -33,6 +34,7 @@ pub(crate) async fn holds(store: &ControlStore) {
     templates::template_names_belong_to_one_tenant(store).await;
     suppressions::suppressions_are_found_and_removed(store).await;
     suppressions::many_topics_hide_no_stream(store).await;
+    topics::topics_are_chosen_by_address(store).await;
     webhooks::endpoints_belong_to_one_tenant(store).await;
     webhooks::deliveries_move_with_the_cursor(store).await;
     statistics::counts_move_with_the_cursor(store).await;
@@ -168,6 +170,7 @@ async fn a_tenant_takes_what_is_its_own_with_it(store: &ControlStore) {
         store.put_tenant(&tenant(id)).await.expect("adds");
         templates::add_one(store, id).await;
         suppressions::add_one(store, id).await;
+        topics::add_one(store, id).await;
         webhooks::add_one(store, id).await;
         keys::add_one(store, id).await;
         statistics::add_one(store, id).await;
@@ -178,6 +181,7 @@ async fn a_tenant_takes_what_is_its_own_with_it(store: &ControlStore) {
         let all = SuppressionFilter::default();
         assert_eq!(store.suppressions(id, &all, ("", ""), 10).await.expect("reads").len(), count, "{id}");
         assert_eq!(store.api_keys(id, "", 10).await.expect("reads").len(), count, "{id}");
+        assert_eq!(store.topics(id).await.expect("reads").len(), count, "{id}");
         let endpoints = store.webhook_endpoints().await.expect("reads");
         assert_eq!(endpoints.iter().filter(|e| e.tenant == id).count(), count, "{id}");
         assert_eq!(statistics::sent(store, id).await, i64::try_from(count).expect("small"), "{id}");
