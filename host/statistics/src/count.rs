@@ -2,6 +2,7 @@
 
 use relevo_mailkit::event::{Event, Failure};
 use relevo_mailkit::labels::Tag;
+use relevo_mailkit::visitor::Visitor;
 use relevo_queue::{Millis, NewEvent};
 use relevo_store::{Counter, Dimension};
 
@@ -20,7 +21,9 @@ const MAX_VALUE: usize = 500;
 /// Marks of [`relevo_store::SeenCandidate`]. They are stored: never renumber them.
 mod mark {
     pub(super) const OPENED: i64 = 1;
+    pub(super) const OPENED_HUMAN: i64 = 2;
     pub(super) const CLICKED: i64 = 4;
+    pub(super) const CLICKED_HUMAN: i64 = 8;
     pub(super) const UNSUBSCRIBED: i64 = 16;
 }
 
@@ -140,14 +143,22 @@ impl Of<'_> {
                 Some(None)
             }
             Event::Opened(opened) => {
-                self.requests(Counter::Opened, opened.count);
+                let human = is_human(event);
+                self.requests([Counter::Opened, Counter::OpenedHuman], opened.count, human);
                 self.once(opened.recipient_index, mark::OPENED, Counter::OpenedUnique);
+                if human {
+                    self.once(opened.recipient_index, mark::OPENED_HUMAN, Counter::OpenedUniqueHuman);
+                }
                 self.provider(opened.recipient.as_deref(), None);
                 Some(None)
             }
             Event::Clicked(clicked) => {
-                self.requests(Counter::Clicked, clicked.count);
+                let human = is_human(event);
+                self.requests([Counter::Clicked, Counter::ClickedHuman], clicked.count, human);
                 self.clicked(clicked.recipient_index, mark::CLICKED, Counter::ClickedUnique);
+                if human {
+                    self.clicked(clicked.recipient_index, mark::CLICKED_HUMAN, Counter::ClickedUniqueHuman);
+                }
                 self.counted.link = Some(Link { url: cut(&clicked.url), digest: digest(&clicked.url) });
                 self.provider(clicked.recipient.as_deref(), None);
                 Some(None)
@@ -190,8 +201,12 @@ impl Of<'_> {
         self.counted.counts.push((counter, i64::try_from(count).unwrap_or(i64::MAX)));
     }
 
-    fn requests(&mut self, counter: Counter, count: u64) {
-        self.add(counter, usize::try_from(count).unwrap_or(usize::MAX));
+    fn requests(&mut self, [all, by_people]: [Counter; 2], count: u64, human: bool) {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        self.add(all, count);
+        if human {
+            self.add(by_people, count);
+        }
     }
 
     fn once(&mut self, recipient: u32, mark: i64, counter: Counter) {
@@ -221,4 +236,13 @@ fn digest(url: &str) -> i64 {
         (hash ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3)
     });
     hash.max(1).cast_signed()
+}
+
+/// Returns true if the event says that a person made the request.
+fn is_human(event: &Event) -> bool {
+    match event {
+        Event::Opened(opened) => opened.visitor == Visitor::Human,
+        Event::Clicked(clicked) => clicked.visitor == Visitor::Human,
+        _ => false,
+    }
 }

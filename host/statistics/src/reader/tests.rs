@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use proptest::prelude::*;
 use relevo_mailkit::event::{Attempt, Clicked, Event, Opened, Queued};
 use relevo_mailkit::labels::{Labels, Stream, Tag};
+use relevo_mailkit::visitor::Visitor;
 use relevo_queue::NewEvent;
 use relevo_queue::testing::TestQueue;
 use relevo_store::{
@@ -352,6 +353,30 @@ async fn opens_and_clicks_are_unique_for_two_months() {
     let links = world.values(Dimension::Link, Counter::ClickedUnique).await;
     assert_eq!(links, [("https://a.test/".to_owned(), 1), ("https://b.test/".to_owned(), 1)].into());
     assert_eq!(world.values(Dimension::Link, Counter::Clicked).await["https://a.test/"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_are_not_people() {
+    let world = World::new().await;
+    let by = |visitor, recipient_index| {
+        let opened = Opened { recipient_index, count: 2, visitor, ..Opened::default() };
+        event(message(1), 0, &[], Event::Opened(opened))
+    };
+    let events = vec![
+        by(Visitor::PrefetchProxy, 0),
+        by(Visitor::Human, 0),
+        by(Visitor::Human, 0),
+        by(Visitor::Scanner, 1),
+        by(Visitor::Unknown, 2),
+    ];
+    world.log.append(events).await.unwrap();
+    world.read(&mut world.reader()).await;
+    let mut counts = Vec::new();
+    for counter in [Counter::Opened, Counter::OpenedHuman, Counter::OpenedUnique, Counter::OpenedUniqueHuman]
+    {
+        counts.push(world.total(counter).await);
+    }
+    assert_eq!(counts, [10, 4, 3, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
