@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The answer to `POST /emails`, and an element of the answer to `POST /emails/batch`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct EmailAnswer {
     /// `email`.
     pub object: String,
@@ -21,6 +22,7 @@ pub struct EmailAnswer {
 
 /// A recipient in an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RecipientAnswer {
     /// The address.
     pub email: String,
@@ -39,6 +41,7 @@ pub struct RecipientAnswer {
 
 /// What becomes of a recipient of an accepted request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum RecipientStatus {
     /// It is sent to now.
@@ -57,6 +60,7 @@ pub enum RecipientStatus {
 
 /// The answer to `POST /emails/batch`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct BatchAnswer {
     /// `list`.
     pub object: String,
@@ -71,6 +75,7 @@ pub struct BatchAnswer {
 
 /// A request of a batch that was left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct BatchError {
     /// Its position in the batch; the first is 0.
     pub index: usize,

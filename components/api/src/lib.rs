@@ -16,6 +16,8 @@ pub mod message;
 pub mod problem;
 pub mod request;
 pub mod schedule;
+#[cfg(feature = "schema")]
+pub mod schema;
 
 pub use answer::{BatchAnswer, EmailAnswer, RecipientAnswer, RecipientStatus};
 pub use check::{CheckedRequest, Limits};

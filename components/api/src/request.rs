@@ -11,27 +11,35 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::mailbox::{Mailbox, MailboxList};
+#[cfg(feature = "schema")]
+use crate::schema::{AddressInput, AddressesInput};
 
 /// The body of `POST /emails`, and an element of the body of `POST /emails/batch`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EmailRequest {
     /// The author. Its domain belongs to the tenant.
+    #[cfg_attr(feature = "schema", schema(value_type = AddressInput))]
     pub from: Mailbox,
     /// Recipients that everybody sees. All of `to`, `cc` and `bcc` get the same message.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(value_type = AddressesInput))]
     pub to: MailboxList,
     /// Recipients that everybody sees, in `Cc`.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(value_type = AddressesInput))]
     pub cc: MailboxList,
     /// Recipients that nobody sees.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(value_type = AddressesInput))]
     pub bcc: MailboxList,
     /// One personalised message for each: in place of `to`, `cc` and `bcc`.
     #[serde(default, deserialize_with = "null_is_empty")]
     pub recipients: Vec<PersonalRecipient>,
     /// Addresses for answers.
     #[serde(default, alias = "replyTo")]
+    #[cfg_attr(feature = "schema", schema(value_type = AddressesInput))]
     pub reply_to: MailboxList,
     /// The subject. With `recipients` it is a template.
     #[serde(default)]
@@ -82,6 +90,7 @@ pub struct EmailRequest {
 
 /// A recipient of a personalised message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PersonalRecipient {
     /// The address.
@@ -91,6 +100,7 @@ pub struct PersonalRecipient {
     pub name: Option<String>,
     /// Values for the template, over those of `template.variables`.
     #[serde(default, deserialize_with = "null_is_empty")]
+    #[cfg_attr(feature = "schema", schema(value_type = Object))]
     pub variables: Map<String, Value>,
     /// Over those of the request.
     #[serde(default, deserialize_with = "null_is_empty")]
@@ -99,6 +109,7 @@ pub struct PersonalRecipient {
 
 /// A file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Attachment {
     /// The name that the recipient sees.
@@ -120,6 +131,7 @@ pub struct Attachment {
 
 /// Octets: base64, or an array of numbers as some clients send it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum Content {
     /// Base64 of RFC 4648 section 4, line breaks allowed.
@@ -160,17 +172,20 @@ impl<'de> Deserialize<'de> for Content {
 
 /// A published template and values for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TemplateChoice {
     /// Id or alias.
     pub id: String,
     /// Values for every recipient.
     #[serde(default, deserialize_with = "null_is_empty")]
+    #[cfg_attr(feature = "schema", schema(value_type = Object))]
     pub variables: Map<String, Value>,
 }
 
 /// Tracking of opens and clicks; an absent field is as the domain has it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct TrackingChoice {
     /// A picture of one pixel tells that the message was opened.
@@ -186,6 +201,7 @@ pub struct TrackingChoice {
 
 /// What a request demands of the transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum TlsChoice {
     /// As the domain's policies say; in clear when the receiver has no TLS.

@@ -71,6 +71,7 @@ impl Envelope {
 
 /// A named text that is attached to a message, a domain or an outcome; `types.attribute`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Attribute {
     /// May stand more than once in a list.
     pub name: String,

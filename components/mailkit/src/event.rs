@@ -21,6 +21,7 @@ macro_rules! events {
         /// An event, with the data of its type. The JSON form is one flat object with `type` beside
         /// the fields.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
         #[serde(tag = "type")]
         pub enum Event {
             $($(#[$doc])* #[serde(rename = $name)] $variant($data),)*
@@ -102,6 +103,7 @@ impl Event {
 
 /// An entry of the event log as readers get it, in JSON one flat object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct EventEntry {
     /// The position in the log, a decimal number.
     pub cursor: String,
@@ -120,6 +122,7 @@ pub struct EventEntry {
 
 /// The data of `email.queued`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Queued {
     /// The reverse-path without angle brackets; empty for the null reverse-path.
     pub sender: String,
@@ -164,6 +167,7 @@ pub struct Queued {
 
 /// The data of `email.rejected`, and of `email.failed` when a message was not accepted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Refusal {
     /// The reverse-path without angle brackets; empty for the null reverse-path.
     pub sender: String,
@@ -182,6 +186,7 @@ pub struct Refusal {
     pub code: u16,
     /// The enhanced status code of that reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub status: Option<EnhancedCode>,
     /// The text of that reply.
     pub reply: String,
@@ -203,6 +208,7 @@ pub struct Refusal {
 
 /// The data of `email.failed`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum Failure {
     /// The message was accepted, and a recipient was given up.
@@ -213,6 +219,7 @@ pub enum Failure {
 
 /// The data of `email.held` and `email.discarded`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Withheld {
     /// The reverse-path without angle brackets; empty for the null reverse-path.
     pub sender: String,
@@ -231,6 +238,7 @@ pub struct Withheld {
 /// The data of `email.delivered`, `email.delivery_delayed`, `email.bounced`, `email.expired`, and
 /// of `email.failed` when a recipient was given up: one attempt for one recipient.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Attempt {
     /// The delivery: the message's id, a hyphen, and a number.
     pub delivery_id: String,
@@ -276,6 +284,7 @@ pub struct Attempt {
 
 /// The data of `email.dsn_queued`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct DsnQueued {
     /// The delivery that failed.
     pub delivery_id: String,
@@ -289,6 +298,7 @@ pub struct DsnQueued {
 
 /// The data of `email.suppressed`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Suppressed {
     /// The recipient's address.
     pub recipient: String,
@@ -305,6 +315,7 @@ pub struct Suppressed {
 
 /// The data of `email.canceled`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Canceled {
     /// The addresses that get nothing.
     pub recipients: Vec<String>,
@@ -312,6 +323,7 @@ pub struct Canceled {
 
 /// The data of `email.rescheduled`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Rescheduled {
     /// When it is sent now, RFC 3339.
     pub scheduled_at: String,
@@ -321,6 +333,7 @@ pub struct Rescheduled {
 
 /// The data of `email.unsubscribed` and `email.resubscribed`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct SubscriptionChange {
     /// The recipient's address.
     pub recipient: String,
@@ -334,6 +347,7 @@ pub struct SubscriptionChange {
 
 /// The data of `email.opened`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Opened {
     /// The recipient's address; absent when neither queue nor event log know the message any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -353,6 +367,7 @@ pub struct Opened {
 
 /// The data of `email.clicked`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Clicked {
     /// The recipient's address; absent when neither queue nor event log know the message any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -374,6 +389,7 @@ pub struct Clicked {
 
 /// The data of `suppression.added` and `suppression.removed`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct SuppressionChange {
     /// The recipient's address, lower case.
     pub recipient: String,
@@ -385,6 +401,7 @@ pub struct SuppressionChange {
 
 /// The data of `plugin.fault`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PluginFault {
     /// The plugin's name in the configuration.
     pub plugin: String,
@@ -400,6 +417,7 @@ pub struct PluginFault {
 
 /// One plugin's answer about a message.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PluginAnswer {
     /// The plugin's name in the configuration.
     pub plugin: String,
@@ -414,6 +432,7 @@ pub struct PluginAnswer {
 
 /// The part of the relay that broke. Details are in the log only.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Blame {
     /// The stage, such as `validate` or `dkim`.
     pub stage: String,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Kind of mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Stream {
     /// An answer to what its recipient did.
@@ -53,6 +54,7 @@ impl FromStr for Stream {
 
 /// A name and a value for filters and statistics.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Tag {
     /// ASCII letters, digits, `_` and `-`.
@@ -65,6 +67,7 @@ pub struct Tag {
 /// What the sender attached to a message, and the domain that it is sent from. Every event about the
 /// message has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Labels {
     /// The kind of mail; left out of JSON when it is transactional.
     #[serde(default, skip_serializing_if = "Stream::is_default")]

@@ -115,6 +115,7 @@ pub struct Part {
 
 /// `types.note`: a named remark.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Note {
     /// Lower case with hyphens.
     pub name: String,

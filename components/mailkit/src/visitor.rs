@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// The kind of client behind an open or a click.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Visitor {
     /// A person, as far as can be told.

@@ -169,8 +169,8 @@ pub(crate) fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Req
 }
 
 /// `{"statusCode":422,"name":"validation_error","message":"...","param":"after","request_id":"..."}`.
-#[derive(Debug, Serialize)]
-struct ErrorBody<'a> {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct ErrorBody<'a> {
     /// The HTTP status again, for clients that log bodies.
     #[serde(rename = "statusCode")]
     status_code: u16,
@@ -187,7 +187,7 @@ struct ErrorBody<'a> {
 }
 
 /// One of several mistakes.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct FieldError<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     param: &'a str,

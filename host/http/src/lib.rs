@@ -14,6 +14,7 @@ mod listen;
 mod metrics;
 mod observe;
 mod operations;
+mod reference;
 mod router;
 mod services;
 mod tracking;
@@ -27,5 +28,6 @@ pub use operations::{
     BodyLimit, EncodeMetrics, OperationsServices, PluginAdmin, PluginRequest, PluginResponse, PluginVerb,
     Readiness,
 };
+pub use reference::document;
 pub use router::{Listener, router};
 pub use services::HttpServices;

@@ -15,7 +15,7 @@ use crate::authority::Authority;
 use crate::error::{RequestError, Words, answer_errors};
 use crate::observe::{self, RequestObserver};
 use crate::services::HttpServices;
-use crate::{api, host_field, operations, tracking, unsubscribe};
+use crate::{api, host_field, operations, reference, tracking, unsubscribe};
 
 /// What a listener answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +78,8 @@ pub fn router(listener: Listener, services: &HttpServices) -> Router {
 }
 
 fn api_routes(services: &HttpServices) -> Router {
-    worded(api::routes(&services.api).with_state(services.api.clone()), api::words)
+    let routes = api::routes(&services.api).with_state(services.api.clone());
+    worded(routes.merge(reference::routes()), api::words)
 }
 
 fn operations_routes(services: &HttpServices) -> Router {

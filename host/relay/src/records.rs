@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::settings::{Domain, Settings};
 
 /// A record to be published.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct DnsRecord {
     /// `TXT` or `CNAME`.
     #[serde(rename = "type")]

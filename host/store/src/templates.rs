@@ -24,7 +24,7 @@ pub struct TemplateRecord {
 }
 
 /// Content of a version, stored as JSON.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TemplateContent {
     /// MiniJinja source.
@@ -50,7 +50,7 @@ pub struct TemplateContent {
 }
 
 /// A variable of a template.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TemplateVariable {
     /// The name.

@@ -14,7 +14,7 @@ use crate::bearer::Proven;
 use crate::error::{self, RequestError};
 
 /// An administrative act.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct ActView {
     object: &'static str,
     id: String,
@@ -30,6 +30,13 @@ pub(super) struct ActView {
 }
 
 /// Lists the administrative acts of the caller's tenant, newest first.
+#[utoipa::path(
+    get,
+    path = "/audit",
+    tag = "keys",
+    params(ListQuery),
+    responses((status = 200, description = "A page.", body = Page<ActView>)),
+)]
 pub(super) async fn list(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,

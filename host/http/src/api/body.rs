@@ -27,7 +27,7 @@ pub(super) fn read_or_default<T: DeserializeOwned + Default>(body: &Bytes) -> Re
 }
 
 /// `{"object":"template","id":"..."}`: something was made or changed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Object {
     object: &'static str,
     id: String,
@@ -40,7 +40,7 @@ impl Object {
 }
 
 /// `{"object":"template","id":"...","deleted":true}`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Deleted {
     object: &'static str,
     id: String,

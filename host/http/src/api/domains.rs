@@ -20,7 +20,7 @@ use crate::bearer::Proven;
 use crate::error::{self, RequestError};
 
 /// The body of `POST /domains`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct NewDomainFields {
     /// The domain.
@@ -39,7 +39,7 @@ pub(super) struct NewDomainFields {
 }
 
 /// The body of `PATCH /domains/{name}`. A field that is absent stays as it is.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct DomainFields {
     /// An open pixel is inserted.
@@ -53,7 +53,7 @@ pub(super) struct DomainFields {
 }
 
 /// A domain in an answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct DomainView {
     object: &'static str,
     /// The name again.
@@ -78,7 +78,7 @@ pub(super) struct DomainView {
 }
 
 /// A DNS record in an answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct RecordView {
     /// `DKIM`, `SPF`, `DMARC` or `Tracking`.
     record: &'static str,
@@ -113,6 +113,13 @@ impl From<DomainRefusal> for RequestError {
 }
 
 /// Claims a domain. It may send once DNS has its DKIM key.
+#[utoipa::path(
+    post,
+    path = "/domains",
+    tag = "domains",
+    request_body = NewDomainFields,
+    responses((status = 201, description = "The domain with what to publish.", body = DomainView)),
+)]
 pub(super) async fn add(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -129,6 +136,13 @@ pub(super) async fn add(
 }
 
 /// Lists the caller's domains by name.
+#[utoipa::path(
+    get,
+    path = "/domains",
+    tag = "domains",
+    params(ListQuery),
+    responses((status = 200, description = "A page.", body = Page<DomainView>)),
+)]
 pub(super) async fn list(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -140,6 +154,13 @@ pub(super) async fn list(
 }
 
 /// Shows a domain with what to publish in DNS.
+#[utoipa::path(
+    get,
+    path = "/domains/{name}",
+    tag = "domains",
+    params(("name" = String, Path, description = "The domain.")),
+    responses((status = 200, description = "The domain.", body = DomainView)),
+)]
 pub(super) async fn show(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -150,6 +171,14 @@ pub(super) async fn show(
 }
 
 /// Changes tracking and TLS of a domain.
+#[utoipa::path(
+    patch,
+    path = "/domains/{name}",
+    tag = "domains",
+    params(("name" = String, Path, description = "The domain.")),
+    request_body = DomainFields,
+    responses((status = 200, description = "The domain.", body = DomainView)),
+)]
 pub(super) async fn change(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -162,6 +191,13 @@ pub(super) async fn change(
 }
 
 /// Removes a domain with its keys.
+#[utoipa::path(
+    delete,
+    path = "/domains/{name}",
+    tag = "domains",
+    params(("name" = String, Path, description = "The domain.")),
+    responses((status = 200, description = "It is gone.", body = Deleted)),
+)]
 pub(super) async fn remove(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -172,6 +208,13 @@ pub(super) async fn remove(
 }
 
 /// Looks for each record in DNS.
+#[utoipa::path(
+    post,
+    path = "/domains/{name}/verify",
+    tag = "domains",
+    params(("name" = String, Path, description = "The domain.")),
+    responses((status = 200, description = "The domain with what was found.", body = DomainView)),
+)]
 pub(super) async fn verify(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -182,6 +225,13 @@ pub(super) async fn verify(
 }
 
 /// Lists what to publish in DNS for one of the caller's domains.
+#[utoipa::path(
+    get,
+    path = "/domains/{name}/records",
+    tag = "domains",
+    params(("name" = String, Path, description = "The domain.")),
+    responses((status = 200, description = "The records.", body = Vec<DnsRecord>)),
+)]
 pub(super) async fn records(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,

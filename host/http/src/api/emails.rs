@@ -1,6 +1,6 @@
 //! `/emails`: sending, and what became of it.
 
-mod send;
+pub(super) mod send;
 mod view;
 
 use axum::Json;
@@ -27,7 +27,8 @@ use view::EmailView;
 pub(super) const MAX_BODY: usize = 60 << 20;
 
 /// Parameters of `GET /emails`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct EmailsQuery {
     limit: Option<String>,
@@ -46,7 +47,7 @@ pub(super) struct EmailsQuery {
 }
 
 /// The body of `PATCH /emails/{id}`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RescheduleFields {
     /// The new time of sending, in the forms of `POST /emails`.
@@ -55,7 +56,7 @@ pub(super) struct RescheduleFields {
 }
 
 /// The body of `POST /emails/cancel`. At least one field is given.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct CancelFields {
     /// The id that `POST /emails/batch` answered.
@@ -65,7 +66,7 @@ pub(super) struct CancelFields {
 }
 
 /// The answer to `POST /emails/cancel`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct CanceledView {
     object: &'static str,
     /// Messages that are not sent.
@@ -75,6 +76,13 @@ pub(super) struct CanceledView {
 }
 
 /// Lists messages, the newest first.
+#[utoipa::path(
+    get,
+    path = "/emails",
+    tag = "emails",
+    params(EmailsQuery),
+    responses((status = 200, description = "A page.", body = Page<EmailView>)),
+)]
 pub(super) async fn list(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -94,6 +102,13 @@ pub(super) async fn list(
 }
 
 /// Shows a message: each recipient with its state, and everything that happened.
+#[utoipa::path(
+    get,
+    path = "/emails/{id}",
+    tag = "emails",
+    params(("id" = String, Path, description = "The id.")),
+    responses((status = 200, description = "The message.", body = EmailView)),
+)]
 pub(super) async fn show(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -105,6 +120,14 @@ pub(super) async fn show(
 }
 
 /// Gives a scheduled message another time.
+#[utoipa::path(
+    patch,
+    path = "/emails/{id}",
+    tag = "emails",
+    params(("id" = String, Path, description = "The id.")),
+    request_body = RescheduleFields,
+    responses((status = 200, description = "It has another time.", body = Object)),
+)]
 pub(super) async fn reschedule(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -127,6 +150,13 @@ pub(super) async fn reschedule(
 }
 
 /// Cancels a message of which nothing was attempted.
+#[utoipa::path(
+    post,
+    path = "/emails/{id}/cancel",
+    tag = "emails",
+    params(("id" = String, Path, description = "The id.")),
+    responses((status = 200, description = "It is not sent.", body = Object), (status = 409, description = "It was sent, or an attempt is under way.", body = crate::error::ErrorBody)),
+)]
 pub(super) async fn cancel(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -137,6 +167,13 @@ pub(super) async fn cancel(
 }
 
 /// Cancels all messages of a batch, or with a tag, of which nothing was attempted.
+#[utoipa::path(
+    post,
+    path = "/emails/cancel",
+    tag = "emails",
+    request_body = CancelFields,
+    responses((status = 200, description = "How many are not sent.", body = CanceledView)),
+)]
 pub(super) async fn cancel_all(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,

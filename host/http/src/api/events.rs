@@ -15,12 +15,23 @@ use super::{ApiServices, follow};
 use crate::bearer::Proven;
 use crate::error::{self, RequestError};
 
+/// The answer of `GET /events`. It is written by hand, so that it has as many events as fit.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "the document describes it")]
+pub(super) struct EventsAnswer {
+    /// Events, the oldest first.
+    events: Vec<relevo_mailkit::event::EventEntry>,
+    /// For `after` of the next call.
+    cursor: String,
+}
+
 /// Events in one answer, unless `limit` says less.
 const MAX_EVENTS: usize = 1_000;
 /// Octets of JSON in one answer, unless its only event has more.
 const MAX_OCTETS: usize = 1 << 20;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EventsQuery {
     after: Option<String>,
@@ -32,6 +43,13 @@ pub(super) struct EventsQuery {
 /// Lists the caller's events after a cursor, oldest first: all of them, or those about one message.
 /// When there are none, it waits for one as long as `wait` says. An answer has at most `limit`
 /// events and 1 MiB. Poll with the cursor of the last answer.
+#[utoipa::path(
+    get,
+    path = "/events",
+    tag = "events",
+    params(EventsQuery),
+    responses((status = 200, description = "Events, the oldest first.", body = EventsAnswer)),
+)]
 pub(super) async fn events(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,

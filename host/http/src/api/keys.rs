@@ -21,7 +21,7 @@ use crate::bearer::Proven;
 use crate::error::{self, RequestError};
 
 /// The body of `POST /api-keys`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct NewKeyFields {
     /// For people and logs; unique among the keys of the tenant.
@@ -39,7 +39,7 @@ pub(super) struct NewKeyFields {
 }
 
 /// The body of `POST /api-keys/{id}/rotate`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RotateFields {
     /// Seconds for which the token before counts. Without it: a day. 0: no longer.
@@ -47,7 +47,7 @@ pub(super) struct RotateFields {
 }
 
 /// The body of `PATCH /api-keys/{id}`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RenameFields {
     /// The name.
@@ -55,7 +55,7 @@ pub(super) struct RenameFields {
 }
 
 /// A key with its token, which is shown this once.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct IssuedView {
     object: &'static str,
     id: String,
@@ -64,7 +64,7 @@ pub(super) struct IssuedView {
 }
 
 /// A key in a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct KeyView {
     object: &'static str,
     id: String,
@@ -98,6 +98,13 @@ impl From<KeyRefusal> for RequestError {
 }
 
 /// Makes a key.
+#[utoipa::path(
+    post,
+    path = "/api-keys",
+    tag = "keys",
+    request_body = NewKeyFields,
+    responses((status = 201, description = "The key; its token is shown this once.", body = IssuedView)),
+)]
 pub(super) async fn create(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -115,6 +122,13 @@ pub(super) async fn create(
 }
 
 /// Lists the caller's keys by id.
+#[utoipa::path(
+    get,
+    path = "/api-keys",
+    tag = "keys",
+    params(ListQuery),
+    responses((status = 200, description = "A page.", body = Page<KeyView>)),
+)]
 pub(super) async fn list(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -127,6 +141,13 @@ pub(super) async fn list(
 }
 
 /// Shows a key.
+#[utoipa::path(
+    get,
+    path = "/api-keys/{id}",
+    tag = "keys",
+    params(("id" = String, Path, description = "The id.")),
+    responses((status = 200, description = "The key.", body = KeyView)),
+)]
 pub(super) async fn show(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -137,6 +158,14 @@ pub(super) async fn show(
 }
 
 /// Renames a key.
+#[utoipa::path(
+    patch,
+    path = "/api-keys/{id}",
+    tag = "keys",
+    params(("id" = String, Path, description = "The id.")),
+    request_body = RenameFields,
+    responses((status = 200, description = "It has the name.", body = Object)),
+)]
 pub(super) async fn rename(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -149,6 +178,14 @@ pub(super) async fn rename(
 }
 
 /// Gives a key another token.
+#[utoipa::path(
+    post,
+    path = "/api-keys/{id}/rotate",
+    tag = "keys",
+    params(("id" = String, Path, description = "The id.")),
+    request_body = Option<RotateFields>,
+    responses((status = 200, description = "The new token, shown this once.", body = IssuedView)),
+)]
 pub(super) async fn rotate(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -166,6 +203,13 @@ pub(super) async fn rotate(
 }
 
 /// Revokes a key at once.
+#[utoipa::path(
+    delete,
+    path = "/api-keys/{id}",
+    tag = "keys",
+    params(("id" = String, Path, description = "The id.")),
+    responses((status = 200, description = "It counts no longer.", body = Deleted)),
+)]
 pub(super) async fn delete(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,

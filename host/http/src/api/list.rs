@@ -10,7 +10,8 @@ const MAX: u32 = 100;
 const DEFAULT: u32 = 20;
 
 /// Parameters of every list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
     pub(super) limit: Option<String>,
@@ -56,7 +57,7 @@ impl Bounds {
 }
 
 /// A page of a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Page<V> {
     object: &'static str,
     /// There are entries behind the last one.

@@ -11,6 +11,7 @@ mod follow;
 mod keys;
 mod limits;
 mod list;
+pub(crate) mod openapi;
 mod quota;
 mod scopes;
 mod stats;

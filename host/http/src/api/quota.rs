@@ -12,7 +12,7 @@ use crate::bearer::Proven;
 use crate::error::RequestError;
 
 /// Use of the tenant's quotas.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct QuotaView {
     object: &'static str,
     /// This hour, this day and this month, in UTC.
@@ -22,7 +22,7 @@ pub(super) struct QuotaView {
 }
 
 /// Recipients in a period.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct PeriodView {
     /// Recipients of accepted messages.
     used: u64,
@@ -46,6 +46,12 @@ impl From<QuotaExceeded> for RequestError {
 }
 
 /// Shows how much the caller's tenant has sent, and may send.
+#[utoipa::path(
+    get,
+    path = "/quota",
+    tag = "keys",
+    responses((status = 200, description = "Use of this hour, day and month.", body = QuotaView)),
+)]
 pub(super) async fn show(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,

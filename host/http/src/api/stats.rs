@@ -24,7 +24,8 @@ const MAX_VALUE: usize = 500;
 const GROUPS: [&str; 6] = ["domain", "stream", "tag", "template", "provider", "link"];
 
 /// Parameters of `GET /stats`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct StatsQuery {
     /// The beginning: RFC 3339, or a date in the time zone. Without it 30 days before `to`.
@@ -54,7 +55,7 @@ pub(super) struct StatsQuery {
 }
 
 /// The answer of `GET /stats`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct StatsAnswer {
     object: &'static str,
     /// The beginning of the span, widened to a full hour of UTC: RFC 3339.
@@ -79,14 +80,15 @@ pub(super) struct StatsAnswer {
 }
 
 /// Counts and rates of a span.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Totals {
     counts: Counts,
     rates: Rates,
 }
 
 /// Parameters of `GET /stats/benchmark`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct BenchmarkQuery {
     /// The beginning: RFC 3339, or a date in the time zone. Without it 30 days before `to`.
@@ -100,7 +102,7 @@ pub(super) struct BenchmarkQuery {
 }
 
 /// The answer of `GET /stats/benchmark`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct BenchmarkAnswer {
     object: &'static str,
     /// The beginning of the span of one's own rates: RFC 3339.
@@ -114,7 +116,7 @@ pub(super) struct BenchmarkAnswer {
 }
 
 /// A published rate, and one's own beside it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct BenchmarkEntry {
     /// One's own rate in the span; absent where there was no such mail.
     own: Option<f64>,
@@ -141,6 +143,13 @@ impl From<ReportError> for RequestError {
 }
 
 /// Counts the caller's mail by interval and group.
+#[utoipa::path(
+    get,
+    path = "/stats",
+    tag = "statistics",
+    params(StatsQuery),
+    responses((status = 200, description = "Counts and rates.", body = StatsAnswer)),
+)]
 pub(super) async fn stats(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -177,6 +186,13 @@ pub(super) async fn stats(
 }
 
 /// Shows published rates of the sector beside the caller's own.
+#[utoipa::path(
+    get,
+    path = "/stats/benchmark",
+    tag = "statistics",
+    params(BenchmarkQuery),
+    responses((status = 200, description = "Published rates.", body = BenchmarkAnswer)),
+)]
 pub(super) async fn benchmark(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,

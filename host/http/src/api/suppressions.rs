@@ -39,7 +39,7 @@ const MAX_NOTE: usize = 500;
 const REASONS: [&str; 4] = ["manual", "bounce", "complaint", "unsubscribe"];
 
 /// The body of `POST /suppressions`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SuppressionFields {
     email: String,
@@ -55,14 +55,14 @@ pub(super) struct SuppressionFields {
 }
 
 /// The body of `POST /suppressions/batch/add` and `/remove`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BatchFields {
     emails: Vec<String>,
 }
 
 /// The body of `POST /suppressions/remove`, and the conditions of a list. All of them must be true.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Conditions {
     domain: Option<String>,
@@ -75,7 +75,8 @@ pub(super) struct Conditions {
 }
 
 /// Parameters of the list: those of every list, and the conditions.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct SuppressionsQuery {
     limit: Option<String>,
@@ -88,7 +89,7 @@ pub(super) struct SuppressionsQuery {
 }
 
 /// An entry in an answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct SuppressionView {
     object: &'static str,
     id: String,
@@ -103,7 +104,7 @@ pub(super) struct SuppressionView {
 }
 
 /// How many entries were added or removed.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Counted {
     object: &'static str,
     count: usize,
@@ -119,6 +120,13 @@ impl From<SuppressionError> for RequestError {
 }
 
 /// Adds an entry. One that is there stays as it is.
+#[utoipa::path(
+    post,
+    path = "/suppressions",
+    tag = "suppressions",
+    request_body = SuppressionFields,
+    responses((status = 201, description = "The entry.", body = SuppressionView), (status = 200, description = "It was there, and stays as it is.", body = SuppressionView)),
+)]
 pub(super) async fn add(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -146,6 +154,13 @@ pub(super) async fn add(
 }
 
 /// Adds addresses for all streams.
+#[utoipa::path(
+    post,
+    path = "/suppressions/batch/add",
+    tag = "suppressions",
+    request_body = BatchFields,
+    responses((status = 200, description = "The entries that are new.", body = Page<SuppressionView>)),
+)]
 pub(super) async fn add_batch(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -164,6 +179,13 @@ pub(super) async fn add_batch(
 }
 
 /// Removes every entry of the addresses.
+#[utoipa::path(
+    post,
+    path = "/suppressions/batch/remove",
+    tag = "suppressions",
+    request_body = BatchFields,
+    responses((status = 200, description = "The entries that were removed.", body = Page<SuppressionView>)),
+)]
 pub(super) async fn remove_batch(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -178,6 +200,13 @@ pub(super) async fn remove_batch(
 }
 
 /// Removes the entries that conditions are true for.
+#[utoipa::path(
+    post,
+    path = "/suppressions/remove",
+    tag = "suppressions",
+    request_body = Conditions,
+    responses((status = 200, description = "How many were removed.", body = Counted)),
+)]
 pub(super) async fn remove(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -195,6 +224,13 @@ pub(super) async fn remove(
 }
 
 /// Lists entries by address.
+#[utoipa::path(
+    get,
+    path = "/suppressions",
+    tag = "suppressions",
+    params(SuppressionsQuery),
+    responses((status = 200, description = "A page.", body = Page<SuppressionView>)),
+)]
 pub(super) async fn list(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -218,6 +254,13 @@ pub(super) async fn list(
 }
 
 /// Shows the entry of an id, or the first entry of an address.
+#[utoipa::path(
+    get,
+    path = "/suppressions/{name}",
+    tag = "suppressions",
+    params(("name" = String, Path, description = "The id of the entry, or the address.")),
+    responses((status = 200, description = "The entry.", body = SuppressionView)),
+)]
 pub(super) async fn show(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -227,6 +270,13 @@ pub(super) async fn show(
 }
 
 /// Removes the entry of an id, or every entry of an address.
+#[utoipa::path(
+    delete,
+    path = "/suppressions/{name}",
+    tag = "suppressions",
+    params(("name" = String, Path, description = "The id of the entry, or the address.")),
+    responses((status = 200, description = "It is gone.", body = body::Deleted)),
+)]
 pub(super) async fn delete(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -242,6 +292,12 @@ pub(super) async fn delete(
 }
 
 /// Every entry as CSV: `email,stream,reason,detail,created_at`.
+#[utoipa::path(
+    get,
+    path = "/suppressions/export",
+    tag = "suppressions",
+    responses((status = 200, description = "Every entry.", body = String, content_type = "text/csv")),
+)]
 pub(super) async fn export(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -287,6 +343,13 @@ pub(super) async fn export(
 ///
 /// A wrong line refuses the whole file. So the file is read twice: no entry is added before every
 /// line is right, and no more than a page of them is in memory.
+#[utoipa::path(
+    post,
+    path = "/suppressions/import",
+    tag = "suppressions",
+    request_body(content = String, content_type = "text/csv"),
+    responses((status = 200, description = "How many were added.", body = Counted)),
+)]
 pub(super) async fn import(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,

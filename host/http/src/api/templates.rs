@@ -6,6 +6,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use relevo_api::mailbox::MailboxList;
+use relevo_api::schema::AddressesInput;
 use relevo_relay::templates::{
     TemplateChange, TemplateContent, TemplateRecord, TemplateRefusal, TemplateVariable, Templates,
 };
@@ -25,7 +26,7 @@ const MAX_NAME: usize = 128;
 const MAX_VARIABLES: usize = 200;
 
 /// The body of `POST /templates` and `PATCH /templates/{id}`. A field that is absent stays as it is.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct TemplateFields {
     name: Option<String>,
@@ -35,12 +36,13 @@ pub(super) struct TemplateFields {
     html: Option<String>,
     mjml: Option<String>,
     text: Option<String>,
+    #[schema(value_type = Option<AddressesInput>)]
     reply_to: Option<MailboxList>,
     variables: Option<Vec<TemplateVariable>>,
 }
 
 /// A template in an answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct TemplateView {
     object: &'static str,
     id: String,
@@ -57,7 +59,7 @@ pub(super) struct TemplateView {
 }
 
 /// A version in an answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct VersionView {
     version: i64,
     #[serde(flatten)]
@@ -65,7 +67,7 @@ pub(super) struct VersionView {
 }
 
 /// An entry of the list of versions.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct VersionEntry {
     version: i64,
     created_at: String,
@@ -73,7 +75,7 @@ pub(super) struct VersionEntry {
 }
 
 /// The body of `POST /templates/{id}/publish`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct PublishFields {
     /// Absent: the newest.
@@ -81,27 +83,29 @@ pub(super) struct PublishFields {
 }
 
 /// The body of `POST /templates/{id}/render`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RenderFields {
+    #[schema(value_type = Object)]
     variables: Map<String, Value>,
     /// Absent: the newest.
     version: Option<i64>,
 }
 
 /// The body of `POST /render`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct SourceFields {
     subject: String,
     html: Option<String>,
     mjml: Option<String>,
     text: Option<String>,
+    #[schema(value_type = Object)]
     variables: Map<String, Value>,
 }
 
 /// The answer to a rendering.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct RenderedView {
     subject: String,
     html: Option<String>,
@@ -120,6 +124,13 @@ impl From<TemplateRefusal> for RequestError {
 }
 
 /// Stores a template. It is a draft until it is published.
+#[utoipa::path(
+    post,
+    path = "/templates",
+    tag = "templates",
+    request_body = TemplateFields,
+    responses((status = 201, description = "Its id.", body = Object)),
+)]
 pub(super) async fn create(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -135,6 +146,13 @@ pub(super) async fn create(
 }
 
 /// Lists the caller's templates.
+#[utoipa::path(
+    get,
+    path = "/templates",
+    tag = "templates",
+    params(ListQuery),
+    responses((status = 200, description = "A page.", body = Page<TemplateView>)),
+)]
 pub(super) async fn list(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -146,6 +164,13 @@ pub(super) async fn list(
 }
 
 /// Shows a template with its newest version.
+#[utoipa::path(
+    get,
+    path = "/templates/{name}",
+    tag = "templates",
+    params(("name" = String, Path, description = "The id or alias of the template.")),
+    responses((status = 200, description = "The template with its newest version.", body = TemplateView)),
+)]
 pub(super) async fn show(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -158,6 +183,14 @@ pub(super) async fn show(
 }
 
 /// Changes a template. New content becomes a new version; what is published stays published.
+#[utoipa::path(
+    patch,
+    path = "/templates/{name}",
+    tag = "templates",
+    params(("name" = String, Path, description = "The id or alias of the template.")),
+    request_body = TemplateFields,
+    responses((status = 200, description = "Its id.", body = Object)),
+)]
 pub(super) async fn update(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -183,6 +216,13 @@ pub(super) async fn update(
 }
 
 /// Deletes a template.
+#[utoipa::path(
+    delete,
+    path = "/templates/{name}",
+    tag = "templates",
+    params(("name" = String, Path, description = "The id or alias of the template.")),
+    responses((status = 200, description = "It is gone.", body = Deleted)),
+)]
 pub(super) async fn delete(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -194,6 +234,14 @@ pub(super) async fn delete(
 }
 
 /// Publishes a version: requests to send use it from now on. An older version rolls back.
+#[utoipa::path(
+    post,
+    path = "/templates/{name}/publish",
+    tag = "templates",
+    params(("name" = String, Path, description = "The id or alias of the template.")),
+    request_body = Option<PublishFields>,
+    responses((status = 200, description = "Its id.", body = Object)),
+)]
 pub(super) async fn publish(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -208,6 +256,13 @@ pub(super) async fn publish(
 }
 
 /// Makes a draft of the newest version under a new id.
+#[utoipa::path(
+    post,
+    path = "/templates/{name}/duplicate",
+    tag = "templates",
+    params(("name" = String, Path, description = "The id or alias of the template.")),
+    responses((status = 201, description = "The id of the copy.", body = Object)),
+)]
 pub(super) async fn duplicate(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -221,6 +276,13 @@ pub(super) async fn duplicate(
 }
 
 /// Lists the versions of a template, the newest first.
+#[utoipa::path(
+    get,
+    path = "/templates/{name}/versions",
+    tag = "templates",
+    params(("name" = String, Path, description = "The id or alias of the template.")),
+    responses((status = 200, description = "All versions.", body = Page<VersionEntry>)),
+)]
 pub(super) async fn versions(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -237,6 +299,13 @@ pub(super) async fn versions(
 }
 
 /// Shows one version of a template.
+#[utoipa::path(
+    get,
+    path = "/templates/{name}/versions/{version}",
+    tag = "templates",
+    params(("name" = String, Path, description = "The id or alias of the template."), ("version" = i64, Path, description = "The number of the version.")),
+    responses((status = 200, description = "The version.", body = TemplateView)),
+)]
 pub(super) async fn version(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -249,6 +318,14 @@ pub(super) async fn version(
 }
 
 /// Renders a version with variables. Nothing is sent.
+#[utoipa::path(
+    post,
+    path = "/templates/{name}/render",
+    tag = "templates",
+    params(("name" = String, Path, description = "The id or alias of the template.")),
+    request_body = Option<RenderFields>,
+    responses((status = 200, description = "What would be sent.", body = RenderedView)),
+)]
 pub(super) async fn render(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -262,6 +339,13 @@ pub(super) async fn render(
 }
 
 /// Renders the sources of the request with its variables. Nothing is stored or sent.
+#[utoipa::path(
+    post,
+    path = "/render",
+    tag = "templates",
+    request_body = SourceFields,
+    responses((status = 200, description = "What would be sent.", body = RenderedView)),
+)]
 pub(super) async fn render_source(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,

@@ -23,7 +23,7 @@ const MAX_DESCRIPTION: usize = 500;
 const MAX_CHOICES: usize = 100;
 
 /// Whether a recipient gets a topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Subscription {
     /// Its mail is sent.
@@ -33,7 +33,7 @@ pub(super) enum Subscription {
 }
 
 /// Who sees a topic on the unsubscribe page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Visibility {
     /// Every recipient of the tenant.
@@ -43,7 +43,7 @@ pub(super) enum Visibility {
 }
 
 /// The body of `POST /topics`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TopicFields {
     name: String,
@@ -59,7 +59,7 @@ pub(super) struct TopicFields {
 }
 
 /// The body of `PATCH /topics/{id}`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TopicChangeFields {
     #[serde(default)]
@@ -73,7 +73,7 @@ pub(super) struct TopicChangeFields {
 }
 
 /// A choice in the body of `PATCH /contacts/{email}/topics`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ChoiceFields {
     /// Id or name.
@@ -83,7 +83,7 @@ pub(super) struct ChoiceFields {
 }
 
 /// A topic in an answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct TopicView {
     object: &'static str,
     id: String,
@@ -95,7 +95,7 @@ pub(super) struct TopicView {
 }
 
 /// A topic, and whether a recipient gets it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct ContactTopicView {
     id: String,
     name: String,
@@ -113,6 +113,13 @@ impl From<TopicError> for RequestError {
 }
 
 /// Makes a topic.
+#[utoipa::path(
+    post,
+    path = "/topics",
+    tag = "topics",
+    request_body = TopicFields,
+    responses((status = 201, description = "Its id.", body = Object)),
+)]
 pub(super) async fn create(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -131,6 +138,13 @@ pub(super) async fn create(
 }
 
 /// Lists topics by id.
+#[utoipa::path(
+    get,
+    path = "/topics",
+    tag = "topics",
+    params(ListQuery),
+    responses((status = 200, description = "A page.", body = Page<TopicView>)),
+)]
 pub(super) async fn list(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -144,6 +158,13 @@ pub(super) async fn list(
 }
 
 /// Shows a topic, by its id or name.
+#[utoipa::path(
+    get,
+    path = "/topics/{name}",
+    tag = "topics",
+    params(("name" = String, Path, description = "The id, name, alias or address.")),
+    responses((status = 200, description = "The topic.", body = TopicView)),
+)]
 pub(super) async fn show(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -153,6 +174,14 @@ pub(super) async fn show(
 }
 
 /// Changes description and visibility.
+#[utoipa::path(
+    patch,
+    path = "/topics/{name}",
+    tag = "topics",
+    params(("name" = String, Path, description = "The id, name, alias or address.")),
+    request_body = TopicChangeFields,
+    responses((status = 200, description = "Its id.", body = Object)),
+)]
 pub(super) async fn update(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -179,6 +208,13 @@ pub(super) async fn update(
 }
 
 /// Deletes a topic. Those who left it stay away.
+#[utoipa::path(
+    delete,
+    path = "/topics/{name}",
+    tag = "topics",
+    params(("name" = String, Path, description = "The id, name, alias or address.")),
+    responses((status = 200, description = "It is gone.", body = Deleted)),
+)]
 pub(super) async fn delete(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -192,6 +228,13 @@ pub(super) async fn delete(
 }
 
 /// Lists all topics with what a recipient gets.
+#[utoipa::path(
+    get,
+    path = "/contacts/{email}/topics",
+    tag = "topics",
+    params(("email" = String, Path, description = "The address."), ListQuery),
+    responses((status = 200, description = "Every topic, and what the recipient gets.", body = Page<ContactTopicView>)),
+)]
 pub(super) async fn choices(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -206,6 +249,14 @@ pub(super) async fn choices(
 }
 
 /// Sets what a recipient gets. Every topic is looked up before the first is set.
+#[utoipa::path(
+    patch,
+    path = "/contacts/{email}/topics",
+    tag = "topics",
+    params(("email" = String, Path, description = "The address.")),
+    request_body = Vec<ChoiceFields>,
+    responses((status = 200, description = "It is set.", body = Object)),
+)]
 pub(super) async fn choose(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,

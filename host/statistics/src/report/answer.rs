@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::span::Span;
 
 /// How a rate is calculated: a part of something counted, divided by something counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct RateDefinition {
     /// The name of the rate.
     pub name: &'static str,
@@ -28,7 +28,7 @@ macro_rules! rates {
     ($($(#[$doc:meta])* $name:ident = $numerator:literal $of:expr, $denominator:literal $by:expr;)*) => {
         /// Rates from 0 to 1, rounded to six places; absent where the denominator is 0. They can
         /// exceed 1 in a short span: opens of today belong to mail of yesterday.
-        #[derive(Debug, Clone, PartialEq, Serialize)]
+        #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
         pub struct Rates {
             $($(#[$doc])* pub $name: Option<f64>,)*
         }
@@ -96,7 +96,7 @@ fn sum(counts: &StatisticsCounts, counters: &[Counter]) -> i64 {
 }
 
 /// What was counted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Counts {
     /// Recipients of messages that were accepted.
     pub accepted: i64,
@@ -131,7 +131,7 @@ pub struct Counts {
 }
 
 /// Bounces by class.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Bounces {
     /// All of them.
     pub total: i64,
@@ -148,7 +148,7 @@ pub struct Bounces {
 }
 
 /// Opens or clicks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Engagement {
     /// All of them.
     pub total: i64,
@@ -201,7 +201,7 @@ impl Counts {
 }
 
 /// Counts and rates of a span of time.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct SpanCounts {
     /// The beginning, RFC 3339.
     pub from: String,
@@ -220,7 +220,7 @@ impl SpanCounts {
 }
 
 /// One group, or all mail.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Series {
     /// The value that it is grouped by; absent without groups.
     pub value: Option<String>,

@@ -23,6 +23,14 @@ const MAX_BATCH: usize = 1_000;
 const MAX_KEY: usize = 256;
 
 /// Sends an email. The answer means that it is on disk.
+#[utoipa::path(
+    post,
+    path = "/emails",
+    tag = "emails",
+    params(("Idempotency-Key" = Option<String>, Header, description = "At most 256 characters; a repetition within 24 hours gets the same answer.")),
+    request_body(content = relevo_api::EmailRequest, example = json!({"from": "Shop <shop@example.com>", "to": ["ana@example.net"], "subject": "Your order", "text": "Thank you."})),
+    responses((status = 202, description = "It is on disk.", body = relevo_api::answer::EmailAnswer), (status = 200, description = "It was a trial: nothing is sent.", body = relevo_api::answer::EmailAnswer)),
+)]
 pub(crate) async fn send(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
@@ -41,6 +49,14 @@ pub(crate) async fn send(
 
 /// Sends up to 1,000 emails, all or none. With `x-batch-validation: permissive` those that cannot
 /// be sent are left out.
+#[utoipa::path(
+    post,
+    path = "/emails/batch",
+    tag = "emails",
+    params(("Idempotency-Key" = Option<String>, Header, description = "At most 256 characters; a repetition within 24 hours gets the same answer."), ("x-batch-validation" = Option<String>, Header, description = "`strict` (without it) or `permissive`: those that cannot be sent are left out.")),
+    request_body(content = Vec<relevo_api::EmailRequest>, example = json!([{"from": "Shop <shop@example.com>", "to": ["ana@example.net"], "subject": "Your order", "text": "Thank you."}])),
+    responses((status = 202, description = "All of them are on disk.", body = relevo_api::answer::BatchAnswer), (status = 200, description = "It was a trial: nothing is sent.", body = relevo_api::answer::BatchAnswer)),
+)]
 pub(crate) async fn send_batch(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,

@@ -7,7 +7,7 @@ use relevo_relay::emails::{Email, EmailRecipient};
 use serde::Serialize;
 
 /// A message, or the messages of a request that had several.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct EmailView {
     object: &'static str,
     id: String,
@@ -32,7 +32,7 @@ pub(crate) struct EmailView {
 }
 
 /// A recipient in an answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct RecipientView {
     email: String,
     message_id: String,
