@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use relevo_keys::SigningKey;
 use relevo_mailkit::address::to_ascii;
@@ -18,6 +19,7 @@ use relevo_store::{
     ControlStoreError, DirectoryStore, DkimRecord, DomainRecord, DomainSettings, TrackingRecord,
 };
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tracing::{error, warn};
 
 use crate::clock::{Clock, IdSource};
@@ -34,6 +36,10 @@ pub use check::{RecordCheck, RecordStatus};
 const MAX_DOMAINS: u32 = 1_000;
 /// Folder of DKIM keys in the data directory.
 const KEY_FOLDER: &str = "dkim";
+/// Domains that are looked for in DNS at the same time.
+const LOOKS: usize = 8;
+/// How long a look may take, with its waiting.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// The name below the domain that tracking links have, unless said otherwise.
 const TRACKING: &str = "links";
 
@@ -106,6 +112,8 @@ pub struct Domains {
     ids: Arc<dyn IdSource>,
     /// Making an RSA key takes a processor some tenths of a second: one at a time.
     making: Semaphore,
+    /// Looks into DNS take up to thirty questions: a caller that repeats them is slowed down.
+    looking: Semaphore,
 }
 
 impl Domains {
@@ -118,8 +126,8 @@ impl Domains {
         data_dir: PathBuf,
         (clock, ids): (Arc<dyn Clock>, Arc<dyn IdSource>),
     ) -> Self {
-        let making = Semaphore::new(1);
-        Self { store, directory, settings, resolve, data_dir, clock, ids, making }
+        let (making, looking) = (Semaphore::new(1), Semaphore::new(LOOKS));
+        Self { store, directory, settings, resolve, data_dir, clock, ids, making, looking }
     }
 
     /// Claims a domain, and makes a DKIM key for it.
@@ -166,10 +174,19 @@ impl Domains {
         let of_file = of_file.filter(|domain| domain.name.as_str() > after);
         let mut all: BTreeMap<String, OwnDomain> =
             of_file.map(|domain| (domain.name.clone(), in_file(domain))).collect();
-        for record in self.store.domains(tenant, after, max).await? {
-            if !all.contains_key(&record.name) {
-                all.insert(record.name.clone(), self.own(&record, &settings).await?);
+        for mut record in self.store.domains(tenant, after, max).await? {
+            if all.contains_key(&record.name) {
+                continue;
             }
+            let own = match self.own(&record, &settings).await {
+                Ok(own) => own,
+                // A key that cannot be read hides no domain: the log has the reason.
+                Err(_) => {
+                    record.settings.dkim.clear();
+                    self.own(&record, &settings).await?
+                }
+            };
+            all.insert(record.name, own);
         }
         Ok(all.into_values().take(usize::try_from(max).unwrap_or(usize::MAX)).collect())
     }
@@ -228,7 +245,7 @@ impl Domains {
     /// now on, and may send.
     ///
     /// # Errors
-    /// There is none; another tenant has proven it before; the store's.
+    /// There is none; another tenant has proven it before; DNS is too slow; the store's.
     pub async fn verify(
         &self,
         tenant: &str,
@@ -237,7 +254,14 @@ impl Domains {
         let mut own = self.get(tenant, name).await?;
         let settings = self.settings.get();
         let wanted = records(&own.domain, &settings);
-        let checks = check::all(&*self.resolve, &own.domain, &settings, wanted).await;
+        let looked = async {
+            let _one = self.looking.acquire().await;
+            check::all(&*self.resolve, &own.domain, &settings, wanted).await
+        };
+        let checks = timeout(PATIENCE, looked).await.map_err(|_| {
+            warn!(domain = own.domain.name, "DNS is too slow to verify a domain");
+            DomainRefusal::Unavailable
+        })?;
         if !own.is_verified && is_proven(&checks) {
             let mut record = self.stored(tenant, &own.domain.name).await?;
             unclaimed(&settings.directory, tenant, &record.name)?;

@@ -124,6 +124,11 @@ async fn domains_of_the_file_are_shown_and_not_taken() {
     assert_eq!(names(scene.domains.list("acme", "example.com", 1).await.expect("lists")), all[1..2]);
     assert_eq!(names(scene.domains.list("globex", "", 10).await.expect("lists")), []);
 
+    let keys = scene.folder.path().join(KEY_FOLDER);
+    std::fs::rename(&keys, scene.folder.path().join("away")).expect("there");
+    assert_eq!(names(scene.domains.list("acme", "", 10).await.expect("lists")), all, "a lost key hides none");
+    std::fs::rename(scene.folder.path().join("away"), &keys).expect("there");
+
     let change = DomainChange { enforce_tls: Some(true), ..DomainChange::default() };
     let refusal = refused(scene.domains.change("acme", "example.com", &change).await);
     assert!(refusal.contains("changed there"), "{refusal}");
