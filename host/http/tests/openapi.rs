@@ -94,6 +94,8 @@ fn every_kind_of_break_is_found() {
         }},
     });
     assert_eq!(breaks(&old, &old), Vec::<String>::new());
+    let document = relevo_http::document();
+    assert_eq!(breaks(document, document), Vec::<String>::new());
     let mut new = old.clone();
     new["paths"].as_object_mut().unwrap().remove("/gone");
     new["paths"]["/a"].as_object_mut().unwrap().remove("delete");

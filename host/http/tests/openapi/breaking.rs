@@ -1,36 +1,38 @@
 //! Changes between two documents that break a client of the older one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 const MAX_DEPTH: usize = 8;
 
-/// A document, and a schema in it.
-#[derive(Clone, Copy)]
+/// A document, and schemas in it: several are alternatives, of which a value has one.
+#[derive(Clone)]
 struct At<'a> {
     document: &'a Value,
-    value: &'a Value,
+    values: Vec<&'a Value>,
 }
 
 impl<'a> At<'a> {
     fn new(document: &'a Value, value: &'a Value) -> Self {
-        Self { document, value }
+        Self { document, values: vec![value] }
     }
 
-    fn of(self, value: &'a Value) -> Self {
-        Self { value, ..self }
+    fn of(&self, values: Vec<&'a Value>) -> Self {
+        Self { document: self.document, values }
     }
 
-    /// The schemas that this one is made of.
-    fn parts(self) -> Vec<&'a Value> {
+    /// The schemas that these are made of.
+    fn parts(&self) -> Vec<&'a Value> {
         let mut parts = Vec::new();
-        self.collect(self.value, MAX_DEPTH, &mut parts);
+        for value in &self.values {
+            self.collect(value, MAX_DEPTH, &mut parts);
+        }
         parts
     }
 
-    fn collect(self, schema: &'a Value, depth: usize, parts: &mut Vec<&'a Value>) {
+    fn collect(&self, schema: &'a Value, depth: usize, parts: &mut Vec<&'a Value>) {
         if depth == 0 {
             return;
         }
@@ -46,46 +48,30 @@ impl<'a> At<'a> {
         parts.push(schema);
     }
 
-    fn properties(self) -> Vec<(&'a str, &'a Value)> {
-        let parts = self.parts().into_iter();
-        let all = parts.flat_map(|part| part["properties"].as_object().into_iter().flatten());
-        all.map(|(name, value)| (name.as_str(), value)).collect()
-    }
-
-    fn property(self, name: &str) -> Option<&'a Value> {
-        self.properties().into_iter().find(|(own, _)| *own == name).map(|(_, value)| value)
-    }
-
-    fn items(self) -> Option<&'a Value> {
-        self.parts().into_iter().map(|part| &part["items"]).find(|items| items.is_object())
-    }
-
-    fn required(self) -> BTreeSet<&'a str> {
-        let parts = self.parts().into_iter();
-        parts
-            .flat_map(|part| part["required"].as_array().into_iter().flatten())
-            .filter_map(Value::as_str)
-            .collect()
-    }
-
-    /// The names of types, and values of enums.
-    fn kinds(self) -> BTreeSet<String> {
-        let mut kinds = BTreeSet::new();
+    /// All schemas of each property.
+    fn properties(&self) -> BTreeMap<&'a str, Self> {
+        let mut properties: BTreeMap<&'a str, Self> = BTreeMap::new();
         for part in self.parts() {
-            match &part["type"] {
-                Value::String(name) => drop(kinds.insert(name.clone())),
-                Value::Array(names) => {
-                    kinds.extend(names.iter().filter_map(|n| n.as_str().map(str::to_owned)))
-                }
-                _ => {}
+            for (name, value) in part["properties"].as_object().into_iter().flatten() {
+                properties.entry(name).or_insert_with(|| self.of(Vec::new())).values.push(value);
             }
         }
-        kinds
+        properties
     }
 
-    fn values(self) -> BTreeSet<String> {
+    fn items(&self) -> Option<Self> {
+        let items: Vec<&Value> =
+            self.parts().iter().map(|part| &part["items"]).filter(|i| i.is_object()).collect();
+        (!items.is_empty()).then(|| self.of(items))
+    }
+
+    fn strings(&self, key: &str) -> BTreeSet<&'a str> {
         let parts = self.parts().into_iter();
-        parts.flat_map(|part| part["enum"].as_array().into_iter().flatten()).map(Value::to_string).collect()
+        let all = parts.flat_map(|part| match &part[key] {
+            Value::Array(list) => list.iter().collect(),
+            one => vec![one],
+        });
+        all.filter_map(Value::as_str).collect()
     }
 }
 
@@ -97,7 +83,7 @@ pub fn breaks(old: &Value, new: &Value) -> Vec<String> {
             let Some(before) = item.get(method) else { continue };
             let name = format!("{} {path}", method.to_ascii_uppercase());
             match new["paths"][path].get(method) {
-                Some(after) => operation(&name, At::new(old, before), At::new(new, after), &mut found),
+                Some(after) => operation(&name, (old, before), (new, after), &mut found),
                 None => found.push(format!("{name}: removed")),
             }
         }
@@ -107,44 +93,45 @@ pub fn breaks(old: &Value, new: &Value) -> Vec<String> {
     found
 }
 
-fn operation(name: &str, old: At<'_>, new: At<'_>, found: &mut Vec<String>) {
-    parameters(name, old, new, found);
-    for (status, response) in old.value["responses"].as_object().into_iter().flatten() {
-        if !status.starts_with('2') {
-            continue;
-        }
-        let Some(after) = new.value["responses"].get(status) else {
+/// A document, and an operation in it.
+type Operation<'a> = (&'a Value, &'a Value);
+
+fn operation(name: &str, (old, before): Operation<'_>, (new, after): Operation<'_>, found: &mut Vec<String>) {
+    parameters(name, before, after, found);
+    let responses = before["responses"].as_object().into_iter().flatten();
+    for (status, response) in responses.filter(|(status, _)| status.starts_with('2')) {
+        let Some(other) = after["responses"].get(status) else {
             found.push(format!("{name} {status}: removed"));
             continue;
         };
         for (media, content) in response["content"].as_object().into_iter().flatten() {
-            match after["content"].get(media) {
-                Some(after) => {
-                    let (old, new) = (old.of(&content["schema"]), new.of(&after["schema"]));
-                    answer(&format!("{name} {status}"), old, new, MAX_DEPTH, found);
+            match other["content"].get(media) {
+                Some(other) => {
+                    let (old, new) = (At::new(old, &content["schema"]), At::new(new, &other["schema"]));
+                    answer(&format!("{name} {status}"), &old, &new, MAX_DEPTH, found);
                 }
                 None => found.push(format!("{name} {status} {media}: removed")),
             }
         }
     }
-    let (before, after) = (&old.value["requestBody"], &new.value["requestBody"]);
+    let (before, after) = (&before["requestBody"], &after["requestBody"]);
     if after["required"] == true && before["required"] != true {
         found.push(format!("{name} body: required"));
     }
     for (media, content) in before["content"].as_object().into_iter().flatten() {
         match after["content"].get(media) {
-            Some(after) => {
-                let (old, new) = (old.of(&content["schema"]), new.of(&after["schema"]));
-                request(&format!("{name} body"), old, new, MAX_DEPTH, found);
+            Some(other) => {
+                let (old, new) = (At::new(old, &content["schema"]), At::new(new, &other["schema"]));
+                request(&format!("{name} body"), &old, &new, MAX_DEPTH, found);
             }
             None => found.push(format!("{name} body {media}: removed")),
         }
     }
 }
 
-fn parameters(name: &str, old: At<'_>, new: At<'_>, found: &mut Vec<String>) {
-    let list = |at: At<'_>| at.value["parameters"].as_array().cloned().unwrap_or_default();
-    let (before, after) = (list(old), list(new));
+fn parameters(name: &str, before: &Value, after: &Value, found: &mut Vec<String>) {
+    let list = |operation: &Value| operation["parameters"].as_array().cloned().unwrap_or_default();
+    let (before, after) = (list(before), list(after));
     let same = |a: &Value, b: &Value| a["name"] == b["name"] && a["in"] == b["in"];
     for parameter in &before {
         if !after.iter().any(|other| same(parameter, other)) {
@@ -164,25 +151,26 @@ fn text(value: &Value) -> &str {
 }
 
 /// A client reads the answer: what was there must stay, with its type.
-fn answer(path: &str, old: At<'_>, new: At<'_>, depth: usize, found: &mut Vec<String>) {
+fn answer(path: &str, old: &At<'_>, new: &At<'_>, depth: usize, found: &mut Vec<String>) {
     if depth == 0 {
         return;
     }
-    if !new.kinds().is_subset(&old.kinds()) && !old.kinds().is_empty() {
+    let known = old.strings("type");
+    if !known.is_empty() && !new.strings("type").is_subset(&known) {
         found.push(format!("{path}: type"));
     }
     if let (Some(before), Some(after)) = (old.items(), new.items()) {
-        answer(&format!("{path}[]"), old.of(before), new.of(after), depth - 1, found);
+        answer(&format!("{path}[]"), &before, &after, depth - 1, found);
     }
-    let (required, still) = (old.required(), new.required());
+    let (required, still, after) = (old.strings("required"), new.strings("required"), new.properties());
     for (name, before) in old.properties() {
         let path = format!("{path} {name}");
-        match new.property(name) {
+        match after.get(name) {
             Some(after) => {
                 if required.contains(name) && !still.contains(name) {
                     found.push(format!("{path}: optional"));
                 }
-                answer(&path, old.of(before), new.of(after), depth - 1, found);
+                answer(&path, &before, after, depth - 1, found);
             }
             None => found.push(format!("{path}: removed")),
         }
@@ -190,27 +178,27 @@ fn answer(path: &str, old: At<'_>, new: At<'_>, depth: usize, found: &mut Vec<St
 }
 
 /// A client writes the request: what was taken must be taken still, and nothing more be required.
-fn request(path: &str, old: At<'_>, new: At<'_>, depth: usize, found: &mut Vec<String>) {
+fn request(path: &str, old: &At<'_>, new: &At<'_>, depth: usize, found: &mut Vec<String>) {
     if depth == 0 {
         return;
     }
-    if !old.kinds().is_subset(&new.kinds()) && !new.kinds().is_empty() {
-        found.push(format!("{path}: type"));
-    }
-    if !old.values().is_subset(&new.values()) && !new.values().is_empty() {
-        found.push(format!("{path}: values"));
+    for (key, word) in [("type", "type"), ("enum", "values")] {
+        let taken = new.strings(key);
+        if !taken.is_empty() && !old.strings(key).is_subset(&taken) {
+            found.push(format!("{path}: {word}"));
+        }
     }
     if let (Some(before), Some(after)) = (old.items(), new.items()) {
-        request(&format!("{path}[]"), old.of(before), new.of(after), depth - 1, found);
+        request(&format!("{path}[]"), &before, &after, depth - 1, found);
     }
-    let known = old.required();
-    for name in new.required().into_iter().filter(|name| !known.contains(name)) {
+    let (known, after) = (old.strings("required"), new.properties());
+    for name in new.strings("required").into_iter().filter(|name| !known.contains(name)) {
         found.push(format!("{path} {name}: required"));
     }
     for (name, before) in old.properties() {
         let path = format!("{path} {name}");
-        match new.property(name) {
-            Some(after) => request(&path, old.of(before), new.of(after), depth - 1, found),
+        match after.get(name) {
+            Some(after) => request(&path, &before, after, depth - 1, found),
             None => found.push(format!("{path}: removed")),
         }
     }
