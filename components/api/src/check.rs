@@ -6,13 +6,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use relevo_mailkit::address::{Address, canonical_domain};
 
+use crate::headers;
 use crate::mailbox::{Mailbox, MailboxList};
 use crate::problem::{InvalidRequest, Problem};
 use crate::request::{Attachment, Content, EmailRequest, Tag};
 use crate::schedule;
 
 /// Tags of a request.
-const MAX_TAGS: usize = 75;
+pub(crate) const MAX_TAGS: usize = 75;
 /// Octets of a tag's name, and of its value.
 const MAX_TAG: usize = 256;
 /// Entries of `metadata`.
@@ -31,6 +32,8 @@ const MAX_REPLY_TO: usize = 50;
 const MAX_EXCLUDED: usize = 100;
 /// Octets of a topic's or a template's name.
 const MAX_NAME: usize = 128;
+/// Characters of an idempotency key.
+const MAX_KEY: usize = 256;
 /// Mistakes that are named in one answer.
 const MAX_PROBLEMS: usize = 50;
 
@@ -90,30 +93,25 @@ pub fn check(request: EmailRequest, limits: &Limits, now: u64) -> Result<Checked
     let addresses = recipients(&request, limits, &mut problems);
     list("reply_to", &request.reply_to, MAX_REPLY_TO, &mut problems);
     content(&request, &mut problems);
-    headers(&request.headers, &mut problems);
+    header_fields(&request.headers, &mut problems);
     tags(&request.tags, &mut problems);
     metadata("metadata", &request.metadata, &mut problems);
     let attachments = attachments(&request.attachments, limits, &mut problems);
-    let excluded_domains = excluded_domains(&request, &mut problems);
+    let domains = &request.tracking.exclude_domains;
+    let excluded_domains = excluded_domains("tracking.exclude_domains", domains, &mut problems);
     if let Some(topic) = &request.topic {
         problems.name("topic", topic);
     }
-    let scheduled_at = time("scheduled_at", request.scheduled_at.as_deref(), now, &mut problems);
-    let expires_at = time("expires_at", request.expires_at.as_deref(), now, &mut problems);
-    if scheduled_at.is_some_and(|at| at > now.saturating_add(limits.horizon)) {
-        problems.add("scheduled_at", format!("more than {} days ahead", limits.horizon / 86_400_000));
-    }
-    if expires_at.is_some_and(|at| at <= scheduled_at.unwrap_or(now)) {
-        problems.add("expires_at", "not after the time of sending");
-    }
+    let texts = [request.scheduled_at.as_deref(), request.expires_at.as_deref()];
+    let [scheduled_at, expires_at] =
+        times(["scheduled_at", "expires_at"], texts, limits, now, &mut problems);
     match (problems.is_empty(), from) {
         (true, Some(from)) => Ok(CheckedRequest {
             request,
             from,
             addresses,
             attachments,
-            // A time that has passed is now, as every provider takes it.
-            scheduled_at: scheduled_at.filter(|at| *at > now),
+            scheduled_at,
             expires_at,
             excluded_domains,
         }),
@@ -121,10 +119,16 @@ pub fn check(request: EmailRequest, limits: &Limits, now: u64) -> Result<Checked
     }
 }
 
+/// The mistakes that were found.
 #[derive(Default)]
-struct Problems(Vec<Problem>);
+pub(crate) struct Problems(Vec<Problem>);
 
 impl Problems {
+    /// The first mistake.
+    pub(crate) fn into_first(self) -> Option<Problem> {
+        self.0.into_iter().next()
+    }
+
     fn add(&mut self, param: impl Into<String>, message: impl Into<String>) {
         if self.0.len() < MAX_PROBLEMS {
             self.0.push(Problem::new(param, message));
@@ -135,13 +139,13 @@ impl Problems {
         result.map_err(|message| self.add(param, message)).ok()
     }
 
-    fn at_most(&mut self, param: &str, what: &str, count: usize, max: usize) {
+    pub(crate) fn at_most(&mut self, param: &str, what: &str, count: usize, max: usize) {
         if count > max {
             self.add(param, format!("{count} {what}, at most {max} are allowed"));
         }
     }
 
-    fn name(&mut self, param: &str, name: &str) {
+    pub(crate) fn name(&mut self, param: &str, name: &str) {
         let is_name = (1..=MAX_NAME).contains(&name.len())
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
         if !is_name {
@@ -219,13 +223,13 @@ fn content(request: &EmailRequest, problems: &mut Problems) {
     }
 }
 
-fn headers(headers: &BTreeMap<String, String>, problems: &mut Problems) {
+fn header_fields(headers: &BTreeMap<String, String>, problems: &mut Problems) {
     problems.at_most("headers", "header fields", headers.len(), MAX_HEADERS);
     for (name, value) in headers.iter().take(MAX_HEADERS) {
         let is_name = !name.is_empty() && name.bytes().all(|b| (b'!'..=b'~').contains(&b) && b != b':');
         if !is_name {
             problems.add("headers", format!("`{}` is not the name of a header field", name.escape_debug()));
-        } else if name.to_ascii_lowercase().starts_with("x-relevo-") {
+        } else if headers::is_option(name) {
             problems.add(format!("headers.{name}"), "is for SMTP: use the field of the request");
         } else if value.contains(char::is_control) {
             problems.add(format!("headers.{name}"), "a line break or another control character");
@@ -233,7 +237,7 @@ fn headers(headers: &BTreeMap<String, String>, problems: &mut Problems) {
     }
 }
 
-fn tags(tags: &[Tag], problems: &mut Problems) {
+pub(crate) fn tags(tags: &[Tag], problems: &mut Problems) {
     problems.at_most("tags", "tags", tags.len(), MAX_TAGS);
     let is_word = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
     for (index, tag) in tags.iter().enumerate().take(MAX_TAGS) {
@@ -246,7 +250,7 @@ fn tags(tags: &[Tag], problems: &mut Problems) {
     }
 }
 
-fn metadata(param: &str, metadata: &BTreeMap<String, String>, problems: &mut Problems) {
+pub(crate) fn metadata(param: &str, metadata: &BTreeMap<String, String>, problems: &mut Problems) {
     problems.at_most(param, "entries", metadata.len(), MAX_METADATA);
     for (key, value) in metadata.iter().take(MAX_METADATA) {
         if key.is_empty() || key.len() > MAX_METADATA_KEY {
@@ -288,17 +292,45 @@ fn octets(content: &Content) -> Result<Vec<u8>, String> {
     }
 }
 
-fn excluded_domains(request: &EmailRequest, problems: &mut Problems) -> Vec<String> {
-    let excluded = &request.tracking.exclude_domains;
-    problems.at_most("tracking.exclude_domains", "domains", excluded.len(), MAX_EXCLUDED);
-    let excluded = excluded.iter().enumerate().take(MAX_EXCLUDED);
-    let canonical = excluded.filter_map(|(index, domain)| {
+/// Domains whose links stay as they are, as lower-case A-labels.
+pub(crate) fn excluded_domains(param: &str, domains: &[String], problems: &mut Problems) -> Vec<String> {
+    problems.at_most(param, "domains", domains.len(), MAX_EXCLUDED);
+    let canonical = domains.iter().enumerate().take(MAX_EXCLUDED).filter_map(|(index, domain)| {
         let domain = canonical_domain(domain).map_err(|error| error.to_string());
-        problems.keep(&format!("tracking.exclude_domains[{index}]"), domain)
+        problems.keep(&format!("{param}[{index}]"), domain)
     });
     canonical.collect()
 }
 
+/// The time of sending and the time of expiry, in milliseconds since 1970. A time of sending that
+/// has passed is now, as every provider takes it.
+pub(crate) fn times(
+    [send, expire]: [&str; 2],
+    [send_at, expires_at]: [Option<&str>; 2],
+    limits: &Limits,
+    now: u64,
+    problems: &mut Problems,
+) -> [Option<u64>; 2] {
+    let send_at = time(send, send_at, now, problems);
+    let expires_at = time(expire, expires_at, now, problems);
+    if send_at.is_some_and(|at| at > now.saturating_add(limits.horizon)) {
+        problems.add(send, format!("more than {} days ahead", limits.horizon / 86_400_000));
+    }
+    if expires_at.is_some_and(|at| at <= send_at.unwrap_or(now)) {
+        problems.add(expire, "not after the time of sending");
+    }
+    [send_at.filter(|at| *at > now), expires_at]
+}
+
 fn time(param: &str, text: Option<&str>, now: u64, problems: &mut Problems) -> Option<u64> {
     text.and_then(|text| problems.keep(param, schedule::parse(text, now)))
+}
+
+/// An idempotency key: 1 to 256 printable ASCII characters.
+///
+/// # Errors
+/// The mistake, in words.
+pub fn idempotency_key(key: &str) -> Result<(), String> {
+    let fits = (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|b| (b' '..=b'~').contains(&b));
+    if fits { Ok(()) } else { Err(format!("not 1 to {MAX_KEY} printable ASCII characters")) }
 }

@@ -3,12 +3,15 @@
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
+use self::objects::ObjectsOnly;
 use crate::problem::InvalidRequest;
+
+mod objects;
 
 /// Reads a request from the octets of a body.
 ///
 /// Nesting is limited to 128 levels. A field that is given twice, and a field that is not known,
-/// are mistakes.
+/// are mistakes. An object stands in braces: an array of its values is none.
 ///
 /// # Errors
 /// [`InvalidRequest::Json`] with line and column when the octets are not JSON; otherwise the first value of a wrong
@@ -18,7 +21,7 @@ pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, InvalidRequest> {
         return Err(InvalidRequest::field("", "the body is empty, send a JSON object"));
     }
     let mut json = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let value = serde_path_to_error::deserialize(ObjectsOnly(&mut json)).map_err(|error| {
         let path = error.path().to_string();
         mistake(if path == "." { "" } else { &path }, error.inner())
     })?;
@@ -102,7 +105,7 @@ fn field_of<'a>(text: &'a str, kind: &str) -> Option<(&'a str, &'a str)> {
 }
 
 /// The known name that is at most two edits and less than half of its length away.
-fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     // A long word is near none, and comparing it would take time.
     if word.len() > 64 {
         return None;
@@ -168,6 +171,9 @@ mod tests {
             (r#"{"inner":[{"subjetc":"a"}]}"#, "inner[0].subjetc", "unknown field, did you mean `subject`?"),
             (r#"{"inner":[{"zzz":"a"}]}"#, "inner[0].zzz", "unknown field, known are subject, count"),
             (r#"{"inner":[{}]}"#, "inner[0].subject", "is missing"),
+            ("[[]]", "", "invalid type: array, expected an object"),
+            ("7", "", "invalid type: integer `7`, expected an object"),
+            (r#"{"inner":[["a",1]]}"#, "inner[0]", "invalid type: array, expected an object"),
             (r#"{"inner":{}}"#, "inner", "invalid type: object, expected an array"),
             (r#"{"inner":[{"subject":[]}]}"#, "inner[0].subject", "invalid type: array, expected a string"),
             (

@@ -4,12 +4,14 @@
 //! * [`request`]: the fields of `POST /emails`.
 //! * [`check`]: limits and rules that no type can hold; every mistake of a request is named.
 //! * [`answer`]: what a request is answered.
+//! * [`headers`]: the same options as header fields of a message that came by SMTP.
 //! * [`message`]: the messages that a request asks for, ready for the `template` component.
 //!
 //! Pure: no clock, no randomness, no IO. Times and ids are arguments.
 
 pub mod answer;
 pub mod check;
+pub mod headers;
 pub mod json;
 pub mod mailbox;
 pub mod message;

@@ -151,8 +151,8 @@ fn content(request: &EmailRequest, personal: Option<&Map<String, Value>>) -> Mes
     let source = TemplateSource {
         subject: request.subject.clone().unwrap_or_default(),
         html: request.html.clone(),
-        mjml: None,
         text: request.text.clone(),
+        ..TemplateSource::default()
     };
     match personal {
         None => MessageContent::Literal(source),

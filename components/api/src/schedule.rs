@@ -1,6 +1,7 @@
-//! Times in a request: RFC 3339, or a span from now such as `in 2 hours`.
+//! Times in a request: RFC 3339, a date of RFC 5322, or a span from now such as `in 2 hours`.
 
 use jiff::Timestamp;
+use jiff::fmt::rfc2822;
 
 /// Seconds in a unit that a span may have.
 const UNITS: [(&str, i64); 5] =
@@ -8,7 +9,8 @@ const UNITS: [(&str, i64); 5] =
 
 /// Reads a time as milliseconds since 1970. `now` is in milliseconds since 1970.
 ///
-/// Forms: RFC 3339 with an offset (`2026-12-24T18:00:00+01:00`), and `in N seconds|minutes|hours|days|weeks`.
+/// Forms: RFC 3339 with an offset (`2026-12-24T18:00:00+01:00`), a date of RFC 5322
+/// (`Thu, 24 Dec 2026 18:00:00 +0100`), and `in N seconds|minutes|hours|days|weeks`.
 ///
 /// # Errors
 /// The mistake, in words.
@@ -18,7 +20,10 @@ pub fn parse(text: &str, now: u64) -> Result<u64, String> {
         let seconds = span_seconds(span).ok_or_else(unreadable)?;
         return seconds.checked_mul(1_000).and_then(|ms| now.checked_add_signed(ms)).ok_or_else(unreadable);
     }
-    parse_instant(text)
+    match rfc2822::DateTimeParser::new().parse_timestamp(text) {
+        Ok(time) => milliseconds(time),
+        Err(_) => parse_instant(text),
+    }
 }
 
 /// Reads RFC 3339 with an offset as milliseconds since 1970. A span is refused.
@@ -27,6 +32,10 @@ pub fn parse(text: &str, now: u64) -> Result<u64, String> {
 /// The mistake, in words.
 pub fn parse_instant(text: &str) -> Result<u64, String> {
     let time: Timestamp = text.trim().parse().map_err(|_| unreadable())?;
+    milliseconds(time)
+}
+
+fn milliseconds(time: Timestamp) -> Result<u64, String> {
     u64::try_from(time.as_millisecond()).map_err(|_| "the time is before 1970".to_owned())
 }
 
@@ -56,6 +65,8 @@ mod tests {
         let now = 1_795_000_000_000;
         assert_eq!(parse("2026-12-24T18:00:00+01:00", now), Ok(1_798_131_600_000));
         assert_eq!(parse("2026-12-24T17:00:00.250Z", now), Ok(1_798_131_600_250));
+        assert_eq!(parse("Thu, 24 Dec 2026 18:00:00 +0100", now), Ok(1_798_131_600_000));
+        assert_eq!(parse("24 Dec 2026 17:00 GMT", now), Ok(1_798_131_600_000));
         assert_eq!(parse("in 2 hours", now), Ok(now + 7_200_000));
         assert_eq!(parse("in 1 min", now), Ok(now + 60_000));
         assert_eq!(parse("in a week", now), Ok(now + 604_800_000));
@@ -71,6 +82,7 @@ mod tests {
             "in -1 hours",
             "in 99999999999999999 weeks",
             "1960-01-01T00:00:00Z",
+            "Fri, 24 Dec 2026 18:00:00 +0100",
         ] {
             assert!(parse(text, 0).is_err(), "{text}");
         }

@@ -255,8 +255,7 @@ fn source() -> TemplateSource {
             "<p>Thank you, {{ name }}.</p><p><a href=\"https://shop.example.com/orders/{{ order.number }}?a=1&amp;b=2\">Your order</a></p>"
                 .into(),
         ),
-        mjml: None,
-        text: None,
+        ..TemplateSource::default()
     }
 }
 

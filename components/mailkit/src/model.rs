@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::labels::Stream;
 pub use crate::policy::HeaderField;
 
 /// `types.span`: `length` octets from `offset` of the submitted message.
@@ -208,6 +209,43 @@ pub struct Report {
     pub headers: Vec<HeaderField>,
     /// How many fields more there are.
     pub headers_left_out: u32,
+    /// The options of the `X-Relevo-*` fields, or the mistake in them.
+    pub options: Result<MessageOptions, Refusal>,
+    /// The fields that go with the content; empty without a template.
+    pub content_fields: Vec<Span>,
+}
+
+/// `validate.message-options`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageOptions {
+    /// Names and values.
+    pub tags: Vec<(String, String)>,
+    /// Keys and values.
+    pub metadata: Vec<(String, String)>,
+    /// Id or alias.
+    pub template: Option<String>,
+    /// A JSON object.
+    pub variables: Option<String>,
+    /// Kind of mail.
+    pub stream: Option<Stream>,
+    /// Topic.
+    pub topic: Option<String>,
+    /// Track opens.
+    pub opens: Option<bool>,
+    /// Track clicks.
+    pub clicks: Option<bool>,
+    /// Also in text/plain.
+    pub text_links: Option<bool>,
+    /// Links to them stay as they are.
+    pub exclude_domains: Vec<String>,
+    /// Milliseconds since 1970.
+    pub send_at: Option<u64>,
+    /// Milliseconds since 1970.
+    pub expires_at: Option<u64>,
+    /// 1 to 256 printable ASCII characters.
+    pub idempotency_key: Option<String>,
+    /// Only over a verified TLS connection.
+    pub enforce_tls: bool,
 }
 
 /// Fields of [`Report::headers`], and octets of their names and values together.
@@ -359,6 +397,35 @@ pub struct TemplateSource {
     pub mjml: Option<String>,
     /// MiniJinja; absent: made from the HTML.
     pub text: Option<String>,
+    /// The templates that are named.
+    pub partials: Vec<TemplatePartial>,
+}
+
+/// `template.partial`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TemplatePartial {
+    /// As others name it.
+    pub name: String,
+    /// For subjects.
+    pub subject: String,
+    /// For HTML.
+    pub html: Option<String>,
+    /// For MJML.
+    pub mjml: Option<String>,
+    /// For texts.
+    pub text: Option<String>,
+}
+
+/// `template.reference`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemplateReference {
+    /// The other template.
+    pub name: String,
+    /// The source that names it.
+    pub template: String,
+    /// It must exist.
+    pub required: bool,
 }
 
 /// `template.limits`.

@@ -46,7 +46,13 @@ macro_rules! wit_conversions {
             $crate::wit_record!(Report = Report {
                 authors: list, added_headers, edits: list, parts: list, fixes: list, eight_bit, utf8_header, signed,
                 list_unsubscribe,
-                message_id, from_field, subject, received, headers: list, headers_left_out
+                message_id, from_field, subject, received, headers: list, headers_left_out, options: result,
+                content_fields: list
+            });
+            $crate::wit_enum!(Stream = Stream { Transactional, Marketing });
+            $crate::wit_record!(MessageOptions = MessageOptions {
+                tags, metadata, template, variables, stream: option, topic, opens, clicks, text_links,
+                exclude_domains, send_at, expires_at, idempotency_key, enforce_tls
             });
             $crate::wit_record!(Refusal = Refusal { code, enhanced, rule, detail });
         };
@@ -81,7 +87,9 @@ macro_rules! wit_conversions {
         const _: () = {
             use $($wit)::+ as wit;
             use $crate::model;
-            $crate::wit_record!(TemplateSource = Source { subject, html, mjml, text });
+            $crate::wit_record!(TemplatePartial = Partial { name, subject, html, mjml, text });
+            $crate::wit_record!(TemplateReference = Reference { name, template, required });
+            $crate::wit_record!(TemplateSource = Source { subject, html, mjml, text, partials: list });
             $crate::wit_record!(TemplateLimits = Limits { max_output, max_steps, max_depth });
             $crate::wit_record!(Rendered = Rendered { subject, html, text });
             $crate::wit_record!(TemplateError = TemplateError { kind, template, path, line, column, message });
@@ -97,7 +105,7 @@ macro_rules! wit_conversions {
 }
 
 /// A record: `model = WIT { fields }`. A field is moved unless it says how it is converted: `into`,
-/// `option` or `list`.
+/// `option`, `result` or `list`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! wit_record {
@@ -127,6 +135,9 @@ macro_rules! wit_field {
     };
     ($from:ident . $field:ident option) => {
         $from.$field.map(::core::convert::Into::into)
+    };
+    ($from:ident . $field:ident result) => {
+        $from.$field.map(::core::convert::Into::into).map_err(::core::convert::Into::into)
     };
     ($from:ident . $field:ident list) => {
         $from.$field.into_iter().map(::core::convert::Into::into).collect()

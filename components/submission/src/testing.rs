@@ -20,5 +20,7 @@ pub(crate) fn report() -> Report {
         received: 0,
         headers: Vec::new(),
         headers_left_out: 0,
+        options: Ok(relevo_mailkit::model::MessageOptions::default()),
+        content_fields: Vec::new(),
     }
 }

@@ -16,7 +16,7 @@ const DATES: std::ops::RangeInclusive<i64> = 0..=253_402_300_799;
 /// # Errors
 /// `invalid-field` with the name of the field that cannot go into a message.
 pub fn build(envelope: &MessageEnvelope, content: &Rendered) -> Result<Vec<u8>, TemplateError> {
-    check_seed(envelope, content)?;
+    check_seed(&envelope.boundary_seed, content)?;
     let mut headers: Vec<(String, HeaderType<'static>)> = Vec::new();
     if let Some(date) = envelope.date {
         if !DATES.contains(&date) {
@@ -53,8 +53,7 @@ pub fn build(envelope: &MessageEnvelope, content: &Rendered) -> Result<Vec<u8>, 
 
 /// Boundaries are made from the seed; base64 and quoted-printable cannot hold `-a`, but plain text
 /// can.
-fn check_seed(envelope: &MessageEnvelope, content: &Rendered) -> Result<(), TemplateError> {
-    let seed = envelope.boundary_seed.as_str();
+pub(crate) fn check_seed(seed: &str, content: &Rendered) -> Result<(), TemplateError> {
     if !(16..=60).contains(&seed.len()) || !seed.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Err(invalid("boundary-seed", "not 16 to 60 letters and digits"));
     }

@@ -9,6 +9,7 @@ pub(crate) const MJML: &str = "mjml";
 pub(crate) const TOO_LONG: &str = "too-long";
 pub(crate) const TOO_DEEP: &str = "too-deep";
 pub(crate) const TOO_MANY_STEPS: &str = "too-many-steps";
+pub(crate) const MISSING: &str = "missing-template";
 pub(crate) const INVALID_FIELD: &str = "invalid-field";
 
 /// An error without a place in a source.

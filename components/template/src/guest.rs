@@ -25,6 +25,21 @@ impl wit::Guest for Component {
         crate::render(&source.into(), &variables, &limits.into()).map(Into::into).map_err(Into::into)
     }
 
+    fn references(source: wit::Source) -> Result<Vec<wit::Reference>, wit::TemplateError> {
+        match crate::references(&source.into()) {
+            Ok(references) => Ok(references.into_iter().map(Into::into).collect()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn entity(
+        content: wit::Rendered,
+        subject: bool,
+        boundary_seed: String,
+    ) -> Result<Vec<u8>, wit::TemplateError> {
+        crate::entity(&content.into(), subject, &boundary_seed).map_err(Into::into)
+    }
+
     fn build(envelope: wit::Envelope, content: wit::Rendered) -> Result<Vec<u8>, wit::TemplateError> {
         crate::build(&envelope.into(), &content.into()).map_err(Into::into)
     }

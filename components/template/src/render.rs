@@ -25,21 +25,22 @@ pub fn render(
         return Err(invalid("text", "neither text nor HTML nor MJML"));
     }
     let values = variables::parse(variables, limits)?;
-    let subject = subject(&engine::render("subject", &source.subject, &values, limits)?)?;
+    let render = |name, text: &str| engine::render(name, text, &source.partials, &values, limits);
+    let subject = subject(&render("subject", &source.subject)?)?;
     let (html, origin, depth) = match (&source.html, &source.mjml) {
-        (Some(html), _) => (Some(engine::render("html", html, &values, limits)?), "html", limits.max_depth),
+        (Some(html), _) => (Some(render("html", html)?), "html", limits.max_depth),
         (None, Some(document)) => {
-            let filled = engine::render("mjml", document, &values, limits)?;
+            let filled = render("mjml", document)?;
             (Some(mjml::to_html(&filled, limits)?), "mjml", limits.max_depth.saturating_mul(MJML_FACTOR))
         }
         (None, None) => (None, "html", limits.max_depth),
     };
     let text = match (&source.text, &html) {
-        (Some(source), html) => {
+        (Some(template), html) => {
             if let Some(html) = html {
                 text::check(html, origin, depth)?;
             }
-            engine::render("text", source, &values, limits)?
+            render("text", template)?
         }
         (None, Some(html)) => text::from_html(html, origin, depth)?,
         (None, None) => String::new(),

@@ -43,7 +43,7 @@ fn html_is_escaped_and_text_is_not() {
         subject: "{{ n }}".into(),
         html: Some("<p title=\"{{ n }}\">{{ n }}</p>".into()),
         text: Some("{{ n }}".into()),
-        mjml: None,
+        ..TemplateSource::default()
     };
     let rendered = render(&source, r#"{"n":"<b>&\"'"}"#, &LIMITS).unwrap();
     assert_eq!(rendered.subject, "<b>&\"'");
@@ -68,7 +68,7 @@ fn limits_are_kept() {
     assert_eq!(kind("{% macro f(n) %}{{ f(n) }}{% endmacro %}{{ f(1) }}", "{}"), "too-deep");
     assert_eq!(kind("x", "[1]"), "variables-not-json");
     assert_eq!(kind("x", "{"), "variables-not-json");
-    assert_eq!(kind("{% include 'html' %}", "{}"), "syntax");
+    assert_eq!(kind("{% include 'html' %}", "{}"), "missing-template");
     assert_eq!(kind("{{ debug() }}", "{}"), "syntax");
     assert_eq!(kind(&format!("{{{{ {}1{} }}}}", "(".repeat(5000), ")".repeat(5000)), "{}"), "too-deep");
     let mjml = format!("<mjml><mj-body>{}", "<mj-section>".repeat(5000));
@@ -135,4 +135,38 @@ proptest! {
         };
         let _ = render(&source, variables, &LIMITS);
     }
+}
+
+#[test]
+fn references_are_found_wherever_they_stand() {
+    let source = TemplateSource {
+        subject: "{% include 'a' %}".into(),
+        html: Some(
+            "{% extends \"layout\" %}{% block b %}{% if x %}{% include 'a' ignore missing %}{% else %}{% for i in x %}\
+             {% include ['b', 'c'] %}{% else %}{% include 'a' %}{% endfor %}{% endif %}{% endblock %}\
+             {% from 'macros' import m %}{% import 'others' as o %}{% call m() %}{% include 'd' %}{% endcall %}\
+             {% filter upper %}{% include 'e' %}{% endfilter %}{% set y %}{% include 'f' %}{% endset %}\
+             {% with z = 1 %}{% include 'g' %}{% endwith %}{% macro k() %}{% include 'h' %}{% endmacro %}\
+             {% autoescape false %}{% include 'i' %}{% endautoescape %}"
+                .into(),
+        ),
+        ..TemplateSource::default()
+    };
+    let found = relevo_template::references(&source).unwrap();
+    let names: Vec<_> = found.iter().map(|r| (r.template.as_str(), r.name.as_str(), r.required)).collect();
+    let html = ["layout", "a", "b", "c", "macros", "others", "d", "e", "f", "g", "h", "i"];
+    let expected: Vec<_> = html.iter().map(|name| ("html", *name, !matches!(*name, "b" | "c"))).collect();
+    assert_eq!(names, [vec![("subject", "a", true)], expected].concat());
+    assert_eq!(relevo_template::references(&TemplateSource::default()).unwrap(), []);
+}
+
+#[test]
+fn a_name_that_is_not_a_text_is_refused() {
+    for (include, column) in [("{% include which %}", 15), ("{% include ['a', 1] %}", 15), ("{% extends a ~ 'b' %}", 15)] {
+        let source = TemplateSource { html: Some(format!("x\n <p>{include}")), ..TemplateSource::default() };
+        let error = relevo_template::references(&source).unwrap_err();
+        assert_eq!(place(&error), ("syntax", "html", None, Some(2), Some(column + 1)), "{include}: {error:?}");
+    }
+    let broken = TemplateSource { text: Some("{% include %}".into()), ..TemplateSource::default() };
+    assert_eq!(relevo_template::references(&broken).unwrap_err().template, "text");
 }

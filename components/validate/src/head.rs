@@ -2,13 +2,14 @@
 //! section 3.6, RFC 6409).
 
 use relevo_mailkit::address::Address;
-use relevo_mailkit::model::{Author, AuthorRole, Edit, Encoding, Note, ValidateOptions};
+use relevo_mailkit::model::{Author, AuthorRole, Edit, Encoding, Note, Span, ValidateOptions};
 use relevo_mailkit::signing::{MAX_SIGNED_WHEN_PRESENT, SIGNED_WHEN_PRESENT};
 
 use crate::address::{self, Fault, List};
 use crate::fields::Fields;
 use crate::header::{Block, Field, Name, shown};
 use crate::lexer::{Lexer, unquote};
+use crate::options::Options;
 use crate::rules::{self, Checked};
 use crate::{date, domain, repair, subject};
 
@@ -23,6 +24,10 @@ pub(crate) struct Head {
     pub(crate) added_headers: Vec<u8>,
     pub(crate) removals: Vec<Edit>,
     pub(crate) fixes: Vec<Note>,
+    /// Of the `X-Relevo-*` fields.
+    pub(crate) options: Options,
+    /// Fields that go with the content.
+    pub(crate) content_fields: Vec<Span>,
     pub(crate) signed: bool,
     /// There is a List-Unsubscribe field.
     pub(crate) list_unsubscribe: bool,
@@ -54,6 +59,9 @@ pub(crate) fn read(block: &Block<'_>, options: &ValidateOptions) -> Checked<Head
         let removed = reader.head.removals.len();
         reader.field(field)?;
         let stays = reader.head.removals.len() == removed;
+        if stays && describes_content(block, field) {
+            reader.head.content_fields.push(block.span(field));
+        }
         reader.head.eight_bit |= stays && !block.value(field).is_ascii();
         if stays && options.include_headers {
             reader.head.fields.push(block, field);
@@ -187,6 +195,7 @@ impl Reader<'_, '_> {
             Name::ResentBcc => self.remove(field, "resent-bcc-removed"),
             Name::ReturnPath => self.remove(field, "return-path-removed"),
             Name::ContentLength => self.remove(field, "content-length-removed"),
+            Name::Other if !self.options.downgrade => self.option(field),
             Name::AuthenticationResults if self.names_us(field) => {
                 self.remove(field, "authentication-results-removed");
             }
@@ -248,6 +257,13 @@ impl Reader<'_, '_> {
     fn cut(&mut self, field: &Field) {
         let at = self.block.span(field);
         self.head.removals.push(Edit { at, encoding: Encoding::Identity, segments: Vec::new(), part: None });
+    }
+
+    /// A field that speaks to us alone goes no further.
+    fn option(&mut self, field: &Field) {
+        if self.head.options.take(self.block, field, self.options.now) {
+            self.cut(field);
+        }
     }
 
     /// A field whose value must not be empty and is: removed, as if it had not been written.
@@ -409,6 +425,15 @@ impl Reader<'_, '_> {
             _ => lexer.run(|b| b > b' ' && !matches!(b, b';' | b'(')).to_vec(),
         };
         id.eq_ignore_ascii_case(self.options.hostname.as_bytes())
+    }
+}
+
+/// MIME-Version, Content-*, and a Subject that is empty.
+fn describes_content(block: &Block<'_>, field: &Field) -> bool {
+    match field.name {
+        Name::MimeVersion => true,
+        Name::Subject => block.value(field).iter().all(u8::is_ascii_whitespace),
+        _ => block.name(field).get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"content-")),
     }
 }
 

@@ -7,6 +7,7 @@
 //! | `structure`, `entity` | multiparts, boundaries, the part index |
 //! | `header`, `head` | header blocks; the fields of the message itself |
 //! | `lexer`, `address`, `date`, `media`, `domain` | the grammar of fields |
+//! | `options`, `subject`, `words` | `X-Relevo-*` fields; the Subject for people; encoded words |
 //! | `repair`, `encode` | dates that can be read all the same; raw UTF-8 in the headers of parts |
 //! | `fixes`, `cuts` | edits that make a message fit for transport |
 //! | `rules` | every reason to refuse |
@@ -23,12 +24,14 @@ mod head;
 mod header;
 mod lexer;
 mod media;
+mod options;
 mod repair;
 pub mod rules;
 mod structure;
 mod subject;
 mod utf8;
 mod validator;
+mod words;
 
 #[cfg(target_family = "wasm")]
 mod guest;

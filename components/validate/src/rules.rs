@@ -68,6 +68,7 @@ rules! {
     MIME_VERSION: "mime-version", 550, "5.6.0", "RFC 2045 section 4", "MIME-Version is not 1.0";
     CONTENT_TYPE_SYNTAX: "content-type-syntax", 550, "5.6.0", "RFC 2045 section 5.1", "Content-Type is malformed";
     ENCODING_SYNTAX: "encoding-syntax", 550, "5.6.0", "RFC 2045 section 6.1", "Content-Transfer-Encoding is malformed";
+    OPTION_FIELD: "option-field", 550, "5.6.0", "X-Relevo fields", "an X-Relevo field is wrong";
     // Structure.
     BOUNDARY_MISSING: "boundary-missing", 550, "5.6.0", "RFC 2046 section 5.1.1", "a multipart without boundary";
     BOUNDARY_SYNTAX: "boundary-syntax", 550, "5.6.0", "RFC 2046 section 5.1.1", "a boundary that is empty, too long, given twice or in pieces";
@@ -96,15 +97,31 @@ impl Rule {
         let place = place.as_ref();
         if !place.is_empty() {
             detail.push_str(" (");
-            for &byte in place {
-                if detail.len() >= MAX_DETAIL - 1 {
-                    break;
-                }
-                detail.push(if (b' '..=b'~').contains(&byte) { char::from(byte) } else { '?' });
-            }
+            push_printable(&mut detail, place, MAX_DETAIL - 1);
             detail.push(')');
         }
+        self.refusal(detail)
+    }
+
+    /// The refusal for this rule in other words; they may hold anything.
+    pub(crate) fn says(&self, words: impl AsRef<[u8]>) -> Refusal {
+        let mut detail = String::new();
+        push_printable(&mut detail, words.as_ref(), MAX_DETAIL);
+        self.refusal(detail)
+    }
+
+    fn refusal(&self, detail: String) -> Refusal {
         Refusal { code: self.code, enhanced: self.enhanced.into(), rule: self.name.into(), detail }
+    }
+}
+
+/// Appends octets, printable ASCII as it is, up to a length.
+fn push_printable(detail: &mut String, octets: &[u8], most: usize) {
+    for &byte in octets {
+        if detail.len() >= most {
+            break;
+        }
+        detail.push(if (b' '..=b'~').contains(&byte) { char::from(byte) } else { '?' });
     }
 }
 
@@ -133,6 +150,8 @@ mod tests {
     fn details_are_printable_and_short() {
         let refusal = NUL.at([b'x'; 500].iter().chain(b"\r\n\x1b\xff").copied().collect::<Vec<_>>());
         assert!(refusal.detail.len() <= MAX_DETAIL, "{}", refusal.detail.len());
+        assert_eq!(NUL.says([b'x'; 500]).detail.len(), MAX_DETAIL);
+        assert_eq!(NUL.says("caf\u{e9}\r\n").detail, "caf????");
         assert!(BARE_CR.at("a\r\n\x1b[0m").detail.bytes().all(|b| (b' '..=b'~').contains(&b)));
     }
 }

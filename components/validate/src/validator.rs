@@ -102,6 +102,8 @@ impl Validator {
         edits.append(&mut structure.header_edits);
         edits.extend(fixes.edits);
         edits.sort_by_key(|e| e.at.offset);
+        let options = head.options.finish();
+        let replaced = options.as_ref().is_ok_and(|options| options.template.is_some());
         Ok(Report {
             authors: head.authors,
             added_headers: head.added_headers,
@@ -118,6 +120,8 @@ impl Validator {
             received: head.received,
             headers: fields.listed,
             headers_left_out: fields.left_out,
+            options,
+            content_fields: if replaced { head.content_fields } else { Vec::new() },
         })
     }
 

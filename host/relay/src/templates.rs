@@ -11,9 +11,17 @@ pub use relevo_store::{TemplateChange, TemplateContent, TemplateRecord, Template
 use serde_json::{Map, Value};
 use tracing::{error, warn};
 
+use self::partials::{Known, Loaded};
 use crate::clock::{Clock, IdSource};
 use crate::sandbox::{Sandbox, WorkClass};
 
+mod partials;
+
+/// The variable that every rendering has.
+pub(crate) const UNSUBSCRIBE: &str = "unsubscribe_url";
+/// The URL that `unsubscribe_url` has in a rendering: each recipient's copy gets its own in this
+/// place.
+pub(crate) const UNSUBSCRIBE_URL: &str = "https://unsubscribe.invalid/";
 /// Bounds of a rendering. A mail is far below them.
 pub(crate) const LIMITS: TemplateLimits =
     TemplateLimits { max_output: 2 << 20, max_steps: 1_000_000, max_depth: 64 };
@@ -150,7 +158,8 @@ impl Templates {
         alias: Option<String>,
         content: &TemplateContent,
     ) -> Result<TemplateRecord, TemplateRefusal> {
-        self.check(tenant, content).await?;
+        let root = Known { id: String::new(), alias: alias.clone() };
+        let references = self.check(tenant, &root, content).await?;
         if self.store.count_templates(tenant).await? >= MAX_TEMPLATES {
             return Err(TemplateRefusal::Conflict(format!("there are {MAX_TEMPLATES} templates already")));
         }
@@ -167,7 +176,7 @@ impl Templates {
             created_at: now,
             changed_at: now,
         };
-        self.store.add_template(tenant, &record, content).await?;
+        self.store.add_template(tenant, &record, content, &references).await?;
         Ok(record)
     }
 
@@ -183,15 +192,21 @@ impl Templates {
         id: &str,
         change: &TemplateChange,
     ) -> Result<(), TemplateRefusal> {
+        let mut change = change.clone();
+        let template = self.find(tenant, id).await?;
+        if let (Some(_), Some(alias)) = (&change.alias, &template.alias) {
+            // Those that use it by its id still find it.
+            self.refuse_if_used(tenant, "", alias).await?;
+        }
         if let Some(content) = &change.content {
-            self.check(tenant, content).await?;
+            change.references = self.check(tenant, &Known::from(&template), content).await?;
             // Versions are numbered without gaps.
             if self.version(tenant, id, None).await?.number >= MAX_VERSIONS {
                 let reason = format!("the template has {MAX_VERSIONS} versions: make a duplicate");
                 return Err(TemplateRefusal::Conflict(reason));
             }
         }
-        match self.store.change_template(tenant, id, change, self.clock.now()).await? {
+        match self.store.change_template(tenant, id, &change, self.clock.now()).await? {
             true => Ok(()),
             false => Err(TemplateRefusal::NotFound(format!("there is no template {id:?}"))),
         }
@@ -200,8 +215,11 @@ impl Templates {
     /// Publishes a version: requests to send use it from now on.
     ///
     /// # Errors
-    /// The version does not exist, or there is no such template.
+    /// The version does not exist, there is no such template, or one that it names is missing.
     pub async fn publish(&self, tenant: &str, id: &str, number: i64) -> Result<(), TemplateRefusal> {
+        let template = self.find(tenant, id).await?;
+        let version = self.version(tenant, id, Some(number)).await?;
+        self.load(tenant, &Known::from(&template), &version.content).await?;
         match self.store.publish_template(tenant, id, number, self.clock.now()).await? {
             true => Ok(()),
             false => Err(TemplateRefusal::NotFound(format!("there is no template {id:?}"))),
@@ -211,16 +229,18 @@ impl Templates {
     /// Deletes a template with its versions.
     ///
     /// # Errors
-    /// There is none.
+    /// There is none, or other templates use it.
     pub async fn delete(&self, tenant: &str, id: &str) -> Result<(), TemplateRefusal> {
+        let template = self.find(tenant, id).await?;
+        self.refuse_if_used(tenant, id, template.alias.as_deref().unwrap_or(id)).await?;
         match self.store.delete_template(tenant, id).await? {
             true => Ok(()),
             false => Err(TemplateRefusal::NotFound(format!("there is no template {id:?}"))),
         }
     }
 
-    /// Renders sources. A variable that is not given has its fallback, and without one it is an error at
-    /// `variables.NAME`.
+    /// Renders sources with the templates that they name. A variable that is not given has its
+    /// fallback, and without one it is an error at `variables.NAME`.
     ///
     /// # Errors
     /// What is wrong, at `subject`, `html`, `mjml`, `text` or `variables`.
@@ -228,6 +248,34 @@ impl Templates {
         &self,
         tenant: &str,
         content: &TemplateContent,
+        variables: Map<String, Value>,
+    ) -> Result<Rendered, TemplateRefusal> {
+        let loaded = self.with_partials(tenant, content).await?;
+        self.render_loaded(tenant, content, loaded, variables).await
+    }
+
+    /// The sources with the templates that they name, for [`Self::render_loaded`].
+    ///
+    /// # Errors
+    /// One that is named is missing.
+    pub async fn with_partials(
+        &self,
+        tenant: &str,
+        content: &TemplateContent,
+    ) -> Result<TemplateSource, TemplateRefusal> {
+        self.load(tenant, &Known::default(), content).await.map(|Loaded { source, .. }| source)
+    }
+
+    /// As [`Self::render`], with what [`Self::with_partials`] loaded: for many renderings of one
+    /// content.
+    ///
+    /// # Errors
+    /// As for [`Self::render`].
+    pub async fn render_loaded(
+        &self,
+        tenant: &str,
+        content: &TemplateContent,
+        loaded: TemplateSource,
         mut variables: Map<String, Value>,
     ) -> Result<Rendered, TemplateRefusal> {
         for variable in &content.variables {
@@ -241,13 +289,19 @@ impl Templates {
             TemplateContent { mjml: Some(_), .. } => "mjml",
             _ => "text",
         };
-        self.try_render(tenant, place, source(content), variables).await?.map_err(|error| refusal(&error))
+        self.try_render(tenant, place, loaded, variables).await?.map_err(|error| refusal(&error))
     }
 
     /// Sees that every source can be rendered, as far as that can be told without variables. Each
     /// source is rendered alone: a variable that one of them needs would hide the mistakes of those
     /// behind it.
-    async fn check(&self, tenant: &str, content: &TemplateContent) -> Result<(), TemplateRefusal> {
+    /// Returns the names of the templates that it names.
+    async fn check(
+        &self,
+        tenant: &str,
+        root: &Known,
+        content: &TemplateContent,
+    ) -> Result<Vec<String>, TemplateRefusal> {
         let refuse =
             |param: &str, message: String| Err(TemplateRefusal::Invalid { param: param.to_owned(), message });
         match (&content.html, &content.mjml, &content.text) {
@@ -259,11 +313,13 @@ impl Templates {
             let message = format!("the template has more than {MAX_CONTENT} octets as JSON");
             return refuse(largest(content), message);
         }
+        let loaded = self.load(tenant, root, content).await?;
         for (place, alone) in each_alone(content) {
+            let alone = TemplateSource { partials: loaded.source.partials.clone(), ..alone };
             match self.try_render(tenant, place, alone, Map::new()).await? {
                 // Values decide about everything but the syntax.
                 Err(error)
-                    if matches!(error.kind.as_str(), "syntax" | "mjml" | "too-deep" | "invalid-field")
+                    if matches!(error.kind.as_str(), "syntax" | "mjml" | "too-deep" | "invalid-field" | "missing-template")
                         && !depends_on_values(&error) =>
                 {
                     return Err(refusal(&error));
@@ -271,7 +327,7 @@ impl Templates {
                 _ => {}
             }
         }
-        Ok(())
+        Ok(loaded.names)
     }
 
     /// Renders a source. A fault that the source brings about is a mistake at `place`.
@@ -280,8 +336,9 @@ impl Templates {
         tenant: &str,
         place: &'static str,
         source: TemplateSource,
-        variables: Map<String, Value>,
+        mut variables: Map<String, Value>,
     ) -> Result<Result<Rendered, TemplateError>, TemplateRefusal> {
+        variables.entry(UNSUBSCRIBE).or_insert_with(|| UNSUBSCRIBE_URL.into());
         let variables = Value::Object(variables).to_string();
         let nothing: Arc<dyn Source> = Arc::new(Vec::new());
         let render = self.sandbox.run(WorkClass::Accept, tenant, &nothing, move |stages, _| {
@@ -315,6 +372,7 @@ fn source(content: &TemplateContent) -> TemplateSource {
         html: content.html.clone(),
         mjml: content.mjml.clone(),
         text: content.text.clone(),
+        partials: Vec::new(),
     }
 }
 

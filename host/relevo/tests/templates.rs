@@ -134,3 +134,53 @@ fn what_is_wrong_with_a_template_is_told_when_it_is_stored() {
         assert_eq!(relay.call(method, path, &body).0, 404, "{method}");
     }
 }
+
+#[test]
+fn templates_include_and_extend_each_other() {
+    let (_sink, relay) = relay();
+    let publish = |name: &str| {
+        let (status, answer) = relay.call("POST", &format!("/templates/{name}/publish"), &Value::Null);
+        assert_eq!(status, 200, "{answer}");
+    };
+    let page = json!({"name": "Page", "alias": "page", "subject": "x", "html": "{% extends 'layout' %}{% block body %}<p>{{ n }}</p>{% endblock %}"});
+    let (status, refused) = relay.call("POST", "/templates", &page);
+    assert_eq!((status, &refused["param"]), (422, &json!("html")), "{refused}");
+    assert!(refused["message"].as_str().unwrap().contains("`layout` that it names does not exist"), "{refused}");
+
+    let layout = "<body>{% block body %}{% endblock %}{% include \"footer\" %}<a href=\"{{ unsubscribe_url }}\">x</a></body>";
+    created(&relay, &json!({"name": "Footer", "alias": "footer", "subject": "x", "html": "<i>{{ shop }}</i>"}));
+    let unpublished = relay.call("POST", "/templates", &json!({"name": "Layout", "subject": "x", "html": layout}));
+    assert!(unpublished.1["message"].as_str().unwrap().contains("has no published version"), "{}", unpublished.1);
+    publish("footer");
+    created(&relay, &json!({"name": "Layout", "alias": "layout", "subject": "x", "html": layout}));
+    publish("layout");
+    created(&relay, &page);
+    publish("page");
+    let render = |variables: Value| relay.call("POST", "/templates/page/render", &json!({"variables": variables}));
+    let (status, rendered) = render(json!({"n": 7, "shop": "A & B"}));
+    assert_eq!(status, 200, "{rendered}");
+    // Values are escaped in HTML, slashes too.
+    assert_eq!(
+        rendered["html"].as_str().unwrap().replace("&#x2f;", "/"),
+        "<body><p>7</p><i>A &amp; B</i><a href=\"https://unsubscribe.invalid/\">x</a></body>"
+    );
+    let (status, missing) = render(json!({"n": 7}));
+    assert_eq!((status, &missing["param"]), (422, &json!("variables.shop")), "{missing}");
+
+    for (name, body) in [("footer", Value::Null), ("layout", json!({"alias": "other"}))] {
+        let method = if body.is_null() { "DELETE" } else { "PATCH" };
+        let (status, used) = relay.call(method, &format!("/templates/{name}"), &body);
+        assert_eq!(status, 409, "{used}");
+        assert!(used["message"].as_str().unwrap().contains("other templates use this one"), "{used}");
+    }
+    let circle = json!({"html": "{% include 'page' %}"});
+    let (status, refused) = relay.call("PATCH", "/templates/layout", &circle);
+    assert_eq!((status, &refused["param"]), (422, &json!("html")), "{refused}");
+    assert!(refused["message"].as_str().unwrap().contains("name each other: page → layout"), "{refused}");
+    let dynamic = json!({"subject": "x", "html": "{% include which %}", "variables": {"which": "footer"}});
+    let (status, refused) = relay.call("POST", "/render", &dynamic);
+    assert_eq!(status, 422);
+    assert!(refused["message"].as_str().unwrap().contains("must be a text in quotes"), "{refused}");
+    let (status, text) = relay.call("POST", "/render", &json!({"subject": "x", "text": "{% include 'footer' %}"}));
+    assert_eq!((status, &text["message"]), (422, &json!("the template `footer` has no text")), "{text}");
+}

@@ -2,7 +2,7 @@
 
 use relevo_mailkit::model::{
     MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest, SignatureVerdict,
-    SigningInput, TemplateError, TemplateLimits, TemplateSource, TrackOptions, Txt, ValidateOptions,
+    SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource, TrackOptions, Txt, ValidateOptions,
 };
 use relevo_mailkit::source::Source;
 
@@ -144,6 +144,36 @@ impl Stages for Runtime {
             let result =
                 guest.relevo_mail_template().call_render(&mut *store, &source, variables, limits.into())?;
             Ok(result.map(Into::into).map_err(Into::into))
+        })
+    }
+
+    fn references(
+        &self,
+        source: TemplateSource,
+    ) -> Result<Result<Vec<TemplateReference>, TemplateError>, Fault> {
+        let source = source.into();
+        self.run(0, seed(0, 0), |store, guest: &TemplateStage| {
+            enter(store);
+            let result = guest.relevo_mail_template().call_references(&mut *store, &source)?;
+            Ok(result.map(|all| all.into_iter().map(Into::into).collect()).map_err(Into::into))
+        })
+    }
+
+    fn entity(
+        &self,
+        content: Rendered,
+        subject: bool,
+        boundary_seed: &str,
+    ) -> Result<Result<Vec<u8>, TemplateError>, Fault> {
+        let content = content.into();
+        self.run(0, seed(0, 0), |store, guest: &TemplateStage| {
+            enter(store);
+            let template = guest.relevo_mail_template();
+            let result = template.call_entity(&mut *store, &content, subject, boundary_seed)?;
+            if let Ok(entity) = &result {
+                answer::message(entity).map_err(Broken::Answer)?;
+            }
+            Ok(result.map_err(Into::into))
         })
     }
 

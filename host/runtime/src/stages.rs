@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use relevo_mailkit::model::{
     MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest, SignatureVerdict,
-    SigningInput, TemplateError, TemplateLimits, TemplateSource, TrackOptions, Txt, ValidateOptions,
+    SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource, TrackOptions, Txt, ValidateOptions,
 };
 use relevo_mailkit::source::Source;
 
@@ -65,6 +65,26 @@ pub trait Stages: Send + Sync {
         variables: &str,
         limits: TemplateLimits,
     ) -> Result<Result<Rendered, TemplateError>, Fault>;
+
+    /// `template.references`: the templates that the sources name.
+    ///
+    /// # Errors
+    /// The stage gave no answer.
+    fn references(
+        &self,
+        source: TemplateSource,
+    ) -> Result<Result<Vec<TemplateReference>, TemplateError>, Fault>;
+
+    /// `template.entity`: content for a message with a header of its own.
+    ///
+    /// # Errors
+    /// The stage gave no answer.
+    fn entity(
+        &self,
+        content: Rendered,
+        subject: bool,
+        boundary_seed: &str,
+    ) -> Result<Result<Vec<u8>, TemplateError>, Fault>;
 
     /// `template.build`: a complete message.
     ///

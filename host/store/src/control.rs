@@ -29,6 +29,7 @@ macro_rules! migrations {
             migration!($folder, 5, "0005_keys"),
             migration!($folder, 6, "0006_topics"),
             migration!($folder, 7, "0007_statistics"),
+            migration!($folder, 9, "0009_templates"),
         ]
     };
 }

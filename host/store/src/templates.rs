@@ -83,6 +83,8 @@ pub struct TemplateChange {
     pub alias: Option<String>,
     /// The content of a new version.
     pub content: Option<TemplateContent>,
+    /// The templates that the new content names, by id or alias.
+    pub references: Vec<String>,
 }
 
 /// Templates. Every method stays within one tenant.
@@ -120,7 +122,7 @@ pub trait TemplateStore: Send + Sync {
     /// Numbers and times of the versions, the newest first.
     async fn template_versions(&self, tenant: &str, id: &str) -> Result<Vec<(i64, i64)>, ControlStoreError>;
 
-    /// Adds a template with its first version.
+    /// Adds a template with its first version, which names the templates `references`.
     ///
     /// # Errors
     /// [`ControlStoreError::Conflict`] when the id or the alias is in use.
@@ -129,6 +131,7 @@ pub trait TemplateStore: Send + Sync {
         tenant: &str,
         template: &TemplateRecord,
         content: &TemplateContent,
+        references: &[String],
     ) -> Result<(), ControlStoreError>;
 
     /// Changes a template in one step. New content becomes the next version; what is published
@@ -158,6 +161,14 @@ pub trait TemplateStore: Send + Sync {
 
     /// Deletes a template with its versions. Returns false if there is none.
     async fn delete_template(&self, tenant: &str, id: &str) -> Result<bool, ControlStoreError>;
+
+    /// Ids of other templates whose published or newest version names `id` or `alias`, at most ten.
+    async fn template_users(
+        &self,
+        tenant: &str,
+        id: &str,
+        alias: &str,
+    ) -> Result<Vec<String>, ControlStoreError>;
 }
 
 type Row = (String, Option<String>, String, Option<i64>, i64, i64);
@@ -200,6 +211,24 @@ macro_rules! insert_version {
         .bind($now)
         .fetch_one(&mut *$transaction)
         .await?
+    };
+}
+
+/// Inserts what a version names.
+macro_rules! insert_references {
+    ($transaction:ident, $tenant:expr, $id:expr, $number:expr, $references:expr) => {
+        for name in $references {
+            sqlx::query(
+                "INSERT INTO template_reference (tenant, template, number, name) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT DO NOTHING",
+            )
+            .bind($tenant)
+            .bind($id)
+            .bind($number)
+            .bind(name)
+            .execute(&mut *$transaction)
+            .await?;
+        }
     };
 }
 
@@ -295,6 +324,7 @@ impl TemplateStore for ControlStore {
         tenant: &str,
         template: &TemplateRecord,
         content: &TemplateContent,
+        references: &[String],
     ) -> Result<(), ControlStoreError> {
         let content = json(content)?;
         writing!(self, transaction => {
@@ -311,7 +341,8 @@ impl TemplateStore for ControlStore {
             .bind(template.changed_at)
             .execute(&mut *transaction)
             .await?;
-            insert_version!(transaction, tenant, &template.id, &content, template.created_at);
+            let number = insert_version!(transaction, tenant, &template.id, &content, template.created_at);
+            insert_references!(transaction, tenant, &template.id, number, references);
         })
     }
 
@@ -339,7 +370,8 @@ impl TemplateStore for ControlStore {
             .await?;
             let found = done.rows_affected() > 0;
             if let (true, Some(content)) = (found, &content) {
-                insert_version!(transaction, tenant, id, content, now);
+                let number = insert_version!(transaction, tenant, id, content, now);
+                insert_references!(transaction, tenant, id, number, &change.references);
             }
             found
         })
@@ -385,5 +417,27 @@ impl TemplateStore for ControlStore {
                 .await?;
             done.rows_affected() > 0
         })
+    }
+
+    async fn template_users(
+        &self,
+        tenant: &str,
+        id: &str,
+        alias: &str,
+    ) -> Result<Vec<String>, ControlStoreError> {
+        Ok(reading!(self, pool => {
+            sqlx::query_scalar::<_, String>(
+                "SELECT DISTINCT t.id FROM template_reference r \
+                 JOIN template t ON t.tenant = r.tenant AND t.id = r.template \
+                 WHERE r.tenant = $1 AND (r.name = $2 OR r.name = $3) AND t.id <> $2 \
+                 AND (r.number = t.published OR r.number = (SELECT max(v.number) FROM template_version v \
+                 WHERE v.tenant = t.tenant AND v.template = t.id)) ORDER BY t.id LIMIT 10",
+            )
+            .bind(tenant)
+            .bind(id)
+            .bind(alias)
+            .fetch_all(pool)
+            .await?
+        }))
     }
 }

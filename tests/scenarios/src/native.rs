@@ -5,7 +5,7 @@ use std::io;
 
 use relevo_mailkit::model::{
     MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest, SignatureVerdict,
-    SigningInput, TemplateError, TemplateLimits, TemplateSource, TrackOptions, Txt, ValidateOptions,
+    SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource, TrackOptions, Txt, ValidateOptions,
 };
 use relevo_mailkit::source::{Source, for_each_chunk};
 use relevo_runtime::{Blame, Fault, FaultKind, Stage, StageStats, Stages};
@@ -91,6 +91,22 @@ impl Stages for NativeStages {
         limits: TemplateLimits,
     ) -> Result<Result<Rendered, TemplateError>, Fault> {
         Ok(relevo_template::render(&source, variables, &limits))
+    }
+
+    fn references(
+        &self,
+        source: TemplateSource,
+    ) -> Result<Result<Vec<TemplateReference>, TemplateError>, Fault> {
+        Ok(relevo_template::references(&source))
+    }
+
+    fn entity(
+        &self,
+        content: Rendered,
+        subject: bool,
+        boundary_seed: &str,
+    ) -> Result<Result<Vec<u8>, TemplateError>, Fault> {
+        Ok(relevo_template::entity(&content, subject, boundary_seed))
     }
 
     fn build(

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use relevo_mailkit::model::{
-    Edit, Note, Part, Refusal, Rendered, Report, Rewrite, Segment, SignatureVerdict, SigningInput, Span,
+    Edit, MessageOptions, Note, Part, Refusal, Rendered, Report, Rewrite, Segment, SignatureVerdict, SigningInput, Span,
     TemplateError,
 };
 
@@ -48,7 +48,50 @@ pub fn report(report: &Report) -> String {
         let _ = write!(out, "added-headers:\n{}", octets(&report.added_headers));
     }
     edits(&mut out, &report.edits);
+    for field in &report.content_fields {
+        let _ = writeln!(out, "content field {}", span(*field));
+    }
+    match &report.options {
+        Ok(asked) if *asked == MessageOptions::default() => {}
+        Ok(asked) => options(&mut out, asked),
+        Err(mistake) => {
+            let _ = write!(out, "options {}", refusal(mistake));
+        }
+    }
     out
+}
+
+fn options(out: &mut String, options: &MessageOptions) {
+    for (name, value) in &options.tags {
+        let _ = writeln!(out, "tag {}={}", name.escape_debug(), value.escape_debug());
+    }
+    for (key, value) in &options.metadata {
+        let _ = writeln!(out, "metadata {}: {}", key.escape_debug(), value.escape_debug());
+    }
+    let stream = options.stream.map(|stream| stream.name().to_owned());
+    let (send_at, expires_at) = (options.send_at, options.expires_at);
+    for (name, value) in [
+        ("template", &options.template),
+        ("variables", &options.variables),
+        ("stream", &stream),
+        ("topic", &options.topic),
+        ("opens", &options.opens.map(|on| on.to_string())),
+        ("clicks", &options.clicks.map(|on| on.to_string())),
+        ("text-links", &options.text_links.map(|on| on.to_string())),
+        ("send-at", &send_at.map(|at| at.to_string())),
+        ("expires-at", &expires_at.map(|at| at.to_string())),
+        ("idempotency-key", &options.idempotency_key),
+    ] {
+        if let Some(value) = value {
+            let _ = writeln!(out, "{name}: {}", value.escape_debug());
+        }
+    }
+    for domain in &options.exclude_domains {
+        let _ = writeln!(out, "exclude {}", domain.escape_debug());
+    }
+    if options.enforce_tls {
+        out.push_str("enforce-tls\n");
+    }
 }
 
 fn part(out: &mut String, index: usize, part: &Part) {

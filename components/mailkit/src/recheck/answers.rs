@@ -1,9 +1,13 @@
 //! Answers of the first-party stages: what the host checks before it uses one.
 
 use super::{MAX_LINE, edits, header_fields};
-use crate::model::{MAX_FIELD_OCTETS, MAX_FIELDS, Refusal, Report, Rewrite, Segment};
+use crate::model::{MAX_FIELD_OCTETS, MAX_FIELDS, MessageOptions, Refusal, Report, Rewrite, Segment};
 use crate::reply::EnhancedCode;
 
+/// Entries of each list of options.
+const MAX_OPTIONS: usize = 100;
+/// Octets of all options together.
+const MAX_OPTION_OCTETS: usize = 256 << 10;
 /// Octets of `rule` and `detail` of a refusal together: they become one reply line.
 const MAX_REFUSAL: usize = 400;
 
@@ -30,6 +34,33 @@ pub fn report(report: &Report, size: u64) -> Result<(), &'static str> {
     }
     if report.message_id.len() > MAX_LINE {
         return Err("the Message-ID is too long");
+    }
+    if !report.content_fields.iter().is_sorted_by(|a, b| a.end() <= b.offset)
+        || report.content_fields.iter().any(|span| span.end() > size)
+    {
+        return Err("content fields are out of order, overlap or reach past the message");
+    }
+    match &report.options {
+        Ok(options) => self::options(options),
+        Err(mistake) => refusal(mistake),
+    }
+}
+
+/// Options of the `X-Relevo-*` fields: bounded, and names without control characters.
+fn options(options: &MessageOptions) -> Result<(), &'static str> {
+    let lists = [options.tags.len(), options.metadata.len(), options.exclude_domains.len()];
+    if lists.iter().any(|entries| *entries > MAX_OPTIONS) {
+        return Err("more options than may be");
+    }
+    let tags = options.tags.iter().flat_map(|(name, value)| [name, value]);
+    let single = [&options.template, &options.topic, &options.idempotency_key];
+    let names = tags.chain(single.into_iter().flatten()).chain(&options.exclude_domains);
+    if names.clone().any(|name| name.chars().any(char::is_control)) {
+        return Err("a control character in an option");
+    }
+    let texts = options.metadata.iter().flat_map(|(key, value)| [key, value]).chain(&options.variables);
+    if names.chain(texts).map(String::len).sum::<usize>() > MAX_OPTION_OCTETS {
+        return Err("options are too long");
     }
     Ok(())
 }

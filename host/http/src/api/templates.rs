@@ -208,6 +208,7 @@ pub(super) async fn update(
         name: fields.name.filter(|name| *name != template.name),
         alias,
         content: Some(content).filter(|content| *content != newest),
+        ..TemplateChange::default()
     };
     if change != TemplateChange::default() {
         templates.change(&caller.tenant, &template.id, &change).await?;

@@ -179,6 +179,7 @@ async fn control(
 /// Sends nothing: its stages answer nothing.
 fn sending(store: &Arc<EmbeddedStore>, templates: &Templates, suppressions: &Arc<Suppressions>) -> Sending {
     let pipeline = Pipeline {
+        templates: None,
         queue: store.clone(),
         events: store.clone(),
         sandbox: Sandbox::new(Arc::new(stages::NoStages)),

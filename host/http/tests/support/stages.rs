@@ -2,7 +2,7 @@
 
 use relevo_mailkit::model::{
     MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest, SignatureVerdict,
-    SigningInput, TemplateError, TemplateLimits, TemplateSource, TrackOptions, Txt, ValidateOptions,
+    SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource, TrackOptions, Txt, ValidateOptions,
 };
 use relevo_mailkit::source::Source;
 use relevo_runtime::{Blame, Fault, FaultKind, Stage, StageStats, Stages};
@@ -41,6 +41,14 @@ impl Stages for NoStages {
         _: &str,
         _: TemplateLimits,
     ) -> Result<Result<Rendered, TemplateError>, Fault> {
+        fault(Stage::Template)
+    }
+
+    fn references(&self, _: TemplateSource) -> Result<Result<Vec<TemplateReference>, TemplateError>, Fault> {
+        fault(Stage::Template)
+    }
+
+    fn entity(&self, _: Rendered, _: bool, _: &str) -> Result<Result<Vec<u8>, TemplateError>, Fault> {
         fault(Stage::Template)
     }
 

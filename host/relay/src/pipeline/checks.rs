@@ -6,13 +6,13 @@ use relevo_mailkit::envelope::Envelope;
 use relevo_mailkit::model::{Report, ValidateOptions};
 use relevo_mailkit::recheck;
 use relevo_mailkit::source::Source;
-use relevo_queue::{ItemId, Millis};
+use relevo_queue::{ItemId, Millis, SpooledBody};
 use relevo_runtime::Stages;
 use relevo_submission::{SubmissionOptions, validate_options};
 
 use super::authority::{self, Owner};
 use super::submission::Rejection;
-use super::{Origin, Run, Via, judge, note, policy, sender_domain, store_failed};
+use super::{Origin, Run, Via, judge, note, options, policy, sender_domain, store_failed};
 use crate::policy::{Check, PolicyRequest, PolicyResult};
 use crate::sandbox::WorkClass;
 use crate::settings::{Settings, Tenant};
@@ -24,6 +24,8 @@ pub(super) struct UncheckedMessage {
     pub(super) via: Arc<Via>,
     pub(super) envelope: Arc<Envelope>,
     pub(super) message: Arc<dyn Source>,
+    /// `message` where a template has replaced what was submitted.
+    pub(super) rendered: Option<SpooledBody>,
     pub(super) id: ItemId,
     pub(super) now: Millis,
     /// The tenant whose share of the sandbox is used. On the relay port it is provisional.
@@ -75,7 +77,7 @@ impl UncheckedMessage {
 impl<'p> Run<'p> {
     /// Validates, authorises, and asks every check. A refusal ends it: no later step sees the
     /// message.
-    pub(super) async fn check(&mut self, incoming: &UncheckedMessage) -> Result<Checked, Rejection> {
+    pub(super) async fn check(&mut self, incoming: &mut UncheckedMessage) -> Result<Checked, Rejection> {
         let began = self.began();
         let provisional = incoming.settings.directory.tenant(&incoming.tenant);
         let include_headers = provisional.is_some_and(|tenant| self.reads_fields(tenant));
@@ -85,12 +87,38 @@ impl<'p> Run<'p> {
         let began = self.began();
         let owner = incoming.owner(&report)?;
         self.step("authorise", began, vec![belongs(owner.as_ref())]);
+        let report = match &owner {
+            Some(owner) => self.options(incoming, owner, report, include_headers).await?,
+            None => report,
+        };
 
         let (report, policy) = match &owner {
             Some(owner) => self.ask_checks(incoming, owner, report, include_headers).await?,
             None => (report, PolicyResult::default()),
         };
         Ok(Checked { report, owner, policy })
+    }
+
+    /// Takes the options of the header fields. With a template among them the message is replaced,
+    /// and what `validate` says of the new one is returned.
+    async fn options(
+        &self,
+        incoming: &mut UncheckedMessage,
+        owner: &Owner,
+        report: Arc<Report>,
+        include_headers: bool,
+    ) -> Result<Arc<Report>, Rejection> {
+        let mut options = options::merged(&incoming.options, &report.options)?;
+        let rendered = self.rendered(incoming, &owner.domain.tenant, &report).await?;
+        let Some((template, body)) = rendered else {
+            incoming.options = Arc::new(options);
+            return Ok(report);
+        };
+        options.labels.template = template;
+        incoming.options = Arc::new(options);
+        incoming.message = Arc::clone(&body.source);
+        incoming.rendered = Some(body);
+        Ok(Arc::new(self.validate(incoming, include_headers).await?))
     }
 
     async fn validate(

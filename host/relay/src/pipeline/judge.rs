@@ -47,7 +47,7 @@ pub(super) fn track(
 }
 
 /// The reply for a refusal that has been checked.
-fn refused(refusal: &Refusal) -> Rejection {
+pub(super) fn refused(refusal: &Refusal) -> Rejection {
     let Refusal { code, enhanced, rule, detail } = refusal;
     let enhanced = enhanced.parse().unwrap_or(EnhancedCode::new(5, 6, 0));
     Rejection::new(*code, enhanced, &rule.replace(' ', "-"), &format!("{rule}: {detail}"))

@@ -23,9 +23,11 @@ mod checks;
 mod deliveries;
 mod judge;
 mod metrics;
+mod options;
 mod policy;
 mod quota;
 mod submission;
+mod template;
 mod unsubscribe;
 
 pub(crate) use authority::reverse_path;
@@ -42,6 +44,7 @@ use crate::policy::{Check, PolicyResult};
 use crate::quota::{QuotaReservation, Quotas};
 use crate::sandbox::{Sandbox, WorkClass};
 use crate::settings::Tracking;
+use crate::templates::Templates;
 use crate::trace::{TraceObserver, TraceStep};
 
 /// What the pipeline works with.
@@ -61,6 +64,8 @@ pub struct Pipeline {
     pub metrics: PipelineMetrics,
     /// Is told about every step.
     pub observer: Option<Arc<dyn TraceObserver>>,
+    /// The templates that messages by SMTP may name; none: there are none.
+    pub templates: Option<Templates>,
     /// Asked one after the other about each authorised message.
     pub checks: Vec<Arc<dyn Check>>,
     /// Count the recipients of each message. None: nobody counts them.
@@ -85,7 +90,10 @@ impl Pipeline {
     /// # Errors
     /// The reply for the sender. Nothing is kept of the message.
     pub async fn submit(&self, submission: Submission) -> Result<Accepted, Rejection> {
-        let prepared = self.prepare(submission).await?;
+        let mut prepared = self.prepare(submission).await?;
+        if let Some(request) = prepared.request.take() {
+            return self.commit_once(prepared, request).await;
+        }
         let accepted = Accepted { id: prepared.id, tenant: prepared.tenant.clone() };
         match self.commit(vec![prepared], Vec::new(), None).await {
             Ok(()) => Ok(accepted),
@@ -219,7 +227,7 @@ impl Run<'_> {
     ) -> Result<PreparedMessage, Rejection> {
         let Submission { settings, origin, envelope, via, body, options, .. } = submission;
         let message = Arc::clone(&body.source);
-        let incoming = UncheckedMessage {
+        let mut incoming = UncheckedMessage {
             tenant: provisional_tenant(&settings, &origin, &envelope.sender),
             settings: Arc::clone(&settings),
             origin,
@@ -229,8 +237,10 @@ impl Run<'_> {
             id: self.id,
             now: self.now,
             options: Arc::new(options),
+            rendered: None,
         };
-        let Checked { report, owner, policy: result } = self.check(&incoming).await?;
+        let Checked { report, owner, policy: result } = self.check(&mut incoming).await?;
+        let body = incoming.rendered.take().unwrap_or(body);
         let (envelope, via) = (&*incoming.envelope, &*incoming.via);
 
         let tracked = self.track(&incoming, owner.as_ref(), &report).await?;
@@ -242,6 +252,7 @@ impl Run<'_> {
         let name = tenant.clone().unwrap_or_default();
         let decided = policy::events(self, &name, &incoming, &result);
         let recipients = recipients(self.id, envelope, &plan, &result);
+        let request = self.request(&incoming, &message, &name, &report).await?;
         let mut prepared = PreparedMessage {
             id: self.id,
             tenant,
@@ -249,6 +260,7 @@ impl Run<'_> {
             quota: settings.directory.tenant(&name).map(|tenant| tenant.quota).unwrap_or_default(),
             item: None,
             events: decided,
+            request,
             has_refused: plan.deliveries.iter().any(|d| matches!(d.disposition, Disposition::Refuse(_))),
             facts,
         };
@@ -262,7 +274,7 @@ impl Run<'_> {
             sender: envelope.sender.clone(),
             accepted_at: self.now,
             expires_at: plan.expires_at,
-            size: message.size(),
+            size: incoming.message.size(),
             is_bounce: false,
             source: via.protocol.source().to_owned(),
             message_id: report.message_id.clone(),
@@ -285,6 +297,26 @@ impl Run<'_> {
             plan.deliveries.iter().map(|delivery| deliveries::queued(delivery, &common)).collect();
         prepared.item = Some(NewItem { id: self.id, meta, body, deliveries });
         Ok(prepared)
+    }
+
+    /// The request of a message with an idempotency key, whose answer is its id. `message` is as it
+    /// was submitted.
+    async fn request(
+        &self,
+        incoming: &UncheckedMessage,
+        message: &Arc<dyn Source>,
+        tenant: &str,
+        report: &Report,
+    ) -> Result<Option<IdempotentRequest>, Rejection> {
+        let key = report.options.as_ref().ok().and_then(|options| options.idempotency_key.clone());
+        let Some(key) = key.filter(|_| !tenant.is_empty()) else { return Ok(None) };
+        let envelope = &incoming.envelope;
+        let recipients = envelope.recipients.iter().map(|to| to.address.clone()).collect();
+        let digest = options::digest(&envelope.sender, recipients, message)
+            .await
+            .map_err(|error| store_failed(&error.to_string()))?;
+        let answer = self.id.to_string().into_bytes();
+        Ok(Some(IdempotentRequest { tenant: tenant.to_owned(), key, digest, at: self.now, answer }))
     }
 
     /// The answer of `track`, and the settings by which it was asked; none if the message is not tracked.

@@ -6,7 +6,7 @@ use relevo_mailkit::envelope::Envelope;
 use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::reply::{EnhancedCode, Reply};
 use relevo_mailkit::text::printable;
-use relevo_queue::{DeliveryId, ItemId, NewEvent, NewItem, SpooledBody};
+use relevo_queue::{DeliveryId, IdempotentRequest, ItemId, NewEvent, NewItem, SpooledBody};
 use relevo_runtime::Fault;
 use relevo_submission::{NotAuthorised, Origin, SubmissionOptions, Via};
 
@@ -47,6 +47,8 @@ pub struct PreparedMessage {
     /// That of its owner.
     pub(super) quota: QuotaSettings,
     pub(super) events: Vec<NewEvent>,
+    /// Set when the message has an idempotency key in a header field.
+    pub(super) request: Option<IdempotentRequest>,
     /// A recipient is refused whose sender is to be told.
     pub(super) has_refused: bool,
     pub(super) facts: Facts,

@@ -13,17 +13,12 @@ use tracing::warn;
 
 use super::{SendRefusal, Sender, Sending, attachments};
 use crate::sandbox::WorkClass;
-use crate::templates::{LIMITS, TemplateVersion};
-
-/// The variable that every template has.
-const UNSUBSCRIBE: &str = "unsubscribe_url";
-/// The URL that stands for a recipient's own one until the copy is made.
-const UNSUBSCRIBE_URL: &str = "https://unsubscribe.invalid/";
+use crate::templates::{LIMITS, TemplateVersion, UNSUBSCRIBE, UNSUBSCRIBE_URL};
 
 /// What all messages of a request share.
 pub(super) struct Content {
     attachments: Vec<Vec<u8>>,
-    template: Option<(String, TemplateVersion)>,
+    template: Option<(String, TemplateVersion, TemplateSource)>,
     /// The content of the last message, for those that are alike.
     literal: Option<Rendered>,
 }
@@ -41,7 +36,8 @@ impl Content {
                 let templates = &sending.templates;
                 let found = templates.find(&sender.tenant, &choice.id).await.map_err(refuse)?;
                 let version = templates.published(&sender.tenant, &found.id).await.map_err(refuse)?;
-                Some((found.id, version))
+                let loaded = templates.with_partials(&sender.tenant, &version.content).await.map_err(refuse)?;
+                Some((found.id, version, loaded))
             }
             None => None,
         };
@@ -51,7 +47,7 @@ impl Content {
 
     /// The id of the template.
     pub(super) fn template(&self) -> Option<&str> {
-        self.template.as_ref().map(|(id, _)| id.as_str())
+        self.template.as_ref().map(|(id, ..)| id.as_str())
     }
 
     /// Builds a message and spools it.
@@ -95,13 +91,14 @@ impl Content {
                 render(sending, sender, source.clone(), variables, place).await
             }
             MessageContent::Stored { variables, subject, .. } => {
-                let Some((_, version)) = &self.template else { return Err(SendRefusal::Unavailable) };
-                let mut content = version.content.clone();
+                let Some((_, version, loaded)) = &self.template else { return Err(SendRefusal::Unavailable) };
+                let mut source = loaded.clone();
                 if let Some(subject) = subject {
-                    content.subject.clone_from(subject);
+                    source.subject.clone_from(subject);
                 }
-                let variables = with_unsubscribe(variables.clone());
-                let rendered = sending.templates.render(&sender.tenant, &content, variables).await;
+                let (templates, content) = (&sending.templates, &version.content);
+                let rendered =
+                    templates.render_loaded(&sender.tenant, content, source, variables.clone()).await;
                 rendered.map_err(|refusal| SendRefusal::of_stored_template(refusal, place))
             }
         }

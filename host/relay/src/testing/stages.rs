@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use relevo_mailkit::model::{
-    Author, AuthorRole, MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest,
-    SignatureVerdict, SigningInput, TemplateError, TemplateLimits, TemplateSource, TrackOptions, Txt,
+    MessageOptions, Author, AuthorRole, MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest,
+    SignatureVerdict, SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource, TrackOptions, Txt,
     ValidateOptions,
 };
 use relevo_mailkit::source::Source;
@@ -49,6 +49,29 @@ impl ScriptedStages {
             return Ok(());
         }
         Err(Fault { stage, blame: Blame::Guest, kind: FaultKind::Trap, detail: "secret detail".into() })
+    }
+}
+
+/// A report that says nothing.
+pub(crate) fn report() -> Report {
+    Report {
+        authors: Vec::new(),
+        added_headers: Vec::new(),
+        edits: Vec::new(),
+        parts: Vec::new(),
+        fixes: Vec::new(),
+        eight_bit: false,
+        utf8_header: false,
+        signed: false,
+        list_unsubscribe: false,
+        message_id: "<m@example.com>".into(),
+        from_field: Vec::new(),
+        subject: String::new(),
+        received: 0,
+        headers: Vec::new(),
+        headers_left_out: 0,
+        options: Ok(MessageOptions::default()),
+        content_fields: Vec::new(),
     }
 }
 
@@ -103,23 +126,16 @@ impl Stages for ScriptedStages {
         let report = Report {
             authors: authors(&text),
             added_headers: b"Date: Sun, 22 Nov 2026 05:33:41 +0000\r\n".to_vec(),
-            edits: Vec::new(),
-            parts: Vec::new(),
-            fixes: Vec::new(),
             eight_bit: !octets.is_ascii(),
-            utf8_header: false,
             signed: !fields(&text, "DKIM-Signature").is_empty(),
             list_unsubscribe: !fields(&text, "List-Unsubscribe").is_empty(),
-            message_id: "<m@example.com>".into(),
             from_field: fields(&text, "From")
                 .first()
                 .map(|f| format!("From: {f}"))
                 .unwrap_or_default()
                 .into(),
             subject: fields(&text, "Subject").first().map(ToString::to_string).unwrap_or_default(),
-            received: 0,
-            headers: Vec::new(),
-            headers_left_out: 0,
+            ..report()
         };
         Ok(Ok(match &*self.report.lock().expect("lock") {
             Some(tamper) => tamper(report),
@@ -180,6 +196,24 @@ impl Stages for ScriptedStages {
         _: &str,
         _: TemplateLimits,
     ) -> Result<Result<Rendered, TemplateError>, Fault> {
+        Err(Fault {
+            stage: Stage::Template,
+            blame: Blame::Host,
+            kind: FaultKind::Host,
+            detail: String::new(),
+        })
+    }
+
+    fn references(&self, _: TemplateSource) -> Result<Result<Vec<TemplateReference>, TemplateError>, Fault> {
+        Err(Fault {
+            stage: Stage::Template,
+            blame: Blame::Host,
+            kind: FaultKind::Host,
+            detail: String::new(),
+        })
+    }
+
+    fn entity(&self, _: Rendered, _: bool, _: &str) -> Result<Result<Vec<u8>, TemplateError>, Fault> {
         Err(Fault {
             stage: Stage::Template,
             blame: Blame::Host,

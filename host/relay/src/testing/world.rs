@@ -98,6 +98,7 @@ impl World {
         let sandbox = Sandbox::new(Arc::clone(&stages) as _);
         let clock = Arc::new(SetClock(AtomicI64::new(NOW)));
         let pipeline = Pipeline {
+            templates: None,
             queue: Arc::clone(&queue) as _,
             events: Arc::clone(&queue) as _,
             sandbox: sandbox.clone(),

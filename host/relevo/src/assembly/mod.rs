@@ -85,9 +85,9 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let prepared = prepare_delivery(&base, &plugins, &suppressions, outside, &mut registry)?;
     let delivery = prepared.handle();
     let quotas = open_quotas(&base, &control_store).await;
-    let checks: Vec<Arc<dyn Check>> = vec![suppressions.clone(), plugins.clone()];
-    let pipeline = pipeline(&base, (checks, &quotas), &delivery, observer, &mut registry);
     let templates = templates(&base, &control_store);
+    let checks: Vec<Arc<dyn Check>> = vec![suppressions.clone(), plugins.clone()];
+    let pipeline = pipeline(&base, (checks, &templates, &quotas), &delivery, observer, &mut registry);
     let fetcher = attachment_fetcher(&base, outside_names)?;
     let sending = Sending::new(pipeline.clone(), templates.clone(), suppressions.clone(), fetcher);
     let metrics = IntakeMetrics::new(&mut registry);
@@ -255,7 +255,7 @@ fn prepare_delivery(
 
 fn pipeline(
     base: &Base,
-    (checks, quotas): (Vec<Arc<dyn Check>>, &Arc<Quotas>),
+    (checks, templates, quotas): (Vec<Arc<dyn Check>>, &Templates, &Arc<Quotas>),
     delivery: &DeliveryHandle,
     observer: Option<Arc<dyn TraceObserver>>,
     registry: &mut Registry,
@@ -271,6 +271,7 @@ fn pipeline(
         observer,
         checks,
         quotas: Some(quotas.clone()),
+        templates: Some(templates.clone()),
         recipient_refused: Arc::new(move || delivery.refused()),
     }
 }

@@ -21,9 +21,8 @@ pub(crate) const RECIPIENT: &str = "ada@reader.test";
 pub(crate) fn build(stages: &dyn Stages, now: i64, seed: &str) -> anyhow::Result<Vec<u8>> {
     let source = TemplateSource {
         subject: "Your order {{ order.number }} is on its way ✓".to_owned(),
-        html: None,
         mjml: Some(MJML.to_owned()),
-        text: None,
+        ..TemplateSource::default()
     };
     let variables = json!({
         "name": "Ada <Lovelace>",

@@ -32,6 +32,7 @@ pub(crate) async fn holds(store: &ControlStore) {
     a_change_of_something_stale_is_refused(store).await;
     templates::versions_are_numbered_and_stay(store).await;
     templates::template_names_belong_to_one_tenant(store).await;
+    templates::users_of_a_template_are_found(store).await;
     suppressions::suppressions_are_found_and_removed(store).await;
     suppressions::many_topics_hide_no_stream(store).await;
     topics::topics_are_chosen_by_address(store).await;
