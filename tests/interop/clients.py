@@ -1,5 +1,7 @@
 """Submission with the clients that people use. Each sends one message and fails loudly."""
 
+import os
+import pathlib
 import smtplib
 import ssl
 import subprocess
@@ -18,8 +20,8 @@ def text(marker):
     )
 
 
-def run(command, stdin=None):
-    done = subprocess.run(command, input=stdin, capture_output=True, timeout=60, check=False)
+def run(command, stdin=None, environment=None):
+    done = subprocess.run(command, input=stdin, capture_output=True, timeout=60, check=False, env=environment)
     if done.returncode != 0:
         raise AssertionError(f"{command[0]} ended with {done.returncode}: {(done.stdout + done.stderr).decode(errors='replace')[-800:]}")
 
@@ -90,4 +92,59 @@ def nodemailer(relay, implicit, marker, _folder):
     run(["node", "-e", script])
 
 
+def sendmail_environment(relay, folder):
+    """The variables by which `relevo sendmail` finds the relay."""
+    password = folder / "sendmail-password"
+    password.write_text(f"{PASSWORD}\n")
+    return {**os.environ, "RELEVO_SENDMAIL_URL": f"smtp://127.0.0.1:{relay.submission}",
+            "RELEVO_SENDMAIL_USERNAME": USER, "RELEVO_SENDMAIL_PASSWORD_FILE": str(password)}
+
+
+def sendmail_link(relay, folder):
+    """What a distribution installs as /usr/sbin/sendmail."""
+    link = folder / "sendmail"
+    if not link.exists():
+        link.symlink_to(pathlib.Path(relay.binary).resolve())
+    return link
+
+
+def php_mail(relay, marker, folder):
+    code = (f'exit(mail("ada@reader.test", "{marker}", "Hello from {marker}.\\nSecond line.", '
+            f'["From" => "Shop <{SENDER}>", "X-Relevo-Tag" => "php"], "-f{SENDER}") ? 0 : 1);')
+    run(["php", "-d", f"sendmail_path={sendmail_link(relay, folder)} -t -i", "-r", code],
+        environment=sendmail_environment(relay, folder))
+
+
+def git_repository(marker, folder):
+    """A repository whose last commit has `marker` as its subject; the patch of it."""
+    repository = folder / f"git-{marker}"
+    repository.mkdir()
+    for command in (["init", "-q"], ["config", "user.name", "Shop"], ["config", "user.email", SENDER]):
+        run(["git", "-C", str(repository), *command])
+    (repository / "file").write_text("Núñez\n.\n")
+    run(["git", "-C", str(repository), "add", "file"])
+    run(["git", "-C", str(repository), "commit", "-q", "-m", marker])
+    run(["git", "-C", str(repository), "format-patch", "-q", "-1", "-o", str(repository)])
+    return repository, next(repository.glob("*.patch"))
+
+
+def git_send_email(relay, marker, folder, options):
+    repository, patch = git_repository(marker, folder)
+    run(["git", "-C", str(repository), "send-email", "--quiet", "--confirm=never", "--suppress-cc=all",
+         f"--from=Shop <{SENDER}>", f"--to={RECIPIENT}", *options, str(patch)],
+        environment=sendmail_environment(relay, folder))
+
+
+def git_by_sendmail(relay, marker, folder):
+    git_send_email(relay, marker, folder, [f"--sendmail-cmd={sendmail_link(relay, folder)} -i"])
+
+
+def git_by_smtp(relay, marker, folder):
+    git_send_email(relay, marker, folder, [
+        "--smtp-server=127.0.0.1", f"--smtp-server-port={relay.submission}", "--smtp-encryption=tls",
+        "--smtp-ssl-cert-path=", f"--smtp-user={USER}", f"--smtp-pass={PASSWORD}"])
+
+
+PROGRAMS = {"PHP mail()": php_mail, "git send-email by relevo sendmail": git_by_sendmail,
+            "git send-email by SMTP": git_by_smtp}
 ALL = {"swaks": swaks, "curl": curl, "smtplib": python, "msmtp": msmtp, "nodemailer": nodemailer}

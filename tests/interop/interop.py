@@ -21,6 +21,7 @@ from relay import DOMAIN, PASSWORD, USER, Relay, Sink
 CLIENTS = ("swaks", "curl", "smtplib", "msmtp", "nodemailer")
 ROWS = (
     [f"{client} submits over {port}" for client in CLIENTS for port in ("587 STARTTLS", "465 TLS")]
+    + [f"{program} submits" for program in clients.PROGRAMS]
     + [f"{verifier} verifies RSA and Ed25519: {shape}" for verifier in ("dkimpy", "OpenDKIM") for shape in messages.ALL]
     + [f"{verifier} refuses an altered message" for verifier in ("dkimpy", "OpenDKIM")]
     + ["Postfix receives", "OpenSMTPD receives", "Postfix relays through Relevo"]
@@ -72,6 +73,19 @@ def submissions(table, relay, sink, folder):
                 sink.wait(f"Subject: {marker}".encode())
 
             table.run(f"{client} submits over {port}", check)
+
+
+def programs(table, relay, sink, folder):
+    for number, (program, send) in enumerate(clients.PROGRAMS.items()):
+        marker = f"program-{number}"
+
+        def check(send=send, marker=marker):
+            send(relay, marker, folder)
+            raw = sink.wait(marker.encode())[2]
+            if b"X-Relevo" in raw:
+                raise AssertionError("an option field was delivered")
+
+        table.run(f"{program} submits", check)
 
 
 def signatures(table, relay, sink, folder):

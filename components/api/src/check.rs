@@ -103,8 +103,7 @@ pub fn check(request: EmailRequest, limits: &Limits, now: u64) -> Result<Checked
         problems.name("topic", topic);
     }
     let texts = [request.scheduled_at.as_deref(), request.expires_at.as_deref()];
-    let [scheduled_at, expires_at] =
-        times(["scheduled_at", "expires_at"], texts, limits, now, &mut problems);
+    let [scheduled_at, expires_at] = times(["scheduled_at", "expires_at"], texts, limits, now, &mut problems);
     match (problems.is_empty(), from) {
         (true, Some(from)) => Ok(CheckedRequest {
             request,

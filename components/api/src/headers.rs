@@ -243,7 +243,8 @@ fn tracking(text: &str) -> Result<TrackingChoice, String> {
     }
     let mut choice = TrackingChoice::default();
     for entry in text.split([',', ';']).map(str::trim).filter(|entry| !entry.is_empty()) {
-        let (key, value) = entry.split_once('=').ok_or("not `yes`, `no` or a list such as `opens=no, clicks=yes`")?;
+        let (key, value) =
+            entry.split_once('=').ok_or("not `yes`, `no` or a list such as `opens=no, clicks=yes`")?;
         let (key, value) = (key.trim().to_ascii_lowercase().replace('-', "_"), value.trim());
         let place = match key.as_str() {
             "exclude" => {

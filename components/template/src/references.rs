@@ -78,7 +78,9 @@ impl Walk<'_> {
         {
             let mut names = names.peekable();
             while let Some(name) = names.next() {
-                let Some(name) = name.as_str().map(str::to_owned) else { return Err(self.dynamic(expression)) };
+                let Some(name) = name.as_str().map(str::to_owned) else {
+                    return Err(self.dynamic(expression));
+                };
                 self.add(name, false)?;
             }
             return Ok(());

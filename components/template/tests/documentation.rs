@@ -5,7 +5,8 @@ use std::path::Path;
 use relevo_mailkit::model::{TemplateLimits, TemplateSource};
 use relevo_template::render;
 
-const VARIABLES: &str = r#"{"order": {"at": "2026-12-24T18:00:00Z", "total": 1234.5}, "visits": 1234567, "count": 3}"#;
+const VARIABLES: &str =
+    r#"{"order": {"at": "2026-12-24T18:00:00Z", "total": 1234.5}, "visits": 1234567, "count": 3}"#;
 
 /// The cells of a row in backticks, without them.
 fn cells(row: &str) -> Vec<String> {
@@ -26,7 +27,8 @@ fn every_example_of_a_filter_gives_its_result() {
     let limits = TemplateLimits { max_output: 10_000, max_steps: 10_000, max_depth: 20 };
     for row in rows {
         let [_, example, result] = cells(row).try_into().unwrap_or_else(|cells| panic!("{row}: {cells:?}"));
-        let source = TemplateSource { text: Some(format!("{{{{ {example} }}}}")), ..TemplateSource::default() };
+        let source =
+            TemplateSource { text: Some(format!("{{{{ {example} }}}}")), ..TemplateSource::default() };
         let rendered = render(&source, VARIABLES, &limits).unwrap_or_else(|e| panic!("{example}: {e:?}"));
         assert_eq!(rendered.text.replace('\u{a0}', " "), result, "{example}");
     }

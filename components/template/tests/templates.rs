@@ -162,10 +162,16 @@ fn references_are_found_wherever_they_stand() {
 
 #[test]
 fn a_name_that_is_not_a_text_is_refused() {
-    for (include, column) in [("{% include which %}", 15), ("{% include ['a', 1] %}", 15), ("{% extends a ~ 'b' %}", 15)] {
+    for (include, column) in
+        [("{% include which %}", 15), ("{% include ['a', 1] %}", 15), ("{% extends a ~ 'b' %}", 15)]
+    {
         let source = TemplateSource { html: Some(format!("x\n <p>{include}")), ..TemplateSource::default() };
         let error = relevo_template::references(&source).unwrap_err();
-        assert_eq!(place(&error), ("syntax", "html", None, Some(2), Some(column + 1)), "{include}: {error:?}");
+        assert_eq!(
+            place(&error),
+            ("syntax", "html", None, Some(2), Some(column + 1)),
+            "{include}: {error:?}"
+        );
     }
     let broken = TemplateSource { text: Some("{% include %}".into()), ..TemplateSource::default() };
     assert_eq!(relevo_template::references(&broken).unwrap_err().template, "text");

@@ -149,7 +149,8 @@ fn every_rule_has_a_case() {
     let mut broken = std::collections::BTreeSet::from(["long-line-encoded".to_owned()]);
     for entry in std::fs::read_dir(cases).unwrap() {
         let text = std::fs::read_to_string(entry.unwrap().path().join("expected.txt")).unwrap_or_default();
-        let refused = text.strip_prefix("refused\n").or_else(|| text.split_once("options refused\n").map(|(_, t)| t));
+        let refused =
+            text.strip_prefix("refused\n").or_else(|| text.split_once("options refused\n").map(|(_, t)| t));
         let refusal = refused.and_then(|t| t.split(' ').nth(2));
         broken.extend(refusal.map(|r| r.trim_end_matches(':').to_owned()));
     }

@@ -319,8 +319,10 @@ impl Templates {
             match self.try_render(tenant, place, alone, Map::new()).await? {
                 // Values decide about everything but the syntax.
                 Err(error)
-                    if matches!(error.kind.as_str(), "syntax" | "mjml" | "too-deep" | "invalid-field" | "missing-template")
-                        && !depends_on_values(&error) =>
+                    if matches!(
+                        error.kind.as_str(),
+                        "syntax" | "mjml" | "too-deep" | "invalid-field" | "missing-template"
+                    ) && !depends_on_values(&error) =>
                 {
                     return Err(refusal(&error));
                 }

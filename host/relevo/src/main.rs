@@ -17,11 +17,14 @@ mod metrics;
 mod plugin;
 mod plugin_admin;
 mod queue;
+mod send;
+mod sendmail;
 mod serve;
 mod store;
 mod tasks;
 mod tls;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// A message is a few hundred small allocations, made on one thread and freed on another; what a
@@ -36,10 +39,16 @@ use crate::cli::{ApiKeyCommand, Cli, CliCommand, CredentialCommand, KeyCommand};
 
 fn main() -> ExitCode {
     limits::use_small_pages();
+    let line: Vec<OsString> = std::env::args_os().collect();
+    if let Some(arguments) = sendmail::arguments_of(&line) {
+        return sendmail::run(arguments);
+    }
     let outcome = match Cli::parse().command {
         CliCommand::Dev(args) => dev::run(&args),
         CliCommand::Serve { config } => serve::run(&config),
         CliCommand::Check { config } => check::run(&config),
+        CliCommand::Send(args) => send::run(&args),
+        CliCommand::Sendmail { arguments } => Ok(sendmail::run(&arguments)),
         CliCommand::Queue(args) => queue::run(&args),
         CliCommand::Plugin(args) => plugin::run(&args),
         CliCommand::PluginCompile { parent, memory, seconds, component, out } => {

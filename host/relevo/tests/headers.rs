@@ -67,17 +67,24 @@ fn a_mistake_is_named_and_nothing_is_accepted() {
     let sink = Sink::start();
     let relay = Relay::start(sink.addr, "", false);
     for (field, said) in [
-        ("X-Relevo-Tags: a", "550 5.6.0 option-field: X-Relevo-Tags: unknown field, did you mean 'X-Relevo-Tag'?"),
+        (
+            "X-Relevo-Tags: a",
+            "550 5.6.0 option-field: X-Relevo-Tags: unknown field, did you mean 'X-Relevo-Tag'?",
+        ),
         ("X-Relevo-Tag: a b", "550 5.6.0 option-field: X-Relevo-Tag: not 1 to 256 ASCII letters"),
         ("X-Relevo-Metadata: {\"a\": 1}", "550 5.6.0 option-field: X-Relevo-Metadata: 'a': invalid type"),
         ("X-Relevo-Send-At: soon", "550 5.6.0 option-field: X-Relevo-Send-At: not a time"),
-        ("X-Relevo-Track: opens=yes", "550 5.7.1 tracking is asked for, but the sending domain has no tracking host"),
+        (
+            "X-Relevo-Track: opens=yes",
+            "550 5.7.1 tracking is asked for, but the sending domain has no tracking host",
+        ),
     ] {
         let reply = send(&relay, &format!("{field}\r\n"), "mistake");
         assert!(reply.starts_with(said), "{field}: {reply}");
     }
     assert!(relay.events("email.queued").is_empty());
-    let rules: Vec<Value> = relay.events("email.rejected").iter().map(|event| event["rule"].clone()).collect();
+    let rules: Vec<Value> =
+        relay.events("email.rejected").iter().map(|event| event["rule"].clone()).collect();
     assert_eq!(rules[0], json!("option-field"));
 }
 
@@ -134,7 +141,8 @@ fn a_template_takes_the_place_of_the_content() {
     let template = json!({"name": "Order", "alias": "order", "subject": "Order {{ n }} ✓", "html": "<p>{{ n }} {{ name }}</p>"});
     let (status, stored) = relay.call("POST", "/templates", &template);
     assert_eq!(status, 201, "{stored}");
-    let fields = "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\nX-Relevo-Template: order\r\n";
+    let fields =
+        "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\nX-Relevo-Template: order\r\n";
     let variables = "X-Relevo-Variables: {\"n\": 7, \"name\": \"Ana & Bo\"}\r\n";
     let reply = send(&relay, fields, "draft");
     assert!(reply.starts_with("550 5.6.0 option-field: X-Relevo-Template: the template"), "{reply}");

@@ -145,18 +145,30 @@ fn templates_include_and_extend_each_other() {
     let page = json!({"name": "Page", "alias": "page", "subject": "x", "html": "{% extends 'layout' %}{% block body %}<p>{{ n }}</p>{% endblock %}"});
     let (status, refused) = relay.call("POST", "/templates", &page);
     assert_eq!((status, &refused["param"]), (422, &json!("html")), "{refused}");
-    assert!(refused["message"].as_str().unwrap().contains("`layout` that it names does not exist"), "{refused}");
+    assert!(
+        refused["message"].as_str().unwrap().contains("`layout` that it names does not exist"),
+        "{refused}"
+    );
 
     let layout = "<body>{% block body %}{% endblock %}{% include \"footer\" %}<a href=\"{{ unsubscribe_url }}\">x</a></body>";
-    created(&relay, &json!({"name": "Footer", "alias": "footer", "subject": "x", "html": "<i>{{ shop }}</i>"}));
-    let unpublished = relay.call("POST", "/templates", &json!({"name": "Layout", "subject": "x", "html": layout}));
-    assert!(unpublished.1["message"].as_str().unwrap().contains("has no published version"), "{}", unpublished.1);
+    created(
+        &relay,
+        &json!({"name": "Footer", "alias": "footer", "subject": "x", "html": "<i>{{ shop }}</i>"}),
+    );
+    let unpublished =
+        relay.call("POST", "/templates", &json!({"name": "Layout", "subject": "x", "html": layout}));
+    assert!(
+        unpublished.1["message"].as_str().unwrap().contains("has no published version"),
+        "{}",
+        unpublished.1
+    );
     publish("footer");
     created(&relay, &json!({"name": "Layout", "alias": "layout", "subject": "x", "html": layout}));
     publish("layout");
     created(&relay, &page);
     publish("page");
-    let render = |variables: Value| relay.call("POST", "/templates/page/render", &json!({"variables": variables}));
+    let render =
+        |variables: Value| relay.call("POST", "/templates/page/render", &json!({"variables": variables}));
     let (status, rendered) = render(json!({"n": 7, "shop": "A & B"}));
     assert_eq!(status, 200, "{rendered}");
     // Values are escaped in HTML, slashes too.
@@ -181,6 +193,7 @@ fn templates_include_and_extend_each_other() {
     let (status, refused) = relay.call("POST", "/render", &dynamic);
     assert_eq!(status, 422);
     assert!(refused["message"].as_str().unwrap().contains("must be a text in quotes"), "{refused}");
-    let (status, text) = relay.call("POST", "/render", &json!({"subject": "x", "text": "{% include 'footer' %}"}));
+    let (status, text) =
+        relay.call("POST", "/render", &json!({"subject": "x", "text": "{% include 'footer' %}"}));
     assert_eq!((status, &text["message"]), (422, &json!("the template `footer` has no text")), "{text}");
 }

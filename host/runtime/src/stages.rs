@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use relevo_mailkit::model::{
     MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest, SignatureVerdict,
-    SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource, TrackOptions, Txt, ValidateOptions,
+    SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource, TrackOptions, Txt,
+    ValidateOptions,
 };
 use relevo_mailkit::source::Source;
 

@@ -5,7 +5,8 @@ use std::io;
 
 use relevo_mailkit::model::{
     MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest, SignatureVerdict,
-    SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource, TrackOptions, Txt, ValidateOptions,
+    SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource, TrackOptions, Txt,
+    ValidateOptions,
 };
 use relevo_mailkit::source::{Source, for_each_chunk};
 use relevo_runtime::{Blame, Fault, FaultKind, Stage, StageStats, Stages};

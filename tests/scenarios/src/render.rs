@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use relevo_mailkit::model::{
-    Edit, MessageOptions, Note, Part, Refusal, Rendered, Report, Rewrite, Segment, SignatureVerdict, SigningInput, Span,
-    TemplateError,
+    Edit, MessageOptions, Note, Part, Refusal, Rendered, Report, Rewrite, Segment, SignatureVerdict,
+    SigningInput, Span, TemplateError,
 };
 
 fn octets(octets: &[u8]) -> String {

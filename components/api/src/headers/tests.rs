@@ -82,21 +82,45 @@ fn mistakes_name_the_field_and_what_is_right() {
         ),
         ("X-Relevo-Metadata", "[]", "`X-Relevo-Metadata`: invalid type: array, expected an object"),
         ("X-Relevo-Variables", "{}", "`X-Relevo-Variables`: there is no X-Relevo-Template that uses them"),
-        ("X-Relevo-Track", "", "`X-Relevo-Track`: is empty: `yes`, `no` or a list such as `opens=no, clicks=yes` is wanted"),
-        ("X-Relevo-Track", "opens", "`X-Relevo-Track`: not `yes`, `no` or a list such as `opens=no, clicks=yes`"),
+        (
+            "X-Relevo-Track",
+            "",
+            "`X-Relevo-Track`: is empty: `yes`, `no` or a list such as `opens=no, clicks=yes` is wanted",
+        ),
+        (
+            "X-Relevo-Track",
+            "opens",
+            "`X-Relevo-Track`: not `yes`, `no` or a list such as `opens=no, clicks=yes`",
+        ),
         ("X-Relevo-Track", "opens=1", "`X-Relevo-Track`: `opens` is neither `yes` nor `no`"),
         ("X-Relevo-Track", "opens=no,opens=no", "`X-Relevo-Track`: `opens` is given twice"),
-        ("X-Relevo-Track", "links=no", "`X-Relevo-Track`: `links` is none of `opens`, `clicks`, `clicks_text` and `exclude`"),
+        (
+            "X-Relevo-Track",
+            "links=no",
+            "`X-Relevo-Track`: `links` is none of `opens`, `clicks`, `clicks_text` and `exclude`",
+        ),
         ("X-Relevo-Stream", "bulk", "`X-Relevo-Stream`: `bulk` is neither `transactional` nor `marketing`"),
-        ("X-Relevo-Topic", "a b", "`X-Relevo-Topic`: not a name: 1 to 128 ASCII letters, digits, `_`, `-` and `.`"),
+        (
+            "X-Relevo-Topic",
+            "a b",
+            "`X-Relevo-Topic`: not a name: 1 to 128 ASCII letters, digits, `_`, `-` and `.`",
+        ),
         (
             "X-Relevo-Send-At",
             "soon",
             "`X-Relevo-Send-At`: not a time: give RFC 3339 with an offset (`2026-12-24T18:00:00+01:00`) or a span (`in 2 hours`)",
         ),
         ("X-Relevo-Send-At", "in 60 weeks", "`X-Relevo-Send-At`: more than 366 days ahead"),
-        ("X-Relevo-Expires-At", "2026-01-01T00:00:00Z", "`X-Relevo-Expires-At`: not after the time of sending"),
-        ("X-Relevo-Idempotency-Key", "é", "`X-Relevo-Idempotency-Key`: not 1 to 256 printable ASCII characters"),
+        (
+            "X-Relevo-Expires-At",
+            "2026-01-01T00:00:00Z",
+            "`X-Relevo-Expires-At`: not after the time of sending",
+        ),
+        (
+            "X-Relevo-Idempotency-Key",
+            "é",
+            "`X-Relevo-Idempotency-Key`: not 1 to 256 printable ASCII characters",
+        ),
         ("X-Relevo-Tls", "required", "`X-Relevo-Tls`: neither `enforced` nor `opportunistic`"),
     ] {
         assert_eq!(mistake(name, value), said, "{name}: {value}");

@@ -2,7 +2,8 @@
 
 use relevo_mailkit::model::{
     MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest, SignatureVerdict,
-    SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource, TrackOptions, Txt, ValidateOptions,
+    SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource, TrackOptions, Txt,
+    ValidateOptions,
 };
 use relevo_mailkit::source::Source;
 use relevo_runtime::{Blame, Fault, FaultKind, Stage, StageStats, Stages};

@@ -60,7 +60,11 @@ fn add_labels(labels: &mut Labels, fields: &MessageOptions) {
 
 /// SHA-256 of a message with its envelope: whether a message under a known idempotency key is the
 /// one that was accepted.
-pub(super) async fn digest(sender: &str, recipients: Vec<String>, message: &Arc<dyn Source>) -> io::Result<[u8; 32]> {
+pub(super) async fn digest(
+    sender: &str,
+    recipients: Vec<String>,
+    message: &Arc<dyn Source>,
+) -> io::Result<[u8; 32]> {
     let mut digest = Sha256::new();
     for text in [sender].into_iter().chain(recipients.iter().map(String::as_str)) {
         digest.update(text.as_bytes());
@@ -157,7 +161,11 @@ mod tests {
     fn no_field_changes_nothing() {
         let given = SubmissionOptions {
             send_at: Some(5),
-            tracking: TrackingOverride { clicks: Some(true), exclude_domains: vec!["a.example".into()], ..Default::default() },
+            tracking: TrackingOverride {
+                clicks: Some(true),
+                exclude_domains: vec!["a.example".into()],
+                ..Default::default()
+            },
             ..SubmissionOptions::default()
         };
         assert_eq!(merged(&given, &Ok(MessageOptions::default())), Ok(given));

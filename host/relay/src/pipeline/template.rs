@@ -37,9 +37,10 @@ impl Run<'_> {
         let content = templates.render(tenant, &version.content, variables).await.map_err(refusal)?;
         let (subject, seed) = (report.subject.is_empty(), self.id.to_string());
         let message = &incoming.message;
-        let entity = self.pipeline.sandbox.run(WorkClass::Accept, tenant, message, move |stages, _| {
-            stages.entity(content, subject, &seed)
-        });
+        let entity = self
+            .pipeline
+            .sandbox
+            .run(WorkClass::Accept, tenant, message, move |stages, _| stages.entity(content, subject, &seed));
         let entity = entity.await?.map_err(|error| {
             let text = format!("the rendering cannot be sent: {}: {}", error.template, error.message);
             refused("X-Relevo-Template", &text)
@@ -90,7 +91,8 @@ fn refusal(refusal: TemplateRefusal) -> Rejection {
             refused("X-Relevo-Template", &reason)
         }
         TemplateRefusal::Invalid { param, message } => {
-            let field = if param.starts_with("variables") { "X-Relevo-Variables" } else { "X-Relevo-Template" };
+            let field =
+                if param.starts_with("variables") { "X-Relevo-Variables" } else { "X-Relevo-Template" };
             refused(field, &format!("{param}: {message}"))
         }
         TemplateRefusal::Unavailable => {
@@ -139,7 +141,10 @@ mod tests {
     #[tokio::test]
     async fn the_header_stays_but_for_what_describes_the_content() {
         let field = Span { offset: 6, length: 6 };
-        assert_eq!(of("A: b\r\nM: x\r\n\r\nold\r\n", 14, vec![]).await, "A: b\r\nM: x\r\nX: y\r\n\r\nnew\r\n");
+        assert_eq!(
+            of("A: b\r\nM: x\r\n\r\nold\r\n", 14, vec![]).await,
+            "A: b\r\nM: x\r\nX: y\r\n\r\nnew\r\n"
+        );
         let field = vec![Span { offset: 6, ..field }];
         assert_eq!(of("A: b\r\nM: x\r\n\r\nold\r\n", 14, field.clone()).await, "A: b\r\nX: y\r\n\r\nnew\r\n");
         assert_eq!(of("A: b\r\nM: x\r\n", 12, field).await, "A: b\r\nX: y\r\n\r\nnew\r\n");

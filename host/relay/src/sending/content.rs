@@ -36,7 +36,8 @@ impl Content {
                 let templates = &sending.templates;
                 let found = templates.find(&sender.tenant, &choice.id).await.map_err(refuse)?;
                 let version = templates.published(&sender.tenant, &found.id).await.map_err(refuse)?;
-                let loaded = templates.with_partials(&sender.tenant, &version.content).await.map_err(refuse)?;
+                let loaded =
+                    templates.with_partials(&sender.tenant, &version.content).await.map_err(refuse)?;
                 Some((found.id, version, loaded))
             }
             None => None,

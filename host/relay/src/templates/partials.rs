@@ -77,7 +77,8 @@ impl Templates {
                     (true, _) => String::new(),
                     (false, Some(id)) => id,
                     (false, None) => {
-                        let Some((id, content)) = self.partial(tenant, &of.name, &place, &reference).await? else {
+                        let Some((id, content)) = self.partial(tenant, &of.name, &place, &reference).await?
+                        else {
                             continue;
                         };
                         if all.partials.len() == MAX_PARTIALS {
@@ -87,7 +88,12 @@ impl Templates {
                         let (source, name) = (source(&content), reference.name.clone());
                         all.partials.push(partial(&name, &source));
                         graph.ids.insert(name.clone(), id.clone());
-                        pending.push_back(Pending { source, id: id.clone(), place: Some(place.clone()), name });
+                        pending.push_back(Pending {
+                            source,
+                            id: id.clone(),
+                            place: Some(place.clone()),
+                            name,
+                        });
                         id
                     }
                 };
@@ -101,14 +107,23 @@ impl Templates {
         Ok(Loaded { source: all, names: names.into_iter().collect() })
     }
 
-    async fn references(&self, tenant: &str, of: &Pending) -> Result<Vec<TemplateReference>, TemplateRefusal> {
+    async fn references(
+        &self,
+        tenant: &str,
+        of: &Pending,
+    ) -> Result<Vec<TemplateReference>, TemplateRefusal> {
         let source = TemplateSource { partials: Vec::new(), ..of.source.clone() };
         let texts = [Some(&source.subject), source.html.as_ref(), source.mjml.as_ref(), source.text.as_ref()];
-        if !texts.into_iter().flatten().any(|text| text.contains("{%") && WORDS.iter().any(|word| text.contains(word))) {
+        if !texts
+            .into_iter()
+            .flatten()
+            .any(|text| text.contains("{%") && WORDS.iter().any(|word| text.contains(word)))
+        {
             return Ok(Vec::new());
         }
         let nothing: Arc<dyn Source> = Arc::new(Vec::new());
-        let ask = self.sandbox.run(WorkClass::Accept, tenant, &nothing, move |stages, _| stages.references(source));
+        let ask =
+            self.sandbox.run(WorkClass::Accept, tenant, &nothing, move |stages, _| stages.references(source));
         let answer = ask.await.map_err(|fault| {
             warn!(tenant, %fault, "the templates that a template names could not be found");
             TemplateRefusal::Unavailable

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use relevo_mailkit::model::{
-    MessageOptions, Author, AuthorRole, MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest,
-    SignatureVerdict, SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource, TrackOptions, Txt,
-    ValidateOptions,
+    Author, AuthorRole, MessageEnvelope, MessageOptions, Part, Refusal, Rendered, Report, Rewrite,
+    SignatureRequest, SignatureVerdict, SigningInput, TemplateError, TemplateLimits, TemplateReference,
+    TemplateSource, TrackOptions, Txt, ValidateOptions,
 };
 use relevo_mailkit::source::Source;
 use relevo_runtime::{Blame, Fault, FaultKind, Stage, StageStats, Stages};
