@@ -64,7 +64,7 @@ impl Limiter {
         let own = settings.directory.tenant(tenant).and_then(|tenant| tenant.requests_per_second);
         let limit = own.unwrap_or(self.limits.requests_per_second);
         let level = self.requests.spend(&tenant.to_owned(), f64::from(limit), clock.monotonic());
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to a u32")]
+        #[allow(clippy::cast_possible_truncation, reason = "0 to a u32")]
         let remaining = level.left.floor().max(0.0) as u32;
         let reset_seconds = seconds(level.full_in);
         RequestRate { limit, remaining, reset_seconds, exceeded: (!level.is_taken).then_some(level.next_in) }

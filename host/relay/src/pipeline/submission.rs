@@ -86,7 +86,7 @@ pub struct Rejection {
     /// Set when a check refused it: what each of them answered, and which one decided.
     pub policy: Option<Box<PolicyRefusal>>,
     /// Set when the tenant has sent as much as it may.
-    pub quota: Option<QuotaExceeded>,
+    pub quota: Option<Box<QuotaExceeded>>,
 }
 
 /// Why checks refused a message.
@@ -113,7 +113,7 @@ impl Rejection {
 impl From<QuotaExceeded> for Rejection {
     fn from(exceeded: QuotaExceeded) -> Self {
         let rejection = Self::new(452, (4, 7, 1), "quota-exceeded", &exceeded.to_string());
-        Self { quota: Some(exceeded), ..rejection }
+        Self { quota: Some(Box::new(exceeded)), ..rejection }
     }
 }
 

@@ -68,8 +68,10 @@ impl SendRefusal {
 
     pub(super) fn of_rejection(rejection: &Rejection, param: &str) -> Self {
         let (rule, message) = (rejection.rule.clone(), rejection.reply.text.clone());
+        if let Some(exceeded) = rejection.quota.as_deref() {
+            return Self::QuotaExceeded(*exceeded);
+        }
         match rejection.reply.code {
-            _ if rejection.quota.is_some() => rejection.quota.map_or(Self::Unavailable, Self::QuotaExceeded),
             451 => Self::Unavailable,
             code if code < 500 => Self::TryLater { rule, message },
             _ => Self::Refused { param: param.to_owned(), rule, message },
