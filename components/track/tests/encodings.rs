@@ -7,6 +7,7 @@ use common::{Message, html, message, options};
 use proptest::prelude::*;
 use relevo_mailkit::model::{DeclaredEncoding, Encoding, TrackOptions};
 use relevo_mailkit::transfer::{encode_base64, encode_quoted_printable};
+use relevo_mailkit::unsubscribe::PLACEHOLDER;
 
 fn encoded(declared: DeclaredEncoding, text: &str) -> Message {
     let body = match declared {
@@ -154,6 +155,28 @@ proptest! {
         prop_assert_eq!(clicks > 0, !rewrite.links.is_empty());
         // Back again: the same document, whatever was taken for a link.
         prop_assert_eq!(after.replace("https://t.example/c/0", DESTINATION), text);
+    }
+
+    /// Every placeholder becomes the recipient's URL, wherever it stands, and nothing else changes.
+    #[test]
+    fn the_unsubscribe_url_is_replaced(
+        template in document(),
+        declared in prop::sample::select(ENCODINGS.to_vec()),
+        (opens, clicks, reencode) in any::<(bool, bool, bool)>(),
+    ) {
+        let text = template.replace('\u{1}', PLACEHOLDER);
+        let message = encoded(declared, &text);
+        prop_assume!(!text.is_empty());
+        let reencode = if reencode { vec![0] } else { vec![] };
+        let options = TrackOptions { opens, clicks, reencode, unsubscribe_length: 200, ..options() };
+        let rewrite = message.rewrite(&options);
+        prop_assert!(rewrite.links.iter().all(|link| !link.contains("unsubscribe.invalid")));
+        let after = message.text(&rewrite);
+        let places = after.matches("https://t.example/u/0").count();
+        prop_assert_eq!(places, text.matches(PLACEHOLDER).count());
+        let pixel = "<img src=\"https://t.example/o/0\" width=\"1\" height=\"1\" alt=\"\">";
+        let after = after.replace(pixel, "").replace("https://t.example/c/0", "https://b.example/");
+        prop_assert_eq!(after.replace("https://t.example/u/0", PLACEHOLDER), text);
     }
 
     #[test]

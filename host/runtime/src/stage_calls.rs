@@ -21,8 +21,9 @@ fn seed(now: i64, size: u64) -> u64 {
 /// Returns true if the tracking stage could ask for one of these parts. It decides itself; this
 /// only spares an instance.
 fn could_rewrite(options: &TrackOptions, parts: &[Part]) -> bool {
-    let html = options.clicks || options.opens;
-    let text = options.clicks && options.text_links;
+    let unsubscribe = options.unsubscribe_length > 0;
+    let html = options.clicks || options.opens || unsubscribe;
+    let text = (options.clicks && options.text_links) || unsubscribe;
     parts.iter().any(|part| {
         let typed = (html && part.media_type == "text/html") || (text && part.media_type == "text/plain");
         typed && !part.attachment && !part.sealed
