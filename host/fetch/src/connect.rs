@@ -31,9 +31,8 @@ pub(crate) async fn connect(fetcher: &Fetcher, url: &Url) -> Result<Connection, 
         Host::Ipv6(ip) => vec![IpAddr::V6(*ip)],
         Host::Domain(domain) => fetcher.resolve.addresses(domain.trim_end_matches('.')).await?.addresses,
     };
-    let is_allowed =
-        |ip: &IpAddr| !is_inner(*ip) || fetcher.allowed.iter().any(|n| n.contains(&ip.to_canonical()));
-    let outer: Vec<IpAddr> = addresses.iter().copied().filter(is_allowed).take(MAX_ADDRESSES).collect();
+    let allowed = addresses.iter().copied().filter(|ip| is_allowed(fetcher, *ip));
+    let outer: Vec<IpAddr> = allowed.take(MAX_ADDRESSES).collect();
     if let (true, Some(address)) = (outer.is_empty(), addresses.first()) {
         return Err(FetchError::Inner { host: name, address: *address });
     }
@@ -54,6 +53,26 @@ pub(crate) async fn connect(fetcher: &Fetcher, url: &Url) -> Result<Connection, 
         Ok(stream) => Ok(Connection::Tls(Box::new(stream))),
         Err(error) => Err(FetchError::Tls { host: name, detail: error.to_string() }),
     }
+}
+
+/// Refuses a URL with an inner address in it.
+pub(crate) fn check(fetcher: &Fetcher, url: &Url) -> Result<(), FetchError> {
+    let address = match url.host() {
+        None => return Err(FetchError::Url("it names no host".to_owned())),
+        Some(Host::Domain(_)) => return Ok(()),
+        Some(Host::Ipv4(ip)) => IpAddr::V4(ip),
+        Some(Host::Ipv6(ip)) => IpAddr::V6(ip),
+    };
+    match is_allowed(fetcher, address) {
+        true => Ok(()),
+        false => {
+            Err(FetchError::Inner { host: url.host().map(|h| h.to_string()).unwrap_or_default(), address })
+        }
+    }
+}
+
+fn is_allowed(fetcher: &Fetcher, ip: IpAddr) -> bool {
+    !is_inner(ip) || fetcher.allowed.iter().any(|network| network.contains(&ip.to_canonical()))
 }
 
 async fn first_of(addresses: &[IpAddr], port: u16, host: &str) -> Result<TcpStream, FetchError> {

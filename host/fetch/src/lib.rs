@@ -52,6 +52,14 @@ impl Fetcher {
         Ok(Self { resolve, tls: Arc::new(tls), allowed: allowed.into() })
     }
 
+    /// Checks what can be known of a URL before its name is looked up. `clear`: `http` is allowed.
+    ///
+    /// # Errors
+    /// [`FetchError::Url`], or [`FetchError::Inner`] for an inner address in the URL.
+    pub fn check(&self, url: &str, clear: bool) -> Result<(), FetchError> {
+        connect::check(self, &request::usable(url, clear)?)
+    }
+
     /// Sends one request and reads the whole answer.
     ///
     /// # Errors

@@ -46,6 +46,8 @@ pub struct FetchLimits {
     pub time: Duration,
     /// Octets of the answer's body.
     pub body: usize,
+    /// A larger body is cut; otherwise it is an error.
+    pub cut: bool,
     /// `http` is allowed.
     pub clear: bool,
 }
@@ -93,8 +95,8 @@ pub(crate) async fn send(
     // Before anything is connected: what cannot be sent costs the host nothing.
     let message = message(request, &url)?;
     match connect(fetcher, &url).await? {
-        Connection::Clear(stream) => exchange(stream, message, limits.body).await,
-        Connection::Tls(stream) => exchange(*stream, message, limits.body).await,
+        Connection::Clear(stream) => exchange(stream, message, limits).await,
+        Connection::Tls(stream) => exchange(*stream, message, limits).await,
     }
 }
 
@@ -136,7 +138,7 @@ fn message(request: FetchRequest, url: &Url) -> Result<hyper::Request<Full<Bytes
 async fn exchange<S>(
     stream: S,
     message: hyper::Request<Full<Bytes>>,
-    limit: usize,
+    limits: FetchLimits,
 ) -> Result<FetchResponse, FetchError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -161,8 +163,13 @@ where
         let mut octets = Vec::new();
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
-            if octets.len() + data.len() > limit {
-                return Err(FetchError::TooLarge(limit));
+            let room = limits.body.saturating_sub(octets.len());
+            if data.len() > room {
+                if !limits.cut {
+                    return Err(FetchError::TooLarge(limits.body));
+                }
+                octets.extend_from_slice(&data[..room]);
+                break;
             }
             octets.extend_from_slice(&data);
         }
@@ -245,7 +252,8 @@ mod tests {
         let request =
             FetchRequest { method: Method::Get, url: String::new(), headers: Vec::new(), body: Vec::new() };
         let stream = Breaking { answer: answer.as_bytes(), is_written: false, reader: None };
-        exchange(stream, message(request, &url)?, 100).await
+        let limits = FetchLimits { time: Duration::from_secs(20), body: 100, cut: false, clear: false };
+        exchange(stream, message(request, &url)?, limits).await
     }
 
     #[tokio::test]

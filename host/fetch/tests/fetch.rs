@@ -31,7 +31,8 @@ impl Resolve for Fixed {
     }
 }
 
-const LIMITS: FetchLimits = FetchLimits { time: Duration::from_secs(20), body: 1_000, clear: true };
+const LIMITS: FetchLimits =
+    FetchLimits { time: Duration::from_secs(20), body: 1_000, cut: false, clear: true };
 
 fn fetcher(addresses: &[&str], allowed: &[&str], roots: RootCertStore) -> Fetcher {
     let addresses = addresses.iter().map(|a| a.parse().unwrap()).collect();

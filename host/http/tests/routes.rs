@@ -31,6 +31,7 @@ const ROUTES: &[(&str, &str, For)] = &[
     ("GET", "/api-keys", For::Tenants),
     ("GET", "/audit", For::Tenants),
     ("GET", "/quota", For::Tenants),
+    ("GET", "/webhooks", For::Tenants),
     ("GET", "/plugins", For::Admins),
     ("PUT", "/plugins/acme/list", For::Admins),
     ("PUT", "/plugins/acme/list/shadow", For::Admins),

@@ -44,6 +44,7 @@ pub use templates::{
 };
 pub use topics::{TopicChange, TopicRecord, TopicStore};
 pub use webhooks::{
-    StoredSecret, WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookSettings, WebhookStatus,
-    WebhookStore,
+    PendingWebhooks, StoredSecret, StoredTag, WebhookAttempt, WebhookAttemptFilter, WebhookAttemptPlace,
+    WebhookDelivery, WebhookDeliveryFilter, WebhookDeliveryPlace, WebhookDeliveryStore, WebhookEndpoint,
+    WebhookEndpointStore, WebhookFailing, WebhookSettings, WebhookSettlement, WebhookSpan, WebhookStatus,
 };

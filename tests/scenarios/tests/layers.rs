@@ -45,6 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("relevo-fetch", &["relevo-resolve"]),
     ("relevo-statistics", &["relevo-queue", "relevo-store"]),
     ("relevo-store", &[]),
+    ("relevo-webhooks", &["relevo-fetch", "relevo-queue", "relevo-store"]),
     ("relevo-runtime", &[]),
     ("relevo-smtp", &["relevo-proto"]),
     ("relevo-delivery", &["relevo-queue", "relevo-resolve", "relevo-runtime", "relevo-smtp"]),
@@ -62,7 +63,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("relevo-policy", &["relevo-relay", "relevo-queue", "relevo-runtime", "relevo-smtp", "relevo-store"]),
-    ("relevo-http", &["relevo-relay", "relevo-queue", "relevo-statistics"]),
+    ("relevo-http", &["relevo-relay", "relevo-queue", "relevo-statistics", "relevo-webhooks"]),
     (
         "relevo",
         &[
@@ -77,6 +78,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "relevo-smtp",
             "relevo-statistics",
             "relevo-store",
+            "relevo-webhooks",
         ],
     ),
 ];

@@ -18,6 +18,7 @@ mod stats;
 mod suppressions;
 mod templates;
 mod topics;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -37,6 +38,7 @@ use relevo_relay::settings::SettingsHandle;
 use relevo_relay::suppressions::Suppressions;
 use relevo_relay::templates::Templates;
 use relevo_statistics::Statistics;
+use relevo_webhooks::Webhooks;
 
 use crate::error::{self, RequestError};
 use follow::LongPolls;
@@ -55,6 +57,7 @@ pub struct ApiServices {
     admin: AdminServices,
     limits: Arc<Limiter>,
     statistics: Statistics,
+    webhooks: Webhooks,
     polls: Arc<LongPolls>,
 }
 
@@ -85,6 +88,7 @@ impl ApiServices {
         suppressions: Arc<Suppressions>,
         sending: Sending,
         statistics: Statistics,
+        webhooks: Webhooks,
         admin: AdminServices,
     ) -> Self {
         let emails = Emails::new(Arc::clone(&events));
@@ -97,6 +101,7 @@ impl ApiServices {
             sending,
             emails,
             statistics,
+            webhooks,
             admin,
             limits,
             polls: Arc::default(),
@@ -144,6 +149,7 @@ pub(crate) fn routes(services: &ApiServices) -> Router<ApiServices> {
         .route("/topics", get(topics::list).post(topics::create))
         .route("/topics/{name}", get(topics::show).patch(topics::update).delete(topics::delete))
         .route("/contacts/{email}/topics", get(topics::choices).patch(topics::choose))
+        .merge(webhooks::routes())
         .layer(DefaultBodyLimit::max(MAX_JSON))
         .route_layer(middleware::from_fn_with_state(services.clone(), admission::admit))
 }

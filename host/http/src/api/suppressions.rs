@@ -450,7 +450,7 @@ fn filter(conditions: Conditions) -> Result<SuppressionFilter, RequestError> {
 }
 
 /// RFC 3339 alone: a span such as `in 1 hour` would be one from now, and means nothing here.
-fn instant(param: &'static str, text: &str) -> Result<i64, RequestError> {
+pub(super) fn instant(param: &'static str, text: &str) -> Result<i64, RequestError> {
     let wrong = || {
         let message = "must be a time of RFC 3339 with an offset, such as 2026-12-24T18:00:00+01:00";
         RequestError::invalid(param, message)

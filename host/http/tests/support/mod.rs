@@ -38,6 +38,7 @@ use relevo_relay::unsubscribe::UnsubscribeEndpoint;
 use relevo_resolve::{Addresses, IpFamily, MailRoute, Resolve, ResolveError};
 use relevo_statistics::Statistics;
 use relevo_store::{ControlStore, StoreUrl};
+use relevo_webhooks::{WebhookConfig, WebhookMetrics, WebhookParts, Webhooks};
 use rustls::RootCertStore;
 use sha2::{Digest, Sha256};
 use tower::ServiceExt;
@@ -144,13 +145,13 @@ fn settings() -> Settings {
     }
 }
 
-/// Templates, suppressions, statistics and administration in a store of their own, for stages that
+/// Templates, suppressions, statistics, webhooks and administration in a store of their own, for stages that
 /// answer nothing.
 async fn control(
     directory: &std::path::Path,
     events: &Arc<dyn EventLog>,
     settings: &SettingsHandle,
-) -> (Templates, Arc<Suppressions>, Statistics, AdminServices) {
+) -> (Templates, Arc<Suppressions>, Statistics, Webhooks, AdminServices) {
     let store = ControlStore::open(&StoreUrl::File(directory.join("control.sqlite"))).await.unwrap();
     let (store, clock, ids) = (Arc::new(store), Arc::new(SystemClock::new()), Arc::new(RandomIds));
     let topics = Topics::new(store.clone(), clock.clone(), ids.clone());
@@ -173,7 +174,24 @@ async fn control(
         clock: time,
         limits: ApiLimits::default(),
     };
-    (Templates::new(store, sandbox, clock, ids), Arc::new(suppressions.unwrap()), statistics, admin)
+    let webhooks = webhooks(store.clone(), events.clone());
+    let templates = Templates::new(store, sandbox, clock, ids);
+    (templates, Arc::new(suppressions.unwrap()), statistics, webhooks, admin)
+}
+
+/// Webhooks that nobody runs: endpoints are kept, and nothing is sent.
+fn webhooks(store: Arc<ControlStore>, events: Arc<dyn EventLog>) -> Webhooks {
+    let fetcher = Fetcher::new(Arc::new(NoNames), RootCertStore::empty(), Vec::new()).unwrap();
+    Webhooks::new(WebhookParts {
+        endpoints: store.clone(),
+        deliveries: store,
+        events,
+        node: "n1".to_owned(),
+        fetcher,
+        now: Arc::new(|| 1_795_000_000_000),
+        metrics: WebhookMetrics::default(),
+        config: WebhookConfig { max_endpoints: 3, ..WebhookConfig::default() },
+    })
 }
 
 /// Sends nothing: its stages answer nothing.
@@ -232,7 +250,7 @@ impl World {
             Arc::new(SystemClock::new()),
             TrackingMetrics::default(),
         );
-        let (templates, suppressions, statistics, admin) =
+        let (templates, suppressions, statistics, webhooks, admin) =
             control(directory.path(), &events, &settings).await;
         let sending = sending(&store, &templates, &suppressions);
         let tracking = Arc::new(tracking);
@@ -245,6 +263,7 @@ impl World {
                 suppressions,
                 sending,
                 statistics,
+                webhooks,
                 admin,
             ),
             tracking,

@@ -34,7 +34,7 @@ pub(super) async fn load(fetcher: &Fetcher, request: &CheckedRequest) -> Result<
 
 async fn fetch(fetcher: &Fetcher, url: String, most: usize) -> Result<Vec<u8>, String> {
     let request = FetchRequest { method: Method::Get, url, headers: Vec::new(), body: Vec::new() };
-    let limits = FetchLimits { time: TIME, body: most, clear: false };
+    let limits = FetchLimits { time: TIME, body: most, cut: false, clear: false };
     let answer = fetcher.send(request, limits).await.map_err(|error| error.to_string())?;
     match answer.status {
         200 => Ok(answer.body),

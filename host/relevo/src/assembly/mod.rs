@@ -3,6 +3,7 @@
 mod base;
 mod listeners;
 mod running;
+mod webhooks;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -81,6 +82,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     PluginCollector::register(&mut registry, plugins.clone());
     let copies = copies(base.copies(observer.as_ref()));
     let suppressions = suppressions(&base, &control_store).await?;
+    let webhooks = webhooks::webhooks(&base, &control_store, resolve.clone(), &mut registry)?;
     let outside = (resolve, dial, copies);
     let prepared = prepare_delivery(&base, &plugins, &suppressions, outside, &mut registry)?;
     let delivery = prepared.handle();
@@ -106,7 +108,16 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let admin = administration(&base, &control_store, (&directory, published), &quotas);
     let (keys, audit) = (admin.keys.clone(), admin.audit.clone());
     let (settings, events_of) = (base.settings.clone(), base.store.clone());
-    let api = ApiServices::new(settings, events_of, templates, suppressions, sending, statistics, admin);
+    let api = ApiServices::new(
+        settings,
+        events_of,
+        templates,
+        suppressions,
+        sending,
+        statistics,
+        webhooks.clone(),
+        admin,
+    );
     let public = (tracking.clone(), unsubscribe, api);
     let http = http_services(&base, &plugins, public, inbox, tasks.watch(), registry);
     let (stop, stopped) = watch::channel(false);
@@ -121,6 +132,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     tasks.spawn("the reader of statistics", reader.run());
     tasks.spawn("the removal of old events", prune(events, clock, base.parts.events));
     let reread_directory = Arc::new(Notify::new());
+    tasks.spawn("webhooks", async move { webhooks.run().await });
     let reread = reread_directory.clone();
     tasks.spawn("the directory of the store", async move { directory.run(reread).await });
     spawn_writers(&mut tasks, &keys, &quotas, audit, base.parts.events.audit_retention);

@@ -4,7 +4,8 @@
 //! To add a key:
 //! 1. Add a field to its section in `schema.rs`; its type says what the value looks like
 //!    (`formats`).
-//! 2. Use it where the section is checked (`server.rs`, `egress.rs`, `tenants.rs`, `plugins.rs`),
+//! 2. Use it where the section is checked (`server.rs`, `egress.rs`, `tenants.rs`, `plugins.rs`,
+//!    `webhooks.rs`),
 //!    with its default. Limits and what must agree with other keys are checked there, too.
 //! 3. Describe it with its default in `relevo.example.toml`.
 //! 4. Add its mistakes to a file in `tests/configs`, each with `#!` and the message behind it.
@@ -18,6 +19,7 @@ mod schema;
 mod server;
 mod tenants;
 mod values;
+mod webhooks;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,6 +33,7 @@ use relevo_store::StoreUrl;
 use document::{Document, Mistake};
 use schema::File;
 pub(crate) use server::{DnsConfig, EventsConfig, HttpConfig, SmtpConfig};
+pub(crate) use webhooks::WebhooksConfig;
 
 /// Octets of a configuration: some 10,000 tenants.
 const MAX_FILE: u64 = 32 << 20;
@@ -49,6 +52,7 @@ pub(crate) struct RelayConfig {
     /// Extra certificate authorities for verified TLS to next hops.
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) events: EventsConfig,
+    pub(crate) webhooks: WebhooksConfig,
     pub(crate) settings: Settings,
 }
 
@@ -113,15 +117,18 @@ fn check(d: &mut Document<'_>, file: &File) -> RelayConfig {
         dns: server::dns(file),
         ca_file,
         events: server::events(file),
+        webhooks: webhooks::webhooks(d, file),
     }
 }
 
 impl RelayConfig {
     /// What can be reloaded, and the rest.
     pub(crate) fn split(self) -> (Settings, ServerParts) {
-        let Self { data_dir, queue, store, smtp, http, dns, ca_file, events, settings } = self;
+        let Self { data_dir, queue, store, smtp, http, dns, ca_file, events, webhooks, settings } = self;
         let (hostname, ip) = (settings.hostname.clone(), settings.delivery.ip);
-        (settings, ServerParts { hostname, data_dir, queue, store, smtp, http, dns, ip, ca_file, events })
+        let parts =
+            ServerParts { hostname, data_dir, queue, store, smtp, http, dns, ip, ca_file, events, webhooks };
+        (settings, parts)
     }
 }
 
@@ -141,6 +148,7 @@ pub(crate) struct ServerParts {
     pub(crate) ip: IpFamily,
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) events: EventsConfig,
+    pub(crate) webhooks: WebhooksConfig,
 }
 
 impl ServerParts {
@@ -164,6 +172,7 @@ impl ServerParts {
             ("`ip` of [delivery]", self.ip != other.ip),
             ("`ca_file` of [delivery]", self.ca_file != other.ca_file),
             ("[events]", self.events != other.events),
+            ("[webhooks]", self.webhooks != other.webhooks),
         ];
         differ.into_iter().filter_map(|(what, differs)| differs.then_some(what)).collect()
     }

@@ -38,6 +38,7 @@ pub(crate) struct File {
     pub(crate) queue: Section<QueueTable>,
     pub(crate) store: Section<StoreTable>,
     pub(crate) events: Section<EventsTable>,
+    pub(crate) webhooks: Section<WebhooksTable>,
     pub(crate) plugins: Section<PluginsTable>,
     pub(crate) tenant: Vec<Section<TenantTable>>,
 }
@@ -176,6 +177,22 @@ pub(crate) struct EventsTable {
     pub(crate) retention: Key<Time>,
     pub(crate) max_events: Key<u64>,
     pub(crate) audit_retention: Key<Time>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct WebhooksTable {
+    pub(crate) allow_http: Key<bool>,
+    pub(crate) allow_networks: List<Network>,
+    pub(crate) max_endpoints: Key<u32>,
+    pub(crate) max_pending: Key<u64>,
+    pub(crate) max_connections: Key<usize>,
+    pub(crate) connections_per_tenant: Key<usize>,
+    pub(crate) connections_per_endpoint: Key<usize>,
+    pub(crate) timeout: Key<ShortTime>,
+    pub(crate) retry: Option<List<Time>>,
+    pub(crate) disable_after: Key<Time>,
+    pub(crate) retention: Key<Time>,
 }
 
 #[derive(Default, Deserialize)]

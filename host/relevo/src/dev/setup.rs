@@ -50,6 +50,10 @@ submission = ["{smtp}"]
 [http]
 listen = ["{http}"]
 
+[webhooks]
+allow_http = true
+allow_networks = ["127.0.0.0/8", "::1/128"]
+
 [[tenant]]
 id = "dev"
 credentials = [{{ username = "{USER}", password_hash = "{password}" }}]

@@ -11,7 +11,7 @@ use relevo_store::{
     ApiKeyStore, ComponentVersion, ControlStore, ControlStoreError, CredentialRecord, DirectoryStore,
     DkimRecord, DomainRecord, DomainSettings, PluginData, PluginRecord, PluginStore, QuotaSettings,
     SuppressionFilter, SuppressionStore, TemplateStore, TenantRecord, TenantSettings, TopicStore,
-    TrackingRecord, WebhookStore,
+    TrackingRecord, WebhookEndpointStore,
 };
 
 /// Runs all of it on an empty store.
@@ -42,6 +42,8 @@ pub(crate) async fn holds(store: &ControlStore) {
     statistics::sums_are_grouped_by_interval_and_value(store).await;
     statistics::what_was_seen_is_counted_once(store).await;
     statistics::sites_are_replaced_and_what_is_old_goes(store).await;
+    webhooks::attempts_are_settled_with_their_deliveries(store).await;
+    webhooks::ended_deliveries_are_replayed_and_pruned(store).await;
 }
 
 fn tenant(id: &str) -> TenantRecord {

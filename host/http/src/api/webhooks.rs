@@ -1,0 +1,227 @@
+//! `/webhooks`: endpoints that are told of events.
+
+mod deliveries;
+mod views;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::Json;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use relevo_webhooks::{NewWebhook, StoredTag, WebhookChange, WebhookError, Webhooks};
+use serde::Deserialize;
+
+use self::views::{TestView, WebhookStateName, WebhookView};
+use super::ApiServices;
+use super::auth::Caller;
+use super::body;
+use super::list::{ListQuery, Page};
+use crate::bearer::Proven;
+use crate::error::{self, RequestError};
+
+/// Time for which secrets overlap, unless a request says another.
+const OVERLAP: u64 = 24 * 3_600;
+/// The longest time for which secrets overlap.
+const MAX_OVERLAP: u64 = 7 * 24 * 3_600;
+
+pub(super) fn routes() -> Router<ApiServices> {
+    Router::new()
+        .route("/webhooks", get(list).post(create))
+        .route("/webhooks/{id}", get(show).patch(update).delete(delete))
+        .route("/webhooks/{id}/rotate-secret", post(rotate))
+        .route("/webhooks/{id}/signing-secret/rotate", post(rotate))
+        .route("/webhooks/{id}/test", post(test))
+        .route("/webhooks/{id}/attempts", get(deliveries::attempts))
+        .route("/webhooks/{id}/replay", post(deliveries::replay_span))
+        .merge(deliveries::routes("deliveries"))
+        .merge(deliveries::routes("events"))
+}
+
+/// The body of `POST /webhooks`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WebhookFields {
+    /// The URL that events are posted to.
+    endpoint: String,
+    /// Event types; absent or empty: all.
+    #[serde(default)]
+    events: Option<Vec<String>>,
+    /// `enabled` unless given.
+    #[serde(default)]
+    status: Option<WebhookStateName>,
+    /// For people.
+    #[serde(default)]
+    description: Option<String>,
+    /// Only events about messages with one of these tags.
+    #[serde(default)]
+    tags: Option<Vec<TagFields>>,
+    /// Only events about messages of these streams.
+    #[serde(default)]
+    streams: Option<Vec<String>>,
+    /// Further fields of every request, by name.
+    #[serde(default)]
+    headers: Option<BTreeMap<String, String>>,
+}
+
+/// The body of `PATCH /webhooks/{id}`. A field that is absent stays as it is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct WebhookUpdate {
+    /// The URL that events are posted to.
+    endpoint: Option<String>,
+    /// Event types; empty: all.
+    events: Option<Vec<String>>,
+    /// `enabled` or `disabled`.
+    status: Option<WebhookStateName>,
+    /// For people.
+    description: Option<String>,
+    /// Tags; empty: no condition.
+    tags: Option<Vec<TagFields>>,
+    /// Streams; empty: all.
+    streams: Option<Vec<String>>,
+    /// Further fields of every request: all of them are replaced.
+    headers: Option<BTreeMap<String, String>>,
+}
+
+/// A condition on tags.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TagFields {
+    /// Name of the tag.
+    name: String,
+    /// Value of the tag; absent: any.
+    #[serde(default)]
+    value: Option<String>,
+}
+
+/// The body of `POST /webhooks/{id}/rotate-secret`; it may be empty.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RotateFields {
+    /// Seconds for which the secrets of before sign, too: a day unless given, a week at most.
+    overlap_seconds: Option<u64>,
+}
+
+impl From<WebhookError> for RequestError {
+    fn from(error: WebhookError) -> Self {
+        match error {
+            WebhookError::Field { param, message } => Self::invalid(param, message),
+            WebhookError::NotFound(message) => Self::NotFound(message.to_owned()),
+            WebhookError::Conflict(message) => Self::Conflict(message),
+            WebhookError::Busy => Self::TooMany { retry_after: Duration::from_secs(1) },
+            WebhookError::Unavailable => Self::unavailable(),
+        }
+    }
+}
+
+impl From<TagFields> for StoredTag {
+    fn from(TagFields { name, value }: TagFields) -> Self {
+        Self { name, value }
+    }
+}
+
+fn tags(tags: Vec<TagFields>) -> Vec<StoredTag> {
+    tags.into_iter().map(Into::into).collect()
+}
+
+/// Makes an endpoint. The answer has its secret.
+async fn create(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<WebhookView>), RequestError> {
+    let fields: WebhookFields = body::read(&body)?;
+    let new = NewWebhook {
+        url: fields.endpoint,
+        enabled: fields.status.unwrap_or(WebhookStateName::Enabled).is_enabled(),
+        description: fields.description.unwrap_or_default(),
+        types: fields.events.unwrap_or_default(),
+        tags: tags(fields.tags.unwrap_or_default()),
+        streams: fields.streams.unwrap_or_default(),
+        headers: fields.headers.unwrap_or_default().into_iter().collect(),
+    };
+    let made = services.webhooks.create(&caller.tenant, new).await?;
+    Ok((StatusCode::CREATED, Json(WebhookView::with_secret(made))))
+}
+
+/// Lists endpoints by id.
+async fn list(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Json<Page<WebhookView>>, RequestError> {
+    let bounds = error::query(query)?.bounds()?;
+    let found = services.webhooks.list(&caller.tenant, &bounds.after, bounds.with_one_more()).await?;
+    Ok(Json(bounds.page(found, WebhookView::without_secret)))
+}
+
+/// Shows an endpoint with its secret.
+async fn show(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    Path(id): Path<String>,
+) -> Result<Json<WebhookView>, RequestError> {
+    Ok(Json(WebhookView::with_secret(services.webhooks.get(&caller.tenant, &id).await?)))
+}
+
+/// Changes the fields that are given, all or none.
+async fn update(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Json<WebhookView>, RequestError> {
+    let fields: WebhookUpdate = body::read(&body)?;
+    let change = WebhookChange {
+        url: fields.endpoint,
+        enabled: fields.status.map(WebhookStateName::is_enabled),
+        description: fields.description,
+        types: fields.events,
+        tags: fields.tags.map(tags),
+        streams: fields.streams,
+        headers: fields.headers.map(|headers| headers.into_iter().collect()),
+    };
+    let changed = services.webhooks.change(&caller.tenant, &id, change).await?;
+    Ok(Json(WebhookView::without_secret(changed)))
+}
+
+/// Deletes an endpoint with its deliveries.
+async fn delete(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    Path(id): Path<String>,
+) -> Result<Json<body::Deleted>, RequestError> {
+    services.webhooks.delete(&caller.tenant, &id).await?;
+    Ok(Json(body::Deleted::new("webhook", id)))
+}
+
+/// Gives an endpoint another secret. The secrets of before sign, too, for a time.
+async fn rotate(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Json<WebhookView>, RequestError> {
+    let fields: RotateFields = body::read_or_default(&body)?;
+    let overlap = fields.overlap_seconds.unwrap_or(OVERLAP);
+    if overlap > MAX_OVERLAP {
+        return Err(RequestError::invalid("overlap_seconds", format!("must be at most {MAX_OVERLAP}")));
+    }
+    let webhooks: &Webhooks = &services.webhooks;
+    let rotated = webhooks.rotate(&caller.tenant, &id, Duration::from_secs(overlap)).await?;
+    Ok(Json(WebhookView::with_secret(rotated)))
+}
+
+/// Posts a test to an endpoint, and shows what came of it.
+async fn test(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    Path(id): Path<String>,
+) -> Result<Json<TestView>, RequestError> {
+    Ok(Json(services.webhooks.test(&caller.tenant, &id).await?.into()))
+}
