@@ -77,7 +77,7 @@ async fn post(args: &SendArgs, key: &str, body: Vec<u8>) -> anyhow::Result<Fetch
     }
     let url = format!("{}/emails", api_url(args).trim_end_matches('/'));
     let request = FetchRequest { method: Method::Post, url, headers, body };
-    let limits = FetchLimits { time: PATIENCE, body: MAX_ANSWER, clear: true };
+    let limits = FetchLimits { time: PATIENCE, body: MAX_ANSWER, clear: true, cut: false };
     fetcher.send(request, limits).await.map_err(|error| match error {
         FetchError::Broken(_) | FetchError::Timeout(_) | FetchError::TooLarge(_) => anyhow::anyhow!(
             "{error}: whether the message was accepted is not known. With --idempotency-key it can be sent again \
