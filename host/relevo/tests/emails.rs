@@ -373,7 +373,8 @@ fn messages_are_listed_by_what_they_have() {
 #[test]
 fn a_published_template_is_sent_with_its_variables() {
     let (sink, relay) = relay();
-    let template = json!({"name": "Order", "alias": "order", "subject": "Order {{ n }}", "html": "<p>{{ n }}</p><a href=\"{{ unsubscribe_url }}\">leave</a>"});
+    let template =
+        json!({"name": "Order", "alias": "order", "subject": "Order {{ n }}", "html": "<p>{{ n }}</p>"});
     let (status, created) = relay.call("POST", "/templates", &template);
     assert_eq!(status, 201, "{created}");
     let body = json!({"from": "a@example.test", "to": "b@example.net", "template": {"id": "order", "variables": {"n": 7}}});
@@ -386,4 +387,9 @@ fn a_published_template_is_sent_with_its_variables() {
     let body = json!({"from": "a@example.test", "to": "b@example.net", "template": {"id": "order"}});
     let (status, refused) = relay.call("POST", "/emails", &body);
     assert_eq!((status, &refused["param"]), (422, &json!("template.variables.n")), "{refused}");
+
+    let dead = json!({"from": "a@example.test", "subject": "x", "html": "<a href=\"{{ unsubscribe_url }}\">leave</a>",
+        "recipients": [{"email": "b@example.net"}]});
+    let (status, refused) = relay.call("POST", "/emails", &dead);
+    assert_eq!((status, &refused["param"]), (422, &json!("stream")), "nobody can leave it: {refused}");
 }

@@ -4,16 +4,21 @@ use std::sync::Arc;
 
 use relevo_api::CheckedRequest;
 use relevo_api::message::{MessageContent, MessageIds, OutgoingMessage};
+use relevo_mailkit::labels::Labels;
 use relevo_mailkit::model::{MessageEnvelope, Rendered, TemplateError, TemplateSource};
 use relevo_mailkit::source::Source;
 use relevo_queue::{ItemId, SpooledBody};
 use relevo_runtime::Fault;
+use relevo_submission::unsubscribe::can_leave;
 use serde_json::{Map, Value};
 use tracing::warn;
 
 use super::{SendRefusal, Sender, Sending, attachments};
 use crate::sandbox::WorkClass;
 use crate::templates::{LIMITS, TemplateVersion, UNSUBSCRIBE, UNSUBSCRIBE_URL};
+
+/// The host of the URL that stands for a recipient's own one, however its slashes are written.
+const UNSUBSCRIBE_HOST: &str = "unsubscribe.invalid";
 
 /// What all messages of a request share.
 pub(super) struct Content {
@@ -58,9 +63,10 @@ impl Content {
         sender: &Sender,
         request: &CheckedRequest,
         message: &OutgoingMessage,
-        id: ItemId,
+        (id, labels): (ItemId, &Labels),
     ) -> Result<SpooledBody, SendRefusal> {
         let rendered = self.render(sending, sender, message).await?;
+        refuse_dead_link(&rendered, labels)?;
         let ids = MessageIds {
             // A scheduled message gets its Date when it is released: that may still change.
             date: request.scheduled_at.is_none().then(|| sending.now().div_euclid(1000)),
@@ -104,6 +110,16 @@ impl Content {
             }
         }
     }
+}
+
+/// The URL that stands for the recipient's own one leads nowhere in mail that nobody can leave.
+fn refuse_dead_link(content: &Rendered, labels: &Labels) -> Result<(), SendRefusal> {
+    let has_it = |text: &str| text.contains(UNSUBSCRIBE_HOST);
+    if can_leave(labels) || !(content.html.as_deref().is_some_and(has_it) || has_it(&content.text)) {
+        return Ok(());
+    }
+    let message = "the content has `unsubscribe_url`: give `marketing`, or a `topic`";
+    Err(SendRefusal::invalid("stream", message))
 }
 
 /// Content that is no template: only a text that is missing is made from the HTML.

@@ -261,7 +261,7 @@ impl Sending {
             if envelope.recipients.is_empty() {
                 continue;
             }
-            let body = content.build(self, sender, request, &message, id).await?;
+            let body = content.build(self, sender, request, &message, (id, &labels)).await?;
             *octets = octets.checked_sub(body.source.size()).ok_or_else(|| {
                 SendRefusal::invalid("", format!("the messages have more than {MAX_OCTETS} octets in all"))
             })?;

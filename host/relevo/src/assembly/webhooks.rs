@@ -1,20 +1,15 @@
-//! Webhooks, and the name of the event log that they follow.
+//! Webhooks.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
 use prometheus_client::registry::Registry;
-use relevo_mailkit::hex;
 use relevo_resolve::Resolve;
 use relevo_smtp::client::root_certificates;
 use relevo_store::ControlStore;
 use relevo_webhooks::{WebhookMetrics, WebhookParts, Webhooks};
 
 use super::Base;
-
-/// Octets of the name of an event log.
-const NODE: usize = 8;
 
 pub(super) fn webhooks(
     base: &Base,
@@ -30,55 +25,11 @@ pub(super) fn webhooks(
         endpoints: store.clone(),
         deliveries: store.clone(),
         events: base.store.clone(),
-        node: node_id(&base.parts.data_dir)?,
+        // Several nodes may share a control store; positions in their event logs are not comparable.
+        node: format!("{:016x}", base.store.id()),
         fetcher,
         now: Arc::new(move || clock.now()),
         metrics: WebhookMetrics::register(registry),
         config: config.limits.clone(),
     }))
-}
-
-/// The name of the event log in a data directory, made with it. Several nodes may share a store;
-/// positions in their event logs are not comparable.
-fn node_id(data_dir: &Path) -> anyhow::Result<String> {
-    let path = data_dir.join("node.id");
-    let read = || -> anyhow::Result<String> {
-        let text = relevo_keys::read_file(&path, 64).with_context(|| path.display().to_string())?;
-        let name = String::from_utf8(text).unwrap_or_default().trim().to_owned();
-        anyhow::ensure!(
-            hex::decode_array::<NODE>(&name).is_some(),
-            "{} is damaged: remove it, and webhooks are sent for events from now on",
-            path.display()
-        );
-        Ok(name)
-    };
-    if path.exists() {
-        return read();
-    }
-    let mut octets = [0; NODE];
-    getrandom::fill(&mut octets).map_err(|e| anyhow::anyhow!("the system gives no randomness: {e}"))?;
-    let new = data_dir.join("node.id.new");
-    let written = std::fs::write(&new, hex::encode(&octets) + "\n")
-        .and_then(|()| std::fs::File::open(&new)?.sync_all())
-        .and_then(|()| std::fs::rename(&new, &path))
-        .and_then(|()| std::fs::File::open(data_dir)?.sync_all());
-    written.with_context(|| format!("{} cannot be made", path.display()))?;
-    read()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_data_directory_has_one_name() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let name = node_id(directory.path()).expect("is made");
-        assert_eq!(name.len(), 2 * NODE);
-        assert_eq!(node_id(directory.path()).expect("is read"), name);
-        let other = tempfile::tempdir().expect("a directory");
-        assert_ne!(node_id(other.path()).expect("is made"), name);
-        std::fs::write(other.path().join("node.id"), "a name").expect("writes");
-        assert!(node_id(other.path()).is_err());
-    }
 }
