@@ -33,13 +33,17 @@ fn event(relay: &Relay, kind: &str, subject: &str) -> Value {
 #[test]
 fn options_are_read_and_removed() {
     let sink = Sink::start();
-    let relay = Relay::start(sink.addr, "", false);
+    let relay = Relay::start(sink.addr, "", true);
     let fields = "X-Relevo-Tag: campaign=spring\r\nX-Relevo-Tag: welcome\r\n\
         X-Relevo-Metadata: {\"order\":\r\n =?utf-8?q?=22N=C2=BA_7=22=7D?=\r\nX-Relevo-Stream: marketing\r\n\
         x-relevo-topic: news\r\nX-Relevo-Track: no\r\n";
     assert!(send(&relay, fields, "options").starts_with("250 "));
     let received = sink.wait("Subject: options");
     assert!(!received.message.to_lowercase().contains("x-relevo"), "{}", received.message);
+    let leave = format!("List-Unsubscribe: <http://{}/u/", relay.http);
+    let unfolded = received.message.replace("\r\n\t", " ").replace("\r\n ", " ");
+    assert!(unfolded.contains(&leave), "{}", received.message);
+    assert!(unfolded.contains("List-Unsubscribe-Post: List-Unsubscribe=One-Click"), "{}", received.message);
     for kind in ["email.queued", "email.delivered"] {
         let event = event(&relay, kind, "options");
         let tags = json!([{"name": "campaign", "value": "spring"}, {"name": "welcome", "value": ""}]);

@@ -1,6 +1,7 @@
 //! A relay process, a client that speaks SMTP by hand, and a next hop that does what a test says.
 
 pub mod client;
+pub mod components;
 pub mod plugins;
 pub mod relay;
 pub mod sink;

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::client::{Answer, Client, get, request};
-use super::wait_for;
+use super::{components, wait_for};
 
 pub const USER: &str = "acme";
 pub const PASSWORD: &str = "correct horse battery";
@@ -143,6 +143,8 @@ dkim = [{{ selector = "rsa", algorithm = "rsa-sha256", key = "rsa.pem" }}, {{ se
             }
             TcpStream::connect(self.http).ok()
         });
+        // Only a shortcut.
+        let _ = components::keep(&self.folder.join("data"));
     }
 
     /// Starts it.
@@ -152,6 +154,8 @@ dkim = [{{ selector = "rsa", algorithm = "rsa-sha256", key = "rsa.pem" }}, {{ se
     }
 
     fn launch_logging_to(&mut self, stderr: Stdio) {
+        // Only a shortcut.
+        let _ = components::furnish(&self.folder.join("data"));
         let child = Command::new(env!("CARGO_BIN_EXE_relevo"))
             .args(["serve", "--config"])
             .arg(self.config())
