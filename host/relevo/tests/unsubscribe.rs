@@ -85,6 +85,7 @@ fn a_recipient_of_marketing_mail_leaves_and_comes_back() {
     assert_eq!(status(&relay, &mail), "suppressed");
     let mut order = mail.clone();
     order["stream"] = json!("transactional");
+    order["html"] = json!("<p>Your order</p>");
     assert_eq!(status(&relay, &order), "queued");
 
     let back = post(&relay, &format!("{path}/return"), "");

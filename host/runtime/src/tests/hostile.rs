@@ -14,7 +14,14 @@ use crate::{Blame, Fault, FaultKind, LoadError, Runtime, RuntimeConfig, Stage, S
 /// A refusal at address 16: `code`, then `5.6.0`, `rule`, and `detail` given as address and length.
 fn refusal(code: &str, detail: (u32, u32)) -> String {
     let word = |n: u32| n.to_le_bytes().iter().map(|b| format!("\\{b:02x}")).collect::<String>();
-    let header = format!("\\01\\00\\00\\00{code}\\00\\00{}{}{}{}", word(64), word(5), word(72), word(4));
+    // A report has values of eight octets, so the refusal beside it begins at a multiple of eight.
+    let header = format!(
+        "\\01\\00\\00\\00\\00\\00\\00\\00{code}\\00\\00{}{}{}{}",
+        word(64),
+        word(5),
+        word(72),
+        word(4)
+    );
     format!(
         r#"(data (i32.const 16) "{header}{}{}") (data (i32.const 64) "5.6.0\00\00\00rule\00\00\00\00text\ff\fe\0d\0a")"#,
         word(detail.0),
