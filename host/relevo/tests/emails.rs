@@ -298,6 +298,9 @@ fn a_suppressed_recipient_is_told_at_once() {
     let answer = send(&relay, &hello(&json!(["gone@example.net", "b@example.net"])));
     assert!(answer["recipients"].as_array().unwrap().iter().all(|r| r["status"] == "queued"), "{answer}");
 
+    // Who is suppressed before the attempt gets nothing.
+    wait_until(&relay, &answer["id"], "delivered");
+    wait_for("both copies", || (sink.all().iter().map(|r| r.to.len()).sum::<usize>() == 2).then_some(()));
     let entry = json!({"email": "gone@example.net", "reason": "bounce", "note": "no such user"});
     assert_eq!(relay.call("POST", "/suppressions", &entry).0, 201);
     let answer = send(&relay, &hello(&json!(["gone@example.net", "b@example.net"])));
