@@ -76,8 +76,7 @@ impl Walk<'_> {
         if let Some(list) = value.as_ref().filter(|value| value.kind() == ValueKind::Seq)
             && let Ok(names) = list.try_iter()
         {
-            let mut names = names.peekable();
-            while let Some(name) = names.next() {
+            for name in names {
                 let Some(name) = name.as_str().map(str::to_owned) else {
                     return Err(self.dynamic(expression));
                 };

@@ -396,3 +396,16 @@ fn a_published_template_is_sent_with_its_variables() {
     let (status, refused) = relay.call("POST", "/emails", &dead);
     assert_eq!((status, &refused["param"]), (422, &json!("stream")), "nobody can leave it: {refused}");
 }
+
+#[test]
+fn requests_at_the_same_time_are_all_answered() {
+    let (_sink, relay) = relay();
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let relay = &relay;
+        let send =
+            move |n: usize| relay.call("POST", "/emails", &hello(&json!(format!("b{n}@example.net")))).0;
+        let all: Vec<_> = (0..16).map(|n| scope.spawn(move || send(n))).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert_eq!(statuses, [202; 16]);
+}

@@ -1,9 +1,8 @@
 //! What every request to the API goes through before its handler: the key, its scope, the rate, and
 //! room for the body. Its headers tell the rate, and the audit log what was administered.
 
-use axum::body::HttpBody;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use relevo_relay::audit::Act;
@@ -40,7 +39,7 @@ pub(super) async fn admit(State(services): State<ApiServices>, request: Request,
     let mut response = match rate.check().and(allowed).and_then(|()| {
         let octets = match parts.method {
             Method::GET | Method::HEAD => 0,
-            _ => body.size_hint().upper().unwrap_or(LARGEST).min(LARGEST),
+            _ => content_length(&parts.headers).unwrap_or(LARGEST).min(LARGEST),
         };
         services.limits.bodies.reserve(&caller.tenant, octets)
     }) {
@@ -58,6 +57,11 @@ pub(super) async fn admit(State(services): State<ApiServices>, request: Request,
     }
     write_rate(&rate, &mut response);
     response
+}
+
+/// The length that a body has: hyper reads no more of it. None: it comes in chunks.
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// `ratelimit-limit`, `ratelimit-remaining`, `ratelimit-reset`: requests of a second, those that are
