@@ -44,6 +44,7 @@ use crate::error::{self, RequestError};
 use follow::LongPolls;
 pub use limits::ApiLimits;
 use limits::Limiter;
+use webhooks::deliveries;
 
 /// What the API serves.
 #[derive(Clone)]
@@ -149,7 +150,21 @@ pub(crate) fn routes(services: &ApiServices) -> Router<ApiServices> {
         .route("/topics", get(topics::list).post(topics::create))
         .route("/topics/{name}", get(topics::show).patch(topics::update).delete(topics::delete))
         .route("/contacts/{email}/topics", get(topics::choices).patch(topics::choose))
-        .merge(webhooks::routes())
+        .route("/webhooks", get(webhooks::list).post(webhooks::create))
+        .route("/webhooks/{id}", get(webhooks::show).patch(webhooks::update).delete(webhooks::delete))
+        .route("/webhooks/{id}/rotate-secret", post(webhooks::rotate))
+        .route("/webhooks/{id}/signing-secret/rotate", post(webhooks::rotate))
+        .route("/webhooks/{id}/test", post(webhooks::test))
+        .route("/webhooks/{id}/attempts", get(deliveries::attempts))
+        .route("/webhooks/{id}/replay", post(deliveries::replay_span))
+        .route("/webhooks/{id}/deliveries", get(deliveries::list))
+        .route("/webhooks/{id}/deliveries/{delivery}", get(deliveries::show))
+        .route("/webhooks/{id}/deliveries/{delivery}/attempts", get(deliveries::attempts_of))
+        .route("/webhooks/{id}/deliveries/{delivery}/replay", post(deliveries::replay))
+        .route("/webhooks/{id}/events", get(deliveries::list))
+        .route("/webhooks/{id}/events/{delivery}", get(deliveries::show))
+        .route("/webhooks/{id}/events/{delivery}/attempts", get(deliveries::attempts_of))
+        .route("/webhooks/{id}/events/{delivery}/replay", post(deliveries::replay))
         .layer(DefaultBodyLimit::max(MAX_JSON))
         .route_layer(middleware::from_fn_with_state(services.clone(), admission::admit))
 }

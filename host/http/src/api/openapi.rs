@@ -5,7 +5,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
 use utoipa::openapi::{Components, Content, OpenApi as Document, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{audit, domains, emails, events, keys, quota, stats, suppressions, templates, topics};
+use super::{audit, domains, emails, events, keys, quota, stats, suppressions, templates, topics, webhooks};
 use crate::error::ErrorBody;
 
 const DESCRIPTION: &str = "\
@@ -19,11 +19,12 @@ An error has the HTTP status, a name for programs, a message for people, and whe
 const COMMON: [(&str, &str); 6] = [
     ("400", "The request is not HTTP or JSON as it should be: `bad_request`."),
     ("401", "There is no key: `missing_api_key`."),
-    ("403", "The key is not known, or may not do this: `invalid_api_key`."),
+    ("403", "The key is not known, or may not do this: `invalid_api_key`, `restricted_api_key`."),
     ("422", "A parameter or a value of the body is wrong: `validation_error`, with `param`."),
     (
         "429",
-        "There were too many requests; `Retry-After` says when the next may come: `rate_limit_exceeded`.",
+        "There were too many requests, or a quota is used up: `rate_limit_exceeded`, `hourly_quota_exceeded`, \
+         `daily_quota_exceeded`, `monthly_quota_exceeded`. `Retry-After` says when to try again.",
     ),
     ("503", "The relay cannot do it now; try again: `unavailable`."),
 ];
@@ -89,6 +90,19 @@ const GONE: (&str, &str) = ("410", "The cursor is older than what is kept: `curs
         topics::delete,
         topics::choices,
         topics::choose,
+        webhooks::create,
+        webhooks::list,
+        webhooks::show,
+        webhooks::update,
+        webhooks::delete,
+        webhooks::rotate,
+        webhooks::test,
+        webhooks::deliveries::attempts,
+        webhooks::deliveries::replay_span,
+        webhooks::deliveries::list,
+        webhooks::deliveries::show,
+        webhooks::deliveries::attempts_of,
+        webhooks::deliveries::replay,
     ),
     components(schemas(ErrorBody)),
     tags(
@@ -108,9 +122,40 @@ struct Base;
 /// The document of all routes.
 pub(crate) fn document() -> Document {
     let mut document = Base::openapi();
+    Aliases.modify(&mut document);
     Key.modify(&mut document);
     Errors.modify(&mut document);
     document
+}
+
+/// Paths that Resend's clients know, and ours for the same operations.
+const ALIASES: [(&str, &str); 2] = [("/deliveries", "/events"), ("/rotate-secret", "/signing-secret/rotate")];
+
+/// Documents each webhook operation under its other path, too.
+struct Aliases;
+
+impl Modify for Aliases {
+    fn modify(&self, document: &mut Document) {
+        let paths = &mut document.paths.paths;
+        let mut aliases = Vec::new();
+        for (path, item) in paths.iter().filter(|(path, _)| path.starts_with("/webhooks/{id}/")) {
+            for (ours, theirs) in ALIASES.into_iter().filter(|(ours, _)| path.contains(ours)) {
+                let mut item = item.clone();
+                for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+                    operation.operation_id =
+                        operation.operation_id.take().map(|id| alias_id(&id, ours, theirs));
+                }
+                aliases.push((path.replacen(ours, theirs, 1), item));
+            }
+        }
+        paths.extend(aliases);
+    }
+}
+
+/// The id of an operation under its other path: ids are paths with `_`.
+fn alias_id(id: &str, ours: &str, theirs: &str) -> String {
+    let words = |path: &str| path.replace(['/', '-'], "_");
+    id.replacen(&words(ours), &words(theirs), 1)
 }
 
 /// The key of a tenant.
@@ -157,6 +202,10 @@ fn add(operation: &mut Operation, path: &str) {
     }
     if operation.request_body.is_some() {
         statuses.extend([TOO_LARGE.0, CONFLICT.0]);
+    }
+    // A webhook that is disabled.
+    if path.starts_with("/webhooks/") && path.ends_with("/replay") {
+        statuses.push(CONFLICT.0);
     }
     if path == "/events" {
         statuses.push(GONE.0);

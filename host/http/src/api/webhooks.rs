@@ -1,20 +1,18 @@
 //! `/webhooks`: endpoints that are told of events.
 
-mod deliveries;
+pub(super) mod deliveries;
 mod views;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::Json;
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::routing::{get, post};
 use relevo_webhooks::{NewWebhook, StoredTag, WebhookChange, WebhookError, Webhooks};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use self::views::{TestView, WebhookStateName, WebhookView};
 use super::ApiServices;
@@ -29,21 +27,8 @@ const OVERLAP: u64 = 24 * 3_600;
 /// The longest time for which secrets overlap.
 const MAX_OVERLAP: u64 = 7 * 24 * 3_600;
 
-pub(super) fn routes() -> Router<ApiServices> {
-    Router::new()
-        .route("/webhooks", get(list).post(create))
-        .route("/webhooks/{id}", get(show).patch(update).delete(delete))
-        .route("/webhooks/{id}/rotate-secret", post(rotate))
-        .route("/webhooks/{id}/signing-secret/rotate", post(rotate))
-        .route("/webhooks/{id}/test", post(test))
-        .route("/webhooks/{id}/attempts", get(deliveries::attempts))
-        .route("/webhooks/{id}/replay", post(deliveries::replay_span))
-        .merge(deliveries::routes("deliveries"))
-        .merge(deliveries::routes("events"))
-}
-
 /// The body of `POST /webhooks`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WebhookFields {
     /// The URL that events are posted to.
@@ -69,7 +54,7 @@ pub(super) struct WebhookFields {
 }
 
 /// The body of `PATCH /webhooks/{id}`. A field that is absent stays as it is.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct WebhookUpdate {
     /// The URL that events are posted to.
@@ -89,7 +74,7 @@ pub(super) struct WebhookUpdate {
 }
 
 /// A condition on tags.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TagFields {
     /// Name of the tag.
@@ -100,9 +85,9 @@ pub(super) struct TagFields {
 }
 
 /// The body of `POST /webhooks/{id}/rotate-secret`; it may be empty.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct RotateFields {
+pub(super) struct RotateSecretFields {
     /// Seconds for which the secrets of before sign, too: a day unless given, a week at most.
     overlap_seconds: Option<u64>,
 }
@@ -130,7 +115,14 @@ fn tags(tags: Vec<TagFields>) -> Vec<StoredTag> {
 }
 
 /// Makes an endpoint. The answer has its secret.
-async fn create(
+#[utoipa::path(
+    post,
+    path = "/webhooks",
+    tag = "webhooks",
+    request_body = WebhookFields,
+    responses((status = 201, description = "The webhook with its secret.", body = WebhookView)),
+)]
+pub(super) async fn create(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     body: Bytes,
@@ -150,7 +142,14 @@ async fn create(
 }
 
 /// Lists endpoints by id.
-async fn list(
+#[utoipa::path(
+    get,
+    path = "/webhooks",
+    tag = "webhooks",
+    params(ListQuery),
+    responses((status = 200, description = "A page.", body = Page<WebhookView>)),
+)]
+pub(super) async fn list(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     query: Result<Query<ListQuery>, QueryRejection>,
@@ -161,7 +160,14 @@ async fn list(
 }
 
 /// Shows an endpoint with its secret.
-async fn show(
+#[utoipa::path(
+    get,
+    path = "/webhooks/{id}",
+    tag = "webhooks",
+    params(("id" = String, Path, description = "The id of the webhook.")),
+    responses((status = 200, description = "The webhook with its secret.", body = WebhookView)),
+)]
+pub(super) async fn show(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     Path(id): Path<String>,
@@ -170,7 +176,15 @@ async fn show(
 }
 
 /// Changes the fields that are given, all or none.
-async fn update(
+#[utoipa::path(
+    patch,
+    path = "/webhooks/{id}",
+    tag = "webhooks",
+    params(("id" = String, Path, description = "The id of the webhook.")),
+    request_body = WebhookUpdate,
+    responses((status = 200, description = "The webhook as it is now.", body = WebhookView)),
+)]
+pub(super) async fn update(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     Path(id): Path<String>,
@@ -191,7 +205,14 @@ async fn update(
 }
 
 /// Deletes an endpoint with its deliveries.
-async fn delete(
+#[utoipa::path(
+    delete,
+    path = "/webhooks/{id}",
+    tag = "webhooks",
+    params(("id" = String, Path, description = "The id of the webhook.")),
+    responses((status = 200, description = "It is gone.", body = body::Deleted)),
+)]
+pub(super) async fn delete(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     Path(id): Path<String>,
@@ -201,13 +222,21 @@ async fn delete(
 }
 
 /// Gives an endpoint another secret. The secrets of before sign, too, for a time.
-async fn rotate(
+#[utoipa::path(
+    post,
+    path = "/webhooks/{id}/rotate-secret",
+    tag = "webhooks",
+    params(("id" = String, Path, description = "The id of the webhook.")),
+    request_body = Option<RotateSecretFields>,
+    responses((status = 200, description = "The webhook with its new secret.", body = WebhookView)),
+)]
+pub(super) async fn rotate(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     Path(id): Path<String>,
     body: Bytes,
 ) -> Result<Json<WebhookView>, RequestError> {
-    let fields: RotateFields = body::read_or_default(&body)?;
+    let fields: RotateSecretFields = body::read_or_default(&body)?;
     let overlap = fields.overlap_seconds.unwrap_or(OVERLAP);
     if overlap > MAX_OVERLAP {
         return Err(RequestError::invalid("overlap_seconds", format!("must be at most {MAX_OVERLAP}")));
@@ -218,7 +247,14 @@ async fn rotate(
 }
 
 /// Posts a test to an endpoint, and shows what came of it.
-async fn test(
+#[utoipa::path(
+    post,
+    path = "/webhooks/{id}/test",
+    tag = "webhooks",
+    params(("id" = String, Path, description = "The id of the webhook.")),
+    responses((status = 200, description = "What the endpoint answered, also where it failed.", body = TestView)),
+)]
+pub(super) async fn test(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     Path(id): Path<String>,

@@ -2,11 +2,9 @@
 //! `events` in its place.
 
 use axum::Json;
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::routing::{get, post};
 use relevo_webhooks::{ReplaySpan, WebhookStatus, delivery_id};
 use serde::{Deserialize, Serialize};
 
@@ -19,27 +17,21 @@ use super::views::{AttemptView, DeliveryDetails, DeliverySummary};
 use crate::bearer::Proven;
 use crate::error::{self, RequestError};
 
-pub(super) fn routes(name: &str) -> Router<ApiServices> {
-    Router::new()
-        .route(&format!("/webhooks/{{id}}/{name}"), get(list))
-        .route(&format!("/webhooks/{{id}}/{name}/{{delivery}}"), get(show))
-        .route(&format!("/webhooks/{{id}}/{name}/{{delivery}}/attempts"), get(attempts_of))
-        .route(&format!("/webhooks/{{id}}/{name}/{{delivery}}/replay"), post(replay))
-}
-
 /// Parameters of the lists of deliveries and attempts.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct StatusQuery {
+pub(in crate::api) struct StatusQuery {
     limit: Option<String>,
     after: Option<String>,
+    /// `pending` (of deliveries only), `success` or `failed`.
     status: Option<String>,
 }
 
 /// The body of `POST /webhooks/{id}/replay`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ReplayFields {
+pub(in crate::api) struct ReplayFields {
     /// Events of this time and later: RFC 3339.
     since: String,
     /// Events of this time and earlier.
@@ -50,14 +42,21 @@ pub(super) struct ReplayFields {
 }
 
 /// How many events are sent again.
-#[derive(Debug, Serialize)]
-pub(super) struct Replayed {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::api) struct Replayed {
     object: &'static str,
     count: u64,
 }
 
 /// Lists deliveries, the newest event first.
-async fn list(
+#[utoipa::path(
+    get,
+    path = "/webhooks/{id}/deliveries",
+    tag = "webhooks",
+    params(("id" = String, Path, description = "The id of the webhook."), StatusQuery),
+    responses((status = 200, description = "A page.", body = Page<DeliverySummary>)),
+)]
+pub(in crate::api) async fn list(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     Path(id): Path<String>,
@@ -72,7 +71,14 @@ async fn list(
 }
 
 /// Shows a delivery with its body.
-async fn show(
+#[utoipa::path(
+    get,
+    path = "/webhooks/{id}/deliveries/{delivery}",
+    tag = "webhooks",
+    params(("id" = String, Path, description = "The id of the webhook."), ("delivery" = String, Path, description = "The `webhook-id` of the delivery.")),
+    responses((status = 200, description = "The delivery.", body = DeliveryDetails)),
+)]
+pub(in crate::api) async fn show(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     Path((id, delivery)): Path<(String, String)>,
@@ -83,7 +89,14 @@ async fn show(
 }
 
 /// Lists the attempts for an endpoint, the newest first.
-pub(super) async fn attempts(
+#[utoipa::path(
+    get,
+    path = "/webhooks/{id}/attempts",
+    tag = "webhooks",
+    params(("id" = String, Path, description = "The id of the webhook."), StatusQuery),
+    responses((status = 200, description = "A page.", body = Page<AttemptView>)),
+)]
+pub(in crate::api) async fn attempts(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     Path(id): Path<String>,
@@ -93,7 +106,14 @@ pub(super) async fn attempts(
 }
 
 /// Lists the attempts of a delivery, the newest first.
-async fn attempts_of(
+#[utoipa::path(
+    get,
+    path = "/webhooks/{id}/deliveries/{delivery}/attempts",
+    tag = "webhooks",
+    params(("id" = String, Path, description = "The id of the webhook."), ("delivery" = String, Path, description = "The `webhook-id` of the delivery."), StatusQuery),
+    responses((status = 200, description = "A page.", body = Page<AttemptView>)),
+)]
+pub(in crate::api) async fn attempts_of(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     Path((id, delivery)): Path<(String, String)>,
@@ -120,7 +140,14 @@ async fn list_attempts(
 }
 
 /// Sends an ended delivery again.
-async fn replay(
+#[utoipa::path(
+    post,
+    path = "/webhooks/{id}/deliveries/{delivery}/replay",
+    tag = "webhooks",
+    params(("id" = String, Path, description = "The id of the webhook."), ("delivery" = String, Path, description = "The `webhook-id` of the delivery.")),
+    responses((status = 200, description = "Its id.", body = body::Object)),
+)]
+pub(in crate::api) async fn replay(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     Path((id, delivery)): Path<(String, String)>,
@@ -130,7 +157,15 @@ async fn replay(
 }
 
 /// Sends the events of a span of time again.
-pub(super) async fn replay_span(
+#[utoipa::path(
+    post,
+    path = "/webhooks/{id}/replay",
+    tag = "webhooks",
+    params(("id" = String, Path, description = "The id of the webhook.")),
+    request_body = ReplayFields,
+    responses((status = 200, description = "How many events are sent again.", body = Replayed)),
+)]
+pub(in crate::api) async fn replay_span(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     Path(id): Path<String>,

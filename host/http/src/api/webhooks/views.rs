@@ -6,9 +6,9 @@ use relevo_webhooks::{StoredTag, TestResult, WebhookAttempt, WebhookEndpoint, at
 use serde::{Deserialize, Serialize};
 
 /// `enabled` or `disabled`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum WebhookStateName {
+pub(in crate::api) enum WebhookStateName {
     /// Events are sent.
     Enabled,
     /// No events are sent, and none are kept.
@@ -22,8 +22,8 @@ impl WebhookStateName {
 }
 
 /// An endpoint in an answer.
-#[derive(Debug, Serialize)]
-pub(super) struct WebhookView {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::api) struct WebhookView {
     object: &'static str,
     id: String,
     created_at: String,
@@ -47,8 +47,8 @@ pub(super) struct WebhookView {
 }
 
 /// A condition on tags.
-#[derive(Debug, Serialize)]
-pub(super) struct TagView {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::api) struct TagView {
     name: String,
     /// Null: any.
     value: Option<String>,
@@ -87,8 +87,8 @@ impl WebhookView {
 }
 
 /// What came of a test.
-#[derive(Debug, Serialize)]
-pub(super) struct TestView {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::api) struct TestView {
     object: &'static str,
     /// Its `webhook-id`.
     id: String,
@@ -119,8 +119,8 @@ fn name(succeeded: bool) -> &'static str {
 }
 
 /// A delivery in a list.
-#[derive(Debug, Serialize)]
-pub(super) struct DeliverySummary {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::api) struct DeliverySummary {
     /// Its `webhook-id`.
     pub(super) id: String,
     /// The event type.
@@ -139,18 +139,19 @@ pub(super) struct DeliverySummary {
 }
 
 /// A delivery.
-#[derive(Debug, Serialize)]
-pub(super) struct DeliveryDetails {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::api) struct DeliveryDetails {
     pub(super) object: &'static str,
     #[serde(flatten)]
     pub(super) summary: DeliverySummary,
     /// The body; null: the event is no longer kept.
+    #[schema(value_type = Option<Object>)]
     pub(super) payload: Option<serde_json::Value>,
 }
 
 /// An attempt.
-#[derive(Debug, Serialize)]
-pub(super) struct AttemptView {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::api) struct AttemptView {
     id: String,
     /// The `webhook-id` of its delivery.
     delivery_id: String,
