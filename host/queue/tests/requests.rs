@@ -1,5 +1,5 @@
 //! Idempotency keys, scheduled messages, and events read backwards.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod common;
 

@@ -79,19 +79,32 @@ pub struct AdminServices {
     pub limits: ApiLimits,
 }
 
+/// What [`ApiServices`] is made of.
+pub struct ApiParts {
+    /// Keys and domains.
+    pub settings: SettingsHandle,
+    /// The event log.
+    pub events: Arc<dyn EventLog>,
+    /// Templates.
+    pub templates: Templates,
+    /// Lists of suppressed addresses.
+    pub suppressions: Arc<Suppressions>,
+    /// Sends.
+    pub sending: Sending,
+    /// Counts of what happened.
+    pub statistics: Statistics,
+    /// Endpoints that are told what happened.
+    pub webhooks: Webhooks,
+    /// What tenants administer.
+    pub admin: AdminServices,
+}
+
 impl ApiServices {
-    /// `settings` has keys and domains.
+    /// The API over these parts.
     #[must_use]
-    pub fn new(
-        settings: SettingsHandle,
-        events: Arc<dyn EventLog>,
-        templates: Templates,
-        suppressions: Arc<Suppressions>,
-        sending: Sending,
-        statistics: Statistics,
-        webhooks: Webhooks,
-        admin: AdminServices,
-    ) -> Self {
+    pub fn new(parts: ApiParts) -> Self {
+        let ApiParts { settings, events, templates, suppressions, sending, statistics, webhooks, admin } =
+            parts;
         let emails = Emails::new(Arc::clone(&events));
         let limits = Arc::new(Limiter::new(admin.limits));
         Self {
@@ -101,10 +114,10 @@ impl ApiServices {
             suppressions,
             sending,
             emails,
-            statistics,
-            webhooks,
             admin,
             limits,
+            statistics,
+            webhooks,
             polls: Arc::default(),
         }
     }

@@ -13,7 +13,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
 use relevo_fetch::Fetcher;
 use relevo_http::{
-    AdminServices, ApiLimits, ApiServices, BodyLimit, HttpMetrics, HttpServices, Listener,
+    AdminServices, ApiLimits, ApiParts, ApiServices, BodyLimit, HttpMetrics, HttpServices, Listener,
     OperationsServices, PluginAdmin, PluginRequest, PluginResponse, RequestError, router,
 };
 use relevo_mailkit::token::{TokenKey, TokenKeys};
@@ -256,8 +256,8 @@ impl World {
         let tracking = Arc::new(tracking);
         let unsubscribe = Arc::new(UnsubscribeEndpoint::new(tracking.clone(), suppressions.clone()));
         let services = HttpServices {
-            api: ApiServices::new(
-                settings.clone(),
+            api: ApiServices::new(ApiParts {
+                settings: settings.clone(),
                 events,
                 templates,
                 suppressions,
@@ -265,7 +265,7 @@ impl World {
                 statistics,
                 webhooks,
                 admin,
-            ),
+            }),
             tracking,
             unsubscribe,
             operations: OperationsServices {

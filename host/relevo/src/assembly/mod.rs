@@ -13,7 +13,9 @@ use anyhow::Context;
 use prometheus_client::registry::Registry;
 use relevo_fetch::Fetcher;
 use relevo_http::inbox::Inbox;
-use relevo_http::{AdminServices, ApiServices, HttpMetrics, HttpServices, OperationsServices, Readiness};
+use relevo_http::{
+    AdminServices, ApiParts, ApiServices, HttpMetrics, HttpServices, OperationsServices, Readiness,
+};
 use relevo_policy::{PluginCollector, Plugins, PluginsConfig};
 use relevo_queue::{EventLog, Queue};
 use relevo_relay::api_keys::ApiKeys;
@@ -108,16 +110,16 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let admin = administration(&base, &control_store, (&directory, published), &quotas);
     let (keys, audit) = (admin.keys.clone(), admin.audit.clone());
     let (settings, events_of) = (base.settings.clone(), base.store.clone());
-    let api = ApiServices::new(
+    let api = ApiServices::new(ApiParts {
         settings,
-        events_of,
+        events: events_of,
         templates,
         suppressions,
         sending,
         statistics,
-        webhooks.clone(),
+        webhooks: webhooks.clone(),
         admin,
-    );
+    });
     let public = (tracking.clone(), unsubscribe, api);
     let http = http_services(&base, &plugins, public, inbox, tasks.watch(), registry);
     let (stop, stopped) = watch::channel(false);
