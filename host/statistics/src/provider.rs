@@ -190,7 +190,7 @@ mod tests {
         sites.provider("a@corp.test", Some("mx.other.example"), 10);
         let site =
             StatisticsSite { domain: "corp.test".into(), provider: "other.example".into(), seen_on: 10 };
-        assert_eq!(sites.take_changed(), [site.clone()]);
+        assert_eq!(sites.take_changed(), std::slice::from_ref(&site));
         assert_eq!(Sites::new(vec![site]).provider("a@corp.test", None, 11), "other.example");
         assert_eq!(sites.provider("a@new.test", Some("127.0.0.1"), 1), OTHER);
     }

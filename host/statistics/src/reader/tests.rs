@@ -236,7 +236,7 @@ fn direct(events: &[Made]) -> Sums {
             _ => None,
         };
         let mut add = |key, counter, count| {
-            sums.entry(key).or_insert_with(StatisticsCounts::default).add(counter, count)
+            sums.entry(key).or_default().add(counter, count)
         };
         for (dimension, value) in values {
             for (counter, count) in counts.iter().copied().chain(unique.map(|unique| (unique, 1))) {
@@ -260,7 +260,7 @@ async fn stored(world: &World) -> Sums {
         for dimension in Dimension::ALL {
             for sum in world.sums(tenant, dimension, StatisticsGroup::Value).await {
                 let key = (tenant, dimension.name(), sum.group);
-                sums.entry(key).or_insert_with(StatisticsCounts::default).merge(&sum.counts);
+                sums.entry(key).or_default().merge(&sum.counts);
             }
         }
     }

@@ -48,8 +48,8 @@ pub(super) async fn keys_belong_to_one_tenant(store: &ControlStore) {
     assert!(store.add_api_key(&key("acme", "copy", 3), 10).await.is_err(), "a token is one key's");
 
     assert_eq!(store.api_keys("acme", "", 10).await.expect("reads"), [ci.clone(), shop.clone()]);
-    assert_eq!(store.api_keys("acme", &ci.id, 10).await.expect("reads"), [shop.clone()]);
-    assert_eq!(store.api_keys("acme", "", 1).await.expect("reads"), [ci.clone()]);
+    assert_eq!(store.api_keys("acme", &ci.id, 10).await.expect("reads"), std::slice::from_ref(&shop));
+    assert_eq!(store.api_keys("acme", "", 1).await.expect("reads"), std::slice::from_ref(&ci));
     assert_eq!(store.api_key("acme", "id of other").await.expect("reads"), None);
 
     assert!(!store.rename_api_key("other", &shop.id, "mine").await.expect("not other's"));
