@@ -176,6 +176,7 @@ def main():
         sink = Sink()
         relay = Relay(given.relevo, folder / "relay", sink.port)
         submissions(table, relay, sink, folder)
+        programs(table, relay, sink, folder)
         signatures(table, relay, sink, folder)
         relay.stop()
         sink.stop()

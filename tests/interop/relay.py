@@ -84,7 +84,8 @@ class Relay:
             said = self.run("api-key", "new")
             self.api_key = said.split("API key (shown this once): ")[1].split()[0]
             api_keys = next(l for l in said.splitlines() if l.startswith("api_keys"))
-            listen_http = f'[http]\nlisten = ["127.0.0.1:{self.http}"]'
+            webhooks = '[webhooks]\nallow_http = true\nallow_networks = ["127.0.0.0/8"]'
+            listen_http = f'[http]\nlisten = ["127.0.0.1:{self.http}"]\n{webhooks}'
         self.config = self.folder / "relevo.toml"
         self.config.write_text(f"""
 hostname = "{hostname}"

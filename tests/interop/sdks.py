@@ -1,15 +1,20 @@
 """Resend's official SDKs for Python and Node, unchanged, with the relay's address as their base URL."""
 
+import http.server
 import os
 import subprocess
+import threading
 import time
 
 import resend
+import standardwebhooks
 
 from relay import DOMAIN, Relay, Sink
 
 ROWS = [f"resend for {language}: {what}" for language in ("Python", "Node")
         for what in ("send and read", "batch", "schedule, move, cancel", "templates", "suppressions", "mistakes")]
+WEBHOOK = "Standard Webhooks' library verifies a delivery, and refuses an altered one"
+ROWS.append(WEBHOOK)
 
 SENDER = f"Shop <shop@{DOMAIN}>"
 
@@ -20,6 +25,7 @@ def run(table, binary, folder):
     try:
         python(table, relay, sink)
         node(table, relay, sink)
+        table.run(WEBHOOK, webhook)
     finally:
         relay.stop()
         sink.stop()
@@ -99,6 +105,40 @@ def python(table, relay, sink):
         table.run(next(rows), check)
 
 
+def webhook():
+    told = []
+
+    class Endpoint(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            told.append((self.rfile.read(int(self.headers["Content-Length"])), dict(self.headers.items())))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endpoint)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_address[1]}/hook"
+        made = resend.Webhooks.create({"endpoint": url, "events": ["email.sent", "email.delivered"]})
+        resend.Emails.send({"from": SENDER, "to": "ada@reader.test", "subject": "told", "text": "x"})
+        body, headers = until("a delivery", lambda: told and told[0])
+        headers = {name.lower(): value for name, value in headers.items()}
+        verifier = standardwebhooks.Webhook(made["signing_secret"])
+        assert verifier.verify(body, headers)["type"].startswith("email.")
+        try:
+            verifier.verify(body.replace(b"email", b"e-mail"), headers)
+        except standardwebhooks.WebhookVerificationError:
+            pass
+        else:
+            raise AssertionError("an altered delivery was verified")
+        assert resend.Webhooks.get(made["id"])["endpoint"] == url
+        resend.Webhooks.remove(made["id"])
+    finally:
+        server.shutdown()
+
+
 NODE = r"""
 const { Resend } = require('resend');
 const assert = require('assert');
@@ -154,7 +194,7 @@ def node(table, relay, sink):
     environment = {**os.environ, "RESEND_API_KEY": relay.api_key, "RESEND_BASE_URL": f"http://127.0.0.1:{relay.http}"}
     arrivals = {"send": [b"Subject: node-send"], "batch": [b"Subject: node-batch-2", b"Subject: node-permissive"],
                 "templates": [b"Subject: node-template 7"]}
-    for row, what in zip(ROWS[6:], ("send", "batch", "schedule", "templates", "suppressions", "mistakes")):
+    for row, what in zip(ROWS[6:12], ("send", "batch", "schedule", "templates", "suppressions", "mistakes")):
 
         def check(what=what):
             done = subprocess.run(["node", "-e", NODE, what, SENDER], env=environment, capture_output=True, text=True, timeout=120, check=False)

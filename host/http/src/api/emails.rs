@@ -53,6 +53,10 @@ pub(super) struct RescheduleFields {
     /// The new time of sending, in the forms of `POST /emails`.
     #[serde(alias = "scheduledAt")]
     scheduled_at: String,
+    /// Clients may repeat the id of the path here.
+    #[serde(default)]
+    #[expect(dead_code, reason = "the path has it")]
+    id: Option<String>,
 }
 
 /// The body of `POST /emails/cancel`. At least one field is given.

@@ -235,9 +235,7 @@ fn direct(events: &[Made]) -> Sums {
             3 => seen.insert((n, recipient, "click".to_owned())).then_some(Counter::ClickedUnique),
             _ => None,
         };
-        let mut add = |key, counter, count| {
-            sums.entry(key).or_default().add(counter, count)
-        };
+        let mut add = |key, counter, count| sums.entry(key).or_default().add(counter, count);
         for (dimension, value) in values {
             for (counter, count) in counts.iter().copied().chain(unique.map(|unique| (unique, 1))) {
                 add((tenant, dimension, value.clone()), counter, count);
