@@ -299,6 +299,7 @@ recipients_per_hour = 1000000000
 max_connections_per_peer = 1000
 [http]
 listen = ["{http}"]
+requests_per_second = 1000000
 [delivery]
 retry = ["{retry}"]
 {next_hop}[[tenant]]
