@@ -117,7 +117,7 @@ fn an_edit(input: &mut &[u8]) -> Edit {
     let mut segments = Vec::new();
     for _ in 0..flags >> 6 {
         let kind = octet(input);
-        segments.push(match kind % 4 {
+        segments.push(match kind % 5 {
             0 => {
                 let length = usize::from(kind >> 4).min(input.len());
                 let (literal, rest) = input.split_at(length);
@@ -126,7 +126,8 @@ fn an_edit(input: &mut &[u8]) -> Edit {
             }
             1 => Segment::Source(span(input)),
             2 => Segment::Click(u32::from(kind >> 4 & 3)),
-            _ => Segment::Open,
+            3 => Segment::Open,
+            _ => Segment::Unsubscribe,
         });
     }
     Edit { at, encoding, segments, part: None }
@@ -153,6 +154,7 @@ fn replacement(edit: &Edit, message: &[u8]) -> Vec<u8> {
         }
         Segment::Click(link) => Urls.click(*link).into_bytes(),
         Segment::Open => Urls.open().into_bytes(),
+        Segment::Unsubscribe => Urls.unsubscribe().into_bytes(),
     };
     edit.segments.iter().flat_map(segment).collect()
 }
