@@ -16,7 +16,6 @@ pub enum RateKind {
 
 /// A published rate and where it was published.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
 pub struct PublishedRate {
     /// The name of the rate.
     pub rate: String,

@@ -182,10 +182,12 @@ impl Modify for Errors {
             components.responses.insert(name(status), RefOr::T(response.build()));
         }
         for (path, item) in &mut document.paths.paths {
-            let operations =
-                [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
-            for operation in operations.into_iter().flatten() {
-                add(operation, path);
+            let changing = [&mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+            for operation in changing.into_iter().flatten() {
+                add(operation, path, true);
+            }
+            if let Some(operation) = &mut item.get {
+                add(operation, path, false);
             }
         }
     }
@@ -195,16 +197,15 @@ fn name(status: &str) -> String {
     format!("Error{status}")
 }
 
-fn add(operation: &mut Operation, path: &str) {
+fn add(operation: &mut Operation, path: &str, changes: bool) {
     let mut statuses: Vec<&str> = COMMON.iter().map(|(status, _)| *status).collect();
     if path.contains('{') {
         statuses.push(NOT_FOUND.0);
     }
     if operation.request_body.is_some() {
-        statuses.extend([TOO_LARGE.0, CONFLICT.0]);
+        statuses.push(TOO_LARGE.0);
     }
-    // A webhook that is disabled.
-    if path.starts_with("/webhooks/") && path.ends_with("/replay") {
+    if changes {
         statuses.push(CONFLICT.0);
     }
     if path == "/events" {
