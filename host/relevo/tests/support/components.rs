@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Result;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::UNIX_EPOCH;
 
 /// Those that this binary compiled.
@@ -30,11 +31,13 @@ pub fn furnish(data: &Path) -> Result<()> {
 
 /// Keeps what a relay compiled for others. The first one counts.
 pub fn keep(data: &Path) -> Result<()> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     let (from, to) = (data.join("components"), shared()?);
     if to.exists() || !from.exists() {
         return Ok(());
     }
-    let new = to.with_extension(std::process::id().to_string());
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let new = to.with_extension(format!("{}-{number}", std::process::id()));
     fs::create_dir_all(&new)?;
     copy(&from, &new)?;
     // Somebody else may have been faster.
