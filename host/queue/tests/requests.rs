@@ -45,6 +45,27 @@ async fn a_request_is_remembered_with_its_messages() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_used_again_outlives_its_first_time() {
+    let disk = FaultyDisk::new();
+    let store = open(&disk);
+    let accept = async |key: &str, at: Millis, n: u64| {
+        store.accept_request(request(key, at), vec![simple(n, "x.test")], vec![]).await.unwrap();
+    };
+    for n in 0..20 {
+        accept(&format!("k{n}"), T0 + Millis::try_from(n).unwrap(), n).await;
+    }
+    // The youngest first: the times of the others are removed before its own.
+    let again = T0 + IDEMPOTENCY_LIFETIME + HOUR;
+    for n in (0..20).rev() {
+        accept(&format!("k{n}"), again, 100 + n).await;
+    }
+    for n in 0..20 {
+        let key = format!("k{n}");
+        assert_eq!(store.accepted_request("acme", &key, again).await.unwrap(), Some(request(&key, again)));
+    }
+}
+
+#[tokio::test]
 async fn two_requests_of_one_group_with_the_same_key_are_one() {
     let disk = FaultyDisk::new();
     let store = open(&disk);

@@ -38,6 +38,12 @@ impl Planner<'_, '_> {
         }
         let key = request_key(&request.tenant, &request.key);
         let value = record::seal(&key, request).map_err(IndexError::Other)?;
+        // The time of an older request under this key would take the new one with it later.
+        let older = self.tables.requests.get(key.as_slice())?;
+        let older = older.and_then(|row| record::unseal::<IdempotentRequest>(&key, row.value()).ok());
+        if let Some(older) = older {
+            self.tables.request_times.remove(time_key(older.at, &key).as_slice())?;
+        }
         self.tables.requests.insert(key.as_slice(), value.as_slice())?;
         self.tables.request_times.insert(time_key(request.at, &key).as_slice(), ())?;
         Ok(())
