@@ -209,6 +209,11 @@ fn a_batch_is_sent_whole_or_not_at_all_unless_told_otherwise() {
     assert_eq!((status, &refused["param"]), (422, &json!("[1].to[0]")), "{refused}");
     assert!(relay.events("email.queued").is_empty());
 
+    let foreign =
+        json!([good(1), {"from": "a@other.test", "to": "c@example.net", "subject": "x", "text": "y"}]);
+    let (status, refused) = relay.call("POST", "/emails/batch", &foreign);
+    assert_eq!((status, &refused["param"]), (422, &json!("[1].from")), "{refused}");
+
     let host = relay.http.to_string();
     let fields = [("x-batch-validation", "permissive")];
     let target = ("POST", "/emails/batch");

@@ -177,13 +177,19 @@ impl Sending {
             None => None,
         };
         let batch = self.new_id()?;
+        let count: u64 = requests.iter().map(|(request, _)| u64::from(messages_of(request))).sum();
+        if count > u64::from(releases::MAX_MESSAGES) {
+            let message = format!("{count} messages, at most {} are allowed", releases::MAX_MESSAGES);
+            return Err(SendRefusal::invalid("", message));
+        }
         let (mut next, mut octets) = (0, MAX_OCTETS);
         let (mut all, mut problems) = (Vec::new(), Vec::new());
         for (request, index) in &requests {
             let (first, name) = (batch.nth(next), batch.to_string());
             match self.prepare(sender, request, first, &name, &mut octets).await {
                 Ok(prepared) => all.push(prepared),
-                Err(SendRefusal::Invalid(found)) => {
+                Err(refusal @ (SendRefusal::Invalid(_) | SendRefusal::Refused { .. })) => {
+                    let found = refusal.into_problems();
                     let prefix = format!("[{index}]");
                     let found: Vec<Problem> = found.into_iter().map(|p| p.within(&prefix)).collect();
                     errors.extend(found.iter().map(|problem| BatchError {

@@ -51,6 +51,17 @@ impl SendRefusal {
         Self::Invalid(vec![Problem::new(param, message)])
     }
 
+    /// The mistakes of a refusal that names values of the request; none of any other.
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        match self {
+            Self::Invalid(problems) => problems,
+            Self::Refused { param, rule, message } => {
+                vec![Problem::new(param, format!("{message} ({rule})"))]
+            }
+            _ => Vec::new(),
+        }
+    }
+
     pub(super) fn stored(error: &StoreError) -> Self {
         tracing::error!(%error, "a request to send could not be stored");
         Self::Unavailable

@@ -9,7 +9,7 @@ use super::{MAX_ADDRESS, SendRefusal, Sending};
 use crate::clock::timestamp;
 
 /// Messages of a request, of a batch of requests: ids in a row.
-const MAX_MESSAGES: u32 = 100_000;
+pub(super) const MAX_MESSAGES: u32 = 100_000;
 /// Items that are read at once.
 const PAGE: usize = 500;
 
