@@ -11,7 +11,15 @@ use crate::control::writing;
 use crate::{ControlStore, ControlStoreError};
 
 /// Rows of one statement. There are few sizes, so that few statements are prepared.
-const SIZES: [usize; 4] = [200, 50, 10, 1];
+const SIZES: [usize; 3] = [50, 10, 1];
+/// The most values of one statement. SQLite looks up each by its number in a list of all: with 6,000
+/// values that took 10 times the rest of the transaction (`examples/month.rs` of the statistics).
+const MAX_VALUES: usize = 400;
+
+/// Values of a row of each table.
+const SEEN_COLUMNS: usize = 4;
+const ROW_COLUMNS: usize = 5 + COUNTERS;
+const SITE_COLUMNS: usize = 3;
 
 /// The key of a [`SeenCandidate`].
 type SeenKey = ([u8; 16], i64, i64);
@@ -42,7 +50,7 @@ pub(super) async fn add(store: &ControlStore, mut batch: StatisticsBatch) -> Res
             return Err(ControlStoreError::Stale);
         }
         let mut marked = HashMap::new();
-        for part in parts(&batch.seen) {
+        for part in parts(&batch.seen, SEEN_COLUMNS) {
             let mut query = sqlx::query(sqlx::AssertSqlSafe(seen_sql(part.len())));
             for candidate in part {
                 query = query
@@ -61,7 +69,7 @@ pub(super) async fn add(store: &ControlStore, mut batch: StatisticsBatch) -> Res
         credit(&batch.seen, &marked, &mut batch.rows);
         batch.rows.retain(|row| !row.counts.is_zero());
         batch.rows.sort_by(|a, b| order(a).cmp(&order(b)));
-        for part in parts(&batch.rows) {
+        for part in parts(&batch.rows, ROW_COLUMNS) {
             let mut query = sqlx::query(sqlx::AssertSqlSafe(rows_sql(part.len())));
             for row in part {
                 query = query
@@ -76,7 +84,7 @@ pub(super) async fn add(store: &ControlStore, mut batch: StatisticsBatch) -> Res
             }
             query.execute(&mut *transaction).await?;
         }
-        for part in parts(&batch.sites) {
+        for part in parts(&batch.sites, SITE_COLUMNS) {
             let mut query = sqlx::query(sqlx::AssertSqlSafe(sites_sql(part.len())));
             for StatisticsSite { domain, provider, seen_on } in part {
                 query = query.bind(domain).bind(provider).bind(seen_on);
@@ -126,10 +134,10 @@ fn credit(seen: &[SeenCandidate], marked: &HashMap<SeenKey, i64>, rows: &mut [St
     }
 }
 
-/// Divides rows into parts of [`SIZES`], the largest first.
-fn parts<T>(mut rows: &[T]) -> Vec<&[T]> {
+/// Divides rows of so many columns into parts of [`SIZES`], the largest first.
+fn parts<T>(mut rows: &[T], columns: usize) -> Vec<&[T]> {
     let mut parts = Vec::new();
-    for size in SIZES {
+    for size in SIZES.into_iter().filter(|size| size * columns <= MAX_VALUES) {
         while rows.len() >= size {
             let (part, rest) = rows.split_at(size);
             parts.push(part);
@@ -160,7 +168,7 @@ fn seen_sql(rows: usize) -> String {
          ON CONFLICT (message, recipient, link) DO UPDATE SET previous = statistics_seen.marks, \
          marks = statistics_seen.marks | excluded.marks \
          RETURNING message, recipient, link, marks, previous",
-        values(rows, 4, ", 0")
+        values(rows, SEEN_COLUMNS, ", 0")
     )
 }
 
@@ -172,7 +180,7 @@ fn rows_sql(rows: usize) -> String {
         "INSERT INTO statistics (tenant, dimension, hour, stream, value, {}) VALUES {} \
          ON CONFLICT (tenant, dimension, hour, stream, value) DO UPDATE SET {}",
         names.join(", "),
-        values(rows, 5 + COUNTERS, ""),
+        values(rows, ROW_COLUMNS, ""),
         sums.join(", ")
     )
 }
@@ -181,6 +189,6 @@ fn sites_sql(rows: usize) -> String {
     format!(
         "INSERT INTO statistics_site (domain, provider, seen_on) VALUES {} \
          ON CONFLICT (domain) DO UPDATE SET provider = excluded.provider, seen_on = excluded.seen_on",
-        values(rows, 3, "")
+        values(rows, SITE_COLUMNS, "")
     )
 }
