@@ -172,9 +172,7 @@ impl Suppressions {
     /// # Errors
     /// The store's.
     pub async fn of(&self, tenant: &str, address: &str) -> Result<Vec<SuppressionRecord>, SuppressionError> {
-        if self.filled.load(Ordering::Acquire)
-            && !self.filter.contains(&(tenant.to_owned(), address.to_owned()))
-        {
+        if self.filled.load(Ordering::Acquire) && !self.filter.contains(&(tenant, address)) {
             return Ok(Vec::new());
         }
         Ok(self.store.suppressions_of(tenant, address).await?)
@@ -224,7 +222,7 @@ impl Suppressions {
         }
         // The filter first: an entry that is stored must never be missing in it.
         for record in &records {
-            self.filter.insert(&(tenant.to_owned(), record.address.clone()));
+            self.filter.insert(&(tenant, record.address.as_str()));
         }
         let added = self.store.add_suppressions(tenant, &records).await?;
         self.tell(tenant, &added, Event::SuppressionAdded).await;

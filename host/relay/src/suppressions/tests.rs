@@ -3,7 +3,7 @@
 use relevo_queue::RecipientState;
 
 use super::*;
-use crate::testing::{FixedSuppressions, World, forward, open_suppressions, submission, suppressed};
+use crate::testing::{FixedSuppressions, TENANT, World, forward, open_suppressions, submission, suppressed};
 
 #[test]
 fn every_spelling_of_a_mailbox_has_one_form() {
@@ -62,4 +62,21 @@ async fn a_store_that_fails_for_one_refuses_all_for_now() {
     let rejection = world.pipeline.submit(mail).await.expect_err("nobody gets it");
     assert_eq!(rejection.reply.code, 451);
     assert_eq!(world.queue.items().len(), 0);
+}
+
+#[tokio::test]
+async fn an_address_that_is_not_listed_is_not_looked_up_in_the_store() {
+    let entries = vec![suppressed("b@b.example", ALL_STREAMS)];
+    // The store fails whenever it is asked about this address.
+    let store = FixedSuppressions { entries, broken: Some("c@b.example") };
+    let world = World::new();
+    let lists = open_suppressions(store, world.queue.clone(), world.clock.clone()).await;
+    lists
+        .of(TENANT, "c@b.example")
+        .await
+        .expect_err("every address is looked up before the filter is filled");
+    lists.fill().await;
+    assert_eq!(lists.of(TENANT, "c@b.example").await, Ok(Vec::new()));
+    let listed = lists.of(TENANT, "b@b.example").await.expect("the store answers");
+    assert_eq!(listed.len(), 1);
 }

@@ -6,5 +6,5 @@ mod suppressions;
 mod world;
 
 pub(crate) use stages::{ScriptedStages, read, report};
-pub(crate) use suppressions::{FixedSuppressions, no_suppressions, open_suppressions, suppressed};
+pub(crate) use suppressions::{FixedSuppressions, TENANT, no_suppressions, open_suppressions, suppressed};
 pub(crate) use world::{SetClock, World, credentials, forward, hash, key, settings, submission};
