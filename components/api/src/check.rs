@@ -12,24 +12,28 @@ use crate::problem::{InvalidRequest, Problem};
 use crate::request::{Attachment, Content, EmailRequest, Tag};
 use crate::schedule;
 
+/// Entries of `recipients`, and of each other list of addresses.
+pub(crate) const MAX_RECIPIENTS: usize = 1_000;
+/// Octets of the tags and metadata of a message. Every event about it has a copy.
+pub(crate) const MAX_LABELS: usize = 8 << 10;
 /// Tags of a request.
 pub(crate) const MAX_TAGS: usize = 75;
 /// Octets of a tag's name, and of its value.
 const MAX_TAG: usize = 256;
 /// Entries of `metadata`.
-const MAX_METADATA: usize = 50;
+pub(crate) const MAX_METADATA: usize = 50;
 /// Octets of a key of `metadata`.
 const MAX_METADATA_KEY: usize = 64;
 /// Octets of a value of `metadata`.
 const MAX_METADATA_VALUE: usize = 1024;
 /// Entries of `headers`.
-const MAX_HEADERS: usize = 50;
+pub(crate) const MAX_HEADERS: usize = 50;
 /// Attachments of a request.
-const MAX_ATTACHMENTS: usize = 100;
+pub(crate) const MAX_ATTACHMENTS: usize = 100;
 /// Addresses in `reply_to`.
 const MAX_REPLY_TO: usize = 50;
 /// Entries of `tracking.exclude_domains`.
-const MAX_EXCLUDED: usize = 100;
+pub(crate) const MAX_EXCLUDED: usize = 100;
 /// Octets of a topic's or a template's name.
 const MAX_NAME: usize = 128;
 /// Characters of an idempotency key.
@@ -40,7 +44,8 @@ const MAX_PROBLEMS: usize = 50;
 /// Bounds that a host sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Recipients of one request: `to`, `cc` and `bcc` together, or `recipients`.
+    /// Recipients of one request: `to`, `cc` and `bcc` together, or `recipients`. A list has 1,000
+    /// entries at most, whatever is given here.
     pub recipients: usize,
     /// Octets of all attachments, decoded.
     pub attachment_octets: usize,
@@ -51,14 +56,14 @@ pub struct Limits {
 impl Default for Limits {
     /// 1,000 recipients, 40 MB, a year.
     fn default() -> Self {
-        Self { recipients: 1_000, attachment_octets: 40_000_000, horizon: 366 * 86_400_000 }
+        Self { recipients: MAX_RECIPIENTS, attachment_octets: 40_000_000, horizon: 366 * 86_400_000 }
     }
 }
 
 /// A request whose values can be used.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckedRequest {
-    /// The request as it came.
+    /// The request as it came, without the content of its attachments.
     pub request: EmailRequest,
     /// The address of `from`.
     pub from: Address,
@@ -87,7 +92,7 @@ pub struct Recipient {
 ///
 /// # Errors
 /// Every mistake, at most 50.
-pub fn check(request: EmailRequest, limits: &Limits, now: u64) -> Result<CheckedRequest, InvalidRequest> {
+pub fn check(mut request: EmailRequest, limits: &Limits, now: u64) -> Result<CheckedRequest, InvalidRequest> {
     let mut problems = Problems::default();
     let from = problems.keep("from", request.from.address());
     let addresses = recipients(&request, limits, &mut problems);
@@ -96,7 +101,8 @@ pub fn check(request: EmailRequest, limits: &Limits, now: u64) -> Result<Checked
     header_fields(&request.headers, &mut problems);
     tags(&request.tags, &mut problems);
     metadata("metadata", &request.metadata, &mut problems);
-    let attachments = attachments(&request.attachments, limits, &mut problems);
+    labels(&request, &mut problems);
+    let attachments = attachments(&mut request.attachments, limits, &mut problems);
     let domains = &request.tracking.exclude_domains;
     let excluded_domains = excluded_domains("tracking.exclude_domains", domains, &mut problems);
     if let Some(topic) = &request.topic {
@@ -141,6 +147,18 @@ impl Problems {
     pub(crate) fn at_most(&mut self, param: &str, what: &str, count: usize, max: usize) {
         if count > max {
             self.add(param, format!("{count} {what}, at most {max} are allowed"));
+        }
+    }
+
+    /// Tags and metadata of a message: `octets` in all.
+    pub(crate) fn labels(&mut self, param: &str, octets: usize) {
+        if octets > MAX_LABELS {
+            self.add(
+                param,
+                format!(
+                    "the message has {octets} octets of tags and metadata, at most {MAX_LABELS} are allowed"
+                ),
+            );
         }
     }
 
@@ -260,16 +278,37 @@ pub(crate) fn metadata(param: &str, metadata: &BTreeMap<String, String>, problem
     }
 }
 
-fn attachments(list: &[Attachment], limits: &Limits, problems: &mut Problems) -> Vec<Option<Vec<u8>>> {
+/// What a message carries into each of its events has a bound: tags and metadata of the request,
+/// and the recipient's own metadata.
+fn labels(request: &EmailRequest, problems: &mut Problems) {
+    let tags = pairs_octets(request.tags.iter().map(|tag| (&tag.name, &tag.value)));
+    let shared = tags + pairs_octets(&request.metadata);
+    problems.labels("tags", tags);
+    if tags <= MAX_LABELS {
+        problems.labels("metadata", shared);
+    }
+    if shared <= MAX_LABELS {
+        for (index, each) in request.recipients.iter().enumerate() {
+            problems.labels(&format!("recipients[{index}].metadata"), shared + pairs_octets(&each.metadata));
+        }
+    }
+}
+
+/// Octets of names and values.
+pub(crate) fn pairs_octets<'a>(pairs: impl IntoIterator<Item = (&'a String, &'a String)>) -> usize {
+    pairs.into_iter().map(|(name, value)| name.len() + value.len()).sum()
+}
+
+fn attachments(list: &mut [Attachment], limits: &Limits, problems: &mut Problems) -> Vec<Option<Vec<u8>>> {
     problems.at_most("attachments", "attachments", list.len(), MAX_ATTACHMENTS);
     let mut total = 0;
     let mut decoded = Vec::new();
-    for (index, attachment) in list.iter().enumerate().take(MAX_ATTACHMENTS) {
+    for (index, attachment) in list.iter_mut().enumerate().take(MAX_ATTACHMENTS) {
         let param = format!("attachments[{index}]");
         if attachment.filename.is_none() && attachment.content_id.is_none() {
             problems.add(format!("{param}.filename"), "a name is needed unless there is a `content_id`");
         }
-        let octets = match (&attachment.content, &attachment.path) {
+        let octets = match (attachment.content.take(), &attachment.path) {
             (Some(content), None) => problems.keep(&format!("{param}.content"), octets(content)),
             (None, Some(_)) => None,
             _ => problems.keep(&param, Err("exactly one of `content` and `path` is needed".to_owned())),
@@ -281,11 +320,12 @@ fn attachments(list: &[Attachment], limits: &Limits, problems: &mut Problems) ->
     decoded
 }
 
-fn octets(content: &Content) -> Result<Vec<u8>, String> {
+/// The octets of an attachment. Its text is gone when they are there.
+fn octets(content: Content) -> Result<Vec<u8>, String> {
     match content {
-        Content::Octets(octets) => Ok(octets.clone()),
-        Content::Base64(text) => {
-            let text: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
+        Content::Octets(octets) => Ok(octets),
+        Content::Base64(mut text) => {
+            text.retain(|c| !c.is_ascii_whitespace());
             STANDARD.decode(text).map_err(|error| format!("not base64: {error}"))
         }
     }

@@ -18,9 +18,11 @@
 use std::collections::BTreeMap;
 
 use relevo_mailkit::model::MessageOptions;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::bounded;
 use crate::check::{self, Limits, Problems};
 use crate::json;
 use crate::problem::{InvalidRequest, Problem};
@@ -106,6 +108,7 @@ impl OptionFields {
         if self.options.variables.is_some() && self.options.template.is_none() {
             return Err(Problem::new("X-Relevo-Variables", "there is no X-Relevo-Template that uses them"));
         }
+        self.labels()?;
         self.options.tags = self.tags.into_iter().map(|tag| (tag.name, tag.value)).collect();
         Ok(self.options)
     }
@@ -118,6 +121,16 @@ impl OptionFields {
         let newest = self.tags.last().map(std::slice::from_ref).unwrap_or_default();
         check::tags(newest, &mut problems);
         first(problems).map_err(|problem| Problem::new(field, problem.message))
+    }
+
+    /// Tags and metadata of a message have a bound together.
+    fn labels(&self) -> Result<(), Problem> {
+        let tags = check::pairs_octets(self.tags.iter().map(|tag| (&tag.name, &tag.value)));
+        let metadata = check::pairs_octets(self.options.metadata.iter().map(|(key, value)| (key, value)));
+        let mut problems = Problems::default();
+        problems.labels("X-Relevo-Tag", tags);
+        problems.labels("X-Relevo-Metadata", tags + metadata);
+        first(problems)
     }
 
     fn value(&mut self, field: &str, value: &str) -> Result<(), Problem> {
@@ -150,7 +163,7 @@ impl OptionFields {
     }
 
     fn metadata(&mut self, field: &str, value: &str) -> Result<(), Problem> {
-        let metadata: BTreeMap<String, String> = object(field, value)?;
+        let Metadata(metadata) = object(field, value)?;
         let mut problems = Problems::default();
         check::metadata(field, &metadata, &mut problems);
         first(problems)?;
@@ -183,6 +196,12 @@ impl OptionFields {
         Ok(())
     }
 }
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Metadata(
+    #[serde(deserialize_with = "bounded::map::<_, { check::MAX_METADATA }>")] BTreeMap<String, String>,
+);
 
 fn unknown(name: &str, rest: &str) -> Problem {
     let known: Vec<&str> = FIELDS.iter().map(|(rest, _)| *rest).collect();

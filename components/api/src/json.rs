@@ -1,44 +1,57 @@
 //! Octets to a request.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 
+pub(crate) use self::budget::Budget;
 use self::objects::ObjectsOnly;
 use crate::problem::InvalidRequest;
 
+mod budget;
 mod objects;
+
+/// Octets of a path in an answer. A client chooses the names in it.
+const MAX_PATH: usize = 256;
+/// Octets of a mistake's words in an answer. A client's own text may be part of them.
+const MAX_WORDS: usize = 1024;
 
 /// Reads a request from the octets of a body.
 ///
-/// Nesting is limited to 128 levels. A field that is given twice, and a field that is not known,
-/// are mistakes. An object stands in braces: an array of its values is none.
+/// Nesting is limited to 128 levels, the memory of all values to 128 MiB: many small values take
+/// far more than their octets. A field that is given twice, and a field that is not known, are
+/// mistakes. An object stands in braces: an array of its values is none.
 ///
 /// # Errors
 /// [`InvalidRequest::Json`] with line and column when the octets are not JSON; otherwise the first value of a wrong
 /// type or name, with its path.
 pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, InvalidRequest> {
+    read_within(body, &Budget::default())
+}
+
+/// As [`read`], for one of several bodies that share a budget.
+pub(crate) fn read_within<T: DeserializeOwned>(body: &[u8], budget: &Budget) -> Result<T, InvalidRequest> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(InvalidRequest::field("", "the body is empty, send a JSON object"));
     }
     let mut json = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(ObjectsOnly(&mut json)).map_err(|error| {
+    let values = ObjectsOnly { inner: &mut json, budget };
+    let value = serde_path_to_error::deserialize(values).map_err(|error| {
         let path = error.path().to_string();
-        mistake(if path == "." { "" } else { &path }, error.inner())
+        let path = if path == "." { "" } else { &path };
+        if is_of_another_type(error.inner(), body) {
+            return InvalidRequest::field(cut(path.to_owned(), MAX_PATH), "invalid type, expected a string");
+        }
+        mistake(path, error.inner())
     })?;
     json.end().map_err(|error| mistake("", &error))?;
     Ok(value)
 }
 
-/// Reads a request from JSON that was read already, such as an element of a batch.
-///
-/// # Errors
-/// As for [`read`], but never [`InvalidRequest::Json`].
-pub fn from_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, InvalidRequest> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        let path = error.path().to_string();
-        let (path, message) = words(if path == "." { "" } else { &path }, &error.inner().to_string());
-        InvalidRequest::field(path, message)
-    })
+/// `serde_json` says of an array or a number where the name of a variant belongs that it is no JSON.
+fn is_of_another_type(error: &serde_json::Error, body: &[u8]) -> bool {
+    error.classify() == Category::Syntax
+        && error.to_string().starts_with("expected value")
+        && serde_json::from_slice::<IgnoredAny>(body).is_ok()
 }
 
 fn mistake(path: &str, error: &serde_json::Error) -> InvalidRequest {
@@ -46,12 +59,21 @@ fn mistake(path: &str, error: &serde_json::Error) -> InvalidRequest {
     match error.classify() {
         Category::Data => {
             let (path, message) = words(path, &text);
-            InvalidRequest::field(path, message)
+            InvalidRequest::field(cut(path, MAX_PATH), cut(message, MAX_WORDS))
         }
         Category::Syntax | Category::Eof | Category::Io => {
             InvalidRequest::Json { line: error.line(), column: error.column(), message: text }
         }
     }
+}
+
+/// The beginning of a text that is longer than `most` octets.
+fn cut(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most));
+        text.push_str("...");
+    }
+    text
 }
 
 /// `serde_json` ends its text with ` at line L column C`.
@@ -154,6 +176,8 @@ mod tests {
         subject: String,
         #[serde(default)]
         count: u8,
+        #[serde(default)]
+        tls: Option<crate::request::TlsChoice>,
     }
 
     fn of(body: &str) -> InvalidRequest {
@@ -169,8 +193,10 @@ mod tests {
                 "invalid type: integer `7`, expected a string",
             ),
             (r#"{"inner":[{"subjetc":"a"}]}"#, "inner[0].subjetc", "unknown field, did you mean `subject`?"),
-            (r#"{"inner":[{"zzz":"a"}]}"#, "inner[0].zzz", "unknown field, known are subject, count"),
+            (r#"{"inner":[{"zzz":"a"}]}"#, "inner[0].zzz", "unknown field, known are subject, count, tls"),
             (r#"{"inner":[{}]}"#, "inner[0].subject", "is missing"),
+            (r#"{"inner":[{"subject":"a","tls":[1]}]}"#, "inner[0].tls", "invalid type, expected a string"),
+            (r#"{"inner":[{"subject":"a","tls":7}]}"#, "inner[0].tls", "invalid type, expected a string"),
             ("[[]]", "", "invalid type: array, expected an object"),
             ("7", "", "invalid type: integer `7`, expected an object"),
             (r#"{"inner":[["a",1]]}"#, "inner[0]", "invalid type: array, expected an object"),
@@ -197,6 +223,27 @@ mod tests {
         assert!(matches!(of("{\"inner\":["), InvalidRequest::Json { .. }));
         assert!(matches!(of("{\"inner\":[]} x"), InvalidRequest::Json { .. }));
         assert_eq!(of("  \n"), InvalidRequest::field("", "the body is empty, send a JSON object"));
+    }
+
+    #[test]
+    fn a_long_name_is_cut_in_the_answer() {
+        let name = "é".repeat(10_000);
+        let InvalidRequest::Fields(problems) = of(&format!(r#"{{"inner":[{{"{name}":1}}]}}"#)) else {
+            panic!("not a field")
+        };
+        assert!(problems[0].param.starts_with("inner[0].éé") && problems[0].param.ends_with("é..."));
+        assert!(problems[0].param.len() <= MAX_PATH + 3);
+    }
+
+    #[test]
+    fn many_small_values_are_refused_before_they_take_much_memory() {
+        let many = |value: &str, count: usize| format!("[{}]", vec![value; count].join(","));
+        for (value, most) in [("1", 2_000_000), ("[]", 2_000_000), ("[1]", 524_000), (r#"{"":1}"#, 161_000)] {
+            let read_many = |count: usize| read::<serde_json::Value>(many(value, count).as_bytes());
+            assert!(read_many(most / 2).is_ok(), "{value}");
+            let refused = read_many(most + most / 16).expect_err(value).to_string();
+            assert!(refused.contains("more than 128 MiB of memory"), "{refused}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! * [`json`]: octets to a request, with the path, line or nearest known name of a mistake.
 //! * [`request`]: the fields of `POST /emails`.
 //! * [`check`]: limits and rules that no type can hold; every mistake of a request is named.
+//! * [`batch`]: the requests of `POST /emails/batch`, each read like one that comes alone.
 //! * [`answer`]: what a request is answered.
 //! * [`headers`]: the same options as header fields of a message that came by SMTP.
 //! * [`message`]: the messages that a request asks for, ready for the `template` component.
@@ -10,6 +11,8 @@
 //! Pure: no clock, no randomness, no IO. Times and ids are arguments.
 
 pub mod answer;
+pub mod batch;
+mod bounded;
 pub mod check;
 pub mod headers;
 pub mod json;
@@ -22,6 +25,7 @@ pub mod schedule;
 pub mod schema;
 
 pub use answer::{BatchAnswer, EmailAnswer, RecipientAnswer, RecipientStatus};
+pub use batch::CheckedBatch;
 pub use check::{CheckedRequest, Limits};
 pub use message::{MessageIds, OutgoingMessage};
 pub use problem::{InvalidRequest, Problem};

@@ -7,6 +7,9 @@ use relevo_mailkit::text::is_unsafe;
 use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::bounded::elements;
+use crate::check::MAX_RECIPIENTS;
+
 /// Octets of a display name.
 const MAX_NAME: usize = 512;
 
@@ -112,7 +115,7 @@ impl<'de> Visitor<'de> for MailboxVisitor {
     }
 }
 
-/// One mailbox or an array of them; `null` is none.
+/// One mailbox or an array of at most 1,000; `null` is none.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[serde(transparent)]
 pub struct MailboxList(pub Vec<Mailbox>);
@@ -144,12 +147,8 @@ impl<'de> Visitor<'de> for ListVisitor {
         MailboxVisitor.visit_map(map).map(|mailbox| MailboxList(vec![mailbox]))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<MailboxList, A::Error> {
-        let mut mailboxes = Vec::new();
-        while let Some(mailbox) = list.next_element()? {
-            mailboxes.push(mailbox);
-        }
-        Ok(MailboxList(mailboxes))
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<MailboxList, A::Error> {
+        elements(list, MAX_RECIPIENTS).map(MailboxList)
     }
 }
 

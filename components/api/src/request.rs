@@ -10,6 +10,8 @@ use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use crate::bounded;
+use crate::check::{MAX_ATTACHMENTS, MAX_EXCLUDED, MAX_HEADERS, MAX_METADATA, MAX_RECIPIENTS, MAX_TAGS};
 use crate::mailbox::{Mailbox, MailboxList};
 #[cfg(feature = "schema")]
 use crate::schema::{AddressInput, AddressesInput};
@@ -35,7 +37,7 @@ pub struct EmailRequest {
     #[cfg_attr(feature = "schema", schema(value_type = AddressesInput))]
     pub bcc: MailboxList,
     /// One personalised message for each: in place of `to`, `cc` and `bcc`.
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, deserialize_with = "bounded::list::<_, _, MAX_RECIPIENTS>")]
     pub recipients: Vec<PersonalRecipient>,
     /// Addresses for answers.
     #[serde(default, alias = "replyTo")]
@@ -51,13 +53,13 @@ pub struct EmailRequest {
     #[serde(default)]
     pub text: Option<String>,
     /// Further header fields by name.
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, deserialize_with = "bounded::map::<_, MAX_HEADERS>")]
     pub headers: BTreeMap<String, String>,
     /// Files.
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, deserialize_with = "bounded::list::<_, _, MAX_ATTACHMENTS>")]
     pub attachments: Vec<Attachment>,
     /// Names and values for filters, statistics and webhooks.
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, deserialize_with = "bounded::list::<_, _, MAX_TAGS>")]
     pub tags: Vec<Tag>,
     /// The time of sending: RFC 3339, or a span such as `in 2 hours`. Absent: now.
     #[serde(default, alias = "scheduledAt")]
@@ -69,7 +71,7 @@ pub struct EmailRequest {
     #[serde(default, deserialize_with = "null_is_empty")]
     pub tracking: TrackingChoice,
     /// Keys and values that events and webhooks carry.
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, deserialize_with = "bounded::map::<_, MAX_METADATA>")]
     pub metadata: BTreeMap<String, String>,
     /// Kind of mail: decides about suppression and unsubscribing.
     #[serde(default, deserialize_with = "null_is_empty")]
@@ -103,7 +105,7 @@ pub struct PersonalRecipient {
     #[cfg_attr(feature = "schema", schema(value_type = Object))]
     pub variables: Map<String, Value>,
     /// Over those of the request.
-    #[serde(default, deserialize_with = "null_is_empty")]
+    #[serde(default, deserialize_with = "bounded::map::<_, MAX_METADATA>")]
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -136,7 +138,7 @@ pub struct Attachment {
 pub enum Content {
     /// Base64 of RFC 4648 section 4, line breaks allowed.
     Base64(String),
-    /// Numbers from 0 to 255.
+    /// Numbers from 0 to 255. Each takes an octet in memory and two or more in the body.
     Octets(Vec<u8>),
 }
 
@@ -195,7 +197,7 @@ pub struct TrackingChoice {
     /// Links of the text part do, too.
     pub clicks_text: Option<bool>,
     /// Domains whose links stay as they are, subdomains included.
-    #[serde(deserialize_with = "null_is_empty")]
+    #[serde(deserialize_with = "bounded::list::<_, _, MAX_EXCLUDED>")]
     pub exclude_domains: Vec<String>,
 }
 

@@ -102,6 +102,14 @@ impl Labels {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// Octets of tags and metadata. Every event about the message has a copy of them.
+    #[must_use]
+    pub fn octets(&self) -> usize {
+        let tags = self.tags.iter().map(|tag| tag.name.len() + tag.value.len());
+        let metadata = self.metadata.iter().map(|(key, value)| key.len() + value.len());
+        tags.chain(metadata).sum()
+    }
 }
 
 /// Clients send `null` for what they leave out.

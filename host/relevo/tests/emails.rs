@@ -5,6 +5,8 @@
 #[allow(dead_code, reason = "shared with other tests")]
 mod support;
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use support::client::{Answer, request_with};
 use support::relay::Relay;
@@ -230,6 +232,62 @@ fn a_batch_is_sent_whole_or_not_at_all_unless_told_otherwise() {
     let (_, batch) =
         relay.call("GET", &format!("/emails/{}", answer["data"][1]["id"].as_str().unwrap()), &Value::Null);
     assert_eq!(batch["batch_id"], answer["id"]);
+}
+
+#[test]
+fn a_permissive_batch_leaves_out_what_the_pipeline_refuses() {
+    let (sink, relay) = relay();
+    let good = |n: usize| hello(&json!(format!("b{n}@example.net")));
+    let from = |from: &str, to: &str| json!({"from": from, "to": to, "subject": "x", "text": "y"});
+    // The second is a mistake of the request, the fourth one that only the pipeline finds.
+    let mixed = json!([
+        good(1),
+        from("a@example.test", "c@"),
+        good(2),
+        from("a@other.test", "c@example.net"),
+        good(3)
+    ]);
+    let host = relay.http.to_string();
+    let fields = [("x-batch-validation", "permissive")];
+    let target = ("POST", "/emails/batch");
+    let answer = request_with(relay.http, &host, target, Some(&relay.key), &fields, &mixed.to_string());
+    let answer = answer.json();
+    let errors = answer["errors"].as_array().unwrap();
+    let places: Vec<_> = errors.iter().map(|error| (&error["index"], &error["param"])).collect();
+    assert_eq!(places, [(&json!(1), &json!("[1].to[0]")), (&json!(3), &json!("[3].from"))], "{answer}");
+    let emails: Vec<_> =
+        answer["data"].as_array().unwrap().iter().map(|email| &email["recipients"][0]["email"]).collect();
+    assert_eq!(emails, ["b1@example.net", "b2@example.net", "b3@example.net"], "{answer}");
+    wait_for("three messages", || (sink.all().len() == 3).then_some(()));
+}
+
+#[test]
+fn a_batch_of_more_than_100000_messages_is_refused() {
+    let (sink, relay) = relay();
+    let recipients: Vec<Value> = (0..101).map(|n| json!({"email": format!("b{n}@example.net")})).collect();
+    let email = json!({"from": "a@example.test", "recipients": recipients, "subject": "x", "text": "y"});
+    let (status, refused) = relay.call("POST", "/emails/batch", &json!(vec![email; 1_000]));
+    assert_eq!(
+        (status, &refused["message"]),
+        (422, &json!("101000 messages, at most 100000 are allowed")),
+        "{refused}"
+    );
+    assert!(relay.events("email.queued").is_empty());
+    assert!(sink.all().is_empty());
+}
+
+#[test]
+fn many_labels_count_for_the_size_of_a_request() {
+    let (sink, relay) = relay();
+    let to: Vec<String> = (0..1_000).map(|n| format!("b{n}@example.net")).collect();
+    let metadata: BTreeMap<String, String> = (0..8).map(|n| (format!("k{n}"), "v".repeat(1_000))).collect();
+    let email = json!({"from": "a@example.test", "to": to, "subject": "x", "text": "y",
+        "metadata": metadata, "dry_run": true});
+    let (status, refused) = relay.call("POST", "/emails/batch", &json!(vec![email; 40]));
+    assert_eq!((status, &refused["name"]), (422, &json!("validation_error")), "{refused}");
+    let message = refused["message"].as_str().unwrap();
+    assert!(message.contains("octets in all, tags and metadata included"), "{message}");
+    assert!(sink.all().is_empty());
 }
 
 #[test]

@@ -178,3 +178,22 @@ proptest! {
         prop_assert_eq!(options.metadata, metadata.into_iter().collect::<Vec<_>>());
     }
 }
+
+#[test]
+fn tags_and_metadata_have_a_bound_together() {
+    let tag = format!("{}={}", "n".repeat(256), "v".repeat(256));
+    let tags = |count: usize| vec![("X-Relevo-Tag", tag.as_str()); count];
+    assert!(read(&tags(16)).is_ok());
+    let words = |octets: usize| {
+        format!("the message has {octets} octets of tags and metadata, at most 8192 are allowed")
+    };
+    assert_eq!(read(&tags(17)), Err(format!("`X-Relevo-Tag`: {}", words(8_704))));
+    let mut both = tags(16);
+    both.push(("X-Relevo-Metadata", r#"{"k":""}"#));
+    assert_eq!(read(&both), Err(format!("`X-Relevo-Metadata`: {}", words(8_193))));
+    let many: Vec<String> = (0..51).map(|number| format!("\"k{number}\":\"\"")).collect();
+    assert!(
+        mistake("X-Relevo-Metadata", &format!("{{{}}}", many.join(","))).contains("more than 50 entries")
+    );
+    assert!(mistake("X-Relevo-Metadata", r#"{"k":"a","k":"b"}"#).contains("is given twice"));
+}

@@ -37,7 +37,8 @@ use crate::settings::Settings;
 use crate::suppressions::{Suppressions, in_words};
 use crate::templates::Templates;
 
-/// Octets of all messages of a request, as they are built.
+/// Octets of all messages of a request, as they are built, and of tags and metadata for each of
+/// their recipients.
 const MAX_OCTETS: u64 = 256 << 20;
 
 /// Octets of an address in an event.
@@ -263,14 +264,13 @@ impl Sending {
         for (number, message) in (0..).zip(messages(request)) {
             let id = first.nth(number);
             let labels = labels(request, &message, (first, id), batch, content.template());
+            take(octets, labels.octets() * message.recipients.len())?;
             let envelope = self.unsuppressed(sender, id, &message, &labels, &mut prepared).await?;
             if envelope.recipients.is_empty() {
                 continue;
             }
             let body = content.build(self, sender, request, &message, (id, &labels)).await?;
-            *octets = octets.checked_sub(body.source.size()).ok_or_else(|| {
-                SendRefusal::invalid("", format!("the messages have more than {MAX_OCTETS} octets in all"))
-            })?;
+            take(octets, body.source.size())?;
             let submission = Submission {
                 settings: Arc::clone(&sender.settings),
                 origin: Origin::Tenant(sender.tenant.clone()),
@@ -369,6 +369,16 @@ enum Begun {
     Before(JsonAnswer),
     /// It may be accepted now; the key is in use until this is dropped.
     Now(keys::KeyGuard),
+}
+
+/// Takes octets from those that are left for a request.
+fn take(left: &mut u64, octets: impl TryInto<u64>) -> Result<(), SendRefusal> {
+    *left = octets.try_into().ok().and_then(|octets| left.checked_sub(octets)).ok_or_else(|| {
+        let message =
+            format!("the messages have more than {MAX_OCTETS} octets in all, tags and metadata included");
+        SendRefusal::invalid("", message)
+    })?;
+    Ok(())
 }
 
 /// How many ids a request takes.

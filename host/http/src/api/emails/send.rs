@@ -6,9 +6,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use relevo_api::answer::BatchError;
-use relevo_api::{CheckedRequest, EmailRequest, InvalidRequest, Limits, Problem, check};
+use relevo_api::{CheckedBatch, EmailRequest, Limits, Problem, batch, check};
 use relevo_relay::sending::{JsonAnswer, RequestKey, SendRefusal, Sender};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::api::ApiServices;
@@ -17,8 +16,6 @@ use crate::bearer::Proven;
 use crate::error::RequestError;
 use crate::observe::ClientAddress;
 
-/// Requests of a batch.
-const MAX_BATCH: usize = 1_000;
 /// Characters of an idempotency key.
 const MAX_KEY: usize = 256;
 
@@ -66,13 +63,8 @@ pub(crate) async fn send_batch(
 ) -> Result<Response, RequestError> {
     let key = request_key(&headers, &content)?;
     let permissive = is_permissive(&headers)?;
-    let entries: Vec<Value> = relevo_api::json::read(&content)?;
+    let CheckedBatch { requests, problems } = batch::read(&content, &Limits::default(), now(&services))?;
     drop(content);
-    if entries.is_empty() || entries.len() > MAX_BATCH {
-        let message = format!("{} emails, 1 to {MAX_BATCH} are allowed", entries.len());
-        return Err(RequestError::Invalid { param: None, message });
-    }
-    let (requests, problems) = check_all(entries, now(&services));
     if !problems.is_empty() && !permissive {
         return Err(RequestError::InvalidFields(problems.into_iter().map(|(_, problem)| problem).collect()));
     }
@@ -82,25 +74,6 @@ pub(crate) async fn send_batch(
     let kept = requests.iter().any(|(request, _)| !request.request.dry_run);
     let sent = services.sending.send_batch(&sender, requests, errors.collect(), permissive, key).await;
     Ok(answered(sent?, kept))
-}
-
-type Checked = (Vec<(CheckedRequest, usize)>, Vec<(usize, Problem)>);
-
-/// The requests of a batch that can be used with their positions, and the mistakes of the others.
-fn check_all(entries: Vec<Value>, now: u64) -> Checked {
-    let (mut requests, mut problems) = (Vec::new(), Vec::new());
-    for (index, entry) in entries.into_iter().enumerate() {
-        let request = relevo_api::json::from_value::<EmailRequest>(entry);
-        match request.and_then(|request| check::check(request, &Limits::default(), now)) {
-            Ok(checked) => requests.push((checked, index)),
-            Err(InvalidRequest::Fields(found)) => {
-                let prefix = format!("[{index}]");
-                problems.extend(found.into_iter().map(|problem| (index, problem.within(&prefix))));
-            }
-            Err(other) => problems.push((index, Problem::new(format!("[{index}]"), other.to_string()))),
-        }
-    }
-    (requests, problems)
 }
 
 fn is_permissive(headers: &HeaderMap) -> Result<bool, RequestError> {
