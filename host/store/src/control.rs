@@ -170,6 +170,21 @@ macro_rules! next_revision {
 
 pub(crate) use {next_revision, reading, snapshot, writing};
 
+/// `($1, $2), ($3, $4)`: placeholders of rows. `tail` is behind those of each row.
+pub(crate) fn placeholders(rows: usize, columns: usize, tail: &str) -> String {
+    let mut text = String::new();
+    for row in 0..rows {
+        text.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 1..=columns {
+            let comma = if column == 1 { "" } else { ", " };
+            text.push_str(&format!("{comma}${}", row * columns + column));
+        }
+        text.push_str(tail);
+        text.push(')');
+    }
+    text
+}
+
 impl ControlStore {
     /// Opens the store, makes it if there never was one, and brings its tables up to date.
     ///

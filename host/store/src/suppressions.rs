@@ -1,8 +1,10 @@
 //! Addresses that get no mail.
 
+use std::collections::HashSet;
+
 use async_trait::async_trait;
 
-use crate::control::{Database, reading, writing};
+use crate::control::{Database, placeholders, reading, writing};
 use crate::{ControlStore, ControlStoreError};
 
 /// The stream of an entry that counts for all mail.
@@ -105,6 +107,8 @@ pub trait SuppressionStore: Send + Sync {
 type Row = (String, String, String, String, String, Option<String>, i64);
 
 const COLUMNS: &str = "id, address, stream, reason, detail, message_id, created_at";
+/// Entries that one statement adds. SQLite looks up each value by its number in a list of all.
+const ADDED_AT_ONCE: usize = 40;
 /// Entries of one address that are read. Only topics can be so many, and they come last.
 const MAX_OF_ONE: i64 = 10_000;
 
@@ -176,30 +180,35 @@ impl SuppressionStore for ControlStore {
         let mut entries: Vec<&SuppressionRecord> = entries.iter().collect();
         entries.sort_by(|a, b| (&a.address, &a.stream).cmp(&(&b.address, &b.stream)));
         writing!(self, transaction => {
-            let mut added = Vec::new();
-            for entry in &entries {
-                let domain = entry.address.rsplit_once('@').map_or("", |(_, domain)| domain);
-                let done = sqlx::query(
+            let mut added = HashSet::new();
+            for part in entries.chunks(ADDED_AT_ONCE) {
+                let sql = format!(
                     "INSERT INTO suppression \
                      (tenant, id, address, stream, domain, reason, detail, message_id, created_at) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
-                )
-                .bind(tenant)
-                .bind(&entry.id)
-                .bind(&entry.address)
-                .bind(&entry.stream)
-                .bind(domain)
-                .bind(&entry.reason)
-                .bind(&entry.detail)
-                .bind(&entry.message_id)
-                .bind(entry.created_at)
-                .execute(&mut *transaction)
-                .await?;
-                if done.rows_affected() > 0 {
-                    added.push(SuppressionRecord::clone(entry));
+                     VALUES {} ON CONFLICT DO NOTHING RETURNING id",
+                    placeholders(part.len(), 9, "")
+                );
+                // Parts of other sizes than the usual one are rare: their statement is not kept.
+                let is_usual = part.len() == ADDED_AT_ONCE || part.len() == 1;
+                let mut query =
+                    sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(sql)).persistent(is_usual);
+                for entry in part {
+                    let domain = entry.address.rsplit_once('@').map_or("", |(_, domain)| domain);
+                    query = query
+                        .bind(tenant)
+                        .bind(&entry.id)
+                        .bind(&entry.address)
+                        .bind(&entry.stream)
+                        .bind(domain)
+                        .bind(&entry.reason)
+                        .bind(&entry.detail)
+                        .bind(&entry.message_id)
+                        .bind(entry.created_at);
                 }
+                added.extend(query.fetch_all(&mut *transaction).await?);
             }
-            added
+            let new = entries.iter().filter(|entry| added.remove(&entry.id));
+            new.map(|entry| SuppressionRecord::clone(entry)).collect()
         })
     }
 

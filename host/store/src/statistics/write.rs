@@ -7,7 +7,7 @@ use sqlx::Row as _;
 use super::{
     COUNTERS, Counter, SeenCandidate, StatisticsAge, StatisticsBatch, StatisticsRow, StatisticsSite,
 };
-use crate::control::writing;
+use crate::control::{placeholders, writing};
 use crate::{ControlStore, ControlStoreError};
 
 /// Rows of one statement. There are few sizes, so that few statements are prepared.
@@ -147,28 +147,13 @@ fn parts<T>(mut rows: &[T], columns: usize) -> Vec<&[T]> {
     parts
 }
 
-/// `($1, $2), ($3, $4)`: placeholders of rows. `tail` is behind those of each row.
-fn values(rows: usize, columns: usize, tail: &str) -> String {
-    let mut text = String::new();
-    for row in 0..rows {
-        text.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 1..=columns {
-            let comma = if column == 1 { "" } else { ", " };
-            text.push_str(&format!("{comma}${}", row * columns + column));
-        }
-        text.push_str(tail);
-        text.push(')');
-    }
-    text
-}
-
 fn seen_sql(rows: usize) -> String {
     format!(
         "INSERT INTO statistics_seen (message, recipient, link, marks, previous) VALUES {} \
          ON CONFLICT (message, recipient, link) DO UPDATE SET previous = statistics_seen.marks, \
          marks = statistics_seen.marks | excluded.marks \
          RETURNING message, recipient, link, marks, previous",
-        values(rows, SEEN_COLUMNS, ", 0")
+        placeholders(rows, SEEN_COLUMNS, ", 0")
     )
 }
 
@@ -180,7 +165,7 @@ fn rows_sql(rows: usize) -> String {
         "INSERT INTO statistics (tenant, dimension, hour, stream, value, {}) VALUES {} \
          ON CONFLICT (tenant, dimension, hour, stream, value) DO UPDATE SET {}",
         names.join(", "),
-        values(rows, ROW_COLUMNS, ""),
+        placeholders(rows, ROW_COLUMNS, ""),
         sums.join(", ")
     )
 }
@@ -189,6 +174,6 @@ fn sites_sql(rows: usize) -> String {
     format!(
         "INSERT INTO statistics_site (domain, provider, seen_on) VALUES {} \
          ON CONFLICT (domain) DO UPDATE SET provider = excluded.provider, seen_on = excluded.seen_on",
-        values(rows, SITE_COLUMNS, "")
+        placeholders(rows, SITE_COLUMNS, "")
     )
 }

@@ -48,6 +48,8 @@ pub(super) async fn suppressions_are_found_and_removed(store: &ControlStore) {
         [pair("acme", "b@example.org"), pair("acme", "c@example.net"), pair("other", "a@example.net")];
     assert_eq!(all, expected);
 
+    only_new_ones_of_many_are_returned(store, &entries[0]).await;
+
     let window = SuppressionFilter { since: Some(2_000), until: Some(4_000), ..none.clone() };
     assert_eq!(store.remove_suppressions("acme", &window, 10).await.expect("removes"), entries[1..3]);
     let domain = SuppressionFilter { domain: Some("example.net".into()), ..none.clone() };
@@ -86,4 +88,18 @@ pub(super) async fn many_topics_hide_no_stream(store: &ControlStore) {
     let wrong = SuppressionFilter { stream: Some("marketing".into()), ..both.clone() };
     assert_eq!(store.remove_suppressions("acme", &wrong, 10).await.expect("another stream"), []);
     assert_eq!(store.remove_suppressions("acme", &both, 10).await.expect("removes"), entries[..1]);
+}
+
+/// More than one statement adds: what was there, and what comes twice, is not new.
+async fn only_new_ones_of_many_are_returned(store: &ControlStore, known: &SuppressionRecord) {
+    let mut new: Vec<_> =
+        (0..97).map(|n| entry(&format!("{n:02}@many.example"), "all", "manual", 5_000)).collect();
+    let known_again = SuppressionRecord { id: "another".into(), ..known.clone() };
+    let twice = SuppressionRecord { id: "twice".into(), ..new[50].clone() };
+    let last = new.pop().into_iter();
+    let mixed: Vec<_> = new.iter().cloned().chain([known_again, twice]).chain(last.clone()).collect();
+    new.extend(last);
+    assert_eq!(store.add_suppressions("acme", &mixed).await.expect("adds"), new);
+    let domain = SuppressionFilter { domain: Some("many.example".into()), ..SuppressionFilter::default() };
+    assert_eq!(store.remove_suppressions("acme", &domain, 1_000).await.expect("removes"), new);
 }
