@@ -8,7 +8,8 @@ use axum::http::StatusCode;
 use relevo_api::mailbox::MailboxList;
 use relevo_api::schema::AddressesInput;
 use relevo_relay::templates::{
-    TemplateChange, TemplateContent, TemplateRecord, TemplateRefusal, TemplateVariable, Templates,
+    TemplateChange, TemplateContent, TemplateRecord, TemplateRefusal, TemplateVariable, TemplateVersion,
+    Templates,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -54,16 +55,43 @@ pub(super) struct TemplateView {
     published_version: Option<i64>,
     created_at: String,
     updated_at: String,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    content: Option<VersionView>,
+}
+
+/// A template with one of its versions.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct TemplateDetails {
+    #[serde(flatten)]
+    template: TemplateView,
+    #[serde(flatten)]
+    version: VersionView,
 }
 
 /// A version in an answer.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct VersionView {
     version: i64,
-    #[serde(flatten)]
-    content: TemplateContent,
+    /// MiniJinja source.
+    subject: String,
+    /// MiniJinja source of the HTML; absent where `mjml` is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    html: Option<String>,
+    /// MiniJinja source of MJML.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mjml: Option<String>,
+    /// MiniJinja source of the text; absent: made from the HTML.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    /// Author for requests that name none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    /// Addresses for answers, for requests that name none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    reply_to: Vec<String>,
+    /// Variables that the sources use, as their author described them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    variables: Vec<TemplateVariable>,
 }
 
 /// An entry of the list of versions.
@@ -160,7 +188,7 @@ pub(super) async fn list(
 ) -> Result<Json<Page<TemplateView>>, RequestError> {
     let query = error::query(query)?.bounds()?;
     let found = services.templates.list(&caller.tenant, &query.after, query.with_one_more()).await?;
-    Ok(Json(query.page(found, |template| view(template, None))))
+    Ok(Json(query.page(found, view)))
 }
 
 /// Shows a template with its newest version.
@@ -169,17 +197,16 @@ pub(super) async fn list(
     path = "/templates/{name}",
     tag = "templates",
     params(("name" = String, Path, description = "The id or alias of the template.")),
-    responses((status = 200, description = "The template with its newest version.", body = TemplateView)),
+    responses((status = 200, description = "The template with its newest version.", body = TemplateDetails)),
 )]
 pub(super) async fn show(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     Path(name): Path<String>,
-) -> Result<Json<TemplateView>, RequestError> {
+) -> Result<Json<TemplateDetails>, RequestError> {
     let template = services.templates.find(&caller.tenant, &name).await?;
     let newest = services.templates.version(&caller.tenant, &template.id, None).await?;
-    let content = VersionView { version: newest.number, content: newest.content };
-    Ok(Json(view(template, Some(content))))
+    Ok(Json(details(template, newest)))
 }
 
 /// Changes a template. New content becomes a new version; what is published stays published.
@@ -305,17 +332,16 @@ pub(super) async fn versions(
     path = "/templates/{name}/versions/{version}",
     tag = "templates",
     params(("name" = String, Path, description = "The id or alias of the template."), ("version" = i64, Path, description = "The number of the version.")),
-    responses((status = 200, description = "The version.", body = TemplateView)),
+    responses((status = 200, description = "The version.", body = TemplateDetails)),
 )]
 pub(super) async fn version(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     Path((name, number)): Path<(String, i64)>,
-) -> Result<Json<TemplateView>, RequestError> {
+) -> Result<Json<TemplateDetails>, RequestError> {
     let template = services.templates.find(&caller.tenant, &name).await?;
     let found = services.templates.version(&caller.tenant, &template.id, Some(number)).await?;
-    let content = VersionView { version: found.number, content: found.content };
-    Ok(Json(view(template, Some(content))))
+    Ok(Json(details(template, found)))
 }
 
 /// Renders a version with variables. Nothing is sent.
@@ -427,7 +453,14 @@ fn merged(mut content: TemplateContent, fields: &TemplateFields) -> TemplateCont
     content
 }
 
-fn view(template: TemplateRecord, content: Option<VersionView>) -> TemplateView {
+fn details(template: TemplateRecord, version: TemplateVersion) -> TemplateDetails {
+    let TemplateContent { subject, html, mjml, text, from, reply_to, variables } = version.content;
+    let version =
+        VersionView { version: version.number, subject, html, mjml, text, from, reply_to, variables };
+    TemplateDetails { template: view(template), version }
+}
+
+fn view(template: TemplateRecord) -> TemplateView {
     TemplateView {
         object: "template",
         status: if template.published.is_some() { "published" } else { "draft" },
@@ -437,7 +470,6 @@ fn view(template: TemplateRecord, content: Option<VersionView>) -> TemplateView 
         published_version: template.published,
         created_at: timestamp(template.created_at),
         updated_at: timestamp(template.changed_at),
-        content,
     }
 }
 

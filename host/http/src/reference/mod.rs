@@ -3,6 +3,7 @@
 //! Both are public, as they have no data of a tenant. The page is plain HTML made from the
 //! document: no script, nothing from elsewhere.
 
+mod examples;
 mod page;
 mod schema;
 
@@ -34,8 +35,8 @@ pub fn document() -> &'static Value {
     &DOCUMENT
 }
 
-/// Puts right what the macros cannot know: each operation has an id of its own, and events have the
-/// names that a macro of ours gives them.
+/// Puts right what the macros cannot know: each operation has an id of its own, events have the
+/// names that a macro of ours gives them, and requests have examples.
 fn finished(mut document: Value) -> Value {
     for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
@@ -52,6 +53,7 @@ fn finished(mut document: Value) -> Value {
             }
         }
     }
+    examples::add(&mut document);
     document
 }
 

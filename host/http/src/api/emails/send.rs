@@ -24,8 +24,8 @@ const MAX_KEY: usize = 256;
     post,
     path = "/emails",
     tag = "emails",
-    params(("Idempotency-Key" = Option<String>, Header, description = "At most 256 characters; a repetition within 24 hours gets the same answer.")),
-    request_body(content = relevo_api::EmailRequest, example = json!({"from": "Shop <shop@example.com>", "to": ["ana@example.net"], "subject": "Your order", "text": "Thank you."})),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 256, pattern = "^[ -~]+$", description = "At most 256 characters; a repetition within 24 hours gets the same answer.")),
+    request_body = relevo_api::EmailRequest,
     responses((status = 202, description = "It is on disk.", body = relevo_api::answer::EmailAnswer), (status = 200, description = "It was a trial: nothing is sent.", body = relevo_api::answer::EmailAnswer)),
 )]
 pub(crate) async fn send(
@@ -50,8 +50,8 @@ pub(crate) async fn send(
     post,
     path = "/emails/batch",
     tag = "emails",
-    params(("Idempotency-Key" = Option<String>, Header, description = "At most 256 characters; a repetition within 24 hours gets the same answer."), ("x-batch-validation" = Option<String>, Header, description = "`strict` (without it) or `permissive`: those that cannot be sent are left out.")),
-    request_body(content = Vec<relevo_api::EmailRequest>, example = json!([{"from": "Shop <shop@example.com>", "to": ["ana@example.net"], "subject": "Your order", "text": "Thank you."}])),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 256, pattern = "^[ -~]+$", description = "At most 256 characters; a repetition within 24 hours gets the same answer."), ("x-batch-validation" = Option<String>, Header, description = "`strict` (without it) or `permissive`: those that cannot be sent are left out.")),
+    request_body = Vec<relevo_api::EmailRequest>,
     responses((status = 202, description = "All of them are on disk.", body = relevo_api::answer::BatchAnswer), (status = 200, description = "It was a trial: nothing is sent.", body = relevo_api::answer::BatchAnswer)),
 )]
 pub(crate) async fn send_batch(
