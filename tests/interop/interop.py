@@ -11,6 +11,7 @@ import traceback
 
 import clients
 import messages
+import openapi
 import peers
 import plugins
 import postgresql
@@ -28,15 +29,17 @@ ROWS = (
     + plugins.ROWS
     + postgresql.ROWS
     + sdks.ROWS
+    + openapi.ROWS
 )
 
 
 class Table:
-    def __init__(self):
+    def __init__(self, rows):
+        self.rows = rows
         self.results = {}
 
     def run(self, row, check):
-        if row not in ROWS:
+        if row not in self.rows:
             raise RuntimeError(f"`{row}` is not in the table")
         began = time.monotonic()
         try:
@@ -48,11 +51,11 @@ class Table:
         print(f"{row:58} {self.results[row]:10} {time.monotonic() - began:6.1f} s", flush=True)
 
     def close(self):
-        missing = [row for row in ROWS if row not in self.results]
-        failed = [row for row in ROWS if self.results.get(row) != "ok"]
+        missing = [row for row in self.rows if row not in self.results]
+        failed = [row for row in self.rows if self.results.get(row) != "ok"]
         for row in missing:
             print(f"{row:58} MISSING")
-        print(f"\ninterop: {len(ROWS) - len(failed)} passed, {len(failed)} failed")
+        print(f"\ninterop: {len(self.rows) - len(failed)} passed, {len(failed)} failed")
         return 1 if failed else 0
 
 
@@ -163,27 +166,37 @@ def servers(table, binary, folder, opensmtpd):
     table.run("Postfix relays through Relevo", through)
 
 
+def everything(table, given, folder):
+    sink = Sink()
+    relay = Relay(given.relevo, folder / "relay", sink.port)
+    submissions(table, relay, sink, folder)
+    programs(table, relay, sink, folder)
+    signatures(table, relay, sink, folder)
+    relay.stop()
+    sink.stop()
+    servers(table, given.relevo, folder, given.opensmtpd)
+    plugins.run(table, given.relevo, folder)
+    postgresql.run(table, folder)
+    sdks.run(table, given.relevo, folder)
+    openapi.run(table, given.relevo, folder, openapi.EXAMPLES)
+
+
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--relevo", required=True)
     arguments.add_argument("--opensmtpd", required=True)
+    arguments.add_argument("--openapi", type=int, metavar="EXAMPLES",
+                           help="only the row of the OpenAPI document, with so many random requests to each operation")
     given = arguments.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="relevo-interop-"))
     # Postfix and OpenSMTPD go through it as users of their own.
     os.chmod(folder, 0o755)
-    table = Table()
+    table = Table(ROWS if given.openapi is None else openapi.ROWS)
     try:
-        sink = Sink()
-        relay = Relay(given.relevo, folder / "relay", sink.port)
-        submissions(table, relay, sink, folder)
-        programs(table, relay, sink, folder)
-        signatures(table, relay, sink, folder)
-        relay.stop()
-        sink.stop()
-        servers(table, given.relevo, folder, given.opensmtpd)
-        plugins.run(table, given.relevo, folder)
-        postgresql.run(table, folder)
-        sdks.run(table, given.relevo, folder)
+        if given.openapi is None:
+            everything(table, given, folder)
+        else:
+            openapi.run(table, given.relevo, folder, given.openapi)
     finally:
         code = table.close()
         if code == 0:

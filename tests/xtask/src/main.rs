@@ -23,7 +23,9 @@ usage: cargo xtask TASK
   test [NAME]         build the components, then every test, those of the crate NAME, or those whose name has NAME in it
   fuzz [NAME...] [--seconds N] [--report]
                       show that each fuzz target finds its seeded bug, then run each for a minute or N seconds
-  interop             install real peers, build the JavaScript and Python plugins, and run the table of tests/interop
+  interop [--openapi N]
+                      install real peers, build the JavaScript and Python plugins, and run the table of tests/interop,
+                      or only the row of the OpenAPI document, with N random requests to each operation
   bench [ARGS]        release build, then tests/bench/run ARGS; with --peers also the peers, which are installed
   crash [--kills N] [--seed S] [ARGS]
                       kill a loaded relay 200 times, cut its power, read its system calls: see tests/crash";
