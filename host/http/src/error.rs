@@ -168,7 +168,8 @@ pub(crate) fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Req
     query.map(|Query(query)| query).map_err(|e| RequestError::invalid("query", e.body_text()))
 }
 
-/// `{"statusCode":422,"name":"validation_error","message":"...","param":"after","request_id":"..."}`.
+/// `{"statusCode":422,"name":"validation_error","message":"...","param":"after","request_id":"...",
+/// "doc_url":"/docs#errors-validation_error"}`.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct ErrorBody<'a> {
     /// The HTTP status again, for clients that log bodies.
@@ -184,6 +185,9 @@ pub(crate) struct ErrorBody<'a> {
     errors: Vec<FieldError<'a>>,
     /// Also in the `X-Request-Id` field and in the log.
     request_id: &'a str,
+    /// Where the error is explained: a reference relative to the address of this server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    doc_url: Option<String>,
 }
 
 /// One of several mistakes.
@@ -198,8 +202,8 @@ fn first(problems: &[Problem]) -> &str {
     problems.first().map_or("the request is not valid", |problem| problem.message.as_str())
 }
 
-/// The error as JSON, under a name that the router chooses.
-pub(crate) fn json(error: &RequestError, name: &str, request_id: &str) -> Response {
+/// The error as JSON, under a name that the router chooses, and where it is explained.
+pub(crate) fn json(error: &RequestError, name: &str, request_id: &str, doc_url: Option<String>) -> Response {
     let status = error.status();
     let param = match error {
         RequestError::Invalid { param, .. } => param.as_deref(),
@@ -221,6 +225,7 @@ pub(crate) fn json(error: &RequestError, name: &str, request_id: &str) -> Respon
         param,
         errors,
         request_id,
+        doc_url,
     };
     (status, Json(body)).into_response()
 }

@@ -41,6 +41,7 @@ use relevo_statistics::Statistics;
 use relevo_webhooks::Webhooks;
 
 use crate::error::{self, RequestError};
+use crate::reference::errors::doc_url;
 use follow::LongPolls;
 pub use limits::ApiLimits;
 use limits::Limiter;
@@ -187,5 +188,5 @@ pub(crate) fn words(error: &RequestError, request_id: &str) -> Response {
         RequestError::Gone(_) => "cursor_pruned",
         error => error.name(),
     };
-    error::json(error, name, request_id)
+    error::json(error, name, request_id, doc_url(name))
 }

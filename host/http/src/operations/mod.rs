@@ -54,5 +54,5 @@ pub(crate) fn routes(services: &OperationsServices) -> Router<OperationsServices
 }
 
 pub(crate) fn words(error: &RequestError, request_id: &str) -> Response {
-    error::json(error, error.name(), request_id)
+    error::json(error, error.name(), request_id, None)
 }

@@ -3,6 +3,7 @@
 //! Both are public, as they have no data of a tenant. The page is plain HTML made from the
 //! document: no script, nothing from elsewhere.
 
+pub(crate) mod errors;
 mod examples;
 mod page;
 mod schema;

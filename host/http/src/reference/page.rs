@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use super::errors::{self, ERRORS};
 use super::schema::{self, Field};
 use crate::html::escape;
 
@@ -49,6 +50,7 @@ pub(super) fn render(document: &Value) -> String {
         }
         html.push_str("</section>");
     }
+    error_names(&mut html);
     html.push_str("</main></html>");
     html
 }
@@ -90,7 +92,7 @@ fn navigation(html: &mut String, by_tag: &BTreeMap<&str, Vec<&Operation<'_>>>) {
         }
         html.push_str("</ul></details>");
     }
-    html.push_str("</nav>");
+    html.push_str("<p><a href=\"#errors\">Errors</a></p></nav>");
 }
 
 fn introduction(html: &mut String, document: &Value) {
@@ -199,6 +201,17 @@ fn responses(html: &mut String, document: &Value, operation: &Value) {
         }
         html.push_str("</tbody></table></details>");
     }
+}
+
+/// What `doc_url` of an error leads to.
+fn error_names(html: &mut String) {
+    html.push_str("<section id=errors><h2>errors</h2><table><tbody>");
+    for error in &ERRORS {
+        let (anchor, name) = (errors::anchor(error.name), escape(error.name));
+        let _ = write!(html, "<tr id=\"{anchor}\"><td><code>{name}</code><td>{}<td>", error.status);
+        inline(html, error.meaning);
+    }
+    html.push_str("</tbody></table></section>");
 }
 
 /// A request that can be pasted into a shell.
