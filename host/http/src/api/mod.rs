@@ -20,6 +20,7 @@ mod templates;
 mod topics;
 mod webhooks;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
@@ -47,9 +48,13 @@ pub use limits::ApiLimits;
 use limits::Limiter;
 use webhooks::deliveries;
 
-/// What the API serves.
+/// What the API serves. Cheap to clone: each request clones it, once for each layer of the
+/// router.
 #[derive(Clone)]
-pub struct ApiServices {
+pub struct ApiServices(Arc<SharedServices>);
+
+/// The services behind [`ApiServices`].
+pub struct SharedServices {
     settings: SettingsHandle,
     events: Arc<dyn EventLog>,
     templates: Templates,
@@ -108,7 +113,7 @@ impl ApiServices {
             parts;
         let emails = Emails::new(Arc::clone(&events));
         let limits = Arc::new(Limiter::new(admin.limits));
-        Self {
+        Self(Arc::new(SharedServices {
             settings,
             events,
             templates,
@@ -120,7 +125,15 @@ impl ApiServices {
             statistics,
             webhooks,
             polls: Arc::default(),
-        }
+        }))
+    }
+}
+
+impl Deref for ApiServices {
+    type Target = SharedServices;
+
+    fn deref(&self) -> &SharedServices {
+        &self.0
     }
 }
 
