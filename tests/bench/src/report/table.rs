@@ -23,6 +23,9 @@ impl Report {
         self.compared_by_smtp_source(&mut text);
         self.neighbours(&mut text);
         self.tenants_code(&mut text);
+        if let Some(api) = &self.api {
+            api_lines(api, &mut text);
+        }
         self.memory(&mut text);
         for v in &self.verdicts {
             let met = if v.met { "met" } else { "MISSED" };
@@ -37,9 +40,6 @@ impl Report {
             text.push_str(
                 "\nA quick run shows that the benchmark works; its figures are not to be compared.\n",
             );
-        }
-        if let Some(api) = &self.api {
-            api_lines(api, &mut text);
         }
         if self.loads.iter().any(|l| l.others > 0.05) {
             text.push_str("\nOther processes took more than 5 % of the machine: rates and latencies are too low a bound.\n");
@@ -255,7 +255,7 @@ fn api_lines(api: &Api, text: &mut String) {
     let _ = writeln!(text, "batches of 1,000 personalised messages: {} ms", batches.join(", "));
     let _ = writeln!(text, "a rendering: {:.0} us in `template`", api.render_us);
     let click = &api.click_ms;
-    let _ = writeln!(text, "2,000 clicks a second: p50 {:.1}, p99 {:.1} ms\n", click.p50, click.p99);
+    let _ = writeln!(text, "2,000 clicks a second: p50 {:.1}, p99 {:.1} ms", click.p50, click.p99);
 }
 
 fn loads(loads: &[Figures], text: &mut String) {
