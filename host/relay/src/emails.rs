@@ -176,7 +176,8 @@ impl Emails {
         Ok(email.filter(wanted))
     }
 
-    async fn message(&self, tenant: &str, id: ItemId) -> Result<Option<Email>, StoreError> {
+    /// A message of a tenant, alone.
+    pub(crate) async fn message(&self, tenant: &str, id: ItemId) -> Result<Option<Email>, StoreError> {
         let (mut email, mut after, mut read) = (None::<Email>, 0, 0);
         while read < MAX_EVENTS {
             let page = self.events.events_of(id, after, MAX_EVENTS - read).await?;

@@ -7,16 +7,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use relevo_policy::{Plugins, Room};
+use relevo_policy::Room;
 use relevo_queue::{
     Acted, Delivery, ItemId, ItemView, Millis, OperatorAction, Queue, RecipientState, StoreError,
 };
+use relevo_relay::audit::{Act, AuditLog};
 use relevo_relay::clock::{Clock, timestamp};
 use relevo_relay::delivery::DeliveryHandle;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+
+use crate::plugin_admin::AuditedPlugins;
 
 /// A request over the control socket.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,7 +53,8 @@ pub(crate) struct Control {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) explain: Explain,
     pub(crate) delivery: DeliveryHandle,
-    pub(crate) plugins: Arc<Plugins>,
+    pub(crate) plugins: AuditedPlugins,
+    pub(crate) audit: Arc<AuditLog>,
 }
 
 const SOCKET: &str = "control.sock";
@@ -98,6 +102,10 @@ pub(crate) async fn serve(listener: UnixListener, control: Control) {
 }
 
 async fn connection(stream: UnixStream, control: Control) {
+    let actor = match stream.peer_cred() {
+        Ok(peer) => format!("socket uid {}", peer.uid()),
+        Err(_) => "socket".to_owned(),
+    };
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     loop {
@@ -114,9 +122,11 @@ async fn connection(stream: UnixStream, control: Control) {
         }
         let answered = match serde_json::from_slice(&line) {
             Ok(ControlRequest::Plugin { action, octets }) => {
-                let room = action.room(&control.plugins).map_err(|error| error.to_string());
+                let room = control.plugins.room(&action).map_err(|error| error.to_string());
                 match content(&mut read, octets, room).await {
-                    Ok(content) => control.plugins.act(action, content).await.map_err(|e| e.to_string()),
+                    Ok(content) => {
+                        control.plugins.act(&actor, action, content).await.map_err(|e| e.to_string())
+                    }
                     Err(error) => {
                         // What follows is content that nobody wants.
                         let _ = write.write_all(format!("{}\n", json!({ "error": error })).as_bytes()).await;
@@ -124,7 +134,7 @@ async fn connection(stream: UnixStream, control: Control) {
                     }
                 }
             }
-            Ok(request) => control.answer(request).await,
+            Ok(request) => control.answer(&actor, request).await,
             Err(error) => Err(format!("not a request: {error}")),
         };
         let answer = match answered {
@@ -157,7 +167,7 @@ async fn content(
 }
 
 impl Control {
-    async fn answer(&self, request: ControlRequest) -> Result<Value, String> {
+    async fn answer(&self, actor: &str, request: ControlRequest) -> Result<Value, String> {
         match request {
             ControlRequest::List { after } => {
                 let after = after.map(|id| parse(&id)).transpose()?;
@@ -169,10 +179,10 @@ impl Control {
                 let view = self.find(&id).await?;
                 Ok((self.explain)(&view))
             }
-            ControlRequest::Retry { id } => self.act(&id, OperatorAction::Retry).await,
-            ControlRequest::Hold { id } => self.act(&id, OperatorAction::Hold).await,
-            ControlRequest::Release { id } => self.act(&id, OperatorAction::Release).await,
-            ControlRequest::Drop { id } => self.act(&id, OperatorAction::Drop).await,
+            ControlRequest::Retry { id } => self.act(actor, &id, OperatorAction::Retry).await,
+            ControlRequest::Hold { id } => self.act(actor, &id, OperatorAction::Hold).await,
+            ControlRequest::Release { id } => self.act(actor, &id, OperatorAction::Release).await,
+            ControlRequest::Drop { id } => self.act(actor, &id, OperatorAction::Drop).await,
             ControlRequest::Plugin { .. } => Err("content was expected".to_owned()),
         }
     }
@@ -182,10 +192,29 @@ impl Control {
         self.queue.item(id).await.map_err(text)?.ok_or_else(|| gone(id))
     }
 
-    async fn act(&self, id: &str, action: OperatorAction) -> Result<Value, String> {
+    /// Acts on a message, and writes it to the audit log of its tenant.
+    async fn act(&self, actor: &str, id: &str, action: OperatorAction) -> Result<Value, String> {
         let id = parse(id)?;
+        let found = self.queue.item(id).await;
+        // A record that cannot be read says no tenant, and is dropped all the same.
+        let tenant = found.as_ref().ok().and_then(|view| view.as_ref()).map(|view| view.meta.tenant.clone());
+        let done = self.act_on(id, found, action).await;
+        if let Some(tenant) = tenant {
+            let result = done.as_ref().err().map_or("done", String::as_str);
+            let (subject, action) = (id.to_string(), name(action));
+            self.audit.write(Act { tenant: &tenant, actor, action, subject: &subject, result }).await;
+        }
+        done
+    }
+
+    async fn act_on(
+        &self,
+        id: ItemId,
+        found: Result<Option<ItemView>, StoreError>,
+        action: OperatorAction,
+    ) -> Result<Value, String> {
         if matches!(action, OperatorAction::Retry | OperatorAction::Release)
-            && let Some(view) = self.queue.item(id).await.map_err(text)?
+            && let Some(view) = found.map_err(text)?
         {
             let mut open = view.deliveries.iter().map(|d| &d.delivery).filter(|d| pending(d) > 0).peekable();
             if action == OperatorAction::Retry && open.peek().is_some() && open.all(|d| d.held) {
@@ -200,6 +229,18 @@ impl Control {
             Acted::BeingAttempted | Acted::Begun => Err(being_attempted(id)),
             Acted::NotFound => Err(gone(id)),
         }
+    }
+}
+
+/// The command, as the audit log names it.
+fn name(action: OperatorAction) -> &'static str {
+    match action {
+        OperatorAction::Retry => "queue retry",
+        OperatorAction::Hold => "queue hold",
+        OperatorAction::Release => "queue release",
+        OperatorAction::Drop => "queue drop",
+        OperatorAction::Cancel => "queue cancel",
+        OperatorAction::Reschedule(_) => "queue reschedule",
     }
 }
 

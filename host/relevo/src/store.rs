@@ -57,11 +57,16 @@ impl OpenStore {
         subject: &str,
         result: Option<&E>,
     ) {
-        let actor = format!("cli uid {}", rustix::process::getuid().as_raw());
+        let actor = actor();
         let result = result.map_or_else(|| "done".to_owned(), ToString::to_string);
         let act = Act { tenant, actor: &actor, action, subject, result: &result };
         self.audit.write(act).await;
     }
+}
+
+/// This process's user, as the audit log names those of commands.
+pub(crate) fn actor() -> String {
+    format!("cli uid {}", rustix::process::getuid().as_raw())
 }
 
 fn load(file: &Path) -> anyhow::Result<config::RelayConfig> {

@@ -354,6 +354,39 @@ fn a_scheduled_message_is_moved_canceled_or_sent_in_time() {
 }
 
 #[test]
+fn of_a_request_what_was_not_attempted_is_canceled() {
+    let (_sink, relay) = relay();
+    let recipients: Vec<_> = (0..6).map(|n| json!({"email": format!("b{n}@example.net")})).collect();
+    let answer = send(
+        &relay,
+        &json!({"from": "a@example.test", "recipients": recipients, "subject": "One of six", "text": "Hi",
+            "scheduled_at": "in 2 hours"}),
+    );
+    // A request of its own behind it.
+    let mut other = hello(&json!("c@example.net"));
+    other["scheduled_at"] = json!("in 2 hours");
+    let other = send(&relay, &other);
+    let ids: Vec<_> =
+        answer["recipients"].as_array().unwrap().iter().map(|r| r["message_id"].clone()).collect();
+    let path = |id: &Value, more: &str| format!("/emails/{}{more}", id.as_str().unwrap());
+
+    let moved = relay.call("PATCH", &path(&answer["id"], ""), &json!({"scheduled_at": "in 3 hours"}));
+    assert_eq!(moved, (200, json!({"object": "email", "id": ids[0], "rescheduled": 6, "too_late": 0})));
+    let moved = relay.call("PATCH", &path(&ids[1], ""), &json!({"scheduled_at": "in 0 seconds"}));
+    assert_eq!(moved, (200, json!({"object": "email", "id": ids[1], "rescheduled": 1, "too_late": 0})));
+    wait_until(&relay, &ids[1], "delivered");
+    let moved = relay.call("PATCH", &path(&answer["id"], ""), &json!({"scheduled_at": "in 3 hours"}));
+    assert_eq!(moved, (200, json!({"object": "email", "id": ids[0], "rescheduled": 5, "too_late": 1})));
+
+    let one = relay.call("POST", &path(&ids[5], "/cancel"), &Value::Null);
+    assert_eq!(one, (200, json!({"object": "email", "id": ids[5], "canceled": 1, "too_late": 0})));
+    let rest = relay.call("POST", &path(&answer["id"], "/cancel"), &Value::Null);
+    assert_eq!(rest, (200, json!({"object": "email", "id": ids[0], "canceled": 4, "too_late": 1})));
+    assert_eq!(relay.call("POST", &path(&answer["id"], "/cancel"), &Value::Null).0, 409);
+    assert_eq!(show(&relay, &other["id"])["last_event"], "scheduled");
+}
+
+#[test]
 fn a_suppressed_recipient_is_told_at_once() {
     let (sink, relay) = relay();
     let entry = json!({"email": "gone@example.net", "stream": "marketing", "reason": "unsubscribe"});
@@ -433,6 +466,9 @@ fn messages_are_listed_by_what_they_have() {
     let (status, answer) = relay.call("POST", "/emails/cancel", &json!({"tag": {"name": "n", "value": "0"}}));
     assert_eq!((status, &answer["canceled"]), (200, &json!(3)), "{answer}");
     assert_eq!(to(&list("?status=canceled")).len(), 3);
+    let (_, acts) = relay.call("GET", "/audit", &Value::Null);
+    let act = &acts["data"][0];
+    assert_eq!((&act["action"], &act["subject"]), (&json!("POST /emails/cancel"), &json!("tag n:0")));
     assert_eq!(relay.call("POST", "/emails/cancel", &json!({})).0, 422);
 }
 

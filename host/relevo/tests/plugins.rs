@@ -67,6 +67,16 @@ fn a_block_list_from_upload_to_rollback() {
     assert!(world.sends(&[ADA], "enabled").starts_with("550 5.7.1 "));
     let (ok, said) = world.plugin(&["rollback", "--tenant", "acme", "--name", "list", "--digest", "beef"]);
     assert!(!ok && said.contains("names no version"), "{said}");
+    let acts = world.relay.acts();
+    let done = |action: &str| ["socket", action, "list", "done"].map(str::to_owned);
+    let last = acts.len();
+    assert!(acts[0][1] == "plugin add" && acts[0][3].contains("it is no component"), "{acts:?}");
+    assert!(acts.contains(&done("plugin add")), "{acts:?}");
+    assert_eq!(
+        acts[last - 3..],
+        [done("plugin rollback"), done("plugin disable"), done("plugin enable")],
+        "{acts:?}"
+    );
 
     let metrics = String::from_utf8(world.relay.get("/metrics").body).unwrap();
     let line = |name: &str, label: &str| {
@@ -277,6 +287,16 @@ fn the_same_over_http_with_an_admin_key() {
     assert_eq!(fails("PUT", "/plugins/acme/nobody/kv", &much), (404, "not_found".to_owned()));
     assert_eq!(fails("PUT", "/plugins/acme/list", b"junk"), (422, "validation_error".to_owned()));
     assert_eq!(fails("POST", "/plugins/acme/list/rollback?digest=beef", b""), (404, "not_found".to_owned()));
+    let acts = relay.acts();
+    let act = |action: &str| ["admin key ops", action, "list", "done"].map(str::to_owned);
+    assert_eq!(
+        acts[..3],
+        [act("plugin add"), act("plugin kv import"), act("plugin disable")],
+        "replays change nothing: {acts:?}"
+    );
+    let last = acts.last().unwrap();
+    assert_eq!(last[1], "plugin add");
+    assert!(last[3] != "done" && acts.iter().all(|act| act[2] == "list"), "{acts:?}");
     assert_eq!(fails("GET", "/plugins?nonsense=1", b""), (422, "validation_error".to_owned()));
     assert_eq!(fails("POST", "/plugins/acme/list/replay?last=x", b""), (422, "validation_error".to_owned()));
     let (status, answer) = http(relay, "GET", "/plugins?tenant=acme", &admin, b"");

@@ -227,6 +227,12 @@ fn an_operator_sees_and_steers_the_queue() {
         let (ok, said) = relay.queue(&["show", &id]);
         (!ok && said.contains("is not in the queue")).then_some(())
     });
+    let acts = relay.acts();
+    let done = |action: &str| ["socket", action, &id, "done"].map(str::to_owned);
+    assert_eq!(acts[0], done("queue hold"));
+    assert!(acts[1][1] == "queue retry" && acts[1][3].contains("is held"), "{acts:?}");
+    assert_eq!(acts[2..4], [done("queue release"), done("queue retry")]);
+    assert!(acts[4..].iter().all(|act| act[1] == "queue drop"), "{acts:?}");
     let (ok, said) = relay.queue(&["show", "nonsense"]);
     assert!(!ok && said.contains("26 characters"), "{said}");
 }

@@ -3,10 +3,10 @@
 pub(super) mod send;
 mod view;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
+use axum::{Extension, Json};
 use relevo_api::schedule;
 use relevo_mailkit::labels::Tag;
 use relevo_queue::{ItemId, Millis, StoreError};
@@ -15,8 +15,9 @@ use relevo_relay::sending::CancelFilter;
 use serde::{Deserialize, Serialize};
 
 use super::ApiServices;
+use super::admission::Subject;
 use super::auth::Caller;
-use super::body::{self, Object};
+use super::body;
 use super::list::{ListQuery, Page};
 use crate::bearer::Proven;
 use crate::error::{self, RequestError};
@@ -75,7 +76,33 @@ pub(super) struct CanceledView {
     object: &'static str,
     /// Messages that are not sent.
     canceled: u64,
-    /// Messages that matched and had been sent, or were being sent.
+    /// Messages in the queue that matched, and of which an attempt was made or is under way.
+    too_late: u64,
+}
+
+/// The answer to `POST /emails/{id}/cancel`.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct CanceledEmailView {
+    /// `email`.
+    object: &'static str,
+    /// That of the path.
+    id: String,
+    /// Messages of the request that are not sent: each of `recipients` has its own.
+    canceled: u64,
+    /// Messages of the request that were sent, or are being sent.
+    too_late: u64,
+}
+
+/// The answer to `PATCH /emails/{id}`.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct RescheduledEmailView {
+    /// `email`.
+    object: &'static str,
+    /// That of the path.
+    id: String,
+    /// Messages of the request that have the new time: each of `recipients` has its own.
+    rescheduled: u64,
+    /// Messages of the request that were sent, or are being sent.
     too_late: u64,
 }
 
@@ -123,21 +150,21 @@ pub(super) async fn show(
     found.map(|email| Json(EmailView::whole(email))).ok_or_else(|| no_such(&id))
 }
 
-/// Gives a scheduled message another time.
+/// Gives the messages of a request another time.
 #[utoipa::path(
     patch,
     path = "/emails/{id}",
     tag = "emails",
     params(("id" = String, Path, description = "The id.")),
     request_body = RescheduleFields,
-    responses((status = 200, description = "It has another time.", body = Object)),
+    responses((status = 200, description = "How many messages have another time.", body = RescheduledEmailView), (status = 409, description = "All of it was sent, or is being sent.", body = crate::error::ErrorBody)),
 )]
 pub(super) async fn reschedule(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     Path(id): Path<String>,
     content: Bytes,
-) -> Result<Json<Object>, RequestError> {
+) -> Result<Json<RescheduledEmailView>, RequestError> {
     let item = email_id(&id)?;
     let fields: RescheduleFields = body::read(&content)?;
     let now = services.sending.now();
@@ -149,25 +176,27 @@ pub(super) async fn reschedule(
         return Err(RequestError::invalid("scheduled_at", format!("more than {days} days ahead")));
     }
     let at = Millis::try_from(at).unwrap_or(Millis::MAX);
-    services.sending.reschedule(&caller.tenant, item, at).await?;
-    Ok(Json(Object::new("email", id)))
+    let moved = services.sending.reschedule(&caller.tenant, item, at).await?;
+    let (rescheduled, too_late) = (moved.rescheduled, moved.too_late);
+    Ok(Json(RescheduledEmailView { object: "email", id, rescheduled, too_late }))
 }
 
-/// Cancels a message of which nothing was attempted.
+/// Cancels the messages of a request of which nothing was attempted.
 #[utoipa::path(
     post,
     path = "/emails/{id}/cancel",
     tag = "emails",
     params(("id" = String, Path, description = "The id.")),
-    responses((status = 200, description = "It is not sent.", body = Object), (status = 409, description = "It was sent, or an attempt is under way.", body = crate::error::ErrorBody)),
+    responses((status = 200, description = "How many messages are not sent.", body = CanceledEmailView), (status = 409, description = "All of it was sent, or is being sent.", body = crate::error::ErrorBody)),
 )]
 pub(super) async fn cancel(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     Path(id): Path<String>,
-) -> Result<Json<Object>, RequestError> {
-    services.sending.cancel(&caller.tenant, email_id(&id)?).await?;
-    Ok(Json(Object::new("email", id)))
+) -> Result<Json<CanceledEmailView>, RequestError> {
+    let outcome = services.sending.cancel(&caller.tenant, email_id(&id)?).await?;
+    let (canceled, too_late) = (outcome.canceled, outcome.too_late);
+    Ok(Json(CanceledEmailView { object: "email", id, canceled, too_late }))
 }
 
 /// Cancels all messages of a batch, or with a tag, of which nothing was attempted.
@@ -182,17 +211,31 @@ pub(super) async fn cancel_all(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     content: Bytes,
-) -> Result<Json<CanceledView>, RequestError> {
+) -> Result<(Extension<Subject>, Json<CanceledView>), RequestError> {
     let fields: CancelFields = body::read(&content)?;
     if fields.batch_id.is_none() && fields.tag.is_none() {
         return Err(RequestError::invalid("tag", "give `tag`, `batch_id` or both"));
     }
     let batch_id = fields.batch_id.as_deref().map(str::parse).transpose();
     let batch_id = batch_id.map_err(|_| RequestError::invalid("batch_id", "not the id of a batch"))?;
+    let subject = fields.subject();
     let filter = CancelFilter { batch_id, tag: fields.tag };
     let outcome = services.sending.cancel_all(&caller.tenant, &filter).await?;
     let (canceled, too_late) = (outcome.canceled, outcome.too_late);
-    Ok(Json(CanceledView { object: "cancellation", canceled, too_late }))
+    let view = CanceledView { object: "cancellation", canceled, too_late };
+    Ok((Extension(Subject(subject)), Json(view)))
+}
+
+impl CancelFields {
+    /// What the audit log says was canceled.
+    fn subject(&self) -> String {
+        let batch = self.batch_id.iter().map(|batch| format!("batch {batch}"));
+        let tag = self.tag.iter().map(|tag| match tag.value.as_str() {
+            "" => format!("tag {}", tag.name),
+            value => format!("tag {}:{value}", tag.name),
+        });
+        batch.chain(tag).collect::<Vec<_>>().join(", ")
+    }
 }
 
 fn filter(query: &EmailsQuery, now: Millis) -> Result<EmailFilter, RequestError> {

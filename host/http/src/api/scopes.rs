@@ -21,10 +21,10 @@ pub(super) fn of(method: &Method, route: &str) -> &'static [Scope] {
 }
 
 /// Returns true if requests of this kind are written to the audit log: those that change something
-/// and are not the daily work of an application.
+/// and are not the daily work of an application. To cancel many messages at once is not.
 pub(super) fn is_administration(method: &Method, route: &str) -> bool {
     !matches!(*method, Method::GET | Method::HEAD)
-        && of(method, route) != [Scope::Send]
+        && (of(method, route) != [Scope::Send] || route == "/emails/cancel")
         && !route.ends_with("/render")
 }
 
@@ -68,6 +68,7 @@ mod tests {
     fn administration_is_what_changes_something() {
         let is = |method: &str, route| is_administration(&method.parse().expect("a method"), route);
         assert!(is("POST", "/api-keys") && is("DELETE", "/webhooks/{id}") && is("POST", "/suppressions"));
+        assert!(is("POST", "/emails/cancel") && !is("POST", "/emails/{id}/cancel"));
         assert!(!is("GET", "/api-keys") && !is("POST", "/emails") && !is("POST", "/templates/{name}/render"));
     }
 }

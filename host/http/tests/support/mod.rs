@@ -74,7 +74,7 @@ impl PluginAdmin for FakePlugins {
         }
     }
 
-    fn run(&self, command: PluginRequest, content: Vec<u8>) -> PluginResponse {
+    fn run(&self, _: &str, command: PluginRequest, content: Vec<u8>) -> PluginResponse {
         self.commands.lock().unwrap().push((command, content));
         Box::pin(async { Ok(serde_json::json!({ "done": true })) })
     }

@@ -27,7 +27,7 @@ use relevo_queue::{EventLog, IdempotentRequest, ItemId, Millis, NewEvent};
 use self::content::Content;
 use self::keys::KeysInFlight;
 pub use self::refusal::SendRefusal;
-pub use self::releases::{CancelFilter, Canceled};
+pub use self::releases::{CancelFilter, Canceled, Moved};
 use crate::clock::timestamp;
 use crate::pipeline::{
     Origin, Pipeline, PreparedMessage, PreparedRecipient, Protocol, Submission, SubmissionOptions,
@@ -100,6 +100,8 @@ pub struct Sending {
     suppressions: Arc<Suppressions>,
     fetcher: Fetcher,
     in_flight: KeysInFlight,
+    /// Tenants that cancel by tag or batch now. Their key is empty.
+    cancellations: KeysInFlight,
 }
 
 /// A request whose messages were judged.
@@ -120,7 +122,8 @@ impl Sending {
         fetcher: Fetcher,
     ) -> Self {
         let events = Arc::clone(&pipeline.events);
-        Self { pipeline, events, templates, suppressions, fetcher, in_flight: KeysInFlight::default() }
+        let (in_flight, cancellations) = (KeysInFlight::default(), KeysInFlight::default());
+        Self { pipeline, events, templates, suppressions, fetcher, in_flight, cancellations }
     }
 
     /// The time by which requests are checked, in milliseconds since 1970.

@@ -41,6 +41,8 @@ pub enum SendRefusal {
     NotFound(String),
     /// It cannot be done any more.
     Conflict(String),
+    /// The tenant has such a request under way.
+    Busy,
     /// The store or a stage failed. The log has the details.
     Unavailable,
 }

@@ -1,5 +1,7 @@
 //! Messages that were accepted and not sent yet: canceled, or given another time.
 
+use std::sync::Arc;
+
 use relevo_mailkit::event::{Canceled as CanceledEvent, Event, Rescheduled};
 use relevo_mailkit::labels::Tag;
 use relevo_mailkit::text::escaped;
@@ -7,11 +9,14 @@ use relevo_queue::{Acted, ItemId, ItemView, Millis, NewEvent, OperatorAction, Re
 
 use super::{MAX_ADDRESS, SendRefusal, Sending};
 use crate::clock::timestamp;
+use crate::emails::Emails;
 
 /// Messages of a request, of a batch of requests: ids in a row.
 pub(super) const MAX_MESSAGES: u32 = 100_000;
-/// Items that are read at once.
+/// Items that are read at once, of all tenants or of a batch.
 const PAGE: usize = 500;
+/// Items that are read first of a request: most have one message.
+const FIRST_PAGE: usize = 4;
 
 /// Which messages are canceled: those that have all that is given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,12 +27,22 @@ pub struct CancelFilter {
     pub tag: Option<Tag>,
 }
 
-/// What came of it.
+/// What a cancellation did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Canceled {
     /// Messages that are not sent.
     pub canceled: u64,
-    /// Messages that matched, and of which an attempt has begun or was made.
+    /// Messages that matched, and of which an attempt has begun or was made. Of a request those
+    /// that have left the queue count, too.
+    pub too_late: u64,
+}
+
+/// What another time of sending was given to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Messages that have the new time.
+    pub rescheduled: u64,
+    /// Messages of which an attempt has begun or was made.
     pub too_late: u64,
 }
 
@@ -35,22 +50,25 @@ impl Sending {
     /// Cancels the messages of a request of which nothing was attempted.
     ///
     /// # Errors
-    /// There is no such request, or all of it has been attempted.
-    pub async fn cancel(&self, tenant: &str, id: ItemId) -> Result<(), SendRefusal> {
+    /// There is no such request, or nothing of it can be canceled.
+    pub async fn cancel(&self, tenant: &str, id: ItemId) -> Result<Canceled, SendRefusal> {
         let mut outcome = Canceled::default();
-        for item in self.messages_of(tenant, id).await? {
-            self.cancel_one(&item, &mut outcome).await?;
+        let queued = self.messages_of(tenant, id).await?;
+        for item in &queued {
+            self.cancel_one(item, &mut outcome).await?;
         }
-        self.conclude(tenant, id, outcome.canceled).await
+        outcome.too_late += self.conclude(tenant, id, &queued, outcome.canceled).await?;
+        Ok(outcome)
     }
 
     /// Gives the messages of a request another time of sending.
     ///
     /// # Errors
-    /// There is no such request, or all of it has been attempted.
-    pub async fn reschedule(&self, tenant: &str, id: ItemId, at: Millis) -> Result<(), SendRefusal> {
-        let mut moved = 0;
-        for item in self.messages_of(tenant, id).await? {
+    /// There is no such request, or nothing of it can be moved.
+    pub async fn reschedule(&self, tenant: &str, id: ItemId, at: Millis) -> Result<Moved, SendRefusal> {
+        let mut outcome = Moved::default();
+        let queued = self.messages_of(tenant, id).await?;
+        for item in &queued {
             let now = self.now();
             let event = Event::Rescheduled(Rescheduled {
                 scheduled_at: timestamp(at),
@@ -59,33 +77,42 @@ impl Sending {
             let events = vec![NewEvent::about(item.id, &item.meta, now, event)];
             let action = OperatorAction::Reschedule(at.max(now));
             let acted = self.pipeline.queue.act(item.id, action, now, events).await;
-            if acted.map_err(|error| SendRefusal::stored(&error))? == Acted::Done {
-                moved += 1;
+            match acted.map_err(|error| SendRefusal::stored(&error))? {
+                Acted::Done => outcome.rescheduled += 1,
+                Acted::BeingAttempted | Acted::Begun | Acted::NotFound => outcome.too_late += 1,
             }
         }
-        self.conclude(tenant, id, moved).await
+        outcome.too_late += self.conclude(tenant, id, &queued, outcome.rescheduled).await?;
+        Ok(outcome)
     }
 
-    /// Cancels all messages of a tenant that match and of which nothing was attempted.
+    /// Cancels all messages of a tenant that match and of which nothing was attempted. With a tag
+    /// alone this reads the whole queue, so a tenant does it once at a time.
     ///
     /// # Errors
-    /// The store's. Messages before that are canceled.
+    /// Another call of the tenant is under way; the store's. Messages before that are canceled.
     pub async fn cancel_all(&self, tenant: &str, filter: &CancelFilter) -> Result<Canceled, SendRefusal> {
+        let Some(_alone) = self.cancellations.begin(tenant, "") else { return Err(SendRefusal::Busy) };
+        let last = filter.batch_id.map(|batch| batch.nth(MAX_MESSAGES));
         let mut outcome = Canceled::default();
         let mut after = filter.batch_id.map(|batch| batch.before());
         loop {
             let page = self.pipeline.queue.list(after, PAGE).await;
             let page = page.map_err(|error| SendRefusal::stored(&error))?;
-            let Some(last) = page.last().map(|item| item.id) else { return Ok(outcome) };
+            let is_last = page.len() < PAGE;
+            after = page.last().map(|item| item.id);
             for item in page {
-                if filter.batch_id.is_some_and(|batch| item.id > batch.nth(MAX_MESSAGES)) {
+                if last.is_some_and(|last| item.id > last) {
                     return Ok(outcome);
                 }
                 if item.meta.tenant == tenant && filter.concerns(&item) {
                     self.cancel_one(&item, &mut outcome).await?;
                 }
             }
-            after = Some(last);
+            if is_last {
+                return Ok(outcome);
+            }
+            tokio::task::yield_now().await;
         }
     }
 
@@ -99,38 +126,69 @@ impl Sending {
         let acted = self.pipeline.queue.act(item.id, OperatorAction::Cancel, now, events).await;
         match acted.map_err(|error| SendRefusal::stored(&error))? {
             Acted::Done => outcome.canceled += 1,
-            Acted::BeingAttempted | Acted::Begun => outcome.too_late += 1,
-            Acted::NotFound => {}
+            // It left the queue since it was read.
+            Acted::BeingAttempted | Acted::Begun | Acted::NotFound => outcome.too_late += 1,
         }
         Ok(())
     }
 
-    /// The messages of a request that are still queued.
+    /// The messages of a request that are still queued. Their ids stand in a row: the first item
+    /// that is not one of them ends the search.
     async fn messages_of(&self, tenant: &str, id: ItemId) -> Result<Vec<ItemView>, SendRefusal> {
-        let stored = |error| SendRefusal::stored(&error);
-        let (last, name) = (id.nth(MAX_MESSAGES), id.to_string());
+        let name = id.to_string();
         let mut found = Vec::new();
-        let mut after = Some(id.before());
+        let (mut after, mut count) = (id.before(), FIRST_PAGE);
         loop {
-            let page = self.pipeline.queue.list(after, PAGE).await.map_err(stored)?;
-            after = page.last().map(|item| item.id);
-            let is_whole = page.len() < PAGE || after.is_none_or(|last_read| last_read > last);
+            let page = self.pipeline.queue.list(Some(after), count).await;
+            let page = page.map_err(|error| SendRefusal::stored(&error))?;
             let is_of = |item: &ItemView| {
                 item.meta.tenant == tenant && (item.id == id || item.meta.labels.email_id == name)
             };
-            // Ids of a request stand in a row.
-            let count = found.len();
-            found.extend(page.into_iter().filter(is_of));
-            if is_whole || found.len() == count {
-                return Ok(found);
+            let before = found.len();
+            found.extend(page.into_iter().take_while(is_of));
+            match found.last() {
+                Some(last) if found.len() - before == count => after = last.id,
+                _ => return Ok(found),
             }
+            count = PAGE;
         }
     }
 
-    /// Nothing was changed: says why.
-    async fn conclude(&self, tenant: &str, id: ItemId, changed: u64) -> Result<(), SendRefusal> {
+    /// Messages of a request that are in the queue no more, and were neither canceled nor
+    /// suppressed.
+    async fn finished(&self, tenant: &str, id: ItemId, queued: &[ItemView]) -> Result<u64, SendRefusal> {
+        let emails = Emails::new(Arc::clone(&self.events));
+        let last = queued.last().map_or(id, |item| item.id);
+        let name = id.to_string();
+        let mut count = 0;
+        for this in (0..MAX_MESSAGES).map(|number| id.nth(number)) {
+            if queued.binary_search_by_key(&this, |item| item.id).is_ok() {
+                continue;
+            }
+            let email = emails.message(tenant, this).await.map_err(|error| SendRefusal::stored(&error))?;
+            match email.filter(|email| this == id || email.labels.email_id == name) {
+                Some(email) => {
+                    count += u64::from(!["canceled", "suppressed"].contains(&email.last_event.as_str()));
+                }
+                // Events of a message between others may be kept no longer.
+                None if this > last => break,
+                None => {}
+            }
+        }
+        Ok(count)
+    }
+
+    /// Ends an act on the messages of a request, `queued` of which were there: returns how many
+    /// others had been attempted. If nothing was changed, says why.
+    async fn conclude(
+        &self,
+        tenant: &str,
+        id: ItemId,
+        queued: &[ItemView],
+        changed: u64,
+    ) -> Result<u64, SendRefusal> {
         if changed > 0 {
-            return Ok(());
+            return self.finished(tenant, id, queued).await;
         }
         let known = self.events.events_of(id, 0, 1).await.map_err(|error| SendRefusal::stored(&error))?;
         match known.first() {

@@ -49,7 +49,7 @@ use tokio::sync::{Notify, watch};
 use crate::config::EventsConfig;
 use crate::control::{self, Control};
 use crate::metrics::CertificateExpiry;
-use crate::plugin_admin::PluginsOverHttp;
+use crate::plugin_admin::AuditedPlugins;
 use crate::tasks::{self, MainTasks};
 
 pub(crate) use base::Base;
@@ -109,6 +109,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let (statistics, reader) = statistics(&base, &control_store, &mut registry);
     let admin = administration(&base, &control_store, (&directory, published), &quotas);
     let (keys, audit) = (admin.keys.clone(), admin.audit.clone());
+    let audited = AuditedPlugins { plugins: plugins.clone(), audit: audit.clone() };
     let (settings, events_of) = (base.settings.clone(), base.store.clone());
     let api = ApiServices::new(ApiParts {
         settings,
@@ -121,14 +122,14 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         admin,
     });
     let public = (tracking.clone(), unsubscribe, api);
-    let http = http_services(&base, &plugins, public, inbox, tasks.watch(), registry);
+    let http = http_services(&base, audited.clone(), public, inbox, tasks.watch(), registry);
     let (stop, stopped) = watch::channel(false);
     let limits = base.parts.http.connection_limits();
     for (kind, addresses) in base.parts.http.listeners(dev) {
         listen_http(kind, addresses, &http, &limits, &stopped, &mut tasks).await?;
     }
 
-    tasks.spawn("the control socket", control::serve(socket, control(&base, &plugins, &delivery)));
+    tasks.spawn("the control socket", control::serve(socket, control(&base, audited, &delivery)));
     let repeats = tracking.clone();
     tasks.spawn("the writer of repeated clicks and opens", async move { repeats.write_repeats().await });
     tasks.spawn("the reader of statistics", reader.run());
@@ -337,7 +338,7 @@ fn tracking(base: &Base, registry: &mut Registry) -> TrackingEndpoint {
 /// What HTTP serves. The registry is complete by then.
 fn http_services(
     base: &Base,
-    plugins: &Arc<Plugins>,
+    plugins: AuditedPlugins,
     (tracking, unsubscribe, api): (Arc<TrackingEndpoint>, Arc<UnsubscribeEndpoint>, ApiServices),
     inbox: Option<Arc<Inbox>>,
     tasks: tasks::Watch,
@@ -355,7 +356,7 @@ fn http_services(
             ready: readiness(&queue, tasks),
             encode_metrics: Arc::new(move || relay_metrics::encode(&registry)),
             metrics_keys: config.metrics_keys.clone(),
-            plugins: Arc::new(PluginsOverHttp(plugins.clone())),
+            plugins: Arc::new(plugins),
             inbox,
         },
         trusted_proxies: config.trusted_proxies.clone().into(),
@@ -363,14 +364,15 @@ fn http_services(
     }
 }
 
-fn control(base: &Base, plugins: &Arc<Plugins>, delivery: &DeliveryHandle) -> Control {
+fn control(base: &Base, plugins: AuditedPlugins, delivery: &DeliveryHandle) -> Control {
     let explaining = delivery.clone();
     Control {
         queue: base.store.clone(),
         clock: base.clock.clone(),
         explain: Arc::new(move |view| serde_json::to_value(explaining.why_of(view)).unwrap_or_default()),
         delivery: delivery.clone(),
-        plugins: plugins.clone(),
+        audit: plugins.audit.clone(),
+        plugins,
     }
 }
 

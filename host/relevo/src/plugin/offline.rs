@@ -7,10 +7,13 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use relevo_policy::PluginAction;
 use relevo_queue::{DirectoryLock, OpenError};
-use relevo_relay::clock::{Clock, SystemClock};
+use relevo_relay::audit::AuditLog;
+use relevo_relay::clock::{Clock, RandomIds, SystemClock};
 use relevo_relay::settings::SettingsHandle;
 use serde_json::Value;
 
+use crate::plugin_admin::AuditedPlugins;
+use crate::store::actor;
 use crate::{assembly, config};
 
 /// Takes the directory's lock, so that no relay starts in the middle, and does it.
@@ -30,11 +33,13 @@ pub(crate) fn act(file: &Path, action: PluginAction, content: Vec<u8>) -> anyhow
         let settings = SettingsHandle::new(settings);
         let store = assembly::open_control_store(&parts.store).await?;
         let plugins = assembly::open_plugins(&parts.data_dir, store.clone(), &settings, &clock, None).await?;
-        let room = action.room(&plugins)?;
+        let audit = AuditLog::new(store.clone(), clock, Arc::new(RandomIds));
+        let plugins = AuditedPlugins { plugins, audit: Arc::new(audit) };
+        let room = plugins.room(&action)?;
         if content.len() > room.octets {
             bail!("{room}");
         }
-        let answer = plugins.act(action, content).await;
+        let answer = plugins.act(&actor(), action, content).await;
         store.close().await;
         Ok(answer?)
     });

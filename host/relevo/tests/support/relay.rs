@@ -228,6 +228,19 @@ dkim = [{{ selector = "rsa", algorithm = "rsa-sha256", key = "rsa.pem" }}, {{ se
         events.into_iter().filter(|e| e["type"] == kind).collect()
     }
 
+    /// The audit log, oldest first: actor without the number of a user, action, subject, result.
+    pub fn acts(&self) -> Vec<[String; 4]> {
+        let (status, answer) = self.call("GET", "/audit?limit=100", &serde_json::Value::Null);
+        assert_eq!(status, 200, "{answer}");
+        let field = |act: &serde_json::Value, name: &str| act[name].as_str().unwrap().to_owned();
+        let act = |act: &serde_json::Value| {
+            let actor = field(act, "actor");
+            let actor = actor.split(" uid ").next().unwrap().to_owned();
+            [actor, field(act, "action"), field(act, "subject"), field(act, "result")]
+        };
+        answer["data"].as_array().unwrap().iter().rev().map(act).collect()
+    }
+
     pub fn queue(&self, args: &[&str]) -> (bool, String) {
         let config = self.config();
         let all = [&["queue", "--config", config.to_str().unwrap()], args].concat();

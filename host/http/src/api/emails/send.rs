@@ -1,5 +1,7 @@
 //! `POST /emails` and `POST /emails/batch`.
 
+use std::time::Duration;
+
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -134,6 +136,7 @@ impl From<SendRefusal> for RequestError {
             SendRefusal::TryLater { message, .. } => Self::Unavailable(message),
             SendRefusal::NotFound(message) => Self::NotFound(message),
             SendRefusal::Conflict(message) => Self::Conflict(message),
+            SendRefusal::Busy => Self::TooMany { retry_after: Duration::from_secs(1) },
             SendRefusal::Unavailable => Self::unavailable(),
         }
     }
