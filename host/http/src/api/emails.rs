@@ -32,7 +32,9 @@ pub(super) const MAX_BODY: usize = 60 << 20;
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct EmailsQuery {
+    /// Entries of a page: 1 to 100; 20 without it.
     limit: Option<String>,
+    /// `next` of the page before, or the id of its last message.
     after: Option<String>,
     /// `name` or `name:value`.
     tag: Option<String>,

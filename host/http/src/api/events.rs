@@ -34,9 +34,13 @@ const MAX_OCTETS: usize = 1 << 20;
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EventsQuery {
+    /// The cursor of the last answer; 0 or absent: from the beginning.
     after: Option<String>,
+    /// The most events: 1 to 1,000; 100 without it.
     limit: Option<String>,
+    /// Only events about the message with this id.
     message: Option<String>,
+    /// The time to wait for an event, such as `30s`; 60 seconds at most.
     wait: Option<String>,
 }
 

@@ -14,7 +14,9 @@ const DEFAULT: u32 = 20;
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
+    /// Entries of a page: 1 to 100; 20 without it.
     pub(super) limit: Option<String>,
+    /// The id of the last entry of the page before.
     pub(super) after: Option<String>,
 }
 

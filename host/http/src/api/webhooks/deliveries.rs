@@ -22,7 +22,9 @@ use crate::error::{self, RequestError};
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields, default)]
 pub(in crate::api) struct StatusQuery {
+    /// Entries of a page: 1 to 100; 20 without it.
     limit: Option<String>,
+    /// The id of the last entry of the page before.
     after: Option<String>,
     /// `pending` (of deliveries only), `success` or `failed`.
     status: Option<String>,
