@@ -1,6 +1,7 @@
 //! What each listener answers, and to whom.
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "tests")]
 
+#[allow(dead_code, reason = "shared with other tests")]
 mod support;
 
 use axum::body::Body;

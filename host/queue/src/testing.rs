@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 use relevo_mailkit::source::Source;
+use tokio::sync::Notify;
 
 use self::time::{TimeHold, block_on};
 use crate::disk::FaultyDisk;
@@ -86,6 +87,8 @@ pub struct TestQueue {
     store: Arc<EmbeddedStore>,
     record: Mutex<Record>,
     looks: AtomicU64,
+    stored: Notify,
+    answers: tokio::sync::Mutex<()>,
 }
 
 impl TestQueue {
@@ -96,7 +99,13 @@ impl TestQueue {
     pub fn open() -> Result<Self, OpenError> {
         let config = StoreConfig { min_free: 0, reserve: 0, ..StoreConfig::default() };
         let store = EmbeddedStore::open_on(Arc::new(FaultyDisk::new()), Path::new("/queue"), config)?;
-        Ok(Self { store, record: Mutex::default(), looks: AtomicU64::new(0) })
+        Ok(Self {
+            store,
+            record: Mutex::default(),
+            looks: AtomicU64::new(0),
+            stored: Notify::new(),
+            answers: tokio::sync::Mutex::default(),
+        })
     }
 
     fn record(&self) -> MutexGuard<'_, Record> {
@@ -111,6 +120,22 @@ impl TestQueue {
     /// Ends [`Self::fail`].
     pub fn heal(&self, call: FailingCall) {
         self.record().faults.remove(&call);
+    }
+
+    /// Keeps calls of [`Queue::accept`] and [`Queue::accept_request`] waiting, whose items are on
+    /// disk by then, until the guard is dropped.
+    pub async fn hold_answers(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.answers.lock().await
+    }
+
+    /// Resolves when items were stored since the last call.
+    pub async fn stored(&self) {
+        self.stored.notified().await;
+    }
+
+    async fn answer(&self) {
+        self.stored.notify_one();
+        drop(self.answers.lock().await);
     }
 
     fn check(&self, call: FailingCall) -> Result<(), StoreError> {
@@ -226,6 +251,7 @@ impl Queue for TestQueue {
         self.store.accept(items, events.clone()).await?;
         self.remember_items(accepted);
         self.record().events.extend(events);
+        self.answer().await;
         Ok(())
     }
 
@@ -241,6 +267,7 @@ impl Queue for TestQueue {
         self.store.accept_request(request, items, events.clone()).await?;
         self.remember_items(accepted);
         self.record().events.extend(events);
+        self.answer().await;
         Ok(())
     }
 

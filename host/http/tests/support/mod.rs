@@ -4,6 +4,7 @@
 mod stages;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use relevo_http::{
     OperationsServices, PluginAdmin, PluginRequest, PluginResponse, RequestError, router,
 };
 use relevo_mailkit::token::{TokenKey, TokenKeys};
-use relevo_queue::{EmbeddedStore, EventLog, StoreConfig};
+use relevo_queue::{EmbeddedStore, EventLog, Millis, StoreConfig};
 use relevo_relay::api_keys::ApiKeys;
 use relevo_relay::audit::AuditLog;
 use relevo_relay::clock::{Clock, RandomIds, SystemClock};
@@ -52,10 +53,25 @@ pub const METRICS: &str = "rv_metrics";
 pub const PLUGIN_LIMIT: usize = 8;
 
 pub struct World {
+    /// The time by which requests to send are checked.
+    pub clock: Arc<SetClock>,
     pub store: Arc<EmbeddedStore>,
     pub services: HttpServices,
     pub plugins: Arc<FakePlugins>,
     _directory: tempfile::TempDir,
+}
+
+/// Milliseconds since 1970, set by hand.
+pub struct SetClock(pub AtomicI64);
+
+impl Clock for SetClock {
+    fn now(&self) -> Millis {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// Knows the plugin `list` of `acme`.
@@ -195,13 +211,18 @@ fn webhooks(store: Arc<ControlStore>, events: Arc<dyn EventLog>) -> Webhooks {
 }
 
 /// Sends nothing: its stages answer nothing.
-fn sending(store: &Arc<EmbeddedStore>, templates: &Templates, suppressions: &Arc<Suppressions>) -> Sending {
+fn sending(
+    store: &Arc<EmbeddedStore>,
+    clock: &Arc<SetClock>,
+    templates: &Templates,
+    suppressions: &Arc<Suppressions>,
+) -> Sending {
     let pipeline = Pipeline {
         templates: None,
         queue: store.clone(),
         events: store.clone(),
         sandbox: Sandbox::new(Arc::new(stages::NoStages)),
-        clock: Arc::new(SystemClock::new()),
+        clock: clock.clone(),
         ids: Arc::new(RandomIds),
         metrics: PipelineMetrics::default(),
         observer: None,
@@ -252,7 +273,8 @@ impl World {
         );
         let (templates, suppressions, statistics, webhooks, admin) =
             control(directory.path(), &events, &settings).await;
-        let sending = sending(&store, &templates, &suppressions);
+        let clock = Arc::new(SetClock(AtomicI64::new(1_795_325_621_500)));
+        let sending = sending(&store, &clock, &templates, &suppressions);
         let tracking = Arc::new(tracking);
         let unsubscribe = Arc::new(UnsubscribeEndpoint::new(tracking.clone(), suppressions.clone()));
         let services = HttpServices {
@@ -279,7 +301,7 @@ impl World {
             trusted_proxies: Vec::new().into(),
             metrics: HttpMetrics::default(),
         };
-        Self { store, services, plugins, _directory: directory }
+        Self { clock, store, services, plugins, _directory: directory }
     }
 
     /// With a key for metrics.

@@ -20,6 +20,7 @@ use tracing::{info, warn};
 
 mod authority;
 mod checks;
+mod commit;
 mod deliveries;
 mod judge;
 mod metrics;
@@ -31,7 +32,10 @@ mod template;
 mod unsubscribe;
 
 pub(crate) use authority::reverse_path;
+pub(crate) use commit::{KnownKey, to_its_end};
 pub use metrics::PipelineMetrics;
+#[cfg(test)]
+pub(crate) use options::digest;
 pub use relevo_submission::{Origin, Protocol, SubmissionOptions, TrackingOverride, Via};
 pub use submission::{Accepted, PolicyRefusal, PreparedMessage, PreparedRecipient, Rejection, Submission};
 
@@ -41,7 +45,7 @@ use self::deliveries::Common;
 use crate::clock::{Clock, IdSource};
 use crate::events;
 use crate::policy::{Check, PolicyResult};
-use crate::quota::{QuotaReservation, Quotas};
+use crate::quota::Quotas;
 use crate::sandbox::{Sandbox, WorkClass};
 use crate::settings::Tracking;
 use crate::templates::Templates;
@@ -90,18 +94,9 @@ impl Pipeline {
     /// # Errors
     /// The reply for the sender. Nothing is kept of the message.
     pub async fn submit(&self, submission: Submission) -> Result<Accepted, Rejection> {
-        let mut prepared = self.prepare(submission).await?;
-        if let Some(request) = prepared.request.take() {
-            return self.commit_once(prepared, request).await;
-        }
-        let accepted = Accepted { id: prepared.id, tenant: prepared.tenant.clone() };
-        match self.commit(vec![prepared], Vec::new(), None).await {
-            Ok(()) => Ok(accepted),
-            Err((facts, rejection)) => {
-                self.refused(accepted.id, self.clock.now(), &facts, &rejection).await;
-                Err(rejection)
-            }
-        }
+        let prepared = self.prepare(submission).await?;
+        let pipeline = self.clone();
+        to_its_end(async move { pipeline.accept(prepared).await }).await
     }
 
     /// Judges the message. Nothing of it is on disk when this returns, but the event of a refusal.
@@ -138,61 +133,6 @@ impl Pipeline {
         let mut run = Run { pipeline: self, id, now };
         let judged = run.prepare(submission, facts.clone()).await;
         Ok((id, now, facts, judged))
-    }
-
-    /// Makes messages durable, all of them or none, with more `events` and the idempotency key of
-    /// their request.
-    ///
-    /// # Errors
-    /// The reply for the sender, with the facts of the first message. Nothing is kept.
-    pub(crate) async fn commit(
-        &self,
-        mut prepared: Vec<PreparedMessage>,
-        more: Vec<NewEvent>,
-        request: Option<IdempotentRequest>,
-    ) -> Result<(), (events::Facts, Rejection)> {
-        let began = self.clock.monotonic();
-        let counted = match quota::reserve(self.quotas.as_deref(), &prepared) {
-            Ok(counted) => counted,
-            Err(exceeded) => {
-                let facts = prepared.into_iter().next().map(|message| message.facts).unwrap_or_default();
-                return Err((facts, exceeded.into()));
-            }
-        };
-        let mut events: Vec<NewEvent> =
-            prepared.iter_mut().flat_map(|message| std::mem::take(&mut message.events)).collect();
-        events.extend(more);
-        let items: Vec<NewItem> = prepared.iter_mut().filter_map(|message| message.item.take()).collect();
-        let deliveries: Vec<usize> = items.iter().map(|item| item.deliveries.len()).collect();
-        let stored = match request {
-            Some(request) => self.queue.accept_request(request, items, events).await,
-            // Nothing is kept of the messages but this, which is on disk before the answer.
-            None if items.is_empty() => self.events.append(events).await,
-            None => self.queue.accept(items, events).await,
-        };
-        if let Err(error) = stored {
-            let facts = prepared.into_iter().next().map(|message| message.facts).unwrap_or_default();
-            return Err((facts, not_stored(&error)));
-        }
-        counted.into_iter().for_each(QuotaReservation::keep);
-        if prepared.iter().any(|message| message.has_refused) {
-            (self.recipient_refused)();
-        }
-        self.committed(&prepared, began, deliveries.iter().sum());
-        Ok(())
-    }
-
-    fn committed(&self, prepared: &[PreparedMessage], began: Duration, deliveries: usize) {
-        for PreparedMessage { id, tenant, facts, .. } in prepared {
-            self.metrics.accepted(facts.source);
-            info!(id = %id, tenant = tenant.as_deref().unwrap_or("-"), from = facts.sender,
-                recipients = facts.recipients, size = facts.size, "queued");
-            let change = match deliveries {
-                0 => "discarded".to_owned(),
-                deliveries => format!("{deliveries} deliveries"),
-            };
-            self.step(*id, "commit", began, vec![change]);
-        }
     }
 
     fn step(&self, id: ItemId, stage: &'static str, began: Duration, changes: Vec<String>) {
@@ -485,12 +425,18 @@ pub(crate) fn not_stored(error: &StoreError) -> Rejection {
         StoreError::Full | StoreError::NoInodes => {
             Rejection::new(452, (4, 3, 1), "disk-full", "insufficient system storage, try again later")
         }
+        // Another one came first: nothing broke.
+        StoreError::KnownKey => try_again(),
         other => store_failed(&other.to_string()),
     }
 }
 
 fn store_failed(detail: &str) -> Rejection {
     warn!(detail, "a message could not be stored");
+    try_again()
+}
+
+fn try_again() -> Rejection {
     Rejection::new(451, (4, 3, 0), "store-error", "the message cannot be stored now, try again later")
 }
 

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use relevo_mailkit::labels::{Labels, Tag};
 use relevo_mailkit::model::{MessageOptions, Refusal};
 use relevo_mailkit::source::{Source, for_each_chunk};
-use relevo_queue::{IdempotentRequest, Millis};
+use relevo_queue::Millis;
 use relevo_submission::{SubmissionOptions, TrackingOverride};
 use sha2::{Digest, Sha256};
 
-use super::submission::{Accepted, PreparedMessage, Rejection};
-use super::{Pipeline, judge, store_failed};
+use super::judge;
+use super::submission::Rejection;
 use crate::sandbox::in_place_or_blocking;
 
 /// The options of a tenant's message. A header field goes before the same option of the submission:
@@ -59,14 +59,14 @@ fn add_labels(labels: &mut Labels, fields: &MessageOptions) {
 }
 
 /// SHA-256 of a message with its envelope: whether a message under a known idempotency key is the
-/// one that was accepted.
-pub(super) async fn digest(
+/// one that was accepted. It is never that of a request of the API, which begins with its path.
+pub(crate) async fn digest(
     sender: &str,
     recipients: Vec<String>,
     message: &Arc<dyn Source>,
 ) -> io::Result<[u8; 32]> {
     let mut digest = Sha256::new();
-    for text in [sender].into_iter().chain(recipients.iter().map(String::as_str)) {
+    for text in ["SMTP", sender].into_iter().chain(recipients.iter().map(String::as_str)) {
         digest.update(text.as_bytes());
         digest.update([0]);
     }
@@ -79,51 +79,6 @@ pub(super) async fn digest(
         Ok(digest.finalize().into())
     })
     .await
-}
-
-impl Pipeline {
-    /// Makes a message durable once for its idempotency key: the same message again gets the same
-    /// answer, and another one is refused.
-    pub(super) async fn commit_once(
-        &self,
-        prepared: PreparedMessage,
-        request: IdempotentRequest,
-    ) -> Result<Accepted, Rejection> {
-        let (id, tenant, facts) = (prepared.id, prepared.tenant.clone(), prepared.facts.clone());
-        let answer = match self.accepted_before(&request).await? {
-            Some(before) => before,
-            None => match self.commit(vec![prepared], Vec::new(), Some(request.clone())).await {
-                Ok(()) => Ok(Accepted { id, tenant }),
-                // Another one with the same key may have come in between.
-                Err((_, rejection)) => self.accepted_before(&request).await?.unwrap_or(Err(rejection)),
-            },
-        };
-        if let Err(rejection) = &answer {
-            self.refused(id, self.clock.now(), &facts, rejection).await;
-        }
-        answer
-    }
-
-    /// The answer to a message whose idempotency key is known.
-    async fn accepted_before(
-        &self,
-        request: &IdempotentRequest,
-    ) -> Result<Option<Result<Accepted, Rejection>>, Rejection> {
-        let found = self.queue.accepted_request(&request.tenant, &request.key, request.at).await;
-        let Some(known) = found.map_err(|error| store_failed(&error.to_string()))? else { return Ok(None) };
-        let id = std::str::from_utf8(&known.answer).ok().and_then(|id| id.parse().ok());
-        Ok(Some(match id {
-            Some(id) if known.digest == request.digest => {
-                Ok(Accepted { id, tenant: Some(request.tenant.clone()) })
-            }
-            _ => Err(Rejection::new(
-                550,
-                (5, 7, 1),
-                "idempotency-key",
-                "X-Relevo-Idempotency-Key: another message was accepted under this key less than a day ago",
-            )),
-        }))
-    }
 }
 
 #[cfg(test)]

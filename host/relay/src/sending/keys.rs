@@ -11,6 +11,22 @@ type Keys = Arc<Mutex<HashSet<(String, String)>>>;
 #[derive(Debug, Clone, Default)]
 pub(super) struct KeysInFlight(Keys);
 
+/// The idempotency key of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestKey {
+    /// In the caller's words.
+    pub key: String,
+    /// SHA-256 of the request, with what it asks for.
+    pub digest: [u8; 32],
+}
+
+/// An idempotency key that a request has in use. It is free again when this is dropped.
+#[derive(Debug)]
+pub struct ClaimedKey {
+    pub(super) request: RequestKey,
+    pub(super) guard: KeyGuard,
+}
+
 /// Keeps a key in use.
 #[derive(Debug)]
 pub(super) struct KeyGuard {

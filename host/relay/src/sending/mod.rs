@@ -26,12 +26,13 @@ use relevo_queue::{EventLog, IdempotentRequest, ItemId, Millis, NewEvent};
 
 use self::content::Content;
 use self::keys::KeysInFlight;
+pub use self::keys::{ClaimedKey, RequestKey};
 pub use self::refusal::SendRefusal;
 pub use self::releases::{CancelFilter, Canceled, Moved};
 use crate::clock::timestamp;
 use crate::pipeline::{
-    Origin, Pipeline, PreparedMessage, PreparedRecipient, Protocol, Submission, SubmissionOptions,
-    TrackingOverride, Via,
+    KnownKey, Origin, Pipeline, PreparedMessage, PreparedRecipient, Protocol, Submission, SubmissionOptions,
+    TrackingOverride, Via, to_its_end,
 };
 use crate::settings::Settings;
 use crate::suppressions::{Suppressions, in_words};
@@ -73,20 +74,13 @@ impl Sender {
     }
 }
 
-/// The idempotency key of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestKey {
-    /// In the caller's words.
-    pub key: String,
-    /// SHA-256 of the request.
-    pub digest: [u8; 32],
-}
-
 /// An answer as JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonAnswer {
     /// The octets.
     pub json: Vec<u8>,
+    /// Something is on disk: the request was not only a trial.
+    pub kept: bool,
     /// The request was accepted before: this is the answer that it got.
     pub repeated: bool,
 }
@@ -132,6 +126,23 @@ impl Sending {
         self.pipeline.clock.now()
     }
 
+    /// Takes the idempotency key of a request into use, if it has one. This comes before the
+    /// request is checked: its answer does not change with the time.
+    ///
+    /// # Errors
+    /// The key is in use, or was used for another request.
+    pub async fn begin(&self, tenant: &str, key: Option<RequestKey>) -> Result<Begun, SendRefusal> {
+        let Some(request) = key else { return Ok(Begun::Now(None)) };
+        let Some(guard) = self.in_flight.begin(tenant, &request.key) else {
+            return Err(SendRefusal::KeyInUse);
+        };
+        match self.pipeline.known(tenant, &request.key, &request.digest).await {
+            Ok(None) => Ok(Begun::Now(Some(ClaimedKey { request, guard }))),
+            Ok(Some(known)) => repeated(known).map(Begun::Before),
+            Err(error) => Err(SendRefusal::stored(&error)),
+        }
+    }
+
     /// Sends one request. When it returns, the messages are on disk.
     ///
     /// # Errors
@@ -140,23 +151,16 @@ impl Sending {
         &self,
         sender: &Sender,
         request: CheckedRequest,
-        key: Option<RequestKey>,
+        key: Option<ClaimedKey>,
     ) -> Result<JsonAnswer, SendRefusal> {
-        let _in_flight = match &key {
-            Some(key) => match self.begin(sender, key).await? {
-                Begun::Before(answer) => return Ok(answer),
-                Begun::Now(guard) => Some(guard),
-            },
-            None => None,
-        };
         let first = self.new_id()?;
         let mut octets = MAX_OCTETS;
         let prepared = self.prepare(sender, &request, first, "", &mut octets).await?;
         let json = refusal::to_json(&prepared.answer)?;
-        if !request.request.dry_run {
-            self.commit(sender, vec![prepared], key, &json).await?;
+        match request.request.dry_run {
+            true => Ok(JsonAnswer { json, kept: false, repeated: false }),
+            false => self.commit(sender, vec![prepared], key, json).await,
         }
-        Ok(JsonAnswer { json, repeated: false })
     }
 
     /// Sends a batch in one commit. The second part of an element is its position in the batch as
@@ -171,15 +175,8 @@ impl Sending {
         requests: Vec<(CheckedRequest, usize)>,
         mut errors: Vec<BatchError>,
         permissive: bool,
-        key: Option<RequestKey>,
+        key: Option<ClaimedKey>,
     ) -> Result<JsonAnswer, SendRefusal> {
-        let _in_flight = match &key {
-            Some(key) => match self.begin(sender, key).await? {
-                Begun::Before(answer) => return Ok(answer),
-                Begun::Now(guard) => Some(guard),
-            },
-            None => None,
-        };
         let batch = self.new_id()?;
         let count: u64 = requests.iter().map(|(request, _)| u64::from(messages_of(request))).sum();
         if count > u64::from(releases::MAX_MESSAGES) {
@@ -215,24 +212,9 @@ impl Sending {
         let answer = BatchAnswer { object: "list".to_owned(), id: batch.to_string(), data, errors };
         let json = refusal::to_json(&answer)?;
         all.retain(|prepared| !prepared.answer.dry_run);
-        if !all.is_empty() {
-            self.commit(sender, all, key, &json).await?;
-        }
-        Ok(JsonAnswer { json, repeated: false })
-    }
-
-    async fn begin(&self, sender: &Sender, key: &RequestKey) -> Result<Begun, SendRefusal> {
-        let Some(guard) = self.in_flight.begin(&sender.tenant, &key.key) else {
-            return Err(SendRefusal::KeyInUse);
-        };
-        let queue = &self.pipeline.queue;
-        match queue.accepted_request(&sender.tenant, &key.key, self.now()).await {
-            Ok(None) => Ok(Begun::Now(guard)),
-            Ok(Some(known)) if known.digest == key.digest => {
-                Ok(Begun::Before(JsonAnswer { json: known.answer, repeated: true }))
-            }
-            Ok(Some(_)) => Err(SendRefusal::KeyOfAnother),
-            Err(error) => Err(SendRefusal::stored(&error)),
+        match all.is_empty() {
+            true => Ok(JsonAnswer { json, kept: false, repeated: false }),
+            false => self.commit(sender, all, key, json).await,
         }
     }
 
@@ -342,36 +324,56 @@ impl Sending {
         Ok(envelope)
     }
 
+    /// Stores the messages of requests with their answer. This goes on when the caller is gone, and
+    /// the key is in use until it ends.
     async fn commit(
         &self,
         sender: &Sender,
         requests: Vec<PreparedRequest>,
-        key: Option<RequestKey>,
-        json: &[u8],
-    ) -> Result<(), SendRefusal> {
-        let request = key.map(|key| IdempotentRequest {
+        key: Option<ClaimedKey>,
+        json: Vec<u8>,
+    ) -> Result<JsonAnswer, SendRefusal> {
+        let (request, guard) = key.map(|ClaimedKey { request, guard }| (request, guard)).unzip();
+        let request = request.map(|RequestKey { key, digest }| IdempotentRequest {
             tenant: sender.tenant.clone(),
-            key: key.key,
-            digest: key.digest,
+            key,
+            digest,
             at: self.now(),
-            answer: json.to_vec(),
+            answer: json.clone(),
         });
         let (mut messages, mut events) = (Vec::new(), Vec::new());
         for request in requests {
             messages.extend(request.messages);
             events.extend(request.events);
         }
-        let committed = self.pipeline.commit(messages, events, request).await;
-        committed.map_err(|(_, rejection)| SendRefusal::of_rejection(&rejection, "from"))
+        let pipeline = self.pipeline.clone();
+        let committed = to_its_end(async move {
+            let _in_use = guard;
+            pipeline.commit(messages, events, request).await
+        });
+        match committed.await {
+            Ok(None) => Ok(JsonAnswer { json, kept: true, repeated: false }),
+            Ok(Some(known)) => repeated(known),
+            Err(rejection) => Err(SendRefusal::of_rejection(&rejection, "from")),
+        }
     }
 }
 
 /// What an idempotency key meets.
-enum Begun {
+#[derive(Debug)]
+pub enum Begun {
     /// The request was accepted before.
     Before(JsonAnswer),
-    /// It may be accepted now; the key is in use until this is dropped.
-    Now(keys::KeyGuard),
+    /// It may be accepted now, with this key.
+    Now(Option<ClaimedKey>),
+}
+
+/// The answer to a request whose idempotency key is known.
+fn repeated(known: KnownKey) -> Result<JsonAnswer, SendRefusal> {
+    match known {
+        KnownKey::Same(json) => Ok(JsonAnswer { json, kept: true, repeated: true }),
+        KnownKey::Another => Err(SendRefusal::KeyOfAnother),
+    }
 }
 
 /// Takes octets from those that are left for a request.
@@ -467,3 +469,6 @@ fn add(answer: &mut EmailAnswer, judged: &PreparedMessage, request: &CheckedRequ
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use relevo_api::answer::BatchError;
 use relevo_api::{CheckedBatch, EmailRequest, Limits, Problem, batch, check};
-use relevo_relay::sending::{JsonAnswer, RequestKey, SendRefusal, Sender};
+use relevo_relay::sending::{Begun, JsonAnswer, RequestKey, SendRefusal, Sender};
 use sha2::{Digest, Sha256};
 
 use crate::api::ApiServices;
@@ -37,13 +37,16 @@ pub(crate) async fn send(
     headers: HeaderMap,
     content: Bytes,
 ) -> Result<Response, RequestError> {
-    let key = request_key(&headers, &content)?;
+    let key = request_key(&headers, "/emails", &content)?;
+    let key = match services.sending.begin(&caller.tenant, key).await? {
+        Begun::Before(answer) => return Ok(answered(answer)),
+        Begun::Now(key) => key,
+    };
     let request: EmailRequest = relevo_api::json::read(&content)?;
     drop(content);
     let checked = check::check(request, &Limits::default(), now(&services))?;
-    let kept = !checked.request.dry_run;
     let answer = services.sending.send(&sender(&services, caller, client), checked, key).await?;
-    Ok(answered(answer, kept))
+    Ok(answered(answer))
 }
 
 /// Sends up to 1,000 emails, all or none. With `x-batch-validation: permissive` those that cannot
@@ -63,8 +66,13 @@ pub(crate) async fn send_batch(
     headers: HeaderMap,
     content: Bytes,
 ) -> Result<Response, RequestError> {
-    let key = request_key(&headers, &content)?;
     let permissive = is_permissive(&headers)?;
+    let path = if permissive { "/emails/batch permissive" } else { "/emails/batch" };
+    let key = request_key(&headers, path, &content)?;
+    let key = match services.sending.begin(&caller.tenant, key).await? {
+        Begun::Before(answer) => return Ok(answered(answer)),
+        Begun::Now(key) => key,
+    };
     let CheckedBatch { requests, problems } = batch::read(&content, &Limits::default(), now(&services))?;
     drop(content);
     if !problems.is_empty() && !permissive {
@@ -73,9 +81,8 @@ pub(crate) async fn send_batch(
     let errors =
         problems.into_iter().map(|(index, Problem { param, message })| BatchError { index, param, message });
     let sender = sender(&services, caller, client);
-    let kept = requests.iter().any(|(request, _)| !request.request.dry_run);
     let sent = services.sending.send_batch(&sender, requests, errors.collect(), permissive, key).await;
-    Ok(answered(sent?, kept))
+    Ok(answered(sent?))
 }
 
 fn is_permissive(headers: &HeaderMap) -> Result<bool, RequestError> {
@@ -86,15 +93,16 @@ fn is_permissive(headers: &HeaderMap) -> Result<bool, RequestError> {
     }
 }
 
-/// The idempotency key, and the digest of what it stands for.
-fn request_key(headers: &HeaderMap, content: &Bytes) -> Result<Option<RequestKey>, RequestError> {
+/// The idempotency key, and the digest of what it stands for: content alone says not what is asked.
+fn request_key(headers: &HeaderMap, path: &str, content: &Bytes) -> Result<Option<RequestKey>, RequestError> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let key = value.to_str().ok().filter(|key| (1..=MAX_KEY).contains(&key.len()));
     let key = key.ok_or_else(|| {
         let message = format!("the idempotency key must have 1 to {MAX_KEY} printable ASCII characters");
         RequestError::IdempotencyKey(message)
     })?;
-    Ok(Some(RequestKey { key: key.to_owned(), digest: Sha256::digest(content).into() }))
+    let digest = Sha256::new().chain_update(path).chain_update([0]).chain_update(content).finalize();
+    Ok(Some(RequestKey { key: key.to_owned(), digest: digest.into() }))
 }
 
 fn sender(services: &ApiServices, caller: Caller, client: ClientAddress) -> Sender {
@@ -114,8 +122,8 @@ fn now(services: &ApiServices) -> u64 {
 }
 
 /// 202: the messages are on disk. 200: nothing was kept.
-fn answered(answer: JsonAnswer, kept: bool) -> Response {
-    let status = if kept { StatusCode::ACCEPTED } else { StatusCode::OK };
+fn answered(answer: JsonAnswer) -> Response {
+    let status = if answer.kept { StatusCode::ACCEPTED } else { StatusCode::OK };
     let mut response = (status, [(header::CONTENT_TYPE, "application/json")], answer.json).into_response();
     if answer.repeated {
         response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
