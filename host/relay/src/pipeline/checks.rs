@@ -11,8 +11,9 @@ use relevo_runtime::Stages;
 use relevo_submission::{SubmissionOptions, validate_options};
 
 use super::authority::{self, Owner};
+use super::preparing::{Run, note, sender_domain};
 use super::submission::Rejection;
-use super::{Origin, Run, Via, judge, note, options, policy, sender_domain, store_failed};
+use super::{Origin, Via, judge, options, policy, store_failed};
 use crate::policy::{Check, PolicyRequest, PolicyResult};
 use crate::sandbox::WorkClass;
 use crate::settings::{Settings, Tenant};

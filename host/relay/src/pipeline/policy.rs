@@ -3,8 +3,8 @@
 use relevo_mailkit::policy::Verdict;
 use relevo_queue::NewEvent;
 
-use super::Run;
 use super::checks::UncheckedMessage;
+use super::preparing::Run;
 use super::submission::{PolicyRefusal, Rejection};
 use crate::events;
 use crate::policy::PolicyResult;

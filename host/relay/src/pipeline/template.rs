@@ -9,8 +9,9 @@ use relevo_mailkit::splice::{NoLinks, Splice};
 use relevo_queue::SpooledBody;
 
 use super::checks::UncheckedMessage;
+use super::preparing::Run;
 use super::submission::Rejection;
-use super::{Run, not_stored, store_failed};
+use super::{not_stored, store_failed};
 use crate::sandbox::{WorkClass, in_place_or_blocking};
 use crate::templates::TemplateRefusal;
 

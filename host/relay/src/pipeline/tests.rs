@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use relevo_mailkit::envelope::Parameter;
 use relevo_mailkit::event::Event;
-use relevo_mailkit::model::{Edit, Encoding, Refusal, Segment, Span};
+use relevo_mailkit::model::{Edit, Encoding, Note, Refusal, Report, Rewrite, Segment, Span};
 use relevo_queue::testing::{FailingCall, TestQueue};
 use relevo_runtime::{Fault, Stage};
 
@@ -322,7 +322,7 @@ async fn an_observer_sees_each_step() {
 fn a_trusted_peers_mail_uses_the_share_of_the_tenant_that_covers_its_reverse_path() {
     let settings = crate::testing::settings();
     let relay = Origin::Relay("127.0.0.1".parse().expect("an address"));
-    let tenant = |sender: &str| super::provisional_tenant(&settings, &relay, sender);
+    let tenant = |sender: &str| super::preparing::provisional_tenant(&settings, &relay, sender);
     assert_eq!(tenant("a@example.com"), "acme");
     assert_eq!(tenant("a@news.Example.com"), "acme");
     assert_eq!(tenant("a@sub.special.example.com"), "other");

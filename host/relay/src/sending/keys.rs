@@ -1,9 +1,12 @@
-//! Idempotency keys whose requests are under way.
+//! Idempotency keys of requests: those that are under way, and those that were accepted.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+
+use super::{JsonAnswer, SendRefusal, Sending};
+use crate::pipeline::KnownKey;
 
 type Keys = Arc<Mutex<HashSet<(String, String)>>>;
 
@@ -46,6 +49,42 @@ impl KeysInFlight {
 impl Drop for KeyGuard {
     fn drop(&mut self) {
         self.keys.lock().remove(&self.key);
+    }
+}
+
+/// What an idempotency key meets.
+#[derive(Debug)]
+pub enum Begun {
+    /// The request was accepted before.
+    Before(JsonAnswer),
+    /// It may be accepted now, with this key.
+    Now(Option<ClaimedKey>),
+}
+
+/// The answer to a request whose idempotency key is known.
+pub(super) fn repeated(known: KnownKey) -> Result<JsonAnswer, SendRefusal> {
+    match known {
+        KnownKey::Same(json) => Ok(JsonAnswer { json, kept: true, repeated: true }),
+        KnownKey::Another => Err(SendRefusal::KeyOfAnother),
+    }
+}
+
+impl Sending {
+    /// Takes the idempotency key of a request into use, if it has one. This comes before the
+    /// request is checked: its answer does not change with the time.
+    ///
+    /// # Errors
+    /// The key is in use, or was used for another request.
+    pub async fn begin(&self, tenant: &str, key: Option<RequestKey>) -> Result<Begun, SendRefusal> {
+        let Some(request) = key else { return Ok(Begun::Now(None)) };
+        let Some(guard) = self.in_flight.begin(tenant, &request.key) else {
+            return Err(SendRefusal::KeyInUse);
+        };
+        match self.pipeline.known(tenant, &request.key, &request.digest).await {
+            Ok(None) => Ok(Begun::Now(Some(ClaimedKey { request, guard }))),
+            Ok(Some(known)) => repeated(known).map(Begun::Before),
+            Err(error) => Err(SendRefusal::stored(&error)),
+        }
     }
 }
 

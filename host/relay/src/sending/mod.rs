@@ -8,6 +8,7 @@ mod content;
 mod keys;
 mod refusal;
 mod releases;
+mod submission;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,15 +26,13 @@ use relevo_mailkit::text::escaped;
 use relevo_queue::{EventLog, IdempotentRequest, ItemId, Millis, NewEvent};
 
 use self::content::Content;
-use self::keys::KeysInFlight;
-pub use self::keys::{ClaimedKey, RequestKey};
+pub use self::keys::{Begun, ClaimedKey, RequestKey};
+use self::keys::{KeysInFlight, repeated};
 pub use self::refusal::SendRefusal;
 pub use self::releases::{CancelFilter, Canceled, Moved};
+use self::submission::{labels, options, scheduled_at, smtputf8, via};
 use crate::clock::timestamp;
-use crate::pipeline::{
-    KnownKey, Origin, Pipeline, PreparedMessage, PreparedRecipient, Protocol, Submission, SubmissionOptions,
-    TrackingOverride, Via, to_its_end,
-};
+use crate::pipeline::{Origin, Pipeline, PreparedMessage, PreparedRecipient, Submission, to_its_end};
 use crate::settings::Settings;
 use crate::suppressions::{Suppressions, in_words};
 use crate::templates::Templates;
@@ -124,23 +123,6 @@ impl Sending {
     #[must_use]
     pub fn now(&self) -> Millis {
         self.pipeline.clock.now()
-    }
-
-    /// Takes the idempotency key of a request into use, if it has one. This comes before the
-    /// request is checked: its answer does not change with the time.
-    ///
-    /// # Errors
-    /// The key is in use, or was used for another request.
-    pub async fn begin(&self, tenant: &str, key: Option<RequestKey>) -> Result<Begun, SendRefusal> {
-        let Some(request) = key else { return Ok(Begun::Now(None)) };
-        let Some(guard) = self.in_flight.begin(tenant, &request.key) else {
-            return Err(SendRefusal::KeyInUse);
-        };
-        match self.pipeline.known(tenant, &request.key, &request.digest).await {
-            Ok(None) => Ok(Begun::Now(Some(ClaimedKey { request, guard }))),
-            Ok(Some(known)) => repeated(known).map(Begun::Before),
-            Err(error) => Err(SendRefusal::stored(&error)),
-        }
     }
 
     /// Sends one request. When it returns, the messages are on disk.
@@ -359,23 +341,6 @@ impl Sending {
     }
 }
 
-/// What an idempotency key meets.
-#[derive(Debug)]
-pub enum Begun {
-    /// The request was accepted before.
-    Before(JsonAnswer),
-    /// It may be accepted now, with this key.
-    Now(Option<ClaimedKey>),
-}
-
-/// The answer to a request whose idempotency key is known.
-fn repeated(known: KnownKey) -> Result<JsonAnswer, SendRefusal> {
-    match known {
-        KnownKey::Same(json) => Ok(JsonAnswer { json, kept: true, repeated: true }),
-        KnownKey::Another => Err(SendRefusal::KeyOfAnother),
-    }
-}
-
 /// Takes octets from those that are left for a request.
 fn take(left: &mut u64, octets: impl TryInto<u64>) -> Result<(), SendRefusal> {
     *left = octets.try_into().ok().and_then(|octets| left.checked_sub(octets)).ok_or_else(|| {
@@ -389,64 +354,6 @@ fn take(left: &mut u64, octets: impl TryInto<u64>) -> Result<(), SendRefusal> {
 /// How many ids a request takes.
 fn messages_of(request: &CheckedRequest) -> u32 {
     u32::try_from(request.request.recipients.len()).unwrap_or(u32::MAX).max(1)
-}
-
-fn scheduled_at(request: &CheckedRequest) -> Option<Millis> {
-    request.scheduled_at.and_then(|at| Millis::try_from(at).ok())
-}
-
-fn labels(
-    request: &CheckedRequest,
-    message: &OutgoingMessage,
-    (first, id): (ItemId, ItemId),
-    batch: &str,
-    template: Option<&str>,
-) -> Labels {
-    let asked = &request.request;
-    Labels {
-        stream: asked.stream,
-        // The pipeline sets it, once the author's domain is known.
-        domain: String::new(),
-        topic: asked.topic.clone().unwrap_or_default(),
-        tags: asked.tags.clone(),
-        metadata: message.metadata.clone(),
-        template: template.unwrap_or_default().to_owned(),
-        email_id: if first == id { String::new() } else { first.to_string() },
-        batch_id: batch.to_owned(),
-    }
-}
-
-fn options(request: &CheckedRequest, labels: Labels) -> SubmissionOptions {
-    let asked = &request.request;
-    SubmissionOptions {
-        labels,
-        send_at: scheduled_at(request),
-        expires_at: request.expires_at.and_then(|at| Millis::try_from(at).ok()),
-        tracking: TrackingOverride {
-            opens: asked.tracking.opens,
-            clicks: asked.tracking.clicks,
-            text_links: asked.tracking.clicks_text,
-            exclude_domains: request.excluded_domains.clone(),
-        },
-        enforce_tls: asked.tls == Some(relevo_api::request::TlsChoice::Enforced),
-    }
-}
-
-fn via(sender: &Sender) -> Via {
-    Via {
-        protocol: Protocol::Http,
-        peer: sender.peer,
-        helo: None,
-        tls: None,
-        auth_user: Some(sender.key.clone()),
-    }
-}
-
-/// The parameter of MAIL that internationalised addresses need (RFC 6531).
-fn smtputf8(message: &OutgoingMessage) -> Vec<relevo_mailkit::envelope::Parameter> {
-    let needs = |address: &Address| address.needs_smtputf8();
-    let any = needs(&message.sender) || message.recipients.iter().any(|(address, _)| needs(address));
-    any.then(relevo_mailkit::envelope::Parameter::smtputf8).into_iter().collect()
 }
 
 /// Adds the recipients of a judged message to the answer.
