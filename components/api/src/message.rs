@@ -116,7 +116,7 @@ impl OutgoingMessage {
     pub fn envelope(
         &self,
         request: &EmailRequest,
-        attachments: &[Vec<u8>],
+        attachments: &[&[u8]],
         ids: &MessageIds,
     ) -> MessageEnvelope {
         MessageEnvelope {
@@ -168,7 +168,7 @@ fn mailboxes(list: &MailboxList) -> Vec<model::Mailbox> {
     list.0.iter().map(mailbox).collect()
 }
 
-fn attachment((attachment, octets): (&Attachment, &Vec<u8>)) -> model::Attachment {
+fn attachment((attachment, octets): (&Attachment, &&[u8])) -> model::Attachment {
     let name = attachment.filename.clone().unwrap_or_default();
     let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending).to_ascii_lowercase();
     let by_ending = MEDIA_TYPES.iter().find(|(known, _)| *known == ending);
@@ -181,6 +181,6 @@ fn attachment((attachment, octets): (&Attachment, &Vec<u8>)) -> model::Attachmen
         file_name: name,
         media_type,
         content_id: attachment.content_id.clone(),
-        content: octets.clone(),
+        content: octets.to_vec(),
     }
 }

@@ -185,6 +185,19 @@ fn mistakes_are_named_and_nothing_is_sent() {
             "attachments[0].path",
         ),
         (
+            json!({"from": "a@other.test", "to": "b@example.net", "subject": "x", "text": "y",
+                "attachments": [{"filename": "a", "path": "https://127.0.0.1/secret"}]}),
+            422,
+            "from",
+        ),
+        (
+            json!({"from": "a@example.test", "to": "b@example.net", "subject": "x", "text": "y",
+                "dry_run": true,
+                "attachments": [{"filename": "a", "path": "https://127.0.0.1/secret"}]}),
+            422,
+            "attachments[0].path",
+        ),
+        (
             json!({"from": "a@example.test", "to": "b@example.net", "template": {"id": "nothing"}}),
             422,
             "template.id",
@@ -262,16 +275,19 @@ fn a_permissive_batch_leaves_out_what_the_pipeline_refuses() {
 }
 
 #[test]
-fn a_batch_of_more_than_100000_messages_is_refused() {
+fn a_batch_of_more_than_100000_recipients_is_refused() {
     let (sink, relay) = relay();
-    let recipients: Vec<Value> = (0..101).map(|n| json!({"email": format!("b{n}@example.net")})).collect();
-    let email = json!({"from": "a@example.test", "recipients": recipients, "subject": "x", "text": "y"});
-    let (status, refused) = relay.call("POST", "/emails/batch", &json!(vec![email; 1_000]));
-    assert_eq!(
-        (status, &refused["message"]),
-        (422, &json!("101000 messages, at most 100000 are allowed")),
-        "{refused}"
-    );
+    let addresses: Vec<String> = (0..101).map(|n| format!("b{n}@example.net")).collect();
+    let recipients: Vec<Value> = addresses.iter().map(|address| json!({"email": address})).collect();
+    let mut personal = json!({"from": "a@example.test", "subject": "x", "text": "y"});
+    let mut shared = personal.clone();
+    personal["recipients"] = json!(recipients);
+    shared["to"] = json!(addresses);
+    for email in [personal, shared] {
+        let (status, refused) = relay.call("POST", "/emails/batch", &json!(vec![email; 1_000]));
+        let message = json!("101000 recipients, at most 100000 are allowed");
+        assert_eq!((status, &refused["message"]), (422, &message), "{refused}");
+    }
     assert!(relay.events("email.queued").is_empty());
     assert!(sink.all().is_empty());
 }

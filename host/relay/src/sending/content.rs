@@ -13,7 +13,8 @@ use relevo_submission::unsubscribe::can_leave;
 use serde_json::{Map, Value};
 use tracing::warn;
 
-use super::{SendRefusal, Sender, Sending, attachments};
+use super::attachments::{Downloads, may_fetch};
+use super::{SendRefusal, Sender, Sending};
 use crate::sandbox::WorkClass;
 use crate::templates::{LIMITS, TemplateVersion, UNSUBSCRIBE, UNSUBSCRIBE_URL};
 
@@ -22,19 +23,22 @@ const UNSUBSCRIBE_HOST: &str = "unsubscribe.invalid";
 
 /// What all messages of a request share.
 pub(super) struct Content {
-    attachments: Vec<Vec<u8>>,
+    /// The attachments that have a URL, in their places.
+    fetched: Vec<Option<Arc<Vec<u8>>>>,
     template: Option<(String, TemplateVersion, TemplateSource)>,
     /// The content of the last message, for those that are alike.
     literal: Option<Rendered>,
 }
 
 impl Content {
-    /// Fetches attachments and the template.
+    /// Fetches attachments and the template. What is fetched by URL is taken from `octets`.
     pub(super) async fn load(
         sending: &Sending,
         sender: &Sender,
         request: &CheckedRequest,
+        (downloads, octets): (&mut Downloads, &mut u64),
     ) -> Result<Self, SendRefusal> {
+        may_fetch(sender, request)?;
         let template = match &request.request.template {
             Some(choice) => {
                 let refuse = |refusal| SendRefusal::of_stored_template(refusal, "template.variables");
@@ -47,8 +51,8 @@ impl Content {
             }
             None => None,
         };
-        let attachments = attachments::load(&sending.fetcher, request).await?;
-        Ok(Self { attachments, template, literal: None })
+        let fetched = downloads.load(request, octets).await?;
+        Ok(Self { fetched, template, literal: None })
     }
 
     /// The id of the template.
@@ -73,7 +77,15 @@ impl Content {
             message_id: format!("<{id}@{}>", message.sender.domain),
             boundary_seed: boundary_seed()?,
         };
-        let envelope = message.envelope(&request.request, &self.attachments, &ids);
+        let pairs = request.attachments.iter().zip(&self.fetched);
+        let attachments: Vec<&[u8]> = pairs
+            .map(|(given, fetched)| match (given, fetched) {
+                (Some(octets), _) => octets.as_slice(),
+                (None, Some(octets)) => octets.as_slice(),
+                (None, None) => &[],
+            })
+            .collect();
+        let envelope = message.envelope(&request.request, &attachments, &ids);
         let octets = build(sending, sender, envelope, rendered).await?;
         spool(sending, &octets).await
     }

@@ -25,6 +25,7 @@ use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::text::escaped;
 use relevo_queue::{EventLog, IdempotentRequest, ItemId, Millis, NewEvent};
 
+use self::attachments::{Downloads, FetchSlots};
 use self::content::Content;
 pub use self::keys::{Begun, ClaimedKey, RequestKey};
 use self::keys::{KeysInFlight, repeated};
@@ -40,6 +41,9 @@ use crate::templates::Templates;
 /// Octets of all messages of a request, as they are built, and of tags and metadata for each of
 /// their recipients.
 const MAX_OCTETS: u64 = 256 << 20;
+
+/// Recipients of a batch.
+const MAX_RECIPIENTS: u64 = releases::MAX_MESSAGES as u64;
 
 /// Octets of an address in an event.
 const MAX_ADDRESS: usize = 1024;
@@ -92,6 +96,7 @@ pub struct Sending {
     templates: Templates,
     suppressions: Arc<Suppressions>,
     fetcher: Fetcher,
+    slots: FetchSlots,
     in_flight: KeysInFlight,
     /// Tenants that cancel by tag or batch now. Their key is empty.
     cancellations: KeysInFlight,
@@ -116,7 +121,8 @@ impl Sending {
     ) -> Self {
         let events = Arc::clone(&pipeline.events);
         let (in_flight, cancellations) = (KeysInFlight::default(), KeysInFlight::default());
-        Self { pipeline, events, templates, suppressions, fetcher, in_flight, cancellations }
+        let slots = FetchSlots::default();
+        Self { pipeline, events, templates, suppressions, fetcher, slots, in_flight, cancellations }
     }
 
     /// The time by which requests are checked, in milliseconds since 1970.
@@ -136,8 +142,8 @@ impl Sending {
         key: Option<ClaimedKey>,
     ) -> Result<JsonAnswer, SendRefusal> {
         let first = self.new_id()?;
-        let mut octets = MAX_OCTETS;
-        let prepared = self.prepare(sender, &request, first, "", &mut octets).await?;
+        let (mut octets, mut downloads) = (MAX_OCTETS, self.downloads(sender));
+        let prepared = self.prepare(sender, &request, (first, ""), &mut octets, &mut downloads).await?;
         let json = refusal::to_json(&prepared.answer)?;
         match request.request.dry_run {
             true => Ok(JsonAnswer { json, kept: false, repeated: false }),
@@ -160,16 +166,13 @@ impl Sending {
         key: Option<ClaimedKey>,
     ) -> Result<JsonAnswer, SendRefusal> {
         let batch = self.new_id()?;
-        let count: u64 = requests.iter().map(|(request, _)| u64::from(messages_of(request))).sum();
-        if count > u64::from(releases::MAX_MESSAGES) {
-            let message = format!("{count} messages, at most {} are allowed", releases::MAX_MESSAGES);
-            return Err(SendRefusal::invalid("", message));
-        }
-        let (mut next, mut octets) = (0, MAX_OCTETS);
+        count_recipients(&requests)?;
+        attachments::count_urls(&requests)?;
+        let (mut next, mut octets, mut downloads) = (0, MAX_OCTETS, self.downloads(sender));
         let (mut all, mut problems) = (Vec::new(), Vec::new());
         for (request, index) in &requests {
             let (first, name) = (batch.nth(next), batch.to_string());
-            match self.prepare(sender, request, first, &name, &mut octets).await {
+            match self.prepare(sender, request, (first, &name), &mut octets, &mut downloads).await {
                 Ok(prepared) => all.push(prepared),
                 Err(refusal @ (SendRefusal::Invalid(_) | SendRefusal::Refused { .. })) => {
                     let found = refusal.into_problems();
@@ -200,6 +203,10 @@ impl Sending {
         }
     }
 
+    fn downloads(&self, sender: &Sender) -> Downloads {
+        Downloads::new(self.fetcher.clone(), &self.slots, &sender.tenant)
+    }
+
     fn new_id(&self) -> Result<ItemId, SendRefusal> {
         self.pipeline.ids.item_id(self.now()).map_err(|error| {
             tracing::error!(%error, "no id for a message");
@@ -211,12 +218,12 @@ impl Sending {
         &self,
         sender: &Sender,
         request: &CheckedRequest,
-        first: ItemId,
-        batch: &str,
+        (first, batch): (ItemId, &str),
         octets: &mut u64,
+        downloads: &mut Downloads,
     ) -> Result<PreparedRequest, SendRefusal> {
         sender.may_send_from(&request.from)?;
-        let mut content = Content::load(self, sender, request).await?;
+        let mut content = Content::load(self, sender, request, (downloads, octets)).await?;
         let mut prepared = PreparedRequest {
             answer: EmailAnswer {
                 object: "email".to_owned(),
@@ -344,11 +351,26 @@ impl Sending {
 /// Takes octets from those that are left for a request.
 fn take(left: &mut u64, octets: impl TryInto<u64>) -> Result<(), SendRefusal> {
     *left = octets.try_into().ok().and_then(|octets| left.checked_sub(octets)).ok_or_else(|| {
-        let message =
-            format!("the messages have more than {MAX_OCTETS} octets in all, tags and metadata included");
+        let most = format!("{MAX_OCTETS} octets in all, tags and metadata included");
+        let message = format!("the messages, and what was fetched for them, have more than {most}");
         SendRefusal::invalid("", message)
     })?;
     Ok(())
+}
+
+/// Refuses a batch with too many recipients, and so with too many messages.
+fn count_recipients(requests: &[(CheckedRequest, usize)]) -> Result<(), SendRefusal> {
+    let (count, most) = (requests.iter().map(|(request, _)| recipients_of(request)).sum(), MAX_RECIPIENTS);
+    match count {
+        0..=MAX_RECIPIENTS => Ok(()),
+        _ => Err(SendRefusal::invalid("", format!("{count} recipients, at most {most} are allowed"))),
+    }
+}
+
+/// The recipients of all messages of a request, at least as many as its messages.
+fn recipients_of(request: &CheckedRequest) -> u64 {
+    let recipients = u64::try_from(request.addresses.len()).unwrap_or(u64::MAX);
+    recipients.max(u64::from(messages_of(request)))
 }
 
 /// How many ids a request takes.
