@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::client::Client;
+use support::client::{Client, request_with};
 use support::relay::Relay;
 use support::sink::Sink;
 use support::wait_for;
@@ -120,6 +120,27 @@ fn an_idempotency_key_is_one_message_even_after_a_kill() {
     assert!(other.starts_with("550 5.7.1 X-Relevo-Idempotency-Key: another message"), "{other}");
     sink.wait("Subject: once");
     assert_eq!(relay.events("email.queued").len(), 1);
+}
+
+#[test]
+fn a_key_of_the_api_is_none_for_smtp_and_the_other_way_round() {
+    let sink = Sink::start();
+    let relay = Relay::start(sink.addr, "", false);
+    let by_http = |key: &str| {
+        let (host, fields) = (relay.http.to_string(), [("Idempotency-Key", key)]);
+        let body = json!({"from": SHOP, "to": ADA, "subject": "by http", "text": "Hello."}).to_string();
+        request_with(relay.http, &host, ("POST", "/emails"), Some(&relay.key), &fields, &body)
+    };
+    let first = by_http("order-8");
+    assert_eq!(first.status, 202);
+    let refused = send(&relay, "X-Relevo-Idempotency-Key: order-8\r\n", "by smtp");
+    assert!(refused.starts_with("550 5.7.1 X-Relevo-Idempotency-Key: another message"), "{refused}");
+    assert!(send(&relay, "X-Relevo-Idempotency-Key: order-9\r\n", "by smtp").starts_with("250 "));
+    let refused = by_http("order-9");
+    assert_eq!((refused.status, &refused.json()["name"]), (409, &json!("invalid_idempotent_request")));
+    let again = by_http("order-8");
+    assert_eq!((again.status, &again.body), (202, &first.body));
+    assert_eq!(relay.events("email.queued").len(), 2);
 }
 
 #[test]
