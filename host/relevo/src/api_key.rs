@@ -62,7 +62,7 @@ async fn create(
 fn own_domain(open: &OpenStore, tenant: &str, domain: &str) -> anyhow::Result<String> {
     let name = relevo_mailkit::address::to_ascii(domain)
         .map_err(|error| anyhow::anyhow!("`{}`: {error}", Escaped(domain)))?;
-    match open.directory.domain(&name).filter(|domain| domain.tenant == tenant) {
+    match open.settings.get().directory.domain(&name).filter(|domain| domain.tenant == tenant) {
         Some(_) => Ok(name),
         None => bail!("`{name}` is not a verified domain of tenant `{tenant}`"),
     }

@@ -13,7 +13,8 @@ pub(crate) fn run(args: &KeyArgs) -> anyhow::Result<ExitCode> {
     let key = SigningKey::generate(args.algorithm)?;
     key.write(&args.out)?;
     println!("The private key is in {}. Publish this TXT record:\n", args.out.display());
-    println!("{}._domainkey.{domain}. IN TXT {}\n", args.selector, quoted(&key.public_record()));
+    let name = format!("{}._domainkey.{domain}", args.selector);
+    println!("{}\n", zone_line(&name, "TXT", &key.public_record()));
     println!("and configure:\n\n[[tenant.domain]]\nname = \"{domain}\"");
     println!(
         "dkim = [{{ selector = \"{}\", algorithm = \"{}\", key = \"{}\" }}]",
@@ -24,7 +25,15 @@ pub(crate) fn run(args: &KeyArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// As a zone file has it: strings of at most 255 octets (RFC 1035 section 3.3.14).
+/// A record as a zone file has it.
+pub(crate) fn zone_line(name: &str, kind: &str, value: &str) -> String {
+    match kind {
+        "TXT" => format!("{name}. IN TXT {}", quoted(value)),
+        _ => format!("{name}. IN {kind} {value}."),
+    }
+}
+
+/// Text as a zone file has it: strings of at most 255 octets (RFC 1035 section 3.3.14).
 fn quoted(value: &str) -> String {
     let chunks = value.as_bytes().chunks(250).map(|chunk| format!("\"{}\"", String::from_utf8_lossy(chunk)));
     chunks.collect::<Vec<_>>().join(" ")

@@ -9,6 +9,7 @@ mod config;
 mod control;
 mod credential;
 mod dev;
+mod domain;
 mod escape;
 mod keygen;
 mod limits;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         CliCommand::Credential { command: CredentialCommand::New(args) } => credential::new_password(&args),
         CliCommand::ApiKey { command: ApiKeyCommand::New { name } } => credential::new_api_key(&name),
         CliCommand::ApiKey { command } => api_key::run(&command),
+        CliCommand::Domain { command } => domain::run(&command),
     };
     match outcome {
         Ok(code) => code,

@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use relevo_relay::delivery::NetworkDial;
 use relevo_relay::sandbox::worker_threads;
-use relevo_resolve::{HickoryResolver, ResolverConfig, Tuning};
+use relevo_relay::settings::Settings;
+use relevo_resolve::{HickoryResolver, Resolve, ResolverConfig, Tuning};
 use relevo_smtp::client::{ClientConfig, Tls};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
@@ -91,31 +92,41 @@ async fn serve(file: &Path, config: RelayConfig) -> anyhow::Result<()> {
     }
 }
 
-fn outside(parts: &ServerParts, settings: &relevo_relay::settings::Settings) -> anyhow::Result<Outside> {
-    // An MX host with one of these addresses is ourselves: a listener that mail for others would
-    // reach.
-    let own = settings.delivery.own_addresses.iter().filter(|a| a.port() == settings.delivery.port);
-    let own = own.map(SocketAddr::ip).filter(|ip| !ip.is_unspecified()).collect();
-    let names = ResolverConfig {
-        nameservers: parts.dns.nameservers.clone(),
-        ip: settings.delivery.ip,
-        own_names: vec![settings.hostname.clone(), settings.delivery.ehlo.clone()],
-        own_addresses: own,
-    };
-    let failed = "no DNS: name servers in [dns] nameservers";
-    let resolver = HickoryResolver::new(names.clone()).context(failed)?;
-    let published = Tuning { remember: false, ..Tuning::default() };
-    let published = HickoryResolver::tuned(names, published).context(failed)?;
+fn outside(parts: &ServerParts, settings: &Settings) -> anyhow::Result<Outside> {
+    let resolver = HickoryResolver::new(names(parts, settings)).context(NO_DNS)?;
+    let published = published(parts, settings)?;
     let tls = Tls::load(parts.ca_file.as_deref()).context("[delivery] ca_file")?;
     let dial = NetworkDial::new(ClientConfig::default(), tls);
     Ok(Outside {
         resolve: Arc::new(resolver),
-        published: Arc::new(published),
+        published,
         dial: Arc::new(dial),
         copies: Box::new(|copies| Arc::new(copies)),
         observer: None,
         inbox: None,
     })
+}
+
+const NO_DNS: &str = "no DNS: name servers in [dns] nameservers";
+
+/// The configured DNS.
+fn names(parts: &ServerParts, settings: &Settings) -> ResolverConfig {
+    // An MX host with one of these addresses is ourselves: a listener that mail for others would
+    // reach.
+    let own = settings.delivery.own_addresses.iter().filter(|a| a.port() == settings.delivery.port);
+    let own = own.map(SocketAddr::ip).filter(|ip| !ip.is_unspecified()).collect();
+    ResolverConfig {
+        nameservers: parts.dns.nameservers.clone(),
+        ip: settings.delivery.ip,
+        own_names: vec![settings.hostname.clone(), settings.delivery.ehlo.clone()],
+        own_addresses: own,
+    }
+}
+
+/// The configured DNS, as it is at this moment: no answer is remembered.
+pub(crate) fn published(parts: &ServerParts, settings: &Settings) -> anyhow::Result<Arc<dyn Resolve>> {
+    let tuning = Tuning { remember: false, ..Tuning::default() };
+    Ok(Arc::new(HickoryResolver::tuned(names(parts, settings), tuning).context(NO_DNS)?))
 }
 
 /// The time in which the files of a configuration are expected to be read.

@@ -1,24 +1,28 @@
 //! Opens the store of control-plane data for a command, beside a running relay or without one.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use relevo_relay::audit::{Act, AuditLog};
 use relevo_relay::clock::{Clock, RandomIds, SystemClock};
-use relevo_relay::directory::{Directory, DirectorySource, StoreSource};
+use relevo_relay::directory::{DirectorySource, StoreSource};
+use relevo_relay::settings::SettingsHandle;
 use relevo_store::ControlStore;
 
 use crate::cli::StoreArgs;
-use crate::{assembly, config};
+use crate::config::ServerParts;
+use crate::{assembly, config, log};
 
 /// The store, and what a command needs beside it.
 pub(crate) struct OpenStore {
     pub(crate) store: Arc<ControlStore>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<RandomIds>,
-    /// The file's entries, and those of the store.
-    pub(crate) directory: Directory,
+    /// Those of the file. The directory has the file's entries, and those of the store.
+    pub(crate) settings: SettingsHandle,
+    pub(crate) parts: ServerParts,
     audit: AuditLog,
 }
 
@@ -29,7 +33,7 @@ impl OpenStore {
     /// The configuration has mistakes, the store cannot be opened, or there is no such tenant.
     pub(crate) async fn open(args: &StoreArgs) -> anyhow::Result<Self> {
         let config = load(&args.config)?;
-        let (settings, parts) = config.split();
+        let (mut settings, parts) = config.split();
         ensure!(
             parts.data_dir.is_dir(),
             "there is no data directory {}: start the relay once, which makes it",
@@ -39,14 +43,14 @@ impl OpenStore {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let ids = Arc::new(RandomIds);
         let source = StoreSource::new(store.clone(), parts.data_dir.clone());
-        let directory = settings.directory.with_source(&source.load().await?.entries);
+        settings.directory = settings.directory.with_source(&source.load().await?.entries);
         ensure!(
-            directory.tenant(&args.tenant).is_some(),
+            settings.directory.tenant(&args.tenant).is_some(),
             "there is no tenant `{}`, neither in the configuration file nor in the store",
             args.tenant
         );
         let audit = AuditLog::new(store.clone(), clock.clone(), ids.clone());
-        Ok(Self { store, clock, ids, directory, audit })
+        Ok(Self { store, clock, ids, settings: SettingsHandle::new(settings), parts, audit })
     }
 
     /// Writes to the audit log what the command did. `result` is why it did not, if it did not.
@@ -80,7 +84,21 @@ fn load(file: &Path) -> anyhow::Result<config::RelayConfig> {
     }
 }
 
+/// Refuses a data directory of another user: the relay could not read the files that are made in
+/// it.
+pub(crate) fn ensure_own(data_dir: &Path) -> anyhow::Result<()> {
+    let found = std::fs::metadata(data_dir).with_context(|| data_dir.display().to_string())?;
+    ensure!(
+        found.uid() == rustix::process::geteuid().as_raw(),
+        "{} belongs to another user (id {}): run this as the relay's user",
+        data_dir.display(),
+        found.uid()
+    );
+    Ok(())
+}
+
 /// Runs a command that waits for the store.
 pub(crate) fn run<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    log::start("error");
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
 }

@@ -6,7 +6,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use relevo_relay::clock::timestamp;
-use relevo_relay::domains::{DomainChange, DomainRefusal, OwnDomain, RecordCheck, RecordStatus};
+use relevo_relay::domains::{DomainChange, DomainRefusal, OwnDomain, RecordCheck};
 use relevo_relay::records::DnsRecord;
 use relevo_relay::settings::Settings;
 use serde::{Deserialize, Serialize};
@@ -54,7 +54,7 @@ pub(super) struct DomainFields {
 
 /// A domain in an answer.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct DomainView {
+pub struct DomainView {
     object: &'static str,
     /// The name again.
     id: String,
@@ -132,7 +132,7 @@ pub(super) async fn add(
     let own = services.admin.domains.add(&caller.tenant, &name, &change).await?;
     let settings = services.settings.get();
     let subject = Extension(Subject(own.domain.name.clone()));
-    Ok((StatusCode::CREATED, subject, Json(with_records(&own, &settings))))
+    Ok((StatusCode::CREATED, subject, Json(DomainView::with_records(&own, &settings))))
 }
 
 /// Lists the caller's domains by name.
@@ -150,7 +150,7 @@ pub(super) async fn list(
 ) -> Result<Json<Page<DomainView>>, RequestError> {
     let query = error::query(query)?.bounds()?;
     let found = services.admin.domains.list(&caller.tenant, &query.after, query.with_one_more()).await?;
-    Ok(Json(query.page(found, |own| view(&own, None))))
+    Ok(Json(query.page(found, DomainView::alone)))
 }
 
 /// Shows a domain with what to publish in DNS.
@@ -167,7 +167,7 @@ pub(super) async fn show(
     Path(name): Path<String>,
 ) -> Result<Json<DomainView>, RequestError> {
     let own = services.admin.domains.get(&caller.tenant, &name).await?;
-    Ok(Json(with_records(&own, &services.settings.get())))
+    Ok(Json(DomainView::with_records(&own, &services.settings.get())))
 }
 
 /// Changes tracking and TLS of a domain.
@@ -187,7 +187,7 @@ pub(super) async fn change(
 ) -> Result<Json<DomainView>, RequestError> {
     let change = change_of(body::read(&body)?)?;
     let own = services.admin.domains.change(&caller.tenant, &name, &change).await?;
-    Ok(Json(with_records(&own, &services.settings.get())))
+    Ok(Json(DomainView::with_records(&own, &services.settings.get())))
 }
 
 /// Removes a domain with its keys.
@@ -221,7 +221,7 @@ pub(super) async fn verify(
     Path(name): Path<String>,
 ) -> Result<Json<DomainView>, RequestError> {
     let (own, checks) = services.admin.domains.verify(&caller.tenant, &name).await?;
-    Ok(Json(view(&own, Some(checks.into_iter().map(checked).collect()))))
+    Ok(Json(DomainView::with_checks(&own, checks)))
 }
 
 /// Lists what to publish in DNS for one of the caller's domains.
@@ -256,9 +256,25 @@ fn change_of(fields: DomainFields) -> Result<DomainChange, RequestError> {
     })
 }
 
-fn with_records(own: &OwnDomain, settings: &Settings) -> DomainView {
-    let records = relevo_relay::records::records(&own.domain, settings);
-    view(own, Some(records.into_iter().map(|record| record_view(record, "not_started")).collect()))
+impl DomainView {
+    /// A domain without its records.
+    #[must_use]
+    pub fn alone(own: OwnDomain) -> Self {
+        view(&own, None)
+    }
+
+    /// A domain with the records to publish.
+    #[must_use]
+    pub fn with_records(own: &OwnDomain, settings: &Settings) -> Self {
+        let records = relevo_relay::records::records(&own.domain, settings);
+        view(own, Some(records.into_iter().map(|record| record_view(record, "not_started")).collect()))
+    }
+
+    /// A domain with its records and what DNS has of them.
+    #[must_use]
+    pub fn with_checks(own: &OwnDomain, checks: Vec<RecordCheck>) -> Self {
+        view(own, Some(checks.into_iter().map(checked).collect()))
+    }
 }
 
 fn view(own: &OwnDomain, records: Option<Vec<RecordView>>) -> DomainView {
@@ -288,11 +304,6 @@ fn record_view(record: DnsRecord, status: &'static str) -> RecordView {
 }
 
 fn checked(check: RecordCheck) -> RecordView {
-    let status = match check.status {
-        RecordStatus::Verified => "verified",
-        RecordStatus::Missing => "pending",
-        RecordStatus::Different => "failed",
-        RecordStatus::Unanswered => "temporary_failure",
-    };
+    let status = check.status.as_str();
     RecordView { found: Some(check.found), detail: Some(check.detail), ..record_view(check.record, status) }
 }

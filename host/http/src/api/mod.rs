@@ -43,6 +43,7 @@ use relevo_webhooks::Webhooks;
 
 use crate::error::{self, RequestError};
 use crate::reference::errors::doc_url;
+pub use domains::DomainView;
 use follow::LongPolls;
 pub use limits::ApiLimits;
 use limits::Limiter;

@@ -26,6 +26,19 @@ pub enum RecordStatus {
     Unanswered,
 }
 
+impl RecordStatus {
+    /// The word for it in answers: Resend's where it has one.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Missing => "pending",
+            Self::Different => "failed",
+            Self::Unanswered => "temporary_failure",
+        }
+    }
+}
+
 /// A record, and what is published in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordCheck {

@@ -1,10 +1,9 @@
 //! What a running relay would do, done on its data directory while none runs.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use relevo_policy::PluginAction;
 use relevo_queue::{DirectoryLock, OpenError};
 use relevo_relay::audit::AuditLog;
@@ -13,7 +12,7 @@ use relevo_relay::settings::SettingsHandle;
 use serde_json::Value;
 
 use crate::plugin_admin::AuditedPlugins;
-use crate::store::actor;
+use crate::store::{self, actor};
 use crate::{assembly, config};
 
 /// Takes the directory's lock, so that no relay starts in the middle, and does it.
@@ -51,20 +50,13 @@ pub(crate) fn act(file: &Path, action: PluginAction, content: Vec<u8>) -> anyhow
 /// Files that are made must be the relay's own: it refuses those of others. So is the directory,
 /// which is not made here.
 fn lock(data_dir: &Path) -> anyhow::Result<DirectoryLock> {
-    let found = std::fs::metadata(data_dir).with_context(|| {
-        format!(
-            "no relay answers, and there is no data directory {}: start the relay once, which makes it, or make it for the relay's \
+    ensure!(
+        data_dir.is_dir(),
+        "no relay answers, and there is no data directory {}: start the relay once, which makes it, or make it for the relay's \
              user (`install -d -m 0700 -o USER DIRECTORY`) and run this as that user",
-            data_dir.display()
-        )
-    })?;
-    if found.uid() != rustix::process::geteuid().as_raw() {
-        bail!(
-            "no relay answers, and {} belongs to another user (id {}): run this as the relay's user",
-            data_dir.display(),
-            found.uid()
-        );
-    }
+        data_dir.display()
+    );
+    store::ensure_own(data_dir).context("no relay answers")?;
     DirectoryLock::of(data_dir).map_err(|error| match error {
         OpenError::InUse { path, pid } => anyhow::anyhow!(
             "{} is in use by process {pid}, but no control socket answers there: a relay that is starting or stopping, or another \

@@ -1,0 +1,135 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+mod plugin;
+mod queue;
+mod secrets;
+mod send;
+mod store;
+
+pub(crate) use plugin::{KvCommand, Language, PluginArgs, PluginCommand, PluginNameArgs};
+pub(crate) use queue::{QueueArgs, QueueCommand};
+pub(crate) use secrets::{CredentialArgs, CredentialCommand, KeyArgs, KeyCommand};
+pub(crate) use send::SendArgs;
+pub(crate) use store::{ApiKeyCommand, DomainArgs, DomainCommand, StoreArgs};
+
+/// An SMTP relay whose judgement runs in sandboxed WebAssembly components.
+#[derive(Debug, Parser)]
+#[command(name = "relevo", version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: CliCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CliCommand {
+    /// Run everything on loopback, delivering into a capture inbox. Nothing leaves the machine.
+    Dev(DevArgs),
+    /// Run the relay. SIGTERM drains and stops; SIGHUP reloads tenants, domains, keys and
+    /// certificates.
+    Serve {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Read a configuration and all files it names; print every mistake with file, line and key.
+    Check {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Send a message by the HTTP API of a relay.
+    Send(Box<SendArgs>),
+    /// Take a message from a program, as `sendmail` does, and hand it to a submission server.
+    ///
+    /// The message stands on standard input. Options of sendmail: -t -i -f SENDER -F NAME -C FILE -v, and
+    /// those without an effect here. A link to this program at /usr/sbin/sendmail does the same. The server is
+    /// that of /etc/relevo/sendmail.toml (server, username, password_file, tls, ca, sender, domain), or
+    /// of RELEVO_SENDMAIL_URL, _USERNAME, _PASSWORD_FILE and so on; without them smtp://127.0.0.1:25.
+    Sendmail {
+        /// Options of sendmail, and recipients.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Look at and act on the queue of a running relay.
+    Queue(QueueArgs),
+    /// Tenants' policy plugins: start one, and change what a relay uses.
+    ///
+    /// With --config and while no relay runs on its data directory, the command does it there
+    /// itself, and the relay uses it from its start. Run it as the relay's user. With --data there
+    /// must be a running relay.
+    Plugin(PluginArgs),
+    /// Compile a component, within limits: what a relay starts for an uploaded plugin.
+    #[command(hide = true)]
+    PluginCompile {
+        #[arg(long)]
+        parent: u32,
+        #[arg(long)]
+        memory: u64,
+        #[arg(long)]
+        seconds: u64,
+        component: PathBuf,
+        out: PathBuf,
+    },
+    /// DKIM keys.
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// SMTP credentials.
+    Credential {
+        #[command(subcommand)]
+        command: CredentialCommand,
+    },
+    /// HTTP API keys: those of the store, and `new` for the configuration file.
+    ///
+    /// All but `new` work on the store that the configuration names, whether a relay runs or not. A
+    /// running relay knows of a change some seconds later. Run it as the relay's user.
+    ApiKey {
+        #[command(subcommand)]
+        command: ApiKeyCommand,
+    },
+    /// Sending domains of a tenant: claim, publish, check, remove.
+    ///
+    /// The commands work on the store that the configuration names, whether a relay runs or not. A
+    /// running relay knows of a change some seconds later. Run them as the relay's user: it must be
+    /// able to read the DKIM keys.
+    Domain {
+        #[command(subcommand)]
+        command: DomainCommand,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DevArgs {
+    /// Send one sample through the whole pipeline, print what happened, and exit.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// SMTP address; loopback only. Default 127.0.0.1:2525 (any free port with --once).
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) smtp: Option<SocketAddr>,
+    /// HTTP address; loopback only. Default 127.0.0.1:8025 (any free port with --once).
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<SocketAddr>,
+    /// Keep queue and keys here. Default: a temporary directory that is removed at the end.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RelayArgs {
+    /// The configuration of the running relay; its data directory has the control socket.
+    #[arg(long, value_name = "FILE", global = true, conflicts_with = "data")]
+    pub(crate) config: Option<PathBuf>,
+    /// The data directory of the running relay.
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) data: Option<PathBuf>,
+    /// One JSON document instead of text.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
