@@ -302,7 +302,8 @@ pub struct DsnQueued {
 pub struct Suppressed {
     /// The recipient's address.
     pub recipient: String,
-    /// The recipient's position in the envelope; the first is 0.
+    /// The recipient's position in the envelope as accepted; the first is 0. Recipients without
+    /// `delivery_id` stand after those of the envelope.
     pub recipient_index: u32,
     /// The reverse-path without angle brackets; empty for the null reverse-path.
     pub sender: String,

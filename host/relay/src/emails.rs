@@ -32,7 +32,9 @@ pub struct Email {
     pub created_at: Millis,
     /// What the sender attached to it.
     pub labels: Labels,
-    /// What was accepted; absent when every recipient was suppressed.
+    /// The reverse-path.
+    pub sender: String,
+    /// What was accepted; absent when every recipient was suppressed or discarded.
     pub queued: Option<Queued>,
     /// The recipients, each once.
     pub recipients: Vec<EmailRecipient>,
@@ -165,10 +167,12 @@ impl Emails {
         filter: &EmailFilter,
         stored: StoredEvent,
     ) -> Result<Option<Email>, StoreError> {
-        let (Event::Queued(queued), Some(id)) = (&stored.event.event, stored.event.item) else {
+        let Some(id) = stored.event.item.filter(|_| filter.concerns(&stored.event)) else {
             return Ok(None);
         };
-        if !filter.concerns(&stored.event, queued) {
+        if matches!(stored.event.event, Event::Discarded(_))
+            && self.position(tenant, id).await? != Some(stored.cursor)
+        {
             return Ok(None);
         }
         let email = self.message(tenant, id).await?;
@@ -192,7 +196,9 @@ impl Emails {
 }
 
 impl EmailFilter {
-    fn concerns(&self, event: &NewEvent, queued: &Queued) -> bool {
+    /// Returns true for the event that a message which matches is listed by.
+    fn concerns(&self, event: &NewEvent) -> bool {
+        let Some((sender, recipients)) = self.listed_by(&event.event) else { return false };
         let is = |wanted: &Option<String>, text: &str| {
             wanted.as_ref().is_none_or(|wanted| text.eq_ignore_ascii_case(wanted))
         };
@@ -202,9 +208,25 @@ impl EmailFilter {
         };
         self.tag.as_ref().is_none_or(tagged)
             && self.stream.is_none_or(|stream| stream == event.labels.stream)
-            && is(&self.from, &queued.sender)
-            && queued.recipients.iter().any(|to| is(&self.to, to))
+            && is(&self.from, sender)
+            && recipients.iter().any(|to| is(&self.to, to))
             && self.until.is_none_or(|until| event.at < until)
+    }
+
+    /// The reverse-path and recipients of an event that a message is listed by: that it was queued,
+    /// or discarded, or that its first recipient is a suppressed one. Who asks for a recipient gets
+    /// the messages that it was suppressed for, too.
+    fn listed_by<'e>(&self, event: &'e Event) -> Option<(&'e str, &'e [String])> {
+        match event {
+            Event::Queued(queued) => Some((&queued.sender, &queued.recipients)),
+            Event::Discarded(withheld) => Some((&withheld.sender, &withheld.recipients)),
+            Event::Suppressed(suppressed) => {
+                let is_first = suppressed.recipient_index == 0 || self.to.is_some();
+                let to = std::slice::from_ref(&suppressed.recipient);
+                (suppressed.delivery_id.is_none() && is_first).then_some((&*suppressed.sender, to))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -214,6 +236,7 @@ impl Email {
             id,
             created_at: first.at,
             labels: first.labels.clone(),
+            sender: String::new(),
             queued: None,
             recipients: Vec::new(),
             last_event: "queued".to_owned(),
@@ -232,6 +255,7 @@ impl Email {
                 for address in &queued.recipients {
                     self.happened(address, at, state, None);
                 }
+                self.sender.clone_from(&queued.sender);
                 self.queued = Some(queued.clone());
             }
             Event::Rescheduled(moved) => self.scheduled_at = Some(moved.scheduled_at.clone()),
@@ -245,16 +269,22 @@ impl Email {
                 for address in &refusal.recipients {
                     self.happened(address, at, name, Some(&refusal.reply));
                 }
+                self.sender.clone_from(&refusal.sender);
             }
             Event::Held(held) | Event::Discarded(held) => {
                 for address in &held.recipients {
                     self.happened(address, at, name, Some(&held.reason));
                 }
+                self.sender.clone_from(&held.sender);
                 self.last_event = name.to_owned();
             }
             Event::Suppressed(suppressed) => {
                 self.happened(&suppressed.recipient, at, name, Some(&suppressed.reason));
-                self.last_event = name.to_owned();
+                self.sender.clone_from(&suppressed.sender);
+                // Beside a recipient that is sent to it tells nothing of sending.
+                if self.queued.is_none() || suppressed.delivery_id.is_some() {
+                    self.last_event = name.to_owned();
+                }
             }
             Event::Opened(relevo_mailkit::event::Opened { recipient: Some(address), .. })
             | Event::Clicked(relevo_mailkit::event::Clicked { recipient: Some(address), .. }) => {

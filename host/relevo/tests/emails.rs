@@ -430,6 +430,97 @@ fn a_suppressed_recipient_is_told_at_once() {
 }
 
 #[test]
+fn recipients_keep_their_order_and_share_no_position_with_suppressed_ones() {
+    let (_sink, relay) = relay();
+    for address in ["one@example.net", "three@example.net"] {
+        let entry = json!({"email": address, "reason": "bounce"});
+        assert_eq!(relay.call("POST", "/suppressions", &entry).0, 201);
+    }
+    let addresses = ["one@example.net", "two@example.net", "three@example.net", "four@example.org"];
+    let mut body = hello(&json!(addresses));
+    body["from"] = json!("a@news.example.test");
+    let answer = send(&relay, &body);
+    let told: Vec<_> = answer["recipients"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| (r["email"].as_str().unwrap(), r["status"].as_str().unwrap()))
+        .collect();
+    let statuses = ["suppressed", "queued", "suppressed", "queued"];
+    assert_eq!(told, addresses.into_iter().zip(statuses).collect::<Vec<_>>());
+
+    let email = wait_until(&relay, &answer["id"], "delivered");
+    wait_for("both deliveries", || (relay.events("email.delivered").len() == 2).then_some(()));
+    let mut positions: Vec<(u64, String)> = ["email.suppressed", "email.delivered"]
+        .into_iter()
+        .flat_map(|kind| relay.events(kind))
+        .map(|event| {
+            assert_eq!(event["domain"], "example.test", "the configured domain: {event}");
+            (event["recipient_index"].as_u64().unwrap(), event["recipient"].as_str().unwrap().to_owned())
+        })
+        .collect();
+    positions.sort();
+    let wanted = [1, 3, 0, 2].map(|place: usize| addresses[place].to_owned());
+    assert_eq!(positions, (0..).zip(wanted).collect::<Vec<_>>());
+    assert_eq!(email["recipients"].as_array().unwrap().len(), 4, "{email}");
+    wait_for("the statistics", || {
+        let path = "/stats?interval=total&group_by=domain";
+        let (_, stats) = relay.call("GET", path, &Value::Null);
+        let group = &stats["data"][0];
+        let suppressed = group["counts"]["suppressed"] == 2;
+        (group["value"] == "example.test" && suppressed).then_some(())
+    });
+}
+
+#[test]
+fn a_message_whose_recipients_are_all_suppressed_is_listed() {
+    let (_sink, relay) = relay();
+    for address in ["x@example.net", "y@example.net"] {
+        let entry = json!({"email": address, "reason": "bounce", "note": "no such user"});
+        assert_eq!(relay.call("POST", "/suppressions", &entry).0, 201);
+    }
+    let mut all = hello(&json!(["x@example.net", "y@example.net"]));
+    all["tags"] = json!([{"name": "campaign", "value": "spring"}]);
+    let all = send(&relay, &all);
+    let some = send(&relay, &hello(&json!(["x@example.net", "b@example.net"])));
+    wait_until(&relay, &some["id"], "delivered");
+
+    let list = |query: &str| -> Vec<Value> {
+        let (status, answer) = relay.call("GET", &format!("/emails{query}"), &Value::Null);
+        assert_eq!(status, 200, "{answer}");
+        answer["data"].as_array().unwrap().iter().map(|email| email["id"].clone()).collect()
+    };
+    let (all_id, some_id) = (all["id"].clone(), some["id"].clone());
+    assert_eq!(list(""), [some_id.clone(), all_id.clone()], "each once");
+    assert_eq!(list("?status=suppressed"), [all_id.clone()]);
+    assert_eq!(list("?tag=campaign:spring&from=A@example.test"), [all_id.clone()]);
+    assert_eq!(list("?to=X@example.net"), [some_id.clone(), all_id.clone()]);
+    assert_eq!(list("?to=y@example.net"), [all_id.clone()]);
+    assert_eq!(list("?to=b@example.net"), [some_id.clone()]);
+    assert_eq!(list(&format!("?after={}", some_id.as_str().unwrap())), [all_id.clone()]);
+
+    let email = show(&relay, &all_id);
+    assert_eq!((&email["from"], &email["last_event"]), (&json!("a@example.test"), &json!("suppressed")));
+    let recipients = email["recipients"].as_array().unwrap();
+    assert!(recipients.iter().all(|r| r["last_event"] == "suppressed"), "{email}");
+    assert!(recipients.iter().all(|r| r["detail"].as_str().unwrap().contains("no such user")), "{email}");
+    assert_eq!(email["to"], json!(["x@example.net", "y@example.net"]));
+
+    let mut later = hello(&json!(["x@example.net", "b@example.net"]));
+    later["scheduled_at"] = json!("in 2 hours");
+    let later = send(&relay, &later);
+    assert_eq!(show(&relay, &later["id"])["last_event"], "scheduled", "the other one is sent to");
+
+    let personal = json!({"from": "a@example.test", "subject": "Hi", "text": "Hi",
+        "recipients": [{"email": "x@example.net"}, {"email": "b@example.net"}]});
+    let personal = send(&relay, &personal);
+    let own: Vec<_> =
+        personal["recipients"].as_array().unwrap().iter().map(|r| r["message_id"].clone()).collect();
+    assert_eq!(own[0], personal["id"], "{personal}");
+    assert_eq!(show(&relay, &own[0])["recipients"].as_array().unwrap().len(), 2, "the whole request");
+}
+
+#[test]
 fn a_trial_keeps_nothing() {
     let (sink, relay) = relay();
     let mut body = hello(&json!("b@example.net"));

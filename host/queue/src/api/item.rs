@@ -20,7 +20,7 @@ pub struct ItemMeta {
     #[n(1)]
     #[cbor(skip_if = "String::is_empty")]
     pub sender: String,
-    /// When it was accepted; also `t=` of its signatures.
+    /// When it was accepted. [`Self::released_at`] is `t=` of its signatures.
     #[n(2)]
     pub accepted_at: Millis,
     /// When what is left is given up.

@@ -88,6 +88,7 @@ impl<'p> Run<'p> {
         let began = self.began();
         let owner = incoming.owner(&report)?;
         self.step("authorise", began, vec![belongs(owner.as_ref())]);
+        self.domain = owner.as_ref().map(|owner| owner.domain.name.clone()).unwrap_or_default();
         let report = match &owner {
             Some(owner) => self.options(incoming, owner, report, include_headers).await?,
             None => report,

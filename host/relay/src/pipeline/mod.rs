@@ -110,9 +110,12 @@ impl Pipeline {
             Some(id) => id,
             None => self.ids.item_id(now).map_err(|e| store_failed(&e.to_string()))?,
         };
-        let facts = events::Facts::of(&submission);
-        let mut run = Run { pipeline: self, id, now };
+        let mut facts = events::Facts::of(&submission);
+        let mut run = Run { pipeline: self, id, now, domain: String::new() };
         let judged = run.prepare(submission, facts.clone()).await;
+        if !run.domain.is_empty() {
+            facts.labels.domain = run.domain;
+        }
         Ok((id, now, facts, judged))
     }
 

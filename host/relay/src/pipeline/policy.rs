@@ -1,5 +1,6 @@
 //! What the answers of checks do to a message: refuse it, hold it, and be recorded.
 
+use relevo_mailkit::labels::Labels;
 use relevo_mailkit::policy::Verdict;
 use relevo_queue::NewEvent;
 
@@ -77,9 +78,10 @@ pub(super) fn events(
     run: &Run<'_>,
     tenant: &str,
     incoming: &UncheckedMessage,
+    labels: &Labels,
     result: &PolicyResult,
 ) -> Vec<NewEvent> {
-    let (envelope, labels) = (&incoming.envelope, &incoming.options.labels);
+    let envelope = &incoming.envelope;
     let mut groups: Vec<(&Verdict, Option<usize>, Vec<&str>)> = Vec::new();
     for (index, to) in envelope.recipients.iter().enumerate() {
         let verdict = result.verdict(index);

@@ -30,6 +30,9 @@ pub(super) struct Run<'a> {
     pub(super) pipeline: &'a Pipeline,
     pub(super) id: ItemId,
     pub(super) now: Millis,
+    /// The name of the configured domain that the message is sent from, once that is proven; empty:
+    /// none.
+    pub(super) domain: String,
 }
 
 impl Run<'_> {
@@ -63,7 +66,9 @@ impl Run<'_> {
         let sending = owner.as_ref().map(|owner| &*owner.domain);
         let tenant = sending.map(|domain| domain.tenant.clone());
         let name = tenant.clone().unwrap_or_default();
-        let decided = policy::events(self, &name, &incoming, &result);
+        let labels = Labels { domain: self.domain.clone(), ..incoming.options.labels.clone() };
+        let facts = events::Facts { labels: labels.clone(), ..facts };
+        let decided = policy::events(self, &name, &incoming, &labels, &result);
         let recipients = recipients(self.id, envelope, &plan, &result);
         let request = self.request(&incoming, &message, &name, &report).await?;
         let mut prepared = PreparedMessage {
@@ -94,10 +99,7 @@ impl Run<'_> {
             subject: truncated(report.subject.clone(), 200),
             recipe: plan.recipe.encode().map_err(|e| store_failed(&e.to_string()))?,
             attributes: result.attributes.clone(),
-            labels: Labels {
-                domain: sending.map(|domain| domain.name.clone()).unwrap_or_default(),
-                ..options.labels.clone()
-            },
+            labels,
             scheduled_at: options.send_at,
             enforce_tls: options.enforce_tls || sending.is_some_and(|domain| domain.enforce_tls),
         };

@@ -9,20 +9,18 @@ mod keys;
 mod refusal;
 mod releases;
 mod submission;
+mod suppressed;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use relevo_api::answer::{BatchAnswer, BatchError, EmailAnswer, RecipientAnswer, RecipientStatus};
-use relevo_api::message::{OutgoingMessage, messages};
+use relevo_api::message::messages;
 use relevo_api::{CheckedRequest, Problem};
 use relevo_fetch::Fetcher;
 use relevo_mailkit::address::Address;
-use relevo_mailkit::envelope::{Envelope, Recipient};
-use relevo_mailkit::event::{Event, Suppressed};
 use relevo_mailkit::labels::Labels;
 use relevo_mailkit::policy::Verdict;
-use relevo_mailkit::text::escaped;
 use relevo_queue::{EventLog, IdempotentRequest, ItemId, Millis, NewEvent};
 
 use self::attachments::{Downloads, FetchSlots};
@@ -31,12 +29,15 @@ pub use self::keys::{Begun, ClaimedKey, RequestKey};
 use self::keys::{KeysInFlight, repeated};
 pub use self::refusal::SendRefusal;
 pub use self::releases::{CancelFilter, Canceled, Moved};
-use self::submission::{labels, options, scheduled_at, smtputf8, via};
+use self::submission::{labels, options, scheduled_at, via};
 use crate::clock::timestamp;
 use crate::pipeline::{Origin, Pipeline, PreparedMessage, PreparedRecipient, Submission, to_its_end};
 use crate::settings::Settings;
-use crate::suppressions::{Suppressions, in_words};
+use crate::suppressions::Suppressions;
 use crate::templates::Templates;
+
+/// Octets of an address in an event.
+const MAX_ADDRESS: usize = 1024;
 
 /// Octets of all messages of a request, as they are built, and of tags and metadata for each of
 /// their recipients.
@@ -44,9 +45,6 @@ const MAX_OCTETS: u64 = 256 << 20;
 
 /// Recipients of a batch.
 const MAX_RECIPIENTS: u64 = releases::MAX_MESSAGES as u64;
-
-/// Octets of an address in an event.
-const MAX_ADDRESS: usize = 1024;
 
 /// Who sends a request, and under which settings.
 #[derive(Debug, Clone)]
@@ -64,6 +62,12 @@ pub struct Sender {
 }
 
 impl Sender {
+    /// The configured domain of this tenant that covers an author's; empty: none does.
+    fn sending_domain(&self, from: &Address) -> String {
+        let domain = self.settings.directory.domain(&from.domain);
+        domain.filter(|domain| domain.tenant == self.tenant).map_or_else(String::new, |d| d.name.clone())
+    }
+
     fn may_send_from(&self, from: &Address) -> Result<(), SendRefusal> {
         let Some(domain) = &self.key_domain else { return Ok(()) };
         let below = || from.domain.strip_suffix(domain.as_str()).is_some_and(|name| name.ends_with('.'));
@@ -237,10 +241,16 @@ impl Sending {
         };
         for (number, message) in (0..).zip(messages(request)) {
             let id = first.nth(number);
-            let labels = labels(request, &message, (first, id), batch, content.template());
+            let labels = Labels {
+                domain: sender.sending_domain(&request.from),
+                ..labels(request, &message, (first, id), batch, content.template())
+            };
             take(octets, labels.octets() * message.recipients.len())?;
-            let envelope = self.unsuppressed(sender, id, &message, &labels, &mut prepared).await?;
+            let (envelope, suppressed) = self.divide(sender, &message, &labels).await?;
+            prepared.events.extend(suppressed.events(&sender.tenant, id, self.now(), &labels));
+            let own_id = (!request.request.recipients.is_empty()).then_some(id);
             if envelope.recipients.is_empty() {
+                prepared.answer.recipients.extend(suppressed.answers(own_id, Vec::new()));
                 continue;
             }
             let body = content.build(self, sender, request, &message, (id, &labels)).await?;
@@ -259,58 +269,11 @@ impl Sending {
                 false => self.pipeline.prepare(submission).await,
             };
             let judged = judged.map_err(|rejection| SendRefusal::rejected(&rejection, &message))?;
-            add(&mut prepared.answer, &judged, request);
+            let accepted = answers(&judged, own_id, request.scheduled_at.is_some());
+            prepared.answer.recipients.extend(suppressed.answers(own_id, accepted));
             prepared.messages.push(judged);
         }
         Ok(prepared)
-    }
-
-    /// The envelope for the recipients that are not suppressed. The others are answered for, with
-    /// an event.
-    async fn unsuppressed(
-        &self,
-        sender: &Sender,
-        id: ItemId,
-        message: &OutgoingMessage,
-        labels: &Labels,
-        prepared: &mut PreparedRequest,
-    ) -> Result<Envelope, SendRefusal> {
-        let mut envelope = Envelope {
-            sender: message.sender.to_string(),
-            sender_domain: message.sender.domain.clone(),
-            parameters: smtputf8(message),
-            recipients: Vec::new(),
-        };
-        for (index, (address, _)) in (0..).zip(&message.recipients) {
-            let text = address.to_string();
-            let found = self.suppressions.suppressed(&sender.tenant, labels, &text).await;
-            let Some(entry) = found.map_err(|_| SendRefusal::Unavailable)? else {
-                envelope.recipients.push(Recipient::from(address.clone()));
-                continue;
-            };
-            let reason = in_words(&entry);
-            prepared.answer.recipients.push(RecipientAnswer {
-                email: text.clone(),
-                message_id: None,
-                delivery_id: None,
-                status: RecipientStatus::Suppressed,
-                reason: Some(reason.clone()),
-            });
-            prepared.events.push(NewEvent {
-                tenant: sender.tenant.clone(),
-                at: self.now(),
-                item: Some(id),
-                labels: labels.clone(),
-                event: Event::Suppressed(Suppressed {
-                    recipient: escaped(&text, MAX_ADDRESS),
-                    recipient_index: index,
-                    sender: escaped(&envelope.sender, MAX_ADDRESS),
-                    reason,
-                    delivery_id: None,
-                }),
-            });
-        }
-        Ok(envelope)
     }
 
     /// Stores the messages of requests with their answer. This goes on when the caller is gone, and
@@ -378,25 +341,26 @@ fn messages_of(request: &CheckedRequest) -> u32 {
     u32::try_from(request.request.recipients.len()).unwrap_or(u32::MAX).max(1)
 }
 
-/// Adds the recipients of a judged message to the answer.
-fn add(answer: &mut EmailAnswer, judged: &PreparedMessage, request: &CheckedRequest) {
-    let personal = !request.request.recipients.is_empty();
-    for PreparedRecipient { address, delivery, verdict } in &judged.recipients {
+/// The answers for the recipients of a judged message. `own_id` is its id, where each recipient of
+/// the request has a message of its own.
+fn answers(judged: &PreparedMessage, own_id: Option<ItemId>, is_scheduled: bool) -> Vec<RecipientAnswer> {
+    let answer = |PreparedRecipient { address, delivery, verdict }: &PreparedRecipient| {
         let (status, reason) = match verdict {
-            Verdict::Accept if request.scheduled_at.is_some() => (RecipientStatus::Scheduled, None),
+            Verdict::Accept if is_scheduled => (RecipientStatus::Scheduled, None),
             Verdict::Accept => (RecipientStatus::Queued, None),
             Verdict::Hold(reason) => (RecipientStatus::Held, Some(reason.clone())),
             Verdict::Discard(reason) => (RecipientStatus::Discarded, Some(reason.clone())),
             Verdict::Reject(reply) => (RecipientStatus::Invalid, Some(reply.text.clone())),
         };
-        answer.recipients.push(RecipientAnswer {
+        RecipientAnswer {
             email: address.clone(),
-            message_id: personal.then(|| judged.id.to_string()),
+            message_id: own_id.map(|id| id.to_string()),
             delivery_id: delivery.map(|delivery| delivery.to_string()),
             status,
             reason,
-        });
-    }
+        }
+    };
+    judged.recipients.iter().map(answer).collect()
 }
 
 #[cfg(test)]

@@ -25,7 +25,6 @@ pub(super) fn labels(
     let asked = &request.request;
     Labels {
         stream: asked.stream,
-        // The pipeline sets it, once the author's domain is known.
         domain: String::new(),
         topic: asked.topic.clone().unwrap_or_default(),
         tags: asked.tags.clone(),

@@ -59,7 +59,7 @@ impl EmailView {
         Self {
             object: "email",
             id: email.id.to_string(),
-            from: queued.sender,
+            from: email.sender,
             to: email.recipients.iter().map(|recipient| recipient.address.clone()).collect(),
             subject: queued.subject,
             created_at: timestamp(email.created_at),

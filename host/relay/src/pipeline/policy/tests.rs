@@ -13,6 +13,7 @@ use relevo_smtp::server::Reply;
 
 use super::*;
 use crate::copies::Recipe;
+use crate::emails::{EmailFilter, Emails};
 use crate::pipeline::{Origin, Submission};
 use crate::policy::{Check, PluginAnswer, PolicyRequest, RecipientDecision};
 use crate::settings::EgressGrants;
@@ -109,6 +110,8 @@ async fn refused_for_all_is_that_reply_and_a_temporary_one_goes_first() {
     assert_eq!(of.world.queue.last_event().tenant, "acme");
     let event = of.world.queue.last_event_json();
     assert_eq!((&event["plugin"], &event["policies"][0]["digest"]), (&"p".into(), &"d".into()));
+    let domain = of.world.queue.last_event().labels.domain;
+    assert_eq!(domain, "example.com", "by domain, too, it is counted as refused");
 
     let of = scene(&[reject(550), reject(551), reject(550)]);
     let rejection = of.world.pipeline.submit(of.submission()).await.expect_err("refused");
@@ -127,6 +130,8 @@ async fn refused_for_some_is_taken_and_its_sender_is_told() {
     assert_eq!(states, [(RecipientState::Pending, false), (failed, false), (RecipientState::Pending, true)]);
     assert_eq!(item.deliveries[2].hold_reason.as_deref(), Some("by plugin p (d): a look"));
     assert_eq!(of.world.queue.kinds(), ["email.queued", "email.rejected", "email.held"]);
+    let events = of.world.queue.events();
+    assert!(events.iter().all(|event| event.labels.domain == "example.com"), "{events:?}");
     let recipe = Recipe::decode(&item.meta.recipe).expect("a recipe");
     assert_eq!(item.meta.attributes, [("campaign".to_owned(), "spring".to_owned())]);
     let top = String::from_utf8(recipe.prepend).expect("ASCII");
@@ -157,10 +162,30 @@ async fn a_discard_is_not_answered_before_its_event_is_stored() {
         (0, vec!["email.discarded".to_owned()])
     );
     assert_eq!(of.world.queue.last_event_json()["reason"], "spam");
+    assert_eq!(of.world.queue.last_event().labels.domain, "example.com");
 
     of.world.queue.fail(FailingCall::Append, || StoreError::Io("disk".into()));
     let rejection = of.world.pipeline.submit(of.submission()).await.expect_err("not stored");
     assert_eq!(rejection.reply.code, 451);
+}
+
+#[tokio::test]
+async fn a_discarded_message_is_listed_once() {
+    let discard = |why: &str| Verdict::Discard(why.into());
+    let of = scene(&[discard("spam"), discard("a virus"), discard("spam")]);
+    let accepted = of.world.pipeline.submit(of.submission()).await.expect("accepted");
+    assert_eq!(of.world.queue.kinds(), ["email.discarded", "email.discarded"]);
+    let queued = scene(&[Verdict::Accept, discard("spam"), Verdict::Accept]);
+    queued.world.pipeline.submit(queued.submission()).await.expect("accepted");
+    for of in [&of, &queued] {
+        let emails = Emails::new(of.world.queue.clone());
+        let page = emails.list("acme", &EmailFilter::default(), u64::MAX, 10).await.expect("a page");
+        let [email] = page.emails.try_into().expect("one");
+        assert_eq!((email.recipients.len(), email.sender.is_empty()), (3, false));
+        assert!(email.recipients.iter().any(|to| to.last_event == "discarded"));
+    }
+    let emails = Emails::new(of.world.queue.clone());
+    assert_eq!(emails.find("acme", accepted.id).await.expect("read").expect("known").queued, None);
 }
 
 #[tokio::test]
