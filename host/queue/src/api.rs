@@ -178,7 +178,7 @@ pub enum OperatorAction {
     /// Gone, unless an attempt has begun or was made: then nothing is changed.
     Cancel,
     /// Due at this time, unless an attempt has begun or was made: then nothing is changed. The
-    /// expiry moves along.
+    /// expiry moves along, unless the sender gave it.
     Reschedule(Millis),
 }
 

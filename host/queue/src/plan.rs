@@ -205,9 +205,7 @@ impl<'a, 't> Planner<'a, 't> {
             return Ok(Acted::Begun);
         }
         if let OperatorAction::Reschedule(at) = action {
-            let later = at.saturating_sub(record.meta.released_at());
-            record.meta.scheduled_at = Some(at);
-            record.meta.expires_at = record.meta.expires_at.saturating_add(later);
+            record.meta.move_to(at);
             draft.puts.push(Put::Item(item, Some(draft::seal(&item.0, &record)?)));
             draft.effects.push(Effect::ItemChanged(item));
         }

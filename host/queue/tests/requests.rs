@@ -107,6 +107,26 @@ async fn a_scheduled_message_moves_or_is_canceled_while_nothing_was_attempted() 
 }
 
 #[tokio::test]
+async fn an_expiry_that_the_sender_gave_stays_when_a_message_moves() {
+    let disk = FaultyDisk::new();
+    let store = open(&disk);
+    let mut scheduled = item(1, "acme", body_of(1), vec![delivery("x.test", [0], T0 + HOUR)]);
+    scheduled.meta.scheduled_at = Some(T0 + HOUR);
+    scheduled.meta.is_expiry_given = true;
+    let expires_at = scheduled.meta.expires_at;
+    store.accept(vec![scheduled], vec![]).await.unwrap();
+    store.close().await;
+
+    let store = open(&disk);
+    for at in [T0 + 3 * HOUR, T0 + 2 * HOUR] {
+        assert_eq!(store.act(id(1), OperatorAction::Reschedule(at), T0, vec![]).await.unwrap(), Acted::Done);
+        let meta = store.item(id(1)).await.unwrap().unwrap().meta;
+        assert_eq!((meta.scheduled_at, meta.expires_at), (Some(at), expires_at));
+        assert_eq!([expires_at - 1, expires_at].map(|at| meta.expires_before(at)), [false, true]);
+    }
+}
+
+#[tokio::test]
 async fn a_canceled_message_is_gone_with_its_event() {
     let disk = FaultyDisk::new();
     let store = open(&disk);

@@ -370,6 +370,37 @@ fn a_scheduled_message_is_moved_canceled_or_sent_in_time() {
 }
 
 #[test]
+fn a_message_is_not_moved_behind_the_expiry_that_its_sender_gave() {
+    let (sink, relay) = relay();
+    let mut email = json!({"from": "a@example.test", "recipients": [{"email": "b@example.net"},
+        {"email": "c@example.net"}], "subject": "Soon over", "text": "Hi", "scheduled_at": "in 2 hours"});
+    let free = send(&relay, &email);
+    email["expires_at"] = json!("in 4 hours");
+    let bound = send(&relay, &email);
+    let smtp = "From: shop@example.test\r\nSubject: By SMTP\r\nX-Relevo-Send-At: in 2 hours\r\n\
+        X-Relevo-Expires-At: in 4 hours\r\n\r\nHi\r\n";
+    assert!(relay.login().transact("shop@example.test", &["d@example.net"], smtp).starts_with("250 "));
+    let queued = relay.events("email.queued");
+    let by_smtp = queued.iter().find(|event| event["subject"] == "By SMTP").unwrap()["message_id"].clone();
+
+    let path = |id: &Value| format!("/emails/{}", id.as_str().unwrap());
+    for id in [&bound["id"], &bound["recipients"][1]["message_id"], &by_smtp] {
+        let (status, answer) = relay.call("PATCH", &path(id), &json!({"scheduled_at": "in 5 hours"}));
+        assert_eq!((status, &answer["param"]), (422, &json!("scheduled_at")), "{answer}");
+        assert!(answer["message"].as_str().unwrap().contains("not before expires_at"), "{answer}");
+        let (status, answer) = relay.call("PATCH", &path(id), &json!({"scheduled_at": "in 3 hours"}));
+        assert_eq!(status, 200, "{answer}");
+    }
+    // The expiry did not move along: 5 hours are still too late. The usual one does.
+    let (status, _) = relay.call("PATCH", &path(&bound["id"]), &json!({"scheduled_at": "in 5 hours"}));
+    assert_eq!(status, 422);
+    assert_eq!(relay.events("email.rescheduled").len(), 4, "none of a refused request is moved");
+    let (status, answer) = relay.call("PATCH", &path(&free["id"]), &json!({"scheduled_at": "in 30 days"}));
+    assert_eq!((status, &answer["rescheduled"]), (200, &json!(2)), "{answer}");
+    assert!(sink.all().is_empty());
+}
+
+#[test]
 fn of_a_request_what_was_not_attempted_is_canceled() {
     let (_sink, relay) = relay();
     let recipients: Vec<_> = (0..6).map(|n| json!({"email": format!("b{n}@example.net")})).collect();

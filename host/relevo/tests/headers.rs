@@ -107,6 +107,27 @@ fn mail_for_later_waits() {
 }
 
 #[test]
+fn mail_for_later_that_came_without_date_is_dated_when_it_is_sent() {
+    let sink = Sink::start();
+    let relay = Relay::start(sink.addr, "", false);
+    assert!(send(&relay, "X-Relevo-Send-At: in 2 hours\r\n", "undated").starts_with("250 "));
+    let queued = event(&relay, "email.queued", "undated");
+    let path = format!("/emails/{}", queued["message_id"].as_str().unwrap());
+    let moved = relay.call("PATCH", &path, &json!({"scheduled_at": "in 2 seconds"}));
+    assert_eq!(moved.0, 200, "{}", moved.1);
+    let released = event(&relay, "email.rescheduled", "undated")["scheduled_at"].clone();
+    let (day, time) = released.as_str().unwrap().split_once('T').unwrap();
+
+    let received = sink.wait("Subject: undated").message;
+    let dates: Vec<_> = received.lines().filter_map(|line| line.strip_prefix("Date: ")).collect();
+    let [date] = dates[..] else { panic!("{received}") };
+    assert!(date.contains(&format!(" {} +0000", &time[..8])), "{released}: {received}");
+    let signed = received.split("t=").skip(1).find_map(|rest| rest.split_once(';')?.0.parse::<i64>().ok());
+    let signed = relevo_relay::clock::timestamp(signed.unwrap() * 1000);
+    assert!(signed.starts_with(&format!("{day}T{}", &time[..8])), "{released}, {signed}: {received}");
+}
+
+#[test]
 fn an_idempotency_key_is_one_message_even_after_a_kill() {
     let sink = Sink::start();
     let mut relay = Relay::start(sink.addr, "", false);

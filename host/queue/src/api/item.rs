@@ -70,6 +70,10 @@ pub struct ItemMeta {
     #[n(14)]
     #[cbor(default)]
     pub enforce_tls: bool,
+    /// Set when `expires_at` is the sender's: it stays when the message gets another time.
+    #[n(15)]
+    #[cbor(default)]
+    pub is_expiry_given: bool,
 }
 
 impl ItemMeta {
@@ -77,6 +81,22 @@ impl ItemMeta {
     #[must_use]
     pub fn released_at(&self) -> Millis {
         self.scheduled_at.unwrap_or(self.accepted_at)
+    }
+
+    /// Whether a message that is sent at `at` has expired by then. An expiry that the sender did
+    /// not give moves along.
+    #[must_use]
+    pub fn expires_before(&self, at: Millis) -> bool {
+        self.is_expiry_given && self.expires_at <= at
+    }
+
+    /// Gives the message another time of sending.
+    pub(crate) fn move_to(&mut self, at: Millis) {
+        if !self.is_expiry_given {
+            let later = at.saturating_sub(self.released_at());
+            self.expires_at = self.expires_at.saturating_add(later);
+        }
+        self.scheduled_at = Some(at);
     }
 }
 

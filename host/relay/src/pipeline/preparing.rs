@@ -102,6 +102,7 @@ impl Run<'_> {
             labels,
             scheduled_at: options.send_at,
             enforce_tls: options.enforce_tls || sending.is_some_and(|domain| domain.enforce_tls),
+            is_expiry_given: options.expires_at.is_some(),
         };
         let queued = queued(self.id, &meta, &envelope.recipients, &report, &notes, &result, &plan.egress);
         prepared.events.splice(0..0, queued);

@@ -64,10 +64,16 @@ impl Sending {
     /// Gives the messages of a request another time of sending.
     ///
     /// # Errors
-    /// There is no such request, or nothing of it can be moved.
+    /// There is no such request, nothing of it can be moved, or one of its messages expires before
+    /// that time: then none is moved.
     pub async fn reschedule(&self, tenant: &str, id: ItemId, at: Millis) -> Result<Moved, SendRefusal> {
         let mut outcome = Moved::default();
         let queued = self.messages_of(tenant, id).await?;
+        let released_at = at.max(self.now());
+        if let Some(expiring) = queued.iter().find(|item| item.meta.expires_before(released_at)) {
+            let message = format!("not before expires_at, which is {}", timestamp(expiring.meta.expires_at));
+            return Err(SendRefusal::invalid("scheduled_at", message));
+        }
         for item in &queued {
             let now = self.now();
             let event = Event::Rescheduled(Rescheduled {
