@@ -5,6 +5,7 @@ mod idempotency;
 mod item;
 mod key;
 pub(crate) mod labels;
+mod reader;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ pub use item::{
     Recipient, RecipientState,
 };
 pub use key::{QueueKey, QueueKeyParts};
+pub use reader::ReaderPosition;
 pub use relevo_mailkit::id::ItemId;
 
 /// Milliseconds since 1970. Time is an argument everywhere in this crate.

@@ -8,6 +8,27 @@ use common::*;
 use relevo_queue::*;
 
 #[tokio::test]
+async fn a_reader_is_behind_by_the_age_of_the_oldest_event_that_it_has_not_handled() {
+    let store = EmbeddedStore::open_temp().unwrap();
+    let position = ReaderPosition::default();
+    let now = T0 + HOUR;
+    assert_eq!(position.delay(&*store, now).await.unwrap(), None, "not known yet");
+    for (n, at) in [T0, T0 + 1_000, T0 + 2 * HOUR].into_iter().enumerate() {
+        store.append(vec![event("acme", &n.to_string(), at)]).await.unwrap();
+    }
+    let cursors: Vec<u64> =
+        store.events(None, 0, 10).await.unwrap().iter().map(|stored| stored.cursor).collect();
+    for (cursor, delay) in [(0, HOUR), (cursors[0], HOUR - 1_000), (cursors[1], 0), (cursors[2], 0)] {
+        position.set(cursor);
+        assert_eq!(position.delay(&*store, now).await.unwrap(), Some(delay), "after {cursor}");
+    }
+    // The rest of what was removed is missing, and what is kept is not handled.
+    position.set(cursors[0] - 1);
+    while store.prune(T0 + 1, u64::MAX).await.unwrap() > 0 {}
+    assert_eq!(position.delay(&*store, now).await.unwrap(), Some(HOUR - 1_000));
+}
+
+#[tokio::test]
 async fn cursors_ascend_and_tenants_see_their_own() {
     let store = EmbeddedStore::open_temp().unwrap();
     store.append(vec![event("a", "1", T0), event("b", "2", T0), event("a", "3", T0)]).await.unwrap();

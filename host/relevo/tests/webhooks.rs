@@ -162,6 +162,9 @@ fn a_message_by_smtp_makes_signed_requests() {
     assert_eq!(attempts["data"][0]["http_status_code"], 200, "{attempts}");
     let metrics = String::from_utf8(relay.get("/metrics").body).unwrap();
     assert!(metrics.contains("relevo_webhook_attempts_total{result=\"success\"}"), "{metrics}");
+    for reader in ["relevo_webhook_reader", "relevo_statistics"] {
+        assert!(metrics.contains(&format!("\n{reader}_delay_seconds ")), "{metrics}");
+    }
 
     // A replay has the same id; a rotated secret signs beside the one of before.
     let (_, rotated) = relay.call("POST", &format!("/webhooks/{id}/rotate-secret"), &Value::Null);

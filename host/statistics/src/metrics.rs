@@ -3,6 +3,7 @@
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use relevo_queue::ReaderPosition;
 
 /// Counts the reader's work.
 #[derive(Debug, Clone, Default)]
@@ -11,6 +12,7 @@ pub struct StatisticsMetrics {
     pub(crate) batches: Counter,
     pub(crate) failures: Counter,
     pub(crate) pruned: Counter,
+    pub(crate) position: ReaderPosition,
     pub(crate) delay: Gauge,
 }
 
@@ -37,7 +39,7 @@ impl StatisticsMetrics {
         );
         registry.register(
             "statistics_delay_seconds",
-            "Age of the newest event of the last batch when the batch was added",
+            "Age of the oldest event that statistics have not counted, every 10 seconds; 0 if there is none",
             metrics.delay.clone(),
         );
         metrics

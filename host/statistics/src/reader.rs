@@ -23,6 +23,8 @@ const MAX_ROWS: usize = 10_000;
 const MAX_PAGES: usize = 8;
 /// Time after a failure.
 const PAUSE: Duration = Duration::from_secs(5);
+/// Time between two looks at how far the reader is behind.
+const MEASURE: Duration = Duration::from_secs(10);
 /// Time between two removals of what is old.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(3_600);
 /// Days for which rows are kept.
@@ -82,7 +84,13 @@ impl StatisticsReader {
 
     /// Adds events as they are written. Never returns. It may be dropped at any point: what was not
     /// added then is added by the next reader.
-    pub async fn run(mut self) {
+    pub async fn run(self) {
+        let (events, now, metrics) = (self.events.clone(), self.now.clone(), self.metrics.clone());
+        let measure = measure_for_ever(&metrics, &*events, &*now);
+        tokio::join!(measure, self.follow_for_ever());
+    }
+
+    async fn follow_for_ever(mut self) {
         let mut next_prune = tokio::time::Instant::now();
         loop {
             if let Err(error) = self.follow().await {
@@ -113,11 +121,10 @@ impl StatisticsReader {
     /// events, `max_pages` where there may be more.
     async fn add_batch(&mut self, max_pages: usize) -> Result<usize, ReadError> {
         let mut fold = Fold::default();
-        let (mut pages, mut events, mut newest) = (0, 0, None);
+        let (mut pages, mut events) = (0, 0);
         while pages < max_pages {
             let page = self.page().await?;
             let Some(last) = page.last() else { break };
-            newest = Some(last.event.at);
             events += page.len();
             let store = self.store.clone();
             let position = self.position().await?;
@@ -133,10 +140,9 @@ impl StatisticsReader {
             tokio::task::yield_now().await;
         }
         self.commit(fold).await?;
-        if let Some(newest) = newest {
+        if events > 0 {
             self.metrics.events.inc_by(events as u64);
             self.metrics.batches.inc();
-            self.metrics.delay.set(((self.now)() - newest).max(0) / 1000);
         }
         Ok(pages)
     }
@@ -179,6 +185,8 @@ impl StatisticsReader {
         store.add_statistics(batch).await?;
         position.stored = position.after;
         position.known.shrink();
+        let stored = position.stored;
+        self.metrics.position.set(stored);
         Ok(())
     }
 
@@ -187,6 +195,7 @@ impl StatisticsReader {
             Some(position) => position,
             None => {
                 let stored = self.store.statistics_cursor(&self.name).await?.cast_unsigned();
+                self.metrics.position.set(stored);
                 let sites = self.store.statistics_sites(u32::try_from(MAX_SITES).unwrap_or(u32::MAX)).await?;
                 Position { stored, after: stored, known: KnownValues::default(), sites: Sites::new(sites) }
             }
@@ -205,6 +214,27 @@ impl StatisticsReader {
         let removed = self.store.prune_statistics(age).await?;
         tracing::debug!(removed, "old statistics removed");
         Ok(())
+    }
+}
+
+async fn measure_for_ever(
+    metrics: &StatisticsMetrics,
+    events: &dyn EventLog,
+    now: &(dyn Fn() -> Millis + Send + Sync),
+) {
+    loop {
+        measure_delay(metrics, events, now()).await;
+        tokio::time::sleep(MEASURE).await;
+    }
+}
+
+/// Before the position is known there is no delay.
+async fn measure_delay(metrics: &StatisticsMetrics, events: &dyn EventLog, now: Millis) {
+    match metrics.position.delay(events, now).await {
+        Ok(delay) => {
+            metrics.delay.set(delay.unwrap_or(0) / 1000);
+        }
+        Err(error) => error!(%error, "the delay of statistics cannot be measured"),
     }
 }
 

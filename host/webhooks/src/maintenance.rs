@@ -1,5 +1,5 @@
-//! What happens once in a while: old deliveries are deleted, pending ones counted, and changes of
-//! other nodes read.
+//! What happens once in a while: old deliveries are deleted, pending ones counted, the reader's delay
+//! measured, and changes of other nodes read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +15,13 @@ use crate::shared::Shared;
 const ROUND: Duration = Duration::from_secs(60);
 /// Time between two looks at what other nodes have changed.
 const OTHER_NODES: Duration = Duration::from_secs(10);
+/// Time between two looks at how far the reader is behind.
+const MEASURE: Duration = Duration::from_secs(10);
 /// Deliveries that are deleted at once.
 const PAGE: u32 = 5_000;
 
 pub(crate) async fn run(shared: &Arc<Shared>) {
-    tokio::join!(rounds(shared), follow_other_nodes(shared));
+    tokio::join!(rounds(shared), measure_delay(shared), follow_other_nodes(shared));
 }
 
 async fn rounds(shared: &Shared) {
@@ -43,6 +45,16 @@ async fn round(shared: &Shared) -> Result<(), ControlStoreError> {
         }
     }
     Ok(())
+}
+
+async fn measure_delay(shared: &Shared) {
+    loop {
+        match shared.metrics.position.delay(&*shared.events, shared.now()).await {
+            Ok(delay) => shared.metrics.delay(delay.unwrap_or(0)),
+            Err(error) => tracing::error!(%error, "the delay of webhooks cannot be measured"),
+        }
+        tokio::time::sleep(MEASURE).await;
+    }
 }
 
 /// Other nodes change endpoints and replay deliveries in the same store.

@@ -8,6 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use relevo_queue::{Millis, ReaderPosition};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabel {
@@ -26,6 +27,8 @@ pub struct WebhookMetrics {
     ended: Family<ResultLabel, Counter>,
     disabled: Family<ReasonLabel, Counter>,
     pruned: Counter,
+    pub(crate) position: ReaderPosition,
+    delay: Gauge,
     pending: Gauge,
     in_flight: Gauge,
     seconds: Histogram,
@@ -38,6 +41,8 @@ impl Default for WebhookMetrics {
             ended: Family::default(),
             disabled: Family::default(),
             pruned: Counter::default(),
+            position: ReaderPosition::default(),
+            delay: Gauge::default(),
             pending: Gauge::default(),
             in_flight: Gauge::default(),
             seconds: Histogram::new([0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0]),
@@ -69,6 +74,11 @@ impl WebhookMetrics {
             "webhook_reader_pruned",
             "Times that events were removed before webhooks had read them",
             metrics.pruned.clone(),
+        );
+        registry.register(
+            "webhook_reader_delay_seconds",
+            "Age of the oldest event that webhooks have not read, every 10 seconds; 0 if there is none",
+            metrics.delay.clone(),
         );
         registry.register(
             "webhook_deliveries_pending",
@@ -105,6 +115,10 @@ impl WebhookMetrics {
         self.pruned.inc();
     }
 
+    pub(crate) fn delay(&self, age: Millis) {
+        self.delay.set(age / 1000);
+    }
+
     pub(crate) fn pending(&self, count: i64) {
         self.pending.set(count);
     }
@@ -117,5 +131,11 @@ impl WebhookMetrics {
     #[must_use]
     pub fn lost_events_count(&self) -> u64 {
         self.pruned.get()
+    }
+
+    /// Age of the oldest event that was not read, as last measured.
+    #[must_use]
+    pub fn delay_seconds(&self) -> i64 {
+        self.delay.get()
     }
 }

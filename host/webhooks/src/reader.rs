@@ -21,6 +21,7 @@ const IDLE_WRITE: Duration = Duration::from_secs(60);
 /// Reads events for ever.
 pub(crate) async fn run(shared: &Shared) {
     let mut reader = Reader { shared, cursor: cursor(shared).await, written: Instant::now() };
+    shared.metrics.position.set(reader.cursor);
     let mut backoff = Backoff::new();
     loop {
         let newest = shared.events.wait_after(reader.cursor).await;
@@ -99,6 +100,7 @@ impl Reader<'_> {
             self.written = Instant::now();
         }
         self.cursor = cursor;
+        self.shared.metrics.position.set(cursor);
         Ok(())
     }
 }

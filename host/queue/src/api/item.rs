@@ -145,7 +145,8 @@ pub struct LastAttempt {
     #[n(1)]
     #[cbor(skip_if = "String::is_empty")]
     pub text: String,
-    /// Enhanced status, such as `4.4.1`.
+    /// The enhanced status code (RFC 3463), such as `4.4.1`: class 4 or 5, subject and detail. The
+    /// remote's, or ours where it gave none; empty before anything was learnt.
     #[n(2)]
     #[cbor(skip_if = "String::is_empty")]
     pub status: String,

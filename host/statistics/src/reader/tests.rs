@@ -397,6 +397,23 @@ async fn events_that_were_removed_are_missing_and_the_rest_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_delay_grows_until_events_are_counted() {
+    let world = World::new().await;
+    let mut reader = world.reader();
+    world.log.append(vec![event(message(1), 0, &[], delivered("a@corp.test", None, 1))]).await.unwrap();
+    let at = FIRST_HOUR * HOUR;
+    let delay = async |reader: &StatisticsReader, later: Millis| {
+        measure_delay(&reader.metrics, &*reader.events, at + later).await;
+        reader.metrics.delay.get()
+    };
+    assert_eq!(delay(&reader, 5_000).await, 0, "its position is not known yet");
+    reader.position().await.unwrap();
+    assert_eq!([delay(&reader, 5_000).await, delay(&reader, 9_999).await], [5, 9]);
+    world.read(&mut reader).await;
+    assert_eq!(delay(&reader, 9_999).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_readers_of_one_log_count_it_once() {
     let world = World::new().await;
     world.log.append(vec![event(message(1), 0, &[], delivered("a@corp.test", None, 1))]).await.unwrap();
