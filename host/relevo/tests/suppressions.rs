@@ -117,6 +117,11 @@ fn lists_are_imported_exported_and_removed_in_bulk() {
     }
     assert_eq!(remove(json!({"until": "2020-01-01T00:00:00Z"})).1["count"], 0);
     assert_eq!(remove(json!({"domain": "example.net", "reason": "manual"})).1["count"], 1);
+    let (_, acts) = relay.call("GET", "/audit", &Value::Null);
+    let act = &acts["data"][0];
+    let said = (&act["action"], &act["subject"], &act["result"]);
+    let subject = json!("domain example.net, reason manual");
+    assert_eq!(said, (&json!("POST /suppressions/remove"), &subject, &json!("done")));
     let (status, batch) =
         relay.call("POST", "/suppressions/batch/add", &json!({"emails": ["d@example.net", "x"]}));
     assert_eq!((status, &batch["param"]), (422, &json!("emails[1]")), "{batch}");

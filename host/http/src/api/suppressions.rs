@@ -4,12 +4,12 @@ mod csv_lines;
 
 use std::fmt::Write as _;
 
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use relevo_relay::suppressions::{
     ALL_STREAMS, NewSuppression, SuppressionError, SuppressionFilter, SuppressionRecord, canonical,
 };
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use self::csv_lines::{lines, no_formula, quoted};
 use super::ApiServices;
+use super::admission::Subject;
 use super::auth::Caller;
 use super::body;
 use super::list::{ListQuery, Page};
@@ -108,6 +109,17 @@ pub(super) struct SuppressionView {
 pub(super) struct Counted {
     object: &'static str,
     count: usize,
+}
+
+impl Conditions {
+    /// What the audit log says was removed, such as `domain example.net, reason manual`.
+    fn subject(&self) -> String {
+        let Self { domain, reason, stream, since, until } = self;
+        let named =
+            [("domain", domain), ("reason", reason), ("stream", stream), ("since", since), ("until", until)];
+        let given = named.iter().filter_map(|(name, value)| Some(format!("{name} {}", value.as_ref()?)));
+        given.collect::<Vec<_>>().join(", ")
+    }
 }
 
 impl From<SuppressionError> for RequestError {
@@ -211,8 +223,9 @@ pub(super) async fn remove(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     body: Bytes,
-) -> Result<Json<Counted>, RequestError> {
+) -> Result<(Extension<Subject>, Json<Counted>), RequestError> {
     let conditions: Conditions = body::read(&body)?;
+    let subject = conditions.subject();
     let filter = filter(conditions)?;
     if filter.is_empty() {
         let message = "name at least one condition: domain, reason, stream, since or until";
@@ -220,7 +233,7 @@ pub(super) async fn remove(
     }
     let mut count = 0;
     remove_all(&services, &caller, &filter, |page| count += page.len()).await?;
-    Ok(Json(Counted { object: "suppressions_removed", count }))
+    Ok((Extension(Subject(subject)), Json(Counted { object: "suppressions_removed", count })))
 }
 
 /// Lists entries by address.

@@ -93,7 +93,7 @@ impl Sending {
     }
 
     /// Cancels all messages of a tenant that match and of which nothing was attempted. With a tag
-    /// alone this reads the whole queue, so a tenant does it once at a time.
+    /// alone this reads the whole queue. A tenant cancels by tag or batch once at a time.
     ///
     /// # Errors
     /// Another call of the tenant is under way; the store's. Messages before that are canceled.
