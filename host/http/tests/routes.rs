@@ -71,6 +71,42 @@ async fn each_route_is_for_those_who_may_use_it() {
     }
 }
 
+/// The only thread for blocking work is taken, so that the first cancellation waits for the queue.
+#[test]
+fn a_tenant_cancels_by_tag_or_batch_once_at_a_time() {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let world = World::new().await;
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let blocked = tokio::task::spawn_blocking(move || released.recv());
+        let cancel = |body| Asked { method: "POST", body, ..Asked::get("/emails/cancel") }.key(ACME);
+        let bodies = [r#"{"tag":{"name":"n"}}"#, r#"{"batch_id":"01KJKYS800ZX8Y7W6V5T4S3R2Q"}"#];
+        let mut first = std::pin::pin!(world.ask(Listener::Api, cancel(bodies[0])));
+        let others = async {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = &mut first => panic!("it reads the queue: {}", answer.text()),
+            () = others => {}
+        }
+        for body in bodies {
+            let answer = world.ask(Listener::Api, cancel(body)).await;
+            assert_eq!((answer.status, answer.field("retry-after")), (429, Some("1")), "{}", answer.text());
+            assert_eq!(answer.json()["name"], "rate_limit_exceeded");
+        }
+        release.send(()).unwrap();
+        blocked.await.unwrap().unwrap();
+        assert_eq!(first.await.status, 200);
+        for body in bodies {
+            assert_eq!(world.ask(Listener::Api, cancel(body)).await.status, 200);
+        }
+    });
+}
+
 #[tokio::test]
 async fn a_listener_has_its_own_routes_only() {
     let world = World::new().await;
