@@ -85,6 +85,9 @@ pub enum RequestError {
     /// Requests of all callers together are too large.
     #[error("the relay has too many requests at once, try again in a second")]
     Overloaded,
+    /// A handler broke. The log has the details.
+    #[error("the relay made a mistake, which is in its log under the id of this request")]
+    Internal,
     /// The relay cannot do it now. The text is for the client; details go to the log.
     #[error("{0}")]
     Unavailable(String),
@@ -115,6 +118,7 @@ impl RequestError {
             Self::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Invalid { .. } | Self::InvalidFields(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooMany { .. } | Self::QuotaExceeded { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Overloaded | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -138,6 +142,7 @@ impl RequestError {
             Self::KeyOfAnotherRequest => "invalid_idempotent_request",
             Self::TooMany { .. } => "rate_limit_exceeded",
             Self::QuotaExceeded { name, .. } => name,
+            Self::Internal => "internal_error",
             Self::Overloaded | Self::Unavailable(_) => "unavailable",
         }
     }

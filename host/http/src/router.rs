@@ -1,5 +1,6 @@
 //! The three routers, and which of them a listener has.
 
+use std::any::Any;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request};
@@ -8,6 +9,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use tower::ServiceExt;
+use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
@@ -104,6 +106,7 @@ fn worded(router: Router, words: Words) -> Router {
 fn complete(router: Router, words: Words, observer: RequestObserver) -> Router {
     router
         .fallback(async || RequestError::NotFound("there is nothing at this path".to_owned()))
+        .layer(CatchPanicLayer::custom(broken))
         .layer(RequestBodyTimeoutLayer::new(BODY_TIMEOUT))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn(host_field::require))
@@ -112,6 +115,14 @@ fn complete(router: Router, words: Words, observer: RequestObserver) -> Router {
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
         .layer(middleware::from_fn(observe::distrust))
+}
+
+/// A handler panicked: its caller is answered, and the connection goes on.
+fn broken(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
+    tracing::error!(panic = text, "a handler broke");
+    RequestError::Internal.into_response()
 }
 
 /// A request for a tracking host never reaches the API, whichever listener it comes in on.
@@ -133,4 +144,32 @@ async fn loopback_only(Extension(authority): Extension<Authority>, request: Requ
     }
     let message = "`relevo dev` answers to localhost and loopback addresses only";
     RequestError::Misdirected(message.to_owned()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::http::{StatusCode, header};
+    use axum::routing::get;
+
+    use super::*;
+    use crate::metrics::HttpMetrics;
+
+    #[tokio::test]
+    async fn a_handler_that_breaks_is_answered_in_json() {
+        async fn break_down() -> &'static str {
+            panic!("a mistake")
+        }
+        let routes = Router::new().route("/broken", get(break_down));
+        let observer =
+            RequestObserver { trusted_proxies: Vec::new().into(), metrics: HttpMetrics::default() };
+        let request = Request::builder().uri("/broken").header(header::HOST, "localhost");
+        let request = request.body(Body::empty()).expect("a request");
+        let Ok(response) = complete(routes, api::words, observer).oneshot(request).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = to_bytes(response.into_body(), 1 << 16).await.expect("a body");
+        let body: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(body["name"], "internal_error");
+        assert!(body["request_id"].as_str().is_some_and(|id| id.len() == 36), "{body}");
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use relevo_mailkit::event::{Attempt, Event, EventEntry, Queued};
 use relevo_mailkit::labels::{Labels, Stream, Tag};
-use relevo_queue::{EventLog, ItemId, Millis, NewEvent, StoreError, StoredEvent};
+use relevo_queue::{EventLog, ItemId, ItemView, Millis, NewEvent, RecipientState, StoreError, StoredEvent};
 
 use crate::clock::timestamp;
 
@@ -17,10 +17,55 @@ const MAX_LOOKS: usize = 20_000;
 /// Events that are read at once.
 const PAGE: usize = 1_000;
 
+/// What one answer may read and keep. It is shared by all messages of the answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    /// Events of messages that are read.
+    events: usize,
+    /// Octets of what is kept of them, as JSON.
+    octets: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { events: 20_000, octets: 8 << 20 }
+    }
+}
+
+impl Budget {
+    fn is_used_up(&self) -> bool {
+        self.events == 0 || self.octets == 0
+    }
+
+    /// Takes what an event needs that is kept. Returns false when there is not enough left.
+    fn keep(&mut self, entry: &EventEntry) -> bool {
+        let mut counter = Counter(0);
+        let octets = serde_json::to_writer(&mut counter, entry).map_or(usize::MAX, |()| counter.0);
+        let is_enough = octets <= self.octets;
+        self.octets = self.octets.saturating_sub(octets);
+        is_enough
+    }
+}
+
+/// Counts octets.
+struct Counter(usize);
+
+impl std::io::Write for Counter {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        self.0 += octets.len();
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Reads what became of messages. Cheap to clone.
 #[derive(Clone)]
 pub struct Emails {
     events: Arc<dyn EventLog>,
+    budget: Budget,
 }
 
 /// A message, or several of one request.
@@ -44,6 +89,9 @@ pub struct Email {
     pub scheduled_at: Option<String>,
     /// Everything that happened, oldest first.
     pub timeline: Vec<EventEntry>,
+    /// More happened than one answer has room for: the newest events are left out, or messages at the
+    /// end of the request. Also set when the message waits for longer than events are kept.
+    pub truncated: bool,
 }
 
 /// A recipient of a message.
@@ -95,7 +143,7 @@ impl Emails {
     /// Over this log.
     #[must_use]
     pub fn new(events: Arc<dyn EventLog>) -> Self {
-        Self { events }
+        Self { events, budget: Budget::default() }
     }
 
     /// A message of a tenant, with the other messages of its request if it is the first of them.
@@ -103,13 +151,18 @@ impl Emails {
     /// # Errors
     /// The store's.
     pub async fn find(&self, tenant: &str, id: ItemId) -> Result<Option<Email>, StoreError> {
-        let Some(mut email) = self.message(tenant, id).await? else { return Ok(None) };
+        let mut budget = self.budget;
+        let Some(mut email) = self.message(tenant, id, &mut budget).await? else { return Ok(None) };
         if !email.labels.email_id.is_empty() {
             return Ok(Some(email));
         }
         let name = id.to_string();
         for number in 1..MAX_MESSAGES {
-            let Some(other) = self.message(tenant, id.nth(number)).await? else { break };
+            if budget.is_used_up() {
+                email.truncated = true;
+                break;
+            }
+            let Some(other) = self.message(tenant, id.nth(number), &mut budget).await? else { break };
             if other.labels.email_id != name {
                 break;
             }
@@ -139,7 +192,7 @@ impl Emails {
         mut before: u64,
         max: usize,
     ) -> Result<EmailPage, StoreError> {
-        let (mut emails, mut looks) = (Vec::new(), 0);
+        let (mut emails, mut looks, mut budget) = (Vec::new(), 0, self.budget);
         while looks < MAX_LOOKS {
             let page = self.events.events_before(tenant, before, PAGE).await?;
             if page.is_empty() {
@@ -150,8 +203,16 @@ impl Emails {
                 if filter.since.is_some_and(|since| stored.event.at < since) {
                     return Ok(EmailPage { emails, next: None });
                 }
-                before = stored.cursor;
-                let Some(email) = self.matching(tenant, filter, stored).await? else { continue };
+                if budget.is_used_up() {
+                    return Ok(EmailPage { emails, next: Some(before) });
+                }
+                let place = std::mem::replace(&mut before, stored.cursor);
+                let email = self.matching(tenant, filter, stored, &mut budget).await?;
+                if budget.events == 0 && !emails.is_empty() {
+                    // Perhaps it was not read to its end: it begins the next page.
+                    return Ok(EmailPage { emails, next: Some(place) });
+                }
+                let Some(email) = email else { continue };
                 emails.push(email);
                 if emails.len() == max {
                     return Ok(EmailPage { emails, next: Some(before) });
@@ -166,6 +227,7 @@ impl Emails {
         tenant: &str,
         filter: &EmailFilter,
         stored: StoredEvent,
+        budget: &mut Budget,
     ) -> Result<Option<Email>, StoreError> {
         let Some(id) = stored.event.item.filter(|_| filter.concerns(&stored.event)) else {
             return Ok(None);
@@ -175,21 +237,32 @@ impl Emails {
         {
             return Ok(None);
         }
-        let email = self.message(tenant, id).await?;
+        let email = self.message(tenant, id, budget).await?;
         let wanted = |email: &Email| filter.last_event.as_ref().is_none_or(|last| *last == email.last_event);
         Ok(email.filter(wanted))
     }
 
     /// A message of a tenant, alone.
-    pub(crate) async fn message(&self, tenant: &str, id: ItemId) -> Result<Option<Email>, StoreError> {
-        let (mut email, mut after, mut read) = (None::<Email>, 0, 0);
-        while read < MAX_EVENTS {
-            let page = self.events.events_of(id, after, MAX_EVENTS - read).await?;
-            let Some(last) = page.last() else { break };
-            (after, read) = (last.cursor, read + page.len());
+    pub(crate) async fn message(
+        &self,
+        tenant: &str,
+        id: ItemId,
+        budget: &mut Budget,
+    ) -> Result<Option<Email>, StoreError> {
+        let (mut email, mut after) = (None::<Email>, 0);
+        let mut left = budget.events.min(MAX_EVENTS);
+        while left > 0 {
+            let page = self.events.events_of(id, after, left.min(PAGE)).await?;
+            let Some(last) = page.last() else { return Ok(email) };
+            after = last.cursor;
+            left = left.saturating_sub(page.len());
+            budget.events = budget.events.saturating_sub(page.len());
             for stored in page.into_iter().filter(|stored| stored.event.tenant == tenant) {
-                email.get_or_insert_with(|| Email::new(id, &stored.event)).add(stored);
+                email.get_or_insert_with(|| Email::new(id, &stored.event)).add(stored, budget);
             }
+        }
+        if let Some(email) = &mut email {
+            email.truncated |= !self.events.events_of(id, after, 1).await?.is_empty();
         }
         Ok(email)
     }
@@ -242,10 +315,59 @@ impl Email {
             last_event: "queued".to_owned(),
             scheduled_at: None,
             timeline: Vec::new(),
+            truncated: false,
         }
     }
 
-    fn add(&mut self, stored: StoredEvent) {
+    /// Messages of a request that wait in the queue, for longer than their events are kept.
+    pub(crate) fn waiting(items: &[ItemView]) -> Option<Self> {
+        let first = items.first()?;
+        let meta = &first.meta;
+        let state = if meta.scheduled_at.is_some() { "scheduled" } else { "queued" };
+        let recipients = |item: &ItemView| -> Vec<EmailRecipient> {
+            let all = item.deliveries.iter().flat_map(|view| &view.delivery.recipients);
+            all.map(|recipient| EmailRecipient {
+                address: recipient.address.clone(),
+                message: item.id,
+                last_event: match recipient.state {
+                    RecipientState::Pending => state,
+                    RecipientState::Delivered => "delivered",
+                    RecipientState::Failed { .. } => "bounced",
+                }
+                .to_owned(),
+                at: item.meta.accepted_at,
+                delivery_id: None,
+                detail: None,
+            })
+            .collect()
+        };
+        let recipients: Vec<EmailRecipient> = items.iter().flat_map(recipients).collect();
+        let scheduled_at = meta.scheduled_at.map(timestamp);
+        Some(Self {
+            id: first.id,
+            created_at: meta.accepted_at,
+            labels: meta.labels.clone(),
+            sender: meta.sender.clone(),
+            queued: Some(Queued {
+                sender: meta.sender.clone(),
+                recipients: recipients.iter().map(|recipient| recipient.address.clone()).collect(),
+                size: meta.size,
+                subject: meta.subject.clone(),
+                message_id_header: meta.message_id.clone(),
+                source: meta.source.clone(),
+                scheduled_at: scheduled_at.clone(),
+                ..Queued::default()
+            }),
+            recipients,
+            last_event: state.to_owned(),
+            scheduled_at,
+            timeline: Vec::new(),
+            truncated: true,
+        })
+    }
+
+    /// The state follows every event; what is kept of them is bounded.
+    fn add(&mut self, stored: StoredEvent, budget: &mut Budget) {
         let (at, name) = (stored.event.at, short_name(&stored.event.event));
         match &stored.event.event {
             Event::Queued(queued) => {
@@ -298,7 +420,11 @@ impl Email {
                 }
             }
         }
-        self.timeline.push(entry(stored));
+        let entry = entry(stored);
+        match budget.keep(&entry) {
+            true => self.timeline.push(entry),
+            false => self.truncated = true,
+        }
     }
 
     fn attempted(&mut self, attempt: &Attempt, at: Millis, name: &str) {
@@ -336,7 +462,7 @@ impl Email {
         self.timeline.extend(other.timeline);
         let cursor = |entry: &EventEntry| entry.cursor.parse::<u64>().unwrap_or(0);
         self.timeline.sort_by_key(cursor);
-        self.timeline.truncate(MAX_EVENTS);
+        self.truncated |= other.truncated;
     }
 }
 
@@ -356,5 +482,79 @@ pub fn entry(stored: StoredEvent) -> EventEntry {
         message_id: item.map(|id| id.to_string()),
         labels,
         event,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use relevo_mailkit::event::Rescheduled;
+
+    use super::*;
+    use crate::testing::{World, submission};
+
+    #[tokio::test]
+    async fn an_answer_is_bounded_and_says_so() {
+        let world = World::new();
+        let message = submission(&world, "From: a@example.com\r\n\r\nHello\r\n");
+        let id = world.pipeline.submit(message).await.expect("accepted").id;
+        let moved = |number: i64| NewEvent {
+            tenant: "acme".to_owned(),
+            at: number,
+            item: Some(id),
+            labels: Labels::default(),
+            event: Event::Rescheduled(Rescheduled {
+                scheduled_at: timestamp(number),
+                previous: timestamp(0),
+            }),
+        };
+        world.pipeline.events.append((1..=5).map(moved).collect()).await.expect("appended");
+        let find = async |events, octets| {
+            let budget = Budget { events, octets };
+            let emails = Emails { events: world.queue.clone(), budget };
+            emails.find("acme", id).await.expect("read").expect("known")
+        };
+        let whole = find(100, 1 << 20).await;
+        assert_eq!((whole.timeline.len(), whole.truncated), (6, false));
+        let exact = find(6, 1 << 20).await;
+        assert_eq!(exact.timeline.len(), 6);
+        let short = find(3, 1 << 20).await;
+        assert_eq!((short.timeline.len(), short.truncated), (3, true));
+        let narrow = find(100, 700).await;
+        assert!(narrow.truncated && narrow.timeline.len() < 6, "{}", narrow.timeline.len());
+        assert_eq!(narrow.scheduled_at, whole.scheduled_at, "the state follows every event");
+    }
+
+    #[tokio::test]
+    async fn a_page_ends_when_an_answer_is_full_and_the_next_goes_on() {
+        let world = World::new();
+        let mut sent = Vec::new();
+        for _ in 0..3 {
+            let message = submission(&world, "From: a@example.com\r\n\r\nHello\r\n");
+            sent.push(world.pipeline.submit(message).await.expect("accepted").id);
+        }
+        let emails = Emails { events: world.queue.clone(), budget: Budget { events: 2, octets: 1 << 20 } };
+        let (mut before, mut found) = (u64::MAX, Vec::new());
+        for _ in 0..5 {
+            let page = emails.list("acme", &EmailFilter::default(), before, 10).await.expect("a page");
+            assert!(page.emails.len() < 3, "a page is bounded");
+            found.extend(page.emails.into_iter().map(|email| email.id));
+            let Some(next) = page.next else { break };
+            before = next;
+        }
+        sent.reverse();
+        assert_eq!(found, sent);
+    }
+
+    #[tokio::test]
+    async fn a_message_that_waits_longer_than_its_events_is_known() {
+        let world = World::new();
+        let mut message = submission(&world, "From: a@example.com\r\n\r\nHello\r\n");
+        message.options.send_at = Some(world.pipeline.clock.now() + 1_000_000);
+        world.pipeline.submit(message).await.expect("accepted");
+        let items = world.pipeline.queue.list(None, 10).await.expect("a list");
+        let email = Email::waiting(&items).expect("it waits");
+        assert_eq!((email.last_event.as_str(), email.truncated), ("scheduled", true));
+        assert!(email.scheduled_at.is_some() && !email.recipients.is_empty());
+        assert_eq!(Email::waiting(&[]), None);
     }
 }

@@ -149,6 +149,10 @@ pub(super) async fn show(
 ) -> Result<Json<EmailView>, RequestError> {
     let item = email_id(&id)?;
     let found = services.emails.find(&caller.tenant, item).await.map_err(|error| unreadable(&error))?;
+    let found = match found {
+        None => services.sending.waiting(&caller.tenant, item).await?,
+        found => found,
+    };
     found.map(|email| Json(EmailView::whole(email))).ok_or_else(|| no_such(&id))
 }
 

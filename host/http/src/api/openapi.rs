@@ -16,7 +16,7 @@ An error has the HTTP status, a name for programs, a message for people, and whe
 `param`, such as `recipients[3].email`. `request_id` is in the relay's log, too.";
 
 /// Errors that any operation may answer.
-const COMMON: [(&str, &str); 6] = [
+const COMMON: [(&str, &str); 7] = [
     ("400", "The request is not HTTP or JSON as it should be: `bad_request`."),
     ("401", "There is no key: `missing_api_key`."),
     ("403", "The key is not known, or may not do this: `invalid_api_key`, `restricted_api_key`."),
@@ -26,6 +26,7 @@ const COMMON: [(&str, &str); 6] = [
         "There were too many requests, or a quota is used up: `rate_limit_exceeded`, `hourly_quota_exceeded`, \
          `daily_quota_exceeded`, `monthly_quota_exceeded`. `Retry-After` says when to try again.",
     ),
+    ("500", "A mistake of the relay, which is in its log under `request_id`: `internal_error`."),
     ("503", "The relay cannot do it now; try again: `unavailable`."),
 ];
 /// Errors of operations with a name in the path, with a body, and of those that change something.

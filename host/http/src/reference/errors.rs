@@ -12,7 +12,7 @@ const fn error(name: &'static str, status: u16, meaning: &'static str) -> ErrorN
 }
 
 /// Every name that the API gives, by status.
-pub(super) const ERRORS: [ErrorName; 19] = [
+pub(super) const ERRORS: [ErrorName; 20] = [
     error(
         "bad_request",
         400,
@@ -83,6 +83,11 @@ pub(super) const ERRORS: [ErrorName; 19] = [
         429,
         "The tenant has sent as much as it may in a month. `Retry-After` says when it may send again.",
     ),
+    error(
+        "internal_error",
+        500,
+        "A mistake of the relay, which is in its log under `request_id`. Tell the operator.",
+    ),
     error("unavailable", 503, "The relay cannot do it now. Nothing was accepted: repeat the request later."),
 ];
 
@@ -129,6 +134,7 @@ mod tests {
             RequestUnderWay,
             KeyOfAnotherRequest,
             TooMany { retry_after: wait },
+            Internal,
             Overloaded,
             Unavailable(text()),
         ];
@@ -159,6 +165,7 @@ mod tests {
                 | KeyOfAnotherRequest
                 | TooMany { .. }
                 | QuotaExceeded { .. }
+                | Internal
                 | Overloaded
                 | Unavailable(_) => {}
             }

@@ -9,7 +9,7 @@ use relevo_queue::{Acted, ItemId, ItemView, Millis, NewEvent, OperatorAction, Re
 
 use super::{MAX_ADDRESS, SendRefusal, Sending};
 use crate::clock::timestamp;
-use crate::emails::Emails;
+use crate::emails::{Budget, Email, Emails};
 
 /// Messages of a request, of a batch of requests: ids in a row.
 pub(super) const MAX_MESSAGES: u32 = 100_000;
@@ -138,6 +138,15 @@ impl Sending {
         Ok(())
     }
 
+    /// What is known of the messages of a request that wait in the queue: for those whose events are
+    /// kept no longer.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn waiting(&self, tenant: &str, id: ItemId) -> Result<Option<Email>, SendRefusal> {
+        Ok(Email::waiting(&self.messages_of(tenant, id).await?))
+    }
+
     /// The messages of a request that are still queued. Their ids stand in a row: the first item
     /// that is not one of them ends the search.
     async fn messages_of(&self, tenant: &str, id: ItemId) -> Result<Vec<ItemView>, SendRefusal> {
@@ -161,17 +170,20 @@ impl Sending {
     }
 
     /// Messages of a request that are in the queue no more, and were neither canceled nor
-    /// suppressed.
+    /// suppressed, as far as their events can be read within the bound of one answer.
     async fn finished(&self, tenant: &str, id: ItemId, queued: &[ItemView]) -> Result<u64, SendRefusal> {
         let emails = Emails::new(Arc::clone(&self.events));
         let last = queued.last().map_or(id, |item| item.id);
         let name = id.to_string();
-        let mut count = 0;
+        let (mut count, mut budget) = (0, Budget::default());
         for this in (0..MAX_MESSAGES).map(|number| id.nth(number)) {
             if queued.binary_search_by_key(&this, |item| item.id).is_ok() {
                 continue;
             }
-            let email = emails.message(tenant, this).await.map_err(|error| SendRefusal::stored(&error))?;
+            let email = emails
+                .message(tenant, this, &mut budget)
+                .await
+                .map_err(|error| SendRefusal::stored(&error))?;
             match email.filter(|email| this == id || email.labels.email_id == name) {
                 Some(email) => {
                     count += u64::from(!["canceled", "suppressed"].contains(&email.last_event.as_str()));
@@ -198,6 +210,7 @@ impl Sending {
         }
         let known = self.events.events_of(id, 0, 1).await.map_err(|error| SendRefusal::stored(&error))?;
         match known.first() {
+            None if !queued.is_empty() => Err(SendRefusal::Conflict("this email is being sent".to_owned())),
             Some(stored) if stored.event.tenant == tenant => Err(SendRefusal::Conflict(
                 "this email has been sent, is being sent, or was canceled".to_owned(),
             )),

@@ -29,6 +29,10 @@ pub(crate) struct EmailView {
     /// Everything that happened, oldest first; left out in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<Vec<EventEntry>>,
+    /// True when more happened than one answer has room for: the newest events are left out, or messages
+    /// at the end of the request. Also when the message waits for longer than events are kept.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
 }
 
 /// A recipient in an answer.
@@ -49,8 +53,8 @@ struct RecipientView {
 impl EmailView {
     /// With its events.
     pub(super) fn whole(mut email: Email) -> Self {
-        let events = std::mem::take(&mut email.timeline);
-        Self { events: Some(events), ..Self::brief(email) }
+        let (events, truncated) = (std::mem::take(&mut email.timeline), email.truncated);
+        Self { events: Some(events), truncated, ..Self::brief(email) }
     }
 
     /// Without its events.
@@ -69,6 +73,7 @@ impl EmailView {
             labels: email.labels,
             recipients: email.recipients.into_iter().map(RecipientView::from).collect(),
             events: None,
+            truncated: false,
         }
     }
 }
