@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use relevo_api::{Limits, check};
 use relevo_mailkit::model::{MessageOptions, Report};
 use relevo_queue::testing::FailingCall;
 use relevo_queue::{Queue as _, StoreError};
-use relevo_resolve::{Addresses, MailRoute, Resolve, ResolveError};
 use relevo_store::{ControlStore, StoreUrl};
 use rustls::RootCertStore;
 
@@ -15,7 +13,7 @@ use super::*;
 use crate::clock::RandomIds;
 use crate::directory::QuotaSettings;
 use crate::quota::Quotas;
-use crate::testing::{World, no_suppressions, submission};
+use crate::testing::{NoNames, World, no_suppressions, submission};
 
 /// A request as it comes, and the same one by SMTP.
 const REQUEST: &str =
@@ -28,24 +26,6 @@ struct Scene {
     quotas: Arc<Quotas>,
     sending: Sending,
     sender: Sender,
-}
-
-/// Knows no name.
-struct NoNames;
-
-#[async_trait]
-impl Resolve for NoNames {
-    async fn route(&self, domain: &str) -> Result<MailRoute, ResolveError> {
-        Err(ResolveError::NoSuchDomain(domain.to_owned()))
-    }
-
-    async fn addresses(&self, host: &str) -> Result<Addresses, ResolveError> {
-        Err(ResolveError::NoSuchDomain(host.to_owned()))
-    }
-
-    async fn txt(&self, _: &str) -> Result<Vec<String>, ResolveError> {
-        Ok(Vec::new())
-    }
 }
 
 async fn scene() -> Scene {

@@ -3,33 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use async_trait::async_trait;
 use relevo_api::{Limits, check};
-use relevo_resolve::{Addresses, MailRoute, Resolve, ResolveError};
 use rustls::RootCertStore;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-
-/// Knows no name.
-struct NoNames;
-
-#[async_trait]
-impl Resolve for NoNames {
-    async fn route(&self, domain: &str) -> Result<MailRoute, ResolveError> {
-        Err(ResolveError::NoSuchDomain(domain.to_owned()))
-    }
-
-    async fn addresses(&self, host: &str) -> Result<Addresses, ResolveError> {
-        Err(ResolveError::NoSuchDomain(host.to_owned()))
-    }
-
-    async fn txt(&self, _: &str) -> Result<Vec<String>, ResolveError> {
-        Ok(Vec::new())
-    }
-}
+use crate::testing::NoNames;
 
 /// Answers every request with its path as the body; below `/missing` with 404.
 struct Server {
