@@ -14,7 +14,8 @@ from relay import DOMAIN, Relay, Sink
 ROWS = [f"resend for {language}: {what}" for language in ("Python", "Node")
         for what in ("send and read", "batch", "schedule, move, cancel", "templates", "suppressions", "mistakes")]
 WEBHOOK = "Standard Webhooks' library verifies a delivery, and refuses an altered one"
-ROWS.append(WEBHOOK)
+NODE_WEBHOOKS = "resend for Node: webhooks"
+ROWS += [WEBHOOK, NODE_WEBHOOKS]
 
 SENDER = f"Shop <shop@{DOMAIN}>"
 
@@ -179,6 +180,18 @@ const checks = {
     assert.strictEqual(ok(await resend.emails.get(sent.id)).last_event, 'suppressed');
     ok(await resend.suppressions.remove('gone-node@reader.test'));
   },
+  async webhooks() {
+    const endpoint = 'https://hooks.example.com/node';
+    const made = ok(await resend.webhooks.create({ endpoint, events: ['email.delivered'] }));
+    assert.ok(made.signing_secret.startsWith('whsec_'));
+    const shown = ok(await resend.webhooks.get(made.id));
+    assert.strictEqual(shown.endpoint, endpoint);
+    assert.ok(ok(await resend.webhooks.list()).data.some((webhook) => webhook.id === made.id));
+    ok(await resend.webhooks.update(made.id, { endpoint: endpoint + '2' }));
+    assert.strictEqual(ok(await resend.webhooks.get(made.id)).endpoint, endpoint + '2');
+    ok(await resend.webhooks.remove(made.id));
+    assert.strictEqual((await resend.webhooks.get(made.id)).error.statusCode, 404);
+  },
   async mistakes() {
     const { data, error } = await resend.emails.send({ from: 'a@elsewhere.test', to: 'b@reader.test', subject: 'x', text: 'x' });
     assert.strictEqual(data, null);
@@ -194,7 +207,8 @@ def node(table, relay, sink):
     environment = {**os.environ, "RESEND_API_KEY": relay.api_key, "RESEND_BASE_URL": f"http://127.0.0.1:{relay.http}"}
     arrivals = {"send": [b"Subject: node-send"], "batch": [b"Subject: node-batch-2", b"Subject: node-permissive"],
                 "templates": [b"Subject: node-template 7"]}
-    for row, what in zip(ROWS[6:12], ("send", "batch", "schedule", "templates", "suppressions", "mistakes")):
+    checks = ("send", "batch", "schedule", "templates", "suppressions", "mistakes", "webhooks")
+    for row, what in zip([*ROWS[6:12], NODE_WEBHOOKS], checks):
 
         def check(what=what):
             done = subprocess.run(["node", "-e", NODE, what, SENDER], env=environment, capture_output=True, text=True, timeout=120, check=False)
