@@ -39,7 +39,7 @@ const MAX_NAME: usize = 128;
 /// Characters of an idempotency key.
 const MAX_KEY: usize = 256;
 /// Mistakes that are named in one answer.
-const MAX_PROBLEMS: usize = 50;
+pub(crate) const MAX_PROBLEMS: usize = 50;
 
 /// Bounds that a host sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,13 +134,18 @@ impl Problems {
         self.0.into_iter().next()
     }
 
-    fn add(&mut self, param: impl Into<String>, message: impl Into<String>) {
+    /// All mistakes.
+    pub(crate) fn into_all(self) -> Vec<Problem> {
+        self.0
+    }
+
+    pub(crate) fn add(&mut self, param: impl Into<String>, message: impl Into<String>) {
         if self.0.len() < MAX_PROBLEMS {
             self.0.push(Problem::new(param, message));
         }
     }
 
-    fn keep<T>(&mut self, param: &str, result: Result<T, String>) -> Option<T> {
+    pub(crate) fn keep<T>(&mut self, param: &str, result: Result<T, String>) -> Option<T> {
         result.map_err(|message| self.add(param, message)).ok()
     }
 

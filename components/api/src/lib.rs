@@ -7,6 +7,7 @@
 //! * [`answer`]: what a request is answered.
 //! * [`headers`]: the same options as header fields of a message that came by SMTP.
 //! * [`message`]: the messages that a request asks for, ready for the `template` component.
+//! * [`relay`]: messages that were built elsewhere, the body of `POST /relay`.
 //!
 //! Pure: no clock, no randomness, no IO. Times and ids are arguments.
 
@@ -19,6 +20,7 @@ pub mod json;
 pub mod mailbox;
 pub mod message;
 pub mod problem;
+pub mod relay;
 pub mod request;
 pub mod schedule;
 #[cfg(feature = "schema")]

@@ -13,6 +13,7 @@ mod limits;
 mod list;
 pub(crate) mod openapi;
 mod quota;
+mod relay;
 mod scopes;
 mod stats;
 mod suppressions;
@@ -145,6 +146,7 @@ pub(crate) fn routes(services: &ApiServices) -> Router<ApiServices> {
     Router::new()
         .route("/emails", get(emails::list).post(emails::send).layer(DefaultBodyLimit::max(emails::MAX_BODY)))
         .route("/emails/batch", post(emails::send_batch).layer(DefaultBodyLimit::max(emails::MAX_BODY)))
+        .route("/relay", post(relay::relay).layer(DefaultBodyLimit::max(emails::MAX_BODY)))
         .route("/emails/cancel", post(emails::cancel_all))
         .route("/emails/{id}", get(emails::show).patch(emails::reschedule))
         .route("/emails/{id}/cancel", post(emails::cancel))

@@ -5,7 +5,9 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, Secur
 use utoipa::openapi::{Components, Content, OpenApi as Document, Ref, RefOr, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use super::{audit, domains, emails, events, keys, quota, stats, suppressions, templates, topics, webhooks};
+use super::{
+    audit, domains, emails, events, keys, quota, relay, stats, suppressions, templates, topics, webhooks,
+};
 use crate::error::ErrorBody;
 
 const DESCRIPTION: &str = "\
@@ -41,6 +43,7 @@ const GONE: (&str, &str) = ("410", "The cursor is older than what is kept: `curs
     paths(
         emails::send::send,
         emails::send::send_batch,
+        relay::relay,
         emails::list,
         emails::show,
         emails::reschedule,

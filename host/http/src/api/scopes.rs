@@ -9,6 +9,7 @@ pub(super) fn of(method: &Method, route: &str) -> &'static [Scope] {
     let first = route.trim_start_matches('/').split('/').next().unwrap_or_default();
     match (first, reads) {
         ("emails", false) => &[Scope::Send],
+        ("relay", false) => &[Scope::Relay],
         ("emails" | "events" | "stats" | "quota" | "benchmark", true) => &[Scope::Read],
         ("domains", true) => &[Scope::Admin, Scope::Read],
         ("templates" | "render", true) => &[Scope::Templates, Scope::Read],
@@ -24,8 +25,12 @@ pub(super) fn of(method: &Method, route: &str) -> &'static [Scope] {
 /// and are not the daily work of an application. To cancel many messages at once is not.
 pub(super) fn is_administration(method: &Method, route: &str) -> bool {
     !matches!(*method, Method::GET | Method::HEAD)
-        && (of(method, route) != [Scope::Send] || route == "/emails/cancel")
+        && (!is_daily_work(of(method, route)) || route == "/emails/cancel")
         && !route.ends_with("/render")
+}
+
+fn is_daily_work(scopes: &[Scope]) -> bool {
+    matches!(scopes, [Scope::Send | Scope::Relay])
 }
 
 #[cfg(test)]
@@ -43,6 +48,7 @@ mod tests {
             ("POST", "/emails", "send"),
             ("POST", "/emails/batch", "send"),
             ("PATCH", "/emails/{id}", "send"),
+            ("POST", "/relay", "relay"),
             ("GET", "/emails/{id}", "read"),
             ("GET", "/events", "read"),
             ("POST", "/events", "admin"),
@@ -69,6 +75,7 @@ mod tests {
         let is = |method: &str, route| is_administration(&method.parse().expect("a method"), route);
         assert!(is("POST", "/api-keys") && is("DELETE", "/webhooks/{id}") && is("POST", "/suppressions"));
         assert!(is("POST", "/emails/cancel") && !is("POST", "/emails/{id}/cancel"));
+        assert!(!is("POST", "/relay"));
         assert!(!is("GET", "/api-keys") && !is("POST", "/emails") && !is("POST", "/templates/{name}/render"));
     }
 }

@@ -8,6 +8,8 @@ use std::str::FromStr;
 pub enum Scope {
     /// Send mail, change and cancel what is scheduled.
     Send,
+    /// Hand over finished messages, as the edge gateway does.
+    Relay,
     /// Read messages, events, statistics, quotas and lists.
     Read,
     /// Change and render templates.
@@ -22,14 +24,22 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 6] =
-        [Self::Send, Self::Read, Self::Templates, Self::Suppressions, Self::Webhooks, Self::Admin];
+    pub const ALL: [Self; 7] = [
+        Self::Send,
+        Self::Relay,
+        Self::Read,
+        Self::Templates,
+        Self::Suppressions,
+        Self::Webhooks,
+        Self::Admin,
+    ];
 
     /// Its name in requests, configuration and store.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Send => "send",
+            Self::Relay => "relay",
             Self::Read => "read",
             Self::Templates => "templates",
             Self::Suppressions => "suppressions",
@@ -111,7 +121,7 @@ mod tests {
             }
         }
         assert!(Scope::ALL.into_iter().all(|scope| !Scopes::default().allow(scope)));
-        assert_eq!(Scopes::all().names().len(), 6);
-        assert!("Send".parse::<Scope>().unwrap_err().contains("send, read"));
+        assert_eq!(Scopes::all().names().len(), 7);
+        assert!("Send".parse::<Scope>().unwrap_err().contains("send, relay, read"));
     }
 }

@@ -230,6 +230,7 @@ impl Service for Intake {
             body,
             options: SubmissionOptions::default(),
             id: None,
+            authors_within: None,
         };
         match self.pipeline.submit(submission).await {
             Ok(accepted) => Reply::new(250, (2, 0, 0), format!("queued as {}", accepted.id)),

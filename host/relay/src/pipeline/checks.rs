@@ -32,6 +32,8 @@ pub(super) struct UncheckedMessage {
     /// The tenant whose share of the sandbox is used. On the relay port it is provisional.
     pub(super) tenant: String,
     pub(super) options: Arc<SubmissionOptions>,
+    /// The domain that every author's must be, or be below.
+    pub(super) authors_within: Option<String>,
 }
 
 /// A message that is not refused.
@@ -55,6 +57,9 @@ impl UncheckedMessage {
 
     fn owner(&self, report: &Report) -> Result<Option<Owner>, Rejection> {
         let sender = sender_domain(&self.envelope.sender)?;
+        if let Some(domain) = &self.authors_within {
+            authority::within(domain, sender.as_deref(), &report.authors)?;
+        }
         authority::authors(&self.settings, &self.origin, sender.as_deref(), &report.authors)
     }
 

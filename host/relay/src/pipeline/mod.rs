@@ -22,7 +22,7 @@ mod submission;
 mod template;
 mod unsubscribe;
 
-pub(crate) use authority::reverse_path;
+pub(crate) use authority::{is_within, reverse_path};
 pub(crate) use commit::{KnownKey, to_its_end};
 pub use metrics::PipelineMetrics;
 #[cfg(test)]

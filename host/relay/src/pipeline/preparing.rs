@@ -41,7 +41,7 @@ impl Run<'_> {
         submission: Submission,
         facts: events::Facts,
     ) -> Result<PreparedMessage, Rejection> {
-        let Submission { settings, origin, envelope, via, body, options, .. } = submission;
+        let Submission { settings, origin, envelope, via, body, options, authors_within, .. } = submission;
         let message = Arc::clone(&body.source);
         let mut incoming = UncheckedMessage {
             tenant: provisional_tenant(&settings, &origin, &envelope.sender),
@@ -53,6 +53,7 @@ impl Run<'_> {
             id: self.id,
             now: self.now,
             options: Arc::new(options),
+            authors_within,
             rendered: None,
         };
         let Checked { report, owner, policy: result } = self.check(&mut incoming).await?;

@@ -32,6 +32,8 @@ pub struct Submission {
     pub options: SubmissionOptions,
     /// The id of the message; none: a new one.
     pub id: Option<ItemId>,
+    /// The domain that every author's must be, or be below. None: as the tenant may.
+    pub authors_within: Option<String>,
 }
 
 /// A message that was judged and can be queued. Nothing of it is on disk yet.

@@ -210,7 +210,7 @@ fn request_param(field: &str) -> String {
     }
 }
 
-async fn spool(sending: &Sending, octets: &[u8]) -> Result<SpooledBody, SendRefusal> {
+pub(super) async fn spool(sending: &Sending, octets: &[u8]) -> Result<SpooledBody, SendRefusal> {
     let mut spool = sending.pipeline.queue.spool().await.map_err(|e| not_stored(&e))?;
     spool.write(octets).await.map_err(|e| not_stored(&e))?;
     spool.finish().await.map_err(|e| not_stored(&e))

@@ -7,6 +7,7 @@ mod attachments;
 mod content;
 mod keys;
 mod refusal;
+mod relayed;
 mod releases;
 mod submission;
 mod suppressed;
@@ -31,7 +32,9 @@ pub use self::refusal::SendRefusal;
 pub use self::releases::{CancelFilter, Canceled, Moved};
 use self::submission::{labels, options, scheduled_at, via};
 use crate::clock::timestamp;
-use crate::pipeline::{Origin, Pipeline, PreparedMessage, PreparedRecipient, Submission, to_its_end};
+use crate::pipeline::{
+    Origin, Pipeline, PreparedMessage, PreparedRecipient, Submission, is_within, to_its_end,
+};
 use crate::settings::Settings;
 use crate::suppressions::Suppressions;
 use crate::templates::Templates;
@@ -70,8 +73,7 @@ impl Sender {
 
     fn may_send_from(&self, from: &Address) -> Result<(), SendRefusal> {
         let Some(domain) = &self.key_domain else { return Ok(()) };
-        let below = || from.domain.strip_suffix(domain.as_str()).is_some_and(|name| name.ends_with('.'));
-        match from.domain == *domain || below() {
+        match is_within(&from.domain, domain) {
             true => Ok(()),
             false => {
                 let message = format!("the API key `{}` sends from {domain} only", self.key);
@@ -112,6 +114,12 @@ struct PreparedRequest {
     messages: Vec<PreparedMessage>,
     /// About recipients that get nothing.
     events: Vec<NewEvent>,
+}
+
+/// Whom a message is from and to: the paths of the values in the request are beside the addresses.
+struct Addressed<'a> {
+    sender: &'a Address,
+    recipients: &'a [(Address, String)],
 }
 
 impl Sending {
@@ -241,12 +249,13 @@ impl Sending {
         };
         for (number, message) in (0..).zip(messages(request)) {
             let id = first.nth(number);
+            let to = Addressed { sender: &message.sender, recipients: &message.recipients };
             let labels = Labels {
                 domain: sender.sending_domain(&request.from),
                 ..labels(request, &message, (first, id), batch, content.template())
             };
             take(octets, labels.octets() * message.recipients.len())?;
-            let (envelope, suppressed) = self.divide(sender, &message, &labels).await?;
+            let (envelope, suppressed) = self.divide(sender, &to, &labels).await?;
             prepared.events.extend(suppressed.events(&sender.tenant, id, self.now(), &labels));
             let own_id = (!request.request.recipients.is_empty()).then_some(id);
             if envelope.recipients.is_empty() {
@@ -263,12 +272,13 @@ impl Sending {
                 body,
                 options: options(request, labels),
                 id: Some(id),
+                authors_within: sender.key_domain.clone(),
             };
             let judged = match request.request.dry_run {
                 true => self.pipeline.try_out(submission).await,
                 false => self.pipeline.prepare(submission).await,
             };
-            let judged = judged.map_err(|rejection| SendRefusal::rejected(&rejection, &message))?;
+            let judged = judged.map_err(|rejection| SendRefusal::rejected(&rejection, &to, "from"))?;
             let accepted = answers(&judged, own_id, request.scheduled_at.is_some());
             prepared.answer.recipients.extend(suppressed.answers(own_id, accepted));
             prepared.messages.push(judged);

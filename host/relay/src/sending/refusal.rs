@@ -1,11 +1,11 @@
 //! Why a request is not accepted.
 
 use relevo_api::Problem;
-use relevo_api::message::OutgoingMessage;
 use relevo_mailkit::model::TemplateError;
 use relevo_queue::StoreError;
 use serde::Serialize;
 
+use super::Addressed;
 use crate::pipeline::Rejection;
 use crate::quota::QuotaExceeded;
 use crate::templates::TemplateRefusal;
@@ -69,14 +69,16 @@ impl SendRefusal {
         Self::Unavailable
     }
 
-    /// The rejection of a message. What concerns its only recipient is about that value.
-    pub(super) fn rejected(rejection: &Rejection, message: &OutgoingMessage) -> Self {
-        let recipient = match message.recipients.as_slice() {
-            [(_, param)] => param.as_str(),
-            _ => "to",
-        };
+    /// The rejection of a message. What concerns its only recipient is about that value, anything
+    /// else is about `param`.
+    pub(super) fn rejected(rejection: &Rejection, to: &Addressed<'_>, param: &str) -> Self {
         let about_recipient = rejection.rule == "policy" || rejection.rule.contains("recipient");
-        Self::of_rejection(rejection, if about_recipient { recipient } else { "from" })
+        let place = match to.recipients {
+            [(_, recipient)] if about_recipient => recipient,
+            _ if about_recipient && param == "from" => "to",
+            _ => param,
+        };
+        Self::of_rejection(rejection, place)
     }
 
     pub(super) fn of_rejection(rejection: &Rejection, param: &str) -> Self {

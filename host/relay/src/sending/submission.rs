@@ -2,13 +2,13 @@
 
 use relevo_api::CheckedRequest;
 use relevo_api::message::OutgoingMessage;
-use relevo_api::request::TlsChoice;
+use relevo_api::request::{TlsChoice, TrackingChoice};
 use relevo_mailkit::address::Address;
 use relevo_mailkit::envelope::Parameter;
 use relevo_mailkit::labels::Labels;
 use relevo_queue::{ItemId, Millis};
 
-use super::Sender;
+use super::{Addressed, Sender};
 use crate::pipeline::{Protocol, SubmissionOptions, TrackingOverride, Via};
 
 pub(super) fn scheduled_at(request: &CheckedRequest) -> Option<Millis> {
@@ -41,13 +41,17 @@ pub(super) fn options(request: &CheckedRequest, labels: Labels) -> SubmissionOpt
         labels,
         send_at: scheduled_at(request),
         expires_at: request.expires_at.and_then(|at| Millis::try_from(at).ok()),
-        tracking: TrackingOverride {
-            opens: asked.tracking.opens,
-            clicks: asked.tracking.clicks,
-            text_links: asked.tracking.clicks_text,
-            exclude_domains: request.excluded_domains.clone(),
-        },
+        tracking: tracking_override(&asked.tracking, request.excluded_domains.clone()),
         enforce_tls: asked.tls == Some(TlsChoice::Enforced),
+    }
+}
+
+pub(super) fn tracking_override(asked: &TrackingChoice, exclude_domains: Vec<String>) -> TrackingOverride {
+    TrackingOverride {
+        opens: asked.opens,
+        clicks: asked.clicks,
+        text_links: asked.clicks_text,
+        exclude_domains,
     }
 }
 
@@ -62,8 +66,8 @@ pub(super) fn via(sender: &Sender) -> Via {
 }
 
 /// The parameter of MAIL that internationalised addresses need (RFC 6531).
-pub(super) fn smtputf8(message: &OutgoingMessage) -> Vec<Parameter> {
+pub(super) fn smtputf8(to: &Addressed<'_>) -> Vec<Parameter> {
     let needs = |address: &Address| address.needs_smtputf8();
-    let any = needs(&message.sender) || message.recipients.iter().any(|(address, _)| needs(address));
+    let any = needs(to.sender) || to.recipients.iter().any(|(address, _)| needs(address));
     any.then(Parameter::smtputf8).into_iter().collect()
 }

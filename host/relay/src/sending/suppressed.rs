@@ -1,7 +1,6 @@
 //! Recipients of a request that get nothing, because their addresses are suppressed.
 
 use relevo_api::answer::{RecipientAnswer, RecipientStatus};
-use relevo_api::message::OutgoingMessage;
 use relevo_mailkit::envelope::{Envelope, Recipient};
 use relevo_mailkit::event::{Event, Suppressed};
 use relevo_mailkit::labels::Labels;
@@ -9,7 +8,7 @@ use relevo_mailkit::text::escaped;
 use relevo_queue::{ItemId, Millis, NewEvent};
 
 use super::submission::smtputf8;
-use super::{MAX_ADDRESS, SendRefusal, Sender, Sending};
+use super::{Addressed, MAX_ADDRESS, SendRefusal, Sender, Sending};
 use crate::suppressions::in_words;
 
 /// The suppressed recipients of a message.
@@ -26,17 +25,17 @@ impl Sending {
     pub(super) async fn divide(
         &self,
         sender: &Sender,
-        message: &OutgoingMessage,
+        to: &Addressed<'_>,
         labels: &Labels,
     ) -> Result<(Envelope, SuppressedRecipients), SendRefusal> {
         let mut envelope = Envelope {
-            sender: message.sender.to_string(),
-            sender_domain: message.sender.domain.clone(),
-            parameters: smtputf8(message),
+            sender: to.sender.to_string(),
+            sender_domain: to.sender.domain.clone(),
+            parameters: smtputf8(to),
             recipients: Vec::new(),
         };
-        let mut reasons = Vec::with_capacity(message.recipients.len());
-        for (address, _) in &message.recipients {
+        let mut reasons = Vec::with_capacity(to.recipients.len());
+        for (address, _) in to.recipients {
             let text = address.to_string();
             let found = self.suppressions.suppressed(&sender.tenant, labels, &text).await;
             let entry = found.map_err(|_| SendRefusal::Unavailable)?;

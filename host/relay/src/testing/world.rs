@@ -252,5 +252,6 @@ pub(crate) fn submission(world: &World, message: &str) -> Submission {
         body: SpooledBody::in_memory(message.as_bytes().to_vec()),
         options: SubmissionOptions::default(),
         id: None,
+        authors_within: None,
     }
 }

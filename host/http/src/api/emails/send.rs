@@ -94,7 +94,11 @@ fn is_permissive(headers: &HeaderMap) -> Result<bool, RequestError> {
 }
 
 /// The idempotency key, and the digest of what it stands for: content alone says not what is asked.
-fn request_key(headers: &HeaderMap, path: &str, content: &Bytes) -> Result<Option<RequestKey>, RequestError> {
+pub(in crate::api) fn request_key(
+    headers: &HeaderMap,
+    path: &str,
+    content: &[u8],
+) -> Result<Option<RequestKey>, RequestError> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let key = value.to_str().ok().filter(|key| (1..=MAX_KEY).contains(&key.len()));
     let key = key.ok_or_else(|| {
@@ -105,7 +109,7 @@ fn request_key(headers: &HeaderMap, path: &str, content: &Bytes) -> Result<Optio
     Ok(Some(RequestKey { key: key.to_owned(), digest: digest.into() }))
 }
 
-fn sender(services: &ApiServices, caller: Caller, client: ClientAddress) -> Sender {
+pub(in crate::api) fn sender(services: &ApiServices, caller: Caller, client: ClientAddress) -> Sender {
     let ClientAddress(peer) = client;
     let Caller { tenant, key } = caller;
     Sender {
@@ -117,12 +121,12 @@ fn sender(services: &ApiServices, caller: Caller, client: ClientAddress) -> Send
     }
 }
 
-fn now(services: &ApiServices) -> u64 {
+pub(in crate::api) fn now(services: &ApiServices) -> u64 {
     u64::try_from(services.sending.now()).unwrap_or(0)
 }
 
 /// 202: the messages are on disk. 200: nothing was kept.
-fn answered(answer: JsonAnswer) -> Response {
+pub(in crate::api) fn answered(answer: JsonAnswer) -> Response {
     let status = if answer.kept { StatusCode::ACCEPTED } else { StatusCode::OK };
     let mut response = (status, [(header::CONTENT_TYPE, "application/json")], answer.json).into_response();
     if answer.repeated {
