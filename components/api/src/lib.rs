@@ -7,6 +7,7 @@
 //! * [`answer`]: what a request is answered.
 //! * [`headers`]: the same options as header fields of a message that came by SMTP.
 //! * [`message`]: the messages that a request asks for, ready for the `template` component.
+//! * [`content`]: the calls of `template` that make their content.
 //! * [`relay`]: messages that were built elsewhere, the body of `POST /relay`.
 //!
 //! Pure: no clock, no randomness, no IO. Times and ids are arguments.
@@ -15,6 +16,7 @@ pub mod answer;
 pub mod batch;
 mod bounded;
 pub mod check;
+pub mod content;
 pub mod headers;
 pub mod json;
 pub mod mailbox;
