@@ -1,9 +1,15 @@
-//! The root component for Spin: `GET /healthz`, and `GET /sample`, which takes a message through
-//! the four stages and [`relevo_submission`] up to the octets to be signed.
+//! The root component at the edge: `POST /emails` and `POST /emails/batch` become finished messages,
+//! which are handed to the core by its `POST /relay`. `GET /healthz` says that it runs.
 //!
-//! The stages are imports, each satisfied by a component of its own. [`sample`] is plain code, so
-//! that what the composition answers can be compared with what the libraries answer.
+//! * [`config`]: settings from environment variables.
+//! * [`emails`]: from a request of the API to finished messages.
+//! * [`answer`]: answers in the words of the native API.
+//!
+//! `template` is an import, satisfied by the component that the native host runs. The rest is plain code,
+//! so that what the composition does can be compared with what the library does.
 
+pub mod answer;
+pub mod config;
+pub mod emails;
 #[cfg(target_family = "wasm")]
 mod guest;
-pub mod sample;

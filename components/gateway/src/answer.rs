@@ -1,0 +1,109 @@
+//! Answers, in the words of the native API.
+
+use relevo_api::answer::BatchAnswer;
+use relevo_api::{InvalidRequest, Problem};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::emails::HandOff;
+
+/// An answer to the caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// JSON; empty for none.
+    pub body: Vec<u8>,
+    /// Seconds after which the caller may try again.
+    pub retry_after: Option<u32>,
+}
+
+impl Answer {
+    /// An answer with a JSON body.
+    #[must_use]
+    pub fn json(status: u16, body: &impl Serialize) -> Self {
+        match serde_json::to_vec(body) {
+            Ok(body) => Self { status, body, retry_after: None },
+            Err(_) => Self { status: 500, body: Vec::new(), retry_after: None },
+        }
+    }
+
+    /// An error as the native API writes it.
+    #[must_use]
+    pub fn error(status: u16, name: &str, message: &str) -> Self {
+        Self::json(status, &json!({ "statusCode": status, "name": name, "message": message }))
+    }
+
+    /// 503: nothing was done, and the same request may be sent again.
+    #[must_use]
+    pub fn unavailable(message: &str) -> Self {
+        Self { retry_after: Some(5), ..Self::error(503, "unavailable", message) }
+    }
+
+    /// What is wrong with a request.
+    #[must_use]
+    pub fn invalid(invalid: &InvalidRequest) -> Self {
+        let problems = match invalid {
+            InvalidRequest::Json { .. } => return Self::error(400, "bad_request", &invalid.to_string()),
+            InvalidRequest::Fields(problems) => problems,
+        };
+        let first = problems.first().cloned().unwrap_or_else(|| Problem::new("", invalid.to_string()));
+        let mut body = json!({ "statusCode": 422, "name": "validation_error", "message": first.message });
+        if !first.param.is_empty() {
+            body["param"] = first.param.into();
+        }
+        if problems.len() > 1 {
+            let all = problems.iter().map(|each| json!({ "param": each.param, "message": each.message }));
+            body["errors"] = all.collect();
+        }
+        Self::json(422, &body)
+    }
+
+    /// The core's answer to what was handed off, as the native API would have answered.
+    #[must_use]
+    pub fn of_core(status: u16, body: &[u8], retry_after: Option<u32>, hand_off: HandOff) -> Self {
+        match status {
+            200 | 202 => match serde_json::from_slice::<BatchAnswer>(body) {
+                Ok(answer) => accepted(status, answer, hand_off),
+                Err(_) => Self::unavailable("the core's answer cannot be read: it may be of another version"),
+            },
+            401 | 403 => Self::unavailable("the core refuses the token of this gateway"),
+            404 => Self::unavailable("the core does not know `POST /relay`: RELEVO_RELAY_URL may be wrong"),
+            _ => match serde_json::from_slice::<Value>(body) {
+                Ok(Value::Object(error)) => {
+                    let body = Value::Object(in_place(error, &hand_off));
+                    Self { retry_after, ..Self::json(status, &body) }
+                }
+                _ => Self::unavailable("the core is not available now, try again"),
+            },
+        }
+    }
+}
+
+fn accepted(status: u16, mut answer: BatchAnswer, hand_off: HandOff) -> Answer {
+    for (number, email) in answer.data.iter_mut().enumerate() {
+        hand_off.adjust(number, email);
+    }
+    if hand_off.is_single() {
+        return match answer.data.pop() {
+            Some(email) => Answer::json(status, &email),
+            None => Answer::unavailable("the core's answer is empty"),
+        };
+    }
+    answer.errors = hand_off.errors;
+    Answer::json(status, &answer)
+}
+
+/// The error with the paths of the caller's request.
+fn in_place(mut error: serde_json::Map<String, Value>, hand_off: &HandOff) -> serde_json::Map<String, Value> {
+    if let Some(param) = error.get("param").and_then(Value::as_str).and_then(|param| hand_off.param(param)) {
+        error.insert("param".to_owned(), param.into());
+    }
+    let errors = error.get_mut("errors").and_then(Value::as_array_mut);
+    for each in errors.into_iter().flatten() {
+        if let Some(param) = each["param"].as_str().and_then(|param| hand_off.param(param)) {
+            each["param"] = param.into();
+        }
+    }
+    error
+}
