@@ -96,9 +96,8 @@ pub fn dead_link(content: &Rendered, can_leave: bool) -> Option<Problem> {
     // However the slashes of the URL are written.
     let has_it = |text: &str| text.contains(PLACEHOLDER_HOST);
     let is_dead = !can_leave && (content.html.as_deref().is_some_and(has_it) || has_it(&content.text));
-    is_dead.then(|| {
-        Problem::new("stream", "the content has `unsubscribe_url`: give `marketing`, or a `topic`")
-    })
+    is_dead
+        .then(|| Problem::new("stream", "the content has `unsubscribe_url`: give `marketing`, or a `topic`"))
 }
 
 /// The mistake that `template.render` found; `variables` is where the variables stand in the request.

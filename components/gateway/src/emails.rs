@@ -88,8 +88,7 @@ pub fn many(
     template: &dyn Template,
     surroundings: &dyn Surroundings,
 ) -> Result<HandOff, InvalidRequest> {
-    let CheckedBatch { requests, mut problems } =
-        batch::read(body, &Limits::default(), surroundings.now())?;
+    let CheckedBatch { requests, mut problems } = batch::read(body, &Limits::default(), surroundings.now())?;
     let mut hand_off = HandOff::default();
     let mut octets = MAX_OCTETS;
     for (checked, index) in &requests {
@@ -190,7 +189,10 @@ fn finish(
         let envelope = message.envelope(request, &attachments, &ids(checked, &message.sender, surroundings));
         let built = template.build(envelope, content).map_err(|error| content::build_problem(&error))?;
         *octets = octets.checked_sub(built.len()).ok_or_else(|| {
-            Problem::new("", format!("the messages have more than {MAX_OCTETS} octets in all: send to the core"))
+            Problem::new(
+                "",
+                format!("the messages have more than {MAX_OCTETS} octets in all: send to the core"),
+            )
         })?;
         places.push(message.recipients.iter().map(|(_, param)| param.clone()).collect());
         relayed.messages.push(relayed_message(message, built)?);
@@ -225,8 +227,9 @@ fn render(
     if let (MessageContent::Literal(_), Some(rendered)) = (&message.content, &literal) {
         return Ok(rendered.clone());
     }
-    let rendering = content::rendering(&message.content)
-        .ok_or_else(|| Problem::new("template", "a stored template is rendered by the core only: send there"))?;
+    let rendering = content::rendering(&message.content).ok_or_else(|| {
+        Problem::new("template", "a stored template is rendered by the core only: send there")
+    })?;
     let rendered = match rendering {
         Rendering::Ready(rendered) => rendered,
         Rendering::Call(call) => {

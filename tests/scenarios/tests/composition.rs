@@ -20,7 +20,7 @@ use wac_graph::types::Package;
 use wac_graph::{CompositionGraph, EncodeOptions};
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Engine, Store};
-use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{Deterministic, HostWallClock, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
 use wasmtime_wasi_http::{
@@ -139,23 +139,6 @@ impl HostWallClock for Clock {
     }
 }
 
-/// Gives one octet again and again.
-struct Octets;
-
-impl rand_core::RngCore for Octets {
-    fn next_u32(&mut self) -> u32 {
-        u32::from_ne_bytes([RANDOM; 4])
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        u64::from_ne_bytes([RANDOM; 8])
-    }
-
-    fn fill_bytes(&mut self, octets: &mut [u8]) {
-        octets.fill(RANDOM);
-    }
-}
-
 /// The gateway with its variables and its core.
 struct Edge {
     pre: ProxyPre<State>,
@@ -183,7 +166,11 @@ impl Edge {
     async fn ask(&self, method: &str, path: &str, fields: &[(&str, &str)], body: Vec<u8>) -> Answer {
         let state = State {
             table: ResourceTable::new(),
-            wasi: WasiCtx::builder().envs(&self.variables).wall_clock(Clock).secure_random(Octets).build(),
+            wasi: WasiCtx::builder()
+                .envs(&self.variables)
+                .wall_clock(Clock)
+                .secure_random(Deterministic::new(vec![RANDOM]))
+                .build(),
             http: WasiHttpCtx::new(),
             core: self.core.clone(),
         };
@@ -270,9 +257,7 @@ fn personalised() -> Value {
 
 /// The core's answer to one email with two messages.
 fn accepted() -> Value {
-    let recipient = |email: &str, id: &str| {
-        json!({"email": email, "message_id": id, "delivery_id": format!("{id}-0"), "status": "queued"})
-    };
+    let recipient = |email: &str, id: &str| json!({"email": email, "message_id": id, "delivery_id": format!("{id}-0"), "status": "queued"});
     let recipients = [recipient("ana@example.net", "A"), recipient("luis@example.net", "B")];
     let email = json!({"object": "email", "id": "A", "recipients": recipients});
     json!({"object": "list", "id": "A", "data": [email]})
@@ -300,7 +285,8 @@ async fn a_request_is_handed_to_the_core_as_the_library_makes_it() {
     let mut other = personalised();
     other["subject"] = json!("Good bye");
     edge.send("/emails", &[("idempotency-key", "k1")], &other).await;
-    let digests: Vec<_> = edge.sent().iter().map(|s| s.field("x-relevo-digest").unwrap().to_owned()).collect();
+    let digests: Vec<_> =
+        edge.sent().iter().map(|s| s.field("x-relevo-digest").unwrap().to_owned()).collect();
     assert!(digests[0] == digests[1] && digests[0] != digests[2] && digests[0].len() == 64, "{digests:?}");
 }
 
