@@ -26,7 +26,6 @@ mod bindings {
 
 use bindings::relevo::mail::template;
 
-relevo_mailkit::wit_conversions!(types: bindings::relevo::mail::types);
 relevo_mailkit::wit_conversions!(template: bindings::relevo::mail::template);
 
 /// Octets of a body. An instance holds a request with all that is made of it.
