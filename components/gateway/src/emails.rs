@@ -138,7 +138,7 @@ impl HandOff {
     #[must_use]
     pub fn param(&self, param: &str) -> Option<String> {
         let (email, rest) = indexed(param, "emails")?;
-        let batch = self.indexes.get(email)?.map(|index| format!("[{index}]")).unwrap_or_default();
+        let index = *self.indexes.get(email)?;
         let place = match indexed(rest, "messages") {
             None => rest.to_owned(),
             Some((message, rest)) => {
@@ -147,7 +147,10 @@ impl HandOff {
                 recipient.cloned().unwrap_or_else(|| "from".to_owned())
             }
         };
-        Some(Problem::new(place, String::new()).within(&batch).param)
+        Some(match index {
+            Some(index) => Problem::new(place, String::new()).within(&format!("[{index}]")).param,
+            None => place,
+        })
     }
 }
 
@@ -166,6 +169,7 @@ fn finish(
 ) -> Result<(RelayedEmail, Vec<Vec<String>>), Problem> {
     let request = &checked.request;
     let attachments = attachments(checked)?;
+    let attachments: Vec<&[u8]> = attachments.iter().map(Vec::as_slice).collect();
     let mut relayed = RelayedEmail {
         messages: Vec::new(),
         tags: request.tags.clone(),

@@ -16,8 +16,8 @@ use relevo_runtime::{Stage, component};
 use relevo_scenarios::root;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use wac_graph::CompositionGraph;
 use wac_graph::types::Package;
-use wac_graph::{CompositionGraph, EncodeOptions};
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::{Deterministic, HostWallClock, WasiCtx, WasiCtxView, WasiView};
@@ -32,30 +32,17 @@ const ADVICE: &str = "run `cargo xtask build`";
 const NOW: u64 = 1_795_325_640_000;
 const RANDOM: u8 = 7;
 
-/// The gateway as the task left it, beside the components that the runtime embeds.
-fn gateway() -> Vec<u8> {
+/// A file below the target directory, as the task left it.
+fn built(path: &str) -> Vec<u8> {
     let exe = std::env::current_exe().unwrap();
-    let target = exe.ancestors().find(|path| path.join("components/gateway.wasm").is_file()).expect(ADVICE);
-    std::fs::read(target.join("components/gateway.wasm")).unwrap()
-}
-
-/// Plugs `template` into the import of its name, and nothing else.
-fn composed() -> Vec<u8> {
-    let mut graph = CompositionGraph::new();
-    let mut register = |name: &str, wasm: Vec<u8>| {
-        let package = Package::from_bytes(name, None, wasm, graph.types_mut()).unwrap();
-        graph.register_package(package).unwrap()
-    };
-    let socket = register("relevo:gateway", gateway());
-    let plug = register("relevo:template", component(Stage::Template).expect(ADVICE).to_vec());
-    wac_graph::plug(&mut graph, vec![plug], socket).unwrap();
-    graph.encode(EncodeOptions::default()).unwrap()
+    let file = exe.ancestors().map(|target| target.join(path)).find(|file| file.is_file());
+    std::fs::read(file.expect(ADVICE)).unwrap()
 }
 
 /// Compiled once for all tests.
 fn compiled() -> &'static Component {
     static COMPILED: LazyLock<Component> =
-        LazyLock::new(|| Component::from_binary(&Engine::default(), &composed()).unwrap());
+        LazyLock::new(|| Component::from_binary(&Engine::default(), &built("edge/gateway.wasm")).unwrap());
     &COMPILED
 }
 
@@ -390,7 +377,7 @@ fn the_manifest_is_true() {
 
     let mut graph = CompositionGraph::new();
     let mut read = |wasm: Vec<u8>| Package::from_bytes("any:name", None, wasm, graph.types_mut()).unwrap();
-    let root = read(self::gateway());
+    let root = read(built("components/gateway.wasm"));
     let package = read(component(Stage::Template).expect(ADVICE).to_vec());
     let (name, path) = ("relevo:mail/template@0.1.0", "target/components/template.wasm");
     assert_eq!(dependencies[name]["path"].as_str(), Some(path));

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
+use crate::edge;
 use crate::workspace::{Workspace, cargo, run};
 
 #[derive(Clone, Copy)]
@@ -90,7 +91,8 @@ fn components(workspace: &Workspace) -> Result<()> {
         let built = workspace.target.join(TARGET).join("component").join(format!("relevo_{name}.wasm"));
         copy_if_different(&built, &directory.join(format!("{name}.wasm")))?;
     }
-    stamp(&directory.join("built"), sources)
+    stamp(&directory.join("built"), sources)?;
+    edge::compose(workspace)
 }
 
 /// `std` for the components. rustup adds it; a toolchain from elsewhere must bring it.
@@ -112,6 +114,11 @@ fn ensure_target(root: &Path) -> Result<()> {
 /// An unchanged file keeps its time, so that nothing that embeds it is built again.
 fn copy_if_different(from: &Path, to: &Path) -> Result<()> {
     let new = fs::read(from).with_context(|| format!("{} was not built", from.display()))?;
+    write_if_different(&new, to)
+}
+
+/// As [`copy_if_different`], for octets.
+pub(crate) fn write_if_different(new: &[u8], to: &Path) -> Result<()> {
     if fs::read(to).is_ok_and(|old| old == new) {
         return Ok(());
     }

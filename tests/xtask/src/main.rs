@@ -4,6 +4,7 @@
 //! when it is missing, and every task that runs the relay builds the components first.
 
 mod build;
+mod edge;
 mod fuzz;
 mod test;
 mod workspace;
@@ -18,7 +19,8 @@ use crate::workspace::{Workspace, run};
 const USAGE: &str = "\
 usage: cargo xtask TASK
 
-  build [--release]   components to <target>/components/*.wasm, plugins to <target>/plugins/*.wasm, then the relevo binary
+  build [--release]   components to <target>/components/*.wasm, plugins to <target>/plugins/*.wasm, the gateway for the edge
+                      to <target>/edge/*.wasm, then the relevo binary
   dev [ARGS]          build, then `relevo dev ARGS`
   test [NAME]         build the components, then every test, those of the crate NAME, or those whose name has NAME in it
   fuzz [NAME...] [--seconds N] [--report]

@@ -44,6 +44,11 @@ impl Workspace {
         self.target.join("components")
     }
 
+    /// Where compositions for the edge are written to.
+    pub(crate) fn edge(&self) -> PathBuf {
+        self.target.join("edge")
+    }
+
     /// Where policy plugins are copied to.
     pub(crate) fn plugins(&self) -> PathBuf {
         self.target.join("plugins")

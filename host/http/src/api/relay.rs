@@ -9,8 +9,6 @@ use axum::response::Response;
 use relevo_api::{Limits, relay};
 use relevo_relay::sending::Begun;
 
-use relevo_relay::sending::Begun;
-
 use super::emails::send::{answered, now, request_key, sender};
 use crate::api::ApiServices;
 use crate::api::auth::Caller;
