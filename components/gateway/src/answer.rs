@@ -12,10 +12,10 @@ use crate::emails::HandOff;
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
-    /// JSON; empty for none.
+    /// Names, in lower case, and values of the fields.
+    pub fields: Vec<(&'static str, String)>,
+    /// The octets; empty for none.
     pub body: Vec<u8>,
-    /// Seconds after which the caller may try again.
-    pub retry_after: Option<u32>,
 }
 
 impl Answer {
@@ -23,8 +23,8 @@ impl Answer {
     #[must_use]
     pub fn json(status: u16, body: &impl Serialize) -> Self {
         match serde_json::to_vec(body) {
-            Ok(body) => Self { status, body, retry_after: None },
-            Err(_) => Self { status: 500, body: Vec::new(), retry_after: None },
+            Ok(body) => Self { status, fields: vec![("content-type", "application/json".to_owned())], body },
+            Err(_) => Self { status: 500, fields: Vec::new(), body: Vec::new() },
         }
     }
 
@@ -37,7 +37,13 @@ impl Answer {
     /// 503: nothing was done, and the same request may be sent again.
     #[must_use]
     pub fn unavailable(message: &str) -> Self {
-        Self { retry_after: Some(5), ..Self::error(503, "unavailable", message) }
+        Self::error(503, "unavailable", message).retry_after(Some(5))
+    }
+
+    /// Says after how many seconds the caller may try again.
+    fn retry_after(mut self, seconds: Option<u32>) -> Self {
+        self.fields.extend(seconds.map(|seconds| ("retry-after", seconds.to_string())));
+        self
     }
 
     /// What is wrong with a request.
@@ -72,7 +78,7 @@ impl Answer {
             _ => match serde_json::from_slice::<Value>(body) {
                 Ok(Value::Object(error)) => {
                     let body = Value::Object(in_place(error, &hand_off));
-                    Self { retry_after, ..Self::json(status, &body) }
+                    Self::json(status, &body).retry_after(retry_after)
                 }
                 _ => Self::unavailable("the core is not available now, try again"),
             },

@@ -2,16 +2,22 @@
 
 use sha2::{Digest, Sha256};
 
-/// What the gateway needs to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
+/// Gives the value of an environment variable. Each route reads the variables that it needs: a gateway
+/// that only redirects has no API keys.
+pub type Variables<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
+/// The core relay.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Relay {
     /// `RELEVO_RELAY_URL`: the core's API, without a slash at the end.
-    pub relay_url: String,
+    pub url: String,
     /// `RELEVO_RELAY_TOKEN`: a key of the core with the scope `relay`.
-    pub relay_token: String,
-    /// `RELEVO_API_KEYS`: SHA-256 of the keys that callers show.
-    pub api_keys: Vec<[u8; 32]>,
+    pub token: String,
 }
+
+/// `RELEVO_API_KEYS`: SHA-256 of the keys that callers show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKeys(Vec<[u8; 32]>);
 
 /// A variable that is missing or wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,30 +29,40 @@ pub struct ConfigError {
     pub reason: String,
 }
 
-impl Config {
-    /// Reads the settings from `variable`, which returns the value of an environment variable.
+impl std::fmt::Debug for Relay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Relay").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl Relay {
+    /// Reads the two variables.
     ///
     /// # Errors
-    /// The first variable that is missing or wrong. No value is in the error.
-    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let needed = |name: &'static str, what: &str| {
-            let value = variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-            value.ok_or_else(|| ConfigError { variable: name, reason: format!("is not set: {what}") })
-        };
-        let relay_url = needed("RELEVO_RELAY_URL", "the URL of the core's API")?;
-        let is_http = relay_url.starts_with("https://") || relay_url.starts_with("http://");
-        if !is_http || relay_url.contains(['?', '#', ' ']) {
+    /// The first that is missing or wrong. No value is in the error.
+    pub fn read(variables: &Variables<'_>) -> Result<Self, ConfigError> {
+        let url = needed(variables, "RELEVO_RELAY_URL", "the URL of the core's API")?;
+        let is_http = url.starts_with("https://") || url.starts_with("http://");
+        if !is_http || url.contains(['?', '#', ' ']) {
             let reason = "is not an http or https URL without query".to_owned();
             return Err(ConfigError { variable: "RELEVO_RELAY_URL", reason });
         }
-        let relay_token = needed("RELEVO_RELAY_TOKEN", "an API key of the core with the scope `relay`")?;
-        let listed = needed("RELEVO_API_KEYS", "`sha256:HEX` of each key of your callers, by commas")?;
-        let api_keys = listed.split([',', ' ']).filter(|entry| !entry.is_empty()).map(hash);
-        Ok(Self {
-            relay_url: relay_url.trim_end_matches('/').to_owned(),
-            relay_token,
-            api_keys: api_keys.collect::<Result<_, _>>()?,
-        })
+        let what = "an API key of the core with the scope `relay`";
+        let token = needed(variables, "RELEVO_RELAY_TOKEN", what)?;
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), token })
+    }
+}
+
+impl ApiKeys {
+    /// Reads the variable.
+    ///
+    /// # Errors
+    /// It is missing, or an entry is not a hash. No value is in the error.
+    pub fn read(variables: &Variables<'_>) -> Result<Self, ConfigError> {
+        let what = "`sha256:HEX` of each key of your callers, by commas";
+        let listed = needed(variables, "RELEVO_API_KEYS", what)?;
+        let entries = listed.split([',', ' ']).filter(|entry| !entry.is_empty());
+        Ok(Self(entries.map(hash).collect::<Result<_, _>>()?))
     }
 
     /// Returns true if `authorization` is `Bearer` and a key of ours. What is compared is the hash of
@@ -55,8 +71,13 @@ impl Config {
     pub fn allows(&self, authorization: &[u8]) -> bool {
         let Some((scheme, key)) = authorization.split_at_checked(7) else { return false };
         let hash: [u8; 32] = Sha256::digest(key.trim_ascii()).into();
-        scheme.eq_ignore_ascii_case(b"bearer ") && self.api_keys.contains(&hash)
+        scheme.eq_ignore_ascii_case(b"bearer ") && self.0.contains(&hash)
     }
+}
+
+fn needed(variables: &Variables<'_>, variable: &'static str, what: &str) -> Result<String, ConfigError> {
+    let value = variables(variable).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+    value.ok_or_else(|| ConfigError { variable, reason: format!("is not set: {what}") })
 }
 
 fn hash(entry: &str) -> Result<[u8; 32], ConfigError> {
@@ -70,9 +91,9 @@ fn hash(entry: &str) -> Result<[u8; 32], ConfigError> {
 mod tests {
     use super::*;
 
-    fn read(changed: &[(&str, Option<&str>)]) -> Result<Config, ConfigError> {
+    fn read(changed: &[(&str, Option<&str>)]) -> Result<(Relay, ApiKeys), ConfigError> {
         let hash = format!("sha256:{}", relevo_mailkit::hex::encode(&Sha256::digest("rv_one")));
-        Config::read(|name| {
+        let variables = |name: &str| {
             if let Some((_, value)) = changed.iter().find(|(changed, _)| *changed == name) {
                 return value.map(str::to_owned);
             }
@@ -82,16 +103,18 @@ mod tests {
                 "RELEVO_API_KEYS" => format!("{hash}, sha256:{}", "00".repeat(32)),
                 _ => return None,
             })
-        })
+        };
+        Ok((Relay::read(&variables)?, ApiKeys::read(&variables)?))
     }
 
     #[test]
     fn callers_are_known_by_the_hashes_of_their_keys() {
-        let config = read(&[]).expect("it is valid");
-        assert_eq!((config.relay_url.as_str(), config.api_keys.len()), ("https://core.example.com", 2));
-        assert!(config.allows(b"Bearer rv_one") && config.allows(b"bearer  rv_one "));
-        for wrong in ["Bearer rv_two", "Basic rv_one", "rv_one", "", "Bearer ", "Bearér rv_one"] {
-            assert!(!config.allows(wrong.as_bytes()), "{wrong}");
+        let (relay, keys) = read(&[]).expect("it is valid");
+        assert_eq!((relay.url.as_str(), keys.0.len()), ("https://core.example.com", 2));
+        assert!(!format!("{relay:?}").contains("rv_token"));
+        assert!(keys.allows(b"Bearer rv_one") && keys.allows(b"bearer  rv_one "));
+        for wrong in ["Bearer rv_two", "Basic rv_one", "rv_one", "", "Bearer ", "Bear\u{e9}r rv_one"] {
+            assert!(!keys.allows(wrong.as_bytes()), "{wrong}");
         }
     }
 

@@ -1,0 +1,60 @@
+//! The client of the core: bounded answers, and no secret in a log.
+
+use futures::StreamExt;
+use spin_sdk::http::{IncomingResponse, Method, Request};
+
+use crate::answer::Answer;
+use crate::config::Relay;
+
+/// Octets of an answer of the core.
+const MAX_ANSWER: usize = 16 << 20;
+
+/// What the core answered.
+pub(super) struct CoreAnswer {
+    pub(super) status: u16,
+    /// Seconds of `Retry-After`.
+    pub(super) retry_after: Option<u32>,
+    pub(super) body: Vec<u8>,
+}
+
+/// Asks the core. `path` begins with a slash; a body is JSON.
+///
+/// # Errors
+/// 503 for the caller: the core does not answer, or its answer broke off. Whether it did what was asked
+/// is then not known.
+pub(super) async fn ask(
+    relay: &Relay,
+    (method, path): (Method, &str),
+    fields: &[(&str, &str)],
+    body: Vec<u8>,
+) -> Result<CoreAnswer, Answer> {
+    let mut builder = Request::builder();
+    builder.method(method).uri(format!("{}{path}", relay.url));
+    builder.header("authorization", format!("Bearer {}", relay.token));
+    if !body.is_empty() {
+        builder.header("content-type", "application/json");
+    }
+    for (name, value) in fields {
+        builder.header(*name, *value);
+    }
+    let request = builder.body(body).build();
+    let response: IncomingResponse = spin_sdk::http::send(request).await.map_err(|error| {
+        eprintln!("the core does not answer: {error}");
+        Answer::unavailable("the core does not answer, try again")
+    })?;
+    let status = response.status();
+    let retry_after = response.headers().get(&"retry-after".to_owned()).into_iter().next();
+    let retry_after = retry_after.and_then(|value| std::str::from_utf8(&value).ok()?.parse().ok());
+    let mut body = Vec::new();
+    let mut stream = std::pin::pin!(response.take_body_stream());
+    while let Some(chunk) = stream.next().await {
+        match chunk {
+            Ok(chunk) if body.len() + chunk.len() <= MAX_ANSWER => body.extend(chunk),
+            _ => {
+                let message = "the core's answer broke off, try again with the same idempotency key";
+                return Err(Answer::unavailable(message));
+            }
+        }
+    }
+    Ok(CoreAnswer { status, retry_after, body })
+}

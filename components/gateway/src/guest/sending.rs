@@ -1,0 +1,60 @@
+//! `POST /emails` and `POST /emails/batch`.
+
+use sha2::{Digest, Sha256};
+use spin_sdk::http::{IncomingRequest, Method};
+
+use super::core::{self, CoreAnswer};
+use super::imports::{Host, Import};
+use super::{bounded, config, field};
+use crate::answer::Answer;
+use crate::config::Relay;
+use crate::emails::{self, HandOff};
+
+/// Makes the messages of a request and hands them to the core.
+pub(super) async fn send(request: IncomingRequest, path: &str) -> Result<Answer, Answer> {
+    let relay = config(Relay::read)?;
+    super::authorize(&request)?;
+    let key = field(&request, "idempotency-key").map(idempotency_key).transpose()?;
+    let permissive = is_permissive(&request)?;
+    let body = bounded(request).await?;
+    let hand_off = match path {
+        "/emails" => emails::single(&body, &Import, &Host),
+        _ => emails::many(&body, permissive, &Import, &Host),
+    };
+    let hand_off = hand_off.map_err(|invalid| Answer::invalid(&invalid))?;
+    let digest = Sha256::new().chain_update(path).chain_update([u8::from(permissive)]).chain_update(&body);
+    drop(body);
+    let digest = relevo_mailkit::hex::encode(&digest.finalize());
+    hand_over(&relay, hand_off, key.as_deref().map(|key| (key, &*digest))).await
+}
+
+fn is_permissive(request: &IncomingRequest) -> Result<bool, Answer> {
+    match field(request, "x-batch-validation").as_deref() {
+        None | Some(b"strict") => Ok(false),
+        Some(b"permissive") => Ok(true),
+        Some(_) => {
+            let message = "must be `strict` or `permissive`";
+            Err(Answer::invalid(&relevo_api::InvalidRequest::field("x-batch-validation", message)))
+        }
+    }
+}
+
+fn idempotency_key(value: Vec<u8>) -> Result<String, Answer> {
+    let key = String::from_utf8(value).ok().filter(|key| relevo_api::check::idempotency_key(key).is_ok());
+    key.ok_or_else(|| {
+        let message = "the idempotency key must have 1 to 256 printable ASCII characters";
+        Answer::error(400, "invalid_idempotency_key", message)
+    })
+}
+
+/// Hands finished messages to the core. `key` is the idempotency key, with the digest of what it stands
+/// for.
+async fn hand_over(relay: &Relay, hand_off: HandOff, key: Option<(&str, &str)>) -> Result<Answer, Answer> {
+    let body = serde_json::to_vec(&hand_off.request)
+        .map_err(|_| Answer::unavailable("the messages cannot be encoded"))?;
+    let fields = key.map(|(key, digest)| [("idempotency-key", key), ("x-relevo-digest", digest)]);
+    let fields = fields.iter().flatten().copied().collect::<Vec<_>>();
+    let CoreAnswer { status, retry_after, body } =
+        core::ask(relay, (Method::Post, "/relay"), &fields, body).await?;
+    Ok(Answer::of_core(status, &body, retry_after, hand_off))
+}
