@@ -1,13 +1,18 @@
 //! The client of the core: bounded answers, and no secret in a log.
 
+use std::time::Duration;
+
 use futures::StreamExt;
 use spin_sdk::http::{IncomingResponse, Method, Request};
 
+use super::deadline::within;
 use crate::answer::Answer;
 use crate::config::Relay;
 
 /// Octets of an answer of the core.
 const MAX_ANSWER: usize = 16 << 20;
+/// Time for the core to answer whole. A platform may allow less.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
 
 /// What the core answered.
 pub(super) struct CoreAnswer {
@@ -20,8 +25,8 @@ pub(super) struct CoreAnswer {
 /// Asks the core. `path` begins with a slash; a body is JSON.
 ///
 /// # Errors
-/// 503 for the caller: the core does not answer, or its answer broke off. Whether it did what was asked
-/// is then not known.
+/// 503 for the caller: the core does not answer in time, or its answer broke off. Whether it did what was
+/// asked is then not known.
 pub(super) async fn ask(
     relay: &Relay,
     (method, path): (Method, &str),
@@ -38,6 +43,14 @@ pub(super) async fn ask(
         builder.header(*name, *value);
     }
     let request = builder.body(body).build();
+    let silent = || {
+        eprintln!("the core does not answer in {} seconds", ANSWER_TIME.as_secs());
+        Answer::unavailable("the core does not answer, try again")
+    };
+    within(ANSWER_TIME, exchange(request)).await.ok_or_else(silent)?
+}
+
+async fn exchange(request: Request) -> Result<CoreAnswer, Answer> {
     let response: IncomingResponse = spin_sdk::http::send(request).await.map_err(|error| {
         eprintln!("the core does not answer: {error}");
         Answer::unavailable("the core does not answer, try again")

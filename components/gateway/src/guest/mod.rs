@@ -7,11 +7,13 @@
 )]
 
 mod core;
+mod deadline;
 mod imports;
 mod sending;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use spin_sdk::http::{Fields, IncomingRequest, Method, OutgoingResponse, ResponseOutparam};
@@ -26,6 +28,8 @@ mod bindings {
 
 /// Octets of a body. An instance holds a request with all that is made of it.
 const MAX_BODY: usize = 8 << 20;
+/// Time for a body to come.
+const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// What a request gets, and what is still to be done once its caller has it.
 struct Reply {
@@ -110,8 +114,13 @@ fn field(request: &IncomingRequest, name: &str) -> Option<Vec<u8>> {
     request.headers().get(&name.to_owned()).into_iter().next()
 }
 
-/// The body, read no further than it may be long.
+/// The body, read no further than it may be long, and for no longer than it may take.
 async fn bounded(request: IncomingRequest) -> Result<Vec<u8>, Answer> {
+    let late = || Answer::error(408, "request_timeout", "the body did not come in 30 seconds");
+    deadline::within(BODY_TIME, read(request)).await.ok_or_else(late)?
+}
+
+async fn read(request: IncomingRequest) -> Result<Vec<u8>, Answer> {
     let cut = || Answer::error(400, "bad_request", "the body broke off");
     let mut body = Vec::new();
     let mut stream = std::pin::pin!(request.into_body_stream());
