@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::message::MessageContent;
 use crate::problem::Problem;
+use crate::template::{StoredTemplate, line_of, main_source, source_problem, within_request};
 
 /// The variable that every rendering has.
 pub const UNSUBSCRIBE: &str = "unsubscribe_url";
@@ -32,13 +33,37 @@ pub struct RenderCall {
     pub variables: Map<String, Value>,
     /// A subject that is no template.
     subject: Option<String>,
+    origin: SourceOrigin,
+}
+
+/// Where the sources of a rendering come from: decides how their mistakes are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SourceOrigin {
+    /// `subject`, `html` and `text` of the request.
+    Request,
+    /// A stored template, with the source that takes most of the time.
+    Stored(&'static str),
 }
 
 impl RenderCall {
-    /// A call for the sources of a template.
+    /// A call for the sources of a request.
     #[must_use]
     pub fn new(source: TemplateSource, variables: Map<String, Value>) -> Self {
-        Self { source, variables: with_unsubscribe(variables), subject: None }
+        let variables = with_unsubscribe(variables);
+        Self { source, variables, subject: None, origin: SourceOrigin::Request }
+    }
+
+    /// A call for a stored template. `subject` is in place of its own, a template like that one.
+    #[must_use]
+    pub fn stored(template: &StoredTemplate, variables: &Map<String, Value>, subject: Option<&str>) -> Self {
+        let mut source = template.source.clone();
+        if let Some(subject) = subject {
+            subject.clone_into(&mut source.subject);
+        }
+        let mut all = template.fallbacks.clone();
+        all.extend(variables.clone());
+        let origin = SourceOrigin::Stored(main_source(&source));
+        Self { source, variables: with_unsubscribe(all), subject: None, origin }
     }
 
     /// The values as JSON text, as `template.render` takes them.
@@ -55,17 +80,39 @@ impl RenderCall {
             None => rendered,
         }
     }
+
+    /// The mistake that `template.render` found; `variables` is where the variables stand in the
+    /// request.
+    #[must_use]
+    pub fn problem(&self, error: &TemplateError, variables: &str) -> Problem {
+        match self.origin {
+            SourceOrigin::Request => render_problem(error, variables),
+            SourceOrigin::Stored(_) => within_request(source_problem(error), variables),
+        }
+    }
+
+    /// The mistake of sources that ask too much of the sandbox, which `message` says.
+    #[must_use]
+    pub fn too_expensive(&self, message: &str) -> Problem {
+        match self.origin {
+            SourceOrigin::Request => Problem::new("html", message),
+            SourceOrigin::Stored(place) => within_request(Problem::new(place, message), "template.variables"),
+        }
+    }
 }
 
-/// How the content of a message is made; none for a stored template, which has to be fetched first.
+/// How the content of a message is made. `stored` is the template that it names; none if that is
+/// missing, which has to be fetched first.
 #[must_use]
-pub fn rendering(content: &MessageContent) -> Option<Rendering> {
+pub fn rendering(content: &MessageContent, stored: Option<&StoredTemplate>) -> Option<Rendering> {
     match content {
         MessageContent::Literal(source) => Some(literal(source)),
         MessageContent::Inline(source, variables) => {
             Some(Rendering::Call(RenderCall::new(source.clone(), variables.clone())))
         }
-        MessageContent::Stored { .. } => None,
+        MessageContent::Stored { variables, subject, .. } => {
+            Some(Rendering::Call(RenderCall::stored(stored?, variables, subject.as_deref())))
+        }
     }
 }
 
@@ -79,7 +126,8 @@ fn literal(source: &TemplateSource) -> Rendering {
     let html = source.html.clone().unwrap_or_default();
     let variables = Map::from_iter([("html".to_owned(), Value::String(html))]);
     let whole = TemplateSource { html: Some("{{ html|safe }}".to_owned()), ..TemplateSource::default() };
-    Rendering::Call(RenderCall { source: whole, variables, subject: Some(subject) })
+    let (subject, origin) = (Some(subject), SourceOrigin::Request);
+    Rendering::Call(RenderCall { source: whole, variables, subject, origin })
 }
 
 /// The variables with `unsubscribe_url`, unless the caller gives one.
@@ -101,13 +149,8 @@ pub fn dead_link(content: &Rendered, can_leave: bool) -> Option<Problem> {
 }
 
 /// The mistake that `template.render` found; `variables` is where the variables stand in the request.
-#[must_use]
-pub fn render_problem(error: &TemplateError, variables: &str) -> Problem {
-    let place = match (error.line, error.column) {
-        (Some(line), Some(column)) => format!(" (line {line}, column {column})"),
-        (Some(line), None) => format!(" (line {line})"),
-        _ => String::new(),
-    };
+fn render_problem(error: &TemplateError, variables: &str) -> Problem {
+    let place = line_of(error);
     match &error.path {
         Some(path) => Problem::new(
             format!("{variables}.{path}"),
@@ -143,11 +186,11 @@ mod tests {
 
     #[test]
     fn literal_content_is_never_a_template() {
-        let both = rendering(&MessageContent::Literal(source(Some("{{ a }}"), Some("{{ b }}"))));
+        let both = rendering(&MessageContent::Literal(source(Some("{{ a }}"), Some("{{ b }}"))), None);
         let expected =
             Rendered { subject: "{{ s }}".into(), html: Some("{{ a }}".into()), text: "{{ b }}".into() };
         assert_eq!(both, Some(Rendering::Ready(expected)));
-        let html = rendering(&MessageContent::Literal(source(Some("{{ a }}"), None)));
+        let html = rendering(&MessageContent::Literal(source(Some("{{ a }}"), None)), None);
         let Some(Rendering::Call(call)) = html else { panic!("a text is made from the HTML") };
         assert_eq!(call.variables["html"], "{{ a }}");
         let made = Rendered { subject: String::new(), html: Some("x".into()), text: "x".into() };
@@ -157,10 +200,31 @@ mod tests {
     #[test]
     fn a_template_has_a_link_to_leave() {
         let inline = MessageContent::Inline(source(None, Some("{{ unsubscribe_url }}")), Map::new());
-        let Some(Rendering::Call(call)) = rendering(&inline) else { panic!("it is rendered") };
+        let Some(Rendering::Call(call)) = rendering(&inline, None) else { panic!("it is rendered") };
         assert_eq!(call.variables[UNSUBSCRIBE], PLACEHOLDER);
         let given = with_unsubscribe(Map::from_iter([(UNSUBSCRIBE.to_owned(), "mine".into())]));
         assert_eq!(given[UNSUBSCRIBE], "mine");
+    }
+
+    #[test]
+    fn a_stored_template_has_its_fallbacks_and_its_own_words() {
+        let stored = StoredTemplate {
+            id: "t1".into(),
+            version: 2,
+            source: source(None, Some("{{ a }}")),
+            fallbacks: Map::from_iter([("a".to_owned(), 1.into()), ("b".to_owned(), 2.into())]),
+        };
+        let variables = Map::from_iter([("a".to_owned(), Value::Null)]);
+        let content = MessageContent::Stored { id: "welcome".into(), variables, subject: Some("own".into()) };
+        assert_eq!(rendering(&content, None), None);
+        let Some(Rendering::Call(call)) = rendering(&content, Some(&stored)) else { panic!("a call") };
+        assert_eq!((&call.variables["a"], &call.variables["b"]), (&Value::Null, &2.into()));
+        assert_eq!(
+            (call.source.subject.as_str(), &call.variables[UNSUBSCRIBE]),
+            ("own", &PLACEHOLDER.into())
+        );
+        let problem = call.too_expensive("takes too long");
+        assert_eq!(problem, Problem::new("template.id", "`text` of the template: takes too long"));
     }
 
     #[test]

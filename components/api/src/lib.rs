@@ -8,6 +8,7 @@
 //! * [`headers`]: the same options as header fields of a message that came by SMTP.
 //! * [`message`]: the messages that a request asks for, ready for the `template` component.
 //! * [`content`]: the calls of `template` that make their content.
+//! * [`template`]: stored templates as a rendering needs them, and `POST /render`.
 //! * [`relay`]: messages that were built elsewhere, the body of `POST /relay`.
 //!
 //! Pure: no clock, no randomness, no IO. Times and ids are arguments.
@@ -27,6 +28,7 @@ pub mod request;
 pub mod schedule;
 #[cfg(feature = "schema")]
 pub mod schema;
+pub mod template;
 
 pub use answer::{BatchAnswer, EmailAnswer, RecipientAnswer, RecipientStatus};
 pub use batch::CheckedBatch;

@@ -231,14 +231,15 @@ fn render(
     if let (MessageContent::Literal(_), Some(rendered)) = (&message.content, &literal) {
         return Ok(rendered.clone());
     }
-    let rendering = content::rendering(&message.content).ok_or_else(|| {
+    let rendering = content::rendering(&message.content, None).ok_or_else(|| {
         Problem::new("template", "a stored template is rendered by the core only: send there")
     })?;
     let rendered = match rendering {
         Rendering::Ready(rendered) => rendered,
         Rendering::Call(call) => {
             let rendered = template.render(call.source.clone(), &call.variables_json(), content::LIMITS);
-            call.finish(rendered.map_err(|error| content::render_problem(&error, &message.variables_param))?)
+            let rendered = rendered.map_err(|error| call.problem(&error, &message.variables_param))?;
+            call.finish(rendered)
         }
     };
     if matches!(message.content, MessageContent::Literal(_)) {

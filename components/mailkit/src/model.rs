@@ -388,6 +388,7 @@ pub struct SignatureVerdict {
 
 /// `template.source`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TemplateSource {
     /// MiniJinja.
     pub subject: String,
@@ -403,6 +404,7 @@ pub struct TemplateSource {
 
 /// `template.partial`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default)]
 pub struct TemplatePartial {
     /// As others name it.

@@ -62,6 +62,16 @@ pub trait IdSource: Send + Sync {
     /// # Errors
     /// The system gives no randomness.
     fn item_id(&self, now: Millis) -> io::Result<ItemId>;
+
+    /// Unguessable octets.
+    ///
+    /// # Errors
+    /// The system gives no randomness.
+    fn random(&self) -> io::Result<[u8; 16]> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|e| io::Error::other(e.to_string()))?;
+        Ok(random)
+    }
 }
 
 /// Ids from the system's randomness.

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use relevo_mailkit::model::{Rendered, TemplateError, TemplateLimits, TemplateSource};
+use relevo_api::Problem;
+use relevo_api::content::{LIMITS, RenderCall};
+use relevo_api::template::{StoredTemplate, main_source, source_problem, within_request};
+use relevo_mailkit::model::{Rendered, TemplateError, TemplateSource};
 use relevo_mailkit::source::Source;
 use relevo_runtime::{Fault, FaultKind};
 use relevo_store::{ControlStoreError, TemplateStore};
@@ -17,14 +20,6 @@ use crate::sandbox::{Sandbox, WorkClass};
 
 mod partials;
 
-/// The variable that every rendering has.
-pub(crate) const UNSUBSCRIBE: &str = "unsubscribe_url";
-/// The URL that `unsubscribe_url` has in a rendering: each recipient's copy gets its own in this
-/// place.
-pub(crate) const UNSUBSCRIBE_URL: &str = "https://unsubscribe.invalid/";
-/// Bounds of a rendering. A mail is far below them.
-pub(crate) const LIMITS: TemplateLimits =
-    TemplateLimits { max_output: 2 << 20, max_steps: 1_000_000, max_depth: 64 };
 /// Octets of the content of a template, as JSON.
 const MAX_CONTENT: usize = 2 << 20;
 /// Templates of a tenant.
@@ -52,6 +47,20 @@ pub enum TemplateRefusal {
     /// The store or the sandbox failed. The log has the details.
     #[error("templates are not available now, try again later")]
     Unavailable,
+}
+
+impl TemplateRefusal {
+    /// The same refusal in a request that names the template at `template.id`, with the variables for
+    /// it at `variables`.
+    #[must_use]
+    pub fn within_request(self, variables: &str) -> Self {
+        let Problem { param, message } = match self {
+            Self::Invalid { param, message } => within_request(Problem::new(param, message), variables),
+            Self::NotFound(message) | Self::Conflict(message) => Problem::new("template.id", message),
+            Self::Unavailable => return self,
+        };
+        Self::Invalid { param, message }
+    }
 }
 
 impl From<ControlStoreError> for TemplateRefusal {
@@ -145,6 +154,28 @@ impl Templates {
             return Err(TemplateRefusal::NotFound(reason));
         }
         self.version(tenant, &template.id, template.published).await
+    }
+
+    /// What a rendering of a version needs: the published one, or the one that is asked for by its
+    /// number.
+    ///
+    /// # Errors
+    /// There is no such template or version, it was never published, or a template that it names is
+    /// missing.
+    pub async fn stored(
+        &self,
+        tenant: &str,
+        name: &str,
+        version: Option<i64>,
+    ) -> Result<StoredTemplate, TemplateRefusal> {
+        let found = self.find(tenant, name).await?;
+        let version = match version {
+            Some(number) => self.version(tenant, &found.id, Some(number)).await?,
+            None => self.published(tenant, &found.id).await?,
+        };
+        let Loaded { source, .. } = self.load(tenant, &Known::default(), &version.content).await?;
+        let fallbacks = fallbacks(&version.content);
+        Ok(StoredTemplate { id: found.id, version: version.number, source, fallbacks })
     }
 
     /// Stores a new template with its first version, not yet published.
@@ -250,46 +281,26 @@ impl Templates {
         content: &TemplateContent,
         variables: Map<String, Value>,
     ) -> Result<Rendered, TemplateRefusal> {
-        let loaded = self.with_partials(tenant, content).await?;
-        self.render_loaded(tenant, content, loaded, variables).await
+        let Loaded { source, .. } = self.load(tenant, &Known::default(), content).await?;
+        let stored = StoredTemplate { source, fallbacks: fallbacks(content), ..StoredTemplate::default() };
+        self.render_stored(tenant, &stored, &variables, None).await
     }
 
-    /// The sources with the templates that they name, for [`Self::render_loaded`].
-    ///
-    /// # Errors
-    /// One that is named is missing.
-    pub async fn with_partials(
-        &self,
-        tenant: &str,
-        content: &TemplateContent,
-    ) -> Result<TemplateSource, TemplateRefusal> {
-        self.load(tenant, &Known::default(), content).await.map(|Loaded { source, .. }| source)
-    }
-
-    /// As [`Self::render`], with what [`Self::with_partials`] loaded: for many renderings of one
-    /// content.
+    /// As [`Self::render`], with what [`Self::stored`] returned. `subject` is in place of the
+    /// template's.
     ///
     /// # Errors
     /// As for [`Self::render`].
-    pub async fn render_loaded(
+    pub async fn render_stored(
         &self,
         tenant: &str,
-        content: &TemplateContent,
-        loaded: TemplateSource,
-        mut variables: Map<String, Value>,
+        template: &StoredTemplate,
+        variables: &Map<String, Value>,
+        subject: Option<&str>,
     ) -> Result<Rendered, TemplateRefusal> {
-        for variable in &content.variables {
-            if let (false, Some(fallback)) = (variables.contains_key(&variable.key), &variable.fallback_value)
-            {
-                variables.insert(variable.key.clone(), fallback.clone());
-            }
-        }
-        let place = match content {
-            TemplateContent { html: Some(_), .. } => "html",
-            TemplateContent { mjml: Some(_), .. } => "mjml",
-            _ => "text",
-        };
-        self.try_render(tenant, place, loaded, variables).await?.map_err(|error| refusal(&error))
+        let call = RenderCall::stored(template, variables, subject);
+        let place = main_source(&call.source);
+        self.try_render(tenant, place, call).await?.map_err(|error| refusal(&error))
     }
 
     /// Sees that every source can be rendered, as far as that can be told without variables. Each
@@ -316,7 +327,7 @@ impl Templates {
         let loaded = self.load(tenant, root, content).await?;
         for (place, alone) in each_alone(content) {
             let alone = TemplateSource { partials: loaded.source.partials.clone(), ..alone };
-            match self.try_render(tenant, place, alone, Map::new()).await? {
+            match self.try_render(tenant, place, RenderCall::new(alone, Map::new())).await? {
                 // Values decide about everything but the syntax.
                 Err(error)
                     if matches!(
@@ -337,14 +348,12 @@ impl Templates {
         &self,
         tenant: &str,
         place: &'static str,
-        source: TemplateSource,
-        mut variables: Map<String, Value>,
+        call: RenderCall,
     ) -> Result<Result<Rendered, TemplateError>, TemplateRefusal> {
-        variables.entry(UNSUBSCRIBE).or_insert_with(|| UNSUBSCRIBE_URL.into());
-        let variables = Value::Object(variables).to_string();
+        let variables = call.variables_json();
         let nothing: Arc<dyn Source> = Arc::new(Vec::new());
         let render = self.sandbox.run(WorkClass::Accept, tenant, &nothing, move |stages, _| {
-            stages.render(source, &variables, LIMITS)
+            stages.render(call.source, &variables, LIMITS)
         });
         render.await.map_err(|fault| {
             warn!(tenant, %fault, "a template could not be rendered");
@@ -366,6 +375,12 @@ pub(crate) fn too_expensive(fault: &Fault) -> Option<&'static str> {
         FaultKind::Stack => Some("is nested too deep to render"),
         _ => None,
     }
+}
+
+/// The values that variables have where none are given.
+fn fallbacks(content: &TemplateContent) -> Map<String, Value> {
+    let all = content.variables.iter();
+    all.filter_map(|variable| Some((variable.key.clone(), variable.fallback_value.clone()?))).collect()
 }
 
 fn source(content: &TemplateContent) -> TemplateSource {
@@ -414,22 +429,6 @@ fn depends_on_values(error: &TemplateError) -> bool {
 }
 
 fn refusal(error: &TemplateError) -> TemplateRefusal {
-    let place = match (error.line, error.column) {
-        (Some(line), Some(column)) => format!(" (line {line}, column {column})"),
-        (Some(line), None) => format!(" (line {line})"),
-        _ => String::new(),
-    };
-    match &error.path {
-        Some(path) => TemplateRefusal::Invalid {
-            param: format!("variables.{path}"),
-            message: format!(
-                "the template uses this variable in its {}{place}, and it is not given",
-                error.template
-            ),
-        },
-        None => TemplateRefusal::Invalid {
-            param: error.template.clone(),
-            message: format!("{}{place}", error.message),
-        },
-    }
+    let Problem { param, message } = source_problem(error);
+    TemplateRefusal::Invalid { param, message }
 }

@@ -1,7 +1,6 @@
 //! Why a request is not accepted.
 
 use relevo_api::Problem;
-use relevo_mailkit::model::TemplateError;
 use relevo_queue::StoreError;
 use serde::Serialize;
 
@@ -93,33 +92,11 @@ impl SendRefusal {
         }
     }
 
-    /// The mistake of a template of the request; `variables` is where its variables stand.
-    pub(super) fn of_template(error: &TemplateError, variables: &str) -> Self {
-        let place = match (error.line, error.column) {
-            (Some(line), Some(column)) => format!(" (line {line}, column {column})"),
-            (Some(line), None) => format!(" (line {line})"),
-            _ => String::new(),
-        };
-        match &error.path {
-            Some(path) => Self::invalid(
-                format!("{variables}.{path}"),
-                format!("`{}` uses this variable{place}, and it is not given", error.template),
-            ),
-            None => Self::invalid(error.template.clone(), format!("{}{place}", error.message)),
-        }
-    }
-
     /// The mistake of a stored template.
     pub(super) fn of_stored_template(refusal: TemplateRefusal, variables: &str) -> Self {
-        match refusal {
-            TemplateRefusal::Invalid { param, message } => match param.strip_prefix("variables.") {
-                Some(path) => Self::invalid(format!("{variables}.{path}"), message),
-                None => Self::invalid("template.id", format!("`{param}` of the template: {message}")),
-            },
-            TemplateRefusal::NotFound(message) | TemplateRefusal::Conflict(message) => {
-                Self::invalid("template.id", message)
-            }
-            TemplateRefusal::Unavailable => Self::Unavailable,
+        match refusal.within_request(variables) {
+            TemplateRefusal::Invalid { param, message } => Self::invalid(param, message),
+            _ => Self::Unavailable,
         }
     }
 }
