@@ -138,3 +138,82 @@ fn a_key_for_the_edge_hands_over_and_nothing_else() {
     let taken = ask("POST", "/relay", &json!({"emails": [{"messages": [message]}]}));
     assert_eq!(taken.status, 202, "{}", taken.json());
 }
+
+#[test]
+fn a_key_for_the_edge_reads_what_may_be_sent() {
+    let (_sink, relay) = relay();
+    let (_, made) = relay.call("POST", "/api-keys", &json!({"name": "edge", "scopes": ["relay"]}));
+    let token = made["token"].as_str().unwrap().to_owned();
+    let host = relay.http.to_string();
+    let ask = |path: &str, known: &str| {
+        let fields = [("If-None-Match", known)];
+        request_with(relay.http, &host, ("GET", path), Some(&token), &fields, "")
+    };
+    let stored = |fields: &Value| {
+        let (status, made) = relay.call("POST", "/templates", fields);
+        assert_eq!(status, 201, "{made}");
+        made["id"].as_str().unwrap().to_owned()
+    };
+    let publish = |name: &str| {
+        let (status, answer) = relay.call("POST", &format!("/templates/{name}/publish"), &json!({}));
+        assert_eq!(status, 200, "{answer}");
+    };
+    stored(&json!({"name": "hello", "alias": "hello", "html": "Hello {{ name }}"}));
+    publish("hello");
+    let id = stored(&json!({
+        "name": "Welcome", "alias": "welcome", "subject": "Welcome", "html": "<p>{% include 'hello' %}</p>",
+        "variables": [{"key": "name", "type": "string", "fallback_value": "there"}, {"key": "x", "type": "string"}],
+    }));
+    // A draft is not for sending, unless it is asked for.
+    let draft = ask("/relay/templates/welcome", "");
+    assert_eq!(draft.status, 404, "{}", draft.json());
+    assert_eq!(ask("/relay/templates/welcome?version=1", "").json()["version"], 1);
+    assert_eq!(ask("/relay/templates/welcome?version=2", "").status, 404);
+    assert_eq!(ask("/relay/templates/welcome?versio=2", "").status, 422);
+    publish("welcome");
+    let first = ask("/relay/templates/welcome", "");
+    let tag = first.field("etag").unwrap().to_owned();
+    let partial =
+        json!({"name": "hello", "subject": "", "html": "Hello {{ name }}", "mjml": null, "text": null});
+    let source = json!({
+        "subject": "Welcome", "html": "<p>{% include 'hello' %}</p>", "mjml": null, "text": null, "partials": [partial],
+    });
+    let expected = json!({"id": id, "version": 1, "source": source, "fallbacks": {"name": "there"}});
+    assert_eq!(first.json(), expected);
+    let same = ask(&format!("/relay/templates/{id}"), &tag);
+    assert_eq!((same.status, same.field("etag")), (304, Some(tag.as_str())));
+
+    // What it names is a part of it.
+    let (status, _) = relay.call("PATCH", "/templates/hello", &json!({"html": "Dear {{ name }}"}));
+    assert_eq!((status, ask("/relay/templates/welcome", &tag).status), (200, 304), "not yet published");
+    publish("hello");
+    let changed = ask("/relay/templates/welcome", &tag);
+    assert_eq!(changed.status, 200);
+    assert_eq!(changed.json()["source"]["partials"][0]["html"], "Dear {{ name }}");
+
+    let (status, _) = relay.call("DELETE", "/templates/welcome", &Value::Null);
+    assert_eq!((status, ask("/relay/templates/welcome", &tag).status), (200, 404));
+    let read = request_with(relay.http, &host, ("GET", "/templates/hello"), Some(&token), &[], "");
+    assert_eq!(read.status, 403, "templates themselves are for other keys");
+}
+
+#[test]
+fn a_stored_template_is_rendered_by_the_name() {
+    let (_sink, relay) = relay();
+    let fields =
+        json!({"name": "n", "alias": "order", "subject": "Order {{ n }}", "text": "{{ n }} {{ who }}"});
+    assert_eq!(relay.call("POST", "/templates", &fields).0, 201);
+    let render = |body: Value| relay.call("POST", "/render", &body);
+    let variables = json!({"n": 7, "who": "Ana"});
+    let (status, refused) = render(json!({"template": {"id": "order"}, "variables": variables}));
+    assert_eq!((status, &refused["param"]), (422, &json!("template.id")), "a draft: {refused}");
+    let (status, rendered) =
+        render(json!({"template": {"id": "order", "version": 1}, "variables": variables}));
+    assert_eq!((status, &rendered["subject"], &rendered["text"]), (200, &json!("Order 7"), &json!("7 Ana")));
+    let own = json!({"template": {"id": "order", "version": 1}, "subject": "For {{ who }}", "variables": variables});
+    assert_eq!(render(own).1["subject"], "For Ana");
+    let (status, refused) = render(json!({"template": {"id": "order", "version": 1}, "variables": {"n": 1}}));
+    assert_eq!((status, &refused["param"]), (422, &json!("variables.who")), "{refused}");
+    let (status, refused) = render(json!({"template": {"id": "order"}, "text": "x"}));
+    assert_eq!((status, &refused["param"]), (422, &json!("text")), "{refused}");
+}

@@ -147,6 +147,7 @@ pub(crate) fn routes(services: &ApiServices) -> Router<ApiServices> {
         .route("/emails", get(emails::list).post(emails::send).layer(DefaultBodyLimit::max(emails::MAX_BODY)))
         .route("/emails/batch", post(emails::send_batch).layer(DefaultBodyLimit::max(emails::MAX_BODY)))
         .route("/relay", post(relay::relay).layer(DefaultBodyLimit::max(emails::MAX_BODY)))
+        .route("/relay/templates/{name}", get(relay::template))
         .route("/emails/cancel", post(emails::cancel_all))
         .route("/emails/{id}", get(emails::show).patch(emails::reschedule))
         .route("/emails/{id}/cancel", post(emails::cancel))

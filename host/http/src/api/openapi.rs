@@ -44,6 +44,7 @@ const GONE: (&str, &str) = ("410", "The cursor is older than what is kept: `curs
         emails::send::send,
         emails::send::send_batch,
         relay::relay,
+        relay::template,
         emails::list,
         emails::show,
         emails::reschedule,

@@ -1,19 +1,24 @@
-//! `POST /relay`: messages that are finished, from the edge gateway or from programs that write
-//! their own MIME.
+//! `/relay`: messages that are finished, from the edge gateway or from programs that write their own
+//! MIME, and the templates that the gateway makes messages from.
 
 use axum::Extension;
 use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::Response;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use relevo_api::template::StoredTemplate;
 use relevo_api::{Limits, relay};
+use relevo_mailkit::hex;
 use relevo_relay::sending::Begun;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use super::emails::send::{answered, now, request_key, sender};
 use crate::api::ApiServices;
 use crate::api::auth::Caller;
 use crate::bearer::Proven;
-use crate::error::RequestError;
+use crate::error::{self, RequestError};
 use crate::observe::ClientAddress;
 
 /// The field with the digest of what an idempotency key stands for: a caller that makes the messages anew
@@ -49,4 +54,43 @@ pub(crate) async fn relay(
     drop(content);
     let answer = services.sending.relay(&sender(&services, caller, client), emails, key).await?;
     Ok(answered(answer))
+}
+
+/// The query of `GET /relay/templates/{name}`.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct TemplateQuery {
+    /// Absent: the published version.
+    version: Option<i64>,
+}
+
+/// Shows a version of a template with the templates that it names, for a rendering elsewhere: the
+/// published one, or the one that is asked for.
+#[utoipa::path(
+    get,
+    path = "/relay/templates/{name}",
+    tag = "emails",
+    params(("name" = String, Path, description = "The id or alias of the template."), TemplateQuery, ("If-None-Match" = Option<String>, Header, description = "The `ETag` of an earlier answer.")),
+    responses((status = 200, description = "The version. `ETag` is the digest of all of it.", body = StoredTemplate), (status = 304, description = "It is the one of `If-None-Match`.")),
+)]
+pub(crate) async fn template(
+    State(services): State<ApiServices>,
+    Proven(caller): Proven<Caller>,
+    Path(name): Path<String>,
+    query: Result<Query<TemplateQuery>, QueryRejection>,
+    headers: HeaderMap,
+) -> Result<Response, RequestError> {
+    let query = error::query(query)?;
+    let stored = services.templates.stored(&caller.tenant, &name, query.version).await?;
+    let json = serde_json::to_vec(&stored).map_err(|error| {
+        tracing::error!(%error, "a template cannot be encoded");
+        RequestError::unavailable()
+    })?;
+    let tag = format!("\"{}\"", hex::encode(&Sha256::digest(&json)));
+    if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
+    }
+    let fields = [(header::CONTENT_TYPE, "application/json".to_owned()), (header::ETAG, tag)];
+    Ok((fields, json).into_response())
 }

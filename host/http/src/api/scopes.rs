@@ -9,7 +9,7 @@ pub(super) fn of(method: &Method, route: &str) -> &'static [Scope] {
     let first = route.trim_start_matches('/').split('/').next().unwrap_or_default();
     match (first, reads) {
         ("emails", false) => &[Scope::Send],
-        ("relay", false) => &[Scope::Relay],
+        ("relay", _) => &[Scope::Relay],
         ("emails" | "events" | "stats" | "quota" | "benchmark", true) => &[Scope::Read],
         ("domains", true) => &[Scope::Admin, Scope::Read],
         ("templates" | "render", true) => &[Scope::Templates, Scope::Read],
@@ -49,6 +49,7 @@ mod tests {
             ("POST", "/emails/batch", "send"),
             ("PATCH", "/emails/{id}", "send"),
             ("POST", "/relay", "relay"),
+            ("GET", "/relay/templates/{name}", "relay"),
             ("GET", "/emails/{id}", "read"),
             ("GET", "/events", "read"),
             ("POST", "/events", "admin"),

@@ -5,8 +5,11 @@ use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use relevo_api::Problem;
 use relevo_api::mailbox::MailboxList;
 use relevo_api::schema::AddressesInput;
+use relevo_api::template::{RenderAnswer, RenderRequest};
+use relevo_mailkit::model::TemplateSource;
 use relevo_relay::templates::{
     TemplateChange, TemplateContent, TemplateRecord, TemplateRefusal, TemplateVariable, TemplateVersion,
     Templates,
@@ -118,26 +121,6 @@ pub(super) struct RenderFields {
     variables: Map<String, Value>,
     /// Absent: the newest.
     version: Option<i64>,
-}
-
-/// The body of `POST /render`.
-#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct SourceFields {
-    subject: String,
-    html: Option<String>,
-    mjml: Option<String>,
-    text: Option<String>,
-    #[schema(value_type = Object)]
-    variables: Map<String, Value>,
-}
-
-/// The answer to a rendering.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct RenderedView {
-    subject: String,
-    html: Option<String>,
-    text: String,
 }
 
 impl From<TemplateRefusal> for RequestError {
@@ -351,36 +334,47 @@ pub(super) async fn version(
     tag = "templates",
     params(("name" = String, Path, description = "The id or alias of the template.")),
     request_body = Option<RenderFields>,
-    responses((status = 200, description = "What would be sent.", body = RenderedView)),
+    responses((status = 200, description = "What would be sent.", body = RenderAnswer)),
 )]
 pub(super) async fn render(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     Path(name): Path<String>,
     body: Bytes,
-) -> Result<Json<RenderedView>, RequestError> {
+) -> Result<Json<RenderAnswer>, RequestError> {
     let fields: RenderFields = body::read_or_default(&body)?;
     let template = services.templates.find(&caller.tenant, &name).await?;
     let version = services.templates.version(&caller.tenant, &template.id, fields.version).await?;
     rendered(&services.templates, &caller, &version.content, fields.variables).await
 }
 
-/// Renders the sources of the request with its variables. Nothing is stored or sent.
+/// Renders the sources of the request, or a stored template, with its variables. Nothing is stored or
+/// sent.
 #[utoipa::path(
     post,
     path = "/render",
     tag = "templates",
-    request_body = SourceFields,
-    responses((status = 200, description = "What would be sent.", body = RenderedView)),
+    request_body = RenderRequest,
+    responses((status = 200, description = "What would be sent.", body = RenderAnswer)),
 )]
 pub(super) async fn render_source(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     body: Bytes,
-) -> Result<Json<RenderedView>, RequestError> {
-    let SourceFields { subject, html, mjml, text, variables } = body::read(&body)?;
-    let content = TemplateContent { subject, html, mjml, text, ..TemplateContent::default() };
-    rendered(&services.templates, &caller, &content, variables).await
+) -> Result<Json<RenderAnswer>, RequestError> {
+    let request: RenderRequest = body::read(&body)?;
+    request.check().map_err(|Problem { param, message }| RequestError::invalid(param, message))?;
+    let (templates, tenant) = (&services.templates, &caller.tenant);
+    let Some(choice) = &request.template else {
+        let TemplateSource { subject, html, mjml, text, .. } = request.source();
+        let content = TemplateContent { subject, html, mjml, text, ..TemplateContent::default() };
+        return rendered(templates, &caller, &content, request.variables).await;
+    };
+    let stored = templates.stored(tenant, &choice.id, choice.version).await;
+    let stored = stored.map_err(|refusal| refusal.within_request("variables"))?;
+    let subject = request.subject.as_deref();
+    let rendered = templates.render_stored(tenant, &stored, &request.variables, subject).await;
+    Ok(Json(rendered.map_err(|refusal| refusal.within_request("variables"))?.into()))
 }
 
 async fn rendered(
@@ -388,9 +382,9 @@ async fn rendered(
     caller: &Caller,
     content: &TemplateContent,
     variables: Map<String, Value>,
-) -> Result<Json<RenderedView>, RequestError> {
+) -> Result<Json<RenderAnswer>, RequestError> {
     let rendered = templates.render(&caller.tenant, content, variables).await?;
-    Ok(Json(RenderedView { subject: rendered.subject, html: rendered.html, text: rendered.text }))
+    Ok(Json(rendered.into()))
 }
 
 fn check(fields: &TemplateFields) -> Result<(), RequestError> {
