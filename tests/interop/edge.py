@@ -39,7 +39,9 @@ class Edge:
             with ask(self.url + path, key, body, dict(fields), method) as answer:
                 return answer.status, answer.headers, json.load(answer)
         except urllib.error.HTTPError as error:
-            return error.code, error.headers, json.loads(error.read() or b"null")
+            text = error.read()
+            is_json = (error.headers["content-type"] or "").startswith("application/json")
+            return error.code, error.headers, json.loads(text) if is_json else text
 
     def stop(self):
         self.host.stop()
@@ -94,7 +96,6 @@ def mistakes(edge, sink):
     for body, status, param in (
         (email("x", to="b@"), 422, "to[0]"),
         (email("x", **{"from": "a@elsewhere.test"}), 422, "from"),
-        (email("x", recipients=[]), 422, None),
         (email("{{ unknown }}", recipients=[{"email": "b@reader.test", "variables": {}}], to=None), 422, None),
         (email("x", unknown=1), 422, None),
         ([], 422, None),
@@ -170,12 +171,15 @@ CHECKS = {
     "resend for Python": sdk,
     **edge_attacks.CHECKS,
 }
-ROWS = [f"edge, {host}: {what}" for host in edge_hosts.ALL for what in CHECKS]
+ROWS = [f"edge, {name}: {what}" for name, host in edge_hosts.ALL.items() for what in CHECKS if what in (host.checks or CHECKS)]
 
 
 def run(table, binary, folder):
     for name, host in edge_hosts.ALL.items():
         rows = {f"edge, {name}: {what}": check for what, check in CHECKS.items()}
+        rows = {row: check for row, check in rows.items() if row in table.rows}
+        if not rows:
+            continue
         if (reason := host.missing()) is not None:
             for row in rows:
                 table.leave_out(row, reason)

@@ -1,5 +1,6 @@
 """Requests that nobody sends in good faith, to a host that serves the gateway. After each, it serves as before."""
 
+import collections
 import json
 import socket
 import threading
@@ -11,8 +12,8 @@ from relay import DOMAIN
 MIB = 1 << 20
 # Octets of a body that the gateway reads.
 MAX_BODY = 8 * MIB
-# Seconds between the octets of a slow body, and how long its sender goes on.
-DRIP, DRIPPING = 0.5, 8
+# Seconds between the octets of a slow body, and how many of them are sent.
+DRIP, DRIPS = 0.5, 300
 SLOW = 24
 AT_ONCE = 1000
 # Resident octets that no load may pass.
@@ -69,33 +70,43 @@ def huge(edge, sink):
 
 
 def slow(edge, sink):
-    """Bodies that come by the octet hold up nobody else."""
-    ended = []
+    """Bodies that come by the octet are ended by the gateway. Where the host can, others are served meanwhile."""
+    statuses = []
+    slow = SLOW if edge.host.is_concurrent else 1
 
     def drip():
-        with socket.create_connection(("127.0.0.1", edge.port), timeout=60) as connection:
-            connection.sendall(post(["Host: edge"], b"")[:-4].replace(b"Content-Length: 0", b"Content-Length: 1000") + b"\r\n\r\n")
-            end = time.monotonic() + DRIPPING
+        head = post(["Host: edge"]).replace(b"Content-Length: 0", b"Content-Length: 1000")
+        with socket.create_connection(("127.0.0.1", edge.port)) as connection:
+            connection.settimeout(DRIP)
+            connection.sendall(head)
+            answer = None
             try:
-                while time.monotonic() < end:
+                for _ in range(DRIPS):
                     connection.sendall(b" ")
-                    time.sleep(DRIP)
+                    try:
+                        answer = connection.recv(1 << 10)
+                        break
+                    except TimeoutError:
+                        continue
             except ConnectionError:
-                pass
-            ended.append(1)
+                answer = b""
+            statuses.append(answer and answer.split()[1])
 
-    threads = [threading.Thread(target=drip) for _ in range(SLOW)]
+    threads = [threading.Thread(target=drip) for _ in range(slow)]
     for thread in threads:
         thread.start()
     served = 0
-    while len(ended) < SLOW:
+    while edge.host.is_concurrent and len(statuses) < slow:
         serves(edge)
         status, _, answer = edge.ask("/emails", email(f"edge-beside-{served}"))
         expect((status, answer), status == 202)
         served += 1
+        time.sleep(DRIP)
     for thread in threads:
         thread.join()
-    expect("nobody was served beside slow bodies", served > 1)
+    # Closed without a word is as good.
+    expect(statuses, set(statuses) <= {b"408", b""})
+    expect("nobody was served beside slow bodies", served > 1 or not edge.host.is_concurrent)
     serves(edge)
 
 
@@ -188,7 +199,7 @@ def hosts(edge, sink):
 def crowd(edge, sink):
     """Each is answered: taken, or told to come again."""
     before, _ = edge.host.memory()
-    statuses, most = [], [0]
+    statuses, refused, most = [], [], [0]
     lock, done = threading.Lock(), threading.Event()
 
     def watch():
@@ -196,13 +207,17 @@ def crowd(edge, sink):
             most[0] = max(most[0], edge.host.memory()[0])
 
     def one(number):
-        for attempt in range(3):
+        for _ in range(20):
             try:
-                status = edge.ask("/emails", email(f"edge-crowd-{number}."), {"Idempotency-Key": f"crowd-{number}"})[0]
+                status, _, answer = edge.ask("/emails", email(f"edge-crowd-{number}."), {"Idempotency-Key": f"crowd-{number}"})
+                if status not in (202, 429, 503) or isinstance(answer, bytes):
+                    status = f"{status}: {answer}"[:80]
                 break
-            except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+            except (urllib.error.URLError, ConnectionError) as error:
+                # Hosts have a queue of some hundred connections. Nobody has read the request then.
                 status = f"{type(error).__name__}: {error}"[:80]
-                break
+                refused.append(number)
+                time.sleep(0.5)
         with lock:
             statuses.append(status)
 
@@ -217,8 +232,9 @@ def crowd(edge, sink):
     took = time.monotonic() - began
     done.set()
     watcher.join()
-    counted = {status: statuses.count(status) for status in set(statuses)}
-    print(f"  {AT_ONCE} at once: {counted} in {took:.1f} s, {before / 1e6:.0f} MB before, at most {most[0] / 1e6:.0f} MB", flush=True)
+    counted = dict(collections.Counter(statuses))
+    print(f"  {AT_ONCE} at once: {counted} in {took:.1f} s, {len(refused)} connections refused, {before / 1e6:.0f} MB before, at most {most[0] / 1e6:.0f} MB", flush=True)
+    expect(len(statuses), len(statuses) == AT_ONCE)
     expect(counted, set(counted) <= {202, 429, 503} and counted.get(202, 0) > 0)
     expect(f"{most[0]} octets resident", most[0] < MEMORY)
     end = time.monotonic() + 120

@@ -21,6 +21,10 @@ class Host:
     """A process with a port. `command` says how it serves a component."""
 
     program = ""
+    # The checks that are made with it; none: all.
+    checks = ()
+    # Serves other requests while one waits.
+    is_concurrent = True
 
     def __init__(self, component, variables, folder):
         self.port = free_port()
@@ -75,25 +79,36 @@ def descendants(pid):
 
 
 class Jco(Host):
-    """Node's V8. Its own mode serves one request after the other, so that one slow caller holds up all; with a worker for each
-    request it does not."""
+    """Node's V8. One instance serves one request after the other: a slow caller holds up all others."""
 
     program = "node"
+    is_concurrent = False
+    options = ()
 
     def command(self, component, variables):
         jco = built(os.environ["RELEVO"]) / "plugin-tools" / "javascript" / "node_modules" / ".bin" / "jco"
-        return [str(jco), "serve", "--host", "127.0.0.1", "--port", str(self.port), "--isolate-requests", "worker",
-                "--isolate-worker-pool-size", "4", str(component)], variables
+        return [str(jco), "serve", "--host", "127.0.0.1", "--port", str(self.port), *self.options, str(component)], variables
+
+
+class JcoWorkers(Jco):
+    """A worker for each request, made before it comes, and as many requests at once."""
+
+    checks = ("sends, personalised and with an attachment", "core away: 503, then sent once", "slow bodies")
+    is_concurrent = True
+    options = ("--isolate-requests", "worker", "--isolate-worker-pool-size", "32")
 
 
 class Wasmtime(Host):
     """A fresh instance for each request."""
 
     program = "wasmtime"
+    # A composition is some core instances, and 1,000 of them are what wasmtime has room for unless it is told otherwise.
+    room = tuple(f"-Opooling-total-{what}={number}" for what, number in (
+        ("core-instances", 12_000), ("component-instances", 2_000), ("memories", 6_000), ("tables", 12_000), ("stacks", 2_000)))
 
     def command(self, component, variables):
         given = [f"--env={name}={value}" for name, value in variables.items()]
-        return ["wasmtime", "serve", "-Scli", f"--addr=127.0.0.1:{self.port}", *given, str(component)], {}
+        return ["wasmtime", "serve", "-Scli", *self.room, f"--addr=127.0.0.1:{self.port}", *given, str(component)], {}
 
 
 class Spin(Host):
@@ -112,7 +127,7 @@ class Spin(Host):
         return ["spin", "up", "--from", str(manifest), "--listen", f"127.0.0.1:{self.port}", *given], {}
 
 
-ALL = {"jco serve": Jco, "wasmtime serve": Wasmtime, "spin up": Spin}
+ALL = {"jco serve": Jco, "jco serve, workers": JcoWorkers, "wasmtime serve": Wasmtime, "spin up": Spin}
 
 
 class Door:

@@ -201,13 +201,14 @@ def main():
     arguments.add_argument("--opensmtpd", required=True)
     arguments.add_argument("--openapi", type=int, metavar="EXAMPLES",
                            help="only the row of the OpenAPI document, with so many random requests to each operation")
-    arguments.add_argument("--edge", action="store_true", help="only the rows of the edge")
+    arguments.add_argument("--edge", nargs="?", const="", metavar="TEXT", help="only the rows of the edge, or those with this text")
     given = arguments.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="relevo-interop-"))
     # Postfix and OpenSMTPD go through it as users of their own.
     os.chmod(folder, 0o755)
-    if given.edge:
-        rows, check = edge.ROWS, lambda table: edge.run(table, given.relevo, folder)
+    if given.edge is not None:
+        rows = [row for row in edge.ROWS if given.edge in row]
+        check = lambda table: edge.run(table, given.relevo, folder)
     elif given.openapi is not None:
         rows, check = openapi.ROWS, lambda table: openapi.run(table, given.relevo, folder, given.openapi)
     else:
