@@ -322,6 +322,12 @@ impl Algorithm {
             Self::Ed25519Sha256 => "ed25519-sha256",
         }
     }
+
+    /// The algorithm with this value of `a=`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::RsaSha256, Self::Ed25519Sha256].into_iter().find(|algorithm| algorithm.as_str() == text)
+    }
 }
 
 /// `dkim.canonicalization`.

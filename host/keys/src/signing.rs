@@ -10,7 +10,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use relevo_mailkit::model::{Algorithm, SigningInput};
-use relevo_mailkit::{recheck, transfer::fold};
+use relevo_mailkit::{recheck, signing};
 use zeroize::Zeroizing;
 
 use crate::api::{Grant, KeyError};
@@ -138,12 +138,7 @@ impl SigningKey {
         }
         recheck::signing_input(input, grant.domain, grant.selector, grant.algorithm, grant.from_field)
             .map_err(KeyError::NotGranted)?;
-        let signature = STANDARD.encode(self.signature(&input.to_sign)?);
-        let mut field = Vec::with_capacity(input.field.len() + signature.len() + signature.len() / 24 + 8);
-        field.extend_from_slice(&input.field);
-        fold::push_base64(&signature, fold::column(&input.field), &mut field);
-        field.extend_from_slice(b"\r\n");
-        Ok(field)
+        Ok(signing::signature_field(&input.field, &self.signature(&input.to_sign)?))
     }
 
     fn signature(&self, to_sign: &[u8]) -> Result<Vec<u8>, KeyError> {

@@ -25,32 +25,81 @@ pub fn signing_input(
     algorithm: Algorithm,
     from_field: &[u8],
 ) -> Result<(), &'static str> {
-    let to_sign = &unsigned.to_sign;
-    if to_sign.len() > MAX_TO_SIGN {
-        return Err("there is too much to sign");
-    }
-    if to_sign.ends_with(b"\r\n") {
-        return Err("what is to be signed ends with CRLF");
-    }
-    // Not `header_fields`: a relaxed field is one line of any length, and what the message has is
-    // not the component's doing.
-    let mut lines = LineEnds::default();
-    let whole = lines.push(to_sign).and_then(|()| lines.finish());
-    whole.map_err(|_| "what is to be signed has a bare CR or LF, or a NUL")?;
     header_fields(&[&unsigned.field, &b"\r\n"[..]].concat())?;
-    let mut fields = split_fields(to_sign);
-    let signature = fields.pop().ok_or("there is nothing to sign")?;
-    if !is_named(signature, "dkim-signature") {
-        return Err("the last field is not DKIM-Signature");
+    let checked = ToSign::check(&unsigned.to_sign, domain, selector, algorithm)?;
+    if !checked.is_made_of(&unsigned.field) {
+        return Err("the field is not the one in what is to be signed");
     }
-    if fields.iter().any(|f| is_named(f, "dkim-signature")) {
-        return Err("there is more than one DKIM-Signature");
+    let is_same = is_named(from_field, "from") && relax(checked.from) == relax(from_field);
+    if is_same { Ok(()) } else { Err("From is not this message's") }
+}
+
+/// The part of [`signing_input`] that needs no message: what a signer checks that sees nothing but
+/// the octets that it signs.
+///
+/// # Errors
+/// The rule that is broken.
+pub fn to_sign(
+    to_sign: &[u8],
+    domain: &str,
+    selector: &str,
+    algorithm: Algorithm,
+) -> Result<(), &'static str> {
+    ToSign::check(to_sign, domain, selector, algorithm).map(|_| ())
+}
+
+/// Octets to be signed that keep the rules.
+struct ToSign<'a> {
+    is_relaxed: bool,
+    /// The only From.
+    from: &'a [u8],
+    /// The DKIM-Signature.
+    signature: &'a [u8],
+}
+
+impl<'a> ToSign<'a> {
+    fn check(
+        octets: &'a [u8],
+        domain: &str,
+        selector: &str,
+        algorithm: Algorithm,
+    ) -> Result<Self, &'static str> {
+        if octets.len() > MAX_TO_SIGN {
+            return Err("there is too much to sign");
+        }
+        if octets.ends_with(b"\r\n") {
+            return Err("what is to be signed ends with CRLF");
+        }
+        // Not `header_fields`: a relaxed field is one line of any length, and what the message has is
+        // not the component's doing.
+        let mut lines = LineEnds::default();
+        let whole = lines.push(octets).and_then(|()| lines.finish());
+        whole.map_err(|_| "what is to be signed has a bare CR or LF, or a NUL")?;
+        let mut fields = split_fields(octets);
+        let signature = fields.pop().ok_or("there is nothing to sign")?;
+        if !is_named(signature, "dkim-signature") {
+            return Err("the last field is not DKIM-Signature");
+        }
+        if fields.iter().any(|f| is_named(f, "dkim-signature")) {
+            return Err("there is more than one DKIM-Signature");
+        }
+        if fields.iter().any(|f| !f.contains(&b':')) {
+            return Err("a field has no colon");
+        }
+        let tags = Tags::parse(value(signature))?;
+        granted(&tags, domain, selector, algorithm)?;
+        let is_relaxed = is_relaxed(&tags)?;
+        if is_relaxed && fields.iter().chain([&signature]).any(|f| relax(f) != *f) {
+            return Err("a field is not in relaxed form");
+        }
+        fields_match(tags.required("h")?, &fields)?;
+        Ok(Self { is_relaxed, from: only_from(&fields)?, signature })
     }
-    let tags = Tags::parse(value(signature))?;
-    granted(&tags, domain, selector, algorithm)?;
-    canonical(&tags, &fields, signature, &unsigned.field)?;
-    fields_match(tags.required("h")?, &fields)?;
-    from_matches(&fields, from_field)
+
+    /// Returns true if the signature is the canonical form of `field`.
+    fn is_made_of(&self, field: &[u8]) -> bool {
+        if self.is_relaxed { relax(field) == self.signature } else { field == self.signature }
+    }
 }
 
 /// The tags that are about identity and form.
@@ -107,18 +156,13 @@ fn times(tags: &Tags<'_>) -> Result<(), &'static str> {
     }
 }
 
-/// c=, and that everything is in the form that it says.
-fn canonical(tags: &Tags<'_>, fields: &[&[u8]], signature: &[u8], field: &[u8]) -> Result<(), &'static str> {
-    let relaxed = match tags.get("c") {
-        Some("relaxed/relaxed" | "relaxed/simple" | "relaxed") => true,
-        Some("simple/simple" | "simple/relaxed" | "simple") | None => false,
-        Some(_) => return Err("c= is not known"),
-    };
-    if relaxed && fields.iter().any(|f| relax(f) != *f) {
-        return Err("a field is not in relaxed form");
+/// c= of the header.
+fn is_relaxed(tags: &Tags<'_>) -> Result<bool, &'static str> {
+    match tags.get("c") {
+        Some("relaxed/relaxed" | "relaxed/simple" | "relaxed") => Ok(true),
+        Some("simple/simple" | "simple/relaxed" | "simple") | None => Ok(false),
+        Some(_) => Err("c= is not known"),
     }
-    let same = if relaxed { relax(field) == signature } else { field == signature };
-    if same { Ok(()) } else { Err("the field is not the one in what is to be signed") }
 }
 
 /// The fields are those of h= in its order; a name in h= without a field is over-signed (RFC 6376
@@ -145,11 +189,10 @@ fn fields_match(h: &str, fields: &[&[u8]]) -> Result<(), &'static str> {
     if fields.next().is_some() { Err("the fields are not those of h= in order") } else { Ok(()) }
 }
 
-fn from_matches(fields: &[&[u8]], from_field: &[u8]) -> Result<(), &'static str> {
+fn only_from<'a>(fields: &[&'a [u8]]) -> Result<&'a [u8], &'static str> {
     let mut from = fields.iter().filter(|f| is_named(f, "from"));
     match (from.next(), from.next()) {
-        (Some(only), None) if is_named(from_field, "from") && relax(only) == relax(from_field) => Ok(()),
-        (Some(_), None) => Err("From is not this message's"),
+        (Some(only), None) => Ok(only),
         (None, _) => Err("From is not signed"),
         (Some(_), Some(_)) => Err("there is more than one From"),
     }

@@ -8,7 +8,7 @@ mod lines;
 pub mod policy;
 
 pub use answers::{refusal, report, rewrite};
-pub use dkim::signing_input;
+pub use dkim::{signing_input, to_sign};
 pub use lines::{LineEndError, LineEnds};
 
 use crate::model::{Edit, Encoding, Segment};

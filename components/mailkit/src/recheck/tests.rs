@@ -119,6 +119,35 @@ fn what_was_granted_passes() {
     assert_eq!(check(&relaxed(&many, TAGS)), Ok(()));
 }
 
+/// A signer that sees no message has all rules but those about it.
+#[test]
+fn what_needs_no_message_is_checked_without_one() {
+    let check = |octets: &[u8]| to_sign(octets, "example.com", "s1", Algorithm::RsaSha256);
+    let good = relaxed(FIELDS, TAGS).to_sign;
+    assert_eq!(check(&good), Ok(()));
+    let anybody = relaxed("from:Eve <eve@example.net>\r\nto:x\r\n", TAGS).to_sign;
+    assert_eq!(check(&anybody), Ok(()), "whose From it is, the signer cannot know");
+    let text = String::from_utf8(good.clone()).unwrap();
+    for (from, to) in [
+        ("d=example.com", "d=example.org"),
+        ("s=s1", "s=s2"),
+        ("a=rsa-sha256", "a=ed25519-sha256"),
+        ("t=100;", "t=100; l=0;"),
+        ("; b=", "; b=AAAA"),
+        ("h=From:To:From", "h=To"),
+        ("from:Joe <joe@example.com>\r\n", ""),
+        ("v=1; a=", "v=1;  a="),
+        ("to:", "to: "),
+    ] {
+        let bad = text.replacen(from, to, 1);
+        assert_ne!(bad, text, "{from}");
+        assert!(check(bad.as_bytes()).is_err(), "{bad}");
+    }
+    for bad in [&b""[..], b"\r\n", b"digest", &[good.as_slice(), b"\r\n"].concat()] {
+        assert!(check(bad).is_err(), "{bad:?}");
+    }
+}
+
 #[test]
 fn simple_canonicalisation_keeps_fields_as_they_are() {
     let tags = TAGS.replace("relaxed/relaxed", "simple/simple").replace("; s=", ";\r\n s=");
