@@ -137,13 +137,19 @@ pub fn with_unsubscribe(mut variables: Map<String, Value>) -> Map<String, Value>
     variables
 }
 
+/// Returns true if the content has the URL that stands for the recipient's own one.
+#[must_use]
+pub fn has_unsubscribe_url(content: &Rendered) -> bool {
+    // However the slashes of the URL are written.
+    let has_it = |text: &str| text.contains(PLACEHOLDER_HOST);
+    content.html.as_deref().is_some_and(has_it) || has_it(&content.text)
+}
+
 /// The mistake of content whose `unsubscribe_url` would lead nowhere: in mail that nobody
 /// `can_leave`.
 #[must_use]
 pub fn dead_link(content: &Rendered, can_leave: bool) -> Option<Problem> {
-    // However the slashes of the URL are written.
-    let has_it = |text: &str| text.contains(PLACEHOLDER_HOST);
-    let is_dead = !can_leave && (content.html.as_deref().is_some_and(has_it) || has_it(&content.text));
+    let is_dead = !can_leave && has_unsubscribe_url(content);
     is_dead
         .then(|| Problem::new("stream", "the content has `unsubscribe_url`: give `marketing`, or a `topic`"))
 }

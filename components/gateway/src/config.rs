@@ -75,7 +75,12 @@ impl ApiKeys {
     }
 }
 
-fn needed(variables: &Variables<'_>, variable: &'static str, what: &str) -> Result<String, ConfigError> {
+/// The value of a variable that must be set; `what` says to what.
+pub(crate) fn needed(
+    variables: &Variables<'_>,
+    variable: &'static str,
+    what: &str,
+) -> Result<String, ConfigError> {
     let value = variables(variable).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
     value.ok_or_else(|| ConfigError { variable, reason: format!("is not set: {what}") })
 }

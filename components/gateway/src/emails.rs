@@ -11,6 +11,8 @@ use relevo_mailkit::id::ItemId;
 use relevo_mailkit::labels::Stream;
 use relevo_mailkit::model::{MessageEnvelope, Rendered, TemplateError, TemplateLimits, TemplateSource};
 
+use crate::signing::{self, Dkim, KeyName};
+
 /// Octets of all messages of a request. A larger one is for the core itself.
 const MAX_OCTETS: usize = 16 << 20;
 
@@ -56,6 +58,15 @@ pub struct HandOff {
     places: Vec<Vec<Vec<String>>>,
     /// The emails whose recipients have a message each.
     personal: Vec<bool>,
+    /// The messages that the core has still to write in, by email.
+    unfinished: Vec<Vec<bool>>,
+}
+
+/// The messages of one request.
+struct Finished {
+    email: RelayedEmail,
+    places: Vec<Vec<String>>,
+    unfinished: Vec<bool>,
 }
 
 /// Reads one request and finishes its messages.
@@ -107,16 +118,31 @@ pub fn many(
 }
 
 impl HandOff {
-    fn add(
-        &mut self,
-        checked: &CheckedRequest,
-        index: Option<usize>,
-        (email, places): (RelayedEmail, Vec<Vec<String>>),
-    ) {
+    fn add(&mut self, checked: &CheckedRequest, index: Option<usize>, finished: Finished) {
         self.personal.push(!checked.request.recipients.is_empty());
-        self.request.emails.push(email);
+        self.request.emails.push(finished.email);
         self.indexes.push(index);
-        self.places.push(places);
+        self.places.push(finished.places);
+        self.unfinished.push(finished.unfinished);
+    }
+
+    /// Puts the signatures of the edge on top of each message. A message whose domain has no key here,
+    /// or that the core has still to write in, stays as it is: the core signs it alone.
+    ///
+    /// # Errors
+    /// A message that cannot be signed, as text for the log. Nothing may be handed over then.
+    pub fn sign(&mut self, keys: &[KeyName], dkim: &dyn Dkim, now: u64) -> Result<(), String> {
+        let now = i64::try_from(now / 1000).unwrap_or(i64::MAX);
+        for (email, unfinished) in self.request.emails.iter_mut().zip(&self.unfinished) {
+            let messages = email.messages.iter_mut().zip(unfinished);
+            for (message, _) in messages.filter(|(_, is_unfinished)| !**is_unfinished) {
+                let Some(text) = &mut message.message else { continue };
+                let fields = signing::fields(keys, &message.sender, text.as_bytes(), dkim, now)?;
+                let fields = String::from_utf8(fields).map_err(|error| error.to_string())?;
+                text.insert_str(0, &fields);
+            }
+        }
+        Ok(())
     }
 
     /// Returns true if the request did not come in a batch.
@@ -166,7 +192,7 @@ fn finish(
     template: &dyn Template,
     surroundings: &dyn Surroundings,
     octets: &mut usize,
-) -> Result<(RelayedEmail, Vec<Vec<String>>), Problem> {
+) -> Result<Finished, Problem> {
     let request = &checked.request;
     let attachments = attachments(checked)?;
     let attachments: Vec<&[u8]> = attachments.iter().map(Vec::as_slice).collect();
@@ -182,7 +208,7 @@ fn finish(
         tls: request.tls,
         dry_run: request.dry_run,
     };
-    let mut places = Vec::new();
+    let (mut places, mut unfinished) = (Vec::new(), Vec::new());
     let mut literal = None;
     for message in messages(checked) {
         let content = render(&message, &mut literal, template)?;
@@ -190,6 +216,7 @@ fn finish(
         if let Some(problem) = content::dead_link(&content, can_leave) {
             return Err(problem);
         }
+        unfinished.push(is_unfinished(checked, &content));
         let envelope = message.envelope(request, &attachments, &ids(checked, &message.sender, surroundings));
         let built = template.build(envelope, content).map_err(|error| content::build_problem(&error))?;
         *octets = octets.checked_sub(built.len()).ok_or_else(|| {
@@ -201,7 +228,15 @@ fn finish(
         places.push(message.recipients.iter().map(|(_, param)| param.clone()).collect());
         relayed.messages.push(relayed_message(message, built)?);
     }
-    Ok((relayed, places))
+    Ok(Finished { email: relayed, places, unfinished })
+}
+
+/// Returns true if the core has still to write in the message: the Date of scheduled mail, the URL to
+/// unsubscribe, or tracking that was asked for. A signature would not survive that.
+fn is_unfinished(checked: &CheckedRequest, content: &Rendered) -> bool {
+    let tracking = &checked.request.tracking;
+    let is_tracked = [tracking.opens, tracking.clicks, tracking.clicks_text].contains(&Some(true));
+    checked.scheduled_at.is_some() || is_tracked || content::has_unsubscribe_url(content)
 }
 
 fn relayed_message(message: OutgoingMessage, built: Vec<u8>) -> Result<RelayedMessage, Problem> {

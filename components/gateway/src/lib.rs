@@ -3,6 +3,7 @@
 //!
 //! * [`config`]: settings from environment variables.
 //! * [`emails`]: from a request of the API to finished messages.
+//! * [`signing`]: signatures of the edge.
 //! * [`answer`]: answers in the words of the native API.
 //!
 //! `template` is an import, satisfied by the component that the native host runs. The rest is plain code,
@@ -13,3 +14,4 @@ pub mod config;
 pub mod emails;
 #[cfg(target_family = "wasm")]
 mod guest;
+pub mod signing;

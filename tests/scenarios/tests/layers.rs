@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use relevo_scenarios::root;
 
-const COMPONENTS: [&str; 11] = [
+const COMPONENTS: [&str; 12] = [
     "relevo-mailkit",
     "relevo-api",
     "relevo-submission",
@@ -15,6 +15,7 @@ const COMPONENTS: [&str; 11] = [
     "relevo-track",
     "relevo-template",
     "relevo-dkim",
+    "relevo-signer",
     "relevo-gateway",
     "relevo-policy-sdk",
     "relevo-block-list",
@@ -34,6 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("relevo-track", &[]),
     ("relevo-template", &[]),
     ("relevo-dkim", &[]),
+    ("relevo-signer", &[]),
     ("relevo-gateway", &[]),
     ("relevo-policy-sdk", &[]),
     ("relevo-block-list", &["relevo-policy-sdk"]),

@@ -20,7 +20,7 @@ pub(crate) enum Profile {
 const TARGET: &str = "wasm32-wasip2";
 
 /// The name in `<target>/components`; the package is `relevo-<name>`.
-const COMPONENTS: [&str; 5] = ["validate", "track", "dkim", "template", "gateway"];
+const COMPONENTS: [&str; 6] = ["validate", "track", "dkim", "template", "signer", "gateway"];
 
 /// The policy plugins: the file of the build, and the name in `<target>/plugins`.
 const PLUGINS: [(&str, &str); 7] = [

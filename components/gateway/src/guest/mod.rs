@@ -23,7 +23,11 @@ use crate::answer::Answer;
 use crate::config::{ApiKeys, ConfigError, Variables};
 
 mod bindings {
-    wit_bindgen::generate!({ path: "../../wit/relevo-mail", world: "gateway" });
+    wit_bindgen::generate!({
+        path: ["../../wit/relevo-host-0.1.0", "../../wit/relevo-mail", "../../wit/relevo-edge"],
+        world: "relevo:edge/gateway",
+        generate_all,
+    });
 }
 
 /// Octets of a body. An instance holds a request with all that is made of it.

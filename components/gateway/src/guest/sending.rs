@@ -8,11 +8,13 @@ use super::imports::{Host, Import};
 use super::{bounded, config, field};
 use crate::answer::Answer;
 use crate::config::Relay;
-use crate::emails::{self, HandOff};
+use crate::emails::{self, HandOff, Surroundings as _};
+use crate::signing::Signing;
 
 /// Makes the messages of a request and hands them to the core.
 pub(super) async fn send(request: IncomingRequest, path: &str) -> Result<Answer, Answer> {
     let relay = config(Relay::read)?;
+    let signing = config(Signing::read)?;
     super::authorize(&request)?;
     let key = field(&request, "idempotency-key").map(idempotency_key).transpose()?;
     let permissive = is_permissive(&request)?;
@@ -21,7 +23,13 @@ pub(super) async fn send(request: IncomingRequest, path: &str) -> Result<Answer,
         "/emails" => emails::single(&body, &Import, &Host),
         _ => emails::many(&body, permissive, &Import, &Host),
     };
-    let hand_off = hand_off.map_err(|invalid| Answer::invalid(&invalid))?;
+    let mut hand_off = hand_off.map_err(|invalid| Answer::invalid(&invalid))?;
+    if let Signing::Edge(keys) = &signing {
+        hand_off.sign(keys, &Import, Host.now()).map_err(|error| {
+            eprintln!("the edge cannot sign: {error}");
+            Answer::unavailable("the gateway cannot sign: its log says why")
+        })?;
+    }
     let digest = Sha256::new().chain_update(path).chain_update([u8::from(permissive)]).chain_update(&body);
     drop(body);
     let digest = relevo_mailkit::hex::encode(&digest.finalize());
