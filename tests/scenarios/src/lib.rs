@@ -2,6 +2,8 @@
 //! rules of the workspace.
 
 pub mod cases;
+#[allow(clippy::unwrap_used, reason = "for tests alone")]
+pub mod edge;
 pub mod native;
 pub mod render;
 
