@@ -10,6 +10,8 @@
 //! * [`content`]: the calls of `template` that make their content.
 //! * [`template`]: stored templates as a rendering needs them, and `POST /render`.
 //! * [`relay`]: messages that were built elsewhere, the body of `POST /relay`.
+//! * [`tracking`]: clicks and opens that the edge answered, the body of `POST /relay/events`.
+//! * [`unsubscribe`]: what the edge asks for the unsubscribe page.
 //!
 //! Pure: no clock, no randomness, no IO. Times and ids are arguments.
 
@@ -29,6 +31,8 @@ pub mod schedule;
 #[cfg(feature = "schema")]
 pub mod schema;
 pub mod template;
+pub mod tracking;
+pub mod unsubscribe;
 
 pub use answer::{BatchAnswer, EmailAnswer, RecipientAnswer, RecipientStatus};
 pub use batch::CheckedBatch;

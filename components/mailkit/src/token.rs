@@ -116,6 +116,17 @@ pub fn host_of(base_url: &str) -> String {
     rest.split('/').next().unwrap_or_default().to_ascii_lowercase()
 }
 
+/// The hosts that the authority of a request may mean, the most exact first: as it is, without its
+/// port, and without the dot of the DNS root. All name the same machine, and tokens are minted for
+/// the one that is configured.
+#[must_use]
+pub fn hosts_meant(authority: &str) -> [String; 3] {
+    let authority = authority.to_ascii_lowercase();
+    let name = authority.rsplit_once(':').map_or(authority.as_str(), |(name, _)| name).to_owned();
+    let bare = name.strip_suffix('.').unwrap_or(&name).to_owned();
+    [authority, name, bare]
+}
+
 /// `base_url/kind/token`.
 #[must_use]
 pub fn url(base_url: &str, kind: Kind, token: &str) -> String {

@@ -8,7 +8,6 @@ mod authority;
 mod bearer;
 mod error;
 mod host_field;
-mod html;
 pub mod inbox;
 mod listen;
 mod metrics;

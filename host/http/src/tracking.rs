@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
+use relevo_pages::{ReaderAnswer, tracking as pages};
 use relevo_relay::tracking::{Client, TokenAnswer, TrackingEndpoint};
 
 use crate::authority::Authority;
@@ -17,14 +18,11 @@ use crate::error::RequestError;
 use crate::observe::ClientAddress;
 
 /// For a client that sends too many unknown tokens.
-pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(10);
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(pages::RETRY_AFTER as u64);
 
 pub(crate) fn routes() -> Router<Arc<TrackingEndpoint>> {
     Router::new().route("/c/{token}", get(click)).route("/o/{token}", get(open))
 }
-
-/// A transparent GIF of one pixel, 43 octets.
-const PIXEL: &[u8; 43] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;";
 
 /// A click: writes `email.clicked`, redirects to the destination in the token. HEAD writes nothing:
 /// scanners use it.
@@ -41,7 +39,7 @@ async fn click(
     } else {
         genuine(tracking.click(&authority.0, &token, client(address, &headers)).await)?
     };
-    Ok((StatusCode::FOUND, no_store(), [(header::LOCATION, String::from(url))]).into_response())
+    Ok(response(pages::redirect(&url)))
 }
 
 /// An open: writes `email.opened`, answers with the pixel. HEAD writes nothing.
@@ -58,7 +56,7 @@ async fn open(
     } else {
         genuine(tracking.open(&authority.0, &token, client(address, &headers)).await)?;
     }
-    Ok((no_store(), [(header::CONTENT_TYPE, "image/gif")], PIXEL.as_slice()).into_response())
+    Ok(response(pages::pixel()))
 }
 
 fn client(address: IpAddr, headers: &HeaderMap) -> Client<'_> {
@@ -81,14 +79,18 @@ fn unknown() -> RequestError {
 /// One line for people who followed a broken link.
 pub(crate) fn words(error: &RequestError, _: &str) -> Response {
     let status = error.status();
-    let reason = status.canonical_reason().unwrap_or("error").to_ascii_lowercase();
-    (status, no_store(), format!("{reason}\n")).into_response()
+    response(pages::words(status.as_u16(), status.canonical_reason().unwrap_or("error")))
 }
 
-pub(crate) fn no_store() -> [(header::HeaderName, &'static str); 3] {
-    [
-        (header::CACHE_CONTROL, "no-store"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::HeaderName::from_static("x-robots-tag"), "noindex"),
-    ]
+/// The answer as the framework has it.
+pub(crate) fn response(answer: ReaderAnswer) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, answer.body).into_response();
+    response.headers_mut().remove(header::CONTENT_TYPE);
+    for (name, value) in answer.fields {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
 }

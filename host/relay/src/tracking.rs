@@ -4,6 +4,7 @@
 mod bursts;
 mod metrics;
 mod repeats;
+mod reported;
 mod subject;
 
 use std::net::IpAddr;
@@ -12,8 +13,9 @@ use std::time::Duration;
 
 use relevo_mailkit::labels::Labels;
 use relevo_mailkit::token::unsubscribe::UnsubscribeClaims;
-use relevo_mailkit::token::{Claims, Kind, Scope};
+use relevo_mailkit::token::{Claims, Kind, Scope, hosts_meant};
 use relevo_mailkit::visitor::{self, Visit};
+use relevo_pages::tracking::destination;
 use relevo_queue::{EventLog, ItemId, Millis, NewEvent, Queue, StoreError};
 use tracing::warn;
 use url::Url;
@@ -27,6 +29,7 @@ use repeats::{Repeats, TrackingEvent};
 use subject::Subject;
 
 pub use metrics::TrackingMetrics;
+pub use reported::MAX_AGE;
 
 /// The longest time between two looks for windows of repeats that have ended.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
@@ -34,6 +37,8 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 const FLUSH_BATCH: usize = 500;
 /// A client or tenant may send this many seconds' worth of events at once.
 const BURST: Duration = Duration::from_secs(10);
+/// Added to the times of clicks, so that reports can name times before the start of this process.
+const BURSTS_EPOCH: Duration = Duration::from_secs(24 * 60 * 60);
 /// Tenants or clients that have a rate of their own. All beyond them share one.
 const MAX_RATES: usize = 10_000;
 
@@ -107,12 +112,13 @@ impl TrackingEndpoint {
     /// https.
     pub async fn click(&self, host: &str, token: &str, client: Client<'_>) -> TokenAnswer<Url> {
         let genuine = self.verified(Kind::Click, host, token);
-        let Some((tenant, claims, url)) = genuine.and_then(|(t, c)| destination(&c).map(|url| (t, c, url)))
+        let Some((tenant, claims, url)) =
+            genuine.and_then(|(t, c)| destination(&c.destination).map(|url| (t, c, url)))
         else {
             return self.unknown(client.address);
         };
         let (item, recipient) = (ItemId(claims.message), claims.recipient);
-        let links = self.bursts.click(item, recipient, url.as_str(), self.clock.monotonic());
+        let links = self.bursts.click(item, recipient, url.as_str(), self.clock.monotonic() + BURSTS_EPOCH);
         let guess = guess(client, links);
         let event = TrackingEvent { tenant, item, recipient, url: Some(url.clone().into()), guess };
         self.record(event, client.address).await;
@@ -134,7 +140,7 @@ impl TrackingEndpoint {
     /// written.
     #[must_use]
     pub fn click_target(&self, host: &str, token: &str) -> Option<Url> {
-        destination(&self.verified(Kind::Click, host, token)?.1)
+        destination(&self.verified(Kind::Click, host, token)?.1.destination)
     }
 
     /// `HEAD /o/{token}`: whether the token is genuine. Nothing is written.
@@ -220,7 +226,7 @@ impl TrackingEndpoint {
     /// many. The reader gets the same answer every time.
     async fn record(&self, event: TrackingEvent, client: IpAddr) {
         if self.repeats.count(&event) {
-            return self.metrics.repeated();
+            return self.metrics.repeated(1);
         }
         let now = self.clock.monotonic();
         let limits = self.settings.get().tracking;
@@ -232,10 +238,10 @@ impl TrackingEndpoint {
             return self.metrics.dropped("tenant_rate", 1);
         }
         if !self.repeats.open(event.clone(), now) {
-            return self.metrics.repeated();
+            return self.metrics.repeated(1);
         }
         let subject = self.subject(&event).await;
-        self.write(vec![(self.new_event(&event, subject, 1), 1)]).await;
+        self.write(vec![(self.new_event(&event, subject, 1, self.clock.now()), 1)]).await;
     }
 
     /// Writes repeats that were counted in memory.
@@ -244,7 +250,7 @@ impl TrackingEndpoint {
             let mut events = Vec::with_capacity(batch.len());
             for (event, count) in batch {
                 let subject = self.subject(event).await.repeated();
-                events.push((self.new_event(event, subject, *count), *count));
+                events.push((self.new_event(event, subject, *count, self.clock.now()), *count));
             }
             self.write(events).await;
         }
@@ -261,20 +267,19 @@ impl TrackingEndpoint {
         }
     }
 
-    fn new_event(&self, event: &TrackingEvent, subject: Subject, count: u64) -> NewEvent {
-        let now = self.clock.now();
+    fn new_event(&self, event: &TrackingEvent, subject: Subject, count: u64, at: Millis) -> NewEvent {
         let visit = events::Visited {
             recipient: subject.address.as_deref(),
             recipient_index: event.recipient,
             count,
-            guess: visitor::timed(event.guess, subject.timing(now)),
+            guess: visitor::timed(event.guess, subject.timing(at)),
             first: subject.first,
         };
         let report = match &event.url {
             Some(url) => visit.clicked(url),
             None => visit.opened(),
         };
-        let new = events::event(&event.tenant, Some(event.item), now, report);
+        let new = events::event(&event.tenant, Some(event.item), at, report);
         NewEvent { labels: subject.labels, ..new }
     }
 }
@@ -288,24 +293,14 @@ fn guess(client: Client<'_>, links_at_once: u32) -> visitor::Guess {
 /// the configured host, or the dot of the DNS root, names the same host: else a stranger could
 /// reach the API under it.
 fn tracking_host(settings: &Settings, authority: &str) -> Option<(String, String)> {
-    let authority = authority.to_ascii_lowercase();
-    let name = authority.rsplit_once(':').map_or(authority.as_str(), |(name, _)| name);
-    let bare = name.strip_suffix('.').unwrap_or(name);
-    let found =
-        [authority.as_str(), name, bare].into_iter().find_map(|host| settings.directory.tracking_host(host));
+    let hosts = hosts_meant(authority);
+    let found = hosts.iter().find_map(|host| settings.directory.tracking_host(host));
     found.map(|(host, tenant)| (host.to_owned(), tenant.to_owned()))
 }
 
 /// Events that may come at once.
 fn burst(per_second: u32) -> f64 {
     f64::from(per_second) * BURST.as_secs_f64()
-}
-
-/// Where a genuine click token leads.
-fn destination(claims: &Claims) -> Option<Url> {
-    let url = Url::parse(&claims.destination).ok()?;
-    let web = matches!(url.scheme(), "http" | "https") && url.host_str().is_some_and(|host| !host.is_empty());
-    web.then_some(url)
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use relevo_scenarios::root;
 
-const COMPONENTS: [&str; 12] = [
+const COMPONENTS: [&str; 13] = [
     "relevo-mailkit",
     "relevo-api",
+    "relevo-pages",
     "relevo-submission",
     "relevo-validate",
     "relevo-track",
@@ -23,13 +24,14 @@ const COMPONENTS: [&str; 12] = [
 ];
 
 /// Pure crates that all may know.
-const OPEN: [&str; 3] = ["relevo-api", "relevo-mailkit", "relevo-submission"];
+const OPEN: [&str; 4] = ["relevo-api", "relevo-mailkit", "relevo-pages", "relevo-submission"];
 
 /// The arrows. What is not here is not allowed; `relevo-mailkit` and `relevo-submission` are open
 /// to all.
 const ARROWS: &[(&str, &[&str])] = &[
     ("relevo-mailkit", &[]),
     ("relevo-api", &[]),
+    ("relevo-pages", &[]),
     ("relevo-submission", &[]),
     ("relevo-validate", &[]),
     ("relevo-track", &[]),

@@ -14,6 +14,7 @@ mod list;
 pub(crate) mod openapi;
 mod quota;
 mod relay;
+mod reported;
 mod scopes;
 mod stats;
 mod suppressions;
@@ -39,6 +40,8 @@ use relevo_relay::sending::Sending;
 use relevo_relay::settings::SettingsHandle;
 use relevo_relay::suppressions::Suppressions;
 use relevo_relay::templates::Templates;
+use relevo_relay::tracking::TrackingEndpoint;
+use relevo_relay::unsubscribe::UnsubscribeEndpoint;
 use relevo_statistics::Statistics;
 use relevo_webhooks::Webhooks;
 
@@ -62,6 +65,8 @@ pub struct SharedServices {
     templates: Templates,
     suppressions: Arc<Suppressions>,
     sending: Sending,
+    tracking: Arc<TrackingEndpoint>,
+    unsubscribe: Arc<UnsubscribeEndpoint>,
     emails: Emails,
     admin: AdminServices,
     limits: Arc<Limiter>,
@@ -99,6 +104,10 @@ pub struct ApiParts {
     pub suppressions: Arc<Suppressions>,
     /// Sends.
     pub sending: Sending,
+    /// Clicks and opens that the edge answered.
+    pub tracking: Arc<TrackingEndpoint>,
+    /// The unsubscribe pages that the edge answers.
+    pub unsubscribe: Arc<UnsubscribeEndpoint>,
     /// Counts of what happened.
     pub statistics: Statistics,
     /// Endpoints that are told what happened.
@@ -111,8 +120,8 @@ impl ApiServices {
     /// The API over these parts.
     #[must_use]
     pub fn new(parts: ApiParts) -> Self {
-        let ApiParts { settings, events, templates, suppressions, sending, statistics, webhooks, admin } =
-            parts;
+        let ApiParts { settings, events, templates, suppressions, sending, .. } = parts;
+        let ApiParts { tracking, unsubscribe, statistics, webhooks, admin, .. } = parts;
         let emails = Emails::new(Arc::clone(&events));
         let limits = Arc::new(Limiter::new(admin.limits));
         Self(Arc::new(SharedServices {
@@ -121,6 +130,8 @@ impl ApiServices {
             templates,
             suppressions,
             sending,
+            tracking,
+            unsubscribe,
             emails,
             admin,
             limits,
@@ -148,6 +159,8 @@ pub(crate) fn routes(services: &ApiServices) -> Router<ApiServices> {
         .route("/emails/batch", post(emails::send_batch).layer(DefaultBodyLimit::max(emails::MAX_BODY)))
         .route("/relay", post(relay::relay).layer(DefaultBodyLimit::max(emails::MAX_BODY)))
         .route("/relay/templates/{name}", get(relay::template))
+        .route("/relay/events", post(reported::events))
+        .route("/relay/unsubscribe", post(reported::unsubscribe))
         .route("/emails/cancel", post(emails::cancel_all))
         .route("/emails/{id}", get(emails::show).patch(emails::reschedule))
         .route("/emails/{id}/cancel", post(emails::cancel))

@@ -6,7 +6,8 @@ use utoipa::openapi::{Components, Content, OpenApi as Document, Ref, RefOr, Resp
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    audit, domains, emails, events, keys, quota, relay, stats, suppressions, templates, topics, webhooks,
+    audit, domains, emails, events, keys, quota, relay, reported, stats, suppressions, templates, topics,
+    webhooks,
 };
 use crate::error::ErrorBody;
 
@@ -45,6 +46,8 @@ const GONE: (&str, &str) = ("410", "The cursor is older than what is kept: `curs
         emails::send::send_batch,
         relay::relay,
         relay::template,
+        reported::events,
+        reported::unsubscribe,
         emails::list,
         emails::show,
         emails::reschedule,

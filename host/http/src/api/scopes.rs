@@ -50,6 +50,8 @@ mod tests {
             ("PATCH", "/emails/{id}", "send"),
             ("POST", "/relay", "relay"),
             ("GET", "/relay/templates/{name}", "relay"),
+            ("POST", "/relay/events", "relay"),
+            ("POST", "/relay/unsubscribe", "relay"),
             ("GET", "/emails/{id}", "read"),
             ("GET", "/events", "read"),
             ("POST", "/events", "admin"),

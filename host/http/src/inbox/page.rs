@@ -3,8 +3,9 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use relevo_pages::html::escape;
+
 use super::Captured;
-use crate::html::escape;
 
 const STYLE: &str = include_str!("style.css");
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use relevo_pages::html::escape;
 use serde_json::Value;
 
 use super::errors::{self, ERRORS};
 use super::schema::{self, Field};
-use crate::html::escape;
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 

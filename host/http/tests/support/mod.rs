@@ -284,6 +284,8 @@ impl World {
                 templates,
                 suppressions,
                 sending,
+                tracking: tracking.clone(),
+                unsubscribe: unsubscribe.clone(),
                 statistics,
                 webhooks,
                 admin,

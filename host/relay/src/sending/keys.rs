@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use relevo_queue::{IdempotentRequest, Millis};
 
 use super::{JsonAnswer, SendRefusal, Sending};
 use crate::pipeline::KnownKey;
@@ -26,13 +27,30 @@ pub struct RequestKey {
 /// An idempotency key that a request has in use. It is free again when this is dropped.
 #[derive(Debug)]
 pub struct ClaimedKey {
-    pub(super) request: RequestKey,
-    pub(super) guard: KeyGuard,
+    request: RequestKey,
+    guard: KeyGuard,
+}
+
+impl ClaimedKey {
+    /// The request as accepted now, and what keeps the key in use until that is stored.
+    pub(crate) fn accepted(self, tenant: &str, at: Millis, answer: Vec<u8>) -> (IdempotentRequest, KeyGuard) {
+        let RequestKey { key, digest } = self.request;
+        (IdempotentRequest { tenant: tenant.to_owned(), key, digest, at, answer }, self.guard)
+    }
+}
+
+#[cfg(test)]
+impl ClaimedKey {
+    /// A key that nobody else uses.
+    pub(crate) fn unused(key: &str) -> Self {
+        let guard = KeysInFlight::default().begin("", key).expect("free");
+        Self { request: RequestKey { key: key.to_owned(), digest: [1; 32] }, guard }
+    }
 }
 
 /// Keeps a key in use.
 #[derive(Debug)]
-pub(super) struct KeyGuard {
+pub(crate) struct KeyGuard {
     keys: Keys,
     key: (String, String),
 }

@@ -22,7 +22,7 @@ use relevo_fetch::Fetcher;
 use relevo_mailkit::address::Address;
 use relevo_mailkit::labels::Labels;
 use relevo_mailkit::policy::Verdict;
-use relevo_queue::{EventLog, IdempotentRequest, ItemId, Millis, NewEvent};
+use relevo_queue::{EventLog, ItemId, Millis, NewEvent};
 
 use self::attachments::{Downloads, FetchSlots};
 use self::content::Content;
@@ -295,14 +295,8 @@ impl Sending {
         key: Option<ClaimedKey>,
         json: Vec<u8>,
     ) -> Result<JsonAnswer, SendRefusal> {
-        let (request, guard) = key.map(|ClaimedKey { request, guard }| (request, guard)).unzip();
-        let request = request.map(|RequestKey { key, digest }| IdempotentRequest {
-            tenant: sender.tenant.clone(),
-            key,
-            digest,
-            at: self.now(),
-            answer: json.clone(),
-        });
+        let accepted = key.map(|key| key.accepted(&sender.tenant, self.now(), json.clone()));
+        let (request, guard) = accepted.unzip();
         let (mut messages, mut events) = (Vec::new(), Vec::new());
         for request in requests {
             messages.extend(request.messages);

@@ -63,7 +63,7 @@ impl SendRefusal {
         }
     }
 
-    pub(super) fn stored(error: &StoreError) -> Self {
+    pub(crate) fn stored(error: &StoreError) -> Self {
         tracing::error!(%error, "a request to send could not be stored");
         Self::Unavailable
     }

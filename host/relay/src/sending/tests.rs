@@ -5,7 +5,7 @@ use std::time::Duration;
 use relevo_api::{Limits, check};
 use relevo_mailkit::model::{MessageOptions, Report};
 use relevo_queue::testing::FailingCall;
-use relevo_queue::{Queue as _, StoreError};
+use relevo_queue::{IdempotentRequest, Queue as _, StoreError};
 use relevo_store::{ControlStore, StoreUrl};
 use rustls::RootCertStore;
 

@@ -9,4 +9,4 @@ mod world;
 pub(crate) use names::NoNames;
 pub(crate) use stages::{ScriptedStages, read, report};
 pub(crate) use suppressions::{FixedSuppressions, TENANT, no_suppressions, open_suppressions, suppressed};
-pub(crate) use world::{SetClock, World, credentials, forward, hash, key, settings, submission};
+pub(crate) use world::{NOW, SetClock, World, credentials, forward, hash, key, settings, submission};

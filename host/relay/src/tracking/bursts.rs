@@ -42,7 +42,7 @@ impl Bursts {
             recent.order.push_back((now, key));
         }
         let links = recent.links.entry(key).or_default();
-        links.retain(|(known, at)| *known != link && now.saturating_sub(*at) <= SPAN);
+        links.retain(|(known, at)| *known != link && now.abs_diff(*at) <= SPAN);
         if links.len() < MAX_LINKS {
             links.push((link, now));
         }

@@ -35,8 +35,8 @@ impl TrackingMetrics {
         metrics
     }
 
-    pub(super) fn repeated(&self) {
-        self.repeats.inc();
+    pub(super) fn repeated(&self, count: u64) {
+        self.repeats.inc_by(count);
     }
 
     pub(super) fn dropped(&self, reason: &'static str, count: u64) {

@@ -56,6 +56,20 @@ impl Repeats {
         count.map(|count| *count += 1).is_some()
     }
 
+    /// Returns true if an equal event was written within the window.
+    pub(super) fn is_open(&self, event: &TrackingEvent) -> bool {
+        self.windows().counts.contains_key(event)
+    }
+
+    /// Adds repeats to an event that is on disk. Its window is opened if there is none.
+    pub(super) fn add(&self, event: TrackingEvent, count: u64, now: Duration) {
+        let mut windows = self.windows();
+        match windows.counts.get_mut(&event) {
+            Some(counted) => *counted += count,
+            None => windows.open(event, count, now),
+        }
+    }
+
     /// Opens a window for an event that is being written. False: it was opened by somebody else,
     /// who is writing it, and this one is counted.
     pub(super) fn open(&self, event: TrackingEvent, now: Duration) -> bool {
@@ -64,13 +78,7 @@ impl Repeats {
             *count += 1;
             return false;
         }
-        let octets = windows.octets + event.octets();
-        if octets <= MAX_OCTETS {
-            windows.octets = octets;
-            let event = Arc::new(event);
-            windows.counts.insert(event.clone(), 0);
-            windows.ends.push_back((now + WINDOW, event));
-        }
+        windows.open(event, 0, now);
         true
     }
 
@@ -103,6 +111,18 @@ impl Repeats {
 
     fn windows(&self) -> MutexGuard<'_, Windows> {
         self.windows.lock()
+    }
+}
+
+impl Windows {
+    fn open(&mut self, event: TrackingEvent, count: u64, now: Duration) {
+        let octets = self.octets + event.octets();
+        if octets <= MAX_OCTETS {
+            self.octets = octets;
+            let event = Arc::new(event);
+            self.counts.insert(event.clone(), count);
+            self.ends.push_back((now + WINDOW, event));
+        }
     }
 }
 
@@ -147,6 +167,18 @@ mod tests {
         assert!(repeats.ended(at(180)).is_empty());
         assert!(!repeats.count(&event(0, None)), "nothing came within the last window");
         assert_eq!(repeats.windows().octets, 0);
+    }
+
+    #[test]
+    fn reported_repeats_are_added_to_a_window() {
+        let repeats = Repeats::default();
+        repeats.add(event(0, None), 0, at(0));
+        assert!(repeats.is_open(&event(0, None)) && !repeats.is_open(&event(1, None)));
+        repeats.add(event(0, None), 3, at(1));
+        repeats.add(event(1, None), 2, at(1));
+        assert!(repeats.count(&event(0, None)));
+        assert_eq!(counts(&repeats.ended(at(60))), [4]);
+        assert_eq!(counts(&repeats.ended(at(61))), [2], "a window that had ended");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Genuine tokens, and everything else.
 
+mod reported;
+
 use relevo_mailkit::event::{Attempt, Event};
 use relevo_mailkit::token::TokenKeys;
 use relevo_mailkit::visitor::{Guess, Visitor};

@@ -14,8 +14,20 @@ use crate::events;
 use crate::suppressions::{Choices, MailingList, SuppressionError, Suppressions, TopicChoice, canonical};
 use crate::tracking::{TokenAnswer, TrackingEndpoint};
 
-/// Names marketing mail where a topic is named by its id.
-pub const MARKETING: &str = "marketing";
+pub use relevo_api::unsubscribe::MARKETING;
+
+/// A request at `/u/{token}`.
+#[derive(Debug, Clone, Copy)]
+pub struct LinkVisit<'a> {
+    /// The authority that the request names.
+    pub host: &'a str,
+    /// The token.
+    pub token: &'a str,
+    /// The client; none: the edge that answers it does not know.
+    pub client: Option<IpAddr>,
+    /// The only tenant whose tokens count; none: the token's host says whose it is.
+    pub tenant: Option<&'a str>,
+}
 
 /// How somebody leaves or comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,13 +122,8 @@ impl UnsubscribeEndpoint {
     ///
     /// # Errors
     /// The store's.
-    pub async fn show(
-        &self,
-        host: &str,
-        token: &str,
-        client: IpAddr,
-    ) -> Result<TokenAnswer<Subscriber>, SuppressionError> {
-        match self.verified(host, token, client) {
+    pub async fn show(&self, visit: &LinkVisit<'_>) -> Result<TokenAnswer<Subscriber>, SuppressionError> {
+        match self.verified(visit) {
             TokenAnswer::Genuine(verified) => Ok(TokenAnswer::Genuine(self.subscriber(&verified).await?)),
             TokenAnswer::Unknown => Ok(TokenAnswer::Unknown),
             TokenAnswer::TooMany => Ok(TokenAnswer::TooMany),
@@ -131,13 +138,11 @@ impl UnsubscribeEndpoint {
     /// The store's. Asking again completes what was begun.
     pub async fn change(
         &self,
-        host: &str,
-        token: &str,
-        client: IpAddr,
+        visit: &LinkVisit<'_>,
         (change, method): (Change, Method),
         list: Option<&str>,
     ) -> Result<TokenAnswer<Changed>, SuppressionError> {
-        let verified = match self.verified(host, token, client) {
+        let verified = match self.verified(visit) {
             TokenAnswer::Genuine(verified) => verified,
             TokenAnswer::Unknown => return Ok(TokenAnswer::Unknown),
             TokenAnswer::TooMany => return Ok(TokenAnswer::TooMany),
@@ -167,11 +172,13 @@ impl UnsubscribeEndpoint {
         Ok(TokenAnswer::Genuine(Changed { subscriber, list }))
     }
 
-    fn verified(&self, host: &str, token: &str, client: IpAddr) -> TokenAnswer<Verified> {
-        if !self.tracking.admits(client) {
+    fn verified(&self, visit: &LinkVisit<'_>) -> TokenAnswer<Verified> {
+        if !visit.client.is_none_or(|client| self.tracking.admits(client)) {
             return TokenAnswer::TooMany;
         }
-        let verified = self.tracking.verified_unsubscribe(host, token).and_then(|(tenant, claims)| {
+        let found = self.tracking.verified_unsubscribe(visit.host, visit.token);
+        let own = found.filter(|(tenant, _)| visit.tenant.is_none_or(|only| only == tenant));
+        let verified = own.and_then(|(tenant, claims)| {
             let address = canonical(&claims.address).ok()?;
             Some(Verified { tenant, address, claims })
         });

@@ -17,7 +17,7 @@ use crate::topics::{NewTopic, Topics};
 use crate::tracking::TrackingMetrics;
 
 const HOST: &str = "t.example.com";
-const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+const CLIENT: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)));
 const MAIL: &str = "From: a@tracked.example\r\nTo: b@b.example\r\n\r\nNews\r\n";
 
 struct Lists {
@@ -82,11 +82,11 @@ impl Lists {
 
     async fn change(&self, token: &str, change: Change, list: Option<&str>) -> TokenAnswer<Changed> {
         let asked = (change, Method::Page);
-        self.endpoint.change(HOST, token, CLIENT, asked, list).await.expect("the store works")
+        self.endpoint.change(&visit(HOST, token), asked, list).await.expect("the store works")
     }
 
     async fn shown(&self, token: &str) -> Subscriber {
-        match self.endpoint.show(HOST, token, CLIENT).await {
+        match self.endpoint.show(&visit(HOST, token)).await {
             Ok(TokenAnswer::Genuine(subscriber)) => subscriber,
             other => panic!("{other:?}"),
         }
@@ -96,6 +96,10 @@ impl Lists {
         let event = self.world.queue.last_event();
         (event.event.name(), event)
     }
+}
+
+fn visit<'a>(host: &'a str, token: &'a str) -> LinkVisit<'a> {
+    LinkVisit { host, token, client: CLIENT, tenant: None }
 }
 
 /// The token in the List-Unsubscribe field of a copy.
@@ -121,7 +125,7 @@ async fn marketing_mail_has_both_fields_and_its_recipient_can_leave() {
 
     let asked = (Change::Leave, Method::OneClick);
     for _ in 0..2 {
-        let answer = lists.endpoint.change(HOST, &token, CLIENT, asked, None).await.expect("stored");
+        let answer = lists.endpoint.change(&visit(HOST, &token), asked, None).await.expect("stored");
         assert!(
             matches!(&answer, TokenAnswer::Genuine(changed) if changed.subscriber.has_left()),
             "{answer:?}"
@@ -234,10 +238,24 @@ async fn forged_and_foreign_tokens_are_unknown() {
         ("other.example.com", token),
     ] {
         let answer =
-            lists.endpoint.change(host, &token, CLIENT, (Change::Leave, Method::OneClick), None).await;
+            lists.endpoint.change(&visit(host, &token), (Change::Leave, Method::OneClick), None).await;
         assert_eq!(answer.expect("the store works"), TokenAnswer::Unknown);
     }
     assert!(lists.world.queue.events().is_empty());
+}
+
+#[tokio::test]
+async fn the_edge_of_a_tenant_asks_about_its_own_recipients() {
+    let lists = Lists::new().await;
+    let token = minted(&lists.world.settings.get().tracking_keys, "");
+    let edge = |tenant| LinkVisit { client: None, tenant: Some(tenant), ..visit(HOST, &token) };
+    assert_eq!(lists.endpoint.show(&edge("other")).await.expect("reads"), TokenAnswer::Unknown);
+    let asked = (Change::Leave, Method::OneClick);
+    let answer = lists.endpoint.change(&edge("other"), asked, None).await.expect("reads");
+    assert_eq!(answer, TokenAnswer::Unknown);
+    assert!(!lists.shown(&token).await.has_left());
+    let answer = lists.endpoint.change(&edge("acme"), asked, None).await.expect("stored");
+    assert!(matches!(answer, TokenAnswer::Genuine(_)) && lists.shown(&token).await.has_left());
 }
 
 #[tokio::test]

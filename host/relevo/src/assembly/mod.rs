@@ -117,6 +117,8 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         templates,
         suppressions,
         sending,
+        tracking: tracking.clone(),
+        unsubscribe: unsubscribe.clone(),
         statistics,
         webhooks: webhooks.clone(),
         admin,

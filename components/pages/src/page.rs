@@ -5,17 +5,18 @@ use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use relevo_relay::suppressions::{MailingList, TopicChoice};
-use relevo_relay::unsubscribe::{Change, MARKETING, Subscriber};
+use relevo_api::unsubscribe::{
+    MARKETING, SubscriberAnswer, SubscriberList, SubscriberTopic, UnsubscribeAction,
+};
 use sha2::{Digest, Sha256};
 
-use super::texts::{Language, Texts};
 use crate::html::escape;
+use crate::texts::{Language, Texts};
 
 const STYLE: &str = include_str!("style.css");
 
 /// Nothing is loaded and nothing runs; forms go to this host, and no other page shows this one.
-pub(super) static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
+pub(crate) static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
     let style = STANDARD.encode(Sha256::digest(STYLE.as_bytes()));
     format!(
         "default-src 'none'; style-src 'sha256-{style}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -23,34 +24,35 @@ pub(super) static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// A page about a recipient.
-pub(super) struct SubscriberPage<'a> {
-    pub(super) language: Language,
+pub(crate) struct SubscriberPage<'a> {
+    pub(crate) language: Language,
     /// `/u/` and the token.
-    pub(super) path: &'a str,
+    pub(crate) path: &'a str,
     /// Shown where the token does not name the sender.
-    pub(super) host: &'a str,
-    pub(super) subscriber: &'a Subscriber,
-    /// What was just done, and to which list; none: only looked at.
-    pub(super) done: Option<(Change, &'a MailingList)>,
+    pub(crate) host: &'a str,
+    /// Says in `changed` which list was left or come back to.
+    pub(crate) subscriber: &'a SubscriberAnswer,
+    /// What was just done.
+    pub(crate) action: UnsubscribeAction,
 }
 
 /// A page that says one thing.
-pub(super) fn notice(language: Language, title: &str, text: &str) -> String {
+pub(crate) fn notice(language: Language, title: &str, text: &str) -> String {
     let body = format!("<h1>{}</h1><p>{}</p>", escape(title), escape(text));
     document(language, title, &body)
 }
 
 impl SubscriberPage<'_> {
-    pub(super) fn html(&self) -> String {
+    pub(crate) fn html(&self) -> String {
         let texts = self.language.texts;
-        let (title, body) = match self.done {
-            Some((Change::Leave, list)) => (&texts.left_title, self.left(list)),
-            Some((Change::ComeBack, list)) => (&texts.returned_title, self.returned(list)),
-            None if self.subscriber.has_left() => (&texts.left_title, self.left(&self.subscriber.list)),
-            None => (&texts.ask_title, self.ask()),
+        let (title, body) = match (self.action, &self.subscriber.changed) {
+            (UnsubscribeAction::Leave, Some(list)) => (&texts.left_title, self.left(list)),
+            (UnsubscribeAction::Return, Some(list)) => (&texts.returned_title, self.returned(list)),
+            _ if self.subscriber.has_left => (&texts.left_title, self.left(&self.subscriber.list)),
+            _ => (&texts.ask_title, self.ask()),
         };
         let topics = self.topics();
-        let suppressed = match self.subscriber.choices.suppressed {
+        let suppressed = match self.subscriber.is_suppressed {
             true => format!("<p class=muted>{}</p>", self.fill(&texts.suppressed, "")),
             false => String::new(),
         };
@@ -62,49 +64,48 @@ impl SubscriberPage<'_> {
         let question = self.about(&self.subscriber.list, &texts.ask_marketing, &texts.ask_topic);
         format!(
             "<p>{question}</p>{}<p class=muted>{}</p>",
-            self.button(Change::Leave, None, &escape(&texts.leave), ""),
+            self.button(UnsubscribeAction::Leave, None, &escape(&texts.leave), ""),
             escape(&texts.ask_note)
         )
     }
 
-    fn left(&self, list: &MailingList) -> String {
+    fn left(&self, list: &SubscriberList) -> String {
         let texts = self.language.texts;
         let said = self.about(list, &texts.left_marketing, &texts.left_topic);
         format!(
             "<p role=status>{said}</p><p class=muted>{}</p>{}",
             escape(&texts.left_note),
-            self.button(Change::ComeBack, self.value(list), &escape(&texts.undo), "second")
+            self.button(UnsubscribeAction::Return, self.value(list), &escape(&texts.undo), "second")
         )
     }
 
-    fn returned(&self, list: &MailingList) -> String {
+    fn returned(&self, list: &SubscriberList) -> String {
         let texts = self.language.texts;
         let said = self.about(list, &texts.returned_marketing, &texts.returned_topic);
-        let leave = self.button(Change::Leave, self.value(list), &escape(&texts.leave), "second");
+        let leave = self.button(UnsubscribeAction::Leave, self.value(list), &escape(&texts.leave), "second");
         format!("<p role=status>{said}</p>{leave}")
     }
 
     /// What the recipient gets, each with a button; nothing where the tenant has no topics.
     fn topics(&self) -> String {
         let texts = self.language.texts;
-        let mut topics = self.subscriber.topics().peekable();
-        if topics.peek().is_none() {
+        if self.subscriber.topics.is_empty() {
             return String::new();
         }
         let mut out = format!("<h2>{}</h2><ul>", self.fill(&texts.topics_title, ""));
-        for TopicChoice { topic, subscribed } in topics {
-            self.entry(&mut out, &topic.name, &topic.description, *subscribed, &topic.id);
+        for SubscriberTopic { id, name, description, is_subscribed } in &self.subscriber.topics {
+            self.entry(&mut out, name, description, *is_subscribed, id);
         }
         let (all, about) = (&texts.all_marketing, &texts.all_marketing_description);
-        self.entry(&mut out, all, about, self.subscriber.choices.marketing, MARKETING);
+        self.entry(&mut out, all, about, self.subscriber.gets_marketing, MARKETING);
         out + "</ul>"
     }
 
     fn entry(&self, out: &mut String, name: &str, about: &str, gets: bool, list: &str) {
         let texts = self.language.texts;
         let (state, label, change) = match gets {
-            true => (&texts.gets, &texts.leave_one, Change::Leave),
-            false => (&texts.gets_not, &texts.return_one, Change::ComeBack),
+            true => (&texts.gets, &texts.leave_one, UnsubscribeAction::Leave),
+            false => (&texts.gets_not, &texts.return_one, UnsubscribeAction::Return),
         };
         let button = self.button(change, Some(list), &self.fill(label, name), "second");
         let _ = write!(
@@ -117,10 +118,10 @@ impl SubscriberPage<'_> {
     }
 
     /// `label` is escaped already.
-    fn button(&self, change: Change, list: Option<&str>, label: &str, class: &str) -> String {
+    fn button(&self, change: UnsubscribeAction, list: Option<&str>, label: &str, class: &str) -> String {
         let action = match change {
-            Change::Leave => "leave",
-            Change::ComeBack => "return",
+            UnsubscribeAction::Return => "return",
+            UnsubscribeAction::Leave | UnsubscribeAction::Show => "leave",
         };
         let field = list.map_or_else(String::new, |list| {
             format!("<input type=hidden name=list value=\"{}\">", escape(list))
@@ -132,20 +133,14 @@ impl SubscriberPage<'_> {
     }
 
     /// The value by which a form names a list; none: that of the message.
-    fn value<'l>(&self, list: &'l MailingList) -> Option<&'l str> {
-        match list {
-            list if *list == self.subscriber.list => None,
-            MailingList::Marketing => Some(MARKETING),
-            MailingList::Topic(topic) => Some(&topic.id),
-            MailingList::UnknownTopic(_) => None,
-        }
+    fn value<'l>(&self, list: &'l SubscriberList) -> Option<&'l str> {
+        list.id.as_deref().filter(|_| *list != self.subscriber.list)
     }
 
-    fn about(&self, list: &MailingList, marketing: &str, topic: &str) -> String {
-        match list {
-            MailingList::Marketing => self.fill(marketing, ""),
-            MailingList::Topic(record) => self.fill(topic, &record.name),
-            MailingList::UnknownTopic(name) => self.fill(topic, name),
+    fn about(&self, list: &SubscriberList, marketing: &str, topic: &str) -> String {
+        match &list.topic {
+            None => self.fill(marketing, ""),
+            Some(name) => self.fill(topic, name),
         }
     }
 
@@ -154,7 +149,7 @@ impl SubscriberPage<'_> {
             "" => self.host,
             sender => sender,
         };
-        fill(text, &[("sender", sender), ("address", &self.subscriber.address), ("topic", topic)])
+        fill(text, &[("sender", sender), ("address", &self.subscriber.email), ("topic", topic)])
     }
 }
 
@@ -192,29 +187,30 @@ fn document(language: Language, title: &str, body: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use relevo_relay::suppressions::Choices;
-    use relevo_relay::topics::TopicRecord;
-
     use super::*;
-    use crate::unsubscribe::texts;
+    use crate::texts;
 
-    fn subscriber() -> Subscriber {
-        Subscriber {
-            address: "<b>@b.example".into(),
+    fn subscriber() -> SubscriberAnswer {
+        SubscriberAnswer {
+            email: "<b>@b.example".into(),
             sender: "example.com".into(),
-            list: MailingList::UnknownTopic("{address}<script>".into()),
-            choices: Choices { suppressed: false, marketing: true, topics: Vec::new(), left: Vec::new() },
+            list: SubscriberList { id: None, topic: Some("{address}<script>".into()) },
+            has_left: false,
+            is_suppressed: false,
+            gets_marketing: true,
+            topics: Vec::new(),
+            changed: None,
         }
     }
 
-    fn page(subscriber: &Subscriber, done: Option<(Change, &MailingList)>) -> String {
+    fn page(subscriber: &SubscriberAnswer, action: UnsubscribeAction) -> String {
         let language = texts::wanted("en");
-        SubscriberPage { language, path: "/u/TOKEN", host: "t.example.com", subscriber, done }.html()
+        SubscriberPage { language, path: "/u/TOKEN", host: "t.example.com", subscriber, action }.html()
     }
 
     #[test]
     fn what_came_from_outside_is_escaped() {
-        let html = page(&subscriber(), None);
+        let html = page(&subscriber(), UnsubscribeAction::Show);
         assert!(html.contains("<bdi>{address}&lt;script&gt;</bdi>"), "{html}");
         assert!(html.contains("&lt;b&gt;@b.example") && !html.contains("<script"), "{html}");
         assert!(html.contains("<form method=post action=\"/u/TOKEN/leave\">"), "{html}");
@@ -222,26 +218,33 @@ mod tests {
 
     #[test]
     fn a_sender_that_is_not_known_is_the_host() {
-        let html = page(&Subscriber { sender: String::new(), ..subscriber() }, None);
+        let html = page(&SubscriberAnswer { sender: String::new(), ..subscriber() }, UnsubscribeAction::Show);
         assert!(html.contains("t.example.com"), "{html}");
     }
 
     #[test]
+    fn what_was_done_is_said() {
+        let one = SubscriberAnswer { changed: Some(SubscriberList::marketing()), ..subscriber() };
+        let undo = "/return\"><input type=hidden name=list value=\"marketing\">";
+        let left = page(&one, UnsubscribeAction::Leave);
+        assert!(left.contains("You are unsubscribed") && left.contains(undo), "{left}");
+        let back = page(&one, UnsubscribeAction::Return);
+        assert!(back.contains("You are subscribed again"), "{back}");
+        let before = page(&SubscriberAnswer { has_left: true, ..subscriber() }, UnsubscribeAction::Show);
+        assert!(before.contains("You are unsubscribed"), "{before}");
+    }
+
+    #[test]
     fn topics_have_buttons_that_name_them() {
-        let topic = |id: &str, name: &str| TopicRecord {
+        let topic = |id: &str, name: &str, is_subscribed| SubscriberTopic {
             id: id.into(),
             name: name.into(),
             description: "About it".into(),
-            chosen_only: false,
-            public: true,
-            created_at: 0,
+            is_subscribed,
         };
         let mut one = subscriber();
-        one.choices.topics = vec![
-            TopicChoice { topic: topic("T1", "News"), subscribed: true },
-            TopicChoice { topic: topic("T2", "Offers"), subscribed: false },
-        ];
-        let html = page(&one, None);
+        one.topics = vec![topic("T1", "News", true), topic("T2", "Offers", false)];
+        let html = page(&one, UnsubscribeAction::Show);
         for expected in [
             "value=\"T1\"><button class=\"second\">Stop <bdi>News</bdi></button>",
             "value=\"T2\"><button class=\"second\">Get <bdi>Offers</bdi></button>",
@@ -249,8 +252,8 @@ mod tests {
         ] {
             assert!(html.contains(expected), "{expected}\n{html}");
         }
-        let left = MailingList::Topic(topic("T1", "News"));
-        let html = page(&one, Some((Change::Leave, &left)));
+        one.changed = Some(SubscriberList { id: Some("T1".into()), topic: Some("News".into()) });
+        let html = page(&one, UnsubscribeAction::Leave);
         assert!(html.contains("/return\"><input type=hidden name=list value=\"T1\">"), "{html}");
     }
 }

@@ -11,42 +11,42 @@ const DEFAULT: &str = "en";
 /// The texts of a language. `{sender}`, `{address}` and `{topic}` in them are filled in.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Texts {
+pub(crate) struct Texts {
     /// `ltr` or `rtl`.
-    pub(super) direction: String,
-    pub(super) all_marketing: String,
-    pub(super) all_marketing_description: String,
-    pub(super) ask_title: String,
-    pub(super) ask_marketing: String,
-    pub(super) ask_topic: String,
-    pub(super) ask_note: String,
-    pub(super) leave: String,
-    pub(super) left_title: String,
-    pub(super) left_marketing: String,
-    pub(super) left_topic: String,
-    pub(super) left_note: String,
-    pub(super) undo: String,
-    pub(super) returned_title: String,
-    pub(super) returned_marketing: String,
-    pub(super) returned_topic: String,
-    pub(super) suppressed: String,
-    pub(super) topics_title: String,
-    pub(super) gets: String,
-    pub(super) gets_not: String,
-    pub(super) leave_one: String,
-    pub(super) return_one: String,
-    pub(super) unknown_title: String,
-    pub(super) unknown: String,
-    pub(super) busy_title: String,
-    pub(super) busy: String,
+    pub(crate) direction: String,
+    pub(crate) all_marketing: String,
+    pub(crate) all_marketing_description: String,
+    pub(crate) ask_title: String,
+    pub(crate) ask_marketing: String,
+    pub(crate) ask_topic: String,
+    pub(crate) ask_note: String,
+    pub(crate) leave: String,
+    pub(crate) left_title: String,
+    pub(crate) left_marketing: String,
+    pub(crate) left_topic: String,
+    pub(crate) left_note: String,
+    pub(crate) undo: String,
+    pub(crate) returned_title: String,
+    pub(crate) returned_marketing: String,
+    pub(crate) returned_topic: String,
+    pub(crate) suppressed: String,
+    pub(crate) topics_title: String,
+    pub(crate) gets: String,
+    pub(crate) gets_not: String,
+    pub(crate) leave_one: String,
+    pub(crate) return_one: String,
+    pub(crate) unknown_title: String,
+    pub(crate) unknown: String,
+    pub(crate) busy_title: String,
+    pub(crate) busy: String,
 }
 
 /// A language with its texts.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Language {
+pub(crate) struct Language {
     /// The tag (RFC 5646).
-    pub(super) tag: &'static str,
-    pub(super) texts: &'static Texts,
+    pub(crate) tag: &'static str,
+    pub(crate) texts: &'static Texts,
 }
 
 static LANGUAGES: LazyLock<BTreeMap<String, Texts>> =
@@ -54,7 +54,7 @@ static LANGUAGES: LazyLock<BTreeMap<String, Texts>> =
 static NO_TEXTS: LazyLock<Texts> = LazyLock::new(Texts::default);
 
 /// The language that an Accept-Language field (RFC 9110 section 12.5.4) wants most.
-pub(super) fn wanted(field: &str) -> Language {
+pub(crate) fn wanted(field: &str) -> Language {
     let mut best: Option<(u32, Language)> = None;
     // More ranges than anybody sends are not read.
     for range in field.split(',').take(50) {

@@ -1,7 +1,8 @@
 //! Text in HTML.
 
-/// For element content and quoted attribute values.
-pub(crate) fn escape(text: &str) -> String {
+/// Escapes text for element content and quoted attribute values.
+#[must_use]
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
