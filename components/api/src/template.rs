@@ -4,6 +4,7 @@ use relevo_mailkit::model::{Rendered, TemplateError, TemplateSource};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::content::RenderCall;
 use crate::problem::Problem;
 use crate::request::null_is_empty;
 
@@ -99,6 +100,27 @@ impl RenderRequest {
             mjml: self.mjml.clone(),
             text: self.text.clone(),
             partials: Vec::new(),
+        }
+    }
+
+    /// The call of `template.render`. `stored` is the template that the request names.
+    #[must_use]
+    pub fn call(&self, stored: Option<&StoredTemplate>) -> RenderCall {
+        match stored {
+            Some(stored) => RenderCall::stored(stored, &self.variables, self.subject.as_deref()),
+            None => {
+                let own = StoredTemplate { source: self.source(), ..StoredTemplate::default() };
+                RenderCall::stored(&own, &self.variables, None)
+            }
+        }
+    }
+
+    /// The mistake that `template.render` found.
+    #[must_use]
+    pub fn problem(&self, error: &TemplateError) -> Problem {
+        match self.template {
+            Some(_) => within_request(source_problem(error), "variables"),
+            None => source_problem(error),
         }
     }
 }

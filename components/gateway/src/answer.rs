@@ -3,7 +3,7 @@
 use relevo_api::answer::BatchAnswer;
 use relevo_api::{InvalidRequest, Problem};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::emails::HandOff;
 
@@ -73,15 +73,34 @@ impl Answer {
                 Ok(answer) => accepted(status, answer, hand_off),
                 Err(_) => Self::unavailable("the core's answer cannot be read: it may be of another version"),
             },
-            401 | 403 => Self::unavailable("the core refuses the token of this gateway"),
             404 => Self::unavailable("the core does not know `POST /relay`: RELEVO_RELAY_URL may be wrong"),
-            _ => match serde_json::from_slice::<Value>(body) {
-                Ok(Value::Object(error)) => {
-                    let body = Value::Object(in_place(error, &hand_off));
-                    Self::json(status, &body).retry_after(retry_after)
-                }
-                _ => Self::unavailable("the core is not available now, try again"),
-            },
+            _ => Self::of_error(status, body, retry_after, |error| in_place(error, &hand_off)),
+        }
+    }
+
+    /// An error of the core that is not about a value of the request.
+    #[must_use]
+    pub fn of_core_error(status: u16, body: &[u8], retry_after: Option<u32>) -> Self {
+        match status {
+            401 | 403 | 429 | 500.. => Self::of_error(status, body, retry_after, |error| error),
+            _ => Self::unavailable("the core is not available now, try again"),
+        }
+    }
+
+    fn of_error(
+        status: u16,
+        body: &[u8],
+        retry_after: Option<u32>,
+        change: impl FnOnce(Map<String, Value>) -> Map<String, Value>,
+    ) -> Self {
+        if let 401 | 403 = status {
+            return Self::unavailable("the core refuses the token of this gateway");
+        }
+        match serde_json::from_slice::<Value>(body) {
+            Ok(Value::Object(error)) => {
+                Self::json(status, &Value::Object(change(error))).retry_after(retry_after)
+            }
+            _ => Self::unavailable("the core is not available now, try again"),
         }
     }
 }
@@ -101,7 +120,7 @@ fn accepted(status: u16, mut answer: BatchAnswer, hand_off: HandOff) -> Answer {
 }
 
 /// The error with the paths of the caller's request.
-fn in_place(mut error: serde_json::Map<String, Value>, hand_off: &HandOff) -> serde_json::Map<String, Value> {
+fn in_place(mut error: Map<String, Value>, hand_off: &HandOff) -> Map<String, Value> {
     if let Some(param) = error.get("param").and_then(Value::as_str).and_then(|param| hand_off.param(param)) {
         error.insert("param".to_owned(), param.into());
     }

@@ -75,6 +75,29 @@ impl ApiKeys {
     }
 }
 
+/// `RELEVO_TEMPLATE_TTL`: how long a stored template is used without asking the core again, in
+/// milliseconds; the variable has seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TemplateTtl(pub u64);
+
+impl TemplateTtl {
+    /// Reads the variable; without it 60 seconds.
+    ///
+    /// # Errors
+    /// It is no number of seconds up to a day.
+    pub fn read(variables: &Variables<'_>) -> Result<Self, ConfigError> {
+        const DAY: u64 = 24 * 3600;
+        let variable = "RELEVO_TEMPLATE_TTL";
+        let Some(value) = variables(variable).filter(|value| !value.trim().is_empty()) else {
+            return Ok(Self(60_000));
+        };
+        let seconds = value.trim().parse().ok().filter(|seconds| *seconds <= DAY);
+        let reason = || format!("is not a number of seconds from 0 to {DAY}");
+        let seconds: u64 = seconds.ok_or_else(|| ConfigError { variable, reason: reason() })?;
+        Ok(Self(seconds * 1000))
+    }
+}
+
 /// The value of a variable that must be set; `what` says to what.
 pub(crate) fn needed(
     variables: &Variables<'_>,
@@ -135,6 +158,19 @@ mod tests {
         ] {
             let error = read(&[(variable, value)]).expect_err("it is wrong");
             assert_eq!(error.variable, variable, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn templates_have_a_time_to_live() {
+        let ttl = |value: Option<&str>| TemplateTtl::read(&|_: &str| value.map(str::to_owned));
+        for (value, milliseconds) in
+            [(None, 60_000), (Some(" "), 60_000), (Some("0"), 0), (Some(" 86400 "), 86_400_000)]
+        {
+            assert_eq!(ttl(value), Ok(TemplateTtl(milliseconds)), "{value:?}");
+        }
+        for wrong in ["-1", "86401", "1m", "1.5"] {
+            assert_eq!(ttl(Some(wrong)).expect_err(wrong).variable, "RELEVO_TEMPLATE_TTL");
         }
     }
 }

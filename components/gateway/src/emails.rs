@@ -1,20 +1,18 @@
 //! From requests of the API to finished messages for the core: the same requests, mistakes and octets
 //! as on the native host.
 
-use relevo_api::answer::{BatchError, EmailAnswer};
-use relevo_api::content::{self, Rendering};
-use relevo_api::message::{MessageContent, MessageIds, OutgoingMessage, messages};
-use relevo_api::relay::{RelayRequest, RelayedEmail, RelayedMessage};
+mod making;
+
+use std::collections::BTreeSet;
+
+use relevo_api::answer::{BatchAnswer, BatchError, EmailAnswer};
+use relevo_api::relay::RelayRequest;
 use relevo_api::{CheckedBatch, CheckedRequest, EmailRequest, InvalidRequest, Limits, Problem, batch, check};
-use relevo_mailkit::address::Address;
-use relevo_mailkit::id::ItemId;
-use relevo_mailkit::labels::Stream;
 use relevo_mailkit::model::{MessageEnvelope, Rendered, TemplateError, TemplateLimits, TemplateSource};
 
+use self::making::{Finished, Making};
 use crate::signing::{self, Dkim, KeyName};
-
-/// Octets of all messages of a request. A larger one is for the core itself.
-const MAX_OCTETS: usize = 16 << 20;
+use crate::templates::Templates;
 
 /// The component `template`, as the gateway calls it.
 pub trait Template {
@@ -45,6 +43,16 @@ pub trait Surroundings {
     fn random(&self) -> [u8; 16];
 }
 
+/// Requests that can be used.
+#[derive(Debug)]
+pub struct CheckedEmails {
+    /// With their positions in the batch; none for a single request.
+    requests: Vec<(CheckedRequest, Option<usize>)>,
+    /// The mistakes of the others.
+    problems: Vec<(usize, Problem)>,
+    permissive: bool,
+}
+
 /// What the core is asked, and where its answer belongs.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct HandOff {
@@ -52,6 +60,8 @@ pub struct HandOff {
     pub request: RelayRequest,
     /// Requests of a permissive batch that are left out.
     pub errors: Vec<BatchError>,
+    /// An id for an answer about nothing that is sent.
+    id: String,
     /// The places of the emails in the batch; none for a single request.
     indexes: Vec<Option<usize>>,
     /// The places of the messages' recipients, by email and message.
@@ -62,59 +72,78 @@ pub struct HandOff {
     unfinished: Vec<Vec<bool>>,
 }
 
-/// The messages of one request.
-struct Finished {
-    email: RelayedEmail,
-    places: Vec<Vec<String>>,
-    unfinished: Vec<bool>,
+impl CheckedEmails {
+    /// Reads one request. `now` is in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// Every mistake that the native API would name.
+    pub fn single(body: &[u8], now: u64) -> Result<Self, InvalidRequest> {
+        let request: EmailRequest = relevo_api::json::read(body)?;
+        let checked = check::check(request, &Limits::default(), now)?;
+        Ok(Self { requests: vec![(checked, None)], problems: Vec::new(), permissive: false })
+    }
+
+    /// Reads a batch. If that is `permissive`, requests that cannot be sent are left out.
+    ///
+    /// # Errors
+    /// Every mistake that the native API would name.
+    pub fn batch(body: &[u8], permissive: bool, now: u64) -> Result<Self, InvalidRequest> {
+        let CheckedBatch { requests, problems } = batch::read(body, &Limits::default(), now)?;
+        if !permissive && !problems.is_empty() {
+            return Err(InvalidRequest::Fields(problems.into_iter().map(|(_, problem)| problem).collect()));
+        }
+        let requests = requests.into_iter().map(|(checked, index)| (checked, Some(index))).collect();
+        Ok(Self { requests, problems, permissive })
+    }
+
+    /// Ids and aliases of the stored templates that are named.
+    #[must_use]
+    pub fn templates(&self) -> BTreeSet<String> {
+        let all = self.requests.iter();
+        all.filter_map(|(checked, _)| Some(checked.request.template.as_ref()?.id.clone())).collect()
+    }
+
+    /// Finishes the messages.
+    ///
+    /// # Errors
+    /// Every mistake that the native API would name, or that only the core can do what is asked.
+    pub fn finish(
+        self,
+        templates: &Templates,
+        template: &dyn Template,
+        surroundings: &dyn Surroundings,
+    ) -> Result<HandOff, InvalidRequest> {
+        let Self { requests, mut problems, permissive } = self;
+        let mut making = Making::new(templates, template, surroundings);
+        let mut hand_off = HandOff { id: making.first.to_string(), ..HandOff::default() };
+        for (checked, index) in requests {
+            match (making.finish(&checked), index) {
+                (Ok(finished), index) => hand_off.add(&checked, index, finished),
+                (Err(problem), None) => return Err(InvalidRequest::Fields(vec![problem])),
+                (Err(problem), Some(index)) => problems.push((index, problem.within(&format!("[{index}]")))),
+            }
+        }
+        problems.sort_by_key(|(index, _)| *index);
+        if !permissive && !problems.is_empty() {
+            return Err(InvalidRequest::Fields(problems.into_iter().map(|(_, problem)| problem).collect()));
+        }
+        let error = |(index, Problem { param, message })| BatchError { index, param, message };
+        hand_off.errors = problems.into_iter().map(error).collect();
+        Ok(hand_off)
+    }
 }
 
-/// Reads one request and finishes its messages.
+/// Reads one request that names no stored template, and finishes its messages.
 ///
 /// # Errors
-/// Every mistake that the native API would name, or that only the core can do what is asked.
+/// As for [`CheckedEmails`].
 pub fn single(
     body: &[u8],
     template: &dyn Template,
     surroundings: &dyn Surroundings,
 ) -> Result<HandOff, InvalidRequest> {
-    let request: EmailRequest = relevo_api::json::read(body)?;
-    let checked = check::check(request, &Limits::default(), surroundings.now())?;
-    let mut hand_off = HandOff::default();
-    let mut octets = MAX_OCTETS;
-    let finished = finish(&checked, template, surroundings, &mut octets);
-    let finished = finished.map_err(|problem| InvalidRequest::Fields(vec![problem]))?;
-    hand_off.add(&checked, None, finished);
-    Ok(hand_off)
-}
-
-/// Reads a batch and finishes the messages of all its requests. If that is `permissive`, requests
-/// that cannot be sent are left out.
-///
-/// # Errors
-/// As for [`single`].
-pub fn many(
-    body: &[u8],
-    permissive: bool,
-    template: &dyn Template,
-    surroundings: &dyn Surroundings,
-) -> Result<HandOff, InvalidRequest> {
-    let CheckedBatch { requests, mut problems } = batch::read(body, &Limits::default(), surroundings.now())?;
-    let mut hand_off = HandOff::default();
-    let mut octets = MAX_OCTETS;
-    for (checked, index) in &requests {
-        match finish(checked, template, surroundings, &mut octets) {
-            Ok(finished) => hand_off.add(checked, Some(*index), finished),
-            Err(problem) => problems.push((*index, problem.within(&format!("[{index}]")))),
-        }
-    }
-    problems.sort_by_key(|(index, _)| *index);
-    if !permissive && !problems.is_empty() {
-        return Err(InvalidRequest::Fields(problems.into_iter().map(|(_, problem)| problem).collect()));
-    }
-    let error = |(index, Problem { param, message })| BatchError { index, param, message };
-    hand_off.errors = problems.into_iter().map(error).collect();
-    Ok(hand_off)
+    let checked = CheckedEmails::single(body, surroundings.now())?;
+    checked.finish(&Templates::default(), template, surroundings)
 }
 
 impl HandOff {
@@ -143,6 +172,17 @@ impl HandOff {
             }
         }
         Ok(())
+    }
+
+    /// Returns the answer to a batch of which nothing is left.
+    #[must_use]
+    pub fn empty_answer(&self) -> Option<BatchAnswer> {
+        self.request.emails.is_empty().then(|| BatchAnswer {
+            object: "list".to_owned(),
+            id: self.id.clone(),
+            data: Vec::new(),
+            errors: self.errors.clone(),
+        })
     }
 
     /// Returns true if the request did not come in a batch.
@@ -186,117 +226,9 @@ fn indexed<'p>(param: &'p str, name: &str) -> Option<(usize, &'p str)> {
     Some((number.parse().ok()?, rest.strip_prefix('.').unwrap_or(rest)))
 }
 
-/// Finishes the messages of a request. Beside them are the places of their recipients.
-fn finish(
-    checked: &CheckedRequest,
-    template: &dyn Template,
-    surroundings: &dyn Surroundings,
-    octets: &mut usize,
-) -> Result<Finished, Problem> {
-    let request = &checked.request;
-    let attachments = attachments(checked)?;
-    let attachments: Vec<&[u8]> = attachments.iter().map(Vec::as_slice).collect();
-    let mut relayed = RelayedEmail {
-        messages: Vec::new(),
-        tags: request.tags.clone(),
-        stream: request.stream,
-        topic: request.topic.clone(),
-        template: None,
-        tracking: request.tracking.clone(),
-        scheduled_at: request.scheduled_at.clone(),
-        expires_at: request.expires_at.clone(),
-        tls: request.tls,
-        dry_run: request.dry_run,
-    };
-    let (mut places, mut unfinished) = (Vec::new(), Vec::new());
-    let mut literal = None;
-    for message in messages(checked) {
-        let content = render(&message, &mut literal, template)?;
-        let can_leave = request.stream == Stream::Marketing || request.topic.is_some();
-        if let Some(problem) = content::dead_link(&content, can_leave) {
-            return Err(problem);
-        }
-        unfinished.push(is_unfinished(checked, &content));
-        let envelope = message.envelope(request, &attachments, &ids(checked, &message.sender, surroundings));
-        let built = template.build(envelope, content).map_err(|error| content::build_problem(&error))?;
-        *octets = octets.checked_sub(built.len()).ok_or_else(|| {
-            Problem::new(
-                "",
-                format!("the messages have more than {MAX_OCTETS} octets in all: send to the core"),
-            )
-        })?;
-        places.push(message.recipients.iter().map(|(_, param)| param.clone()).collect());
-        relayed.messages.push(relayed_message(message, built)?);
-    }
-    Ok(Finished { email: relayed, places, unfinished })
-}
-
-/// Returns true if the core has still to write in the message: the Date of scheduled mail, the URL to
-/// unsubscribe, or tracking that was asked for. A signature would not survive that.
-fn is_unfinished(checked: &CheckedRequest, content: &Rendered) -> bool {
-    let tracking = &checked.request.tracking;
-    let is_tracked = [tracking.opens, tracking.clicks, tracking.clicks_text].contains(&Some(true));
-    checked.scheduled_at.is_some() || is_tracked || content::has_unsubscribe_url(content)
-}
-
-fn relayed_message(message: OutgoingMessage, built: Vec<u8>) -> Result<RelayedMessage, Problem> {
-    let text = String::from_utf8(built);
-    Ok(RelayedMessage {
-        sender: message.sender.to_string(),
-        recipients: message.recipients.iter().map(|(address, _)| address.to_string()).collect(),
-        message: Some(text.map_err(|_| Problem::new("", "the message is not UTF-8"))?),
-        message_base64: None,
-        metadata: message.metadata,
-    })
-}
-
-fn attachments(checked: &CheckedRequest) -> Result<Vec<Vec<u8>>, Problem> {
-    let all = checked.attachments.iter().enumerate().map(|(index, content)| {
-        let message = "is fetched by the core only: send there, or give `content`";
-        content.clone().ok_or_else(|| Problem::new(format!("attachments[{index}].path"), message))
-    });
-    all.collect()
-}
-
-fn render(
-    message: &OutgoingMessage,
-    literal: &mut Option<Rendered>,
-    template: &dyn Template,
-) -> Result<Rendered, Problem> {
-    if let (MessageContent::Literal(_), Some(rendered)) = (&message.content, &literal) {
-        return Ok(rendered.clone());
-    }
-    let rendering = content::rendering(&message.content, None).ok_or_else(|| {
-        Problem::new("template", "a stored template is rendered by the core only: send there")
-    })?;
-    let rendered = match rendering {
-        Rendering::Ready(rendered) => rendered,
-        Rendering::Call(call) => {
-            let rendered = template.render(call.source.clone(), &call.variables_json(), content::LIMITS);
-            let rendered = rendered.map_err(|error| call.problem(&error, &message.variables_param))?;
-            call.finish(rendered)
-        }
-    };
-    if matches!(message.content, MessageContent::Literal(_)) {
-        *literal = Some(rendered.clone());
-    }
-    Ok(rendered)
-}
-
-fn ids(checked: &CheckedRequest, sender: &Address, surroundings: &dyn Surroundings) -> MessageIds {
-    let now = i64::try_from(surroundings.now()).unwrap_or(i64::MAX);
-    let mut random = [0; 10];
-    random.copy_from_slice(&surroundings.random()[..10]);
-    MessageIds {
-        // A scheduled message gets its Date when it is released: that may still change.
-        date: checked.scheduled_at.is_none().then(|| now.div_euclid(1000)),
-        message_id: format!("<{}@{}>", ItemId::new(now, random), sender.domain),
-        boundary_seed: relevo_mailkit::hex::encode(&surroundings.random()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use relevo_api::template::StoredTemplate;
     use serde_json::{Value, json};
 
     use super::*;
@@ -331,8 +263,12 @@ mod tests {
         }
     }
 
+    fn single(body: &Value) -> Result<HandOff, InvalidRequest> {
+        super::single(body.to_string().as_bytes(), &Plain, &Fixed)
+    }
+
     fn mistake(body: &Value) -> Vec<String> {
-        match single(body.to_string().as_bytes(), &Plain, &Fixed) {
+        match single(body) {
             Err(InvalidRequest::Fields(problems)) => problems.into_iter().map(|p| p.param).collect(),
             other => panic!("{other:?}"),
         }
@@ -351,7 +287,7 @@ mod tests {
                 {"email": "luis@example.net"},
             ],
         });
-        let hand_off = single(body.to_string().as_bytes(), &Plain, &Fixed).expect("it is valid");
+        let hand_off = single(&body).expect("it is valid");
         let [email] = hand_off.request.emails.as_slice() else { panic!("one email") };
         assert_eq!((email.messages.len(), email.tags[0].name.as_str()), (2, "a"));
         let first = &email.messages[0];
@@ -372,18 +308,49 @@ mod tests {
             body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             mistake(&body)
         };
-        assert_eq!(with(json!({"template": {"id": "x"}})), ["template"]);
+        assert_eq!(with(json!({"template": {"id": "x"}})), ["template.id"], "it was not fetched");
         let path = json!([{"filename": "a.txt", "path": "https://example.com/a.txt"}]);
         assert_eq!(with(json!({"subject": "s", "text": "t", "attachments": path})), ["attachments[0].path"]);
+    }
+
+    #[test]
+    fn a_stored_template_is_named_by_its_id() {
+        let body = json!({
+            "from": "a@example.com",
+            "stream": "marketing",
+            "template": {"id": "welcome", "variables": {"a": 1}},
+            "recipients": [{"email": "b@example.net", "variables": {"b": 2}}, {"email": "c@example.net"}],
+        });
+        let checked = CheckedEmails::single(body.to_string().as_bytes(), Fixed.now()).expect("it is valid");
+        assert_eq!(checked.templates(), BTreeSet::from(["welcome".to_owned()]));
+        let mut templates = Templates::default();
+        let fallbacks = serde_json::Map::from_iter([("b".to_owned(), 3.into())]);
+        templates
+            .add("welcome".into(), Ok(StoredTemplate { id: "01K".into(), fallbacks, ..Default::default() }));
+        let hand_off = checked.finish(&templates, &Plain, &Fixed).expect("it is valid");
+        let email = &hand_off.request.emails[0];
+        assert_eq!(email.template.as_deref(), Some("01K"));
+        let texts: Vec<&str> =
+            email.messages.iter().filter_map(|message| message.message.as_deref()).collect();
+        assert!(texts[0].contains(r#""a":1,"b":2"#) && texts[1].contains(r#""a":1,"b":3"#), "{texts:?}");
+        let ids: BTreeSet<_> = texts.iter().map(|text| text.split('|').next()).collect();
+        assert_eq!(ids.len(), 2, "each message has an id of its own");
     }
 
     #[test]
     fn a_permissive_batch_leaves_out_what_cannot_be_sent() {
         let good = json!({"from": "a@example.com", "to": "b@example.net", "subject": "s", "text": "t"});
         let bad = json!({"from": "a@example.com", "to": "b", "subject": "s", "text": "t"});
-        let body = json!([bad, good]).to_string();
-        assert!(many(body.as_bytes(), false, &Plain, &Fixed).is_err());
-        let hand_off = many(body.as_bytes(), true, &Plain, &Fixed).expect("one is left");
+        let many = |body: &Value, permissive: bool| {
+            let checked = CheckedEmails::batch(body.to_string().as_bytes(), permissive, Fixed.now())?;
+            checked.finish(&Templates::default(), &Plain, &Fixed)
+        };
+        let body = json!([bad, good]);
+        assert!(many(&body, false).is_err());
+        let nothing = many(&json!([bad]), true).expect("nothing is left").empty_answer().expect("so");
+        assert_eq!((nothing.data.len(), nothing.errors.len(), nothing.id.len()), (0, 1, 26));
+        let hand_off = many(&body, true).expect("one is left");
+        assert_eq!(hand_off.empty_answer(), None);
         assert_eq!((hand_off.request.emails.len(), hand_off.errors[0].index), (1, 0));
         assert_eq!(hand_off.param("emails[0].messages[0].recipients[0]"), Some("[1].to[0]".to_owned()));
     }

@@ -1,9 +1,11 @@
 //! The root component at the edge: `POST /emails` and `POST /emails/batch` become finished messages,
-//! which are handed to the core by its `POST /relay`. `GET /healthz` says that it runs.
+//! which are handed to the core by its `POST /relay`. `POST /render` shows what would be sent. `GET /healthz` says that it runs.
 //!
 //! * [`config`]: settings from environment variables.
 //! * [`emails`]: from a request of the API to finished messages.
 //! * [`signing`]: signatures of the edge.
+//! * [`rendering`]: `POST /render`.
+//! * [`templates`]: stored templates of the core, kept for a time.
 //! * [`answer`]: answers in the words of the native API.
 //!
 //! `template` is an import, satisfied by the component that the native host runs. The rest is plain code,
@@ -14,4 +16,6 @@ pub mod config;
 pub mod emails;
 #[cfg(target_family = "wasm")]
 mod guest;
+pub mod rendering;
 pub mod signing;
+pub mod templates;

@@ -1,12 +1,14 @@
 //! The composition of the edge on a host that knows only WASI 0.2, with a core that is a function here;
 //! and the same as plain functions.
 
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::{Request, Response, StatusCode};
+use hyper::{HeaderMap, Request, Response, StatusCode};
 use relevo_gateway::emails::{Surroundings, Template};
 use relevo_mailkit::hex;
 use relevo_mailkit::model::{MessageEnvelope, Rendered, TemplateError, TemplateLimits, TemplateSource};
@@ -16,8 +18,8 @@ use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Config, Engine, OptLevel, Store};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{Deterministic, HostWallClock, WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
@@ -53,11 +55,13 @@ pub fn compiled() -> &'static Component {
 /// A request of the gateway to the core.
 #[derive(Debug, Clone)]
 pub struct Sent {
+    /// Its method.
+    pub method: String,
     /// Its URI.
     pub uri: String,
     /// Its header fields.
     pub fields: Vec<(String, String)>,
-    /// Its body.
+    /// Its body; null: it has none.
     pub body: Value,
 }
 
@@ -69,17 +73,20 @@ impl Sent {
     }
 }
 
-/// The core: takes what is sent, and answers always the same; none: it does not answer.
+/// An answer of the core that is to come; none: it does not answer.
+pub type CoreAnswer = Pin<Box<dyn Future<Output = Option<Response<Bytes>>> + Send>>;
+
+/// The core.
 #[derive(Clone)]
 pub struct Core {
-    answer: Option<(u16, Value)>,
+    answer: Arc<dyn Fn(Request<Bytes>) -> CoreAnswer + Send + Sync>,
     sent: Arc<Mutex<Vec<Sent>>>,
 }
 
 impl WasiHttpHooks for Core {
     fn send_request(
         &mut self,
-        request: hyper::Request<WasiBody>,
+        request: Request<WasiBody>,
         _options: Option<RequestOptions>,
         _io: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<Answered, Error>> + Send> {
@@ -88,22 +95,26 @@ impl WasiHttpHooks for Core {
             let (parts, body) = request.into_parts();
             let body = body.collect().await?.to_bytes();
             let fields = parts.headers.iter().map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned()));
-            let body = serde_json::from_slice(&body).unwrap();
-            let sent = Sent { uri: parts.uri.to_string(), fields: fields.collect(), body };
-            core.sent.lock().unwrap().push(sent);
-            let (status, answer) = core.answer.ok_or(Error::ConnectionRefused)?;
-            let body = Full::new(Bytes::from(answer.to_string()));
-            let body = body.map_err(|never| -> Error { match never {} }).boxed_unsync();
-            let response = Response::builder().status(status).header("retry-after", "9").body(body).unwrap();
+            core.sent.lock().unwrap().push(Sent {
+                method: parts.method.to_string(),
+                uri: parts.uri.to_string(),
+                fields: fields.collect(),
+                body: serde_json::from_slice(&body).unwrap_or_default(),
+            });
+            let answer = (core.answer)(Request::from_parts(parts, body)).await;
+            let response = answer.ok_or(Error::ConnectionRefused)?;
+            let response = response
+                .map(|body| Full::new(body).map_err(|never| -> Error { match never {} }).boxed_unsync());
             let nothing: Box<dyn Future<Output = Result<(), Error>> + Send> = Box::new(async { Ok(()) });
             Ok((response, nothing))
         })
     }
 }
 
-type Answered = (hyper::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
+type Answered = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
-struct State {
+/// What an instance has of its host.
+pub struct State {
     table: ResourceTable,
     wasi: WasiCtx,
     http: WasiHttpCtx,
@@ -122,8 +133,9 @@ impl WasiHttpView for State {
     }
 }
 
-/// Stands still.
-struct Clock;
+/// Stands still until it is set.
+#[derive(Clone)]
+struct Clock(Arc<AtomicU64>);
 
 impl HostWallClock for Clock {
     fn resolution(&self) -> Duration {
@@ -131,7 +143,7 @@ impl HostWallClock for Clock {
     }
 
     fn now(&self) -> Duration {
-        Duration::from_millis(NOW)
+        Duration::from_millis(self.0.load(Ordering::SeqCst))
     }
 }
 
@@ -140,14 +152,34 @@ pub struct Edge {
     pre: ProxyPre<State>,
     /// The environment.
     pub variables: Vec<(String, String)>,
+    /// Milliseconds since 1970.
+    pub clock: Arc<AtomicU64>,
     core: Core,
     log: MemoryOutputPipe,
 }
 
+/// An instance that a host uses for one request after the other.
+pub struct Instance {
+    proxy: Proxy,
+    store: Store<State>,
+}
+
 impl Edge {
-    /// A core that gives this answer; none: it does not answer.
+    /// A core that gives always this answer; none: it does not answer.
     #[must_use]
     pub fn new(answer: Option<(u16, Value)>) -> Self {
+        Self::with_core(move |_| {
+            let response = answer.as_ref().map(|(status, answer)| {
+                let body = Bytes::from(answer.to_string());
+                Response::builder().status(*status).header("retry-after", "9").body(body).unwrap()
+            });
+            Box::pin(std::future::ready(response))
+        })
+    }
+
+    /// A core that answers so.
+    #[must_use]
+    pub fn with_core(answer: impl Fn(Request<Bytes>) -> CoreAnswer + Send + Sync + 'static) -> Self {
         let component = compiled();
         let engine = component.engine().clone();
         let mut linker = Linker::new(&engine);
@@ -160,43 +192,32 @@ impl Edge {
             ("RELEVO_API_KEYS", format!("sha256:{}", hex::encode(&Sha256::digest("rv_caller")))),
         ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value)).to_vec();
-        let core = Core { answer, sent: Arc::default() };
-        Self { pre, variables, core, log: MemoryOutputPipe::new(MAX_LOG) }
+        let core = Core { answer: Arc::new(answer), sent: Arc::default() };
+        let clock = Arc::new(AtomicU64::new(NOW));
+        Self { pre, variables, clock, core, log: MemoryOutputPipe::new(MAX_LOG) }
     }
 
-    /// Asks a fresh instance.
-    pub async fn ask(&self, method: &str, path: &str, fields: &[(&str, &str)], body: Vec<u8>) -> Answer {
+    /// A fresh instance.
+    pub async fn instance(&self) -> Instance {
         let state = State {
             table: ResourceTable::new(),
             wasi: WasiCtx::builder()
                 .envs(&self.variables)
                 .stderr(self.log.clone())
-                .wall_clock(Clock)
+                .wall_clock(Clock(Arc::clone(&self.clock)))
                 .secure_random(Deterministic::new(vec![RANDOM]))
                 .build(),
             http: WasiHttpCtx::new(),
             core: self.core.clone(),
         };
         let mut store = Store::new(self.pre.engine(), state);
-        let body = Full::new(Bytes::from(body)).map_err(|never| -> Error { match never {} });
-        let mut request = Request::builder().method(method).uri(format!("http://edge.example.com{path}"));
-        for (name, value) in fields {
-            request = request.header(*name, *value);
-        }
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        let request = request.body(body).unwrap();
-        let request = store.data_mut().http().new_incoming_request(Scheme::Http, request).unwrap();
-        let out = store.data_mut().http().new_response_outparam(sender).unwrap();
         let proxy = self.pre.instantiate_async(&mut store).await.unwrap();
-        let guest = tokio::spawn(async move {
-            proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out).await
-        });
-        let response = receiver.await.unwrap().unwrap();
-        let status = response.status();
-        let retry_after = response.headers().get("retry-after").map(|v| v.to_str().unwrap().to_owned());
-        let body = response.into_body().collect().await.unwrap().to_bytes();
-        guest.await.unwrap().unwrap();
-        Answer { status, retry_after, body: serde_json::from_slice(&body).unwrap() }
+        Instance { proxy, store }
+    }
+
+    /// Asks a fresh instance.
+    pub async fn ask(&self, method: &str, path: &str, fields: &[(&str, &str)], body: Vec<u8>) -> Answer {
+        self.instance().await.ask(method, path, fields, body).await.0
     }
 
     /// Sends a request of a caller with a key.
@@ -225,14 +246,57 @@ impl Edge {
     }
 }
 
+impl Instance {
+    /// Asks, and returns the instance for another request.
+    pub async fn ask(
+        self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> (Answer, Self) {
+        let Self { proxy, mut store } = self;
+        let body = Full::new(Bytes::from(body)).map_err(|never| -> Error { match never {} });
+        let mut request = Request::builder().method(method).uri(format!("http://edge.example.com{path}"));
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let request = request.body(body).unwrap();
+        let request = store.data_mut().http().new_incoming_request(Scheme::Http, request).unwrap();
+        let out = store.data_mut().http().new_response_outparam(sender).unwrap();
+        let guest = tokio::spawn(async move {
+            proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out).await.unwrap();
+            Self { proxy, store }
+        });
+        let response = receiver.await.unwrap().unwrap();
+        let (parts, body) = response.into_parts();
+        let octets = body.collect().await.unwrap().to_bytes();
+        let retry_after = parts.headers.get("retry-after").map(|v| v.to_str().unwrap().to_owned());
+        let body = serde_json::from_slice(&octets).unwrap_or_default();
+        let answer = Answer { status: parts.status, headers: parts.headers, retry_after, octets, body };
+        (answer, guest.await.unwrap())
+    }
+
+    /// Sends a request of a caller with a key.
+    pub async fn send(self, path: &str, body: &Value) -> (Answer, Self) {
+        let fields = [("authorization", "Bearer rv_caller")];
+        self.ask("POST", path, &fields, body.to_string().into_bytes()).await
+    }
+}
+
 /// What a caller gets.
 #[derive(Debug)]
 pub struct Answer {
     /// The HTTP status.
     pub status: StatusCode,
+    /// The header fields.
+    pub headers: HeaderMap,
     /// The value of `Retry-After`.
     pub retry_after: Option<String>,
-    /// The JSON body.
+    /// The body.
+    pub octets: Bytes,
+    /// The JSON body; null: it is none.
     pub body: Value,
 }
 

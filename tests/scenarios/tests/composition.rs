@@ -2,6 +2,9 @@
 //! dependencies, on a host that knows only WASI 0.2. The core is a function here.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+#[path = "composition/templates.rs"]
+mod templates;
+
 use std::collections::BTreeSet;
 
 use hyper::StatusCode;

@@ -19,6 +19,8 @@ pub(super) struct CoreAnswer {
     pub(super) status: u16,
     /// Seconds of `Retry-After`.
     pub(super) retry_after: Option<u32>,
+    /// The entity tag.
+    pub(super) etag: Option<String>,
     pub(super) body: Vec<u8>,
 }
 
@@ -56,8 +58,11 @@ async fn exchange(request: Request) -> Result<CoreAnswer, Answer> {
         Answer::unavailable("the core does not answer, try again")
     })?;
     let status = response.status();
-    let retry_after = response.headers().get(&"retry-after".to_owned()).into_iter().next();
-    let retry_after = retry_after.and_then(|value| std::str::from_utf8(&value).ok()?.parse().ok());
+    let headers = response.headers();
+    let field = |name: &str| String::from_utf8(headers.get(&name.to_owned()).into_iter().next()?).ok();
+    let retry_after = field("retry-after").and_then(|value| value.parse().ok());
+    let etag = field("etag");
+    drop(headers);
     let mut body = Vec::new();
     let mut stream = std::pin::pin!(response.take_body_stream());
     while let Some(chunk) = stream.next().await {
@@ -69,5 +74,5 @@ async fn exchange(request: Request) -> Result<CoreAnswer, Answer> {
             }
         }
     }
-    Ok(CoreAnswer { status, retry_after, body })
+    Ok(CoreAnswer { status, retry_after, etag, body })
 }

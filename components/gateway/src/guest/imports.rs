@@ -8,6 +8,7 @@ use super::bindings::relevo::host::signer;
 use super::bindings::relevo::mail::{dkim, template};
 use crate::emails::{Surroundings, Template};
 use crate::signing::{Dkim, KeyName};
+use crate::templates::{MemoryCache, TemplateCache};
 
 relevo_mailkit::wit_conversions!(template: crate::guest::bindings::relevo::mail::template);
 relevo_mailkit::wit_conversions!(dkim: crate::guest::bindings::relevo::mail::dkim);
@@ -61,6 +62,12 @@ impl Dkim for Import {
             format!("{domain}:{selector}:{}: {reason}", algorithm.as_str())
         })
     }
+}
+
+/// Where templates are kept between requests: here in the memory of the instance.
+pub(super) fn cache() -> &'static dyn TemplateCache {
+    static CACHE: MemoryCache = MemoryCache::new();
+    &CACHE
 }
 
 /// The clock and the randomness of the host.

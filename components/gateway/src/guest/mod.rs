@@ -9,7 +9,9 @@
 mod core;
 mod deadline;
 mod imports;
+mod rendering;
 mod sending;
+mod templates;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -86,9 +88,12 @@ async fn reply(request: IncomingRequest) -> Reply {
             Answer::json(200, &serde_json::json!({ "status": "ok" })).into()
         }
         (Method::Post, "/emails" | "/emails/batch") => sending::send(request, path).await.into(),
+        (Method::Post, "/render") => rendering::render(request).await.into(),
         (_, "/healthz") => Answer::error(405, "method_not_allowed", "only GET").into(),
-        (_, "/emails" | "/emails/batch") => Answer::error(405, "method_not_allowed", "only POST here").into(),
-        _ => Answer::error(404, "not_found", "there are /emails, /emails/batch and /healthz").into(),
+        (_, "/emails" | "/emails/batch" | "/render") => {
+            Answer::error(405, "method_not_allowed", "only POST here").into()
+        }
+        _ => Answer::error(404, "not_found", "there are /emails, /emails/batch, /render and /healthz").into(),
     }
 }
 

@@ -5,10 +5,10 @@ use spin_sdk::http::{IncomingRequest, Method};
 
 use super::core::{self, CoreAnswer};
 use super::imports::{Host, Import};
-use super::{bounded, config, field};
+use super::{bounded, config, field, templates};
 use crate::answer::Answer;
 use crate::config::Relay;
-use crate::emails::{self, HandOff, Surroundings as _};
+use crate::emails::{CheckedEmails, HandOff, Surroundings as _};
 use crate::signing::Signing;
 
 /// Makes the messages of a request and hands them to the core.
@@ -19,20 +19,28 @@ pub(super) async fn send(request: IncomingRequest, path: &str) -> Result<Answer,
     let key = field(&request, "idempotency-key").map(idempotency_key).transpose()?;
     let permissive = is_permissive(&request)?;
     let body = bounded(request).await?;
-    let hand_off = match path {
-        "/emails" => emails::single(&body, &Import, &Host),
-        _ => emails::many(&body, permissive, &Import, &Host),
+    let invalid = |invalid| Answer::invalid(&invalid);
+    let checked = match path {
+        "/emails" => CheckedEmails::single(&body, Host.now()),
+        _ => CheckedEmails::batch(&body, permissive, Host.now()),
     };
-    let mut hand_off = hand_off.map_err(|invalid| Answer::invalid(&invalid))?;
+    let checked = checked.map_err(invalid)?;
+    let digest = Sha256::new().chain_update(path).chain_update([u8::from(permissive)]).chain_update(&body);
+    drop(body);
+    let digest = relevo_mailkit::hex::encode(&digest.finalize());
+    let templates =
+        templates::fetch(&relay, checked.templates().into_iter().map(|name| (name, None))).await?;
+    let mut hand_off = checked.finish(&templates, &Import, &Host).map_err(invalid)?;
+    drop(templates);
     if let Signing::Edge(keys) = &signing {
         hand_off.sign(keys, &Import, Host.now()).map_err(|error| {
             eprintln!("the edge cannot sign: {error}");
             Answer::unavailable("the gateway cannot sign: its log says why")
         })?;
     }
-    let digest = Sha256::new().chain_update(path).chain_update([u8::from(permissive)]).chain_update(&body);
-    drop(body);
-    let digest = relevo_mailkit::hex::encode(&digest.finalize());
+    if let Some(answer) = hand_off.empty_answer() {
+        return Ok(Answer::json(200, &answer));
+    }
     hand_over(&relay, hand_off, key.as_deref().map(|key| (key, &*digest))).await
 }
 
@@ -62,7 +70,7 @@ async fn hand_over(relay: &Relay, hand_off: HandOff, key: Option<(&str, &str)>) 
         .map_err(|_| Answer::unavailable("the messages cannot be encoded"))?;
     let fields = key.map(|(key, digest)| [("idempotency-key", key), ("x-relevo-digest", digest)]);
     let fields = fields.iter().flatten().copied().collect::<Vec<_>>();
-    let CoreAnswer { status, retry_after, body } =
+    let CoreAnswer { status, retry_after, body, .. } =
         core::ask(relay, (Method::Post, "/relay"), &fields, body).await?;
     Ok(Answer::of_core(status, &body, retry_after, hand_off))
 }
