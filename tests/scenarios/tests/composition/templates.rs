@@ -64,7 +64,7 @@ async fn sources_are_rendered_without_the_core() {
         "{}",
         answer.body
     );
-    assert!(answer.body["html"].as_str().unwrap().contains("<table") && answer.body["text"] == "7");
+    assert!(answer.body["html"].as_str().unwrap().contains("<table") && answer.body["text"] == "7\n");
     for (body, status, param) in [
         (json!({"text": "{{ n }}"}), 422, json!("variables.n")),
         (json!({"text": "{% if %}"}), 422, json!("text")),
@@ -105,7 +105,7 @@ async fn a_stored_template_is_fetched_once_for_a_request() {
     assert_eq!((answer.status.as_u16(), &answer.body["param"]), (422, &json!("recipients[0].variables.n")));
     let rendered = json!({"template": {"id": "welcome", "version": 2}, "variables": {"n": 1}});
     let answer = edge.send("/render", &[], &rendered).await;
-    assert_eq!(answer.body["text"], "Hello there, you have 1", "{}", answer.body);
+    assert_eq!(answer.body["text"], "Hello there, you have 1\n", "{}", answer.body);
     assert!(edge.sent().last().unwrap().uri.ends_with("/relay/templates/welcome?version=2"));
     let answer = edge.send("/render", &[], &json!({"template": {"id": "welcome"}})).await;
     assert_eq!(answer.body["param"], "variables.n", "{}", answer.body);
