@@ -109,10 +109,14 @@ id = "interop"
 name = "{DOMAIN}"
 dkim = [{", ".join(dkim)}]
 """)
-        self.log = open(self.folder / "log", "wb")
-        self.process = subprocess.Popen([binary, "serve", "--config", str(self.config)], stderr=self.log)
-        ports = (self.submission, self.submissions, self.relay) + ((self.http,) if api else ())
-        for port in ports:
+        self.ports = (self.submission, self.submissions, self.relay) + ((self.http,) if api else ())
+        self.start()
+
+    def start(self):
+        """Also after `stop`: the same configuration, ports and data."""
+        self.log = open(self.folder / "log", "ab")
+        self.process = subprocess.Popen([self.binary, "serve", "--config", str(self.config)], stderr=self.log)
+        for port in self.ports:
             wait_for_port(port, self.process)
 
     def run(self, *args, stdin=None):

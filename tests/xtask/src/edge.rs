@@ -2,8 +2,9 @@
 //! `spin.toml`: one file for hosts that compose nothing themselves.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use wac_graph::types::Package;
 use wac_graph::{CompositionGraph, EncodeOptions, PackageId};
 
@@ -26,15 +27,33 @@ pub(crate) fn compose(workspace: &Workspace) -> Result<()> {
 }
 
 fn composed(workspace: &Workspace, root: &str, stages: &[&str]) -> Result<Vec<u8>> {
+    let path = |name: &str| workspace.components().join(format!("{name}.wasm"));
+    let stages: Vec<_> = stages.iter().map(|stage| path(stage)).collect();
+    plugged(&path(root), &stages)
+}
+
+/// `compose ROOT PLUG... -o OUT`: the same for any components, such as a function of a tenant's own.
+pub(crate) fn compose_files(args: &[String]) -> Result<()> {
+    let ([files @ .., flag, out], Some((root, plugs))) = (args, args.split_first()) else {
+        bail!("compose ROOT PLUG... -o OUT");
+    };
+    if flag != "-o" || files.len() < 2 {
+        bail!("compose ROOT PLUG... -o OUT");
+    }
+    let plugs: Vec<PathBuf> = plugs[..files.len() - 1].iter().map(PathBuf::from).collect();
+    write_if_different(&plugged(Path::new(root), &plugs)?, Path::new(out))
+}
+
+/// The root with the exports of the plugs in the imports of their names.
+fn plugged(root: &Path, plugs: &[PathBuf]) -> Result<Vec<u8>> {
     let mut graph = CompositionGraph::new();
-    let mut register = |name: &str| -> Result<PackageId> {
-        let path = workspace.components().join(format!("{name}.wasm"));
-        let wasm = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let package = Package::from_bytes(&format!("relevo:{name}"), None, wasm, graph.types_mut())?;
+    let mut register = |number: usize, path: &Path| -> Result<PackageId> {
+        let wasm = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let package = Package::from_bytes(&format!("relevo:part-{number}"), None, wasm, graph.types_mut())?;
         Ok(graph.register_package(package)?)
     };
-    let socket = register(root)?;
-    let plugs = stages.iter().map(|stage| register(stage)).collect::<Result<_>>()?;
+    let socket = register(0, root)?;
+    let plugs = plugs.iter().enumerate().map(|(n, plug)| register(n + 1, plug)).collect::<Result<_>>()?;
     wac_graph::plug(&mut graph, plugs, socket)?;
     Ok(graph.encode(EncodeOptions::default())?)
 }

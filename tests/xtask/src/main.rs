@@ -1,4 +1,4 @@
-//! The tasks of the repository: `cargo xtask build | dev | test | fuzz | interop | bench | crash`.
+//! The tasks of the repository: `cargo xtask build | compose | dev | test | fuzz | interop | bench | crash`.
 //!
 //! A fresh clone needs nothing but rustup's stable toolchain: the target of the components is added
 //! when it is missing, and every task that runs the relay builds the components first.
@@ -21,13 +21,15 @@ usage: cargo xtask TASK
 
   build [--release]   components to <target>/components/*.wasm, plugins to <target>/plugins/*.wasm, the gateway for the edge
                       to <target>/edge/*.wasm, then the relevo binary
+  compose ROOT PLUG... -o OUT
+                      a component with others in its imports, for hosts that compose nothing themselves
   dev [ARGS]          build, then `relevo dev ARGS`
   test [NAME]         build the components, then every test, those of the crate NAME, or those whose name has NAME in it
   fuzz [NAME...] [--seconds N] [--report]
                       show that each fuzz target finds its seeded bug, then run each for a minute or N seconds
-  interop [--openapi N]
+  interop [--edge | --openapi N]
                       install real peers, build the JavaScript and Python plugins, and run the table of tests/interop,
-                      or only the row of the OpenAPI document, with N random requests to each operation
+                      or only the rows of the edge, or that of the OpenAPI document, with N random requests to each operation
   bench [ARGS]        release build, then tests/bench/run ARGS; with --peers also the peers, which are installed
   crash [--kills N] [--seed S] [ARGS]
                       kill a loaded relay 200 times, cut its power, read its system calls: see tests/crash";
@@ -49,6 +51,7 @@ fn dispatch(args: &[String]) -> Result<()> {
     match (task.as_str(), rest) {
         ("build", []) => build::all(&workspace, Profile::Debug),
         ("build", [flag]) if flag == "--release" => build::all(&workspace, Profile::Release),
+        ("compose", rest) => edge::compose_files(rest),
         ("dev", rest) => dev(&workspace, rest),
         ("test", []) => test::run_all(&workspace, None),
         ("test", [name]) => test::run_all(&workspace, Some(name)),
@@ -73,7 +76,8 @@ fn dev(workspace: &Workspace, args: &[String]) -> Result<()> {
 fn interop(workspace: &Workspace, args: &[String]) -> Result<()> {
     test::build(workspace)?;
     let target = workspace.target.to_string_lossy().into_owned();
-    script(workspace, "components/policy-sdk/examples/build", &[target], Profile::Debug)?;
+    script(workspace, "components/policy-sdk/examples/build", std::slice::from_ref(&target), Profile::Debug)?;
+    script(workspace, "components/gateway/examples/build", &[target], Profile::Debug)?;
     script(workspace, "tests/interop/run", args, Profile::Debug)
 }
 
