@@ -44,12 +44,16 @@ pub fn built(path: &str) -> Vec<u8> {
 /// Compiled once for all tests of a process, quickly rather than well.
 #[must_use]
 pub fn compiled() -> &'static Component {
-    static COMPILED: LazyLock<Component> = LazyLock::new(|| {
-        let mut config = Config::new();
-        config.cranelift_opt_level(OptLevel::None);
-        Component::from_binary(&Engine::new(&config).unwrap(), &built("edge/gateway.wasm")).unwrap()
-    });
+    static COMPILED: LazyLock<Component> = LazyLock::new(|| compile(OptLevel::None));
     &COMPILED
+}
+
+/// The composition, compiled like this.
+#[must_use]
+pub fn compile(level: OptLevel) -> Component {
+    let mut config = Config::new();
+    config.cranelift_opt_level(level);
+    Component::from_binary(&Engine::new(&config).unwrap(), &built("edge/gateway.wasm")).unwrap()
 }
 
 /// A request of the gateway to the core.
@@ -158,6 +162,17 @@ pub struct Edge {
     log: MemoryOutputPipe,
 }
 
+/// A core that gives always this answer; none: it does not answer.
+pub fn always(answer: Option<(u16, Value)>) -> impl Fn(Request<Bytes>) -> CoreAnswer + Send + Sync + 'static {
+    move |_| {
+        let response = answer.as_ref().map(|(status, answer)| {
+            let body = Bytes::from(answer.to_string());
+            Response::builder().status(*status).header("retry-after", "9").body(body).unwrap()
+        });
+        Box::pin(std::future::ready(response))
+    }
+}
+
 /// An instance that a host uses for one request after the other.
 pub struct Instance {
     proxy: Proxy,
@@ -168,19 +183,21 @@ impl Edge {
     /// A core that gives always this answer; none: it does not answer.
     #[must_use]
     pub fn new(answer: Option<(u16, Value)>) -> Self {
-        Self::with_core(move |_| {
-            let response = answer.as_ref().map(|(status, answer)| {
-                let body = Bytes::from(answer.to_string());
-                Response::builder().status(*status).header("retry-after", "9").body(body).unwrap()
-            });
-            Box::pin(std::future::ready(response))
-        })
+        Self::with_core(always(answer))
     }
 
     /// A core that answers so.
     #[must_use]
     pub fn with_core(answer: impl Fn(Request<Bytes>) -> CoreAnswer + Send + Sync + 'static) -> Self {
-        let component = compiled();
+        Self::of(compiled(), answer)
+    }
+
+    /// As [`Self::with_core`], of a composition that was compiled elsewhere.
+    #[must_use]
+    pub fn of(
+        component: &Component,
+        answer: impl Fn(Request<Bytes>) -> CoreAnswer + Send + Sync + 'static,
+    ) -> Self {
         let engine = component.engine().clone();
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
@@ -243,6 +260,12 @@ impl Edge {
     #[must_use]
     pub fn sent(&self) -> Vec<Sent> {
         self.core.sent.lock().unwrap().clone()
+    }
+
+    /// As [`Self::sent`], once.
+    #[must_use]
+    pub fn take_sent(&self) -> Vec<Sent> {
+        std::mem::take(&mut self.core.sent.lock().unwrap())
     }
 }
 
