@@ -99,6 +99,24 @@ pub struct RelayedMessage {
     pub metadata: BTreeMap<String, String>,
 }
 
+impl RelayedMessage {
+    /// Adds an entry to the metadata, unless the entry would pass a bound of them. `tags` are those of
+    /// the email. Returns true if the entry was added.
+    pub fn add_metadata(&mut self, tags: &[Tag], key: &str, value: &str) -> bool {
+        let octets = check::pairs_octets(tags.iter().map(|tag| (&tag.name, &tag.value)))
+            + check::pairs_octets(self.metadata.iter())
+            + key.len()
+            + value.len();
+        let fits = octets <= check::MAX_LABELS
+            && self.metadata.len() < MAX_METADATA
+            && !self.metadata.contains_key(key);
+        if fits {
+            self.metadata.insert(key.to_owned(), value.to_owned());
+        }
+        fits
+    }
+}
+
 /// An email whose values can be used.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckedRelay {

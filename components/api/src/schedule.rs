@@ -35,6 +35,14 @@ pub fn parse_instant(text: &str) -> Result<u64, String> {
     milliseconds(time)
 }
 
+/// Writes milliseconds since 1970 as RFC 3339 in UTC. A span that [`parse`] read is so made a time that
+/// no longer moves; none: the time is beyond the year 9999.
+#[must_use]
+pub fn format(milliseconds: u64) -> Option<String> {
+    let time = Timestamp::from_millisecond(i64::try_from(milliseconds).ok()?).ok()?;
+    Some(time.to_string())
+}
+
 fn milliseconds(time: Timestamp) -> Result<u64, String> {
     u64::try_from(time.as_millisecond()).map_err(|_| "the time is before 1970".to_owned())
 }

@@ -7,6 +7,7 @@
 //! * [`rendering`]: `POST /render`.
 //! * [`templates`]: stored templates of the core, kept for a time.
 //! * [`answer`]: answers in the words of the native API.
+//! * [`outbox`]: hand-offs that wait while the core is away, in the root for Spin.
 //!
 //! `template` is an import, satisfied by the component that the native host runs. The rest is plain code,
 //! so that what the composition does can be compared with what the library does.
@@ -17,5 +18,6 @@ pub mod emails;
 #[cfg(target_family = "wasm")]
 mod guest;
 pub mod rendering;
+pub mod outbox;
 pub mod signing;
 pub mod templates;
