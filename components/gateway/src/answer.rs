@@ -65,6 +65,19 @@ impl Answer {
         Self::json(422, &body)
     }
 
+    /// The promise of a request that waits for the core.
+    #[must_use]
+    pub fn stored(promise: BatchAnswer, hand_off: HandOff) -> Self {
+        accepted(202, promise, hand_off)
+    }
+
+    /// 409: the idempotency key stands for another request.
+    #[must_use]
+    pub fn key_of_another() -> Self {
+        let message = "this idempotency key was used for another request: take a new key";
+        Self::error(409, "invalid_idempotent_request", message)
+    }
+
     /// The core's answer to what was handed off, as the native API would have answered.
     #[must_use]
     pub fn of_core(status: u16, body: &[u8], retry_after: Option<u32>, hand_off: HandOff) -> Self {

@@ -17,7 +17,7 @@ pub mod config;
 pub mod emails;
 #[cfg(target_family = "wasm")]
 mod guest;
-pub mod rendering;
 pub mod outbox;
+pub mod rendering;
 pub mod signing;
 pub mod templates;

@@ -24,6 +24,8 @@ use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
+use crate::spin::SpinHost;
+
 /// What is said when something was not built.
 pub const ADVICE: &str = "run `cargo xtask build`";
 /// Milliseconds since 1970 at every call.
@@ -48,12 +50,24 @@ pub fn compiled() -> &'static Component {
     &COMPILED
 }
 
+/// The root for Spin, compiled in the same way.
+#[must_use]
+pub fn compiled_for_spin() -> &'static Component {
+    static COMPILED: LazyLock<Component> =
+        LazyLock::new(|| compile_file("edge/gateway-spin.wasm", OptLevel::None));
+    &COMPILED
+}
+
 /// The composition, compiled like this.
 #[must_use]
 pub fn compile(level: OptLevel) -> Component {
+    compile_file("edge/gateway.wasm", level)
+}
+
+fn compile_file(path: &str, level: OptLevel) -> Component {
     let mut config = Config::new();
     config.cranelift_opt_level(level);
-    Component::from_binary(&Engine::new(&config).unwrap(), &built("edge/gateway.wasm")).unwrap()
+    Component::from_binary(&Engine::new(&config).unwrap(), &built(path)).unwrap()
 }
 
 /// A request of the gateway to the core.
@@ -80,10 +94,12 @@ impl Sent {
 /// An answer of the core that is to come; none: it does not answer.
 pub type CoreAnswer = Pin<Box<dyn Future<Output = Option<Response<Bytes>>> + Send>>;
 
+type Answering = Arc<dyn Fn(Request<Bytes>) -> CoreAnswer + Send + Sync>;
+
 /// The core.
 #[derive(Clone)]
 pub struct Core {
-    answer: Arc<dyn Fn(Request<Bytes>) -> CoreAnswer + Send + Sync>,
+    answer: Answering,
     sent: Arc<Mutex<Vec<Sent>>>,
 }
 
@@ -123,6 +139,7 @@ pub struct State {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     core: Core,
+    spin: SpinHost,
 }
 
 impl WasiView for State {
@@ -159,6 +176,7 @@ pub struct Edge {
     /// Milliseconds since 1970.
     pub clock: Arc<AtomicU64>,
     core: Core,
+    spin: SpinHost,
     log: MemoryOutputPipe,
 }
 
@@ -198,8 +216,29 @@ impl Edge {
         component: &Component,
         answer: impl Fn(Request<Bytes>) -> CoreAnswer + Send + Sync + 'static,
     ) -> Self {
-        let engine = component.engine().clone();
-        let mut linker = Linker::new(&engine);
+        Self::linked(component, Arc::new(answer), None)
+    }
+
+    /// As [`Edge::new`], with the root for Spin on a host that has what Spin has.
+    #[must_use]
+    pub fn on_spin(answer: Option<(u16, Value)>, spin: &SpinHost) -> Self {
+        Self::spin_with_core(always(answer), spin)
+    }
+
+    /// As [`Edge::with_core`], with the root for Spin.
+    #[must_use]
+    pub fn spin_with_core(
+        answer: impl Fn(Request<Bytes>) -> CoreAnswer + Send + Sync + 'static,
+        spin: &SpinHost,
+    ) -> Self {
+        Self::linked(compiled_for_spin(), Arc::new(answer), Some(spin))
+    }
+
+    fn linked(component: &Component, answer: Answering, spin: Option<&SpinHost>) -> Self {
+        let mut linker = Linker::new(component.engine());
+        if spin.is_some() {
+            SpinHost::add_to_linker(&mut linker, |state: &mut State| &mut state.spin).unwrap();
+        }
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
         wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).unwrap();
         let pre = ProxyPre::new(linker.instantiate_pre(component).unwrap()).unwrap();
@@ -209,9 +248,15 @@ impl Edge {
             ("RELEVO_API_KEYS", format!("sha256:{}", hex::encode(&Sha256::digest("rv_caller")))),
         ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value)).to_vec();
-        let core = Core { answer: Arc::new(answer), sent: Arc::default() };
-        let clock = Arc::new(AtomicU64::new(NOW));
-        Self { pre, variables, clock, core, log: MemoryOutputPipe::new(MAX_LOG) }
+        let core = Core { answer, sent: Arc::default() };
+        Self {
+            pre,
+            variables,
+            clock: Arc::new(AtomicU64::new(NOW)),
+            core,
+            spin: spin.cloned().unwrap_or_default(),
+            log: MemoryOutputPipe::new(MAX_LOG),
+        }
     }
 
     /// A fresh instance.
@@ -226,6 +271,7 @@ impl Edge {
                 .build(),
             http: WasiHttpCtx::new(),
             core: self.core.clone(),
+            spin: self.spin.clone(),
         };
         let mut store = Store::new(self.pre.engine(), state);
         let proxy = self.pre.instantiate_async(&mut store).await.unwrap();

@@ -6,6 +6,7 @@ pub mod cases;
 pub mod edge;
 pub mod native;
 pub mod render;
+pub mod spin;
 
 use std::path::{Path, PathBuf};
 

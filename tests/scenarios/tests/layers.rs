@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use relevo_scenarios::root;
 
-const COMPONENTS: [&str; 13] = [
+const COMPONENTS: [&str; 14] = [
     "relevo-mailkit",
     "relevo-api",
     "relevo-pages",
@@ -18,6 +18,7 @@ const COMPONENTS: [&str; 13] = [
     "relevo-dkim",
     "relevo-signer",
     "relevo-gateway",
+    "relevo-gateway-spin",
     "relevo-policy-sdk",
     "relevo-block-list",
     "relevo-campaign-hold",
@@ -39,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("relevo-dkim", &[]),
     ("relevo-signer", &[]),
     ("relevo-gateway", &[]),
+    ("relevo-gateway-spin", &[]),
     ("relevo-policy-sdk", &[]),
     ("relevo-block-list", &["relevo-policy-sdk"]),
     ("relevo-campaign-hold", &["relevo-policy-sdk"]),
@@ -153,4 +155,17 @@ fn one_crate_knows_wasmtime_and_none_of_the_host_parses_mail() {
             }
         }
     }
+}
+
+/// The root for Spin is made of the sources of the gateway.
+#[test]
+fn both_roots_have_the_same_dependencies() {
+    let metadata = metadata();
+    let dependencies = |name: &str| -> BTreeSet<(String, String)> {
+        let package = metadata.packages.iter().find(|package| package.name.as_str() == name).unwrap();
+        let all =
+            package.dependencies.iter().map(|d| (d.name.clone(), format!("{:?} {:?}", d.kind, d.target)));
+        all.collect()
+    };
+    assert_eq!(dependencies("relevo-gateway"), dependencies("relevo-gateway-spin"));
 }

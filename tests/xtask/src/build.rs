@@ -20,7 +20,7 @@ pub(crate) enum Profile {
 const TARGET: &str = "wasm32-wasip2";
 
 /// The name in `<target>/components`; the package is `relevo-<name>`.
-const COMPONENTS: [&str; 6] = ["validate", "track", "dkim", "template", "signer", "gateway"];
+const COMPONENTS: [&str; 7] = ["validate", "track", "dkim", "template", "signer", "gateway", "gateway-spin"];
 
 /// The policy plugins: the file of the build, and the name in `<target>/plugins`.
 const PLUGINS: [(&str, &str); 7] = [
@@ -88,7 +88,8 @@ fn components(workspace: &Workspace) -> Result<()> {
     let directory = workspace.components();
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     for name in COMPONENTS {
-        let built = workspace.target.join(TARGET).join("component").join(format!("relevo_{name}.wasm"));
+        let built = workspace.target.join(TARGET).join("component");
+        let built = built.join(format!("relevo_{}.wasm", name.replace('-', "_")));
         copy_if_different(&built, &directory.join(format!("{name}.wasm")))?;
     }
     stamp(&directory.join("built"), sources)?;
@@ -147,6 +148,8 @@ fn guest_sources(root: &Path) -> Result<Vec<PathBuf>> {
         let package = package?.path();
         sources.extend([package.join("src"), package.join("Cargo.toml")]);
     }
+    // `gateway-spin` is made of the sources of `gateway`.
+    sources.retain(|source| source.exists());
     Ok(sources)
 }
 

@@ -13,7 +13,8 @@ use crate::workspace::Workspace;
 
 /// Each composition in `<target>/edge`: its root, and the stages that are plugged into the imports of
 /// their names.
-const COMPOSITIONS: [(&str, &[&str]); 1] = [("gateway", &["template", "dkim", "signer"])];
+const COMPOSITIONS: [(&str, &[&str]); 2] =
+    [("gateway", &["template", "dkim", "signer"]), ("gateway-spin", &["template", "dkim", "signer"])];
 
 /// Leaves `<target>/edge/*.wasm`.
 pub(crate) fn compose(workspace: &Workspace) -> Result<()> {

@@ -9,6 +9,8 @@
 mod core;
 mod deadline;
 mod imports;
+#[cfg(feature = "key-value")]
+mod outbox;
 mod rendering;
 mod sending;
 mod templates;
@@ -46,6 +48,12 @@ struct Reply {
 impl From<Answer> for Reply {
     fn from(answer: Answer) -> Self {
         Self { answer, afterwards: None }
+    }
+}
+
+impl From<Result<Self, Answer>> for Reply {
+    fn from(reply: Result<Self, Answer>) -> Self {
+        reply.unwrap_or_else(Self::from)
     }
 }
 
@@ -89,6 +97,10 @@ async fn reply(request: IncomingRequest) -> Reply {
         }
         (Method::Post, "/emails" | "/emails/batch") => sending::send(request, path).await.into(),
         (Method::Post, "/render") => rendering::render(request).await.into(),
+        #[cfg(feature = "key-value")]
+        (method, path) if path == "/outbox" || path.starts_with("/outbox/") => {
+            outbox::answer(&request, &method, path).await.into()
+        }
         (_, "/healthz") => Answer::error(405, "method_not_allowed", "only GET").into(),
         (_, "/emails" | "/emails/batch" | "/render") => {
             Answer::error(405, "method_not_allowed", "only POST here").into()
@@ -97,9 +109,24 @@ async fn reply(request: IncomingRequest) -> Reply {
     }
 }
 
-/// Reads settings from the environment. A mistake is told to the log, not to the caller.
+/// The value of a variable. On Spin `RELEVO_RELAY_TOKEN` is the application's variable `relay_token`, which
+/// may come from a vault; an environment variable stands for one that is not set.
+fn variable(name: &str) -> Option<String> {
+    #[cfg(feature = "key-value")]
+    {
+        let label = name.strip_prefix("RELEVO_").unwrap_or(name).to_ascii_lowercase();
+        match spin_sdk::variables::get(&label) {
+            Ok(value) if !value.is_empty() => return Some(value),
+            Ok(_) | Err(spin_sdk::variables::Error::Undefined(_)) => {}
+            Err(error) => eprintln!("the variable {label}: {error}"),
+        }
+    }
+    std::env::var(name).ok()
+}
+
+/// Reads settings. A mistake is told to the log, not to the caller.
 fn config<T>(read: impl Fn(&Variables<'_>) -> Result<T, ConfigError>) -> Result<T, Answer> {
-    read(&|name| std::env::var(name).ok()).map_err(|error| {
+    read(&variable).map_err(|error| {
         eprintln!("{error}");
         Answer::unavailable("the gateway is not configured: its log says which variable is wrong")
     })

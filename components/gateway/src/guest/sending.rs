@@ -5,14 +5,14 @@ use spin_sdk::http::{IncomingRequest, Method};
 
 use super::core::{self, CoreAnswer};
 use super::imports::{Host, Import};
-use super::{bounded, config, field, templates};
+use super::{Reply, bounded, config, field, templates};
 use crate::answer::Answer;
 use crate::config::Relay;
 use crate::emails::{CheckedEmails, HandOff, Surroundings as _};
 use crate::signing::Signing;
 
 /// Makes the messages of a request and hands them to the core.
-pub(super) async fn send(request: IncomingRequest, path: &str) -> Result<Answer, Answer> {
+pub(super) async fn send(request: IncomingRequest, path: &str) -> Result<Reply, Answer> {
     let relay = config(Relay::read)?;
     let signing = config(Signing::read)?;
     super::authorize(&request)?;
@@ -39,9 +39,13 @@ pub(super) async fn send(request: IncomingRequest, path: &str) -> Result<Answer,
         })?;
     }
     if let Some(answer) = hand_off.empty_answer() {
-        return Ok(Answer::json(200, &answer));
+        return Ok(Answer::json(200, &answer).into());
     }
-    hand_over(&relay, hand_off, key.as_deref().map(|key| (key, &*digest))).await
+    #[cfg(feature = "key-value")]
+    if let Some(outbox) = super::outbox::open()? {
+        return super::outbox::send(outbox, relay, hand_off, key, digest).await;
+    }
+    hand_over(&relay, hand_off, key.as_deref().map(|key| (key, &*digest))).await.map(Reply::from)
 }
 
 fn is_permissive(request: &IncomingRequest) -> Result<bool, Answer> {

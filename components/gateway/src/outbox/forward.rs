@@ -36,6 +36,8 @@ pub enum CoreReply {
     Answered {
         /// The HTTP status.
         status: u16,
+        /// Seconds of `Retry-After`.
+        retry_after: Option<u32>,
         /// The body.
         body: Vec<u8>,
     },
@@ -61,7 +63,7 @@ enum Found {
 
 impl CoreReply {
     fn found(&self) -> Found {
-        let Self::Answered { status, body } = self else {
+        let Self::Answered { status, body, .. } = self else {
             return match self {
                 Self::NotReached => Found::NotNow,
                 _ => Found::Unknown { is_away: true },
@@ -267,7 +269,7 @@ impl<S: Store, C: Core> Flush<'_, S, C> {
                 self.remove(name, &[attempt]).await?;
                 Ok(Step::Forwarded)
             }
-            (Found::Refused, CoreReply::Answered { status, body }) => {
+            (Found::Refused, CoreReply::Answered { status, body, .. }) => {
                 let core_answer = String::from_utf8_lossy(cut(&body)).into_owned();
                 let reason = DeadReason::Refused { core_status: status, core_answer };
                 let step = self.bury(name, entry, reason).await;

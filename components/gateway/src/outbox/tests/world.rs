@@ -143,7 +143,7 @@ impl Store for Outside {
 impl Core for Outside {
     async fn relay(&self, key: &str, digest: &str, body: Vec<u8>) -> CoreReply {
         others().await;
-        let answered = |status: u16| CoreReply::Answered { status, body: b"{}".to_vec() };
+        let answered = |status: u16| CoreReply::Answered { status, retry_after: None, body: b"{}".to_vec() };
         let request: RelayRequest = serde_json::from_slice(&body).unwrap();
         assert!(!request.emails.is_empty());
         let reply = match self.0.mode.get() {
@@ -171,7 +171,7 @@ impl Outside {
         known.retain(|_, accepted| now - accepted.at < 24 * HOUR);
         match known.get(key) {
             Some(accepted) if accepted.digest != digest => {
-                return CoreReply::Answered { status: 409, body: b"{}".to_vec() };
+                return CoreReply::Answered { status: 409, retry_after: None, body: b"{}".to_vec() };
             }
             Some(_) => {}
             None => {
@@ -180,7 +180,7 @@ impl Outside {
             }
         }
         let body = json!({"object": "list", "id": "A", "data": []}).to_string().into_bytes();
-        CoreReply::Answered { status: 202, body }
+        CoreReply::Answered { status: 202, retry_after: None, body }
     }
 }
 
