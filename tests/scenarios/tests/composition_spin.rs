@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use hyper::Response;
 use relevo_scenarios::edge::{Edge, built, compiled_for_spin};
 use relevo_scenarios::root;
 use relevo_scenarios::spin::SpinHost;
@@ -179,6 +182,61 @@ async fn the_outbox_is_for_callers_with_a_key() {
         );
     }
     assert!(edge.sent().is_empty());
+}
+
+/// Instances are fresh for each request, and share templates by the store.
+#[tokio::test]
+async fn templates_are_kept_for_all_instances() {
+    let spin = SpinHost::new(&[("template_store", "default"), ("template_ttl", "60")]);
+    let published = Arc::new(AtomicBool::new(true));
+    let is_published = Arc::clone(&published);
+    let edge = Edge::spin_with_core(
+        move |request| {
+            let known = request.headers().get("if-none-match").is_some();
+            let status = match (is_published.load(Ordering::SeqCst), known) {
+                (false, _) => 404,
+                (true, true) => 304,
+                (true, false) => 200,
+            };
+            let source =
+                json!({"subject": "Hi {{ n }}", "html": null, "mjml": null, "text": "x", "partials": []});
+            let body = match status {
+                404 => json!({"statusCode": 404, "name": "not_found", "message": "there is none"}),
+                _ => json!({"id": "01K", "version": 1, "source": source, "fallbacks": {}}),
+            };
+            let body = body.to_string();
+            let response = Response::builder().status(status).header("etag", "\"one\"").body(body.into());
+            Box::pin(std::future::ready(response.ok()))
+        },
+        &spin,
+    );
+    let body = json!({"template": {"id": "welcome"}, "variables": {"n": 1}});
+    for _ in 0..3 {
+        let answer = edge.send("/render", &[], &body).await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.body["subject"]),
+            (200, &json!("Hi 1")),
+            "{}",
+            answer.body
+        );
+    }
+    assert_eq!((edge.sent().len(), keys(&spin).len()), (1, 1));
+    edge.clock.fetch_add(61_000, Ordering::SeqCst);
+    for _ in 0..2 {
+        assert_eq!(edge.send("/render", &[], &body).await.status.as_u16(), 200);
+    }
+    assert_eq!(edge.sent().len(), 2);
+    assert_eq!(edge.sent()[1].field("if-none-match"), Some("\"one\""));
+    // Withdrawn: not used after its time to live, and forgotten.
+    published.store(false, Ordering::SeqCst);
+    edge.clock.fetch_add(61_000, Ordering::SeqCst);
+    let answer = edge.send("/render", &[], &body).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["param"]), (422, &json!("template.id")));
+    assert_eq!(keys(&spin).len(), 0);
+    // A store that is out of order is one without the template.
+    *spin.store.lock().unwrap() = None;
+    published.store(true, Ordering::SeqCst);
+    assert_eq!(edge.send("/render", &[], &body).await.status.as_u16(), 200);
 }
 
 /// Spin's variables come first, the environment is for what is not there.

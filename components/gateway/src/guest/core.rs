@@ -133,7 +133,6 @@ fn is_not_reached(error: &SendError) -> bool {
             | ErrorCode::ConnectionLimitReached
             | ErrorCode::TlsProtocolError
             | ErrorCode::TlsCertificateError
-            | ErrorCode::TlsAlertReceived(_)
             | ErrorCode::HttpRequestDenied
     )
 }

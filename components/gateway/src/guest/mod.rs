@@ -10,6 +10,8 @@ mod core;
 mod deadline;
 mod imports;
 #[cfg(feature = "key-value")]
+mod key_value;
+#[cfg(feature = "key-value")]
 mod outbox;
 mod rendering;
 mod sending;

@@ -1,45 +1,20 @@
 //! Store and forward in Spin's key-value store.
 
 use spin_sdk::http::{IncomingRequest, Method};
-use spin_sdk::key_value;
 
 use super::core::{self, CoreAnswer, CoreError};
 use super::imports::Host;
+use super::key_value::KeyValue;
 use super::{Reply, config};
 use crate::answer::Answer;
 use crate::config::Relay;
 use crate::emails::{HandOff, Surroundings};
-use crate::outbox::{Core, CoreReply, Identity, Outbox, OutboxSettings, Sent, Store, StoreError};
+use crate::outbox::{Core, CoreReply, Identity, Outbox, OutboxSettings, Sent, StoreError};
 
 /// Entries that are forwarded after a request has its answer.
 const AFTERWARDS: usize = 3;
 /// Entries that one `POST /outbox/flush` forwards.
 const FLUSH: usize = 100;
-
-/// Spin's store.
-pub(super) struct KeyValue(key_value::Store);
-
-impl Store for KeyValue {
-    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.0.get(key).map_err(failed)
-    }
-
-    async fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
-        self.0.set(key, value).map_err(failed)
-    }
-
-    async fn delete(&self, key: &str) -> Result<(), StoreError> {
-        self.0.delete(key).map_err(failed)
-    }
-
-    async fn keys(&self) -> Result<Vec<String>, StoreError> {
-        self.0.get_keys().map_err(failed)
-    }
-}
-
-fn failed(error: key_value::Error) -> StoreError {
-    StoreError(error.to_string())
-}
 
 impl From<StoreError> for Answer {
     fn from(error: StoreError) -> Self {
@@ -64,8 +39,8 @@ impl Core for Relay {
 /// The outbox; none unless the settings name a store.
 pub(super) fn open() -> Result<Option<Outbox<KeyValue>>, Answer> {
     let Some(settings) = config(OutboxSettings::read)? else { return Ok(None) };
-    let store = key_value::Store::open(&settings.store).map_err(failed)?;
-    Ok(Some(Outbox::new(KeyValue(store), settings)))
+    let store = KeyValue::open(&settings.store)?;
+    Ok(Some(Outbox::new(store, settings)))
 }
 
 /// Hands finished messages to the core, or stores them. After the core has answered, a few of those that

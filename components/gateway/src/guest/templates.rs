@@ -21,6 +21,13 @@ pub(super) async fn fetch(
     let mut templates = Templates::default();
     let TemplateTtl(ttl) = config(TemplateTtl::read)?;
     let cache = cache();
+    #[cfg(feature = "key-value")]
+    let store = super::key_value::template_store();
+    #[cfg(feature = "key-value")]
+    let cache = match &store {
+        Some(store) => store,
+        None => cache,
+    };
     for (name, version) in names {
         let key = TemplateKey::new(relay, &name, version);
         let moment = Moment { now: Host.now(), ttl };
