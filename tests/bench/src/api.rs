@@ -1,5 +1,6 @@
 //! The HTTP API: sending in turn with SMTP, a batch of personalised messages, renderings, clicks.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -59,7 +60,7 @@ impl Api {
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
@@ -94,8 +95,20 @@ impl Bench<'_> {
     }
 
     /// Messages per second and processor time of one, by `POST /emails`.
-    #[expect(clippy::cast_precision_loss, reason = "counts of minutes")]
     fn send(&self, relay: &Relay, scene: &Scene) -> Result<(f64, f64)> {
+        let sent = self.send_to(relay, scene, relay.http, &relay.key)?;
+        Ok((sent.rate, sent.cpu_us))
+    }
+
+    /// The same by way of a server that hands over to the relay.
+    #[expect(clippy::cast_precision_loss, reason = "counts of minutes")]
+    pub(crate) fn send_to(
+        &self,
+        relay: &Relay,
+        scene: &Scene,
+        to: SocketAddr,
+        key: &str,
+    ) -> Result<SentByHttp> {
         scene.ledger.clear();
         let before = process::cpu(relay.pid())?;
         let (until, count) = (Instant::now() + self.options.duration, AtomicU64::new(0));
@@ -106,7 +119,7 @@ impl Bench<'_> {
             content: content(4096),
             count,
         });
-        sessions(relay, |mut client, key| {
+        sessions_to(to, key, |mut client, key| {
             let load = Arc::clone(&load);
             async move {
                 while Instant::now() < until {
@@ -121,18 +134,13 @@ impl Bench<'_> {
         ensure!(arrived.unsigned == 0, "{} messages have no signature", arrived.unsigned);
         let cpu = process::cpu(relay.pid())?.since(before).total();
         let slowest = elapsed.max(arrived.last.saturating_duration_since(began));
-        Ok((accepted as f64 / slowest.as_secs_f64(), cpu.as_secs_f64() * 1e6 / accepted as f64))
+        let cpu_us = cpu.as_secs_f64() * 1e6 / accepted as f64;
+        Ok(SentByHttp { accepted, rate: accepted as f64 / slowest.as_secs_f64(), cpu_us })
     }
 
     /// Processor time of a rendering in us.
     fn render(&self, relay: &Relay) -> Result<f64> {
-        let names: Vec<String> = (0..10).map(|n| format!("v{n}")).collect();
-        let holes: String = names.iter().map(|name| format!("<p>{{{{ {name} }}}}</p>\n")).collect();
-        let html = format!("<html><body>{}{holes}</body></html>", LINE.repeat(3_900 / LINE.len()));
-        let variables: serde_json::Map<String, Value> =
-            names.into_iter().map(|name| (name, json!("a value"))).collect();
-        let source = json!({"subject": "Hello {{ v0 }}", "html": html, "text": "x", "variables": variables});
-        let source = Arc::new(serde_json::to_vec(&source)?);
+        let source = Arc::new(rendering()?);
         let before = relay.metrics()?;
         let until = Instant::now() + self.options.duration.min(Duration::from_secs(5));
         sessions(relay, |mut client, key| {
@@ -179,6 +187,15 @@ impl Bench<'_> {
     }
 }
 
+/// A load of `POST /emails`.
+pub(crate) struct SentByHttp {
+    pub(crate) accepted: u64,
+    /// Messages per second.
+    pub(crate) rate: f64,
+    /// Processor time of a message in the relay.
+    pub(crate) cpu_us: f64,
+}
+
 /// What the sessions of a load by HTTP share.
 struct SendLoad {
     ledger: Arc<Ledger>,
@@ -207,14 +224,26 @@ impl SendLoad {
 }
 
 /// Runs a load over [`SESSIONS`] connections.
-fn sessions<F>(relay: &Relay, mut session: impl FnMut(HttpClient, String) -> F) -> Result<()>
+fn sessions<F>(relay: &Relay, session: impl FnMut(HttpClient, String) -> F) -> Result<()>
+where
+    F: Future<Output = Result<()>> + Send + 'static,
+{
+    sessions_to(relay.http, &relay.key, session)
+}
+
+/// The same to any server.
+pub(crate) fn sessions_to<F>(
+    to: SocketAddr,
+    key: &str,
+    mut session: impl FnMut(HttpClient, String) -> F,
+) -> Result<()>
 where
     F: Future<Output = Result<()>> + Send + 'static,
 {
     runtime()?.block_on(async {
         let mut tasks = JoinSet::new();
         for _ in 0..SESSIONS {
-            tasks.spawn(session(HttpClient::connect(relay.http).await?, relay.key.clone()));
+            tasks.spawn(session(HttpClient::connect(to).await?, key.to_owned()));
         }
         while let Some(done) = tasks.join_next().await {
             done.context("a session panicked")??;
@@ -223,8 +252,19 @@ where
     })
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+/// A request to render 4 KB with ten variables.
+pub(crate) fn rendering() -> Result<Vec<u8>> {
+    let names: Vec<String> = (0..10).map(|n| format!("v{n}")).collect();
+    let holes: String = names.iter().map(|name| format!("<p>{{{{ {name} }}}}</p>\n")).collect();
+    let html = format!("<html><body>{}{holes}</body></html>", LINE.repeat(3_900 / LINE.len()));
+    let variables: serde_json::Map<String, Value> =
+        names.into_iter().map(|name| (name, json!("a value"))).collect();
+    let source = json!({"subject": "Hello {{ v0 }}", "html": html, "text": "x", "variables": variables});
+    Ok(serde_json::to_vec(&source)?)
 }
 
 /// HTML and text of so many octets together; a quarter of them text.
@@ -264,7 +304,7 @@ fn batch(relay: &Relay, scene: &Scene) -> Result<f64> {
 }
 
 /// The path of a genuine link: that of a message that arrived.
-fn tracked_path(relay: &Relay, scene: &Scene, capture: &Capture) -> Result<String> {
+pub(crate) fn tracked_path(relay: &Relay, scene: &Scene, capture: &Capture) -> Result<String> {
     scene.ledger.clear();
     let serial = scene.ledger.begin(1).start;
     let body = json!({
@@ -288,9 +328,9 @@ fn tracked_path(relay: &Relay, scene: &Scene, capture: &Capture) -> Result<Strin
 }
 
 /// Keeps the last message that arrived.
-struct Capture {
-    ledger: Arc<Ledger>,
-    last: Mutex<Vec<u8>>,
+pub(crate) struct Capture {
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) last: Mutex<Vec<u8>>,
 }
 
 impl Observer for Capture {

@@ -90,6 +90,7 @@ impl<'a> Bench<'a> {
                 Part::Tenants => self.tenants()?,
                 Part::Plugins => self.plugins()?,
                 Part::Api => self.api()?,
+                Part::Edge => self.edge()?,
                 Part::Backlog => self.backlog()?,
                 Part::Peers => self.peers()?,
             }

@@ -73,21 +73,38 @@ impl HttpClient {
         let first = self.line().await?;
         let status = first.split(' ').nth(1).and_then(|code| code.parse().ok());
         let status = status.with_context(|| format!("no status: {first:?}"))?;
-        let mut length = 0;
+        let (mut length, mut chunked) = (0, false);
         loop {
             let line = self.line().await?;
             if line.is_empty() {
                 break;
             }
-            if let Some((name, value)) = line.split_once(':')
-                && name.eq_ignore_ascii_case("content-length")
-            {
+            let Some((name, value)) = line.split_once(':') else { continue };
+            if name.eq_ignore_ascii_case("content-length") {
                 length = value.trim().parse().context("Content-Length")?;
             }
+            chunked |= name.eq_ignore_ascii_case("transfer-encoding");
+        }
+        if chunked {
+            return Ok(HttpAnswer { status, body: self.chunks().await? });
         }
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body).await?;
         Ok(HttpAnswer { status, body })
+    }
+
+    async fn chunks(&mut self) -> Result<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let size = usize::from_str_radix(self.line().await?.trim(), 16).context("the size of a chunk")?;
+            let start = body.len();
+            body.resize(start + size, 0);
+            self.stream.read_exact(&mut body[start..]).await?;
+            self.line().await?;
+            if size == 0 {
+                return Ok(body);
+            }
+        }
     }
 
     async fn line(&mut self) -> Result<String> {

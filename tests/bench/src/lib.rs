@@ -22,6 +22,7 @@ mod bench;
 mod ceiling;
 mod compare;
 mod dns;
+mod edge;
 mod group;
 mod memory;
 mod options;

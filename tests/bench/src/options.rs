@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail, ensure};
 pub(crate) const USAGE: &str = "\
 usage: RELEVO=PATH tests/bench/run [OPTIONS]
 
-  --only PART,...     throughput, large, queue, sites, tenants, plugins, api, backlog, peers (default: all but peers)
+  --only PART,...     throughput, large, queue, sites, tenants, plugins, api, edge, backlog, peers
+                      (default: all but peers; edge: where `wasmtime` is on the PATH)
   --peers             also the peers, those that are missing are installed (root, Debian)
   --peer NAME         of the peers only those whose name has NAME in it
   --pairs N           measurements of Relevo and of a peer for each load (3)
@@ -18,6 +19,7 @@ usage: RELEVO=PATH tests/bench/run [OPTIONS]
   --backlog N         messages for dead destinations beside which fresh mail flows (1000000)
   --sink FILE         how receivers behave in the throughput part (tests/bench/sinks/plain.toml)
   --installed DIR     where peers are unpacked (target/bench/peers)
+  --gateway FILE      the composition (target/edge/gateway.wasm)
   --plugins DIR       what `cargo xtask build --release` left there (target/plugins)
   --directory DIR     for the relay's data, on a real disk (target/bench)
   --report FILE       the figures as JSON (target/bench/report.json)
@@ -35,6 +37,7 @@ pub(crate) enum Part {
     Tenants,
     Plugins,
     Api,
+    Edge,
     Backlog,
     Peers,
 }
@@ -52,6 +55,7 @@ pub(crate) struct Options {
     pub(crate) sink: PathBuf,
     pub(crate) backlog: u64,
     pub(crate) plugins: PathBuf,
+    pub(crate) gateway: PathBuf,
     pub(crate) directory: PathBuf,
     pub(crate) report: PathBuf,
     pub(crate) quick: bool,
@@ -71,6 +75,7 @@ impl Options {
                 Part::Tenants,
                 Part::Plugins,
                 Part::Api,
+                Part::Edge,
                 Part::Backlog,
             ],
             load: String::new(),
@@ -82,6 +87,7 @@ impl Options {
             backlog: 1_000_000,
             sink: builtin_sink("plain"),
             plugins: PathBuf::from("target/plugins"),
+            gateway: PathBuf::from("target/edge/gateway.wasm"),
             directory: PathBuf::from("target/bench"),
             report: PathBuf::from("target/bench/report.json"),
             quick: false,
@@ -103,6 +109,7 @@ impl Options {
                 "--backlog" => options.backlog = value()?.parse().context("--backlog")?,
                 "--sink" => options.sink = value()?.into(),
                 "--plugins" => options.plugins = value()?.into(),
+                "--gateway" => options.gateway = value()?.into(),
                 "--directory" => options.directory = value()?.into(),
                 "--report" => options.report = value()?.into(),
                 "--quick" => {
@@ -137,6 +144,7 @@ fn part(name: &str) -> Result<Part> {
         "tenants" => Part::Tenants,
         "plugins" => Part::Plugins,
         "api" => Part::Api,
+        "edge" => Part::Edge,
         "backlog" => Part::Backlog,
         "peers" => Part::Peers,
         _ => bail!("{name} is not a part\n\n{USAGE}"),

@@ -14,6 +14,7 @@ use crate::api::Api;
 use crate::backlog::Backlog;
 use crate::ceiling::Ceiling;
 use crate::compare::{Comparison, SourceComparison};
+use crate::edge::Edge;
 use crate::memory::{LargeMessage, LongQueue};
 use crate::peers::Description;
 use crate::plugins::Plugins;
@@ -39,6 +40,7 @@ pub(crate) struct Report {
     pub(crate) fairness: Option<Fairness>,
     pub(crate) plugins: Option<Plugins>,
     pub(crate) api: Option<Api>,
+    pub(crate) edge: Option<Edge>,
     pub(crate) backlog: Option<Backlog>,
     pub(crate) idle: Option<Idle>,
     pub(crate) large_message: Option<LargeMessage>,

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Report, mega, megabytes};
 use crate::api::Api;
+use crate::edge::Edge;
 use crate::throughput::Figures;
 
 impl Report {
@@ -25,6 +26,9 @@ impl Report {
         self.tenants_code(&mut text);
         if let Some(api) = &self.api {
             api_lines(api, &mut text);
+        }
+        if let Some(edge) = &self.edge {
+            edge_lines(edge, &mut text);
         }
         self.memory(&mut text);
         for v in &self.verdicts {
@@ -256,6 +260,25 @@ fn api_lines(api: &Api, text: &mut String) {
     let _ = writeln!(text, "a rendering: {:.0} us in `template`", api.render_us);
     let click = &api.click_ms;
     let _ = writeln!(text, "2,000 clicks a second: p50 {:.1}, p99 {:.1} ms", click.p50, click.p99);
+}
+
+fn edge_lines(edge: &Edge, text: &mut String) {
+    let first: Vec<String> = edge.first_answer_ms.iter().map(|ms| format!("{ms:.0}")).collect();
+    let _ = writeln!(text, "\nedge, {}: {:.2} MB", edge.host, mega(edge.octets));
+    let _ = writeln!(text, "first answers of fresh processes: {} ms", first.join(", "));
+    for load in &edge.loads {
+        let _ = writeln!(
+            text,
+            "{:<9} {:>6.0}/s, {:>5.0} us of the host and {:>5.0} us of the core; natively {:>6.0}/s, {:>5.0} us",
+            load.name, load.rate, load.host_us, load.core_us, load.native_rate, load.native_us
+        );
+    }
+    let _ = writeln!(
+        text,
+        "memory of an instance: {:.2} MB; of the host after the loads: {:.0} MB",
+        megabytes(edge.instance_kib),
+        megabytes(edge.host_kib)
+    );
 }
 
 fn loads(loads: &[Figures], text: &mut String) {

@@ -53,6 +53,7 @@ impl Report {
         self.neighbours_are_not_felt(&mut verdicts);
         self.plugins(&mut verdicts);
         self.api(&mut verdicts);
+        self.edge(&mut verdicts);
         self.memory_and_recovery(&mut verdicts);
         self.verdicts = verdicts.0;
     }
@@ -125,6 +126,12 @@ impl Report {
         let renders = 1e6 / api.render_us.max(1.0);
         verdicts.at_least("renderings per second and processor", renders, 10_000.0, "/s");
         verdicts.at_most("redirects at 2,000 clicks a second, p99", api.click_ms.p99, 5.0, "ms");
+    }
+
+    fn edge(&self, verdicts: &mut Verdicts) {
+        let Some(edge) = &self.edge else { return };
+        verdicts.at_most("first answer of a fresh process at the edge", edge.first_answer(), 50.0, "ms");
+        verdicts.at_most("composition of the gateway", super::mega(edge.octets), 5.0, "MB");
     }
 
     fn plugins(&self, verdicts: &mut Verdicts) {
