@@ -79,7 +79,7 @@ async fn a_request_waits_for_the_core_and_is_forwarded_once() {
     let first = &away.sent()[0];
     assert_eq!(sent.field("x-relevo-digest"), first.field("x-relevo-digest"), "the digest of the request");
     let (was, is) = (&first.body["emails"][0]["messages"][0], &sent.body["emails"][0]["messages"][0]);
-    assert_eq!((&is["message"], &is["metadata"]), (&was["message"], &json!({"edge_id": id})));
+    assert_eq!((was, &is["metadata"]), (is, &json!({"edge_id": id})), "the octets of the first attempt");
     let found = get(&up, &format!("/outbox/{id}")).await;
     assert_eq!((&found["status"], &found["accepted"]["data"][0]["id"]), (&json!("forwarded"), &json!("A")));
     assert_eq!(flush(&up).await["forwarded"], 0);

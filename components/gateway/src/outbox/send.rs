@@ -40,21 +40,21 @@ impl<S: Store> Outbox<S> {
             let answer = prepare(&mut request, &identity.id, is_single, begun);
             return Ok(if kept == Kept::Same { Sent::Stored(answer) } else { Sent::KeyOfAnother });
         }
+        let is_trial = request.emails.iter().any(|email| email.dry_run);
+        // Before the first attempt already: the core may take what it says nothing about.
+        let promise = prepare(&mut request, &identity.id, is_single, begun);
         let encoded = serde_json::to_vec(&request);
+        drop(request);
         let body = encoded.map_err(|_| StoreError("the messages cannot be encoded".to_owned()))?;
-        let reply = core.relay(&identity.key, &identity.digest, body).await;
-        if !reply.is_away() || request.emails.iter().any(|email| email.dry_run) {
+        let reply = core.relay(&identity.key, &identity.digest, body.clone()).await;
+        if !reply.is_away() || is_trial {
             return Ok(Sent::Core(reply));
         }
         // A caller's key may have been at the core before, by way of an instance that died.
         let is_certain = reply.is_certain() && !identity.is_callers;
-        let answer = prepare(&mut request, &identity.id, is_single, begun);
-        let encoded = serde_json::to_vec(&request);
-        drop(request);
-        let body = encoded.map_err(|_| StoreError("the messages cannot be encoded".to_owned()))?;
         let unknown_since = (!is_certain).then_some(begun);
         Ok(match self.keep(identity, body, unknown_since, surroundings.now()).await? {
-            Kept::Stored | Kept::Same => Sent::Stored(answer),
+            Kept::Stored | Kept::Same => Sent::Stored(promise),
             Kept::Another => Sent::KeyOfAnother,
             Kept::Full | Kept::TooLarge => Sent::Core(reply),
         })
