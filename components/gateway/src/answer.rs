@@ -2,6 +2,7 @@
 
 use relevo_api::answer::BatchAnswer;
 use relevo_api::{InvalidRequest, Problem};
+use relevo_pages::ReaderAnswer;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -16,6 +17,12 @@ pub struct Answer {
     pub fields: Vec<(&'static str, String)>,
     /// The octets; empty for none.
     pub body: Vec<u8>,
+}
+
+impl From<ReaderAnswer> for Answer {
+    fn from(ReaderAnswer { status, fields, body }: ReaderAnswer) -> Self {
+        Self { status, fields, body }
+    }
 }
 
 impl Answer {

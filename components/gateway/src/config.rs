@@ -1,6 +1,13 @@
 //! Settings from environment variables: the only configuration that every WASI host has.
 
+use relevo_mailkit::hex;
+use relevo_mailkit::token::{TokenKey, TokenKeys};
 use sha2::{Digest, Sha256};
+
+/// Octets of the shortest tracking key.
+const MIN_KEY: usize = 32;
+/// Where Spin tells the address of a client.
+const ADDRESS_FIELD: &str = "spin-client-addr";
 
 /// Gives the value of an environment variable. Each route reads the variables that it needs: a gateway
 /// that only redirects has no API keys.
@@ -18,6 +25,17 @@ pub struct Relay {
 /// `RELEVO_API_KEYS`: SHA-256 of the keys that callers show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKeys(Vec<[u8; 32]>);
+
+/// What a tracking host needs. Redirects need nothing else.
+#[derive(Debug, Clone)]
+pub struct Tracking {
+    /// `RELEVO_TRACKING_KEYS`: all verify, so that keys rotate without a gap.
+    pub keys: TokenKeys,
+    /// `RELEVO_TENANT`: the tenant whose tokens count. It is under their MAC.
+    pub tenant: String,
+    /// `RELEVO_CLIENT_ADDRESS_FIELD`: the field in which the platform tells the address of a client.
+    pub address_field: String,
+}
 
 /// A variable that is missing or wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -98,6 +116,38 @@ impl TemplateTtl {
     }
 }
 
+impl Tracking {
+    /// Reads the three variables; the last has a default.
+    ///
+    /// # Errors
+    /// The first that is missing or wrong. No value is in the error.
+    pub fn read(variables: &Variables<'_>) -> Result<Self, ConfigError> {
+        let what = "`ID:HEX` of each key of `[tracking]` of the core, by commas";
+        let listed = needed(variables, "RELEVO_TRACKING_KEYS", what)?;
+        let entries = listed.split([',', ' ']).filter(|entry| !entry.is_empty());
+        let keys = TokenKeys(entries.map(tracking_key).collect::<Result<_, _>>()?);
+        let tenant = needed(variables, "RELEVO_TENANT", "the id of the tenant at the core")?;
+        let field = variables("RELEVO_CLIENT_ADDRESS_FIELD").map(|name| name.trim().to_ascii_lowercase());
+        let address_field = field.filter(|name| !name.is_empty()).unwrap_or_else(|| ADDRESS_FIELD.to_owned());
+        Ok(Self { keys, tenant, address_field })
+    }
+}
+
+fn tracking_key(entry: &str) -> Result<TokenKey, ConfigError> {
+    let key = entry.split_once(':').and_then(|(id, secret)| {
+        let is_id =
+            (1..=16).contains(&id.len()) && id.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
+        let secret = hex::decode(secret).filter(|secret| secret.len() >= MIN_KEY)?;
+        is_id.then(|| TokenKey { id: id.to_owned(), secret })
+    });
+    key.ok_or_else(|| ConfigError {
+        variable: "RELEVO_TRACKING_KEYS",
+        reason: format!(
+            "has an entry that is not an id, a colon and at least {MIN_KEY} octets in hexadecimal"
+        ),
+    })
+}
+
 /// The value of a variable that must be set; `what` says to what.
 pub(crate) fn needed(
     variables: &Variables<'_>,
@@ -143,6 +193,43 @@ mod tests {
         assert!(keys.allows(b"Bearer rv_one") && keys.allows(b"bearer  rv_one "));
         for wrong in ["Bearer rv_two", "Basic rv_one", "rv_one", "", "Bearer ", "Bear\u{e9}r rv_one"] {
             assert!(!keys.allows(wrong.as_bytes()), "{wrong}");
+        }
+    }
+
+    fn tracking(keys: &str, tenant: &str, field: &str) -> Result<Tracking, ConfigError> {
+        Tracking::read(&|name| match name {
+            "RELEVO_TRACKING_KEYS" => Some(keys.to_owned()),
+            "RELEVO_TENANT" => Some(tenant.to_owned()),
+            "RELEVO_CLIENT_ADDRESS_FIELD" => Some(field.to_owned()),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn several_tracking_keys_are_read() {
+        let (one, two) = ("ab".repeat(32), "CD".repeat(40));
+        let read = tracking(&format!("2026b:{one}, 2026a:{two}"), " acme ", "").expect("it is valid");
+        let ids: Vec<_> = read.keys.0.iter().map(|key| (key.id.as_str(), key.secret.len())).collect();
+        assert_eq!(
+            (ids.as_slice(), read.tenant.as_str()),
+            ([("2026b", 32), ("2026a", 40)].as_slice(), "acme")
+        );
+        assert_eq!(read.address_field, "spin-client-addr");
+        assert!(!format!("{read:?}").contains("171"), "no secret is shown");
+        let read = tracking(&format!("k:{one}"), "acme", " X-Forwarded-For ").expect("it is valid");
+        assert_eq!(read.address_field, "x-forwarded-for");
+        for (keys, tenant, variable) in [
+            ("", "acme", "RELEVO_TRACKING_KEYS"),
+            (one.as_str(), "acme", "RELEVO_TRACKING_KEYS"),
+            ("k:abcd", "acme", "RELEVO_TRACKING_KEYS"),
+            (&format!("k:{one}x"), "acme", "RELEVO_TRACKING_KEYS"),
+            (&format!("k_1:{one}"), "acme", "RELEVO_TRACKING_KEYS"),
+            (&format!("k:{one},l"), "acme", "RELEVO_TRACKING_KEYS"),
+            (&format!("k:{one}"), " ", "RELEVO_TENANT"),
+        ] {
+            let error = tracking(keys, tenant, "").expect_err("it is wrong");
+            assert_eq!(error.variable, variable);
+            assert!(!error.to_string().contains(&one[..8]), "{error}");
         }
     }
 

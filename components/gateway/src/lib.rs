@@ -8,6 +8,7 @@
 //! * [`templates`]: stored templates of the core, kept for a time.
 //! * [`answer`]: answers in the words of the native API.
 //! * [`outbox`]: hand-offs that wait while the core is away, in the root for Spin.
+//! * [`readers`]: clicks, opens and the unsubscribe page at a tracking host.
 //!
 //! `template` is an import, satisfied by the component that the native host runs. The rest is plain code,
 //! so that what the composition does can be compared with what the library does.
@@ -18,6 +19,7 @@ pub mod emails;
 #[cfg(target_family = "wasm")]
 mod guest;
 pub mod outbox;
+pub mod readers;
 pub mod rendering;
 pub mod signing;
 pub mod templates;

@@ -14,6 +14,7 @@ use relevo_mailkit::hex;
 use relevo_mailkit::model::{MessageEnvelope, Rendered, TemplateError, TemplateLimits, TemplateSource};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tokio::task::JoinHandle;
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Config, Engine, OptLevel, Store};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
@@ -175,6 +176,8 @@ pub struct Edge {
     pub variables: Vec<(String, String)>,
     /// Milliseconds since 1970.
     pub clock: Arc<AtomicU64>,
+    /// The authority of requests.
+    pub host: String,
     core: Core,
     spin: SpinHost,
     log: MemoryOutputPipe,
@@ -195,6 +198,7 @@ pub fn always(answer: Option<(u16, Value)>) -> impl Fn(Request<Bytes>) -> CoreAn
 pub struct Instance {
     proxy: Proxy,
     store: Store<State>,
+    host: String,
 }
 
 impl Edge {
@@ -253,6 +257,7 @@ impl Edge {
             pre,
             variables,
             clock: Arc::new(AtomicU64::new(NOW)),
+            host: "edge.example.com".to_owned(),
             core,
             spin: spin.cloned().unwrap_or_default(),
             log: MemoryOutputPipe::new(MAX_LOG),
@@ -275,7 +280,7 @@ impl Edge {
         };
         let mut store = Store::new(self.pre.engine(), state);
         let proxy = self.pre.instantiate_async(&mut store).await.unwrap();
-        Instance { proxy, store }
+        Instance { proxy, store, host: self.host.clone() }
     }
 
     /// Asks a fresh instance.
@@ -324,9 +329,22 @@ impl Instance {
         fields: &[(&str, &str)],
         body: Vec<u8>,
     ) -> (Answer, Self) {
-        let Self { proxy, mut store } = self;
+        let (answer, guest) = self.begin(method, path, fields, body).await;
+        (answer, guest.await.unwrap())
+    }
+
+    /// As [`Self::ask`], and does not wait for what the guest still does when its caller has the
+    /// answer.
+    pub async fn begin(
+        self,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> (Answer, JoinHandle<Self>) {
+        let Self { proxy, mut store, host } = self;
         let body = Full::new(Bytes::from(body)).map_err(|never| -> Error { match never {} });
-        let mut request = Request::builder().method(method).uri(format!("http://edge.example.com{path}"));
+        let mut request = Request::builder().method(method).uri(format!("http://{host}{path}"));
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
@@ -336,7 +354,7 @@ impl Instance {
         let out = store.data_mut().http().new_response_outparam(sender).unwrap();
         let guest = tokio::spawn(async move {
             proxy.wasi_http_incoming_handler().call_handle(&mut store, request, out).await.unwrap();
-            Self { proxy, store }
+            Self { proxy, store, host }
         });
         let response = receiver.await.unwrap().unwrap();
         let (parts, body) = response.into_parts();
@@ -344,7 +362,7 @@ impl Instance {
         let retry_after = parts.headers.get("retry-after").map(|v| v.to_str().unwrap().to_owned());
         let body = serde_json::from_slice(&octets).unwrap_or_default();
         let answer = Answer { status: parts.status, headers: parts.headers, retry_after, octets, body };
-        (answer, guest.await.unwrap())
+        (answer, guest)
     }
 
     /// Sends a request of a caller with a key.
@@ -367,6 +385,14 @@ pub struct Answer {
     pub octets: Bytes,
     /// The JSON body; null: it is none.
     pub body: Value,
+}
+
+impl Answer {
+    /// The first value of a header field.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
 }
 
 /// `template` as plain functions, at the time and with the octets of the composition.

@@ -13,6 +13,7 @@ mod imports;
 mod key_value;
 #[cfg(feature = "key-value")]
 mod outbox;
+mod reading;
 mod rendering;
 mod sending;
 mod templates;
@@ -27,6 +28,7 @@ use spin_sdk::http_component;
 
 use crate::answer::Answer;
 use crate::config::{ApiKeys, ConfigError, Variables};
+use crate::readers::ReaderPath;
 
 mod bindings {
     wit_bindgen::generate!({
@@ -93,6 +95,9 @@ async fn respond(answer: Answer, out: ResponseOutparam) {
 async fn reply(request: IncomingRequest) -> Reply {
     let target = request.path_with_query().unwrap_or_default();
     let path = target.split('?').next().unwrap_or_default();
+    if let Some(path) = ReaderPath::parse(path) {
+        return reading::answer(request, path).await;
+    }
     match (request.method(), path) {
         (Method::Get | Method::Head, "/healthz") => {
             Answer::json(200, &serde_json::json!({ "status": "ok" })).into()
