@@ -10,6 +10,7 @@ import http.server
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import threading
@@ -44,7 +45,7 @@ tracking = {{ url = "http://links.example.com", opens = true, clicks = true }}
 """
     relay = Relay(binary, folder / "relay-openapi", sink.port, places=place, api=True)
     try:
-        document = prepared(Api(relay), endpoint.url)
+        document = prepared(Api(relay), endpoint.url, sink)
         schemathesis(relay, folder, document, examples)
     finally:
         relay.stop()
@@ -92,7 +93,7 @@ class Api:
         return self.call("POST", path, body)
 
 
-def prepared(api, hook):
+def prepared(api, hook, sink):
     """Makes what the examples name, and returns the document with ids of things that there are."""
     document = api.call("GET", "/openapi.json")
     api.post("/topics", {"name": "news", "default_subscription": "opt_in"})
@@ -135,12 +136,23 @@ def prepared(api, hook):
         ("/webhooks/{id}", "id", api.post("/webhooks", {"endpoint": hook, "status": "disabled"})["id"]),
     ):
         set_parameter(document, path, name, value, ("delete",))
+    # The token of a recipient whom nothing else is sent to.
+    api.post("/emails", {**mail, "to": "leaves@example.net", "subject": "Token", "stream": "marketing"})
+    fields = re.sub(rb"\r\n[ \t]+", b"", sink.wait(b"Subject: Token\r\n")[2])
+    token = re.search(rb"List-Unsubscribe: <[^>]*/u/([\w-]+)>", fields).group(1).decode()
+    for example in examples_of(document, "/relay/unsubscribe"):
+        example["value"]["token"] = token
     # Nothing is asked of other machines, and no request waits a minute for an event.
-    for example in document["paths"]["/webhooks"]["post"]["requestBody"]["content"]["application/json"]["examples"].values():
+    for example in examples_of(document, "/webhooks"):
         example["value"]["endpoint"] = hook
     waits = [p for p in document["paths"]["/events"]["get"]["parameters"] if p["name"] == "wait"]
     waits[0]["schema"] = {"type": "string", "enum": ["", "0", "0s", "1s", "61s", "-1", "x"]}
     return document
+
+
+def examples_of(document, path):
+    content = document["paths"][path]["post"]["requestBody"]["content"]
+    return content["application/json"]["examples"].values()
 
 
 def set_parameter(document, beginning, name, value, methods=("get", "post", "put", "patch", "delete")):
