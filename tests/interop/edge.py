@@ -92,6 +92,25 @@ def batches(edge, sink):
     sink.wait(b"Subject: edge-permissive\r\n")
 
 
+def renders(edge, sink):
+    """As the core does, and from a template that the core has."""
+    core = f"http://127.0.0.1:{edge.relay.http}"
+    body = {"subject": "Hello {{ name }}", "html": "<p>{{ name }} &amp; {{ n }}</p>", "variables": {"name": "Ada", "n": 7}}
+    status, _, answer = edge.ask("/render", body)
+    with ask(f"{core}/render", edge.relay.api_key, body) as native:
+        expect((status, answer), (status, answer) == (200, json.load(native)))
+    status, _, answer = edge.ask("/render", {**body, "variables": {}})
+    expect((status, answer), status == 422)
+    alias = f"edge-{edge.port}"
+    template = {"name": alias, "alias": alias, "subject": "edge-template {{ n }}", "html": "<p>{{ n }}</p>"}
+    with ask(f"{core}/templates", edge.relay.api_key, template) as made:
+        made = json.load(made)["id"]
+    ask(f"{core}/templates/{made}/publish", edge.relay.api_key, {}).close()
+    status, _, answer = edge.ask("/emails", {"from": SENDER, "to": "ada@reader.test", "template": {"id": alias, "variables": {"n": 7}}})
+    expect((status, answer), status == 202)
+    sink.wait(b"Subject: edge-template 7\r\n")
+
+
 def mistakes(edge, sink):
     for body, status, param in (
         (email("x", to="b@"), 422, "to[0]"),
@@ -166,6 +185,7 @@ def sdk(edge, sink):
 CHECKS = {
     "sends, personalised and with an attachment": sends,
     "batches": batches,
+    "renders, and sends by a template of the core": renders,
     "mistakes and strangers": mistakes,
     "core away: 503, then sent once": core_away,
     "resend for Python": sdk,
