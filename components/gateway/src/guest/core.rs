@@ -63,6 +63,8 @@ pub(super) async fn ask(
     builder.header("authorization", format!("Bearer {}", relay.token));
     if !body.is_empty() {
         builder.header("content-type", "application/json");
+        // Without it the core sets memory aside for the largest body that there may be.
+        builder.header("content-length", body.len().to_string());
     }
     for (name, value) in fields {
         builder.header(*name, *value);
