@@ -18,12 +18,11 @@ const DATES: std::ops::RangeInclusive<i64> = 0..=253_402_300_799;
 pub fn build(envelope: &MessageEnvelope, content: &Rendered) -> Result<Vec<u8>, TemplateError> {
     check_seed(&envelope.boundary_seed, content)?;
     let mut headers: Vec<(String, HeaderType<'static>)> = Vec::new();
-    if let Some(date) = envelope.date {
-        if !DATES.contains(&date) {
-            return Err(invalid("date", "before 1970 or after 9999"));
-        }
-        headers.push(("Date".into(), Date::new(date).into()));
+    let date = envelope.date.unwrap_or_default();
+    if !DATES.contains(&date) {
+        return Err(invalid("date", "before 1970 or after 9999"));
     }
+    headers.push(("Date".into(), Date::new(date).into()));
     headers.push(("From".into(), fields::addresses(vec![fields::mailbox("from", &envelope.from)?])));
     if let Some(sender) = &envelope.sender {
         headers.push(("Sender".into(), fields::addresses(vec![fields::mailbox("sender", sender)?])));
@@ -48,7 +47,17 @@ pub fn build(envelope: &MessageEnvelope, content: &Rendered) -> Result<Vec<u8>, 
     if !message.ends_with(b"\r\n") {
         message.extend_from_slice(b"\r\n");
     }
+    if envelope.date.is_none() {
+        remove_first_line(&mut message);
+    }
     Ok(message)
+}
+
+/// The builder puts a Date of its own into a message that has none, so the first field is always one.
+fn remove_first_line(message: &mut Vec<u8>) {
+    if let Some(end) = message.iter().position(|octet| *octet == b'\n') {
+        message.drain(..=end);
+    }
 }
 
 /// Boundaries are made from the seed; base64 and quoted-printable cannot hold `-a`, but plain text

@@ -198,6 +198,16 @@ proptest! {
     }
 }
 
+/// Who sends a scheduled message adds its Date then.
+#[test]
+fn a_message_without_a_date_has_no_date_field() {
+    let with = String::from_utf8(build(&envelope(), &content()).unwrap()).unwrap();
+    let without = build(&MessageEnvelope { date: None, ..envelope() }, &content()).unwrap();
+    let (date, rest) = with.split_once("\r\n").unwrap();
+    assert!(date.starts_with("Date: Sun, 22 Nov 2026 "), "{date}");
+    assert_eq!(String::from_utf8(without).unwrap(), rest);
+}
+
 #[test]
 fn two_builds_are_identical_and_boundaries_come_from_the_seed() {
     let mut envelope = envelope();

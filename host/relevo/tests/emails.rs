@@ -364,6 +364,7 @@ fn a_scheduled_message_is_moved_canceled_or_sent_in_time() {
     wait_until(&relay, &late["id"], "suppressed");
     let received = sink.wait("Subject: Hello");
     assert_eq!(received.message.matches("\r\nDate: ").count(), 1, "{}", received.message);
+    assert!(!received.message.contains(" 1970 "), "the Date is that of the release: {}", received.message);
     assert_eq!(sink.all().len(), 1);
     assert_eq!(relay.call("POST", &path(&kept, "/cancel"), &Value::Null).0, 409, "it was sent");
     assert_eq!(relay.call("POST", "/emails/01KJKYS800ZX8Y7W6V5T4S3R2Q/cancel", &Value::Null).0, 404);
