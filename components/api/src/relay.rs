@@ -71,6 +71,9 @@ pub struct RelayedEmail {
     /// Everything is checked and nothing is sent.
     #[serde(default, deserialize_with = "null_is_empty")]
     pub dry_run: bool,
+    /// It came to the edge in no batch, and gets no `batch_id`.
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
 }
 
 /// A finished message (RFC 5322) with its envelope.

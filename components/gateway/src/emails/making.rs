@@ -138,6 +138,7 @@ fn email(request: &EmailRequest, stored: Option<&StoredTemplate>) -> RelayedEmai
         expires_at: request.expires_at.clone(),
         tls: request.tls,
         dry_run: request.dry_run,
+        alone: false,
     }
 }
 

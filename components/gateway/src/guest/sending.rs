@@ -68,13 +68,25 @@ fn idempotency_key(value: Vec<u8>) -> Result<String, Answer> {
 }
 
 /// Hands finished messages to the core. `key` is the idempotency key, with the digest of what it stands
-/// for.
-async fn hand_over(relay: &Relay, hand_off: HandOff, key: Option<(&str, &str)>) -> Result<Answer, Answer> {
-    let body = serde_json::to_vec(&hand_off.request)
-        .map_err(|_| Answer::unavailable("the messages cannot be encoded"))?;
+/// for. What the core refuses of a permissive batch is left out: nothing of that request was done.
+async fn hand_over(
+    relay: &Relay,
+    mut hand_off: HandOff,
+    key: Option<(&str, &str)>,
+) -> Result<Answer, Answer> {
     let fields = key.map(|(key, digest)| [("idempotency-key", key), ("x-relevo-digest", digest)]);
     let fields = fields.iter().flatten().copied().collect::<Vec<_>>();
-    let CoreAnswer { status, retry_after, body, .. } =
-        core::ask(relay, (Method::Post, "/relay"), &fields, body).await?;
-    Ok(Answer::of_core(status, &body, retry_after, hand_off))
+    loop {
+        if let Some(answer) = hand_off.empty_answer() {
+            return Ok(Answer::json(200, &answer));
+        }
+        let body = serde_json::to_vec(&hand_off.request)
+            .map_err(|_| Answer::unavailable("the messages cannot be encoded"))?;
+        let CoreAnswer { status, retry_after, body, .. } =
+            core::ask(relay, (Method::Post, "/relay"), &fields, body).await?;
+        // Each time round there is at least one email less.
+        if status != 422 || !hand_off.leave_out(&body) {
+            return Ok(Answer::of_core(status, &body, retry_after, hand_off));
+        }
+    }
 }

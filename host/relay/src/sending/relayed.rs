@@ -78,7 +78,7 @@ impl Sending {
                 topic: email.topic.unwrap_or_default(),
                 tags: email.tags,
                 template: email.template.unwrap_or_default(),
-                batch_id: batch.to_string(),
+                batch_id: if email.alone { String::new() } else { batch.to_string() },
                 ..Labels::default()
             },
             send_at: time(scheduled_at),
