@@ -29,6 +29,9 @@ use crate::sink::{Behaviour, Observer};
 const STARTS: usize = 10;
 /// Instances that are alive at once when their memory is measured.
 const INSTANCES: u64 = 100;
+/// Between the clicks of a session, 200 a second in all. What is reported to the core after the
+/// redirect keeps an instance for as long as the core takes: a closed loop would fill the host.
+const BETWEEN_CLICKS: Duration = Duration::from_millis(100);
 /// What callers show, and its SHA-256.
 const CALLER: &str = "rv_bench";
 const CALLER_HASH: &str = "sha256:33d713763bbae4b48d6f9d7c53794620d2ea3013f7a667e55a99ff9cc04e988b";
@@ -205,6 +208,9 @@ enum Request {
 
 impl Request {
     async fn send(&self, client: &mut HttpClient, key: &str) -> Result<()> {
+        if matches!(self, Self::Click(_)) {
+            tokio::time::sleep(BETWEEN_CLICKS).await;
+        }
         let (answer, wanted) = match self {
             Self::Click(path) => (client.get(&format!("t.{TRACKED}"), path, "").await?, 302),
             Self::Render(body) => (client.post("/render", key, &[], body).await?, 200),
