@@ -22,6 +22,7 @@ fn reply<'a>(status: u16, etag: Option<&'a str>, body: &'a [u8]) -> TemplateRepl
 }
 
 /// What is done for the template at this time: its version, or the entity tag that the core is asked by.
+#[allow(clippy::result_large_err, reason = "tests")]
 fn at(cache: &MemoryCache, now: u64) -> Result<i64, Option<CachedTemplate>> {
     let moment = Moment { now, ttl: TTL };
     match Templates::default().look_up("welcome", None, cache.get(&key()), moment) {
