@@ -48,6 +48,9 @@ mod bindings {
 use bindings::Platform;
 use bindings::fermyon::spin::{key_value, variables};
 
+/// The values of a store by their keys.
+pub type Values = BTreeMap<String, Vec<u8>>;
+
 /// A store that a guest has opened. There is one.
 #[derive(Debug)]
 pub struct OpenStore;
@@ -56,7 +59,7 @@ pub struct OpenStore;
 #[derive(Debug, Clone, Default)]
 pub struct SpinHost {
     /// The store; none: it is out of order.
-    pub store: Arc<Mutex<Option<BTreeMap<String, Vec<u8>>>>>,
+    pub store: Arc<Mutex<Option<Values>>>,
     /// The variables of the component.
     pub variables: BTreeMap<String, String>,
 }
@@ -80,7 +83,7 @@ impl SpinHost {
         Platform::add_to_linker::<_, HasSelf<Self>>(linker, host)
     }
 
-    fn with<R>(&self, work: impl FnOnce(&mut BTreeMap<String, Vec<u8>>) -> R) -> Result<R, key_value::Error> {
+    fn with<R>(&self, work: impl FnOnce(&mut Values) -> R) -> Result<R, key_value::Error> {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         store.as_mut().map(work).ok_or_else(|| key_value::Error::Other("out of order".to_owned()))
     }
