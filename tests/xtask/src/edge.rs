@@ -16,6 +16,10 @@ use crate::workspace::Workspace;
 const COMPOSITIONS: [(&str, &[&str]); 2] =
     [("gateway", &["template", "dkim", "signer"]), ("gateway-spin", &["template", "dkim", "signer"])];
 
+/// The stages of `relevo:mail` that functions at the edge use, in `<target>/edge/mail.wasm`. Spin takes one
+/// file for all interfaces of a package, so a manifest cannot name the two beside each other.
+const MAIL: [&str; 2] = ["template", "dkim"];
+
 /// Leaves `<target>/edge/*.wasm`.
 pub(crate) fn compose(workspace: &Workspace) -> Result<()> {
     let directory = workspace.edge();
@@ -24,13 +28,32 @@ pub(crate) fn compose(workspace: &Workspace) -> Result<()> {
         let wasm = composed(workspace, root, stages).with_context(|| format!("{root} cannot be composed"))?;
         write_if_different(&wasm, &directory.join(format!("{root}.wasm")))?;
     }
-    Ok(())
+    let mail = side_by_side(workspace).context("the stages cannot be put into one file")?;
+    write_if_different(&mail, &directory.join("mail.wasm"))
+}
+
+/// The stages of [`MAIL`] in one component that exports what each exports.
+fn side_by_side(workspace: &Workspace) -> Result<Vec<u8>> {
+    let mut graph = CompositionGraph::new();
+    for stage in MAIL {
+        let package = register(&mut graph, stage, &component(workspace, stage))?;
+        let stage = graph.instantiate(package);
+        let interfaces: Vec<_> = graph.types()[graph[package].ty()].exports.keys().cloned().collect();
+        for interface in interfaces {
+            let exported = graph.alias_instance_export(stage, &interface)?;
+            graph.export(exported, &interface)?;
+        }
+    }
+    Ok(graph.encode(EncodeOptions::default())?)
+}
+
+fn component(workspace: &Workspace, name: &str) -> PathBuf {
+    workspace.components().join(format!("{name}.wasm"))
 }
 
 fn composed(workspace: &Workspace, root: &str, stages: &[&str]) -> Result<Vec<u8>> {
-    let path = |name: &str| workspace.components().join(format!("{name}.wasm"));
-    let stages: Vec<_> = stages.iter().map(|stage| path(stage)).collect();
-    plugged(&path(root), &stages)
+    let stages: Vec<_> = stages.iter().map(|stage| component(workspace, stage)).collect();
+    plugged(&component(workspace, root), &stages)
 }
 
 /// `compose ROOT PLUG... -o OUT`: the same for any components, such as a function of a tenant's own.
@@ -48,13 +71,16 @@ pub(crate) fn compose_files(args: &[String]) -> Result<()> {
 /// The root with the exports of the plugs in the imports of their names.
 fn plugged(root: &Path, plugs: &[PathBuf]) -> Result<Vec<u8>> {
     let mut graph = CompositionGraph::new();
-    let mut register = |number: usize, path: &Path| -> Result<PackageId> {
-        let wasm = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let package = Package::from_bytes(&format!("relevo:part-{number}"), None, wasm, graph.types_mut())?;
-        Ok(graph.register_package(package)?)
-    };
-    let socket = register(0, root)?;
-    let plugs = plugs.iter().enumerate().map(|(n, plug)| register(n + 1, plug)).collect::<Result<_>>()?;
+    let socket = register(&mut graph, "root", root)?;
+    let numbered = plugs.iter().enumerate();
+    let plugs = numbered.map(|(n, plug)| register(&mut graph, &format!("plug-{n}"), plug));
+    let plugs = plugs.collect::<Result<_>>()?;
     wac_graph::plug(&mut graph, plugs, socket)?;
     Ok(graph.encode(EncodeOptions::default())?)
+}
+
+fn register(graph: &mut CompositionGraph, name: &str, path: &Path) -> Result<PackageId> {
+    let wasm = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let package = Package::from_bytes(&format!("relevo:{name}"), None, wasm, graph.types_mut())?;
+    Ok(graph.register_package(package)?)
 }
