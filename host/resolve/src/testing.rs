@@ -1,11 +1,12 @@
-//! A name server on loopback, in the process, for tests: zones are set from Rust, and it fails on
-//! request.
+//! For tests: a resolver that knows no name, and a name server on loopback, in the process, whose
+//! zones are set from Rust. It fails on request.
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, SOA, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
@@ -13,6 +14,27 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
+
+use crate::{Addresses, MailRoute, Resolve, ResolveError};
+
+/// A resolver that knows no name.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoNames;
+
+#[async_trait]
+impl Resolve for NoNames {
+    async fn route(&self, domain: &str) -> Result<MailRoute, ResolveError> {
+        Err(ResolveError::NoSuchDomain(domain.to_owned()))
+    }
+
+    async fn addresses(&self, host: &str) -> Result<Addresses, ResolveError> {
+        Err(ResolveError::NoSuchDomain(host.to_owned()))
+    }
+
+    async fn txt(&self, _: &str) -> Result<Vec<String>, ResolveError> {
+        Ok(Vec::new())
+    }
+}
 
 /// How a name misbehaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
@@ -36,7 +35,8 @@ use relevo_relay::templates::Templates;
 use relevo_relay::topics::Topics;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
 use relevo_relay::unsubscribe::UnsubscribeEndpoint;
-use relevo_resolve::{Addresses, IpFamily, MailRoute, Resolve, ResolveError};
+use relevo_resolve::IpFamily;
+use relevo_resolve::testing::NoNames;
 use relevo_statistics::Statistics;
 use relevo_store::{ControlStore, StoreUrl};
 use relevo_webhooks::{WebhookConfig, WebhookMetrics, WebhookParts, Webhooks};
@@ -232,24 +232,6 @@ fn sending(
     };
     let fetcher = Fetcher::new(Arc::new(NoNames), RootCertStore::empty(), Vec::new()).unwrap();
     Sending::new(pipeline, templates.clone(), suppressions.clone(), fetcher)
-}
-
-/// Knows no name.
-struct NoNames;
-
-#[async_trait]
-impl Resolve for NoNames {
-    async fn route(&self, domain: &str) -> Result<MailRoute, ResolveError> {
-        Err(ResolveError::NoSuchDomain(domain.to_owned()))
-    }
-
-    async fn addresses(&self, host: &str) -> Result<Addresses, ResolveError> {
-        Err(ResolveError::NoSuchDomain(host.to_owned()))
-    }
-
-    async fn txt(&self, _: &str) -> Result<Vec<String>, ResolveError> {
-        Ok(Vec::new())
-    }
 }
 
 pub fn token_keys() -> TokenKeys {

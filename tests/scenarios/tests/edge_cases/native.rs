@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
@@ -40,7 +39,8 @@ use relevo_relay::templates::Templates;
 use relevo_relay::topics::Topics;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
 use relevo_relay::unsubscribe::UnsubscribeEndpoint;
-use relevo_resolve::{Addresses, IpFamily, MailRoute, Resolve, ResolveError};
+use relevo_resolve::IpFamily;
+use relevo_resolve::testing::NoNames;
 use relevo_runtime::{Runtime, RuntimeConfig};
 use relevo_scenarios::edge::RANDOM;
 use relevo_statistics::Statistics;
@@ -85,23 +85,6 @@ struct CountedIds(AtomicU8);
 impl IdSource for CountedIds {
     fn item_id(&self, now: Millis) -> io::Result<ItemId> {
         Ok(ItemId::new(now, [self.0.fetch_add(1, Ordering::SeqCst); 10]))
-    }
-}
-
-struct NoNames;
-
-#[async_trait]
-impl Resolve for NoNames {
-    async fn route(&self, domain: &str) -> Result<MailRoute, ResolveError> {
-        Err(ResolveError::NoSuchDomain(domain.to_owned()))
-    }
-
-    async fn addresses(&self, host: &str) -> Result<Addresses, ResolveError> {
-        Err(ResolveError::NoSuchDomain(host.to_owned()))
-    }
-
-    async fn txt(&self, _: &str) -> Result<Vec<String>, ResolveError> {
-        Ok(Vec::new())
     }
 }
 
