@@ -57,9 +57,11 @@ fn finished_messages_are_signed_and_sent_once_for_their_key() {
         let fields = [("Idempotency-Key", "k2"), ("X-Relevo-Digest", digest)];
         request_with(relay.http, &host, ("POST", "/relay"), Some(&relay.key), &fields, &body.to_string())
     };
-    let made = anew("d1", "four");
-    assert_eq!((made.status, anew("d1", "five").json()), (202, made.json()));
-    assert_eq!(anew("d2", "six").status, 409);
+    let made = anew("digest-of-body-1", "four");
+    assert_eq!((made.status, anew("digest-of-body-1", "five").json()), (202, made.json()));
+    assert_eq!(anew("digest-of-body-2", "six").status, 409);
+    let short = anew("", "seven");
+    assert_eq!((short.status, &short.json()["param"]), (422, &json!("x-relevo-digest")));
 
     for subject in ["one", "two", "three", "four"] {
         let received = sink.wait(&format!("Subject: {subject}\r\n")).message;

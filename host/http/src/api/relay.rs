@@ -1,6 +1,8 @@
 //! `/relay`: messages that are finished, from the edge gateway or from programs that write their own
 //! MIME, and the templates that the gateway makes messages from.
 
+use std::ops::RangeInclusive;
+
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
@@ -24,6 +26,8 @@ use crate::observe::ClientAddress;
 /// The field with the digest of what an idempotency key stands for: a caller that makes the messages anew
 /// for each try, as the edge gateway does, sends the digest of what it makes them from.
 const DIGEST: &str = "x-relevo-digest";
+/// Octets of a digest. A shorter one would stand for requests that differ.
+const DIGEST_LENGTH: RangeInclusive<usize> = 16..=128;
 
 /// Takes finished messages with their envelopes, all or none. The answer means that they are on
 /// disk. Who may send as whom, suppressions, plugins and quotas are asked as for any other message.
@@ -31,7 +35,7 @@ const DIGEST: &str = "x-relevo-digest";
     post,
     path = "/relay",
     tag = "emails",
-    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 256, pattern = "^[ -~]+$", description = "At most 256 characters; a repetition within 24 hours gets the same answer."), ("X-Relevo-Digest" = Option<String>, Header, description = "What the idempotency key stands for, such as a SHA-256, where the body differs from one try to the next. Absent: the body.")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 256, pattern = "^[ -~]+$", description = "At most 256 characters; a repetition within 24 hours gets the same answer."), ("X-Relevo-Digest" = Option<String>, Header, min_length = 16, max_length = 128, description = "What the idempotency key stands for, such as a SHA-256, where the body differs from one try to the next. Absent: the body.")),
     request_body = relevo_api::relay::RelayRequest,
     responses((status = 202, description = "All of them are on disk.", body = relevo_api::answer::BatchAnswer), (status = 200, description = "It was a trial: nothing is sent.", body = relevo_api::answer::BatchAnswer)),
 )]
@@ -43,6 +47,9 @@ pub(crate) async fn relay(
     content: Bytes,
 ) -> Result<Response, RequestError> {
     let key = match headers.get(DIGEST) {
+        Some(digest) if !DIGEST_LENGTH.contains(&digest.len()) => {
+            return Err(RequestError::invalid("x-relevo-digest", "must have 16 to 128 octets"));
+        }
         Some(digest) => request_key(&headers, "/relay digest", digest.as_bytes())?,
         None => request_key(&headers, "/relay", &content)?,
     };
