@@ -1,5 +1,6 @@
 //! The root component at the edge: `POST /emails` and `POST /emails/batch` become finished messages,
-//! which are handed to the core by its `POST /relay`. `POST /render` shows what would be sent. `GET /healthz` says that it runs.
+//! which are handed to the core by its `POST /relay`. `POST /render` shows what would be sent. `GET
+//! /healthz` says that it runs.
 //!
 //! * [`config`]: settings from environment variables.
 //! * [`emails`]: from a request of the API to finished messages.

@@ -10,6 +10,7 @@ use relevo_pages::ReaderAnswer;
 use relevo_pages::unsubscribe::MAX_FORM;
 use spin_sdk::http::{IncomingRequest, Method};
 
+use super::core::CoreError;
 use super::deadline::within;
 use super::imports::Host;
 use super::{Reply, config, core, field};
@@ -19,6 +20,8 @@ use crate::readers::{self, PageVisit, Reader, ReaderPath};
 
 /// Time for a form to come. What it says does not matter to RFC 8058.
 const FORM_TIME: Duration = Duration::from_secs(5);
+/// Time for the core to take an event. The instance is kept for it, though the reader has the answer.
+const REPORT_TIME: Duration = Duration::from_secs(5);
 /// Between the two times that an event is reported.
 const REPORT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -106,7 +109,10 @@ async fn form(request: IncomingRequest) -> Vec<u8> {
 async fn report(event: ReportedEvent) {
     let Ok(relay) = config(Relay::read) else { return };
     let Ok(body) = serde_json::to_vec(&TrackingReport { events: vec![event] }) else { return };
-    let tell = || core::ask(&relay, (Method::Post, "/relay/events"), &[], body.clone());
+    let tell = || async {
+        let told = core::ask(&relay, (Method::Post, "/relay/events"), &[], body.clone());
+        within(REPORT_TIME, told).await.unwrap_or(Err(CoreError::Silent))
+    };
     let mut told = tell().await;
     if told.as_ref().map_or(true, |answer| answer.status == 429 || answer.status >= 500) {
         within(REPORT_PAUSE, std::future::pending::<()>()).await;
