@@ -3,6 +3,9 @@ A real core takes what it hands off."""
 
 import hashlib
 import json
+import re
+import time
+from email import message_from_bytes, policy
 import urllib.error
 import urllib.request
 
@@ -14,6 +17,9 @@ from relay import DOMAIN, Relay, Sink
 
 SENDER = f"Shop <shop@{DOMAIN}>"
 CALLER = "rv_caller-of-the-edge"
+TRACKING_HOST = "t.edge.test"
+TRACKING = f'tracking = {{ url = "http://{TRACKING_HOST}", opens = false, clicks = false }}'
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
 class Edge:
@@ -28,6 +34,8 @@ class Edge:
             "RELEVO_RELAY_URL": f"http://127.0.0.1:{self.door.port}",
             "RELEVO_RELAY_TOKEN": token,
             "RELEVO_API_KEYS": "sha256:" + hashlib.sha256(CALLER.encode()).hexdigest(),
+            "RELEVO_TENANT": "interop",
+            "RELEVO_TRACKING_KEYS": f"own:{(relay.folder / 'data' / 'tracking.key').read_text().strip()}",
         }
         self.host = host(edge_hosts.built(relay.binary) / "edge" / "gateway.wasm", variables, folder, calls=self.door.port)
         self.port = self.host.port
@@ -111,6 +119,56 @@ def renders(edge, sink):
     sink.wait(b"Subject: edge-template 7\r\n")
 
 
+class Stay(urllib.request.HTTPRedirectHandler):
+    """A redirect is looked at, not followed."""
+
+    def redirect_request(self, *_):
+        return None
+
+
+def read(edge, path, host=TRACKING_HOST, data=None):
+    """What a reader's browser gets at a tracking host: status, fields and octets."""
+    request = urllib.request.Request(edge.url + path, data=data, headers={"Host": host, "User-Agent": BROWSER})
+    try:
+        with urllib.request.build_opener(Stay).open(request, timeout=60) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read()
+
+
+def readers(edge, sink):
+    """Links of a message that the core tracked are answered here, and counted there."""
+    status, _, answer = edge.ask("/emails", {
+        "from": SENDER, "to": "reader@reader.test", "subject": "edge-readers", "stream": "marketing",
+        "html": '<p><a href="https://example.com/news?a=1">News</a></p>', "tracking": {"opens": True, "clicks": True}})
+    expect((status, answer), status == 202)
+    message = message_from_bytes(sink.wait(b"Subject: edge-readers\r\n")[2], policy=policy.default)
+    html = message.get_body(("html",)).get_content()
+    paths = {kind: re.search(rf"http://{TRACKING_HOST}(/{kind}/[\w-]+)", text)[1]
+             for kind, text in (("c", html), ("o", html), ("u", message["list-unsubscribe"]))}
+    status, fields, _ = read(edge, paths["c"])
+    expect((status, fields), (status, fields["location"]) == (302, "https://example.com/news?a=1"))
+    status, fields, pixel = read(edge, paths["o"])
+    expect((status, fields), (status, fields["content-type"], pixel[:3]) == (200, "image/gif", b"GIF"))
+    status, _, page = read(edge, paths["u"])
+    expect((status, page), status == 200 and b"<form" in page)
+    altered = paths["c"][:-1] + ("A" if paths["c"][-1] != "A" else "B")
+    for path, host in ((altered, TRACKING_HOST), (paths["c"], "elsewhere.test"), (paths["o"].replace("/o/", "/c/"), TRACKING_HOST)):
+        status, fields, _ = read(edge, path, host)
+        expect((path, host, status), status == 404 and fields["location"] is None)
+    status, _, said = read(edge, paths["u"], data=b"List-Unsubscribe=One-Click")
+    expect((status, said), (status, said) == (200, b"unsubscribed\n"))
+    wanted, end = {"email.clicked", "email.opened", "email.unsubscribed"}, time.monotonic() + 30
+    while not wanted <= (told := events(edge, answer["id"])):
+        expect(told, time.monotonic() < end)
+        time.sleep(0.2)
+
+
+def events(edge, message):
+    with ask(f"http://127.0.0.1:{edge.relay.http}/events?message={message}", edge.relay.api_key) as answer:
+        return set(re.findall(r'"type":\s*"([a-z.]+)"', answer.read().decode()))
+
+
 def mistakes(edge, sink):
     for body, status, param in (
         (email("x", to="b@"), 422, "to[0]"),
@@ -186,6 +244,7 @@ CHECKS = {
     "sends, personalised and with an attachment": sends,
     "batches": batches,
     "renders, and sends by a template of the core": renders,
+    "clicks, opens and unsubscribing": readers,
     "mistakes and strangers": mistakes,
     "core away: 503, then sent once": core_away,
     "resend for Python": sdk,
@@ -206,7 +265,7 @@ def run(table, binary, folder):
             continue
         sink = Sink()
         here = folder / f"edge-{name.replace(' ', '-')}"
-        relay = Relay(binary, here, sink.port, api=True)
+        relay = Relay(binary, here, sink.port, api=True, tracking=TRACKING)
         edge = None
         try:
             edge = Edge(host, relay, here)

@@ -63,7 +63,7 @@ class Sink:
 class Relay:
     """`relevo serve`, delivering to 127.0.0.1:`smarthost`."""
 
-    def __init__(self, binary, folder, smarthost, hostname="relay.example.test", places="", api=False):
+    def __init__(self, binary, folder, smarthost, hostname="relay.example.test", places="", api=False, tracking=""):
         self.binary, self.folder = binary, pathlib.Path(folder)
         self.folder.mkdir(parents=True)
         self.submission, self.submissions, self.relay = free_port(), free_port(), free_port()
@@ -108,6 +108,7 @@ id = "interop"
 [[tenant.domain]]
 name = "{DOMAIN}"
 dkim = [{", ".join(dkim)}]
+{tracking}
 """)
         self.ports = (self.submission, self.submissions, self.relay) + ((self.http,) if api else ())
         self.start()
