@@ -10,6 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::classification::Classification;
 use crate::labels::Labels;
 use crate::model::Note;
 use crate::policy::Attribute;
@@ -274,6 +275,9 @@ pub struct Attempt {
     pub attempt: u32,
     /// Milliseconds since the message was accepted.
     pub delay_ms: i64,
+    /// What the reply means; absent for a delivery and where there was no reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classification: Option<Classification>,
     /// When the next attempt is due, in milliseconds since 1970; absent when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt: Option<i64>,

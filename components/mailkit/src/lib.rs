@@ -5,6 +5,7 @@
 //! Pure: no clock, no randomness, no IO other than through [`source::Source`].
 
 pub mod address;
+pub mod classification;
 pub mod envelope;
 pub mod event;
 pub mod hex;

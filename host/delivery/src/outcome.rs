@@ -338,6 +338,7 @@ fn event(
         status: facts.status.clone(),
         reply,
         reason,
+        classification: None,
         attempt: lease.delivery.attempts.saturating_add(1),
         delay_ms: now.saturating_sub(lease.meta.accepted_at),
         next_attempt: next.filter(|_| record.disposition == Disposition::Delayed),
