@@ -30,7 +30,7 @@ const STARTS: usize = 10;
 /// Instances that are alive at once when their memory is measured.
 const INSTANCES: u64 = 100;
 /// Between the clicks of a session, 200 a second in all. What is reported to the core after the
-/// redirect keeps an instance for as long as the core takes: a closed loop would fill the host.
+/// redirect keeps an instance for as long as the core takes.
 const BETWEEN_CLICKS: Duration = Duration::from_millis(100);
 /// What callers show, and its SHA-256.
 const CALLER: &str = "rv_bench";
@@ -64,6 +64,8 @@ pub(crate) struct EdgeLoad {
     /// The same at the native API.
     pub(crate) native_rate: f64,
     pub(crate) native_us: f64,
+    /// Requests to the gateway that the host refused for want of instances (500 or 503).
+    pub(crate) refused: u64,
 }
 
 impl Edge {
@@ -86,6 +88,7 @@ struct Measured {
     rate: f64,
     host_us: f64,
     core_us: f64,
+    refused: u64,
 }
 
 impl Bench<'_> {
@@ -150,10 +153,12 @@ impl Bench<'_> {
                 core_us: edge.core_us,
                 native_rate: native.rate,
                 native_us: native.core_us,
+                refused: edge.refused,
             });
             Ok(())
         };
         both("redirect", &|asked| self.requests(asked, Request::Click(Arc::clone(&path))))?;
+        both("redirects without a pause", &|asked| self.requests(asked, Request::Clicks(Arc::clone(&path))))?;
         both("render", &|asked| self.requests(asked, Request::Render(Arc::clone(&rendering))))?;
         both("send", &|asked| {
             let before = asked.host.map(process::cpu).transpose()?;
@@ -163,7 +168,7 @@ impl Bench<'_> {
                 (Some(before), Some(host)) => per(host.since(before), sent.accepted),
                 _ => 0.0,
             };
-            Ok(Measured { rate: sent.rate, host_us, core_us: sent.cpu_us })
+            Ok(Measured { rate: sent.rate, host_us, core_us: sent.cpu_us, refused: 0 })
         })?;
         Ok(loads)
     }
@@ -171,15 +176,16 @@ impl Bench<'_> {
     /// A closed loop.
     #[expect(clippy::cast_precision_loss, reason = "counts of minutes")]
     fn requests(&self, asked: Asked<'_>, request: Request) -> Result<Measured> {
-        let count = Arc::new(AtomicU64::new(0));
+        let (count, refused) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let before = (asked.host.map(process::cpu).transpose()?, process::cpu(asked.core)?);
         let (began, until) = (Instant::now(), Instant::now() + self.options.duration);
         sessions_to(asked.to, asked.key, |mut client, key| {
-            let (request, count) = (request.clone(), Arc::clone(&count));
+            let (request, count, refused) = (request.clone(), Arc::clone(&count), Arc::clone(&refused));
             async move {
                 while Instant::now() < until {
-                    request.send(&mut client, &key).await?;
-                    count.fetch_add(1, Ordering::Relaxed);
+                    let served = request.send(&mut client, &key).await?;
+                    let counter = if served { &count } else { &refused };
+                    counter.fetch_add(1, Ordering::Relaxed);
                 }
                 Ok(())
             }
@@ -190,7 +196,8 @@ impl Bench<'_> {
             _ => 0.0,
         };
         let core_us = per(process::cpu(asked.core)?.since(before.1), count);
-        Ok(Measured { rate: count as f64 / elapsed.as_secs_f64(), host_us, core_us })
+        let rate = count as f64 / elapsed.as_secs_f64();
+        Ok(Measured { rate, host_us, core_us, refused: refused.load(Ordering::Relaxed) })
     }
 }
 
@@ -202,21 +209,30 @@ fn per(cpu: process::Cpu, count: u64) -> f64 {
 /// What is asked again and again.
 #[derive(Clone)]
 enum Request {
+    /// At a rate.
     Click(Arc<str>),
+    /// As fast as answers come. A host without a free instance may refuse some.
+    Clicks(Arc<str>),
     Render(Arc<[u8]>),
 }
 
 impl Request {
-    async fn send(&self, client: &mut HttpClient, key: &str) -> Result<()> {
+    /// Returns false if the host had no instance for it.
+    async fn send(&self, client: &mut HttpClient, key: &str) -> Result<bool> {
         if matches!(self, Self::Click(_)) {
             tokio::time::sleep(BETWEEN_CLICKS).await;
         }
         let (answer, wanted) = match self {
-            Self::Click(path) => (client.get(&format!("t.{TRACKED}"), path, "").await?, 302),
+            Self::Click(path) | Self::Clicks(path) => {
+                (client.get(&format!("t.{TRACKED}"), path, "").await?, 302)
+            }
             Self::Render(body) => (client.post("/render", key, &[], body).await?, 200),
         };
+        if matches!(self, Self::Clicks(_)) && matches!(answer.status, 500 | 503) {
+            return Ok(false);
+        }
         ensure!(answer.status == wanted, "{}: {}", answer.status, String::from_utf8_lossy(&answer.body));
-        Ok(())
+        Ok(true)
     }
 }
 

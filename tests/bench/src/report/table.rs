@@ -269,8 +269,8 @@ fn edge_lines(edge: &Edge, text: &mut String) {
     for load in &edge.loads {
         let _ = writeln!(
             text,
-            "{:<9} {:>6.0}/s, {:>5.0} us of the host and {:>5.0} us of the core; natively {:>6.0}/s, {:>5.0} us",
-            load.name, load.rate, load.host_us, load.core_us, load.native_rate, load.native_us
+            "{:<26} {:>6.0}/s, {:>5.0} us of the host and {:>5.0} us of the core; natively {:>6.0}/s, {:>5.0} us; {} refused",
+            load.name, load.rate, load.host_us, load.core_us, load.native_rate, load.native_us, load.refused
         );
     }
     let _ = writeln!(
