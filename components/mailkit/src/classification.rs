@@ -3,6 +3,23 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What a receiver said: the input of a classifier.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReceiverReply {
+    /// The name of the MX or smarthost that spoke.
+    pub host: Option<String>,
+    /// The reply code of three digits.
+    pub code: Option<u16>,
+    /// The enhanced status code (RFC 3463), where the reply had one.
+    pub status: Option<String>,
+    /// What was answered: `CONNECT`, `EHLO`, `STARTTLS`, `AUTH`, `MAIL`, `RCPT`, `DATA` or `DOT`.
+    pub command: Option<String>,
+    /// The words, lines joined by LF.
+    pub text: String,
+    /// Names and addresses of the sender: what it greeted with, and where it connected from.
+    pub own: Vec<String>,
+}
+
 /// What a refusal or deferral means, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

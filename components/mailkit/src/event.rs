@@ -275,7 +275,7 @@ pub struct Attempt {
     pub attempt: u32,
     /// Milliseconds since the message was accepted.
     pub delay_ms: i64,
-    /// What the reply means; absent for a delivery and where there was no reply.
+    /// What the failure means; absent for a delivery, and where nothing can be said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classification: Option<Classification>,
     /// When the next attempt is due, in milliseconds since 1970; absent when there is none.

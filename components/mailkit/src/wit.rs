@@ -5,7 +5,7 @@
 //! there too. Octets and texts are moved, never copied.
 
 /// Implements `From` both ways between the model and the types of a generated interface: `types`,
-/// `validate`, `track`, `dkim` or `template`. The path is that of the generated module. `validate`
+/// `validate`, `track`, `dkim`, `classify` or `template`. The path is that of the generated module. `validate`
 /// and `track` need `types` as well.
 ///
 /// ```text
@@ -81,6 +81,20 @@ macro_rules! wit_conversions {
             $crate::wit_record!(SigningInput = SigningInput { to_sign, field });
             $crate::wit_record!(Txt = Txt { name, value });
             $crate::wit_record!(SignatureVerdict = Verdict { domain, selector, algorithm, pass, detail });
+        };
+    };
+    (classify: $($wit:ident)::+) => {
+        const _: () = {
+            use $($wit)::+ as wit;
+            use $crate::classification as model;
+            $crate::wit_enum!(BounceType = BounceType { Hard, Soft, Block, Undetermined });
+            $crate::wit_enum!(Subject = Subject { Recipient, SenderIp, SenderDomain, Message, RemoteSystem, Us });
+            $crate::wit_enum!(Action = Action { Suppress, Retry, SlowDown, Suspend, Fix });
+            $crate::wit_record!(ReceiverReply = ReceiverReply { host, code, status, command, text, own });
+            $crate::wit_record!(Explanation = Explanation { en, es });
+            $crate::wit_record!(Classification = Classification {
+                bounce_type: into, category, about: into, action: into, rule, rules_version, explanation: into, doc
+            });
         };
     };
     (template: $($wit:ident)::+) => {

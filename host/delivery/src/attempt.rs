@@ -212,7 +212,7 @@ impl<'a> Attempt<'a> {
                 Ok(Some(reason)) => failure::ours(failure::SUPPRESSED, reason),
                 Err(reason) => failure::ours(failure::INTERNAL, reason),
             };
-            self.results.push(RecipientResult { index: todo.index, result: Err(failure), via: None });
+            self.results.push(RecipientResult::new(todo.index, Err(failure), None));
         }
         self.left = left;
     }
@@ -240,7 +240,7 @@ impl<'a> Attempt<'a> {
                 Some((failure, via)) if !(failure.permanent && hope) => (failure, Some(via)),
                 _ => trouble.clone(),
             };
-            self.results.push(RecipientResult { index: todo.index, result: Err(failure), via });
+            self.results.push(RecipientResult::new(todo.index, Err(failure), via));
         }
         self.found(None)
     }
@@ -298,7 +298,7 @@ impl<'a> Attempt<'a> {
         let failure = failure::ours(failure::INTERNAL, failure::NO_COPY);
         for todo in self.left.drain(..) {
             let via = Some(live.via.clone());
-            self.results.push(RecipientResult { index: todo.index, result: Err(failure.clone()), via });
+            self.results.push(RecipientResult::new(todo.index, Err(failure.clone()), via));
         }
         Ended::Open
     }
@@ -342,7 +342,7 @@ impl<'a> Attempt<'a> {
                     Err(failure::ours(failure::INTERNAL, "the transaction had no outcome for this recipient"))
                 }
             };
-            self.results.push(RecipientResult { index: todo.index, result, via: Some(live.via.clone()) });
+            self.results.push(RecipientResult::new(todo.index, result, Some(live.via.clone())));
         }
         let ended = if result.reusable && !elsewhere { Ended::Open } else { Ended::Gone };
         (again, ended)

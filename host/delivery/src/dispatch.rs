@@ -10,6 +10,7 @@ use relevo_smtp::client::Failure;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::classify::fill;
 use super::egress_policy::resolve_egress;
 use super::failure;
 use super::outcome::{all_failed, conclude, expire, is_expired};
@@ -172,9 +173,10 @@ async fn fail(
 ) {
     let now = shared.now();
     let conclusion = if is_expired(&lease, now) && !failure.permanent {
-        expire(lease, Some(failure), now)
+        expire(lease, Some(failure), &*shared.classify, now)
     } else {
-        let results = all_failed(&lease, failure, None);
+        let mut results = all_failed(&lease, failure, None);
+        fill(&*shared.classify, &mut results, &[]);
         conclude(lease, results, &shared.rules(settings.delivery(), not_before), now)
     };
     shared.conclude(conclusion).await;

@@ -70,6 +70,12 @@ impl NextHopPath {
 }
 
 impl Egress {
+    /// How a receiver sees us, as far as it was configured: the name of EHLO, and source addresses.
+    pub(crate) fn own_names(&self) -> Vec<String> {
+        let addresses = [self.ipv4, self.ipv6].into_iter().flatten().map(|ip| ip.to_string());
+        std::iter::once(self.ehlo.clone()).chain(addresses).collect()
+    }
+
     /// The address for a target; an error when there is none in its family and must be.
     fn address(&self, host: &str, ip: IpAddr) -> Result<Option<IpAddr>, Failure> {
         let source = if ip.is_ipv4() { self.ipv4 } else { self.ipv6 };

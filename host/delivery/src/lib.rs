@@ -7,6 +7,7 @@
 
 mod attempt;
 mod bounce;
+mod classify;
 pub mod clock;
 mod copy;
 mod dial;
@@ -52,6 +53,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use classify::{Classify, Unclassified};
 pub use copy::{Copy, CopyError, HopAbilities, MakeCopy, blame};
 pub use dial::{Dial, Hop, HopOffer};
 pub use guard::{RecipientGuard, Unguarded};
@@ -97,6 +99,8 @@ pub struct DeliveryParts {
     pub copies: Arc<dyn MakeCopy>,
     /// Who must get nothing any more.
     pub guard: Arc<dyn RecipientGuard>,
+    /// What a receiver's words mean.
+    pub classify: Arc<dyn Classify>,
     /// How.
     pub settings: Arc<dyn ConfigSource>,
     /// For metrics.
@@ -246,7 +250,7 @@ impl DeliveryHandle {
         why::why(
             item,
             &self.shared.table(),
-            &*settings,
+            (&*settings, &*self.shared.classify),
             why::Times { now: self.shared.now(), steady: self.shared.steady() },
         )
     }

@@ -15,11 +15,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use relevo_mailkit::classification::Classification;
 use relevo_mailkit::event::{self, Attempt, Blame, Event};
 use relevo_mailkit::reply::EnhancedCode;
 use relevo_queue::{LastAttempt, Lease, Millis, NewEvent, Recipient, RecipientState, Settlement};
 use relevo_smtp::client::{Failure, RemoteReply, TlsState};
 
+use super::classify::{Classify, of_last};
 use super::failure::{EXPIRED, NO_COPY, SUPPRESSED, with_class};
 use super::schedule;
 use super::text::remote_text;
@@ -44,6 +46,15 @@ pub(crate) struct RecipientResult {
     pub(crate) result: Result<RemoteReply, Failure>,
     /// The host that was spoken to last.
     pub(crate) via: Option<Arc<Via>>,
+    /// What the failure means; filled in before anybody learns of it.
+    pub(crate) classification: Option<Arc<Classification>>,
+}
+
+impl RecipientResult {
+    /// Of the recipient at `index`; not yet classified.
+    pub(crate) fn new(index: u32, result: Result<RemoteReply, Failure>, via: Option<Arc<Via>>) -> Self {
+        Self { index, result, via, classification: None }
+    }
 }
 
 /// What became of a recipient by an attempt.
@@ -113,6 +124,7 @@ pub(crate) struct RecipientReport {
     pub(crate) disposition: Disposition,
     pub(crate) facts: LastAttempt,
     pub(crate) tls: Option<TlsState>,
+    pub(crate) classification: Option<Arc<Classification>>,
 }
 
 /// What conclusions depend on besides the lease and the results.
@@ -153,26 +165,37 @@ pub(crate) fn handed_back(lease: Arc<Lease>, next_attempt: Option<Millis>) -> At
 
 /// The same failure for every pending recipient.
 pub(crate) fn all_failed(lease: &Lease, failure: &Failure, via: Option<&Arc<Via>>) -> Vec<RecipientResult> {
-    pending(lease)
-        .map(|r| RecipientResult { index: r.index, result: Err(failure.clone()), via: via.cloned() })
-        .collect()
+    pending(lease).map(|r| RecipientResult::new(r.index, Err(failure.clone()), via.cloned())).collect()
 }
 
 /// A delivery whose time is over before it was tried once more. What is told is what was learnt
 /// last; where there was no attempt, `obstacle` is what stood in its way.
-pub(crate) fn expire(lease: Arc<Lease>, obstacle: Option<&Failure>, now: Millis) -> AttemptResult {
+pub(crate) fn expire(
+    lease: Arc<Lease>,
+    obstacle: Option<&Failure>,
+    classify: &dyn Classify,
+    now: Millis,
+) -> AttemptResult {
     let facts = |index| {
-        let last = lease.delivery.reason(index).cloned().unwrap_or_else(|| match obstacle {
+        lease.delivery.reason(index).cloned().unwrap_or_else(|| match obstacle {
             Some(failure) => disposition_of(Err(failure.clone()), None, now).1,
             None if lease.delivery.held => own_words("it was held and not released in time"),
             None => own_words("it was never attempted"),
-        });
-        LastAttempt { status: EXPIRED.to_string(), ..last }
+        })
     };
-    let dispositions = pending(&lease)
-        .map(|r| (r.index, r.address.clone(), Disposition::Expired, facts(r.index), None))
-        .collect();
-    assemble(lease, dispositions, now, None, None)
+    let expired = |recipient: &Recipient| {
+        let last = facts(recipient.index);
+        RecipientReport {
+            index: recipient.index,
+            address: recipient.address.clone(),
+            disposition: Disposition::Expired,
+            classification: of_last(classify, &last, &[]),
+            facts: LastAttempt { status: EXPIRED.to_string(), ..last },
+            tls: None,
+        }
+    };
+    let reports = pending(&lease).map(expired).collect();
+    assemble(lease, reports, now, None, None)
 }
 
 fn own_words(text: &str) -> LastAttempt {
@@ -203,8 +226,8 @@ pub(crate) fn conclude(
     let attempt = lease.delivery.attempts.saturating_add(1);
     let delay = schedule::delay(&rules.retry, attempt, lease.delivery.id, rules.seed);
     let next = now.saturating_add(schedule::millis(delay)).max(rules.not_before).min(lease.meta.expires_at);
-    let mut dispositions = Vec::with_capacity(results.len());
-    for RecipientResult { index, result, via } in results {
+    let mut reports = Vec::with_capacity(results.len());
+    for RecipientResult { index, result, via, classification } in results {
         let Some(recipient) = pending(&lease).find(|r| r.index == index) else { continue };
         let (disposition, mut facts) = disposition_of(result, via.as_deref(), now);
         let mut disposition = disposition;
@@ -212,9 +235,10 @@ pub(crate) fn conclude(
             disposition = Disposition::Expired;
             facts.status = EXPIRED.to_string();
         }
-        dispositions.push((index, recipient.address.clone(), disposition, facts, via.map(|v| v.tls.clone())));
+        let (address, tls) = (recipient.address.clone(), via.map(|v| v.tls.clone()));
+        reports.push(RecipientReport { index, address, disposition, facts, tls, classification });
     }
-    assemble(lease, dispositions, now, Some(next), rules.blame.as_ref())
+    assemble(lease, reports, now, Some(next), rules.blame.as_ref())
 }
 
 fn disposition_of(
@@ -255,33 +279,28 @@ fn disposition_of(
     }
 }
 
-type Disposed = (u32, String, Disposition, LastAttempt, Option<TlsState>);
-
 fn assemble(
     lease: Arc<Lease>,
-    dispositions: Vec<Disposed>,
+    records: Vec<RecipientReport>,
     now: Millis,
     next: Option<Millis>,
     blame: Option<&Blame>,
 ) -> AttemptResult {
     // Nobody is told: the failure counts as reported at once.
     let silent = lease.meta.no_bounce || lease.meta.is_bounce || lease.meta.sender.is_empty();
-    let mut recipients = Vec::with_capacity(dispositions.len());
-    let mut events = Vec::with_capacity(dispositions.len());
-    let mut records = Vec::with_capacity(dispositions.len());
-    for (index, address, disposition, facts, tls) in dispositions {
-        match disposition {
-            Disposition::Delivered => recipients.push((index, RecipientState::Delivered)),
+    let mut recipients = Vec::with_capacity(records.len());
+    let mut events = Vec::with_capacity(records.len());
+    for record in &records {
+        match record.disposition {
+            Disposition::Delivered => recipients.push((record.index, RecipientState::Delivered)),
             Disposition::Delayed => {}
             Disposition::Bounced | Disposition::Failed | Disposition::Expired | Disposition::Suppressed => {
-                recipients.push((index, RecipientState::Failed { reported: silent }));
+                recipients.push((record.index, RecipientState::Failed { reported: silent }));
             }
         }
-        let record = RecipientReport { index, address, disposition, facts, tls };
-        if !is_known_fault(&lease, &record) {
-            events.push(event(&lease, &record, now, next, blame));
+        if !is_known_fault(&lease, record) {
+            events.push(event(&lease, record, now, next, blame));
         }
-        records.push(record);
     }
     let left = pending(&lease).any(|r| !recipients.iter().any(|(index, _)| *index == r.index));
     // What stands for the whole delivery is the worst; what differs is kept for each recipient.
@@ -338,7 +357,7 @@ fn event(
         status: facts.status.clone(),
         reply,
         reason,
-        classification: None,
+        classification: record.classification.as_deref().cloned(),
         attempt: lease.delivery.attempts.saturating_add(1),
         delay_ms: now.saturating_sub(lease.meta.accepted_at),
         next_attempt: next.filter(|_| record.disposition == Disposition::Delayed),
@@ -368,6 +387,8 @@ pub(crate) fn log(conclusion: &AttemptResult, now: Millis) {
             code = facts.code.unwrap_or(0),
             status = %facts.status,
             reply = %facts.text,
+            category = record.classification.as_ref().map_or("-", |c| &c.category),
+            explanation = record.classification.as_ref().map_or("-", |c| &c.explanation.en),
             attempt = lease.delivery.attempts.saturating_add(1),
             delay_ms = now.saturating_sub(lease.meta.accepted_at),
             "attempt"

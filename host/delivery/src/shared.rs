@@ -13,12 +13,14 @@ use tokio_util::task::TaskTracker;
 
 use super::attempt::Tools;
 use super::dial::Dial;
-use super::outcome::{AttemptResult, Rules, handed_back, is_expired};
+use super::hosts::Egress;
+use super::outcome::{AttemptResult, RecipientResult, Rules, handed_back, is_expired};
 use super::schedule::millis;
 use super::site_id::SiteId;
 use super::table::{SiteLimits, SiteTable};
 use super::tls::TlsMemory;
 use super::{DeliveryObserver, DeliveryParts};
+use crate::classify::{Classify, fill};
 use crate::clock::{Clock, IdSource};
 use crate::copy::MakeCopy;
 use crate::guard::RecipientGuard;
@@ -35,6 +37,7 @@ pub(crate) struct DeliveryContext {
     pub(crate) dial: Arc<dyn Dial>,
     pub(crate) copies: Arc<dyn MakeCopy>,
     pub(crate) guard: Arc<dyn RecipientGuard>,
+    pub(crate) classify: Arc<dyn Classify>,
     pub(crate) settings: Arc<dyn ConfigSource>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<dyn IdSource>,
@@ -83,6 +86,7 @@ impl DeliveryContext {
             dial: parts.dial,
             copies: parts.copies,
             guard: parts.guard,
+            classify: parts.classify,
             settings: parts.settings,
             clock: parts.clock,
             ids: parts.ids,
@@ -160,6 +164,11 @@ impl DeliveryContext {
 
     pub(crate) fn tools<'a>(&'a self, now: &'a (dyn Fn() -> Millis + Send + Sync)) -> Tools<'a> {
         Tools { dial: &*self.dial, copies: &*self.copies, guard: &*self.guard, memory: &self.memory, now }
+    }
+
+    /// Fills in what each failure of an attempt means, which greeted and left like this.
+    pub(crate) fn classify(&self, results: &mut [RecipientResult], source: &Egress) {
+        fill(&*self.classify, results, &source.own_names());
     }
 
     /// Hands a conclusion to the task that settles. Waits when that is behind, so that what is

@@ -1,9 +1,13 @@
 //! What a message is waiting for, in words.
 
+use std::sync::Arc;
+
+use relevo_mailkit::classification::Classification;
 use relevo_mailkit::reply::EnhancedCode;
 use relevo_queue::{Delivery, DeliveryView, ItemView, LastAttempt, Millis, Priority, RecipientState};
 use serde::Serialize;
 
+use super::classify::{Classify, of_last};
 use super::egress_policy::resolve_egress;
 use super::outcome::in_words;
 use super::shaper::Admission;
@@ -54,12 +58,16 @@ pub struct Last {
     pub host: Option<String>,
     /// Its address.
     pub ip: Option<std::net::IpAddr>,
+    /// What it means, by the rules in force now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classification: Option<Classification>,
 }
 
-impl From<&LastAttempt> for Last {
-    fn from(last: &LastAttempt) -> Self {
+impl Last {
+    fn new(last: &LastAttempt, classify: &dyn Classify) -> Self {
+        let classification = of_last(classify, last, &[]).map(Arc::unwrap_or_clone);
         let LastAttempt { at, text, status, code, host, ip } = last.clone();
-        Self { at, code, status, text, host, ip }
+        Self { at, code, status, text, host, ip, classification }
     }
 }
 
@@ -74,17 +82,18 @@ pub(crate) struct Times {
 pub(crate) fn why(
     item: &ItemView,
     table: &SiteTable,
-    settings: &dyn DeliveryConfig,
+    (settings, classify): (&dyn DeliveryConfig, &dyn Classify),
     at: Times,
 ) -> Vec<RecipientWait> {
-    item.deliveries.iter().flat_map(|view| of_delivery(item, view, table, settings, at)).collect()
+    let of = |view| of_delivery(item, view, table, (settings, classify), at);
+    item.deliveries.iter().flat_map(of).collect()
 }
 
 fn of_delivery(
     item: &ItemView,
     view: &DeliveryView,
     table: &SiteTable,
-    settings: &dyn DeliveryConfig,
+    (settings, classify): (&dyn DeliveryConfig, &dyn Classify),
     at: Times,
 ) -> Vec<RecipientWait> {
     let delivery = &view.delivery;
@@ -95,10 +104,10 @@ fn of_delivery(
         .recipients
         .iter()
         .map(|recipient| {
-            let last = delivery.reason(recipient.index);
+            let last = delivery.reason(recipient.index).map(|last| Last::new(last, classify));
             let (state, reason) = match &recipient.state {
                 RecipientState::Pending => {
-                    ("pending", pending_reason(item, view, last, table, at) + &instead)
+                    ("pending", pending_reason(item, view, last.as_ref(), table, at) + &instead)
                 }
                 RecipientState::Delivered => ("delivered", "the next hop took responsibility".to_owned()),
                 RecipientState::Failed { reported: true } => {
@@ -120,7 +129,7 @@ fn of_delivery(
                 pool: egress.pool.map(|pool| pool.name.clone()),
                 route: egress.route.map(str::to_owned),
                 priority: delivery.priority,
-                last: last.map(Last::from),
+                last,
                 reason,
             }
         })
@@ -130,7 +139,7 @@ fn of_delivery(
 fn pending_reason(
     item: &ItemView,
     view: &DeliveryView,
-    last: Option<&LastAttempt>,
+    last: Option<&Last>,
     table: &SiteTable,
     at: Times,
 ) -> String {
@@ -174,7 +183,7 @@ fn due_reason(delivery: &Delivery, table: &SiteTable, at: Times) -> String {
     }
 }
 
-fn last_words(last: Option<&LastAttempt>) -> String {
+fn last_words(last: Option<&Last>) -> String {
     let Some(last) = last else { return String::new() };
     let host = last.host.as_deref().map(|h| format!(" from {h}")).unwrap_or_default();
     let code = last.code.map(|c| format!("{c} ")).unwrap_or_default();
@@ -183,19 +192,24 @@ fn last_words(last: Option<&LastAttempt>) -> String {
         Some(_) => String::new(),
         None => format!("{} ", last.status),
     };
-    format!(" (last answer{host}: {code}{status}{})", last.text)
+    let meaning = match &last.classification {
+        Some(answer) => format!("; {}: {}", answer.category, answer.explanation.en),
+        None => String::new(),
+    };
+    format!(" (last answer{host}: {code}{status}{}{meaning})", last.text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::classify::Unclassified;
 
     #[test]
     fn the_status_is_said_once() {
         let words = |text: &str, code| {
             let last =
                 LastAttempt { text: text.into(), status: "4.2.0".into(), code, ..LastAttempt::default() };
-            last_words(Some(&last))
+            last_words(Some(&Last::new(&last, &Unclassified)))
         };
         assert_eq!(words("4.2.0 come back later", Some(450)), " (last answer: 450 4.2.0 come back later)");
         assert_eq!(words("come back later", Some(450)), " (last answer: 450 4.2.0 come back later)");

@@ -140,7 +140,7 @@ impl Worker {
         self.shared.with_table(|t| t.leased(&self.site, &lease.delivery.key, steady));
         let now = self.shared.now();
         if self.shared.is_given_up(&lease, now) {
-            self.conclude(expire(lease, None, now)).await;
+            self.conclude(expire(lease, None, &*self.shared.classify, now)).await;
             return true;
         }
         if self.shared.stop.is_cancelled() {
@@ -172,15 +172,16 @@ impl Worker {
         let ask = move || millis(clock.monotonic());
         let shared = self.shared.clone();
         let tools = shared.tools(&ask);
-        let found = Attempt::new(&tools, settings, &lease, path, source).run(&mut self.live).await;
+        let mut found = Attempt::new(&tools, settings, &lease, path, source).run(&mut self.live).await;
         let now = self.shared.now();
         self.served += 1;
         self.note_connection(found.connected);
         if let Some((failure, via)) = found.refused {
-            self.refused(lease, failure, via, settings, now).await;
+            self.refused(lease, failure, via, (settings, source), now).await;
             return false;
         }
         self.messages += 1;
+        self.shared.classify(&mut found.results, source);
         if self.is_connected {
             let result = TransactionSummary::of(&found.results);
             self.shared.with_table(|t| t.learned(&self.site, result, self.shared.steady()));
@@ -210,7 +211,7 @@ impl Worker {
         lease: Arc<Lease>,
         failure: relevo_smtp::client::Failure,
         via: Option<Arc<super::outcome::Via>>,
-        settings: &DeliverySettings,
+        (settings, source): (&DeliverySettings, &Egress),
         now: Millis,
     ) {
         let random = spread(self.shared.seed ^ now.unsigned_abs());
@@ -220,7 +221,8 @@ impl Worker {
             self.conclude(handed_back(lease, None)).await;
             return;
         };
-        let results = all_failed(&lease, &failure, via.as_ref());
+        let mut results = all_failed(&lease, &failure, via.as_ref());
+        self.shared.classify(&mut results, source);
         let rules = self.shared.rules(settings, self.shared.time_of_day(until));
         self.conclude(conclude(lease, results, &rules, now)).await;
     }

@@ -23,6 +23,7 @@ use relevo_queue::{
 use relevo_submission::Recipe;
 use tokio::time::sleep;
 
+use crate::classify::of_last;
 use crate::shared::DeliveryContext;
 use crate::text::remote_text;
 use report::{BounceReport, Failed};
@@ -138,7 +139,12 @@ async fn compose(
     let now = shared.now();
     let id = shared.ids.item_id(now).map_err(|e| StoreError::Io(e.to_string()))?;
     let header = original::header(shared, item, meta).await;
-    let failed = failed.into_iter().map(|u| Failed { why: u.last, address: u.recipient.address }).collect();
+    let failed_of = |u: Unreported| Failed {
+        classification: of_last(&*shared.classify, &u.last, &[]),
+        why: u.last,
+        address: u.recipient.address,
+    };
+    let failed = failed.into_iter().map(failed_of).collect();
     let report = BounceReport { id, item, hostname: settings.hostname(), meta, failed, header: &header, now };
     let message = report.compose();
     let utf8_header = !meta.sender.is_ascii();

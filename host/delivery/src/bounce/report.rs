@@ -1,6 +1,9 @@
 //! The bounce as a message: multipart/report (RFC 6522) with a delivery status (RFC 3464). All
 //! ASCII unless the sender's own address is not (RFC 6533).
 
+use std::sync::Arc;
+
+use relevo_mailkit::classification::Classification;
 use relevo_mailkit::reply::EnhancedCode;
 use relevo_mailkit::transfer::encode_quoted_printable;
 use relevo_mailkit::transfer::fold::field;
@@ -15,6 +18,8 @@ use crate::text::remote_text;
 pub(super) struct Failed {
     pub(super) address: String,
     pub(super) why: LastAttempt,
+    /// What that means, by the rules in force now.
+    pub(super) classification: Option<Arc<Classification>>,
 }
 
 /// Everything that is said.

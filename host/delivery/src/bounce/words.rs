@@ -34,6 +34,9 @@ pub(super) fn explain(about: &About<'_>, failed: &[Failed]) -> String {
             let said = if failed.why.code.is_some() { "What it said" } else { "Details" };
             text.line(&format!("  {said}: {}", said_text(&failed.why)));
         }
+        if let (Some(answer), Some(_)) = (&failed.classification, failed.why.code) {
+            text.line(&format!("  What it means: {}", answer.explanation.en));
+        }
         text.line(&format!("  What to do: {}", advice(&failed.why)));
     }
     text.line("");

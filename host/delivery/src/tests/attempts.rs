@@ -409,3 +409,24 @@ async fn a_clock_that_is_set_back_does_not_keep_a_site_down() {
     seconds(5).await;
     assert_eq!(w.states(id), [RecipientState::Delivered]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn every_failure_says_what_it_means() {
+    let w = World::new();
+    w.net.domain("a.test", &[("mx", refuses("bad", 550, Some((5, 1, 1))))]);
+    w.net.mx.lock().expect("lock").insert("null.test".into(), Err(ResolveError::NullMx("null.test".into())));
+    w.net.domain("down.test", &[("gone", Host::Refuses)]);
+    let refused = w.send("t", super::DAY, &[("a.test", &["bad@a.test", "good@a.test"])]);
+    let (null, down) = (w.to("u@null.test"), w.to("u@down.test"));
+    seconds(5).await;
+    let mut answers = w.classifications(refused).into_iter().collect::<Vec<_>>();
+    answers.sort_by_key(Option::is_none);
+    let [Some(answer), None] = &answers[..] else { unreachable!("{answers:?}") };
+    assert_eq!((answer.category.as_str(), answer.rule.as_str()), ("550", "rcpt"));
+    assert_eq!((answer.doc.as_deref(), answer.explanation.en.as_str()), (Some("mx"), "mta1.example"));
+    let category = |item| w.classifications(item)[0].clone().expect("an answer").category;
+    assert_eq!(category(null), "domain_takes_no_mail");
+    assert_eq!(category(down), "connection_failed");
+    let why = w.handle.why(down).await.expect("a store").expect("it is there");
+    assert!(why[0].reason.contains("connection_failed: The recipient's mail server"), "{}", why[0].reason);
+}

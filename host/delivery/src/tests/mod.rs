@@ -8,6 +8,10 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use relevo_mailkit::classification::{
+    Action, BounceType, Classification, Explanation, ReceiverReply, Subject,
+};
+use relevo_mailkit::event::{Event, Failure};
 use relevo_queue::testing::TestQueue;
 use relevo_queue::{
     ItemId, ItemMeta, Millis, NewDelivery, NewItem, QueueKeyParts, Recipient, RecipientState, SpooledBody,
@@ -95,6 +99,7 @@ impl World {
             dial: net.clone(),
             guard: Arc::new(GuardByName),
             copies: Arc::new(FixedCopies),
+            classify: Arc::new(ClassifyByCode),
             settings: Arc::new(Fixed(Arc::new(settings))),
             observe: Arc::new(Unobserved),
             clock: Arc::new(SimulatedClock { started: Instant::now(), set: clock.clone() }),
@@ -167,6 +172,20 @@ impl World {
         events.iter().filter(|e| e.item == Some(item)).map(|e| e.event.name().to_owned()).collect()
     }
 
+    /// What the events about an item say that its failures mean, in order.
+    fn classifications(&self, item: ItemId) -> Vec<Option<Classification>> {
+        let events = self.queue.events().into_iter().filter(|e| e.item == Some(item));
+        let attempts = events.filter_map(|e| match e.event {
+            Event::Delivered(attempt)
+            | Event::DeliveryDelayed(attempt)
+            | Event::Bounced(attempt)
+            | Event::Expired(attempt)
+            | Event::Failed(Failure::Delivery(attempt)) => Some(attempt.classification),
+            _ => None,
+        });
+        attempts.collect()
+    }
+
     /// The bounces that were queued, as text.
     fn bounces(&self) -> Vec<String> {
         let bounces = self.queue.items().into_iter().filter(|item| item.meta.is_bounce);
@@ -191,6 +210,25 @@ impl crate::RecipientGuard for GuardByName {
             Some("unclear") => Err("the list cannot be read".to_owned()),
             _ => Ok(None),
         }
+    }
+}
+
+/// Knows the code of a reply, and says it back as the category.
+struct ClassifyByCode;
+
+impl crate::Classify for ClassifyByCode {
+    fn classify(&self, reply: &ReceiverReply) -> Option<Arc<Classification>> {
+        let of_rcpt = reply.command.as_deref() == Some("RCPT");
+        Some(Arc::new(Classification {
+            bounce_type: BounceType::Undetermined,
+            category: reply.code.map(|code| code.to_string()).unwrap_or_default(),
+            about: Subject::RemoteSystem,
+            action: Action::Retry,
+            rule: if of_rcpt { "rcpt".to_owned() } else { "other".to_owned() },
+            rules_version: "test".to_owned(),
+            explanation: Explanation { en: reply.own.join(" "), es: reply.text.clone() },
+            doc: reply.host.clone(),
+        }))
     }
 }
 

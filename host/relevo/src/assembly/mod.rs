@@ -23,7 +23,7 @@ use relevo_relay::audit::AuditLog;
 use relevo_relay::clock::{Clock, RandomIds};
 use relevo_relay::copies::{Copies, MakeCopy};
 use relevo_relay::delivery::{
-    DeliveryCounters, DeliveryGauges, DeliveryHandle, DeliveryParts, Dial, PreparedDelivery,
+    DeliveryCounters, DeliveryGauges, DeliveryHandle, DeliveryParts, Dial, PreparedDelivery, Unclassified,
 };
 use relevo_relay::directory::{DirectoryRefresher, StoreSource};
 use relevo_relay::domains::Domains;
@@ -258,6 +258,7 @@ fn prepare_delivery(
         dial,
         copies,
         guard: suppressions.clone(),
+        classify: Arc::new(Unclassified),
         settings: Arc::new(base.settings.clone()),
         observe: Arc::new(DeliveryCounters::register(registry)),
         listener: Some(plugins.clone()),

@@ -21,6 +21,7 @@ fn meta(sender: &str) -> ItemMeta {
 fn refused(address: &str) -> Failed {
     Failed {
         address: address.into(),
+        classification: None,
         why: LastAttempt {
             at: NOW,
             text: "5.1.1 no such user here".into(),
@@ -35,7 +36,7 @@ fn refused(address: &str) -> Failed {
 fn expired(address: &str) -> Failed {
     let text = "connection refused";
     let why = LastAttempt { at: NOW, text: text.into(), status: "4.4.7".into(), ..LastAttempt::default() };
-    Failed { address: address.into(), why }
+    Failed { address: address.into(), why, classification: None }
 }
 
 fn compose(meta: &ItemMeta, failed: Vec<Failed>, header: &[u8]) -> String {
@@ -114,4 +115,22 @@ fn foreign_text_is_not_put_into_our_header() {
     meta.message_id = "<a@b>\r\nBcc: x@y".into();
     let message = compose(&meta, vec![refused("u@a.test")], b"");
     assert!(!message.contains("In-Reply-To") && !message.contains("\r\nBcc:"));
+}
+
+#[test]
+fn the_meaning_of_a_reply_is_told() {
+    use relevo_mailkit::classification::{Action, BounceType, Explanation, Subject};
+    let mut full = refused("full@a.test");
+    full.classification = Some(Arc::new(Classification {
+        bounce_type: BounceType::Soft,
+        category: "mailbox_full".into(),
+        about: Subject::Recipient,
+        action: Action::Retry,
+        rule: "full".into(),
+        rules_version: "1".into(),
+        explanation: Explanation { en: "The mailbox is full.".into(), es: String::new() },
+        doc: None,
+    }));
+    let message = compose(&meta("me@origin.test"), vec![full], b"From: me@origin.test\r\n");
+    assert!(message.contains("  What it means: The mailbox is full.\r\n"), "{message}");
 }
