@@ -31,7 +31,7 @@ pub(crate) fn hash_api_key(key: &str) -> String {
 }
 
 pub(crate) fn new_password(args: &CredentialArgs) -> anyhow::Result<ExitCode> {
-    let password = if args.stdin { read_password()? } else { secret::<PASSWORD_OCTETS>()? };
+    let password = if args.stdin { read_password()? } else { new_secret()? };
     let hash = hash_password(&password)?;
     if !args.stdin {
         println!("Password (shown this once): {password}\n");
@@ -53,6 +53,11 @@ fn read_password() -> anyhow::Result<String> {
     let password = text.trim_end_matches(['\r', '\n']);
     ensure!((8..=1024).contains(&password.len()), "the password must have 8 to 1024 octets");
     Ok(password.to_owned())
+}
+
+/// A password that is made.
+pub(crate) fn new_secret() -> anyhow::Result<String> {
+    secret::<PASSWORD_OCTETS>()
 }
 
 fn secret<const N: usize>() -> anyhow::Result<String> {

@@ -11,6 +11,7 @@ mod credential;
 mod dev;
 mod domain;
 mod escape;
+mod init;
 mod keygen;
 mod limits;
 mod log;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         CliCommand::Dev(args) => dev::run(&args),
         CliCommand::Serve { config } => serve::run(&config),
         CliCommand::Check { config } => check::run(&config),
+        CliCommand::Init(args) => init::run(&args),
         CliCommand::Send(args) => send::run(&args),
         CliCommand::Sendmail { arguments } => Ok(sendmail::run(&arguments)),
         CliCommand::Queue(args) => queue::run(&args),

@@ -6,12 +6,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod init;
 mod plugin;
 mod queue;
 mod secrets;
 mod send;
 mod store;
 
+pub(crate) use init::InitArgs;
 pub(crate) use plugin::{KvCommand, Language, PluginArgs, PluginCommand, PluginNameArgs};
 pub(crate) use queue::{QueueArgs, QueueCommand};
 pub(crate) use secrets::{CredentialArgs, CredentialCommand, KeyArgs, KeyCommand};
@@ -43,6 +45,10 @@ pub(crate) enum CliCommand {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Make keys, a credential, an API key and a configuration; print the records to publish.
+    ///
+    /// A file that exists is never overwritten. Secrets are printed this once.
+    Init(InitArgs),
     /// Send a message by the HTTP API of a relay.
     Send(Box<SendArgs>),
     /// Take a message from a program, as `sendmail` does, and hand it to a submission server.
