@@ -100,7 +100,9 @@ api_keys = [{{ name = "{TENANT}", hash = "{key_hash}" }}]
         for name in self.domains() {
             text.push_str(&domain_table(name));
             if Some(name) == self.marketing.as_deref() {
-                text.push_str("# The page to unsubscribe is here: a proxy with TLS passes it on to [http].\n");
+                text.push_str(
+                    "# The page to unsubscribe is here: a proxy with TLS passes it on to [http].\n",
+                );
                 text.push_str(&format!("tracking = {{ url = \"https://links.{name}\" }}\n"));
             }
         }
@@ -293,7 +295,8 @@ mod tests {
         let mut made = Made(Vec::new());
         files.write(&setup, &args(folder.path(), None), &mut made).expect_err("exists");
         drop(made);
-        let left: Vec<_> = fs::read_dir(folder.path()).expect("reads").map(|e| e.expect("entry").path()).collect();
+        let left: Vec<_> =
+            fs::read_dir(folder.path()).expect("reads").map(|e| e.expect("entry").path()).collect();
         assert_eq!(left, [late]);
     }
 

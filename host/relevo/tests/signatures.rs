@@ -4,44 +4,11 @@
 #[allow(dead_code, reason = "shared with other tests")]
 mod support;
 
-use std::borrow::Borrow;
-use std::collections::HashMap;
-use std::hash::Hash;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-
-use mail_auth::common::parse::TxtRecordParser as _;
-use mail_auth::common::verify::DomainKey;
-use mail_auth::{
-    AuthenticatedMessage, DkimResult, MessageAuthenticator, Parameters, ResolverCache, Txt as Record,
-};
 use serde_json::{Value, json};
 use support::client::request;
+use support::dkim::{Keys, verdicts};
 use support::relay::{API_HOST, DOMAIN, Relay};
 use support::sink::{Received, Sink};
-
-/// The DKIM keys that the API says to publish. A name that is not here would be looked up.
-struct Keys(HashMap<Box<str>, Record>);
-
-impl ResolverCache<Box<str>, Record> for Keys {
-    fn get<Q>(&self, name: &Q) -> Option<Record>
-    where
-        Box<str>: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        self.0.get(name).cloned()
-    }
-
-    fn remove<Q>(&self, _: &Q) -> Option<Record>
-    where
-        Box<str>: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        None
-    }
-
-    fn insert(&self, _: Box<str>, _: Record, _: std::time::Instant) {}
-}
 
 fn call(relay: &Relay, method: &str, path: &str, body: &Value) -> (u16, Value) {
     let body = if body.is_null() { String::new() } else { body.to_string() };
@@ -49,32 +16,13 @@ fn call(relay: &Relay, method: &str, path: &str, body: &Value) -> (u16, Value) {
     (answer.status, answer.json())
 }
 
+/// The DKIM keys that the API says to publish.
 fn keys(relay: &Relay) -> Keys {
     let (status, records) = call(relay, "GET", &format!("/domains/{DOMAIN}/records"), &Value::Null);
     assert_eq!(status, 200, "{records}");
-    let records = records.as_array().unwrap().iter();
     let text = |record: &Value, name: &str| record[name].as_str().unwrap().to_owned();
-    let keys = records.filter(|record| text(record, "name").contains("._domainkey.")).map(|record| {
-        let key = DomainKey::parse(text(record, "value").as_bytes()).unwrap();
-        (format!("{}.", text(record, "name")).into_boxed_str(), Record::DomainKey(Arc::new(key)))
-    });
-    Keys(keys.collect())
-}
-
-/// The verdict about each signature.
-fn verdicts(message: &str, keys: &Keys) -> Vec<String> {
-    let message = AuthenticatedMessage::parse(message.as_bytes()).unwrap();
-    let authenticator = MessageAuthenticator::new_doh("https://127.0.0.1:1/");
-    let parameters = Parameters::from(&message).with_txt_cache(keys);
-    let mut future = Box::pin(authenticator.verify_dkim(parameters));
-    let Poll::Ready(outputs) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
-        panic!("a key was looked up");
-    };
-    let verdict = |result: &DkimResult| match result {
-        DkimResult::Pass => "pass".to_owned(),
-        other => other.to_string(),
-    };
-    outputs.iter().map(|output| verdict(output.result())).collect()
+    let records = records.as_array().unwrap().iter();
+    Keys::new(records.map(|record| (text(record, "name"), text(record, "value"))))
 }
 
 /// The values of a field, unfolded.
@@ -100,7 +48,7 @@ fn personalised_marketing_mail_verifies_with_the_fields_to_unsubscribe() {
     let (status, answer) = call(&relay, "POST", "/emails", &mail);
     assert_eq!(status, 202, "{answer}");
     let keys = keys(&relay);
-    assert_eq!(keys.0.len(), 2, "RSA and Ed25519");
+    assert_eq!(keys.len(), 2, "RSA and Ed25519");
     let mut urls = Vec::new();
     for (recipient, name) in [("ana@example.net", "Hello Ana,"), ("jose@example.net", "Hello Jos")] {
         let to_recipient = |copy: &Received| copy.to.iter().any(|to| to.contains(recipient));

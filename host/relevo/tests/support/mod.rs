@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod components;
+pub mod dkim;
 pub mod plugins;
 pub mod relay;
 pub mod sink;
