@@ -57,8 +57,12 @@ impl TrackingEndpoint {
         let judged = self.admitted(tenant, visits, &mut answer);
         // Like a click that is answered here, a report leaves the room on the disk to mail.
         self.events.append_expendable(Vec::new()).await.map_err(|error| SendRefusal::stored(&error))?;
-        let new = self.new_events(&judged.new).await;
         let json = serde_json::to_vec(&answer).map_err(|_| SendRefusal::Unavailable)?;
+        if answer.recorded == 0 {
+            // Nothing counts that could count twice: whoever sends such reports takes no room on the disk.
+            return Ok(JsonAnswer { json, kept: true, repeated: false });
+        }
+        let new = self.new_events(&judged.new).await;
         let (request, in_use) = key.accepted(tenant, self.clock.now(), json.clone());
         let endpoint = self.clone();
         let stored = tokio::spawn(async move {
@@ -149,34 +153,33 @@ impl TrackingEndpoint {
         Some(ReportedVisit { event: visited, address: event.address, at, count: 1 })
     }
 
-    /// Takes visits within the rates of their clients and of the tenant.
+    /// Takes visits within the rates of their clients and of the tenant. That of the client bounds
+    /// repeats, too: the key of their report is written.
     fn admitted(&self, tenant: &str, visits: Vec<ReportedVisit>, answer: &mut ReportAnswer) -> Judged {
         let (now, limits) = (self.clock.monotonic(), self.settings.get().tracking);
         let by_client = burst(limits.events_per_second_per_client);
         let mut judged = Judged::default();
         for visit in visits {
-            let within_client = || match visit.address {
+            let is_repeat = self.repeats.is_open(&visit.event);
+            let within_client = match visit.address {
                 Some(address) => self.by_client.take(&Network::of_client(address), by_client, now),
                 None => true,
             };
-            let refused = if self.repeats.is_open(&visit.event) {
-                answer.recorded += visit.count;
-                judged.repeats.push(visit);
-                continue;
-            } else if !within_client() {
-                Some("client_rate")
-            } else if !self.by_tenant.take(&tenant.to_owned(), burst(limits.events_per_second), now) {
-                Some("tenant_rate")
-            } else {
-                None
+            let within_tenant =
+                || self.by_tenant.take(&tenant.to_owned(), burst(limits.events_per_second), now);
+            let refused = match (within_client, is_repeat && visit.address.is_some()) {
+                (false, _) => Some("client_rate"),
+                (true, false) if !within_tenant() => Some("tenant_rate"),
+                (true, _) => None,
             };
             if let Some(reason) = refused {
                 self.metrics.dropped(reason, visit.count);
                 answer.dropped += visit.count;
-            } else {
-                answer.recorded += visit.count;
-                judged.new.push(visit);
+                continue;
             }
+            answer.recorded += visit.count;
+            let of_kind = if is_repeat { &mut judged.repeats } else { &mut judged.new };
+            of_kind.push(visit);
         }
         judged
     }

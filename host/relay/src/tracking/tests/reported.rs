@@ -152,6 +152,11 @@ async fn rates_hold_for_reports() {
     let expected = ReportAnswer { recorded: 10, dropped: 10, ..ReportAnswer::default() };
     assert_eq!(report(&it, "a", events(Some(ADDRESS))).await, Ok(expected));
     assert_eq!(report(&it, "b", events(None)).await, recorded(20), "nobody's share is used up");
+    // A reader who repeats one open fills no disk with keys of reports.
+    let one = || events(Some(ADDRESS)).split_off(19);
+    let expected = ReportAnswer { dropped: 1, ..ReportAnswer::default() };
+    assert_eq!(report(&it, "c", one()).await, Ok(expected));
+    assert_eq!(world.queue.accepted_request("acme", "c", NOW).await.expect("reads"), None);
 }
 
 #[tokio::test]
