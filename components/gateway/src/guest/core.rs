@@ -42,7 +42,8 @@ pub(super) enum CoreError {
 impl From<CoreError> for Answer {
     fn from(error: CoreError) -> Self {
         Self::unavailable(match error {
-            CoreError::NotReached | CoreError::Silent => "the core does not answer, try again",
+            CoreError::NotReached => "the core does not answer, try again",
+            CoreError::Silent => "the core does not answer, try again with the same idempotency key",
             CoreError::BrokenOff => "the core's answer broke off, try again with the same idempotency key",
         })
     }

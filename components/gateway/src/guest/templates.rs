@@ -39,7 +39,7 @@ pub(super) async fn fetch(
                 let answer = core::ask(relay, (Method::Get, &path), &fields, Vec::new()).await?;
                 let CoreAnswer { status, retry_after, etag, body } = answer;
                 let reply = TemplateReply { status, etag: etag.as_deref(), retry_after, body: &body };
-                receive(cache, &key, known, reply, Host.now())?
+                receive(cache, &key, known, reply, moment.now)?
             }
         };
         templates.add(name, found);

@@ -128,7 +128,8 @@ pub struct TemplateReply<'a> {
 }
 
 /// Reads the core's answer and brings the cache in line with it. The result is the template, or the
-/// mistake of the request that names it.
+/// mistake of the request that names it. `now` is when the core was asked: it may have changed its mind
+/// while its answer was on the way.
 ///
 /// # Errors
 /// The answer for the caller where the core gives no template now. What is known is not used then.
