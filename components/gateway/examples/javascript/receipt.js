@@ -48,7 +48,7 @@ async function receipt({ order, email, name, total }, set) {
       'Content-Type': 'application/json',
       // Made anew for each try: what counts is the order.
       'Idempotency-Key': `receipt-${order}`,
-      'X-Relevo-Digest': `${order}-${email}`,
+      'X-Relevo-Digest': `receipt ${order} to ${email}`,
     },
     body: JSON.stringify({ emails: [{ messages: [{ sender, recipients: [email], message }] }] }),
   });

@@ -74,7 +74,7 @@ async def receipt(request):
         "content-type": "application/json",
         # Made anew for each try: what counts is the order.
         "idempotency-key": f"receipt-{order}",
-        "x-relevo-digest": f"{order}-{email}",
+        "x-relevo-digest": f"receipt {order} to {email}",
     })
 
 

@@ -73,7 +73,7 @@ async fn receipt(order: &Order) -> Result<Response> {
         .header("content-type", "application/json")
         // Made anew for each try: what counts is the order.
         .header("idempotency-key", format!("receipt-{}", order.order))
-        .header("x-relevo-digest", format!("{}-{}", order.order, order.email))
+        .header("x-relevo-digest", format!("receipt {} to {}", order.order, order.email))
         .body(serde_json::to_vec(&body)?)
         .build();
     let answer: Response = spin_sdk::http::send(asked).await?;
