@@ -125,17 +125,15 @@ impl Answer {
     }
 }
 
-fn accepted(status: u16, mut answer: BatchAnswer, hand_off: HandOff) -> Answer {
-    for (number, email) in answer.data.iter_mut().enumerate() {
-        hand_off.adjust(number, email);
-    }
-    if hand_off.is_single() {
+fn accepted(status: u16, answer: BatchAnswer, hand_off: HandOff) -> Answer {
+    let is_single = hand_off.is_single();
+    let mut answer = hand_off.answer(answer);
+    if is_single {
         return match answer.data.pop() {
             Some(email) => Answer::json(status, &email),
             None => Answer::unavailable("the core's answer is empty"),
         };
     }
-    answer.errors = hand_off.errors;
     Answer::json(status, &answer)
 }
 

@@ -5,12 +5,10 @@ mod making;
 
 use std::collections::BTreeSet;
 
-use relevo_api::answer::{BatchAnswer, BatchError, EmailAnswer};
+use relevo_api::answer::{BatchAnswer, BatchError};
 use relevo_api::relay::{RelayRequest, RelayedEmail};
 use relevo_api::{CheckedBatch, CheckedRequest, EmailRequest, InvalidRequest, Limits, Problem, batch, check};
 use relevo_mailkit::model::{MessageEnvelope, Rendered, TemplateError, TemplateLimits, TemplateSource};
-
-use serde::Deserialize;
 
 use self::making::{Finished, Making};
 use crate::signing::{self, Dkim, KeyName};
@@ -72,7 +70,6 @@ pub struct HandOff {
     personal: Vec<bool>,
     /// The messages that the core has still to write in, by email.
     unfinished: Vec<Vec<bool>>,
-    permissive: bool,
 }
 
 impl CheckedEmails {
@@ -118,7 +115,7 @@ impl CheckedEmails {
     ) -> Result<HandOff, InvalidRequest> {
         let Self { requests, mut problems, permissive } = self;
         let mut making = Making::new(templates, template, surroundings);
-        let mut hand_off = HandOff { id: making.first.to_string(), permissive, ..HandOff::default() };
+        let mut hand_off = HandOff { id: making.first.to_string(), ..HandOff::default() };
         for (checked, index) in requests {
             match (making.finish(&checked), index) {
                 (Ok(finished), index) => hand_off.add(&checked, index, finished),
@@ -177,48 +174,25 @@ impl HandOff {
         Ok(())
     }
 
-    /// Leaves out the emails of a permissive batch that the core refuses with this answer. False: the
-    /// answer is not about single emails, or the batch is not `permissive`.
-    pub fn leave_out(&mut self, refused: &[u8]) -> bool {
-        let Some(found) = self.refused(refused).filter(|found| self.permissive && !found.is_empty()) else {
-            return false;
-        };
-        let out: BTreeSet<usize> = found.iter().map(|(email, _)| *email).collect();
-        self.errors.extend(found.into_iter().map(|(_, error)| error));
-        self.errors.sort_by_key(|error| error.index);
-        retain(&mut self.request.emails, &out);
-        retain(&mut self.indexes, &out);
-        retain(&mut self.places, &out);
-        retain(&mut self.personal, &out);
-        retain(&mut self.unfinished, &out);
-        true
-    }
-
-    /// The mistakes of the core's answer with the emails that they are about; none: one is about
-    /// something else.
-    fn refused(&self, refused: &[u8]) -> Option<Vec<(usize, BatchError)>> {
-        #[derive(Deserialize)]
-        struct Refused {
-            param: String,
-            message: String,
-            #[serde(default)]
-            errors: Vec<Mistake>,
+    /// Makes the core's answer that of the native API. What it has left out of a permissive batch stands
+    /// at the places of the caller's batch, beside what was left out here.
+    #[must_use]
+    pub fn answer(self, answer: BatchAnswer) -> BatchAnswer {
+        let Self { errors, personal, indexes, .. } = &self;
+        let out: BTreeSet<usize> = answer.errors.iter().map(|error| error.index).collect();
+        let mut data = answer.data;
+        let sent = personal.iter().enumerate().filter(|(number, _)| !out.contains(number));
+        for (email, _) in data.iter_mut().zip(sent).filter(|(_, (_, is_personal))| !**is_personal) {
+            email.recipients.iter_mut().for_each(|recipient| recipient.message_id = None);
         }
-        #[derive(Deserialize)]
-        struct Mistake {
-            param: String,
-            message: String,
-        }
-        let Refused { param, message, mut errors } = relevo_api::json::read(refused).ok()?;
-        if errors.is_empty() {
-            errors.push(Mistake { param, message });
-        }
-        let mistake = |Mistake { param, message }: Mistake| {
-            let (email, _) = indexed(&param, "emails")?;
-            let index = (*self.indexes.get(email)?)?;
-            Some((email, BatchError { index, param: self.param(&param)?, message }))
-        };
-        errors.into_iter().map(mistake).collect()
+        let refused = answer.errors.into_iter().filter_map(|BatchError { index, param, message }| {
+            let index = (*indexes.get(index)?)?;
+            let param = self.param(&param).unwrap_or_else(|| format!("[{index}]"));
+            Some(BatchError { index, param, message })
+        });
+        let mut errors: Vec<_> = errors.iter().cloned().chain(refused).collect();
+        errors.sort_by_key(|error| error.index);
+        BatchAnswer { data, errors, ..answer }
     }
 
     /// Returns the answer to a batch of which nothing is left.
@@ -236,14 +210,6 @@ impl HandOff {
     #[must_use]
     pub fn is_single(&self) -> bool {
         self.indexes == [None]
-    }
-
-    /// Makes the core's answer about an email the native API's: an id for each recipient stands where
-    /// each has a message of its own.
-    pub fn adjust(&self, number: usize, email: &mut EmailAnswer) {
-        if self.personal.get(number) == Some(&false) {
-            email.recipients.iter_mut().for_each(|recipient| recipient.message_id = None);
-        }
     }
 
     /// The value of the caller's request that the core means by `param`, a path such as
@@ -265,12 +231,6 @@ impl HandOff {
             None => place,
         })
     }
-}
-
-/// Removes the elements at these places.
-fn retain<T>(list: &mut Vec<T>, out: &BTreeSet<usize>) {
-    let mut place = 0..;
-    list.retain(|_| place.next().is_some_and(|place| !out.contains(&place)));
 }
 
 /// Reads `name[N]`, and returns N and what stands behind the point that follows.
@@ -407,22 +367,19 @@ mod tests {
         assert_eq!((hand_off.request.emails.len(), hand_off.errors[0].index), (1, 0));
         assert_eq!(hand_off.param("emails[0].messages[0].recipients[0]"), Some("[1].to[0]".to_owned()));
 
-        let refused = |param: &str| json!({"param": param, "message": "no"}).to_string().into_bytes();
-        let (mut all, mut strict) =
-            (many(&json!([good, bad, good]), true).expect("two are left"), hand_off.clone());
-        strict.permissive = false;
-        assert!(!strict.leave_out(&refused("emails[0].messages[0]")));
-        for about_all in [refused("emails"), refused("emails[7]"), refused(""), b"{}".to_vec()] {
-            assert!(!all.leave_out(&about_all));
-        }
-        assert!(all.leave_out(&refused("emails[1].messages[0]")));
-        let errors: Vec<_> = all.errors.iter().map(|error| (error.index, error.param.as_str())).collect();
-        assert_eq!(errors, [(1, "[1].to[0]"), (2, "[2].from")]);
-        assert_eq!((all.request.emails.len(), all.indexes.len(), all.places.len()), (1, 1, 1));
-        let both = json!({"param": "emails[0].topic", "message": "a", "errors": [{"param": "emails[0].topic", "message": "a"}]});
-        assert!(
-            all.leave_out(both.to_string().as_bytes())
-                && all.empty_answer().is_some_and(|a| a.errors.len() == 3)
-        );
+        // The core left out the second of three, whose ids stay with the others.
+        let personal = json!({"from": "a@example.com", "stream": "marketing", "recipients": [{"email": "p@example.net"}], "subject": "s", "text": "t"});
+        let hand_off = many(&json!([bad, good, good, personal]), true).expect("three are left");
+        let email = |id: &str| {
+            let recipients = json!([{"email": "x@example.net", "status": "queued", "message_id": id}]);
+            json!({"object": "email", "id": id, "recipients": recipients})
+        };
+        let errors = json!([{"index": 1, "param": "emails[1].messages[0]", "message": "no"}]);
+        let said = json!({"object": "list", "id": "1", "data": [email("1"), email("3")], "errors": errors});
+        let answer = hand_off.answer(serde_json::from_value(said).expect("an answer"));
+        let errors: Vec<_> = answer.errors.iter().map(|error| (error.index, error.param.as_str())).collect();
+        assert_eq!(errors, [(0, "[0].to[0]"), (2, "[2].from")]);
+        let ids: Vec<_> = answer.data.iter().map(|email| email.recipients[0].message_id.as_deref()).collect();
+        assert_eq!(ids, [None, Some("3")], "an id for each recipient that has a message of its own");
     }
 }

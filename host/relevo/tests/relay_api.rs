@@ -114,6 +114,47 @@ fn nothing_that_was_judged_elsewhere_is_trusted() {
 }
 
 #[test]
+fn a_permissive_request_has_one_answer() {
+    let (sink, relay) = relay();
+    let mut foreign = finished("foreign", &["b@example.net"]);
+    foreign["message"] = json!("From: a@somebody.example\r\nSubject: foreign\r\n\r\nx\r\n");
+    let good = finished("good", &["b@example.net"]);
+    let body = json!({"emails": [{"messages": [foreign]}, {"messages": [good]}]}).to_string();
+    let host = relay.http.to_string();
+    let ask = |validation: &str| {
+        let fields = [("Idempotency-Key", "p"), ("x-batch-validation", validation)];
+        request_with(relay.http, &host, ("POST", "/relay"), Some(&relay.key), &fields, &body)
+    };
+    assert_eq!(ask("strict").status, 422);
+    let first = ask("permissive");
+    assert_eq!(first.status, 202, "{}", first.json());
+    let answer = first.json();
+    let error = &answer["errors"][0];
+    assert_eq!((&error["index"], &error["param"]), (&json!(0), &json!("emails[0].messages[0]")), "{answer}");
+    assert_eq!(answer["data"].as_array().unwrap().len(), 1);
+    assert_eq!((ask("permissive").json(), ask("strict").status, ask("both").status), (answer, 409, 422));
+    sink.wait("Subject: good");
+}
+
+#[test]
+fn header_fields_of_a_finished_message_count_or_are_refused() {
+    let (_sink, relay) = relay();
+    let with = |field: &str| {
+        let mut message = finished("x", &["b@example.net"]);
+        message["message"] = json!(format!("From: a@example.test\r\nSubject: x\r\n{field}\r\n\r\nx\r\n"));
+        relay.call("POST", "/relay", &json!({"emails": [{"messages": [message]}]}))
+    };
+    let (status, answer) = with("X-Relevo-Send-At: in 2 hours");
+    let email = &answer["data"][0];
+    assert_eq!((status, &email["recipients"][0]["status"]), (202, &json!("scheduled")), "{answer}");
+    assert!(email["scheduled_at"].is_string(), "{answer}");
+    // A key of one message cannot stand for a request that is accepted whole.
+    let (status, answer) = with("X-Relevo-Idempotency-Key: order-17");
+    assert_eq!((status, &answer["param"]), (422, &json!("emails[0].messages[0]")), "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains("X-Relevo-Idempotency-Key"), "{answer}");
+}
+
+#[test]
 fn a_key_for_the_edge_hands_over_and_nothing_else() {
     let (_sink, relay) = relay();
     let (status, made) = relay.call(

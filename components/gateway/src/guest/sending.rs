@@ -45,7 +45,8 @@ pub(super) async fn send(request: IncomingRequest, path: &str) -> Result<Reply, 
     if let Some(outbox) = super::outbox::open()? {
         return super::outbox::send(outbox, relay, hand_off, key, digest).await;
     }
-    hand_over(&relay, hand_off, key.as_deref().map(|key| (key, &*digest))).await.map(Reply::from)
+    let permissive = permissive && !hand_off.is_single();
+    hand_over(&relay, hand_off, key.as_deref().map(|key| (key, &*digest)), permissive).await.map(Reply::from)
 }
 
 fn is_permissive(request: &IncomingRequest) -> Result<bool, Answer> {
@@ -68,25 +69,21 @@ fn idempotency_key(value: Vec<u8>) -> Result<String, Answer> {
 }
 
 /// Hands finished messages to the core. `key` is the idempotency key, with the digest of what it stands
-/// for. What the core refuses of a permissive batch is left out: nothing of that request was done.
+/// for. The core leaves out what it refuses of a `permissive` batch, and keeps its answer with the key.
 async fn hand_over(
     relay: &Relay,
-    mut hand_off: HandOff,
+    hand_off: HandOff,
     key: Option<(&str, &str)>,
+    permissive: bool,
 ) -> Result<Answer, Answer> {
     let fields = key.map(|(key, digest)| [("idempotency-key", key), ("x-relevo-digest", digest)]);
-    let fields = fields.iter().flatten().copied().collect::<Vec<_>>();
-    loop {
-        if let Some(answer) = hand_off.empty_answer() {
-            return Ok(Answer::json(200, &answer));
-        }
-        let body = serde_json::to_vec(&hand_off.request)
-            .map_err(|_| Answer::unavailable("the messages cannot be encoded"))?;
-        let CoreAnswer { status, retry_after, body, .. } =
-            core::ask(relay, (Method::Post, "/relay"), &fields, body).await?;
-        // Each time round there is at least one email less.
-        if status != 422 || !hand_off.leave_out(&body) {
-            return Ok(Answer::of_core(status, &body, retry_after, hand_off));
-        }
+    let mut fields = fields.iter().flatten().copied().collect::<Vec<_>>();
+    if permissive {
+        fields.push(("x-batch-validation", "permissive"));
     }
+    let body = serde_json::to_vec(&hand_off.request)
+        .map_err(|_| Answer::unavailable("the messages cannot be encoded"))?;
+    let CoreAnswer { status, retry_after, body, .. } =
+        core::ask(relay, (Method::Post, "/relay"), &fields, body).await?;
+    Ok(Answer::of_core(status, &body, retry_after, hand_off))
 }

@@ -16,7 +16,7 @@ use relevo_relay::sending::Begun;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::emails::send::{answered, now, request_key, sender};
+use super::emails::send::{answered, is_permissive, now, request_key, sender};
 use crate::api::ApiServices;
 use crate::api::auth::Caller;
 use crate::bearer::Proven;
@@ -29,13 +29,13 @@ const DIGEST: &str = "x-relevo-digest";
 /// Octets of a digest. A shorter one would stand for requests that differ.
 const DIGEST_LENGTH: RangeInclusive<usize> = 16..=128;
 
-/// Takes finished messages with their envelopes, all or none. The answer means that they are on
-/// disk. Who may send as whom, suppressions, plugins and quotas are asked as for any other message.
+/// Takes finished messages with their envelopes, all or none. With `x-batch-validation: permissive`
+/// emails that are refused are left out. The answer means that the others are on disk. Who may send as whom, suppressions, plugins and quotas are asked as for any other message.
 #[utoipa::path(
     post,
     path = "/relay",
     tag = "emails",
-    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 256, pattern = "^[ -~]+$", description = "At most 256 characters; a repetition within 24 hours gets the same answer."), ("X-Relevo-Digest" = Option<String>, Header, min_length = 16, max_length = 128, description = "What the idempotency key stands for, such as a SHA-256, where the body differs from one try to the next. Absent: the body.")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 256, pattern = "^[ -~]+$", description = "At most 256 characters; a repetition within 24 hours gets the same answer."), ("X-Relevo-Digest" = Option<String>, Header, min_length = 16, max_length = 128, description = "What the idempotency key stands for, such as a SHA-256, where the body differs from one try to the next. Absent: the body."), ("x-batch-validation" = Option<String>, Header, description = "`strict` (without it) or `permissive`: emails that are refused are left out.")),
     request_body = relevo_api::relay::RelayRequest,
     responses((status = 202, description = "All of them are on disk.", body = relevo_api::answer::BatchAnswer), (status = 200, description = "It was a trial: nothing is sent.", body = relevo_api::answer::BatchAnswer)),
 )]
@@ -46,11 +46,14 @@ pub(crate) async fn relay(
     headers: HeaderMap,
     content: Bytes,
 ) -> Result<Response, RequestError> {
+    let permissive = is_permissive(&headers)?;
     let key = match headers.get(DIGEST) {
         Some(digest) if !DIGEST_LENGTH.contains(&digest.len()) => {
             return Err(RequestError::invalid("x-relevo-digest", "must have 16 to 128 octets"));
         }
+        Some(digest) if permissive => request_key(&headers, "/relay permissive digest", digest.as_bytes())?,
         Some(digest) => request_key(&headers, "/relay digest", digest.as_bytes())?,
+        None if permissive => request_key(&headers, "/relay permissive", &content)?,
         None => request_key(&headers, "/relay", &content)?,
     };
     let key = match services.sending.begin(&caller.tenant, key).await? {
@@ -59,7 +62,7 @@ pub(crate) async fn relay(
     };
     let emails = relay::read(&content, &Limits::default(), now(&services))?;
     drop(content);
-    let answer = services.sending.relay(&sender(&services, caller, client), emails, key).await?;
+    let answer = services.sending.relay(&sender(&services, caller, client), emails, permissive, key).await?;
     Ok(answered(answer))
 }
 

@@ -6,7 +6,7 @@ use relevo_mailkit::envelope::Envelope;
 use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::reply::{EnhancedCode, Reply};
 use relevo_mailkit::text::printable;
-use relevo_queue::{DeliveryId, IdempotentRequest, ItemId, NewEvent, NewItem, SpooledBody};
+use relevo_queue::{DeliveryId, IdempotentRequest, ItemId, Millis, NewEvent, NewItem, SpooledBody};
 use relevo_runtime::Fault;
 use relevo_submission::{NotAuthorised, Origin, SubmissionOptions, Via};
 
@@ -102,6 +102,18 @@ pub struct PolicyRefusal {
     pub by: Option<PluginAnswer>,
     /// A fault decided.
     pub faulted: bool,
+}
+
+impl PreparedMessage {
+    /// Returns true if a header field of the message gives an idempotency key.
+    pub(crate) fn has_own_key(&self) -> bool {
+        self.request.is_some()
+    }
+
+    /// When it is released, by a header field or by what it came with; none: now.
+    pub(crate) fn scheduled_at(&self) -> Option<Millis> {
+        self.item.as_ref().and_then(|item| item.meta.scheduled_at)
+    }
 }
 
 impl Rejection {

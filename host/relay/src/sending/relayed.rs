@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use relevo_api::answer::{BatchAnswer, EmailAnswer};
+use relevo_api::Problem;
+use relevo_api::answer::{BatchAnswer, BatchError, EmailAnswer};
 use relevo_api::relay::{CheckedRelay, FinishedMessage};
 use relevo_api::request::TlsChoice;
 use relevo_mailkit::labels::Labels;
@@ -18,7 +19,8 @@ use crate::clock::timestamp;
 use crate::pipeline::{Origin, Submission, SubmissionOptions};
 
 impl Sending {
-    /// Queues finished messages, all in one commit. When it returns, they are on disk.
+    /// Queues finished messages, all in one commit. When it returns, they are on disk. Emails that are
+    /// refused are left out if that is `permissive`.
     ///
     /// # Errors
     /// Why nothing of it was accepted.
@@ -26,6 +28,7 @@ impl Sending {
         &self,
         sender: &Sender,
         emails: Vec<CheckedRelay>,
+        permissive: bool,
         key: Option<ClaimedKey>,
     ) -> Result<JsonAnswer, SendRefusal> {
         let messages = emails.iter().flat_map(|email| &email.messages);
@@ -37,23 +40,24 @@ impl Sending {
         let batch = self.new_id()?;
         let (mut next, mut octets) = (0, MAX_OCTETS);
         let (mut all, mut problems) = (Vec::new(), Vec::new());
-        for email in emails {
+        for (index, email) in emails.into_iter().enumerate() {
             let messages = u32::try_from(email.messages.len()).unwrap_or(u32::MAX);
             match self.prepare_relayed(sender, email, batch.nth(next), batch, &mut octets).await {
                 Ok(prepared) => all.push(prepared),
                 Err(refusal @ (SendRefusal::Invalid(_) | SendRefusal::Refused { .. })) => {
-                    problems.extend(refusal.into_problems());
+                    problems.extend(refusal.into_problems().into_iter().map(|problem| (index, problem)));
                 }
                 Err(other) => return Err(other),
             }
             next += messages;
         }
-        if !problems.is_empty() {
-            return Err(SendRefusal::Invalid(problems));
+        if !problems.is_empty() && !permissive {
+            return Err(SendRefusal::Invalid(problems.into_iter().map(|(_, problem)| problem).collect()));
         }
+        let error = |(index, Problem { param, message })| BatchError { index, param, message };
+        let errors = problems.into_iter().map(error).collect();
         let data = all.iter().map(|prepared| prepared.answer.clone()).collect();
-        let answer =
-            BatchAnswer { object: "list".to_owned(), id: batch.to_string(), data, errors: Vec::new() };
+        let answer = BatchAnswer { object: "list".to_owned(), id: batch.to_string(), data, errors };
         let json = refusal::to_json(&answer)?;
         all.retain(|prepared| !prepared.answer.dry_run);
         match all.is_empty() {
@@ -128,7 +132,6 @@ impl Sending {
             prepared.answer.recipients.extend(suppressed.answers(Some(id), Vec::new()));
             return Ok(());
         }
-        let scheduled = options.send_at.is_some();
         let submission = Submission {
             settings: Arc::clone(&sender.settings),
             origin: Origin::Tenant(sender.tenant.clone()),
@@ -144,7 +147,15 @@ impl Sending {
             false => self.pipeline.prepare(submission).await,
         };
         let judged = judged.map_err(|rejection| SendRefusal::rejected(&rejection, &to, &message.param))?;
-        let accepted = answers(&judged, Some(id), scheduled);
+        if judged.has_own_key() {
+            let text =
+                "X-Relevo-Idempotency-Key is for mail by SMTP: give `Idempotency-Key` with the request";
+            return Err(SendRefusal::invalid(message.param, text));
+        }
+        // A header field may say so, too.
+        let scheduled_at = judged.scheduled_at();
+        prepared.answer.scheduled_at = prepared.answer.scheduled_at.take().or(scheduled_at.map(timestamp));
+        let accepted = answers(&judged, Some(id), scheduled_at.is_some());
         prepared.answer.recipients.extend(suppressed.answers(Some(id), accepted));
         prepared.messages.push(judged);
         Ok(())

@@ -85,7 +85,8 @@ pub(crate) async fn send_batch(
     Ok(answered(sent?))
 }
 
-fn is_permissive(headers: &HeaderMap) -> Result<bool, RequestError> {
+/// What `x-batch-validation` says.
+pub(in crate::api) fn is_permissive(headers: &HeaderMap) -> Result<bool, RequestError> {
     match headers.get("x-batch-validation").map(HeaderValue::as_bytes) {
         None | Some(b"strict") => Ok(false),
         Some(b"permissive") => Ok(true),
