@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-import select
+import selectors
 import shutil
 import signal
 import socket
@@ -25,6 +25,10 @@ class Host:
     checks = ()
     # Serves other requests while one waits.
     is_concurrent = True
+    # The status with which the host itself refuses header fields that are not UTF-8; none: it does not.
+    not_utf8 = None
+    # The status, without a body, when it has no room for another instance; none: it waits or says 503.
+    no_room = None
 
     def __init__(self, component, variables, folder, calls="*"):
         # The port of loopback that the component may call, where the host is told.
@@ -131,6 +135,9 @@ class Spin(Host):
     """The composed file as the only component of an application."""
 
     program = "spin"
+    not_utf8 = 500
+    # It counts memories and tables of core instances, of which a composition has several.
+    no_room = 500
 
     def command(self, component, variables):
         manifest = self.folder / f"{component.stem}.toml"
@@ -176,12 +183,16 @@ class Door:
                     return
 
     def pump(self, outer, inner):
-        while True:
-            for ready in select.select([outer, inner], [], [], 300)[0]:
-                data = ready.recv(1 << 16)
-                if not data or (ready is inner and self.swallow_answers):
-                    return
-                (inner if ready is outer else outer).sendall(data)
+        # Not `select`, which takes no descriptor above 1,023.
+        with selectors.DefaultSelector() as either:
+            either.register(outer, selectors.EVENT_READ)
+            either.register(inner, selectors.EVENT_READ)
+            while True:
+                for key, _ in either.select(300):
+                    data = key.fileobj.recv(1 << 16)
+                    if not data or (key.fileobj is inner and self.swallow_answers):
+                        return
+                    (inner if key.fileobj is outer else outer).sendall(data)
 
     def stop(self):
         self.listener.close()
