@@ -136,8 +136,8 @@ pub enum DeadReason {
     TooOld,
     /// `expires_at` of all its emails has passed.
     Expired,
-    /// The core may have it, and soon does not know its idempotency key any more: another attempt could
-    /// send it twice.
+    /// The core may have it. Its time is over, or the core soon does not know its idempotency key any
+    /// more: another attempt could send it twice.
     Unknown,
     /// The value in the store cannot be read.
     Unreadable,

@@ -224,15 +224,18 @@ impl<S: Store, C: Core> Flush<'_, S, C> {
         let attempts = self.about(name).filter(|other| matches!(other.kind, Kind::Attempt | Kind::Unknown));
         let unknown_since = attempts.map(|attempt| attempt.at).chain(head.unknown_since).min();
         let expired = remove_expired(&mut request, now);
+        let waited = now.saturating_sub(name.entry.stored_at);
         let reason = if unknown_since.is_some_and(|since| now.saturating_sub(since) > MEMORY) {
             Some(DeadReason::Unknown)
-        } else if now.saturating_sub(name.entry.stored_at) > self.outbox.settings.lifetime {
+        } else if waited > self.outbox.settings.lifetime {
             Some(DeadReason::TooOld)
         } else if request.emails.is_empty() {
             Some(DeadReason::Expired)
         } else {
             None
         };
+        // Whoever reads that it was given up must not take it for not sent.
+        let reason = reason.map(|reason| if unknown_since.is_some() { DeadReason::Unknown } else { reason });
         let Some(entry) = Entry::decode(&octets) else { return Ok(Step::Stays) };
         drop(octets);
         if let Some(reason) = reason {

@@ -148,6 +148,24 @@ fn time_ends_the_wait() {
 }
 
 #[test]
+fn what_the_core_may_have_is_not_told_to_be_unsent() {
+    let world = World::new();
+    world.mode.set(Mode::Lost);
+    let Sent::Stored(answer) = stored(&world, None, 0) else { panic!("it waits") };
+    assert_eq!(world.taken.borrow().len(), 1);
+    world.mode.set(Mode::NotReached);
+    world.now.set(world.now() + 2 * HOUR + 1);
+    let settings = OutboxSettings { lifetime: 2 * HOUR, ..OutboxSettings::default() };
+    let outbox = Outbox::new(Outside(Rc::clone(&world)), settings);
+    let (core, copy) = (Outside(Rc::clone(&world)), Rc::clone(&world));
+    let found = run(async move {
+        assert_eq!(outbox.flush(&core, &*copy, 0, 10).await.unwrap().dead, 1);
+        outbox.find(&answer.id).await.unwrap().unwrap()
+    });
+    assert_eq!(serde_json::to_value(found).unwrap()["reason"], "unknown");
+}
+
+#[test]
 fn an_attempt_whose_instance_died_counts() {
     for (later, taken, dead) in [(23 * HOUR, 1, 0), (23 * HOUR + 1, 1, 1), (30 * HOUR, 1, 1)] {
         let world = World::new();
