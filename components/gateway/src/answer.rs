@@ -8,6 +8,9 @@ use serde_json::{Map, Value, json};
 
 use crate::emails::HandOff;
 
+/// Seconds after which a caller may try again, unless the core says when.
+const RETRY_AFTER: u32 = 5;
+
 /// An answer to the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -44,7 +47,7 @@ impl Answer {
     /// 503: nothing was done, and the same request may be sent again.
     #[must_use]
     pub fn unavailable(message: &str) -> Self {
-        Self::error(503, "unavailable", message).retry_after(Some(5))
+        Self::error(503, "unavailable", message).retry_after(Some(RETRY_AFTER))
     }
 
     /// Says after how many seconds the caller may try again.
@@ -116,8 +119,10 @@ impl Answer {
         if let 401 | 403 = status {
             return Self::unavailable("the core refuses the token of this gateway");
         }
+        // A proxy in front of the core says not always when.
+        let retry_after = retry_after.or(matches!(status, 429 | 502..=504).then_some(RETRY_AFTER));
         match serde_json::from_slice::<Value>(body) {
-            Ok(Value::Object(error)) => {
+            Ok(Value::Object(error)) if (400..=599).contains(&status) => {
                 Self::json(status, &Value::Object(change(error))).retry_after(retry_after)
             }
             _ => Self::unavailable("the core is not available now, try again"),
@@ -149,4 +154,25 @@ fn in_place(mut error: Map<String, Value>, hand_off: &HandOff) -> Map<String, Va
         }
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_core_that_is_away_says_when_to_try_again() {
+        for (status, body, given, told, seconds) in [
+            (503, "{}", Some(9), 503, Some("9")),
+            (503, "{}", None, 503, Some("5")),
+            (502, "<html>", None, 503, Some("5")),
+            (429, "{}", None, 429, Some("5")),
+            (302, "{}", None, 503, Some("5")),
+            (422, "{}", None, 422, None),
+        ] {
+            let answer = Answer::of_core(status, body.as_bytes(), given, HandOff::default());
+            let field = answer.fields.iter().find(|(name, _)| *name == "retry-after");
+            assert_eq!((answer.status, field.map(|(_, value)| value.as_str())), (told, seconds), "{status}");
+        }
+    }
 }
