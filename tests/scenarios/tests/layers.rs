@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use relevo_scenarios::root;
 
-const COMPONENTS: [&str; 14] = [
+const COMPONENTS: [&str; 15] = [
+    "relevo-addresses",
     "relevo-mailkit",
     "relevo-api",
     "relevo-pages",
@@ -31,6 +32,7 @@ const OPEN: [&str; 4] = ["relevo-api", "relevo-mailkit", "relevo-pages", "relevo
 /// to all.
 const ARROWS: &[(&str, &[&str])] = &[
     ("relevo-mailkit", &[]),
+    ("relevo-addresses", &[]),
     ("relevo-api", &[]),
     ("relevo-pages", &[]),
     ("relevo-submission", &[]),
@@ -58,6 +60,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "relevo-relay",
         &[
+            "relevo-addresses",
             "relevo-delivery",
             "relevo-fetch",
             "relevo-queue",

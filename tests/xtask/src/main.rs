@@ -1,4 +1,4 @@
-//! The tasks of the repository: `cargo xtask build | compose | dev | test | fuzz | interop | bench | crash`.
+//! The tasks of the repository: `cargo xtask build | compose | dev | test | fuzz | lists | interop | bench | crash`.
 //!
 //! A fresh clone needs nothing but rustup's stable toolchain: the target of the components is added
 //! when it is missing, and every task that runs the relay builds the components first.
@@ -6,6 +6,7 @@
 mod build;
 mod edge;
 mod fuzz;
+mod lists;
 mod test;
 mod workspace;
 
@@ -27,6 +28,7 @@ usage: cargo xtask TASK
   test [NAME]         build the components, then every test, those of the crate NAME, or those whose name has NAME in it
   fuzz [NAME...] [--seconds N] [--report]
                       show that each fuzz target finds its seeded bug, then run each for a minute or N seconds
+  lists               the lists of free providers and roles, anew from their packages of npm
   interop [--edge | --openapi N]
                       install real peers, build the JavaScript and Python plugins, and run the table of tests/interop,
                       or only the rows of the edge, or that of the OpenAPI document, with N random requests to each operation
@@ -56,6 +58,7 @@ fn dispatch(args: &[String]) -> Result<()> {
         ("test", []) => test::run_all(&workspace, None),
         ("test", [name]) => test::run_all(&workspace, Some(name)),
         ("fuzz", rest) => fuzz::all(&workspace, rest),
+        ("lists", []) => lists::all(&workspace),
         ("interop", rest) => interop(&workspace, rest),
         ("bench", rest) => bench(&workspace, rest),
         ("crash", rest) => crash(&workspace, rest),
