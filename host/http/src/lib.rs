@@ -19,7 +19,7 @@ mod services;
 mod tracking;
 mod unsubscribe;
 
-pub use api::{AdminServices, ApiLimits, ApiParts, ApiServices, DomainView};
+pub use api::{AdminServices, ApiLimits, ApiParts, ApiServices, DomainView, ValidationView};
 pub use error::RequestError;
 pub use listen::{ConnectionLimits, serve};
 pub use metrics::{HttpMetrics, ListenerMetrics};

@@ -26,6 +26,7 @@ pub mod topics;
 pub mod trace;
 pub mod tracking;
 pub mod unsubscribe;
+pub mod validation;
 
 pub use relevo_delivery as delivery;
 pub use relevo_delivery::clock;

@@ -26,7 +26,7 @@ pub struct BucketLevel {
     pub is_taken: bool,
     /// Tokens that are left.
     pub left: f64,
-    /// Time until another one can be taken.
+    /// Time until as many can be taken again.
     pub next_in: Duration,
     /// Time until the bucket is full.
     pub full_in: Duration,
@@ -62,6 +62,11 @@ impl<K: Hash + Eq + Clone> TokenBuckets<K> {
 
     /// As [`Self::take`], and tells what is left.
     pub fn spend(&self, key: &K, capacity: f64, now: Duration) -> BucketLevel {
+        self.spend_many(key, capacity, 1.0, now)
+    }
+
+    /// As [`Self::spend`], for several tokens: all or none of them are taken.
+    pub fn spend_many(&self, key: &K, capacity: f64, tokens: f64, now: Duration) -> BucketLevel {
         let mut buckets = self.buckets.lock();
         let BucketTable { by_key, shared, swept_at } = &mut *buckets;
         if by_key.len() >= SWEEP_ABOVE && now.saturating_sub(*swept_at) >= SWEEP_INTERVAL {
@@ -76,16 +81,16 @@ impl<K: Hash + Eq + Clone> TokenBuckets<K> {
         };
         bucket.left = bucket.refilled(capacity, self.window, now);
         bucket.at = now;
-        let is_taken = bucket.left >= 1.0;
+        let is_taken = bucket.left >= tokens;
         if is_taken {
-            bucket.left -= 1.0;
+            bucket.left -= tokens;
         }
         let left = bucket.left;
         let time_for = |tokens: f64| {
             let seconds = tokens.max(0.0) * self.window.as_secs_f64() / capacity;
             Duration::try_from_secs_f64(seconds).unwrap_or(self.window)
         };
-        BucketLevel { is_taken, left, next_in: time_for(1.0 - left), full_in: time_for(capacity - left) }
+        BucketLevel { is_taken, left, next_in: time_for(tokens - left), full_in: time_for(capacity - left) }
     }
 }
 

@@ -25,6 +25,7 @@ mod serve;
 mod store;
 mod tasks;
 mod tls;
+mod validate;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         CliCommand::Serve { config } => serve::run(&config),
         CliCommand::Check { config } => check::run(&config),
         CliCommand::Init(args) => init::run(&args),
+        CliCommand::Validate(args) => validate::run(&args),
         CliCommand::Send(args) => send::run(&args),
         CliCommand::Sendmail { arguments } => Ok(sendmail::run(&arguments)),
         CliCommand::Queue(args) => queue::run(&args),

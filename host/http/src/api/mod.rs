@@ -20,6 +20,7 @@ mod stats;
 mod suppressions;
 mod templates;
 mod topics;
+mod validate;
 mod webhooks;
 
 use std::ops::Deref;
@@ -42,12 +43,14 @@ use relevo_relay::suppressions::Suppressions;
 use relevo_relay::templates::Templates;
 use relevo_relay::tracking::TrackingEndpoint;
 use relevo_relay::unsubscribe::UnsubscribeEndpoint;
+use relevo_relay::validation::AddressValidation;
 use relevo_statistics::Statistics;
 use relevo_webhooks::Webhooks;
 
 use crate::error::{self, RequestError};
 use crate::reference::errors::doc_url;
 pub use domains::DomainView;
+pub use validate::ValidationView;
 use follow::LongPolls;
 pub use limits::ApiLimits;
 use limits::Limiter;
@@ -72,6 +75,7 @@ pub struct SharedServices {
     limits: Arc<Limiter>,
     statistics: Statistics,
     webhooks: Webhooks,
+    validation: Arc<AddressValidation>,
     polls: Arc<LongPolls>,
 }
 
@@ -112,6 +116,8 @@ pub struct ApiParts {
     pub statistics: Statistics,
     /// Endpoints that are told what happened.
     pub webhooks: Webhooks,
+    /// Answers about addresses.
+    pub validation: Arc<AddressValidation>,
     /// What tenants administer.
     pub admin: AdminServices,
 }
@@ -121,7 +127,7 @@ impl ApiServices {
     #[must_use]
     pub fn new(parts: ApiParts) -> Self {
         let ApiParts { settings, events, templates, suppressions, sending, .. } = parts;
-        let ApiParts { tracking, unsubscribe, statistics, webhooks, admin, .. } = parts;
+        let ApiParts { tracking, unsubscribe, statistics, webhooks, validation, admin, .. } = parts;
         let emails = Emails::new(Arc::clone(&events));
         let limits = Arc::new(Limiter::new(admin.limits));
         Self(Arc::new(SharedServices {
@@ -137,6 +143,7 @@ impl ApiServices {
             limits,
             statistics,
             webhooks,
+            validation,
             polls: Arc::default(),
         }))
     }
@@ -194,6 +201,8 @@ pub(crate) fn routes(services: &ApiServices) -> Router<ApiServices> {
         .route("/topics", get(topics::list).post(topics::create))
         .route("/topics/{name}", get(topics::show).patch(topics::update).delete(topics::delete))
         .route("/contacts/{email}/topics", get(topics::choices).patch(topics::choose))
+        .route("/validate", post(validate::validate))
+        .route("/validate/bulk", post(validate::validate_bulk))
         .route("/webhooks", get(webhooks::list).post(webhooks::create))
         .route("/webhooks/{id}", get(webhooks::show).patch(webhooks::update).delete(webhooks::delete))
         .route("/webhooks/{id}/rotate-secret", post(webhooks::rotate))

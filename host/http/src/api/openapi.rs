@@ -7,7 +7,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::{
     audit, domains, emails, events, keys, quota, relay, reported, stats, suppressions, templates, topics,
-    webhooks,
+    validate, webhooks,
 };
 use crate::error::ErrorBody;
 
@@ -98,6 +98,8 @@ const GONE: (&str, &str) = ("410", "The cursor is older than what is kept: `curs
         topics::delete,
         topics::choices,
         topics::choose,
+        validate::validate,
+        validate::validate_bulk,
         webhooks::create,
         webhooks::list,
         webhooks::show,
@@ -117,6 +119,7 @@ const GONE: (&str, &str) = ("410", "The cursor is older than what is kept: `curs
         (name = "emails", description = "Sending, and what became of what was sent."),
         (name = "templates", description = "Templates with versions. The published version is sent."),
         (name = "suppressions", description = "Addresses that get no mail of a tenant."),
+        (name = "validation", description = "Addresses, before anything is sent to them."),
         (name = "topics", description = "Topics that recipients can leave, and their choices."),
         (name = "webhooks", description = "Events posted to endpoints of a tenant."),
         (name = "events", description = "The event log, by cursor."),

@@ -10,6 +10,8 @@ pub(super) fn of(method: &Method, route: &str) -> &'static [Scope] {
     match (first, reads) {
         ("emails", false) => &[Scope::Send],
         ("relay", _) => &[Scope::Relay],
+        // It tells which addresses bounced, and changes nothing.
+        ("validate", _) => &[Scope::Send, Scope::Read],
         ("emails" | "events" | "stats" | "quota" | "benchmark", true) => &[Scope::Read],
         ("domains", true) => &[Scope::Admin, Scope::Read],
         ("templates" | "render", true) => &[Scope::Templates, Scope::Read],
@@ -30,7 +32,7 @@ pub(super) fn is_administration(method: &Method, route: &str) -> bool {
 }
 
 fn is_daily_work(scopes: &[Scope]) -> bool {
-    matches!(scopes, [Scope::Send | Scope::Relay])
+    matches!(scopes, [Scope::Send | Scope::Relay, ..])
 }
 
 #[cfg(test)]
@@ -62,6 +64,7 @@ mod tests {
             ("POST", "/render", "templates"),
             ("DELETE", "/suppressions/{name}", "suppressions"),
             ("PATCH", "/contacts/{email}/topics", "suppressions"),
+            ("POST", "/validate", "send read"),
             ("GET", "/webhooks/{id}", "webhooks"),
             ("GET", "/api-keys", "admin"),
             ("GET", "/audit", "admin"),
@@ -78,7 +81,7 @@ mod tests {
         let is = |method: &str, route| is_administration(&method.parse().expect("a method"), route);
         assert!(is("POST", "/api-keys") && is("DELETE", "/webhooks/{id}") && is("POST", "/suppressions"));
         assert!(is("POST", "/emails/cancel") && !is("POST", "/emails/{id}/cancel"));
-        assert!(!is("POST", "/relay"));
+        assert!(!is("POST", "/relay") && !is("POST", "/validate"));
         assert!(!is("GET", "/api-keys") && !is("POST", "/emails") && !is("POST", "/templates/{name}/render"));
     }
 }

@@ -3,6 +3,7 @@
 mod base;
 mod listeners;
 mod running;
+mod validation;
 mod webhooks;
 
 use std::path::Path;
@@ -84,6 +85,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     PluginCollector::register(&mut registry, plugins.clone());
     let copies = copies(base.copies(observer.as_ref()));
     let suppressions = suppressions(&base, &control_store).await?;
+    let (validation, bounces) = validation::validation(&base, resolve.clone(), suppressions.clone());
     let webhooks = webhooks::webhooks(&base, &control_store, resolve.clone(), &mut registry)?;
     let outside = (resolve, dial, copies);
     let prepared = prepare_delivery(&base, &plugins, &suppressions, outside, &mut registry)?;
@@ -121,6 +123,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         unsubscribe: unsubscribe.clone(),
         statistics,
         webhooks: webhooks.clone(),
+        validation,
         admin,
     });
     let public = (tracking.clone(), unsubscribe, api);
@@ -135,6 +138,8 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let repeats = tracking.clone();
     tasks.spawn("the writer of repeated clicks and opens", async move { repeats.write_repeats().await });
     tasks.spawn("the reader of statistics", reader.run());
+    let bounced = events.clone();
+    tasks.spawn("the reader of bounces", async move { bounces.run(bounced).await });
     tasks.spawn("the removal of old events", prune(events, clock, base.parts.events));
     let reread_directory = Arc::new(Notify::new());
     tasks.spawn("webhooks", async move { webhooks.run().await });

@@ -49,6 +49,8 @@ pub(crate) enum CliCommand {
     ///
     /// A file that exists is never overwritten. Secrets are printed this once.
     Init(InitArgs),
+    /// Say whether mail to addresses would arrive, and why. Nothing is sent.
+    Validate(ValidateArgs),
     /// Send a message by the HTTP API of a relay.
     Send(Box<SendArgs>),
     /// Take a message from a program, as `sendmail` does, and hand it to a submission server.
@@ -109,6 +111,22 @@ pub(crate) enum CliCommand {
         #[command(subcommand)]
         command: DomainCommand,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ValidateArgs {
+    /// Addresses. `-` stands for those of standard input, one a line.
+    #[arg(value_name = "ADDRESS", required = true, allow_hyphen_values = true)]
+    pub(crate) addresses: Vec<String>,
+    /// A JSON object a line instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The configuration of a relay: its name servers are asked. Default: those of the system.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// A tenant of that relay: its list of suppressed addresses counts, too.
+    #[arg(long, value_name = "ID", requires = "config")]
+    pub(crate) tenant: Option<String>,
 }
 
 #[derive(Debug, Args)]

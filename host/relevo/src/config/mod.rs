@@ -32,7 +32,7 @@ use relevo_store::StoreUrl;
 
 use document::{Document, Mistake};
 use schema::File;
-pub(crate) use server::{DnsConfig, EventsConfig, HttpConfig, SmtpConfig};
+pub(crate) use server::{DnsConfig, EventsConfig, HttpConfig, SmtpConfig, ValidationConfig};
 pub(crate) use webhooks::WebhooksConfig;
 
 /// Octets of a configuration: some 10,000 tenants.
@@ -53,6 +53,7 @@ pub(crate) struct RelayConfig {
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) events: EventsConfig,
     pub(crate) webhooks: WebhooksConfig,
+    pub(crate) validation: ValidationConfig,
     pub(crate) settings: Settings,
 }
 
@@ -118,16 +119,17 @@ fn check(d: &mut Document<'_>, file: &File) -> RelayConfig {
         ca_file,
         events: server::events(file),
         webhooks: webhooks::webhooks(d, file),
+        validation: server::validation(file),
     }
 }
 
 impl RelayConfig {
     /// What can be reloaded, and the rest.
     pub(crate) fn split(self) -> (Settings, ServerParts) {
-        let Self { data_dir, queue, store, smtp, http, dns, ca_file, events, webhooks, settings } = self;
+        let Self { data_dir, queue, store, smtp, http, dns, ca_file, events, webhooks, validation, settings } = self;
         let (hostname, ip) = (settings.hostname.clone(), settings.delivery.ip);
         let parts =
-            ServerParts { hostname, data_dir, queue, store, smtp, http, dns, ip, ca_file, events, webhooks };
+            ServerParts { hostname, data_dir, queue, store, smtp, http, dns, ip, ca_file, events, webhooks, validation };
         (settings, parts)
     }
 }
@@ -149,6 +151,7 @@ pub(crate) struct ServerParts {
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) events: EventsConfig,
     pub(crate) webhooks: WebhooksConfig,
+    pub(crate) validation: ValidationConfig,
 }
 
 impl ServerParts {
@@ -173,6 +176,7 @@ impl ServerParts {
             ("`ca_file` of [delivery]", self.ca_file != other.ca_file),
             ("[events]", self.events != other.events),
             ("[webhooks]", self.webhooks != other.webhooks),
+            ("[validation]", self.validation != other.validation),
         ];
         differ.into_iter().filter_map(|(what, differs)| differs.then_some(what)).collect()
     }

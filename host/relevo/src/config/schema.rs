@@ -39,6 +39,7 @@ pub(crate) struct File {
     pub(crate) store: Section<StoreTable>,
     pub(crate) events: Section<EventsTable>,
     pub(crate) webhooks: Section<WebhooksTable>,
+    pub(crate) validation: Section<ValidationTable>,
     pub(crate) plugins: Section<PluginsTable>,
     pub(crate) tenant: Vec<Section<TenantTable>>,
 }
@@ -193,6 +194,12 @@ pub(crate) struct WebhooksTable {
     pub(crate) retry: Option<List<Time>>,
     pub(crate) disable_after: Key<Time>,
     pub(crate) retention: Key<Time>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ValidationTable {
+    pub(crate) addresses_per_minute: Key<u32>,
 }
 
 #[derive(Default, Deserialize)]

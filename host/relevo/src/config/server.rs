@@ -42,6 +42,13 @@ pub(crate) struct EventsConfig {
     pub(crate) audit_retention: Duration,
 }
 
+/// `[validation]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ValidationConfig {
+    /// Addresses that one tenant may ask about.
+    pub(crate) addresses_per_minute: u32,
+}
+
 /// `[http]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HttpConfig {
@@ -229,6 +236,10 @@ pub(crate) fn queue(d: &mut Document<'_>, file: &File) -> StoreConfig {
         spool_memory: s.spool_memory.or(default.spool_memory),
         ..default
     }
+}
+
+pub(crate) fn validation(file: &File) -> ValidationConfig {
+    ValidationConfig { addresses_per_minute: file.validation.addresses_per_minute.or(10_000) }
 }
 
 pub(crate) fn events(file: &File) -> EventsConfig {
