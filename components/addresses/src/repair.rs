@@ -68,7 +68,17 @@ mod tests {
 
     #[test]
     fn nothing_is_made_of_nothing() {
-        for text in ["", "ana", "@example.com", "ana@", "ana@example.com", "ana@@", "a@b@", "\u{202e}@example.com", "a@b.c\r\nx"] {
+        for text in [
+            "",
+            "ana",
+            "@example.com",
+            "ana@",
+            "ana@example.com",
+            "ana@@",
+            "a@b@",
+            "\u{202e}@example.com",
+            "a@b.c\r\nx",
+        ] {
             assert_eq!(repaired(text), None, "{text:?}");
         }
     }

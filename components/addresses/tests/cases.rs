@@ -31,10 +31,9 @@ fn history(case: &Value) -> History {
                 reason: text(&entry["reason"]),
             })
             .collect(),
-        bounced: case["bounced"].as_object().map(|bounce| BouncedBefore {
-            day: text(&bounce["day"]),
-            reply: text(&bounce["reply"]),
-        }),
+        bounced: case["bounced"]
+            .as_object()
+            .map(|bounce| BouncedBefore { day: text(&bounce["day"]), reply: text(&bounce["reply"]) }),
     }
 }
 

@@ -17,7 +17,8 @@ use support::{ACME, Answer, World};
 
 async fn post(world: &World, path: &str, content_type: &str, body: String) -> Answer {
     let request = Request::builder().method("POST").uri(path).header("host", "api.test");
-    let request = request.header("authorization", format!("Bearer {ACME}")).header("content-type", content_type);
+    let request =
+        request.header("authorization", format!("Bearer {ACME}")).header("content-type", content_type);
     world.send(Listener::Api, request.body(Body::from(body)).unwrap()).await
 }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-pub use relevo_addresses::{Candidate, Deliverability, DomainFinding, History, Judgement, Reason};
 use relevo_addresses::{BouncedBefore, SuppressedBefore};
+pub use relevo_addresses::{Candidate, Deliverability, DomainFinding, History, Judgement, Reason};
 use relevo_mailkit::address::Address;
 use relevo_resolve::{MailRoute, Resolve, ResolveError};
 use relevo_store::{ALL_STREAMS, SuppressionRecord};

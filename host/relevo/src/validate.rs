@@ -10,9 +10,7 @@ use relevo_http::ValidationView;
 use relevo_mailkit::address::Address;
 use relevo_relay::clock::SystemClock;
 use relevo_relay::suppressions::{SuppressionError, canonical};
-use relevo_relay::validation::{
-    AddressHistory, AddressValidation, History, Validation, suppressed_before,
-};
+use relevo_relay::validation::{AddressHistory, AddressValidation, History, Validation, suppressed_before};
 use relevo_resolve::{HickoryResolver, Resolve, ResolverConfig};
 use relevo_store::{ControlStore, SuppressionStore as _};
 

@@ -39,15 +39,30 @@ fn relay_and_command_line_agree_about_addresses() {
     let by_relay = answered["data"].as_array().unwrap();
 
     let config = relay.config();
-    let options = ["validate", "--json", "--config", config.to_str().unwrap(), "--tenant", "acme", "ana@good.test", "-"];
+    let options = [
+        "validate",
+        "--json",
+        "--config",
+        config.to_str().unwrap(),
+        "--tenant",
+        "acme",
+        "ana@good.test",
+        "-",
+    ];
     let (done, said) = relevo(&options, &(emails[1..].join("\r\n") + "\n\n"));
     assert!(done, "{said}");
     let by_command: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(by_relay, &by_command);
     for ((email, result, reasons), found) in expected.iter().zip(by_relay) {
-        assert_eq!((&found["email"], &found["result"], &found["reasons"]), (&json!(email), &json!(result), reasons));
+        assert_eq!(
+            (&found["email"], &found["result"], &found["reasons"]),
+            (&json!(email), &json!(result), reasons)
+        );
     }
 
     let (done, said) = relevo(&["validate", "--config", config.to_str().unwrap(), "info@good.test"], "");
-    assert!(done && said.starts_with("info@good.test  risky  role\n    The address is that of a role"), "{said}");
+    assert!(
+        done && said.starts_with("info@good.test  risky  role\n    The address is that of a role"),
+        "{said}"
+    );
 }

@@ -50,10 +50,10 @@ use relevo_webhooks::Webhooks;
 use crate::error::{self, RequestError};
 use crate::reference::errors::doc_url;
 pub use domains::DomainView;
-pub use validate::ValidationView;
 use follow::LongPolls;
 pub use limits::ApiLimits;
 use limits::Limiter;
+pub use validate::ValidationView;
 use webhooks::deliveries;
 
 /// What the API serves. Cheap to clone: each request clones it, once for each layer of the

@@ -168,7 +168,8 @@ pub(super) async fn validate_bulk(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, RequestError> {
-    let most = MAX_UPLOADED.min(usize::try_from(services.validation.addresses_per_minute()).unwrap_or(MAX_UPLOADED));
+    let most =
+        MAX_UPLOADED.min(usize::try_from(services.validation.addresses_per_minute()).unwrap_or(MAX_UPLOADED));
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let emails = upload::emails(content_type.unwrap_or_default(), &body, most)?;
     admit(&services, &caller, emails.len())?;

@@ -35,8 +35,8 @@ use relevo_relay::templates::Templates;
 use relevo_relay::topics::Topics;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
 use relevo_relay::unsubscribe::UnsubscribeEndpoint;
-use relevo_resolve::IpFamily;
 use relevo_relay::validation::{AddressValidation, RelayHistory};
+use relevo_resolve::IpFamily;
 use relevo_resolve::testing::NoNames;
 use relevo_statistics::Statistics;
 use relevo_store::{ControlStore, StoreUrl};
@@ -258,8 +258,7 @@ impl World {
             control(directory.path(), &events, &settings).await;
         let clock = Arc::new(SetClock(AtomicI64::new(1_795_325_621_500)));
         let sending = sending(&store, &clock, &templates, &suppressions);
-        let history =
-            Arc::new(RelayHistory { suppressions: suppressions.clone(), bounces: Arc::default() });
+        let history = Arc::new(RelayHistory { suppressions: suppressions.clone(), bounces: Arc::default() });
         let validation = AddressValidation::new(Arc::new(NoNames), history, clock.clone(), 1_500);
         let tracking = Arc::new(tracking);
         let unsubscribe = Arc::new(UnsubscribeEndpoint::new(tracking.clone(), suppressions.clone()));

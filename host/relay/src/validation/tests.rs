@@ -17,7 +17,8 @@ impl AddressHistory for NoHistory {
 
 fn validation(dns: &TestDns) -> AddressValidation {
     let config = ResolverConfig { nameservers: vec![dns.addr()], ..ResolverConfig::default() };
-    let tuning = Tuning { timeout: Duration::from_millis(200), retries: 0, remember: false, ..Tuning::default() };
+    let tuning =
+        Tuning { timeout: Duration::from_millis(200), retries: 0, remember: false, ..Tuning::default() };
     let resolver = HickoryResolver::tuned(config, tuning).expect("a resolver");
     AddressValidation::new(Arc::new(resolver), Arc::new(NoHistory), Arc::new(SystemClock::new()), 10)
 }
@@ -38,8 +39,15 @@ async fn dns_decides_about_domains_and_its_failures_do_not() {
     dns.mx("servfail.test", &[(1, "a.good.test")]).trouble("servfail.test", None, Trouble::ServFail);
     dns.trouble("silent.test", None, Trouble::Silence);
     let emails = [
-        "ana@good.test", "ana@implicit.test", "ana@null.test", "ana@bare.test", "ana@missing.test",
-        "ana@servfail.test", "ana@silent.test", "ana", "ana@[192.0.2.1]",
+        "ana@good.test",
+        "ana@implicit.test",
+        "ana@null.test",
+        "ana@bare.test",
+        "ana@missing.test",
+        "ana@servfail.test",
+        "ana@silent.test",
+        "ana",
+        "ana@[192.0.2.1]",
     ];
     let found = results(&validation(&dns), &emails).await;
     let expected = [

@@ -126,10 +126,23 @@ fn check(d: &mut Document<'_>, file: &File) -> RelayConfig {
 impl RelayConfig {
     /// What can be reloaded, and the rest.
     pub(crate) fn split(self) -> (Settings, ServerParts) {
-        let Self { data_dir, queue, store, smtp, http, dns, ca_file, events, webhooks, validation, settings } = self;
+        let Self { data_dir, queue, store, smtp, http, dns, ca_file, events, webhooks, validation, settings } =
+            self;
         let (hostname, ip) = (settings.hostname.clone(), settings.delivery.ip);
-        let parts =
-            ServerParts { hostname, data_dir, queue, store, smtp, http, dns, ip, ca_file, events, webhooks, validation };
+        let parts = ServerParts {
+            hostname,
+            data_dir,
+            queue,
+            store,
+            smtp,
+            http,
+            dns,
+            ip,
+            ca_file,
+            events,
+            webhooks,
+            validation,
+        };
         (settings, parts)
     }
 }

@@ -10,7 +10,9 @@ pub(super) fn emails(content_type: &str, body: &[u8], most: usize) -> Result<Vec
     let is_csv = content_type.to_ascii_lowercase().contains("csv");
     let found = if is_csv { of_csv(body, most)? } else { of_lines(body, most)? };
     if found.len() > most {
-        return Err(RequestError::TooLarge(format!("more than {most} addresses: send them in several requests")));
+        return Err(RequestError::TooLarge(format!(
+            "more than {most} addresses: send them in several requests"
+        )));
     }
     Ok(found)
 }
@@ -34,7 +36,8 @@ fn of_lines(body: &[u8], most: usize) -> Result<Vec<String>, RequestError> {
     let mut found = Vec::new();
     let lines = (1_u64..).zip(body.split(|octet| *octet == b'\n'));
     for (number, line) in lines.filter(|(_, line)| !line.trim_ascii().is_empty()).take(most + 1) {
-        let value: Value = serde_json::from_slice(line).map_err(|error| at_line(number, error.to_string()))?;
+        let value: Value =
+            serde_json::from_slice(line).map_err(|error| at_line(number, error.to_string()))?;
         let email = match &value {
             Value::String(email) => Some(email),
             Value::Object(fields) => match fields.get("email") {
@@ -76,7 +79,10 @@ mod tests {
     #[test]
     fn both_forms_are_read() {
         let csv = "name,Email\r\nAna,ana@example.com\r\nBen, ben@example.com \r\n";
-        assert_eq!(read("text/csv; charset=utf-8", csv), Ok(vec!["ana@example.com".into(), "ben@example.com".into()]));
+        assert_eq!(
+            read("text/csv; charset=utf-8", csv),
+            Ok(vec!["ana@example.com".into(), "ben@example.com".into()])
+        );
         let lines = "\"ana@example.com\"\n\n{\"email\":\"ben@example.com\",\"id\":7}\r\n";
         assert_eq!(
             read("application/x-ndjson", lines),
