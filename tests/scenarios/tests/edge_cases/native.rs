@@ -39,6 +39,7 @@ use relevo_relay::templates::Templates;
 use relevo_relay::topics::Topics;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
 use relevo_relay::unsubscribe::UnsubscribeEndpoint;
+use relevo_relay::validation::{AddressValidation, RelayHistory};
 use relevo_resolve::IpFamily;
 use relevo_resolve::testing::NoNames;
 use relevo_runtime::{Runtime, RuntimeConfig};
@@ -182,6 +183,8 @@ async fn api(
         TrackingEndpoint::new(settings.clone(), queue.clone(), events.clone(), time.clone(), metrics);
     let tracking = Arc::new(endpoint);
     let unsubscribe = Arc::new(UnsubscribeEndpoint::new(tracking.clone(), suppressions.clone()));
+    let history = RelayHistory { suppressions: suppressions.clone(), bounces: Arc::default() };
+    let validation = AddressValidation::new(Arc::new(NoNames), Arc::new(history), time.clone(), 1_000);
     let parts = ApiParts {
         tracking: tracking.clone(),
         unsubscribe: unsubscribe.clone(),
@@ -192,6 +195,7 @@ async fn api(
         sending,
         statistics: Statistics::new(store.clone(), "statistics"),
         webhooks: webhooks(&store, events),
+        validation: Arc::new(validation),
         admin: administration(folder, &store, settings, &time, &ids),
     };
     (ApiServices::new(parts), tracking, unsubscribe)
