@@ -72,7 +72,8 @@ pub(crate) struct AttemptReport {
 /// An attempt under way.
 pub(crate) struct Attempt<'a> {
     tools: &'a Tools<'a>,
-    settings: &'a DeliverySettings,
+    /// Recipients in one transaction.
+    per_transaction: usize,
     lease: &'a Lease,
     next_hop: &'a NextHop,
     source: &'a Egress,
@@ -119,13 +120,14 @@ enum Ended {
 }
 
 impl<'a> Attempt<'a> {
-    /// For the pending recipients of `lease`.
+    /// For the pending recipients of `lease`, `most` of them.
     pub(crate) fn new(
         tools: &'a Tools<'a>,
         settings: &'a DeliverySettings,
         lease: &'a Lease,
         path: &'a NextHopPath,
         source: &'a Egress,
+        most: usize,
     ) -> Self {
         let next_hop = &path.next_hop;
         let wanted = requirement(next_hop, &lease.meta);
@@ -133,7 +135,10 @@ impl<'a> Attempt<'a> {
         let Candidates { targets, refused } = next_hop.candidates(&wanted, settings, source, network);
         Self {
             tools,
-            settings,
+            per_transaction: bounded(
+                settings.recipients_per_transaction,
+                path.limits().recipients_per_transaction,
+            ),
             lease,
             next_hop,
             source,
@@ -145,6 +150,7 @@ impl<'a> Attempt<'a> {
             copy: None,
             results: Vec::new(),
             left: pending(lease)
+                .take(most)
                 .map(|r| Todo { index: r.index, address: r.address.clone(), failure: None })
                 .collect(),
             connected: false,
@@ -265,9 +271,8 @@ impl<'a> Attempt<'a> {
                 None => rest.push(todo),
             }
         }
-        let per_transaction = self.settings.recipients_per_transaction.max(1);
         while !rest.is_empty() {
-            let tail = rest.split_off(rest.len().min(per_transaction));
+            let tail = rest.split_off(rest.len().min(self.per_transaction));
             let group = std::mem::replace(&mut rest, tail);
             let envelope = message.envelope(group.iter().map(|t| t.address.as_str()));
             let result = live.hop.transact(&envelope, source.clone()).await;
@@ -347,6 +352,12 @@ impl<'a> Attempt<'a> {
         let ended = if result.reusable && !elsewhere { Ended::Open } else { Ended::Gone };
         (again, ended)
     }
+}
+
+/// What is configured, or what the provider allows if that is less; one at least.
+pub(crate) fn bounded(configured: usize, allowed: Option<u32>) -> usize {
+    let allowed = allowed.and_then(|allowed| usize::try_from(allowed).ok()).unwrap_or(usize::MAX);
+    configured.min(allowed).max(1)
 }
 
 /// Says goodbye, which changes nothing any more.

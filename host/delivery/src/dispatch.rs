@@ -19,7 +19,7 @@ use super::schedule::millis;
 use super::shared::{DeliveryContext, LEASE};
 use super::site::WorkerId;
 use super::site_id::SiteId;
-use super::table::{Plan, Start};
+use super::table::{Plan, PutOff, Start};
 use super::task::{End, contained};
 use super::worker::Worker;
 use crate::settings::DeliveryConfig;
@@ -53,6 +53,7 @@ pub(crate) async fn run(shared: Arc<DeliveryContext>) {
         }
         loop {
             start(&shared);
+            let wake = next_wake(&shared);
             tokio::select! {
                 () = shared.stop.cancelled() => return,
                 // Only workers are to be started: the queue has nothing new.
@@ -64,6 +65,7 @@ pub(crate) async fn run(shared: Arc<DeliveryContext>) {
                     break;
                 }
                 () = sleep_until(looked + next) => break,
+                () = sleep(wake) => shared.with_table(|t| t.wake(shared.steady(), shared.now())),
             }
         }
         if looked.elapsed() < GAP {
@@ -72,10 +74,18 @@ pub(crate) async fn run(shared: Arc<DeliveryContext>) {
     }
 }
 
+/// The time until something that waits by shaping goes on.
+fn next_wake(shared: &DeliveryContext) -> Duration {
+    let next = shared.table().next_wake();
+    let left = next.map(|at| u64::try_from(at.saturating_sub(shared.steady())).unwrap_or(0));
+    left.map_or(LOOK, |left| Duration::from_millis(left).clamp(GAP, LOOK))
+}
+
 /// Takes in what has become due. Returns when to look again at the latest.
 async fn look(shared: &Arc<DeliveryContext>, lookups: &Arc<Semaphore>) -> Duration {
     let (generation, _) = shared.settings();
     let now = shared.now();
+    shared.with_table(|t| t.wake(shared.steady(), now));
     let mut seen = HashSet::new();
     for _ in 0..PAGES {
         let known = |key: &QueueKey| seen.contains(key) || shared.table().is_attended(key);
@@ -228,15 +238,16 @@ fn give_up(shared: &Arc<DeliveryContext>, domain: QueueKey, failure: Arc<Failure
         let (inner, name) = (shared.clone(), domain.clone());
         let not_before = shared.table().broken(&domain).map_or(0, |(_, until)| shared.time_of_day(until));
         let task = async move {
-            bulk(&inner, std::slice::from_ref(&name), &failure, not_before).await;
+            let put_off = BulkEnd::Fail(failure, not_before);
+            bulk(&inner, std::slice::from_ref(&name), &put_off).await;
         };
         contained(&shared, "give up", task).await;
         shared.table().concluded(&domain);
     });
 }
 
-/// Puts off what is due for a site that is down, without trying it: the next attempt is by the
-/// schedule, and not before the site's next probe. Expiry is looked at here as everywhere.
+/// Puts off what is due for a site that is down or held, without trying it: the next attempt is by
+/// the schedule and not before the site's next probe, or when the hold ends. Expiry is looked at here as everywhere.
 fn put_off(shared: &Arc<DeliveryContext>, site: SiteId) {
     let shared = shared.clone();
     let tasks = shared.tasks.clone();
@@ -245,8 +256,12 @@ fn put_off(shared: &Arc<DeliveryContext>, site: SiteId) {
         let task = async move {
             while !inner.stop.is_cancelled() {
                 let next = inner.with_table(|t| t.deferral(&name, inner.steady()));
-                let Some((keys, failure, until)) = next else { return };
-                bulk(&inner, &keys, &failure, inner.time_of_day(until)).await;
+                let Some((keys, put_off)) = next else { return };
+                let end = match put_off {
+                    PutOff::Down(failure, until) => BulkEnd::Fail(failure, inner.time_of_day(until)),
+                    PutOff::Held(until) => BulkEnd::HandBack(until),
+                };
+                bulk(&inner, &keys, &end).await;
                 inner.exhausted(&name, &keys);
             }
         };
@@ -256,9 +271,17 @@ fn put_off(shared: &Arc<DeliveryContext>, site: SiteId) {
     });
 }
 
+/// What becomes of everything that is due of some keys.
+enum BulkEnd {
+    /// An attempt failed; there is no next one before this time.
+    Fail(Arc<Failure>, Millis),
+    /// There was no attempt; the next one is at this time.
+    HandBack(Millis),
+}
+
 /// Leases everything due of these keys, in portions, and concludes it. What is leased when the task
 /// dies is due again after the term of its lease.
-async fn bulk(shared: &DeliveryContext, keys: &[QueueKey], failure: &Failure, not_before: Millis) {
+async fn bulk(shared: &DeliveryContext, keys: &[QueueKey], end: &BulkEnd) {
     while !shared.stop.is_cancelled() {
         let now = shared.now();
         let leases = match shared.queue.lease(keys, now, now.saturating_add(millis(LEASE)), BULK).await {
@@ -273,7 +296,19 @@ async fn bulk(shared: &DeliveryContext, keys: &[QueueKey], failure: &Failure, no
         let (_, settings) = shared.settings();
         let count = leases.len();
         for lease in leases {
-            fail(shared, Arc::new(lease), failure, not_before, &*settings).await;
+            let lease = Arc::new(lease);
+            match end {
+                BulkEnd::Fail(failure, not_before) => {
+                    fail(shared, lease, failure, *not_before, &*settings).await;
+                }
+                BulkEnd::HandBack(_) if is_expired(&lease, now) => {
+                    shared.conclude(expire(lease, None, &*shared.classify, now)).await;
+                }
+                BulkEnd::HandBack(until) => {
+                    let next = (*until).min(lease.meta.expires_at);
+                    shared.hand_back(lease, Some(next)).await;
+                }
+            }
         }
         if count < BULK {
             return;

@@ -81,6 +81,7 @@ mod tests {
                 source_ipv6: vec![],
                 ehlo: None,
                 connections_per_site: None,
+                warmup: false,
             };
             settings.delivery.pools.insert(name.into(), Arc::new(pool));
         }

@@ -11,6 +11,7 @@ use super::failure;
 use super::schedule::spread;
 use super::site_id::SiteId;
 use crate::settings::{DeliverySettings, EgressPool, SmarthostSettings, any_contains};
+use crate::shaping::{ChosenSources, Limits, PathKey, Provider, ShapingRules, Sources};
 
 /// The most addresses that one attempt tries.
 const MAX_ADDRESSES: usize = 10;
@@ -31,6 +32,34 @@ pub(crate) struct NextHopPath {
     pub(crate) next_hop: NextHop,
     /// Where from; none: as `[delivery]` says.
     pub(crate) pool: Option<Arc<EgressPool>>,
+    /// What it is shaped by.
+    pub(crate) shaping: Arc<PathShaping>,
+}
+
+/// What mail over a path is shaped by.
+#[derive(Debug)]
+pub(crate) struct PathShaping {
+    /// The pool and the provider.
+    pub(crate) key: Arc<PathKey>,
+    /// The provider with its rules.
+    pub(crate) provider: Arc<Provider>,
+    /// Whether the hosts have addresses for IPv4 and IPv6.
+    families: (bool, bool),
+    /// Says from which address the first connection of the site leaves.
+    first: u64,
+}
+
+/// The source addresses of `[delivery]`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct UsualSources {
+    ipv4: Option<IpAddr>,
+    ipv6: Option<IpAddr>,
+}
+
+impl From<&DeliverySettings> for UsualSources {
+    fn from(settings: &DeliverySettings) -> Self {
+        Self { ipv4: settings.source_ipv4, ipv6: settings.source_ipv6 }
+    }
 }
 
 /// Where a connection leaves from, and by which name it greets.
@@ -46,25 +75,67 @@ pub(crate) struct Egress {
 }
 
 impl NextHopPath {
-    /// For the connection with the number `slot` to `site`. The same site and slot leave from the
-    /// same address for as long as the pool has the same addresses, and they can be sent from: a
-    /// site that needs one connection always sees one address, further connections take the next
-    /// ones in turn, and sites begin at different places.
-    pub(crate) fn source(&self, settings: &DeliverySettings, site: &SiteId, slot: usize) -> Egress {
-        let Some(pool) = &self.pool else {
-            let (ipv4, ipv6) = (settings.source_ipv4, settings.source_ipv6);
-            return Egress { ipv4, ipv6, pool: None, ehlo: settings.ehlo.clone() };
+    /// Of a site.
+    pub(crate) fn new(
+        next_hop: NextHop,
+        pool: Option<Arc<EgressPool>>,
+        site: &SiteId,
+        rules: &ShapingRules,
+    ) -> Self {
+        let provider = rules.provider(next_hop.names());
+        let key = PathKey {
+            provider: provider.name.clone(),
+            pool: pool.as_ref().map(|pool| pool.name.clone()).unwrap_or_default(),
         };
         let first = site.to_string().bytes().fold(0, |hash, octet| spread(hash ^ u64::from(octet)));
-        let of = |addresses: &[IpAddr]| {
-            let turn = first.wrapping_add(slot as u64).checked_rem(addresses.len() as u64)?;
-            addresses.get(usize::try_from(turn).ok()?).copied()
-        };
+        let families = next_hop.families();
+        let shaping = PathShaping { key: Arc::new(key), provider, families, first };
+        Self { next_hop, pool, shaping: Arc::new(shaping) }
+    }
+
+    /// The addresses that mail may leave from. Connections are numbered, and `moved_on` is by how
+    /// many numbers they are past addresses that cannot be used.
+    ///
+    /// The same site and number leave from the same address for as long as the pool has the same
+    /// addresses, and they can be sent from: a site that needs one connection always sees one
+    /// address, further connections take the next ones in turn, and sites begin at different
+    /// places.
+    pub(crate) fn sources<'a>(&'a self, usual: &'a UsualSources, moved_on: usize) -> Sources<'a> {
+        let first = self.shaping.first.wrapping_add(moved_on as u64);
+        let families = self.shaping.families;
+        match &self.pool {
+            Some(pool) => Sources {
+                pool: &pool.name,
+                ipv4: &pool.source_ipv4,
+                ipv6: &pool.source_ipv6,
+                families,
+                first,
+                warmup: pool.warmup,
+            },
+            None => Sources {
+                pool: "",
+                ipv4: usual.ipv4.as_slice(),
+                ipv6: usual.ipv6.as_slice(),
+                families,
+                first,
+                warmup: false,
+            },
+        }
+    }
+
+    /// What the provider allows.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.shaping.provider.limits
+    }
+
+    /// For a connection from these addresses.
+    pub(crate) fn egress(&self, settings: &DeliverySettings, chosen: ChosenSources) -> Egress {
+        let ehlo = self.pool.as_ref().and_then(|pool| pool.ehlo.clone());
         Egress {
-            ipv4: of(&pool.source_ipv4),
-            ipv6: of(&pool.source_ipv6),
-            pool: Some(pool.name.clone()),
-            ehlo: pool.ehlo.clone().unwrap_or_else(|| settings.ehlo.clone()),
+            ipv4: chosen.ipv4,
+            ipv6: chosen.ipv6,
+            pool: self.pool.as_ref().map(|pool| pool.name.clone()),
+            ehlo: ehlo.unwrap_or_else(|| settings.ehlo.clone()),
         }
     }
 }
@@ -74,6 +145,11 @@ impl Egress {
     pub(crate) fn own_names(&self) -> Vec<String> {
         let addresses = [self.ipv4, self.ipv6].into_iter().flatten().map(|ip| ip.to_string());
         std::iter::once(self.ehlo.clone()).chain(addresses).collect()
+    }
+
+    /// The address that a connection to `ip` leaves from, where one was chosen.
+    pub(crate) fn source_for(&self, ip: IpAddr) -> Option<IpAddr> {
+        if ip.to_canonical().is_ipv4() { self.ipv4 } else { self.ipv6 }
     }
 
     /// The address for a target; an error when there is none in its family and must be.
@@ -102,6 +178,24 @@ pub(crate) struct Candidates {
 }
 
 impl NextHop {
+    /// The names of its hosts, in their order.
+    fn names(&self) -> Vec<&str> {
+        match self {
+            Self::Mx(route) => route.hosts.iter().map(|host| host.name.as_str()).collect(),
+            Self::Smarthost(smarthost, _) => vec![smarthost.host.as_str()],
+        }
+    }
+
+    /// Whether there are addresses for IPv4 and for IPv6; both, if there is none yet.
+    fn families(&self) -> (bool, bool) {
+        let addresses: Vec<IpAddr> = match self {
+            Self::Mx(route) => route.hosts.iter().flat_map(|host| host.addresses.iter().copied()).collect(),
+            Self::Smarthost(_, addresses) => addresses.to_vec(),
+        };
+        let (ipv4, ipv6) = (addresses.iter().any(IpAddr::is_ipv4), addresses.iter().any(IpAddr::is_ipv6));
+        if ipv4 || ipv6 { (ipv4, ipv6) } else { (true, true) }
+    }
+
     /// Credentials for it.
     pub(crate) fn auth(&self) -> Option<&Auth> {
         match self {
@@ -256,7 +350,18 @@ mod tests {
 
     fn path(pool: Option<EgressPool>) -> NextHopPath {
         let route = MailRoute { hosts: vec![], site: "s".into(), ttl: Default::default(), implicit: false };
-        NextHopPath { next_hop: NextHop::Mx(Arc::new(route)), pool: pool.map(Arc::new) }
+        let rules = ShapingRules::default();
+        NextHopPath::new(NextHop::Mx(Arc::new(route)), pool.map(Arc::new), &"s".into(), &rules)
+    }
+
+    /// The addresses of connection `slot` to `site`.
+    fn egress(path: &NextHopPath, settings: &DeliverySettings, site: &str, slot: u64) -> Egress {
+        let rules = ShapingRules::default();
+        let path = NextHopPath::new(path.next_hop.clone(), path.pool.clone(), &site.into(), &rules);
+        let (usual, shaping) = (settings.into(), crate::shaping::Shaping::default());
+        let sources = path.sources(&usual, 0);
+        let chosen = shaping.admit(&path.shaping.key, &path.shaping.provider, &sources, slot, 0);
+        path.egress(settings, chosen.expect("nothing is held"))
     }
 
     fn pool() -> EgressPool {
@@ -266,6 +371,7 @@ mod tests {
             source_ipv6: vec![],
             ehlo: None,
             connections_per_site: None,
+            warmup: false,
         }
     }
 
@@ -273,7 +379,7 @@ mod tests {
     fn a_slot_keeps_its_address_and_slots_take_turns() {
         let settings = crate::testing::settings();
         let path = path(Some(pool()));
-        let slot = |site: &str, n| path.source(&settings, &site.into(), n).ipv4.expect("one");
+        let slot = |site: &str, n| egress(&path, &settings, site, n).ipv4.expect("one");
         let all: std::collections::BTreeSet<_> = (0..3).map(|n| slot("mx.test", n)).collect();
         assert_eq!(all.len(), 3);
         assert_eq!(slot("mx.test", 0), slot("mx.test", 3));
@@ -284,7 +390,7 @@ mod tests {
     #[test]
     fn a_missing_family_is_named_only_when_nothing_else_is_left() {
         let settings = crate::testing::settings();
-        let source = path(Some(pool())).source(&settings, &"s".into(), 0);
+        let source = egress(&path(Some(pool())), &settings, "s", 0);
         let smarthost = SmarthostSettings { host: "h".into(), port: 25, tls: TlsPolicy::None, auth: None };
         let tls = TlsRequirement::new(TlsPolicy::Opportunistic, TlsReason::ByMx);
         let of = |addresses: &[&str]| {
@@ -314,10 +420,10 @@ mod tests {
     fn a_pool_without_a_family_reaches_nothing_of_it() {
         let mut settings = crate::testing::settings();
         settings.source_ipv6 = Some(ip("2001:db8::1"));
-        let source = path(Some(pool())).source(&settings, &"s".into(), 0);
+        let source = egress(&path(Some(pool())), &settings, "s", 0);
         let failure = source.address("mx", ip("2001:db8::7")).expect_err("no address");
         assert_eq!((failure.permanent, failure.status), (false, failure::MISCONFIGURED));
-        let plain = path(None).source(&settings, &"s".into(), 0);
+        let plain = egress(&path(None), &settings, "s", 0);
         assert_eq!(plain.address("mx", ip("2001:db8::7")).expect("as configured"), settings.source_ipv6);
         assert_eq!(plain.address("mx", ip("192.0.2.9")).expect("the system's choice"), None);
     }

@@ -20,6 +20,7 @@ mod hosts;
 mod listener;
 mod metrics;
 mod network;
+mod operate;
 mod outcome;
 mod round_robin;
 mod route;
@@ -27,6 +28,7 @@ mod schedule;
 pub mod settings;
 mod settle;
 mod shaper;
+pub mod shaping;
 mod shared;
 mod site;
 mod site_id;
@@ -60,6 +62,7 @@ pub use guard::{RecipientGuard, Unguarded};
 pub use listener::{OutcomeEvent, OutcomeListener};
 pub use metrics::{DeliveryCounters, DeliveryGauges};
 pub use network::NetworkDial;
+pub use operate::DomainShaping;
 pub use outcome::Disposition;
 pub use relevo_submission::{Links, Recipe, RecipeError, Signing};
 pub use text::remote_text;
@@ -67,6 +70,7 @@ pub use why::{Last, RecipientWait};
 
 use clock::{Clock, IdSource};
 use settings::ConfigSource;
+use shaping::Shaping;
 use shared::DeliveryContext;
 
 /// How long writing outcomes may take at the end of a stop.
@@ -113,6 +117,8 @@ pub struct DeliveryParts {
     pub ids: Arc<dyn IdSource>,
     /// For jitter; any number that differs between hosts.
     pub seed: u64,
+    /// Suspensions and counts of warm-up of an earlier run.
+    pub shaping: Shaping,
 }
 
 impl DeliveryParts {

@@ -19,12 +19,17 @@ use relevo_mailkit::classification::Classification;
 use relevo_mailkit::event::{self, Attempt, Blame, Event};
 use relevo_mailkit::reply::EnhancedCode;
 use relevo_queue::{LastAttempt, Lease, Millis, NewEvent, Recipient, RecipientState, Settlement};
-use relevo_smtp::client::{Failure, RemoteReply, TlsState};
+use relevo_smtp::client::{DialogueStep, Failure, RemoteReply, TlsState};
 
 use super::classify::{Classify, of_last};
 use super::failure::{EXPIRED, NO_COPY, SUPPRESSED, with_class};
 use super::schedule;
 use super::text::remote_text;
+
+/// Attempts after which a receiver says when to come back.
+const ANNOUNCED_ATTEMPTS: u32 = 5;
+/// A receiver's clock is not ours.
+const AFTER_ANNOUNCED: Duration = Duration::from_secs(1);
 
 /// The host that was spoken to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +59,17 @@ impl RecipientResult {
     /// Of the recipient at `index`; not yet classified.
     pub(crate) fn new(index: u32, result: Result<RemoteReply, Failure>, via: Option<Arc<Via>>) -> Self {
         Self { index, result, via, classification: None }
+    }
+}
+
+impl RecipientResult {
+    /// Whether the receiver took the message, or may have: the final dot was sent without an
+    /// answer.
+    pub(crate) fn may_be_there(&self) -> bool {
+        match &self.result {
+            Ok(_) => true,
+            Err(failure) => failure.command == DialogueStep::EndOfData && failure.reply.is_none(),
+        }
     }
 }
 
@@ -136,6 +152,10 @@ pub(crate) struct Rules {
     pub(crate) seed: u64,
     /// The site is down until then: no next attempt before.
     pub(crate) not_before: Millis,
+    /// The receiver said when to come back, or a rule does.
+    pub(crate) come_back: Option<Duration>,
+    /// Not all recipients had their turn: the other ones are due at once.
+    pub(crate) is_partial: bool,
     /// A stage broke: whose fault it was, for the events.
     pub(crate) blame: Option<Blame>,
 }
@@ -224,7 +244,7 @@ pub(crate) fn conclude(
     now: Millis,
 ) -> AttemptResult {
     let attempt = lease.delivery.attempts.saturating_add(1);
-    let delay = schedule::delay(&rules.retry, attempt, lease.delivery.id, rules.seed);
+    let delay = delay(&lease, attempt, rules, &results);
     let next = now.saturating_add(schedule::millis(delay)).max(rules.not_before).min(lease.meta.expires_at);
     let mut reports = Vec::with_capacity(results.len());
     for RecipientResult { index, result, via, classification } in results {
@@ -239,6 +259,20 @@ pub(crate) fn conclude(
         reports.push(RecipientReport { index, address, disposition, facts, tls, classification });
     }
     assemble(lease, reports, now, Some(next), rules.blame.as_ref())
+}
+
+/// The time until the next attempt. What a receiver announced counts for the first attempts,
+/// afterwards the longer one: a receiver that says the same for ever is not asked as often.
+fn delay(lease: &Lease, attempt: u32, rules: &Rules, results: &[RecipientResult]) -> Duration {
+    if rules.is_partial && results.iter().all(|result| result.result.is_ok()) {
+        return Duration::ZERO;
+    }
+    let usual = schedule::delay(&rules.retry, attempt, lease.delivery.id, rules.seed);
+    match rules.come_back {
+        Some(announced) if attempt <= ANNOUNCED_ATTEMPTS => announced.saturating_add(AFTER_ANNOUNCED),
+        Some(announced) => usual.max(announced),
+        None => usual,
+    }
 }
 
 fn disposition_of(

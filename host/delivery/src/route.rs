@@ -37,8 +37,10 @@ pub(crate) async fn find(
         || ResolveError::Temporary { name: key.domain.clone(), detail: "no answer in time".to_owned() };
     let found = timeout(LOOKUP, lookup).await.unwrap_or_else(|_| Err(failure::unresolved(&late())));
     found.map(|(next_hop, ttl)| {
-        let path = NextHopPath { next_hop, pool: egress.pool.cloned() };
-        FoundSite { site: site(&path.next_hop, &egress), path, ttl }
+        let site = site(&next_hop, &egress);
+        let rules = &settings.delivery().shaping;
+        let path = NextHopPath::new(next_hop, egress.pool.cloned(), &site, rules);
+        FoundSite { site, path, ttl }
     })
 }
 

@@ -12,6 +12,7 @@ use relevo_smtp::client::Failure;
 
 use super::outcome::{RecipientResult, in_words};
 use super::schedule;
+use super::shaping::ShapingHold;
 use super::text::remote_text;
 
 /// Connections to a site of which nothing is known yet.
@@ -49,6 +50,8 @@ pub(crate) enum Hold {
     Probe { failure: Arc<Failure> },
     /// As many connections are open as the site may have; ends when one of them is done.
     Connections { limit: usize, open: usize },
+    /// The provider's limits, a suspension or warm-up; each says what ends it.
+    Shaping(ShapingHold),
 }
 
 impl fmt::Display for Hold {
@@ -69,6 +72,7 @@ impl fmt::Display for Hold {
             Self::Connections { limit, open } => {
                 write!(f, "waits for one of {limit} connections ({open} open)")
             }
+            Self::Shaping(hold) => hold.fmt(f),
         }
     }
 }

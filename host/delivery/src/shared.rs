@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::attempt::Tools;
 use super::dial::Dial;
-use super::hosts::Egress;
+use super::hosts::{Egress, NextHopPath};
 use super::outcome::{AttemptResult, RecipientResult, Rules, handed_back, is_expired};
 use super::schedule::millis;
 use super::site_id::SiteId;
@@ -59,6 +59,8 @@ pub(crate) struct DeliveryContext {
     pub(crate) look: Notify,
     /// A recipient failed whose sender is to be told.
     pub(crate) failed: Notify,
+    /// A suspension began or ended: it is to be stored and reported.
+    pub(crate) shaping_changed: Notify,
     table: Mutex<SiteTable>,
     settler: mpsc::Sender<Arc<Settlement>>,
 }
@@ -77,8 +79,10 @@ impl DeliveryContext {
     pub(crate) fn new(parts: DeliveryParts) -> (Arc<Self>, mpsc::Receiver<Arc<Settlement>>) {
         let (settler, conclusions) = mpsc::channel(1024);
         let (generation, settings) = parts.settings.snapshot();
-        let table =
-            SiteTable::new(generation, limits(settings.delivery()), settings.delivery().retry.clone());
+        let delivery = settings.delivery();
+        let table = SiteTable::new(generation, limits(delivery), delivery.retry.clone());
+        let mut table = table.shaped(delivery.shaping.clone(), parts.shaping);
+        table.wake(millis(parts.clock.monotonic()), parts.clock.now());
         let shared = Self {
             started: parts.clock.now(),
             queue: parts.queue,
@@ -101,6 +105,7 @@ impl DeliveryContext {
             work: Notify::new(),
             look: Notify::new(),
             failed: Notify::new(),
+            shaping_changed: Notify::new(),
             table: Mutex::new(table),
             settler,
         };
@@ -138,7 +143,10 @@ impl DeliveryContext {
     pub(crate) fn with_table<R>(&self, call: impl FnOnce(&mut SiteTable) -> R) -> R {
         let mut table = self.table();
         let result = call(&mut table);
-        if table.has_work() || table.is_short() {
+        if table.shaping().has_changes() {
+            self.shaping_changed.notify_one();
+        }
+        if table.take_timer_changed() | table.has_work() | table.is_short() {
             self.work.notify_one();
         }
         result
@@ -154,12 +162,31 @@ impl DeliveryContext {
     /// The settings in force; limits follow them.
     pub(crate) fn settings(&self) -> (u64, Arc<dyn DeliveryConfig>) {
         let (generation, settings) = self.settings.snapshot();
-        self.table().reconfigure(generation, limits(settings.delivery()), &settings.delivery().retry);
+        let delivery = settings.delivery();
+        self.table().reconfigure(generation, limits(delivery), &delivery.retry, &delivery.shaping);
         (generation, settings)
     }
 
     pub(crate) fn rules(&self, settings: &DeliverySettings, not_before: Millis) -> Rules {
-        Rules { retry: settings.retry.clone(), seed: self.seed, not_before, blame: None }
+        Rules {
+            retry: settings.retry.clone(),
+            seed: self.seed,
+            not_before,
+            come_back: None,
+            is_partial: false,
+            blame: None,
+        }
+    }
+
+    /// The same for mail over a path, whose provider may have a schedule of its own.
+    pub(crate) fn rules_of(
+        &self,
+        path: &NextHopPath,
+        settings: &DeliverySettings,
+        not_before: Millis,
+    ) -> Rules {
+        let retry = path.shaping.provider.limits.retry.as_ref().unwrap_or(&settings.retry).clone();
+        Rules { retry, ..self.rules(settings, not_before) }
     }
 
     pub(crate) fn tools<'a>(&'a self, now: &'a (dyn Fn() -> Millis + Send + Sync)) -> Tools<'a> {
@@ -214,5 +241,9 @@ fn outcomes(meta: &ItemMeta, events: &[NewEvent]) -> Vec<OutcomeEvent> {
 }
 
 fn limits(settings: &DeliverySettings) -> SiteLimits {
-    SiteLimits { per_site: settings.connections_per_site.max(1), total: settings.max_connections.max(1) }
+    SiteLimits {
+        per_site: settings.connections_per_site.max(1),
+        total: settings.max_connections.max(1),
+        usual: settings.into(),
+    }
 }

@@ -9,10 +9,11 @@ use relevo_smtp::client::Failure;
 use tokio::sync::Notify;
 
 use super::failure;
-use super::hosts::NextHopPath;
+use super::hosts::{NextHopPath, UsualSources};
 use super::round_robin::RoundRobin;
 use super::schedule;
 use super::shaper::{Admission, Health, MAX_BACKOFF, Shaper, SiteShaper, TransactionSummary};
+use super::shaping::Sources;
 
 /// Queue keys that one lease may be chosen from.
 const KEYS_PER_LEASE: usize = 256;
@@ -107,13 +108,8 @@ impl Site {
             }
     }
 
-    /// The slot of a worker, which it keeps until it leaves; moved on as long as sources have
-    /// failed us.
-    pub(crate) fn source_slot(&mut self, worker: WorkerId) -> SourceSlot {
-        self.place(worker).wrapping_add(self.source_offset)
-    }
-
-    fn place(&mut self, worker: WorkerId) -> usize {
+    /// The number of a worker, which it keeps until it leaves.
+    pub(crate) fn place(&mut self, worker: WorkerId) -> usize {
         let taken = self.slots.iter().position(|of| *of == Some(worker));
         let slot = taken.or_else(|| self.slots.iter().position(Option::is_none)).unwrap_or_else(|| {
             self.slots.push(None);
@@ -121,6 +117,16 @@ impl Site {
         });
         self.slots[slot] = Some(worker);
         slot
+    }
+
+    /// The number that the next worker would have.
+    pub(crate) fn next_place(&self) -> SourceSlot {
+        self.slots.iter().position(Option::is_none).unwrap_or(self.slots.len())
+    }
+
+    /// The addresses that its mail may leave from.
+    pub(crate) fn sources<'a>(&'a self, usual: &'a UsualSources) -> Sources<'a> {
+        self.path.sources(usual, self.source_offset)
     }
 
     /// The worker is gone.
@@ -248,16 +254,22 @@ mod tests {
             tls: relevo_smtp::client::TlsPolicy::None,
             auth: None,
         };
-        Site::new(NextHopPath { next_hop: NextHop::Smarthost(Arc::new(smarthost), Arc::new([])), pool: None })
+        let next_hop = NextHop::Smarthost(Arc::new(smarthost), Arc::new([]));
+        Site::new(NextHopPath::new(next_hop, None, &"s".into(), &Default::default()))
+    }
+
+    /// The number of the worker among the addresses of the pool.
+    fn slot(site: &mut Site, worker: WorkerId) -> SourceSlot {
+        site.place(worker).wrapping_add(site.source_offset)
     }
 
     #[test]
     fn a_slot_is_kept_and_the_lowest_free_one_is_given() {
         let mut s = site();
-        assert_eq!([7, 8, 9, 8].map(|worker| s.source_slot(worker)), [0, 1, 2, 1]);
+        assert_eq!([7, 8, 9, 8].map(|worker| slot(&mut s, worker)), [0, 1, 2, 1]);
         s.leave_slot(7);
         s.leave_slot(9);
-        assert_eq!([8, 10, 11].map(|worker| s.source_slot(worker)), [1, 0, 2]);
+        assert_eq!([8, 10, 11].map(|worker| slot(&mut s, worker)), [1, 0, 2]);
     }
 
     fn down() -> Failure {
@@ -285,25 +297,25 @@ mod tests {
     fn after_a_source_that_cannot_be_used_the_next_one_is_tried() {
         let mut s = site();
         let cannot = || failure::ours(failure::MISCONFIGURED, "cannot send from 192.0.2.1");
-        assert_eq!([7, 8].map(|worker| s.source_slot(worker)), [0, 1]);
+        assert_eq!([7, 8].map(|worker| slot(&mut s, worker)), [0, 1]);
         s.refused(0, &RETRY, 100, cannot());
         s.refused(5, &RETRY, 100, cannot());
         s.leave_slot(7);
         s.leave_slot(8);
-        assert_eq!(s.source_slot(9), 1, "they failed together: one step");
+        assert_eq!(slot(&mut s, 9), 1, "they failed together: one step");
         s.connected(20);
         s.leave_slot(9);
-        assert_eq!(s.source_slot(10), 1, "it is not tried again because another one works");
+        assert_eq!(slot(&mut s, 10), 1, "it is not tried again because another one works");
         s.refused(60_000, &RETRY, 100, down());
         let mut said = cannot();
         said.reply = Some(relevo_smtp::client::RemoteReply { code: 421, enhanced: None, text: "".into() });
         s.refused(300_000, &RETRY, 100, said);
-        assert_eq!(s.source_slot(10), 1, "what is the remote's says nothing about our addresses");
+        assert_eq!(slot(&mut s, 10), 1, "what is the remote's says nothing about our addresses");
         // Beside connections that stand, too: that slot would be lost to the site.
         s.connected(20);
         s.connected_workers.insert(10);
         assert!(!s.refused(400_000, &RETRY, 100, cannot()));
-        assert_eq!(s.source_slot(11), 3);
+        assert_eq!(slot(&mut s, 11), 3);
     }
 
     #[test]

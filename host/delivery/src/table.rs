@@ -6,6 +6,7 @@
 //!
 //! Pure: no clock, no IO. Whoever asks holds the lock for as long as a call takes.
 
+mod shaping;
 mod starts;
 mod workers;
 
@@ -16,12 +17,13 @@ use std::time::Duration;
 use relevo_queue::{Millis, QueueKey};
 use relevo_smtp::client::Failure;
 
-use super::hosts::NextHopPath;
+use super::hosts::{NextHopPath, UsualSources};
 use super::round_robin::RoundRobin;
 use super::schedule::millis;
 use super::shaper::Health;
 use super::site::Site;
 use super::site_id::SiteId;
+use crate::shaping::{PathKey, Shaping, ShapingRules};
 
 pub(crate) use workers::{Turn, WorkerState};
 
@@ -35,6 +37,8 @@ pub(crate) struct SiteLimits {
     pub(crate) per_site: usize,
     /// In all.
     pub(crate) total: usize,
+    /// Where mail leaves from that has no pool.
+    pub(crate) usual: UsualSources,
 }
 
 /// What is known of a domain.
@@ -78,6 +82,15 @@ pub(crate) struct Start {
     pub(crate) woken: bool,
 }
 
+/// Why what a site has due is put off.
+#[derive(Debug, Clone)]
+pub(crate) enum PutOff {
+    /// No host can be reached, until then: an attempt that failed.
+    Down(Arc<Failure>, Millis),
+    /// Shaping holds it until this time of day: no attempt.
+    Held(Millis),
+}
+
 /// What a lookup found.
 #[derive(Debug, Clone)]
 pub(crate) struct FoundSite {
@@ -102,6 +115,16 @@ pub(crate) struct SiteTable {
     retry: Vec<Duration>,
     generation: u64,
     active: usize,
+    /// Rates, suspensions and warm-up.
+    shaping: Shaping,
+    rules: Arc<ShapingRules>,
+    /// When sites that wait by shaping go on.
+    wakes: HashMap<SiteId, Millis>,
+    timer_changed: bool,
+    /// Sites that wait for a connection to their provider, by pool and provider.
+    blocked: HashMap<Arc<PathKey>, RoundRobin<SiteId>>,
+    /// Keys whose mail was put off by shaping, and until which time of day.
+    put_off: HashMap<QueueKey, Millis>,
 }
 
 impl SiteTable {
@@ -117,15 +140,36 @@ impl SiteTable {
             retry,
             generation,
             active: 0,
+            shaping: Shaping::default(),
+            rules: Arc::default(),
+            wakes: HashMap::new(),
+            timer_changed: false,
+            blocked: HashMap::new(),
+            put_off: HashMap::new(),
         }
+    }
+
+    /// With these rules, and what is known of an earlier run.
+    pub(crate) fn shaped(mut self, rules: Arc<ShapingRules>, shaping: Shaping) -> Self {
+        (self.rules, self.shaping) = (rules, shaping);
+        self
     }
 
     /// Other settings are in force: routes are looked up again, connections end after what they are
     /// doing.
-    pub(crate) fn reconfigure(&mut self, generation: u64, limits: SiteLimits, retry: &[Duration]) {
+    pub(crate) fn reconfigure(
+        &mut self,
+        generation: u64,
+        limits: SiteLimits,
+        retry: &[Duration],
+        rules: &Arc<ShapingRules>,
+    ) {
         if generation == self.generation {
             return;
         }
+        self.rules = rules.clone();
+        self.wakes.clear();
+        self.blocked.clear();
         (self.generation, self.limits, self.retry) = (generation, limits, retry.to_vec());
         self.said.clear();
         self.domains.retain(|_, d| matches!(d, KeyState::Routing(..)));
@@ -181,7 +225,14 @@ impl SiteTable {
         let (domain, id) = (domain.clone(), site);
         self.domains.insert(domain.clone(), KeyState::Routed(id.clone(), now.saturating_add(millis(ttl))));
         match self.sites.get_mut(&id) {
-            Some(site) => site.path = path,
+            Some(site) => {
+                // The connections that stand belong to the provider as it is named now.
+                for _ in 0..site.active {
+                    self.shaping.closed(&site.path.shaping.key);
+                    self.shaping.opened(&path.shaping.key);
+                }
+                site.path = path;
+            }
             None => {
                 self.sites.insert(id.clone(), Site::new(path));
             }
@@ -213,33 +264,33 @@ impl SiteTable {
         let Some(site) = self.sites.get_mut(id) else { return };
         site.register(domain, ready, tenants);
         if site.limit(now, self.limits.per_site) == 0 {
-            if !site.deferring {
-                site.deferring = true;
-                self.deferrals.push_back(id.clone());
-            }
-        } else if site.connections_needed(now, self.limits.per_site) > 0 {
-            self.sites_waiting.push(id, tenants);
+            self.defer(id);
+        } else {
+            self.serve_when_possible(id, Some(tenants), now);
         }
     }
 
-    /// The next site that is down and has something due.
+    /// The next site that is down or held and has something due.
     pub(crate) fn next_deferral(&mut self) -> Option<SiteId> {
         self.deferrals.pop_front()
     }
 
     /// What is put off next, and why; none ends the deferral.
-    pub(crate) fn deferral(
-        &mut self,
-        id: &SiteId,
-        now: Millis,
-    ) -> Option<(Arc<Vec<QueueKey>>, Arc<Failure>, Millis)> {
+    pub(crate) fn deferral(&mut self, id: &SiteId, now: Millis) -> Option<(Arc<Vec<QueueKey>>, PutOff)> {
+        let site = self.sites.get(id)?;
+        let put_off = match &site.shaper.health {
+            Health::Failing { until, failure, .. } if *until > now => {
+                Some(PutOff::Down(failure.clone(), *until))
+            }
+            _ => self.put_off_until(site, now).map(PutOff::Held),
+        };
         let site = self.sites.get_mut(id)?;
-        if let Health::Failing { until, failure, .. } = &site.shaper.health
-            && *until > now
-            && site.is_waiting()
-        {
-            let (failure, until) = (failure.clone(), *until);
-            return Some((site.candidates(), failure, until));
+        if let Some(put_off) = put_off.filter(|_| site.is_waiting()) {
+            let keys = site.candidates();
+            if let PutOff::Held(until) = put_off {
+                self.note_put_off(&keys, until);
+            }
+            return Some((keys, put_off));
         }
         site.deferring = false;
         self.queue_site(id, now);
@@ -276,6 +327,9 @@ impl SiteTable {
             }
             KeyState::Broken(_, until, state) => *until > now || *state == BrokenState::Working,
         });
+        self.shaping.sweep(now);
+        let time_of_day = self.shaping.time_of_day(now);
+        self.put_off.retain(|_, until| *until > time_of_day);
         let used: HashSet<&SiteId> = self
             .domains
             .values()

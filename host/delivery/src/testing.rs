@@ -64,5 +64,6 @@ pub(crate) fn settings() -> DeliverySettings {
         max_connections: 1,
         messages_per_connection: 1,
         recipients_per_transaction: 100,
+        shaping: Arc::default(),
     }
 }

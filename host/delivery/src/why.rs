@@ -160,6 +160,9 @@ fn pending_reason(
     }
     if delivery.due_at > now {
         let wait = in_words(delivery.due_at - now);
+        if let Some(hold) = table.reason_to_put_off(&delivery.key, &item.meta.tenant, at.steady) {
+            return format!("{hold}; the next attempt is in {wait}{}; {expiry}", last_words(last));
+        }
         return format!("the next attempt is in {wait}{}; {expiry}", last_words(last));
     }
     format!("{}{}; {expiry}", due_reason(delivery, table, at), last_words(last))
@@ -173,7 +176,7 @@ fn due_reason(delivery: &Delivery, table: &SiteTable, at: Times) -> String {
     let Some((id, site)) = table.site_of(&delivery.key) else {
         return format!("due since {since}; waits for the lookup of {}", delivery.key.domain);
     };
-    match site.admit(at.steady, table.limits().per_site) {
+    match table.admission(site, at.steady) {
         Admission::Wait(hold) => format!("due since {since}; {id}: {hold}"),
         Admission::Go if table.is_short() => format!(
             "due since {since}; all {} connections of the relay are in use, the next that is free may be for {id}",

@@ -8,7 +8,7 @@ mod clock;
 mod lease;
 mod ready;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Weak;
 
 use crate::names::NameTable;
@@ -305,6 +305,29 @@ impl Schedule {
             }
             self.enter(slot);
         }
+    }
+
+    /// Makes due at `now` what waits for `until`, and what of `keys` waits for no longer. Held
+    /// deliveries stay. Returns how many.
+    pub(crate) fn hasten(&mut self, keys: &HashSet<QueueKey>, until: Millis, now: Millis) -> usize {
+        let keys: HashSet<u32> = keys.iter().filter_map(|key| self.keys.find(key)).collect();
+        let from = if keys.is_empty() { until } else { Millis::MIN };
+        let waiting = self.waiting.range((from, 0)..=(until, Slot::MAX));
+        let found: Vec<Slot> = waiting
+            .filter(|(at, slot)| {
+                let entry = self.entry(*slot);
+                entry.is_some_and(|e| !e.held && (*at == until || keys.contains(&e.key)))
+            })
+            .map(|(_, slot)| *slot)
+            .collect();
+        for slot in &found {
+            self.leave(*slot);
+            if let Some(entry) = self.entry_mut(*slot) {
+                entry.wakes_at = entry.wakes_at.min(now);
+            }
+            self.enter(*slot);
+        }
+        found.len()
     }
 
     /// The next moment at which [`Self::advance`] has something to move.

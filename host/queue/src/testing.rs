@@ -295,6 +295,10 @@ impl Queue for TestQueue {
         self.store.next_due(now).await
     }
 
+    async fn hasten(&self, keys: &std::collections::HashSet<QueueKey>, until: Millis, now: Millis) {
+        self.store.hasten(keys, until, now).await;
+    }
+
     async fn changed(&self) {
         self.store.changed().await;
     }

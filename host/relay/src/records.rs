@@ -133,7 +133,14 @@ mod tests {
             let of = |addresses: &[&str]| addresses.iter().map(|a| a.parse().unwrap()).collect();
             let (source_ipv4, source_ipv6) = (of(v4), of(v6));
             let name = name.to_owned();
-            Arc::new(EgressPool { name, source_ipv4, source_ipv6, ehlo: None, connections_per_site: None })
+            Arc::new(EgressPool {
+                name,
+                source_ipv4,
+                source_ipv6,
+                ehlo: None,
+                connections_per_site: None,
+                warmup: false,
+            })
         };
         let all = of_settings("example.com", |settings| {
             settings.hostname = "mta1.example".to_owned();

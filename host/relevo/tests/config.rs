@@ -49,6 +49,36 @@ fn every_mistake_is_named_with_line_and_key() {
     assert!(files >= 9, "only {files} files");
 }
 
+/// Rules of shaping are a file of their own, whose mistakes are named as those of the configuration.
+#[test]
+fn mistakes_of_the_rules_are_named_with_their_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, rules) = (folder.path().join("relevo.toml"), folder.path().join("shaping.toml"));
+    let text = "hostname = \"a.example.com\"\npostmaster = \"p@example.com\"\ndata_dir = \"d\"\n\
+                [smtp]\nsubmission = [\"127.0.0.1:587\"]\n[shaping]\nrules = \"shaping.toml\"\n";
+    fs::write(&file, text).unwrap();
+    fs::write(&rules, "[[provider]]\nname = \"gmail\"\nconnections = 3\n").unwrap();
+    let (ok, answer) = check(&file);
+    assert!(ok, "{answer}");
+    let wrong = "[default]\nconnections = 0\nretry = [\"soon\"]\n[warmup]\nladder = [9, 8]\n\
+                 [[provider]]\nname = \"new\"\n[[provider]]\nname = \"gmail\"\nconections = 3\n\
+                 [[reply]]\nname = \"x\"\ndo = \"slow_down\"\nfor = \"1h\"\n";
+    fs::write(&rules, wrong).unwrap();
+    let (ok, answer) = check(&file);
+    assert!(!ok, "{answer}");
+    for (line, said) in [
+        (2, "default.connections: must be a number from 1 to 1000000"),
+        (3, "default.retry: must be a length of time"),
+        (5, "warmup.ladder: must have one step at least, and none below the one before"),
+        (6, "provider[0]: a provider that is not built in needs `mx`"),
+        (10, "provider[1].conections: unknown key, did you mean `connections`?"),
+        (11, "reply[0]: needs a `category` or an `action` that it is for"),
+    ] {
+        let wanted = format!("error: {}:{line}: {said}", rules.display());
+        assert!(answer.contains(&wanted), "{wanted}\nwas not said, but:\n{answer}");
+    }
+}
+
 /// The example is complete: it passes once the files that it names are there.
 #[test]
 fn the_example_passes() {

@@ -20,6 +20,8 @@ pub struct EgressPool {
     pub ehlo: Option<String>,
     /// Simultaneous connections to one site from this pool; none: as `[delivery]` says.
     pub connections_per_site: Option<usize>,
+    /// Whether the addresses are new, and send a few more each day to each provider.
+    pub warmup: bool,
 }
 
 /// `[[route]]`: a named next hop.

@@ -8,6 +8,8 @@ use std::time::Duration;
 use relevo_resolve::IpFamily;
 use relevo_smtp::client::{Auth, TlsPolicy};
 
+use crate::shaping::ShapingRules;
+
 mod egress;
 mod network;
 
@@ -69,6 +71,8 @@ pub struct DeliverySettings {
     pub messages_per_connection: usize,
     /// Recipients in one transaction; the rest goes in another.
     pub recipients_per_transaction: usize,
+    /// What providers allow, and what their refusals lead to. The limits above are bounds of it.
+    pub shaping: Arc<ShapingRules>,
 }
 
 /// A static next hop.

@@ -44,7 +44,7 @@ impl std::str::FromStr for Span {
 /// A whole number from 1 to a million.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "u64")]
-pub struct Count(pub u32);
+pub(super) struct Count(pub(super) u32);
 
 impl TryFrom<u64> for Count {
     type Error = &'static str;
@@ -60,7 +60,7 @@ impl TryFrom<u64> for Count {
 /// A share from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(try_from = "f64")]
-pub struct Share(pub f64);
+pub(super) struct Share(pub(super) f64);
 
 impl TryFrom<f64> for Share {
     type Error = &'static str;
@@ -73,7 +73,7 @@ impl TryFrom<f64> for Share {
 /// The end of the names of MX hosts: `.google.com`, or the whole name of one.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct MxSuffix(pub String);
+pub(super) struct MxSuffix(pub(super) String);
 
 impl TryFrom<String> for MxSuffix {
     type Error = &'static str;
@@ -96,7 +96,7 @@ impl TryFrom<String> for MxSuffix {
 /// A name of lower case letters, digits, dots, hyphens and underscores.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Name(pub String);
+pub(super) struct Name(pub(super) String);
 
 impl TryFrom<String> for Name {
     type Error = &'static str;
@@ -120,8 +120,12 @@ mod tests {
     #[test]
     fn a_span_has_a_unit_and_an_end() {
         let seconds = |text: &str| text.parse::<Span>().map(|span| span.0.as_secs()).ok();
-        assert_eq!(["30s", "10m", "2h", "30d"].map(seconds), [Some(30), Some(600), Some(7200), Some(2_592_000)]);
-        for wrong in ["", "m", "0s", "31d", "1.5h", "-1s", "+1s", " 1s", "1", "99999999999999999999d", "1é"] {
+        assert_eq!(
+            ["30s", "10m", "2h", "30d"].map(seconds),
+            [Some(30), Some(600), Some(7200), Some(2_592_000)]
+        );
+        for wrong in ["", "m", "0s", "31d", "1.5h", "-1s", "+1s", " 1s", "1", "99999999999999999999d", "1é"]
+        {
             assert_eq!(seconds(wrong), None, "{wrong}");
         }
     }

@@ -18,6 +18,11 @@ impl SiteTable {
             if site.connections_needed(now, self.limits.per_site) == 0 {
                 continue;
             }
+            if self.sites.get(&id).is_some_and(|site| self.is_held(site, now)) {
+                self.serve_when_possible(&id, None, now);
+                continue;
+            }
+            let Some(site) = self.sites.get_mut(&id) else { continue };
             if let Some((_, idler)) = site.idlers.pop() {
                 idler.notify_one();
                 site.starting += 1;
@@ -29,6 +34,7 @@ impl SiteTable {
                 if let Some(site) = self.sites.get_mut(&id) {
                     site.active += 1;
                     site.starting += 1;
+                    self.shaping.opened(&site.path.shaping.key);
                 }
                 found = Some(Start { site: id, generation: self.generation, woken: false });
                 break;
@@ -70,11 +76,7 @@ impl SiteTable {
     }
 
     pub(super) fn queue_site(&mut self, id: &SiteId, now: Millis) {
-        if let Some(site) = self.sites.get(id)
-            && site.connections_needed(now, self.limits.per_site) > 0
-        {
-            self.sites_waiting.push(id, &site.tenants());
-        }
+        self.serve_when_possible(id, None, now);
     }
 
     /// Sites want connections, and there is none left.

@@ -9,11 +9,16 @@ use tokio::sync::Notify;
 use super::SiteTable;
 use crate::hosts::NextHopPath;
 use crate::shaper::{Health, TransactionSummary};
-use crate::site::{SourceSlot, WorkerId};
+use crate::shaping::{ChosenSources, ShapingHold};
+use crate::site::WorkerId;
 use crate::site_id::SiteId;
 
 /// Deliveries after which a worker gives up its place when places are short.
 const FAIR_SHARE: usize = 20;
+/// The longest pause with a connection: as long as one is kept that has no mail.
+const PAUSE: Millis = 2000;
+/// The pause until the store knows of the next counts of warm-up.
+const UNSTORED: Millis = 100;
 
 /// What the table asks of a worker that wants to know what to do next.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +40,9 @@ pub(crate) struct WorkerState {
 pub(crate) enum Turn {
     /// Lease one delivery of these keys: a second one would wait behind the first, and its tenant
     /// with it.
-    Lease(Arc<Vec<QueueKey>>, NextHopPath, SourceSlot),
+    Lease(Arc<Vec<QueueKey>>, NextHopPath, ChosenSources),
+    /// The provider's rate lets nothing go: ask again after so many milliseconds.
+    Pause(Millis),
     /// Nothing waits: keep the connection for a while, until notified.
     Idle(Arc<Notify>),
     /// The site is down, or the place is wanted by another site.
@@ -45,7 +52,8 @@ pub(crate) enum Turn {
 impl SiteTable {
     /// What a worker of `id` does next.
     pub(crate) fn turn(&mut self, id: &SiteId, worker: &WorkerState, now: Millis) -> Turn {
-        let short = self.is_short();
+        let path = self.sites.get(id).map(|site| site.path.shaping.key.clone());
+        let short = self.is_short() || path.is_some_and(|path| self.is_wanted(&path));
         let Some(site) = self.sites.get_mut(id) else { return Turn::Leave };
         if worker.fresh {
             site.starting = site.starting.saturating_sub(1);
@@ -56,8 +64,7 @@ impl SiteTable {
             return Turn::Leave;
         }
         if site.is_waiting() {
-            let (path, slot) = (site.path.clone(), site.source_slot(worker.id));
-            return Turn::Lease(site.candidates(), path, slot);
+            return self.next_lease(id, worker, now);
         }
         if short || !worker.connected {
             return Turn::Leave;
@@ -66,6 +73,21 @@ impl SiteTable {
         let notify = Arc::new(Notify::new());
         site.idlers.push((worker.id, notify.clone()));
         Turn::Idle(notify)
+    }
+
+    fn next_lease(&mut self, id: &SiteId, worker: &WorkerState, now: Millis) -> Turn {
+        let Some(place) = self.sites.get_mut(id).map(|site| site.place(worker.id)) else {
+            return Turn::Leave;
+        };
+        match self.take(id, place, now) {
+            Ok(chosen) => match self.sites.get_mut(id) {
+                Some(site) => Turn::Lease(site.candidates(), site.path.clone(), chosen),
+                None => Turn::Leave,
+            },
+            Err(ShapingHold::Rate { left, .. }) if left <= PAUSE => Turn::Pause(left),
+            Err(ShapingHold::Unstored) => Turn::Pause(UNSTORED),
+            Err(_) => Turn::Leave,
+        }
     }
 
     /// A delivery of `key` was leased for a site: there may be more.
@@ -101,6 +123,8 @@ impl SiteTable {
             site.starting = site.starting.min(site.active);
             site.connected_workers.remove(&worker);
             site.leave_slot(worker);
+            let path = site.path.shaping.key.clone();
+            self.connection_freed(&path, now);
         }
         self.queue_site(id, now);
     }
@@ -142,11 +166,9 @@ impl SiteTable {
         if !site.refused(now, &self.retry, random, failure) {
             return None;
         }
-        if site.is_waiting() && !site.deferring {
-            site.deferring = true;
-            self.deferrals.push_back(id.clone());
-        }
-        match site.shaper.health {
+        let health = site.shaper.health.clone();
+        self.defer(id);
+        match health {
             Health::Failing { until, .. } => Some(until),
             Health::Unproven | Health::Proven => None,
         }
@@ -161,7 +183,9 @@ mod tests {
     use super::*;
     use crate::hosts::NextHop;
 
-    const LIMITS: SiteLimits = SiteLimits { per_site: 5, total: 50 };
+    fn limits() -> SiteLimits {
+        SiteLimits { per_site: 5, total: 50, usual: Default::default() }
+    }
 
     fn found(site: &str) -> FoundSite {
         let route = relevo_resolve::MailRoute {
@@ -170,14 +194,14 @@ mod tests {
             ttl: Duration::from_secs(300),
             implicit: false,
         };
-        let path = NextHopPath { next_hop: NextHop::Mx(Arc::new(route)), pool: None };
+        let path = NextHopPath::new(NextHop::Mx(Arc::new(route)), None, &site.into(), &Default::default());
         FoundSite { site: site.into(), path, ttl: Duration::from_secs(300) }
     }
 
     /// A table in which a worker of the site `old` is about to lease what `a.test` has due.
     fn leasing() -> (SiteTable, WorkerState, QueueKey) {
         let (mut table, key) =
-            (SiteTable::new(1, LIMITS, vec![Duration::from_secs(60)]), QueueKey::of_domain("a.test"));
+            (SiteTable::new(1, limits(), vec![Duration::from_secs(60)]), QueueKey::of_domain("a.test"));
         assert!(matches!(table.due(&key, 100, vec![], 0), Plan::Route));
         table.routed(&key, 1, found("old"), 0);
         let start = table.next_start(0).expect("a worker");
@@ -195,7 +219,7 @@ mod tests {
     fn what_is_leased_while_settings_change_does_not_wait_for_the_old_route() {
         for nothing in [false, true] {
             let (mut table, worker, key) = leasing();
-            table.reconfigure(2, LIMITS, &[Duration::from_secs(60)]);
+            table.reconfigure(2, limits(), &[Duration::from_secs(60)], &Arc::default());
             match nothing {
                 true => table.exhausted(&"old".into(), std::slice::from_ref(&key)),
                 false => table.leased(&"old".into(), &key, 0),

@@ -3,6 +3,7 @@
 mod attempts;
 mod net;
 mod scheduling;
+mod shaping;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,6 +22,7 @@ use tokio::time::{Instant, sleep};
 use super::{DeliveryHandle, DeliveryParts, Unobserved};
 use crate::clock::{Clock, RandomIds};
 use crate::settings::{DeliverySettings, EgressGrants, EgressPool};
+use crate::shaping::ShapingRules;
 use crate::testing::{Fixed, TestConfig};
 use net::{FixedCopies, Net};
 
@@ -61,15 +63,31 @@ impl World {
 
     /// Mail leaves from a pool of these addresses.
     fn from_pool(sources: &[&str]) -> Self {
+        Self::from_sources(sources, false, Arc::default())
+    }
+
+    /// They are warmed up by these rules.
+    fn warming(sources: &[&str], rules: Arc<ShapingRules>) -> Self {
+        Self::from_sources(sources, true, rules)
+    }
+
+    fn from_sources(sources: &[&str], warmup: bool, rules: Arc<ShapingRules>) -> Self {
         let ips = sources.iter().map(|ip| ip.parse::<std::net::IpAddr>().expect("an address"));
         let (source_ipv4, source_ipv6) = ips.partition(|ip| ip.is_ipv4());
-        let pool =
-            EgressPool { name: "p".into(), source_ipv4, source_ipv6, ehlo: None, connections_per_site: None };
+        let pool = EgressPool {
+            name: "p".into(),
+            source_ipv4,
+            source_ipv6,
+            ehlo: None,
+            connections_per_site: None,
+            warmup,
+        };
         let mut settings = TestConfig::new();
         let grants = EgressGrants { pools: vec!["p".into()], ..EgressGrants::default() };
         settings.grants.insert("acme".into(), Arc::new(grants));
         let world = Self::of(settings, |d| {
             d.pools.insert("p".into(), Arc::new(pool));
+            d.shaping = rules;
         });
         *world.key.lock().expect("lock") = QueueKeyParts {
             pool: "p".to_owned(),
@@ -105,6 +123,7 @@ impl World {
             clock: Arc::new(SimulatedClock { started: Instant::now(), set: clock.clone() }),
             ids: Arc::new(RandomIds),
             seed: 1,
+            shaping: crate::shaping::Shaping::default(),
         }
         .start();
         Self {

@@ -150,6 +150,7 @@ fn settings() -> Settings {
             max_connections: 1,
             messages_per_connection: 1,
             recipients_per_transaction: 1,
+            shaping: Arc::default(),
         },
         tracking_keys: TokenKeys(vec![TokenKey { id: "k1".to_owned(), secret: vec![7; 32] }]),
         tracking: TrackingLimits { events_per_second: 2, events_per_second_per_client: 1 },

@@ -149,6 +149,8 @@ impl Schedule {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::super::{Belongs, ScheduleChange};
     use super::*;
     use crate::{ItemId, PRIORITY_STEP};
@@ -201,6 +203,20 @@ mod tests {
             // What is held waits for its expiry, which is a time of day.
             assert!(!lease(&mut schedule, day_before + 120_000).contains(&held));
         }
+    }
+
+    #[test]
+    fn what_was_put_off_is_due_at_once_when_the_reason_is_gone() {
+        let mut schedule = Schedule::new(1);
+        let [put_off, sooner, later] =
+            [(1, 9000), (2, 5000), (3, 9001)].map(|(n, at)| add(&mut schedule, n, at, 0, 0));
+        let held = add(&mut schedule, 9, 9000, 0, 0);
+        assert_eq!(schedule.hasten(&HashSet::new(), 9000, 10), 1);
+        assert_eq!(lease(&mut schedule, 10), [put_off]);
+        assert_eq!(schedule.hasten(&[QueueKey::of_domain("s")].into(), 9000, 10), 1);
+        assert_eq!(lease(&mut schedule, 10), [sooner]);
+        assert_eq!(schedule.hasten(&[QueueKey::of_domain("s")].into(), 9000, 10), 0, "what is held stays");
+        assert!(lease(&mut schedule, 9001).ends_with(&[held, later]));
     }
 
     #[test]

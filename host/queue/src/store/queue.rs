@@ -86,6 +86,13 @@ impl Queue for EmbeddedStore {
         if self.inner.space.outcomes_fit() { next } else { Some(now + LOOK_AGAIN) }
     }
 
+    async fn hasten(&self, keys: &std::collections::HashSet<QueueKey>, until: Millis, now: Millis) {
+        if self.inner.schedule().hasten(keys, until, now) > 0 {
+            self.inner.changed.notify_waiters();
+            self.inner.changed.notify_one();
+        }
+    }
+
     async fn changed(&self) {
         self.inner.changed.notified().await;
     }

@@ -204,6 +204,7 @@ pub(crate) fn settings() -> Settings {
             max_connections: 1,
             messages_per_connection: 1,
             recipients_per_transaction: 100,
+            shaping: Arc::default(),
         },
         tracking_keys: TokenKeys(vec![TokenKey { id: "k1".into(), secret: vec![7; 32] }]),
         tracking: crate::settings::TrackingLimits::default(),

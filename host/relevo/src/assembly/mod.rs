@@ -270,6 +270,7 @@ fn prepare_delivery(
         clock: base.clock.clone(),
         ids: Arc::new(RandomIds),
         seed: seed()?,
+        shaping: relevo_relay::delivery::shaping::Shaping::default(),
     };
     let prepared = parts.prepare();
     DeliveryGauges::register(registry, prepared.handle());

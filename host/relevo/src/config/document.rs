@@ -192,9 +192,17 @@ impl<'t> Document<'t> {
         self.file.parent().unwrap_or(Path::new("")).join(path)
     }
 
-    /// Mistakes by line, and warnings.
+    /// Adds what was found in a file that this one names.
+    pub(crate) fn include(&mut self, other: Document<'_>) {
+        self.mistakes.extend(other.mistakes);
+        self.warnings.extend(other.warnings);
+    }
+
+    /// Mistakes by file and line, and warnings.
     pub(crate) fn into_findings(mut self) -> (Vec<Mistake>, Vec<Mistake>) {
-        self.mistakes.sort_by(|a, b| (a.line, &a.key).cmp(&(b.line, &b.key)));
+        let own = self.file.clone();
+        let place = |mistake: &Mistake| (mistake.file != own, mistake.line);
+        self.mistakes.sort_by(|a, b| (place(a), &a.key).cmp(&(place(b), &b.key)));
         (self.mistakes, self.warnings)
     }
 

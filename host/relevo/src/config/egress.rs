@@ -13,6 +13,7 @@ use relevo_smtp::client::{Auth, TlsPolicy};
 use super::document::Document;
 use super::schema::{self, File};
 use super::server::SmtpConfig;
+use super::shaping::{self, WarmupMode};
 use super::values::{Key, List, Section, plain};
 
 const RETRY_MINUTES: [u64; 5] = [1, 5, 15, 60, 240];
@@ -46,6 +47,7 @@ pub(crate) fn delivery(
         max_connections: s.max_connections.or(500),
         messages_per_connection: s.messages_per_connection.or(100),
         recipients_per_transaction: s.recipients_per_transaction.or(100),
+        shaping: shaping::rules(d, file),
     };
     let ca_file = s.ca_file.at().map(|at| {
         let path = d.path(&at.value);
@@ -129,6 +131,7 @@ fn pools(d: &mut Document<'_>, file: &File, family: IpFamily) -> HashMap<String,
             source_ipv6,
             ehlo: s.ehlo.value(),
             connections_per_site: s.connections_per_site.value(),
+            warmup: s.warmup.or(WarmupMode::Off) == WarmupMode::Auto,
         };
         if pools.insert(name.value.clone(), Arc::new(pool)).is_some() {
             d.mistake(name.span, format!("pool `{}` is there already", name.value));

@@ -17,6 +17,7 @@ mod formats;
 mod plugins;
 mod schema;
 mod server;
+mod shaping;
 mod tenants;
 mod values;
 mod webhooks;

@@ -18,6 +18,7 @@ use super::formats::{
     ApiKeyHash, CountOrNone, DomainName, HeaderPattern, Identifier, MailAddress, MaxPriority, Nameserver,
     PasswordHash, Port, Selector, ShortTime, Size, Texts, Time, TrackingUrl,
 };
+use super::shaping::WarmupMode;
 use super::values::{Key, List, Located, Section};
 
 #[derive(Default, Deserialize)]
@@ -31,6 +32,7 @@ pub(crate) struct File {
     pub(crate) http: Section<HttpTable>,
     pub(crate) dns: Section<DnsTable>,
     pub(crate) delivery: Section<DeliveryTable>,
+    pub(crate) shaping: Section<ShapingTable>,
     pub(crate) pool: Vec<Section<PoolTable>>,
     pub(crate) route: Vec<Section<RouteTable>>,
     pub(crate) tracking: Section<TrackingTable>,
@@ -128,12 +130,19 @@ pub(crate) struct SmarthostTable {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(crate) struct ShapingTable {
+    pub(crate) rules: Key<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct PoolTable {
     pub(crate) name: Key<Identifier>,
     pub(crate) source_ipv4: List<IpAddr>,
     pub(crate) source_ipv6: List<IpAddr>,
     pub(crate) ehlo: Key<DomainName>,
     pub(crate) connections_per_site: Key<usize>,
+    pub(crate) warmup: Key<WarmupMode>,
 }
 
 #[derive(Default, Deserialize)]

@@ -305,6 +305,7 @@ fn settings() -> Settings {
             max_connections: 1,
             messages_per_connection: 1,
             recipients_per_transaction: 100,
+            shaping: Arc::default(),
         },
         tracking_keys: TokenKeys(vec![TokenKey { id: "k1".to_owned(), secret: vec![7; 32] }]),
         tracking: TrackingLimits::default(),

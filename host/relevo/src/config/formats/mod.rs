@@ -27,7 +27,7 @@ fn positive(raw: &Raw) -> Result<u64, String> {
     }
 }
 
-fn one_of<T: Copy>(raw: Raw, words: &[(&str, T)]) -> Result<T, String> {
+pub(super) fn one_of<T: Copy>(raw: Raw, words: &[(&str, T)]) -> Result<T, String> {
     let found = text(raw).ok().and_then(|text| words.iter().find(|(word, _)| *word == text));
     found.map(|(_, value)| *value).ok_or_else(|| {
         let all: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();

@@ -1,0 +1,291 @@
+//! The gate: what a site may do by its health, by what its provider allows, and by what refusals
+//! led to.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use relevo_queue::{Millis, QueueKey};
+
+use super::SiteTable;
+use crate::hosts::{NextHopPath, PathShaping};
+use crate::shaper::{Admission, Hold};
+use crate::shaping::{ChosenSources, Outcome, PathKey, Shaping, ShapingHold, ShapingReport, Suspension};
+use crate::site::Site;
+use crate::site_id::SiteId;
+
+/// How long a site waits for the store to know of its counts.
+const STORING: Millis = 250;
+
+impl SiteTable {
+    /// Whether a site may have one more connection, and why not.
+    pub(crate) fn admission(&self, site: &Site, now: Millis) -> Admission {
+        match site.admit(now, self.limits.per_site) {
+            Admission::Go => match self.shaping_hold(site, now) {
+                None => Admission::Go,
+                Some(hold) => Admission::Wait(Hold::Shaping(hold)),
+            },
+            wait => wait,
+        }
+    }
+
+    /// Why shaping lets a site begin nothing now.
+    fn shaping_hold(&self, site: &Site, now: Millis) -> Option<ShapingHold> {
+        let PathShaping { key, provider, .. } = &*site.path.shaping;
+        let sources = site.sources(&self.limits.usual);
+        let next = self.shaping.admit(key, provider, &sources, site.next_place() as u64, now);
+        let has_connection = !site.idlers.is_empty();
+        let next = next.map(drop);
+        next.and_then(|()| match has_connection {
+            true => Ok(()),
+            false => self.shaping.may_connect(key, provider, &sources),
+        })
+        .err()
+    }
+
+    /// Whether shaping lets the site begin nothing now.
+    pub(super) fn is_held(&self, site: &Site, now: Millis) -> bool {
+        self.shaping_hold(site, now).is_some()
+    }
+
+    /// Has a site with mail served when it may be: by a worker now, by one later, or by putting its
+    /// mail off.
+    pub(super) fn serve_when_possible(&mut self, id: &SiteId, tenants: Option<&[String]>, now: Millis) {
+        let Some(site) = self.sites.get(id) else { return };
+        if site.connections_needed(now, self.limits.per_site) == 0 {
+            return;
+        }
+        match self.shaping_hold(site, now) {
+            None => match tenants {
+                Some(tenants) => self.sites_waiting.push(id, tenants),
+                None => self.sites_waiting.push(id, &site.tenants()),
+            },
+            Some(hold) => self.wait_for(id, &hold, now),
+        }
+    }
+
+    fn wait_for(&mut self, id: &SiteId, hold: &ShapingHold, now: Millis) {
+        match hold {
+            ShapingHold::Rate { left, .. } => self.wake_at(id, now.saturating_add(*left)),
+            ShapingHold::Unstored => {
+                self.prepare_warmup(id);
+                self.wake_at(id, now.saturating_add(STORING));
+            }
+            ShapingHold::Connections { .. } => {
+                if let Some(site) = self.sites.get(id) {
+                    let key = site.path.shaping.key.clone();
+                    self.blocked.entry(key).or_default().push(id, &site.tenants());
+                }
+            }
+            ShapingHold::Suspended(_) | ShapingHold::Warmup { .. } => self.defer(id),
+        }
+    }
+
+    fn wake_at(&mut self, id: &SiteId, at: Millis) {
+        self.wakes.insert(id.clone(), at);
+        self.timer_changed = true;
+    }
+
+    /// Has a task put off what the site has due.
+    pub(super) fn defer(&mut self, id: &SiteId) {
+        if let Some(site) = self.sites.get_mut(id)
+            && site.is_waiting()
+            && !site.deferring
+        {
+            site.deferring = true;
+            self.deferrals.push_back(id.clone());
+        }
+    }
+
+    fn prepare_warmup(&mut self, id: &SiteId) {
+        if let Some(site) = self.sites.get(id) {
+            self.shaping.begin_day(&site.path.shaping.provider, &site.sources(&self.limits.usual));
+        }
+    }
+
+    /// The time of day until which the mail of a site is put off.
+    pub(super) fn put_off_until(&self, site: &Site, now: Millis) -> Option<Millis> {
+        match self.shaping_hold(site, now)? {
+            ShapingHold::Suspended(suspension) => Some(suspension.until),
+            ShapingHold::Warmup { until, .. } => Some(until),
+            ShapingHold::Rate { .. } | ShapingHold::Connections { .. } | ShapingHold::Unstored => None,
+        }
+    }
+
+    /// Connections of a path are wanted by other sites of the provider.
+    pub(super) fn is_wanted(&self, key: &Arc<PathKey>) -> bool {
+        !self.blocked.is_empty() && self.blocked.get(key).is_some_and(|blocked| !blocked.is_empty())
+    }
+
+    /// A connection of a path was given up: the next site gets it.
+    pub(super) fn connection_freed(&mut self, key: &Arc<PathKey>, now: Millis) {
+        self.shaping.closed(key);
+        let before = self.sites_waiting.len();
+        while self.sites_waiting.len() == before
+            && let Some(id) = self.blocked.get_mut(key).and_then(super::RoundRobin::pop)
+        {
+            let waited = self.sites.get(&id).is_some_and(|site| {
+                !matches!(self.shaping_hold(site, now), Some(ShapingHold::Connections { .. }))
+            });
+            self.serve_when_possible(&id, None, now);
+            if !waited {
+                break;
+            }
+        }
+        if self.blocked.get(key).is_some_and(super::RoundRobin::is_empty) {
+            self.blocked.remove(key);
+        }
+    }
+
+    /// When something that waits by shaping goes on.
+    pub(crate) fn next_wake(&self) -> Option<Millis> {
+        self.wakes.values().copied().chain(self.shaping.next_end()).min()
+    }
+
+    /// Whether [`Self::next_wake`] may be earlier than it was.
+    pub(crate) fn take_timer_changed(&mut self) -> bool {
+        std::mem::take(&mut self.timer_changed)
+    }
+
+    /// Lets go on what waited until now.
+    pub(crate) fn wake(&mut self, now: Millis, time_of_day: Millis) {
+        self.shaping.set_time_of_day(now, time_of_day);
+        self.shaping.end_suspensions(now);
+        let due: Vec<SiteId> =
+            self.wakes.iter().filter(|(_, at)| **at <= now).map(|(id, _)| id.clone()).collect();
+        for id in due {
+            self.wakes.remove(&id);
+            self.serve_when_possible(&id, None, now);
+        }
+    }
+
+    /// Addresses for the next message of a worker, which goes. Otherwise the time until it may.
+    pub(super) fn take(
+        &mut self,
+        id: &SiteId,
+        slot: usize,
+        now: Millis,
+    ) -> Result<ChosenSources, ShapingHold> {
+        let Some(site) = self.sites.get(id) else { return Ok(ChosenSources::default()) };
+        let PathShaping { key, provider, .. } = &*site.path.shaping;
+        let sources = site.sources(&self.limits.usual);
+        self.shaping.begin_day(provider, &sources);
+        let chosen = self.shaping.admit(key, provider, &sources, slot as u64, now)?;
+        self.shaping.take(key, provider, &sources, now);
+        Ok(chosen)
+    }
+
+    /// The message of a worker did not go after all.
+    pub(crate) fn refund(&mut self, id: &SiteId) {
+        if let Some(site) = self.sites.get(id) {
+            let PathShaping { key, provider, .. } = &*site.path.shaping;
+            self.shaping.refund(key, provider, &site.sources(&self.limits.usual));
+        }
+    }
+
+    /// Sets recipients aside in the caps of warm-up. Returns how many, and the day.
+    pub(crate) fn reserve(
+        &mut self,
+        path: &NextHopPath,
+        chosen: &ChosenSources,
+        recipients: usize,
+    ) -> (u32, i64) {
+        let recipients = u32::try_from(recipients).unwrap_or(u32::MAX);
+        self.shaping.reserve(&path.shaping.provider, chosen, recipients)
+    }
+
+    /// Gives back what was set aside and not sent.
+    pub(crate) fn release(
+        &mut self,
+        path: &NextHopPath,
+        chosen: &ChosenSources,
+        reserved: (u32, i64),
+        sent: (Option<IpAddr>, u32),
+    ) {
+        self.shaping.release(&path.shaping.provider, chosen, reserved, sent);
+    }
+
+    /// What refusals of a transaction lead to. Returns how long the next attempt waits at least.
+    pub(crate) fn learned_refusals(
+        &mut self,
+        id: &SiteId,
+        outcome: &Outcome<'_>,
+        now: Millis,
+    ) -> Option<Duration> {
+        let site = self.sites.get(id)?;
+        let PathShaping { key, provider, .. } = &*site.path.shaping;
+        let sources = site.sources(&self.limits.usual);
+        let wait = self.shaping.learned(key, provider, &sources, outcome, now);
+        self.timer_changed |= self.shaping.has_changes();
+        wait
+    }
+
+    /// The suspension of the tenant of a delivery to a site.
+    pub(crate) fn suspension_of_tenant(
+        &self,
+        path: &NextHopPath,
+        tenant: &str,
+        now: Millis,
+    ) -> Option<&Arc<Suspension>> {
+        self.shaping.suspension_of_tenant(&path.shaping.provider.name, tenant, now)
+    }
+
+    /// What mail of a key and a tenant was put off for, with the time of day until when.
+    pub(crate) fn reason_to_put_off(&self, key: &QueueKey, tenant: &str, now: Millis) -> Option<ShapingHold> {
+        let (_, site) = self.site_of(key)?;
+        if let Some(suspension) = self.suspension_of_tenant(&site.path, tenant, now) {
+            return Some(ShapingHold::Suspended(suspension.clone()));
+        }
+        self.put_off_until(site, now)?;
+        self.shaping_hold(site, now)
+    }
+
+    /// Keys whose mail was put off until that time of day or an earlier one.
+    pub(crate) fn put_off_keys(&self, until: Millis) -> HashSet<QueueKey> {
+        let keys = self.put_off.iter().filter(|(_, at)| **at <= until);
+        keys.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Mail of these keys was put off until a time of day.
+    pub(crate) fn note_put_off(&mut self, keys: &[QueueKey], until: Millis) {
+        for key in keys {
+            self.put_off.insert(key.clone(), until);
+        }
+    }
+
+    /// Why shaping lets the first connection of a path begin nothing now.
+    pub(crate) fn hold_of_path(&self, path: &NextHopPath, now: Millis) -> Option<ShapingHold> {
+        let PathShaping { key, provider, .. } = &*path.shaping;
+        let sources = path.sources(&self.limits.usual, 0);
+        let next = self.shaping.admit(key, provider, &sources, 0, now).map(drop);
+        next.and_then(|()| self.shaping.may_connect(key, provider, &sources)).err()
+    }
+
+    /// An operator wants the usual rate at a provider.
+    pub(crate) fn reset_rates(&mut self, provider: &str, now: Millis) {
+        self.shaping.reset_rates(provider);
+        let waiting: Vec<SiteId> = self.wakes.keys().cloned().collect();
+        for id in waiting {
+            self.serve_when_possible(&id, None, now);
+        }
+    }
+
+    /// What operators are shown: all providers that are sent to, and those with rules.
+    pub(crate) fn shaping_report(&self, now: Millis) -> ShapingReport {
+        let mut known = self.rules.named();
+        known.extend(self.sites.values().map(|site| site.path.shaping.provider.clone()));
+        self.shaping.report(self.rules.version(), &known, now)
+    }
+
+    /// The state of shaping.
+    pub(crate) fn shaping(&self) -> &Shaping {
+        &self.shaping
+    }
+
+    /// The state of shaping, to be changed.
+    pub(crate) fn shaping_mut(&mut self) -> &mut Shaping {
+        self.timer_changed = true;
+        &mut self.shaping
+    }
+}
