@@ -168,7 +168,25 @@ macro_rules! next_revision {
     };
 }
 
-pub(crate) use {next_revision, reading, snapshot, writing};
+/// Moves a reader of an event log from one position to another inside a transaction. It gives up with
+/// [`ControlStoreError::Stale`] if the reader is not at `$after` any more; 0 is before the first move.
+macro_rules! move_reader {
+    ($transaction:ident, $reader:expr, $after:expr, $cursor:expr) => {
+        let sql = match $after {
+            0 => "INSERT INTO event_reader (name, cursor) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+            _ => "UPDATE event_reader SET cursor = $2 WHERE name = $1 AND cursor = $3",
+        };
+        let mut query = sqlx::query(sql).bind($reader).bind($cursor);
+        if $after != 0 {
+            query = query.bind($after);
+        }
+        if query.execute(&mut *$transaction).await?.rows_affected() == 0 {
+            return Err($crate::ControlStoreError::Stale);
+        }
+    };
+}
+
+pub(crate) use {move_reader, next_revision, reading, snapshot, writing};
 
 /// `($1, $2), ($3, $4)`: placeholders of rows. `tail` is behind those of each row.
 pub(crate) fn placeholders(rows: usize, columns: usize, tail: &str) -> String {

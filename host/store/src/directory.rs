@@ -241,6 +241,7 @@ impl DirectoryStore for ControlStore {
             for sql in [
                 "DELETE FROM template WHERE tenant = $1",
                 "DELETE FROM suppression WHERE tenant = $1",
+                "DELETE FROM suppression_count WHERE tenant = $1",
                 "DELETE FROM topic WHERE tenant = $1",
                 "DELETE FROM webhook_endpoint WHERE tenant = $1",
                 "DELETE FROM domain WHERE tenant = $1",

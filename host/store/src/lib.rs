@@ -18,6 +18,7 @@ mod error;
 mod plugins;
 mod quotas;
 mod statistics;
+mod suppression_rules;
 mod suppressions;
 mod templates;
 mod topics;
@@ -38,7 +39,10 @@ pub use statistics::{
     StatisticsCounts, StatisticsGroup, StatisticsQuery, StatisticsRow, StatisticsSite, StatisticsStore,
     StatisticsSum,
 };
-pub use suppressions::{ALL_STREAMS, SuppressionFilter, SuppressionRecord, SuppressionStore};
+pub use suppression_rules::{SuppressionBatch, SuppressionCount, SuppressionRuleStore};
+pub use suppressions::{
+    ALL_STREAMS, SuppressionCause, SuppressionFilter, SuppressionRecord, SuppressionStore,
+};
 pub use templates::{
     TemplateChange, TemplateContent, TemplateRecord, TemplateStore, TemplateVariable, TemplateVersion,
 };

@@ -1,6 +1,6 @@
 //! Addresses that get no mail.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
 
 use async_trait::async_trait;
 
@@ -27,6 +27,19 @@ pub struct SuppressionRecord {
     pub message_id: Option<String>,
     /// Milliseconds since 1970.
     pub created_at: i64,
+    /// The rule that added the entry; none if a person or a recipient did.
+    pub cause: Option<SuppressionCause>,
+}
+
+/// How a rule came to add an entry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SuppressionCause {
+    /// The rule that told what the reply means, or the source of a complaint.
+    pub rule: String,
+    /// The provider of the mailbox.
+    pub provider: String,
+    /// The MX host that answered, lower case; empty if none did.
+    pub mx: String,
 }
 
 /// Entries to be removed: those that all of the given conditions are true for.
@@ -46,6 +59,14 @@ pub struct SuppressionFilter {
     pub since: Option<i64>,
     /// Before: milliseconds since 1970.
     pub until: Option<i64>,
+    /// Only entries that a rule added.
+    pub by_rule: bool,
+    /// One rule.
+    pub rule: Option<String>,
+    /// One provider.
+    pub provider: Option<String>,
+    /// One MX host, or those below a domain.
+    pub mx: Option<String>,
 }
 
 impl SuppressionFilter {
@@ -90,6 +111,10 @@ pub trait SuppressionStore: Send + Sync {
         max: u32,
     ) -> Result<Vec<SuppressionRecord>, ControlStoreError>;
 
+    /// Number of entries that a filter means.
+    async fn count_matching(&self, tenant: &str, filter: &SuppressionFilter)
+    -> Result<i64, ControlStoreError>;
+
     /// Returns true if other processes may write to the same store.
     fn is_shared(&self) -> bool;
 
@@ -104,11 +129,15 @@ pub trait SuppressionStore: Send + Sync {
     ) -> Result<Vec<(String, String)>, ControlStoreError>;
 }
 
-type Row = (String, String, String, String, String, Option<String>, i64);
+type Text = Option<String>;
+pub(crate) type Row = (String, String, String, String, String, Text, i64, Text, Text, Text);
 
-const COLUMNS: &str = "id, address, stream, reason, detail, message_id, created_at";
+pub(crate) const COLUMNS: &str =
+    "id, address, stream, reason, detail, message_id, created_at, rule, provider, mx";
+/// Values that a row binds.
+pub(crate) const INSERTED: usize = 12;
 /// Entries that one statement adds. SQLite looks up each value by its number in a list of all.
-const ADDED_AT_ONCE: usize = 40;
+pub(crate) const ADDED_AT_ONCE: usize = 32;
 /// Entries of one address that are read. Only topics can be so many, and they come last.
 const MAX_OF_ONE: i64 = 10_000;
 
@@ -117,7 +146,7 @@ const MAX_OF_ONE: i64 = 10_000;
 /// A condition that is not given is not part of the SQL: SQLite uses no index for one that may be null.
 struct Conditions<'a> {
     sql: String,
-    texts: Vec<&'a str>,
+    texts: Vec<Cow<'a, str>>,
     times: Vec<i64>,
 }
 
@@ -130,11 +159,21 @@ impl<'a> Conditions<'a> {
             ("domain =", &filter.domain),
             ("stream =", &filter.stream),
             ("reason =", &filter.reason),
+            ("rule =", &filter.rule),
+            ("provider =", &filter.provider),
         ] {
             if let Some(value) = value {
                 all.sql.push_str(&format!(" AND {condition} ${}", all.next_number()));
-                all.texts.push(value);
+                all.texts.push(Cow::Borrowed(value));
             }
+        }
+        if let Some(mx) = &filter.mx {
+            let next = all.next_number();
+            all.sql.push_str(&format!(" AND (mx = ${next} OR mx LIKE ${} ESCAPE '!')", next + 1));
+            all.texts.extend([Cow::Borrowed(mx.as_str()), Cow::Owned(below(mx))]);
+        }
+        if filter.by_rule {
+            all.sql.push_str(" AND rule IS NOT NULL");
         }
         for (condition, value) in [("created_at >=", filter.since), ("created_at <", filter.until)] {
             if let Some(value) = value {
@@ -151,6 +190,18 @@ impl<'a> Conditions<'a> {
     }
 }
 
+/// The pattern of names below a domain.
+fn below(domain: &str) -> String {
+    let mut pattern = "%.".to_owned();
+    for character in domain.chars() {
+        if matches!(character, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(character);
+    }
+    pattern
+}
+
 /// Binds tenant and conditions as [`Conditions::of`] numbers them.
 macro_rules! bound {
     ($query:expr, $tenant:expr, $conditions:expr) => {{
@@ -165,9 +216,62 @@ macro_rules! bound {
     }};
 }
 
-fn record((id, address, stream, reason, detail, message_id, created_at): Row) -> SuppressionRecord {
-    SuppressionRecord { id, address, stream, reason, detail, message_id, created_at }
+pub(crate) fn record(row: Row) -> SuppressionRecord {
+    let (id, address, stream, reason, detail, message_id, created_at, rule, provider, mx) = row;
+    let cause = rule.map(|rule| SuppressionCause {
+        rule,
+        provider: provider.unwrap_or_default(),
+        mx: mx.unwrap_or_default(),
+    });
+    SuppressionRecord { id, address, stream, reason, detail, message_id, created_at, cause }
 }
+
+/// The statement that adds so many entries.
+pub(crate) fn insert_sql(rows: usize) -> String {
+    format!(
+        "INSERT INTO suppression \
+         (tenant, id, address, stream, domain, reason, detail, message_id, created_at, rule, provider, mx) \
+         VALUES {} ON CONFLICT DO NOTHING RETURNING id",
+        placeholders(rows, INSERTED, "")
+    )
+}
+
+/// Adds entries of `(tenant, entry)` within a transaction, and returns the ids of those that are new.
+///
+/// They must be in the order of tenant, address and stream: two writers that lock the same rows in two
+/// orders wait for each other.
+macro_rules! insert_entries {
+    ($transaction:ident, $entries:expr) => {{
+        let mut added = std::collections::HashSet::new();
+        for part in $entries.chunks($crate::suppressions::ADDED_AT_ONCE) {
+            let sql = $crate::suppressions::insert_sql(part.len());
+            // Parts of other sizes than the usual one are rare: their statement is not kept.
+            let is_usual = part.len() == $crate::suppressions::ADDED_AT_ONCE || part.len() == 1;
+            let mut query = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(sql)).persistent(is_usual);
+            for (tenant, entry) in part {
+                let domain = entry.address.rsplit_once('@').map_or("", |(_, domain)| domain);
+                let cause = entry.cause.as_ref();
+                query = query
+                    .bind(*tenant)
+                    .bind(&entry.id)
+                    .bind(&entry.address)
+                    .bind(&entry.stream)
+                    .bind(domain)
+                    .bind(&entry.reason)
+                    .bind(&entry.detail)
+                    .bind(&entry.message_id)
+                    .bind(entry.created_at)
+                    .bind(cause.map(|cause| cause.rule.as_str()))
+                    .bind(cause.map(|cause| cause.provider.as_str()))
+                    .bind(cause.map(|cause| cause.mx.as_str()));
+            }
+            added.extend(query.fetch_all(&mut *$transaction).await?);
+        }
+        added
+    }};
+}
+
+pub(crate) use insert_entries;
 
 #[async_trait]
 impl SuppressionStore for ControlStore {
@@ -176,39 +280,12 @@ impl SuppressionStore for ControlStore {
         tenant: &str,
         entries: &[SuppressionRecord],
     ) -> Result<Vec<SuppressionRecord>, ControlStoreError> {
-        // One order for all writers: two that lock the same rows in two orders wait for each other.
-        let mut entries: Vec<&SuppressionRecord> = entries.iter().collect();
-        entries.sort_by(|a, b| (&a.address, &a.stream).cmp(&(&b.address, &b.stream)));
+        let mut entries: Vec<(&str, &SuppressionRecord)> = entries.iter().map(|e| (tenant, e)).collect();
+        entries.sort_by(|(_, a), (_, b)| (&a.address, &a.stream).cmp(&(&b.address, &b.stream)));
         writing!(self, transaction => {
-            let mut added = HashSet::new();
-            for part in entries.chunks(ADDED_AT_ONCE) {
-                let sql = format!(
-                    "INSERT INTO suppression \
-                     (tenant, id, address, stream, domain, reason, detail, message_id, created_at) \
-                     VALUES {} ON CONFLICT DO NOTHING RETURNING id",
-                    placeholders(part.len(), 9, "")
-                );
-                // Parts of other sizes than the usual one are rare: their statement is not kept.
-                let is_usual = part.len() == ADDED_AT_ONCE || part.len() == 1;
-                let mut query =
-                    sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(sql)).persistent(is_usual);
-                for entry in part {
-                    let domain = entry.address.rsplit_once('@').map_or("", |(_, domain)| domain);
-                    query = query
-                        .bind(tenant)
-                        .bind(&entry.id)
-                        .bind(&entry.address)
-                        .bind(&entry.stream)
-                        .bind(domain)
-                        .bind(&entry.reason)
-                        .bind(&entry.detail)
-                        .bind(&entry.message_id)
-                        .bind(entry.created_at);
-                }
-                added.extend(query.fetch_all(&mut *transaction).await?);
-            }
-            let new = entries.iter().filter(|entry| added.remove(&entry.id));
-            new.map(|entry| SuppressionRecord::clone(entry)).collect()
+            let mut added = insert_entries!(transaction, entries);
+            let new = entries.iter().filter(|(_, entry)| added.remove(&entry.id));
+            new.map(|(_, entry)| SuppressionRecord::clone(entry)).collect()
         })
     }
 
@@ -282,6 +359,19 @@ impl SuppressionStore for ControlStore {
                 .await?
         });
         Ok(rows.into_iter().map(record).collect())
+    }
+
+    async fn count_matching(
+        &self,
+        tenant: &str,
+        filter: &SuppressionFilter,
+    ) -> Result<i64, ControlStoreError> {
+        let conditions = Conditions::of(filter);
+        let sql = format!("SELECT count(*) FROM suppression WHERE {}", conditions.sql);
+        Ok(reading!(self, pool => {
+            let query = sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(sql));
+            bound!(query, tenant, conditions).fetch_one(pool).await?
+        }))
     }
 
     fn is_shared(&self) -> bool {

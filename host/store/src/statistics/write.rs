@@ -7,7 +7,7 @@ use sqlx::Row as _;
 use super::{
     COUNTERS, Counter, SeenCandidate, StatisticsAge, StatisticsBatch, StatisticsRow, StatisticsSite,
 };
-use crate::control::{placeholders, writing};
+use crate::control::{move_reader, placeholders, writing};
 use crate::{ControlStore, ControlStoreError};
 
 /// Rows of one statement. There are few sizes, so that few statements are prepared.
@@ -29,26 +29,7 @@ pub(super) async fn add(store: &ControlStore, mut batch: StatisticsBatch) -> Res
     batch.seen.sort_by_key(key);
     batch.sites.sort_by(|a, b| a.domain.cmp(&b.domain));
     writing!(store, transaction => {
-        let moved = match batch.after {
-            0 => sqlx::query(
-                "INSERT INTO event_reader (name, cursor) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-            )
-            .bind(&batch.reader)
-            .bind(batch.cursor)
-            .execute(&mut *transaction)
-            .await?
-            .rows_affected(),
-            after => sqlx::query("UPDATE event_reader SET cursor = $2 WHERE name = $1 AND cursor = $3")
-                .bind(&batch.reader)
-                .bind(batch.cursor)
-                .bind(after)
-                .execute(&mut *transaction)
-                .await?
-                .rows_affected(),
-        };
-        if moved == 0 {
-            return Err(ControlStoreError::Stale);
-        }
+        move_reader!(transaction, &batch.reader, batch.after, batch.cursor);
         let mut marked = HashMap::new();
         for part in parts(&batch.seen, SEEN_COLUMNS) {
             let mut query = sqlx::query(sqlx::AssertSqlSafe(seen_sql(part.len())));

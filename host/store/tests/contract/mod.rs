@@ -35,6 +35,8 @@ pub(crate) async fn holds(store: &ControlStore) {
     templates::users_of_a_template_are_found(store).await;
     suppressions::suppressions_are_found_and_removed(store).await;
     suppressions::many_topics_hide_no_stream(store).await;
+    suppressions::what_rules_added_is_told_apart(store).await;
+    suppressions::rules_move_with_the_cursor(store).await;
     topics::topics_are_chosen_by_address(store).await;
     webhooks::endpoints_belong_to_one_tenant(store).await;
     webhooks::deliveries_move_with_the_cursor(store).await;

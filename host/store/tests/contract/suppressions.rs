@@ -1,6 +1,9 @@
 //! Suppressed addresses.
 
-use relevo_store::{ControlStore, SuppressionFilter, SuppressionRecord, SuppressionStore};
+use relevo_store::{
+    ControlStore, ControlStoreError, SuppressionBatch, SuppressionCause, SuppressionCount, SuppressionFilter,
+    SuppressionRecord, SuppressionRuleStore, SuppressionStore,
+};
 
 fn entry(address: &str, stream: &str, reason: &str, created_at: i64) -> SuppressionRecord {
     SuppressionRecord {
@@ -11,6 +14,7 @@ fn entry(address: &str, stream: &str, reason: &str, created_at: i64) -> Suppress
         detail: "550 5.1.1 no such user".into(),
         message_id: Some("01J".into()),
         created_at,
+        cause: None,
     }
 }
 
@@ -102,4 +106,107 @@ async fn only_new_ones_of_many_are_returned(store: &ControlStore, known: &Suppre
     assert_eq!(store.add_suppressions("acme", &mixed).await.expect("adds"), new);
     let domain = SuppressionFilter { domain: Some("many.example".into()), ..SuppressionFilter::default() };
     assert_eq!(store.remove_suppressions("acme", &domain, 1_000).await.expect("removes"), new);
+}
+
+fn by_rule(address: &str, created_at: i64, rule: &str, provider: &str, mx: &str) -> SuppressionRecord {
+    let cause = SuppressionCause { rule: rule.into(), provider: provider.into(), mx: mx.into() };
+    SuppressionRecord { cause: Some(cause), ..entry(address, "all", "bounce", created_at) }
+}
+
+fn count(tenant: &str, address: &str, times: i64, last_at: i64) -> SuppressionCount {
+    let (tenant, address, kind) = (tenant.into(), address.into(), "mailbox_full".into());
+    SuppressionCount { tenant, address, kind, times, first_at: 100, last_at }
+}
+
+pub(super) async fn what_rules_added_is_told_apart(store: &ControlStore) {
+    let entries = [
+        by_rule("a@example.net", 1_000, "no-such-user", "google", "alt1.gmail-smtp-in.l.google.com"),
+        by_rule("b@example.net", 2_000, "no-such-user", "microsoft", "mx_1.example.net"),
+        by_rule("c@example.net", 3_000, "disabled", "google", "gmail-smtp-in.l.google.com"),
+        entry("d@example.net", "all", "bounce", 1_500),
+    ];
+    store.add_suppressions("acme", &entries).await.expect("adds");
+    assert_eq!(store.suppressions_of("acme", "a@example.net").await.expect("reads"), entries[..1]);
+    let by_rule = SuppressionFilter { by_rule: true, ..SuppressionFilter::default() };
+    let of = |filter: SuppressionFilter| async move {
+        let found = store.suppressions("acme", &filter, ("", ""), 10).await.expect("reads");
+        let count = store.count_matching("acme", &filter).await.expect("counts");
+        assert_eq!(Ok(found.len()), usize::try_from(count));
+        found.iter().map(|entry| entry.address[..1].to_owned()).collect::<String>()
+    };
+    assert_eq!(of(by_rule.clone()).await, "abc");
+    let google = SuppressionFilter { provider: Some("google".into()), ..by_rule.clone() };
+    assert_eq!(of(google.clone()).await, "ac");
+    assert_eq!(of(SuppressionFilter { rule: Some("disabled".into()), ..google.clone() }).await, "c");
+    assert_eq!(of(SuppressionFilter { until: Some(3_000), ..google }).await, "a");
+    for (mx, found) in [
+        ("l.google.com", "ac"),
+        ("gmail-smtp-in.l.google.com", "ac"),
+        ("oogle.com", ""),
+        ("mx_1.example.net", "b"),
+        ("_1.example.net", ""),
+        ("%", ""),
+    ] {
+        let filter = SuppressionFilter { mx: Some(mx.into()), ..by_rule.clone() };
+        assert_eq!(of(filter).await, found, "{mx}");
+    }
+    assert_eq!(store.suppression_rule_tenants(0, 1_000).await.expect("reads"), Vec::<String>::new());
+    assert_eq!(store.suppression_rule_tenants(1_000, 1_001).await.expect("reads"), ["acme"]);
+    assert_eq!(store.remove_suppressions("acme", &by_rule, 10).await.expect("removes"), entries[..3]);
+    let all = SuppressionFilter::default();
+    assert_eq!(store.remove_suppressions("acme", &all, 10).await.expect("removes"), entries[3..]);
+}
+
+pub(super) async fn rules_move_with_the_cursor(store: &ControlStore) {
+    let reader = "suppression:one";
+    assert_eq!(store.suppression_cursor(reader).await.expect("reads"), 0);
+    assert!(!store.has_suppression_counts().await.expect("reads"));
+    let known = entry("b@example.net", "all", "manual", 500);
+    store.add_suppressions("acme", std::slice::from_ref(&known)).await.expect("adds");
+    let new = by_rule("a@example.net", 1_000, "no-such-user", "google", "");
+    let own = |tenant: &str, entry: &SuppressionRecord| {
+        let id = format!("{tenant} {}", entry.id);
+        (tenant.to_owned(), SuppressionRecord { id, ..entry.clone() })
+    };
+    let first = SuppressionBatch {
+        reader: reader.into(),
+        after: 0,
+        cursor: 10,
+        entries: vec![
+            own("other", &new),
+            own("acme", &by_rule("b@example.net", 1_000, "no-such-user", "google", "")),
+            own("acme", &new),
+        ],
+        forgotten: Vec::new(),
+        counts: vec![count("acme", "f@example.net", 1, 100), count("other", "f@example.net", 2, 200)],
+    };
+    let added = store.apply_suppressions(first.clone()).await.expect("applies");
+    assert_eq!(added, [own("acme", &new), own("other", &new)], "an entry that is there stays");
+    let again = store.apply_suppressions(first).await.expect_err("was applied");
+    assert!(matches!(again, ControlStoreError::Stale), "{again:?}");
+    assert!(store.has_suppression_counts().await.expect("reads"));
+
+    let address = |tenant: &str| (tenant.to_owned(), "f@example.net".to_owned());
+    let both = [address("acme"), address("other"), ("acme".to_owned(), "g@example.net".to_owned())];
+    let mut found = store.suppression_counts(&both).await.expect("reads");
+    found.sort_by(|a, b| a.tenant.cmp(&b.tenant));
+    assert_eq!(found, [count("acme", "f@example.net", 1, 100), count("other", "f@example.net", 2, 200)]);
+    let second = SuppressionBatch {
+        reader: reader.into(),
+        after: 10,
+        cursor: 20,
+        forgotten: both[..2].to_vec(),
+        counts: vec![count("acme", "f@example.net", 3, 300)],
+        ..SuppressionBatch::default()
+    };
+    store.apply_suppressions(second).await.expect("applies");
+    assert_eq!(store.suppression_cursor(reader).await.expect("reads"), 20);
+    let found = store.suppression_counts(&both).await.expect("reads");
+    assert_eq!(found, [count("acme", "f@example.net", 3, 300)], "others are forgotten first");
+    assert_eq!(store.prune_suppression_counts(300).await.expect("removes"), 0);
+    assert_eq!(store.prune_suppression_counts(301).await.expect("removes"), 1);
+    for tenant in ["acme", "other"] {
+        let all = SuppressionFilter::default();
+        store.remove_suppressions(tenant, &all, 10).await.expect("removes");
+    }
 }
