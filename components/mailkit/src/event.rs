@@ -402,6 +402,12 @@ pub struct SuppressionChange {
     pub list: String,
     /// Why: `bounce`, `complaint`, `unsubscribe` or `manual`.
     pub reason: String,
+    /// The rule that told what the receiver said; absent when no rule added the entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classification_rule: Option<String>,
+    /// The provider of the mailbox; absent when no rule added the entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
 }
 
 /// The data of `plugin.fault`.

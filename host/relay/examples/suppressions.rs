@@ -36,6 +36,7 @@ async fn make(store: &ControlStore, entries: u64) {
             detail: "550 5.1.1 no such user".into(),
             message_id: None,
             created_at: 1_795_325_621_500,
+            cause: None,
         };
         let batch: Vec<_> = (first..entries.min(first + BATCH)).map(record).collect();
         store.add_suppressions(TENANT, &batch).await.unwrap();

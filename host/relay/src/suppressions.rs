@@ -21,7 +21,7 @@ use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::reply::Reply;
 use relevo_mailkit::text::{escaped, printable};
 use relevo_queue::{EventLog, ItemMeta};
-pub use relevo_store::{ALL_STREAMS, SuppressionFilter, SuppressionRecord};
+pub use relevo_store::{ALL_STREAMS, SuppressionCause, SuppressionFilter, SuppressionRecord};
 use relevo_store::{ControlStoreError, SuppressionStore};
 use tracing::{error, info, warn};
 
@@ -31,9 +31,16 @@ use crate::policy::{Check, PolicyRequest, PolicyResult, RecipientDecision};
 use crate::settings::Tenant;
 use crate::topics::Topics;
 
+mod rules;
 mod subscriptions;
+mod undo;
 
+pub use rules::{
+    ComplaintScope, IncidentRule, MailboxFullRule, SuppressionRuleMetrics, SuppressionRuleSettings,
+    SuppressionRules, suppression_reader_name,
+};
 pub use subscriptions::{Choices, MailingList, TopicChoice, UNSUBSCRIBE};
+pub use undo::{UndoFields, UndoMistake, Undone};
 
 /// Name of the check in answers and traces.
 pub(crate) const CHECK: &str = "suppression";
@@ -209,18 +216,15 @@ impl Suppressions {
         let now = self.clock.now();
         let mut records = Vec::with_capacity(entries.len());
         for entry in entries {
-            let id = self.ids.item_id(now).map_err(|error| {
-                error!(%error, "no id for a suppressed address");
-                SuppressionError::Unavailable
-            })?;
             records.push(SuppressionRecord {
-                id: id.to_string(),
+                id: self.new_id()?,
                 address: entry.address,
                 stream: entry.stream,
                 reason: entry.reason,
                 detail: escaped(&entry.detail, MAX_DETAIL),
                 message_id: entry.message_id,
                 created_at: now,
+                cause: None,
             });
         }
         // The filter first: an entry that is stored must never be missing in it.
@@ -279,6 +283,14 @@ impl Suppressions {
         }
     }
 
+    fn new_id(&self) -> Result<String, SuppressionError> {
+        let id = self.ids.item_id(self.clock.now()).map_err(|error| {
+            error!(%error, "no id for a suppressed address");
+            SuppressionError::Unavailable
+        })?;
+        Ok(id.to_string())
+    }
+
     async fn tell(
         &self,
         tenant: &str,
@@ -290,6 +302,8 @@ impl Suppressions {
             recipient: record.address.clone(),
             list: record.stream.clone(),
             reason: record.reason.clone(),
+            classification_rule: record.cause.as_ref().map(|cause| cause.rule.clone()),
+            provider: record.cause.as_ref().map(|cause| cause.provider.clone()),
         };
         let all: Vec<_> =
             records.iter().map(|record| events::event(tenant, None, now, event(change(record)))).collect();

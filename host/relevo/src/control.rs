@@ -14,6 +14,7 @@ use relevo_queue::{
 use relevo_relay::audit::{Act, AuditLog};
 use relevo_relay::clock::{Clock, timestamp};
 use relevo_relay::delivery::DeliveryHandle;
+use relevo_relay::suppressions::{Suppressions, UndoFields};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -39,6 +40,8 @@ pub(crate) enum ControlRequest {
     Release { id: String },
     /// Gone.
     Drop { id: String },
+    /// Remove suppressions that rules added, of one tenant or of all.
+    Undo { tenant: Option<String>, fields: UndoFields },
     /// About plugins. `octets` of content follow the line.
     Plugin { action: relevo_policy::PluginAction, octets: usize },
 }
@@ -55,6 +58,7 @@ pub(crate) struct Control {
     pub(crate) delivery: DeliveryHandle,
     pub(crate) plugins: AuditedPlugins,
     pub(crate) audit: Arc<AuditLog>,
+    pub(crate) suppressions: Arc<Suppressions>,
 }
 
 const SOCKET: &str = "control.sock";
@@ -183,8 +187,38 @@ impl Control {
             ControlRequest::Hold { id } => self.act(actor, &id, OperatorAction::Hold).await,
             ControlRequest::Release { id } => self.act(actor, &id, OperatorAction::Release).await,
             ControlRequest::Drop { id } => self.act(actor, &id, OperatorAction::Drop).await,
+            ControlRequest::Undo { tenant, fields } => self.undo(actor, tenant, &fields).await,
             ControlRequest::Plugin { .. } => Err("content was expected".to_owned()),
         }
+    }
+
+    /// Removes suppressions that rules added, and writes that to the audit log of each tenant.
+    async fn undo(&self, actor: &str, tenant: Option<String>, fields: &UndoFields) -> Result<Value, String> {
+        let filter = fields.filter().map_err(|mistake| mistake.to_string())?;
+        let tenants = match tenant {
+            Some(tenant) => vec![tenant],
+            None if !filter.by_rule => return Err("name the tenant: --tenant".to_owned()),
+            None => self.suppressions.rule_tenants(&filter).await.map_err(|error| error.to_string())?,
+        };
+        let (subject, mut answers) = (fields.subject(), Vec::new());
+        for tenant in tenants {
+            let undone = self.suppressions.undo(&tenant, &filter, fields.dry_run).await;
+            if !fields.dry_run {
+                let result = undone.as_ref().err().map_or("done".to_owned(), ToString::to_string);
+                let action = "suppression undo";
+                let act = Act { tenant: &tenant, actor, action, subject: &subject, result: &result };
+                self.audit.write(act).await;
+            }
+            let undone = undone.map_err(|error| error.to_string())?;
+            let addresses: Vec<&str> = undone.entries.iter().map(|entry| entry.address.as_str()).collect();
+            answers.push(json!({
+                "tenant": tenant,
+                "count": undone.count,
+                "has_more": undone.has_more,
+                "addresses": addresses,
+            }));
+        }
+        Ok(Value::Array(answers))
     }
 
     async fn find(&self, id: &str) -> Result<ItemView, String> {

@@ -23,6 +23,7 @@ mod send;
 mod sendmail;
 mod serve;
 mod store;
+mod suppression;
 mod tasks;
 mod tls;
 mod validate;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         CliCommand::Send(args) => send::run(&args),
         CliCommand::Sendmail { arguments } => Ok(sendmail::run(&arguments)),
         CliCommand::Queue(args) => queue::run(&args),
+        CliCommand::Suppression(args) => suppression::run(&args),
         CliCommand::Plugin(args) => plugin::run(&args),
         CliCommand::PluginCompile { parent, memory, seconds, component, out } => {
             plugin::compile(&component, &out, memory, seconds, parent)

@@ -20,6 +20,7 @@ pub use benchmark::{PublishedRate, RateKind, published_rates};
 pub use relevo_store::{Dimension, StatisticsGroup};
 
 pub use metrics::StatisticsMetrics;
+pub use provider::provider_name;
 pub use reader::{StatisticsReader, reader_name};
 pub use report::{
     Bounces, Counts, Engagement, MAX_GROUPS, RATES, RateDefinition, Rates, Report, ReportError,

@@ -64,6 +64,17 @@ fn of_mx(host: &str) -> Option<Cow<'static, str>> {
     }
 }
 
+/// The provider of a recipient's mailbox, by its domain, else by the MX host that was spoken to;
+/// [`OTHER`] where neither tells.
+#[must_use]
+pub fn provider_name(recipient: &str, mx: Option<&str>) -> String {
+    let domain = recipient.rsplit_once('@').map_or("", |(_, domain)| domain).to_ascii_lowercase();
+    match PROVIDERS.by_domain.get(domain.as_str()) {
+        Some(name) => (*name).to_owned(),
+        None => mx.and_then(of_mx).map_or_else(|| OTHER.to_owned(), Cow::into_owned),
+    }
+}
+
 /// Second labels that stand for a category of a country's domain, such as `co.uk`.
 const CATEGORIES: [&str; 10] = ["ac", "co", "com", "edu", "gob", "gov", "ne", "net", "or", "org"];
 
@@ -193,6 +204,13 @@ mod tests {
         assert_eq!(sites.take_changed(), std::slice::from_ref(&site));
         assert_eq!(Sites::new(vec![site]).provider("a@corp.test", None, 11), "other.example");
         assert_eq!(sites.provider("a@new.test", Some("127.0.0.1"), 1), OTHER);
+    }
+
+    #[test]
+    fn the_provider_of_one_attempt_needs_no_memory() {
+        assert_eq!(provider_name("a@Gmail.com", Some("mx.other.example")), "google");
+        assert_eq!(provider_name("a@corp.test", Some("aspmx.l.google.com")), "google");
+        assert_eq!(provider_name("a@corp.test", None), OTHER);
     }
 
     #[test]

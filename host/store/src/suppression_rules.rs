@@ -11,8 +11,6 @@ use crate::{ControlStore, ControlStoreError, SuppressionRecord};
 
 /// Addresses of one statement. SQLite looks up each value by its number in a list of all.
 const AT_ONCE: usize = 50;
-/// Tenants that are returned.
-const MAX_TENANTS: u32 = 100_000;
 
 /// Failures of an address, as far as no delivery has made them void.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,13 +73,6 @@ pub trait SuppressionRuleStore: Send + Sync {
 
     /// Removes counts whose last failure was before `before`. Returns how many.
     async fn prune_suppression_counts(&self, before: i64) -> Result<u64, ControlStoreError>;
-
-    /// Tenants for whom a rule added entries from `since` on and before `until`, at most 100,000.
-    async fn suppression_rule_tenants(
-        &self,
-        since: i64,
-        until: i64,
-    ) -> Result<Vec<String>, ControlStoreError>;
 }
 
 fn counts_sql(addresses: usize) -> String {
@@ -191,23 +182,5 @@ impl SuppressionRuleStore for ControlStore {
                 .await?
                 .rows_affected()
         })
-    }
-
-    async fn suppression_rule_tenants(
-        &self,
-        since: i64,
-        until: i64,
-    ) -> Result<Vec<String>, ControlStoreError> {
-        Ok(reading!(self, pool => {
-            sqlx::query_scalar(
-                "SELECT DISTINCT tenant FROM suppression WHERE rule IS NOT NULL \
-                 AND created_at >= $1 AND created_at < $2 ORDER BY tenant LIMIT $3",
-            )
-            .bind(since)
-            .bind(until)
-            .bind(i64::from(MAX_TENANTS))
-            .fetch_all(pool)
-            .await?
-        }))
     }
 }

@@ -77,7 +77,7 @@ impl SuppressionFilter {
     }
 }
 
-/// Suppressed addresses. Every method but [`Self::all_suppressions`] stays within one tenant.
+/// Suppressed addresses. Every method that names a tenant stays within it.
 #[async_trait]
 pub trait SuppressionStore: Send + Sync {
     /// Adds entries; one that is there stays as it is. Returns the entries that are new.
@@ -112,8 +112,18 @@ pub trait SuppressionStore: Send + Sync {
     ) -> Result<Vec<SuppressionRecord>, ControlStoreError>;
 
     /// Number of entries that a filter means.
-    async fn count_matching(&self, tenant: &str, filter: &SuppressionFilter)
-    -> Result<i64, ControlStoreError>;
+    async fn count_matching(
+        &self,
+        tenant: &str,
+        filter: &SuppressionFilter,
+    ) -> Result<i64, ControlStoreError>;
+
+    /// Tenants for whom a rule added entries from `since` on and before `until`, at most 100,000.
+    async fn suppression_rule_tenants(
+        &self,
+        since: i64,
+        until: i64,
+    ) -> Result<Vec<String>, ControlStoreError>;
 
     /// Returns true if other processes may write to the same store.
     fn is_shared(&self) -> bool;
@@ -140,6 +150,8 @@ pub(crate) const INSERTED: usize = 12;
 pub(crate) const ADDED_AT_ONCE: usize = 32;
 /// Entries of one address that are read. Only topics can be so many, and they come last.
 const MAX_OF_ONE: i64 = 10_000;
+/// Tenants that are returned.
+const MAX_TENANTS: i64 = 100_000;
 
 /// The conditions that a filter gives, as SQL and as the values that it binds behind the tenant's `$1`.
 ///
@@ -371,6 +383,24 @@ impl SuppressionStore for ControlStore {
         Ok(reading!(self, pool => {
             let query = sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(sql));
             bound!(query, tenant, conditions).fetch_one(pool).await?
+        }))
+    }
+
+    async fn suppression_rule_tenants(
+        &self,
+        since: i64,
+        until: i64,
+    ) -> Result<Vec<String>, ControlStoreError> {
+        Ok(reading!(self, pool => {
+            sqlx::query_scalar(
+                "SELECT DISTINCT tenant FROM suppression WHERE rule IS NOT NULL \
+                 AND created_at >= $1 AND created_at < $2 ORDER BY tenant LIMIT $3",
+            )
+            .bind(since)
+            .bind(until)
+            .bind(MAX_TENANTS)
+            .fetch_all(pool)
+            .await?
         }))
     }
 

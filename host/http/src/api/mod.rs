@@ -196,6 +196,7 @@ pub(crate) fn routes(services: &ApiServices) -> Router<ApiServices> {
         .route("/suppressions/batch/add", post(suppressions::add_batch))
         .route("/suppressions/batch/remove", post(suppressions::remove_batch))
         .route("/suppressions/remove", post(suppressions::remove))
+        .route("/suppressions/undo", post(suppressions::undo::undo))
         .route("/suppressions/export", get(suppressions::export))
         .route("/suppressions/import", post(suppressions::import))
         .route("/topics", get(topics::list).post(topics::create))

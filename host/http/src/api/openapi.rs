@@ -89,6 +89,7 @@ const GONE: (&str, &str) = ("410", "The cursor is older than what is kept: `curs
         suppressions::add_batch,
         suppressions::remove_batch,
         suppressions::remove,
+        suppressions::undo::undo,
         suppressions::import,
         suppressions::export,
         topics::create,

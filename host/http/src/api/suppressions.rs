@@ -1,6 +1,7 @@
 //! `/suppressions`: addresses that get no mail.
 
 mod csv_lines;
+pub(super) mod undo;
 
 use std::fmt::Write as _;
 
@@ -11,7 +12,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use relevo_relay::suppressions::{
-    ALL_STREAMS, NewSuppression, SuppressionError, SuppressionFilter, SuppressionRecord, canonical,
+    ALL_STREAMS, NewSuppression, SuppressionCause, SuppressionError, SuppressionFilter, SuppressionRecord,
+    canonical,
 };
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +104,15 @@ pub(super) struct SuppressionView {
     /// The message that led to it.
     source_id: Option<String>,
     created_at: String,
+    /// The rule that told what the receiver said; absent when no rule added the entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
+    /// The provider of the mailbox; absent as `rule`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<String>,
+    /// The MX host that answered; absent as `rule`, and when none answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mx: Option<String>,
 }
 
 /// How many entries were added or removed.
@@ -459,6 +470,7 @@ fn filter(conditions: Conditions) -> Result<SuppressionFilter, RequestError> {
         reason,
         since: since.map(|text| instant("since", &text)).transpose()?,
         until: until.map(|text| instant("until", &text)).transpose()?,
+        ..SuppressionFilter::default()
     })
 }
 
@@ -473,6 +485,8 @@ pub(super) fn instant(param: &'static str, text: &str) -> Result<i64, RequestErr
 }
 
 fn view(record: SuppressionRecord) -> SuppressionView {
+    let cause = record.cause;
+    let of_cause = |value: fn(SuppressionCause) -> String| cause.clone().map(value);
     SuppressionView {
         object: "suppression",
         id: record.id,
@@ -482,5 +496,8 @@ fn view(record: SuppressionRecord) -> SuppressionView {
         detail: record.detail,
         source_id: record.message_id,
         created_at: relevo_relay::clock::timestamp(record.created_at),
+        rule: of_cause(|cause| cause.rule),
+        provider: of_cause(|cause| cause.provider),
+        mx: of_cause(|cause| cause.mx).filter(|mx| !mx.is_empty()),
     }
 }

@@ -222,5 +222,6 @@ fn not_chosen(address: String, topic: TopicRecord) -> SuppressionRecord {
         detail: format!("to the opt-in topic {}", topic.name),
         message_id: None,
         created_at: topic.created_at,
+        cause: None,
     }
 }

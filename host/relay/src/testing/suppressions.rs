@@ -33,6 +33,7 @@ pub(crate) fn suppressed(address: &str, stream: &str) -> SuppressionRecord {
         detail: "no such user".into(),
         message_id: None,
         created_at: 1_795_325_621_500,
+        cause: None,
     }
 }
 
@@ -73,6 +74,14 @@ impl SuppressionStore for FixedSuppressions {
         _: (&str, &str),
         _: u32,
     ) -> Result<Vec<SuppressionRecord>, ControlStoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn count_matching(&self, _: &str, _: &SuppressionFilter) -> Result<i64, ControlStoreError> {
+        Ok(0)
+    }
+
+    async fn suppression_rule_tenants(&self, _: i64, _: i64) -> Result<Vec<String>, ControlStoreError> {
         Ok(Vec::new())
     }
 

@@ -3,6 +3,7 @@
 mod base;
 mod listeners;
 mod running;
+mod suppression;
 mod validation;
 mod webhooks;
 
@@ -109,6 +110,8 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let tracking = Arc::new(tracking(&base, &mut registry));
     let unsubscribe = Arc::new(UnsubscribeEndpoint::new(tracking.clone(), suppressions.clone()));
     let (statistics, reader) = statistics(&base, &control_store, &mut registry);
+    let rules = suppression::rules(&base, &control_store, &suppressions, &mut registry);
+    let listed = suppressions.clone();
     let admin = administration(&base, &control_store, (&directory, published), &quotas);
     let (keys, audit) = (admin.keys.clone(), admin.audit.clone());
     let audited = AuditedPlugins { plugins: plugins.clone(), audit: audit.clone() };
@@ -134,12 +137,13 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         listen_http(kind, addresses, &http, &limits, &stopped, &mut tasks).await?;
     }
 
-    tasks.spawn("the control socket", control::serve(socket, control(&base, audited, &delivery)));
+    tasks.spawn("the control socket", control::serve(socket, control(&base, audited, &delivery, listed)));
     let repeats = tracking.clone();
     tasks.spawn("the writer of repeated clicks and opens", async move { repeats.write_repeats().await });
     tasks.spawn("the reader of statistics", reader.run());
     let bounced = events.clone();
     tasks.spawn("the reader of bounces", async move { bounces.run(bounced).await });
+    tasks.spawn("the rules of suppression", rules.run());
     tasks.spawn("the removal of old events", prune(events, clock, base.parts.events));
     let reread_directory = Arc::new(Notify::new());
     tasks.spawn("webhooks", async move { webhooks.run().await });
@@ -373,7 +377,12 @@ fn http_services(
     }
 }
 
-fn control(base: &Base, plugins: AuditedPlugins, delivery: &DeliveryHandle) -> Control {
+fn control(
+    base: &Base,
+    plugins: AuditedPlugins,
+    delivery: &DeliveryHandle,
+    suppressions: Arc<Suppressions>,
+) -> Control {
     let explaining = delivery.clone();
     Control {
         queue: base.store.clone(),
@@ -381,6 +390,7 @@ fn control(base: &Base, plugins: AuditedPlugins, delivery: &DeliveryHandle) -> C
         explain: Arc::new(move |view| serde_json::to_value(explaining.why_of(view)).unwrap_or_default()),
         delivery: delivery.clone(),
         audit: plugins.audit.clone(),
+        suppressions,
         plugins,
     }
 }

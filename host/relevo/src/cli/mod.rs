@@ -12,6 +12,7 @@ mod queue;
 mod secrets;
 mod send;
 mod store;
+mod suppression;
 
 pub(crate) use init::InitArgs;
 pub(crate) use plugin::{KvCommand, Language, PluginArgs, PluginCommand, PluginNameArgs};
@@ -19,6 +20,7 @@ pub(crate) use queue::{QueueArgs, QueueCommand};
 pub(crate) use secrets::{CredentialArgs, CredentialCommand, KeyArgs, KeyCommand};
 pub(crate) use send::SendArgs;
 pub(crate) use store::{ApiKeyCommand, DomainArgs, DomainCommand, StoreArgs};
+pub(crate) use suppression::{SuppressionArgs, SuppressionCommand, UndoArgs};
 
 /// An SMTP relay whose judgement runs in sandboxed WebAssembly components.
 #[derive(Debug, Parser)]
@@ -66,6 +68,8 @@ pub(crate) enum CliCommand {
     },
     /// Look at and act on the queue of a running relay.
     Queue(QueueArgs),
+    /// Suppressed addresses of a running relay: undo what rules added.
+    Suppression(SuppressionArgs),
     /// Tenants' policy plugins: start one, and change what a relay uses.
     ///
     /// With --config and while no relay runs on its data directory, the command does it there

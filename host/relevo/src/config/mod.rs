@@ -18,6 +18,7 @@ mod plugins;
 mod schema;
 mod server;
 mod shaping;
+mod suppression;
 mod tenants;
 mod values;
 mod webhooks;
@@ -28,6 +29,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use relevo_queue::StoreConfig;
 use relevo_relay::settings::Settings;
+use relevo_relay::suppressions::SuppressionRuleSettings;
 use relevo_resolve::IpFamily;
 use relevo_store::StoreUrl;
 
@@ -55,6 +57,7 @@ pub(crate) struct RelayConfig {
     pub(crate) events: EventsConfig,
     pub(crate) webhooks: WebhooksConfig,
     pub(crate) validation: ValidationConfig,
+    pub(crate) suppression: SuppressionRuleSettings,
     pub(crate) settings: Settings,
 }
 
@@ -121,14 +124,27 @@ fn check(d: &mut Document<'_>, file: &File) -> RelayConfig {
         events: server::events(file),
         webhooks: webhooks::webhooks(d, file),
         validation: server::validation(file),
+        suppression: suppression::suppression(d, file),
     }
 }
 
 impl RelayConfig {
     /// What can be reloaded, and the rest.
     pub(crate) fn split(self) -> (Settings, ServerParts) {
-        let Self { data_dir, queue, store, smtp, http, dns, ca_file, events, webhooks, validation, settings } =
-            self;
+        let Self {
+            data_dir,
+            queue,
+            store,
+            smtp,
+            http,
+            dns,
+            ca_file,
+            events,
+            webhooks,
+            validation,
+            suppression,
+            settings,
+        } = self;
         let (hostname, ip) = (settings.hostname.clone(), settings.delivery.ip);
         let parts = ServerParts {
             hostname,
@@ -143,6 +159,7 @@ impl RelayConfig {
             events,
             webhooks,
             validation,
+            suppression,
         };
         (settings, parts)
     }
@@ -166,6 +183,7 @@ pub(crate) struct ServerParts {
     pub(crate) events: EventsConfig,
     pub(crate) webhooks: WebhooksConfig,
     pub(crate) validation: ValidationConfig,
+    pub(crate) suppression: SuppressionRuleSettings,
 }
 
 impl ServerParts {
@@ -191,6 +209,7 @@ impl ServerParts {
             ("[events]", self.events != other.events),
             ("[webhooks]", self.webhooks != other.webhooks),
             ("[validation]", self.validation != other.validation),
+            ("[suppression]", self.suppression != other.suppression),
         ];
         differ.into_iter().filter_map(|(what, differs)| differs.then_some(what)).collect()
     }

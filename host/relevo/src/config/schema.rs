@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use relevo_mailkit::model::Algorithm;
 use relevo_relay::directory::Scope;
 use relevo_relay::settings::{FailurePolicy, Network};
+use relevo_relay::suppressions::ComplaintScope;
 use relevo_resolve::IpFamily;
 use relevo_runtime::policy::{Capability, Class};
 use relevo_smtp::client::TlsPolicy;
@@ -42,6 +43,7 @@ pub(crate) struct File {
     pub(crate) events: Section<EventsTable>,
     pub(crate) webhooks: Section<WebhooksTable>,
     pub(crate) validation: Section<ValidationTable>,
+    pub(crate) suppression: Section<SuppressionTable>,
     pub(crate) plugins: Section<PluginsTable>,
     pub(crate) tenant: Vec<Section<TenantTable>>,
 }
@@ -209,6 +211,31 @@ pub(crate) struct WebhooksTable {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ValidationTable {
     pub(crate) addresses_per_minute: Key<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SuppressionTable {
+    pub(crate) hard_bounces: Key<CountOrNone>,
+    pub(crate) mailbox_full: Section<MailboxFullTable>,
+    pub(crate) complaints: Key<ComplaintScope>,
+    pub(crate) expire: Key<Time>,
+    pub(crate) incident: Section<IncidentTable>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct MailboxFullTable {
+    pub(crate) times: Key<CountOrNone>,
+    pub(crate) days: Key<CountOrNone>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct IncidentTable {
+    pub(crate) bounces: Key<CountOrNone>,
+    pub(crate) percent: Key<u32>,
+    pub(crate) minutes: Key<u32>,
 }
 
 #[derive(Default, Deserialize)]

@@ -3,6 +3,7 @@
 use relevo_mailkit::model::Algorithm;
 use relevo_relay::directory::Scope;
 use relevo_relay::settings::FailurePolicy;
+use relevo_relay::suppressions::ComplaintScope;
 use relevo_resolve::IpFamily;
 use relevo_runtime::policy::{Capability, Class};
 use relevo_smtp::client::TlsPolicy;
@@ -38,6 +39,13 @@ impl Format for IpFamily {
     type Value = Self;
     fn read(raw: Raw) -> Result<Self, String> {
         one_of(raw, &[("any", Self::Any), ("ipv4", Self::Ipv4), ("ipv6", Self::Ipv6)])
+    }
+}
+
+impl Format for ComplaintScope {
+    type Value = Self;
+    fn read(raw: Raw) -> Result<Self, String> {
+        one_of(raw, &[("all", Self::All), ("stream", Self::Stream)])
     }
 }
 
