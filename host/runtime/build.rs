@@ -1,4 +1,4 @@
-//! Puts the four first-party components into the library, so that the relay is one file.
+//! Puts the first-party components into the library, so that the relay is one file.
 //!
 //! They come from `<target>/components`, where `cargo xtask build` (and `dev`, `test`) leaves them.
 //! When one is missing or older than its sources, a release build fails. Another build warns and
@@ -13,7 +13,7 @@ use std::{env, fs};
 
 use sha2::{Digest, Sha256};
 
-const STAGES: [&str; 4] = ["validate", "track", "dkim", "template"];
+const STAGES: [&str; 5] = ["validate", "track", "dkim", "template", "reports"];
 const ADVICE: &str = "run `cargo xtask build`, which builds the components first";
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -17,6 +17,7 @@ import openapi
 import peers
 import plugins
 import postgresql
+import returns
 import sdks
 import verify
 from relay import DOMAIN, PASSWORD, USER, Relay, Sink
@@ -28,6 +29,7 @@ ROWS = (
     + [f"{verifier} verifies RSA and Ed25519: {shape}" for verifier in ("dkimpy", "OpenDKIM") for shape in messages.ALL]
     + [f"{verifier} refuses an altered message" for verifier in ("dkimpy", "OpenDKIM")]
     + ["Postfix receives", "OpenSMTPD receives", "Postfix relays through Relevo"]
+    + returns.ROWS
     + plugins.ROWS
     + postgresql.ROWS
     + sdks.ROWS
@@ -190,11 +192,17 @@ def everything(table, given, folder):
     relay.stop()
     sink.stop()
     servers(table, given.relevo, folder, given.opensmtpd)
+    coming_back(table, given, folder)
     plugins.run(table, given.relevo, folder)
     postgresql.run(table, folder)
     sdks.run(table, given.relevo, folder)
     openapi.run(table, given.relevo, folder, openapi.EXAMPLES)
     at_the_edge(table, given, folder)
+
+
+def coming_back(table, given, folder):
+    unpacked = {"opensmtpd": given.opensmtpd, "exim": given.exim}
+    returns.run(table, given.relevo, folder, unpacked, submit)
 
 
 def at_the_edge(table, given, folder):
@@ -206,6 +214,8 @@ def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--relevo", required=True)
     arguments.add_argument("--opensmtpd", required=True)
+    arguments.add_argument("--exim", required=True)
+    arguments.add_argument("--returns", action="store_true", help="only the rows of mail that comes back")
     arguments.add_argument("--openapi", type=int, metavar="EXAMPLES",
                            help="only the row of the OpenAPI document, with so many random requests to each operation")
     arguments.add_argument("--edge", nargs="?", const="", metavar="TEXT", help="only the rows of the edge, or those with this text")
@@ -216,6 +226,8 @@ def main():
     if given.edge is not None:
         rows = [row for row in edge.ROWS + functions.ROWS if given.edge in row]
         check = lambda table: at_the_edge(table, given, folder)
+    elif given.returns:
+        rows, check = returns.ROWS, lambda table: coming_back(table, given, folder)
     elif given.openapi is not None:
         rows, check = openapi.ROWS, lambda table: openapi.run(table, given.relevo, folder, given.openapi)
     else:

@@ -23,7 +23,7 @@ def wait_for_file(folder, marker, seconds=60):
 class Postfix:
     """An instance of its own: its configuration, queue and data lie in `folder`."""
 
-    def __init__(self, folder, relayhost=None):
+    def __init__(self, folder, relayhost=None, delivery=None):
         self.folder = pathlib.Path(folder)
         self.port = free_port()
         self.config, self.mail = self.folder / "etc", self.folder / "mail"
@@ -32,13 +32,13 @@ class Postfix:
         owner = pwd.getpwnam("postfix")
         os.chown(self.folder / "lib", owner.pw_uid, owner.pw_gid)
         os.chown(self.mail, owner.pw_uid, owner.pw_gid)
-        delivery = f"relayhost = [127.0.0.1]:{relayhost}\n" if relayhost else (
+        delivery = delivery or (f"relayhost = [127.0.0.1]:{relayhost}\n" if relayhost else (
             "virtual_mailbox_domains = reader.test\n"
             "virtual_mailbox_maps = static:all/\n"
             f"virtual_mailbox_base = {self.mail}\n"
             f"virtual_uid_maps = static:{owner.pw_uid}\nvirtual_gid_maps = static:{owner.pw_gid}\n"
             f"virtual_minimum_uid = 1\nvirtual_mailbox_limit = 0\n"
-        )
+        ))
         (self.config / "main.cf").write_text(
             "compatibility_level = 3.6\n"
             f"queue_directory = {self.folder}/spool\ndata_directory = {self.folder}/lib\n"
@@ -83,7 +83,7 @@ class Postfix:
 class OpenSmtpd:
     """Unpacked, not installed: its package excludes Postfix's. It finds its helpers under /usr/libexec/opensmtpd."""
 
-    def __init__(self, folder, unpacked):
+    def __init__(self, folder, unpacked, rules=None):
         self.folder, unpacked = pathlib.Path(folder), pathlib.Path(unpacked)
         self.port = free_port()
         self.mail = self.folder / "mail"
@@ -115,9 +115,11 @@ class OpenSmtpd:
         config.write_text(
             "smtp max-message-size 60M\n"
             f"listen on 127.0.0.1 port {self.port} hostname opensmtpd.example.test\n"
-            'table users { "@" = "interopmail" }\n'
-            f'action "keep" maildir "{self.mail}" virtual <users>\n'
-            'match from any for domain "reader.test" action "keep"\n'
+            + (rules or (
+                'table users { "@" = "interopmail" }\n'
+                f'action "keep" maildir "{self.mail}" virtual <users>\n'
+                'match from any for domain "reader.test" action "keep"\n'
+            ))
         )
         self.log = open(self.folder / "log", "wb")
         self.process = subprocess.Popen([str(unpacked / "usr/sbin/smtpd"), "-d", "-f", str(config)],

@@ -63,10 +63,11 @@ class Sink:
 class Relay:
     """`relevo serve`, delivering to 127.0.0.1:`smarthost`."""
 
-    def __init__(self, binary, folder, smarthost, hostname="relay.example.test", places="", api=False, tracking=""):
+    def __init__(self, binary, folder, smarthost, hostname="relay.example.test", places="", api=False, tracking="",
+                 relay_port=None):
         self.binary, self.folder = binary, pathlib.Path(folder)
         self.folder.mkdir(parents=True)
-        self.submission, self.submissions, self.relay = free_port(), free_port(), free_port()
+        self.submission, self.submissions, self.relay = free_port(), free_port(), relay_port or free_port()
         self.records = {}
         dkim = []
         for selector, algorithm in (("rsa", "rsa-sha256"), ("ed", "ed25519-sha256")):

@@ -75,6 +75,8 @@ events! {
     Unsubscribed(SubscriptionChange) = "email.unsubscribed",
     /// A recipient who had left a stream or a topic came back.
     Resubscribed(SubscriptionChange) = "email.resubscribed",
+    /// A recipient called the message spam.
+    Complained(Complained) = "email.complained",
     /// The open pixel of a recipient's copy was fetched.
     Opened(Opened) = "email.opened",
     /// A link in a recipient's copy was followed.
@@ -278,12 +280,48 @@ pub struct Attempt {
     /// What the failure means; absent for a delivery, and where nothing can be said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classification: Option<Classification>,
+    /// The report by mail that told of it; absent for an attempt of this relay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Box<MailReport>>,
     /// When the next attempt is due, in milliseconds since 1970; absent when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt: Option<i64>,
     /// What broke here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blame: Option<Blame>,
+}
+
+/// A report that came back by mail after the next hop had taken the message.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct MailReport {
+    /// The mailer that reports, in its own words; where it gave no name, the address that the
+    /// report came from.
+    pub reported_by: String,
+    /// The action of a delivery report (`failed` or `delayed`), or the type of a feedback report,
+    /// such as `abuse`.
+    pub action: String,
+    /// The address that the report came from.
+    pub peer: String,
+    /// The domains whose DKIM signatures of the report verify.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signed_by: Vec<String>,
+}
+
+/// The data of `email.complained`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Complained {
+    /// The recipient's address.
+    pub recipient: String,
+    /// The recipient's position in the envelope as accepted; the first is 0.
+    pub recipient_index: u32,
+    /// The reverse-path without angle brackets.
+    pub sender: String,
+    /// The Message-ID field, with angle brackets.
+    pub message_id_header: String,
+    /// The feedback report.
+    pub report: MailReport,
 }
 
 /// The data of `email.dsn_queued`.

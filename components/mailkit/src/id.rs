@@ -22,6 +22,14 @@ impl ItemId {
         Self(id)
     }
 
+    /// The time of the id, in milliseconds since 1970: when the message was accepted.
+    #[must_use]
+    pub fn millis(self) -> i64 {
+        let mut millis = [0; 8];
+        millis[2..].copy_from_slice(&self.0[..6]);
+        i64::from_be_bytes(millis)
+    }
+
     /// The id right before this one, for reading from this one on.
     #[must_use]
     pub fn before(self) -> Self {

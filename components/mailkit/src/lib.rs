@@ -15,6 +15,7 @@ pub mod model;
 pub mod policy;
 pub mod recheck;
 pub mod reply;
+pub mod returned;
 pub mod signing;
 pub mod source;
 pub mod splice;

@@ -1,6 +1,6 @@
 //! Tracking tokens: stateless, authenticated by HMAC-SHA256 (decision 9 of the design).
 //!
-//! [`unsubscribe`] has the tokens that unsubscribe. A click or open token is strict base64url without padding of
+//! [`unsubscribe`] has the tokens that unsubscribe, [`return_path`] those of envelope senders. A click or open token is strict base64url without padding of
 //!
 //! | octets | what |
 //! | --- | --- |
@@ -23,6 +23,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::splice::TrackingUrls;
 
+pub mod return_path;
 pub mod unsubscribe;
 
 const VERSION: u8 = 1;

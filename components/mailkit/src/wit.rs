@@ -5,7 +5,7 @@
 //! there too. Octets and texts are moved, never copied.
 
 /// Implements `From` both ways between the model and the types of a generated interface: `types`,
-/// `validate`, `track`, `dkim`, `classify` or `template`. The path is that of the generated module. `validate`
+/// `validate`, `track`, `dkim`, `classify`, `reports` or `template`. The path is that of the generated module. `validate`
 /// and `track` need `types` as well.
 ///
 /// ```text
@@ -94,6 +94,26 @@ macro_rules! wit_conversions {
             $crate::wit_record!(Explanation = Explanation { en, es });
             $crate::wit_record!(Classification = Classification {
                 bounce_type: into, category, about: into, action: into, rule, rules_version, explanation: into, doc
+            });
+        };
+    };
+    (reports: $($wit:ident)::+) => {
+        const _: () = {
+            use $($wit)::+ as wit;
+            use $crate::returned as model;
+            $crate::wit_enum!(ReturnedKind = Kind { DeliveryReport, PlainReport, Feedback, AutoReply, Ordinary });
+            $crate::wit_enum!(ReportedAction = Action { Failed, Delayed, Delivered, Relayed, Expanded, Unknown });
+            $crate::wit_record!(ReportedRecipient = Recipient {
+                original, address, action: into, status, diagnostic, is_smtp, remote
+            });
+            $crate::wit_record!(FeedbackReport = FeedbackReport {
+                feedback_type, user_agent, mail_from, recipients, source_ip, auth_failure, incidents
+            });
+            $crate::wit_record!(OriginalMessage = Original {
+                message_id, return_path, received_ids, cfbl_feedback_id
+            });
+            $crate::wit_record!(ReturnedMail = Mail {
+                kind: into, reporter, recipients: list, feedback: option, original: into, subject, key_names, received
             });
         };
     };

@@ -34,7 +34,7 @@ pub use egress::{EgressChoice, EgressGrants};
 pub use options::{SubmissionOptions, TrackingOverride};
 pub use origin::{Origin, Protocol, Via};
 pub use plan::{CheckedMessage, NoTrackingKey, Plan, PlanSettings, Tracked};
-pub use received::date;
+pub use received::{date, field as received_field};
 pub use recipe::{Links, ListUnsubscribe, Recipe, RecipeError, Signing};
 pub use tracking::Tracking;
 

@@ -260,7 +260,12 @@ impl<'a> Attempt<'a> {
         };
         let message =
             OutgoingMessage { sender: &self.lease.meta.sender, size: source.size(), eight_bit, utf8_header };
-        let misfit = |todo: &Todo| message.misfit(&todo.address, &offer, &live.via.host);
+        let return_path = |index| self.tools.copies.return_path(self.lease, index);
+        let misfit = |todo: &Todo| {
+            let sender = return_path(todo.index);
+            let message = message.from(sender.as_deref());
+            message.misfit(&todo.address, &offer, &live.via.host)
+        };
         let mut rest = Vec::new();
         for mut todo in std::mem::take(&mut self.left) {
             match misfit(&todo) {
@@ -271,10 +276,13 @@ impl<'a> Attempt<'a> {
                 None => rest.push(todo),
             }
         }
-        while !rest.is_empty() {
-            let tail = rest.split_off(rest.len().min(self.per_transaction));
+        while let Some(first) = rest.first() {
+            // A return path says whose it is, so its transaction has one recipient.
+            let return_path = self.tools.copies.return_path(self.lease, first.index);
+            let count = if return_path.is_some() { 1 } else { self.per_transaction };
+            let tail = rest.split_off(rest.len().min(count));
             let group = std::mem::replace(&mut rest, tail);
-            let envelope = message.envelope(group.iter().map(|t| t.address.as_str()));
+            let envelope = message.from(return_path.as_deref()).envelope(group.iter().map(|t| t.address.as_str()));
             let result = live.hop.transact(&envelope, source.clone()).await;
             live.used += 1;
             let (again, ended) = self.sort(group, result, live);

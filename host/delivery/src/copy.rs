@@ -54,6 +54,13 @@ pub enum CopyError {
 pub trait MakeCopy: Send + Sync {
     /// The copy for the pending recipients of `lease`.
     async fn make(&self, lease: &Lease, hop: HopAbilities) -> Result<Copy, CopyError>;
+
+    /// The return path of the recipient at this index: the envelope sender of a transaction of its
+    /// own. None: the sender of the message.
+    fn return_path(&self, lease: &Lease, recipient: u32) -> Option<String> {
+        let _ = (lease, recipient);
+        None
+    }
 }
 
 /// What broke, for `email.failed` and `email.delivery_delayed`. The details are for the log.

@@ -8,6 +8,7 @@ use super::dial::HopOffer;
 use super::failure;
 
 /// A copy and its reverse-path, as far as extensions of SMTP are concerned.
+#[derive(Clone, Copy)]
 pub(crate) struct OutgoingMessage<'a> {
     /// The reverse-path.
     pub(crate) sender: &'a str,
@@ -20,6 +21,11 @@ pub(crate) struct OutgoingMessage<'a> {
 }
 
 impl OutgoingMessage<'_> {
+    /// The same message with another reverse-path, if there is one.
+    pub(crate) fn from<'s>(&'s self, reverse_path: Option<&'s str>) -> OutgoingMessage<'s> {
+        OutgoingMessage { sender: reverse_path.unwrap_or(self.sender), ..*self }
+    }
+
     /// Why `host` with this offer cannot take it for `recipient`: its SIZE is too small (RFC 1870),
     /// or it lacks 8BITMIME for a copy that could not be made 7bit (RFC 6152), or SMTPUTF8 (RFC
     /// 6531 section 3.2). Looked at here only. ASCII local parts at internationalised domains need

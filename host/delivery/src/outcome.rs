@@ -394,6 +394,7 @@ fn event(
         classification: record.classification.as_deref().cloned(),
         attempt: lease.delivery.attempts.saturating_add(1),
         delay_ms: now.saturating_sub(lease.meta.accepted_at),
+        report: None,
         next_attempt: next.filter(|_| record.disposition == Disposition::Delayed),
         // What broke here delayed or ended it; it neither delivered nor refused it.
         blame: blame

@@ -93,6 +93,7 @@ pub(crate) fn settings(kv_size: u64) -> Settings {
         postmaster: "postmaster@mta.test".into(),
         intake,
         delivery,
+        returns: relevo_relay::settings::ReturnSettings::default(),
         tracking_keys: TokenKeys(Vec::new()),
         tracking: relevo_relay::settings::TrackingLimits::default(),
         unsubscribe_mailbox: None,

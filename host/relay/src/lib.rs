@@ -16,6 +16,7 @@ pub mod policy;
 mod queue_key;
 pub mod quota;
 pub mod records;
+pub mod returns;
 pub mod sandbox;
 pub mod sending;
 pub mod settings;

@@ -9,12 +9,12 @@ use crate::settings::{Domain, Settings};
 /// A record to be published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct DnsRecord {
-    /// `TXT` or `CNAME`.
+    /// `TXT`, `CNAME` or `MX`.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// Fully qualified, without a final dot.
     pub name: String,
-    /// Whole: neither quoted nor split into strings.
+    /// Whole: neither quoted nor split into strings; of `MX` the preference and the host.
     pub value: String,
     /// What it is for.
     pub purpose: &'static str,
@@ -52,8 +52,18 @@ pub fn records(domain: &Domain, settings: &Settings) -> Vec<DnsRecord> {
     if let Some(name) = host.filter(|name| !name.eq_ignore_ascii_case(hostname)) {
         records.push(DnsRecord { kind: "CNAME", name, value: hostname.to_owned(), purpose: "tracking" });
     }
+    if let Some(name) = settings.returns.domain_for(&settings.directory, &domain.name) {
+        let record = |kind, value, purpose| DnsRecord { kind, name: name.to_owned(), value, purpose };
+        records.push(record("MX", format!("10 {hostname}"), RETURN_MX));
+        records.push(record("TXT", spf(domain, settings), RETURN_SPF));
+    }
     records
 }
+
+/// The purpose of the record by which mail comes back.
+pub(crate) const RETURN_MX: &str = "return path MX";
+/// The purpose of the record that lets this host send from return paths.
+pub(crate) const RETURN_SPF: &str = "return path SPF";
 
 fn spf(domain: &Domain, settings: &Settings) -> String {
     format!("v=spf1 {} ~all", spf_terms(domain, settings).join(" "))
@@ -168,6 +178,22 @@ mod tests {
         assert_eq!(all.last(), Some(&want));
         let all = of("tracked.example", "T.example.com");
         assert!(all.iter().all(|r| r.0 != "CNAME"), "a name cannot point to itself");
+    }
+
+    #[test]
+    fn a_return_domain_has_an_mx_and_spf() {
+        let all = of_settings("example.com", |settings| {
+            settings.hostname = "mta1.example".to_owned();
+            settings.returns.domains = vec!["return.example.com".to_owned()];
+        });
+        let wanted = [
+            ("MX", "10 mta1.example", RETURN_MX),
+            ("TXT", "v=spf1 a:mta1.example ~all", RETURN_SPF),
+        ];
+        for (record, (kind, value, purpose)) in all[all.len() - 2..].iter().zip(wanted) {
+            let name = "return.example.com".to_owned();
+            assert_eq!(*record, (kind, name, value.to_owned(), purpose));
+        }
     }
 
     #[test]

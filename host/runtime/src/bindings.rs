@@ -21,6 +21,10 @@ pub(crate) mod template {
     wasmtime::component::bindgen!({ path: "../../wit/relevo-mail", world: "template-stage" });
 }
 
+pub(crate) mod reports {
+    wasmtime::component::bindgen!({ path: "../../wit/relevo-mail", world: "reports-stage" });
+}
+
 pub use validate::relevo::mail::types;
 
 relevo_mailkit::wit_conversions!(types: validate::relevo::mail::types);
@@ -28,3 +32,4 @@ relevo_mailkit::wit_conversions!(validate: validate::exports::relevo::mail::vali
 relevo_mailkit::wit_conversions!(track: track::exports::relevo::mail::track);
 relevo_mailkit::wit_conversions!(dkim: dkim::exports::relevo::mail::dkim);
 relevo_mailkit::wit_conversions!(template: template::exports::relevo::mail::template);
+relevo_mailkit::wit_conversions!(reports: reports::exports::relevo::mail::reports);

@@ -19,6 +19,7 @@ pub(crate) fn embedded(stage: Stage) -> Option<Embedded> {
         Stage::Track => TRACK,
         Stage::Dkim => DKIM,
         Stage::Template => TEMPLATE,
+        Stage::Reports => REPORTS,
     }
 }
 

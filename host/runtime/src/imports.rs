@@ -20,6 +20,7 @@ fn golden(stage: Stage) -> &'static str {
         Stage::Track => include_str!("../golden/track.txt"),
         Stage::Dkim => include_str!("../golden/dkim.txt"),
         Stage::Template => include_str!("../golden/template.txt"),
+        Stage::Reports => include_str!("../golden/reports.txt"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Compiles, audits and links the four components.
+//! Compiles, audits and links the components.
 
 use std::sync::OnceLock;
 use std::thread;
@@ -7,7 +7,7 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Engine, Store};
 
 use crate::Stage;
-use crate::bindings::{dkim, template, track, validate};
+use crate::bindings::{dkim, reports, template, track, validate};
 use crate::cache::{Cache, load_compiled};
 use crate::components::Embedded;
 use crate::config::{LoadError, RuntimeConfig, StageLimits};
@@ -20,6 +20,7 @@ pub(crate) struct Prepared {
     pub(crate) track: track::TrackStagePre<GuestState>,
     pub(crate) dkim: dkim::DkimStagePre<GuestState>,
     pub(crate) template: template::TemplateStagePre<GuestState>,
+    pub(crate) reports: reports::ReportsStagePre<GuestState>,
 }
 
 /// An instance of a first-party component.
@@ -44,6 +45,7 @@ guest!(validate::ValidateStage, Validate, validate);
 guest!(track::TrackStage, Track, track);
 guest!(dkim::DkimStage, Dkim, dkim);
 guest!(template::TemplateStage, Template, template);
+guest!(reports::ReportsStage, Reports, reports);
 
 /// A store with the limits armed and nothing in it.
 pub(crate) fn new_store(engine: &Engine, bounds: Bounds, began: Moment) -> Store<GuestState> {
@@ -67,13 +69,12 @@ impl Prepared {
         });
         let (cache, component) = (cache.as_ref(), &component);
         let compiler = Compiler::new(config.limits);
-        let (validate, track, dkim, template) = thread::scope(|scope| {
+        let (validate, track, dkim, template, reports) = thread::scope(|scope| {
             let compiler = &compiler;
             let start =
                 |stage| scope.spawn(move || prepare(engine, compiler, cache, stage, component(stage)));
-            let [validate, track, dkim, template] =
-                [Stage::Validate, Stage::Track, Stage::Dkim, Stage::Template].map(start);
-            (join(validate), join(track), join(dkim), join(template))
+            let [validate, track, dkim, template, reports] = Stage::ALL.map(start);
+            (join(validate), join(track), join(dkim), join(template), join(reports))
         });
         drop(compiler);
         let wrong = |stage| {
@@ -84,6 +85,7 @@ impl Prepared {
             track: track::TrackStagePre::new(track?).map_err(wrong(Stage::Track))?,
             dkim: dkim::DkimStagePre::new(dkim?).map_err(wrong(Stage::Dkim))?,
             template: template::TemplateStagePre::new(template?).map_err(wrong(Stage::Template))?,
+            reports: reports::ReportsStagePre::new(reports?).map_err(wrong(Stage::Reports))?,
         };
         // The types of exports are compared when an instance is made: better now than with the
         // first message.
@@ -92,6 +94,7 @@ impl Prepared {
         prepared.track.instantiate(store()).map_err(wrong(Stage::Track))?;
         prepared.dkim.instantiate(store()).map_err(wrong(Stage::Dkim))?;
         prepared.template.instantiate(store()).map_err(wrong(Stage::Template))?;
+        prepared.reports.instantiate(store()).map_err(wrong(Stage::Reports))?;
         Ok(prepared)
     }
 }

@@ -26,7 +26,7 @@ pub struct Runtime {
     prepared: Prepared,
     limits: StageLimits,
     ticker: Ticker,
-    counters: [StageCounters; 4],
+    counters: [StageCounters; Stage::ALL.len()],
 }
 
 #[derive(Default)]

@@ -5,9 +5,10 @@ use relevo_mailkit::model::{
     SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource, TrackOptions, Txt,
     ValidateOptions,
 };
+use relevo_mailkit::returned::ReturnedMail;
 use relevo_mailkit::source::Source;
 
-use crate::bindings::{dkim::DkimStage, template::TemplateStage, track::TrackStage, validate::ValidateStage};
+use crate::bindings::{dkim::DkimStage, reports::ReportsStage, template::TemplateStage, track::TrackStage, validate::ValidateStage};
 use crate::call::{Broken, push};
 use crate::state::enter;
 use crate::{Fault, Runtime, Stage, StageStats, Stages, answer};
@@ -193,6 +194,19 @@ impl Stages for Runtime {
                 answer::message(message).map_err(Broken::Answer)?;
             }
             Ok(result.map_err(Into::into))
+        })
+    }
+
+    fn read_report(&self, message: &dyn Source) -> Result<ReturnedMail, Fault> {
+        let size = message.size();
+        self.run(0, seed(0, size), |store, guest: &ReportsStage| {
+            let interface = guest.relevo_mail_reports();
+            let reader = interface.reader();
+            enter(store);
+            let handle = reader.call_constructor(&mut *store)?;
+            push(store, message, 0, size, |store, chunk| reader.call_push(store, handle, chunk))?;
+            enter(store);
+            Ok(reader.call_finish(&mut *store, handle)?.into())
         })
     }
 

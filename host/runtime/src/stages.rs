@@ -7,6 +7,7 @@ use relevo_mailkit::model::{
     SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource, TrackOptions, Txt,
     ValidateOptions,
 };
+use relevo_mailkit::returned::ReturnedMail;
 use relevo_mailkit::source::Source;
 
 /// The first-party stages. Each method is one call of a component with a fresh state; nothing is
@@ -97,6 +98,12 @@ pub trait Stages: Send + Sync {
         content: Rendered,
     ) -> Result<Result<Vec<u8>, TemplateError>, Fault>;
 
+    /// `reports`: reads a message that came back.
+    ///
+    /// # Errors
+    /// The stage gave no answer.
+    fn read_report(&self, message: &dyn Source) -> Result<ReturnedMail, Fault>;
+
     /// The cost of each stage since the start.
     fn stats(&self) -> Vec<(Stage, StageStats)>;
 }
@@ -112,11 +119,14 @@ pub enum Stage {
     Dkim,
     /// `template.wasm`
     Template,
+    /// `reports.wasm`
+    Reports,
 }
 
 impl Stage {
     /// All of them, in the order in which a message meets them.
-    pub const ALL: [Self; 4] = [Self::Validate, Self::Track, Self::Dkim, Self::Template];
+    pub const ALL: [Self; 5] =
+        [Self::Validate, Self::Track, Self::Dkim, Self::Template, Self::Reports];
 
     /// The index in [`Self::ALL`].
     pub(crate) fn index(self) -> usize {
@@ -131,6 +141,7 @@ impl Stage {
             Self::Track => "track",
             Self::Dkim => "dkim",
             Self::Template => "template",
+            Self::Reports => "reports",
         }
     }
 }

@@ -68,7 +68,8 @@ pub(crate) fn count(event: &NewEvent, sites: &mut Sites) -> Option<EventCounts> 
         return None;
     }
     let mut counted = EventCounts::default();
-    let mut of = Of { counted: &mut counted, sites, day: event.at.div_euclid(DAY) };
+    let is_of_message = event.item.is_some();
+    let mut of = Of { counted: &mut counted, sites, day: event.at.div_euclid(DAY), is_of_message };
     let sender = of.count(&event.event)?;
     if sender.is_some_and(str::is_empty) {
         return None;
@@ -114,6 +115,8 @@ struct Of<'a> {
     counted: &'a mut EventCounts,
     sites: &'a mut Sites,
     day: i64,
+    /// The event is about a message.
+    is_of_message: bool,
 }
 
 impl Of<'_> {
@@ -168,8 +171,13 @@ impl Of<'_> {
                 self.provider(Some(&change.recipient), None);
                 Some(None)
             }
-            // A complaint is known by the entry that it leads to.
-            Event::SuppressionAdded(change) if change.reason == "complaint" => {
+            Event::Complained(complained) => {
+                self.add(Counter::Complained, 1);
+                self.provider(Some(&complained.recipient), None);
+                Some(Some(&complained.sender))
+            }
+            // A complaint that came another way is known by the entry that somebody made of it.
+            Event::SuppressionAdded(change) if change.reason == "complaint" && !self.is_of_message => {
                 self.add(Counter::Complained, 1);
                 self.provider(Some(&change.recipient), None);
                 Some(None)
@@ -190,10 +198,12 @@ impl Of<'_> {
         };
         self.add(counter, 1);
         // A recipient that expires was given up without an attempt, or at one of its later ones.
-        if attempt.attempt == 1 && counter != Counter::Expired {
+        let is_ours = attempt.report.is_none();
+        if is_ours && attempt.attempt == 1 && counter != Counter::Expired {
             self.add(Counter::Sent, 1);
         }
-        self.provider(Some(&attempt.recipient), attempt.mx.as_deref());
+        // The host in a report is what a stranger wrote.
+        self.provider(Some(&attempt.recipient), attempt.mx.as_deref().filter(|_| is_ours));
         Some(Some(&attempt.sender))
     }
 

@@ -75,6 +75,7 @@ impl Case {
             Stage::Track => self.track(stages),
             Stage::Dkim => self.dkim(stages),
             Stage::Template => self.template(stages),
+            Stage::Reports => self.reports(stages),
         }
         .with_context(|| self.name())
     }
@@ -126,6 +127,12 @@ impl Case {
             }
             _ => bail!("options.json has either `requests` or `records`"),
         };
+        Ok(Outcome::text(result.unwrap_or_else(|fault| format!("{fault}\n"))))
+    }
+
+    fn reports(&self, stages: &dyn Stages) -> Result<Outcome> {
+        let message = self.message()?;
+        let result = stages.read_report(&*message).map(|mail| render::returned(&mail));
         Ok(Outcome::text(result.unwrap_or_else(|fault| format!("{fault}\n"))))
     }
 

@@ -8,6 +8,7 @@ use relevo_mailkit::model::{
     SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource, TrackOptions, Txt,
     ValidateOptions,
 };
+use relevo_mailkit::returned::ReturnedMail;
 use relevo_mailkit::source::{Source, for_each_chunk};
 use relevo_runtime::{Blame, Fault, FaultKind, Stage, StageStats, Stages};
 
@@ -116,6 +117,12 @@ impl Stages for NativeStages {
         content: Rendered,
     ) -> Result<Result<Vec<u8>, TemplateError>, Fault> {
         Ok(relevo_template::build(&envelope, &content))
+    }
+
+    fn read_report(&self, message: &dyn Source) -> Result<ReturnedMail, Fault> {
+        let mut reader = relevo_reports::Reader::default();
+        push_all(message, |chunk| reader.push(chunk)).map_err(unreadable(Stage::Reports))?;
+        Ok(reader.finish())
     }
 
     fn stats(&self) -> Vec<(Stage, StageStats)> {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use relevo_mailkit::returned::ReturnedMail;
 use relevo_mailkit::model::{
     Edit, MessageOptions, Note, Part, Refusal, Rendered, Report, Rewrite, Segment, SignatureVerdict,
     SigningInput, Span, TemplateError,
@@ -194,6 +195,42 @@ pub fn verdicts(verdicts: &[SignatureVerdict]) -> String {
         );
     }
     if out.is_empty() { "no signature\n".into() } else { out }
+}
+
+/// What `reports` read.
+#[must_use]
+pub fn returned(mail: &ReturnedMail) -> String {
+    let mut out = format!("kind: {:?}\nsubject: {}\n", mail.kind, mail.subject.escape_debug());
+    let mut line = |name: &str, value: &str| {
+        if !value.is_empty() {
+            let _ = writeln!(out, "{name}: {}", value.escape_debug());
+        }
+    };
+    line("reporter", &mail.reporter);
+    for recipient in &mail.recipients {
+        line("- recipient", &recipient.address);
+        line("  original", &recipient.original);
+        line("  action", recipient.action.name());
+        line("  status", &recipient.status);
+        line(if recipient.is_smtp { "  reply" } else { "  diagnostic" }, &recipient.diagnostic);
+        line("  remote", &recipient.remote);
+    }
+    if let Some(feedback) = &mail.feedback {
+        line("feedback", &feedback.feedback_type);
+        line("  user agent", &feedback.user_agent);
+        line("  mail from", &feedback.mail_from);
+        feedback.recipients.iter().for_each(|recipient| line("  recipient", recipient));
+        line("  source ip", &feedback.source_ip);
+        line("  auth failure", &feedback.auth_failure);
+        line("  incidents", &feedback.incidents.to_string());
+    }
+    line("original message id", &mail.original.message_id);
+    line("original return path", &mail.original.return_path);
+    line("original received ids", &mail.original.received_ids.join(" "));
+    line("original feedback id", &mail.original.cfbl_feedback_id);
+    line("keys", &mail.key_names.join(" "));
+    line("received", &mail.received.to_string());
+    out
 }
 
 /// The answer of `template.render`.

@@ -51,6 +51,11 @@ fn dkim() {
 }
 
 #[test]
+fn reports() {
+    run(Stage::Reports);
+}
+
+#[test]
 fn template() {
     run(Stage::Template);
 }

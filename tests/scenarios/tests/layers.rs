@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use relevo_scenarios::root;
 
-const COMPONENTS: [&str; 15] = [
+const COMPONENTS: [&str; 16] = [
     "relevo-addresses",
     "relevo-mailkit",
     "relevo-api",
@@ -17,6 +17,7 @@ const COMPONENTS: [&str; 15] = [
     "relevo-track",
     "relevo-template",
     "relevo-dkim",
+    "relevo-reports",
     "relevo-signer",
     "relevo-gateway",
     "relevo-gateway-spin",
@@ -40,6 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("relevo-track", &[]),
     ("relevo-template", &[]),
     ("relevo-dkim", &[]),
+    ("relevo-reports", &[]),
     ("relevo-signer", &[]),
     ("relevo-gateway", &[]),
     ("relevo-gateway-spin", &[]),

@@ -152,6 +152,7 @@ fn settings() -> Settings {
             recipients_per_transaction: 1,
             shaping: Arc::default(),
         },
+        returns: relevo_relay::settings::ReturnSettings::default(),
         tracking_keys: TokenKeys(vec![TokenKey { id: "k1".to_owned(), secret: vec![7; 32] }]),
         tracking: TrackingLimits { events_per_second: 2, events_per_second_per_client: 1 },
         unsubscribe_mailbox: None,

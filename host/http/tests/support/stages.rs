@@ -5,6 +5,7 @@ use relevo_mailkit::model::{
     SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource, TrackOptions, Txt,
     ValidateOptions,
 };
+use relevo_mailkit::returned::ReturnedMail;
 use relevo_mailkit::source::Source;
 use relevo_runtime::{Blame, Fault, FaultKind, Stage, StageStats, Stages};
 
@@ -55,6 +56,10 @@ impl Stages for NoStages {
 
     fn build(&self, _: MessageEnvelope, _: Rendered) -> Result<Result<Vec<u8>, TemplateError>, Fault> {
         fault(Stage::Template)
+    }
+
+    fn read_report(&self, _: &dyn Source) -> Result<ReturnedMail, Fault> {
+        fault(Stage::Reports)
     }
 
     fn stats(&self) -> Vec<(Stage, StageStats)> {

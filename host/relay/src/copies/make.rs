@@ -10,6 +10,7 @@ use relevo_mailkit::reply::EnhancedCode;
 use relevo_mailkit::source::Source;
 use relevo_mailkit::splice::{NoLinks, Splice, TrackingUrls as _};
 use relevo_mailkit::text::printable;
+use relevo_mailkit::token::return_path::ReturnClaims;
 use relevo_mailkit::token::unsubscribe::Subscription;
 use relevo_mailkit::token::{CopyUrls, TokenKeys};
 use relevo_mailkit::unsubscribe;
@@ -168,6 +169,23 @@ impl MakeCopy for Copies {
             copy = Arc::new(Prefixed::new(fields.to_vec(), copy));
         }
         Ok(Copy { source: copy, eight_bit: recipe.eight_bit && !downgrade, utf8_header: recipe.utf8_header })
+    }
+
+    /// For mail of a tenant whose sending domain has a return domain. Mail from the null
+    /// reverse-path keeps it.
+    fn return_path(&self, lease: &Lease, recipient: u32) -> Option<String> {
+        let (meta, settings) = (&lease.meta, self.settings.get());
+        if !settings.returns.is_on() || meta.sender.is_empty() || meta.tenant.is_empty() {
+            return None;
+        }
+        let signed = Recipe::decode(&meta.recipe).ok().and_then(|recipe| recipe.signing);
+        let sending = match &signed {
+            Some(signing) => signing.domain.clone(),
+            None => Address::parse(&meta.sender).ok()?.domain,
+        };
+        let domain = settings.returns.domain_for(&settings.directory, &sending)?;
+        let claims = ReturnClaims { message: lease.delivery.id.item.0, recipient };
+        settings.tracking_keys.mint_return_path(domain, &claims)
     }
 }
 

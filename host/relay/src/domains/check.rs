@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use relevo_resolve::{Resolve, ResolveError};
 
 use super::spf;
-use crate::records::{DnsRecord, spf_terms};
+use crate::records::{DnsRecord, RETURN_MX, RETURN_SPF, spf_terms};
 use crate::settings::{Domain, Settings};
 
 /// Octets of a found record that are shown.
@@ -82,6 +82,8 @@ pub(super) async fn all(
         let Finding { status, found, detail } = match record.purpose {
             "DKIM" => dkim(resolve, &record).await,
             "SPF" => spf::check(resolve, &record.name, &spf_terms(domain, settings)).await,
+            RETURN_SPF => spf::check(resolve, &record.name, &spf_terms(domain, settings)).await,
+            RETURN_MX => return_mx(resolve, &record, &settings.hostname).await,
             "DMARC" => dmarc(resolve, &domain.name).await,
             _ => host(resolve, &record).await,
         };
@@ -158,6 +160,27 @@ fn policy(name: &str, found: Vec<String>) -> Finding {
             let detail = format!("the record at _dmarc.{name} has no `p=` of none, quarantine or reject");
             Finding::new(RecordStatus::Different, found, detail)
         }
+    }
+}
+
+/// The MX of a return domain: this host is among the hosts. The resolver of delivery cuts off our
+/// own names, and says that mail would loop.
+async fn return_mx(resolve: &dyn Resolve, record: &DnsRecord, hostname: &str) -> Finding {
+    let leads_here = format!("leads to {hostname}");
+    match resolve.route(&record.name).await {
+        Ok(route) => {
+            let names: Vec<String> = route.hosts.into_iter().map(|host| host.name).collect();
+            match names.iter().any(|name| name == hostname) {
+                true => Finding::new(RecordStatus::Verified, names, leads_here),
+                false => {
+                    let detail = format!("leads elsewhere than {hostname}: no mail comes back here");
+                    Finding::new(RecordStatus::Different, names, detail)
+                }
+            }
+        }
+        Err(ResolveError::LoopsBack(_)) => Finding::new(RecordStatus::Verified, Vec::new(), leads_here),
+        Err(error @ ResolveError::Temporary { .. }) => Finding::unanswered(&error),
+        Err(error) => Finding::new(RecordStatus::Missing, Vec::new(), error.to_string()),
     }
 }
 

@@ -13,6 +13,7 @@ use tracing::info;
 
 mod auth;
 mod metrics;
+mod returned;
 mod session;
 mod writer;
 
@@ -22,7 +23,8 @@ pub use writer::SpoolWriter;
 
 use self::auth::{Authenticator, Verdict};
 use self::session::{OpenTransaction, User};
-use crate::pipeline::{Origin, Pipeline, Submission, SubmissionOptions, not_stored, reverse_path};
+use crate::pipeline::{Origin, Pipeline, Submission, SubmissionOptions, not_stored};
+use crate::returns::Returns;
 use crate::settings::{Settings, SettingsHandle, any_contains};
 use crate::suppressions::Suppressions;
 use crate::token_buckets::TokenBuckets;
@@ -41,6 +43,8 @@ pub struct Intake {
     /// Recipients of each credential.
     recipient_rates: TokenBuckets<String>,
     metrics: IntakeMetrics,
+    /// Takes mail that comes back; none: nothing does.
+    returns: Option<Arc<Returns>>,
 }
 
 impl Intake {
@@ -59,16 +63,31 @@ impl Intake {
         let at_once = std::thread::available_parallelism().map_or(1, usize::from);
         let authenticator = Authenticator::new(at_once, key);
         let recipient_rates = TokenBuckets::new(HOUR, MAX_CREDENTIALS);
-        Ok(Self { pipeline, suppressions, settings, authenticator, recipient_rates, metrics })
+        let returns = None;
+        Ok(Self { pipeline, suppressions, settings, authenticator, recipient_rates, metrics, returns })
     }
 
-    fn admit(&self, peer: &SmtpPeer) -> Result<(), Reply> {
-        let trusted = || any_contains(&self.settings.get().intake.trusted_networks, peer.remote.ip());
-        if peer.listener == ListenerKind::Relay && !trusted() {
+    /// Takes mail that comes back, too.
+    #[must_use]
+    pub fn with_returns(self, returns: Arc<Returns>) -> Self {
+        Self { returns: Some(returns), ..self }
+    }
+
+    fn admit(&self, peer: &SmtpPeer) -> Result<IntakeSession, Reply> {
+        let settings = self.settings.get();
+        let is_trusted = any_contains(&settings.intake.trusted_networks, peer.remote.ip());
+        if peer.listener != ListenerKind::Relay || is_trusted {
+            return Ok(IntakeSession::new(peer.clone(), None));
+        }
+        let Some(returns) = self.returns_of(&settings) else {
             info!(peer = %peer.remote, "not in a trusted network");
             return Err(Reply::new(554, (5, 7, 1), "this port is for trusted networks only"));
-        }
-        Ok(())
+        };
+        let connection = returns.connect(&settings).ok_or_else(|| {
+            info!(peer = %peer.remote, "too many connections of peers that bring mail back");
+            Reply::new(421, (4, 7, 0), "too many connections, try again later")
+        })?;
+        Ok(IntakeSession::new(peer.clone(), Some(connection)))
     }
 
     fn origin(
@@ -96,24 +115,26 @@ impl Intake {
         let settings = self.settings.get();
         let origin = self.origin(&settings, session, info)?;
         self.pipeline.queue.ready().map_err(|e| not_stored(&e).reply)?;
-        if !from.address.is_empty() {
-            reverse_path(&settings, &origin, &from.domain).map_err(|r| r.reply)?;
-        }
+        let relaying = self.may_relay(&settings, session, &origin, from)?;
         let envelope = Envelope {
             sender: from.address.clone(),
             sender_domain: from.domain.clone(),
             parameters: from.parameters.clone(),
             recipients: Vec::new(),
         };
-        Ok(OpenTransaction { settings, origin, envelope })
+        Ok(OpenTransaction { settings, origin, envelope, relaying, returned: None })
     }
 
     /// Puts a recipient at the end of the envelope. Returns false if it is there already.
     fn add(&self, session: &mut IntakeSession, info: &SessionInfo, to: &Recipient) -> Result<bool, Reply> {
+        if let Some(answer) = self.add_returned(session, to) {
+            return answer.map(|()| false);
+        }
         let user = session.user(info).map(|u| u.name.clone());
         let Some(transaction) = &mut session.transaction else {
             return Err(no_transaction());
         };
+        transaction.relaying.clone()?;
         let settings = &transaction.settings;
         let envelope = &mut transaction.envelope;
         if envelope.recipients.len() >= settings.intake.max_recipients {
@@ -142,8 +163,7 @@ impl Service for Intake {
     type Writer = SpoolWriter;
 
     async fn connect(&self, peer: &SmtpPeer) -> Result<IntakeSession, Reply> {
-        self.metrics.count("connect", self.admit(peer))?;
-        Ok(IntakeSession::new(peer.clone()))
+        self.metrics.count("connect", self.admit(peer))
     }
 
     async fn authenticate(
@@ -209,7 +229,11 @@ impl Service for Intake {
         let Some(transaction) = &session.transaction else {
             return self.metrics.count("data", Err(no_transaction()));
         };
-        let max = transaction.settings.intake.max_message_size;
+        let settings = &transaction.settings;
+        let max = match transaction.returned {
+            Some(_) => settings.returns.max_size,
+            None => settings.intake.max_message_size,
+        };
         let spool = self.pipeline.queue.spool().await.map_err(|e| not_stored(&e).reply);
         Ok(SpoolWriter::new(self.metrics.count("data", spool)?, max))
     }
@@ -222,6 +246,9 @@ impl Service for Intake {
             Ok(body) => body,
             Err(rejection) => return rejection.reply,
         };
+        if let Some(to) = transaction.returned {
+            return self.take_returned(session, info, transaction, to, body).await;
+        }
         let submission = Submission {
             settings: transaction.settings,
             origin: transaction.origin,

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use relevo_mailkit::envelope::Envelope;
+use relevo_mailkit::reply::Reply;
 use relevo_smtp::server::{SessionInfo, SmtpPeer};
 
 use crate::pipeline::{Origin, Protocol, Via};
+use crate::returns::{ReturnAddress, StrangerConnection};
 use crate::settings::Settings;
 
 /// A connection.
 pub struct IntakeSession {
     pub(super) peer: SmtpPeer,
+    /// Set for a peer of the relay port that is in no trusted network: it may only bring mail back.
+    pub(super) stranger: Option<StrangerConnection>,
     pub(super) user: Option<User>,
     pub(super) transaction: Option<OpenTransaction>,
 }
@@ -27,11 +31,15 @@ pub(super) struct OpenTransaction {
     pub(super) settings: Arc<Settings>,
     pub(super) origin: Origin,
     pub(super) envelope: Envelope,
+    /// Why the transaction may not have recipients elsewhere.
+    pub(super) relaying: Result<(), Reply>,
+    /// The recipient is an address at a return domain. It has no other beside it.
+    pub(super) returned: Option<ReturnAddress>,
 }
 
 impl IntakeSession {
-    pub(super) fn new(peer: SmtpPeer) -> Self {
-        Self { peer, user: None, transaction: None }
+    pub(super) fn new(peer: SmtpPeer, stranger: Option<StrangerConnection>) -> Self {
+        Self { peer, stranger, user: None, transaction: None }
     }
 
     /// Who authenticated, as long as the dialogue still knows it: STARTTLS forgets (RFC 3207

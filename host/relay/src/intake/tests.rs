@@ -297,3 +297,73 @@ async fn the_relay_port_needs_no_password_but_a_tenants_domain() {
     let top = String::from_utf8(recipe.prepend).expect("ASCII");
     assert!(top.contains(" with ESMTP\r\n"), "{top}");
 }
+
+/// A session on the relay port of a relay that mail comes back to.
+async fn returning(remote: &str) -> Dialogue {
+    let world = World::with(|settings| {
+        settings.returns.domains = vec!["return.example.com".into()];
+        settings.returns.max_size = 500;
+    });
+    let suppressed = no_suppressions(world.queue.clone(), world.clock.clone()).await;
+    let intake = Intake::new(
+        world.pipeline.clone(),
+        suppressed,
+        world.settings.clone(),
+        IntakeMetrics::default(),
+    );
+    let returns = Arc::new(crate::returns::tests::of_world(&world));
+    let intake = intake.expect("randomness").with_returns(returns);
+    let session = intake.connect(&peer(ListenerKind::Relay, remote)).await.expect("admitted");
+    let info = SessionInfo { helo: "mx.reader.test".into(), extended: true, ..SessionInfo::default() };
+    Dialogue { world, intake, session, info }
+}
+
+fn return_path(it: &Dialogue) -> String {
+    let claims = relevo_mailkit::token::return_path::ReturnClaims { message: [1; 16], recipient: 0 };
+    let keys = it.world.settings.get().tracking_keys.clone();
+    keys.mint_return_path("return.example.com", &claims).expect("a key")
+}
+
+#[tokio::test]
+async fn a_stranger_may_bring_mail_back_and_nothing_else() {
+    let mut it = returning("203.0.113.5:1").await;
+    let genuine = return_path(&it);
+    for from in ["", "mailer-daemon@reader.test", "a@example.com"] {
+        assert_eq!(it.mail(from).await, "ok", "{from}");
+        for (to, answer) in [
+            ("b@b.example", "550 5.7.1"),
+            ("a@example.com", "550 5.7.1"),
+            ("a@return.example.com", "550 5.1.1"),
+            ("bounce+x@return.example.com", "550 5.1.1"),
+            (genuine.as_str(), "ok"),
+            (genuine.as_str(), "452 4.5.3"),
+            ("fbl@return.example.com", "452 4.5.3"),
+            ("b@b.example", "550 5.7.1"),
+        ] {
+            assert_eq!(it.rcpt(to).await, answer, "{to}");
+        }
+        assert_eq!(short(&it.send(MESSAGE).await), "250 2.0.0");
+    }
+    assert_eq!(it.mail("").await, "ok");
+    assert_eq!(it.rcpt("postmaster").await, "ok");
+    assert_eq!(short(&it.send(&[b'x'; 501]).await), "552 5.3.4");
+    assert_eq!(it.world.queue.items().len(), 0, "nothing of it was queued");
+}
+
+#[tokio::test]
+async fn a_trusted_peer_may_relay_and_bring_mail_back_but_not_at_once() {
+    let mut it = returning("10.2.0.1:1").await;
+    let genuine = return_path(&it);
+    assert_eq!(it.mail("mailer-daemon@reader.test").await, "ok", "it is known only with the recipient");
+    assert_eq!(it.rcpt("b@b.example").await, "550 5.7.1");
+    assert_eq!(it.rcpt(&genuine).await, "ok");
+    assert_eq!(it.send(MESSAGE).await.code, 250);
+    assert_eq!(it.mail("a@example.com").await, "ok");
+    assert_eq!(it.rcpt("b@b.example").await, "ok");
+    assert_eq!(it.rcpt(&genuine).await, "452 4.5.3");
+    assert_eq!(it.send(MESSAGE).await.code, 250);
+    assert_eq!(it.addresses(), ["b@b.example"]);
+    assert_eq!(it.mail("a@example.com").await, "ok");
+    assert_eq!(it.rcpt(&genuine).await, "ok");
+    assert_eq!(it.rcpt("b@b.example").await, "452 4.5.3");
+}

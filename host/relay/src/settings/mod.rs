@@ -10,10 +10,12 @@ use crate::directory::Directory;
 
 mod handle;
 mod plugins;
+mod returns;
 
 pub use crate::directory::{ApiKey, Credential, DkimKey, Domain, MAX_HELD, Tenant, Tracking};
 pub use handle::SettingsHandle;
 pub use plugins::{FailurePolicy, PluginServer, PluginSettings, RecordSettings, TENANT_CPU};
+pub use returns::{OrdinaryMail, ReturnSettings};
 pub use relevo_delivery::settings::{
     DeliverySettings, EgressGrants, EgressPool, EgressRoute, Network, SmarthostSettings, any_contains,
 };
@@ -36,6 +38,8 @@ pub struct Settings {
     pub tracking: TrackingLimits,
     /// The mailbox that takes requests to unsubscribe by mail: the `mailto` of List-Unsubscribe.
     pub unsubscribe_mailbox: Option<String>,
+    /// Mail that comes back.
+    pub returns: ReturnSettings,
     /// Tenants, domains, credentials and API keys.
     pub directory: Directory,
     /// What holds for all plugins.

@@ -9,6 +9,7 @@ use relevo_mailkit::model::{
     SignatureRequest, SignatureVerdict, SigningInput, TemplateError, TemplateLimits, TemplateReference,
     TemplateSource, TrackOptions, Txt, ValidateOptions,
 };
+use relevo_mailkit::returned::ReturnedMail;
 use relevo_mailkit::source::Source;
 use relevo_runtime::{Blame, Fault, FaultKind, Stage, StageStats, Stages};
 use sha2::{Digest as _, Sha256};
@@ -26,6 +27,8 @@ pub(crate) struct ScriptedStages {
     pub(crate) options: Mutex<Vec<ValidateOptions>>,
     pub(crate) tracked: Mutex<Vec<TrackOptions>>,
     pub(crate) signed: AtomicUsize,
+    pub(crate) returned: Mutex<ReturnedMail>,
+    pub(crate) verdicts: Mutex<Vec<SignatureVerdict>>,
 }
 
 impl ScriptedStages {
@@ -187,7 +190,7 @@ impl Stages for ScriptedStages {
     }
 
     fn verify(&self, _: Vec<Txt>, _: &dyn Source, _: i64) -> Result<Vec<SignatureVerdict>, Fault> {
-        Ok(Vec::new())
+        Ok(self.verdicts.lock().expect("lock").clone())
     }
 
     fn render(
@@ -229,6 +232,11 @@ impl Stages for ScriptedStages {
     ) -> Result<Result<Vec<u8>, TemplateError>, Fault> {
         self.works(Stage::Template)?;
         Ok(Ok(format!("From: {}\r\n\r\n{}\r\n", envelope.from.address, content.text).into_bytes()))
+    }
+
+    fn read_report(&self, _: &dyn Source) -> Result<ReturnedMail, Fault> {
+        self.works(Stage::Reports)?;
+        Ok(self.returned.lock().expect("lock").clone())
     }
 
     fn stats(&self) -> Vec<(Stage, StageStats)> {

@@ -23,7 +23,7 @@ use crate::directory::DirectoryEntries;
 use crate::pipeline::{Origin, Pipeline, PipelineMetrics, Protocol, Submission, SubmissionOptions, Via};
 use crate::sandbox::Sandbox;
 use crate::settings::{
-    Credential, DeliverySettings, DkimKey, Domain, IntakeSettings, Network, PluginServer, Settings,
+    Credential, DeliverySettings, DkimKey, Domain, IntakeSettings, Network, PluginServer, ReturnSettings, Settings,
     SettingsHandle, Tenant, Tracking,
 };
 use crate::trace::{TraceObserver, TraceStep};
@@ -206,6 +206,7 @@ pub(crate) fn settings() -> Settings {
             recipients_per_transaction: 100,
             shaping: Arc::default(),
         },
+        returns: ReturnSettings::default(),
         tracking_keys: TokenKeys(vec![TokenKey { id: "k1".into(), secret: vec![7; 32] }]),
         tracking: crate::settings::TrackingLimits::default(),
         unsubscribe_mailbox: None,

@@ -25,7 +25,7 @@ use relevo_relay::audit::AuditLog;
 use relevo_relay::clock::{Clock, RandomIds};
 use relevo_relay::copies::{Copies, MakeCopy};
 use relevo_relay::delivery::{
-    DeliveryCounters, DeliveryGauges, DeliveryHandle, DeliveryParts, Dial, PreparedDelivery, Unclassified,
+    Classify, DeliveryCounters, DeliveryGauges, DeliveryHandle, DeliveryParts, Dial, PreparedDelivery, Unclassified,
 };
 use relevo_relay::directory::{DirectoryRefresher, StoreSource};
 use relevo_relay::domains::Domains;
@@ -34,6 +34,7 @@ use relevo_relay::metrics as relay_metrics;
 use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
 use relevo_relay::policy::Check;
 use relevo_relay::quota::Quotas;
+use relevo_relay::returns::{ReturnMetrics, ReturnParts, Returns};
 use relevo_relay::sending::Sending;
 use relevo_relay::settings::SettingsHandle;
 use relevo_relay::suppressions::Suppressions;
@@ -88,6 +89,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let suppressions = suppressions(&base, &control_store).await?;
     let (validation, bounces) = validation::validation(&base, resolve.clone(), suppressions.clone());
     let webhooks = webhooks::webhooks(&base, &control_store, resolve.clone(), &mut registry)?;
+    let returns = returns(&base, (resolve.clone(), Arc::new(Unclassified)), &mut registry);
     let outside = (resolve, dial, copies);
     let prepared = prepare_delivery(&base, &plugins, &suppressions, outside, &mut registry)?;
     let delivery = prepared.handle();
@@ -98,7 +100,8 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let fetcher = attachment_fetcher(&base, outside_names)?;
     let sending = Sending::new(pipeline.clone(), templates.clone(), suppressions.clone(), fetcher);
     let metrics = IntakeMetrics::new(&mut registry);
-    let intake = Arc::new(Intake::new(pipeline, suppressions.clone(), base.settings.clone(), metrics)?);
+    let intake = Intake::new(pipeline, suppressions.clone(), base.settings.clone(), metrics)?;
+    let intake = Arc::new(intake.with_returns(returns));
     // Before the listeners: what can fail comes before what accepts mail.
     let socket = control::bind(data_dir)
         .with_context(|| format!("the control socket in {} cannot be made", data_dir.display()))?;
@@ -302,6 +305,24 @@ fn pipeline(
         templates: Some(templates.clone()),
         recipient_refused: Arc::new(move || delivery.refused()),
     }
+}
+
+/// Takes mail that comes back.
+fn returns(
+    base: &Base,
+    (resolve, classify): (Arc<dyn Resolve>, Arc<dyn Classify>),
+    registry: &mut Registry,
+) -> Arc<Returns> {
+    Arc::new(Returns::new(ReturnParts {
+        queue: base.store.clone(),
+        events: base.store.clone(),
+        sandbox: base.sandbox.clone(),
+        resolve,
+        classify,
+        clock: base.clock.clone(),
+        ids: Arc::new(RandomIds),
+        metrics: ReturnMetrics::register(registry),
+    }))
 }
 
 /// Opens the lists of suppressed addresses, and reads them in the background.

@@ -15,6 +15,7 @@ mod document;
 mod egress;
 mod formats;
 mod plugins;
+mod returns;
 mod schema;
 mod server;
 mod shaping;
@@ -114,6 +115,7 @@ fn check(d: &mut Document<'_>, file: &File) -> RelayConfig {
             tracking_keys: server::tracking_keys(d, file),
             tracking: server::tracking_limits(file),
             unsubscribe_mailbox: server::unsubscribe_mailbox(d, file),
+            returns: returns::returns(d, file),
             directory: tenants.into(),
             plugins: plugins::server(d, file),
         },

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use relevo_mailkit::model::Algorithm;
 use relevo_relay::directory::Scope;
-use relevo_relay::settings::{FailurePolicy, Network};
+use relevo_relay::settings::{FailurePolicy, Network, OrdinaryMail};
 use relevo_relay::suppressions::ComplaintScope;
 use relevo_resolve::IpFamily;
 use relevo_runtime::policy::{Capability, Class};
@@ -38,6 +38,7 @@ pub(crate) struct File {
     pub(crate) route: Vec<Section<RouteTable>>,
     pub(crate) tracking: Section<TrackingTable>,
     pub(crate) unsubscribe: Section<UnsubscribeTable>,
+    pub(crate) returns: Section<ReturnsTable>,
     pub(crate) queue: Section<QueueTable>,
     pub(crate) store: Section<StoreTable>,
     pub(crate) events: Section<EventsTable>,
@@ -173,6 +174,20 @@ pub(crate) struct TrackingKeyTable {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct UnsubscribeTable {
     pub(crate) mailto: Key<MailAddress>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ReturnsTable {
+    pub(crate) domains: List<DomainName>,
+    pub(crate) default: Key<DomainName>,
+    pub(crate) ordinary_mail: Key<OrdinaryMail>,
+    pub(crate) max_size: Key<Size>,
+    pub(crate) max_connections: Key<usize>,
+    pub(crate) messages_per_minute: Key<u32>,
+    pub(crate) messages_per_minute_per_client: Key<u32>,
+    pub(crate) feedback_domains: List<DomainName>,
+    pub(crate) feedback_networks: List<Network>,
 }
 
 #[derive(Default, Deserialize)]

@@ -41,4 +41,8 @@ impl MakeCopy for Labelled {
         let id = lease.delivery.id.item.to_string();
         Ok(Copy { source: Arc::new(LabelledSource { id, inner: copy.source }), ..copy })
     }
+
+    fn return_path(&self, lease: &Lease, recipient: u32) -> Option<String> {
+        self.0.return_path(lease, recipient)
+    }
 }

@@ -2,7 +2,7 @@
 
 use relevo_mailkit::model::Algorithm;
 use relevo_relay::directory::Scope;
-use relevo_relay::settings::FailurePolicy;
+use relevo_relay::settings::{FailurePolicy, OrdinaryMail};
 use relevo_relay::suppressions::ComplaintScope;
 use relevo_resolve::IpFamily;
 use relevo_runtime::policy::{Capability, Class};
@@ -60,6 +60,13 @@ impl Format for BareNewlines {
     type Value = Self;
     fn read(raw: Raw) -> Result<Self, String> {
         one_of(raw, &[("refuse", Self::Refuse), ("normalize", Self::Normalize)])
+    }
+}
+
+impl Format for OrdinaryMail {
+    type Value = Self;
+    fn read(raw: Raw) -> Result<Self, String> {
+        one_of(raw, &[("drop", Self::Drop), ("forward", Self::Forward)])
     }
 }
 
