@@ -25,7 +25,9 @@ pub(crate) fn key_names(fields: &Fields) -> Vec<String> {
 }
 
 fn tag(value: &str, name: &str) -> Option<String> {
-    let found = value.split(';').filter_map(|tag| tag.split_once('=')).find(|(known, _)| known.trim() == name)?;
+    let found =
+        value.split(';').filter_map(|tag| tag.split_once('=')).find(|(known, _)| known.trim() == name)?;
     // White space may stand within a folded value.
-    Some(found.1.chars().filter(|c| !c.is_ascii_whitespace()).collect()).filter(|text: &String| !text.is_empty())
+    Some(found.1.chars().filter(|c| !c.is_ascii_whitespace()).collect())
+        .filter(|text: &String| !text.is_empty())
 }

@@ -20,7 +20,9 @@ pub(crate) fn read(status: &[u8]) -> DeliveryStatus {
     let groups = Fields::groups(status);
     let reporter = groups.iter().find_map(|g| g.get("reporting-mta")).map(|value| name(value));
     let of_recipients = groups.iter().filter(|g| {
-        g.get("final-recipient").is_some() || g.get("original-recipient").is_some() || g.get("action").is_some()
+        g.get("final-recipient").is_some()
+            || g.get("original-recipient").is_some()
+            || g.get("action").is_some()
     });
     let recipients = of_recipients.map(recipient).collect();
     DeliveryStatus { reporter: reporter.unwrap_or_default(), recipients }

@@ -282,7 +282,8 @@ impl<'a> Attempt<'a> {
             let count = if return_path.is_some() { 1 } else { self.per_transaction };
             let tail = rest.split_off(rest.len().min(count));
             let group = std::mem::replace(&mut rest, tail);
-            let envelope = message.from(return_path.as_deref()).envelope(group.iter().map(|t| t.address.as_str()));
+            let envelope =
+                message.from(return_path.as_deref()).envelope(group.iter().map(|t| t.address.as_str()));
             let result = live.hop.transact(&envelope, source.clone()).await;
             live.used += 1;
             let (again, ended) = self.sort(group, result, live);

@@ -186,10 +186,8 @@ mod tests {
             settings.hostname = "mta1.example".to_owned();
             settings.returns.domains = vec!["return.example.com".to_owned()];
         });
-        let wanted = [
-            ("MX", "10 mta1.example", RETURN_MX),
-            ("TXT", "v=spf1 a:mta1.example ~all", RETURN_SPF),
-        ];
+        let wanted =
+            [("MX", "10 mta1.example", RETURN_MX), ("TXT", "v=spf1 a:mta1.example ~all", RETURN_SPF)];
         for (record, (kind, value, purpose)) in all[all.len() - 2..].iter().zip(wanted) {
             let name = "return.example.com".to_owned();
             assert_eq!(*record, (kind, name, value.to_owned(), purpose));

@@ -8,7 +8,10 @@ use relevo_mailkit::model::{
 use relevo_mailkit::returned::ReturnedMail;
 use relevo_mailkit::source::Source;
 
-use crate::bindings::{dkim::DkimStage, reports::ReportsStage, template::TemplateStage, track::TrackStage, validate::ValidateStage};
+use crate::bindings::{
+    dkim::DkimStage, reports::ReportsStage, template::TemplateStage, track::TrackStage,
+    validate::ValidateStage,
+};
 use crate::call::{Broken, push};
 use crate::state::enter;
 use crate::{Fault, Runtime, Stage, StageStats, Stages, answer};

@@ -125,8 +125,7 @@ pub enum Stage {
 
 impl Stage {
     /// All of them, in the order in which a message meets them.
-    pub const ALL: [Self; 5] =
-        [Self::Validate, Self::Track, Self::Dkim, Self::Template, Self::Reports];
+    pub const ALL: [Self; 5] = [Self::Validate, Self::Track, Self::Dkim, Self::Template, Self::Reports];
 
     /// The index in [`Self::ALL`].
     pub(crate) fn index(self) -> usize {

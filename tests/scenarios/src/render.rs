@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use relevo_mailkit::returned::ReturnedMail;
 use relevo_mailkit::model::{
     Edit, MessageOptions, Note, Part, Refusal, Rendered, Report, Rewrite, Segment, SignatureVerdict,
     SigningInput, Span, TemplateError,
 };
+use relevo_mailkit::returned::ReturnedMail;
 
 fn octets(octets: &[u8]) -> String {
     let mut text = String::new();

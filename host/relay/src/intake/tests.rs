@@ -305,12 +305,8 @@ async fn returning(remote: &str) -> Dialogue {
         settings.returns.max_size = 500;
     });
     let suppressed = no_suppressions(world.queue.clone(), world.clock.clone()).await;
-    let intake = Intake::new(
-        world.pipeline.clone(),
-        suppressed,
-        world.settings.clone(),
-        IntakeMetrics::default(),
-    );
+    let intake =
+        Intake::new(world.pipeline.clone(), suppressed, world.settings.clone(), IntakeMetrics::default());
     let returns = Arc::new(crate::returns::tests::of_world(&world));
     let intake = intake.expect("randomness").with_returns(returns);
     let session = intake.connect(&peer(ListenerKind::Relay, remote)).await.expect("admitted");

@@ -181,9 +181,10 @@ impl Returns {
     /// Takes a message. A positive reply means that everything that follows from it is on disk.
     pub async fn receive(&self, returned: Returned, body: SpooledBody) -> Reply {
         let source = Arc::clone(&body.source);
-        let read = self.parts.sandbox.run(WorkClass::Accept, "", &source, |stages, message| {
-            stages.read_report(message)
-        });
+        let read = self
+            .parts
+            .sandbox
+            .run(WorkClass::Accept, "", &source, |stages, message| stages.read_report(message));
         let mail = match read.await {
             Ok(mail) => mail,
             Err(fault) => {

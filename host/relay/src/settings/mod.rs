@@ -15,10 +15,10 @@ mod returns;
 pub use crate::directory::{ApiKey, Credential, DkimKey, Domain, MAX_HELD, Tenant, Tracking};
 pub use handle::SettingsHandle;
 pub use plugins::{FailurePolicy, PluginServer, PluginSettings, RecordSettings, TENANT_CPU};
-pub use returns::{OrdinaryMail, ReturnSettings};
 pub use relevo_delivery::settings::{
     DeliverySettings, EgressGrants, EgressPool, EgressRoute, Network, SmarthostSettings, any_contains,
 };
+pub use returns::{OrdinaryMail, ReturnSettings};
 
 /// Everything that intake and delivery read. Shared behind an `Arc` that a reload swaps; a session
 /// or an attempt keeps the one that it began with.

@@ -71,9 +71,8 @@ impl ReturnSettings {
         let mut name = Some(sending);
         while let Some(covering) = name {
             let is_own = directory.configured_domain(covering).is_some_and(|d| Some(&d.tenant) == tenant);
-            let is_below = |domain: &&String| {
-                domain.strip_suffix(covering).is_some_and(|rest| rest.ends_with('.'))
-            };
+            let is_below =
+                |domain: &&String| domain.strip_suffix(covering).is_some_and(|rest| rest.ends_with('.'));
             if is_own && let Some(found) = self.domains.iter().find(is_below) {
                 return Some(found);
             }
@@ -86,9 +85,9 @@ impl ReturnSettings {
     #[must_use]
     pub fn trusts_domain(&self, domain: &str) -> bool {
         let domain = domain.to_ascii_lowercase();
-        self.feedback_domains
-            .iter()
-            .any(|known| domain.strip_suffix(known).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
+        self.feedback_domains.iter().any(|known| {
+            domain.strip_suffix(known).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        })
     }
 }
 

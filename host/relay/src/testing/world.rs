@@ -23,8 +23,8 @@ use crate::directory::DirectoryEntries;
 use crate::pipeline::{Origin, Pipeline, PipelineMetrics, Protocol, Submission, SubmissionOptions, Via};
 use crate::sandbox::Sandbox;
 use crate::settings::{
-    Credential, DeliverySettings, DkimKey, Domain, IntakeSettings, Network, PluginServer, ReturnSettings, Settings,
-    SettingsHandle, Tenant, Tracking,
+    Credential, DeliverySettings, DkimKey, Domain, IntakeSettings, Network, PluginServer, ReturnSettings,
+    Settings, SettingsHandle, Tenant, Tracking,
 };
 use crate::trace::{TraceObserver, TraceStep};
 

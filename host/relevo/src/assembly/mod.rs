@@ -25,7 +25,8 @@ use relevo_relay::audit::AuditLog;
 use relevo_relay::clock::{Clock, RandomIds};
 use relevo_relay::copies::{Copies, MakeCopy};
 use relevo_relay::delivery::{
-    Classify, DeliveryCounters, DeliveryGauges, DeliveryHandle, DeliveryParts, Dial, PreparedDelivery, Unclassified,
+    Classify, DeliveryCounters, DeliveryGauges, DeliveryHandle, DeliveryParts, Dial, PreparedDelivery,
+    Unclassified,
 };
 use relevo_relay::directory::{DirectoryRefresher, StoreSource};
 use relevo_relay::domains::Domains;

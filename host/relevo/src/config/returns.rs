@@ -23,16 +23,19 @@ pub(crate) fn returns(d: &mut Document<'_>, file: &File) -> ReturnSettings {
     let known = |domain: &String| domains.contains(domain);
     d.check(&s.default, known, "is not in `domains`");
     let feedback = s.feedback_domains.first().map(|at| at.span);
-    if let Some(at) = feedback.or(s.feedback_networks.first().map(|at| at.span)).filter(|_| domains.is_empty()) {
+    if let Some(at) =
+        feedback.or(s.feedback_networks.first().map(|at| at.span)).filter(|_| domains.is_empty())
+    {
         d.mistake(at, "needs `domains`: there is nowhere for reports to come to");
     }
     for network in s.feedback_networks.iter().filter(|at| at.value.prefix == 0) {
         d.mistake(network.span, "is the whole Internet: anybody could complain about anybody's mail");
     }
     let ordinary_mail = s.ordinary_mail.or(OrdinaryMail::Drop);
-    let postmaster = file.postmaster.at().filter(|at| {
-        Address::parse(&at.value).is_ok_and(|address| domains.contains(&address.domain))
-    });
+    let postmaster = file
+        .postmaster
+        .at()
+        .filter(|at| Address::parse(&at.value).is_ok_and(|address| domains.contains(&address.domain)));
     if let Some(postmaster) = postmaster {
         d.mistake(postmaster.span, "is at a return domain: its mail is forwarded to this address, in a loop");
     }
@@ -52,12 +55,7 @@ pub(crate) fn returns(d: &mut Document<'_>, file: &File) -> ReturnSettings {
 }
 
 /// The MX of a return domain is this relay, and that of a sending domain the mail of its people.
-fn check_not_sending(
-    d: &mut Document<'_>,
-    file: &File,
-    span: super::document::FileSpan,
-    domain: &str,
-) {
+fn check_not_sending(d: &mut Document<'_>, file: &File, span: super::document::FileSpan, domain: &str) {
     let sending = file.tenant.iter().flat_map(|tenant| &tenant.domain).filter_map(|s| s.name.value());
     if sending.into_iter().any(|name| name == domain) {
         d.mistake(span, "is a sending domain: take a name below it, such as `return.example.com`");
