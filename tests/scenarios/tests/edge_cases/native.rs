@@ -279,6 +279,7 @@ fn tenants() -> DirectoryEntries {
 
 fn settings() -> Settings {
     Settings {
+        returns: relevo_relay::settings::ReturnSettings::default(),
         hostname: "mta.example.com".to_owned(),
         postmaster: "postmaster@example.com".to_owned(),
         intake: IntakeSettings {
