@@ -60,9 +60,11 @@ fn judged(rule: &Rule, known: &[Check]) -> Check {
     // Gmail and Yahoo count complaints of their own users.
     let provider = rule.check.split('.').next().unwrap_or_default();
     let is_theirs = |check: &&Check| {
-        check.check != "reputation.complaints" || check.about.as_ref().is_some_and(|about| about.starts_with(provider))
+        check.check != "reputation.complaints"
+            || check.about.as_ref().is_some_and(|about| about.starts_with(provider))
     };
-    let of = |name: &str| known.iter().filter(is_theirs).filter(|check| check.check == name).collect::<Vec<_>>();
+    let of =
+        |name: &str| known.iter().filter(is_theirs).filter(|check| check.check == name).collect::<Vec<_>>();
     let mut failed: Vec<&str> = Vec::new();
     let mut is_unknown = false;
     let (mut found, mut confirmed) = (0, 0);

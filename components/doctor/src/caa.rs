@@ -47,11 +47,13 @@ fn judged(name: &str, records: &[String]) -> Authorization {
     if properties.iter().any(|(flags, tag, _)| flags & 0x80 != 0 && !known.contains(&tag.as_str())) {
         return Authorization::Nobody { name: name.to_owned() };
     }
-    let issue: Vec<&str> = properties.iter().filter(|(_, tag, _)| tag == "issue").map(|(.., value)| *value).collect();
+    let issue: Vec<&str> =
+        properties.iter().filter(|(_, tag, _)| tag == "issue").map(|(.., value)| *value).collect();
     if issue.is_empty() {
         return Authorization::Anybody;
     }
-    let issuers = issue.iter().map(|value| value.split(';').next().unwrap_or_default().trim().trim_matches('"'));
+    let issuers =
+        issue.iter().map(|value| value.split(';').next().unwrap_or_default().trim().trim_matches('"'));
     let issuers: Vec<String> = issuers.filter(|issuer| !issuer.is_empty()).map(str::to_owned).collect();
     match issuers.is_empty() {
         true => Authorization::Nobody { name: name.to_owned() },
@@ -65,7 +67,8 @@ mod tests {
 
     #[test]
     fn records_allow_or_forbid() {
-        let of = |texts: &[&str]| judged("a.test", &texts.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>());
+        let of =
+            |texts: &[&str]| judged("a.test", &texts.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>());
         let nobody = Authorization::Nobody { name: "a.test".into() };
         assert_eq!(of(&["0 issue ;"]), nobody);
         assert_eq!(of(&["128 tbs unknown"]), nobody);

@@ -77,7 +77,12 @@ pub struct Check {
 }
 
 impl Check {
-    pub(crate) fn new(check: &'static str, source: &'static str, status: Status, message: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        check: &'static str,
+        source: &'static str,
+        status: Status,
+        message: impl Into<String>,
+    ) -> Self {
         Self { check, about: None, status, message: message.into(), record: None, source }
     }
 

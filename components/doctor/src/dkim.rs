@@ -24,7 +24,8 @@ pub(crate) fn checks(subject: &Subject, lookups: &Lookups<'_>) -> Vec<Check> {
 
 fn of_key(subject: &Subject, key: &DkimKey, lookups: &Lookups<'_>) -> Vec<Check> {
     let name = format!("{}._domainkey.{}", key.selector, subject.domain);
-    let check = |status, message: String| Check::new("dkim.record", RECORD, status, message).about(&key.selector);
+    let check =
+        |status, message: String| Check::new("dkim.record", RECORD, status, message).about(&key.selector);
     let found = match lookups.records(RecordKind::Txt, &name) {
         Ok(found) => found,
         Err(gap) => return vec![Check::unknown("dkim.record", RECORD, &gap).about(&key.selector)],
@@ -32,9 +33,15 @@ fn of_key(subject: &Subject, key: &DkimKey, lookups: &Lookups<'_>) -> Vec<Check>
     let paste = DnsRecord::new("TXT", name.clone(), key.record.clone()).replacing(found);
     let fail = |message: String| vec![check(Status::Fail, message).paste(paste.clone())];
     let text = match found {
-        [] => return fail(format!("there is no TXT record at {name}: signatures of this key cannot be verified")),
+        [] => {
+            return fail(format!(
+                "there is no TXT record at {name}: signatures of this key cannot be verified"
+            ));
+        }
         [text] => text,
-        several => return fail(format!("there are {} records at {name}: receivers take any of them", several.len())),
+        several => {
+            return fail(format!("there are {} records at {name}: receivers take any of them", several.len()));
+        }
     };
     match mistake(text, &key.record) {
         Some(mistake) => return fail(mistake),

@@ -35,7 +35,8 @@ impl DmarcRecord {
         let wrong = |policy: Option<Option<&'static str>>| policy == Some(None);
         let is_valid = of("p").flatten().is_some() && !wrong(of("sp")) && !wrong(of("np"));
         if !is_valid {
-            let wants_reports = self.value("rua").is_some_and(|rua| rua.to_ascii_lowercase().contains("mailto:"));
+            let wants_reports =
+                self.value("rua").is_some_and(|rua| rua.to_ascii_lowercase().contains("mailto:"));
             return wants_reports.then_some("none");
         }
         match is_subdomain {
@@ -104,7 +105,9 @@ fn walk(domain: &str, lookups: &Lookups<'_>) -> Result<Walk, Gap> {
 /// Returns true for a text whose first tag is `v=DMARC1` (section 4.8).
 fn is_dmarc(text: &str) -> bool {
     let first = text.split(';').next().unwrap_or_default();
-    first.split_once('=').is_some_and(|(name, value)| name.trim().eq_ignore_ascii_case("v") && value.trim() == "DMARC1")
+    first
+        .split_once('=')
+        .is_some_and(|(name, value)| name.trim().eq_ignore_ascii_case("v") && value.trim() == "DMARC1")
 }
 
 /// The organizational domain (section 4.10.2).
@@ -146,14 +149,17 @@ fn record(domain: &str, walk: &Walk) -> Check {
     let fail = |message: String| Check::new("dmarc.record", RECORD, Status::Fail, message).about(domain);
     let found = applicable(domain, walk);
     // Several records at the domain itself hide nothing that is above it, but nobody meant that.
-    if let Some((name, texts)) = walk.ambiguous.as_ref().filter(|(name, _)| found.is_none() || name == domain) {
-        let message = format!("there are {} DMARC records at _dmarc.{name}: receivers take none", texts.len());
+    if let Some((name, texts)) = walk.ambiguous.as_ref().filter(|(name, _)| found.is_none() || name == domain)
+    {
+        let message =
+            format!("there are {} DMARC records at _dmarc.{name}: receivers take none", texts.len());
         let keep = texts.first().cloned().unwrap_or_default();
         let record = DnsRecord::new("TXT", format!("_dmarc.{name}"), keep).replacing(texts);
         return fail(message).paste(record);
     }
     let Some(found) = found else {
-        return fail("there is no DMARC record: large receivers refuse bulk mail without".to_owned()).paste(paste(domain));
+        return fail("there is no DMARC record: large receivers refuse bulk mail without".to_owned())
+            .paste(paste(domain));
     };
     let place = format!("_dmarc.{}", found.domain);
     let Some(policy) = found.policy(found.domain != domain) else {
@@ -166,14 +172,16 @@ fn record(domain: &str, walk: &Walk) -> Check {
         ("none", Some(_)) => ". Make it stricter once reports are clean",
         _ => "",
     };
-    Check::new("dmarc.record", RECORD, Status::Pass, format!("the policy of {place} is {policy}{rest}")).about(domain)
+    Check::new("dmarc.record", RECORD, Status::Pass, format!("the policy of {place} is {policy}{rest}"))
+        .about(domain)
 }
 
 /// From, `d=` and the reverse-path must be of one domain (section 4.4).
 fn alignment(subject: &Subject, of_from: &Walk, lookups: &Lookups<'_>) -> Check {
     let from = &subject.domain;
     let record = applicable(from, of_from);
-    let is_strict = |tag| record.and_then(|record| record.value(tag)).is_some_and(|mode| mode.eq_ignore_ascii_case("s"));
+    let is_strict =
+        |tag| record.and_then(|record| record.value(tag)).is_some_and(|mode| mode.eq_ignore_ascii_case("s"));
     // Signatures are made for the domain itself.
     let by_dkim = !subject.dkim.is_empty();
     let envelope = sender_domain(subject);
@@ -189,13 +197,17 @@ fn alignment(subject: &Subject, of_from: &Walk, lookups: &Lookups<'_>) -> Check 
     };
     let (status, message) = match (by_dkim, by_spf) {
         (true, true) => (Status::Pass, format!("From, d= and the reverse-path {envelope} are aligned")),
-        (true, false) => {
-            (Status::Warn, format!("the reverse-path {envelope} is not aligned with {from}: DKIM alone carries DMARC"))
+        (true, false) => (
+            Status::Warn,
+            format!("the reverse-path {envelope} is not aligned with {from}: DKIM alone carries DMARC"),
+        ),
+        (false, true) => (
+            Status::Warn,
+            "no signature is aligned: SPF alone carries DMARC, and forwarding breaks it".to_owned(),
+        ),
+        (false, false) => {
+            (Status::Fail, format!("neither d= nor the reverse-path {envelope} is aligned with {from}"))
         }
-        (false, true) => {
-            (Status::Warn, "no signature is aligned: SPF alone carries DMARC, and forwarding breaks it".to_owned())
-        }
-        (false, false) => (Status::Fail, format!("neither d= nor the reverse-path {envelope} is aligned with {from}")),
     };
     Check::new("dmarc.alignment", ALIGNMENT, status, message)
 }
@@ -209,7 +221,8 @@ mod tests {
         let mut answers = Answers::default();
         for name in names(domain) {
             let name = format!("_dmarc.{name}");
-            let texts: Vec<_> = zone.iter().filter(|(n, _)| *n == name).map(|(_, t)| (*t).to_owned()).collect();
+            let texts: Vec<_> =
+                zone.iter().filter(|(n, _)| *n == name).map(|(_, t)| (*t).to_owned()).collect();
             answers.insert(Question { kind: RecordKind::Txt, name }, Answer::Found(texts));
         }
         walk(domain, &Lookups::new(&answers)).expect("all is known")
@@ -217,7 +230,10 @@ mod tests {
 
     #[test]
     fn a_walk_leaves_out_labels_of_long_names() {
-        assert_eq!(names("a.mail.example.com"), ["a.mail.example.com", "mail.example.com", "example.com", "com"]);
+        assert_eq!(
+            names("a.mail.example.com"),
+            ["a.mail.example.com", "mail.example.com", "example.com", "com"]
+        );
         let long = names("a.b.c.d.e.f.g.h.i.example.com");
         assert_eq!((long.len(), long[1]), (8, "e.f.g.h.i.example.com"));
     }
@@ -226,7 +242,8 @@ mod tests {
     fn the_organizational_domain_is_found() {
         let of = |domain, zone: &[(&str, &str)]| organizational(domain, &walked(domain, zone));
         assert_eq!(of("a.b.example.com", &[]), "a.b.example.com");
-        let both = [("_dmarc.b.example.com", "v=DMARC1; p=none"), ("_dmarc.example.com", "v=DMARC1; p=reject")];
+        let both =
+            [("_dmarc.b.example.com", "v=DMARC1; p=none"), ("_dmarc.example.com", "v=DMARC1; p=reject")];
         assert_eq!(of("a.b.example.com", &both), "example.com");
         let own = [("_dmarc.b.example.com", "v=DMARC1; p=none; psd=n"), both[1]];
         assert_eq!(of("a.b.example.com", &own), "b.example.com");
@@ -243,7 +260,10 @@ mod tests {
         let zone = [("_dmarc.example.com", "v=DMARC1; p=reject; sp=quarantine")];
         assert_eq!(of("example.com", &zone), Some("reject"));
         assert_eq!(of("news.example.com", &zone), Some("quarantine"));
-        assert_eq!(of("example.com", &[("_dmarc.example.com", "v=DMARC1; rua=mailto:a@b.test")]), Some("none"));
+        assert_eq!(
+            of("example.com", &[("_dmarc.example.com", "v=DMARC1; rua=mailto:a@b.test")]),
+            Some("none")
+        );
         for wrong in ["v=DMARC1", "v=DMARC1; p=maybe", "v=DMARC1; p=none; sp=x"] {
             assert_eq!(of("example.com", &[("_dmarc.example.com", wrong)]), None, "{wrong}");
         }

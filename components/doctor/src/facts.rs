@@ -143,7 +143,8 @@ impl<'a> Lookups<'a> {
 
 /// Returns true for what can be asked for (RFC 1035 section 2.3.4).
 fn is_name(name: &str) -> bool {
-    let is_label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_graphic());
+    let is_label =
+        |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_graphic());
     name.len() <= 253 && name.split('.').all(is_label)
 }
 

@@ -21,7 +21,8 @@ pub(crate) fn checks(subject: &Subject, lookups: &Lookups<'_>) -> Vec<Check> {
         .map(|certificate| of_certificate(subject, certificate).about(&certificate.listener))
         .collect();
     if let Some(tracking) = &subject.tracking {
-        checks.extend(of_host(subject, tracking, lookups).into_iter().map(|check| check.about(&tracking.host)));
+        checks
+            .extend(of_host(subject, tracking, lookups).into_iter().map(|check| check.about(&tracking.host)));
     }
     checks.push(one_click(subject));
     checks
@@ -31,7 +32,10 @@ fn of_certificate(subject: &Subject, certificate: &Certificate) -> Check {
     let days = (certificate.ends_at - subject.now).div_euclid(86_400);
     let covers = certificate.names.iter().any(|name| matches(name, &subject.hostname));
     let (status, message) = if certificate.is_self_signed {
-        (Status::Warn, "the certificate is made by the relay itself: clients that verify refuse it".to_owned())
+        (
+            Status::Warn,
+            "the certificate is made by the relay itself: clients that verify refuse it".to_owned(),
+        )
     } else if days < 0 {
         (Status::Fail, format!("the certificate ended {} days ago", -days))
     } else if !covers {
@@ -87,7 +91,9 @@ fn resolves(subject: &Subject, host: &str, lookups: &Lookups<'_>) -> Check {
 fn may_be_certified(host: &str, lookups: &Lookups<'_>) -> Check {
     let check = |status, message| Check::new("tracking.caa", CAA, status, message);
     match authorization(host, lookups) {
-        Ok(Authorization::Anybody) => check(Status::Pass, "any authority may issue its certificate".to_owned()),
+        Ok(Authorization::Anybody) => {
+            check(Status::Pass, "any authority may issue its certificate".to_owned())
+        }
         Ok(Authorization::Only(issuers)) => {
             check(Status::Pass, format!("{} may issue its certificate", shown(&issuers.join(" "))))
         }
@@ -114,9 +120,10 @@ fn reply(tracking: &TrackingHost) -> Check {
         TrackingReply::Answered(status) if *status < 500 && tracking.is_https => {
             (Status::Pass, "its certificate verifies, and it answers".to_owned())
         }
-        TrackingReply::Answered(status) if *status < 500 => {
-            (Status::Warn, "it answers without TLS: use https, which one-click unsubscribing needs".to_owned())
-        }
+        TrackingReply::Answered(status) if *status < 500 => (
+            Status::Warn,
+            "it answers without TLS: use https, which one-click unsubscribing needs".to_owned(),
+        ),
         TrackingReply::Answered(status) => (Status::Fail, format!("it answers with {status}")),
         TrackingReply::Certificate(problem) => {
             (Status::Fail, format!("its certificate does not verify: {}", shown(problem)))

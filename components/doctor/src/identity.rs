@@ -107,7 +107,9 @@ fn pointer(source: &Source, lookups: &Lookups<'_>) -> Check {
     let mut gap = None;
     for name in names.iter().take(10) {
         match lookups.addresses(name) {
-            Ok(found) if found.contains(address) => confirmed.push(name.trim_end_matches('.').to_ascii_lowercase()),
+            Ok(found) if found.contains(address) => {
+                confirmed.push(name.trim_end_matches('.').to_ascii_lowercase())
+            }
             Ok(_) => {}
             Err(found) => gap = Some(found),
         }
@@ -120,7 +122,8 @@ fn pointer(source: &Source, lookups: &Lookups<'_>) -> Check {
     }
     match confirmed.first() {
         Some(other) => {
-            let mut check = fail(format!("{address} is {}, and EHLO says {ehlo}: some receivers compare", shown(other)));
+            let mut check =
+                fail(format!("{address} is {}, and EHLO says {ehlo}: some receivers compare", shown(other)));
             check.status = Status::Warn;
             check
         }

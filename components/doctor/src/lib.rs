@@ -8,6 +8,7 @@
 //! Answers are hostile: texts are bounded, SPF has the limits of RFC 7208, and the number of
 //! questions is bounded by [`MAX_QUESTIONS`].
 
+pub mod blocklist;
 mod bulk;
 mod caa;
 mod check;
@@ -16,6 +17,7 @@ mod dmarc;
 mod facts;
 mod hosts;
 mod identity;
+pub mod imports;
 mod rates;
 mod return_path;
 pub mod spf;
@@ -45,6 +47,8 @@ pub fn examine(subject: &Subject, answers: &Answers) -> Result<Vec<Check>, Vec<Q
     checks.extend(identity::checks(subject, &sources, &lookups));
     checks.extend(hosts::checks(subject, &lookups));
     checks.extend(rates::checks(subject));
+    checks.extend(blocklist::checks(subject));
+    checks.extend(imports::checks(&subject.snds));
     let rules = bulk::checks(subject, &checks);
     checks.extend(rules);
     let missing = lookups.missing();

@@ -56,7 +56,12 @@ fn judged(check: &'static str, source: &'static str, what: &str, rate: f64, [war
     let percent = |rate: f64| format!("{:.2} %", rate * 100.0);
     let message = match status {
         Status::Fail => format!("{} {what}: {} is the limit", percent(rate), percent(fail)),
-        Status::Warn => format!("{} {what}: stay below {}, and never reach {}", percent(rate), percent(warn), percent(fail)),
+        Status::Warn => format!(
+            "{} {what}: stay below {}, and never reach {}",
+            percent(rate),
+            percent(warn),
+            percent(fail)
+        ),
         _ => format!("{} {what}", percent(rate)),
     };
     Check::new(check, source, status, message)

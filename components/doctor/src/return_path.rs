@@ -32,16 +32,20 @@ fn exchanger(subject: &Subject, lookups: &Lookups<'_>) -> Check {
         return check(Status::Fail, message).paste(paste);
     }
     if hosts.iter().any(String::is_empty) {
-        let message = format!("{domain} takes no mail (null MX): receivers refuse its senders, bounces are lost");
+        let message =
+            format!("{domain} takes no mail (null MX): receivers refuse its senders, bounces are lost");
         return check(Status::Fail, message).paste(paste);
     }
     if hosts.is_empty() {
         return match lookups.addresses(domain) {
             Ok(addresses) if addresses.is_empty() => {
-                let message = format!("{domain} takes no mail: bounces are lost. Or name the host that takes its mail");
+                let message =
+                    format!("{domain} takes no mail: bounces are lost. Or name the host that takes its mail");
                 check(Status::Fail, message).paste(paste)
             }
-            Ok(_) => check(Status::Warn, format!("{domain} has no MX: bounces go to its address")).paste(paste),
+            Ok(_) => {
+                check(Status::Warn, format!("{domain} has no MX: bounces go to its address")).paste(paste)
+            }
             Err(gap) => Check::unknown("return_path.mx", MX, &gap),
         };
     }
@@ -62,7 +66,8 @@ fn exchanger(subject: &Subject, lookups: &Lookups<'_>) -> Check {
         (true, _) => check(Status::Pass, format!("bounces go to {}", shown(&hosts.join(" ")))),
         (false, Some(gap)) => Check::unknown("return_path.mx", MX, &gap),
         (false, None) => {
-            check(Status::Fail, format!("no MX host of {domain} has an address: {}", shown(&hosts.join(" ")))).paste(paste)
+            check(Status::Fail, format!("no MX host of {domain} has an address: {}", shown(&hosts.join(" "))))
+                .paste(paste)
         }
     }
 }

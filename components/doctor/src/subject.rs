@@ -2,6 +2,9 @@
 
 use std::net::IpAddr;
 
+use crate::blocklist::Listing;
+use crate::imports::SndsRow;
+
 /// What is examined. All names are lower case A-labels without a final dot.
 #[derive(Debug, Clone, Default)]
 pub struct Subject {
@@ -28,6 +31,10 @@ pub struct Subject {
     pub tracking: Option<TrackingHost>,
     /// Rates of complaints and hard bounces by provider.
     pub rates: Vec<ProviderRate>,
+    /// What block lists say of addresses: list, address, answer.
+    pub listings: Vec<(String, IpAddr, Listing)>,
+    /// What Microsoft reports of addresses.
+    pub snds: Vec<SndsRow>,
     /// Seconds since 1970.
     pub now: i64,
 }

@@ -19,7 +19,10 @@ mod services;
 mod tracking;
 mod unsubscribe;
 
-pub use api::{AdminServices, ApiLimits, ApiParts, ApiServices, DomainView, ValidationView};
+pub use api::{
+    AdminServices, ApiLimits, ApiParts, ApiServices, CheckView, DomainView, HealthView, RecordToPublish,
+    ValidationView,
+};
 pub use error::RequestError;
 pub use listen::{ConnectionLimits, serve};
 pub use metrics::{HttpMetrics, ListenerMetrics};

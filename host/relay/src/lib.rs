@@ -9,6 +9,7 @@ pub mod directory;
 pub mod domains;
 pub mod emails;
 pub mod events;
+pub mod health;
 pub mod intake;
 pub mod metrics;
 pub mod pipeline;

@@ -9,6 +9,7 @@ mod config;
 mod control;
 mod credential;
 mod dev;
+mod doctor;
 mod domain;
 mod escape;
 mod init;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         CliCommand::Dev(args) => dev::run(&args),
         CliCommand::Serve { config } => serve::run(&config),
         CliCommand::Check { config } => check::run(&config),
+        CliCommand::Doctor(args) => doctor::run(&args),
         CliCommand::Init(args) => init::run(&args),
         CliCommand::Validate(args) => validate::run(&args),
         CliCommand::Send(args) => send::run(&args),

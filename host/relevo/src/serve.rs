@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use relevo_relay::delivery::NetworkDial;
 use relevo_relay::sandbox::worker_threads;
 use relevo_relay::settings::Settings;
-use relevo_resolve::{HickoryResolver, Resolve, ResolverConfig, Tuning};
+use relevo_resolve::{HickoryResolver, LookUp, Resolve, ResolverConfig, Tuning};
 use relevo_smtp::client::{ClientConfig, Tls};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use crate::assembly::{self, Base, Outside, Reloaded, RunningRelay};
 use crate::config::{self, Loaded, RelayConfig, ServerParts};
-use crate::{limits, log};
+use crate::{doctor, limits, log};
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(file: &Path) -> anyhow::Result<ExitCode> {
@@ -95,11 +95,13 @@ async fn serve(file: &Path, config: RelayConfig) -> anyhow::Result<()> {
 fn outside(parts: &ServerParts, settings: &Settings) -> anyhow::Result<Outside> {
     let resolver = HickoryResolver::new(names(parts, settings)).context(NO_DNS)?;
     let published = published(parts, settings)?;
+    let health = doctor::of_relay(parts, settings)?;
     let tls = Tls::load(parts.ca_file.as_deref()).context("[delivery] ca_file")?;
     let dial = NetworkDial::new(ClientConfig::default(), tls);
     Ok(Outside {
         resolve: Arc::new(resolver),
         published,
+        health,
         dial: Arc::new(dial),
         copies: Box::new(|copies| Arc::new(copies)),
         observer: None,
@@ -128,6 +130,15 @@ pub(crate) fn published(parts: &ServerParts, settings: &Settings) -> anyhow::Res
     let tuning = Tuning { remember: false, ..Tuning::default() };
     Ok(Arc::new(HickoryResolver::tuned(names(parts, settings), tuning).context(NO_DNS)?))
 }
+
+/// The same, for records as they are, of both families.
+pub(crate) fn lookups(parts: &ServerParts, settings: &Settings) -> anyhow::Result<Arc<dyn LookUp>> {
+    let tuning = Tuning { remember: false, timeout: LOOKUP, retries: 1, ..Tuning::default() };
+    Ok(Arc::new(HickoryResolver::tuned(names(parts, settings), tuning).context(NO_DNS)?))
+}
+
+/// How long one question of an examination may take before it is asked again.
+const LOOKUP: Duration = Duration::from_secs(4);
 
 /// The time in which the files of a configuration are expected to be read.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -8,6 +8,7 @@ use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use relevo_smtp::server::ServerTls;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use x509_parser::extensions::GeneralName;
 
 /// Octets of a certificate file. A bundle of all public authorities has 250 KiB.
 const MAX_CHAIN: u64 = 4 << 20;
@@ -62,6 +63,17 @@ pub(crate) fn expires_at(certificate: &[u8]) -> Option<i64> {
     Some(certificate.validity().not_after.timestamp())
 }
 
+/// The DNS names of a certificate (DER), in lower case: those of subjectAltName.
+pub(crate) fn names(certificate: &[u8]) -> Vec<String> {
+    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(certificate) else { return Vec::new() };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let dns = names.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        _ => None,
+    });
+    dns.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,5 +88,6 @@ mod tests {
         assert!((now - 2 * 86_400..=now).contains(&begins), "{begins}");
         assert!((now + 364 * 86_400..now + 367 * 86_400).contains(&ends), "{ends}");
         assert_eq!(expires_at(tls.leaf()), Some(ends));
+        assert_eq!(names(tls.leaf()), ["mta1.example.com", "localhost"]);
     }
 }

@@ -10,6 +10,8 @@ use std::path::Path;
 use std::process::{Child, Command};
 
 use relevo_resolve::testing::TestDns;
+use serde_json::{Value, json};
+use support::client::get;
 use support::components;
 use support::dkim::{Keys, verdicts};
 use support::relay::free_port;
@@ -101,6 +103,14 @@ fn first_message(more: &str, send: impl Fn(&str) -> String) -> (String, Received
     let sink = Sink::start();
     dns.mx("example.net", &[(10, "mx.example.net")]);
     dns.address("mx.example.net", &["127.0.0.1".parse().unwrap()]);
+    // What init says beside the TXT records.
+    for name in ["mta1.example.com", "links.news.example.com"] {
+        dns.address(name, &["192.0.2.1".parse().unwrap()]);
+    }
+    dns.ptr("1.2.0.192.in-addr.arpa", "mta1.example.com");
+    for domain in ["example.com", "news.example.com"] {
+        dns.mx(domain, &[(10, "mx.example.net")]);
+    }
     let temporary = tempfile::tempdir().unwrap();
     let mut shell = Shell { folder: temporary.path(), variables: Vec::new(), running: None };
     let mut said = String::new();
@@ -125,14 +135,33 @@ fn first_message(more: &str, send: impl Fn(&str) -> String) -> (String, Received
             shell.running = Some(shell.command(&format!("exec {served}")).spawn().unwrap());
             let url = shell.variables[0].1.clone();
             wait_for("it listens", || TcpStream::connect(url.trim_start_matches("http://")).ok());
+        } else if line.starts_with("relevo doctor ") {
+            let diagnosis = shell.run(&line);
+            assert!(diagnosis.contains("\npass  spf.sources 192.0.2.1: "), "{diagnosis}");
+            assert!(diagnosis.contains("\npass  gmail.dkim example.com: "), "{diagnosis}");
         } else if line.starts_with("relevo send ") {
             shell.run(&send(&line));
         } else {
             shell.run(&line);
         }
     }
+    let health = health(&shell.variables);
+    let status = |check: &Value| (check["check"].as_str().unwrap().to_owned(), check["status"].clone());
+    let checks: Vec<_> = health["checks"].as_array().unwrap().iter().map(status).collect();
+    assert!(checks.contains(&("yahoo.spf".to_owned(), json!("pass"))), "{health}");
+    assert!(!checks.iter().any(|(_, status)| status == "fail"), "{health}");
     let received = wait_for("a message", || sink.all().into_iter().next());
     (said, received)
+}
+
+/// What the API says of the domain.
+fn health(variables: &[(String, String)]) -> Value {
+    let value = |name: &str| variables.iter().find(|(n, _)| n == name).unwrap().1.clone();
+    let http: SocketAddr = value("RELEVO_URL").trim_start_matches("http://").parse().unwrap();
+    let key = value("RELEVO_API_KEY");
+    let answer = get(http, "api.test", "/domains/example.com/health", Some(&key));
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    answer.json()
 }
 
 #[test]

@@ -94,3 +94,38 @@ pub trait Resolve: Send + Sync {
     /// TXT records, strings joined; empty when there are none.
     async fn txt(&self, name: &str) -> Result<Vec<String>, ResolveError>;
 }
+
+/// Types of records that are looked up as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordKind {
+    /// Such as `192.0.2.1`.
+    A,
+    /// Such as `2001:db8::1`.
+    Aaaa,
+    /// `FLAGS TAG VALUE`, not quoted.
+    Caa,
+    /// `PREFERENCE HOST`, in lower case without a final dot; the null MX has an empty host.
+    Mx,
+    /// A name, in lower case without a final dot.
+    Ptr,
+    /// The strings joined.
+    Txt,
+}
+
+/// What a lookup found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Records in the form that [`RecordKind`] says, behind aliases.
+    Records(Vec<String>),
+    /// The name or the type does not exist.
+    Nothing,
+    /// SERVFAIL, timeout: nobody knows.
+    Failed(String),
+}
+
+/// Looks up records as they are, for those who judge them.
+#[async_trait]
+pub trait LookUp: Send + Sync {
+    /// The records of a name.
+    async fn look_up(&self, kind: RecordKind, name: &str) -> Found;
+}

@@ -13,7 +13,9 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use tokio::task::JoinSet;
 
-use crate::api::{Addresses, IpFamily, MailHost, MailRoute, Resolve, ResolveError};
+use crate::api::{
+    Addresses, Found, IpFamily, LookUp, MailHost, MailRoute, RecordKind, Resolve, ResolveError,
+};
 use crate::route::{self, Ourselves};
 
 /// A whole route, with all its lookups. What is slower is temporary.
@@ -170,6 +172,43 @@ impl Resolve for HickoryResolver {
             LookupResult::NoData | LookupResult::NoSuchName => Ok(Vec::new()),
             LookupResult::Failed(detail) => Err(ResolveError::Temporary { name: name.to_owned(), detail }),
         }
+    }
+}
+
+#[async_trait]
+impl LookUp for HickoryResolver {
+    async fn look_up(&self, kind: RecordKind, name: &str) -> Found {
+        let wanted = match kind {
+            RecordKind::A => RecordType::A,
+            RecordKind::Aaaa => RecordType::AAAA,
+            RecordKind::Caa => RecordType::CAA,
+            RecordKind::Mx => RecordType::MX,
+            RecordKind::Ptr => RecordType::PTR,
+            RecordKind::Txt => RecordType::TXT,
+        };
+        match self.0.ask(name, wanted).await {
+            LookupResult::Found(lookup) => {
+                let records = lookup.answers().iter().filter(|record| record.record_type() == wanted);
+                Found::Records(records.filter_map(|record| presented(&record.data)).collect())
+            }
+            LookupResult::NoData | LookupResult::NoSuchName => Found::Nothing,
+            LookupResult::Failed(detail) => Found::Failed(detail),
+        }
+    }
+}
+
+/// A record in the form that [`RecordKind`] says.
+fn presented(data: &RData) -> Option<String> {
+    let plain = |name: &Name| name.to_ascii().trim_end_matches('.').to_ascii_lowercase();
+    match data {
+        RData::A(_) | RData::AAAA(_) => data.ip_addr().map(|ip| ip.to_string()),
+        RData::CAA(caa) => {
+            let flags = if caa.issuer_critical { 0x80 } else { 0 } | caa.reserved_flags;
+            Some(format!("{flags} {} {}", caa.tag, String::from_utf8_lossy(&caa.value)))
+        }
+        RData::MX(mx) => Some(format!("{} {}", mx.preference, plain(&mx.exchange))),
+        RData::PTR(name) => Some(plain(&name.0)),
+        _ => text(data),
     }
 }
 

@@ -7,5 +7,5 @@ mod route;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use api::{Addresses, IpFamily, MailHost, MailRoute, Resolve, ResolveError};
+pub use api::{Addresses, Found, IpFamily, LookUp, MailHost, MailRoute, RecordKind, Resolve, ResolveError};
 pub use hickory::{HickoryResolver, ResolverConfig, Tuning};

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, SOA, TXT};
+use hickory_proto::rr::rdata::{A, AAAA, CAA, CNAME, MX, PTR, SOA, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 
-use crate::{Addresses, MailRoute, Resolve, ResolveError};
+use crate::{Addresses, Found, LookUp, MailRoute, RecordKind, Resolve, ResolveError};
 
 /// A resolver that knows no name.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,6 +33,13 @@ impl Resolve for NoNames {
 
     async fn txt(&self, _: &str) -> Result<Vec<String>, ResolveError> {
         Ok(Vec::new())
+    }
+}
+
+#[async_trait]
+impl LookUp for NoNames {
+    async fn look_up(&self, _: RecordKind, _: &str) -> Found {
+        Found::Nothing
     }
 }
 
@@ -111,6 +118,32 @@ impl TestDns {
     /// Adds one TXT record of these strings.
     pub fn txt(&self, name: &str, strings: &[&str]) -> &Self {
         self.add(name, [RData::TXT(TXT::new(strings.iter().map(|s| (*s).to_owned()).collect()))])
+    }
+
+    /// Adds a PTR record.
+    pub fn ptr(&self, name: &str, target: &str) -> &Self {
+        self.add(name, [RData::PTR(PTR(fqdn(target)))])
+    }
+
+    /// Adds a CAA record with this tag and value.
+    pub fn caa(&self, name: &str, is_critical: bool, tag: &str, value: &str) -> &Self {
+        let mut caa = CAA::new_issue(is_critical, None, Vec::new());
+        (caa.tag, caa.value) = (tag.to_owned(), value.as_bytes().to_vec());
+        self.add(name, [RData::CAA(caa)])
+    }
+
+    /// Removes the records of a name that are of one type, such as `TXT`.
+    pub fn remove_type(&self, name: &str, kind: &str) -> &Self {
+        let kind: Option<RecordType> = kind.parse().ok();
+        let mut zones = self.lock();
+        if let Some(records) = zones.records.get_mut(&plain(name)) {
+            records.retain(|data| Some(data.record_type()) != kind);
+            if records.is_empty() {
+                zones.records.remove(&plain(name));
+            }
+        }
+        drop(zones);
+        self
     }
 
     /// Removes a name.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use relevo_scenarios::root;
 
-const COMPONENTS: [&str; 16] = [
+const COMPONENTS: [&str; 17] = [
     "relevo-addresses",
     "relevo-mailkit",
     "relevo-api",
@@ -18,6 +18,7 @@ const COMPONENTS: [&str; 16] = [
     "relevo-template",
     "relevo-dkim",
     "relevo-reports",
+    "relevo-doctor",
     "relevo-signer",
     "relevo-gateway",
     "relevo-gateway-spin",
@@ -27,7 +28,8 @@ const COMPONENTS: [&str; 16] = [
 ];
 
 /// Pure crates that all may know.
-const OPEN: [&str; 4] = ["relevo-api", "relevo-mailkit", "relevo-pages", "relevo-submission"];
+const OPEN: [&str; 5] =
+    ["relevo-api", "relevo-doctor", "relevo-mailkit", "relevo-pages", "relevo-submission"];
 
 /// The arrows. What is not here is not allowed; `relevo-mailkit` and `relevo-submission` are open
 /// to all.
@@ -42,6 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("relevo-template", &[]),
     ("relevo-dkim", &[]),
     ("relevo-reports", &[]),
+    ("relevo-doctor", &[]),
     ("relevo-signer", &[]),
     ("relevo-gateway", &[]),
     ("relevo-gateway-spin", &[]),

@@ -160,7 +160,8 @@ impl Evaluation<'_, '_> {
         let mut is_match = false;
         for host in found.iter().filter_map(|text| text.split_once(' ')).map(|(_, host)| host) {
             let addresses = self.addresses(host)?;
-            is_match |= addresses.iter().any(|ip| covers(*ip, if ip.is_ipv4() { v4 } else { v6 }, self.address));
+            is_match |=
+                addresses.iter().any(|ip| covers(*ip, if ip.is_ipv4() { v4 } else { v6 }, self.address));
         }
         Ok(is_match)
     }

@@ -30,9 +30,18 @@ pub(super) fn expand(text: &str, values: &MacroValues<'_>) -> Result<String, Str
         rest = &rest[at + 1..];
         let one = rest.chars().next();
         rest = match one {
-            Some('%') => { expanded.push('%'); &rest[1..] }
-            Some('_') => { expanded.push(' '); &rest[1..] }
-            Some('-') => { expanded.push_str("%20"); &rest[1..] }
+            Some('%') => {
+                expanded.push('%');
+                &rest[1..]
+            }
+            Some('_') => {
+                expanded.push(' ');
+                &rest[1..]
+            }
+            Some('-') => {
+                expanded.push_str("%20");
+                &rest[1..]
+            }
             Some('{') => {
                 let (body, behind) = rest[1..].split_once('}').ok_or("has a macro without an end")?;
                 expanded.push_str(&replaced(body, values)?);
@@ -150,9 +159,12 @@ mod tests {
 
     #[test]
     fn a_long_name_loses_its_first_labels() {
-        let values = MacroValues { sender: "a@b.c", domain: &"label.".repeat(60), helo: "", address: [0; 4].into() };
+        let values =
+            MacroValues { sender: "a@b.c", domain: &"label.".repeat(60), helo: "", address: [0; 4].into() };
         let name = expand("%{d}end.test", &values).expect("expands");
         assert!(name.len() <= 253 && name.starts_with("label.") && name.ends_with("end.test"), "{name}");
-        assert!(check("%{d0}").is_err() && check("%{d!}").is_err() && check("%{").is_err() && check("é").is_err());
+        assert!(
+            check("%{d0}").is_err() && check("%{d!}").is_err() && check("%{").is_err() && check("é").is_err()
+        );
     }
 }

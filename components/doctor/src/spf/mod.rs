@@ -1,5 +1,7 @@
 //! SPF (RFC 7208): records read, evaluated for an address, and mended.
 
+use std::net::IpAddr;
+
 mod evaluate;
 mod macros;
 mod mend;
@@ -9,7 +11,7 @@ mod survey;
 use crate::check::{Check, DnsRecord, Status, shown};
 use crate::facts::{Gap, Lookups, RecordKind};
 use crate::identity::Sources;
-use crate::subject::Subject;
+use crate::subject::{Source, Subject};
 
 pub(crate) use evaluate::{SpfResult, evaluate};
 pub use parse::{Mechanism, Qualifier, SpfRecord, Term, TermKind};
@@ -91,12 +93,17 @@ fn of_record(
     ];
     checks.push(match text.len() > MAX_LENGTH {
         true => {
-            let message = format!("the record has {} octets, more than {MAX_LENGTH}: an answer by UDP is cut", text.len());
+            let message = format!(
+                "the record has {} octets, more than {MAX_LENGTH}: an answer by UDP is cut",
+                text.len()
+            );
             let mut check = fail("spf.length", LENGTH, message);
             check.status = Status::Warn;
             check
         }
-        false => Check::new("spf.length", LENGTH, Status::Pass, format!("{} octets", text.len())).about(domain),
+        false => {
+            Check::new("spf.length", LENGTH, Status::Pass, format!("{} octets", text.len())).about(domain)
+        }
     });
     checks.push(of_lookups(domain, &record, lookups, &fail));
     checks.push(of_all(domain, &record, &paste));
@@ -139,7 +146,9 @@ fn of_lookups(
 fn of_all(domain: &str, record: &SpfRecord, paste: &DnsRecord) -> Check {
     let (status, message) = match record.all() {
         Some(Qualifier::Pass) => (Status::Fail, "+all lets every host of the Internet send"),
-        Some(Qualifier::Neutral) => (Status::Warn, "?all says nothing about other hosts: make it ~all or -all"),
+        Some(Qualifier::Neutral) => {
+            (Status::Warn, "?all says nothing about other hosts: make it ~all or -all")
+        }
         None if record.redirect().is_none() => {
             (Status::Warn, "no `all` at the end, so nothing is said about other hosts: add ~all or -all")
         }
@@ -165,7 +174,7 @@ fn of_sources(
         }
     };
     let sender = format!("postmaster@{}", subject.domain);
-    let of_source = |source: &crate::subject::Source| {
+    let of_source = |source: &Source| {
         let address = source.address;
         let about = |check: Check| check.about(address.to_string());
         let result = match evaluate(lookups, address, domain, &sender, &source.ehlo) {
@@ -176,19 +185,28 @@ fn of_sources(
             SpfResult::Pass => {
                 Check::new("spf.sources", SOURCES, Status::Pass, format!("{address} may send for {domain}"))
             }
-            SpfResult::TempError(detail) => {
-                Check::unknown("spf.sources", SOURCES, &Gap::Failed(detail))
-            }
+            SpfResult::TempError(detail) => Check::unknown("spf.sources", SOURCES, &Gap::Failed(detail)),
             other => fail("spf.sources", SOURCES, format!("mail from {address} gets {}", other.describe())),
         })
     };
     list.iter().map(of_source).collect()
 }
 
+/// The record of an EHLO name: its addresses, and the sources that it does not lead to.
+fn of_name(ehlo: &str, sources: &[Source], lookups: &Lookups<'_>) -> String {
+    let known = lookups.addresses(ehlo).unwrap_or_default();
+    let others = sources.iter().filter(|source| source.ehlo == ehlo && !known.contains(&source.address));
+    let term = |source: &Source| match source.address {
+        IpAddr::V4(address) => format!("ip4:{address} "),
+        IpAddr::V6(address) => format!("ip6:{address} "),
+    };
+    format!("v=spf1 a {}-all", others.map(term).collect::<String>())
+}
+
 /// Mail from the null reverse-path is judged by the EHLO name.
 fn of_ehlo(subject: &Subject, sources: &Sources, lookups: &Lookups<'_>) -> Vec<Check> {
     let Sources::Known(list) = sources else { return Vec::new() };
-    let of_source = |source: &crate::subject::Source| {
+    let of_source = |source: &Source| {
         let ehlo = &source.ehlo;
         let sender = format!("postmaster@{ehlo}");
         let result = match evaluate(lookups, source.address, ehlo, &sender, ehlo) {
@@ -199,7 +217,12 @@ fn of_ehlo(subject: &Subject, sources: &Sources, lookups: &Lookups<'_>) -> Vec<C
             Err(gap) => return Check::unknown("spf.ehlo", EHLO, &gap),
         };
         if result == SpfResult::Pass {
-            return Check::new("spf.ehlo", EHLO, Status::Pass, format!("{ehlo} may send from {}", source.address));
+            return Check::new(
+                "spf.ehlo",
+                EHLO,
+                Status::Pass,
+                format!("{ehlo} may send from {}", source.address),
+            );
         }
         let here = lookups.records(RecordKind::Txt, ehlo).map(records_of).unwrap_or_default();
         // A name that is a sending domain, too, has one record for both: `spf.sources` is about it.
@@ -210,10 +233,12 @@ fn of_ehlo(subject: &Subject, sources: &Sources, lookups: &Lookups<'_>) -> Vec<C
         if is_domain {
             return check;
         }
-        check.paste(DnsRecord::new("TXT", ehlo.clone(), "v=spf1 a -all").replacing(&here))
+        check.paste(DnsRecord::new("TXT", ehlo.clone(), of_name(ehlo, list, lookups)).replacing(&here))
     };
-    let mut checks: Vec<Check> =
-        list.iter().map(|source| of_source(source).about(format!("{} {}", source.ehlo, source.address))).collect();
+    let mut checks: Vec<Check> = list
+        .iter()
+        .map(|source| of_source(source).about(format!("{} {}", source.ehlo, source.address)))
+        .collect();
     checks.dedup();
     checks
 }

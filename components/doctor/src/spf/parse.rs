@@ -262,9 +262,23 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         for text in [
-            "ip4:192.0.2.300", "ip4:192.0.2.1/33", "ip4", "ip6:192.0.2.1", "a/032", "include:", "include",
-            "include:localhost", "all:x", "alll", "=x", "redirect=", "a:%{x}.test", "exists:%", "mx/24/64",
-            "https://example.com", "include_:a.test",
+            "ip4:192.0.2.300",
+            "ip4:192.0.2.1/33",
+            "ip4",
+            "ip6:192.0.2.1",
+            "a/032",
+            "include:",
+            "include",
+            "include:localhost",
+            "all:x",
+            "alll",
+            "=x",
+            "redirect=",
+            "a:%{x}.test",
+            "exists:%",
+            "mx/24/64",
+            "https://example.com",
+            "include_:a.test",
         ] {
             assert!(Term::parse(text).is_err(), "{text}");
         }

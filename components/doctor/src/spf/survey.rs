@@ -27,7 +27,12 @@ impl Survey {
     }
 
     /// The cost of one term of a domain's record.
-    pub(super) fn of_term(kind: &TermKind, text: &str, domain: &str, lookups: &Lookups<'_>) -> Result<Self, Gap> {
+    pub(super) fn of_term(
+        kind: &TermKind,
+        text: &str,
+        domain: &str,
+        lookups: &Lookups<'_>,
+    ) -> Result<Self, Gap> {
         let mut survey = Self::default();
         let gaps = survey.add_term(kind, text, lookups, &mut vec![domain.to_ascii_lowercase()]);
         gaps.map(|()| survey)
@@ -66,7 +71,8 @@ impl Survey {
         let own = |target: &Option<String>| target.clone().unwrap_or_else(|| domain.clone());
         let costs = !matches!(
             kind,
-            TermKind::Modifier | TermKind::Directive(_, Mechanism::Ip4(..) | Mechanism::Ip6(..) | Mechanism::All)
+            TermKind::Modifier
+                | TermKind::Directive(_, Mechanism::Ip4(..) | Mechanism::Ip6(..) | Mechanism::All)
         );
         if !costs || self.lookups > MAX_COUNTED {
             return Ok(());
@@ -118,11 +124,13 @@ impl Survey {
         let text = match found.as_slice() {
             [text] => text,
             [] => {
-                self.problems.push(format!("`{text}` leads to no SPF record: receivers take that for an error"));
+                self.problems
+                    .push(format!("`{text}` leads to no SPF record: receivers take that for an error"));
                 return Ok(());
             }
             _ => {
-                self.problems.push(format!("`{text}` leads to several SPF records: receivers take that for an error"));
+                self.problems
+                    .push(format!("`{text}` leads to several SPF records: receivers take that for an error"));
                 return Ok(());
             }
         };

@@ -8,6 +8,7 @@ mod domains;
 mod emails;
 mod events;
 mod follow;
+mod health;
 mod keys;
 mod limits;
 mod list;
@@ -36,6 +37,7 @@ use relevo_relay::audit::AuditLog;
 use relevo_relay::clock::Clock;
 use relevo_relay::domains::Domains;
 use relevo_relay::emails::Emails;
+use relevo_relay::health::DomainHealth;
 use relevo_relay::quota::Quotas;
 use relevo_relay::sending::Sending;
 use relevo_relay::settings::SettingsHandle;
@@ -51,6 +53,7 @@ use crate::error::{self, RequestError};
 use crate::reference::errors::doc_url;
 pub use domains::DomainView;
 use follow::LongPolls;
+pub use health::{CheckView, HealthView, RecordToPublish};
 pub use limits::ApiLimits;
 use limits::Limiter;
 pub use validate::ValidationView;
@@ -86,6 +89,8 @@ pub struct AdminServices {
     pub keys: Arc<ApiKeys>,
     /// Sending domains.
     pub domains: Arc<Domains>,
+    /// Says how a domain stands.
+    pub health: DomainHealth,
     /// Use of quotas.
     pub quotas: Arc<Quotas>,
     /// The audit log.
@@ -181,6 +186,7 @@ pub(crate) fn routes(services: &ApiServices) -> Router<ApiServices> {
         .route("/domains/{name}", get(domains::show).patch(domains::change).delete(domains::remove))
         .route("/domains/{name}/verify", post(domains::verify))
         .route("/domains/{name}/records", get(domains::records))
+        .route("/domains/{name}/health", get(health::show))
         .route("/stats", get(stats::stats))
         .route("/stats/benchmark", get(stats::benchmark))
         .route("/templates", get(templates::list).post(templates::create))

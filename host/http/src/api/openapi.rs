@@ -6,8 +6,8 @@ use utoipa::openapi::{Components, Content, OpenApi as Document, Ref, RefOr, Resp
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    audit, domains, emails, events, keys, quota, relay, reported, stats, suppressions, templates, topics,
-    validate, webhooks,
+    audit, domains, emails, events, health, keys, quota, relay, reported, stats, suppressions, templates,
+    topics, validate, webhooks,
 };
 use crate::error::ErrorBody;
 
@@ -69,6 +69,7 @@ const GONE: (&str, &str) = ("410", "The cursor is older than what is kept: `curs
         domains::remove,
         domains::verify,
         domains::records,
+        health::show,
         stats::stats,
         stats::benchmark,
         templates::create,

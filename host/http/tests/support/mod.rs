@@ -23,6 +23,7 @@ use relevo_relay::audit::AuditLog;
 use relevo_relay::clock::{Clock, RandomIds, SystemClock};
 use relevo_relay::directory::DirectoryEntries;
 use relevo_relay::domains::Domains;
+use relevo_relay::health::DomainHealth;
 use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
 use relevo_relay::quota::Quotas;
 use relevo_relay::sandbox::Sandbox;
@@ -188,6 +189,7 @@ async fn control(
             directory.to_owned(),
             (time.clone(), ids.clone()),
         )),
+        health: DomainHealth::new(Arc::new(NoNames), None, Arc::new(Vec::new), time.clone()),
         quotas: Arc::new(Quotas::new(store.clone(), time.clone())),
         audit: Arc::new(AuditLog::new(store.clone(), time.clone(), ids.clone())),
         clock: time,

@@ -30,6 +30,7 @@ use relevo_relay::delivery::{
 };
 use relevo_relay::directory::{DirectoryRefresher, StoreSource};
 use relevo_relay::domains::Domains;
+use relevo_relay::health::DomainHealth;
 use relevo_relay::intake::{Intake, IntakeMetrics};
 use relevo_relay::metrics as relay_metrics;
 use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
@@ -65,6 +66,8 @@ pub(crate) struct Outside {
     pub(crate) resolve: Arc<dyn Resolve>,
     /// Says what is published of a tenant's domain, at this moment.
     pub(crate) published: Arc<dyn Resolve>,
+    /// Says how a domain stands.
+    pub(crate) health: DomainHealth,
     pub(crate) dial: Arc<dyn Dial>,
     /// Wraps the maker of copies.
     pub(crate) copies: Box<dyn FnOnce(Copies) -> Arc<dyn MakeCopy> + Send>,
@@ -75,7 +78,7 @@ pub(crate) struct Outside {
 /// Opens listeners, then starts delivery. A start that fails has attempted nothing, so that nothing
 /// is sent again by the next one.
 pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Result<RunningRelay> {
-    let Outside { resolve, published, dial, copies, observer, inbox } = outside;
+    let Outside { resolve, published, health, dial, copies, observer, inbox } = outside;
     let outside_names = resolve.clone();
     let mut tasks = MainTasks::new();
     let mut registry = base.registry();
@@ -116,7 +119,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let (statistics, reader) = statistics(&base, &control_store, &mut registry);
     let rules = suppression::rules(&base, &control_store, &suppressions, &mut registry);
     let listed = suppressions.clone();
-    let admin = administration(&base, &control_store, (&directory, published), &quotas);
+    let admin = administration(&base, &control_store, (&directory, published, health), &quotas);
     let (keys, audit) = (admin.keys.clone(), admin.audit.clone());
     let audited = AuditedPlugins { plugins: plugins.clone(), audit: audit.clone() };
     let (settings, events_of) = (base.settings.clone(), base.store.clone());
@@ -192,7 +195,7 @@ fn spawn_writers(
 fn administration(
     base: &Base,
     store: &Arc<ControlStore>,
-    (directory, published): (&Arc<DirectoryRefresher>, Arc<dyn Resolve>),
+    (directory, published, health): (&Arc<DirectoryRefresher>, Arc<dyn Resolve>, DomainHealth),
     quotas: &Arc<Quotas>,
 ) -> AdminServices {
     let (clock, ids) = (base.clock.clone(), Arc::new(RandomIds));
@@ -207,6 +210,7 @@ fn administration(
     AdminServices {
         keys: Arc::new(keys),
         domains: Arc::new(domains),
+        health,
         quotas: quotas.clone(),
         audit: Arc::new(AuditLog::new(store.clone(), clock.clone(), ids)),
         clock,

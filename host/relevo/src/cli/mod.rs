@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod doctor;
 mod init;
 mod plugin;
 mod queue;
@@ -14,6 +15,7 @@ mod send;
 mod store;
 mod suppression;
 
+pub(crate) use doctor::DoctorArgs;
 pub(crate) use init::InitArgs;
 pub(crate) use plugin::{KvCommand, Language, PluginArgs, PluginCommand, PluginNameArgs};
 pub(crate) use queue::{QueueArgs, QueueCommand};
@@ -53,6 +55,11 @@ pub(crate) enum CliCommand {
     Init(InitArgs),
     /// Say whether mail to addresses would arrive, and why. Nothing is sent.
     Validate(ValidateArgs),
+    /// Check what is published of sending domains: SPF, DKIM, DMARC, PTR, certificates and the rules of
+    /// large receivers. Each check that fails names the record to paste.
+    ///
+    /// The exit status is 1 if a check fails.
+    Doctor(DoctorArgs),
     /// Send a message by the HTTP API of a relay.
     Send(Box<SendArgs>),
     /// Take a message from a program, as `sendmail` does, and hand it to a submission server.

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use relevo_http::inbox::Inbox;
+use relevo_relay::health::DomainHealth;
 use relevo_relay::sandbox::worker_threads;
 use relevo_relay::settings::Settings;
 use tokio::signal::unix::{SignalKind, signal};
@@ -78,6 +79,7 @@ async fn develop(once: bool, data: &Path, smtp: SocketAddr, http: SocketAddr) ->
     let outside = Outside {
         resolve: Arc::new(route::ToInbox),
         published: Arc::new(route::ToInbox),
+        health: DomainHealth::new(Arc::new(route::ToInbox), None, Arc::new(Vec::new), base.clock.clone()),
         dial: Arc::new(Capture {
             inbox: inbox.clone(),
             sandbox: base.sandbox.clone(),

@@ -209,3 +209,28 @@ async fn a_configured_host_without_an_address_is_told_apart_from_one_that_cannot
     );
     assert_eq!(resolver.addresses("half.test").await.unwrap().addresses, [ip("192.0.2.1")]);
 }
+
+#[tokio::test]
+async fn records_are_looked_up_as_they_are() {
+    let dns = TestDns::start().await.unwrap();
+    dns.txt("a.test", &["v=spf1 ", "-all"]).mx("a.test", &[(10, "MX.a.test"), (0, ".")]);
+    dns.ptr("1.2.0.192.in-addr.arpa", "Mta.a.test").caa("a.test", true, "issue", "ca.test; x=y");
+    dns.cname("alias.test", "a.test").address("a.test", &[ip("192.0.2.1"), ip("2001:db8::1")]);
+    dns.trouble("broken.test", None, Trouble::ServFail);
+    let resolver = resolver(&dns);
+    for (kind, name, want) in [
+        (RecordKind::Txt, "a.test", &["v=spf1 -all"][..]),
+        (RecordKind::Txt, "alias.test", &["v=spf1 -all"]),
+        (RecordKind::Mx, "a.test", &["10 mx.a.test", "0 "]),
+        (RecordKind::Ptr, "1.2.0.192.in-addr.arpa", &["mta.a.test"]),
+        (RecordKind::Caa, "a.test", &["128 issue ca.test; x=y"]),
+        (RecordKind::A, "alias.test", &["192.0.2.1"]),
+        (RecordKind::Aaaa, "a.test", &["2001:db8::1"]),
+    ] {
+        let want = want.iter().map(|text| (*text).to_owned()).collect();
+        assert_eq!(resolver.look_up(kind, name).await, Found::Records(want), "{kind:?} {name}");
+    }
+    assert_eq!(resolver.look_up(RecordKind::Caa, "alias-not-there.test").await, Found::Nothing);
+    assert_eq!(resolver.look_up(RecordKind::Ptr, "a.test").await, Found::Nothing);
+    assert!(matches!(resolver.look_up(RecordKind::Txt, "broken.test").await, Found::Failed(_)));
+}

@@ -26,6 +26,7 @@ use relevo_relay::audit::AuditLog;
 use relevo_relay::clock::{Clock, IdSource};
 use relevo_relay::directory::DirectoryEntries;
 use relevo_relay::domains::Domains;
+use relevo_relay::health::DomainHealth;
 use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
 use relevo_relay::quota::Quotas;
 use relevo_relay::sandbox::Sandbox;
@@ -234,6 +235,7 @@ fn administration(
             folder.to_owned(),
             (clock.clone(), ids.clone()),
         )),
+        health: DomainHealth::new(Arc::new(NoNames), None, Arc::new(Vec::new), clock.clone()),
         quotas: Arc::new(Quotas::new(store.clone(), clock.clone())),
         audit: Arc::new(AuditLog::new(store.clone(), clock.clone(), ids.clone())),
         clock: clock.clone(),
