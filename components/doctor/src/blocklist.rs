@@ -78,7 +78,10 @@ pub fn listing(list: &str, answer: &Answer) -> Listing {
             }
             Ok([127, 0, 0, code]) if (first..=last).contains(&code) => codes.push(record.clone()),
             _ => {
-                return Listing::Unknown(format!("{} is no answer that the list is known for", shown(record)));
+                return Listing::Unknown(format!(
+                    "{} is no answer that the list is known for",
+                    shown(record)
+                ));
             }
         }
     }

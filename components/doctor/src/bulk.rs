@@ -60,8 +60,9 @@ fn judged(rule: &Rule, known: &[Check]) -> Check {
     // Gmail and Yahoo count complaints of their own users.
     let provider = rule.check.split('.').next().unwrap_or_default();
     let is_theirs = |check: &&Check| {
-        check.check != "reputation.complaints"
-            || check.about.as_ref().is_some_and(|about| about.starts_with(provider))
+        let about = check.about.as_deref().unwrap_or_default();
+        let is_google = provider == "gmail" && about.starts_with("google");
+        check.check != "reputation.complaints" || is_google || about.starts_with(provider)
     };
     let of =
         |name: &str| known.iter().filter(is_theirs).filter(|check| check.check == name).collect::<Vec<_>>();

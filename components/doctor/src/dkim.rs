@@ -40,7 +40,10 @@ fn of_key(subject: &Subject, key: &DkimKey, lookups: &Lookups<'_>) -> Vec<Check>
         }
         [text] => text,
         several => {
-            return fail(format!("there are {} records at {name}: receivers take any of them", several.len()));
+            return fail(format!(
+                "there are {} records at {name}: receivers take any of them",
+                several.len()
+            ));
         }
     };
     match mistake(text, &key.record) {

@@ -18,6 +18,7 @@ mod queue_key;
 pub mod quota;
 pub mod records;
 pub mod returns;
+pub mod reputation;
 pub mod sandbox;
 pub mod sending;
 pub mod settings;

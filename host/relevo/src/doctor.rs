@@ -7,12 +7,14 @@ use std::sync::Arc;
 use anyhow::{Context, bail, ensure};
 use relevo_fetch::Fetcher;
 use relevo_http::HealthView;
-use relevo_relay::clock::SystemClock;
+use relevo_relay::clock::{Clock as _, SystemClock};
 use relevo_relay::directory::{DirectorySource as _, StoreSource};
 use relevo_relay::health::doctor::{Check, DnsRecord, Status};
-use relevo_relay::health::{Certificate, Certificates, DomainHealth, HealthReport};
+use relevo_relay::health::{Certificate, Certificates, DomainHealth, HealthReport, ProviderRate};
+use relevo_relay::reputation;
 use relevo_relay::settings::{Domain, Settings};
 use relevo_smtp::client::root_certificates;
+use relevo_statistics::Statistics;
 use relevo_store::{ControlStore, StoreUrl};
 
 use crate::cli::DoctorArgs;
@@ -20,7 +22,7 @@ use crate::client::print_json;
 use crate::config::{self, ServerParts, SmtpConfig};
 use crate::escape::Escaped;
 use crate::keygen::zone_line;
-use crate::{serve, store, tls};
+use crate::{rates, serve, store, tls};
 
 /// Examines and prints.
 pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
@@ -31,9 +33,13 @@ async fn examined(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let (settings, parts) = load(&args.config).await?;
     let domains = domains(&settings, args.domain.as_deref())?;
     let health = of_relay(&parts, &settings)?;
+    // What the relay knows from block lists and imports. It alone asks lists.
+    let kept = reputation::read(&parts.data_dir.join(reputation::FILE)).map_err(anyhow::Error::msg)?;
     let mut reports = Vec::with_capacity(domains.len());
     for domain in &domains {
-        let report = health.of(domain, &settings, Vec::new()).await;
+        let mut known = kept.of(&domain.tenant, &domain.name);
+        known.rates.extend(rates(&parts, domain).await?);
+        let report = health.of(domain, &settings, known).await;
         if !args.json {
             print(&report);
         }
@@ -62,6 +68,20 @@ async fn load(file: &Path) -> anyhow::Result<(Settings, ServerParts)> {
         store.close().await;
     }
     Ok((settings, parts))
+}
+
+/// The rates of a domain and its tenant. A store that was never made has none.
+async fn rates(parts: &ServerParts, domain: &Domain) -> anyhow::Result<Vec<ProviderRate>> {
+    if matches!(&parts.store, StoreUrl::File(path) if !path.exists()) {
+        return Ok(Vec::new());
+    }
+    let store = Arc::new(ControlStore::open(&parts.store).await.context("the store cannot be opened")?);
+    let statistics = Statistics::new(store.clone(), "doctor");
+    let counted = rates::of_tenant(&statistics, &domain.tenant, SystemClock::new().now()).await;
+    store.close().await;
+    let mut counted = counted?;
+    let own = counted.domains.remove(&domain.name);
+    Ok(own.into_iter().chain(counted.providers).collect())
 }
 
 fn domains(settings: &Settings, only: Option<&str>) -> anyhow::Result<Vec<Arc<Domain>>> {

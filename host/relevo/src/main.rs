@@ -20,6 +20,8 @@ mod metrics;
 mod plugin;
 mod plugin_admin;
 mod queue;
+mod rates;
+mod reputation;
 mod send;
 mod sendmail;
 mod serve;
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         CliCommand::Doctor(args) => doctor::run(&args),
         CliCommand::Init(args) => init::run(&args),
         CliCommand::Validate(args) => validate::run(&args),
+        CliCommand::Reputation { command } => reputation::run(&command),
         CliCommand::Send(args) => send::run(&args),
         CliCommand::Sendmail { arguments } => Ok(sendmail::run(&arguments)),
         CliCommand::Queue(args) => queue::run(&args),

@@ -102,6 +102,7 @@ fn outside(parts: &ServerParts, settings: &Settings) -> anyhow::Result<Outside> 
         resolve: Arc::new(resolver),
         published,
         health,
+        lookups: lookups(parts, settings)?,
         dial: Arc::new(dial),
         copies: Box::new(|copies| Arc::new(copies)),
         observer: None,

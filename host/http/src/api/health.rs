@@ -102,6 +102,7 @@ pub(super) async fn show(
 ) -> Result<Json<HealthView>, RequestError> {
     let own = services.admin.domains.get(&caller.tenant, &name).await?;
     let settings = services.settings.get();
-    let report = services.admin.health.of(&own.domain, &settings, Vec::new()).await;
+    let known = services.admin.reputation.of(&caller.tenant, &own.domain.name);
+    let report = services.admin.health.of(&own.domain, &settings, known).await;
     Ok(Json(report.into()))
 }

@@ -16,6 +16,7 @@ pub(crate) mod openapi;
 mod quota;
 mod relay;
 mod reported;
+mod reputation;
 mod scopes;
 mod stats;
 mod suppressions;
@@ -39,6 +40,7 @@ use relevo_relay::domains::Domains;
 use relevo_relay::emails::Emails;
 use relevo_relay::health::DomainHealth;
 use relevo_relay::quota::Quotas;
+use relevo_relay::reputation::Reputation;
 use relevo_relay::sending::Sending;
 use relevo_relay::settings::SettingsHandle;
 use relevo_relay::suppressions::Suppressions;
@@ -91,6 +93,8 @@ pub struct AdminServices {
     pub domains: Arc<Domains>,
     /// Says how a domain stands.
     pub health: DomainHealth,
+    /// What others think.
+    pub reputation: Arc<Reputation>,
     /// Use of quotas.
     pub quotas: Arc<Quotas>,
     /// The audit log.
@@ -187,6 +191,8 @@ pub(crate) fn routes(services: &ApiServices) -> Router<ApiServices> {
         .route("/domains/{name}/verify", post(domains::verify))
         .route("/domains/{name}/records", get(domains::records))
         .route("/domains/{name}/health", get(health::show))
+        .route("/reputation", get(reputation::show))
+        .route("/reputation/imports", post(reputation::import))
         .route("/stats", get(stats::stats))
         .route("/stats/benchmark", get(stats::benchmark))
         .route("/templates", get(templates::list).post(templates::create))

@@ -12,7 +12,7 @@ pub(super) fn of(method: &Method, route: &str) -> &'static [Scope] {
         ("relay", _) => &[Scope::Relay],
         // It tells which addresses bounced, and changes nothing.
         ("validate", _) => &[Scope::Send, Scope::Read],
-        ("emails" | "events" | "stats" | "quota" | "benchmark", true) => &[Scope::Read],
+        ("emails" | "events" | "stats" | "quota" | "benchmark" | "reputation", true) => &[Scope::Read],
         ("domains", true) => &[Scope::Admin, Scope::Read],
         ("templates" | "render", true) => &[Scope::Templates, Scope::Read],
         ("templates" | "render", false) => &[Scope::Templates],

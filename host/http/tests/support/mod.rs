@@ -26,6 +26,7 @@ use relevo_relay::domains::Domains;
 use relevo_relay::health::DomainHealth;
 use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
 use relevo_relay::quota::Quotas;
+use relevo_relay::reputation::{Reputation, ReputationConfig, ReputationMetrics};
 use relevo_relay::sandbox::Sandbox;
 use relevo_relay::sending::Sending;
 use relevo_relay::settings::{
@@ -190,6 +191,14 @@ async fn control(
             (time.clone(), ids.clone()),
         )),
         health: DomainHealth::new(Arc::new(NoNames), None, Arc::new(Vec::new), time.clone()),
+        reputation: Arc::new(Reputation::open(
+            ReputationConfig::default(),
+            Arc::new(NoNames),
+            settings.clone(),
+            time.clone(),
+            directory.join(relevo_relay::reputation::FILE),
+            ReputationMetrics::default(),
+        )),
         quotas: Arc::new(Quotas::new(store.clone(), time.clone())),
         audit: Arc::new(AuditLog::new(store.clone(), time.clone(), ids.clone())),
         clock: time,

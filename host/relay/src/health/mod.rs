@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::clock::Clock;
+use crate::reputation::KnownReputation;
 use crate::settings::{Domain, Settings};
 
 mod subject;
@@ -67,15 +68,15 @@ impl DomainHealth {
         Self { look_up, fetcher, certificates, clock, examining }
     }
 
-    /// Examines a domain. `rates` are those that are known of it.
-    pub async fn of(&self, domain: &Domain, settings: &Settings, rates: Vec<ProviderRate>) -> HealthReport {
+    /// Examines a domain. `known` is what others think of it.
+    pub async fn of(&self, domain: &Domain, settings: &Settings, known: KnownReputation) -> HealthReport {
         let _one = self.examining.acquire().await;
         let certificates = self.certificates.clone();
         let certificates = tokio::task::spawn_blocking(move || certificates()).await.unwrap_or_default();
         let checked_at = self.clock.now();
         let mut subject = subject::of(domain, settings);
         subject.certificates = certificates;
-        subject.rates = rates;
+        (subject.rates, subject.listings, subject.snds) = (known.rates, known.listings, known.snds);
         subject.now = checked_at / 1_000;
         if let (Some(tracking), Some(url)) = (&mut subject.tracking, domain.tracking.as_ref().map(|t| &t.url))
         {

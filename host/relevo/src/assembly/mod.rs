@@ -2,6 +2,7 @@
 
 mod base;
 mod listeners;
+mod reputation;
 mod running;
 mod suppression;
 mod validation;
@@ -37,6 +38,7 @@ use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
 use relevo_relay::policy::Check;
 use relevo_relay::quota::Quotas;
 use relevo_relay::returns::{ReturnMetrics, ReturnParts, Returns};
+use relevo_relay::reputation::Reputation;
 use relevo_relay::sending::Sending;
 use relevo_relay::settings::SettingsHandle;
 use relevo_relay::suppressions::Suppressions;
@@ -45,7 +47,7 @@ use relevo_relay::topics::Topics;
 use relevo_relay::trace::TraceObserver;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
 use relevo_relay::unsubscribe::UnsubscribeEndpoint;
-use relevo_resolve::Resolve;
+use relevo_resolve::{LookUp, Resolve};
 use relevo_smtp::client::root_certificates;
 use relevo_statistics::{Statistics, StatisticsMetrics, StatisticsReader, reader_name};
 use relevo_store::{ControlStore, StoreUrl};
@@ -68,6 +70,8 @@ pub(crate) struct Outside {
     pub(crate) published: Arc<dyn Resolve>,
     /// Says how a domain stands.
     pub(crate) health: DomainHealth,
+    /// Asks block lists.
+    pub(crate) lookups: Arc<dyn LookUp>,
     pub(crate) dial: Arc<dyn Dial>,
     /// Wraps the maker of copies.
     pub(crate) copies: Box<dyn FnOnce(Copies) -> Arc<dyn MakeCopy> + Send>,
@@ -78,7 +82,7 @@ pub(crate) struct Outside {
 /// Opens listeners, then starts delivery. A start that fails has attempted nothing, so that nothing
 /// is sent again by the next one.
 pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Result<RunningRelay> {
-    let Outside { resolve, published, health, dial, copies, observer, inbox } = outside;
+    let Outside { resolve, published, health, lookups, dial, copies, observer, inbox } = outside;
     let outside_names = resolve.clone();
     let mut tasks = MainTasks::new();
     let mut registry = base.registry();
@@ -99,7 +103,8 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let delivery = prepared.handle();
     let quotas = open_quotas(&base, &control_store).await;
     let templates = templates(&base, &control_store);
-    let checks: Vec<Arc<dyn Check>> = vec![suppressions.clone(), plugins.clone()];
+    let reputation = reputation::open(&base, lookups, &mut registry);
+    let checks: Vec<Arc<dyn Check>> = vec![suppressions.clone(), reputation.clone(), plugins.clone()];
     let pipeline = pipeline(&base, (checks, &templates, &quotas), &delivery, observer, &mut registry);
     let fetcher = attachment_fetcher(&base, outside_names)?;
     let sending = Sending::new(pipeline.clone(), templates.clone(), suppressions.clone(), fetcher);
@@ -119,7 +124,9 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let (statistics, reader) = statistics(&base, &control_store, &mut registry);
     let rules = suppression::rules(&base, &control_store, &suppressions, &mut registry);
     let listed = suppressions.clone();
-    let admin = administration(&base, &control_store, (&directory, published, health), &quotas);
+    let admin =
+        administration(&base, &control_store, (&directory, published, health), (&quotas, &reputation));
+    reputation::spawn(&mut tasks, &base, &reputation, &statistics);
     let (keys, audit) = (admin.keys.clone(), admin.audit.clone());
     let audited = AuditedPlugins { plugins: plugins.clone(), audit: audit.clone() };
     let (settings, events_of) = (base.settings.clone(), base.store.clone());
@@ -196,7 +203,7 @@ fn administration(
     base: &Base,
     store: &Arc<ControlStore>,
     (directory, published, health): (&Arc<DirectoryRefresher>, Arc<dyn Resolve>, DomainHealth),
-    quotas: &Arc<Quotas>,
+    (quotas, reputation): (&Arc<Quotas>, &Arc<Reputation>),
 ) -> AdminServices {
     let (clock, ids) = (base.clock.clone(), Arc::new(RandomIds));
     let keys = ApiKeys::new(store.clone(), Some(directory.clone()), clock.clone(), ids.clone());
@@ -211,6 +218,7 @@ fn administration(
         keys: Arc::new(keys),
         domains: Arc::new(domains),
         health,
+        reputation: reputation.clone(),
         quotas: quotas.clone(),
         audit: Arc::new(AuditLog::new(store.clone(), clock.clone(), ids)),
         clock,

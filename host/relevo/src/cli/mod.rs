@@ -10,6 +10,7 @@ mod doctor;
 mod init;
 mod plugin;
 mod queue;
+mod reputation;
 mod secrets;
 mod send;
 mod store;
@@ -19,6 +20,7 @@ pub(crate) use doctor::DoctorArgs;
 pub(crate) use init::InitArgs;
 pub(crate) use plugin::{KvCommand, Language, PluginArgs, PluginCommand, PluginNameArgs};
 pub(crate) use queue::{QueueArgs, QueueCommand};
+pub(crate) use reputation::ReputationCommand;
 pub(crate) use secrets::{CredentialArgs, CredentialCommand, KeyArgs, KeyCommand};
 pub(crate) use send::SendArgs;
 pub(crate) use store::{ApiKeyCommand, DomainArgs, DomainCommand, StoreArgs};
@@ -60,6 +62,11 @@ pub(crate) enum CliCommand {
     ///
     /// The exit status is 1 if a check fails.
     Doctor(DoctorArgs),
+    /// What others think of the relay: block lists, rates of complaints, reports of large receivers.
+    Reputation {
+        #[command(subcommand)]
+        command: ReputationCommand,
+    },
     /// Send a message by the HTTP API of a relay.
     Send(Box<SendArgs>),
     /// Take a message from a program, as `sendmail` does, and hand it to a submission server.

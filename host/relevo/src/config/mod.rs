@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use relevo_queue::StoreConfig;
+use relevo_relay::reputation::ReputationConfig;
 use relevo_relay::settings::Settings;
 use relevo_relay::suppressions::SuppressionRuleSettings;
 use relevo_resolve::IpFamily;
@@ -57,6 +58,7 @@ pub(crate) struct RelayConfig {
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) events: EventsConfig,
     pub(crate) webhooks: WebhooksConfig,
+    pub(crate) reputation: ReputationConfig,
     pub(crate) validation: ValidationConfig,
     pub(crate) suppression: SuppressionRuleSettings,
     pub(crate) settings: Settings,
@@ -125,6 +127,7 @@ fn check(d: &mut Document<'_>, file: &File) -> RelayConfig {
         ca_file,
         events: server::events(file),
         webhooks: webhooks::webhooks(d, file),
+        reputation: server::reputation(d, file),
         validation: server::validation(file),
         suppression: suppression::suppression(d, file),
     }
@@ -145,6 +148,7 @@ impl RelayConfig {
             webhooks,
             validation,
             suppression,
+            reputation,
             settings,
         } = self;
         let (hostname, ip) = (settings.hostname.clone(), settings.delivery.ip);
@@ -162,6 +166,7 @@ impl RelayConfig {
             webhooks,
             validation,
             suppression,
+            reputation,
         };
         (settings, parts)
     }
@@ -184,6 +189,7 @@ pub(crate) struct ServerParts {
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) events: EventsConfig,
     pub(crate) webhooks: WebhooksConfig,
+    pub(crate) reputation: ReputationConfig,
     pub(crate) validation: ValidationConfig,
     pub(crate) suppression: SuppressionRuleSettings,
 }
@@ -210,6 +216,7 @@ impl ServerParts {
             ("`ca_file` of [delivery]", self.ca_file != other.ca_file),
             ("[events]", self.events != other.events),
             ("[webhooks]", self.webhooks != other.webhooks),
+            ("[reputation]", self.reputation != other.reputation),
             ("[validation]", self.validation != other.validation),
             ("[suppression]", self.suppression != other.suppression),
         ];

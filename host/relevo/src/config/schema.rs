@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use relevo_mailkit::model::Algorithm;
 use relevo_relay::directory::Scope;
 use relevo_relay::settings::{FailurePolicy, Network, OrdinaryMail};
+use relevo_relay::reputation::OnFail;
 use relevo_relay::suppressions::ComplaintScope;
 use relevo_resolve::IpFamily;
 use relevo_runtime::policy::{Capability, Class};
@@ -46,6 +47,7 @@ pub(crate) struct File {
     pub(crate) validation: Section<ValidationTable>,
     pub(crate) suppression: Section<SuppressionTable>,
     pub(crate) plugins: Section<PluginsTable>,
+    pub(crate) reputation: Section<ReputationTable>,
     pub(crate) tenant: Vec<Section<TenantTable>>,
 }
 
@@ -262,6 +264,13 @@ pub(crate) struct PluginsTable {
     pub(crate) compile_memory: Key<Size>,
     pub(crate) compile_time: Key<Time>,
     pub(crate) hold_expire: Key<Time>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ReputationTable {
+    pub(crate) blocklists: List<DomainName>,
+    pub(crate) on_fail: Key<OnFail>,
 }
 
 #[derive(Default, Deserialize)]

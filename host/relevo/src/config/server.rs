@@ -7,6 +7,7 @@ use std::time::Duration;
 use relevo_http::{ApiLimits, ConnectionLimits, Listener};
 use relevo_mailkit::token::{TokenKey, TokenKeys};
 use relevo_queue::StoreConfig;
+use relevo_relay::reputation::{OnFail, ReputationConfig};
 use relevo_relay::settings::{IntakeSettings, Network, TrackingLimits};
 use relevo_smtp::server::BareNewlines;
 use relevo_store::StoreUrl;
@@ -249,4 +250,15 @@ pub(crate) fn events(file: &File) -> EventsConfig {
         max_events: s.max_events.or(20_000_000),
         audit_retention: s.audit_retention.or(Duration::from_secs(365 * 86_400)),
     }
+}
+
+/// `[reputation]`
+pub(crate) fn reputation(d: &mut Document<'_>, file: &File) -> ReputationConfig {
+    /// Each list is asked about each address once an hour.
+    const MAX_LISTS: usize = 20;
+    let s = &file.reputation;
+    if s.blocklists.len() > MAX_LISTS {
+        d.mistake_in(s.span, "blocklists", format!("must have at most {MAX_LISTS} lists"));
+    }
+    ReputationConfig { blocklists: plain(&s.blocklists), on_fail: s.on_fail.or(OnFail::default()) }
 }

@@ -79,6 +79,7 @@ async fn develop(once: bool, data: &Path, smtp: SocketAddr, http: SocketAddr) ->
     let outside = Outside {
         resolve: Arc::new(route::ToInbox),
         published: Arc::new(route::ToInbox),
+        lookups: Arc::new(route::ToInbox),
         health: DomainHealth::new(Arc::new(route::ToInbox), None, Arc::new(Vec::new), base.clock.clone()),
         dial: Arc::new(Capture {
             inbox: inbox.clone(),

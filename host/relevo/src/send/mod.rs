@@ -3,6 +3,7 @@
 mod request;
 mod resolver;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,17 +25,27 @@ const MAX_ANSWER: usize = 4 << 20;
 
 /// Sends what the arguments say and prints the ids.
 pub(crate) fn run(args: &SendArgs) -> anyhow::Result<ExitCode> {
-    let key = api_key(args)?;
+    let key = api_key(args.key_file.as_deref())?;
     let body = request::body(args)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let answer = runtime.block_on(post(args, &key, serde_json::to_vec(&body)?))?;
-    let value: Value = serde_json::from_slice(&answer.body).with_context(|| {
-        let text = String::from_utf8_lossy(&answer.body);
-        format!("{} answered {} without JSON: {}", api_url(args), answer.status, Escaped(text.trim()))
-    })?;
-    if !(200..300).contains(&answer.status) {
-        bail!("{}", mistake(&value, answer.status));
+    let base = api_url(args.url.as_deref());
+    let mut headers = headers(&key, "application/json");
+    if let Some(key) = &args.idempotency_key {
+        headers.push(("Idempotency-Key".to_owned(), key.clone()));
     }
+    let request = FetchRequest {
+        method: Method::Post,
+        url: format!("{base}/emails"),
+        headers,
+        body: serde_json::to_vec(&body)?,
+    };
+    let answer = answered(request).map_err(|error| match error {
+        FetchError::Broken(_) | FetchError::Timeout(_) | FetchError::TooLarge(_) => anyhow::anyhow!(
+            "{error}: whether the message was accepted is not known. With --idempotency-key it can be sent again \
+             without being sent twice"
+        ),
+        error => error.into(),
+    })?;
+    let value = document(&base, &answer)?;
     if args.json {
         print_json(&value)?;
     } else {
@@ -43,13 +54,40 @@ pub(crate) fn run(args: &SendArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn api_url(args: &SendArgs) -> String {
-    let variable = || std::env::var("RELEVO_URL").ok().filter(|url| !url.is_empty());
-    args.url.clone().or_else(variable).unwrap_or_else(|| "http://127.0.0.1:8025".to_owned())
+/// A request to the API of a relay: path, method, type of the body, body. Returns its answer.
+///
+/// # Errors
+/// There is no key or no relay, or the API refuses: in its words.
+pub(crate) fn call(
+    url: Option<&str>,
+    key_file: Option<&Path>,
+    (path, method, kind, body): (&str, Method, &str, Vec<u8>),
+) -> anyhow::Result<Value> {
+    let (base, key) = (api_url(url), api_key(key_file)?);
+    let request = FetchRequest { method, url: format!("{base}{path}"), headers: headers(&key, kind), body };
+    document(&base, &answered(request)?)
 }
 
-fn api_key(args: &SendArgs) -> anyhow::Result<String> {
-    let key = match (&args.key_file, std::env::var("RELEVO_API_KEY").ok()) {
+fn document(base: &str, answer: &FetchResponse) -> anyhow::Result<Value> {
+    let value: Value = serde_json::from_slice(&answer.body).with_context(|| {
+        let text = String::from_utf8_lossy(&answer.body);
+        format!("{base} answered {} without JSON: {}", answer.status, Escaped(text.trim()))
+    })?;
+    if !(200..300).contains(&answer.status) {
+        bail!("{}", mistake(&value, answer.status));
+    }
+    Ok(value)
+}
+
+/// Without a final slash.
+fn api_url(url: Option<&str>) -> String {
+    let variable = || std::env::var("RELEVO_URL").ok().filter(|url| !url.is_empty());
+    let url = url.map(str::to_owned).or_else(variable).unwrap_or_else(|| "http://127.0.0.1:8025".to_owned());
+    url.trim_end_matches('/').to_owned()
+}
+
+fn api_key(file: Option<&Path>) -> anyhow::Result<String> {
+    let key = match (file, std::env::var("RELEVO_API_KEY").ok()) {
         (Some(file), _) => std::fs::read_to_string(file).with_context(|| file.display().to_string())?,
         (None, Some(key)) => key,
         (None, None) => bail!(
@@ -61,30 +99,22 @@ fn api_key(args: &SendArgs) -> anyhow::Result<String> {
     Ok(key)
 }
 
-async fn post(args: &SendArgs, key: &str, body: Vec<u8>) -> anyhow::Result<FetchResponse> {
+fn headers(key: &str, kind: &str) -> Vec<(String, String)> {
+    vec![("Authorization".to_owned(), format!("Bearer {key}")), ("Content-Type".to_owned(), kind.to_owned())]
+}
+
+fn answered(request: FetchRequest) -> Result<FetchResponse, FetchError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let resolve = Arc::new(SystemResolver);
     // The user chose the URL: it may lead anywhere.
     let anywhere = ["0.0.0.0/0", "::/0"].iter().filter_map(|network| network.parse().ok()).collect();
-    let fetcher = Fetcher::new(resolve, roots, anywhere)?;
-    let mut headers = vec![
-        ("Authorization".to_owned(), format!("Bearer {key}")),
-        ("Content-Type".to_owned(), "application/json".to_owned()),
-    ];
-    if let Some(key) = &args.idempotency_key {
-        headers.push(("Idempotency-Key".to_owned(), key.clone()));
-    }
-    let url = format!("{}/emails", api_url(args).trim_end_matches('/'));
-    let request = FetchRequest { method: Method::Post, url, headers, body };
+    let broken = |error: String| FetchError::Broken(error);
+    let fetcher =
+        Fetcher::new(Arc::new(SystemResolver), roots, anywhere).map_err(|error| broken(error.to_string()))?;
     let limits = FetchLimits { time: PATIENCE, body: MAX_ANSWER, clear: true, cut: false };
-    fetcher.send(request, limits).await.map_err(|error| match error {
-        FetchError::Broken(_) | FetchError::Timeout(_) | FetchError::TooLarge(_) => anyhow::anyhow!(
-            "{error}: whether the message was accepted is not known. With --idempotency-key it can be sent again \
-             without being sent twice"
-        ),
-        error => error.into(),
-    })
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| broken(error.to_string()))?;
+    runtime.block_on(fetcher.send(request, limits))
 }
 
 /// The API's words: every mistake with its place.

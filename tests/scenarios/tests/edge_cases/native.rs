@@ -29,6 +29,7 @@ use relevo_relay::domains::Domains;
 use relevo_relay::health::DomainHealth;
 use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
 use relevo_relay::quota::Quotas;
+use relevo_relay::reputation::{Reputation, ReputationConfig, ReputationMetrics};
 use relevo_relay::sandbox::Sandbox;
 use relevo_relay::sending::Sending;
 use relevo_relay::settings::{
@@ -236,6 +237,14 @@ fn administration(
             (clock.clone(), ids.clone()),
         )),
         health: DomainHealth::new(Arc::new(NoNames), None, Arc::new(Vec::new), clock.clone()),
+        reputation: Arc::new(Reputation::open(
+            ReputationConfig::default(),
+            Arc::new(NoNames),
+            settings.clone(),
+            clock.clone(),
+            folder.join(relevo_relay::reputation::FILE),
+            ReputationMetrics::default(),
+        )),
         quotas: Arc::new(Quotas::new(store.clone(), clock.clone())),
         audit: Arc::new(AuditLog::new(store.clone(), clock.clone(), ids.clone())),
         clock: clock.clone(),

@@ -3,6 +3,7 @@
 use relevo_mailkit::model::Algorithm;
 use relevo_relay::directory::Scope;
 use relevo_relay::settings::{FailurePolicy, OrdinaryMail};
+use relevo_relay::reputation::OnFail;
 use relevo_relay::suppressions::ComplaintScope;
 use relevo_resolve::IpFamily;
 use relevo_runtime::policy::{Capability, Class};
@@ -110,6 +111,13 @@ impl Format for FailurePolicy {
     fn read(raw: Raw) -> Result<Self, String> {
         let words = [("tempfail", Self::Tempfail), ("accept", Self::Accept), ("reject", Self::Reject)];
         one_of(raw, &words)
+    }
+}
+
+impl Format for OnFail {
+    type Value = Self;
+    fn read(raw: Raw) -> Result<Self, String> {
+        one_of(raw, &[("warn", Self::Warn), ("stop", Self::Stop)])
     }
 }
 
