@@ -3,7 +3,8 @@
 
 use proptest::prelude::*;
 use relevo_doctor::{
-    Answer, Answers, DkimKey, MAX_QUESTIONS, Question, Source, Status, Subject, TrackingHost, TrackingReply, examine,
+    Answer, Answers, DkimKey, MAX_QUESTIONS, Question, Source, Status, Subject, TrackingHost, TrackingReply,
+    examine,
 };
 
 fn subject() -> Subject {
@@ -66,7 +67,8 @@ fn what_nobody_answers_never_passes() {
 #[test]
 fn a_name_that_includes_eleven_others_without_end_costs_a_bounded_number_of_questions() {
     let checks = judged(|n, _| {
-        let terms: Vec<String> = (0..11).map(|k| format!("include:n{n}x{k}.evil.test mx:m{n}x{k}.evil.test")).collect();
+        let terms: Vec<String> =
+            (0..11).map(|k| format!("include:n{n}x{k}.evil.test mx:m{n}x{k}.evil.test")).collect();
         Answer::Found(vec![format!("v=spf1 {} -all", terms.join(" "))])
     });
     let lookups = checks.iter().find(|check| check.check == "spf.lookups").expect("a check");

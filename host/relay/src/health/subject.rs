@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use relevo_doctor::{DkimKey, Source, Subject, TrackingHost, TrackingReply};
+use relevo_doctor::{DkimKey, ReturnDomain, Source, Subject, TrackingHost, TrackingReply};
 
 use crate::records::spf_terms;
 use crate::settings::{Domain, Settings, Tracking};
@@ -14,6 +14,7 @@ pub(super) fn of(domain: &Domain, settings: &Settings) -> Subject {
         selector: key.selector.clone(),
         record: key.key.public_record(),
     };
+    let return_domain = settings.returns.domain_for(&settings.directory, &domain.name);
     Subject {
         domain: domain.name.clone(),
         hostname: settings.hostname.clone(),
@@ -22,7 +23,7 @@ pub(super) fn of(domain: &Domain, settings: &Settings) -> Subject {
         has_smarthost: delivery.smarthost.is_some(),
         spf_terms: spf_terms(domain, settings),
         dkim: domain.dkim.iter().map(key).collect(),
-        return_domain: None,
+        return_domain: return_domain.map(|name| ReturnDomain { name: name.to_owned() }),
         certificates: Vec::new(),
         tracking: domain.tracking.as_ref().map(tracking),
         rates: Vec::new(),

@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use relevo_mailkit::model::Algorithm;
 use relevo_relay::directory::Scope;
-use relevo_relay::settings::{FailurePolicy, Network, OrdinaryMail};
 use relevo_relay::reputation::OnFail;
+use relevo_relay::settings::{FailurePolicy, Network, OrdinaryMail};
 use relevo_relay::suppressions::ComplaintScope;
 use relevo_resolve::IpFamily;
 use relevo_runtime::policy::{Capability, Class};

@@ -2,8 +2,8 @@
 
 use relevo_mailkit::model::Algorithm;
 use relevo_relay::directory::Scope;
-use relevo_relay::settings::{FailurePolicy, OrdinaryMail};
 use relevo_relay::reputation::OnFail;
+use relevo_relay::settings::{FailurePolicy, OrdinaryMail};
 use relevo_relay::suppressions::ComplaintScope;
 use relevo_resolve::IpFamily;
 use relevo_runtime::policy::{Capability, Class};
