@@ -20,7 +20,7 @@ pub(crate) use doctor::DoctorArgs;
 pub(crate) use init::InitArgs;
 pub(crate) use plugin::{KvCommand, Language, PluginArgs, PluginCommand, PluginNameArgs};
 pub(crate) use queue::{QueueArgs, QueueCommand};
-pub(crate) use reputation::ReputationCommand;
+pub(crate) use reputation::{ApiArgs, ReputationCommand};
 pub(crate) use secrets::{CredentialArgs, CredentialCommand, KeyArgs, KeyCommand};
 pub(crate) use send::SendArgs;
 pub(crate) use store::{ApiKeyCommand, DomainArgs, DomainCommand, StoreArgs};
