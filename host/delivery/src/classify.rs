@@ -7,6 +7,7 @@ use std::sync::Arc;
 use relevo_mailkit::classification::{Classification, ReceiverReply};
 use relevo_mailkit::reply::EnhancedCode;
 use relevo_queue::LastAttempt;
+use relevo_runtime::Classifier;
 use relevo_smtp::client::{DialogueStep, Failure};
 
 use super::failure::NULL_MX;
@@ -17,6 +18,13 @@ use super::outcome::RecipientResult;
 pub trait Classify: Send + Sync {
     /// The answer. None when the classifier gave none: it broke, and the log says why.
     fn classify(&self, reply: &ReceiverReply) -> Option<Arc<Classification>>;
+}
+
+impl Classify for Classifier {
+    fn classify(&self, reply: &ReceiverReply) -> Option<Arc<Classification>> {
+        // A fault is in the log already.
+        Self::classify(self, reply).ok().map(Arc::new)
+    }
 }
 
 /// Classifies nothing that a receiver says.

@@ -161,6 +161,32 @@ async fn events_of_one_message_are_for_its_tenant() {
 }
 
 #[tokio::test]
+async fn replies_are_classified_in_order_and_bounded() {
+    let world = World::new().await;
+    let ask = async |body: &str| {
+        let asked = Asked { method: "POST", body, ..Asked::get("/classify").key(ACME) };
+        world.ask(Listener::Api, asked).await
+    };
+    let answer = ask(r#"{"replies":[{"text":"550 user unknown","mx":"mx.test"}]}"#).await;
+    let json = answer.json();
+    assert_eq!((answer.status, json["data"][0]["category"].as_str()), (200, Some("recipient_unknown")));
+    assert_eq!((json["object"].as_str(), json["data"][0]["type"].as_str()), (Some("list"), Some("hard")));
+    let many = format!(r#"{{"replies":[{}]}}"#, vec![r#"{"text":"unknown"}"#; 101].join(","));
+    let long = format!(r#"{{"replies":[{{"text":"{}"}}]}}"#, "x".repeat(16_385));
+    for (body, param) in [
+        (r#"{"replies":[]}"#, "replies"),
+        (many.as_str(), "replies"),
+        (long.as_str(), "replies[0].text"),
+        (r#"{"replies":[{"text":"unknown"},{"text":"unknown","code":250}]}"#, "replies[1].code"),
+        (r#"{"replies":[{"text":"unknown","says":"x"}]}"#, "replies[0].says"),
+    ] {
+        let answer = ask(body).await;
+        assert_eq!((answer.status, answer.json()["param"].as_str()), (422, Some(param)));
+    }
+    assert_eq!(ask(r#"{"replies":[{"text":"the classifier is broken"}]}"#).await.status, 503);
+}
+
+#[tokio::test]
 async fn a_request_waits_for_an_event() {
     let world = World::new().await;
     let waiting = Asked::get("/events?wait=60s").key(ACME);

@@ -3,6 +3,7 @@
 mod api_key;
 mod assembly;
 mod check;
+mod classify;
 mod cli;
 mod client;
 mod config;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         CliCommand::Reputation { command } => reputation::run(&command),
         CliCommand::Send(args) => send::run(&args),
         CliCommand::Sendmail { arguments } => Ok(sendmail::run(&arguments)),
+        CliCommand::Classify(args) => classify::run(&args),
         CliCommand::Queue(args) => queue::run(&args),
         CliCommand::Suppression(args) => suppression::run(&args),
         CliCommand::Plugin(args) => plugin::run(&args),

@@ -198,5 +198,5 @@ fn read(file: &Path, running: &ServerParts) -> anyhow::Result<Reloaded> {
     if !later.is_empty() {
         tracing::warn!("reload: {} will be as configured everywhere only after a restart", later.join(", "));
     }
-    Reloaded::read(&running.data_dir, &parts.smtp, settings)
+    Reloaded::read(&running.data_dir, (&parts.smtp, parts.classify_rules), settings)
 }

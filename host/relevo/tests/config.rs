@@ -157,3 +157,106 @@ fn what_credential_new_prints_can_be_configured() {
     let (ok, answer) = check(&file);
     assert!(ok, "{answer}");
 }
+
+const RULES: &str = r#"version = "acme-1"
+include_default = true
+
+[category.odd]
+type = "soft"
+about = "us"
+action = "slow_down"
+en = "Odd."
+es = "Raro."
+
+[[rule]]
+name = "odd"
+category = "odd"
+any = ["odd words"]
+cases = ["450 Odd words"]
+"#;
+
+/// A configuration that names rules.
+fn with_rules(rules: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "hostname = \"a.example.com\"\npostmaster = \"p@example.com\"\ndata_dir = \"d\"\n\
+                [smtp]\n[classify]\nrules = \"rules.toml\"\n";
+    fs::write(folder.path().join("rules.toml"), rules).unwrap();
+    let file = folder.path().join("relevo.toml");
+    fs::write(&file, text).unwrap();
+    (folder, file)
+}
+
+#[test]
+fn a_mistake_in_rules_is_named_with_file_line_and_rule() {
+    let (_folder, file) = with_rules(RULES);
+    assert!(check(&file).0);
+    for (wrong, said) in [
+        (
+            RULES.replace("category = \"odd\"", "category = \"even\""),
+            "rules.toml:12: odd: there is no category even",
+        ),
+        (RULES.replace("450 Odd", "450 Even"), "rules.toml: odd: \"450 Even words\" is decided by deferred"),
+        (RULES.replace("en = \"Odd.\"", "english = \"Odd.\""), "rules.toml:8: unknown field `english`"),
+        (RULES.replace("[[rule]]", "[[rule]"), "rules.toml:11"),
+    ] {
+        let (_folder, file) = with_rules(&wrong);
+        let (ok, answer) = check(&file);
+        assert!(!ok && answer.contains(said), "{said}: {answer}");
+    }
+    let (folder, file) = with_rules(RULES);
+    fs::remove_file(folder.path().join("rules.toml")).unwrap();
+    let (ok, answer) = check(&file);
+    assert!(!ok && answer.contains("classify.rules: "), "{answer}");
+}
+
+/// What `relevo classify` prints for these lines.
+fn classify(args: &[&str], lines: &[u8]) -> String {
+    use std::io::Write as _;
+    use std::process::Stdio;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_relevo"))
+        .arg("classify")
+        .args(args)
+        // Compiled once for all tests.
+        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
+        .env("LC_ALL", "es_ES.UTF-8")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(lines).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn classify_answers_every_line() {
+    let mut lines = b"550 5.1.1 User unknown\n\nsmtp; 552 5.2.2 Bo\xeete pleine\n450 Odd words\n".to_vec();
+    lines.extend("552 5.2.2 mailbox full ".repeat(10_000).bytes());
+    let categories = |said: &str| {
+        let answers = said.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        answers.map(|answer| answer["category"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let said = classify(&["--json", "--mx", "mx.example.com"], &lines);
+    assert_eq!(
+        categories(&said),
+        ["recipient_unknown", "undetermined", "mailbox_full", "deferred", "mailbox_full"]
+    );
+    let first: serde_json::Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&first["type"], &first["action"], &first["about"]),
+        (&"hard".into(), &"suppress".into(), &"recipient".into())
+    );
+    assert!(first["rule"].is_string() && first["explanation"]["es"].is_string() && first["doc"].is_string());
+    let words = classify(&[], b"550 5.1.1 No such \x1b[31muser\n");
+    assert!(
+        words.contains("recipient_unknown: for good, about the recipient; send to this recipient no more"),
+        "{words}"
+    );
+    assert!(words.contains("El destinatario no existe") && !words.contains('\x1b'), "{words}");
+
+    let (_folder, file) = with_rules(RULES);
+    let said = classify(&["--json", "--config", file.to_str().unwrap()], &lines);
+    assert_eq!(categories(&said)[3], "odd");
+    assert!(said.contains("\"rules_version\":\"acme-1\""), "{said}");
+}

@@ -25,6 +25,10 @@ pub(crate) mod reports {
     wasmtime::component::bindgen!({ path: "../../wit/relevo-mail", world: "reports-stage" });
 }
 
+pub(crate) mod classify {
+    wasmtime::component::bindgen!({ path: "../../wit/relevo-mail", world: "classify-stage" });
+}
+
 pub use validate::relevo::mail::types;
 
 relevo_mailkit::wit_conversions!(types: validate::relevo::mail::types);
@@ -33,3 +37,4 @@ relevo_mailkit::wit_conversions!(track: track::exports::relevo::mail::track);
 relevo_mailkit::wit_conversions!(dkim: dkim::exports::relevo::mail::dkim);
 relevo_mailkit::wit_conversions!(template: template::exports::relevo::mail::template);
 relevo_mailkit::wit_conversions!(reports: reports::exports::relevo::mail::reports);
+relevo_mailkit::wit_conversions!(classify: classify::exports::relevo::mail::classify);

@@ -20,6 +20,7 @@ pub(crate) fn embedded(stage: Stage) -> Option<Embedded> {
         Stage::Dkim => DKIM,
         Stage::Template => TEMPLATE,
         Stage::Reports => REPORTS,
+        Stage::Classify => CLASSIFY,
     }
 }
 

@@ -21,6 +21,7 @@ fn golden(stage: Stage) -> &'static str {
         Stage::Dkim => include_str!("../golden/dkim.txt"),
         Stage::Template => include_str!("../golden/template.txt"),
         Stage::Reports => include_str!("../golden/reports.txt"),
+        Stage::Classify => include_str!("../golden/classify.txt"),
     }
 }
 

@@ -10,6 +10,7 @@ mod answer;
 mod bindings;
 mod cache;
 mod call;
+mod classifier;
 mod components;
 mod config;
 mod engine;
@@ -26,6 +27,7 @@ mod state;
 mod tests;
 mod ticker;
 
+pub use classifier::{Classifier, RulesError, RulesLoadError};
 pub use components::{component, components_are_stale};
 pub use config::{LoadError, RuntimeConfig, StageLimits};
 pub use fair_queue::FairQueue;

@@ -7,7 +7,7 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Engine, Store};
 
 use crate::Stage;
-use crate::bindings::{dkim, reports, template, track, validate};
+use crate::bindings::{classify, dkim, reports, template, track, validate};
 use crate::cache::{Cache, load_compiled};
 use crate::components::Embedded;
 use crate::config::{LoadError, RuntimeConfig, StageLimits};
@@ -60,13 +60,7 @@ impl Prepared {
         config: &RuntimeConfig,
         component: impl Fn(Stage) -> Option<Embedded> + Sync,
     ) -> Result<Self, LoadError> {
-        let cache = config.cache_dir.as_deref().and_then(|directory| {
-            Cache::open(directory)
-                .inspect_err(|reason| {
-                    tracing::warn!(directory = %directory.display(), %reason, "no cache of compiled components");
-                })
-                .ok()
-        });
+        let cache = open_cache(config);
         let (cache, component) = (cache.as_ref(), &component);
         let compiler = Compiler::new(config.limits);
         let (validate, track, dkim, template, reports) = thread::scope(|scope| {
@@ -97,6 +91,28 @@ impl Prepared {
         prepared.reports.instantiate(store()).map_err(wrong(Stage::Reports))?;
         Ok(prepared)
     }
+}
+
+/// The component of [`Stage::Classify`], ready to be instantiated.
+pub(crate) fn load_classify(
+    engine: &Engine,
+    config: &RuntimeConfig,
+    component: Option<Embedded>,
+) -> Result<classify::ClassifyStagePre<GuestState>, LoadError> {
+    let (cache, stage) = (open_cache(config), Stage::Classify);
+    let compiler = Compiler::new(config.limits);
+    let pre = prepare(engine, &compiler, cache.as_ref(), stage, component)?;
+    classify::ClassifyStagePre::new(pre)
+        .map_err(|error| LoadError::Component { stage, detail: format!("{error:#}") })
+}
+
+fn open_cache(config: &RuntimeConfig) -> Option<Cache> {
+    let directory = config.cache_dir.as_deref()?;
+    Cache::open(directory)
+        .inspect_err(|reason| {
+            tracing::warn!(directory = %directory.display(), %reason, "no cache of compiled components");
+        })
+        .ok()
 }
 
 type Pre = Result<InstancePre<GuestState>, LoadError>;

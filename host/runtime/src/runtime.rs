@@ -30,7 +30,7 @@ pub struct Runtime {
 }
 
 #[derive(Default)]
-struct StageCounters {
+pub(crate) struct StageCounters {
     calls: AtomicU64,
     faults: AtomicU64,
     cpu_nanos: AtomicU64,
@@ -102,14 +102,14 @@ impl Runtime {
 }
 
 impl StageCounters {
-    fn count(&self, answered: bool, cpu: Duration) {
+    pub(crate) fn count(&self, answered: bool, cpu: Duration) {
         let nanos = u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX);
         self.cpu_nanos.fetch_add(nanos, Ordering::Relaxed);
         let count = if answered { &self.calls } else { &self.faults };
         count.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn read(&self) -> StageStats {
+    pub(crate) fn read(&self) -> StageStats {
         StageStats {
             calls: self.calls.load(Ordering::Relaxed),
             faults: self.faults.load(Ordering::Relaxed),
@@ -118,7 +118,7 @@ impl StageCounters {
     }
 }
 
-fn report(fault: &Fault) {
+pub(crate) fn report(fault: &Fault) {
     let Fault { stage, blame, kind, detail } = fault;
     tracing::warn!(stage = stage.name(), ?blame, ?kind, detail, "fault");
 }

@@ -121,10 +121,12 @@ pub enum Stage {
     Template,
     /// `reports.wasm`
     Reports,
+    /// `classify.wasm`, which [`crate::Classifier`] runs.
+    Classify,
 }
 
 impl Stage {
-    /// All of them, in the order in which a message meets them.
+    /// Those of [`Stages`], in the order in which a message meets them.
     pub const ALL: [Self; 5] = [Self::Validate, Self::Track, Self::Dkim, Self::Template, Self::Reports];
 
     /// The index in [`Self::ALL`].
@@ -141,6 +143,7 @@ impl Stage {
             Self::Dkim => "dkim",
             Self::Template => "template",
             Self::Reports => "reports",
+            Self::Classify => "classify",
         }
     }
 }

@@ -76,6 +76,7 @@ impl Case {
             Stage::Dkim => self.dkim(stages),
             Stage::Template => self.template(stages),
             Stage::Reports => self.reports(stages),
+            Stage::Classify => bail!("the cases of classify stand beside its rules"),
         }
         .with_context(|| self.name())
     }

@@ -14,8 +14,18 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::{Workspace, cargo, run};
 
-const TARGETS: [&str; 9] =
-    ["smtp_server", "smtp_client", "address", "validate", "recheck", "policy", "html", "api", "judge"];
+const TARGETS: [&str; 10] = [
+    "smtp_server",
+    "smtp_client",
+    "address",
+    "validate",
+    "recheck",
+    "policy",
+    "html",
+    "api",
+    "judge",
+    "classify",
+];
 
 /// What libFuzzer is told by the code under test: the blocks that were reached, and what was
 /// compared with what.

@@ -4,6 +4,7 @@ mod admission;
 mod audit;
 mod auth;
 mod body;
+mod classify;
 mod domains;
 mod emails;
 mod events;
@@ -36,6 +37,7 @@ use relevo_queue::EventLog;
 use relevo_relay::api_keys::ApiKeys;
 use relevo_relay::audit::AuditLog;
 use relevo_relay::clock::Clock;
+use relevo_relay::delivery::Classify;
 use relevo_relay::domains::Domains;
 use relevo_relay::emails::Emails;
 use relevo_relay::health::DomainHealth;
@@ -81,6 +83,7 @@ pub struct SharedServices {
     statistics: Statistics,
     webhooks: Webhooks,
     validation: Arc<AddressValidation>,
+    classify: Arc<dyn Classify>,
     polls: Arc<LongPolls>,
 }
 
@@ -127,6 +130,8 @@ pub struct ApiParts {
     pub webhooks: Webhooks,
     /// Answers about addresses.
     pub validation: Arc<AddressValidation>,
+    /// What a receiver's words mean.
+    pub classify: Arc<dyn Classify>,
     /// What tenants administer.
     pub admin: AdminServices,
 }
@@ -136,7 +141,8 @@ impl ApiServices {
     #[must_use]
     pub fn new(parts: ApiParts) -> Self {
         let ApiParts { settings, events, templates, suppressions, sending, .. } = parts;
-        let ApiParts { tracking, unsubscribe, statistics, webhooks, validation, admin, .. } = parts;
+        let ApiParts { tracking, unsubscribe, statistics, webhooks, .. } = parts;
+        let ApiParts { validation, classify, admin, .. } = parts;
         let emails = Emails::new(Arc::clone(&events));
         let limits = Arc::new(Limiter::new(admin.limits));
         Self(Arc::new(SharedServices {
@@ -153,6 +159,7 @@ impl ApiServices {
             statistics,
             webhooks,
             validation,
+            classify,
             polls: Arc::default(),
         }))
     }
@@ -193,6 +200,7 @@ pub(crate) fn routes(services: &ApiServices) -> Router<ApiServices> {
         .route("/domains/{name}/health", get(health::show))
         .route("/reputation", get(reputation::show))
         .route("/reputation/imports", post(reputation::import))
+        .route("/classify", post(classify::classify))
         .route("/stats", get(stats::stats))
         .route("/stats/benchmark", get(stats::benchmark))
         .route("/templates", get(templates::list).post(templates::create))

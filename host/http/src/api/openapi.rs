@@ -6,8 +6,8 @@ use utoipa::openapi::{Components, Content, OpenApi as Document, Ref, RefOr, Resp
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    audit, domains, emails, events, health, keys, quota, relay, reported, reputation, stats, suppressions,
-    templates, topics, validate, webhooks,
+    audit, classify, domains, emails, events, health, keys, quota, relay, reported, reputation, stats,
+    suppressions, templates, topics, validate, webhooks,
 };
 use crate::error::ErrorBody;
 
@@ -72,6 +72,7 @@ const GONE: (&str, &str) = ("410", "The cursor is older than what is kept: `curs
         health::show,
         reputation::show,
         reputation::import,
+        classify::classify,
         stats::stats,
         stats::benchmark,
         templates::create,

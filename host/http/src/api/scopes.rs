@@ -13,6 +13,8 @@ pub(super) fn of(method: &Method, route: &str) -> &'static [Scope] {
         // It tells which addresses bounced, and changes nothing.
         ("validate", _) => &[Scope::Send, Scope::Read],
         ("emails" | "events" | "stats" | "quota" | "benchmark" | "reputation", true) => &[Scope::Read],
+        // It changes nothing.
+        ("classify", _) => &[Scope::Read, Scope::Send],
         ("domains", true) => &[Scope::Admin, Scope::Read],
         ("templates" | "render", true) => &[Scope::Templates, Scope::Read],
         ("templates" | "render", false) => &[Scope::Templates],
@@ -29,6 +31,7 @@ pub(super) fn is_administration(method: &Method, route: &str) -> bool {
     !matches!(*method, Method::GET | Method::HEAD)
         && (!is_daily_work(of(method, route)) || route == "/emails/cancel")
         && !route.ends_with("/render")
+        && route != "/classify"
 }
 
 fn is_daily_work(scopes: &[Scope]) -> bool {
@@ -56,6 +59,7 @@ mod tests {
             ("POST", "/relay/unsubscribe", "relay"),
             ("GET", "/emails/{id}", "read"),
             ("GET", "/events", "read"),
+            ("POST", "/classify", "read send"),
             ("POST", "/events", "admin"),
             ("GET", "/domains/{name}/records", "admin read"),
             ("POST", "/domains", "admin"),
@@ -81,7 +85,7 @@ mod tests {
         let is = |method: &str, route| is_administration(&method.parse().expect("a method"), route);
         assert!(is("POST", "/api-keys") && is("DELETE", "/webhooks/{id}") && is("POST", "/suppressions"));
         assert!(is("POST", "/emails/cancel") && !is("POST", "/emails/{id}/cancel"));
-        assert!(!is("POST", "/relay") && !is("POST", "/validate"));
+        assert!(!is("POST", "/relay") && !is("POST", "/validate") && !is("POST", "/classify"));
         assert!(!is("GET", "/api-keys") && !is("POST", "/emails") && !is("POST", "/templates/{name}/render"));
     }
 }

@@ -16,6 +16,9 @@ use relevo_http::{
     AdminServices, ApiLimits, ApiParts, ApiServices, BodyLimit, HttpMetrics, HttpServices, Listener,
     OperationsServices, PluginAdmin, PluginRequest, PluginResponse, RequestError, router,
 };
+use relevo_mailkit::classification::{
+    Action, BounceType, Classification, Explanation, ReceiverReply, Subject,
+};
 use relevo_mailkit::token::{TokenKey, TokenKeys};
 use relevo_queue::{EmbeddedStore, EventLog, Millis, StoreConfig};
 use relevo_relay::api_keys::ApiKeys;
@@ -287,6 +290,7 @@ impl World {
                 statistics,
                 webhooks,
                 validation: Arc::new(validation),
+                classify: Arc::new(KnowsUnknown),
                 admin,
             }),
             tracking,
@@ -370,5 +374,25 @@ impl Answer {
 
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
+    }
+}
+
+/// Knows one reply.
+struct KnowsUnknown;
+
+impl relevo_relay::delivery::Classify for KnowsUnknown {
+    fn classify(&self, reply: &ReceiverReply) -> Option<Arc<Classification>> {
+        reply.text.contains("unknown").then(|| {
+            Arc::new(Classification {
+                bounce_type: BounceType::Hard,
+                category: "recipient_unknown".to_owned(),
+                about: Subject::Recipient,
+                action: Action::Suppress,
+                rule: "unknown".to_owned(),
+                rules_version: "1".to_owned(),
+                explanation: Explanation { en: "Unknown.".to_owned(), es: "Desconocido.".to_owned() },
+                doc: None,
+            })
+        })
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use prometheus_client::registry::Registry;
 use relevo_mailkit::token::{TokenKey, TokenKeys};
 use relevo_queue::{EmbeddedStore, Queue as _};
@@ -12,7 +13,7 @@ use relevo_relay::metrics::{self as relay_metrics, QueueGauges, StageCounters};
 use relevo_relay::sandbox::{Sandbox, permits};
 use relevo_relay::settings::{Settings, SettingsHandle};
 use relevo_relay::trace::TraceObserver;
-use relevo_runtime::{Runtime, RuntimeConfig, Stages};
+use relevo_runtime::{Classifier, Runtime, RuntimeConfig, Stages};
 use tokio::task::spawn_blocking;
 
 use crate::config::ServerParts;
@@ -24,6 +25,8 @@ pub(crate) struct Base {
     pub(crate) settings: SettingsHandle,
     pub(crate) store: Arc<EmbeddedStore>,
     pub(crate) stages: Arc<dyn Stages>,
+    /// What receivers' words mean.
+    pub(crate) classifier: Arc<Classifier>,
     /// The stages behind the scheduler that intake and delivery share.
     pub(crate) sandbox: Sandbox,
     pub(crate) clock: Arc<dyn Clock>,
@@ -47,15 +50,28 @@ impl Base {
             calls: permits(),
             ..RuntimeConfig::default()
         };
-        let stages: Arc<dyn Stages> = tokio::select! {
-            loaded = spawn_blocking(move || Runtime::new(config)) => loaded??,
+        let rules = parts.classify_rules.clone();
+        let load = move || -> anyhow::Result<(Arc<dyn Stages>, Arc<Classifier>)> {
+            let classifier = Classifier::new(&config, rules).context("the classifier")?;
+            Ok((Runtime::new(config)?, classifier))
+        };
+        let (stages, classifier) = tokio::select! {
+            loaded = spawn_blocking(load) => loaded??,
             () = stop => {
                 store.close().await;
                 return Ok(None);
             }
         };
         let (sandbox, clock) = (Sandbox::new(stages.clone()), Arc::new(SystemClock::new()));
-        Ok(Some(Self { parts, settings: SettingsHandle::new(settings), store, stages, sandbox, clock }))
+        Ok(Some(Self {
+            parts,
+            settings: SettingsHandle::new(settings),
+            store,
+            stages,
+            classifier,
+            sandbox,
+            clock,
+        }))
     }
 
     /// Metrics of the queue, the stages and the log.

@@ -27,7 +27,6 @@ use relevo_relay::clock::{Clock, RandomIds};
 use relevo_relay::copies::{Copies, MakeCopy};
 use relevo_relay::delivery::{
     Classify, DeliveryCounters, DeliveryGauges, DeliveryHandle, DeliveryParts, Dial, PreparedDelivery,
-    Unclassified,
 };
 use relevo_relay::directory::{DirectoryRefresher, StoreSource};
 use relevo_relay::domains::Domains;
@@ -97,7 +96,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let suppressions = suppressions(&base, &control_store).await?;
     let (validation, bounces) = validation::validation(&base, resolve.clone(), suppressions.clone());
     let webhooks = webhooks::webhooks(&base, &control_store, resolve.clone(), &mut registry)?;
-    let returns = returns(&base, (resolve.clone(), Arc::new(Unclassified)), &mut registry);
+    let returns = returns(&base, (resolve.clone(), base.classifier.clone()), &mut registry);
     let outside = (resolve, dial, copies);
     let prepared = prepare_delivery(&base, &plugins, &suppressions, outside, &mut registry)?;
     let delivery = prepared.handle();
@@ -141,6 +140,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         statistics,
         webhooks: webhooks.clone(),
         validation,
+        classify: base.classifier.clone(),
         admin,
     });
     let public = (tracking.clone(), unsubscribe, api);
@@ -166,9 +166,10 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     spawn_writers(&mut tasks, &keys, &quotas, audit, base.parts.events.audit_retention);
     // Last: nothing can fail any more.
     tasks.spawn("delivery", prepared.start().ended());
-    let Base { settings, store, .. } = base;
+    let Base { settings, store, classifier, .. } = base;
     Ok(RunningRelay {
         settings,
+        classifier,
         smtp,
         expiry,
         store,
@@ -283,7 +284,7 @@ fn prepare_delivery(
         dial,
         copies,
         guard: suppressions.clone(),
-        classify: Arc::new(Unclassified),
+        classify: base.classifier.clone(),
         settings: Arc::new(base.settings.clone()),
         observe: Arc::new(DeliveryCounters::register(registry)),
         listener: Some(plugins.clone()),

@@ -11,10 +11,11 @@ use relevo_relay::delivery::DeliveryHandle;
 use relevo_relay::quota::Quotas;
 use relevo_relay::settings::{Settings, SettingsHandle};
 use relevo_relay::tracking::TrackingEndpoint;
+use relevo_runtime::Classifier;
 use relevo_smtp::server::{Server, ServerTls};
 use relevo_store::ControlStore;
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use super::base::complete_tracking_keys;
@@ -35,6 +36,7 @@ const CLOSE: Duration = Duration::from_secs(5);
 /// A relay that runs.
 pub(crate) struct RunningRelay {
     pub(super) settings: SettingsHandle,
+    pub(super) classifier: Arc<Classifier>,
     pub(super) smtp: Vec<Server>,
     pub(super) expiry: CertificateExpiry,
     pub(super) store: Arc<EmbeddedStore>,
@@ -54,15 +56,21 @@ pub(crate) struct RunningRelay {
 pub(crate) struct Reloaded {
     settings: Settings,
     tls: ServerTls,
+    /// For the classifier; None: its own.
+    rules: Option<String>,
 }
 
 impl Reloaded {
     /// Reads the files that the settings need beside those that are read with the configuration. It
     /// may block.
-    pub(crate) fn read(data_dir: &Path, smtp: &SmtpConfig, mut settings: Settings) -> anyhow::Result<Self> {
+    pub(crate) fn read(
+        data_dir: &Path,
+        (smtp, rules): (&SmtpConfig, Option<String>),
+        mut settings: Settings,
+    ) -> anyhow::Result<Self> {
         complete_tracking_keys(data_dir, &mut settings)?;
         let tls = certificate(smtp, &settings.hostname)?;
-        Ok(Self { settings, tls })
+        Ok(Self { settings, tls, rules })
     }
 }
 
@@ -74,13 +82,19 @@ impl RunningRelay {
 
     /// Puts other settings and the certificate in force; sessions and attempts under way keep
     /// theirs.
-    pub(crate) fn reload(&self, Reloaded { settings, tls }: Reloaded) -> anyhow::Result<()> {
+    pub(crate) fn reload(&self, Reloaded { settings, tls, rules }: Reloaded) -> anyhow::Result<()> {
         for server in &self.smtp {
             server.set_tls(&tls)?;
         }
         self.expiry.set(tls::expires_at(tls.leaf()));
         self.settings.replace(settings);
         self.reread_directory.notify_one();
+        let classifier = self.classifier.clone();
+        spawn_blocking(move || match classifier.load(rules) {
+            Ok(version) => tracing::info!(version, "rules of the classifier"),
+            // They were without a mistake when they were read.
+            Err(error) => tracing::error!(%error, "the classifier keeps its former rules"),
+        });
         let plugins = self.plugins.clone();
         tokio::spawn(async move { plugins.refresh().await });
         Ok(())

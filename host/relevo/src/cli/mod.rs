@@ -80,6 +80,8 @@ pub(crate) enum CliCommand {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Say what replies of receivers mean: one a line on standard input, one answer for each.
+    Classify(ClassifyArgs),
     /// Look at and act on the queue of a running relay.
     Queue(QueueArgs),
     /// Suppressed addresses of a running relay: undo what rules added.
@@ -161,6 +163,19 @@ pub(crate) struct DevArgs {
     /// Keep queue and keys here. Default: a temporary directory that is removed at the end.
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClassifyArgs {
+    /// The name of the mail server that said it.
+    #[arg(long, value_name = "HOST")]
+    pub(crate) mx: Option<String>,
+    /// One JSON object a line instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Use the rules of this configuration.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -180,6 +180,18 @@ impl<'t> Document<'t> {
         }
     }
 
+    /// Notes a mistake in another file, which the configuration names; line 0: about all of it.
+    pub(crate) fn mistake_in_file(
+        &mut self,
+        file: &Path,
+        line: usize,
+        key: &str,
+        message: impl Into<String>,
+    ) {
+        let (file, key) = (file.to_owned(), key.to_owned());
+        self.mistakes.push(Mistake { file, line, key, message: message.into() });
+    }
+
     /// Notes something that is suspicious, but not wrong.
     pub(crate) fn warn(&mut self, at: FileSpan, message: impl Into<String>) {
         let (line, key) = (self.line(at.start), self.key_of(at));

@@ -5,12 +5,13 @@
 //! 1. Add a field to its section in `schema.rs`; its type says what the value looks like
 //!    (`formats`).
 //! 2. Use it where the section is checked (`server.rs`, `egress.rs`, `tenants.rs`, `plugins.rs`,
-//!    `webhooks.rs`),
-//!    with its default. Limits and what must agree with other keys are checked there, too.
+//!    `webhooks.rs`,
+//!    `classify.rs`), with its default. Limits and what must agree with other keys are checked there, too.
 //! 3. Describe it with its default in `relevo.example.toml`.
 //! 4. Add its mistakes to a file in `tests/configs`, each with `#!` and the message behind it.
 //! 5. If it takes a restart, add it to [`ServerParts`] and [`ServerParts::differences`].
 
+mod classify;
 mod document;
 mod egress;
 mod formats;
@@ -61,6 +62,8 @@ pub(crate) struct RelayConfig {
     pub(crate) reputation: ReputationConfig,
     pub(crate) validation: ValidationConfig,
     pub(crate) suppression: SuppressionRuleSettings,
+    /// The operator's rules for what receivers say.
+    pub(crate) classify_rules: Option<String>,
     pub(crate) settings: Settings,
 }
 
@@ -130,27 +133,15 @@ fn check(d: &mut Document<'_>, file: &File) -> RelayConfig {
         reputation: server::reputation(d, file),
         validation: server::validation(file),
         suppression: suppression::suppression(d, file),
+        classify_rules: classify::rules(d, file),
     }
 }
 
 impl RelayConfig {
     /// What can be reloaded, and the rest.
     pub(crate) fn split(self) -> (Settings, ServerParts) {
-        let Self {
-            data_dir,
-            queue,
-            store,
-            smtp,
-            http,
-            dns,
-            ca_file,
-            events,
-            webhooks,
-            validation,
-            suppression,
-            reputation,
-            settings,
-        } = self;
+        let Self { data_dir, queue, store, smtp, http, dns, ca_file, events, webhooks, .. } = self;
+        let Self { validation, suppression, reputation, classify_rules, settings, .. } = self;
         let (hostname, ip) = (settings.hostname.clone(), settings.delivery.ip);
         let parts = ServerParts {
             hostname,
@@ -167,6 +158,7 @@ impl RelayConfig {
             validation,
             suppression,
             reputation,
+            classify_rules,
         };
         (settings, parts)
     }
@@ -192,6 +184,8 @@ pub(crate) struct ServerParts {
     pub(crate) reputation: ReputationConfig,
     pub(crate) validation: ValidationConfig,
     pub(crate) suppression: SuppressionRuleSettings,
+    /// Those of the start; a reload reads them again.
+    pub(crate) classify_rules: Option<String>,
 }
 
 impl ServerParts {

@@ -46,6 +46,7 @@ pub(crate) struct File {
     pub(crate) webhooks: Section<WebhooksTable>,
     pub(crate) validation: Section<ValidationTable>,
     pub(crate) suppression: Section<SuppressionTable>,
+    pub(crate) classify: Section<ClassifyTable>,
     pub(crate) plugins: Section<PluginsTable>,
     pub(crate) reputation: Section<ReputationTable>,
     pub(crate) tenant: Vec<Section<TenantTable>>,
@@ -76,6 +77,12 @@ pub(crate) struct ListenerTable {
     pub(crate) submission: Key<BareNewlines>,
     pub(crate) submissions: Key<BareNewlines>,
     pub(crate) relay: Key<BareNewlines>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ClassifyTable {
+    pub(crate) rules: Key<String>,
 }
 
 #[derive(Default, Deserialize)]

@@ -198,6 +198,7 @@ async fn api(
         statistics: Statistics::new(store.clone(), "statistics"),
         webhooks: webhooks(&store, events),
         validation: Arc::new(validation),
+        classify: Arc::new(relevo_relay::delivery::Unclassified),
         admin: administration(folder, &store, settings, &time, &ids),
     };
     (ApiServices::new(parts), tracking, unsubscribe)
