@@ -87,6 +87,10 @@ events! {
     SuppressionRemoved(SuppressionChange) = "suppression.removed",
     /// A plugin broke while it was told of outcomes.
     PluginFault(PluginFault) = "plugin.fault",
+    /// Mail of an address, a pool or a tenant waits, before it goes to a provider.
+    ShapingSuspended(ShapingSuspension) = "shaping.suspended",
+    /// Such mail goes again.
+    ShapingResumed(ShapingSuspension) = "shaping.resumed",
 }
 
 impl Event {
@@ -462,6 +466,27 @@ pub struct PluginFault {
     pub reason: String,
     /// How many outcomes the plugin was not told.
     pub count: u64,
+}
+
+/// The data of `shaping.suspended` and `shaping.resumed`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ShapingSuspension {
+    /// The name of the suspension: whose mail to which provider, such as `tenant:acme@gmail`.
+    pub suspension: String,
+    /// The provider.
+    pub provider: String,
+    /// When it ends, RFC 3339.
+    pub until: String,
+    /// Who made it: `rule` or `operator`.
+    pub made_by: String,
+    /// The name of the rule or of the operator.
+    pub author: String,
+    /// The words of the receiver or of the operator.
+    pub reason: String,
+    /// The operator who ended it early; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed_by: Option<String>,
 }
 
 /// One plugin's answer about a message.

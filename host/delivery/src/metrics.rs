@@ -94,6 +94,31 @@ impl DeliveryGauges {
     }
 }
 
+impl DeliveryGauges {
+    fn shaping(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let (report, warmups) = (self.0.shaping(), self.0.warmups());
+        let slowed = report.providers.iter().flat_map(|p| &p.pools).filter(|p| p.slowed.is_some()).count();
+        let cold = warmups.iter().filter(|warmup| !warmup.is_warm);
+        let used_up = cold.clone().filter(|w| w.cap.is_some_and(|cap| w.used >= cap)).count();
+        let gauges = [
+            (
+                "shaping_suspensions",
+                "Suspensions of addresses, pools and tenants at a provider",
+                report.suspensions.len(),
+            ),
+            ("shaping_slowed", "Pools at a provider that refusals slowed down", slowed),
+            ("warmup_addresses", "Addresses at a provider that are being warmed up", cold.count()),
+            ("warmup_caps_used_up", "Of these, those whose cap of the day is used up", used_up),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+            gauge.encode(metric)?;
+        }
+        Ok(())
+    }
+}
+
 impl Collector for DeliveryGauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let stats = self.0.stats();
@@ -118,6 +143,7 @@ impl Collector for DeliveryGauges {
             let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
             gauge.encode(metric)?;
         }
+        self.shaping(&mut encoder)?;
         self.pools(&mut encoder)
     }
 }

@@ -22,6 +22,7 @@ pub mod returns;
 pub mod sandbox;
 pub mod sending;
 pub mod settings;
+pub mod shaping;
 pub mod suppressions;
 pub mod templates;
 pub mod token_buckets;

@@ -14,6 +14,7 @@ use relevo_queue::{
 use relevo_relay::audit::{Act, AuditLog};
 use relevo_relay::clock::{Clock, timestamp};
 use relevo_relay::delivery::DeliveryHandle;
+use relevo_relay::delivery::shaping::{Span, Suspended, is_provider_name};
 use relevo_relay::suppressions::{Suppressions, UndoFields};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -42,6 +43,22 @@ pub(crate) enum ControlRequest {
     Drop { id: String },
     /// Remove suppressions that rules added, of one tenant or of all.
     Undo { tenant: Option<String>, fields: UndoFields },
+    /// Rates, connections and suspensions; of one domain.
+    Shaping { domain: Option<String> },
+    /// Suspends mail to a provider, which is named or found by a domain.
+    Suspend {
+        subject: String,
+        provider: Option<String>,
+        domain: Option<String>,
+        span: String,
+        reason: String,
+    },
+    /// Ends a suspension.
+    Resume { id: String },
+    /// Ends what refusals made of a provider's rate.
+    Reset { provider: String },
+    /// Where new addresses stand.
+    Warmup {},
     /// About plugins. `octets` of content follow the line.
     Plugin { action: relevo_policy::PluginAction, octets: usize },
 }
@@ -188,6 +205,20 @@ impl Control {
             ControlRequest::Release { id } => self.act(actor, &id, OperatorAction::Release).await,
             ControlRequest::Drop { id } => self.act(actor, &id, OperatorAction::Drop).await,
             ControlRequest::Undo { tenant, fields } => self.undo(actor, tenant, &fields).await,
+            ControlRequest::Shaping { domain: None } => json_of(&self.delivery.shaping()),
+            ControlRequest::Shaping { domain: Some(domain) } => {
+                json_of(&self.delivery.shaping_of(&domain.to_ascii_lowercase()).await?)
+            }
+            ControlRequest::Suspend { subject, provider, domain, span, reason } => {
+                let place = (provider, domain);
+                self.suspend(actor, &subject, place, (&span, &reason)).await
+            }
+            ControlRequest::Resume { id } => self.resume(actor, &id).await,
+            ControlRequest::Reset { provider } => {
+                self.delivery.reset_rates(&provider);
+                Ok(Value::Bool(true))
+            }
+            ControlRequest::Warmup {} => json_of(&self.delivery.warmups()),
             ControlRequest::Plugin { .. } => Err("content was expected".to_owned()),
         }
     }
@@ -219,6 +250,43 @@ impl Control {
             }));
         }
         Ok(Value::Array(answers))
+    }
+
+    async fn suspend(
+        &self,
+        actor: &str,
+        subject: &str,
+        (provider, domain): (Option<String>, Option<String>),
+        (span, reason): (&str, &str),
+    ) -> Result<Value, String> {
+        let subject: Suspended = subject.parse().map_err(|why| format!("`{subject}` {why}"))?;
+        let span: Span = span.parse().map_err(|why| format!("`{span}` {why}"))?;
+        let provider = match (provider, domain) {
+            (Some(provider), _) if is_provider_name(&provider) => provider,
+            (Some(provider), _) => return Err(format!("`{provider}` is no name of a provider")),
+            (None, Some(domain)) => self.delivery.provider_of(&domain.to_ascii_lowercase()).await?,
+            (None, None) => return Err("name the provider, or a domain of it".to_owned()),
+        };
+        let suspended = subject.clone();
+        let begun = self.delivery.suspend(subject, &provider, span.0, (actor, reason)).await;
+        self.audit_suspension(actor, "shaping suspend", &suspended, &begun.id).await;
+        json_of(&begun)
+    }
+
+    async fn resume(&self, actor: &str, id: &str) -> Result<Value, String> {
+        let ended = self.delivery.resume(id, actor).await;
+        let ended = ended.ok_or_else(|| format!("there is no such suspension: `{id}`"))?;
+        if let Ok(subject) = ended.subject.parse() {
+            self.audit_suspension(actor, "shaping resume", &subject, id).await;
+        }
+        json_of(&ended)
+    }
+
+    /// Only tenants have an audit log.
+    async fn audit_suspension(&self, actor: &str, action: &str, subject: &Suspended, id: &str) {
+        if let Suspended::Tenant(tenant) = subject {
+            self.audit.write(Act { tenant, actor, action, subject: id, result: "done" }).await;
+        }
     }
 
     async fn find(&self, id: &str) -> Result<ItemView, String> {
@@ -264,6 +332,10 @@ impl Control {
             Acted::NotFound => Err(gone(id)),
         }
     }
+}
+
+fn json_of<T: Serialize>(value: &T) -> Result<Value, String> {
+    serde_json::to_value(value).map_err(|error| error.to_string())
 }
 
 /// The command, as the audit log names it.

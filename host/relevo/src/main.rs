@@ -26,6 +26,7 @@ mod reputation;
 mod send;
 mod sendmail;
 mod serve;
+mod shaping;
 mod store;
 mod suppression;
 mod tasks;
@@ -64,6 +65,8 @@ fn main() -> ExitCode {
         CliCommand::Classify(args) => classify::run(&args),
         CliCommand::Queue(args) => queue::run(&args),
         CliCommand::Suppression(args) => suppression::run(&args),
+        CliCommand::Shaping(args) => shaping::run(&args),
+        CliCommand::Warmup(args) => shaping::warmup(&args),
         CliCommand::Plugin(args) => plugin::run(&args),
         CliCommand::PluginCompile { parent, memory, seconds, component, out } => {
             plugin::compile(&component, &out, memory, seconds, parent)

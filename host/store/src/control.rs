@@ -30,6 +30,7 @@ macro_rules! migrations {
             migration!($folder, 6, "0006_topics"),
             migration!($folder, 7, "0007_statistics"),
             migration!($folder, 9, "0009_templates"),
+            migration!($folder, 14, "0014_shaping"),
         ]
     };
 }

@@ -17,6 +17,7 @@ mod directory;
 mod error;
 mod plugins;
 mod quotas;
+mod shaping;
 mod statistics;
 mod suppression_rules;
 mod suppressions;
@@ -34,6 +35,7 @@ pub use directory::{
 pub use error::ControlStoreError;
 pub use plugins::{ComponentVersion, PluginData, PluginRecord, PluginRecords, PluginStore};
 pub use quotas::{QuotaStore, QuotaUse};
+pub use shaping::{ShapingStore, SuspensionRecord, WarmupRecord};
 pub use statistics::{
     COUNTERS, Counter, Dimension, SeenCandidate, SeenCredit, StatisticsAge, StatisticsBatch,
     StatisticsCounts, StatisticsGroup, StatisticsQuery, StatisticsRow, StatisticsSite, StatisticsStore,

@@ -29,5 +29,5 @@ pub use state::{
     ChosenSources, Outcome, PathKey, Refusal, Shaping, ShapingChange, ShapingHold, Sources, WarmupKey,
 };
 pub use suspension::{Suspended, SuspendedBy, Suspension};
-pub use values::Span;
+pub use values::{Span, is_provider_name};
 pub use warmup::{Day, Warmup, WarmupCount, WarmupHold};

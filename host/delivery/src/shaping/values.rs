@@ -93,6 +93,15 @@ impl TryFrom<String> for MxSuffix {
     }
 }
 
+/// Whether a text may be the name of a provider: a name of the rules, or a domain.
+#[must_use]
+pub fn is_provider_name(text: &str) -> bool {
+    let fits = |octet: u8| {
+        octet.is_ascii_lowercase() || octet.is_ascii_digit() || matches!(octet, b'.' | b'-' | b'_' | b':')
+    };
+    (1..=253).contains(&text.len()) && text.bytes().all(fits)
+}
+
 /// A name of lower case letters, digits, dots, hyphens and underscores.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]

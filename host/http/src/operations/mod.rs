@@ -4,12 +4,14 @@ mod auth;
 mod health;
 mod plugin_admin;
 mod plugins;
+mod shaping;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::response::Response;
 use axum::routing::get;
+use relevo_relay::delivery::DeliveryHandle;
 use relevo_relay::settings::SettingsHandle;
 
 use crate::error::{self, RequestError};
@@ -36,6 +38,8 @@ pub struct OperationsServices {
     pub metrics_keys: Vec<(String, [u8; 32])>,
     /// For `/plugins`.
     pub plugins: Arc<dyn PluginAdmin>,
+    /// For `/shaping` and `/warmup`; none: nothing is delivered here.
+    pub delivery: Option<DeliveryHandle>,
     /// Only in `relevo dev`.
     pub inbox: Option<Arc<Inbox>>,
 }
@@ -47,6 +51,7 @@ pub(crate) fn health_routes() -> Router<OperationsServices> {
 
 pub(crate) fn routes(services: &OperationsServices) -> Router<OperationsServices> {
     let router = health_routes().route("/metrics", get(health::metrics)).merge(plugins::routes());
+    let router = router.merge(shaping::routes());
     match services.inbox {
         Some(_) => router.merge(inbox::routes()),
         None => router,

@@ -301,6 +301,7 @@ impl World {
                 encode_metrics: Arc::new(|| Ok("# EOF\n".to_owned())),
                 metrics_keys: Vec::new(),
                 plugins: plugins.clone(),
+                delivery: None,
                 inbox: None,
             },
             trusted_proxies: Vec::new().into(),

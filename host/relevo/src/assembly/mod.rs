@@ -4,6 +4,7 @@ mod base;
 mod listeners;
 mod reputation;
 mod running;
+mod shaping;
 mod suppression;
 mod validation;
 mod webhooks;
@@ -25,6 +26,7 @@ use relevo_relay::api_keys::ApiKeys;
 use relevo_relay::audit::AuditLog;
 use relevo_relay::clock::{Clock, RandomIds};
 use relevo_relay::copies::{Copies, MakeCopy};
+use relevo_relay::delivery::shaping::Shaping;
 use relevo_relay::delivery::{
     Classify, DeliveryCounters, DeliveryGauges, DeliveryHandle, DeliveryParts, Dial, PreparedDelivery,
 };
@@ -61,6 +63,7 @@ use crate::tasks::{self, MainTasks};
 pub(crate) use base::Base;
 use listeners::{listen_http, listen_smtp};
 pub(crate) use running::{Reloaded, RunningRelay};
+use shaping::{restore_shaping, shaping_keeper};
 
 /// Where mail goes, and who watches it.
 pub(crate) struct Outside {
@@ -98,7 +101,8 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let webhooks = webhooks::webhooks(&base, &control_store, resolve.clone(), &mut registry)?;
     let returns = returns(&base, (resolve.clone(), base.classifier.clone()), &mut registry);
     let outside = (resolve, dial, copies);
-    let prepared = prepare_delivery(&base, &plugins, &suppressions, outside, &mut registry)?;
+    let shaping = restore_shaping(&base, &control_store).await?;
+    let prepared = prepare_delivery(&base, (&plugins, &suppressions), (outside, shaping), &mut registry)?;
     let delivery = prepared.handle();
     let quotas = open_quotas(&base, &control_store).await;
     let templates = templates(&base, &control_store);
@@ -144,7 +148,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         admin,
     });
     let public = (tracking.clone(), unsubscribe, api);
-    let http = http_services(&base, audited.clone(), public, inbox, tasks.watch(), registry);
+    let http = http_services(&base, audited.clone(), public, (inbox, &delivery), tasks.watch(), registry);
     let (stop, stopped) = watch::channel(false);
     let limits = base.parts.http.connection_limits();
     for (kind, addresses) in base.parts.http.listeners(dev) {
@@ -164,6 +168,9 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let reread = reread_directory.clone();
     tasks.spawn("the directory of the store", async move { directory.run(reread).await });
     spawn_writers(&mut tasks, &keys, &quotas, audit, base.parts.events.audit_retention);
+    let shaping = shaping_keeper(&base, &control_store, &delivery);
+    let keeper = shaping.clone();
+    tasks.spawn("the writer of suspensions and counts of warm-up", async move { keeper.run().await });
     // Last: nothing can fail any more.
     tasks.spawn("delivery", prepared.start().ended());
     let Base { settings, store, classifier, .. } = base;
@@ -180,6 +187,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         tracking,
         keys,
         quotas,
+        shaping,
         stop,
         tasks,
     })
@@ -273,9 +281,8 @@ pub(crate) async fn open_plugins(
 
 fn prepare_delivery(
     base: &Base,
-    plugins: &Arc<Plugins>,
-    suppressions: &Arc<Suppressions>,
-    (resolve, dial, copies): (Arc<dyn Resolve>, Arc<dyn Dial>, Arc<dyn MakeCopy>),
+    (plugins, suppressions): (&Arc<Plugins>, &Arc<Suppressions>),
+    ((resolve, dial, copies), shaping): ((Arc<dyn Resolve>, Arc<dyn Dial>, Arc<dyn MakeCopy>), Shaping),
     registry: &mut Registry,
 ) -> anyhow::Result<PreparedDelivery> {
     let parts = DeliveryParts {
@@ -291,7 +298,7 @@ fn prepare_delivery(
         clock: base.clock.clone(),
         ids: Arc::new(RandomIds),
         seed: seed()?,
-        shaping: relevo_relay::delivery::shaping::Shaping::default(),
+        shaping,
     };
     let prepared = parts.prepare();
     DeliveryGauges::register(registry, prepared.handle());
@@ -388,7 +395,7 @@ fn http_services(
     base: &Base,
     plugins: AuditedPlugins,
     (tracking, unsubscribe, api): (Arc<TrackingEndpoint>, Arc<UnsubscribeEndpoint>, ApiServices),
-    inbox: Option<Arc<Inbox>>,
+    (inbox, delivery): (Option<Arc<Inbox>>, &DeliveryHandle),
     tasks: tasks::Watch,
     mut registry: Registry,
 ) -> HttpServices {
@@ -405,6 +412,7 @@ fn http_services(
             encode_metrics: Arc::new(move || relay_metrics::encode(&registry)),
             metrics_keys: config.metrics_keys.clone(),
             plugins: Arc::new(plugins),
+            delivery: Some(delivery.clone()),
             inbox,
         },
         trusted_proxies: config.trusted_proxies.clone().into(),

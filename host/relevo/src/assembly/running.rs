@@ -10,6 +10,7 @@ use relevo_relay::api_keys::ApiKeys;
 use relevo_relay::delivery::DeliveryHandle;
 use relevo_relay::quota::Quotas;
 use relevo_relay::settings::{Settings, SettingsHandle};
+use relevo_relay::shaping::ShapingKeeper;
 use relevo_relay::tracking::TrackingEndpoint;
 use relevo_runtime::Classifier;
 use relevo_smtp::server::{Server, ServerTls};
@@ -48,6 +49,7 @@ pub(crate) struct RunningRelay {
     pub(super) tracking: Arc<TrackingEndpoint>,
     pub(super) keys: Arc<ApiKeys>,
     pub(super) quotas: Arc<Quotas>,
+    pub(super) shaping: Arc<ShapingKeeper>,
     pub(super) stop: watch::Sender<bool>,
     pub(super) tasks: MainTasks,
 }
@@ -116,6 +118,7 @@ impl RunningRelay {
         self.tasks.shutdown().await;
         self.tracking.flush().await;
         self.quotas.write().await;
+        self.shaping.finish().await;
         self.keys.write_uses().await;
         // Before the other one: its server may not answer.
         self.store.close().await;

@@ -13,6 +13,7 @@ mod queue;
 mod reputation;
 mod secrets;
 mod send;
+mod shaping;
 mod store;
 mod suppression;
 
@@ -23,6 +24,7 @@ pub(crate) use queue::{QueueArgs, QueueCommand};
 pub(crate) use reputation::{ApiArgs, ReputationCommand};
 pub(crate) use secrets::{CredentialArgs, CredentialCommand, KeyArgs, KeyCommand};
 pub(crate) use send::SendArgs;
+pub(crate) use shaping::{ShapingArgs, ShapingCommand, WarmupArgs, WarmupCommand};
 pub(crate) use store::{ApiKeyCommand, DomainArgs, DomainCommand, StoreArgs};
 pub(crate) use suppression::{SuppressionArgs, SuppressionCommand, UndoArgs};
 
@@ -86,6 +88,10 @@ pub(crate) enum CliCommand {
     Queue(QueueArgs),
     /// Suppressed addresses of a running relay: undo what rules added.
     Suppression(SuppressionArgs),
+    /// What providers allow, what their refusals led to, and suspensions of a running relay.
+    Shaping(ShapingArgs),
+    /// How far new addresses are: what they may send to each provider.
+    Warmup(WarmupArgs),
     /// Tenants' policy plugins: start one, and change what a relay uses.
     ///
     /// With --config and while no relay runs on its data directory, the command does it there

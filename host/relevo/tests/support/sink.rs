@@ -26,6 +26,8 @@ pub struct Sink {
     pub addr: SocketAddr,
     received: Arc<Mutex<Vec<Received>>>,
     open: Arc<AtomicBool>,
+    /// What it says to RCPT instead of 250.
+    refusal: Arc<Mutex<Option<String>>>,
 }
 
 impl Sink {
@@ -35,8 +37,12 @@ impl Sink {
     }
 
     pub fn on(listener: TcpListener) -> Self {
-        let sink =
-            Self { addr: listener.local_addr().unwrap(), received: Arc::default(), open: Arc::default() };
+        let sink = Self {
+            addr: listener.local_addr().unwrap(),
+            received: Arc::default(),
+            open: Arc::default(),
+            refusal: Arc::default(),
+        };
         let serving = sink.clone();
         std::thread::spawn(move || {
             for (connection, stream) in listener.incoming().flatten().enumerate() {
@@ -49,6 +55,11 @@ impl Sink {
 
     pub fn all(&self) -> Vec<Received> {
         self.received.lock().unwrap().clone()
+    }
+
+    /// From now on, the answer to each RCPT; none: 250.
+    pub fn says(&self, refusal: Option<&str>) {
+        *self.refusal.lock().unwrap() = refusal.map(str::to_owned);
     }
 
     /// Answers those that wait.
@@ -81,6 +92,10 @@ impl Sink {
                 "MAIL" => {
                     from = path;
                     say("250 2.1.0 ok")?;
+                }
+                "RCPT" if self.refusal.lock().unwrap().is_some() => {
+                    let refusal = self.refusal.lock().unwrap().clone();
+                    say(&refusal.unwrap_or_default())?;
                 }
                 "RCPT" if path.starts_with("reject") => say("550 5.1.1 <\u{1b}[31m> no such user here")?,
                 "RCPT" if path.starts_with("later") => say("451 4.3.2 come back later")?,

@@ -1,6 +1,7 @@
 //! The contract of the store: every test runs on both databases.
 
 mod keys;
+mod shaping;
 mod statistics;
 mod suppressions;
 mod templates;
@@ -30,6 +31,8 @@ pub(crate) async fn holds(store: &ControlStore) {
     components_live_as_long_as_a_version(store).await;
     plugin_data_is_replaced_in_one_step(store).await;
     a_change_of_something_stale_is_refused(store).await;
+    shaping::suspensions_are_kept_until_they_end(store).await;
+    shaping::counts_of_warmup_are_replaced(store).await;
     templates::versions_are_numbered_and_stay(store).await;
     templates::template_names_belong_to_one_tenant(store).await;
     templates::users_of_a_template_are_found(store).await;

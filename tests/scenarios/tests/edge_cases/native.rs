@@ -128,6 +128,7 @@ impl Native {
                 encode_metrics: Arc::new(|| Ok(String::new())),
                 metrics_keys: Vec::new(),
                 plugins: Arc::new(NoPlugins),
+                delivery: None,
                 inbox: None,
             },
             trusted_proxies: Vec::new().into(),

@@ -1,0 +1,176 @@
+//! Suspensions and counts of warm-up, which survive a restart.
+
+use async_trait::async_trait;
+
+use crate::control::{reading, writing};
+use crate::{ControlStore, ControlStoreError};
+
+/// A suspension: mail of a subject to a provider waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SuspensionRecord {
+    /// `source:ADDRESS`, `source:system`, `pool:NAME` or `tenant:ID`.
+    pub subject: String,
+    /// Name of the provider.
+    pub provider: String,
+    /// When it was made, in milliseconds since 1970.
+    pub since: i64,
+    /// When it ends, in milliseconds since 1970.
+    pub until: i64,
+    /// `rule` or `operator`.
+    pub made_by: String,
+    /// The rule or the operator.
+    pub author: String,
+    /// Words of the receiver or the operator.
+    pub reason: String,
+}
+
+/// Warm-up of a source address at a provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WarmupRecord {
+    /// The address.
+    pub address: String,
+    /// Name of the provider.
+    pub provider: String,
+    /// Day of the counts: days since 1970 in UTC.
+    pub day: i64,
+    /// Step of the ladder.
+    pub step: i64,
+    /// Recipients that may have been sent to.
+    pub used: i64,
+    /// Recipients that were accepted.
+    pub accepted: i64,
+    /// Recipients that were deferred or refused because of the sender.
+    pub deferred: i64,
+    /// Complaints.
+    pub complaints: i64,
+    /// Why the step is what it is.
+    pub note: String,
+}
+
+/// What shaping keeps.
+#[async_trait]
+pub trait ShapingStore: Send + Sync {
+    /// Suspensions that end after `now`. Others are deleted.
+    async fn suspensions(&self, now: i64) -> Result<Vec<SuspensionRecord>, ControlStoreError>;
+
+    /// Stores a suspension in the place of the one of its subject and provider.
+    async fn put_suspension(&self, suspension: &SuspensionRecord) -> Result<(), ControlStoreError>;
+
+    /// Deletes the suspension of a subject at a provider that ends at `until`.
+    async fn delete_suspension(
+        &self,
+        subject: &str,
+        provider: &str,
+        until: i64,
+    ) -> Result<(), ControlStoreError>;
+
+    /// All counts of warm-up.
+    async fn warmups(&self) -> Result<Vec<WarmupRecord>, ControlStoreError>;
+
+    /// Stores counts in the place of those of their addresses and providers.
+    async fn put_warmups(&self, warmups: &[WarmupRecord]) -> Result<(), ControlStoreError>;
+}
+
+type SuspensionRow = (String, String, i64, i64, String, String, String);
+type WarmupRow = (String, String, i64, i64, i64, i64, i64, i64, String);
+
+#[async_trait]
+impl ShapingStore for ControlStore {
+    async fn suspensions(&self, now: i64) -> Result<Vec<SuspensionRecord>, ControlStoreError> {
+        let rows: Result<Vec<SuspensionRow>, ControlStoreError> = writing!(self, transaction => {
+            sqlx::query("DELETE FROM shaping_suspension WHERE until <= $1")
+                .bind(now)
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::query_as(
+                "SELECT subject, provider, since, until, made_by, author, reason \
+                 FROM shaping_suspension ORDER BY subject, provider",
+            )
+            .fetch_all(&mut *transaction)
+            .await?
+        });
+        let record = |(subject, provider, since, until, made_by, author, reason): SuspensionRow| {
+            SuspensionRecord { subject, provider, since, until, made_by, author, reason }
+        };
+        Ok(rows?.into_iter().map(record).collect())
+    }
+
+    async fn put_suspension(&self, suspension: &SuspensionRecord) -> Result<(), ControlStoreError> {
+        writing!(self, transaction => {
+            sqlx::query(
+                "INSERT INTO shaping_suspension (subject, provider, since, until, made_by, author, reason) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (subject, provider) DO UPDATE SET \
+                 since = excluded.since, until = excluded.until, made_by = excluded.made_by, \
+                 author = excluded.author, reason = excluded.reason",
+            )
+            .bind(&suspension.subject)
+            .bind(&suspension.provider)
+            .bind(suspension.since)
+            .bind(suspension.until)
+            .bind(&suspension.made_by)
+            .bind(&suspension.author)
+            .bind(&suspension.reason)
+            .execute(&mut *transaction)
+            .await?;
+        })
+    }
+
+    async fn delete_suspension(
+        &self,
+        subject: &str,
+        provider: &str,
+        until: i64,
+    ) -> Result<(), ControlStoreError> {
+        writing!(self, transaction => {
+            sqlx::query(
+                "DELETE FROM shaping_suspension WHERE subject = $1 AND provider = $2 AND until = $3",
+            )
+            .bind(subject)
+            .bind(provider)
+            .bind(until)
+            .execute(&mut *transaction)
+            .await?;
+        })
+    }
+
+    async fn warmups(&self) -> Result<Vec<WarmupRecord>, ControlStoreError> {
+        let rows: Vec<WarmupRow> = reading!(self, pool => {
+            sqlx::query_as(
+                "SELECT address, provider, day, step, used, accepted, deferred, complaints, note \
+                 FROM warmup ORDER BY address, provider",
+            )
+            .fetch_all(pool)
+            .await?
+        });
+        let record = |row: WarmupRow| {
+            let (address, provider, day, step, used, accepted, deferred, complaints, note) = row;
+            WarmupRecord { address, provider, day, step, used, accepted, deferred, complaints, note }
+        };
+        Ok(rows.into_iter().map(record).collect())
+    }
+
+    async fn put_warmups(&self, warmups: &[WarmupRecord]) -> Result<(), ControlStoreError> {
+        writing!(self, transaction => {
+            for warmup in warmups {
+                sqlx::query(
+                    "INSERT INTO warmup (address, provider, day, step, used, accepted, deferred, \
+                     complaints, note) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+                     ON CONFLICT (address, provider) DO UPDATE SET day = excluded.day, \
+                     step = excluded.step, used = excluded.used, accepted = excluded.accepted, \
+                     deferred = excluded.deferred, complaints = excluded.complaints, note = excluded.note",
+                )
+                .bind(&warmup.address)
+                .bind(&warmup.provider)
+                .bind(warmup.day)
+                .bind(warmup.step)
+                .bind(warmup.used)
+                .bind(warmup.accepted)
+                .bind(warmup.deferred)
+                .bind(warmup.complaints)
+                .bind(&warmup.note)
+                .execute(&mut *transaction)
+                .await?;
+            }
+        })
+    }
+}

@@ -1,0 +1,49 @@
+//! Suspensions and counts of warm-up.
+
+use relevo_store::{ControlStore, ShapingStore, SuspensionRecord, WarmupRecord};
+
+fn suspension(subject: &str, until: i64) -> SuspensionRecord {
+    SuspensionRecord {
+        subject: subject.into(),
+        provider: "gmail".into(),
+        since: 1,
+        until,
+        made_by: "rule".into(),
+        author: "blocked".into(),
+        reason: "'; DROP TABLE warmup; --".into(),
+    }
+}
+
+pub(super) async fn suspensions_are_kept_until_they_end(store: &ControlStore) {
+    let (a, b) = (suspension("source:192.0.2.1", 100), suspension("tenant:acme", 50));
+    store.put_suspension(&a).await.expect("stores");
+    store.put_suspension(&b).await.expect("stores");
+    assert_eq!(store.suspensions(10).await.expect("reads"), [a.clone(), b.clone()]);
+    let longer = SuspensionRecord { until: 200, ..a.clone() };
+    store.put_suspension(&longer).await.expect("stores");
+    // The end of the one before is not the end of this one.
+    store.delete_suspension(&a.subject, &a.provider, a.until).await.expect("deletes");
+    assert_eq!(store.suspensions(50).await.expect("reads"), [longer.clone()]);
+    assert_eq!(store.suspensions(10).await.expect("reads"), [longer.clone()], "what is over is gone");
+    store.delete_suspension(&a.subject, &a.provider, 200).await.expect("deletes");
+    assert_eq!(store.suspensions(0).await.expect("reads"), []);
+}
+
+pub(super) async fn counts_of_warmup_are_replaced(store: &ControlStore) {
+    let count = WarmupRecord {
+        address: "192.0.2.1".into(),
+        provider: "gmail".into(),
+        day: 20_000,
+        step: 2,
+        used: 75,
+        accepted: 60,
+        deferred: 3,
+        complaints: 1,
+        note: "one step up".into(),
+    };
+    let other = WarmupRecord { provider: "yahoo".into(), ..count.clone() };
+    store.put_warmups(&[count.clone(), other.clone()]).await.expect("stores");
+    let later = WarmupRecord { used: 80, ..count };
+    store.put_warmups(std::slice::from_ref(&later)).await.expect("stores");
+    assert_eq!(store.warmups().await.expect("reads"), [later, other]);
+}
