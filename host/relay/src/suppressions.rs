@@ -305,8 +305,13 @@ impl Suppressions {
             classification_rule: record.cause.as_ref().map(|cause| cause.rule.clone()),
             provider: record.cause.as_ref().map(|cause| cause.provider.clone()),
         };
-        let all: Vec<_> =
-            records.iter().map(|record| events::event(tenant, None, now, event(change(record)))).collect();
+        // An entry of a rule belongs to the message that led to it.
+        let item = |record: &SuppressionRecord| {
+            record.cause.as_ref().and(record.message_id.as_deref()).and_then(|id| id.parse().ok())
+        };
+        let told =
+            |record: &SuppressionRecord| events::event(tenant, item(record), now, event(change(record)));
+        let all: Vec<_> = records.iter().map(told).collect();
         if !all.is_empty()
             && let Err(error) = self.events.append(all).await
         {

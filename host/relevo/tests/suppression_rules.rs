@@ -60,7 +60,10 @@ fn who_bounces_is_suppressed_until_that_is_undone() {
     wait_for("a deferral", || relay.events("email.delivery_delayed").first().cloned());
     let added = relay.events("suppression.added");
     assert_eq!(added.len(), 2, "one by hand, one by the rule: {added:?}");
-    assert_eq!((&added[1]["recipient"], &added[1]["provider"]), (&json!("a@gone.example"), &json!("(other)")));
+    assert_eq!(
+        (&added[1]["recipient"], &added[1]["provider"]),
+        (&json!("a@gone.example"), &json!("(other)"))
+    );
 
     let window = json!({"after": "2020-01-01T00:00:00Z", "before": "2100-01-01T00:00:00Z", "dry_run": true});
     let (status, dry) = relay.call("POST", "/suppressions/undo", &window);

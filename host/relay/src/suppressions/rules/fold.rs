@@ -3,12 +3,12 @@
 use std::collections::{BTreeSet, HashMap};
 
 use relevo_mailkit::classification::{Action, Subject};
-use relevo_mailkit::event::{Attempt, Event, Failure};
+use relevo_mailkit::event::{Attempt, Complained, Event, Failure};
 use relevo_queue::{Millis, NewEvent};
 use relevo_store::{SuppressionCause, SuppressionCount};
 
 use super::brake::{Brake, Brakes};
-use super::{SuppressionRuleSettings, metrics::RuleCounts};
+use super::{ComplaintScope, SuppressionRuleSettings, metrics::RuleCounts};
 use crate::clock::timestamp;
 use crate::suppressions::{ALL_STREAMS, canonical};
 
@@ -93,14 +93,14 @@ pub(super) fn counted_addresses<'e>(
     };
     let keys = events.filter_map(|event| {
         let (finding, attempt) = finding(event)?;
-        is_counted(finding).then(|| key(event, attempt)).flatten()
+        is_counted(finding).then(|| key(event, &attempt.recipient)).flatten()
     });
     keys.collect::<BTreeSet<Key>>().into_iter().collect()
 }
 
-fn key(event: &NewEvent, attempt: &Attempt) -> Option<Key> {
+fn key(event: &NewEvent, recipient: &str) -> Option<Key> {
     // Mail of nobody's has no list; `postmaster` without a domain cannot be on one.
-    let address = canonical(&attempt.recipient).ok()?;
+    let address = canonical(recipient).ok()?;
     (!event.tenant.is_empty()).then(|| (event.tenant.clone(), address))
 }
 
@@ -153,8 +153,11 @@ impl<'s> Fold<'s> {
 
     /// Reads an event.
     pub(super) fn add(&mut self, event: &NewEvent) {
+        if let Event::Complained(complained) = &event.event {
+            return self.complaint(event, complained);
+        }
         let Some((finding, attempt)) = finding(event) else { return };
-        let Some(key) = key(event, attempt) else { return };
+        let Some(key) = key(event, &attempt.recipient) else { return };
         let provider = (self.provider)(&attempt.recipient, attempt.mx.as_deref());
         if finding == Finding::Hard {
             return self.hard(event, attempt, &key, provider);
@@ -207,6 +210,30 @@ impl<'s> Fold<'s> {
         let since = since.split('T').next().unwrap_or_default();
         let said = words(attempt, matches!(event.event, Event::Bounced(_)));
         self.entry(event, attempt, key, provider, format!("{times} times since {since}: {said}"));
+    }
+
+    /// The report was believed before the event was written.
+    fn complaint(&mut self, event: &NewEvent, complained: &Complained) {
+        let Some((tenant, address)) = key(event, &complained.recipient) else { return };
+        let stream = match self.settings.complaints {
+            ComplaintScope::All => ALL_STREAMS,
+            ComplaintScope::Stream => event.labels.stream.name(),
+        };
+        let report = &complained.report;
+        self.entries.push(RuleEntry {
+            tenant,
+            address,
+            stream: stream.to_owned(),
+            reason: "complaint",
+            detail: format!("{} reported by {}", report.action, report.reported_by),
+            message_id: event.item.map(|id| id.to_string()),
+            at: event.at,
+            cause: SuppressionCause {
+                rule: report.action.clone(),
+                provider: (self.provider)(&complained.recipient, None),
+                mx: String::new(),
+            },
+        });
     }
 
     fn entry(&mut self, event: &NewEvent, attempt: &Attempt, key: &Key, provider: String, detail: String) {

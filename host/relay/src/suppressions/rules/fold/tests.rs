@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use relevo_mailkit::classification::{BounceType, Classification, Explanation};
-use relevo_mailkit::labels::Labels;
+use relevo_mailkit::event::MailReport;
+use relevo_mailkit::labels::{Labels, Stream};
 use relevo_queue::ItemId;
 
 use super::*;
@@ -181,6 +182,22 @@ fn a_full_mailbox_needs_several_failures_over_days() {
     assert_eq!((counts[0].times, counts[0].first_at), (2, 7 * DAY));
     let none = SuppressionRuleSettings { mailbox_full: MailboxFullRule { times: 0, days: 7 }, ..settings };
     assert_eq!(suppressed(&none, &on(&[0, 1, 2, 3, 4, 5, 6, 7])), Vec::<String>::new());
+}
+
+#[test]
+fn a_complaint_stops_all_streams_or_that_of_the_message() {
+    let report = MailReport { reported_by: "Yahoo!".into(), action: "abuse".into(), ..MailReport::default() };
+    let complained = Complained { recipient: "Ana@example.net".into(), report, ..Complained::default() };
+    let labels = Labels { stream: Stream::Marketing, ..Labels::default() };
+    let event = NewEvent { labels, ..event(HOUR, Event::Complained(complained)) };
+    let all = SuppressionRuleSettings { hard_bounces: 0, ..SuppressionRuleSettings::default() };
+    let stream = SuppressionRuleSettings { complaints: ComplaintScope::Stream, ..all.clone() };
+    for (settings, expected) in [(all, "all"), (stream, "marketing")] {
+        let entries = read(&settings, std::slice::from_ref(&event), &[1]).entries;
+        assert_eq!(entries.len(), 1);
+        let found = (&*entries[0].address, &*entries[0].stream, entries[0].reason, &*entries[0].detail);
+        assert_eq!(found, ("ana@example.net", expected, "complaint", "abuse reported by Yahoo!"));
+    }
 }
 
 #[test]
