@@ -64,7 +64,16 @@ impl Fields {
             } else if let Some((name, value)) = line.split_once(':')
                 && group.0.len() < MAX_FIELDS
             {
-                group.0.push((name.trim().to_ascii_lowercase(), clean(value, MAX_VALUE)));
+                let field = (name.trim().to_ascii_lowercase(), clean(value, MAX_VALUE));
+                // Some mailers leave out the blank line between recipients.
+                if field.0 == FINAL_RECIPIENT && group.get(FINAL_RECIPIENT).is_some() {
+                    if groups.len() == MAX_GROUPS {
+                        break;
+                    }
+                    groups.push(Self(vec![field]));
+                } else {
+                    group.0.push(field);
+                }
             }
         }
         groups.retain(|group| !group.0.is_empty());
@@ -84,5 +93,7 @@ impl Fields {
 
 /// Groups of a report that are looked at: the one of the message, and those of recipients.
 const MAX_GROUPS: usize = 65;
+/// The field that a recipient's group has once.
+const FINAL_RECIPIENT: &str = "final-recipient";
 /// Lines of a report that are looked at.
 const MAX_LINES: usize = 10_000;

@@ -99,7 +99,7 @@ pub(crate) fn read<'t>(fields: &Fields, subject: &str, text: &'t str) -> Option<
         return None;
     }
     let (address, found) = match qmail_paragraph(words) {
-        Some((address, paragraph)) => (address, diagnostic(paragraph).or_else(|| words_alone(paragraph))),
+        Some((address, paragraph)) => (address, in_paragraph(paragraph)),
         None => (failed.clone().unwrap_or_default(), diagnostic(words)),
     };
     let action = match () {
@@ -205,9 +205,15 @@ fn qmail_paragraph(text: &str) -> Option<(String, &str)> {
     None
 }
 
-fn words_alone(paragraph: &str) -> Option<Diagnostic> {
+/// The words about one recipient: those of the remote server, or else all of them.
+fn in_paragraph(paragraph: &str) -> Option<Diagnostic> {
+    let found = diagnostic(paragraph);
+    if found.as_ref().is_some_and(|found| found.code.is_some()) {
+        return found;
+    }
     let text = clean(paragraph, MAX_DIAGNOSTIC);
-    (!text.is_empty()).then(|| Diagnostic { text, ..Diagnostic::default() })
+    let status = found.and_then(|found| found.status);
+    (!text.is_empty()).then_some(Diagnostic { text, code: None, status })
 }
 
 fn has(words: &[&str], text: &str) -> bool {

@@ -68,8 +68,7 @@ pub(crate) fn count(event: &NewEvent, sites: &mut Sites) -> Option<EventCounts> 
         return None;
     }
     let mut counted = EventCounts::default();
-    let is_of_message = event.item.is_some();
-    let mut of = Of { counted: &mut counted, sites, day: event.at.div_euclid(DAY), is_of_message };
+    let mut of = Of { counted: &mut counted, sites, day: event.at.div_euclid(DAY) };
     let sender = of.count(&event.event)?;
     if sender.is_some_and(str::is_empty) {
         return None;
@@ -115,8 +114,6 @@ struct Of<'a> {
     counted: &'a mut EventCounts,
     sites: &'a mut Sites,
     day: i64,
-    /// The event is about a message.
-    is_of_message: bool,
 }
 
 impl Of<'_> {
@@ -177,7 +174,9 @@ impl Of<'_> {
                 Some(Some(&complained.sender))
             }
             // A complaint that came another way is known by the entry that somebody made of it.
-            Event::SuppressionAdded(change) if change.reason == "complaint" && !self.is_of_message => {
+            Event::SuppressionAdded(change)
+                if change.reason == "complaint" && change.classification_rule.is_none() =>
+            {
                 self.add(Counter::Complained, 1);
                 self.provider(Some(&change.recipient), None);
                 Some(None)
