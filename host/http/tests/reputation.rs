@@ -28,7 +28,7 @@ async fn import(world: &World, content_type: &str, body: &str) -> (u16, Value) {
 }
 
 async fn health(world: &World) -> Vec<Value> {
-    let (status, found) = call(world, "GET", "/domains/example.com/health", "", String::new()).await;
+    let (status, found) = call(world, "GET", "/domains/acme.test/health", "", String::new()).await;
     assert_eq!(status, 200, "{found}");
     found["checks"].as_array().unwrap().clone()
 }
@@ -49,7 +49,7 @@ async fn an_import_is_shown_in_the_health_of_its_domain() {
     };
     let checks = health(&world).await;
     assert_eq!(about(&checks, "gmail.complaints"), [json!("skip")], "nobody knows");
-    let (status, found) = import(&world, "application/json", &spam_rate("example.com", 0.0012)).await;
+    let (status, found) = import(&world, "application/json", &spam_rate("acme.test", 0.0012)).await;
     assert_eq!(
         (status, found),
         (200, json!({"object": "reputation_import", "source": "google_postmaster", "rows": 1}))
@@ -57,7 +57,7 @@ async fn an_import_is_shown_in_the_health_of_its_domain() {
     let checks = health(&world).await;
     assert_eq!(about(&checks, "reputation.complaints"), [json!("warn")], "before the limit is reached");
     assert_eq!(about(&checks, "gmail.complaints"), [json!("pass")]);
-    let (status, _) = import(&world, "application/json", &spam_rate("example.com", 0.004)).await;
+    let (status, _) = import(&world, "application/json", &spam_rate("acme.test", 0.004)).await;
     assert_eq!((status, about(&health(&world).await, "gmail.complaints")), (200, vec![json!("fail")]));
 
     let row = "192.0.2.1,11/28/2026 1:00 PM,11/29/2026 1:00 PM,10,9,9,RED,1.3%,,,3,h,,";
@@ -71,7 +71,7 @@ async fn mistakes_of_an_import_have_their_place() {
     let world = World::new().await;
     for (content_type, body, param) in [
         ("application/json", spam_rate("other.example", 0.1), "domainStats"),
-        ("application/json", spam_rate("example.com", 7.0), "domainStats[0].value.doubleValue"),
+        ("application/json", spam_rate("acme.test", 7.0), "domainStats[0].value.doubleValue"),
         ("application/json", "{".to_owned(), "line 1"),
         ("text/csv", "192.0.2.1,x".to_owned(), "line 1"),
         ("text/plain", String::new(), "content-type"),
