@@ -28,7 +28,7 @@ connections = 2
 "#;
 
 fn start(sink: SocketAddr, more: &str, grants: &str) -> (Relay, String) {
-    let mut relay = Relay::start(sink, &format!("{more}\n[shaping]\nrules = \"shaping.toml\"\n"), false);
+    let mut relay = Relay::start(sink, more, false);
     relay.stop();
     fs::write(relay.folder.join("shaping.toml"), RULES).unwrap();
     let (_, made) = relevo(&["api-key", "new"], "");
@@ -38,7 +38,8 @@ fn start(sink: SocketAddr, more: &str, grants: &str) -> (Relay, String) {
     let text = fs::read_to_string(relay.config()).unwrap();
     let text = text.replace("id = \"acme\"\n", &format!("id = \"acme\"\n{grants}"));
     let admin = format!("[plugins]\nadmin_keys = [{{ name = \"ops\", hash = \"{hash}\" }}]\n");
-    fs::write(relay.config(), text.replacen("[smtp]", &format!("{admin}[smtp]"), 1)).unwrap();
+    let text = text.replacen("[smtp]", &format!("{admin}[smtp]"), 1);
+    fs::write(relay.config(), format!("{text}\n[shaping]\nrules = \"shaping.toml\"\n")).unwrap();
     relay.spawn();
     (relay, key)
 }

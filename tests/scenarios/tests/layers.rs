@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 use relevo_scenarios::root;
 
-const COMPONENTS: [&str; 17] = [
+const COMPONENTS: [&str; 18] = [
     "relevo-addresses",
     "relevo-mailkit",
     "relevo-api",
@@ -17,6 +17,7 @@ const COMPONENTS: [&str; 17] = [
     "relevo-track",
     "relevo-template",
     "relevo-dkim",
+    "relevo-classify",
     "relevo-reports",
     "relevo-doctor",
     "relevo-signer",
@@ -43,6 +44,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("relevo-track", &[]),
     ("relevo-template", &[]),
     ("relevo-dkim", &[]),
+    ("relevo-classify", &[]),
     ("relevo-reports", &[]),
     ("relevo-doctor", &[]),
     ("relevo-signer", &[]),
@@ -81,6 +83,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "relevo",
         &[
+            "relevo-classify",
             "relevo-relay",
             "relevo-fetch",
             "relevo-http",

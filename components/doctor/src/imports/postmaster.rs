@@ -122,7 +122,7 @@ mod tests {
             ("\"tls\"", "7", "domainStats[1].metric"),
             ("nextPageToken", "more", "more"),
             ("\"domainStats\":", "\"nextPageToken\":", "domainStats"),
-            ("}}]", "", "line 5"),
+            ("}}]", "", "line 6"),
         ] {
             let mistake = postmaster(RIGHT.replacen(from, to, 1).as_bytes()).expect_err(to);
             assert_eq!(mistake.place, place, "{to}: {}", mistake.message);

@@ -125,7 +125,8 @@ impl ReputationState {
 
     pub(super) fn add_postmaster(&mut self, tenant: &str, rows: Vec<PostmasterRow>) {
         let kept = self.postmaster.entry(tenant.to_owned()).or_default();
-        kept.extend(rows);
+        // What came last stands for its day: the order of equals stays.
+        kept.splice(0..0, rows);
         kept.sort_by(|a, b| (&a.domain, b.day).cmp(&(&b.domain, a.day)));
         kept.dedup_by(|later, first| later.domain == first.domain);
         kept.truncate(MAX_KEPT);
@@ -133,7 +134,7 @@ impl ReputationState {
 
     pub(super) fn add_snds(&mut self, tenant: &str, rows: Vec<SndsRow>) {
         let kept = self.snds.entry(tenant.to_owned()).or_default();
-        kept.extend(rows);
+        kept.splice(0..0, rows);
         kept.sort_by(|a, b| (a.address, b.day).cmp(&(b.address, a.day)));
         kept.dedup_by(|later, first| later.address == first.address);
         kept.truncate(MAX_KEPT);
