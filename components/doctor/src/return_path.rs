@@ -25,7 +25,7 @@ fn exchanger(subject: &Subject, lookups: &Lookups<'_>) -> Check {
         .map(|(_, host)| host.trim_end_matches('.').to_ascii_lowercase())
         .collect();
     if subject.return_domain.is_some() {
-        if hosts.iter().any(|host| *host == subject.hostname) {
+        if hosts.contains(&subject.hostname) {
             return check(Status::Pass, format!("bounces to {domain} come here"));
         }
         let message = format!("bounces to {domain} do not come here: its MX must be {}", subject.hostname);

@@ -217,6 +217,7 @@ pub struct Refusal {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "events are written and read one at a time")]
 pub enum Failure {
     /// The message was accepted, and a recipient was given up.
     Delivery(Attempt),

@@ -18,7 +18,7 @@ pub(crate) struct DeliveryStatus {
 
 pub(crate) fn read(status: &[u8]) -> DeliveryStatus {
     let groups = Fields::groups(status);
-    let reporter = groups.iter().find_map(|g| g.get("reporting-mta")).map(|value| name(value));
+    let reporter = groups.iter().find_map(|g| g.get("reporting-mta")).map(name);
     let of_recipients = groups.iter().filter(|g| {
         g.get("final-recipient").is_some()
             || g.get("original-recipient").is_some()
@@ -29,7 +29,7 @@ pub(crate) fn read(status: &[u8]) -> DeliveryStatus {
 }
 
 fn recipient(group: &Fields) -> ReportedRecipient {
-    let status = group.get("status").and_then(|value| status_code(value)).unwrap_or_default();
+    let status = group.get("status").and_then(status_code).unwrap_or_default();
     let word = group.get("action").and_then(|value| value.split([' ', '(', ';']).next()).unwrap_or_default();
     let (kind, diagnostic) = typed(group.get("diagnostic-code").unwrap_or_default());
     ReportedRecipient {

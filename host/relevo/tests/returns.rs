@@ -137,7 +137,7 @@ fn mail_for_people_goes_to_the_postmaster() {
     assert!(client.transact("ada@reader.test", &["abuse@return.example.test"], letter).starts_with("250"));
     let forwarded = sink.wait("Subject: please call");
     assert_eq!((forwarded.from.as_str(), forwarded.to), ("", vec!["postmaster@example.test".to_owned()]));
-    assert!(forwarded.message.contains(&format!("by relay.example.test with ESMTP")));
+    assert!(forwarded.message.contains("by relay.example.test with ESMTP"));
 }
 
 #[test]
@@ -149,7 +149,9 @@ fn a_complaint_counts_if_its_source_signed_it() {
     let relay = relay(&sink, &more);
     let (_, records) = relay.call("GET", "/domains/example.test/records", &Value::Null);
     for record in records.as_array().unwrap().iter().filter(|r| r["purpose"] == "DKIM") {
-        dns.txt(record["name"].as_str().unwrap(), &[record["value"].as_str().unwrap()]);
+        let value = record["value"].as_str().unwrap();
+        let (first, second) = value.split_at(value.len() / 2);
+        dns.txt(record["name"].as_str().unwrap(), &[first, second]);
     }
     send(&relay, &["ada@reader.test"], "unwanted");
     let original = sink.wait("Subject: unwanted");

@@ -321,7 +321,7 @@ impl Shaping {
     #[must_use]
     pub fn suspensions(&self) -> Vec<Arc<Suspension>> {
         let mut all: Vec<_> = self.suspensions.values().flatten().cloned().collect();
-        all.sort_by(|a, b| (a.until, a.id()).cmp(&(b.until, b.id())));
+        all.sort_by_key(|suspension| (suspension.until, suspension.id()));
         all
     }
 

@@ -279,10 +279,13 @@ pub(crate) async fn open_plugins(
     Plugins::open(config, settings.clone(), clock.clone()).await.context("plugins")
 }
 
+/// Where mail goes, over what, and what each recipient gets.
+type Outgoing = (Arc<dyn Resolve>, Arc<dyn Dial>, Arc<dyn MakeCopy>);
+
 fn prepare_delivery(
     base: &Base,
     (plugins, suppressions): (&Arc<Plugins>, &Arc<Suppressions>),
-    ((resolve, dial, copies), shaping): ((Arc<dyn Resolve>, Arc<dyn Dial>, Arc<dyn MakeCopy>), Shaping),
+    ((resolve, dial, copies), shaping): (Outgoing, Shaping),
     registry: &mut Registry,
 ) -> anyhow::Result<PreparedDelivery> {
     let parts = DeliveryParts {
