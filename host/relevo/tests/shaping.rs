@@ -85,7 +85,8 @@ fn a_suspension_holds_over_a_restart_until_it_is_resumed() {
     assert!(said.contains("receiver: 2 connections") && said.contains("gmail: 5 connections"), "{said}");
     let (_, said) = shaping(&relay, &["why", "reader.test"]);
     assert!(said.contains("reader.test: provider receiver") && said.contains("(blocked) until"), "{said}");
-    send(&relay, "waits as well");
+    let second = send(&relay, "waits as well");
+    wait_for("the reason", || relay.queue(&["why", &second]).1.contains("is suspended by").then_some(()));
     assert_eq!(sink.all().len(), 0);
 
     let (ok, said) = shaping(&relay, &["resume", id]);
