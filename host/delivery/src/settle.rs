@@ -60,6 +60,7 @@ async fn settle(shared: &DeliveryContext, mut group: Vec<Arc<Settlement>>) {
             Ok(()) => {
                 shared.tell_plugins(group.iter().map(|s| (&*s.lease.meta, &s.events[..])));
                 group.iter().for_each(|settlement| shared.announce_failures(settlement));
+                hasten_released(shared, &group).await;
                 return;
             }
             Err(StoreError::LeaseLost(id)) if group.iter().any(|s| is_of(s, id)) => {
@@ -92,6 +93,19 @@ async fn settle(shared: &DeliveryContext, mut group: Vec<Arc<Settlement>>) {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Makes due at once what was handed back for a hold that ended before that was on disk: whoever
+/// ended the hold could not find it yet.
+async fn hasten_released(shared: &DeliveryContext, settled: &[Arc<Settlement>]) {
+    for settlement in settled.iter().filter(|settlement| settlement.recipients.is_empty()) {
+        let Some(until) = settlement.next_attempt else { continue };
+        let is_released = shared.table().is_released(&settlement.lease, until, shared.steady());
+        if is_released {
+            let keys = [settlement.lease.delivery.key.clone()].into();
+            shared.queue.hasten(&keys, until, shared.now()).await;
         }
     }
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use relevo_queue::{Millis, QueueKey};
+use relevo_queue::{Lease, Millis, QueueKey};
 
 use super::SiteTable;
 use crate::hosts::{NextHopPath, PathShaping};
@@ -239,6 +239,14 @@ impl SiteTable {
         }
         self.put_off_until(site, now)?;
         self.shaping_hold(site, now)
+    }
+
+    /// Returns true if what was handed back for a hold, until that time of day, has no reason to
+    /// wait any more.
+    pub(crate) fn is_released(&self, lease: &Lease, until: Millis, now: Millis) -> bool {
+        let key = &lease.delivery.key;
+        let was_put_off = self.put_off.get(key).is_some_and(|at| (*at).min(lease.meta.expires_at) == until);
+        was_put_off && self.reason_to_put_off(key, &lease.meta.tenant, now).is_none()
     }
 
     /// Keys whose mail was put off until that time of day or an earlier one.

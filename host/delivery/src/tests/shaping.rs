@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use relevo_queue::RecipientState;
+use relevo_queue::testing::FailingCall;
+use relevo_queue::{RecipientState, StoreError};
 use relevo_smtp::client::{DialogueStep, RecipientOutcome};
 use tokio::time::timeout;
 
@@ -147,6 +148,22 @@ async fn an_operator_suspends_and_resumes() {
     seconds(2).await;
     assert!(ids.iter().all(|id| w.states(*id) == [RecipientState::Delivered]));
     assert_eq!(w.handle.take_shaping_changes().len(), 2);
+}
+
+/// The suspension ends while what was put off for it is not on disk yet.
+#[tokio::test(start_paused = true)]
+async fn mail_that_is_put_off_while_a_suspension_ends_goes_at_once() {
+    let w = World::new();
+    w.net.domain("a.test", &[("mx.test", accepts())]);
+    let of = Suspended::Source(None);
+    w.handle.suspend(of, "mx.test", Duration::from_secs(9000), ("ops", "maintenance")).await;
+    w.queue.fail(FailingCall::Settle, || StoreError::Io("broken".into()));
+    let id = w.to("u@a.test");
+    seconds(2).await;
+    assert!(w.handle.resume("source:system@mx.test", "ops").await.is_some());
+    w.queue.heal(FailingCall::Settle);
+    seconds(10).await;
+    assert_eq!(w.states(id), [RecipientState::Delivered]);
 }
 
 #[tokio::test(start_paused = true)]
