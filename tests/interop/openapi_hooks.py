@@ -21,3 +21,9 @@ def before_call(context, case, kwargs):
 @schemathesis.hook
 def after_call(context, case, response):
     LOG.write(f"{case.operation.label} {response.status_code}\n")
+
+
+@schemathesis.serializer("application/x-ndjson")
+def lines(_, value):
+    """A text goes as it is."""
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
