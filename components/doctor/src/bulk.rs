@@ -61,8 +61,8 @@ fn judged(rule: &Rule, known: &[Check]) -> Check {
     let provider = rule.check.split('.').next().unwrap_or_default();
     let is_theirs = |check: &&Check| {
         let about = check.about.as_deref().unwrap_or_default();
-        let is_google = provider == "gmail" && about.starts_with("google");
-        check.check != "reputation.complaints" || is_google || about.starts_with(provider)
+        let name = if provider == "gmail" { "google" } else { provider };
+        check.check != "reputation.complaints" || about.starts_with(name)
     };
     let of =
         |name: &str| known.iter().filter(is_theirs).filter(|check| check.check == name).collect::<Vec<_>>();

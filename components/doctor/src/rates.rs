@@ -73,7 +73,7 @@ mod tests {
 
     fn statuses(delivered: u64, complained: u64, bounced: u64) -> Vec<Status> {
         let rate = ProviderRate {
-            provider: "gmail".into(),
+            provider: "google".into(),
             delivered,
             complained,
             bounced,

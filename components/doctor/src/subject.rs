@@ -104,7 +104,7 @@ pub enum TrackingReply {
 /// What a provider's recipients answered to the domain's mail.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProviderRate {
-    /// Such as `gmail`.
+    /// Such as `google`.
     pub provider: String,
     /// Recipients whose message was delivered.
     pub delivered: u64,

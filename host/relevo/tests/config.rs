@@ -57,11 +57,11 @@ fn mistakes_of_the_rules_are_named_with_their_file() {
     let text = "hostname = \"a.example.com\"\npostmaster = \"p@example.com\"\ndata_dir = \"d\"\n\
                 [smtp]\nsubmission = [\"127.0.0.1:587\"]\n[shaping]\nrules = \"shaping.toml\"\n";
     fs::write(&file, text).unwrap();
-    fs::write(&rules, "[[provider]]\nname = \"gmail\"\nconnections = 3\n").unwrap();
+    fs::write(&rules, "[[provider]]\nname = \"google\"\nconnections = 3\n").unwrap();
     let (ok, answer) = check(&file);
     assert!(ok, "{answer}");
     let wrong = "[default]\nconnections = 0\nretry = [\"soon\"]\n[warmup]\nladder = [9, 8]\n\
-                 [[provider]]\nname = \"new\"\n[[provider]]\nname = \"gmail\"\nconections = 3\n\
+                 [[provider]]\nname = \"new\"\n[[provider]]\nname = \"google\"\nconections = 3\n\
                  [[reply]]\nname = \"x\"\ndo = \"slow_down\"\nfor = \"1h\"\n";
     fs::write(&rules, wrong).unwrap();
     let (ok, answer) = check(&file);
@@ -70,7 +70,7 @@ fn mistakes_of_the_rules_are_named_with_their_file() {
         (2, "default.connections: must be a number from 1 to 1000000"),
         (3, "default.retry: must be a length of time"),
         (5, "warmup.ladder: must have one step at least, and none below the one before"),
-        (6, "provider[0]: a provider that is not built in needs `mx`"),
+        (6, "provider[0]: a provider whose MX hosts are not built in needs `mx`"),
         (10, "provider[1].conections: unknown key, did you mean `connections`?"),
         (11, "reply[0]: needs a `category` or an `action` that it is for"),
     ] {

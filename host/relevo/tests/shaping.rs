@@ -82,7 +82,7 @@ fn a_suspension_holds_over_a_restart_until_it_is_resumed() {
     relay.spawn();
     let (ok, said) = shaping(&relay, &["show"]);
     assert!(ok && said.contains(&format!("{id} is suspended until")), "{said}");
-    assert!(said.contains("receiver: 2 connections") && said.contains("gmail: 5 connections"), "{said}");
+    assert!(said.contains("receiver: 2 connections") && said.contains("google: 5 connections"), "{said}");
     let (_, said) = shaping(&relay, &["why", "reader.test"]);
     assert!(said.contains("reader.test: provider receiver") && said.contains("(blocked) until"), "{said}");
     send(&relay, "waits as well");

@@ -58,12 +58,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("relevo-resolve", &[]),
     ("relevo-keys", &[]),
     ("relevo-fetch", &["relevo-resolve"]),
-    ("relevo-statistics", &["relevo-queue", "relevo-store"]),
+    ("relevo-providers", &[]),
+    ("relevo-statistics", &["relevo-providers", "relevo-queue", "relevo-store"]),
     ("relevo-store", &[]),
     ("relevo-webhooks", &["relevo-fetch", "relevo-queue", "relevo-store"]),
     ("relevo-runtime", &[]),
     ("relevo-smtp", &["relevo-proto"]),
-    ("relevo-delivery", &["relevo-queue", "relevo-resolve", "relevo-runtime", "relevo-smtp"]),
+    (
+        "relevo-delivery",
+        &["relevo-providers", "relevo-queue", "relevo-resolve", "relevo-runtime", "relevo-smtp"],
+    ),
     (
         "relevo-relay",
         &[

@@ -26,7 +26,7 @@ pub struct ShapingReport {
 /// A provider with its limits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ProviderReport {
-    /// The name, such as `gmail`; for a provider without rules, the domain of its MX hosts.
+    /// The name, such as `google`; for a provider without rules, the domain of its MX hosts.
     pub name: String,
     /// The most connections from one source address; absent: no limit of its own.
     #[serde(skip_serializing_if = "Option::is_none")]

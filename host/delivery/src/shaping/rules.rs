@@ -1,5 +1,6 @@
 //! The rules in force: which provider a host belongs to, what it allows, what its refusals lead to.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
@@ -151,7 +152,7 @@ pub struct ShapingRules {
     version: String,
     default: Limits,
     providers: HashMap<String, NamedProvider>,
-    /// Ends of the names of MX hosts, with the provider.
+    /// Ends of the names of MX hosts that operators gave, with the provider.
     suffixes: HashMap<String, String>,
     replies: Vec<ReplyRule>,
     warmup: WarmupRules,
@@ -232,9 +233,9 @@ impl ShapingRules {
         }
     }
 
-    /// The provider of MX hosts in their order, by the first one that is known: the longest end of
-    /// its name counts. Otherwise a provider without rules of its own, which has the name of the
-    /// domain that the first host is in.
+    /// The provider of MX hosts in their order, by the first one that there are rules for: the longest
+    /// end of its name counts, an operator's before the built-in ones. Otherwise a provider without
+    /// rules of its own, with the name that [`relevo_providers::of_mx`] has for the first host.
     #[must_use]
     pub fn provider<'h>(&self, hosts: impl IntoIterator<Item = &'h str>) -> Arc<Provider> {
         let mut first = None;
@@ -245,12 +246,15 @@ impl ShapingRules {
             }
             first.get_or_insert(host);
         }
-        self.unnamed(domain_of(first.as_deref().unwrap_or("unknown")).to_owned())
+        let first = first.unwrap_or_else(|| "unknown".to_owned());
+        let name = relevo_providers::of_mx(&first).map(Cow::into_owned);
+        self.unnamed(name.unwrap_or(first))
     }
 
     fn lookup(&self, host: &str) -> Option<Arc<Provider>> {
         let suffixes = std::iter::once(host).chain(host.match_indices('.').map(|(at, _)| &host[at..]));
-        suffixes.into_iter().find_map(|suffix| self.made.get(self.suffixes.get(suffix)?).cloned())
+        let given = suffixes.into_iter().find_map(|suffix| self.made.get(self.suffixes.get(suffix)?));
+        given.or_else(|| self.made.get(&*relevo_providers::of_mx(host)?)).cloned()
     }
 
     fn unnamed(&self, name: String) -> Arc<Provider> {
@@ -293,8 +297,8 @@ impl ShapingRules {
 
     fn add_provider(&mut self, table: ProviderTable, span: Range<usize>, mistakes: &mut Vec<RulesMistake>) {
         let name = table.name.0.clone();
-        if table.mx.is_empty() && !self.providers.contains_key(&name) {
-            let message = "a provider that is not built in needs `mx`".to_owned();
+        if table.mx.is_empty() && !relevo_providers::is_known(&name) {
+            let message = "a provider whose MX hosts are not built in needs `mx`".to_owned();
             mistakes.push(RulesMistake { span, message });
         }
         if !table.mx.is_empty() {
@@ -362,15 +366,6 @@ fn add_replies(
     }
 }
 
-/// The domain of a host: its name without the first label, if more than one other is left.
-fn domain_of(host: &str) -> &str {
-    let is_address = host.bytes().all(|octet| octet.is_ascii_digit() || octet == b'.') || host.contains(':');
-    match host.split_once('.') {
-        Some((_, domain)) if domain.contains('.') && !is_address => domain,
-        _ => host,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use relevo_mailkit::classification::{BounceType, Explanation};
@@ -406,7 +401,7 @@ mod tests {
         assert!(rules.warmup.ladder.len() > 10 && rules.replies.len() >= 4);
         for provider in rules.named() {
             let has_figures = provider.limits != Limits::default();
-            let chosen = provider.name == "gmx";
+            let chosen = ["gmx", "ionos"].contains(&provider.name.as_str());
             assert_eq!(provider.source.is_some(), has_figures && !chosen, "{}", provider.name);
             assert_eq!(provider.source.is_some(), provider.checked.is_some(), "{}", provider.name);
         }
@@ -416,10 +411,10 @@ mod tests {
     fn hosts_of_large_receivers_are_known() {
         let rules = ShapingRules::default();
         for (host, provider) in [
-            ("gmail-smtp-in.l.google.com", "gmail"),
-            ("ASPMX.L.GOOGLE.COM.", "gmail"),
+            ("gmail-smtp-in.l.google.com", "google"),
+            ("ASPMX.L.GOOGLE.COM.", "google"),
             ("mta5.am0.yahoodns.net", "yahoo"),
-            ("mx1.mail.yahoo.co.jp", "yahoo-japan"),
+            ("mx1.mail.yahoo.co.jp", "yahoo_japan"),
             ("hotmail-com.olc.protection.outlook.com", "outlook"),
             ("contoso-com.mail.protection.outlook.com", "microsoft365"),
             ("contoso-com.a-v1.mx.microsoft", "microsoft365"),
@@ -434,32 +429,33 @@ mod tests {
         }
         for (host, domain) in [
             ("mx1.notgoogle.com", "notgoogle.com"),
-            ("google.com.evil.test", "com.evil.test"),
+            ("google.com.evil.test", "evil.test"),
+            ("mx1.mail.example.co.uk", "example.co.uk"),
             ("mx.test", "mx.test"),
             ("192.0.2.1", "192.0.2.1"),
         ] {
             assert_eq!(name(&rules, &[host]), domain);
             assert!(!rules.provider([host]).is_named);
         }
-        assert_eq!(name(&rules, &["in.filter.test", "aspmx.l.google.com"]), "gmail");
+        assert_eq!(name(&rules, &["in.filter.test", "aspmx.l.google.com"]), "google");
     }
 
     #[test]
     fn an_operators_file_goes_on_top() {
         let rules = with(
             "version = \"mine\"\n[default]\nconnections = 3\n\
-             [[provider]]\nname = \"gmail\"\nconnections = 2\n\
+             [[provider]]\nname = \"google\"\nconnections = 2\n\
              [[provider.reply]]\nname = \"mine\"\naction = \"slow_down\"\ndo = \"suspend_tenant\"\nfor = \"1h\"\n\
              [[provider]]\nname = \"special\"\nmx = [\".special.l.google.com\"]\n",
         );
         let rules = rules.expect("no mistakes");
         assert!(rules.version().starts_with("mine, 2026"));
-        let gmail = rules.provider(["aspmx.l.google.com"]);
-        let limits = (gmail.limits.connections, gmail.limits.messages_per_connection);
+        let google = rules.provider(["aspmx.l.google.com"]);
+        let limits = (google.limits.connections, google.limits.messages_per_connection);
         assert_eq!(limits, (Some(2), Some(50)), "what it does not give stays");
         let rule = |action, about| {
             let found = found("x", action, about);
-            gmail.reply_rule(&found).map(|(_, rule)| rule.name.clone())
+            google.reply_rule(&found).map(|(_, rule)| rule.name.clone())
         };
         assert_eq!(rule(Action::SlowDown, Subject::SenderIp).as_deref(), Some("mine"));
         assert_eq!(rule(Action::Suspend, Subject::SenderIp).as_deref(), Some("suspend-source"));
@@ -472,7 +468,7 @@ mod tests {
     fn mistakes_are_named() {
         for (text, wrong) in [
             ("[[provider]]\nname = \"new\"\n", "needs `mx`"),
-            ("[[provider]]\nname = \"gmail\"\n[[provider]]\nname = \"gmail\"\n", "there already"),
+            ("[[provider]]\nname = \"google\"\n[[provider]]\nname = \"google\"\n", "there already"),
             ("[warmup]\nladder = [50, 40]\n", "none below"),
             ("[warmup]\nladder = []\n", "one step at least"),
         ] {

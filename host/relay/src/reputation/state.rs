@@ -145,7 +145,7 @@ impl ReputationState {
     pub fn of(&self, tenant: &str, domain: &str) -> KnownReputation {
         let rows = self.postmaster.get(tenant).into_iter().flatten().filter(|row| row.domain == domain);
         let rate = |row: &PostmasterRow| ProviderRate {
-            provider: "gmail".to_owned(),
+            provider: "google".to_owned(),
             delivered: 0,
             complained: 0,
             bounced: 0,

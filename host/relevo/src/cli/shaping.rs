@@ -25,7 +25,7 @@ pub(crate) enum ShapingCommand {
     Suspend {
         /// source:ADDRESS, source:system, pool:NAME or tenant:ID.
         subject: String,
-        /// The provider, such as gmail; `show` has the names.
+        /// The provider, such as google; `show` has the names.
         #[arg(long, required_unless_present = "domain", conflicts_with = "domain")]
         provider: Option<String>,
         /// A domain of the provider.

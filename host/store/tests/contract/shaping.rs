@@ -5,7 +5,7 @@ use relevo_store::{ControlStore, ShapingStore, SuspensionRecord, WarmupRecord};
 fn suspension(subject: &str, until: i64) -> SuspensionRecord {
     SuspensionRecord {
         subject: subject.into(),
-        provider: "gmail".into(),
+        provider: "google".into(),
         since: 1,
         until,
         made_by: "rule".into(),
@@ -36,7 +36,7 @@ pub(super) async fn suspensions_are_kept_until_they_end(store: &ControlStore) {
 pub(super) async fn counts_of_warmup_are_replaced(store: &ControlStore) {
     let count = WarmupRecord {
         address: "192.0.2.1".into(),
-        provider: "gmail".into(),
+        provider: "google".into(),
         day: 20_000,
         step: 2,
         used: 75,
