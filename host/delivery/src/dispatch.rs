@@ -44,6 +44,10 @@ pub(crate) async fn run(shared: Arc<DeliveryContext>) {
     let queue = shared.queue.clone();
     let mut changed = queue.changed();
     let mut swept = Instant::now();
+    let early_ends = shared.table().shaping_mut().take_early_ends();
+    for end in early_ends {
+        shared.queue.hasten(&HashSet::new(), end, shared.now()).await;
+    }
     while !shared.stop.is_cancelled() {
         let next = look(&shared, &lookups).await;
         let looked = Instant::now();

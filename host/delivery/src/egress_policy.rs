@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use relevo_queue::QueueKey;
 
-use crate::settings::{DeliveryConfig, EgressGrants, EgressPool, SmarthostSettings};
+use crate::settings::{DeliveryConfig, EgressGrants, EgressPool, SmarthostSettings, WarmupSpill};
 
 /// Where mail of a queue key leaves from, and over what.
 #[derive(Debug, Clone)]
@@ -40,6 +40,24 @@ pub(crate) fn resolve_egress<'a>(settings: &'a dyn DeliveryConfig, key: &QueueKe
         },
         route: route.map(|r| r.name.as_str()),
         instead: (!gone.is_empty()).then(|| gone.join("; ")),
+    }
+}
+
+/// Where mail goes that is beyond the caps of warm-up of its pool. None: it waits.
+pub(crate) fn beyond_warmup<'a>(
+    settings: &'a dyn DeliveryConfig,
+    egress: &EgressPolicy<'a>,
+) -> Option<EgressPolicy<'a>> {
+    let pool = egress.pool.filter(|pool| pool.warmup)?;
+    match pool.warmup_spill.as_ref()? {
+        WarmupSpill::Pool(name) => {
+            Some(EgressPolicy { pool: Some(settings.delivery().pools.get(name)?), instead: None, ..*egress })
+        }
+        WarmupSpill::Route(name) => {
+            let route = settings.delivery().routes.get(name)?;
+            let (smarthost, route) = (route.smarthost.as_ref(), Some(route.name.as_str()));
+            Some(EgressPolicy { pool: None, smarthost, route, instead: None })
+        }
     }
 }
 
@@ -82,6 +100,7 @@ mod tests {
                 ehlo: None,
                 connections_per_site: None,
                 warmup: false,
+                warmup_spill: None,
             };
             settings.delivery.pools.insert(name.into(), Arc::new(pool));
         }

@@ -372,6 +372,7 @@ mod tests {
             ehlo: None,
             connections_per_site: None,
             warmup: false,
+            warmup_spill: None,
         }
     }
 

@@ -39,7 +39,7 @@ impl DeliveryHandle {
     /// Where each address stands that is warmed up.
     #[must_use]
     pub fn warmups(&self) -> Vec<WarmupReport> {
-        self.shared.table().shaping().warmup_report()
+        self.shared.table().warmup_report()
     }
 
     /// The same for one domain, which is looked up.

@@ -8,7 +8,7 @@ use relevo_resolve::{Addresses, Resolve, ResolveError};
 use relevo_smtp::client::Failure;
 use tokio::time::timeout;
 
-use super::egress_policy::{EgressPolicy, resolve_egress};
+use super::egress_policy::{EgressPolicy, beyond_warmup, resolve_egress};
 use super::failure;
 use super::hosts::{NextHop, NextHopPath};
 use super::site_id::{Destination, SiteId};
@@ -27,6 +27,30 @@ pub(crate) async fn find(
     key: &QueueKey,
 ) -> Result<FoundSite, Failure> {
     let egress = resolve_egress(settings, key);
+    let mut found = find_over(resolve, settings, key, &egress).await?;
+    if let Some(beyond) = beyond_warmup(settings, &egress) {
+        match find_over(resolve, settings, key, &beyond).await {
+            Ok(spill) => {
+                found.ttl = found.ttl.min(spill.ttl);
+                found.spill = Some(Box::new(spill));
+            }
+            Err(failure) => {
+                tracing::warn!(
+                    target: "relevo::delivery", domain = %key.domain, detail = failure.detail,
+                    "mail beyond the caps of warm-up waits: there is no other way for it"
+                );
+            }
+        }
+    }
+    Ok(found)
+}
+
+async fn find_over(
+    resolve: &dyn Resolve,
+    settings: &dyn DeliveryConfig,
+    key: &QueueKey,
+    egress: &EgressPolicy<'_>,
+) -> Result<FoundSite, Failure> {
     let lookup = async {
         match egress.smarthost {
             Some(smarthost) => smart(resolve, smarthost).await,
@@ -37,10 +61,10 @@ pub(crate) async fn find(
         || ResolveError::Temporary { name: key.domain.clone(), detail: "no answer in time".to_owned() };
     let found = timeout(LOOKUP, lookup).await.unwrap_or_else(|_| Err(failure::unresolved(&late())));
     found.map(|(next_hop, ttl)| {
-        let site = site(&next_hop, &egress);
+        let site = site(&next_hop, egress);
         let rules = &settings.delivery().shaping;
         let path = NextHopPath::new(next_hop, egress.pool.cloned(), &site, rules);
-        FoundSite { site, path, ttl }
+        FoundSite { site, path, ttl, spill: None }
     })
 }
 

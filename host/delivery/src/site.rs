@@ -14,6 +14,7 @@ use super::round_robin::RoundRobin;
 use super::schedule;
 use super::shaper::{Admission, Health, MAX_BACKOFF, Shaper, SiteShaper, TransactionSummary};
 use super::shaping::Sources;
+use super::site_id::SiteId;
 
 /// Queue keys that one lease may be chosen from.
 const KEYS_PER_LEASE: usize = 256;
@@ -55,6 +56,10 @@ pub(crate) struct Site {
     pub(crate) shaper: SiteShaper,
     /// A task puts off what is due.
     pub(crate) deferring: bool,
+    /// What takes its mail that is beyond the caps of warm-up.
+    pub(crate) spill: Option<SiteId>,
+    /// It does so now.
+    pub(crate) is_spilling: bool,
 }
 
 impl Site {
@@ -74,6 +79,8 @@ impl Site {
             source_offset: 0,
             shaper: SiteShaper::default(),
             deferring: false,
+            spill: None,
+            is_spilling: false,
         }
     }
 
@@ -156,6 +163,13 @@ impl Site {
     /// Some of the tenants that wait.
     pub(crate) fn tenants(&self) -> Vec<String> {
         self.ready.values().take(4).flat_map(|(_, tenants)| tenants.iter().take(4).cloned()).collect()
+    }
+
+    /// What waits, which another site takes over.
+    pub(crate) fn take_keys(&mut self) -> HashMap<QueueKey, (usize, Vec<String>)> {
+        let ready = std::mem::take(&mut self.ready);
+        self.forget_keys();
+        ready
     }
 
     /// Nothing is known of what waits: the scheduler asks the queue again.

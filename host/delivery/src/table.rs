@@ -7,6 +7,7 @@
 //! Pure: no clock, no IO. Whoever asks holds the lock for as long as a call takes.
 
 mod shaping;
+mod spill;
 mod starts;
 mod workers;
 
@@ -25,6 +26,7 @@ use super::site::Site;
 use super::site_id::SiteId;
 use crate::shaping::{PathKey, Shaping, ShapingRules};
 
+use spill::waits_at;
 pub(crate) use workers::{Turn, WorkerState};
 
 /// How long what was learnt from a failed lookup is applied to the domain's other deliveries.
@@ -100,6 +102,8 @@ pub(crate) struct FoundSite {
     pub(crate) path: NextHopPath,
     /// How long this may be believed.
     pub(crate) ttl: Duration,
+    /// What takes the mail that is beyond the caps of warm-up.
+    pub(crate) spill: Option<Box<FoundSite>>,
 }
 
 /// All of it.
@@ -187,7 +191,7 @@ impl SiteTable {
     pub(crate) fn is_attended(&self, domain: &QueueKey) -> bool {
         match self.domains.get(domain) {
             Some(KeyState::Routing(..)) => true,
-            Some(KeyState::Routed(site, _)) => self.sites.get(site).is_some_and(|s| s.has(domain)),
+            Some(KeyState::Routed(site, _)) => waits_at(&self.sites, site, domain),
             Some(KeyState::Broken(_, _, state)) => *state == BrokenState::Working,
             None => false,
         }
@@ -206,6 +210,7 @@ impl SiteTable {
             }
             Some(KeyState::Routed(site, until)) if *until > now && self.sites.contains_key(site) => {
                 let (site, domain) = (site.clone(), domain.clone());
+                let site = self.choose_site(&site, now);
                 self.wait(&site, &domain, ready, &tenants, now);
                 return Plan::Wait;
             }
@@ -221,10 +226,23 @@ impl SiteTable {
         if generation != self.generation {
             return;
         }
-        let FoundSite { site, path, ttl } = found;
-        let (domain, id) = (domain.clone(), site);
+        let FoundSite { site: id, path, ttl, spill } = found;
+        let domain = domain.clone();
         self.domains.insert(domain.clone(), KeyState::Routed(id.clone(), now.saturating_add(millis(ttl))));
-        match self.sites.get_mut(&id) {
+        let spill = spill.map(|spill| {
+            self.add_site(&spill.site, spill.path);
+            spill.site
+        });
+        self.add_site(&id, path);
+        if let Some(site) = self.sites.get_mut(&id) {
+            site.spill = spill;
+        }
+        let id = self.choose_site(&id, now);
+        self.wait(&id, &domain, ready, &tenants, now);
+    }
+
+    fn add_site(&mut self, id: &SiteId, path: NextHopPath) {
+        match self.sites.get_mut(id) {
             Some(site) => {
                 // The connections that stand belong to the provider as it is named now.
                 for _ in 0..site.active {
@@ -237,7 +255,6 @@ impl SiteTable {
                 self.sites.insert(id.clone(), Site::new(path));
             }
         }
-        self.wait(&id, &domain, ready, &tenants, now);
     }
 
     /// The lookup of `domain` failed: for a while, nothing is tried.
@@ -277,6 +294,9 @@ impl SiteTable {
 
     /// What is put off next, and why; none ends the deferral.
     pub(crate) fn deferral(&mut self, id: &SiteId, now: Millis) -> Option<(Arc<Vec<QueueKey>>, PutOff)> {
+        if self.spill_over(id, now) {
+            return None;
+        }
         let site = self.sites.get(id)?;
         let put_off = match &site.shaper.health {
             Health::Failing { until, failure, .. } if *until > now => {
@@ -310,7 +330,8 @@ impl SiteTable {
         match self.domains.get(domain) {
             Some(KeyState::Broken(_, _, BrokenState::Quiet)) => self.forget(domain),
             Some(KeyState::Routed(id, _)) => {
-                if let Some(site) = self.sites.get_mut(id) {
+                let id = self.site_in_use(id).clone();
+                if let Some(site) = self.sites.get_mut(&id) {
                     site.shaper.reset_backoff();
                 }
             }
@@ -322,11 +343,10 @@ impl SiteTable {
     pub(crate) fn sweep(&mut self, now: Millis) {
         self.domains.retain(|name, domain| match domain {
             KeyState::Routing(..) => true,
-            KeyState::Routed(site, until) => {
-                *until > now || self.sites.get(site).is_some_and(|s| s.has(name))
-            }
+            KeyState::Routed(site, until) => *until > now || waits_at(&self.sites, site, name),
             KeyState::Broken(_, until, state) => *until > now || *state == BrokenState::Working,
         });
+        self.end_spills(now);
         self.shaping.sweep(now);
         let time_of_day = self.shaping.time_of_day(now);
         self.put_off.retain(|_, until| *until > time_of_day);
@@ -334,14 +354,17 @@ impl SiteTable {
             .domains
             .values()
             .filter_map(|d| if let KeyState::Routed(site, _) = d { Some(site) } else { None })
+            .flat_map(|id| [Some(id), self.sites.get(id).and_then(|site| site.spill.as_ref())])
+            .flatten()
             .collect();
+        let used: HashSet<SiteId> = used.into_iter().cloned().collect();
         self.sites.retain(|id, site| used.contains(id) || !site.is_forgettable(now));
     }
 
     /// The site of a domain, as far as known.
     pub(crate) fn site_of(&self, domain: &QueueKey) -> Option<(&SiteId, &Site)> {
         match self.domains.get(domain) {
-            Some(KeyState::Routed(id, _)) => self.sites.get_key_value(id),
+            Some(KeyState::Routed(id, _)) => self.sites.get_key_value(self.site_in_use(id)),
             _ => None,
         }
     }

@@ -99,7 +99,10 @@ fn of_delivery(
     let delivery = &view.delivery;
     let site = table.site_of(&delivery.key).map(|(id, _)| id.to_string());
     let egress = resolve_egress(settings, &delivery.key);
-    let instead = egress.instead.map(|note| format!("; {note}")).unwrap_or_default();
+    let mut instead = egress.instead.map(|note| format!("; {note}")).unwrap_or_default();
+    if let Some(spill) = table.spill_of(&delivery.key) {
+        instead += &format!("; the caps of warm-up are used up for this day: it goes to {spill} instead");
+    }
     delivery
         .recipients
         .iter()

@@ -273,7 +273,8 @@ pub trait Queue: Send + Sync {
     async fn next_due(&self, now: Millis) -> Option<Millis>;
 
     /// Makes due now what waits for `until` exactly, and what of `keys` waits for no longer than
-    /// that: what it was put off for is over. Not durable: after a restart it waits as before.
+    /// that: what it was put off for is over. Not durable: after a restart it waits as before, and is
+    /// to be hastened again.
     async fn hasten(&self, keys: &std::collections::HashSet<QueueKey>, until: Millis, now: Millis);
 
     /// Resolves when something may have become due since the last call: after `accept`, a settle or

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use relevo_delivery::shaping::{Suspended, SuspensionReport};
 use relevo_mailkit::text::escaped;
 pub use relevo_store::AuditRecord;
 use relevo_store::{AuditStore, ControlStoreError};
@@ -44,6 +45,14 @@ impl AuditLog {
     #[must_use]
     pub fn new(store: Arc<dyn AuditStore>, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>) -> Self {
         Self { store, clock, ids }
+    }
+
+    /// Writes that a suspension began or ended, if it is of a tenant: only tenants have an audit log.
+    pub async fn write_suspension(&self, actor: &str, action: &str, suspension: &SuspensionReport) {
+        if let Ok(Suspended::Tenant(tenant)) = suspension.subject.parse() {
+            let (tenant, subject) = (tenant.as_str(), suspension.id.as_str());
+            self.write(Act { tenant, actor, action, subject, result: "done" }).await;
+        }
     }
 
     /// Writes an act. What was done is not undone when this fails: the relay's log has it.

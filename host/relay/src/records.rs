@@ -150,6 +150,7 @@ mod tests {
                 ehlo: None,
                 connections_per_site: None,
                 warmup: false,
+                warmup_spill: None,
             })
         };
         let all = of_settings("example.com", |settings| {

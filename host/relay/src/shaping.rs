@@ -34,8 +34,9 @@ pub async fn restore(store: &dyn ShapingStore, now: Millis) -> Result<Shaping, C
         }
     });
     let suspensions = suspensions.collect();
+    let early_ends = store.early_ends(now).await?;
     let warmups = store.warmups().await?.iter().filter_map(warmup).collect();
-    Ok(Shaping::restored(suspensions, warmups))
+    Ok(Shaping::restored(suspensions, early_ends, warmups))
 }
 
 fn suspension(record: &SuspensionRecord) -> Option<Suspension> {
@@ -163,6 +164,7 @@ impl ShapingKeeper {
                 let subject = suspension.subject.to_string();
                 self.store.delete_suspension(&subject, &suspension.provider, suspension.until).await
             }
+            ShapingChange::EndsEarlier(end) => self.store.put_early_end(*end).await,
         }
     }
 
@@ -171,7 +173,7 @@ impl ShapingKeeper {
             return;
         }
         let now = self.clock.now();
-        let events = changes.iter().map(|change| event(change, now)).collect();
+        let events = changes.iter().filter_map(|change| event(change, now)).collect();
         if let Err(error) = self.events.append(events).await {
             error!(%error, "events of shaping are lost");
         }
@@ -198,8 +200,10 @@ impl ShapingKeeper {
 }
 
 /// The event, in the log of the tenant whose mail it is; of no tenant otherwise.
-fn event(change: &ShapingChange, now: Millis) -> NewEvent {
+/// None: there is another change that tells it.
+fn event(change: &ShapingChange, now: Millis) -> Option<NewEvent> {
     let (suspension, resumed_by) = match change {
+        ShapingChange::EndsEarlier(_) => return None,
         ShapingChange::Suspended(suspension) => (suspension, None),
         ShapingChange::Resumed(suspension, by) => (suspension, by.clone()),
     };
@@ -219,8 +223,8 @@ fn event(change: &ShapingChange, now: Millis) -> NewEvent {
     };
     let event = match change {
         ShapingChange::Suspended(_) => Event::ShapingSuspended(data),
-        ShapingChange::Resumed(..) => Event::ShapingResumed(data),
+        _ => Event::ShapingResumed(data),
     };
     info!(target: "relevo::shaping", suspension = id, until = timestamp(suspension.until), "{}", event.name());
-    NewEvent { tenant, at: now, item: None, labels: Default::default(), event }
+    Some(NewEvent { tenant, at: now, item: None, labels: Default::default(), event })
 }

@@ -267,26 +267,16 @@ impl Control {
             (None, Some(domain)) => self.delivery.provider_of(&domain.to_ascii_lowercase()).await?,
             (None, None) => return Err("name the provider, or a domain of it".to_owned()),
         };
-        let suspended = subject.clone();
         let begun = self.delivery.suspend(subject, &provider, span.0, (actor, reason)).await;
-        self.audit_suspension(actor, "shaping suspend", &suspended, &begun.id).await;
+        self.audit.write_suspension(actor, "shaping suspend", &begun).await;
         json_of(&begun)
     }
 
     async fn resume(&self, actor: &str, id: &str) -> Result<Value, String> {
         let ended = self.delivery.resume(id, actor).await;
         let ended = ended.ok_or_else(|| format!("there is no such suspension: `{id}`"))?;
-        if let Ok(subject) = ended.subject.parse() {
-            self.audit_suspension(actor, "shaping resume", &subject, id).await;
-        }
+        self.audit.write_suspension(actor, "shaping resume", &ended).await;
         json_of(&ended)
-    }
-
-    /// Only tenants have an audit log.
-    async fn audit_suspension(&self, actor: &str, action: &str, subject: &Suspended, id: &str) {
-        if let Suspended::Tenant(tenant) = subject {
-            self.audit.write(Act { tenant, actor, action, subject: id, result: "done" }).await;
-        }
     }
 
     async fn find(&self, id: &str) -> Result<ItemView, String> {

@@ -64,6 +64,12 @@ pub trait ShapingStore: Send + Sync {
         until: i64,
     ) -> Result<(), ControlStoreError>;
 
+    /// Ends after `now` of suspensions that ended earlier. Others are deleted.
+    async fn early_ends(&self, now: i64) -> Result<Vec<i64>, ControlStoreError>;
+
+    /// A suspension that was to end at `until`, in milliseconds since 1970, ends earlier.
+    async fn put_early_end(&self, until: i64) -> Result<(), ControlStoreError>;
+
     /// All counts of warm-up.
     async fn warmups(&self) -> Result<Vec<WarmupRecord>, ControlStoreError>;
 
@@ -130,6 +136,27 @@ impl ShapingStore for ControlStore {
             .bind(until)
             .execute(&mut *transaction)
             .await?;
+        })
+    }
+
+    async fn early_ends(&self, now: i64) -> Result<Vec<i64>, ControlStoreError> {
+        writing!(self, transaction => {
+            sqlx::query("DELETE FROM shaping_early_end WHERE until <= $1")
+                .bind(now)
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::query_scalar("SELECT until FROM shaping_early_end ORDER BY until")
+                .fetch_all(&mut *transaction)
+                .await?
+        })
+    }
+
+    async fn put_early_end(&self, until: i64) -> Result<(), ControlStoreError> {
+        writing!(self, transaction => {
+            sqlx::query("INSERT INTO shaping_early_end (until) VALUES ($1) ON CONFLICT (until) DO NOTHING")
+                .bind(until)
+                .execute(&mut *transaction)
+                .await?;
         })
     }
 

@@ -22,6 +22,17 @@ pub struct EgressPool {
     pub connections_per_site: Option<usize>,
     /// Whether the addresses are new, and send a few more each day to each provider.
     pub warmup: bool,
+    /// What takes the mail that is beyond the caps of warm-up; none: it waits for the next day.
+    pub warmup_spill: Option<WarmupSpill>,
+}
+
+/// What takes the mail of a pool that is beyond its caps of warm-up. Tenants need no grant of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WarmupSpill {
+    /// Another pool.
+    Pool(String),
+    /// A route, from the addresses of `[delivery]`.
+    Route(String),
 }
 
 /// `[[route]]`: a named next hop.

@@ -13,7 +13,7 @@ use crate::shaping::ShapingRules;
 mod egress;
 mod network;
 
-pub use egress::{EgressGrants, EgressPool, EgressRoute, POOL, PRIORITY, ROUTE, priority};
+pub use egress::{EgressGrants, EgressPool, EgressRoute, POOL, PRIORITY, ROUTE, WarmupSpill, priority};
 pub use network::{InvalidNetwork, Network, any_contains};
 
 /// One snapshot of the configuration. It does not change while an attempt holds it.

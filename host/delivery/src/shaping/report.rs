@@ -6,7 +6,7 @@ use std::sync::Arc;
 use relevo_queue::Millis;
 use serde::Serialize;
 
-use super::rules::Provider;
+use super::rules::{Provider, ShapingRules};
 use super::state::Shaping;
 use super::suspension::{SuspendedBy, Suspension};
 use super::warmup::Day;
@@ -180,12 +180,14 @@ impl Shaping {
         of.collect()
     }
 
-    /// Where each address that is warmed up stands, by address and provider.
+    /// Where each address that is warmed up stands, by address and provider. Those that were not used
+    /// since the start are as the store has them.
     #[must_use]
-    pub fn warmup_report(&self) -> Vec<WarmupReport> {
-        let mut all: Vec<_> = self.warmups().collect();
+    pub fn warmup_report(&self, rules: &ShapingRules) -> Vec<WarmupReport> {
+        let used = self.warmups().map(|(key, warmup, provider)| (key, warmup.clone(), provider.clone()));
+        let mut all: Vec<_> = used.chain(self.unused_warmups(rules)).collect();
         all.sort_by(|a, b| a.0.cmp(b.0));
-        let report = |(key, warmup, provider): (&super::WarmupKey, &super::Warmup, &Arc<Provider>)| {
+        let report = |(key, warmup, provider): (&super::WarmupKey, super::Warmup, Arc<Provider>)| {
             let (count, cap) = (warmup.count(), warmup.cap(&provider.warmup));
             WarmupReport {
                 address: key.address.to_string(),

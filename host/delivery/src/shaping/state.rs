@@ -12,7 +12,7 @@ use relevo_mailkit::classification::Classification;
 use relevo_queue::Millis;
 
 use super::pace::{Pace, SlowDown};
-use super::rules::Provider;
+use super::rules::{Provider, ShapingRules};
 use super::suspension::{Suspended, Suspension};
 use super::warmup::{Warmup, WarmupCount};
 use crate::clock::timestamp;
@@ -172,6 +172,9 @@ pub enum ShapingChange {
     Suspended(Arc<Suspension>),
     /// A suspension is over: at its end, or earlier by this operator.
     Resumed(Arc<Suspension>, Option<String>),
+    /// A suspension that was to end at this time of day ends earlier: what was put off until then is
+    /// due, also after a restart.
+    EndsEarlier(Millis),
 }
 
 /// One pool at one provider.
@@ -196,6 +199,8 @@ pub struct Shaping {
     /// Of addresses that were not used since the start.
     stored_warmups: HashMap<WarmupKey, WarmupCount>,
     changes: Vec<ShapingChange>,
+    /// Ends of suspensions that ended earlier, of which the queue does not know since the start.
+    early_ends: Vec<Millis>,
     /// The time of day less the time that never goes back.
     offset: Millis,
     /// The latest day that was heard of.
@@ -203,10 +208,15 @@ pub struct Shaping {
 }
 
 impl Shaping {
-    /// With what the store has of an earlier run.
+    /// With what the store has of an earlier run: `early_ends` are the times of day of
+    /// [`ShapingChange::EndsEarlier`].
     #[must_use]
-    pub fn restored(suspensions: Vec<Suspension>, warmups: Vec<(WarmupKey, WarmupCount)>) -> Self {
-        let mut shaping = Self::default();
+    pub fn restored(
+        suspensions: Vec<Suspension>,
+        early_ends: Vec<Millis>,
+        warmups: Vec<(WarmupKey, WarmupCount)>,
+    ) -> Self {
+        let mut shaping = Self { early_ends, ..Self::default() };
         for suspension in suspensions {
             let of = shaping.suspensions.entry(suspension.provider.clone()).or_default();
             of.push(Arc::new(suspension));
@@ -255,9 +265,13 @@ impl Shaping {
     /// Begins a suspension, or gives the one of the same subject another end.
     pub fn suspend(&mut self, suspension: Suspension) -> Arc<Suspension> {
         let of = self.suspensions.entry(suspension.provider.clone()).or_default();
+        let before = of.iter().find(|other| other.subject == suspension.subject).map(|other| other.until);
         of.retain(|other| other.subject != suspension.subject);
         let suspension = Arc::new(suspension);
         of.push(suspension.clone());
+        if let Some(before) = before.filter(|before| *before > suspension.until) {
+            self.changes.push(ShapingChange::EndsEarlier(before));
+        }
         self.changes.push(ShapingChange::Suspended(suspension.clone()));
         suspension
     }
@@ -267,6 +281,7 @@ impl Shaping {
         let ended = self.remove(|suspension| suspension.id() == id);
         for suspension in &ended {
             let by = Some(operator.to_owned());
+            self.changes.push(ShapingChange::EndsEarlier(suspension.until));
             self.changes.push(ShapingChange::Resumed(suspension.clone(), by));
         }
         ended.into_iter().next()
@@ -306,6 +321,11 @@ impl Shaping {
         ended
     }
 
+    /// Ends of suspensions that an earlier run ended before.
+    pub fn take_early_ends(&mut self) -> Vec<Millis> {
+        std::mem::take(&mut self.early_ends)
+    }
+
     /// What is to be stored and reported since the last call.
     pub fn take_changes(&mut self) -> Vec<ShapingChange> {
         std::mem::take(&mut self.changes)
@@ -333,6 +353,16 @@ impl Shaping {
     /// Addresses at providers.
     pub(super) fn warmups(&self) -> impl Iterator<Item = (&WarmupKey, &Warmup, &Arc<Provider>)> {
         self.warmups.iter().map(|(key, (warmup, provider))| (key, warmup, provider))
+    }
+
+    /// Addresses at providers that were not used since the start, with the rules in force.
+    pub(super) fn unused_warmups(
+        &self,
+        rules: &ShapingRules,
+    ) -> impl Iterator<Item = (&WarmupKey, Warmup, Arc<Provider>)> {
+        self.stored_warmups
+            .iter()
+            .map(|(key, count)| (key, Warmup::stored(count.clone()), rules.by_name(&key.provider)))
     }
 
     /// An operator wants the usual rate at a provider.

@@ -11,7 +11,9 @@ use relevo_queue::{Lease, Millis, QueueKey};
 use super::SiteTable;
 use crate::hosts::{NextHopPath, PathShaping};
 use crate::shaper::{Admission, Hold};
-use crate::shaping::{ChosenSources, Outcome, PathKey, Shaping, ShapingHold, ShapingReport, Suspension};
+use crate::shaping::{
+    ChosenSources, Outcome, PathKey, Shaping, ShapingHold, ShapingReport, Suspension, WarmupReport,
+};
 use crate::site::Site;
 use crate::site_id::SiteId;
 
@@ -31,7 +33,7 @@ impl SiteTable {
     }
 
     /// Why shaping lets a site begin nothing now.
-    fn shaping_hold(&self, site: &Site, now: Millis) -> Option<ShapingHold> {
+    pub(super) fn shaping_hold(&self, site: &Site, now: Millis) -> Option<ShapingHold> {
         let PathShaping { key, provider, .. } = &*site.path.shaping;
         let sources = site.sources(&self.limits.usual);
         let next = self.shaping.admit(key, provider, &sources, site.next_place() as u64, now);
@@ -284,6 +286,11 @@ impl SiteTable {
         let mut known = self.rules.named();
         known.extend(self.sites.values().map(|site| site.path.shaping.provider.clone()));
         self.shaping.report(self.rules.version(), &known, now)
+    }
+
+    /// Where each address stands that is warmed up.
+    pub(crate) fn warmup_report(&self) -> Vec<WarmupReport> {
+        self.shaping.warmup_report(&self.rules)
     }
 
     /// The state of shaping.

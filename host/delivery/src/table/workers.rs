@@ -195,7 +195,7 @@ mod tests {
             implicit: false,
         };
         let path = NextHopPath::new(NextHop::Mx(Arc::new(route)), None, &site.into(), &Default::default());
-        FoundSite { site: site.into(), path, ttl: Duration::from_secs(300) }
+        FoundSite { site: site.into(), path, ttl: Duration::from_secs(300), spill: None }
     }
 
     /// A table in which a worker of the site `old` is about to lease what `a.test` has due.

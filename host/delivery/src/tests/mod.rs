@@ -17,11 +17,14 @@ use relevo_queue::testing::TestQueue;
 use relevo_queue::{
     ItemId, ItemMeta, Millis, NewDelivery, NewItem, QueueKeyParts, Recipient, RecipientState, SpooledBody,
 };
+use relevo_smtp::client::TlsPolicy;
 use tokio::time::{Instant, sleep};
 
 use super::{DeliveryHandle, DeliveryParts, Unobserved};
 use crate::clock::{Clock, RandomIds};
-use crate::settings::{DeliverySettings, EgressGrants, EgressPool};
+use crate::settings::{
+    DeliverySettings, EgressGrants, EgressPool, EgressRoute, SmarthostSettings, WarmupSpill,
+};
 use crate::shaping::ShapingRules;
 use crate::testing::{Fixed, TestConfig};
 use net::{FixedCopies, Net};
@@ -63,15 +66,25 @@ impl World {
 
     /// Mail leaves from a pool of these addresses.
     fn from_pool(sources: &[&str]) -> Self {
-        Self::from_sources(sources, false, Arc::default())
+        Self::from_sources(sources, false, None, Arc::default())
+    }
+
+    /// They are warmed up by these rules, and what is beyond their caps goes to partner.test.
+    fn spilling(sources: &[&str], rules: Arc<ShapingRules>) -> Self {
+        Self::from_sources(sources, true, Some(WarmupSpill::Route("partner".into())), rules)
     }
 
     /// They are warmed up by these rules.
     fn warming(sources: &[&str], rules: Arc<ShapingRules>) -> Self {
-        Self::from_sources(sources, true, rules)
+        Self::from_sources(sources, true, None, rules)
     }
 
-    fn from_sources(sources: &[&str], warmup: bool, rules: Arc<ShapingRules>) -> Self {
+    fn from_sources(
+        sources: &[&str],
+        warmup: bool,
+        warmup_spill: Option<WarmupSpill>,
+        rules: Arc<ShapingRules>,
+    ) -> Self {
         let ips = sources.iter().map(|ip| ip.parse::<std::net::IpAddr>().expect("an address"));
         let (source_ipv4, source_ipv6) = ips.partition(|ip| ip.is_ipv4());
         let pool = EgressPool {
@@ -81,12 +94,17 @@ impl World {
             ehlo: None,
             connections_per_site: None,
             warmup,
+            warmup_spill,
         };
         let mut settings = TestConfig::new();
         let grants = EgressGrants { pools: vec!["p".into()], ..EgressGrants::default() };
         settings.grants.insert("acme".into(), Arc::new(grants));
         let world = Self::of(settings, |d| {
             d.pools.insert("p".into(), Arc::new(pool));
+            let smarthost =
+                SmarthostSettings { host: "partner.test".into(), port: 25, tls: TlsPolicy::None, auth: None };
+            let route = EgressRoute { name: "partner".into(), smarthost: Some(smarthost) };
+            d.routes.insert("partner".into(), Arc::new(route));
             d.shaping = rules;
         });
         *world.key.lock().expect("lock") = QueueKeyParts {
@@ -143,6 +161,17 @@ impl World {
 
     /// A message of `tenant` that expires after `expire`.
     fn send(&self, tenant: &str, expire: Duration, deliveries: &[(&str, &[&str])]) -> ItemId {
+        self.send_at(self.now(), tenant, expire, deliveries)
+    }
+
+    /// As [`Self::send`], due at a time of day.
+    fn send_at(
+        &self,
+        due_at: Millis,
+        tenant: &str,
+        expire: Duration,
+        deliveries: &[(&str, &[&str])],
+    ) -> ItemId {
         let n = self.items.fetch_add(1, Ordering::Relaxed);
         let mut random = [0; 10];
         random[2..].copy_from_slice(&n.to_be_bytes());
@@ -167,7 +196,7 @@ impl World {
         let deliveries = deliveries.iter().map(|(domain, recipients)| NewDelivery {
             key: QueueKeyParts { domain: (*domain).to_owned(), ..key.clone() }.into(),
             recipients: indexes.by_ref().zip(*recipients).map(recipient).collect(),
-            due_at: self.now(),
+            due_at,
             ..NewDelivery::default()
         });
         let body = SpooledBody::in_memory(b"Subject: Hello\r\n\r\nx\r\n".to_vec());

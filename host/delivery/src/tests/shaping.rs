@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::net::{Host, accepts, failed, reply};
 use super::{DAY, START, World, seconds};
-use crate::shaping::{ShapingRules, Suspended};
+use crate::shaping::{Shaping, ShapingChange, ShapingRules, Suspended, WarmupCount, WarmupKey};
 
 fn rules(text: &str) -> Arc<ShapingRules> {
     Arc::new(ShapingRules::with(toml::from_str(text).expect("a file")).expect("rules"))
@@ -147,7 +147,7 @@ async fn an_operator_suspends_and_resumes() {
     assert!(w.handle.resume("source:system@mx.test", "ops").await.is_some());
     seconds(2).await;
     assert!(ids.iter().all(|id| w.states(*id) == [RecipientState::Delivered]));
-    assert_eq!(w.handle.take_shaping_changes().len(), 2);
+    assert_eq!(w.handle.take_shaping_changes().len(), 3);
 }
 
 /// The suspension ends while what was put off for it is not on disk yet.
@@ -164,6 +164,37 @@ async fn mail_that_is_put_off_while_a_suspension_ends_goes_at_once() {
     w.queue.heal(FailingCall::Settle);
     seconds(10).await;
     assert_eq!(w.states(id), [RecipientState::Delivered]);
+}
+
+/// The relay was restarted after the suspension was ended, and before its mail was sent.
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_suspension_that_an_earlier_run_ended_goes_at_once() {
+    let w = World::new();
+    w.net.domain("a.test", &[("mx.test", accepts())]);
+    let end = w.now() + 9_000_000;
+    *w.handle.shared.table().shaping_mut() = Shaping::restored(Vec::new(), vec![end], Vec::new());
+    let waited = w.send_at(end, "t", DAY, &[("a.test", &["u@a.test"])]);
+    let scheduled = w.send_at(end - 1, "t", DAY, &[("a.test", &["u@a.test"])]);
+    seconds(2).await;
+    assert_eq!(w.states(waited), [RecipientState::Delivered]);
+    assert_eq!(w.states(scheduled), [RecipientState::Pending]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspension_that_is_shortened_or_resumed_is_remembered_to_end_earlier() {
+    let w = World::new();
+    for (hours, early) in [(3, 0), (5, 0), (2, 1)] {
+        let span = Duration::from_secs(hours * 3600);
+        w.handle.suspend(Suspended::Source(None), "mx.test", span, ("ops", "")).await;
+        let changes = w.handle.take_shaping_changes();
+        let ends = changes.iter().filter(|change| matches!(change, ShapingChange::EndsEarlier(_)));
+        assert_eq!(ends.count(), early, "{changes:?}");
+    }
+    let ended = w.handle.resume("source:system@mx.test", "ops").await;
+    assert!(ended.is_some());
+    let changes = w.handle.take_shaping_changes();
+    // First: a crash between the two leaves the suspension in force.
+    assert!(matches!(changes[..], [ShapingChange::EndsEarlier(_), ShapingChange::Resumed(..)]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -235,4 +266,68 @@ async fn new_addresses_send_what_the_ladder_says() {
     assert_eq!(sent(&w), 33, "{:?}", w.handle.warmups());
     assert!(w.handle.warmups().iter().all(|warmup| warmup.cap == Some(20)));
     assert_eq!(w.states(several).len(), 3);
+}
+
+/// What is beyond the cap of a day goes to the other next hop, until the next day.
+#[tokio::test(start_paused = true)]
+async fn mail_beyond_the_cap_spills_over() {
+    let w = World::spilling(&["192.0.2.1"], rules("[warmup]\nladder = [10, 20]\n"));
+    w.net.domain("a.test", &[("mx.test", accepts())]);
+    w.net.domain("b.test", &[("mx.test", accepts())]);
+    w.net.domain("partner.test", &[("partner.test", accepts())]);
+    let store = async || {
+        for _ in 0..30 {
+            seconds(1).await;
+            let counts = w.handle.unstored_warmups();
+            w.handle.stored_warmups(&counts);
+        }
+    };
+    let sent = |host: &str| {
+        let transactions = w.net.transactions();
+        transactions.iter().filter(|t| t.host == host).map(|t| t.recipients.len()).sum::<usize>()
+    };
+    let ids: Vec<_> = (0..30).map(|_| w.to("u@a.test")).collect();
+    store().await;
+    assert_eq!((sent("mx.test"), sent("partner.test")), (10, 20));
+    assert!(ids.iter().all(|id| w.states(*id) == [RecipientState::Delivered]));
+    // Of another domain of the site, too: the cap is the provider's.
+    w.to("u@b.test");
+    store().await;
+    assert_eq!((sent("mx.test"), sent("partner.test")), (10, 21));
+    w.net.domain("partner.test", &[("partner.test", Host::Refuses)]);
+    let waits = w.to("u@a.test");
+    store().await;
+    let reason = why(&w, waits).await;
+    assert!(reason.contains("the caps of warm-up are used up for this day: it goes to"), "{reason}");
+    let midnight = 86_400 - u64::try_from(START / 1000 % 86_400).expect("positive");
+    seconds(midnight).await;
+    let next = w.to("u@a.test");
+    store().await;
+    assert_eq!(w.states(next), [RecipientState::Delivered]);
+    assert_eq!(sent("partner.test"), 21);
+}
+
+/// A block is not evaded by another way.
+#[tokio::test(start_paused = true)]
+async fn mail_of_a_suspended_address_does_not_spill_over() {
+    let w = World::spilling(&["192.0.2.1"], rules("[warmup]\nladder = [10, 20]\n"));
+    w.net.domain("a.test", &[("mx.test", accepts())]);
+    w.net.domain("partner.test", &[("partner.test", accepts())]);
+    let of = Suspended::Source(Some([192, 0, 2, 1].into()));
+    w.handle.suspend(of, "mx.test", Duration::from_secs(9000), ("ops", "blocked")).await;
+    let id = w.to("u@a.test");
+    seconds(20).await;
+    assert_eq!((w.states(id), w.net.transactions()), (vec![RecipientState::Pending], vec![]));
+}
+
+/// Counts that the store had are shown before the address sends again.
+#[tokio::test(start_paused = true)]
+async fn addresses_that_were_not_used_since_the_start_are_shown() {
+    let w = World::warming(&["192.0.2.1"], rules("[warmup]\nladder = [10, 20]\n"));
+    let key = WarmupKey { address: [192, 0, 2, 1].into(), provider: "mx.test".into() };
+    let count = WarmupCount { day: 20_000, step: 1, used: 7, ..WarmupCount::default() };
+    *w.handle.shared.table().shaping_mut() = Shaping::restored(Vec::new(), Vec::new(), vec![(key, count)]);
+    let reports = w.handle.warmups();
+    assert_eq!(reports.len(), 1);
+    assert_eq!((reports[0].step, reports[0].cap, reports[0].used), (2, Some(20), 7));
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::response::Response;
 use axum::routing::get;
+use relevo_relay::audit::AuditLog;
 use relevo_relay::delivery::DeliveryHandle;
 use relevo_relay::settings::SettingsHandle;
 
@@ -40,6 +41,8 @@ pub struct OperationsServices {
     pub plugins: Arc<dyn PluginAdmin>,
     /// For `/shaping` and `/warmup`; none: nothing is delivered here.
     pub delivery: Option<DeliveryHandle>,
+    /// The audit log of all tenants.
+    pub audit: Arc<AuditLog>,
     /// Only in `relevo dev`.
     pub inbox: Option<Arc<Inbox>>,
 }

@@ -124,6 +124,8 @@ async fn suspend(
         _ => return Err(RequestError::invalid("provider", "give `provider` or `domain`")),
     };
     let begun = delivery.suspend(subject, &provider, span.0, (&admin.name, &new.reason)).await;
+    let actor = format!("key {}", admin.name);
+    services.audit.write_suspension(&actor, "POST /shaping/suspensions", &begun).await;
     Ok((StatusCode::CREATED, Json(SuspensionView::new(begun))))
 }
 
@@ -133,7 +135,11 @@ async fn resume(
     Path(id): Path<String>,
 ) -> Result<Json<SuspensionView>, RequestError> {
     match delivery(&services)?.resume(&id, &admin.name).await {
-        Some(ended) => Ok(Json(SuspensionView::new(ended))),
+        Some(ended) => {
+            let actor = format!("key {}", admin.name);
+            services.audit.write_suspension(&actor, "DELETE /shaping/suspensions/{id}", &ended).await;
+            Ok(Json(SuspensionView::new(ended)))
+        }
         None => Err(RequestError::NotFound("there is no such suspension".to_owned())),
     }
 }

@@ -272,6 +272,7 @@ impl World {
         );
         let (templates, suppressions, statistics, webhooks, admin) =
             control(directory.path(), &events, &settings).await;
+        let audit = admin.audit.clone();
         let clock = Arc::new(SetClock(AtomicI64::new(1_795_325_621_500)));
         let sending = sending(&store, &clock, &templates, &suppressions);
         let history = Arc::new(RelayHistory { suppressions: suppressions.clone(), bounces: Arc::default() });
@@ -302,6 +303,7 @@ impl World {
                 metrics_keys: Vec::new(),
                 plugins: plugins.clone(),
                 delivery: None,
+                audit,
                 inbox: None,
             },
             trusted_proxies: Vec::new().into(),

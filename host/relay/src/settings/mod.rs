@@ -16,7 +16,8 @@ pub use crate::directory::{ApiKey, Credential, DkimKey, Domain, MAX_HELD, Tenant
 pub use handle::SettingsHandle;
 pub use plugins::{FailurePolicy, PluginServer, PluginSettings, RecordSettings, TENANT_CPU};
 pub use relevo_delivery::settings::{
-    DeliverySettings, EgressGrants, EgressPool, EgressRoute, Network, SmarthostSettings, any_contains,
+    DeliverySettings, EgressGrants, EgressPool, EgressRoute, Network, SmarthostSettings, WarmupSpill,
+    any_contains,
 };
 pub use returns::{OrdinaryMail, ReturnSettings};
 

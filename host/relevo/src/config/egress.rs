@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use relevo_relay::settings::{DeliverySettings, EgressGrants, EgressPool, EgressRoute, SmarthostSettings};
+use relevo_relay::settings::{
+    DeliverySettings, EgressGrants, EgressPool, EgressRoute, SmarthostSettings, WarmupSpill,
+};
 use relevo_resolve::IpFamily;
 use relevo_smtp::client::{Auth, TlsPolicy};
 
@@ -132,12 +134,46 @@ fn pools(d: &mut Document<'_>, file: &File, family: IpFamily) -> HashMap<String,
             ehlo: s.ehlo.value(),
             connections_per_site: s.connections_per_site.value(),
             warmup: s.warmup.or(WarmupMode::Off) == WarmupMode::Auto,
+            warmup_spill: spill(d, file, s, &name.value),
         };
         if pools.insert(name.value.clone(), Arc::new(pool)).is_some() {
             d.mistake(name.span, format!("pool `{}` is there already", name.value));
         }
     }
     pools
+}
+
+/// Where mail of a pool goes that is beyond its caps of warm-up.
+fn spill(
+    d: &mut Document<'_>,
+    file: &File,
+    pool: &Section<schema::PoolTable>,
+    own_name: &str,
+) -> Option<WarmupSpill> {
+    let s = pool.warmup_spill.as_ref()?;
+    if pool.warmup.or(WarmupMode::Off) != WarmupMode::Auto {
+        d.mistake_in(s.span, "warmup_spill", "has no effect without `warmup = \"auto\"`");
+    }
+    match (s.pool.at(), s.route.at()) {
+        (Some(at), None) => {
+            if at.value == own_name {
+                d.mistake(at.span, "must be another pool");
+            } else if !file.pool.iter().any(|other| other.name.value().as_ref() == Some(&at.value)) {
+                d.mistake(at.span, format!("there is no [[pool]] with the name `{}`", at.value));
+            }
+            Some(WarmupSpill::Pool(at.value.clone()))
+        }
+        (None, Some(at)) => {
+            if !file.route.iter().any(|other| other.name.value().as_ref() == Some(&at.value)) {
+                d.mistake(at.span, format!("there is no [[route]] with the name `{}`", at.value));
+            }
+            Some(WarmupSpill::Route(at.value.clone()))
+        }
+        _ => {
+            d.mistake_in(s.span, "pool", "name one of `pool` and `route`");
+            None
+        }
+    }
 }
 
 fn sources(d: &mut Document<'_>, list: &List<IpAddr>, fits: fn(&IpAddr) -> bool) -> Vec<IpAddr> {

@@ -155,6 +155,14 @@ pub(crate) struct PoolTable {
     pub(crate) ehlo: Key<DomainName>,
     pub(crate) connections_per_site: Key<usize>,
     pub(crate) warmup: Key<WarmupMode>,
+    pub(crate) warmup_spill: Option<Section<WarmupSpillTable>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct WarmupSpillTable {
+    pub(crate) pool: Key<Identifier>,
+    pub(crate) route: Key<Identifier>,
 }
 
 #[derive(Default, Deserialize)]

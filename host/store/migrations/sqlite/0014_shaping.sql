@@ -10,6 +10,11 @@ CREATE TABLE shaping_suspension (
     PRIMARY KEY (subject, provider)
 ) STRICT, WITHOUT ROWID;
 
+-- Ends of suspensions that ended earlier: mail that was put off until then is due.
+CREATE TABLE shaping_early_end (
+    until INTEGER PRIMARY KEY
+) STRICT;
+
 -- Warm-up of a source address at a provider. `used` is written ahead: less may have been sent.
 CREATE TABLE warmup (
     address TEXT NOT NULL,

@@ -32,6 +32,7 @@ pub(crate) async fn holds(store: &ControlStore) {
     plugin_data_is_replaced_in_one_step(store).await;
     a_change_of_something_stale_is_refused(store).await;
     shaping::suspensions_are_kept_until_they_end(store).await;
+    shaping::early_ends_are_kept_until_they_are_over(store).await;
     shaping::counts_of_warmup_are_replaced(store).await;
     templates::versions_are_numbered_and_stay(store).await;
     templates::template_names_belong_to_one_tenant(store).await;

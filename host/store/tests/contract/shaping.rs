@@ -33,6 +33,16 @@ pub(super) async fn suspensions_are_kept_until_they_end(store: &ControlStore) {
     assert_eq!(store.suspensions(0).await.expect("reads"), []);
 }
 
+pub(super) async fn early_ends_are_kept_until_they_are_over(store: &ControlStore) {
+    for until in [300, 100, 300] {
+        store.put_early_end(until).await.expect("stores");
+    }
+    assert_eq!(store.early_ends(99).await.expect("reads"), [100, 300]);
+    assert_eq!(store.early_ends(100).await.expect("reads"), [300]);
+    assert_eq!(store.early_ends(0).await.expect("reads"), [300], "what is over is gone");
+    assert_eq!(store.early_ends(300).await.expect("reads"), [0; 0]);
+}
+
 pub(super) async fn counts_of_warmup_are_replaced(store: &ControlStore) {
     let count = WarmupRecord {
         address: "192.0.2.1".into(),
