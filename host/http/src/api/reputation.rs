@@ -32,7 +32,7 @@ pub(super) struct ReputationView {
     domains: Vec<RateView>,
     /// Rates by provider over all sending domains, of the last seven days.
     providers: Vec<RateView>,
-    /// What happens to a domain whose rates are too high: `warn` or `stop`.
+    /// What happens to a domain whose rates are too high: `warn`, `slow_down` or `stop`.
     on_fail: &'static str,
     /// Domains whose rates are too high.
     failing: Vec<FailingView>,
@@ -120,14 +120,18 @@ pub(super) async fn show(
 ) -> Json<ReputationView> {
     let reputation = &services.admin.reputation;
     let (rates, failing) = reputation.of_tenant(&caller.tenant);
-    let stops = reputation.on_fail() == OnFail::Stop;
-    let failing = failing.into_iter().map(|(domain, reason)| FailingView { domain, reason, stopped: stops });
+    let on_fail = reputation.on_fail();
+    let failing = failing.into_iter().map(|(domain, reason)| FailingView {
+        domain,
+        reason,
+        stopped: on_fail == OnFail::Stop,
+    });
     Json(ReputationView {
         object: "reputation",
         blocklists: reputation.listings().into_iter().map(ListingView::from).collect(),
         domains: rates.domains.iter().map(|(domain, rate)| rate_view(domain, rate)).collect(),
         providers: rates.providers.iter().map(|rate| rate_view(&rate.provider, rate)).collect(),
-        on_fail: if stops { "stop" } else { "warn" },
+        on_fail: on_fail.name(),
         failing: failing.collect(),
     })
 }

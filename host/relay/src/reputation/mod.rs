@@ -21,7 +21,7 @@ use relevo_mailkit::reply::Reply;
 use relevo_resolve::{Found, LookUp, RecordKind};
 use tracing::{error, info, warn};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, timestamp};
 use crate::policy::{Check, PolicyRequest, PolicyResult, RecipientDecision};
 use crate::settings::{SettingsHandle, Tenant};
 
@@ -47,8 +47,22 @@ pub enum OnFail {
     /// It is shown.
     #[default]
     Warn,
+    /// Of its new mail, a few recipients an hour are taken.
+    SlowDown,
     /// Its new mail is refused.
     Stop,
+}
+
+impl OnFail {
+    /// The name in the configuration and the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Warn => "warn",
+            Self::SlowDown => "slow_down",
+            Self::Stop => "stop",
+        }
+    }
 }
 
 /// `[reputation]`
@@ -80,7 +94,18 @@ pub struct KnownReputation {
     pub snds: Vec<SndsRow>,
 }
 
-/// Asks block lists, keeps what is imported, and stops domains.
+/// A domain whose rates are too high.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct FailingDomain {
+    /// Why.
+    reason: String,
+    /// Recipients in an hour, where it is slowed down.
+    hourly: usize,
+    /// Recipients that were taken in this hour of the clock.
+    taken: (i64, usize),
+}
+
+/// Asks block lists, keeps what is imported, and slows down or stops domains.
 pub struct Reputation {
     config: ReputationConfig,
     look_up: Arc<dyn LookUp>,
@@ -89,8 +114,8 @@ pub struct Reputation {
     file: PathBuf,
     state: Mutex<ReputationState>,
     rates: Mutex<HashMap<String, TenantRates>>,
-    /// Why a domain is stopped, by tenant and domain.
-    stopped: Mutex<BTreeMap<(String, String), String>>,
+    /// By tenant and domain.
+    failing: Mutex<BTreeMap<(String, String), FailingDomain>>,
     metrics: ReputationMetrics,
     /// One writer of the file at a time.
     writing: tokio::sync::Mutex<()>,
@@ -111,8 +136,8 @@ impl Reputation {
             error!(problem, file = %file.display(), "what is known of the reputation cannot be read");
             ReputationState::default()
         }));
-        let (rates, stopped, writing) = Default::default();
-        Self { config, look_up, settings, clock, file, state, rates, stopped, metrics, writing }
+        let (rates, failing, writing) = Default::default();
+        Self { config, look_up, settings, clock, file, state, rates, failing, metrics, writing }
     }
 
     /// Asks block lists for as long as the relay runs.
@@ -244,26 +269,66 @@ impl Reputation {
 
     /// Puts the rates of all tenants in force, as they were just counted.
     pub fn set_rates(&self, rates: HashMap<String, TenantRates>) {
-        let mut stopped = BTreeMap::new();
+        let mut before = self.failing.lock();
+        let mut failing = BTreeMap::new();
         for (tenant, of_tenant) in &rates {
             for (domain, rate) in &of_tenant.domains {
                 let reasons: Vec<String> = failures(rate);
-                if !reasons.is_empty() {
-                    stopped.insert((tenant.clone(), domain.clone()), reasons.join("; "));
+                if reasons.is_empty() {
+                    continue;
                 }
+                let key = (tenant.clone(), domain.clone());
+                let taken = before.get(&key).map_or((0, 0), |known| known.taken);
+                let known = FailingDomain { reason: reasons.join("; "), hourly: hourly(rate), taken };
+                failing.insert(key, known);
             }
         }
-        let acts = self.config.on_fail == OnFail::Stop;
-        let mut before = self.stopped.lock();
-        for ((tenant, domain), reason) in stopped.iter().filter(|(key, _)| !before.contains_key(*key)) {
-            warn!(tenant, domain, reason, is_stopped = acts, "the rates of a sending domain are too high");
+        let on_fail = self.config.on_fail.name();
+        for ((tenant, domain), known) in failing.iter().filter(|(key, _)| !before.contains_key(*key)) {
+            warn!(
+                tenant,
+                domain,
+                reason = known.reason,
+                on_fail,
+                "the rates of a sending domain are too high"
+            );
         }
-        for (tenant, domain) in before.keys().filter(|key| !stopped.contains_key(*key)) {
+        for (tenant, domain) in before.keys().filter(|key| !failing.contains_key(*key)) {
             info!(tenant, domain, "the rates of a sending domain are no longer too high");
         }
-        *before = stopped;
+        *before = failing;
         drop(before);
         *self.rates.lock() = rates;
+    }
+
+    /// Takes recipients of new mail of a domain, or says why not.
+    fn take(&self, tenant: &str, domain: &str, recipients: usize, now: i64) -> Result<(), Refused> {
+        let mut failing = self.failing.lock();
+        let Some(known) = failing.get_mut(&(tenant.to_owned(), domain.to_owned())) else { return Ok(()) };
+        let (code, enhanced, what) = match self.config.on_fail {
+            OnFail::Warn => return Ok(()),
+            OnFail::Stop => (550, (5, 7, 1), "is stopped".to_owned()),
+            OnFail::SlowDown => {
+                let hour = now.div_euclid(HOUR);
+                if known.taken.0 != hour {
+                    known.taken = (hour, 0);
+                }
+                // The first message of an hour goes, however many recipients it has.
+                if known.taken.1 == 0 || known.taken.1 + recipients <= known.hourly {
+                    known.taken.1 += recipients;
+                    return Ok(());
+                }
+                let next = timestamp((hour + 1).saturating_mul(HOUR));
+                let what = format!(
+                    "is slowed down to {} recipients an hour, the next begins at {next}",
+                    known.hourly
+                );
+                (450, (4, 7, 1), what)
+            }
+        };
+        let reason = known.reason.clone();
+        let text = format!("mail of {domain} {what}: {reason}. GET /domains/{domain}/health tells more");
+        Err(Refused { reply: Reply::new(code, enhanced, text), reason })
     }
 
     /// What is known of a domain of a tenant.
@@ -281,9 +346,9 @@ impl Reputation {
     #[must_use]
     pub fn of_tenant(&self, tenant: &str) -> (TenantRates, Vec<(String, String)>) {
         let rates = self.rates.lock().get(tenant).cloned().unwrap_or_default();
-        let stopped = self.stopped.lock();
-        let own = stopped.iter().filter(|((owner, _), _)| owner == tenant);
-        (rates, own.map(|((_, domain), reason)| (domain.clone(), reason.clone())).collect())
+        let failing = self.failing.lock();
+        let own = failing.iter().filter(|((owner, _), _)| owner == tenant);
+        (rates, own.map(|((_, domain), known)| (domain.clone(), known.reason.clone())).collect())
     }
 
     /// The rule for domains whose rates are too high.
@@ -305,6 +370,20 @@ impl Reputation {
     }
 }
 
+/// Why new mail is not taken.
+#[derive(Debug)]
+struct Refused {
+    reply: Reply,
+    reason: String,
+}
+
+/// Recipients in an hour that a domain with too high rates may have: a tenth of what it had in an
+/// average hour of the last seven days, and ten at least.
+fn hourly(rate: &ProviderRate) -> usize {
+    let tenth = rate.delivered / (7 * 24 * 10);
+    usize::try_from(tenth).unwrap_or(usize::MAX).max(10)
+}
+
 /// Why a domain is failing, in words.
 fn failures(rate: &ProviderRate) -> Vec<String> {
     let failed = |check: &Finding| check.status == Status::Fail;
@@ -318,8 +397,8 @@ impl Check for Reputation {
     }
 
     fn applies_to(&self, tenant: &Tenant) -> bool {
-        self.config.on_fail == OnFail::Stop
-            && self.stopped.lock().keys().any(|(owner, _)| *owner == tenant.id)
+        self.config.on_fail != OnFail::Warn
+            && self.failing.lock().keys().any(|(owner, _)| *owner == tenant.id)
     }
 
     fn reads_fields(&self) -> bool {
@@ -331,14 +410,12 @@ impl Check for Reputation {
         let mut result = PolicyResult::accept_all(recipients);
         let directory = &request.settings.directory;
         let of_authors = request.report.authors.iter().filter_map(|author| directory.domain(&author.domain));
-        let stopped = self.stopped.lock();
-        let reason = |name: &str| stopped.get(&(request.tenant.id.clone(), name.to_owned())).cloned();
-        let found = of_authors.filter_map(|domain| Some((domain.name.clone(), reason(&domain.name)?))).next();
-        drop(stopped);
-        if let Some((domain, reason)) = found {
-            let text =
-                format!("mail of {domain} is stopped: {reason}. GET /domains/{domain}/health tells more");
-            let verdict = Verdict::Reject(Reply::new(550, (5, 7, 1), text));
+        let now = self.clock.now();
+        let taken = of_authors
+            .map(|domain| self.take(&request.tenant.id, &domain.name, recipients, now))
+            .collect::<Result<Vec<()>, Refused>>();
+        if let Err(Refused { reply, reason }) = taken {
+            let verdict = Verdict::Reject(reply);
             result.decisions = vec![RecipientDecision { verdict, decided_by: Some(0) }; recipients];
             result.answers = vec![PluginAnswer {
                 plugin: CHECK.to_owned(),

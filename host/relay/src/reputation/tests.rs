@@ -144,6 +144,33 @@ async fn a_domain_is_stopped_by_rule_and_let_go_again() {
 }
 
 #[tokio::test]
+async fn a_failing_domain_is_slowed_down_to_a_tenth() {
+    let of = Listed::start().await;
+    let reputation = of.reputation(OnFail::SlowDown);
+    let mut rates = rates(150);
+    for rate in rates.values_mut().flat_map(|of| of.domains.values_mut()) {
+        rate.delivered = 50_400;
+    }
+    reputation.set_rates(rates.clone());
+    let take = |domain: &str, recipients, now| {
+        let taken = reputation.take("acme", domain, recipients, now);
+        taken.map_err(|refused| refused.reply)
+    };
+    assert_eq!(take("example.com", 20, HOUR), Ok(()));
+    // Rates that are counted anew give no second hour.
+    reputation.set_rates(rates);
+    assert_eq!(take("example.com", 10, HOUR + 1), Ok(()));
+    let refused = take("example.com", 1, HOUR + 2).expect_err("31 of 30");
+    assert_eq!(refused.code, 450);
+    let words =
+        "mail of example.com is slowed down to 30 recipients an hour, the next begins at 1970-01-01T02:00:00";
+    assert!(refused.text.starts_with(words) && refused.text.contains("0.30 % complaints"), "{refused:?}");
+    assert_eq!(take("other.example", 100, HOUR + 2), Ok(()));
+    assert_eq!(take("example.com", 500, 2 * HOUR), Ok(()), "one message goes at least");
+    assert!(take("example.com", 1, 2 * HOUR + 1).is_err());
+}
+
+#[tokio::test]
 async fn the_latest_day_of_an_import_counts_and_survives() {
     let of = Listed::start().await;
     let row = |day, spam_rate| PostmasterRow {

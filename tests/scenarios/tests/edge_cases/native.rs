@@ -118,6 +118,7 @@ impl Native {
         let queue = Arc::new(TestQueue::open().unwrap());
         let settings = SettingsHandle::new(settings());
         let (api, tracking, unsubscribe) = api(folder.path(), &clock, &queue, &settings).await;
+        let audit = api.admin.audit.clone();
         let services = HttpServices {
             api,
             tracking,
@@ -129,6 +130,7 @@ impl Native {
                 metrics_keys: Vec::new(),
                 plugins: Arc::new(NoPlugins),
                 delivery: None,
+                audit,
                 inbox: None,
             },
             trusted_proxies: Vec::new().into(),

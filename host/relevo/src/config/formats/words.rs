@@ -117,7 +117,7 @@ impl Format for FailurePolicy {
 impl Format for OnFail {
     type Value = Self;
     fn read(raw: Raw) -> Result<Self, String> {
-        one_of(raw, &[("warn", Self::Warn), ("stop", Self::Stop)])
+        one_of(raw, &[Self::Warn, Self::SlowDown, Self::Stop].map(|on_fail| (on_fail.name(), on_fail)))
     }
 }
 
