@@ -117,8 +117,7 @@ impl Native {
         let clock = Arc::new(SetClock(AtomicI64::new(now)));
         let queue = Arc::new(TestQueue::open().unwrap());
         let settings = SettingsHandle::new(settings());
-        let (api, tracking, unsubscribe) = api(folder.path(), &clock, &queue, &settings).await;
-        let audit = api.admin.audit.clone();
+        let (api, audit, tracking, unsubscribe) = api(folder.path(), &clock, &queue, &settings).await;
         let services = HttpServices {
             api,
             tracking,
@@ -158,7 +157,7 @@ async fn api(
     clock: &Arc<SetClock>,
     queue: &Arc<TestQueue>,
     settings: &SettingsHandle,
-) -> (ApiServices, Arc<TrackingEndpoint>, Arc<UnsubscribeEndpoint>) {
+) -> (ApiServices, Arc<AuditLog>, Arc<TrackingEndpoint>, Arc<UnsubscribeEndpoint>) {
     let store = Arc::new(ControlStore::open(&StoreUrl::File(folder.join("control.sqlite"))).await.unwrap());
     let (ids, time): (Arc<dyn IdSource>, Arc<dyn Clock>) =
         (Arc::new(CountedIds(AtomicU8::new(0))), clock.clone());
@@ -190,6 +189,8 @@ async fn api(
     let unsubscribe = Arc::new(UnsubscribeEndpoint::new(tracking.clone(), suppressions.clone()));
     let history = RelayHistory { suppressions: suppressions.clone(), bounces: Arc::default() };
     let validation = AddressValidation::new(Arc::new(NoNames), Arc::new(history), time.clone(), 1_000);
+    let admin = administration(folder, &store, settings, &time, &ids);
+    let audit = admin.audit.clone();
     let parts = ApiParts {
         tracking: tracking.clone(),
         unsubscribe: unsubscribe.clone(),
@@ -202,9 +203,9 @@ async fn api(
         webhooks: webhooks(&store, events),
         validation: Arc::new(validation),
         classify: Arc::new(relevo_relay::delivery::Unclassified),
-        admin: administration(folder, &store, settings, &time, &ids),
+        admin,
     };
-    (ApiServices::new(parts), tracking, unsubscribe)
+    (ApiServices::new(parts), audit, tracking, unsubscribe)
 }
 
 fn fetcher() -> Fetcher {
