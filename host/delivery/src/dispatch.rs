@@ -58,10 +58,11 @@ pub(crate) async fn run(shared: Arc<DeliveryContext>) {
         loop {
             start(&shared);
             let wake = next_wake(&shared);
+            // Always in this order, so that simulated time gives the same each time. Workers are
+            // started at each turn, and what waits by shaping goes on with each look: none starves.
             tokio::select! {
+                biased;
                 () = shared.stop.cancelled() => return,
-                // Only workers are to be started: the queue has nothing new.
-                () = shared.work.notified() => {}
                 // What became due of keys that were thought to be exhausted.
                 () = shared.look.notified() => break,
                 () = &mut changed => {
@@ -69,6 +70,8 @@ pub(crate) async fn run(shared: Arc<DeliveryContext>) {
                     break;
                 }
                 () = sleep_until(looked + next) => break,
+                // Only workers are to be started: the queue has nothing new.
+                () = shared.work.notified() => {}
                 () = sleep(wake) => shared.with_table(|t| t.wake(shared.steady(), shared.now())),
             }
         }

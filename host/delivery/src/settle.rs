@@ -29,6 +29,7 @@ pub(crate) async fn run(
     let mut group = Vec::new();
     loop {
         let n = tokio::select! {
+            biased;
             n = conclusions.recv_many(&mut group, GROUP) => n,
             () = close.cancelled(), if !conclusions.is_closed() => {
                 conclusions.close();

@@ -27,6 +27,7 @@ pub(crate) async fn contained(
 ) -> End {
     let mut handle = tokio::spawn(task);
     let joined = tokio::select! {
+        biased;
         joined = &mut handle => joined,
         () = shared.abandon.cancelled() => {
             handle.abort();

@@ -125,6 +125,7 @@ impl Worker {
     /// Keeps the connection for a while. True when there is something to do again.
     async fn idle(&mut self, notify: &Notify) -> bool {
         tokio::select! {
+            biased;
             () = notify.notified() => return true,
             () = self.shared.stop.cancelled() => {}
             () = sleep(KEEP) => {}
@@ -136,6 +137,7 @@ impl Worker {
     /// Waits until the provider's rate lets the next message go.
     async fn pause(&mut self, left: Millis) -> bool {
         tokio::select! {
+            biased;
             () = sleep(Duration::from_millis(u64::try_from(left).unwrap_or(0))) => true,
             () = self.shared.stop.cancelled() => false,
         }
