@@ -12,6 +12,7 @@ use crate::load::Schedule;
 use crate::memory;
 use crate::options::{Options, Part, USAGE, builtin_sink};
 use crate::process;
+use crate::receivers::receivers;
 use crate::relay::{NextHop, PLAIN, Relay, Setup, TRACKED, free_port};
 use crate::report::{HALF_LOAD, Idle, LARGE, MANY, REFERENCE, Report};
 use crate::scene::Scene;
@@ -26,6 +27,13 @@ pub fn run() -> Result<ExitCode> {
         println!("{USAGE}");
         return Ok(ExitCode::SUCCESS);
     };
+    if options.parts == [Part::Receivers] {
+        // Nothing is started, and the machine does not matter.
+        let report = Report { receivers: Some(receivers()?), ..Report::default() };
+        report.write(&options.report)?;
+        println!("{}", report.receivers_table());
+        return Ok(ExitCode::SUCCESS);
+    }
     let binary =
         PathBuf::from(std::env::var_os("RELEVO").context("RELEVO does not name the relay's binary")?);
     let binary = binary.canonicalize().with_context(|| format!("{}", binary.display()))?;
@@ -92,6 +100,7 @@ impl<'a> Bench<'a> {
                 Part::Api => self.api()?,
                 Part::Edge => self.edge()?,
                 Part::Backlog => self.backlog()?,
+                Part::Receivers => self.report.receivers = Some(receivers()?),
                 Part::Peers => self.peers()?,
             }
         }

@@ -29,6 +29,7 @@ mod options;
 mod outside;
 mod peers;
 mod plugins;
+mod receivers;
 mod report;
 mod scene;
 mod server;

@@ -8,8 +8,9 @@ use anyhow::{Context, Result, bail, ensure};
 pub(crate) const USAGE: &str = "\
 usage: RELEVO=PATH tests/bench/run [OPTIONS]
 
-  --only PART,...     throughput, large, queue, sites, tenants, plugins, api, edge, backlog, peers
-                      (default: all but peers; edge: where `wasmtime` is on the PATH)
+  --only PART,...     throughput, large, queue, sites, tenants, plugins, api, edge, backlog, receivers,
+                      peers
+                      (default: all but receivers and peers; edge: where `wasmtime` is on the PATH)
   --peers             also the peers, those that are missing are installed (root, Debian)
   --peer NAME         of the peers only those whose name has NAME in it
   --pairs N           measurements of Relevo and of a peer for each load (3)
@@ -39,6 +40,7 @@ pub(crate) enum Part {
     Api,
     Edge,
     Backlog,
+    Receivers,
     Peers,
 }
 
@@ -146,6 +148,7 @@ fn part(name: &str) -> Result<Part> {
         "api" => Part::Api,
         "edge" => Part::Edge,
         "backlog" => Part::Backlog,
+        "receivers" => Part::Receivers,
         "peers" => Part::Peers,
         _ => bail!("{name} is not a part\n\n{USAGE}"),
     })

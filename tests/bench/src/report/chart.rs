@@ -1,4 +1,4 @@
-//! A line chart as SVG: seconds to the right, one line for each series.
+//! A line chart as SVG: seconds or days to the right, one line for each series.
 
 use std::fmt::Write as _;
 
@@ -8,8 +8,18 @@ pub(super) struct Chart<'a> {
     /// Of the vertical axis.
     pub(super) unit: &'a str,
     pub(super) scale: Scale,
-    /// Name, and a value for each second.
+    pub(super) axis: Axis,
+    /// Name, and a value for each step.
     pub(super) lines: Vec<(String, Vec<f64>)>,
+}
+
+/// The horizontal axis.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Axis {
+    /// From 0.
+    Seconds,
+    /// From 1.
+    Days,
 }
 
 /// Of the vertical axis.
@@ -62,6 +72,23 @@ impl Scale {
     }
 }
 
+impl Axis {
+    fn unit(self) -> &'static str {
+        match self {
+            Self::Seconds => "s",
+            Self::Days => "day",
+        }
+    }
+
+    /// The steps that get a label, which is a multiple of a round number, and the label.
+    fn ticks(self, steps: usize) -> impl Iterator<Item = (usize, usize)> {
+        let first = usize::from(self == Self::Days);
+        let every = [1, 2, 5, 10, 20, 50, 100, 200, 500].into_iter().find(|every| steps <= every * 10);
+        let every = every.unwrap_or(steps.max(1));
+        (0..steps).map(move |step| (step, step + first)).filter(move |(_, label)| label % every == 0)
+    }
+}
+
 impl Chart<'_> {
     /// The picture.
     pub(super) fn render(&self) -> String {
@@ -87,13 +114,23 @@ impl Chart<'_> {
                 at + 4.0
             );
         }
+        for (step, label) in self.axis.ticks(seconds) {
+            let (at, below) = (x(step), BOTTOM + 18.0);
+            let _ = write!(
+                svg,
+                "<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{BOTTOM}\" y2=\"{}\" stroke=\"#999\"/>\n\
+                 <text x=\"{at:.1}\" y=\"{below}\" text-anchor=\"middle\">{label}</text>\n",
+                BOTTOM + 4.0
+            );
+        }
         let _ = write!(
             svg,
-            "<text x=\"{LEFT}\" y=\"{}\">{}</text>\n<text x=\"{RIGHT}\" y=\"{}\" text-anchor=\"end\">{} s</text>\n",
+            "<text x=\"{LEFT}\" y=\"{}\">{}</text>\n<text x=\"{}\" y=\"{}\">{}</text>\n",
             TOP - 6.0,
             escape(self.unit),
-            BOTTOM + 20.0,
-            seconds - 1
+            RIGHT + 14.0,
+            BOTTOM + 18.0,
+            self.axis.unit()
         );
         for (n, (name, line)) in self.lines.iter().enumerate() {
             let color = COLORS[n % COLORS.len()];
@@ -129,7 +166,8 @@ mod tests {
         let lines =
             vec![("Relevo".to_owned(), vec![0.0, 950.0, 1010.0]), ("A & <B>".to_owned(), vec![300.0, 350.0])];
         for scale in [Scale::Linear, Scale::Logarithmic] {
-            let svg = Chart { title: "4 KiB".to_owned(), unit: "1/s", scale, lines: lines.clone() }.render();
+            let title = "4 KiB".to_owned();
+            let svg = Chart { title, unit: "1/s", scale, axis: Axis::Days, lines: lines.clone() }.render();
             assert_eq!(svg.matches("<polyline").count(), 2);
             assert!(svg.contains("A &amp; &lt;B&gt;") && svg.ends_with("</svg>\n"));
             for points in svg.split("points=\"").skip(1) {

@@ -2,6 +2,7 @@
 
 mod chart;
 mod pictures;
+mod receivers;
 mod table;
 mod targets;
 
@@ -18,6 +19,7 @@ use crate::edge::Edge;
 use crate::memory::{LargeMessage, LongQueue};
 use crate::peers::Description;
 use crate::plugins::Plugins;
+use crate::receivers::Receivers;
 use crate::tenants::Fairness;
 use crate::throughput::Figures;
 
@@ -42,6 +44,7 @@ pub(crate) struct Report {
     pub(crate) api: Option<Api>,
     pub(crate) edge: Option<Edge>,
     pub(crate) backlog: Option<Backlog>,
+    pub(crate) receivers: Option<Receivers>,
     pub(crate) idle: Option<Idle>,
     pub(crate) large_message: Option<LargeMessage>,
     pub(crate) long_queue: Option<LongQueue>,

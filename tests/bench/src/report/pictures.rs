@@ -1,7 +1,7 @@
 //! Throughput and latency over time.
 
 use super::Report;
-use super::chart::{Chart, Scale};
+use super::chart::{Axis, Chart, Scale};
 use crate::series::Second;
 use crate::throughput::Figures;
 
@@ -13,6 +13,7 @@ impl Report {
         for load in &self.loads {
             pictures.extend(of_one(load));
         }
+        pictures.extend(self.receivers_picture());
         let mut loads: Vec<&str> = self.comparisons.iter().map(|c| c.load.as_str()).collect();
         loads.dedup();
         loads.sort_unstable();
@@ -65,10 +66,16 @@ fn charts(
         title: format!("Throughput, {load}"),
         unit: "per second",
         scale: Scale::Linear,
+        axis: Axis::Seconds,
         lines: throughput,
     };
-    let latency =
-        Chart { title: format!("Latency, {load}"), unit: "ms", scale: Scale::Logarithmic, lines: latency };
+    let latency = Chart {
+        title: format!("Latency, {load}"),
+        unit: "ms",
+        scale: Scale::Logarithmic,
+        axis: Axis::Seconds,
+        lines: latency,
+    };
     [(file("throughput"), throughput.render()), (file("latency"), latency.render())]
 }
 

@@ -30,6 +30,7 @@ impl Report {
         if let Some(edge) = &self.edge {
             edge_lines(edge, &mut text);
         }
+        text.push_str(&self.receivers_table());
         self.memory(&mut text);
         for v in &self.verdicts {
             let met = if v.met { "met" } else { "MISSED" };
