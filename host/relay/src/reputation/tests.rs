@@ -147,7 +147,7 @@ async fn a_domain_is_stopped_by_rule_and_let_go_again() {
 async fn a_failing_domain_is_slowed_down_to_a_tenth() {
     let of = Listed::start().await;
     let reputation = of.reputation(OnFail::SlowDown);
-    let mut rates = rates(150);
+    let mut rates = rates(160);
     for rate in rates.values_mut().flat_map(|of| of.domains.values_mut()) {
         rate.delivered = 50_400;
     }
@@ -164,7 +164,7 @@ async fn a_failing_domain_is_slowed_down_to_a_tenth() {
     assert_eq!(refused.code, 450);
     let words =
         "mail of example.com is slowed down to 30 recipients an hour, the next begins at 1970-01-01T02:00:00";
-    assert!(refused.text.starts_with(words) && refused.text.contains("0.30 % complaints"), "{refused:?}");
+    assert!(refused.text.starts_with(words) && refused.text.contains("0.32 % complaints"), "{refused:?}");
     assert_eq!(take("other.example", 100, HOUR + 2), Ok(()));
     assert_eq!(take("example.com", 500, 2 * HOUR), Ok(()), "one message goes at least");
     assert!(take("example.com", 1, 2 * HOUR + 1).is_err());
