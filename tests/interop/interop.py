@@ -9,6 +9,7 @@ import tempfile
 import time
 import traceback
 
+import classify
 import clients
 import edge
 import functions
@@ -36,6 +37,7 @@ ROWS = (
     + openapi.ROWS
     + edge.ROWS
     + functions.ROWS
+    + classify.ROWS
 )
 
 NOT_RUN = "not run"
@@ -208,6 +210,7 @@ def coming_back(table, given, folder):
 def at_the_edge(table, given, folder):
     edge.run(table, given.relevo, folder)
     functions.run(table, given.relevo, folder)
+    classify.run(table, given.relevo, folder)
 
 
 def main():
@@ -224,7 +227,7 @@ def main():
     # Postfix and OpenSMTPD go through it as users of their own.
     os.chmod(folder, 0o755)
     if given.edge is not None:
-        rows = [row for row in edge.ROWS + functions.ROWS if given.edge in row]
+        rows = [row for row in edge.ROWS + functions.ROWS + classify.ROWS if given.edge in row]
         check = lambda table: at_the_edge(table, given, folder)
     elif given.returns:
         rows, check = returns.ROWS, lambda table: coming_back(table, given, folder)
