@@ -175,3 +175,39 @@ fn mistakes_are_named() {
         assert_eq!(get(relay.http, "api.test", path, Some("rv_nobody")).status, 403);
     }
 }
+
+/// 9 % of 1,100 recipients do not exist.
+#[test]
+fn a_sending_domain_whose_rates_are_too_high_is_stopped_and_told_why() {
+    let sink = Sink::start();
+    let mut relay = Relay::start(sink.addr, "[reputation]\non_fail = \"stop\"", false);
+    for part in 0..10 {
+        let address = |n| match n {
+            0..10 => format!("reject-{part}-{n}@reader.test"),
+            _ => format!("{part}-{n}@reader.test"),
+        };
+        let to: Vec<String> = (0..110).map(address).collect();
+        send(&relay, &to.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    wait_for("all outcomes", || {
+        let (_, answer) = ask(&relay, "/stats?interval=total");
+        let counts = &answer["totals"]["counts"];
+        (counts["delivered"] == 1000 && counts["bounced"]["hard"] == 100).then_some(())
+    });
+    // Rates are counted at the start, and every five minutes.
+    relay.stop();
+    relay.spawn();
+    let refused = wait_for("the rates are counted", || {
+        let message = format!("From: {SHOP}\r\nTo: ada@reader.test\r\nSubject: one more\r\n\r\nHi\r\n");
+        let reply = relay.login().transact(SHOP, &["ada@reader.test"], &message);
+        reply.starts_with("550").then_some(reply)
+    });
+    assert!(refused.starts_with("550 5.7.1 mail of example.test is stopped: "), "{refused}");
+    assert!(
+        refused.contains("hard bounces") && refused.contains("/domains/example.test/health"),
+        "{refused}"
+    );
+    let (_, answer) = ask(&relay, "/reputation");
+    let failing = &answer["failing"][0];
+    assert_eq!((&failing["domain"], &failing["stopped"]), (&json!("example.test"), &json!(true)), "{answer}");
+}
