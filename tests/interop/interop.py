@@ -203,7 +203,7 @@ def everything(table, given, folder):
 
 
 def coming_back(table, given, folder):
-    unpacked = {"opensmtpd": given.opensmtpd, "exim": given.exim}
+    unpacked = {name: getattr(given, name) for name in ("opensmtpd", "exim", "sendmail", "haraka")}
     returns.run(table, given.relevo, folder, unpacked, submit)
 
 
@@ -218,6 +218,8 @@ def main():
     arguments.add_argument("--relevo", required=True)
     arguments.add_argument("--opensmtpd", required=True)
     arguments.add_argument("--exim", required=True)
+    arguments.add_argument("--sendmail", required=True)
+    arguments.add_argument("--haraka", required=True)
     arguments.add_argument("--returns", action="store_true", help="only the rows of mail that comes back")
     arguments.add_argument("--openapi", type=int, metavar="EXAMPLES",
                            help="only the row of the OpenAPI document, with so many random requests to each operation")

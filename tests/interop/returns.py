@@ -4,6 +4,8 @@ import json
 import os
 import pathlib
 import pwd
+import shutil
+import signal
 import subprocess
 import time
 import urllib.request
@@ -14,7 +16,7 @@ import messages
 import peers
 from relay import Relay, free_port, wait_for_port
 
-SERVERS = ("Postfix", "Exim", "OpenSMTPD")
+SERVERS = ("Postfix", "Exim", "OpenSMTPD", "sendmail", "Haraka")
 ROWS = [f"{server} reports a refusal to the return path" for server in SERVERS]
 RETURN = "return.example.test"
 
@@ -122,6 +124,102 @@ begin retry
         self.log.close()
 
 
+class Sendmail:
+    """Unpacked, not installed: its package excludes Postfix's. Its configuration is made with m4 from the package's."""
+
+    def __init__(self, folder, refusing, relay, unpacked):
+        self.folder = pathlib.Path(folder)
+        self.port = free_port()
+        root = pathlib.Path(unpacked["sendmail"])
+        (self.folder / "queue").mkdir(parents=True, exist_ok=True)
+        (self.folder / "services").write_text("hosts files\n")
+        # A route and a port for each of the two domains.
+        mailer = "M{}, P=[IPC], F=mDFMuXa8k, S=EnvFromSMTP/HdrFromSMTP, R=EnvToSMTP, E=\\r\\n, L=990, " \
+                 "T=DNS/RFC822/SMTP, A=TCP $h {}"
+        rule = "R$* < @ {} $* > $*\t\t$#{} $@ [127.0.0.1] $: $1 < @ {} > $3"
+        (self.folder / "sendmail.mc").write_text(f"""divert(-1)
+include(`{root}/usr/share/sendmail/cf/m4/cf.m4')
+divert(0)dnl
+OSTYPE(`linux')dnl
+define(`confDOMAIN_NAME', `sendmail.example.test')dnl
+define(`confSERVICE_SWITCH_FILE', `{self.folder}/services')dnl
+define(`QUEUE_DIR', `{self.folder}/queue')dnl
+define(`ALIAS_FILE', `')dnl
+define(`STATUS_FILE', `')dnl
+define(`HELP_FILE', `')dnl
+define(`confPID_FILE', `{self.folder}/pid')dnl
+define(`confTO_IDENT', `0')dnl
+define(`confDONT_PROBE_INTERFACES', `True')dnl
+FEATURE(`no_default_msa')dnl
+FEATURE(`nocanonify')dnl
+FEATURE(`promiscuous_relay')dnl
+FEATURE(`accept_unresolvable_domains')dnl
+FEATURE(`accept_unqualified_senders')dnl
+DAEMON_OPTIONS(`Family=inet, Addr=127.0.0.1, Port={self.port}, Name=MTA')dnl
+MAILER(`smtp')dnl
+MAILER_DEFINITIONS
+{mailer.format("gone", refusing)}
+{mailer.format("back", relay)}
+LOCAL_RULE_0
+{rule.format("gone.test", "gone", "gone.test")}
+{rule.format(RETURN, "back", RETURN)}
+""")
+        config = self.folder / "sendmail.cf"
+        with open(config, "wb") as made:
+            subprocess.run(["m4", "-D", f"_CF_DIR_={root}/usr/share/sendmail/cf/", str(self.folder / "sendmail.mc")],
+                           stdout=made, check=True)
+        self.log = open(self.folder / "out", "wb")
+        program = root / "usr/libexec/sendmail/sendmail"
+        # On a host without a full name it waits a minute for one before it reads its configuration.
+        self.process = subprocess.Popen(
+            ["unshare", "--uts", "sh", "-c", f"hostname sendmail.example.test; exec {program} -C {config} -bD -q5s"],
+            stdout=self.log, stderr=self.log, start_new_session=True)
+        wait_for_port(self.port, self.process)
+
+    def stop(self):
+        os.killpg(self.process.pid, signal.SIGTERM)
+        self.process.wait(20)
+        self.log.close()
+
+
+class Haraka:
+    """From npm. A plugin of the row's names the next hops; the bounce is Haraka's own."""
+
+    def __init__(self, folder, refusing, relay, unpacked):
+        self.folder = pathlib.Path(folder)
+        self.port = free_port()
+        for name in ("config", "plugins", "queue"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        for name, text in (
+            ("smtp.ini", f"listen=127.0.0.1:{self.port}\nnodes=0\n"),
+            ("me", "haraka.example.test\n"),
+            ("plugins", "row\n"),
+            ("outbound.ini", "enable_tls=false\nlocal_mx_ok=true\n"),
+            ("loglevel", "INFO\n"),
+        ):
+            (self.folder / "config" / name).write_text(text)
+        package = pathlib.Path(unpacked["haraka"]) / "node_modules/Haraka"
+        shutil.copy(package / "config/connection.ini", self.folder / "config")
+        hops = json.dumps({"gone.test": refusing, RETURN: relay})
+        (self.folder / "plugins" / "row.js").write_text(f"""
+const hops = {hops};
+exports.hook_rcpt = (next, connection) => {{ connection.relaying = true; next(OK); }};
+exports.hook_get_mx = (next, hmail, domain) => {{
+    if (!hops[domain]) return next(DENY, 'no such domain');
+    next(OK, {{ priority: 0, exchange: '127.0.0.1', port: hops[domain] }});
+}};
+""")
+        self.log = open(self.folder / "out", "wb")
+        self.process = subprocess.Popen(["node", str(package / "bin/haraka"), "-c", str(self.folder)], stdout=self.log,
+                                        stderr=self.log, start_new_session=True)
+        wait_for_port(self.port, self.process)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(20)
+        self.log.close()
+
+
 def events(relay, kind):
     request = urllib.request.Request(f"http://127.0.0.1:{relay.http}/events?after=0&limit=1000",
                                      headers={"Authorization": f"Bearer {relay.api_key}", "Host": "api.test"})
@@ -161,6 +259,6 @@ def reports(binary, folder, make, unpacked, submit):
 
 
 def run(table, binary, folder, unpacked, submit):
-    makers = {"Postfix": Postfix, "Exim": Exim, "OpenSMTPD": OpenSmtpd}
+    makers = {"Postfix": Postfix, "Exim": Exim, "OpenSMTPD": OpenSmtpd, "sendmail": Sendmail, "Haraka": Haraka}
     for server, row in zip(SERVERS, ROWS):
         table.run(row, lambda server=server: reports(binary, folder / f"returns-{server}", makers[server], unpacked, submit))

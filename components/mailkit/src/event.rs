@@ -311,6 +311,19 @@ pub struct MailReport {
     /// The domains whose DKIM signatures of the report verify.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signed_by: Vec<String>,
+    /// SPF of the report's transaction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spf: Option<SpfVerdict>,
+}
+
+/// What SPF says of a transaction (RFC 7208). It decides nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct SpfVerdict {
+    /// `pass`, `fail`, `softfail`, `neutral`, `none`, `temperror` or `permerror`.
+    pub result: String,
+    /// The domain that was asked: that of the reverse-path, or the EHLO name where it is null.
+    pub domain: String,
 }
 
 /// The data of `email.complained`.

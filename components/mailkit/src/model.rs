@@ -196,6 +196,10 @@ pub struct Report {
     pub signed: bool,
     /// Has a List-Unsubscribe field of its own.
     pub list_unsubscribe: bool,
+    /// Has a Feedback-ID field of its own.
+    pub feedback_id: bool,
+    /// Has a CFBL-Address or CFBL-Feedback-ID field of its own.
+    pub cfbl: bool,
     /// With angle brackets.
     pub message_id: String,
     /// Unfolded From field.

@@ -22,6 +22,8 @@ pub struct ReturnedMail {
     pub original: OriginalMessage,
     /// The subject, for the log.
     pub subject: String,
+    /// The domain of the From field, in lower case; empty when it does not have exactly one address.
+    pub from_domain: String,
     /// The names of the TXT records with the keys of DKIM signatures.
     pub key_names: Vec<String>,
     /// Received fields.
@@ -124,6 +126,6 @@ pub struct OriginalMessage {
     pub return_path: String,
     /// The ids in Received fields that could be those of a relay like this one.
     pub received_ids: Vec<String>,
-    /// CFBL-Feedback-ID (RFC 9477).
+    /// CFBL-Feedback-ID (RFC 9477) without its white space.
     pub cfbl_feedback_id: String,
 }

@@ -24,9 +24,10 @@ pub const OVERSIGNED: [&str; 10] = [
     "content-transfer-encoding",
 ];
 
-/// Fields that are signed when they are there (RFC 8058 section 4). They are not oversigned: a list
-/// may add its own.
-pub const SIGNED_WHEN_PRESENT: [&str; 2] = ["list-unsubscribe", "list-unsubscribe-post"];
+/// Fields that are signed when they are there (RFC 8058 section 4, RFC 9477 section 3.1.4, Gmail's
+/// feedback loop). They are not oversigned: a list may add its own.
+pub const SIGNED_WHEN_PRESENT: [&str; 5] =
+    ["list-unsubscribe", "list-unsubscribe-post", "feedback-id", "cfbl-address", "cfbl-feedback-id"];
 
 /// Names in `h=`.
 pub const MAX_NAMES: usize = 256;

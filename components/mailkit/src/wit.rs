@@ -45,7 +45,7 @@ macro_rules! wit_conversions {
             $crate::wit_record!(Author = Author { role: into, address, domain });
             $crate::wit_record!(Report = Report {
                 authors: list, added_headers, edits: list, parts: list, fixes: list, eight_bit, utf8_header, signed,
-                list_unsubscribe,
+                list_unsubscribe, feedback_id, cfbl,
                 message_id, from_field, subject, received, headers: list, headers_left_out, options: result,
                 content_fields: list
             });
@@ -113,7 +113,8 @@ macro_rules! wit_conversions {
                 message_id, return_path, received_ids, cfbl_feedback_id
             });
             $crate::wit_record!(ReturnedMail = Mail {
-                kind: into, reporter, recipients: list, feedback: option, original: into, subject, key_names, received
+                kind: into, reporter, recipients: list, feedback: option, original: into, subject, from_domain, key_names,
+                received
             });
         };
     };

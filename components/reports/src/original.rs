@@ -18,7 +18,8 @@ pub(crate) fn of(fields: &Fields) -> OriginalMessage {
         message_id: text("message-id"),
         return_path: fields.get("return-path").map(mailbox).unwrap_or_default(),
         received_ids: ids.collect(),
-        cfbl_feedback_id: text("cfbl-feedback-id"),
+        // RFC 9477 section 5.2: white space is no part of it.
+        cfbl_feedback_id: text("cfbl-feedback-id").split_whitespace().collect(),
     }
 }
 

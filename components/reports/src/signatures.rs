@@ -1,4 +1,7 @@
-//! Where the keys of DKIM signatures are published (RFC 6376 section 3.6.2.1).
+//! Where the keys of DKIM signatures are published (RFC 6376 section 3.6.2.1), and for whom they
+//! count.
+
+use mail_parser::{Address, Message};
 
 use crate::fields::Fields;
 
@@ -22,6 +25,19 @@ pub(crate) fn key_names(fields: &Fields) -> Vec<String> {
         }
     }
     names
+}
+
+/// The domain of the only author; empty when there are several, or none.
+pub(crate) fn from_domain(message: &Message<'_>, fields: &Fields) -> String {
+    let mut addresses = message.from().into_iter().flat_map(Address::iter);
+    let (only, further) = (addresses.next().and_then(|author| author.address.as_deref()), addresses.next());
+    let domain = only.and_then(|address| address.rsplit_once('@')).map_or("", |(_, domain)| domain);
+    let is_only = further.is_none() && fields.all("from").count() == 1;
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    match is_only && domain.len() <= MAX_NAME && domain.chars().all(is_name) {
+        true => domain.to_ascii_lowercase(),
+        false => String::new(),
+    }
 }
 
 fn tag(value: &str, name: &str) -> Option<String> {

@@ -60,6 +60,7 @@ fn bounded(mail: &ReturnedMail) -> bool {
     let harmless = |text: &str| text.len() <= 1_024 && !text.chars().any(char::is_control);
     harmless(&mail.reporter)
         && harmless(&mail.subject)
+        && harmless(&mail.from_domain)
         && mail.key_names.len() <= 8
         && mail.original.received_ids.len() <= 8
         && mail.recipients.iter().all(|r| {

@@ -4,6 +4,7 @@
 //! * [`authority`]: who may send as whom.
 //! * [`tracking`]: whether and how a message is tracked.
 //! * [`unsubscribe`]: whether a message can be left, and its List-Unsubscribe.
+//! * [`feedback`]: the fields for feedback loops.
 //! * [`options`]: what a sender asks for beyond the envelope.
 //! * [`received`]: the Received field.
 //! * [`plan`]: the recipe of the copies, the deliveries and their expiry, together in a [`Plan`].
@@ -20,6 +21,7 @@ use relevo_mailkit::model::ValidateOptions;
 pub mod authority;
 pub mod deliveries;
 pub mod egress;
+pub mod feedback;
 pub mod options;
 mod origin;
 pub mod plan;
@@ -31,6 +33,7 @@ pub mod unsubscribe;
 pub use authority::{NotAuthorised, Ownership};
 pub use deliveries::{Disposition, PlannedDelivery};
 pub use egress::{EgressChoice, EgressGrants};
+pub use feedback::{Cfbl, FeedbackFields};
 pub use options::{SubmissionOptions, TrackingOverride};
 pub use origin::{Origin, Protocol, Via};
 pub use plan::{CheckedMessage, NoTrackingKey, Plan, PlanSettings, Tracked};

@@ -3,11 +3,12 @@
 
 use relevo_mailkit::envelope::Envelope;
 use relevo_mailkit::id::ItemId;
+use relevo_mailkit::labels::Labels;
 use relevo_mailkit::model::{Report, Rewrite};
 
 use crate::deliveries::{self, Disposition, PlannedDelivery};
 use crate::egress::{EgressChoice, EgressGrants};
-use crate::{Links, ListUnsubscribe, Protocol, Recipe, Signing, Tracking, Via, received, tracking};
+use crate::{FeedbackFields, Links, ListUnsubscribe, Protocol, Recipe, Signing, Tracking, Via, feedback, received, tracking};
 
 /// A message that was validated, authorised and checked.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +43,8 @@ pub struct PlanSettings<'a> {
     /// The tracking of the domain, the id of the key that mints, and the answer of `track`; none:
     /// not tracked.
     pub tracked: Option<Tracked<'a>>,
+    /// What a signed message gets for feedback loops, and the tenant and labels that it names.
+    pub feedback: (FeedbackFields, &'a str, &'a Labels),
     /// The grants of the sending domain; none: the message belongs to no tenant, and does not bounce.
     pub grants: Option<&'a EgressGrants>,
     /// Milliseconds until mail expires that is due, and that is held as a whole.
@@ -110,7 +113,7 @@ impl Plan {
         let egress = settings.grants.map(choose).unwrap_or_default();
         let (lifetime, hold_lifetime) = (settings.lifetime, settings.hold_lifetime);
         let recipe = recipe(message, settings)?;
-        let deliveries = deliveries::divide(recipients, recipe.links.is_some(), no_bounce, disposition);
+        let deliveries = deliveries::divide(recipients, recipe.has_own_copies(), no_bounce, disposition);
         let is_held = |delivery: &PlannedDelivery| matches!(delivery.disposition, Disposition::Hold(_));
         let lifetime = if deliveries.iter().all(is_held) { hold_lifetime } else { lifetime };
         let released_at = message.send_at.unwrap_or(message.accepted_at);
@@ -135,10 +138,16 @@ fn recipe(message: &CheckedMessage<'_>, settings: PlanSettings<'_>) -> Result<Re
             (rewrite.edits, Some(Links { base_url, key, table, sender, list_unsubscribe }))
         }
     };
+    let (wanted, tenant, labels) = settings.feedback;
+    let feedback = match settings.signing {
+        Some(_) => feedback::fields(&wanted, report, tenant, labels),
+        None => Vec::new(),
+    };
     Ok(Recipe {
-        prepend: [&received, prepend, &added].concat(),
+        prepend: [&received, prepend, &added, &feedback].concat(),
         edits,
         links,
+        cfbl: wanted.cfbl.filter(|_| settings.signing.is_some()),
         signing: settings.signing,
         eight_bit: report.eight_bit,
         utf8_header: report.utf8_header,
@@ -183,10 +192,12 @@ mod tests {
             send_at: None,
             expires_at: None,
         };
+        let labels = Labels { domain: "example.com".into(), ..Labels::default() };
         let mut settings = PlanSettings {
             hostname: "mta1.example",
             signing: None,
             tracked: None,
+            feedback: (FeedbackFields::default(), "acme", &labels),
             grants: Some(&grants),
             lifetime: 10,
             hold_lifetime: 20,

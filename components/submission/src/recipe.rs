@@ -3,8 +3,10 @@
 use relevo_mailkit::model::Edit;
 use serde::{Deserialize, Serialize};
 
+use crate::Cfbl;
+
 /// The first octet of a stored recipe. Another one is refused.
-const VERSION: u8 = 5;
+const VERSION: u8 = 6;
 
 /// How copies are made from the stored bytes. Written once, when the message is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -24,6 +26,8 @@ pub struct Recipe {
     pub utf8_header: bool,
     /// The message has no Date: a copy gets that of the message's release, which may still change.
     pub dated_at_release: bool,
+    /// Set when copies have a CFBL-Feedback-ID. Each recipient gets a copy of its own.
+    pub cfbl: Option<Cfbl>,
 }
 
 /// Where the URLs of tracked copies point.
@@ -72,6 +76,12 @@ pub enum RecipeError {
 }
 
 impl Recipe {
+    /// Returns true if each recipient gets a copy of its own.
+    #[must_use]
+    pub fn has_own_copies(&self) -> bool {
+        self.links.is_some() || self.cfbl.is_some()
+    }
+
     /// For the queue, which stores it with the message.
     ///
     /// # Errors
@@ -137,6 +147,7 @@ mod tests {
             eight_bit: true,
             utf8_header: false,
             dated_at_release: false,
+            cfbl: Some(Cfbl { domain: "return.example.com".into() }),
         }
     }
 

@@ -14,6 +14,8 @@ pub(crate) fn report() -> Report {
         utf8_header: false,
         signed: false,
         list_unsubscribe: false,
+        feedback_id: false,
+        cfbl: false,
         message_id: "<id@example.com>".into(),
         from_field: b"From: a@example.com".to_vec(),
         subject: String::new(),

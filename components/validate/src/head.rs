@@ -31,6 +31,10 @@ pub(crate) struct Head {
     pub(crate) signed: bool,
     /// There is a List-Unsubscribe field.
     pub(crate) list_unsubscribe: bool,
+    /// There is a Feedback-ID field.
+    pub(crate) feedback_id: bool,
+    /// There is a CFBL-Address or CFBL-Feedback-ID field.
+    pub(crate) cfbl: bool,
     pub(crate) message_id: String,
     pub(crate) from_field: Vec<u8>,
     pub(crate) subject: String,
@@ -50,9 +54,14 @@ pub(crate) fn read(block: &Block<'_>, options: &ValidateOptions) -> Checked<Head
     check_single(block)?;
     check_signed(block)?;
     let signed = block.fields.iter().any(|f| f.name == Name::DkimSignature);
-    let list_unsubscribe =
-        block.fields.iter().any(|f| block.name(f).eq_ignore_ascii_case(b"List-Unsubscribe"));
-    let head = Head { signed, list_unsubscribe, ..Head::default() };
+    let has = |name: &[u8]| block.fields.iter().any(|f| block.name(f).eq_ignore_ascii_case(name));
+    let head = Head {
+        signed,
+        list_unsubscribe: has(b"List-Unsubscribe"),
+        feedback_id: has(b"Feedback-ID"),
+        cfbl: has(b"CFBL-Address") || has(b"CFBL-Feedback-ID"),
+        ..Head::default()
+    };
     let mut reader = Reader { block, options, head, from: None, sender: false, date: None };
     let (mut resent, mut resent_from) = (false, false);
     for field in &block.fields {

@@ -114,6 +114,8 @@ impl Validator {
             utf8_header: structure.utf8_header,
             signed: head.signed,
             list_unsubscribe: head.list_unsubscribe,
+            feedback_id: head.feedback_id,
+            cfbl: head.cfbl,
             message_id: head.message_id,
             from_field: head.from_field,
             subject: head.subject,

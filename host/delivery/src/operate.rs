@@ -1,5 +1,6 @@
 //! What operators see of shaping and change.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use relevo_queue::{Millis, QueueKey};
@@ -129,9 +130,14 @@ impl DeliveryHandle {
         self.shared.queue.hasten(&keys, until, self.shared.now()).await;
     }
 
-    /// Somebody complained about mail to a domain of this provider.
-    pub fn complained(&self, provider: &str) {
-        self.shared.table().shaping_mut().complained(provider);
+    /// A recipient complained about a message that this MX host took. It counts in warm-up, against
+    /// `source`, where that is an address of ours: it is the one that the reporter saw.
+    pub fn complained(&self, mx: &str, source: Option<IpAddr>) {
+        let (_, settings) = self.shared.settings();
+        let delivery = settings.delivery();
+        let provider = delivery.shaping.provider([mx]);
+        let source = source.map(|ip| ip.to_canonical()).filter(|ip| delivery.has_source(*ip));
+        self.shared.table().shaping_mut().complained(&provider.name, source);
     }
 
     /// Suspensions that began or ended since the last call.

@@ -11,7 +11,7 @@ use relevo_resolve::testing::TestDns;
 use serde_json::{Value, json};
 use support::client::Client;
 use support::relay::Relay;
-use support::sink::Sink;
+use support::sink::{Received, Sink};
 use support::wait_for;
 
 const SHOP: &str = "shop@example.test";
@@ -140,6 +140,71 @@ fn mail_for_people_goes_to_the_postmaster() {
     assert!(forwarded.message.contains("by relay.example.test with ESMTP"));
 }
 
+/// RFC 9477: anybody may complain who has the id of the message, and signs as the author of the report.
+#[test]
+fn a_complaint_by_cfbl_counts_with_the_id_of_the_message_and_a_signature() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let dns = runtime.block_on(TestDns::start()).unwrap();
+    let sink = Sink::start();
+    let relay = relay(&sink, &format!("cfbl = true\n[dns]\nnameservers = [\"{}\"]\n", dns.addr()));
+    publish_keys(&relay, &dns);
+    dns.txt("mx.reader.test", &["v=spf1 ip4:127.0.0.1 -all"]);
+    let leaves = "List-Unsubscribe: <https://shop.test/leave>";
+    let letter = format!(
+        "From: {SHOP}\r\nTo: ada@reader.test\r\nSubject: offers\r\nX-Relevo-Stream: marketing\r\n\
+         X-Relevo-Tag: campaign=spring\r\n{leaves}\r\n\r\nHello\r\n"
+    );
+    assert!(relay.login().transact(SHOP, &["ada@reader.test"], &letter).starts_with("250"));
+    let offer = sink.wait("Subject: offers").message;
+    wait_for("the delivery", || relay.events("email.delivered").first().cloned());
+    assert!(offer.contains("\r\nFeedback-ID: spring:acme:marketing:example.test\r\n"), "{offer}");
+    assert!(offer.contains("\r\nCFBL-Address: fbl@return.example.test; report=arf\r\n"), "{offer}");
+    let id = offer.split("\r\n").find_map(|line| line.strip_prefix("CFBL-Feedback-ID: ")).unwrap();
+    let signed: String = offer.split("\r\nReceived:").next().unwrap().split_whitespace().collect();
+    for name in ["feedback-id", "cfbl-address", "cfbl-feedback-id"] {
+        assert!(signed.to_ascii_lowercase().contains(&format!(":{name}")), "{name}: {signed}");
+    }
+
+    // What the RFC asks a reporter to return, and nothing else.
+    let complain = |id: &str, name: &str| {
+        let report = format!(
+            "From: {SHOP}\r\nTo: fbl@{RETURN}\r\nSubject: {name}\r\nMIME-Version: 1.0\r\n\
+             Content-Type: multipart/report; report-type=feedback-report; boundary=arf\r\n\r\n--arf\r\n\r\n\
+             A complaint.\r\n--arf\r\nContent-Type: message/feedback-report\r\n\r\nFeedback-Type: abuse\r\n\
+             User-Agent: test/1\r\nVersion: 1\r\n\r\n--arf\r\nContent-Type: text/rfc822-headers\r\n\r\n\
+             Message-ID: <redacted@reader.test>\r\nCFBL-Feedback-ID: {id}\r\n\r\n--arf--\r\n"
+        );
+        // The relay signs mail of example.test: what it sends is what a reporter there would.
+        assert!(relay.login().transact(SHOP, &["signed@reader.test"], &report).starts_with("250"));
+        let signed = sink.wait(&format!("Subject: {name}\r\n")).message;
+        let mut client = stranger(&relay);
+        for message in [&report, &signed] {
+            assert!(client.transact("", &["fbl@return.example.test"], message).starts_with("250"));
+        }
+        relay.events("email.complained")
+    };
+    let mut forged = id.to_owned().into_bytes();
+    forged[30] = if forged[30] == b'a' { b'b' } else { b'a' };
+    assert_eq!(complain(&String::from_utf8(forged).unwrap(), "forged"), Vec::<Value>::new());
+    let complaints = complain(id, "genuine");
+    let [complaint] = complaints.as_slice() else { panic!("{complaints:?}\n{}", relay.log()) };
+    assert_eq!(complaint["recipient"], "ada@reader.test");
+    assert_eq!(complaint["report"]["signed_by"], json!(["example.test"]));
+    assert_eq!(complaint["report"]["spf"], json!({ "result": "pass", "domain": "mx.reader.test" }));
+    let metrics = String::from_utf8(relay.get("/metrics").body).unwrap();
+    let refused = "relevo_returned_messages_total{result=\"feedback_unauthenticated\"} 3";
+    assert!(metrics.contains(refused), "two unsigned ones, and the forged one: {metrics}");
+}
+
+fn publish_keys(relay: &Relay, dns: &TestDns) {
+    let (_, records) = relay.call("GET", "/domains/example.test/records", &Value::Null);
+    for record in records.as_array().unwrap().iter().filter(|r| r["purpose"] == "DKIM") {
+        let value = record["value"].as_str().unwrap();
+        let (first, second) = value.split_at(value.len() / 2);
+        dns.txt(record["name"].as_str().unwrap(), &[first, second]);
+    }
+}
+
 #[test]
 fn a_complaint_counts_if_its_source_signed_it() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -147,17 +212,14 @@ fn a_complaint_counts_if_its_source_signed_it() {
     let sink = Sink::start();
     let more = format!("feedback_domains = [\"example.test\"]\n[dns]\nnameservers = [\"{}\"]\n", dns.addr());
     let relay = relay(&sink, &more);
-    let (_, records) = relay.call("GET", "/domains/example.test/records", &Value::Null);
-    for record in records.as_array().unwrap().iter().filter(|r| r["purpose"] == "DKIM") {
-        let value = record["value"].as_str().unwrap();
-        let (first, second) = value.split_at(value.len() / 2);
-        dns.txt(record["name"].as_str().unwrap(), &[first, second]);
-    }
+    publish_keys(&relay, &dns);
+    send(&relay, &["bob@reader.test"], "wanted");
+    let wanted = sink.wait("Subject: wanted");
     send(&relay, &["ada@reader.test"], "unwanted");
-    let original = sink.wait("Subject: unwanted");
-    wait_for("the delivery", || relay.events("email.delivered").first().cloned());
+    let unwanted = sink.wait("Subject: unwanted");
+    wait_for("deliveries", || (relay.events("email.delivered").len() == 2).then_some(()));
 
-    let arf = |from: &str| {
+    let arf = |from: &str, original: &Received| {
         format!(
             "From: {from}\r\nTo: fbl@{RETURN}\r\nSubject: complaint\r\nMIME-Version: 1.0\r\n\
              Content-Type: multipart/report; report-type=feedback-report; boundary=arf\r\n\r\n--arf\r\n\r\n\
@@ -169,11 +231,12 @@ fn a_complaint_counts_if_its_source_signed_it() {
     };
     let mut client = stranger(&relay);
     let feedback = ["fbl@return.example.test"];
-    assert!(client.transact("", &feedback, &arf("feedback@example.test")).starts_with("250"));
+    let forged = arf("feedback@example.test", &wanted);
+    assert!(client.transact("", &feedback, &forged).starts_with("250"));
     assert_eq!(relay.events("email.complained"), Vec::<Value>::new(), "nobody signed it");
 
     // The relay signs mail of example.test: what it sends is what a feedback source would.
-    let reply = relay.login().transact(SHOP, &["signed@reader.test"], &arf(SHOP));
+    let reply = relay.login().transact(SHOP, &["signed@reader.test"], &arf(SHOP, &unwanted));
     assert!(reply.starts_with("250"), "{reply}");
     let signed = sink.wait("Subject: complaint").message;
     let altered = signed.replace("A complaint.", "A lie.");
@@ -188,4 +251,19 @@ fn a_complaint_counts_if_its_source_signed_it() {
     assert_eq!(complaint["recipient"], "ada@reader.test");
     assert_eq!(complaint["report"]["signed_by"], json!(["example.test"]));
     assert_eq!(complaint["report"]["action"], "abuse");
+
+    // Who complained gets no more, and who is only said to have complained does.
+    let entry = |address: &str| {
+        let (status, entry) = relay.call("GET", &format!("/suppressions/{address}"), &Value::Null);
+        (status == 200).then_some(entry)
+    };
+    let found = wait_for("a suppression", || entry("ada%40reader.test"));
+    assert_eq!((&found["origin"], &found["rule"]), (&json!("complaint"), &json!("abuse")), "{found}");
+    assert_eq!(entry("bob%40reader.test"), None);
+    let mut window = json!({ "after": "2020-01-01T00:00:00Z", "before": "2100-01-01T00:00:00Z" });
+    let (_, undone) = relay.call("POST", "/suppressions/undo", &window);
+    assert_eq!(undone["count"], 0, "a complaint stays unless it is asked for: {undone}");
+    window["reason"] = json!("complaint");
+    let (_, undone) = relay.call("POST", "/suppressions/undo", &window);
+    assert_eq!((&undone["count"], entry("ada%40reader.test")), (&json!(1), None), "{undone}");
 }

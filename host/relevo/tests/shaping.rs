@@ -8,7 +8,7 @@ use std::fs;
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
-use support::client::request;
+use support::client::{Client, request};
 use support::relay::{API_HOST, Relay, relevo};
 use support::sink::Sink;
 use support::wait_for;
@@ -131,6 +131,35 @@ fn operators_suspend_a_tenant_over_http() {
     assert_eq!(event["resumed_by"], "ops", "{event}");
     let metrics = String::from_utf8(relay.get("/metrics").body).unwrap();
     assert!(metrics.contains("relevo_shaping_suspensions 0"), "{metrics}");
+}
+
+/// A feedback report names the address that it saw.
+#[test]
+fn a_complaint_counts_in_warmup() {
+    let sink = Sink::start();
+    let pool = "[[pool]]\nname = \"new\"\nsource_ipv4 = [\"127.0.0.8\"]\nwarmup = \"auto\"\n\
+                [returns]\ndomains = [\"return.example.test\"]\nfeedback_networks = [\"127.0.0.0/8\"]\n";
+    let (relay, key) = start(sink.addr, pool, "pools = [\"new\"]\n");
+    send(&relay, "unwanted");
+    let original = sink.wait("Subject: unwanted");
+    wait_for("the delivery", || relay.events("email.delivered").pop());
+    let report = format!(
+        "From: feedback@receiver.test\r\nSubject: complaint\r\nMIME-Version: 1.0\r\n\
+         Content-Type: multipart/report; report-type=feedback-report; boundary=arf\r\n\r\n--arf\r\n\r\n\
+         A complaint.\r\n--arf\r\nContent-Type: message/feedback-report\r\n\r\nFeedback-Type: abuse\r\n\
+         User-Agent: test/1\r\nVersion: 1\r\nSource-IP: 127.0.0.8\r\n\r\n--arf\r\n\
+         Content-Type: message/rfc822\r\n\r\nReturn-Path: <{}>\r\n{}\r\n--arf--\r\n",
+        original.from, original.message
+    );
+    let (mut client, _) = Client::connect(relay.relay);
+    client.expect("EHLO mx.receiver.test", "250");
+    for _ in 0..2 {
+        assert!(client.transact("", &["fbl@return.example.test"], &report).starts_with("250"));
+    }
+    assert_eq!(relay.events("email.complained").len(), 1);
+    let (_, answer) = admin(&relay, &key, "GET", "/warmup", &Value::Null);
+    let [address] = answer["data"].as_array().unwrap().as_slice() else { panic!("{answer}") };
+    assert_eq!((&address["address"], &address["complaints"]), (&json!("127.0.0.8"), &json!(1)), "{answer}");
 }
 
 /// Counts of warm-up are written ahead: a relay that was killed sends less, never more.

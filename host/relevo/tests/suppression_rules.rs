@@ -13,7 +13,7 @@ use support::wait_for;
 
 /// A relay that looks MX hosts up and connects to the port of the sink.
 fn relay(dns: &TestDns, sink: &Sink, rules: &str) -> Relay {
-    let mut relay = Relay::start(sink.addr, &format!("[dns]\nnameservers = [\"{}\"]", dns.addr()), false);
+    let mut relay = Relay::start(sink.addr, &format!("retry = [\"1s\"]\n[dns]\nnameservers = [\"{}\"]", dns.addr()), false);
     relay.stop();
     let text = std::fs::read_to_string(relay.config()).unwrap();
     let direct = format!("port = {}\nallow_networks = [\"127.0.0.0/8\"]", sink.addr.port());
@@ -34,6 +34,63 @@ fn send(relay: &Relay, to: &str) -> Value {
 fn entry(relay: &Relay, address: &str) -> Option<Value> {
     let (status, answer) = relay.call("GET", &format!("/suppressions/{address}"), &Value::Null);
     (status == 200).then_some(answer)
+}
+
+/// The receiver's own words decide: a mailbox that is not there, one that is full, and a refusal of
+/// the message. `[suppression]` changes with a restart, and counts stay.
+#[test]
+fn what_the_receiver_says_about_the_recipient_suppresses_and_nothing_else() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let dns = runtime.block_on(TestDns::start()).unwrap();
+    let sink = Sink::start();
+    dns.mx("receiver.example", &[(10, "mx.receiver.example")]);
+    dns.address("mx.receiver.example", &["127.0.0.1".parse().unwrap()]);
+    let mut relay = relay(&dns, &sink, "mailbox_full = { times = 2, days = 1 }");
+    let ended = |relay: &Relay, kind: &str, to: &str, number: usize| {
+        wait_for(to, || {
+            let all = relay.events(kind);
+            (all.iter().filter(|event| event["recipient"] == to).count() == number).then_some(())
+        });
+    };
+    // A full mailbox is tried again until the message expires.
+    let send_to_full = |relay: &Relay| {
+        let email = json!({"from": "a@example.test", "to": ["full@receiver.example"], "subject": "Hi",
+            "text": "Hi", "expires_at": "in 15 seconds"});
+        let (status, answer) = relay.call("POST", "/emails", &email);
+        assert!(status < 300, "{answer}");
+    };
+    for _ in 0..3 {
+        send_to_full(&relay);
+        send(&relay, "blocked@receiver.example");
+    }
+    ended(&relay, "email.bounced", "blocked@receiver.example", 3);
+    ended(&relay, "email.expired", "full@receiver.example", 3);
+    // The last to end: what is before it in the log was read before it.
+    send(&relay, "reject@receiver.example");
+    ended(&relay, "email.bounced", "reject@receiver.example", 1);
+    let found = wait_for("a suppression", || entry(&relay, "reject%40receiver.example"));
+    let detail = found["detail"].as_str().unwrap();
+    assert!(detail.starts_with("550 5.1.1 ") && detail.ends_with("no such user here"), "{found}");
+    assert_eq!(relay.events("suppression.added").len(), 1, "three in one day are not two days");
+
+    relay.stop();
+    let text = std::fs::read_to_string(relay.config()).unwrap();
+    std::fs::write(relay.config(), text.replace("days = 1", "days = 0")).unwrap();
+    relay.spawn();
+    send(&relay, "blocked@receiver.example");
+    ended(&relay, "email.bounced", "blocked@receiver.example", 4);
+    send_to_full(&relay);
+    let full = wait_for("a suppression", || entry(&relay, "full%40receiver.example"));
+    assert!(full["detail"].as_str().unwrap().starts_with("4 times since 20"), "{full}");
+    assert_eq!(entry(&relay, "blocked%40receiver.example"), None);
+
+    // By rule: an incident at the receiver whose mailboxes were said to be full.
+    let rule = full["rule"].as_str().unwrap();
+    let window = json!({ "after": "2020-01-01T00:00:00Z", "before": "2100-01-01T00:00:00Z", "rule": rule });
+    let (status, undone) = relay.call("POST", "/suppressions/undo", &window);
+    assert_eq!((status, &undone["count"]), (200, &json!(1)), "{undone}");
+    assert_eq!(entry(&relay, "full%40receiver.example"), None);
+    assert!(entry(&relay, "reject%40receiver.example").is_some());
 }
 
 #[test]

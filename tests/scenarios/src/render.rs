@@ -36,6 +36,8 @@ pub fn report(report: &Report) -> String {
         (report.utf8_header, "needs SMTPUTF8"),
         (report.signed, "signed already"),
         (report.list_unsubscribe, "has List-Unsubscribe"),
+        (report.feedback_id, "has Feedback-ID"),
+        (report.cfbl, "has CFBL-Address"),
     ] {
         if flag {
             let _ = writeln!(out, "{name}");
@@ -228,6 +230,9 @@ pub fn returned(mail: &ReturnedMail) -> String {
     line("original return path", &mail.original.return_path);
     line("original received ids", &mail.original.received_ids.join(" "));
     line("original feedback id", &mail.original.cfbl_feedback_id);
+    if mail.feedback.is_some() {
+        line("from domain", &mail.from_domain);
+    }
     line("keys", &mail.key_names.join(" "));
     line("received", &mail.received.to_string());
     out

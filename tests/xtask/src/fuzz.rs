@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::{Workspace, cargo, run};
 
-const TARGETS: [&str; 10] = [
+const TARGETS: [&str; 11] = [
     "smtp_server",
     "smtp_client",
     "address",
@@ -25,6 +25,7 @@ const TARGETS: [&str; 10] = [
     "api",
     "judge",
     "classify",
+    "reports",
 ];
 
 /// What libFuzzer is told by the code under test: the blocks that were reached, and what was

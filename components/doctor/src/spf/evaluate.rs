@@ -14,17 +14,38 @@ const MAX_HOSTS: usize = 10;
 
 /// Results of section 2.6.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum SpfResult {
+pub enum SpfResult {
+    /// The address may send for the domain.
     Pass,
+    /// It may not.
     Fail,
+    /// It probably may not.
     SoftFail,
+    /// The domain does not say.
     Neutral,
+    /// There is no record.
     None,
+    /// DNS did not answer, and why.
     TempError(String),
+    /// The record is wrong, and why.
     PermError(String),
 }
 
 impl SpfResult {
+    /// The word of section 2.6.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::SoftFail => "softfail",
+            Self::Neutral => "neutral",
+            Self::None => "none",
+            Self::TempError(_) => "temperror",
+            Self::PermError(_) => "permerror",
+        }
+    }
+
     /// The name of the result with its reason, for people.
     pub(crate) fn describe(&self) -> String {
         match self {

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 mod evaluate;
+mod inbound;
 mod macros;
 mod mend;
 mod parse;
@@ -13,7 +14,9 @@ use crate::facts::{Gap, Lookups, RecordKind};
 use crate::identity::Sources;
 use crate::subject::{Source, Subject};
 
-pub(crate) use evaluate::{SpfResult, evaluate};
+pub use evaluate::SpfResult;
+pub(crate) use evaluate::evaluate;
+pub use inbound::{SpfIdentity, check_host};
 pub use parse::{Mechanism, Qualifier, SpfRecord, Term, TermKind};
 use survey::Survey;
 

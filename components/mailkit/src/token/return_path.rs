@@ -82,6 +82,21 @@ impl TokenKeys {
         })
     }
 
+    /// The CFBL-Feedback-ID of a recipient (RFC 9477): the token of its return path at `domain`.
+    #[must_use]
+    pub fn mint_feedback_id(&self, domain: &str, claims: &ReturnClaims) -> Option<String> {
+        let address = self.mint_return_path(domain, claims)?;
+        let (local_part, _) = address.rsplit_once('@')?;
+        token_of(local_part).map(str::to_owned)
+    }
+
+    /// The claims of a CFBL-Feedback-ID, if one of these keys minted it for one of `domains`.
+    #[must_use]
+    pub fn verify_feedback_id(&self, domains: &[String], id: &str) -> Option<ReturnClaims> {
+        let local_part = format!("{PREFIX}{id}");
+        domains.iter().find_map(|domain| self.verify_return_path(domain, &local_part))
+    }
+
     /// As [`Self::verify_return_path`], for a whole address at one of `domains`. Returns the
     /// domain, too.
     #[must_use]

@@ -75,6 +75,14 @@ pub struct DeliverySettings {
     pub shaping: Arc<ShapingRules>,
 }
 
+impl DeliverySettings {
+    /// Returns true if mail leaves from this address, as far as the settings say.
+    pub(crate) fn has_source(&self, ip: IpAddr) -> bool {
+        let of_pool = |pool: &Arc<EgressPool>| pool.source_ipv4.contains(&ip) || pool.source_ipv6.contains(&ip);
+        [self.source_ipv4, self.source_ipv6].contains(&Some(ip)) || self.pools.values().any(of_pool)
+    }
+}
+
 /// A static next hop.
 #[derive(Debug, Clone)]
 pub struct SmarthostSettings {

@@ -233,6 +233,35 @@ async fn greylisting_is_waited_for_as_announced() {
     assert_eq!(w.states(id), [RecipientState::Delivered]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_complaint_counts_against_the_address_that_the_message_came_from() {
+    let w = World::warming(&["192.0.2.1", "192.0.2.2"], rules("[warmup]\nladder = [10, 20]\n"));
+    w.net.domain("a.test", &[("mx.test", accepts())]);
+    for _ in 0..20 {
+        w.to("u@a.test");
+    }
+    for _ in 0..20 {
+        seconds(1).await;
+        let counts = w.handle.unstored_warmups();
+        w.handle.stored_warmups(&counts);
+    }
+    let ip = |text: &str| text.parse().ok();
+    let counted = || {
+        let mut all: Vec<_> = w.handle.warmups().into_iter().map(|at| (at.address, at.complaints)).collect();
+        all.sort();
+        all.into_iter().map(|(_, complaints)| complaints).collect::<Vec<_>>()
+    };
+    w.handle.complained("MX.test.", ip("192.0.2.2"));
+    w.handle.complained("mx.test", ip("::ffff:192.0.2.2"));
+    assert_eq!(counted(), [0, 2]);
+    w.handle.complained("mx.test", None);
+    // What is no address of ours says nothing: there is another relay in front.
+    w.handle.complained("mx.test", ip("198.51.100.1"));
+    assert_eq!(counted(), [2, 4]);
+    w.handle.complained("mx.other.example", None);
+    assert_eq!(counted(), [2, 4]);
+}
+
 /// The caps of two addresses are used up, and no more is sent before the next day.
 #[tokio::test(start_paused = true)]
 async fn new_addresses_send_what_the_ladder_says() {

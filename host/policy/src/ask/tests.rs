@@ -20,6 +20,8 @@ fn report() -> Report {
         utf8_header: false,
         signed: false,
         list_unsubscribe: false,
+        feedback_id: false,
+        cfbl: false,
         message_id: "<m@a.test>".into(),
         from_field: Vec::new(),
         subject: String::new(),

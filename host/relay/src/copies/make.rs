@@ -16,6 +16,7 @@ use relevo_mailkit::token::{CopyUrls, TokenKeys};
 use relevo_mailkit::unsubscribe;
 use relevo_queue::{Lease, Queue};
 use relevo_runtime::{Blame, Fault, FaultKind, Stage, Stages};
+use relevo_submission::Cfbl;
 
 use super::prefixed::Prefixed;
 use super::signed::SignedOnce;
@@ -67,6 +68,9 @@ impl Copies {
         if recipe.dated_at_release {
             let date = relevo_submission::date(lease.meta.released_at());
             prepend.extend_from_slice(format!("Date: {date}\r\n").as_bytes());
+        }
+        if let Some(cfbl) = recipe.cfbl.take() {
+            prepend.extend_from_slice(&cfbl_feedback_id(settings, lease, &cfbl)?);
         }
         let edits = std::mem::take(&mut recipe.edits);
         let Some(links) = recipe.links.take() else {
@@ -149,7 +153,7 @@ impl MakeCopy for Copies {
             return Err(CopyError::NotConvertible { status: EnhancedCode::new(5, 6, 9), text });
         }
         let (generation, settings) = self.settings.snapshot();
-        let tracked = recipe.links.is_some();
+        let tracked = recipe.has_own_copies();
         let began = self.clock.monotonic();
         let mut copy = self.spliced(&settings, lease, &mut recipe).await?;
         self.observe(lease, began, "copy", format!("{} octets, edits applied", copy.size()));
@@ -196,6 +200,17 @@ fn minting_key(settings: &Settings, links: &Links) -> Result<TokenKeys, CopyErro
     let key = keys.iter().find(|k| k.id == links.key).or_else(|| keys.first());
     let key = key.ok_or_else(|| CopyError::Host("there is no tracking key".into()))?;
     Ok(TokenKeys(vec![key.clone()]))
+}
+
+/// `CFBL-Feedback-ID` of the copy's recipient (RFC 9477 section 3.3): the token of its return path,
+/// which has a MAC. Empty without a key.
+fn cfbl_feedback_id(settings: &Settings, lease: &Lease, cfbl: &Cfbl) -> Result<Vec<u8>, CopyError> {
+    let [recipient] = lease.delivery.recipients.as_slice() else {
+        return Err(CopyError::Host("a copy with a CFBL-Feedback-ID is for one recipient".into()));
+    };
+    let claims = ReturnClaims { message: lease.delivery.id.item.0, recipient: recipient.index };
+    let id = settings.tracking_keys.mint_feedback_id(&cfbl.domain, &claims);
+    Ok(id.map(|id| format!("CFBL-Feedback-ID: {id}\r\n").into_bytes()).unwrap_or_default())
 }
 
 /// Splices in place, or on a thread of the blocking pool if `body` does not lie in memory.

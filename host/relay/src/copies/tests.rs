@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use relevo_mailkit::labels::{Stream, Tag};
 use relevo_mailkit::model::{Edit, Encoding, Refusal, Report, Rewrite, Segment, SigningInput, Span};
 use relevo_mailkit::token::{Kind, Scope};
 use relevo_queue::testing::AcceptedItem;
@@ -91,6 +92,59 @@ fn rekey(world: &World, name: &str, keys: Vec<DkimKey>) {
 
 fn keys_of(settings: &Settings, name: &str) -> Vec<DkimKey> {
     settings.directory.configured_domain(name).expect("configured").dkim.clone()
+}
+
+/// RFC 9477, and Gmail's Feedback-ID: under the signatures, and of one recipient.
+#[tokio::test]
+async fn signed_marketing_mail_has_the_fields_of_feedback_loops() {
+    let world = World::with(|settings| {
+        settings.returns.domains = vec!["return.example.com".into()];
+        settings.returns.cfbl = true;
+    });
+    let submit = async |header: &str, stream: Stream| {
+        let mut it = submission(&world, &format!("{header}{PLAIN}"));
+        it.envelope.recipients = vec![forward("b@b.example"), forward("c@b.example")];
+        it.options.labels.stream = stream;
+        it.options.labels.tags = vec![Tag { name: "campaign".into(), value: "spring".into() }];
+        world.pipeline.submit(it).await.expect("accepted");
+        world.queue.last_item()
+    };
+    // It unsubscribes by itself, so that no tracking host is needed.
+    let leaves = "List-Unsubscribe: <https://x.example/>\r\n";
+    let stored = submit(leaves, Stream::Marketing).await;
+    assert_eq!(stored.deliveries.len(), 2, "a copy for each recipient");
+    for (number, recipient) in [(0, 0), (1, 1)] {
+        let copy = text(&world, &stored, number).await;
+        let field = |name: &str| {
+            let mut found = copy.split("\r\n").filter_map(|line| line.strip_prefix(name));
+            let value = found.next().map(str::to_owned);
+            assert_eq!(found.next(), None, "{copy}");
+            value
+        };
+        assert!(copy.starts_with("DKIM-Signature:"), "above them");
+        assert_eq!(field("Feedback-ID: ").as_deref(), Some("spring:acme:marketing:example.com"));
+        assert_eq!(field("CFBL-Address: ").as_deref(), Some("fbl@return.example.com; report=arf"));
+        let id = field("CFBL-Feedback-ID: ").expect("an id");
+        let settings = world.settings.get();
+        let claims = settings.tracking_keys.verify_feedback_id(&settings.returns.domains, &id);
+        assert_eq!(claims.map(|claims| (claims.message, claims.recipient)), Some((stored.id.0, recipient)));
+    }
+    let own = format!("{leaves}Feedback-ID: own\r\nCFBL-Address: fbl@other.example\r\n");
+    for (header, stream) in [(own.as_str(), Stream::Marketing), ("", Stream::Transactional)] {
+        let stored = submit(header, stream).await;
+        assert_eq!(stored.deliveries.len(), 1);
+        let copy = text(&world, &stored, 0).await.replace(header, "");
+        assert!(!copy.contains("Feedback-ID") && !copy.contains("CFBL"), "{copy}");
+    }
+    let mut settings = crate::testing::settings();
+    settings.directory.edit(|entries| {
+        entries.by_domain.values_mut().for_each(|domain| Arc::make_mut(domain).dkim.clear());
+    });
+    settings.returns.domains = vec!["return.example.com".into()];
+    settings.returns.cfbl = true;
+    world.settings.replace(settings);
+    let copy = text(&world, &submit(leaves, Stream::Marketing).await, 0).await;
+    assert!(!copy.contains("Feedback-ID") && !copy.contains("CFBL"), "nobody signs it: {copy}");
 }
 
 #[tokio::test]

@@ -117,7 +117,13 @@ pub async fn judged(look_up: &Arc<dyn LookUp>, subject: &Subject) -> Vec<Check> 
     }
 }
 
-async fn ask(look_up: &Arc<dyn LookUp>, questions: Vec<Question>, end: Instant, answers: &mut Answers) {
+/// Asks, until `end`, and notes the answers.
+pub(crate) async fn ask(
+    look_up: &Arc<dyn LookUp>,
+    questions: Vec<Question>,
+    end: Instant,
+    answers: &mut Answers,
+) {
     let permits = Arc::new(Semaphore::new(QUESTIONS));
     let mut asked = JoinSet::new();
     for question in questions {

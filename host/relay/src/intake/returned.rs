@@ -6,6 +6,7 @@ use relevo_mailkit::envelope::Recipient;
 use relevo_mailkit::reply::Reply;
 use relevo_queue::SpooledBody;
 use relevo_smtp::server::{ListenerKind, MailFrom, SessionInfo};
+use tokio::sync::OnceCell;
 
 use super::session::{IntakeSession, OpenTransaction};
 use super::{Intake, too_large};
@@ -96,7 +97,16 @@ impl Intake {
             return super::no_transaction();
         };
         let (via, peer) = (session.via(info), session.peer.remote.ip());
-        let returned = Returned { settings: Arc::clone(&settings), to, recipient, via, peer, smtputf8 };
+        let returned = Returned {
+            settings: Arc::clone(&settings),
+            to,
+            recipient,
+            via,
+            peer,
+            smtputf8,
+            reverse_path: envelope.sender,
+            spf: OnceCell::new(),
+        };
         returns.receive(returned, body).await
     }
 }

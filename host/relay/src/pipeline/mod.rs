@@ -12,6 +12,7 @@ mod authority;
 mod checks;
 mod commit;
 mod deliveries;
+mod feedback;
 mod judge;
 mod metrics;
 mod options;

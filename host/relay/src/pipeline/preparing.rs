@@ -19,7 +19,7 @@ use super::authority::Owner;
 use super::checks::{Checked, UncheckedMessage};
 use super::deliveries::{self, Common};
 use super::submission::{PreparedMessage, PreparedRecipient, Rejection, Submission};
-use super::{Pipeline, judge, options, policy, store_failed, unsubscribe};
+use super::{Pipeline, feedback, judge, options, policy, store_failed, unsubscribe};
 use crate::events;
 use crate::policy::PolicyResult;
 use crate::sandbox::WorkClass;
@@ -63,11 +63,11 @@ impl Run<'_> {
         let tracked = self.track(&incoming, owner.as_ref(), &report).await?;
 
         let notes = tracked.as_ref().map(|(rewrite, _)| rewrite.notes.clone()).unwrap_or_default();
-        let plan = self.plan(&incoming, owner.as_ref(), &report, tracked, &result)?;
         let sending = owner.as_ref().map(|owner| &*owner.domain);
         let tenant = sending.map(|domain| domain.tenant.clone());
         let name = tenant.clone().unwrap_or_default();
         let labels = Labels { domain: self.domain.clone(), ..incoming.options.labels.clone() };
+        let plan = self.plan(&incoming, (owner.as_ref(), &labels), &report, tracked, &result)?;
         let facts = events::Facts { labels: labels.clone(), ..facts };
         let decided = policy::events(self, &name, &incoming, &labels, &result);
         let recipients = recipients(self.id, envelope, &plan, &result);
@@ -171,7 +171,7 @@ impl Run<'_> {
     fn plan(
         &self,
         incoming: &UncheckedMessage,
-        owner: Option<&Owner>,
+        (owner, labels): (Option<&Owner>, &Labels),
         report: &Report,
         tracked: Option<(Rewrite, Tracking)>,
         result: &PolicyResult,
@@ -200,6 +200,11 @@ impl Run<'_> {
                 sender: owner.map_or("", |owner| owner.domain.name.as_str()),
                 list_unsubscribe: unsubscribe::fields(incoming, report),
             }),
+            feedback: (
+                feedback::wanted(settings, &labels.domain, labels.stream, report),
+                owner.map_or("", |owner| owner.domain.tenant.as_str()),
+                labels,
+            ),
             grants: owner.map(|owner| &*owner.domain.grants),
             lifetime: millis(settings.delivery.expire),
             hold_lifetime: millis(settings.plugins.hold_expire),

@@ -11,6 +11,7 @@ mod history;
 mod metrics;
 mod report;
 mod signers;
+mod spf;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,15 +20,16 @@ use std::time::Duration;
 
 use relevo_delivery::Classify;
 use relevo_mailkit::envelope::Recipient;
+use relevo_mailkit::event::SpfVerdict;
 use relevo_mailkit::reply::Reply;
 use relevo_mailkit::returned::{ReturnedKind, ReturnedMail};
 use relevo_mailkit::source::Source;
 use relevo_mailkit::text::escaped;
 use relevo_mailkit::token::return_path::ReturnClaims;
 use relevo_queue::{EventLog, Queue, SpooledBody, StoreError};
-use relevo_resolve::Resolve;
+use relevo_resolve::{LookUp, Resolve};
 use relevo_runtime::Blame;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell, Semaphore};
 use tracing::info;
 
 pub use metrics::ReturnMetrics;
@@ -76,7 +78,15 @@ pub struct Returned {
     pub peer: IpAddr,
     /// MAIL had SMTPUTF8.
     pub smtputf8: bool,
+    /// The reverse-path without angle brackets; empty for the null reverse-path.
+    pub reverse_path: String,
+    /// SPF of the transaction, once it is evaluated.
+    pub spf: OnceCell<SpfVerdict>,
 }
+
+/// Hears of a complaint: the MX host that had taken the message, and the address that it came from
+/// in the words of the reporter.
+pub type HearComplaint = dyn Fn(&str, Option<IpAddr>) + Send + Sync;
 
 /// What mail that comes back needs.
 pub struct ReturnParts {
@@ -88,8 +98,12 @@ pub struct ReturnParts {
     pub sandbox: Sandbox,
     /// Has the keys of signatures.
     pub resolve: Arc<dyn Resolve>,
+    /// Has the records of SPF.
+    pub look_up: Arc<dyn LookUp>,
     /// Says what a diagnostic means.
     pub classify: Arc<dyn Classify>,
+    /// Hears of each complaint that counts.
+    pub complained: Arc<HearComplaint>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Ids of forwarded mail.
@@ -105,6 +119,7 @@ pub struct Returns {
     by_client: TokenBuckets<Network>,
     connections: Arc<AtomicUsize>,
     locks: [Mutex<()>; LOCKS],
+    evaluating: Semaphore,
 }
 
 /// A connection of a peer that is in no trusted network. Dropping it makes room for another.
@@ -127,6 +142,7 @@ impl Returns {
             by_client: TokenBuckets::new(MINUTE, MAX_RATES),
             connections: Arc::default(),
             locks: std::array::from_fn(|_| Mutex::new(())),
+            evaluating: Semaphore::new(spf::EVALUATIONS),
         }
     }
 
@@ -180,6 +196,10 @@ impl Returns {
 
     /// Takes a message. A positive reply means that everything that follows from it is on disk.
     pub async fn receive(&self, returned: Returned, body: SpooledBody) -> Reply {
+        if let Some(refusal) = self.refused_by_spf(&returned).await {
+            self.parts.metrics.message("spf_fail");
+            return refusal;
+        }
         let source = Arc::clone(&body.source);
         let read = self
             .parts
@@ -280,7 +300,7 @@ impl Returns {
         let Some(keys) = signers::keys(&*self.parts.resolve, &mail.key_names).await else {
             let trusts = |name: &&String| {
                 let domain = name.split_once("._domainkey.").map(|(_, domain)| domain);
-                domain.is_some_and(|domain| returned.settings.returns.trusts_domain(domain))
+                domain.is_some_and(|domain| feedback::may_complain(returned, mail, domain))
             };
             return match mail.key_names.iter().find(trusts) {
                 Some(name) if mail.kind == ReturnedKind::Feedback => Err(NotTaken::NoKey(name.clone())),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use relevo_mailkit::classification::ReceiverReply;
-use relevo_mailkit::event::{Attempt, Event, MailReport};
+use relevo_mailkit::event::{Attempt, Event, MailReport, SpfVerdict};
 use relevo_mailkit::reply::EnhancedCode;
 use relevo_mailkit::returned::{ReportedAction, ReportedRecipient, ReturnedMail};
 use relevo_mailkit::source::Source;
@@ -29,6 +29,7 @@ impl Returns {
         let Some(claims) = self.claims(returned, mail) else { return Ok("no_return_path") };
         let item = ItemId(claims.message);
         let signed_by = self.signers(returned, mail, message).await?;
+        let spf = self.spf(returned).await;
         let _alone = self.lock(claims.message).lock().await;
         let Some(history) = self.history(item, Whom::Index(claims.recipient)).await? else {
             return Ok("unknown_message");
@@ -47,7 +48,7 @@ impl Returns {
             ReportedAction::Expanded => return Ok("expanded"),
             ReportedAction::Unknown => return Ok("no_action"),
         };
-        let report = mail_report(returned, mail, reported.action.name(), signed_by);
+        let report = mail_report(returned, mail, reported.action.name(), (signed_by, spf));
         let event = self.event(returned, item, history, reported, report);
         self.parts.events.append(vec![event]).await?;
         Ok(result)
@@ -106,7 +107,7 @@ pub(super) fn mail_report(
     returned: &Returned,
     mail: &ReturnedMail,
     action: &str,
-    signed_by: Vec<String>,
+    (signed_by, spf): (Vec<String>, SpfVerdict),
 ) -> MailReport {
     let peer = returned.peer.to_canonical().to_string();
     let named = escaped(&mail.reporter, MAX_NAME);
@@ -115,6 +116,7 @@ pub(super) fn mail_report(
         action: escaped(action, MAX_NAME),
         peer,
         signed_by,
+        spf: Some(spf),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What comes of mail that came back: events, replies, forwarded mail.
 
+use std::sync::Mutex;
+
 use relevo_delivery::Unclassified;
 use relevo_mailkit::event::{Attempt, Event};
 use relevo_mailkit::model::SignatureVerdict;
@@ -10,6 +12,7 @@ use relevo_submission::Protocol;
 
 use super::*;
 use crate::clock::RandomIds;
+use crate::settings::SpfFail;
 use crate::testing::World;
 
 const ITEM: ItemId = ItemId([1; 16]);
@@ -18,6 +21,8 @@ const CLAIMS: ReturnClaims = ReturnClaims { message: ITEM.0, recipient: 0 };
 struct Came {
     world: World,
     returns: Returns,
+    /// What was told of complaints.
+    heard: Arc<Mutex<Vec<(String, Option<IpAddr>)>>>,
 }
 
 fn delivered(index: u32, recipient: &str) -> NewEvent {
@@ -41,16 +46,22 @@ fn delivered(index: u32, recipient: &str) -> NewEvent {
 
 /// Takes what comes back to a world.
 pub(crate) fn of_world(world: &World) -> Returns {
-    Returns::new(ReturnParts {
+    Returns::new(parts(world))
+}
+
+fn parts(world: &World) -> ReturnParts {
+    ReturnParts {
         queue: world.queue.clone(),
         events: world.queue.clone(),
         sandbox: Sandbox::new(world.stages.clone()),
         resolve: Arc::new(NoNames),
+        look_up: Arc::new(NoNames),
         classify: Arc::new(Unclassified),
         clock: world.clock.clone(),
         ids: Arc::new(RandomIds),
         metrics: ReturnMetrics::default(),
-    })
+        complained: Arc::new(|_, _| {}),
+    }
 }
 
 impl Came {
@@ -59,10 +70,15 @@ impl Came {
             settings.returns.domains = vec!["return.example.com".into()];
             settings.returns.feedback_networks = vec!["198.51.100.0/24".parse().expect("a network")];
         });
-        let returns = of_world(&world);
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let hears = heard.clone();
+        let complained: Arc<HearComplaint> = Arc::new(move |mx, source| {
+            hears.lock().expect("lock").push((mx.to_owned(), source));
+        });
+        let returns = Returns::new(ReturnParts { complained, ..parts(&world) });
         let known = vec![delivered(0, "ada@reader.test"), delivered(1, "bob@reader.test")];
         EventLog::append(&*world.queue, known).await.expect("stored");
-        Self { world, returns }
+        Self { world, returns, heard }
     }
 
     async fn mail_from(&self, peer: &str, to: ReturnAddress, mail: ReturnedMail) -> (u16, Vec<NewEvent>) {
@@ -71,7 +87,8 @@ impl Came {
         let via = Via { protocol: Protocol::Smtp, peer: Some(peer), helo: None, tls: None, auth_user: None };
         let recipient = Recipient::new("x@return.example.com", "return.example.com");
         let settings = self.world.settings.get();
-        let returned = Returned { settings, to, recipient, via, peer, smtputf8: false };
+        let (reverse_path, spf) = ("mailer@reader.test".to_owned(), OnceCell::new());
+        let returned = Returned { settings, to, recipient, via, peer, smtputf8: false, reverse_path, spf };
         let reply = self.returns.receive(returned, SpooledBody::in_memory(b"a: b\r\n\r\n".to_vec())).await;
         let events = self.world.queue.events().into_iter().skip(2).collect();
         (reply.code, events)
@@ -129,6 +146,8 @@ async fn a_failure_is_one_bounce_however_often_it_is_reported() {
     let report = bounce.report.as_ref().expect("a report");
     assert_eq!((report.reported_by.as_str(), report.action.as_str()), ("mx.reader.test", "failed"));
     assert_eq!(report.peer, "203.0.113.1");
+    let spf = report.spf.as_ref().map(|spf| (spf.result.as_str(), spf.domain.as_str()));
+    assert_eq!(spf, Some(("none", "reader.test")));
     assert_eq!((came.count("bounced"), came.count("repeated")), (1, 3));
 }
 
@@ -183,8 +202,13 @@ async fn a_complaint_counts_only_from_a_source_that_is_trusted() {
         let mail = complaint(kind, OriginalMessage::default(), &[]);
         assert_eq!(came.mail_from(trusted, to, mail).await, (250, Vec::new()), "{kind}");
     }
-    came.mail_from(trusted, to, abuse()).await;
+    assert_eq!(*came.heard.lock().expect("lock"), []);
+    let mut named = abuse();
+    named.feedback.as_mut().expect("feedback").source_ip = "192.0.2.25".into();
+    came.mail_from(trusted, to, named).await;
     let (_, events) = came.mail_from(trusted, to, abuse()).await;
+    let source = "192.0.2.25".parse().ok();
+    assert_eq!(*came.heard.lock().expect("lock"), [("mx.reader.test".to_owned(), source)], "once");
     let [NewEvent { event: Event::Complained(complained), .. }] = events.as_slice() else {
         panic!("{events:?}")
     };
@@ -230,6 +254,80 @@ async fn a_signature_counts_if_it_is_of_a_feedback_source() {
     let signed = signers::verified(&came.returns.parts.sandbox, keys, &message, 0).await;
     assert_eq!(signed, ["arf.example"]);
     assert!(came.world.settings.get().returns.trusts_domain(&signed[0]));
+}
+
+/// RFC 9477 section 3.5.
+#[tokio::test]
+async fn a_complaint_with_our_feedback_id_counts_from_whom_its_author_domain_signed() {
+    let came = Came::new().await;
+    let mut settings = crate::settings::Settings::clone(&came.world.settings.get());
+    settings.returns.cfbl = true;
+    let off = came.world.settings.get();
+    let id = settings.tracking_keys.mint_feedback_id("return.example.com", &CLAIMS).expect("a key");
+    let returned = |settings: Arc<Settings>| Returned {
+        settings,
+        to: ReturnAddress::Feedback,
+        recipient: Recipient::new("fbl@return.example.com", "return.example.com"),
+        via: Via { protocol: Protocol::Smtp, peer: None, helo: None, tls: None, auth_user: None },
+        peer: [203, 0, 113, 1].into(),
+        smtputf8: false,
+        reverse_path: String::new(),
+        spf: OnceCell::new(),
+    };
+    let on = returned(Arc::new(settings));
+    let mail = |id: &str, from: &str| {
+        let original = OriginalMessage { cfbl_feedback_id: id.into(), ..OriginalMessage::default() };
+        ReturnedMail { from_domain: from.into(), ..complaint("abuse", original, &[]) }
+    };
+    let may = |returned: &Returned, id: &str, from: &str, signer: &str| {
+        feedback::may_complain(returned, &mail(id, from), signer)
+    };
+    assert!(may(&on, &id, "isp.example", "ISP.example"));
+    assert!(may(&on, &id, "mail.isp.example", "isp.example"));
+    assert!(may(&on, &id.to_uppercase(), "isp.example", "isp.example"));
+    for (from, signer) in [("isp.example", "mail.isp.example"), ("isp.example", "other.example"),
+        ("notisp.example", "isp.example"), ("isp.example", "example"), ("", "isp.example"), ("isp.example", "")]
+    {
+        assert!(!may(&on, &id, from, signer), "{from} {signer}");
+    }
+    let forged = id.replacen(|c: char| c == id.as_bytes()[20] as char, "7", 1);
+    for id in [forged.as_str(), "", &ITEM.to_string()] {
+        assert!(!may(&on, id, "isp.example", "isp.example"), "{id}");
+    }
+    assert!(!may(&returned(off), &id, "isp.example", "isp.example"), "it is not configured");
+
+    // What is genuine names message and recipient.
+    let genuine = mail(&id, "isp.example");
+    let candidates = came.returns.candidates(&on, &genuine, None);
+    assert_eq!(candidates, [(ITEM, history::Whom::Index(0))]);
+}
+
+#[tokio::test]
+async fn what_spf_says_is_forged_is_refused_where_that_is_set() {
+    let came = Came::new().await;
+    let mut settings = crate::settings::Settings::clone(&came.world.settings.get());
+    let verdict = |result: &str| SpfVerdict { result: result.into(), domain: "reader.test".into() };
+    for (spf_fail, result, refused) in [
+        (SpfFail::Record, "fail", false),
+        (SpfFail::Reject, "fail", true),
+        (SpfFail::Reject, "softfail", false),
+        (SpfFail::Reject, "temperror", false),
+    ] {
+        settings.returns.spf_fail = spf_fail;
+        let returned = Returned {
+            settings: Arc::new(settings.clone()),
+            to: ReturnAddress::Postmaster,
+            recipient: Recipient::new("postmaster@return.example.com", "return.example.com"),
+            via: Via { protocol: Protocol::Smtp, peer: None, helo: None, tls: None, auth_user: None },
+            peer: [203, 0, 113, 1].into(),
+            smtputf8: false,
+            reverse_path: "x@reader.test".into(),
+            spf: OnceCell::new_with(Some(verdict(result))),
+        };
+        let reply = came.returns.receive(returned, SpooledBody::in_memory(b"a: b\r\n\r\n".to_vec())).await;
+        assert_eq!(reply.code == 550, refused, "{spf_fail:?} {result} {reply:?}");
+    }
+    assert_eq!(came.count("spf_fail"), 1);
 }
 
 #[tokio::test]

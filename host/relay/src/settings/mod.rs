@@ -19,7 +19,7 @@ pub use relevo_delivery::settings::{
     DeliverySettings, EgressGrants, EgressPool, EgressRoute, Network, SmarthostSettings, WarmupSpill,
     any_contains,
 };
-pub use returns::{OrdinaryMail, ReturnSettings};
+pub use returns::{FeedbackId, OrdinaryMail, ReturnSettings, SpfFail};
 
 /// Everything that intake and delivery read. Shared behind an `Arc` that a reload swaps; a session
 /// or an attempt keeps the one that it began with.

@@ -13,6 +13,8 @@ pub struct ReturnSettings {
     pub default: Option<String>,
     /// What becomes of mail that is no report.
     pub ordinary_mail: OrdinaryMail,
+    /// What becomes of mail whose SPF fails.
+    pub spf_fail: SpfFail,
     /// Octets of a message.
     pub max_size: u64,
     /// Connections of peers that are not in trusted networks.
@@ -25,6 +27,10 @@ pub struct ReturnSettings {
     pub feedback_domains: Vec<String>,
     /// Networks whose complaints count without a signature.
     pub feedback_networks: Vec<Network>,
+    /// Which mail gets a Feedback-ID, for Gmail.
+    pub feedback_id: FeedbackId,
+    /// Marketing mail gets CFBL-Address (RFC 9477), and complaints count that prove to be about it.
+    pub cfbl: bool,
 }
 
 /// What becomes of mail that is no report.
@@ -36,12 +42,33 @@ pub enum OrdinaryMail {
     Drop,
 }
 
+/// What becomes of mail that comes back and whose SPF fails (RFC 7208 section 8.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpfFail {
+    /// The result is recorded with the report, and decides nothing.
+    Record,
+    /// It is refused.
+    Reject,
+}
+
+/// Which mail gets a Feedback-ID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FeedbackId {
+    /// None.
+    Off,
+    /// Marketing mail.
+    Marketing,
+    /// All mail that is signed.
+    All,
+}
+
 impl Default for ReturnSettings {
     fn default() -> Self {
         Self {
             domains: Vec::new(),
             default: None,
             ordinary_mail: OrdinaryMail::Drop,
+            spf_fail: SpfFail::Record,
             // Reports return a header, or at most a message of the usual size.
             max_size: 1 << 20,
             max_connections: 100,
@@ -51,6 +78,8 @@ impl Default for ReturnSettings {
             messages_per_minute_per_client: 300,
             feedback_domains: Vec::new(),
             feedback_networks: Vec::new(),
+            feedback_id: FeedbackId::Marketing,
+            cfbl: false,
         }
     }
 }

@@ -67,6 +67,8 @@ pub(crate) fn report() -> Report {
         utf8_header: false,
         signed: false,
         list_unsubscribe: false,
+        feedback_id: false,
+        cfbl: false,
         message_id: "<m@example.com>".into(),
         from_field: Vec::new(),
         subject: String::new(),
@@ -132,6 +134,8 @@ impl Stages for ScriptedStages {
             eight_bit: !octets.is_ascii(),
             signed: !fields(&text, "DKIM-Signature").is_empty(),
             list_unsubscribe: !fields(&text, "List-Unsubscribe").is_empty(),
+            feedback_id: !fields(&text, "Feedback-ID").is_empty(),
+            cfbl: !fields(&text, "CFBL-Address").is_empty(),
             from_field: fields(&text, "From")
                 .first()
                 .map(|f| format!("From: {f}"))

@@ -28,7 +28,7 @@ use relevo_relay::clock::{Clock, RandomIds};
 use relevo_relay::copies::{Copies, MakeCopy};
 use relevo_relay::delivery::shaping::Shaping;
 use relevo_relay::delivery::{
-    Classify, DeliveryCounters, DeliveryGauges, DeliveryHandle, DeliveryParts, Dial, PreparedDelivery,
+    DeliveryCounters, DeliveryGauges, DeliveryHandle, DeliveryParts, Dial, PreparedDelivery,
 };
 use relevo_relay::directory::{DirectoryRefresher, StoreSource};
 use relevo_relay::domains::Domains;
@@ -99,11 +99,11 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let suppressions = suppressions(&base, &control_store).await?;
     let (validation, bounces) = validation::validation(&base, resolve.clone(), suppressions.clone());
     let webhooks = webhooks::webhooks(&base, &control_store, resolve.clone(), &mut registry)?;
-    let returns = returns(&base, (resolve.clone(), base.classifier.clone()), &mut registry);
-    let outside = (resolve, dial, copies);
+    let outside = (resolve.clone(), dial, copies);
     let shaping = restore_shaping(&base, &control_store).await?;
     let prepared = prepare_delivery(&base, (&plugins, &suppressions), (outside, shaping), &mut registry)?;
     let delivery = prepared.handle();
+    let returns = returns(&base, (resolve, lookups.clone()), delivery.clone(), &mut registry);
     let quotas = open_quotas(&base, &control_store).await;
     let templates = templates(&base, &control_store);
     let reputation = reputation::open(&base, lookups, &mut registry);
@@ -334,7 +334,8 @@ fn pipeline(
 /// Takes mail that comes back.
 fn returns(
     base: &Base,
-    (resolve, classify): (Arc<dyn Resolve>, Arc<dyn Classify>),
+    (resolve, look_up): (Arc<dyn Resolve>, Arc<dyn LookUp>),
+    delivery: DeliveryHandle,
     registry: &mut Registry,
 ) -> Arc<Returns> {
     Arc::new(Returns::new(ReturnParts {
@@ -342,7 +343,9 @@ fn returns(
         events: base.store.clone(),
         sandbox: base.sandbox.clone(),
         resolve,
-        classify,
+        look_up,
+        classify: base.classifier.clone(),
+        complained: Arc::new(move |mx, source| delivery.complained(mx, source)),
         clock: base.clock.clone(),
         ids: Arc::new(RandomIds),
         metrics: ReturnMetrics::register(registry),

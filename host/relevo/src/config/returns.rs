@@ -28,6 +28,9 @@ pub(crate) fn returns(d: &mut Document<'_>, file: &File) -> ReturnSettings {
     {
         d.mistake(at, "needs `domains`: there is nowhere for reports to come to");
     }
+    if let Some(at) = s.cfbl.at().filter(|at| at.value && domains.is_empty()) {
+        d.mistake(at.span, "needs `domains`: there is nowhere for complaints to come to");
+    }
     for network in s.feedback_networks.iter().filter(|at| at.value.prefix == 0) {
         d.mistake(network.span, "is the whole Internet: anybody could complain about anybody's mail");
     }
@@ -43,6 +46,7 @@ pub(crate) fn returns(d: &mut Document<'_>, file: &File) -> ReturnSettings {
         domains,
         default: s.default.value(),
         ordinary_mail,
+        spf_fail: s.spf_fail.or(default.spf_fail),
         max_size: s.max_size.or(default.max_size),
         max_connections: s.max_connections.or(default.max_connections),
         messages_per_minute: s.messages_per_minute.or(default.messages_per_minute),
@@ -51,6 +55,8 @@ pub(crate) fn returns(d: &mut Document<'_>, file: &File) -> ReturnSettings {
             .or(default.messages_per_minute_per_client),
         feedback_domains: plain(&s.feedback_domains),
         feedback_networks: plain(&s.feedback_networks),
+        feedback_id: s.feedback_id.or(default.feedback_id),
+        cfbl: s.cfbl.or(default.cfbl),
     }
 }
 

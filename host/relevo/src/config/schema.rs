@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use relevo_mailkit::model::Algorithm;
 use relevo_relay::directory::Scope;
 use relevo_relay::reputation::OnFail;
-use relevo_relay::settings::{FailurePolicy, Network, OrdinaryMail};
+use relevo_relay::settings::{FailurePolicy, FeedbackId, Network, OrdinaryMail, SpfFail};
 use relevo_relay::suppressions::ComplaintScope;
 use relevo_resolve::IpFamily;
 use relevo_runtime::policy::{Capability, Class};
@@ -199,12 +199,15 @@ pub(crate) struct ReturnsTable {
     pub(crate) domains: List<DomainName>,
     pub(crate) default: Key<DomainName>,
     pub(crate) ordinary_mail: Key<OrdinaryMail>,
+    pub(crate) spf_fail: Key<SpfFail>,
     pub(crate) max_size: Key<Size>,
     pub(crate) max_connections: Key<usize>,
     pub(crate) messages_per_minute: Key<u32>,
     pub(crate) messages_per_minute_per_client: Key<u32>,
     pub(crate) feedback_domains: List<DomainName>,
     pub(crate) feedback_networks: List<Network>,
+    pub(crate) feedback_id: Key<FeedbackId>,
+    pub(crate) cfbl: Key<bool>,
 }
 
 #[derive(Default, Deserialize)]

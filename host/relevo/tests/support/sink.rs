@@ -1,5 +1,5 @@
 //! A next hop. What it answers to RCPT depends on the address: `reject-...` 550, `later-...` 451,
-//! `full-...` 552; to `wait-...` it answers when the sink is opened.
+//! `full-...` 552, `blocked-...` 550 5.7.1; to `wait-...` it answers when the sink is opened.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -100,6 +100,9 @@ impl Sink {
                 "RCPT" if path.starts_with("reject") => say("550 5.1.1 <\u{1b}[31m> no such user here")?,
                 "RCPT" if path.starts_with("later") => say("451 4.3.2 come back later")?,
                 "RCPT" if path.starts_with("full") => say("552 5.2.2 mailbox is full")?,
+                "RCPT" if path.starts_with("blocked") => {
+                    say("550 5.7.1 Rejected: your message looks like spam")?;
+                }
                 "RCPT" => {
                     if path.starts_with("wait") {
                         wait_for("the sink is opened", || self.open.load(Ordering::Relaxed).then_some(()));

@@ -1,5 +1,6 @@
 //! What refusals lead to.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,10 +111,13 @@ impl Shaping {
         warmup.learned(outcome.accepted, u32::try_from(refused.count()).unwrap_or(u32::MAX));
     }
 
-    /// Somebody complained about mail at a provider: it counts against each address that is warmed
-    /// up there, since nobody says which one the mail came from.
-    pub fn complained(&mut self, provider: &str) {
-        for (_, (warmup, _)) in self.warmups.iter_mut().filter(|(key, _)| key.provider == provider) {
+    /// Somebody complained about mail at a provider. It counts against the address that the mail
+    /// came from or, where nobody says which one that was, against each that is warmed up there.
+    pub fn complained(&mut self, provider: &str, source: Option<IpAddr>) {
+        let is_meant = |key: &WarmupKey| {
+            key.provider == provider && source.is_none_or(|source| key.address == source)
+        };
+        for (_, (warmup, _)) in self.warmups.iter_mut().filter(|(key, _)| is_meant(key)) {
             warmup.complained();
         }
     }

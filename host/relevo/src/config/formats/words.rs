@@ -3,7 +3,7 @@
 use relevo_mailkit::model::Algorithm;
 use relevo_relay::directory::Scope;
 use relevo_relay::reputation::OnFail;
-use relevo_relay::settings::{FailurePolicy, OrdinaryMail};
+use relevo_relay::settings::{FailurePolicy, FeedbackId, OrdinaryMail, SpfFail};
 use relevo_relay::suppressions::ComplaintScope;
 use relevo_resolve::IpFamily;
 use relevo_runtime::policy::{Capability, Class};
@@ -68,6 +68,20 @@ impl Format for OrdinaryMail {
     type Value = Self;
     fn read(raw: Raw) -> Result<Self, String> {
         one_of(raw, &[("drop", Self::Drop), ("forward", Self::Forward)])
+    }
+}
+
+impl Format for SpfFail {
+    type Value = Self;
+    fn read(raw: Raw) -> Result<Self, String> {
+        one_of(raw, &[("record", Self::Record), ("reject", Self::Reject)])
+    }
+}
+
+impl Format for FeedbackId {
+    type Value = Self;
+    fn read(raw: Raw) -> Result<Self, String> {
+        one_of(raw, &[("off", Self::Off), ("marketing", Self::Marketing), ("all", Self::All)])
     }
 }
 
