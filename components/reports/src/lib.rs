@@ -61,7 +61,7 @@ pub fn read(message: &[u8]) -> ReturnedMail {
     let known = ReturnedMail {
         original: parts.original(),
         subject: clean(message.subject().unwrap_or_default(), MAX_SUBJECT),
-        from_domain: signatures::from_domain(&message, &fields),
+        from_domain: signatures::from_domain(&message),
         key_names: signatures::key_names(&fields),
         received: u32::try_from(fields.all("received").count()).unwrap_or(u32::MAX),
         ..ReturnedMail::default()

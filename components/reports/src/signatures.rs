@@ -28,16 +28,25 @@ pub(crate) fn key_names(fields: &Fields) -> Vec<String> {
 }
 
 /// The domain of the only author; empty when there are several, or none.
-pub(crate) fn from_domain(message: &Message<'_>, fields: &Fields) -> String {
+pub(crate) fn from_domain(message: &Message<'_>) -> String {
     let mut addresses = message.from().into_iter().flat_map(Address::iter);
     let (only, further) = (addresses.next().and_then(|author| author.address.as_deref()), addresses.next());
     let domain = only.and_then(|address| address.rsplit_once('@')).map_or("", |(_, domain)| domain);
-    let is_only = further.is_none() && fields.all("from").count() == 1;
+    let is_only = further.is_none() && from_lines(&message.raw_message) == 1;
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     match is_only && domain.len() <= MAX_NAME && domain.chars().all(is_name) {
         true => domain.to_ascii_lowercase(),
         false => String::new(),
     }
+}
+
+/// Lines that begin a From field. A parser may end the header at a line that is no field, and whoever
+/// signed may not: so lines up to the first empty one count.
+fn from_lines(message: &[u8]) -> usize {
+    let lines = message.split(|octet| *octet == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let header = lines.take_while(|line| !line.is_empty());
+    let names = header.filter_map(|line| line.iter().position(|octet| *octet == b':').map(|at| &line[..at]));
+    names.filter(|name| name.trim_ascii_end().eq_ignore_ascii_case(b"from")).count()
 }
 
 fn tag(value: &str, name: &str) -> Option<String> {

@@ -48,6 +48,24 @@ fn messages_in_messages_are_looked_into_to_a_depth() {
 }
 
 #[test]
+fn an_author_is_the_only_one_or_none() {
+    for (header, domain) in [
+        ("From: Ada <ada@ISP.test>", "isp.test"),
+        ("From: ada@isp.test, bob@other.test", ""),
+        ("From: ada@isp.test\r\nFrom: bob@other.test", ""),
+        ("From: ada@isp.test\r\nno field\r\nFROM : bob@other.test", ""),
+        ("From: ada", ""),
+        ("Subject: x", ""),
+    ] {
+        assert_eq!(
+            read(format!("{header}\r\n\r\nFrom: text\r\n").as_bytes()).from_domain,
+            domain,
+            "{header}"
+        );
+    }
+}
+
+#[test]
 fn what_comes_in_pieces_is_read_as_a_whole() {
     let message = b"From: MAILER-DAEMON@a.test\r\nSubject: failure notice\r\n\r\n550 5.1.1 no\r\n";
     let mut reader = Reader::default();

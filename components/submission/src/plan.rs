@@ -8,7 +8,10 @@ use relevo_mailkit::model::{Report, Rewrite};
 
 use crate::deliveries::{self, Disposition, PlannedDelivery};
 use crate::egress::{EgressChoice, EgressGrants};
-use crate::{FeedbackFields, Links, ListUnsubscribe, Protocol, Recipe, Signing, Tracking, Via, feedback, received, tracking};
+use crate::{
+    FeedbackFields, Links, ListUnsubscribe, Protocol, Recipe, Signing, Tracking, Via, feedback, received,
+    tracking,
+};
 
 /// A message that was validated, authorised and checked.
 #[derive(Debug, Clone, Copy)]

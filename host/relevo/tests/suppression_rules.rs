@@ -13,7 +13,11 @@ use support::wait_for;
 
 /// A relay that looks MX hosts up and connects to the port of the sink.
 fn relay(dns: &TestDns, sink: &Sink, rules: &str) -> Relay {
-    let mut relay = Relay::start(sink.addr, &format!("retry = [\"1s\"]\n[dns]\nnameservers = [\"{}\"]", dns.addr()), false);
+    let mut relay = Relay::start(
+        sink.addr,
+        &format!("retry = [\"1s\"]\n[dns]\nnameservers = [\"{}\"]", dns.addr()),
+        false,
+    );
     relay.stop();
     let text = std::fs::read_to_string(relay.config()).unwrap();
     let direct = format!("port = {}\nallow_networks = [\"127.0.0.0/8\"]", sink.addr.port());

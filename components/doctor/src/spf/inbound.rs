@@ -60,9 +60,8 @@ mod tests {
             rounds += 1;
             assert!(!questions.is_empty() && rounds < 100, "{questions:?}");
             for question in questions {
-                let is_it = |(name, _): &&(&str, &str)| {
-                    question.kind == RecordKind::Txt && *name == question.name
-                };
+                let is_it =
+                    |(name, _): &&(&str, &str)| question.kind == RecordKind::Txt && *name == question.name;
                 let found = zone.iter().find(is_it).map(|(_, text)| vec![(*text).to_owned()]);
                 answers.insert(question, found.map_or(Answer::Nothing, Answer::Found));
             }

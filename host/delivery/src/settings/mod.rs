@@ -78,7 +78,8 @@ pub struct DeliverySettings {
 impl DeliverySettings {
     /// Returns true if mail leaves from this address, as far as the settings say.
     pub(crate) fn has_source(&self, ip: IpAddr) -> bool {
-        let of_pool = |pool: &Arc<EgressPool>| pool.source_ipv4.contains(&ip) || pool.source_ipv6.contains(&ip);
+        let of_pool =
+            |pool: &Arc<EgressPool>| pool.source_ipv4.contains(&ip) || pool.source_ipv6.contains(&ip);
         [self.source_ipv4, self.source_ipv6].contains(&Some(ip)) || self.pools.values().any(of_pool)
     }
 }

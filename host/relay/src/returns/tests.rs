@@ -285,9 +285,14 @@ async fn a_complaint_with_our_feedback_id_counts_from_whom_its_author_domain_sig
     assert!(may(&on, &id, "isp.example", "ISP.example"));
     assert!(may(&on, &id, "mail.isp.example", "isp.example"));
     assert!(may(&on, &id.to_uppercase(), "isp.example", "isp.example"));
-    for (from, signer) in [("isp.example", "mail.isp.example"), ("isp.example", "other.example"),
-        ("notisp.example", "isp.example"), ("isp.example", "example"), ("", "isp.example"), ("isp.example", "")]
-    {
+    for (from, signer) in [
+        ("isp.example", "mail.isp.example"),
+        ("isp.example", "other.example"),
+        ("notisp.example", "isp.example"),
+        ("isp.example", "example"),
+        ("", "isp.example"),
+        ("isp.example", ""),
+    ] {
         assert!(!may(&on, &id, from, signer), "{from} {signer}");
     }
     let forged = id.replacen(|c: char| c == id.as_bytes()[20] as char, "7", 1);

@@ -114,9 +114,8 @@ impl Shaping {
     /// Somebody complained about mail at a provider. It counts against the address that the mail
     /// came from or, where nobody says which one that was, against each that is warmed up there.
     pub fn complained(&mut self, provider: &str, source: Option<IpAddr>) {
-        let is_meant = |key: &WarmupKey| {
-            key.provider == provider && source.is_none_or(|source| key.address == source)
-        };
+        let is_meant =
+            |key: &WarmupKey| key.provider == provider && source.is_none_or(|source| key.address == source);
         for (_, (warmup, _)) in self.warmups.iter_mut().filter(|(key, _)| is_meant(key)) {
             warmup.complained();
         }
