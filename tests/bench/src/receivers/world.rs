@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use parking_lot::Mutex;
 use relevo_delivery::clock::{Clock, RandomIds};
-use relevo_delivery::shaping::{Shaping, ShapingChange, ShapingRules};
+use relevo_delivery::shaping::{Shaping, ShapingChange};
 use relevo_delivery::{DeliveryHandle, DeliveryParts, Unclassified, Unguarded, Unobserved};
 use relevo_queue::{ItemMeta, Millis, QueueKeyParts};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -142,13 +142,12 @@ async fn keep(handle: DeliveryHandle, suspensions: Arc<AtomicU32>) {
 
 /// Tells delivery of complaints some time after them.
 async fn hear(handle: DeliveryHandle, habits: &'static Habits, mut complained: UnboundedReceiver<()>) {
-    let provider = ShapingRules::default().provider([habits.mx]).name.clone();
     while complained.recv().await.is_some() {
         if habits.reports_complaints {
-            let (handle, provider) = (handle.clone(), provider.clone());
+            let handle = handle.clone();
             tokio::spawn(async move {
                 sleep(HEARING).await;
-                handle.complained(&provider);
+                handle.complained(habits.mx, None);
             });
         }
     }
