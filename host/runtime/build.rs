@@ -13,7 +13,7 @@ use std::{env, fs};
 
 use sha2::{Digest, Sha256};
 
-const STAGES: [&str; 6] = ["validate", "track", "dkim", "template", "reports", "classify"];
+const STAGES: [&str; 7] = ["validate", "track", "dkim", "template", "reports", "content", "classify"];
 const ADVICE: &str = "run `cargo xtask build`, which builds the components first";
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -20,6 +20,7 @@ import plugins
 import postgresql
 import returns
 import sdks
+import spam
 import verify
 from relay import DOMAIN, PASSWORD, USER, Relay, Sink
 
@@ -33,6 +34,7 @@ ROWS = (
     + returns.ROWS
     + plugins.ROWS
     + postgresql.ROWS
+    + spam.ROWS
     + sdks.ROWS
     + openapi.ROWS
     + edge.ROWS
@@ -197,6 +199,7 @@ def everything(table, given, folder):
     coming_back(table, given, folder)
     plugins.run(table, given.relevo, folder)
     postgresql.run(table, folder)
+    spam.run(table, given.relevo, folder)
     sdks.run(table, given.relevo, folder)
     openapi.run(table, given.relevo, folder, openapi.EXAMPLES)
     at_the_edge(table, given, folder)
@@ -221,6 +224,7 @@ def main():
     arguments.add_argument("--sendmail", required=True)
     arguments.add_argument("--haraka", required=True)
     arguments.add_argument("--returns", action="store_true", help="only the rows of mail that comes back")
+    arguments.add_argument("--spam", action="store_true", help="only the rows of spam filters")
     arguments.add_argument("--openapi", type=int, metavar="EXAMPLES",
                            help="only the row of the OpenAPI document, with so many random requests to each operation")
     arguments.add_argument("--edge", nargs="?", const="", metavar="TEXT", help="only the rows of the edge, or those with this text")
@@ -233,6 +237,8 @@ def main():
         check = lambda table: at_the_edge(table, given, folder)
     elif given.returns:
         rows, check = returns.ROWS, lambda table: coming_back(table, given, folder)
+    elif given.spam:
+        rows, check = spam.ROWS, lambda table: spam.run(table, given.relevo, folder)
     elif given.openapi is not None:
         rows, check = openapi.ROWS, lambda table: openapi.run(table, given.relevo, folder, given.openapi)
     else:

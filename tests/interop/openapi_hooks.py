@@ -23,7 +23,7 @@ def after_call(context, case, response):
     LOG.write(f"{case.operation.label} {response.status_code}\n")
 
 
-@schemathesis.serializer("application/x-ndjson")
+@schemathesis.serializer("application/x-ndjson", "message/rfc822")
 def lines(_, value):
     """A text goes as it is."""
     return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")

@@ -396,6 +396,38 @@ pub struct SignatureVerdict {
     pub detail: String,
 }
 
+/// `content.severity`. Ordered: the last one weighs most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Good to know.
+    Info,
+    /// Some receivers or readers dislike it.
+    Warning,
+    /// Mail with it is refused, distrusted or unreadable.
+    Error,
+}
+
+/// `content.options`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ContentOptions {
+    /// The message is marketing: its readers must be able to unsubscribe.
+    pub marketing: bool,
+}
+
+/// `content.finding`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The name of the check, such as `html_size` or `link_mismatch`.
+    pub check: String,
+    /// How much it weighs.
+    pub severity: Severity,
+    /// For people, on one line.
+    pub message: String,
+    /// Where in the message, such as `subject` or `html line 12`.
+    pub location: Option<String>,
+}
+
 /// `template.source`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -68,6 +68,15 @@ macro_rules! wit_conversions {
             $crate::wit_record!(Rewrite = Rewrite { edits: list, links, notes: list });
         };
     };
+    (content: $($wit:ident)::+) => {
+        const _: () = {
+            use $($wit)::+ as wit;
+            use $crate::model;
+            $crate::wit_enum!(Severity = Severity { Info, Warning, Error });
+            $crate::wit_record!(ContentOptions = Options { marketing });
+            $crate::wit_record!(Finding = Finding { check, severity: into, message, location });
+        };
+    };
     (dkim: $($wit:ident)::+) => {
         const _: () = {
             use $($wit)::+ as wit;

@@ -20,8 +20,8 @@ mod tracking;
 mod unsubscribe;
 
 pub use api::{
-    AdminServices, ApiLimits, ApiParts, ApiServices, CheckView, DomainView, HealthView, RecordToPublish,
-    ValidationView,
+    AdminServices, ApiLimits, ApiParts, ApiServices, CheckView, ContentCheckView, DomainView, HealthView,
+    RecordToPublish, ValidationView,
 };
 pub use error::RequestError;
 pub use listen::{ConnectionLimits, serve};

@@ -10,6 +10,7 @@ pub mod domains;
 pub mod emails;
 pub mod events;
 pub mod health;
+pub mod inspection;
 pub mod intake;
 pub mod metrics;
 pub mod pipeline;

@@ -42,17 +42,21 @@ fn classifier(file: Option<&Path>) -> anyhow::Result<Option<Arc<Classifier>>> {
                 eprintln!("error: {mistake}");
             }
             let Some(config) = loaded.config else { return Ok(None) };
-            // The relay's own: it is not made by somebody else.
-            let own = config.data_dir.join("components");
-            (config.classify_rules, if own.is_dir() { Some(own) } else { user_cache() })
+            (config.classify_rules, component_cache(Some(&config.data_dir)))
         }
-        None => (None, user_cache()),
+        None => (None, component_cache(None)),
     };
     let config = RuntimeConfig { cache_dir, calls: 1, ..RuntimeConfig::default() };
     Ok(Some(Classifier::new(&config, rules).context("the classifier")?))
 }
 
-/// Compiled code is kept here, so that the next call begins at once.
+/// Where compiled components are kept, so that the next command begins at once: in the data directory
+/// of a relay, or with what belongs to the user.
+pub(crate) fn component_cache(data_dir: Option<&Path>) -> Option<PathBuf> {
+    // The relay's own: it is not made by somebody else.
+    data_dir.map(|folder| folder.join("components")).filter(|own| own.is_dir()).or_else(user_cache)
+}
+
 fn user_cache() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")))?;

@@ -3,6 +3,7 @@
 mod api_key;
 mod assembly;
 mod check;
+mod check_content;
 mod classify;
 mod cli;
 mod client;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         CliCommand::Check { config } => check::run(&config),
         CliCommand::Doctor(args) => doctor::run(&args),
         CliCommand::Init(args) => init::run(&args),
+        CliCommand::CheckContent(args) => check_content::run(&args),
         CliCommand::Validate(args) => validate::run(&args),
         CliCommand::Reputation { command } => reputation::run(&command),
         CliCommand::Send(args) => send::run(&args),

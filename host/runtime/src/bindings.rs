@@ -29,6 +29,10 @@ pub(crate) mod classify {
     wasmtime::component::bindgen!({ path: "../../wit/relevo-mail", world: "classify-stage" });
 }
 
+pub(crate) mod content {
+    wasmtime::component::bindgen!({ path: "../../wit/relevo-mail", world: "content-stage" });
+}
+
 pub use validate::relevo::mail::types;
 
 relevo_mailkit::wit_conversions!(types: validate::relevo::mail::types);
@@ -38,3 +42,4 @@ relevo_mailkit::wit_conversions!(dkim: dkim::exports::relevo::mail::dkim);
 relevo_mailkit::wit_conversions!(template: template::exports::relevo::mail::template);
 relevo_mailkit::wit_conversions!(reports: reports::exports::relevo::mail::reports);
 relevo_mailkit::wit_conversions!(classify: classify::exports::relevo::mail::classify);
+relevo_mailkit::wit_conversions!(content: content::exports::relevo::mail::content);

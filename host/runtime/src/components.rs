@@ -21,6 +21,7 @@ pub(crate) fn embedded(stage: Stage) -> Option<Embedded> {
         Stage::Template => TEMPLATE,
         Stage::Reports => REPORTS,
         Stage::Classify => CLASSIFY,
+        Stage::Content => CONTENT,
     }
 }
 

@@ -22,6 +22,7 @@ fn golden(stage: Stage) -> &'static str {
         Stage::Template => include_str!("../golden/template.txt"),
         Stage::Reports => include_str!("../golden/reports.txt"),
         Stage::Classify => include_str!("../golden/classify.txt"),
+        Stage::Content => include_str!("../golden/content.txt"),
     }
 }
 

@@ -7,7 +7,7 @@ use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Engine, Store};
 
 use crate::Stage;
-use crate::bindings::{classify, dkim, reports, template, track, validate};
+use crate::bindings::{classify, content, dkim, reports, template, track, validate};
 use crate::cache::{Cache, load_compiled};
 use crate::components::Embedded;
 use crate::config::{LoadError, RuntimeConfig, StageLimits};
@@ -21,6 +21,7 @@ pub(crate) struct Prepared {
     pub(crate) dkim: dkim::DkimStagePre<GuestState>,
     pub(crate) template: template::TemplateStagePre<GuestState>,
     pub(crate) reports: reports::ReportsStagePre<GuestState>,
+    pub(crate) content: content::ContentStagePre<GuestState>,
 }
 
 /// An instance of a first-party component.
@@ -46,6 +47,7 @@ guest!(track::TrackStage, Track, track);
 guest!(dkim::DkimStage, Dkim, dkim);
 guest!(template::TemplateStage, Template, template);
 guest!(reports::ReportsStage, Reports, reports);
+guest!(content::ContentStage, Content, content);
 
 /// A store with the limits armed and nothing in it.
 pub(crate) fn new_store(engine: &Engine, bounds: Bounds, began: Moment) -> Store<GuestState> {
@@ -63,12 +65,12 @@ impl Prepared {
         let cache = open_cache(config);
         let (cache, component) = (cache.as_ref(), &component);
         let compiler = Compiler::new(config.limits);
-        let (validate, track, dkim, template, reports) = thread::scope(|scope| {
+        let (validate, track, dkim, template, reports, content) = thread::scope(|scope| {
             let compiler = &compiler;
             let start =
                 |stage| scope.spawn(move || prepare(engine, compiler, cache, stage, component(stage)));
-            let [validate, track, dkim, template, reports] = Stage::ALL.map(start);
-            (join(validate), join(track), join(dkim), join(template), join(reports))
+            let [validate, track, dkim, template, reports, content] = Stage::ALL.map(start);
+            (join(validate), join(track), join(dkim), join(template), join(reports), join(content))
         });
         drop(compiler);
         let wrong = |stage| {
@@ -80,6 +82,7 @@ impl Prepared {
             dkim: dkim::DkimStagePre::new(dkim?).map_err(wrong(Stage::Dkim))?,
             template: template::TemplateStagePre::new(template?).map_err(wrong(Stage::Template))?,
             reports: reports::ReportsStagePre::new(reports?).map_err(wrong(Stage::Reports))?,
+            content: content::ContentStagePre::new(content?).map_err(wrong(Stage::Content))?,
         };
         // The types of exports are compared when an instance is made: better now than with the
         // first message.
@@ -89,6 +92,7 @@ impl Prepared {
         prepared.dkim.instantiate(store()).map_err(wrong(Stage::Dkim))?;
         prepared.template.instantiate(store()).map_err(wrong(Stage::Template))?;
         prepared.reports.instantiate(store()).map_err(wrong(Stage::Reports))?;
+        prepared.content.instantiate(store()).map_err(wrong(Stage::Content))?;
         Ok(prepared)
     }
 }

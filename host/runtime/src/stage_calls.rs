@@ -1,16 +1,16 @@
 //! How each stage is spoken to: the order of calls that `wit/relevo-mail` prescribes.
 
 use relevo_mailkit::model::{
-    MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest, SignatureVerdict,
-    SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource, TrackOptions, Txt,
-    ValidateOptions,
+    ContentOptions, Finding, MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest,
+    SignatureVerdict, SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource,
+    TrackOptions, Txt, ValidateOptions,
 };
 use relevo_mailkit::returned::ReturnedMail;
 use relevo_mailkit::source::Source;
 
 use crate::bindings::{
-    dkim::DkimStage, reports::ReportsStage, template::TemplateStage, track::TrackStage,
-    validate::ValidateStage,
+    content::ContentStage, dkim::DkimStage, reports::ReportsStage, template::TemplateStage,
+    track::TrackStage, validate::ValidateStage,
 };
 use crate::call::{Broken, push};
 use crate::state::enter;
@@ -210,6 +210,24 @@ impl Stages for Runtime {
             push(store, message, 0, size, |store, chunk| reader.call_push(store, handle, chunk))?;
             enter(store);
             Ok(reader.call_finish(&mut *store, handle)?.into())
+        })
+    }
+
+    fn inspect(
+        &self,
+        options: ContentOptions,
+        message: &dyn Source,
+    ) -> Result<Result<Vec<Finding>, String>, Fault> {
+        let size = message.size();
+        self.run(0, seed(0, size), |store, guest: &ContentStage| {
+            let interface = guest.relevo_mail_content();
+            let inspector = interface.inspector();
+            enter(store);
+            let handle = inspector.call_constructor(&mut *store, options.into())?;
+            push(store, message, 0, size, |store, chunk| inspector.call_push(store, handle, chunk))?;
+            enter(store);
+            let result = inspector.call_finish(&mut *store, handle)?;
+            Ok(result.map(|findings| findings.into_iter().map(Into::into).collect()))
         })
     }
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use relevo_mailkit::model::{
-    MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest, SignatureVerdict,
-    SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource, TrackOptions, Txt,
-    ValidateOptions,
+    ContentOptions, Finding, MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest,
+    SignatureVerdict, SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource,
+    TrackOptions, Txt, ValidateOptions,
 };
 use relevo_mailkit::returned::ReturnedMail;
 use relevo_mailkit::source::Source;
@@ -104,6 +104,17 @@ pub trait Stages: Send + Sync {
     /// The stage gave no answer.
     fn read_report(&self, message: &dyn Source) -> Result<ReturnedMail, Fault>;
 
+    /// `content.inspector`: what receivers may dislike about a message. The inner error says why there
+    /// are no findings.
+    ///
+    /// # Errors
+    /// The stage gave no answer.
+    fn inspect(
+        &self,
+        options: ContentOptions,
+        message: &dyn Source,
+    ) -> Result<Result<Vec<Finding>, String>, Fault>;
+
     /// The cost of each stage since the start.
     fn stats(&self) -> Vec<(Stage, StageStats)>;
 }
@@ -121,13 +132,16 @@ pub enum Stage {
     Template,
     /// `reports.wasm`
     Reports,
+    /// `content.wasm`
+    Content,
     /// `classify.wasm`, which [`crate::Classifier`] runs.
     Classify,
 }
 
 impl Stage {
     /// Those of [`Stages`], in the order in which a message meets them.
-    pub const ALL: [Self; 5] = [Self::Validate, Self::Track, Self::Dkim, Self::Template, Self::Reports];
+    pub const ALL: [Self; 6] =
+        [Self::Validate, Self::Track, Self::Dkim, Self::Template, Self::Reports, Self::Content];
 
     /// The index in [`Self::ALL`].
     pub(crate) fn index(self) -> usize {
@@ -144,6 +158,7 @@ impl Stage {
             Self::Template => "template",
             Self::Reports => "reports",
             Self::Classify => "classify",
+            Self::Content => "content",
         }
     }
 }

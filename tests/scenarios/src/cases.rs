@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use relevo_mailkit::model::{
-    Edit, Mailbox, MessageEnvelope, SignatureRequest, TemplateLimits, TemplateSource, TrackOptions, Txt,
-    ValidateOptions,
+    ContentOptions, Edit, Mailbox, MessageEnvelope, SignatureRequest, TemplateLimits, TemplateSource,
+    TrackOptions, Txt, ValidateOptions,
 };
 use relevo_mailkit::source::{Source, for_each_chunk};
 use relevo_mailkit::splice::{Splice, TrackingUrls};
@@ -77,6 +77,7 @@ impl Case {
             Stage::Template => self.template(stages),
             Stage::Reports => self.reports(stages),
             Stage::Classify => bail!("the cases of classify stand beside its rules"),
+            Stage::Content => self.content(stages),
         }
         .with_context(|| self.name())
     }
@@ -160,6 +161,16 @@ impl Case {
             Ok(Err(error)) => Outcome::text(format!("{text}{}", render::template_error(&error))),
             Ok(Ok(message)) => Outcome { text, message: Some(message) },
         })
+    }
+
+    fn content(&self, stages: &dyn Stages) -> Result<Outcome> {
+        let options: ContentOptions = self.options(serde_json::to_value(ContentOptions::default())?)?;
+        let message = self.message()?;
+        Ok(Outcome::text(match stages.inspect(options, &*message) {
+            Err(fault) => format!("{fault}\n"),
+            Ok(Err(reason)) => format!("none: {reason}\n"),
+            Ok(Ok(findings)) => render::findings(&findings),
+        }))
     }
 
     fn message(&self) -> Result<Arc<dyn Source>> {

@@ -4,9 +4,9 @@
 use std::io;
 
 use relevo_mailkit::model::{
-    MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest, SignatureVerdict,
-    SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource, TrackOptions, Txt,
-    ValidateOptions,
+    ContentOptions, Finding, MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest,
+    SignatureVerdict, SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource,
+    TrackOptions, Txt, ValidateOptions,
 };
 use relevo_mailkit::returned::ReturnedMail;
 use relevo_mailkit::source::{Source, for_each_chunk};
@@ -123,6 +123,16 @@ impl Stages for NativeStages {
         let mut reader = relevo_reports::Reader::default();
         push_all(message, |chunk| reader.push(chunk)).map_err(unreadable(Stage::Reports))?;
         Ok(reader.finish())
+    }
+
+    fn inspect(
+        &self,
+        options: ContentOptions,
+        message: &dyn Source,
+    ) -> Result<Result<Vec<Finding>, String>, Fault> {
+        let mut inspector = relevo_content::Inspector::new(options);
+        push_all(message, |chunk| inspector.push(chunk)).map_err(unreadable(Stage::Content))?;
+        Ok(inspector.finish())
     }
 
     fn stats(&self) -> Vec<(Stage, StageStats)> {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use relevo_mailkit::model::{
-    Edit, MessageOptions, Note, Part, Refusal, Rendered, Report, Rewrite, Segment, SignatureVerdict,
+    Edit, Finding, MessageOptions, Note, Part, Refusal, Rendered, Report, Rewrite, Segment, SignatureVerdict,
     SigningInput, Span, TemplateError,
 };
 use relevo_mailkit::returned::ReturnedMail;
@@ -179,6 +179,19 @@ pub fn unsigned(all: &[SigningInput]) -> String {
         let _ = write!(out, "to sign:\n{}field:\n{}", octets(&each.to_sign), octets(&each.field));
     }
     out
+}
+
+/// The answer of `content.inspector`.
+#[must_use]
+pub fn findings(findings: &[Finding]) -> String {
+    let mut out = String::new();
+    for finding in findings {
+        let location = finding.location.as_deref().unwrap_or("-").escape_debug();
+        let message = finding.message.escape_debug();
+        let _ =
+            writeln!(out, "{:?} {} ({location}): {message}", finding.severity, finding.check.escape_debug());
+    }
+    if out.is_empty() { "no finding\n".into() } else { out }
 }
 
 /// The answer of `dkim.verifier`.

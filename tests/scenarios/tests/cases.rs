@@ -56,6 +56,11 @@ fn reports() {
 }
 
 #[test]
+fn content() {
+    run(Stage::Content);
+}
+
+#[test]
 fn template() {
     run(Stage::Template);
 }

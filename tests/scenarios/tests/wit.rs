@@ -14,7 +14,7 @@ fn resolve() -> (Resolve, wit_parser::PackageId) {
 fn the_package_has_its_name_and_its_worlds() {
     let (resolve, package) = resolve();
     assert_eq!(resolve.packages[package].name.to_string(), "relevo:mail@0.1.0");
-    for stage in ["validate", "track", "dkim", "template", "reports"] {
+    for stage in ["validate", "track", "dkim", "template", "reports", "content"] {
         let world = resolve.select_world(&[package], Some(&format!("{stage}-stage"))).unwrap();
         let exports: Vec<_> =
             resolve.worlds[world].exports.keys().map(|key| resolve.name_world_key(key)).collect();

@@ -20,8 +20,18 @@ pub(crate) enum Profile {
 const TARGET: &str = "wasm32-wasip2";
 
 /// The name in `<target>/components`; the package is `relevo-<name>`.
-const COMPONENTS: [&str; 9] =
-    ["validate", "track", "dkim", "template", "reports", "classify", "signer", "gateway", "gateway-spin"];
+const COMPONENTS: [&str; 10] = [
+    "validate",
+    "track",
+    "dkim",
+    "template",
+    "reports",
+    "content",
+    "classify",
+    "signer",
+    "gateway",
+    "gateway-spin",
+];
 
 /// The policy plugins: the file of the build, and the name in `<target>/plugins`.
 const PLUGINS: [(&str, &str); 7] = [

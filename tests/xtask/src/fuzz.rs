@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::{Workspace, cargo, run};
 
-const TARGETS: [&str; 11] = [
+const TARGETS: [&str; 12] = [
     "smtp_server",
     "smtp_client",
     "address",
@@ -26,6 +26,7 @@ const TARGETS: [&str; 11] = [
     "judge",
     "classify",
     "reports",
+    "content",
 ];
 
 /// What libFuzzer is told by the code under test: the blocks that were reached, and what was

@@ -1,5 +1,6 @@
 //! `/emails`: sending, and what became of it.
 
+pub(super) mod check;
 pub(super) mod send;
 mod view;
 
@@ -21,6 +22,8 @@ use super::body;
 use super::list::{ListQuery, Page};
 use crate::bearer::Proven;
 use crate::error::{self, RequestError};
+pub use check::ContentCheckView;
+pub(super) use check::check_content;
 pub(super) use send::{send, send_batch};
 use view::EmailView;
 

@@ -41,6 +41,7 @@ use relevo_relay::delivery::Classify;
 use relevo_relay::domains::Domains;
 use relevo_relay::emails::Emails;
 use relevo_relay::health::DomainHealth;
+use relevo_relay::inspection::ContentInspection;
 use relevo_relay::quota::Quotas;
 use relevo_relay::reputation::Reputation;
 use relevo_relay::sending::Sending;
@@ -56,6 +57,7 @@ use relevo_webhooks::Webhooks;
 use crate::error::{self, RequestError};
 use crate::reference::errors::doc_url;
 pub use domains::DomainView;
+pub use emails::ContentCheckView;
 use follow::LongPolls;
 pub use health::{CheckView, HealthView, RecordToPublish};
 pub use limits::ApiLimits;
@@ -84,6 +86,7 @@ pub struct SharedServices {
     webhooks: Webhooks,
     validation: Arc<AddressValidation>,
     classify: Arc<dyn Classify>,
+    inspection: Arc<ContentInspection>,
     polls: Arc<LongPolls>,
 }
 
@@ -132,6 +135,8 @@ pub struct ApiParts {
     pub validation: Arc<AddressValidation>,
     /// What a receiver's words mean.
     pub classify: Arc<dyn Classify>,
+    /// Looks at content.
+    pub inspection: Arc<ContentInspection>,
     /// What tenants administer.
     pub admin: AdminServices,
 }
@@ -142,7 +147,7 @@ impl ApiServices {
     pub fn new(parts: ApiParts) -> Self {
         let ApiParts { settings, events, templates, suppressions, sending, .. } = parts;
         let ApiParts { tracking, unsubscribe, statistics, webhooks, .. } = parts;
-        let ApiParts { validation, classify, admin, .. } = parts;
+        let ApiParts { validation, inspection, classify, admin, .. } = parts;
         let emails = Emails::new(Arc::clone(&events));
         let limits = Arc::new(Limiter::new(admin.limits));
         Self(Arc::new(SharedServices {
@@ -160,6 +165,7 @@ impl ApiServices {
             webhooks,
             validation,
             classify,
+            inspection,
             polls: Arc::default(),
         }))
     }
@@ -184,6 +190,7 @@ pub(crate) fn routes(services: &ApiServices) -> Router<ApiServices> {
         .route("/relay/templates/{name}", get(relay::template))
         .route("/relay/events", post(reported::events))
         .route("/relay/unsubscribe", post(reported::unsubscribe))
+        .route("/emails/check", post(emails::check_content).layer(DefaultBodyLimit::max(emails::MAX_BODY)))
         .route("/emails/cancel", post(emails::cancel_all))
         .route("/emails/{id}", get(emails::show).patch(emails::reschedule))
         .route("/emails/{id}/cancel", post(emails::cancel))

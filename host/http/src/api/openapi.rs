@@ -44,6 +44,7 @@ const GONE: (&str, &str) = ("410", "The cursor is older than what is kept: `curs
     paths(
         emails::send::send,
         emails::send::send_batch,
+        emails::check::check_content,
         relay::relay,
         relay::template,
         reported::events,

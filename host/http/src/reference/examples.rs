@@ -47,8 +47,11 @@ impl Examples {
 
 fn add_bodies(operation: &mut Value, bodies: &Map<String, Value>) {
     let contents = operation.pointer_mut("/requestBody/content").and_then(Value::as_object_mut);
-    for (_, content) in contents.into_iter().flatten() {
-        let named = bodies.iter().map(|(name, body)| (name.clone(), json!({"value": body})));
+    for (content_type, content) in contents.into_iter().flatten() {
+        // A text is no body in JSON, and nothing else is one of another type.
+        let is_json = content_type == "application/json";
+        let fitting = bodies.iter().filter(|(_, body)| body.is_string() != is_json);
+        let named = fitting.map(|(name, body)| (name.clone(), json!({"value": body})));
         content["examples"] = Value::Object(named.collect());
     }
 }

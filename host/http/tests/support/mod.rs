@@ -27,6 +27,7 @@ use relevo_relay::clock::{Clock, RandomIds, SystemClock};
 use relevo_relay::directory::DirectoryEntries;
 use relevo_relay::domains::Domains;
 use relevo_relay::health::DomainHealth;
+use relevo_relay::inspection::ContentInspection;
 use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
 use relevo_relay::quota::Quotas;
 use relevo_relay::reputation::{Reputation, ReputationConfig, ReputationMetrics};
@@ -251,6 +252,10 @@ fn sending(
     Sending::new(pipeline, templates.clone(), suppressions.clone(), fetcher)
 }
 
+fn inspection() -> ContentInspection {
+    ContentInspection::new(Sandbox::new(Arc::new(stages::NoStages)))
+}
+
 pub fn token_keys() -> TokenKeys {
     settings().tracking_keys
 }
@@ -292,6 +297,7 @@ impl World {
                 webhooks,
                 validation: Arc::new(validation),
                 classify: Arc::new(KnowsUnknown),
+                inspection: Arc::new(inspection()),
                 admin,
             }),
             tracking,

@@ -1,9 +1,9 @@
 //! Stages that answer nothing: routers are tested here, not what renders.
 
 use relevo_mailkit::model::{
-    MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest, SignatureVerdict,
-    SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource, TrackOptions, Txt,
-    ValidateOptions,
+    ContentOptions, Finding, MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest,
+    SignatureVerdict, SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource,
+    TrackOptions, Txt, ValidateOptions,
 };
 use relevo_mailkit::returned::ReturnedMail;
 use relevo_mailkit::source::Source;
@@ -60,6 +60,10 @@ impl Stages for NoStages {
 
     fn read_report(&self, _: &dyn Source) -> Result<ReturnedMail, Fault> {
         fault(Stage::Reports)
+    }
+
+    fn inspect(&self, _: ContentOptions, _: &dyn Source) -> Result<Result<Vec<Finding>, String>, Fault> {
+        fault(Stage::Content)
     }
 
     fn stats(&self) -> Vec<(Stage, StageStats)> {

@@ -60,8 +60,21 @@ impl Content {
         sender: &Sender,
         request: &CheckedRequest,
         message: &OutgoingMessage,
-        (id, labels): (ItemId, &Labels),
+        named: (ItemId, &Labels),
     ) -> Result<SpooledBody, SendRefusal> {
+        let octets = self.make(sending, sender, request, message, named).await?;
+        spool(sending, &octets).await
+    }
+
+    /// Builds a message.
+    pub(super) async fn make(
+        &mut self,
+        sending: &Sending,
+        sender: &Sender,
+        request: &CheckedRequest,
+        message: &OutgoingMessage,
+        (id, labels): (ItemId, &Labels),
+    ) -> Result<Vec<u8>, SendRefusal> {
         let rendered = self.render(sending, sender, message).await?;
         if let Some(problem) = content::dead_link(&rendered, can_leave(labels)) {
             return Err(mistake(problem));
@@ -81,8 +94,7 @@ impl Content {
             })
             .collect();
         let envelope = message.envelope(&request.request, &attachments, &ids);
-        let octets = build(sending, sender, envelope, rendered).await?;
-        spool(sending, &octets).await
+        build(sending, sender, envelope, rendered).await
     }
 
     async fn render(

@@ -215,6 +215,23 @@ impl Sending {
         }
     }
 
+    /// Makes the first message of a request as it would be sent, and sends nothing.
+    ///
+    /// # Errors
+    /// Why it could not be sent.
+    pub async fn first_message(
+        &self,
+        sender: &Sender,
+        request: &CheckedRequest,
+    ) -> Result<Vec<u8>, SendRefusal> {
+        sender.may_send_from(&request.from)?;
+        let (id, mut octets, mut downloads) = (self.new_id()?, MAX_OCTETS, self.downloads(sender));
+        let mut content = Content::load(self, sender, request, (&mut downloads, &mut octets)).await?;
+        let message = messages(request).next().ok_or(SendRefusal::Unavailable)?;
+        let labels = labels(request, &message, (id, id), "", content.template());
+        content.make(self, sender, request, &message, (id, &labels)).await
+    }
+
     fn downloads(&self, sender: &Sender) -> Downloads {
         Downloads::new(self.fetcher.clone(), &self.slots, &sender.tenant)
     }

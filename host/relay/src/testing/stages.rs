@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use relevo_mailkit::model::{
-    Author, AuthorRole, MessageEnvelope, MessageOptions, Part, Refusal, Rendered, Report, Rewrite,
-    SignatureRequest, SignatureVerdict, SigningInput, TemplateError, TemplateLimits, TemplateReference,
-    TemplateSource, TrackOptions, Txt, ValidateOptions,
+    Author, AuthorRole, ContentOptions, Finding, MessageEnvelope, MessageOptions, Part, Refusal, Rendered,
+    Report, Rewrite, SignatureRequest, SignatureVerdict, SigningInput, TemplateError, TemplateLimits,
+    TemplateReference, TemplateSource, TrackOptions, Txt, ValidateOptions,
 };
 use relevo_mailkit::returned::ReturnedMail;
 use relevo_mailkit::source::Source;
@@ -241,6 +241,11 @@ impl Stages for ScriptedStages {
     fn read_report(&self, _: &dyn Source) -> Result<ReturnedMail, Fault> {
         self.works(Stage::Reports)?;
         Ok(self.returned.lock().expect("lock").clone())
+    }
+
+    fn inspect(&self, _: ContentOptions, _: &dyn Source) -> Result<Result<Vec<Finding>, String>, Fault> {
+        self.works(Stage::Content)?;
+        Ok(Ok(Vec::new()))
     }
 
     fn stats(&self) -> Vec<(Stage, StageStats)> {

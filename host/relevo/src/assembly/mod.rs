@@ -64,6 +64,7 @@ pub(crate) use base::Base;
 use listeners::{listen_http, listen_smtp};
 pub(crate) use running::{Reloaded, RunningRelay};
 use shaping::{restore_shaping, shaping_keeper};
+pub(crate) use validation::inspection_with;
 
 /// Where mail goes, and who watches it.
 pub(crate) struct Outside {
@@ -85,7 +86,7 @@ pub(crate) struct Outside {
 /// is sent again by the next one.
 pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Result<RunningRelay> {
     let Outside { resolve, published, health, lookups, dial, copies, observer, inbox } = outside;
-    let outside_names = resolve.clone();
+    let (outside_names, fetch_names) = (resolve.clone(), resolve.clone());
     let mut tasks = MainTasks::new();
     let mut registry = base.registry();
     let expiry = CertificateExpiry::register(&mut registry);
@@ -145,6 +146,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         webhooks: webhooks.clone(),
         validation,
         classify: base.classifier.clone(),
+        inspection: Arc::new(validation::inspection(&base, fetch_names)?),
         admin,
     });
     let public = (tracking.clone(), unsubscribe, api);

@@ -69,6 +69,10 @@ pub(crate) enum CliCommand {
         #[command(subcommand)]
         command: ReputationCommand,
     },
+    /// Look at the content of a message: what receivers and readers may dislike. Nothing is sent.
+    ///
+    /// The exit status is 1 if a finding is an error.
+    CheckContent(CheckContentArgs),
     /// Send a message by the HTTP API of a relay.
     Send(Box<SendArgs>),
     /// Take a message from a program, as `sendmail` does, and hand it to a submission server.
@@ -137,6 +141,22 @@ pub(crate) enum CliCommand {
         #[command(subcommand)]
         command: DomainCommand,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckContentArgs {
+    /// A message as it would be sent, such as a file `.eml`; `-` for standard input.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// It is marketing: its readers must be able to unsubscribe.
+    #[arg(long)]
+    pub(crate) marketing: bool,
+    /// One JSON document instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The configuration of a relay: its spam filters are asked for their scores.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

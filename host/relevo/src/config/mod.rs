@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use relevo_queue::StoreConfig;
+use relevo_relay::inspection::SpamFilters;
 use relevo_relay::reputation::ReputationConfig;
 use relevo_relay::settings::Settings;
 use relevo_relay::suppressions::SuppressionRuleSettings;
@@ -64,6 +65,7 @@ pub(crate) struct RelayConfig {
     pub(crate) suppression: SuppressionRuleSettings,
     /// The operator's rules for what receivers say.
     pub(crate) classify_rules: Option<String>,
+    pub(crate) spam_filters: SpamFilters,
     pub(crate) settings: Settings,
 }
 
@@ -134,6 +136,7 @@ fn check(d: &mut Document<'_>, file: &File) -> RelayConfig {
         validation: server::validation(file),
         suppression: suppression::suppression(d, file),
         classify_rules: classify::rules(d, file),
+        spam_filters: server::content(d, file),
     }
 }
 
@@ -141,7 +144,7 @@ impl RelayConfig {
     /// What can be reloaded, and the rest.
     pub(crate) fn split(self) -> (Settings, ServerParts) {
         let Self { data_dir, queue, store, smtp, http, dns, ca_file, events, webhooks, .. } = self;
-        let Self { validation, suppression, reputation, classify_rules, settings, .. } = self;
+        let Self { validation, suppression, reputation, classify_rules, spam_filters, settings, .. } = self;
         let (hostname, ip) = (settings.hostname.clone(), settings.delivery.ip);
         let parts = ServerParts {
             hostname,
@@ -159,6 +162,7 @@ impl RelayConfig {
             suppression,
             reputation,
             classify_rules,
+            spam_filters,
         };
         (settings, parts)
     }
@@ -186,6 +190,7 @@ pub(crate) struct ServerParts {
     pub(crate) suppression: SuppressionRuleSettings,
     /// Those of the start; a reload reads them again.
     pub(crate) classify_rules: Option<String>,
+    pub(crate) spam_filters: SpamFilters,
 }
 
 impl ServerParts {
@@ -213,6 +218,7 @@ impl ServerParts {
             ("[reputation]", self.reputation != other.reputation),
             ("[validation]", self.validation != other.validation),
             ("[suppression]", self.suppression != other.suppression),
+            ("[content]", self.spam_filters != other.spam_filters),
         ];
         differ.into_iter().filter_map(|(what, differs)| differs.then_some(what)).collect()
     }

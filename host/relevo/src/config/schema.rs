@@ -47,6 +47,7 @@ pub(crate) struct File {
     pub(crate) validation: Section<ValidationTable>,
     pub(crate) suppression: Section<SuppressionTable>,
     pub(crate) classify: Section<ClassifyTable>,
+    pub(crate) content: Section<ContentTable>,
     pub(crate) plugins: Section<PluginsTable>,
     pub(crate) reputation: Section<ReputationTable>,
     pub(crate) tenant: Vec<Section<TenantTable>>,
@@ -240,6 +241,13 @@ pub(crate) struct WebhooksTable {
     pub(crate) retry: Option<List<Time>>,
     pub(crate) disable_after: Key<Time>,
     pub(crate) retention: Key<Time>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ContentTable {
+    pub(crate) spamassassin: Key<String>,
+    pub(crate) rspamd: Key<String>,
 }
 
 #[derive(Default, Deserialize)]

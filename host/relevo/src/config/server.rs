@@ -7,6 +7,7 @@ use std::time::Duration;
 use relevo_http::{ApiLimits, ConnectionLimits, Listener};
 use relevo_mailkit::token::{TokenKey, TokenKeys};
 use relevo_queue::StoreConfig;
+use relevo_relay::inspection::SpamFilters;
 use relevo_relay::reputation::{OnFail, ReputationConfig};
 use relevo_relay::settings::{IntakeSettings, Network, TrackingLimits};
 use relevo_smtp::server::BareNewlines;
@@ -15,7 +16,7 @@ use relevo_store::StoreUrl;
 use super::document::Document;
 use super::plugins;
 use super::schema::{self, File};
-use super::values::{Section, plain};
+use super::values::{Key, Section, plain};
 
 /// `[smtp]`
 #[derive(Debug, Clone)]
@@ -241,6 +242,23 @@ pub(crate) fn queue(d: &mut Document<'_>, file: &File) -> StoreConfig {
 
 pub(crate) fn validation(file: &File) -> ValidationConfig {
     ValidationConfig { addresses_per_minute: file.validation.addresses_per_minute.or(10_000) }
+}
+
+/// `[content]`
+pub(crate) fn content(d: &mut Document<'_>, file: &File) -> SpamFilters {
+    let s = &file.content;
+    let is_address = |text: &String| {
+        let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+        port.is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0))
+    };
+    d.check(&s.spamassassin, is_address, "must be a host and a port, such as 127.0.0.1:783");
+    let is_url = |text: &String| {
+        let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+        rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['?', '#', '@', ' ']))
+    };
+    d.check(&s.rspamd, is_url, "must be a URL, such as http://127.0.0.1:11333");
+    let text = |key: &Key<String>| key.at().map(|at| at.value.clone());
+    SpamFilters { spamassassin: text(&s.spamassassin), rspamd: text(&s.rspamd) }
 }
 
 pub(crate) fn events(file: &File) -> EventsConfig {

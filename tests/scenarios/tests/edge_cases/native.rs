@@ -27,6 +27,7 @@ use relevo_relay::clock::{Clock, IdSource};
 use relevo_relay::directory::DirectoryEntries;
 use relevo_relay::domains::Domains;
 use relevo_relay::health::DomainHealth;
+use relevo_relay::inspection::ContentInspection;
 use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
 use relevo_relay::quota::Quotas;
 use relevo_relay::reputation::{Reputation, ReputationConfig, ReputationMetrics};
@@ -167,6 +168,7 @@ async fn api(
         Suppressions::open(store.clone(), events.clone(), time.clone(), ids.clone(), topics).await.unwrap();
     let suppressions = Arc::new(opened);
     let sandbox = Sandbox::new(Runtime::new(RuntimeConfig::beside_executable()).unwrap());
+    let for_content = sandbox.clone();
     let templates = Templates::new(store.clone(), sandbox.clone(), time.clone(), ids.clone());
     let pipeline = Pipeline {
         templates: Some(templates.clone()),
@@ -203,6 +205,7 @@ async fn api(
         webhooks: webhooks(&store, events),
         validation: Arc::new(validation),
         classify: Arc::new(relevo_relay::delivery::Unclassified),
+        inspection: Arc::new(ContentInspection::new(for_content)),
         admin,
     };
     (ApiServices::new(parts), audit, tracking, unsubscribe)
