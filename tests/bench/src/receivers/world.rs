@@ -26,7 +26,9 @@ const EPOCH: Millis = 20_788 * DAY;
 /// A third of the mail of a day is a campaign that begins at this time; the rest comes all day long.
 const CAMPAIGN: Millis = 9 * HOUR;
 /// Time until the store knows of counts of warm-up, and until a complaint is heard of.
-const STORING: Duration = Duration::from_secs(10);
+const STORING: Duration = Duration::from_secs(2);
+/// Between two looks for such counts when there were none.
+const LOOKING: Duration = Duration::from_secs(60);
 const HEARING: Duration = Duration::from_secs(6 * 3600);
 
 /// Days of one receiver.
@@ -136,7 +138,7 @@ async fn keep(handle: DeliveryHandle, suspensions: Arc<AtomicU32>) {
         suspensions.fetch_add(u32::try_from(begun).unwrap_or(u32::MAX), Ordering::Relaxed);
         let counts = handle.unstored_warmups();
         handle.stored_warmups(&counts);
-        sleep(STORING).await;
+        sleep(if counts.is_empty() { LOOKING } else { STORING }).await;
     }
 }
 
