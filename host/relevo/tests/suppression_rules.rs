@@ -75,7 +75,10 @@ fn what_the_receiver_says_about_the_recipient_suppresses_and_nothing_else() {
     let found = wait_for("a suppression", || entry(&relay, "reject%40receiver.example"));
     let detail = found["detail"].as_str().unwrap();
     assert!(detail.starts_with("550 5.1.1 ") && detail.ends_with("no such user here"), "{found}");
-    assert_eq!(relay.events("suppression.added").len(), 1, "three in one day are not two days");
+    // The entry is there before its event.
+    let added =
+        wait_for("the event", || Some(relay.events("suppression.added")).filter(|added| !added.is_empty()));
+    assert_eq!(added.len(), 1, "three in one day are not two days: {added:?}");
 
     relay.stop();
     let text = std::fs::read_to_string(relay.config()).unwrap();
