@@ -18,11 +18,14 @@ use crate::testing::World;
 const ITEM: ItemId = ItemId([1; 16]);
 const CLAIMS: ReturnClaims = ReturnClaims { message: ITEM.0, recipient: 0 };
 
+/// The MX host, and the source address in the words of the reporter.
+type Heard = (String, Option<IpAddr>);
+
 struct Came {
     world: World,
     returns: Returns,
     /// What was told of complaints.
-    heard: Arc<Mutex<Vec<(String, Option<IpAddr>)>>>,
+    heard: Arc<Mutex<Vec<Heard>>>,
 }
 
 fn delivered(index: u32, recipient: &str) -> NewEvent {
