@@ -96,11 +96,11 @@ async fn gone_disables_until_the_owner_enables() {
     let id = world.endpoint(&hook.url).await;
     world.tell("one").await;
     assert_eq!(world.wait(&id, "failed").await.1, 1);
-    let endpoint = world.webhooks.get("acme", &id).await.unwrap();
-    assert_eq!(
-        (endpoint.enabled, endpoint.disabled_reason.as_deref()),
-        (false, Some("it answered 410 Gone"))
-    );
+    let endpoint = wait_for("it is disabled", async || {
+        Some(world.webhooks.get("acme", &id).await.unwrap()).filter(|endpoint| !endpoint.enabled)
+    })
+    .await;
+    assert_eq!(endpoint.disabled_reason.as_deref(), Some("it answered 410 Gone"));
     world.tell("while it is disabled").await;
     // Told of the same events: when it has this one, the other one got what it gets.
     let other = Hook::with_status(200).await;
