@@ -1,6 +1,7 @@
 //! Hosts of links, and which of them belong together.
 
 use relevo_mailkit::address::to_ascii;
+use relevo_mailkit::domain::registrable;
 
 /// Services that make long URLs short. Receivers distrust them: the destination is hidden.
 const SHORTENERS: [&str; 44] = [
@@ -49,8 +50,6 @@ const SHORTENERS: [&str; 44] = [
     "yourls.org",
     "zpr.io",
 ];
-/// Second-level names under which registries of countries let others register.
-const REGISTRY_LABELS: [&str; 10] = ["ac", "co", "com", "edu", "gob", "gov", "ne", "net", "or", "org"];
 /// Text without `www.` is taken for a host name only under these domains: `Node.js` is none.
 const TOP_LEVEL_DOMAINS: [&str; 40] = [
     "com", "net", "org", "info", "biz", "edu", "gov", "io", "dev", "app", "shop", "store", "online", "eu",
@@ -149,18 +148,11 @@ pub(crate) fn share_domain(a: &str, b: &str) -> bool {
     registered_domain(a) == registered_domain(b)
 }
 
-/// The last two labels, or three under a registry's own second level.
+/// The registered domain of a host name, or the whole of what has none.
 fn registered_domain(host: &str) -> &str {
-    if is_ip_address(host) {
-        return host;
-    }
-    let mut dots = host.rmatch_indices('.').map(|(at, _)| at);
-    let (Some(last), Some(second)) = (dots.next(), dots.next()) else { return host };
-    let is_registry = host.len() - last == 3 && REGISTRY_LABELS.contains(&&host[second + 1..last]);
-    match (is_registry, dots.next()) {
-        (false, _) => &host[second + 1..],
-        (true, Some(third)) => &host[third + 1..],
-        (true, None) => host,
+    match is_ip_address(host) {
+        true => host,
+        false => registrable(host).unwrap_or(host),
     }
 }
 

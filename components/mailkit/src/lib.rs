@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod classification;
+pub mod domain;
 pub mod envelope;
 pub mod event;
 pub mod hex;

@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
+use relevo_mailkit::domain::registrable;
+
 /// Octets of the longest name of a domain (RFC 1035 section 2.3.4).
 pub const MAX_DOMAIN: usize = 253;
 
@@ -70,22 +72,6 @@ pub fn of_mx(host: &str) -> Option<Cow<'static, str>> {
         Some(name) => Some(name.into()),
         None => registrable(&host).map(|domain| domain.to_owned().into()),
     }
-}
-
-/// Second labels that stand for a category of a country's domain, such as `co.uk`.
-const CATEGORIES: [&str; 10] = ["ac", "co", "com", "edu", "gob", "gov", "ne", "net", "or", "org"];
-
-/// The last two labels of a name, or three where the second last is a category: a rule of thumb
-/// instead of the list of public suffixes.
-fn registrable(host: &str) -> Option<&str> {
-    let labels: Vec<&str> = host.rsplitn(4, '.').collect();
-    let count = match labels.as_slice() {
-        [country, category, _, ..] if country.len() == 2 && CATEGORIES.contains(category) => 3,
-        [_, _, ..] => 2,
-        _ => return None,
-    };
-    let octets: usize = labels.iter().take(count).map(|label| label.len() + 1).sum();
-    host.get(host.len() - (octets - 1)..)
 }
 
 #[cfg(test)]
