@@ -65,23 +65,39 @@ pub(super) fn certificate(config: &SmtpConfig, hostname: &str) -> anyhow::Result
     }
 }
 
-/// Opens the listeners of one kind, each as a main task.
-pub(super) async fn listen_http(
-    kind: Listener,
-    addresses: &[SocketAddr],
-    services: &HttpServices,
-    limits: &ConnectionLimits,
-    stopped: &watch::Receiver<bool>,
-    tasks: &mut MainTasks,
-) -> anyhow::Result<()> {
-    for addr in addresses {
-        let listener = TcpListener::bind(addr).await.with_context(|| format!("cannot listen on {addr}"))?;
-        let local = listener.local_addr()?;
-        tracing::info!(address = %local, kind = kind.name(), "http");
-        let router = relevo_http::router(kind, services);
-        let metrics = services.metrics.of(kind);
-        let served = relevo_http::serve(listener, router, limits.clone(), metrics, stopped.clone());
-        tasks.spawn(format!("the http listener {local}"), served);
+/// The listeners of HTTP, open. Nothing is answered before all of them are: who is answered by one
+/// can rely on the others.
+pub(super) struct HttpListeners(Vec<(Listener, TcpListener, SocketAddr)>);
+
+impl HttpListeners {
+    /// Opens them.
+    pub(super) async fn bind(configured: &[(Listener, &[SocketAddr])]) -> anyhow::Result<Self> {
+        let mut open = Vec::new();
+        for (kind, addresses) in configured {
+            for addr in *addresses {
+                let listener =
+                    TcpListener::bind(addr).await.with_context(|| format!("cannot listen on {addr}"))?;
+                let local = listener.local_addr()?;
+                tracing::info!(address = %local, kind = kind.name(), "http");
+                open.push((*kind, listener, local));
+            }
+        }
+        Ok(Self(open))
     }
-    Ok(())
+
+    /// Answers, each as a main task.
+    pub(super) fn serve(
+        self,
+        services: &HttpServices,
+        limits: &ConnectionLimits,
+        stopped: &watch::Receiver<bool>,
+        tasks: &mut MainTasks,
+    ) {
+        for (kind, listener, local) in self.0 {
+            let router = relevo_http::router(kind, services);
+            let metrics = services.metrics.of(kind);
+            let served = relevo_http::serve(listener, router, limits.clone(), metrics, stopped.clone());
+            tasks.spawn(format!("the http listener {local}"), served);
+        }
+    }
 }

@@ -61,7 +61,7 @@ use crate::plugin_admin::AuditedPlugins;
 use crate::tasks::{self, MainTasks};
 
 pub(crate) use base::Base;
-use listeners::{listen_http, listen_smtp};
+use listeners::{HttpListeners, listen_smtp};
 pub(crate) use running::{Reloaded, RunningRelay};
 use shaping::{restore_shaping, shaping_keeper};
 pub(crate) use validation::inspection_with;
@@ -153,9 +153,8 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let http = http_services(&base, audited.clone(), public, (inbox, &delivery), tasks.watch(), registry);
     let (stop, stopped) = watch::channel(false);
     let limits = base.parts.http.connection_limits();
-    for (kind, addresses) in base.parts.http.listeners(dev) {
-        listen_http(kind, addresses, &http, &limits, &stopped, &mut tasks).await?;
-    }
+    let listeners = HttpListeners::bind(&base.parts.http.listeners(dev)).await?;
+    listeners.serve(&http, &limits, &stopped, &mut tasks);
 
     tasks.spawn("the control socket", control::serve(socket, control(&base, audited, &delivery, listed)));
     let repeats = tracking.clone();
