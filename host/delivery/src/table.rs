@@ -357,8 +357,11 @@ impl SiteTable {
             .flat_map(|id| [Some(id), self.sites.get(id).and_then(|site| site.spill.as_ref())])
             .flatten()
             .collect();
-        let used: HashSet<SiteId> = used.into_iter().cloned().collect();
-        self.sites.retain(|id, site| used.contains(id) || !site.is_forgettable(now));
+        let is_stale = |(id, site): &(&SiteId, &Site)| !used.contains(id) && site.is_forgettable(now);
+        let stale: Vec<SiteId> = self.sites.iter().filter(is_stale).map(|(id, _)| id.clone()).collect();
+        for id in stale {
+            self.sites.remove(&id);
+        }
     }
 
     /// The site of a domain, as far as known.

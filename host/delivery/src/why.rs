@@ -101,7 +101,7 @@ fn of_delivery(
     let egress = resolve_egress(settings, &delivery.key);
     let mut instead = egress.instead.map(|note| format!("; {note}")).unwrap_or_default();
     if let Some(spill) = table.spill_of(&delivery.key) {
-        instead += &format!("; the caps of warm-up are used up for this day: it goes to {spill} instead");
+        instead += &format!("; the caps of warm-up are used up for now: it goes to {spill} instead");
     }
     delivery
         .recipients

@@ -76,10 +76,11 @@ fn warmup_line(address: &Value) -> String {
         return format!("{place}: warm");
     }
     let mut line = format!(
-        "{place}: {} of {} recipients used on {}, step {} of {}; {} accepted, {} deferred, {} complaints",
+        "{place}: {} of {} recipients used on {}, at most {} in an hour, step {} of {}; {} accepted, {} deferred, {} complaints",
         text(address, "used"),
         text(address, "cap"),
         text(address, "day"),
+        text(address, "cap_per_hour"),
         text(address, "step"),
         text(address, "steps"),
         text(address, "accepted"),

@@ -19,6 +19,7 @@ const SHOP: &str = "shop@example.test";
 const RULES: &str = r#"
 [warmup]
 ladder = [12, 30]
+hour = 1.0
 
 [[provider]]
 name = "receiver"

@@ -39,6 +39,7 @@ pub(super) struct WarmupTable {
     pub(super) complaints: Option<Share>,
     #[serde(rename = "use")]
     pub(super) used: Option<Share>,
+    pub(super) hour: Option<Share>,
 }
 
 #[derive(Debug, Deserialize)]

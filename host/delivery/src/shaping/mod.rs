@@ -27,6 +27,7 @@ pub use report::{PathReport, ProviderReport, ShapingReport, SlowDownReport, Susp
 pub use rules::{Limits, Provider, ReplyAction, ReplyRule, RulesMistake, ShapingRules, WarmupRules};
 pub use state::{
     ChosenSources, Outcome, PathKey, Refusal, Shaping, ShapingChange, ShapingHold, Sources, WarmupKey,
+    WarmupSpan,
 };
 pub use suspension::{Suspended, SuspendedBy, Suspension};
 pub use values::{Span, is_provider_name};

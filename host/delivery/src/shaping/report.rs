@@ -131,6 +131,9 @@ pub struct WarmupReport {
     /// Recipients that it may have in a day; absent: it is warm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cap: Option<u32>,
+    /// Of these, recipients that it may have in an hour; absent: it is warm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cap_per_hour: Option<u32>,
     /// Recipients of that day, sent to or set aside.
     pub used: u32,
     /// Recipients that were accepted.
@@ -197,6 +200,7 @@ impl Shaping {
                 steps: provider.warmup.ladder.len(),
                 day: Day(count.day).to_string(),
                 cap,
+                cap_per_hour: warmup.hour_cap(&provider.warmup),
                 used: count.used,
                 accepted: count.accepted,
                 deferred: count.deferred,

@@ -99,13 +99,15 @@ pub struct WarmupRules {
     pub deferrals: f64,
     /// The share of complaints at which there is no step up.
     pub complaints: f64,
-    /// The share of the cap that must have been used.
+    /// The share of the cap that must have been used for a step up.
     pub used: f64,
+    /// The share of the cap that an hour may have; one recipient at least.
+    pub hour: f64,
 }
 
 impl Default for WarmupRules {
     fn default() -> Self {
-        Self { ladder: vec![50], deferrals: 0.05, complaints: 0.001, used: 0.5 }
+        Self { ladder: vec![50], deferrals: 0.05, complaints: 0.001, used: 0.2, hour: 0.25 }
     }
 }
 
@@ -277,6 +279,7 @@ impl ShapingRules {
         self.warmup.deferrals = share(file.warmup.deferrals, self.warmup.deferrals);
         self.warmup.complaints = share(file.warmup.complaints, self.warmup.complaints);
         self.warmup.used = share(file.warmup.used, self.warmup.used);
+        self.warmup.hour = share(file.warmup.hour, self.warmup.hour);
         let mut replies = Vec::new();
         add_replies(&mut replies, file.reply, &mut mistakes);
         replies.append(&mut self.replies);

@@ -19,8 +19,6 @@ use crate::clock::timestamp;
 use crate::outcome::in_words;
 
 const HOUR: Millis = 3_600_000;
-/// A day in UTC.
-pub(super) const DAY: Millis = 24 * HOUR;
 
 /// From which pool, to which provider.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -88,19 +86,39 @@ pub enum ShapingHold {
         /// The refusal that slowed it down.
         slowed: Option<Arc<SlowDown>>,
     },
-    /// The cap of the day is used up, until a time of day.
+    /// What the day or the hour may have is used up, until a time of day.
     Warmup {
         /// The address.
         address: IpAddr,
         /// The provider.
         provider: String,
-        /// Recipients in this day.
+        /// Recipients in this day or this hour.
         cap: u32,
-        /// When the next day begins.
+        /// Which of them.
+        span: WarmupSpan,
+        /// When the next one begins.
         until: Millis,
     },
     /// The count of warm-up is being stored; ends in a second or two.
     Unstored,
+}
+
+/// What a cap of warm-up is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WarmupSpan {
+    /// A day in UTC.
+    Day,
+    /// An hour.
+    Hour,
+}
+
+impl fmt::Display for WarmupSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Day => "day",
+            Self::Hour => "hour",
+        })
+    }
 }
 
 impl fmt::Display for ShapingHold {
@@ -123,10 +141,10 @@ impl fmt::Display for ShapingHold {
                     None => Ok(()),
                 }
             }
-            Self::Warmup { address, provider, cap, until } => write!(
+            Self::Warmup { address, provider, cap, span, until } => write!(
                 f,
-                "{address} is being warmed up: the {cap} recipients of this day at {provider} are used up, \
-                 the next day begins at {}",
+                "{address} is being warmed up: the {cap} recipients of this {span} at {provider} are used up, \
+                 the next {span} begins at {}",
                 timestamp(*until)
             ),
             Self::Unstored => write!(f, "the count of warm-up is being stored, which takes a second or two"),
@@ -203,8 +221,8 @@ pub struct Shaping {
     early_ends: Vec<Millis>,
     /// The time of day less the time that never goes back.
     offset: Millis,
-    /// The latest day that was heard of.
-    day: i64,
+    /// The latest hour that was heard of, since 1970.
+    hour: i64,
 }
 
 impl Shaping {
@@ -228,7 +246,7 @@ impl Shaping {
     /// Relates the two clocks: at `now` of the one that never goes back it is `time_of_day`.
     pub fn set_time_of_day(&mut self, now: Millis, time_of_day: Millis) {
         self.offset = time_of_day.saturating_sub(now);
-        self.day = self.day.max(time_of_day.div_euclid(DAY));
+        self.hour = self.hour.max(time_of_day.div_euclid(HOUR));
     }
 
     /// The time of day at `now`.

@@ -30,6 +30,10 @@ pub struct WarmupCount {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Warmup {
     count: WarmupCount,
+    /// Hours since 1970.
+    hour: i64,
+    /// Of `count.used`, what this hour has. A restart forgets it.
+    in_hour: u32,
     /// Of `count.used`, what the store knows of at least.
     granted: u32,
     /// Something of `count` is not stored yet.
@@ -40,7 +44,9 @@ pub struct Warmup {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WarmupHold {
     /// The cap of the day is used up.
-    Cap(u32),
+    Day(u32),
+    /// The part of it that this hour may have is used up.
+    Hour(u32),
     /// The store does not know yet of what comes next: that takes a second or two.
     Unstored,
 }
@@ -49,7 +55,7 @@ impl Warmup {
     /// As the store has it.
     #[must_use]
     pub fn stored(count: WarmupCount) -> Self {
-        Self { granted: count.used, count, changed: false }
+        Self { granted: count.used, count, ..Self::default() }
     }
 
     /// The counts.
@@ -64,18 +70,39 @@ impl Warmup {
         rules.ladder.get(usize::try_from(self.count.step).unwrap_or(usize::MAX)).copied()
     }
 
+    /// What an hour may have of the cap; none: the address is warm.
+    #[must_use]
+    pub fn hour_cap(&self, rules: &WarmupRules) -> Option<u32> {
+        // At most the cap, which is a u32.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let part = |cap: u32| (f64::from(cap) * rules.hour).ceil() as u32;
+        self.cap(rules).map(|cap| part(cap).clamp(1, cap.max(1)))
+    }
+
+    /// The hour that it counts for, since 1970.
+    #[must_use]
+    pub fn hour(&self) -> i64 {
+        self.hour
+    }
+
     /// How many recipients may be sent to now.
     ///
     /// # Errors
     /// None, for this reason.
     pub fn allowance(&self, rules: &WarmupRules) -> Result<u32, WarmupHold> {
-        let Some(cap) = self.cap(rules) else { return Ok(u32::MAX) };
+        let (Some(cap), Some(hour_cap)) = (self.cap(rules), self.hour_cap(rules)) else {
+            return Ok(u32::MAX);
+        };
         if self.count.used >= cap {
-            return Err(WarmupHold::Cap(cap));
+            return Err(WarmupHold::Day(cap));
+        }
+        let left_of_hour = hour_cap.saturating_sub(self.in_hour);
+        if left_of_hour == 0 {
+            return Err(WarmupHold::Hour(hour_cap));
         }
         match cap.min(self.granted).saturating_sub(self.count.used) {
             0 => Err(WarmupHold::Unstored),
-            left => Ok(left),
+            left => Ok(left.min(left_of_hour)),
         }
     }
 
@@ -86,14 +113,20 @@ impl Warmup {
         }
         let reserved = self.allowance(rules).unwrap_or(0).min(recipients);
         self.count.used += reserved;
+        self.in_hour += reserved;
         self.changed |= reserved > 0;
         reserved
     }
 
-    /// Of `reserved` recipients, set aside on `day`, `sent` may have got the message.
-    pub fn release(&mut self, reserved: u32, sent: u32, day: i64, rules: &WarmupRules) {
-        if day == self.count.day && self.cap(rules).is_some() {
-            self.count.used = self.count.used.saturating_sub(reserved.saturating_sub(sent));
+    /// Of `reserved` recipients, set aside in `hour`, `sent` may have got the message.
+    pub fn release(&mut self, reserved: u32, sent: u32, hour: i64, rules: &WarmupRules) {
+        let back = reserved.saturating_sub(sent);
+        if self.cap(rules).is_none() || day_of(hour) != self.count.day {
+            return;
+        }
+        self.count.used = self.count.used.saturating_sub(back);
+        if hour == self.hour {
+            self.in_hour = self.in_hour.saturating_sub(back);
         }
     }
 
@@ -110,8 +143,13 @@ impl Warmup {
         self.changed = true;
     }
 
-    /// Begins a day, if it is a later one. What the last day of use was like decides the step.
-    pub fn roll(&mut self, day: i64, rules: &WarmupRules) {
+    /// Begins an hour since 1970, if it is a later one, and its day. What the last day of use was
+    /// like decides the step.
+    pub fn roll(&mut self, hour: i64, rules: &WarmupRules) {
+        if hour > self.hour {
+            (self.hour, self.in_hour) = (hour, 0);
+        }
+        let day = day_of(hour);
         if day <= self.count.day {
             return;
         }
@@ -154,6 +192,11 @@ impl Warmup {
         (self.count.step, self.changed) = (step, true);
         note.clone_into(&mut self.count.note);
     }
+}
+
+/// The day of an hour, both since 1970.
+fn day_of(hour: i64) -> i64 {
+    hour.div_euclid(24)
 }
 
 /// The step after a day of use, and why.
@@ -204,7 +247,7 @@ mod tests {
     use super::*;
 
     fn rules() -> WarmupRules {
-        WarmupRules { ladder: vec![50, 100, 200], ..WarmupRules::default() }
+        WarmupRules { ladder: vec![50, 100, 200], hour: 1.0, ..WarmupRules::default() }
     }
 
     fn store(warmup: &mut Warmup, rules: &WarmupRules) {
@@ -215,17 +258,23 @@ mod tests {
 
     /// Sends as much as it may on a day; returns how much.
     fn day(warmup: &mut Warmup, number: i64, deferred: u32, rules: &WarmupRules) -> u32 {
-        warmup.roll(number, rules);
+        let sent = send(warmup, 24 * number, rules);
+        warmup.learned(sent - deferred, deferred);
+        sent
+    }
+
+    /// Sends as much as it may in an hour; returns how much.
+    fn send(warmup: &mut Warmup, hour: i64, rules: &WarmupRules) -> u32 {
+        warmup.roll(hour, rules);
         let mut sent = 0;
         while sent < 100_000 {
             store(warmup, rules);
             match warmup.allowance(rules) {
                 Ok(_) => sent += warmup.reserve(7, rules),
                 Err(WarmupHold::Unstored) => {}
-                Err(WarmupHold::Cap(_)) => break,
+                Err(WarmupHold::Day(_) | WarmupHold::Hour(_)) => break,
             }
         }
-        warmup.learned(sent - deferred, deferred);
         sent
     }
 
@@ -236,11 +285,11 @@ mod tests {
         assert_eq!(day(&mut warmup, 101, 2, &rules), 100);
         // A week without mail is no step.
         assert_eq!(day(&mut warmup, 108, 10, &rules), 200);
-        warmup.roll(109, &rules);
+        warmup.roll(24 * 109, &rules);
         assert_eq!(warmup.cap(&rules), Some(200), "{:?}", warmup.count());
         assert!(warmup.count().note.contains("5.0 % deferred"), "{}", warmup.count().note);
         assert_eq!(day(&mut warmup, 109, 0, &rules), 200);
-        warmup.roll(110, &rules);
+        warmup.roll(24 * 110, &rules);
         assert_eq!((warmup.cap(&rules), warmup.allowance(&rules)), (None, Ok(u32::MAX)));
     }
 
@@ -249,22 +298,43 @@ mod tests {
         let (rules, mut warmup) = (rules(), Warmup::default());
         day(&mut warmup, 1, 0, &rules);
         day(&mut warmup, 2, 20, &rules);
-        warmup.roll(3, &rules);
+        warmup.roll(24 * 3, &rules);
         assert_eq!(warmup.cap(&rules), Some(50));
         assert!(warmup.count().note.starts_with("one step back after 1970-01-03"));
         store(&mut warmup, &rules);
-        assert_eq!(warmup.reserve(10, &rules), 10);
-        warmup.learned(10, 0);
-        warmup.roll(4, &rules);
-        assert_eq!(warmup.count().note, "held after 1970-01-04: 10 of 50 were used");
+        assert_eq!(warmup.reserve(9, &rules), 9);
+        warmup.learned(9, 0);
+        warmup.roll(24 * 4, &rules);
+        assert_eq!(warmup.count().note, "held after 1970-01-04: 9 of 50 were used");
         day(&mut warmup, 4, 0, &rules);
         warmup.complained();
-        warmup.roll(5, &rules);
+        warmup.roll(24 * 5, &rules);
         assert_eq!(warmup.count().step, 0);
         // A clock that is set back gives nothing anew.
         day(&mut warmup, 5, 0, &rules);
-        warmup.roll(3, &rules);
-        assert_eq!(warmup.allowance(&rules), Err(WarmupHold::Cap(50)));
+        warmup.roll(24 * 3, &rules);
+        assert_eq!(warmup.allowance(&rules), Err(WarmupHold::Day(50)));
+    }
+
+    #[test]
+    fn an_hour_has_a_part_of_the_cap() {
+        let rules = WarmupRules { hour: 0.25, ..rules() };
+        let mut warmup = Warmup::default();
+        let hours: Vec<u32> = (0..6).map(|hour| send(&mut warmup, 240 + hour, &rules)).collect();
+        assert_eq!(hours, [13, 13, 13, 11, 0, 0]);
+        assert_eq!(warmup.allowance(&rules), Err(WarmupHold::Day(50)));
+        // What an hour did not use is no part of the next one.
+        warmup.learned(50, 0);
+        assert_eq!(send(&mut warmup, 270, &rules), 25);
+        assert_eq!(warmup.allowance(&rules), Err(WarmupHold::Hour(25)));
+        // What was not sent is given back to its own hour.
+        warmup.release(25, 20, 270, &rules);
+        assert_eq!(send(&mut warmup, 270, &rules), 5);
+        warmup.roll(271, &rules);
+        warmup.release(5, 0, 270, &rules);
+        assert_eq!((send(&mut warmup, 271, &rules), warmup.count().used), (25, 45));
+        // A clock that is set back gives nothing anew.
+        assert_eq!(send(&mut warmup, 265, &rules), 0);
     }
 
     proptest! {
@@ -275,7 +345,7 @@ mod tests {
         ) {
             let rules = rules();
             let (mut warmup, mut stored) = (Warmup::default(), WarmupCount::default());
-            let (mut today, mut sent, mut open) = (1, 0, Vec::new());
+            let (mut today, mut sent, mut open) = (24, 0, Vec::new());
             warmup.roll(today, &rules);
             for (what, n) in steps {
                 match what {
@@ -301,7 +371,7 @@ mod tests {
                         warmup.roll(today, &rules);
                     }
                     _ => if n == 1 {
-                        (today, sent) = (today + 1, 0);
+                        (today, sent) = (today + 24, 0);
                         open.clear();
                         warmup.roll(today, &rules);
                     },

@@ -13,6 +13,7 @@ use crate::hosts::{NextHopPath, PathShaping};
 use crate::shaper::{Admission, Hold};
 use crate::shaping::{
     ChosenSources, Outcome, PathKey, Shaping, ShapingHold, ShapingReport, Suspension, WarmupReport,
+    WarmupSpan,
 };
 use crate::site::Site;
 use crate::site_id::SiteId;
@@ -80,7 +81,11 @@ impl SiteTable {
                     self.blocked.entry(key).or_default().push(id, &site.tenants());
                 }
             }
-            ShapingHold::Suspended(_) | ShapingHold::Warmup { .. } => self.defer(id),
+            ShapingHold::Warmup { span: WarmupSpan::Hour, until, .. } => match self.has_spill(id) {
+                true => self.defer(id),
+                false => self.wake_at(id, self.shaping.steady(*until)),
+            },
+            ShapingHold::Suspended(_) | ShapingHold::Warmup { span: WarmupSpan::Day, .. } => self.defer(id),
         }
     }
 
@@ -102,7 +107,7 @@ impl SiteTable {
 
     fn prepare_warmup(&mut self, id: &SiteId) {
         if let Some(site) = self.sites.get(id) {
-            self.shaping.begin_day(&site.path.shaping.provider, &site.sources(&self.limits.usual));
+            self.shaping.begin_hour(&site.path.shaping.provider, &site.sources(&self.limits.usual));
         }
     }
 
@@ -110,8 +115,11 @@ impl SiteTable {
     pub(super) fn put_off_until(&self, site: &Site, now: Millis) -> Option<Millis> {
         match self.shaping_hold(site, now)? {
             ShapingHold::Suspended(suspension) => Some(suspension.until),
-            ShapingHold::Warmup { until, .. } => Some(until),
-            ShapingHold::Rate { .. } | ShapingHold::Connections { .. } | ShapingHold::Unstored => None,
+            ShapingHold::Warmup { span: WarmupSpan::Day, until, .. } => Some(until),
+            ShapingHold::Warmup { span: WarmupSpan::Hour, .. }
+            | ShapingHold::Rate { .. }
+            | ShapingHold::Connections { .. }
+            | ShapingHold::Unstored => None,
         }
     }
 
@@ -172,7 +180,7 @@ impl SiteTable {
         let Some(site) = self.sites.get(id) else { return Ok(ChosenSources::default()) };
         let PathShaping { key, provider, .. } = &*site.path.shaping;
         let sources = site.sources(&self.limits.usual);
-        self.shaping.begin_day(provider, &sources);
+        self.shaping.begin_hour(provider, &sources);
         let chosen = self.shaping.admit(key, provider, &sources, slot as u64, now)?;
         self.shaping.take(key, provider, &sources, now);
         Ok(chosen)
@@ -186,7 +194,7 @@ impl SiteTable {
         }
     }
 
-    /// Sets recipients aside in the caps of warm-up. Returns how many, and the day.
+    /// Sets recipients aside in the caps of warm-up. Returns how many, and the hour.
     pub(crate) fn reserve(
         &mut self,
         path: &NextHopPath,

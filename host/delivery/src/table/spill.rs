@@ -33,6 +33,12 @@ impl SiteTable {
         self.site_in_use(id).clone()
     }
 
+    /// Whether another site takes what is beyond the caps of the site.
+    pub(super) fn has_spill(&self, id: &SiteId) -> bool {
+        let spill = self.sites.get(id).and_then(|site| site.spill.as_ref());
+        spill.is_some_and(|spill| self.sites.contains_key(spill))
+    }
+
     /// Whether the caps of the site are used up, and another site takes what is beyond them.
     fn is_beyond_caps(&self, id: &SiteId, now: Millis) -> bool {
         let site = self.sites.get(id).filter(|site| site.spill.is_some());

@@ -235,7 +235,7 @@ async fn greylisting_is_waited_for_as_announced() {
 
 #[tokio::test(start_paused = true)]
 async fn a_complaint_counts_against_the_address_that_the_message_came_from() {
-    let w = World::warming(&["192.0.2.1", "192.0.2.2"], rules("[warmup]\nladder = [10, 20]\n"));
+    let w = World::warming(&["192.0.2.1", "192.0.2.2"], rules("[warmup]\nladder = [10, 20]\nhour = 1.0\n"));
     w.net.domain("a.test", &[("mx.test", accepts())]);
     for _ in 0..20 {
         w.to("u@a.test");
@@ -265,7 +265,7 @@ async fn a_complaint_counts_against_the_address_that_the_message_came_from() {
 /// The caps of two addresses are used up, and no more is sent before the next day.
 #[tokio::test(start_paused = true)]
 async fn new_addresses_send_what_the_ladder_says() {
-    let w = World::warming(&["192.0.2.1", "192.0.2.2"], rules("[warmup]\nladder = [10, 20]\n"));
+    let w = World::warming(&["192.0.2.1", "192.0.2.2"], rules("[warmup]\nladder = [10, 20]\nhour = 1.0\n"));
     w.net.domain("a.test", &[("mx.test", accepts())]);
     let ids: Vec<_> = (0..30).map(|_| w.to("u@a.test")).collect();
     let several = w.send("t", 3 * DAY, &[("a.test", &["1@a.test", "2@a.test", "3@a.test"])]);
@@ -300,7 +300,7 @@ async fn new_addresses_send_what_the_ladder_says() {
 /// What is beyond the cap of a day goes to the other next hop, until the next day.
 #[tokio::test(start_paused = true)]
 async fn mail_beyond_the_cap_spills_over() {
-    let w = World::spilling(&["192.0.2.1"], rules("[warmup]\nladder = [10, 20]\n"));
+    let w = World::spilling(&["192.0.2.1"], rules("[warmup]\nladder = [10, 20]\nhour = 1.0\n"));
     w.net.domain("a.test", &[("mx.test", accepts())]);
     w.net.domain("b.test", &[("mx.test", accepts())]);
     w.net.domain("partner.test", &[("partner.test", accepts())]);
@@ -327,7 +327,7 @@ async fn mail_beyond_the_cap_spills_over() {
     let waits = w.to("u@a.test");
     store().await;
     let reason = why(&w, waits).await;
-    assert!(reason.contains("the caps of warm-up are used up for this day: it goes to"), "{reason}");
+    assert!(reason.contains("the caps of warm-up are used up for now: it goes to"), "{reason}");
     let midnight = 86_400 - u64::try_from(START / 1000 % 86_400).expect("positive");
     seconds(midnight).await;
     let next = w.to("u@a.test");
@@ -336,10 +336,44 @@ async fn mail_beyond_the_cap_spills_over() {
     assert_eq!(sent("partner.test"), 21);
 }
 
+/// What an hour may have is a part of the cap. What is beyond it goes in the next hour, or another way.
+#[tokio::test(start_paused = true)]
+async fn the_cap_of_a_day_is_spread_over_its_hours() {
+    let of_an_hour = rules("[warmup]\nladder = [8, 20]\nhour = 0.25\n");
+    let w = World::warming(&["192.0.2.1"], of_an_hour.clone());
+    let sent = minutes_of_a_day(&w, "mx.test").await;
+    assert_eq!((sent[..59].iter().max(), sent[60..119].iter().max()), (Some(&2), Some(&4)));
+    assert_eq!((sent[120..179].iter().max(), sent.last()), (Some(&6), Some(&8)));
+
+    let w = World::spilling(&["192.0.2.1"], of_an_hour);
+    w.net.domain("partner.test", &[("partner.test", accepts())]);
+    let sent = minutes_of_a_day(&w, "mx.test").await;
+    assert_eq!((sent[50], sent.last()), (2, Some(&2)), "the rest went another way at once");
+}
+
+/// Twelve messages at the beginning of an hour. Returns how many arrived by each minute.
+async fn minutes_of_a_day(w: &World, host: &str) -> Vec<usize> {
+    w.net.domain("a.test", &[(host, accepts())]);
+    let to_the_hour = 3_600 - u64::try_from(START / 1000 % 3_600).expect("positive");
+    seconds(to_the_hour).await;
+    let _ids: Vec<_> = (0..12).map(|_| w.to("u@a.test")).collect();
+    let mut sent = Vec::new();
+    for minute in 0..360 {
+        for _ in 0..if minute % 60 < 2 { 60 } else { 1 } {
+            seconds(if minute % 60 < 2 { 1 } else { 60 }).await;
+            let counts = w.handle.unstored_warmups();
+            w.handle.stored_warmups(&counts);
+        }
+        let transactions = w.net.transactions();
+        sent.push(transactions.iter().filter(|t| t.host == host).map(|t| t.recipients.len()).sum());
+    }
+    sent
+}
+
 /// A block is not evaded by another way.
 #[tokio::test(start_paused = true)]
 async fn mail_of_a_suspended_address_does_not_spill_over() {
-    let w = World::spilling(&["192.0.2.1"], rules("[warmup]\nladder = [10, 20]\n"));
+    let w = World::spilling(&["192.0.2.1"], rules("[warmup]\nladder = [10, 20]\nhour = 1.0\n"));
     w.net.domain("a.test", &[("mx.test", accepts())]);
     w.net.domain("partner.test", &[("partner.test", accepts())]);
     let of = Suspended::Source(Some([192, 0, 2, 1].into()));
@@ -352,7 +386,7 @@ async fn mail_of_a_suspended_address_does_not_spill_over() {
 /// Counts that the store had are shown before the address sends again.
 #[tokio::test(start_paused = true)]
 async fn addresses_that_were_not_used_since_the_start_are_shown() {
-    let w = World::warming(&["192.0.2.1"], rules("[warmup]\nladder = [10, 20]\n"));
+    let w = World::warming(&["192.0.2.1"], rules("[warmup]\nladder = [10, 20]\nhour = 1.0\n"));
     let key = WarmupKey { address: [192, 0, 2, 1].into(), provider: "mx.test".into() };
     let count = WarmupCount { day: 20_000, step: 1, used: 7, ..WarmupCount::default() };
     *w.handle.shared.table().shaping_mut() = Shaping::restored(Vec::new(), Vec::new(), vec![(key, count)]);

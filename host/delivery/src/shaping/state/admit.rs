@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use relevo_queue::Millis;
 
-use super::{ChosenSources, DAY, PathKey, Shaping, ShapingHold, Sources, WarmupKey};
+use super::{ChosenSources, HOUR, PathKey, Shaping, ShapingHold, Sources, WarmupKey, WarmupSpan};
 use crate::shaping::rules::Provider;
 use crate::shaping::suspension::{Suspended, Suspension};
 use crate::shaping::warmup::{Warmup, WarmupCount, WarmupHold};
@@ -150,7 +150,7 @@ impl Shaping {
         if let Some(suspension) = suspended(Some(home)) {
             return Err(ShapingHold::Suspended(suspension.clone()));
         }
-        let mut hold = None;
+        let mut hold: Option<ShapingHold> = None;
         for number in 0..addresses.len() as u64 {
             let Some(ip) = at(slot.wrapping_add(number)) else { continue };
             if suspended(Some(ip)).is_some() {
@@ -158,8 +158,9 @@ impl Shaping {
             }
             match self.warmup_hold(ip, provider, sources) {
                 None => return Ok(Some(ip)),
-                // What comes next in a second or two is worth more than what comes tomorrow.
-                Some(other) if hold.is_none() || other == ShapingHold::Unstored => hold = Some(other),
+                Some(other) if hold.as_ref().is_none_or(|hold| ends_before(&other, hold)) => {
+                    hold = Some(other);
+                }
                 Some(_) => {}
             }
         }
@@ -186,23 +187,22 @@ impl Shaping {
         }
         let key = WarmupKey { address: ip, provider: provider.name.clone() };
         let Some((warmup, _)) = self.warmups.get(&key) else { return Some(ShapingHold::Unstored) };
-        if warmup.count().day < self.day {
+        if warmup.hour() < self.hour {
             return Some(ShapingHold::Unstored);
         }
-        match warmup.allowance(&provider.warmup) {
-            Ok(_) => None,
-            Err(WarmupHold::Unstored) => Some(ShapingHold::Unstored),
-            Err(WarmupHold::Cap(cap)) => Some(ShapingHold::Warmup {
-                address: ip,
-                provider: provider.name.clone(),
-                cap,
-                until: (self.day + 1).saturating_mul(DAY),
-            }),
-        }
+        let next = warmup.hour().saturating_add(1);
+        let (cap, span, next) = match warmup.allowance(&provider.warmup) {
+            Ok(_) => return None,
+            Err(WarmupHold::Unstored) => return Some(ShapingHold::Unstored),
+            Err(WarmupHold::Hour(cap)) => (cap, WarmupSpan::Hour, next),
+            Err(WarmupHold::Day(cap)) => (cap, WarmupSpan::Day, start_of_next_day(warmup)),
+        };
+        let until = next.saturating_mul(HOUR);
+        Some(ShapingHold::Warmup { address: ip, provider: provider.name.clone(), cap, span, until })
     }
 
-    /// Makes the counts of the addresses of a pool that is warmed up, and begins their day.
-    pub fn begin_day(&mut self, provider: &Arc<Provider>, sources: &Sources<'_>) {
+    /// Makes the counts of the addresses of a pool that is warmed up, and begins their hour.
+    pub fn begin_hour(&mut self, provider: &Arc<Provider>, sources: &Sources<'_>) {
         if !sources.warmup {
             return;
         }
@@ -216,12 +216,12 @@ impl Shaping {
             if !Arc::ptr_eq(of, provider) {
                 *of = provider.clone();
             }
-            warmup.roll(self.day, &provider.warmup);
+            warmup.roll(self.hour, &provider.warmup);
         }
     }
 
     /// Sets recipients of a message aside in the caps of the addresses that it may leave from.
-    /// Returns how many of `recipients` it may have, and the day.
+    /// Returns how many of `recipients` it may have, and the hour.
     pub fn reserve(&mut self, provider: &Provider, chosen: &ChosenSources, recipients: u32) -> (u32, i64) {
         let addresses = [chosen.ipv4, chosen.ipv6].into_iter().flatten();
         let keys: Vec<_> =
@@ -234,23 +234,23 @@ impl Shaping {
                 warmup.reserve(reserved, &provider.warmup);
             }
         }
-        (reserved, self.day)
+        (reserved, self.hour)
     }
 
-    /// Of `reserved` recipients, set aside on `day`, those that may have got the message did from
+    /// Of `reserved` recipients, set aside in `hour`, those that may have got the message did from
     /// `source`: `sent` of them.
     pub fn release(
         &mut self,
         provider: &Provider,
         chosen: &ChosenSources,
-        (reserved, day): (u32, i64),
+        (reserved, hour): (u32, i64),
         (source, sent): (Option<IpAddr>, u32),
     ) {
         for address in [chosen.ipv4, chosen.ipv6].into_iter().flatten() {
             let key = WarmupKey { address, provider: provider.name.clone() };
             if let Some((warmup, _)) = self.warmups.get_mut(&key) {
                 let sent = if source == Some(address) { sent } else { 0 };
-                warmup.release(reserved, sent, day, &provider.warmup);
+                warmup.release(reserved, sent, hour, &provider.warmup);
             }
         }
     }
@@ -279,6 +279,20 @@ impl Shaping {
             }
         }
     }
+}
+
+/// In hours since 1970.
+fn start_of_next_day(warmup: &Warmup) -> i64 {
+    warmup.count().day.saturating_add(1).saturating_mul(24)
+}
+
+/// Of two holds of warm-up, whether the first one ends before the second.
+fn ends_before(one: &ShapingHold, other: &ShapingHold) -> bool {
+    let until = |hold: &ShapingHold| match hold {
+        ShapingHold::Warmup { until, .. } => *until,
+        _ => Millis::MIN,
+    };
+    until(one) < until(other)
 }
 
 /// Messages in a minute from a pool, as the rules say.
