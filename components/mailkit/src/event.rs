@@ -8,6 +8,8 @@
 //! Producers make foreign text harmless before it goes into an event. No event holds secrets or
 //! message content.
 
+mod operation;
+
 use serde::{Deserialize, Serialize};
 
 use crate::classification::Classification;
@@ -16,6 +18,7 @@ use crate::model::Note;
 use crate::policy::Attribute;
 use crate::reply::EnhancedCode;
 use crate::visitor::Visitor;
+pub use operation::{PluginFault, ShapingSuspension, SuppressionChange, SuppressionPause};
 
 macro_rules! events {
     ($($(#[$doc:meta])* $variant:ident($data:ty) = $name:literal,)*) => {
@@ -85,6 +88,8 @@ events! {
     SuppressionAdded(SuppressionChange) = "suppression.added",
     /// A recipient gets mail again.
     SuppressionRemoved(SuppressionChange) = "suppression.removed",
+    /// So many hard bounces at a provider that they look like an incident there: they suppress nobody.
+    SuppressionPaused(SuppressionPause) = "suppression.paused",
     /// A plugin broke while it was told of outcomes.
     PluginFault(PluginFault) = "plugin.fault",
     /// Mail of an address, a pool or a tenant waits, before it goes to a provider.
@@ -446,61 +451,6 @@ pub struct Clicked {
     /// No click by this recipient on this link is known before this one; left out when that is not so or not known.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub first: bool,
-}
-
-/// The data of `suppression.added` and `suppression.removed`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct SuppressionChange {
-    /// The recipient's address, lower case.
-    pub recipient: String,
-    /// `all`, a stream, or `topic:` and a topic.
-    pub list: String,
-    /// Why: `bounce`, `complaint`, `unsubscribe` or `manual`.
-    pub reason: String,
-    /// The rule that told what the receiver said; absent when no rule added the entry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub classification_rule: Option<String>,
-    /// The provider of the mailbox; absent when no rule added the entry.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provider: Option<String>,
-}
-
-/// The data of `plugin.fault`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct PluginFault {
-    /// The plugin's name in the configuration.
-    pub plugin: String,
-    /// SHA-256 of its component, in hex.
-    pub digest: String,
-    /// The exported function, the kind of fault and whose it was: `observe: trap (guest)`.
-    pub fault: String,
-    /// The details of the fault.
-    pub reason: String,
-    /// How many outcomes the plugin was not told.
-    pub count: u64,
-}
-
-/// The data of `shaping.suspended` and `shaping.resumed`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct ShapingSuspension {
-    /// The name of the suspension: whose mail to which provider, such as `tenant:acme@gmail`.
-    pub suspension: String,
-    /// The provider.
-    pub provider: String,
-    /// When it ends, RFC 3339.
-    pub until: String,
-    /// Who made it: `rule` or `operator`.
-    pub made_by: String,
-    /// The name of the rule or of the operator.
-    pub author: String,
-    /// The words of the receiver or of the operator.
-    pub reason: String,
-    /// The operator who ended it early; absent otherwise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resumed_by: Option<String>,
 }
 
 /// One plugin's answer about a message.

@@ -56,6 +56,7 @@ fn tenant(id: &str, kv_size: u64) -> Arc<Tenant> {
         grants: Arc::default(),
         quota: Default::default(),
         requests_per_second: None,
+        suppression: Default::default(),
     })
 }
 

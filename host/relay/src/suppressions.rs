@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use fastbloom::AtomicBloomFilter;
 use relevo_delivery::RecipientGuard;
 use relevo_mailkit::address::Address;
-use relevo_mailkit::event::{Event, PluginAnswer, SuppressionChange};
+use relevo_mailkit::event::{Event, PluginAnswer, SuppressionChange, SuppressionPause};
 use relevo_mailkit::labels::Labels;
 use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::reply::Reply;
@@ -36,8 +36,8 @@ mod subscriptions;
 mod undo;
 
 pub use rules::{
-    ComplaintScope, IncidentRule, MailboxFullRule, SuppressionRuleMetrics, SuppressionRuleSettings,
-    SuppressionRules, suppression_reader_name,
+    ComplaintScope, IncidentRule, MailboxFullRule, SettingsOf, SuppressionOverrides, SuppressionRuleMetrics,
+    SuppressionRuleSettings, SuppressionRules, suppression_reader_name,
 };
 pub use subscriptions::{Choices, MailingList, TopicChoice, UNSUBSCRIBE};
 pub use undo::{UndoFields, UndoMistake, Undone};
@@ -289,6 +289,19 @@ impl Suppressions {
             SuppressionError::Unavailable
         })?;
         Ok(id.to_string())
+    }
+
+    /// Rules pause for tenants.
+    async fn tell_of_pauses(&self, pauses: Vec<(String, SuppressionPause)>) {
+        let now = self.clock.now();
+        let told =
+            |(tenant, pause): (String, _)| events::event(&tenant, None, now, Event::SuppressionPaused(pause));
+        let all: Vec<_> = pauses.into_iter().map(told).collect();
+        if !all.is_empty()
+            && let Err(error) = self.events.append(all).await
+        {
+            warn!(%error, "pauses of suppression rules are missing in the event log");
+        }
     }
 
     async fn tell(

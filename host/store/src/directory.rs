@@ -35,6 +35,22 @@ pub struct TenantSettings {
     pub quota: QuotaSettings,
     /// Requests to the API in a second. None: the configuration's default.
     pub requests_per_second: Option<u32>,
+    /// Rules that suppress its recipients. What is missing is as in the configuration.
+    pub suppression: SuppressionSettings,
+}
+
+/// Rules that suppress recipients of a tenant.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SuppressionSettings {
+    /// Hard bounces without a delivery between them; 0: bounces add nothing.
+    pub hard_bounces: Option<u32>,
+    /// Messages that a full mailbox made expire; 0: full mailboxes add nothing.
+    pub mailbox_full_times: Option<u32>,
+    /// Days between the first and the last of them.
+    pub mailbox_full_days: Option<u32>,
+    /// What a complaint stops: `all` or `stream`.
+    pub complaints: Option<String>,
 }
 
 /// Recipients that a tenant may send to in a calendar hour, day and month (UTC). None: no limit.

@@ -30,7 +30,7 @@ pub use audit::{AuditRecord, AuditStore};
 pub use control::{ControlStore, StoreUrl};
 pub use directory::{
     CredentialRecord, DirectoryRecords, DirectoryStore, DkimRecord, DomainRecord, DomainSettings,
-    QuotaSettings, TenantRecord, TenantSettings, TrackingRecord,
+    QuotaSettings, SuppressionSettings, TenantRecord, TenantSettings, TrackingRecord,
 };
 pub use error::ControlStoreError;
 pub use plugins::{ComponentVersion, PluginData, PluginRecord, PluginRecords, PluginStore};

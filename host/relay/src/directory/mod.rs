@@ -17,6 +17,7 @@ pub use relevo_store::QuotaSettings;
 pub use relevo_submission::Tracking;
 
 use crate::settings::{EgressGrants, Network, PluginSettings};
+use crate::suppressions::SuppressionOverrides;
 
 mod entries;
 mod refresh;
@@ -161,6 +162,8 @@ pub struct Tenant {
     pub quota: QuotaSettings,
     /// Requests to the API in a second. None: the server's default.
     pub requests_per_second: Option<u32>,
+    /// Rules that suppress its recipients.
+    pub suppression: SuppressionOverrides,
 }
 
 /// Deliveries of a tenant that may be held, unless set otherwise.

@@ -9,12 +9,13 @@ use relevo_mailkit::address::to_ascii;
 use relevo_mailkit::model::Algorithm;
 use relevo_store::{
     ApiKeyRecord, ControlStoreError, DirectoryRecords, DirectoryStore, DkimRecord, DomainRecord,
-    TenantRecord, TrackingRecord,
+    SuppressionSettings, TenantRecord, TrackingRecord,
 };
 
 use super::entries::bounded;
 use super::{ApiKey, Credential, DirectoryEntries, DkimKey, Domain, MAX_HELD, Scope, Tenant, Tracking};
 use crate::settings::EgressGrants;
+use crate::suppressions::{ComplaintScope, SuppressionOverrides};
 
 /// A source of directory entries that can change at any time.
 #[async_trait]
@@ -186,6 +187,22 @@ fn tenant(record: &TenantRecord) -> Result<Tenant, String> {
         }),
         quota: settings.quota,
         requests_per_second: settings.requests_per_second,
+        suppression: suppression(&settings.suppression)?,
+    })
+}
+
+fn suppression(record: &SuppressionSettings) -> Result<SuppressionOverrides, String> {
+    let complaints = match record.complaints.as_deref() {
+        None => None,
+        Some("all") => Some(ComplaintScope::All),
+        Some("stream") => Some(ComplaintScope::Stream),
+        Some(other) => return Err(format!("complaints stop `all` or `stream`, not `{other}`")),
+    };
+    Ok(SuppressionOverrides {
+        hard_bounces: record.hard_bounces,
+        mailbox_full_times: record.mailbox_full_times,
+        mailbox_full_days: record.mailbox_full_days,
+        complaints,
     })
 }
 

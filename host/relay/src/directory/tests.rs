@@ -25,6 +25,7 @@ fn tenant(id: &str, pools: &[&str]) -> Arc<Tenant> {
         grants,
         quota: QuotaSettings::default(),
         requests_per_second: None,
+        suppression: Default::default(),
     })
 }
 

@@ -171,6 +171,7 @@ pub(crate) fn settings() -> Settings {
                 grants: Arc::default(),
                 quota: Default::default(),
                 requests_per_second: None,
+                suppression: Default::default(),
             }),
         )
     };

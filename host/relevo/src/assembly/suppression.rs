@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
 use relevo_relay::suppressions::{
-    SuppressionRuleMetrics, SuppressionRules, Suppressions, suppression_reader_name,
+    SuppressionOverrides, SuppressionRuleMetrics, SuppressionRules, Suppressions, suppression_reader_name,
 };
 use relevo_statistics::provider_name;
 use relevo_store::ControlStore;
@@ -17,11 +17,16 @@ pub(super) fn rules(
     suppressions: &Arc<Suppressions>,
     registry: &mut Registry,
 ) -> SuppressionRules {
+    let (settings, all) = (base.settings.clone(), Arc::new(base.parts.suppression.clone()));
+    let of_tenant = move |tenant: &str| match settings.get().directory.tenant(tenant).map(|t| t.suppression) {
+        Some(own) if own != SuppressionOverrides::default() => Arc::new(all.with(&own)),
+        _ => all.clone(),
+    };
     SuppressionRules::new(
         (suppressions.clone(), store.clone()),
         base.store.clone(),
         suppression_reader_name(base.store.id()),
-        base.parts.suppression.clone(),
+        (base.parts.suppression.clone(), Arc::new(of_tenant)),
         Arc::new(provider_name),
         SuppressionRuleMetrics::register(registry),
     )

@@ -266,6 +266,15 @@ pub(crate) struct SuppressionTable {
     pub(crate) incident: Section<IncidentTable>,
 }
 
+/// What a tenant has of its own.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct OwnSuppressionTable {
+    pub(crate) hard_bounces: Key<CountOrNone>,
+    pub(crate) mailbox_full: Section<MailboxFullTable>,
+    pub(crate) complaints: Key<ComplaintScope>,
+}
+
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct MailboxFullTable {
@@ -333,6 +342,7 @@ pub(crate) struct TenantTable {
     pub(crate) api_keys: Vec<Section<TenantKeyTable>>,
     pub(crate) quota: Section<QuotaTable>,
     pub(crate) requests_per_second: Key<u32>,
+    pub(crate) suppression: Section<OwnSuppressionTable>,
     pub(crate) pools: List<String>,
     pub(crate) routes: List<String>,
     pub(crate) max_priority: Key<MaxPriority>,

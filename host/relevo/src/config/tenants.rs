@@ -12,7 +12,7 @@ use relevo_relay::settings::{
 use super::document::{Document, FileSpan};
 use super::schema::{self, File};
 use super::values::{Section, plain};
-use super::{egress, plugins};
+use super::{egress, plugins, suppression};
 
 pub(crate) fn tenants(d: &mut Document<'_>, file: &File, delivery: &DeliverySettings) -> DirectoryEntries {
     let mut tenants = DirectoryEntries::default();
@@ -43,6 +43,7 @@ pub(crate) fn tenants(d: &mut Document<'_>, file: &File, delivery: &DeliverySett
                 month: s.quota.month.value(),
             },
             requests_per_second: s.requests_per_second.value(),
+            suppression: suppression::of_tenant(d, &s.suppression),
         };
         tenants.by_id.insert(id, Arc::new(tenant));
     }

@@ -11,8 +11,8 @@ mod webhooks;
 use relevo_store::{
     ApiKeyStore, ComponentVersion, ControlStore, ControlStoreError, CredentialRecord, DirectoryStore,
     DkimRecord, DomainRecord, DomainSettings, PluginData, PluginRecord, PluginStore, QuotaSettings,
-    SuppressionFilter, SuppressionStore, TemplateStore, TenantRecord, TenantSettings, TopicStore,
-    TrackingRecord, WebhookEndpointStore,
+    SuppressionFilter, SuppressionSettings, SuppressionStore, TemplateStore, TenantRecord, TenantSettings,
+    TopicStore, TrackingRecord, WebhookEndpointStore,
 };
 
 /// Runs all of it on an empty store.
@@ -82,6 +82,10 @@ async fn directory_is_read_as_it_was_written(store: &ControlStore) {
         max_priority: Some(3),
         quota: QuotaSettings { hour: Some(10), day: None, month: Some(1_000) },
         requests_per_second: Some(5),
+        suppression: SuppressionSettings {
+            complaints: Some("stream".into()),
+            ..SuppressionSettings::default()
+        },
     };
     let acme = TenantRecord { id: "acme".into(), settings };
     store.put_tenant(&tenant("acme")).await.expect("adds");

@@ -270,6 +270,7 @@ fn tenants() -> DirectoryEntries {
         grants: Arc::default(),
         quota: Default::default(),
         requests_per_second: None,
+        suppression: Default::default(),
     };
     let tracking = Tracking {
         url: "https://t.example.com".to_owned(),

@@ -33,8 +33,9 @@ struct Counted {
 pub(super) enum Brake {
     /// It may.
     Off,
-    /// It looks like an incident for the first time: so many bounces of so many attempts.
-    Pulled { bounces: u32, attempts: u32 },
+    /// It looks like an incident for the first time: so many bounces of so many attempts. It may
+    /// again at this time.
+    Pulled { bounces: u32, attempts: u32, until: Millis },
     /// It still looks like one.
     On,
 }
@@ -65,8 +66,9 @@ impl Brakes {
         let share = u64::from(bounces) * 100 > u64::from(percent) * u64::from(attempts);
         let was_paused = counted.paused_until.is_some_and(|until| at < until);
         if bounces > most && share {
-            counted.paused_until = Some(at.saturating_add(i64::from(minutes) * MINUTE));
-            return if was_paused { Brake::On } else { Brake::Pulled { bounces, attempts } };
+            let until = at.saturating_add(i64::from(minutes) * MINUTE);
+            counted.paused_until = Some(until);
+            return if was_paused { Brake::On } else { Brake::Pulled { bounces, attempts, until } };
         }
         if was_paused { Brake::On } else { Brake::Off }
     }
@@ -119,7 +121,8 @@ mod tests {
             Brake::Off,
             "four of eight are not more than half"
         );
-        assert_eq!(brakes.bounce("acme", "google", 3 * MINUTE), Brake::Pulled { bounces: 5, attempts: 9 });
+        let pulled = Brake::Pulled { bounces: 5, attempts: 9, until: 18 * MINUTE };
+        assert_eq!(brakes.bounce("acme", "google", 3 * MINUTE), pulled);
         assert_eq!(brakes.bounce("acme", "google", 4 * MINUTE), Brake::On);
         assert_eq!(brakes.bounce("acme", "yahoo", 4 * MINUTE), Brake::Off, "another provider");
         assert_eq!(brakes.bounce("other", "google", 4 * MINUTE), Brake::Off, "another tenant");

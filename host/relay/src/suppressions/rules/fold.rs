@@ -1,9 +1,10 @@
 //! From events to entries. Pure: the reader brings what is counted and writes what comes out.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use relevo_mailkit::classification::{Action, Subject};
-use relevo_mailkit::event::{Attempt, Complained, Event, Failure};
+use relevo_mailkit::event::{Attempt, Complained, Event, Failure, SuppressionPause};
 use relevo_queue::{Millis, NewEvent};
 use relevo_store::{SuppressionCause, SuppressionCount};
 
@@ -22,6 +23,9 @@ const DAY: Millis = 86_400_000;
 
 /// Names the provider of a recipient, after an attempt with this MX host if there was one.
 pub(super) type NameProvider = dyn Fn(&str, Option<&str>) -> String + Send + Sync;
+
+/// The settings of a tenant.
+pub type SettingsOf = dyn Fn(&str) -> Arc<SuppressionRuleSettings> + Send + Sync;
 
 /// A tenant and an address.
 pub(super) type Key = (String, String);
@@ -66,9 +70,17 @@ impl Effects {
     }
 }
 
+/// What a batch of events showed.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) counts: RuleCounts,
+    /// Pauses that began, by tenant.
+    pub(super) pauses: Vec<(String, SuppressionPause)>,
+}
+
 /// Reads events in their order.
 pub(super) struct Fold<'s> {
-    settings: &'s SuppressionRuleSettings,
+    settings: &'s SettingsOf,
     provider: &'s NameProvider,
     pub(super) brakes: Brakes,
     counts: HashMap<Key, Vec<SuppressionCount>>,
@@ -76,24 +88,24 @@ pub(super) struct Fold<'s> {
     forgotten: BTreeSet<Key>,
     changed: BTreeSet<Key>,
     entries: Vec<RuleEntry>,
-    pub(super) seen: RuleCounts,
+    pub(super) seen: Seen,
 }
 
 /// The addresses of a page whose counts are needed. `has_counts`: some are stored.
 pub(super) fn counted_addresses<'e>(
-    settings: &SuppressionRuleSettings,
+    settings: &SettingsOf,
     events: impl Iterator<Item = &'e NewEvent>,
     has_counts: bool,
 ) -> Vec<Key> {
-    let is_counted = |finding| match finding {
+    let is_counted = |finding, tenant: &str| match finding {
         Finding::Delivered => has_counts,
-        Finding::Hard => has_counts || settings.hard_bounces > 1,
-        Finding::Full => settings.mailbox_full.times > 0,
+        Finding::Hard => has_counts || settings(tenant).hard_bounces > 1,
+        Finding::Full => settings(tenant).mailbox_full.times > 0,
         Finding::Nothing => false,
     };
     let keys = events.filter_map(|event| {
         let (finding, attempt) = finding(event)?;
-        is_counted(finding).then(|| key(event, &attempt.recipient)).flatten()
+        is_counted(finding, &event.tenant).then(|| key(event, &attempt.recipient)).flatten()
     });
     keys.collect::<BTreeSet<Key>>().into_iter().collect()
 }
@@ -130,7 +142,7 @@ fn of_failure(attempt: &Attempt, bounced: bool) -> Finding {
 impl<'s> Fold<'s> {
     /// `counts` has those of [`counted_addresses`].
     pub(super) fn new(
-        settings: &'s SuppressionRuleSettings,
+        settings: &'s SettingsOf,
         provider: &'s NameProvider,
         brakes: Brakes,
         counts: Vec<SuppressionCount>,
@@ -147,7 +159,7 @@ impl<'s> Fold<'s> {
             forgotten: BTreeSet::new(),
             changed: BTreeSet::new(),
             entries: Vec::new(),
-            seen: RuleCounts::default(),
+            seen: Seen::default(),
         }
     }
 
@@ -174,18 +186,20 @@ impl<'s> Fold<'s> {
         match self.brakes.bounce(&event.tenant, &provider, event.at) {
             Brake::Off => {}
             brake => {
-                self.seen.withheld += 1;
-                if let Brake::Pulled { bounces, attempts } = brake {
+                self.seen.counts.withheld += 1;
+                if let Brake::Pulled { bounces, attempts, until } = brake {
                     tracing::warn!(
                         tenant = %event.tenant, %provider, bounces, attempts,
                         "so many hard bounces look like an incident at the provider: they suppress nobody for now"
                     );
-                    self.seen.incidents += 1;
+                    self.seen.counts.incidents += 1;
+                    let pause = SuppressionPause { provider, bounces, attempts, until: timestamp(until) };
+                    self.seen.pauses.push((event.tenant.clone(), pause));
                 }
                 return;
             }
         }
-        let needed = i64::from(self.settings.hard_bounces);
+        let needed = i64::from((self.settings)(&event.tenant).hard_bounces);
         if needed == 0 {
             return;
         }
@@ -197,7 +211,7 @@ impl<'s> Fold<'s> {
     }
 
     fn full(&mut self, event: &NewEvent, attempt: &Attempt, key: &Key, provider: String) {
-        let rule = self.settings.mailbox_full;
+        let rule = (self.settings)(&event.tenant).mailbox_full;
         if rule.times == 0 {
             return;
         }
@@ -215,7 +229,7 @@ impl<'s> Fold<'s> {
     /// The report was believed before the event was written.
     fn complaint(&mut self, event: &NewEvent, complained: &Complained) {
         let Some((tenant, address)) = key(event, &complained.recipient) else { return };
-        let stream = match self.settings.complaints {
+        let stream = match (self.settings)(&event.tenant).complaints {
             ComplaintScope::All => ALL_STREAMS,
             ComplaintScope::Stream => event.labels.stream.name(),
         };
@@ -280,7 +294,7 @@ impl<'s> Fold<'s> {
     }
 
     /// What the events come to, and the brakes behind them.
-    pub(super) fn finish(mut self) -> (Effects, Brakes, RuleCounts) {
+    pub(super) fn finish(mut self) -> (Effects, Brakes, Seen) {
         let counts = self.changed.iter().filter_map(|key| self.counts.remove(key)).flatten().collect();
         let forgotten = self.forgotten.into_iter().collect();
         (Effects { entries: self.entries, forgotten, counts }, self.brakes, self.seen)

@@ -21,6 +21,7 @@ mod fold;
 mod metrics;
 mod reader;
 
+pub use fold::SettingsOf;
 pub use metrics::SuppressionRuleMetrics;
 pub use reader::{SuppressionRules, suppression_reader_name};
 
@@ -37,6 +38,35 @@ pub struct SuppressionRuleSettings {
     pub expire: Option<Duration>,
     /// What looks like an incident at a provider.
     pub incident: IncidentRule,
+}
+
+impl SuppressionRuleSettings {
+    /// With what a tenant has of its own.
+    #[must_use]
+    pub fn with(&self, own: &SuppressionOverrides) -> Self {
+        Self {
+            hard_bounces: own.hard_bounces.unwrap_or(self.hard_bounces),
+            mailbox_full: MailboxFullRule {
+                times: own.mailbox_full_times.unwrap_or(self.mailbox_full.times),
+                days: own.mailbox_full_days.unwrap_or(self.mailbox_full.days),
+            },
+            complaints: own.complaints.unwrap_or(self.complaints),
+            ..self.clone()
+        }
+    }
+}
+
+/// What a tenant has of its own: `[tenant.suppression]`. The rest is as in `[suppression]`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SuppressionOverrides {
+    /// As [`SuppressionRuleSettings::hard_bounces`].
+    pub hard_bounces: Option<u32>,
+    /// As [`MailboxFullRule::times`].
+    pub mailbox_full_times: Option<u32>,
+    /// As [`MailboxFullRule::days`].
+    pub mailbox_full_days: Option<u32>,
+    /// As [`SuppressionRuleSettings::complaints`].
+    pub complaints: Option<ComplaintScope>,
 }
 
 /// Failures of a full mailbox without a delivery between them. A message counts once, when it is

@@ -13,7 +13,7 @@ use relevo_store::{
 use tracing::{error, warn};
 
 use super::brake::Brakes;
-use super::fold::{Effects, Fold, NameProvider, RuleEntry, counted_addresses};
+use super::fold::{Effects, Fold, NameProvider, RuleEntry, SettingsOf, counted_addresses};
 use super::{SuppressionRuleMetrics, SuppressionRuleSettings};
 use crate::suppressions::{MAX_DETAIL, SuppressionError, Suppressions};
 
@@ -50,6 +50,7 @@ pub struct SuppressionRules {
     events: Arc<dyn EventLog>,
     name: String,
     settings: SuppressionRuleSettings,
+    of_tenant: Arc<SettingsOf>,
     provider: Arc<NameProvider>,
     metrics: SuppressionRuleMetrics,
     position: Option<Position>,
@@ -77,18 +78,19 @@ enum ReadError {
 }
 
 impl SuppressionRules {
-    /// `name` is [`suppression_reader_name`] of the log. `provider` names the provider of a recipient,
+    /// `name` is [`suppression_reader_name`] of the log. Of `settings`, those of a tenant may differ
+    /// (`of_tenant`) but for `expire` and `incident`. `provider` names the provider of a recipient,
     /// after an attempt with an MX host if there was one.
     #[must_use]
     pub fn new(
         (suppressions, store): (Arc<Suppressions>, Arc<dyn SuppressionRuleStore>),
         events: Arc<dyn EventLog>,
         name: String,
-        settings: SuppressionRuleSettings,
+        (settings, of_tenant): (SuppressionRuleSettings, Arc<SettingsOf>),
         provider: Arc<NameProvider>,
         metrics: SuppressionRuleMetrics,
     ) -> Self {
-        Self { suppressions, store, events, name, settings, provider, metrics, position: None }
+        Self { suppressions, store, events, name, settings, of_tenant, provider, metrics, position: None }
     }
 
     /// Handles events as they are written. Never returns. It may be dropped at any point: what was not
@@ -144,14 +146,15 @@ impl SuppressionRules {
         let Some(last) = page.last().map(|event| event.cursor) else { return Ok(0) };
         let has_counts = self.store.has_suppression_counts().await?;
         let events = page.iter().map(|stored| &stored.event);
-        let keys = counted_addresses(&self.settings, events, has_counts);
+        let keys = counted_addresses(&*self.of_tenant, events, has_counts);
         let counts = self.store.suppression_counts(&keys).await?;
         let brakes = self.position().await?.brakes.clone();
-        let mut fold = Fold::new(&self.settings, &*self.provider, brakes, counts);
+        let mut fold = Fold::new(&*self.of_tenant, &*self.provider, brakes, counts);
         page.iter().for_each(|stored| fold.add(&stored.event));
         let (effects, brakes, seen) = fold.finish();
         let added = self.commit(effects, last).await?;
-        self.metrics.count(seen, added);
+        self.suppressions.tell_of_pauses(seen.pauses).await;
+        self.metrics.count(seen.counts, added);
         self.metrics.position.set(last);
         self.position().await?.brakes = brakes;
         Ok(page.len())

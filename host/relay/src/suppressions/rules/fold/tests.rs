@@ -7,7 +7,7 @@ use relevo_mailkit::labels::{Labels, Stream};
 use relevo_queue::ItemId;
 
 use super::*;
-use crate::suppressions::rules::{IncidentRule, MailboxFullRule};
+use crate::suppressions::rules::{IncidentRule, MailboxFullRule, SuppressionOverrides};
 
 const SUBJECTS: [Subject; 6] = [
     Subject::Recipient,
@@ -79,14 +79,16 @@ struct Kept {
 /// Reads events in batches of these sizes, and keeps counts between them as the store does.
 fn read(settings: &SuppressionRuleSettings, events: &[NewEvent], sizes: &[usize]) -> Kept {
     let mut kept = Kept::default();
+    let own = Arc::new(settings.clone());
+    let of_tenant = move |_: &str| own.clone();
     let (mut left, mut sizes, mut brakes) = (events, sizes.iter().cycle(), Brakes::new(settings.incident));
     while !left.is_empty() {
         let size = sizes.next().copied().unwrap_or(1).clamp(1, left.len());
         let (batch, rest) = left.split_at(size);
         left = rest;
-        let keys = counted_addresses(settings, batch.iter(), !kept.counts.is_empty());
+        let keys = counted_addresses(&of_tenant, batch.iter(), !kept.counts.is_empty());
         let counts = keys.iter().filter_map(|key| kept.counts.get(key)).flatten().cloned().collect();
-        let mut fold = Fold::new(settings, &provider, brakes, counts);
+        let mut fold = Fold::new(&of_tenant, &provider, brakes, counts);
         batch.iter().for_each(|event| fold.add(event));
         let (effects, after, _) = fold.finish();
         brakes = after;
@@ -208,6 +210,37 @@ fn what_looks_like_an_incident_suppresses_nobody() {
     assert_eq!(suppressed(&settings, &events).len(), 3);
     let later = [events, vec![gone(HOUR, "later@example.net")]].concat();
     assert_eq!(suppressed(&settings, &later).len(), 4);
+}
+
+#[test]
+fn a_pause_is_told_once_and_tenants_have_rules_of_their_own() {
+    let all = Arc::new(SuppressionRuleSettings {
+        incident: IncidentRule { bounces: 3, percent: 50, minutes: 15 },
+        ..SuppressionRuleSettings::default()
+    });
+    let own = SuppressionOverrides { hard_bounces: Some(2), ..SuppressionOverrides::default() };
+    let strict = Arc::new(all.with(&own));
+    let incident = all.incident;
+    let of_tenant = move |tenant: &str| if tenant == "strict" { strict.clone() } else { all.clone() };
+    let of = |tenant: &str, event| NewEvent { tenant: tenant.into(), ..event };
+    let mut fold = Fold::new(&of_tenant, &provider, Brakes::new(incident), Vec::new());
+    for n in 0..6 {
+        fold.add(&of("acme", gone(n, &format!("{n}@example.net"))));
+    }
+    for recipient in ["once@example.org", "twice@example.org", "twice@example.org"] {
+        fold.add(&of("strict", gone(0, recipient)));
+    }
+    let (effects, _, seen) = fold.finish();
+    let added: Vec<_> = effects.entries.iter().map(|entry| entry.address.as_str()).collect();
+    assert_eq!(added, ["0@example.net", "1@example.net", "2@example.net", "twice@example.org"]);
+    let pause = SuppressionPause {
+        provider: "example.net".into(),
+        bounces: 4,
+        attempts: 4,
+        until: "1970-01-01T00:15:00.003Z".into(),
+    };
+    assert_eq!(seen.pauses, [("acme".to_owned(), pause)]);
+    assert_eq!((seen.counts.withheld, seen.counts.incidents), (3, 1));
 }
 
 /// An event of the property: kind, recipient, subject, action, category, and hours since the last one.

@@ -9,6 +9,7 @@ use relevo_store::{ControlStore, StoreUrl, SuppressionStore as _};
 
 use super::*;
 use crate::clock::{RandomIds, SystemClock};
+use crate::suppressions::rules::IncidentRule;
 use crate::topics::Topics;
 
 struct World {
@@ -36,7 +37,7 @@ impl World {
             (self.suppressions.clone(), self.store.clone()),
             self.log.clone(),
             suppression_reader_name(7),
-            settings,
+            (settings.clone(), Arc::new(move |_| Arc::new(settings.clone()))),
             Arc::new(|_, _| "google".to_owned()),
             SuppressionRuleMetrics::default(),
         )
@@ -149,4 +150,19 @@ async fn entries_of_bounces_expire_and_can_be_undone() {
     let undone = world.suppressions.undo("acme", &filter, false).await.expect("removes");
     assert_eq!((undone.count, undone.has_more, undone.entries), (1, false, dry.entries));
     assert_eq!(world.all().await, []);
+}
+
+#[tokio::test]
+async fn a_pause_is_in_the_event_log() {
+    let world = World::new().await;
+    let incident = IncidentRule { bounces: 1, percent: 50, minutes: 15 };
+    let mut rules = world.rules(SuppressionRuleSettings { incident, ..SuppressionRuleSettings::default() });
+    for recipient in ["a@example.net", "b@example.net", "c@example.net"] {
+        world.log.append(vec![bounced(recipient, "bad_mailbox", 1_000)]).await.expect("appends");
+    }
+    world.read(&mut rules).await;
+    let paused: Vec<_> =
+        world.log.events().into_iter().filter(|e| e.event.name() == "suppression.paused").collect();
+    assert_eq!((paused.len(), paused[0].tenant.as_str()), (1, "acme"));
+    assert_eq!(world.added(), ["a@example.net"]);
 }
