@@ -31,7 +31,7 @@ fn measure(warmup: bool) -> std::time::Duration {
     let mut rules = ShapingRules::default();
     if warmup {
         // A day that is large enough.
-        let file = toml::from_str("[warmup]\nladder = [4000000]\nhour = 1.0\n").unwrap();
+        let file = toml::from_str("[warmup]\nladder = [1000000]\nhour = 1.0\n").unwrap();
         rules = ShapingRules::with(file).unwrap();
     }
     let ips: [IpAddr; 2] = ["192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap()];
