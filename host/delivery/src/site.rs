@@ -60,6 +60,8 @@ pub(crate) struct Site {
     pub(crate) spill: Option<SiteId>,
     /// It does so now.
     pub(crate) is_spilling: bool,
+    /// The sites whose mail beyond the caps it takes.
+    pub(crate) origins: Vec<SiteId>,
 }
 
 impl Site {
@@ -81,6 +83,7 @@ impl Site {
             deferring: false,
             spill: None,
             is_spilling: false,
+            origins: Vec::new(),
         }
     }
 

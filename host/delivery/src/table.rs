@@ -231,6 +231,11 @@ impl SiteTable {
         self.domains.insert(domain.clone(), KeyState::Routed(id.clone(), now.saturating_add(millis(ttl))));
         let spill = spill.map(|spill| {
             self.add_site(&spill.site, spill.path);
+            if let Some(site) = self.sites.get_mut(&spill.site)
+                && !site.origins.contains(&id)
+            {
+                site.origins.push(id.clone());
+            }
             spill.site
         });
         self.add_site(&id, path);
@@ -302,7 +307,7 @@ impl SiteTable {
             Health::Failing { until, failure, .. } if *until > now => {
                 Some(PutOff::Down(failure.clone(), *until))
             }
-            _ => self.put_off_until(site, now).map(PutOff::Held),
+            _ => self.put_off_until(id, now).map(PutOff::Held),
         };
         let site = self.sites.get_mut(id)?;
         if let Some(put_off) = put_off.filter(|_| site.is_waiting()) {

@@ -10,7 +10,7 @@ use relevo_queue::{Lease, Millis, QueueKey};
 
 use super::SiteTable;
 use crate::hosts::{NextHopPath, PathShaping};
-use crate::shaper::{Admission, Hold};
+use crate::shaper::{Admission, Health, Hold};
 use crate::shaping::{
     ChosenSources, Outcome, PathKey, Shaping, ShapingHold, ShapingReport, Suspension, WarmupReport,
     WarmupSpan,
@@ -20,6 +20,8 @@ use crate::site_id::SiteId;
 
 /// How long a site waits for the store to know of its counts.
 const STORING: Millis = 250;
+/// Mail goes another way, or its own again, within this time.
+const SPILL_TIME: Millis = 60_000;
 
 impl SiteTable {
     /// Whether a site may have one more connection, and why not.
@@ -81,7 +83,7 @@ impl SiteTable {
                     self.blocked.entry(key).or_default().push(id, &site.tenants());
                 }
             }
-            ShapingHold::Warmup { span: WarmupSpan::Hour, until, .. } => match self.has_spill(id) {
+            ShapingHold::Warmup { span: WarmupSpan::Hour, until, .. } => match self.is_beyond_caps(id, now) {
                 true => self.defer(id),
                 false => self.wake_at(id, self.shaping.steady(*until)),
             },
@@ -111,16 +113,44 @@ impl SiteTable {
         }
     }
 
-    /// The time of day until which the mail of a site is put off.
-    pub(super) fn put_off_until(&self, site: &Site, now: Millis) -> Option<Millis> {
-        match self.shaping_hold(site, now)? {
-            ShapingHold::Suspended(suspension) => Some(suspension.until),
-            ShapingHold::Warmup { span: WarmupSpan::Day, until, .. } => Some(until),
+    /// The time of day until which the mail of a site is put off: when it may go again, here or the
+    /// other way that it has because of caps of warm-up.
+    pub(super) fn put_off_until(&self, id: &SiteId, now: Millis) -> Option<Millis> {
+        let site = self.sites.get(id)?;
+        let hold = self.shaping_hold(site, now)?;
+        let own = match &hold {
+            ShapingHold::Suspended(suspension) => suspension.until,
+            ShapingHold::Warmup { span: WarmupSpan::Day, until, .. } => *until,
             ShapingHold::Warmup { span: WarmupSpan::Hour, .. }
             | ShapingHold::Rate { .. }
             | ShapingHold::Connections { .. }
-            | ShapingHold::Unstored => None,
+            | ShapingHold::Unstored => return None,
+        };
+        let spill = site.spill.as_ref().filter(|_| matches!(hold, ShapingHold::Warmup { .. }));
+        let others = spill.into_iter().chain(&site.origins).filter_map(|id| self.sites.get(id));
+        let soon = self.shaping.time_of_day(now).saturating_add(SPILL_TIME);
+        let ends = others.map(|other| self.hold_end(other, now).unwrap_or(soon));
+        Some(ends.fold(own, Millis::min))
+    }
+
+    /// The time of day at which a hold of some length is over. None: there is none.
+    fn hold_end(&self, site: &Site, now: Millis) -> Option<Millis> {
+        if let Health::Failing { until, .. } = &site.shaper.health
+            && *until > now
+        {
+            return Some(self.shaping.time_of_day(*until));
         }
+        match self.shaping_hold(site, now)? {
+            ShapingHold::Suspended(suspension) => Some(suspension.until),
+            ShapingHold::Warmup { until, .. } => Some(until),
+            ShapingHold::Rate { .. } | ShapingHold::Connections { .. } | ShapingHold::Unstored => None,
+        }
+    }
+
+    /// Whether a site can take mail that is another one's: now, or as soon as a message or a connection
+    /// is done.
+    pub(super) fn can_take(&self, site: &Site, now: Millis) -> bool {
+        self.hold_end(site, now).is_none()
     }
 
     /// Connections of a path are wanted by other sites of the provider.
@@ -243,11 +273,11 @@ impl SiteTable {
 
     /// What mail of a key and a tenant was put off for, with the time of day until when.
     pub(crate) fn reason_to_put_off(&self, key: &QueueKey, tenant: &str, now: Millis) -> Option<ShapingHold> {
-        let (_, site) = self.site_of(key)?;
+        let (id, site) = self.site_of(key)?;
         if let Some(suspension) = self.suspension_of_tenant(&site.path, tenant, now) {
             return Some(ShapingHold::Suspended(suspension.clone()));
         }
-        self.put_off_until(site, now)?;
+        self.put_off_until(id, now)?;
         self.shaping_hold(site, now)
     }
 

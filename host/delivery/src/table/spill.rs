@@ -33,16 +33,12 @@ impl SiteTable {
         self.site_in_use(id).clone()
     }
 
-    /// Whether another site takes what is beyond the caps of the site.
-    pub(super) fn has_spill(&self, id: &SiteId) -> bool {
-        let spill = self.sites.get(id).and_then(|site| site.spill.as_ref());
-        spill.is_some_and(|spill| self.sites.contains_key(spill))
-    }
-
-    /// Whether the caps of the site are used up, and another site takes what is beyond them.
-    fn is_beyond_caps(&self, id: &SiteId, now: Millis) -> bool {
-        let site = self.sites.get(id).filter(|site| site.spill.is_some());
-        site.is_some_and(|site| matches!(self.shaping_hold(site, now), Some(ShapingHold::Warmup { .. })))
+    /// Whether the caps of the site are used up, and another site can take what is beyond them.
+    pub(super) fn is_beyond_caps(&self, id: &SiteId, now: Millis) -> bool {
+        let Some(site) = self.sites.get(id) else { return false };
+        let spill = site.spill.as_ref().and_then(|spill| self.sites.get(spill));
+        spill.is_some_and(|spill| self.can_take(spill, now))
+            && matches!(self.shaping_hold(site, now), Some(ShapingHold::Warmup { .. }))
     }
 
     /// Hands over what waits at a site whose caps are used up. Returns false if it is to wait.

@@ -351,6 +351,20 @@ async fn the_cap_of_a_day_is_spread_over_its_hours() {
     assert_eq!((sent[50], sent.last()), (2, Some(&2)), "the rest went another way at once");
 }
 
+/// What cannot go the other way waits for its own hour, or for the end of what holds the other way.
+#[tokio::test(start_paused = true)]
+async fn mail_waits_for_the_way_that_is_free_first() {
+    let w = World::spilling(&["192.0.2.1"], rules("[warmup]\nladder = [8, 20]\nhour = 0.25\n"));
+    w.net.domain("partner.test", &[("partner.test", accepts())]);
+    let partner = Suspended::Source(None);
+    // Longer than it takes to use the cap of the day up, and shorter than the day.
+    w.handle.suspend(partner, "partner.test", Duration::from_secs(20_000), ("ops", "repairs")).await;
+    let sent = minutes_of_a_day(&w, "mx.test").await;
+    assert_eq!((sent[50], sent[110], sent[170], sent[230]), (2, 4, 6, 8));
+    let to = |host: &str| w.net.transactions().iter().filter(|t| t.host == host).count();
+    assert_eq!((to("mx.test"), to("partner.test")), (8, 4));
+}
+
 /// Twelve messages at the beginning of an hour. Returns how many arrived by each minute.
 async fn minutes_of_a_day(w: &World, host: &str) -> Vec<usize> {
     w.net.domain("a.test", &[(host, accepts())]);

@@ -152,14 +152,19 @@ fn spill(
 ) -> Option<WarmupSpill> {
     let s = pool.warmup_spill.as_ref()?;
     if pool.warmup.or(WarmupMode::Off) != WarmupMode::Auto {
-        d.mistake_in(s.span, "warmup_spill", "has no effect without `warmup = \"auto\"`");
+        d.mistake_in(pool.span, "warmup_spill", "has no effect without `warmup = \"auto\"`");
     }
     match (s.pool.at(), s.route.at()) {
         (Some(at), None) => {
-            if at.value == own_name {
-                d.mistake(at.span, "must be another pool");
-            } else if !file.pool.iter().any(|other| other.name.value().as_ref() == Some(&at.value)) {
-                d.mistake(at.span, format!("there is no [[pool]] with the name `{}`", at.value));
+            let other = file.pool.iter().find(|other| other.name.value().as_ref() == Some(&at.value));
+            match other {
+                _ if at.value == own_name => d.mistake(at.span, "must be another pool"),
+                None => d.mistake(at.span, format!("there is no [[pool]] with the name `{}`", at.value)),
+                Some(other) if other.warmup_spill.is_some() => {
+                    let message = "must be a pool without `warmup_spill`: mail goes one step only";
+                    d.mistake(at.span, message);
+                }
+                Some(_) => {}
             }
             Some(WarmupSpill::Pool(at.value.clone()))
         }

@@ -116,6 +116,7 @@ impl Shaping {
             (Err(_), Ok(ipv6)) if wants(sources.families.1, sources.ipv6) => {
                 Ok(ChosenSources { ipv4: None, ipv6 })
             }
+            (Err(hold), Err(other)) if ends_before(&other, &hold) => Err(other),
             (Err(hold), _) | (_, Err(hold)) => Err(hold),
         }
     }
@@ -221,7 +222,7 @@ impl Shaping {
     }
 
     /// Sets recipients of a message aside in the caps of the addresses that it may leave from.
-    /// Returns how many of `recipients` it may have, and the hour.
+    /// Returns how many of `recipients` it may have, and the hour that they are counted for.
     pub fn reserve(&mut self, provider: &Provider, chosen: &ChosenSources, recipients: u32) -> (u32, i64) {
         let addresses = [chosen.ipv4, chosen.ipv6].into_iter().flatten();
         let keys: Vec<_> =
@@ -229,12 +230,14 @@ impl Shaping {
         let allowed = keys.iter().filter_map(|key| self.warmups.get(key));
         let allowed = allowed.map(|(warmup, _)| warmup.allowance(&provider.warmup).unwrap_or(0));
         let reserved = allowed.min().unwrap_or(recipients).min(recipients);
+        let mut hour = self.hour;
         for key in &keys {
             if let Some((warmup, _)) = self.warmups.get_mut(key) {
                 warmup.reserve(reserved, &provider.warmup);
+                hour = hour.min(warmup.hour());
             }
         }
-        (reserved, self.hour)
+        (reserved, hour)
     }
 
     /// Of `reserved` recipients, set aside in `hour`, those that may have got the message did from
