@@ -193,7 +193,11 @@ pub fn suggested_domain(domain: &str, exists: bool) -> Option<String> {
         Some((distance, rank, *known))
     });
     let nearest = near.min().map(|(_, _, known)| known.to_owned());
-    nearest.or_else(|| with_right_end(domain, exists))
+    nearest.or_else(|| {
+        let ended = with_right_end(domain, exists)?;
+        // `hotmial.con` has two mistakes.
+        Some(suggested_domain(&ended, true).unwrap_or(ended))
+    })
 }
 
 fn is_mistaken(end: &str) -> bool {
@@ -268,6 +272,7 @@ mod tests {
             ("gmaill.com", "gmail.com"),
             ("hotmial.com", "hotmail.com"),
             ("hotnail.com", "hotmail.com"),
+            ("hotmial.con", "hotmail.com"),
             ("yaho.com", "yahoo.com"),
             ("yahooo.com", "yahoo.com"),
             ("yahoo.cm", "yahoo.com"),
