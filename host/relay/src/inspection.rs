@@ -24,6 +24,11 @@ const MAX_SCORED: usize = 2 << 20;
 const SCORE_TIME: Duration = Duration::from_secs(15);
 /// Messages that are scored at once: SpamAssassin has five children unless set otherwise.
 const MAX_SCORING: usize = 4;
+/// Messages that the component looks at at once: one may take a second of a processor, which mail that
+/// is accepted needs.
+const MAX_LOOKING: usize = 1;
+/// Points and thresholds are below.
+const MAX_POINTS: f64 = 1e6;
 /// Rules of a score that are reported.
 const MAX_RULES: usize = 50;
 
@@ -77,13 +82,15 @@ pub struct ContentInspection {
     /// The filters, and how they are connected to.
     spam: Option<(SpamFilters, Fetcher)>,
     scoring: Semaphore,
+    looking: Semaphore,
 }
 
 impl ContentInspection {
     /// Looks at messages in the sandbox, without spam filters.
     #[must_use]
     pub fn new(sandbox: Sandbox) -> Self {
-        Self { sandbox, spam: None, scoring: Semaphore::new(MAX_SCORING) }
+        let (scoring, looking) = (Semaphore::new(MAX_SCORING), Semaphore::new(MAX_LOOKING));
+        Self { sandbox, spam: None, scoring, looking }
     }
 
     /// Asks these filters, too. `fetcher` may connect to them.
@@ -104,10 +111,13 @@ impl ContentInspection {
     ) -> Result<Inspection, InspectionError> {
         let message = Arc::new(message);
         let source: Arc<dyn Source> = message.clone();
+        let turn = self.looking.acquire().await;
         let looked = self
             .sandbox
             .run(WorkClass::Accept, tenant, &source, move |stages, source| stages.inspect(options, source));
-        let findings = match looked.await {
+        let looked = looked.await;
+        drop(turn);
+        let findings = match looked {
             Ok(Ok(findings)) => findings,
             Ok(Err(reason)) => return Err(InspectionError::Message(reason)),
             Err(fault) => return Err(of_fault(&fault)),
@@ -154,7 +164,7 @@ impl ContentInspection {
             scored.await
         };
         let slow = |_| Err(format!("it did not answer in {} seconds", SCORE_TIME.as_secs()));
-        timeout(SCORE_TIME, scored).await.unwrap_or_else(slow)
+        timeout(SCORE_TIME, scored).await.unwrap_or_else(slow).and_then(believed)
     }
 }
 
@@ -165,6 +175,15 @@ fn of_fault(fault: &Fault) -> InspectionError {
             InspectionError::Message("the content takes too much memory or time to be looked at".to_owned())
         }
         _ => InspectionError::Unavailable,
+    }
+}
+
+/// A score, unless it says nothing: a threshold of 0 would make spam of everything.
+fn believed(score: SpamScore) -> Result<SpamScore, String> {
+    let is_sound = |points: f64| points.abs() < MAX_POINTS;
+    match score.threshold > 0.0 && is_sound(score.threshold) && is_sound(score.score) {
+        true => Ok(score),
+        false => Err("its score and its threshold make no sense".to_owned()),
     }
 }
 

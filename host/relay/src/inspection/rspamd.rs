@@ -41,9 +41,13 @@ pub(super) async fn ask(
         body: message.to_vec(),
     };
     let limits = FetchLimits { time, body: MAX_ANSWER, cut: false, clear: true };
-    let response = fetcher.send(request, limits).await.map_err(|error| format!("{url}: {error}"))?;
+    let response = fetcher.send(request, limits).await.map_err(|error| {
+        // Where it is is the operator's business.
+        tracing::warn!(url, %error, "no score of rspamd");
+        "it cannot be reached".to_owned()
+    })?;
     if response.status != 200 {
-        return Err(format!("{url} answers {}", response.status));
+        return Err(format!("it answers {}", response.status));
     }
     read(&response.body)
 }

@@ -12,7 +12,11 @@ const MAX_ANSWER: u64 = 64 << 10;
 
 /// Asks for the score and the rules of a message.
 pub(super) async fn ask(address: &str, message: &[u8]) -> Result<SpamScore, String> {
-    let answer = exchange(address, message).await.map_err(|error| format!("{address}: {error}"))?;
+    let answer = exchange(address, message).await.map_err(|error| {
+        // Where it is is the operator's business.
+        tracing::warn!(address, %error, "no score of spamassassin");
+        "it cannot be reached".to_owned()
+    })?;
     read(&String::from_utf8_lossy(&answer))
 }
 
