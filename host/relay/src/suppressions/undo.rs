@@ -84,6 +84,10 @@ impl UndoFields {
         }
         let domain = self.domain.as_deref().map(relevo_mailkit::address::to_ascii).transpose();
         let domain = domain.map_err(|error| mistake("domain", &error.to_string()))?;
+        let mx = self.mx.as_deref().map(|mx| mx.trim_matches('.').to_ascii_lowercase());
+        if mx.as_deref() == Some("") {
+            return Err(mistake("mx", "must be the name of a host"));
+        }
         let reasons = ["manual", BOUNCE, "complaint", "unsubscribe"];
         let reason = self.reason.as_deref().unwrap_or(BOUNCE);
         if !reasons.contains(&reason) {
@@ -97,7 +101,7 @@ impl UndoFields {
             reason: Some(reason.to_owned()),
             rule: self.rule.clone(),
             provider: self.provider.clone(),
-            mx: self.mx.as_deref().map(|mx| mx.trim_matches('.').to_ascii_lowercase()),
+            mx,
             ..SuppressionFilter::default()
         })
     }
@@ -202,6 +206,7 @@ mod tests {
             (UndoFields { before: "2026-11-29T08:00:00Z".into(), ..fields() }, "before"),
             (UndoFields { reason: Some("because".into()), ..fields() }, "reason"),
             (UndoFields { domain: Some("a..b".into()), ..fields() }, "domain"),
+            (UndoFields { mx: Some("..".into()), ..fields() }, "mx"),
         ] {
             assert_eq!(fields.filter().map_err(|mistake| mistake.param), Err(param), "{fields:?}");
         }

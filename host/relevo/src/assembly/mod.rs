@@ -115,7 +115,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let metrics = IntakeMetrics::new(&mut registry);
     let intake = Intake::new(pipeline, suppressions.clone(), base.settings.clone(), metrics)?;
     let intake = Arc::new(intake.with_returns(returns));
-    // Before the listeners: what can fail comes before what accepts mail.
+    // Before what accepts mail, as it may fail.
     let socket = control::bind(data_dir)
         .with_context(|| format!("the control socket in {} cannot be made", data_dir.display()))?;
     let smtp = listen_smtp(&base.parts.smtp, &base.settings.get().hostname, &intake, &expiry)?;

@@ -183,6 +183,11 @@ impl<'s> Fold<'s> {
     }
 
     fn hard(&mut self, event: &NewEvent, attempt: &Attempt, key: &Key, provider: String) {
+        let needed = i64::from((self.settings)(&event.tenant).hard_bounces);
+        // Nothing is paused where bounces suppress nobody.
+        if needed == 0 {
+            return;
+        }
         match self.brakes.bounce(&event.tenant, &provider, event.at) {
             Brake::Off => {}
             brake => {
@@ -198,10 +203,6 @@ impl<'s> Fold<'s> {
                 }
                 return;
             }
-        }
-        let needed = i64::from((self.settings)(&event.tenant).hard_bounces);
-        if needed == 0 {
-            return;
         }
         if needed > 1 && self.count(key, HARD_BOUNCE, event.at).times < needed {
             return;
