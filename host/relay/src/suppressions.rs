@@ -20,7 +20,7 @@ use relevo_mailkit::labels::Labels;
 use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::reply::Reply;
 use relevo_mailkit::text::{escaped, printable};
-use relevo_queue::{EventLog, ItemMeta};
+use relevo_queue::{EventLog, ItemMeta, NewEvent};
 pub use relevo_store::{ALL_STREAMS, SuppressionCause, SuppressionFilter, SuppressionRecord};
 use relevo_store::{ControlStoreError, SuppressionStore};
 use tracing::{error, info, warn};
@@ -296,12 +296,7 @@ impl Suppressions {
         let now = self.clock.now();
         let told =
             |(tenant, pause): (String, _)| events::event(&tenant, None, now, Event::SuppressionPaused(pause));
-        let all: Vec<_> = pauses.into_iter().map(told).collect();
-        if !all.is_empty()
-            && let Err(error) = self.events.append(all).await
-        {
-            warn!(%error, "pauses of suppression rules are missing in the event log");
-        }
+        self.write(pauses.into_iter().map(told).collect()).await;
     }
 
     async fn tell(
@@ -324,7 +319,10 @@ impl Suppressions {
         };
         let told =
             |record: &SuppressionRecord| events::event(tenant, item(record), now, event(change(record)));
-        let all: Vec<_> = records.iter().map(told).collect();
+        self.write(records.iter().map(told).collect()).await;
+    }
+
+    async fn write(&self, all: Vec<NewEvent>) {
         if !all.is_empty()
             && let Err(error) = self.events.append(all).await
         {

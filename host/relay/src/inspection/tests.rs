@@ -141,3 +141,15 @@ async fn large_mail_is_not_scored() {
     let unanswered = found.expect("an answer").unanswered;
     assert_eq!(unanswered, [("spamassassin", "the message has more than 2097152 octets".to_owned())]);
 }
+
+#[test]
+fn a_score_that_makes_no_sense_is_not_believed() {
+    let scored = |score, threshold| {
+        believed(SpamScore { filter: "rspamd", score, threshold, rules: Vec::new() }).is_ok()
+    };
+    assert!(scored(-3.0, 15.0) && scored(1000.0, 5.0));
+    for (score, threshold) in [(0.0, 0.0), (-3.0, -5.0), (1e308, 5.0), (1.0, f64::INFINITY), (f64::NAN, 5.0)]
+    {
+        assert!(!scored(score, threshold), "{score} of {threshold}");
+    }
+}
