@@ -7,6 +7,7 @@
 //! Pure: no clock, no store, no IO. An answer is a status, fields and octets.
 
 pub mod html;
+pub mod language;
 mod page;
 mod texts;
 pub mod tracking;

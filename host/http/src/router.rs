@@ -17,7 +17,7 @@ use crate::authority::Authority;
 use crate::error::{RequestError, Words, answer_errors};
 use crate::observe::{self, RequestObserver};
 use crate::services::HttpServices;
-use crate::{api, host_field, operations, reference, tracking, unsubscribe};
+use crate::{api, host_field, inbox, operations, reference, tracking, unsubscribe};
 
 /// What a listener answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,7 @@ pub fn router(listener: Listener, services: &HttpServices) -> Router {
         Listener::Dev => {
             let all =
                 tracking_routes(services).merge(api_routes(services)).merge(operations_routes(services));
+            let all = all.merge(worded(inbox::routes(services), operations::words));
             complete(all.layer(middleware::from_fn(loopback_only)), api::words)
         }
         Listener::Api | Listener::ApiOnly => {
@@ -85,10 +86,7 @@ fn api_routes(services: &HttpServices) -> Router {
 }
 
 fn operations_routes(services: &HttpServices) -> Router {
-    worded(
-        operations::routes(&services.operations).with_state(services.operations.clone()),
-        operations::words,
-    )
+    worded(operations::routes().with_state(services.operations.clone()), operations::words)
 }
 
 fn tracking_routes(services: &HttpServices) -> Router {

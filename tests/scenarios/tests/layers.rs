@@ -60,6 +60,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("relevo-resolve", &[]),
     ("relevo-keys", &[]),
     ("relevo-fetch", &["relevo-resolve"]),
+    ("relevo-panel", &[]),
     ("relevo-providers", &[]),
     ("relevo-statistics", &["relevo-providers", "relevo-queue", "relevo-store"]),
     ("relevo-store", &[]),
@@ -85,7 +86,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("relevo-policy", &["relevo-relay", "relevo-queue", "relevo-runtime", "relevo-smtp", "relevo-store"]),
-    ("relevo-http", &["relevo-relay", "relevo-queue", "relevo-statistics", "relevo-webhooks"]),
+    (
+        "relevo-http",
+        &["relevo-panel", "relevo-relay", "relevo-queue", "relevo-statistics", "relevo-webhooks"],
+    ),
     (
         "relevo",
         &[

@@ -86,7 +86,7 @@ pub struct SharedServices {
     webhooks: Webhooks,
     validation: Arc<AddressValidation>,
     classify: Arc<dyn Classify>,
-    inspection: Arc<ContentInspection>,
+    pub(crate) inspection: Arc<ContentInspection>,
     polls: Arc<LongPolls>,
 }
 

@@ -1,9 +1,9 @@
 //! The capture inbox of `relevo dev`: what was delivered, shown to whoever wrote it.
 //!
-//! `GET /inbox` lists, `GET /inbox/{n}` shows one; for machines there are `GET /inbox/messages`
-//! (JSON) and `GET /inbox/messages/{n}` (the raw message).
+//! `GET /panel/inbox` lists, `GET /panel/inbox/{n}` shows one; for machines there are `GET
+//! /inbox/messages` (JSON) and `GET /inbox/messages/{n}` (the raw message).
 
-mod page;
+mod pages;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,14 +12,16 @@ use axum::Json;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::header;
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use parking_lot::Mutex;
 use relevo_mailkit::model::SignatureVerdict;
+use relevo_relay::inspection::ContentInspection;
+use relevo_relay::tracking::TrackingEndpoint;
 use serde::Serialize;
 
 use crate::error::RequestError;
-use crate::operations::OperationsServices;
+use crate::services::HttpServices;
 
 /// A stage that the message went through.
 #[derive(Debug, Clone, Serialize)]
@@ -62,6 +64,9 @@ pub struct Captured {
     /// The first text/plain part, decoded.
     #[serde(skip)]
     pub text: Option<String>,
+    /// URLs of links in HTML and text, each once.
+    #[serde(skip)]
+    pub links: Vec<String>,
 }
 
 /// Holds the last messages in memory, bounded in number and octets.
@@ -111,79 +116,39 @@ impl Inbox {
     }
 }
 
-pub(crate) fn routes() -> Router<OperationsServices> {
-    Router::new()
-        .route("/", get(async || Redirect::temporary("/inbox")))
-        .route("/inbox", get(list_page))
-        .route("/inbox/{n}", get(message_page))
-        .route("/inbox/{n}/html", get(message_html))
+/// The routes of the inbox of `services`; none where there is no inbox.
+pub(crate) fn routes(services: &HttpServices) -> Router {
+    let Some(inbox) = services.operations.inbox.clone() else { return Router::new() };
+    let (inspection, tracking) = (services.api.inspection.clone(), services.tracking.clone());
+    let own = Router::new()
         .route("/inbox/messages", get(list_json))
         .route("/inbox/messages/{n}", get(raw))
+        .with_state(inbox.clone());
+    own.merge(pages::routes().with_state(InboxPages { inbox, inspection, tracking }))
 }
 
-fn inbox(state: &OperationsServices) -> Vec<Arc<Captured>> {
-    state.inbox.as_ref().map(|inbox| inbox.list()).unwrap_or_default()
+/// What the pages need.
+#[derive(Clone)]
+struct InboxPages {
+    inbox: Arc<Inbox>,
+    inspection: Arc<ContentInspection>,
+    tracking: Arc<TrackingEndpoint>,
 }
 
-fn find(state: &OperationsServices, n: &str) -> Result<Arc<Captured>, RequestError> {
+fn find(inbox: &Inbox, n: &str) -> Result<Arc<Captured>, RequestError> {
     let n: Option<u64> = n.parse().ok();
-    let found = n.and_then(|n| state.inbox.as_ref()?.get(n));
-    found
+    n.and_then(|n| inbox.get(n))
         .ok_or_else(|| RequestError::NotFound("there is no message with this number in the inbox".to_owned()))
 }
 
-/// The pages run no scripts; what they show came in by mail. The frame of `message_html` is the
-/// only thing they embed.
-const PAGE_POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'; base-uri 'none'; form-action 'none'";
-/// A message may show its own styles and images, and nothing else: no scripts, no forms, an origin
-/// of its own.
-const MESSAGE_POLICY: &str = "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data: http: https:; base-uri 'none'; form-action 'none'";
-
-fn page(body: String, policy: &'static str) -> Response {
-    let fields = [
-        (header::CONTENT_SECURITY_POLICY, policy),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
-    (fields, Html(body)).into_response()
-}
-
-async fn list_page(State(state): State<OperationsServices>) -> Response {
-    page(page::list(&inbox(&state)), PAGE_POLICY)
-}
-
-async fn message_page(
-    State(state): State<OperationsServices>,
-    Path(n): Path<String>,
-) -> Result<Response, RequestError> {
-    Ok(page(page::message(&*find(&state, &n)?), PAGE_POLICY))
-}
-
-async fn message_html(
-    State(state): State<OperationsServices>,
-    Path(n): Path<String>,
-) -> Result<Response, RequestError> {
-    let message = find(&state, &n)?;
-    let html = message
-        .html
-        .clone()
-        .ok_or_else(|| RequestError::NotFound("this message has no text/html part".to_owned()))?;
-    Ok(page(html, MESSAGE_POLICY))
-}
-
-async fn list_json(State(state): State<OperationsServices>) -> Response {
-    let list = inbox(&state);
+async fn list_json(State(inbox): State<Arc<Inbox>>) -> Response {
+    let list = inbox.list();
     let list: Vec<&Captured> = list.iter().map(AsRef::as_ref).collect();
     Json(list).into_response()
 }
 
-async fn raw(
-    State(state): State<OperationsServices>,
-    Path(n): Path<String>,
-) -> Result<Response, RequestError> {
-    let message = find(&state, &n)?;
+async fn raw(State(inbox): State<Arc<Inbox>>, Path(n): Path<String>) -> Result<Response, RequestError> {
+    let message = find(&inbox, &n)?;
     let fields = [(header::CONTENT_TYPE, "message/rfc822"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
     Ok((fields, message.raw.clone()).into_response())
 }

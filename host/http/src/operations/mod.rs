@@ -16,7 +16,7 @@ use relevo_relay::delivery::DeliveryHandle;
 use relevo_relay::settings::SettingsHandle;
 
 use crate::error::{self, RequestError};
-use crate::inbox::{self, Inbox};
+use crate::inbox::Inbox;
 
 pub use plugin_admin::{BodyLimit, PluginAdmin, PluginRequest, PluginResponse, PluginVerb};
 
@@ -52,13 +52,9 @@ pub(crate) fn health_routes() -> Router<OperationsServices> {
     Router::new().route("/healthz", get(health::healthz)).route("/readyz", get(health::readyz))
 }
 
-pub(crate) fn routes(services: &OperationsServices) -> Router<OperationsServices> {
+pub(crate) fn routes() -> Router<OperationsServices> {
     let router = health_routes().route("/metrics", get(health::metrics)).merge(plugins::routes());
-    let router = router.merge(shaping::routes());
-    match services.inbox {
-        Some(_) => router.merge(inbox::routes()),
-        None => router,
-    }
+    router.merge(shaping::routes())
 }
 
 pub(crate) fn words(error: &RequestError, request_id: &str) -> Response {

@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use relevo_http::inbox::{Captured, Inbox, StageLine};
-use relevo_mailkit::model::{SignatureVerdict, Txt, ValidateOptions};
+use relevo_mailkit::model::{SignatureVerdict, TrackOptions, Txt, ValidateOptions};
 use relevo_mailkit::source::Source;
 use relevo_relay::clock::Clock;
 use relevo_relay::copies::HopAbilities;
 use relevo_relay::delivery::{Dial, Hop, HopOffer};
 use relevo_relay::sandbox::{Sandbox, WorkClass};
 use relevo_relay::settings::SettingsHandle;
-use relevo_runtime::Stages;
+use relevo_runtime::{Fault, Stages};
 use relevo_smtp::client::{
     Auth, DialogueStep, Envelope, Failure, RecipientOutcome, RemoteReply, Target, TlsState, TransactionResult,
 };
@@ -103,6 +103,7 @@ impl Capture {
             raw,
             html: shown.html,
             text: shown.text,
+            links: shown.links,
         }))
     }
 
@@ -137,13 +138,36 @@ impl Capture {
             include_headers: false,
             strict_headers: false,
         };
-        let validate = move |stages: &dyn Stages, copy: &dyn Source| stages.validate(options, copy);
-        let report = self.sandbox.run(WorkClass::Deliver, "", copy, validate).await;
-        let report = report.map_err(|fault| fault.to_string())?;
+        let look = move |stages: &dyn Stages, copy: &dyn Source| {
+            let report = stages.validate(options, copy)?;
+            let links = match &report {
+                Ok(report) => stages.track(links(), &report.parts, copy)?.links,
+                Err(_) => Vec::new(),
+            };
+            Ok((report, links))
+        };
+        let looked = self.sandbox.run(WorkClass::Deliver, "", copy, look).await;
+        let (report, links) = looked.map_err(|fault: Fault| fault.to_string())?;
         Ok(match report {
-            Ok(report) => content::shown(raw, report.subject, &report.parts),
-            Err(_) => content::shown(raw, String::new(), &[]),
+            Ok(report) => content::shown(raw, report.subject, &report.parts, links),
+            Err(_) => content::shown(raw, String::new(), &[], links),
         })
+    }
+}
+
+/// Has `track` name the links of a message.
+fn links() -> TrackOptions {
+    TrackOptions {
+        clicks: true,
+        opens: false,
+        text_links: true,
+        url_overhead: 0,
+        max_html: 4 << 20,
+        max_links: 1_000,
+        max_link_length: 8_192,
+        reencode: Vec::new(),
+        exclude_domains: Vec::new(),
+        unsubscribe_length: 0,
     }
 }
 

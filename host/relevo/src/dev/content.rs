@@ -1,6 +1,8 @@
 //! What the inbox shows of a message, cut out along the spans that the `validate` component
 //! returned.
 
+use std::collections::HashSet;
+
 use relevo_mailkit::model::{DeclaredEncoding, Part};
 use relevo_mailkit::transfer;
 
@@ -10,14 +12,22 @@ pub(crate) struct Shown {
     pub(crate) subject: String,
     pub(crate) html: Option<String>,
     pub(crate) text: Option<String>,
+    /// URLs of links, each once.
+    pub(crate) links: Vec<String>,
 }
 
-pub(crate) fn shown(raw: &[u8], subject: String, parts: &[Part]) -> Shown {
+pub(crate) fn shown(raw: &[u8], subject: String, parts: &[Part], links: Vec<String>) -> Shown {
     let first = |media_type: &str| {
         let part = parts.iter().find(|p| p.media_type == media_type && !p.attachment)?;
         Some(decode(raw, part))
     };
-    Shown { subject, html: first("text/html"), text: first("text/plain") }
+    let (html, text) = (first("text/html"), first("text/plain"));
+    Shown { subject, html, text, links: unique(links) }
+}
+
+fn unique(links: Vec<String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    links.into_iter().filter(|link| seen.insert(link.clone())).collect()
 }
 
 fn decode(raw: &[u8], part: &Part) -> String {
@@ -61,7 +71,9 @@ mod tests {
         };
         let at = u64::try_from(raw.len()).unwrap() - 14;
         let part = Part { body: Span { offset: at, length: 14 }, ..part };
-        let shown = shown(raw, "x".into(), &[part]);
+        let link = "https://example.com/".to_owned();
+        let shown = shown(raw, "x".into(), &[part], vec![link.clone(), link.clone()]);
+        assert_eq!(shown.links, [link]);
         assert_eq!(shown.html.as_deref(), Some("<b>hi</b>"));
         assert_eq!(shown.text, None);
     }

@@ -1,0 +1,251 @@
+//! The pages of the inbox. Everything in a message is hostile: it is escaped, or shown in a frame
+//! without scripts.
+
+use std::borrow::Cow;
+
+use axum::Router;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::routing::get;
+use mail_parser::{MessageParser, MimeHeaders};
+use relevo_panel::inbox::{
+    AttachmentRow, CheckRow, CheckSeverity, LinkRow, MessageParts, MessageRow, PreviewOptions, ROWS,
+    SignatureRow, StageRow,
+};
+use relevo_panel::{Language, headers};
+use relevo_relay::inspection::{ContentOptions, Severity};
+use serde::Deserialize;
+use url::Url;
+
+use super::{Captured, InboxPages, find};
+use crate::error::{self, RequestError};
+
+/// Octets of a raw body that a page shows; the whole of it is behind the link.
+const SHOWN_RAW: usize = 16 << 10;
+/// Octets of a text part that a page shows.
+const SHOWN_TEXT: usize = 32 << 10;
+/// Links, attachments and findings that a page shows.
+const SHOWN_ROWS: usize = 100;
+
+pub(super) fn routes() -> Router<InboxPages> {
+    let to_list = async || Redirect::temporary("/panel/inbox");
+    Router::new()
+        .route("/", get(to_list))
+        .route("/panel", get(to_list))
+        .route("/inbox", get(to_list))
+        .route("/inbox/{n}", get(moved))
+        .route(&format!("/panel/{}", relevo_panel::STYLE_PATH), get(style))
+        .route("/panel/inbox", get(list))
+        .route("/panel/inbox/{n}", get(message))
+        .route("/panel/inbox/{n}/html", get(html))
+        .route("/panel/inbox/{n}/attachments/{index}", get(attachment))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ListQuery {
+    search: String,
+    /// Messages with smaller numbers.
+    before: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct MessageQuery {
+    width: Option<String>,
+    scheme: Option<String>,
+    images: Option<String>,
+}
+
+async fn moved(Path(n): Path<String>) -> Result<Redirect, RequestError> {
+    let n: u64 = n.parse().map_err(|_| RequestError::NotFound("there is nothing at this path".to_owned()))?;
+    Ok(Redirect::temporary(&format!("/panel/inbox/{n}")))
+}
+
+async fn style() -> Response {
+    let fields = [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "max-age=3600")];
+    (fields, relevo_panel::STYLE).into_response()
+}
+
+async fn list(
+    State(pages): State<InboxPages>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+    fields: HeaderMap,
+) -> Result<Response, RequestError> {
+    let ListQuery { search, before } = error::query(query)?;
+    let wanted = search.trim().to_lowercase();
+    let all = pages.inbox.list();
+    let newest_first = all.iter().rev().filter(|m| before.is_none_or(|before| m.n < before));
+    let found: Vec<_> = newest_first.filter(|m| is_found(m, &wanted)).take(ROWS + 1).collect();
+    let older = (found.len() > ROWS).then(|| found[ROWS - 1].n);
+    let rows: Vec<MessageRow> = found.iter().take(ROWS).map(|m| row(m)).collect();
+    let page = relevo_panel::inbox::list(language(&fields)?, search.trim(), &rows, (older, before.is_none()));
+    page_of(page.map_err(|_| RequestError::Internal)?, relevo_panel::POLICY)
+}
+
+/// Whether addresses, subject, id or text have `wanted`, which is in lower case.
+fn is_found(m: &Captured, wanted: &str) -> bool {
+    let texts = [&m.from, &m.subject, &m.id].into_iter().chain(&m.to).chain(&m.text);
+    wanted.is_empty() || texts.into_iter().any(|text| text.to_lowercase().contains(wanted))
+}
+
+fn row(m: &Captured) -> MessageRow {
+    MessageRow {
+        n: m.n,
+        from: m.from.clone(),
+        to: shortened(&m.to.join(", "), 200).into_owned(),
+        subject: shortened(&m.subject, 200).into_owned(),
+        marks: m.signatures.iter().map(|s| (s.selector.clone(), s.pass)).collect(),
+        size: m.size,
+        received: m.received_at.clone(),
+    }
+}
+
+async fn message(
+    State(pages): State<InboxPages>,
+    Path(n): Path<String>,
+    query: Result<Query<MessageQuery>, QueryRejection>,
+    fields: HeaderMap,
+) -> Result<Response, RequestError> {
+    let m = find(&pages.inbox, &n)?;
+    let query = error::query(query)?;
+    let host = fields.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let preview = PreviewOptions {
+        phone: query.width.as_deref() == Some("phone"),
+        dark: query.scheme.as_deref() == Some("dark"),
+        images: query.images.is_some(),
+    };
+    let (head, body) = headers::split(&m.raw);
+    let parts = MessageParts {
+        row: row(&m),
+        id: m.id.clone(),
+        signatures: m.signatures.iter().map(signature).collect(),
+        stages: m
+            .stages
+            .iter()
+            .map(|s| StageRow { name: s.name.clone(), micros: s.micros, summary: s.summary.clone() })
+            .collect(),
+        preview: m.html.is_some().then_some(preview),
+        text: m.text.as_deref().map(|text| shortened(text, SHOWN_TEXT).into_owned()),
+        checks: checks(&pages, &m).await,
+        links: m.links.iter().take(SHOWN_ROWS).map(|url| link(&pages, url, host)).collect(),
+        attachments: attachments(&m.raw),
+        fields: headers::fields(&head[..head.len().min(SHOWN_RAW)]),
+        raw: String::from_utf8_lossy(&body[..body.len().min(SHOWN_RAW)]).into_owned(),
+    };
+    let page = relevo_panel::inbox::message(language(&fields)?, &parts);
+    page_of(page.map_err(|_| RequestError::Internal)?, relevo_panel::POLICY)
+}
+
+fn signature(found: &relevo_mailkit::model::SignatureVerdict) -> SignatureRow {
+    SignatureRow {
+        pass: found.pass,
+        detail: found.detail.clone(),
+        tags: format!("d={} s={} a={}", found.domain, found.selector, found.algorithm),
+    }
+}
+
+/// What the component finds in the content. None: it gave no answer.
+async fn checks(pages: &InboxPages, m: &Captured) -> Option<Vec<CheckRow>> {
+    let found = pages.inspection.inspect("", m.raw.clone(), ContentOptions::default()).await.ok()?;
+    let check = |finding: relevo_relay::inspection::Finding| CheckRow {
+        check: finding.check,
+        severity: match finding.severity {
+            Severity::Error => CheckSeverity::Error,
+            Severity::Warning => CheckSeverity::Warning,
+            Severity::Info => CheckSeverity::Info,
+        },
+        message: finding.message,
+        location: finding.location,
+    };
+    Some(found.findings.into_iter().take(SHOWN_ROWS).map(check).collect())
+}
+
+/// A link, with the destination where it is one of ours.
+fn link(pages: &InboxPages, url: &str, host: &str) -> LinkRow {
+    let token = Url::parse(url).ok().and_then(|url| Some(url.path().strip_prefix("/c/")?.to_owned()));
+    let destination = token.and_then(|token| pages.tracking.click_target(host, &token));
+    LinkRow {
+        url: shortened(url, 500).into_owned(),
+        destination: destination.map(|url| shortened(url.as_str(), 500).into_owned()),
+    }
+}
+
+fn attachments(raw: &[u8]) -> Vec<AttachmentRow> {
+    let Some(message) = MessageParser::default().parse(raw) else { return Vec::new() };
+    let row = |(index, part): (usize, &mail_parser::MessagePart<'_>)| AttachmentRow {
+        index,
+        name: shortened(part.attachment_name().unwrap_or("-"), 200).into_owned(),
+        media_type: media_type(part),
+        size: part.contents().len(),
+    };
+    message.attachments().take(SHOWN_ROWS).enumerate().map(row).collect()
+}
+
+fn media_type(part: &mail_parser::MessagePart<'_>) -> String {
+    let Some(found) = part.content_type() else { return "application/octet-stream".to_owned() };
+    let subtype = found.subtype().unwrap_or("octet-stream");
+    shortened(&format!("{}/{subtype}", found.ctype()), 100).into_owned()
+}
+
+async fn html(
+    State(pages): State<InboxPages>,
+    Path(n): Path<String>,
+    query: Result<Query<MessageQuery>, QueryRejection>,
+) -> Result<Response, RequestError> {
+    let m = find(&pages.inbox, &n)?;
+    let html = m.html.clone();
+    let html = html.ok_or_else(|| RequestError::NotFound("this message has no text/html part".to_owned()))?;
+    let policy = match error::query(query)?.images {
+        Some(_) => relevo_panel::BODY_POLICY_WITH_IMAGES,
+        None => relevo_panel::BODY_POLICY,
+    };
+    page_of(html, policy)
+}
+
+/// An attachment, to be kept as a file: a browser must not show it as a page of this host.
+async fn attachment(
+    State(pages): State<InboxPages>,
+    Path((n, index)): Path<(String, usize)>,
+) -> Result<Response, RequestError> {
+    let m = find(&pages.inbox, &n)?;
+    let message = MessageParser::default().parse(&m.raw);
+    let part = message.as_ref().and_then(|message| message.attachments().nth(index));
+    let part =
+        part.ok_or_else(|| RequestError::NotFound("this message has no such attachment".to_owned()))?;
+    let name = part.attachment_name().unwrap_or("attachment");
+    let name: String = url::form_urlencoded::byte_serialize(shortened(name, 200).as_bytes()).collect();
+    let fields = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename*=UTF-8''{}", name.replace('+', "%20"))),
+        (header::CONTENT_SECURITY_POLICY, relevo_panel::BODY_POLICY.to_owned()),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+        (header::CACHE_CONTROL, "no-store".to_owned()),
+    ];
+    Ok((fields, part.contents().to_vec()).into_response())
+}
+
+fn language(fields: &HeaderMap) -> Result<Language, RequestError> {
+    let wanted = fields.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    Language::wanted(wanted.unwrap_or_default()).ok_or(RequestError::Internal)
+}
+
+fn page_of(body: String, policy: &'static str) -> Result<Response, RequestError> {
+    let fields = [
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    Ok((fields, Html(body)).into_response())
+}
+
+/// At most `max` octets of a text, and a sign that there is more.
+fn shortened(text: &str, max: usize) -> Cow<'_, str> {
+    match text.len() > max {
+        true => format!("{}\u{2026}", &text[..text.floor_char_boundary(max)]).into(),
+        false => text.into(),
+    }
+}

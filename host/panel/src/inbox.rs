@@ -1,0 +1,271 @@
+//! The pages of the inbox of `relevo dev`.
+
+use askama::Template;
+
+use crate::headers::HeaderField;
+use crate::texts::{Language, Texts, fill};
+
+/// Messages on a page of the list.
+pub const ROWS: usize = 50;
+
+/// A message in the list.
+#[derive(Debug, Clone)]
+pub struct MessageRow {
+    /// The number.
+    pub n: u64,
+    /// Reverse-path; empty: a notification.
+    pub from: String,
+    /// Forward-paths.
+    pub to: String,
+    /// Decoded.
+    pub subject: String,
+    /// One for each signature: the selector, and whether it verifies.
+    pub marks: Vec<(String, bool)>,
+    /// Octets.
+    pub size: usize,
+    /// RFC 3339.
+    pub received: String,
+}
+
+/// A DKIM signature.
+#[derive(Debug, Clone)]
+pub struct SignatureRow {
+    /// Whether it verifies.
+    pub pass: bool,
+    /// Why.
+    pub detail: String,
+    /// d=, s= and a=.
+    pub tags: String,
+}
+
+/// A stage that the message went through.
+#[derive(Debug, Clone)]
+pub struct StageRow {
+    /// Such as `validate`.
+    pub name: String,
+    /// Microseconds.
+    pub micros: u64,
+    /// What it found or changed.
+    pub summary: String,
+}
+
+/// What was found in the content.
+#[derive(Debug, Clone)]
+pub struct CheckRow {
+    /// Such as `html_size`.
+    pub check: String,
+    /// How much it weighs.
+    pub severity: CheckSeverity,
+    /// For people, in English.
+    pub message: String,
+    /// Such as `html line 12`.
+    pub location: Option<String>,
+}
+
+/// How much a finding weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckSeverity {
+    /// Refused, distrusted or unreadable.
+    Error,
+    /// Disliked by some.
+    Warning,
+    /// Good to know.
+    Info,
+}
+
+impl CheckSeverity {
+    fn class(self) -> &'static str {
+        match self {
+            Self::Error => "bad",
+            Self::Warning => "warning",
+            Self::Info => "quiet",
+        }
+    }
+
+    fn word(self, texts: &Texts) -> &str {
+        match self {
+            Self::Error => &texts.severity_error,
+            Self::Warning => &texts.severity_warning,
+            Self::Info => &texts.severity_info,
+        }
+    }
+}
+
+/// A link of the message.
+#[derive(Debug, Clone)]
+pub struct LinkRow {
+    /// As it stands there.
+    pub url: String,
+    /// Where a tracked link leads to; none: to itself.
+    pub destination: Option<String>,
+}
+
+/// An attachment.
+#[derive(Debug, Clone)]
+pub struct AttachmentRow {
+    /// Among the attachments, from 0.
+    pub index: usize,
+    /// The file name.
+    pub name: String,
+    /// Such as `application/pdf`.
+    pub media_type: String,
+    /// Octets, decoded.
+    pub size: usize,
+}
+
+/// How the HTML is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PreviewOptions {
+    /// As wide as a phone.
+    pub phone: bool,
+    /// For readers of dark pages.
+    pub dark: bool,
+    /// With the images of other hosts.
+    pub images: bool,
+}
+
+impl PreviewOptions {
+    /// The query of a page with these options, such as `?width=phone`.
+    fn query(self) -> String {
+        let options = [(self.phone, "width=phone"), (self.dark, "scheme=dark"), (self.images, "images=1")];
+        let wanted: Vec<&str> = options.into_iter().filter(|(on, _)| *on).map(|(_, text)| text).collect();
+        if wanted.is_empty() { "?".to_owned() } else { format!("?{}", wanted.join("&")) }
+    }
+
+    /// Others to choose from, with the place that they are shown at: those of a pair stand side by side.
+    fn choices(self, texts: &Texts) -> Vec<Choice<'_>> {
+        let choice = |text, is_chosen, options: Self| Choice { text, is_chosen, query: options.query() };
+        vec![
+            choice(&texts.desktop, !self.phone, Self { phone: false, ..self }),
+            choice(&texts.phone, self.phone, Self { phone: true, ..self }),
+            choice(&texts.light, !self.dark, Self { dark: false, ..self }),
+            choice(&texts.dark, self.dark, Self { dark: true, ..self }),
+            choice(&texts.without_images, !self.images, Self { images: false, ..self }),
+            choice(&texts.with_images, self.images, Self { images: true, ..self }),
+        ]
+    }
+}
+
+struct Choice<'t> {
+    text: &'t str,
+    is_chosen: bool,
+    query: String,
+}
+
+/// All that is shown of a message.
+#[derive(Debug, Clone)]
+pub struct MessageParts {
+    /// What the list shows.
+    pub row: MessageRow,
+    /// The queue id.
+    pub id: String,
+    /// In their order.
+    pub signatures: Vec<SignatureRow>,
+    /// In their order.
+    pub stages: Vec<StageRow>,
+    /// Whether there is HTML, and how it is shown.
+    pub preview: Option<PreviewOptions>,
+    /// The text part.
+    pub text: Option<String>,
+    /// Findings about the content; none: it could not be looked at.
+    pub checks: Option<Vec<CheckRow>>,
+    /// Links of HTML and text.
+    pub links: Vec<LinkRow>,
+    /// Attachments.
+    pub attachments: Vec<AttachmentRow>,
+    /// The header.
+    pub fields: Vec<HeaderField>,
+    /// The beginning of the body as it was sent.
+    pub raw: String,
+}
+
+#[derive(Template)]
+#[template(path = "inbox_list.html")]
+struct ListPage<'a> {
+    tag: &'static str,
+    t: &'static Texts,
+    title: &'a str,
+    search: &'a str,
+    none_found: String,
+    rows: &'a [MessageRow],
+    older: Option<u64>,
+    is_first: bool,
+    /// The list comes anew every few seconds while nobody searches in it.
+    refreshes: bool,
+}
+
+#[derive(Template)]
+#[template(path = "inbox_message.html")]
+struct MessagePage<'a> {
+    tag: &'static str,
+    t: &'static Texts,
+    title: &'a str,
+    m: &'a MessageParts,
+    longest: u64,
+    refreshes: bool,
+}
+
+impl MessagePage<'_> {
+    fn meaning(&self, field: &HeaderField) -> &str {
+        self.t.fields.get(&field.name.to_ascii_lowercase()).map_or("", String::as_str)
+    }
+}
+
+/// The list: at most [`ROWS`] messages, the newest first. `older`: there are more, from this number
+/// down; `is_first`: there are no newer ones.
+///
+/// # Errors
+/// The template's, which writes into memory.
+pub fn list(
+    language: Language,
+    search: &str,
+    rows: &[MessageRow],
+    (older, is_first): (Option<u64>, bool),
+) -> askama::Result<String> {
+    let t = language.texts;
+    let page = ListPage {
+        tag: language.tag,
+        t,
+        title: &t.inbox,
+        search,
+        none_found: fill(&t.inbox_none_found, "search", search),
+        rows,
+        older,
+        is_first,
+        refreshes: search.is_empty() && is_first,
+    };
+    page.render()
+}
+
+/// One message.
+///
+/// # Errors
+/// The template's, which writes into memory.
+pub fn message(language: Language, message: &MessageParts) -> askama::Result<String> {
+    let t = language.texts;
+    let title = if message.row.subject.is_empty() { &t.no_subject } else { &message.row.subject };
+    let longest = message.stages.iter().map(|stage| stage.micros).max().unwrap_or(1).max(1);
+    MessagePage { tag: language.tag, t, title, m: message, longest, refreshes: false }.render()
+}
+
+#[expect(unreachable_pub, reason = "the macro of askama makes types")]
+mod filters {
+    /// A number of octets for people.
+    #[askama::filter_fn]
+    pub(crate) fn octets(octets: &usize, _: &dyn askama::Values) -> askama::Result<String> {
+        Ok(match *octets {
+            octets @ 0..=9_999 => format!("{octets} B"),
+            octets @ 10_000..=9_999_999 => format!("{} kB", octets / 1_000),
+            octets => format!("{} MB", octets / 1_000_000),
+        })
+    }
+
+    /// In the query of a URL.
+    #[askama::filter_fn]
+    pub(crate) fn in_query(text: &str, _: &dyn askama::Values) -> askama::Result<String> {
+        Ok(url::form_urlencoded::byte_serialize(text.as_bytes()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests;
