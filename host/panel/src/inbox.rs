@@ -3,7 +3,9 @@
 use askama::Template;
 
 use crate::headers::HeaderField;
-use crate::texts::{Language, Texts, fill};
+use crate::frame::{Frame, Section};
+use crate::texts::Language;
+use crate::visitor::Visitor;
 
 /// Messages on a page of the list.
 pub const ROWS: usize = 50;
@@ -82,12 +84,13 @@ impl CheckSeverity {
         }
     }
 
-    fn word(self, texts: &Texts) -> &str {
-        match self {
-            Self::Error => &texts.severity_error,
-            Self::Warning => &texts.severity_warning,
-            Self::Info => &texts.severity_info,
-        }
+    fn word(self, l: &Language) -> &'static str {
+        let name = match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Info => "info",
+        };
+        l.term("severity", name)
     }
 }
 
@@ -133,21 +136,21 @@ impl PreviewOptions {
     }
 
     /// Others to choose from, with the place that they are shown at: those of a pair stand side by side.
-    fn choices(self, texts: &Texts) -> Vec<Choice<'_>> {
+    fn choices(self, l: &Language) -> Vec<Choice> {
         let choice = |text, is_chosen, options: Self| Choice { text, is_chosen, query: options.query() };
         vec![
-            choice(&texts.desktop, !self.phone, Self { phone: false, ..self }),
-            choice(&texts.phone, self.phone, Self { phone: true, ..self }),
-            choice(&texts.light, !self.dark, Self { dark: false, ..self }),
-            choice(&texts.dark, self.dark, Self { dark: true, ..self }),
-            choice(&texts.without_images, !self.images, Self { images: false, ..self }),
-            choice(&texts.with_images, self.images, Self { images: true, ..self }),
+            choice(l.say("inbox.desktop"), !self.phone, Self { phone: false, ..self }),
+            choice(l.say("inbox.phone"), self.phone, Self { phone: true, ..self }),
+            choice(l.say("inbox.light"), !self.dark, Self { dark: false, ..self }),
+            choice(l.say("inbox.dark"), self.dark, Self { dark: true, ..self }),
+            choice(l.say("inbox.without_images"), !self.images, Self { images: false, ..self }),
+            choice(l.say("inbox.with_images"), self.images, Self { images: true, ..self }),
         ]
     }
 }
 
-struct Choice<'t> {
-    text: &'t str,
+struct Choice {
+    text: &'static str,
     is_chosen: bool,
     query: String,
 }
@@ -180,34 +183,26 @@ pub struct MessageParts {
 }
 
 #[derive(Template)]
-#[template(path = "inbox_list.html")]
+#[template(path = "inbox/list.html")]
 struct ListPage<'a> {
-    tag: &'static str,
-    t: &'static Texts,
-    title: &'a str,
+    f: Frame,
     search: &'a str,
-    none_found: String,
     rows: &'a [MessageRow],
     older: Option<u64>,
     is_first: bool,
-    /// The list comes anew every few seconds while nobody searches in it.
-    refreshes: bool,
 }
 
 #[derive(Template)]
-#[template(path = "inbox_message.html")]
+#[template(path = "inbox/message.html")]
 struct MessagePage<'a> {
-    tag: &'static str,
-    t: &'static Texts,
-    title: &'a str,
+    f: Frame,
     m: &'a MessageParts,
     longest: u64,
-    refreshes: bool,
 }
 
 impl MessagePage<'_> {
-    fn meaning(&self, field: &HeaderField) -> &str {
-        self.t.fields.get(&field.name.to_ascii_lowercase()).map_or("", String::as_str)
+    fn meaning(&self, field: &HeaderField) -> &'static str {
+        self.f.l.find("field", &field.name.to_ascii_lowercase()).unwrap_or_default()
     }
 }
 
@@ -217,49 +212,32 @@ impl MessagePage<'_> {
 /// # Errors
 /// The template's, which writes into memory.
 pub fn list(
-    language: Language,
+    (l, visitor): (Language, Visitor),
     search: &str,
     rows: &[MessageRow],
     (older, is_first): (Option<u64>, bool),
 ) -> askama::Result<String> {
-    let t = language.texts;
-    let page = ListPage {
-        tag: language.tag,
-        t,
-        title: &t.inbox,
-        search,
-        none_found: fill(&t.inbox_none_found, "search", search),
-        rows,
-        older,
-        is_first,
-        refreshes: search.is_empty() && is_first,
-    };
-    page.render()
+    let mut f = Frame::new(l, Some(visitor), Section::INBOX, l.say("inbox.title"));
+    if search.is_empty() && is_first {
+        f = f.live_at("/panel/inbox/live");
+    }
+    ListPage { f, search, rows, older, is_first }.render()
 }
 
 /// One message.
 ///
 /// # Errors
 /// The template's, which writes into memory.
-pub fn message(language: Language, message: &MessageParts) -> askama::Result<String> {
-    let t = language.texts;
-    let title = if message.row.subject.is_empty() { &t.no_subject } else { &message.row.subject };
+pub fn message((l, visitor): (Language, Visitor), message: &MessageParts) -> askama::Result<String> {
+    let subject = message.row.subject.as_str();
+    let title = if subject.is_empty() { l.say("inbox.no_subject") } else { subject };
     let longest = message.stages.iter().map(|stage| stage.micros).max().unwrap_or(1).max(1);
-    MessagePage { tag: language.tag, t, title, m: message, longest, refreshes: false }.render()
+    let f = Frame::new(l, Some(visitor), Section::INBOX, title);
+    MessagePage { f, m: message, longest }.render()
 }
 
 #[expect(unreachable_pub, reason = "the macro of askama makes types")]
 mod filters {
-    /// A number of octets for people.
-    #[askama::filter_fn]
-    pub(crate) fn octets(octets: &usize, _: &dyn askama::Values) -> askama::Result<String> {
-        Ok(match *octets {
-            octets @ 0..=9_999 => format!("{octets} B"),
-            octets @ 10_000..=9_999_999 => format!("{} kB", octets / 1_000),
-            octets => format!("{} MB", octets / 1_000_000),
-        })
-    }
-
     /// In the query of a URL.
     #[askama::filter_fn]
     pub(crate) fn in_query(text: &str, _: &dyn askama::Values) -> askama::Result<String> {

@@ -1,32 +1,33 @@
-//! Pages of the panel: pure, from what they show to HTML. Routes, permissions and data are those of
-//! `relevo-http`.
+//! The panel: Relevo in the browser, below `/panel`.
 //!
-//! Templates are in `templates/`, texts in `texts/`, one file for each language. A page has no inline
-//! script and no inline style, and loads nothing from other hosts ([`POLICY`]). It works without
-//! scripts.
+//! It is a client of the API: what a page shows comes from a route of the API, and what a form does is
+//! a request to one, with the permissions of the user ([`Api`]). Pages are made here and work without
+//! scripts. A page has no inline script and no inline style, and loads nothing from other hosts
+//! ([`POLICY`]).
+//!
+//! * Templates are in `templates/`, a folder for each part; `base.html` is around all of them, and
+//!   `_form.html` has the parts of forms.
+//! * Texts are in `texts/`, a file for each language; `assets/` has the style sheet and the script.
+//! * Tenants' pages are at `/panel/t/{tenant}/...`, operators' pages at `/panel/relay/...`.
 
+mod api;
+mod assets;
+mod errors;
 mod escape;
+mod forms;
+mod frame;
 pub mod headers;
 pub mod inbox;
+mod live;
+mod messages;
+mod routes;
+mod state;
 mod texts;
+mod visitor;
 
-pub use texts::{Language, Texts};
-
-/// The Content-Security-Policy of a page.
-pub const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; frame-src 'self'; \
-    form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-
-/// The Content-Security-Policy of the body of a message, in a frame or by itself: no scripts, no forms,
-/// an origin of its own, nothing from other hosts.
-pub const BODY_POLICY: &str = "sandbox allow-popups allow-popups-to-escape-sandbox; default-src 'none'; \
-    style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
-
-/// The same, with the images that the message names. Whoever serves them learns that it was opened.
-pub const BODY_POLICY_WITH_IMAGES: &str = "sandbox allow-popups allow-popups-to-escape-sandbox; \
-    default-src 'none'; style-src 'unsafe-inline'; img-src data: http: https:; base-uri 'none'; \
-    form-action 'none'";
-
-/// The path of the style sheet below `/panel/`. It changes with its content.
-pub const STYLE_PATH: &str = concat!("panel-", env!("CARGO_PKG_VERSION"), ".css");
-/// The style sheet.
-pub const STYLE: &str = include_str!("../assets/panel.css");
+pub use api::{Api, ApiCaller, Problem};
+pub use frame::{BODY_POLICY, BODY_POLICY_WITH_IMAGES, POLICY, page_fields};
+pub use routes::routes;
+pub use state::{Access, PanelState};
+pub use texts::Language;
+pub use visitor::{UserRole, Visitor};

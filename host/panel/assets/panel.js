@@ -1,0 +1,84 @@
+// What pages do beside what they do without scripts: follow what happens, times of here, copy
+// buttons, previews while one types. Nothing here is needed to use the panel.
+'use strict';
+(() => {
+  const main = document.getElementById('main');
+
+  const localTimes = (root) => {
+    const format = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: 'medium', timeStyle: 'medium' });
+    for (const time of root.querySelectorAll('time[datetime]')) {
+      const at = new Date(time.dateTime);
+      if (isNaN(at)) continue;
+      time.title = time.textContent;
+      time.textContent = format.format(at);
+    }
+  };
+
+  const copyButtons = (root) => {
+    for (const button of root.querySelectorAll('button[data-copy]')) {
+      button.hidden = !navigator.clipboard;
+      button.addEventListener('click', async () => {
+        await navigator.clipboard.writeText(button.dataset.copy);
+        const text = button.textContent;
+        button.textContent = button.dataset.done || text;
+        setTimeout(() => { button.textContent = text; }, 1500);
+      });
+    }
+  };
+
+  // A form with data-preview sends itself to its preview button a moment after the last change.
+  const previews = (root) => {
+    for (const form of root.querySelectorAll('form[data-preview]')) {
+      const button = form.querySelector('button[data-preview]');
+      let waiting;
+      form.addEventListener('input', () => {
+        clearTimeout(waiting);
+        waiting = setTimeout(() => form.requestSubmit(button), 400);
+      });
+      form.requestSubmit(button);
+    }
+  };
+
+  // Selects that choose what is shown send their form at once.
+  const choices = (root) => {
+    for (const select of root.querySelectorAll('form[data-auto] select')) {
+      select.addEventListener('change', () => select.form.requestSubmit());
+    }
+  };
+
+  const prepare = (root) => { localTimes(root); copyButtons(root); previews(root); choices(root); };
+
+  // Somebody works in the page: it is not exchanged under their hands.
+  const isBusy = () => {
+    const active = document.activeElement;
+    return document.hidden
+      || (main.contains(active) && active.matches('input, textarea, select, button'))
+      || !getSelection().isCollapsed
+      || main.querySelector('details.confirm[open]') !== null;
+  };
+
+  let stale = false;
+  const renew = async () => {
+    if (isBusy()) { stale = true; return; }
+    stale = false;
+    const answer = await fetch(location.href, { credentials: 'same-origin' });
+    if (!answer.ok || answer.redirected) return;
+    const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+    const fresh = page.getElementById('main');
+    if (!fresh || isBusy()) { stale = true; return; }
+    const open = [...main.querySelectorAll('details[id][open]')].map((details) => details.id);
+    const at = main.contains(document.activeElement) ? document.activeElement.getAttribute('href') : null;
+    main.replaceChildren(...fresh.childNodes);
+    for (const id of open) document.getElementById(id)?.setAttribute('open', '');
+    if (at) main.querySelector(`a[href="${CSS.escape(at)}"]`)?.focus();
+    prepare(main);
+  };
+
+  if (main && main.dataset.live) {
+    const source = new EventSource(main.dataset.live);
+    source.addEventListener('changed', () => renew().catch(() => {}));
+    setInterval(() => { if (stale) renew().catch(() => {}); }, 2000);
+    addEventListener('pagehide', () => source.close());
+  }
+  prepare(document);
+})();

@@ -1,0 +1,161 @@
+//! One message: what happened to it, and what may be done about it.
+
+use std::collections::BTreeMap;
+
+use askama::Template;
+use axum::extract::{Path, Query};
+use axum::http::Method;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::api::{Problem, path};
+use crate::forms::Posted;
+use crate::frame::{self, Frame, Section, see};
+use crate::state::TenantPage;
+use crate::texts::Language;
+
+/// A message.
+#[derive(Debug, Deserialize)]
+struct Message {
+    id: String,
+    from: String,
+    subject: String,
+    created_at: String,
+    last_event: String,
+    #[serde(default)]
+    scheduled_at: Option<String>,
+    message_id_header: String,
+    #[serde(default)]
+    stream: String,
+    #[serde(default)]
+    tags: Vec<Tag>,
+    #[serde(default)]
+    metadata: BTreeMap<String, Value>,
+    #[serde(default)]
+    template: String,
+    #[serde(default)]
+    topic: String,
+    recipients: Vec<Recipient>,
+    #[serde(default)]
+    events: Vec<MessageEvent>,
+    #[serde(default)]
+    truncated: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Tag {
+    name: String,
+    #[serde(default)]
+    value: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Recipient {
+    email: String,
+    last_event: String,
+    last_event_at: String,
+    #[serde(default)]
+    detail: Option<String>,
+}
+
+/// Something that happened: fields that an event has not are empty.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct MessageEvent {
+    r#type: String,
+    created_at: String,
+    recipient: Option<String>,
+    recipients: Vec<String>,
+    reply: Option<String>,
+    reason: Option<String>,
+    code: Option<u16>,
+    mx: Option<String>,
+    mx_ip: Option<String>,
+    tls: Option<String>,
+    attempt: Option<u64>,
+    delay_ms: Option<u64>,
+    url: Option<String>,
+    visitor: Option<String>,
+    visitor_reason: Option<String>,
+    rule: Option<String>,
+    classification: Option<Classification>,
+    fixes: Vec<Note>,
+    notes: Vec<Note>,
+    policies: Vec<Policy>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Classification {
+    explanation: BTreeMap<String, String>,
+    category: String,
+    rule: String,
+    #[serde(default)]
+    doc: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Note {
+    name: String,
+    #[serde(default)]
+    detail: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Policy {
+    plugin: String,
+    verdict: String,
+    #[serde(default)]
+    reason: String,
+}
+
+impl MessageEvent {
+    /// `delivered` of `email.delivered`.
+    fn state(&self) -> &str {
+        self.r#type.strip_prefix("email.").unwrap_or(&self.r#type)
+    }
+}
+
+impl Classification {
+    /// In the language of the reader.
+    fn words(&self, l: &Language) -> &str {
+        let found = self.explanation.get(l.tag).or_else(|| self.explanation.get("en"));
+        found.map_or("", String::as_str)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "messages/show.html")]
+struct MessagePage {
+    f: Frame,
+    m: Message,
+    may_cancel: bool,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct DoneQuery {
+    done: Option<String>,
+}
+
+pub(super) async fn page(
+    tenant: TenantPage,
+    Path((_, id)): Path<(String, String)>,
+    Query(query): Query<DoneQuery>,
+) -> Result<Response, Problem> {
+    let m: Message = tenant.api.get(&path(&["emails", &id], &[])).await?;
+    let l = tenant.l;
+    let title = if m.subject.is_empty() { l.say("messages.no_subject") } else { &m.subject };
+    let f = tenant.frame(Section::MESSAGES, title).with_notice(query.done.as_deref()).live();
+    let may_cancel = f.may_write() && ["queued", "scheduled"].contains(&m.last_event.as_str());
+    frame::page(&MessagePage { f, m, may_cancel })
+}
+
+pub(super) async fn cancel(
+    tenant: TenantPage,
+    Path((_, id)): Path<(String, String)>,
+    Posted(_): Posted,
+) -> Result<Response, Problem> {
+    let _: Value = tenant.api.act(Method::POST, &path(&["emails", &id, "cancel"], &[])).await?;
+    Ok(see(&tenant.url(&["messages", &id], &[("done", "canceled")])))
+}

@@ -1,0 +1,35 @@
+//! Which page is where.
+
+use axum::Router;
+use axum::extract::{Extension, State};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::get;
+
+use crate::api::Problem;
+use crate::frame::see;
+use crate::state::{PanelState, identify};
+use crate::visitor::Visitor;
+use crate::{assets, errors, live, messages};
+
+/// The routes of the panel.
+pub fn routes(state: PanelState) -> Router {
+    let tenant = Router::new().route("/live", get(live::tenant)).merge(messages::routes());
+    let relay = Router::new().route("/live", get(live::relay));
+    Router::new()
+        .route("/panel", get(first))
+        .nest("/panel/t/{tenant}", tenant)
+        .nest("/panel/relay", relay)
+        .layer(from_fn(errors::answer))
+        .layer(from_fn_with_state(state.clone(), identify))
+        .route("/panel/assets/{name}", get(assets::asset))
+        .with_state(state)
+}
+
+/// The first page of a visitor.
+async fn first(State(_): State<PanelState>, Extension(visitor): Extension<Visitor>) -> Result<Response, Problem> {
+    match &visitor.tenant {
+        Some(tenant) => Ok(see(&crate::api::path(&["panel", "t", tenant], &[]))),
+        None => Ok(see("/panel/relay")),
+    }
+}

@@ -1,0 +1,158 @@
+//! What the pages share, and who asks for them.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, RawPathParams, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use crate::api::{Api, ApiCaller, ApiClient, Problem};
+use crate::frame::{Frame, Section};
+use crate::texts::Language;
+use crate::visitor::{UserRole, Visitor};
+
+/// Who may use the panel.
+#[derive(Clone)]
+pub enum Access {
+    /// `relevo dev`: everybody who reaches it is an operator, and looks at this tenant first.
+    Open {
+        /// Id of the tenant.
+        tenant: String,
+        /// Proves that a form is of this process.
+        csrf: String,
+    },
+}
+
+/// The state of the pages. Cheap to clone.
+#[derive(Clone)]
+pub struct PanelState(Arc<SharedState>);
+
+struct SharedState {
+    api: Arc<dyn Api>,
+    access: Access,
+}
+
+impl PanelState {
+    /// Pages over this API.
+    #[must_use]
+    pub fn new(api: Arc<dyn Api>, access: Access) -> Self {
+        Self(Arc::new(SharedState { api, access }))
+    }
+
+    pub(crate) fn access(&self) -> &Access {
+        &self.0.access
+    }
+
+    fn client(&self, caller: ApiCaller) -> ApiClient {
+        ApiClient::new(self.0.api.clone(), caller)
+    }
+}
+
+/// The language that a visitor reads: their choice, or what the browser asks for.
+pub(crate) fn language(visitor: Option<&Visitor>, fields: &HeaderMap) -> Language {
+    if let Some(tag) = visitor.and_then(|visitor| visitor.language.as_deref()) {
+        return Language::tagged(tag);
+    }
+    let wanted = fields.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    Language::wanted(wanted.unwrap_or_default())
+}
+
+/// Finds the visitor of a request.
+pub(crate) async fn identify(State(state): State<PanelState>, mut request: Request, next: Next) -> Response {
+    match state.access() {
+        Access::Open { tenant, csrf } => {
+            request.extensions_mut().insert(Visitor {
+                name: "dev".to_owned(),
+                email: "dev".to_owned(),
+                tenant: Some(tenant.clone()),
+                role: UserRole::Operator,
+                language: None,
+                csrf: csrf.clone(),
+                is_open: true,
+            });
+        }
+    }
+    next.run(request).await
+}
+
+/// A visitor of a page of a tenant, who may enter it.
+pub(crate) struct TenantPage {
+    /// Id of the tenant.
+    pub tenant: String,
+    /// Who looks at it.
+    pub visitor: Visitor,
+    /// What they read.
+    pub l: Language,
+    /// What they may do.
+    pub api: ApiClient,
+}
+
+impl TenantPage {
+    /// The frame of a page.
+    #[must_use]
+    pub(crate) fn frame(&self, section: Section, title: &str) -> Frame {
+        Frame::new(self.l, Some(self.visitor.clone()), section, title).of_tenant(&self.tenant)
+    }
+
+    /// The address of a page of this tenant.
+    #[must_use]
+    pub(crate) fn url(&self, segments: &[&str], parameters: &[(&str, &str)]) -> String {
+        let all: Vec<&str> = ["panel", "t", &self.tenant].into_iter().chain(segments.iter().copied()).collect();
+        crate::api::path(&all, parameters)
+    }
+}
+
+impl FromRequestParts<PanelState> for TenantPage {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &PanelState) -> Result<Self, Problem> {
+        let visitor = parts.extensions.get::<Visitor>().cloned().ok_or_else(Problem::not_found)?;
+        let names = RawPathParams::from_request_parts(parts, state).await;
+        let names = names.map_err(|_| Problem::not_found())?;
+        let tenant = names.iter().find(|(name, _)| *name == "tenant").map(|(_, value)| value.to_owned());
+        let tenant = tenant.filter(|tenant| visitor.may_enter(tenant)).ok_or_else(Problem::not_found)?;
+        let l = language(Some(&visitor), &parts.headers);
+        let (actor, role) = (visitor.actor(), visitor.role);
+        let api = state.client(ApiCaller::Tenant { tenant: tenant.clone(), actor, role });
+        Ok(Self { tenant, visitor, l, api })
+    }
+}
+
+/// A visitor of an operators' page, who is one.
+pub(crate) struct OperatorPage {
+    /// Who looks at it.
+    pub visitor: Visitor,
+    /// What they read.
+    pub l: Language,
+    /// What they may do.
+    pub api: ApiClient,
+}
+
+impl OperatorPage {
+    /// The frame of a page.
+    #[must_use]
+    pub(crate) fn frame(&self, section: Section, title: &str) -> Frame {
+        Frame::new(self.l, Some(self.visitor.clone()), section, title)
+    }
+
+    /// The address of an operators' page.
+    #[must_use]
+    pub(crate) fn url(&self, segments: &[&str], parameters: &[(&str, &str)]) -> String {
+        let all: Vec<&str> = ["panel", "relay"].into_iter().chain(segments.iter().copied()).collect();
+        crate::api::path(&all, parameters)
+    }
+}
+
+impl FromRequestParts<PanelState> for OperatorPage {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &PanelState) -> Result<Self, Problem> {
+        let visitor = parts.extensions.get::<Visitor>().cloned();
+        let visitor = visitor.filter(Visitor::is_operator).ok_or_else(Problem::not_found)?;
+        let l = language(Some(&visitor), &parts.headers);
+        let api = state.client(ApiCaller::Operator { actor: visitor.actor() });
+        Ok(Self { visitor, l, api })
+    }
+}
