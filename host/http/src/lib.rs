@@ -3,6 +3,9 @@
 //!
 //! Plain HTTP; TLS is the reverse proxy's.
 
+#[cfg(test)]
+extern crate self as relevo_http;
+
 mod api;
 mod authority;
 mod bearer;
@@ -16,6 +19,10 @@ mod operations;
 mod reference;
 mod router;
 mod services;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+#[allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic, reason = "tests")]
+mod support;
 mod tracking;
 mod unsubscribe;
 

@@ -80,6 +80,23 @@ pub fn router(listener: Listener, services: &HttpServices) -> Router {
     }
 }
 
+/// The API and operations for requests that this process makes itself, as the panel does.
+///
+/// They carry [`SignedIn`](crate::api::auth::SignedIn) or
+/// [`Admin`](crate::operations::auth::Admin) in place of a key, and the
+/// [`ClientAddress`](crate::observe::ClientAddress) of the person. No listener may serve it: nothing
+/// here looks at the Host field or counts requests.
+#[allow(dead_code, reason = "the panel calls it")]
+pub(crate) fn in_process(services: &HttpServices) -> Router {
+    api_routes(services)
+        .merge(operations_routes(services))
+        .fallback(async || RequestError::NotFound("there is nothing at this path".to_owned()))
+        .layer(CatchPanicLayer::custom(broken))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn_with_state(api::words as Words, answer_errors))
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+}
+
 fn api_routes(services: &HttpServices) -> Router {
     let routes = api::routes(&services.api).with_state(services.api.clone());
     worded(routes.merge(reference::routes()), api::words)

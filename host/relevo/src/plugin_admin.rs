@@ -63,8 +63,8 @@ impl PluginAdmin for AuditedPlugins {
         Ok(BodyLimit { octets: room.octets, exceeded: room.to_string() })
     }
 
-    fn run(&self, admin: &str, command: PluginRequest, content: Vec<u8>) -> PluginResponse {
-        let (plugins, actor) = (self.clone(), format!("admin key {admin}"));
+    fn run(&self, actor: &str, command: PluginRequest, content: Vec<u8>) -> PluginResponse {
+        let (plugins, actor) = (self.clone(), actor.to_owned());
         Box::pin(async move { plugins.act(&actor, action(command), content).await.map_err(refusal) })
     }
 }

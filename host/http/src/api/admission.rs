@@ -1,5 +1,5 @@
-//! What every request to the API goes through before its handler: the key, its scope, the rate, and
-//! room for the body. Its headers tell the rate, and the audit log what was administered.
+//! What every request to the API goes through before its handler: the caller, its scopes, the rate,
+//! and room for the body. Its headers tell the rate, and the audit log what was administered.
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
@@ -7,7 +7,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use relevo_relay::audit::Act;
 
-use super::auth::Caller;
+use super::auth::{Caller, CallerIdentity};
 use super::limits::RequestRate;
 use super::{ApiServices, emails, scopes};
 use crate::error::RequestError;
@@ -31,7 +31,7 @@ pub(super) async fn admit(State(services): State<ApiServices>, request: Request,
             return services.limits.failed(client, now).err().unwrap_or(error).into_response();
         }
     };
-    if let Some(id) = &caller.key.id {
+    if let CallerIdentity::Key { id: Some(id), .. } = &caller.identity {
         services.admin.keys.used(&caller.tenant, id);
     }
     let rate = services.limits.request(&caller.tenant, &services.settings.get(), &*services.admin.clock);
@@ -86,7 +86,7 @@ impl Administration {
         let route = extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
         scopes::is_administration(method, route).then(|| Self {
             tenant: caller.tenant.clone(),
-            actor: format!("key {}", caller.key.name),
+            actor: caller.identity.to_string(),
             action: format!("{method} {route}"),
             path: path.to_owned(),
         })

@@ -2,7 +2,7 @@
 
 mod admission;
 mod audit;
-mod auth;
+pub(crate) mod auth;
 mod body;
 mod classify;
 mod domains;

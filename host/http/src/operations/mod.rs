@@ -1,6 +1,6 @@
 //! Operations: health, metrics, the administration of plugins, and the inbox of `relevo dev`.
 
-mod auth;
+pub(crate) mod auth;
 mod health;
 mod plugin_admin;
 mod plugins;

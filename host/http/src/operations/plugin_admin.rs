@@ -77,9 +77,9 @@ pub trait PluginAdmin: Send + Sync {
     /// There is no such plugin.
     fn body_limit(&self, command: &PluginRequest) -> Result<BodyLimit, RequestError>;
 
-    /// Does `command` for the admin key with the name `admin`. The answer is durable.
+    /// Does `command`. `actor` is who asks, as the audit log names them. The answer is durable.
     ///
     /// # Errors
     /// In the answer: nothing has changed then.
-    fn run(&self, admin: &str, command: PluginRequest, content: Vec<u8>) -> PluginResponse;
+    fn run(&self, actor: &str, command: PluginRequest, content: Vec<u8>) -> PluginResponse;
 }

@@ -158,7 +158,7 @@ async fn run(
     content: Bytes,
 ) -> JsonResult {
     tracing::info!(admin = admin.name, ?command, "plugins over http");
-    match tokio::spawn(services.plugins.run(&admin.name, command, content.into())).await {
+    match tokio::spawn(services.plugins.run(&admin.actor, command, content.into())).await {
         Ok(answer) => answer.map(Json),
         Err(error) => {
             tracing::error!(%error, "plugins over http");

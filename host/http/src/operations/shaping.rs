@@ -124,8 +124,7 @@ async fn suspend(
         _ => return Err(RequestError::invalid("provider", "give `provider` or `domain`")),
     };
     let begun = delivery.suspend(subject, &provider, span.0, (&admin.name, &new.reason)).await;
-    let actor = format!("key {}", admin.name);
-    services.audit.write_suspension(&actor, "POST /shaping/suspensions", &begun).await;
+    services.audit.write_suspension(&admin.actor, "POST /shaping/suspensions", &begun).await;
     Ok((StatusCode::CREATED, Json(SuspensionView::new(begun))))
 }
 
@@ -136,8 +135,7 @@ async fn resume(
 ) -> Result<Json<SuspensionView>, RequestError> {
     match delivery(&services)?.resume(&id, &admin.name).await {
         Some(ended) => {
-            let actor = format!("key {}", admin.name);
-            services.audit.write_suspension(&actor, "DELETE /shaping/suspensions/{id}", &ended).await;
+            services.audit.write_suspension(&admin.actor, "DELETE /shaping/suspensions/{id}", &ended).await;
             Ok(Json(SuspensionView::new(ended)))
         }
         None => Err(RequestError::NotFound("there is no such suspension".to_owned())),

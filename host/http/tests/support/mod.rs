@@ -24,7 +24,7 @@ use relevo_queue::{EmbeddedStore, EventLog, Millis, StoreConfig};
 use relevo_relay::api_keys::ApiKeys;
 use relevo_relay::audit::AuditLog;
 use relevo_relay::clock::{Clock, RandomIds, SystemClock};
-use relevo_relay::directory::DirectoryEntries;
+use relevo_relay::directory::{DirectoryEntries, QuotaSettings, Tenant};
 use relevo_relay::domains::Domains;
 use relevo_relay::health::DomainHealth;
 use relevo_relay::inspection::ContentInspection;
@@ -36,7 +36,7 @@ use relevo_relay::sending::Sending;
 use relevo_relay::settings::{
     ApiKey, DeliverySettings, Domain, IntakeSettings, PluginServer, Settings, SettingsHandle, TrackingLimits,
 };
-use relevo_relay::suppressions::Suppressions;
+use relevo_relay::suppressions::{SuppressionOverrides, Suppressions};
 use relevo_relay::templates::Templates;
 use relevo_relay::topics::Topics;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
@@ -120,7 +120,21 @@ fn tenants() -> DirectoryEntries {
         (name.to_owned(), Arc::new(domain))
     };
     let key = |tenant: &str, key: &str| (digest(key), ApiKey::unlimited(tenant, "test"));
+    let tenant = |id: &str| {
+        let tenant = Tenant {
+            id: id.to_owned(),
+            networks: Vec::new(),
+            max_held: 1,
+            plugins: Vec::new(),
+            grants: Arc::default(),
+            quota: QuotaSettings { hour: Some(100), ..QuotaSettings::default() },
+            requests_per_second: None,
+            suppression: SuppressionOverrides::default(),
+        };
+        (id.to_owned(), Arc::new(tenant))
+    };
     DirectoryEntries {
+        by_id: [tenant("acme"), tenant("other")].into(),
         by_domain: [domain("acme", "acme.test"), domain("other", "other.test")].into(),
         by_api_key: [key("acme", ACME), key("other", OTHER)].into(),
         by_tracking_host: [(TRACKING_HOST.to_owned(), "acme".to_owned())].into(),

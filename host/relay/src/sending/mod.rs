@@ -56,10 +56,10 @@ pub struct Sender {
     pub settings: Arc<Settings>,
     /// The tenant.
     pub tenant: String,
-    /// The name of the API key.
-    pub key: String,
-    /// The only domain that the key sends from.
-    pub key_domain: Option<String>,
+    /// The name of the API key, or the user. Policy plugins see it.
+    pub name: String,
+    /// The only domain that the API key sends from.
+    pub only_domain: Option<String>,
     /// The client.
     pub peer: Option<IpAddr>,
 }
@@ -72,11 +72,11 @@ impl Sender {
     }
 
     fn may_send_from(&self, from: &Address) -> Result<(), SendRefusal> {
-        let Some(domain) = &self.key_domain else { return Ok(()) };
+        let Some(domain) = &self.only_domain else { return Ok(()) };
         match is_within(&from.domain, domain) {
             true => Ok(()),
             false => {
-                let message = format!("the API key `{}` sends from {domain} only", self.key);
+                let message = format!("the API key `{}` sends from {domain} only", self.name);
                 Err(SendRefusal::invalid("from", message))
             }
         }
@@ -289,7 +289,7 @@ impl Sending {
                 body,
                 options: options(request, labels),
                 id: Some(id),
-                authors_within: sender.key_domain.clone(),
+                authors_within: sender.only_domain.clone(),
             };
             let judged = match request.request.dry_run {
                 true => self.pipeline.try_out(submission).await,

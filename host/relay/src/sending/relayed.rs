@@ -140,7 +140,7 @@ impl Sending {
             body: content::spool(self, &message.octets).await?,
             options,
             id: Some(id),
-            authors_within: sender.key_domain.clone(),
+            authors_within: sender.only_domain.clone(),
         };
         let judged = match prepared.answer.dry_run {
             true => self.pipeline.try_out(submission).await,

@@ -61,7 +61,7 @@ pub(super) fn via(sender: &Sender) -> Via {
         peer: sender.peer,
         helo: None,
         tls: None,
-        auth_user: Some(sender.key.clone()),
+        auth_user: Some(sender.name.clone()),
     }
 }
 

@@ -43,8 +43,8 @@ async fn scene() -> Scene {
     let sender = Sender {
         settings: world.settings.get(),
         tenant: "acme".to_owned(),
-        key: "test".to_owned(),
-        key_domain: None,
+        name: "test".to_owned(),
+        only_domain: None,
         peer: None,
     };
     Scene { _folder: folder, world, quotas, sending, sender }

@@ -112,12 +112,11 @@ pub(in crate::api) fn request_key(
 
 pub(in crate::api) fn sender(services: &ApiServices, caller: Caller, client: ClientAddress) -> Sender {
     let ClientAddress(peer) = client;
-    let Caller { tenant, key } = caller;
     Sender {
         settings: services.settings.get(),
-        tenant,
-        key: key.name,
-        key_domain: key.domain,
+        name: caller.name().to_owned(),
+        only_domain: caller.domain().map(str::to_owned),
+        tenant: caller.tenant,
         peer: Some(peer),
     }
 }
