@@ -16,6 +16,7 @@ mod listen;
 mod metrics;
 mod observe;
 mod operations;
+mod panel;
 mod reference;
 mod router;
 mod services;
@@ -38,5 +39,6 @@ pub use operations::{
     Readiness,
 };
 pub use reference::document;
+pub use relevo_panel::Access as PanelAccess;
 pub use router::{Listener, router};
 pub use services::HttpServices;

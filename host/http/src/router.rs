@@ -17,7 +17,7 @@ use crate::authority::Authority;
 use crate::error::{RequestError, Words, answer_errors};
 use crate::observe::{self, RequestObserver};
 use crate::services::HttpServices;
-use crate::{api, host_field, inbox, operations, reference, tracking, unsubscribe};
+use crate::{api, host_field, inbox, operations, panel, reference, tracking, unsubscribe};
 
 /// What a listener answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub fn router(listener: Listener, services: &HttpServices) -> Router {
         Listener::Dev => {
             let all =
                 tracking_routes(services).merge(api_routes(services)).merge(operations_routes(services));
-            let all = all.merge(worded(inbox::routes(services), operations::words));
+            let all = all.merge(panel_routes(services));
             complete(all.layer(middleware::from_fn(loopback_only)), api::words)
         }
         Listener::Api | Listener::ApiOnly => {
@@ -73,7 +73,8 @@ pub fn router(listener: Listener, services: &HttpServices) -> Router {
                 Listener::ApiOnly => operations::health_routes().with_state(services.operations.clone()),
                 _ => operations_routes(services),
             };
-            let own = complete(api_routes(services).merge(operations), api::words);
+            let own = api_routes(services).merge(operations).merge(panel_routes(services));
+            let own = complete(own, api::words);
             let tracked = complete(tracking_routes(services), tracking::words);
             by_host(services, own, tracked)
         }
@@ -104,6 +105,15 @@ fn api_routes(services: &HttpServices) -> Router {
 
 fn operations_routes(services: &HttpServices) -> Router {
     worded(operations::routes().with_state(services.operations.clone()), operations::words)
+}
+
+/// The panel, with the inbox of `relevo dev`.
+fn panel_routes(services: &HttpServices) -> Router {
+    let inbox = worded(inbox::routes(services), operations::words);
+    match &services.panel {
+        Some(access) => panel::routes(services, access.clone(), inbox),
+        None => inbox,
+    }
 }
 
 fn tracking_routes(services: &HttpServices) -> Router {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use relevo_panel::Access;
 use relevo_relay::settings::Network;
 use relevo_relay::tracking::TrackingEndpoint;
 use relevo_relay::unsubscribe::UnsubscribeEndpoint;
@@ -21,6 +22,8 @@ pub struct HttpServices {
     pub unsubscribe: Arc<UnsubscribeEndpoint>,
     /// Of operators.
     pub operations: OperationsServices,
+    /// Who may use the panel. None: there is none.
+    pub panel: Option<Access>,
     /// Reverse proxies whose X-Forwarded-For is believed.
     pub trusted_proxies: Arc<[Network]>,
     /// Counts requests.

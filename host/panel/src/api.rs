@@ -1,6 +1,7 @@
 //! The API, as the panel calls it: in the same process, by the same handlers, with the permissions of
 //! the user.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -39,7 +40,7 @@ pub enum ApiCaller {
 #[async_trait]
 pub trait Api: Send + Sync {
     /// Answers one request. Its URI is the path and query of a route of the API or of operations.
-    async fn call(&self, caller: ApiCaller, request: Request<Body>) -> Response;
+    async fn call(&self, caller: ApiCaller, client: Option<IpAddr>, request: Request<Body>) -> Response;
 }
 
 /// The API for one caller.
@@ -47,11 +48,12 @@ pub trait Api: Send + Sync {
 pub(crate) struct ApiClient {
     api: Arc<dyn Api>,
     caller: ApiCaller,
+    client: Option<IpAddr>,
 }
 
 impl ApiClient {
-    pub(crate) fn new(api: Arc<dyn Api>, caller: ApiCaller) -> Self {
-        Self { api, caller }
+    pub(crate) fn new(api: Arc<dyn Api>, caller: ApiCaller, client: Option<IpAddr>) -> Self {
+        Self { api, caller, client }
     }
 
     /// Reads something.
@@ -112,7 +114,7 @@ impl ApiClient {
 
     async fn checked(&self, request: axum::http::Result<Request<Body>>) -> Result<Response, Problem> {
         let request = request.map_err(|error| Problem::internal(&error))?;
-        let response = self.api.call(self.caller.clone(), request).await;
+        let response = self.api.call(self.caller.clone(), self.client, request).await;
         if response.status().is_success() {
             return Ok(response);
         }

@@ -116,7 +116,8 @@ impl Form {
     pub(crate) fn with_problem(mut self, problem: &Problem, names: &[(&str, &str)]) -> Self {
         for (param, message) in &problem.fields {
             let first = param.split(['.', '[']).next().unwrap_or_default();
-            let mapped = names.iter().find(|(api, _)| *api == param || *api == first).map(|(_, field)| *field);
+            let mapped =
+                names.iter().find(|(api, _)| *api == param || *api == first).map(|(_, field)| *field);
             let field = mapped.unwrap_or(first);
             let message = if param == first { message.clone() } else { format!("{param}: {message}") };
             if self.values.contains_key(field) || mapped.is_some() {

@@ -2,8 +2,8 @@
 
 use askama::Template;
 
-use crate::headers::HeaderField;
 use crate::frame::{Frame, Section};
+use crate::headers::HeaderField;
 use crate::texts::Language;
 use crate::visitor::Visitor;
 

@@ -12,22 +12,33 @@
 
 mod api;
 mod assets;
+mod audit;
+mod domains;
 mod errors;
 mod escape;
 mod forms;
 mod frame;
 pub mod headers;
 pub mod inbox;
+mod keys;
 mod live;
 mod messages;
+mod overview;
+mod relay;
 mod routes;
 mod state;
+mod statistics;
+mod suppressions;
+mod templates;
 mod texts;
+mod topics;
+mod users;
 mod visitor;
+mod webhooks;
 
 pub use api::{Api, ApiCaller, Problem};
 pub use frame::{BODY_POLICY, BODY_POLICY_WITH_IMAGES, POLICY, page_fields};
 pub use routes::routes;
-pub use state::{Access, PanelState};
+pub use state::{Access, ClientAddress, PanelState};
 pub use texts::Language;
 pub use visitor::{UserRole, Visitor};

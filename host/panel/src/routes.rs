@@ -10,16 +10,33 @@ use crate::api::Problem;
 use crate::frame::see;
 use crate::state::{PanelState, identify};
 use crate::visitor::Visitor;
-use crate::{assets, errors, live, messages};
+use crate::{
+    assets, audit, domains, errors, keys, live, messages, overview, relay, statistics, suppressions,
+    templates, topics, users, webhooks,
+};
 
-/// The routes of the panel.
-pub fn routes(state: PanelState) -> Router {
-    let tenant = Router::new().route("/live", get(live::tenant)).merge(messages::routes());
-    let relay = Router::new().route("/live", get(live::relay));
+/// The routes of the panel. `others` are told the [`Visitor`], too: those of the inbox of
+/// `relevo dev`.
+pub fn routes(state: PanelState, others: Router) -> Router {
+    let tenant = Router::new()
+        .route("/live", get(live::tenant))
+        .merge(overview::routes())
+        .merge(messages::routes())
+        .merge(statistics::routes())
+        .merge(templates::routes())
+        .merge(suppressions::routes())
+        .merge(topics::routes())
+        .merge(domains::routes())
+        .merge(webhooks::routes())
+        .merge(keys::routes())
+        .merge(users::routes())
+        .merge(audit::routes());
+    let relay = relay::routes().route("/live", get(live::relay));
     Router::new()
         .route("/panel", get(first))
         .nest("/panel/t/{tenant}", tenant)
         .nest("/panel/relay", relay)
+        .merge(others.with_state(()))
         .layer(from_fn(errors::answer))
         .layer(from_fn_with_state(state.clone(), identify))
         .route("/panel/assets/{name}", get(assets::asset))
@@ -27,7 +44,10 @@ pub fn routes(state: PanelState) -> Router {
 }
 
 /// The first page of a visitor.
-async fn first(State(_): State<PanelState>, Extension(visitor): Extension<Visitor>) -> Result<Response, Problem> {
+async fn first(
+    State(_): State<PanelState>,
+    Extension(visitor): Extension<Visitor>,
+) -> Result<Response, Problem> {
     match &visitor.tenant {
         Some(tenant) => Ok(see(&crate::api::path(&["panel", "t", tenant], &[]))),
         None => Ok(see("/panel/relay")),

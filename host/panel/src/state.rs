@@ -1,5 +1,6 @@
 //! What the pages share, and who asks for them.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
@@ -25,6 +26,10 @@ pub enum Access {
     },
 }
 
+/// The address of the client of a request, which the listener found out.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientAddress(pub IpAddr);
+
 /// The state of the pages. Cheap to clone.
 #[derive(Clone)]
 pub struct PanelState(Arc<SharedState>);
@@ -45,15 +50,16 @@ impl PanelState {
         &self.0.access
     }
 
-    fn client(&self, caller: ApiCaller) -> ApiClient {
-        ApiClient::new(self.0.api.clone(), caller)
+    fn client(&self, caller: ApiCaller, parts: &Parts) -> ApiClient {
+        let client = parts.extensions.get::<ClientAddress>().map(|client| client.0);
+        ApiClient::new(self.0.api.clone(), caller, client)
     }
 }
 
 /// The language that a visitor reads: their choice, or what the browser asks for.
 pub(crate) fn language(visitor: Option<&Visitor>, fields: &HeaderMap) -> Language {
-    if let Some(tag) = visitor.and_then(|visitor| visitor.language.as_deref()) {
-        return Language::tagged(tag);
+    if let Some(visitor) = visitor {
+        return Language::of(visitor, fields);
     }
     let wanted = fields.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
     Language::wanted(wanted.unwrap_or_default())
@@ -99,7 +105,8 @@ impl TenantPage {
     /// The address of a page of this tenant.
     #[must_use]
     pub(crate) fn url(&self, segments: &[&str], parameters: &[(&str, &str)]) -> String {
-        let all: Vec<&str> = ["panel", "t", &self.tenant].into_iter().chain(segments.iter().copied()).collect();
+        let all: Vec<&str> =
+            ["panel", "t", &self.tenant].into_iter().chain(segments.iter().copied()).collect();
         crate::api::path(&all, parameters)
     }
 }
@@ -115,7 +122,7 @@ impl FromRequestParts<PanelState> for TenantPage {
         let tenant = tenant.filter(|tenant| visitor.may_enter(tenant)).ok_or_else(Problem::not_found)?;
         let l = language(Some(&visitor), &parts.headers);
         let (actor, role) = (visitor.actor(), visitor.role);
-        let api = state.client(ApiCaller::Tenant { tenant: tenant.clone(), actor, role });
+        let api = state.client(ApiCaller::Tenant { tenant: tenant.clone(), actor, role }, parts);
         Ok(Self { tenant, visitor, l, api })
     }
 }
@@ -152,7 +159,7 @@ impl FromRequestParts<PanelState> for OperatorPage {
         let visitor = parts.extensions.get::<Visitor>().cloned();
         let visitor = visitor.filter(Visitor::is_operator).ok_or_else(Problem::not_found)?;
         let l = language(Some(&visitor), &parts.headers);
-        let api = state.client(ApiCaller::Operator { actor: visitor.actor() });
+        let api = state.client(ApiCaller::Operator { actor: visitor.email.clone() }, parts);
         Ok(Self { visitor, l, api })
     }
 }

@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::LazyLock;
 
+use axum::http::{HeaderMap, header};
+
+use crate::visitor::Visitor;
+
 /// A language with its texts.
 #[derive(Debug, Clone, Copy)]
 pub struct Language {
@@ -25,6 +29,16 @@ impl Language {
     pub fn wanted(field: &str) -> Self {
         let known = |tag: &str| FILES.iter().any(|(known, _)| *known == tag);
         Self::tagged(relevo_pages::language::wanted(field, known).as_deref().unwrap_or_default())
+    }
+
+    /// The language that a visitor chose, or what the browser asks for.
+    #[must_use]
+    pub fn of(visitor: &Visitor, fields: &HeaderMap) -> Self {
+        if let Some(tag) = &visitor.language {
+            return Self::tagged(tag);
+        }
+        let wanted = fields.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+        Self::wanted(wanted.unwrap_or_default())
     }
 
     /// The language with this tag, or the first one.
@@ -106,7 +120,9 @@ impl Language {
     pub fn duration(&self, millis: u64) -> String {
         match millis {
             0..1_000 => format!("{millis}\u{a0}ms"),
-            1_000..60_000 => format!("{}{}{}\u{a0}s", millis / 1_000, self.say("format.decimal"), millis % 1_000 / 100),
+            1_000..60_000 => {
+                format!("{}{}{}\u{a0}s", millis / 1_000, self.say("format.decimal"), millis % 1_000 / 100)
+            }
             60_000..7_200_000 => format!("{}\u{a0}min", millis / 60_000),
             7_200_000..172_800_000 => format!("{}\u{a0}h", millis / 3_600_000),
             _ => format!("{}\u{a0}d", millis / 86_400_000),
@@ -132,8 +148,8 @@ mod tests {
 
     /// Groups whose keys are made of data ([`Language::term`], [`Language::find`]).
     const OF_DATA: [&str; 16] = [
-        "format", "visitor", "nav", "field", "status", "event", "role", "done", "severity", "problem", "reason", "scope",
-        "stream", "check", "purpose", "rate",
+        "format", "visitor", "nav", "field", "status", "event", "role", "done", "severity", "problem",
+        "reason", "scope", "stream", "check", "purpose", "rate",
     ];
 
     fn files(folder: &str, found: &mut Vec<String>) {
@@ -158,9 +174,10 @@ mod tests {
             for quoted in source.split('"').skip(1).step_by(1) {
                 let is_key = quoted.split_once('.').is_some_and(|(group, name)| {
                     let plain = |text: &str| {
-                        !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit())
+                        !text.is_empty()
+                            && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit())
                     };
-                    plain(group) && plain(name)
+                    plain(group) && plain(name) && name != "html"
                 });
                 if is_key {
                     keys.insert(quoted.to_owned());
@@ -194,7 +211,10 @@ mod tests {
     fn numbers_and_times_are_of_the_language() {
         let (english, spanish) = (Language::tagged("en"), Language::wanted("es-MX, en;q=0.5"));
         assert_eq!((spanish.tag, Language::wanted("fr").tag), ("es", "en"));
-        assert_eq!((english.number(1_234_567), spanish.number(1_234_567)), ("1,234,567".into(), "1.234.567".into()));
+        assert_eq!(
+            (english.number(1_234_567), spanish.number(1_234_567)),
+            ("1,234,567".into(), "1.234.567".into())
+        );
         assert_eq!(english.number(17), "17");
         assert_eq!(spanish.percent(Some(0.1234)), "12,3\u{a0}%");
         assert_eq!(english.percent(Some(0.000_5)), "0.05\u{a0}%");

@@ -107,6 +107,7 @@ fn outside(parts: &ServerParts, settings: &Settings) -> anyhow::Result<Outside> 
         copies: Box::new(|copies| Arc::new(copies)),
         observer: None,
         inbox: None,
+        panel: None,
     })
 }
 

@@ -34,7 +34,7 @@ const MAX_OCTETS: usize = 1 << 20;
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EventsQuery {
-    /// The cursor of the last answer; 0 or absent: from the beginning.
+    /// The cursor of the last answer; 0 or absent: from the beginning; `latest`: behind the newest.
     after: Option<String>,
     /// The most events: 1 to 1,000; 100 without it.
     limit: Option<String>,
@@ -60,7 +60,10 @@ pub(super) async fn events(
     query: Result<Query<EventsQuery>, QueryRejection>,
 ) -> Result<Response, RequestError> {
     let query = error::query(query)?;
-    let after = number("after", query.after.as_deref(), 0)?;
+    let after = match query.after.as_deref() {
+        Some("latest") => latest(&services, &caller.tenant).await?,
+        after => number("after", after, 0)?,
+    };
     let limit = number("limit", query.limit.as_deref(), 100)?;
     let limit = usize::try_from(limit).ok().filter(|n| (1..=MAX_EVENTS).contains(n));
     let limit = limit.ok_or_else(|| RequestError::invalid("limit", format!("must be 1 to {MAX_EVENTS}")))?;
@@ -100,6 +103,13 @@ fn answer(events: Vec<StoredEvent>, after: u64) -> serde_json::Result<Vec<u8>> {
     }
     json.extend(format!(r#"],"cursor":"{cursor}"}}"#).into_bytes());
     Ok(json)
+}
+
+/// The cursor of the tenant's newest event.
+async fn latest(services: &ApiServices, tenant: &str) -> Result<u64, RequestError> {
+    let newest = services.events.events_before(tenant, u64::MAX, 1).await;
+    let newest = newest.map_err(|error| refusal(error.into()))?;
+    Ok(newest.first().map_or(0, |stored| stored.cursor))
 }
 
 async fn read(

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
@@ -14,7 +15,7 @@ use relevo_panel::inbox::{
     AttachmentRow, CheckRow, CheckSeverity, LinkRow, MessageParts, MessageRow, PreviewOptions, ROWS,
     SignatureRow, StageRow,
 };
-use relevo_panel::{Language, headers};
+use relevo_panel::{Language, Visitor, headers, page_fields};
 use relevo_relay::inspection::{ContentOptions, Severity};
 use serde::Deserialize;
 use url::Url;
@@ -33,10 +34,8 @@ pub(super) fn routes() -> Router<InboxPages> {
     let to_list = async || Redirect::temporary("/panel/inbox");
     Router::new()
         .route("/", get(to_list))
-        .route("/panel", get(to_list))
         .route("/inbox", get(to_list))
         .route("/inbox/{n}", get(moved))
-        .route(&format!("/panel/{}", relevo_panel::STYLE_PATH), get(style))
         .route("/panel/inbox", get(list))
         .route("/panel/inbox/{n}", get(message))
         .route("/panel/inbox/{n}/html", get(html))
@@ -64,15 +63,10 @@ async fn moved(Path(n): Path<String>) -> Result<Redirect, RequestError> {
     Ok(Redirect::temporary(&format!("/panel/inbox/{n}")))
 }
 
-async fn style() -> Response {
-    let fields = [(header::CONTENT_TYPE, "text/css; charset=utf-8"), (header::CACHE_CONTROL, "max-age=3600")];
-    (fields, relevo_panel::STYLE).into_response()
-}
-
 async fn list(
     State(pages): State<InboxPages>,
     query: Result<Query<ListQuery>, QueryRejection>,
-    fields: HeaderMap,
+    reader: Reader,
 ) -> Result<Response, RequestError> {
     let ListQuery { search, before } = error::query(query)?;
     let wanted = search.trim().to_lowercase();
@@ -81,7 +75,7 @@ async fn list(
     let found: Vec<_> = newest_first.filter(|m| is_found(m, &wanted)).take(ROWS + 1).collect();
     let older = (found.len() > ROWS).then(|| found[ROWS - 1].n);
     let rows: Vec<MessageRow> = found.iter().take(ROWS).map(|m| row(m)).collect();
-    let page = relevo_panel::inbox::list(language(&fields)?, search.trim(), &rows, (older, before.is_none()));
+    let page = relevo_panel::inbox::list(reader.0, search.trim(), &rows, (older, before.is_none()));
     page_of(page.map_err(|_| RequestError::Internal)?, relevo_panel::POLICY)
 }
 
@@ -108,6 +102,7 @@ async fn message(
     Path(n): Path<String>,
     query: Result<Query<MessageQuery>, QueryRejection>,
     fields: HeaderMap,
+    reader: Reader,
 ) -> Result<Response, RequestError> {
     let m = find(&pages.inbox, &n)?;
     let query = error::query(query)?;
@@ -135,7 +130,7 @@ async fn message(
         fields: headers::fields(&head[..head.len().min(SHOWN_RAW)]),
         raw: String::from_utf8_lossy(&body[..body.len().min(SHOWN_RAW)]).into_owned(),
     };
-    let page = relevo_panel::inbox::message(language(&fields)?, &parts);
+    let page = relevo_panel::inbox::message(reader.0, &parts);
     page_of(page.map_err(|_| RequestError::Internal)?, relevo_panel::POLICY)
 }
 
@@ -227,19 +222,21 @@ async fn attachment(
     Ok((fields, part.contents().to_vec()).into_response())
 }
 
-fn language(fields: &HeaderMap) -> Result<Language, RequestError> {
-    let wanted = fields.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
-    Language::wanted(wanted.unwrap_or_default()).ok_or(RequestError::Internal)
+/// Who reads the pages, and in which language.
+struct Reader((Language, Visitor));
+
+impl<S: Send + Sync> FromRequestParts<S> for Reader {
+    type Rejection = RequestError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, RequestError> {
+        let visitor = parts.extensions.get::<Visitor>().cloned();
+        let visitor = visitor.ok_or_else(|| RequestError::NotFound("there is no panel here".to_owned()))?;
+        Ok(Self((Language::of(&visitor, &parts.headers), visitor)))
+    }
 }
 
 fn page_of(body: String, policy: &'static str) -> Result<Response, RequestError> {
-    let fields = [
-        (header::CONTENT_SECURITY_POLICY, policy),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
-    Ok((fields, Html(body)).into_response())
+    Ok((page_fields(policy), Html(body)).into_response())
 }
 
 /// At most `max` octets of a text, and a sign that there is more.

@@ -12,6 +12,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request};
 use relevo_fetch::Fetcher;
+use relevo_http::PanelAccess;
 use relevo_http::{
     AdminServices, ApiLimits, ApiParts, ApiServices, BodyLimit, HttpMetrics, HttpServices, Listener,
     OperationsServices, PluginAdmin, PluginRequest, PluginResponse, RequestError, router,
@@ -326,6 +327,7 @@ impl World {
                 audit,
                 inbox: None,
             },
+            panel: Some(PanelAccess::Open { tenant: "acme".to_owned(), csrf: "proof".to_owned() }),
             trusted_proxies: Vec::new().into(),
             metrics: HttpMetrics::default(),
         };

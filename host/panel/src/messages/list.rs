@@ -13,8 +13,20 @@ use crate::state::TenantPage;
 const ROWS: &str = "50";
 /// States to choose from: the newest event of a message.
 const STATES: [&str; 14] = [
-    "queued", "scheduled", "sent", "delivered", "delivery_delayed", "bounced", "failed", "expired",
-    "suppressed", "opened", "clicked", "complained", "held", "canceled",
+    "queued",
+    "scheduled",
+    "sent",
+    "delivered",
+    "delivery_delayed",
+    "bounced",
+    "failed",
+    "expired",
+    "suppressed",
+    "opened",
+    "clicked",
+    "complained",
+    "held",
+    "canceled",
 ];
 
 /// What is looked for.

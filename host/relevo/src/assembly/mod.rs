@@ -18,7 +18,8 @@ use prometheus_client::registry::Registry;
 use relevo_fetch::Fetcher;
 use relevo_http::inbox::Inbox;
 use relevo_http::{
-    AdminServices, ApiParts, ApiServices, HttpMetrics, HttpServices, OperationsServices, Readiness,
+    AdminServices, ApiParts, ApiServices, HttpMetrics, HttpServices, OperationsServices, PanelAccess,
+    Readiness,
 };
 use relevo_policy::{PluginCollector, Plugins, PluginsConfig};
 use relevo_queue::{EventLog, Queue};
@@ -80,12 +81,13 @@ pub(crate) struct Outside {
     pub(crate) copies: Box<dyn FnOnce(Copies) -> Arc<dyn MakeCopy> + Send>,
     pub(crate) observer: Option<Arc<dyn TraceObserver>>,
     pub(crate) inbox: Option<Arc<Inbox>>,
+    pub(crate) panel: Option<PanelAccess>,
 }
 
 /// Opens listeners, then starts delivery. A start that fails has attempted nothing, so that nothing
 /// is sent again by the next one.
 pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Result<RunningRelay> {
-    let Outside { resolve, published, health, lookups, dial, copies, observer, inbox } = outside;
+    let Outside { resolve, published, health, lookups, dial, copies, observer, inbox, panel } = outside;
     let (outside_names, fetch_names) = (resolve.clone(), resolve.clone());
     let mut tasks = MainTasks::new();
     let mut registry = base.registry();
@@ -150,7 +152,8 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         admin,
     });
     let public = (tracking.clone(), unsubscribe, api);
-    let http = http_services(&base, audited.clone(), public, (inbox, &delivery), tasks.watch(), registry);
+    let http =
+        http_services(&base, audited.clone(), public, (inbox, panel, &delivery), tasks.watch(), registry);
     let (stop, stopped) = watch::channel(false);
     let limits = base.parts.http.connection_limits();
     let listeners = HttpListeners::bind(&base.parts.http.listeners(dev)).await?;
@@ -402,7 +405,7 @@ fn http_services(
     base: &Base,
     plugins: AuditedPlugins,
     (tracking, unsubscribe, api): (Arc<TrackingEndpoint>, Arc<UnsubscribeEndpoint>, ApiServices),
-    (inbox, delivery): (Option<Arc<Inbox>>, &DeliveryHandle),
+    (inbox, panel, delivery): (Option<Arc<Inbox>>, Option<PanelAccess>, &DeliveryHandle),
     tasks: tasks::Watch,
     mut registry: Registry,
 ) -> HttpServices {
@@ -423,6 +426,7 @@ fn http_services(
             plugins: Arc::new(plugins),
             inbox,
         },
+        panel,
         trusted_proxies: config.trusted_proxies.clone().into(),
         metrics,
     }

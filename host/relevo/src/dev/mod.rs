@@ -15,7 +15,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
+use relevo_http::PanelAccess;
 use relevo_http::inbox::Inbox;
+use relevo_relay::api_keys::NewToken;
 use relevo_relay::health::DomainHealth;
 use relevo_relay::sandbox::worker_threads;
 use relevo_relay::settings::Settings;
@@ -91,6 +93,7 @@ async fn develop(once: bool, data: &Path, smtp: SocketAddr, http: SocketAddr) ->
         copies: Box::new(|copies| Arc::new(copies::Labelled(copies))),
         observer: Some(traces),
         inbox: Some(inbox.clone()),
+        panel: Some(PanelAccess::Open { tenant: setup::TENANT.to_owned(), csrf: NewToken::new()?.text }),
     };
     let (stages, clock) = (base.stages.clone(), base.clock.clone());
     let running = assembly::start(base, outside, true).await?;
@@ -122,6 +125,7 @@ fn welcome(smtp: SocketAddr, http: SocketAddr) {
     println!(
         "Relevo is ready. Nothing leaves this machine: mail is delivered into the inbox.\n\n  \
          SMTP   {smtp}, user {user}, password {user}, senders at {domain}\n  \
+         panel  http://{http}/panel\n  \
          inbox  http://{http}/inbox\n  \
          API    http://{http}, Authorization: Bearer {key}\n\nCtrl-C stops it.",
         user = setup::USER,

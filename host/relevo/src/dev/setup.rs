@@ -11,6 +11,8 @@ use relevo_mailkit::model::Algorithm;
 
 use crate::credential;
 
+/// The tenant.
+pub(crate) const TENANT: &str = "dev";
 /// The tenant's domain.
 pub(crate) const DOMAIN: &str = "example.test";
 /// SMTP user name and password.
@@ -55,7 +57,7 @@ allow_http = true
 allow_networks = ["127.0.0.0/8", "::1/128"]
 
 [[tenant]]
-id = "dev"
+id = "{TENANT}"
 credentials = [{{ username = "{USER}", password_hash = "{password}" }}]
 api_keys = [{{ name = "dev", hash = "{key}" }}]
 

@@ -1,0 +1,9 @@
+//! The audit log.
+
+use axum::Router;
+
+use crate::state::PanelState;
+
+pub(crate) fn routes() -> Router<PanelState> {
+    Router::new()
+}

@@ -1,0 +1,9 @@
+//! Suppressed addresses.
+
+use axum::Router;
+
+use crate::state::PanelState;
+
+pub(crate) fn routes() -> Router<PanelState> {
+    Router::new()
+}

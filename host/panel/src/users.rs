@@ -1,0 +1,9 @@
+//! Users of a tenant.
+
+use axum::Router;
+
+use crate::state::PanelState;
+
+pub(crate) fn routes() -> Router<PanelState> {
+    Router::new()
+}
