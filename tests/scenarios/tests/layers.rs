@@ -61,6 +61,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("relevo-keys", &[]),
     ("relevo-fetch", &["relevo-resolve"]),
     ("relevo-providers", &[]),
+    ("relevo-charts", &[]),
     ("relevo-statistics", &["relevo-providers", "relevo-queue", "relevo-store"]),
     ("relevo-store", &[]),
     ("relevo-webhooks", &["relevo-fetch", "relevo-queue", "relevo-store"]),
