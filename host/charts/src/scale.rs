@@ -18,8 +18,8 @@ impl Scale {
     /// Counts have no ticks between whole numbers.
     pub(crate) fn new(min: f64, max: f64, wanted: u32, unit: Unit) -> Self {
         let (min, mut max) = (min.min(0.0), max.max(0.0));
-        if max - min < smallest(unit) {
-            max = min + smallest(unit);
+        if max <= min {
+            max = height_of_nothing(unit);
         }
         let (factor, exponent) = step((max - min) / f64::from(wanted), unit);
         // Division by a power of ten is exact where multiplication by 0.1 is not.
@@ -43,10 +43,10 @@ impl Scale {
 }
 
 /// The height of a scale whose values are all 0.
-fn smallest(unit: Unit) -> f64 {
+fn height_of_nothing(unit: Unit) -> f64 {
     match unit {
         Unit::Count | Unit::Milliseconds => 1.0,
-        Unit::Percent => 0.001,
+        Unit::Percent => 0.1,
     }
 }
 
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn zero_has_a_scale_too() {
         assert_eq!(Scale::new(0.0, 0.0, 5, Unit::Count).ticks, [0.0, 1.0]);
-        assert_eq!(Scale::new(0.0, 0.0, 5, Unit::Percent).high, 0.001);
+        assert_eq!(Scale::new(0.0, 0.0, 5, Unit::Percent).high, 0.1);
     }
 
     #[test]

@@ -94,6 +94,13 @@ fn check(svg: &str, prefix: &str) {
     assert_eq!(named.filter(|id| ids.contains(id)).count(), 2);
 }
 
+/// Returns the shape of a marker without its colour and its place.
+fn shape(marker: Node<'_, '_>) -> String {
+    let corners = corners(marker);
+    let around = |(x, y): &(f64, f64)| format!(" {:.1},{:.1}", x - corners[0].0, y - corners[0].1);
+    format!("{}{}", marker.tag_name().name(), corners.iter().map(around).collect::<String>())
+}
+
 #[test]
 fn series_are_told_apart_without_colour() {
     let values = [Some(1.0), Some(2.0)];
@@ -101,9 +108,13 @@ fn series_are_told_apart_without_colour() {
     let series: Vec<_> = names.iter().map(|name| (*name, &values[..])).collect();
     let svg = chart(ChartKind::Lines, &["x", "y"], &series).svg(ChartSize::Wide, Palette::Print);
     let document = Document::parse(&svg).unwrap();
-    let dashes: BTreeSet<_> =
-        document.descendants().filter_map(|node| node.attribute("stroke-dasharray")).collect();
-    assert_eq!(dashes.len(), 3);
+    let is_line = |node: &Node<'_, '_>| node.attribute("stroke-width") == Some("2");
+    // The samples of the legend come first, the marker behind its line.
+    let samples = document.descendants().filter(is_line).take(12);
+    let looks: BTreeSet<_> = samples
+        .map(|line| (line.attribute("stroke-dasharray"), shape(line.next_sibling_element().unwrap())))
+        .collect();
+    assert_eq!(looks.len(), 12, "{looks:?}");
     let svg = chart(ChartKind::Bars, &["x", "y"], &series).svg(ChartSize::Wide, Palette::Print);
     let document = Document::parse(&svg).unwrap();
     let patterns = document.descendants().filter(|node| node.has_tag_name((SVG, "pattern")));
