@@ -51,8 +51,8 @@ pub use templates::{
 };
 pub use topics::{TopicChange, TopicRecord, TopicStore};
 pub use users::{
-    SessionRecord, SessionsAfter, UserLinkRecord, UserRecord, UserSessionStore, UserSettings, UserStore,
-    UserWrite,
+    MAX_SESSIONS, SessionRecord, SessionsAfter, UserLinkRecord, UserRecord, UserSessionStore, UserSettings,
+    UserStore, UserWrite,
 };
 pub use webhooks::{
     PendingWebhooks, StoredSecret, StoredTag, WebhookAttempt, WebhookAttemptFilter, WebhookAttemptPlace,

@@ -128,11 +128,16 @@ pub struct UserWrite<'a> {
     pub new_link: Option<&'a UserLinkRecord>,
     /// Sessions that go on.
     pub sessions: SessionsAfter<'a>,
+    /// A session that begins. The user keeps the [`MAX_SESSIONS`] newest.
+    pub new_session: Option<&'a SessionRecord>,
 }
+
+/// Sessions of a user.
+pub const MAX_SESSIONS: u32 = 50;
 
 impl Default for UserWrite<'_> {
     fn default() -> Self {
-        Self { used_link: None, new_link: None, sessions: SessionsAfter::All }
+        Self { used_link: None, new_link: None, sessions: SessionsAfter::All, new_session: None }
     }
 }
 
@@ -155,12 +160,12 @@ pub trait UserStore: UserSessionStore {
         max: u32,
     ) -> Result<(), ControlStoreError>;
 
-    /// Adds a user if there is none, and uses the link up.
+    /// Adds a user if there is none.
     ///
     /// # Errors
     /// [`ControlStoreError::Conflict`] when there is a user, [`ControlStoreError::Stale`] when the link was
     /// used already.
-    async fn add_first_user(&self, user: &UserRecord, link: &[u8; 32]) -> Result<(), ControlStoreError>;
+    async fn add_first_user(&self, user: &UserRecord, write: UserWrite<'_>) -> Result<(), ControlStoreError>;
 
     /// The user of this id.
     async fn user(&self, id: &str) -> Result<Option<UserRecord>, ControlStoreError>;
@@ -202,9 +207,6 @@ pub trait UserStore: UserSessionStore {
 /// Sessions of users.
 #[async_trait]
 pub trait UserSessionStore: Send + Sync {
-    /// Adds a session. The user keeps the `max` newest.
-    async fn add_session(&self, session: &SessionRecord, max: u32) -> Result<(), ControlStoreError>;
-
     /// The session with this hash, and its user.
     async fn session(
         &self,

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::sql::{UserRow, digest, end_sessions};
+use super::sql::{UserRow, begin_session, digest, end_sessions};
 use super::{UserLinkRecord, UserRecord, UserStore, UserWrite};
 use crate::control::{reading, writing};
 use crate::directory::json;
@@ -75,6 +75,22 @@ macro_rules! put_link {
     };
 }
 
+/// Writes what comes with a user inside a transaction.
+macro_rules! write_beside {
+    ($transaction:ident, $user:expr, $write:expr) => {
+        if let Some(hash) = $write.used_link {
+            use_link!($transaction, hash);
+        }
+        if let Some(link) = $write.new_link {
+            put_link!($transaction, link);
+        }
+        end_sessions!($transaction, &$user.id, $write.sessions);
+        if let Some(session) = $write.new_session {
+            begin_session!($transaction, session);
+        }
+    };
+}
+
 /// Refuses to take away the last active user of a role that must be held. It locks the holders first, so
 /// that two of them cannot go at once.
 macro_rules! keep_one {
@@ -144,18 +160,12 @@ impl UserStore for ControlStore {
                 return Err(ControlStoreError::Conflict(format!("there are {max} users already")));
             }
             insert!(transaction, user);
-            if let Some(hash) = write.used_link {
-                use_link!(transaction, hash);
-            }
-            if let Some(link) = write.new_link {
-                put_link!(transaction, link);
-            }
+            write_beside!(transaction, user, write);
         })
     }
 
-    async fn add_first_user(&self, user: &UserRecord, link: &[u8; 32]) -> Result<(), ControlStoreError> {
+    async fn add_first_user(&self, user: &UserRecord, write: UserWrite<'_>) -> Result<(), ControlStoreError> {
         writing!(self, transaction => {
-            use_link!(transaction, link);
             let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM user_account")
                 .fetch_one(&mut *transaction)
                 .await?;
@@ -163,6 +173,7 @@ impl UserStore for ControlStore {
                 return Err(ControlStoreError::Conflict("there is a user already".to_owned()));
             }
             insert!(transaction, user);
+            write_beside!(transaction, user, write);
         })
     }
 
@@ -231,13 +242,7 @@ impl UserStore for ControlStore {
             if done.rows_affected() == 0 {
                 return Err(ControlStoreError::Stale);
             }
-            if let Some(hash) = write.used_link {
-                use_link!(transaction, hash);
-            }
-            if let Some(link) = write.new_link {
-                put_link!(transaction, link);
-            }
-            end_sessions!(transaction, &user.id, write.sessions);
+            write_beside!(transaction, user, write);
         })
     }
 

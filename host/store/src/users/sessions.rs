@@ -19,33 +19,6 @@ macro_rules! session {
 
 #[async_trait]
 impl UserSessionStore for ControlStore {
-    async fn add_session(&self, session: &SessionRecord, max: u32) -> Result<(), ControlStoreError> {
-        writing!(self, transaction => {
-            sqlx::query(
-                "INSERT INTO user_session (user_id, id, hash, created_at, seen_at, expires_at, client, \
-                 user_agent) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-            )
-            .bind(&session.user)
-            .bind(&session.id)
-            .bind(session.hash.to_vec())
-            .bind(session.created_at)
-            .bind(session.seen_at)
-            .bind(session.expires_at)
-            .bind(&session.client)
-            .bind(&session.user_agent)
-            .execute(&mut *transaction)
-            .await?;
-            sqlx::query(
-                "DELETE FROM user_session WHERE user_id = $1 AND id NOT IN \
-                 (SELECT id FROM user_session WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2)",
-            )
-            .bind(&session.user)
-            .bind(i64::from(max))
-            .execute(&mut *transaction)
-            .await?;
-        })
-    }
-
     async fn session(
         &self,
         hash: &[u8; 32],

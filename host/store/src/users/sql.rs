@@ -90,4 +90,32 @@ macro_rules! end_sessions {
     };
 }
 
-pub(super) use end_sessions;
+/// Begins a session inside a transaction.
+macro_rules! begin_session {
+    ($transaction:ident, $session:expr) => {
+        sqlx::query(
+            "INSERT INTO user_session (user_id, id, hash, created_at, seen_at, expires_at, client, \
+             user_agent) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        )
+        .bind(&$session.user)
+        .bind(&$session.id)
+        .bind($session.hash.to_vec())
+        .bind($session.created_at)
+        .bind($session.seen_at)
+        .bind($session.expires_at)
+        .bind(&$session.client)
+        .bind(&$session.user_agent)
+        .execute(&mut *$transaction)
+        .await?;
+        sqlx::query(
+            "DELETE FROM user_session WHERE user_id = $1 AND id NOT IN \
+             (SELECT id FROM user_session WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2)",
+        )
+        .bind(&$session.user)
+        .bind(i64::from($crate::users::MAX_SESSIONS))
+        .execute(&mut *$transaction)
+        .await?;
+    };
+}
+
+pub(super) use {begin_session, end_sessions};

@@ -41,6 +41,10 @@ fn link(user: &str, n: u8) -> UserLinkRecord {
     UserLinkRecord { user: user.into(), kind: "invite".into(), hash: [n; 32], expires_at: 5_000 }
 }
 
+fn with(link: &[u8; 32]) -> UserWrite<'_> {
+    UserWrite { used_link: Some(link), ..UserWrite::default() }
+}
+
 async fn add(store: &ControlStore, user: &UserRecord) -> UserRecord {
     store.add_user(user, UserWrite::default(), 10).await.expect("adds");
     read(store, &user.id).await
@@ -54,11 +58,17 @@ fn length(text: &str) -> u8 {
     u8::try_from(text.len()).expect("short")
 }
 
+async fn begin(store: &ControlStore, session: &SessionRecord) {
+    let user = read(store, &session.user).await;
+    let write = UserWrite { new_session: Some(session), ..UserWrite::default() };
+    store.put_user(&user, write).await.expect("begins");
+}
+
 /// A user of this tenant with a session.
 pub(super) async fn add_one(store: &ControlStore, tenant: &str) {
     let id = format!("user-{tenant}");
     add(store, &user(&id, Some(tenant), "owner")).await;
-    store.add_session(&session(&id, "s1", length(tenant)), 10).await.expect("adds");
+    begin(store, &session(&id, "s1", length(tenant))).await;
     store.put_user_link(&link(&id, length(tenant))).await.expect("stores");
 }
 
@@ -135,15 +145,20 @@ pub(super) async fn a_tenant_keeps_an_owner(store: &ControlStore) {
 }
 
 pub(super) async fn sessions_end_with_what_they_stand_on(store: &ControlStore) {
-    let ann = add(store, &user("ann", Some("acme"), "owner")).await;
-    for n in 1..=4_u8 {
-        store.add_session(&session("ann", &format!("s{n}"), n), 3).await.expect("adds");
+    add(store, &user("ann", Some("acme"), "owner")).await;
+    for n in 1..=52_u8 {
+        begin(store, &session("ann", &format!("s{n}"), n)).await;
     }
     let ids = async || {
         let found = store.sessions("ann", 10).await.expect("reads");
         found.into_iter().map(|session| session.id).collect::<Vec<_>>()
     };
-    assert_eq!(ids().await, ["s4", "s3", "s2"], "the newest three");
+    let newest: Vec<String> = (3..=52).rev().map(|n| format!("s{n}")).collect();
+    assert_eq!(store.sessions("ann", 100).await.expect("reads").len(), newest.len());
+    assert_eq!(ids().await, newest[..10]);
+    store.end_sessions("ann", SessionsAfter::Only(Some("s3"))).await.expect("ends");
+    begin(store, &session("ann", "s2", 2)).await;
+    let ann = read(store, "ann").await;
     let (found, owner) = store.session(&[3; 32]).await.expect("reads").expect("is there");
     assert_eq!((found, owner), (session("ann", "s3", 3), ann.clone()));
     assert_eq!(store.session(&[1; 32]).await.expect("reads"), None);
@@ -156,16 +171,16 @@ pub(super) async fn sessions_end_with_what_they_stand_on(store: &ControlStore) {
     let write = UserWrite { sessions: SessionsAfter::Only(Some("s3")), ..UserWrite::default() };
     store.put_user(&ann, write).await.expect("changes");
     assert_eq!(ids().await, ["s3"]);
-    store.add_session(&session("ann", "s5", 5), 3).await.expect("adds");
+    begin(store, &session("ann", "s5", 5)).await;
     store.prune_users(1_000, 100).await.expect("prunes");
     assert_eq!(ids().await, ["s3"], "the other one was not seen for long");
     store.prune_users(10_000, 100).await.expect("prunes");
     assert_eq!(ids().await, [""; 0]);
-    store.add_session(&session("ann", "s6", 6), 3).await.expect("adds");
-    store.add_session(&session("ann", "s7", 7), 3).await.expect("adds");
+    begin(store, &session("ann", "s6", 6)).await;
+    begin(store, &session("ann", "s7", 7)).await;
     store.delete_session(&[6; 32]).await.expect("deletes");
     assert_eq!(store.end_sessions("ann", SessionsAfter::Only(None)).await.expect("ends"), 1);
-    store.add_session(&session("ann", "s8", 8), 3).await.expect("adds");
+    begin(store, &session("ann", "s8", 8)).await;
     clear(store).await;
     assert_eq!(store.session(&[8; 32]).await.expect("reads"), None, "it went with its user");
 }
@@ -180,7 +195,7 @@ pub(super) async fn links_count_once(store: &ControlStore) {
     store.put_user_link(&second).await.expect("replaces");
     assert_eq!(store.user_link(&[1; 32]).await.expect("reads"), None);
     let ann = read(store, "ann").await;
-    let write = UserWrite { used_link: Some(&[2; 32]), ..UserWrite::default() };
+    let write = with(&[2; 32]);
     store.put_user(&ann, write).await.expect("accepts");
     let ann = read(store, "ann").await;
     let again = store.put_user(&ann, write).await.expect_err("used");
@@ -188,7 +203,7 @@ pub(super) async fn links_count_once(store: &ControlStore) {
     assert_eq!(read(store, "ann").await, ann, "nothing of it took effect");
 
     store.put_user_link(&link("", 9)).await.expect("stores");
-    let first = store.add_first_user(&user("root3", None, "operator"), &[9; 32]).await;
+    let first = store.add_first_user(&user("root3", None, "operator"), with(&[9; 32])).await;
     assert!(matches!(first, Err(ControlStoreError::Conflict(_))), "{first:?}");
     assert!(store.user_link(&[9; 32]).await.expect("reads").is_some());
     store.prune_users(5_000, 0).await.expect("prunes");
@@ -200,10 +215,10 @@ pub(super) async fn links_count_once(store: &ControlStore) {
 pub(super) async fn the_first_user_comes_by_a_link(store: &ControlStore) {
     assert!(!store.has_users().await.expect("reads"));
     let root = user("root", None, "operator");
-    let unknown = store.add_first_user(&root, &[9; 32]).await.expect_err("no link");
+    let unknown = store.add_first_user(&root, with(&[9; 32])).await.expect_err("no link");
     assert!(matches!(unknown, ControlStoreError::Stale), "{unknown:?}");
     store.put_user_link(&link("", 9)).await.expect("stores");
-    store.add_first_user(&root, &[9; 32]).await.expect("the first one");
+    store.add_first_user(&root, with(&[9; 32])).await.expect("the first one");
     assert!(store.has_users().await.expect("reads"));
     assert_eq!(store.users(None, "", 10).await.expect("reads").len(), 1);
     assert!(store.user_link(&[9; 32]).await.expect("reads").is_none());
