@@ -22,8 +22,7 @@ pub enum UserRole {
 
 impl UserRole {
     /// Every role.
-    pub const ALL: [Self; 5] =
-        [Self::Owner, Self::Developer, Self::Marketer, Self::Viewer, Self::Operator];
+    pub const ALL: [Self; 5] = [Self::Owner, Self::Developer, Self::Marketer, Self::Viewer, Self::Operator];
 
     /// Its name in requests, configuration and store.
     #[must_use]
