@@ -21,7 +21,7 @@ const PRUNE: Duration = Duration::from_secs(3_600);
 /// An act to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Act<'a> {
-    /// Id of the tenant whose things it is about.
+    /// Id of the tenant whose things it is about. Empty: of no tenant, for operators to see.
     pub tenant: &'a str,
     /// Who does it, such as `key ci` or `cli uid 1000`.
     pub actor: &'a str,
@@ -47,12 +47,15 @@ impl AuditLog {
         Self { store, clock, ids }
     }
 
-    /// Writes that a suspension began or ended, if it is of a tenant: only tenants have an audit log.
+    /// Writes that a suspension began or ended: to the log of the tenant that is suspended, or to that
+    /// of operators.
     pub async fn write_suspension(&self, actor: &str, action: &str, suspension: &SuspensionReport) {
-        if let Ok(Suspended::Tenant(tenant)) = suspension.subject.parse() {
-            let (tenant, subject) = (tenant.as_str(), suspension.id.as_str());
-            self.write(Act { tenant, actor, action, subject, result: "done" }).await;
-        }
+        let tenant = match suspension.subject.parse() {
+            Ok(Suspended::Tenant(tenant)) => tenant,
+            _ => String::new(),
+        };
+        let (tenant, subject) = (tenant.as_str(), suspension.id.as_str());
+        self.write(Act { tenant, actor, action, subject, result: "done" }).await;
     }
 
     /// Writes an act. What was done is not undone when this fails: the relay's log has it.

@@ -15,6 +15,7 @@ pub mod intake;
 pub mod metrics;
 pub mod pipeline;
 pub mod policy;
+pub mod queue_admin;
 mod queue_key;
 pub mod quota;
 pub mod records;

@@ -12,7 +12,7 @@ mod follow;
 mod health;
 mod keys;
 mod limits;
-mod list;
+pub(crate) mod list;
 pub(crate) mod openapi;
 mod quota;
 mod relay;

@@ -1,9 +1,11 @@
-//! Operations: health, metrics, the administration of plugins, and the inbox of `relevo dev`.
+//! Operations: health, metrics, the queue, the administration of plugins, and the inbox of `relevo
+//! dev`.
 
 pub(crate) mod auth;
 mod health;
 mod plugin_admin;
 mod plugins;
+mod queue;
 mod shaping;
 
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use axum::response::Response;
 use axum::routing::get;
 use relevo_relay::audit::AuditLog;
 use relevo_relay::delivery::DeliveryHandle;
+use relevo_relay::queue_admin::QueueAdmin;
 use relevo_relay::settings::SettingsHandle;
 
 use crate::error::{self, RequestError};
@@ -41,6 +44,8 @@ pub struct OperationsServices {
     pub plugins: Arc<dyn PluginAdmin>,
     /// For `/shaping` and `/warmup`; none: nothing is delivered here.
     pub delivery: Option<DeliveryHandle>,
+    /// For `/queue`.
+    pub queue: QueueAdmin,
     /// The audit log of all tenants.
     pub audit: Arc<AuditLog>,
     /// Only in `relevo dev`.
@@ -54,7 +59,7 @@ pub(crate) fn health_routes() -> Router<OperationsServices> {
 
 pub(crate) fn routes(services: &OperationsServices) -> Router<OperationsServices> {
     let router = health_routes().route("/metrics", get(health::metrics)).merge(plugins::routes());
-    let router = router.merge(shaping::routes());
+    let router = router.merge(shaping::routes()).merge(queue::routes());
     match services.inbox {
         Some(_) => router.merge(inbox::routes()),
         None => router,

@@ -29,6 +29,7 @@ use relevo_relay::domains::Domains;
 use relevo_relay::health::DomainHealth;
 use relevo_relay::inspection::ContentInspection;
 use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
+use relevo_relay::queue_admin::QueueAdmin;
 use relevo_relay::quota::Quotas;
 use relevo_relay::reputation::{Reputation, ReputationConfig, ReputationMetrics};
 use relevo_relay::sandbox::Sandbox;
@@ -323,6 +324,7 @@ impl World {
                 metrics_keys: Vec::new(),
                 plugins: plugins.clone(),
                 delivery: None,
+                queue: QueueAdmin::new(store.clone(), clock.clone(), None, audit.clone()),
                 audit,
                 inbox: None,
             },

@@ -37,6 +37,7 @@ use relevo_relay::intake::{Intake, IntakeMetrics};
 use relevo_relay::metrics as relay_metrics;
 use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
 use relevo_relay::policy::Check;
+use relevo_relay::queue_admin::QueueAdmin;
 use relevo_relay::quota::Quotas;
 use relevo_relay::reputation::Reputation;
 use relevo_relay::returns::{ReturnMetrics, ReturnParts, Returns};
@@ -419,6 +420,7 @@ fn http_services(
             encode_metrics: Arc::new(move || relay_metrics::encode(&registry)),
             metrics_keys: config.metrics_keys.clone(),
             delivery: Some(delivery.clone()),
+            queue: queue_admin(base, &plugins.audit, delivery),
             audit: plugins.audit.clone(),
             plugins: Arc::new(plugins),
             inbox,
@@ -434,16 +436,18 @@ fn control(
     delivery: &DeliveryHandle,
     suppressions: Arc<Suppressions>,
 ) -> Control {
-    let explaining = delivery.clone();
     Control {
-        queue: base.store.clone(),
-        clock: base.clock.clone(),
-        explain: Arc::new(move |view| serde_json::to_value(explaining.why_of(view)).unwrap_or_default()),
+        queue: queue_admin(base, &plugins.audit, delivery),
         delivery: delivery.clone(),
         audit: plugins.audit.clone(),
         suppressions,
         plugins,
     }
+}
+
+/// The queue as operators see and change it.
+fn queue_admin(base: &Base, audit: &Arc<AuditLog>, delivery: &DeliveryHandle) -> QueueAdmin {
+    QueueAdmin::new(base.store.clone(), base.clock.clone(), Some(delivery.clone()), audit.clone())
 }
 
 fn seed() -> anyhow::Result<u64> {
