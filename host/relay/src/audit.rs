@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relevo_delivery::shaping::{Suspended, SuspensionReport};
+use relevo_mailkit::id::ItemId;
 use relevo_mailkit::text::escaped;
 pub use relevo_store::AuditRecord;
 use relevo_store::{AuditStore, ControlStoreError};
@@ -94,6 +95,20 @@ impl AuditLog {
         max: u32,
     ) -> Result<Vec<AuditRecord>, ControlStoreError> {
         self.store.audit(tenant, before, max).await
+    }
+
+    /// Acts of all tenants and of operators, newest first, those before the id `before` if there is
+    /// one.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn list_all(
+        &self,
+        before: Option<ItemId>,
+        max: u32,
+    ) -> Result<Vec<AuditRecord>, ControlStoreError> {
+        let (id, at) = before.map_or((String::new(), i64::MAX), |id| (id.to_string(), id.millis()));
+        self.store.all_audit(&id, at, max).await
     }
 
     /// Deletes acts that are older than `retention`, until it is dropped.

@@ -27,6 +27,7 @@ pub mod settings;
 pub mod shaping;
 pub mod suppressions;
 pub mod templates;
+pub mod tenants;
 pub mod token_buckets;
 pub mod topics;
 pub mod trace;

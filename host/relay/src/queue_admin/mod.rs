@@ -246,6 +246,12 @@ impl QueueAdmin {
         self.queue.stats()
     }
 
+    /// Deliveries of a tenant that are held.
+    #[must_use]
+    pub fn held(&self, tenant: &str) -> u64 {
+        self.queue.held(tenant)
+    }
+
     async fn find(&self, id: &str) -> Result<ItemView, QueueAdminError> {
         let id = parse(id)?;
         self.queue.item(id).await?.ok_or(QueueAdminError::Gone(id))

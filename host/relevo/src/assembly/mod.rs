@@ -45,6 +45,7 @@ use relevo_relay::sending::Sending;
 use relevo_relay::settings::SettingsHandle;
 use relevo_relay::suppressions::Suppressions;
 use relevo_relay::templates::Templates;
+use relevo_relay::tenants::Tenants;
 use relevo_relay::topics::Topics;
 use relevo_relay::trace::TraceObserver;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
@@ -52,7 +53,7 @@ use relevo_relay::unsubscribe::UnsubscribeEndpoint;
 use relevo_resolve::{LookUp, Resolve};
 use relevo_smtp::client::root_certificates;
 use relevo_statistics::{Statistics, StatisticsMetrics, StatisticsReader, reader_name};
-use relevo_store::{ControlStore, StoreUrl};
+use relevo_store::{ControlStore, DirectoryStore, StoreUrl};
 use tokio::sync::{Notify, watch};
 
 use crate::config::EventsConfig;
@@ -133,6 +134,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         administration(&base, &control_store, (&directory, published, health), (&quotas, &reputation));
     reputation::spawn(&mut tasks, &base, &reputation, &statistics);
     let (keys, audit) = (admin.keys.clone(), admin.audit.clone());
+    let tenants = tenants(&base, &control_store, &directory, &admin);
     let audited = AuditedPlugins { plugins: plugins.clone(), audit: audit.clone() };
     let (settings, events_of) = (base.settings.clone(), base.store.clone());
     let api = ApiServices::new(ApiParts {
@@ -151,7 +153,8 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         admin,
     });
     let public = (tracking.clone(), unsubscribe, api);
-    let http = http_services(&base, audited.clone(), public, (inbox, &delivery), tasks.watch(), registry);
+    let http =
+        http_services(&base, audited.clone(), public, (inbox, &delivery, tenants), tasks.watch(), registry);
     let (stop, stopped) = watch::channel(false);
     let limits = base.parts.http.connection_limits();
     let listeners = HttpListeners::bind(&base.parts.http.listeners(dev)).await?;
@@ -235,6 +238,17 @@ fn administration(
         clock,
         limits: base.parts.http.api_limits,
     }
+}
+
+/// Tenants, as operators see and change them.
+fn tenants(
+    base: &Base,
+    store: &Arc<ControlStore>,
+    directory: &Arc<DirectoryRefresher>,
+    admin: &AdminServices,
+) -> Arc<Tenants> {
+    let directory = (store.clone() as Arc<dyn DirectoryStore>, directory.clone());
+    Arc::new(Tenants::new(directory, base.settings.clone(), admin.domains.clone(), admin.quotas.clone()))
 }
 
 /// Reads what tenants have sent before the start. If it cannot be read, they begin anew.
@@ -403,7 +417,7 @@ fn http_services(
     base: &Base,
     plugins: AuditedPlugins,
     (tracking, unsubscribe, api): (Arc<TrackingEndpoint>, Arc<UnsubscribeEndpoint>, ApiServices),
-    (inbox, delivery): (Option<Arc<Inbox>>, &DeliveryHandle),
+    (inbox, delivery, tenants): (Option<Arc<Inbox>>, &DeliveryHandle, Arc<Tenants>),
     tasks: tasks::Watch,
     mut registry: Registry,
 ) -> HttpServices {
@@ -421,6 +435,9 @@ fn http_services(
             metrics_keys: config.metrics_keys.clone(),
             delivery: Some(delivery.clone()),
             queue: queue_admin(base, &plugins.audit, delivery),
+            tenants,
+            started_at: base.clock.now(),
+            clock: base.clock.clone(),
             audit: plugins.audit.clone(),
             plugins: Arc::new(plugins),
             inbox,
