@@ -32,4 +32,4 @@ pub use operations::{
 };
 pub use reference::document;
 pub use router::{Listener, router};
-pub use services::HttpServices;
+pub use services::{HttpServices, PanelServices};

@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, Request};
 use relevo_fetch::Fetcher;
 use relevo_http::{
     AdminServices, ApiLimits, ApiParts, ApiServices, BodyLimit, HttpMetrics, HttpServices, Listener,
-    OperationsServices, PluginAdmin, PluginRequest, PluginResponse, RequestError, router,
+    OperationsServices, PanelServices, PluginAdmin, PluginRequest, PluginResponse, RequestError, router,
 };
 use relevo_mailkit::classification::{
     Action, BounceType, Classification, Explanation, ReceiverReply, Subject,
@@ -41,6 +41,7 @@ use relevo_relay::templates::Templates;
 use relevo_relay::topics::Topics;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
 use relevo_relay::unsubscribe::UnsubscribeEndpoint;
+use relevo_relay::users::{UserRole, Users, UsersConfig};
 use relevo_relay::validation::{AddressValidation, RelayHistory};
 use relevo_resolve::IpFamily;
 use relevo_resolve::testing::NoNames;
@@ -54,6 +55,8 @@ use tower::ServiceExt;
 pub const TRACKING_HOST: &str = "t.example.com";
 pub const ACME: &str = "rv_acme";
 pub const OTHER: &str = "rv_other";
+/// A key of the tenant `acme` that may do what a developer may.
+pub const DEVELOPER: &str = "rv_developer";
 pub const ADMIN: &str = "rv_admin";
 pub const METRICS: &str = "rv_metrics";
 /// Octets that a plugin's content may have.
@@ -120,9 +123,11 @@ fn tenants() -> DirectoryEntries {
         (name.to_owned(), Arc::new(domain))
     };
     let key = |tenant: &str, key: &str| (digest(key), ApiKey::unlimited(tenant, "test"));
+    let scopes = UserRole::Developer.scopes();
+    let developer = ApiKey { scopes, ..ApiKey::unlimited("acme", "developer") };
     DirectoryEntries {
         by_domain: [domain("acme", "acme.test"), domain("other", "other.test")].into(),
-        by_api_key: [key("acme", ACME), key("other", OTHER)].into(),
+        by_api_key: [key("acme", ACME), key("other", OTHER), (digest(DEVELOPER), developer)].into(),
         by_tracking_host: [(TRACKING_HOST.to_owned(), "acme".to_owned())].into(),
         ..DirectoryEntries::default()
     }
@@ -205,6 +210,11 @@ async fn control(
         )),
         quotas: Arc::new(Quotas::new(store.clone(), time.clone())),
         audit: Arc::new(AuditLog::new(store.clone(), time.clone(), ids.clone())),
+        panel: PanelServices {
+            users: Arc::new(Users::new(store.clone(), time.clone(), ids.clone(), UsersConfig::default())),
+            oidc: None,
+            url: "https://mail.test".into(),
+        },
         clock: time,
         limits: ApiLimits::default(),
     };
@@ -277,7 +287,7 @@ impl World {
         );
         let (templates, suppressions, statistics, webhooks, admin) =
             control(directory.path(), &events, &settings).await;
-        let audit = admin.audit.clone();
+        let (audit, panel) = (admin.audit.clone(), admin.panel.clone());
         let clock = Arc::new(SetClock(AtomicI64::new(1_795_325_621_500)));
         let sending = sending(&store, &clock, &templates, &suppressions);
         let history = Arc::new(RelayHistory { suppressions: suppressions.clone(), bounces: Arc::default() });
@@ -302,6 +312,7 @@ impl World {
             }),
             tracking,
             unsubscribe,
+            panel,
             operations: OperationsServices {
                 settings,
                 ready: Arc::new(|| Ok(())),
