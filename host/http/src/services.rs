@@ -46,7 +46,7 @@ impl PanelServices {
     /// The address of a link that counts once.
     #[must_use]
     pub fn link_url(&self, link: &Link) -> String {
-        format!("{}/panel/link/{}", self.url, link.token)
+        format!("{}{}", self.url, link.path())
     }
 
     /// Where the identity provider sends browsers back to.

@@ -6,6 +6,7 @@ mod reputation;
 mod running;
 mod shaping;
 mod suppression;
+mod users;
 mod validation;
 mod webhooks;
 
@@ -18,7 +19,8 @@ use prometheus_client::registry::Registry;
 use relevo_fetch::Fetcher;
 use relevo_http::inbox::Inbox;
 use relevo_http::{
-    AdminServices, ApiParts, ApiServices, HttpMetrics, HttpServices, OperationsServices, Readiness,
+    AdminServices, ApiParts, ApiServices, HttpMetrics, HttpServices, OperationsServices, PanelServices,
+    Readiness,
 };
 use relevo_policy::{PluginCollector, Plugins, PluginsConfig};
 use relevo_queue::{EventLog, Queue};
@@ -128,8 +130,13 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let (statistics, reader) = statistics(&base, &control_store, &mut registry);
     let rules = suppression::rules(&base, &control_store, &suppressions, &mut registry);
     let listed = suppressions.clone();
-    let admin =
-        administration(&base, &control_store, (&directory, published, health), (&quotas, &reputation));
+    let panel = users::open(&base, &control_store, fetch_names.clone())?;
+    let admin = administration(
+        &base,
+        &control_store,
+        (&directory, published, health),
+        (&quotas, &reputation, &panel),
+    );
     reputation::spawn(&mut tasks, &base, &reputation, &statistics);
     let (keys, audit) = (admin.keys.clone(), admin.audit.clone());
     let audited = AuditedPlugins { plugins: plugins.clone(), audit: audit.clone() };
@@ -149,7 +156,9 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         inspection: Arc::new(validation::inspection(&base, fetch_names)?),
         admin,
     });
-    let public = (tracking.clone(), unsubscribe, api);
+    let people = panel.users.clone();
+    tasks.spawn("the removal of sessions that have ended", async move { people.run().await });
+    let public = (tracking.clone(), unsubscribe, api, panel.clone());
     let http = http_services(&base, audited.clone(), public, (inbox, &delivery), tasks.watch(), registry);
     let (stop, stopped) = watch::channel(false);
     let limits = base.parts.http.connection_limits();
@@ -172,6 +181,9 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let shaping = shaping_keeper(&base, &control_store, &delivery);
     let keeper = shaping.clone();
     tasks.spawn("the writer of suspensions and counts of warm-up", async move { keeper.run().await });
+    if !dev {
+        users::announce(&panel).await;
+    }
     // Last: nothing can fail any more.
     tasks.spawn("delivery", prepared.start().ended());
     let Base { settings, store, classifier, .. } = base;
@@ -213,7 +225,7 @@ fn administration(
     base: &Base,
     store: &Arc<ControlStore>,
     (directory, published, health): (&Arc<DirectoryRefresher>, Arc<dyn Resolve>, DomainHealth),
-    (quotas, reputation): (&Arc<Quotas>, &Arc<Reputation>),
+    (quotas, reputation, panel): (&Arc<Quotas>, &Arc<Reputation>, &PanelServices),
 ) -> AdminServices {
     let (clock, ids) = (base.clock.clone(), Arc::new(RandomIds));
     let keys = ApiKeys::new(store.clone(), Some(directory.clone()), clock.clone(), ids.clone());
@@ -231,6 +243,7 @@ fn administration(
         reputation: reputation.clone(),
         quotas: quotas.clone(),
         audit: Arc::new(AuditLog::new(store.clone(), clock.clone(), ids)),
+        panel: panel.clone(),
         clock,
         limits: base.parts.http.api_limits,
     }
@@ -397,11 +410,14 @@ fn tracking(base: &Base, registry: &mut Registry) -> TrackingEndpoint {
     )
 }
 
+/// What HTTP serves to readers of mail, tenants and people.
+type PublicServices = (Arc<TrackingEndpoint>, Arc<UnsubscribeEndpoint>, ApiServices, PanelServices);
+
 /// What HTTP serves. The registry is complete by then.
 fn http_services(
     base: &Base,
     plugins: AuditedPlugins,
-    (tracking, unsubscribe, api): (Arc<TrackingEndpoint>, Arc<UnsubscribeEndpoint>, ApiServices),
+    (tracking, unsubscribe, api, panel): PublicServices,
     (inbox, delivery): (Option<Arc<Inbox>>, &DeliveryHandle),
     tasks: tasks::Watch,
     mut registry: Registry,
@@ -413,6 +429,7 @@ fn http_services(
         api,
         tracking,
         unsubscribe,
+        panel,
         operations: OperationsServices {
             settings: base.settings.clone(),
             ready: readiness(&queue, tasks),
