@@ -39,6 +39,6 @@ pub use operations::{
     Readiness,
 };
 pub use reference::document;
-pub use relevo_panel::Access as PanelAccess;
+pub use relevo_panel::{Access as PanelAccess, UserAccess};
 pub use router::{Listener, router};
 pub use services::HttpServices;

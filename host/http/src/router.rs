@@ -87,7 +87,6 @@ pub fn router(listener: Listener, services: &HttpServices) -> Router {
 /// [`Admin`](crate::operations::auth::Admin) in place of a key, and the
 /// [`ClientAddress`](crate::observe::ClientAddress) of the person. No listener may serve it: nothing
 /// here looks at the Host field or counts requests.
-#[allow(dead_code, reason = "the panel calls it")]
 pub(crate) fn in_process(services: &HttpServices) -> Router {
     api_routes(services)
         .merge(operations_routes(services))
@@ -110,10 +109,7 @@ fn operations_routes(services: &HttpServices) -> Router {
 /// The panel, with the inbox of `relevo dev`.
 fn panel_routes(services: &HttpServices) -> Router {
     let inbox = worded(inbox::routes(services), operations::words);
-    match &services.panel {
-        Some(access) => panel::routes(services, access.clone(), inbox),
-        None => inbox,
-    }
+    panel::routes(services, services.panel.clone(), inbox)
 }
 
 fn tracking_routes(services: &HttpServices) -> Router {

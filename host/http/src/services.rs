@@ -22,8 +22,8 @@ pub struct HttpServices {
     pub unsubscribe: Arc<UnsubscribeEndpoint>,
     /// Of operators.
     pub operations: OperationsServices,
-    /// Who may use the panel. None: there is none.
-    pub panel: Option<Access>,
+    /// Who may use the panel.
+    pub panel: Access,
     /// Reverse proxies whose X-Forwarded-For is believed.
     pub trusted_proxies: Arc<[Network]>,
     /// Counts requests.

@@ -31,6 +31,7 @@ const ROUTES: &[(&str, &str, For)] = &[
     ("GET", "/domains/acme.test", For::Tenants),
     ("GET", "/api-keys", For::Tenants),
     ("GET", "/audit", For::Tenants),
+    ("GET", "/users", For::Tenants),
     ("GET", "/quota", For::Tenants),
     ("GET", "/webhooks", For::Tenants),
     ("GET", "/plugins", For::Admins),

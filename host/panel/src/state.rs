@@ -7,7 +7,8 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
-use relevo_relay::users::{Users, oidc::Oidc};
+use relevo_relay::users::oidc::Oidc;
+use relevo_relay::users::{Link, Users};
 
 use crate::api::{Api, ApiCaller, ApiClient, Problem};
 use crate::frame::{Frame, Section};
@@ -37,10 +38,16 @@ pub struct UserAccess {
     pub oidc: Option<Arc<Oidc>>,
     /// The address at which browsers reach the panel, without a slash at its end, such as
     /// `https://relay.example.com`.
-    pub url: String,
+    pub url: Arc<str>,
 }
 
 impl UserAccess {
+    /// The address of a link that counts once.
+    #[must_use]
+    pub fn link_url(&self, link: &Link) -> String {
+        format!("{}{}", self.url, link.path())
+    }
+
     /// Returns true if cookies are for TLS alone.
     pub(crate) fn is_secure(&self) -> bool {
         self.url.starts_with("https://")

@@ -32,6 +32,7 @@ mod store;
 mod suppression;
 mod tasks;
 mod tls;
+mod user;
 mod validate;
 
 use std::ffi::OsString;
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
         CliCommand::Credential { command: CredentialCommand::New(args) } => credential::new_password(&args),
         CliCommand::ApiKey { command: ApiKeyCommand::New { name } } => credential::new_api_key(&name),
         CliCommand::ApiKey { command } => api_key::run(&command),
+        CliCommand::User { command } => user::run(&command),
         CliCommand::Domain { command } => domain::run(&command),
     };
     match outcome {

@@ -32,7 +32,15 @@ impl OpenStore {
     /// # Errors
     /// The configuration has mistakes, the store cannot be opened, or there is no such tenant.
     pub(crate) async fn open(args: &StoreArgs) -> anyhow::Result<Self> {
-        let config = load(&args.config)?;
+        Self::open_for(&args.config, Some(&args.tenant)).await
+    }
+
+    /// The same. None: the command is about no tenant, or does not know yet about which.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    pub(crate) async fn open_for(config: &Path, tenant: Option<&str>) -> anyhow::Result<Self> {
+        let config = load(config)?;
         let (mut settings, parts) = config.split();
         ensure!(
             parts.data_dir.is_dir(),
@@ -45,9 +53,9 @@ impl OpenStore {
         let source = StoreSource::new(store.clone(), parts.data_dir.clone());
         settings.directory = settings.directory.with_source(&source.load().await?.entries);
         ensure!(
-            settings.directory.tenant(&args.tenant).is_some(),
+            tenant.is_none_or(|tenant| settings.directory.tenant(tenant).is_some()),
             "there is no tenant `{}`, neither in the configuration file nor in the store",
-            args.tenant
+            tenant.unwrap_or_default()
         );
         let audit = AuditLog::new(store.clone(), clock.clone(), ids.clone());
         Ok(Self { store, clock, ids, settings: SettingsHandle::new(settings), parts, audit })

@@ -17,7 +17,6 @@ use crate::error::RequestError;
 /// It counts in place of a key. No client can send one: extensions are set by this process alone.
 /// Whoever sets it has checked the session, and that the person still belongs to the tenant.
 #[derive(Debug, Clone)]
-#[allow(dead_code, reason = "the panel makes these")]
 pub(crate) struct SignedIn {
     /// The tenant for which the person acts.
     pub(crate) tenant: String,
@@ -100,15 +99,28 @@ impl Caller {
         }
     }
 
+    /// The caller in an error message.
+    fn who(&self) -> String {
+        match &self.identity {
+            CallerIdentity::Key { name, .. } => format!("the API key `{name}`"),
+            CallerIdentity::Session(_) => "your role".to_owned(),
+        }
+    }
+
+    /// Refuses to give away more than the caller has. `what` is that which would have these scopes.
+    pub(super) fn may_grant(&self, scopes: Scopes, what: &str) -> Result<(), RequestError> {
+        match self.scopes.cover(scopes) {
+            true => Ok(()),
+            false => Err(RequestError::Restricted(format!("{} may do less than {what}", self.who()))),
+        }
+    }
+
     /// Any of `needed` is enough.
     fn check(&self, needed: &[Scope]) -> Result<(), RequestError> {
         if needed.iter().any(|scope| self.scopes.allow(*scope)) {
             return Ok(());
         }
-        let who = match &self.identity {
-            CallerIdentity::Key { name, .. } => format!("the API key `{name}`"),
-            CallerIdentity::Session(_) => "your role".to_owned(),
-        };
+        let who = self.who();
         let needed: Vec<_> = needed.iter().map(|scope| format!("`{scope}`")).collect();
         let needed = needed.join(" or ");
         Err(RequestError::Restricted(format!("{who} has not the scope {needed} that this request needs")))

@@ -112,6 +112,7 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Extension<Subject>, Json<IssuedView>), RequestError> {
     let fields: NewKeyFields = body::read(&body)?;
     let scopes = scopes(&fields)?;
+    grantable(&caller, scopes)?;
     let domain = domain(&services, &caller, &fields)?;
     let now = services.admin.clock.now();
     let expires_at = fields.expires_at.map(|text| moment("expires_at", &text, now)).transpose()?;
@@ -193,6 +194,8 @@ pub(super) async fn rotate(
     body: Bytes,
 ) -> Result<Json<IssuedView>, RequestError> {
     let RotateFields { overlap_seconds } = body::read_or_default(&body)?;
+    let found = services.admin.keys.get(&caller.tenant, &id).await?;
+    grantable(&caller, found.settings.scopes.iter().filter_map(|name| name.parse().ok()).collect())?;
     let overlap = overlap_seconds.map_or(OVERLAP, Duration::from_secs);
     let rotated = services.admin.keys.rotate(&caller.tenant, &id, overlap).await;
     let issued = rotated.map_err(|refusal| match refusal {
@@ -217,6 +220,11 @@ pub(super) async fn delete(
 ) -> Result<Json<Deleted>, RequestError> {
     services.admin.keys.revoke(&caller.tenant, &id).await?;
     Ok(Json(Deleted::new("api_key", id)))
+}
+
+/// Refuses to give a token to a caller who may do less with their own.
+fn grantable(caller: &Caller, scopes: Scopes) -> Result<(), RequestError> {
+    caller.may_grant(scopes, "the key that this request is about")
 }
 
 fn scopes(fields: &NewKeyFields) -> Result<Scopes, RequestError> {

@@ -23,6 +23,7 @@ mod stats;
 mod suppressions;
 mod templates;
 mod topics;
+mod users;
 mod validate;
 mod webhooks;
 
@@ -31,7 +32,7 @@ use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Router, middleware};
 use relevo_queue::EventLog;
 use relevo_relay::api_keys::ApiKeys;
@@ -62,6 +63,7 @@ use follow::LongPolls;
 pub use health::{CheckView, HealthView, RecordToPublish};
 pub use limits::ApiLimits;
 use limits::Limiter;
+use relevo_panel::UserAccess;
 pub use validate::ValidationView;
 use webhooks::deliveries;
 
@@ -105,6 +107,8 @@ pub struct AdminServices {
     pub quotas: Arc<Quotas>,
     /// The audit log.
     pub audit: Arc<AuditLog>,
+    /// People who sign in.
+    pub panel: UserAccess,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Bounds of requests.
@@ -229,6 +233,11 @@ pub(crate) fn routes(services: &ApiServices) -> Router<ApiServices> {
         .route("/topics", get(topics::list).post(topics::create))
         .route("/topics/{name}", get(topics::show).patch(topics::update).delete(topics::delete))
         .route("/contacts/{email}/topics", get(topics::choices).patch(topics::choose))
+        .route("/users", get(users::list).post(users::invite))
+        .route("/users/{id}", get(users::show).patch(users::change).delete(users::delete))
+        .route("/users/{id}/reset", post(users::reset))
+        .route("/users/{id}/sessions", get(users::sessions))
+        .route("/users/{id}/sessions/{session}", delete(users::end_session))
         .route("/validate", post(validate::validate))
         .route("/validate/bulk", post(validate::validate_bulk))
         .route("/webhooks", get(webhooks::list).post(webhooks::create))

@@ -7,7 +7,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::{
     audit, classify, domains, emails, events, health, keys, quota, relay, reported, reputation, stats,
-    suppressions, templates, topics, validate, webhooks,
+    suppressions, templates, topics, users, validate, webhooks,
 };
 use crate::error::ErrorBody;
 
@@ -104,6 +104,14 @@ const GONE: (&str, &str) = ("410", "The cursor is older than what is kept: `curs
         topics::delete,
         topics::choices,
         topics::choose,
+        users::invite,
+        users::list,
+        users::show,
+        users::change,
+        users::delete,
+        users::reset,
+        users::sessions,
+        users::end_session,
         validate::validate,
         validate::validate_bulk,
         webhooks::create,
@@ -132,6 +140,7 @@ const GONE: (&str, &str) = ("410", "The cursor is older than what is kept: `curs
         (name = "statistics", description = "Counts and rates by time, group and filter."),
         (name = "domains", description = "Sending domains and the DNS records to publish."),
         (name = "keys", description = "API keys, limits and the audit log."),
+        (name = "users", description = "People who sign in to the panel."),
     ),
 )]
 struct Base;

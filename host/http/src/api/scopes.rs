@@ -15,12 +15,14 @@ pub(super) fn of(method: &Method, route: &str) -> &'static [Scope] {
         ("emails" | "events" | "stats" | "quota" | "benchmark" | "reputation", true) => &[Scope::Read],
         // It changes nothing.
         ("classify", _) => &[Scope::Read, Scope::Send],
-        ("domains", true) => &[Scope::Admin, Scope::Read],
+        ("domains", true) => &[Scope::Settings, Scope::Read],
         ("templates" | "render", true) => &[Scope::Templates, Scope::Read],
         ("templates" | "render", false) => &[Scope::Templates],
         ("suppressions" | "topics" | "contacts", true) => &[Scope::Suppressions, Scope::Read],
         ("suppressions" | "topics" | "contacts", false) => &[Scope::Suppressions],
         ("webhooks", _) => &[Scope::Webhooks],
+        ("api-keys" | "audit", _) | ("domains" | "reputation", false) => &[Scope::Settings],
+        ("users", _) => &[Scope::Users],
         _ => &[Scope::Admin],
     }
 }
@@ -61,8 +63,9 @@ mod tests {
             ("GET", "/events", "read"),
             ("POST", "/classify", "read send"),
             ("POST", "/events", "admin"),
-            ("GET", "/domains/{name}/records", "admin read"),
-            ("POST", "/domains", "admin"),
+            ("GET", "/domains/{name}/records", "settings read"),
+            ("POST", "/domains", "settings"),
+            ("POST", "/reputation/imports", "settings"),
             ("GET", "/templates", "templates read"),
             ("POST", "/templates/{name}/publish", "templates"),
             ("POST", "/render", "templates"),
@@ -70,8 +73,10 @@ mod tests {
             ("PATCH", "/contacts/{email}/topics", "suppressions"),
             ("POST", "/validate", "send read"),
             ("GET", "/webhooks/{id}", "webhooks"),
-            ("GET", "/api-keys", "admin"),
-            ("GET", "/audit", "admin"),
+            ("GET", "/api-keys", "settings"),
+            ("GET", "/audit", "settings"),
+            ("GET", "/users", "users"),
+            ("DELETE", "/users/{id}/sessions/{session}", "users"),
             ("GET", "/whatever-comes", "admin"),
             ("GET", "/emailsx", "admin"),
             ("GET", "", "admin"),
@@ -84,6 +89,7 @@ mod tests {
     fn administration_is_what_changes_something() {
         let is = |method: &str, route| is_administration(&method.parse().expect("a method"), route);
         assert!(is("POST", "/api-keys") && is("DELETE", "/webhooks/{id}") && is("POST", "/suppressions"));
+        assert!(is("POST", "/users") && is("POST", "/users/{id}/reset") && !is("GET", "/users"));
         assert!(is("POST", "/emails/cancel") && !is("POST", "/emails/{id}/cancel"));
         assert!(!is("POST", "/relay") && !is("POST", "/validate") && !is("POST", "/classify"));
         assert!(!is("GET", "/api-keys") && !is("POST", "/emails") && !is("POST", "/templates/{name}/render"));

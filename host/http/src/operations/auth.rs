@@ -20,7 +20,6 @@ pub(crate) struct Admin {
 
 impl Admin {
     /// An operator who signed in to the panel.
-    #[allow(dead_code, reason = "the panel makes these")]
     pub(crate) fn signed_in(user: &str) -> Self {
         Self { name: user.to_owned(), actor: format!("user {user}") }
     }

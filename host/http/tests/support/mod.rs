@@ -15,7 +15,7 @@ use relevo_fetch::Fetcher;
 use relevo_http::PanelAccess;
 use relevo_http::{
     AdminServices, ApiLimits, ApiParts, ApiServices, BodyLimit, HttpMetrics, HttpServices, Listener,
-    OperationsServices, PluginAdmin, PluginRequest, PluginResponse, RequestError, router,
+    OperationsServices, PluginAdmin, PluginRequest, PluginResponse, RequestError, UserAccess, router,
 };
 use relevo_mailkit::classification::{
     Action, BounceType, Classification, Explanation, ReceiverReply, Subject,
@@ -44,6 +44,7 @@ use relevo_relay::tenants::Tenants;
 use relevo_relay::topics::Topics;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
 use relevo_relay::unsubscribe::UnsubscribeEndpoint;
+use relevo_relay::users::{UserRole, Users, UsersConfig};
 use relevo_relay::validation::{AddressValidation, RelayHistory};
 use relevo_resolve::IpFamily;
 use relevo_resolve::testing::NoNames;
@@ -57,6 +58,8 @@ use tower::ServiceExt;
 pub const TRACKING_HOST: &str = "t.example.com";
 pub const ACME: &str = "rv_acme";
 pub const OTHER: &str = "rv_other";
+/// A key of the tenant `acme` that may do what a developer may.
+pub const DEVELOPER: &str = "rv_developer";
 pub const ADMIN: &str = "rv_admin";
 pub const METRICS: &str = "rv_metrics";
 /// Octets that a plugin's content may have.
@@ -136,10 +139,12 @@ fn tenants() -> DirectoryEntries {
         };
         (id.to_owned(), Arc::new(tenant))
     };
+    let scopes = UserRole::Developer.scopes();
+    let developer = ApiKey { scopes, ..ApiKey::unlimited("acme", "developer") };
     DirectoryEntries {
         by_id: [tenant("acme"), tenant("other")].into(),
         by_domain: [domain("acme", "acme.test"), domain("other", "other.test")].into(),
-        by_api_key: [key("acme", ACME), key("other", OTHER)].into(),
+        by_api_key: [key("acme", ACME), key("other", OTHER), (digest(DEVELOPER), developer)].into(),
         by_tracking_host: [(TRACKING_HOST.to_owned(), "acme".to_owned())].into(),
         ..DirectoryEntries::default()
     }
@@ -222,6 +227,11 @@ async fn control(
         )),
         quotas: Arc::new(Quotas::new(store.clone(), time.clone())),
         audit: Arc::new(AuditLog::new(store.clone(), time.clone(), ids.clone())),
+        panel: UserAccess {
+            users: Arc::new(Users::new(store.clone(), time.clone(), ids.clone(), UsersConfig::default())),
+            oidc: None,
+            url: "https://mail.test".into(),
+        },
         clock: time,
         limits: ApiLimits::default(),
     };
@@ -337,7 +347,7 @@ impl World {
                 audit,
                 inbox: None,
             },
-            panel: Some(PanelAccess::Open { tenant: "acme".to_owned(), csrf: "proof".to_owned() }),
+            panel: PanelAccess::Open { tenant: "acme".to_owned(), csrf: "proof".to_owned() },
             trusted_proxies: Vec::new().into(),
             metrics: HttpMetrics::default(),
         };

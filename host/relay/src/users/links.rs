@@ -21,10 +21,18 @@ const FIRST: Duration = Duration::from_secs(24 * 3_600);
 /// A link that was just made. Its token is known for this once.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Link {
-    /// The last part of the path: `/panel/link/{token}`.
+    /// The last part of [`Self::path`].
     pub token: String,
     /// It counts before this time, in milliseconds since 1970.
     pub expires_at: i64,
+}
+
+impl Link {
+    /// The path of the page below the address of the panel.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("/panel/link/{}", self.token)
+    }
 }
 
 impl std::fmt::Debug for Link {

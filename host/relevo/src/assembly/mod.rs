@@ -6,6 +6,7 @@ mod reputation;
 mod running;
 mod shaping;
 mod suppression;
+mod users;
 mod validation;
 mod webhooks;
 
@@ -19,7 +20,7 @@ use relevo_fetch::Fetcher;
 use relevo_http::inbox::Inbox;
 use relevo_http::{
     AdminServices, ApiParts, ApiServices, HttpMetrics, HttpServices, OperationsServices, PanelAccess,
-    Readiness,
+    Readiness, UserAccess,
 };
 use relevo_policy::{PluginCollector, Plugins, PluginsConfig};
 use relevo_queue::{EventLog, Queue};
@@ -89,7 +90,8 @@ pub(crate) struct Outside {
 /// Opens listeners, then starts delivery. A start that fails has attempted nothing, so that nothing
 /// is sent again by the next one.
 pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Result<RunningRelay> {
-    let Outside { resolve, published, health, lookups, dial, copies, observer, inbox, panel } = outside;
+    let Outside { resolve, published, health, lookups, dial, copies, observer, inbox, panel: access } =
+        outside;
     let (outside_names, fetch_names) = (resolve.clone(), resolve.clone());
     let mut tasks = MainTasks::new();
     let mut registry = base.registry();
@@ -132,8 +134,13 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let (statistics, reader) = statistics(&base, &control_store, &mut registry);
     let rules = suppression::rules(&base, &control_store, &suppressions, &mut registry);
     let listed = suppressions.clone();
-    let admin =
-        administration(&base, &control_store, (&directory, published, health), (&quotas, &reputation));
+    let panel = users::open(&base, &control_store, fetch_names.clone())?;
+    let admin = administration(
+        &base,
+        &control_store,
+        (&directory, published, health),
+        (&quotas, &reputation, &panel),
+    );
     reputation::spawn(&mut tasks, &base, &reputation, &statistics);
     let (keys, audit) = (admin.keys.clone(), admin.audit.clone());
     let tenants = tenants(&base, &control_store, &directory, &admin);
@@ -154,15 +161,12 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         inspection: Arc::new(validation::inspection(&base, fetch_names)?),
         admin,
     });
-    let public = (tracking.clone(), unsubscribe, api);
-    let http = http_services(
-        &base,
-        audited.clone(),
-        public,
-        ((inbox, panel), &delivery, tenants),
-        tasks.watch(),
-        registry,
-    );
+    let people = panel.users.clone();
+    tasks.spawn("the removal of sessions that have ended", async move { people.run().await });
+    let access = access.unwrap_or_else(|| PanelAccess::Users(panel.clone()));
+    let public = (tracking.clone(), unsubscribe, api, access);
+    let http =
+        http_services(&base, audited.clone(), public, (inbox, &delivery, tenants), tasks.watch(), registry);
     let (stop, stopped) = watch::channel(false);
     let limits = base.parts.http.connection_limits();
     let listeners = HttpListeners::bind(&base.parts.http.listeners(dev)).await?;
@@ -184,6 +188,9 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let shaping = shaping_keeper(&base, &control_store, &delivery);
     let keeper = shaping.clone();
     tasks.spawn("the writer of suspensions and counts of warm-up", async move { keeper.run().await });
+    if !dev {
+        users::announce(&panel).await;
+    }
     // Last: nothing can fail any more.
     tasks.spawn("delivery", prepared.start().ended());
     let Base { settings, store, classifier, .. } = base;
@@ -225,7 +232,7 @@ fn administration(
     base: &Base,
     store: &Arc<ControlStore>,
     (directory, published, health): (&Arc<DirectoryRefresher>, Arc<dyn Resolve>, DomainHealth),
-    (quotas, reputation): (&Arc<Quotas>, &Arc<Reputation>),
+    (quotas, reputation, panel): (&Arc<Quotas>, &Arc<Reputation>, &UserAccess),
 ) -> AdminServices {
     let (clock, ids) = (base.clock.clone(), Arc::new(RandomIds));
     let keys = ApiKeys::new(store.clone(), Some(directory.clone()), clock.clone(), ids.clone());
@@ -243,6 +250,7 @@ fn administration(
         reputation: reputation.clone(),
         quotas: quotas.clone(),
         audit: Arc::new(AuditLog::new(store.clone(), clock.clone(), ids)),
+        panel: panel.clone(),
         clock,
         limits: base.parts.http.api_limits,
     }
@@ -420,16 +428,15 @@ fn tracking(base: &Base, registry: &mut Registry) -> TrackingEndpoint {
     )
 }
 
+/// What HTTP serves to readers of mail, tenants and people.
+type PublicServices = (Arc<TrackingEndpoint>, Arc<UnsubscribeEndpoint>, ApiServices, PanelAccess);
+
 /// What HTTP serves. The registry is complete by then.
 fn http_services(
     base: &Base,
     plugins: AuditedPlugins,
-    (tracking, unsubscribe, api): (Arc<TrackingEndpoint>, Arc<UnsubscribeEndpoint>, ApiServices),
-    ((inbox, panel), delivery, tenants): (
-        (Option<Arc<Inbox>>, Option<PanelAccess>),
-        &DeliveryHandle,
-        Arc<Tenants>,
-    ),
+    (tracking, unsubscribe, api, panel): PublicServices,
+    (inbox, delivery, tenants): (Option<Arc<Inbox>>, &DeliveryHandle, Arc<Tenants>),
     tasks: tasks::Watch,
     mut registry: Registry,
 ) -> HttpServices {

@@ -16,6 +16,7 @@ mod send;
 mod shaping;
 mod store;
 mod suppression;
+mod user;
 
 pub(crate) use doctor::DoctorArgs;
 pub(crate) use init::InitArgs;
@@ -27,6 +28,7 @@ pub(crate) use send::SendArgs;
 pub(crate) use shaping::{ShapingArgs, ShapingCommand, WarmupArgs, WarmupCommand};
 pub(crate) use store::{ApiKeyCommand, DomainArgs, DomainCommand, StoreArgs};
 pub(crate) use suppression::{SuppressionArgs, SuppressionCommand, UndoArgs};
+pub(crate) use user::{UserArgs, UserCommand};
 
 /// An SMTP relay whose judgement runs in sandboxed WebAssembly components.
 #[derive(Debug, Parser)]
@@ -131,6 +133,15 @@ pub(crate) enum CliCommand {
     ApiKey {
         #[command(subcommand)]
         command: ApiKeyCommand,
+    },
+    /// People who sign in to the panel.
+    ///
+    /// The commands work on the store that the configuration names, whether a relay runs or not. A
+    /// running relay knows of a change at once. A link is for the user alone: who has it sets the
+    /// password.
+    User {
+        #[command(subcommand)]
+        command: UserCommand,
     },
     /// Sending domains of a tenant: claim, publish, check, remove.
     ///

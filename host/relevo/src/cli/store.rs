@@ -20,8 +20,8 @@ pub(crate) enum ApiKeyCommand {
         /// A name for it, for people and logs; unique among the keys of the tenant.
         #[arg(long, value_name = "NAME")]
         name: String,
-        /// send, relay, read, templates, suppressions, webhooks, admin; separated by commas. Default:
-        /// all.
+        /// send, relay, read, templates, suppressions, webhooks, settings, users, admin; separated by
+        /// commas. Default: all.
         #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = scope)]
         scopes: Vec<Scope>,
         /// Send from this domain only.

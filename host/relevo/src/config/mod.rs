@@ -5,7 +5,7 @@
 //! 1. Add a field to its section in `schema.rs`; its type says what the value looks like
 //!    (`formats`).
 //! 2. Use it where the section is checked (`server.rs`, `egress.rs`, `tenants.rs`, `plugins.rs`,
-//!    `webhooks.rs`,
+//!    `webhooks.rs`, `panel.rs`,
 //!    `classify.rs`), with its default. Limits and what must agree with other keys are checked there, too.
 //! 3. Describe it with its default in `relevo.example.toml`.
 //! 4. Add its mistakes to a file in `tests/configs`, each with `#!` and the message behind it.
@@ -15,6 +15,7 @@ mod classify;
 mod document;
 mod egress;
 mod formats;
+mod panel;
 mod plugins;
 mod returns;
 mod schema;
@@ -38,6 +39,7 @@ use relevo_resolve::IpFamily;
 use relevo_store::StoreUrl;
 
 use document::{Document, Mistake};
+pub(crate) use panel::PanelConfig;
 use schema::File;
 pub(crate) use server::{DnsConfig, EventsConfig, HttpConfig, SmtpConfig, ValidationConfig};
 pub(crate) use webhooks::WebhooksConfig;
@@ -61,6 +63,7 @@ pub(crate) struct RelayConfig {
     pub(crate) events: EventsConfig,
     pub(crate) webhooks: WebhooksConfig,
     pub(crate) reputation: ReputationConfig,
+    pub(crate) panel: PanelConfig,
     pub(crate) validation: ValidationConfig,
     pub(crate) suppression: SuppressionRuleSettings,
     /// The operator's rules for what receivers say.
@@ -115,7 +118,7 @@ fn check(d: &mut Document<'_>, file: &File) -> RelayConfig {
         data_dir,
         queue: server::queue(d, file),
         settings: Settings {
-            hostname: hostname.unwrap_or_default(),
+            hostname: hostname.clone().unwrap_or_default(),
             postmaster: postmaster.unwrap_or_default(),
             intake: smtp.intake.clone(),
             delivery,
@@ -133,6 +136,7 @@ fn check(d: &mut Document<'_>, file: &File) -> RelayConfig {
         events: server::events(file),
         webhooks: webhooks::webhooks(d, file),
         reputation: server::reputation(d, file),
+        panel: panel::panel(d, file, hostname.as_deref().unwrap_or_default()),
         validation: server::validation(file),
         suppression: suppression::suppression(d, file),
         classify_rules: classify::rules(d, file),
@@ -144,7 +148,8 @@ impl RelayConfig {
     /// What can be reloaded, and the rest.
     pub(crate) fn split(self) -> (Settings, ServerParts) {
         let Self { data_dir, queue, store, smtp, http, dns, ca_file, events, webhooks, .. } = self;
-        let Self { validation, suppression, reputation, classify_rules, spam_filters, settings, .. } = self;
+        let Self { validation, suppression, reputation, panel, .. } = self;
+        let Self { classify_rules, spam_filters, settings, .. } = self;
         let (hostname, ip) = (settings.hostname.clone(), settings.delivery.ip);
         let parts = ServerParts {
             hostname,
@@ -161,6 +166,7 @@ impl RelayConfig {
             validation,
             suppression,
             reputation,
+            panel,
             classify_rules,
             spam_filters,
         };
@@ -186,6 +192,7 @@ pub(crate) struct ServerParts {
     pub(crate) events: EventsConfig,
     pub(crate) webhooks: WebhooksConfig,
     pub(crate) reputation: ReputationConfig,
+    pub(crate) panel: PanelConfig,
     pub(crate) validation: ValidationConfig,
     pub(crate) suppression: SuppressionRuleSettings,
     /// Those of the start; a reload reads them again.
@@ -216,6 +223,7 @@ impl ServerParts {
             ("[events]", self.events != other.events),
             ("[webhooks]", self.webhooks != other.webhooks),
             ("[reputation]", self.reputation != other.reputation),
+            ("[panel]", self.panel != other.panel),
             ("[validation]", self.validation != other.validation),
             ("[suppression]", self.suppression != other.suppression),
             ("[content]", self.spam_filters != other.spam_filters),

@@ -9,6 +9,7 @@ use relevo_relay::directory::Scope;
 use relevo_relay::reputation::OnFail;
 use relevo_relay::settings::{FailurePolicy, FeedbackId, Network, OrdinaryMail, SpfFail};
 use relevo_relay::suppressions::ComplaintScope;
+use relevo_relay::users::UserRole;
 use relevo_resolve::IpFamily;
 use relevo_runtime::policy::{Capability, Class};
 use relevo_smtp::client::TlsPolicy;
@@ -50,6 +51,7 @@ pub(crate) struct File {
     pub(crate) content: Section<ContentTable>,
     pub(crate) plugins: Section<PluginsTable>,
     pub(crate) reputation: Section<ReputationTable>,
+    pub(crate) panel: Section<PanelTable>,
     pub(crate) tenant: Vec<Section<TenantTable>>,
 }
 
@@ -306,6 +308,34 @@ pub(crate) struct PluginsTable {
 pub(crate) struct ReputationTable {
     pub(crate) blocklists: List<DomainName>,
     pub(crate) on_fail: Key<OnFail>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PanelTable {
+    pub(crate) url: Key<TrackingUrl>,
+    pub(crate) session_idle: Key<Time>,
+    pub(crate) session_max: Key<Time>,
+    pub(crate) oidc: Option<Section<OidcTable>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct OidcTable {
+    pub(crate) issuer: Key<String>,
+    pub(crate) client_id: Key<String>,
+    pub(crate) client_secret_file: Key<String>,
+    pub(crate) name: Key<String>,
+    pub(crate) roles: Vec<Section<OidcRoleTable>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct OidcRoleTable {
+    pub(crate) claim: Key<String>,
+    pub(crate) value: Key<String>,
+    pub(crate) tenant: Key<Identifier>,
+    pub(crate) role: Key<UserRole>,
 }
 
 #[derive(Default, Deserialize)]

@@ -5,6 +5,7 @@ use relevo_relay::directory::Scope;
 use relevo_relay::reputation::OnFail;
 use relevo_relay::settings::{FailurePolicy, FeedbackId, OrdinaryMail, SpfFail};
 use relevo_relay::suppressions::ComplaintScope;
+use relevo_relay::users::UserRole;
 use relevo_resolve::IpFamily;
 use relevo_runtime::policy::{Capability, Class};
 use relevo_smtp::client::TlsPolicy;
@@ -110,6 +111,13 @@ impl Format for Scope {
     type Value = Self;
     fn read(raw: Raw) -> Result<Self, String> {
         one_of(raw, &Self::ALL.map(|scope| (scope.name(), scope)))
+    }
+}
+
+impl Format for UserRole {
+    type Value = Self;
+    fn read(raw: Raw) -> Result<Self, String> {
+        one_of(raw, &Self::ALL.map(|role| (role.name(), role)))
     }
 }
 
