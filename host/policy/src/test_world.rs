@@ -57,6 +57,7 @@ fn tenant(id: &str, kv_size: u64) -> Arc<Tenant> {
         quota: Default::default(),
         requests_per_second: None,
         suppression: Default::default(),
+        keep_content: None,
     })
 }
 

@@ -172,6 +172,7 @@ pub(crate) fn settings() -> Settings {
                 quota: Default::default(),
                 requests_per_second: None,
                 suppression: Default::default(),
+                keep_content: None,
             }),
         )
     };

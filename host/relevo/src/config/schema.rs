@@ -17,8 +17,8 @@ use relevo_store::StoreUrl;
 use serde::Deserialize;
 
 use super::formats::{
-    ApiKeyHash, CountOrNone, DomainName, HeaderPattern, Identifier, MailAddress, MaxPriority, Nameserver,
-    PasswordHash, Port, Selector, ShortTime, Size, Texts, Time, TrackingUrl,
+    ApiKeyHash, CountOrNone, DomainName, HeaderPattern, Identifier, KeepTime, MailAddress, MaxPriority,
+    Nameserver, PasswordHash, Port, Selector, ShortTime, Size, Texts, Time, TrackingUrl,
 };
 use super::shaping::WarmupMode;
 use super::values::{Key, List, Located, Section};
@@ -343,6 +343,7 @@ pub(crate) struct TenantTable {
     pub(crate) quota: Section<QuotaTable>,
     pub(crate) requests_per_second: Key<u32>,
     pub(crate) suppression: Section<OwnSuppressionTable>,
+    pub(crate) keep_content: Key<KeepTime>,
     pub(crate) pools: List<String>,
     pub(crate) routes: List<String>,
     pub(crate) max_priority: Key<MaxPriority>,
