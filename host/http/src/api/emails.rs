@@ -1,6 +1,7 @@
 //! `/emails`: sending, and what became of it.
 
 pub(super) mod check;
+pub(super) mod content;
 pub(super) mod send;
 mod view;
 

@@ -25,6 +25,7 @@ use relevo_queue::{EventLog, Queue};
 use relevo_relay::api_keys::ApiKeys;
 use relevo_relay::audit::AuditLog;
 use relevo_relay::clock::{Clock, RandomIds};
+use relevo_relay::contents::{Contents, ContentsParts};
 use relevo_relay::copies::{Copies, MakeCopy};
 use relevo_relay::delivery::shaping::Shaping;
 use relevo_relay::delivery::{
@@ -32,6 +33,7 @@ use relevo_relay::delivery::{
 };
 use relevo_relay::directory::{DirectoryRefresher, StoreSource};
 use relevo_relay::domains::Domains;
+use relevo_relay::emails::Emails;
 use relevo_relay::health::DomainHealth;
 use relevo_relay::intake::{Intake, IntakeMetrics};
 use relevo_relay::metrics as relay_metrics;
@@ -147,6 +149,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         validation,
         classify: base.classifier.clone(),
         inspection: Arc::new(validation::inspection(&base, fetch_names)?),
+        contents: Arc::new(contents(&base)),
         admin,
     });
     let public = (tracking.clone(), unsubscribe, api);
@@ -163,6 +166,8 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let bounced = events.clone();
     tasks.spawn("the reader of bounces", async move { bounces.run(bounced).await });
     tasks.spawn("the rules of suppression", rules.run());
+    let keeping = base.queue.clone();
+    tasks.spawn("the removal of content that was kept", async move { keeping.prune().await });
     tasks.spawn("the removal of old events", prune(events, clock, base.parts.events));
     let reread_directory = Arc::new(Notify::new());
     tasks.spawn("webhooks", async move { webhooks.run().await });
@@ -290,7 +295,7 @@ fn prepare_delivery(
     registry: &mut Registry,
 ) -> anyhow::Result<PreparedDelivery> {
     let parts = DeliveryParts {
-        queue: base.store.clone(),
+        queue: base.queue.clone(),
         resolve,
         dial,
         copies,
@@ -318,7 +323,7 @@ fn pipeline(
 ) -> Pipeline {
     let delivery = delivery.clone();
     Pipeline {
-        queue: base.store.clone(),
+        queue: base.queue.clone(),
         events: base.store.clone(),
         sandbox: base.sandbox.clone(),
         clock: base.clock.clone(),
@@ -330,6 +335,17 @@ fn pipeline(
         templates: Some(templates.clone()),
         recipient_refused: Arc::new(move || delivery.refused()),
     }
+}
+
+/// Reads the content of messages.
+fn contents(base: &Base) -> Contents {
+    Contents::new(ContentsParts {
+        queue: base.queue.clone(),
+        kept: base.kept.clone(),
+        copies: base.copies(None),
+        emails: Emails::new(base.store.clone()),
+        sandbox: base.sandbox.clone(),
+    })
 }
 
 /// Takes mail that comes back.
@@ -436,7 +452,7 @@ fn control(
 ) -> Control {
     let explaining = delivery.clone();
     Control {
-        queue: base.store.clone(),
+        queue: base.queue.clone(),
         clock: base.clock.clone(),
         explain: Arc::new(move |view| serde_json::to_value(explaining.why_of(view)).unwrap_or_default()),
         delivery: delivery.clone(),
