@@ -366,7 +366,7 @@ impl Email {
                 }
             }
         }
-        let entry = entry(stored);
+        let entry = whole_entry(stored);
         match budget.keep(&entry) {
             true => self.timeline.push(entry),
             false => self.truncated = true,
@@ -418,9 +418,15 @@ fn short_name(event: &Event) -> &'static str {
     name.strip_prefix("email.").unwrap_or(name)
 }
 
-/// An event as readers get it.
+/// An event as readers of the log get it: without what was said by SMTP.
 #[must_use]
-pub fn entry(stored: StoredEvent) -> EventEntry {
+pub fn entry(mut stored: StoredEvent) -> EventEntry {
+    stored.event.event = stored.event.event.without_conversation();
+    whole_entry(stored)
+}
+
+/// An event with all that it has.
+fn whole_entry(stored: StoredEvent) -> EventEntry {
     let NewEvent { at, item, labels, event, .. } = stored.event;
     EventEntry {
         cursor: stored.cursor.to_string(),

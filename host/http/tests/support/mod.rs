@@ -159,6 +159,7 @@ fn settings() -> Settings {
             max_connections: 1,
             messages_per_connection: 1,
             recipients_per_transaction: 1,
+            record_conversations: false,
             shaping: Arc::default(),
         },
         returns: relevo_relay::settings::ReturnSettings::default(),

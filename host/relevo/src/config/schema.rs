@@ -127,6 +127,7 @@ pub(crate) struct DeliveryTable {
     pub(crate) max_connections: Key<usize>,
     pub(crate) messages_per_connection: Key<usize>,
     pub(crate) recipients_per_transaction: Key<usize>,
+    pub(crate) record_conversations: Key<bool>,
     pub(crate) ca_file: Key<String>,
     pub(crate) smarthost: Option<Section<SmarthostTable>>,
 }
