@@ -57,9 +57,9 @@ impl KeepingQueue {
     pub async fn prune(&self) {
         loop {
             let pruned = self.kept.prune(self.clock.now()).await;
-            let removed = match self.has_room(0) {
-                true => Ok(false),
-                false => self.kept.remove_first().await,
+            let removed = match self.is_short_of_room() {
+                true => self.kept.remove_first().await,
+                false => Ok(false),
             };
             match pruned.and(removed) {
                 Ok(true) => {
@@ -75,9 +75,20 @@ impl KeepingQueue {
         }
     }
 
+    /// Returns true if a message of this size may be kept.
     fn has_room(&self, size: u64) -> bool {
-        // It asks the operating system how much is free.
+        // This asks the operating system how much is free.
         self.queue.ready().is_ok() && self.queue.stats().free_octets >= self.min_free.saturating_add(size)
+    }
+
+    /// Returns true if what is kept is to make room. A store that fails for another reason does not
+    /// want any.
+    fn is_short_of_room(&self) -> bool {
+        match self.queue.ready() {
+            Ok(()) => !self.has_room(0),
+            Err(StoreError::Full | StoreError::NoInodes) => true,
+            Err(_) => false,
+        }
     }
 
     /// When content of a message is removed that is finished now; None: it is not kept.

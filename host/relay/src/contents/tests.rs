@@ -16,6 +16,10 @@ struct Scene {
 }
 
 fn scene(keep: Option<std::time::Duration>) -> Scene {
+    scene_with(keep, 0)
+}
+
+fn scene_with(keep: Option<std::time::Duration>, min_free: u64) -> Scene {
     let world = World::with(|settings| {
         settings.directory.edit(|entries| {
             entries.by_id.get_mut("acme").map(Arc::make_mut).expect("configured").keep_content = keep;
@@ -28,7 +32,7 @@ fn scene(keep: Option<std::time::Duration>) -> Scene {
         Arc::clone(&kept),
         world.settings.clone(),
         world.clock.clone(),
-        0,
+        min_free,
     );
     let sandbox = Sandbox::new(world.stages.clone());
     let copies =
@@ -143,4 +147,22 @@ async fn what_is_not_sent_yet_is_not_sent_again() {
     let id = scene.world.pipeline.submit(message).await.expect("accepted").id;
     let refused = scene.contents.resent("acme", id, None, NOW).await.err();
     assert!(format!("{refused:?}").contains("not sent before"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn nothing_is_kept_without_room() {
+    let scene = scene_with(day(), u64::MAX / 2);
+    let id = scene.accept(&["b@b.example"]).await;
+    scene.deliver().await;
+    assert_eq!(scene.contents.find("acme", id).await.err(), Some(ContentError::Gone));
+}
+
+#[tokio::test]
+async fn a_canceled_message_is_kept() {
+    let scene = scene(day());
+    let id = scene.accept(&["b@b.example"]).await;
+    let acted = scene.queue.act(id, relevo_queue::OperatorAction::Cancel, NOW, Vec::new()).await;
+    assert_eq!(acted.expect("acted"), relevo_queue::Acted::Done);
+    let found = scene.contents.find("acme", id).await.expect("kept");
+    assert!(!found.is_queued && !found.is_pending("b@b.example"));
 }

@@ -69,7 +69,9 @@ impl Sending {
             batch_id: String::new(),
             ..message.labels
         };
-        take(&mut MAX_OCTETS.clone(), labels.octets() * message.to.len())?;
+        let mut octets = MAX_OCTETS;
+        take(&mut octets, labels.octets() * message.to.len())?;
+        take(&mut octets, message.body.size())?;
         let answer = EmailAnswer {
             object: "email".to_owned(),
             id: id.to_string(),
