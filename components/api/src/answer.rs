@@ -20,6 +20,17 @@ pub struct EmailAnswer {
     pub dry_run: bool,
 }
 
+/// The answer to `POST /emails/{id}/resend`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ResentAnswer {
+    /// The new message.
+    #[serde(flatten)]
+    pub email: EmailAnswer,
+    /// The id of the message whose content it has.
+    pub resent_from: String,
+}
+
 /// A recipient in an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -80,8 +80,33 @@ const REFUSED_FILES: [&str; 54] = [
 #[derive(Debug)]
 pub struct Inspector {
     options: ContentOptions,
+    message: MessageBuffer,
+}
+
+/// The octets of a message as they come.
+#[derive(Debug, Default)]
+pub(crate) struct MessageBuffer {
     octets: Vec<u8>,
     too_large: bool,
+}
+
+impl MessageBuffer {
+    pub(crate) fn push(&mut self, chunk: &[u8]) {
+        if self.too_large || self.octets.len() + chunk.len() > MAX_MESSAGE {
+            self.too_large = true;
+            self.octets = Vec::new();
+        } else {
+            self.octets.extend_from_slice(chunk);
+        }
+    }
+
+    /// The whole message.
+    pub(crate) fn into_octets(self) -> Result<Vec<u8>, String> {
+        match self.too_large {
+            true => Err(format!("the message has more than {MAX_MESSAGE} octets")),
+            false => Ok(self.octets),
+        }
+    }
 }
 
 /// Findings as they are made.
@@ -112,17 +137,12 @@ impl Inspector {
     /// An inspector for one message.
     #[must_use]
     pub fn new(options: ContentOptions) -> Self {
-        Self { options, octets: Vec::new(), too_large: false }
+        Self { options, message: MessageBuffer::default() }
     }
 
     /// Takes the next octets.
     pub fn push(&mut self, chunk: &[u8]) {
-        if self.too_large || self.octets.len() + chunk.len() > MAX_MESSAGE {
-            self.too_large = true;
-            self.octets = Vec::new();
-        } else {
-            self.octets.extend_from_slice(chunk);
-        }
+        self.message.push(chunk);
     }
 
     /// The findings, those of the greatest severity first.
@@ -130,10 +150,8 @@ impl Inspector {
     /// # Errors
     /// The message is too large, or it is none.
     pub fn finish(self) -> Result<Vec<Finding>, String> {
-        if self.too_large {
-            return Err(format!("the message has more than {MAX_MESSAGE} octets"));
-        }
-        let message = MessageParser::default().parse(&self.octets).ok_or("it is not a message")?;
+        let octets = self.message.into_octets()?;
+        let message = MessageParser::default().parse(&octets).ok_or("it is not a message")?;
         let mut findings = Findings::default();
         let is_answer = [HeaderName::InReplyTo, HeaderName::References]
             .into_iter()

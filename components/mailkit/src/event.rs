@@ -99,6 +99,20 @@ events! {
 }
 
 impl Event {
+    /// Leaves the conversation out: for readers that are not to have it.
+    #[must_use]
+    pub fn without_conversation(mut self) -> Self {
+        if let Self::Delivered(attempt)
+        | Self::DeliveryDelayed(attempt)
+        | Self::Bounced(attempt)
+        | Self::Expired(attempt)
+        | Self::Failed(Failure::Delivery(attempt)) = &mut self
+        {
+            attempt.conversation = Vec::new();
+        }
+        self
+    }
+
     /// The attempt that the event reports, if it reports one.
     #[must_use]
     pub fn attempt(&self) -> Option<&Attempt> {
@@ -299,6 +313,36 @@ pub struct Attempt {
     /// What broke here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blame: Option<Blame>,
+    /// What was said, in the event of the attempt's first recipient; absent unless conversations are
+    /// recorded, and in everything but `GET /emails/{id}`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conversation: Vec<ConversationLine>,
+}
+
+/// A line of a conversation by SMTP. It has neither message content nor credentials.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ConversationLine {
+    /// Who said it.
+    pub from: Speaker,
+    /// What was said. Lines of a reply are separated by LF.
+    pub text: String,
+    /// Milliseconds since the attempt began.
+    pub at_ms: u64,
+}
+
+/// Who said a line of a conversation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Speaker {
+    /// This relay.
+    Client,
+    /// The next hop.
+    Server,
+    /// Nobody: a fact about the connection.
+    #[default]
+    Note,
 }
 
 /// A report that came back by mail after the next hop had taken the message.

@@ -428,6 +428,54 @@ pub struct Finding {
     pub location: Option<String>,
 }
 
+/// `content.decoded-field`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DecodedField {
+    /// As it stands.
+    pub name: String,
+    /// Decoded, on one line.
+    pub value: String,
+}
+
+/// `content.body-text`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct BodyText {
+    /// At most 1 MiB.
+    pub text: String,
+    /// There was more.
+    pub truncated: bool,
+}
+
+/// `content.attachment`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AttachmentInfo {
+    /// Its name.
+    pub filename: Option<String>,
+    /// Lower case `type/subtype`.
+    pub content_type: String,
+    /// Octets, decoded.
+    pub size: u64,
+    /// To be shown within the text.
+    pub inline: bool,
+    /// Without angle brackets.
+    pub content_id: Option<String>,
+}
+
+/// `content.parts`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MessageParts {
+    /// The header, in order.
+    pub fields: Vec<DecodedField>,
+    /// All HTML that is shown.
+    pub html: Option<BodyText>,
+    /// All text that is shown.
+    pub text: Option<BodyText>,
+    /// In order.
+    pub attachments: Vec<AttachmentInfo>,
+    /// Fields or attachments were left out.
+    pub truncated: bool,
+}
+
 /// `template.source`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -75,6 +75,12 @@ macro_rules! wit_conversions {
             $crate::wit_enum!(Severity = Severity { Info, Warning, Error });
             $crate::wit_record!(ContentOptions = Options { marketing });
             $crate::wit_record!(Finding = Finding { check, severity: into, message, location });
+            $crate::wit_record!(DecodedField = DecodedField { name, value });
+            $crate::wit_record!(BodyText = BodyText { text, truncated });
+            $crate::wit_record!(AttachmentInfo = Attachment { filename, content_type, size, inline, content_id });
+            $crate::wit_record!(MessageParts = Parts {
+                fields: list, html: option, text: option, attachments: list, truncated
+            });
         };
     };
     (dkim: $($wit:ident)::+) => {

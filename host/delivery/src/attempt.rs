@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use relevo_mailkit::event::Blame;
+use relevo_mailkit::event::{Blame, ConversationLine};
 use relevo_mailkit::source::Source;
 use relevo_queue::{Lease, Millis};
 use relevo_smtp::client::{
-    DialogueStep, Failure, RecipientOutcome, Target, TlsRequirement, TransactionResult,
+    DialogueStep, Failure, RecipientOutcome, Recorder, Target, TlsRequirement, TransactionResult,
 };
 use tokio::time::timeout;
 
@@ -67,6 +67,8 @@ pub(crate) struct AttemptReport {
     pub(crate) connected: bool,
     /// A stage broke: whose fault it was.
     pub(crate) blame: Option<Blame>,
+    /// What was said, if that is recorded.
+    pub(crate) conversation: Vec<ConversationLine>,
 }
 
 /// An attempt under way.
@@ -91,6 +93,7 @@ pub(crate) struct Attempt<'a> {
     connected: bool,
     /// The stage that broke while the copy was made.
     blame: Option<Blame>,
+    recorder: Recorder,
 }
 
 /// A recipient without an outcome.
@@ -155,6 +158,7 @@ impl<'a> Attempt<'a> {
                 .collect(),
             connected: false,
             blame: None,
+            recorder: if settings.record_conversations { Recorder::on() } else { Recorder::default() },
         }
     }
 
@@ -174,7 +178,11 @@ impl<'a> Attempt<'a> {
                 None => None,
             };
             let mut connection = match kept {
-                Some(connection) => connection,
+                Some(mut connection) => {
+                    connection.hop.record(self.recorder.clone());
+                    self.recorder.note(|| reused(&connection).into());
+                    connection
+                }
                 None => match self.connect(deadline).await {
                     Some(connection) => connection,
                     None => return self.give_up(),
@@ -182,7 +190,10 @@ impl<'a> Attempt<'a> {
             };
             let was_used = connection.used > 0;
             let before = self.left.len();
-            match self.converse(&mut connection).await {
+            let ended = self.converse(&mut connection).await;
+            // What is said later belongs to the next attempt.
+            connection.hop.record(Recorder::default());
+            match ended {
                 // Whoever comes next begins with the best host again.
                 Ended::Open if !self.unfit.is_empty() => hang_up(connection).await,
                 Ended::Open => *live = Some(connection),
@@ -224,7 +235,9 @@ impl<'a> Attempt<'a> {
     }
 
     fn found(self, refused: Option<(Failure, Option<Arc<Via>>)>) -> AttemptReport {
-        AttemptReport { results: self.results, refused, connected: self.connected, blame: self.blame }
+        let conversation = self.recorder.take();
+        let Self { results, connected, blame, .. } = self;
+        AttemptReport { results, refused, connected, blame, conversation }
     }
 
     /// Every address was tried: what is left fails with what was heard last.
@@ -361,6 +374,16 @@ impl<'a> Attempt<'a> {
         let ended = if result.reusable && !elsewhere { Ended::Open } else { Ended::Gone };
         (again, ended)
     }
+}
+
+/// How the record of an attempt over a kept connection begins.
+fn reused(live: &Live) -> String {
+    let Via { host, ip, .. } = &*live.via;
+    let tls = live.via.tls.cipher.as_deref().unwrap_or("none");
+    format!(
+        "a connection to {host} ({ip}) that stood is used again, after {} transactions; TLS: {tls}",
+        live.used
+    )
 }
 
 /// What is configured, or what the provider allows if that is less; one at least.

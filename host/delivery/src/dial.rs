@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use relevo_mailkit::source::Source;
-use relevo_smtp::client::{Auth, Envelope, Failure, Target, TlsState, TransactionResult};
+use relevo_smtp::client::{Auth, Envelope, Failure, Recorder, Target, TlsState, TransactionResult};
 
 use crate::copy::HopAbilities;
 
@@ -29,6 +29,21 @@ pub trait Dial: Send + Sync {
     /// Facts about what went wrong.
     async fn open(&self, target: &Target, auth: Option<&Auth>, ehlo: &str) -> Result<Box<dyn Hop>, Failure>;
 
+    /// As [`Self::open`], and writes down what is said until [`Hop::record`] is called.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    async fn open_recorded(
+        &self,
+        target: &Target,
+        auth: Option<&Auth>,
+        ehlo: &str,
+        recorder: &Recorder,
+    ) -> Result<Box<dyn Hop>, Failure> {
+        let _ = recorder;
+        self.open(target, auth, ehlo).await
+    }
+
     /// Whether hops lie in the network. False for a capture: its addresses mean nothing, so that
     /// inner addresses and our own are not refused.
     fn is_network(&self) -> bool {
@@ -49,6 +64,11 @@ pub trait Hop: Send {
     /// not closed it.
     async fn is_alive(&mut self) -> bool {
         true
+    }
+
+    /// From now on what is said is written here.
+    fn record(&mut self, recorder: Recorder) {
+        let _ = recorder;
     }
 
     /// One transaction. Has an outcome for each recipient, whatever happens.

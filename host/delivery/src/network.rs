@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use relevo_mailkit::source::Source;
 use relevo_smtp::client::{
-    Auth, ClientConfig, Connection, Envelope, Failure, Target, Tls, TlsState, TransactionResult,
+    Auth, ClientConfig, Connection, Envelope, Failure, Recorder, Target, Tls, TlsState, TransactionResult,
 };
 
 use super::dial::{Dial, Hop, HopOffer};
@@ -33,6 +33,19 @@ impl Dial for NetworkDial {
         let config = ClientConfig { ehlo: ehlo.to_owned(), ..self.config.clone() };
         Ok(Box::new(Connected(Connection::open(target, &config, auth, &self.tls).await?)))
     }
+
+    async fn open_recorded(
+        &self,
+        target: &Target,
+        auth: Option<&Auth>,
+        ehlo: &str,
+        recorder: &Recorder,
+    ) -> Result<Box<dyn Hop>, Failure> {
+        let config = ClientConfig { ehlo: ehlo.to_owned(), ..self.config.clone() };
+        let recorder = recorder.clone();
+        let opened = Connection::open_recorded(target, &config, auth, &self.tls, recorder).await?;
+        Ok(Box::new(Connected(opened)))
+    }
 }
 
 struct Connected(Connection);
@@ -53,6 +66,10 @@ impl Hop for Connected {
 
     async fn is_alive(&mut self) -> bool {
         self.0.is_alive().await
+    }
+
+    fn record(&mut self, recorder: Recorder) {
+        self.0.record(recorder);
     }
 
     async fn transact(&mut self, envelope: &Envelope, copy: Arc<dyn Source>) -> TransactionResult {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relevo_mailkit::classification::Classification;
-use relevo_mailkit::event::{self, Attempt, Blame, Event};
+use relevo_mailkit::event::{self, Attempt, Blame, ConversationLine, Event};
 use relevo_mailkit::reply::EnhancedCode;
 use relevo_queue::{LastAttempt, Lease, Millis, NewEvent, Recipient, RecipientState, Settlement};
 use relevo_smtp::client::{DialogueStep, Failure, RemoteReply, TlsState};
@@ -158,6 +158,8 @@ pub(crate) struct Rules {
     pub(crate) is_partial: bool,
     /// A stage broke: whose fault it was, for the events.
     pub(crate) blame: Option<Blame>,
+    /// What was said, for the first event.
+    pub(crate) conversation: Vec<ConversationLine>,
 }
 
 /// The recipients that are still to be delivered to.
@@ -215,7 +217,7 @@ pub(crate) fn expire(
         }
     };
     let reports = pending(&lease).map(expired).collect();
-    assemble(lease, reports, now, None, None)
+    assemble(lease, reports, now, None, (None, &[]))
 }
 
 fn own_words(text: &str) -> LastAttempt {
@@ -258,7 +260,7 @@ pub(crate) fn conclude(
         let (address, tls) = (recipient.address.clone(), via.map(|v| v.tls.clone()));
         reports.push(RecipientReport { index, address, disposition, facts, tls, classification });
     }
-    assemble(lease, reports, now, Some(next), rules.blame.as_ref())
+    assemble(lease, reports, now, Some(next), (rules.blame.as_ref(), &rules.conversation))
 }
 
 /// The time until the next attempt. What a receiver announced counts for the first attempts,
@@ -318,7 +320,7 @@ fn assemble(
     records: Vec<RecipientReport>,
     now: Millis,
     next: Option<Millis>,
-    blame: Option<&Blame>,
+    (blame, mut conversation): (Option<&Blame>, &[ConversationLine]),
 ) -> AttemptResult {
     // Nobody is told: the failure counts as reported at once.
     let silent = lease.meta.no_bounce || lease.meta.is_bounce || lease.meta.sender.is_empty();
@@ -333,7 +335,9 @@ fn assemble(
             }
         }
         if !is_known_fault(&lease, record) {
-            events.push(event(&lease, record, now, next, blame));
+            // An attempt may have many recipients, and one conversation.
+            let conversation = std::mem::take(&mut conversation);
+            events.push(event(&lease, record, (now, next), blame, conversation));
         }
     }
     let left = pending(&lease).any(|r| !recipients.iter().any(|(index, _)| *index == r.index));
@@ -369,9 +373,9 @@ fn severity(disposition: Disposition) -> u8 {
 fn event(
     lease: &Lease,
     record: &RecipientReport,
-    now: Millis,
-    next: Option<Millis>,
+    (now, next): (Millis, Option<Millis>),
     blame: Option<&Blame>,
+    conversation: &[ConversationLine],
 ) -> NewEvent {
     let facts = &record.facts;
     let (reply, reason) = match facts.code {
@@ -400,6 +404,7 @@ fn event(
         blame: blame
             .filter(|_| !matches!(record.disposition, Disposition::Delivered | Disposition::Bounced))
             .cloned(),
+        conversation: conversation.to_vec(),
     };
     NewEvent::about(lease.delivery.id.item, &lease.meta, now, record.disposition.event(attempt))
 }

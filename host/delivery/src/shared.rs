@@ -175,6 +175,7 @@ impl DeliveryContext {
             come_back: None,
             is_partial: false,
             blame: None,
+            conversation: Vec::new(),
         }
     }
 

@@ -64,6 +64,7 @@ pub(crate) fn settings() -> DeliverySettings {
         max_connections: 1,
         messages_per_connection: 1,
         recipients_per_transaction: 100,
+        record_conversations: false,
         shaping: Arc::default(),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use relevo_mailkit::event::ConversationLine;
 use relevo_queue::{Lease, Millis, QueueKey};
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -38,6 +39,9 @@ impl InHand {
         self.0.lock().take()
     }
 }
+
+/// What the last address said, which it was, and the whole conversation.
+type Refused = (relevo_smtp::client::Failure, Option<Arc<super::outcome::Via>>, Vec<ConversationLine>);
 
 /// One of the workers of a site.
 pub(crate) struct Worker {
@@ -229,7 +233,8 @@ impl Worker {
         self.served += 1;
         self.note_connection(found.connected);
         if let Some((failure, via)) = found.refused {
-            self.refused(lease, failure, via, (settings, way), now).await;
+            let refused = (failure, via, found.conversation);
+            self.refused(lease, refused, (settings, way), now).await;
             return false;
         }
         self.messages += 1;
@@ -242,6 +247,7 @@ impl Worker {
         rules.come_back = self.learned(&lease, way, &found.results);
         rules.is_partial = pending(&lease).count() > most;
         rules.blame = found.blame;
+        rules.conversation = found.conversation;
         self.conclude(conclude(lease, found.results, &rules, now)).await;
         true
     }
@@ -286,8 +292,7 @@ impl Worker {
     async fn refused(
         &mut self,
         lease: Arc<Lease>,
-        failure: relevo_smtp::client::Failure,
-        via: Option<Arc<super::outcome::Via>>,
+        (failure, via, conversation): Refused,
         (settings, way): (&DeliverySettings, &Way<'_>),
         now: Millis,
     ) {
@@ -304,6 +309,7 @@ impl Worker {
         };
         let mut rules = self.shared.rules_of(way.path, settings, self.shared.time_of_day(until));
         rules.come_back = self.learned(&lease, way, &results);
+        rules.conversation = conversation;
         self.conclude(conclude(lease, results, &rules, now)).await;
     }
 

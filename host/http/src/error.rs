@@ -40,6 +40,9 @@ pub enum RequestError {
     /// It was there, and is kept no longer.
     #[error("{0}")]
     Gone(String),
+    /// The content of a message is kept no longer.
+    #[error("{0}")]
+    ContentGone(String),
     /// The content is larger than it may be.
     #[error("{0}")]
     TooLarge(String),
@@ -113,7 +116,7 @@ impl RequestError {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict(_) | Self::RequestUnderWay | Self::KeyOfAnotherRequest => StatusCode::CONFLICT,
-            Self::Gone(_) => StatusCode::GONE,
+            Self::Gone(_) | Self::ContentGone(_) => StatusCode::GONE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Invalid { .. } | Self::InvalidFields(_) => StatusCode::UNPROCESSABLE_ENTITY,
@@ -133,7 +136,7 @@ impl RequestError {
             Self::NotFound(_) => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Conflict(_) => "conflict",
-            Self::Gone(_) => "gone",
+            Self::Gone(_) | Self::ContentGone(_) => "gone",
             Self::TooLarge(_) => "payload_too_large",
             Self::Misdirected(_) => "misdirected_request",
             Self::Invalid { .. } | Self::InvalidFields(_) => "validation_error",

@@ -57,6 +57,7 @@ fn tenant(id: &str, kv_size: u64) -> Arc<Tenant> {
         quota: Default::default(),
         requests_per_second: None,
         suppression: Default::default(),
+        keep_content: None,
     })
 }
 
@@ -86,6 +87,7 @@ pub(crate) fn settings(kv_size: u64) -> Settings {
         max_connections: 1,
         messages_per_connection: 1,
         recipients_per_transaction: 1,
+        record_conversations: false,
         shaping: Arc::default(),
     };
     let by_id = ["a", "b", "c"].map(|id| (id.to_owned(), tenant(id, kv_size))).into();

@@ -1,14 +1,16 @@
 //! What became of messages: read from the event log, also when the queue has forgotten them.
 
 mod budget;
+mod filter;
 
 use std::sync::Arc;
 
 use relevo_mailkit::event::{Attempt, Event, EventEntry, Queued};
-use relevo_mailkit::labels::{Labels, Stream, Tag};
+use relevo_mailkit::labels::Labels;
 use relevo_queue::{EventLog, ItemId, ItemView, Millis, NewEvent, RecipientState, StoreError, StoredEvent};
 
 pub(crate) use self::budget::Budget;
+pub use self::filter::EmailFilter;
 use crate::clock::timestamp;
 
 /// Events of one message that are read. A message that has more was opened very often.
@@ -68,25 +70,6 @@ pub struct EmailRecipient {
     pub delivery_id: Option<String>,
     /// The reply or the reason that goes with it.
     pub detail: Option<String>,
-}
-
-/// Which messages [`Emails::list`] returns: those that have all that is given.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct EmailFilter {
-    /// A tag; one without value stands for all values.
-    pub tag: Option<Tag>,
-    /// The stream.
-    pub stream: Option<Stream>,
-    /// A recipient's address, lower case.
-    pub to: Option<String>,
-    /// The reverse-path, lower case.
-    pub from: Option<String>,
-    /// [`Email::last_event`].
-    pub last_event: Option<String>,
-    /// Accepted at this time or later.
-    pub since: Option<Millis>,
-    /// Accepted before this time.
-    pub until: Option<Millis>,
 }
 
 /// A page of [`Emails::list`].
@@ -152,6 +135,13 @@ impl Emails {
         max: usize,
     ) -> Result<EmailPage, StoreError> {
         let (mut emails, mut looks, mut budget) = (Vec::new(), 0, self.budget);
+        if let Some(stored) = self.named(tenant, filter, &mut budget).await? {
+            let is_before = stored.cursor < before && filter.is_in_time(&stored.event);
+            if is_before {
+                emails.extend(self.matching(tenant, filter, stored, &mut budget).await?);
+            }
+            return Ok(EmailPage { emails, next: None });
+        }
         while looks < MAX_LOOKS {
             let page = self.events.events_before(tenant, before, PAGE).await?;
             if page.is_empty() {
@@ -159,7 +149,7 @@ impl Emails {
             }
             looks += page.len();
             for stored in page {
-                if filter.since.is_some_and(|since| stored.event.at < since) {
+                if !filter.is_in_time(&stored.event) {
                     return Ok(EmailPage { emails, next: None });
                 }
                 if budget.is_used_up() {
@@ -181,6 +171,32 @@ impl Emails {
         Ok(EmailPage { emails, next: Some(before) })
     }
 
+    /// The event that lists the message whose id is searched for: it is found however old it is.
+    async fn named(
+        &self,
+        tenant: &str,
+        filter: &EmailFilter,
+        budget: &mut Budget,
+    ) -> Result<Option<StoredEvent>, StoreError> {
+        match filter.search_id() {
+            Some(id) => self.listed_by(tenant, id, filter, budget).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The first event of a message for which the filter lists it.
+    async fn listed_by(
+        &self,
+        tenant: &str,
+        id: ItemId,
+        filter: &EmailFilter,
+        budget: &mut Budget,
+    ) -> Result<Option<StoredEvent>, StoreError> {
+        let first = self.events.events_of(id, 0, PAGE).await?;
+        budget.events = budget.events.saturating_sub(first.len());
+        Ok(first.into_iter().find(|stored| stored.event.tenant == tenant && filter.concerns(&stored.event)))
+    }
+
     async fn matching(
         &self,
         tenant: &str,
@@ -191,9 +207,15 @@ impl Emails {
         let Some(id) = stored.event.item.filter(|_| filter.concerns(&stored.event)) else {
             return Ok(None);
         };
-        if matches!(stored.event.event, Event::Discarded(_))
-            && self.position(tenant, id).await? != Some(stored.cursor)
-        {
+        let is_listed = match (&stored.event.event, filter.matches_several()) {
+            (Event::Discarded(_), _) => self.position(tenant, id).await? == Some(stored.cursor),
+            (_, true) => {
+                let first = self.listed_by(tenant, id, filter, budget).await?;
+                first.is_none_or(|first| first.cursor == stored.cursor)
+            }
+            (_, false) => true,
+        };
+        if !is_listed {
             return Ok(None);
         }
         let email = self.message(tenant, id, budget).await?;
@@ -224,41 +246,6 @@ impl Emails {
             email.truncated |= !self.events.events_of(id, after, 1).await?.is_empty();
         }
         Ok(email)
-    }
-}
-
-impl EmailFilter {
-    /// Returns true for the event that a message which matches is listed by.
-    fn concerns(&self, event: &NewEvent) -> bool {
-        let Some((sender, recipients)) = self.listed_by(&event.event) else { return false };
-        let is = |wanted: &Option<String>, text: &str| {
-            wanted.as_ref().is_none_or(|wanted| text.eq_ignore_ascii_case(wanted))
-        };
-        let tagged = |wanted: &Tag| {
-            let is_it = |tag: &Tag| tag.name == wanted.name && [&*tag.value, ""].contains(&&*wanted.value);
-            event.labels.tags.iter().any(is_it)
-        };
-        self.tag.as_ref().is_none_or(tagged)
-            && self.stream.is_none_or(|stream| stream == event.labels.stream)
-            && is(&self.from, sender)
-            && recipients.iter().any(|to| is(&self.to, to))
-            && self.until.is_none_or(|until| event.at < until)
-    }
-
-    /// The reverse-path and recipients of an event that a message is listed by: that it was queued,
-    /// or discarded, or that its first recipient is a suppressed one. Who asks for a recipient gets
-    /// the messages that it was suppressed for, too.
-    fn listed_by<'e>(&self, event: &'e Event) -> Option<(&'e str, &'e [String])> {
-        match event {
-            Event::Queued(queued) => Some((&queued.sender, &queued.recipients)),
-            Event::Discarded(withheld) => Some((&withheld.sender, &withheld.recipients)),
-            Event::Suppressed(suppressed) => {
-                let is_first = suppressed.recipient_index == 0 || self.to.is_some();
-                let to = std::slice::from_ref(&suppressed.recipient);
-                (suppressed.delivery_id.is_none() && is_first).then_some((&*suppressed.sender, to))
-            }
-            _ => None,
-        }
     }
 }
 
@@ -379,7 +366,7 @@ impl Email {
                 }
             }
         }
-        let entry = entry(stored);
+        let entry = whole_entry(stored);
         match budget.keep(&entry) {
             true => self.timeline.push(entry),
             false => self.truncated = true,
@@ -431,9 +418,15 @@ fn short_name(event: &Event) -> &'static str {
     name.strip_prefix("email.").unwrap_or(name)
 }
 
-/// An event as readers get it.
+/// An event as readers of the log get it: without what was said by SMTP.
 #[must_use]
-pub fn entry(stored: StoredEvent) -> EventEntry {
+pub fn entry(mut stored: StoredEvent) -> EventEntry {
+    stored.event.event = stored.event.event.without_conversation();
+    whole_entry(stored)
+}
+
+/// An event with all that it has.
+fn whole_entry(stored: StoredEvent) -> EventEntry {
     let NewEvent { at, item, labels, event, .. } = stored.event;
     EventEntry {
         cursor: stored.cursor.to_string(),

@@ -4,6 +4,7 @@
 
 pub mod api_keys;
 pub mod audit;
+pub mod contents;
 pub mod copies;
 pub mod directory;
 pub mod domains;

@@ -598,6 +598,13 @@ fn messages_are_listed_by_what_they_have() {
     assert_eq!(to(&by_id), to(&by_cursor));
     assert_eq!(to(&list("?tag=n:1")), ["b3@example.net", "b1@example.net"]);
     assert_eq!(to(&list("?to=B2@example.net")), ["b2@example.net"]);
+    assert_eq!(to(&list("?to=@EXAMPLE.net&limit=3")).len(), 3);
+    assert!(to(&list("?to=@example.org")).is_empty());
+    assert_eq!((to(&list("?subject=HELL")).len(), to(&list("?subject=bye")).len()), (5, 0));
+    assert_eq!(to(&list("?q=b2@ex")), ["b2@example.net"]);
+    let one = list(&format!("?q={}", first["data"][0]["id"].as_str().unwrap()));
+    assert_eq!((to(&one), &one["has_more"]), (vec!["b4@example.net".into()], &json!(false)));
+    assert_eq!(relay.call("GET", &format!("/emails?q={}", "x".repeat(300)), &Value::Null).0, 422);
     assert!(to(&list("?status=delivered")).is_empty());
     assert_eq!(to(&list("?status=scheduled&tag=n")).len(), 5);
     assert_eq!(relay.call("GET", "/emails?tags=n", &Value::Null).0, 422);

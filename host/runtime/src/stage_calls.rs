@@ -1,9 +1,9 @@
 //! How each stage is spoken to: the order of calls that `wit/relevo-mail` prescribes.
 
 use relevo_mailkit::model::{
-    ContentOptions, Finding, MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest,
-    SignatureVerdict, SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource,
-    TrackOptions, Txt, ValidateOptions,
+    ContentOptions, Finding, MessageEnvelope, MessageParts, Part, Refusal, Rendered, Report, Rewrite,
+    SignatureRequest, SignatureVerdict, SigningInput, TemplateError, TemplateLimits, TemplateReference,
+    TemplateSource, TrackOptions, Txt, ValidateOptions,
 };
 use relevo_mailkit::returned::ReturnedMail;
 use relevo_mailkit::source::Source;
@@ -228,6 +228,36 @@ impl Stages for Runtime {
             enter(store);
             let result = inspector.call_finish(&mut *store, handle)?;
             Ok(result.map(|findings| findings.into_iter().map(Into::into).collect()))
+        })
+    }
+
+    fn read_parts(&self, message: &dyn Source) -> Result<Result<MessageParts, String>, Fault> {
+        let size = message.size();
+        self.run(0, seed(0, size), |store, guest: &ContentStage| {
+            let interface = guest.relevo_mail_content();
+            let reader = interface.reader();
+            enter(store);
+            let handle = reader.call_constructor(&mut *store)?;
+            push(store, message, 0, size, |store, chunk| reader.call_push(store, handle, chunk))?;
+            enter(store);
+            Ok(reader.call_parts(&mut *store, handle)?.map(Into::into))
+        })
+    }
+
+    fn read_attachment(
+        &self,
+        message: &dyn Source,
+        number: u32,
+    ) -> Result<Result<Option<Vec<u8>>, String>, Fault> {
+        let size = message.size();
+        self.run(0, seed(0, size), |store, guest: &ContentStage| {
+            let interface = guest.relevo_mail_content();
+            let reader = interface.reader();
+            enter(store);
+            let handle = reader.call_constructor(&mut *store)?;
+            push(store, message, 0, size, |store, chunk| reader.call_push(store, handle, chunk))?;
+            enter(store);
+            Ok(reader.call_attachment(&mut *store, handle, number)?)
         })
     }
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use relevo_mailkit::model::{
-    ContentOptions, Finding, MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest,
-    SignatureVerdict, SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource,
-    TrackOptions, Txt, ValidateOptions,
+    ContentOptions, Finding, MessageEnvelope, MessageParts, Part, Refusal, Rendered, Report, Rewrite,
+    SignatureRequest, SignatureVerdict, SigningInput, TemplateError, TemplateLimits, TemplateReference,
+    TemplateSource, TrackOptions, Txt, ValidateOptions,
 };
 use relevo_mailkit::returned::ReturnedMail;
 use relevo_mailkit::source::Source;
@@ -114,6 +114,23 @@ pub trait Stages: Send + Sync {
         options: ContentOptions,
         message: &dyn Source,
     ) -> Result<Result<Vec<Finding>, String>, Fault>;
+
+    /// `content.reader.parts`: a message taken apart for people. The inner error says why there are
+    /// none.
+    ///
+    /// # Errors
+    /// The stage gave no answer.
+    fn read_parts(&self, message: &dyn Source) -> Result<Result<MessageParts, String>, Fault>;
+
+    /// `content.reader.attachment`: the decoded octets of an attachment; None: there is no such one.
+    ///
+    /// # Errors
+    /// The stage gave no answer.
+    fn read_attachment(
+        &self,
+        message: &dyn Source,
+        number: u32,
+    ) -> Result<Result<Option<Vec<u8>>, String>, Fault>;
 
     /// The cost of each stage since the start.
     fn stats(&self) -> Vec<(Stage, StageStats)>;

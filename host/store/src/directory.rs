@@ -37,6 +37,9 @@ pub struct TenantSettings {
     pub requests_per_second: Option<u32>,
     /// Rules that suppress its recipients. What is missing is as in the configuration.
     pub suppression: SuppressionSettings,
+    /// Seconds for which the content of its messages is kept after their last delivery. None or 0:
+    /// it is not.
+    pub keep_content_seconds: Option<u64>,
 }
 
 /// Rules that suppress recipients of a tenant.

@@ -35,7 +35,8 @@ pub(crate) fn of_event(event_type: &str, stored: StoredEvent) -> serde_json::Res
         created_at: created_at.clone(),
         message_id: stored.event.item.map(|id| id.to_string()),
         labels: stored.event.labels,
-        event: stored.event.event,
+        // It may go to third parties.
+        event: stored.event.event.without_conversation(),
     };
     let data = data(&entry)?;
     serde_json::to_vec(&Body { event_type, created_at: &created_at, timestamp: &created_at, data })

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use relevo_content::{Inspector, MAX_FINDINGS};
+use relevo_content::{Inspector, MAX_FINDINGS, Reader};
 use relevo_fuzz::{octet, pieces, seeded_bug};
 use relevo_mailkit::model::{ContentOptions, Finding};
 
@@ -15,6 +15,19 @@ fn inspect(options: ContentOptions, chunks: &[&[u8]]) -> Result<Vec<Finding>, St
     inspector.finish()
 }
 
+/// The attachments that are named can be had, in their sizes.
+fn read(message: &[u8]) {
+    let mut reader = Reader::default();
+    reader.push(message);
+    let Ok(parts) = reader.parts() else { return };
+    for (number, attachment) in (0..).zip(parts.attachments).take(3) {
+        let mut reader = Reader::default();
+        reader.push(message);
+        let octets = reader.attachment(number).ok().flatten().map(|octets| octets.len() as u64);
+        assert_eq!(octets, Some(attachment.size), "attachment {number}");
+    }
+}
+
 /// An HTML part that is well formed as MIME, so that the document is read.
 fn as_html(text: &[u8]) -> Vec<u8> {
     [b"Subject: x\r\nContent-Type: text/html; charset=utf-8\r\n\r\n", text].concat()
@@ -25,6 +38,7 @@ fuzz_target!(|input: &[u8]| {
     let (flags, seed) = (octet(&mut rest), octet(&mut rest));
     let options = ContentOptions { marketing: flags & 1 != 0 };
     let message = if flags & 2 != 0 { as_html(rest) } else { rest.to_vec() };
+    read(&message);
     let found = inspect(options, &[&message]);
     assert_eq!(inspect(options, &pieces(&message, seed)), found, "cut differently (seed {seed})");
     let Ok(findings) = found else { return };

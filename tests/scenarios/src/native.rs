@@ -4,7 +4,7 @@
 use std::io;
 
 use relevo_mailkit::model::{
-    ContentOptions, Finding, MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest,
+    ContentOptions, Finding, MessageEnvelope, MessageParts, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest,
     SignatureVerdict, SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource,
     TrackOptions, Txt, ValidateOptions,
 };
@@ -133,6 +133,22 @@ impl Stages for NativeStages {
         let mut inspector = relevo_content::Inspector::new(options);
         push_all(message, |chunk| inspector.push(chunk)).map_err(unreadable(Stage::Content))?;
         Ok(inspector.finish())
+    }
+
+    fn read_parts(&self, message: &dyn Source) -> Result<Result<MessageParts, String>, Fault> {
+        let mut reader = relevo_content::Reader::default();
+        push_all(message, |chunk| reader.push(chunk)).map_err(unreadable(Stage::Content))?;
+        Ok(reader.parts())
+    }
+
+    fn read_attachment(
+        &self,
+        message: &dyn Source,
+        number: u32,
+    ) -> Result<Result<Option<Vec<u8>>, String>, Fault> {
+        let mut reader = relevo_content::Reader::default();
+        push_all(message, |chunk| reader.push(chunk)).map_err(unreadable(Stage::Content))?;
+        Ok(reader.attachment(number))
     }
 
     fn stats(&self) -> Vec<(Stage, StageStats)> {

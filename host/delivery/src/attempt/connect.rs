@@ -58,7 +58,7 @@ impl Attempt<'_> {
         if self.tools.memory.failure(ip, now).is_some_and(may_go_in_clear) {
             target.tls = clear();
         }
-        let mut opened = self.tools.dial.open(&target, auth, ehlo).await;
+        let mut opened = self.tools.dial.open_recorded(&target, auth, ehlo, &self.recorder).await;
         if let Err(Failure { tls: Some(failed), detail, .. }) = &opened
             && may_go_in_clear(*failed)
         {
@@ -67,7 +67,8 @@ impl Attempt<'_> {
             if target.tls.mode != TlsPolicy::None {
                 tracing::info!(target: "relevo::delivery", host = %target.host, %ip, %detail, "going on without TLS");
                 target.tls = clear();
-                opened = self.tools.dial.open(&target, auth, ehlo).await;
+                self.recorder.note(|| "going on without TLS".into());
+                opened = self.tools.dial.open_recorded(&target, auth, ehlo, &self.recorder).await;
             }
         }
         let hop = opened?;

@@ -71,6 +71,8 @@ pub struct DeliverySettings {
     pub messages_per_connection: usize,
     /// Recipients in one transaction; the rest goes in another.
     pub recipients_per_transaction: usize,
+    /// What is said by SMTP is written into the events of attempts.
+    pub record_conversations: bool,
     /// What providers allow, and what their refusals lead to. The limits above are bounds of it.
     pub shaping: Arc<ShapingRules>,
 }

@@ -1,6 +1,7 @@
 //! `/emails`: sending, and what became of it.
 
 pub(super) mod check;
+pub(super) mod content;
 pub(super) mod send;
 mod view;
 
@@ -30,6 +31,9 @@ use view::EmailView;
 /// Octets of the body of a request to send: 40 MB of attachments as base64, and the rest.
 pub(super) const MAX_BODY: usize = 60 << 20;
 
+/// Octets of words that are looked for.
+const MAX_WORDS: usize = 256;
+
 /// Parameters of `GET /emails`.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -42,8 +46,14 @@ pub(super) struct EmailsQuery {
     /// `name` or `name:value`.
     tag: Option<String>,
     stream: Option<String>,
+    /// A recipient's address, or `@` and a domain: any address there.
     to: Option<String>,
     from: Option<String>,
+    /// A part of the subject, in any case.
+    subject: Option<String>,
+    /// A part of the subject, the sender, a recipient or a tag, in any case; or the id, or the
+    /// Message-ID.
+    q: Option<String>,
     /// The last event, such as `delivered` or `scheduled`.
     status: Option<String>,
     /// RFC 3339.
@@ -260,10 +270,22 @@ fn filter(query: &EmailsQuery, now: Millis) -> Result<EmailFilter, RequestError>
         stream: stream.map_err(|message: String| RequestError::invalid("stream", message))?,
         to: query.to.as_deref().map(str::to_ascii_lowercase),
         from: query.from.as_deref().map(str::to_ascii_lowercase),
+        subject: words("subject", query.subject.as_deref())?,
+        search: words("q", query.q.as_deref())?,
         last_event: query.status.clone(),
         since: time("since", &query.since)?,
         until: time("until", &query.until)?,
     })
+}
+
+/// Lower case words to look for; none when there is nothing but space.
+fn words(param: &'static str, text: Option<&str>) -> Result<Option<String>, RequestError> {
+    let text = text.unwrap_or_default().trim();
+    match text.len() {
+        0 => Ok(None),
+        1..=MAX_WORDS => Ok(Some(text.to_lowercase())),
+        _ => Err(RequestError::invalid(param, format!("longer than {MAX_WORDS} octets"))),
+    }
 }
 
 fn tag(text: &str) -> Tag {

@@ -38,6 +38,7 @@ use relevo_queue::EventLog;
 use relevo_relay::api_keys::ApiKeys;
 use relevo_relay::audit::AuditLog;
 use relevo_relay::clock::Clock;
+use relevo_relay::contents::Contents;
 use relevo_relay::delivery::Classify;
 use relevo_relay::domains::Domains;
 use relevo_relay::emails::Emails;
@@ -89,6 +90,7 @@ pub struct SharedServices {
     validation: Arc<AddressValidation>,
     classify: Arc<dyn Classify>,
     pub(crate) inspection: Arc<ContentInspection>,
+    contents: Arc<Contents>,
     polls: Arc<LongPolls>,
 }
 
@@ -141,6 +143,8 @@ pub struct ApiParts {
     pub classify: Arc<dyn Classify>,
     /// Looks at content.
     pub inspection: Arc<ContentInspection>,
+    /// Reads the content of messages.
+    pub contents: Arc<Contents>,
     /// What tenants administer.
     pub admin: AdminServices,
 }
@@ -151,7 +155,7 @@ impl ApiServices {
     pub fn new(parts: ApiParts) -> Self {
         let ApiParts { settings, events, templates, suppressions, sending, .. } = parts;
         let ApiParts { tracking, unsubscribe, statistics, webhooks, .. } = parts;
-        let ApiParts { validation, inspection, classify, admin, .. } = parts;
+        let ApiParts { validation, inspection, contents, classify, admin, .. } = parts;
         let emails = Emails::new(Arc::clone(&events));
         let limits = Arc::new(Limiter::new(admin.limits));
         Self(Arc::new(SharedServices {
@@ -170,6 +174,7 @@ impl ApiServices {
             validation,
             classify,
             inspection,
+            contents,
             polls: Arc::default(),
         }))
     }
@@ -198,6 +203,11 @@ pub(crate) fn routes(services: &ApiServices) -> Router<ApiServices> {
         .route("/emails/cancel", post(emails::cancel_all))
         .route("/emails/{id}", get(emails::show).patch(emails::reschedule))
         .route("/emails/{id}/cancel", post(emails::cancel))
+        .route("/emails/{id}/source", get(emails::content::source))
+        .route("/emails/{id}/content", get(emails::content::content))
+        .route("/emails/{id}/attachments/{number}", get(emails::content::attachment))
+        .route("/emails/{id}/changes", get(emails::content::changes))
+        .route("/emails/{id}/resend", post(emails::content::resend))
         .route("/api-keys", get(keys::list).post(keys::create))
         .route("/api-keys/{id}", get(keys::show).patch(keys::rename).delete(keys::delete))
         .route("/api-keys/{id}/rotate", post(keys::rotate))

@@ -60,6 +60,8 @@ mod tests {
             ("POST", "/relay/events", "relay"),
             ("POST", "/relay/unsubscribe", "relay"),
             ("GET", "/emails/{id}", "read"),
+            ("GET", "/emails/{id}/source", "read"),
+            ("POST", "/emails/{id}/resend", "send"),
             ("GET", "/events", "read"),
             ("POST", "/classify", "read send"),
             ("POST", "/events", "admin"),

@@ -12,7 +12,7 @@ const fn error(name: &'static str, status: u16, meaning: &'static str) -> ErrorN
 }
 
 /// Every name that the API gives, by status.
-pub(super) const ERRORS: [ErrorName; 20] = [
+pub(super) const ERRORS: [ErrorName; 21] = [
     error(
         "bad_request",
         400,
@@ -55,6 +55,11 @@ pub(super) const ERRORS: [ErrorName; 20] = [
         "cursor_pruned",
         410,
         "The events after this cursor are kept no longer. Begin again without a cursor.",
+    ),
+    error(
+        "gone",
+        410,
+        "The content of the email is kept no longer: `keep_content` of the tenant says for how long it is.",
     ),
     error("payload_too_large", 413, "The body is larger than this request allows."),
     error("misdirected_request", 421, "The name in `Host` is not served here."),
@@ -126,6 +131,7 @@ mod tests {
             MethodNotAllowed,
             Conflict(text()),
             Gone(text()),
+            ContentGone(text()),
             TooLarge(text()),
             Misdirected(text()),
             RequestError::invalid("a", "text"),
@@ -156,6 +162,7 @@ mod tests {
                 | MethodNotAllowed
                 | Conflict(_)
                 | Gone(_)
+                | ContentGone(_)
                 | TooLarge(_)
                 | Misdirected(_)
                 | Invalid { .. }

@@ -25,8 +25,11 @@ use relevo_queue::{EmbeddedStore, EventLog, Millis, StoreConfig};
 use relevo_relay::api_keys::ApiKeys;
 use relevo_relay::audit::AuditLog;
 use relevo_relay::clock::{Clock, RandomIds, SystemClock};
+use relevo_relay::contents::{Contents, ContentsParts, KeptMessages};
+use relevo_relay::copies::Copies;
 use relevo_relay::directory::{DirectoryEntries, DirectoryRefresher, QuotaSettings, StoreSource, Tenant};
 use relevo_relay::domains::Domains;
+use relevo_relay::emails::Emails;
 use relevo_relay::health::DomainHealth;
 use relevo_relay::inspection::ContentInspection;
 use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
@@ -178,6 +181,7 @@ fn settings() -> Settings {
             max_connections: 1,
             messages_per_connection: 1,
             recipients_per_transaction: 1,
+            record_conversations: false,
             shaping: Arc::default(),
         },
         returns: relevo_relay::settings::ReturnSettings::default(),
@@ -283,6 +287,23 @@ fn sending(
     Sending::new(pipeline, templates.clone(), suppressions.clone(), fetcher)
 }
 
+/// Reads from the store; nothing is kept.
+fn contents(
+    store: &Arc<EmbeddedStore>,
+    settings: &SettingsHandle,
+    clock: &Arc<SetClock>,
+    directory: &std::path::Path,
+) -> Contents {
+    let sandbox = Sandbox::new(Arc::new(stages::NoStages));
+    Contents::new(ContentsParts {
+        queue: store.clone(),
+        kept: Arc::new(KeptMessages::new(directory)),
+        copies: Copies::new(store.clone(), sandbox.clone(), settings.clone(), clock.clone()),
+        emails: Emails::new(store.clone()),
+        sandbox,
+    })
+}
+
 fn inspection() -> ContentInspection {
     ContentInspection::new(Sandbox::new(Arc::new(stages::NoStages)))
 }
@@ -329,6 +350,7 @@ impl World {
                 validation: Arc::new(validation),
                 classify: Arc::new(KnowsUnknown),
                 inspection: Arc::new(inspection()),
+                contents: Arc::new(contents(&store, &settings, &clock, directory.path())),
                 admin,
             }),
             tracking,

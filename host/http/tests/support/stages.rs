@@ -1,9 +1,9 @@
 //! Stages that answer nothing: routers are tested here, not what renders.
 
 use relevo_mailkit::model::{
-    ContentOptions, Finding, MessageEnvelope, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest,
-    SignatureVerdict, SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource,
-    TrackOptions, Txt, ValidateOptions,
+    ContentOptions, Finding, MessageEnvelope, MessageParts, Part, Refusal, Rendered, Report, Rewrite,
+    SignatureRequest, SignatureVerdict, SigningInput, TemplateError, TemplateLimits, TemplateReference,
+    TemplateSource, TrackOptions, Txt, ValidateOptions,
 };
 use relevo_mailkit::returned::ReturnedMail;
 use relevo_mailkit::source::Source;
@@ -63,6 +63,14 @@ impl Stages for NoStages {
     }
 
     fn inspect(&self, _: ContentOptions, _: &dyn Source) -> Result<Result<Vec<Finding>, String>, Fault> {
+        fault(Stage::Content)
+    }
+
+    fn read_parts(&self, _: &dyn Source) -> Result<Result<MessageParts, String>, Fault> {
+        fault(Stage::Content)
+    }
+
+    fn read_attachment(&self, _: &dyn Source, _: u32) -> Result<Result<Option<Vec<u8>>, String>, Fault> {
         fault(Stage::Content)
     }
 

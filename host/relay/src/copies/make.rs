@@ -14,7 +14,7 @@ use relevo_mailkit::token::return_path::ReturnClaims;
 use relevo_mailkit::token::unsubscribe::Subscription;
 use relevo_mailkit::token::{CopyUrls, TokenKeys};
 use relevo_mailkit::unsubscribe;
-use relevo_queue::{Lease, Queue};
+use relevo_queue::{ItemId, ItemMeta, Lease, Queue, Recipient};
 use relevo_runtime::{Blame, Fault, FaultKind, Stage, Stages};
 use relevo_submission::Cfbl;
 
@@ -59,19 +59,10 @@ impl Copies {
         &self,
         settings: &Settings,
         lease: &Lease,
+        body: Arc<dyn Source>,
         recipe: &mut Recipe,
     ) -> Result<Arc<dyn Source>, CopyError> {
-        let item = lease.delivery.id.item;
-        let body = self.queue.body(item).await.map_err(|e| CopyError::Host(e.to_string()))?;
-        let body = body.ok_or_else(|| CopyError::Host("the body is gone".into()))?;
-        let mut prepend = std::mem::take(&mut recipe.prepend);
-        if recipe.dated_at_release {
-            let date = relevo_submission::date(lease.meta.released_at());
-            prepend.extend_from_slice(format!("Date: {date}\r\n").as_bytes());
-        }
-        if let Some(cfbl) = recipe.cfbl.take() {
-            prepend.extend_from_slice(&cfbl_feedback_id(settings, lease, &cfbl)?);
-        }
+        let prepend = own_fields(settings, lease, recipe)?;
         let edits = std::mem::take(&mut recipe.edits);
         let Some(links) = recipe.links.take() else {
             if edits.is_empty() {
@@ -79,34 +70,52 @@ impl Copies {
             }
             return splice(body, move |body| Splice::new(prepend, body, edits, &NoLinks)).await;
         };
-        let [recipient] = lease.delivery.recipients.as_slice() else {
-            return Err(CopyError::Host("a tracked copy is for one recipient".into()));
-        };
-        let (keys, recipient) = (minting_key(settings, &links)?, recipient.clone());
-        let meta = Arc::clone(&lease.meta);
+        let tracked = TrackedCopy::of(settings, lease, links)?;
         splice(body, move |body| {
-            let address = Address::parse(&recipient.address).map(|address| address.to_string());
-            let urls = CopyUrls {
-                keys: &keys,
-                tenant: &meta.tenant,
-                base_url: &links.base_url,
-                message: item.0,
-                recipient: recipient.index,
-                links: &links.table,
-                unsubscribe: Subscription {
-                    address: address.as_deref().unwrap_or(&recipient.address),
-                    topic: &meta.labels.topic,
-                    sender: &links.sender,
-                },
-            };
-            let fields = links
-                .list_unsubscribe
-                .as_ref()
-                .map(|fields| unsubscribe::header_fields(&urls.unsubscribe(), fields.mailbox.as_deref()));
-            let top = [prepend, fields.unwrap_or_default()].concat();
-            Splice::new(top, body, edits, &urls)
+            tracked.with_urls(|urls, links| {
+                let top = [prepend, unsubscribe_fields(links, urls)].concat();
+                Splice::new(top, body, edits, urls)
+            })
         })
         .await
+    }
+
+    /// The copy of these stored octets.
+    ///
+    /// # Errors
+    /// There is no copy.
+    pub async fn make_of(
+        &self,
+        body: Arc<dyn Source>,
+        lease: &Lease,
+        hop: HopAbilities,
+    ) -> Result<Copy, CopyError> {
+        let mut recipe = Recipe::decode(&lease.meta.recipe).map_err(|e| CopyError::Host(e.to_string()))?;
+        if recipe.utf8_header && !hop.smtputf8 {
+            let text = "the header needs SMTPUTF8, which the next host does not offer".into();
+            return Err(CopyError::NotConvertible { status: EnhancedCode::new(5, 6, 9), text });
+        }
+        let (generation, settings) = self.settings.snapshot();
+        let tracked = recipe.has_own_copies();
+        let began = self.clock.monotonic();
+        let mut copy = self.spliced(&settings, lease, body, &mut recipe).await?;
+        self.observe(lease, began, "copy", format!("{} octets, edits applied", copy.size()));
+
+        let downgrade = recipe.eight_bit && !hop.eight_bit;
+        if downgrade {
+            let began = self.clock.monotonic();
+            copy = self.downgraded(lease, copy).await?;
+            self.observe(lease, began, "validate", "8-bit parts turned into 7bit".into());
+        }
+        if let Some(signing) = &recipe.signing {
+            let began = self.clock.monotonic();
+            let reuse = (!tracked).then_some((lease.delivery.id.item, downgrade, generation));
+            let fields = self.signatures(&settings, lease, signing, &copy, reuse).await?;
+            let lines = fields.split(|c| *c == b'\n').filter(|l| l.starts_with(b"DKIM-Signature:")).count();
+            self.observe(lease, began, "dkim", format!("{lines} signatures for {}", signing.domain));
+            copy = Arc::new(Prefixed::new(fields.to_vec(), copy));
+        }
+        Ok(Copy { source: copy, eight_bit: recipe.eight_bit && !downgrade, utf8_header: recipe.utf8_header })
     }
 
     /// RFC 6152 section 3: what is 8-bit is turned into 7bit, or does not go to this hop.
@@ -147,32 +156,10 @@ impl Copies {
 #[async_trait]
 impl MakeCopy for Copies {
     async fn make(&self, lease: &Lease, hop: HopAbilities) -> Result<Copy, CopyError> {
-        let mut recipe = Recipe::decode(&lease.meta.recipe).map_err(|e| CopyError::Host(e.to_string()))?;
-        if recipe.utf8_header && !hop.smtputf8 {
-            let text = "the header needs SMTPUTF8, which the next host does not offer".into();
-            return Err(CopyError::NotConvertible { status: EnhancedCode::new(5, 6, 9), text });
-        }
-        let (generation, settings) = self.settings.snapshot();
-        let tracked = recipe.has_own_copies();
-        let began = self.clock.monotonic();
-        let mut copy = self.spliced(&settings, lease, &mut recipe).await?;
-        self.observe(lease, began, "copy", format!("{} octets, edits applied", copy.size()));
-
-        let downgrade = recipe.eight_bit && !hop.eight_bit;
-        if downgrade {
-            let began = self.clock.monotonic();
-            copy = self.downgraded(lease, copy).await?;
-            self.observe(lease, began, "validate", "8-bit parts turned into 7bit".into());
-        }
-        if let Some(signing) = &recipe.signing {
-            let began = self.clock.monotonic();
-            let reuse = (!tracked).then_some((lease.delivery.id.item, downgrade, generation));
-            let fields = self.signatures(&settings, lease, signing, &copy, reuse).await?;
-            let lines = fields.split(|c| *c == b'\n').filter(|l| l.starts_with(b"DKIM-Signature:")).count();
-            self.observe(lease, began, "dkim", format!("{lines} signatures for {}", signing.domain));
-            copy = Arc::new(Prefixed::new(fields.to_vec(), copy));
-        }
-        Ok(Copy { source: copy, eight_bit: recipe.eight_bit && !downgrade, utf8_header: recipe.utf8_header })
+        let item = lease.delivery.id.item;
+        let body = self.queue.body(item).await.map_err(|e| CopyError::Host(e.to_string()))?;
+        let body = body.ok_or_else(|| CopyError::Host("the body is gone".into()))?;
+        self.make_of(body, lease, hop).await
     }
 
     /// For mail of a tenant whose sending domain has a return domain. Mail from the null
@@ -200,6 +187,72 @@ fn minting_key(settings: &Settings, links: &Links) -> Result<TokenKeys, CopyErro
     let key = keys.iter().find(|k| k.id == links.key).or_else(|| keys.first());
     let key = key.ok_or_else(|| CopyError::Host("there is no tracking key".into()))?;
     Ok(TokenKeys(vec![key.clone()]))
+}
+
+/// The fields on top of a copy, below those of unsubscribing and the signatures. They are taken out
+/// of the recipe.
+pub(super) fn own_fields(
+    settings: &Settings,
+    lease: &Lease,
+    recipe: &mut Recipe,
+) -> Result<Vec<u8>, CopyError> {
+    let mut fields = std::mem::take(&mut recipe.prepend);
+    if recipe.dated_at_release {
+        let date = relevo_submission::date(lease.meta.released_at());
+        fields.extend_from_slice(format!("Date: {date}\r\n").as_bytes());
+    }
+    if let Some(cfbl) = recipe.cfbl.take() {
+        fields.extend_from_slice(&cfbl_feedback_id(settings, lease, &cfbl)?);
+    }
+    Ok(fields)
+}
+
+/// `List-Unsubscribe` and `List-Unsubscribe-Post`; empty for copies without them.
+pub(super) fn unsubscribe_fields(links: &Links, urls: &CopyUrls<'_>) -> Vec<u8> {
+    let fields = links.list_unsubscribe.as_ref();
+    let fields =
+        fields.map(|fields| unsubscribe::header_fields(&urls.unsubscribe(), fields.mailbox.as_deref()));
+    fields.unwrap_or_default()
+}
+
+/// What the URLs of one recipient's copy are made of.
+pub(super) struct TrackedCopy {
+    keys: TokenKeys,
+    links: Links,
+    meta: Arc<ItemMeta>,
+    item: ItemId,
+    recipient: Recipient,
+}
+
+impl TrackedCopy {
+    /// Of the one recipient of this delivery.
+    pub(super) fn of(settings: &Settings, lease: &Lease, links: Links) -> Result<Self, CopyError> {
+        let [recipient] = lease.delivery.recipients.as_slice() else {
+            return Err(CopyError::Host("a tracked copy is for one recipient".into()));
+        };
+        let keys = minting_key(settings, &links)?;
+        let (meta, item, recipient) = (Arc::clone(&lease.meta), lease.delivery.id.item, recipient.clone());
+        Ok(Self { keys, links, meta, item, recipient })
+    }
+
+    /// Calls `with` with the URLs.
+    pub(super) fn with_urls<T>(&self, with: impl FnOnce(&CopyUrls<'_>, &Links) -> T) -> T {
+        let address = Address::parse(&self.recipient.address).map(|address| address.to_string());
+        let urls = CopyUrls {
+            keys: &self.keys,
+            tenant: &self.meta.tenant,
+            base_url: &self.links.base_url,
+            message: self.item.0,
+            recipient: self.recipient.index,
+            links: &self.links.table,
+            unsubscribe: Subscription {
+                address: address.as_deref().unwrap_or(&self.recipient.address),
+                topic: &self.meta.labels.topic,
+                sender: &self.links.sender,
+            },
+        };
+        with(&urls, &self.links)
+    }
 }
 
 /// `CFBL-Feedback-ID` of the copy's recipient (RFC 9477 section 3.3): the token of its return path,

@@ -71,7 +71,7 @@ impl Copies {
 
 /// The keys that the domain had when the message was accepted, as long as it has them all;
 /// otherwise those it has now.
-fn keys_of(domain: &Domain, selectors: &[String]) -> Vec<DkimKey> {
+pub(super) fn keys_of(domain: &Domain, selectors: &[String]) -> Vec<DkimKey> {
     let has = |s: &String| domain.dkim.iter().any(|k| k.selector == *s);
     let all_there = !selectors.is_empty() && selectors.iter().all(has);
     let wanted = |k: &&DkimKey| !all_there || selectors.contains(&k.selector);

@@ -383,3 +383,22 @@ async fn bytes_without_a_recipe_go_as_they_are() {
     let copy = world.copies.make(&stored.lease(0), NONE).await.expect("a copy");
     assert_eq!(read(&*copy.source), PLAIN.as_bytes());
 }
+
+#[tokio::test]
+async fn what_was_changed_is_told() {
+    let world = World::new();
+    let stored = tracked(&world).await;
+    let changes = world.copies.changes(&stored.lease(1)).expect("changes");
+    let copy = text(&world, &stored, 1).await;
+    let [link] = changes.links.as_slice() else { panic!("{changes:?}") };
+    assert_eq!(link.from, "https://x.example/");
+    assert!(copy.contains(&link.to), "{link:?}: {copy}");
+    assert_ne!(*link, world.copies.changes(&stored.lease(0)).expect("changes").links[0], "each has its own");
+    assert_eq!((changes.has_open_pixel, changes.unsubscribe_links, changes.edits), (true, 0, 2));
+    assert_eq!(changes.fields[0].name, "Received");
+    let signed: Vec<_> = changes.signatures.iter().map(|s| (&*s.domain, &*s.selector)).collect();
+    assert_eq!(signed, [("tracked.example", "t1")]);
+    let plain = plain(&world).await;
+    let changes = world.copies.changes(&plain.lease(0)).expect("changes");
+    assert_eq!((changes.links.len(), changes.has_open_pixel, changes.signatures.len()), (0, false, 2));
+}

@@ -170,6 +170,8 @@ pub struct Tenant {
     pub requests_per_second: Option<u32>,
     /// Rules that suppress its recipients.
     pub suppression: SuppressionOverrides,
+    /// How long the content of its messages is kept after their last delivery. None: not at all.
+    pub keep_content: Option<Duration>,
 }
 
 /// Deliveries of a tenant that may be held, unless set otherwise.

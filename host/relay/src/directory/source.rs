@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use relevo_keys::SigningKey;
@@ -189,6 +190,7 @@ pub(crate) fn build_tenant(record: &TenantRecord) -> Result<Tenant, String> {
         quota: settings.quota,
         requests_per_second: settings.requests_per_second,
         suppression: suppression(&settings.suppression)?,
+        keep_content: settings.keep_content_seconds.filter(|n| *n > 0).map(Duration::from_secs),
     })
 }
 

@@ -26,6 +26,7 @@ fn tenant(id: &str, pools: &[&str]) -> Arc<Tenant> {
         quota: QuotaSettings::default(),
         requests_per_second: None,
         suppression: Default::default(),
+        keep_content: None,
     })
 }
 

@@ -67,3 +67,29 @@ async fn a_message_that_waits_longer_than_its_events_is_known() {
     assert!(email.scheduled_at.is_some() && !email.recipients.is_empty());
     assert_eq!(Email::waiting(&[]), None);
 }
+
+#[tokio::test]
+async fn a_message_that_matches_twice_is_listed_once() {
+    let world = World::new();
+    let message = submission(&world, "From: a@example.com\r\nSubject: Spring\r\n\r\nHello\r\n");
+    let id = world.pipeline.submit(message).await.expect("accepted").id;
+    let suppressed = NewEvent {
+        tenant: "acme".to_owned(),
+        at: 5,
+        item: Some(id),
+        labels: Labels::default(),
+        event: Event::Suppressed(relevo_mailkit::event::Suppressed {
+            recipient: "spring@example.net".to_owned(),
+            recipient_index: 1,
+            ..Default::default()
+        }),
+    };
+    world.pipeline.events.append(vec![suppressed]).await.expect("appended");
+    let emails = Emails::new(world.queue.clone());
+    for search in ["spring".to_owned(), id.to_string().to_lowercase()] {
+        let filter = EmailFilter { search: Some(search.clone()), ..EmailFilter::default() };
+        let page = emails.list("acme", &filter, u64::MAX, 10).await.expect("a page");
+        assert_eq!(page.emails.iter().map(|email| email.id).collect::<Vec<_>>(), [id], "{search}");
+        assert!(emails.list("other", &filter, u64::MAX, 10).await.expect("a page").emails.is_empty());
+    }
+}

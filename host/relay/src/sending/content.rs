@@ -175,7 +175,7 @@ pub(super) async fn spool(sending: &Sending, octets: &[u8]) -> Result<SpooledBod
     spool.finish().await.map_err(|e| not_stored(&e))
 }
 
-fn not_stored(error: &relevo_queue::StoreError) -> SendRefusal {
+pub(super) fn not_stored(error: &relevo_queue::StoreError) -> SendRefusal {
     SendRefusal::of_rejection(&crate::pipeline::not_stored(error), "")
 }
 

@@ -9,6 +9,7 @@ mod keys;
 mod refusal;
 mod relayed;
 mod releases;
+mod resent;
 mod submission;
 mod suppressed;
 
@@ -30,6 +31,7 @@ pub use self::keys::{Begun, ClaimedKey, RequestKey};
 use self::keys::{KeysInFlight, repeated};
 pub use self::refusal::SendRefusal;
 pub use self::releases::{CancelFilter, Canceled, Moved};
+pub use self::resent::ResentMessage;
 use self::submission::{labels, options, scheduled_at, via};
 use crate::clock::timestamp;
 use crate::pipeline::{

@@ -48,7 +48,7 @@ pub enum SendRefusal {
 
 impl SendRefusal {
     /// One mistake.
-    pub(super) fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(crate) fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Invalid(vec![Problem::new(param, message)])
     }
 

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use relevo_mailkit::model::{
-    Author, AuthorRole, ContentOptions, Finding, MessageEnvelope, MessageOptions, Part, Refusal, Rendered,
-    Report, Rewrite, SignatureRequest, SignatureVerdict, SigningInput, TemplateError, TemplateLimits,
-    TemplateReference, TemplateSource, TrackOptions, Txt, ValidateOptions,
+    Author, AuthorRole, ContentOptions, Finding, MessageEnvelope, MessageOptions, MessageParts, Part,
+    Refusal, Rendered, Report, Rewrite, SignatureRequest, SignatureVerdict, SigningInput, TemplateError,
+    TemplateLimits, TemplateReference, TemplateSource, TrackOptions, Txt, ValidateOptions,
 };
 use relevo_mailkit::returned::ReturnedMail;
 use relevo_mailkit::source::Source;
@@ -246,6 +246,16 @@ impl Stages for ScriptedStages {
     fn inspect(&self, _: ContentOptions, _: &dyn Source) -> Result<Result<Vec<Finding>, String>, Fault> {
         self.works(Stage::Content)?;
         Ok(Ok(Vec::new()))
+    }
+
+    fn read_parts(&self, _: &dyn Source) -> Result<Result<MessageParts, String>, Fault> {
+        self.works(Stage::Content)?;
+        Ok(Ok(MessageParts::default()))
+    }
+
+    fn read_attachment(&self, _: &dyn Source, _: u32) -> Result<Result<Option<Vec<u8>>, String>, Fault> {
+        self.works(Stage::Content)?;
+        Ok(Ok(None))
     }
 
     fn stats(&self) -> Vec<(Stage, StageStats)> {

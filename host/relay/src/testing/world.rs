@@ -172,6 +172,7 @@ pub(crate) fn settings() -> Settings {
                 quota: Default::default(),
                 requests_per_second: None,
                 suppression: Default::default(),
+                keep_content: None,
             }),
         )
     };
@@ -205,6 +206,7 @@ pub(crate) fn settings() -> Settings {
             max_connections: 1,
             messages_per_connection: 1,
             recipients_per_transaction: 100,
+            record_conversations: false,
             shaping: Arc::default(),
         },
         returns: ReturnSettings::default(),

@@ -8,6 +8,7 @@ use prometheus_client::registry::Registry;
 use relevo_mailkit::token::{TokenKey, TokenKeys};
 use relevo_queue::{EmbeddedStore, Queue as _};
 use relevo_relay::clock::{Clock, SystemClock};
+use relevo_relay::contents::{KeepingQueue, KeptMessages};
 use relevo_relay::copies::Copies;
 use relevo_relay::metrics::{self as relay_metrics, QueueGauges, StageCounters};
 use relevo_relay::sandbox::{Sandbox, permits};
@@ -24,6 +25,10 @@ pub(crate) struct Base {
     pub(crate) parts: ServerParts,
     pub(crate) settings: SettingsHandle,
     pub(crate) store: Arc<EmbeddedStore>,
+    /// The store's queue. It keeps the content of what is finished.
+    pub(crate) queue: Arc<KeepingQueue>,
+    /// What it keeps.
+    pub(crate) kept: Arc<KeptMessages>,
     pub(crate) stages: Arc<dyn Stages>,
     /// What receivers' words mean.
     pub(crate) classifier: Arc<Classifier>,
@@ -63,10 +68,15 @@ impl Base {
             }
         };
         let (sandbox, clock) = (Sandbox::new(stages.clone()), Arc::new(SystemClock::new()));
+        let (settings, kept) = (SettingsHandle::new(settings), Arc::new(KeptMessages::new(&parts.data_dir)));
+        let min_free = parts.queue.min_free;
+        let queue = KeepingQueue::new(store.clone(), kept.clone(), settings.clone(), clock.clone(), min_free);
         Ok(Some(Self {
             parts,
-            settings: SettingsHandle::new(settings),
+            settings,
             store,
+            queue: Arc::new(queue),
+            kept,
             stages,
             classifier,
             sandbox,

@@ -27,6 +27,7 @@ use relevo_queue::{EventLog, Queue};
 use relevo_relay::api_keys::ApiKeys;
 use relevo_relay::audit::AuditLog;
 use relevo_relay::clock::{Clock, RandomIds};
+use relevo_relay::contents::{Contents, ContentsParts};
 use relevo_relay::copies::{Copies, MakeCopy};
 use relevo_relay::delivery::shaping::Shaping;
 use relevo_relay::delivery::{
@@ -34,6 +35,7 @@ use relevo_relay::delivery::{
 };
 use relevo_relay::directory::{DirectoryRefresher, StoreSource};
 use relevo_relay::domains::Domains;
+use relevo_relay::emails::Emails;
 use relevo_relay::health::DomainHealth;
 use relevo_relay::intake::{Intake, IntakeMetrics};
 use relevo_relay::metrics as relay_metrics;
@@ -159,6 +161,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         validation,
         classify: base.classifier.clone(),
         inspection: Arc::new(validation::inspection(&base, fetch_names)?),
+        contents: Arc::new(contents(&base)),
         admin,
     });
     let people = panel.users.clone();
@@ -179,6 +182,8 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let bounced = events.clone();
     tasks.spawn("the reader of bounces", async move { bounces.run(bounced).await });
     tasks.spawn("the rules of suppression", rules.run());
+    let keeping = base.queue.clone();
+    tasks.spawn("the removal of content that was kept", async move { keeping.prune().await });
     tasks.spawn("the removal of old events", prune(events, clock, base.parts.events));
     let reread_directory = Arc::new(Notify::new());
     tasks.spawn("webhooks", async move { webhooks.run().await });
@@ -321,7 +326,7 @@ fn prepare_delivery(
     registry: &mut Registry,
 ) -> anyhow::Result<PreparedDelivery> {
     let parts = DeliveryParts {
-        queue: base.store.clone(),
+        queue: base.queue.clone(),
         resolve,
         dial,
         copies,
@@ -349,7 +354,7 @@ fn pipeline(
 ) -> Pipeline {
     let delivery = delivery.clone();
     Pipeline {
-        queue: base.store.clone(),
+        queue: base.queue.clone(),
         events: base.store.clone(),
         sandbox: base.sandbox.clone(),
         clock: base.clock.clone(),
@@ -361,6 +366,17 @@ fn pipeline(
         templates: Some(templates.clone()),
         recipient_refused: Arc::new(move || delivery.refused()),
     }
+}
+
+/// Reads the content of messages.
+fn contents(base: &Base) -> Contents {
+    Contents::new(ContentsParts {
+        queue: base.queue.clone(),
+        kept: base.kept.clone(),
+        copies: base.copies(None),
+        emails: Emails::new(base.store.clone()),
+        sandbox: base.sandbox.clone(),
+    })
 }
 
 /// Takes mail that comes back.
@@ -484,7 +500,7 @@ fn control(
 
 /// The queue as operators see and change it.
 fn queue_admin(base: &Base, audit: &Arc<AuditLog>, delivery: &DeliveryHandle) -> QueueAdmin {
-    QueueAdmin::new(base.store.clone(), base.clock.clone(), Some(delivery.clone()), audit.clone())
+    QueueAdmin::new(base.queue.clone(), base.clock.clone(), Some(delivery.clone()), audit.clone())
 }
 
 fn seed() -> anyhow::Result<u64> {

@@ -49,6 +49,7 @@ pub(crate) fn delivery(
         max_connections: s.max_connections.or(500),
         messages_per_connection: s.messages_per_connection.or(100),
         recipients_per_transaction: s.recipients_per_transaction.or(100),
+        record_conversations: s.record_conversations.or(false),
         shaping: shaping::rules(d, file),
     };
     let ca_file = s.ca_file.at().map(|at| {

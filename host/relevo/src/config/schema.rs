@@ -18,8 +18,8 @@ use relevo_store::StoreUrl;
 use serde::Deserialize;
 
 use super::formats::{
-    ApiKeyHash, CountOrNone, DomainName, HeaderPattern, Identifier, MailAddress, MaxPriority, Nameserver,
-    PasswordHash, Port, Selector, ShortTime, Size, Texts, Time, TrackingUrl,
+    ApiKeyHash, CountOrNone, DomainName, HeaderPattern, Identifier, KeepTime, MailAddress, MaxPriority,
+    Nameserver, PasswordHash, Port, Selector, ShortTime, Size, Texts, Time, TrackingUrl,
 };
 use super::shaping::WarmupMode;
 use super::values::{Key, List, Located, Section};
@@ -129,6 +129,7 @@ pub(crate) struct DeliveryTable {
     pub(crate) max_connections: Key<usize>,
     pub(crate) messages_per_connection: Key<usize>,
     pub(crate) recipients_per_transaction: Key<usize>,
+    pub(crate) record_conversations: Key<bool>,
     pub(crate) ca_file: Key<String>,
     pub(crate) smarthost: Option<Section<SmarthostTable>>,
 }
@@ -373,6 +374,7 @@ pub(crate) struct TenantTable {
     pub(crate) quota: Section<QuotaTable>,
     pub(crate) requests_per_second: Key<u32>,
     pub(crate) suppression: Section<OwnSuppressionTable>,
+    pub(crate) keep_content: Key<KeepTime>,
     pub(crate) pools: List<String>,
     pub(crate) routes: List<String>,
     pub(crate) max_priority: Key<MaxPriority>,

@@ -10,6 +10,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
 use super::content::{self, ContentError};
+use super::recorder::Recorder;
 use super::tls::Tls;
 use super::types::{
     Auth, ClientConfig, DialogueStep, Envelope, Failure, Target, TlsState, TransactionResult,
@@ -54,7 +55,26 @@ impl Connection {
         auth: Option<&Auth>,
         tls: &Tls,
     ) -> Result<Self, Failure> {
-        Self::establish(target, config, auth, tls).await
+        Self::establish(target, config, auth, tls, Recorder::default()).await
+    }
+
+    /// As [`Self::open`], and writes down what is said until [`Self::record`] is called.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub async fn open_recorded(
+        target: &Target,
+        config: &ClientConfig,
+        auth: Option<&Auth>,
+        tls: &Tls,
+        recorder: Recorder,
+    ) -> Result<Self, Failure> {
+        Self::establish(target, config, auth, tls, recorder).await
+    }
+
+    /// From now on what is said is written here.
+    pub fn record(&mut self, recorder: Recorder) {
+        self.wire.recorder = recorder;
     }
 
     /// What the server announced, after TLS where there is TLS.
@@ -114,6 +134,9 @@ impl Connection {
         transaction: &mut ClientTransaction<'_>,
         body: Arc<dyn Source>,
     ) -> Option<Failure> {
+        self.wire
+            .recorder
+            .note(|| format!("{} octets of the message, and the final dot", body.size()).into());
         match content::send(&mut self.wire, body, self.config.block_timeout).await {
             Ok(()) => None,
             Err(ContentError::Fatal(failure)) => Some(failure),

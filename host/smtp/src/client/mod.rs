@@ -3,12 +3,14 @@
 mod connection;
 mod content;
 mod open;
+mod recorder;
 mod tls;
 mod tlsa;
 mod types;
 mod wire;
 
 pub use connection::Connection;
+pub use recorder::Recorder;
 pub use relevo_proto::client::Abilities;
 pub use tls::{Tls, root_certificates};
 pub use tlsa::TlsaRecord;

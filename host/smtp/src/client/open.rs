@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::connection::Connection;
+use super::recorder::{HIDDEN, Recorder};
 use super::tls::Tls;
 use super::types::{Auth, ClientConfig, DialogueStep, Failure, Target, TlsFailure, TlsPolicy, TlsState};
 use super::wire::{LineStream, lost, timed_out};
@@ -28,15 +29,23 @@ impl Connection {
         config: &ClientConfig,
         auth: Option<&Auth>,
         tls: &Tls,
+        recorder: Recorder,
     ) -> Result<Self, Failure> {
-        let tcp = connect(target, config).await?;
+        recorder.note(|| format!("connecting to {} ({})", target.host, target.addr).into());
+        let noted = |failure: Failure| {
+            recorder.note(|| failure.detail.as_str().into());
+            failure
+        };
+        let tcp = connect(target, config).await.map_err(noted)?;
         let (stream, state) = if target.tls.mode == TlsPolicy::Implicit {
-            handshake(tcp, target, config, tls).await?
+            let secured = handshake(tcp, target, config, tls).await.map_err(noted)?;
+            recorder.note(|| in_words(&secured.1).into());
+            secured
         } else {
             (Stream::Plain(tcp), TlsState::default())
         };
         let mut connection = Self {
-            wire: LineStream::new(stream),
+            wire: LineStream::new(stream, recorder),
             config: config.clone(),
             abilities: Abilities::default(),
             tls: state,
@@ -89,9 +98,14 @@ impl Connection {
         if reply.code / 100 != 2 {
             return Err(Failure::of_reply(DialogueStep::StartTls, reply));
         }
+        let recorder = std::mem::take(&mut self.wire.recorder);
         let tcp = self.wire.into_tcp().map_err(refused)?;
-        let (stream, state) = handshake(tcp, target, &self.config, tls).await?;
-        self.wire = LineStream::new(stream);
+        let (stream, state) = handshake(tcp, target, &self.config, tls).await.map_err(|failure| {
+            recorder.note(|| failure.detail.as_str().into());
+            failure
+        })?;
+        recorder.note(|| in_words(&state).into());
+        self.wire = LineStream::new(stream, recorder);
         self.tls = state;
         // RFC 3207 section 4.2: what was learnt in clear is forgotten.
         self.hello().await?;
@@ -107,15 +121,20 @@ impl Connection {
         let limit = self.config.command_timeout;
         let reply = if self.abilities.auth_plain {
             let response = STANDARD.encode(format!("\0{}\0{}", auth.username, auth.password));
-            self.wire.ask(format!("AUTH PLAIN {response}\r\n").as_bytes(), DialogueStep::Auth, limit).await?
+            let line = format!("AUTH PLAIN {response}\r\n");
+            let secrets = [response.as_str(), auth.password.as_str()];
+            let shown = format!("AUTH PLAIN {HIDDEN}");
+            self.wire.ask_secretly(line.as_bytes(), (&shown, &secrets), limit).await?
         } else if self.abilities.auth_login {
             let mut reply = self.wire.ask(b"AUTH LOGIN\r\n", DialogueStep::Auth, limit).await?;
             for answer in [&auth.username, &auth.password] {
                 if reply.code != 334 {
                     break;
                 }
-                let line = format!("{}\r\n", STANDARD.encode(answer));
-                reply = self.wire.ask(line.as_bytes(), DialogueStep::Auth, limit).await?;
+                let response = STANDARD.encode(answer);
+                let secrets = [response.as_str(), auth.password.as_str()];
+                let line = format!("{response}\r\n");
+                reply = self.wire.ask_secretly(line.as_bytes(), (HIDDEN, &secrets), limit).await?;
             }
             reply
         } else {
@@ -123,6 +142,14 @@ impl Connection {
         };
         if reply.code / 100 == 2 { Ok(()) } else { Err(Failure::of_reply(DialogueStep::Auth, reply)) }
     }
+}
+
+/// The facts of a handshake.
+fn in_words(state: &TlsState) -> String {
+    let cipher = state.cipher.as_deref().unwrap_or("none");
+    let certificate =
+        if state.verified { "is valid for the host" } else { "was not checked, or is not valid" };
+    format!("TLS: {cipher}; the certificate {certificate}")
 }
 
 /// Only to a host that has proved its name, or to this very machine.

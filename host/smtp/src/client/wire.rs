@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::recorder::Recorder;
 use crate::stream::Stream;
 
 /// Receive space: enough for the replies to a group.
@@ -25,6 +26,8 @@ pub(super) struct LineStream {
     /// Octets that were received; those before `read` belong to earlier replies.
     input: Vec<u8>,
     read: usize,
+    /// Writes down what is said, but for content.
+    pub(super) recorder: Recorder,
 }
 
 /// Why a write failed.
@@ -35,8 +38,8 @@ pub(super) enum WriteError {
 }
 
 impl LineStream {
-    pub(super) fn new(stream: Stream) -> Self {
-        Self { stream, parser: ReplyParser::default(), input: Vec::new(), read: 0 }
+    pub(super) fn new(stream: Stream, recorder: Recorder) -> Self {
+        Self { stream, parser: ReplyParser::default(), input: Vec::new(), read: 0, recorder }
     }
 
     /// The TCP stream, to put TLS on it. Octets that the server sent ahead of the handshake could
@@ -72,6 +75,16 @@ impl LineStream {
         command: DialogueStep,
         limit: Duration,
     ) -> Result<(), Failure> {
+        self.recorder.sent(octets);
+        self.send_unrecorded(octets, command, limit).await
+    }
+
+    async fn send_unrecorded(
+        &mut self,
+        octets: &[u8],
+        command: DialogueStep,
+        limit: Duration,
+    ) -> Result<(), Failure> {
         match self.write(octets, limit).await {
             Ok(()) | Err(WriteError::Lost(_)) => Ok(()),
             Err(WriteError::TimedOut) => Err(timed_out(command)),
@@ -83,7 +96,23 @@ impl LineStream {
         command: DialogueStep,
         limit: Duration,
     ) -> Result<RemoteReply, Failure> {
-        timeout(limit, self.receive_reply(command)).await.map_err(|_| timed_out(command))?
+        self.receive_hiding(command, limit, &[]).await
+    }
+
+    /// Records the reply without `secrets`, and why there is none.
+    async fn receive_hiding(
+        &mut self,
+        command: DialogueStep,
+        limit: Duration,
+        secrets: &[&str],
+    ) -> Result<RemoteReply, Failure> {
+        let received = timeout(limit, self.receive_reply(command)).await;
+        let received = received.map_err(|_| timed_out(command)).flatten();
+        match &received {
+            Ok(reply) => self.recorder.received(reply, secrets),
+            Err(failure) => self.recorder.note(|| failure.detail.as_str().into()),
+        }
+        received
     }
 
     async fn receive_reply(&mut self, command: DialogueStep) -> Result<RemoteReply, Failure> {
@@ -116,6 +145,19 @@ impl LineStream {
     ) -> Result<RemoteReply, Failure> {
         self.send(line, command, limit).await?;
         self.receive(command, limit).await
+    }
+
+    /// As [`Self::ask`], for a line with secrets: `shown` stands for it in records, and the reply
+    /// may have repeated them.
+    pub(super) async fn ask_secretly(
+        &mut self,
+        line: &[u8],
+        (shown, secrets): (&str, &[&str]),
+        limit: Duration,
+    ) -> Result<RemoteReply, Failure> {
+        self.recorder.sent(shown.as_bytes());
+        self.send_unrecorded(line, DialogueStep::Auth, limit).await?;
+        self.receive_hiding(DialogueStep::Auth, limit, secrets).await
     }
 
     /// Nothing has come since the last reply: neither the end of the connection nor a parting 421.

@@ -92,6 +92,7 @@ async fn directory_is_read_as_it_was_written(store: &ControlStore) {
             complaints: Some("stream".into()),
             ..SuppressionSettings::default()
         },
+        keep_content_seconds: Some(86_400),
     };
     let acme = TenantRecord { id: "acme".into(), settings };
     store.put_tenant(&tenant("acme")).await.expect("adds");

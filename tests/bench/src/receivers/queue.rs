@@ -102,6 +102,28 @@ fn unused<T>() -> Result<T, StoreError> {
 
 #[async_trait]
 impl Queue for SimulatedQueue {
+    async fn act_on_domain(
+        &self,
+        _: ItemId,
+        _: &str,
+        _: OperatorAction,
+        _: Millis,
+    ) -> Result<Acted, StoreError> {
+        unused()
+    }
+
+    async fn backlog(&self, _: Millis, _: usize) -> Backlog {
+        Backlog::default()
+    }
+
+    async fn items_to(&self, _: &str, _: Option<ItemId>, _: usize, _: usize) -> DomainItems {
+        DomainItems::default()
+    }
+
+    async fn delivery(&self, _: DeliveryId) -> Result<Option<QueuedDelivery>, StoreError> {
+        unused()
+    }
+
     async fn spool(&self) -> Result<Box<dyn Spool>, StoreError> {
         unused()
     }

@@ -271,6 +271,7 @@ fn tenants() -> DirectoryEntries {
         quota: Default::default(),
         requests_per_second: None,
         suppression: Default::default(),
+        keep_content: None,
     };
     let tracking = Tracking {
         url: "https://t.example.com".to_owned(),

@@ -8,7 +8,7 @@ pub(crate) use names::{
     ApiKeyHash, DomainName, HeaderPattern, Identifier, MailAddress, Nameserver, PasswordHash, Selector,
     TrackingUrl,
 };
-pub(crate) use numbers::{CountOrNone, MaxPriority, Port, ShortTime, Size, Time};
+pub(crate) use numbers::{CountOrNone, KeepTime, MaxPriority, Port, ShortTime, Size, Time};
 pub(crate) use words::Texts;
 
 use super::values::Raw;

@@ -134,6 +134,24 @@ impl Format for ShortTime {
     }
 }
 
+/// How long something is kept, by the day: 0, or as [`Time`] from an hour to 400 days.
+pub(crate) enum KeepTime {}
+
+impl Format for KeepTime {
+    type Value = Duration;
+    fn read(raw: Raw) -> Result<Duration, String> {
+        const MOST: Duration = Duration::from_secs(400 * 86_400);
+        let time = match raw {
+            Raw::Integer(0) => Some(Duration::ZERO),
+            raw => text(raw).ok().and_then(|text| match text.as_str() {
+                "0" => Some(Duration::ZERO),
+                text => seconds(text).filter(|time| (Duration::from_secs(3_600)..=MOST).contains(time)),
+            }),
+        };
+        time.ok_or_else(|| "must be 0, or a time from \"1h\" to \"400d\"".to_owned())
+    }
+}
+
 /// At most ten years.
 fn seconds(text: &str) -> Option<Duration> {
     let (n, unit) = split_unit(text)?;
