@@ -1,11 +1,17 @@
-//! `relevo user` on a store without a relay.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+//! People who sign in: `relevo user`, and how the first one comes in.
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "tests")]
+
+#[allow(dead_code, reason = "shared with other tests")]
+mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use support::relay::Relay;
+use support::sink::Sink;
+use support::wait_for;
 
 fn configuration(folder: &Path) -> PathBuf {
     let file = folder.join("relevo.toml");
@@ -67,4 +73,39 @@ fn users_are_administered_from_the_command_line() {
     assert!(invite("b@example.com", "king").unwrap_err().contains("owner, developer"));
     assert_eq!(user(&file, &["delete", "ann@example.com"]).unwrap()["deleted"], true);
     refused(&file, &["delete", "ann@example.com"], "there is no user");
+}
+
+/// Links to the first operator that the log has.
+fn first_links(relay: &Relay) -> Vec<String> {
+    let log = relay.log();
+    let links = log.split_whitespace().filter(|word| word.contains("/panel/link/"));
+    links.map(str::to_owned).collect()
+}
+
+/// Waits until the relay has started so many times.
+fn wait_until_ready(relay: &Relay, times: usize) {
+    wait_for("the relay is ready", || {
+        let log = relay.log();
+        let ready = log.lines().filter(|line| line.ends_with("ready") || line.contains("\"ready\""));
+        Some(()).filter(|()| ready.count() >= times)
+    });
+}
+
+#[test]
+fn the_log_has_a_link_to_the_first_operator_until_somebody_is_there() {
+    let sink = Sink::start();
+    let mut relay = Relay::start(sink.addr, "", false);
+    wait_until_ready(&relay, 1);
+    let first = first_links(&relay);
+    assert_eq!(first.len(), 1, "{}", relay.log());
+    assert!(first[0].starts_with(&format!("http://{}/panel/link/", relay.http)), "{first:?}");
+    let (status, made) = relay.call("POST", "/users", &json!({"email": "ann@example.com", "role": "owner"}));
+    assert_eq!(status, 201, "{made}");
+    assert!(!relay.log().contains(made["token"].as_str().unwrap()));
+    relay.stop();
+    relay.spawn();
+    wait_until_ready(&relay, 2);
+    assert_eq!(first_links(&relay), first, "there is a user: no other link");
+    let listed = user(&relay.config(), &["list", "--tenant", "acme"]).unwrap();
+    assert_eq!(listed[0]["email"], "ann@example.com");
 }

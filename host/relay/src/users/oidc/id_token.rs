@@ -115,7 +115,7 @@ fn decode_with(
 
 fn check(claims: Claims, expected: &Expected<'_>) -> Result<Claims, TokenFault> {
     let wrong = |reason: &str| Err(TokenFault::Wrong(reason.to_owned()));
-    #[expect(clippy::cast_precision_loss, reason = "seconds of this age are exact")]
+    // Seconds of this age are exact.
     let earliest = (expected.now - LEEWAY) as f64;
     let nonce = claims.nonce.as_deref().unwrap_or_default();
     if claims.exp.is_nan() || claims.exp <= earliest {

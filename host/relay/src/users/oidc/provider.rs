@@ -97,7 +97,8 @@ async fn read(oidc: &Oidc, now: Duration) -> Result<Provider, OidcRefusal> {
     }
     let allows_http = issuer.starts_with("http://");
     let endpoint = &found.authorization_endpoint;
-    if !endpoint.starts_with("https://") && !(allows_http && endpoint.starts_with("http://")) {
+    let is_safe = endpoint.starts_with("https://") || (allows_http && endpoint.starts_with("http://"));
+    if !is_safe {
         error!(endpoint, "the OpenID provider's authorization endpoint is not https");
         return Err(OidcRefusal::Unavailable);
     }
