@@ -33,6 +33,7 @@ const ROUTES: &[(&str, &str, For)] = &[
     ("GET", "/audit", For::Tenants),
     ("GET", "/quota", For::Tenants),
     ("GET", "/webhooks", For::Tenants),
+    ("GET", "/webhooks/event-types", For::Tenants),
     ("GET", "/plugins", For::Admins),
     ("PUT", "/plugins/acme/list", For::Admins),
     ("PUT", "/plugins/acme/list/shadow", For::Admins),

@@ -13,6 +13,7 @@
 mod api;
 mod assets;
 mod audit;
+mod choices;
 mod domains;
 mod errors;
 mod escape;
@@ -30,6 +31,8 @@ mod state;
 mod statistics;
 mod suppressions;
 mod templates;
+#[cfg(test)]
+mod testing;
 mod texts;
 mod topics;
 mod users;

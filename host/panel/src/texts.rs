@@ -147,9 +147,37 @@ mod tests {
     use super::*;
 
     /// Groups whose keys are made of data ([`Language::term`], [`Language::find`]).
-    const OF_DATA: [&str; 16] = [
-        "format", "visitor", "nav", "field", "status", "event", "role", "done", "severity", "problem",
-        "reason", "scope", "stream", "check", "purpose", "rate",
+    const OF_DATA: [&str; 30] = [
+        "format",
+        "visitor",
+        "nav",
+        "field",
+        "status",
+        "event",
+        "role",
+        "done",
+        "severity",
+        "problem",
+        "reason",
+        "scope",
+        "stream",
+        "check",
+        "purpose",
+        "rate",
+        "domain_status",
+        "domain_source",
+        "domain_tls",
+        "record_purpose",
+        "record_status",
+        "check_status",
+        "listing",
+        "on_fail",
+        "act",
+        "actor",
+        "event_type",
+        "webhook_status",
+        "delivery_status",
+        "period",
     ];
 
     fn files(folder: &str, found: &mut Vec<String>) {

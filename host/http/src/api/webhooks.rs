@@ -11,7 +11,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use relevo_webhooks::{NewWebhook, StoredTag, WebhookChange, WebhookError, Webhooks};
+use relevo_webhooks::{ALIASES, NewWebhook, StoredTag, WebhookChange, WebhookError, Webhooks, event_names};
 use serde::{Deserialize, Serialize};
 
 use self::views::{TestView, WebhookStateName, WebhookView};
@@ -157,6 +157,29 @@ pub(super) async fn list(
     let bounds = error::query(query)?.bounds()?;
     let found = services.webhooks.list(&caller.tenant, &bounds.after, bounds.with_one_more()).await?;
     Ok(Json(bounds.page(found, WebhookView::without_secret)))
+}
+
+/// A type of event that an endpoint may ask for.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct EventTypeView {
+    /// Such as `email.delivered`.
+    name: &'static str,
+    /// The type that it is another name of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alias_of: Option<&'static str>,
+}
+
+/// Lists the types of events that `events` may name.
+#[utoipa::path(
+    get,
+    path = "/webhooks/event-types",
+    tag = "webhooks",
+    responses((status = 200, description = "All of them.", body = Page<EventTypeView>)),
+)]
+pub(super) async fn event_types(Proven(_): Proven<Caller>) -> Json<Page<EventTypeView>> {
+    let alias_of = |name| ALIASES.iter().find(|(alias, _)| *alias == name).map(|(_, of)| *of);
+    let view = |name| EventTypeView { name, alias_of: alias_of(name) };
+    Json(Page::whole(event_names().map(view).collect()))
 }
 
 /// Shows an endpoint with its secret.
