@@ -77,3 +77,13 @@ fn scopes(role: UserRole) -> &'static [Scope] {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_panel_knows_every_scope() {
+        assert_eq!(relevo_panel::SCOPES, Scope::ALL.map(Scope::name));
+    }
+}
