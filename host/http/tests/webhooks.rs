@@ -76,3 +76,14 @@ async fn event_types_are_what_a_webhook_may_ask_for() {
     let made = world.ask(Listener::Api, create.key(ACME)).await;
     assert_eq!(made.status, 201, "{}", made.json());
 }
+
+#[tokio::test]
+async fn the_audit_log_names_the_webhook_that_was_made() {
+    let world = World::new().await;
+    let body = r#"{"endpoint":"https://hooks.example.com/"}"#;
+    let create = Asked { method: "POST", body, ..Asked::get("/webhooks") };
+    let made = world.ask(Listener::Api, create.key(ACME)).await.json();
+    let acts = world.ask(Listener::Api, Asked::get("/audit").key(ACME)).await.json();
+    assert_eq!(acts["data"][0]["action"], "POST /webhooks");
+    assert_eq!(acts["data"][0]["subject"], made["id"]);
+}

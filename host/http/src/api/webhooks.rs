@@ -6,16 +6,17 @@ mod views;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use relevo_webhooks::{ALIASES, NewWebhook, StoredTag, WebhookChange, WebhookError, Webhooks, event_names};
 use serde::{Deserialize, Serialize};
 
 use self::views::{TestView, WebhookStateName, WebhookView};
 use super::ApiServices;
+use super::admission::Subject;
 use super::auth::Caller;
 use super::body;
 use super::list::{ListQuery, Page};
@@ -126,7 +127,7 @@ pub(super) async fn create(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     body: Bytes,
-) -> Result<(StatusCode, Json<WebhookView>), RequestError> {
+) -> Result<(StatusCode, Extension<Subject>, Json<WebhookView>), RequestError> {
     let fields: WebhookFields = body::read(&body)?;
     let new = NewWebhook {
         url: fields.endpoint,
@@ -138,7 +139,8 @@ pub(super) async fn create(
         headers: fields.headers.unwrap_or_default().into_iter().collect(),
     };
     let made = services.webhooks.create(&caller.tenant, new).await?;
-    Ok((StatusCode::CREATED, Json(WebhookView::with_secret(made))))
+    let subject = Extension(Subject(made.id.clone()));
+    Ok((StatusCode::CREATED, subject, Json(WebhookView::with_secret(made))))
 }
 
 /// Lists endpoints by id.

@@ -10,9 +10,11 @@ use crate::api::{Problem, path};
 use crate::frame::{self, Frame, Section};
 use crate::state::TenantPage;
 
+/// States of checks, the worst first.
+const STATES: [&str; 4] = ["fail", "warn", "pass", "skip"];
+
 #[derive(Debug, Deserialize)]
 struct Health {
-    status: String,
     checked_at: String,
     checks: Vec<Check>,
 }
@@ -22,7 +24,10 @@ struct Health {
 struct HealthPage {
     f: Frame,
     name: String,
-    status: String,
+    /// How many checks have each state that occurs.
+    counts: Vec<(&'static str, usize)>,
+    /// Checks that do not apply, or that nobody answered.
+    unknown: usize,
     checked_at: String,
     /// To be mended.
     open: Vec<Check>,
@@ -35,8 +40,11 @@ pub(super) async fn page(
     Path((_, name)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let health: Health = tenant.api.get(&path(&["domains", &name, "health"], &[])).await?;
-    let Health { status, checked_at, checks } = health;
+    let Health { checked_at, checks } = health;
+    let count = |status| (status, checks.iter().filter(|check| check.status == status).count());
+    let counts: Vec<_> = STATES.map(count).into_iter().filter(|(_, count)| *count > 0).collect();
+    let unknown = counts.iter().find(|(status, _)| *status == "skip").map_or(0, |(_, count)| *count);
     let (open, others) = checks.into_iter().partition(Check::is_open);
     let f = tenant.frame(Section::DOMAINS, &tenant.l.fill("domains.health_of", &name));
-    frame::page(&HealthPage { f, name, status, checked_at, open, others })
+    frame::page(&HealthPage { f, name, counts, unknown, checked_at, open, others })
 }

@@ -1,5 +1,7 @@
 //! What block lists and the rates of the last days say.
 
+use std::cmp::Reverse;
+
 use askama::Template;
 use axum::response::Response;
 use serde::Deserialize;
@@ -63,7 +65,7 @@ impl Rate {
     }
 
     fn delivered_most_first(rates: &mut Vec<Self>) {
-        rates.sort_by(|a, b| b.delivered.cmp(&a.delivered));
+        rates.sort_by_key(|rate| Reverse(rate.delivered));
         rates.truncate(ROWS);
     }
 }

@@ -119,6 +119,7 @@ async fn health_begins_with_what_is_to_be_mended() {
     page.is_harmless();
     assert!(!page.text.contains("href=\"javascript"), "{}", page.text);
     let at = |text: &str| page.text.find(text).unwrap_or_else(|| panic!("no {text} in {}", page.text));
+    assert!(page.text.contains("to be mended: 1</span>"), "{}", page.text);
     assert!(at("<li class=\"warning\">") < at("<li class=\"bad\">"));
     assert!(at("<li class=\"bad\">") < at("<li class=\"good\">"));
 }

@@ -55,7 +55,7 @@ pub(super) async fn page(
     Path((_, id)): Path<(String, String)>,
     Query(query): Query<DeliveriesQuery>,
 ) -> Result<Response, Problem> {
-    show(&tenant, id, &query, StatusCode::OK, Form::default()).await
+    show(&tenant, id, &query, StatusCode::OK, Form::of([("status", REPLAYED[0])])).await
 }
 
 async fn show(

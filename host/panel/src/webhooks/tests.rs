@@ -157,6 +157,8 @@ async fn deliveries_are_filtered_and_replayed() {
     browser.get(&format!("{PLACE}/deliveries?status=%3Cb%3E")).await;
     assert_eq!(browser.api.last("GET").path, "/webhooks/wh_1/deliveries?limit=50");
 
+    assert!(page.text.contains("value=\"failed\" selected"), "a replay is of failures unless chosen");
+
     let one = format!("{PLACE}/deliveries/msg_1_42");
     assert!(browser.get(&one).await.text.contains("msg_1_42/replay\""));
     let waiting = browser.get(&format!("{PLACE}/deliveries/msg_1_43")).await;
