@@ -10,6 +10,8 @@ use crate::api::{Problem, path};
 use crate::frame::{self, Frame, Section};
 use crate::state::TenantPage;
 
+/// Checks of a kind that are shown. A relay with many addresses has several for each.
+const ROWS: usize = 50;
 /// States of checks, the worst first.
 const STATES: [&str; 4] = ["fail", "warn", "pass", "skip"];
 
@@ -33,6 +35,8 @@ struct HealthPage {
     open: Vec<Check>,
     /// Pass, or do not apply.
     others: Vec<Check>,
+    /// Checks that are left out.
+    more: usize,
 }
 
 pub(super) async fn page(
@@ -44,7 +48,10 @@ pub(super) async fn page(
     let count = |status| (status, checks.iter().filter(|check| check.status == status).count());
     let counts: Vec<_> = STATES.map(count).into_iter().filter(|(_, count)| *count > 0).collect();
     let unknown = counts.iter().find(|(status, _)| *status == "skip").map_or(0, |(_, count)| *count);
-    let (open, others) = checks.into_iter().partition(Check::is_open);
+    let (mut open, mut others): (Vec<Check>, Vec<Check>) = checks.into_iter().partition(Check::is_open);
+    let more = open.len().saturating_sub(ROWS) + others.len().saturating_sub(ROWS);
+    open.truncate(ROWS);
+    others.truncate(ROWS);
     let f = tenant.frame(Section::DOMAINS, &tenant.l.fill("domains.health_of", &name));
-    frame::page(&HealthPage { f, name, counts, unknown, checked_at, open, others })
+    frame::page(&HealthPage { f, name, counts, unknown, checked_at, open, others, more })
 }
