@@ -34,6 +34,7 @@ const ROUTES: &[(&str, &str, For)] = &[
     ("GET", "/users", For::Tenants),
     ("GET", "/quota", For::Tenants),
     ("GET", "/webhooks", For::Tenants),
+    ("GET", "/webhooks/event-types", For::Tenants),
     ("GET", "/plugins", For::Admins),
     ("GET", "/queue", For::Admins),
     ("GET", "/queue/sites", For::Admins),

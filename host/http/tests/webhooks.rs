@@ -59,3 +59,31 @@ async fn a_webhook_is_its_tenants() {
     let rest = world.ask(Listener::Api, Asked::get(&path).key(ACME)).await.json();
     assert_eq!((rest["has_more"].as_bool(), rest["data"].as_array().unwrap().len()), (Some(false), 1));
 }
+
+#[tokio::test]
+async fn event_types_are_what_a_webhook_may_ask_for() {
+    let world = World::new().await;
+    let asked = Asked::get("/webhooks/event-types");
+    assert_eq!(world.ask(Listener::Api, asked).await.status, 401);
+    let types = world.ask(Listener::Api, asked.key(ACME)).await.json();
+    let types = types["data"].as_array().unwrap();
+    let named = |name: &str| types.iter().find(|entry| entry["name"] == name).unwrap();
+    assert!(named("email.delivered").get("alias_of").is_none());
+    assert_eq!(named("email.sent")["alias_of"], "email.queued");
+    let names: Vec<_> = types.iter().map(|entry| &entry["name"]).collect();
+    let body = serde_json::json!({"endpoint": "https://hooks.example.com/", "events": names}).to_string();
+    let create = Asked { method: "POST", body: &body, ..Asked::get("/webhooks") };
+    let made = world.ask(Listener::Api, create.key(ACME)).await;
+    assert_eq!(made.status, 201, "{}", made.json());
+}
+
+#[tokio::test]
+async fn the_audit_log_names_the_webhook_that_was_made() {
+    let world = World::new().await;
+    let body = r#"{"endpoint":"https://hooks.example.com/"}"#;
+    let create = Asked { method: "POST", body, ..Asked::get("/webhooks") };
+    let made = world.ask(Listener::Api, create.key(ACME)).await.json();
+    let acts = world.ask(Listener::Api, Asked::get("/audit").key(ACME)).await.json();
+    assert_eq!(acts["data"][0]["action"], "POST /webhooks");
+    assert_eq!(acts["data"][0]["subject"], made["id"]);
+}

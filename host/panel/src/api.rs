@@ -159,6 +159,14 @@ pub(crate) struct List<T> {
     pub next: Option<String>,
 }
 
+impl<T> List<T> {
+    /// The cursor of the next page, if there is one: the list's, or the id of its last entry.
+    pub(crate) fn cursor(&self, id: impl Fn(&T) -> &str) -> Option<String> {
+        let last = || self.data.last().map(|entry| id(entry).to_owned());
+        self.has_more.then(|| self.next.clone().or_else(last)).flatten()
+    }
+}
+
 /// Why a page cannot be shown, or a form not be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {

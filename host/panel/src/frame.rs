@@ -1,13 +1,16 @@
 //! What stands around the content of a page.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 
 use askama::Template;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
+use serde::Deserialize;
 
 use crate::api::{Problem, path};
 use crate::assets;
+use crate::escape::shortened;
 use crate::texts::Language;
 use crate::visitor::{UserRole, Visitor};
 
@@ -24,6 +27,9 @@ pub const BODY_POLICY: &str = "sandbox allow-popups allow-popups-to-escape-sandb
 pub const BODY_POLICY_WITH_IMAGES: &str = "sandbox allow-popups allow-popups-to-escape-sandbox; \
     default-src 'none'; style-src 'unsafe-inline'; img-src data: http: https:; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'self'";
+
+/// Octets of a long text of others.
+const MAX_TEXT: usize = 600;
 
 /// A part of the panel, as the navigation names it: the key of its text in the group `nav`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,9 +188,22 @@ impl Frame {
             "bounced" | "failed" | "expired" | "complained" | "rejected" | "fail" | "error" | "disabled"
             | "listed" | "exhausted" | "suspended" | "broken" | "bad" => "bad",
             "delivery_delayed" | "suppressed" | "held" | "warning" | "pending" | "failing" | "discarded"
-            | "deferred" | "draft" => "warning",
+            | "deferred" | "draft" | "warn" | "temporary_failure" => "warning",
             _ => "quiet",
         }
+    }
+
+    /// The beginning of a long text.
+    #[must_use]
+    pub(crate) fn short<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        shortened(text, MAX_TEXT)
+    }
+
+    /// The address, if it is one that a browser may follow.
+    #[must_use]
+    pub(crate) fn web<'t>(&self, url: &'t str) -> Option<&'t str> {
+        let lower = url.get(..8).unwrap_or(url).to_ascii_lowercase();
+        (lower.starts_with("https://") || lower.starts_with("http://")).then_some(url)
     }
 
     /// A time for people.
@@ -311,6 +330,14 @@ pub fn page_fields(policy: &'static str) -> [(HeaderName, &'static str); 5] {
         (header::CACHE_CONTROL, "no-store"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     ]
+}
+
+/// What a page says that was done just now: its parameter `done`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct DoneQuery {
+    /// A key of the group `done`.
+    pub(crate) done: Option<String>,
 }
 
 /// Goes on to a page, which is read anew: what a form does when it was taken.

@@ -14,6 +14,7 @@ mod account;
 mod api;
 mod assets;
 mod audit;
+mod choices;
 mod domains;
 mod errors;
 mod escape;
@@ -33,6 +34,8 @@ mod state;
 mod statistics;
 mod suppressions;
 mod templates;
+#[cfg(test)]
+mod testing;
 mod texts;
 mod topics;
 mod users;
@@ -41,6 +44,7 @@ mod webhooks;
 
 pub use api::{Api, ApiCaller, Problem};
 pub use frame::{BODY_POLICY, BODY_POLICY_WITH_IMAGES, POLICY, page_fields};
+pub use keys::SCOPES;
 pub use routes::routes;
 pub use state::{Access, ClientAddress, PanelState, UserAccess};
 pub use texts::Language;

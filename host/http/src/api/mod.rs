@@ -251,6 +251,7 @@ pub(crate) fn routes(services: &ApiServices) -> Router<ApiServices> {
         .route("/validate", post(validate::validate))
         .route("/validate/bulk", post(validate::validate_bulk))
         .route("/webhooks", get(webhooks::list).post(webhooks::create))
+        .route("/webhooks/event-types", get(webhooks::event_types))
         .route("/webhooks/{id}", get(webhooks::show).patch(webhooks::update).delete(webhooks::delete))
         .route("/webhooks/{id}/rotate-secret", post(webhooks::rotate))
         .route("/webhooks/{id}/signing-secret/rotate", post(webhooks::rotate))

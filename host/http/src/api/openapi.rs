@@ -121,6 +121,7 @@ const GONE: (&str, &str) = ("410", "The cursor is older than what is kept: `curs
         validate::validate_bulk,
         webhooks::create,
         webhooks::list,
+        webhooks::event_types,
         webhooks::show,
         webhooks::update,
         webhooks::delete,

@@ -6,16 +6,17 @@ mod views;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use relevo_webhooks::{NewWebhook, StoredTag, WebhookChange, WebhookError, Webhooks};
+use axum::{Extension, Json};
+use relevo_webhooks::{ALIASES, NewWebhook, StoredTag, WebhookChange, WebhookError, Webhooks, event_names};
 use serde::{Deserialize, Serialize};
 
 use self::views::{TestView, WebhookStateName, WebhookView};
 use super::ApiServices;
+use super::admission::Subject;
 use super::auth::Caller;
 use super::body;
 use super::list::{ListQuery, Page};
@@ -126,7 +127,7 @@ pub(super) async fn create(
     State(services): State<ApiServices>,
     Proven(caller): Proven<Caller>,
     body: Bytes,
-) -> Result<(StatusCode, Json<WebhookView>), RequestError> {
+) -> Result<(StatusCode, Extension<Subject>, Json<WebhookView>), RequestError> {
     let fields: WebhookFields = body::read(&body)?;
     let new = NewWebhook {
         url: fields.endpoint,
@@ -138,7 +139,8 @@ pub(super) async fn create(
         headers: fields.headers.unwrap_or_default().into_iter().collect(),
     };
     let made = services.webhooks.create(&caller.tenant, new).await?;
-    Ok((StatusCode::CREATED, Json(WebhookView::with_secret(made))))
+    let subject = Extension(Subject(made.id.clone()));
+    Ok((StatusCode::CREATED, subject, Json(WebhookView::with_secret(made))))
 }
 
 /// Lists endpoints by id.
@@ -157,6 +159,29 @@ pub(super) async fn list(
     let bounds = error::query(query)?.bounds()?;
     let found = services.webhooks.list(&caller.tenant, &bounds.after, bounds.with_one_more()).await?;
     Ok(Json(bounds.page(found, WebhookView::without_secret)))
+}
+
+/// A type of event that an endpoint may ask for.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct EventTypeView {
+    /// Such as `email.delivered`.
+    name: &'static str,
+    /// The type that it is another name of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alias_of: Option<&'static str>,
+}
+
+/// Lists the types of events that `events` may name.
+#[utoipa::path(
+    get,
+    path = "/webhooks/event-types",
+    tag = "webhooks",
+    responses((status = 200, description = "All of them.", body = Page<EventTypeView>)),
+)]
+pub(super) async fn event_types(Proven(_): Proven<Caller>) -> Json<Page<EventTypeView>> {
+    let alias_of = |name| ALIASES.iter().find(|(alias, _)| *alias == name).map(|(_, of)| *of);
+    let view = |name| EventTypeView { name, alias_of: alias_of(name) };
+    Json(Page::whole(event_names().map(view).collect()))
 }
 
 /// Shows an endpoint with its secret.

@@ -1,9 +1,0 @@
-//! Webhooks: endpoints, deliveries, attempts, replay.
-
-use axum::Router;
-
-use crate::state::PanelState;
-
-pub(crate) fn routes() -> Router<PanelState> {
-    Router::new()
-}
