@@ -31,6 +31,8 @@ mod state;
 mod statistics;
 mod suppressions;
 mod templates;
+#[cfg(test)]
+mod testing;
 mod texts;
 mod topics;
 mod users;

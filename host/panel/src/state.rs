@@ -93,6 +93,8 @@ pub(crate) struct TenantPage {
     pub l: Language,
     /// What they may do.
     pub api: ApiClient,
+    /// The API of operations. None: they are no operator.
+    pub relay: Option<ApiClient>,
 }
 
 impl TenantPage {
@@ -123,7 +125,9 @@ impl FromRequestParts<PanelState> for TenantPage {
         let l = language(Some(&visitor), &parts.headers);
         let (actor, role) = (visitor.actor(), visitor.role);
         let api = state.client(ApiCaller::Tenant { tenant: tenant.clone(), actor, role }, parts);
-        Ok(Self { tenant, visitor, l, api })
+        let operator = visitor.is_operator().then(|| ApiCaller::Operator { actor: visitor.email.clone() });
+        let relay = operator.map(|operator| state.client(operator, parts));
+        Ok(Self { tenant, visitor, l, api, relay })
     }
 }
 

@@ -148,8 +148,29 @@ mod tests {
 
     /// Groups whose keys are made of data ([`Language::term`], [`Language::find`]).
     const OF_DATA: &[&str] = &[
-        "format", "peer", "visitor", "nav", "field", "status", "event", "role", "done", "severity",
-        "problem", "reason", "scope", "stream", "check", "purpose", "rate",
+        "format",
+        "peer",
+        "visitor",
+        "nav",
+        "field",
+        "status",
+        "event",
+        "role",
+        "done",
+        "severity",
+        "problem",
+        "reason",
+        "scope",
+        "stream",
+        "check",
+        "purpose",
+        "rate",
+        "count",
+        "dimension",
+        "interval",
+        "period",
+        "published",
+        "compared",
     ];
 
     fn files(folder: &str, found: &mut Vec<String>) {
