@@ -127,7 +127,7 @@ pub(crate) async fn page(
         quota,
         start,
         today: today(l, &figures),
-        chart: ShownChart::new(&chart, String::new()),
+        chart: ShownChart::new(&chart, true, String::new()),
         providers: providers(&tenant, &figures.providers),
     })
 }

@@ -7,6 +7,7 @@ mod files;
 mod page;
 mod query;
 pub(crate) mod report;
+mod shown;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +18,7 @@ use crate::state::PanelState;
 
 pub(crate) use charts::{interval_label, lines};
 pub(crate) use compare::{Change, change};
-pub(crate) use page::ShownChart;
+pub(crate) use shown::ShownChart;
 
 pub(crate) fn routes() -> Router<PanelState> {
     Router::new()

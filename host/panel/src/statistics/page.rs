@@ -5,22 +5,21 @@ use axum::extract::Query;
 use axum::http::StatusCode;
 use axum::response::Response;
 use jiff::Timestamp;
-use relevo_charts::{Chart, ChartSize, Palette};
+use relevo_charts::Chart;
 
 use super::charts::{charts, compared, group_name, measure_name, measure_text, shortened};
 use super::compare::{COMPARED, Change, change};
 use super::query::{FILTERS, GROUPS, INTERVALS, SPANS, StatsQuery};
 use super::report::{Benchmark, BenchmarkRate, StatsReport, counts, is_rate};
+use super::shown::ShownChart;
 use crate::api::{ApiClient, Problem};
 use crate::forms::Form;
 use crate::frame::{self, Frame, Section};
 use crate::state::TenantPage;
 use crate::texts::Language;
 
-/// Rows of the table of a chart. All of them are in the download.
-const ROWS: usize = 50;
-/// Points of a chart that has a narrow picture, too.
-const NARROW_POINTS: usize = 150;
+/// Charts that have a narrow picture, too: the first one of each kind of page.
+const FIRST_CHARTS: [&str; 4] = ["compare", "counts", "clicks", "groups"];
 /// Parameters of the API, and the fields of the form.
 const FIELDS: [(&str, &str); 6] = [
     ("domain", "value"),
@@ -43,37 +42,6 @@ const GROUP_COLUMNS: [&str; 9] = [
     "unsubscribed",
 ];
 const LINK_COLUMNS: [&str; 4] = ["clicked.total", "clicked.human", "clicked.unique", "clicked.unique_human"];
-
-/// A chart on a page, with its table.
-pub(crate) struct ShownChart {
-    pub(crate) title: String,
-    pub(crate) wide: String,
-    /// For a phone; empty where the wide one has to do.
-    pub(crate) narrow: String,
-    pub(crate) header: Vec<String>,
-    pub(crate) rows: Vec<Vec<String>>,
-    pub(crate) is_cut: bool,
-    /// Where it is as a file; empty: nowhere.
-    pub(crate) file: String,
-}
-
-impl ShownChart {
-    pub(crate) fn new(chart: &Chart, file: String) -> Self {
-        let table = chart.rows();
-        let older = table.rows.len().saturating_sub(ROWS);
-        let is_narrow = chart.x.labels.len() <= NARROW_POINTS;
-        let narrow = is_narrow.then(|| chart.svg(ChartSize::Narrow, Palette::Page));
-        Self {
-            title: chart.title.clone(),
-            wide: chart.svg(ChartSize::Wide, Palette::Page),
-            narrow: narrow.unwrap_or_default(),
-            header: table.header,
-            rows: table.rows.into_iter().skip(older).collect(),
-            is_cut: older > 0,
-            file,
-        }
-    }
-}
 
 /// A choice of a form, or a link that is one.
 type Choices = Vec<(String, String)>;
@@ -246,16 +214,19 @@ async fn answer(tenant: &TenantPage, query: &StatsQuery, now: Timestamp) -> Resu
     let report = report(&tenant.api, query).await?;
     let shown = |chart: &Chart| {
         let file = tenant.url(&["statistics", "chart.svg"], &[]) + &query.with(&[("of", &chart.id)]);
-        ShownChart::new(chart, file)
+        // Two pictures of every chart would make a page that is too large: a phone scrolls the others.
+        let has_narrow =
+            FIRST_CHARTS.contains(&chart.id.as_str()) && (chart.id == "compare" || query.compare.is_empty());
+        ShownChart::new(chart, has_narrow, file)
     };
     let comparison = both(&tenant.api, query).await?.map(|(this, earlier, span)| {
         let chart = compared(l, query, &this, &earlier);
         Comparison {
             chart: (!this.intervals().is_empty()).then(|| shown(&chart)),
             changes: COMPARED.map(|name| change(l, name, &this.totals, &earlier.totals)).to_vec(),
-            from: earlier.from,
-            to: earlier.to,
             is_incomplete: span.is_too_old(now),
+            from: span.from,
+            to: span.to,
         }
     });
     let is_whole = report.group_by.is_none() && query.filter().is_none();
