@@ -65,27 +65,24 @@ fn words(l: Language, measure: &str, new: Option<f64>, old: Option<f64>) -> Stri
     }
     // A multiple reads better than 1,200 %.
     if new >= old * 10.0 {
-        return l.fill("compare.times", &l.number((new / old).round() as u64));
+        return l.fill("compare.times", &measure_text(l, measure, Some((new / old).round())));
     }
     let percent = ((new - old).abs() / old * 100.0).round().max(1.0);
     let percent = format!("{percent:.0}\u{a0}%");
     l.fill(if is_more { "compare.more" } else { "compare.less" }, &percent)
 }
 
-/// More bounces are bad, more clicks are good, more mail is neither.
+/// A higher bounce rate is bad, a higher click rate is good. Counts follow the number of messages: they
+/// are neither.
 fn tone(measure: &str, new: Option<f64>, old: Option<f64>) -> &'static str {
     let (Some(new), Some(old)) = (new, old) else { return "quiet" };
     // A change that is not shown has no colour.
-    if new == old || is_rate(measure) && (new - old).abs() < 0.000_5 {
+    if !is_rate(measure) || (new - old).abs() < 0.000_5 {
         return "quiet";
     }
-    let is_unwanted =
-        ["bounced", "bounce_", "complain", "unsubscrib"].iter().any(|start| measure.starts_with(start));
-    match (is_unwanted, new > old) {
-        _ if measure == "accepted" || measure == "delivered" => "quiet",
-        (true, true) | (false, false) => "bad",
-        _ => "good",
-    }
+    let unwanted = ["bounce_", "hard_bounce_", "soft_bounce_", "block_", "complaint_", "unsubscribe_"];
+    let is_unwanted = unwanted.iter().any(|start| measure.starts_with(start));
+    if is_unwanted == (new > old) { "bad" } else { "good" }
 }
 
 #[cfg(test)]
@@ -96,7 +93,7 @@ mod tests {
 
     fn figures(delivered: u64, hard: f64) -> Figures {
         let json = json!({"counts": {"delivered": delivered, "clicked": {"total": delivered}},
-            "rates": {"bounce_rate": hard, "open_rate": null}});
+            "rates": {"bounce_rate": hard, "click_rate": hard, "open_rate": null}});
         serde_json::from_value(json).expect("figures")
     }
 
@@ -113,8 +110,9 @@ mod tests {
         assert_eq!(of("delivered", &now, &now).0, "no change");
         assert_eq!(of("delivered", &now, &figures(0, 0.0)).0, "none before");
         assert_eq!(of("delivered", &figures(1_200, 0.0), &before).0, "12 times as many");
-        assert_eq!(of("clicked.total", &now, &before).1, "good");
+        assert_eq!(of("clicked.total", &now, &before).1, "quiet");
         assert_eq!(of("bounce_rate", &now, &before), ("2.1 points more".into(), "bad"));
+        assert_eq!(of("click_rate", &now, &before).1, "good");
         assert_eq!(of("bounce_rate", &before, &figures(1, 0.010_1)), ("no change".into(), "quiet"));
         assert_eq!(of("open_rate", &now, &before).0, "cannot be told");
     }
