@@ -6,10 +6,12 @@ use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-const STYLE: &str = include_str!("../assets/panel.css");
+/// The style sheet of the pages, and the colours of charts.
+static STYLE: LazyLock<String> =
+    LazyLock::new(|| relevo_charts::stylesheet() + include_str!("../assets/panel.css"));
 const SCRIPT: &str = include_str!("../assets/panel.js");
 
-static STYLE_PATH: LazyLock<String> = LazyLock::new(|| named("panel", STYLE, "css"));
+static STYLE_PATH: LazyLock<String> = LazyLock::new(|| named("panel", &STYLE, "css"));
 static SCRIPT_PATH: LazyLock<String> = LazyLock::new(|| named("panel", SCRIPT, "js"));
 
 /// The address of the style sheet: it changes with the content.
@@ -34,7 +36,7 @@ fn named(name: &str, content: &str, extension: &str) -> String {
 pub(crate) async fn asset(Path(name): Path<String>, fields: HeaderMap) -> Response {
     let path = format!("/panel/assets/{name}");
     let (media_type, content) = match path {
-        path if path == *STYLE_PATH => ("text/css; charset=utf-8", STYLE),
+        path if path == *STYLE_PATH => ("text/css; charset=utf-8", STYLE.as_str()),
         path if path == *SCRIPT_PATH => ("text/javascript; charset=utf-8", SCRIPT),
         _ => return StatusCode::NOT_FOUND.into_response(),
     };

@@ -36,6 +36,7 @@ pub fn routes(state: PanelState, others: Router) -> Router {
     Router::new()
         .route("/panel", get(first))
         .nest("/panel/t/{tenant}", tenant)
+        .route("/panel/t/{tenant}/", get(overview::page))
         .nest("/panel/relay", relay)
         .merge(others.with_state(()))
         .merge(account::routes())

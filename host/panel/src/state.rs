@@ -103,6 +103,8 @@ pub(crate) struct TenantPage {
     pub l: Language,
     /// What they may do.
     pub api: ApiClient,
+    /// The API of operations. None: they are no operator.
+    pub relay: Option<ApiClient>,
 }
 
 impl TenantPage {
@@ -133,7 +135,9 @@ impl FromRequestParts<PanelState> for TenantPage {
         let l = language(Some(&visitor), &parts.headers);
         let (actor, role) = (visitor.actor(), visitor.role);
         let api = state.client(ApiCaller::Tenant { tenant: tenant.clone(), actor, role }, parts);
-        Ok(Self { tenant, visitor, l, api })
+        let operator = visitor.is_operator().then(|| ApiCaller::Operator { actor: visitor.email.clone() });
+        let relay = operator.map(|operator| state.client(operator, parts));
+        Ok(Self { tenant, visitor, l, api, relay })
     }
 }
 

@@ -1,11 +1,11 @@
-//! A fake API, and a browser that asks the panel over it.
+//! What the tests of pages share: an API with answers that are set, and a browser.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
@@ -15,26 +15,37 @@ use url::form_urlencoded;
 use crate::api::{Api, ApiCaller};
 use crate::state::{Access, PanelState};
 
+/// What hostile data may hold.
+pub(crate) const EVIL: &str = "<script>alert(1)</script>\u{202e}\u{7}\"' onload=x ]]>-->";
 /// The proof of a session in forms.
 pub(crate) const CSRF: &str = "proof";
-/// Markup, quotes, a direction override and control characters.
-pub(crate) const EVIL: &str = "<script>alert(1)</script>\u{202e}\u{7}\"' onload=x ]]>-->";
 
 /// A request that the API got.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Recorded {
-    pub method: Method,
+pub(crate) struct Asked {
+    pub(crate) method: Method,
     /// Path and query.
-    pub path: String,
-    /// Null: none, or no JSON.
-    pub body: Value,
+    pub(crate) path: String,
+    /// Method, path and query, such as `GET /emails?limit=50`.
+    pub(crate) line: String,
+    /// The content as it came.
+    pub(crate) octets: Bytes,
+    /// The content as JSON; null if it is none.
+    pub(crate) body: Value,
 }
 
-/// Answers by method and the beginning of the path. The longest beginning counts.
+impl Asked {
+    /// The content as JSON; null if it is none.
+    pub(crate) fn json(&self) -> Value {
+        self.body.clone()
+    }
+}
+
+/// Answers by the beginning of `METHOD /path?query`: the longest that is known; 404 without one.
 #[derive(Default)]
 pub(crate) struct FakeApi {
-    answers: Vec<(Method, String, StatusCode, Value)>,
-    requests: Mutex<Vec<Recorded>>,
+    answers: Mutex<Vec<(String, StatusCode, Value)>>,
+    asked: Mutex<Vec<Asked>>,
 }
 
 impl FakeApi {
@@ -42,21 +53,41 @@ impl FakeApi {
         Self::default()
     }
 
+    /// Answers 200 with these, by their lines.
+    pub(crate) fn of(answers: &[(&str, Value)]) -> Arc<Self> {
+        let api = Self::default();
+        for (line, answer) in answers {
+            api.answer(line, StatusCode::OK, answer.clone());
+        }
+        Arc::new(api)
+    }
+
     /// With an answer.
-    pub(crate) fn with(mut self, method: &str, path: &str, status: u16, body: Value) -> Self {
-        let method = method.parse().expect("a method");
+    pub(crate) fn with(self, method: &str, path: &str, status: u16, body: Value) -> Self {
         let status = StatusCode::from_u16(status).expect("a status");
-        self.answers.push((method, path.to_owned(), status, body));
+        self.answer(&format!("{method} {path}"), status, body);
         self
     }
 
+    /// Answers requests that begin so with this from now on.
+    pub(crate) fn answer(&self, line: &str, status: StatusCode, answer: Value) {
+        let mut answers = self.answers.lock().expect("answers");
+        answers.retain(|(known, ..)| known != line);
+        answers.push((line.to_owned(), status, answer));
+    }
+
     /// What was asked so far.
-    pub(crate) fn requests(&self) -> Vec<Recorded> {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn requests(&self) -> Vec<Asked> {
+        self.asked.lock().expect("requests").clone()
+    }
+
+    /// The requests whose lines begin so.
+    pub(crate) fn asked(&self, line: &str) -> Vec<Asked> {
+        self.requests().into_iter().filter(|asked| asked.line.starts_with(line)).collect()
     }
 
     /// The last request with this method.
-    pub(crate) fn last(&self, method: &str) -> Recorded {
+    pub(crate) fn last(&self, method: &str) -> Asked {
         let found = self.requests().into_iter().rfind(|request| request.method == method);
         found.unwrap_or_else(|| panic!("no {method} was sent"))
     }
@@ -66,21 +97,72 @@ impl FakeApi {
 impl Api for FakeApi {
     async fn call(&self, _: ApiCaller, _: Option<IpAddr>, request: Request<Body>) -> Response {
         let (parts, body) = request.into_parts();
-        let path = parts.uri.path_and_query().expect("a path").to_string();
-        let body = to_bytes(body, 1 << 20).await.expect("a body");
-        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        let fitting = self.answers.iter().filter(|(method, beginning, ..)| {
-            *method == parts.method && path.starts_with(beginning.as_str())
-        });
-        let answer = fitting.max_by_key(|(_, beginning, ..)| beginning.len());
-        let response = match answer {
-            Some((_, _, status, body)) => (*status, axum::Json(body.clone())).into_response(),
-            None => StatusCode::NOT_FOUND.into_response(),
-        };
-        let recorded = Recorded { method: parts.method, path, body };
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(recorded);
-        response
+        let octets = to_bytes(body, 1 << 24).await.expect("a body");
+        let body = serde_json::from_slice(&octets).unwrap_or_default();
+        let (method, path) = (parts.method, parts.uri.to_string());
+        let line = format!("{method} {path}");
+        let asked = Asked { method, path, line: line.clone(), octets, body };
+        self.asked.lock().expect("requests").push(asked);
+        let answers = self.answers.lock().expect("answers");
+        let fitting = answers.iter().filter(|(known, ..)| line.starts_with(known.as_str()));
+        match fitting.max_by_key(|(known, ..)| known.len()) {
+            Some((_, status, answer)) => (*status, axum::Json(answer.clone())).into_response(),
+            None => {
+                (StatusCode::NOT_FOUND, axum::Json(serde_json::json!({"name": "not_found"}))).into_response()
+            }
+        }
     }
+}
+
+/// The panel over an API, for an operator.
+fn panel(api: &Arc<FakeApi>) -> Router {
+    let access = Access::Open { tenant: "acme".into(), csrf: CSRF.into() };
+    crate::routes(PanelState::new(api.clone(), access), Router::new())
+}
+
+/// Answers a request for a page, with status, header and text.
+pub(crate) async fn ask(api: &Arc<FakeApi>, request: Request<Body>) -> (StatusCode, String, String) {
+    let response = panel(api).oneshot(request).await.expect("an answer");
+    let status = response.status();
+    let fields = format!("{:?}", response.headers());
+    let body = to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+    (status, fields, String::from_utf8_lossy(&body).into_owned())
+}
+
+/// A page.
+pub(crate) async fn page(api: &Arc<FakeApi>, path: &str) -> (StatusCode, String) {
+    let request = Request::builder().uri(path).body(Body::empty()).expect("a request");
+    let (status, _, body) = ask(api, request).await;
+    (status, body)
+}
+
+/// Sends a form, with its proof.
+pub(crate) async fn post(
+    api: &Arc<FakeApi>,
+    path: &str,
+    fields: &[(&str, &str)],
+) -> (StatusCode, String, String) {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.append_pair("_csrf", CSRF).extend_pairs(fields);
+    post_raw(api, path, &form.finish()).await
+}
+
+/// Sends a form as it is.
+pub(crate) async fn post_raw(api: &Arc<FakeApi>, path: &str, form: &str) -> (StatusCode, String, String) {
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(path)
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Body::from(form.to_owned()))
+        .expect("a request");
+    ask(api, request).await
+}
+
+/// Sees that nothing of [`EVIL`] became markup or a control character.
+pub(crate) fn assert_harmless(page: &str) {
+    assert!(!page.contains("<script>alert"), "{page}");
+    assert!(!page.contains("\"' onload"), "{page}");
+    assert!(!page.contains(['\u{202e}', '\u{7}']), "{page}");
 }
 
 /// An answer of the panel.

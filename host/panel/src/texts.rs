@@ -148,11 +148,15 @@ mod tests {
 
     /// Groups whose keys are made of data ([`Language::term`], [`Language::find`]).
     const OF_DATA: &[&str] = &[
+    const OF_DATA: &[&str] = &[
         "act",
         "actor",
         "check",
         "check_status",
+        "compared",
+        "count",
         "delivery_status",
+        "dimension",
         "domain_source",
         "domain_status",
         "domain_tls",
@@ -161,12 +165,14 @@ mod tests {
         "event_type",
         "field",
         "format",
+        "interval",
         "listing",
         "nav",
         "on_fail",
         "peer",
         "period",
         "problem",
+        "published",
         "purpose",
         "rate",
         "reason",
