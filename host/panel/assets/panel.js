@@ -26,16 +26,29 @@
     }
   };
 
-  // A form with data-preview sends itself to its preview button a moment after the last change.
+  // A form with data-preview sends itself to its preview button a moment after the last change. What
+  // is shown stays until the next one is there, and the history of the browser gets no entries: each
+  // answer has a frame of its own.
   const previews = (root) => {
     for (const form of root.querySelectorAll('form[data-preview]')) {
       const button = form.querySelector('button[data-preview]');
       let waiting;
-      form.addEventListener('input', () => {
+      const show = () => {
+        const old = form.querySelector('iframe[name="preview"]');
+        const fresh = old.cloneNode();
+        for (const waits of form.querySelectorAll('iframe:not([name])')) waits.remove();
+        old.removeAttribute('name');
+        old.after(fresh);
+        fresh.style.visibility = 'hidden';
+        form.requestSubmit(button);
+        fresh.addEventListener('load', () => { fresh.style.visibility = ''; old.remove(); }, { once: true });
+      };
+      form.addEventListener('input', (event) => {
+        if (['width', 'scheme', 'test_to'].includes(event.target.name)) return;
         clearTimeout(waiting);
-        waiting = setTimeout(() => form.requestSubmit(button), 400);
+        waiting = setTimeout(show, 400);
       });
-      form.requestSubmit(button);
+      show();
     }
   };
 
