@@ -59,7 +59,18 @@
     }
   };
 
-  const prepare = (root) => { localTimes(root); copyButtons(root); previews(root); choices(root); };
+  // A file is read into a field.
+  const files = (root) => {
+    for (const field of root.querySelectorAll('[data-file]')) {
+      field.hidden = false;
+      field.querySelector('input').addEventListener('change', async (event) => {
+        const [file] = event.target.files;
+        if (file) document.getElementById(field.dataset.file).value = await file.text();
+      });
+    }
+  };
+
+  const prepare = (root) => { localTimes(root); copyButtons(root); previews(root); choices(root); files(root); };
 
   // Somebody works in the page: it is not exchanged under their hands.
   const isBusy = () => {

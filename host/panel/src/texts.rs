@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     /// Groups whose keys are made of data ([`Language::term`], [`Language::find`]).
-    const OF_DATA: [&str; 17] = [
+    const OF_DATA: [&str; 22] = [
         "format",
         "visitor",
         "nav",
@@ -165,6 +165,11 @@ mod tests {
         "purpose",
         "rate",
         "template_field",
+        "suppression_reason",
+        "suppression_why",
+        "topic_default",
+        "topic_visibility",
+        "validation",
     ];
 
     fn files(folder: &str, found: &mut Vec<String>) {
