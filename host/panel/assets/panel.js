@@ -34,14 +34,15 @@
       const button = form.querySelector('button[data-preview]');
       let waiting;
       const show = () => {
-        const old = form.querySelector('iframe[name="preview"]');
+        form.querySelector('iframe[data-waits]')?.remove();
+        const old = form.querySelector('iframe');
         const fresh = old.cloneNode();
-        for (const waits of form.querySelectorAll('iframe:not([name])')) waits.remove();
         old.removeAttribute('name');
+        fresh.name = 'preview';
+        fresh.dataset.waits = '';
         old.after(fresh);
-        fresh.style.visibility = 'hidden';
         form.requestSubmit(button);
-        fresh.addEventListener('load', () => { fresh.style.visibility = ''; old.remove(); }, { once: true });
+        fresh.addEventListener('load', () => { delete fresh.dataset.waits; old.remove(); }, { once: true });
       };
       form.addEventListener('input', (event) => {
         if (['width', 'scheme', 'test_to'].includes(event.target.name)) return;
