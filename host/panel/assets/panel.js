@@ -26,16 +26,30 @@
     }
   };
 
-  // A form with data-preview sends itself to its preview button a moment after the last change.
+  // A form with data-preview sends itself to its preview button a moment after the last change. What
+  // is shown stays until the next one is there, and the history of the browser gets no entries: each
+  // answer has a frame of its own.
   const previews = (root) => {
     for (const form of root.querySelectorAll('form[data-preview]')) {
       const button = form.querySelector('button[data-preview]');
       let waiting;
-      form.addEventListener('input', () => {
+      const show = () => {
+        form.querySelector('iframe[data-waits]')?.remove();
+        const old = form.querySelector('iframe');
+        const fresh = old.cloneNode();
+        old.removeAttribute('name');
+        fresh.name = 'preview';
+        fresh.dataset.waits = '';
+        old.after(fresh);
+        form.requestSubmit(button);
+        fresh.addEventListener('load', () => { delete fresh.dataset.waits; old.remove(); }, { once: true });
+      };
+      form.addEventListener('input', (event) => {
+        if (['width', 'scheme', 'test_to'].includes(event.target.name)) return;
         clearTimeout(waiting);
-        waiting = setTimeout(() => form.requestSubmit(button), 400);
+        waiting = setTimeout(show, 400);
       });
-      form.requestSubmit(button);
+      show();
     }
   };
 
@@ -46,7 +60,18 @@
     }
   };
 
-  const prepare = (root) => { localTimes(root); copyButtons(root); previews(root); choices(root); };
+  // A file is read into a field.
+  const files = (root) => {
+    for (const field of root.querySelectorAll('[data-file]')) {
+      field.hidden = false;
+      field.querySelector('input').addEventListener('change', async (event) => {
+        const [file] = event.target.files;
+        if (file) document.getElementById(field.dataset.file).value = await file.text();
+      });
+    }
+  };
+
+  const prepare = (root) => { localTimes(root); copyButtons(root); previews(root); choices(root); files(root); };
 
   // Somebody works in the page: it is not exchanged under their hands.
   const isBusy = () => {

@@ -30,6 +30,11 @@ impl Fields {
         Self(pairs.map(|(name, value)| (name.into_owned(), value.replace("\r\n", "\n"))).collect())
     }
 
+    /// Fields with these values.
+    pub(crate) fn of<'v>(values: impl IntoIterator<Item = (&'v str, &'v str)>) -> Self {
+        Self(values.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
     /// The first value of a field; empty if there is none.
     #[must_use]
     pub(crate) fn get(&self, name: &str) -> &str {

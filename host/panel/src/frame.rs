@@ -31,6 +31,11 @@ pub const BODY_POLICY_WITH_IMAGES: &str = "sandbox allow-popups allow-popups-to-
 /// Octets of a long text of others.
 const MAX_TEXT: usize = 600;
 
+/// The Content-Security-Policy of a page of the panel that stands in a frame of another one: no scripts,
+/// no forms, an origin of its own, and the style sheet.
+pub(crate) const FRAMED_POLICY: &str = "sandbox allow-popups allow-popups-to-escape-sandbox; \
+    default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
+
 /// A part of the panel, as the navigation names it: the key of its text in the group `nav`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Section {
@@ -318,6 +323,15 @@ pub(crate) fn page(template: &impl Template) -> Result<Response, Problem> {
 pub(crate) fn page_with(status: StatusCode, template: &impl Template) -> Result<Response, Problem> {
     let body = template.render().map_err(|error| Problem::internal(&error))?;
     Ok((status, page_fields(POLICY), Html(body)).into_response())
+}
+
+/// A page in a frame of another one, with a status.
+///
+/// # Errors
+/// The template's, which writes into memory.
+pub(crate) fn framed(status: StatusCode, template: &impl Template) -> Result<Response, Problem> {
+    let body = template.render().map_err(|error| Problem::internal(&error))?;
+    Ok((status, page_fields(FRAMED_POLICY), Html(body)).into_response())
 }
 
 /// The fields of a page.

@@ -44,7 +44,6 @@ mod webhooks;
 
 pub use api::{Api, ApiCaller, Problem};
 pub use frame::{BODY_POLICY, BODY_POLICY_WITH_IMAGES, POLICY, page_fields};
-pub use keys::SCOPES;
 pub use routes::routes;
 pub use state::{Access, ClientAddress, PanelState, UserAccess};
 pub use texts::Language;

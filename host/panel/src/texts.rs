@@ -148,7 +148,6 @@ mod tests {
 
     /// Groups whose keys are made of data ([`Language::term`], [`Language::find`]).
     const OF_DATA: &[&str] = &[
-    const OF_DATA: &[&str] = &[
         "act",
         "actor",
         "check",
@@ -183,6 +182,12 @@ mod tests {
         "severity",
         "status",
         "stream",
+        "suppression_reason",
+        "suppression_why",
+        "template_field",
+        "topic_default",
+        "topic_visibility",
+        "validation",
         "visitor",
         "webhook_status",
     ];

@@ -86,6 +86,8 @@ fn lists_are_imported_exported_and_removed_in_bulk() {
     }
     assert_eq!(addresses(&relay, "/suppressions"), ["a@example.net", "b@example.net", "c@example.org"]);
     assert_eq!(addresses(&relay, "/suppressions?domain=example.org"), ["c@example.org"]);
+    assert_eq!(addresses(&relay, "/suppressions?email=A@example.NET"), ["a@example.net"]);
+    assert_eq!(relay.call("GET", "/suppressions?email=nobody", &Value::Null).0, 422);
     assert_eq!(addresses(&relay, "/suppressions?reason=bounce&stream=all"), ["a@example.net"]);
     let (_, first) = relay.call("GET", "/suppressions?limit=2", &Value::Null);
     assert_eq!(first["has_more"], true);

@@ -54,6 +54,16 @@ fn a_template_is_published_rolled_back_and_survives_a_kill() {
 
     let (status, copy) = relay.call("POST", "/templates/order/duplicate", &Value::Null);
     assert_eq!(status, 201);
+    let (status, stale) =
+        relay.call("PATCH", "/templates/order", &json!({"subject": "Late {{ n }}", "base_version": 1}));
+    assert_eq!((status, &stale["name"]), (409, &json!("conflict")));
+    assert!(stale["message"].as_str().unwrap().contains("newest version is 2 of 20"), "{stale}");
+    assert_eq!(relay.call("GET", "/templates/order", &Value::Null).1["version"], 2);
+    let fresh = json!({"from": "shop@example.com", "subject": "Your order {{ n }}", "base_version": 2});
+    assert_eq!(relay.call("PATCH", "/templates/order", &fresh).0, 200);
+    assert_eq!(relay.call("PATCH", "/templates/order", &json!({"from": "", "base_version": 3})).0, 200);
+    let (_, newest) = relay.call("GET", "/templates/order", &Value::Null);
+    assert_eq!((&newest["version"], &newest["from"]), (&json!(4), &Value::Null));
     let (_, all) = relay.call("GET", "/templates?limit=1", &Value::Null);
     assert_eq!((&all["has_more"], &all["data"][0]["id"]), (&json!(true), &json!(id)));
     let (_, rest) = relay.call("GET", &format!("/templates?after={id}"), &Value::Null);

@@ -85,6 +85,8 @@ pub struct TemplateChange {
     pub content: Option<TemplateContent>,
     /// The templates that the new content names, by id or alias.
     pub references: Vec<String>,
+    /// The version that the change was made from. None: whichever is the newest.
+    pub base: Option<i64>,
 }
 
 /// Templates. Every method stays within one tenant.
@@ -138,7 +140,8 @@ pub trait TemplateStore: Send + Sync {
     /// stays published. Returns false if there is no such template.
     ///
     /// # Errors
-    /// [`ControlStoreError::Conflict`] when the alias is in use.
+    /// [`ControlStoreError::Conflict`] when the alias is in use, or when there is a newer version than
+    /// the one that the change was made from.
     async fn change_template(
         &self,
         tenant: &str,
@@ -369,6 +372,20 @@ impl TemplateStore for ControlStore {
             .execute(&mut *transaction)
             .await?;
             let found = done.rows_affected() > 0;
+            if let (true, Some(base)) = (found, change.base) {
+                let newest: Option<i64> = sqlx::query_scalar(
+                    "SELECT max(number) FROM template_version WHERE tenant = $1 AND template = $2",
+                )
+                .bind(tenant)
+                .bind(id)
+                .fetch_one(&mut *transaction)
+                .await?;
+                if newest != Some(base) {
+                    let newest = newest.unwrap_or_default();
+                    let reason = format!("the newest version is {newest}, and not {base}");
+                    return Err(ControlStoreError::Conflict(reason));
+                }
+            }
             if let (true, Some(content)) = (found, &content) {
                 let number = insert_version!(transaction, tenant, id, content, now);
                 insert_references!(transaction, tenant, id, number, &change.references);

@@ -84,6 +84,8 @@ pub(super) struct Conditions {
 pub(super) struct SuppressionsQuery {
     limit: Option<String>,
     after: Option<String>,
+    /// Entries of this address alone.
+    email: Option<String>,
     domain: Option<String>,
     reason: Option<String>,
     stream: Option<String>,
@@ -260,8 +262,11 @@ pub(super) async fn list(
     Proven(caller): Proven<Caller>,
     query: Result<Query<SuppressionsQuery>, QueryRejection>,
 ) -> Result<Json<Page<SuppressionView>>, RequestError> {
-    let SuppressionsQuery { limit, after, domain, reason, stream, since, until } = error::query(query)?;
-    let filter = filter(Conditions { domain, reason, stream, since, until })?;
+    let query = error::query(query)?;
+    let SuppressionsQuery { limit, after, email, domain, reason, stream, since, until } = query;
+    let address = email.as_deref().map(canonical).transpose()?;
+    let conditions = filter(Conditions { domain, reason, stream, since, until })?;
+    let filter = SuppressionFilter { address, ..conditions };
     let bounds = ListQuery { limit, after }.bounds()?;
     // The cursor is the id of an entry.
     let gone = || RequestError::invalid("after", "must be the id of an entry that is still there");

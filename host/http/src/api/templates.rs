@@ -43,6 +43,9 @@ pub(super) struct TemplateFields {
     #[schema(value_type = Option<AddressesInput>)]
     reply_to: Option<MailboxList>,
     variables: Option<Vec<TemplateVariable>>,
+    /// For PATCH: the version that the change was made from. If a newer one exists, nothing is changed,
+    /// and the answer is 409.
+    base_version: Option<i64>,
 }
 
 /// A template in an answer.
@@ -149,6 +152,9 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Json<Object>), RequestError> {
     let fields: TemplateFields = body::read(&body)?;
     let name = fields.name.clone().ok_or_else(|| RequestError::invalid("name", "is missing"))?;
+    if fields.base_version.is_some() {
+        return Err(RequestError::invalid("base_version", "is for changes: a new template has no versions"));
+    }
     check(&fields)?;
     let content = merged(TemplateContent::default(), &fields);
     let alias = fields.alias.filter(|alias| !alias.is_empty());
@@ -211,16 +217,19 @@ pub(super) async fn update(
     check(&fields)?;
     let templates = &services.templates;
     let template = templates.find(&caller.tenant, &name).await?;
-    let newest = templates.version(&caller.tenant, &template.id, None).await?.content;
+    let newest = templates.version(&caller.tenant, &template.id, None).await?;
+    refuse_stale(fields.base_version, &newest)?;
+    let newest = newest.content;
     let content = merged(newest.clone(), &fields);
     let alias = fields.alias.filter(|alias| *alias != template.alias.as_deref().unwrap_or_default());
     let change = TemplateChange {
         name: fields.name.filter(|name| *name != template.name),
         alias,
         content: Some(content).filter(|content| *content != newest),
+        base: fields.base_version,
         ..TemplateChange::default()
     };
-    if change != TemplateChange::default() {
+    if change != (TemplateChange { base: fields.base_version, ..TemplateChange::default() }) {
         templates.change(&caller.tenant, &template.id, &change).await?;
     }
     Ok(Json(Object::new("template", template.id)))
@@ -387,6 +396,20 @@ async fn rendered(
     Ok(Json(rendered.into()))
 }
 
+/// Refuses a change that was made from another version than the newest one. The store does it again
+/// when it writes.
+fn refuse_stale(base: Option<i64>, newest: &TemplateVersion) -> Result<(), RequestError> {
+    match base {
+        Some(base) if base != newest.number => Err(RequestError::Conflict(format!(
+            "the newest version is {} of {}, and the change was made from version {base}: look at the newest \
+             one, then send its number as `base_version`",
+            newest.number,
+            timestamp(newest.created_at)
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn check(fields: &TemplateFields) -> Result<(), RequestError> {
     let is_name =
         |name: &str| !name.trim().is_empty() && name.len() <= MAX_NAME && !name.contains(char::is_control);
@@ -402,7 +425,7 @@ fn check(fields: &TemplateFields) -> Result<(), RequestError> {
     if fields.html.is_some() && fields.mjml.is_some() {
         return Err(RequestError::invalid("mjml", "give either `html` or `mjml`"));
     }
-    if let Some(from) = &fields.from {
+    if let Some(from) = fields.from.as_deref().filter(|from| !from.is_empty()) {
         let mailbox = relevo_api::mailbox::Mailbox::parse(from);
         mailbox.address().map_err(|message| RequestError::invalid("from", message))?;
     }
@@ -424,19 +447,20 @@ fn check(fields: &TemplateFields) -> Result<(), RequestError> {
 }
 
 /// The content with the fields that are given. HTML replaces MJML, and the other way round. An
-/// empty text takes the source of the text away: the text is made from the HTML then.
+/// empty field takes away what was there: without its source, the text is made from the HTML.
 fn merged(mut content: TemplateContent, fields: &TemplateFields) -> TemplateContent {
     if let Some(subject) = &fields.subject {
         content.subject.clone_from(subject);
     }
     if fields.html.is_some() || fields.mjml.is_some() {
-        (content.html, content.mjml) = (fields.html.clone(), fields.mjml.clone());
+        let given = |source: &Option<String>| source.clone().filter(|source| !source.is_empty());
+        (content.html, content.mjml) = (given(&fields.html), given(&fields.mjml));
     }
     if let Some(text) = &fields.text {
         content.text = Some(text.clone()).filter(|text| !text.is_empty());
     }
     if let Some(from) = &fields.from {
-        content.from = Some(from.clone());
+        content.from = Some(from.clone()).filter(|from| !from.is_empty());
     }
     if let Some(list) = &fields.reply_to {
         content.reply_to = list.0.iter().map(ToString::to_string).collect();

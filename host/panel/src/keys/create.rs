@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{IssuedToken, SCOPES, token_page};
+use super::{IssuedToken, scope_names, token_page};
 use crate::api::{List, Problem, path};
 use crate::choices::{Choice, checked};
 use crate::forms::{Fields, Form, Posted};
@@ -50,7 +50,7 @@ async fn show(
         let is_checked = chosen.iter().any(|chosen| chosen == name);
         Choice { hint: l.term("scope", name).to_owned(), ..Choice::new(name, name, is_checked) }
     };
-    let scopes = SCOPES.iter().map(|name| scope(name)).collect();
+    let scopes = scope_names().iter().map(|name| scope(name)).collect();
     let f = tenant.frame(Section::KEYS, l.say("keys.new_title"));
     frame::page_with(status, &NewKeyPage { f, scopes, domains: domains.collect(), values })
 }

@@ -10,6 +10,7 @@ use askama::Template;
 use axum::Router;
 use axum::response::Response;
 use axum::routing::{get, post};
+use relevo_relay::directory::Scope;
 use serde::Deserialize;
 
 use crate::api::Problem;
@@ -17,7 +18,9 @@ use crate::frame::{self, Frame, Section};
 use crate::state::{PanelState, TenantPage};
 
 /// The names of all scopes.
-pub const SCOPES: [&str; 7] = ["send", "relay", "read", "templates", "suppressions", "webhooks", "admin"];
+fn scope_names() -> [&'static str; Scope::ALL.len()] {
+    Scope::ALL.map(Scope::name)
+}
 
 pub(crate) fn routes() -> Router<PanelState> {
     Router::new()
@@ -47,7 +50,7 @@ struct Key {
 
 impl Key {
     fn has_every_scope(&self) -> bool {
-        SCOPES.iter().all(|scope| self.scopes.iter().any(|given| given == scope))
+        scope_names().iter().all(|scope| self.scopes.iter().any(|given| given == scope))
     }
 }
 

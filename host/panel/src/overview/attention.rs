@@ -135,7 +135,7 @@ pub(super) struct Found {
 /// Looks at everything that the visitor may see. A question that fails is named and hides no other.
 pub(super) async fn look(tenant: &TenantPage, now: Timestamp) -> Found {
     let api = Some(&tenant.api);
-    let administers = api.filter(|_| tenant.visitor.role >= UserRole::Developer);
+    let administers = api.filter(|_| tenant.visitor.is_at_least(UserRole::Developer));
     let (domains, reputation, quota, webhooks, keys, shaping) = tokio::join!(
         ask::<List<DomainRow>>(api, "/domains?limit=100"),
         ask::<Reputation>(api, "/reputation"),

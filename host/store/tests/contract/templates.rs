@@ -63,12 +63,21 @@ pub(super) async fn versions_are_numbered_and_stay(store: &ControlStore) {
     (changed.alias, changed.changed_at) = (None, 5_000);
     assert_eq!(store.template("acme", "t1").await.expect("reads"), Some(changed));
 
+    // Nor is a version made from one that is not the newest.
+    let stale = TemplateChange { base: Some(1), name: Some("Stale".into()), ..two.clone() };
+    let error = store.change_template("acme", "t1", &stale, 6_000).await.expect_err("there is a newer one");
+    assert!(matches!(&error, ControlStoreError::Conflict(why) if why.contains('2')), "{error:?}");
+    assert_eq!(store.template("acme", "t1").await.expect("reads").expect("is there").name, "New");
+
     // Nothing of a change is stored if a part of it cannot be.
     store.add_template("acme", &template("t2", Some("taken")), &content("x"), &[]).await.expect("adds");
     let stolen = TemplateChange { alias: Some("taken".into()), ..two };
     let error = store.change_template("acme", "t1", &stolen, 6_000).await.expect_err("in use");
     assert!(matches!(error, ControlStoreError::Conflict(_)), "{error:?}");
     assert_eq!(store.template_versions("acme", "t1").await.expect("reads").len(), 2);
+    let fresh =
+        TemplateChange { base: Some(2), content: Some(content("three")), ..TemplateChange::default() };
+    assert!(store.change_template("acme", "t1", &fresh, 6_000).await.expect("it is the newest"));
     assert_eq!(store.count_templates("acme").await.expect("reads"), 2);
     assert!(store.delete_template("acme", "t2").await.expect("deletes"));
     assert!(store.delete_template("acme", "t1").await.expect("deletes"));

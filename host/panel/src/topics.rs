@@ -1,9 +1,0 @@
-//! Topics that recipients choose from.
-
-use axum::Router;
-
-use crate::state::PanelState;
-
-pub(crate) fn routes() -> Router<PanelState> {
-    Router::new()
-}
