@@ -127,13 +127,14 @@ mod tests {
     }
 
     /// Routes that change nothing that is administered.
-    const DAILY: [&str; 12] = [
+    const DAILY: [&str; 13] = [
         "POST /classify",
         "POST /emails",
         "POST /emails/batch",
         "POST /emails/check",
         "PATCH /emails/{id}",
         "POST /emails/{id}/cancel",
+        "POST /emails/{id}/resend",
         "POST /relay",
         "POST /relay/events",
         "POST /relay/unsubscribe",

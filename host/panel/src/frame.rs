@@ -83,8 +83,6 @@ impl Section {
     pub(crate) const TENANTS: Self = section("tenants", "tenants", UserRole::Operator);
     /// Plugins.
     pub(crate) const PLUGINS: Self = section("plugins", "plugins", UserRole::Operator);
-    /// Operators themselves.
-    pub(crate) const OPERATORS: Self = section("operators", "users", UserRole::Operator);
 
     /// Pages that are no part: signing in, the own account, errors.
     pub(crate) const NONE: Self = section("account", "", UserRole::Viewer);
@@ -104,8 +102,8 @@ impl Section {
         Self::USERS,
         Self::AUDIT,
     ];
-    const OF_OPERATORS: [Self; 6] =
-        [Self::RELAY, Self::QUEUE, Self::SHAPING, Self::TENANTS, Self::PLUGINS, Self::OPERATORS];
+    const OF_OPERATORS: [Self; 5] =
+        [Self::RELAY, Self::QUEUE, Self::SHAPING, Self::TENANTS, Self::PLUGINS];
 }
 
 /// A link of the navigation.

@@ -148,6 +148,8 @@ mod tests {
 
     /// Groups whose keys are made of data ([`Language::term`], [`Language::find`]).
     const OF_DATA: &[&str] = &[
+        "user_state",
+        "role_hint",
         "act",
         "actor",
         "check",

@@ -1,9 +1,0 @@
-//! Users of a tenant.
-
-use axum::Router;
-
-use crate::state::PanelState;
-
-pub(crate) fn routes() -> Router<PanelState> {
-    Router::new()
-}
