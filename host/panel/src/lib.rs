@@ -33,6 +33,8 @@ mod state;
 mod statistics;
 mod suppressions;
 mod templates;
+#[cfg(test)]
+mod testing;
 mod texts;
 mod topics;
 mod users;

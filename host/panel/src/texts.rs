@@ -148,8 +148,34 @@ mod tests {
 
     /// Groups whose keys are made of data ([`Language::term`], [`Language::find`]).
     const OF_DATA: &[&str] = &[
-        "format", "peer", "visitor", "nav", "field", "status", "event", "role", "done", "severity",
-        "problem", "reason", "scope", "stream", "check", "purpose", "rate",
+        "format",
+        "peer",
+        "visitor",
+        "nav",
+        "field",
+        "status",
+        "event",
+        "role",
+        "done",
+        "severity",
+        "problem",
+        "reason",
+        "scope",
+        "stream",
+        "check",
+        "purpose",
+        "rate",
+        "act",
+        "wait",
+        "intake",
+        "subject",
+        "suspended_by",
+        "span",
+        "quota_period",
+        "tenant_source",
+        "complaints",
+        "plugin_state",
+        "breaker",
     ];
 
     fn files(folder: &str, found: &mut Vec<String>) {
