@@ -20,7 +20,7 @@ use crate::texts::Language;
 /// Where the pages are told that the state of the relay may have changed.
 const LIVE: &str = "/panel/relay/live";
 /// Octets of a text of others in a table.
-const MAX_TEXT: usize = 300;
+const MAX_TEXT: usize = 160;
 
 pub(crate) fn routes() -> Router<PanelState> {
     Router::new()

@@ -14,7 +14,7 @@ use crate::frame::{Frame, Section, page_with, see};
 use crate::state::OperatorPage;
 
 /// Providers, and suspensions, on a page.
-const MAX_ROWS: usize = 50;
+const MAX_ROWS: usize = 40;
 /// How long mail may be suspended: values of the API.
 const SPANS: [&str; 6] = ["30m", "2h", "6h", "1d", "3d", "7d"];
 /// Whose mail may be suspended: how subjects of the API begin.
