@@ -1,9 +1,0 @@
-//! Shaping and warm-up.
-
-use axum::Router;
-
-use crate::state::PanelState;
-
-pub(super) fn routes() -> Router<PanelState> {
-    Router::new()
-}
