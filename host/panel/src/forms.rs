@@ -1,6 +1,7 @@
 //! Forms: what was typed stays, and mistakes stand at their fields.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequest, Request};
@@ -93,6 +94,24 @@ pub(crate) async fn form_body(body: Body) -> Result<Bytes, Problem> {
     to_bytes(body, MAX_FORM).await.map_err(too_large)
 }
 
+/// A text in a field of a form. It comes back with the form, so that nothing in it is replaced: texts
+/// that are only shown lose what turns round the text beside them.
+pub(crate) struct Typed<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Typed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&relevo_pages::html::escape(self.0))
+    }
+}
+
+impl askama::filters::HtmlSafe for Typed<'_> {}
+
+impl askama::FastWritable for Typed<'_> {
+    fn write_into(&self, dest: &mut dyn fmt::Write, _: &dyn askama::Values) -> askama::Result<()> {
+        Ok(write!(dest, "{self}")?)
+    }
+}
+
 /// The values of a form that is shown, and its mistakes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Form {
@@ -149,6 +168,12 @@ impl Form {
     #[must_use]
     pub(crate) fn value(&self, name: &str) -> &str {
         self.values.get(name).map_or("", String::as_str)
+    }
+
+    /// The value of a field as a form sends it back: without markup, and otherwise as it was typed.
+    #[must_use]
+    pub(crate) fn typed(&self, name: &str) -> Typed<'_> {
+        Typed(self.value(name))
     }
 
     /// Returns true if the field has this value.

@@ -115,10 +115,10 @@ async fn a_list_of_addresses_is_imported_as_csv() {
     let (status, fields, _) = post(&api, &import, &[("csv", "a@example.net\r\nb@example.net\r\n")]).await;
     assert_eq!(status, StatusCode::SEE_OTHER);
     assert!(fields.contains("added=2"), "{fields}");
-    assert_eq!(api.asked("POST")[0].body, "email\na@example.net\nb@example.net\n");
+    assert_eq!(api.asked("POST")[0].octets, "email\na@example.net\nb@example.net\n");
     let csv = "email,reason\na@example.net,manual\n";
     post(&api, &import, &[("csv", csv)]).await;
-    assert_eq!(api.asked("POST")[1].body, csv);
+    assert_eq!(api.asked("POST")[1].octets, csv);
     let refused = json!({"name": "validation_error", "message": "is no address", "param": "line 2"});
     api.answer("POST /suppressions/import", StatusCode::UNPROCESSABLE_ENTITY, refused);
     let (status, _, body) = post(&api, &import, &[("csv", "a@\nb")]).await;
