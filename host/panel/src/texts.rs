@@ -109,9 +109,10 @@ impl Language {
         let (unit, name) = match octets {
             0..1_000 => return format!("{octets}\u{a0}B"),
             1_000..1_000_000 => (1_000, "kB"),
-            _ => (1_000_000, "MB"),
+            1_000_000..1_000_000_000 => (1_000_000, "MB"),
+            _ => (1_000_000_000, "GB"),
         };
-        let tenths = octets * 10 / unit;
+        let tenths = octets / (unit / 10);
         format!("{}{}{}\u{a0}{name}", self.number(tenths / 10), self.say("format.decimal"), tenths % 10)
     }
 

@@ -157,7 +157,10 @@ async fn run(
     command: PluginRequest,
     content: Bytes,
 ) -> JsonResult {
-    tracing::info!(admin = admin.name, ?command, "plugins over http");
+    // Pages read the list every few seconds.
+    if !matches!(command, PluginRequest::List { .. }) {
+        tracing::info!(admin = admin.name, ?command, "plugins over http");
+    }
     match tokio::spawn(services.plugins.run(&admin.actor, command, content.into())).await {
         Ok(answer) => answer.map(Json),
         Err(error) => {

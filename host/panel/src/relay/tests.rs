@@ -94,8 +94,7 @@ fn shaping() -> Value {
             "next_step": EVIL, "rule": EVIL, "reply": EVIL}}); 2]
     });
     json!({
-        "object": "shaping", "rules_version": EVIL, "domain": EVIL, "site": EVIL, "provider": EVIL,
-        "hold": EVIL, "providers": vec![provider; 60], "suspensions": [suspension()]
+        "object": "shaping", "rules_version": EVIL, "providers": vec![provider; 20], "suspensions": [suspension()]
     })
 }
 
@@ -123,20 +122,26 @@ fn world() -> FakeApi {
         "object": "audit", "id": "7", "created_at": EVIL, "actor": EVIL, "action": EVIL, "subject": EVIL,
         "result": EVIL, "tenant": EVIL
     });
-    let sites = json!({"data": vec![site(); 50], "has_more": true, "domains": 99, "truncated": true});
+    let sites = json!({"data": vec![site(); 10], "has_more": true, "domains": 99, "truncated": true});
     FakeApi::new()
         .with("GET", "/operations/summary", 200, summary())
-        .with("GET", "/operations/audit", 200, list(vec![act; 50]))
-        .with("GET", "/queue?", 200, list(vec![message(); 50]))
+        .with("GET", "/operations/audit", 200, list(vec![act; 20]))
+        .with("GET", "/queue?", 200, list(vec![message(); 12]))
         .with("GET", "/queue/sites", 200, sites)
         .with("GET", "/queue/01K1", 200, message())
-        .with("GET", "/queue/01K1/why", 200, list(vec![wait(); 60]))
+        .with("GET", "/queue/01K1/why", 200, list(vec![wait(); 12]))
         .with("GET", "/shaping", 200, shaping())
-        .with("GET", "/warmup", 200, list(vec![warmup(); 60]))
-        .with("GET", "/tenants?", 200, list(vec![tenant("acme", "store"); 50]))
+        .with(
+            "GET",
+            "/shaping?domain=",
+            200,
+            json!({"domain": EVIL, "site": EVIL, "provider": EVIL, "hold": EVIL, "shaping": shaping()}),
+        )
+        .with("GET", "/warmup", 200, list(vec![warmup(); 20]))
+        .with("GET", "/tenants?", 200, list(vec![tenant("acme", "store"); 20]))
         .with("GET", "/tenants/acme", 200, tenant("acme", "store"))
         .with("GET", "/tenants/filed", 200, tenant("filed", "file"))
-        .with("GET", "/plugins", 200, json!(vec![plugin(); 60]))
+        .with("GET", "/plugins", 200, json!(vec![plugin(); 20]))
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ const ROWS: &str = "50";
 /// page answers within the time that browsers wait.
 const MAX_CALLS: usize = 20;
 /// Suspensions of a domain that are named.
-const NAMED: usize = 3;
+const NAMED: usize = 2;
 
 /// What was done just now.
 #[derive(Debug, Default, Deserialize)]

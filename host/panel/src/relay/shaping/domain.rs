@@ -24,7 +24,6 @@ struct DomainShaping {
     site: String,
     provider: String,
     hold: Option<String>,
-    #[serde(flatten)]
     shaping: Shaping,
 }
 
