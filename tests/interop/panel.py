@@ -1,0 +1,161 @@
+"""The panel of `relevo dev` in Chromium: every page that links lead to, and every form.
+
+Behind the pages is data in bad faith. `panel.mjs` and the modules in `panel/` do what a visitor does.
+"""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import urllib.request
+
+import panel_data
+from relay import free_port, wait_for_port
+
+PLAIN = "panel: every page without scripts"
+FORMS = "panel: every form"
+PLAIN_FORMS = "panel: every form without scripts"
+# Every pair of a scheme, a size and a language.
+VARIANTS = {
+    "panel: every page, light, desktop, English": {"scheme": "light", "phone": False, "language": "en"},
+    "panel: every page, dark, desktop, Spanish": {"scheme": "dark", "phone": False, "language": "es"},
+    "panel: every page, light, phone, Spanish": {"scheme": "light", "phone": True, "language": "es"},
+    "panel: every page, dark, phone, English": {"scheme": "dark", "phone": True, "language": "en"},
+}
+ROWS = [*VARIANTS, PLAIN, FORMS, PLAIN_FORMS]
+PICTURES = "panel: pictures for the README"
+
+HERE = pathlib.Path(__file__).parent
+# Slower answers of the relay are reported.
+SLOW_MS = 300
+# Of one run of Chromium, in seconds.
+PATIENCE = 900
+
+
+class Dev:
+    """`relevo dev` on free ports."""
+
+    def __init__(self, binary, folder):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True)
+        self.smtp, self.http = free_port(), free_port()
+        self.origin = f"http://127.0.0.1:{self.http}"
+        self.api = panel_data.Api(self.origin, "rv_dev")
+        self.log = open(self.folder / "dev.log", "ab")
+        command = [binary, "dev", "--smtp", f"127.0.0.1:{self.smtp}", "--http", f"127.0.0.1:{self.http}", "--data", self.folder / "data"]
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+        for port in (self.smtp, self.http):
+            wait_for_port(port, self.process)
+
+    def inbox(self):
+        return json.loads(self.api.raw("/inbox/messages"))
+
+    def queued(self):
+        """Messages in the queue."""
+        metrics = self.api.raw("/metrics").decode()
+        return sum(int(float(value)) for value in re.findall(r"^relevo_queue_(?:items|messages)(?:\{[^}]*\})? (\S+)", metrics, re.M))
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise RuntimeError("relevo dev did not stop within 30 s of SIGTERM") from None
+        finally:
+            self.log.close()
+
+
+def run(table, binary, folder, rows):
+    """The rows that are asked for, each in a relay that only one other row writes to."""
+    if not rows:
+        return
+    trap = panel_data.Trap()
+    dev = Dev(binary, folder / "panel")
+    try:
+        panel_data.hostile(dev, trap)
+        for row, variant in VARIANTS.items():
+            if row in rows:
+                table.run(row, lambda: walk(dev, folder, trap, variant))
+        for row, mode, variant in ((PLAIN, "walk", {"scripts": False}), (FORMS, "forms", {}), (PLAIN_FORMS, "forms", {"scripts": False})):
+            if row in rows:
+                table.run(row, lambda: judge(browse(dev, folder, mode, {"variant": variant, "hook": trap.hook}), trap))
+    finally:
+        dev.stop()
+        trap.stop()
+
+
+def walk(dev, folder, trap, variant):
+    trap.paths.clear()
+    found = browse(dev, folder, "walk", {"variant": variant})
+    judge(found, trap)
+    # Otherwise nothing would be found out if the trap, or the body in bad faith, were not there.
+    assert any(path.startswith("/image/") for path in trap.paths), "no page showed the images that were asked for"
+
+
+def browse(dev, folder, mode, settings):
+    """What Chromium found."""
+    file = folder / f"panel-{mode}.json"
+    settings = {"mode": mode, "origin": dev.origin, "key": "rv_dev", "role": "operator", "chromium": shutil.which("chromium"), **settings}
+    file.write_text(json.dumps(settings))
+    done = subprocess.run(["node", HERE / "panel.mjs", file], env=os.environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    if done.returncode != 0:
+        raise AssertionError(f"panel.mjs ended with {done.returncode}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout)
+
+
+def judge(found, trap=None):
+    report(found)
+    problems = found["problems"] + [f"{path} was asked of another host" for path in (trap.leaked() if trap else [])]
+    for problem in problems:
+        print(f"  {problem}")
+    assert not problems, f"{len(problems)} problems, such as {problems[0]}"
+
+
+def report(found):
+    pages = [page for page in found["pages"] if "octets" in page]
+    if pages:
+        by = {key: max(pages, key=lambda page: page.get(key, 0)) for key in ("octets", "server_ms", "load_ms")}
+        print(f"  {len(pages)} pages of {len({page['shape'] for page in pages})} shapes; most: "
+              + ", ".join(f"{page[key]:,} {key} {page['shape']}" for key, page in by.items()))
+    for page in sorted(pages, key=lambda page: -page.get("server_ms", 0)):
+        if page.get("server_ms", 0) > SLOW_MS:
+            print(f"  slow: {page['server_ms']} ms {page['url']}")
+    if "forms" in found and isinstance(found["forms"], list):
+        print(f"  {len(found['forms'])} forms were sent")
+
+
+def pictures(table, binary, folder, place):
+    dev = Dev(binary, folder / "panel-pictures")
+    try:
+        panel_data.friendly(dev)
+        table.run(PICTURES, lambda: judge(browse(dev, folder, "pictures", {"folder": str(pathlib.Path(place).resolve())})))
+    finally:
+        dev.stop()
+
+
+def with_messages(table, row, binary, folder, number):
+    """The times of the pages with so many messages behind them."""
+    dev = Dev(binary, folder / "panel-fill")
+
+    def check():
+        seconds = panel_data.fill(dev, number)
+        print(f"  {number:,} messages in {seconds:.0f} s")
+        found = browse(dev, folder, "times", {})
+        slowest = {}
+        for page in found["pages"]:
+            kept = slowest.setdefault(page["shape"], page)
+            if page.get("server_ms", 0) > kept.get("server_ms", 0):
+                slowest[page["shape"]] = page
+        print("  server ms   load ms    octets  page")
+        for page in sorted(slowest.values(), key=lambda page: -page.get("server_ms", 0))[:25]:
+            print(f"  {page.get('server_ms', 0):9} {page.get('load_ms', 0):9} {page.get('octets', 0):9}  {page['url']}")
+        judge(found)
+
+    try:
+        table.run(row, check)
+    finally:
+        dev.stop()
