@@ -4,6 +4,7 @@ use askama::Template;
 
 use crate::frame::{Frame, Section};
 use crate::headers::HeaderField;
+use crate::preview::PreviewOptions;
 use crate::texts::Language;
 use crate::visitor::Visitor;
 
@@ -116,45 +117,6 @@ pub struct AttachmentRow {
     pub size: usize,
 }
 
-/// How the HTML is shown.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PreviewOptions {
-    /// As wide as a phone.
-    pub phone: bool,
-    /// For readers of dark pages.
-    pub dark: bool,
-    /// With the images of other hosts.
-    pub images: bool,
-}
-
-impl PreviewOptions {
-    /// The query of a page with these options, such as `?width=phone`.
-    fn query(self) -> String {
-        let options = [(self.phone, "width=phone"), (self.dark, "scheme=dark"), (self.images, "images=1")];
-        let wanted: Vec<&str> = options.into_iter().filter(|(on, _)| *on).map(|(_, text)| text).collect();
-        if wanted.is_empty() { "?".to_owned() } else { format!("?{}", wanted.join("&")) }
-    }
-
-    /// Others to choose from, with the place that they are shown at: those of a pair stand side by side.
-    fn choices(self, l: &Language) -> Vec<Choice> {
-        let choice = |text, is_chosen, options: Self| Choice { text, is_chosen, query: options.query() };
-        vec![
-            choice(l.say("inbox.desktop"), !self.phone, Self { phone: false, ..self }),
-            choice(l.say("inbox.phone"), self.phone, Self { phone: true, ..self }),
-            choice(l.say("inbox.light"), !self.dark, Self { dark: false, ..self }),
-            choice(l.say("inbox.dark"), self.dark, Self { dark: true, ..self }),
-            choice(l.say("inbox.without_images"), !self.images, Self { images: false, ..self }),
-            choice(l.say("inbox.with_images"), self.images, Self { images: true, ..self }),
-        ]
-    }
-}
-
-struct Choice {
-    text: &'static str,
-    is_chosen: bool,
-    query: String,
-}
-
 /// All that is shown of a message.
 #[derive(Debug, Clone)]
 pub struct MessageParts {
@@ -219,7 +181,7 @@ pub fn list(
 ) -> askama::Result<String> {
     let mut f = Frame::new(l, Some(visitor), Section::INBOX, l.say("inbox.title"));
     if search.is_empty() && is_first {
-        f = f.live_at("/panel/inbox/live");
+        f = f.live_at("/panel/relay/live");
     }
     ListPage { f, search, rows, older, is_first }.render()
 }

@@ -24,6 +24,7 @@ mod keys;
 mod live;
 mod messages;
 mod overview;
+pub mod preview;
 mod relay;
 mod routes;
 mod state;

@@ -147,9 +147,9 @@ mod tests {
     use super::*;
 
     /// Groups whose keys are made of data ([`Language::term`], [`Language::find`]).
-    const OF_DATA: [&str; 16] = [
-        "format", "visitor", "nav", "field", "status", "event", "role", "done", "severity", "problem",
-        "reason", "scope", "stream", "check", "purpose", "rate",
+    const OF_DATA: &[&str] = &[
+        "format", "peer", "visitor", "nav", "field", "status", "event", "role", "done", "severity",
+        "problem", "reason", "scope", "stream", "check", "purpose", "rate",
     ];
 
     fn files(folder: &str, found: &mut Vec<String>) {

@@ -31,6 +31,7 @@ pub mod topics;
 pub mod trace;
 pub mod tracking;
 pub mod unsubscribe;
+pub mod users;
 pub mod validation;
 
 pub use relevo_delivery as delivery;

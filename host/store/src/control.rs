@@ -31,6 +31,7 @@ macro_rules! migrations {
             migration!($folder, 7, "0007_statistics"),
             migration!($folder, 9, "0009_templates"),
             migration!($folder, 14, "0014_shaping"),
+            migration!($folder, 16, "0016_users"),
         ]
     };
 }

@@ -166,8 +166,8 @@ pub trait DirectoryStore: Send + Sync {
     /// Adds a tenant, or replaces its settings.
     async fn put_tenant(&self, tenant: &TenantRecord) -> Result<i64, ControlStoreError>;
 
-    /// Deletes a tenant with its domains, credentials, API keys, templates, suppressions, topics
-    /// and webhook endpoints. Its audit log stays.
+    /// Deletes a tenant with its domains, credentials, API keys, templates, suppressions, topics,
+    /// webhook endpoints and users. Its audit log stays.
     async fn delete_tenant(&self, id: &str) -> Result<i64, ControlStoreError>;
 
     /// Adds a domain, or replaces its settings and `verified_at`.
@@ -264,6 +264,8 @@ impl DirectoryStore for ControlStore {
                 "DELETE FROM api_key WHERE tenant = $1",
                 "DELETE FROM quota_use WHERE tenant = $1",
                 "DELETE FROM statistics WHERE tenant = $1",
+                "DELETE FROM user_link WHERE user_id IN (SELECT id FROM user_account WHERE tenant = $1)",
+                "DELETE FROM user_account WHERE tenant = $1",
                 "DELETE FROM tenant WHERE id = $1",
             ] {
                 sqlx::query(sql).bind(id).execute(&mut *transaction).await?;

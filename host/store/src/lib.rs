@@ -23,6 +23,7 @@ mod suppression_rules;
 mod suppressions;
 mod templates;
 mod topics;
+mod users;
 mod webhooks;
 
 pub use api_keys::{ApiKeyRecord, ApiKeySettings, ApiKeyStore, PreviousHash};
@@ -49,6 +50,10 @@ pub use templates::{
     TemplateChange, TemplateContent, TemplateRecord, TemplateStore, TemplateVariable, TemplateVersion,
 };
 pub use topics::{TopicChange, TopicRecord, TopicStore};
+pub use users::{
+    MAX_SESSIONS, SessionRecord, SessionsAfter, UserLinkRecord, UserRecord, UserSessionStore, UserSettings,
+    UserStore, UserWrite,
+};
 pub use webhooks::{
     PendingWebhooks, StoredSecret, StoredTag, WebhookAttempt, WebhookAttemptFilter, WebhookAttemptPlace,
     WebhookDelivery, WebhookDeliveryFilter, WebhookDeliveryPlace, WebhookDeliveryStore, WebhookEndpoint,

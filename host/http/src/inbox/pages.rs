@@ -12,9 +12,9 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
 use mail_parser::{MessageParser, MimeHeaders};
 use relevo_panel::inbox::{
-    AttachmentRow, CheckRow, CheckSeverity, LinkRow, MessageParts, MessageRow, PreviewOptions, ROWS,
-    SignatureRow, StageRow,
+    AttachmentRow, CheckRow, CheckSeverity, LinkRow, MessageParts, MessageRow, ROWS, SignatureRow, StageRow,
 };
+use relevo_panel::preview::{PreviewOptions, PreviewQuery};
 use relevo_panel::{Language, Visitor, headers, page_fields};
 use relevo_relay::inspection::{ContentOptions, Severity};
 use serde::Deserialize;
@@ -48,14 +48,6 @@ struct ListQuery {
     search: String,
     /// Messages with smaller numbers.
     before: Option<u64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct MessageQuery {
-    width: Option<String>,
-    scheme: Option<String>,
-    images: Option<String>,
 }
 
 async fn moved(Path(n): Path<String>) -> Result<Redirect, RequestError> {
@@ -100,18 +92,14 @@ fn row(m: &Captured) -> MessageRow {
 async fn message(
     State(pages): State<InboxPages>,
     Path(n): Path<String>,
-    query: Result<Query<MessageQuery>, QueryRejection>,
+    query: Result<Query<PreviewQuery>, QueryRejection>,
     fields: HeaderMap,
     reader: Reader,
 ) -> Result<Response, RequestError> {
     let m = find(&pages.inbox, &n)?;
     let query = error::query(query)?;
     let host = fields.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let preview = PreviewOptions {
-        phone: query.width.as_deref() == Some("phone"),
-        dark: query.scheme.as_deref() == Some("dark"),
-        images: query.images.is_some(),
-    };
+    let preview = PreviewOptions::of(&query);
     let (head, body) = headers::split(&m.raw);
     let parts = MessageParts {
         row: row(&m),
@@ -188,15 +176,12 @@ fn media_type(part: &mail_parser::MessagePart<'_>) -> String {
 async fn html(
     State(pages): State<InboxPages>,
     Path(n): Path<String>,
-    query: Result<Query<MessageQuery>, QueryRejection>,
+    query: Result<Query<PreviewQuery>, QueryRejection>,
 ) -> Result<Response, RequestError> {
     let m = find(&pages.inbox, &n)?;
     let html = m.html.clone();
     let html = html.ok_or_else(|| RequestError::NotFound("this message has no text/html part".to_owned()))?;
-    let policy = match error::query(query)?.images {
-        Some(_) => relevo_panel::BODY_POLICY_WITH_IMAGES,
-        None => relevo_panel::BODY_POLICY,
-    };
+    let policy = PreviewOptions::of(&error::query(query)?).policy();
     page_of(html, policy)
 }
 

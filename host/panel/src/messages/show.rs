@@ -7,7 +7,7 @@ use axum::extract::{Path, Query};
 use axum::http::Method;
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::api::{Problem, path};
 use crate::forms::Posted;
@@ -53,6 +53,7 @@ struct Tag {
 #[derive(Debug, Deserialize)]
 struct Recipient {
     email: String,
+    message_id: String,
     last_event: String,
     last_event_at: String,
     #[serde(default)]
@@ -83,6 +84,16 @@ struct MessageEvent {
     fixes: Vec<Note>,
     notes: Vec<Note>,
     policies: Vec<Policy>,
+    conversation: Vec<Line>,
+}
+
+/// A line of the conversation with a server.
+#[derive(Debug, Deserialize)]
+struct Line {
+    /// `client`, `server` or `note`.
+    from: String,
+    text: String,
+    at_ms: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -130,6 +141,16 @@ struct MessagePage {
     f: Frame,
     m: Message,
     may_cancel: bool,
+    /// Recipients that did not get it; those who may send can send it to them again.
+    missed: Vec<String>,
+}
+
+impl MessagePage {
+    /// The page of what the relay changed for a recipient.
+    fn copy_url(&self, to: &Recipient) -> String {
+        let id = to.message_id.as_str();
+        self.f.url(&["messages", id, "changes"]) + &path(&[], &[("recipient", &to.email)])
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -148,7 +169,33 @@ pub(super) async fn page(
     let title = if m.subject.is_empty() { l.say("messages.no_subject") } else { &m.subject };
     let f = tenant.frame(Section::MESSAGES, title).with_notice(query.done.as_deref()).live();
     let may_cancel = f.may_write() && ["queued", "scheduled"].contains(&m.last_event.as_str());
-    frame::page(&MessagePage { f, m, may_cancel })
+    let missed = if f.may_write() { missed(&m) } else { Vec::new() };
+    frame::page(&MessagePage { f, m, may_cancel, missed })
+}
+
+/// The recipients whose mail ended in failure.
+fn missed(m: &Message) -> Vec<String> {
+    let failed = ["bounced", "failed", "expired", "suppressed", "rejected", "canceled"];
+    let missed = m.recipients.iter().filter(|to| failed.contains(&to.last_event.as_str()));
+    missed.map(|to| to.email.clone()).collect()
+}
+
+/// The answer of `POST /emails/{id}/resend`.
+#[derive(Debug, Deserialize)]
+struct Resent {
+    id: String,
+}
+
+/// Sends it again to the recipients that are ticked.
+pub(super) async fn resend(
+    tenant: TenantPage,
+    Path((_, id)): Path<(String, String)>,
+    Posted(fields): Posted,
+) -> Result<Response, Problem> {
+    let to: Vec<&str> = fields.all("to").collect();
+    let asked = path(&["emails", &id, "resend"], &[]);
+    let sent: Resent = tenant.api.send(Method::POST, &asked, &json!({ "to": to })).await?;
+    Ok(see(&tenant.url(&["messages", &sent.id], &[("done", "resent")])))
 }
 
 pub(super) async fn cancel(

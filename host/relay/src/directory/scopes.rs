@@ -18,19 +18,25 @@ pub enum Scope {
     Suppressions,
     /// Read and change webhooks, whose secrets are shown.
     Webhooks,
-    /// Everything, and alone: keys, domains, the audit log.
+    /// Keys, domains and the audit log.
+    Settings,
+    /// People who sign in to the panel.
+    Users,
+    /// Everything.
     Admin,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Send,
         Self::Relay,
         Self::Read,
         Self::Templates,
         Self::Suppressions,
         Self::Webhooks,
+        Self::Settings,
+        Self::Users,
         Self::Admin,
     ];
 
@@ -44,11 +50,13 @@ impl Scope {
             Self::Templates => "templates",
             Self::Suppressions => "suppressions",
             Self::Webhooks => "webhooks",
+            Self::Settings => "settings",
+            Self::Users => "users",
             Self::Admin => "admin",
         }
     }
 
-    fn bit(self) -> u8 {
+    fn bit(self) -> u16 {
         1 << self as u8
     }
 }
@@ -71,7 +79,7 @@ impl FromStr for Scope {
 
 /// The scopes of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Scopes(u8);
+pub struct Scopes(u16);
 
 impl Scopes {
     /// All of them.
@@ -84,6 +92,12 @@ impl Scopes {
     #[must_use]
     pub fn allow(self, scope: Scope) -> bool {
         self.0 & (scope.bit() | Scope::Admin.bit()) != 0
+    }
+
+    /// Returns true if these scopes allow all that the others allow.
+    #[must_use]
+    pub fn cover(self, others: Self) -> bool {
+        Scope::ALL.into_iter().all(|scope| !others.allow(scope) || self.allow(scope))
     }
 
     /// Returns true if there is none.
@@ -121,7 +135,10 @@ mod tests {
             }
         }
         assert!(Scope::ALL.into_iter().all(|scope| !Scopes::default().allow(scope)));
-        assert_eq!(Scopes::all().names().len(), 7);
+        assert_eq!(Scopes::all().names().len(), 9);
+        let (send, admin): (Scopes, Scopes) = ([Scope::Send].into_iter().collect(), Scopes::all());
+        assert!(admin.cover(send) && send.cover(send) && send.cover(Scopes::default()));
+        assert!(!send.cover(admin) && ![Scope::Users].into_iter().collect::<Scopes>().cover(send));
         assert!("Send".parse::<Scope>().unwrap_err().contains("send, relay, read"));
     }
 }

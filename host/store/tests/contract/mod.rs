@@ -6,17 +6,19 @@ mod statistics;
 mod suppressions;
 mod templates;
 mod topics;
+mod users;
 mod webhooks;
 
 use relevo_store::{
     ApiKeyStore, ComponentVersion, ControlStore, ControlStoreError, CredentialRecord, DirectoryStore,
     DkimRecord, DomainRecord, DomainSettings, PluginData, PluginRecord, PluginStore, QuotaSettings,
     SuppressionFilter, SuppressionSettings, SuppressionStore, TemplateStore, TenantRecord, TenantSettings,
-    TopicStore, TrackingRecord, WebhookEndpointStore,
+    TopicStore, TrackingRecord, UserStore, WebhookEndpointStore,
 };
 
 /// Runs all of it on an empty store.
 pub(crate) async fn holds(store: &ControlStore) {
+    users::the_first_user_comes_by_a_link(store).await;
     directory_is_read_as_it_was_written(store).await;
     names_belong_to_one_tenant(store).await;
     deletes_stay_within_a_tenant(store).await;
@@ -44,6 +46,10 @@ pub(crate) async fn holds(store: &ControlStore) {
     topics::topics_are_chosen_by_address(store).await;
     webhooks::endpoints_belong_to_one_tenant(store).await;
     webhooks::deliveries_move_with_the_cursor(store).await;
+    users::users_are_read_as_they_were_written(store).await;
+    users::sessions_end_with_what_they_stand_on(store).await;
+    users::links_count_once(store).await;
+    users::a_tenant_keeps_an_owner(store).await;
     statistics::counts_move_with_the_cursor(store).await;
     statistics::sums_are_grouped_by_interval_and_value(store).await;
     statistics::what_was_seen_is_counted_once(store).await;
@@ -187,6 +193,7 @@ async fn a_tenant_takes_what_is_its_own_with_it(store: &ControlStore) {
         webhooks::add_one(store, id).await;
         keys::add_one(store, id).await;
         statistics::add_one(store, id).await;
+        users::add_one(store, id).await;
     }
     store.delete_tenant("acme").await.expect("deletes");
     for (id, count) in [("acme", 0), ("other", 1)] {
@@ -194,6 +201,7 @@ async fn a_tenant_takes_what_is_its_own_with_it(store: &ControlStore) {
         let all = SuppressionFilter::default();
         assert_eq!(store.suppressions(id, &all, ("", ""), 10).await.expect("reads").len(), count, "{id}");
         assert_eq!(store.api_keys(id, "", 10).await.expect("reads").len(), count, "{id}");
+        assert_eq!(store.users(Some(id), "", 10).await.expect("reads").len(), count, "{id}");
         assert_eq!(store.topics(id).await.expect("reads").len(), count, "{id}");
         let endpoints = store.webhook_endpoints().await.expect("reads");
         assert_eq!(endpoints.iter().filter(|e| e.tenant == id).count(), count, "{id}");

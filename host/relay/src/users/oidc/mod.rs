@@ -1,0 +1,309 @@
+//! Signing in with an OpenID provider: code flow with PKCE (RFC 7636), state and nonce.
+//!
+//! The provider vouches for a subject and a verified address. A user with the subject signs in. A user
+//! with the address signs in and is bound to the subject from then on. Otherwise a rule of the
+//! configuration may make a user.
+
+mod id_token;
+mod provider;
+mod user;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use relevo_fetch::{FetchLimits, FetchRequest, Fetcher, Method};
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+use tracing::{error, warn};
+use url::Url;
+use url::form_urlencoded::{Serializer, byte_serialize};
+
+use super::session::Client;
+use super::{NewSession, SignInRefusal, UserRole, Users, UsersError, token};
+use crate::clock::Clock;
+use id_token::{Claims, Expected, TokenFault};
+use provider::{Provider, Providers};
+
+/// Time of one request to the provider.
+const TIME: Duration = Duration::from_secs(10);
+/// Octets of one of its answers.
+const MAX_ANSWER: usize = 1 << 20;
+/// Octets of a code that the provider gives.
+const MAX_CODE: usize = 4_096;
+
+/// `[panel.oidc]`
+#[derive(Clone, PartialEq, Eq)]
+pub struct OidcConfig {
+    /// Its URL, without `/.well-known/openid-configuration`.
+    pub issuer: String,
+    /// What the provider calls this relay.
+    pub client_id: String,
+    /// None: a public client.
+    pub client_secret: Option<String>,
+    /// Name on the button.
+    pub name: String,
+    /// Who becomes a user at the first sign-in. The first rule that fits counts.
+    pub roles: Vec<OidcRole>,
+}
+
+impl std::fmt::Debug for OidcConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OidcConfig").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+/// A rule that makes users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OidcRole {
+    /// Name of a claim of the ID token, such as `groups` or `realm_access.roles`.
+    pub claim: String,
+    /// The text that the claim is, or one of its texts.
+    pub value: String,
+    /// Id of the tenant. None for operators.
+    pub tenant: Option<String>,
+    /// What the user may do.
+    pub role: UserRole,
+}
+
+/// A sign-in that begins. All but the URL must be kept for [`Oidc::finish`], where the browser cannot change
+/// it and no other browser has it: in a cookie.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OidcBegin {
+    /// The browser goes there.
+    pub url: String,
+    /// Comes back with the browser.
+    pub state: String,
+    /// Proves to the provider that the same relay asks.
+    pub verifier: String,
+    /// Comes back in the ID token.
+    pub nonce: String,
+}
+
+impl std::fmt::Debug for OidcBegin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OidcBegin").finish_non_exhaustive()
+    }
+}
+
+/// What the browser came back with, and what was kept.
+#[derive(Clone, Copy)]
+pub struct OidcFinish<'a> {
+    /// `code` of the query.
+    pub code: &'a str,
+    /// `state` of the query.
+    pub state: &'a str,
+    /// `iss` of the query (RFC 9207), if there is one.
+    pub issuer: Option<&'a str>,
+    /// [`OidcBegin::state`].
+    pub expected_state: &'a str,
+    /// [`OidcBegin::verifier`].
+    pub verifier: &'a str,
+    /// [`OidcBegin::nonce`].
+    pub nonce: &'a str,
+    /// The one of [`Oidc::begin`].
+    pub redirect_uri: &'a str,
+    /// Address of the client.
+    pub client: Option<IpAddr>,
+    /// What the client says of itself.
+    pub user_agent: &'a str,
+}
+
+/// Why nobody is signed in. The log has the details.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OidcRefusal {
+    /// The sign-in was begun by another browser, or the answer is not of the provider.
+    #[error("this sign-in was not begun here: begin again")]
+    State,
+    /// The provider did not accept the code, or its ID token is not good.
+    #[error("the identity provider's answer is not good: {0}")]
+    Token(String),
+    /// The provider does not say that the address is the person's.
+    #[error("the identity provider has not verified your email address")]
+    Unverified,
+    /// There is no such user, and no rule makes one.
+    #[error("there is no user with your email address: ask for an invitation")]
+    NoUser,
+    /// The user is disabled, or bound to another subject of the provider.
+    #[error("this user may not sign in")]
+    Refused,
+    /// The provider or the store cannot be reached.
+    #[error("nobody can sign in with the identity provider now, try again later")]
+    Unavailable,
+}
+
+impl From<UsersError> for OidcRefusal {
+    fn from(error: UsersError) -> Self {
+        match error {
+            UsersError::NotFound => Self::NoUser,
+            UsersError::Conflict(reason) => {
+                warn!(reason, "a person cannot sign in with the OpenID provider");
+                Self::Refused
+            }
+            _ => Self::Unavailable,
+        }
+    }
+}
+
+impl From<SignInRefusal> for OidcRefusal {
+    fn from(_: SignInRefusal) -> Self {
+        Self::Refused
+    }
+}
+
+/// Signs in with an OpenID provider.
+pub struct Oidc {
+    config: OidcConfig,
+    fetcher: Fetcher,
+    users: Arc<Users>,
+    clock: Arc<dyn Clock>,
+    providers: Providers,
+}
+
+impl Oidc {
+    /// `fetcher` must reach the provider, which may be inside.
+    #[must_use]
+    pub fn new(config: OidcConfig, fetcher: Fetcher, users: Arc<Users>, clock: Arc<dyn Clock>) -> Self {
+        Self { config, fetcher, users, clock, providers: Providers::default() }
+    }
+
+    /// Name on the button.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// Begins a sign-in. `redirect_uri` is registered at the provider.
+    ///
+    /// # Errors
+    /// [`OidcRefusal::Unavailable`].
+    pub async fn begin(&self, redirect_uri: &str) -> Result<OidcBegin, OidcRefusal> {
+        let provider = self.provider().await?;
+        let random = || {
+            token::new().map_err(|error| {
+                error!(%error, "a sign-in cannot begin");
+                OidcRefusal::Unavailable
+            })
+        };
+        let (state, verifier, nonce) = (random()?, random()?, random()?);
+        let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes()));
+        let mut url = Url::parse(&provider.authorization_endpoint).map_err(|error| {
+            error!(%error, "the OpenID provider's authorization endpoint is no URL");
+            OidcRefusal::Unavailable
+        })?;
+        url.query_pairs_mut()
+            .append_pair("response_type", "code")
+            .append_pair("client_id", &self.config.client_id)
+            .append_pair("redirect_uri", redirect_uri)
+            .append_pair("scope", "openid email profile")
+            .append_pair("state", &state)
+            .append_pair("nonce", &nonce)
+            .append_pair("code_challenge", &challenge)
+            .append_pair("code_challenge_method", "S256");
+        Ok(OidcBegin { url: url.into(), state, verifier, nonce })
+    }
+
+    /// Ends a sign-in.
+    ///
+    /// # Errors
+    /// See [`OidcRefusal`].
+    pub async fn finish(&self, given: OidcFinish<'_>) -> Result<NewSession, OidcRefusal> {
+        let is_ours = bool::from(given.state.as_bytes().ct_eq(given.expected_state.as_bytes()));
+        let other_issuer = given.issuer.is_some_and(|issuer| issuer != self.config.issuer);
+        if !is_ours || given.expected_state.is_empty() || other_issuer || given.code.len() > MAX_CODE {
+            return Err(OidcRefusal::State);
+        }
+        let provider = self.provider().await?;
+        let id_token = self.exchange(&provider, &given).await?;
+        let claims = self.verify(&provider, &id_token, given.nonce).await?;
+        let client = Client { address: given.client, user_agent: given.user_agent };
+        self.users.sign_in_vouched(&self.config, &claims, client).await
+    }
+
+    async fn provider(&self) -> Result<Arc<Provider>, OidcRefusal> {
+        self.providers.get(self, None).await
+    }
+
+    /// Changes the code into an ID token.
+    async fn exchange(&self, provider: &Provider, given: &OidcFinish<'_>) -> Result<String, OidcRefusal> {
+        #[derive(Deserialize)]
+        struct Answer {
+            id_token: Option<String>,
+            error: Option<String>,
+        }
+        let mut form = Serializer::new(String::new());
+        form.append_pair("grant_type", "authorization_code")
+            .append_pair("code", given.code)
+            .append_pair("redirect_uri", given.redirect_uri)
+            .append_pair("code_verifier", given.verifier);
+        let mut headers = vec![
+            ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned()),
+            ("accept".to_owned(), "application/json".to_owned()),
+        ];
+        let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+        match &self.config.client_secret {
+            // RFC 6749 section 2.3.1.
+            Some(secret) if provider.takes_basic => {
+                let pair = format!("{}:{}", encoded(&self.config.client_id), encoded(secret));
+                headers.push(("authorization".to_owned(), format!("Basic {}", STANDARD.encode(pair))));
+            }
+            secret => {
+                form.append_pair("client_id", &self.config.client_id);
+                if let Some(secret) = secret {
+                    form.append_pair("client_secret", secret);
+                }
+            }
+        }
+        let url = provider.token_endpoint.clone();
+        let body = form.finish().into_bytes();
+        let response = self.send(FetchRequest { method: Method::Post, url, headers, body }).await?;
+        let answer: Option<Answer> = serde_json::from_slice(&response.1).ok();
+        match answer {
+            Some(Answer { id_token: Some(token), .. }) if response.0 == 200 => Ok(token),
+            answer => {
+                let error = answer.and_then(|answer| answer.error).unwrap_or_default();
+                warn!(status = response.0, ?error, "the OpenID provider does not accept a code");
+                Err(OidcRefusal::Token("it does not accept the code".to_owned()))
+            }
+        }
+    }
+
+    async fn verify(&self, provider: &Provider, id_token: &str, nonce: &str) -> Result<Claims, OidcRefusal> {
+        let expected = Expected {
+            issuer: &self.config.issuer,
+            client_id: &self.config.client_id,
+            nonce,
+            now: self.clock.now().div_euclid(1_000),
+        };
+        let mut verified = id_token::verify(id_token, &provider.keys, &expected);
+        if verified == Err(TokenFault::UnknownKey) {
+            // The provider has made another key since.
+            let again = self.providers.get(self, Some(provider.read_at)).await?;
+            verified = id_token::verify(id_token, &again.keys, &expected);
+        }
+        verified.map_err(|fault| {
+            warn!(%fault, "an ID token of the OpenID provider is not good");
+            OidcRefusal::Token(fault.to_string())
+        })
+    }
+
+    /// Sends a request to the provider, and returns the status and the body.
+    async fn send(&self, request: FetchRequest) -> Result<(u16, Vec<u8>), OidcRefusal> {
+        let clear = self.config.issuer.starts_with("http://");
+        let limits = FetchLimits { time: TIME, body: MAX_ANSWER, cut: false, clear };
+        let url = request.url.clone();
+        match self.fetcher.send(request, limits).await {
+            Ok(response) => Ok((response.status, response.body)),
+            Err(error) => {
+                error!(%error, url, "the OpenID provider cannot be asked");
+                Err(OidcRefusal::Unavailable)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
