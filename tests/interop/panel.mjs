@@ -5,10 +5,11 @@ import { readFileSync } from 'node:fs';
 import { launch, newContext } from './panel/browser.mjs';
 import { runForms } from './panel/forms.mjs';
 import { takePictures } from './panel/pictures.mjs';
+import { walkRoles } from './panel/roles.mjs';
 import { measure } from './panel/times.mjs';
 import { walk } from './panel/walk.mjs';
 
-const MODES = { walk, forms: runForms, pictures: takePictures, times: measure };
+const MODES = { walk, forms: runForms, pictures: takePictures, roles: walkRoles, times: measure };
 
 const settings = JSON.parse(readFileSync(process.argv[2], 'utf8'));
 const browser = await launch(settings);

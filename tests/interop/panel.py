@@ -3,6 +3,7 @@
 Behind the pages is data in bad faith. `panel.mjs` and the modules in `panel/` do what a visitor does.
 """
 
+import collections
 import json
 import os
 import pathlib
@@ -109,10 +110,15 @@ def browse(dev, folder, mode, settings):
 
 def judge(found, trap=None):
     report(found)
-    problems = found["problems"] + [f"{path} was asked of another host" for path in (trap.leaked() if trap else [])]
+    problems = list(found["problems"])
+    problems += [{"url": path, "text": "was asked of another host"} for path in (trap.leaked() if trap else [])]
+    # One line for all pages of a shape that have the same.
+    same = collections.defaultdict(list)
     for problem in problems:
-        print(f"  {problem}")
-    assert not problems, f"{len(problems)} problems, such as {problems[0]}"
+        same[re.sub(r"[0-9A-Z]{10,}|\d+", ":", problem["url"].split("?")[0]), problem["text"]].append(problem["url"])
+    for (_, text), urls in same.items():
+        print(f"  {urls[0]}{f' and {len(urls) - 1} more' if urls[1:] else ''}: {text}")
+    assert not problems, f"{len(problems)} problems, such as {problems[0]['url']}: {problems[0]['text']}"
 
 
 def report(found):

@@ -30,9 +30,9 @@ export async function takePictures(context, settings) {
       await take(await own.newPage(), settings.origin, picture, file);
       const octets = statSync(file).size;
       pictures.push({ name: picture.name, octets });
-      if (octets >= LARGEST) problems.push(`${picture.name}.png has ${octets} octets`);
+      if (octets >= LARGEST) problems.push({ url: picture.path, text: `${picture.name}.png has ${octets} octets` });
     } catch (error) {
-      problems.push(`${picture.name}: ${error.message.split('\n')[0]}`);
+      problems.push({ url: picture.path, text: `${picture.name}: ${error.message.split('\n')[0]}` });
     } finally {
       await own.close();
     }

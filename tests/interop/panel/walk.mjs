@@ -26,7 +26,7 @@ export async function walk(context, settings) {
     if (!hasRoom(counts, url)) { found.not_visited += 1; continue; }
     const visited = await visit({ context, page, guard, url, settings });
     found.pages.push(visited.facts);
-    found.problems.push(...visited.problems.map((problem) => `${visited.facts.url}: ${problem}`));
+    found.problems.push(...visited.problems.map((text) => ({ url: visited.facts.url, text })));
     for (const form of visited.forms) remember(found.forms, form, url);
     for (const next of visited.links) {
       if (seen.has(next) || !isOfPanel(next, origin)) continue;
@@ -34,7 +34,7 @@ export async function walk(context, settings) {
       queue.push(next);
     }
   }
-  if (queue.length) found.problems.push(`more than ${MOST} pages: is there an endless list of links?`);
+  if (queue.length) found.problems.push({ url: queue[0].slice(origin.length), text: `more than ${MOST} pages: is there an endless list of links?` });
   await page.close();
   return found;
 }
@@ -54,7 +54,7 @@ export function formKey({ method, action, button }) {
 }
 
 function remember(forms, form, url) {
-  const pages = (forms[formKey(form)] ||= []);
+  const { pages } = (forms[formKey(form)] ||= { pages: [], action: form.action });
   if (pages.length < 3 && !pages.includes(url)) pages.push(url);
 }
 
