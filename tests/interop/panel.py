@@ -14,6 +14,7 @@ import subprocess
 import urllib.request
 
 import panel_data
+import panel_fill
 from relay import free_port, wait_for_port
 
 PLAIN = "panel: every page without scripts"
@@ -45,19 +46,19 @@ class Dev:
         self.smtp, self.http = free_port(), free_port()
         self.origin = f"http://127.0.0.1:{self.http}"
         self.api = panel_data.Api(self.origin, "rv_dev")
+        self.binary, self.data = binary, self.folder / "data"
+        self.start()
+
+    def start(self):
+        """Also after `stop`: the same ports and data."""
         self.log = open(self.folder / "dev.log", "ab")
-        command = [binary, "dev", "--smtp", f"127.0.0.1:{self.smtp}", "--http", f"127.0.0.1:{self.http}", "--data", self.folder / "data"]
+        command = [self.binary, "dev", "--smtp", f"127.0.0.1:{self.smtp}", "--http", f"127.0.0.1:{self.http}", "--data", self.data]
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
         for port in (self.smtp, self.http):
             wait_for_port(port, self.process)
 
     def inbox(self):
         return json.loads(self.api.raw("/inbox/messages"))
-
-    def queued(self):
-        """Messages in the queue."""
-        metrics = self.api.raw("/metrics").decode()
-        return sum(int(float(value)) for value in re.findall(r"^relevo_queue_(?:items|messages)(?:\{[^}]*\})? (\S+)", metrics, re.M))
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -145,23 +146,28 @@ def pictures(table, binary, folder, place):
 
 def with_messages(table, row, binary, folder, number):
     """The times of the pages with so many messages behind them."""
-    dev = Dev(binary, folder / "panel-fill")
 
     def check():
-        seconds = panel_data.fill(dev, number)
+        dev = Dev(binary, folder / "panel-fill")
+        dev.stop()
+        seconds = panel_fill.fill(binary, dev.data, dev.http, number)
         print(f"  {number:,} messages in {seconds:.0f} s")
-        found = browse(dev, folder, "times", {})
-        slowest = {}
-        for page in found["pages"]:
-            kept = slowest.setdefault(page["shape"], page)
-            if page.get("server_ms", 0) > kept.get("server_ms", 0):
-                slowest[page["shape"]] = page
-        print("  server ms   load ms    octets  page")
-        for page in sorted(slowest.values(), key=lambda page: -page.get("server_ms", 0))[:25]:
-            print(f"  {page.get('server_ms', 0):9} {page.get('load_ms', 0):9} {page.get('octets', 0):9}  {page['url']}")
+        dev.start()
+        try:
+            found = browse(dev, folder, "times", {})
+        finally:
+            dev.stop()
+        times(found)
         judge(found)
 
-    try:
-        table.run(row, check)
-    finally:
-        dev.stop()
+    table.run(row, check)
+
+
+def times(found):
+    """The slowest page of each shape."""
+    slowest = {}
+    for page in sorted(found["pages"], key=lambda page: -page.get("server_ms", 0)):
+        slowest.setdefault(page["shape"], page)
+    print("  server ms   load ms    octets  page")
+    for page in list(slowest.values())[:25]:
+        print(f"  {page.get('server_ms', 0):9} {page.get('load_ms', 0):9} {page.get('octets', 0):9}  {page['url']}")

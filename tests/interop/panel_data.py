@@ -1,7 +1,6 @@
-"""What the panel is filled with: data in bad faith, friendly data for pictures, and a lot of data."""
+"""What the panel is filled with: data in bad faith, and friendly data for pictures."""
 
 import base64
-import concurrent.futures
 import http.server
 import json
 import re
@@ -222,21 +221,3 @@ def friendly(dev):
                                 "template": {"id": "order-shipped", "variables": {"name": "Ana", "parcel": "RV-2200"}}})["id"]
     settle(dev, sent)
     visit_links(dev)
-
-
-def fill(dev, number, workers=4, each=500):
-    """So many messages, delivered. Returns how many there are and the seconds that it took."""
-    began = time.monotonic()
-    subjects = ("Your order is on its way", "Welcome to the shop", "Choose a new password", "What is new this autumn")
-
-    def some(at):
-        recipients = [{"email": f"r{n}@{'abcdefgh'[n % 8]}-mail.test", "name": f"Reader {n}"} for n in range(at, min(at + each, number))]
-        dev.api.post("/emails", {"from": "Shop <shop@example.test>", "recipients": recipients, "subject": subjects[at // each % 4],
-                                 "text": "Hello {{ name }}", "tags": [{"name": "kind", "value": f"k{at // each % 7}"}]})
-
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        for _ in pool.map(some, range(0, number, each)):
-            pass
-    while dev.queued() > 0:
-        time.sleep(1)
-    return time.monotonic() - began
