@@ -377,6 +377,11 @@ impl SiteTable {
         }
     }
 
+    /// What was looked up of a domain: its queue keys.
+    pub(crate) fn keys_of_domain(&self, domain: &str) -> Vec<QueueKey> {
+        self.domains.keys().filter(|key| key.domain == domain).cloned().collect()
+    }
+
     /// The limits of the settings in force.
     pub(crate) fn limits(&self) -> SiteLimits {
         self.limits

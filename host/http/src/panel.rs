@@ -1,6 +1,7 @@
 //! The panel: its pages call the API in this process, as the user who signed in.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::Router;
@@ -8,9 +9,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use relevo_panel::{Access, Api, ApiCaller, PanelState, UserRole};
-use relevo_relay::directory::Scope;
-use std::sync::Arc;
+use relevo_panel::{Access, Api, ApiCaller, PanelState};
 use tower::ServiceExt;
 
 use crate::api::auth::SignedIn;
@@ -55,7 +54,7 @@ impl Api for InProcess {
         extensions.insert(ClientAddress(client));
         match caller {
             ApiCaller::Tenant { tenant, actor, role } => {
-                let scopes = scopes(role).iter().copied().collect();
+                let scopes = role.scopes();
                 extensions.insert(SignedIn { tenant, actor, scopes });
             }
             ApiCaller::Operator { actor } => {
@@ -64,16 +63,5 @@ impl Api for InProcess {
         }
         let Ok(response) = self.router.clone().oneshot(request).await;
         response
-    }
-}
-
-/// What a role may do.
-fn scopes(role: UserRole) -> &'static [Scope] {
-    match role {
-        UserRole::Viewer => &[Scope::Read],
-        UserRole::Marketer => &[Scope::Read, Scope::Send, Scope::Templates, Scope::Suppressions],
-        UserRole::Developer | UserRole::Owner | UserRole::Operator => {
-            &[Scope::Read, Scope::Send, Scope::Templates, Scope::Suppressions, Scope::Webhooks, Scope::Admin]
-        }
     }
 }

@@ -232,7 +232,7 @@ impl Frame {
     /// Returns true if the visitor has at least this role.
     #[must_use]
     pub(crate) fn is_at_least(&self, role: UserRole) -> bool {
-        self.visitor.as_ref().is_some_and(|visitor| visitor.role >= role)
+        self.visitor.as_ref().is_some_and(|visitor| visitor.is_at_least(role))
     }
 
     /// Returns true if the visitor may write templates and lists, and send.

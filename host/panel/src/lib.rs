@@ -10,6 +10,7 @@
 //! * Texts are in `texts/`, a file for each language; `assets/` has the style sheet and the script.
 //! * Tenants' pages are at `/panel/t/{tenant}/...`, operators' pages at `/panel/relay/...`.
 
+mod account;
 mod api;
 mod assets;
 mod audit;
@@ -27,6 +28,7 @@ mod overview;
 pub mod preview;
 mod relay;
 mod routes;
+mod sign_in;
 mod state;
 mod statistics;
 mod suppressions;
@@ -40,6 +42,6 @@ mod webhooks;
 pub use api::{Api, ApiCaller, Problem};
 pub use frame::{BODY_POLICY, BODY_POLICY_WITH_IMAGES, POLICY, page_fields};
 pub use routes::routes;
-pub use state::{Access, ClientAddress, PanelState};
+pub use state::{Access, ClientAddress, PanelState, UserAccess};
 pub use texts::Language;
 pub use visitor::{UserRole, Visitor};

@@ -8,11 +8,12 @@ use axum::routing::get;
 
 use crate::api::Problem;
 use crate::frame::see;
-use crate::state::{PanelState, identify};
+use crate::sign_in::identify;
+use crate::state::PanelState;
 use crate::visitor::Visitor;
 use crate::{
-    assets, audit, domains, errors, keys, live, messages, overview, relay, statistics, suppressions,
-    templates, topics, users, webhooks,
+    account, assets, audit, domains, errors, keys, live, messages, overview, relay, sign_in, statistics,
+    suppressions, templates, topics, users, webhooks,
 };
 
 /// The routes of the panel. `others` are told the [`Visitor`], too: those of the inbox of
@@ -37,6 +38,8 @@ pub fn routes(state: PanelState, others: Router) -> Router {
         .nest("/panel/t/{tenant}", tenant)
         .nest("/panel/relay", relay)
         .merge(others.with_state(()))
+        .merge(account::routes())
+        .merge(sign_in::routes())
         .layer(from_fn(errors::answer))
         .layer(from_fn_with_state(state.clone(), identify))
         .route("/panel/assets/{name}", get(assets::asset))

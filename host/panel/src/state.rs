@@ -3,16 +3,16 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, RawPathParams, Request, State};
+use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use axum::middleware::Next;
-use axum::response::Response;
+
+use relevo_relay::users::{Users, oidc::Oidc};
 
 use crate::api::{Api, ApiCaller, ApiClient, Problem};
 use crate::frame::{Frame, Section};
 use crate::texts::Language;
-use crate::visitor::{UserRole, Visitor};
+use crate::visitor::Visitor;
 
 /// Who may use the panel.
 #[derive(Clone)]
@@ -24,6 +24,27 @@ pub enum Access {
         /// Proves that a form is of this process.
         csrf: String,
     },
+    /// Users sign in.
+    Users(UserAccess),
+}
+
+/// How users sign in.
+#[derive(Clone)]
+pub struct UserAccess {
+    /// The users.
+    pub users: Arc<Users>,
+    /// The provider that may vouch for them.
+    pub oidc: Option<Arc<Oidc>>,
+    /// The address at which browsers reach the panel, without a slash at its end, such as
+    /// `https://relay.example.com`.
+    pub url: String,
+}
+
+impl UserAccess {
+    /// Returns true if cookies are for TLS alone.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.url.starts_with("https://")
+    }
 }
 
 /// The address of the client of a request, which the listener found out.
@@ -63,24 +84,6 @@ pub(crate) fn language(visitor: Option<&Visitor>, fields: &HeaderMap) -> Languag
     }
     let wanted = fields.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
     Language::wanted(wanted.unwrap_or_default())
-}
-
-/// Finds the visitor of a request.
-pub(crate) async fn identify(State(state): State<PanelState>, mut request: Request, next: Next) -> Response {
-    match state.access() {
-        Access::Open { tenant, csrf } => {
-            request.extensions_mut().insert(Visitor {
-                name: "dev".to_owned(),
-                email: "dev".to_owned(),
-                tenant: Some(tenant.clone()),
-                role: UserRole::Operator,
-                language: None,
-                csrf: csrf.clone(),
-                is_open: true,
-            });
-        }
-    }
-    next.run(request).await
 }
 
 /// A visitor of a page of a tenant, who may enter it.

@@ -1,41 +1,6 @@
 //! Who looks at a page.
 
-use std::fmt;
-
-/// What a user may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum UserRole {
-    /// Reads.
-    Viewer,
-    /// Sends, and writes templates and lists.
-    Marketer,
-    /// Everything of a tenant but its users.
-    Developer,
-    /// Everything of a tenant.
-    Owner,
-    /// Everything of every tenant, and the relay.
-    Operator,
-}
-
-impl UserRole {
-    /// Its name in the API and the store.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Viewer => "viewer",
-            Self::Marketer => "marketer",
-            Self::Developer => "developer",
-            Self::Owner => "owner",
-            Self::Operator => "operator",
-        }
-    }
-}
-
-impl fmt::Display for UserRole {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+pub use relevo_relay::users::UserRole;
 
 /// Who looks at a page.
 #[derive(Debug, Clone)]
@@ -61,6 +26,15 @@ impl Visitor {
     #[must_use]
     pub fn actor(&self) -> String {
         format!("user {}", self.email)
+    }
+
+    /// Returns true if they may do all that this role may.
+    #[must_use]
+    pub fn is_at_least(&self, role: UserRole) -> bool {
+        match role {
+            UserRole::Operator => self.is_operator(),
+            role => self.role.scopes().cover(role.scopes()),
+        }
     }
 
     /// Returns true if they may see pages of this tenant.

@@ -1,5 +1,6 @@
 //! The seam between the product and storage.
 
+mod backlog;
 mod events;
 mod idempotency;
 mod item;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use relevo_mailkit::source::Source;
 
+pub use backlog::{Backlog, DomainItems, KeyBacklog, QueuedDelivery};
 pub use events::{EVENT_PAGE_OCTETS, EventError, EventLog, NewEvent, StoredEvent};
 pub use idempotency::{IDEMPOTENCY_LIFETIME, IdempotentRequest};
 pub(crate) use item::own_or_last;
@@ -229,7 +231,8 @@ pub struct QueueStats {
 /// The durable queue. Calls may come from any number of tasks; writes that arrive together share
 /// one sync.
 ///
-/// Nothing here iterates over the whole queue except [`Queue::list`], page by page.
+/// Nothing here iterates over the whole queue except [`Queue::list`], page by page, and what says how
+/// many deliveries it looks at.
 #[async_trait]
 pub trait Queue: Send + Sync {
     /// A place for the bytes of a message that is arriving. Refuses below the reserve of free
@@ -334,6 +337,26 @@ pub trait Queue: Send + Sync {
         now: Millis,
         events: Vec<NewEvent>,
     ) -> Result<Acted, StoreError>;
+
+    /// As [`Self::act`], of the item's pending deliveries to one domain only. To cancel or to
+    /// reschedule is for whole items: it does nothing here.
+    async fn act_on_domain(
+        &self,
+        item: ItemId,
+        domain: &str,
+        action: OperatorAction,
+        now: Millis,
+    ) -> Result<Acted, StoreError>;
+
+    /// What waits, by queue key; from memory. Looks at no more than `looks` deliveries.
+    async fn backlog(&self, now: Millis, looks: usize) -> Backlog;
+
+    /// Up to `max` items after `after` with something pending to a domain; from memory. Looks at
+    /// about `looks` deliveries at most, so that there may be fewer than `max` and more to come.
+    async fn items_to(&self, domain: &str, after: Option<ItemId>, looks: usize, max: usize) -> DomainItems;
+
+    /// One delivery. None when it is gone.
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<QueuedDelivery>, StoreError>;
 
     /// Counts.
     fn stats(&self) -> QueueStats;

@@ -152,5 +152,6 @@ pub(crate) fn change(
         since: record.last.as_ref().map_or(meta.accepted_at, |last| last.at),
         held: record.held,
         settled,
+        recipients: record.count_pending(),
     }
 }

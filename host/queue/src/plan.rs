@@ -128,8 +128,9 @@ impl<'a, 't> Planner<'a, 't> {
                 self.report(draft, *item, recipients)?;
                 draft.write_events(events)?;
             }
-            Op::Act { item, action, now, events } => {
-                draft.answer = WriteOutcome::Acted(self.act(draft, *item, *action, *now)?);
+            Op::Act { item, domain, action, now, events } => {
+                let acted = self.act(draft, (*item, domain.as_deref()), *action, *now)?;
+                draft.answer = WriteOutcome::Acted(acted);
                 if !matches!(draft.answer, WriteOutcome::Acted(Acted::NotFound | Acted::Begun)) {
                     draft.write_events(events)?;
                 }
@@ -189,7 +190,7 @@ impl<'a, 't> Planner<'a, 't> {
     fn act(
         &mut self,
         draft: &mut Draft,
-        item: ItemId,
+        (item, domain): (ItemId, Option<&str>),
         action: OperatorAction,
         now: Millis,
     ) -> Result<Acted, PlanError> {
@@ -210,8 +211,11 @@ impl<'a, 't> Planner<'a, 't> {
             draft.effects.push(Effect::ItemChanged(item));
         }
         for id in ids {
-            let leased = self.lock(draft, id);
             let before = self.delivery(id)?;
+            if domain.is_some_and(|domain| before.key.domain != domain) {
+                continue;
+            }
+            let leased = self.lock(draft, id);
             let mut after = before.clone();
             match action {
                 OperatorAction::Retry if leased => {}

@@ -199,6 +199,11 @@ impl DeliveryRecord {
         self.recipients.iter().any(|r| r.state == RecipientState::Pending)
     }
 
+    pub(crate) fn count_pending(&self) -> u32 {
+        let pending = self.recipients.iter().filter(|r| r.state == RecipientState::Pending);
+        u32::try_from(pending.count()).unwrap_or(u32::MAX)
+    }
+
     pub(crate) fn unreported(&self) -> u32 {
         let failed = self.recipients.iter().filter(|r| r.state == RecipientState::Failed { reported: false });
         u32::try_from(failed.count()).unwrap_or(u32::MAX)

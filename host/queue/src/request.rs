@@ -37,6 +37,8 @@ pub(crate) enum Op {
     },
     Act {
         item: ItemId,
+        /// Only deliveries to this domain.
+        domain: Option<String>,
         action: OperatorAction,
         now: Millis,
         events: Vec<NewEvent>,

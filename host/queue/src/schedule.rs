@@ -4,6 +4,7 @@
 //! A delivery that is not due costs an entry (48 octets), its place in `by_id` and in `waiting`,
 //! and a share of its queue key. It enters the structures by key only when it falls due.
 
+mod backlog;
 mod clock;
 mod lease;
 mod ready;
@@ -16,6 +17,7 @@ use crate::{DeliveryId, ItemId, MAX_PRIORITY, Millis, PRIORITY_STEP, Priority, Q
 use ready::{DueOrder, Ready};
 use slab::Slab;
 
+pub(crate) use backlog::BacklogCounts;
 pub(crate) use lease::{LeaseGrant, LeaseKey};
 
 /// Memory for so many entries is kept when the queue runs empty.
@@ -37,6 +39,8 @@ struct ScheduledDelivery {
     held: bool,
     /// Seconds from what it waits after (acceptance or the last attempt) to `wakes_at`.
     delay: u32,
+    /// Recipients that are pending.
+    recipients: u32,
 }
 
 impl ScheduledDelivery {
@@ -73,6 +77,8 @@ pub(crate) struct ScheduleChange {
     pub(crate) held: bool,
     /// Its lease was settled.
     pub(crate) settled: bool,
+    /// Recipients that are pending.
+    pub(crate) recipients: u32,
 }
 
 /// What never changes of a delivery.
@@ -154,6 +160,7 @@ impl Schedule {
             locked: false,
             held: change.held,
             delay: delay(change),
+            recipients: change.recipients,
         });
         let slot = Slot::try_from(key).unwrap_or(Slot::MAX);
         self.count_held(tenant, false, change.held);
@@ -170,6 +177,7 @@ impl Schedule {
         let was_held = std::mem::replace(&mut entry.held, change.held);
         entry.wakes_at = change.wakes_at;
         entry.delay = delay(change);
+        entry.recipients = change.recipients;
         entry.locked = false;
         let tenant = entry.tenant;
         let leased = entry.state == QueueState::Leased && !change.settled;

@@ -18,10 +18,10 @@ use tokio::sync::Notify;
 use self::time::{TimeHold, block_on};
 use crate::disk::FaultyDisk;
 use crate::{
-    Acted, Delivery, DeliveryId, DueQueue, EmbeddedStore, EventError, EventLog, IdempotentRequest, ItemId,
-    ItemMeta, ItemView, Lease, LeaseHold, Millis, NewDelivery, NewEvent, NewItem, OpenError, OperatorAction,
-    Queue, QueueKey, QueueStats, RecipientState, Settlement, Spool, StoreConfig, StoreError, StoredEvent,
-    Unreported,
+    Acted, Backlog, Delivery, DeliveryId, DomainItems, DueQueue, EmbeddedStore, EventError, EventLog,
+    IdempotentRequest, ItemId, ItemMeta, ItemView, Lease, LeaseHold, Millis, NewDelivery, NewEvent, NewItem,
+    OpenError, OperatorAction, Queue, QueueKey, QueueStats, QueuedDelivery, RecipientState, Settlement,
+    Spool, StoreConfig, StoreError, StoredEvent, Unreported,
 };
 
 /// Calls that can be told to fail.
@@ -388,6 +388,32 @@ impl Queue for TestQueue {
         let acted = self.store.act(item, action, now, events.clone()).await?;
         self.record().events.extend(events);
         Ok(acted)
+    }
+
+    async fn act_on_domain(
+        &self,
+        item: ItemId,
+        domain: &str,
+        action: OperatorAction,
+        now: Millis,
+    ) -> Result<Acted, StoreError> {
+        let _hold = TimeHold::new();
+        self.store.act_on_domain(item, domain, action, now).await
+    }
+
+    async fn backlog(&self, now: Millis, looks: usize) -> Backlog {
+        let _hold = TimeHold::new();
+        self.store.backlog(now, looks).await
+    }
+
+    async fn items_to(&self, domain: &str, after: Option<ItemId>, looks: usize, max: usize) -> DomainItems {
+        let _hold = TimeHold::new();
+        self.store.items_to(domain, after, looks, max).await
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<QueuedDelivery>, StoreError> {
+        let _hold = TimeHold::new();
+        self.store.delivery(id).await
     }
 
     fn stats(&self) -> QueueStats {

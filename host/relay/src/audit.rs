@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relevo_delivery::shaping::{Suspended, SuspensionReport};
+use relevo_mailkit::id::ItemId;
 use relevo_mailkit::text::escaped;
 pub use relevo_store::AuditRecord;
 use relevo_store::{AuditStore, ControlStoreError};
@@ -21,7 +22,7 @@ const PRUNE: Duration = Duration::from_secs(3_600);
 /// An act to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Act<'a> {
-    /// Id of the tenant whose things it is about.
+    /// Id of the tenant whose things it is about. Empty: of no tenant, for operators to see.
     pub tenant: &'a str,
     /// Who does it, such as `key ci` or `cli uid 1000`.
     pub actor: &'a str,
@@ -47,12 +48,15 @@ impl AuditLog {
         Self { store, clock, ids }
     }
 
-    /// Writes that a suspension began or ended, if it is of a tenant: only tenants have an audit log.
+    /// Writes that a suspension began or ended: to the log of the tenant that is suspended, or to that
+    /// of operators.
     pub async fn write_suspension(&self, actor: &str, action: &str, suspension: &SuspensionReport) {
-        if let Ok(Suspended::Tenant(tenant)) = suspension.subject.parse() {
-            let (tenant, subject) = (tenant.as_str(), suspension.id.as_str());
-            self.write(Act { tenant, actor, action, subject, result: "done" }).await;
-        }
+        let tenant = match suspension.subject.parse() {
+            Ok(Suspended::Tenant(tenant)) => tenant,
+            _ => String::new(),
+        };
+        let (tenant, subject) = (tenant.as_str(), suspension.id.as_str());
+        self.write(Act { tenant, actor, action, subject, result: "done" }).await;
     }
 
     /// Writes an act. What was done is not undone when this fails: the relay's log has it.
@@ -91,6 +95,20 @@ impl AuditLog {
         max: u32,
     ) -> Result<Vec<AuditRecord>, ControlStoreError> {
         self.store.audit(tenant, before, max).await
+    }
+
+    /// Acts of all tenants and of operators, newest first, those before the id `before` if there is
+    /// one.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn list_all(
+        &self,
+        before: Option<ItemId>,
+        max: u32,
+    ) -> Result<Vec<AuditRecord>, ControlStoreError> {
+        let (id, at) = before.map_or((String::new(), i64::MAX), |id| (id.to_string(), id.millis()));
+        self.store.all_audit(&id, at, max).await
     }
 
     /// Deletes acts that are older than `retention`, until it is dropped.

@@ -8,13 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relevo_policy::Room;
-use relevo_queue::{
-    Acted, Delivery, ItemId, ItemView, Millis, OperatorAction, Queue, RecipientState, StoreError,
-};
 use relevo_relay::audit::{Act, AuditLog};
-use relevo_relay::clock::{Clock, timestamp};
 use relevo_relay::delivery::DeliveryHandle;
 use relevo_relay::delivery::shaping::{Span, Suspended, is_provider_name};
+use relevo_relay::queue_admin::{QueueAction, QueueAdmin, QueueAdminError};
 use relevo_relay::suppressions::{Suppressions, UndoFields};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -63,15 +60,10 @@ pub(crate) enum ControlRequest {
     Plugin { action: relevo_policy::PluginAction, octets: usize },
 }
 
-/// Says what each recipient of a message waits for.
-pub(crate) type Explain = Arc<dyn Fn(&ItemView) -> Value + Send + Sync>;
-
 /// The parts of the relay that answers need.
 #[derive(Clone)]
 pub(crate) struct Control {
-    pub(crate) queue: Arc<dyn Queue>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) explain: Explain,
+    pub(crate) queue: QueueAdmin,
     pub(crate) delivery: DeliveryHandle,
     pub(crate) plugins: AuditedPlugins,
     pub(crate) audit: Arc<AuditLog>,
@@ -79,7 +71,6 @@ pub(crate) struct Control {
 }
 
 const SOCKET: &str = "control.sock";
-const PAGE: usize = 200;
 const MAX_REQUEST: u64 = 4 << 10;
 const IDLE: Duration = Duration::from_secs(60);
 /// For the content of a request to arrive.
@@ -191,19 +182,14 @@ impl Control {
     async fn answer(&self, actor: &str, request: ControlRequest) -> Result<Value, String> {
         match request {
             ControlRequest::List { after } => {
-                let after = after.map(|id| parse(&id)).transpose()?;
-                let items = self.queue.list(after, PAGE).await.map_err(text)?;
-                Ok(Value::Array(items.iter().map(summary).collect()))
+                json_of(&self.queue.list(after.as_deref()).await.map_err(text)?)
             }
-            ControlRequest::Show { id } => Ok(details(&self.find(&id).await?)),
-            ControlRequest::Why { id } => {
-                let view = self.find(&id).await?;
-                Ok((self.explain)(&view))
-            }
-            ControlRequest::Retry { id } => self.act(actor, &id, OperatorAction::Retry).await,
-            ControlRequest::Hold { id } => self.act(actor, &id, OperatorAction::Hold).await,
-            ControlRequest::Release { id } => self.act(actor, &id, OperatorAction::Release).await,
-            ControlRequest::Drop { id } => self.act(actor, &id, OperatorAction::Drop).await,
+            ControlRequest::Show { id } => json_of(&self.queue.show(&id).await.map_err(text)?),
+            ControlRequest::Why { id } => json_of(&self.queue.why(&id).await.map_err(text)?),
+            ControlRequest::Retry { id } => self.act(actor, &id, QueueAction::Retry).await,
+            ControlRequest::Hold { id } => self.act(actor, &id, QueueAction::Hold).await,
+            ControlRequest::Release { id } => self.act(actor, &id, QueueAction::Release).await,
+            ControlRequest::Drop { id } => self.act(actor, &id, QueueAction::Drop).await,
             ControlRequest::Undo { tenant, fields } => self.undo(actor, tenant, &fields).await,
             ControlRequest::Shaping { domain: None } => json_of(&self.delivery.shaping()),
             ControlRequest::Shaping { domain: Some(domain) } => {
@@ -221,6 +207,11 @@ impl Control {
             ControlRequest::Warmup {} => json_of(&self.delivery.warmups()),
             ControlRequest::Plugin { .. } => Err("content was expected".to_owned()),
         }
+    }
+
+    async fn act(&self, actor: &str, id: &str, action: QueueAction) -> Result<Value, String> {
+        self.queue.act(actor, id, action).await.map_err(text)?;
+        Ok(Value::Bool(true))
     }
 
     /// Removes suppressions that rules added, and writes that to the audit log of each tenant.
@@ -278,153 +269,12 @@ impl Control {
         self.audit.write_suspension(actor, "shaping resume", &ended).await;
         json_of(&ended)
     }
-
-    async fn find(&self, id: &str) -> Result<ItemView, String> {
-        let id = parse(id)?;
-        self.queue.item(id).await.map_err(text)?.ok_or_else(|| gone(id))
-    }
-
-    /// Acts on a message, and writes it to the audit log of its tenant.
-    async fn act(&self, actor: &str, id: &str, action: OperatorAction) -> Result<Value, String> {
-        let id = parse(id)?;
-        let found = self.queue.item(id).await;
-        // A record that cannot be read says no tenant, and is dropped all the same.
-        let tenant = found.as_ref().ok().and_then(|view| view.as_ref()).map(|view| view.meta.tenant.clone());
-        let done = self.act_on(id, found, action).await;
-        if let Some(tenant) = tenant {
-            let result = done.as_ref().err().map_or("done", String::as_str);
-            let (subject, action) = (id.to_string(), name(action));
-            self.audit.write(Act { tenant: &tenant, actor, action, subject: &subject, result }).await;
-        }
-        done
-    }
-
-    async fn act_on(
-        &self,
-        id: ItemId,
-        found: Result<Option<ItemView>, StoreError>,
-        action: OperatorAction,
-    ) -> Result<Value, String> {
-        if matches!(action, OperatorAction::Retry | OperatorAction::Release)
-            && let Some(view) = found.map_err(text)?
-        {
-            let mut open = view.deliveries.iter().map(|d| &d.delivery).filter(|d| pending(d) > 0).peekable();
-            if action == OperatorAction::Retry && open.peek().is_some() && open.all(|d| d.held) {
-                return Err(format!("{id} is held: `relevo queue release` lets it go"));
-            }
-            self.delivery.reset_backoff(view.deliveries.iter().map(|d| &d.delivery.key));
-        }
-        let acted = self.queue.act(id, action, self.clock.now(), Vec::new()).await.map_err(text)?;
-        tracing::info!(%id, ?action, ?acted, "operator");
-        match acted {
-            Acted::Done => Ok(Value::Bool(true)),
-            Acted::BeingAttempted | Acted::Begun => Err(being_attempted(id)),
-            Acted::NotFound => Err(gone(id)),
-        }
-    }
 }
 
 fn json_of<T: Serialize>(value: &T) -> Result<Value, String> {
     serde_json::to_value(value).map_err(|error| error.to_string())
 }
 
-/// The command, as the audit log names it.
-fn name(action: OperatorAction) -> &'static str {
-    match action {
-        OperatorAction::Retry => "queue retry",
-        OperatorAction::Hold => "queue hold",
-        OperatorAction::Release => "queue release",
-        OperatorAction::Drop => "queue drop",
-        OperatorAction::Cancel => "queue cancel",
-        OperatorAction::Reschedule(_) => "queue reschedule",
-    }
-}
-
-fn parse(id: &str) -> Result<ItemId, String> {
-    id.parse().map_err(|error| format!("`{id}`: {error}"))
-}
-
-fn gone(id: ItemId) -> String {
-    format!("{id} is not in the queue: it was delivered, bounced or dropped, or never here")
-}
-
-fn being_attempted(id: ItemId) -> String {
-    format!(
-        "{id} is being attempted now, that part of it is not dropped: hold it, and drop it when the attempt is over"
-    )
-}
-
-fn text(error: StoreError) -> String {
+fn text(error: QueueAdminError) -> String {
     error.to_string()
-}
-
-fn summary(view: &ItemView) -> Value {
-    let meta = &view.meta;
-    let open = || view.deliveries.iter().map(|d| &d.delivery).filter(|d| pending(d) > 0);
-    json!({
-        "id": view.id.to_string(),
-        "tenant": meta.tenant,
-        "from": meta.sender,
-        "subject": meta.subject,
-        "size": meta.size,
-        "accepted_at": timestamp(meta.accepted_at),
-        "expires_at": timestamp(meta.expires_at),
-        "pending": open().map(pending).sum::<usize>(),
-        "next_attempt": open().filter_map(next_attempt).min().map(timestamp),
-        "held": open().any(|d| d.held),
-    })
-}
-
-/// Recipients that are still to be delivered to.
-fn pending(delivery: &Delivery) -> usize {
-    delivery.recipients.iter().filter(|r| r.state == RecipientState::Pending).count()
-}
-
-/// None: there will be none, or not before it is released.
-fn next_attempt(delivery: &Delivery) -> Option<Millis> {
-    (pending(delivery) > 0 && !delivery.held).then_some(delivery.due_at)
-}
-
-fn details(view: &ItemView) -> Value {
-    let mut object = summary(view);
-    let deliveries: Vec<Value> = view.deliveries.iter().map(delivery).collect();
-    object["message_id"] = Value::String(view.meta.message_id.clone());
-    object["source"] = Value::String(view.meta.source.clone());
-    object["deliveries"] = Value::Array(deliveries);
-    object
-}
-
-fn delivery(view: &relevo_queue::DeliveryView) -> Value {
-    let d = &view.delivery;
-    let recipients: Vec<Value> =
-        d.recipients.iter().map(|r| json!({ "address": r.address, "state": state(&r.state) })).collect();
-    let last = d.last.as_ref().map(|l| {
-        json!({
-            "at": timestamp(l.at),
-            "host": l.host,
-            "ip": l.ip.map(|ip| ip.to_string()),
-            "code": l.code,
-            "status": l.status,
-            "text": l.text,
-        })
-    });
-    json!({
-        "domain": d.key.domain,
-        "priority": d.priority,
-        "attempts": d.attempts,
-        "held": d.held,
-        "hold_reason": d.hold_reason,
-        "next_attempt": next_attempt(d).map(timestamp),
-        "being_attempted": view.leased_until.is_some(),
-        "recipients": recipients,
-        "last": last,
-    })
-}
-
-fn state(state: &RecipientState) -> &'static str {
-    match state {
-        RecipientState::Pending => "pending",
-        RecipientState::Delivered => "delivered",
-        RecipientState::Failed { .. } => "failed",
-    }
 }

@@ -39,6 +39,11 @@ pub trait AuditStore: Send + Sync {
         max: u32,
     ) -> Result<Vec<AuditRecord>, ControlStoreError>;
 
+    /// Acts of all tenants, newest first, at most `max`: those that are older than the act with the
+    /// id `before`, which was at `at`. Without `before` it is empty and `at` is the largest number.
+    async fn all_audit(&self, before: &str, at: i64, max: u32)
+    -> Result<Vec<AuditRecord>, ControlStoreError>;
+
     /// Deletes acts of before this time, at most `max`. Returns their number.
     async fn prune_audit(&self, before: i64, max: u32) -> Result<u64, ControlStoreError>;
 }
@@ -82,15 +87,26 @@ impl AuditStore for ControlStore {
             .fetch_all(pool)
             .await?
         });
-        let record = |(tenant, id, at, actor, action, subject, result)| AuditRecord {
-            tenant,
-            id,
-            at,
-            actor,
-            action,
-            subject,
-            result,
-        };
+        Ok(rows.into_iter().map(record).collect())
+    }
+
+    async fn all_audit(
+        &self,
+        before: &str,
+        at: i64,
+        max: u32,
+    ) -> Result<Vec<AuditRecord>, ControlStoreError> {
+        let rows: Vec<Row> = reading!(self, pool => {
+            sqlx::query_as(
+                "SELECT tenant, id, at, actor, action, subject, result FROM audit \
+                 WHERE at <= $1 AND ($2 = '' OR id < $2) ORDER BY at DESC, id DESC LIMIT $3",
+            )
+            .bind(at)
+            .bind(before)
+            .bind(i64::from(max))
+            .fetch_all(pool)
+            .await?
+        });
         Ok(rows.into_iter().map(record).collect())
     }
 
@@ -107,4 +123,8 @@ impl AuditStore for ControlStore {
             .rows_affected()
         })
     }
+}
+
+fn record((tenant, id, at, actor, action, subject, result): Row) -> AuditRecord {
+    AuditRecord { tenant, id, at, actor, action, subject, result }
 }

@@ -163,6 +163,9 @@ pub trait DirectoryStore: Send + Sync {
     /// Number of changes so far: a cache of an older revision is stale.
     async fn directory_revision(&self) -> Result<i64, ControlStoreError>;
 
+    /// One tenant.
+    async fn tenant(&self, id: &str) -> Result<Option<TenantRecord>, ControlStoreError>;
+
     /// Adds a tenant, or replaces its settings.
     async fn put_tenant(&self, tenant: &TenantRecord) -> Result<i64, ControlStoreError>;
 
@@ -234,6 +237,22 @@ impl DirectoryStore for ControlStore {
             sqlx::query_scalar::<_, i64>(REVISION).fetch_optional(pool).await?
         });
         Ok(number.unwrap_or(0))
+    }
+
+    async fn tenant(&self, id: &str) -> Result<Option<TenantRecord>, ControlStoreError> {
+        let settings: Option<String> = reading!(self, pool => {
+            sqlx::query_scalar("SELECT settings FROM tenant WHERE id = $1")
+                .bind(id)
+                .fetch_optional(pool)
+                .await?
+        });
+        let damaged =
+            |error| ControlStoreError::Damaged { table: "tenant", reason: format!("{id}: {error}") };
+        let record = |settings: String| {
+            let settings = serde_json::from_str(&settings).map_err(damaged)?;
+            Ok(TenantRecord { id: id.to_owned(), settings })
+        };
+        settings.map(record).transpose()
     }
 
     async fn put_tenant(&self, tenant: &TenantRecord) -> Result<i64, ControlStoreError> {

@@ -15,7 +15,7 @@ use crate::error::{self, RequestError};
 
 /// An administrative act.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct ActView {
+pub(crate) struct ActView {
     object: &'static str,
     id: String,
     created_at: String,
@@ -51,7 +51,7 @@ pub(super) async fn list(
     Ok(Json(query.page(found, view)))
 }
 
-fn view(act: AuditRecord) -> ActView {
+pub(crate) fn view(act: AuditRecord) -> ActView {
     ActView {
         object: "audit",
         id: act.id,

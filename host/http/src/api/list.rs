@@ -13,22 +13,22 @@ const DEFAULT: u32 = 20;
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ListQuery {
+pub(crate) struct ListQuery {
     /// Entries of a page: 1 to 100; 20 without it.
-    pub(super) limit: Option<String>,
+    pub(crate) limit: Option<String>,
     /// The id of the last entry of the page before.
-    pub(super) after: Option<String>,
+    pub(crate) after: Option<String>,
 }
 
 /// Parameters that were checked.
-pub(super) struct Bounds {
+pub(crate) struct Bounds {
     /// The cursor: the id of the last entry of the page before; empty for the first page.
-    pub(super) after: String,
+    pub(crate) after: String,
     limit: u32,
 }
 
 impl ListQuery {
-    pub(super) fn bounds(self) -> Result<Bounds, RequestError> {
+    pub(crate) fn bounds(self) -> Result<Bounds, RequestError> {
         let limit = match self.limit.as_deref() {
             None | Some("") => Some(DEFAULT),
             Some(text) => text.parse().ok().filter(|limit| (1..=MAX).contains(limit)),
@@ -40,17 +40,17 @@ impl ListQuery {
 
 impl Bounds {
     /// Entries of a page.
-    pub(super) fn limit(&self) -> usize {
+    pub(crate) fn limit(&self) -> usize {
         usize::try_from(self.limit).unwrap_or(usize::MAX)
     }
 
     /// Entries to read: one more than are shown tells whether there is another page.
-    pub(super) fn with_one_more(&self) -> u32 {
+    pub(crate) fn with_one_more(&self) -> u32 {
         self.limit + 1
     }
 
     /// A page of what [`Self::with_one_more`] found.
-    pub(super) fn page<T, V>(&self, mut found: Vec<T>, view: impl FnMut(T) -> V) -> Page<V> {
+    pub(crate) fn page<T, V>(&self, mut found: Vec<T>, view: impl FnMut(T) -> V) -> Page<V> {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let has_more = found.len() > limit;
         found.truncate(limit);
@@ -60,7 +60,7 @@ impl Bounds {
 
 /// A page of a list.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct Page<V> {
+pub(crate) struct Page<V> {
     object: &'static str,
     /// There are entries behind the last one.
     has_more: bool,
@@ -72,12 +72,12 @@ pub(super) struct Page<V> {
 
 impl<V> Page<V> {
     /// A list that has one page.
-    pub(super) fn whole(data: Vec<V>) -> Self {
+    pub(crate) fn whole(data: Vec<V>) -> Self {
         Self { object: "list", has_more: false, data, next: None }
     }
 
     /// A page behind which the list goes on at `next`.
-    pub(super) fn with_cursor(data: Vec<V>, next: Option<String>) -> Self {
+    pub(crate) fn with_cursor(data: Vec<V>, next: Option<String>) -> Self {
         Self { object: "list", has_more: next.is_some(), data, next }
     }
 }

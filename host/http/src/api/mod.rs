@@ -1,7 +1,7 @@
 //! The API: what tenants ask for with their key.
 
 mod admission;
-mod audit;
+pub(crate) mod audit;
 pub(crate) mod auth;
 mod body;
 mod classify;
@@ -12,9 +12,9 @@ mod follow;
 mod health;
 mod keys;
 mod limits;
-mod list;
+pub(crate) mod list;
 pub(crate) mod openapi;
-mod quota;
+pub(crate) mod quota;
 mod relay;
 mod reported;
 mod reputation;

@@ -23,7 +23,7 @@ pub(super) struct QuotaView {
 
 /// Recipients in a period.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct PeriodView {
+pub(crate) struct PeriodView {
     /// Recipients of accepted messages.
     used: u64,
     /// The most of them; null without a quota.
@@ -62,7 +62,7 @@ pub(super) async fn show(
     Ok(Json(QuotaView { object: "quota", hour, day, month }))
 }
 
-fn view(period: PeriodUse) -> PeriodView {
+pub(crate) fn view(period: PeriodUse) -> PeriodView {
     PeriodView {
         used: period.used,
         limit: period.limit,

@@ -1,10 +1,15 @@
-//! Operations: health, metrics, the administration of plugins, and the inbox of `relevo dev`.
+//! Operations: health, metrics, the queue, the administration of plugins, and the inbox of `relevo
+//! dev`.
 
+mod audit;
 pub(crate) mod auth;
 mod health;
 mod plugin_admin;
 mod plugins;
+mod queue;
 mod shaping;
+mod summary;
+mod tenants;
 
 use std::sync::Arc;
 
@@ -12,8 +17,11 @@ use axum::Router;
 use axum::response::Response;
 use axum::routing::get;
 use relevo_relay::audit::AuditLog;
+use relevo_relay::clock::Clock;
 use relevo_relay::delivery::DeliveryHandle;
+use relevo_relay::queue_admin::QueueAdmin;
 use relevo_relay::settings::SettingsHandle;
+use relevo_relay::tenants::Tenants;
 
 use crate::error::{self, RequestError};
 use crate::inbox::Inbox;
@@ -41,6 +49,14 @@ pub struct OperationsServices {
     pub plugins: Arc<dyn PluginAdmin>,
     /// For `/shaping` and `/warmup`; none: nothing is delivered here.
     pub delivery: Option<DeliveryHandle>,
+    /// For `/queue`.
+    pub queue: QueueAdmin,
+    /// For `/tenants`.
+    pub tenants: Arc<Tenants>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// When the relay started, in milliseconds since 1970.
+    pub started_at: i64,
     /// The audit log of all tenants.
     pub audit: Arc<AuditLog>,
     /// Only in `relevo dev`.
@@ -54,7 +70,8 @@ pub(crate) fn health_routes() -> Router<OperationsServices> {
 
 pub(crate) fn routes() -> Router<OperationsServices> {
     let router = health_routes().route("/metrics", get(health::metrics)).merge(plugins::routes());
-    router.merge(shaping::routes())
+    let router = router.merge(shaping::routes()).merge(queue::routes());
+    router.merge(tenants::routes()).merge(summary::routes()).merge(audit::routes())
 }
 
 pub(crate) fn words(error: &RequestError, request_id: &str) -> Response {

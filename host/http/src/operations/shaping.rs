@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
+use relevo_relay::audit::Act;
 use relevo_relay::delivery::DeliveryHandle;
 use relevo_relay::delivery::shaping::{
     ShapingReport, Span, Suspended, SuspensionReport, WarmupReport, is_provider_name,
@@ -26,6 +27,7 @@ pub(super) fn routes() -> Router<OperationsServices> {
         .route("/shaping", get(show))
         .route("/shaping/suspensions", post(suspend))
         .route("/shaping/suspensions/{id}", delete(resume))
+        .route("/shaping/reset/{provider}", post(reset))
         .route("/warmup", get(warmup))
 }
 
@@ -140,6 +142,31 @@ async fn resume(
         }
         None => Err(RequestError::NotFound("there is no such suspension".to_owned())),
     }
+}
+
+/// What was reset.
+#[derive(Debug, Serialize)]
+struct ResetView {
+    object: &'static str,
+    provider: String,
+}
+
+/// Ends what refusals of a provider made of its rate. A provider that was not sent to has nothing to
+/// reset.
+async fn reset(
+    State(services): Services,
+    Proven(admin): Proven<Admin>,
+    Path(provider): Path<String>,
+) -> Result<Json<ResetView>, RequestError> {
+    let delivery = delivery(&services)?;
+    if !delivery.shaping().providers.iter().any(|known| known.name == provider) {
+        let message = "there is no such provider: `GET /shaping` lists those with rules or mail";
+        return Err(RequestError::NotFound(message.to_owned()));
+    }
+    delivery.reset_rates(&provider);
+    let (actor, action) = (&admin.actor, "POST /shaping/reset/{provider}");
+    services.audit.write(Act { tenant: "", actor, action, subject: &provider, result: "done" }).await;
+    Ok(Json(ResetView { object: "shaping_reset", provider }))
 }
 
 async fn warmup(

@@ -25,11 +25,12 @@ use relevo_queue::{EmbeddedStore, EventLog, Millis, StoreConfig};
 use relevo_relay::api_keys::ApiKeys;
 use relevo_relay::audit::AuditLog;
 use relevo_relay::clock::{Clock, RandomIds, SystemClock};
-use relevo_relay::directory::{DirectoryEntries, QuotaSettings, Tenant};
+use relevo_relay::directory::{DirectoryEntries, DirectoryRefresher, QuotaSettings, StoreSource, Tenant};
 use relevo_relay::domains::Domains;
 use relevo_relay::health::DomainHealth;
 use relevo_relay::inspection::ContentInspection;
 use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
+use relevo_relay::queue_admin::QueueAdmin;
 use relevo_relay::quota::Quotas;
 use relevo_relay::reputation::{Reputation, ReputationConfig, ReputationMetrics};
 use relevo_relay::sandbox::Sandbox;
@@ -39,6 +40,7 @@ use relevo_relay::settings::{
 };
 use relevo_relay::suppressions::{SuppressionOverrides, Suppressions};
 use relevo_relay::templates::Templates;
+use relevo_relay::tenants::Tenants;
 use relevo_relay::topics::Topics;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
 use relevo_relay::unsubscribe::UnsubscribeEndpoint;
@@ -46,7 +48,7 @@ use relevo_relay::validation::{AddressValidation, RelayHistory};
 use relevo_resolve::IpFamily;
 use relevo_resolve::testing::NoNames;
 use relevo_statistics::Statistics;
-use relevo_store::{ControlStore, StoreUrl};
+use relevo_store::{ControlStore, DirectoryStore, StoreUrl};
 use relevo_webhooks::{WebhookConfig, WebhookMetrics, WebhookParts, Webhooks};
 use rustls::RootCertStore;
 use sha2::{Digest, Sha256};
@@ -191,7 +193,7 @@ async fn control(
     directory: &std::path::Path,
     events: &Arc<dyn EventLog>,
     settings: &SettingsHandle,
-) -> (Templates, Arc<Suppressions>, Statistics, Webhooks, AdminServices) {
+) -> (Templates, Arc<Suppressions>, Statistics, Webhooks, AdminServices, Arc<Tenants>) {
     let store = ControlStore::open(&StoreUrl::File(directory.join("control.sqlite"))).await.unwrap();
     let (store, clock, ids) = (Arc::new(store), Arc::new(SystemClock::new()), Arc::new(RandomIds));
     let topics = Topics::new(store.clone(), clock.clone(), ids.clone());
@@ -223,9 +225,13 @@ async fn control(
         clock: time,
         limits: ApiLimits::default(),
     };
+    let source = Arc::new(StoreSource::new(store.clone(), directory.to_owned()));
+    let refresher = Arc::new(DirectoryRefresher::new(source, settings.clone()));
+    let parts = (store.clone() as Arc<dyn DirectoryStore>, refresher);
+    let tenants = Tenants::new(parts, settings.clone(), admin.domains.clone(), admin.quotas.clone());
     let webhooks = webhooks(store.clone(), events.clone());
     let templates = Templates::new(store, sandbox, clock, ids);
-    (templates, Arc::new(suppressions.unwrap()), statistics, webhooks, admin)
+    (templates, Arc::new(suppressions.unwrap()), statistics, webhooks, admin, Arc::new(tenants))
 }
 
 /// Webhooks that nobody runs: endpoints are kept, and nothing is sent.
@@ -290,7 +296,7 @@ impl World {
             Arc::new(SystemClock::new()),
             TrackingMetrics::default(),
         );
-        let (templates, suppressions, statistics, webhooks, admin) =
+        let (templates, suppressions, statistics, webhooks, admin, tenants) =
             control(directory.path(), &events, &settings).await;
         let audit = admin.audit.clone();
         let clock = Arc::new(SetClock(AtomicI64::new(1_795_325_621_500)));
@@ -324,6 +330,10 @@ impl World {
                 metrics_keys: Vec::new(),
                 plugins: plugins.clone(),
                 delivery: None,
+                queue: QueueAdmin::new(store.clone(), clock.clone(), None, audit.clone()),
+                tenants,
+                started_at: 1_795_325_600_000,
+                clock: clock.clone(),
                 audit,
                 inbox: None,
             },

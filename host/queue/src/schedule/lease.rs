@@ -158,7 +158,7 @@ mod tests {
     fn add(schedule: &mut Schedule, n: u8, wakes_at: Millis, since: Millis, priority: i8) -> DeliveryId {
         let id = DeliveryId { item: ItemId([n; 16]), number: 0 };
         let belongs = Belongs { key: QueueKey::of_domain("s"), tenant: "t".into(), priority };
-        let change = ScheduleChange { id, wakes_at, since, held: n == 9, settled: false };
+        let change = ScheduleChange { id, wakes_at, since, held: n == 9, settled: false, recipients: 1 };
         schedule.insert(&change, &belongs);
         id
     }
@@ -196,8 +196,14 @@ mod tests {
             assert_eq!(schedule.next_due(day_before), Some(day_before + 60_000));
             assert_eq!(lease(&mut schedule, day_before + 60_000), [retry]);
             // Settled by the time of before: it waits no longer than it should.
-            let change =
-                ScheduleChange { id: retry, wakes_at: now + 90_000, since: now, held: false, settled: true };
+            let change = ScheduleChange {
+                id: retry,
+                wakes_at: now + 90_000,
+                since: now,
+                held: false,
+                settled: true,
+                recipients: 1,
+            };
             schedule.update(&change);
             assert_eq!(schedule.next_due(day_before + 60_000), Some(day_before + 150_000));
             // What is held waits for its expiry, which is a time of day.

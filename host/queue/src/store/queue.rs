@@ -18,18 +18,20 @@ use crate::plan::{is_old, request_key};
 use crate::recent::Fresh;
 use crate::record::{self, BlobLocation, DeliveryRecord, ItemRecord, LARGEST_IN_SEGMENT};
 use crate::request::{Damaged, Op, WriteOutcome};
-use crate::schedule::{LeaseGrant, LeaseKey};
+use crate::schedule::{BacklogCounts, LeaseGrant, LeaseKey};
 use crate::spool::EmbeddedSpool;
 use crate::{
-    Acted, DeliveryId, DeliveryView, DueQueue, IdempotentRequest, ItemId, ItemMeta, ItemView, Lease, Millis,
-    NewEvent, NewItem, OperatorAction, Queue, QueueKey, QueueStats, RecipientState, Settlement, Spool,
-    StoreError, Unreported,
+    Acted, Backlog, DeliveryId, DeliveryView, DomainItems, DueQueue, IdempotentRequest, ItemId, ItemMeta,
+    ItemView, Lease, Millis, NewEvent, NewItem, OperatorAction, Queue, QueueKey, QueueStats, QueuedDelivery,
+    RecipientState, Settlement, Spool, StoreError, Unreported,
 };
 
 /// When no attempt may begin, room is looked for again after this.
 const LOOK_AGAIN: Millis = 1000;
 /// Items that one call of `unreported` looks at.
 const LOOKS: usize = 10_000;
+/// Deliveries that are looked at for operators under one lock: some tenths of a millisecond.
+const STEP: usize = 2_000;
 
 #[async_trait]
 impl Queue for EmbeddedStore {
@@ -187,10 +189,59 @@ impl Queue for EmbeddedStore {
         now: Millis,
         events: Vec<NewEvent>,
     ) -> Result<Acted, StoreError> {
-        match self.write(Op::Act { item, action, now, events }).await? {
-            WriteOutcome::Acted(acted) => Ok(acted),
-            WriteOutcome::Done | WriteOutcome::Pruned(_) => Ok(Acted::Done),
+        self.act_on(Op::Act { item, domain: None, action, now, events }).await
+    }
+
+    async fn act_on_domain(
+        &self,
+        item: ItemId,
+        domain: &str,
+        action: OperatorAction,
+        now: Millis,
+    ) -> Result<Acted, StoreError> {
+        if matches!(action, OperatorAction::Cancel | OperatorAction::Reschedule(_)) {
+            return Ok(Acted::Begun);
         }
+        let domain = Some(domain.to_owned());
+        self.act_on(Op::Act { item, domain, action, now, events: Vec::new() }).await
+    }
+
+    async fn backlog(&self, now: Millis, looks: usize) -> Backlog {
+        let (mut counts, mut left) = (BacklogCounts::default(), looks);
+        let mut more = true;
+        while more && left > 0 {
+            let step = left.min(STEP);
+            more = self.inner.schedule().count_backlog(&mut counts, step, now);
+            left -= step;
+            tokio::task::yield_now().await;
+        }
+        Backlog { keys: counts.into_keys(), is_truncated: more }
+    }
+
+    async fn items_to(&self, domain: &str, after: Option<ItemId>, looks: usize, max: usize) -> DomainItems {
+        let mut found = DomainItems { next: after, ..DomainItems::default() };
+        let mut left = looks;
+        while left > 0 && found.items.len() < max {
+            let step = left.min(STEP);
+            let from = found.next;
+            if !self.inner.schedule().items_to(domain, (from, step), max, &mut found) {
+                break;
+            }
+            left -= step;
+            tokio::task::yield_now().await;
+        }
+        found
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<QueuedDelivery>, StoreError> {
+        self.read_with(move |inner| {
+            let Some(item) = inner.item_record(id.item)? else { return Ok(None) };
+            let Some(record) = inner.delivery_record(id)? else { return Ok(None) };
+            let leased_until = inner.schedule().leased_until(id);
+            let view = DeliveryView { delivery: record.into_delivery(id), leased_until };
+            Ok(Some(QueuedDelivery { meta: Arc::new(item.meta), view }))
+        })
+        .await
     }
 
     fn held(&self, tenant: &str) -> u64 {
@@ -226,6 +277,13 @@ impl Queue for EmbeddedStore {
 }
 
 impl EmbeddedStore {
+    async fn act_on(&self, op: Op) -> Result<Acted, StoreError> {
+        match self.write(op).await? {
+            WriteOutcome::Acted(acted) => Ok(acted),
+            WriteOutcome::Done | WriteOutcome::Pruned(_) => Ok(Acted::Done),
+        }
+    }
+
     /// The leases of what was accepted a moment ago, and the grants that must be read.
     fn fresh_leases(&self, granted: Vec<LeaseGrant>) -> (Vec<Lease>, Vec<LeaseGrant>) {
         let (mut leases, mut rest) = (Vec::with_capacity(granted.len()), Vec::new());

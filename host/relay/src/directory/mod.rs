@@ -27,8 +27,8 @@ mod source;
 pub use entries::{Conflict, DirectoryEntries};
 pub use refresh::DirectoryRefresher;
 pub use scopes::{Scope, Scopes};
-pub(crate) use source::build_domain;
 pub use source::{DirectorySource, LoadedEntries, SourceError, StoreSource};
+pub(crate) use source::{build_domain, build_tenant};
 
 /// Who may send, and as whom. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -68,6 +68,12 @@ impl Directory {
     #[must_use]
     pub fn tenant(&self, id: &str) -> Option<&Arc<Tenant>> {
         self.all.by_id.get(id)
+    }
+
+    /// The tenant of the configuration file with this id.
+    #[must_use]
+    pub fn file_tenant(&self, id: &str) -> Option<&Arc<Tenant>> {
+        self.file.by_id.get(id)
     }
 
     /// All tenants, in no order.

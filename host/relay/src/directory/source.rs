@@ -88,7 +88,7 @@ impl EntryBuilder {
     fn load(mut self, records: DirectoryRecords) -> LoadedEntries {
         self.loaded.revision = records.revision;
         for record in records.tenants {
-            match tenant(&record) {
+            match build_tenant(&record) {
                 Ok(tenant) => drop(self.loaded.entries.by_id.insert(record.id, Arc::new(tenant))),
                 Err(why) => self.mistake(format!("tenant {}: {why}", record.id)),
             }
@@ -171,7 +171,8 @@ fn load_dkim_key(folder: &Path, record: &DkimRecord) -> Result<DkimKey, String> 
     Ok(DkimKey { selector: record.selector.clone(), key: Arc::new(key), signature_lifetime: None })
 }
 
-fn tenant(record: &TenantRecord) -> Result<Tenant, String> {
+/// Reads a tenant.
+pub(crate) fn build_tenant(record: &TenantRecord) -> Result<Tenant, String> {
     let settings = &record.settings;
     let network = |text: &String| text.parse().map_err(|error| format!("`{text}` {error}"));
     let networks = settings.networks.iter().map(network).collect::<Result<_, _>>()?;

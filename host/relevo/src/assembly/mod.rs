@@ -38,6 +38,7 @@ use relevo_relay::intake::{Intake, IntakeMetrics};
 use relevo_relay::metrics as relay_metrics;
 use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
 use relevo_relay::policy::Check;
+use relevo_relay::queue_admin::QueueAdmin;
 use relevo_relay::quota::Quotas;
 use relevo_relay::reputation::Reputation;
 use relevo_relay::returns::{ReturnMetrics, ReturnParts, Returns};
@@ -45,6 +46,7 @@ use relevo_relay::sending::Sending;
 use relevo_relay::settings::SettingsHandle;
 use relevo_relay::suppressions::Suppressions;
 use relevo_relay::templates::Templates;
+use relevo_relay::tenants::Tenants;
 use relevo_relay::topics::Topics;
 use relevo_relay::trace::TraceObserver;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
@@ -52,7 +54,7 @@ use relevo_relay::unsubscribe::UnsubscribeEndpoint;
 use relevo_resolve::{LookUp, Resolve};
 use relevo_smtp::client::root_certificates;
 use relevo_statistics::{Statistics, StatisticsMetrics, StatisticsReader, reader_name};
-use relevo_store::{ControlStore, StoreUrl};
+use relevo_store::{ControlStore, DirectoryStore, StoreUrl};
 use tokio::sync::{Notify, watch};
 
 use crate::config::EventsConfig;
@@ -134,6 +136,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         administration(&base, &control_store, (&directory, published, health), (&quotas, &reputation));
     reputation::spawn(&mut tasks, &base, &reputation, &statistics);
     let (keys, audit) = (admin.keys.clone(), admin.audit.clone());
+    let tenants = tenants(&base, &control_store, &directory, &admin);
     let audited = AuditedPlugins { plugins: plugins.clone(), audit: audit.clone() };
     let (settings, events_of) = (base.settings.clone(), base.store.clone());
     let api = ApiServices::new(ApiParts {
@@ -152,8 +155,14 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         admin,
     });
     let public = (tracking.clone(), unsubscribe, api);
-    let http =
-        http_services(&base, audited.clone(), public, (inbox, panel, &delivery), tasks.watch(), registry);
+    let http = http_services(
+        &base,
+        audited.clone(),
+        public,
+        ((inbox, panel), &delivery, tenants),
+        tasks.watch(),
+        registry,
+    );
     let (stop, stopped) = watch::channel(false);
     let limits = base.parts.http.connection_limits();
     let listeners = HttpListeners::bind(&base.parts.http.listeners(dev)).await?;
@@ -237,6 +246,17 @@ fn administration(
         clock,
         limits: base.parts.http.api_limits,
     }
+}
+
+/// Tenants, as operators see and change them.
+fn tenants(
+    base: &Base,
+    store: &Arc<ControlStore>,
+    directory: &Arc<DirectoryRefresher>,
+    admin: &AdminServices,
+) -> Arc<Tenants> {
+    let directory = (store.clone() as Arc<dyn DirectoryStore>, directory.clone());
+    Arc::new(Tenants::new(directory, base.settings.clone(), admin.domains.clone(), admin.quotas.clone()))
 }
 
 /// Reads what tenants have sent before the start. If it cannot be read, they begin anew.
@@ -405,7 +425,11 @@ fn http_services(
     base: &Base,
     plugins: AuditedPlugins,
     (tracking, unsubscribe, api): (Arc<TrackingEndpoint>, Arc<UnsubscribeEndpoint>, ApiServices),
-    (inbox, panel, delivery): (Option<Arc<Inbox>>, Option<PanelAccess>, &DeliveryHandle),
+    ((inbox, panel), delivery, tenants): (
+        (Option<Arc<Inbox>>, Option<PanelAccess>),
+        &DeliveryHandle,
+        Arc<Tenants>,
+    ),
     tasks: tasks::Watch,
     mut registry: Registry,
 ) -> HttpServices {
@@ -422,6 +446,10 @@ fn http_services(
             encode_metrics: Arc::new(move || relay_metrics::encode(&registry)),
             metrics_keys: config.metrics_keys.clone(),
             delivery: Some(delivery.clone()),
+            queue: queue_admin(base, &plugins.audit, delivery),
+            tenants,
+            started_at: base.clock.now(),
+            clock: base.clock.clone(),
             audit: plugins.audit.clone(),
             plugins: Arc::new(plugins),
             inbox,
@@ -438,16 +466,18 @@ fn control(
     delivery: &DeliveryHandle,
     suppressions: Arc<Suppressions>,
 ) -> Control {
-    let explaining = delivery.clone();
     Control {
-        queue: base.store.clone(),
-        clock: base.clock.clone(),
-        explain: Arc::new(move |view| serde_json::to_value(explaining.why_of(view)).unwrap_or_default()),
+        queue: queue_admin(base, &plugins.audit, delivery),
         delivery: delivery.clone(),
         audit: plugins.audit.clone(),
         suppressions,
         plugins,
     }
+}
+
+/// The queue as operators see and change it.
+fn queue_admin(base: &Base, audit: &Arc<AuditLog>, delivery: &DeliveryHandle) -> QueueAdmin {
+    QueueAdmin::new(base.store.clone(), base.clock.clone(), Some(delivery.clone()), audit.clone())
 }
 
 fn seed() -> anyhow::Result<u64> {

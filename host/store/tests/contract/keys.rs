@@ -154,6 +154,11 @@ pub(super) async fn the_audit_log_is_read_backwards(store: &ControlStore) {
     assert_eq!(store.audit("acme", "", 2).await.expect("reads"), [act("acme", 5), act("acme", 4)]);
     let rest = store.audit("acme", "0004", 10).await.expect("reads");
     assert_eq!(rest, [act("acme", 3), act("acme", 2), act("acme", 1)]);
+    let all = store.all_audit("", i64::MAX, 2).await.expect("reads");
+    assert_eq!(all, [act("acme", 5), act("acme", 4)]);
+    let oldest = store.all_audit("0002", 2, 10).await.expect("reads");
+    assert_eq!(oldest.len(), 2);
+    assert!(oldest.contains(&act("acme", 1)) && oldest.contains(&act("other", 1)), "{oldest:?}");
     assert_eq!(store.prune_audit(4, 3).await.expect("prunes"), 3);
     assert_eq!(store.prune_audit(4, 3).await.expect("prunes"), 1);
     assert_eq!(store.audit("acme", "", 10).await.expect("reads"), [act("acme", 5), act("acme", 4)]);

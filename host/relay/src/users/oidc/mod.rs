@@ -227,13 +227,8 @@ impl Oidc {
         self.providers.get(self, None).await
     }
 
-    /// Changes the code into an ID token.
-    async fn exchange(&self, provider: &Provider, given: &OidcFinish<'_>) -> Result<String, OidcRefusal> {
-        #[derive(Deserialize)]
-        struct Answer {
-            id_token: Option<String>,
-            error: Option<String>,
-        }
+    /// The header fields and the body of the request that changes the code (RFC 6749 section 4.1.3).
+    fn token_request(&self, provider: &Provider, given: &OidcFinish<'_>) -> (Vec<(String, String)>, Vec<u8>) {
         let mut form = Serializer::new(String::new());
         form.append_pair("grant_type", "authorization_code")
             .append_pair("code", given.code)
@@ -257,8 +252,18 @@ impl Oidc {
                 }
             }
         }
+        (headers, form.finish().into_bytes())
+    }
+
+    /// Changes the code into an ID token.
+    async fn exchange(&self, provider: &Provider, given: &OidcFinish<'_>) -> Result<String, OidcRefusal> {
+        #[derive(Deserialize)]
+        struct Answer {
+            id_token: Option<String>,
+            error: Option<String>,
+        }
+        let (headers, body) = self.token_request(provider, given);
         let url = provider.token_endpoint.clone();
-        let body = form.finish().into_bytes();
         let response = self.send(FetchRequest { method: Method::Post, url, headers, body }).await?;
         let answer: Option<Answer> = serde_json::from_slice(&response.1).ok();
         match answer {
