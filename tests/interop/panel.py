@@ -27,7 +27,8 @@ VARIANTS = {
     "panel: every page, light, phone, Spanish": {"scheme": "light", "phone": True, "language": "es"},
     "panel: every page, dark, phone, English": {"scheme": "dark", "phone": True, "language": "en"},
 }
-ROWS = [*VARIANTS, PLAIN, FORMS, PLAIN_FORMS]
+ROLES = "panel: every role sees and does what it may"
+ROWS = [*VARIANTS, PLAIN, FORMS, PLAIN_FORMS, ROLES]
 PICTURES = "panel: pictures for the README"
 
 HERE = pathlib.Path(__file__).parent
@@ -49,11 +50,11 @@ class Dev:
         self.binary, self.data = binary, self.folder / "data"
         self.start()
 
-    def start(self):
+    def start(self, *command):
         """Also after `stop`: the same ports and data."""
         self.log = open(self.folder / "dev.log", "ab")
-        command = [self.binary, "dev", "--smtp", f"127.0.0.1:{self.smtp}", "--http", f"127.0.0.1:{self.http}", "--data", self.data]
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+        dev = ("dev", "--smtp", f"127.0.0.1:{self.smtp}", "--http", f"127.0.0.1:{self.http}", "--data", self.data)
+        self.process = subprocess.Popen([self.binary, *(command or dev)], stdout=self.log, stderr=self.log)
         for port in (self.smtp, self.http):
             wait_for_port(port, self.process)
 
@@ -61,6 +62,8 @@ class Dev:
         return json.loads(self.api.raw("/inbox/messages"))
 
     def stop(self):
+        if self.process.poll() is not None:
+            return
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(30)
@@ -85,9 +88,39 @@ def run(table, binary, folder, rows):
         for row, mode, variant in ((PLAIN, "walk", {"scripts": False}), (FORMS, "forms", {}), (PLAIN_FORMS, "forms", {"scripts": False})):
             if row in rows:
                 table.run(row, lambda: judge(browse(dev, folder, mode, {"variant": variant, "hook": trap.hook}), trap))
+        dev.stop()
+        if ROLES in rows:
+            table.run(ROLES, lambda: roles(dev, folder))
     finally:
         dev.stop()
         trap.stop()
+
+
+def roles(dev, folder):
+    """`relevo serve` with the data of `relevo dev`, and users who sign in."""
+    config = dev.data / "serve.toml"
+    more = f'\n[[tenant]]\nid = "other"\n\n[panel]\nurl = "{dev.origin}"\n'
+    config.write_text((dev.data / "relevo.toml").read_text() + more)
+    dev.start("serve", "--config", config)
+    try:
+        users = [invite(dev, config, role) for role in ("operator", "owner", "developer", "marketer", "viewer", "stranger")]
+        found = browse(dev, folder, "roles", {"users": [*users, {"role": "none"}], "account": "developer", "quick": True})
+    finally:
+        dev.stop()
+    for role in found["roles"]:
+        print(f"  {role['role']}: {role['pages']} pages, {role['forms']} forms")
+    for note in found["notes"]:
+        print(f"  note: {note}")
+    judge(found)
+
+
+def invite(dev, config, role):
+    """A user of this role: the address, and the link of the invitation."""
+    email = f"{role}@example.test"
+    who = {"operator": ["--operator"], "stranger": ["--tenant", "other", "--role", "owner"]}.get(role, ["--tenant", "dev", "--role", role])
+    command = [dev.binary, "user", "invite", "--config", config, "--name", panel_data.NAME[:60], *who, email]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return {"role": role, "email": email, "link": re.search(r"http\S+/panel/link/\S+", said)[0]}
 
 
 def walk(dev, folder, trap, variant):

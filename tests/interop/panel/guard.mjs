@@ -1,11 +1,12 @@
 // What must never happen in a page: scripts of others, requests to other hosts, dialogs, errors.
 
-/// The body of a message may not be believed: its page has a policy with a sandbox. What it tries and
-/// is refused is an error for the console, and expected.
+/// What the body of a message, or of a template, tries and is refused is an error for the console, and
+/// expected.
 const isRefusal = (text) =>
   /Content Security Policy|sandboxed|Refused to|Failed to load resource: net::ERR_BLOCKED_BY_CSP/.test(text);
 
-export const isBody = (url) => /\/html(\?|$)/.test(url);
+/// The body of a message may not be believed: its page has a policy with a sandbox.
+export const isBody = (response) => (response.headers()['content-security-policy'] || '').startsWith('sandbox');
 /// A page that shows images of other hosts because the visitor asked for them.
 export const showsImages = (url) => new URL(url).searchParams.has('images');
 
@@ -17,6 +18,11 @@ export class Guard {
     this.problems = [];
     /// The status of a request that is expected to fail, such as 422: the console tells of it, too.
     this.expected = new Set();
+    /// Addresses of bodies.
+    this.bodies = new Set();
+    page.on('response', (response) => {
+      if (response.request().resourceType() === 'document' && isBody(response)) this.bodies.add(response.url());
+    });
     page.on('console', (message) => this.said(message));
     page.on('pageerror', (error) => this.problems.push(`script: ${error.message}`));
     page.on('dialog', (dialog) => {
@@ -30,12 +36,18 @@ export class Guard {
     });
   }
 
+  /// Another page is visited.
+  begin() {
+    this.bodies.clear();
+    this.expected.clear();
+  }
+
   said(message) {
     if (!['error', 'warning'].includes(message.type())) return;
     const from = message.location().url || '';
     const text = message.text();
-    const bodies = [this.page.url(), from, ...this.page.frames().map((frame) => frame.url())];
-    if (isRefusal(text) && bodies.some(isBody) && (from === '' || isBody(from) || !from.startsWith(this.origin))) return;
+    const isOfBody = from === '' || this.bodies.has(from) || !from.startsWith(this.origin);
+    if (this.bodies.size > 0 && isOfBody && isRefusal(text)) return;
     if ([...this.expected].some((status) => text.includes(`status of ${status}`))) return;
     this.problems.push(`console, ${message.type()}: ${text.slice(0, 300)} (${from})`);
   }

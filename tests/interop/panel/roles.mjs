@@ -1,22 +1,30 @@
 // Users of every role: what each may see and do, and what not.
 
 import { newContext, PATIENCE } from './browser.mjs';
+import { TABLE } from './form_table.mjs';
+import { ACCOUNT } from './form_table_account.mjs';
+import { Api, attempt } from './forms.mjs';
 import { pathShape } from './routes.mjs';
 import { walk } from './walk.mjs';
 
-/// `settings.users` begins with the one who may do most. Each has `role`, `email`, `password`, and
-/// `tenant` but for operators. `role` `none` does not sign in, and `stranger` is of another tenant.
+const PASSWORD = 'correct horse battery staple';
+
+/// `settings.users` begins with the one who may do most. Each has `role`, `email`, and the `link` of an
+/// invitation. `none` does not sign in, and `stranger` is of another tenant.
 export async function walkRoles(context, settings) {
   const all = { pages: [], problems: [], notes: [], roles: [] };
+  const forms = {};
   let most;
   for (const user of settings.users) {
     const own = await newContext(context.browser(), settings);
     try {
-      if (user.role !== 'none') await signIn(own, settings.origin, user);
-      const walked = user.role === 'none' ? { pages: [], forms: {}, problems: [] } : await walk(own, settings);
+      if (user.link) await begin(own, settings.origin, user);
+      const walked = await walk(own, settings);
       most ||= walked;
+      Object.assign(forms, walked.forms);
       const refused = await refusals(own, user, walked, most, settings.origin);
       const problems = [...walked.problems, ...refused.problems];
+      if (user.role === settings.account) problems.push(...(await accountProblems(own, settings, walked)));
       all.problems.push(...problems.map((problem) => ({ ...problem, text: `${user.role}: ${problem.text}` })));
       all.notes.push(...refused.notes.map((note) => `${user.role}: ${note}`));
       all.roles.push({ role: user.role, pages: walked.pages.length, forms: Object.keys(walked.forms).length });
@@ -25,16 +33,34 @@ export async function walkRoles(context, settings) {
       await own.close();
     }
   }
+  const known = new Set([...TABLE, ...ACCOUNT].map((entry) => entry.form));
+  for (const [key, { pages }] of Object.entries(forms)) {
+    if (!known.has(key)) all.problems.push({ url: pages[0], text: `${key}: no table of forms names it` });
+  }
   return all;
 }
 
-/// As a visitor signs in: what is asked for leads to the form, and from there on.
-export async function signIn(context, origin, { email, password }) {
+/// An invitation is accepted, and counts once. Then the user signs in, by the form that a page leads to.
+async function begin(context, origin, { email, link }) {
+  const page = await context.newPage();
+  await page.goto(link);
+  await page.locator('[name=password]').fill(PASSWORD);
+  await page.locator('[name=password_again]').fill(PASSWORD);
+  await page.locator('form', { has: page.locator('[name=password]') }).getByRole('button').first().click();
+  await page.waitForURL((url) => url.href !== link, { timeout: PATIENCE });
+  await context.clearCookies();
+  const again = await page.goto(link);
+  if (again.status() !== 410) throw new Error(`the link of ${email} counts again: ${again.status()}`);
+  await signIn(context, origin, email);
+  await page.close();
+}
+
+async function signIn(context, origin, email) {
   const page = await context.newPage();
   await page.goto(`${origin}/panel`);
   const form = page.locator('form', { has: page.locator('[name=password]') });
   await form.locator('[name=email]').fill(email);
-  await form.locator('[name=password]').fill(password);
+  await form.locator('[name=password]').fill(PASSWORD);
   await form.getByRole('button').first().click();
   await page.waitForURL((url) => !url.pathname.includes('sign-in'), { timeout: PATIENCE });
   await page.close();
@@ -44,36 +70,33 @@ export async function signIn(context, origin, { email, password }) {
 async function refusals(context, user, walked, most, origin) {
   const problems = [];
   const notes = [];
-  const seen = new Set(walked.pages.map((page) => pathShape(page.url.split('?')[0])));
   const isOutside = ['none', 'stranger'].includes(user.role);
-  for (const [url, name] of oneOfEach(most.pages)) {
-    if (seen.has(name) && !isOutside) continue;
-    if (isOutside && !/^\/panel\/(t|relay)\b/.test(url)) continue;
+  const isRefused = (status) => [403, 404].includes(status) || (user.role === 'none' && status === 303);
+  const seen = new Set(walked.pages.map((page) => plainShape(page.url)));
+  for (const url of oneOfEach(most.pages)) {
+    if (isOutside ? !isInside(url) : seen.has(plainShape(url))) continue;
     const status = (await context.request.get(origin + url, { maxRedirects: 0 })).status();
-    const isRefused = [403, 404].includes(status) || (user.role === 'none' && status === 303);
-    if (status >= 500 || (isOutside && !isRefused)) problems.push({ url, text: `status ${status}, and no link leads there` });
-    else if (!isRefused) notes.push(`${url} is ${status}, and no link leads there`);
+    if (status >= 500 || (isOutside && !isRefused(status))) problems.push({ url, text: `status ${status}, and no link leads there` });
+    else if (!isRefused(status)) notes.push(`${url} is ${status}, and no link leads there`);
   }
-  const proof = user.role === 'none' ? '' : await proofOf(context, origin);
+  const proof = user.link ? await proofOf(context, origin) : '';
   for (const [key, { action }] of Object.entries(most.forms)) {
-    if (!key.startsWith('POST ') || (key in walked.forms && !isOutside) || isOwn(action)) continue;
-    const response = await context.request.post(action, { form: { _csrf: proof }, maxRedirects: 0 });
-    const isRefused = [403, 404].includes(response.status()) || (user.role === 'none' && response.status() === 303);
-    if (!isRefused) problems.push({ url: action.slice(origin.length), text: `${key}: ${response.status()}, and no page has this form` });
+    const url = action.slice(origin.length);
+    if (!key.startsWith('POST ') || !isInside(url) || (key in walked.forms && !isOutside)) continue;
+    const status = (await context.request.post(action, { form: { _csrf: proof }, maxRedirects: 0 })).status();
+    if (!isRefused(status)) problems.push({ url, text: `${key}: status ${status}, and no page has this form` });
   }
   return { problems, notes };
 }
 
-/// Everybody has these.
-const isOwn = (action) => /^\/panel\/(account|sign)/.test(new URL(action).pathname);
+const plainShape = (url) => pathShape(url.split('?')[0]);
+/// Of a tenant or of operators, and not of everybody.
+const isInside = (url) => /^\/panel\/(t|relay)\b/.test(url);
 
 function oneOfEach(pages) {
   const found = new Map();
-  for (const { url } of pages) {
-    const name = pathShape(url.split('?')[0]);
-    if (![...found.values()].includes(name)) found.set(url, name);
-  }
-  return found;
+  for (const { url } of pages) if (!found.has(plainShape(url))) found.set(plainShape(url), url);
+  return found.values();
 }
 
 /// What forms of this session send.
@@ -83,4 +106,15 @@ async function proofOf(context, origin) {
   const proof = await page.locator('[name=_csrf]').first().inputValue();
   await page.close();
   return proof;
+}
+
+/// The forms of one's own account.
+async function accountProblems(context, settings, walked) {
+  const problems = [];
+  for (const entry of ACCOUNT) {
+    if (entry.elsewhere) continue;
+    const found = await attempt(context, entry, { walked, api: new Api(settings), settings });
+    problems.push(...found.map((text) => ({ url: entry.form, text })));
+  }
+  return problems;
 }

@@ -4,14 +4,14 @@
 const COLLECTIONS = new Set([
   't', 'inbox', 'attachments', 'messages', 'templates', 'versions', 'suppressions', 'topics', 'domains',
   'webhooks', 'deliveries', 'keys', 'users', 'audit', 'queue', 'shaping', 'suspensions', 'tenants', 'plugins',
-  'statistics', 'sign-in', 'invitations', 'sessions', 'held',
+  'statistics', 'link', 'invitations', 'sessions', 'held',
 ]);
 /// Pages and acts of a collection as a whole.
 const WORDS = new Set([
   'new', 'preview', 'import', 'export', 'live', 'add', 'remove', 'undo', 'rules', 'test', 'held', 'search',
   'starters', 'compare', 'code', 'link', 'reset', 'forgotten', 'oidc', 'html', 'suspensions', 'suspend', 'retry',
   'warmup', 'deliveries', 'export.csv', 'data.csv', 'csv', 'render', 'visitors', 'links', 'tags', 'data',
-  'totp', 'confirm', 'page', 'quota', 'quotas', 'credentials', 'upload', 'send', 'starter',
+  'totp', 'confirm', 'contact', 'check', 'page', 'quota', 'quotas', 'credentials', 'upload', 'send', 'starter',
 ]);
 
 /// The path of an address with `:` for names.

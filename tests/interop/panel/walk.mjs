@@ -60,6 +60,7 @@ function remember(forms, form, url) {
 
 async function visit(all) {
   const { page, guard, url, settings } = all;
+  guard.begin();
   const facts = { url: url.slice(settings.origin.length), shape: shape(url) };
   const nothing = { facts, problems: [], forms: [], links: [] };
   const began = performance.now();
@@ -77,11 +78,13 @@ async function visit(all) {
   facts.server_ms = Math.round((responseEnd - requestStart) * 10) / 10;
   const problems = answer.problems;
   if (facts.load_ms > PATIENCE) problems.push(`loaded in ${facts.load_ms} ms`);
+  // A wrong status is a problem already, and the console tells of it once more.
+  const told = () => guard.take().filter((text) => response.ok() || !text.includes(`status of ${response.status()}`));
   const kind = response.headers()['content-type'] || '';
-  if (!kind.startsWith('text/html')) return { ...nothing, problems: [...problems, ...guard.take()] };
-  if (isBody(url)) return { ...nothing, problems: [...problems, ...(await bodyProblems(page, response, url)), ...guard.take()] };
+  if (!kind.startsWith('text/html')) return { ...nothing, problems: [...problems, ...told()] };
+  if (isBody(response)) return { ...nothing, problems: [...problems, ...(await bodyProblems(page, response, url)), ...told()] };
   const shown = await pageProblems(page, settings);
-  problems.push(...shown.problems, ...guard.take());
+  problems.push(...shown.problems, ...told());
   if (!sameAddress(page.url(), response.url())) problems.push(`the page went on to ${page.url()}`);
   const links = shown.links.map((link) => address(link.url));
   return { facts, problems, forms: shown.forms, links };
