@@ -6,6 +6,7 @@
 // `values`  by the names of the fields; true and false for boxes, a list for several boxes of a name
 // `sees`    a text or a pattern of the page that comes, or a function of the page that throws
 // `button`  the name of the button, when there are several
+// `optional` no page may have it
 // `frame`   the answer is shown in a frame, and has this text
 
 import { ADMINISTRATION } from './form_table_admin.mjs';

@@ -51,7 +51,7 @@ export class Api {
 export async function attempt(context, entry, { walked, api, settings }) {
   try {
     const at = entry.at ? settings.origin + (await entry.at(api)) : walked.forms[entry.form]?.pages[0];
-    if (!at) return ['no page has it'];
+    if (!at) return entry.optional ? [] : ['no page has it'];
     const problems = [];
     for (const step of [entry.wrong, entry].filter(Boolean)) {
       problems.push(...(await inPage(context, settings, (page, guard) => tryStep(page, guard, { at, entry, settings, step }))));
