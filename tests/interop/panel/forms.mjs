@@ -158,7 +158,8 @@ async function fill(form, name, value) {
 
 /// Presses the button of the form, found by its role.
 async function submit(form, entry) {
-  const buttons = form.getByRole('button');
+  // A field for a file is a button, too.
+  const buttons = form.getByRole('button').and(form.page().locator('button'));
   const named = entry.button ? form.getByRole('button', { name: entry.button }) : buttons;
   await named.first().click();
 }
