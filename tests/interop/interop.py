@@ -15,6 +15,7 @@ import edge
 import functions
 import messages
 import openapi
+import panel
 import peers
 import plugins
 import postgresql
@@ -37,6 +38,7 @@ ROWS = (
     + spam.ROWS
     + sdks.ROWS
     + openapi.ROWS
+    + panel.ROWS
     + edge.ROWS
     + functions.ROWS
     + classify.ROWS
@@ -202,6 +204,7 @@ def everything(table, given, folder):
     spam.run(table, given.relevo, folder)
     sdks.run(table, given.relevo, folder)
     openapi.run(table, given.relevo, folder, openapi.EXAMPLES)
+    panel.run(table, given.relevo, folder, panel.ROWS)
     at_the_edge(table, given, folder)
 
 
@@ -228,6 +231,9 @@ def main():
     arguments.add_argument("--openapi", type=int, metavar="EXAMPLES",
                            help="only the row of the OpenAPI document, with so many random requests to each operation")
     arguments.add_argument("--edge", nargs="?", const="", metavar="TEXT", help="only the rows of the edge, or those with this text")
+    arguments.add_argument("--panel", nargs="?", const="", metavar="TEXT", help="only the rows of the panel, or those with this text")
+    arguments.add_argument("--panel-fill", type=int, metavar="MESSAGES", help="only the times of the panel's pages with so many messages")
+    arguments.add_argument("--screenshots", metavar="DIR", help="with --panel: only pictures of its pages, with friendly data")
     given = arguments.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="relevo-interop-"))
     # Postfix and OpenSMTPD go through it as users of their own.
@@ -235,6 +241,14 @@ def main():
     if given.edge is not None:
         rows = [row for row in edge.ROWS + functions.ROWS + classify.ROWS if given.edge in row]
         check = lambda table: at_the_edge(table, given, folder)
+    elif given.panel_fill is not None:
+        rows = [f"panel: times with {given.panel_fill:,} messages"]
+        check = lambda table: panel.with_messages(table, rows[0], given.relevo, folder, given.panel_fill)
+    elif given.panel is not None and given.screenshots:
+        rows, check = [panel.PICTURES], lambda table: panel.pictures(table, given.relevo, folder, given.screenshots)
+    elif given.panel is not None:
+        rows = [row for row in panel.ROWS if given.panel in row]
+        check = lambda table: panel.run(table, given.relevo, folder, rows)
     elif given.returns:
         rows, check = returns.ROWS, lambda table: coming_back(table, given, folder)
     elif given.spam:

@@ -1,0 +1,207 @@
+"""The panel of `relevo dev` in Chromium: every page that links lead to, and every form.
+
+Behind the pages is data in bad faith. `panel.mjs` and the modules in `panel/` do what a visitor does.
+"""
+
+import collections
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import urllib.request
+
+import panel_data
+import panel_fill
+from relay import free_port, wait_for_port
+
+PLAIN = "panel: every page without scripts"
+FORMS = "panel: every form"
+PLAIN_FORMS = "panel: every form without scripts"
+# Every pair of a scheme, a size and a language.
+VARIANTS = {
+    "panel: every page, light, desktop, English": {"scheme": "light", "phone": False, "language": "en"},
+    "panel: every page, dark, desktop, Spanish": {"scheme": "dark", "phone": False, "language": "es"},
+    "panel: every page, light, phone, Spanish": {"scheme": "light", "phone": True, "language": "es"},
+    "panel: every page, dark, phone, English": {"scheme": "dark", "phone": True, "language": "en"},
+}
+ROLES = "panel: every role sees and does what it may"
+ROWS = [*VARIANTS, PLAIN, FORMS, PLAIN_FORMS, ROLES]
+PICTURES = "panel: pictures for the README"
+
+HERE = pathlib.Path(__file__).parent
+# Slower answers of the relay are reported.
+SLOW_MS = 300
+# Of one run of Chromium, in seconds.
+PATIENCE = 900
+
+
+class Dev:
+    """`relevo dev` on free ports."""
+
+    def __init__(self, binary, folder):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True)
+        self.smtp, self.http = free_port(), free_port()
+        self.origin = f"http://127.0.0.1:{self.http}"
+        self.api = panel_data.Api(self.origin, "rv_dev")
+        self.binary, self.data = binary, self.folder / "data"
+        self.start()
+
+    def start(self, *command):
+        """Also after `stop`: the same ports and data."""
+        self.log = open(self.folder / "dev.log", "ab")
+        dev = ("dev", "--smtp", f"127.0.0.1:{self.smtp}", "--http", f"127.0.0.1:{self.http}", "--data", self.data)
+        self.process = subprocess.Popen([self.binary, *(command or dev)], stdout=self.log, stderr=self.log)
+        for port in (self.smtp, self.http):
+            wait_for_port(port, self.process)
+
+    def inbox(self):
+        return json.loads(self.api.raw("/inbox/messages"))
+
+    def stop(self):
+        if self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise RuntimeError("relevo dev did not stop within 30 s of SIGTERM") from None
+        finally:
+            self.log.close()
+
+
+def run(table, binary, folder, rows):
+    """The rows that are asked for, each in a relay that only one other row writes to."""
+    if not rows:
+        return
+    trap = panel_data.Trap()
+    dev = Dev(binary, folder / "panel")
+    try:
+        panel_data.hostile(dev, trap)
+        for row, variant in VARIANTS.items():
+            if row in rows:
+                table.run(row, lambda: walk(dev, folder, trap, variant))
+        for row, mode, variant in ((PLAIN, "walk", {"scripts": False}), (FORMS, "forms", {}), (PLAIN_FORMS, "forms", {"scripts": False})):
+            if row in rows:
+                table.run(row, lambda: judge(browse(dev, folder, mode, {"variant": variant, "hook": trap.hook}), trap))
+        dev.stop()
+        if ROLES in rows:
+            table.run(ROLES, lambda: roles(dev, folder))
+    finally:
+        dev.stop()
+        trap.stop()
+
+
+def roles(dev, folder):
+    """`relevo serve` with the data of `relevo dev`, and users who sign in."""
+    config = dev.data / "serve.toml"
+    more = f'\n[[tenant]]\nid = "other"\n\n[panel]\nurl = "{dev.origin}"\n'
+    config.write_text((dev.data / "relevo.toml").read_text() + more)
+    dev.start("serve", "--config", config)
+    try:
+        users = [invite(dev, config, role) for role in ("operator", "owner", "developer", "marketer", "viewer", "stranger")]
+        found = browse(dev, folder, "roles", {"users": [*users, {"role": "none"}], "account": "developer", "quick": True})
+    finally:
+        dev.stop()
+    for role in found["roles"]:
+        print(f"  {role['role']}: {role['pages']} pages, {role['forms']} forms")
+    for note in found["notes"]:
+        print(f"  note: {note}")
+    judge(found)
+
+
+def invite(dev, config, role):
+    """A user of this role: the address, and the link of the invitation."""
+    email = f"{role}@example.test"
+    who = {"operator": ["--operator"], "stranger": ["--tenant", "other", "--role", "owner"]}.get(role, ["--tenant", "dev", "--role", role])
+    command = [dev.binary, "user", "invite", "--config", config, "--name", "<svg/onload=__pwned=1>\"&", *who, email]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"relevo user invite: {done.stderr}"
+    return {"role": role, "email": email, "link": re.search(r"http\S+/panel/link/\S+", done.stdout)[0]}
+
+
+def walk(dev, folder, trap, variant):
+    trap.paths.clear()
+    found = browse(dev, folder, "walk", {"variant": variant})
+    judge(found, trap)
+    # Otherwise nothing would be found out if the trap, or the body in bad faith, were not there.
+    assert any(path.startswith("/image/") for path in trap.paths), "no page showed the images that were asked for"
+
+
+def browse(dev, folder, mode, settings):
+    """What Chromium found."""
+    file = folder / f"panel-{mode}.json"
+    settings = {"mode": mode, "origin": dev.origin, "key": "rv_dev", "role": "operator", "chromium": shutil.which("chromium"), **settings}
+    file.write_text(json.dumps(settings))
+    done = subprocess.run(["node", HERE / "panel.mjs", file], env=os.environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    if done.returncode != 0:
+        raise AssertionError(f"panel.mjs ended with {done.returncode}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout)
+
+
+def judge(found, trap=None):
+    report(found)
+    problems = list(found["problems"])
+    problems += [{"url": path, "text": "was asked of another host"} for path in (trap.leaked() if trap else [])]
+    # One line for all pages of a shape that have the same.
+    same = collections.defaultdict(list)
+    for problem in problems:
+        same[re.sub(r"[0-9A-Z]{10,}|\d+", ":", problem["url"].split("?")[0]), problem["text"]].append(problem["url"])
+    for (_, text), urls in same.items():
+        print(f"  {urls[0]}{f' and {len(urls) - 1} more' if urls[1:] else ''}: {text}")
+    assert not problems, f"{len(problems)} problems, such as {problems[0]['url']}: {problems[0]['text']}"
+
+
+def report(found):
+    pages = [page for page in found["pages"] if "octets" in page]
+    if pages:
+        by = {key: max(pages, key=lambda page: page.get(key, 0)) for key in ("octets", "server_ms", "load_ms")}
+        print(f"  {len(pages)} pages of {len({page['shape'] for page in pages})} shapes; most: "
+              + ", ".join(f"{page[key]:,} {key} {page['shape']}" for key, page in by.items()))
+    for page in sorted(pages, key=lambda page: -page.get("server_ms", 0)):
+        if page.get("server_ms", 0) > SLOW_MS:
+            print(f"  slow: {page['server_ms']} ms {page['url']}")
+    if "forms" in found and isinstance(found["forms"], list):
+        print(f"  {len(found['forms'])} forms were sent")
+
+
+def pictures(table, binary, folder, place):
+    dev = Dev(binary, folder / "panel-pictures")
+    try:
+        panel_data.friendly(dev)
+        table.run(PICTURES, lambda: judge(browse(dev, folder, "pictures", {"folder": str(pathlib.Path(place).resolve())})))
+    finally:
+        dev.stop()
+
+
+def with_messages(table, row, binary, folder, number):
+    """The times of the pages with so many messages behind them."""
+
+    def check():
+        dev = Dev(binary, folder / "panel-fill")
+        dev.stop()
+        seconds = panel_fill.fill(binary, dev.data, dev.http, number)
+        print(f"  {number:,} messages in {seconds:.0f} s")
+        dev.start()
+        try:
+            found = browse(dev, folder, "times", {})
+        finally:
+            dev.stop()
+        times(found)
+        judge(found)
+
+    table.run(row, check)
+
+
+def times(found):
+    """The slowest page of each shape."""
+    slowest = {}
+    for page in sorted(found["pages"], key=lambda page: -page.get("server_ms", 0)):
+        slowest.setdefault(page["shape"], page)
+    print("  server ms   load ms    octets  page")
+    for page in list(slowest.values())[:25]:
+        print(f"  {page.get('server_ms', 0):9} {page.get('load_ms', 0):9} {page.get('octets', 0):9}  {page['url']}")
