@@ -33,7 +33,8 @@ pub(crate) async fn answer(request: Request, next: Next) -> Response {
         None => return response,
     };
     let key = match problem.status {
-        StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::METHOD_NOT_ALLOWED => "not_found",
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => "not_found",
+        StatusCode::GONE => "gone",
         StatusCode::FORBIDDEN if problem.name == "stale_form" => "stale_form",
         StatusCode::FORBIDDEN => "forbidden",
         StatusCode::TOO_MANY_REQUESTS => "too_many",

@@ -102,8 +102,7 @@ impl Section {
         Self::USERS,
         Self::AUDIT,
     ];
-    const OF_OPERATORS: [Self; 5] =
-        [Self::RELAY, Self::QUEUE, Self::SHAPING, Self::TENANTS, Self::PLUGINS];
+    const OF_OPERATORS: [Self; 5] = [Self::RELAY, Self::QUEUE, Self::SHAPING, Self::TENANTS, Self::PLUGINS];
 }
 
 /// A link of the navigation.

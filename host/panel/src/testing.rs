@@ -224,6 +224,11 @@ impl Page {
         assert!(!self.text.contains("<script>alert") && !self.text.contains('\u{202e}'), "{}", self.text);
         assert!(!self.text.contains("\"' onload=") && !self.text.contains(" style=\""), "{}", self.text);
         assert_eq!(self.text.matches("<h1>").count(), 1, "{}", self.text);
-        assert!(self.text.len() < 100_000, "{} octets: {}", self.text.len(), &self.text[..self.text.floor_char_boundary(3_000)]);
+        assert!(
+            self.text.len() < 100_000,
+            "{} octets: {}",
+            self.text.len(),
+            &self.text[..self.text.floor_char_boundary(3_000)]
+        );
     }
 }

@@ -4,9 +4,9 @@
 use std::io;
 
 use relevo_mailkit::model::{
-    ContentOptions, Finding, MessageEnvelope, MessageParts, Part, Refusal, Rendered, Report, Rewrite, SignatureRequest,
-    SignatureVerdict, SigningInput, TemplateError, TemplateLimits, TemplateReference, TemplateSource,
-    TrackOptions, Txt, ValidateOptions,
+    ContentOptions, Finding, MessageEnvelope, MessageParts, Part, Refusal, Rendered, Report, Rewrite,
+    SignatureRequest, SignatureVerdict, SigningInput, TemplateError, TemplateLimits, TemplateReference,
+    TemplateSource, TrackOptions, Txt, ValidateOptions,
 };
 use relevo_mailkit::returned::ReturnedMail;
 use relevo_mailkit::source::{Source, for_each_chunk};

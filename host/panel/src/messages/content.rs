@@ -143,7 +143,24 @@ struct SourcePage {
     is_cut: bool,
 }
 
+/// The message is known, and its content is kept no longer.
+#[derive(Template)]
+#[template(path = "messages/gone.html")]
+struct GonePage {
+    f: Frame,
+    tabs: Tabs,
+    message: String,
+}
+
 type MessagePath = Path<(String, String)>;
+
+/// The page that says so when content is kept no longer; any other problem stays one.
+fn unless_gone(tenant: &TenantPage, tabs: Tabs, problem: Problem) -> Result<Response, Problem> {
+    if problem.status != StatusCode::GONE {
+        return Err(problem);
+    }
+    frame::page(&GonePage { f: frame_of(tenant), tabs, message: problem.message })
+}
 
 async fn content(tenant: &TenantPage, id: &str, recipient: &str) -> Result<Content, Problem> {
     tenant.api.get(&path(&["emails", id, "content"], &[("recipient", recipient)])).await
@@ -159,7 +176,13 @@ pub(super) async fn page(
     Path((_, id)): MessagePath,
     Query(query): Query<CopyQuery>,
 ) -> Result<Response, Problem> {
-    let mut content = content(&tenant, &id, &query.recipient).await?;
+    let mut content = match content(&tenant, &id, &query.recipient).await {
+        Ok(content) => content,
+        Err(problem) => {
+            let tabs = Tabs { id, recipient: query.recipient, here: "content" };
+            return unless_gone(&tenant, tabs, problem);
+        }
+    };
     content.truncated |= content.headers.len() > SHOWN_ROWS || content.attachments.len() > SHOWN_ROWS;
     content.headers.truncate(SHOWN_ROWS);
     content.attachments.truncate(SHOWN_ROWS);
@@ -186,10 +209,13 @@ pub(super) async fn changes(
     Query(query): Query<CopyQuery>,
 ) -> Result<Response, Problem> {
     let asked = path(&["emails", &id, "changes"], &[("recipient", &query.recipient)]);
-    let mut changes: Changes = tenant.api.get(&asked).await?;
+    let tabs = Tabs { id, recipient: query.recipient, here: "changes" };
+    let mut changes: Changes = match tenant.api.get(&asked).await {
+        Ok(changes) => changes,
+        Err(problem) => return unless_gone(&tenant, tabs, problem),
+    };
     changes.links.truncate(SHOWN_ROWS);
     changes.headers_added.truncate(SHOWN_ROWS);
-    let tabs = Tabs { id, recipient: query.recipient, here: "changes" };
     frame::page(&ChangesPage { f: frame_of(&tenant), tabs, changes })
 }
 
@@ -198,13 +224,15 @@ pub(super) async fn source(
     Path((_, id)): MessagePath,
     Query(query): Query<CopyQuery>,
 ) -> Result<Response, Problem> {
-    let answer =
-        tenant.api.download(&path(&["emails", &id, "source"], &[("recipient", &query.recipient)])).await?;
+    let asked = path(&["emails", &id, "source"], &[("recipient", &query.recipient)]);
+    let tabs = Tabs { id, recipient: query.recipient, here: "source" };
+    let answer = match tenant.api.download(&asked).await {
+        Ok(answer) => answer,
+        Err(problem) => return unless_gone(&tenant, tabs, problem),
+    };
     let octets = to_bytes(answer.into_body(), MAX_SOURCE).await;
     let octets = octets.map_err(|error| Problem::internal(&error))?;
-    let shown = &octets[..octets.len().min(SHOWN)];
-    let source = String::from_utf8_lossy(shown).into_owned();
-    let tabs = Tabs { id, recipient: query.recipient, here: "source" };
+    let source = String::from_utf8_lossy(&octets[..octets.len().min(SHOWN)]).into_owned();
     let is_cut = octets.len() > SHOWN;
     frame::page(&SourcePage { f: frame_of(&tenant), tabs, source, is_cut })
 }

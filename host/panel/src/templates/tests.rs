@@ -128,8 +128,7 @@ async fn a_mistake_stands_at_its_line_and_nothing_typed_is_lost() {
 #[tokio::test]
 async fn a_preview_is_a_document_of_its_own() {
     let rendered = json!({"subject": "Order 8", "html": "<style>p{}</style><p>8</p>", "text": "8 <b>"});
-    let api =
-        FakeApi::of(&[("POST /render", rendered), ("GET /templates/t1/versions/1", template(1, "x"))]);
+    let api = FakeApi::of(&[("POST /render", rendered), ("GET /templates/t1/versions/1", template(1, "x"))]);
     let preview = "/panel/t/acme/templates/preview";
     let (status, fields, body) = post(&api, preview, &FORM).await;
     assert_eq!((status, body.as_str()), (StatusCode::OK, "<style>p{}</style><p>8</p>"));

@@ -67,8 +67,7 @@ async fn a_topic_is_made_changed_and_deleted() {
 
 #[tokio::test]
 async fn only_choices_that_were_changed_are_sent() {
-    let api =
-        FakeApi::of(&[("PATCH /contacts/ana%40example.net/topics", json!({"id": "ana@example.net"}))]);
+    let api = FakeApi::of(&[("PATCH /contacts/ana%40example.net/topics", json!({"id": "ana@example.net"}))]);
     let form = [
         ("email", "ana@example.net"),
         ("topic", "stays"),

@@ -35,11 +35,15 @@ async fn an_invitation_is_shown_once_and_a_mistake_keeps_what_was_typed() {
     let fields = [("email", " ana@example.com "), ("name", "Ana"), ("role", "owner")];
     let page = browser.post("/panel/t/dev/users", &fields).await;
     assert!(page.status == 200 && page.text.contains("https://relay.test/panel/link/abc"), "{}", page.text);
-    assert_eq!(browser.api.last("POST").body, json!({"email": "ana@example.com", "name": "Ana", "role": "owner"}));
+    assert_eq!(
+        browser.api.last("POST").body,
+        json!({"email": "ana@example.com", "name": "Ana", "role": "owner"})
+    );
 
     let wrong = json!({"name": "validation_error", "message": "is no address", "param": "email"});
     let browser = Browser::at(api().with("POST", "/users", 422, wrong));
-    let page = browser.post("/panel/t/dev/users", &[("email", "ana"), ("name", "Ana"), ("role", "owner")]).await;
+    let page =
+        browser.post("/panel/t/dev/users", &[("email", "ana"), ("name", "Ana"), ("role", "owner")]).await;
     assert_eq!(page.status, 422);
     assert!(page.text.contains("value=\"Ana\"") && page.text.contains("is no address"), "{}", page.text);
 }
@@ -47,8 +51,15 @@ async fn an_invitation_is_shown_once_and_a_mistake_keeps_what_was_typed() {
 #[tokio::test]
 async fn the_last_owner_stays_and_the_page_says_why() {
     let refusal = json!({"name": "conflict", "message": "it is the last owner"});
-    let browser = Browser::at(api().with("PATCH", "/users/u1", 409, refusal.clone()).with("DELETE", "/users/u1", 409, refusal));
-    for (path, fields) in [("/panel/t/dev/users/u1", &[("act", "disable")][..]), ("/panel/t/dev/users/u1/delete", &[])] {
+    let browser = Browser::at(api().with("PATCH", "/users/u1", 409, refusal.clone()).with(
+        "DELETE",
+        "/users/u1",
+        409,
+        refusal,
+    ));
+    for (path, fields) in
+        [("/panel/t/dev/users/u1", &[("act", "disable")][..]), ("/panel/t/dev/users/u1/delete", &[])]
+    {
         let page = browser.post(path, fields).await;
         assert!(page.status == 409 && page.text.contains("it is the last owner"), "{}", page.text);
     }

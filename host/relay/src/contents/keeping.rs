@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use relevo_mailkit::source::Source;
 use relevo_queue::{
-    Acted, Backlog, DeliveryId, DomainItems, DueQueue, IdempotentRequest, ItemId, ItemMeta, ItemView, Lease, Millis, NewEvent,
-    NewItem, OperatorAction, Queue, QueueKey, QueueStats, QueuedDelivery, RecipientState, Settlement, Spool, StoreError,
-    Unreported,
+    Acted, Backlog, DeliveryId, DomainItems, DueQueue, IdempotentRequest, ItemId, ItemMeta, ItemView, Lease,
+    Millis, NewEvent, NewItem, OperatorAction, Queue, QueueKey, QueueStats, QueuedDelivery, RecipientState,
+    Settlement, Spool, StoreError, Unreported,
 };
 
 use super::kept::{KeptDelivery, KeptMessage, KeptMessages};

@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 use relevo_mailkit::source::Source;
 use relevo_queue::{
-    Acted, Backlog, Delivery, DeliveryId, DomainItems, DueQueue, IdempotentRequest, ItemId, ItemMeta, ItemView, Lease, LeaseHold,
-    Millis, NewEvent, NewItem, OperatorAction, Queue, QueueKey, QueueStats, QueuedDelivery, Recipient, RecipientState,
-    Settlement, Spool, StoreError, Unreported,
+    Acted, Backlog, Delivery, DeliveryId, DomainItems, DueQueue, IdempotentRequest, ItemId, ItemMeta,
+    ItemView, Lease, LeaseHold, Millis, NewEvent, NewItem, OperatorAction, Queue, QueueKey, QueueStats,
+    QueuedDelivery, Recipient, RecipientState, Settlement, Spool, StoreError, Unreported,
 };
 use tokio::sync::Notify;
 
