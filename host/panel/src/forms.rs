@@ -94,21 +94,13 @@ pub(crate) async fn form_body(body: Body) -> Result<Bytes, Problem> {
     to_bytes(body, MAX_FORM).await.map_err(too_large)
 }
 
-/// A text in a field of a form. It comes back with the form, so that nothing in it is replaced: texts
-/// that are only shown lose what turns round the text beside them.
+/// A text in a field of a form, escaped: templates write it with `|safe`. It comes back with the form, so
+/// that nothing in it is replaced: texts that are only shown lose what turns round the text beside them.
 pub(crate) struct Typed<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Typed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&relevo_pages::html::escape(self.0))
-    }
-}
-
-impl askama::filters::HtmlSafe for Typed<'_> {}
-
-impl askama::FastWritable for Typed<'_> {
-    fn write_into(&self, dest: &mut dyn fmt::Write, _: &dyn askama::Values) -> askama::Result<()> {
-        Ok(write!(dest, "{self}")?)
     }
 }
 
@@ -209,6 +201,25 @@ impl Form {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(askama::Template)]
+    #[template(
+        source = "{% import \"_form.html\" as parts %}{% call parts::line(form, \"a\", \"A\", \"text\", \"\") %}{% endcall %}{% call parts::area(form, \"b\", \"B\", 3, \"\") %}{% endcall %}",
+        ext = "html"
+    )]
+    struct TwoFields {
+        form: Form,
+    }
+
+    #[test]
+    fn what_was_typed_comes_back_as_it_was() {
+        let typed = "</textarea><b title=\"x\">\u{202e}&amp;";
+        let page = askama::Template::render(&TwoFields { form: Form::of([("a", typed), ("b", typed)]) });
+        let page = page.expect("a page");
+        let escaped = "&lt;/textarea&gt;&lt;b title=&quot;x&quot;&gt;\u{202e}&amp;amp;";
+        assert_eq!(page.matches(escaped).count(), 2, "{page}");
+        assert_eq!(page.matches("</textarea>").count(), 1, "{page}");
+    }
 
     #[test]
     fn mistakes_stand_at_their_fields() {

@@ -139,6 +139,7 @@ fn tenants() -> DirectoryEntries {
             quota: QuotaSettings { hour: Some(100), ..QuotaSettings::default() },
             requests_per_second: None,
             suppression: SuppressionOverrides::default(),
+            keep_content: None,
         };
         (id.to_owned(), Arc::new(tenant))
     };
