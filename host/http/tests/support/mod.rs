@@ -235,6 +235,7 @@ async fn control(
         panel: UserAccess {
             users: Arc::new(Users::new(store.clone(), time.clone(), ids.clone(), UsersConfig::default())),
             oidc: None,
+            audit: Arc::new(AuditLog::new(store.clone(), time.clone(), ids.clone())),
             url: "https://mail.test".into(),
         },
         clock: time,

@@ -283,6 +283,7 @@ fn administration(
         panel: UserAccess {
             users: Arc::new(Users::new(store.clone(), clock.clone(), ids.clone(), UsersConfig::default())),
             oidc: None,
+            audit: Arc::new(AuditLog::new(store.clone(), clock.clone(), ids.clone())),
             url: "https://mail.example.com".into(),
         },
         clock: clock.clone(),
