@@ -23,7 +23,7 @@ pub(crate) const CSRF: &str = "_csrf";
 
 /// The fields of a form, in their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Fields(Vec<(String, String)>);
+pub struct Fields(Vec<(String, String)>);
 
 impl Fields {
     /// Reads `application/x-www-form-urlencoded`. Line ends become LF.
@@ -40,7 +40,7 @@ impl Fields {
 
     /// The first value of a field; empty if there is none.
     #[must_use]
-    pub(crate) fn get(&self, name: &str) -> &str {
+    pub fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
 
@@ -68,7 +68,7 @@ impl Fields {
 }
 
 /// A form that was sent from a page of this session.
-pub(crate) struct Posted(pub Fields);
+pub struct Posted(pub Fields);
 
 impl<S: Send + Sync> FromRequest<S> for Posted {
     type Rejection = Problem;

@@ -2,6 +2,7 @@
 
 use askama::Template;
 
+use crate::forms::Typed;
 use crate::frame::{Frame, Section};
 use crate::headers::HeaderField;
 use crate::preview::PreviewOptions;
@@ -142,6 +143,25 @@ pub struct MessageParts {
     pub fields: Vec<HeaderField>,
     /// The beginning of the body as it was sent.
     pub raw: String,
+    /// Where it can be released; none: nowhere.
+    pub release: Option<ReleaseForm>,
+}
+
+/// Releases a message to a real address.
+#[derive(Debug, Clone)]
+pub struct ReleaseForm {
+    /// The server that it goes through.
+    pub server: String,
+    /// What was typed.
+    pub to: String,
+    /// The reply of the server, or why it was not taken.
+    pub outcome: Option<Result<String, String>>,
+}
+
+impl ReleaseForm {
+    fn typed(&self) -> Typed<'_> {
+        Typed(&self.to)
+    }
 }
 
 #[derive(Template)]

@@ -43,6 +43,7 @@ mod visitor;
 mod webhooks;
 
 pub use api::{Api, ApiCaller, Problem};
+pub use forms::{Fields, Posted};
 pub use frame::{BODY_POLICY, BODY_POLICY_WITH_IMAGES, POLICY, page_fields};
 pub use routes::routes;
 pub use state::{Access, ClientAddress, PanelState, UserAccess};

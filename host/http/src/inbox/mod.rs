@@ -8,6 +8,7 @@ mod pages;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use axum::Json;
 use axum::Router;
 use axum::extract::{Path, State};
@@ -69,10 +70,24 @@ pub struct Captured {
     pub links: Vec<String>,
 }
 
+/// Sends a captured message to a real address.
+#[async_trait]
+pub trait Release: Send + Sync {
+    /// The server that it goes through, such as `smtp.example.com:587`.
+    fn server(&self) -> String;
+
+    /// Sends the message, as it was captured, to one address. Returns the reply of the server.
+    ///
+    /// # Errors
+    /// The server's reply, or why there was none.
+    async fn release(&self, message: &Captured, to: &str) -> Result<String, String>;
+}
+
 /// Holds the last messages in memory, bounded in number and octets.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Inbox {
     state: Mutex<Messages>,
+    release: Option<Arc<dyn Release>>,
 }
 
 #[derive(Debug, Default)]
@@ -88,6 +103,12 @@ const MAX_MESSAGES: usize = 1_000;
 const MAX_OCTETS: usize = 256 << 20;
 
 impl Inbox {
+    /// An inbox whose messages can be released to real addresses.
+    #[must_use]
+    pub fn with_release(release: Option<Arc<dyn Release>>) -> Self {
+        Self { release, ..Self::default() }
+    }
+
     /// Adds a message and forgets the oldest ones when there are too many. Returns its number.
     pub fn add(&self, message: Captured) -> u64 {
         let mut state = self.state.lock();

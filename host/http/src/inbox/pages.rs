@@ -7,20 +7,22 @@ use axum::Router;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use mail_parser::{MessageParser, MimeHeaders};
+use relevo_mailkit::address::Address;
 use relevo_panel::inbox::{
-    AttachmentRow, CheckRow, CheckSeverity, LinkRow, MessageParts, MessageRow, ROWS, SignatureRow, StageRow,
+    AttachmentRow, CheckRow, CheckSeverity, LinkRow, MessageParts, MessageRow, ROWS, ReleaseForm,
+    SignatureRow, StageRow,
 };
 use relevo_panel::preview::{PreviewOptions, PreviewQuery};
-use relevo_panel::{Language, Visitor, headers, page_fields};
+use relevo_panel::{Language, Posted, Visitor, headers, page_fields};
 use relevo_relay::inspection::{ContentOptions, Severity};
 use serde::Deserialize;
 use url::Url;
 
-use super::{Captured, InboxPages, find};
+use super::{Captured, InboxPages, StageLine, find};
 use crate::error::{self, RequestError};
 
 /// Octets of a raw body that a page shows; the whole of it is behind the link.
@@ -38,6 +40,7 @@ pub(super) fn routes() -> Router<InboxPages> {
         .route("/inbox/{n}", get(moved))
         .route("/panel/inbox", get(list))
         .route("/panel/inbox/{n}", get(message))
+        .route("/panel/inbox/{n}/release", post(release))
         .route("/panel/inbox/{n}/html", get(html))
         .route("/panel/inbox/{n}/attachments/{index}", get(attachment))
 }
@@ -97,29 +100,66 @@ async fn message(
     reader: Reader,
 ) -> Result<Response, RequestError> {
     let m = find(&pages.inbox, &n)?;
-    let query = error::query(query)?;
+    let preview = PreviewOptions::of(&error::query(query)?);
+    page(&pages, &m, preview, (&fields, reader), None).await
+}
+
+/// Sends a message to a real address, and shows the page with what became of it.
+async fn release(
+    State(pages): State<InboxPages>,
+    Path(n): Path<String>,
+    fields: HeaderMap,
+    reader: Reader,
+    Posted(form): Posted,
+) -> Result<Response, RequestError> {
+    let m = find(&pages.inbox, &n)?;
+    let Some(release) = &pages.inbox.release else {
+        return Err(RequestError::NotFound("`relevo dev` was started without --smarthost".to_owned()));
+    };
+    let to = form.get("to").trim();
+    let released = match Address::parse(to) {
+        Ok(address) => release.release(&m, &address.to_string()).await,
+        Err(error) => Err(error.to_string()),
+    };
+    tracing::info!(n = m.n, to, ?released, "a message of the inbox is released");
+    page(&pages, &m, PreviewOptions::default(), (&fields, reader), Some((to, released))).await
+}
+
+async fn page(
+    pages: &InboxPages,
+    m: &Captured,
+    preview: PreviewOptions,
+    (fields, reader): (&HeaderMap, Reader),
+    released: Option<(&str, Result<String, String>)>,
+) -> Result<Response, RequestError> {
     let host = fields.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let preview = PreviewOptions::of(&query);
+    let status = match released {
+        Some((_, Err(_))) => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::OK,
+    };
     let (head, body) = headers::split(&m.raw);
+    let stage =
+        |s: &StageLine| StageRow { name: s.name.clone(), micros: s.micros, summary: s.summary.clone() };
     let parts = MessageParts {
-        row: row(&m),
+        row: row(m),
         id: m.id.clone(),
         signatures: m.signatures.iter().map(signature).collect(),
-        stages: m
-            .stages
-            .iter()
-            .map(|s| StageRow { name: s.name.clone(), micros: s.micros, summary: s.summary.clone() })
-            .collect(),
+        stages: m.stages.iter().map(stage).collect(),
         preview: m.html.is_some().then_some(preview),
         text: m.text.as_deref().map(|text| shortened(text, SHOWN_TEXT).into_owned()),
-        checks: checks(&pages, &m).await,
-        links: m.links.iter().take(SHOWN_ROWS).map(|url| link(&pages, url, host)).collect(),
+        checks: checks(pages, m).await,
+        links: m.links.iter().take(SHOWN_ROWS).map(|url| link(pages, url, host)).collect(),
         attachments: attachments(&m.raw),
         fields: headers::fields(&head[..head.len().min(SHOWN_RAW)]),
         raw: String::from_utf8_lossy(&body[..body.len().min(SHOWN_RAW)]).into_owned(),
+        release: pages.inbox.release.as_ref().map(|release| ReleaseForm {
+            server: release.server(),
+            to: released.as_ref().map(|(to, _)| (*to).to_owned()).unwrap_or_default(),
+            outcome: released.map(|(_, outcome)| outcome),
+        }),
     };
-    let page = relevo_panel::inbox::message(reader.0, &parts);
-    page_of(page.map_err(|_| RequestError::Internal)?, relevo_panel::POLICY)
+    let page = relevo_panel::inbox::message(reader.0, &parts).map_err(|_| RequestError::Internal)?;
+    Ok((status, page_of(page, relevo_panel::POLICY)?).into_response())
 }
 
 fn signature(found: &relevo_mailkit::model::SignatureVerdict) -> SignatureRow {

@@ -46,6 +46,11 @@ fn parts() -> MessageParts {
         attachments: vec![AttachmentRow { index: 0, name: EVIL.into(), media_type: EVIL.into(), size: 1 }],
         fields: vec![HeaderField { name: EVIL.into(), value: EVIL.into() }],
         raw: EVIL.into(),
+        release: Some(ReleaseForm {
+            server: EVIL.into(),
+            to: "a\"<b>".into(),
+            outcome: Some(Err(EVIL.into())),
+        }),
     }
 }
 

@@ -197,6 +197,10 @@ pub(crate) struct DevArgs {
     /// HTTP address; loopback only. Default 127.0.0.1:8025 (any free port with --once).
     #[arg(long, value_name = "ADDR")]
     pub(crate) http: Option<SocketAddr>,
+    /// A file as of `relevo sendmail -C`: messages of the inbox can be released to real addresses through
+    /// the server that it names.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) smarthost: Option<PathBuf>,
     /// Keep queue and keys here. Default: a temporary directory that is removed at the end.
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,

@@ -13,6 +13,8 @@ use super::values::{Located, Section};
 
 /// A session lasts no longer than this.
 const LONGEST: Duration = Duration::from_secs(90 * 86_400);
+/// The time of the last request is stored once a minute.
+const SHORTEST: Duration = Duration::from_secs(120);
 /// Rules that make users.
 const MAX_ROLES: usize = 1_000;
 
@@ -27,6 +29,7 @@ pub(crate) struct PanelConfig {
 
 pub(crate) fn panel(d: &mut Document<'_>, file: &File, hostname: &str) -> PanelConfig {
     let (s, default) = (&file.panel, UsersConfig::default());
+    d.check(&s.session_idle, |time| *time >= SHORTEST, "must be 2m at least");
     d.check(&s.session_max, |time| *time <= LONGEST, "must be 90d at most");
     let session_max = s.session_max.or(default.session_max);
     let session_idle = match s.session_idle.at() {

@@ -3,6 +3,7 @@
 mod capture;
 mod content;
 mod copies;
+mod release;
 mod route;
 mod sample;
 mod setup;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use relevo_http::PanelAccess;
-use relevo_http::inbox::Inbox;
+use relevo_http::inbox::{Inbox, Release};
 use relevo_relay::api_keys::NewToken;
 use relevo_relay::health::DomainHealth;
 use relevo_relay::sandbox::worker_threads;
@@ -36,6 +37,10 @@ pub(crate) fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
     limits::raise_open_files();
     let smtp = address(args.smtp, 2525, args.once, "--smtp")?;
     let http = address(args.http, 8025, args.once, "--http")?;
+    let release = match &args.smarthost {
+        Some(file) => Some(Arc::new(release::Smarthost::read(file)?) as Arc<dyn Release>),
+        None => None,
+    };
     let temporary = match &args.data {
         None => Some(tempfile::Builder::new().prefix("relevo-dev-").tempdir()?),
         Some(_) => None,
@@ -44,7 +49,7 @@ pub(crate) fn run(args: &DevArgs) -> anyhow::Result<ExitCode> {
     let Some(data) = data else { bail!("no data directory") };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(worker_threads()).enable_all().build()?;
-    let developed = runtime.block_on(develop(args.once, data, smtp, http));
+    let developed = runtime.block_on(develop(args.once, data, (smtp, http), release));
     // A compiler that was interrupted is not waited for.
     runtime.shutdown_background();
     developed.map(|()| ExitCode::SUCCESS)
@@ -66,7 +71,12 @@ fn address(given: Option<SocketAddr>, usual: u16, once: bool, flag: &str) -> any
     free.with_context(|| format!("{flag} {addr}: no free port"))
 }
 
-async fn develop(once: bool, data: &Path, smtp: SocketAddr, http: SocketAddr) -> anyhow::Result<()> {
+async fn develop(
+    once: bool,
+    data: &Path,
+    (smtp, http): (SocketAddr, SocketAddr),
+    release: Option<Arc<dyn Release>>,
+) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (settings, parts) = configure(data, smtp, http)?;
@@ -77,7 +87,7 @@ async fn develop(once: bool, data: &Path, smtp: SocketAddr, http: SocketAddr) ->
         }
     };
     let Some(base) = Base::open(parts, settings, stop).await? else { return Ok(()) };
-    let (inbox, traces) = (Arc::new(Inbox::default()), Arc::new(Traces::default()));
+    let (inbox, traces) = (Arc::new(Inbox::with_release(release)), Arc::new(Traces::default()));
     let outside = Outside {
         resolve: Arc::new(route::ToInbox),
         published: Arc::new(route::ToInbox),

@@ -4,8 +4,8 @@
 mod addresses;
 mod arguments;
 mod message;
-mod settings;
-mod submit;
+pub(crate) mod settings;
+pub(crate) mod submit;
 
 use std::ffi::OsString;
 use std::io::Read;

@@ -35,25 +35,25 @@ struct SettingsFile {
 
 /// How messages are handed over.
 #[derive(Debug)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     /// The server's name.
-    pub(super) host: String,
-    pub(super) port: u16,
-    pub(super) tls: TlsPolicy,
-    pub(super) auth: Option<Auth>,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) tls: TlsPolicy,
+    pub(crate) auth: Option<Auth>,
     /// Certificates that are believed beside the system's.
-    pub(super) ca: Option<PathBuf>,
+    pub(crate) ca: Option<PathBuf>,
     /// The reverse-path of messages for which none is given.
-    pub(super) sender: Option<String>,
+    pub(crate) sender: Option<String>,
     /// For addresses without a domain.
-    pub(super) domain: String,
+    pub(crate) domain: String,
 }
 
 /// Reads the settings. `named` is the file of `-C`; `variable` reads the environment.
 ///
 /// # Errors
 /// What is wrong, and where.
-pub(super) fn read(
+pub(crate) fn read(
     named: Option<&Path>,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Settings, String> {

@@ -18,7 +18,7 @@ const MAX_TRANSACTIONS: usize = 100;
 ///
 /// # Errors
 /// There was no session with the server: nothing was handed over.
-pub(super) async fn submit(
+pub(crate) async fn submit(
     settings: &Settings,
     envelope: Envelope,
     message: Arc<dyn Source>,
