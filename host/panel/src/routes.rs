@@ -13,25 +13,28 @@ use crate::sign_in::identify;
 use crate::state::PanelState;
 use crate::visitor::Visitor;
 use crate::{
-    account, assets, audit, domains, errors, keys, live, messages, overview, relay, sign_in, statistics,
+    account, assets, audit, domains, errors, ids, keys, live, messages, overview, relay, sign_in, statistics,
     suppressions, templates, topics, users, webhooks,
 };
 
 /// The routes of the panel. `others` are told the [`Visitor`], too: those of the inbox of
 /// `relevo dev`.
 pub fn routes(state: PanelState, others: Router) -> Router {
+    let by_id = Router::new()
+        .merge(messages::routes())
+        .merge(suppressions::routes())
+        .merge(users::routes())
+        .layer(from_fn(ids::check));
     let tenant = Router::new()
         .route("/live", get(live::tenant))
+        .merge(by_id)
         .merge(overview::routes())
-        .merge(messages::routes())
         .merge(statistics::routes())
         .merge(templates::routes())
-        .merge(suppressions::routes())
         .merge(topics::routes())
         .merge(domains::routes())
         .merge(webhooks::routes())
         .merge(keys::routes())
-        .merge(users::routes())
         .merge(audit::routes());
     let relay = relay::routes().route("/live", get(live::relay));
     Router::new()
