@@ -93,7 +93,7 @@ async fn entries_are_added_and_removed() {
     assert!(fields.contains("email=gone%40example.net&done=suppression_added"), "{fields}");
     let sent = api.asked("POST /suppressions")[0].json();
     assert_eq!(sent, json!({"email": "gone@example.net", "stream": "all", "reason": "manual"}));
-    let (status, ..) = post(&api, &format!("{PLACE}/s1/remove"), &[]).await;
+    let (status, ..) = post(&api, &format!("{PLACE}/01KB6Q4Y7M3V8T01KB6Q4Y7M31/remove"), &[]).await;
     assert_eq!((status, api.asked("DELETE /suppressions/01KB6Q4Y7M3V8T01KB6Q4Y7M31").len()), (StatusCode::SEE_OTHER, 1));
 
     let refused = json!({"name": "validation_error", "message": "is no address", "param": "email"});
@@ -102,7 +102,7 @@ async fn entries_are_added_and_removed() {
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(body.contains("value=\"gone\"") && body.contains("by telephone"), "{body}");
     assert!(body.contains("id=\"m-email\""), "{body}");
-    for place in ["", "/s1/remove", "/import", "/undo", "/check"] {
+    for place in ["", "/01KB6Q4Y7M3V8T01KB6Q4Y7M31/remove", "/import", "/undo", "/check"] {
         let (status, ..) = post_raw(&api, &format!("{PLACE}{place}"), "_csrf=other&email=a@b.example").await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{place}");
     }
