@@ -120,7 +120,13 @@ impl ApiClient {
         }
         let (status, fields) = (response.status(), response.headers().clone());
         let body = to_bytes(response.into_body(), MAX_ANSWER).await.unwrap_or_default();
-        Err(Problem::of(status, &fields, &body))
+        let problem = Problem::of(status, &fields, &body);
+        // Operators may do all that a tenant's owner may: what they may not enter is no tenant.
+        let is_operator = matches!(&self.caller, ApiCaller::Tenant { role: UserRole::Operator, .. });
+        if is_operator && status == StatusCode::FORBIDDEN && problem.name == "restricted_api_key" {
+            return Err(Problem { status: StatusCode::NOT_FOUND, ..problem });
+        }
+        Err(problem)
     }
 }
 

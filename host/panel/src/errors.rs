@@ -19,13 +19,16 @@ struct ErrorPage {
     message: String,
 }
 
-/// Makes a page of a [`Problem`].
+/// Makes a page of a [`Problem`], in the language of the visitor that an answer carries, if one does.
 pub(crate) async fn answer(request: Request, next: Next) -> Response {
-    let visitor = request.extensions().get::<Visitor>().cloned();
-    let l = language(visitor.as_ref(), request.headers());
+    let fields = request.headers().clone();
     let mut response = next.run(request).await;
+    let visitor = response.extensions_mut().remove::<Visitor>();
+    let l = language(visitor.as_ref(), &fields);
     let problem = match response.extensions_mut().remove::<Problem>() {
         Some(problem) => problem,
+        // Streams of changes end without a page.
+        None if response.status() == StatusCode::UNAUTHORIZED => return response,
         // What the framework refused before a handler saw it.
         None if response.status().is_client_error() && !has_body(&response) => {
             Problem::new(response.status(), "bad_request", "")

@@ -277,7 +277,10 @@ impl Frame {
     }
 
     pub(crate) fn links(&self, sections: &[Section], base: &[&str]) -> Vec<NavLink> {
+        // Nobody signs in to `relevo dev`.
+        let is_open = self.visitor.as_ref().is_some_and(|visitor| visitor.is_open);
         let seen = sections.iter().filter(|section| self.is_at_least(section.least));
+        let seen = seen.filter(|section| !is_open || **section != Section::USERS);
         let link = |section: &Section| {
             let place = (!section.place.is_empty()).then_some(section.place);
             let segments: Vec<&str> = base.iter().copied().chain(place).collect();

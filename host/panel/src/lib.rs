@@ -21,6 +21,7 @@ mod escape;
 mod forms;
 mod frame;
 pub mod headers;
+mod ids;
 pub mod inbox;
 mod keys;
 mod live;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 
 use relevo_relay::audit::{Act, AuditLog};
 use relevo_relay::users::oidc::Oidc;
@@ -14,7 +14,7 @@ use relevo_relay::users::{Link, User, Users};
 use crate::api::{Api, ApiCaller, ApiClient, Problem};
 use crate::frame::{Frame, Section};
 use crate::texts::Language;
-use crate::visitor::Visitor;
+use crate::visitor::{UserRole, Visitor};
 
 /// Who may use the panel.
 #[derive(Clone)]
@@ -121,6 +121,17 @@ impl TenantPage {
     #[must_use]
     pub(crate) fn frame(&self, section: Section, title: &str) -> Frame {
         Frame::new(self.l, Some(self.visitor.clone()), section, title).of_tenant(&self.tenant)
+    }
+
+    /// Refuses the form of something that the visitor's role does not allow.
+    ///
+    /// # Errors
+    /// They may do less than this role.
+    pub(crate) fn needs(&self, role: UserRole) -> Result<(), Problem> {
+        match self.visitor.is_at_least(role) {
+            true => Ok(()),
+            false => Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "")),
+        }
     }
 
     /// The address of a page of this tenant.

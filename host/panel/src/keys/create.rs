@@ -12,6 +12,7 @@ use crate::choices::{Choice, checked};
 use crate::forms::{Fields, Form, Posted};
 use crate::frame::{self, Frame, Section};
 use crate::state::TenantPage;
+use crate::visitor::UserRole;
 
 /// Domains to choose from.
 const DOMAINS: &str = "100";
@@ -32,6 +33,7 @@ struct NewKeyPage {
 }
 
 pub(super) async fn page(tenant: TenantPage) -> Result<Response, Problem> {
+    tenant.needs(UserRole::Developer)?;
     show(&tenant, &[], StatusCode::OK, Form::default()).await
 }
 

@@ -71,7 +71,12 @@ pub(super) async fn rotate(
 ) -> Result<Response, Problem> {
     let key: Key = tenant.api.get(&path(&["api-keys", &id], &[])).await?;
     let mut body = Map::new();
-    if let Ok(seconds) = fields.get("overlap_seconds").parse::<u64>() {
+    if let Some(given) = fields.given("overlap_seconds") {
+        let Ok(seconds) = given.parse::<u64>() else {
+            let rotation = Form::sent(&fields).with_mistake("overlap_seconds", "is no number of seconds");
+            let page = KeyPage { rotation, ..KeyPage::new(&tenant, key) };
+            return frame::page_with(StatusCode::UNPROCESSABLE_ENTITY, &page);
+        };
         body.insert("overlap_seconds".into(), seconds.into());
     }
     let place = path(&["api-keys", &id, "rotate"], &[]);

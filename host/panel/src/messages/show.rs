@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 use axum::extract::{Path, Query};
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::api::{Problem, path};
-use crate::forms::Posted;
+use crate::forms::{Form, Posted};
 use crate::frame::{self, Frame, Section, see};
 use crate::state::TenantPage;
 use crate::texts::Language;
@@ -139,6 +139,7 @@ impl Classification {
 #[template(path = "messages/show.html")]
 struct MessagePage {
     f: Frame,
+    v: Form,
     m: Message,
     may_cancel: bool,
     /// Recipients that did not get it; those who may send can send it to them again.
@@ -164,19 +165,34 @@ pub(super) async fn page(
     Path((_, id)): Path<(String, String)>,
     Query(query): Query<DoneQuery>,
 ) -> Result<Response, Problem> {
-    let m: Message = tenant.api.get(&path(&["emails", &id], &[])).await?;
+    show(&tenant, &id, (StatusCode::OK, Form::default()), query.done.as_deref()).await
+}
+
+async fn show(
+    tenant: &TenantPage,
+    id: &str,
+    (status, v): (StatusCode, Form),
+    done: Option<&str>,
+) -> Result<Response, Problem> {
+    let m: Message = tenant.api.get(&path(&["emails", id], &[])).await?;
     let l = tenant.l;
     let title = if m.subject.is_empty() { l.say("messages.no_subject") } else { &m.subject };
-    let f = tenant.frame(Section::MESSAGES, title).with_notice(query.done.as_deref()).live();
+    let mut f = tenant.frame(Section::MESSAGES, title).with_notice(done);
+    if !v.is_wrong() {
+        f = f.live();
+    }
     let may_cancel = f.may_write() && ["queued", "scheduled"].contains(&m.last_event.as_str());
     let missed = if f.may_write() { missed(&m) } else { Vec::new() };
-    frame::page(&MessagePage { f, m, may_cancel, missed })
+    frame::page_with(status, &MessagePage { f, v, m, may_cancel, missed })
 }
 
 /// The recipients whose mail ended in failure.
 fn missed(m: &Message) -> Vec<String> {
     let failed = ["bounced", "failed", "expired", "suppressed", "rejected", "canceled"];
+    // Nothing was queued that could be sent again.
+    let is_suppressed = m.recipients.iter().all(|to| to.last_event == "suppressed");
     let missed = m.recipients.iter().filter(|to| failed.contains(&to.last_event.as_str()));
+    let missed = missed.filter(|_| !is_suppressed);
     missed.map(|to| to.email.clone()).collect()
 }
 
@@ -194,8 +210,11 @@ pub(super) async fn resend(
 ) -> Result<Response, Problem> {
     let to: Vec<&str> = fields.all("to").collect();
     let asked = path(&["emails", &id, "resend"], &[]);
-    let sent: Resent = tenant.api.send(Method::POST, &asked, &json!({ "to": to })).await?;
-    Ok(see(&tenant.url(&["messages", &sent.id], &[("done", "resent")])))
+    let sent: Result<Resent, Problem> = tenant.api.send(Method::POST, &asked, &json!({ "to": to })).await;
+    match sent {
+        Ok(sent) => Ok(see(&tenant.url(&["messages", &sent.id], &[("done", "resent")]))),
+        Err(problem) => refused(&tenant, &id, problem).await,
+    }
 }
 
 pub(super) async fn cancel(
@@ -203,6 +222,19 @@ pub(super) async fn cancel(
     Path((_, id)): Path<(String, String)>,
     Posted(_): Posted,
 ) -> Result<Response, Problem> {
-    let _: Value = tenant.api.act(Method::POST, &path(&["emails", &id, "cancel"], &[])).await?;
-    Ok(see(&tenant.url(&["messages", &id], &[("done", "canceled")])))
+    let asked = path(&["emails", &id, "cancel"], &[]);
+    let canceled: Result<Value, Problem> = tenant.api.act(Method::POST, &asked).await;
+    match canceled {
+        Ok(_) => Ok(see(&tenant.url(&["messages", &id], &[("done", "canceled")]))),
+        Err(problem) => refused(&tenant, &id, problem).await,
+    }
+}
+
+/// The page of the message as it is now, with why something was not done.
+async fn refused(tenant: &TenantPage, id: &str, problem: Problem) -> Result<Response, Problem> {
+    if !problem.is_about_input() {
+        return Err(problem);
+    }
+    let form = Form::default().with_problem(&problem, &[]);
+    show(tenant, id, (problem.status, form), None).await
 }

@@ -32,7 +32,7 @@ fn site() -> Value {
 
 fn message() -> Value {
     json!({
-        "id": "01K1", "tenant": EVIL, "from": EVIL, "subject": EVIL.repeat(50), "size": 20480,
+        "id": "01KB6Q4Y7M3V8T01KB6Q4Y7M31", "tenant": EVIL, "from": EVIL, "subject": EVIL.repeat(50), "size": 20480,
         "accepted_at": AT, "expires_at": EVIL, "pending": 3, "next_attempt": AT, "held": true,
         "state": EVIL, "domains": vec![EVIL; 10], "last": last(), "message_id": EVIL, "source": EVIL,
         "deliveries": vec![json!({
@@ -128,8 +128,8 @@ fn world() -> FakeApi {
         .with("GET", "/operations/audit", 200, list(vec![act; 20]))
         .with("GET", "/queue?", 200, list(vec![message(); 12]))
         .with("GET", "/queue/sites", 200, sites)
-        .with("GET", "/queue/01K1", 200, message())
-        .with("GET", "/queue/01K1/why", 200, list(vec![wait(); 12]))
+        .with("GET", "/queue/01KB6Q4Y7M3V8T01KB6Q4Y7M31", 200, message())
+        .with("GET", "/queue/01KB6Q4Y7M3V8T01KB6Q4Y7M31/why", 200, list(vec![wait(); 12]))
         .with("GET", "/shaping", 200, shaping())
         .with(
             "GET",
@@ -153,7 +153,7 @@ async fn nothing_of_an_answer_becomes_markup() {
         "/queue",
         "/queue?acted=hold&count=3&domain=%3Cb%3E&next=01K1",
         "/queue/messages?state=held&domain=%22%3E",
-        "/queue/messages/01K1",
+        "/queue/messages/01KB6Q4Y7M3V8T01KB6Q4Y7M31",
         "/shaping",
         "/shaping/domain?domain=x.example",
         "/shaping/warmup",
@@ -219,21 +219,21 @@ async fn acts_on_a_site_go_on_as_long_as_one_press_may() {
 async fn a_message_is_acted_on() {
     let held = json!({"name": "conflict", "message": "the message is held"});
     let api = world()
-        .with("POST", "/queue/01K1/hold", 200, json!({"object": "queue_action"}))
-        .with("POST", "/queue/01K1/retry", 409, held)
-        .with("POST", "/queue/01K1/drop", 200, json!({"object": "queue_action"}));
+        .with("POST", "/queue/01KB6Q4Y7M3V8T01KB6Q4Y7M31/hold", 200, json!({"object": "queue_action"}))
+        .with("POST", "/queue/01KB6Q4Y7M3V8T01KB6Q4Y7M31/retry", 409, held)
+        .with("POST", "/queue/01KB6Q4Y7M3V8T01KB6Q4Y7M31/drop", 200, json!({"object": "queue_action"}));
     let browser = Browser::at(api);
-    let answer = browser.post("/panel/relay/queue/messages/01K1", &[("action", "hold")]).await;
-    assert_eq!(answer.location, "/panel/relay/queue/messages/01K1?done=queue_hold");
-    let page = browser.post("/panel/relay/queue/messages/01K1", &[("action", "retry")]).await;
+    let answer = browser.post("/panel/relay/queue/messages/01KB6Q4Y7M3V8T01KB6Q4Y7M31", &[("action", "hold")]).await;
+    assert_eq!(answer.location, "/panel/relay/queue/messages/01KB6Q4Y7M3V8T01KB6Q4Y7M31?done=queue_hold");
+    let page = browser.post("/panel/relay/queue/messages/01KB6Q4Y7M3V8T01KB6Q4Y7M31", &[("action", "retry")]).await;
     assert_eq!(page.status, 409);
     page.is_harmless();
     assert!(page.text.contains("the message is held"), "{}", page.text);
-    let answer = browser.post("/panel/relay/queue/messages/01K1/drop", &[]).await;
+    let answer = browser.post("/panel/relay/queue/messages/01KB6Q4Y7M3V8T01KB6Q4Y7M31/drop", &[]).await;
     assert_eq!(answer.location, "/panel/relay/queue/messages?done=queue_drop");
-    let answer = browser.get("/panel/relay/queue/messages/01K2").await;
+    let answer = browser.get("/panel/relay/queue/messages/01KB6Q4Y7M3V8T01KB6Q4Y7M32").await;
     assert_eq!(answer.location, "/panel/relay/queue/messages?done=queue_gone");
-    let refused = browser.post_raw("/panel/relay/queue/messages/01K1/drop", &[("_csrf", "x")]).await;
+    let refused = browser.post_raw("/panel/relay/queue/messages/01KB6Q4Y7M3V8T01KB6Q4Y7M31/drop", &[("_csrf", "x")]).await;
     assert_eq!(refused.status, 403);
 }
 

@@ -28,8 +28,7 @@ pub(crate) async fn identify(State(state): State<PanelState>, mut request: Reque
     }
     let access = match state.access() {
         Access::Open { tenant, csrf } => {
-            request.extensions_mut().insert(open(tenant, csrf));
-            return next.run(request).await;
+            return answer_to(open(tenant, csrf), request, next).await;
         }
         Access::Users(access) => access,
     };
@@ -43,9 +42,9 @@ pub(crate) async fn identify(State(state): State<PanelState>, mut request: Reque
         Err(_) => return Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "").into_response(),
     };
     if let Some(session) = session {
-        request.extensions_mut().insert(visitor(&session));
+        let visitor = visitor(&session);
         request.extensions_mut().insert(CurrentSession(Arc::new(session)));
-        return next.run(request).await;
+        return answer_to(visitor, request, next).await;
     }
     let place = request.uri().path();
     if PUBLIC.iter().any(|public| place.starts_with(public)) {
@@ -64,6 +63,14 @@ pub(crate) async fn identify(State(state): State<PanelState>, mut request: Reque
         // Whoever typed for an hour loses nothing.
         _ => signed_out_form(access, &place, request).await,
     }
+}
+
+/// Tells the pages who asks, and those who word problems whom they answer.
+async fn answer_to(visitor: Visitor, mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(visitor.clone());
+    let mut response = next.run(request).await;
+    response.extensions_mut().insert(visitor);
+    response
 }
 
 async fn signed_out_form(access: &UserAccess, place: &str, request: Request) -> Response {

@@ -11,6 +11,7 @@ use crate::api::Problem;
 use crate::forms::{Form, Posted};
 use crate::frame::{self, Frame, Section, see};
 use crate::state::TenantPage;
+use crate::visitor::UserRole;
 
 #[derive(Template)]
 #[template(path = "suppressions/import.html")]
@@ -33,6 +34,7 @@ fn import_page(tenant: &TenantPage, v: Form, added: Option<u64>) -> ImportPage {
 }
 
 pub(super) async fn page(tenant: TenantPage, Query(query): Query<ImportQuery>) -> Result<Response, Problem> {
+    tenant.needs(UserRole::Marketer)?;
     frame::page(&import_page(&tenant, Form::default(), query.added))
 }
 

@@ -139,6 +139,12 @@ pub(super) async fn remove(
     Path((_, id)): Path<(String, String)>,
     Posted(_): Posted,
 ) -> Result<Response, Problem> {
-    let _: Value = tenant.api.act(Method::DELETE, &path(&["suppressions", &id], &[])).await?;
-    Ok(see(&tenant.url(&["suppressions"], &[("done", "suppression_removed")])))
+    let removed: Result<Value, Problem> =
+        tenant.api.act(Method::DELETE, &path(&["suppressions", &id], &[])).await;
+    let done = match removed {
+        Ok(_) => "suppression_removed",
+        Err(problem) if problem.status == StatusCode::NOT_FOUND => "suppression_gone",
+        Err(problem) => return Err(problem),
+    };
+    Ok(see(&tenant.url(&["suppressions"], &[("done", done)])))
 }

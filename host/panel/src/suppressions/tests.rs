@@ -13,8 +13,8 @@ fn entry(text: &str) -> Value {
 }
 
 fn bounce() -> Value {
-    json!({"id": "s1", "email": "gone@example.net", "stream": "all", "origin": "bounce",
-        "detail": "550 5.1.1 no such user", "source_id": "m1", "created_at": "2026-11-29T20:00:00Z",
+    json!({"id": "01KB6Q4Y7M3V8T01KB6Q4Y7M31", "email": "gone@example.net", "stream": "all", "origin": "bounce",
+        "detail": "550 5.1.1 no such user", "source_id": "01KB6Q4Y7M3V8T01KB6Q4Y7M31", "created_at": "2026-11-29T20:00:00Z",
         "rule": "no-such-user", "provider": "google", "mx": "mx.google.com"})
 }
 
@@ -66,8 +66,8 @@ async fn entries_are_looked_for_and_explained() {
         "refuses mail to it for good",
         "550 5.1.1 no such user",
         "no-such-user",
-        "/panel/t/acme/messages/m1",
-        "action=\"/panel/t/acme/suppressions/s1/remove\"",
+        "/panel/t/acme/messages/01KB6Q4Y7M3V8T01KB6Q4Y7M31",
+        "action=\"/panel/t/acme/suppressions/01KB6Q4Y7M3V8T01KB6Q4Y7M31/remove\"",
         "after=s1",
         "gets no more mail",
     ] {
@@ -85,7 +85,7 @@ async fn entries_are_added_and_removed() {
     let api = FakeApi::of(&[
         ("GET /suppressions", json!({"data": []})),
         ("POST /suppressions", bounce()),
-        ("DELETE /suppressions/s1", json!({"id": "s1"})),
+        ("DELETE /suppressions/01KB6Q4Y7M3V8T01KB6Q4Y7M31", json!({"id": "01KB6Q4Y7M3V8T01KB6Q4Y7M31"})),
     ]);
     let form = [("email", " gone@example.net "), ("stream", "all"), ("reason", "manual"), ("note", "")];
     let (status, fields, _) = post(&api, PLACE, &form).await;
@@ -93,8 +93,8 @@ async fn entries_are_added_and_removed() {
     assert!(fields.contains("email=gone%40example.net&done=suppression_added"), "{fields}");
     let sent = api.asked("POST /suppressions")[0].json();
     assert_eq!(sent, json!({"email": "gone@example.net", "stream": "all", "reason": "manual"}));
-    let (status, ..) = post(&api, &format!("{PLACE}/s1/remove"), &[]).await;
-    assert_eq!((status, api.asked("DELETE /suppressions/s1").len()), (StatusCode::SEE_OTHER, 1));
+    let (status, ..) = post(&api, &format!("{PLACE}/01KB6Q4Y7M3V8T01KB6Q4Y7M31/remove"), &[]).await;
+    assert_eq!((status, api.asked("DELETE /suppressions/01KB6Q4Y7M3V8T01KB6Q4Y7M31").len()), (StatusCode::SEE_OTHER, 1));
 
     let refused = json!({"name": "validation_error", "message": "is no address", "param": "email"});
     api.answer("POST /suppressions", StatusCode::UNPROCESSABLE_ENTITY, refused);
@@ -102,7 +102,7 @@ async fn entries_are_added_and_removed() {
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(body.contains("value=\"gone\"") && body.contains("by telephone"), "{body}");
     assert!(body.contains("id=\"m-email\""), "{body}");
-    for place in ["", "/s1/remove", "/import", "/undo", "/check"] {
+    for place in ["", "/01KB6Q4Y7M3V8T01KB6Q4Y7M31/remove", "/import", "/undo", "/check"] {
         let (status, ..) = post_raw(&api, &format!("{PLACE}{place}"), "_csrf=other&email=a@b.example").await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{place}");
     }

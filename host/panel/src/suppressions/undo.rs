@@ -10,6 +10,7 @@ use crate::api::Problem;
 use crate::forms::{Fields, Form, Posted};
 use crate::frame::{self, Frame, Section};
 use crate::state::TenantPage;
+use crate::visitor::UserRole;
 
 /// Entries that are shown.
 const ROWS: usize = 50;
@@ -40,6 +41,7 @@ fn undo_page(tenant: &TenantPage, v: Form, result: Option<UndoResult>) -> UndoPa
 }
 
 pub(super) async fn page(tenant: TenantPage) -> Result<Response, Problem> {
+    tenant.needs(UserRole::Marketer)?;
     frame::page(&undo_page(&tenant, Form::default(), None))
 }
 

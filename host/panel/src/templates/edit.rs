@@ -14,6 +14,7 @@ use crate::api::{List, Problem, path};
 use crate::forms::{Form, Posted};
 use crate::frame::{self, Frame, Section, see};
 use crate::state::TenantPage;
+use crate::visitor::UserRole;
 
 /// Somebody saved a version while this one was written.
 pub(super) struct NewerVersion {
@@ -95,6 +96,7 @@ pub(super) struct DoneQuery {
 
 /// A new template.
 pub(super) async fn fresh(tenant: TenantPage) -> Result<Response, Problem> {
+    tenant.needs(UserRole::Marketer)?;
     let draft = Draft::fresh();
     frame::page(&EditorPage::new(&tenant, &draft, None))
 }

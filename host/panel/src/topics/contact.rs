@@ -77,10 +77,12 @@ async fn shown(tenant: &TenantPage, query: &TopicsQuery, f: Frame, v: Form) -> R
 pub(super) async fn choose(tenant: TenantPage, Posted(fields): Posted) -> Result<Response, Problem> {
     let email = fields.get("email").trim();
     let changed = changed(&fields);
-    let chosen: Result<Value, Problem> = match changed.is_empty() {
-        true => Ok(Value::Null),
-        false => tenant.api.send(Method::PATCH, &path(&["contacts", email, "topics"], &[]), &changed).await,
-    };
+    if changed.is_empty() {
+        let parameters = [("email", email), ("done", "choices_unchanged")];
+        return Ok(see(&tenant.url(&["topics", "contact"], &parameters)));
+    }
+    let place = path(&["contacts", email, "topics"], &[]);
+    let chosen: Result<Value, Problem> = tenant.api.send(Method::PATCH, &place, &changed).await;
     match chosen {
         Ok(_) => {
             let parameters = [("email", email), ("done", "choices_saved")];

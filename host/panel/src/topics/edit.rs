@@ -11,6 +11,7 @@ use crate::api::{List, Problem, path};
 use crate::forms::{Form, Posted};
 use crate::frame::{self, Frame, Section, see};
 use crate::state::TenantPage;
+use crate::visitor::UserRole;
 
 /// Topics on a page.
 const ROWS: &str = "50";
@@ -69,6 +70,7 @@ pub(super) async fn list(tenant: TenantPage, Query(query): Query<TopicsQuery>) -
 }
 
 pub(super) async fn fresh(tenant: TenantPage) -> Result<Response, Problem> {
+    tenant.needs(UserRole::Marketer)?;
     let form = Form::of([("default_subscription", "opt_in"), ("visibility", "private")]);
     frame::page(&TopicPage::new(&tenant, form, None))
 }

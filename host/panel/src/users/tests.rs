@@ -4,7 +4,7 @@ use crate::testing::{Browser, EVIL, FakeApi};
 
 fn user(role: &str) -> Value {
     json!({
-        "id": "u1", "email": EVIL, "name": EVIL, "role": role, "has_password": true,
+        "id": "01KB6Q4Y7M3V8T01KB6Q4Y7M31", "email": EVIL, "name": EVIL, "role": role, "has_password": true,
         "has_authenticator": true, "has_identity_provider": false, "disabled": false,
         "created_at": EVIL, "last_signed_in_at": EVIL,
     })
@@ -14,14 +14,14 @@ fn api() -> FakeApi {
     let sessions = json!({"data": [{"id": "s1", "created_at": EVIL, "last_seen_at": EVIL, "expires_at": EVIL, "client": null, "user_agent": EVIL}]});
     FakeApi::new()
         .with("GET", "/users", 200, json!({"data": [user("owner")], "has_more": false}))
-        .with("GET", "/users/u1", 200, user("developer"))
-        .with("GET", "/users/u1/sessions", 200, sessions)
+        .with("GET", "/users/01KB6Q4Y7M3V8T01KB6Q4Y7M31", 200, user("developer"))
+        .with("GET", "/users/01KB6Q4Y7M3V8T01KB6Q4Y7M31/sessions", 200, sessions)
 }
 
 #[tokio::test]
 async fn pages_of_users_are_harmless() {
     let browser = Browser::at(api());
-    for path in ["/panel/t/dev/users", "/panel/t/dev/users/u1"] {
+    for path in ["/panel/t/dev/users", "/panel/t/dev/users/01KB6Q4Y7M3V8T01KB6Q4Y7M31"] {
         let page = browser.get(path).await;
         assert_eq!(page.status, 200, "{path}");
         page.is_harmless();
@@ -51,14 +51,14 @@ async fn an_invitation_is_shown_once_and_a_mistake_keeps_what_was_typed() {
 #[tokio::test]
 async fn the_last_owner_stays_and_the_page_says_why() {
     let refusal = json!({"name": "conflict", "message": "it is the last owner"});
-    let browser = Browser::at(api().with("PATCH", "/users/u1", 409, refusal.clone()).with(
+    let browser = Browser::at(api().with("PATCH", "/users/01KB6Q4Y7M3V8T01KB6Q4Y7M31", 409, refusal.clone()).with(
         "DELETE",
-        "/users/u1",
+        "/users/01KB6Q4Y7M3V8T01KB6Q4Y7M31",
         409,
         refusal,
     ));
     for (path, fields) in
-        [("/panel/t/dev/users/u1", &[("act", "disable")][..]), ("/panel/t/dev/users/u1/delete", &[])]
+        [("/panel/t/dev/users/01KB6Q4Y7M3V8T01KB6Q4Y7M31", &[("act", "disable")][..]), ("/panel/t/dev/users/01KB6Q4Y7M3V8T01KB6Q4Y7M31/delete", &[])]
     {
         let page = browser.post(path, fields).await;
         assert!(page.status == 409 && page.text.contains("it is the last owner"), "{}", page.text);

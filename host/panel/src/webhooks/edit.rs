@@ -13,6 +13,7 @@ use crate::choices::{Choice, checked};
 use crate::forms::{Fields, Form, Posted};
 use crate::frame::{self, Frame, Section, see};
 use crate::state::TenantPage;
+use crate::visitor::UserRole;
 
 /// The streams that a webhook may be told of.
 const STREAMS: [&str; 2] = ["transactional", "marketing"];
@@ -43,6 +44,7 @@ struct Checked {
 }
 
 pub(super) async fn new(tenant: TenantPage) -> Result<Response, Problem> {
+    tenant.needs(UserRole::Developer)?;
     show(&tenant, None, Checked::default(), StatusCode::OK, Form::default()).await
 }
 

@@ -5,11 +5,13 @@ mod show;
 mod sites;
 
 use axum::Router;
+use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use serde::Deserialize;
 
 use crate::api::Problem;
 use crate::forms::Fields;
+use crate::ids;
 use crate::state::PanelState;
 
 pub(super) fn routes() -> Router<PanelState> {
@@ -19,6 +21,7 @@ pub(super) fn routes() -> Router<PanelState> {
         .route("/queue/messages", get(messages::page))
         .route("/queue/messages/{id}", get(show::page).post(show::act))
         .route("/queue/messages/{id}/drop", post(show::drop_message))
+        .layer(from_fn(ids::check))
 }
 
 /// What an attempt found.

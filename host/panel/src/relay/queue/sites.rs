@@ -14,7 +14,7 @@ use crate::frame::{self, Frame, Section, see};
 use crate::state::OperatorPage;
 
 /// Domains on a page.
-const ROWS: &str = "50";
+const ROWS: &str = "25";
 /// Requests that one press of a button makes, of 500 messages each. More is a further press: the
 /// page answers within the time that browsers wait.
 const MAX_CALLS: usize = 20;
