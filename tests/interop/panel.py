@@ -90,28 +90,39 @@ def run(table, binary, folder, rows):
                 table.run(row, lambda: judge(browse(dev, folder, mode, {"variant": variant, "hook": trap.hook}), trap))
         dev.stop()
         if ROLES in rows:
-            table.run(ROLES, lambda: roles(dev, folder))
+            table.run(ROLES, lambda: roles(dev, folder, trap))
     finally:
         dev.stop()
         trap.stop()
 
 
-def roles(dev, folder):
-    """`relevo serve` with the data of `relevo dev`, and users who sign in."""
+def roles(dev, folder, trap):
+    """`relevo serve` with the data of `relevo dev`, and users who sign in. Its mail goes to a sink."""
+    sink = panel_fill.Sink()
     config = dev.data / "serve.toml"
-    more = f'\n[[tenant]]\nid = "other"\n\n[panel]\nurl = "{dev.origin}"\n'
-    config.write_text((dev.data / "relevo.toml").read_text() + more)
+    config.write_text(served((dev.data / "relevo.toml").read_text(), sink.port, dev.origin))
     dev.start("serve", "--config", config)
     try:
+        panel_data.refused(dev, trap)
         users = [invite(dev, config, role) for role in ("operator", "owner", "developer", "marketer", "viewer", "stranger")]
-        found = browse(dev, folder, "roles", {"users": [*users, {"role": "none"}], "account": "developer", "quick": True})
+        found = browse(dev, folder, "roles", {"users": [*users, {"role": "none"}], "quick": True, "each": 2})
     finally:
         dev.stop()
+        sink.stop()
     for role in found["roles"]:
         print(f"  {role['role']}: {role['pages']} pages, {role['forms']} forms")
     for note in found["notes"]:
         print(f"  note: {note}")
-    judge(found)
+    judge(found, trap)
+
+
+def served(config, port, origin):
+    """The configuration of `relevo dev`, with more of what pages are about."""
+    smarthost = f'[delivery]\nsmarthost = {{ host = "127.0.0.1", port = {port}, tls = "none" }}\n\n[[tenant]]'
+    config = config.replace("[[tenant]]", f'{smarthost}\nkeep_content = "1d"', 1)
+    # The plugin has no version.
+    other = '[[tenant]]\nid = "other"\n\n[[tenant.plugin]]\nname = "place"\nclass = "small"\ngrants = ["log"]\n'
+    return f'{config}\n{other}\n[panel]\nurl = "{origin}"\n'
 
 
 def invite(dev, config, role):

@@ -167,6 +167,16 @@ def hostile(dev, trap):
     visit_links(dev)
 
 
+def refused(dev, trap):
+    """Mail that leaves, and of which the content is kept. Mailboxes that begin with `gone` do not exist."""
+    every = {"from": "<b>Shop</b> <shop@example.test>", "subject": MARKUP + BIDI, "html": html(trap.url), "text": MARKUP,
+             "attachments": [{"filename": f"{NAME}.html", "content": base64.b64encode(SCRIPT.encode()).decode()}]}
+    sent = dev.api.post("/emails", {**every, "to": ["gone-once@reader.test", "ada@reader.test"]})["id"]
+    for raw in mail(trap.url):
+        submit(dev, raw)
+    settle(dev, sent)
+
+
 def settle(dev, email, seconds=120):
     """Until nothing is on its way any more."""
     end = time.monotonic() + seconds
