@@ -81,6 +81,19 @@ class Api:
             return response.read()
 
 
+def wait_until_ready(origin, seconds=30):
+    """A relay listens before it takes requests."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(f"{origin}/readyz", timeout=10):
+                return
+        except urllib.error.HTTPError as error:
+            if time.monotonic() > end:
+                raise AssertionError(f"/readyz: {error.code}") from None
+        time.sleep(0.05)
+
+
 def html(trap):
     """A body that tries what a body can try."""
     return f"""<!doctype html><html lang="xx" onload="top.__pwned=1"><head>

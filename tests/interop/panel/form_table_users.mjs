@@ -1,11 +1,13 @@
 // Forms about a tenant's users.
 
-import { fresh, MARKUP, TENANT } from './form_table_content.mjs';
+import { fresh, TENANT } from './form_table_content.mjs';
 
 const T = '/panel/t/dev';
+/// Names have no character that turns text round.
+const NAME = '<b onmouseover="__pwned=1">"x" & y</b>';
 
 const invite = (api, role = 'viewer') =>
-  api.post('/users', { email: `${fresh('invited')}@example.test`, name: MARKUP, role });
+  api.post('/users', { email: `${fresh('invited')}@example.test`, name: NAME, role });
 
 const user = async (api) => `${T}/users/${(await invite(api)).id}`;
 
@@ -22,14 +24,14 @@ export const USERS = [
     form: `POST ${TENANT}/users`,
     at: () => `${T}/users`,
     wrong: { values: { email: `${fresh('wrong')}@example.test`, name: 'x'.repeat(2_000) }, status: 422 },
-    values: { email: `${fresh('new')}@example.test`, name: MARKUP, role: 'marketer' },
+    values: { email: `${fresh('new')}@example.test`, name: NAME, role: 'marketer' },
     sees: /\/panel\/link\//,
   },
   {
     form: `POST ${TENANT}/users/:`,
     at: user,
     wrong: { values: { name: 'x'.repeat(2_000) }, status: 422 },
-    values: { name: `Changed ${MARKUP}`, role: 'developer' },
+    values: { name: `Changed ${NAME}`, role: 'developer' },
     sees: 'Saved.',
   },
   {

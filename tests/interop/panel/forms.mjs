@@ -111,7 +111,9 @@ async function send(page, guard, step, settings) {
   if (status !== 200) problems.push(...(await keptProblems(page, step)));
   // Looked at before anything else is done in the page.
   problems.push(...(await seen(page, step)));
-  problems.push(...(await pageProblems(page, settings)).problems, ...guard.take());
+  // Pages that a redirect leads to are looked at by the rows of all pages.
+  const quick = settings.quick || response.request().method() === 'GET';
+  problems.push(...(await pageProblems(page, { ...settings, quick })).problems, ...guard.take());
   guard.expected.clear();
   return problems;
 }
