@@ -17,16 +17,14 @@ import panel_data
 import panel_fill
 from relay import free_port, wait_for_port
 
-PLAIN = "panel: every page without scripts"
-FORMS = "panel: every form"
-PLAIN_FORMS = "panel: every form without scripts"
-# Every scheme, size and language. `each`: pages of a shape.
+# Every scheme, size and language, and a browser without scripts. `each`: pages of a shape.
 VARIANTS = {
-    "panel: every page, light, desktop, English": {"scheme": "light", "phone": False, "language": "en", "each": 6},
-    "panel: every page, dark, phone, Spanish": {"scheme": "dark", "phone": True, "language": "es", "each": 2},
+    "panel: every page and form": {"scheme": "light", "phone": False, "language": "en", "each": 6, "mode": "forms"},
+    "panel: every page, dark, phone, Spanish": {"scheme": "dark", "phone": True, "language": "es", "each": 2, "mode": "walk"},
+    "panel: every page and form without scripts": {"scripts": False, "each": 2, "mode": "forms"},
 }
 ROLES = "panel: every role sees and does what it may"
-ROWS = [*VARIANTS, PLAIN, FORMS, PLAIN_FORMS, ROLES]
+ROWS = [*VARIANTS, ROLES]
 PICTURES = "panel: pictures for the README"
 
 HERE = pathlib.Path(__file__).parent
@@ -87,9 +85,6 @@ def run(table, binary, folder, rows):
         for row, variant in VARIANTS.items():
             if row in rows:
                 table.run(row, lambda: walk(dev, folder, trap, variant))
-        for row, mode, variant in ((PLAIN, "walk", {"scripts": False}), (FORMS, "forms", {}), (PLAIN_FORMS, "forms", {"scripts": False})):
-            if row in rows:
-                table.run(row, lambda: judge(browse(dev, folder, mode, {"variant": variant, "hook": trap.hook, "each": 2}), trap))
         dev.stop()
         if ROLES in rows:
             table.run(ROLES, lambda: roles(dev, folder, trap))
@@ -141,7 +136,7 @@ def invite(dev, config, role):
 
 def walk(dev, folder, trap, variant):
     trap.paths.clear()
-    found = browse(dev, folder, "walk", {"variant": variant, "each": variant["each"]})
+    found = browse(dev, folder, variant["mode"], {"variant": variant, "each": variant["each"], "hook": trap.hook})
     judge(found, trap)
     # Otherwise nothing would be found out if the trap, or the body in bad faith, were not there.
     assert any(path.startswith("/image/") for path in trap.paths), "no page showed the images that were asked for"
@@ -181,7 +176,9 @@ def report(found):
         if page.get("server_ms", 0) > SLOW_MS:
             print(f"  slow: {page['server_ms']} ms {page['url']}")
     if "forms" in found and isinstance(found["forms"], list):
-        print(f"  {len(found['forms'])} forms were sent")
+        slowest = max(found["forms"], key=lambda form: form["ms"])
+        print(f"  {len(found['forms'])} forms were tried in {sum(form['ms'] for form in found['forms']) / 1000:.0f} s; "
+              f"most: {slowest['ms']} ms {slowest['form']}")
 
 
 def pictures(table, binary, folder, place):

@@ -1,4 +1,4 @@
-// Every form of the pages, filled in and sent. A form that the table does not name fails the run.
+// Every page, and every form of the pages, filled in and sent. A form that no table names fails the run.
 
 import { PATIENCE } from './browser.mjs';
 import { answerProblems, pageProblems } from './checks.mjs';
@@ -7,9 +7,8 @@ import { Guard } from './guard.mjs';
 import { formKey, walk } from './walk.mjs';
 
 export async function runForms(context, settings) {
-  const walked = await walk(context, { ...settings, quick: true });
-  // Problems of the pages themselves are found by the other rows.
-  const problems = [];
+  const walked = await walk(context, settings);
+  const problems = walked.problems;
   const known = formsOf(TABLE);
   for (const [key, { pages }] of Object.entries(walked.forms)) {
     if (!known.has(key)) problems.push({ url: pages[0], text: `${key}: panel/form_table.mjs does not name it` });
@@ -111,7 +110,7 @@ async function send(page, guard, step, settings) {
   if (status !== 200) problems.push(...(await keptProblems(page, step)));
   // Looked at before anything else is done in the page.
   problems.push(...(await seen(page, step)));
-  // Pages that a redirect leads to are looked at by the rows of all pages.
+  // Pages that a redirect leads to were looked at by the walk.
   const quick = settings.quick || response.request().method() === 'GET';
   problems.push(...(await pageProblems(page, { ...settings, quick })).problems, ...guard.take());
   guard.expected.clear();
