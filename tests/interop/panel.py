@@ -184,6 +184,10 @@ def report(found):
 def pictures(table, binary, folder, place):
     dev = Dev(binary, folder / "panel-pictures")
     try:
+        dev.stop()
+        panel_data.history(dev.data)
+        # The inbox is new at every start.
+        dev.start()
         panel_data.friendly(dev)
         table.run(PICTURES, lambda: judge(browse(dev, folder, "pictures", {"folder": str(pathlib.Path(place).resolve())})))
     finally:
