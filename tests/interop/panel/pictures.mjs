@@ -6,17 +6,17 @@ import { newContext } from './browser.mjs';
 
 /// Octets of a picture.
 const LARGEST = 150_000;
-const SIZE = { width: 1200, height: 750 };
+const SIZE = { width: 1240, height: 750 };
 
-/// `path` is where it is; `follow` a link on it that is followed.
+/// `path` is where it is; `follow` a link on it that is followed; `height` of the picture.
 const PICTURES = [
-  { name: 'overview', path: '/panel' },
+  { name: 'overview', path: '/panel', height: 1090 },
   { name: 'messages', path: '/panel/t/dev/messages' },
   { name: 'message', path: '/panel/t/dev/messages', follow: /Your order is on its way/ },
   { name: 'template', path: '/panel/t/dev/templates', follow: /Order shipped/ },
-  { name: 'statistics', path: '/panel/t/dev/statistics' },
+  { name: 'statistics', path: '/panel/t/dev/statistics', height: 1060 },
   { name: 'inbox', path: '/panel/inbox', follow: /Your order is on its way/ },
-  { name: 'overview-dark', path: '/panel', variant: { scheme: 'dark' } },
+  { name: 'overview-dark', path: '/panel', height: 1090, variant: { scheme: 'dark' } },
   { name: 'overview-phone', path: '/panel', variant: { phone: true } },
 ];
 
@@ -29,7 +29,7 @@ export async function takePictures(context, settings) {
     const own = await newContext(context.browser(), { ...settings, variant: picture.variant });
     try {
       const page = await own.newPage();
-      if (!picture.variant?.phone) await page.setViewportSize(SIZE);
+      if (!picture.variant?.phone) await page.setViewportSize({ ...SIZE, height: picture.height || SIZE.height });
       await take(page, settings.origin, picture, file);
       const octets = statSync(file).size;
       pictures.push({ name: picture.name, octets });
