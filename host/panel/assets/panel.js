@@ -87,7 +87,8 @@
     if (isBusy()) { stale = true; return; }
     stale = false;
     const answer = await fetch(location.href, { credentials: 'same-origin' });
-    if (!answer.ok || answer.redirected) return;
+    if (answer.redirected) { location.reload(); return; }
+    if (!answer.ok) return;
     const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
     const fresh = page.getElementById('main');
     if (!fresh || isBusy()) { stale = true; return; }
@@ -100,10 +101,19 @@
   };
 
   if (main && main.dataset.live) {
-    const source = new EventSource(main.dataset.live);
-    source.addEventListener('changed', () => renew().catch(() => {}));
+    // A browser has few connections to a host: a page that nobody sees has none.
+    let source;
+    const follow = () => {
+      source?.close();
+      source = undefined;
+      if (document.hidden) return;
+      source = new EventSource(main.dataset.live);
+      source.addEventListener('changed', () => renew().catch(() => {}));
+    };
+    follow();
     setInterval(() => { if (stale) renew().catch(() => {}); }, 2000);
-    addEventListener('pagehide', () => source.close());
+    addEventListener('visibilitychange', () => { follow(); if (!document.hidden) renew().catch(() => {}); });
+    addEventListener('pagehide', () => source?.close());
   }
   prepare(document);
 })();

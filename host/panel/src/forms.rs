@@ -12,8 +12,10 @@ use url::form_urlencoded;
 use crate::api::Problem;
 use crate::visitor::Visitor;
 
-/// Octets of a form: a template with its HTML is the largest.
-pub(crate) const MAX_FORM: usize = 2 << 20;
+/// Octets of a form as it is sent: a template of 2 MiB has three times as many when it is encoded.
+const MAX_FORM: usize = 6 << 20;
+/// Octets of a form of somebody who has not signed in. That of a session that has ended may be in it.
+pub(crate) const MAX_PUBLIC_FORM: usize = 1 << 20;
 /// Fields of a form.
 const MAX_FIELDS: usize = 2_000;
 /// The field that proves that a form is one of this session's pages.
@@ -79,7 +81,7 @@ impl<S: Send + Sync> FromRequest<S> for Posted {
         if !media_type.unwrap_or_default().starts_with("application/x-www-form-urlencoded") {
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_request", "this is no form"));
         }
-        let fields = Fields::read(&form_body(body).await?);
+        let fields = Fields::read(&form_body(body, MAX_FORM).await?);
         let is_ours = fields.get(CSRF).as_bytes().ct_eq(csrf.as_bytes());
         if csrf.is_empty() || !bool::from(is_ours) {
             return Err(Problem::new(StatusCode::FORBIDDEN, "stale_form", ""));
@@ -89,26 +91,18 @@ impl<S: Send + Sync> FromRequest<S> for Posted {
 }
 
 /// The octets of a form.
-pub(crate) async fn form_body(body: Body) -> Result<Bytes, Problem> {
+pub(crate) async fn form_body(body: Body, max: usize) -> Result<Bytes, Problem> {
     let too_large = |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large", "");
-    to_bytes(body, MAX_FORM).await.map_err(too_large)
+    to_bytes(body, max).await.map_err(too_large)
 }
 
-/// A text in a field of a form. It comes back with the form, so that nothing in it is replaced: texts
-/// that are only shown lose what turns round the text beside them.
+/// A text in a field of a form, escaped: templates write it with `|safe`. It comes back with the form, so
+/// that nothing in it is replaced: texts that are only shown lose what turns round the text beside them.
 pub(crate) struct Typed<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Typed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&relevo_pages::html::escape(self.0))
-    }
-}
-
-impl askama::filters::HtmlSafe for Typed<'_> {}
-
-impl askama::FastWritable for Typed<'_> {
-    fn write_into(&self, dest: &mut dyn fmt::Write, _: &dyn askama::Values) -> askama::Result<()> {
-        Ok(write!(dest, "{self}")?)
     }
 }
 
@@ -209,6 +203,25 @@ impl Form {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(askama::Template)]
+    #[template(
+        source = "{% import \"_form.html\" as parts %}{% call parts::line(form, \"a\", \"A\", \"text\", \"\") %}{% endcall %}{% call parts::area(form, \"b\", \"B\", 3, \"\") %}{% endcall %}",
+        ext = "html"
+    )]
+    struct TwoFields {
+        form: Form,
+    }
+
+    #[test]
+    fn what_was_typed_comes_back_as_it_was() {
+        let typed = "</textarea><b title=\"x\">\u{202e}&amp;";
+        let page = askama::Template::render(&TwoFields { form: Form::of([("a", typed), ("b", typed)]) });
+        let page = page.expect("a page");
+        let escaped = "&lt;/textarea&gt;&lt;b title=&quot;x&quot;&gt;\u{202e}&amp;amp;";
+        assert_eq!(page.matches(escaped).count(), 2, "{page}");
+        assert_eq!(page.matches("</textarea>").count(), 1, "{page}");
+    }
 
     #[test]
     fn mistakes_stand_at_their_fields() {

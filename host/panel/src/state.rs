@@ -7,8 +7,9 @@ use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
+use relevo_relay::audit::{Act, AuditLog};
 use relevo_relay::users::oidc::Oidc;
-use relevo_relay::users::{Link, Users};
+use relevo_relay::users::{Link, User, Users};
 
 use crate::api::{Api, ApiCaller, ApiClient, Problem};
 use crate::frame::{Frame, Section};
@@ -36,12 +37,20 @@ pub struct UserAccess {
     pub users: Arc<Users>,
     /// The provider that may vouch for them.
     pub oidc: Option<Arc<Oidc>>,
+    /// Where it is written what users do to their accounts.
+    pub audit: Arc<AuditLog>,
     /// The address at which browsers reach the panel, without a slash at its end, such as
     /// `https://relay.example.com`.
     pub url: Arc<str>,
 }
 
 impl UserAccess {
+    /// Writes to the audit log what a user did to their account.
+    pub(crate) async fn note(&self, user: &User, action: &str) {
+        let (tenant, actor) = (user.tenant.as_deref().unwrap_or_default(), format!("user {}", user.email));
+        self.audit.write(Act { tenant, actor: &actor, action, subject: &user.id, result: "done" }).await;
+    }
+
     /// The address of a link that counts once.
     #[must_use]
     pub fn link_url(&self, link: &Link) -> String {

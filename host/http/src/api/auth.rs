@@ -107,6 +107,11 @@ impl Caller {
         }
     }
 
+    /// Returns true if the caller has signed in with this address.
+    pub(super) fn is_user(&self, email: &str) -> bool {
+        matches!(&self.identity, CallerIdentity::Session(actor) if actor.strip_prefix("user ") == Some(email))
+    }
+
     /// Refuses to give away more than the caller has. `what` is that which would have these scopes.
     pub(super) fn may_grant(&self, scopes: Scopes, what: &str) -> Result<(), RequestError> {
         match self.scopes.cover(scopes) {

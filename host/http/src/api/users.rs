@@ -181,7 +181,10 @@ pub(super) async fn change(
     let fields: UserFields = body::read(&body)?;
     let role = fields.role.as_deref().map(read_role).transpose()?;
     let role = role.map(|role| granted(&caller, role)).transpose()?;
-    find(&services, &caller, &id).await?;
+    let found = find(&services, &caller, &id).await?;
+    if fields.remove_authenticator == Some(true) {
+        not_oneself(&caller, &found)?;
+    }
     let change = UserChange {
         role,
         name: fields.name,
@@ -223,7 +226,7 @@ pub(super) async fn reset(
     Proven(caller): Proven<Caller>,
     Path(id): Path<String>,
 ) -> Result<Json<LinkView>, RequestError> {
-    find(&services, &caller, &id).await?;
+    not_oneself(&caller, &find(&services, &caller, &id).await?)?;
     let link = services.admin.panel.users.reset_link(Some(&caller.tenant), &id).await?;
     Ok(Json(link_view(&services, id, link)))
 }
@@ -275,6 +278,16 @@ async fn find(services: &ApiServices, caller: &Caller, id: &str) -> Result<User,
     let user = services.admin.panel.users.get(Some(&caller.tenant), id).await?;
     granted(caller, user.role)?;
     Ok(user)
+}
+
+/// Refuses what would go round one's own password: whoever finds a session open has not signed in.
+fn not_oneself(caller: &Caller, user: &User) -> Result<(), RequestError> {
+    match caller.is_user(&user.email) {
+        true => Err(RequestError::Conflict(
+            "this is your own user: change its password and authenticator in your account".to_owned(),
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Refuses a role that may do more than the key: its user could do what the caller cannot.

@@ -139,6 +139,7 @@ fn tenants() -> DirectoryEntries {
             quota: QuotaSettings { hour: Some(100), ..QuotaSettings::default() },
             requests_per_second: None,
             suppression: SuppressionOverrides::default(),
+            keep_content: None,
         };
         (id.to_owned(), Arc::new(tenant))
     };
@@ -234,6 +235,7 @@ async fn control(
         panel: UserAccess {
             users: Arc::new(Users::new(store.clone(), time.clone(), ids.clone(), UsersConfig::default())),
             oidc: None,
+            audit: Arc::new(AuditLog::new(store.clone(), time.clone(), ids.clone())),
             url: "https://mail.test".into(),
         },
         clock: time,

@@ -16,7 +16,7 @@ use crate::api::Problem;
 use crate::forms::{Form, Posted};
 use crate::frame::{Frame, Section, page_with, see};
 use crate::sign_in::CurrentSession;
-use crate::state::{Access, PanelState};
+use crate::state::{Access, PanelState, UserAccess};
 use crate::texts::Language;
 use crate::visitor::Visitor;
 
@@ -26,6 +26,7 @@ pub(super) struct AccountPage {
     pub(super) visitor: Visitor,
     pub(super) session: Arc<Session>,
     pub(super) users: Arc<Users>,
+    pub(super) access: UserAccess,
 }
 
 impl FromRequestParts<PanelState> for AccountPage {
@@ -39,7 +40,7 @@ impl FromRequestParts<PanelState> for AccountPage {
             return Err(Problem::not_found());
         };
         let l = Language::of(&visitor, &parts.headers);
-        Ok(Self { l, visitor, session: session.0, users: access.users.clone() })
+        Ok(Self { l, visitor, session: session.0, users: access.users.clone(), access: access.clone() })
     }
 }
 
@@ -108,7 +109,10 @@ impl AccountPage {
         names: &[(&str, &str)],
     ) -> Result<Response, Problem> {
         match changed.map_err(problem) {
-            Ok(()) => Ok(see(&crate::api::path(&["panel", "account"], &[("done", done)]))),
+            Ok(()) => {
+                self.access.note(&self.session.user, &format!("account {done}")).await;
+                Ok(see(&crate::api::path(&["panel", "account"], &[("done", done)])))
+            }
             Err(problem) if problem.is_about_input() => {
                 let form = self.form().with_problem(&problem, names);
                 self.show(form, problem.status, None).await
@@ -124,9 +128,16 @@ pub(super) async fn page(account: AccountPage, Query(query): Query<DoneQuery>) -
 
 pub(super) async fn change(account: AccountPage, Posted(fields): Posted) -> Result<Response, Problem> {
     let user = &account.session.user;
-    let mut changed = account.users.set_name(user, fields.get("name")).await;
+    let language = fields.given("language");
+    let is_known = language.is_none_or(|tag| Language::all().iter().any(|(known, _)| *known == tag));
+    let unknown =
+        || UsersError::Invalid { param: "language", message: "is no language of the panel".to_owned() };
+    let mut changed = match is_known {
+        true => account.users.set_language(user, language).await,
+        false => Err(unknown()),
+    };
     if changed.is_ok() {
-        changed = account.users.set_language(user, fields.given("language")).await;
+        changed = account.users.set_name(user, fields.get("name")).await;
     }
     account.outcome(changed, "account", &[("name", "name"), ("language", "language")]).await
 }

@@ -27,7 +27,12 @@ struct RecoveryPage {
     codes: Vec<String>,
 }
 
-pub(super) async fn begin(account: AccountPage, Posted(_): Posted) -> Result<Response, Problem> {
+pub(super) async fn begin(account: AccountPage, Posted(fields): Posted) -> Result<Response, Problem> {
+    // Whoever finds a browser open must not lock its owner out.
+    let password = fields.get("totp_password");
+    if let Err(error) = account.users.prove(&account.session.user, "totp_password", password).await {
+        return account.outcome(Err(error), "", &[("totp_password", "totp_password")]).await;
+    }
     let secret = account.users.begin_totp(&account.session.user).await.map_err(problem)?;
     let code = qr::svg(&secret.uri);
     let f = account.frame(account.l.say("account.totp_begin"));
@@ -37,6 +42,7 @@ pub(super) async fn begin(account: AccountPage, Posted(_): Posted) -> Result<Res
 pub(super) async fn confirm(account: AccountPage, Posted(fields): Posted) -> Result<Response, Problem> {
     match account.users.confirm_totp(&account.session.user, fields.get("code").trim()).await {
         Ok(codes) => {
+            account.access.note(&account.session.user, "account totp").await;
             let f = account.frame(account.l.say("account.recovery"));
             frame::page(&RecoveryPage { f, codes })
         }

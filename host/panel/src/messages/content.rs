@@ -2,11 +2,12 @@
 //! source.
 
 use askama::Template;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Path, Query};
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use serde::Deserialize;
+use tokio_stream::StreamExt;
 
 use crate::api::{Problem, path};
 use crate::frame::{self, Frame, Section, page_fields};
@@ -17,9 +18,6 @@ use crate::state::TenantPage;
 const SHOWN: usize = 40_000;
 /// Header fields, links and attachments that a page shows.
 const SHOWN_ROWS: usize = 100;
-/// Octets of a source that are read for a page.
-const MAX_SOURCE: usize = 64 << 20;
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct CopyQuery {
@@ -88,7 +86,7 @@ impl ContentPage {
 
     fn frame_url(&self) -> String {
         let images = if self.preview.images { "1" } else { "" };
-        let query = path(&[], &[("recipient", &self.tabs.recipient), ("images", images)]);
+        let query = path(&[], &[("images", images)]);
         self.f.url(&["messages", &self.tabs.id, "html"]) + &query
     }
 
@@ -192,13 +190,14 @@ pub(super) async fn page(
     frame::page(&ContentPage { f: frame_of(&tenant), tabs, content, preview, text })
 }
 
-/// The HTML alone: it is shown in a frame.
+/// The HTML alone: it is shown in a frame. It is what was accepted, also beside the copy of a recipient:
+/// links and images of a copy would count as theirs.
 pub(super) async fn html(
     tenant: TenantPage,
     Path((_, id)): MessagePath,
     Query(query): Query<CopyQuery>,
 ) -> Result<Response, Problem> {
-    let html = content(&tenant, &id, &query.recipient).await?.html.ok_or_else(Problem::not_found)?;
+    let html = content(&tenant, &id, "").await?.html.ok_or_else(Problem::not_found)?;
     let policy = PreviewOptions::of(&query.preview).policy();
     Ok((page_fields(policy), Html(html)).into_response())
 }
@@ -230,8 +229,11 @@ pub(super) async fn source(
         Ok(answer) => answer,
         Err(problem) => return unless_gone(&tenant, tabs, problem),
     };
-    let octets = to_bytes(answer.into_body(), MAX_SOURCE).await;
-    let octets = octets.map_err(|error| Problem::internal(&error))?;
+    // The rest is not read, so that it is not made either.
+    let (mut octets, mut chunks) = (Vec::new(), answer.into_body().into_data_stream());
+    while let (true, Some(chunk)) = (octets.len() <= SHOWN, chunks.next().await) {
+        octets.extend_from_slice(&chunk.map_err(|error| Problem::internal(&error))?);
+    }
     let source = String::from_utf8_lossy(&octets[..octets.len().min(SHOWN)]).into_owned();
     let is_cut = octets.len() > SHOWN;
     frame::page(&SourcePage { f: frame_of(&tenant), tabs, source, is_cut })

@@ -6,6 +6,10 @@ use axum::http::{HeaderMap, header};
 
 use crate::forms::{Fields, form_body};
 
+/// Octets of a form that is kept. It is sent to somebody who has not signed in, escaped, and comes back
+/// encoded twice.
+const MAX_KEPT: usize = 128 << 10;
+
 /// Where somebody wants to go once they have signed in, and the form that they sent there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct CarriedForm {
@@ -27,8 +31,9 @@ impl CarriedForm {
     pub(super) async fn read(place: &str, fields: &HeaderMap, body: Body) -> Self {
         let media_type = fields.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let is_form = media_type.unwrap_or_default().starts_with("application/x-www-form-urlencoded");
-        let octets = if is_form { form_body(body).await.ok() } else { None };
+        let octets = if is_form && !is_private(place) { form_body(body, MAX_KEPT).await.ok() } else { None };
         let text = octets.and_then(|octets| String::from_utf8(octets.to_vec()).ok());
+        let text = text.filter(|text| !text.contains("password"));
         let is_lost = text.is_none();
         Self { next: safe(place).to_owned(), body: text.unwrap_or_default(), is_lost }
     }
@@ -48,11 +53,18 @@ impl CarriedForm {
     }
 }
 
+/// Forms of the own account: whoever signs in next may be somebody else.
+fn is_private(place: &str) -> bool {
+    place.starts_with("/panel/account")
+}
+
 /// A path below the panel, or nothing: nobody is sent to another site.
 fn safe(next: &str) -> &str {
     let is_path = next == "/panel" || next.starts_with("/panel/") || next.starts_with("/panel?");
     let is_plain =
         next.bytes().all(|octet| octet.is_ascii_graphic() && octet != b'\\') && !next.contains("//");
+    let place = next.split('?').next().unwrap_or_default().to_ascii_lowercase().replace("%2e", ".");
+    let is_plain = is_plain && !place.split('/').any(|segment| [".", ".."].contains(&segment));
     let is_sign_in = ["/panel/sign", "/panel/oidc", "/panel/link"].iter().any(|own| next.starts_with(own));
     if is_path && is_plain && !is_sign_in && next.len() < 2_000 { next } else { "" }
 }
@@ -83,6 +95,14 @@ mod tests {
         fields.insert(header::CONTENT_TYPE, "application/x-www-form-urlencoded".parse().expect("a value"));
         let form = CarriedForm::read("/panel/t/a/topics", &fields, Body::from("_csrf=x&name=A+b")).await;
         assert_eq!(form.fields().iter().collect::<Vec<_>>(), [("name", "A b")]);
+        for (place, body) in [
+            ("/panel/account", "name=A".to_owned()),
+            ("/panel/x", "password=A".to_owned()),
+            ("/panel/x", "x".repeat(MAX_KEPT + 1)),
+        ] {
+            let form = CarriedForm::read(place, &fields, Body::from(body)).await;
+            assert!(form.is_lost && form.body.is_empty(), "{place}");
+        }
         let file = CarriedForm::read("/panel/t/a/topics", &HeaderMap::new(), Body::from("x")).await;
         assert!(file.is_lost && file.body.is_empty());
     }

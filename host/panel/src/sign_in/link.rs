@@ -11,7 +11,7 @@ use relevo_relay::users::{Accept, AcceptRefusal, LinkKind, LinkTarget, SignInRef
 use super::carried::CarriedForm;
 use super::password::{signed_in, user_agent, users};
 use crate::api::Problem;
-use crate::forms::{Fields, Form, form_body};
+use crate::forms::{Fields, Form, MAX_PUBLIC_FORM, form_body};
 use crate::frame::{Frame, Section, page_with};
 use crate::state::{ClientAddress, PanelState, language};
 
@@ -68,7 +68,7 @@ pub(super) async fn accept(
 ) -> Result<Response, Problem> {
     let target = target(&state, &fields, &token).await?;
     let access = users(&state)?;
-    let sent = Fields::read(&form_body(body).await?);
+    let sent = Fields::read(&form_body(body, MAX_PUBLIC_FORM).await?);
     let l = language(None, &fields);
     let form = Form::of([("name", sent.get("name")), ("email", sent.get("email"))]);
     if sent.get("password") != sent.get("password_again") {
@@ -85,7 +85,10 @@ pub(super) async fn accept(
         user_agent: user_agent(&fields),
     };
     let form = match access.users.accept(given).await {
-        Ok(new) => return signed_in(access, &fields, &new, &CarriedForm::default()),
+        Ok(new) => {
+            access.note(&new.session.user, "set password by link").await;
+            return signed_in(access, &fields, &new, &CarriedForm::default()).await;
+        }
         Err(AcceptRefusal::Link) => {
             return Err(Problem::new(StatusCode::GONE, "gone", l.say("sign_in.used")));
         }

@@ -6,10 +6,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use relevo_relay::users::oidc::{Oidc, OidcFinish, OidcRefusal};
 use serde::Deserialize;
+use url::form_urlencoded::byte_serialize;
 
 use super::carried::CarriedForm;
 use super::cookie;
-use super::password::{signed_in, user_agent, users};
+use super::password::{SignInQuery, signed_in, user_agent, users};
 use crate::api::Problem;
 use crate::frame::see;
 use crate::state::{ClientAddress, PanelState, UserAccess};
@@ -42,11 +43,15 @@ fn problem(refusal: &OidcRefusal) -> Problem {
     Problem::new(status, "sign_in", refusal.to_string())
 }
 
-pub(super) async fn begin(State(state): State<PanelState>) -> Result<Response, Problem> {
+pub(super) async fn begin(
+    State(state): State<PanelState>,
+    Query(wanted): Query<SignInQuery>,
+) -> Result<Response, Problem> {
     let access = users(&state)?;
     let begun = provider(access)?.begin(&redirect_uri(access)).await.map_err(|refusal| problem(&refusal))?;
     let mut response = see(&begun.url);
-    let kept = format!("{}.{}.{}", begun.state, begun.verifier, begun.nonce);
+    let next: String = byte_serialize(CarriedForm::to(&wanted.next).next.as_bytes()).collect();
+    let kept = format!("{}.{}.{}.{next}", begun.state, begun.verifier, begun.nonce);
     cookie::set(access, &mut response, cookie::OIDC, &kept, TIME);
     Ok(response)
 }
@@ -64,9 +69,11 @@ pub(super) async fn finish(
         return Err(Problem::new(StatusCode::FORBIDDEN, "sign_in", error));
     }
     let kept = cookie::read(access, &fields, cookie::OIDC).unwrap_or_default();
-    let mut parts = kept.split('.');
+    let mut parts = kept.splitn(4, '.');
     let mut part = || parts.next().unwrap_or_default();
-    let (expected_state, verifier, nonce) = (part(), part(), part());
+    let (expected_state, verifier, nonce, next) = (part(), part(), part(), part());
+    let next: String =
+        url::form_urlencoded::parse(next.as_bytes()).map(|(text, _)| text.into_owned()).collect();
     let given = OidcFinish {
         code: &answer.code,
         state: &answer.state,
@@ -79,7 +86,7 @@ pub(super) async fn finish(
         user_agent: user_agent(&fields),
     };
     let new = oidc.finish(given).await.map_err(|refusal| problem(&refusal))?;
-    let mut response = signed_in(access, &fields, &new, &CarriedForm::default())?;
+    let mut response = signed_in(access, &fields, &new, &CarriedForm::to(&next)).await?;
     cookie::set(access, &mut response, cookie::OIDC, "", 0);
     Ok(response)
 }

@@ -10,9 +10,9 @@ use relevo_relay::users::{NewSession, SignIn, SignInRefusal};
 use serde::Deserialize;
 
 use super::carried::CarriedForm;
-use super::cookie;
-use crate::api::Problem;
-use crate::forms::{Fields, Form, Posted, form_body};
+use super::{CurrentSession, cookie};
+use crate::api::{Problem, path};
+use crate::forms::{Fields, Form, MAX_PUBLIC_FORM, Posted, form_body};
 use crate::frame::{self, Frame, Section, page_with, see};
 use crate::state::{Access, ClientAddress, PanelState, UserAccess, language};
 
@@ -24,6 +24,13 @@ struct SignInPage {
     carried: CarriedForm,
     /// The name of the OpenID provider.
     provider: Option<String>,
+}
+
+impl SignInPage {
+    /// For the link to the provider.
+    fn query(&self) -> String {
+        path(&[], &[("next", &self.carried.next)])
+    }
 }
 
 /// Offers the form that was kept.
@@ -39,7 +46,7 @@ struct ResumePage {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct SignInQuery {
-    next: String,
+    pub(super) next: String,
 }
 
 /// The users, where there are some.
@@ -92,7 +99,7 @@ pub(super) async fn sign_in(
     body: Body,
 ) -> Result<Response, Problem> {
     let access = users(&state)?;
-    let sent = Fields::read(&form_body(body).await?);
+    let sent = Fields::read(&form_body(body, MAX_PUBLIC_FORM).await?);
     let carried = CarriedForm::of(&sent);
     let given = SignIn {
         email: sent.get("email"),
@@ -102,7 +109,7 @@ pub(super) async fn sign_in(
         user_agent: user_agent(&fields),
     };
     let refusal = match access.users.sign_in(given).await {
-        Ok(new) => return signed_in(access, &fields, &new, &carried),
+        Ok(new) => return signed_in(access, &fields, &new, &carried).await,
         Err(refusal) => refusal,
     };
     let l = language(None, &fields);
@@ -125,14 +132,18 @@ pub(super) async fn sign_in(
     form_page(access, &fields, carried, form, status)
 }
 
-/// Begins a session, and goes on to where somebody wanted to go.
-pub(super) fn signed_in(
+/// Begins a session, ends the one that the browser had, and goes on to where somebody wanted to go.
+pub(super) async fn signed_in(
     access: &UserAccess,
     fields: &HeaderMap,
     new: &NewSession,
     carried: &CarriedForm,
 ) -> Result<Response, Problem> {
     let session = &new.session;
+    if let Some(former) = cookie::read(access, fields, cookie::SESSION) {
+        access.users.sign_out(former).await.map_err(|error| Problem::internal(&error))?;
+    }
+    access.note(&session.user, "sign in").await;
     let mut response = if carried.body.is_empty() || carried.next.is_empty() {
         see(if carried.next.is_empty() { "/panel" } else { &carried.next })
     } else {
@@ -148,10 +159,14 @@ pub(super) fn signed_in(
 
 pub(super) async fn sign_out(
     State(state): State<PanelState>,
+    session: Option<Extension<CurrentSession>>,
     fields: HeaderMap,
     Posted(_): Posted,
 ) -> Result<Response, Problem> {
     let access = users(&state)?;
+    if let Some(Extension(session)) = session {
+        access.note(&session.0.user, "sign out").await;
+    }
     if let Some(token) = cookie::read(access, &fields, cookie::SESSION) {
         access.users.sign_out(token).await.map_err(|error| Problem::internal(&error))?;
     }

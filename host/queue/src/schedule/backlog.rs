@@ -65,14 +65,12 @@ impl Schedule {
         let from = after.map(|item| DeliveryId { item, number: u32::MAX });
         let range =
             (from.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded), std::ops::Bound::Unbounded);
-        let mut looked = 0;
-        for (id, slot) in self.by_id.range(range) {
+        for (looked, (id, slot)) in self.by_id.range(range).enumerate() {
             // An item is looked at as a whole: the next step begins after it.
             let is_next = found.next != Some(id.item);
             if is_next && (looked >= step || found.items.len() >= max) {
                 return true;
             }
-            looked += 1;
             found.next = Some(id.item);
             let Some(entry) = self.entry(*slot) else { continue };
             let is_to = self.keys.name(entry.key).is_some_and(|key| key.domain == domain);

@@ -3,6 +3,7 @@
 
 mod keeping;
 mod kept;
+mod readers;
 mod resend;
 
 use std::sync::Arc;
@@ -14,18 +15,16 @@ use relevo_queue::{
     RecipientState, StoreError,
 };
 use relevo_runtime::{Fault, FaultKind};
-use tokio::sync::Semaphore;
 
 pub use self::keeping::KeepingQueue;
 pub use self::kept::{KeptDelivery, KeptMessage, KeptMessages};
+use self::readers::Readers;
 pub use self::resend::ResendRefusal;
 use crate::copies::{Changes, Copies, CopyError, HopAbilities};
 use crate::emails::{Budget, Email, Emails};
 use crate::inspection::MAX_MESSAGE;
 use crate::sandbox::{Sandbox, WorkClass};
 
-/// Messages that the component takes apart at once.
-const MAX_READING: usize = 2;
 /// The copy that is shown is that for a host that takes everything.
 const ALL: HopAbilities = HopAbilities { eight_bit: true, smtputf8: true };
 
@@ -47,6 +46,9 @@ pub enum ContentError {
     /// It cannot be read.
     #[error("{0}")]
     Message(String),
+    /// Others are read at this moment.
+    #[error("too many messages are taken apart at this moment, try again in a second")]
+    Busy,
     /// The store or a stage failed. The log has the details.
     #[error("the content cannot be read now, try again later")]
     Unavailable,
@@ -86,14 +88,14 @@ pub struct ContentsParts {
 /// Reads contents.
 pub struct Contents {
     parts: ContentsParts,
-    reading: Semaphore,
+    readers: Readers,
 }
 
 impl Contents {
     /// Over these.
     #[must_use]
     pub fn new(parts: ContentsParts) -> Self {
-        Self { parts, reading: Semaphore::new(MAX_READING) }
+        Self { parts, readers: Readers::new() }
     }
 
     /// A message of a tenant.
@@ -145,7 +147,7 @@ impl Contents {
     /// It is too large, or no message.
     pub async fn parts(&self, tenant: &str, source: &Arc<dyn Source>) -> Result<MessageParts, ContentError> {
         readable(source)?;
-        let _permit = self.reading.acquire().await;
+        let _reader = self.readers.admit(tenant).await?;
         let read = self
             .parts
             .sandbox
@@ -164,7 +166,7 @@ impl Contents {
         number: u32,
     ) -> Result<Option<Vec<u8>>, ContentError> {
         readable(source)?;
-        let _permit = self.reading.acquire().await;
+        let _reader = self.readers.admit(tenant).await?;
         let read = self.parts.sandbox.run(WorkClass::Accept, tenant, source, move |stages, source| {
             stages.read_attachment(source, number)
         });

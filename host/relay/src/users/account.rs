@@ -21,7 +21,7 @@ impl Users {
         new: &str,
     ) -> Result<(), UsersError> {
         let user = &session.user;
-        let before = self.prove(user, "current_password", current).await?;
+        let before = self.proven(user, "current_password", current).await?;
         password::check(new, &user.email)?;
         let hash = self.passwords.hash(new).await?;
         let write = UserWrite { sessions: SessionsAfter::Only(Some(&session.id)), ..UserWrite::default() };
@@ -86,7 +86,7 @@ impl Users {
     /// # Errors
     /// The password is wrong, or there is none; too many attempts; the store's.
     pub async fn remove_totp(&self, user: &User, password: &str) -> Result<(), UsersError> {
-        let before = self.prove(user, "password", password).await?;
+        let before = self.proven(user, "password", password).await?;
         let changed = self.update(&user.id, UserWrite::default(), |record| {
             same_password(record, &before)?;
             forget_totp(record);
@@ -129,9 +129,21 @@ impl Users {
         changed.await.map(drop)
     }
 
+    /// Checks the password of a user who is signed in, before something that a thief of the session would
+    /// do. Users without one are let through.
+    ///
+    /// # Errors
+    /// It is wrong: `param` names it; too many attempts; the store's.
+    pub async fn prove(&self, user: &User, param: &'static str, given: &str) -> Result<(), UsersError> {
+        match user.has_password {
+            true => self.proven(user, param, given).await.map(drop),
+            false => Ok(()),
+        }
+    }
+
     /// Checks the password of a user who is signed in, and returns its hash. Wrong ones are counted:
     /// somebody may sit at another's desk.
-    async fn prove(&self, user: &User, param: &'static str, given: &str) -> Result<String, UsersError> {
+    async fn proven(&self, user: &User, param: &'static str, given: &str) -> Result<String, UsersError> {
         let found = self.store.user(&user.id).await?.ok_or(UsersError::NotFound)?;
         let Some(hash) = found.settings.password_hash else {
             let message = "there is no password: an owner or operator makes a link to set one";

@@ -6,6 +6,7 @@ use anyhow::Context;
 use ipnet::IpNet;
 use relevo_fetch::Fetcher;
 use relevo_http::UserAccess;
+use relevo_relay::audit::AuditLog;
 use relevo_relay::clock::{RandomIds, timestamp};
 use relevo_relay::users::Users;
 use relevo_relay::users::oidc::Oidc;
@@ -32,7 +33,8 @@ pub(super) fn open(
         let fetcher = Fetcher::new(resolve, roots, anywhere.collect()).context("TLS for [panel.oidc]")?;
         oidc = Some(Arc::new(Oidc::new(config.clone(), fetcher, users.clone(), clock)));
     }
-    Ok(UserAccess { users, oidc, url: config.url.as_str().into() })
+    let audit = Arc::new(AuditLog::new(store.clone(), base.clock.clone(), Arc::new(RandomIds)));
+    Ok(UserAccess { users, oidc, audit, url: config.url.as_str().into() })
 }
 
 /// Says in the log how to become the first operator, as long as there is no user.

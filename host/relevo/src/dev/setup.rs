@@ -58,6 +58,7 @@ allow_networks = ["127.0.0.0/8", "::1/128"]
 
 [[tenant]]
 id = "{TENANT}"
+keep_content = "1d"
 credentials = [{{ username = "{USER}", password_hash = "{password}" }}]
 api_keys = [{{ name = "dev", hash = "{key}" }}]
 

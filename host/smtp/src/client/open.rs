@@ -100,9 +100,9 @@ impl Connection {
         }
         let recorder = std::mem::take(&mut self.wire.recorder);
         let tcp = self.wire.into_tcp().map_err(refused)?;
-        let (stream, state) = handshake(tcp, target, &self.config, tls).await.map_err(|failure| {
+        let shaken = handshake(tcp, target, &self.config, tls).await;
+        let (stream, state) = shaken.inspect_err(|failure| {
             recorder.note(|| failure.detail.as_str().into());
-            failure
         })?;
         recorder.note(|| in_words(&state).into());
         self.wire = LineStream::new(stream, recorder);

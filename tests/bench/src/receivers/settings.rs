@@ -99,6 +99,7 @@ fn settings(way: Way) -> Result<DeliverySettings> {
         Way::Shaped | Way::WarmedUp => ShapingRules::default(),
     };
     Ok(DeliverySettings {
+        record_conversations: false,
         port: 25,
         ip: IpFamily::Any,
         source_ipv4: None,

@@ -16,7 +16,8 @@ use hyper::{Request, Response};
 use relevo_fetch::Fetcher;
 use relevo_http::{
     AdminServices, ApiLimits, ApiParts, ApiServices, BodyLimit, HttpMetrics, HttpServices, Listener,
-    OperationsServices, PluginAdmin, PluginRequest, PluginResponse, RequestError, router,
+    OperationsServices, PanelAccess, PluginAdmin, PluginRequest, PluginResponse, RequestError, UserAccess,
+    router,
 };
 use relevo_mailkit::token::{TokenKey, TokenKeys};
 use relevo_queue::testing::TestQueue;
@@ -24,11 +25,15 @@ use relevo_queue::{EventLog, ItemId, Millis};
 use relevo_relay::api_keys::ApiKeys;
 use relevo_relay::audit::AuditLog;
 use relevo_relay::clock::{Clock, IdSource};
-use relevo_relay::directory::DirectoryEntries;
+use relevo_relay::contents::{Contents, ContentsParts, KeptMessages};
+use relevo_relay::copies::Copies;
+use relevo_relay::directory::{DirectoryEntries, DirectoryRefresher, StoreSource};
 use relevo_relay::domains::Domains;
+use relevo_relay::emails::Emails;
 use relevo_relay::health::DomainHealth;
 use relevo_relay::inspection::ContentInspection;
 use relevo_relay::pipeline::{Pipeline, PipelineMetrics};
+use relevo_relay::queue_admin::QueueAdmin;
 use relevo_relay::quota::Quotas;
 use relevo_relay::reputation::{Reputation, ReputationConfig, ReputationMetrics};
 use relevo_relay::sandbox::Sandbox;
@@ -39,16 +44,18 @@ use relevo_relay::settings::{
 };
 use relevo_relay::suppressions::Suppressions;
 use relevo_relay::templates::Templates;
+use relevo_relay::tenants::Tenants;
 use relevo_relay::topics::Topics;
 use relevo_relay::tracking::{TrackingEndpoint, TrackingMetrics};
 use relevo_relay::unsubscribe::UnsubscribeEndpoint;
+use relevo_relay::users::{Users, UsersConfig};
 use relevo_relay::validation::{AddressValidation, RelayHistory};
 use relevo_resolve::IpFamily;
 use relevo_resolve::testing::NoNames;
 use relevo_runtime::{Runtime, RuntimeConfig};
 use relevo_scenarios::edge::RANDOM;
 use relevo_statistics::Statistics;
-use relevo_store::{ControlStore, StoreUrl};
+use relevo_store::{ControlStore, DirectoryStore, StoreUrl};
 use relevo_webhooks::{WebhookConfig, WebhookMetrics, WebhookParts, Webhooks};
 use rustls::RootCertStore;
 use sha2::{Digest, Sha256};
@@ -118,7 +125,8 @@ impl Native {
         let clock = Arc::new(SetClock(AtomicI64::new(now)));
         let queue = Arc::new(TestQueue::open().unwrap());
         let settings = SettingsHandle::new(settings());
-        let (api, audit, tracking, unsubscribe) = api(folder.path(), &clock, &queue, &settings).await;
+        let (api, tenants, tracking, unsubscribe) = api(folder.path(), &clock, &queue, &settings).await;
+        let (tenants, audit) = tenants;
         let services = HttpServices {
             api,
             tracking,
@@ -130,9 +138,14 @@ impl Native {
                 metrics_keys: Vec::new(),
                 plugins: Arc::new(NoPlugins),
                 delivery: None,
+                queue: QueueAdmin::new(queue.clone(), clock.clone(), None, audit.clone()),
+                tenants,
+                started_at: now,
+                clock: clock.clone(),
                 audit,
                 inbox: None,
             },
+            panel: PanelAccess::Open { tenant: "acme".to_owned(), csrf: "proof".to_owned() },
             trusted_proxies: Vec::new().into(),
             metrics: HttpMetrics::default(),
         };
@@ -158,7 +171,7 @@ async fn api(
     clock: &Arc<SetClock>,
     queue: &Arc<TestQueue>,
     settings: &SettingsHandle,
-) -> (ApiServices, Arc<AuditLog>, Arc<TrackingEndpoint>, Arc<UnsubscribeEndpoint>) {
+) -> (ApiServices, (Arc<Tenants>, Arc<AuditLog>), Arc<TrackingEndpoint>, Arc<UnsubscribeEndpoint>) {
     let store = Arc::new(ControlStore::open(&StoreUrl::File(folder.join("control.sqlite"))).await.unwrap());
     let (ids, time): (Arc<dyn IdSource>, Arc<dyn Clock>) =
         (Arc::new(CountedIds(AtomicU8::new(0))), clock.clone());
@@ -193,7 +206,19 @@ async fn api(
     let validation = AddressValidation::new(Arc::new(NoNames), Arc::new(history), time.clone(), 1_000);
     let admin = administration(folder, &store, settings, &time, &ids);
     let audit = admin.audit.clone();
+    let source = Arc::new(StoreSource::new(store.clone(), folder.to_owned()));
+    let refresher = Arc::new(DirectoryRefresher::new(source, settings.clone()));
+    let from = (store.clone() as Arc<dyn DirectoryStore>, refresher);
+    let tenants = Tenants::new(from, settings.clone(), admin.domains.clone(), admin.quotas.clone());
+    let contents = Contents::new(ContentsParts {
+        queue: queue.clone(),
+        kept: Arc::new(KeptMessages::new(folder)),
+        copies: Copies::new(queue.clone(), for_content.clone(), settings.clone(), time.clone()),
+        emails: Emails::new(events.clone()),
+        sandbox: for_content.clone(),
+    });
     let parts = ApiParts {
+        contents: Arc::new(contents),
         tracking: tracking.clone(),
         unsubscribe: unsubscribe.clone(),
         settings: settings.clone(),
@@ -208,7 +233,7 @@ async fn api(
         inspection: Arc::new(ContentInspection::new(for_content)),
         admin,
     };
-    (ApiServices::new(parts), audit, tracking, unsubscribe)
+    (ApiServices::new(parts), (Arc::new(tenants), audit), tracking, unsubscribe)
 }
 
 fn fetcher() -> Fetcher {
@@ -255,6 +280,12 @@ fn administration(
         )),
         quotas: Arc::new(Quotas::new(store.clone(), clock.clone())),
         audit: Arc::new(AuditLog::new(store.clone(), clock.clone(), ids.clone())),
+        panel: UserAccess {
+            users: Arc::new(Users::new(store.clone(), clock.clone(), ids.clone(), UsersConfig::default())),
+            oidc: None,
+            audit: Arc::new(AuditLog::new(store.clone(), clock.clone(), ids.clone())),
+            url: "https://mail.example.com".into(),
+        },
         clock: clock.clone(),
         limits: ApiLimits::default(),
     }
@@ -328,6 +359,7 @@ fn settings() -> Settings {
             messages_per_connection: 1,
             recipients_per_transaction: 100,
             shaping: Arc::default(),
+            record_conversations: false,
         },
         tracking_keys: TokenKeys(vec![TokenKey { id: "k1".to_owned(), secret: vec![7; 32] }]),
         tracking: TrackingLimits::default(),

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
@@ -364,6 +365,7 @@ impl From<ContentError> for RequestError {
             ContentError::Gone => Self::ContentGone(error.to_string()),
             ContentError::Recipient(message) => Self::invalid("recipient", message),
             ContentError::Message(message) => Self::Invalid { param: None, message },
+            ContentError::Busy => Self::TooMany { retry_after: Duration::from_secs(1) },
             ContentError::Unavailable => Self::unavailable(),
         }
     }
