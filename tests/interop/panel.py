@@ -17,18 +17,14 @@ import panel_data
 import panel_fill
 from relay import free_port, wait_for_port
 
-PLAIN = "panel: every page without scripts"
-FORMS = "panel: every form"
-PLAIN_FORMS = "panel: every form without scripts"
-# Every pair of a scheme, a size and a language.
+# Every scheme, size and language, and a browser without scripts. `each`: pages of a shape.
 VARIANTS = {
-    "panel: every page, light, desktop, English": {"scheme": "light", "phone": False, "language": "en"},
-    "panel: every page, dark, desktop, Spanish": {"scheme": "dark", "phone": False, "language": "es"},
-    "panel: every page, light, phone, Spanish": {"scheme": "light", "phone": True, "language": "es"},
-    "panel: every page, dark, phone, English": {"scheme": "dark", "phone": True, "language": "en"},
+    "panel: every page and form": {"scheme": "light", "phone": False, "language": "en", "each": 4, "mode": "forms"},
+    "panel: every page, dark, phone, Spanish": {"scheme": "dark", "phone": True, "language": "es", "each": 2, "mode": "walk"},
+    "panel: every page and form without scripts": {"scripts": False, "each": 2, "mode": "forms"},
 }
 ROLES = "panel: every role sees and does what it may"
-ROWS = [*VARIANTS, PLAIN, FORMS, PLAIN_FORMS, ROLES]
+ROWS = [*VARIANTS, ROLES]
 PICTURES = "panel: pictures for the README"
 
 HERE = pathlib.Path(__file__).parent
@@ -45,10 +41,13 @@ class Dev:
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True)
         self.smtp, self.http = free_port(), free_port()
-        self.origin = f"http://127.0.0.1:{self.http}"
-        self.api = panel_data.Api(self.origin, "rv_dev")
+        self.call_it("127.0.0.1")
         self.binary, self.data = binary, self.folder / "data"
         self.start()
+
+    def call_it(self, host):
+        self.origin = f"http://{host}:{self.http}"
+        self.api = panel_data.Api(self.origin, "rv_dev")
 
     def start(self, *command):
         """Also after `stop`: the same ports and data."""
@@ -57,6 +56,7 @@ class Dev:
         self.process = subprocess.Popen([self.binary, *(command or dev)], stdout=self.log, stderr=self.log)
         for port in (self.smtp, self.http):
             wait_for_port(port, self.process)
+        panel_data.wait_until_ready(self.origin)
 
     def inbox(self):
         return json.loads(self.api.raw("/inbox/messages"))
@@ -85,33 +85,43 @@ def run(table, binary, folder, rows):
         for row, variant in VARIANTS.items():
             if row in rows:
                 table.run(row, lambda: walk(dev, folder, trap, variant))
-        for row, mode, variant in ((PLAIN, "walk", {"scripts": False}), (FORMS, "forms", {}), (PLAIN_FORMS, "forms", {"scripts": False})):
-            if row in rows:
-                table.run(row, lambda: judge(browse(dev, folder, mode, {"variant": variant, "hook": trap.hook}), trap))
         dev.stop()
         if ROLES in rows:
-            table.run(ROLES, lambda: roles(dev, folder))
+            table.run(ROLES, lambda: roles(dev, folder, trap))
     finally:
         dev.stop()
         trap.stop()
 
 
-def roles(dev, folder):
-    """`relevo serve` with the data of `relevo dev`, and users who sign in."""
+def roles(dev, folder, trap):
+    """`relevo serve` with the data of `relevo dev`, and users who sign in. Its mail goes to a sink."""
+    sink = panel_fill.Sink()
     config = dev.data / "serve.toml"
-    more = f'\n[[tenant]]\nid = "other"\n\n[panel]\nurl = "{dev.origin}"\n'
-    config.write_text((dev.data / "relevo.toml").read_text() + more)
+    # `relevo serve` has nothing but tracking links at their host, which is 127.0.0.1.
+    dev.call_it("localhost")
+    config.write_text(served((dev.data / "relevo.toml").read_text(), sink.port, dev.origin))
     dev.start("serve", "--config", config)
     try:
+        panel_data.refused(dev, trap)
         users = [invite(dev, config, role) for role in ("operator", "owner", "developer", "marketer", "viewer", "stranger")]
-        found = browse(dev, folder, "roles", {"users": [*users, {"role": "none"}], "account": "developer", "quick": True})
+        found = browse(dev, folder, "roles", {"users": [*users, {"role": "none"}], "quick": True, "each": 1})
     finally:
         dev.stop()
+        sink.stop()
     for role in found["roles"]:
         print(f"  {role['role']}: {role['pages']} pages, {role['forms']} forms")
     for note in found["notes"]:
         print(f"  note: {note}")
-    judge(found)
+    judge(found, trap)
+
+
+def served(config, port, origin):
+    """The configuration of `relevo dev`, with more of what pages are about."""
+    smarthost = f'[delivery]\nsmarthost = {{ host = "127.0.0.1", port = {port}, tls = "none" }}\n\n[[tenant]]'
+    config = config.replace("[[tenant]]", f'{smarthost}\nkeep_content = "1d"', 1)
+    # The plugin has no version.
+    other = '[[tenant]]\nid = "other"\n\n[[tenant.plugin]]\nname = "place"\nclass = "small"\ngrants = ["log"]\n'
+    return f'{config}\n{other}\n[panel]\nurl = "{origin}"\n'
 
 
 def invite(dev, config, role):
@@ -126,7 +136,7 @@ def invite(dev, config, role):
 
 def walk(dev, folder, trap, variant):
     trap.paths.clear()
-    found = browse(dev, folder, "walk", {"variant": variant})
+    found = browse(dev, folder, variant["mode"], {"variant": variant, "each": variant["each"], "hook": trap.hook})
     judge(found, trap)
     # Otherwise nothing would be found out if the trap, or the body in bad faith, were not there.
     assert any(path.startswith("/image/") for path in trap.paths), "no page showed the images that were asked for"
@@ -135,7 +145,7 @@ def walk(dev, folder, trap, variant):
 def browse(dev, folder, mode, settings):
     """What Chromium found."""
     file = folder / f"panel-{mode}.json"
-    settings = {"mode": mode, "origin": dev.origin, "key": "rv_dev", "role": "operator", "chromium": shutil.which("chromium"), **settings}
+    settings = {"mode": mode, "origin": dev.origin, "key": "rv_dev", "role": "operator", "chromium": shutil.which("chromium-headless-shell"), **settings}
     file.write_text(json.dumps(settings))
     done = subprocess.run(["node", HERE / "panel.mjs", file], env=os.environ, capture_output=True, text=True, timeout=PATIENCE, check=False)
     if done.returncode != 0:
@@ -166,12 +176,18 @@ def report(found):
         if page.get("server_ms", 0) > SLOW_MS:
             print(f"  slow: {page['server_ms']} ms {page['url']}")
     if "forms" in found and isinstance(found["forms"], list):
-        print(f"  {len(found['forms'])} forms were sent")
+        slowest = max(found["forms"], key=lambda form: form["ms"])
+        print(f"  {len(found['forms'])} forms were tried in {sum(form['ms'] for form in found['forms']) / 1000:.0f} s; "
+              f"most: {slowest['ms']} ms {slowest['form']}")
 
 
 def pictures(table, binary, folder, place):
     dev = Dev(binary, folder / "panel-pictures")
     try:
+        dev.stop()
+        panel_data.history(dev.data)
+        # The inbox is new at every start.
+        dev.start()
         panel_data.friendly(dev)
         table.run(PICTURES, lambda: judge(browse(dev, folder, "pictures", {"folder": str(pathlib.Path(place).resolve())})))
     finally:

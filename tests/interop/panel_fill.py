@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 
-from panel_data import Api
+from panel_data import Api, wait_until_ready
 from relay import wait_for_port
 
 SUBJECTS = ("Your order is on its way", "Welcome to the shop", "Choose a new password", "What is new this autumn")
@@ -85,7 +85,9 @@ def fill(binary, data, http, number):
         relay = subprocess.Popen([binary, "serve", "--config", config], stdout=log, stderr=log)
         try:
             wait_for_port(http, relay)
-            return send(Api(f"http://127.0.0.1:{http}", "rv_dev"), number)
+            origin = f"http://127.0.0.1:{http}"
+            wait_until_ready(origin)
+            return send(Api(origin, "rv_dev"), number)
         finally:
             relay.send_signal(signal.SIGTERM)
             relay.wait(60)

@@ -32,7 +32,7 @@ const SUPPRESSIONS = [
     form: `POST ${TENANT}/suppressions/undo`,
     at: () => `${T}/suppressions/undo`,
     values: { after: '2026-01-01T00:00', before: '2026-01-02T00:00' },
-    sees: 'Entries that would be removed',
+    sees: 'Entries that would be removed: 0',
   },
 ];
 

@@ -1,4 +1,4 @@
-// Every form of the pages, filled in and sent. A form that the table does not name fails the run.
+// Every page, and every form of the pages, filled in and sent. A form that no table names fails the run.
 
 import { PATIENCE } from './browser.mjs';
 import { answerProblems, pageProblems } from './checks.mjs';
@@ -7,14 +7,13 @@ import { Guard } from './guard.mjs';
 import { formKey, walk } from './walk.mjs';
 
 export async function runForms(context, settings) {
-  const walked = await walk(context, { ...settings, quick: true });
-  // Problems of the pages themselves are found by the other rows.
-  const problems = [];
-  const known = new Set(TABLE.map((entry) => entry.form));
+  const walked = await walk(context, settings);
+  const problems = walked.problems;
+  const known = formsOf(TABLE);
   for (const [key, { pages }] of Object.entries(walked.forms)) {
     if (!known.has(key)) problems.push({ url: pages[0], text: `${key}: panel/form_table.mjs does not name it` });
   }
-  const api = new Api(settings);
+  const api = new Api(settings, context.request);
   const tried = [];
   for (const entry of TABLE) {
     const began = performance.now();
@@ -26,10 +25,14 @@ export async function runForms(context, settings) {
   return { pages: walked.pages, forms: tried, problems };
 }
 
-/// The API of the tenant, for what a form needs to be there.
+/// The forms that a table names.
+export const formsOf = (table) => new Set(table.flatMap((entry) => [entry, ...(entry.then || [])]).map(({ form }) => form));
+
+/// The API of the tenant, and pages of the panel, for what a form needs to be there.
 export class Api {
-  constructor({ origin, key, hook }) {
-    Object.assign(this, { origin, key, hook });
+  /// `request` sends with the cookies of the visitor.
+  constructor({ origin, key, hook }, request) {
+    Object.assign(this, { origin, key, hook, request });
   }
 
   async send(method, path, body) {
@@ -45,16 +48,23 @@ export class Api {
 
   post(path, body) { return this.send('POST', path, body); }
   get(path) { return this.send('GET', path); }
+
+  /// The HTML of a page.
+  async page(path) {
+    const response = await this.request.get(this.origin + path);
+    if (!response.ok()) throw new Error(`GET ${path}: ${response.status()}`);
+    return response.text();
+  }
 }
 
-/// Tries an entry of the table, first with what is wrong.
-export async function attempt(context, entry, { walked, api, settings }) {
+/// Tries an entry of the table, first with what is wrong. `people` are those who can sign in.
+export async function attempt(context, entry, { walked, api, settings, people }) {
   try {
-    const at = entry.at ? settings.origin + (await entry.at(api)) : walked.forms[entry.form]?.pages[0];
+    const at = entry.at ? settings.origin + (await entry.at(api, people)) : walked.forms[entry.form]?.pages[0];
     if (!at) return entry.optional ? [] : ['no page has it'];
     const problems = [];
     for (const step of [entry.wrong, entry].filter(Boolean)) {
-      problems.push(...(await inPage(context, settings, (page, guard) => tryStep(page, guard, { at, entry, settings, step }))));
+      problems.push(...(await inPage(context, settings, (page, guard) => tryStep(page, guard, { at, entry, settings, step, people }))));
     }
     return problems;
   } catch (error) {
@@ -72,30 +82,37 @@ async function inPage(context, settings, act) {
   }
 }
 
-async function tryStep(page, guard, { at, entry, settings, step }) {
+async function tryStep(page, guard, { at, entry, settings, step, people }) {
   await page.goto(at);
-  return send(page, guard, entry, settings, step);
+  const problems = [];
+  // What follows begins in the page that came.
+  for (const next of [{ ...step, form: entry.form, button: entry.button, frame: entry.frame }, ...(step.then || [])]) {
+    const values = typeof next.values === 'function' ? next.values(people) : next.values || {};
+    problems.push(...(await send(page, guard, { ...next, values }, settings)));
+  }
+  return problems;
 }
 
-/// Fills the form in, sends it, and looks at what comes. `step` has `values`, `sees` and `status`.
-async function send(page, guard, entry, settings, step) {
-  const form = await locate(page, entry.form);
+/// Fills the form in, sends it, and looks at what comes.
+async function send(page, guard, step, settings) {
+  const form = await locate(page, step.form);
   await uncover(form);
-  const values = step.values || {};
-  for (const [name, value] of Object.entries(values)) await fill(form, name, value);
+  for (const [name, value] of Object.entries(step.values)) await fill(form, name, value);
   const status = step.status || 200;
   if (status !== 200) guard.expected.add(status);
-  if (entry.frame) return framed(page, form, entry, step, guard);
+  if (step.frame) return framed(page, form, step, guard);
   const [response] = await Promise.all([
     page.waitForResponse((response) => isDocument(page, response) && !isRedirect(response)),
-    submit(form, entry),
+    submit(form, step),
   ]);
   await page.waitForLoadState('load');
   const problems = (await answerProblems(response, status)).problems;
-  if (status !== 200) problems.push(...(await keptProblems(page, entry, values)));
+  if (status !== 200) problems.push(...(await keptProblems(page, step)));
   // Looked at before anything else is done in the page.
   problems.push(...(await seen(page, step)));
-  problems.push(...(await pageProblems(page, settings)).problems, ...guard.take());
+  // Pages that a redirect leads to were looked at by the walk.
+  const quick = settings.quick || response.request().method() === 'GET';
+  problems.push(...(await pageProblems(page, { ...settings, quick })).problems, ...guard.take());
   guard.expected.clear();
   return problems;
 }
@@ -107,8 +124,8 @@ const isDocument = (page, response) => {
 const isRedirect = (response) => response.status() >= 300 && response.status() < 400;
 
 /// A form whose answer is shown in a frame of the page.
-async function framed(page, form, entry, step, guard) {
-  await submit(form, entry);
+async function framed(page, form, step, guard) {
+  await submit(form, step);
   const end = Date.now() + PATIENCE;
   while (Date.now() < end) {
     for (const frame of page.frames().slice(1)) {
@@ -156,23 +173,28 @@ async function fill(form, name, value) {
   else await field.fill(value);
 }
 
-/// Presses the button of the form, found by its role.
-async function submit(form, entry) {
+/// Presses the button of the form.
+async function submit(form, { form: key, button }) {
   // A field for a file is a button, too.
   const buttons = form.getByRole('button').and(form.page().locator('button'));
-  const named = entry.button ? form.getByRole('button', { name: entry.button }) : buttons;
-  await named.first().click();
+  const [, name, value] = / (\w+)=(\S+)$/.exec(key) || [];
+  if (button) await form.getByRole('button', { name: button }).first().click();
+  else if (name) await form.locator(`button[name="${name}"]${value === ':' ? '' : `[value="${value}"]`}`).first().click();
+  else await buttons.first().click();
 }
 
 /// What was typed is still there, beside what is wrong with it.
-async function keptProblems(page, entry, values) {
+async function keptProblems(page, { form: key, values }) {
   const problems = [];
   if ((await page.getByRole('alert').count()) === 0) problems.push('nothing says what is wrong');
-  const form = await locate(page, entry.form).catch(() => null);
+  const form = await locate(page, key).catch(() => null);
   if (!form) return [...problems, 'the form is not shown again'];
   for (const [name, value] of Object.entries(values)) {
     if (typeof value !== 'string') continue;
-    const kept = await form.locator(`[name="${name}"]:not([type=hidden])`).first().inputValue().catch(() => null);
+    const field = form.locator(`[name="${name}"]:not([type=hidden])`).first();
+    const isSecret = await field.evaluate((e) => e.type === 'password' || e.autocomplete === 'one-time-code').catch(() => false);
+    if (isSecret) continue;
+    const kept = await field.inputValue().catch(() => null);
     if (kept !== value) problems.push(`${name} was typed and is lost`);
   }
   return problems;

@@ -6,17 +6,18 @@ import { newContext } from './browser.mjs';
 
 /// Octets of a picture.
 const LARGEST = 150_000;
+const SIZE = { width: 1240, height: 750 };
 
-/// `path` is where it is; `follow` a link on it that is followed.
+/// `path` is where it is; `follow` a link on it that is followed; `height` of the picture.
 const PICTURES = [
-  { name: 'overview', path: '/panel' },
+  { name: 'overview', path: '/panel', height: 1090 },
   { name: 'messages', path: '/panel/t/dev/messages' },
   { name: 'message', path: '/panel/t/dev/messages', follow: /Your order is on its way/ },
   { name: 'template', path: '/panel/t/dev/templates', follow: /Order shipped/ },
-  { name: 'statistics', path: '/panel/t/dev/statistics' },
+  { name: 'statistics', path: '/panel/t/dev/statistics', height: 1060 },
   { name: 'inbox', path: '/panel/inbox', follow: /Your order is on its way/ },
-  { name: 'overview-dark', path: '/panel', variant: { scheme: 'dark' } },
-  { name: 'messages-phone', path: '/panel/t/dev/messages', variant: { phone: true } },
+  { name: 'overview-dark', path: '/panel', height: 1090, variant: { scheme: 'dark' } },
+  { name: 'overview-phone', path: '/panel', variant: { phone: true } },
 ];
 
 export async function takePictures(context, settings) {
@@ -27,7 +28,9 @@ export async function takePictures(context, settings) {
     const file = join(settings.folder, `${picture.name}.png`);
     const own = await newContext(context.browser(), { ...settings, variant: picture.variant });
     try {
-      await take(await own.newPage(), settings.origin, picture, file);
+      const page = await own.newPage();
+      if (!picture.variant?.phone) await page.setViewportSize({ ...SIZE, height: picture.height || SIZE.height });
+      await take(page, settings.origin, picture, file);
       const octets = statSync(file).size;
       pictures.push({ name: picture.name, octets });
       if (octets >= LARGEST) problems.push({ url: picture.path, text: `${picture.name}.png has ${octets} octets` });

@@ -1,13 +1,17 @@
 // Users of every role: what each may see and do, and what not.
 
-import { newContext, PATIENCE } from './browser.mjs';
+import { newContext } from './browser.mjs';
 import { TABLE } from './form_table.mjs';
-import { ACCOUNT } from './form_table_account.mjs';
-import { Api, attempt } from './forms.mjs';
+import { ACCOUNT, ELSEWHERE } from './form_table_account.mjs';
+import { SERVED } from './form_table_served.mjs';
+import { SIGNED_IN_USERS } from './form_table_users.mjs';
+import { Api, attempt, formsOf } from './forms.mjs';
+import { acceptInvitation, People, signIn } from './people.mjs';
 import { pathShape } from './routes.mjs';
 import { walk } from './walk.mjs';
 
-const PASSWORD = 'correct horse battery staple';
+/// Forms that `relevo dev` does not have, by the role that tries them.
+const OF_ROLES = { operator: SERVED, owner: SIGNED_IN_USERS, developer: ACCOUNT };
 
 /// `settings.users` begins with the one who may do most. Each has `role`, `email`, and the `link` of an
 /// invitation. `none` does not sign in, and `stranger` is of another tenant.
@@ -23,8 +27,7 @@ export async function walkRoles(context, settings) {
       most ||= walked;
       Object.assign(forms, walked.forms);
       const refused = await refusals(own, user, walked, most, settings.origin);
-      const problems = [...walked.problems, ...refused.problems];
-      if (user.role === settings.account) problems.push(...(await accountProblems(own, settings, walked)));
+      const problems = [...walked.problems, ...refused.problems, ...(await formProblems(own, user, settings, walked))];
       all.problems.push(...problems.map((problem) => ({ ...problem, text: `${user.role}: ${problem.text}` })));
       all.notes.push(...refused.notes.map((note) => `${user.role}: ${note}`));
       all.roles.push({ role: user.role, pages: walked.pages.length, forms: Object.keys(walked.forms).length });
@@ -33,37 +36,34 @@ export async function walkRoles(context, settings) {
       await own.close();
     }
   }
-  const known = new Set([...TABLE, ...ACCOUNT].map((entry) => entry.form));
+  const known = new Set([...formsOf([...TABLE, ...Object.values(OF_ROLES).flat()]), ...ELSEWHERE]);
   for (const [key, { pages }] of Object.entries(forms)) {
     if (!known.has(key)) all.problems.push({ url: pages[0], text: `${key}: no table of forms names it` });
   }
   return all;
 }
 
-/// An invitation is accepted, and counts once. Then the user signs in, by the form that a page leads to.
+/// An invitation is accepted, and counts once. Then the user signs in.
 async function begin(context, origin, { email, link }) {
   const page = await context.newPage();
-  await page.goto(link);
-  await page.locator('[name=password]').fill(PASSWORD);
-  await page.locator('[name=password_again]').fill(PASSWORD);
-  await page.locator('form', { has: page.locator('[name=password]') }).getByRole('button').first().click();
-  await page.waitForURL((url) => url.href !== link, { timeout: PATIENCE });
+  await acceptInvitation(page, link);
   await context.clearCookies();
   const again = await page.goto(link);
   if (again.status() !== 410) throw new Error(`the link of ${email} counts again: ${again.status()}`);
-  await signIn(context, origin, email);
+  await signIn(page, origin, email);
   await page.close();
 }
 
-async function signIn(context, origin, email) {
-  const page = await context.newPage();
-  await page.goto(`${origin}/panel`);
-  const form = page.locator('form', { has: page.locator('[name=password]') });
-  await form.locator('[name=email]').fill(email);
-  await form.locator('[name=password]').fill(PASSWORD);
-  await form.getByRole('button').first().click();
-  await page.waitForURL((url) => !url.pathname.includes('sign-in'), { timeout: PATIENCE });
-  await page.close();
+/// The forms that this role tries.
+async function formProblems(context, { role, email }, settings, walked) {
+  const problems = [];
+  const api = new Api(settings, context.request);
+  const people = new People(context.browser(), settings, email);
+  for (const entry of OF_ROLES[role] || []) {
+    const found = await attempt(context, entry, { walked, api, settings: { ...settings, quick: false }, people });
+    problems.push(...found.map((text) => ({ url: entry.form, text })));
+  }
+  return problems;
 }
 
 /// What the user who may do most saw and this one did not, is asked for and sent all the same.
@@ -83,8 +83,11 @@ async function refusals(context, user, walked, most, origin) {
   for (const [key, { action }] of Object.entries(most.forms)) {
     const url = action.slice(origin.length);
     if (!key.startsWith('POST ') || !isInside(url) || (key in walked.forms && !isOutside)) continue;
-    const status = (await context.request.post(action, { form: { _csrf: proof }, maxRedirects: 0 })).status();
-    if (!isRefused(status)) problems.push({ url, text: `${key}: status ${status}, and no page has this form` });
+    const response = await context.request.post(action, { form: { _csrf: proof }, maxRedirects: 0 });
+    const status = response.status();
+    // What is sent without a session is kept in the page for signing in.
+    const isKept = user.role === 'none' && status === 200 && (await response.text()).includes('action="/panel/sign-in"');
+    if (!isRefused(status) && !isKept) problems.push({ url, text: `${key}: status ${status}, and no page has this form` });
   }
   return { problems, notes };
 }
@@ -106,15 +109,4 @@ async function proofOf(context, origin) {
   const proof = await page.locator('[name=_csrf]').first().inputValue();
   await page.close();
   return proof;
-}
-
-/// The forms of one's own account.
-async function accountProblems(context, settings, walked) {
-  const problems = [];
-  for (const entry of ACCOUNT) {
-    if (entry.elsewhere) continue;
-    const found = await attempt(context, entry, { walked, api: new Api(settings), settings });
-    problems.push(...found.map((text) => ({ url: entry.form, text })));
-  }
-  return problems;
 }

@@ -1,25 +1,38 @@
 // The shapes of addresses: `/panel/t/:/messages/:?done` for every message.
 
-/// After these stands the name of one of them.
-const COLLECTIONS = new Set([
-  't', 'inbox', 'attachments', 'messages', 'templates', 'versions', 'suppressions', 'topics', 'domains',
-  'webhooks', 'deliveries', 'keys', 'users', 'audit', 'queue', 'shaping', 'suspensions', 'tenants', 'plugins',
-  'statistics', 'link', 'invitations', 'sessions', 'held',
-]);
-/// Pages and acts of a collection as a whole.
-const WORDS = new Set([
-  'new', 'preview', 'import', 'export', 'live', 'add', 'remove', 'undo', 'rules', 'test', 'held', 'search',
-  'starters', 'compare', 'code', 'link', 'reset', 'forgotten', 'oidc', 'html', 'suspensions', 'suspend', 'retry',
-  'warmup', 'deliveries', 'export.csv', 'data.csv', 'csv', 'render', 'visitors', 'links', 'tags', 'data',
-  'totp', 'confirm', 'contact', 'check', 'page', 'quota', 'quotas', 'credentials', 'upload', 'send', 'starter',
-]);
+/// After these stands a name, unless it is one of the words of pages and acts of the whole collection.
+const COLLECTIONS = {
+  attachments: [],
+  deliveries: [],
+  domains: [],
+  inbox: [],
+  keys: ['new'],
+  link: [],
+  messages: [],
+  reset: [],
+  sessions: ['revoke'],
+  sites: [],
+  suppressions: ['check', 'export', 'import', 'undo'],
+  t: [],
+  templates: ['new', 'preview', 'test'],
+  tenants: [],
+  topics: ['contact', 'new'],
+  users: [],
+  versions: [],
+  webhooks: ['new'],
+};
+/// Two names: that of the tenant, and that of the plugin.
+const PLUGINS = 'plugins';
 
 /// The path of an address with `:` for names.
 export function pathShape(path) {
   const segments = path.split('/');
-  return segments
-    .map((segment, at) => (COLLECTIONS.has(segments[at - 1]) && !WORDS.has(segment) ? ':' : segment))
-    .join('/');
+  const isName = (segment, at) => {
+    const before = segments[at - 1];
+    if (before === PLUGINS || segments[at - 2] === PLUGINS) return true;
+    return Object.hasOwn(COLLECTIONS, before) && !COLLECTIONS[before].includes(segment);
+  };
+  return segments.map((segment, at) => (segment && isName(segment, at) ? ':' : segment)).join('/');
 }
 
 /// The path and the names of the parameters.

@@ -5,8 +5,9 @@ import { answerProblems, pageProblems } from './checks.mjs';
 import { Guard, isBody } from './guard.mjs';
 import { address, isOfPanel, shape } from './routes.mjs';
 
-/// Pages of a shape that are looked at: without and with parameters.
+/// Pages of a shape that are looked at, unless `settings.each` says otherwise.
 const EACH = 8;
+/// The same of a shape with parameters.
 const EACH_WITH_PARAMETERS = 2;
 /// Something is endless.
 const MOST = 600;
@@ -23,7 +24,7 @@ export async function walk(context, settings) {
   const guard = new Guard(page, origin);
   while (queue.length && found.pages.length < MOST) {
     const url = queue.shift();
-    if (!hasRoom(counts, url)) { found.not_visited += 1; continue; }
+    if (!hasRoom(counts, url, settings.each || EACH)) { found.not_visited += 1; continue; }
     const visited = await visit({ context, page, guard, url, settings });
     found.pages.push(visited.facts);
     found.problems.push(...visited.problems.map((text) => ({ url: visited.facts.url, text })));
@@ -39,11 +40,11 @@ export async function walk(context, settings) {
   return found;
 }
 
-function hasRoom(counts, url) {
+function hasRoom(counts, url, each) {
   const name = shape(url);
   const count = counts.get(name) || 0;
   counts.set(name, count + 1);
-  return count < (name.includes('?') ? EACH_WITH_PARAMETERS : EACH);
+  return count < (name.includes('?') ? Math.min(each, EACH_WITH_PARAMETERS) : each);
 }
 
 export function formKey({ method, action, button }) {
