@@ -84,7 +84,9 @@ mod tests {
     #[tokio::test]
     async fn every_path_below_the_panel_has_a_page() {
         let browser = Browser::at(FakeApi::new());
-        for place in ["/panel/nope", "/panel/t/dev/nope", "/panel/relay/nope/x", "/panel/t", "/panel/assets/a/b"] {
+        for place in
+            ["/panel/nope", "/panel/t/dev/nope", "/panel/relay/nope/x", "/panel/t", "/panel/assets/a/b"]
+        {
             let page = browser.get(place).await;
             assert_eq!(page.status, StatusCode::NOT_FOUND, "{place}");
             page.is_harmless();

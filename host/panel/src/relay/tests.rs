@@ -223,9 +223,11 @@ async fn a_message_is_acted_on() {
         .with("POST", "/queue/01KB6Q4Y7M3V8T01KB6Q4Y7M31/retry", 409, held)
         .with("POST", "/queue/01KB6Q4Y7M3V8T01KB6Q4Y7M31/drop", 200, json!({"object": "queue_action"}));
     let browser = Browser::at(api);
-    let answer = browser.post("/panel/relay/queue/messages/01KB6Q4Y7M3V8T01KB6Q4Y7M31", &[("action", "hold")]).await;
+    let answer =
+        browser.post("/panel/relay/queue/messages/01KB6Q4Y7M3V8T01KB6Q4Y7M31", &[("action", "hold")]).await;
     assert_eq!(answer.location, "/panel/relay/queue/messages/01KB6Q4Y7M3V8T01KB6Q4Y7M31?done=queue_hold");
-    let page = browser.post("/panel/relay/queue/messages/01KB6Q4Y7M3V8T01KB6Q4Y7M31", &[("action", "retry")]).await;
+    let page =
+        browser.post("/panel/relay/queue/messages/01KB6Q4Y7M3V8T01KB6Q4Y7M31", &[("action", "retry")]).await;
     assert_eq!(page.status, 409);
     page.is_harmless();
     assert!(page.text.contains("the message is held"), "{}", page.text);
@@ -233,7 +235,9 @@ async fn a_message_is_acted_on() {
     assert_eq!(answer.location, "/panel/relay/queue/messages?done=queue_drop");
     let answer = browser.get("/panel/relay/queue/messages/01KB6Q4Y7M3V8T01KB6Q4Y7M32").await;
     assert_eq!(answer.location, "/panel/relay/queue/messages?done=queue_gone");
-    let refused = browser.post_raw("/panel/relay/queue/messages/01KB6Q4Y7M3V8T01KB6Q4Y7M31/drop", &[("_csrf", "x")]).await;
+    let refused = browser
+        .post_raw("/panel/relay/queue/messages/01KB6Q4Y7M3V8T01KB6Q4Y7M31/drop", &[("_csrf", "x")])
+        .await;
     assert_eq!(refused.status, 403);
 }
 

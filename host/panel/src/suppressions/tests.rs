@@ -94,7 +94,10 @@ async fn entries_are_added_and_removed() {
     let sent = api.asked("POST /suppressions")[0].json();
     assert_eq!(sent, json!({"email": "gone@example.net", "stream": "all", "reason": "manual"}));
     let (status, ..) = post(&api, &format!("{PLACE}/01KB6Q4Y7M3V8T01KB6Q4Y7M31/remove"), &[]).await;
-    assert_eq!((status, api.asked("DELETE /suppressions/01KB6Q4Y7M3V8T01KB6Q4Y7M31").len()), (StatusCode::SEE_OTHER, 1));
+    assert_eq!(
+        (status, api.asked("DELETE /suppressions/01KB6Q4Y7M3V8T01KB6Q4Y7M31").len()),
+        (StatusCode::SEE_OTHER, 1)
+    );
 
     let refused = json!({"name": "validation_error", "message": "is no address", "param": "email"});
     api.answer("POST /suppressions", StatusCode::UNPROCESSABLE_ENTITY, refused);

@@ -51,15 +51,17 @@ async fn an_invitation_is_shown_once_and_a_mistake_keeps_what_was_typed() {
 #[tokio::test]
 async fn the_last_owner_stays_and_the_page_says_why() {
     let refusal = json!({"name": "conflict", "message": "it is the last owner"});
-    let browser = Browser::at(api().with("PATCH", "/users/01KB6Q4Y7M3V8T01KB6Q4Y7M31", 409, refusal.clone()).with(
-        "DELETE",
-        "/users/01KB6Q4Y7M3V8T01KB6Q4Y7M31",
-        409,
-        refusal,
-    ));
-    for (path, fields) in
-        [("/panel/t/dev/users/01KB6Q4Y7M3V8T01KB6Q4Y7M31", &[("act", "disable")][..]), ("/panel/t/dev/users/01KB6Q4Y7M3V8T01KB6Q4Y7M31/delete", &[])]
-    {
+    let browser =
+        Browser::at(api().with("PATCH", "/users/01KB6Q4Y7M3V8T01KB6Q4Y7M31", 409, refusal.clone()).with(
+            "DELETE",
+            "/users/01KB6Q4Y7M3V8T01KB6Q4Y7M31",
+            409,
+            refusal,
+        ));
+    for (path, fields) in [
+        ("/panel/t/dev/users/01KB6Q4Y7M3V8T01KB6Q4Y7M31", &[("act", "disable")][..]),
+        ("/panel/t/dev/users/01KB6Q4Y7M3V8T01KB6Q4Y7M31/delete", &[]),
+    ] {
         let page = browser.post(path, fields).await;
         assert!(page.status == 409 && page.text.contains("it is the last owner"), "{}", page.text);
     }

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::extract::{Path, Query};
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -35,16 +35,23 @@ struct WebhookPage {
     rotation: Form,
 }
 
+impl WebhookPage {
+    async fn new(tenant: &TenantPage, id: &str, rotation: Form) -> Result<Self, Problem> {
+        let w: Webhook = tenant.api.get(&path(&["webhooks", id], &[])).await?;
+        let f = tenant.frame(Section::WEBHOOKS, &w.endpoint);
+        let overlaps = OVERLAPS.map(|(seconds, name)| (seconds, tenant.l.term("period", name)));
+        Ok(Self { f, w, test: None, overlaps, rotation })
+    }
+}
+
 async fn show(
     tenant: &TenantPage,
     id: &str,
     done: Option<&str>,
     test: Option<TestOutcome>,
 ) -> Result<Response, Problem> {
-    let w: Webhook = tenant.api.get(&path(&["webhooks", id], &[])).await?;
-    let f = tenant.frame(Section::WEBHOOKS, &w.endpoint).with_notice(done);
-    let overlaps = OVERLAPS.map(|(seconds, name)| (seconds, tenant.l.term("period", name)));
-    frame::page(&WebhookPage { f, w, test, overlaps, rotation: Form::default() })
+    let page = WebhookPage::new(tenant, id, Form::default()).await?;
+    frame::page(&WebhookPage { f: page.f.with_notice(done), test, ..page })
 }
 
 pub(super) async fn page(
@@ -93,12 +100,27 @@ pub(super) async fn rotate(
     Posted(fields): Posted,
 ) -> Result<Response, Problem> {
     let mut body = Map::new();
-    if let Ok(seconds) = fields.get("overlap_seconds").parse::<u64>() {
+    if let Some(given) = fields.given("overlap_seconds") {
+        let Ok(seconds) = given.parse::<u64>() else {
+            let rotation = Form::sent(&fields).with_mistake("overlap_seconds", "is no number of seconds");
+            return refused(&tenant, &id, rotation).await;
+        };
         body.insert("overlap_seconds".into(), seconds.into());
     }
     let place = path(&["webhooks", &id, "rotate-secret"], &[]);
-    let _: Value = tenant.api.send(Method::POST, &place, &body).await?;
-    Ok(see(&tenant.url(&["webhooks", &id], &[("done", "secret_rotated")])))
+    match tenant.api.send::<Value>(Method::POST, &place, &body).await {
+        Ok(_) => Ok(see(&tenant.url(&["webhooks", &id], &[("done", "secret_rotated")]))),
+        Err(problem) if problem.is_about_input() => {
+            refused(&tenant, &id, Form::sent(&fields).with_problem(&problem, &[])).await
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+/// The page again, with why the secret is not another one.
+async fn refused(tenant: &TenantPage, id: &str, rotation: Form) -> Result<Response, Problem> {
+    let page = WebhookPage::new(tenant, id, rotation).await?;
+    frame::page_with(StatusCode::UNPROCESSABLE_ENTITY, &page)
 }
 
 pub(super) async fn delete(

@@ -137,6 +137,11 @@ async fn a_webhook_is_tested_switched_rotated_and_deleted() {
     let page = browser.post(&format!("{PLACE}/rotate"), &[("overlap_seconds", "0")]).await;
     assert_eq!(page.location, format!("{PLACE}?done=secret_rotated"));
     assert_eq!(browser.api.last("POST").body, json!({"overlap_seconds": 0}));
+    let sent = browser.api.asked("POST").len();
+    let page = browser.post(&format!("{PLACE}/rotate"), &[("overlap_seconds", "a day")]).await;
+    page.is_harmless();
+    assert!(page.status == 422 && page.text.contains("id=\"m-overlap_seconds\""), "{}", page.text);
+    assert_eq!(browser.api.asked("POST").len(), sent, "nothing is rotated");
     assert_eq!(browser.post_raw(&format!("{PLACE}/delete"), &[]).await.status, 403);
     let page = browser.post(&format!("{PLACE}/delete"), &[]).await;
     assert_eq!(page.location, "/panel/t/dev/webhooks?done=webhook_deleted");
