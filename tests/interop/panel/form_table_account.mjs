@@ -25,7 +25,7 @@ async function readRecovery(page) {
 const account = () => '/panel/account';
 const elsewhere = async (_api, people) => { await people.signInAgain(); return account(); };
 
-/// In the order of the file. The session ends with the last one but two.
+/// In this order: codes that are shown once are typed later.
 export const ACCOUNT = [
   { form: 'POST /panel/account', at: account, values: { name: '<b>Ada</b>', language: 'en' }, sees: 'Your account is changed.' },
   { form: 'POST /panel/account/sessions/:/revoke', at: elsewhere, sees: 'The session has ended.' },
@@ -33,6 +33,8 @@ export const ACCOUNT = [
   {
     form: 'POST /panel/account/totp',
     at: account,
+    wrong: { values: { totp_password: 'not this one' }, status: 422 },
+    values: { totp_password: PASSWORD },
     sees: readSecret,
     then: [
       { form: 'POST /panel/account/totp/confirm', values: { code: '000000' }, status: 422 },

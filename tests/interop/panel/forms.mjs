@@ -1,4 +1,5 @@
-// Every page, and every form of the pages, filled in and sent. A form that no table names fails the run.
+// Every page, and every form of the pages, filled in and sent. A form that no table names fails the
+// run.
 
 import { PATIENCE } from './browser.mjs';
 import { answerProblems, pageProblems } from './checks.mjs';

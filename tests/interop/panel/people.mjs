@@ -26,7 +26,9 @@ export class People {
 
   async setUpAuthenticator(page) {
     await page.goto(`${this.settings.origin}/panel/account`);
-    await page.locator('form[action$="/totp"] button').click();
+    const form = page.locator('form[action$="/totp"]');
+    await form.locator('[name=totp_password]').fill(PASSWORD);
+    await form.getByRole('button').click();
     const secret = (await page.locator('main code').first().innerText()).replaceAll(/\s/g, '');
     await page.locator('[name=code]').fill(code(secret));
     await page.locator('form[action$="/totp/confirm"] button').click();

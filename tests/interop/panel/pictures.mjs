@@ -10,13 +10,13 @@ const SIZE = { width: 1240, height: 750 };
 
 /// `path` is where it is; `follow` a link on it that is followed; `height` of the picture.
 const PICTURES = [
-  { name: 'overview', path: '/panel', height: 1090 },
+  { name: 'overview', path: '/panel', height: 960 },
   { name: 'messages', path: '/panel/t/dev/messages' },
   { name: 'message', path: '/panel/t/dev/messages', follow: /Your order is on its way/ },
   { name: 'template', path: '/panel/t/dev/templates', follow: /Order shipped/ },
-  { name: 'statistics', path: '/panel/t/dev/statistics', height: 1060 },
+  { name: 'statistics', path: '/panel/t/dev/statistics', height: 980 },
   { name: 'inbox', path: '/panel/inbox', follow: /Your order is on its way/ },
-  { name: 'overview-dark', path: '/panel', height: 1090, variant: { scheme: 'dark' } },
+  { name: 'overview-dark', path: '/panel', height: 960, variant: { scheme: 'dark' } },
   { name: 'overview-phone', path: '/panel', variant: { phone: true } },
 ];
 
