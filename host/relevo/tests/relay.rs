@@ -269,7 +269,7 @@ fn a_reload_names_what_it_has_not_taken_up() {
     let changed = changed.replace("hostname = \"", "hostname = \"new.");
     fs::write(relay.config(), changed).unwrap();
     relay.reload();
-    let said = "reload: hostname, max_message_size, max_connections of [smtp] will be as configured everywhere only after a restart";
+    let said = "reload: hostname, max_message_size, max_connections of [smtp], [panel] will be as configured everywhere only after a restart";
     wait_for(said, || relay.log().contains(said).then_some(()));
     wait_for("the rest is taken up", || relay.log().contains("reloaded").then_some(()));
 }

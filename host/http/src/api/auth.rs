@@ -226,7 +226,7 @@ mod tests {
         let refused = ask(&world, "GET", "/audit", "", ana(&scopes)).await;
         assert_eq!(refused.status(), 403);
         let refused = json(refused).await;
-        assert_eq!(refused["message"], "your role has not the scope `admin` that this request needs");
+        assert_eq!(refused["message"], "your role has not the scope `settings` that this request needs");
         assert!(refused["request_id"].as_str().is_some_and(|id| id.len() == 36), "{refused}");
         let audit = json(ask(&world, "GET", "/audit", "", ana(&[Scope::Admin])).await).await;
         let act = &audit["data"][0];

@@ -90,7 +90,7 @@ pub struct SharedServices {
     validation: Arc<AddressValidation>,
     classify: Arc<dyn Classify>,
     pub(crate) inspection: Arc<ContentInspection>,
-    contents: Arc<Contents>,
+    pub(crate) contents: Arc<Contents>,
     polls: Arc<LongPolls>,
 }
 

@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use parking_lot::Mutex;
 use relevo_mailkit::model::SignatureVerdict;
+use relevo_relay::contents::Contents;
 use relevo_relay::inspection::ContentInspection;
 use relevo_relay::tracking::TrackingEndpoint;
 use serde::Serialize;
@@ -140,12 +141,13 @@ impl Inbox {
 /// The routes of the inbox of `services`; none where there is no inbox.
 pub(crate) fn routes(services: &HttpServices) -> Router {
     let Some(inbox) = services.operations.inbox.clone() else { return Router::new() };
-    let (inspection, tracking) = (services.api.inspection.clone(), services.tracking.clone());
+    let (inspection, contents) = (services.api.inspection.clone(), services.api.contents.clone());
+    let tracking = services.tracking.clone();
     let own = Router::new()
         .route("/inbox/messages", get(list_json))
         .route("/inbox/messages/{n}", get(raw))
         .with_state(inbox.clone());
-    own.merge(pages::routes().with_state(InboxPages { inbox, inspection, tracking }))
+    own.merge(pages::routes().with_state(InboxPages { inbox, inspection, contents, tracking }))
 }
 
 /// What the pages need.
@@ -153,6 +155,7 @@ pub(crate) fn routes(services: &HttpServices) -> Router {
 struct InboxPages {
     inbox: Arc<Inbox>,
     inspection: Arc<ContentInspection>,
+    contents: Arc<Contents>,
     tracking: Arc<TrackingEndpoint>,
 }
 

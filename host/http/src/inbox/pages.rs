@@ -2,6 +2,7 @@
 //! without scripts.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
@@ -10,8 +11,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use mail_parser::{MessageParser, MimeHeaders};
 use relevo_mailkit::address::Address;
+use relevo_mailkit::model::AttachmentInfo;
+use relevo_mailkit::source::Source;
 use relevo_panel::inbox::{
     AttachmentRow, CheckRow, CheckSeverity, LinkRow, MessageParts, MessageRow, ROWS, ReleaseForm,
     SignatureRow, StageRow,
@@ -149,7 +151,7 @@ async fn page(
         text: m.text.as_deref().map(|text| shortened(text, SHOWN_TEXT).into_owned()),
         checks: checks(pages, m).await,
         links: m.links.iter().take(SHOWN_ROWS).map(|url| link(pages, url, host)).collect(),
-        attachments: attachments(&m.raw),
+        attachments: attachments(pages, m).await,
         fields: headers::fields(&head[..head.len().min(SHOWN_RAW)]),
         raw: String::from_utf8_lossy(&body[..body.len().min(SHOWN_RAW)]).into_owned(),
         release: pages.inbox.release.as_ref().map(|release| ReleaseForm {
@@ -196,21 +198,20 @@ fn link(pages: &InboxPages, url: &str, host: &str) -> LinkRow {
     }
 }
 
-fn attachments(raw: &[u8]) -> Vec<AttachmentRow> {
-    let Some(message) = MessageParser::default().parse(raw) else { return Vec::new() };
-    let row = |(index, part): (usize, &mail_parser::MessagePart<'_>)| AttachmentRow {
-        index,
-        name: shortened(part.attachment_name().unwrap_or("-"), 200).into_owned(),
-        media_type: media_type(part),
-        size: part.contents().len(),
-    };
-    message.attachments().take(SHOWN_ROWS).enumerate().map(row).collect()
+/// The source of a message, for the component that takes it apart.
+fn source(m: &Captured) -> Arc<dyn Source> {
+    Arc::new(m.raw.clone())
 }
 
-fn media_type(part: &mail_parser::MessagePart<'_>) -> String {
-    let Some(found) = part.content_type() else { return "application/octet-stream".to_owned() };
-    let subtype = found.subtype().unwrap_or("octet-stream");
-    shortened(&format!("{}/{subtype}", found.ctype()), 100).into_owned()
+async fn attachments(pages: &InboxPages, m: &Captured) -> Vec<AttachmentRow> {
+    let Ok(parts) = pages.contents.parts("", &source(m)).await else { return Vec::new() };
+    let row = |(index, part): (usize, AttachmentInfo)| AttachmentRow {
+        index,
+        name: shortened(part.filename.as_deref().unwrap_or("-"), 200).into_owned(),
+        media_type: shortened(&part.content_type, 100).into_owned(),
+        size: usize::try_from(part.size).unwrap_or(usize::MAX),
+    };
+    parts.attachments.into_iter().take(SHOWN_ROWS).enumerate().map(row).collect()
 }
 
 async fn html(
@@ -231,11 +232,12 @@ async fn attachment(
     Path((n, index)): Path<(String, usize)>,
 ) -> Result<Response, RequestError> {
     let m = find(&pages.inbox, &n)?;
-    let message = MessageParser::default().parse(&m.raw);
-    let part = message.as_ref().and_then(|message| message.attachments().nth(index));
-    let part =
-        part.ok_or_else(|| RequestError::NotFound("this message has no such attachment".to_owned()))?;
-    let name = part.attachment_name().unwrap_or("attachment");
+    let missing = || RequestError::NotFound("this message has no such attachment".to_owned());
+    let parts = pages.contents.parts("", &source(&m)).await?;
+    let part = parts.attachments.get(index).ok_or_else(missing)?;
+    let number = u32::try_from(index).map_err(|_| missing())?;
+    let octets = pages.contents.attachment("", &source(&m), number).await?.ok_or_else(missing)?;
+    let name = part.filename.as_deref().unwrap_or("attachment");
     let name: String = url::form_urlencoded::byte_serialize(shortened(name, 200).as_bytes()).collect();
     let fields = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
@@ -244,7 +246,7 @@ async fn attachment(
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
         (header::CACHE_CONTROL, "no-store".to_owned()),
     ];
-    Ok((fields, part.contents().to_vec()).into_response())
+    Ok((fields, octets).into_response())
 }
 
 /// Who reads the pages, and in which language.

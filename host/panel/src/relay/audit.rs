@@ -54,6 +54,13 @@ struct ActsPage {
     older: Option<String>,
 }
 
+impl ActsPage {
+    /// The acts about a tenant, which may be there no longer.
+    fn of_tenant(&self, tenant: &str) -> String {
+        self.f.url(&["audit"]) + &path(&[], &[("tenant", tenant)])
+    }
+}
+
 async fn page(page: OperatorPage, Query(query): Query<ActsQuery>) -> Result<Response, Problem> {
     let tenant = query.tenant.trim();
     let asked = [("limit", ROWS), ("tenant", tenant), ("after", query.after.as_str())];

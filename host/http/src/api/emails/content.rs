@@ -93,7 +93,7 @@ pub(crate) struct ChangesView {
     /// Header fields on top, from above, without signatures.
     headers_added: Vec<FieldView>,
     /// Links that lead over the tracking host.
-    links: Vec<LinkView>,
+    links: Vec<RewrittenLinkView>,
     /// An open pixel was added.
     open_pixel: bool,
     /// Placeholders that became the recipient's unsubscribe URL.
@@ -106,7 +106,7 @@ pub(crate) struct ChangesView {
 
 /// A link that was rewritten.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-struct LinkView {
+struct RewrittenLinkView {
     /// The destination.
     from: String,
     /// The recipient's URL.
@@ -292,7 +292,7 @@ impl ChangesView {
             id,
             recipient,
             headers_added: fields.into_iter().map(|f| FieldView { name: f.name, value: f.value }).collect(),
-            links: links.into_iter().map(|link| LinkView { from: link.from, to: link.to }).collect(),
+            links: links.into_iter().map(|link| RewrittenLinkView { from: link.from, to: link.to }).collect(),
             open_pixel: has_open_pixel,
             unsubscribe_links,
             signatures: signatures.into_iter().map(signature).collect(),
