@@ -47,7 +47,9 @@ export class Guard {
     const from = message.location().url || '';
     const text = message.text();
     const isOfBody = from === '' || this.bodies.has(from) || !from.startsWith(this.origin);
-    if (this.bodies.size > 0 && isOfBody && isRefusal(text)) return;
+    // What was refused in a frame is also told when the page is gone, or before its answer is known.
+    const isFrame = /\/(templates\/preview|html)(\?.*)?$/.test(from);
+    if ((isFrame || (this.bodies.size > 0 && isOfBody)) && isRefusal(text)) return;
     // A preview follows what is typed, and half a template is refused.
     if (from.endsWith('/preview') && text.includes('status of 422')) return;
     if ([...this.expected].some((status) => text.includes(`status of ${status}`))) return;
