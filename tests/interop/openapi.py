@@ -27,6 +27,8 @@ CHECKS = "not_a_server_error,status_code_conformance,response_schema_conformance
 SEED = "17"
 # Random requests to each operation, beside those of the document's examples and of every limit.
 EXAMPLES = 20
+# They need what only a person can make: a session of the panel.
+BY_PEOPLE = {"DELETE /users/{id}/sessions/{session}"}
 HOOKS = pathlib.Path(__file__).with_name("openapi_hooks.py")
 
 
@@ -37,7 +39,7 @@ def run(table, binary, folder, examples):
 def check(binary, folder, examples):
     sink, endpoint = Sink(), Endpoint()
     key = folder / "relay-openapi" / "rsa.pem"
-    place = f"""
+    place = f"""keep_content = "1d"
 [[tenant.domain]]
 name = "example.com"
 dkim = [{{ selector = "rsa", algorithm = "rsa-sha256", key = "{key}" }}]
@@ -105,7 +107,8 @@ def prepared(api, hook, sink):
     webhook = api.post("/webhooks", {"endpoint": hook})["id"]
     mail = {"from": "shop@example.com", "to": "ana@example.net", "subject": "x", "text": "x",
             "tags": [{"name": "kind", "value": "order"}]}
-    email = api.post("/emails", mail)["id"]
+    email = api.post("/emails", {**mail, "attachments": [{"filename": "a.txt", "content": "eA=="}]})["id"]
+    user = api.post("/users", {"email": "ana@example.com", "role": "viewer"})["id"]
     scheduled, canceled = (api.post("/emails", {**mail, "scheduled_at": "in 1 hour"})["id"] for _ in range(2))
     key = api.post("/api-keys", {"name": "prepared"})["id"]
     delivery = None
@@ -117,6 +120,9 @@ def prepared(api, hook, sink):
 
     set_parameter(document, "/api-keys", "id", key)
     set_parameter(document, "/emails", "id", email)
+    set_parameter(document, "/emails/{id}/attachments", "number", 0)
+    set_parameter(document, "/emails/{id}", "recipient", "ana@example.net")
+    set_parameter(document, "/users", "id", user)
     set_parameter(document, "/emails/{id}", "id", scheduled, ("patch",))
     set_parameter(document, "/emails/{id}/cancel", "id", canceled)
     set_parameter(document, "/templates", "name", template)
@@ -133,6 +139,7 @@ def prepared(api, hook, sink):
         ("/suppressions/{name}", "name", "spare@example.net"),
         ("/domains/{name}", "name", "spare.example.org"),
         ("/api-keys/{id}", "id", api.post("/api-keys", {"name": "spare"})["id"]),
+        ("/users/{id}", "id", api.post("/users", {"email": "spare@example.com", "role": "viewer"})["id"]),
         ("/webhooks/{id}", "id", api.post("/webhooks", {"endpoint": hook, "status": "disabled"})["id"]),
     ):
         set_parameter(document, path, name, value, ("delete",))
@@ -186,7 +193,7 @@ def schemathesis(relay, folder, document, examples):
         answered[operation][status] += 1
     operations = [f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item]
     failed = [f"{operation}: {dict(answered[operation])}" for operation in operations
-              if not any(status.startswith("2") for status in answered[operation])]
+              if operation not in BY_PEOPLE and not any(status.startswith("2") for status in answered[operation])]
     assert not failed, "never succeeded: " + "; ".join(failed)
     # A 503 is documented: the relay cannot do it now. Nothing here is a reason for it.
     unavailable = [operation for operation in operations if answered[operation]["503"]]
