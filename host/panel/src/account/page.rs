@@ -10,11 +10,10 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use relevo_relay::clock::timestamp;
 use relevo_relay::users::{ListedSession, Session, Users, UsersError};
-use serde::Deserialize;
 
 use crate::api::Problem;
 use crate::forms::{Form, Posted};
-use crate::frame::{Frame, Section, page_with, see};
+use crate::frame::{DoneQuery, Frame, Section, page_with, see};
 use crate::sign_in::CurrentSession;
 use crate::state::{Access, PanelState, UserAccess};
 use crate::texts::Language;
@@ -58,12 +57,6 @@ impl Account<'_> {
     fn at(&self, millis: &i64) -> String {
         timestamp(*millis)
     }
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct DoneQuery {
-    done: Option<String>,
 }
 
 /// What a refusal of the users means for a page.

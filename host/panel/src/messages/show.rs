@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::api::{Problem, path};
 use crate::forms::{Form, Posted};
-use crate::frame::{self, Frame, Section, see};
+use crate::frame::{self, DoneQuery, Frame, Section, see};
 use crate::state::TenantPage;
 use crate::texts::Language;
 
@@ -152,12 +152,6 @@ impl MessagePage {
         let id = to.message_id.as_str();
         self.f.url(&["messages", id, "changes"]) + &path(&[], &[("recipient", &to.email)])
     }
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct DoneQuery {
-    done: Option<String>,
 }
 
 pub(super) async fn page(

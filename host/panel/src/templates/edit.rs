@@ -4,7 +4,6 @@ use askama::Template;
 use axum::extract::{Path, Query};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
-use serde::Deserialize;
 
 use super::diff::{self, FieldDiff};
 use super::draft::{Draft, VariableRow};
@@ -12,7 +11,7 @@ use super::excerpt::Excerpt;
 use super::model::{Made, TemplateDetails, TemplateRow, VersionRow};
 use crate::api::{List, Problem, path};
 use crate::forms::{Form, Posted};
-use crate::frame::{self, Frame, Section, see};
+use crate::frame::{self, DoneQuery, Frame, Section, see};
 use crate::state::TenantPage;
 use crate::visitor::UserRole;
 
@@ -86,12 +85,6 @@ impl EditorPage {
         let template = self.template.as_ref();
         template.is_none_or(|template| template.published_version == Some(self.version))
     }
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct DoneQuery {
-    pub(super) done: Option<String>,
 }
 
 /// A new template.
