@@ -114,6 +114,6 @@ mod tests {
         assert_eq!(of("bounce_rate", &now, &before), ("2.1 points more".into(), "bad"));
         assert_eq!(of("click_rate", &now, &before).1, "good");
         assert_eq!(of("bounce_rate", &before, &figures(1, 0.010_1)), ("no change".into(), "quiet"));
-        assert_eq!(of("open_rate", &now, &before).0, "cannot be told");
+        assert_eq!(of("open_rate", &now, &before).0, "nothing to compare with");
     }
 }
