@@ -2,7 +2,7 @@
 
 use relevo_store::{SessionsAfter, UserRecord, UserWrite};
 
-use super::sign_in::subjects;
+use super::throttle::Subject;
 use super::{Session, TotpSecret, User, Users, UsersError, checked_name, password, totp};
 
 /// Octets of a language tag.
@@ -57,7 +57,7 @@ impl Users {
     /// # Errors
     /// The code is wrong; [`Self::begin_totp`] was not called; too many attempts; the store's.
     pub async fn confirm_totp(&self, user: &User, code: &str) -> Result<Vec<String>, UsersError> {
-        let subjects = subjects(&user.email, None);
+        let subjects = Subject::of(&user.email, None);
         self.begin(&subjects)?;
         let (shown, stored) = totp::recovery_codes().map_err(UsersError::broken)?;
         let now = self.clock.now();
@@ -149,7 +149,7 @@ impl Users {
             let message = "there is no password: an owner or operator makes a link to set one";
             return Err(UsersError::Conflict(message.to_owned()));
         };
-        let subjects = subjects(&user.email, None);
+        let subjects = Subject::of(&user.email, None);
         self.begin(&subjects)?;
         let matches = self.passwords.matches(Some(&hash), given).await;
         if matches != Ok(false) {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use relevo_store::{ControlStoreError, SessionsAfter, UserLinkRecord, UserRecord, UserSettings, UserWrite};
 
 use super::session::{Client, NewSession};
-use super::sign_in::{SignInRefusal, pass_code, subjects};
+use super::sign_in::{SignInRefusal, pass_code};
+use super::throttle::Subject;
 use super::{
     MAX_USERS, User, UserRole, Users, UsersError, checked_email, checked_name, millis, password, token,
 };
@@ -216,7 +217,7 @@ impl Users {
             (None, None) => return Err(UsersError::invalid("email", "is missing").into()),
         };
         password::check(given.password, &email)?;
-        let subjects = subjects(&email, given.client);
+        let subjects = Subject::of(&email, given.client);
         self.begin(&subjects)?;
         let outcome = self.use_link(&link, user, (email, name), given).await;
         match &outcome {

@@ -67,7 +67,7 @@ impl Users {
     /// See [`SignInRefusal`].
     pub async fn sign_in(&self, given: SignIn<'_>) -> Result<NewSession, SignInRefusal> {
         let email = folded(given.email);
-        let subjects = subjects(&email, given.client);
+        let subjects = Subject::of(&email, given.client);
         self.begin(&subjects)?;
         let outcome = self.check(&email, given).await;
         match &outcome {
@@ -136,10 +136,4 @@ pub(super) fn pass_code(record: &mut UserRecord, code: Option<&str>, now: i64) -
         true => Ok(()),
         false => Err(SignInRefusal::WrongCode),
     }
-}
-
-/// What an attempt counts for.
-pub(super) fn subjects(email: &str, client: Option<IpAddr>) -> Vec<Subject> {
-    let address = Subject::Address(email.to_owned());
-    std::iter::once(address).chain(client.map(Subject::client)).collect()
 }

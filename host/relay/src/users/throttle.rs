@@ -1,4 +1,8 @@
-//! Slows guessing down: by address that is tried, and by client that tries.
+//! Slows guessing down: by client that tries, by address that is tried, and by both together.
+//!
+//! One client that guesses at an address is soon stopped, and keeps nobody else from signing in at it.
+//! Many clients together still get no more than some thousand guesses a day at one address, and its
+//! owner never waits for more than a minute because of them.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -7,41 +11,58 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-/// Failures of an address before the next one has to wait.
-const FREE_OF_ADDRESS: u32 = 5;
-/// Failures of a client: many people may share one.
-const FREE_OF_CLIENT: u32 = 20;
 /// The wait behind the first failure that is not free; it doubles with each.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
-/// The longest wait: some hundred guesses a day.
-const LONGEST_WAIT: Duration = Duration::from_secs(900);
 /// Failures are forgotten after this time.
 const FORGOTTEN: Duration = Duration::from_secs(3_600);
-/// Addresses and clients that are remembered: some megabytes.
+/// Subjects that are remembered: some megabytes.
 const REMEMBERED: usize = 20_000;
 
-/// Who is tried, or who tries.
+/// What failures are counted for. An address is in lower case, whether there is such a user or not.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Subject {
-    /// An address in lower case, whether there is such a user or not.
+    /// An address, tried by one client; by a session of the user when there is none.
+    Pair(String, Option<IpAddr>),
+    /// An address, whoever tries.
     Address(String),
-    /// An IPv4 address, or the first 64 bits of an IPv6 address.
+    /// A client, whatever it tries.
     Client(IpAddr),
 }
 
+/// How many failures are free, and how long one waits after more of them.
+struct Limit {
+    free: u32,
+    longest_wait: Duration,
+}
+
 impl Subject {
-    pub(super) fn client(address: IpAddr) -> Self {
-        Self::Client(match address.to_canonical() {
-            IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & (u128::MAX << 64)).into()),
-            v4 => v4,
-        })
+    /// What an attempt at an address counts for. A session of the user itself is not a stranger: what it
+    /// gets wrong keeps nobody from signing in.
+    pub(super) fn of(address: &str, client: Option<IpAddr>) -> Vec<Self> {
+        let client = client.map(network);
+        let pair = Self::Pair(address.to_owned(), client);
+        match client {
+            Some(client) => vec![pair, Self::Address(address.to_owned()), Self::Client(client)],
+            None => vec![pair],
+        }
     }
 
-    fn free(&self) -> u32 {
-        match self {
-            Self::Address(_) => FREE_OF_ADDRESS,
-            Self::Client(_) => FREE_OF_CLIENT,
-        }
+    const fn limit(&self) -> Limit {
+        let (free, longest_wait) = match self {
+            Self::Pair(..) => (5, 900),
+            Self::Address(_) => (50, 60),
+            // Many people may share one.
+            Self::Client(_) => (30, 900),
+        };
+        Limit { free, longest_wait: Duration::from_secs(longest_wait) }
+    }
+}
+
+/// An IPv4 address, or the first 64 bits of an IPv6 address: those a subscriber has.
+fn network(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & (u128::MAX << 64)).into()),
+        v4 => v4,
     }
 }
 
@@ -52,10 +73,10 @@ struct Failures {
 }
 
 impl Failures {
-    fn waits_until(self, free: u32) -> Duration {
-        match self.count.checked_sub(free) {
+    fn waits_until(self, limit: &Limit) -> Duration {
+        match self.count.checked_sub(limit.free) {
             None => Duration::ZERO,
-            Some(more) => self.last + FIRST_WAIT.saturating_mul(1 << more.min(20)).min(LONGEST_WAIT),
+            Some(more) => self.last + FIRST_WAIT.saturating_mul(1 << more.min(20)).min(limit.longest_wait),
         }
     }
 }
@@ -80,7 +101,7 @@ impl Throttle {
                 failures.remove(subject);
                 continue;
             }
-            if let Some(wait) = found.waits_until(subject.free()).checked_sub(now)
+            if let Some(wait) = found.waits_until(&subject.limit()).checked_sub(now)
                 && !wait.is_zero()
             {
                 return Err(wait);
@@ -114,7 +135,7 @@ impl Throttle {
     pub(super) fn succeed(&self, subjects: &[Subject]) {
         self.take_back(subjects);
         let mut failures = self.failures.lock();
-        for subject in subjects.iter().filter(|subject| matches!(subject, Subject::Address(_))) {
+        for subject in subjects.iter().filter(|subject| !matches!(subject, Subject::Client(_))) {
             failures.remove(subject);
         }
     }
@@ -134,8 +155,12 @@ fn make_room(failures: &mut HashMap<Subject, Failures>, now: Duration) {
 mod tests {
     use super::*;
 
-    fn address(name: &str) -> [Subject; 1] {
-        [Subject::Address(name.to_owned())]
+    fn pair(name: &str) -> [Subject; 1] {
+        [Subject::Pair(name.to_owned(), None)]
+    }
+
+    fn by(name: &str, client: &str) -> Vec<Subject> {
+        Subject::of(name, Some(client.parse().expect("an address")))
     }
 
     const fn seconds(n: u64) -> Duration {
@@ -147,48 +172,74 @@ mod tests {
         let throttle = Throttle::default();
         let mut now = seconds(0);
         for _ in 0..5 {
-            assert_eq!(throttle.begin(&address("a"), now), Ok(()));
+            assert_eq!(throttle.begin(&pair("a"), now), Ok(()));
         }
         for wait in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900] {
-            assert_eq!(throttle.begin(&address("a"), now), Err(seconds(wait)));
-            assert_eq!(throttle.begin(&address("b"), now), Ok(()), "another address");
-            throttle.succeed(&address("b"));
+            assert_eq!(throttle.begin(&pair("a"), now), Err(seconds(wait)));
+            assert_eq!(throttle.begin(&pair("b"), now), Ok(()), "another address");
+            throttle.succeed(&pair("b"));
             now += seconds(wait);
-            assert_eq!(throttle.begin(&address("a"), now), Ok(()), "after {wait} s");
+            assert_eq!(throttle.begin(&pair("a"), now), Ok(()), "after {wait} s");
         }
-        assert!(throttle.begin(&address("a"), now).is_err());
+        assert!(throttle.begin(&pair("a"), now).is_err());
         now += FORGOTTEN;
         for _ in 0..5 {
-            assert_eq!(throttle.begin(&address("a"), now), Ok(()));
+            assert_eq!(throttle.begin(&pair("a"), now), Ok(()));
         }
+    }
+
+    #[test]
+    fn a_client_that_guesses_locks_nobody_out() {
+        let throttle = Throttle::default();
+        let mut guesses = 0;
+        while throttle.begin(&by("a", "192.0.2.1"), seconds(0)).is_ok() {
+            guesses += 1;
+        }
+        assert_eq!(guesses, 5);
+        assert_eq!(throttle.begin(&by("a", "192.0.2.2"), seconds(0)), Ok(()), "the owner, elsewhere");
+        assert_eq!(throttle.begin(&Subject::of("a", None), seconds(0)), Ok(()), "the owner, signed in");
+    }
+
+    #[test]
+    fn many_clients_wait_together_and_no_longer_than_a_minute() {
+        let throttle = Throttle::default();
+        let (mut guesses, mut longest) = (0, Duration::ZERO);
+        for n in 0..200_u64 {
+            match throttle.begin(&by("a", &format!("198.51.100.{n}")), seconds(0)) {
+                Ok(()) => guesses += 1,
+                Err(wait) => longest = longest.max(wait),
+            }
+        }
+        assert_eq!((guesses, longest), (50, seconds(1)));
+        for n in 0..40_u64 {
+            throttle.begin(&by("a", &format!("203.0.113.{n}")), seconds(60 * n + 1)).expect("a minute later");
+        }
+        let wait = throttle.begin(&by("a", "192.0.2.1"), seconds(60 * 39 + 1));
+        assert_eq!(wait, Err(seconds(60)));
     }
 
     #[test]
     fn success_clears_an_address_and_not_a_client() {
         let throttle = Throttle::default();
-        let client = Subject::client("2001:db8::1".parse().expect("an address"));
-        let same = Subject::client("2001:db8::2".parse().expect("an address"));
-        for n in 0..20 {
-            let who = [Subject::Address(format!("a{n}")), client.clone()];
-            assert_eq!(throttle.begin(&who, seconds(0)), Ok(()));
+        for n in 0..30 {
+            assert_eq!(throttle.begin(&by(&format!("a{n}"), "2001:db8::1"), seconds(0)), Ok(()));
         }
-        let who = [Subject::Address("b".to_owned()), same];
+        let who = by("b", "2001:db8::2");
         assert_eq!(throttle.begin(&who, seconds(0)), Err(seconds(1)));
         assert_eq!(throttle.begin(&who, seconds(1)), Ok(()));
         throttle.succeed(&who);
         assert_eq!(throttle.begin(&who, seconds(1)), Err(seconds(1)), "as before");
-        let mapped = Subject::client("::ffff:192.0.2.1".parse().expect("an address"));
-        assert_eq!(mapped, Subject::client("192.0.2.1".parse().expect("an address")));
+        assert_eq!(by("a", "::ffff:192.0.2.1"), by("a", "192.0.2.1"));
     }
 
     #[test]
     fn memory_is_bounded() {
         let throttle = Throttle::default();
         for n in 0..REMEMBERED as u64 + 3 {
-            throttle.begin(&address(&format!("a{n}")), Duration::from_millis(n)).expect("the first");
+            throttle.begin(&pair(&format!("a{n}")), Duration::from_millis(n)).expect("the first");
         }
         let failures = throttle.failures.lock();
         assert_eq!(failures.len(), REMEMBERED);
-        assert!(!failures.contains_key(&address("a0")[0]) && failures.contains_key(&address("a20002")[0]));
+        assert!(!failures.contains_key(&pair("a0")[0]) && failures.contains_key(&pair("a20002")[0]));
     }
 }
