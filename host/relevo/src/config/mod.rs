@@ -113,6 +113,7 @@ fn check(d: &mut Document<'_>, file: &File) -> RelayConfig {
     let smtp = server::smtp(d, file);
     let (delivery, ca_file) = egress::delivery(d, file, &smtp);
     let tenants = tenants::tenants(d, file, &delivery);
+    let panel = panel::panel(d, file, hostname.as_deref().unwrap_or_default(), &tenants);
     RelayConfig {
         store: server::store(d, file, &data_dir),
         data_dir,
@@ -136,7 +137,7 @@ fn check(d: &mut Document<'_>, file: &File) -> RelayConfig {
         events: server::events(file),
         webhooks: webhooks::webhooks(d, file),
         reputation: server::reputation(d, file),
-        panel: panel::panel(d, file, hostname.as_deref().unwrap_or_default()),
+        panel,
         validation: server::validation(file),
         suppression: suppression::suppression(d, file),
         classify_rules: classify::rules(d, file),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use relevo_relay::directory::DirectoryEntries;
 use relevo_relay::users::UsersConfig;
 use relevo_relay::users::oidc::{OidcConfig, OidcRole};
 use url::{Host, Url};
@@ -27,7 +28,12 @@ pub(crate) struct PanelConfig {
     pub(crate) oidc: Option<OidcConfig>,
 }
 
-pub(crate) fn panel(d: &mut Document<'_>, file: &File, hostname: &str) -> PanelConfig {
+pub(crate) fn panel(
+    d: &mut Document<'_>,
+    file: &File,
+    hostname: &str,
+    tenants: &DirectoryEntries,
+) -> PanelConfig {
     let (s, default) = (&file.panel, UsersConfig::default());
     d.check(&s.session_idle, |time| *time >= SHORTEST, "must be 2m at least");
     d.check(&s.session_max, |time| *time <= LONGEST, "must be 90d at most");
@@ -40,11 +46,35 @@ pub(crate) fn panel(d: &mut Document<'_>, file: &File, hostname: &str) -> PanelC
         Some(at) => at.value,
         None => default.session_idle.min(session_max),
     };
+    let url = s.url.value().unwrap_or_else(|| default_url(file, hostname));
+    if is_for_tracking(&url, tenants) {
+        let reason = "is at a tracking host, which answers links of mail alone";
+        match s.url.at() {
+            Some(at) => d.mistake(at.span, format!("{reason}: take another name of this host")),
+            None => {
+                let message =
+                    format!("the panel's address, {url}, {reason}: set `[panel] url` to another name");
+                d.warn(s.span, message);
+            }
+        }
+    }
     PanelConfig {
-        url: s.url.value().unwrap_or_else(|| default_url(file, hostname)),
+        url,
         users: UsersConfig { issuer: hostname.to_owned(), session_idle, session_max },
         oidc: s.oidc.as_ref().and_then(|section| oidc(d, section)),
     }
+}
+
+/// Returns true if the host of a URL is a tracking host, under any port: that is how requests are told
+/// apart.
+fn is_for_tracking(url: &str, tenants: &DirectoryEntries) -> bool {
+    let host_of =
+        |authority: &str| Url::parse(&format!("http://{authority}")).ok()?.host_str().map(str::to_owned);
+    let Some(host) = url.split_once("://").and_then(|(_, authority)| host_of(authority)) else {
+        return false;
+    };
+    let mut hosts = tenants.by_tracking_host.keys();
+    hosts.any(|tracking| host_of(tracking).as_ref() == Some(&host))
 }
 
 /// The address of the first listener, by the name of the host if it listens on all addresses.
