@@ -138,9 +138,7 @@ def walk(dev, folder, trap, variant):
     trap.paths.clear()
     found = browse(dev, folder, variant["mode"], {"variant": variant, "each": variant["each"], "hook": trap.hook})
     judge(found, trap)
-    # Images are asked for only on the page of a message that has some: few pages of a kind are looked at.
-    if not any(path.startswith("/image/") for path in trap.paths):
-        print("  no page with images of other hosts was looked at")
+    assert any(path.startswith("/image/") for path in trap.paths), "no page with images of other hosts was looked at"
 
 
 def browse(dev, folder, mode, settings):
