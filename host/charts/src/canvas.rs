@@ -20,6 +20,9 @@ pub(crate) const FONT_SIZE: f64 = 12.0;
 
 type Drawn = Result<(), DrawingErrorKind<Infallible>>;
 
+/// A line with more points is drawn with whole units.
+const MANY_POINTS: usize = 180;
+
 /// A length in units of the picture as the library counts it.
 #[allow(clippy::cast_possible_truncation, reason = "clamped")]
 pub(crate) fn tenths(units: f64) -> i32 {
@@ -70,9 +73,13 @@ impl<'a> Canvas<'a> {
     }
 }
 
+/// Many points are most of a drawing, and nobody sees where in a unit they are.
 fn coordinates(points: impl IntoIterator<Item = BackendCoord>) -> String {
+    let points: Vec<BackendCoord> = points.into_iter().collect();
+    let is_long = points.len() > MANY_POINTS;
+    let rounded = |at: i32| if is_long { (at + 5).div_euclid(10) * 10 } else { at };
     let mut out = String::new();
-    for (x, y) in points {
+    for (x, y) in points.into_iter().map(|(x, y)| (rounded(x), rounded(y))) {
         let space = if out.is_empty() { "" } else { " " };
         let _ = write!(out, "{space}{},{}", Units(x), Units(y));
     }

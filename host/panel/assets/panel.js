@@ -60,6 +60,17 @@
     }
   };
 
+  // Enter in a field that belongs to another button than the first of its form.
+  const enters = (root) => {
+    for (const field of root.querySelectorAll('input[data-enter]')) {
+      field.addEventListener('keydown', (event) => {
+        if (event.key !== 'Enter') return;
+        event.preventDefault();
+        document.getElementById(field.dataset.enter).click();
+      });
+    }
+  };
+
   // A file is read into a field.
   const files = (root) => {
     for (const field of root.querySelectorAll('[data-file]')) {
@@ -71,7 +82,7 @@
     }
   };
 
-  const prepare = (root) => { localTimes(root); copyButtons(root); previews(root); choices(root); files(root); };
+  const prepare = (root) => { localTimes(root); copyButtons(root); previews(root); choices(root); enters(root); files(root); };
 
   // Somebody works in the page: it is not exchanged under their hands.
   const isBusy = () => {
