@@ -113,6 +113,17 @@ impl Event {
         self
     }
 
+    /// Returns true for an event that a list of messages has a message by: it was queued, discarded, or
+    /// one of its recipients was suppressed before there was a delivery.
+    #[must_use]
+    pub fn lists_message(&self) -> bool {
+        match self {
+            Self::Queued(_) | Self::Discarded(_) => true,
+            Self::Suppressed(suppressed) => suppressed.delivery_id.is_none(),
+            _ => false,
+        }
+    }
+
     /// The attempt that the event reports, if it reports one.
     #[must_use]
     pub fn attempt(&self) -> Option<&Attempt> {

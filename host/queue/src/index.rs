@@ -25,6 +25,8 @@ pub(crate) const DELIVERIES: TableDefinition<'_, Bytes, Bytes> = TableDefinition
 pub(crate) const EVENTS: TableDefinition<'_, u64, Bytes> = TableDefinition::new("events");
 /// Tenant, a zero octet, cursor (big endian).
 pub(crate) const TENANT_EVENTS: TableDefinition<'_, Bytes, ()> = TableDefinition::new("tenant-events");
+/// The same of events that list a message.
+pub(crate) const TENANT_MESSAGES: TableDefinition<'_, Bytes, ()> = TableDefinition::new("tenant-messages");
 /// Item id, cursor (big endian).
 pub(crate) const MESSAGE_EVENTS: TableDefinition<'_, Bytes, ()> = TableDefinition::new("message-events");
 /// [`crate::IdempotentRequest`] by tenant, a zero octet, and the key.
@@ -228,6 +230,7 @@ pub(crate) struct Tables<'t> {
     pub(crate) deliveries: Table<'t, Bytes, Bytes>,
     pub(crate) events: Table<'t, u64, Bytes>,
     pub(crate) tenant_events: Table<'t, Bytes, ()>,
+    pub(crate) tenant_messages: Table<'t, Bytes, ()>,
     pub(crate) message_events: Table<'t, Bytes, ()>,
     pub(crate) requests: Table<'t, Bytes, Bytes>,
     pub(crate) request_times: Table<'t, Bytes, ()>,
@@ -242,6 +245,7 @@ impl<'t> Tables<'t> {
             deliveries: txn.open_table(DELIVERIES)?,
             events: txn.open_table(EVENTS)?,
             tenant_events: txn.open_table(TENANT_EVENTS)?,
+            tenant_messages: txn.open_table(TENANT_MESSAGES)?,
             message_events: txn.open_table(MESSAGE_EVENTS)?,
             requests: txn.open_table(REQUESTS)?,
             request_times: txn.open_table(REQUEST_TIMES)?,

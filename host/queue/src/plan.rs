@@ -298,7 +298,11 @@ impl<'a, 't> Planner<'a, 't> {
         for (cursor, event) in &old {
             self.tables.events.remove(cursor)?;
             if let Some(event) = event {
-                self.tables.tenant_events.remove(tenant_key(event.tenant(), *cursor).as_slice())?;
+                let key = tenant_key(event.tenant(), *cursor);
+                self.tables.tenant_events.remove(key.as_slice())?;
+                if event.lists_message() {
+                    self.tables.tenant_messages.remove(key.as_slice())?;
+                }
             }
             if let Some(item) = event.as_ref().and_then(EventRecord::item) {
                 self.tables.message_events.remove(message_key(item, *cursor).as_slice())?;
@@ -384,7 +388,11 @@ impl<'a, 't> Planner<'a, 't> {
             .map_err(|why| IndexError::Other(format!("event: {why}")))?;
         self.tables.events.insert(self.cursor, value.as_slice())?;
         if !record.tenant().is_empty() {
-            self.tables.tenant_events.insert(tenant_key(record.tenant(), self.cursor).as_slice(), ())?;
+            let key = tenant_key(record.tenant(), self.cursor);
+            self.tables.tenant_events.insert(key.as_slice(), ())?;
+            if record.lists_message() {
+                self.tables.tenant_messages.insert(key.as_slice(), ())?;
+            }
         }
         if let Some(item) = record.item() {
             self.tables.message_events.insert(message_key(item, self.cursor).as_slice(), ())?;

@@ -302,6 +302,10 @@ pub(crate) struct EventRecord {
     #[n(4)]
     #[cbor(with = "crate::api::labels", skip_if = "Labels::is_empty")]
     labels: Labels,
+    /// It is in the index of messages.
+    #[n(5)]
+    #[cbor(default, skip_if = "std::ops::Not::not")]
+    lists_message: bool,
 }
 
 impl TryFrom<&NewEvent> for EventRecord {
@@ -310,7 +314,9 @@ impl TryFrom<&NewEvent> for EventRecord {
     fn try_from(new: &NewEvent) -> Result<Self, Self::Error> {
         let event = serde_json::to_string(&new.event)?;
         let item = new.item.map(|item| item.0.into());
-        Ok(Self { tenant: new.tenant.clone(), at: new.at, item, event, labels: new.labels.clone() })
+        let (tenant, labels) = (new.tenant.clone(), new.labels.clone());
+        let lists_message = new.item.is_some() && new.event.lists_message();
+        Ok(Self { tenant, at: new.at, item, event, labels, lists_message })
     }
 }
 
@@ -321,6 +327,10 @@ impl EventRecord {
 
     pub(crate) fn at(&self) -> Millis {
         self.at
+    }
+
+    pub(crate) fn lists_message(&self) -> bool {
+        self.lists_message
     }
 
     pub(crate) fn item(&self) -> Option<ItemId> {

@@ -468,6 +468,16 @@ impl EventLog for TestQueue {
         self.store.events_before(tenant, before, max).await
     }
 
+    async fn messages_before(
+        &self,
+        tenant: &str,
+        before: u64,
+        max: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let _hold = TimeHold::new();
+        self.store.messages_before(tenant, before, max).await
+    }
+
     async fn events_of(&self, item: ItemId, after: u64, max: usize) -> Result<Vec<StoredEvent>, StoreError> {
         let _hold = TimeHold::new();
         self.store.events_of(item, after, max).await

@@ -6,6 +6,7 @@ mod common;
 use std::sync::Arc;
 
 use common::*;
+use relevo_mailkit::event::{Event, Queued};
 use relevo_mailkit::labels::{Labels, Stream, Tag};
 use relevo_queue::disk::FaultyDisk;
 use relevo_queue::*;
@@ -169,4 +170,24 @@ async fn a_tenants_events_are_read_backwards() {
     let before = page.last().unwrap().cursor;
     assert_eq!(marks(page), ["4", "2"]);
     assert_eq!(marks(store.events_before("acme", before, 2).await.unwrap()), ["1"]);
+}
+
+#[tokio::test]
+async fn a_tenants_messages_are_read_backwards() {
+    let disk = FaultyDisk::new();
+    let store = open(&disk);
+    let listed = |n: u64| {
+        let queued = Event::Queued(Queued { subject: n.to_string(), ..Queued::default() });
+        NewEvent { item: Some(id(n)), event: queued, ..event("acme", "", T0) }
+    };
+    let other = NewEvent { item: Some(id(1)), ..event("acme", "clicked", T0) };
+    let all =
+        vec![listed(1), other.clone(), listed(2), NewEvent { tenant: "other".into(), ..listed(3) }, other];
+    store.append(all).await.unwrap();
+    let page = store.messages_before("acme", u64::MAX, 1).await.unwrap();
+    assert_eq!(page[0].event.item, Some(id(2)));
+    let page = store.messages_before("acme", page[0].cursor, 9).await.unwrap();
+    assert_eq!((page.len(), page[0].event.item), (1, Some(id(1))));
+    assert_eq!(store.prune(T0 + HOUR, u64::MAX).await.unwrap(), 5);
+    assert!(store.messages_before("acme", u64::MAX, 9).await.unwrap().is_empty());
 }

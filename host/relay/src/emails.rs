@@ -17,7 +17,7 @@ use crate::clock::timestamp;
 const MAX_EVENTS: usize = 10_000;
 /// Messages of one request.
 const MAX_MESSAGES: u32 = 1_000;
-/// Events that one call of [`Emails::list`] looks at.
+/// Messages that one call of [`Emails::list`] looks at.
 const MAX_LOOKS: usize = 20_000;
 /// Events that are read at once.
 const PAGE: usize = 1_000;
@@ -123,7 +123,7 @@ impl Emails {
     }
 
     /// Up to `max` messages of a tenant that match, the newest first, before a position. A page may
-    /// have fewer although there are more: one call looks at a bounded number of events.
+    /// have fewer although there are more: one call looks at a bounded number of messages.
     ///
     /// # Errors
     /// The store's.
@@ -135,6 +135,8 @@ impl Emails {
         max: usize,
     ) -> Result<EmailPage, StoreError> {
         let (mut emails, mut looks, mut budget) = (Vec::new(), 0, self.budget);
+        // All that is wanted may be there at once; where a filter leaves most out, more is read.
+        let mut at_once = max.clamp(1, PAGE);
         if let Some(stored) = self.named(tenant, filter, &mut budget).await? {
             let is_before = stored.cursor < before && filter.is_in_time(&stored.event);
             if is_before {
@@ -143,11 +145,12 @@ impl Emails {
             return Ok(EmailPage { emails, next: None });
         }
         while looks < MAX_LOOKS {
-            let page = self.events.events_before(tenant, before, PAGE).await?;
+            let page = self.events.messages_before(tenant, before, at_once).await?;
             if page.is_empty() {
                 return Ok(EmailPage { emails, next: None });
             }
             looks += page.len();
+            at_once = (at_once * 4).min(PAGE);
             for stored in page {
                 if !filter.is_in_time(&stored.event) {
                     return Ok(EmailPage { emails, next: None });

@@ -105,6 +105,10 @@ impl EventLog for MadeLog {
         Ok((after + 1..=last).map(|cursor| self.event(cursor)).collect())
     }
 
+    async fn messages_before(&self, _: &str, _: u64, _: usize) -> Result<Vec<StoredEvent>, StoreError> {
+        Ok(Vec::new())
+    }
+
     async fn events_before(&self, _: &str, _: u64, _: usize) -> Result<Vec<StoredEvent>, StoreError> {
         Ok(Vec::new())
     }

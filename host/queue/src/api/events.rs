@@ -85,6 +85,16 @@ pub trait EventLog: Send + Sync {
         max: usize,
     ) -> Result<Vec<StoredEvent>, StoreError>;
 
+    /// As [`Self::events_before`], of the events that list a message
+    /// ([`Event::lists_message`](relevo_mailkit::event::Event::lists_message)): a list of messages need
+    /// not look through what became of them.
+    async fn messages_before(
+        &self,
+        tenant: &str,
+        before: u64,
+        max: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError>;
+
     /// Up to `max` events about a message after `after` (0: from the first that is kept), bounded
     /// as [`Self::events`]. It answers also when the message has left the queue.
     async fn events_of(

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use redb::{AccessGuard, ReadOnlyTable, TableDefinition};
 
 use super::EmbeddedStore;
-use crate::index::{self, EVENTS, IndexError, MESSAGE_EVENTS, TENANT_EVENTS};
+use crate::index::{self, EVENTS, IndexError, MESSAGE_EVENTS, TENANT_EVENTS, TENANT_MESSAGES};
 use crate::inner::StoreCore;
 use crate::plan::{message_key, tenant_key};
 use crate::record::{self, EventRecord};
@@ -54,7 +54,17 @@ impl EventLog for EmbeddedStore {
         max: usize,
     ) -> Result<Vec<StoredEvent>, StoreError> {
         let tenant = tenant.to_owned();
-        self.read_with(move |inner| Ok(of_tenant_before(inner, &tenant, before, max)?)).await
+        self.read_with(move |inner| Ok(of_tenant_before(inner, TENANT_EVENTS, &tenant, before, max)?)).await
+    }
+
+    async fn messages_before(
+        &self,
+        tenant: &str,
+        before: u64,
+        max: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        let tenant = tenant.to_owned();
+        self.read_with(move |inner| Ok(of_tenant_before(inner, TENANT_MESSAGES, &tenant, before, max)?)).await
     }
 
     async fn events_of(
@@ -166,15 +176,16 @@ fn indexed(
     read_named(keys.range::<&[u8]>(first.as_slice()..=last.as_slice())?, &table, max)
 }
 
-/// The events of a tenant before a cursor, the newest first.
+/// The events of a tenant before a cursor that an index has, the newest first.
 fn of_tenant_before(
     inner: &StoreCore,
+    index: TableDefinition<'static, &'static [u8], ()>,
     tenant: &str,
     before: u64,
     max: usize,
 ) -> Result<Vec<StoredEvent>, IndexError> {
     let txn = inner.index.read()?;
-    let (keys, table) = (txn.open_table(TENANT_EVENTS)?, txn.open_table(EVENTS)?);
+    let (keys, table) = (txn.open_table(index)?, txn.open_table(EVENTS)?);
     let (first, last) = (tenant_key(tenant, 0), tenant_key(tenant, before));
     read_named(keys.range::<&[u8]>(first.as_slice()..last.as_slice())?.rev(), &table, max)
 }
