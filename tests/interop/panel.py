@@ -135,6 +135,7 @@ def invite(dev, config, role):
 
 
 def walk(dev, folder, trap, variant):
+    panel_data.with_images(dev, trap)
     trap.paths.clear()
     found = browse(dev, folder, variant["mode"], {"variant": variant, "each": variant["each"], "hook": trap.hook})
     judge(found, trap)
