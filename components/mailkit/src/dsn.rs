@@ -10,7 +10,9 @@ use std::ops::BitOr;
 
 use serde::{Deserialize, Serialize};
 
-/// Characters of ENVID, decoded (RFC 3461 section 4.4).
+use crate::envelope::{Parameter, value};
+
+/// Characters of ENVID as sent (RFC 3461 section 4.4).
 pub const MAX_ENVELOPE_ID: usize = 100;
 /// Characters of ORCPT as sent (RFC 3461 section 4.2).
 pub const MAX_ORIGINAL_RECIPIENT: usize = 500;
@@ -33,8 +35,7 @@ pub enum Ret {
 #[serde(try_from = "String", into = "String")]
 pub struct Notify(u8);
 
-/// ENVID: the sender's name for the message, decoded. Printable ASCII and spaces, 1 to 100
-/// characters.
+/// ENVID: the sender's name for the message, decoded. Printable ASCII and spaces.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EnvelopeId(String);
@@ -138,7 +139,8 @@ impl EnvelopeId {
     pub fn new(text: impl Into<String>) -> Option<Self> {
         let text = text.into();
         let printable = text.bytes().all(|b| matches!(b, b' '..=b'~'));
-        (printable && (1..=MAX_ENVELOPE_ID).contains(&text.len())).then_some(Self(text))
+        let length = xtext::encode(text.as_bytes()).len();
+        (printable && (1..=MAX_ENVELOPE_ID).contains(&length)).then_some(Self(text))
     }
 
     /// The text, not encoded: as a report names it.
@@ -174,14 +176,17 @@ impl OriginalRecipient {
         if kind.is_empty() || !kind.bytes().all(is_atom) {
             return None;
         }
-        if address.is_empty() || address.chars().any(char::is_control) {
+        let kind = kind.to_ascii_lowercase();
+        let is_printable =
+            |c| matches!(c, ' '..='~') || (kind == "utf-8" && !c.is_ascii() && !c.is_control());
+        if address.is_empty() || !address.chars().all(is_printable) {
             return None;
         }
-        let made = Self { kind: kind.to_owned(), address };
+        let made = Self { kind, address };
         (made.to_string().len() <= MAX_ORIGINAL_RECIPIENT).then_some(made)
     }
 
-    /// The type of address: mostly `rfc822` or `utf-8`.
+    /// The type of address in lower case: mostly `rfc822` or `utf-8`.
     #[must_use]
     pub fn kind(&self) -> &str {
         &self.kind
@@ -195,6 +200,15 @@ impl OriginalRecipient {
 }
 
 impl MessageDsn {
+    /// RET and ENVID of the parameters of MAIL. A value that is malformed counts as absent.
+    #[must_use]
+    pub fn of_parameters(parameters: &[Parameter]) -> Self {
+        Self {
+            ret: value(parameters, "RET").and_then(Ret::parse),
+            envid: value(parameters, "ENVID").and_then(EnvelopeId::parse),
+        }
+    }
+
     /// Returns true if nothing is asked for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -203,6 +217,15 @@ impl MessageDsn {
 }
 
 impl RecipientDsn {
+    /// NOTIFY and ORCPT of the parameters of RCPT. A value that is malformed counts as absent.
+    #[must_use]
+    pub fn of_parameters(parameters: &[Parameter]) -> Self {
+        Self {
+            notify: value(parameters, "NOTIFY").and_then(Notify::parse),
+            orcpt: value(parameters, "ORCPT").and_then(OriginalRecipient::parse),
+        }
+    }
+
     /// Returns true if nothing is asked for.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -248,7 +271,7 @@ impl fmt::Display for EnvelopeId {
 
 impl fmt::Display for OriginalRecipient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = if self.kind.eq_ignore_ascii_case("utf-8") {
+        let address = if self.kind == "utf-8" {
             xtext::encode_unicode(&self.address)
         } else {
             xtext::encode(self.address.as_bytes())

@@ -19,7 +19,7 @@ fn id(n: u8) -> ItemId {
 
 fn delivery(domain: &str, recipients: u32, due_at: i64) -> NewDelivery {
     let recipient =
-        |index| Recipient { index, address: format!("r{index}@{domain}"), state: RecipientState::Pending };
+        |index| Recipient::pending(index, format!("r{index}@{domain}"));
     NewDelivery {
         key: QueueKey::of_domain(domain),
         recipients: (0..recipients).map(recipient).collect(),

@@ -22,6 +22,7 @@ fn envelope_ids() {
     let id = EnvelopeId::parse("QQ314159+20a+3Db").unwrap();
     assert_eq!((id.as_str(), id.to_string().as_str()), ("QQ314159 a=b", "QQ314159+20a+3Db"));
     assert!(EnvelopeId::new("x".repeat(100)).is_some());
+    assert_eq!(EnvelopeId::new("=".repeat(34)), None);
     let long = "x".repeat(101);
     for wrong in ["", "a+0D+0Ab", "a b", "+C3+A9", long.as_str()] {
         assert_eq!(EnvelopeId::parse(wrong), None, "{wrong:?}");
@@ -39,7 +40,17 @@ fn original_recipients() {
     assert_eq!(of(&unicode.to_string()), unicode);
     assert_eq!(of("utf-8;grå@a.example"), unicode);
     let long = format!("rfc822;{}", "x".repeat(500));
-    for wrong in ["", "rfc822", "rfc822;", ";a@b", "a b;c", "rfc822;a+0Ab", "rfc822;+FF", long.as_str()] {
+    for wrong in [
+        "",
+        "rfc822",
+        "rfc822;",
+        ";a@b",
+        "a b;c",
+        "rfc822;a+0Ab",
+        "rfc822;+FF",
+        "rfc822;+C3+A5",
+        long.as_str(),
+    ] {
         assert_eq!(OriginalRecipient::parse(wrong), None, "{wrong:?}");
     }
 }
@@ -66,7 +77,7 @@ fn they_are_stored_as_text() {
 
 proptest! {
     #[test]
-    fn values_survive(id in "[ -~]{1,100}", kind in "rfc822|utf-8|x-any", address in "\\PC{1,60}") {
+    fn values_survive(id in "[ -~]{1,33}", kind in "rfc822|utf-8|x-any", address in "\\PC{1,60}") {
         let id = EnvelopeId::new(id).unwrap();
         prop_assert_eq!(EnvelopeId::parse(&id.to_string()), Some(id));
         if let Some(original) = OriginalRecipient::new(&kind, address) {
@@ -87,4 +98,16 @@ proptest! {
             prop_assert!(shown.bytes().all(|b| b.is_ascii_graphic()), "{}", shown);
         }
     }
+}
+
+#[test]
+fn parameters_of_an_envelope() {
+    let parameter = |keyword: &str, value: &str| Parameter { keyword: keyword.into(), value: value.into() };
+    let mail = [parameter("ENVID", "a+20b"), parameter("RET", "hdrs"), parameter("SIZE", "5")];
+    let asked = MessageDsn::of_parameters(&mail);
+    assert_eq!((asked.ret, asked.envid), (Some(Ret::Hdrs), EnvelopeId::new("a b")));
+    let rcpt = [parameter("NOTIFY", "SOMETIMES"), parameter("ORCPT", "RFC822;a@b.example")];
+    let asked = RecipientDsn::of_parameters(&rcpt);
+    assert_eq!((asked.notify, asked.orcpt), (None, OriginalRecipient::of_address("a@b.example")));
+    assert!(MessageDsn::of_parameters(&[]).is_empty() && RecipientDsn::of_parameters(&[]).is_empty());
 }

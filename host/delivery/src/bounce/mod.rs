@@ -17,8 +17,8 @@ use relevo_mailkit::address::Address;
 use relevo_mailkit::event::{DsnQueued, Event};
 use relevo_mailkit::text::escaped;
 use relevo_queue::{
-    DeliveryId, ItemId, ItemMeta, Millis, NewDelivery, NewEvent, NewItem, QueueKey, Recipient,
-    RecipientState, SpooledBody, StoreError, Unreported,
+    DeliveryId, ItemId, ItemMeta, Millis, NewDelivery, NewEvent, NewItem, QueueKey, Recipient, SpooledBody,
+    StoreError, Unreported,
 };
 use relevo_submission::Recipe;
 use tokio::time::sleep;
@@ -169,11 +169,7 @@ async fn compose(
         body: SpooledBody::in_memory(message),
         deliveries: vec![NewDelivery {
             key: QueueKey::of_domain(domain),
-            recipients: vec![Recipient {
-                index: 0,
-                address: meta.sender.clone(),
-                state: RecipientState::Pending,
-            }],
+            recipients: vec![Recipient::pending(0, &*meta.sender)],
             due_at: now,
             ..NewDelivery::default()
         }],
