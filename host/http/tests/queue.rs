@@ -6,7 +6,7 @@ mod support;
 
 use relevo_http::Listener;
 use relevo_queue::{
-    ItemId, ItemMeta, NewDelivery, NewItem, Queue, QueueKey, Recipient, RecipientState, SpooledBody,
+    ItemId, ItemMeta, NewDelivery, NewItem, Queue, QueueKey, Recipient, SpooledBody,
 };
 use support::{ACME, ADMIN, Answer, Asked, World};
 

@@ -24,6 +24,14 @@ impl Stream {
         }
     }
 
+    /// What is known of TLS; none in clear.
+    pub(crate) fn tls(&self) -> Option<&CommonState> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(tls) => Some(tls.get_ref().1),
+        }
+    }
+
     /// `tls-exporter` (RFC 9266), for a client that logs in. None in clear, and under TLS 1.2, where
     /// two connections can have the same one.
     pub(crate) fn channel_binding(&self) -> Option<[u8; 32]> {

@@ -77,10 +77,9 @@ fn refusal(reply: &Reply, at: Millis) -> LastAttempt {
 
 #[cfg(test)]
 mod tests {
-    use relevo_submission::deliveries::divide;
-
     use relevo_mailkit::dsn::Notify;
     use relevo_mailkit::envelope::Parameter;
+    use relevo_submission::deliveries::divide;
 
     use super::*;
     use crate::policy::RecipientDecision;

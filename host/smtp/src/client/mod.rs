@@ -2,6 +2,7 @@
 
 mod connection;
 mod content;
+mod key_exchange;
 mod login;
 mod open;
 mod recorder;

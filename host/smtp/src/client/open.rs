@@ -22,7 +22,26 @@ use crate::stream::{Stream, describe};
 const HANDSHAKE: Duration = Duration::from_secs(60);
 
 impl Connection {
+    /// As [`Self::establish_by`]; where the handshake breaks off or stalls, once more by the key
+    /// exchange of old. The first message of the new one does not fit into one packet, which some
+    /// old receivers cannot read; without another try their mail would go in clear. Of two failures
+    /// the first one counts.
     pub(super) async fn establish(
+        target: &Target,
+        config: &ClientConfig,
+        auth: Option<&Auth>,
+        tls: &Tls,
+        recorder: Recorder,
+    ) -> Result<Self, Failure> {
+        let opened = Self::establish_by(target, config, auth, tls, recorder.clone()).await;
+        let Err(Failure { tls: Some(TlsFailure::Handshake | TlsFailure::TimedOut), .. }) = &opened else {
+            return opened;
+        };
+        recorder.note(|| "once more, with a smaller first message of TLS".into());
+        Self::establish_by(target, config, auth, &tls.classical(), recorder).await.or(opened)
+    }
+
+    async fn establish_by(
         target: &Target,
         config: &ClientConfig,
         auth: Option<&Auth>,
