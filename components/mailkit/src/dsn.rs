@@ -186,6 +186,17 @@ impl OriginalRecipient {
         (made.to_string().len() <= MAX_ORIGINAL_RECIPIENT).then_some(made)
     }
 
+    /// The value of `Original-Recipient` in a report, in ASCII (RFC 3464 section 2.3.1, RFC 6533
+    /// section 3).
+    #[must_use]
+    pub fn to_field(&self) -> String {
+        let Self { kind, address } = self;
+        if kind == "utf-8" {
+            return format!("{kind}; {}", xtext::encode_unicode(address));
+        }
+        format!("{kind}; {address}")
+    }
+
     /// The type of address in lower case: mostly `rfc822` or `utf-8`.
     #[must_use]
     pub fn kind(&self) -> &str {
@@ -230,6 +241,12 @@ impl RecipientDsn {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Returns false if the sender named the reports that it wants, and not that of failure.
+    #[must_use]
+    pub fn wants_failure(&self) -> bool {
+        self.notify.is_none_or(|notify| notify.contains(Notify::FAILURE))
     }
 
     /// What RCPT says to a host that offers DSN (RFC 3461 section 5.2.1): NOTIFY and ORCPT as they

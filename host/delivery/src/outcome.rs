@@ -348,7 +348,9 @@ fn assemble(
             Disposition::Delivered => recipients.push((record.index, RecipientState::Delivered)),
             Disposition::Delayed => {}
             Disposition::Bounced | Disposition::Failed | Disposition::Expired | Disposition::Suppressed => {
-                recipients.push((record.index, RecipientState::Failed { reported: silent }));
+                let recipient = pending(&lease).find(|recipient| recipient.index == record.index);
+                let reported = silent || recipient.is_some_and(|recipient| !recipient.dsn.wants_failure());
+                recipients.push((record.index, RecipientState::Failed { reported }));
             }
         }
         if !is_known_fault(&lease, record) {

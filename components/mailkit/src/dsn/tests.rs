@@ -38,6 +38,8 @@ fn original_recipients() {
     let unicode = OriginalRecipient::of_address("grå@a.example").unwrap();
     assert_eq!(unicode.to_string(), "utf-8;gr\\x{E5}@a.example");
     assert_eq!(of(&unicode.to_string()), unicode);
+    assert_eq!(plain.to_field(), "rfc822; Bob+x@a.example");
+    assert_eq!(unicode.to_field(), "utf-8; gr\\x{E5}@a.example");
     assert_eq!(of("utf-8;grå@a.example"), unicode);
     let long = format!("rfc822;{}", "x".repeat(500));
     for wrong in [
@@ -58,6 +60,7 @@ fn original_recipients() {
 #[test]
 fn a_relay_adds_the_address_that_it_was_given() {
     let asked = RecipientDsn { notify: Some(Notify::NEVER), orcpt: None };
+    assert!(!asked.wants_failure() && RecipientDsn::default().wants_failure());
     let relayed = asked.relayed("a@b.example");
     assert_eq!(relayed.notify, Some(Notify::NEVER));
     assert_eq!(relayed.orcpt.map(|o| o.to_string()).as_deref(), Some("rfc822;a@b.example"));

@@ -143,6 +143,7 @@ async fn compose(
         classification: of_last(&*shared.classify, &u.last, &[]),
         why: u.last,
         address: u.recipient.address,
+        orcpt: u.recipient.dsn.orcpt,
     };
     let failed = failed.into_iter().map(failed_of).collect();
     let report = BounceReport { id, item, hostname: settings.hostname(), meta, failed, header: &header, now };

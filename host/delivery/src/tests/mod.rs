@@ -13,6 +13,7 @@ use std::time::Duration;
 use relevo_mailkit::classification::{
     Action, BounceType, Classification, Explanation, ReceiverReply, Subject,
 };
+use relevo_mailkit::dsn::RecipientDsn;
 use relevo_mailkit::event::{Event, Failure};
 use relevo_mailkit::options::MailOptions;
 use relevo_queue::testing::TestQueue;
@@ -58,6 +59,8 @@ struct World {
     key: Mutex<QueueKeyParts>,
     /// What the senders of new mail ask for.
     options: Mutex<MailOptions>,
+    /// And for their recipients.
+    dsn: Mutex<RecipientDsn>,
     net: Arc<Net>,
     handle: DeliveryHandle,
     started: Instant,
@@ -155,6 +158,7 @@ impl World {
             queue,
             key: Mutex::default(),
             options: Mutex::default(),
+            dsn: Mutex::default(),
             net,
             handle,
             started: Instant::now(),
@@ -197,7 +201,11 @@ impl World {
             ..ItemMeta::default()
         };
         let (mut indexes, key) = (0.., self.key.lock().expect("lock").clone());
-        let recipient = |(index, address): (u32, &&str)| Recipient::pending(index, *address);
+        let dsn = self.dsn.lock().expect("lock").clone();
+        let recipient = |(index, address): (u32, &&str)| Recipient {
+            dsn: dsn.clone(),
+            ..Recipient::pending(index, *address)
+        };
         let deliveries = deliveries.iter().map(|(domain, recipients)| NewDelivery {
             key: QueueKeyParts { domain: (*domain).to_owned(), ..key.clone() }.into(),
             recipients: indexes.by_ref().zip(*recipients).map(recipient).collect(),

@@ -1,6 +1,6 @@
 //! What hosts offer and allow, and what becomes of mail that needs more.
 
-use relevo_mailkit::dsn::{EnvelopeId, MessageDsn};
+use relevo_mailkit::dsn::{EnvelopeId, MessageDsn, Notify};
 use relevo_mailkit::options::MailOptions;
 use relevo_queue::RecipientState;
 use relevo_smtp::client::ServerLimits;
@@ -99,4 +99,16 @@ async fn what_was_asked_of_reports_is_handed_on_where_it_is_offered() {
     let orcpt = first.recipients[0].dsn.orcpt.as_ref().map(ToString::to_string);
     assert_eq!(orcpt.as_deref(), Some("rfc822;u@a.test"));
     assert!(second.recipients[0].dsn.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_bounce_is_sent_where_none_is_asked_for() {
+    let w = World::new();
+    w.net.domain("a.test", &[("dead", Host::NoMail)]);
+    for (notify, bounces) in [("NEVER", 0), ("SUCCESS,DELAY", 0), ("FAILURE", 1)] {
+        w.dsn.lock().expect("lock").notify = Notify::parse(notify);
+        let id = w.to("u@a.test");
+        seconds(30).await;
+        assert_eq!((w.states(id), w.bounces().len()), (vec![FAILED], bounces), "{notify}");
+    }
 }

@@ -57,8 +57,10 @@ enum RecipientProgress {
 ///
 /// Where CHUNKING is offered, the content is one chunk (RFC 3030): its size is known, and one chunk
 /// has one reply. It is sent when the replies to RCPT are there, so that nobody's mail is sent to
-/// nobody. Both ways take two round trips with PIPELINING, and one chunk costs less: nothing is
-/// stuffed and copied, and lines are looked at once.
+/// nobody. With PIPELINING both ways take two round trips. A chunk costs a little less: nothing is
+/// copied to be stuffed. Looking at the lines of a message of 4 KiB took 0.97 instead of 1.14 µs, of
+/// 64 KiB 17 instead of 25 µs, of 256 KiB 54 instead of 77 µs (release build). That is nothing beside
+/// the millisecond that a message costs in all. BDAT is used because its end cannot be mistaken.
 #[derive(Debug)]
 pub struct ClientTransaction<'a> {
     envelope: &'a Envelope,

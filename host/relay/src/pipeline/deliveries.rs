@@ -47,12 +47,12 @@ pub(super) fn queued(planned: &PlannedDelivery, common: &Common<'_>) -> NewDeliv
     };
     let recipient = |&index: &u32| {
         let named = usize::try_from(index).ok().and_then(|number| common.recipients.get(number))?;
-        Some(Recipient {
-            index,
-            address: named.address.clone(),
-            state: state.clone(),
-            dsn: RecipientDsn::of_parameters(&named.parameters),
-        })
+        let dsn = RecipientDsn::of_parameters(&named.parameters);
+        let mut state = state.clone();
+        if let RecipientState::Failed { reported } = &mut state {
+            *reported = !dsn.wants_failure();
+        }
+        Some(Recipient { index, address: named.address.clone(), state, dsn })
     };
     NewDelivery {
         key: queue_key(common.sending, common.egress, &planned.domain),

@@ -1,7 +1,8 @@
 //! Which key exchange TLS uses.
 //!
 //! The first choice is X25519MLKEM768, a hybrid: what is recorded today cannot be read with a
-//! quantum computer later. Its share makes the first message about 1,500 octets, two packets.
+//! quantum computer later. Its share makes the first message more than 1,460 octets, two packets
+//! of Ethernet.
 
 use std::sync::Arc;
 
