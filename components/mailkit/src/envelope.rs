@@ -22,6 +22,12 @@ impl Parameter {
     }
 }
 
+/// The value of the parameter with this keyword, in upper case. None: there is no such parameter.
+#[must_use]
+pub fn value<'p>(parameters: &'p [Parameter], keyword: &str) -> Option<&'p str> {
+    parameters.iter().find(|parameter| parameter.keyword == keyword).map(|parameter| parameter.value.as_str())
+}
+
 /// A recipient; `types.recipient`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipient {

@@ -2,20 +2,21 @@
 //! outcome.
 
 mod connect;
+mod live;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use relevo_mailkit::dsn::RecipientDsn;
 use relevo_mailkit::event::{Blame, ConversationLine};
 use relevo_mailkit::source::Source;
 use relevo_queue::{Lease, Millis};
 use relevo_smtp::client::{
     DialogueStep, Failure, RecipientOutcome, Recorder, Target, TlsRequirement, TransactionResult,
 };
-use tokio::time::timeout;
 
-use super::dial::{Dial, Hop};
+use super::dial::Dial;
 use super::failure;
 use super::fit::OutgoingMessage;
 use super::hosts::{Candidates, Egress, NextHop, NextHopPath};
@@ -26,27 +27,10 @@ use crate::copy::{Copy, CopyError, HopAbilities, MakeCopy};
 use crate::guard::RecipientGuard;
 use crate::settings::DeliverySettings;
 
+pub(crate) use live::{Live, hang_up};
+
 /// After this no further address is tried: the rest waits for the next attempt.
 const CONNECTING: Duration = Duration::from_secs(300);
-/// How long a goodbye may take.
-const GOODBYE: Duration = Duration::from_secs(2);
-/// An open connection.
-pub(crate) struct Live {
-    pub(crate) hop: Box<dyn Hop>,
-    pub(crate) via: Arc<Via>,
-    /// The TLS that was needed when it was opened.
-    wanted: TlsRequirement,
-    /// Transactions over it.
-    pub(crate) used: usize,
-}
-
-impl Live {
-    /// Returns true if it stands, and may carry mail that needs this TLS.
-    async fn may_carry(&mut self, wanted: &TlsRequirement) -> bool {
-        wanted.is_met_by(&self.wanted, &self.via.tls) && self.hop.is_alive().await
-    }
-}
-
 /// What all attempts use.
 pub(crate) struct Tools<'a> {
     pub(crate) dial: &'a dyn Dial,
@@ -81,6 +65,8 @@ pub(crate) struct Attempt<'a> {
     source: &'a Egress,
     /// The TLS that mail to the recipient domain of this delivery needs.
     wanted: TlsRequirement,
+    /// The time of day when the attempt began.
+    began: Millis,
     targets: Vec<Target>,
     position: usize,
     /// Hosts that cannot take what is left.
@@ -100,6 +86,8 @@ pub(crate) struct Attempt<'a> {
 struct Todo {
     index: u32,
     address: String,
+    /// The reports that the sender asked for.
+    dsn: RecipientDsn,
     /// What the last host said about it that another may not.
     failure: Option<(Failure, Arc<Via>)>,
 }
@@ -116,6 +104,8 @@ impl Todo {
 enum Ended {
     /// The connection stands.
     Open,
+    /// It stands, and the host takes no more transactions over it.
+    UsedUp,
     /// It stands, and what is left cannot go to this host.
     Unfit,
     /// It is of no more use.
@@ -123,14 +113,14 @@ enum Ended {
 }
 
 impl<'a> Attempt<'a> {
-    /// For the pending recipients of `lease`, `most` of them.
+    /// For the pending recipients of `lease`, `most` of them, at the time of day `began`.
     pub(crate) fn new(
         tools: &'a Tools<'a>,
         settings: &'a DeliverySettings,
         lease: &'a Lease,
         path: &'a NextHopPath,
         source: &'a Egress,
-        most: usize,
+        (most, began): (usize, Millis),
     ) -> Self {
         let next_hop = &path.next_hop;
         let wanted = requirement(next_hop, &lease.meta);
@@ -146,6 +136,7 @@ impl<'a> Attempt<'a> {
             next_hop,
             source,
             wanted,
+            began,
             targets,
             position: 0,
             unfit: Vec::new(),
@@ -154,7 +145,12 @@ impl<'a> Attempt<'a> {
             results: Vec::new(),
             left: pending(lease)
                 .take(most)
-                .map(|r| Todo { index: r.index, address: r.address.clone(), failure: None })
+                .map(|r| Todo {
+                    index: r.index,
+                    address: r.address.clone(),
+                    dsn: r.dsn.clone(),
+                    failure: None,
+                })
                 .collect(),
             connected: false,
             blame: None,
@@ -166,9 +162,10 @@ impl<'a> Attempt<'a> {
     pub(crate) async fn run(mut self, live: &mut Option<Live>) -> AttemptReport {
         let deadline = (self.tools.now)().saturating_add(millis(CONNECTING));
         self.leave_out_suppressed().await;
+        let domain = &*self.lease.delivery.key.domain;
         while !self.left.is_empty() {
             let kept = match live.take() {
-                Some(mut kept) => match kept.may_carry(&self.wanted).await {
+                Some(mut kept) => match kept.may_carry(&self.wanted, domain).await {
                     true => Some(kept),
                     false => {
                         hang_up(kept).await;
@@ -180,7 +177,7 @@ impl<'a> Attempt<'a> {
             let mut connection = match kept {
                 Some(mut connection) => {
                     connection.hop.record(self.recorder.clone());
-                    self.recorder.note(|| reused(&connection).into());
+                    self.recorder.note(|| connection.reused().into());
                     connection
                 }
                 None => match self.connect(deadline).await {
@@ -188,7 +185,7 @@ impl<'a> Attempt<'a> {
                     None => return self.give_up(),
                 },
             };
-            let was_used = connection.used > 0;
+            let was_used = connection.used() > 0;
             let before = self.left.len();
             let ended = self.converse(&mut connection).await;
             // What is said later belongs to the next attempt.
@@ -197,6 +194,10 @@ impl<'a> Attempt<'a> {
                 // Whoever comes next begins with the best host again.
                 Ended::Open if !self.unfit.is_empty() => hang_up(connection).await,
                 Ended::Open => *live = Some(connection),
+                Ended::UsedUp => {
+                    self.position = 0;
+                    hang_up(connection).await;
+                }
                 Ended::Unfit => {
                     self.unfit.push(connection.via.host.clone());
                     // A kept connection may be one to any of the hosts.
@@ -243,7 +244,8 @@ impl<'a> Attempt<'a> {
     /// Every address was tried: what is left fails with what was heard last.
     fn give_up(mut self) -> AttemptReport {
         let in_time = self.next_target().is_none();
-        let trouble = self.trouble.take();
+        // That a host takes no mail says nothing about those that were not asked.
+        let trouble = self.trouble.take().filter(|(failure, _)| in_time || !failure.is_of_dead_host());
         // A host that was not spoken to may be the one that takes what others cannot.
         let hope = !in_time || trouble.as_ref().is_some_and(|(failure, _)| !failure.permanent);
         let trouble = trouble.unwrap_or_else(|| {
@@ -271,8 +273,15 @@ impl<'a> Attempt<'a> {
             Ok(copy) => copy,
             Err(error) => return self.no_copy(error, live),
         };
-        let message =
-            OutgoingMessage { sender: &self.lease.meta.sender, size: source.size(), eight_bit, utf8_header };
+        let message = OutgoingMessage {
+            sender: &self.lease.meta.sender,
+            size: source.size(),
+            eight_bit,
+            utf8_header,
+            options: &self.lease.meta.options,
+            waited: self.began.saturating_sub(self.lease.meta.accepted_at),
+        };
+        let per_transaction = bounded(self.per_transaction, offer.limits.rcpt_max);
         let return_path = |index| self.tools.copies.return_path(self.lease, index);
         let misfit = |todo: &Todo| {
             let sender = return_path(todo.index);
@@ -290,15 +299,19 @@ impl<'a> Attempt<'a> {
             }
         }
         while let Some(first) = rest.first() {
+            if live.is_used_up() {
+                self.left.append(&mut rest);
+                return Ended::UsedUp;
+            }
             // A return path says whose it is, so its transaction has one recipient.
             let return_path = self.tools.copies.return_path(self.lease, first.index);
-            let count = if return_path.is_some() { 1 } else { self.per_transaction };
+            let count = if return_path.is_some() { 1 } else { per_transaction };
             let tail = rest.split_off(rest.len().min(count));
             let group = std::mem::replace(&mut rest, tail);
-            let envelope =
-                message.from(return_path.as_deref()).envelope(group.iter().map(|t| t.address.as_str()));
+            let recipients = group.iter().map(|todo| (todo.address.as_str(), &todo.dsn));
+            let envelope = message.from(return_path.as_deref()).envelope(recipients, &offer);
             let result = live.hop.transact(&envelope, source.clone()).await;
-            live.used += 1;
+            live.note_transaction(&self.lease.delivery.key.domain);
             let (again, ended) = self.sort(group, result, live);
             rest.splice(0..0, again);
             if ended == Ended::Gone {
@@ -376,25 +389,10 @@ impl<'a> Attempt<'a> {
     }
 }
 
-/// How the record of an attempt over a kept connection begins.
-fn reused(live: &Live) -> String {
-    let Via { host, ip, .. } = &*live.via;
-    let tls = live.via.tls.cipher.as_deref().unwrap_or("none");
-    format!(
-        "a connection to {host} ({ip}) that stood is used again, after {} transactions; TLS: {tls}",
-        live.used
-    )
-}
-
 /// What is configured, or what the provider allows if that is less; one at least.
 pub(crate) fn bounded(configured: usize, allowed: Option<u32>) -> usize {
     let allowed = allowed.and_then(|allowed| usize::try_from(allowed).ok()).unwrap_or(usize::MAX);
     configured.min(allowed).max(1)
-}
-
-/// Says goodbye, which changes nothing any more.
-pub(crate) async fn hang_up(live: Live) {
-    let _ = timeout(GOODBYE, live.hop.quit()).await;
 }
 
 /// Another host may do better at once. Not after the final dot was sent without an answer: the

@@ -10,7 +10,7 @@ use relevo_queue::Lease;
 use relevo_runtime::Fault;
 
 /// What the next hop can take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HopAbilities {
     /// 8BITMIME (RFC 6152). Without it the copy is turned into 7bit before it is signed.
     pub eight_bit: bool,

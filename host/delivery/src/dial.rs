@@ -4,17 +4,27 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use relevo_mailkit::source::Source;
-use relevo_smtp::client::{Auth, Envelope, Failure, Recorder, Target, TlsState, TransactionResult};
+use relevo_smtp::client::{
+    Auth, Envelope, Failure, Recorder, ServerLimits, Target, TlsState, TransactionResult,
+};
 
 use crate::copy::HopAbilities;
 
 /// What a next hop announced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HopOffer {
     /// 8BITMIME and SMTPUTF8: decide how the copy is made.
     pub abilities: HopAbilities,
     /// The argument of SIZE (RFC 1870); none when it has no fixed limit.
     pub max_size: Option<u64>,
+    /// DSN (RFC 3461).
+    pub dsn: bool,
+    /// REQUIRETLS (RFC 8689).
+    pub require_tls: bool,
+    /// DELIVERBY (RFC 2852): the smallest number of seconds, `None` inside when none is named.
+    pub deliver_by: Option<Option<u32>>,
+    /// LIMITS (RFC 9422).
+    pub limits: ServerLimits,
 }
 
 /// Opens connections to next hops. Called once for each connection, by any number of tasks at once.

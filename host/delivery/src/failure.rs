@@ -24,6 +24,12 @@ pub(crate) const NULL_MX: EnhancedCode = EnhancedCode::new(5, 1, 10);
 pub(crate) const TOO_BIG: EnhancedCode = EnhancedCode::new(5, 3, 4);
 /// 5.4.4: unable to route.
 pub(crate) const UNROUTABLE: EnhancedCode = EnhancedCode::new(5, 4, 4);
+/// 5.3.3: system not capable of selected features.
+pub(crate) const NOT_CAPABLE: EnhancedCode = EnhancedCode::new(5, 3, 3);
+/// 5.4.7: the time that the sender gave is over (RFC 2852 section 4).
+pub(crate) const TOO_LATE: EnhancedCode = EnhancedCode::new(5, 4, 7);
+/// 5.7.30: REQUIRETLS support required (RFC 8689 section 7).
+pub(crate) const TLS_NOT_KEPT: EnhancedCode = EnhancedCode::new(5, 7, 30);
 /// 5.4.6: routing loop detected.
 pub(crate) const LOOP: EnhancedCode = EnhancedCode::new(5, 4, 6);
 /// 5.6.3: conversion required but not supported.

@@ -2,7 +2,11 @@
 //! it gets.
 
 use relevo_mailkit::address::to_ascii;
-use relevo_smtp::client::{Envelope, Failure};
+use relevo_mailkit::dsn::{MessageDsn, RecipientDsn};
+use relevo_mailkit::options::MailOptions;
+use relevo_mailkit::urgency::{ByMode, DeliverBy};
+use relevo_queue::Millis;
+use relevo_smtp::client::{Envelope, EnvelopeRecipient, Failure};
 
 use super::dial::HopOffer;
 use super::failure;
@@ -18,6 +22,10 @@ pub(crate) struct OutgoingMessage<'a> {
     pub(crate) eight_bit: bool,
     /// The header needs SMTPUTF8.
     pub(crate) utf8_header: bool,
+    /// What the sender asked for.
+    pub(crate) options: &'a MailOptions,
+    /// For how long the message has been here.
+    pub(crate) waited: Millis,
 }
 
 impl OutgoingMessage<'_> {
@@ -27,13 +35,21 @@ impl OutgoingMessage<'_> {
     }
 
     /// Why `host` with this offer cannot take it for `recipient`: its SIZE is too small (RFC 1870),
-    /// or it lacks 8BITMIME for a copy that could not be made 7bit (RFC 6152), or SMTPUTF8 (RFC
-    /// 6531 section 3.2). Looked at here only. ASCII local parts at internationalised domains need
+    /// or it lacks REQUIRETLS (RFC 8689), or DELIVERBY for mail that is to be returned when it is
+    /// late (RFC 2852), or 8BITMIME for a copy that could not be made 7bit (RFC 6152), or SMTPUTF8
+    /// (RFC 6531 section 3.2). Looked at here only. ASCII local parts at internationalised domains need
     /// none: the domain has an A-label form.
     pub(crate) fn misfit(&self, recipient: &str, offer: &HopOffer, host: &str) -> Option<Failure> {
         if offer.max_size.is_some_and(|max| max > 0 && self.size > max) {
             let detail = format!("{} octets are more than {host} takes", self.size);
             return Some(failure::ours(failure::TOO_BIG, detail));
+        }
+        if self.options.require_tls && !offer.require_tls {
+            let detail = format!("the sender asks for REQUIRETLS, which {host} does not offer");
+            return Some(failure::ours(failure::TLS_NOT_KEPT, detail));
+        }
+        if let Some(failure) = self.is_late_for(offer, host) {
+            return Some(failure);
         }
         if self.eight_bit && !offer.abilities.eight_bit {
             return Some(failure::ours(failure::NOT_CONVERTED, format!("{host} does not offer 8BITMIME")));
@@ -53,18 +69,62 @@ impl OutgoingMessage<'_> {
         Some(failure::ours(status, format!("{what} needs SMTPUTF8, which {host} does not offer")))
     }
 
-    /// For these recipients. SMTPUTF8 only where something needs it.
-    pub(crate) fn envelope<'r>(&self, recipients: impl Iterator<Item = &'r str> + Clone) -> Envelope {
-        let smtputf8 = self.utf8_header || needs_utf8(self.sender) || recipients.clone().any(needs_utf8);
+    /// Why mail that is to be returned when it is late cannot go to `host`: it is late, or the host
+    /// does not return it in time (RFC 2852 section 4).
+    fn is_late_for(&self, offer: &HopOffer, host: &str) -> Option<Failure> {
+        let by = self.deliver_by().filter(|by| by.mode == ByMode::Return)?;
+        if by.seconds <= 0 {
+            let detail = "the time that the sender gave for delivery is over";
+            return Some(failure::ours(failure::TOO_LATE, detail));
+        }
+        if offers_time(offer, by) {
+            return None;
+        }
+        let detail = format!("{host} does not promise to return mail that is late by {} s", by.seconds);
+        Some(failure::ours(failure::NOT_CAPABLE, detail))
+    }
+
+    /// BY, with the seconds that are left.
+    fn deliver_by(&self) -> Option<DeliverBy> {
+        let by = self.options.deliver_by?;
+        let waited = i32::try_from(self.waited / 1000).unwrap_or(i32::MAX).max(0);
+        Some(DeliverBy { seconds: by.seconds.saturating_sub(waited), ..by })
+    }
+
+    /// For these recipients, and what was asked for them, to a host with this offer. SMTPUTF8 only
+    /// where something needs it. ORCPT is added only where the sender asked for anything: otherwise
+    /// the receiver's reports need no more than the address.
+    pub(crate) fn envelope<'r>(
+        &self,
+        recipients: impl Iterator<Item = (&'r str, &'r RecipientDsn)> + Clone,
+        offer: &HopOffer,
+    ) -> Envelope {
+        let any_needs_utf8 = recipients.clone().any(|(address, _)| needs_utf8(address));
+        let smtputf8 = self.utf8_header || needs_utf8(self.sender) || any_needs_utf8;
         let form = |address: &str| if smtputf8 { address.to_owned() } else { with_a_labels(address) };
+        let MailOptions { dsn: asked, require_tls, priority, .. } = self.options;
+        let recipient = |(address, dsn): (&str, &RecipientDsn)| {
+            let asks = !asked.is_empty() || !dsn.is_empty();
+            let dsn = if offer.dsn && asks { dsn.relayed(address) } else { RecipientDsn::default() };
+            EnvelopeRecipient { address: form(address), dsn }
+        };
         Envelope {
             sender: form(self.sender),
-            recipients: recipients.map(form).collect(),
+            recipients: recipients.map(recipient).collect(),
             size: self.size,
             eight_bit: self.eight_bit,
             smtputf8,
+            require_tls: *require_tls,
+            dsn: if offer.dsn { asked.clone() } else { MessageDsn::default() },
+            deliver_by: self.deliver_by().filter(|by| offers_time(offer, *by)),
+            priority: *priority,
         }
     }
+}
+
+/// Returns true if the host offers DELIVERBY for so short a time.
+fn offers_time(offer: &HopOffer, by: DeliverBy) -> bool {
+    offer.deliver_by.is_some_and(|least| least.is_none_or(|least| i64::from(by.seconds) >= i64::from(least)))
 }
 
 /// Whether the address can only be written under SMTPUTF8: its local part is not ASCII.
@@ -86,3 +146,6 @@ fn with_a_labels(address: &str) -> String {
         None => address.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

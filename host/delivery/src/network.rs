@@ -57,6 +57,10 @@ impl Hop for Connected {
         HopOffer {
             abilities: HopAbilities { eight_bit: abilities.eight_bit, smtputf8: abilities.smtputf8 },
             max_size: abilities.size.flatten(),
+            dsn: abilities.dsn,
+            require_tls: abilities.require_tls,
+            deliver_by: abilities.deliver_by,
+            limits: abilities.limits,
         }
     }
 

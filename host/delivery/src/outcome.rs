@@ -40,6 +40,10 @@ pub(crate) struct Via {
     pub(crate) ip: IpAddr,
     /// Of the connection.
     pub(crate) tls: TlsState,
+    /// It offers DSN: with a message it takes over the reports that its sender asked for (RFC 3461
+    /// section 5.2.1). Of mail that went to a host that does not, a report of success is ours to
+    /// write: that it was relayed (section 5.2.2).
+    pub(crate) takes_dsn: bool,
 }
 
 /// What an attempt found for one recipient.
@@ -140,6 +144,8 @@ pub(crate) struct RecipientReport {
     pub(crate) disposition: Disposition,
     pub(crate) facts: LastAttempt,
     pub(crate) tls: Option<TlsState>,
+    /// The host took over the reports that the sender asked for.
+    pub(crate) is_dsn_handed_on: bool,
     pub(crate) classification: Option<Arc<Classification>>,
 }
 
@@ -214,6 +220,7 @@ pub(crate) fn expire(
             classification: of_last(classify, &last, &[]),
             facts: LastAttempt { status: EXPIRED.to_string(), ..last },
             tls: None,
+            is_dsn_handed_on: false,
         }
     };
     let reports = pending(&lease).map(expired).collect();
@@ -257,8 +264,18 @@ pub(crate) fn conclude(
             disposition = Disposition::Expired;
             facts.status = EXPIRED.to_string();
         }
+        let is_dsn_handed_on =
+            disposition == Disposition::Delivered && via.as_ref().is_some_and(|via| via.takes_dsn);
         let (address, tls) = (recipient.address.clone(), via.map(|v| v.tls.clone()));
-        reports.push(RecipientReport { index, address, disposition, facts, tls, classification });
+        reports.push(RecipientReport {
+            index,
+            address,
+            disposition,
+            facts,
+            tls,
+            is_dsn_handed_on,
+            classification,
+        });
     }
     assemble(lease, reports, now, Some(next), (rules.blame.as_ref(), &rules.conversation))
 }
@@ -331,7 +348,9 @@ fn assemble(
             Disposition::Delivered => recipients.push((record.index, RecipientState::Delivered)),
             Disposition::Delayed => {}
             Disposition::Bounced | Disposition::Failed | Disposition::Expired | Disposition::Suppressed => {
-                recipients.push((record.index, RecipientState::Failed { reported: silent }));
+                let recipient = pending(&lease).find(|recipient| recipient.index == record.index);
+                let reported = silent || recipient.is_some_and(|recipient| !recipient.dsn.wants_failure());
+                recipients.push((record.index, RecipientState::Failed { reported }));
             }
         }
         if !is_known_fault(&lease, record) {
@@ -424,6 +443,7 @@ pub(crate) fn log(conclusion: &AttemptResult, now: Millis) {
             ip = %facts.ip.map_or_else(|| "-".to_owned(), |ip| ip.to_string()),
             tls = record.tls.as_ref().and_then(|t| t.cipher.as_deref()).unwrap_or("none"),
             outcome = record.disposition.name(),
+            dsn_handed_on = record.is_dsn_handed_on.then_some(true),
             code = facts.code.unwrap_or(0),
             status = %facts.status,
             reply = %facts.text,

@@ -28,7 +28,9 @@ pub(crate) fn requirement(next_hop: &NextHop, meta: &ItemMeta) -> TlsRequirement
         NextHop::Smarthost(smarthost, _) => (smarthost.tls, TlsReason::Configured),
     };
     match mode {
-        TlsPolicy::None | TlsPolicy::Opportunistic | TlsPolicy::Required if meta.enforce_tls => {
+        TlsPolicy::None | TlsPolicy::Opportunistic | TlsPolicy::Required
+            if meta.enforce_tls || meta.options.require_tls =>
+        {
             TlsRequirement::new(TlsPolicy::Verified, TlsReason::Demanded)
         }
         _ => TlsRequirement::new(mode, reason),

@@ -5,9 +5,7 @@
 mod support;
 
 use relevo_http::Listener;
-use relevo_queue::{
-    ItemId, ItemMeta, NewDelivery, NewItem, Queue, QueueKey, Recipient, RecipientState, SpooledBody,
-};
+use relevo_queue::{ItemId, ItemMeta, NewDelivery, NewItem, Queue, QueueKey, Recipient, SpooledBody};
 use support::{ACME, ADMIN, Answer, Asked, World};
 
 /// The time of the world's clock.
@@ -18,8 +16,7 @@ fn id(n: u8) -> ItemId {
 }
 
 fn delivery(domain: &str, recipients: u32, due_at: i64) -> NewDelivery {
-    let recipient =
-        |index| Recipient { index, address: format!("r{index}@{domain}"), state: RecipientState::Pending };
+    let recipient = |index| Recipient::pending(index, format!("r{index}@{domain}"));
     NewDelivery {
         key: QueueKey::of_domain(domain),
         recipients: (0..recipients).map(recipient).collect(),

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use relevo_queue::{EmbeddedStore, ItemId, ItemMeta, NewDelivery, NewItem, Queue, Recipient, RecipientState};
+use relevo_queue::{EmbeddedStore, ItemId, ItemMeta, NewDelivery, NewItem, Queue, Recipient};
 use relevo_queue::{QueueKey, SpooledBody, StoreConfig};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -31,8 +31,7 @@ fn item(n: u64) -> NewItem {
         recipe: vec![1; 200],
         ..ItemMeta::default()
     };
-    let recipient =
-        Recipient { index: 0, address: format!("someone{n}@{domain}"), state: RecipientState::Pending };
+    let recipient = Recipient::pending(0, format!("someone{n}@{domain}"));
     let delivery = NewDelivery {
         key: QueueKey::of_domain(domain),
         recipients: vec![recipient],

@@ -4,8 +4,8 @@ mod backlog;
 mod events;
 mod idempotency;
 mod item;
+pub(crate) mod json;
 mod key;
-pub(crate) mod labels;
 mod reader;
 
 use std::sync::Arc;

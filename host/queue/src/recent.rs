@@ -125,15 +125,14 @@ impl RecentItems {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Recipient, RecipientState};
+    use crate::Recipient;
 
     fn item(n: u16) -> ItemId {
         ItemId::new(i64::from(n), [0; 10])
     }
 
     fn fresh(octets: usize) -> Fresh {
-        let recipient =
-            Recipient { index: 0, address: "a@example.com".into(), state: RecipientState::Pending };
+        let recipient = Recipient::pending(0, "a@example.com");
         let delivery = NewDelivery {
             key: crate::QueueKey::of_domain("example.com"),
             recipients: vec![recipient],

@@ -300,7 +300,7 @@ pub(crate) struct EventRecord {
     #[n(3)]
     event: String,
     #[n(4)]
-    #[cbor(with = "crate::api::labels", skip_if = "Labels::is_empty")]
+    #[cbor(with = "crate::api::json", skip_if = "Labels::is_empty")]
     labels: Labels,
     /// It is in the index of messages.
     #[n(5)]

@@ -23,6 +23,26 @@ impl Stream {
             Self::Tls(tls) => tls.get_ref().0,
         }
     }
+
+    /// What is known of TLS; none in clear.
+    pub(crate) fn tls(&self) -> Option<&CommonState> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(tls) => Some(tls.get_ref().1),
+        }
+    }
+
+    /// `tls-exporter` (RFC 9266), for a client that logs in. None in clear, and under TLS 1.2, where
+    /// two connections can have the same one.
+    pub(crate) fn channel_binding(&self) -> Option<[u8; 32]> {
+        let Self::Tls(tls) = self else { return None };
+        let TlsStream::Client(tls) = &**tls else { return None };
+        let connection = tls.get_ref().1;
+        if connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+            return None;
+        }
+        connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b"")).ok()
+    }
 }
 
 impl AsyncRead for Stream {

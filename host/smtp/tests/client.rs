@@ -13,7 +13,7 @@ use relevo_smtp::client::{
 use relevo_smtp::server::ListenerKind;
 
 fn auth() -> Auth {
-    Auth { username: "u".to_owned(), password: "secret".to_owned() }
+    Auth::password("u", "secret")
 }
 
 fn body(octets: &[u8]) -> Arc<Vec<u8>> {
@@ -132,7 +132,7 @@ async fn authentication() {
         assert_eq!((received[0].username.as_deref(), received[0].tls), (Some("u"), true));
     }
     let (server, _memory) = start(listener(ListenerKind::Submission, Some(ours.server.clone())));
-    let wrong = Auth { password: "wrong".to_owned(), ..auth() };
+    let wrong = Auth::password("u", "wrong");
     let target = target(server.local_addr(), TlsPolicy::Verified);
     let failure = Connection::open(&target, &client(), Some(&wrong), &trusting(&ours)).await.unwrap_err();
     assert_eq!(

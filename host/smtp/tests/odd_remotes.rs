@@ -7,11 +7,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use common::{Raw, client, envelope, target, trusting_nobody};
 use relevo_mailkit::reply::EnhancedCode;
 use relevo_smtp::client::{
-    Auth, ClientConfig, Connection, DialogueStep, Failure, RecipientOutcome, TlsFailure, TlsPolicy,
-    TransactionResult,
+    Auth, AuthSecret, ClientConfig, Connection, DialogueStep, Failure, RecipientOutcome, TlsFailure,
+    TlsPolicy, TokenSource, TransactionResult,
 };
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
@@ -29,7 +31,7 @@ async fn remote(scripts: &'static [&'static str]) -> SocketAddr {
             for line in script.lines().map(str::trim).filter(|l| !l.is_empty()) {
                 if let Some(text) = line.strip_prefix("S: ") {
                     raw.send(format!("{}\r\n", text.replace("\\r\\n", "\r\n"))).await;
-                } else if let Some(prefix) = line.strip_prefix("C: ") {
+                } else if let Some(prefix) = line.strip_prefix("C:").map(str::trim_start) {
                     let got = raw.line().await;
                     assert!(got.starts_with(prefix), "{got:?}, not {prefix:?}");
                 } else if line == "wait" {
@@ -178,6 +180,7 @@ async fn octets_before_tls_are_an_error() {
 async fn a_failed_handshake_is_typed_and_the_caller_decides() {
     static SCRIPT: &[&str] = &[
         "S: 220 hi\nC: EHLO\nS: 250-odd\\r\\n250 STARTTLS\nC: STARTTLS\nS: 220 go\nread\nS: this is not TLS",
+        "S: 421 too many connections\nclose",
     ];
     for policy in [TlsPolicy::Opportunistic, TlsPolicy::Required] {
         let failure = open_with(SCRIPT, policy, client(), None).await.unwrap_err();
@@ -188,8 +191,8 @@ async fn a_failed_handshake_is_typed_and_the_caller_decides() {
 
 #[tokio::test]
 async fn a_stalled_handshake_ends_in_time() {
-    static SCRIPT: &[&str] =
-        &["S: 220 hi\nC: EHLO\nS: 250-odd\\r\\n250 STARTTLS\nC: STARTTLS\nS: 220 go\nwait"];
+    static ONE: &str = "S: 220 hi\nC: EHLO\nS: 250-odd\\r\\n250 STARTTLS\nC: STARTTLS\nS: 220 go\nwait";
+    static SCRIPT: &[&str] = &[ONE, ONE];
     let config = ClientConfig { command_timeout: Duration::from_millis(200), ..client() };
     let begun = Instant::now();
     let failure = open_with(SCRIPT, TlsPolicy::Opportunistic, config, None).await.unwrap_err();
@@ -221,9 +224,220 @@ async fn auth_login_to_loopback() {
     static SCRIPT: &[&str] =
         &["S: 220 hi\nC: EHLO\nS: 250-odd\\r\\n250 AUTH LOGIN\nC: AUTH LOGIN\nS: 334 VXNlcm5hbWU6
         C: dQ==\nS: 334 UGFzc3dvcmQ6\nC: cA==\nS: 235 ok\nwait"];
-    let auth = Auth { username: "u".to_owned(), password: "p".to_owned() };
+    let auth = Auth::password("u", "p");
     assert!(open_with(SCRIPT, TlsPolicy::None, client(), Some(&auth)).await.is_ok());
     static OTHER: &[&str] = &["S: 220 hi\nC: EHLO\nS: 250-odd\\r\\n250 AUTH CRAM-MD5\nwait"];
     let failure = open_with(OTHER, TlsPolicy::None, client(), Some(&auth)).await.unwrap_err();
     assert_eq!((failure.command, failure.status), (DialogueStep::Auth, (4, 7, 4).into()));
+}
+
+/// Reads `BDAT n LAST` and the content, and answers with `reply`; then reads what else comes.
+async fn chunk_server(reply: &'static str) -> (SocketAddr, tokio::task::JoinHandle<(Vec<u8>, Vec<String>)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let mut raw = Raw::over(listener.accept().await.unwrap().0);
+        raw.send("220 hi\r\n").await;
+        raw.line().await;
+        raw.send("250-odd\r\n250-PIPELINING\r\n250 CHUNKING\r\n").await;
+        let mut lines = Vec::new();
+        for _ in 0..2 {
+            lines.push(raw.line().await);
+            raw.send("250 ok\r\n").await;
+        }
+        let command = raw.line().await;
+        let octets = command.strip_prefix("BDAT ").and_then(|c| c.strip_suffix(" LAST"));
+        let octets = octets.unwrap_or_else(|| panic!("{command}")).parse().unwrap();
+        let content = raw.octets(octets).await;
+        raw.send(format!("{reply}\r\n")).await;
+        loop {
+            let line = raw.line().await;
+            if line.is_empty() {
+                return (content, lines);
+            }
+            lines.push(line);
+            raw.send("250 ok\r\n").await;
+        }
+    });
+    (addr, task)
+}
+
+#[tokio::test]
+async fn content_goes_as_one_chunk_without_dots_added() {
+    let large = ".a line of text that begins with a dot\r\n".repeat(30_000);
+    let open_end = format!("{large}and no end");
+    for (content, expected) in [
+        (".\r\n..\r\nhi\r\n".to_owned(), ".\r\n..\r\nhi\r\n".to_owned()),
+        ("hi".to_owned(), "hi\r\n".to_owned()),
+        (String::new(), String::new()),
+        (large.clone(), large.clone()),
+        (open_end.clone(), format!("{open_end}\r\n")),
+    ] {
+        let (addr, server) = chunk_server("250 2.0.0 queued").await;
+        let mut connection =
+            Connection::open(&target(addr, TlsPolicy::None), &client(), None, &trusting_nobody())
+                .await
+                .unwrap();
+        let body = Arc::new(content.into_bytes());
+        let result = connection.transact(&envelope(&["x@b.test"], 5), body).await;
+        assert!(matches!(result.outcomes[0].1, RecipientOutcome::Delivered(_)), "{result:?}");
+        assert!(result.reusable);
+        connection.quit().await;
+        let (got, lines) = server.await.unwrap();
+        assert!(got == expected.as_bytes(), "{} octets, not {}", got.len(), expected.len());
+        assert_eq!(lines.last().map(String::as_str), Some("QUIT"));
+    }
+}
+
+#[tokio::test]
+async fn a_refused_chunk_is_followed_by_rset() {
+    let (addr, server) = chunk_server("554 5.7.1 spam").await;
+    let mut connection =
+        Connection::open(&target(addr, TlsPolicy::None), &client(), None, &trusting_nobody()).await.unwrap();
+    let result = connection.transact(&envelope(&["x@b.test"], 5), Arc::new(b"hi\r\n".to_vec())).await;
+    assert_eq!((failure(&result).permanent, failure(&result).status), (true, (5, 7, 1).into()));
+    assert!(result.reusable, "all octets that were announced were sent");
+    connection.quit().await;
+    assert_eq!(server.await.unwrap().1[2..], ["RSET", "QUIT"]);
+}
+
+#[tokio::test]
+async fn a_bare_line_end_does_not_leave_in_a_chunk() {
+    let long = format!("{}\n.\r\nx", "line\r\n".repeat(100_000));
+    for content in ["a\n.\r\nMAIL FROM:<x@y>\r\n", "a\r", long.as_str()] {
+        let mut connection = open(&["S: 220 hi\nC: EHLO\nS: 250-odd\\r\\n250 CHUNKING\nC: MAIL\nS: 250 ok
+            C: RCPT\nS: 250 ok\nwait"])
+        .await
+        .unwrap();
+        let body = Arc::new(content.as_bytes().to_vec());
+        let result = connection.transact(&envelope(&["x@b.test"], 5), body).await;
+        assert_eq!((failure(&result).permanent, failure(&result).status), (true, (5, 6, 0).into()));
+        assert!(!result.reusable, "the chunk is not whole");
+    }
+}
+
+#[tokio::test]
+async fn refused_while_a_chunk_is_under_way() {
+    let mut connection = open(&["S: 220 hi\nC: EHLO\nS: 250-odd\\r\\n250 CHUNKING\nC: MAIL\nS: 250 ok
+        C: RCPT\nS: 250 ok\nread\nS: 552 5.3.4 that is enough\nclose"])
+    .await
+    .unwrap();
+    let body = "a line of text\r\n".repeat(2_000_000).into_bytes();
+    let result = connection.transact(&envelope(&["x@b.test"], body.len()), Arc::new(body)).await;
+    assert!(!result.reusable);
+    match failure(&result) {
+        Failure { permanent: true, command: DialogueStep::EndOfData, .. } => {}
+        lost => assert_host(lost, DialogueStep::Content),
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_never_takes_mail() {
+    let failure = open(&["S: 521 5.3.2 no mail here\nclose"]).await.unwrap_err();
+    assert_eq!((failure.permanent, failure.try_next_host), (true, true));
+    assert_eq!((failure.command, failure.status), (DialogueStep::Greeting, (5, 3, 2).into()));
+}
+
+struct Token(Result<&'static str, &'static str>);
+
+impl TokenSource for Token {
+    fn token(&self) -> Result<String, String> {
+        self.0.map(str::to_owned).map_err(str::to_owned)
+    }
+}
+
+fn token(token: Result<&'static str, &'static str>) -> Auth {
+    Auth { username: "u".to_owned(), secret: AuthSecret::Token(Arc::new(Token(token))) }
+}
+
+#[tokio::test]
+async fn tokens_of_a_smarthost() {
+    // `n,a=u,^Ahost=localhost^Aport=...`, of which the port differs.
+    static BEARER: &[&str] = &["S: 220 hi\nC: EHLO\nS: 250-odd\\r\\n250 AUTH PLAIN XOAUTH2 OAUTHBEARER
+        C: AUTH OAUTHBEARER bixhPXUsAWhvc3Q9bG9jYWxob3N0AX\nS: 235 ok\nwait"];
+    let auth = token(Ok("tok"));
+    open_with(BEARER, TlsPolicy::None, client(), Some(&auth)).await.unwrap();
+    static REFUSED: &[&str] = &["S: 220 hi\nC: EHLO\nS: 250-odd\\r\\n250 AUTH XOAUTH2
+        C: AUTH XOAUTH2 dXNlcj11AWF1dGg9QmVhcmVyIHRvawEB\nS: 334 eyJzdGF0dXMiOiI0MDEifQ==\nC: \nS: 535 5.7.8 no\nwait"];
+    let failure = open_with(REFUSED, TlsPolicy::None, client(), Some(&auth)).await.unwrap_err();
+    assert_eq!(
+        (failure.command, failure.status, failure.permanent),
+        (DialogueStep::Auth, (4, 7, 8).into(), false)
+    );
+    static PASSWORDS: &[&str] = &["S: 220 hi\nC: EHLO\nS: 250-odd\\r\\n250 AUTH PLAIN SCRAM-SHA-256\nwait"];
+    let failure = open_with(PASSWORDS, TlsPolicy::None, client(), Some(&auth)).await.unwrap_err();
+    assert_eq!(failure.status, (4, 7, 4));
+    assert!(failure.detail.contains("OAUTHBEARER"), "{}", failure.detail);
+    for (unusable, why) in
+        [(Err("token: no such file"), "no such file"), (Ok("a b"), "printable"), (Ok(""), "printable")]
+    {
+        let auth = token(unusable);
+        let failure = open_with(PASSWORDS, TlsPolicy::None, client(), Some(&auth)).await.unwrap_err();
+        assert_eq!((failure.command, failure.permanent), (DialogueStep::Auth, false));
+        assert!(failure.detail.contains(why), "{}", failure.detail);
+    }
+}
+
+/// What the server says is base64 of `r=x...`, and of a nonce that is not ours.
+#[tokio::test]
+async fn a_server_that_is_not_believed_by_scram_gets_no_mail() {
+    let auth = Auth::password("u", "p");
+    static FORGED: &[&str] = &["S: 220 hi\nC: EHLO\nS: 250-odd\\r\\n250 AUTH LOGIN PLAIN SCRAM-SHA-256
+        C: AUTH SCRAM-SHA-256 \nS: 334 cj14LHM9QUFBQSxpPTQwOTY=\nC: *\nS: 501 cancelled\nwait"];
+    let failure = open_with(FORGED, TlsPolicy::None, client(), Some(&auth)).await.unwrap_err();
+    assert_eq!((failure.command, failure.status), (DialogueStep::Auth, (4, 7, 8).into()));
+    assert!(failure.detail.contains("another nonce"), "{}", failure.detail);
+    static UNPROVED: &[&str] = &["S: 220 hi\nC: EHLO\nS: 250-odd\\r\\n250 AUTH SCRAM-SHA-256
+        C: AUTH SCRAM-SHA-256 \nS: 235 come in\nwait"];
+    let failure = open_with(UNPROVED, TlsPolicy::None, client(), Some(&auth)).await.unwrap_err();
+    assert!(failure.detail.contains("did not prove"), "{}", failure.detail);
+}
+
+/// The login is bound to the connection: the server's side of TLS derives the same octets.
+#[tokio::test]
+async fn scram_plus_binds_the_connection() {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        let tcp = listener.accept().await.unwrap().0;
+        let tls = tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(tcp).await.unwrap();
+        let exported =
+            tls.get_ref().1.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b""));
+        let mut raw = Raw::over(tls);
+        raw.send("220 hi\r\n").await;
+        raw.line().await;
+        raw.send("250-odd\r\n250 AUTH PLAIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS\r\n").await;
+        let decoded = |line: &str| {
+            let octets = STANDARD.decode(line.rsplit(' ').next().unwrap()).unwrap();
+            String::from_utf8(octets).unwrap()
+        };
+        let first = raw.line().await;
+        assert!(first.starts_with("AUTH SCRAM-SHA-256-PLUS "), "{first}");
+        let nonce = decoded(&first).rsplit_once("r=").unwrap().1.to_owned();
+        assert!(decoded(&first).starts_with("p=tls-exporter,,n=u,r="));
+        let challenge = STANDARD.encode(format!("r={nonce}server,s=c2FsdA==,i=4096"));
+        raw.send(format!("334 {challenge}\r\n")).await;
+        let proof = decoded(&raw.line().await);
+        let bound = proof.split(',').next().unwrap().strip_prefix("c=").unwrap();
+        raw.send("535 5.7.8 no\r\n").await;
+        (STANDARD.decode(bound).unwrap(), exported.unwrap())
+    });
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let tls = relevo_smtp::client::Tls::with_roots(roots);
+    let auth = Auth::password("u", "p");
+    let failure =
+        Connection::open(&target(addr, TlsPolicy::Implicit), &client(), Some(&auth), &tls).await.unwrap_err();
+    assert_eq!((failure.command, failure.status), (DialogueStep::Auth, (4, 7, 8).into()));
+    let (bound, exported) = server.await.unwrap();
+    assert_eq!(bound, [&b"p=tls-exporter,,"[..], &exported].concat());
 }

@@ -1,13 +1,16 @@
-//! The sending side of SMTP: replies of any server, content on its way out, and the accounting of a
-//! transaction.
+//! The sending side of SMTP: replies of any server, logins, content on its way out, and the accounting
+//! of a transaction.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use relevo_fuzz::{find, has_bare, octet, pieces, seeded_bug};
+use relevo_mailkit::dsn::{EnvelopeId, MessageDsn, Notify, OriginalRecipient, RecipientDsn, Ret};
+use relevo_mailkit::urgency::{DeliverBy, MtPriority};
 use relevo_proto::Reply;
 use relevo_proto::client::{
-    Abilities, TransactionStep, BareLineEnd, DialogueStep, Envelope, Failure, MalformedReply, RecipientOutcome, RemoteReply,
-    ReplyParser, Stuffer, ClientTransaction,
+    Abilities, AuthMechanism, BareLineEnd, ClientTransaction, DialogueStep, Envelope, EnvelopeRecipient, Failure,
+    LineEnds, MalformedReply, NONCE, RecipientOutcome, RemoteReply, ReplyParser, SaslExchange, SaslIdentity,
+    SaslSecret, Stuffer, TransactionStep,
 };
 use relevo_proto::server::{AuthPolicy, SessionConfig, Event, SessionLimits, ServerSession};
 
@@ -63,7 +66,9 @@ fn parsing(seed: u8, input: &[u8]) {
         assert!(reply.enhanced.is_none_or(|status| status.fits(reply.code)));
         assert!(reply.text.split('\n').count() <= 101 && reply.text.len() <= 3 * 4096);
         let _ = Abilities::parse(reply);
+        values(&reply.text);
     }
+    login(&whole.0);
     for seed in [0, seed] {
         assert_eq!(replies(&pieces(input, seed)), whole, "cut differently (seed {seed})");
     }
@@ -71,6 +76,47 @@ fn parsing(seed: u8, input: &[u8]) {
     if input.len() < 4096 && input.iter().filter(|b| **b == b'\n').count() < 100 {
         let plain: Vec<_> = whole.0.into_iter().map(|r| RemoteReply { enhanced: None, ..r }).collect();
         assert_eq!((plain, whole.1), definition(input));
+    }
+}
+
+/// Values of parameters that can be read can be written into a command, and read back the same.
+fn values(text: &str) {
+    fn check<T: ToString + PartialEq + std::fmt::Debug>(text: &str, parse: fn(&str) -> Option<T>) {
+        let Some(value) = parse(text) else { return };
+        let written = value.to_string();
+        assert!(written.bytes().all(|b| b.is_ascii_graphic() && b != b'='), "{written:?}");
+        assert_eq!(parse(&written), Some(value));
+    }
+    check(text, Ret::parse);
+    check(text, Notify::parse);
+    check(text, EnvelopeId::parse);
+    check(text, OriginalRecipient::parse);
+    check(text, DeliverBy::parse);
+    check(text, MtPriority::parse);
+}
+
+/// A server that does not know the password is never believed, whatever it says, and gets one line
+/// for each challenge.
+fn login(replies: &[RemoteReply]) {
+    let identity =
+        SaslIdentity { username: "u", host: "mx.test", port: 587, channel_binding: Some([1; 32]) };
+    for (mechanism, secret) in [
+        (AuthMechanism::ScramSha256Plus, SaslSecret::Password("secret")),
+        (AuthMechanism::ScramSha256, SaslSecret::Password("secret")),
+        (AuthMechanism::Login, SaslSecret::Password("secret")),
+        (AuthMechanism::OauthBearer, SaslSecret::Token("secret")),
+        (AuthMechanism::Xoauth2, SaslSecret::Token("secret")),
+    ] {
+        let mut exchange = SaslExchange::new(mechanism, secret, &identity, [2; NONCE]);
+        let mut answers = 0;
+        for reply in replies {
+            let Ok(line) = exchange.respond(&reply.text) else { break };
+            assert!(line.ends_with("\r\n") && find(line.as_bytes(), b"\r\n") == Some(line.len() - 2));
+            answers += 1;
+            assert!(answers <= 2, "{} has no more than two answers", mechanism.name());
+        }
+        let by_scram = matches!(mechanism, AuthMechanism::ScramSha256Plus | AuthMechanism::ScramSha256);
+        assert_eq!(exchange.finish().is_err(), by_scram, "{}", mechanism.name());
     }
 }
 
@@ -134,6 +180,11 @@ fn stuffing(seed: u8, message: &[u8]) {
         assert_eq!(stuffed(&pieces(message, seed)), whole, "cut differently (seed {seed})");
     }
     assert_eq!(whole.is_err(), has_bare(message));
+    for seed in [0, seed] {
+        let mut ends = LineEnds::default();
+        let checked = pieces(message, seed).iter().try_for_each(|piece| ends.push(piece)).and_then(|()| ends.finish());
+        assert_eq!(checked, whole.as_ref().map(drop).map_err(|error| *error), "checked differently (seed {seed})");
+    }
     let Ok(wire) = whole else { return };
     let lines = [b"\r\n", &wire[..]].concat();
     assert_eq!(find(&lines, b"\r\n.\r\n"), Some(lines.len() - 5), "the end is not at the end");
@@ -150,16 +201,21 @@ fn abilities(flags: u8) -> Abilities {
         smtputf8: flags & 2 != 0,
         size: (flags & 4 != 0).then_some((flags & 8 != 0).then_some(150)),
         pipelining: flags & 16 != 0,
-        starttls: false,
-        auth_plain: false,
-        auth_login: false,
+        chunking: flags & 32 != 0,
+        dsn: flags & 64 != 0,
+        deliver_by: (flags & 64 != 0).then_some(None),
+        mt_priority: flags & 64 != 0,
+        ..Abilities::default()
     }
 }
 
 /// Nobody is told that a message was delivered unless the server took it for that recipient.
 fn transaction(flags: u8, seed: u8, input: &[u8]) {
     let count = usize::from(seed % 5) + 1;
-    let recipients: Vec<String> = (0..count).map(|i| format!("r{i}@b.test")).collect();
+    let asked = String::from_utf8_lossy(input);
+    let dsn = RecipientDsn { notify: Some(Notify::NEVER), orcpt: OriginalRecipient::of_address(&asked) };
+    let recipient = |i| EnvelopeRecipient { address: format!("r{i}@b.test"), dsn: dsn.clone() };
+    let recipients = (0..count).map(recipient).collect();
     let size = if seed & 128 == 0 { 100 } else { 200 };
     let envelope = Envelope {
         sender: "s@a.test".to_owned(),
@@ -167,6 +223,10 @@ fn transaction(flags: u8, seed: u8, input: &[u8]) {
         size,
         eight_bit: seed & 64 != 0,
         smtputf8: seed & 32 != 0,
+        dsn: MessageDsn { ret: Some(Ret::Full), envid: EnvelopeId::new(&*asked) },
+        deliver_by: DeliverBy::parse("60;N"),
+        priority: MtPriority::new(3),
+        require_tls: false,
     };
     let mut replies = replies(&[input]).0.into_iter();
     let mut transaction = ClientTransaction::new(&envelope, abilities(flags));
@@ -177,9 +237,14 @@ fn transaction(flags: u8, seed: u8, input: &[u8]) {
         match transaction.advance() {
             TransactionStep::Send(group) => {
                 assert!(group.ends_with(b"\r\n") && !has_bare(&group));
+                assert!(flags & 32 == 0 || !group.ends_with(b"DATA\r\n"), "DATA where BDAT is offered");
             }
             TransactionStep::SendContent => {
                 assert!(accepted > 0 || flags & 16 != 0, "content for nobody");
+                sent = true;
+            }
+            TransactionStep::SendChunk => {
+                assert!(accepted > 0 && flags & 32 != 0 && !sent, "a chunk for nobody");
                 sent = true;
             }
             TransactionStep::Receive(command) => match replies.next() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use relevo_queue::Millis;
-use relevo_smtp::client::{Failure, Target, TlsPolicy, TlsReason, TlsRequirement};
+use relevo_smtp::client::{Failure, Target, TlsPolicy, TlsReason, TlsRequirement, TlsState};
 
 use super::{Attempt, Live};
 use crate::failure;
@@ -31,12 +31,17 @@ impl Attempt<'_> {
                     return Some(live);
                 }
                 Err(failure) => {
-                    let via = Via { host: target.host, ip: target.addr.ip(), tls: Default::default() };
+                    let tls = TlsState::default();
+                    let via = Via { host: target.host, ip: target.addr.ip(), tls, takes_dsn: false };
                     let stop = failure.permanent && !failure.try_next_host;
                     // A source of ours that cannot be used outweighs a host that does not answer:
-                    // with another one, it may.
-                    let ours = self.trouble.as_ref().is_some_and(|(f, _)| failure::is_misconfigured(f));
-                    if !ours || stop {
+                    // with another one, it may. And so does any host that may answer later outweigh
+                    // one that never takes mail.
+                    let outweighs = |(before, _): &(Failure, _)| {
+                        let lasts = failure.is_of_dead_host();
+                        failure::is_misconfigured(before) || (lasts && !before.permanent)
+                    };
+                    if !self.trouble.as_ref().is_some_and(outweighs) || stop {
                         self.trouble = Some((failure, Some(Arc::new(via))));
                     }
                     if stop {
@@ -72,7 +77,7 @@ impl Attempt<'_> {
             }
         }
         let hop = opened?;
-        let via = Arc::new(Via { host: target.host, ip, tls: hop.tls() });
-        Ok(Live { hop, via, wanted: wanted.clone(), used: 0 })
+        let via = Via { host: target.host, ip, tls: hop.tls(), takes_dsn: hop.offer().dsn };
+        Ok(Live::new(hop, via, wanted.clone()))
     }
 }

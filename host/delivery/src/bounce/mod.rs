@@ -17,8 +17,8 @@ use relevo_mailkit::address::Address;
 use relevo_mailkit::event::{DsnQueued, Event};
 use relevo_mailkit::text::escaped;
 use relevo_queue::{
-    DeliveryId, ItemId, ItemMeta, Millis, NewDelivery, NewEvent, NewItem, QueueKey, Recipient,
-    RecipientState, SpooledBody, StoreError, Unreported,
+    DeliveryId, ItemId, ItemMeta, Millis, NewDelivery, NewEvent, NewItem, QueueKey, Recipient, SpooledBody,
+    StoreError, Unreported,
 };
 use relevo_submission::Recipe;
 use tokio::time::sleep;
@@ -143,6 +143,7 @@ async fn compose(
         classification: of_last(&*shared.classify, &u.last, &[]),
         why: u.last,
         address: u.recipient.address,
+        orcpt: u.recipient.dsn.orcpt,
     };
     let failed = failed.into_iter().map(failed_of).collect();
     let report = BounceReport { id, item, hostname: settings.hostname(), meta, failed, header: &header, now };
@@ -169,11 +170,7 @@ async fn compose(
         body: SpooledBody::in_memory(message),
         deliveries: vec![NewDelivery {
             key: QueueKey::of_domain(domain),
-            recipients: vec![Recipient {
-                index: 0,
-                address: meta.sender.clone(),
-                state: RecipientState::Pending,
-            }],
+            recipients: vec![Recipient::pending(0, &*meta.sender)],
             due_at: now,
             ..NewDelivery::default()
         }],

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use relevo_mailkit::classification::Classification;
+use relevo_mailkit::dsn::OriginalRecipient;
 use relevo_mailkit::reply::EnhancedCode;
 use relevo_mailkit::transfer::encode_quoted_printable;
 use relevo_mailkit::transfer::fold::field;
@@ -17,6 +18,8 @@ use crate::text::remote_text;
 #[derive(Debug, Clone)]
 pub(super) struct Failed {
     pub(super) address: String,
+    /// The address that the sender of the message wrote, if it was told.
+    pub(super) orcpt: Option<OriginalRecipient>,
     pub(super) why: LastAttempt,
     /// What that means, by the rules in force now.
     pub(super) classification: Option<Arc<Classification>>,
@@ -104,6 +107,9 @@ impl BounceReport<'_> {
     /// RFC 3464 section 2.
     fn status(&self, out: &mut Vec<u8>, boundary: &str) {
         part(out, boundary, "message/delivery-status", "7bit", Some("Delivery report"));
+        if let Some(envid) = &self.meta.options.dsn.envid {
+            out.extend_from_slice(&field("Original-Envelope-Id", envid.as_str()));
+        }
         out.extend_from_slice(&field("Reporting-MTA", &format!("dns; {}", self.hostname)));
         out.extend_from_slice(&field("X-Relevo-Queue-ID", &self.item.to_string()));
         out.extend_from_slice(&field("Arrival-Date", &date(self.meta.accepted_at)));
@@ -149,6 +155,9 @@ fn of_recipient(failed: &Failed) -> Vec<u8> {
     let why = &failed.why;
     let mut out = Vec::new();
     let mut put = |name: &str, value: &str| out.extend_from_slice(&field(name, value));
+    if let Some(original) = &failed.orcpt {
+        put("Original-Recipient", &original.to_field());
+    }
     put("Final-Recipient", &typed_address(&failed.address));
     put("Action", "failed");
     put("Status", &final_status(&why.status).to_string());

@@ -98,6 +98,13 @@ static ANSWERS: LazyLock<Vec<Known>> = LazyLock::new(|| {
             None,
         ),
         known(
+            &[(3, 3), (7, 30)],
+            ("promise_not_kept", Block, Message, Fix),
+            "The sender asks for REQUIRETLS or DELIVERBY, and no server of the recipient promises it.",
+            "El remitente pide REQUIRETLS o DELIVERBY y ningún servidor del destinatario lo promete.",
+            None,
+        ),
+        known(
             &[(3, 0)],
             ("internal", Soft, Us, Retry),
             "Something broke in this relay. The log says what.",
@@ -150,8 +157,8 @@ mod tests {
     #[test]
     fn every_status_of_our_own_has_an_answer() {
         use failure::{
-            BAD_SYSTEM, DIRECTORY, EXPIRED, INTERNAL, LOOP, MISCONFIGURED, NO_ANSWER, NOT_CONVERTED, NULL_MX,
-            TOO_BIG, UNROUTABLE, UTF8_ADDRESS, UTF8_HEADER,
+            BAD_SYSTEM, DIRECTORY, EXPIRED, INTERNAL, LOOP, MISCONFIGURED, NO_ANSWER, NOT_CAPABLE,
+            NOT_CONVERTED, NULL_MX, TLS_NOT_KEPT, TOO_BIG, TOO_LATE, UNROUTABLE, UTF8_ADDRESS, UTF8_HEADER,
         };
         let ours = [
             BAD_SYSTEM,
@@ -161,9 +168,12 @@ mod tests {
             LOOP,
             MISCONFIGURED,
             NO_ANSWER,
+            NOT_CAPABLE,
             NOT_CONVERTED,
             NULL_MX,
+            TLS_NOT_KEPT,
             TOO_BIG,
+            TOO_LATE,
             UNROUTABLE,
             UTF8_ADDRESS,
             UTF8_HEADER,

@@ -8,9 +8,7 @@ use relevo_resolve::ResolveError;
 use relevo_smtp::client::{DialogueStep, RecipientOutcome, TlsPolicy};
 
 use super::net::{Host, accepts, failed, reply};
-use super::{World, seconds};
-
-const FAILED: RecipientState = RecipientState::Failed { reported: true };
+use super::{FAILED, World, seconds};
 
 /// Refuses `user` with this, takes the others.
 fn refuses(user: &'static str, code: u16, enhanced: Option<(u8, u16, u16)>) -> Host {

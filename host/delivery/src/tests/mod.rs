@@ -2,6 +2,7 @@
 
 mod attempts;
 mod net;
+mod offers;
 mod scheduling;
 mod shaping;
 
@@ -12,7 +13,9 @@ use std::time::Duration;
 use relevo_mailkit::classification::{
     Action, BounceType, Classification, Explanation, ReceiverReply, Subject,
 };
+use relevo_mailkit::dsn::RecipientDsn;
 use relevo_mailkit::event::{Event, Failure};
+use relevo_mailkit::options::MailOptions;
 use relevo_queue::testing::TestQueue;
 use relevo_queue::{
     ItemId, ItemMeta, Millis, NewDelivery, NewItem, QueueKeyParts, Recipient, RecipientState, SpooledBody,
@@ -47,10 +50,17 @@ impl Clock for SimulatedClock {
     }
 }
 
+/// Given up, and its sender told.
+const FAILED: RecipientState = RecipientState::Failed { reported: true };
+
 struct World {
     queue: Arc<TestQueue>,
     /// What the keys of new mail have beside their domain.
     key: Mutex<QueueKeyParts>,
+    /// What the senders of new mail ask for.
+    options: Mutex<MailOptions>,
+    /// And for their recipients.
+    dsn: Mutex<RecipientDsn>,
     net: Arc<Net>,
     handle: DeliveryHandle,
     started: Instant,
@@ -147,6 +157,8 @@ impl World {
         Self {
             queue,
             key: Mutex::default(),
+            options: Mutex::default(),
+            dsn: Mutex::default(),
             net,
             handle,
             started: Instant::now(),
@@ -185,13 +197,14 @@ impl World {
             source: "smtp".to_owned(),
             message_id: "<1@origin.test>".to_owned(),
             subject: "Hello".to_owned(),
+            options: self.options.lock().expect("lock").clone(),
             ..ItemMeta::default()
         };
         let (mut indexes, key) = (0.., self.key.lock().expect("lock").clone());
+        let dsn = self.dsn.lock().expect("lock").clone();
         let recipient = |(index, address): (u32, &&str)| Recipient {
-            index,
-            address: (*address).to_owned(),
-            state: RecipientState::Pending,
+            dsn: dsn.clone(),
+            ..Recipient::pending(index, *address)
         };
         let deliveries = deliveries.iter().map(|(domain, recipients)| NewDelivery {
             key: QueueKeyParts { domain: (*domain).to_owned(), ..key.clone() }.into(),

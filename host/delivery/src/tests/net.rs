@@ -36,6 +36,8 @@ pub(super) enum Host {
     Slow(Duration),
     /// Says 421 to MAIL.
     Closes,
+    /// Greets with 521 (RFC 7504).
+    NoMail,
     /// Takes so many recipients in a transaction.
     Takes(usize),
 }
@@ -52,6 +54,7 @@ pub(super) struct Seen {
 pub(super) struct Log {
     pub(super) opened: Vec<Seen>,
     pub(super) transactions: Vec<Seen>,
+    pub(super) envelopes: Vec<Envelope>,
     pub(super) open_now: BTreeMap<String, usize>,
     pub(super) open_most: BTreeMap<String, usize>,
 }
@@ -94,7 +97,7 @@ impl Net {
             hosts: Mutex::default(),
             offer: Mutex::new(HopOffer {
                 abilities: HopAbilities { eight_bit: true, smtputf8: true },
-                max_size: None,
+                ..HopOffer::default()
             }),
             offers: Mutex::default(),
             dual: AtomicBool::default(),
@@ -105,7 +108,11 @@ impl Net {
     }
 
     pub(super) fn offers(&self, host: &str, smtputf8: bool, max_size: Option<u64>) {
-        let offer = HopOffer { abilities: HopAbilities { eight_bit: true, smtputf8 }, max_size };
+        let offer = HopOffer {
+            abilities: HopAbilities { eight_bit: true, smtputf8 },
+            max_size,
+            ..HopOffer::default()
+        };
         self.offers.lock().expect("lock").insert(host.to_owned(), offer);
     }
 
@@ -177,6 +184,7 @@ impl Dial for Net {
         match &host {
             _ if target.addr.is_ipv6() => return Err(unreachable()),
             Host::Refuses => return Err(unreachable()),
+            Host::NoMail => return Err(failed(DialogueStep::Greeting, reply(521, None, "no mail here"))),
             Host::Blackhole(time) => {
                 sleep(*time).await;
                 return Err(unreachable());
@@ -233,9 +241,12 @@ impl Hop for FakeHop {
     async fn transact(&mut self, envelope: &Envelope, _: Arc<dyn Source>) -> TransactionResult {
         let at = self.started.elapsed();
         sleep(if let Host::Slow(time) = self.host { time } else { Duration::from_millis(2) }).await;
-        let recipients = envelope.recipients.clone();
+        let recipients: Vec<_> = envelope.recipients.iter().map(|r| r.address.clone()).collect();
         let seen = Seen { at, host: self.name.clone(), recipients: recipients.clone() };
-        self.log.lock().expect("lock").transactions.push(seen);
+        let mut log = self.log.lock().expect("lock");
+        log.transactions.push(seen);
+        log.envelopes.push(envelope.clone());
+        drop(log);
         let accepted = || RecipientOutcome::Delivered(reply(250, Some((2, 0, 0)), "queued"));
         let outcomes = recipients.iter().enumerate().map(|(n, r)| {
             let outcome = match &self.host {

@@ -39,10 +39,18 @@ impl Failure {
         Self { permanent: true, try_next_host: false, ..Self::of_host(command, status, detail) }
     }
 
+    /// Returns true if it says that the host never takes mail (RFC 7504). Another one may.
+    #[must_use]
+    pub fn is_of_dead_host(&self) -> bool {
+        self.permanent && self.try_next_host
+    }
+
     /// What a negative reply to `command` means.
     ///
     /// * 421, and anything negative before MAIL, speaks for the host: temporary, and another host
     ///   may do better. A refused login is our mistake or the smarthost's, not the message's.
+    /// * 521 as a greeting says that this host never takes mail (RFC 7504 section 3): permanent, and
+    ///   another host may.
     /// * 552 at RCPT without a detail, or with 5.5.3, is "too many recipients" of old (RFC 5321
     ///   section 4.5.3.1.10), and with 5.2.2 a full mailbox, which may be emptied: both are
     ///   temporary.
@@ -62,7 +70,8 @@ impl Failure {
         let full = command == DialogueStep::Rcpt && reply.code == 552;
         let passes = full && matches!(subject_and_detail, None | Some((5, 3) | (2, 2)));
         let default = if full { EnhancedCode::new(4, 5, 3) } else { default_status(command) };
-        let permanent = reply.code >= 500 && !host && !passes;
+        let takes_no_mail = command == DialogueStep::Greeting && reply.code == 521;
+        let permanent = (reply.code >= 500 && !host && !passes) || takes_no_mail;
         let class = if permanent { 5 } else { 4 };
         let status = reply.enhanced.unwrap_or(default).with_class(class);
         let tls = (command == DialogueStep::StartTls && reply.code != 421).then_some(TlsFailure::Refused);

@@ -3,14 +3,17 @@
 mod abilities;
 mod failure;
 mod reply;
+mod sasl;
 mod stuffer;
 mod transaction;
 mod types;
 
-pub use abilities::Abilities;
+pub use abilities::{Abilities, AuthMechanism, AuthMechanisms, ServerLimits};
 pub use reply::{MalformedReply, ReplyParser};
-pub use stuffer::{BareLineEnd, Stuffer};
+pub use sasl::{MAX_ITERATIONS, MIN_ITERATIONS, NONCE, SaslError, SaslExchange, SaslIdentity, SaslSecret};
+pub use stuffer::{BareLineEnd, LineEnds, Stuffer};
 pub use transaction::{ClientTransaction, TransactionStep};
 pub use types::{
-    DialogueStep, Envelope, Failure, RecipientOutcome, RemoteReply, TlsFailure, TransactionResult,
+    DialogueStep, Envelope, EnvelopeRecipient, Failure, RecipientOutcome, RemoteReply, TlsFailure,
+    TransactionResult,
 };

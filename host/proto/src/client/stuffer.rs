@@ -79,6 +79,53 @@ impl Stuffer {
     }
 }
 
+/// Checks the line ends of content that goes as it is (BDAT, RFC 3030), streaming. The copy of a hop
+/// further on may go by DATA, so what may not stand there may not stand here.
+#[derive(Debug, Default)]
+pub struct LineEnds {
+    offset: u64,
+    cr: bool,
+}
+
+impl LineEnds {
+    /// Looks at the next octets.
+    ///
+    /// # Errors
+    /// Nothing of this message may be sent any more, and the connection must be closed before all
+    /// octets of the chunk are there.
+    pub fn push(&mut self, input: &[u8]) -> Result<(), BareLineEnd> {
+        let mut at = 0;
+        if self.cr && !input.is_empty() {
+            if input[0] != b'\n' {
+                return Err(BareLineEnd { offset: self.offset - 1 });
+            }
+            self.cr = false;
+            at = 1;
+        }
+        while let Some(n) = memchr2(b'\r', b'\n', &input[at..]) {
+            at += n;
+            match (input[at], input.get(at + 1)) {
+                (b'\r', Some(b'\n')) => at += 2,
+                (b'\r', None) => {
+                    self.cr = true;
+                    break;
+                }
+                _ => return Err(BareLineEnd { offset: self.offset + at as u64 }),
+            }
+        }
+        self.offset += input.len() as u64;
+        Ok(())
+    }
+
+    /// Looks at the end.
+    ///
+    /// # Errors
+    /// The message ended in a CR.
+    pub fn finish(self) -> Result<(), BareLineEnd> {
+        if self.cr { Err(BareLineEnd { offset: self.offset - 1 }) } else { Ok(()) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +138,12 @@ mod tests {
         }
         stuffer.finish(&mut out)?;
         Ok(out)
+    }
+
+    fn checked(parts: &[&[u8]]) -> Result<(), BareLineEnd> {
+        let mut ends = LineEnds::default();
+        parts.iter().try_for_each(|part| ends.push(part))?;
+        ends.finish()
     }
 
     #[test]
@@ -109,11 +162,19 @@ mod tests {
             for cut in 0..input.len() {
                 let (a, b) = input.as_bytes().split_at(cut);
                 assert_eq!(stuffed(&[a, b]), Err(BareLineEnd { offset }), "{input:?} cut at {cut}");
+                assert_eq!(checked(&[a, b]), Err(BareLineEnd { offset }), "{input:?} cut at {cut}");
             }
         }
     }
 
     proptest! {
+        /// Both ways of sending find the same fault.
+        #[test]
+        fn chunks_are_checked_as_content_is(input in "[a.\r\n]{0,12}|(a?\r\n){0,4}", cut in 0usize..12) {
+            let (a, b) = input.as_bytes().split_at(cut.min(input.len()));
+            prop_assert_eq!(checked(&[a, b]), stuffed(&[input.as_bytes()]).map(drop));
+        }
+
         /// What the receiving side of this crate makes of it is the message again.
         #[test]
         fn the_server_reads_it_back(lines in prop::collection::vec("[.a]{0,4}", 0..8), cut in 0usize..40) {

@@ -1,20 +1,46 @@
 //! Facts about a transaction. Retry and bounces read these; nobody parses text.
 
+use relevo_mailkit::dsn::{MessageDsn, RecipientDsn};
+use relevo_mailkit::urgency::{DeliverBy, MtPriority};
+
 use crate::EnhancedCode;
 
 /// The envelope of one transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Envelope {
     /// Empty for the null reverse-path.
     pub sender: String,
     /// At least one.
-    pub recipients: Vec<String>,
+    pub recipients: Vec<EnvelopeRecipient>,
     /// Octets of the copy, for SIZE=.
     pub size: u64,
     /// BODY=8BITMIME is needed.
     pub eight_bit: bool,
     /// SMTPUTF8 is needed.
     pub smtputf8: bool,
+    /// REQUIRETLS is needed (RFC 8689): a server that does not offer it gets nothing.
+    pub require_tls: bool,
+    /// RET= and ENVID=. Sent where DSN is offered.
+    pub dsn: MessageDsn,
+    /// BY=. Sent where DELIVERBY is offered.
+    pub deliver_by: Option<DeliverBy>,
+    /// MT-PRIORITY=. Sent where it is offered.
+    pub priority: Option<MtPriority>,
+}
+
+/// A recipient of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EnvelopeRecipient {
+    /// The forward-path without angle brackets.
+    pub address: String,
+    /// NOTIFY= and ORCPT=. Sent where DSN is offered.
+    pub dsn: RecipientDsn,
+}
+
+impl<A: Into<String>> From<A> for EnvelopeRecipient {
+    fn from(address: A) -> Self {
+        Self { address: address.into(), dsn: RecipientDsn::default() }
+    }
 }
 
 /// A reply as it came: at most 100 lines and 4 KB are kept; not yet escaped.
@@ -51,7 +77,7 @@ pub enum DialogueStep {
     Data,
     /// Content.
     Content,
-    /// After the final dot.
+    /// After the content: the final dot, or the last chunk.
     EndOfData,
 }
 
@@ -99,7 +125,7 @@ pub enum TlsFailure {
 /// What became of one recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RecipientOutcome {
-    /// The remote took responsibility, with this reply to the final dot.
+    /// The remote took responsibility, with this reply to the final dot or the last chunk.
     Delivered(RemoteReply),
     /// It did not.
     Failed(Failure),

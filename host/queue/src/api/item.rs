@@ -4,7 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 
 use minicbor::{Decode, Encode};
+use relevo_mailkit::dsn::RecipientDsn;
 use relevo_mailkit::labels::Labels;
+use relevo_mailkit::options::MailOptions;
 
 use super::{ItemId, Millis, QueueKey, SpooledBody};
 
@@ -61,7 +63,7 @@ pub struct ItemMeta {
     pub attributes: Vec<(String, String)>,
     /// What the sender attached to the message.
     #[n(12)]
-    #[cbor(with = "super::labels", skip_if = "Labels::is_empty")]
+    #[cbor(with = "super::json", skip_if = "Labels::is_empty")]
     pub labels: Labels,
     /// When it is sent, if not at once; also `t=` of its signatures and its Date.
     #[n(13)]
@@ -74,6 +76,10 @@ pub struct ItemMeta {
     #[n(15)]
     #[cbor(default)]
     pub is_expiry_given: bool,
+    /// What the sender asked of the way of the message.
+    #[n(16)]
+    #[cbor(with = "super::json", skip_if = "MailOptions::is_empty")]
+    pub options: MailOptions,
 }
 
 impl ItemMeta {
@@ -113,6 +119,19 @@ pub struct Recipient {
     /// As far as it got.
     #[n(2)]
     pub state: RecipientState,
+    /// The reports that the sender asked for.
+    #[n(3)]
+    #[cbor(with = "super::json", skip_if = "RecipientDsn::is_empty")]
+    pub dsn: RecipientDsn,
+}
+
+impl Recipient {
+    /// A recipient that is not settled yet, and for whom no reports were asked for.
+    #[must_use]
+    pub fn pending(index: u32, address: impl Into<String>) -> Self {
+        let (address, dsn) = (address.into(), RecipientDsn::default());
+        Self { index, address, state: RecipientState::Pending, dsn }
+    }
 }
 
 /// Where a recipient stands. Kept until the item is gone.

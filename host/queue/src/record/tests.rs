@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use relevo_mailkit::dsn::{Notify, RecipientDsn};
 
 use super::*;
 use crate::QueueKeyParts;
@@ -8,7 +9,8 @@ fn said(text: &str) -> LastAttempt {
 }
 
 fn delivery() -> DeliveryRecord {
-    let recipient = |index, state| Recipient { index, address: format!("{index}@x.test"), state };
+    let recipient =
+        |index, state| Recipient { state, ..Recipient::pending(index, format!("{index}@x.test")) };
     DeliveryRecord {
         key: QueueKeyParts { domain: "x.test".into(), pool: "bulk".into(), ..QueueKeyParts::default() }
             .into(),
@@ -17,7 +19,10 @@ fn delivery() -> DeliveryRecord {
         recipients: vec![
             recipient(0, RecipientState::Failed { reported: false }),
             recipient(1, RecipientState::Pending),
-            recipient(2, RecipientState::Delivered),
+            Recipient {
+                dsn: RecipientDsn { notify: Some(Notify::SUCCESS), orcpt: None },
+                ..recipient(2, RecipientState::Delivered)
+            },
         ],
         due_at: 5,
         held: true,

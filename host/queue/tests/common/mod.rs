@@ -35,7 +35,7 @@ pub fn meta(tenant: &str) -> ItemMeta {
 }
 
 pub fn recipient(index: u32, domain: &str) -> Recipient {
-    Recipient { index, address: format!("r{index}@{domain}"), state: RecipientState::Pending }
+    Recipient::pending(index, format!("r{index}@{domain}"))
 }
 
 pub fn delivery(domain: &str, indexes: impl IntoIterator<Item = u32>, due_at: Millis) -> NewDelivery {

@@ -229,7 +229,8 @@ mod tests {
 
     fn message(number: u8) -> KeptMessage {
         let address = "b@example.net".to_owned();
-        let recipients = vec![Recipient { index: 0, address, state: RecipientState::Delivered }];
+        let recipients =
+            vec![Recipient { state: RecipientState::Delivered, ..Recipient::pending(0, address) }];
         let meta = ItemMeta { tenant: "acme".to_owned(), size: 5, recipe: vec![1, 2], ..ItemMeta::default() };
         KeptMessage {
             id: ItemId::new(NOW, [number; 10]),

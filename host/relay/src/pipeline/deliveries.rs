@@ -1,5 +1,6 @@
 //! Planned deliveries as the queue stores them.
 
+use relevo_mailkit::dsn::RecipientDsn;
 use relevo_mailkit::envelope::Recipient as EnvelopeRecipient;
 use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::reply::Reply;
@@ -46,7 +47,12 @@ pub(super) fn queued(planned: &PlannedDelivery, common: &Common<'_>) -> NewDeliv
     };
     let recipient = |&index: &u32| {
         let named = usize::try_from(index).ok().and_then(|number| common.recipients.get(number))?;
-        Some(Recipient { index, address: named.address.clone(), state: state.clone() })
+        let dsn = RecipientDsn::of_parameters(&named.parameters);
+        let mut state = state.clone();
+        if let RecipientState::Failed { reported } = &mut state {
+            *reported = !dsn.wants_failure();
+        }
+        Some(Recipient { index, address: named.address.clone(), state, dsn })
     };
     NewDelivery {
         key: queue_key(common.sending, common.egress, &planned.domain),
@@ -71,6 +77,8 @@ fn refusal(reply: &Reply, at: Millis) -> LastAttempt {
 
 #[cfg(test)]
 mod tests {
+    use relevo_mailkit::dsn::Notify;
+    use relevo_mailkit::envelope::Parameter;
     use relevo_submission::deliveries::divide;
 
     use super::*;
@@ -88,13 +96,15 @@ mod tests {
             decisions: verdicts.map(|verdict| RecipientDecision { verdict, decided_by: None }).to_vec(),
             ..PolicyResult::default()
         };
-        let all = vec![EnvelopeRecipient::new("x@a.example", "a.example"); 4];
+        let mut all = vec![EnvelopeRecipient::new("x@a.example", "a.example"); 4];
+        all[0].parameters.push(Parameter { keyword: "NOTIFY".into(), value: "NEVER".into() });
         let planned = divide(&all, false, false, |index| disposition(&result, index));
         let egress = EgressChoice::default();
         let common = Common { recipients: &all, sending: None, egress: &egress, now: 7, due_at: 9 };
         let made: Vec<_> = planned.iter().map(|delivery| queued(delivery, &common)).collect();
         let [sent, refused, held] = made.try_into().expect("three");
         assert!([&sent, &refused, &held].iter().all(|d| d.due_at == 9 && d.key.domain == "a.example"));
+        assert_eq!(sent.recipients[0].dsn.notify, Some(Notify::NEVER));
         assert_eq!((sent.held, sent.hold_reason, sent.last), (false, None, None));
         assert_eq!((held.held, held.hold_reason.as_deref(), held.last), (true, Some("later"), None));
         assert_eq!(refused.recipients[0].state, RecipientState::Failed { reported: false });

@@ -7,6 +7,7 @@ use relevo_mailkit::address::Address;
 use relevo_mailkit::envelope::{Envelope, Recipient};
 use relevo_mailkit::labels::Labels;
 use relevo_mailkit::model::{Note, Report, Rewrite};
+use relevo_mailkit::options::MailOptions;
 use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::source::Source;
 use relevo_queue::{DeliveryId, IdempotentRequest, ItemId, ItemMeta, Millis, NewEvent, NewItem};
@@ -104,6 +105,7 @@ impl Run<'_> {
             scheduled_at: options.send_at,
             enforce_tls: options.enforce_tls || sending.is_some_and(|domain| domain.enforce_tls),
             is_expiry_given: options.expires_at.is_some(),
+            options: MailOptions::of_parameters(&envelope.parameters),
         };
         let queued = queued(self.id, &meta, &envelope.recipients, &report, &notes, &result, &plan.egress);
         prepared.events.splice(0..0, queued);

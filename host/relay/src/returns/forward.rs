@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use relevo_mailkit::address::Address;
 use relevo_mailkit::source::{Source, for_each_chunk};
-use relevo_queue::{
-    ItemMeta, Millis, NewDelivery, NewItem, QueueKey, Recipient, RecipientState, SpooledBody, StoreError,
-};
+use relevo_queue::{ItemMeta, Millis, NewDelivery, NewItem, QueueKey, Recipient, SpooledBody, StoreError};
 use relevo_submission::{Recipe, received_field};
 
 use super::{Returned, Returns};
@@ -45,11 +43,7 @@ impl Returns {
             },
             deliveries: vec![NewDelivery {
                 key: QueueKey::of_domain(postmaster.domain.clone()),
-                recipients: vec![Recipient {
-                    index: 0,
-                    address: postmaster.to_string(),
-                    state: RecipientState::Pending,
-                }],
+                recipients: vec![Recipient::pending(0, postmaster.to_string())],
                 due_at: now,
                 ..NewDelivery::default()
             }],

@@ -10,7 +10,7 @@ use relevo_relay::settings::{
     DeliverySettings, EgressGrants, EgressPool, EgressRoute, SmarthostSettings, WarmupSpill,
 };
 use relevo_resolve::IpFamily;
-use relevo_smtp::client::{Auth, TlsPolicy};
+use relevo_smtp::client::{Auth, AuthSecret, TlsPolicy, TokenSource};
 
 use super::document::Document;
 use super::schema::{self, File};
@@ -85,29 +85,55 @@ fn wrong_source(ip: IpAddr, fits: fn(&IpAddr) -> bool) -> Option<&'static str> {
 fn smarthost(d: &mut Document<'_>, s: &Section<schema::SmarthostTable>) -> Option<SmarthostSettings> {
     let host = d.need(s.span, &s.host, "host");
     let tls = s.tls.or(TlsPolicy::Opportunistic);
-    let auth = match (s.username.value(), s.password_file.at()) {
-        (Some(username), Some(at)) => {
-            let loaded = relevo_keys::load_password(&d.path(&at.value));
-            d.loaded(at.span, loaded).map(|password| Auth { username, password })
-        }
-        (Some(_), None) => {
-            d.mistake_in(s.span, "password_file", "is required with `username`");
-            None
-        }
-        (None, Some(_)) => {
-            d.mistake_in(s.span, "username", "is required with `password_file`");
-            None
-        }
-        (None, None) => None,
-    };
+    let auth = auth(d, s);
     let host = host?.value.clone();
-    let sends_password = s.username.at().is_some() || s.password_file.at().is_some();
+    let sends_secret = [&s.username, &s.password_file, &s.token_file].iter().any(|key| key.at().is_some());
     let is_loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    if sends_password && !is_loopback && !matches!(tls, TlsPolicy::Verified | TlsPolicy::Implicit) {
-        let message = "must be \"verified\" or \"implicit\" when a password is sent to another host";
+    if sends_secret && !is_loopback && !matches!(tls, TlsPolicy::Verified | TlsPolicy::Implicit) {
+        let what = if s.token_file.at().is_some() { "token" } else { "password" };
+        let message = format!("must be \"verified\" or \"implicit\" when a {what} is sent to another host");
         d.mistake_in(s.span, "tls", message);
     }
     Some(SmarthostSettings { host, port: s.port.or(25), tls, auth })
+}
+
+/// A user name with one of two secrets. A token is read once here, so that a file that cannot be read
+/// is a mistake at once.
+fn auth(d: &mut Document<'_>, s: &Section<schema::SmarthostTable>) -> Option<Auth> {
+    let (key, at, is_token) = match (s.password_file.at(), s.token_file.at()) {
+        (Some(_), Some(_)) => {
+            d.mistake_in(s.span, "token_file", "stands beside `password_file`: give one of them");
+            return None;
+        }
+        (Some(at), None) => ("password_file", at, false),
+        (None, Some(at)) => ("token_file", at, true),
+        (None, None) => {
+            if s.username.at().is_some() {
+                d.mistake_in(s.span, "password_file", "or `token_file` is required with `username`");
+            }
+            return None;
+        }
+    };
+    let Some(username) = s.username.value() else {
+        d.mistake_in(s.span, "username", format!("is required with `{key}`"));
+        return None;
+    };
+    let path = d.path(&at.value);
+    let secret = d.loaded(at.span, relevo_keys::load_password(&path))?;
+    let secret = match is_token {
+        true => AuthSecret::Token(Arc::new(TokenFile(path))),
+        false => AuthSecret::Password(secret),
+    };
+    Some(Auth { username, secret })
+}
+
+/// The first line of a file that another program renews. It is read at each login.
+struct TokenFile(PathBuf);
+
+impl TokenSource for TokenFile {
+    fn token(&self) -> Result<String, String> {
+        relevo_keys::load_password(&self.0).map(|(token, _)| token).map_err(|error| error.to_string())
+    }
 }
 
 fn pools(d: &mut Document<'_>, file: &File, family: IpFamily) -> HashMap<String, Arc<EgressPool>> {

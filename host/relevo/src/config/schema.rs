@@ -142,6 +142,7 @@ pub(crate) struct SmarthostTable {
     pub(crate) tls: Key<TlsPolicy>,
     pub(crate) username: Key<String>,
     pub(crate) password_file: Key<String>,
+    pub(crate) token_file: Key<String>,
 }
 
 #[derive(Default, Deserialize)]

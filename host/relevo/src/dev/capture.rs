@@ -49,7 +49,8 @@ impl Dial for Capture {
 #[async_trait]
 impl Hop for Capture {
     fn offer(&self) -> HopOffer {
-        HopOffer { abilities: HopAbilities { eight_bit: true, smtputf8: true }, max_size: None }
+        let abilities = HopAbilities { eight_bit: true, smtputf8: true };
+        HopOffer { abilities, require_tls: true, ..HopOffer::default() }
     }
 
     fn tls(&self) -> TlsState {
@@ -94,7 +95,7 @@ impl Capture {
             n: 0,
             id,
             from: envelope.sender.clone(),
-            to: envelope.recipients.clone(),
+            to: envelope.recipients.iter().map(|recipient| recipient.address.clone()).collect(),
             subject: shown.subject,
             received_at: relevo_relay::clock::timestamp(self.clock.now()),
             size: raw.len(),

@@ -46,7 +46,8 @@ impl Release for Smarthost {
             eight_bit: !message.raw.is_ascii(),
             smtputf8: !header.is_ascii() || !sender.is_ascii() || !to.is_ascii(),
             sender,
-            recipients: vec![to.to_owned()],
+            recipients: vec![to.into()],
+            ..Envelope::default()
         };
         let outcomes = submit(&self.0, envelope, raw).await.map_err(|failure| words(&failure))?;
         match outcomes.into_iter().next() {

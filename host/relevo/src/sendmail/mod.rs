@@ -100,7 +100,8 @@ fn handed_over(line: &[OsString]) -> Result<(), Refused> {
         eight_bit: !octets.is_ascii(),
         size: octets.len() as u64,
         sender,
-        recipients,
+        recipients: recipients.into_iter().map(Into::into).collect(),
+        ..Envelope::default()
     };
     submitted(&settings, envelope, octets, arguments.verbose)
 }

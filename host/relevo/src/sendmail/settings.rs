@@ -152,7 +152,7 @@ fn auth(username: Option<String>, password_file: Option<PathBuf>) -> Result<Opti
             if password.is_empty() || password.len() > MAX_PASSWORD {
                 return Err(format!("{}: not a password of 1 to {MAX_PASSWORD} octets", file.display()));
             }
-            Ok(Some(Auth { username, password }))
+            Ok(Some(Auth::password(username, password)))
         }
         (Some(_), None) => Err("a username needs a `password_file`".to_owned()),
         (None, Some(_)) => Err("a `password_file` needs a username".to_owned()),
@@ -185,6 +185,8 @@ fn machine() -> String {
 
 #[cfg(test)]
 mod tests {
+    use relevo_smtp::client::AuthSecret;
+
     use super::*;
 
     fn read_with(text: &str, variables: &[(&str, &str)]) -> Result<Settings, String> {
@@ -208,7 +210,8 @@ mod tests {
             ("mail.example.com", 465, TlsPolicy::Implicit)
         );
         let auth = settings.auth.unwrap();
-        assert_eq!((auth.username.as_str(), auth.password.as_str()), ("acme", "secret"));
+        assert_eq!(auth.username, "acme");
+        assert!(matches!(auth.secret, AuthSecret::Password(password) if password == "secret"));
         let over = [("RELEVO_SENDMAIL_URL", "smtp://[::1]:2525"), ("RELEVO_SENDMAIL_USERNAME", "other")];
         let settings = read_with(text, &over).unwrap();
         assert_eq!(

@@ -33,7 +33,7 @@ pub(crate) async fn submit(
             let Some(recipient) = pending.recipients.get(index).cloned() else { continue };
             match outcome {
                 RecipientOutcome::NextTransaction if result.reusable => again.push(recipient),
-                outcome => done.push((recipient, outcome)),
+                outcome => done.push((recipient.address, outcome)),
             }
         }
         if again.is_empty() {

@@ -48,7 +48,8 @@ impl Connection {
     /// certificate is valid for its name, or to loopback.
     ///
     /// # Errors
-    /// Every failure here is temporary and of the host.
+    /// Every failure here is of the host, and temporary unless the host says that it never takes
+    /// mail (521, RFC 7504).
     pub async fn open(
         target: &Target,
         config: &ClientConfig,
@@ -121,7 +122,20 @@ impl Connection {
                         Err(failure) => Some(failure),
                     }
                 }
-                TransactionStep::SendContent => self.send_content(&mut transaction, Arc::clone(&body)).await,
+                TransactionStep::SendContent => {
+                    let note = "octets of the message, and the final dot";
+                    self.wire.recorder.note(|| format!("{} {note}", body.size()).into());
+                    let sent =
+                        content::send(&mut self.wire, Arc::clone(&body), self.config.block_timeout).await;
+                    self.after_content(&mut transaction, sent).await
+                }
+                TransactionStep::SendChunk => {
+                    let sent =
+                        content::send_chunk(&mut self.wire, Arc::clone(&body), self.config.block_timeout)
+                            .await;
+                    self.wire.recorder.note(|| format!("{} octets of the message", body.size()).into());
+                    self.after_content(&mut transaction, sent).await
+                }
             };
             if let Some(failure) = failed {
                 transaction.lost(&failure);
@@ -129,15 +143,13 @@ impl Connection {
         }
     }
 
-    async fn send_content(
+    /// What is wrong when the content was not sent whole.
+    async fn after_content(
         &mut self,
         transaction: &mut ClientTransaction<'_>,
-        body: Arc<dyn Source>,
+        sent: Result<(), ContentError>,
     ) -> Option<Failure> {
-        self.wire
-            .recorder
-            .note(|| format!("{} octets of the message, and the final dot", body.size()).into());
-        match content::send(&mut self.wire, body, self.config.block_timeout).await {
+        match sent {
             Ok(()) => None,
             Err(ContentError::Fatal(failure)) => Some(failure),
             // A server that has seen enough may answer before the end and close.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relevo_mailkit::source::Source;
-use relevo_proto::client::{BareLineEnd, DialogueStep, Failure, Stuffer};
+use relevo_proto::client::{BareLineEnd, DialogueStep, Failure, LineEnds, Stuffer};
 
 use super::wire::{LineStream, WriteError, timed_out};
 
@@ -58,6 +58,7 @@ pub(super) async fn send(
             if offset >= size {
                 break;
             }
+            chunk.clear();
             let (next, written) =
                 tokio::join!(read_elsewhere(&body, offset, chunk), write(wire, &out, limit));
             written?;
@@ -67,6 +68,49 @@ pub(super) async fn send(
     }
     stuffer.finish(&mut out)?;
     write(wire, &out, limit).await
+}
+
+/// Sends all of `body` as the one and last chunk (RFC 3030). A last line without an end gets one, as
+/// by [`send`]. `limit` is for each write.
+pub(super) async fn send_chunk(
+    wire: &mut LineStream,
+    body: Arc<dyn Source>,
+    limit: Duration,
+) -> Result<(), ContentError> {
+    let size = body.size();
+    let end: &[u8] = if is_last_line_open(&*body)? { b"\r\n" } else { b"" };
+    let command = format!("BDAT {} LAST\r\n", size + end.len() as u64);
+    wire.recorder.sent(command.as_bytes());
+    let mut start = command.len();
+    let mut chunk = if size <= INLINE {
+        read_exactly(&*body, 0, usize::try_from(size).unwrap_or(CHUNK), command.into_bytes())?
+    } else {
+        read_elsewhere(&body, 0, command.into_bytes()).await?
+    };
+    let (mut ends, mut offset, mut spare) = (LineEnds::default(), 0, Vec::new());
+    loop {
+        ends.push(&chunk[start..])?;
+        offset += (chunk.len() - start) as u64;
+        if offset >= size {
+            break;
+        }
+        start = 0;
+        let (next, written) = tokio::join!(read_elsewhere(&body, offset, spare), write(wire, &chunk, limit));
+        written?;
+        chunk.clear();
+        spare = std::mem::replace(&mut chunk, next?);
+    }
+    ends.finish()?;
+    chunk.extend_from_slice(end);
+    write(wire, &chunk, limit).await
+}
+
+/// Returns true if there is a last line, and no CRLF behind it.
+fn is_last_line_open(body: &dyn Source) -> io::Result<bool> {
+    let size = body.size();
+    let want = usize::try_from(size).unwrap_or(2).min(2);
+    let last = read_exactly(body, size - want as u64, want, Vec::new())?;
+    Ok(want > 0 && last != b"\r\n")
 }
 
 async fn write(wire: &mut LineStream, out: &[u8], limit: Duration) -> Result<(), ContentError> {
@@ -85,12 +129,13 @@ async fn read_elsewhere(body: &Arc<dyn Source>, offset: u64, buf: Vec<u8>) -> io
         .unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
-/// `want` octets from `offset`, in the memory of `buf`.
+/// Appends `want` octets from `offset` to `buf`.
 fn read_exactly(body: &dyn Source, offset: u64, want: usize, mut buf: Vec<u8>) -> io::Result<Vec<u8>> {
-    buf.resize(want, 0);
+    let start = buf.len();
+    buf.resize(start + want, 0);
     let mut done = 0;
     while done < want {
-        match body.read_at(offset + done as u64, &mut buf[done..])? {
+        match body.read_at(offset + done as u64, &mut buf[start + done..])? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             n => done += n,
         }

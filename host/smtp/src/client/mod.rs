@@ -2,6 +2,8 @@
 
 mod connection;
 mod content;
+mod key_exchange;
+mod login;
 mod open;
 mod recorder;
 mod tls;
@@ -11,10 +13,11 @@ mod wire;
 
 pub use connection::Connection;
 pub use recorder::Recorder;
-pub use relevo_proto::client::Abilities;
+pub use relevo_proto::client::{Abilities, ServerLimits};
 pub use tls::{Tls, root_certificates};
 pub use tlsa::TlsaRecord;
 pub use types::{
-    Auth, ClientConfig, DialogueStep, Envelope, Failure, RecipientOutcome, RemoteReply, Target, TlsFailure,
-    TlsPolicy, TlsReason, TlsRequirement, TlsState, TransactionResult,
+    Auth, AuthSecret, ClientConfig, DialogueStep, Envelope, EnvelopeRecipient, Failure, RecipientOutcome,
+    RemoteReply, Target, TlsFailure, TlsPolicy, TlsReason, TlsRequirement, TlsState, TokenSource,
+    TransactionResult,
 };

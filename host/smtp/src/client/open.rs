@@ -1,10 +1,8 @@
 //! The way to a session: socket, greeting, EHLO, TLS, AUTH.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use relevo_proto::client::Abilities;
 use rustls::CertificateError;
 use rustls_pki_types::ServerName;
@@ -13,7 +11,7 @@ use tokio::time::timeout;
 use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::connection::Connection;
-use super::recorder::{HIDDEN, Recorder};
+use super::recorder::Recorder;
 use super::tls::Tls;
 use super::types::{Auth, ClientConfig, DialogueStep, Failure, Target, TlsFailure, TlsPolicy, TlsState};
 use super::wire::{LineStream, lost, timed_out};
@@ -24,7 +22,26 @@ use crate::stream::{Stream, describe};
 const HANDSHAKE: Duration = Duration::from_secs(60);
 
 impl Connection {
+    /// As [`Self::establish_by`]; where the handshake breaks off or stalls, once more by the key
+    /// exchange of old. The first message of the new one does not fit into one packet, which some
+    /// old receivers cannot read; without another try their mail would go in clear. Of two failures
+    /// the first one counts.
     pub(super) async fn establish(
+        target: &Target,
+        config: &ClientConfig,
+        auth: Option<&Auth>,
+        tls: &Tls,
+        recorder: Recorder,
+    ) -> Result<Self, Failure> {
+        let opened = Self::establish_by(target, config, auth, tls, recorder.clone()).await;
+        let Err(Failure { tls: Some(TlsFailure::Handshake | TlsFailure::TimedOut), .. }) = &opened else {
+            return opened;
+        };
+        recorder.note(|| "once more, with a smaller first message of TLS".into());
+        Self::establish_by(target, config, auth, &tls.classical(), recorder).await.or(opened)
+    }
+
+    async fn establish_by(
         target: &Target,
         config: &ClientConfig,
         auth: Option<&Auth>,
@@ -111,37 +128,6 @@ impl Connection {
         self.hello().await?;
         Ok(self)
     }
-
-    async fn authenticate(&mut self, target: &Target, auth: &Auth) -> Result<(), Failure> {
-        let refuse =
-            |status: (u8, u16, u16), detail: &str| Err(Failure::of_host(DialogueStep::Auth, status, detail));
-        if !may_send_credentials(&self.tls, target.addr.ip()) {
-            return refuse((4, 7, 11), "credentials are only sent under a verified certificate");
-        }
-        let limit = self.config.command_timeout;
-        let reply = if self.abilities.auth_plain {
-            let response = STANDARD.encode(format!("\0{}\0{}", auth.username, auth.password));
-            let line = format!("AUTH PLAIN {response}\r\n");
-            let secrets = [response.as_str(), auth.password.as_str()];
-            let shown = format!("AUTH PLAIN {HIDDEN}");
-            self.wire.ask_secretly(line.as_bytes(), (&shown, &secrets), limit).await?
-        } else if self.abilities.auth_login {
-            let mut reply = self.wire.ask(b"AUTH LOGIN\r\n", DialogueStep::Auth, limit).await?;
-            for answer in [&auth.username, &auth.password] {
-                if reply.code != 334 {
-                    break;
-                }
-                let response = STANDARD.encode(answer);
-                let secrets = [response.as_str(), auth.password.as_str()];
-                let line = format!("{response}\r\n");
-                reply = self.wire.ask_secretly(line.as_bytes(), (HIDDEN, &secrets), limit).await?;
-            }
-            reply
-        } else {
-            return refuse((4, 7, 4), "neither AUTH PLAIN nor AUTH LOGIN is offered");
-        };
-        if reply.code / 100 == 2 { Ok(()) } else { Err(Failure::of_reply(DialogueStep::Auth, reply)) }
-    }
 }
 
 /// The facts of a handshake.
@@ -150,11 +136,6 @@ fn in_words(state: &TlsState) -> String {
     let certificate =
         if state.verified { "is valid for the host" } else { "was not checked, or is not valid" };
     format!("TLS: {cipher}; the certificate {certificate}")
-}
-
-/// Only to a host that has proved its name, or to this very machine.
-fn may_send_credentials(tls: &TlsState, remote: IpAddr) -> bool {
-    tls.verified || remote.to_canonical().is_loopback()
 }
 
 async fn connect(target: &Target, config: &ClientConfig) -> Result<TcpStream, Failure> {
@@ -230,25 +211,5 @@ fn handshake_failure(error: &std::io::Error) -> TlsFailure {
         // Ours, when no root is known.
         Some(rustls::Error::General(_)) => TlsFailure::CertificateUntrusted,
         _ => TlsFailure::Handshake,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn credentials_do_not_go_to_strangers() {
-        let clear = TlsState::default();
-        let any = TlsState { cipher: Some("TLSv1.3".to_owned()), verified: false };
-        let verified = TlsState { verified: true, ..any.clone() };
-        let [stranger, v4, v6, mapped] =
-            ["192.0.2.1", "127.0.0.2", "::1", "::ffff:127.0.0.1"].map(|ip| ip.parse().unwrap());
-        assert!(!may_send_credentials(&clear, stranger));
-        assert!(!may_send_credentials(&any, stranger));
-        assert!(may_send_credentials(&verified, stranger));
-        for loopback in [v4, v6, mapped] {
-            assert!(may_send_credentials(&clear, loopback));
-        }
     }
 }

@@ -18,7 +18,7 @@ use super::types::TlsRequirement;
 /// Who is believed when a certificate must be valid. Cheap to clone; made once.
 #[derive(Debug, Clone)]
 pub struct Tls {
-    provider: Arc<CryptoProvider>,
+    pub(super) provider: Arc<CryptoProvider>,
     /// None: no root is known, so nothing verifies.
     verifier: Option<Arc<WebPkiServerVerifier>>,
 }
@@ -76,7 +76,8 @@ impl Tls {
     /// its names, or for the name that the handshake asks for if it has none. A name that no
     /// certificate can be for stays unmet.
     ///
-    /// Sessions are not resumed: a resumed one would not show its certificate.
+    /// Sessions are not resumed: a resumed one would not show its certificate, and one that was
+    /// opened for mail that needs no verification must not carry mail that does.
     pub(super) fn config(
         &self,
         strict: bool,

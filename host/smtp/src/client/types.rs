@@ -1,12 +1,14 @@
 //! Facts about a delivery attempt. Retry and bounces read these; nobody parses text.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::tlsa::TlsaRecord;
 
 pub use relevo_proto::client::{
-    DialogueStep, Envelope, Failure, RecipientOutcome, RemoteReply, TlsFailure, TransactionResult,
+    DialogueStep, Envelope, EnvelopeRecipient, Failure, RecipientOutcome, RemoteReply, TlsFailure,
+    TransactionResult,
 };
 
 /// When and how to use TLS: the modes of a [`TlsRequirement`], and what a configuration may ask
@@ -111,8 +113,36 @@ pub struct Target {
 pub struct Auth {
     /// User name.
     pub username: String,
-    /// Password.
-    pub password: String,
+    /// What proves it.
+    pub secret: AuthSecret,
+}
+
+/// What proves who we are to a smarthost.
+#[derive(Clone)]
+pub enum AuthSecret {
+    /// A password: by SCRAM-SHA-256 where it is offered, which does not send it; else by PLAIN or
+    /// LOGIN.
+    Password(String),
+    /// A token of OAuth 2.0, by OAUTHBEARER or XOAUTH2. It lives for minutes, so it is asked for at
+    /// each login.
+    Token(Arc<dyn TokenSource>),
+}
+
+/// Where the token of the moment comes from.
+pub trait TokenSource: Send + Sync {
+    /// The token. Called once for each login, on a thread that may block.
+    ///
+    /// # Errors
+    /// There is none. The text names the thing and goes into the failure of the attempt.
+    fn token(&self) -> Result<String, String>;
+}
+
+impl Auth {
+    /// By a password.
+    #[must_use]
+    pub fn password(username: impl Into<String>, password: impl Into<String>) -> Self {
+        Self { username: username.into(), secret: AuthSecret::Password(password.into()) }
+    }
 }
 
 impl std::fmt::Debug for Auth {

@@ -164,10 +164,9 @@ pub fn client() -> ClientConfig {
 pub fn envelope(to: &[&str], size: usize) -> Envelope {
     Envelope {
         sender: "s@a.test".to_owned(),
-        recipients: to.iter().map(|&t| t.to_owned()).collect(),
+        recipients: to.iter().map(|&t| t.into()).collect(),
         size: size as u64,
-        eight_bit: false,
-        smtputf8: false,
+        ..Envelope::default()
     }
 }
 
@@ -232,6 +231,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
             }
         };
         timeout(Duration::from_secs(10), read).await.expect("a line within ten seconds")
+    }
+
+    /// As many octets, whatever they are.
+    pub async fn octets(&mut self, count: usize) -> Vec<u8> {
+        let read = async {
+            while self.buffer.len() < count {
+                let mut chunk = [0; 8192];
+                let n = self.stream.read(&mut chunk).await.unwrap();
+                assert!(n > 0, "closed after {} of {count} octets", self.buffer.len());
+                self.buffer.extend_from_slice(&chunk[..n]);
+            }
+            self.buffer.drain(..count).collect()
+        };
+        timeout(Duration::from_secs(10), read).await.expect("the octets within ten seconds")
     }
 
     pub async fn ask(&mut self, line: &str) -> String {

@@ -91,7 +91,7 @@ impl Drop for Connection {
 #[async_trait]
 impl Hop for Connection {
     fn offer(&self) -> HopOffer {
-        HopOffer { abilities: HopAbilities { eight_bit: true, smtputf8: true }, max_size: None }
+        HopOffer { abilities: HopAbilities { eight_bit: true, smtputf8: true }, ..HopOffer::default() }
     }
 
     fn tls(&self) -> TlsState {
@@ -103,7 +103,7 @@ impl Hop for Connection {
         self.messages += 1;
         let (mut outcomes, mut reusable) = (Vec::new(), true);
         for (position, recipient) in envelope.recipients.iter().enumerate() {
-            let message = message_of(recipient);
+            let message = message_of(&recipient.address);
             let now = self.network.clock.now();
             let answer = self.network.receiver.lock().attempt(self.from, message, self.messages, now);
             reusable &= !matches!(answer, Answer::Closed(_));

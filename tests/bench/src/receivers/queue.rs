@@ -69,7 +69,7 @@ impl SimulatedQueue {
             let delivery = Delivery {
                 id: DeliveryId { item: ItemId::new(meta.accepted_at, id), number: 0 },
                 key: self.key.clone(),
-                recipients: vec![Recipient { index: 0, address, state: RecipientState::Pending }],
+                recipients: vec![Recipient::pending(0, address)],
                 due_at: meta.accepted_at,
                 priority: 0,
                 held: false,

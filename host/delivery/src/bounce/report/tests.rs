@@ -1,5 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
+use relevo_mailkit::dsn::EnvelopeId;
+
 use super::*;
 
 const NOW: Millis = 1_795_325_621_500;
@@ -21,6 +23,7 @@ fn meta(sender: &str) -> ItemMeta {
 fn refused(address: &str) -> Failed {
     Failed {
         address: address.into(),
+        orcpt: None,
         classification: None,
         why: LastAttempt {
             at: NOW,
@@ -36,7 +39,7 @@ fn refused(address: &str) -> Failed {
 fn expired(address: &str) -> Failed {
     let text = "connection refused";
     let why = LastAttempt { at: NOW, text: text.into(), status: "4.4.7".into(), ..LastAttempt::default() };
-    Failed { address: address.into(), why, classification: None }
+    Failed { address: address.into(), orcpt: None, why, classification: None }
 }
 
 fn compose(meta: &ItemMeta, failed: Vec<Failed>, header: &[u8]) -> String {
@@ -133,4 +136,18 @@ fn the_meaning_of_a_reply_is_told() {
     }));
     let message = compose(&meta("me@origin.test"), vec![full], b"From: me@origin.test\r\n");
     assert!(message.contains("  What it means: The mailbox is full.\r\n"), "{message}");
+}
+
+#[test]
+fn what_the_sender_called_the_message_and_the_recipient_is_repeated() {
+    let mut meta = meta("s@origin.test");
+    meta.options.dsn.envid = EnvelopeId::new("QQ 314159");
+    let failed =
+        Failed { orcpt: OriginalRecipient::parse("rfc822;a+2Bb@list.test"), ..refused("nobody@a.test") };
+    let report = compose(&meta, vec![failed], b"");
+    assert!(report.contains("\r\nOriginal-Envelope-Id: QQ 314159\r\n"), "{report}");
+    let original =
+        "\r\n\r\nOriginal-Recipient: rfc822; a+b@list.test\r\nFinal-Recipient: rfc822; nobody@a.test\r\n";
+    assert!(report.contains(original), "{report}");
+    check_lines(&report);
 }

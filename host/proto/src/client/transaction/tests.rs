@@ -1,24 +1,24 @@
+use relevo_mailkit::dsn::{EnvelopeId, MessageDsn, Notify, OriginalRecipient, RecipientDsn, Ret};
+use relevo_mailkit::urgency::{DeliverBy, MtPriority};
+
 use super::*;
 
 fn envelope(n: usize) -> Envelope {
     Envelope {
         sender: "s@a.example".into(),
-        recipients: (0..n).map(|i| format!("r{i}@b.example")).collect(),
+        recipients: (0..n).map(|i| format!("r{i}@b.example").into()).collect(),
         size: 100,
-        eight_bit: false,
-        smtputf8: false,
+        ..Envelope::default()
     }
 }
 
-const PIPELINING: Abilities = Abilities {
-    eight_bit: true,
-    smtputf8: true,
-    size: Some(None),
-    pipelining: true,
-    starttls: false,
-    auth_plain: false,
-    auth_login: false,
-};
+fn pipelining() -> Abilities {
+    Abilities { eight_bit: true, smtputf8: true, size: Some(None), pipelining: true, ..Abilities::default() }
+}
+
+fn chunking() -> Abilities {
+    Abilities { chunking: true, ..pipelining() }
+}
 
 /// Runs a transaction against scripted replies; `dialogue` is what was sent.
 fn run(envelope: &Envelope, abilities: Abilities, replies: &[&str]) -> (TransactionResult, String) {
@@ -31,6 +31,7 @@ fn run(envelope: &Envelope, abilities: Abilities, replies: &[&str]) -> (Transact
                 dialogue.push_str(&String::from_utf8(commands).unwrap().replace("\r\n", "|"))
             }
             TransactionStep::SendContent => dialogue.push_str("<content>|"),
+            TransactionStep::SendChunk => dialogue.push_str("<chunk>|"),
             TransactionStep::Receive(command) => match replies.next() {
                 Some(text) => {
                     let wire = format!("{text}\r\n");
@@ -62,7 +63,11 @@ fn letters(result: &TransactionResult) -> String {
 }
 
 fn check(n: usize, replies: &[&str], expected: &str) -> String {
-    let (result, dialogue) = run(&envelope(n), PIPELINING, replies);
+    check_with(pipelining(), n, replies, expected)
+}
+
+fn check_with(abilities: Abilities, n: usize, replies: &[&str], expected: &str) -> String {
+    let (result, dialogue) = run(&envelope(n), abilities, replies);
     assert_eq!(letters(&result), expected, "{replies:?}: {result:?}");
     assert!(result.outcomes.iter().enumerate().all(|(i, o)| i == o.0));
     dialogue
@@ -117,7 +122,7 @@ fn too_many_recipients() {
 #[test]
 fn a_full_mailbox_is_not_too_many() {
     check(2, &["250 ok", "250 ok", "552 5.2.2 full", "354 go", "250 ok"], "DT+");
-    let (result, _) = run(&envelope(1), PIPELINING, &["250 ok", "552 5.2.2 full", "503 x", "250 reset"]);
+    let (result, _) = run(&envelope(1), pipelining(), &["250 ok", "552 5.2.2 full", "503 x", "250 reset"]);
     let RecipientOutcome::Failed(failure) = &result.outcomes[0].1 else { panic!() };
     assert_eq!((failure.status, failure.permanent), ((4, 2, 2).into(), false));
 }
@@ -158,14 +163,14 @@ fn the_host_goes_away() {
 fn many_recipients_go_in_groups() {
     let mut replies = vec!["250 ok"; 251];
     replies.extend(["354 go", "250 ok"]);
-    let (result, _) = run(&envelope(250), PIPELINING, &replies);
+    let (result, _) = run(&envelope(250), pipelining(), &replies);
     assert_eq!(letters(&result), format!("{}+", "D".repeat(250)));
 }
 
 #[test]
 fn what_cannot_be_written_is_not_sent() {
     let failed = |envelope: &Envelope| {
-        let (result, dialogue) = run(envelope, PIPELINING, &[]);
+        let (result, dialogue) = run(envelope, pipelining(), &[]);
         assert_eq!(dialogue, "");
         assert!(result.reusable);
         let RecipientOutcome::Failed(failure) = &result.outcomes[0].1 else { panic!() };
@@ -177,7 +182,82 @@ fn what_cannot_be_written_is_not_sent() {
         assert_eq!(failed(&envelope), (5, 1, 3), "{hostile:?}");
     }
     let utf8 = Envelope { smtputf8: true, eight_bit: true, ..envelope(1) };
-    let (result, dialogue) = run(&utf8, PIPELINING, &["250 ok", "250 ok", "354 go", "250 ok"]);
+    let (result, dialogue) = run(&utf8, pipelining(), &["250 ok", "250 ok", "354 go", "250 ok"]);
     assert!(dialogue.starts_with("MAIL FROM:<s@a.example> SIZE=100 BODY=8BITMIME SMTPUTF8|"));
     assert_eq!(letters(&result), "D+");
+}
+
+#[test]
+fn a_chunk_goes_when_somebody_is_accepted() {
+    let check = |n, replies: &[&str], expected| check_with(chunking(), n, replies, expected);
+    let dialogue = check(2, &["250 ok", "250 ok", "550 5.1.1 no", "250 queued"], "DP+");
+    let expected = "MAIL FROM:<s@a.example> SIZE=100|RCPT TO:<r0@b.example>|RCPT TO:<r1@b.example>|<chunk>|";
+    assert_eq!(dialogue, expected);
+    assert!(check(1, &["250 ok", "550 no", "250 reset"], "P+").ends_with("RCPT TO:<r0@b.example>|RSET|"));
+    check(2, &["451 4.7.1 later", "503 x", "503 x"], "TT+");
+    check(3, &["250 ok", "250 ok", "452 4.5.3 too many", "550 no", "250 ok"], "DNP+");
+    let one_by_one = Abilities { pipelining: false, ..chunking() };
+    let dialogue = check_with(one_by_one, 2, &["250 ok", "450 x", "250 ok", "250 queued"], "TD+");
+    assert!(dialogue.ends_with("RCPT TO:<r1@b.example>|<chunk>|"), "{dialogue}");
+}
+
+#[test]
+fn a_refused_chunk_ends_the_transaction() {
+    let check = |replies: &[&str], expected| check_with(chunking(), 1, replies, expected);
+    let dialogue = check(&["250 ok", "250 ok", "552 5.3.4 too large", "250 reset"], "P+");
+    assert!(dialogue.ends_with("<chunk>|RSET|"), "{dialogue}");
+    check(&["250 ok", "250 ok", "451 4.3.0 later", "250 reset"], "T+");
+    check(&["250 ok", "250 ok", "451 4.3.0 later", "421 bye"], "T-");
+    check(&["250 ok", "250 ok", "500 what"], "P-");
+    check(&["250 ok", "250 ok", "354 what"], "H-");
+    check(&["250 ok", "250 ok", "421 bye"], "H-");
+    check(&["250 ok", "250 ok"], "H-");
+}
+
+#[test]
+fn parameters_go_where_they_are_offered() {
+    let wanted = Envelope {
+        require_tls: true,
+        dsn: MessageDsn { ret: Some(Ret::Hdrs), envid: EnvelopeId::new("id 1") },
+        deliver_by: DeliverBy::parse("60;R"),
+        priority: MtPriority::new(-3),
+        recipients: vec![EnvelopeRecipient {
+            address: "r@b.example".into(),
+            dsn: RecipientDsn {
+                notify: Notify::parse("FAILURE,SUCCESS"),
+                orcpt: OriginalRecipient::of_address("a+b@c.example"),
+            },
+        }],
+        ..envelope(1)
+    };
+    let all = Abilities {
+        require_tls: true,
+        dsn: true,
+        deliver_by: Some(None),
+        mt_priority: true,
+        ..Abilities::default()
+    };
+    let replies = ["250 ok", "250 ok", "354 go", "250 ok"];
+    let (_, dialogue) = run(&wanted, all, &replies);
+    let expected = "MAIL FROM:<s@a.example> REQUIRETLS RET=HDRS ENVID=id+201 BY=60;R MT-PRIORITY=-3|\
+                    RCPT TO:<r@b.example> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;a+2Bb@c.example|DATA|<content>|";
+    assert_eq!(dialogue, expected);
+    let none = Abilities { require_tls: true, ..Abilities::default() };
+    let (_, dialogue) = run(&wanted, none, &replies);
+    assert!(dialogue.starts_with("MAIL FROM:<s@a.example> REQUIRETLS|RCPT TO:<r@b.example>|"), "{dialogue}");
+    let (result, dialogue) = run(&wanted, Abilities::default(), &[]);
+    let RecipientOutcome::Failed(failure) = &result.outcomes[0].1 else { panic!() };
+    assert_eq!((failure.permanent, failure.status, dialogue.as_str()), (true, (5, 7, 30).into(), ""));
+}
+
+#[test]
+fn a_host_that_takes_no_mail_is_a_permanent_failure_of_the_host() {
+    let of = |command, code| {
+        let failure = Failure::of_reply(command, RemoteReply { code, enhanced: None, text: String::new() });
+        (failure.permanent, failure.try_next_host, failure.status.to_string())
+    };
+    assert_eq!(of(DialogueStep::Greeting, 521), (true, true, "5.3.2".to_owned()));
+    assert_eq!(of(DialogueStep::Greeting, 554), (false, true, "4.3.2".to_owned()));
+    assert_eq!(of(DialogueStep::Ehlo, 521), (false, true, "4.3.2".to_owned()));
+    assert!(of(DialogueStep::Rcpt, 556).0);
 }

@@ -7,7 +7,7 @@ use crate::disk::FaultyDisk;
 use crate::{NewDelivery, Recipient, SpooledBody, StoreConfig};
 
 fn message(n: u8) -> NewItem {
-    let recipient = Recipient { index: 0, address: "r@a.test".into(), state: RecipientState::Pending };
+    let recipient = Recipient::pending(0, "r@a.test");
     let delivery = NewDelivery {
         key: QueueKey::of_domain("a.test"),
         recipients: vec![recipient],
