@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use relevo_proto::Reply;
-use relevo_proto::server::{AuthPolicy, BareNewlines, Event, ServerSession, SessionConfig, SessionLimits};
+use relevo_proto::server::{
+    AuthPolicy, BareNewlines, Event, Offers, ServerSession, SessionConfig, SessionLimits,
+};
 
 /// The session, the product behind it, and what came out.
 struct Conversation {
@@ -89,7 +91,11 @@ impl Conversation {
             }
             Event::Data => {
                 self.content.clear();
-                self.session.decide(decide(self.from.starts_with("later"), 451, (4, 3, 0)));
+                let later = self.from.starts_with("later");
+                self.session.decide(decide(later, 451, (4, 3, 0)));
+                if later {
+                    self.reset();
+                }
             }
             Event::Content if self.from.starts_with("disk") => {
                 self.session.refuse_content(reply(452, (4, 3, 1)))
@@ -168,6 +174,7 @@ fn settings(text: &str) -> (SessionConfig, bool, bool) {
         auth: AuthPolicy::Off,
         auth_required: false,
         bare_newlines: BareNewlines::Refuse,
+        offers: Offers::default(),
         limits: SessionLimits { message_size: 1000, ..SessionLimits::default() },
     };
     let (mut tls, mut fixed) = (false, false);
@@ -189,8 +196,11 @@ fn settings(text: &str) -> (SessionConfig, bool, bool) {
                 "errors" => config.limits.errors = value.parse().unwrap(),
                 "idle" => config.limits.idle_commands = value.parse().unwrap(),
                 "refusals" => config.limits.refusals = value.parse().unwrap(),
+                "chunks" => config.limits.small_chunks = value.parse().unwrap(),
                 _ => panic!("unknown limit {name}"),
             }
+        } else if let Some(offer) = line.strip_prefix("offer: ") {
+            offered(&mut config.offers, offer);
         }
         fixed |= line == "segments: fixed";
         if line == "bare newlines: normalize" {
@@ -198,6 +208,14 @@ fn settings(text: &str) -> (SessionConfig, bool, bool) {
         }
     }
     (config, tls, fixed)
+}
+
+fn offered(offers: &mut Offers, line: &str) {
+    match line {
+        "chunking" => offers.chunking = true,
+        "binarymime" => offers.binarymime = true,
+        _ => panic!("unknown offer {line}"),
+    }
 }
 
 fn run(text: &str, octet_by_octet: bool) -> Result<(), String> {
@@ -242,7 +260,7 @@ fn step(talk: &mut Conversation, line: &str) -> Result<(), String> {
             talk.poll();
         }
         _ => {
-            let known = ["#", "listener: ", "limit: ", "segments: ", "bare newlines: "]
+            let known = ["#", "listener: ", "limit: ", "offer: ", "segments: ", "bare newlines: "]
                 .iter()
                 .any(|k| line.starts_with(k));
             if !known && !line.is_empty() {

@@ -4,7 +4,9 @@
 
 use proptest::prelude::*;
 use relevo_proto::Reply;
-use relevo_proto::server::{AuthPolicy, BareNewlines, Event, ServerSession, SessionConfig, SessionLimits};
+use relevo_proto::server::{
+    AuthPolicy, BareNewlines, Event, Offers, ServerSession, SessionConfig, SessionLimits,
+};
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Transcript {
@@ -21,6 +23,7 @@ fn config() -> SessionConfig {
         auth: AuthPolicy::Always,
         auth_required: false,
         bare_newlines: BareNewlines::Refuse,
+        offers: Offers { chunking: true, ..Offers::default() },
         limits: SessionLimits { message_size: 200, errors: 50, ..SessionLimits::default() },
     }
 }
@@ -90,6 +93,8 @@ fn free_command() -> impl Strategy<Value = Vec<u8>> {
         3 => Just("RCPT TO:<b@b.test>\r\n".to_owned()),
         1 => Just("RSET\r\n".to_owned()),
         1 => Just("HELP\r\n".to_owned()),
+        2 => Just("BDAT 6 LAST\r\nRSET\r\n".to_owned()),
+        2 => (0_usize..250).prop_map(|n| format!("BDAT {n}\r\n{}\r\n", "x".repeat(n.saturating_sub(2)))),
         1 => Just("MAIL FROM:<grå@a.test> SMTPUTF8 SIZE=150\r\n".to_owned()),
         1 => "[A-Z<>@: \r\n\\x00]{0,30}".prop_map(|s| s),
         1 => (2030_usize..2070).prop_map(|n| format!("{}\r\n", "x".repeat(n))),
@@ -118,6 +123,9 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
         "*\r\n",
         "STARTTLS\r\n",
         "QUIT\r\n",
+        "BDAT 5\r\n",
+        "BDAT 3 LAST\r\n",
+        "BDAT x\r\n",
         "NOOP\r\n",
         "RSET\r\n",
         "text",

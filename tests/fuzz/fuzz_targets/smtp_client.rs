@@ -102,6 +102,7 @@ fn received(wire: &[u8]) -> Option<Vec<u8>> {
         auth: AuthPolicy::Off,
         auth_required: false,
         bare_newlines: relevo_proto::server::BareNewlines::Refuse,
+        offers: relevo_proto::server::Offers::default(),
         limits,
     };
     let mut session = ServerSession::new(config, None);

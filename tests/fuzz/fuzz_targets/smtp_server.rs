@@ -4,7 +4,9 @@
 use libfuzzer_sys::fuzz_target;
 use relevo_fuzz::{has_bare, octet, pieces, seeded_bug};
 use relevo_proto::Reply;
-use relevo_proto::server::{AuthPolicy, BareNewlines, SessionConfig, Event, SessionLimits, ServerSession};
+use relevo_proto::server::{
+    AuthPolicy, BareNewlines, Event, Offers, ServerSession, SessionConfig, SessionLimits,
+};
 
 const MESSAGE_SIZE: u64 = 200;
 const EHLO: &[u8] = b"EHLO x\r\n";
@@ -31,6 +33,7 @@ fn config(flags: u8) -> SessionConfig {
         auth: [AuthPolicy::Always, AuthPolicy::Off, AuthPolicy::AfterTls][usize::from(flags >> 1 & 3) % 3],
         auth_required: flags & 8 != 0,
         bare_newlines: BareNewlines::Refuse,
+        offers: Offers { chunking: flags & 16 == 0, ..Offers::default() },
         limits: SessionLimits { message_size: MESSAGE_SIZE, errors: 50, ..SessionLimits::default() },
     }
 }
@@ -99,6 +102,7 @@ fn check(transcript: &Transcript) {
         assert!(!has_bare(message), "an accepted message has a bare CR or LF");
         assert!(message.len() as u64 <= MESSAGE_SIZE, "an accepted message is too large");
     }
+    // DATA or the first BDAT.
     let data = transcript.events.iter().filter(|e| *e == "Data").count();
     assert!(transcript.messages.len() <= data, "a message without DATA");
     assert!(transcript.output.is_empty() || transcript.output.ends_with("\r\n"));
@@ -169,12 +173,38 @@ fn content(seed: u8, octets: &[u8]) {
     }
 }
 
+/// What BDAT means: the octets that were announced, whatever they are. None of them is a command.
+fn chunks(seed: u8, octets: &[u8]) {
+    let mut wire = b"MAIL FROM:<a@a.test>\r\nRCPT TO:<b@b.test>\r\n".to_vec();
+    for piece in pieces(octets, seed) {
+        wire.extend_from_slice(format!("BDAT {}\r\n", piece.len()).as_bytes());
+        wire.extend_from_slice(piece);
+    }
+    wire.extend_from_slice(b"BDAT 0 LAST\r\n");
+    let whole = converse(0, &[EHLO, &wire]);
+    check(&whole);
+    assert!(!whole.closed, "{}", whole.output);
+    let mut expected = octets.to_vec();
+    if !octets.is_empty() && !octets.ends_with(b"\n") {
+        expected.extend_from_slice(b"\r\n");
+    }
+    let accepted = !has_bare(&expected) && expected.len() as u64 <= MESSAGE_SIZE;
+    assert_eq!(whole.messages, if accepted { vec![expected] } else { Vec::new() });
+    let commands = whole.events.iter().filter(|e| e.starts_with("Mail") || e.starts_with("Rcpt")).count();
+    assert_eq!(commands, 2, "content was read as commands");
+    for seed in [0, seed] {
+        let segments = [vec![EHLO], pieces(&wire, seed)].concat();
+        assert_eq!(converse(0, &segments), whole, "cut differently (seed {seed})");
+    }
+}
+
 fuzz_target!(|input: &[u8]| {
     let mut rest = input;
     let (mode, seed) = (octet(&mut rest), octet(&mut rest));
-    match mode % 3 {
+    match mode % 4 {
         0 => content(seed, rest),
-        1 => commands(mode / 3, seed, rest),
-        _ => conversation(mode / 3, seed, rest),
+        1 => commands(mode / 4, seed, rest),
+        2 => chunks(seed, rest),
+        _ => conversation(mode / 4, seed, rest),
     }
 });

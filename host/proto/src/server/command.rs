@@ -3,6 +3,7 @@
 
 use relevo_mailkit::envelope::{Parameter, Recipient};
 
+use super::offers::Offers;
 use super::path::{self, Path};
 use super::replies::{self, Fixed};
 use super::types::{BodyType, MailFrom};
@@ -17,6 +18,8 @@ pub(crate) enum ParsedCommand<'a> {
     /// The flag: the address as written needs SMTPUTF8.
     Rcpt(Recipient, bool),
     Data,
+    /// BDAT: octets that follow, and whether they are the last.
+    Chunk(u64, bool),
     Rset,
     Noop,
     Quit,
@@ -39,6 +42,7 @@ pub(crate) enum Verb {
     Mail,
     Rcpt,
     Data,
+    Bdat,
     Rset,
     Noop,
     Quit,
@@ -71,7 +75,7 @@ impl Verb {
 
     /// Moves no mail; many of them are a flood.
     pub(crate) fn is_idle(self) -> bool {
-        !matches!(self, Self::Mail | Self::Rcpt | Self::Data | Self::Quit)
+        !matches!(self, Self::Mail | Self::Rcpt | Self::Data | Self::Bdat | Self::Quit)
     }
 }
 
@@ -93,7 +97,7 @@ pub(crate) fn verb(line: &str) -> (Verb, &str) {
         ("HELP", Verb::Help),
         ("STARTTLS", Verb::StartTls),
         ("AUTH", Verb::Auth),
-        ("BDAT", Verb::NotImplemented),
+        ("BDAT", Verb::Bdat),
         ("ETRN", Verb::NotImplemented),
         ("TURN", Verb::NotImplemented),
         ("SEND", Verb::NotImplemented),
@@ -111,13 +115,14 @@ pub(crate) fn verb(line: &str) -> (Verb, &str) {
 }
 
 /// The command of `verb` with the parameters in `rest`, which is empty or begins with a space.
-pub(crate) fn parse(verb: Verb, rest: &str) -> Result<ParsedCommand<'_>, Fixed> {
+pub(crate) fn parse<'a>(verb: Verb, rest: &'a str, offers: &Offers) -> Result<ParsedCommand<'a>, Fixed> {
     match verb {
         Verb::Ehlo => Ok(ParsedCommand::Ehlo(helo(rest)?)),
         Verb::Helo => Ok(ParsedCommand::Helo(helo(rest)?)),
-        Verb::Mail => mail(rest),
+        Verb::Mail => mail(rest, offers),
         Verb::Rcpt => rcpt(rest),
         Verb::Data => bare(rest, ParsedCommand::Data),
+        Verb::Bdat if offers.chunking => chunk(rest),
         Verb::Rset => bare(rest, ParsedCommand::Rset),
         Verb::Quit => bare(rest, ParsedCommand::Quit),
         Verb::StartTls => bare(rest, ParsedCommand::StartTls),
@@ -127,7 +132,7 @@ pub(crate) fn parse(verb: Verb, rest: &str) -> Result<ParsedCommand<'_>, Fixed> 
         Verb::Vrfy if rest.trim_matches(' ').is_empty() => Err(replies::SYNTAX),
         Verb::Vrfy => Ok(ParsedCommand::Vrfy),
         Verb::Auth => auth(rest),
-        Verb::Expn | Verb::NotImplemented => Ok(ParsedCommand::NotImplemented),
+        Verb::Expn | Verb::Bdat | Verb::NotImplemented => Ok(ParsedCommand::NotImplemented),
         Verb::OtherProtocol => Ok(ParsedCommand::OtherProtocol),
         Verb::Unknown => Err(replies::UNKNOWN_COMMAND),
     }
@@ -156,14 +161,28 @@ fn path_after<'a>(rest: &'a str, keyword: &str, bad: Fixed) -> Result<(Path<'a>,
     if rest.is_empty() || rest.starts_with(' ') { Ok((path, rest)) } else { Err(bad) }
 }
 
-fn mail(rest: &str) -> Result<ParsedCommand<'_>, Fixed> {
+/// RFC 3030 section 2: `BDAT SP size [SP LAST]`. A size that does not fit in 64 bits cannot be read
+/// to its end by anybody.
+fn chunk(rest: &str) -> Result<ParsedCommand<'_>, Fixed> {
+    let mut words = rest.split(' ').filter(|word| !word.is_empty());
+    let size = words.next().filter(|size| size.len() <= 20 && size.bytes().all(|b| b.is_ascii_digit()));
+    let size = size.and_then(|size| size.parse().ok()).ok_or(replies::BAD_CHUNK)?;
+    let last = match (words.next(), words.next()) {
+        (None, _) => false,
+        (Some(word), None) if word.eq_ignore_ascii_case("LAST") => true,
+        _ => return Err(replies::BAD_CHUNK),
+    };
+    Ok(ParsedCommand::Chunk(size, last))
+}
+
+fn mail<'a>(rest: &'a str, offers: &Offers) -> Result<ParsedCommand<'a>, Fixed> {
     let (path, parameters) = path_after(rest, "FROM:", replies::BAD_SENDER)?;
     // Only `<>` may lack a domain here.
     if matches!(path, Path::Postmaster(_)) {
         return Err(replies::BAD_SENDER);
     }
     let mut from = MailFrom::default();
-    let extended = mail_parameters(parameters, &mut from)?;
+    let extended = mail_parameters(parameters, &mut from, offers)?;
     if let Path::Mailbox(text, address) = path {
         if !text.is_ascii() && !from.smtputf8 {
             return Err(replies::NEEDS_SMTPUTF8);
@@ -176,7 +195,7 @@ fn mail(rest: &str) -> Result<ParsedCommand<'_>, Fixed> {
 }
 
 /// Whether there was any.
-fn mail_parameters(text: &str, from: &mut MailFrom) -> Result<bool, Fixed> {
+fn mail_parameters(text: &str, from: &mut MailFrom, offers: &Offers) -> Result<bool, Fixed> {
     for parameter in text.split(' ').filter(|p| !p.is_empty()) {
         let (name, value) = match parameter.split_once('=') {
             Some((name, value)) => (name, Some(value)),
@@ -186,17 +205,25 @@ fn mail_parameters(text: &str, from: &mut MailFrom) -> Result<bool, Fixed> {
         if from.parameters.iter().any(|seen| seen.keyword == keyword) {
             return Err(replies::BAD_PARAMETER);
         }
-        mail_parameter(&keyword, value, from)?;
+        mail_parameter(&keyword, value, from, offers)?;
         from.parameters.push(Parameter { keyword, value: value.unwrap_or_default().to_owned() });
     }
     Ok(!from.parameters.is_empty())
 }
 
-fn mail_parameter(name: &str, value: Option<&str>, from: &mut MailFrom) -> Result<(), Fixed> {
+fn mail_parameter(
+    name: &str,
+    value: Option<&str>,
+    from: &mut MailFrom,
+    offers: &Offers,
+) -> Result<(), Fixed> {
     match (name, value) {
         ("SIZE", Some(value)) => from.size = size(value)?,
         ("BODY", Some(value)) if value.eq_ignore_ascii_case("7BIT") => from.body = BodyType::SevenBit,
         ("BODY", Some(value)) if value.eq_ignore_ascii_case("8BITMIME") => from.body = BodyType::EightBitMime,
+        ("BODY", Some(value)) if offers.has_binarymime() && value.eq_ignore_ascii_case("BINARYMIME") => {
+            from.body = BodyType::BinaryMime;
+        }
         ("SMTPUTF8", None) => from.smtputf8 = true,
         // RFC 4954 section 5: the identity is not passed on to the next hop.
         ("AUTH", Some(value)) if is_xtext(value) => {}
@@ -253,7 +280,7 @@ mod tests {
 
     fn parsed(line: &str) -> Result<ParsedCommand<'_>, Fixed> {
         let (verb, rest) = verb(line);
-        parse(verb, rest)
+        parse(verb, rest, &Offers::default())
     }
 
     fn from(address: &str, size: u64, body: BodyType, given: &str) -> MailFrom {

@@ -3,6 +3,7 @@
 use relevo_mailkit::envelope::Recipient;
 
 use super::buffer::Line;
+use super::chunks::ChunkedMessage;
 use super::command::{self, ParsedCommand, Verb};
 use super::replies::{self, Fixed};
 use super::sasl::{self, Next};
@@ -10,7 +11,7 @@ use super::session::{
     AuthPolicy, Event, MAX_AUTH_LINE, MAX_LINE, PollStep, Question, ServerSession, SessionState,
     TransactionCounts,
 };
-use super::types::{MailFrom, SessionInfo};
+use super::types::{BodyType, MailFrom, SessionInfo};
 use crate::Reply;
 
 impl ServerSession {
@@ -18,9 +19,15 @@ impl ServerSession {
     pub(super) fn poll_line(&mut self) -> PollStep {
         let sasl = matches!(self.state, SessionState::Sasl(_));
         let auth = sasl || self.input.unread().get(..5).is_some_and(|w| w.eq_ignore_ascii_case(b"AUTH "));
+        // Octets follow a line that wants to be BDAT: without its length nobody knows how many, and
+        // they must not be read as commands.
+        let chunk = self.input.unread().get(..4).is_some_and(|w| w.eq_ignore_ascii_case(b"BDAT"));
+        let chunk = chunk && !sasl && self.config.offers.chunking;
         let (line, cr) = self.input.find_line(if auth { MAX_AUTH_LINE } else { MAX_LINE });
         match line {
             Line::Partial => PollStep::NeedInput,
+            Line::TooLong if chunk => self.close(replies::LINE_TOO_LONG),
+            Line::Bare if chunk => self.close(replies::BARE_LINE_END),
             Line::Complete { length } => self.take_line(length),
             Line::TooLong => {
                 self.state = SessionState::Skip(cr);
@@ -41,13 +48,22 @@ impl ServerSession {
         if matches!(self.state, SessionState::Sasl(_)) {
             return self.sasl_line(text);
         }
-        let Some(text) = text else { return self.protocol_error(replies::BAD_OCTET) };
+        let Some(text) = text else {
+            let chunk = line.get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"BDAT"));
+            return if chunk && self.config.offers.chunking {
+                self.close(replies::BAD_OCTET)
+            } else {
+                self.protocol_error(replies::BAD_OCTET)
+            };
+        };
         self.command_line(text)
     }
 
     fn command_line(&mut self, line: &str) -> PollStep {
         let (verb, rest) = command::verb(line);
-        if self.stopping && verb != Verb::Quit {
+        self.chunk_failed &= verb == Verb::Bdat;
+        let finishing = verb == Verb::Bdat && (self.in_chunks() || self.chunk_failed);
+        if self.stopping && verb != Verb::Quit && !finishing {
             self.close_with(&replies::SHUTTING_DOWN.into());
             return PollStep::Event(Event::Close);
         }
@@ -64,8 +80,9 @@ impl ServerSession {
                 return PollStep::Event(Event::Close);
             }
         }
-        match command::parse(verb, rest) {
+        match command::parse(verb, rest, &self.config.offers) {
             Ok(command) => self.command(command),
+            Err(reply) if verb == Verb::Bdat => self.close(reply),
             Err(reply) => self.protocol_error(reply),
         }
     }
@@ -77,6 +94,7 @@ impl ServerSession {
             ParsedCommand::Mail(from, extended) => self.mail(from, extended),
             ParsedCommand::Rcpt(to, utf8) => self.rcpt(to, utf8),
             ParsedCommand::Data => self.data(),
+            ParsedCommand::Chunk(size, last) => self.bdat(size, last),
             ParsedCommand::Rset => {
                 self.transaction = None;
                 self.reply_fixed(replies::OK);
@@ -111,7 +129,7 @@ impl ServerSession {
         self.say(reply)
     }
 
-    fn too_many_errors(&mut self) -> bool {
+    pub(super) fn too_many_errors(&mut self) -> bool {
         self.errors += 1;
         self.errors > self.config.limits.errors
     }
@@ -138,6 +156,7 @@ impl ServerSession {
         if self.config.starttls && self.info.tls.is_none() {
             lines.push("STARTTLS".to_owned());
         }
+        lines.extend(self.config.offers.keywords());
         if self.may_authenticate() {
             lines.push("AUTH PLAIN LOGIN".to_owned());
         }
@@ -171,12 +190,16 @@ impl ServerSession {
         if from.size > self.config.limits.message_size {
             return self.say(replies::TOO_LARGE);
         }
-        self.state = SessionState::Deciding(Question::Mail { smtputf8: from.smtputf8 });
+        let binary = from.body == BodyType::BinaryMime;
+        self.state = SessionState::Deciding(Question::Mail { smtputf8: from.smtputf8, binary });
         PollStep::Event(Event::Mail(from))
     }
 
     fn rcpt(&mut self, to: Recipient, utf8: bool) -> PollStep {
         let Some(transaction) = &self.transaction else { return self.protocol_error(replies::MAIL_FIRST) };
+        if transaction.chunked.is_some() {
+            return self.protocol_error(replies::RCPT_AFTER_BDAT);
+        }
         if utf8 && !transaction.smtputf8 {
             return self.protocol_error(replies::NEEDS_SMTPUTF8);
         }
@@ -185,8 +208,14 @@ impl ServerSession {
     }
 
     fn data(&mut self) -> PollStep {
-        match self.transaction {
+        match &self.transaction {
             None => self.protocol_error(replies::MAIL_FIRST),
+            // RFC 3030 sections 2 and 3: the state after these is indeterminate. Ours is known: the
+            // transaction is over.
+            Some(TransactionCounts { chunked: Some(_), .. }) => {
+                self.end_transaction(replies::DATA_AFTER_BDAT)
+            }
+            Some(TransactionCounts { binary: true, .. }) => self.end_transaction(replies::DATA_FOR_BINARY),
             Some(TransactionCounts { accepted: 0, refused: 0, .. }) => {
                 self.protocol_error(replies::RCPT_FIRST)
             }
@@ -195,6 +224,15 @@ impl ServerSession {
                 self.state = SessionState::Deciding(Question::Data);
                 PollStep::Event(Event::Data)
             }
+        }
+    }
+
+    /// Refuses a command that ends the transaction.
+    fn end_transaction(&mut self, reply: Fixed) -> PollStep {
+        self.transaction = None;
+        match self.protocol_error(reply) {
+            PollStep::Again => PollStep::Event(Event::Reset),
+            step => step,
         }
     }
 
@@ -284,8 +322,10 @@ impl ServerSession {
                 self.info.username = Some(username);
                 self.reply_fixed(replies::AUTHENTICATED);
             }
-            Question::Mail { smtputf8 } => {
-                self.transaction = Some(TransactionCounts { smtputf8, ..TransactionCounts::default() });
+            Question::Mail { smtputf8, binary } => {
+                self.small_chunks = 0;
+                self.transaction =
+                    Some(TransactionCounts { smtputf8, binary, ..TransactionCounts::default() });
                 self.reply_fixed(replies::SENDER_OK);
             }
             Question::Rcpt => {
@@ -295,6 +335,10 @@ impl ServerSession {
                 self.reply_fixed(replies::RECIPIENT_OK);
             }
             Question::Data => self.begin_content(),
+            Question::Chunk { size, last } => {
+                let binary = self.transaction.as_ref().is_some_and(|t| t.binary);
+                self.begin_chunk(ChunkedMessage::new(binary), size, last);
+            }
         }
     }
 
@@ -312,6 +356,12 @@ impl ServerSession {
             Question::Data => {
                 self.transaction = None;
                 false
+            }
+            Question::Chunk { size, .. } => {
+                // 421 closes at once; else the chunk is read first.
+                let size = if reply.code == 421 { 0 } else { *size };
+                self.discard(size, reply.clone(), false);
+                return;
             }
         };
         if too_many {

@@ -6,9 +6,11 @@
 //! here waits or knows the time.
 
 mod buffer;
+mod chunks;
 mod command;
 mod content;
 mod dialogue;
+mod offers;
 mod path;
 pub mod replies;
 mod sasl;
@@ -16,6 +18,7 @@ mod session;
 mod types;
 
 pub use content::BareNewlines;
+pub use offers::Offers;
 pub use session::{AuthPolicy, Event, ServerSession, SessionConfig, SessionLimits};
 pub use types::{BodyType, Credentials, MailFrom, SessionInfo};
 

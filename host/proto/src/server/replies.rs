@@ -61,6 +61,8 @@ replies! {
     TOO_MANY_COMMANDS = 421 (4, 7, 0) "Too many commands without mail, closing connection";
     /// RFC 5321 section 4.3.2: total or per peer.
     TOO_MANY_CONNECTIONS = 421 (4, 7, 0) "Too many connections, try again later";
+    /// RFC 5321 section 4.3.2: a message in very many small chunks is a flood.
+    TOO_MANY_CHUNKS = 421 (4, 7, 0) "Too many small chunks, closing connection";
     /// RFC 5321 section 4.3.2: something broke on our side.
     INTERNAL_ERROR = 421 (4, 3, 0) "Internal error, closing connection";
     /// RFC 3207 section 4.
@@ -90,6 +92,8 @@ replies! {
     BAD_RECIPIENT = 501 (5, 1, 3) "Bad recipient address syntax";
     /// RFC 5321 section 4.1.1.11: a parameter with a bad value, or given twice.
     BAD_PARAMETER = 501 (5, 5, 4) "Invalid or repeated parameter";
+    /// RFC 3030 section 2. The length of what follows is unknown.
+    BAD_CHUNK = 501 (5, 5, 4) "Syntax is BDAT size [LAST]";
     /// RFC 4954 section 4: not base64, or not what the mechanism says.
     BAD_AUTH_RESPONSE = 501 (5, 5, 2) "Cannot decode authentication response";
     /// RFC 4954 section 4: the client sent `*`.
@@ -106,6 +110,14 @@ replies! {
     MAIL_FIRST = 503 (5, 5, 1) "Send MAIL first";
     /// RFC 5321 section 4.1.1.4.
     RCPT_FIRST = 503 (5, 5, 1) "Send RCPT first";
+    /// RFC 3030 section 2: recipients come before the first chunk.
+    RCPT_AFTER_BDAT = 503 (5, 5, 1) "Recipients come before BDAT";
+    /// RFC 3030 section 2: DATA and BDAT cannot be used in the same transaction.
+    DATA_AFTER_BDAT = 503 (5, 5, 1) "DATA cannot follow BDAT, transaction reset";
+    /// RFC 3030 section 3: only BDAT carries binary content.
+    DATA_FOR_BINARY = 503 (5, 5, 1) "BODY=BINARYMIME needs BDAT, transaction reset";
+    /// RFC 3030 section 2: the chunk was on its way when one before it failed.
+    CHUNK_AFTER_FAILURE = 503 (5, 5, 1) "Chunk discarded, the transaction has failed";
     /// RFC 4954 section 4.
     ALREADY_AUTHENTICATED = 503 (5, 5, 1) "Already authenticated";
     /// RFC 4954 section 4: not during a mail transaction.

@@ -3,7 +3,9 @@
 use relevo_mailkit::envelope::Recipient;
 
 use super::buffer::Buffer;
+use super::chunks::{ChunkedMessage, DiscardedChunk, IncomingChunk};
 use super::content::{BareNewlines, Content, Normalizer};
+use super::offers::Offers;
 use super::replies::{self, Fixed};
 use super::sasl::Exchange;
 use super::types::{Credentials, MailFrom, SessionInfo};
@@ -24,7 +26,8 @@ pub enum Event {
     Mail(MailFrom),
     /// Answer with [`ServerSession::decide`].
     Rcpt(Recipient),
-    /// DATA after at least one accepted recipient. Answer with [`ServerSession::decide`].
+    /// DATA or the first BDAT, after at least one accepted recipient. Answer with
+    /// [`ServerSession::decide`]. A refusal ends the transaction: no [`Event::Reset`] follows.
     Data,
     /// [`ServerSession::content`] has octets of the message. On an error call
     /// [`ServerSession::refuse_content`].
@@ -59,11 +62,13 @@ pub struct SessionLimits {
     pub idle_commands: u32,
     /// MAIL and RCPT commands that the product refused; then 421.
     pub refusals: u32,
+    /// Chunks (RFC 3030) of less than 1 KiB in one transaction, the last not counted; then 421.
+    pub small_chunks: u32,
 }
 
 impl Default for SessionLimits {
     fn default() -> Self {
-        Self { message_size: 52_428_800, errors: 20, idle_commands: 100, refusals: 2000 }
+        Self { message_size: 52_428_800, errors: 20, idle_commands: 100, refusals: 2000, small_chunks: 4096 }
     }
 }
 
@@ -80,6 +85,8 @@ pub struct SessionConfig {
     pub auth_required: bool,
     /// What becomes of lines of a message that end in LF alone.
     pub bare_newlines: BareNewlines,
+    /// Extensions that are not always there.
+    pub offers: Offers,
     /// Bounds.
     pub limits: SessionLimits,
 }
@@ -106,6 +113,10 @@ pub(super) enum SessionState {
     /// An event is out.
     Deciding(Question),
     Content(IncomingContent),
+    /// In a chunk of BDAT.
+    Chunk(IncomingChunk),
+    /// In a chunk that has been refused already.
+    Discard(DiscardedChunk),
     /// The final dot was read and the product decides.
     Finishing,
     Handshake,
@@ -123,9 +134,10 @@ pub(super) enum PollStep {
 #[derive(Debug)]
 pub(super) enum Question {
     Auth(String),
-    Mail { smtputf8: bool },
+    Mail { smtputf8: bool, binary: bool },
     Rcpt,
     Data,
+    Chunk { size: u64, last: bool },
 }
 
 /// A message on its way in.
@@ -140,9 +152,13 @@ pub(super) struct IncomingContent {
 }
 
 /// Recipients of the transaction under way.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(super) struct TransactionCounts {
     pub(super) smtputf8: bool,
+    /// BODY=BINARYMIME.
+    pub(super) binary: bool,
+    /// Between two chunks.
+    pub(super) chunked: Option<ChunkedMessage>,
     pub(super) accepted: u32,
     pub(super) refused: u32,
 }
@@ -156,10 +172,15 @@ pub struct ServerSession {
     pub(super) transaction: Option<TransactionCounts>,
     pub(super) input: Buffer,
     output: Vec<u8>,
-    /// Octets of content of the last [`Event::Content`], and how far back they are.
-    chunk: (usize, usize),
-    /// The same with every line ended by CRLF, where the listener normalizes.
-    normalized: Vec<u8>,
+    /// How far back the octets of the last [`Event::Content`] are, and how many they are. `None`:
+    /// they are in `normalized`.
+    pub(super) chunk: Option<(usize, usize)>,
+    /// Content that is not in the input as it is handed out.
+    pub(super) normalized: Vec<u8>,
+    /// Small chunks of this transaction.
+    pub(super) small_chunks: u32,
+    /// A chunk failed, and no other command has come since.
+    pub(super) chunk_failed: bool,
     pub(super) errors: u32,
     pub(super) idle_commands: u32,
     pub(super) refusals: u32,
@@ -177,8 +198,10 @@ impl ServerSession {
             transaction: None,
             input: Buffer::default(),
             output: Vec::new(),
-            chunk: (0, 0),
+            chunk: None,
             normalized: Vec::new(),
+            small_chunks: 0,
+            chunk_failed: false,
             errors: 0,
             idle_commands: 0,
             refusals: 0,
@@ -198,13 +221,13 @@ impl ServerSession {
         self.transaction.is_some()
     }
 
-    /// A message is arriving.
+    /// A message is arriving, or what is left of one that was refused.
     #[must_use]
     pub fn in_content(&self) -> bool {
-        matches!(self.state, SessionState::Content(_))
+        matches!(self.state, SessionState::Content(_) | SessionState::Discard(_)) || self.in_chunks()
     }
 
-    /// Where to receive into; then call [`Self::received`]. Bounded: 4 KiB, within DATA 64 KiB.
+    /// Where to receive into; then call [`Self::received`]. Bounded: 4 KiB, within a message 64 KiB.
     pub fn space(&mut self) -> &mut [u8] {
         if self.in_content() {
             self.input.space(CONTENT_SPACE)
@@ -276,6 +299,8 @@ impl ServerSession {
                 }
                 SessionState::Command | SessionState::Sasl(_) => self.poll_line(),
                 SessionState::Content(_) => self.poll_content(),
+                SessionState::Chunk(_) => self.poll_chunk(),
+                SessionState::Discard(_) => self.poll_discard(),
             };
             match step {
                 PollStep::Event(event) => return event,
@@ -293,7 +318,7 @@ impl ServerSession {
         }
         let scan = incoming.content.scan(self.input.unread());
         self.input.consume(scan.consumed);
-        self.chunk = (scan.consumed, scan.content);
+        self.chunk = Some((scan.consumed, scan.content));
         incoming.ended = scan.ended;
         let newlines = self.config.bare_newlines;
         let mut octets = scan.content;
@@ -301,6 +326,7 @@ impl ServerSession {
             self.normalized.clear();
             incoming.normalizer.push(self.input.consumed(scan.consumed, scan.content), &mut self.normalized);
             octets = self.normalized.len();
+            self.chunk = None;
         }
         incoming.size = incoming.size.saturating_add(octets as u64);
         if incoming.size > self.config.limits.message_size {
@@ -320,9 +346,9 @@ impl ServerSession {
     /// until the next call of [`Self::poll`] or [`Self::space`].
     #[must_use]
     pub fn content(&self) -> &[u8] {
-        match self.config.bare_newlines {
-            BareNewlines::Refuse => self.input.consumed(self.chunk.0, self.chunk.1),
-            BareNewlines::Normalize => &self.normalized,
+        match self.chunk {
+            Some((ago, length)) => self.input.consumed(ago, length),
+            None => &self.normalized,
         }
     }
 
@@ -330,6 +356,8 @@ impl ServerSession {
     pub fn refuse_content(&mut self, reply: Reply) {
         if let SessionState::Content(incoming) = &mut self.state {
             incoming.refusal.get_or_insert(reply);
+        } else {
+            self.refuse_chunk(reply);
         }
     }
 

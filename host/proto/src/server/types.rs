@@ -30,7 +30,7 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// BODY= of MAIL (RFC 6152).
+/// BODY= of MAIL (RFC 6152, RFC 3030 section 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BodyType {
     /// 7BIT, or no BODY parameter.
@@ -38,6 +38,8 @@ pub enum BodyType {
     SevenBit,
     /// 8BITMIME.
     EightBitMime,
+    /// BINARYMIME (RFC 3030 section 3): octets without lines, which came by BDAT.
+    BinaryMime,
 }
 
 /// MAIL, syntactically correct.

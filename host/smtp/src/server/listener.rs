@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use relevo_proto::server::{BareNewlines, SessionLimits, replies};
+use relevo_proto::server::{BareNewlines, Offers, SessionLimits, replies};
 use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -74,6 +74,8 @@ pub struct ListenerConfig {
     pub limits: ListenerLimits,
     /// What becomes of lines of a message that end in LF alone.
     pub bare_newlines: BareNewlines,
+    /// Extensions of its sessions that are not always there.
+    pub offers: Offers,
     /// Memory of failed logins; one for all listeners.
     pub throttle: Arc<AuthThrottle>,
 }
@@ -85,6 +87,7 @@ pub(super) struct ListenerContext<S> {
     pub(super) hostname: String,
     pub(super) limits: ListenerLimits,
     pub(super) bare_newlines: BareNewlines,
+    pub(super) offers: Offers,
     pub(super) throttle: Arc<AuthThrottle>,
     pub(super) tls: Arc<TlsSlot>,
     /// The time by which sessions must have ended, once the server is stopping.
@@ -142,6 +145,7 @@ impl Server {
             hostname: config.hostname,
             limits: config.limits,
             bare_newlines: config.bare_newlines,
+            offers: config.offers,
             throttle: config.throttle,
             tls: Arc::clone(&tls),
             stop: stopped,

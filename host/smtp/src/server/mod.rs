@@ -8,7 +8,7 @@ mod throttle;
 mod tls;
 
 pub use listener::{ListenerConfig, ListenerLimits, Server};
-pub use relevo_proto::server::BareNewlines;
+pub use relevo_proto::server::{BareNewlines, Offers};
 pub use service::{
     BodyType, BodyWriter, Credentials, ListenerKind, MailFrom, Recipient, Reply, Service, SessionInfo,
     SmtpPeer,

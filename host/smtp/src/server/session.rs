@@ -96,6 +96,7 @@ fn session_config<S: Service>(shared: &ListenerContext<S>, peer: &SmtpPeer) -> S
         auth,
         auth_required: submission,
         bare_newlines: shared.bare_newlines,
+        offers: shared.offers.clone(),
         limits: shared.limits.session,
     }
 }
@@ -283,8 +284,9 @@ impl<S: Service> Driver<'_, S> {
             }
             Event::Data => {
                 let decision = service.data(product, session.info()).await;
+                let is_refused = decision.is_err();
                 session.decide(decision.map(|writer| self.writer = Some(writer)));
-                if !self.session.in_content() {
+                if is_refused {
                     self.reset();
                 }
             }

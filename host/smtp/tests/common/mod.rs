@@ -143,6 +143,7 @@ pub fn listener(kind: ListenerKind, tls: Option<ServerTls>) -> ListenerConfig {
         tls,
         limits: ListenerLimits::default(),
         bare_newlines: relevo_smtp::server::BareNewlines::default(),
+        offers: relevo_smtp::server::Offers::default(),
         throttle: Arc::new(AuthThrottle::default()),
     }
 }
