@@ -7,6 +7,7 @@
 pub mod address;
 pub mod classification;
 pub mod domain;
+pub mod dsn;
 pub mod envelope;
 pub mod event;
 pub mod hex;
