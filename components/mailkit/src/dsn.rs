@@ -112,7 +112,8 @@ impl Orcpt {
             "utf-8" => decode_unicode(&decode_escapes(address)?)?,
             _ => decode_xtext(address)?,
         };
-        let is_printable = |c: char| c == ' ' || c.is_ascii_graphic() || (address_type == "utf-8" && is_text(c));
+        let is_printable =
+            |c: char| c == ' ' || c.is_ascii_graphic() || (address_type == "utf-8" && is_text(c));
         address.chars().all(is_printable).then_some(Self { address_type, address })
     }
 }
@@ -302,7 +303,8 @@ mod tests {
 
     #[test]
     fn parameters_are_read_back() {
-        let parameter = |keyword: &str, value: &str| Parameter { keyword: keyword.into(), value: value.into() };
+        let parameter =
+            |keyword: &str, value: &str| Parameter { keyword: keyword.into(), value: value.into() };
         let mut recipient = Recipient::new("a@b.example", "b.example");
         assert_eq!((recipient.notify(), recipient.orcpt()), (None, None));
         recipient.parameters = vec![parameter("NOTIFY", "DELAY"), parameter("ORCPT", "rfc822;x@y.example")];

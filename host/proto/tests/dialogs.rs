@@ -5,9 +5,11 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use relevo_mailkit::envelope::Recipient;
 use relevo_proto::Reply;
 use relevo_proto::server::{
-    AuthPolicy, BareNewlines, Event, Offers, ServerSession, SessionConfig, SessionLimits,
+    AuthPolicy, BareNewlines, Event, FutureRelease, MailFrom, Offers, ServerSession, SessionConfig,
+    SessionLimits,
 };
 
 /// The session, the product behind it, and what came out.
@@ -17,6 +19,7 @@ struct Conversation {
     pending: Vec<u8>,
     lines: VecDeque<String>,
     messages: VecDeque<String>,
+    facts: VecDeque<String>,
     from: String,
     to: Vec<String>,
     content: Vec<u8>,
@@ -35,6 +38,7 @@ impl Conversation {
             pending: Vec::new(),
             lines: VecDeque::new(),
             messages: VecDeque::new(),
+            facts: VecDeque::new(),
             from: String::new(),
             to: Vec::new(),
             content: Vec::new(),
@@ -79,10 +83,12 @@ impl Conversation {
         match event {
             Event::Authenticate(c) => self.session.decide(decide(c.password != "secret", 535, (5, 7, 8))),
             Event::Mail(from) => {
+                self.note(mail_facts(&from));
                 self.session.decide(decide(from.address.starts_with("refuse"), 550, (5, 7, 1)));
                 self.from = from.address;
             }
             Event::Rcpt(to) => {
+                self.note(rcpt_facts(&to));
                 let refused = to.address.starts_with("refuse");
                 self.session.decide(decide(refused, 550, (5, 1, 1)));
                 if !refused {
@@ -108,6 +114,12 @@ impl Conversation {
                 self.session.tls_started("TLSv1.3".to_owned());
             }
             Event::NeedInput | Event::Close => {}
+        }
+    }
+
+    fn note(&mut self, facts: String) {
+        if !facts.is_empty() {
+            self.facts.push_back(facts);
         }
     }
 
@@ -214,8 +226,41 @@ fn offered(offers: &mut Offers, line: &str) {
     match line {
         "chunking" => offers.chunking = true,
         "binarymime" => offers.binarymime = true,
+        "dsn" => offers.dsn = true,
+        "requiretls" => offers.requiretls = true,
+        "limits" => (offers.rcpt_max, offers.mail_max) = (Some(2), Some(2)),
+        "futurerelease" => {
+            offers.future_release = Some(FutureRelease { max_interval: 3600, now: 1_700_000_000 });
+        }
+        "deliverby" => offers.deliver_by = Some(60),
+        "mt-priority" => offers.mt_priority = Some("MIXER".to_owned()),
         _ => panic!("unknown offer {line}"),
     }
+}
+
+/// What MAIL said beyond the address, as a line of a dialogue.
+fn mail_facts(from: &MailFrom) -> String {
+    let mut facts = Vec::new();
+    facts.extend(from.dsn.ret.map(|ret| format!("ret={ret:?}")));
+    facts.extend(from.dsn.envid.as_ref().map(|envid| format!("envid={envid}")));
+    facts.extend(from.require_tls.then(|| "requiretls".to_owned()));
+    facts.extend(from.hold.map(|hold| format!("hold={hold:?}")));
+    facts.extend(from.deliver_by.map(|by| format!("by={},{:?},{}", by.seconds, by.mode, by.trace)));
+    facts.extend(from.priority.map(|priority| format!("priority={priority}")));
+    facts.extend(from.auth.as_ref().filter(|auth| !auth.is_empty()).map(|auth| format!("auth={auth}")));
+    facts.join(" ")
+}
+
+/// The same for RCPT.
+fn rcpt_facts(to: &Recipient) -> String {
+    let mut facts = Vec::new();
+    facts.extend(to.notify().map(|n| {
+        let words = [(n.success, "success"), (n.failure, "failure"), (n.delay, "delay")];
+        let words: Vec<_> = words.into_iter().filter(|w| w.0).map(|w| w.1).collect();
+        format!("notify={}", if n.is_never() { "never".to_owned() } else { words.join(",") })
+    }));
+    facts.extend(to.orcpt().map(|orcpt| format!("orcpt={};{}", orcpt.address_type, orcpt.address)));
+    facts.join(" ")
 }
 
 fn run(text: &str, octet_by_octet: bool) -> Result<(), String> {
@@ -225,9 +270,9 @@ fn run(text: &str, octet_by_octet: bool) -> Result<(), String> {
         step(&mut talk, line).map_err(|e| format!("line {}: {e}", number + 1))?;
     }
     talk.deliver();
-    match (talk.lines.pop_front(), talk.messages.pop_front()) {
-        (None, None) => Ok(()),
-        (line, message) => Err(format!("at the end: unexpected {line:?} {message:?}")),
+    match (talk.lines.pop_front(), talk.messages.pop_front(), talk.facts.pop_front()) {
+        (None, None, None) => Ok(()),
+        (line, message, facts) => Err(format!("at the end: unexpected {line:?} {message:?} {facts:?}")),
     }
 }
 
@@ -243,6 +288,13 @@ fn step(talk: &mut Conversation, line: &str) -> Result<(), String> {
         }
         "|" => talk.deliver(),
         "S: " => return expect_line(talk, text),
+        "F: " => {
+            talk.deliver();
+            let got = talk.facts.pop_front();
+            if got.as_deref() != Some(text) {
+                return Err(format!("facts {got:?}"));
+            }
+        }
         "M: " => {
             talk.deliver();
             let got = talk.messages.pop_front();

@@ -5,6 +5,7 @@ use relevo_mailkit::envelope::Recipient;
 use super::buffer::Line;
 use super::chunks::ChunkedMessage;
 use super::command::{self, ParsedCommand, Verb};
+use super::params::Announced;
 use super::replies::{self, Fixed};
 use super::sasl::{self, Next};
 use super::session::{
@@ -80,7 +81,8 @@ impl ServerSession {
                 return PollStep::Event(Event::Close);
             }
         }
-        match command::parse(verb, rest, &self.config.offers) {
+        let announced = Announced { offers: &self.config.offers, is_tls: self.info.tls.is_some() };
+        match command::parse(verb, rest, announced) {
             Ok(command) => self.command(command),
             Err(reply) if verb == Verb::Bdat => self.close(reply),
             Err(reply) => self.protocol_error(reply),
@@ -91,8 +93,8 @@ impl ServerSession {
         match command {
             ParsedCommand::Ehlo(name) => self.hello(name, true),
             ParsedCommand::Helo(name) => self.hello(name, false),
-            ParsedCommand::Mail(from, extended) => self.mail(from, extended),
-            ParsedCommand::Rcpt(to, utf8) => self.rcpt(to, utf8),
+            ParsedCommand::Mail(from) => self.mail(from),
+            ParsedCommand::Rcpt { to, utf8, extended } => self.rcpt(to, utf8, extended),
             ParsedCommand::Data => self.data(),
             ParsedCommand::Chunk(size, last) => self.bdat(size, last),
             ParsedCommand::Rset => {
@@ -156,7 +158,7 @@ impl ServerSession {
         if self.config.starttls && self.info.tls.is_none() {
             lines.push("STARTTLS".to_owned());
         }
-        lines.extend(self.config.offers.keywords());
+        lines.extend(self.config.offers.keywords(self.info.tls.is_some()));
         if self.may_authenticate() {
             lines.push("AUTH PLAIN LOGIN".to_owned());
         }
@@ -171,7 +173,8 @@ impl ServerSession {
         }
     }
 
-    fn mail(&mut self, from: MailFrom, extended: bool) -> PollStep {
+    fn mail(&mut self, from: MailFrom) -> PollStep {
+        let extended = !from.parameters.is_empty();
         let refusal = if self.info.helo.is_empty() {
             Some(replies::HELLO_FIRST)
         } else if self.transaction.is_some() {
@@ -187,6 +190,10 @@ impl ServerSession {
         if let Some(reply) = refusal {
             return self.protocol_error(reply);
         }
+        // RFC 9422 section 4.1: the client was told, or may know by 421 that it is to connect again.
+        if self.config.offers.mail_max.is_some_and(|max| self.mails >= max) {
+            return self.close(replies::TOO_MANY_MESSAGES);
+        }
         if from.size > self.config.limits.message_size {
             return self.say(replies::TOO_LARGE);
         }
@@ -195,13 +202,27 @@ impl ServerSession {
         PollStep::Event(Event::Mail(from))
     }
 
-    fn rcpt(&mut self, to: Recipient, utf8: bool) -> PollStep {
+    fn rcpt(&mut self, to: Recipient, utf8: bool, extended: bool) -> PollStep {
         let Some(transaction) = &self.transaction else { return self.protocol_error(replies::MAIL_FIRST) };
         if transaction.chunked.is_some() {
             return self.protocol_error(replies::RCPT_AFTER_BDAT);
         }
+        // An original recipient in UTF-8 needs it too (RFC 6533 section 3).
+        let utf8 = utf8 || to.parameters.iter().any(|parameter| !parameter.value.is_ascii());
         if utf8 && !transaction.smtputf8 {
             return self.protocol_error(replies::NEEDS_SMTPUTF8);
+        }
+        if extended && !self.info.extended {
+            return self.protocol_error(replies::UNKNOWN_PARAMETER);
+        }
+        if self.config.offers.rcpt_max.is_some_and(|max| transaction.accepted >= max) {
+            self.refusals += 1;
+            let is_flood = self.refusals > self.config.limits.refusals;
+            return if is_flood {
+                self.close(replies::TOO_MANY_ERRORS)
+            } else {
+                self.say(replies::TOO_MANY_RECIPIENTS)
+            };
         }
         self.state = SessionState::Deciding(Question::Rcpt);
         PollStep::Event(Event::Rcpt(to))
@@ -324,6 +345,7 @@ impl ServerSession {
             }
             Question::Mail { smtputf8, binary } => {
                 self.small_chunks = 0;
+                self.mails = self.mails.saturating_add(1);
                 self.transaction =
                     Some(TransactionCounts { smtputf8, binary, ..TransactionCounts::default() });
                 self.reply_fixed(replies::SENDER_OK);

@@ -11,6 +11,7 @@ mod command;
 mod content;
 mod dialogue;
 mod offers;
+mod params;
 mod path;
 pub mod replies;
 mod sasl;
@@ -18,9 +19,9 @@ mod session;
 mod types;
 
 pub use content::BareNewlines;
-pub use offers::Offers;
+pub use offers::{FutureRelease, Offers};
 pub use session::{AuthPolicy, Event, ServerSession, SessionConfig, SessionLimits};
-pub use types::{BodyType, Credentials, MailFrom, SessionInfo};
+pub use types::{BodyType, Credentials, DeliverBy, DeliverByMode, Hold, MailFrom, SessionInfo};
 
 /// The content of a whole DATA, and the octets after its end.
 #[cfg(test)]

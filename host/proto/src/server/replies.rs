@@ -63,6 +63,10 @@ replies! {
     TOO_MANY_CONNECTIONS = 421 (4, 7, 0) "Too many connections, try again later";
     /// RFC 5321 section 4.3.2: a message in very many small chunks is a flood.
     TOO_MANY_CHUNKS = 421 (4, 7, 0) "Too many small chunks, closing connection";
+    /// RFC 9422 section 4.1: MAILMAX.
+    TOO_MANY_MESSAGES = 421 (4, 7, 0) "Too many messages in one session, connect again";
+    /// RFC 9422 section 4.2 (RCPTMAX) and RFC 5321 section 4.5.3.1.10.
+    TOO_MANY_RECIPIENTS = 452 (4, 5, 3) "Too many recipients";
     /// RFC 5321 section 4.3.2: something broke on our side.
     INTERNAL_ERROR = 421 (4, 3, 0) "Internal error, closing connection";
     /// RFC 3207 section 4.
@@ -92,6 +96,10 @@ replies! {
     BAD_RECIPIENT = 501 (5, 1, 3) "Bad recipient address syntax";
     /// RFC 5321 section 4.1.1.11: a parameter with a bad value, or given twice.
     BAD_PARAMETER = 501 (5, 5, 4) "Invalid or repeated parameter";
+    /// RFC 4865 section 4: more than was announced.
+    HOLD_TOO_LONG = 501 (5, 5, 4) "Message cannot be held for so long";
+    /// RFC 2852 section 4: less than was announced.
+    BY_TOO_SHORT = 501 (5, 5, 4) "Deliver-by time is below the announced minimum";
     /// RFC 3030 section 2. The length of what follows is unknown.
     BAD_CHUNK = 501 (5, 5, 4) "Syntax is BDAT size [LAST]";
     /// RFC 4954 section 4: not base64, or not what the mechanism says.

@@ -184,6 +184,8 @@ pub struct ServerSession {
     pub(super) errors: u32,
     pub(super) idle_commands: u32,
     pub(super) refusals: u32,
+    /// MAIL commands that were accepted.
+    pub(super) mails: u32,
     pub(super) stopping: bool,
 }
 
@@ -205,6 +207,7 @@ impl ServerSession {
             errors: 0,
             idle_commands: 0,
             refusals: 0,
+            mails: 0,
             stopping: false,
         }
     }

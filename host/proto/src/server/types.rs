@@ -1,5 +1,6 @@
 //! What the dialogue yields, in the product's terms.
 
+use relevo_mailkit::dsn::DsnMail;
 use relevo_mailkit::envelope::Parameter;
 
 /// What the session learnt from the dialogue so far.
@@ -42,7 +43,36 @@ pub enum BodyType {
     BinaryMime,
 }
 
-/// MAIL, syntactically correct.
+/// HOLDFOR or HOLDUNTIL of MAIL (RFC 4865): when the message is to be released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Seconds from now.
+    For(u32),
+    /// Seconds since 1970. A time that has passed holds nothing back.
+    Until(i64),
+}
+
+/// BY of MAIL (RFC 2852).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeliverBy {
+    /// The time left; positive with [`DeliverByMode::Return`].
+    pub seconds: i64,
+    /// What happens then.
+    pub mode: DeliverByMode,
+    /// T: relays report that they passed the message on.
+    pub trace: bool,
+}
+
+/// What happens to a message that was not delivered in time (RFC 2852 section 4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliverByMode {
+    /// R: it is returned.
+    Return,
+    /// N: the sender is told of the delay.
+    Notify,
+}
+
+/// MAIL, syntactically correct. Parameters that the listener does not offer are absent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MailFrom {
     /// Without angle brackets and source route; empty for the null reverse-path.
@@ -55,6 +85,18 @@ pub struct MailFrom {
     pub body: BodyType,
     /// SMTPUTF8 (RFC 6531).
     pub smtputf8: bool,
+    /// AUTH= (RFC 4954 section 5), decoded; empty for `<>`. A claim of the client.
+    pub auth: Option<String>,
+    /// RET and ENVID (RFC 3461).
+    pub dsn: DsnMail,
+    /// REQUIRETLS (RFC 8689).
+    pub require_tls: bool,
+    /// HOLDFOR or HOLDUNTIL (RFC 4865), within the limit that was announced.
+    pub hold: Option<Hold>,
+    /// BY= (RFC 2852).
+    pub deliver_by: Option<DeliverBy>,
+    /// MT-PRIORITY= (RFC 6710), -9 to 9.
+    pub priority: Option<i8>,
     /// All that were given, these among them, in their order.
     pub parameters: Vec<Parameter>,
 }

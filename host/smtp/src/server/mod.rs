@@ -8,7 +8,8 @@ mod throttle;
 mod tls;
 
 pub use listener::{ListenerConfig, ListenerLimits, Server};
-pub use relevo_proto::server::{BareNewlines, Offers};
+pub use relevo_mailkit::dsn::{DsnMail, Notify, Orcpt, Ret};
+pub use relevo_proto::server::{BareNewlines, DeliverBy, DeliverByMode, FutureRelease, Hold, Offers};
 pub use service::{
     BodyType, BodyWriter, Credentials, ListenerKind, MailFrom, Recipient, Reply, Service, SessionInfo,
     SmtpPeer,

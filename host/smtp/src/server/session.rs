@@ -4,10 +4,12 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use relevo_proto::Reply;
-use relevo_proto::server::{AuthPolicy, Credentials, Event, ServerSession, SessionConfig, replies};
+use relevo_proto::server::{
+    AuthPolicy, Credentials, Event, FutureRelease, Offers, ServerSession, SessionConfig, replies,
+};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -96,9 +98,22 @@ fn session_config<S: Service>(shared: &ListenerContext<S>, peer: &SmtpPeer) -> S
         auth,
         auth_required: submission,
         bare_newlines: shared.bare_newlines,
-        offers: shared.offers.clone(),
+        offers: offers(shared),
         limits: shared.limits.session,
     }
+}
+
+/// What the listener offers to a session that begins now.
+fn offers<S: Service>(shared: &ListenerContext<S>) -> Offers {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let mut offers = shared.offers.clone();
+    // RFC 4865 section 3: for submission only.
+    offers.future_release = offers
+        .future_release
+        .filter(|_| shared.kind != ListenerKind::Relay)
+        .map(|release| FutureRelease { now, ..release });
+    offers
 }
 
 /// What the peer sent before it was greeted. Asks the system rather than the runtime, which has not
