@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use relevo_mailkit::envelope::Recipient;
 use relevo_proto::Reply;
 use relevo_proto::server::{
-    AuthPolicy, BareNewlines, Event, FutureRelease, MailFrom, Offers, ServerSession, SessionConfig,
-    SessionLimits,
+    AuthPolicy, BareNewlines, Event, FutureRelease, MailFrom, Offers, ScramVerifier, ServerSession,
+    SessionConfig, SessionLimits, TlsFacts,
 };
 
 /// The session, the product behind it, and what came out.
@@ -26,14 +26,27 @@ struct Conversation {
     closed: bool,
 }
 
+/// That of the server in the example of RFC 7677 section 3.
+const NONCE: &str = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+
+/// `user` and `locked` have the password of the example; `busy` cannot be looked up.
+fn verifier(username: &str) -> Result<ScramVerifier, Reply> {
+    let salt = b"\x5b\x6d\x99\x68\x9d\x12\x35\x8e\xec\xa0\x4b\x14\x12\x36\xfa\x81".to_vec();
+    match username {
+        "user" | "locked" => Ok(ScramVerifier::derive("pencil", salt, 4096).unwrap()),
+        "busy" => Err(reply(454, (4, 7, 0))),
+        _ => Ok(ScramVerifier::decoy(b"secret", username, 4096)),
+    }
+}
+
 fn reply(code: u16, enhanced: (u8, u16, u16)) -> Reply {
     Reply::new(code, enhanced, "as told")
 }
 
 impl Conversation {
-    fn new(config: SessionConfig, tls: bool, octet_by_octet: bool) -> Self {
+    fn new(config: SessionConfig, tls: Option<TlsFacts>, octet_by_octet: bool) -> Self {
         let mut conversation = Self {
-            session: ServerSession::new(config, tls.then(|| "TLSv1.3".to_owned())),
+            session: ServerSession::new(config, tls),
             octet_by_octet,
             pending: Vec::new(),
             lines: VecDeque::new(),
@@ -82,6 +95,21 @@ impl Conversation {
             |refused: bool, code, enhanced| if refused { Err(reply(code, enhanced)) } else { Ok(()) };
         match event {
             Event::Authenticate(c) => self.session.decide(decide(c.password != "secret", 535, (5, 7, 8))),
+            Event::Token(token) => {
+                let good = token.token == "good";
+                let name = token.username.unwrap_or_else(|| "somebody".to_owned());
+                self.session.authenticated(if good { Ok(name) } else { Err(reply(535, (5, 7, 8))) });
+            }
+            Event::External(identity) => {
+                let good = identity.is_none_or(|identity| identity == "holder");
+                let name = "holder".to_owned();
+                self.session.authenticated(if good { Ok(name) } else { Err(reply(535, (5, 7, 8))) });
+            }
+            Event::ScramUser(username) => self.session.scram_verifier(verifier(&username), NONCE),
+            Event::ScramFailed(_) => self.session.decide(Err(reply(535, (5, 7, 8)))),
+            Event::ScramProven(username) => {
+                self.session.decide(decide(username == "locked", 535, (5, 7, 8)));
+            }
             Event::Mail(from) => {
                 self.note(mail_facts(&from));
                 self.session.decide(decide(from.address.starts_with("refuse"), 550, (5, 7, 1)));
@@ -179,7 +207,7 @@ fn unescape(text: &str) -> Vec<u8> {
 }
 
 /// The settings at the top of a file.
-fn settings(text: &str) -> (SessionConfig, bool, bool) {
+fn settings(text: &str) -> (SessionConfig, Option<TlsFacts>, bool) {
     let mut config = SessionConfig {
         hostname: "mx.test".to_owned(),
         starttls: false,
@@ -189,7 +217,7 @@ fn settings(text: &str) -> (SessionConfig, bool, bool) {
         offers: Offers::default(),
         limits: SessionLimits { message_size: 1000, ..SessionLimits::default() },
     };
-    let (mut tls, mut fixed) = (false, false);
+    let (mut tls, mut fixed) = (None, false);
     for line in text.lines() {
         if let Some(name) = line.strip_prefix("listener: ") {
             (config.starttls, config.auth) = match name {
@@ -199,7 +227,7 @@ fn settings(text: &str) -> (SessionConfig, bool, bool) {
                 "submissions" => (true, AuthPolicy::AfterTls),
                 _ => panic!("unknown listener {name}"),
             };
-            tls = name == "submissions";
+            tls = (name == "submissions").then(|| TlsFacts::from("TLSv1.3".to_owned()));
             config.auth_required = name != "relay";
         } else if let Some(limit) = line.strip_prefix("limit: ") {
             let (name, value) = limit.split_once(' ').unwrap();
@@ -213,6 +241,13 @@ fn settings(text: &str) -> (SessionConfig, bool, bool) {
             }
         } else if let Some(offer) = line.strip_prefix("offer: ") {
             offered(&mut config.offers, offer);
+        }
+        if let (Some(fact), Some(tls)) = (line.strip_prefix("tls: "), &mut tls) {
+            match fact {
+                "exporter" => tls.exporter = Some([7; 32]),
+                "certificate" => tls.client_certificate = Some(b"der".as_slice().into()),
+                _ => panic!("unknown fact {fact}"),
+            }
         }
         fixed |= line == "segments: fixed";
         if line == "bare newlines: normalize" {
@@ -233,6 +268,11 @@ fn offered(offers: &mut Offers, line: &str) {
             offers.future_release = Some(FutureRelease { max_interval: 3600, now: 1_700_000_000 });
         }
         "deliverby" => offers.deliver_by = Some(60),
+        "scram" => offers.mechanisms.scram_sha_256 = true,
+        "external" => offers.mechanisms.external = true,
+        "oauthbearer" => offers.mechanisms.oauthbearer = true,
+        "xoauth2" => offers.mechanisms.xoauth2 = true,
+        "no passwords" => (offers.mechanisms.plain, offers.mechanisms.login) = (false, false),
         "mt-priority" => offers.mt_priority = Some("MIXER".to_owned()),
         _ => panic!("unknown offer {line}"),
     }
@@ -312,7 +352,7 @@ fn step(talk: &mut Conversation, line: &str) -> Result<(), String> {
             talk.poll();
         }
         _ => {
-            let known = ["#", "listener: ", "limit: ", "offer: ", "segments: ", "bare newlines: "]
+            let known = ["#", "listener: ", "limit: ", "offer: ", "tls: ", "segments: ", "bare newlines: "]
                 .iter()
                 .any(|k| line.starts_with(k));
             if !known && !line.is_empty() {

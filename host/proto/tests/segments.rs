@@ -5,7 +5,8 @@
 use proptest::prelude::*;
 use relevo_proto::Reply;
 use relevo_proto::server::{
-    AuthPolicy, BareNewlines, Event, Offers, ServerSession, SessionConfig, SessionLimits,
+    AuthPolicy, BareNewlines, Event, Mechanisms, Offers, ScramVerifier, ServerSession, SessionConfig,
+    SessionLimits,
 };
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -16,6 +17,16 @@ struct Transcript {
     closed: bool,
 }
 
+fn mechanisms() -> Mechanisms {
+    Mechanisms {
+        scram_sha_256: true,
+        external: true,
+        oauthbearer: true,
+        xoauth2: true,
+        ..Mechanisms::default()
+    }
+}
+
 fn config() -> SessionConfig {
     SessionConfig {
         hostname: "mx.test".to_owned(),
@@ -23,7 +34,7 @@ fn config() -> SessionConfig {
         auth: AuthPolicy::Always,
         auth_required: false,
         bare_newlines: BareNewlines::Refuse,
-        offers: Offers { chunking: true, ..Offers::default() },
+        offers: Offers { chunking: true, dsn: true, mechanisms: mechanisms(), ..Offers::default() },
         limits: SessionLimits { message_size: 200, errors: 50, ..SessionLimits::default() },
     }
 }
@@ -51,7 +62,14 @@ fn converse(segments: &[&[u8]]) -> Transcript {
                     let refused = recipients % 3 == 0;
                     session.decide(if refused { Err(Reply::new(550, (5, 1, 1), "no")) } else { Ok(()) });
                 }
-                Event::Authenticate(_) | Event::Mail(_) | Event::Data => session.decide(Ok(())),
+                Event::Authenticate(_) | Event::ScramProven(_) | Event::Mail(_) | Event::Data => {
+                    session.decide(Ok(()));
+                }
+                Event::Token(_) | Event::External(_) => session.authenticated(Ok("u".to_owned())),
+                Event::ScramUser(name) => {
+                    session.scram_verifier(Ok(ScramVerifier::decoy(b"secret", &name, 4096)), "nonce");
+                }
+                Event::ScramFailed(_) => session.decide(Ok(())),
                 Event::Content => {
                     content.extend_from_slice(session.content());
                     // Where the chunks fall depends on the segments, and for a message that is
@@ -119,6 +137,10 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
         "\0",
         "AUTH PLAIN AHUAcA==\r\n",
         "AUTH LOGIN\r\n",
+        "AUTH XOAUTH2 dXNlcj11AWF1dGg9QmVhcmVyIHQBAQ==\r\n",
+        "AUTH SCRAM-SHA-256 biwsbj11c2VyLHI9eA==\r\n",
+        "MAIL FROM:<a@a.test> RET=FULL ENVID=x+20y\r\n",
+        "RCPT TO:<b@b.test> NOTIFY=NEVER ORCPT=rfc822;b@b.test\r\n",
         "dQ==\r\n",
         "*\r\n",
         "STARTTLS\r\n",

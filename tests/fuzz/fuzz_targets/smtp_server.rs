@@ -5,7 +5,8 @@ use libfuzzer_sys::fuzz_target;
 use relevo_fuzz::{has_bare, octet, pieces, seeded_bug};
 use relevo_proto::Reply;
 use relevo_proto::server::{
-    AuthPolicy, BareNewlines, Event, Offers, ServerSession, SessionConfig, SessionLimits,
+    AuthPolicy, BareNewlines, Event, FutureRelease, Mechanisms, Offers, ScramVerifier, ServerSession,
+    SessionConfig, SessionLimits, TlsFacts,
 };
 
 const MESSAGE_SIZE: u64 = 200;
@@ -26,6 +27,37 @@ struct Transcript {
     closed: bool,
 }
 
+/// Everything but limits, which would end conversations early, and binary content, which has bare
+/// line ends.
+fn offers() -> Offers {
+    Offers {
+        chunking: true,
+        dsn: true,
+        requiretls: true,
+        future_release: Some(FutureRelease { max_interval: 3600, now: 1_700_000_000 }),
+        deliver_by: Some(60),
+        mt_priority: Some(String::new()),
+        mechanisms: Mechanisms {
+            scram_sha_256: true,
+            external: true,
+            oauthbearer: true,
+            xoauth2: true,
+            ..Mechanisms::default()
+        },
+        ..Offers::default()
+    }
+}
+
+/// TLS that came first, with all that it can yield.
+fn tls(flags: u8) -> Option<TlsFacts> {
+    let facts = TlsFacts {
+        description: "TLSv1.3".to_owned(),
+        exporter: Some([7; 32]),
+        client_certificate: Some(b"der".as_slice().into()),
+    };
+    (flags & 32 != 0).then_some(facts)
+}
+
 fn config(flags: u8) -> SessionConfig {
     SessionConfig {
         hostname: "mx.test".to_owned(),
@@ -33,7 +65,7 @@ fn config(flags: u8) -> SessionConfig {
         auth: [AuthPolicy::Always, AuthPolicy::Off, AuthPolicy::AfterTls][usize::from(flags >> 1 & 3) % 3],
         auth_required: flags & 8 != 0,
         bare_newlines: BareNewlines::Refuse,
-        offers: Offers { chunking: flags & 16 == 0, ..Offers::default() },
+        offers: if flags & 16 == 0 { offers() } else { Offers::default() },
         limits: SessionLimits { message_size: MESSAGE_SIZE, errors: 50, ..SessionLimits::default() },
     }
 }
@@ -51,7 +83,7 @@ fn receive(session: &mut ServerSession, segment: &[u8]) {
 
 /// A product that refuses every third recipient and otherwise agrees.
 fn converse(flags: u8, segments: &[&[u8]]) -> Transcript {
-    let mut session = ServerSession::new(config(flags), None);
+    let mut session = ServerSession::new(config(flags), tls(flags));
     let mut transcript = Transcript::default();
     let (mut recipients, mut content) = (0_u32, Vec::new());
     session.greet(Ok(()));
@@ -72,7 +104,14 @@ fn converse(flags: u8, segments: &[&[u8]]) -> Transcript {
                     let refused = recipients % 3 == 0;
                     session.decide(if refused { Err(Reply::new(550, (5, 1, 1), "no")) } else { Ok(()) });
                 }
-                Event::Authenticate(_) | Event::Mail(_) | Event::Data => session.decide(Ok(())),
+                Event::Authenticate(_) | Event::ScramProven(_) | Event::Mail(_) | Event::Data => {
+                    session.decide(Ok(()));
+                }
+                Event::Token(_) | Event::External(_) => session.authenticated(Ok("u".to_owned())),
+                Event::ScramUser(name) => {
+                    session.scram_verifier(Ok(ScramVerifier::decoy(b"secret", &name, 4096)), "nonce");
+                }
+                Event::ScramFailed(_) => session.decide(Ok(())),
                 Event::Content => {
                     content.extend_from_slice(session.content());
                     // Where the chunks fall depends on the segments.

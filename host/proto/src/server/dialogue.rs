@@ -7,10 +7,8 @@ use super::chunks::ChunkedMessage;
 use super::command::{self, ParsedCommand, Verb};
 use super::params::Announced;
 use super::replies::{self, Fixed};
-use super::sasl::{self, Next};
 use super::session::{
-    AuthPolicy, Event, MAX_AUTH_LINE, MAX_LINE, PollStep, Question, ServerSession, SessionState,
-    TransactionCounts,
+    AuthPolicy, Event, MAX_LINE, PollStep, Question, ServerSession, SessionState, TransactionCounts,
 };
 use super::types::{BodyType, MailFrom, SessionInfo};
 use crate::Reply;
@@ -24,7 +22,7 @@ impl ServerSession {
         // they must not be read as commands.
         let chunk = self.input.unread().get(..4).is_some_and(|w| w.eq_ignore_ascii_case(b"BDAT"));
         let chunk = chunk && !sasl && self.config.offers.chunking;
-        let (line, cr) = self.input.find_line(if auth { MAX_AUTH_LINE } else { MAX_LINE });
+        let (line, cr) = self.input.find_line(if auth { self.max_auth_line() } else { MAX_LINE });
         match line {
             Line::Partial => PollStep::NeedInput,
             Line::TooLong if chunk => self.close(replies::LINE_TOO_LONG),
@@ -118,13 +116,13 @@ impl ServerSession {
         PollStep::Again
     }
 
-    fn close(&mut self, reply: Fixed) -> PollStep {
+    pub(super) fn close(&mut self, reply: Fixed) -> PollStep {
         self.close_with(&reply.into());
         PollStep::Event(Event::Close)
     }
 
     /// A reply that counts against the client. The last one of too many is 421 instead.
-    fn protocol_error(&mut self, reply: Fixed) -> PollStep {
+    pub(super) fn protocol_error(&mut self, reply: Fixed) -> PollStep {
         if self.too_many_errors() {
             return self.close(replies::TOO_MANY_ERRORS);
         }
@@ -159,13 +157,11 @@ impl ServerSession {
             lines.push("STARTTLS".to_owned());
         }
         lines.extend(self.config.offers.keywords(self.info.tls.is_some()));
-        if self.may_authenticate() {
-            lines.push("AUTH PLAIN LOGIN".to_owned());
-        }
+        lines.extend(self.auth_keyword());
         lines
     }
 
-    fn may_authenticate(&self) -> bool {
+    pub(super) fn may_authenticate(&self) -> bool {
         match self.config.auth {
             AuthPolicy::Off => false,
             AuthPolicy::AfterTls => self.info.tls.is_some(),
@@ -274,61 +270,14 @@ impl ServerSession {
         PollStep::Event(Event::StartTls)
     }
 
-    fn auth(&mut self, mechanism: &str, initial: Option<&str>) -> PollStep {
-        let refusal = if self.config.auth == AuthPolicy::Off {
-            Some(replies::NOT_IMPLEMENTED)
-        } else if !self.info.extended {
-            Some(replies::EHLO_FIRST)
-        } else if self.info.username.is_some() {
-            Some(replies::ALREADY_AUTHENTICATED)
-        } else if self.transaction.is_some() {
-            Some(replies::NOT_DURING_MAIL)
-        } else if !self.may_authenticate() {
-            Some(replies::ENCRYPTION_REQUIRED)
-        } else {
-            None
-        };
-        match refusal {
-            Some(reply) => self.protocol_error(reply),
-            None => self.sasl_next(sasl::start(mechanism, initial)),
-        }
-    }
-
-    fn sasl_line(&mut self, line: Option<&str>) -> PollStep {
-        let SessionState::Sasl(exchange) = std::mem::replace(&mut self.state, SessionState::Command) else {
-            return PollStep::Again;
-        };
-        // The client must wait for the outcome before it says more.
-        if !self.input.is_empty() {
-            return self.close(replies::UNAUTHORISED_PIPELINING);
-        }
-        if self.stopping {
-            return self.close(replies::SHUTTING_DOWN);
-        }
-        self.sasl_next(match line {
-            Some(line) => sasl::respond(exchange, line),
-            None => Err(replies::BAD_AUTH_RESPONSE),
-        })
-    }
-
-    fn sasl_next(&mut self, next: Result<Next, Fixed>) -> PollStep {
-        match next {
-            Ok(Next::Challenge(challenge, exchange)) => {
-                self.state = SessionState::Sasl(exchange);
-                self.say(challenge)
-            }
-            Ok(Next::Done(credentials)) => {
-                self.state = SessionState::Deciding(Question::Auth(credentials.username.clone()));
-                PollStep::Event(Event::Authenticate(credentials))
-            }
-            Err(reply) => self.protocol_error(reply),
-        }
-    }
-
-    /// The product's answer to [`Event::Authenticate`], [`Event::Mail`], [`Event::Rcpt`] or
-    /// [`Event::Data`]. Without such a question it does nothing.
+    /// The product's answer to [`Event::Authenticate`], [`Event::ScramProven`],
+    /// [`Event::ScramFailed`], [`Event::Mail`], [`Event::Rcpt`] or [`Event::Data`]. Without such a
+    /// question it does nothing.
     pub fn decide(&mut self, decision: Result<(), Reply>) {
         let SessionState::Deciding(question) = &mut self.state else { return };
+        if matches!(question, Question::Token(_) | Question::External | Question::ScramUser(_)) {
+            return;
+        }
         let question = std::mem::replace(question, Question::Data);
         self.state = SessionState::Command;
         match decision {
@@ -357,6 +306,10 @@ impl ServerSession {
                 self.reply_fixed(replies::RECIPIENT_OK);
             }
             Question::Data => self.begin_content(),
+            // A proof that was wrong stays wrong.
+            Question::ScramFailed | Question::Token(_) | Question::External | Question::ScramUser(_) => {
+                self.refused(&question, &replies::BAD_CREDENTIALS.into());
+            }
             Question::Chunk { size, last } => {
                 let binary = self.transaction.as_ref().is_some_and(|t| t.binary);
                 self.begin_chunk(ChunkedMessage::new(binary), size, last);
@@ -366,7 +319,11 @@ impl ServerSession {
 
     fn refused(&mut self, question: &Question, reply: &Reply) {
         let too_many = match question {
-            Question::Auth(_) => self.too_many_errors(),
+            Question::Auth(_)
+            | Question::ScramFailed
+            | Question::Token(_)
+            | Question::External
+            | Question::ScramUser(_) => self.too_many_errors(),
             Question::Mail { .. } | Question::Rcpt => {
                 if let Some(transaction) = &mut self.transaction {
                     transaction.refused += 1;

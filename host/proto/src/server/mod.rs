@@ -5,6 +5,8 @@
 //! on [`Event::NeedInput`] send what [`ServerSession::take_output`] has, then receive more. Nothing
 //! here waits or knows the time.
 
+mod auth;
+mod bearer;
 mod buffer;
 mod chunks;
 mod command;
@@ -15,13 +17,16 @@ mod params;
 mod path;
 pub mod replies;
 mod sasl;
+mod scram;
 mod session;
 mod types;
 
+pub use bearer::BearerToken;
 pub use content::BareNewlines;
-pub use offers::{FutureRelease, Offers};
+pub use offers::{FutureRelease, Mechanisms, Offers};
+pub use scram::ScramVerifier;
 pub use session::{AuthPolicy, Event, ServerSession, SessionConfig, SessionLimits};
-pub use types::{BodyType, Credentials, DeliverBy, DeliverByMode, Hold, MailFrom, SessionInfo};
+pub use types::{BodyType, Credentials, DeliverBy, DeliverByMode, Hold, MailFrom, SessionInfo, TlsFacts};
 
 /// The content of a whole DATA, and the octets after its end.
 #[cfg(test)]

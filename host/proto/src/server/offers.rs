@@ -22,6 +22,41 @@ pub struct Offers {
     pub deliver_by: Option<u32>,
     /// MT-PRIORITY (RFC 6710): the name of the priority assignment policy; empty: none is announced.
     pub mt_priority: Option<String>,
+    /// The mechanisms of AUTH, where the listener offers it.
+    pub mechanisms: Mechanisms,
+}
+
+/// The mechanisms of AUTH. PLAIN and LOGIN unless set otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mechanisms {
+    /// PLAIN (RFC 4616).
+    pub plain: bool,
+    /// LOGIN.
+    pub login: bool,
+    /// SCRAM-SHA-256 (RFC 7677), and under TLS 1.3 SCRAM-SHA-256-PLUS with `tls-exporter` (RFC 9266).
+    pub scram_sha_256: bool,
+    /// EXTERNAL (RFC 4422 appendix A), where the client has shown a certificate that was verified.
+    pub external: bool,
+    /// OAUTHBEARER (RFC 7628).
+    pub oauthbearer: bool,
+    /// XOAUTH2.
+    pub xoauth2: bool,
+    /// Where clients with a refused token find the issuer (RFC 7628 section 3.2.2).
+    pub openid_configuration: Option<String>,
+}
+
+impl Default for Mechanisms {
+    fn default() -> Self {
+        Self {
+            plain: true,
+            login: true,
+            scram_sha_256: false,
+            external: false,
+            oauthbearer: false,
+            xoauth2: false,
+            openid_configuration: None,
+        }
+    }
 }
 
 /// How long a message may be held back (RFC 4865).

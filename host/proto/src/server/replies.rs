@@ -140,6 +140,8 @@ replies! {
     TLS_REQUIRED = 530 (5, 7, 0) "Must issue a STARTTLS command first";
     /// RFC 4954 section 6.
     BAD_CREDENTIALS = 535 (5, 7, 8) "Authentication credentials invalid";
+    /// RFC 5802 section 6: what the client binds to is not this connection.
+    CHANNEL_BINDING = 535 (5, 7, 8) "Channel binding does not match";
     /// RFC 4954 section 6 (5.7.11): the passwords of PLAIN and LOGIN do not go over clear
     /// connections.
     ENCRYPTION_REQUIRED = 538 (5, 7, 11) "Encryption required for requested authentication mechanism";

@@ -2,13 +2,15 @@
 
 use relevo_mailkit::envelope::Recipient;
 
+use super::bearer::{BearerMechanism, BearerToken};
 use super::buffer::Buffer;
 use super::chunks::{ChunkedMessage, DiscardedChunk, IncomingChunk};
 use super::content::{BareNewlines, Content, Normalizer};
 use super::offers::Offers;
 use super::replies::{self, Fixed};
 use super::sasl::Exchange;
-use super::types::{Credentials, MailFrom, SessionInfo};
+use super::scram::ClientFirst;
+use super::types::{Credentials, MailFrom, SessionInfo, TlsFacts};
 use crate::{Reply, encode};
 
 /// What a session asks its owner to do.
@@ -22,6 +24,18 @@ pub enum Event {
     StartTls,
     /// Answer with [`ServerSession::decide`].
     Authenticate(Credentials),
+    /// OAUTHBEARER or XOAUTH2. Answer with [`ServerSession::authenticated`].
+    Token(BearerToken),
+    /// EXTERNAL: the client's certificate ([`SessionInfo::client_certificate`]) is to log in, as this
+    /// user if one is named. Answer with [`ServerSession::authenticated`].
+    External(Option<String>),
+    /// SCRAM: this user wants to log in. Answer with [`ServerSession::scram_verifier`].
+    ScramUser(String),
+    /// SCRAM: the proof of this user was wrong. Answer with [`ServerSession::decide`]: whatever it
+    /// says, the login fails.
+    ScramFailed(String),
+    /// SCRAM: this user has proven the password. Answer with [`ServerSession::decide`].
+    ScramProven(String),
     /// Answer with [`ServerSession::decide`].
     Mail(MailFrom),
     /// Answer with [`ServerSession::decide`].
@@ -134,6 +148,10 @@ pub(super) enum PollStep {
 #[derive(Debug)]
 pub(super) enum Question {
     Auth(String),
+    Token(BearerMechanism),
+    External,
+    ScramUser(Box<ClientFirst>),
+    ScramFailed,
     Mail { smtputf8: bool, binary: bool },
     Rcpt,
     Data,
@@ -169,6 +187,8 @@ pub struct ServerSession {
     pub(super) config: SessionConfig,
     pub(super) state: SessionState,
     pub(super) info: SessionInfo,
+    /// `tls-exporter` (RFC 9266).
+    pub(super) exporter: Option<[u8; 32]>,
     pub(super) transaction: Option<TransactionCounts>,
     pub(super) input: Buffer,
     output: Vec<u8>,
@@ -192,11 +212,13 @@ pub struct ServerSession {
 impl ServerSession {
     /// A connection before its greeting. `tls` describes TLS that came first (RFC 8314).
     #[must_use]
-    pub fn new(config: SessionConfig, tls: Option<String>) -> Self {
+    pub fn new(config: SessionConfig, tls: Option<TlsFacts>) -> Self {
+        let exporter = tls.as_ref().and_then(|tls| tls.exporter);
         Self {
             config,
             state: SessionState::Greeting,
-            info: SessionInfo { tls, ..SessionInfo::default() },
+            info: tls.map_or_else(SessionInfo::default, SessionInfo::under),
+            exporter,
             transaction: None,
             input: Buffer::default(),
             output: Vec::new(),
@@ -410,9 +432,11 @@ impl ServerSession {
 
     /// The handshake is done. Whatever the client sent in clear after STARTTLS is gone
     /// (CVE-2011-0411).
-    pub fn tls_started(&mut self, description: String) {
+    pub fn tls_started(&mut self, tls: impl Into<TlsFacts>) {
+        let tls = tls.into();
         self.input.clear();
-        self.info = SessionInfo { tls: Some(description), ..SessionInfo::default() };
+        self.exporter = tls.exporter;
+        self.info = SessionInfo::under(tls);
         self.transaction = None;
         self.state = SessionState::Command;
     }

@@ -1,5 +1,7 @@
 //! What the dialogue yields, in the product's terms.
 
+use std::sync::Arc;
+
 use relevo_mailkit::dsn::DsnMail;
 use relevo_mailkit::envelope::Parameter;
 
@@ -12,8 +14,39 @@ pub struct SessionInfo {
     pub extended: bool,
     /// Protocol version and cipher suite, when under TLS.
     pub tls: Option<String>,
+    /// The certificate that the client has shown (DER), if a configured authority vouches for it.
+    pub client_certificate: Option<Arc<[u8]>>,
     /// The authenticated username.
     pub username: Option<String>,
+}
+
+impl SessionInfo {
+    pub(super) fn under(tls: TlsFacts) -> Self {
+        Self { tls: Some(tls.description), client_certificate: tls.client_certificate, ..Self::default() }
+    }
+}
+
+/// What a handshake has yielded.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// Protocol version and cipher suite.
+    pub description: String,
+    /// `tls-exporter` (RFC 9266): channel binding, under TLS 1.3.
+    pub exporter: Option<[u8; 32]>,
+    /// The client's certificate (DER), verified.
+    pub client_certificate: Option<Arc<[u8]>>,
+}
+
+impl std::fmt::Debug for TlsFacts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TlsFacts").field("description", &self.description).finish_non_exhaustive()
+    }
+}
+
+impl From<String> for TlsFacts {
+    fn from(description: String) -> Self {
+        Self { description, ..Self::default() }
+    }
 }
 
 /// From AUTH PLAIN or LOGIN (RFC 4954).
