@@ -47,6 +47,7 @@ pub(super) fn listen_smtp(
                 limits: limits.clone(),
                 bare_newlines,
                 offers: Offers::default(),
+                scram: None,
                 throttle: throttle.clone(),
             };
             let server =

@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use relevo_proto::server::{BareNewlines, Offers, SessionLimits, replies};
-use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::Instant;
 
+use super::login::ScramDecoys;
 use super::peers::{PeerKey, Peers};
 use super::service::{ListenerKind, Service};
 use super::session;
 use super::throttle::AuthThrottle;
-use super::tls::{ServerTls, TlsError};
+use super::tls::{ListenerTls, ServerTls, TlsError};
 
 /// Connections waiting to be accepted.
 const BACKLOG: i32 = 1024;
@@ -76,6 +76,8 @@ pub struct ListenerConfig {
     pub bare_newlines: BareNewlines,
     /// Extensions of its sessions that are not always there.
     pub offers: Offers,
+    /// For users of SCRAM who are unknown. Without it SCRAM is not offered.
+    pub scram: Option<ScramDecoys>,
     /// Memory of failed logins; one for all listeners.
     pub throttle: Arc<AuthThrottle>,
 }
@@ -88,6 +90,7 @@ pub(super) struct ListenerContext<S> {
     pub(super) limits: ListenerLimits,
     pub(super) bare_newlines: BareNewlines,
     pub(super) offers: Offers,
+    pub(super) scram: Option<ScramDecoys>,
     pub(super) throttle: Arc<AuthThrottle>,
     pub(super) tls: Arc<TlsSlot>,
     /// The time by which sessions must have ended, once the server is stopping.
@@ -96,15 +99,15 @@ pub(super) struct ListenerContext<S> {
 
 /// The certificate in use; sessions that began with another keep theirs.
 #[derive(Debug, Default)]
-pub(super) struct TlsSlot(RwLock<Option<Arc<ServerConfig>>>);
+pub(super) struct TlsSlot(RwLock<Option<ListenerTls>>);
 
 impl TlsSlot {
-    pub(super) fn get(&self) -> Option<Arc<ServerConfig>> {
+    pub(super) fn get(&self) -> Option<ListenerTls> {
         self.0.read().clone()
     }
 
-    fn set(&self, config: Arc<ServerConfig>) {
-        *self.0.write() = Some(config);
+    fn set(&self, tls: ListenerTls) {
+        *self.0.write() = Some(tls);
     }
 }
 
@@ -133,7 +136,7 @@ impl Server {
         }
         let tls = Arc::new(TlsSlot::default());
         if let Some(certificate) = &config.tls {
-            tls.set(certificate.config().map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?);
+            tls.set(certificate.listener().map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?);
         }
         let listener = listen(config.addr)?;
         let local = listener.local_addr()?;
@@ -146,6 +149,7 @@ impl Server {
             limits: config.limits,
             bare_newlines: config.bare_newlines,
             offers: config.offers,
+            scram: config.scram,
             throttle: config.throttle,
             tls: Arc::clone(&tls),
             stop: stopped,
@@ -179,7 +183,7 @@ impl Server {
     /// # Errors
     /// When it cannot be used; the old one stays.
     pub fn set_tls(&self, certificate: &ServerTls) -> Result<(), TlsError> {
-        self.tls.set(certificate.config()?);
+        self.tls.set(certificate.listener()?);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The server side: listeners and sessions.
 
 mod listener;
+mod login;
 mod peers;
 mod service;
 mod session;
@@ -8,11 +9,14 @@ mod throttle;
 mod tls;
 
 pub use listener::{ListenerConfig, ListenerLimits, Server};
+pub use login::ScramDecoys;
 pub use relevo_mailkit::dsn::{DsnMail, Notify, Orcpt, Ret};
-pub use relevo_proto::server::{BareNewlines, DeliverBy, DeliverByMode, FutureRelease, Hold, Offers};
+pub use relevo_proto::server::{
+    BareNewlines, DeliverBy, DeliverByMode, FutureRelease, Hold, Mechanisms, Offers, TlsFacts,
+};
 pub use service::{
-    BodyType, BodyWriter, Credentials, ListenerKind, MailFrom, Recipient, Reply, Service, SessionInfo,
-    SmtpPeer,
+    BearerToken, BodyType, BodyWriter, Credentials, ListenerKind, MailFrom, Recipient, Reply, ScramVerifier,
+    Service, SessionInfo, SmtpPeer,
 };
 pub use throttle::AuthThrottle;
 pub use tls::{ServerTls, TlsError};

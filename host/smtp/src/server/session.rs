@@ -6,20 +6,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use relevo_proto::Reply;
 use relevo_proto::server::{
-    AuthPolicy, Credentials, Event, FutureRelease, Offers, ServerSession, SessionConfig, replies,
+    AuthPolicy, Event, FutureRelease, Offers, ServerSession, SessionConfig, TlsFacts, replies,
 };
+use rustls::ProtocolVersion;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_rustls::{TlsAcceptor, TlsStream};
 use tracing::Instrument as _;
 
 use super::listener::ListenerContext;
 use super::service::{BodyWriter as _, ListenerKind, Service, SmtpPeer};
+use super::tls::ListenerTls;
 use crate::stream::{Stream, describe};
 
 /// How long a closed session is read from, so that unread octets do not make the system throw away
@@ -33,8 +34,8 @@ pub(super) async fn run<S: Service>(shared: Arc<ListenerContext<S>>, tcp: TcpStr
         let local = tcp.local_addr()?;
         let peer = SmtpPeer { remote, local, listener: shared.kind };
         let (stream, tls) = if shared.kind == ListenerKind::Submissions {
-            let (stream, description) = handshake(&shared, tcp).await?;
-            (stream, Some(description))
+            let (stream, facts) = handshake(&shared, tcp).await?;
+            (stream, Some(facts))
         } else {
             (Stream::Plain(tcp), None)
         };
@@ -47,19 +48,33 @@ pub(super) async fn run<S: Service>(shared: Arc<ListenerContext<S>>, tcp: TcpStr
     }
 }
 
-async fn handshake<S: Service>(shared: &ListenerContext<S>, tcp: TcpStream) -> io::Result<(Stream, String)> {
-    let config = shared.tls.get().ok_or(io::ErrorKind::NotConnected)?;
-    let accept = TlsAcceptor::from(config).accept(tcp);
+async fn handshake<S: Service>(
+    shared: &ListenerContext<S>,
+    tcp: TcpStream,
+) -> io::Result<(Stream, TlsFacts)> {
+    let tls = shared.tls.get().ok_or(io::ErrorKind::NotConnected)?;
+    let accept = TlsAcceptor::from(Arc::clone(&tls.config)).accept(tcp);
     let stream = timeout(shared.limits.handshake, accept).await.map_err(|_| io::ErrorKind::TimedOut)??;
-    let description = describe(stream.get_ref().1);
-    Ok((Stream::Tls(Box::new(TlsStream::from(stream))), description))
+    let facts = facts(&tls, stream.get_ref().1);
+    Ok((Stream::Tls(Box::new(TlsStream::from(stream))), facts))
+}
+
+fn facts(tls: &ListenerTls, connection: &rustls::ServerConnection) -> TlsFacts {
+    // RFC 9266 sections 2 and 4.2: a label and no context, and TLS 1.3 alone.
+    let exporter = (connection.protocol_version() == Some(ProtocolVersion::TLSv1_3))
+        .then(|| connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None).ok());
+    TlsFacts {
+        description: describe(connection),
+        exporter: exporter.flatten(),
+        client_certificate: tls.verified(connection.peer_certificates()),
+    }
 }
 
 async fn serve<S: Service>(
     shared: &Arc<ListenerContext<S>>,
     stream: Stream,
     peer: SmtpPeer,
-    tls: Option<String>,
+    tls: Option<TlsFacts>,
 ) -> io::Result<()> {
     let mut session = ServerSession::new(session_config(shared, &peer), tls);
     let connected = shared.service.connect(&peer).await;
@@ -108,6 +123,7 @@ fn offers<S: Service>(shared: &ListenerContext<S>) -> Offers {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let now = i64::try_from(now).unwrap_or(i64::MAX);
     let mut offers = shared.offers.clone();
+    offers.mechanisms.scram_sha_256 &= shared.scram.is_some();
     // RFC 4865 section 3: for submission only.
     offers.future_release = offers
         .future_release
@@ -254,11 +270,11 @@ impl ServerConnection {
 }
 
 /// A session and everything it needs.
-struct Driver<'a, S: Service> {
-    shared: &'a Arc<ListenerContext<S>>,
-    peer: SmtpPeer,
-    session: ServerSession,
-    product: S::Session,
+pub(super) struct Driver<'a, S: Service> {
+    pub(super) shared: &'a Arc<ListenerContext<S>>,
+    pub(super) peer: SmtpPeer,
+    pub(super) session: ServerSession,
+    pub(super) product: S::Session,
     writer: Option<S::Writer>,
     wire: ServerConnection,
 }
@@ -285,10 +301,12 @@ impl<S: Service> Driver<'_, S> {
         let service = &self.shared.service;
         let (session, product) = (&mut self.session, &mut self.product);
         match event {
-            Event::Authenticate(credentials) => {
-                let decision = self.authenticate(credentials).await;
-                self.session.decide(decision);
-            }
+            event @ (Event::Authenticate(_)
+            | Event::Token(_)
+            | Event::External(_)
+            | Event::ScramUser(_)
+            | Event::ScramFailed(_)
+            | Event::ScramProven(_)) => self.login(event).await,
             Event::Mail(from) => {
                 let decision = service.mail(product, session.info(), &from).await;
                 session.decide(decision);
@@ -339,36 +357,15 @@ impl<S: Service> Driver<'_, S> {
         self.wire.flush(self.shared, &mut self.session).await
     }
 
-    async fn authenticate(&mut self, credentials: Credentials) -> Result<(), Reply> {
-        let (throttle, ip) = (&self.shared.throttle, self.peer.remote.ip());
-        match throttle.wait(ip, std::time::Instant::now()) {
-            Some(wait) => sleep(wait).await,
-            None => return Err(replies::AUTH_BUSY.into()),
-        }
-        let username = credentials.username.clone();
-        let service = &self.shared.service;
-        let decision = service.authenticate(&mut self.product, self.session.info(), credentials).await;
-        match &decision {
-            Ok(()) => throttle.succeeded(ip),
-            // Only a wrong password is a guess: 454 is our own trouble.
-            Err(reply) if reply.code == 535 => {
-                tracing::info!(remote = %self.peer.remote, username = %username.escape_default(), "login failed");
-                sleep(throttle.failed(ip, std::time::Instant::now())).await;
-            }
-            Err(_) => {}
-        }
-        decision
-    }
-
     async fn start_tls(&mut self) -> io::Result<()> {
         self.reset();
         self.wire.flush(self.shared, &mut self.session).await?;
         let Some(Stream::Plain(tcp)) = self.wire.stream.take() else {
             return Err(io::ErrorKind::NotConnected.into());
         };
-        let (stream, description) = handshake(self.shared, tcp).await?;
+        let (stream, facts) = handshake(self.shared, tcp).await?;
         self.wire.stream = Some(stream);
-        self.session.tls_started(description);
+        self.session.tls_started(facts);
         Ok(())
     }
 }
