@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use relevo_mailkit::envelope::Recipient;
 use relevo_proto::Reply;
 use relevo_proto::server::{
-    AuthPolicy, BareNewlines, Event, FutureRelease, MailFrom, Offers, ScramVerifier, ServerSession,
-    SessionConfig, SessionLimits, TlsFacts,
+    AuthPolicy, BareNewlines, Event, FutureRelease, MailFrom, Offers, ProxiedClient, ScramVerifier,
+    ServerSession, SessionConfig, SessionLimits, TlsFacts,
 };
 
 /// The session, the product behind it, and what came out.
@@ -104,6 +104,12 @@ impl Conversation {
                 let good = identity.is_none_or(|identity| identity == "holder");
                 let name = "holder".to_owned();
                 self.session.authenticated(if good { Ok(name) } else { Err(reply(535, (5, 7, 8))) });
+            }
+            Event::Proxied(client) => {
+                self.note(proxied_facts(&client));
+                let refused = client.addr.value() == "192.0.2.66".parse().ok();
+                self.reset();
+                self.session.restart(decide(refused, 554, (5, 7, 1)));
             }
             Event::ScramUser(username) => self.session.scram_verifier(verifier(&username), NONCE),
             Event::ScramFailed(_) => self.session.decide(Err(reply(535, (5, 7, 8)))),
@@ -268,6 +274,7 @@ fn offered(offers: &mut Offers, line: &str) {
             offers.future_release = Some(FutureRelease { max_interval: 3600, now: 1_700_000_000 });
         }
         "deliverby" => offers.deliver_by = Some(60),
+        "xclient" => offers.xclient = true,
         "scram" => offers.mechanisms.scram_sha_256 = true,
         "external" => offers.mechanisms.external = true,
         "oauthbearer" => offers.mechanisms.oauthbearer = true,
@@ -289,6 +296,12 @@ fn mail_facts(from: &MailFrom) -> String {
     facts.extend(from.priority.map(|priority| format!("priority={priority}")));
     facts.extend(from.auth.as_ref().filter(|auth| !auth.is_empty()).map(|auth| format!("auth={auth}")));
     facts.join(" ")
+}
+
+/// The same for XCLIENT.
+fn proxied_facts(client: &ProxiedClient) -> String {
+    let ProxiedClient { name, addr, port, extended, helo, login } = client;
+    format!("{name:?} {addr:?} {port:?} {extended:?} {helo:?} {login:?}")
 }
 
 /// The same for RCPT.

@@ -34,7 +34,13 @@ fn config() -> SessionConfig {
         auth: AuthPolicy::Always,
         auth_required: false,
         bare_newlines: BareNewlines::Refuse,
-        offers: Offers { chunking: true, dsn: true, mechanisms: mechanisms(), ..Offers::default() },
+        offers: Offers {
+            chunking: true,
+            xclient: true,
+            dsn: true,
+            mechanisms: mechanisms(),
+            ..Offers::default()
+        },
         limits: SessionLimits { message_size: 200, errors: 50, ..SessionLimits::default() },
     }
 }
@@ -69,6 +75,7 @@ fn converse(segments: &[&[u8]]) -> Transcript {
                 Event::ScramUser(name) => {
                     session.scram_verifier(Ok(ScramVerifier::decoy(b"secret", &name, 4096)), "nonce");
                 }
+                Event::Proxied(_) => session.restart(Ok(())),
                 Event::ScramFailed(_) => session.decide(Ok(())),
                 Event::Content => {
                     content.extend_from_slice(session.content());
@@ -145,6 +152,7 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
         "*\r\n",
         "STARTTLS\r\n",
         "QUIT\r\n",
+        "XCLIENT ADDR=192.0.2.1 PROTO=ESMTP HELO=x LOGIN=u\r\n",
         "BDAT 5\r\n",
         "BDAT 3 LAST\r\n",
         "BDAT x\r\n",

@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use relevo_fuzz::{has_bare, octet, pieces, seeded_bug};
 use relevo_proto::Reply;
 use relevo_proto::server::{
-    AuthPolicy, BareNewlines, Event, FutureRelease, Mechanisms, Offers, ScramVerifier, ServerSession,
+    AuthPolicy, BareNewlines, Event, FutureRelease, Mechanisms, Offers, ProxyHeader, ScramVerifier, ServerSession,
     SessionConfig, SessionLimits, TlsFacts,
 };
 
@@ -16,8 +16,8 @@ const BARE_REFUSED: &str = "550 5.5.2 Message contains bare CR or LF\r\n";
 
 /// Commands that must be the last of what has arrived (RFC 2920 section 3.1): with these it does
 /// matter how it is cut.
-const ENDING_A_GROUP: [&str; 10] =
-    ["EHLO", "HELO", "STARTTLS", "AUTH", "DATA", "VRFY", "EXPN", "NOOP", "TURN", "QUIT"];
+const ENDING_A_GROUP: [&str; 11] =
+    ["XCLIENT", "EHLO", "HELO", "STARTTLS", "AUTH", "DATA", "VRFY", "EXPN", "NOOP", "TURN", "QUIT"];
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Transcript {
@@ -37,6 +37,7 @@ fn offers() -> Offers {
         future_release: Some(FutureRelease { max_interval: 3600, now: 1_700_000_000 }),
         deliver_by: Some(60),
         mt_priority: Some(String::new()),
+        xclient: true,
         mechanisms: Mechanisms {
             scram_sha_256: true,
             external: true,
@@ -111,6 +112,7 @@ fn converse(flags: u8, segments: &[&[u8]]) -> Transcript {
                 Event::ScramUser(name) => {
                     session.scram_verifier(Ok(ScramVerifier::decoy(b"secret", &name, 4096)), "nonce");
                 }
+                Event::Proxied(_) => session.restart(Ok(())),
                 Event::ScramFailed(_) => session.decide(Ok(())),
                 Event::Content => {
                     content.extend_from_slice(session.content());
@@ -237,13 +239,38 @@ fn chunks(seed: u8, octets: &[u8]) {
     }
 }
 
+/// A header never asks for more than is left of it, and what is read does not depend on what follows.
+fn proxy(octets: &[u8]) {
+    let mut received = 0;
+    let header = loop {
+        match ProxyHeader::parse(&octets[..received]) {
+            Ok(ProxyHeader::Partial(n)) => {
+                assert!(n > 0 && received + n <= ProxyHeader::MAX, "{received} and {n}");
+                received += n;
+                if received > octets.len() {
+                    return;
+                }
+            }
+            Ok(ProxyHeader::Complete(_)) => break &octets[..received],
+            Err(_) => return,
+        }
+    };
+    let is_version_1 = header.starts_with(b"PROXY ") && header.ends_with(b"\r\n");
+    assert!(is_version_1 || header.len() >= 16, "a header of neither version");
+    for cut in 0..header.len() {
+        let partial = ProxyHeader::parse(&header[..cut]);
+        assert!(matches!(partial, Ok(ProxyHeader::Partial(n)) if cut + n <= header.len()), "cut at {cut}");
+    }
+}
+
 fuzz_target!(|input: &[u8]| {
     let mut rest = input;
     let (mode, seed) = (octet(&mut rest), octet(&mut rest));
-    match mode % 4 {
+    match mode % 5 {
+        3 => proxy(rest),
         0 => content(seed, rest),
-        1 => commands(mode / 4, seed, rest),
+        1 => commands(mode / 5, seed, rest),
         2 => chunks(seed, rest),
-        _ => conversation(mode / 4, seed, rest),
+        _ => conversation(mode / 5, seed, rest),
     }
 });

@@ -7,6 +7,7 @@ use super::params::{self, Announced};
 use super::path::{self, Path};
 use super::replies::{self, Fixed};
 use super::types::MailFrom;
+use super::xclient::{self, ProxiedClient};
 
 /// A command that is correct in itself. Whether it may come now is the session's question.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,7 +35,9 @@ pub(crate) enum ParsedCommand<'a> {
         mechanism: &'a str,
         initial: Option<&'a str>,
     },
-    NotImplemented,
+    Proxied(ProxiedClient),
+    /// Known, and not offered: the reply says why.
+    Refused(Fixed),
     OtherProtocol,
 }
 
@@ -55,6 +58,9 @@ pub(crate) enum Verb {
     Help,
     StartTls,
     Auth,
+    Xclient,
+    Etrn,
+    Turn,
     NotImplemented,
     OtherProtocol,
     Unknown,
@@ -70,6 +76,7 @@ impl Verb {
                 | Self::Helo
                 | Self::StartTls
                 | Self::Auth
+                | Self::Xclient
                 | Self::Data
                 | Self::Vrfy
                 | Self::Expn
@@ -102,8 +109,9 @@ pub(crate) fn verb(line: &str) -> (Verb, &str) {
         ("STARTTLS", Verb::StartTls),
         ("AUTH", Verb::Auth),
         ("BDAT", Verb::Bdat),
-        ("ETRN", Verb::NotImplemented),
-        ("TURN", Verb::NotImplemented),
+        ("XCLIENT", Verb::Xclient),
+        ("ETRN", Verb::Etrn),
+        ("TURN", Verb::Turn),
         ("SEND", Verb::NotImplemented),
         ("SOML", Verb::NotImplemented),
         ("SAML", Verb::NotImplemented),
@@ -140,7 +148,13 @@ pub(crate) fn parse<'a>(
         Verb::Vrfy if rest.trim_matches(' ').is_empty() => Err(replies::SYNTAX),
         Verb::Vrfy => Ok(ParsedCommand::Vrfy),
         Verb::Auth => auth(rest),
-        Verb::Expn | Verb::Bdat | Verb::NotImplemented => Ok(ParsedCommand::NotImplemented),
+        Verb::Xclient if announced.offers.xclient => Ok(ParsedCommand::Proxied(xclient::parse(rest)?)),
+        Verb::Expn => Ok(ParsedCommand::Refused(replies::EXPN)),
+        Verb::Etrn => Ok(ParsedCommand::Refused(replies::ETRN)),
+        Verb::Turn => Ok(ParsedCommand::Refused(replies::TURN)),
+        Verb::Bdat | Verb::Xclient | Verb::NotImplemented => {
+            Ok(ParsedCommand::Refused(replies::NOT_IMPLEMENTED))
+        }
         Verb::OtherProtocol => Ok(ParsedCommand::OtherProtocol),
         Verb::Unknown => Err(replies::UNKNOWN_COMMAND),
     }
@@ -313,7 +327,10 @@ mod tests {
         assert_eq!(parsed("DATA now"), Err(replies::NO_PARAMETERS));
         assert_eq!(parsed("noop with text"), Ok(ParsedCommand::Noop));
         assert_eq!(parsed("VRFY"), Err(replies::SYNTAX));
-        assert_eq!(parsed("EXPN list"), Ok(ParsedCommand::NotImplemented));
+        assert_eq!(parsed("EXPN list"), Ok(ParsedCommand::Refused(replies::EXPN)));
+        assert_eq!(parsed("ETRN a.test"), Ok(ParsedCommand::Refused(replies::ETRN)));
+        assert_eq!(parsed("TURN"), Ok(ParsedCommand::Refused(replies::TURN)));
+        assert_eq!(parsed("XCLIENT NAME=a"), Ok(ParsedCommand::Refused(replies::NOT_IMPLEMENTED)));
         assert_eq!(parsed("XYZZY"), Err(replies::UNKNOWN_COMMAND));
         assert_eq!(parsed(""), Err(replies::UNKNOWN_COMMAND));
         assert_eq!(parsed("AUTH"), Err(replies::SYNTAX));

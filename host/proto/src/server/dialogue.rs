@@ -103,7 +103,8 @@ impl ServerSession {
             ParsedCommand::Noop => self.say(replies::OK),
             ParsedCommand::Vrfy => self.say(replies::VRFY),
             ParsedCommand::Help => self.say(replies::HELP),
-            ParsedCommand::NotImplemented => self.protocol_error(replies::NOT_IMPLEMENTED),
+            ParsedCommand::Refused(reply) => self.protocol_error(reply),
+            ParsedCommand::Proxied(client) => self.xclient(client),
             ParsedCommand::StartTls => self.start_tls(),
             ParsedCommand::Auth { mechanism, initial } => self.auth(mechanism, initial),
             ParsedCommand::Quit => self.close(replies::BYE),
@@ -275,7 +276,12 @@ impl ServerSession {
     /// question it does nothing.
     pub fn decide(&mut self, decision: Result<(), Reply>) {
         let SessionState::Deciding(question) = &mut self.state else { return };
-        if matches!(question, Question::Token(_) | Question::External | Question::ScramUser(_)) {
+        // Those have answers of their own.
+        let other = matches!(
+            question,
+            Question::Token(_) | Question::External | Question::ScramUser(_) | Question::Proxied(_)
+        );
+        if other {
             return;
         }
         let question = std::mem::replace(question, Question::Data);
@@ -307,7 +313,11 @@ impl ServerSession {
             }
             Question::Data => self.begin_content(),
             // A proof that was wrong stays wrong.
-            Question::ScramFailed | Question::Token(_) | Question::External | Question::ScramUser(_) => {
+            Question::ScramFailed
+            | Question::Token(_)
+            | Question::External
+            | Question::ScramUser(_)
+            | Question::Proxied(_) => {
                 self.refused(&question, &replies::BAD_CREDENTIALS.into());
             }
             Question::Chunk { size, last } => {
@@ -323,7 +333,8 @@ impl ServerSession {
             | Question::ScramFailed
             | Question::Token(_)
             | Question::External
-            | Question::ScramUser(_) => self.too_many_errors(),
+            | Question::ScramUser(_)
+            | Question::Proxied(_) => self.too_many_errors(),
             Question::Mail { .. } | Question::Rcpt => {
                 if let Some(transaction) = &mut self.transaction {
                     transaction.refused += 1;

@@ -15,18 +15,22 @@ mod dialogue;
 mod offers;
 mod params;
 mod path;
+mod proxy;
 pub mod replies;
 mod sasl;
 mod scram;
 mod session;
 mod types;
+mod xclient;
 
 pub use bearer::BearerToken;
 pub use content::BareNewlines;
 pub use offers::{FutureRelease, Mechanisms, Offers};
+pub use proxy::{ProxyError, ProxyHeader};
 pub use scram::ScramVerifier;
 pub use session::{AuthPolicy, Event, ServerSession, SessionConfig, SessionLimits};
 pub use types::{BodyType, Credentials, DeliverBy, DeliverByMode, Hold, MailFrom, SessionInfo, TlsFacts};
+pub use xclient::{ProxiedClient, Said};
 
 /// The content of a whole DATA, and the octets after its end.
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! What EHLO announces beyond the extensions that are always there.
 
+use super::xclient;
+
 /// The extensions of a listener that are offered by its configuration. All are off by default: what
 /// the product cannot carry out is not announced.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct Offers {
     pub deliver_by: Option<u32>,
     /// MT-PRIORITY (RFC 6710): the name of the priority assignment policy; empty: none is announced.
     pub mt_priority: Option<String>,
+    /// XCLIENT. For trusted proxies only.
+    pub xclient: bool,
     /// The mechanisms of AUTH, where the listener offers it.
     pub mechanisms: Mechanisms,
 }
@@ -94,6 +98,7 @@ impl Offers {
             0 => "DELIVERBY".to_owned(),
             _ => format!("DELIVERBY {minimum}"),
         }));
+        lines.extend(self.xclient.then(|| xclient::KEYWORD.to_owned()));
         let priority = self.mt_priority.as_ref();
         lines.extend(priority.map(|policy| format!("MT-PRIORITY {policy}").trim_end().to_owned()));
         lines

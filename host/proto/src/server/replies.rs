@@ -106,6 +106,12 @@ replies! {
     BAD_AUTH_RESPONSE = 501 (5, 5, 2) "Cannot decode authentication response";
     /// RFC 4954 section 4: the client sent `*`.
     AUTH_CANCELLED = 501 (5, 7, 0) "Authentication cancelled";
+    /// RFC 5321 section 7.3: expansion tells strangers who is on a list.
+    EXPN = 502 (5, 5, 1) "Members of mailing lists are not shown";
+    /// RFC 1985: nothing is kept here for other hosts to collect.
+    ETRN = 502 (5, 5, 1) "ETRN is not offered, no mail is kept for collection";
+    /// RFC 5321 appendix F.1: TURN gives mail to whoever asks.
+    TURN = 502 (5, 5, 1) "TURN is not offered, it is insecure";
     /// RFC 5321 section 4.2.4.
     NOT_IMPLEMENTED = 502 (5, 5, 1) "Command not implemented";
     /// RFC 5321 section 4.1.4.

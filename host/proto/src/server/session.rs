@@ -11,6 +11,7 @@ use super::replies::{self, Fixed};
 use super::sasl::Exchange;
 use super::scram::ClientFirst;
 use super::types::{Credentials, MailFrom, SessionInfo, TlsFacts};
+use super::xclient::ProxiedClient;
 use crate::{Reply, encode};
 
 /// What a session asks its owner to do.
@@ -36,6 +37,9 @@ pub enum Event {
     ScramFailed(String),
     /// SCRAM: this user has proven the password. Answer with [`ServerSession::decide`].
     ScramProven(String),
+    /// XCLIENT: this is the client for whom the peer speaks. Everything learnt before is forgotten, and
+    /// the product must forget it too. Answer with [`ServerSession::restart`].
+    Proxied(ProxiedClient),
     /// Answer with [`ServerSession::decide`].
     Mail(MailFrom),
     /// Answer with [`ServerSession::decide`].
@@ -152,6 +156,7 @@ pub(super) enum Question {
     External,
     ScramUser(Box<ClientFirst>),
     ScramFailed,
+    Proxied(Box<ProxiedClient>),
     Mail { smtputf8: bool, binary: bool },
     Rcpt,
     Data,
