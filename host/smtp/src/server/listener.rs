@@ -14,7 +14,8 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::Instant;
 
 use super::login::ScramDecoys;
-use super::peers::{PeerKey, Peers};
+use super::peers::{PeerKey, Peers, Place};
+use super::proxy::TrustedProxies;
 use super::service::{ListenerKind, Service};
 use super::session;
 use super::throttle::AuthThrottle;
@@ -76,6 +77,8 @@ pub struct ListenerConfig {
     pub bare_newlines: BareNewlines,
     /// Extensions of its sessions that are not always there.
     pub offers: Offers,
+    /// Proxies that speak for others.
+    pub proxies: TrustedProxies,
     /// For users of SCRAM who are unknown. Without it SCRAM is not offered.
     pub scram: Option<ScramDecoys>,
     /// Memory of failed logins; one for all listeners.
@@ -90,6 +93,7 @@ pub(super) struct ListenerContext<S> {
     pub(super) limits: ListenerLimits,
     pub(super) bare_newlines: BareNewlines,
     pub(super) offers: Offers,
+    pub(super) proxies: TrustedProxies,
     pub(super) scram: Option<ScramDecoys>,
     pub(super) throttle: Arc<AuthThrottle>,
     pub(super) tls: Arc<TlsSlot>,
@@ -149,6 +153,7 @@ impl Server {
             limits: config.limits,
             bare_newlines: config.bare_newlines,
             offers: config.offers,
+            proxies: config.proxies,
             scram: config.scram,
             throttle: config.throttle,
             tls: Arc::clone(&tls),
@@ -230,13 +235,12 @@ async fn serve<S: Service>(
             _ = stop.changed() => break,
             Some(ended) = sessions.join_next() => report(ended),
             accepted = listener.accept() => match accepted {
-                Ok((stream, remote)) => match peers.admit(PeerKey::of(remote.ip())) {
+                Ok((_, remote)) if !may_connect(&shared.proxies, remote) => {
+                    tracing::info!(%remote, "not a trusted proxy");
+                }
+                Ok((stream, remote)) => match admit(&peers, &shared.proxies, remote) {
                     Some(place) => {
-                        let shared = Arc::clone(&shared);
-                        sessions.spawn(async move {
-                            session::run(shared, stream, remote).await;
-                            drop(place);
-                        });
+                        sessions.spawn(session::run(Arc::clone(&shared), stream, remote, place));
                     }
                     None => turn_away(&stream, remote, shared.kind),
                 },
@@ -267,6 +271,16 @@ async fn serve<S: Service>(
     }
 }
 
+/// Where every connection comes through a proxy, others are closed at once.
+fn may_connect(proxies: &TrustedProxies, remote: SocketAddr) -> bool {
+    !proxies.proxy_protocol || proxies.contains(remote.ip())
+}
+
+/// A proxy says later for whom it counts.
+fn admit(peers: &Arc<Peers>, proxies: &TrustedProxies, remote: SocketAddr) -> Option<Place> {
+    if proxies.proxy_protocol { peers.admit_unknown() } else { peers.admit(PeerKey::of(remote.ip())) }
+}
+
 /// A session that panicked took only itself down.
 fn report(ended: Result<(), JoinError>) {
     if let Err(error) = ended
@@ -276,7 +290,7 @@ fn report(ended: Result<(), JoinError>) {
     }
 }
 
-fn turn_away(stream: &TcpStream, remote: SocketAddr, kind: ListenerKind) {
+pub(super) fn turn_away(stream: &TcpStream, remote: SocketAddr, kind: ListenerKind) {
     tracing::info!(%remote, "too many connections");
     if kind != ListenerKind::Submissions {
         let mut out = Vec::new();

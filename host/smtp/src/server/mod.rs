@@ -3,6 +3,7 @@
 mod listener;
 mod login;
 mod peers;
+mod proxy;
 mod service;
 mod session;
 mod throttle;
@@ -10,6 +11,7 @@ mod tls;
 
 pub use listener::{ListenerConfig, ListenerLimits, Server};
 pub use login::ScramDecoys;
+pub use proxy::TrustedProxies;
 pub use relevo_mailkit::dsn::{DsnMail, Notify, Orcpt, Ret};
 pub use relevo_proto::server::{
     BareNewlines, DeliverBy, DeliverByMode, FutureRelease, Hold, Mechanisms, Offers, TlsFacts,

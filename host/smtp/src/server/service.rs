@@ -23,12 +23,26 @@ pub enum ListenerKind {
 /// Who is connected.
 #[derive(Debug, Clone)]
 pub struct SmtpPeer {
-    /// Remote address.
+    /// Remote address; behind a proxy that of its client. 0.0.0.0: the proxy does not know it.
     pub remote: SocketAddr,
     /// The listener's address.
     pub local: SocketAddr,
     /// What the listener is for.
     pub listener: ListenerKind,
+    /// The trusted proxy that speaks for the remote address, by PROXY or XCLIENT.
+    pub proxy: Option<SocketAddr>,
+    /// The remote host's name, as XCLIENT says.
+    pub name: Option<String>,
+    /// The user who has logged in at the proxy, as XCLIENT says. The dialogue takes it for logged in.
+    pub login: Option<String>,
+}
+
+impl SmtpPeer {
+    /// A peer that speaks for itself.
+    #[must_use]
+    pub fn new(remote: SocketAddr, local: SocketAddr, listener: ListenerKind) -> Self {
+        Self { remote, local, listener, proxy: None, name: None, login: None }
+    }
 }
 
 /// Takes the bytes of a message as they arrive, dots unstuffed, the final dot removed. Lines end in
@@ -50,7 +64,8 @@ pub trait Service: Send + Sync + 'static {
     /// What it remembers while a message arrives.
     type Writer: BodyWriter + 'static;
 
-    /// A connection, before the greeting. The error (421, 554) is sent instead of the greeting and
+    /// A connection, before the greeting; after XCLIENT again, and what the product knew of the session
+    /// is dropped. The error (421, 554) is sent instead of the greeting and
     /// the connection closed.
     fn connect(&self, peer: &SmtpPeer) -> impl Future<Output = Result<Self::Session, Reply>> + Send;
 

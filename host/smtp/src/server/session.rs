@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use relevo_proto::server::{
-    AuthPolicy, Event, FutureRelease, Offers, ServerSession, SessionConfig, TlsFacts, replies,
+    AuthPolicy, Event, FutureRelease, Offers, ProxiedClient, ServerSession, SessionConfig, TlsFacts, replies,
 };
 use rustls::ProtocolVersion;
 use socket2::SockRef;
@@ -18,7 +18,9 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::{TlsAcceptor, TlsStream};
 use tracing::Instrument as _;
 
-use super::listener::ListenerContext;
+use super::listener::{ListenerContext, turn_away};
+use super::peers::{PeerKey, Place};
+use super::proxy;
 use super::service::{BodyWriter as _, ListenerKind, Service, SmtpPeer};
 use super::tls::ListenerTls;
 use crate::stream::{Stream, describe};
@@ -28,24 +30,50 @@ use crate::stream::{Stream, describe};
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves one connection to its end.
-pub(super) async fn run<S: Service>(shared: Arc<ListenerContext<S>>, tcp: TcpStream, remote: SocketAddr) {
+pub(super) async fn run<S: Service>(
+    shared: Arc<ListenerContext<S>>,
+    mut tcp: TcpStream,
+    remote: SocketAddr,
+    mut place: Place,
+) {
     let result = async {
         tcp.set_nodelay(true)?;
-        let local = tcp.local_addr()?;
-        let peer = SmtpPeer { remote, local, listener: shared.kind };
+        let Some(peer) = identify(&shared, &mut tcp, remote, &mut place).await? else { return Ok(()) };
         let (stream, tls) = if shared.kind == ListenerKind::Submissions {
             let (stream, facts) = handshake(&shared, tcp).await?;
             (stream, Some(facts))
         } else {
             (Stream::Plain(tcp), None)
         };
-        serve(&shared, stream, peer, tls).await
+        serve(&shared, stream, peer, tls, place).await
     };
     let span = tracing::info_span!("session", %remote);
     match result.instrument(span).await {
         Ok(()) => tracing::debug!(%remote, "session ended"),
         Err(error) => tracing::debug!(%remote, %error, "session lost"),
     }
+}
+
+/// Who is connected, as far as a proxy says. `None`: turned away.
+async fn identify<S: Service>(
+    shared: &ListenerContext<S>,
+    tcp: &mut TcpStream,
+    remote: SocketAddr,
+    place: &mut Place,
+) -> io::Result<Option<SmtpPeer>> {
+    let peer = SmtpPeer::new(remote, tcp.local_addr()?, shared.kind);
+    if !shared.proxies.proxy_protocol {
+        return Ok(Some(peer));
+    }
+    let source = proxy::read_header(tcp).await.inspect_err(|error| {
+        tracing::info!(%remote, %error, "no PROXY header");
+    })?;
+    let client = source.unwrap_or(remote);
+    if !place.identify(PeerKey::of(client.ip())) {
+        turn_away(tcp, client, shared.kind);
+        return Ok(None);
+    }
+    Ok(Some(SmtpPeer { remote: client, proxy: source.map(|_| remote), ..peer }))
 }
 
 async fn handshake<S: Service>(
@@ -75,6 +103,7 @@ async fn serve<S: Service>(
     stream: Stream,
     peer: SmtpPeer,
     tls: Option<TlsFacts>,
+    place: Place,
 ) -> io::Result<()> {
     let mut session = ServerSession::new(session_config(shared, &peer), tls);
     let connected = shared.service.connect(&peer).await;
@@ -95,7 +124,7 @@ async fn serve<S: Service>(
         waited: Duration::ZERO,
     };
     match product {
-        Some(product) => Driver { shared, peer, session, product, writer: None, wire }.drive().await,
+        Some(product) => Driver { shared, peer, session, product, writer: None, wire, place }.drive().await,
         None => wire.close(shared, &mut session).await,
     }
 }
@@ -113,17 +142,18 @@ fn session_config<S: Service>(shared: &ListenerContext<S>, peer: &SmtpPeer) -> S
         auth,
         auth_required: submission,
         bare_newlines: shared.bare_newlines,
-        offers: offers(shared),
+        offers: offers(shared, peer),
         limits: shared.limits.session,
     }
 }
 
 /// What the listener offers to a session that begins now.
-fn offers<S: Service>(shared: &ListenerContext<S>) -> Offers {
+fn offers<S: Service>(shared: &ListenerContext<S>, peer: &SmtpPeer) -> Offers {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let now = i64::try_from(now).unwrap_or(i64::MAX);
     let mut offers = shared.offers.clone();
     offers.mechanisms.scram_sha_256 &= shared.scram.is_some();
+    offers.xclient = shared.proxies.xclient && shared.proxies.contains(peer.remote.ip());
     // RFC 4865 section 3: for submission only.
     offers.future_release = offers
         .future_release
@@ -277,6 +307,8 @@ pub(super) struct Driver<'a, S: Service> {
     pub(super) product: S::Session,
     writer: Option<S::Writer>,
     wire: ServerConnection,
+    /// Counts the connection for its peer.
+    place: Place,
 }
 
 impl<S: Service> Driver<'_, S> {
@@ -324,6 +356,7 @@ impl<S: Service> Driver<'_, S> {
                 }
             }
             Event::Content => self.content().await,
+            Event::Proxied(client) => self.restart(client).await,
             Event::Finish => self.finish().await?,
             Event::NeedInput | Event::Close | Event::StartTls | Event::Reset => {}
         }
@@ -355,6 +388,19 @@ impl<S: Service> Driver<'_, S> {
         }
         self.session.finished(&reply);
         self.wire.flush(self.shared, &mut self.session).await
+    }
+
+    /// XCLIENT: as if its client had connected now.
+    async fn restart(&mut self, client: ProxiedClient) {
+        self.reset();
+        let peer = proxy::described(&self.peer, client);
+        if !self.place.identify(PeerKey::of(peer.remote.ip())) {
+            return self.session.restart(Err(replies::TOO_MANY_CONNECTIONS.into()));
+        }
+        tracing::debug!(client = %peer.remote, "XCLIENT");
+        let decision = self.shared.service.connect(&peer).await.map(|product| self.product = product);
+        self.peer = peer;
+        self.session.restart(decision);
     }
 
     async fn start_tls(&mut self) -> io::Result<()> {

@@ -35,6 +35,7 @@ pub struct Memory {
     pub received: Mutex<Vec<Received>>,
     pub resets: Mutex<usize>,
     pub largest_chunk: Mutex<usize>,
+    pub peers: Mutex<Vec<SmtpPeer>>,
 }
 
 #[derive(Default)]
@@ -64,7 +65,8 @@ impl Service for Memory {
     type Session = State;
     type Writer = Writer;
 
-    async fn connect(&self, _: &SmtpPeer) -> Result<State, Reply> {
+    async fn connect(&self, peer: &SmtpPeer) -> Result<State, Reply> {
+        self.peers.lock().unwrap().push(peer.clone());
         Ok(State::default())
     }
 
@@ -177,6 +179,7 @@ pub fn listener(kind: ListenerKind, tls: Option<ServerTls>) -> ListenerConfig {
         limits: ListenerLimits::default(),
         bare_newlines: relevo_smtp::server::BareNewlines::default(),
         offers: relevo_smtp::server::Offers::default(),
+        proxies: relevo_smtp::server::TrustedProxies::default(),
         scram: None,
         throttle: Arc::new(AuthThrottle::default()),
     }
