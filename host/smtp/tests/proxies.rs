@@ -85,6 +85,18 @@ async fn a_silent_proxy_is_cut_off_when_the_server_stops() {
 }
 
 #[tokio::test]
+async fn the_header_must_come_soon() {
+    let mut config = behind(ListenerKind::Relay, "127.0.0.0/8", true);
+    config.limits.handshake = Duration::from_millis(100);
+    let (server, memory) = start(config);
+    let begun = Instant::now();
+    let mut slow = through(server.local_addr(), b"PROXY TCP4 ").await;
+    assert_eq!(slow.reply().await, "");
+    assert!(begun.elapsed() >= Duration::from_millis(90));
+    assert!(memory.peers.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn connections_count_for_the_client() {
     let mut config = behind(ListenerKind::Relay, "127.0.0.0/8", true);
     config.limits.connections_per_peer = 1;

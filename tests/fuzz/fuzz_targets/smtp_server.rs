@@ -27,6 +27,9 @@ struct Transcript {
     closed: bool,
 }
 
+/// The flag of a configuration: extensions that are not always there are offered.
+const EVERYTHING: u8 = 16;
+
 /// Everything but limits, which would end conversations early, and binary content, which has bare
 /// line ends.
 fn offers() -> Offers {
@@ -66,7 +69,7 @@ fn config(flags: u8) -> SessionConfig {
         auth: [AuthPolicy::Always, AuthPolicy::Off, AuthPolicy::AfterTls][usize::from(flags >> 1 & 3) % 3],
         auth_required: flags & 8 != 0,
         bare_newlines: BareNewlines::Refuse,
-        offers: if flags & 16 == 0 { offers() } else { Offers::default() },
+        offers: if flags & EVERYTHING == 0 { Offers::default() } else { offers() },
         limits: SessionLimits { message_size: MESSAGE_SIZE, errors: 50, ..SessionLimits::default() },
     }
 }
@@ -222,7 +225,7 @@ fn chunks(seed: u8, octets: &[u8]) {
         wire.extend_from_slice(piece);
     }
     wire.extend_from_slice(b"BDAT 0 LAST\r\n");
-    let whole = converse(0, &[EHLO, &wire]);
+    let whole = converse(EVERYTHING, &[EHLO, &wire]);
     check(&whole);
     assert!(!whole.closed, "{}", whole.output);
     let mut expected = octets.to_vec();
@@ -235,7 +238,7 @@ fn chunks(seed: u8, octets: &[u8]) {
     assert_eq!(commands, 2, "content was read as commands");
     for seed in [0, seed] {
         let segments = [vec![EHLO], pieces(&wire, seed)].concat();
-        assert_eq!(converse(0, &segments), whole, "cut differently (seed {seed})");
+        assert_eq!(converse(EVERYTHING, &segments), whole, "cut differently (seed {seed})");
     }
 }
 
@@ -266,11 +269,14 @@ fn proxy(octets: &[u8]) {
 fuzz_target!(|input: &[u8]| {
     let mut rest = input;
     let (mode, seed) = (octet(&mut rest), octet(&mut rest));
-    match mode % 5 {
-        3 => proxy(rest),
-        0 => content(seed, rest),
-        1 => commands(mode / 5, seed, rest),
-        2 => chunks(seed, rest),
-        _ => conversation(mode / 5, seed, rest),
+    match mode {
+        // Flags go up to 79.
+        240..=247 => chunks(seed, rest),
+        248..=255 => proxy(rest),
+        _ => match mode % 3 {
+            0 => content(seed, rest),
+            1 => commands(mode / 3, seed, rest),
+            _ => conversation(mode / 3, seed, rest),
+        },
     }
 });

@@ -1,10 +1,11 @@
 //! AUTH (RFC 4954): the exchange between client and mechanism, and what it asks the product.
 
 use super::bearer;
+use super::config::AuthPolicy;
 use super::replies::{self, Fixed};
 use super::sasl::{self, Available, Exchange, Next};
 use super::scram::ScramVerifier;
-use super::session::{AuthPolicy, Event, MAX_AUTH_LINE, PollStep, Question, ServerSession, SessionState};
+use super::session::{Event, MAX_AUTH_LINE, PollStep, Question, ServerSession, SessionState};
 use crate::Reply;
 
 /// Octets of AUTH and its responses where tokens are taken (RFC 4954 section 4).

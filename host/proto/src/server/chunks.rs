@@ -1,8 +1,21 @@
 //! BDAT (RFC 3030): content whose length is announced.
 //!
 //! Every way in which a chunk fails ends the transaction, and the octets that were announced are
-//! read and dropped before the reply: they are never taken for commands. A BDAT line that cannot be
-//! read leaves the length unknown, so the connection is closed.
+//! read and dropped before the reply: they are never taken for commands.
+//!
+//! | what happened | reply | afterwards |
+//! | --- | --- | --- |
+//! | the line cannot be read, its length is unknown | 500, 501 | closed |
+//! | very many small chunks | 421 | closed |
+//! | HELO, no MAIL, or no RCPT before it | 503 | chunk dropped, no transaction |
+//! | all recipients were refused | 554 | chunk dropped, no transaction |
+//! | larger than a message may be | 552 | chunk dropped, no transaction |
+//! | the product refuses the message or its content | its reply | chunk dropped, no transaction |
+//! | a CR or LF stands alone in text | 550 | chunk dropped, no transaction |
+//! | a chunk after one that failed | 503 | chunk dropped, no transaction |
+//! | DATA between chunks, or for binary content | 503 | no transaction |
+//! | MAIL or RCPT between chunks | 503 | the message goes on |
+//! | RSET, EHLO, HELO or STARTTLS between chunks | theirs | no transaction |
 
 use super::content::{BareNewlines, Normalizer};
 use super::replies;

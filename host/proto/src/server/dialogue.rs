@@ -5,11 +5,10 @@ use relevo_mailkit::envelope::Recipient;
 use super::buffer::Line;
 use super::chunks::ChunkedMessage;
 use super::command::{self, ParsedCommand, Verb};
+use super::config::AuthPolicy;
 use super::params::Announced;
 use super::replies::{self, Fixed};
-use super::session::{
-    AuthPolicy, Event, MAX_LINE, PollStep, Question, ServerSession, SessionState, TransactionCounts,
-};
+use super::session::{Event, MAX_LINE, PollStep, Question, ServerSession, SessionState, TransactionCounts};
 use super::types::{BodyType, MailFrom, SessionInfo};
 use crate::Reply;
 

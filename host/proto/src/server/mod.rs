@@ -10,6 +10,7 @@ mod bearer;
 mod buffer;
 mod chunks;
 mod command;
+mod config;
 mod content;
 mod dialogue;
 mod offers;
@@ -24,11 +25,12 @@ mod types;
 mod xclient;
 
 pub use bearer::BearerToken;
+pub use config::{AuthPolicy, SessionConfig, SessionLimits};
 pub use content::BareNewlines;
 pub use offers::{FutureRelease, Mechanisms, Offers};
 pub use proxy::{ProxyError, ProxyHeader};
 pub use scram::ScramVerifier;
-pub use session::{AuthPolicy, Event, ServerSession, SessionConfig, SessionLimits};
+pub use session::{Event, ServerSession};
 pub use types::{BodyType, Credentials, DeliverBy, DeliverByMode, Hold, MailFrom, SessionInfo, TlsFacts};
 pub use xclient::{ProxiedClient, Said};
 

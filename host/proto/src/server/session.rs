@@ -1,12 +1,12 @@
-//! The session: its configuration, its events, and everything but the commands.
+//! The session: its events, and everything but the commands.
 
 use relevo_mailkit::envelope::Recipient;
 
 use super::bearer::{BearerMechanism, BearerToken};
 use super::buffer::Buffer;
 use super::chunks::{ChunkedMessage, DiscardedChunk, IncomingChunk};
+use super::config::SessionConfig;
 use super::content::{BareNewlines, Content, Normalizer};
-use super::offers::Offers;
 use super::replies::{self, Fixed};
 use super::sasl::Exchange;
 use super::scram::ClientFirst;
@@ -56,57 +56,6 @@ pub enum Event {
     Reset,
     /// Send the output and close. Also the state of a session that failed in any way.
     Close,
-}
-
-/// When AUTH is offered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuthPolicy {
-    /// Never.
-    Off,
-    /// Under TLS.
-    AfterTls,
-    /// Also in clear, for peers on loopback.
-    Always,
-}
-
-/// Bounds of one session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SessionLimits {
-    /// Octets of a message.
-    pub message_size: u64,
-    /// Protocol errors and failed logins; then 421.
-    pub errors: u32,
-    /// Commands that move no mail, between two messages; then 421.
-    pub idle_commands: u32,
-    /// MAIL and RCPT commands that the product refused; then 421.
-    pub refusals: u32,
-    /// Chunks (RFC 3030) of less than 1 KiB in one transaction, the last not counted; then 421.
-    pub small_chunks: u32,
-}
-
-impl Default for SessionLimits {
-    fn default() -> Self {
-        Self { message_size: 52_428_800, errors: 20, idle_commands: 100, refusals: 2000, small_chunks: 4096 }
-    }
-}
-
-/// What a session is told about its listener and peer.
-#[derive(Debug, Clone)]
-pub struct SessionConfig {
-    /// For the greeting and EHLO.
-    pub hostname: String,
-    /// STARTTLS can be offered.
-    pub starttls: bool,
-    /// When AUTH is offered.
-    pub auth: AuthPolicy,
-    /// MAIL needs AUTH.
-    pub auth_required: bool,
-    /// What becomes of lines of a message that end in LF alone.
-    pub bare_newlines: BareNewlines,
-    /// Extensions that are not always there.
-    pub offers: Offers,
-    /// Bounds.
-    pub limits: SessionLimits,
 }
 
 /// Octets of a command line without CRLF: the 512 of RFC 5321 section 4.5.3.1.4 and what extensions

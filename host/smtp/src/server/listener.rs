@@ -37,7 +37,7 @@ pub struct ListenerLimits {
     pub idle: Duration,
     /// Age of a connection.
     pub total: Duration,
-    /// For the TLS handshake.
+    /// For the TLS handshake, and for the PROXY header before it.
     pub handshake: Duration,
     /// Octets a second that a message must arrive with, on average, after `slow_grace` of waiting.
     pub min_rate: u64,

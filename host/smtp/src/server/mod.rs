@@ -1,5 +1,6 @@
 //! The server side: listeners and sessions.
 
+mod connection;
 mod listener;
 mod login;
 mod peers;

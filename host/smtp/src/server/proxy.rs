@@ -12,9 +12,6 @@ use tokio::time::timeout;
 
 use super::service::SmtpPeer;
 
-/// For the whole header. Proxies send it with the first octets of the connection.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// The proxies of a listener.
 #[derive(Debug, Clone, Default)]
 pub struct TrustedProxies {
@@ -35,8 +32,8 @@ impl TrustedProxies {
     }
 }
 
-/// Reads the header and nothing beyond it. `None`: the proxy speaks for itself.
-pub(super) async fn read_header(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
+/// Reads the header, all of it within `limit`, and nothing beyond it. `None`: the proxy speaks for itself.
+pub(super) async fn read_header(stream: &mut TcpStream, limit: Duration) -> io::Result<Option<SocketAddr>> {
     let read = async {
         let mut octets = Vec::new();
         loop {
@@ -50,7 +47,7 @@ pub(super) async fn read_header(stream: &mut TcpStream) -> io::Result<Option<Soc
             }
         }
     };
-    timeout(HEADER_TIMEOUT, read).await.map_err(|_| io::ErrorKind::TimedOut)?
+    timeout(limit, read).await.map_err(|_| io::ErrorKind::TimedOut)?
 }
 
 /// The peer as XCLIENT describes it. What it does not say stays.

@@ -1,33 +1,28 @@
-//! One session: drives the state machine, asks the service, watches the clock.
+//! One session: drives the state machine and asks the service.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use relevo_proto::server::{
     AuthPolicy, Event, FutureRelease, Offers, ProxiedClient, ServerSession, SessionConfig, TlsFacts, replies,
 };
 use rustls::ProtocolVersion;
 use socket2::SockRef;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 use tracing::Instrument as _;
 
+use super::connection::ServerConnection;
 use super::listener::{ListenerContext, turn_away};
 use super::peers::{PeerKey, Place};
 use super::proxy;
 use super::service::{BodyWriter as _, ListenerKind, Service, SmtpPeer};
 use super::tls::ListenerTls;
 use crate::stream::{Stream, describe};
-
-/// How long a closed session is read from, so that unread octets do not make the system throw away
-/// our last reply.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves one connection to its end.
 pub(super) async fn run<S: Service>(
@@ -65,7 +60,7 @@ async fn identify<S: Service>(
     if !shared.proxies.proxy_protocol {
         return Ok(Some(peer));
     }
-    let source = proxy::read_header(tcp).await.inspect_err(|error| {
+    let source = proxy::read_header(tcp, shared.limits.handshake).await.inspect_err(|error| {
         tracing::info!(%remote, %error, "no PROXY header");
     })?;
     let client = source.unwrap_or(remote);
@@ -115,14 +110,7 @@ async fn serve<S: Service>(
         Err(reply) => (None, Err(reply)),
     };
     session.greet(decision);
-    let now = Instant::now();
-    let mut wire = ServerConnection {
-        stream: Some(stream),
-        stop: shared.stop.clone(),
-        begun: now,
-        content_octets: 0,
-        waited: Duration::ZERO,
-    };
+    let mut wire = ServerConnection::new(stream, shared.stop.clone());
     match product {
         Some(product) => Driver { shared, peer, session, product, writer: None, wire, place }.drive().await,
         None => wire.close(shared, &mut session).await,
@@ -169,133 +157,6 @@ fn early_octets(tcp: &TcpStream) -> Vec<u8> {
     match SockRef::from(tcp).peek(&mut buf) {
         Ok(n) => vec![b'?'; n],
         Err(_) => Vec::new(),
-    }
-}
-
-/// What we refuse, the operator may want to know.
-fn log_refusals(output: &[u8]) {
-    if !tracing::enabled!(tracing::Level::DEBUG) {
-        return;
-    }
-    for line in output.split(|&b| b == b'\n').filter(|l| matches!(l.first(), Some(b'4' | b'5'))) {
-        tracing::debug!(reply = %String::from_utf8_lossy(line).trim_end(), "refused");
-    }
-}
-
-/// The connection and its clocks.
-struct ServerConnection {
-    /// Taken during a handshake.
-    stream: Option<Stream>,
-    stop: watch::Receiver<Option<Instant>>,
-    begun: Instant,
-    content_octets: u64,
-    /// Time spent waiting for the content, our own work not counted.
-    waited: Duration,
-}
-
-impl ServerConnection {
-    fn stream(&mut self) -> io::Result<&mut Stream> {
-        self.stream.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
-    }
-
-    /// Sends the replies collected so far, in one write.
-    async fn flush<S: Service>(
-        &mut self,
-        shared: &ListenerContext<S>,
-        session: &mut ServerSession,
-    ) -> io::Result<()> {
-        if !session.has_output() {
-            return Ok(());
-        }
-        let output = session.take_output();
-        log_refusals(&output);
-        let stream = self.stream()?;
-        let write = async {
-            stream.write_all(&output).await?;
-            stream.flush().await
-        };
-        timeout(shared.limits.idle, write).await.map_err(|_| io::ErrorKind::TimedOut)?
-    }
-
-    /// Receives once, or lets the session know that time is up or the server is stopping.
-    async fn receive<S: Service>(
-        &mut self,
-        shared: &ListenerContext<S>,
-        session: &mut ServerSession,
-    ) -> io::Result<()> {
-        if self.stop.borrow().is_some() {
-            session.stop();
-            if session.has_output() {
-                return Ok(());
-            }
-        }
-        let left = (self.begun + shared.limits.total).saturating_duration_since(Instant::now());
-        let begun = Instant::now();
-        let stopping = self.stop.borrow().is_some();
-        let Self { stream: Some(stream), stop, .. } = self else {
-            return Err(io::ErrorKind::NotConnected.into());
-        };
-        let in_content = session.in_content();
-        let n = tokio::select! {
-            read = timeout(shared.limits.idle.min(left), stream.read(session.space())) => match read {
-                Ok(read) => read?,
-                Err(_) => {
-                    session.time_out();
-                    return Ok(());
-                }
-            },
-            _ = stop.changed(), if !stopping => return Ok(()),
-        };
-        if n == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        session.received(n);
-        if in_content {
-            self.watch_rate(shared, session, begun.elapsed(), n as u64)
-        } else {
-            self.rest()
-        }
-        Ok(())
-    }
-
-    fn rest(&mut self) {
-        self.waited = Duration::ZERO;
-        self.content_octets = 0;
-    }
-
-    /// A sender that drips holds a session, and later a spool file, for hours.
-    fn watch_rate<S: Service>(
-        &mut self,
-        shared: &ListenerContext<S>,
-        session: &mut ServerSession,
-        waited: Duration,
-        n: u64,
-    ) {
-        self.waited += waited;
-        self.content_octets += n;
-        let limits = &shared.limits;
-        if self.waited > limits.slow_grace && self.content_octets < limits.min_rate * self.waited.as_secs() {
-            session.time_out();
-        }
-    }
-
-    /// Sends what is left, then waits a moment for the peer to read it and close.
-    async fn close<S: Service>(
-        &mut self,
-        shared: &ListenerContext<S>,
-        session: &mut ServerSession,
-    ) -> io::Result<()> {
-        self.flush(shared, session).await?;
-        let stream = self.stream()?;
-        let linger = async {
-            stream.shutdown().await?;
-            let mut sink = [0; 4096];
-            while stream.read(&mut sink).await? > 0 {}
-            io::Result::Ok(())
-        };
-        // Whatever happens now, the session is over.
-        let _ = timeout(LINGER, linger).await;
-        Ok(())
     }
 }
 
