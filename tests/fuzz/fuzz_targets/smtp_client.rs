@@ -118,10 +118,11 @@ fn received(wire: &[u8]) -> Option<Vec<u8>> {
                     messages.push(std::mem::take(&mut content));
                     session.finished(&Reply::new(250, (2, 0, 0), "Queued"));
                 }
-                Event::Reset | Event::StartTls => {}
                 Event::Mail(_) | Event::Rcpt(_) | Event::Data | Event::Authenticate(_) => {
                     session.decide(Ok(()))
                 }
+                // Nothing more is offered.
+                _ => {}
             }
         }
     }

@@ -31,49 +31,36 @@ impl std::fmt::Debug for ScramDecoys {
 impl<S: Service> Driver<'_, S> {
     /// The events of AUTH.
     pub(super) async fn login(&mut self, event: Event) {
+        // Where the end of an exchange has come, the beginning has waited.
+        let ends = matches!(event, Event::ScramFailed(_) | Event::ScramProven(_));
+        if !ends && let Err(reply) = self.wait_out_failures().await {
+            return self.turn_down(&event, reply);
+        }
+        let (service, product) = (&self.shared.service, &mut self.product);
+        let info = self.session.info();
         match event {
             Event::Authenticate(credentials) => {
                 let username = credentials.username.clone();
-                let decision = match self.wait_out_failures().await {
-                    Ok(()) => {
-                        let service = &self.shared.service;
-                        service.authenticate(&mut self.product, self.session.info(), credentials).await
-                    }
-                    Err(reply) => Err(reply),
-                };
+                let decision = service.authenticate(product, info, credentials).await;
                 self.count(&username, &decision).await;
                 self.session.decide(decision);
             }
             Event::Token(token) => {
                 let username = token.username.clone().unwrap_or_default();
-                let decision = match self.wait_out_failures().await {
-                    Ok(()) => {
-                        let service = &self.shared.service;
-                        service.authenticate_token(&mut self.product, self.session.info(), token).await
-                    }
-                    Err(reply) => Err(reply),
-                };
+                let decision = service.authenticate_token(product, info, token).await;
                 self.count(&username, &decision).await;
                 self.session.authenticated(decision);
             }
             Event::External(identity) => {
                 let username = identity.clone().unwrap_or_default();
-                let decision = match self.wait_out_failures().await {
-                    Ok(()) => {
-                        let service = &self.shared.service;
-                        service
-                            .authenticate_certificate(&mut self.product, self.session.info(), identity)
-                            .await
-                    }
-                    Err(reply) => Err(reply),
-                };
+                let decision = service.authenticate_certificate(product, info, identity).await;
                 self.count(&username, &decision).await;
                 self.session.authenticated(decision);
             }
             Event::ScramUser(username) => {
-                let verifier = self.verifier(&username).await;
-                match nonce() {
-                    Ok(nonce) => self.session.scram_verifier(verifier, &nonce),
+                let found = service.scram_verifier(product, info, &username).await;
+                match found.and_then(|found| Ok((self.verifier(found, &username)?, nonce()?))) {
+                    Ok((verifier, nonce)) => self.session.scram_verifier(Ok(verifier), &nonce),
                     Err(reply) => self.session.scram_verifier(Err(reply), ""),
                 }
             }
@@ -83,9 +70,7 @@ impl<S: Service> Driver<'_, S> {
                 self.session.decide(decision);
             }
             Event::ScramProven(username) => {
-                let service = &self.shared.service;
-                let decision =
-                    service.authenticate_scram(&mut self.product, self.session.info(), &username).await;
+                let decision = service.authenticate_scram(product, info, &username).await;
                 self.count(&username, &decision).await;
                 self.session.decide(decision);
             }
@@ -93,11 +78,17 @@ impl<S: Service> Driver<'_, S> {
         }
     }
 
+    /// Answers without asking the service.
+    fn turn_down(&mut self, event: &Event, reply: Reply) {
+        match event {
+            Event::ScramUser(_) => self.session.scram_verifier(Err(reply), ""),
+            Event::Token(_) | Event::External(_) => self.session.authenticated(Err(reply)),
+            _ => self.session.decide(Err(reply)),
+        }
+    }
+
     /// What is stored of the user, or what looks like it (RFC 5802 section 9).
-    async fn verifier(&mut self, username: &str) -> Result<ScramVerifier, Reply> {
-        self.wait_out_failures().await?;
-        let service = &self.shared.service;
-        let found = service.scram_verifier(&mut self.product, self.session.info(), username).await?;
+    fn verifier(&self, found: Option<ScramVerifier>, username: &str) -> Result<ScramVerifier, Reply> {
         match (found, &self.shared.scram) {
             (Some(verifier), _) => Ok(verifier),
             (None, Some(decoys)) => Ok(ScramVerifier::decoy(&decoys.secret, username, decoys.iterations)),

@@ -18,7 +18,8 @@ pub struct TrustedProxies {
     /// Where they are. Nobody else is believed.
     pub networks: Vec<IpNet>,
     /// Each connection begins with a header of the PROXY protocol, version 1 or 2. Connections from
-    /// elsewhere and those without are closed.
+    /// elsewhere and those without are closed. Where the header names no client (UNKNOWN, LOCAL: how
+    /// proxies see whether we are there), the proxy itself is the client, with all it is trusted with.
     pub proxy_protocol: bool,
     /// XCLIENT is offered to them.
     pub xclient: bool,

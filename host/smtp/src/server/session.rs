@@ -42,7 +42,7 @@ pub(super) async fn run<S: Service>(
         };
         serve(&shared, stream, peer, tls, place).await
     };
-    let span = tracing::info_span!("session", %remote);
+    let span = tracing::info_span!("session", %remote, client = tracing::field::Empty);
     match result.instrument(span).await {
         Ok(()) => tracing::debug!(%remote, "session ended"),
         Err(error) => tracing::debug!(%remote, %error, "session lost"),
@@ -68,6 +68,7 @@ async fn identify<S: Service>(
         turn_away(tcp, client, shared.kind);
         return Ok(None);
     }
+    tracing::Span::current().record("client", tracing::field::display(client));
     Ok(Some(SmtpPeer { remote: client, proxy: source.map(|_| remote), ..peer }))
 }
 
@@ -258,7 +259,7 @@ impl<S: Service> Driver<'_, S> {
         if !self.place.identify(PeerKey::of(peer.remote.ip())) {
             return self.session.restart(Err(replies::TOO_MANY_CONNECTIONS.into()));
         }
-        tracing::debug!(client = %peer.remote, "XCLIENT");
+        tracing::Span::current().record("client", tracing::field::display(peer.remote));
         let decision = self.shared.service.connect(&peer).await.map(|product| self.product = product);
         self.peer = peer;
         self.session.restart(decision);
