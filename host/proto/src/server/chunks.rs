@@ -22,7 +22,7 @@ use super::replies;
 use super::session::{Event, PollStep, Question, ServerSession, SessionState, TransactionCounts};
 use crate::Reply;
 
-/// Chunks below this size are counted against [`super::SessionLimits::small_chunks`].
+/// Chunks below this size, other than the last of a message, are counted against [`super::SessionLimits::small_chunks`].
 const SMALL_CHUNK: u64 = 1024;
 
 /// A message that arrives in chunks.
@@ -118,7 +118,8 @@ impl ServerSession {
 
     /// BDAT. It ends no group (RFC 3030 section 2 lets it be pipelined).
     pub(super) fn bdat(&mut self, size: u64, last: bool) -> PollStep {
-        if size < SMALL_CHUNK && !last {
+        // Behind a chunk that failed the last one ends nothing, and may come again and again.
+        if size < SMALL_CHUNK && (!last || self.chunk_failed) {
             self.small_chunks += 1;
             if self.small_chunks > self.config.limits.small_chunks {
                 self.close_with(&replies::TOO_MANY_CHUNKS.into());
