@@ -240,4 +240,34 @@ proptest! {
         prop_assert_eq!(transcript.messages.len(), 0);
         prop_assert!(transcript.output.ends_with("550 5.5.2 Message contains bare CR or LF\r\n"));
     }
+
+    /// BDAT: the octets that were announced, whatever they are. None of them is a command.
+    #[test]
+    fn chunks_are_what_was_announced(
+        content in "[a.\r\n]{0,40}|(a?\\.?\r\n){0,10}|(QUIT\r\n|RSET\r\n|BDAT 9\r\n){0,5}|x{190,210}",
+        lengths in prop::collection::vec(0_usize..20, 0..8),
+        cuts in prop::collection::vec(any::<usize>(), 0..8),
+    ) {
+        let mut wire = b"MAIL FROM:<a@a.test>\r\nRCPT TO:<b@b.test>\r\n".to_vec();
+        let mut rest = content.as_bytes();
+        for length in lengths {
+            let (chunk, next) = rest.split_at(length.min(rest.len()));
+            wire.extend_from_slice(format!("BDAT {}\r\n", chunk.len()).as_bytes());
+            wire.extend_from_slice(chunk);
+            rest = next;
+        }
+        wire.extend_from_slice(format!("BDAT {} LAST\r\n{}", rest.len(), String::from_utf8_lossy(rest)).as_bytes());
+        let whole = converse(&[b"EHLO x\r\n", &wire]);
+        prop_assert!(!whole.closed);
+        let mut expected = content.clone();
+        if !content.is_empty() && !content.ends_with('\n') {
+            expected.push_str("\r\n");
+        }
+        let is_bare = expected.replace("\r\n", "").contains(['\r', '\n']);
+        let accepted = !is_bare && expected.len() <= 200;
+        prop_assert_eq!(&whole.messages, &if accepted { vec![expected.into_bytes()] } else { Vec::new() });
+        let mut segments: Vec<&[u8]> = vec![b"EHLO x\r\n"];
+        segments.extend(split(&wire, &cuts));
+        prop_assert_eq!(converse(&segments), whole);
+    }
 }
