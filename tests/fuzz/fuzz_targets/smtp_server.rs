@@ -5,8 +5,8 @@ use libfuzzer_sys::fuzz_target;
 use relevo_fuzz::{has_bare, octet, pieces, seeded_bug};
 use relevo_proto::Reply;
 use relevo_proto::server::{
-    AuthPolicy, BareNewlines, Event, FutureRelease, Mechanisms, Offers, ProxyHeader, ScramVerifier, ServerSession,
-    SessionConfig, SessionLimits, TlsFacts,
+    AuthPolicy, BareNewlines, Event, FutureRelease, Mechanisms, Offers, ProxyHeader, ScramVerifier,
+    ServerSession, SessionConfig, SessionLimits, TlsFacts,
 };
 
 const MESSAGE_SIZE: u64 = 200;
