@@ -127,8 +127,8 @@ impl ServerSession {
             }
             // RFC 7628 section 3.2.2: the reason goes as a challenge, then the exchange fails.
             (Err(reply), Some(mechanism)) if reply.code == 535 => {
-                let url = self.config.offers.mechanisms.openid_configuration.as_deref();
-                let challenge = sasl::challenge(&bearer::error(mechanism, url));
+                let error = bearer::error(mechanism, &self.config.offers.mechanisms);
+                let challenge = sasl::challenge(&error);
                 self.challenge(&challenge, Exchange::TokenRefused(reply));
             }
             (Err(reply), _) => {

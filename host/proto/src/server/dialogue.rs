@@ -186,7 +186,7 @@ impl ServerSession {
         if let Some(reply) = refusal {
             return self.protocol_error(reply);
         }
-        // RFC 9422 section 4.1: the client was told, or may know by 421 that it is to connect again.
+        // RFC 9422: the client was told, or may know by 421 that it is to connect again.
         if self.config.offers.mail_max.is_some_and(|max| self.mails >= max) {
             return self.close(replies::TOO_MANY_MESSAGES);
         }

@@ -45,6 +45,8 @@ pub struct Mechanisms {
     pub oauthbearer: bool,
     /// XOAUTH2.
     pub xoauth2: bool,
+    /// The scope that a token needs, told to clients whose token is refused (RFC 7628 section 3.2.2).
+    pub oauth_scope: Option<String>,
     /// Where clients with a refused token find the issuer (RFC 7628 section 3.2.2).
     pub openid_configuration: Option<String>,
 }
@@ -58,6 +60,7 @@ impl Default for Mechanisms {
             external: false,
             oauthbearer: false,
             xoauth2: false,
+            oauth_scope: None,
             openid_configuration: None,
         }
     }
@@ -104,7 +107,7 @@ impl Offers {
         lines
     }
 
-    /// RFC 9422 section 3.
+    /// RFC 9422.
     fn limits(&self) -> Option<String> {
         let limit = |name: &str, value: Option<u32>| value.map(|value| format!(" {name}={value}"));
         let limits: Vec<String> = [limit("RCPTMAX", self.rcpt_max), limit("MAILMAX", self.mail_max)]
@@ -116,7 +119,7 @@ impl Offers {
 }
 
 impl FutureRelease {
-    /// RFC 4865 section 3: the interval and the date, both required.
+    /// RFC 4865: the interval and the date, both required.
     fn keyword(&self) -> Option<String> {
         let latest = self.now.saturating_add(i64::from(self.max_interval));
         let latest = jiff::Timestamp::from_second(latest).ok()?;

@@ -8,7 +8,7 @@ use super::offers::{FutureRelease, Offers};
 use super::replies::{self, Fixed};
 use super::types::{BodyType, DeliverBy, DeliverByMode, Hold, MailFrom};
 
-/// Digits of an interval (RFC 2852 section 4, RFC 4865 section 4).
+/// Digits of an interval (RFC 2852, RFC 4865).
 const MAX_INTERVAL_DIGITS: usize = 9;
 /// AUTH= (RFC 4954 section 5).
 const MAX_AUTH: usize = 500;
@@ -55,7 +55,7 @@ fn offered(keyword: &str, Announced { offers, is_tls }: Announced<'_>) -> bool {
     match keyword {
         "SIZE" | "BODY" | "SMTPUTF8" | "AUTH" => true,
         "RET" | "ENVID" => offers.dsn,
-        // RFC 8689 section 4.1: announced under TLS only.
+        // RFC 8689 section 2: announced under TLS only.
         "REQUIRETLS" => offers.requiretls && is_tls,
         "HOLDFOR" | "HOLDUNTIL" => offers.future_release.is_some(),
         "BY" => offers.deliver_by.is_some(),
@@ -88,7 +88,7 @@ fn mail_parameter(
         "AUTH" => from.auth = Some(auth(value).ok_or(bad)?),
         "RET" => from.dsn.ret = Some(Ret::parse(value).ok_or(bad)?),
         "ENVID" => from.dsn.envid = Some(dsn::parse_envid(value).ok_or(bad)?),
-        // RFC 4865 section 4: one of the two.
+        // RFC 4865: one of the two.
         "HOLDFOR" | "HOLDUNTIL" if from.hold.is_some() => return Err(bad),
         "HOLDFOR" => from.hold = Some(Hold::For(interval(value).ok_or(bad)?)),
         "HOLDUNTIL" => from.hold = Some(Hold::Until(date(value).ok_or(bad)?)),
@@ -155,12 +155,12 @@ fn auth(value: &str) -> Option<String> {
     }
 }
 
-/// RFC 4865 section 4: 1 to 9 digits, in seconds.
+/// RFC 4865: 1 to 9 digits, in seconds.
 fn interval(value: &str) -> Option<u32> {
     (value.len() <= MAX_INTERVAL_DIGITS && is_number(value)).then(|| value.parse().ok())?
 }
 
-/// RFC 4865 section 4 with erratum 2040: a date-time of RFC 3339, in seconds since 1970.
+/// RFC 4865 with erratum 2040: a date-time of RFC 3339, in seconds since 1970.
 fn date(value: &str) -> Option<i64> {
     // The parser takes more forms than that of RFC 3339.
     let separators = [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')];
@@ -173,7 +173,7 @@ fn date(value: &str) -> Option<i64> {
     Some(timestamp.as_second())
 }
 
-/// RFC 2852 section 4: `[sign] seconds ; R|N [T]`.
+/// RFC 2852: `[sign] seconds ; R|N [T]`.
 fn deliver_by(value: &str) -> Option<DeliverBy> {
     let (time, mode) = value.split_once(';')?;
     let digits = time.strip_prefix(['+', '-']).unwrap_or(time);
@@ -190,14 +190,14 @@ fn deliver_by(value: &str) -> Option<DeliverBy> {
         Some('T') if letters.next().is_none() => true,
         Some(_) => return None,
     };
-    // RFC 2852 section 4: with R there must be time left.
+    // RFC 2852: with R there must be time left.
     if mode == DeliverByMode::Return && seconds <= 0 {
         return None;
     }
     Some(DeliverBy { seconds, mode, trace })
 }
 
-/// RFC 6710 section 4: -9 to 9, no plus sign, no `-0`.
+/// RFC 6710: -9 to 9, no plus sign, no `-0`.
 fn priority(value: &str) -> Option<i8> {
     let digit = value.strip_prefix('-').unwrap_or(value);
     let fits = digit.len() == 1 && is_number(digit) && value != "-0";

@@ -63,9 +63,9 @@ replies! {
     TOO_MANY_CONNECTIONS = 421 (4, 7, 0) "Too many connections, try again later";
     /// RFC 5321 section 4.3.2: a message in very many small chunks is a flood.
     TOO_MANY_CHUNKS = 421 (4, 7, 0) "Too many small chunks, closing connection";
-    /// RFC 9422 section 4.1: MAILMAX.
+    /// RFC 9422: MAILMAX.
     TOO_MANY_MESSAGES = 421 (4, 7, 0) "Too many messages in one session, connect again";
-    /// RFC 9422 section 4.2 (RCPTMAX) and RFC 5321 section 4.5.3.1.10.
+    /// RFC 9422 (RCPTMAX) and RFC 5321 section 4.5.3.1.10.
     TOO_MANY_RECIPIENTS = 452 (4, 5, 3) "Too many recipients";
     /// RFC 5321 section 4.3.2: something broke on our side.
     INTERNAL_ERROR = 421 (4, 3, 0) "Internal error, closing connection";
@@ -96,9 +96,9 @@ replies! {
     BAD_RECIPIENT = 501 (5, 1, 3) "Bad recipient address syntax";
     /// RFC 5321 section 4.1.1.11: a parameter with a bad value, or given twice.
     BAD_PARAMETER = 501 (5, 5, 4) "Invalid or repeated parameter";
-    /// RFC 4865 section 4: more than was announced.
+    /// RFC 4865: more than was announced.
     HOLD_TOO_LONG = 501 (5, 5, 4) "Message cannot be held for so long";
-    /// RFC 2852 section 4: less than was announced.
+    /// RFC 2852: less than was announced.
     BY_TOO_SHORT = 501 (5, 5, 4) "Deliver-by time is below the announced minimum";
     /// RFC 3030 section 2. The length of what follows is unknown.
     BAD_CHUNK = 501 (5, 5, 4) "Syntax is BDAT size [LAST]";

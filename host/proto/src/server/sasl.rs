@@ -123,7 +123,15 @@ pub(crate) fn respond(exchange: Exchange, line: &str, available: Available<'_>) 
         }
         Exchange::LoginPassword(username) => credentials(&username, &response),
         Exchange::External => external(response),
-        Exchange::Bearer(mechanism) => Ok(Next::Token(mechanism, bearer::parse(mechanism, &response)?)),
+        Exchange::Bearer(mechanism) => {
+            let token = bearer::parse(mechanism, &response)?;
+            if token.token.is_empty() {
+                let error = challenge(&bearer::error(mechanism, available.mechanisms));
+                let refusal = Exchange::TokenRefused(replies::BAD_CREDENTIALS.into());
+                return Ok(Next::Challenge(error, refusal));
+            }
+            Ok(Next::Token(mechanism, token))
+        }
         Exchange::TokenRefused(reply) => Ok(Next::Refused(reply)),
         Exchange::ScramFirst { plus } => {
             let first = ClientFirst::parse(&response, plus, available.channel())?;

@@ -96,7 +96,7 @@ pub struct DeliverBy {
     pub trace: bool,
 }
 
-/// What happens to a message that was not delivered in time (RFC 2852 section 4).
+/// What happens to a message that was not delivered in time (RFC 2852).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliverByMode {
     /// R: it is returned.

@@ -143,7 +143,7 @@ fn offers<S: Service>(shared: &ListenerContext<S>, peer: &SmtpPeer) -> Offers {
     let mut offers = shared.offers.clone();
     offers.mechanisms.scram_sha_256 &= shared.scram.is_some();
     offers.xclient = shared.proxies.xclient && shared.proxies.contains(peer.remote.ip());
-    // RFC 4865 section 3: for submission only.
+    // RFC 4865: for submission only.
     offers.future_release = offers
         .future_release
         .filter(|_| shared.kind != ListenerKind::Relay)
