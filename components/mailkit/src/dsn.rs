@@ -99,8 +99,8 @@ impl Notify {
     const NAMES: [(&str, Self); 3] =
         [("SUCCESS", Self::SUCCESS), ("FAILURE", Self::FAILURE), ("DELAY", Self::DELAY)];
 
-    /// Reads the value of NOTIFY, in either case. None: a word that is not known, or NEVER beside
-    /// another.
+    /// Reads the value of NOTIFY, in either case. None: a word that is not known or stands twice, or
+    /// NEVER beside another.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if text.eq_ignore_ascii_case("NEVER") {
@@ -108,7 +108,7 @@ impl Notify {
         }
         text.split(',').try_fold(Self::NEVER, |all, word| {
             let (_, one) = Self::NAMES.iter().find(|(name, _)| word.eq_ignore_ascii_case(name))?;
-            Some(all | *one)
+            (!all.contains(*one)).then_some(all | *one)
         })
     }
 

@@ -59,7 +59,7 @@ impl MtPriority {
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.strip_prefix('-').unwrap_or(text);
         let is_digit = digits.len() == 1 && digits.bytes().all(|b| b.is_ascii_digit());
-        if is_digit { text.parse().ok().and_then(Self::new) } else { None }
+        if is_digit && text != "-0" { text.parse().ok().and_then(Self::new) } else { None }
     }
 
     /// Of this number. None: it is below -9 or above 9.
@@ -114,7 +114,7 @@ mod tests {
             let priority = MtPriority::new(number).unwrap();
             assert_eq!(MtPriority::parse(&priority.to_string()), Some(priority));
         }
-        for wrong in ["", "10", "-10", "+1", "x", "1 ", "-"] {
+        for wrong in ["", "10", "-10", "-0", "+1", "x", "1 ", "-"] {
             assert_eq!(MtPriority::parse(wrong), None, "{wrong:?}");
         }
     }

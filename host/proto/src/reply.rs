@@ -7,6 +7,8 @@ use relevo_mailkit::reply::Reply;
 /// Text octets of a reply line, so that the line stays under 512 octets (RFC 5321 section
 /// 4.5.3.1.5).
 const MAX_TEXT: usize = 480;
+/// The same of a challenge of AUTH (RFC 4954 section 4).
+const MAX_CHALLENGE: usize = 12280;
 
 /// Appends the reply as it goes over the wire, one line for each line of its text. Octets that may
 /// not stand in a reply become `?`, over-long lines are cut: whatever a caller put into the text,
@@ -14,6 +16,7 @@ const MAX_TEXT: usize = 480;
 pub fn encode(reply: &Reply, out: &mut Vec<u8>) {
     let mut lines = reply.text.split('\n').peekable();
     let mut prefix = String::new();
+    let max = if reply.code == 334 { MAX_CHALLENGE } else { MAX_TEXT };
     while let Some(line) = lines.next() {
         prefix.clear();
         // Writing to a String cannot fail.
@@ -22,7 +25,7 @@ pub fn encode(reply: &Reply, out: &mut Vec<u8>) {
             let _ = write!(prefix, "{enhanced} ");
         }
         out.extend_from_slice(prefix.as_bytes());
-        out.extend(line.bytes().take(MAX_TEXT).map(|b| if (0x20..0x7f).contains(&b) { b } else { b'?' }));
+        out.extend(line.bytes().take(max).map(|b| if (0x20..0x7f).contains(&b) { b } else { b'?' }));
         out.extend_from_slice(b"\r\n");
     }
 }

@@ -5,8 +5,13 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use relevo_mailkit::dsn::RecipientDsn;
+use relevo_mailkit::envelope::Recipient;
 use relevo_proto::Reply;
-use relevo_proto::server::{AuthPolicy, BareNewlines, Event, ServerSession, SessionConfig, SessionLimits};
+use relevo_proto::server::{
+    AuthPolicy, BareNewlines, Event, FutureRelease, MailFrom, Offers, ProxiedClient, ScramVerifier,
+    ServerSession, SessionConfig, SessionLimits, TlsFacts,
+};
 
 /// The session, the product behind it, and what came out.
 struct Conversation {
@@ -15,10 +20,24 @@ struct Conversation {
     pending: Vec<u8>,
     lines: VecDeque<String>,
     messages: VecDeque<String>,
+    facts: VecDeque<String>,
     from: String,
     to: Vec<String>,
     content: Vec<u8>,
     closed: bool,
+}
+
+/// That of the server in the example of RFC 7677 section 3.
+const NONCE: &str = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+
+/// `user` and `locked` have the password of the example; `busy` cannot be looked up.
+fn verifier(username: &str) -> Result<ScramVerifier, Reply> {
+    let salt = b"\x5b\x6d\x99\x68\x9d\x12\x35\x8e\xec\xa0\x4b\x14\x12\x36\xfa\x81".to_vec();
+    match username {
+        "user" | "locked" => Ok(ScramVerifier::derive("pencil", salt, 4096).unwrap()),
+        "busy" => Err(reply(454, (4, 7, 0))),
+        _ => Ok(ScramVerifier::decoy(b"secret", username, 4096)),
+    }
 }
 
 fn reply(code: u16, enhanced: (u8, u16, u16)) -> Reply {
@@ -26,13 +45,14 @@ fn reply(code: u16, enhanced: (u8, u16, u16)) -> Reply {
 }
 
 impl Conversation {
-    fn new(config: SessionConfig, tls: bool, octet_by_octet: bool) -> Self {
+    fn new(config: SessionConfig, tls: Option<TlsFacts>, octet_by_octet: bool) -> Self {
         let mut conversation = Self {
-            session: ServerSession::new(config, tls.then(|| "TLSv1.3".to_owned())),
+            session: ServerSession::new(config, tls),
             octet_by_octet,
             pending: Vec::new(),
             lines: VecDeque::new(),
             messages: VecDeque::new(),
+            facts: VecDeque::new(),
             from: String::new(),
             to: Vec::new(),
             content: Vec::new(),
@@ -76,11 +96,34 @@ impl Conversation {
             |refused: bool, code, enhanced| if refused { Err(reply(code, enhanced)) } else { Ok(()) };
         match event {
             Event::Authenticate(c) => self.session.decide(decide(c.password != "secret", 535, (5, 7, 8))),
+            Event::Token(token) => {
+                let good = token.token == "good";
+                let name = token.username.unwrap_or_else(|| "somebody".to_owned());
+                self.session.authenticated(if good { Ok(name) } else { Err(reply(535, (5, 7, 8))) });
+            }
+            Event::External(identity) => {
+                let good = identity.is_none_or(|identity| identity == "holder");
+                let name = "holder".to_owned();
+                self.session.authenticated(if good { Ok(name) } else { Err(reply(535, (5, 7, 8))) });
+            }
+            Event::Proxied(client) => {
+                self.note(proxied_facts(&client));
+                let refused = client.addr.value() == "192.0.2.66".parse().ok();
+                self.reset();
+                self.session.restart(decide(refused, 554, (5, 7, 1)));
+            }
+            Event::ScramUser(username) => self.session.scram_verifier(verifier(&username), NONCE),
+            Event::ScramFailed(_) => self.session.decide(Err(reply(535, (5, 7, 8)))),
+            Event::ScramProven(username) => {
+                self.session.decide(decide(username == "locked", 535, (5, 7, 8)));
+            }
             Event::Mail(from) => {
+                self.note(mail_facts(&from));
                 self.session.decide(decide(from.address.starts_with("refuse"), 550, (5, 7, 1)));
                 self.from = from.address;
             }
             Event::Rcpt(to) => {
+                self.note(rcpt_facts(&to));
                 let refused = to.address.starts_with("refuse");
                 self.session.decide(decide(refused, 550, (5, 1, 1)));
                 if !refused {
@@ -89,7 +132,11 @@ impl Conversation {
             }
             Event::Data => {
                 self.content.clear();
-                self.session.decide(decide(self.from.starts_with("later"), 451, (4, 3, 0)));
+                let later = self.from.starts_with("later");
+                self.session.decide(decide(later, 451, (4, 3, 0)));
+                if later {
+                    self.reset();
+                }
             }
             Event::Content if self.from.starts_with("disk") => {
                 self.session.refuse_content(reply(452, (4, 3, 1)))
@@ -102,6 +149,12 @@ impl Conversation {
                 self.session.tls_started("TLSv1.3".to_owned());
             }
             Event::NeedInput | Event::Close => {}
+        }
+    }
+
+    fn note(&mut self, facts: String) {
+        if !facts.is_empty() {
+            self.facts.push_back(facts);
         }
     }
 
@@ -161,16 +214,17 @@ fn unescape(text: &str) -> Vec<u8> {
 }
 
 /// The settings at the top of a file.
-fn settings(text: &str) -> (SessionConfig, bool, bool) {
+fn settings(text: &str) -> (SessionConfig, Option<TlsFacts>, bool) {
     let mut config = SessionConfig {
         hostname: "mx.test".to_owned(),
         starttls: false,
         auth: AuthPolicy::Off,
         auth_required: false,
         bare_newlines: BareNewlines::Refuse,
+        offers: Offers::default(),
         limits: SessionLimits { message_size: 1000, ..SessionLimits::default() },
     };
-    let (mut tls, mut fixed) = (false, false);
+    let (mut tls, mut fixed) = (None, false);
     for line in text.lines() {
         if let Some(name) = line.strip_prefix("listener: ") {
             (config.starttls, config.auth) = match name {
@@ -180,7 +234,7 @@ fn settings(text: &str) -> (SessionConfig, bool, bool) {
                 "submissions" => (true, AuthPolicy::AfterTls),
                 _ => panic!("unknown listener {name}"),
             };
-            tls = name == "submissions";
+            tls = (name == "submissions").then(|| TlsFacts::from("TLSv1.3".to_owned()));
             config.auth_required = name != "relay";
         } else if let Some(limit) = line.strip_prefix("limit: ") {
             let (name, value) = limit.split_once(' ').unwrap();
@@ -189,7 +243,17 @@ fn settings(text: &str) -> (SessionConfig, bool, bool) {
                 "errors" => config.limits.errors = value.parse().unwrap(),
                 "idle" => config.limits.idle_commands = value.parse().unwrap(),
                 "refusals" => config.limits.refusals = value.parse().unwrap(),
+                "chunks" => config.limits.small_chunks = value.parse().unwrap(),
                 _ => panic!("unknown limit {name}"),
+            }
+        } else if let Some(offer) = line.strip_prefix("offer: ") {
+            offered(&mut config.offers, offer);
+        }
+        if let (Some(fact), Some(tls)) = (line.strip_prefix("tls: "), &mut tls) {
+            match fact {
+                "exporter" => tls.exporter = Some([7; 32]),
+                "certificate" => tls.client_certificate = Some(b"der".as_slice().into()),
+                _ => panic!("unknown fact {fact}"),
             }
         }
         fixed |= line == "segments: fixed";
@@ -200,6 +264,57 @@ fn settings(text: &str) -> (SessionConfig, bool, bool) {
     (config, tls, fixed)
 }
 
+fn offered(offers: &mut Offers, line: &str) {
+    match line {
+        "chunking" => offers.chunking = true,
+        "binarymime" => offers.binarymime = true,
+        "dsn" => offers.dsn = true,
+        "requiretls" => offers.requiretls = true,
+        "limits" => (offers.rcpt_max, offers.mail_max) = (Some(2), Some(2)),
+        "futurerelease" => {
+            offers.future_release = Some(FutureRelease { max_interval: 3600, now: 1_700_000_000 });
+        }
+        "deliverby" => offers.deliver_by = Some(60),
+        "xclient" => offers.xclient = true,
+        "scram" => offers.mechanisms.scram_sha_256 = true,
+        "external" => offers.mechanisms.external = true,
+        "oauthbearer" => offers.mechanisms.oauthbearer = true,
+        "xoauth2" => offers.mechanisms.xoauth2 = true,
+        "no passwords" => (offers.mechanisms.plain, offers.mechanisms.login) = (false, false),
+        "mt-priority" => offers.mt_priority = Some("MIXER".to_owned()),
+        _ => panic!("unknown offer {line}"),
+    }
+}
+
+/// What MAIL said beyond the address, as a line of a dialogue.
+fn mail_facts(from: &MailFrom) -> String {
+    let mut facts = Vec::new();
+    let asked = &from.options;
+    facts.extend(asked.dsn.ret.map(|ret| format!("ret={ret}")));
+    facts.extend(asked.dsn.envid.as_ref().map(|envid| format!("envid={}", envid.as_str())));
+    facts.extend(asked.require_tls.then(|| "requiretls".to_owned()));
+    facts.extend(from.hold.map(|hold| format!("hold={hold:?}")));
+    facts.extend(asked.deliver_by.map(|by| format!("by={by}")));
+    facts.extend(asked.priority.map(|priority| format!("priority={priority}")));
+    facts.extend(from.auth.as_ref().filter(|auth| !auth.is_empty()).map(|auth| format!("auth={auth}")));
+    facts.join(" ")
+}
+
+/// The same for XCLIENT.
+fn proxied_facts(client: &ProxiedClient) -> String {
+    let ProxiedClient { name, addr, port, extended, helo, login } = client;
+    format!("{name:?} {addr:?} {port:?} {extended:?} {helo:?} {login:?}")
+}
+
+/// The same for RCPT.
+fn rcpt_facts(to: &Recipient) -> String {
+    let mut facts = Vec::new();
+    let asked = RecipientDsn::of_parameters(&to.parameters);
+    facts.extend(asked.notify.map(|notify| format!("notify={notify}")));
+    facts.extend(asked.orcpt.map(|orcpt| format!("orcpt={};{}", orcpt.kind(), orcpt.address())));
+    facts.join(" ")
+}
+
 fn run(text: &str, octet_by_octet: bool) -> Result<(), String> {
     let (config, tls, _) = settings(text);
     let mut talk = Conversation::new(config, tls, octet_by_octet);
@@ -207,9 +322,9 @@ fn run(text: &str, octet_by_octet: bool) -> Result<(), String> {
         step(&mut talk, line).map_err(|e| format!("line {}: {e}", number + 1))?;
     }
     talk.deliver();
-    match (talk.lines.pop_front(), talk.messages.pop_front()) {
-        (None, None) => Ok(()),
-        (line, message) => Err(format!("at the end: unexpected {line:?} {message:?}")),
+    match (talk.lines.pop_front(), talk.messages.pop_front(), talk.facts.pop_front()) {
+        (None, None, None) => Ok(()),
+        (line, message, facts) => Err(format!("at the end: unexpected {line:?} {message:?} {facts:?}")),
     }
 }
 
@@ -225,6 +340,13 @@ fn step(talk: &mut Conversation, line: &str) -> Result<(), String> {
         }
         "|" => talk.deliver(),
         "S: " => return expect_line(talk, text),
+        "F: " => {
+            talk.deliver();
+            let got = talk.facts.pop_front();
+            if got.as_deref() != Some(text) {
+                return Err(format!("facts {got:?}"));
+            }
+        }
         "M: " => {
             talk.deliver();
             let got = talk.messages.pop_front();
@@ -242,7 +364,7 @@ fn step(talk: &mut Conversation, line: &str) -> Result<(), String> {
             talk.poll();
         }
         _ => {
-            let known = ["#", "listener: ", "limit: ", "segments: ", "bare newlines: "]
+            let known = ["#", "listener: ", "limit: ", "offer: ", "tls: ", "segments: ", "bare newlines: "]
                 .iter()
                 .any(|k| line.starts_with(k));
             if !known && !line.is_empty() {

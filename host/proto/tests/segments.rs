@@ -4,7 +4,10 @@
 
 use proptest::prelude::*;
 use relevo_proto::Reply;
-use relevo_proto::server::{AuthPolicy, BareNewlines, Event, ServerSession, SessionConfig, SessionLimits};
+use relevo_proto::server::{
+    AuthPolicy, BareNewlines, Event, Mechanisms, Offers, ScramVerifier, ServerSession, SessionConfig,
+    SessionLimits,
+};
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Transcript {
@@ -14,6 +17,16 @@ struct Transcript {
     closed: bool,
 }
 
+fn mechanisms() -> Mechanisms {
+    Mechanisms {
+        scram_sha_256: true,
+        external: true,
+        oauthbearer: true,
+        xoauth2: true,
+        ..Mechanisms::default()
+    }
+}
+
 fn config() -> SessionConfig {
     SessionConfig {
         hostname: "mx.test".to_owned(),
@@ -21,6 +34,13 @@ fn config() -> SessionConfig {
         auth: AuthPolicy::Always,
         auth_required: false,
         bare_newlines: BareNewlines::Refuse,
+        offers: Offers {
+            chunking: true,
+            xclient: true,
+            dsn: true,
+            mechanisms: mechanisms(),
+            ..Offers::default()
+        },
         limits: SessionLimits { message_size: 200, errors: 50, ..SessionLimits::default() },
     }
 }
@@ -48,7 +68,15 @@ fn converse(segments: &[&[u8]]) -> Transcript {
                     let refused = recipients % 3 == 0;
                     session.decide(if refused { Err(Reply::new(550, (5, 1, 1), "no")) } else { Ok(()) });
                 }
-                Event::Authenticate(_) | Event::Mail(_) | Event::Data => session.decide(Ok(())),
+                Event::Authenticate(_) | Event::ScramProven(_) | Event::Mail(_) | Event::Data => {
+                    session.decide(Ok(()));
+                }
+                Event::Token(_) | Event::External(_) => session.authenticated(Ok("u".to_owned())),
+                Event::ScramUser(name) => {
+                    session.scram_verifier(Ok(ScramVerifier::decoy(b"secret", &name, 4096)), "nonce");
+                }
+                Event::Proxied(_) => session.restart(Ok(())),
+                Event::ScramFailed(_) => session.decide(Ok(())),
                 Event::Content => {
                     content.extend_from_slice(session.content());
                     // Where the chunks fall depends on the segments, and for a message that is
@@ -90,6 +118,8 @@ fn free_command() -> impl Strategy<Value = Vec<u8>> {
         3 => Just("RCPT TO:<b@b.test>\r\n".to_owned()),
         1 => Just("RSET\r\n".to_owned()),
         1 => Just("HELP\r\n".to_owned()),
+        2 => Just("BDAT 6 LAST\r\nRSET\r\n".to_owned()),
+        2 => (0_usize..250).prop_map(|n| format!("BDAT {n}\r\n{}\r\n", "x".repeat(n.saturating_sub(2)))),
         1 => Just("MAIL FROM:<grå@a.test> SMTPUTF8 SIZE=150\r\n".to_owned()),
         1 => "[A-Z<>@: \r\n\\x00]{0,30}".prop_map(|s| s),
         1 => (2030_usize..2070).prop_map(|n| format!("{}\r\n", "x".repeat(n))),
@@ -114,10 +144,18 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
         "\0",
         "AUTH PLAIN AHUAcA==\r\n",
         "AUTH LOGIN\r\n",
+        "AUTH XOAUTH2 dXNlcj11AWF1dGg9QmVhcmVyIHQBAQ==\r\n",
+        "AUTH SCRAM-SHA-256 biwsbj11c2VyLHI9eA==\r\n",
+        "MAIL FROM:<a@a.test> RET=FULL ENVID=x+20y\r\n",
+        "RCPT TO:<b@b.test> NOTIFY=NEVER ORCPT=rfc822;b@b.test\r\n",
         "dQ==\r\n",
         "*\r\n",
         "STARTTLS\r\n",
         "QUIT\r\n",
+        "XCLIENT ADDR=192.0.2.1 PROTO=ESMTP HELO=x LOGIN=u\r\n",
+        "BDAT 5\r\n",
+        "BDAT 3 LAST\r\n",
+        "BDAT x\r\n",
         "NOOP\r\n",
         "RSET\r\n",
         "text",
@@ -201,5 +239,35 @@ proptest! {
         prop_assert!(transcript.closed);
         prop_assert_eq!(transcript.messages.len(), 0);
         prop_assert!(transcript.output.ends_with("550 5.5.2 Message contains bare CR or LF\r\n"));
+    }
+
+    /// BDAT: the octets that were announced, whatever they are. None of them is a command.
+    #[test]
+    fn chunks_are_what_was_announced(
+        content in "[a.\r\n]{0,40}|(a?\\.?\r\n){0,10}|(QUIT\r\n|RSET\r\n|BDAT 9\r\n){0,5}|x{190,210}",
+        lengths in prop::collection::vec(0_usize..20, 0..8),
+        cuts in prop::collection::vec(any::<usize>(), 0..8),
+    ) {
+        let mut wire = b"MAIL FROM:<a@a.test>\r\nRCPT TO:<b@b.test>\r\n".to_vec();
+        let mut rest = content.as_bytes();
+        for length in lengths {
+            let (chunk, next) = rest.split_at(length.min(rest.len()));
+            wire.extend_from_slice(format!("BDAT {}\r\n", chunk.len()).as_bytes());
+            wire.extend_from_slice(chunk);
+            rest = next;
+        }
+        wire.extend_from_slice(format!("BDAT {} LAST\r\n{}", rest.len(), String::from_utf8_lossy(rest)).as_bytes());
+        let whole = converse(&[b"EHLO x\r\n", &wire]);
+        prop_assert!(!whole.closed);
+        let mut expected = content.clone();
+        if !content.is_empty() && !content.ends_with('\n') {
+            expected.push_str("\r\n");
+        }
+        let is_bare = expected.replace("\r\n", "").contains(['\r', '\n']);
+        let accepted = !is_bare && expected.len() <= 200;
+        prop_assert_eq!(&whole.messages, &if accepted { vec![expected.into_bytes()] } else { Vec::new() });
+        let mut segments: Vec<&[u8]> = vec![b"EHLO x\r\n"];
+        segments.extend(split(&wire, &cuts));
+        prop_assert_eq!(converse(&segments), whole);
     }
 }

@@ -343,3 +343,42 @@ async fn errors_and_idle_commands_add_up() {
     client.expect("NOOP", "421 4.7.0").await;
     assert_eq!(client.reply().await, "");
 }
+
+#[tokio::test]
+async fn a_message_in_chunks() {
+    let mut config = listener(ListenerKind::Relay, None);
+    config.offers.chunking = true;
+    config.offers.binarymime = true;
+    config.limits.session.message_size = 200_000;
+    let (server, memory) = start(config);
+    let mut client = raw(server.local_addr()).await;
+    client.reply().await;
+    assert!(client.ask("EHLO me.test").await.contains("CHUNKING\r\n250 BINARYMIME"));
+    let body = vec![b'\n'; 150_000];
+    client.send("MAIL FROM:<a@a.test> BODY=BINARYMIME\r\nRCPT TO:<b@b.test>\r\n").await;
+    for part in body.chunks(100_000) {
+        client.send(format!("BDAT {}\r\n", part.len())).await;
+        client.send(part).await;
+    }
+    client.send("BDAT 0 LAST\r\n").await;
+    for prefix in ["250 2.1.0", "250 2.1.5", "250 2.0.0 100000 octets", "250 2.0.0 50000", "250 2.0.0 Queued"]
+    {
+        assert!(client.reply().await.starts_with(prefix), "{prefix}");
+    }
+    assert_eq!(memory.received.lock().unwrap().pop().unwrap().body, body);
+    assert!(*memory.largest_chunk.lock().unwrap() <= 64 * 1024);
+    // A refusal leaves nothing behind, and the session goes on.
+    client
+        .send("MAIL FROM:<disk@a.test>\r\nRCPT TO:<b@b.test>\r\nBDAT 6\r\nQUIT\r\nBDAT 6 LAST\r\nQUIT\r\n")
+        .await;
+    for prefix in ["250 2.1.0", "250 2.1.5", "452 4.3.1", "503 5.5.1"] {
+        assert!(client.reply().await.starts_with(prefix), "{prefix}");
+    }
+    client.expect("RCPT TO:<b@b.test>", "503 5.5.1").await;
+    client.send("MAIL FROM:<a@a.test>\r\nRCPT TO:<c@b.test>\r\nBDAT 3 LAST\r\nx\r\n").await;
+    for prefix in ["250 2.1.0", "250 2.1.5", "250 2.0.0 Queued"] {
+        assert!(client.reply().await.starts_with(prefix), "{prefix}");
+    }
+    let received = memory.received.lock().unwrap().pop().unwrap();
+    assert_eq!((received.to, received.body), (vec!["c@b.test".to_owned()], b"x\r\n".to_vec()));
+}

@@ -26,6 +26,7 @@ fn by_server(text: &str) -> Option<String> {
         auth: AuthPolicy::Off,
         auth_required: false,
         bare_newlines: BareNewlines::Refuse,
+        offers: relevo_proto::server::Offers::default(),
         limits: SessionLimits::default(),
     };
     let mut session = ServerSession::new(config, None);

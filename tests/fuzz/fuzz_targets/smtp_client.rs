@@ -148,6 +148,7 @@ fn received(wire: &[u8]) -> Option<Vec<u8>> {
         auth: AuthPolicy::Off,
         auth_required: false,
         bare_newlines: relevo_proto::server::BareNewlines::Refuse,
+        offers: relevo_proto::server::Offers::default(),
         limits,
     };
     let mut session = ServerSession::new(config, None);
@@ -163,10 +164,11 @@ fn received(wire: &[u8]) -> Option<Vec<u8>> {
                     messages.push(std::mem::take(&mut content));
                     session.finished(&Reply::new(250, (2, 0, 0), "Queued"));
                 }
-                Event::Reset | Event::StartTls => {}
                 Event::Mail(_) | Event::Rcpt(_) | Event::Data | Event::Authenticate(_) => {
                     session.decide(Ok(()))
                 }
+                // Nothing more is offered.
+                _ => {}
             }
         }
     }

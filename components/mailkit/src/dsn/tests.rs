@@ -12,7 +12,7 @@ fn words() {
     assert_eq!((both, both.to_string().as_str()), (Notify::SUCCESS | Notify::DELAY, "SUCCESS,DELAY"));
     assert!(both.contains(Notify::SUCCESS) && !both.contains(Notify::FAILURE));
     assert!(!both.contains(Notify::NEVER) && Notify::NEVER.contains(Notify::NEVER));
-    for wrong in ["", "NEVER,SUCCESS", "SUCCESS,", "SUCCESS FAILURE", "ALWAYS"] {
+    for wrong in ["", "NEVER,SUCCESS", "SUCCESS,", "SUCCESS FAILURE", "ALWAYS", "DELAY,DELAY"] {
         assert_eq!(Notify::parse(wrong), None, "{wrong:?}");
     }
 }

@@ -1,22 +1,30 @@
 //! The command parser: one line without its CRLF, a typed command or the reply that says what is
 //! wrong with it.
 
-use relevo_mailkit::envelope::{Parameter, Recipient};
+use relevo_mailkit::envelope::Recipient;
 
+use super::params::{self, Announced};
 use super::path::{self, Path};
 use super::replies::{self, Fixed};
-use super::types::{BodyType, MailFrom};
+use super::types::MailFrom;
+use super::xclient::{self, ProxiedClient};
 
 /// A command that is correct in itself. Whether it may come now is the session's question.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ParsedCommand<'a> {
     Ehlo(&'a str),
     Helo(&'a str),
-    /// The flag: there were parameters, which only EHLO sessions may use.
-    Mail(MailFrom, bool),
-    /// The flag: the address as written needs SMTPUTF8.
-    Rcpt(Recipient, bool),
+    Mail(MailFrom),
+    Rcpt {
+        to: Recipient,
+        /// The address as written needs SMTPUTF8.
+        utf8: bool,
+        /// There were parameters.
+        extended: bool,
+    },
     Data,
+    /// BDAT: octets that follow, and whether they are the last.
+    Chunk(u64, bool),
     Rset,
     Noop,
     Quit,
@@ -27,7 +35,9 @@ pub(crate) enum ParsedCommand<'a> {
         mechanism: &'a str,
         initial: Option<&'a str>,
     },
-    NotImplemented,
+    Proxied(ProxiedClient),
+    /// Known, and not offered: the reply says why.
+    Refused(Fixed),
     OtherProtocol,
 }
 
@@ -39,6 +49,7 @@ pub(crate) enum Verb {
     Mail,
     Rcpt,
     Data,
+    Bdat,
     Rset,
     Noop,
     Quit,
@@ -47,6 +58,9 @@ pub(crate) enum Verb {
     Help,
     StartTls,
     Auth,
+    Xclient,
+    Etrn,
+    Turn,
     NotImplemented,
     OtherProtocol,
     Unknown,
@@ -62,6 +76,7 @@ impl Verb {
                 | Self::Helo
                 | Self::StartTls
                 | Self::Auth
+                | Self::Xclient
                 | Self::Data
                 | Self::Vrfy
                 | Self::Expn
@@ -71,7 +86,7 @@ impl Verb {
 
     /// Moves no mail; many of them are a flood.
     pub(crate) fn is_idle(self) -> bool {
-        !matches!(self, Self::Mail | Self::Rcpt | Self::Data | Self::Quit)
+        !matches!(self, Self::Mail | Self::Rcpt | Self::Data | Self::Bdat | Self::Quit)
     }
 }
 
@@ -93,9 +108,10 @@ pub(crate) fn verb(line: &str) -> (Verb, &str) {
         ("HELP", Verb::Help),
         ("STARTTLS", Verb::StartTls),
         ("AUTH", Verb::Auth),
-        ("BDAT", Verb::NotImplemented),
-        ("ETRN", Verb::NotImplemented),
-        ("TURN", Verb::NotImplemented),
+        ("BDAT", Verb::Bdat),
+        ("XCLIENT", Verb::Xclient),
+        ("ETRN", Verb::Etrn),
+        ("TURN", Verb::Turn),
         ("SEND", Verb::NotImplemented),
         ("SOML", Verb::NotImplemented),
         ("SAML", Verb::NotImplemented),
@@ -111,13 +127,18 @@ pub(crate) fn verb(line: &str) -> (Verb, &str) {
 }
 
 /// The command of `verb` with the parameters in `rest`, which is empty or begins with a space.
-pub(crate) fn parse(verb: Verb, rest: &str) -> Result<ParsedCommand<'_>, Fixed> {
+pub(crate) fn parse<'a>(
+    verb: Verb,
+    rest: &'a str,
+    announced: Announced<'_>,
+) -> Result<ParsedCommand<'a>, Fixed> {
     match verb {
         Verb::Ehlo => Ok(ParsedCommand::Ehlo(helo(rest)?)),
         Verb::Helo => Ok(ParsedCommand::Helo(helo(rest)?)),
-        Verb::Mail => mail(rest),
-        Verb::Rcpt => rcpt(rest),
+        Verb::Mail => mail(rest, announced),
+        Verb::Rcpt => rcpt(rest, announced),
         Verb::Data => bare(rest, ParsedCommand::Data),
+        Verb::Bdat if announced.offers.chunking => chunk(rest),
         Verb::Rset => bare(rest, ParsedCommand::Rset),
         Verb::Quit => bare(rest, ParsedCommand::Quit),
         Verb::StartTls => bare(rest, ParsedCommand::StartTls),
@@ -127,7 +148,13 @@ pub(crate) fn parse(verb: Verb, rest: &str) -> Result<ParsedCommand<'_>, Fixed> 
         Verb::Vrfy if rest.trim_matches(' ').is_empty() => Err(replies::SYNTAX),
         Verb::Vrfy => Ok(ParsedCommand::Vrfy),
         Verb::Auth => auth(rest),
-        Verb::Expn | Verb::NotImplemented => Ok(ParsedCommand::NotImplemented),
+        Verb::Xclient if announced.offers.xclient => Ok(ParsedCommand::Proxied(xclient::parse(rest)?)),
+        Verb::Expn => Ok(ParsedCommand::Refused(replies::EXPN)),
+        Verb::Etrn => Ok(ParsedCommand::Refused(replies::ETRN)),
+        Verb::Turn => Ok(ParsedCommand::Refused(replies::TURN)),
+        Verb::Bdat | Verb::Xclient | Verb::NotImplemented => {
+            Ok(ParsedCommand::Refused(replies::NOT_IMPLEMENTED))
+        }
         Verb::OtherProtocol => Ok(ParsedCommand::OtherProtocol),
         Verb::Unknown => Err(replies::UNKNOWN_COMMAND),
     }
@@ -156,14 +183,28 @@ fn path_after<'a>(rest: &'a str, keyword: &str, bad: Fixed) -> Result<(Path<'a>,
     if rest.is_empty() || rest.starts_with(' ') { Ok((path, rest)) } else { Err(bad) }
 }
 
-fn mail(rest: &str) -> Result<ParsedCommand<'_>, Fixed> {
+/// RFC 3030 section 2: `BDAT SP size [SP LAST]`. A size that does not fit in 64 bits cannot be read
+/// to its end by anybody.
+fn chunk(rest: &str) -> Result<ParsedCommand<'_>, Fixed> {
+    let mut words = rest.split(' ').filter(|word| !word.is_empty());
+    let size = words.next().filter(|size| size.len() <= 20 && size.bytes().all(|b| b.is_ascii_digit()));
+    let size = size.and_then(|size| size.parse().ok()).ok_or(replies::BAD_CHUNK)?;
+    let last = match (words.next(), words.next()) {
+        (None, _) => false,
+        (Some(word), None) if word.eq_ignore_ascii_case("LAST") => true,
+        _ => return Err(replies::BAD_CHUNK),
+    };
+    Ok(ParsedCommand::Chunk(size, last))
+}
+
+fn mail<'a>(rest: &'a str, announced: Announced<'_>) -> Result<ParsedCommand<'a>, Fixed> {
     let (path, parameters) = path_after(rest, "FROM:", replies::BAD_SENDER)?;
     // Only `<>` may lack a domain here.
     if matches!(path, Path::Postmaster(_)) {
         return Err(replies::BAD_SENDER);
     }
     let mut from = MailFrom::default();
-    let extended = mail_parameters(parameters, &mut from)?;
+    params::mail(parameters, &mut from, announced)?;
     if let Path::Mailbox(text, address) = path {
         if !text.is_ascii() && !from.smtputf8 {
             return Err(replies::NEEDS_SMTPUTF8);
@@ -172,72 +213,20 @@ fn mail(rest: &str) -> Result<ParsedCommand<'_>, Fixed> {
         from.address = if text.is_ascii() { text.to_owned() } else { address.to_string() };
         from.domain = address.domain;
     }
-    Ok(ParsedCommand::Mail(from, extended))
+    Ok(ParsedCommand::Mail(from))
 }
 
-/// Whether there was any.
-fn mail_parameters(text: &str, from: &mut MailFrom) -> Result<bool, Fixed> {
-    for parameter in text.split(' ').filter(|p| !p.is_empty()) {
-        let (name, value) = match parameter.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (parameter, None),
-        };
-        let keyword = name.to_ascii_uppercase();
-        if from.parameters.iter().any(|seen| seen.keyword == keyword) {
-            return Err(replies::BAD_PARAMETER);
-        }
-        mail_parameter(&keyword, value, from)?;
-        from.parameters.push(Parameter { keyword, value: value.unwrap_or_default().to_owned() });
-    }
-    Ok(!from.parameters.is_empty())
-}
-
-fn mail_parameter(name: &str, value: Option<&str>, from: &mut MailFrom) -> Result<(), Fixed> {
-    match (name, value) {
-        ("SIZE", Some(value)) => from.size = size(value)?,
-        ("BODY", Some(value)) if value.eq_ignore_ascii_case("7BIT") => from.body = BodyType::SevenBit,
-        ("BODY", Some(value)) if value.eq_ignore_ascii_case("8BITMIME") => from.body = BodyType::EightBitMime,
-        ("SMTPUTF8", None) => from.smtputf8 = true,
-        // RFC 4954 section 5: the identity is not passed on to the next hop.
-        ("AUTH", Some(value)) if is_xtext(value) => {}
-        ("SIZE" | "BODY" | "SMTPUTF8" | "AUTH", _) => return Err(replies::BAD_PARAMETER),
-        _ => return Err(replies::UNKNOWN_PARAMETER),
-    }
-    Ok(())
-}
-
-/// RFC 1870 section 6: up to 20 digits; what does not fit in 64 bits is surely too large.
-fn size(value: &str) -> Result<u64, Fixed> {
-    if value.is_empty() || value.len() > 20 || !value.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(replies::BAD_PARAMETER);
-    }
-    Ok(value.parse().unwrap_or(u64::MAX))
-}
-
-/// RFC 3461 section 4: printable ASCII, where `+` begins two upper case hexadecimal digits. `<>` is
-/// used literally (RFC 4954 section 5).
-fn is_xtext(value: &str) -> bool {
-    let mut words = value.split('+');
-    let plain = |text: &str| text.bytes().all(|b| b.is_ascii_graphic() && b != b'=');
-    let hex = |b: &u8| b.is_ascii_digit() || (b'A'..=b'F').contains(b);
-    let escape =
-        |text: &str| text.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(hex)) && plain(text);
-    (1..=500).contains(&value.len()) && words.next().is_some_and(plain) && words.all(escape)
-}
-
-fn rcpt(rest: &str) -> Result<ParsedCommand<'_>, Fixed> {
+fn rcpt<'a>(rest: &'a str, announced: Announced<'_>) -> Result<ParsedCommand<'a>, Fixed> {
     let (path, parameters) = path_after(rest, "TO:", replies::BAD_RECIPIENT)?;
-    let (to, utf8) = match path {
+    let (mut to, utf8) = match path {
         Path::Null => return Err(replies::BAD_RECIPIENT),
         Path::Postmaster(text) => (Recipient::new(text, ""), false),
         Path::Mailbox(_, address) if address.is_literal() => return Err(replies::ADDRESS_LITERAL),
         Path::Mailbox(text, address) => (Recipient::from(address), !text.is_ascii()),
     };
-    // No extension that we announce has parameters for RCPT.
-    if !parameters.trim_matches(' ').is_empty() {
-        return Err(replies::UNKNOWN_PARAMETER);
-    }
-    Ok(ParsedCommand::Rcpt(to, utf8))
+    params::rcpt(parameters, &mut to, announced)?;
+    let extended = !to.parameters.is_empty();
+    Ok(ParsedCommand::Rcpt { to, utf8, extended })
 }
 
 fn auth(rest: &str) -> Result<ParsedCommand<'_>, Fixed> {
@@ -249,11 +238,15 @@ fn auth(rest: &str) -> Result<ParsedCommand<'_>, Fixed> {
 
 #[cfg(test)]
 mod tests {
+    use relevo_mailkit::envelope::Parameter;
+
+    use super::super::offers::Offers;
+    use super::super::types::BodyType;
     use super::*;
 
     fn parsed(line: &str) -> Result<ParsedCommand<'_>, Fixed> {
         let (verb, rest) = verb(line);
-        parse(verb, rest)
+        parse(verb, rest, Announced { offers: &Offers::default(), is_tls: false })
     }
 
     fn from(address: &str, size: u64, body: BodyType, given: &str) -> MailFrom {
@@ -264,26 +257,22 @@ mod tests {
         let domain = address.rsplit('@').next().unwrap_or_default().to_owned();
         let parameters: Vec<_> = given.split_whitespace().map(parameter).collect();
         let smtputf8 = parameters.iter().any(|p| p.keyword == "SMTPUTF8");
-        MailFrom { address: address.into(), domain, size, body, smtputf8, parameters }
+        let auth = parameters.iter().any(|p| p.keyword == "AUTH").then(String::new);
+        let address = address.into();
+        MailFrom { address, domain, size, body, smtputf8, auth, parameters, ..MailFrom::default() }
     }
 
     #[test]
     fn mail_and_its_parameters() {
-        assert_eq!(
-            parsed("mail from:<>"),
-            Ok(ParsedCommand::Mail(from("", 0, BodyType::SevenBit, ""), false))
-        );
+        assert_eq!(parsed("mail from:<>"), Ok(ParsedCommand::Mail(from("", 0, BodyType::SevenBit, ""))));
         let given = "SIZE=77 BODY=8BITMIME SMTPUTF8 AUTH=<>";
         assert_eq!(
             parsed("MAIL FROM:<å@b.example> size=77 BODY=8BITMIME SMTPUTF8 AUTH=<>"),
-            Ok(ParsedCommand::Mail(from("å@b.example", 77, BodyType::EightBitMime, given), true))
+            Ok(ParsedCommand::Mail(from("å@b.example", 77, BodyType::EightBitMime, given)))
         );
         let huge = "MAIL FROM:<a@b> SIZE=99999999999999999999";
         let given = "SIZE=99999999999999999999";
-        assert_eq!(
-            parsed(huge),
-            Ok(ParsedCommand::Mail(from("a@b", u64::MAX, BodyType::SevenBit, given), true))
-        );
+        assert_eq!(parsed(huge), Ok(ParsedCommand::Mail(from("a@b", u64::MAX, BodyType::SevenBit, given))));
         for (line, reply) in [
             ("MAIL FROM:<a@b> X=1", replies::UNKNOWN_PARAMETER),
             ("MAIL FROM:<a@b> RET=HDRS", replies::UNKNOWN_PARAMETER),
@@ -316,7 +305,7 @@ mod tests {
             ("RCPT TO:<a@B.Example>", to("a@b.example", "b.example"), false),
             ("RCPT TO:<a@bücher.example>", to("a@xn--bcher-kva.example", "xn--bcher-kva.example"), true),
         ] {
-            assert_eq!(parsed(line), Ok(ParsedCommand::Rcpt(to, utf8)), "{line}");
+            assert_eq!(parsed(line), Ok(ParsedCommand::Rcpt { to, utf8, extended: false }), "{line}");
         }
         for (line, reply) in [
             ("RCPT TO:<>", replies::BAD_RECIPIENT),
@@ -338,7 +327,10 @@ mod tests {
         assert_eq!(parsed("DATA now"), Err(replies::NO_PARAMETERS));
         assert_eq!(parsed("noop with text"), Ok(ParsedCommand::Noop));
         assert_eq!(parsed("VRFY"), Err(replies::SYNTAX));
-        assert_eq!(parsed("EXPN list"), Ok(ParsedCommand::NotImplemented));
+        assert_eq!(parsed("EXPN list"), Ok(ParsedCommand::Refused(replies::EXPN)));
+        assert_eq!(parsed("ETRN a.test"), Ok(ParsedCommand::Refused(replies::ETRN)));
+        assert_eq!(parsed("TURN"), Ok(ParsedCommand::Refused(replies::TURN)));
+        assert_eq!(parsed("XCLIENT NAME=a"), Ok(ParsedCommand::Refused(replies::NOT_IMPLEMENTED)));
         assert_eq!(parsed("XYZZY"), Err(replies::UNKNOWN_COMMAND));
         assert_eq!(parsed(""), Err(replies::UNKNOWN_COMMAND));
         assert_eq!(parsed("AUTH"), Err(replies::SYNTAX));

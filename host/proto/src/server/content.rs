@@ -22,9 +22,16 @@ pub(crate) struct Normalizer {
     /// A dot that began a line after an LF alone. A client that ends lines so also stuffs dots so.
     held_dot: bool,
     after_bare_lf: bool,
+    /// The content came by BDAT, where no dot is stuffed.
+    unstuffed: bool,
 }
 
 impl Normalizer {
+    /// For content in which no dots are stuffed (RFC 3030).
+    pub(crate) fn unstuffed() -> Self {
+        Self { unstuffed: true, ..Self::default() }
+    }
+
     /// Appends `content` to `out`.
     pub(crate) fn push(&mut self, mut content: &[u8], out: &mut Vec<u8>) {
         while let Some(&first) = content.first() {
@@ -47,7 +54,7 @@ impl Normalizer {
             out.extend_from_slice(line);
             out.extend_from_slice(if terminated { b"\n" } else { b"\r\n" });
             self.after_cr = false;
-            self.after_bare_lf = !terminated;
+            self.after_bare_lf = !terminated && !self.unstuffed;
             content = &rest[1..];
         }
     }

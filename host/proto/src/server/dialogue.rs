@@ -3,14 +3,13 @@
 use relevo_mailkit::envelope::Recipient;
 
 use super::buffer::Line;
+use super::chunks::ChunkedMessage;
 use super::command::{self, ParsedCommand, Verb};
+use super::config::AuthPolicy;
+use super::params::Announced;
 use super::replies::{self, Fixed};
-use super::sasl::{self, Next};
-use super::session::{
-    AuthPolicy, Event, MAX_AUTH_LINE, MAX_LINE, PollStep, Question, ServerSession, SessionState,
-    TransactionCounts,
-};
-use super::types::{MailFrom, SessionInfo};
+use super::session::{Event, MAX_LINE, PollStep, Question, ServerSession, SessionState, TransactionCounts};
+use super::types::{BodyType, MailFrom, SessionInfo};
 use crate::Reply;
 
 impl ServerSession {
@@ -18,9 +17,15 @@ impl ServerSession {
     pub(super) fn poll_line(&mut self) -> PollStep {
         let sasl = matches!(self.state, SessionState::Sasl(_));
         let auth = sasl || self.input.unread().get(..5).is_some_and(|w| w.eq_ignore_ascii_case(b"AUTH "));
-        let (line, cr) = self.input.find_line(if auth { MAX_AUTH_LINE } else { MAX_LINE });
+        // Octets follow a line that wants to be BDAT: without its length nobody knows how many, and
+        // they must not be read as commands.
+        let chunk = self.input.unread().get(..4).is_some_and(|w| w.eq_ignore_ascii_case(b"BDAT"));
+        let chunk = chunk && !sasl && self.config.offers.chunking;
+        let (line, cr) = self.input.find_line(if auth { self.max_auth_line() } else { MAX_LINE });
         match line {
             Line::Partial => PollStep::NeedInput,
+            Line::TooLong if chunk => self.close(replies::LINE_TOO_LONG),
+            Line::Bare if chunk => self.close(replies::BARE_LINE_END),
             Line::Complete { length } => self.take_line(length),
             Line::TooLong => {
                 self.state = SessionState::Skip(cr);
@@ -41,13 +46,22 @@ impl ServerSession {
         if matches!(self.state, SessionState::Sasl(_)) {
             return self.sasl_line(text);
         }
-        let Some(text) = text else { return self.protocol_error(replies::BAD_OCTET) };
+        let Some(text) = text else {
+            let chunk = line.get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"BDAT"));
+            return if chunk && self.config.offers.chunking {
+                self.close(replies::BAD_OCTET)
+            } else {
+                self.protocol_error(replies::BAD_OCTET)
+            };
+        };
         self.command_line(text)
     }
 
     fn command_line(&mut self, line: &str) -> PollStep {
         let (verb, rest) = command::verb(line);
-        if self.stopping && verb != Verb::Quit {
+        self.chunk_failed &= verb == Verb::Bdat;
+        let finishing = verb == Verb::Bdat && (self.in_chunks() || self.chunk_failed);
+        if self.stopping && verb != Verb::Quit && !finishing {
             self.close_with(&replies::SHUTTING_DOWN.into());
             return PollStep::Event(Event::Close);
         }
@@ -64,8 +78,10 @@ impl ServerSession {
                 return PollStep::Event(Event::Close);
             }
         }
-        match command::parse(verb, rest) {
+        let announced = Announced { offers: &self.config.offers, is_tls: self.info.tls.is_some() };
+        match command::parse(verb, rest, announced) {
             Ok(command) => self.command(command),
+            Err(reply) if verb == Verb::Bdat => self.close(reply),
             Err(reply) => self.protocol_error(reply),
         }
     }
@@ -74,9 +90,10 @@ impl ServerSession {
         match command {
             ParsedCommand::Ehlo(name) => self.hello(name, true),
             ParsedCommand::Helo(name) => self.hello(name, false),
-            ParsedCommand::Mail(from, extended) => self.mail(from, extended),
-            ParsedCommand::Rcpt(to, utf8) => self.rcpt(to, utf8),
+            ParsedCommand::Mail(from) => self.mail(from),
+            ParsedCommand::Rcpt { to, utf8, extended } => self.rcpt(to, utf8, extended),
             ParsedCommand::Data => self.data(),
+            ParsedCommand::Chunk(size, last) => self.bdat(size, last),
             ParsedCommand::Rset => {
                 self.transaction = None;
                 self.reply_fixed(replies::OK);
@@ -85,7 +102,8 @@ impl ServerSession {
             ParsedCommand::Noop => self.say(replies::OK),
             ParsedCommand::Vrfy => self.say(replies::VRFY),
             ParsedCommand::Help => self.say(replies::HELP),
-            ParsedCommand::NotImplemented => self.protocol_error(replies::NOT_IMPLEMENTED),
+            ParsedCommand::Refused(reply) => self.protocol_error(reply),
+            ParsedCommand::Proxied(client) => self.xclient(client),
             ParsedCommand::StartTls => self.start_tls(),
             ParsedCommand::Auth { mechanism, initial } => self.auth(mechanism, initial),
             ParsedCommand::Quit => self.close(replies::BYE),
@@ -98,20 +116,20 @@ impl ServerSession {
         PollStep::Again
     }
 
-    fn close(&mut self, reply: Fixed) -> PollStep {
+    pub(super) fn close(&mut self, reply: Fixed) -> PollStep {
         self.close_with(&reply.into());
         PollStep::Event(Event::Close)
     }
 
     /// A reply that counts against the client. The last one of too many is 421 instead.
-    fn protocol_error(&mut self, reply: Fixed) -> PollStep {
+    pub(super) fn protocol_error(&mut self, reply: Fixed) -> PollStep {
         if self.too_many_errors() {
             return self.close(replies::TOO_MANY_ERRORS);
         }
         self.say(reply)
     }
 
-    fn too_many_errors(&mut self) -> bool {
+    pub(super) fn too_many_errors(&mut self) -> bool {
         self.errors += 1;
         self.errors > self.config.limits.errors
     }
@@ -138,13 +156,12 @@ impl ServerSession {
         if self.config.starttls && self.info.tls.is_none() {
             lines.push("STARTTLS".to_owned());
         }
-        if self.may_authenticate() {
-            lines.push("AUTH PLAIN LOGIN".to_owned());
-        }
+        lines.extend(self.config.offers.keywords(self.info.tls.is_some()));
+        lines.extend(self.auth_keyword());
         lines
     }
 
-    fn may_authenticate(&self) -> bool {
+    pub(super) fn may_authenticate(&self) -> bool {
         match self.config.auth {
             AuthPolicy::Off => false,
             AuthPolicy::AfterTls => self.info.tls.is_some(),
@@ -152,7 +169,8 @@ impl ServerSession {
         }
     }
 
-    fn mail(&mut self, from: MailFrom, extended: bool) -> PollStep {
+    fn mail(&mut self, from: MailFrom) -> PollStep {
+        let extended = !from.parameters.is_empty();
         let refusal = if self.info.helo.is_empty() {
             Some(replies::HELLO_FIRST)
         } else if self.transaction.is_some() {
@@ -168,25 +186,53 @@ impl ServerSession {
         if let Some(reply) = refusal {
             return self.protocol_error(reply);
         }
+        // RFC 9422: the client was told, or may know by 421 that it is to connect again.
+        if self.config.offers.mail_max.is_some_and(|max| self.mails >= max) {
+            return self.close(replies::TOO_MANY_MESSAGES);
+        }
         if from.size > self.config.limits.message_size {
             return self.say(replies::TOO_LARGE);
         }
-        self.state = SessionState::Deciding(Question::Mail { smtputf8: from.smtputf8 });
+        let binary = from.body == BodyType::BinaryMime;
+        self.state = SessionState::Deciding(Question::Mail { smtputf8: from.smtputf8, binary });
         PollStep::Event(Event::Mail(from))
     }
 
-    fn rcpt(&mut self, to: Recipient, utf8: bool) -> PollStep {
+    fn rcpt(&mut self, to: Recipient, utf8: bool, extended: bool) -> PollStep {
         let Some(transaction) = &self.transaction else { return self.protocol_error(replies::MAIL_FIRST) };
+        if transaction.chunked.is_some() {
+            return self.protocol_error(replies::RCPT_AFTER_BDAT);
+        }
+        // An original recipient in UTF-8 needs it too (RFC 6533 section 3).
+        let utf8 = utf8 || to.parameters.iter().any(|parameter| !parameter.value.is_ascii());
         if utf8 && !transaction.smtputf8 {
             return self.protocol_error(replies::NEEDS_SMTPUTF8);
+        }
+        if extended && !self.info.extended {
+            return self.protocol_error(replies::UNKNOWN_PARAMETER);
+        }
+        if self.config.offers.rcpt_max.is_some_and(|max| transaction.accepted >= max) {
+            self.refusals += 1;
+            let is_flood = self.refusals > self.config.limits.refusals;
+            return if is_flood {
+                self.close(replies::TOO_MANY_ERRORS)
+            } else {
+                self.say(replies::TOO_MANY_RECIPIENTS)
+            };
         }
         self.state = SessionState::Deciding(Question::Rcpt);
         PollStep::Event(Event::Rcpt(to))
     }
 
     fn data(&mut self) -> PollStep {
-        match self.transaction {
+        match &self.transaction {
             None => self.protocol_error(replies::MAIL_FIRST),
+            // RFC 3030 sections 2 and 3: the state after these is indeterminate. Ours is known: the
+            // transaction is over.
+            Some(TransactionCounts { chunked: Some(_), .. }) => {
+                self.end_transaction(replies::DATA_AFTER_BDAT)
+            }
+            Some(TransactionCounts { binary: true, .. }) => self.end_transaction(replies::DATA_FOR_BINARY),
             Some(TransactionCounts { accepted: 0, refused: 0, .. }) => {
                 self.protocol_error(replies::RCPT_FIRST)
             }
@@ -195,6 +241,15 @@ impl ServerSession {
                 self.state = SessionState::Deciding(Question::Data);
                 PollStep::Event(Event::Data)
             }
+        }
+    }
+
+    /// Refuses a command that ends the transaction.
+    fn end_transaction(&mut self, reply: Fixed) -> PollStep {
+        self.transaction = None;
+        match self.protocol_error(reply) {
+            PollStep::Again => PollStep::Event(Event::Reset),
+            step => step,
         }
     }
 
@@ -215,61 +270,19 @@ impl ServerSession {
         PollStep::Event(Event::StartTls)
     }
 
-    fn auth(&mut self, mechanism: &str, initial: Option<&str>) -> PollStep {
-        let refusal = if self.config.auth == AuthPolicy::Off {
-            Some(replies::NOT_IMPLEMENTED)
-        } else if !self.info.extended {
-            Some(replies::EHLO_FIRST)
-        } else if self.info.username.is_some() {
-            Some(replies::ALREADY_AUTHENTICATED)
-        } else if self.transaction.is_some() {
-            Some(replies::NOT_DURING_MAIL)
-        } else if !self.may_authenticate() {
-            Some(replies::ENCRYPTION_REQUIRED)
-        } else {
-            None
-        };
-        match refusal {
-            Some(reply) => self.protocol_error(reply),
-            None => self.sasl_next(sasl::start(mechanism, initial)),
-        }
-    }
-
-    fn sasl_line(&mut self, line: Option<&str>) -> PollStep {
-        let SessionState::Sasl(exchange) = std::mem::replace(&mut self.state, SessionState::Command) else {
-            return PollStep::Again;
-        };
-        // The client must wait for the outcome before it says more.
-        if !self.input.is_empty() {
-            return self.close(replies::UNAUTHORISED_PIPELINING);
-        }
-        if self.stopping {
-            return self.close(replies::SHUTTING_DOWN);
-        }
-        self.sasl_next(match line {
-            Some(line) => sasl::respond(exchange, line),
-            None => Err(replies::BAD_AUTH_RESPONSE),
-        })
-    }
-
-    fn sasl_next(&mut self, next: Result<Next, Fixed>) -> PollStep {
-        match next {
-            Ok(Next::Challenge(challenge, exchange)) => {
-                self.state = SessionState::Sasl(exchange);
-                self.say(challenge)
-            }
-            Ok(Next::Done(credentials)) => {
-                self.state = SessionState::Deciding(Question::Auth(credentials.username.clone()));
-                PollStep::Event(Event::Authenticate(credentials))
-            }
-            Err(reply) => self.protocol_error(reply),
-        }
-    }
-
-    /// The product's answer to [`Event::Authenticate`], [`Event::Mail`], [`Event::Rcpt`] or
-    /// [`Event::Data`]. Without such a question it does nothing.
+    /// The product's answer to [`Event::Authenticate`], [`Event::ScramProven`],
+    /// [`Event::ScramFailed`], [`Event::Mail`], [`Event::Rcpt`] or [`Event::Data`]. Without such a
+    /// question it does nothing.
     pub fn decide(&mut self, decision: Result<(), Reply>) {
         let SessionState::Deciding(question) = &mut self.state else { return };
+        // Those have answers of their own.
+        let other = matches!(
+            question,
+            Question::Token(_) | Question::External | Question::ScramUser(_) | Question::Proxied(_)
+        );
+        if other {
+            return;
+        }
         let question = std::mem::replace(question, Question::Data);
         self.state = SessionState::Command;
         match decision {
@@ -284,8 +297,11 @@ impl ServerSession {
                 self.info.username = Some(username);
                 self.reply_fixed(replies::AUTHENTICATED);
             }
-            Question::Mail { smtputf8 } => {
-                self.transaction = Some(TransactionCounts { smtputf8, ..TransactionCounts::default() });
+            Question::Mail { smtputf8, binary } => {
+                self.small_chunks = 0;
+                self.mails = self.mails.saturating_add(1);
+                self.transaction =
+                    Some(TransactionCounts { smtputf8, binary, ..TransactionCounts::default() });
                 self.reply_fixed(replies::SENDER_OK);
             }
             Question::Rcpt => {
@@ -295,12 +311,29 @@ impl ServerSession {
                 self.reply_fixed(replies::RECIPIENT_OK);
             }
             Question::Data => self.begin_content(),
+            // A proof that was wrong stays wrong.
+            Question::ScramFailed
+            | Question::Token(_)
+            | Question::External
+            | Question::ScramUser(_)
+            | Question::Proxied(_) => {
+                self.refused(&question, &replies::BAD_CREDENTIALS.into());
+            }
+            Question::Chunk { size, last } => {
+                let binary = self.transaction.as_ref().is_some_and(|t| t.binary);
+                self.begin_chunk(ChunkedMessage::new(binary), size, last);
+            }
         }
     }
 
     fn refused(&mut self, question: &Question, reply: &Reply) {
         let too_many = match question {
-            Question::Auth(_) => self.too_many_errors(),
+            Question::Auth(_)
+            | Question::ScramFailed
+            | Question::Token(_)
+            | Question::External
+            | Question::ScramUser(_)
+            | Question::Proxied(_) => self.too_many_errors(),
             Question::Mail { .. } | Question::Rcpt => {
                 if let Some(transaction) = &mut self.transaction {
                     transaction.refused += 1;
@@ -312,6 +345,12 @@ impl ServerSession {
             Question::Data => {
                 self.transaction = None;
                 false
+            }
+            Question::Chunk { size, .. } => {
+                // 421 closes at once; else the chunk is read first.
+                let size = if reply.code == 421 { 0 } else { *size };
+                self.discard(size, reply.clone(), false);
+                return;
             }
         };
         if too_many {

@@ -5,19 +5,34 @@
 //! on [`Event::NeedInput`] send what [`ServerSession::take_output`] has, then receive more. Nothing
 //! here waits or knows the time.
 
+mod auth;
+mod bearer;
 mod buffer;
+mod chunks;
 mod command;
+mod config;
 mod content;
 mod dialogue;
+mod offers;
+mod params;
 mod path;
+mod proxy;
 pub mod replies;
 mod sasl;
+mod scram;
 mod session;
 mod types;
+mod xclient;
 
+pub use bearer::BearerToken;
+pub use config::{AuthPolicy, SessionConfig, SessionLimits};
 pub use content::BareNewlines;
-pub use session::{AuthPolicy, Event, ServerSession, SessionConfig, SessionLimits};
-pub use types::{BodyType, Credentials, MailFrom, SessionInfo};
+pub use offers::{FutureRelease, Mechanisms, Offers};
+pub use proxy::{ProxyError, ProxyHeader};
+pub use scram::ScramVerifier;
+pub use session::{Event, ServerSession};
+pub use types::{BodyType, Credentials, Hold, MailFrom, SessionInfo, TlsFacts};
+pub use xclient::{ProxiedClient, Said};
 
 /// The content of a whole DATA, and the octets after its end.
 #[cfg(test)]

@@ -61,6 +61,12 @@ replies! {
     TOO_MANY_COMMANDS = 421 (4, 7, 0) "Too many commands without mail, closing connection";
     /// RFC 5321 section 4.3.2: total or per peer.
     TOO_MANY_CONNECTIONS = 421 (4, 7, 0) "Too many connections, try again later";
+    /// RFC 5321 section 4.3.2: a message in very many small chunks is a flood.
+    TOO_MANY_CHUNKS = 421 (4, 7, 0) "Too many small chunks, closing connection";
+    /// RFC 9422: MAILMAX.
+    TOO_MANY_MESSAGES = 421 (4, 7, 0) "Too many messages in one session, connect again";
+    /// RFC 9422 (RCPTMAX) and RFC 5321 section 4.5.3.1.10.
+    TOO_MANY_RECIPIENTS = 452 (4, 5, 3) "Too many recipients";
     /// RFC 5321 section 4.3.2: something broke on our side.
     INTERNAL_ERROR = 421 (4, 3, 0) "Internal error, closing connection";
     /// RFC 3207 section 4.
@@ -90,10 +96,22 @@ replies! {
     BAD_RECIPIENT = 501 (5, 1, 3) "Bad recipient address syntax";
     /// RFC 5321 section 4.1.1.11: a parameter with a bad value, or given twice.
     BAD_PARAMETER = 501 (5, 5, 4) "Invalid or repeated parameter";
+    /// RFC 4865: more than was announced.
+    HOLD_TOO_LONG = 501 (5, 5, 4) "Message cannot be held for so long";
+    /// RFC 2852: less than was announced.
+    BY_TOO_SHORT = 501 (5, 5, 4) "Deliver-by time is below the announced minimum";
+    /// RFC 3030 section 2. The length of what follows is unknown.
+    BAD_CHUNK = 501 (5, 5, 4) "Syntax is BDAT size [LAST]";
     /// RFC 4954 section 4: not base64, or not what the mechanism says.
     BAD_AUTH_RESPONSE = 501 (5, 5, 2) "Cannot decode authentication response";
     /// RFC 4954 section 4: the client sent `*`.
     AUTH_CANCELLED = 501 (5, 7, 0) "Authentication cancelled";
+    /// RFC 5321 section 7.3: expansion tells strangers who is on a list.
+    EXPN = 502 (5, 5, 1) "Members of mailing lists are not shown";
+    /// RFC 1985: nothing is kept here for other hosts to collect.
+    ETRN = 502 (5, 5, 1) "ETRN is not offered, no mail is kept for collection";
+    /// RFC 5321 appendix F.1: TURN gives mail to whoever asks.
+    TURN = 502 (5, 5, 1) "TURN is not offered, it is insecure";
     /// RFC 5321 section 4.2.4.
     NOT_IMPLEMENTED = 502 (5, 5, 1) "Command not implemented";
     /// RFC 5321 section 4.1.4.
@@ -106,6 +124,14 @@ replies! {
     MAIL_FIRST = 503 (5, 5, 1) "Send MAIL first";
     /// RFC 5321 section 4.1.1.4.
     RCPT_FIRST = 503 (5, 5, 1) "Send RCPT first";
+    /// RFC 3030 section 2: recipients come before the first chunk.
+    RCPT_AFTER_BDAT = 503 (5, 5, 1) "Recipients come before BDAT";
+    /// RFC 3030 section 2: DATA and BDAT cannot be used in the same transaction.
+    DATA_AFTER_BDAT = 503 (5, 5, 1) "DATA cannot follow BDAT, transaction reset";
+    /// RFC 3030 section 3: only BDAT carries binary content.
+    DATA_FOR_BINARY = 503 (5, 5, 1) "BODY=BINARYMIME needs BDAT, transaction reset";
+    /// RFC 3030 section 2: the chunk was on its way when one before it failed.
+    CHUNK_AFTER_FAILURE = 503 (5, 5, 1) "Chunk discarded, the transaction has failed";
     /// RFC 4954 section 4.
     ALREADY_AUTHENTICATED = 503 (5, 5, 1) "Already authenticated";
     /// RFC 4954 section 4: not during a mail transaction.
@@ -120,6 +146,8 @@ replies! {
     TLS_REQUIRED = 530 (5, 7, 0) "Must issue a STARTTLS command first";
     /// RFC 4954 section 6.
     BAD_CREDENTIALS = 535 (5, 7, 8) "Authentication credentials invalid";
+    /// RFC 5802 section 6: what the client binds to is not this connection.
+    CHANNEL_BINDING = 535 (5, 7, 8) "Channel binding does not match";
     /// RFC 4954 section 6 (5.7.11): the passwords of PLAIN and LOGIN do not go over clear
     /// connections.
     ENCRYPTION_REQUIRED = 538 (5, 7, 11) "Encryption required for requested authentication mechanism";

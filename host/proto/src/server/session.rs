@@ -1,12 +1,17 @@
-//! The session: its configuration, its events, and everything but the commands.
+//! The session: its events, and everything but the commands.
 
 use relevo_mailkit::envelope::Recipient;
 
+use super::bearer::{BearerMechanism, BearerToken};
 use super::buffer::Buffer;
+use super::chunks::{ChunkedMessage, DiscardedChunk, IncomingChunk};
+use super::config::SessionConfig;
 use super::content::{BareNewlines, Content, Normalizer};
 use super::replies::{self, Fixed};
 use super::sasl::Exchange;
-use super::types::{Credentials, MailFrom, SessionInfo};
+use super::scram::ClientFirst;
+use super::types::{Credentials, MailFrom, SessionInfo, TlsFacts};
+use super::xclient::ProxiedClient;
 use crate::{Reply, encode};
 
 /// What a session asks its owner to do.
@@ -20,11 +25,27 @@ pub enum Event {
     StartTls,
     /// Answer with [`ServerSession::decide`].
     Authenticate(Credentials),
+    /// OAUTHBEARER or XOAUTH2. Answer with [`ServerSession::authenticated`].
+    Token(BearerToken),
+    /// EXTERNAL: the client's certificate ([`SessionInfo::client_certificate`]) is to log in, as this
+    /// user if one is named. Answer with [`ServerSession::authenticated`].
+    External(Option<String>),
+    /// SCRAM: this user wants to log in. Answer with [`ServerSession::scram_verifier`].
+    ScramUser(String),
+    /// SCRAM: the proof of this user was wrong. Answer with [`ServerSession::decide`]: whatever it
+    /// says, the login fails.
+    ScramFailed(String),
+    /// SCRAM: this user has proven the password. Answer with [`ServerSession::decide`].
+    ScramProven(String),
+    /// XCLIENT: this is the client for whom the peer speaks. Everything learnt before is forgotten, and
+    /// the product must forget it too. Answer with [`ServerSession::restart`].
+    Proxied(ProxiedClient),
     /// Answer with [`ServerSession::decide`].
     Mail(MailFrom),
     /// Answer with [`ServerSession::decide`].
     Rcpt(Recipient),
-    /// DATA after at least one accepted recipient. Answer with [`ServerSession::decide`].
+    /// DATA or the first BDAT, after at least one accepted recipient. Answer with
+    /// [`ServerSession::decide`]. A refusal ends the transaction: no [`Event::Reset`] follows.
     Data,
     /// [`ServerSession::content`] has octets of the message. On an error call
     /// [`ServerSession::refuse_content`].
@@ -35,53 +56,6 @@ pub enum Event {
     Reset,
     /// Send the output and close. Also the state of a session that failed in any way.
     Close,
-}
-
-/// When AUTH is offered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuthPolicy {
-    /// Never.
-    Off,
-    /// Under TLS.
-    AfterTls,
-    /// Also in clear, for peers on loopback.
-    Always,
-}
-
-/// Bounds of one session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SessionLimits {
-    /// Octets of a message.
-    pub message_size: u64,
-    /// Protocol errors and failed logins; then 421.
-    pub errors: u32,
-    /// Commands that move no mail, between two messages; then 421.
-    pub idle_commands: u32,
-    /// MAIL and RCPT commands that the product refused; then 421.
-    pub refusals: u32,
-}
-
-impl Default for SessionLimits {
-    fn default() -> Self {
-        Self { message_size: 52_428_800, errors: 20, idle_commands: 100, refusals: 2000 }
-    }
-}
-
-/// What a session is told about its listener and peer.
-#[derive(Debug, Clone)]
-pub struct SessionConfig {
-    /// For the greeting and EHLO.
-    pub hostname: String,
-    /// STARTTLS can be offered.
-    pub starttls: bool,
-    /// When AUTH is offered.
-    pub auth: AuthPolicy,
-    /// MAIL needs AUTH.
-    pub auth_required: bool,
-    /// What becomes of lines of a message that end in LF alone.
-    pub bare_newlines: BareNewlines,
-    /// Bounds.
-    pub limits: SessionLimits,
 }
 
 /// Octets of a command line without CRLF: the 512 of RFC 5321 section 4.5.3.1.4 and what extensions
@@ -106,6 +80,10 @@ pub(super) enum SessionState {
     /// An event is out.
     Deciding(Question),
     Content(IncomingContent),
+    /// In a chunk of BDAT.
+    Chunk(IncomingChunk),
+    /// In a chunk that has been refused already.
+    Discard(DiscardedChunk),
     /// The final dot was read and the product decides.
     Finishing,
     Handshake,
@@ -123,9 +101,15 @@ pub(super) enum PollStep {
 #[derive(Debug)]
 pub(super) enum Question {
     Auth(String),
-    Mail { smtputf8: bool },
+    Token(BearerMechanism),
+    External,
+    ScramUser(Box<ClientFirst>),
+    ScramFailed,
+    Proxied(Box<ProxiedClient>),
+    Mail { smtputf8: bool, binary: bool },
     Rcpt,
     Data,
+    Chunk { size: u64, last: bool },
 }
 
 /// A message on its way in.
@@ -140,9 +124,13 @@ pub(super) struct IncomingContent {
 }
 
 /// Recipients of the transaction under way.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(super) struct TransactionCounts {
     pub(super) smtputf8: bool,
+    /// BODY=BINARYMIME.
+    pub(super) binary: bool,
+    /// Between two chunks.
+    pub(super) chunked: Option<ChunkedMessage>,
     pub(super) accepted: u32,
     pub(super) refused: u32,
 }
@@ -153,35 +141,49 @@ pub struct ServerSession {
     pub(super) config: SessionConfig,
     pub(super) state: SessionState,
     pub(super) info: SessionInfo,
+    /// `tls-exporter` (RFC 9266).
+    pub(super) exporter: Option<[u8; 32]>,
     pub(super) transaction: Option<TransactionCounts>,
     pub(super) input: Buffer,
     output: Vec<u8>,
-    /// Octets of content of the last [`Event::Content`], and how far back they are.
-    chunk: (usize, usize),
-    /// The same with every line ended by CRLF, where the listener normalizes.
-    normalized: Vec<u8>,
+    /// How far back the octets of the last [`Event::Content`] are, and how many they are. `None`:
+    /// they are in `normalized`.
+    pub(super) chunk: Option<(usize, usize)>,
+    /// Content that is not in the input as it is handed out.
+    pub(super) normalized: Vec<u8>,
+    /// Small chunks of this transaction.
+    pub(super) small_chunks: u32,
+    /// A chunk failed, and no other command has come since.
+    pub(super) chunk_failed: bool,
     pub(super) errors: u32,
     pub(super) idle_commands: u32,
     pub(super) refusals: u32,
+    /// MAIL commands that were accepted.
+    pub(super) mails: u32,
     pub(super) stopping: bool,
 }
 
 impl ServerSession {
     /// A connection before its greeting. `tls` describes TLS that came first (RFC 8314).
     #[must_use]
-    pub fn new(config: SessionConfig, tls: Option<String>) -> Self {
+    pub fn new(config: SessionConfig, tls: Option<TlsFacts>) -> Self {
+        let exporter = tls.as_ref().and_then(|tls| tls.exporter);
         Self {
             config,
             state: SessionState::Greeting,
-            info: SessionInfo { tls, ..SessionInfo::default() },
+            info: tls.map_or_else(SessionInfo::default, SessionInfo::under),
+            exporter,
             transaction: None,
             input: Buffer::default(),
             output: Vec::new(),
-            chunk: (0, 0),
+            chunk: None,
             normalized: Vec::new(),
+            small_chunks: 0,
+            chunk_failed: false,
             errors: 0,
             idle_commands: 0,
             refusals: 0,
+            mails: 0,
             stopping: false,
         }
     }
@@ -198,13 +200,13 @@ impl ServerSession {
         self.transaction.is_some()
     }
 
-    /// A message is arriving.
+    /// A message is arriving, or what is left of one that was refused.
     #[must_use]
     pub fn in_content(&self) -> bool {
-        matches!(self.state, SessionState::Content(_))
+        matches!(self.state, SessionState::Content(_) | SessionState::Discard(_)) || self.in_chunks()
     }
 
-    /// Where to receive into; then call [`Self::received`]. Bounded: 4 KiB, within DATA 64 KiB.
+    /// Where to receive into; then call [`Self::received`]. Bounded: 4 KiB, within a message 64 KiB.
     pub fn space(&mut self) -> &mut [u8] {
         if self.in_content() {
             self.input.space(CONTENT_SPACE)
@@ -276,6 +278,8 @@ impl ServerSession {
                 }
                 SessionState::Command | SessionState::Sasl(_) => self.poll_line(),
                 SessionState::Content(_) => self.poll_content(),
+                SessionState::Chunk(_) => self.poll_chunk(),
+                SessionState::Discard(_) => self.poll_discard(),
             };
             match step {
                 PollStep::Event(event) => return event,
@@ -293,7 +297,7 @@ impl ServerSession {
         }
         let scan = incoming.content.scan(self.input.unread());
         self.input.consume(scan.consumed);
-        self.chunk = (scan.consumed, scan.content);
+        self.chunk = Some((scan.consumed, scan.content));
         incoming.ended = scan.ended;
         let newlines = self.config.bare_newlines;
         let mut octets = scan.content;
@@ -301,6 +305,7 @@ impl ServerSession {
             self.normalized.clear();
             incoming.normalizer.push(self.input.consumed(scan.consumed, scan.content), &mut self.normalized);
             octets = self.normalized.len();
+            self.chunk = None;
         }
         incoming.size = incoming.size.saturating_add(octets as u64);
         if incoming.size > self.config.limits.message_size {
@@ -320,9 +325,9 @@ impl ServerSession {
     /// until the next call of [`Self::poll`] or [`Self::space`].
     #[must_use]
     pub fn content(&self) -> &[u8] {
-        match self.config.bare_newlines {
-            BareNewlines::Refuse => self.input.consumed(self.chunk.0, self.chunk.1),
-            BareNewlines::Normalize => &self.normalized,
+        match self.chunk {
+            Some((ago, length)) => self.input.consumed(ago, length),
+            None => &self.normalized,
         }
     }
 
@@ -330,6 +335,8 @@ impl ServerSession {
     pub fn refuse_content(&mut self, reply: Reply) {
         if let SessionState::Content(incoming) = &mut self.state {
             incoming.refusal.get_or_insert(reply);
+        } else {
+            self.refuse_chunk(reply);
         }
     }
 
@@ -379,9 +386,11 @@ impl ServerSession {
 
     /// The handshake is done. Whatever the client sent in clear after STARTTLS is gone
     /// (CVE-2011-0411).
-    pub fn tls_started(&mut self, description: String) {
+    pub fn tls_started(&mut self, tls: impl Into<TlsFacts>) {
+        let tls = tls.into();
         self.input.clear();
-        self.info = SessionInfo { tls: Some(description), ..SessionInfo::default() };
+        self.exporter = tls.exporter;
+        self.info = SessionInfo::under(tls);
         self.transaction = None;
         self.state = SessionState::Command;
     }

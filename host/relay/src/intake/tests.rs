@@ -18,11 +18,8 @@ struct Dialogue {
 }
 
 fn peer(listener: ListenerKind, remote: &str) -> SmtpPeer {
-    SmtpPeer {
-        remote: remote.parse().expect("address"),
-        local: "192.0.2.25:587".parse().expect("address"),
-        listener,
-    }
+    let local = "192.0.2.25:587".parse().expect("address");
+    SmtpPeer::new(remote.parse().expect("address"), local, listener)
 }
 
 fn short(reply: &Reply) -> String {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use relevo_http::{ConnectionLimits, HttpServices, Listener};
 use relevo_relay::intake::Intake;
-use relevo_smtp::server::{AuthThrottle, ListenerConfig, ListenerKind, ListenerLimits, Server, ServerTls};
+use relevo_smtp::server::{AuthThrottle, ListenerConfig, ListenerKind, ListenerLimits, Offers, Server, ServerTls, TrustedProxies};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -46,6 +46,9 @@ pub(super) fn listen_smtp(
                 tls: Some(tls.clone()),
                 limits: limits.clone(),
                 bare_newlines,
+                offers: Offers::default(),
+                proxies: TrustedProxies::default(),
+                scram: None,
                 throttle: throttle.clone(),
             };
             let server =

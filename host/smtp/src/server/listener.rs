@@ -6,19 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use relevo_proto::server::{BareNewlines, SessionLimits, replies};
-use rustls::ServerConfig;
+use relevo_proto::server::{BareNewlines, Offers, SessionLimits, replies};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::Instant;
 
-use super::peers::{PeerKey, Peers};
+use super::login::ScramDecoys;
+use super::peers::{PeerKey, Peers, Place};
+use super::proxy::TrustedProxies;
 use super::service::{ListenerKind, Service};
 use super::session;
 use super::throttle::AuthThrottle;
-use super::tls::{ServerTls, TlsError};
+use super::tls::{ListenerTls, ServerTls, TlsError};
 
 /// Connections waiting to be accepted.
 const BACKLOG: i32 = 1024;
@@ -36,7 +37,7 @@ pub struct ListenerLimits {
     pub idle: Duration,
     /// Age of a connection.
     pub total: Duration,
-    /// For the TLS handshake.
+    /// For the TLS handshake, and for the PROXY header before it.
     pub handshake: Duration,
     /// Octets a second that a message must arrive with, on average, after `slow_grace` of waiting.
     pub min_rate: u64,
@@ -74,6 +75,12 @@ pub struct ListenerConfig {
     pub limits: ListenerLimits,
     /// What becomes of lines of a message that end in LF alone.
     pub bare_newlines: BareNewlines,
+    /// Extensions of its sessions that are not always there.
+    pub offers: Offers,
+    /// Proxies that speak for others.
+    pub proxies: TrustedProxies,
+    /// For users of SCRAM who are unknown. Without it SCRAM is not offered.
+    pub scram: Option<ScramDecoys>,
     /// Memory of failed logins; one for all listeners.
     pub throttle: Arc<AuthThrottle>,
 }
@@ -85,6 +92,9 @@ pub(super) struct ListenerContext<S> {
     pub(super) hostname: String,
     pub(super) limits: ListenerLimits,
     pub(super) bare_newlines: BareNewlines,
+    pub(super) offers: Offers,
+    pub(super) proxies: TrustedProxies,
+    pub(super) scram: Option<ScramDecoys>,
     pub(super) throttle: Arc<AuthThrottle>,
     pub(super) tls: Arc<TlsSlot>,
     /// The time by which sessions must have ended, once the server is stopping.
@@ -93,15 +103,15 @@ pub(super) struct ListenerContext<S> {
 
 /// The certificate in use; sessions that began with another keep theirs.
 #[derive(Debug, Default)]
-pub(super) struct TlsSlot(RwLock<Option<Arc<ServerConfig>>>);
+pub(super) struct TlsSlot(RwLock<Option<ListenerTls>>);
 
 impl TlsSlot {
-    pub(super) fn get(&self) -> Option<Arc<ServerConfig>> {
+    pub(super) fn get(&self) -> Option<ListenerTls> {
         self.0.read().clone()
     }
 
-    fn set(&self, config: Arc<ServerConfig>) {
-        *self.0.write() = Some(config);
+    fn set(&self, tls: ListenerTls) {
+        *self.0.write() = Some(tls);
     }
 }
 
@@ -130,7 +140,7 @@ impl Server {
         }
         let tls = Arc::new(TlsSlot::default());
         if let Some(certificate) = &config.tls {
-            tls.set(certificate.config().map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?);
+            tls.set(certificate.listener().map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?);
         }
         let listener = listen(config.addr)?;
         let local = listener.local_addr()?;
@@ -142,6 +152,9 @@ impl Server {
             hostname: config.hostname,
             limits: config.limits,
             bare_newlines: config.bare_newlines,
+            offers: config.offers,
+            proxies: config.proxies,
+            scram: config.scram,
             throttle: config.throttle,
             tls: Arc::clone(&tls),
             stop: stopped,
@@ -175,7 +188,7 @@ impl Server {
     /// # Errors
     /// When it cannot be used; the old one stays.
     pub fn set_tls(&self, certificate: &ServerTls) -> Result<(), TlsError> {
-        self.tls.set(certificate.config()?);
+        self.tls.set(certificate.listener()?);
         Ok(())
     }
 
@@ -222,13 +235,12 @@ async fn serve<S: Service>(
             _ = stop.changed() => break,
             Some(ended) = sessions.join_next() => report(ended),
             accepted = listener.accept() => match accepted {
-                Ok((stream, remote)) => match peers.admit(PeerKey::of(remote.ip())) {
+                Ok((_, remote)) if !may_connect(&shared.proxies, remote) => {
+                    tracing::info!(%remote, "not a trusted proxy");
+                }
+                Ok((stream, remote)) => match admit(&peers, &shared.proxies, remote) {
                     Some(place) => {
-                        let shared = Arc::clone(&shared);
-                        sessions.spawn(async move {
-                            session::run(shared, stream, remote).await;
-                            drop(place);
-                        });
+                        sessions.spawn(session::run(Arc::clone(&shared), stream, remote, place));
                     }
                     None => turn_away(&stream, remote, shared.kind),
                 },
@@ -259,6 +271,16 @@ async fn serve<S: Service>(
     }
 }
 
+/// Where every connection comes through a proxy, others are closed at once.
+fn may_connect(proxies: &TrustedProxies, remote: SocketAddr) -> bool {
+    !proxies.proxy_protocol || proxies.contains(remote.ip())
+}
+
+/// A proxy says later for whom it counts.
+fn admit(peers: &Arc<Peers>, proxies: &TrustedProxies, remote: SocketAddr) -> Option<Place> {
+    if proxies.proxy_protocol { peers.admit_unknown() } else { peers.admit(PeerKey::of(remote.ip())) }
+}
+
 /// A session that panicked took only itself down.
 fn report(ended: Result<(), JoinError>) {
     if let Err(error) = ended
@@ -268,7 +290,7 @@ fn report(ended: Result<(), JoinError>) {
     }
 }
 
-fn turn_away(stream: &TcpStream, remote: SocketAddr, kind: ListenerKind) {
+pub(super) fn turn_away(stream: &TcpStream, remote: SocketAddr, kind: ListenerKind) {
     tracing::info!(%remote, "too many connections");
     if kind != ListenerKind::Submissions {
         let mut out = Vec::new();

@@ -1,17 +1,24 @@
 //! The server side: listeners and sessions.
 
+mod connection;
 mod listener;
+mod login;
 mod peers;
+mod proxy;
 mod service;
 mod session;
 mod throttle;
 mod tls;
 
 pub use listener::{ListenerConfig, ListenerLimits, Server};
-pub use relevo_proto::server::BareNewlines;
+pub use login::ScramDecoys;
+pub use proxy::TrustedProxies;
+pub use relevo_proto::server::{
+    BareNewlines, FutureRelease, Hold, Mechanisms, Offers, TlsFacts,
+};
 pub use service::{
-    BodyType, BodyWriter, Credentials, ListenerKind, MailFrom, Recipient, Reply, Service, SessionInfo,
-    SmtpPeer,
+    BearerToken, BodyType, BodyWriter, Credentials, ListenerKind, MailFrom, Recipient, Reply, ScramVerifier,
+    Service, SessionInfo, SmtpPeer,
 };
 pub use throttle::AuthThrottle;
 pub use tls::{ServerTls, TlsError};

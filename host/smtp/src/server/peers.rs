@@ -35,15 +35,20 @@ impl Peers {
 
     /// A place for a connection of `peer`, held until dropped.
     pub(crate) fn admit(self: &Arc<Self>, peer: PeerKey) -> Option<Place> {
-        let mut counts = self.counts.lock();
-        let (total, by_peer) = &mut *counts;
-        let of_peer = by_peer.get(&peer).copied().unwrap_or(0);
-        if *total >= self.total || of_peer >= self.per_peer {
+        self.admit_unknown().filter(|place| place.counts_for(peer)).map(|mut place| {
+            place.peer = Some(peer);
+            place
+        })
+    }
+
+    /// A place for a connection through a proxy that has not said yet whose it is.
+    pub(crate) fn admit_unknown(self: &Arc<Self>) -> Option<Place> {
+        let (total, _) = &mut *self.counts.lock();
+        if *total >= self.total {
             return None;
         }
         *total += 1;
-        by_peer.insert(peer, of_peer + 1);
-        Some(Place { peers: Arc::clone(self), peer })
+        Some(Place { peers: Arc::clone(self), peer: None })
     }
 }
 
@@ -51,20 +56,46 @@ impl Peers {
 #[derive(Debug)]
 pub(crate) struct Place {
     peers: Arc<Peers>,
-    peer: PeerKey,
+    peer: Option<PeerKey>,
+}
+
+impl Place {
+    /// The connection is one of `peer`. Returns false if that has too many.
+    pub(crate) fn identify(&mut self, peer: PeerKey) -> bool {
+        self.release();
+        let is_admitted = self.counts_for(peer);
+        self.peer = is_admitted.then_some(peer);
+        is_admitted
+    }
+
+    fn counts_for(&self, peer: PeerKey) -> bool {
+        let (_, by_peer) = &mut *self.peers.counts.lock();
+        let of_peer = by_peer.entry(peer).or_insert(0);
+        let is_admitted = *of_peer < self.peers.per_peer;
+        *of_peer += usize::from(is_admitted);
+        if *of_peer == 0 {
+            by_peer.remove(&peer);
+        }
+        is_admitted
+    }
+
+    fn release(&mut self) {
+        let Some(peer) = self.peer.take() else { return };
+        let (_, by_peer) = &mut *self.peers.counts.lock();
+        if let Some(count) = by_peer.get_mut(&peer) {
+            *count -= 1;
+            if *count == 0 {
+                by_peer.remove(&peer);
+            }
+        }
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut counts = self.peers.counts.lock();
-        let (total, by_peer) = &mut *counts;
+        self.release();
+        let (total, _) = &mut *self.peers.counts.lock();
         *total = total.saturating_sub(1);
-        if let Some(count) = by_peer.get_mut(&self.peer) {
-            *count -= 1;
-            if *count == 0 {
-                by_peer.remove(&self.peer);
-            }
-        }
     }
 }
 
@@ -95,5 +126,20 @@ mod tests {
         assert!(peers.admit(b).is_none(), "total");
         drop(first);
         assert!(peers.admit(b).is_some());
+    }
+
+    #[test]
+    fn proxies_say_later_whose_a_connection_is() {
+        let peers = Arc::new(Peers::new(3, 1));
+        let (a, b) = (key("192.0.2.1"), key("192.0.2.2"));
+        let (mut first, mut second) = (peers.admit_unknown().unwrap(), peers.admit_unknown().unwrap());
+        assert!(first.identify(a));
+        assert!(!second.identify(a), "per peer");
+        assert!(second.identify(b));
+        let _third = peers.admit_unknown().unwrap();
+        assert!(peers.admit_unknown().is_none(), "total");
+        assert!(first.identify(a), "its own place");
+        drop((first, second));
+        assert!(peers.admit(a).is_some());
     }
 }

@@ -1,63 +1,105 @@
-//! One session: drives the state machine, asks the service, watches the clock.
+//! One session: drives the state machine and asks the service.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use relevo_proto::Reply;
-use relevo_proto::server::{AuthPolicy, Credentials, Event, ServerSession, SessionConfig, replies};
+use relevo_proto::server::{
+    AuthPolicy, Event, FutureRelease, Offers, ProxiedClient, ServerSession, SessionConfig, TlsFacts, replies,
+};
+use rustls::ProtocolVersion;
 use socket2::SockRef;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 use tracing::Instrument as _;
 
-use super::listener::ListenerContext;
+use super::connection::ServerConnection;
+use super::listener::{ListenerContext, turn_away};
+use super::peers::{PeerKey, Place};
+use super::proxy;
 use super::service::{BodyWriter as _, ListenerKind, Service, SmtpPeer};
+use super::tls::ListenerTls;
 use crate::stream::{Stream, describe};
 
-/// How long a closed session is read from, so that unread octets do not make the system throw away
-/// our last reply.
-const LINGER: Duration = Duration::from_secs(1);
-
 /// Serves one connection to its end.
-pub(super) async fn run<S: Service>(shared: Arc<ListenerContext<S>>, tcp: TcpStream, remote: SocketAddr) {
+pub(super) async fn run<S: Service>(
+    shared: Arc<ListenerContext<S>>,
+    mut tcp: TcpStream,
+    remote: SocketAddr,
+    mut place: Place,
+) {
     let result = async {
         tcp.set_nodelay(true)?;
-        let local = tcp.local_addr()?;
-        let peer = SmtpPeer { remote, local, listener: shared.kind };
+        let Some(peer) = identify(&shared, &mut tcp, remote, &mut place).await? else { return Ok(()) };
         let (stream, tls) = if shared.kind == ListenerKind::Submissions {
-            let (stream, description) = handshake(&shared, tcp).await?;
-            (stream, Some(description))
+            let (stream, facts) = handshake(&shared, tcp).await?;
+            (stream, Some(facts))
         } else {
             (Stream::Plain(tcp), None)
         };
-        serve(&shared, stream, peer, tls).await
+        serve(&shared, stream, peer, tls, place).await
     };
-    let span = tracing::info_span!("session", %remote);
+    let span = tracing::info_span!("session", %remote, client = tracing::field::Empty);
     match result.instrument(span).await {
         Ok(()) => tracing::debug!(%remote, "session ended"),
         Err(error) => tracing::debug!(%remote, %error, "session lost"),
     }
 }
 
-async fn handshake<S: Service>(shared: &ListenerContext<S>, tcp: TcpStream) -> io::Result<(Stream, String)> {
-    let config = shared.tls.get().ok_or(io::ErrorKind::NotConnected)?;
-    let accept = TlsAcceptor::from(config).accept(tcp);
+/// Who is connected, as far as a proxy says. `None`: turned away.
+async fn identify<S: Service>(
+    shared: &ListenerContext<S>,
+    tcp: &mut TcpStream,
+    remote: SocketAddr,
+    place: &mut Place,
+) -> io::Result<Option<SmtpPeer>> {
+    let peer = SmtpPeer::new(remote, tcp.local_addr()?, shared.kind);
+    if !shared.proxies.proxy_protocol {
+        return Ok(Some(peer));
+    }
+    let source = proxy::read_header(tcp, shared.limits.handshake).await.inspect_err(|error| {
+        tracing::info!(%remote, %error, "no PROXY header");
+    })?;
+    let client = source.unwrap_or(remote);
+    if !place.identify(PeerKey::of(client.ip())) {
+        turn_away(tcp, client, shared.kind);
+        return Ok(None);
+    }
+    tracing::Span::current().record("client", tracing::field::display(client));
+    Ok(Some(SmtpPeer { remote: client, proxy: source.map(|_| remote), ..peer }))
+}
+
+async fn handshake<S: Service>(
+    shared: &ListenerContext<S>,
+    tcp: TcpStream,
+) -> io::Result<(Stream, TlsFacts)> {
+    let tls = shared.tls.get().ok_or(io::ErrorKind::NotConnected)?;
+    let accept = TlsAcceptor::from(Arc::clone(&tls.config)).accept(tcp);
     let stream = timeout(shared.limits.handshake, accept).await.map_err(|_| io::ErrorKind::TimedOut)??;
-    let description = describe(stream.get_ref().1);
-    Ok((Stream::Tls(Box::new(TlsStream::from(stream))), description))
+    let facts = facts(&tls, stream.get_ref().1);
+    Ok((Stream::Tls(Box::new(TlsStream::from(stream))), facts))
+}
+
+fn facts(tls: &ListenerTls, connection: &rustls::ServerConnection) -> TlsFacts {
+    // RFC 9266 sections 2 and 4.2: a label and no context, and TLS 1.3 alone.
+    let exporter = (connection.protocol_version() == Some(ProtocolVersion::TLSv1_3))
+        .then(|| connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None).ok());
+    TlsFacts {
+        description: describe(connection),
+        exporter: exporter.flatten(),
+        client_certificate: tls.verified(connection.peer_certificates()),
+    }
 }
 
 async fn serve<S: Service>(
     shared: &Arc<ListenerContext<S>>,
     stream: Stream,
     peer: SmtpPeer,
-    tls: Option<String>,
+    tls: Option<TlsFacts>,
+    place: Place,
 ) -> io::Result<()> {
     let mut session = ServerSession::new(session_config(shared, &peer), tls);
     let connected = shared.service.connect(&peer).await;
@@ -69,16 +111,9 @@ async fn serve<S: Service>(
         Err(reply) => (None, Err(reply)),
     };
     session.greet(decision);
-    let now = Instant::now();
-    let mut wire = ServerConnection {
-        stream: Some(stream),
-        stop: shared.stop.clone(),
-        begun: now,
-        content_octets: 0,
-        waited: Duration::ZERO,
-    };
+    let mut wire = ServerConnection::new(stream, shared.stop.clone());
     match product {
-        Some(product) => Driver { shared, peer, session, product, writer: None, wire }.drive().await,
+        Some(product) => Driver { shared, peer, session, product, writer: None, wire, place }.drive().await,
         None => wire.close(shared, &mut session).await,
     }
 }
@@ -96,8 +131,24 @@ fn session_config<S: Service>(shared: &ListenerContext<S>, peer: &SmtpPeer) -> S
         auth,
         auth_required: submission,
         bare_newlines: shared.bare_newlines,
+        offers: offers(shared, peer),
         limits: shared.limits.session,
     }
+}
+
+/// What the listener offers to a session that begins now.
+fn offers<S: Service>(shared: &ListenerContext<S>, peer: &SmtpPeer) -> Offers {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let mut offers = shared.offers.clone();
+    offers.mechanisms.scram_sha_256 &= shared.scram.is_some();
+    offers.xclient = shared.proxies.xclient && shared.proxies.contains(peer.remote.ip());
+    // RFC 4865: for submission only.
+    offers.future_release = offers
+        .future_release
+        .filter(|_| shared.kind != ListenerKind::Relay)
+        .map(|release| FutureRelease { now, ..release });
+    offers
 }
 
 /// What the peer sent before it was greeted. Asks the system rather than the runtime, which has not
@@ -110,141 +161,16 @@ fn early_octets(tcp: &TcpStream) -> Vec<u8> {
     }
 }
 
-/// What we refuse, the operator may want to know.
-fn log_refusals(output: &[u8]) {
-    if !tracing::enabled!(tracing::Level::DEBUG) {
-        return;
-    }
-    for line in output.split(|&b| b == b'\n').filter(|l| matches!(l.first(), Some(b'4' | b'5'))) {
-        tracing::debug!(reply = %String::from_utf8_lossy(line).trim_end(), "refused");
-    }
-}
-
-/// The connection and its clocks.
-struct ServerConnection {
-    /// Taken during a handshake.
-    stream: Option<Stream>,
-    stop: watch::Receiver<Option<Instant>>,
-    begun: Instant,
-    content_octets: u64,
-    /// Time spent waiting for the content, our own work not counted.
-    waited: Duration,
-}
-
-impl ServerConnection {
-    fn stream(&mut self) -> io::Result<&mut Stream> {
-        self.stream.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
-    }
-
-    /// Sends the replies collected so far, in one write.
-    async fn flush<S: Service>(
-        &mut self,
-        shared: &ListenerContext<S>,
-        session: &mut ServerSession,
-    ) -> io::Result<()> {
-        if !session.has_output() {
-            return Ok(());
-        }
-        let output = session.take_output();
-        log_refusals(&output);
-        let stream = self.stream()?;
-        let write = async {
-            stream.write_all(&output).await?;
-            stream.flush().await
-        };
-        timeout(shared.limits.idle, write).await.map_err(|_| io::ErrorKind::TimedOut)?
-    }
-
-    /// Receives once, or lets the session know that time is up or the server is stopping.
-    async fn receive<S: Service>(
-        &mut self,
-        shared: &ListenerContext<S>,
-        session: &mut ServerSession,
-    ) -> io::Result<()> {
-        if self.stop.borrow().is_some() {
-            session.stop();
-            if session.has_output() {
-                return Ok(());
-            }
-        }
-        let left = (self.begun + shared.limits.total).saturating_duration_since(Instant::now());
-        let begun = Instant::now();
-        let stopping = self.stop.borrow().is_some();
-        let Self { stream: Some(stream), stop, .. } = self else {
-            return Err(io::ErrorKind::NotConnected.into());
-        };
-        let in_content = session.in_content();
-        let n = tokio::select! {
-            read = timeout(shared.limits.idle.min(left), stream.read(session.space())) => match read {
-                Ok(read) => read?,
-                Err(_) => {
-                    session.time_out();
-                    return Ok(());
-                }
-            },
-            _ = stop.changed(), if !stopping => return Ok(()),
-        };
-        if n == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        session.received(n);
-        if in_content {
-            self.watch_rate(shared, session, begun.elapsed(), n as u64)
-        } else {
-            self.rest()
-        }
-        Ok(())
-    }
-
-    fn rest(&mut self) {
-        self.waited = Duration::ZERO;
-        self.content_octets = 0;
-    }
-
-    /// A sender that drips holds a session, and later a spool file, for hours.
-    fn watch_rate<S: Service>(
-        &mut self,
-        shared: &ListenerContext<S>,
-        session: &mut ServerSession,
-        waited: Duration,
-        n: u64,
-    ) {
-        self.waited += waited;
-        self.content_octets += n;
-        let limits = &shared.limits;
-        if self.waited > limits.slow_grace && self.content_octets < limits.min_rate * self.waited.as_secs() {
-            session.time_out();
-        }
-    }
-
-    /// Sends what is left, then waits a moment for the peer to read it and close.
-    async fn close<S: Service>(
-        &mut self,
-        shared: &ListenerContext<S>,
-        session: &mut ServerSession,
-    ) -> io::Result<()> {
-        self.flush(shared, session).await?;
-        let stream = self.stream()?;
-        let linger = async {
-            stream.shutdown().await?;
-            let mut sink = [0; 4096];
-            while stream.read(&mut sink).await? > 0 {}
-            io::Result::Ok(())
-        };
-        // Whatever happens now, the session is over.
-        let _ = timeout(LINGER, linger).await;
-        Ok(())
-    }
-}
-
 /// A session and everything it needs.
-struct Driver<'a, S: Service> {
-    shared: &'a Arc<ListenerContext<S>>,
-    peer: SmtpPeer,
-    session: ServerSession,
-    product: S::Session,
+pub(super) struct Driver<'a, S: Service> {
+    pub(super) shared: &'a Arc<ListenerContext<S>>,
+    pub(super) peer: SmtpPeer,
+    pub(super) session: ServerSession,
+    pub(super) product: S::Session,
     writer: Option<S::Writer>,
     wire: ServerConnection,
+    /// Counts the connection for its peer.
+    place: Place,
 }
 
 impl<S: Service> Driver<'_, S> {
@@ -269,10 +195,12 @@ impl<S: Service> Driver<'_, S> {
         let service = &self.shared.service;
         let (session, product) = (&mut self.session, &mut self.product);
         match event {
-            Event::Authenticate(credentials) => {
-                let decision = self.authenticate(credentials).await;
-                self.session.decide(decision);
-            }
+            event @ (Event::Authenticate(_)
+            | Event::Token(_)
+            | Event::External(_)
+            | Event::ScramUser(_)
+            | Event::ScramFailed(_)
+            | Event::ScramProven(_)) => self.login(event).await,
             Event::Mail(from) => {
                 let decision = service.mail(product, session.info(), &from).await;
                 session.decide(decision);
@@ -283,12 +211,14 @@ impl<S: Service> Driver<'_, S> {
             }
             Event::Data => {
                 let decision = service.data(product, session.info()).await;
+                let is_refused = decision.is_err();
                 session.decide(decision.map(|writer| self.writer = Some(writer)));
-                if !self.session.in_content() {
+                if is_refused {
                     self.reset();
                 }
             }
             Event::Content => self.content().await,
+            Event::Proxied(client) => self.restart(client).await,
             Event::Finish => self.finish().await?,
             Event::NeedInput | Event::Close | Event::StartTls | Event::Reset => {}
         }
@@ -322,25 +252,17 @@ impl<S: Service> Driver<'_, S> {
         self.wire.flush(self.shared, &mut self.session).await
     }
 
-    async fn authenticate(&mut self, credentials: Credentials) -> Result<(), Reply> {
-        let (throttle, ip) = (&self.shared.throttle, self.peer.remote.ip());
-        match throttle.wait(ip, std::time::Instant::now()) {
-            Some(wait) => sleep(wait).await,
-            None => return Err(replies::AUTH_BUSY.into()),
+    /// XCLIENT: as if its client had connected now.
+    async fn restart(&mut self, client: ProxiedClient) {
+        self.reset();
+        let peer = proxy::described(&self.peer, client);
+        if !self.place.identify(PeerKey::of(peer.remote.ip())) {
+            return self.session.restart(Err(replies::TOO_MANY_CONNECTIONS.into()));
         }
-        let username = credentials.username.clone();
-        let service = &self.shared.service;
-        let decision = service.authenticate(&mut self.product, self.session.info(), credentials).await;
-        match &decision {
-            Ok(()) => throttle.succeeded(ip),
-            // Only a wrong password is a guess: 454 is our own trouble.
-            Err(reply) if reply.code == 535 => {
-                tracing::info!(remote = %self.peer.remote, username = %username.escape_default(), "login failed");
-                sleep(throttle.failed(ip, std::time::Instant::now())).await;
-            }
-            Err(_) => {}
-        }
-        decision
+        tracing::Span::current().record("client", tracing::field::display(peer.remote));
+        let decision = self.shared.service.connect(&peer).await.map(|product| self.product = product);
+        self.peer = peer;
+        self.session.restart(decision);
     }
 
     async fn start_tls(&mut self) -> io::Result<()> {
@@ -349,9 +271,9 @@ impl<S: Service> Driver<'_, S> {
         let Some(Stream::Plain(tcp)) = self.wire.stream.take() else {
             return Err(io::ErrorKind::NotConnected.into());
         };
-        let (stream, description) = handshake(self.shared, tcp).await?;
+        let (stream, facts) = handshake(self.shared, tcp).await?;
         self.wire.stream = Some(stream);
-        self.session.tls_started(description);
+        self.session.tls_started(facts);
         Ok(())
     }
 }

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use relevo_smtp::client::{ClientConfig, Envelope, Target, Tls, TlsPolicy, TlsReason, TlsRequirement};
 use relevo_smtp::server::{
-    AuthThrottle, BodyWriter, Credentials, ListenerConfig, ListenerKind, ListenerLimits, MailFrom, Recipient,
-    Reply, Server, ServerTls, Service, SessionInfo, SmtpPeer,
+    AuthThrottle, BearerToken, BodyWriter, Credentials, ListenerConfig, ListenerKind, ListenerLimits,
+    MailFrom, Recipient, Reply, ScramVerifier, Server, ServerTls, Service, SessionInfo, SmtpPeer,
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -35,6 +35,7 @@ pub struct Memory {
     pub received: Mutex<Vec<Received>>,
     pub resets: Mutex<usize>,
     pub largest_chunk: Mutex<usize>,
+    pub peers: Mutex<Vec<SmtpPeer>>,
 }
 
 #[derive(Default)]
@@ -64,12 +65,46 @@ impl Service for Memory {
     type Session = State;
     type Writer = Writer;
 
-    async fn connect(&self, _: &SmtpPeer) -> Result<State, Reply> {
+    async fn connect(&self, peer: &SmtpPeer) -> Result<State, Reply> {
+        self.peers.lock().unwrap().push(peer.clone());
         Ok(State::default())
     }
 
     async fn authenticate(&self, _: &mut State, _: &SessionInfo, c: Credentials) -> Result<(), Reply> {
         if c.password == "secret" { Ok(()) } else { Err(Reply::new(535, (5, 7, 8), "Bad credentials")) }
+    }
+
+    async fn authenticate_token(
+        &self,
+        _: &mut State,
+        _: &SessionInfo,
+        token: BearerToken,
+    ) -> Result<String, Reply> {
+        if token.token == "good" { Ok("u".to_owned()) } else { Err(Reply::new(535, (5, 7, 8), "Bad token")) }
+    }
+
+    async fn authenticate_certificate(
+        &self,
+        _: &mut State,
+        info: &SessionInfo,
+        identity: Option<String>,
+    ) -> Result<String, Reply> {
+        assert!(info.client_certificate.is_some());
+        Ok(identity.unwrap_or_else(|| "holder".to_owned()))
+    }
+
+    async fn scram_verifier(
+        &self,
+        _: &mut State,
+        _: &SessionInfo,
+        username: &str,
+    ) -> Result<Option<ScramVerifier>, Reply> {
+        Ok((username == "u").then(|| ScramVerifier::derive("secret", vec![1; 16], 1).unwrap()))
+    }
+
+    async fn authenticate_scram(&self, _: &mut State, _: &SessionInfo, username: &str) -> Result<(), Reply> {
+        assert_eq!(username, "u");
+        Ok(())
     }
 
     async fn mail(&self, state: &mut State, _: &SessionInfo, from: &MailFrom) -> Result<(), Reply> {
@@ -143,6 +178,9 @@ pub fn listener(kind: ListenerKind, tls: Option<ServerTls>) -> ListenerConfig {
         tls,
         limits: ListenerLimits::default(),
         bare_newlines: relevo_smtp::server::BareNewlines::default(),
+        offers: relevo_smtp::server::Offers::default(),
+        proxies: relevo_smtp::server::TrustedProxies::default(),
+        scram: None,
         throttle: Arc::new(AuthThrottle::default()),
     }
 }

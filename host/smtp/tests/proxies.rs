@@ -1,0 +1,189 @@
+//! Proxies that speak for others, by PROXY and by XCLIENT.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use common::{Raw, authority, listener, raw, start};
+use relevo_smtp::server::{ListenerConfig, ListenerKind, TrustedProxies};
+use tokio::net::TcpStream;
+
+fn behind(kind: ListenerKind, networks: &str, proxy_protocol: bool) -> ListenerConfig {
+    let networks = vec![networks.parse().unwrap()];
+    ListenerConfig {
+        proxies: TrustedProxies { networks, proxy_protocol, xclient: !proxy_protocol },
+        ..listener(kind, None)
+    }
+}
+
+async fn through(addr: SocketAddr, header: &[u8]) -> Raw<TcpStream> {
+    let mut client = raw(addr).await;
+    client.send(header).await;
+    client
+}
+
+/// Version 2, TCP over IPv4 from 192.0.2.7:4000.
+fn version_2() -> Vec<u8> {
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c".to_vec();
+    header.extend_from_slice(&[192, 0, 2, 7, 198, 51, 100, 1, 15, 160, 0, 25]);
+    header
+}
+
+#[tokio::test]
+async fn the_header_says_who_is_there() {
+    let (server, memory) = start(behind(ListenerKind::Relay, "127.0.0.0/8", true));
+    let addr = server.local_addr();
+    for (header, remote) in [
+        (b"PROXY TCP4 192.0.2.1 198.51.100.1 4000 25\r\n".to_vec(), Some("192.0.2.1:4000")),
+        (b"PROXY TCP6 2001:db8::1 2001:db8::2 4000 25\r\n".to_vec(), Some("[2001:db8::1]:4000")),
+        (version_2(), Some("192.0.2.7:4000")),
+        (b"PROXY UNKNOWN\r\n".to_vec(), None),
+    ] {
+        let mut client = through(addr, &header).await;
+        assert!(client.reply().await.starts_with("220 "));
+        client.expect("EHLO me.test", "250").await;
+        let peer = memory.peers.lock().unwrap().pop().unwrap();
+        match remote {
+            Some(remote) => {
+                assert_eq!(peer.remote, remote.parse().unwrap());
+                assert!(peer.proxy.unwrap().ip().is_loopback());
+            }
+            None => assert!(peer.remote.ip().is_loopback() && peer.proxy.is_none()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_header_nothing_is_said() {
+    let (server, memory) = start(behind(ListenerKind::Relay, "127.0.0.0/8", true));
+    let addr = server.local_addr();
+    let long = format!("PROXY UNKNOWN {}\r\n", "x".repeat(200));
+    for header in
+        ["EHLO me.test\r\n", "PROXY TCP4 a b c d\r\n", long.as_str(), "\r\n\r\n\0\r\nQUIT\n\x31\x11\0\0"]
+    {
+        assert_eq!(through(addr, header.as_bytes()).await.reply().await, "", "{header:?}");
+    }
+    // Words that come with the header come before the greeting.
+    let mut client = through(addr, b"PROXY UNKNOWN\r\nEHLO me.test\r\n").await;
+    assert!(client.reply().await.starts_with("554 5.5.1"));
+    let (server, elsewhere) = start(behind(ListenerKind::Relay, "192.0.2.0/24", true));
+    let mut client = raw(server.local_addr()).await;
+    assert_eq!(client.reply().await, "", "not a trusted proxy");
+    assert!(elsewhere.peers.lock().unwrap().is_empty());
+    assert_eq!(memory.peers.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_silent_proxy_is_cut_off_when_the_server_stops() {
+    let (server, _memory) = start(behind(ListenerKind::Relay, "127.0.0.0/8", true));
+    let mut silent = through(server.local_addr(), b"PROXY").await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    server.stop(Duration::from_millis(50)).await;
+    assert_eq!(silent.reply().await, "");
+}
+
+#[tokio::test]
+async fn the_header_must_come_soon() {
+    let mut config = behind(ListenerKind::Relay, "127.0.0.0/8", true);
+    config.limits.handshake = Duration::from_millis(100);
+    let (server, memory) = start(config);
+    let begun = Instant::now();
+    let mut slow = through(server.local_addr(), b"PROXY TCP4 ").await;
+    assert_eq!(slow.reply().await, "");
+    assert!(begun.elapsed() >= Duration::from_millis(90));
+    assert!(memory.peers.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn connections_count_for_the_client() {
+    let mut config = behind(ListenerKind::Relay, "127.0.0.0/8", true);
+    config.limits.connections_per_peer = 1;
+    let (server, _memory) = start(config);
+    let header = |n: u8| format!("PROXY TCP4 192.0.2.{n} 198.51.100.1 4000 25\r\n").into_bytes();
+    let mut first = through(server.local_addr(), &header(1)).await;
+    assert!(first.reply().await.starts_with("220 "));
+    let mut second = through(server.local_addr(), &header(1)).await;
+    assert!(second.reply().await.starts_with("421 4.7.0"));
+    assert!(through(server.local_addr(), &header(2)).await.reply().await.starts_with("220 "));
+    first.expect("QUIT", "221").await;
+    drop(first);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(through(server.local_addr(), &header(1)).await.reply().await.starts_with("220 "));
+}
+
+#[tokio::test]
+async fn the_header_comes_before_the_handshake() {
+    let authority = authority();
+    let mut config = behind(ListenerKind::Submissions, "127.0.0.0/8", true);
+    config.tls = Some(authority.server.clone());
+    let (server, memory) = start(config);
+    let client = through(server.local_addr(), &version_2()).await;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.ca.clone().into()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let mut client = Raw::over(connector.connect(name, client.stream).await.unwrap());
+    assert!(client.reply().await.starts_with("220 "));
+    assert_eq!(memory.peers.lock().unwrap()[0].remote, "192.0.2.7:4000".parse().unwrap());
+}
+
+#[tokio::test]
+async fn xclient_says_who_is_there() {
+    let mut config = behind(ListenerKind::Submission, "127.0.0.0/8", false);
+    config.limits.connections_per_peer = 2;
+    let (server, memory) = start(config);
+    let mut client = raw(server.local_addr()).await;
+    client.reply().await;
+    assert!(client.ask("EHLO proxy.test").await.contains("250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN\r\n"));
+    client.expect("XCLIENT NAME=c.test ADDR=192.0.2.1 PORT=4000 LOGIN=u", "220 mx.test").await;
+    let peer = memory.peers.lock().unwrap().pop().unwrap();
+    assert_eq!(peer.remote, "192.0.2.1:4000".parse().unwrap());
+    assert_eq!((peer.name.as_deref(), peer.login.as_deref()), (Some("c.test"), Some("u")));
+    assert!(peer.proxy.unwrap().ip().is_loopback());
+    client.expect("EHLO c.test", "250").await;
+    client.expect("MAIL FROM:<a@a.test>", "250").await;
+    client.expect("RCPT TO:<b@b.test>", "250").await;
+    client.expect("DATA", "354").await;
+    client.expect("x\r\n.", "250").await;
+    assert_eq!(memory.received.lock().unwrap()[0].username.as_deref(), Some("u"));
+    // Failed logins are those of the client, not of the proxy.
+    client.expect("XCLIENT ADDR=192.0.2.9 LOGIN=[UNAVAILABLE]", "220").await;
+    client.expect("EHLO c.test", "250").await;
+    for _ in 0..5 {
+        client.expect("AUTH PLAIN AHUAd3Jvbmc=", "535").await;
+    }
+    client.expect("XCLIENT ADDR=[UNAVAILABLE] LOGIN=[UNAVAILABLE]", "220").await;
+    assert_eq!(memory.peers.lock().unwrap().pop().unwrap().remote, "0.0.0.0:4000".parse().unwrap());
+    client.expect("EHLO c.test", "250").await;
+    let begun = Instant::now();
+    client.expect("AUTH PLAIN AHUAd3Jvbmc=", "535").await;
+    assert!(begun.elapsed() < Duration::from_millis(450));
+}
+
+#[tokio::test]
+async fn xclient_counts_for_the_client_and_is_for_proxies() {
+    let mut config = behind(ListenerKind::Relay, "127.0.0.0/8", false);
+    config.limits.connections_per_peer = 1;
+    let (server, _memory) = start(config);
+    let mut first = raw(server.local_addr()).await;
+    first.reply().await;
+    first.expect("XCLIENT ADDR=192.0.2.1", "220").await;
+    // The place of the proxy is free again, that of the client is not.
+    let mut second = raw(server.local_addr()).await;
+    assert!(second.reply().await.starts_with("220"));
+    second.expect("XCLIENT ADDR=192.0.2.1", "421 4.7.0").await;
+    assert_eq!(second.reply().await, "");
+    let (server, _memory) = start(behind(ListenerKind::Relay, "192.0.2.0/24", false));
+    let mut stranger = raw(server.local_addr()).await;
+    stranger.reply().await;
+    assert!(!stranger.ask("EHLO me.test").await.contains("XCLIENT"));
+    stranger.expect("XCLIENT ADDR=192.0.2.1", "502 5.5.1").await;
+}
