@@ -58,6 +58,7 @@ fn tenant(id: &str, kv_size: u64) -> Arc<Tenant> {
         requests_per_second: None,
         suppression: Default::default(),
         keep_content: None,
+        dsn: true,
     })
 }
 

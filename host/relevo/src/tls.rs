@@ -1,6 +1,6 @@
 //! Certificates of the listeners.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
@@ -9,6 +9,7 @@ use relevo_smtp::server::ServerTls;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use x509_parser::extensions::GeneralName;
+use zeroize::Zeroizing;
 
 /// Octets of a certificate file. A bundle of all public authorities has 250 KiB.
 const MAX_CHAIN: u64 = 4 << 20;
@@ -31,16 +32,30 @@ pub(crate) fn read_chain(path: &Path) -> anyhow::Result<Vec<CertificateDer<'stat
     Ok(chain)
 }
 
-/// Loads the configured certificate with its key.
+/// Loads the configured certificate with its key, and others for the names that are in them.
 ///
 /// # Errors
 /// A file cannot be read, is open to others, or the two do not belong together.
-pub(crate) fn load(chain: &Path, key: &Path) -> anyhow::Result<ServerTls> {
+pub(crate) fn load(chain: &Path, key: &Path, others: &[(PathBuf, PathBuf)]) -> anyhow::Result<ServerTls> {
+    let (pem, private) = read_pair(chain, key)?;
+    let mut tls = ServerTls::from_pem(&pem, &private).with_context(|| pair(chain, key))?;
+    for (chain, key) in others {
+        let (pem, private) = read_pair(chain, key)?;
+        tls = tls.with_certificate(&pem, &private).with_context(|| pair(chain, key))?;
+    }
+    Ok(tls)
+}
+
+/// What is in the two files.
+fn read_pair(chain: &Path, key: &Path) -> anyhow::Result<(Vec<u8>, Zeroizing<Vec<u8>>)> {
     let pem = relevo_keys::read_file(chain, MAX_CHAIN)
         .with_context(|| format!("certificate file {}", chain.display()))?;
     let (private, _) = relevo_keys::read_secret_file(key)?;
-    ServerTls::from_pem(&pem, &private)
-        .with_context(|| format!("TLS certificate {} with key {}", chain.display(), key.display()))
+    Ok((pem, private))
+}
+
+fn pair(chain: &Path, key: &Path) -> String {
+    format!("TLS certificate {} with key {}", chain.display(), key.display())
 }
 
 /// Makes a certificate that is valid for a year, for clients that do not verify.
@@ -55,6 +70,11 @@ pub(crate) fn self_signed(hostname: &str) -> anyhow::Result<ServerTls> {
     params.not_after = now + VALID;
     let certificate = params.self_signed(&key)?;
     Ok(ServerTls::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes())?)
+}
+
+/// When the first of the certificates ends, in seconds since 1970.
+pub(crate) fn first_expiry(tls: &ServerTls) -> Option<i64> {
+    tls.leaves().filter_map(expires_at).min()
 }
 
 /// When a certificate (DER) ends, in seconds since 1970.

@@ -40,6 +40,9 @@ pub struct TenantSettings {
     /// Seconds for which the content of its messages is kept after their last delivery. None or 0:
     /// it is not.
     pub keep_content_seconds: Option<u64>,
+    /// Delivery status notifications are given as senders ask for them (RFC 3461). None: they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dsn: Option<bool>,
 }
 
 /// Rules that suppress recipients of a tenant.

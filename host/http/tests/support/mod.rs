@@ -140,6 +140,7 @@ fn tenants() -> DirectoryEntries {
             requests_per_second: None,
             suppression: SuppressionOverrides::default(),
             keep_content: None,
+            dsn: true,
         };
         (id.to_owned(), Arc::new(tenant))
     };

@@ -172,6 +172,9 @@ pub struct Tenant {
     pub suppression: SuppressionOverrides,
     /// How long the content of its messages is kept after their last delivery. None: not at all.
     pub keep_content: Option<Duration>,
+    /// What its senders ask of delivery status notifications counts (RFC 3461). Otherwise they are told
+    /// of failures alone.
+    pub dsn: bool,
 }
 
 /// Deliveries of a tenant that may be held, unless set otherwise.

@@ -191,6 +191,7 @@ pub(crate) fn build_tenant(record: &TenantRecord) -> Result<Tenant, String> {
         requests_per_second: settings.requests_per_second,
         suppression: suppression(&settings.suppression)?,
         keep_content: settings.keep_content_seconds.filter(|n| *n > 0).map(Duration::from_secs),
+        dsn: settings.dsn.unwrap_or(true),
     })
 }
 

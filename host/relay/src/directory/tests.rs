@@ -27,6 +27,7 @@ fn tenant(id: &str, pools: &[&str]) -> Arc<Tenant> {
         requests_per_second: None,
         suppression: Default::default(),
         keep_content: None,
+        dsn: true,
     })
 }
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relevo_mailkit::address::Address;
-use relevo_mailkit::envelope::{Envelope, Recipient};
+use relevo_mailkit::envelope::{Envelope, Parameter, Recipient};
 use relevo_mailkit::reply::Reply;
-use relevo_smtp::server::{Credentials, ListenerKind, MailFrom, Service, SessionInfo, SmtpPeer};
+use relevo_queue::Millis;
+use relevo_smtp::server::{Credentials, Hold, ListenerKind, MailFrom, Service, SessionInfo, SmtpPeer};
 use tracing::info;
 
 mod auth;
@@ -119,10 +120,12 @@ impl Intake {
         let envelope = Envelope {
             sender: from.address.clone(),
             sender_domain: from.domain.clone(),
-            parameters: from.parameters.clone(),
+            parameters: parameters(&settings, &origin, &from.parameters),
             recipients: Vec::new(),
         };
-        Ok(OpenTransaction { settings, origin, envelope, relaying, returned: None })
+        let send_at = from.hold.and_then(|hold| released_at(hold, self.pipeline.clock.now()));
+        let options = SubmissionOptions { send_at, ..SubmissionOptions::default() };
+        Ok(OpenTransaction { settings, origin, envelope, options, relaying, returned: None })
     }
 
     /// Puts a recipient at the end of the envelope. Returns false if it is there already.
@@ -140,8 +143,10 @@ impl Intake {
         if envelope.recipients.len() >= settings.intake.max_recipients {
             return Err(Reply::new(452, (4, 5, 3), "too many recipients"));
         }
-        let to = forward_path(settings, to, envelope.has_smtputf8())?;
-        if envelope.recipients.contains(&to) {
+        let mut to = forward_path(settings, to, envelope.has_smtputf8())?;
+        to.parameters = parameters(settings, &transaction.origin, &to.parameters);
+        // Who is named twice gets one copy: what was asked for first counts.
+        if envelope.recipients.iter().any(|known| known.address == to.address) {
             return Ok(false);
         }
         if let Some(user) = user {
@@ -255,7 +260,7 @@ impl Service for Intake {
             envelope: transaction.envelope,
             via: session.via(info),
             body,
-            options: SubmissionOptions::default(),
+            options: transaction.options,
             id: None,
             authors_within: None,
         };
@@ -268,6 +273,27 @@ impl Service for Intake {
     fn reset(&self, session: &mut IntakeSession) {
         session.transaction = None;
     }
+}
+
+/// What counts of the parameters of MAIL or RCPT: without those of DSN where the tenant has it turned
+/// off. EHLO announces it before anybody has logged in, so they are taken and come to nothing.
+fn parameters(settings: &Settings, origin: &Origin, all: &[Parameter]) -> Vec<Parameter> {
+    const OF_DSN: [&str; 4] = ["RET", "ENVID", "NOTIFY", "ORCPT"];
+    let is_off = match origin {
+        Origin::Tenant(tenant) => settings.directory.tenant(tenant).is_some_and(|tenant| !tenant.dsn),
+        Origin::Relay(_) => false,
+    };
+    let counts = |parameter: &&Parameter| !(is_off && OF_DSN.contains(&parameter.keyword.as_str()));
+    all.iter().filter(counts).cloned().collect()
+}
+
+/// When a message that is held back (RFC 4865) is sent. None: at once, since that time has passed.
+fn released_at(hold: Hold, now: Millis) -> Option<Millis> {
+    let at = match hold {
+        Hold::For(seconds) => now.saturating_add(i64::from(seconds).saturating_mul(1_000)),
+        Hold::Until(time) => time.saturating_mul(1_000),
+    };
+    (at > now).then_some(at)
 }
 
 /// The recipient; `postmaster` without a domain is the configured one (RFC 5321 section 4.5.1).
@@ -284,7 +310,7 @@ fn forward_path(settings: &Settings, to: &Recipient, smtputf8: bool) -> Result<R
             "the postmaster's address needs the SMTPUTF8 parameter of MAIL",
         ));
     }
-    Ok(Recipient::from(address))
+    Ok(Recipient { parameters: to.parameters.clone(), ..Recipient::from(address) })
 }
 
 /// The dialogue calls in order: never without MAIL.

@@ -6,7 +6,7 @@ use relevo_mailkit::envelope::Envelope;
 use relevo_mailkit::reply::Reply;
 use relevo_smtp::server::{SessionInfo, SmtpPeer};
 
-use crate::pipeline::{Origin, Protocol, Via};
+use crate::pipeline::{Origin, Protocol, SubmissionOptions, Via};
 use crate::returns::{ReturnAddress, StrangerConnection};
 use crate::settings::Settings;
 
@@ -31,6 +31,7 @@ pub(super) struct OpenTransaction {
     pub(super) settings: Arc<Settings>,
     pub(super) origin: Origin,
     pub(super) envelope: Envelope,
+    pub(super) options: SubmissionOptions,
     /// Why the transaction may not have recipients elsewhere.
     pub(super) relaying: Result<(), Reply>,
     /// The recipient is an address at a return domain. It has no other beside it.

@@ -12,8 +12,9 @@ use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::source::Source;
 use relevo_queue::{DeliveryId, IdempotentRequest, ItemId, ItemMeta, Millis, NewEvent, NewItem};
 use relevo_runtime::Stages;
+use relevo_submission::egress::PRIORITY;
 use relevo_submission::{
-    CheckedMessage, Disposition, EgressChoice, Origin, Plan, PlanSettings, Signing, Tracked,
+    CheckedMessage, Disposition, EgressChoice, EgressGrants, Origin, Plan, PlanSettings, Signing, Tracked,
 };
 
 use super::authority::Owner;
@@ -180,6 +181,8 @@ impl Run<'_> {
     ) -> Result<Plan, Rejection> {
         let settings = &*incoming.settings;
         let (rewrite, tracking) = tracked.unzip();
+        let grants = owner.map(|owner| &*owner.domain.grants);
+        let attributes = attributes(grants, &incoming.envelope, result);
         let message = CheckedMessage {
             id: self.id,
             accepted_at: self.now,
@@ -187,7 +190,7 @@ impl Run<'_> {
             envelope: &incoming.envelope,
             report,
             prepend: &result.prepend,
-            attributes: &result.attributes,
+            attributes: &attributes,
             send_at: incoming.options.send_at,
             expires_at: incoming.options.expires_at,
         };
@@ -207,7 +210,7 @@ impl Run<'_> {
                 owner.map_or("", |owner| owner.domain.tenant.as_str()),
                 labels,
             ),
-            grants: owner.map(|owner| &*owner.domain.grants),
+            grants,
             lifetime: millis(settings.delivery.expire),
             hold_lifetime: millis(settings.plugins.hold_expire),
         };
@@ -222,6 +225,21 @@ impl Run<'_> {
     pub(super) fn step(&self, stage: &'static str, began: Duration, changes: Vec<String>) {
         self.pipeline.step(self.id, stage, began, changes);
     }
+}
+
+/// The attributes that plugins gave, and before them the priority that the sender asked for by
+/// MT-PRIORITY. One that is not granted is lowered to the next that is (RFC 6710 section 4).
+fn attributes(
+    grants: Option<&EgressGrants>,
+    envelope: &Envelope,
+    result: &PolicyResult,
+) -> Vec<(String, String)> {
+    let asked = MailOptions::of_parameters(&envelope.parameters).priority;
+    let priority = asked.zip(grants).map(|(asked, grants)| {
+        let most = grants.max_priority;
+        (PRIORITY.to_owned(), asked.get().clamp(-most, most).to_string())
+    });
+    priority.into_iter().chain(result.attributes.iter().cloned()).collect()
 }
 
 /// What becomes of each recipient. The queue numbers deliveries in the order of the plan.

@@ -173,6 +173,7 @@ pub(crate) fn settings() -> Settings {
                 requests_per_second: None,
                 suppression: Default::default(),
                 keep_content: None,
+                dsn: true,
             }),
         )
     };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use relevo_http::{ConnectionLimits, HttpServices, Listener};
 use relevo_relay::intake::Intake;
-use relevo_smtp::server::{AuthThrottle, ListenerConfig, ListenerKind, ListenerLimits, Offers, Server, ServerTls, TrustedProxies};
+use relevo_smtp::server::{AuthThrottle, ListenerConfig, ListenerKind, ListenerLimits, Server, ServerTls};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -23,7 +23,7 @@ pub(super) fn listen_smtp(
     expiry: &CertificateExpiry,
 ) -> anyhow::Result<Vec<Server>> {
     let tls = certificate(config, hostname)?;
-    expiry.set(tls::expires_at(tls.leaf()));
+    expiry.set(tls::first_expiry(&tls));
     let throttle = Arc::new(AuthThrottle::default());
     let mut limits = ListenerLimits {
         connections: config.max_connections,
@@ -46,8 +46,8 @@ pub(super) fn listen_smtp(
                 tls: Some(tls.clone()),
                 limits: limits.clone(),
                 bare_newlines,
-                offers: Offers::default(),
-                proxies: TrustedProxies::default(),
+                offers: config.offers.clone(),
+                proxies: config.proxies.clone(),
                 scram: None,
                 throttle: throttle.clone(),
             };
@@ -63,7 +63,7 @@ pub(super) fn listen_smtp(
 /// The configured certificate, or one made now.
 pub(super) fn certificate(config: &SmtpConfig, hostname: &str) -> anyhow::Result<ServerTls> {
     match &config.tls {
-        Some((chain, key)) => tls::load(chain, key),
+        Some((chain, key)) => tls::load(chain, key, &config.other_certificates),
         None => tls::self_signed(hostname),
     }
 }

@@ -88,7 +88,7 @@ impl RunningRelay {
         for server in &self.smtp {
             server.set_tls(&tls)?;
         }
-        self.expiry.set(tls::expires_at(tls.leaf()));
+        self.expiry.set(tls::first_expiry(&tls));
         self.settings.replace(settings);
         self.reread_directory.notify_one();
         let classifier = self.classifier.clone();

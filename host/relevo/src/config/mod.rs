@@ -207,6 +207,7 @@ impl ServerParts {
         let (a, b) = (&self.smtp, &other.smtp);
         let listeners =
             (&a.submission, &a.submissions, &a.relay) != (&b.submission, &b.submissions, &b.relay);
+        let dialogue = a.offers != b.offers || a.proxies != b.proxies;
         let per_peer = a.max_connections_per_peer != b.max_connections_per_peer;
         let differ = [
             ("hostname", self.hostname != other.hostname),
@@ -214,6 +215,7 @@ impl ServerParts {
             ("min_free or [queue]", self.queue != other.queue),
             ("[store]", self.store != other.store),
             ("listeners of [smtp]", listeners),
+            ("extensions or proxies of [smtp]", dialogue),
             ("max_message_size", a.intake.max_message_size != b.intake.max_message_size),
             ("max_connections of [smtp]", a.max_connections != b.max_connections),
             ("max_connections_per_peer", per_peer),

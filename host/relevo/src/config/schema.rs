@@ -69,6 +69,9 @@ pub(crate) struct SmtpTable {
     pub(crate) recipients_per_hour: Key<u64>,
     pub(crate) strict_headers: Key<bool>,
     pub(crate) bare_newlines: Section<ListenerTable>,
+    pub(crate) extensions: Section<ExtensionsTable>,
+    pub(crate) proxies: Section<ProxiesTable>,
+    pub(crate) certificate: Vec<Section<CertificateTable>>,
     pub(crate) max_connections: Key<usize>,
     pub(crate) max_connections_per_peer: Key<usize>,
 }
@@ -80,6 +83,34 @@ pub(crate) struct ListenerTable {
     pub(crate) submission: Key<BareNewlines>,
     pub(crate) submissions: Key<BareNewlines>,
     pub(crate) relay: Key<BareNewlines>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ExtensionsTable {
+    pub(crate) chunking: Key<bool>,
+    pub(crate) dsn: Key<bool>,
+    pub(crate) requiretls: Key<bool>,
+    pub(crate) limits: Key<bool>,
+    pub(crate) future_release: Key<KeepTime>,
+    pub(crate) deliver_by: Key<bool>,
+    pub(crate) mt_priority: Key<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ProxiesTable {
+    pub(crate) networks: List<Network>,
+    pub(crate) proxy_protocol: Key<bool>,
+    pub(crate) xclient: Key<bool>,
+}
+
+/// A certificate beside the first, for other names.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct CertificateTable {
+    pub(crate) certificate: Key<String>,
+    pub(crate) key: Key<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -376,6 +407,7 @@ pub(crate) struct TenantTable {
     pub(crate) requests_per_second: Key<u32>,
     pub(crate) suppression: Section<OwnSuppressionTable>,
     pub(crate) keep_content: Key<KeepTime>,
+    pub(crate) dsn: Key<bool>,
     pub(crate) pools: List<String>,
     pub(crate) routes: List<String>,
     pub(crate) max_priority: Key<MaxPriority>,

@@ -4,19 +4,23 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use relevo_http::{ApiLimits, ConnectionLimits, Listener};
 use relevo_mailkit::token::{TokenKey, TokenKeys};
 use relevo_queue::StoreConfig;
 use relevo_relay::inspection::SpamFilters;
 use relevo_relay::reputation::{OnFail, ReputationConfig};
 use relevo_relay::settings::{IntakeSettings, Network, TrackingLimits};
-use relevo_smtp::server::BareNewlines;
+use relevo_smtp::server::{BareNewlines, FutureRelease, Offers, TrustedProxies};
 use relevo_store::StoreUrl;
 
 use super::document::Document;
 use super::plugins;
 use super::schema::{self, File};
-use super::values::{Key, Section, plain};
+use super::values::{Key, Located, Section, plain};
+
+/// Recipients of one message, unless set otherwise.
+const MAX_RECIPIENTS: usize = 1_000;
 
 /// `[smtp]`
 #[derive(Debug, Clone)]
@@ -26,6 +30,11 @@ pub(crate) struct SmtpConfig {
     pub(crate) relay: Vec<SocketAddr>,
     /// Certificate chain and key, PEM.
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
+    /// More of them, for other names (SNI).
+    pub(crate) other_certificates: Vec<(PathBuf, PathBuf)>,
+    /// The extensions that EHLO shows.
+    pub(crate) offers: Offers,
+    pub(crate) proxies: TrustedProxies,
     pub(crate) max_connections: usize,
     pub(crate) max_connections_per_peer: usize,
     /// Of `submission`, `submissions` and `relay`.
@@ -118,13 +127,16 @@ pub(crate) fn smtp(d: &mut Document<'_>, file: &File) -> SmtpConfig {
         submissions: plain(&s.submissions),
         relay: plain(&s.relay),
         tls: certificate(d, s),
+        other_certificates: other_certificates(d, s),
+        offers: offers(s),
+        proxies: proxies(d, s),
         max_connections: s.max_connections.or(2_000),
         max_connections_per_peer: s.max_connections_per_peer.or(100),
         bare_newlines: [&s.bare_newlines.submission, &s.bare_newlines.submissions, &s.bare_newlines.relay]
             .map(|key| key.or(BareNewlines::Refuse)),
         intake: IntakeSettings {
             max_message_size: s.max_message_size.or(52_428_800),
-            max_recipients: s.max_recipients.or(1_000),
+            max_recipients: s.max_recipients.or(MAX_RECIPIENTS),
             recipients_per_hour: s.recipients_per_hour.or(100_000),
             strict_headers: s.strict_headers.or(false),
             trusted_networks: plain(&s.trusted_networks),
@@ -145,13 +157,73 @@ fn certificate(d: &mut Document<'_>, s: &Section<schema::SmtpTable>) -> Option<(
         }
         return None;
     };
+    Some(certificate_files(d, certificate, key))
+}
+
+/// The paths of a certificate and its key, which can be read.
+fn certificate_files(
+    d: &mut Document<'_>,
+    certificate: &Located<String>,
+    key: &Located<String>,
+) -> (PathBuf, PathBuf) {
     let (chain, private) = (d.path(&certificate.value), d.path(&key.value));
     if let Err(error) = crate::tls::read_chain(&chain) {
         d.mistake(certificate.span, format!("{error:#}"));
     }
     let loaded = relevo_keys::read_secret_file(&private);
     d.loaded(key.span, loaded);
-    Some((chain, private))
+    (chain, private)
+}
+
+fn other_certificates(d: &mut Document<'_>, s: &Section<schema::SmtpTable>) -> Vec<(PathBuf, PathBuf)> {
+    if let (Some(first), None) = (s.certificate.first(), s.tls_certificate.at()) {
+        d.mistake(first.span, "needs `tls_certificate`, which clients get that name no other host");
+    }
+    let one = |table: &Section<schema::CertificateTable>| {
+        let certificate = d.need(table.span, &table.certificate, "certificate");
+        let key = d.need(table.span, &table.key, "key");
+        certificate.zip(key).map(|(certificate, key)| certificate_files(d, certificate, key))
+    };
+    s.certificate.iter().filter_map(one).collect()
+}
+
+/// The shortest time of BY that is announced (RFC 2852): what takes no time at all cannot be kept.
+const SHORTEST_BY: u32 = 60;
+/// The longest time of FUTURERELEASE, unless set otherwise: as for mail that comes by HTTP.
+const LONGEST_HOLD: Duration = Duration::from_secs(30 * 86_400);
+
+fn offers(s: &Section<schema::SmtpTable>) -> Offers {
+    let e = &s.extensions;
+    let most = u32::try_from(s.max_recipients.or(MAX_RECIPIENTS)).unwrap_or(u32::MAX);
+    let hold = e.future_release.or(LONGEST_HOLD);
+    let max_interval = u32::try_from(hold.as_secs()).unwrap_or(u32::MAX);
+    Offers {
+        chunking: e.chunking.or(true),
+        dsn: e.dsn.or(true),
+        requiretls: e.requiretls.or(true),
+        rcpt_max: e.limits.or(true).then_some(most),
+        // The time is that of each session.
+        future_release: (max_interval > 0).then_some(FutureRelease { max_interval, now: 0 }),
+        deliver_by: e.deliver_by.or(true).then_some(SHORTEST_BY),
+        mt_priority: e.mt_priority.or(true).then(String::new),
+        ..Offers::default()
+    }
+}
+
+fn proxies(d: &mut Document<'_>, s: &Section<schema::SmtpTable>) -> TrustedProxies {
+    let p = &s.proxies;
+    let (proxy_protocol, xclient) = (p.proxy_protocol.or(false), p.xclient.or(false));
+    let mut networks = Vec::new();
+    for at in &p.networks {
+        if at.value.prefix == 0 {
+            d.mistake(at.span, "trusts the whole Internet: anybody could claim any address");
+        }
+        networks.extend(IpNet::new(at.value.addr, at.value.prefix));
+    }
+    if networks.is_empty() && (proxy_protocol || xclient) {
+        d.mistake_in(p.span, "networks", "is required: proxies are believed by their addresses");
+    }
+    TrustedProxies { networks, proxy_protocol, xclient }
 }
 
 pub(crate) fn http(d: &mut Document<'_>, file: &File) -> HttpConfig {

@@ -45,6 +45,7 @@ pub(crate) fn tenants(d: &mut Document<'_>, file: &File, delivery: &DeliverySett
             requests_per_second: s.requests_per_second.value(),
             suppression: suppression::of_tenant(d, &s.suppression),
             keep_content: s.keep_content.value().filter(|span| !span.is_zero()),
+            dsn: s.dsn.or(true),
         };
         tenants.by_id.insert(id, Arc::new(tenant));
     }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::service::SmtpPeer;
 
 /// The proxies of a listener.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedProxies {
     /// Where they are. Nobody else is believed.
     pub networks: Vec<IpNet>,

@@ -93,6 +93,7 @@ async fn directory_is_read_as_it_was_written(store: &ControlStore) {
             ..SuppressionSettings::default()
         },
         keep_content_seconds: Some(86_400),
+        dsn: Some(false),
     };
     let acme = TenantRecord { id: "acme".into(), settings };
     store.put_tenant(&tenant("acme")).await.expect("adds");

@@ -303,6 +303,7 @@ fn tenants() -> DirectoryEntries {
         requests_per_second: None,
         suppression: Default::default(),
         keep_content: None,
+        dsn: true,
     };
     let tracking = Tracking {
         url: "https://t.example.com".to_owned(),
