@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::dane::{DaneAddresses, DaneState, NotApplicable, DeferReason, judge_addresses, judge_tlsa};
+use super::dane::{DaneAddresses, DaneState, DeferReason, NotApplicable, judge_addresses, judge_tlsa};
 use super::{
     Denial, DnssecSupport, SecureAnswer, SecureFailure, SecureKind, SecureLookUp, SecureRecord, SingleFlight,
 };

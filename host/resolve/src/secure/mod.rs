@@ -64,12 +64,7 @@ impl Tlsa {
     #[must_use]
     pub fn parse(octets: &[u8]) -> Option<Self> {
         let [usage, selector, matching_type, data @ ..] = octets else { return None };
-        Some(Self {
-            usage: *usage,
-            selector: *selector,
-            matching_type: *matching_type,
-            data: data.to_vec(),
-        })
+        Some(Self { usage: *usage, selector: *selector, matching_type: *matching_type, data: data.to_vec() })
     }
 
     /// Returns true if some certificate can match the record. PKIX-TA and PKIX-EE are not used with

@@ -86,12 +86,7 @@ impl SecureResolver {
             builder = builder.with_trust_anchor(Arc::new(trust_anchors(path)?));
         }
         let resolver = builder.build().map_err(|error| io::Error::other(error.to_string()))?;
-        Ok(Self(Arc::new(Validator {
-            resolver,
-            servers: addresses,
-            timeout,
-            support: Mutex::new(None),
-        })))
+        Ok(Self(Arc::new(Validator { resolver, servers: addresses, timeout, support: Mutex::new(None) })))
     }
 }
 
