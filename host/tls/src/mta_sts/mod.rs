@@ -1,0 +1,11 @@
+//! MTA-STS (RFC 8461).
+
+mod fetch;
+mod policies;
+mod policy;
+mod record;
+
+pub use fetch::{HttpsSource, PolicySource};
+pub use policies::{StsAnswer, StsFailure, StsPolicies, StsSettings};
+pub use policy::{MAX_POLICY, PolicyError, StsMode, StsPolicy};
+pub use record::{StsRecord, find_record};
