@@ -4,6 +4,8 @@ mod fetch;
 mod policies;
 mod policy;
 mod record;
+#[cfg(test)]
+mod tests;
 
 pub use fetch::{HttpsSource, PolicySource};
 pub use policies::{StsAnswer, StsFailure, StsPolicies, StsSettings};

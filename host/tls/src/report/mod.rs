@@ -1,0 +1,13 @@
+//! TLS reports (RFC 8460): counts of a day, told to the domains that want to know.
+
+mod json;
+mod mail;
+mod record;
+mod tally;
+
+pub use json::{Report, ReportSpan, compressed};
+pub use mail::{ReportMail, file_name};
+pub use record::{ReportTargets, ReportUri, find_targets};
+pub use tally::{
+    DomainTally, FailureDetail, PolicyKind, PolicyTally, SessionOutcome, Tallies, TallyPolicy, day_of,
+};
