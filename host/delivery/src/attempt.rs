@@ -21,7 +21,7 @@ use super::fit::OutgoingMessage;
 use super::hosts::{Candidates, Egress, NextHop, NextHopPath};
 use super::outcome::{RecipientResult, Via, pending};
 use super::schedule::millis;
-use super::tls::{TlsMemory, requirement};
+use super::tls::{HostTls, TlsMemory, TlsPlan, TlsPolicies, plan};
 use crate::copy::{Copy, CopyError, HopAbilities, MakeCopy};
 use crate::guard::RecipientGuard;
 use crate::settings::DeliverySettings;
@@ -41,9 +41,14 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// Returns true if it stands, and may carry mail that needs this TLS.
-    async fn may_carry(&mut self, wanted: &TlsRequirement) -> bool {
-        wanted.is_met_by(&self.wanted, &self.via.tls) && self.hop.is_alive().await
+    /// Returns true if it stands, and may carry mail that needs this TLS of its host.
+    async fn may_carry(&mut self, plan: &dyn TlsPlan) -> bool {
+        match plan.of(&self.via.host) {
+            HostTls::Connect(needed) => {
+                needed.is_met_by(&self.wanted, &self.via.tls) && self.hop.is_alive().await
+            }
+            HostTls::Refuse(_) => false,
+        }
     }
 }
 
@@ -52,6 +57,7 @@ pub(crate) struct Tools<'a> {
     pub(crate) dial: &'a dyn Dial,
     pub(crate) copies: &'a dyn MakeCopy,
     pub(crate) guard: &'a dyn RecipientGuard,
+    pub(crate) tls: &'a dyn TlsPolicies,
     pub(crate) memory: &'a TlsMemory,
     /// Time that never goes back.
     pub(crate) now: &'a (dyn Fn() -> Millis + Send + Sync),
@@ -80,7 +86,7 @@ pub(crate) struct Attempt<'a> {
     next_hop: &'a NextHop,
     source: &'a Egress,
     /// The TLS that mail to the recipient domain of this delivery needs.
-    wanted: TlsRequirement,
+    plan: Arc<dyn TlsPlan>,
     targets: Vec<Target>,
     position: usize,
     /// Hosts that cannot take what is left.
@@ -123,8 +129,8 @@ enum Ended {
 }
 
 impl<'a> Attempt<'a> {
-    /// For the pending recipients of `lease`, `most` of them.
-    pub(crate) fn new(
+    /// For the pending recipients of `lease`, `most` of them. Asks for the TLS that they need.
+    pub(crate) async fn new(
         tools: &'a Tools<'a>,
         settings: &'a DeliverySettings,
         lease: &'a Lease,
@@ -133,9 +139,9 @@ impl<'a> Attempt<'a> {
         most: usize,
     ) -> Self {
         let next_hop = &path.next_hop;
-        let wanted = requirement(next_hop, &lease.meta);
         let network = tools.dial.is_network();
-        let Candidates { targets, refused } = next_hop.candidates(&wanted, settings, source, network);
+        let plan = plan(tools.tls, next_hop, lease, network).await;
+        let Candidates { targets, refused } = next_hop.candidates(&*plan, settings, source, network);
         Self {
             tools,
             per_transaction: bounded(
@@ -145,7 +151,7 @@ impl<'a> Attempt<'a> {
             lease,
             next_hop,
             source,
-            wanted,
+            plan,
             targets,
             position: 0,
             unfit: Vec::new(),
@@ -168,7 +174,7 @@ impl<'a> Attempt<'a> {
         self.leave_out_suppressed().await;
         while !self.left.is_empty() {
             let kept = match live.take() {
-                Some(mut kept) => match kept.may_carry(&self.wanted).await {
+                Some(mut kept) => match kept.may_carry(&*self.plan).await {
                     true => Some(kept),
                     false => {
                         hang_up(kept).await;
@@ -250,8 +256,11 @@ impl<'a> Attempt<'a> {
             (failure::ours(failure::NO_ANSWER, "no address could be tried in time"), None)
         });
         let untouched = self.results.is_empty() && self.left.iter().all(|t| t.failure.is_none());
-        // Facts about the recipients (a loop, no address at all) are not the site's health.
-        if untouched && !self.connected && !trouble.0.permanent {
+        // Facts about the recipients (a loop, no address at all) are not the site's health. Neither
+        // is TLS that their domain or sender needs: other mail may go to the same hosts.
+        let is_tls_of_mail = trouble.0.tls.is_some() && matches!(self.next_hop, NextHop::Mx(_));
+        let is_of_site = !trouble.0.permanent && !is_tls_of_mail;
+        if untouched && !self.connected && is_of_site {
             return self.found(Some(trouble));
         }
         for todo in std::mem::take(&mut self.left) {
