@@ -20,7 +20,7 @@ use async_trait::async_trait;
 pub use dane::{DaneAddresses, DaneState, DeferReason, NotApplicable, judge_addresses, judge_tlsa};
 pub use flight::SingleFlight;
 pub use look_up::{DaneHost, DaneLookUp};
-pub use resolver::{SecureConfig, SecureResolver};
+pub use resolver::{SecureConfig, SecureResolver, check_trust_anchor};
 
 /// Types of records that are looked up under DNSSEC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -90,6 +90,14 @@ impl SecureResolver {
     }
 }
 
+/// Checks a file of trust anchors.
+///
+/// # Errors
+/// It cannot be read, or holds no key.
+pub fn check_trust_anchor(path: &std::path::Path) -> io::Result<()> {
+    trust_anchors(path).map(drop)
+}
+
 fn trust_anchors(path: &std::path::Path) -> io::Result<TrustAnchors> {
     let invalid = |detail: &dyn std::fmt::Display| {
         io::Error::new(io::ErrorKind::InvalidData, format!("{}: {detail}", path.display()))
