@@ -169,7 +169,12 @@ fn print(answer: &Value) {
         (None, None) => println!("MTA-STS: no policy"),
     }
     for host in answer["hosts"].as_array().into_iter().flatten() {
-        println!("{}: {} ({})", Escaped(&text(&host["host"])), text(&host["needs"]), Escaped(&text(&host["why"])));
+        println!(
+            "{}: {} ({})",
+            Escaped(&text(&host["host"])),
+            text(&host["needs"]),
+            Escaped(&text(&host["why"]))
+        );
         let dane = &host["dane"];
         if let Some(state) = dane["state"].as_str() {
             let more = dane["why"].as_str().map(str::to_owned).unwrap_or_else(|| list(&dane["records"]));

@@ -168,11 +168,16 @@ mod tests {
         let sts = sts.map(|mode| {
             let text = format!("version: STSv1\nmode: {mode}\nmx: mx.example\nmax_age: 60\n");
             let policy = Arc::new(StsPolicy::parse(text.as_bytes()).unwrap());
-            StsAnswer { policy: Some(policy), lines: text.lines().map(str::to_owned).collect(), failure: None }
+            StsAnswer {
+                policy: Some(policy),
+                lines: text.lines().map(str::to_owned).collect(),
+                failure: None,
+            }
         });
         let dane = dane.map(|state| DaneHost { state, base: "mx.example".into(), names: Vec::new() });
         let of = |host: &str| {
-            let facts = Facts { host, dane: dane.as_ref(), sts: sts.as_ref(), is_demanded: false, wanted: None };
+            let facts =
+                Facts { host, dane: dane.as_ref(), sts: sts.as_ref(), is_demanded: false, wanted: None };
             (host.to_owned(), (dane.clone(), decide(&facts)))
         };
         let hosts = ["mx.example", "mx.other"].map(of).into_iter().collect();

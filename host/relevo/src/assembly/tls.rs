@@ -6,9 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use relevo_fetch::{FetchLimits, FetchRequest, Fetcher, Method};
-use relevo_queue::{
-    ItemMeta, NewDelivery, NewItem, Queue, QueueKey, Recipient, RecipientState, SpooledBody,
-};
+use relevo_queue::{ItemMeta, NewDelivery, NewItem, Queue, QueueKey, Recipient, RecipientState, SpooledBody};
 use relevo_relay::clock::{Clock, IdSource as _, RandomIds};
 use relevo_relay::delivery::{
     HostTls, NoTlsPolicies, REPORT_SOURCE, Recipe, Signing, TlsPlan, TlsPolicies, TlsQuestion, TlsSession,

@@ -92,7 +92,11 @@ fn pattern(text: &str) -> Result<String, String> {
     }
     let (dot, name) = text.strip_prefix('.').map_or(("", text), |name| (".", name));
     // A top-level domain is no domain of a recipient, but stands for many.
-    if dot == "." && !name.contains('.') && !name.is_empty() && name.bytes().all(|c| c.is_ascii_alphanumeric()) {
+    if dot == "."
+        && !name.contains('.')
+        && !name.is_empty()
+        && name.bytes().all(|c| c.is_ascii_alphanumeric())
+    {
         return Ok(text.to_ascii_lowercase());
     }
     DomainName::read(Raw::Text(name.to_owned())).map(|name| format!("{dot}{name}"))

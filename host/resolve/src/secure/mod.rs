@@ -9,9 +9,9 @@ mod flight;
 mod look_up;
 mod probe;
 mod resolver;
-mod tlsa;
 #[cfg(test)]
 mod tests;
+mod tlsa;
 
 use std::net::IpAddr;
 use std::time::Duration;

@@ -112,3 +112,117 @@ impl Reporter {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+    use relevo_store::{ControlStoreError, StsPolicyRecord, TlsTallyRecord};
+
+    use super::super::{PolicyKind, SessionOutcome, TallyPolicy};
+    use super::*;
+
+    const DAY: i64 = 86_400_000;
+
+    /// What was sent and deleted, in order.
+    #[derive(Default)]
+    struct World {
+        txt: Mutex<Option<&'static str>>,
+        log: Mutex<Vec<String>>,
+    }
+
+    #[async_trait]
+    impl ReportCarrier for World {
+        async fn txt(&self, name: &str) -> Result<Vec<String>, String> {
+            assert_eq!(name, "_smtp._tls.a.example");
+            let text = self.txt.lock().ok_or_else(|| "SERVFAIL".to_owned())?;
+            Ok(vec![text.to_owned()])
+        }
+
+        async fn mail(&self, to: &str, bytes: Vec<u8>, id: &str, subject: &str) -> Result<(), String> {
+            let text = String::from_utf8(bytes).map_err(|error| error.to_string())?;
+            assert!(text.contains(&format!("Message-ID: <{id}>")) && subject.contains("a.example"));
+            self.log.lock().push(format!("mail {to}"));
+            Ok(())
+        }
+
+        async fn post(&self, url: &str, gzip: &[u8]) -> Result<(), String> {
+            assert_eq!(gzip[..2], [0x1f, 0x8b], "gzip");
+            self.log.lock().push(format!("post {url}"));
+            Err("503".to_owned())
+        }
+    }
+
+    #[async_trait]
+    impl TlsStore for World {
+        async fn sts_policy(&self, _: &str, _: i64) -> Result<Option<StsPolicyRecord>, ControlStoreError> {
+            Ok(None)
+        }
+
+        async fn put_sts_policy(&self, _: &StsPolicyRecord) -> Result<(), ControlStoreError> {
+            Ok(())
+        }
+
+        async fn stale_sts_policies(
+            &self,
+            _: i64,
+            _: i64,
+            _: u32,
+        ) -> Result<Vec<StsPolicyRecord>, ControlStoreError> {
+            Ok(Vec::new())
+        }
+
+        async fn count_sts_policies(&self) -> Result<u64, ControlStoreError> {
+            Ok(0)
+        }
+
+        async fn tls_tallies(&self, _: &str) -> Result<Vec<TlsTallyRecord>, ControlStoreError> {
+            Ok(Vec::new())
+        }
+
+        async fn put_tls_tallies(&self, _: &[TlsTallyRecord]) -> Result<(), ControlStoreError> {
+            Ok(())
+        }
+
+        async fn delete_tls_tally(&self, day: i64, _: &str, node: &str) -> Result<(), ControlStoreError> {
+            self.log.lock().push(format!("deleted {day} {node}"));
+            Ok(())
+        }
+    }
+
+    /// What is done at `now` about the counts of day 0, and whether they are gone then.
+    async fn done(txt: Option<&'static str>, now: i64) -> (Vec<String>, bool) {
+        let world = Arc::new(World { txt: Mutex::new(txt), log: Mutex::default() });
+        let tallies = Tallies::default();
+        let policy = TallyPolicy { kind: PolicyKind::None, lines: Vec::new(), mx: Vec::new() };
+        tallies.count(1, "a.example", &policy, SessionOutcome::Success);
+        let reporter = Reporter {
+            organization: "Us".into(),
+            contact: "us@mta.example".into(),
+            from: "tls@mta.example".into(),
+            node: "n".into(),
+        };
+        let carrier = world.clone() as Arc<dyn ReportCarrier>;
+        reporter.send_due((&tallies, &*world), &carrier, now, &|| 7).await;
+        let log = world.log.lock().clone();
+        (log, tallies.due(100).is_empty())
+    }
+
+    #[tokio::test]
+    async fn a_report_goes_to_each_place_when_its_day_is_over() {
+        let both = Some("v=TLSRPTv1; rua=https://r.example/v1,mailto:r@a.example");
+        assert_eq!(done(both, DAY - 1).await, (Vec::new(), false), "the day is not over");
+        let sent = ["post https://r.example/v1", "mail r@a.example", "deleted 0 n"].map(str::to_owned);
+        assert_eq!(done(both, DAY).await, (sent.to_vec(), true));
+        assert_eq!(done(Some("v=spf1 -all"), DAY).await, (vec!["deleted 0 n".to_owned()], true));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_sent_is_tried_for_two_days() {
+        let post = Some("v=TLSRPTv1; rua=https://r.example/v1");
+        for (txt, tried) in [(post, vec!["post https://r.example/v1".to_owned()]), (None, Vec::new())] {
+            assert_eq!(done(txt, 2 * DAY).await, (tried.clone(), false));
+            let (log, is_gone) = done(txt, 3 * DAY).await;
+            assert_eq!((log.last().map(String::as_str), is_gone), (Some("deleted 0 n"), true));
+        }
+    }
+}
