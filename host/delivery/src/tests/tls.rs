@@ -7,6 +7,7 @@ use relevo_smtp::client::{
 
 use super::net::{Host, accepts};
 use super::{World, seconds};
+use crate::settings::SmarthostSettings;
 use crate::tls::HostTls;
 
 fn demand(w: &World, domain: &str, host: &str, tls: HostTls) {
@@ -101,8 +102,9 @@ async fn tls_that_a_policy_needs_is_never_done_without() {
 
 #[tokio::test(start_paused = true)]
 async fn nobody_asks_for_policies_of_mail_to_a_smarthost() {
-    let w = World::spilling(&["192.0.2.1"], std::sync::Arc::default());
-    w.key.lock().expect("lock").route = "partner".to_owned();
+    let smarthost =
+        SmarthostSettings { host: "partner.test".into(), port: 25, tls: TlsPolicy::None, auth: None };
+    let w = World::with(|d| d.smarthost = Some(smarthost));
     w.net.domain("partner.test", &[("partner.test", accepts())]);
     let id = w.to("u@a.test");
     seconds(5).await;
