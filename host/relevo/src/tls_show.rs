@@ -10,7 +10,7 @@ use relevo_relay::clock::{Clock as _, SystemClock};
 use relevo_resolve::secure::{DaneHost, DaneState};
 use relevo_resolve::{MailHost, MailRoute};
 use relevo_smtp::client::{ClientConfig, Connection, Target, Tls, TlsPolicy, TlsRequirement};
-use relevo_store::ControlStore;
+use relevo_store::{ControlStore, StoreUrl};
 use relevo_tls::decision::HostDecision;
 use relevo_tls::domain::{DomainPlan, presented};
 use relevo_tls::mta_sts::{StsAnswer, StsMode};
@@ -37,7 +37,13 @@ async fn shown(args: &TlsArgs) -> anyhow::Result<ExitCode> {
     let Some(config) = loaded.config else { bail!("{} has mistakes", args.config.display()) };
     let (settings, parts) = config.split();
     let domain = to_ascii(domain).ok().with_context(|| format!("{domain} is not a domain name"))?;
-    let store = Arc::new(ControlStore::open(&parts.store).await.context("the store cannot be opened")?);
+    // A store that was never made is not made here.
+    let temporary = tempfile::tempdir()?;
+    let url = match &parts.store {
+        StoreUrl::File(path) if !path.exists() => StoreUrl::File(temporary.path().join("control.sqlite")),
+        url => url.clone(),
+    };
+    let store = Arc::new(ControlStore::open(&url).await.context("the store cannot be opened")?);
     let resolve = serve::published(&parts, &settings)?;
     let port = settings.delivery.port;
     let policies = domain_policies(&parts, port, resolve.clone(), store.clone(), Arc::default())?;
