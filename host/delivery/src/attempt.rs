@@ -12,9 +12,7 @@ use relevo_mailkit::dsn::RecipientDsn;
 use relevo_mailkit::event::{Blame, ConversationLine};
 use relevo_mailkit::source::Source;
 use relevo_queue::{Lease, Millis};
-use relevo_smtp::client::{
-    DialogueStep, Failure, RecipientOutcome, Recorder, Target, TlsRequirement, TransactionResult,
-};
+use relevo_smtp::client::{DialogueStep, Failure, RecipientOutcome, Recorder, Target, TransactionResult};
 
 use super::dial::Dial;
 use super::failure;
@@ -22,7 +20,7 @@ use super::fit::OutgoingMessage;
 use super::hosts::{Candidates, Egress, NextHop, NextHopPath};
 use super::outcome::{RecipientResult, Via, pending};
 use super::schedule::millis;
-use super::tls::{TlsMemory, requirement};
+use super::tls::{TlsMemory, TlsPlan, TlsPolicies, plan};
 use crate::copy::{Copy, CopyError, HopAbilities, MakeCopy};
 use crate::guard::RecipientGuard;
 use crate::settings::DeliverySettings;
@@ -36,6 +34,7 @@ pub(crate) struct Tools<'a> {
     pub(crate) dial: &'a dyn Dial,
     pub(crate) copies: &'a dyn MakeCopy,
     pub(crate) guard: &'a dyn RecipientGuard,
+    pub(crate) tls: &'a dyn TlsPolicies,
     pub(crate) memory: &'a TlsMemory,
     /// Time that never goes back.
     pub(crate) now: &'a (dyn Fn() -> Millis + Send + Sync),
@@ -64,7 +63,7 @@ pub(crate) struct Attempt<'a> {
     next_hop: &'a NextHop,
     source: &'a Egress,
     /// The TLS that mail to the recipient domain of this delivery needs.
-    wanted: TlsRequirement,
+    plan: Arc<dyn TlsPlan>,
     /// The time of day when the attempt began.
     began: Millis,
     targets: Vec<Target>,
@@ -113,8 +112,9 @@ enum Ended {
 }
 
 impl<'a> Attempt<'a> {
-    /// For the pending recipients of `lease`, `most` of them, at the time of day `began`.
-    pub(crate) fn new(
+    /// For the pending recipients of `lease`, `most` of them, at the time of day `began`. Asks for the
+    /// TLS that they need.
+    pub(crate) async fn new(
         tools: &'a Tools<'a>,
         settings: &'a DeliverySettings,
         lease: &'a Lease,
@@ -123,9 +123,9 @@ impl<'a> Attempt<'a> {
         (most, began): (usize, Millis),
     ) -> Self {
         let next_hop = &path.next_hop;
-        let wanted = requirement(next_hop, &lease.meta);
         let network = tools.dial.is_network();
-        let Candidates { targets, refused } = next_hop.candidates(&wanted, settings, source, network);
+        let plan = plan(tools.tls, next_hop, lease, network).await;
+        let Candidates { targets, refused } = next_hop.candidates(&*plan, settings, source, network);
         Self {
             tools,
             per_transaction: bounded(
@@ -135,7 +135,7 @@ impl<'a> Attempt<'a> {
             lease,
             next_hop,
             source,
-            wanted,
+            plan,
             began,
             targets,
             position: 0,
@@ -165,7 +165,7 @@ impl<'a> Attempt<'a> {
         let domain = &*self.lease.delivery.key.domain;
         while !self.left.is_empty() {
             let kept = match live.take() {
-                Some(mut kept) => match kept.may_carry(&self.wanted, domain).await {
+                Some(mut kept) => match kept.may_carry(&*self.plan, domain).await {
                     true => Some(kept),
                     false => {
                         hang_up(kept).await;
@@ -252,8 +252,11 @@ impl<'a> Attempt<'a> {
             (failure::ours(failure::NO_ANSWER, "no address could be tried in time"), None)
         });
         let untouched = self.results.is_empty() && self.left.iter().all(|t| t.failure.is_none());
-        // Facts about the recipients (a loop, no address at all) are not the site's health.
-        if untouched && !self.connected && !trouble.0.permanent {
+        // Facts about the recipients (a loop, no address at all) are not the site's health. Neither
+        // is TLS that their domain or sender needs: other mail may go to the same hosts.
+        let is_tls_of_mail = trouble.0.tls.is_some() && matches!(self.next_hop, NextHop::Mx(_));
+        let is_of_site = !trouble.0.permanent && !is_tls_of_mail;
+        if untouched && !self.connected && is_of_site {
             return self.found(Some(trouble));
         }
         for todo in std::mem::take(&mut self.left) {

@@ -10,6 +10,7 @@ use relevo_smtp::client::{Auth, Failure, Target, TlsRequirement};
 use super::failure;
 use super::schedule::spread;
 use super::site_id::SiteId;
+use super::tls::{HostTls, TlsPlan, TlsSession};
 use crate::settings::{DeliverySettings, EgressPool, SmarthostSettings, any_contains};
 use crate::shaping::{ChosenSources, Limits, PathKey, Provider, ShapingRules, Sources};
 
@@ -208,7 +209,7 @@ impl NextHop {
     /// whose addresses mean nothing.
     pub(crate) fn candidates(
         &self,
-        tls: &TlsRequirement,
+        tls: &dyn TlsPlan,
         settings: &DeliverySettings,
         source: &Egress,
         network: bool,
@@ -223,16 +224,20 @@ impl NextHop {
 fn of_smarthost(
     smarthost: &SmarthostSettings,
     addresses: &[IpAddr],
-    tls: &TlsRequirement,
+    tls: &dyn TlsPlan,
     source: &Egress,
 ) -> Candidates {
     let SmarthostSettings { host, port, .. } = smarthost;
     let (mut targets, mut no_source) = (Vec::new(), None);
+    let tls = match tls.of(host) {
+        HostTls::Connect(needed) => needed,
+        HostTls::Refuse(why) => return Candidates { targets, refused: Some(why) },
+    };
     let refused =
         addresses.is_empty().then(|| failure::ours(failure::DIRECTORY, format!("{host} has no address")));
     for ip in addresses {
         match source.address(host, *ip) {
-            Ok(source) => targets.push(target(host, SocketAddr::new(*ip, *port), tls, source)),
+            Ok(source) => targets.push(target(host, SocketAddr::new(*ip, *port), &tls, source)),
             Err(why) => no_source = Some(why),
         }
     }
@@ -241,7 +246,7 @@ fn of_smarthost(
 
 fn of_route(
     route: &MailRoute,
-    tls: &TlsRequirement,
+    tls: &dyn TlsPlan,
     settings: &DeliverySettings,
     source: &Egress,
     network: bool,
@@ -260,6 +265,14 @@ fn of_route(
             };
             refused = Some(milder(refused, why));
         }
+        let needed = match tls.of(&host.name) {
+            HostTls::Connect(needed) => needed,
+            HostTls::Refuse(why) => {
+                tls.note(&TlsSession { host: &host.name, ip: None, source: None, result: Err(&why) });
+                refused = Some(milder(refused, why));
+                continue;
+            }
+        };
         for ip in &host.addresses {
             if let Err(why) = check(&host.name, *ip, settings, network) {
                 refused = Some(milder(refused, why));
@@ -268,7 +281,7 @@ fn of_route(
             match source.address(&host.name, *ip) {
                 Ok(source) => {
                     let addr = SocketAddr::new(*ip, settings.port);
-                    targets.push(target(&host.name, addr, tls, source));
+                    targets.push(target(&host.name, addr, &needed, source));
                 }
                 Err(why) => no_source = Some(why),
             }
@@ -344,6 +357,14 @@ mod tests {
 
     use super::*;
 
+    struct Opportunistic;
+
+    impl TlsPlan for Opportunistic {
+        fn of(&self, _: &str) -> HostTls {
+            HostTls::Connect(TlsRequirement::new(TlsPolicy::Opportunistic, TlsReason::ByMx))
+        }
+    }
+
     fn ip(text: &str) -> IpAddr {
         text.parse().expect("an address")
     }
@@ -393,7 +414,7 @@ mod tests {
         let settings = crate::testing::settings();
         let source = egress(&path(Some(pool())), &settings, "s", 0);
         let smarthost = SmarthostSettings { host: "h".into(), port: 25, tls: TlsPolicy::None, auth: None };
-        let tls = TlsRequirement::new(TlsPolicy::Opportunistic, TlsReason::ByMx);
+        let tls = Opportunistic;
         let of = |addresses: &[&str]| {
             let addresses: Vec<IpAddr> = addresses.iter().map(|a| ip(a)).collect();
             let host = relevo_resolve::MailHost {

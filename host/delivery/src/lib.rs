@@ -68,6 +68,7 @@ pub use outcome::Disposition;
 pub use places::KeyPlace;
 pub use relevo_submission::{Links, Recipe, RecipeError, Signing};
 pub use text::remote_text;
+pub use tls::{HostTls, NoTlsPolicies, REPORT_SOURCE, TlsPlan, TlsPolicies, TlsQuestion, TlsSession};
 pub use why::{Last, RecipientWait};
 
 use clock::{Clock, IdSource};
@@ -101,6 +102,8 @@ pub struct DeliveryParts {
     pub resolve: Arc<dyn Resolve>,
     /// Over what: the network ([`NetworkDial`]), or a capture.
     pub dial: Arc<dyn Dial>,
+    /// What TLS recipient domains need.
+    pub tls: Arc<dyn TlsPolicies>,
     /// What each recipient gets.
     pub copies: Arc<dyn MakeCopy>,
     /// Who must get nothing any more.

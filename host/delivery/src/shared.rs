@@ -18,7 +18,7 @@ use super::outcome::{AttemptResult, RecipientResult, Rules, handed_back, is_expi
 use super::schedule::millis;
 use super::site_id::SiteId;
 use super::table::{SiteLimits, SiteTable};
-use super::tls::TlsMemory;
+use super::tls::{TlsMemory, TlsPolicies};
 use super::{DeliveryObserver, DeliveryParts};
 use crate::classify::{Classify, fill};
 use crate::clock::{Clock, IdSource};
@@ -35,6 +35,7 @@ pub(crate) struct DeliveryContext {
     pub(crate) queue: Arc<dyn Queue>,
     pub(crate) resolve: Arc<dyn Resolve>,
     pub(crate) dial: Arc<dyn Dial>,
+    pub(crate) tls: Arc<dyn TlsPolicies>,
     pub(crate) copies: Arc<dyn MakeCopy>,
     pub(crate) guard: Arc<dyn RecipientGuard>,
     pub(crate) classify: Arc<dyn Classify>,
@@ -88,6 +89,7 @@ impl DeliveryContext {
             queue: parts.queue,
             resolve: parts.resolve,
             dial: parts.dial,
+            tls: parts.tls,
             copies: parts.copies,
             guard: parts.guard,
             classify: parts.classify,
@@ -191,7 +193,14 @@ impl DeliveryContext {
     }
 
     pub(crate) fn tools<'a>(&'a self, now: &'a (dyn Fn() -> Millis + Send + Sync)) -> Tools<'a> {
-        Tools { dial: &*self.dial, copies: &*self.copies, guard: &*self.guard, memory: &self.memory, now }
+        Tools {
+            dial: &*self.dial,
+            copies: &*self.copies,
+            guard: &*self.guard,
+            tls: &*self.tls,
+            memory: &self.memory,
+            now,
+        }
     }
 
     /// Fills in what each failure of an attempt means, which greeted and left like this.

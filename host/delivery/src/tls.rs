@@ -5,11 +5,13 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use parking_lot::Mutex;
-use relevo_queue::{ItemMeta, Millis};
-use relevo_smtp::client::{TlsFailure, TlsPolicy, TlsReason, TlsRequirement};
+use relevo_queue::{Lease, Millis};
+use relevo_smtp::client::{Failure, TlsFailure, TlsPolicy, TlsReason, TlsRequirement, TlsState};
 
 use super::hosts::NextHop;
 use super::schedule::millis;
@@ -19,21 +21,119 @@ const REMEMBERED: Duration = Duration::from_secs(3600);
 /// Addresses that are remembered.
 const MEMORY: usize = 10_000;
 
+/// What is asked of [`TlsPolicies`].
+#[derive(Debug, Clone)]
+pub struct TlsQuestion<'a> {
+    /// The recipient domain, in A-labels and lower case. The policy is that of the domain, also
+    /// where many domains share hosts and connections.
+    pub domain: &'a str,
+    /// Its MX hosts in the order in which they are tried.
+    pub hosts: Vec<&'a str>,
+    /// The sender demands a verified certificate.
+    pub is_demanded: bool,
+    /// The mail is a report about TLS: failures of TLS must not stop it, and are not counted (RFC
+    /// 8460 section 5.3).
+    pub is_report: bool,
+}
+
+/// What one host must do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostTls {
+    /// It may be connected to, with this TLS.
+    Connect(TlsRequirement),
+    /// It may not be connected to now. The failure names the policy.
+    Refuse(Failure),
+}
+
+/// A connection, as far as TLS is concerned.
+#[derive(Debug, Clone, Copy)]
+pub struct TlsSession<'a> {
+    /// The MX host.
+    pub host: &'a str,
+    /// Its address; none: it was not connected to.
+    pub ip: Option<IpAddr>,
+    /// Our address, where one was chosen.
+    pub source: Option<IpAddr>,
+    /// What came about, or why it did not.
+    pub result: Result<&'a TlsState, &'a Failure>,
+}
+
+/// What the mail of one recipient domain needs.
+pub trait TlsPlan: Send + Sync {
+    /// Of this host, which is one of the question.
+    fn of(&self, host: &str) -> HostTls;
+
+    /// A connection was made, or TLS failed. Called for each; must not block.
+    fn note(&self, session: &TlsSession<'_>) {
+        let _ = session;
+    }
+}
+
+/// Knows the policies of recipient domains. Asked at every attempt of mail that goes by MX, so
+/// answers are remembered; never for smarthosts.
+#[async_trait]
+pub trait TlsPolicies: Send + Sync {
+    /// What the mail of a recipient domain needs.
+    async fn plan(&self, question: TlsQuestion<'_>) -> Arc<dyn TlsPlan>;
+}
+
+/// Knows no policies: TLS if the host offers it, or what the sender demands.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoTlsPolicies;
+
+#[async_trait]
+impl TlsPolicies for NoTlsPolicies {
+    async fn plan(&self, question: TlsQuestion<'_>) -> Arc<dyn TlsPlan> {
+        let (mode, reason) = match question.is_demanded {
+            true => (TlsPolicy::Verified, TlsReason::Demanded),
+            false => (TlsPolicy::Opportunistic, TlsReason::ByMx),
+        };
+        Arc::new(SamePlan(TlsRequirement::new(mode, reason)))
+    }
+}
+
+/// The same for every host.
+struct SamePlan(TlsRequirement);
+
+impl TlsPlan for SamePlan {
+    fn of(&self, _: &str) -> HostTls {
+        HostTls::Connect(self.0.clone())
+    }
+}
+
+/// The source of mail that is a report about TLS.
+pub const REPORT_SOURCE: &str = "tls-report";
+
 /// The TLS that the mail of one delivery needs: it has one recipient domain. Every attempt asks,
-/// and a kept connection is used only if it meets the answer. By MX the answer is the same for
-/// every domain today: whatever the host offers. A sender may demand a verified connection.
-pub(crate) fn requirement(next_hop: &NextHop, meta: &ItemMeta) -> TlsRequirement {
-    let (mode, reason) = match next_hop {
-        NextHop::Mx(_) => (TlsPolicy::Opportunistic, TlsReason::ByMx),
-        NextHop::Smarthost(smarthost, _) => (smarthost.tls, TlsReason::Configured),
-    };
-    match mode {
-        TlsPolicy::None | TlsPolicy::Opportunistic | TlsPolicy::Required
-            if meta.enforce_tls || meta.options.require_tls =>
-        {
-            TlsRequirement::new(TlsPolicy::Verified, TlsReason::Demanded)
+/// and a kept connection is used only if it meets the answer for its host.
+pub(crate) async fn plan(
+    policies: &dyn TlsPolicies,
+    next_hop: &NextHop,
+    lease: &Lease,
+    network: bool,
+) -> Arc<dyn TlsPlan> {
+    let meta = &lease.meta;
+    match next_hop {
+        NextHop::Mx(route) => {
+            let question = TlsQuestion {
+                domain: &lease.delivery.key.domain,
+                hosts: route.hosts.iter().map(|host| host.name.as_str()).collect(),
+                is_demanded: meta.enforce_tls || meta.options.require_tls,
+                is_report: meta.source == REPORT_SOURCE,
+            };
+            if network { policies.plan(question).await } else { NoTlsPolicies.plan(question).await }
         }
-        _ => TlsRequirement::new(mode, reason),
+        NextHop::Smarthost(smarthost, _) => {
+            let (mode, reason) = match smarthost.tls {
+                TlsPolicy::None | TlsPolicy::Opportunistic | TlsPolicy::Required
+                    if meta.enforce_tls || meta.options.require_tls =>
+                {
+                    (TlsPolicy::Verified, TlsReason::Demanded)
+                }
+                mode => (mode, TlsReason::Configured),
+            };
+            Arc::new(SamePlan(TlsRequirement::new(mode, reason)))
+        }
     }
 }
 
@@ -58,23 +158,5 @@ impl TlsMemory {
         if memory.len() < MEMORY {
             memory.insert(ip, (failure, now.saturating_add(millis(REMEMBERED))));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use relevo_resolve::MailRoute;
-
-    use super::*;
-
-    #[test]
-    fn a_sender_may_demand_a_verified_connection() {
-        let route = MailRoute { hosts: Vec::new(), site: "s".into(), ttl: Duration::ZERO, implicit: false };
-        let mx = NextHop::Mx(Arc::new(route));
-        let asked = |enforce_tls| requirement(&mx, &ItemMeta { enforce_tls, ..ItemMeta::default() });
-        assert_eq!((asked(false).mode, asked(false).reason), (TlsPolicy::Opportunistic, TlsReason::ByMx));
-        assert_eq!((asked(true).mode, asked(true).reason), (TlsPolicy::Verified, TlsReason::Demanded));
     }
 }

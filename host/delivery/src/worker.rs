@@ -227,7 +227,7 @@ impl Worker {
         let shared = self.shared.clone();
         let tools = shared.tools(&ask);
         let most = usize::try_from(way.reserved.0).unwrap_or(usize::MAX);
-        let attempt = Attempt::new(&tools, settings, &lease, way.path, &way.source, (most, now));
+        let attempt = Attempt::new(&tools, settings, &lease, way.path, &way.source, (most, now)).await;
         let mut found = attempt.run(&mut self.live).await;
         let now = self.shared.now();
         self.served += 1;

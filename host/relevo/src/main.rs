@@ -32,6 +32,7 @@ mod store;
 mod suppression;
 mod tasks;
 mod tls;
+mod tls_show;
 mod user;
 mod validate;
 
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         CliCommand::Suppression(args) => suppression::run(&args),
         CliCommand::Shaping(args) => shaping::run(&args),
         CliCommand::Warmup(args) => shaping::warmup(&args),
+        CliCommand::Tls(args) => tls_show::run(&args),
         CliCommand::Plugin(args) => plugin::run(&args),
         CliCommand::PluginCompile { parent, memory, seconds, component, out } => {
             plugin::compile(&component, &out, memory, seconds, parent)

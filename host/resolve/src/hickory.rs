@@ -318,7 +318,7 @@ impl ResolverCore {
     }
 }
 
-fn name_server(at: SocketAddr) -> NameServerConfig {
+pub(crate) fn name_server(at: SocketAddr) -> NameServerConfig {
     let connection = |mut c: ConnectionConfig| {
         c.port = at.port();
         c

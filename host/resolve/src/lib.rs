@@ -4,6 +4,7 @@ mod api;
 mod hickory;
 pub mod reach;
 mod route;
+pub mod secure;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 

@@ -1,6 +1,8 @@
 //! For tests: a resolver that knows no name, and a name server on loopback, in the process, whose
 //! zones are set from Rust. It fails on request.
 
+pub mod signed;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -83,8 +85,8 @@ impl TestDns {
         let addr = udp.local_addr()?;
         let zones = Arc::new(Mutex::new(Zones { ttl: 60, ..Zones::default() }));
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve_udp(udp, Arc::clone(&zones)));
-        tasks.spawn(serve_tcp(tcp, Arc::clone(&zones)));
+        let asked = Arc::clone(&zones);
+        serve(&mut tasks, tcp, udp, Arc::new(move |query, udp| answer(&asked, query, udp)));
         Ok(Self { addr, zones, _tasks: tasks })
     }
 
@@ -195,29 +197,37 @@ async fn bind() -> io::Result<(TcpListener, UdpSocket)> {
     Err(last)
 }
 
-async fn serve_udp(socket: UdpSocket, zones: Arc<Mutex<Zones>>) {
+/// Makes an answer to a query, over UDP or not; none: silence.
+type Answerer = Arc<dyn Fn(&[u8], bool) -> Option<Vec<u8>> + Send + Sync>;
+
+fn serve(tasks: &mut JoinSet<()>, tcp: TcpListener, udp: UdpSocket, answer: Answerer) {
+    tasks.spawn(serve_udp(udp, Arc::clone(&answer)));
+    tasks.spawn(serve_tcp(tcp, answer));
+}
+
+async fn serve_udp(socket: UdpSocket, answer: Answerer) {
     let mut buf = vec![0; 4096];
     while let Ok((n, peer)) = socket.recv_from(&mut buf).await {
-        if let Some(reply) = answer(&zones, &buf[..n], true) {
+        if let Some(reply) = answer(&buf[..n], true) {
             let _ = socket.send_to(&reply, peer).await;
         }
     }
 }
 
-async fn serve_tcp(listener: TcpListener, zones: Arc<Mutex<Zones>>) {
+async fn serve_tcp(listener: TcpListener, answer: Answerer) {
     let mut sessions = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        sessions.spawn(serve_stream(stream, Arc::clone(&zones)));
+        sessions.spawn(serve_stream(stream, Arc::clone(&answer)));
     }
 }
 
-async fn serve_stream(mut stream: TcpStream, zones: Arc<Mutex<Zones>>) {
+async fn serve_stream(mut stream: TcpStream, answer: Answerer) {
     while let Ok(length) = stream.read_u16().await {
         let mut query = vec![0; usize::from(length)];
         if stream.read_exact(&mut query).await.is_err() {
             return;
         }
-        let Some(reply) = answer(&zones, &query, false) else { continue };
+        let Some(reply) = answer(&query, false) else { continue };
         let Ok(length) = u16::try_from(reply.len()) else { return };
         if stream.write_u16(length).await.is_err() || stream.write_all(&reply).await.is_err() {
             return;

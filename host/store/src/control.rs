@@ -32,6 +32,7 @@ macro_rules! migrations {
             migration!($folder, 9, "0009_templates"),
             migration!($folder, 14, "0014_shaping"),
             migration!($folder, 16, "0016_users"),
+            migration!($folder, 17, "0017_tls"),
         ]
     };
 }

@@ -22,6 +22,7 @@ mod statistics;
 mod suppression_rules;
 mod suppressions;
 mod templates;
+mod tls;
 mod topics;
 mod users;
 mod webhooks;
@@ -49,6 +50,7 @@ pub use suppressions::{
 pub use templates::{
     TemplateChange, TemplateContent, TemplateRecord, TemplateStore, TemplateVariable, TemplateVersion,
 };
+pub use tls::{StsPolicyRecord, TlsStore, TlsTallyRecord};
 pub use topics::{TopicChange, TopicRecord, TopicStore};
 pub use users::{
     MAX_SESSIONS, SessionRecord, SessionsAfter, UserLinkRecord, UserRecord, UserSessionStore, UserSettings,

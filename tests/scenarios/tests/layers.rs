@@ -66,6 +66,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("relevo-statistics", &["relevo-providers", "relevo-queue", "relevo-store"]),
     ("relevo-store", &[]),
     ("relevo-webhooks", &["relevo-fetch", "relevo-queue", "relevo-store"]),
+    ("relevo-tls", &["relevo-fetch", "relevo-resolve", "relevo-smtp", "relevo-store"]),
     ("relevo-runtime", &[]),
     ("relevo-smtp", &["relevo-proto"]),
     (
@@ -106,6 +107,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "relevo-smtp",
             "relevo-statistics",
             "relevo-store",
+            "relevo-tls",
             "relevo-webhooks",
         ],
     ),

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::{Workspace, cargo, run};
 
-const TARGETS: [&str; 12] = [
+const TARGETS: [&str; 13] = [
     "smtp_server",
     "smtp_client",
     "address",
@@ -27,6 +27,7 @@ const TARGETS: [&str; 12] = [
     "classify",
     "reports",
     "content",
+    "tls",
 ];
 
 /// What libFuzzer is told by the code under test: the blocks that were reached, and what was

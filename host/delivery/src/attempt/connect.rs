@@ -8,6 +8,7 @@ use relevo_smtp::client::{Failure, Target, TlsPolicy, TlsReason, TlsRequirement,
 use super::{Attempt, Live};
 use crate::failure;
 use crate::outcome::Via;
+use crate::tls::TlsSession;
 
 impl Attempt<'_> {
     /// Where the next address to be tried stands.
@@ -57,27 +58,49 @@ impl Attempt<'_> {
     /// at once and as long as that failure is remembered.
     async fn open(&self, mut target: Target, now: Millis) -> Result<Live, Failure> {
         let (ip, auth) = (target.addr.ip(), self.next_hop.auth());
-        let (wanted, ehlo) = (&self.wanted, &self.source.ehlo);
+        let (wanted, ehlo) = (target.tls.clone(), &self.source.ehlo);
         let may_go_in_clear = |failure| wanted.allows_clear_after(failure, auth.is_some());
         let clear = || TlsRequirement::new(TlsPolicy::None, TlsReason::FailedBefore);
         if self.tools.memory.failure(ip, now).is_some_and(may_go_in_clear) {
             target.tls = clear();
         }
         let mut opened = self.tools.dial.open_recorded(&target, auth, ehlo, &self.recorder).await;
-        if let Err(Failure { tls: Some(failed), detail, .. }) = &opened
-            && may_go_in_clear(*failed)
+        if let Err(failure) = &opened
+            && let Some(failed) = failure.tls
         {
-            // What fails only because more was needed says nothing about the TLS of other mail.
-            self.tools.memory.remember(ip, *failed, now);
-            if target.tls.mode != TlsPolicy::None {
-                tracing::info!(target: "relevo::delivery", host = %target.host, %ip, %detail, "going on without TLS");
-                target.tls = clear();
-                self.recorder.note(|| "going on without TLS".into());
-                opened = self.tools.dial.open_recorded(&target, auth, ehlo, &self.recorder).await;
+            self.note(&target, Err(failure));
+            if may_go_in_clear(failed) {
+                // What fails only because more was needed says nothing about the TLS of other mail.
+                self.tools.memory.remember(ip, failed, now);
+                if target.tls.mode != TlsPolicy::None {
+                    let detail = &failure.detail;
+                    tracing::info!(target: "relevo::delivery", host = %target.host, %ip, %detail, "going on without TLS");
+                    target.tls = clear();
+                    self.recorder.note(|| "going on without TLS".into());
+                    opened = self.tools.dial.open_recorded(&target, auth, ehlo, &self.recorder).await;
+                }
             }
+        } else if let Ok(hop) = &opened
+            && target.tls.mode != TlsPolicy::None
+        {
+            self.note(&target, Ok(&hop.tls()));
         }
-        let hop = opened?;
+        let hop = opened.map_err(|failure| explained(failure, &wanted))?;
         let via = Via { host: target.host, ip, tls: hop.tls(), takes_dsn: hop.offer().dsn };
-        Ok(Live::new(hop, via, wanted.clone()))
+        Ok(Live::new(hop, via, wanted))
     }
+
+    fn note(&self, target: &Target, result: Result<&TlsState, &Failure>) {
+        let (host, ip) = (target.host.as_str(), Some(target.addr.ip()));
+        self.plan.note(&TlsSession { host, ip, source: target.source, result });
+    }
+}
+
+/// TLS that is needed and does not come about: the words say what needs it.
+fn explained(failure: Failure, wanted: &TlsRequirement) -> Failure {
+    if failure.tls.is_none() || matches!(wanted.reason, TlsReason::ByMx | TlsReason::FailedBefore) {
+        return failure;
+    }
+    let detail = format!("{} (TLS is needed by {})", failure.detail, wanted.reason.in_words());
+    Failure { detail, ..failure }
 }

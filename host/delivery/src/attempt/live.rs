@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use crate::dial::Hop;
 use crate::outcome::Via;
+use crate::tls::{HostTls, TlsPlan};
 
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -30,11 +31,13 @@ impl Live {
         Self { hop, via: Arc::new(via), wanted, used: 0, domains: Vec::new() }
     }
 
-    /// Returns true if it stands, and may carry mail to `domain` that needs this TLS.
-    pub(super) async fn may_carry(&mut self, wanted: &TlsRequirement, domain: &str) -> bool {
-        let may =
-            wanted.is_met_by(&self.wanted, &self.via.tls) && !self.is_used_up() && self.has_room_for(domain);
-        may && self.hop.is_alive().await
+    /// Returns true if it stands, and may carry mail to `domain` that needs this TLS of its host.
+    pub(super) async fn may_carry(&mut self, plan: &dyn TlsPlan, domain: &str) -> bool {
+        let is_met = match plan.of(&self.via.host) {
+            HostTls::Connect(needed) => needed.is_met_by(&self.wanted, &self.via.tls),
+            HostTls::Refuse(_) => false,
+        };
+        is_met && !self.is_used_up() && self.has_room_for(domain) && self.hop.is_alive().await
     }
 
     /// Notes a transaction with recipients in `domain`.

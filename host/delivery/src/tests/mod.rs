@@ -5,6 +5,7 @@ mod net;
 mod offers;
 mod scheduling;
 mod shaping;
+mod tls;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -143,6 +144,7 @@ impl World {
             queue: queue.clone(),
             resolve: net.clone(),
             dial: net.clone(),
+            tls: net.clone(),
             guard: Arc::new(GuardByName),
             copies: Arc::new(FixedCopies),
             classify: Arc::new(ClassifyByCode),

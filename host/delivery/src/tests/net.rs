@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::copy::{Copy, CopyError, HopAbilities, MakeCopy};
 use crate::dial::{Dial, Hop, HopOffer};
+use crate::tls::{HostTls, NoTlsPolicies, TlsPlan, TlsPolicies, TlsQuestion, TlsSession};
 
 /// What a host says to a recipient.
 pub(super) type Script = Arc<dyn Fn(&str) -> RecipientOutcome + Send + Sync>;
@@ -70,6 +71,10 @@ pub(super) struct Net {
     pub(super) dual: AtomicBool,
     /// Sources of ours that nothing can be sent from.
     pub(super) lost_sources: Mutex<Vec<IpAddr>>,
+    /// What hosts must do for mail to a domain, where that is not what they like.
+    pub(super) policies: Arc<Mutex<BTreeMap<(String, String), HostTls>>>,
+    /// Domains whose policies were asked for, and what came about: `domain host ok`.
+    pub(super) tls_log: Arc<Mutex<Vec<String>>>,
     pub(super) log: Arc<Mutex<Log>>,
     pub(super) started: Instant,
 }
@@ -102,6 +107,8 @@ impl Net {
             offers: Mutex::default(),
             dual: AtomicBool::default(),
             lost_sources: Mutex::default(),
+            policies: Arc::default(),
+            tls_log: Arc::default(),
             log: Arc::default(),
             started: Instant::now(),
         }
@@ -131,6 +138,38 @@ impl Net {
     pub(super) fn opened(&self, host: &str) -> Vec<Duration> {
         let log = self.log.lock().expect("lock");
         log.opened.iter().filter(|s| s.host == host).map(|s| s.at).collect()
+    }
+}
+
+#[async_trait]
+impl TlsPolicies for Net {
+    async fn plan(&self, question: TlsQuestion<'_>) -> Arc<dyn TlsPlan> {
+        let (domain, policies, log) =
+            (question.domain.to_owned(), self.policies.clone(), self.tls_log.clone());
+        log.lock().expect("lock").push(format!("{domain} asked"));
+        Arc::new(NetPlan { domain, usual: NoTlsPolicies.plan(question).await, policies, log })
+    }
+}
+
+struct NetPlan {
+    domain: String,
+    usual: Arc<dyn TlsPlan>,
+    policies: Arc<Mutex<BTreeMap<(String, String), HostTls>>>,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl TlsPlan for NetPlan {
+    fn of(&self, host: &str) -> HostTls {
+        let key = (self.domain.clone(), host.to_owned());
+        self.policies.lock().expect("lock").get(&key).cloned().unwrap_or_else(|| self.usual.of(host))
+    }
+
+    fn note(&self, session: &TlsSession<'_>) {
+        let result = match session.result {
+            Ok(_) => "ok",
+            Err(failure) => failure.tls.expect("a failure of TLS").result_type(),
+        };
+        self.log.lock().expect("lock").push(format!("{} {} {result}", self.domain, session.host));
     }
 }
 

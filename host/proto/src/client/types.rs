@@ -120,6 +120,29 @@ pub enum TlsFailure {
     CertificateTlsa,
     /// The certificate is not trusted for another reason.
     CertificateUntrusted,
+    /// The host is not one that the MTA-STS policy of the domain names (RFC 8461 section 4.1).
+    NotInPolicy,
+    /// DNSSEC could not prove which certificates the host may show.
+    Unproved,
+    /// DANE is required, and the host has no TLSA record that is usable.
+    NoTlsa,
+}
+
+impl TlsFailure {
+    /// The result type of RFC 8460 section 4.3.
+    #[must_use]
+    pub fn result_type(self) -> &'static str {
+        match self {
+            Self::NotOffered => "starttls-not-supported",
+            Self::CertificateExpired => "certificate-expired",
+            Self::CertificateName => "certificate-host-mismatch",
+            Self::CertificateUntrusted => "certificate-not-trusted",
+            Self::CertificateTlsa => "tlsa-invalid",
+            Self::Unproved => "dnssec-invalid",
+            Self::NoTlsa => "dane-required",
+            Self::Refused | Self::TimedOut | Self::Handshake | Self::NotInPolicy => "validation-failure",
+        }
+    }
 }
 
 /// What became of one recipient.

@@ -6,6 +6,7 @@ mod reputation;
 mod running;
 mod shaping;
 mod suppression;
+mod tls;
 mod users;
 mod validation;
 mod webhooks;
@@ -31,7 +32,8 @@ use relevo_relay::contents::{Contents, ContentsParts};
 use relevo_relay::copies::{Copies, MakeCopy};
 use relevo_relay::delivery::shaping::Shaping;
 use relevo_relay::delivery::{
-    DeliveryCounters, DeliveryGauges, DeliveryHandle, DeliveryParts, Dial, PreparedDelivery,
+    DeliveryCounters, DeliveryGauges, DeliveryHandle, DeliveryParts, Dial, NoTlsPolicies, PreparedDelivery,
+    TlsPolicies,
 };
 use relevo_relay::directory::{DirectoryRefresher, StoreSource};
 use relevo_relay::domains::Domains;
@@ -70,6 +72,8 @@ pub(crate) use base::Base;
 use listeners::{HttpListeners, listen_smtp};
 pub(crate) use running::{Reloaded, RunningRelay};
 use shaping::{restore_shaping, shaping_keeper};
+use tls::TlsServices;
+pub(crate) use tls::domain_policies;
 pub(crate) use validation::inspection_with;
 
 /// Where mail goes, and who watches it.
@@ -108,7 +112,8 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let suppressions = suppressions(&base, &control_store).await?;
     let (validation, bounces) = validation::validation(&base, resolve.clone(), suppressions.clone());
     let webhooks = webhooks::webhooks(&base, &control_store, resolve.clone(), &mut registry)?;
-    let outside = (resolve.clone(), dial, copies);
+    let (tls, tls_keeper) = tls_policies(&base, &control_store, resolve.clone(), dev).await?;
+    let outside = ((resolve.clone(), tls), dial, copies);
     let shaping = restore_shaping(&base, &control_store).await?;
     let prepared = prepare_delivery(&base, (&plugins, &suppressions), (outside, shaping), &mut registry)?;
     let delivery = prepared.handle();
@@ -193,6 +198,9 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let shaping = shaping_keeper(&base, &control_store, &delivery);
     let keeper = shaping.clone();
     tasks.spawn("the writer of suspensions and counts of warm-up", async move { keeper.run().await });
+    if let Some(keeper) = tls_keeper {
+        tasks.spawn("the keeper of TLS policies and reports", keeper.run());
+    }
     if !dev {
         users::announce(&panel).await;
     }
@@ -316,19 +324,34 @@ pub(crate) async fn open_plugins(
     Plugins::open(config, settings.clone(), clock.clone()).await.context("plugins")
 }
 
-/// Where mail goes, over what, and what each recipient gets.
-type Outgoing = (Arc<dyn Resolve>, Arc<dyn Dial>, Arc<dyn MakeCopy>);
+/// Where mail goes and with what TLS, over what, and what each recipient gets.
+type Outgoing = ((Arc<dyn Resolve>, Arc<dyn TlsPolicies>), Arc<dyn Dial>, Arc<dyn MakeCopy>);
+
+/// The policies of recipient domains, and what keeps them. For development there are none.
+async fn tls_policies(
+    base: &Base,
+    store: &Arc<ControlStore>,
+    resolve: Arc<dyn Resolve>,
+    dev: bool,
+) -> anyhow::Result<(Arc<dyn TlsPolicies>, Option<Arc<TlsServices>>)> {
+    if dev {
+        return Ok((Arc::new(NoTlsPolicies), None));
+    }
+    let services = TlsServices::open(base, store, resolve).await?;
+    Ok((services.clone(), Some(services)))
+}
 
 fn prepare_delivery(
     base: &Base,
     (plugins, suppressions): (&Arc<Plugins>, &Arc<Suppressions>),
-    ((resolve, dial, copies), shaping): (Outgoing, Shaping),
+    (((resolve, tls), dial, copies), shaping): (Outgoing, Shaping),
     registry: &mut Registry,
 ) -> anyhow::Result<PreparedDelivery> {
     let parts = DeliveryParts {
         queue: base.queue.clone(),
         resolve,
         dial,
+        tls,
         copies,
         guard: suppressions.clone(),
         classify: base.classifier.clone(),

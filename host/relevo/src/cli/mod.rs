@@ -16,6 +16,7 @@ mod send;
 mod shaping;
 mod store;
 mod suppression;
+mod tls;
 mod user;
 
 pub(crate) use doctor::DoctorArgs;
@@ -28,6 +29,7 @@ pub(crate) use send::SendArgs;
 pub(crate) use shaping::{ShapingArgs, ShapingCommand, WarmupArgs, WarmupCommand};
 pub(crate) use store::{ApiKeyCommand, DomainArgs, DomainCommand, StoreArgs};
 pub(crate) use suppression::{SuppressionArgs, SuppressionCommand, UndoArgs};
+pub(crate) use tls::{TlsArgs, TlsCommand};
 pub(crate) use user::{UserArgs, UserCommand};
 
 /// An SMTP relay whose judgement runs in sandboxed WebAssembly components.
@@ -98,6 +100,8 @@ pub(crate) enum CliCommand {
     Shaping(ShapingArgs),
     /// How far new addresses are: what they may send to each provider.
     Warmup(WarmupArgs),
+    /// What TLS mail to a domain needs, and why.
+    Tls(TlsArgs),
     /// Tenants' policy plugins: start one, and change what a relay uses.
     ///
     /// With --config and while no relay runs on its data directory, the command does it there

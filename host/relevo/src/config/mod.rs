@@ -23,6 +23,7 @@ mod server;
 mod shaping;
 mod suppression;
 mod tenants;
+mod tls;
 mod values;
 mod webhooks;
 
@@ -42,6 +43,7 @@ use document::{Document, Mistake};
 pub(crate) use panel::PanelConfig;
 use schema::File;
 pub(crate) use server::{DnsConfig, EventsConfig, HttpConfig, SmtpConfig, ValidationConfig};
+pub(crate) use tls::TlsConfig;
 pub(crate) use webhooks::WebhooksConfig;
 
 /// Octets of a configuration: some 10,000 tenants.
@@ -60,6 +62,7 @@ pub(crate) struct RelayConfig {
     pub(crate) dns: DnsConfig,
     /// Extra certificate authorities for verified TLS to next hops.
     pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) tls: TlsConfig,
     pub(crate) events: EventsConfig,
     pub(crate) webhooks: WebhooksConfig,
     pub(crate) reputation: ReputationConfig,
@@ -134,6 +137,7 @@ fn check(d: &mut Document<'_>, file: &File) -> RelayConfig {
         http: server::http(d, file),
         dns: server::dns(file),
         ca_file,
+        tls: tls::tls(d, file),
         events: server::events(file),
         webhooks: webhooks::webhooks(d, file),
         reputation: server::reputation(d, file),
@@ -148,7 +152,7 @@ fn check(d: &mut Document<'_>, file: &File) -> RelayConfig {
 impl RelayConfig {
     /// What can be reloaded, and the rest.
     pub(crate) fn split(self) -> (Settings, ServerParts) {
-        let Self { data_dir, queue, store, smtp, http, dns, ca_file, events, webhooks, .. } = self;
+        let Self { data_dir, queue, store, smtp, http, dns, ca_file, tls, events, webhooks, .. } = self;
         let Self { validation, suppression, reputation, panel, .. } = self;
         let Self { classify_rules, spam_filters, settings, .. } = self;
         let (hostname, ip) = (settings.hostname.clone(), settings.delivery.ip);
@@ -162,6 +166,7 @@ impl RelayConfig {
             dns,
             ip,
             ca_file,
+            tls,
             events,
             webhooks,
             validation,
@@ -190,6 +195,7 @@ pub(crate) struct ServerParts {
     /// That of lookups.
     pub(crate) ip: IpFamily,
     pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) tls: TlsConfig,
     pub(crate) events: EventsConfig,
     pub(crate) webhooks: WebhooksConfig,
     pub(crate) reputation: ReputationConfig,
@@ -223,6 +229,7 @@ impl ServerParts {
             ("[dns]", self.dns != other.dns),
             ("`ip` of [delivery]", self.ip != other.ip),
             ("`ca_file` of [delivery]", self.ca_file != other.ca_file),
+            ("`mta_sts`, `dane` and `tls` of [delivery], or [tls_report]", self.tls != other.tls),
             ("[events]", self.events != other.events),
             ("[webhooks]", self.webhooks != other.webhooks),
             ("[reputation]", self.reputation != other.reputation),

@@ -15,6 +15,7 @@ use relevo_runtime::policy::{Capability, Class};
 use relevo_smtp::client::TlsPolicy;
 use relevo_smtp::server::BareNewlines;
 use relevo_store::StoreUrl;
+use relevo_tls::decision::Wanted;
 use serde::Deserialize;
 
 use super::formats::{
@@ -35,6 +36,7 @@ pub(crate) struct File {
     pub(crate) http: Section<HttpTable>,
     pub(crate) dns: Section<DnsTable>,
     pub(crate) delivery: Section<DeliveryTable>,
+    pub(crate) tls_report: Option<Section<TlsReportTable>>,
     pub(crate) shaping: Section<ShapingTable>,
     pub(crate) pool: Vec<Section<PoolTable>>,
     pub(crate) route: Vec<Section<RouteTable>>,
@@ -143,6 +145,22 @@ pub(crate) struct HttpTable {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct DnsTable {
     pub(crate) nameservers: List<Nameserver>,
+    pub(crate) dnssec_trust_anchor: Key<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct DeliveryTlsTable {
+    pub(crate) domain: Key<String>,
+    pub(crate) need: Key<Wanted>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TlsReportTable {
+    pub(crate) from: Key<MailAddress>,
+    pub(crate) organization: Key<String>,
+    pub(crate) contact: Key<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -162,6 +180,9 @@ pub(crate) struct DeliveryTable {
     pub(crate) recipients_per_transaction: Key<usize>,
     pub(crate) record_conversations: Key<bool>,
     pub(crate) ca_file: Key<String>,
+    pub(crate) mta_sts: Key<bool>,
+    pub(crate) dane: Key<bool>,
+    pub(crate) tls: Vec<Section<DeliveryTlsTable>>,
     pub(crate) smarthost: Option<Section<SmarthostTable>>,
 }
 

@@ -172,13 +172,14 @@ async fn handshake(
     let strict = matches!(target.tls.mode, TlsPolicy::Verified | TlsPolicy::Implicit);
     let (settings, judge) =
         tls.config(strict, &target.tls).map_err(|error| failed(TlsFailure::Handshake, error.to_string()))?;
-    let name = match ServerName::try_from(target.host.trim_end_matches('.').to_owned()) {
+    let shown = target.tls.server_name.as_deref().unwrap_or(&target.host);
+    let name = match ServerName::try_from(shown.trim_end_matches('.').to_owned()) {
         Ok(name) => name,
         // MX names with an underscore cannot stand in SNI. Where any certificate will do, no name
         // is needed.
         Err(_) if !strict => ServerName::from(target.addr.ip()),
         Err(error) => {
-            return Err(failed(TlsFailure::CertificateName, format!("{}: {error}", target.host)));
+            return Err(failed(TlsFailure::CertificateName, format!("{shown}: {error}")));
         }
     };
     let connecting = TlsConnector::from(settings).connect(name, tcp);

@@ -37,6 +37,8 @@ pub struct TlsRequirement {
     /// TLSA records that were found under DNSSEC: if there are any, a certificate that is checked
     /// must match one of them, and public authorities mean nothing. See [`Self::by_tlsa`].
     pub tlsa: Vec<TlsaRecord>,
+    /// The name for SNI; none: the name of the host. With TLSA records it is the TLSA base domain.
+    pub server_name: Option<String>,
     /// Why this much.
     pub reason: TlsReason,
 }
@@ -50,15 +52,40 @@ pub enum TlsReason {
     Configured,
     /// The sender of the message.
     Demanded,
+    /// The operator, for this recipient domain.
+    Operator,
+    /// The MTA-STS policy of the recipient domain (RFC 8461).
+    MtaSts,
+    /// TLSA records of the host (RFC 7672).
+    Dane,
+    /// TLSA records of the host of which none is usable: TLS without authentication.
+    DaneUnusable,
     /// TLS with this address failed a short time ago, and is not needed.
     FailedBefore,
+}
+
+impl TlsReason {
+    /// In words, for people.
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::ByMx => "no policy: TLS if the host offers it",
+            Self::Configured => "the configuration of the smarthost",
+            Self::Demanded => "the sender demands a verified certificate",
+            Self::Operator => "[delivery] tls",
+            Self::MtaSts => "the MTA-STS policy of the domain",
+            Self::Dane => "TLSA records (DANE)",
+            Self::DaneUnusable => "TLSA records of which none is usable (DANE)",
+            Self::FailedBefore => "TLS with this address failed a short time ago",
+        }
+    }
 }
 
 impl TlsRequirement {
     /// Of this mode; a certificate that is checked must be for the name of the host.
     #[must_use]
     pub fn new(mode: TlsPolicy, reason: TlsReason) -> Self {
-        Self { mode, names: Vec::new(), tlsa: Vec::new(), reason }
+        Self { mode, names: Vec::new(), tlsa: Vec::new(), server_name: None, reason }
     }
 
     /// By the TLSA records of the host that were found under DNSSEC; there is at least one. If one is
@@ -70,7 +97,7 @@ impl TlsRequirement {
         // The DNS returns them in any order.
         records.sort_unstable();
         let mode = if records.is_empty() { TlsPolicy::Required } else { TlsPolicy::Verified };
-        Self { mode, names, tlsa: records, reason }
+        Self { mode, names, tlsa: records, server_name: None, reason }
     }
 
     /// Returns true if mail may go in clear after `failure`. The one place that decides it. A host

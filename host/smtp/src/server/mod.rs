@@ -13,9 +13,7 @@ mod tls;
 pub use listener::{ListenerConfig, ListenerLimits, Server};
 pub use login::ScramDecoys;
 pub use proxy::TrustedProxies;
-pub use relevo_proto::server::{
-    BareNewlines, FutureRelease, Hold, Mechanisms, Offers, TlsFacts,
-};
+pub use relevo_proto::server::{BareNewlines, FutureRelease, Hold, Mechanisms, Offers, TlsFacts};
 pub use service::{
     BearerToken, BodyType, BodyWriter, Credentials, ListenerKind, MailFrom, Recipient, Reply, ScramVerifier,
     Service, SessionInfo, SmtpPeer,

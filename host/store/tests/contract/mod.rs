@@ -5,6 +5,7 @@ mod shaping;
 mod statistics;
 mod suppressions;
 mod templates;
+mod tls;
 mod topics;
 mod users;
 mod webhooks;
@@ -36,6 +37,8 @@ pub(crate) async fn holds(store: &ControlStore) {
     shaping::suspensions_are_kept_until_they_end(store).await;
     shaping::early_ends_are_kept_until_they_are_over(store).await;
     shaping::counts_of_warmup_are_replaced(store).await;
+    tls::policies_are_kept_until_they_lapse(store).await;
+    tls::tallies_belong_to_a_node(store).await;
     templates::versions_are_numbered_and_stay(store).await;
     templates::template_names_belong_to_one_tenant(store).await;
     templates::users_of_a_template_are_found(store).await;

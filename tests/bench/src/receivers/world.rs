@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use parking_lot::Mutex;
 use relevo_delivery::clock::{Clock, RandomIds};
 use relevo_delivery::shaping::{Shaping, ShapingChange};
-use relevo_delivery::{DeliveryHandle, DeliveryParts, Unclassified, Unguarded, Unobserved};
+use relevo_delivery::{DeliveryHandle, DeliveryParts, NoTlsPolicies, Unclassified, Unguarded, Unobserved};
 use relevo_queue::{ItemMeta, Millis, QueueKeyParts};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -95,6 +95,7 @@ async fn days(
         queue: queue.clone(),
         resolve: Arc::new(network.clone()),
         dial: Arc::new(network),
+        tls: Arc::new(NoTlsPolicies),
         copies: Arc::new(FixedCopy),
         guard: Arc::new(Unguarded),
         classify: match way {

@@ -11,6 +11,7 @@ use relevo_runtime::policy::{Capability, Class};
 use relevo_smtp::client::TlsPolicy;
 use relevo_smtp::server::BareNewlines;
 use relevo_store::StoreUrl;
+use relevo_tls::decision::Wanted;
 
 use super::super::values::{Format, Raw};
 use super::{one_of, text};
@@ -95,6 +96,19 @@ impl Format for TlsPolicy {
             ("required", Self::Required),
             ("verified", Self::Verified),
             ("implicit", Self::Implicit),
+        ];
+        one_of(raw, &words)
+    }
+}
+
+impl Format for Wanted {
+    type Value = Self;
+    fn read(raw: Raw) -> Result<Self, String> {
+        let words = [
+            ("opportunistic", Self::Opportunistic),
+            ("required", Self::Required),
+            ("verified", Self::Verified),
+            ("dane", Self::Dane),
         ];
         one_of(raw, &words)
     }

@@ -1,0 +1,161 @@
+//! A resolver that validates.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hickory_proto::dnssec::TrustAnchors;
+use hickory_proto::rr::{Name, RecordType};
+use hickory_resolver::config::{self, ResolveHosts};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::system_conf::read_system_conf;
+use hickory_resolver::{Resolver, TokioResolver};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::answer::sorted;
+use super::probe::probe;
+use super::{DnssecSupport, SecureAnswer, SecureFailure, SecureKind, SecureLookUp};
+use crate::hickory::name_server;
+
+/// Answers are asked for again after this, whatever their TTL.
+const MAX_POSITIVE: Duration = Duration::from_secs(3600);
+/// A name server without signatures is asked again after this.
+const ASK_AGAIN: Duration = Duration::from_secs(600);
+/// One that did not answer is asked again after this.
+const ASK_SOON: Duration = Duration::from_secs(15);
+
+/// Whom to ask, and whom to believe.
+#[derive(Debug, Clone, Default)]
+pub struct SecureConfig {
+    /// Empty: the system's (`/etc/resolv.conf`).
+    pub nameservers: Vec<SocketAddr>,
+    /// A file of DNSKEY records; none: the keys of the root that IANA publishes.
+    pub trust_anchor: Option<PathBuf>,
+    /// For one question to one server; none: five seconds.
+    pub timeout: Option<Duration>,
+}
+
+/// Validates answers against trust anchors. Cheap to clone; clones share the cache.
+#[derive(Clone)]
+pub struct SecureResolver(Arc<Validator>);
+
+struct Validator {
+    resolver: TokioResolver,
+    servers: Vec<SocketAddr>,
+    timeout: Duration,
+    support: Mutex<Option<(DnssecSupport, Instant)>>,
+}
+
+impl std::fmt::Debug for SecureResolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SecureResolver").field("servers", &self.0.servers).finish_non_exhaustive()
+    }
+}
+
+impl SecureResolver {
+    /// # Errors
+    /// The system's configuration or the file of trust anchors cannot be read, or the file holds
+    /// no key.
+    pub fn new(config: &SecureConfig) -> io::Result<Self> {
+        let timeout = config.timeout.unwrap_or(Duration::from_secs(5));
+        let (servers, mut options) = if config.nameservers.is_empty() {
+            read_system_conf().map_err(io::Error::other)?
+        } else {
+            let servers = config.nameservers.iter().copied().map(name_server).collect();
+            (config::ResolverConfig::from_name_servers(servers), config::ResolverOpts::default())
+        };
+        options.use_hosts_file = ResolveHosts::Never;
+        options.validate = true;
+        options.preserve_intermediates = true;
+        options.timeout = timeout;
+        options.attempts = 2;
+        options.positive_max_ttl = Some(MAX_POSITIVE);
+        options.max_active_requests = 512;
+        let addresses = servers.name_servers().iter().map(|server| {
+            let port = server.connections.first().map_or(53, |connection| connection.port);
+            SocketAddr::new(server.ip, port)
+        });
+        let addresses = addresses.collect();
+        let mut builder = Resolver::builder_with_config(servers, TokioRuntimeProvider::default());
+        *builder.options_mut() = options;
+        if let Some(path) = &config.trust_anchor {
+            builder = builder.with_trust_anchor(Arc::new(trust_anchors(path)?));
+        }
+        let resolver = builder.build().map_err(|error| io::Error::other(error.to_string()))?;
+        Ok(Self(Arc::new(Validator { resolver, servers: addresses, timeout, support: Mutex::new(None) })))
+    }
+}
+
+/// Checks a file of trust anchors.
+///
+/// # Errors
+/// It cannot be read, or holds no key.
+pub fn check_trust_anchor(path: &std::path::Path) -> io::Result<()> {
+    trust_anchors(path).map(drop)
+}
+
+fn trust_anchors(path: &std::path::Path) -> io::Result<TrustAnchors> {
+    let invalid = |detail: &dyn std::fmt::Display| {
+        io::Error::new(io::ErrorKind::InvalidData, format!("{}: {detail}", path.display()))
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| invalid(&error))?;
+    let anchors: TrustAnchors = text.parse().map_err(|error| invalid(&error))?;
+    if !text.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with(';')) {
+        return Err(invalid(&"no DNSKEY record found"));
+    }
+    Ok(anchors)
+}
+
+#[async_trait]
+impl SecureLookUp for SecureResolver {
+    /// A server that once gave signatures is believed to go on: one that gives none later is
+    /// stripped of them, and its answers are bogus.
+    async fn support(&self) -> DnssecSupport {
+        let mut known = self.0.support.lock().await;
+        if let Some((support, until)) = &*known
+            && (*support == DnssecSupport::Available || *until > Instant::now())
+        {
+            return support.clone();
+        }
+        let was_unavailable = matches!(&*known, Some((DnssecSupport::Unavailable(_), _)));
+        let support = probe(&self.0.servers, self.0.timeout).await;
+        let time = match &support {
+            DnssecSupport::Available => ASK_AGAIN,
+            DnssecSupport::Unavailable(detail) => {
+                if !was_unavailable {
+                    tracing::warn!(
+                        target: "relevo::dns", %detail,
+                        "the name server hands on no DNSSEC signatures: DANE is not used",
+                    );
+                }
+                ASK_AGAIN
+            }
+            DnssecSupport::Unknown(_) => ASK_SOON,
+        };
+        *known = Some((support.clone(), Instant::now() + time));
+        support
+    }
+
+    async fn secure(&self, kind: SecureKind, name: &str) -> SecureAnswer {
+        let kind = match kind {
+            SecureKind::Mx => RecordType::MX,
+            SecureKind::A => RecordType::A,
+            SecureKind::Aaaa => RecordType::AAAA,
+            SecureKind::Tlsa => RecordType::TLSA,
+        };
+        let Ok(mut fqdn) = Name::from_ascii(name) else {
+            return SecureAnswer::Failed(SecureFailure::NoAnswer(format!("{name} is not a name")));
+        };
+        // No search list.
+        fqdn.set_fqdn(true);
+        let result = self.0.resolver.lookup(fqdn.clone(), kind).await;
+        if let Err(error) = &result {
+            tracing::debug!(target: "relevo::dns", %name, %kind, %error, "secure lookup without records");
+        }
+        sorted(&fqdn, kind, result)
+    }
+}

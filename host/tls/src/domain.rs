@@ -1,0 +1,221 @@
+//! The policies of recipient domains, put together: asked for, decided, counted.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use relevo_resolve::secure::{DaneHost, DaneLookUp, DaneState, SecureLookUp, Tlsa};
+use relevo_smtp::client::{TlsFailure, TlsState};
+
+use crate::decision::{Facts, HostDecision, WantedTable, decide};
+use crate::mta_sts::{StsAnswer, StsPolicies};
+use crate::report::{FailureDetail, PolicyKind, SessionOutcome, Tallies, TallyPolicy};
+
+/// Octets of the data of a TLSA record in a report.
+const MAX_DATA: usize = 256;
+
+/// What is asked for.
+pub struct DomainPolicies {
+    /// DANE; none: off.
+    pub dane: Option<DaneLookUp<Arc<dyn SecureLookUp>>>,
+    /// MTA-STS; none: off.
+    pub sts: Option<Arc<StsPolicies>>,
+    /// The operator's table.
+    pub wanted: WantedTable,
+    /// What sessions came to.
+    pub tallies: Arc<Tallies>,
+}
+
+/// What the mail of a recipient domain needs of its hosts.
+pub struct DomainPlan {
+    domain: String,
+    sts: Option<StsAnswer>,
+    hosts: HashMap<String, (Option<DaneHost>, HostDecision)>,
+    tallies: Arc<Tallies>,
+}
+
+/// A connection, as far as TLS is concerned.
+#[derive(Debug, Clone, Copy)]
+pub struct Session<'a> {
+    /// The MX host.
+    pub host: &'a str,
+    /// Its address; none: it was not connected to.
+    pub ip: Option<IpAddr>,
+    /// Our address, where one was chosen.
+    pub source: Option<IpAddr>,
+    /// What came about, or why it did not with words.
+    pub result: Result<&'a TlsState, (TlsFailure, &'a str)>,
+}
+
+impl DomainPolicies {
+    /// Asks for the policies of a domain with these hosts. DANE and MTA-STS are asked for at the
+    /// same time. `now` is in milliseconds since 1970.
+    pub async fn plan(&self, domain: &str, hosts: &[&str], is_demanded: bool, now: i64) -> DomainPlan {
+        let dane = async {
+            match &self.dane {
+                Some(dane) => dane.hosts(domain, hosts).await.into_iter().map(Some).collect(),
+                None => vec![None; hosts.len()],
+            }
+        };
+        let sts = async {
+            match &self.sts {
+                Some(sts) => Some(sts.of(domain, now).await),
+                None => None,
+            }
+        };
+        let (dane, sts) = tokio::join!(dane, sts);
+        let wanted = self.wanted.of(domain);
+        let decided = hosts.iter().zip(dane).map(|(host, dane)| {
+            let facts = Facts { host, dane: dane.as_ref(), sts: sts.as_ref(), is_demanded, wanted };
+            let decision = decide(&facts);
+            ((*host).to_owned(), (dane, decision))
+        });
+        let hosts = decided.collect();
+        DomainPlan { domain: domain.to_owned(), sts, hosts, tallies: self.tallies.clone() }
+    }
+}
+
+impl DomainPlan {
+    /// What a host must do. None: it is not one of the domain's.
+    #[must_use]
+    pub fn of(&self, host: &str) -> Option<&HostDecision> {
+        self.hosts.get(host).map(|(_, decision)| decision)
+    }
+
+    /// What DANE says of a host.
+    #[must_use]
+    pub fn dane(&self, host: &str) -> Option<&DaneHost> {
+        self.hosts.get(host).and_then(|(dane, _)| dane.as_ref())
+    }
+
+    /// What is known of the domain's MTA-STS policy.
+    #[must_use]
+    pub fn sts(&self) -> Option<&StsAnswer> {
+        self.sts.as_ref()
+    }
+
+    /// Counts a session under the policy that decides on its host.
+    pub fn count(&self, session: &Session<'_>, now: i64) {
+        let dane = self.dane(session.host);
+        let in_force = self.sts.as_ref().and_then(StsAnswer::in_force);
+        let (policy, outcome) = match dane.map(|dane| &dane.state) {
+            Some(DaneState::Records(records)) => (of_tlsa(records), outcome(session, true)),
+            Some(DaneState::Unusable | DaneState::Defer(_)) => (of_tlsa(&[]), outcome(session, false)),
+            _ => match (in_force, self.sts.as_ref().and_then(|sts| sts.failure.as_ref())) {
+                (Some(policy), _) if !policy.names_host(session.host) => {
+                    let reason = Some("the policy does not name the host".to_owned());
+                    (self.of_sts(), failed(session, "validation-failure", reason))
+                }
+                (Some(_), _) => (self.of_sts(), outcome(session, true)),
+                (None, Some(failure)) => {
+                    (self.of_sts(), failed(session, failure.result_type(), Some(failure.to_string())))
+                }
+                (None, None) => {
+                    let policy = TallyPolicy { kind: PolicyKind::None, lines: Vec::new(), mx: Vec::new() };
+                    (policy, outcome(session, false))
+                }
+            },
+        };
+        self.tallies.count(now, &self.domain, &policy, outcome);
+    }
+
+    fn of_sts(&self) -> TallyPolicy {
+        let sts = self.sts.clone().unwrap_or_default();
+        let mx = sts.policy.as_ref().map(|policy| policy.mx.clone()).unwrap_or_default();
+        TallyPolicy { kind: PolicyKind::Sts, lines: sts.lines.to_vec(), mx }
+    }
+}
+
+fn of_tlsa(records: &[Tlsa]) -> TallyPolicy {
+    TallyPolicy { kind: PolicyKind::Tlsa, lines: records.iter().map(presented).collect(), mx: Vec::new() }
+}
+
+/// A TLSA record as zone files have it.
+#[must_use]
+pub fn presented(tlsa: &Tlsa) -> String {
+    let data: String = tlsa.data.iter().take(MAX_DATA).map(|octet| format!("{octet:02x}")).collect();
+    format!("{} {} {} {data}", tlsa.usage, tlsa.selector, tlsa.matching_type)
+}
+
+/// `must_verify`: TLS with a certificate that is not valid is a failure.
+fn outcome(session: &Session<'_>, must_verify: bool) -> SessionOutcome {
+    match session.result {
+        Ok(state) if state.cipher.is_none() => failed(session, "starttls-not-supported", None),
+        Ok(state) if must_verify && !state.verified => failed(session, "certificate-not-trusted", None),
+        Ok(_) => SessionOutcome::Success,
+        Err((failure, words)) => failed(session, failure.result_type(), Some(words.to_owned())),
+    }
+}
+
+fn failed(session: &Session<'_>, result_type: &str, reason: Option<String>) -> SessionOutcome {
+    SessionOutcome::Failure(FailureDetail {
+        result_type: result_type.to_owned(),
+        sending_ip: session.source,
+        host: Some(session.host.to_owned()),
+        receiving_ip: session.ip,
+        reason,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use relevo_smtp::client::TlsPolicy;
+
+    use super::*;
+    use crate::mta_sts::StsPolicy;
+
+    fn plan(sts: Option<&str>, dane: Option<DaneState>) -> DomainPlan {
+        let sts = sts.map(|mode| {
+            let text = format!("version: STSv1\nmode: {mode}\nmx: mx.example\nmax_age: 60\n");
+            let policy = Arc::new(StsPolicy::parse(text.as_bytes()).unwrap());
+            StsAnswer {
+                policy: Some(policy),
+                lines: text.lines().map(str::to_owned).collect(),
+                failure: None,
+            }
+        });
+        let dane = dane.map(|state| DaneHost { state, base: "mx.example".into(), names: Vec::new() });
+        let of = |host: &str| {
+            let facts =
+                Facts { host, dane: dane.as_ref(), sts: sts.as_ref(), is_demanded: false, wanted: None };
+            (host.to_owned(), (dane.clone(), decide(&facts)))
+        };
+        let hosts = ["mx.example", "mx.other"].map(of).into_iter().collect();
+        DomainPlan { domain: "example".into(), sts, hosts, tallies: Arc::default() }
+    }
+
+    /// What a session is counted as: kind of policy, and result type of a failure.
+    fn counted(plan: &DomainPlan, session: &Session<'_>) -> (PolicyKind, Option<String>) {
+        plan.count(session, 0);
+        let due = plan.tallies.due(1);
+        plan.tallies.forget(0, "example");
+        let (policy, counts) = &due[0].2.policies[0];
+        (policy.kind, counts.details.first().map(|(detail, _)| detail.result_type.clone()))
+    }
+
+    #[test]
+    fn sessions_are_counted_under_the_policy_that_decides() {
+        let clear = TlsState::default();
+        let any = TlsState { cipher: Some("TLSv1.3".into()), verified: false };
+        let good = TlsState { verified: true, ..any.clone() };
+        let session = |host, result| Session { host, ip: None, source: None, result };
+        let none = plan(None, None);
+        let (ours, other) = ("mx.example", "mx.other");
+        let result = |name: &str| Some(name.to_owned());
+        assert_eq!(counted(&none, &session(ours, Ok(&any))), (PolicyKind::None, None));
+        let unsupported = result("starttls-not-supported");
+        assert_eq!(counted(&none, &session(ours, Ok(&clear))), (PolicyKind::None, unsupported));
+        let testing = plan(Some("testing"), None);
+        assert_eq!(counted(&testing, &session(ours, Ok(&good))), (PolicyKind::Sts, None));
+        let untrusted = result("certificate-not-trusted");
+        assert_eq!(counted(&testing, &session(ours, Ok(&any))), (PolicyKind::Sts, untrusted));
+        let mismatch = result("validation-failure");
+        assert_eq!(counted(&testing, &session(other, Ok(&good))), (PolicyKind::Sts, mismatch));
+        let tlsa = Tlsa { usage: 3, selector: 1, matching_type: 1, data: vec![0; 32] };
+        let dane = plan(Some("enforce"), Some(DaneState::Records(vec![tlsa])));
+        let failed = session(ours, Err((TlsFailure::CertificateTlsa, "no match")));
+        assert_eq!(counted(&dane, &failed), (PolicyKind::Tlsa, result("tlsa-invalid")));
+        let HostDecision::Connect(tls) = testing.of(other).unwrap() else { panic!("testing enforces") };
+        assert_eq!(tls.mode, TlsPolicy::Opportunistic);
+    }
+}
