@@ -3,6 +3,7 @@
 use relevo_queue::StoreError;
 use relevo_queue::testing::FailingCall;
 use relevo_smtp::server::BodyWriter as _;
+use relevo_submission::EgressGrants;
 
 use super::*;
 use crate::testing::{FixedSuppressions, World, credentials, no_suppressions, open_suppressions, suppressed};
@@ -359,4 +360,76 @@ async fn a_trusted_peer_may_relay_and_bring_mail_back_but_not_at_once() {
     assert_eq!(it.mail("a@example.com").await, "ok");
     assert_eq!(it.rcpt(&genuine).await, "ok");
     assert_eq!(it.rcpt("b@b.example").await, "452 4.5.3");
+}
+
+fn parameter(keyword: &str, value: &str) -> Parameter {
+    Parameter { keyword: keyword.to_owned(), value: value.to_owned() }
+}
+
+fn from_acme() -> MailFrom {
+    MailFrom { address: "a@example.com".into(), domain: "example.com".into(), ..MailFrom::default() }
+}
+
+#[tokio::test]
+async fn a_message_is_held_until_the_time_that_mail_names() {
+    let mut it = Dialogue::acme().await;
+    let now = it.world.pipeline.clock.now();
+    for (hold, wanted) in [
+        (Hold::For(3_600), Some(now + 3_600_000)),
+        (Hold::Until(now / 1_000 + 60), Some((now / 1_000 + 60) * 1_000)),
+        (Hold::Until(now / 1_000 - 60), None),
+    ] {
+        let from = MailFrom { hold: Some(hold), ..from_acme() };
+        it.intake.mail(&mut it.session, &it.info, &from).await.expect("taken");
+        assert_eq!(it.rcpt("b@b.example").await, "ok");
+        assert_eq!(short(&it.send(MESSAGE).await), "250 2.0.0");
+        let item = it.world.queue.last_item();
+        assert_eq!(item.meta.scheduled_at, wanted, "{hold:?}");
+        assert_eq!(item.deliveries[0].due_at, wanted.unwrap_or(now));
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_of_reports_is_kept_unless_the_tenant_has_them_off() {
+    for dsn in [true, false] {
+        let world = World::with(|settings| {
+            settings.directory.edit(|entries| {
+                entries.by_id.get_mut("acme").map(Arc::make_mut).expect("configured").dsn = dsn;
+            });
+        });
+        let mut it = Dialogue::in_world(world, ListenerKind::Submission, "192.0.2.7:1234").await;
+        assert_eq!(it.auth("acme", "acme").await, "ok");
+        let parameters = vec![parameter("RET", "FULL"), parameter("REQUIRETLS", "")];
+        let from = MailFrom { parameters, ..from_acme() };
+        it.intake.mail(&mut it.session, &it.info, &from).await.expect("taken");
+        let parameters = vec![parameter("NOTIFY", "NEVER")];
+        let to = Recipient { parameters, ..Recipient::new("b@b.example", "b.example") };
+        it.intake.rcpt(&mut it.session, &it.info, &to).await.expect("taken");
+        assert_eq!(it.rcpt("b@b.example").await, "ok", "one copy");
+        it.send(MESSAGE).await;
+        let item = it.world.queue.last_item();
+        let [recipient] = &*item.deliveries[0].recipients else { panic!("one recipient") };
+        assert_eq!(item.meta.options.dsn.ret.is_some(), dsn);
+        assert_eq!(recipient.dsn.notify.is_some(), dsn);
+        assert!(item.meta.options.require_tls, "it has nothing to do with reports");
+    }
+}
+
+#[tokio::test]
+async fn a_priority_goes_as_far_as_it_is_granted() {
+    for (granted, asked, wanted) in [(0, "4", 0), (3, "4", 3), (9, "-2", -2), (1, "-9", -1)] {
+        let world = World::with(|settings| {
+            settings.directory.edit(|entries| {
+                let domain = entries.by_domain.get_mut("example.com").map(Arc::make_mut).expect("configured");
+                domain.grants = Arc::new(EgressGrants { max_priority: granted, ..EgressGrants::default() });
+            });
+        });
+        let mut it = Dialogue::in_world(world, ListenerKind::Submission, "192.0.2.7:1234").await;
+        assert_eq!(it.auth("acme", "acme").await, "ok");
+        let from = MailFrom { parameters: vec![parameter("MT-PRIORITY", asked)], ..from_acme() };
+        it.intake.mail(&mut it.session, &it.info, &from).await.expect("taken");
+        assert_eq!(it.rcpt("b@b.example").await, "ok");
+        assert_eq!(short(&it.send(MESSAGE).await), "250 2.0.0");
+        assert_eq!(it.world.queue.last_item().deliveries[0].priority, wanted, "{asked} of {granted}");
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use async_trait::async_trait;
 use relevo_fetch::{FetchLimits, FetchRequest, Fetcher, Method};
-use relevo_queue::{ItemMeta, NewDelivery, NewItem, Queue, QueueKey, Recipient, RecipientState, SpooledBody};
+use relevo_queue::{ItemMeta, NewDelivery, NewItem, Queue, QueueKey, Recipient, SpooledBody};
 use relevo_relay::clock::{Clock, IdSource as _, RandomIds};
 use relevo_relay::delivery::{
     HostTls, NoTlsPolicies, REPORT_SOURCE, Recipe, Signing, TlsPlan, TlsPolicies, TlsQuestion, TlsSession,
@@ -244,11 +244,7 @@ impl ReportCarrier for Carrier {
             body: SpooledBody::in_memory(bytes),
             deliveries: vec![NewDelivery {
                 key: QueueKey::of_domain(domain),
-                recipients: vec![Recipient {
-                    index: 0,
-                    address: to.to_owned(),
-                    state: RecipientState::Pending,
-                }],
+                recipients: vec![Recipient::pending(0, to.to_owned())],
                 due_at: now,
                 ..NewDelivery::default()
             }],
