@@ -11,6 +11,7 @@ import traceback
 
 import classify
 import clients
+import dane
 import edge
 import functions
 import messages
@@ -33,6 +34,7 @@ ROWS = (
     + [f"{verifier} refuses an altered message" for verifier in ("dkimpy", "OpenDKIM")]
     + ["Postfix receives", "OpenSMTPD receives", "Postfix relays through Relevo"]
     + returns.ROWS
+    + dane.ROWS
     + plugins.ROWS
     + postgresql.ROWS
     + spam.ROWS
@@ -199,6 +201,7 @@ def everything(table, given, folder):
     sink.stop()
     servers(table, given.relevo, folder, given.opensmtpd)
     coming_back(table, given, folder)
+    dane.run(table, given.relevo, folder, given.dns)
     plugins.run(table, given.relevo, folder)
     postgresql.run(table, folder)
     spam.run(table, given.relevo, folder)
@@ -226,6 +229,8 @@ def main():
     arguments.add_argument("--exim", required=True)
     arguments.add_argument("--sendmail", required=True)
     arguments.add_argument("--haraka", required=True)
+    arguments.add_argument("--dns", required=True)
+    arguments.add_argument("--dane", action="store_true", help="only the row of DANE")
     arguments.add_argument("--returns", action="store_true", help="only the rows of mail that comes back")
     arguments.add_argument("--spam", action="store_true", help="only the rows of spam filters")
     arguments.add_argument("--openapi", type=int, metavar="EXAMPLES",
@@ -251,6 +256,8 @@ def main():
         check = lambda table: panel.run(table, given.relevo, folder, rows)
     elif given.returns:
         rows, check = returns.ROWS, lambda table: coming_back(table, given, folder)
+    elif given.dane:
+        rows, check = dane.ROWS, lambda table: dane.run(table, given.relevo, folder, given.dns)
     elif given.spam:
         rows, check = spam.ROWS, lambda table: spam.run(table, given.relevo, folder)
     elif given.openapi is not None:
