@@ -76,7 +76,7 @@ def check(binary, folder, programs):
         internet.stop()
 
 
-def relay_configuration(folder):
+def relay_configuration(folder, delivery="mta_sts = false"):
     path = folder / "relevo.toml"
     path.write_text(textwrap.dedent(f"""\
         hostname = "mta.sender.test"
@@ -87,7 +87,7 @@ def relay_configuration(folder):
         dnssec_trust_anchor = "{folder}/anchor.key"
         [delivery]
         allow_networks = ["127.0.0.0/8"]
-        mta_sts = false
+        {delivery}
         [smtp]
         relay = ["127.0.0.1:2525"]
         trusted_networks = ["127.0.0.0/8"]
@@ -98,7 +98,9 @@ def relay_configuration(folder):
 class Internet:
     """Names, addresses and mail hosts in a network namespace."""
 
-    def __init__(self, folder, programs):
+    def __init__(self, folder, programs, unsigned=None):
+        """`unsigned`: more zones below `test`, with their records."""
+        self.unsigned = unsigned or {}
         self.folder, self.programs, self.name, self.processes = folder, programs, f"relevo-dane-{os.getpid()}", []
 
     def inside(self, *command, **options):
@@ -117,18 +119,18 @@ class Internet:
         resolv.mkdir(parents=True)
         # Postfix believes the AD bit only where it is told to.
         (resolv / "resolv.conf").write_text(f"nameserver {RESOLVER}\noptions trust-ad edns0\n")
-        hosts = Hosts(self.folder)
-        anchor = Zones(self.folder, hosts).write()
+        self.hosts = hosts = Hosts(self.folder)
+        anchor = Zones(self.folder, hosts, self.unsigned).write()
         (self.folder / "anchor.key").write_text(anchor)
         (self.folder / "unbound.conf").write_text(unbound(self.folder))
         self.daemon(self.programs / "named", "-g", "-c", self.folder / "named.conf", "-u", "root")
         self.daemon(self.programs / "unbound", "-d", "-c", self.folder / "unbound.conf")
         self.daemon(sys.executable, HERE / "dane_hosts.py", hosts.file)
-        self.wait()
+        self.wait([(RESOLVER, 53), (SERVER, 53), ("127.0.1.1", 25)])
 
-    def wait(self, seconds=30):
+    def wait(self, places, seconds=30):
         end = time.monotonic() + seconds
-        look = "import socket,sys; [socket.create_connection((a, p), 1) for a, p in (('127.0.0.1', 53), ('127.0.0.2', 53), ('127.0.1.1', 25))]"
+        look = f"import socket; [socket.create_connection(place, 1) for place in {places}]"
         while self.inside(sys.executable, "-c", look).returncode != 0:
             assert time.monotonic() < end, "name servers or mail hosts do not answer"
             time.sleep(0.2)
@@ -139,8 +141,11 @@ class Internet:
         words = done.stdout + done.stderr
         return postfix_verdict(words), words
 
+    def show(self, binary, config, domain):
+        return self.inside(binary, "tls", "--json", "--config", config, "show", domain, timeout=120)
+
     def relevo(self, binary, config, name):
-        done = self.inside(binary, "tls", "--json", "--config", config, "show", f"{name}.test", timeout=120)
+        done = self.show(binary, config, f"{name}.test")
         if not done.stdout.startswith("{"):
             words = done.stdout + done.stderr
             # The MX records themselves cannot be had.
@@ -200,19 +205,21 @@ class Hosts:
         assert done.returncode == 0, f"openssl {arguments[0]}: {done.stderr.decode()}"
         return done.stdout
 
-    def authority(self):
-        self.ca, self.ca_key = self.folder / "ca.pem", self.folder / "ca.key"
+    def authority(self, name="ca"):
+        """Makes it, and signs with it from now on."""
+        self.ca, self.ca_key = self.folder / f"{name}.pem", self.folder / f"{name}.key"
         self.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", "/CN=authority",
                      "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign",
                      "-keyout", self.ca_key, "-out", self.ca)
 
-    def certificate(self, name):
+    def certificate(self, name, names=None):
         """Of the authority, with it in the chain."""
         key, request, leaf, chain = (self.folder / f"{name}.{ending}" for ending in ("key", "csr", "crt", "pem"))
         host = "mx.elsewhere.test" if name == "anchor-name" else f"mx.{name}.test"
         self.openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={host}", "-keyout", key, "-out", request)
         extensions = self.folder / f"{name}.ext"
-        extensions.write_text(f"subjectAltName=DNS:{host}\nbasicConstraints=CA:FALSE\n")
+        names = ",".join(f"DNS:{name}" for name in names or [host])
+        extensions.write_text(f"subjectAltName={names}\nbasicConstraints=CA:FALSE\n")
         days = "-1" if name == "expired-cert" else "20"
         self.openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.ca_key, "-CAcreateserial", "-days", days, "-extfile", extensions, "-out", leaf)
         chain.write_bytes(leaf.read_bytes() + self.ca.read_bytes())
@@ -247,8 +254,8 @@ class Hosts:
 class Zones:
     """A root, `test` with NSEC3 and opt-out, a zone for each domain, and an unsigned one."""
 
-    def __init__(self, folder, hosts):
-        self.folder, self.hosts, self.zones = folder / "zones", hosts, []
+    def __init__(self, folder, hosts, unsigned):
+        self.folder, self.hosts, self.zones, self.unsigned = folder / "zones", hosts, [], unsigned
         self.folder.mkdir()
 
     def write(self):
@@ -257,8 +264,11 @@ class Zones:
         for name in CASES:
             signers += self.domain(name)
         self.plain("unsigned.test", f"mx A {self.hosts.addresses['outside']}\nout A {self.hosts.addresses['alias-out']}\n")
-        below = "".join(f"{name} NS ns.{name}\n" for name in [*CASES, "unsigned"])
-        glue = "".join(f"ns.{name} A {SERVER}\n" for name in [*CASES, "unsigned"])
+        for name, text in self.unsigned.items():
+            self.plain(f"{name}.test", text)
+        names = [*CASES, "unsigned", *self.unsigned]
+        below = "".join(f"{name} NS ns.{name}\n" for name in names)
+        glue = "".join(f"ns.{name} A {SERVER}\n" for name in names)
         self.zone("test", below + glue + "".join(signers), "ECDSAP256SHA256", "-3", "aabb", "-A")
         self.zone(".", f"test NS ns.test\nns.test A {SERVER}\n" + (self.folder / "dsset-test.").read_text(), "ECDSAP256SHA256")
         zones = "".join(f'zone "{zone}" {{ type primary; file "{path}"; }};\n' for zone, path in self.zones)

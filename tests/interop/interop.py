@@ -23,6 +23,7 @@ import postgresql
 import returns
 import sdks
 import spam
+import sts
 import verify
 from relay import DOMAIN, PASSWORD, USER, Relay, Sink
 
@@ -35,6 +36,7 @@ ROWS = (
     + ["Postfix receives", "OpenSMTPD receives", "Postfix relays through Relevo"]
     + returns.ROWS
     + dane.ROWS
+    + sts.ROWS
     + plugins.ROWS
     + postgresql.ROWS
     + spam.ROWS
@@ -201,7 +203,7 @@ def everything(table, given, folder):
     sink.stop()
     servers(table, given.relevo, folder, given.opensmtpd)
     coming_back(table, given, folder)
-    dane.run(table, given.relevo, folder, given.dns)
+    encrypted(table, given, folder)
     plugins.run(table, given.relevo, folder)
     postgresql.run(table, folder)
     spam.run(table, given.relevo, folder)
@@ -214,6 +216,11 @@ def everything(table, given, folder):
 def coming_back(table, given, folder):
     unpacked = {name: getattr(given, name) for name in ("opensmtpd", "exim", "sendmail", "haraka")}
     returns.run(table, given.relevo, folder, unpacked, submit)
+
+
+def encrypted(table, given, folder):
+    for module in (dane, sts):
+        module.run(table, given.relevo, folder, given.dns)
 
 
 def at_the_edge(table, given, folder):
@@ -230,7 +237,7 @@ def main():
     arguments.add_argument("--sendmail", required=True)
     arguments.add_argument("--haraka", required=True)
     arguments.add_argument("--dns", required=True)
-    arguments.add_argument("--dane", action="store_true", help="only the row of DANE")
+    arguments.add_argument("--tls", action="store_true", help="only the rows of DANE and MTA-STS")
     arguments.add_argument("--returns", action="store_true", help="only the rows of mail that comes back")
     arguments.add_argument("--spam", action="store_true", help="only the rows of spam filters")
     arguments.add_argument("--openapi", type=int, metavar="EXAMPLES",
@@ -256,8 +263,8 @@ def main():
         check = lambda table: panel.run(table, given.relevo, folder, rows)
     elif given.returns:
         rows, check = returns.ROWS, lambda table: coming_back(table, given, folder)
-    elif given.dane:
-        rows, check = dane.ROWS, lambda table: dane.run(table, given.relevo, folder, given.dns)
+    elif given.tls:
+        rows, check = dane.ROWS + sts.ROWS, lambda table: encrypted(table, given, folder)
     elif given.spam:
         rows, check = spam.ROWS, lambda table: spam.run(table, given.relevo, folder)
     elif given.openapi is not None:
