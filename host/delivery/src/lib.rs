@@ -239,7 +239,7 @@ impl DeliveryHandle {
 
     /// A message was queued of which a recipient was refused: its sender is to be told soon.
     pub fn refused(&self) {
-        self.shared.failed.notify_one();
+        self.shared.unreported.notify_one();
     }
 
     /// What every recipient of the item waits for. None when it is gone.
