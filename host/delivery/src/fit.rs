@@ -90,7 +90,14 @@ impl OutgoingMessage<'_> {
     }
 
     /// For these recipients, and what was asked for them, to a host with this offer. SMTPUTF8 only
-    /// where something needs it. ORCPT is added only where the sender asked for anything: otherwise
+    /// where something needs it.
+    ///
+    /// NOTIFY=NEVER is not known to a host without DSN, which may then send a bounce that nobody
+    /// asked for. RFC 3461 section 5.2.2 would keep it from that with the null reverse-path. That is
+    /// not done: SPF and with it DMARC are checked against the reverse-path, and where the relay has
+    /// a return path of its own the bounce comes back to the relay, which needs it to learn of bad
+    /// addresses and does not pass it on.
+    /// ORCPT is added only where the sender asked for anything: otherwise
     /// the receiver's reports need no more than the address.
     pub(crate) fn envelope<'r>(
         &self,

@@ -332,7 +332,11 @@ async fn what_was_relayed_is_reported_once_with_the_reply() {
     settle_all(&store, vec![relayed], vec![], vec![]).await.unwrap();
     // A later attempt for the other one changes nothing about it.
     let lease = lease_one(&store, T0 + HOUR).await;
-    settle_all(&store, vec![settle(&lease, RecipientState::Delivered)], vec![], vec![]).await.unwrap();
+    let delivered = Settlement {
+        recipients: vec![(1, RecipientState::Delivered)],
+        ..settle(&lease, RecipientState::Delivered)
+    };
+    settle_all(&store, vec![delivered], vec![], vec![]).await.unwrap();
     store.close().await;
     let store = open();
     assert_eq!((store.stats().items, store.stats().deliveries), (1, 0));

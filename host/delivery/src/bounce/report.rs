@@ -116,7 +116,7 @@ impl BounceReport<'_> {
         out.extend_from_slice(&field("X-Relevo-Queue-ID", &self.item.to_string()));
         out.extend_from_slice(&field("Arrival-Date", &date(self.meta.accepted_at)));
         if let Some(by) = &self.meta.options.deliver_by {
-            // RFC 2852 section 5.
+            // RFC 2852 adds this field.
             out.extend_from_slice(&field("Deliver-By-Date", &date(by.ends_at(self.meta.accepted_at))));
         }
         for entry in &self.entries {
