@@ -92,12 +92,13 @@ impl Run<'_> {
         let asked = MailOptions::of_parameters(&envelope.parameters);
         // RFC 2852: what is late is returned.
         let by = asked.deliver_by.filter(|by| by.mode == ByMode::Return).map(|by| by.ends_at(self.now));
+        let by = by.filter(|by| *by <= plan.expires_at);
         let meta = ItemMeta {
             tenant: name,
             no_bounce: plan.no_bounce,
             sender: envelope.sender.clone(),
             accepted_at: self.now,
-            expires_at: by.map_or(plan.expires_at, |by| by.min(plan.expires_at)),
+            expires_at: by.unwrap_or(plan.expires_at),
             size: incoming.message.size(),
             is_bounce: false,
             source: via.protocol.source().to_owned(),

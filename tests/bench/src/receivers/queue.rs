@@ -10,7 +10,7 @@ use relevo_mailkit::source::Source;
 use relevo_queue::{
     Acted, Backlog, Delivery, DeliveryId, DomainItems, DueQueue, IdempotentRequest, ItemId, ItemMeta,
     ItemView, Lease, LeaseHold, Millis, NewEvent, NewItem, OperatorAction, Queue, QueueKey, QueueStats,
-    QueuedDelivery, Recipient, RecipientState, ReportKey, Settlement, Spool, StoreError, Unreported,
+    QueuedDelivery, Recipient, ReportKey, Settlement, Spool, StoreError, Unreported,
 };
 use tokio::sync::Notify;
 
