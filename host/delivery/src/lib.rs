@@ -23,6 +23,7 @@ mod network;
 mod operate;
 mod outcome;
 mod places;
+mod relay_report;
 mod round_robin;
 mod route;
 mod schedule;

@@ -18,13 +18,12 @@ use std::time::Duration;
 use relevo_mailkit::classification::Classification;
 use relevo_mailkit::event::{self, Attempt, Blame, ConversationLine, Event};
 use relevo_mailkit::reply::EnhancedCode;
-use relevo_mailkit::urgency::ByMode;
 use relevo_queue::{LastAttempt, Lease, Millis, NewEvent, Recipient, RecipientState, Settlement};
 use relevo_smtp::client::{DialogueStep, Failure, RemoteReply, TlsState};
 
 use super::classify::{Classify, of_last};
 use super::failure::{EXPIRED, NO_COPY, SUPPRESSED, with_class};
-use super::fit::takes_time;
+use super::relay_report::is_relay_told;
 use super::schedule;
 use super::text::remote_text;
 
@@ -288,23 +287,6 @@ pub(crate) fn conclude(
         });
     }
     assemble(lease, reports, now, Some(next), (rules.blame.as_ref(), &rules.conversation))
-}
-
-/// Returns true if the sender is to be told that the host took the message. A sender that asked for
-/// a report of success is told so of a host that does not write any (RFC 3461 section 5.2.2). One
-/// that gave a time is told so of a host that does not keep to it, and of each host where it asked
-/// for a trace (RFC 2852 section 4.1.4).
-fn is_relay_told(lease: &Lease, recipient: &Recipient, via: Option<&Via>, now: Millis) -> bool {
-    if recipient.dsn.is_never() {
-        return false;
-    }
-    if recipient.dsn.wants_success() && !via.is_some_and(|via| via.takes_dsn) {
-        return true;
-    }
-    lease.meta.options.deliver_by.is_some_and(|by| {
-        let left = by.left_at(now, lease.meta.accepted_at);
-        by.trace || (by.mode == ByMode::Notify && !via.is_some_and(|via| takes_time(via.deliver_by, left)))
-    })
 }
 
 /// The time until the next attempt. What a receiver announced counts for the first attempts,

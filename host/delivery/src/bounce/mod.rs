@@ -19,13 +19,14 @@ use relevo_mailkit::address::Address;
 use relevo_mailkit::event::{DsnQueued, Event};
 use relevo_mailkit::text::escaped;
 use relevo_queue::{
-    ItemId, ItemMeta, Millis, NewDelivery, NewEvent, NewItem, QueueKey, Recipient, ReportKey, ReportKind,
-    SpooledBody, StoreError, Unreported,
+    ItemId, ItemMeta, LastAttempt, Millis, NewDelivery, NewEvent, NewItem, QueueKey, Recipient, ReportKey,
+    ReportKind, SpooledBody, StoreError, Unreported,
 };
 use relevo_submission::Recipe;
 use tokio::time::sleep;
 
 use crate::classify::of_last;
+use crate::failure::EXPIRED;
 use crate::shared::DeliveryContext;
 use crate::text::remote_text;
 use report::{BounceReport, ReportEntry};
@@ -149,13 +150,18 @@ async fn compose(
     let id = shared.ids.item_id(now).map_err(|e| StoreError::Io(e.to_string()))?;
     let has_failed = due.iter().any(|u| u.kind == ReportKind::Failed);
     let original = original::returned(shared, item, meta, has_failed).await;
+    let is_late = meta.options.deliver_by.is_some_and(|by| by.ends_at(meta.accepted_at) <= now);
     let entry_of = |u: Unreported| ReportEntry {
         classification: match u.kind {
             ReportKind::Relayed => None,
             ReportKind::Failed | ReportKind::Delayed => of_last(&*shared.classify, &u.last, &[]),
         },
         kind: u.kind,
-        why: u.last,
+        why: match u.kind {
+            // RFC 2852 section 4.1.4: the time that the sender gave is over.
+            ReportKind::Delayed if is_late => LastAttempt { status: EXPIRED.to_string(), ..u.last },
+            _ => u.last,
+        },
         address: u.recipient.address,
         orcpt: u.recipient.dsn.orcpt,
     };

@@ -158,6 +158,9 @@ fn happened(entry: &ReportEntry, waited: Millis) -> String {
     match (entry.kind, host.is_empty()) {
         (ReportKind::Relayed, false) => return format!("the mail server {host} took it."),
         (ReportKind::Relayed, true) => return "the next mail server took it.".to_owned(),
+        (ReportKind::Delayed, _) if class(&why.status) == (4, 7) => {
+            return "the time that you gave for its delivery is over.".to_owned();
+        }
         (ReportKind::Delayed, false) if why.code.is_some() => {
             return format!("the mail server {host} did not take it yet.");
         }

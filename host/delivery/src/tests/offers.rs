@@ -205,6 +205,16 @@ async fn a_delay_is_reported_while_the_message_waits() {
     let status = "Final-Recipient: rfc822; u@a.test\r\nAction: delayed\r\nStatus: 4.4.1\r\n";
     assert!(report.contains(status) && report.contains("\r\nWill-Retry-Until: "), "{report}");
     assert!(report.contains("\r\nSubject: Your message is delayed\r\n"), "{report}");
+    // One that gave a time is told when it is over.
+    *w.options.lock().expect("lock") =
+        MailOptions { deliver_by: DeliverBy::parse("1800;N"), ..MailOptions::default() };
+    *w.delay_report.lock().expect("lock") = Some(1_800_000);
+    let urgent = w.to("u@a.test");
+    seconds(1_900).await;
+    assert_eq!(told(&w, urgent), ["delayed"]);
+    let report = &w.bounces()[1];
+    assert!(report.contains("\r\nAction: delayed\r\nStatus: 4.4.7\r\n"), "{report}");
+    assert!(report.contains("the time that you gave for its delivery is over"), "{report}");
     seconds(90_000).await;
     assert_eq!((w.states(id), told(&w, id)), (vec![FAILED], vec!["delayed".to_owned(), "failed".to_owned()]));
 }
