@@ -249,6 +249,24 @@ impl RecipientDsn {
         self.notify.is_none_or(|notify| notify.contains(Notify::FAILURE))
     }
 
+    /// Returns true if the sender asked to be told of a delivery.
+    #[must_use]
+    pub fn wants_success(&self) -> bool {
+        self.notify.is_some_and(|notify| notify.contains(Notify::SUCCESS))
+    }
+
+    /// Returns true if the sender asked to be told of a delay.
+    #[must_use]
+    pub fn wants_delay(&self) -> bool {
+        self.notify.is_some_and(|notify| notify.contains(Notify::DELAY))
+    }
+
+    /// Returns true if the sender wants no report at all.
+    #[must_use]
+    pub fn is_never(&self) -> bool {
+        self.notify == Some(Notify::NEVER)
+    }
+
     /// What RCPT says to a host that offers DSN (RFC 3461 section 5.2.1): NOTIFY and ORCPT as they
     /// were received. Where ORCPT was not, it is `received_for`, the address that RCPT named then.
     #[must_use]

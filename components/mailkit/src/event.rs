@@ -406,12 +406,14 @@ pub struct Complained {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct DsnQueued {
-    /// The delivery that failed.
+    /// The delivery that it is about.
     pub delivery_id: String,
-    /// The address of the recipient that failed.
+    /// The address of the recipient that it is about.
     pub recipient: String,
     /// The recipient's position in the envelope as accepted; the first is 0.
     pub recipient_index: u32,
+    /// What it says of the recipient: `failed`, `delayed` or `relayed`.
+    pub action: String,
     /// The queue's id of the notification.
     pub dsn_id: String,
 }

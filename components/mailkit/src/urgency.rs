@@ -51,6 +51,19 @@ impl DeliverBy {
         let seconds = seconds.parse().ok()?;
         (seconds > 0 || mode == ByMode::Notify).then_some(Self { seconds, mode, trace })
     }
+
+    /// When the time is over, of a message that was accepted at `accepted_at`: both in milliseconds.
+    #[must_use]
+    pub fn ends_at(&self, accepted_at: i64) -> i64 {
+        accepted_at.saturating_add(i64::from(self.seconds) * 1000)
+    }
+
+    /// The same with the seconds that are left at `now`.
+    #[must_use]
+    pub fn left_at(&self, now: i64, accepted_at: i64) -> Self {
+        let waited = i32::try_from(now.saturating_sub(accepted_at) / 1000).unwrap_or(i32::MAX).max(0);
+        Self { seconds: self.seconds.saturating_sub(waited), ..*self }
+    }
 }
 
 impl MtPriority {
@@ -106,6 +119,13 @@ mod tests {
         }
         let long = DeliverBy { seconds: i32::MIN, mode: ByMode::Notify, trace: false };
         assert_eq!(long.to_string(), "-999999999;N");
+    }
+
+    #[test]
+    fn the_time_runs_from_acceptance() {
+        let by = DeliverBy::parse("60;R").unwrap();
+        assert_eq!(by.ends_at(1_000), 61_000);
+        assert_eq!([0, 1_000, 31_500, 91_000].map(|now| by.left_at(now, 1_000).seconds), [60, 60, 30, -30]);
     }
 
     #[test]

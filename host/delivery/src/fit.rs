@@ -77,7 +77,7 @@ impl OutgoingMessage<'_> {
             let detail = "the time that the sender gave for delivery is over";
             return Some(failure::ours(failure::TOO_LATE, detail));
         }
-        if offers_time(offer, by) {
+        if takes_time(offer.deliver_by, by) {
             return None;
         }
         let detail = format!("{host} does not promise to return mail that is late by {} s", by.seconds);
@@ -86,13 +86,18 @@ impl OutgoingMessage<'_> {
 
     /// BY, with the seconds that are left.
     fn deliver_by(&self) -> Option<DeliverBy> {
-        let by = self.options.deliver_by?;
-        let waited = i32::try_from(self.waited / 1000).unwrap_or(i32::MAX).max(0);
-        Some(DeliverBy { seconds: by.seconds.saturating_sub(waited), ..by })
+        Some(self.options.deliver_by?.left_at(self.waited, 0))
     }
 
     /// For these recipients, and what was asked for them, to a host with this offer. SMTPUTF8 only
-    /// where something needs it. ORCPT is added only where the sender asked for anything: otherwise
+    /// where something needs it.
+    ///
+    /// NOTIFY=NEVER is not known to a host without DSN, which may then send a bounce that nobody
+    /// asked for. RFC 3461 section 5.2.2 would keep it from that with the null reverse-path. That is
+    /// not done: SPF and with it DMARC are checked against the reverse-path, and where the relay has
+    /// a return path of its own the bounce comes back to the relay, which needs it to learn of bad
+    /// addresses and does not pass it on.
+    /// ORCPT is added only where the sender asked for anything: otherwise
     /// the receiver's reports need no more than the address.
     pub(crate) fn envelope<'r>(
         &self,
@@ -116,15 +121,15 @@ impl OutgoingMessage<'_> {
             smtputf8,
             require_tls: *require_tls,
             dsn: if offer.dsn { asked.clone() } else { MessageDsn::default() },
-            deliver_by: self.deliver_by().filter(|by| offers_time(offer, *by)),
+            deliver_by: self.deliver_by().filter(|by| takes_time(offer.deliver_by, *by)),
             priority: *priority,
         }
     }
 }
 
-/// Returns true if the host offers DELIVERBY for so short a time.
-fn offers_time(offer: &HopOffer, by: DeliverBy) -> bool {
-    offer.deliver_by.is_some_and(|least| least.is_none_or(|least| i64::from(by.seconds) >= i64::from(least)))
+/// Returns true if a host with this offer of DELIVERBY takes so short a time.
+pub(crate) fn takes_time(offer: Option<Option<u32>>, by: DeliverBy) -> bool {
+    offer.is_some_and(|least| least.is_none_or(|least| i64::from(by.seconds) >= i64::from(least)))
 }
 
 /// Whether the address can only be written under SMTPUTF8: its local part is not ASCII.

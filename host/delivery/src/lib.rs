@@ -23,6 +23,7 @@ mod network;
 mod operate;
 mod outcome;
 mod places;
+mod relay_report;
 mod round_robin;
 mod route;
 mod schedule;
@@ -242,7 +243,7 @@ impl DeliveryHandle {
 
     /// A message was queued of which a recipient was refused: its sender is to be told soon.
     pub fn refused(&self) {
-        self.shared.failed.notify_one();
+        self.shared.unreported.notify_one();
     }
 
     /// What every recipient of the item waits for. None when it is gone.

@@ -23,6 +23,7 @@ use relevo_smtp::client::{DialogueStep, Failure, RemoteReply, TlsState};
 
 use super::classify::{Classify, of_last};
 use super::failure::{EXPIRED, NO_COPY, SUPPRESSED, with_class};
+use super::relay_report::is_relay_told;
 use super::schedule;
 use super::text::remote_text;
 
@@ -44,6 +45,8 @@ pub(crate) struct Via {
     /// section 5.2.1). Of mail that went to a host that does not, a report of success is ours to
     /// write: that it was relayed (section 5.2.2).
     pub(crate) takes_dsn: bool,
+    /// DELIVERBY as it offers it: see [`crate::dial::HopOffer`].
+    pub(crate) deliver_by: Option<Option<u32>>,
 }
 
 /// What an attempt found for one recipient.
@@ -146,6 +149,8 @@ pub(crate) struct RecipientReport {
     pub(crate) tls: Option<TlsState>,
     /// The host took over the reports that the sender asked for.
     pub(crate) is_dsn_handed_on: bool,
+    /// The host took the message, and its sender is to be told so.
+    pub(crate) is_relay_told: bool,
     pub(crate) classification: Option<Arc<Classification>>,
 }
 
@@ -221,6 +226,7 @@ pub(crate) fn expire(
             facts: LastAttempt { status: EXPIRED.to_string(), ..last },
             tls: None,
             is_dsn_handed_on: false,
+            is_relay_told: false,
         }
     };
     let reports = pending(&lease).map(expired).collect();
@@ -266,6 +272,8 @@ pub(crate) fn conclude(
         }
         let is_dsn_handed_on =
             disposition == Disposition::Delivered && via.as_ref().is_some_and(|via| via.takes_dsn);
+        let is_relay_told =
+            disposition == Disposition::Delivered && is_relay_told(&lease, recipient, via.as_deref(), now);
         let (address, tls) = (recipient.address.clone(), via.map(|v| v.tls.clone()));
         reports.push(RecipientReport {
             index,
@@ -274,6 +282,7 @@ pub(crate) fn conclude(
             facts,
             tls,
             is_dsn_handed_on,
+            is_relay_told,
             classification,
         });
     }
@@ -339,12 +348,15 @@ fn assemble(
     next: Option<Millis>,
     (blame, mut conversation): (Option<&Blame>, &[ConversationLine]),
 ) -> AttemptResult {
-    // Nobody is told: the failure counts as reported at once.
+    // Nobody is told: what happened counts as reported at once.
     let silent = lease.meta.no_bounce || lease.meta.is_bounce || lease.meta.sender.is_empty();
     let mut recipients = Vec::with_capacity(records.len());
     let mut events = Vec::with_capacity(records.len());
     for record in &records {
         match record.disposition {
+            Disposition::Delivered if record.is_relay_told && !silent => {
+                recipients.push((record.index, RecipientState::Relayed));
+            }
             Disposition::Delivered => recipients.push((record.index, RecipientState::Delivered)),
             Disposition::Delayed => {}
             Disposition::Bounced | Disposition::Failed | Disposition::Expired | Disposition::Suppressed => {
@@ -362,8 +374,8 @@ fn assemble(
     let left = pending(&lease).any(|r| !recipients.iter().any(|(index, _)| *index == r.index));
     // What stands for the whole delivery is the worst; what differs is kept for each recipient.
     let last = records.iter().max_by_key(|r| severity(r.disposition)).map(|r| r.facts.clone());
-    let differs =
-        |r: &&RecipientReport| r.disposition != Disposition::Delivered && last.as_ref() != Some(&r.facts);
+    let is_kept = |r: &RecipientReport| r.disposition != Disposition::Delivered || r.is_relay_told;
+    let differs = |r: &&RecipientReport| is_kept(r) && last.as_ref() != Some(&r.facts);
     let reasons = records.iter().filter(differs).map(|r| (r.index, r.facts.clone())).collect();
     let next_attempt = next.filter(|_| left);
     let settlement = Settlement { lease, recipients, next_attempt, last, reasons, events };

@@ -60,7 +60,7 @@ async fn settle(shared: &DeliveryContext, mut group: Vec<Arc<Settlement>>) {
         match shared.queue.settle(group.clone(), Vec::new()).await {
             Ok(()) => {
                 shared.tell_plugins(group.iter().map(|s| (&*s.lease.meta, &s.events[..])));
-                group.iter().for_each(|settlement| shared.announce_failures(settlement));
+                group.iter().for_each(|settlement| shared.announce_reports(settlement));
                 hasten_released(shared, &group).await;
                 return;
             }

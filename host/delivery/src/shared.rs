@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use relevo_queue::{ItemMeta, Lease, Millis, NewEvent, Queue, QueueKey, RecipientState, Settlement};
+use relevo_queue::{ItemMeta, Lease, Millis, NewEvent, Queue, QueueKey, Settlement};
 use relevo_resolve::Resolve;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -58,8 +58,8 @@ pub(crate) struct DeliveryContext {
     pub(crate) work: Notify,
     /// The scheduler is to look at the queue.
     pub(crate) look: Notify,
-    /// A recipient failed whose sender is to be told.
-    pub(crate) failed: Notify,
+    /// Something happened to a recipient of which its sender is to be told.
+    pub(crate) unreported: Notify,
     /// A suspension began or ended: it is to be stored and reported.
     pub(crate) shaping_changed: Notify,
     table: Mutex<SiteTable>,
@@ -106,7 +106,7 @@ impl DeliveryContext {
             abandon: CancellationToken::new(),
             work: Notify::new(),
             look: Notify::new(),
-            failed: Notify::new(),
+            unreported: Notify::new(),
             shaping_changed: Notify::new(),
             table: Mutex::new(table),
             settler,
@@ -236,10 +236,9 @@ impl DeliveryContext {
 
     /// An outcome is on disk: the task that writes bounces looks for those whose sender is to be
     /// told.
-    pub(crate) fn announce_failures(&self, settlement: &Settlement) {
-        let failed = |state: &RecipientState| *state == RecipientState::Failed { reported: false };
-        if settlement.recipients.iter().any(|(_, state)| failed(state)) {
-            self.failed.notify_one();
+    pub(crate) fn announce_reports(&self, settlement: &Settlement) {
+        if settlement.recipients.iter().any(|(_, state)| state.is_unreported()) {
+            self.unreported.notify_one();
         }
     }
 }

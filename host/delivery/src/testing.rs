@@ -57,6 +57,7 @@ pub(crate) fn settings() -> DeliverySettings {
         own_addresses: Vec::new(),
         retry: vec![Duration::from_secs(60)],
         expire: Duration::from_secs(5 * 24 * 3600),
+        delay_report: Duration::from_secs(4 * 3600),
         smarthost: None,
         pools: HashMap::new(),
         routes: HashMap::new(),

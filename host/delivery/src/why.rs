@@ -113,6 +113,10 @@ fn of_delivery(
                     ("pending", pending_reason(item, view, last.as_ref(), table, at) + &instead)
                 }
                 RecipientState::Delivered => ("delivered", "the next hop took responsibility".to_owned()),
+                RecipientState::Relayed => (
+                    "delivered",
+                    "the next hop took responsibility; the sender is told when the round is over".to_owned(),
+                ),
                 RecipientState::Failed { reported: true } => {
                     ("failed", "given up; nothing more will be done".to_owned())
                 }

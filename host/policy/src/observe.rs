@@ -185,6 +185,7 @@ fn event(OutcomeEvent { event: logged, attributes }: OutcomeEvent) -> Option<Eve
             event.stage = "dsn".to_owned();
             event.recipient = dsn.recipient;
             event.attributes.push(Attribute::new("dsn", dsn.dsn_id));
+            event.attributes.push(Attribute::new("action", dsn.action));
         }
         other => {
             let attempt = other.attempt()?;

@@ -81,6 +81,7 @@ pub(crate) fn settings(kv_size: u64) -> Settings {
         own_addresses: Vec::new(),
         retry: Vec::new(),
         expire: SOON,
+        delay_report: SOON,
         smarthost: None,
         pools: Default::default(),
         routes: Default::default(),

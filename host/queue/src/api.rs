@@ -19,7 +19,7 @@ pub use idempotency::{IDEMPOTENCY_LIFETIME, IdempotentRequest};
 pub(crate) use item::own_or_last;
 pub use item::{
     Delivery, DeliveryId, ItemMeta, LastAttempt, MAX_PRIORITY, NewDelivery, NewItem, PRIORITY_STEP, Priority,
-    Recipient, RecipientState,
+    Recipient, RecipientState, ReportKey, ReportKind,
 };
 pub use key::{QueueKey, QueueKeyParts};
 pub use reader::ReaderPosition;
@@ -113,15 +113,25 @@ pub struct Settlement {
     pub events: Vec<NewEvent>,
 }
 
-/// A failed recipient whose sender was not told yet.
+/// A recipient about which its sender is to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreported {
     /// Where it stands.
     pub delivery: DeliveryId,
     /// Who.
     pub recipient: Recipient,
-    /// Why.
+    /// The report that is due.
+    pub kind: ReportKind,
+    /// What was learnt last. Empty where nothing was attempted.
     pub last: LastAttempt,
+}
+
+impl Unreported {
+    /// Names the report.
+    #[must_use]
+    pub fn key(&self) -> ReportKey {
+        ReportKey { delivery: self.delivery, index: self.recipient.index, kind: self.kind }
+    }
 }
 
 /// Why the store did not do it. Nothing of the call has taken effect.
@@ -301,20 +311,24 @@ pub trait Queue: Send + Sync {
     /// body. Settlements are shared: a caller that has to try again still has them.
     async fn settle(&self, settlements: Vec<Arc<Settlement>>, items: Vec<NewItem>) -> Result<(), StoreError>;
 
-    /// Items with failed recipients that were not reported and with no delivery leased or due
-    /// before `now`: the round is over, one bounce is due. At most `max`.
+    /// Items about which reports are due, at most about `max`. Reports of failure and of relaying
+    /// are due when no delivery of the item is leased or due before `now`: the round is over, and
+    /// one message tells all. A report of delay is due when its time has come.
     async fn unreported(
         &self,
         now: Millis,
         max: usize,
     ) -> Result<Vec<(ItemId, Arc<ItemMeta>, Vec<Unreported>)>, StoreError>;
 
-    /// Marks them reported and queues the bounce (or none), atomically. Deletes the item when
-    /// nothing is left to do.
+    /// Marks reports as made and queues the bounce that makes them (or none), atomically. Deletes
+    /// the item when nothing is left to do.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] if one of them is not due any more; then none is marked.
     async fn report(
         &self,
         item: ItemId,
-        recipients: Vec<(DeliveryId, u32)>,
+        recipients: Vec<ReportKey>,
         bounce: Option<NewItem>,
         events: Vec<NewEvent>,
     ) -> Result<(), StoreError>;

@@ -42,7 +42,7 @@ pub(crate) enum Effect {
 pub(crate) struct Tally {
     /// Deliveries with pending recipients.
     pub(crate) pending: u32,
-    /// Failed recipients that were not reported.
+    /// Recipients whose end is still to be told.
     pub(crate) unreported: u32,
 }
 
@@ -153,5 +153,6 @@ pub(crate) fn change(
         held: record.held,
         settled,
         recipients: record.count_pending(),
+        delay_report_at: record.delay_report_at(),
     }
 }

@@ -18,7 +18,7 @@ use crate::inner::{RecordState, StoreCore, delivery_rows, get_delivery, get_item
 use crate::record::{self, DeliveryRecord, EventRecord, ItemRecord};
 use crate::request::{Op, StagedItem, WriteOutcome};
 use crate::schedule::LeaseKey;
-use crate::{Acted, DeliveryId, ItemId, Millis, OperatorAction, RecipientState, Settlement, StoreError};
+use crate::{Acted, DeliveryId, ItemId, Millis, OperatorAction, Settlement, StoreError};
 
 /// Events that one call of `prune` removes.
 const PRUNED_AT_ONCE: usize = 1000;
@@ -437,10 +437,4 @@ impl From<redb::StorageError> for PlanError {
     fn from(error: redb::StorageError) -> Self {
         Self::Group(error.into())
     }
-}
-
-/// Whether a recipient's failure is still to be told.
-fn is_unreported(record: &DeliveryRecord, index: u32) -> bool {
-    let failed = RecipientState::Failed { reported: false };
-    record.recipients.iter().any(|r| r.index == index && r.state == failed)
 }

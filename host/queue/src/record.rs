@@ -14,7 +14,7 @@ use crate::checked::ChunkSums;
 use crate::schedule::Belongs;
 use crate::{
     Delivery, DeliveryId, ItemId, ItemMeta, LastAttempt, Millis, NewDelivery, NewEvent, Priority, QueueKey,
-    Recipient, RecipientState, Settlement,
+    Recipient, RecipientState, ReportKind, Settlement,
 };
 
 /// The first octet of a record. It changes only when the encoding itself does.
@@ -168,7 +168,7 @@ pub(crate) struct DeliveryRecord {
     pub(crate) attempts: u32,
     #[n(7)]
     pub(crate) last: Option<LastAttempt>,
-    /// What was learnt about recipients that are pending or failed and not reported, where it is
+    /// What was learnt about recipients that are pending or whose end is not reported, where it is
     /// not `last`.
     #[n(8)]
     #[cbor(skip_if = "Vec::is_empty")]
@@ -205,8 +205,14 @@ impl DeliveryRecord {
     }
 
     pub(crate) fn unreported(&self) -> u32 {
-        let failed = self.recipients.iter().filter(|r| r.state == RecipientState::Failed { reported: false });
-        u32::try_from(failed.count()).unwrap_or(u32::MAX)
+        let unreported = self.recipients.iter().filter(|r| r.state.is_unreported());
+        u32::try_from(unreported.count()).unwrap_or(u32::MAX)
+    }
+
+    /// When the first report of delay is due.
+    pub(crate) fn delay_report_at(&self) -> Option<Millis> {
+        let pending = self.recipients.iter().filter(|r| r.state == RecipientState::Pending);
+        pending.filter_map(|r| r.delay_report_at).min()
     }
 
     /// When the scheduler must look at it: nothing sleeps past its item's expiry, held or not.
@@ -231,14 +237,16 @@ impl DeliveryRecord {
         self.due_at = settlement.next_attempt.unwrap_or(self.due_at);
     }
 
-    /// An attempt for all that are pending found this. Those that failed earlier keep what was
-    /// learnt then.
+    /// An attempt for all that are pending found this. Those whose end is not reported keep what
+    /// was learnt then.
     fn learn(&mut self, last: &LastAttempt, found: &[(u32, LastAttempt)]) {
         let mut reasons = Vec::new();
         for recipient in &self.recipients {
             let learnt = match recipient.state {
                 RecipientState::Pending => own_or_last(found, Some(last), recipient.index),
-                RecipientState::Failed { reported: false } => self.reason(recipient.index),
+                RecipientState::Failed { reported: false } | RecipientState::Relayed => {
+                    self.reason(recipient.index)
+                }
                 RecipientState::Failed { reported: true } | RecipientState::Delivered => None,
             };
             reasons.extend(learnt.filter(|l| *l != last).map(|l| (recipient.index, l.clone())));
@@ -252,15 +260,30 @@ impl DeliveryRecord {
         let forward = match recipient.state {
             RecipientState::Pending => *state != RecipientState::Pending,
             RecipientState::Failed { reported: false } => *state == RecipientState::Failed { reported: true },
+            RecipientState::Relayed => *state == RecipientState::Delivered,
             RecipientState::Failed { reported: true } | RecipientState::Delivered => false,
         };
         if !forward {
             return;
         }
         recipient.state = state.clone();
-        if !matches!(state, RecipientState::Failed { reported: false }) {
+        if !state.is_unreported() {
             self.reasons.retain(|(of, _)| *of != index);
         }
+    }
+
+    /// Notes that a report was made. False: it is not due any more.
+    pub(crate) fn mark_reported(&mut self, index: u32, kind: ReportKind) -> bool {
+        let Some(recipient) = self.recipients.iter_mut().find(|r| r.index == index) else { return false };
+        if recipient.due_report(Millis::MAX) != Some(kind) {
+            return false;
+        }
+        match kind {
+            ReportKind::Failed => self.advance(index, &RecipientState::Failed { reported: true }),
+            ReportKind::Relayed => self.advance(index, &RecipientState::Delivered),
+            ReportKind::Delayed => recipient.delay_report_at = None,
+        }
+        true
     }
 
     /// Nothing of it is to be attempted or reported any more.
@@ -268,6 +291,7 @@ impl DeliveryRecord {
         let all: Vec<u32> = self.recipients.iter().map(|r| r.index).collect();
         for index in all {
             self.advance(index, &RecipientState::Failed { reported: true });
+            self.advance(index, &RecipientState::Delivered);
         }
     }
 

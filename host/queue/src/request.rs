@@ -15,7 +15,7 @@ use crate::segment::{Appender, Kind, Segments};
 use crate::spool::{Handle, SpoolFile};
 use crate::{
     Acted, DeliveryId, IdempotentRequest, ItemId, Millis, NewDelivery, NewEvent, NewItem, OperatorAction,
-    Settlement, StoreError,
+    ReportKey, Settlement, StoreError,
 };
 
 /// One change to the store, all of it or nothing.
@@ -31,7 +31,7 @@ pub(crate) enum Op {
     },
     Report {
         item: ItemId,
-        recipients: Vec<(DeliveryId, u32)>,
+        recipients: Vec<ReportKey>,
         bounce: Option<Box<NewItem>>,
         events: Vec<NewEvent>,
     },

@@ -6,6 +6,7 @@
 
 mod backlog;
 mod clock;
+mod delays;
 mod lease;
 mod ready;
 
@@ -14,6 +15,7 @@ use std::sync::Weak;
 
 use crate::names::NameTable;
 use crate::{DeliveryId, ItemId, MAX_PRIORITY, Millis, PRIORITY_STEP, Priority, QueueKey};
+use delays::DelayReports;
 use ready::{DueOrder, Ready};
 use slab::Slab;
 
@@ -79,6 +81,8 @@ pub(crate) struct ScheduleChange {
     pub(crate) settled: bool,
     /// Recipients that are pending.
     pub(crate) recipients: u32,
+    /// When the first report of delay about one of them is due.
+    pub(crate) delay_report_at: Option<Millis>,
 }
 
 /// What never changes of a delivery.
@@ -108,6 +112,7 @@ pub(crate) struct Schedule {
     lapses: BTreeSet<(Millis, Slot)>,
     unreported: BTreeMap<ItemId, u32>,
     unreported_from: Option<ItemId>,
+    delays: DelayReports,
     held: u64,
     /// The same by tenant; those with none are not in it.
     held_of: HashMap<u32, u64>,
@@ -131,6 +136,7 @@ impl Schedule {
             lapses: BTreeSet::new(),
             unreported: BTreeMap::new(),
             unreported_from: None,
+            delays: DelayReports::default(),
             held: 0,
             held_of: HashMap::new(),
             next_token: u64::from(epoch) << 32,
@@ -165,6 +171,7 @@ impl Schedule {
         let slot = Slot::try_from(key).unwrap_or(Slot::MAX);
         self.count_held(tenant, false, change.held);
         self.by_id.insert(change.id, slot);
+        self.delays.set(change.id, change.delay_report_at);
         self.adjust(slot);
         self.enter(slot);
     }
@@ -173,6 +180,7 @@ impl Schedule {
     pub(crate) fn update(&mut self, change: &ScheduleChange) {
         let Some(slot) = self.by_id.get(&change.id).copied() else { return };
         self.lock(slot);
+        self.delays.set(change.id, change.delay_report_at);
         let Some(entry) = self.entry_mut(slot) else { return };
         let was_held = std::mem::replace(&mut entry.held, change.held);
         entry.wakes_at = change.wakes_at;
@@ -195,6 +203,7 @@ impl Schedule {
     /// Forgets a delivery that has nothing pending any more.
     pub(crate) fn remove(&mut self, id: DeliveryId) {
         let Some(slot) = self.by_id.remove(&id) else { return };
+        self.delays.set(id, None);
         self.leave(slot);
         self.leases.remove(&slot);
         if let Some(entry) = self.entries.try_remove(slot as usize) {
@@ -352,7 +361,7 @@ impl Schedule {
         self.by_id.range(from..=to).map(|(id, _)| *id)
     }
 
-    /// Failed recipients of an item that were not reported.
+    /// Recipients of an item whose end is still to be told.
     pub(crate) fn unreported_of(&self, item: ItemId) -> u32 {
         self.unreported.get(&item).copied().unwrap_or(0)
     }
@@ -366,8 +375,7 @@ impl Schedule {
         }
     }
 
-    /// Items whose round is over: failed recipients to report, and no delivery leased or due at
-    /// `now`. Goes round through all of them over several calls, looking at no more than `looks` in
+    /// Items whose round is over: recipients to report, and no delivery leased or due at `now`. Goes round through all of them over several calls, looking at no more than `looks` in
     /// each.
     pub(crate) fn rounds_over(&mut self, now: Millis, max: usize, looks: usize) -> Vec<ItemId> {
         self.advance(now);
@@ -391,6 +399,24 @@ impl Schedule {
             }
         }
         over
+    }
+
+    /// Items of which a report of delay is due at `now`, looking at no more than `looks`
+    /// deliveries. A delivery that is being attempted may be delivered at this moment: it is left
+    /// out until it waits again.
+    pub(crate) fn delayed(&self, now: Millis, max: usize, looks: usize) -> Vec<ItemId> {
+        let mut items: Vec<ItemId> = Vec::new();
+        for id in self.delays.due(now).take(looks) {
+            let entry = self.by_id.get(&id).and_then(|slot| self.entry(*slot));
+            let is_idle = entry.is_some_and(|e| e.state != QueueState::Leased && !e.locked);
+            if is_idle && !items.contains(&id.item) {
+                items.push(id.item);
+            }
+            if items.len() == max {
+                break;
+            }
+        }
+        items
     }
 
     fn waits(&self, id: DeliveryId) -> bool {

@@ -20,8 +20,8 @@ use crate::disk::FaultyDisk;
 use crate::{
     Acted, Backlog, Delivery, DeliveryId, DomainItems, DueQueue, EmbeddedStore, EventError, EventLog,
     IdempotentRequest, ItemId, ItemMeta, ItemView, Lease, LeaseHold, Millis, NewDelivery, NewEvent, NewItem,
-    OpenError, OperatorAction, Queue, QueueKey, QueueStats, QueuedDelivery, RecipientState, Settlement,
-    Spool, StoreConfig, StoreError, StoredEvent, Unreported,
+    OpenError, OperatorAction, Queue, QueueKey, QueueStats, QueuedDelivery, RecipientState, ReportKey,
+    ReportKind, Settlement, Spool, StoreConfig, StoreError, StoredEvent, Unreported,
 };
 
 /// Calls that can be told to fail.
@@ -345,7 +345,7 @@ impl Queue for TestQueue {
     async fn report(
         &self,
         item: ItemId,
-        recipients: Vec<(DeliveryId, u32)>,
+        recipients: Vec<ReportKey>,
         bounce: Option<NewItem>,
         events: Vec<NewEvent>,
     ) -> Result<(), StoreError> {
@@ -355,9 +355,13 @@ impl Queue for TestQueue {
         self.remember_items(accepted);
         let mut record = self.record();
         record.reports.push((item, recipients.len()));
-        record
-            .states
-            .extend(recipients.into_iter().map(|at| (at, RecipientState::Failed { reported: true })));
+        let state = |report: &ReportKey| match report.kind {
+            ReportKind::Failed => Some(RecipientState::Failed { reported: true }),
+            ReportKind::Relayed => Some(RecipientState::Delivered),
+            ReportKind::Delayed => None,
+        };
+        let told = recipients.iter().filter_map(|r| Some(((r.delivery, r.index), state(r)?)));
+        record.states.extend(told);
         record.events.extend(events);
         Ok(())
     }

@@ -39,7 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     prop_oneof![
         6 => (prop_oneof![0..2000_usize, 65_000..140_000_usize], 1..4_u32).prop_map(|(size, deliveries)| Step::Accept { size, deliveries }),
-        6 => (0..3_u8).prop_map(Step::Settle),
+        6 => (0..4_u8).prop_map(Step::Settle),
         2 => Just(Step::Report),
         1 => (0..4_u8).prop_map(Step::Act),
         1 => Just(Step::Restart),
@@ -115,8 +115,12 @@ impl Run {
             return;
         }
         let Ok(body) = spool.finish().await else { return };
-        let new =
-            (0..deliveries).map(|d| delivery(&format!("d{d}.test"), [d * 2, d * 2 + 1], self.now)).collect();
+        let new = |d: u32| {
+            let mut new = delivery(&format!("d{d}.test"), [d * 2, d * 2 + 1], self.now);
+            new.recipients[1].delay_report_at = Some(self.now);
+            new
+        };
+        let new = (0..deliveries).map(new).collect();
         let states = (0..deliveries).flat_map(|d| [(d, d * 2), (d, d * 2 + 1)]);
         let states: States = states.map(|key| (key, RecipientState::Pending)).collect();
         self.model.sizes.insert(n, size);
@@ -140,6 +144,7 @@ impl Run {
                 settle(&lease, RecipientState::Failed { reported: false }),
                 Some(RecipientState::Failed { reported: false }),
             ),
+            2 => (settle(&lease, RecipientState::Relayed), Some(RecipientState::Relayed)),
             _ => (later(&lease, self.now + 60_000), None),
         };
         if let Some(state) = state {
@@ -159,10 +164,19 @@ impl Run {
         let Some((item, _, failed)) = rounds.into_iter().next() else { return };
         let Some(mut states) = self.states(number(item)).await else { return };
         for f in &failed {
-            states.insert((f.delivery.number, f.recipient.index), RecipientState::Failed { reported: true });
+            let state = match f.kind {
+                ReportKind::Failed => RecipientState::Failed { reported: true },
+                ReportKind::Relayed => RecipientState::Delivered,
+                ReportKind::Delayed => continue,
+            };
+            states.insert((f.delivery.number, f.recipient.index), state);
         }
-        let recipients = failed.iter().map(|f| (f.delivery, f.recipient.index)).collect();
-        let done = self.store.report(item, recipients, None, vec![]).await;
+        let keys: Vec<ReportKey> = failed.iter().map(Unreported::key).collect();
+        let done = self.store.report(item, keys.clone(), None, vec![]).await;
+        if done.is_ok() {
+            let again = self.store.report(item, keys, None, vec![]).await;
+            assert!(again.is_err(), "a report was made twice");
+        }
         self.known(number(item), live(states), done.is_ok());
     }
 
@@ -179,9 +193,9 @@ impl Run {
             Ok(Acted::BeingAttempted) => {
                 let left = self.states(n).await;
                 let stays = |states: &States| {
-                    states
-                        .iter()
-                        .all(|(key, s)| *s == before[key] || *s == RecipientState::Failed { reported: true })
+                    states.iter().all(|(key, s)| {
+                        *s == before[key] || !matches!(s, RecipientState::Pending) && !s.is_unreported()
+                    })
                 };
                 assert!(left.as_ref().is_some_and(stays), "{left:?} of {before:?}");
                 self.known(n, left, true);

@@ -7,7 +7,7 @@ mod common;
 use std::sync::Arc;
 
 use common::*;
-
+use relevo_queue::disk::FaultyDisk;
 use relevo_queue::*;
 
 #[tokio::test]
@@ -282,7 +282,7 @@ async fn one_report_per_round_with_what_was_learnt_of_each() {
     let (of, _, failures) = &rounds[0];
     assert_eq!((failures.len(), failures[0].last.text.as_str()), (1, "550 no such user"));
     assert!(store.unreported(T0 + HOUR, 10).await.unwrap().is_empty(), "the next round began");
-    let named: Vec<(DeliveryId, u32)> = failures.iter().map(|f| (f.delivery, f.recipient.index)).collect();
+    let named: Vec<ReportKey> = failures.iter().map(Unreported::key).collect();
     let bounce = item(7, "", body_of(7), vec![delivery("example.com", [0], T0)]);
     store.report(*of, named.clone(), Some(bounce), vec![]).await.unwrap();
     assert!(store.item(id(7)).await.unwrap().is_some());
@@ -304,8 +304,86 @@ async fn an_item_with_only_unreported_failures_stays_until_reported() {
         .await
         .unwrap();
     assert_eq!((store.stats().items, store.stats().deliveries), (1, 0));
-    store.report(id(1), vec![(lease.delivery.id, 0)], None, vec![]).await.unwrap();
+    let told = ReportKey { delivery: lease.delivery.id, index: 0, kind: ReportKind::Failed };
+    for other in [ReportKind::Relayed, ReportKind::Delayed] {
+        let untrue = store.report(id(1), vec![ReportKey { kind: other, ..told }], None, vec![]).await;
+        assert!(matches!(untrue, Err(StoreError::LeaseLost(_))), "{other:?}");
+    }
+    store.report(id(1), vec![told], None, vec![]).await.unwrap();
     assert_eq!(store.stats().items, 0);
+}
+
+/// The message stays as long as the sender is not told that it went on.
+#[tokio::test]
+async fn what_was_relayed_is_reported_once_with_the_reply() {
+    let disk = FaultyDisk::new();
+    let open = || EmbeddedStore::open_on(Arc::new(disk.clone()), "/q", config()).unwrap();
+    let store = open();
+    store
+        .accept(vec![item(1, "acme", body_of(1), vec![delivery("x.test", [0, 1], T0)])], vec![])
+        .await
+        .unwrap();
+    let lease = lease_one(&store, T0).await;
+    let relayed = Settlement {
+        recipients: vec![(0, RecipientState::Relayed)],
+        reasons: vec![(0, attempt("250 taken"))],
+        ..later(&lease, T0 + HOUR)
+    };
+    settle_all(&store, vec![relayed], vec![], vec![]).await.unwrap();
+    // A later attempt for the other one changes nothing about it.
+    let lease = lease_one(&store, T0 + HOUR).await;
+    let delivered = Settlement {
+        recipients: vec![(1, RecipientState::Delivered)],
+        ..settle(&lease, RecipientState::Delivered)
+    };
+    settle_all(&store, vec![delivered], vec![], vec![]).await.unwrap();
+    store.close().await;
+    let store = open();
+    assert_eq!((store.stats().items, store.stats().deliveries), (1, 0));
+    let rounds = store.unreported(T0 + HOUR, 10).await.unwrap();
+    let told: Vec<_> =
+        rounds[0].2.iter().map(|u| (u.recipient.index, u.kind, u.last.text.as_str())).collect();
+    assert_eq!(told, [(0, ReportKind::Relayed, "250 taken")]);
+    let keys: Vec<ReportKey> = rounds[0].2.iter().map(Unreported::key).collect();
+    store.report(id(1), keys.clone(), Some(simple(7, "example.com")), vec![]).await.unwrap();
+    assert!(store.item(id(1)).await.unwrap().is_none() && store.item(id(7)).await.unwrap().is_some());
+    assert!(store.report(id(1), keys, Some(simple(8, "example.com")), vec![]).await.is_err());
+    assert!(store.item(id(8)).await.unwrap().is_none());
+}
+
+/// Also across a restart; what was delivered, or is being attempted, is not reported as delayed.
+#[tokio::test]
+async fn a_delay_is_reported_once() {
+    let disk = FaultyDisk::new();
+    let open = || EmbeddedStore::open_on(Arc::new(disk.clone()), "/q", config()).unwrap();
+    let store = open();
+    let mut new = delivery("x.test", [0, 1, 2], T0);
+    for (recipient, at) in new.recipients.iter_mut().zip([Some(T0 + HOUR), Some(T0 + HOUR), None]) {
+        recipient.delay_report_at = at;
+    }
+    store.accept(vec![item(1, "acme", body_of(1), vec![new])], vec![]).await.unwrap();
+    let lease = lease_one(&store, T0).await;
+    let first =
+        Settlement { recipients: vec![(1, RecipientState::Delivered)], ..later(&lease, T0 + 3 * HOUR) };
+    settle_all(&store, vec![first], vec![], vec![]).await.unwrap();
+    assert!(store.unreported(T0 + HOUR - 1, 10).await.unwrap().is_empty());
+    store.close().await;
+    let store = open();
+    let rounds = store.unreported(T0 + HOUR, 10).await.unwrap();
+    let told: Vec<_> =
+        rounds[0].2.iter().map(|u| (u.recipient.index, u.kind, u.last.text.as_str())).collect();
+    assert_eq!(told, [(0, ReportKind::Delayed, "try later")]);
+    let keys: Vec<ReportKey> = rounds[0].2.iter().map(Unreported::key).collect();
+    let lease = lease_one(&store, T0 + 3 * HOUR).await;
+    assert!(store.unreported(T0 + 3 * HOUR, 10).await.unwrap().is_empty(), "it may be delivered now");
+    settle_all(&store, vec![later(&lease, T0 + 5 * HOUR)], vec![], vec![]).await.unwrap();
+    store.report(id(1), keys.clone(), Some(simple(7, "example.com")), vec![]).await.unwrap();
+    assert!(matches!(store.report(id(1), keys, None, vec![]).await, Err(StoreError::LeaseLost(_))));
+    assert!(store.unreported(T0 + 4 * HOUR, 10).await.unwrap().is_empty());
+    store.close().await;
+    let store = open();
+    assert!(store.unreported(T0 + 4 * HOUR, 10).await.unwrap().is_empty());
+    assert_eq!(store.stats().deliveries, 2, "it still waits, beside the report");
 }
 
 #[tokio::test]

@@ -280,7 +280,7 @@ impl Email {
                 message: item.id,
                 last_event: match recipient.state {
                     RecipientState::Pending => state,
-                    RecipientState::Delivered => "delivered",
+                    RecipientState::Delivered | RecipientState::Relayed => "delivered",
                     RecipientState::Failed { .. } => "bounced",
                 }
                 .to_owned(),

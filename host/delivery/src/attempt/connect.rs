@@ -6,6 +6,7 @@ use relevo_queue::Millis;
 use relevo_smtp::client::{Failure, Target, TlsPolicy, TlsReason, TlsRequirement, TlsState};
 
 use super::{Attempt, Live};
+use crate::dial::HopOffer;
 use crate::failure;
 use crate::outcome::Via;
 use crate::tls::TlsSession;
@@ -33,7 +34,8 @@ impl Attempt<'_> {
                 }
                 Err(failure) => {
                     let tls = TlsState::default();
-                    let via = Via { host: target.host, ip: target.addr.ip(), tls, takes_dsn: false };
+                    let ip = target.addr.ip();
+                    let via = Via { host: target.host, ip, tls, takes_dsn: false, deliver_by: None };
                     let stop = failure.permanent && !failure.try_next_host;
                     // A source of ours that cannot be used outweighs a host that does not answer:
                     // with another one, it may. And so does any host that may answer later outweigh
@@ -86,7 +88,8 @@ impl Attempt<'_> {
             self.note(&target, Ok(&hop.tls()));
         }
         let hop = opened.map_err(|failure| explained(failure, &wanted))?;
-        let via = Via { host: target.host, ip, tls: hop.tls(), takes_dsn: hop.offer().dsn };
+        let HopOffer { dsn: takes_dsn, deliver_by, .. } = hop.offer();
+        let via = Via { host: target.host, ip, tls: hop.tls(), takes_dsn, deliver_by };
         Ok(Live::new(hop, via, wanted))
     }
 

@@ -1,9 +1,11 @@
-//! Bounces: telling a sender that recipients failed (RFC 3464, RFC 5321 section 4.5.5).
+//! Bounces and other reports: telling a sender what became of recipients (RFC 3464, RFC 5321 section
+//! 4.5.5).
 //!
-//! One message for each item and round, from the null reverse-path, with all recipients that failed
-//! in that round. A round is over when no delivery of the item is due or under way. There is none
-//! for mail from the null reverse-path, for bounces, or for a reverse-path that is tied to no
-//! tenant: such failures are marked as reported when they are settled.
+//! One message for each item and round, from the null reverse-path. It tells of all recipients that
+//! failed in that round, and of those that went to a host that does not report itself. A round is
+//! over when no delivery of the item is due or under way. A delay is told once, when its time has
+//! come. There is no report about mail from the null reverse-path, about bounces, or to a
+//! reverse-path that is tied to no tenant: such recipients count as reported when they are settled.
 
 mod original;
 mod report;
@@ -17,16 +19,17 @@ use relevo_mailkit::address::Address;
 use relevo_mailkit::event::{DsnQueued, Event};
 use relevo_mailkit::text::escaped;
 use relevo_queue::{
-    DeliveryId, ItemId, ItemMeta, Millis, NewDelivery, NewEvent, NewItem, QueueKey, Recipient, SpooledBody,
-    StoreError, Unreported,
+    ItemId, ItemMeta, LastAttempt, Millis, NewDelivery, NewEvent, NewItem, QueueKey, Recipient, ReportKey,
+    ReportKind, SpooledBody, StoreError, Unreported,
 };
 use relevo_submission::Recipe;
 use tokio::time::sleep;
 
 use crate::classify::of_last;
+use crate::failure::EXPIRED;
 use crate::shared::DeliveryContext;
 use crate::text::remote_text;
-use report::{BounceReport, Failed};
+use report::{BounceReport, ReportEntry};
 
 /// How long a bounce is tried.
 const EXPIRE: Millis = 24 * 3600 * 1000;
@@ -58,7 +61,7 @@ pub(crate) async fn run(shared: Arc<DeliveryContext>) {
         soon = soon.saturating_sub(1);
         tokio::select! {
             () = shared.stop.cancelled() => return,
-            () = shared.failed.notified() => {
+            () = shared.unreported.notified() => {
                 soon = SOON_LOOKS;
                 sleep(GATHER).await;
             }
@@ -74,8 +77,14 @@ async fn round(shared: &DeliveryContext) -> Result<(), StoreError> {
         if page.is_empty() {
             return Ok(());
         }
-        for (item, meta, failed) in page {
-            one(shared, item, &meta, failed).await?;
+        for (item, meta, due) in page {
+            match one(shared, item, &meta, due).await {
+                // One of them was settled meanwhile: the next look sees what is due now.
+                Err(StoreError::LeaseLost(id)) => {
+                    tracing::debug!(target: "relevo::bounce", ?id, "a report is not due any more");
+                }
+                done => done?,
+            }
         }
     }
     Ok(())
@@ -85,25 +94,26 @@ async fn one(
     shared: &DeliveryContext,
     item: ItemId,
     meta: &ItemMeta,
-    failed: Vec<Unreported>,
+    due: Vec<Unreported>,
 ) -> Result<(), StoreError> {
-    let names: Vec<(DeliveryId, u32)> = failed.iter().map(|u| (u.delivery, u.recipient.index)).collect();
+    let names: Vec<ReportKey> = due.iter().map(Unreported::key).collect();
     let Some(domain) = destination(meta) else {
         return shared.queue.report(item, names, None, Vec::new()).await;
     };
-    let recipients: Vec<(DeliveryId, Recipient)> =
-        failed.iter().map(|u| (u.delivery, u.recipient.clone())).collect();
-    let bounce = compose(shared, item, meta, failed, domain).await?;
+    let recipients: Vec<(ReportKey, Recipient)> =
+        due.iter().map(|u| (u.key(), u.recipient.clone())).collect();
+    let bounce = compose(shared, item, meta, due, domain).await?;
     tracing::info!(
         target: "relevo::bounce",
         id = %bounce.id, about = %item, to = %remote_text(&meta.sender), recipients = names.len(), "bounce"
     );
     let (id, at) = (bounce.id, bounce.meta.accepted_at);
-    let event = |(delivery, recipient): &(DeliveryId, Recipient)| {
+    let event = |(report, recipient): &(ReportKey, Recipient)| {
         let queued = DsnQueued {
-            delivery_id: delivery.to_string(),
+            delivery_id: report.delivery.to_string(),
             recipient: escaped(&recipient.address, MAX_ADDRESS),
             recipient_index: recipient.index,
+            action: report.kind.name().to_owned(),
             dsn_id: id.to_string(),
         };
         NewEvent::about(item, meta, at, Event::DsnQueued(queued))
@@ -132,21 +142,32 @@ async fn compose(
     shared: &DeliveryContext,
     item: ItemId,
     meta: &ItemMeta,
-    failed: Vec<Unreported>,
+    due: Vec<Unreported>,
     domain: String,
 ) -> Result<NewItem, StoreError> {
     let (_, settings) = shared.settings();
     let now = shared.now();
     let id = shared.ids.item_id(now).map_err(|e| StoreError::Io(e.to_string()))?;
-    let header = original::header(shared, item, meta).await;
-    let failed_of = |u: Unreported| Failed {
-        classification: of_last(&*shared.classify, &u.last, &[]),
-        why: u.last,
+    let has_failed = due.iter().any(|u| u.kind == ReportKind::Failed);
+    let original = original::returned(shared, item, meta, has_failed).await;
+    let is_late = meta.options.deliver_by.is_some_and(|by| by.ends_at(meta.accepted_at) <= now);
+    let entry_of = |u: Unreported| ReportEntry {
+        classification: match u.kind {
+            ReportKind::Relayed => None,
+            ReportKind::Failed | ReportKind::Delayed => of_last(&*shared.classify, &u.last, &[]),
+        },
+        kind: u.kind,
+        why: match u.kind {
+            // RFC 2852 section 4.1.4: the time that the sender gave is over.
+            ReportKind::Delayed if is_late => LastAttempt { status: EXPIRED.to_string(), ..u.last },
+            _ => u.last,
+        },
         address: u.recipient.address,
         orcpt: u.recipient.dsn.orcpt,
     };
-    let failed = failed.into_iter().map(failed_of).collect();
-    let report = BounceReport { id, item, hostname: settings.hostname(), meta, failed, header: &header, now };
+    let entries = due.into_iter().map(entry_of).collect();
+    let report =
+        BounceReport { id, item, hostname: settings.hostname(), meta, entries, original: &original, now };
     let message = report.compose();
     let utf8_header = !meta.sender.is_ascii();
     let recipe = Recipe { utf8_header, eight_bit: utf8_header, ..Recipe::default() };

@@ -1,5 +1,6 @@
-//! The header of the message that a bounce is about.
+//! What a bounce returns of the message that it is about.
 
+use relevo_mailkit::dsn::Ret;
 use relevo_mailkit::model::{Edit, Segment};
 use relevo_mailkit::source::Source;
 use relevo_mailkit::splice::{NoLinks, Splice};
@@ -8,38 +9,68 @@ use relevo_submission::Recipe;
 
 use crate::shared::DeliveryContext;
 
-/// The most that is returned of it.
+/// The most that is returned of a header.
 const MAX_HEADER: usize = 32 * 1024;
+/// The largest message that is returned whole.
+const MAX_WHOLE: u64 = 1024 * 1024;
 
-/// The header as it was sent, without signatures: what intake added is in it and what it took out
-/// (Bcc) is not. Empty when it cannot be read: a bounce without it is better than none.
-pub(super) async fn header(shared: &DeliveryContext, item: ItemId, meta: &ItemMeta) -> Vec<u8> {
+/// As it was sent, without signatures: what intake added is in it and what it took out (Bcc) is not.
+/// Links are those of the sender.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Original {
+    /// The header, each line ended by CRLF.
+    Header(Vec<u8>),
+    /// All of it.
+    Whole(Vec<u8>),
+}
+
+/// A report of failure returns the whole message if the sender asked for that (RFC 3461 section 4.3)
+/// and it is not too large. Mail that requires TLS is not returned: the way back may be in clear
+/// (RFC 8689 section 5). All other reports return the header. It is empty when it cannot be read: a
+/// bounce without it is better than none.
+pub(super) async fn returned(
+    shared: &DeliveryContext,
+    item: ItemId,
+    meta: &ItemMeta,
+    has_failed: bool,
+) -> Original {
+    let nothing = Original::Header(Vec::new());
     let body = match shared.queue.body(item).await {
         Ok(Some(body)) => body,
-        Ok(None) => return Vec::new(),
+        Ok(None) => return nothing,
         Err(error) => {
             tracing::warn!(target: "relevo::bounce", id = %item, %error, "the original cannot be read");
-            return Vec::new();
+            return nothing;
         }
     };
-    let Ok(recipe) = Recipe::decode(&meta.recipe) else { return Vec::new() };
+    let Ok(recipe) = Recipe::decode(&meta.recipe) else { return nothing };
     let edits = recipe.edits.into_iter().filter(is_of_the_header).collect();
+    let options = &meta.options;
+    let is_whole = has_failed && options.dsn.ret == Some(Ret::Full) && !options.require_tls;
     let read = tokio::task::spawn_blocking(move || {
         let spliced = Splice::new(recipe.prepend, body, edits, &NoLinks)?;
-        Ok::<_, std::io::Error>(cut(&read_start(&spliced)?))
+        Ok::<_, std::io::Error>(match whole_size(&spliced).filter(|_| is_whole) {
+            Some(size) => Original::Whole(read_start(&spliced, size)?),
+            None => Original::Header(cut(&read_start(&spliced, MAX_HEADER)?)),
+        })
     });
     match read.await {
-        Ok(Ok(header)) => header,
-        _ => Vec::new(),
+        Ok(Ok(original)) => original,
+        _ => nothing,
     }
+}
+
+/// The size of a message that is small enough to be returned whole.
+fn whole_size(source: &dyn Source) -> Option<usize> {
+    usize::try_from(source.size()).ok().filter(|_| source.size() <= MAX_WHOLE)
 }
 
 fn is_of_the_header(edit: &Edit) -> bool {
     edit.part.is_none() && !edit.segments.iter().any(Segment::is_url)
 }
 
-fn read_start(source: &dyn Source) -> std::io::Result<Vec<u8>> {
-    let mut start = vec![0; MAX_HEADER];
+fn read_start(source: &dyn Source, most: usize) -> std::io::Result<Vec<u8>> {
+    let mut start = vec![0; most];
     let mut filled = 0;
     while filled < start.len() {
         match source.read_at(filled as u64, &mut start[filled..])? {
@@ -67,6 +98,12 @@ fn cut(start: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_larger_than_a_mebibyte_is_not_returned_whole() {
+        let of_size = |size: usize| whole_size(&vec![b'x'; size]);
+        assert_eq!([of_size(1_048_576), of_size(1_048_577)], [Some(1_048_576), None]);
+    }
 
     #[test]
     fn ends_at_the_empty_line_or_at_a_whole_line() {

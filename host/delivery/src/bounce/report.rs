@@ -8,20 +8,22 @@ use relevo_mailkit::dsn::OriginalRecipient;
 use relevo_mailkit::reply::EnhancedCode;
 use relevo_mailkit::transfer::encode_quoted_printable;
 use relevo_mailkit::transfer::fold::field;
-use relevo_queue::{ItemId, ItemMeta, LastAttempt, Millis};
+use relevo_queue::{ItemId, ItemMeta, LastAttempt, Millis, ReportKind};
 use relevo_submission::date;
 
-use super::words::{About, explain, pieces};
+use super::original::Original;
+use super::words::{About, explain, pieces, subject};
 use crate::text::remote_text;
 
-/// A recipient and why it failed.
+/// A recipient and what became of it.
 #[derive(Debug, Clone)]
-pub(super) struct Failed {
+pub(super) struct ReportEntry {
+    pub(super) kind: ReportKind,
     pub(super) address: String,
     /// The address that the sender of the message wrote, if it was told.
     pub(super) orcpt: Option<OriginalRecipient>,
     pub(super) why: LastAttempt,
-    /// What that means, by the rules in force now.
+    /// What a failure means, by the rules in force now.
     pub(super) classification: Option<Arc<Classification>>,
 }
 
@@ -33,9 +35,8 @@ pub(super) struct BounceReport<'a> {
     pub(super) item: ItemId,
     pub(super) hostname: &'a str,
     pub(super) meta: &'a ItemMeta,
-    pub(super) failed: Vec<Failed>,
-    /// The original's, each line ended by CRLF.
-    pub(super) header: &'a [u8],
+    pub(super) entries: Vec<ReportEntry>,
+    pub(super) original: &'a Original,
     pub(super) now: Millis,
 }
 
@@ -47,7 +48,7 @@ impl BounceReport<'_> {
 
     /// Without the original's subject, which is not ours to repeat in a header.
     pub(super) fn subject(&self) -> &'static str {
-        "Your message could not be delivered"
+        subject(&self.entries)
     }
 
     /// The whole message, every line ended by CRLF.
@@ -64,7 +65,7 @@ impl BounceReport<'_> {
     }
 
     fn own_header(&self, boundary: &str) -> Vec<u8> {
-        let mut out = Vec::with_capacity(4096 + self.header.len());
+        let mut out = Vec::with_capacity(4096);
         let mut put = |name: &str, value: &str| out.extend_from_slice(&field(name, value));
         put("From", &format!("Mail Delivery <MAILER-DAEMON@{}>", self.hostname));
         put("To", &format!("<{}>", self.meta.sender));
@@ -93,8 +94,9 @@ impl BounceReport<'_> {
             accepted: &date(self.meta.accepted_at),
             queue_id: &self.item.to_string(),
             waited: self.meta.expires_at.saturating_sub(self.meta.accepted_at),
+            tried_until: &date(self.meta.expires_at),
         };
-        let text = explain(&about, &self.failed);
+        let text = explain(&about, &self.entries);
         let (encoding, text) = if text.is_ascii() {
             ("7bit", text.into_bytes())
         } else {
@@ -113,31 +115,58 @@ impl BounceReport<'_> {
         out.extend_from_slice(&field("Reporting-MTA", &format!("dns; {}", self.hostname)));
         out.extend_from_slice(&field("X-Relevo-Queue-ID", &self.item.to_string()));
         out.extend_from_slice(&field("Arrival-Date", &date(self.meta.accepted_at)));
-        for failed in &self.failed {
+        if let Some(by) = &self.meta.options.deliver_by {
+            // RFC 2852 adds this field.
+            out.extend_from_slice(&field("Deliver-By-Date", &date(by.ends_at(self.meta.accepted_at))));
+        }
+        for entry in &self.entries {
             out.extend_from_slice(b"\r\n");
-            out.extend_from_slice(&of_recipient(failed));
+            out.extend_from_slice(&of_recipient(entry, self.meta.expires_at));
         }
     }
 
     fn returned(&self, out: &mut Vec<u8>, boundary: &str) {
-        match std::str::from_utf8(self.header) {
-            // RFC 6533 section 4.3: may be encoded where 8-bit may not pass.
-            Ok(header) if !header.is_ascii() => {
-                part(
-                    out,
-                    boundary,
-                    "message/global-headers",
-                    "quoted-printable",
-                    Some("Header of the message"),
-                );
-                out.extend_from_slice(&encode_quoted_printable(header.as_bytes()));
-            }
-            _ => {
-                part(out, boundary, "text/rfc822-headers", "7bit", Some("Header of the message"));
-                out.extend(self.header.iter().map(|c| if c.is_ascii() { *c } else { b'?' }));
-            }
+        match self.original {
+            Original::Header(header) => returned_header(out, boundary, header),
+            Original::Whole(message) => returned_whole(out, boundary, message),
         }
     }
+}
+
+fn returned_header(out: &mut Vec<u8>, boundary: &str, header: &[u8]) {
+    match std::str::from_utf8(header) {
+        // RFC 6533 section 4.3: may be encoded where 8-bit may not pass.
+        Ok(header) if !header.is_ascii() => {
+            part(out, boundary, "message/global-headers", "quoted-printable", Some("Header of the message"));
+            out.extend_from_slice(&encode_quoted_printable(header.as_bytes()));
+        }
+        _ => {
+            part(out, boundary, "text/rfc822-headers", "7bit", Some("Header of the message"));
+            out.extend(header.iter().map(|c| if c.is_ascii() { *c } else { b'?' }));
+        }
+    }
+}
+
+/// message/rfc822 must not be encoded (RFC 2046 section 5.2.1). So a message that cannot pass
+/// everywhere as it is becomes message/global, which may be (RFC 6532 section 3.7).
+fn returned_whole(out: &mut Vec<u8>, boundary: &str, message: &[u8]) {
+    let description = Some("The message");
+    if passes_as_it_is(message) {
+        part(out, boundary, "message/rfc822", "7bit", description);
+        out.extend_from_slice(message);
+    } else {
+        part(out, boundary, "message/global", "quoted-printable", description);
+        out.extend_from_slice(&encode_quoted_printable(message));
+    }
+}
+
+/// Returns true for ASCII without NUL in lines of at most 998 octets, each ended by CRLF.
+fn passes_as_it_is(message: &[u8]) -> bool {
+    message.is_ascii()
+        && message.split_inclusive(|c| *c == b'\n').all(|line| {
+            let content = line.strip_suffix(b"\r\n").unwrap_or(line);
+            content.len() <= 998 && !content.iter().any(|c| matches!(c, b'\r' | b'\n' | 0))
+        })
 }
 
 fn part(out: &mut Vec<u8>, boundary: &str, media_type: &str, encoding: &str, description: Option<&str>) {
@@ -151,16 +180,16 @@ fn part(out: &mut Vec<u8>, boundary: &str, media_type: &str, encoding: &str, des
 }
 
 /// RFC 3464 section 2.3.
-fn of_recipient(failed: &Failed) -> Vec<u8> {
-    let why = &failed.why;
+fn of_recipient(entry: &ReportEntry, expires_at: Millis) -> Vec<u8> {
+    let why = &entry.why;
     let mut out = Vec::new();
     let mut put = |name: &str, value: &str| out.extend_from_slice(&field(name, value));
-    if let Some(original) = &failed.orcpt {
+    if let Some(original) = &entry.orcpt {
         put("Original-Recipient", &original.to_field());
     }
-    put("Final-Recipient", &typed_address(&failed.address));
-    put("Action", "failed");
-    put("Status", &final_status(&why.status).to_string());
+    put("Final-Recipient", &typed_address(&entry.address));
+    put("Action", entry.kind.name());
+    put("Status", &status(entry.kind, &why.status).to_string());
     if let Some(host) = &why.host {
         put("Remote-MTA", &format!("dns; {}", ascii(host)));
     }
@@ -169,6 +198,9 @@ fn of_recipient(failed: &Failed) -> Vec<u8> {
     }
     if why.at > 0 {
         put("Last-Attempt-Date", &date(why.at));
+    }
+    if entry.kind == ReportKind::Delayed {
+        put("Will-Retry-Until", &date(expires_at));
     }
     out
 }
@@ -191,10 +223,15 @@ fn typed_address(address: &str) -> String {
     out
 }
 
-/// What failed for good is of class 5, also when the last reply was temporary (RFC 3463 section 2):
-/// 4.4.7 becomes 5.4.7.
-fn final_status(status: &str) -> EnhancedCode {
-    status.parse().map_or(EnhancedCode::new(5, 0, 0), |status: EnhancedCode| status.with_class(5))
+/// The class says what became of the recipient (RFC 3463 section 2). What failed for good is of
+/// class 5, also when the last reply was temporary: 4.4.7 becomes 5.4.7.
+fn status(kind: ReportKind, status: &str) -> EnhancedCode {
+    let class = match kind {
+        ReportKind::Failed => 5,
+        ReportKind::Delayed => 4,
+        ReportKind::Relayed => 2,
+    };
+    status.parse().map_or(EnhancedCode::new(class, 0, 0), |status: EnhancedCode| status.with_class(class))
 }
 
 /// `smtp; ...` is for what a remote said; our own words have a type of their own (RFC 3464 section

@@ -1,9 +1,9 @@
 //! What a bounce says to a person.
 
 use relevo_mailkit::reply::EnhancedCode;
-use relevo_queue::{LastAttempt, Millis};
+use relevo_queue::{LastAttempt, Millis, ReportKind};
 
-use super::report::Failed;
+use super::report::ReportEntry;
 use crate::outcome::in_words;
 use crate::text::remote_text;
 
@@ -15,29 +15,37 @@ pub(super) struct About<'a> {
     pub(super) accepted: &'a str,
     pub(super) queue_id: &'a str,
     pub(super) waited: Millis,
+    /// Until when what waits is tried again.
+    pub(super) tried_until: &'a str,
+}
+
+/// The order in which a report tells what became of recipients: the worst first.
+const ORDER: [ReportKind; 3] = [ReportKind::Failed, ReportKind::Delayed, ReportKind::Relayed];
+
+/// The subject of a report: of the worst that it tells.
+pub(super) fn subject(entries: &[ReportEntry]) -> &'static str {
+    let worst = ORDER.into_iter().find(|kind| entries.iter().any(|entry| entry.kind == *kind));
+    match worst {
+        Some(ReportKind::Delayed) => "Your message is delayed",
+        Some(ReportKind::Relayed) => "Your message was relayed",
+        Some(ReportKind::Failed) | None => "Your message could not be delivered",
+    }
 }
 
 /// The text/plain part, with CRLF.
-pub(super) fn explain(about: &About<'_>, failed: &[Failed]) -> String {
+pub(super) fn explain(about: &About<'_>, entries: &[ReportEntry]) -> String {
     let mut text = Lines::default();
     text.line(&format!("This is the mail relay {}.", about.hostname));
-    text.line("");
-    text.line(&match failed.len() {
-        1 => "Your message could not be delivered to the recipient below. It will not be tried again.".to_owned(),
-        n => format!("Your message could not be delivered to the {n} recipients below. It will not be tried again for them."),
-    });
-    for failed in failed {
+    for kind in ORDER {
+        let of_kind: Vec<&ReportEntry> = entries.iter().filter(|entry| entry.kind == kind).collect();
+        if of_kind.is_empty() {
+            continue;
+        }
         text.line("");
-        text.line(&format!("<{}>", failed.address));
-        text.line(&format!("  What happened: {}", happened(failed, about.waited)));
-        if !failed.why.text.is_empty() {
-            let said = if failed.why.code.is_some() { "What it said" } else { "Details" };
-            text.line(&format!("  {said}: {}", said_text(&failed.why)));
+        text.line(&introduction(kind, of_kind.len(), about));
+        for entry in of_kind {
+            recipient(&mut text, entry, about);
         }
-        if let (Some(answer), Some(_)) = (&failed.classification, failed.why.code) {
-            text.line(&format!("  What it means: {}", answer.explanation.en));
-        }
-        text.line(&format!("  What to do: {}", advice(&failed.why)));
     }
     text.line("");
     text.line("The message:");
@@ -50,6 +58,41 @@ pub(super) fn explain(about: &About<'_>, failed: &[Failed]) -> String {
     }
     text.line(&format!("  Queue id: {}", about.queue_id));
     text.0
+}
+
+fn introduction(kind: ReportKind, count: usize, about: &About<'_>) -> String {
+    let one = count == 1;
+    let recipients =
+        if one { "the recipient below".to_owned() } else { format!("the {count} recipients below") };
+    match kind {
+        ReportKind::Failed => format!(
+            "Your message could not be delivered to {recipients}. It will not be tried again{}.",
+            if one { "" } else { " for them" }
+        ),
+        ReportKind::Delayed => format!(
+            "Your message is not yet delivered to {recipients}. It is tried again until {}. You need not send it again.",
+            about.tried_until
+        ),
+        ReportKind::Relayed => format!(
+            "Your message was handed on to the next mail server for {recipients}. That server may not report what becomes of it."
+        ),
+    }
+}
+
+fn recipient(text: &mut Lines, entry: &ReportEntry, about: &About<'_>) {
+    text.line("");
+    text.line(&format!("<{}>", entry.address));
+    text.line(&format!("  What happened: {}", happened(entry, about.waited)));
+    if !entry.why.text.is_empty() {
+        let said = if entry.why.code.is_some() { "What it said" } else { "Details" };
+        text.line(&format!("  {said}: {}", said_text(&entry.why)));
+    }
+    if let (Some(answer), Some(_)) = (&entry.classification, entry.why.code) {
+        text.line(&format!("  What it means: {}", answer.explanation.en));
+    }
+    if entry.kind == ReportKind::Failed {
+        text.line(&format!("  What to do: {}", advice(&entry.why)));
+    }
 }
 
 /// Lines of at most 76 characters where spaces allow it; continued lines of what is indented are
@@ -105,13 +148,25 @@ fn said_text(why: &LastAttempt) -> String {
     }
 }
 
-fn happened(failed: &Failed, waited: Millis) -> String {
-    let why = &failed.why;
+fn happened(entry: &ReportEntry, waited: Millis) -> String {
+    let why = &entry.why;
     let host = match (&why.host, why.ip) {
         (Some(host), Some(ip)) => format!("{host} [{ip}]"),
         (Some(host), None) => host.clone(),
         _ => String::new(),
     };
+    match (entry.kind, host.is_empty()) {
+        (ReportKind::Relayed, false) => return format!("the mail server {host} took it."),
+        (ReportKind::Relayed, true) => return "the next mail server took it.".to_owned(),
+        (ReportKind::Delayed, _) if class(&why.status) == (4, 7) => {
+            return "the time that you gave for its delivery is over.".to_owned();
+        }
+        (ReportKind::Delayed, false) if why.code.is_some() => {
+            return format!("the mail server {host} did not take it yet.");
+        }
+        (ReportKind::Delayed, _) => return "it waits.".to_owned(),
+        (ReportKind::Failed, _) => {}
+    }
     match (class(&why.status), host.is_empty()) {
         ((4, 7), _) => format!("it could not be delivered within {}.", in_words(waited)),
         ((1, 10), _) => "the recipient's domain does not accept mail.".to_owned(),

@@ -57,6 +57,8 @@ pub struct DeliverySettings {
     pub retry: Vec<Duration>,
     /// After this a message is given up.
     pub expire: Duration,
+    /// After this a sender that asked for it is told that its message still waits.
+    pub delay_report: Duration,
     /// Where everything goes, instead of MX.
     pub smarthost: Option<SmarthostSettings>,
     /// Pools of source addresses by name.

@@ -62,6 +62,8 @@ struct World {
     options: Mutex<MailOptions>,
     /// And for their recipients.
     dsn: Mutex<RecipientDsn>,
+    /// After which their sender is told that they wait.
+    delay_report: Mutex<Option<Millis>>,
     net: Arc<Net>,
     handle: DeliveryHandle,
     started: Instant,
@@ -161,6 +163,7 @@ impl World {
             key: Mutex::default(),
             options: Mutex::default(),
             dsn: Mutex::default(),
+            delay_report: Mutex::default(),
             net,
             handle,
             started: Instant::now(),
@@ -204,8 +207,11 @@ impl World {
         };
         let (mut indexes, key) = (0.., self.key.lock().expect("lock").clone());
         let dsn = self.dsn.lock().expect("lock").clone();
+        let delay_report = *self.delay_report.lock().expect("lock");
+        let delay_report_at = delay_report.map(|after| self.now() + after);
         let recipient = |(index, address): (u32, &&str)| Recipient {
             dsn: dsn.clone(),
+            delay_report_at,
             ..Recipient::pending(index, *address)
         };
         let deliveries = deliveries.iter().map(|(domain, recipients)| NewDelivery {

@@ -1,7 +1,9 @@
 //! What hosts offer and allow, and what becomes of mail that needs more.
 
-use relevo_mailkit::dsn::{EnvelopeId, MessageDsn, Notify};
+use relevo_mailkit::dsn::{EnvelopeId, MessageDsn, Notify, Ret};
+use relevo_mailkit::event::Event;
 use relevo_mailkit::options::MailOptions;
+use relevo_mailkit::urgency::DeliverBy;
 use relevo_queue::RecipientState;
 use relevo_smtp::client::ServerLimits;
 
@@ -110,5 +112,135 @@ async fn no_bounce_is_sent_where_none_is_asked_for() {
         let id = w.to("u@a.test");
         seconds(30).await;
         assert_eq!((w.states(id), w.bounces().len()), (vec![FAILED], bounces), "{notify}");
+    }
+}
+
+/// What the sender was told: the actions of the events about an item.
+fn told(w: &World, item: relevo_queue::ItemId) -> Vec<String> {
+    let events = w.queue.events().into_iter().filter(|e| e.item == Some(item));
+    let actions = events.filter_map(|e| match e.event {
+        Event::DsnQueued(dsn) => Some(dsn.action),
+        _ => None,
+    });
+    actions.collect()
+}
+
+/// A host with DSN reports itself. NEVER is never, and a bounce is not reported on.
+#[tokio::test(start_paused = true)]
+async fn a_delivery_is_reported_where_the_host_does_not_report_it() {
+    let w = World::new();
+    let offer = HopOffer { dsn: true, ..*w.net.offer.lock().expect("lock") };
+    w.net.offers.lock().expect("lock").insert("dsn".to_owned(), offer);
+    w.net.domain("a.test", &[("dsn", accepts())]);
+    w.net.domain("b.test", &[("plain", accepts())]);
+    w.net.domain("origin.test", &[("home", accepts())]);
+    for (to, notify, actions) in [
+        ("u@a.test", Some("SUCCESS"), vec![]),
+        ("u@b.test", Some("SUCCESS,FAILURE"), vec!["relayed"]),
+        ("u@b.test", Some("FAILURE,DELAY"), vec![]),
+        ("u@b.test", Some("NEVER"), vec![]),
+        ("u@b.test", None, vec![]),
+    ] {
+        w.dsn.lock().expect("lock").notify = notify.and_then(Notify::parse);
+        let id = w.to(to);
+        seconds(5).await;
+        assert_eq!(
+            (w.states(id), told(&w, id)),
+            (vec![RecipientState::Delivered], actions.clone().into_iter().map(str::to_owned).collect()),
+            "{to} {notify:?}"
+        );
+        assert_eq!(w.kinds(id).len(), 1 + actions.len());
+    }
+    let [report] = &w.bounces()[..] else { panic!("{:?}", w.bounces()) };
+    let status =
+        "Final-Recipient: rfc822; u@b.test\r\nAction: relayed\r\nStatus: 2.0.0\r\nRemote-MTA: dns; plain\r\n";
+    assert!(report.contains(status) && report.contains("Diagnostic-Code: smtp; 250 "), "{report}");
+    assert!(w.net.transactions().iter().any(|t| t.recipients == ["sender@origin.test"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_that_no_next_host_keeps_to_is_reported_and_so_is_a_trace() {
+    let w = World::new();
+    let offer = HopOffer { dsn: true, deliver_by: Some(Some(30)), ..*w.net.offer.lock().expect("lock") };
+    w.net.offers.lock().expect("lock").insert("by".to_owned(), offer);
+    w.net.domain("a.test", &[("by", accepts())]);
+    w.net.domain("b.test", &[("plain", accepts())]);
+    w.net.domain("origin.test", &[("home", accepts())]);
+    for (to, by, notify, reports) in [
+        ("u@a.test", "60;N", None, 0),
+        ("u@a.test", "20;N", None, 1),
+        ("u@a.test", "60;NT", None, 1),
+        ("u@a.test", "60;RT", Some("FAILURE"), 1),
+        ("u@b.test", "60;N", None, 1),
+        ("u@b.test", "60;NT", Some("NEVER"), 0),
+    ] {
+        *w.options.lock().expect("lock") =
+            MailOptions { deliver_by: DeliverBy::parse(by), ..MailOptions::default() };
+        w.dsn.lock().expect("lock").notify = notify.and_then(Notify::parse);
+        let id = w.to(to);
+        seconds(5).await;
+        assert_eq!(
+            (w.states(id), told(&w, id)),
+            (vec![RecipientState::Delivered], vec!["relayed".to_owned(); reports]),
+            "{to} {by}"
+        );
+    }
+    assert!(w.bounces().iter().all(|report| report.contains("\r\nDeliver-By-Date: ")));
+}
+
+/// Once, and the end is told too.
+#[tokio::test(start_paused = true)]
+async fn a_delay_is_reported_while_the_message_waits() {
+    let w = World::new();
+    w.net.domain("a.test", &[("down", Host::Refuses)]);
+    w.net.domain("origin.test", &[("home", accepts())]);
+    w.dsn.lock().expect("lock").notify = Notify::parse("DELAY,FAILURE");
+    *w.delay_report.lock().expect("lock") = Some(3_600_000);
+    let id = w.to("u@a.test");
+    seconds(3_500).await;
+    assert!(told(&w, id).is_empty());
+    seconds(200).await;
+    assert_eq!((w.states(id), told(&w, id)), (vec![RecipientState::Pending], vec!["delayed".to_owned()]));
+    let report = &w.bounces()[0];
+    let status = "Final-Recipient: rfc822; u@a.test\r\nAction: delayed\r\nStatus: 4.4.1\r\n";
+    assert!(report.contains(status) && report.contains("\r\nWill-Retry-Until: "), "{report}");
+    assert!(report.contains("\r\nSubject: Your message is delayed\r\n"), "{report}");
+    // One that gave a time is told when it is over.
+    *w.options.lock().expect("lock") =
+        MailOptions { deliver_by: DeliverBy::parse("1800;N"), ..MailOptions::default() };
+    *w.delay_report.lock().expect("lock") = Some(1_800_000);
+    let urgent = w.to("u@a.test");
+    seconds(1_900).await;
+    assert_eq!(told(&w, urgent), ["delayed"]);
+    let report = &w.bounces()[1];
+    assert!(report.contains("\r\nAction: delayed\r\nStatus: 4.4.7\r\n"), "{report}");
+    assert!(report.contains("the time that you gave for its delivery is over"), "{report}");
+    seconds(90_000).await;
+    assert_eq!((w.states(id), told(&w, id)), (vec![FAILED], vec!["delayed".to_owned(), "failed".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_whole_message_is_returned_where_it_is_asked_for_and_may_be() {
+    let w = World::new();
+    w.net.domain("a.test", &[("dead", Host::NoMail)]);
+    for (ret, require_tls, whole) in [
+        (Some(Ret::Full), false, true),
+        (Some(Ret::Full), true, false),
+        (Some(Ret::Hdrs), false, false),
+        (None, false, false),
+    ] {
+        let before = w.bounces().len();
+        let dsn = MessageDsn { ret, envid: None };
+        *w.options.lock().expect("lock") = MailOptions { dsn, require_tls, ..MailOptions::default() };
+        let id = w.to("u@a.test");
+        seconds(5).await;
+        assert_eq!(w.states(id), [FAILED]);
+        let bounce = w.bounces().into_iter().nth(before).expect("a bounce");
+        let parts = [
+            bounce.contains("Content-Type: message/rfc822\r\n"),
+            bounce.contains("\r\n\r\nSubject: Hello\r\n\r\nx\r\n"),
+        ];
+        assert_eq!(parts, [whole, whole], "{ret:?} {bounce}");
+        assert_eq!(bounce.contains("Content-Type: text/rfc822-headers"), !whole, "{bounce}");
     }
 }

@@ -176,6 +176,7 @@ fn settings() -> Settings {
             own_addresses: Vec::new(),
             retry: Vec::new(),
             expire: Duration::from_secs(1),
+            delay_report: Duration::from_secs(1),
             smarthost: None,
             pools: HashMap::new(),
             routes: HashMap::new(),

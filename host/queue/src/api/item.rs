@@ -123,6 +123,10 @@ pub struct Recipient {
     #[n(3)]
     #[cbor(with = "super::json", skip_if = "RecipientDsn::is_empty")]
     pub dsn: RecipientDsn,
+    /// When its sender is told that it still waits. None: no such report was asked for, or it was
+    /// queued.
+    #[n(4)]
+    pub delay_report_at: Option<Millis>,
 }
 
 impl Recipient {
@@ -130,7 +134,20 @@ impl Recipient {
     #[must_use]
     pub fn pending(index: u32, address: impl Into<String>) -> Self {
         let (address, dsn) = (address.into(), RecipientDsn::default());
-        Self { index, address, state: RecipientState::Pending, dsn }
+        Self { index, address, state: RecipientState::Pending, dsn, delay_report_at: None }
+    }
+
+    /// The report about it that is due at `now`.
+    #[must_use]
+    pub fn due_report(&self, now: Millis) -> Option<ReportKind> {
+        match self.state {
+            RecipientState::Pending => {
+                self.delay_report_at.filter(|at| *at <= now).map(|_| ReportKind::Delayed)
+            }
+            RecipientState::Relayed => Some(ReportKind::Relayed),
+            RecipientState::Failed { reported: false } => Some(ReportKind::Failed),
+            RecipientState::Failed { reported: true } | RecipientState::Delivered => None,
+        }
     }
 }
 
@@ -150,6 +167,52 @@ pub enum RecipientState {
         #[n(0)]
         reported: bool,
     },
+    /// The next hop took responsibility, and a report of that is due. Delivered once the report was
+    /// queued.
+    #[n(3)]
+    Relayed,
+}
+
+impl RecipientState {
+    /// Returns true if the end of this recipient is still to be told to its sender.
+    #[must_use]
+    pub fn is_unreported(&self) -> bool {
+        matches!(self, Self::Failed { reported: false } | Self::Relayed)
+    }
+}
+
+/// A report about a recipient: the Action of a delivery status (RFC 3464 section 2.3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReportKind {
+    /// It was given up.
+    Failed,
+    /// It still waits.
+    Delayed,
+    /// The next hop has it, and may not report what becomes of it.
+    Relayed,
+}
+
+impl ReportKind {
+    /// The value of Action.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Delayed => "delayed",
+            Self::Relayed => "relayed",
+        }
+    }
+}
+
+/// Names a report that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReportKey {
+    /// Where the recipient stands.
+    pub delivery: DeliveryId,
+    /// Its position in the envelope.
+    pub index: u32,
+    /// The state that is reported.
+    pub kind: ReportKind,
 }
 
 /// What was learnt from the last attempt; for `why`, bounces and events.

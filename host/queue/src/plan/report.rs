@@ -1,23 +1,23 @@
-//! Telling senders about failed recipients, once.
+//! Telling senders about recipients, once.
 
-use super::{PlanError, Planner, is_unreported};
+use super::{PlanError, Planner};
 use crate::draft::Draft;
-use crate::{DeliveryId, ItemId, RecipientState, StoreError};
+use crate::{DeliveryId, ItemId, ReportKey, StoreError};
 
 impl Planner<'_, '_> {
-    /// Marks recipients as reported. One that is not waiting for that any more refuses the whole
-    /// request: two bounces for one failure would be the alternative.
+    /// Marks reports as made. One that is not due any more refuses the whole request: two reports
+    /// of the same, or one that is not true any more, would be the alternative.
     pub(super) fn report(
         &mut self,
         draft: &mut Draft,
         item: ItemId,
-        recipients: &[(DeliveryId, u32)],
+        reports: &[ReportKey],
     ) -> Result<(), PlanError> {
         let Some(record) = self.item(item)? else {
-            return Err(StoreError::Io(format!("{item} is gone, its failures were reported")).into());
+            return Err(StoreError::Io(format!("{item} is gone, reports about it were made")).into());
         };
         self.know(draft, item);
-        let mut deliveries: Vec<DeliveryId> = recipients.iter().map(|(id, _)| *id).collect();
+        let mut deliveries: Vec<DeliveryId> = reports.iter().map(|report| report.delivery).collect();
         deliveries.sort_unstable();
         deliveries.dedup();
         for id in deliveries {
@@ -27,11 +27,10 @@ impl Planner<'_, '_> {
             self.lock(draft, id);
             let before = self.delivery(id)?;
             let mut after = before.clone();
-            for (_, index) in recipients.iter().filter(|(of, _)| *of == id) {
-                if !is_unreported(&after, *index) {
+            for report in reports.iter().filter(|report| report.delivery == id) {
+                if !after.mark_reported(report.index, report.kind) {
                     return Err(StoreError::LeaseLost(id).into());
                 }
-                after.advance(*index, &RecipientState::Failed { reported: true });
             }
             draft.rewrite(id, &before, &after, &record.meta, false)?;
         }

@@ -18,7 +18,8 @@ fn delivery() -> DeliveryRecord {
         priority: 3,
         recipients: vec![
             recipient(0, RecipientState::Failed { reported: false }),
-            recipient(1, RecipientState::Pending),
+            Recipient { delay_report_at: Some(9), ..recipient(1, RecipientState::Pending) },
+            recipient(3, RecipientState::Relayed),
             Recipient {
                 dsn: RecipientDsn { notify: Some(Notify::SUCCESS), orcpt: None },
                 ..recipient(2, RecipientState::Delivered)

@@ -158,7 +158,15 @@ mod tests {
     fn add(schedule: &mut Schedule, n: u8, wakes_at: Millis, since: Millis, priority: i8) -> DeliveryId {
         let id = DeliveryId { item: ItemId([n; 16]), number: 0 };
         let belongs = Belongs { key: QueueKey::of_domain("s"), tenant: "t".into(), priority };
-        let change = ScheduleChange { id, wakes_at, since, held: n == 9, settled: false, recipients: 1 };
+        let change = ScheduleChange {
+            id,
+            wakes_at,
+            since,
+            held: n == 9,
+            settled: false,
+            recipients: 1,
+            delay_report_at: None,
+        };
         schedule.insert(&change, &belongs);
         id
     }
@@ -203,6 +211,7 @@ mod tests {
                 held: false,
                 settled: true,
                 recipients: 1,
+                delay_report_at: None,
             };
             schedule.update(&change);
             assert_eq!(schedule.next_due(day_before + 60_000), Some(day_before + 150_000));

@@ -23,7 +23,7 @@ use crate::spool::EmbeddedSpool;
 use crate::{
     Acted, Backlog, DeliveryId, DeliveryView, DomainItems, DueQueue, IdempotentRequest, ItemId, ItemMeta,
     ItemView, Lease, Millis, NewEvent, NewItem, OperatorAction, Queue, QueueKey, QueueStats, QueuedDelivery,
-    RecipientState, Settlement, Spool, StoreError, Unreported,
+    ReportKey, Settlement, Spool, StoreError, Unreported,
 };
 
 /// When no attempt may begin, room is looked for again after this.
@@ -131,11 +131,14 @@ impl Queue for EmbeddedStore {
         max: usize,
     ) -> Result<Vec<(ItemId, Arc<ItemMeta>, Vec<Unreported>)>, StoreError> {
         self.inner.poison.check()?;
-        let items = self.inner.schedule().rounds_over(now, max, LOOKS);
+        let mut items = self.inner.schedule().delayed(now, max, LOOKS);
+        let over = self.inner.schedule().rounds_over(now, max, LOOKS);
+        let other: Vec<ItemId> = over.into_iter().filter(|item| !items.contains(item)).collect();
+        items.extend(other);
         if items.is_empty() {
             return Ok(Vec::new());
         }
-        let (found, damaged) = self.read_with(move |inner| load_unreported(inner, &items)).await?;
+        let (found, damaged) = self.read_with(move |inner| load_unreported(inner, &items, now)).await?;
         for (id, error) in damaged {
             self.quarantine(Damaged::Item(id), &error).await;
         }
@@ -145,7 +148,7 @@ impl Queue for EmbeddedStore {
     async fn report(
         &self,
         item: ItemId,
-        recipients: Vec<(DeliveryId, u32)>,
+        recipients: Vec<ReportKey>,
         bounce: Option<NewItem>,
         events: Vec<NewEvent>,
     ) -> Result<(), StoreError> {
@@ -391,15 +394,21 @@ fn foresee(inner: &StoreCore, item: ItemId, meta: &Arc<ItemMeta>) {
 
 type Rounds = Vec<(ItemId, Arc<ItemMeta>, Vec<Unreported>)>;
 
-fn load_unreported(inner: &StoreCore, items: &[ItemId]) -> Result<(Rounds, Faults<ItemId>), StoreError> {
+fn load_unreported(
+    inner: &StoreCore,
+    items: &[ItemId],
+    now: Millis,
+) -> Result<(Rounds, Faults<ItemId>), StoreError> {
     let (mut rounds, mut faults) = (Vec::new(), Vec::new());
     for item in items {
         match inner.meta(*item) {
             Ok(Some(meta)) => {
                 let deliveries = inner.deliveries_of(*item)?;
-                let failed =
-                    deliveries.into_iter().flat_map(|(id, record)| unreported(id, &record)).collect();
-                rounds.push((*item, Arc::new(meta), failed));
+                let due: Vec<Unreported> =
+                    deliveries.into_iter().flat_map(|(id, record)| unreported(id, &record, now)).collect();
+                if !due.is_empty() {
+                    rounds.push((*item, Arc::new(meta), due));
+                }
             }
             Ok(None) => {}
             Err(error) => faults.push((*item, error)),
@@ -408,15 +417,15 @@ fn load_unreported(inner: &StoreCore, items: &[ItemId]) -> Result<(Rounds, Fault
     Ok((rounds, faults))
 }
 
-fn unreported(id: DeliveryId, record: &DeliveryRecord) -> Vec<Unreported> {
-    let failed = record.recipients.iter().filter(|r| r.state == RecipientState::Failed { reported: false });
-    failed
-        .map(|recipient| Unreported {
-            delivery: id,
-            recipient: recipient.clone(),
-            last: record.reason(recipient.index).cloned().unwrap_or_default(),
-        })
-        .collect()
+fn unreported(id: DeliveryId, record: &DeliveryRecord, now: Millis) -> Vec<Unreported> {
+    let due = record.recipients.iter().filter_map(|r| Some((r, r.due_report(now)?)));
+    due.map(|(recipient, kind)| Unreported {
+        delivery: id,
+        recipient: recipient.clone(),
+        kind,
+        last: record.reason(recipient.index).cloned().unwrap_or_default(),
+    })
+    .collect()
 }
 
 /// Opens a body: a small one is read and checked, a large one is checked as it is read.

@@ -9,7 +9,7 @@ use relevo_mailkit::source::Source;
 use relevo_queue::{
     Acted, Backlog, DeliveryId, DomainItems, DueQueue, IdempotentRequest, ItemId, ItemMeta, ItemView, Lease,
     Millis, NewEvent, NewItem, OperatorAction, Queue, QueueKey, QueueStats, QueuedDelivery, RecipientState,
-    Settlement, Spool, StoreError, Unreported,
+    ReportKey, Settlement, Spool, StoreError, Unreported,
 };
 
 use super::kept::{KeptDelivery, KeptMessage, KeptMessages};
@@ -170,7 +170,7 @@ impl Queue for KeepingQueue {
     async fn report(
         &self,
         item: ItemId,
-        recipients: Vec<(DeliveryId, u32)>,
+        recipients: Vec<ReportKey>,
         bounce: Option<NewItem>,
         events: Vec<NewEvent>,
     ) -> Result<(), StoreError> {

@@ -10,6 +10,7 @@ use relevo_mailkit::model::{Note, Report, Rewrite};
 use relevo_mailkit::options::MailOptions;
 use relevo_mailkit::policy::Verdict;
 use relevo_mailkit::source::Source;
+use relevo_mailkit::urgency::ByMode;
 use relevo_queue::{DeliveryId, IdempotentRequest, ItemId, ItemMeta, Millis, NewEvent, NewItem};
 use relevo_runtime::Stages;
 use relevo_submission::egress::PRIORITY;
@@ -19,7 +20,7 @@ use relevo_submission::{
 
 use super::authority::Owner;
 use super::checks::{Checked, UncheckedMessage};
-use super::deliveries::{self, Common};
+use super::deliveries::{self, Common, DelayTimes};
 use super::submission::{PreparedMessage, PreparedRecipient, Rejection, Submission};
 use super::{Pipeline, feedback, judge, options, policy, store_failed, unsubscribe};
 use crate::events;
@@ -89,12 +90,16 @@ impl Run<'_> {
             return Ok(prepared);
         }
         let options = &*incoming.options;
+        let asked = MailOptions::of_parameters(&envelope.parameters);
+        // RFC 2852: what is late is returned.
+        let by = asked.deliver_by.filter(|by| by.mode == ByMode::Return).map(|by| by.ends_at(self.now));
+        let by = by.filter(|by| *by <= plan.expires_at);
         let meta = ItemMeta {
             tenant: name,
             no_bounce: plan.no_bounce,
             sender: envelope.sender.clone(),
             accepted_at: self.now,
-            expires_at: plan.expires_at,
+            expires_at: by.unwrap_or(plan.expires_at),
             size: incoming.message.size(),
             is_bounce: false,
             source: via.protocol.source().to_owned(),
@@ -105,14 +110,15 @@ impl Run<'_> {
             labels,
             scheduled_at: options.send_at,
             enforce_tls: options.enforce_tls || sending.is_some_and(|domain| domain.enforce_tls),
-            is_expiry_given: options.expires_at.is_some(),
-            options: MailOptions::of_parameters(&envelope.parameters),
+            is_expiry_given: options.expires_at.is_some() || by.is_some(),
+            options: asked,
         };
         let queued = queued(self.id, &meta, &envelope.recipients, &report, &notes, &result, &plan.egress);
         prepared.events.splice(0..0, queued);
         let recipients = &envelope.recipients;
         let due_at = meta.released_at();
-        let common = Common { recipients, sending, egress: &plan.egress, now: self.now, due_at };
+        let delays = DelayTimes::of(&meta, millis(settings.delivery.delay_report));
+        let common = Common { recipients, sending, egress: &plan.egress, now: self.now, due_at, delays };
         let deliveries =
             plan.deliveries.iter().map(|delivery| deliveries::queued(delivery, &common)).collect();
         prepared.item = Some(NewItem { id: self.id, meta, body, deliveries });

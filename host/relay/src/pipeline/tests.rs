@@ -70,6 +70,25 @@ async fn an_accepted_message_is_stored_with_its_event() {
     );
 }
 
+/// RFC 2852: what is late is returned, or its sender is told.
+#[tokio::test]
+async fn a_time_that_the_sender_gives_is_kept_to() {
+    let days = 5 * 24 * 3600 * 1000;
+    for (by, expires, is_given, told) in
+        [("60;R", 60_000, true, None), ("999999;R", days, false, None), ("60;N", days, false, Some(60_000))]
+    {
+        let world = World::new();
+        let mut submission = submission(&world, PLAIN);
+        submission.envelope.parameters.push(Parameter { keyword: "BY".into(), value: by.into() });
+        world.pipeline.submit(submission).await.expect("accepted");
+        let item = world.queue.last_item();
+        let (meta, now) = (&item.meta, world.clock.now());
+        assert_eq!((meta.expires_at - now, meta.is_expiry_given), (expires, is_given), "{by}");
+        let recipient = &item.deliveries[0].recipients[0];
+        assert_eq!(recipient.delay_report_at.map(|at| at - now), told, "{by}");
+    }
+}
+
 #[tokio::test]
 async fn validate_is_told_what_it_needs() {
     let world = World::new();

@@ -238,7 +238,7 @@ fn next_attempt(view: &DeliveryView) -> Option<Millis> {
 fn state(state: &RecipientState) -> &'static str {
     match state {
         RecipientState::Pending => "pending",
-        RecipientState::Delivered => "delivered",
+        RecipientState::Delivered | RecipientState::Relayed => "delivered",
         RecipientState::Failed { .. } => "failed",
     }
 }

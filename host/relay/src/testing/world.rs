@@ -200,6 +200,7 @@ pub(crate) fn settings() -> Settings {
             own_addresses: Vec::new(),
             retry: vec![Duration::from_secs(60)],
             expire: 5 * DAY,
+            delay_report: DAY / 6,
             smarthost: None,
             pools: Default::default(),
             routes: Default::default(),

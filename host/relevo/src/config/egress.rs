@@ -19,6 +19,8 @@ use super::shaping::{self, WarmupMode};
 use super::values::{Key, List, Section, plain};
 
 const RETRY_MINUTES: [u64; 5] = [1, 5, 15, 60, 240];
+/// A message is not delayed as long as its second attempt is not due.
+const SOONEST_REPORT: Duration = Duration::from_secs(60);
 
 pub(crate) fn delivery(
     d: &mut Document<'_>,
@@ -30,6 +32,7 @@ pub(crate) fn delivery(
     if s.retry.as_ref().is_some_and(Vec::is_empty) {
         d.mistake_in(s.span, "retry", "must have one delay at least");
     }
+    d.check(&s.delay_report, |time| *time >= SOONEST_REPORT, "must be 1m at least");
     let default_retry = || RETRY_MINUTES.map(|minutes| Duration::from_secs(minutes * 60)).to_vec();
     let ip = s.ip.or(IpFamily::Any);
     let settings = DeliverySettings {
@@ -42,6 +45,7 @@ pub(crate) fn delivery(
         own_addresses: listeners.into_iter().flatten().copied().collect(),
         retry: s.retry.as_ref().map_or_else(default_retry, plain),
         expire: s.expire.or(Duration::from_secs(5 * 86_400)),
+        delay_report: s.delay_report.or(Duration::from_secs(4 * 3600)),
         smarthost: s.smarthost.as_ref().and_then(|s| smarthost(d, s)),
         pools: pools(d, file, ip),
         routes: routes(d, file),

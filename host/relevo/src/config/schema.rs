@@ -174,6 +174,7 @@ pub(crate) struct DeliveryTable {
     pub(crate) allow_networks: List<Network>,
     pub(crate) retry: Option<List<Time>>,
     pub(crate) expire: Key<Time>,
+    pub(crate) delay_report: Key<Time>,
     pub(crate) connections_per_site: Key<usize>,
     pub(crate) max_connections: Key<usize>,
     pub(crate) messages_per_connection: Key<usize>,

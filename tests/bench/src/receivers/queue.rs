@@ -10,7 +10,7 @@ use relevo_mailkit::source::Source;
 use relevo_queue::{
     Acted, Backlog, Delivery, DeliveryId, DomainItems, DueQueue, IdempotentRequest, ItemId, ItemMeta,
     ItemView, Lease, LeaseHold, Millis, NewEvent, NewItem, OperatorAction, Queue, QueueKey, QueueStats,
-    QueuedDelivery, Recipient, Settlement, Spool, StoreError, Unreported,
+    QueuedDelivery, Recipient, ReportKey, Settlement, Spool, StoreError, Unreported,
 };
 use tokio::sync::Notify;
 
@@ -244,7 +244,7 @@ impl Queue for SimulatedQueue {
     async fn report(
         &self,
         _: ItemId,
-        _: Vec<(DeliveryId, u32)>,
+        _: Vec<ReportKey>,
         _: Option<NewItem>,
         _: Vec<NewEvent>,
     ) -> Result<(), StoreError> {

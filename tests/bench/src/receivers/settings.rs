@@ -109,6 +109,7 @@ fn settings(way: Way) -> Result<DeliverySettings> {
         own_addresses: Vec::new(),
         retry: RETRY.to_vec(),
         expire: EXPIRE,
+        delay_report: EXPIRE,
         smarthost: None,
         pools: [(POOL.to_owned(), Arc::new(pool))].into(),
         routes: HashMap::new(),

@@ -1,6 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use relevo_mailkit::dsn::EnvelopeId;
+use relevo_mailkit::urgency::DeliverBy;
 
 use super::*;
 
@@ -20,8 +21,9 @@ fn meta(sender: &str) -> ItemMeta {
     }
 }
 
-fn refused(address: &str) -> Failed {
-    Failed {
+fn refused(address: &str) -> ReportEntry {
+    ReportEntry {
+        kind: ReportKind::Failed,
         address: address.into(),
         orcpt: None,
         classification: None,
@@ -36,16 +38,20 @@ fn refused(address: &str) -> Failed {
     }
 }
 
-fn expired(address: &str) -> Failed {
+fn expired(address: &str) -> ReportEntry {
     let text = "connection refused";
     let why = LastAttempt { at: NOW, text: text.into(), status: "4.4.7".into(), ..LastAttempt::default() };
-    Failed { address: address.into(), orcpt: None, why, classification: None }
+    ReportEntry { kind: ReportKind::Failed, address: address.into(), orcpt: None, why, classification: None }
 }
 
-fn compose(meta: &ItemMeta, failed: Vec<Failed>, header: &[u8]) -> String {
+fn compose(meta: &ItemMeta, entries: Vec<ReportEntry>, header: &[u8]) -> String {
+    composed(meta, entries, &Original::Header(header.to_vec()))
+}
+
+fn composed(meta: &ItemMeta, entries: Vec<ReportEntry>, original: &Original) -> String {
     let id = ItemId::new(NOW, [1; 10]);
     let item = ItemId::new(NOW - 90_000_000, [2; 10]);
-    let report = BounceReport { id, item, hostname: "mta1.example", meta, failed, header, now: NOW };
+    let report = BounceReport { id, item, hostname: "mta1.example", meta, entries, original, now: NOW };
     String::from_utf8(report.compose()).expect("UTF-8")
 }
 
@@ -84,7 +90,7 @@ fn hostile_replies_stay_in_their_field() {
     assert!(diagnostic.len() <= 1024 + 64, "{}", diagnostic.len());
 }
 
-/// A bounce that says "delayed" was once taken for a failure: here only what failed is reported.
+/// Who gave up says so, whatever the last reply was.
 #[test]
 fn the_action_is_failed_and_the_class_is_permanent() {
     for status in ["4.4.7", "5.4.7", "x", "", "4.4.7777"] {
@@ -143,11 +149,57 @@ fn what_the_sender_called_the_message_and_the_recipient_is_repeated() {
     let mut meta = meta("s@origin.test");
     meta.options.dsn.envid = EnvelopeId::new("QQ 314159");
     let failed =
-        Failed { orcpt: OriginalRecipient::parse("rfc822;a+2Bb@list.test"), ..refused("nobody@a.test") };
+        ReportEntry { orcpt: OriginalRecipient::parse("rfc822;a+2Bb@list.test"), ..refused("nobody@a.test") };
     let report = compose(&meta, vec![failed], b"");
     assert!(report.contains("\r\nOriginal-Envelope-Id: QQ 314159\r\n"), "{report}");
     let original =
         "\r\n\r\nOriginal-Recipient: rfc822; a+b@list.test\r\nFinal-Recipient: rfc822; nobody@a.test\r\n";
     assert!(report.contains(original), "{report}");
     check_lines(&report);
+}
+
+#[test]
+fn one_report_tells_of_failure_delay_and_relaying() {
+    let relayed =
+        LastAttempt { text: "taken".into(), status: "2.1.5".into(), code: Some(250), ..refused("").why };
+    let entries = vec![
+        ReportEntry { kind: ReportKind::Relayed, why: relayed, ..refused("gone@c.test") },
+        ReportEntry { kind: ReportKind::Delayed, ..expired("late@b.test") },
+        refused("nobody@a.test"),
+    ];
+    let mut meta = meta("me@origin.test");
+    meta.options.deliver_by = DeliverBy::parse("3600;N");
+    let message = compose(&meta, entries.clone(), b"Subject: Offer\r\n");
+    check_lines(&message);
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/bounce/report/mixed.eml");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(path, &message).expect("writes");
+    }
+    assert_eq!(message, std::fs::read_to_string(path).expect("the golden file"));
+    for (count, subject) in [(1, "was relayed"), (2, "is delayed"), (3, "could not be delivered")] {
+        let message = compose(&meta, entries[..count].to_vec(), b"");
+        assert!(message.contains(&format!("\r\nSubject: Your message {subject}\r\n")), "{message}");
+    }
+}
+
+#[test]
+fn a_whole_message_is_encoded_only_where_it_must_be() {
+    let long = format!("Subject: x\r\n\r\n{}\r\n", "x".repeat(999));
+    for (original, expected) in [
+        ("Subject: x\r\n\r\nhello\r\n", "message/rfc822\r\nContent-Transfer-Encoding: 7bit\r\n"),
+        (
+            "Subject: gr\u{fc}n\r\n\r\nx\r\n",
+            "message/global\r\nContent-Transfer-Encoding: quoted-printable\r\n",
+        ),
+        (
+            "Subject: x\r\n\r\nbare\nline\r\n",
+            "message/global\r\nContent-Transfer-Encoding: quoted-printable\r\n",
+        ),
+        (long.as_str(), "message/global\r\nContent-Transfer-Encoding: quoted-printable\r\n"),
+    ] {
+        let whole = Original::Whole(original.as_bytes().to_vec());
+        let message = composed(&meta("me@origin.test"), vec![refused("u@a.test")], &whole);
+        check_lines(&message);
+        assert!(message.is_ascii() && message.contains(expected), "{message}");
+    }
 }
