@@ -13,12 +13,10 @@ mod tls;
 pub use listener::{ListenerConfig, ListenerLimits, Server};
 pub use login::ScramDecoys;
 pub use proxy::TrustedProxies;
-pub use relevo_proto::server::{
-    BareNewlines, FutureRelease, Hold, Mechanisms, Offers, TlsFacts,
-};
+pub use relevo_proto::server::{BareNewlines, FutureRelease, Hold, Mechanisms, Offers, TlsFacts};
 pub use service::{
     BearerToken, BodyType, BodyWriter, Credentials, ListenerKind, MailFrom, Recipient, Reply, ScramVerifier,
-    Service, SessionInfo, SmtpPeer,
+    ScramVerifierError, Service, SessionInfo, SmtpPeer,
 };
 pub use throttle::AuthThrottle;
 pub use tls::{ServerTls, TlsError};
