@@ -44,19 +44,25 @@ pub(crate) fn hash_api_key(key: &str) -> String {
 
 pub(crate) fn new_password(args: &CredentialArgs) -> anyhow::Result<ExitCode> {
     let password = if args.stdin { read_password()? } else { new_secret()? };
-    let hash = hash_password(&password)?;
+    let line = credentials_line(&args.username, &password)?;
     if !args.stdin {
         println!("Password (shown this once): {password}\n");
     }
-    let scram = match scram_verifier(&password)? {
+    println!("{line}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The line of the configuration with one user, who may log in by PLAIN, LOGIN and SCRAM-SHA-256.
+pub(crate) fn credentials_line(username: &str, password: &str) -> anyhow::Result<String> {
+    let hash = hash_password(password)?;
+    let scram = match scram_verifier(password)? {
         Some(verifier) => format!(", scram = \"{verifier}\""),
         None => {
             eprintln!("The password has characters that SCRAM forbids: it is for PLAIN and LOGIN only.");
             String::new()
         }
     };
-    println!("credentials = [{{ username = {:?}, password_hash = \"{hash}\"{scram} }}]", args.username);
-    Ok(ExitCode::SUCCESS)
+    Ok(format!("credentials = [{{ username = {username:?}, password_hash = \"{hash}\"{scram} }}]"))
 }
 
 pub(crate) fn new_api_key(name: &str) -> anyhow::Result<ExitCode> {

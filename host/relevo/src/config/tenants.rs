@@ -64,8 +64,7 @@ fn credentials(d: &mut Document<'_>, s: &schema::TenantTable, tenant: &str, tena
             certificates: plain(&c.certificates),
         };
         if credential == (Credential { tenant: tenant.to_owned(), ..Credential::default() }) {
-            let message = "is required, or `scram`, or `certificates`, or `oauth = true`";
-            d.mistake_in(c.span, "password_hash", message);
+            d.mistake(c.span, "needs `password_hash`, `scram`, `certificates` or `oauth = true`");
         }
         check_scram(d, c, tenants);
         for at in &c.certificates {
