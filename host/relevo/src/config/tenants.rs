@@ -82,7 +82,15 @@ fn credentials(d: &mut Document<'_>, s: &schema::TenantTable, tenant: &str, tena
 
 /// One number of iterations: an unknown user is answered with it, as if there were one.
 fn check_scram(d: &mut Document<'_>, c: &schema::CredentialTable, tenants: &DirectoryEntries) {
+    /// That of answers to unknown users.
+    const SALT: usize = 16;
     let Some(at) = c.scram.at() else { return };
+    if at.value.salt.len() != SALT {
+        d.warn(
+            at.span,
+            format!("has no salt of {SALT} octets: strangers could tell that there is this user"),
+        );
+    }
     let other = tenants.by_username.values().filter_map(|other| other.scram.as_ref());
     if let Some(other) = other.into_iter().find(|other| other.iterations != at.value.iterations) {
         let message = format!(

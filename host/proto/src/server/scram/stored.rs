@@ -47,23 +47,24 @@ impl FromStr for ScramVerifier {
     type Err = ScramVerifierError;
 
     fn from_str(text: &str) -> Result<Self, ScramVerifierError> {
-        let (iterations, salt, stored_key, server_key) = parts(text).ok_or(ScramVerifierError::Form)?;
-        let verifier = Self { salt, iterations, stored_key, server_key };
-        match ITERATIONS.contains(&iterations) {
+        let verifier = read(text).ok_or(ScramVerifierError::Form)?;
+        match ITERATIONS.contains(&verifier.iterations) {
             true => Ok(verifier),
             false => Err(ScramVerifierError::Iterations),
         }
     }
 }
 
-fn parts(text: &str) -> Option<(u32, Vec<u8>, [u8; 32], [u8; 32])> {
+fn read(text: &str) -> Option<ScramVerifier> {
     let (cost, keys) = text.strip_prefix("SCRAM-SHA-256$")?.split_once('$')?;
     let (iterations, salt) = cost.split_once(':')?;
     let (stored, server) = keys.split_once(':')?;
     let key = |text: &str| <[u8; 32]>::try_from(STANDARD.decode(text).ok()?).ok();
     let salt = STANDARD.decode(salt).ok().filter(|salt| (1..=MAX_SALT).contains(&salt.len()))?;
+    // `parse` takes a sign, too.
     let is_number = iterations.bytes().all(|octet| octet.is_ascii_digit());
-    Some((iterations.parse().ok().filter(|_| is_number)?, salt, key(stored)?, key(server)?))
+    let iterations = iterations.parse().ok().filter(|_| is_number)?;
+    Some(ScramVerifier { salt, iterations, stored_key: key(stored)?, server_key: key(server)? })
 }
 
 impl ScramVerifier {
