@@ -9,5 +9,5 @@ mod signing;
 
 pub use api::{Grant, KeyError};
 pub use file::{read_file, read_secret_file};
-pub use secret::{load_or_create_secret, load_password, load_secret};
+pub use secret::{load_or_create_secret, load_or_renew_secret, load_password, load_secret};
 pub use signing::SigningKey;

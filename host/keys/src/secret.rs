@@ -62,6 +62,17 @@ pub fn load_or_create_secret(path: &Path) -> Result<(Vec<u8>, Option<String>), K
     load_secret(path)
 }
 
+/// Reads a secret file, or makes one. For a secret that may be replaced when it is lost.
+///
+/// # Errors
+/// As [`load_secret`], and when the file cannot be made.
+pub fn load_or_renew_secret(path: &Path) -> Result<(Vec<u8>, Option<String>), KeyError> {
+    if std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        create_secret(path)?;
+    }
+    load_secret(path)
+}
+
 fn create_secret(path: &Path) -> Result<(), KeyError> {
     let mut secret = Zeroizing::new([0; MIN_SECRET]);
     SystemRandom::new()
@@ -159,6 +170,17 @@ mod tests {
         assert!(!path.exists());
         std::fs::remove_file(dir.path().join("tracking.made")).unwrap();
         assert_ne!(load_or_create_secret(&path).unwrap().0, first);
+    }
+
+    #[test]
+    fn a_secret_that_may_be_replaced_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("scram.key");
+        let (made, _) = load_or_renew_secret(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(load_or_renew_secret(&path).unwrap().0, made);
+        std::fs::remove_file(&path).unwrap();
+        assert_ne!(load_or_renew_secret(&path).unwrap().0, made);
     }
 
     /// A secret from elsewhere counts as one that there was.

@@ -13,6 +13,7 @@ pub mod events;
 pub mod health;
 pub mod inspection;
 pub mod intake;
+mod issuer;
 pub mod metrics;
 pub mod pipeline;
 pub mod policy;

@@ -9,6 +9,7 @@ use argon2::password_hash::{PasswordHasher, SaltString};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use relevo_relay::api_keys::NewToken;
+use relevo_smtp::server::ScramVerifier;
 use sha2::{Digest, Sha256};
 
 use crate::cli::CredentialArgs;
@@ -16,12 +17,23 @@ use crate::cli::CredentialArgs;
 /// 144 bits, so that guessing is hopeless whatever the hash costs.
 const PASSWORD_OCTETS: usize = 18;
 
+/// Iterations of SCRAM, which clients compute at each login. All credentials of a relay must have
+/// the same number.
+const SCRAM_ITERATIONS: u32 = 50_000;
+
 /// Argon2id with the parameters of OWASP's first choice (19 MiB, 2 passes), in PHC form.
 pub(crate) fn hash_password(password: &str) -> anyhow::Result<String> {
     let salt = SaltString::encode_b64(&random::<16>()?).map_err(|e| anyhow::anyhow!("{e}"))?;
     let hash =
         Argon2::default().hash_password(password.as_bytes(), &salt).map_err(|e| anyhow::anyhow!("{e}"))?;
     Ok(hash.to_string())
+}
+
+/// What SCRAM-SHA-256 stores of a password. None: SASLprep (RFC 4013) forbids one of its
+/// characters.
+fn scram_verifier(password: &str) -> anyhow::Result<Option<String>> {
+    let verifier = ScramVerifier::derive(password, random::<16>()?.to_vec(), SCRAM_ITERATIONS);
+    Ok(verifier.map(|verifier| verifier.to_text()))
 }
 
 /// `sha256:` and the digest in hex: API keys are long and random, so a plain digest is enough.
@@ -32,12 +44,25 @@ pub(crate) fn hash_api_key(key: &str) -> String {
 
 pub(crate) fn new_password(args: &CredentialArgs) -> anyhow::Result<ExitCode> {
     let password = if args.stdin { read_password()? } else { new_secret()? };
-    let hash = hash_password(&password)?;
+    let line = credentials_line(&args.username, &password)?;
     if !args.stdin {
         println!("Password (shown this once): {password}\n");
     }
-    println!("credentials = [{{ username = {:?}, password_hash = \"{hash}\" }}]", args.username);
+    println!("{line}");
     Ok(ExitCode::SUCCESS)
+}
+
+/// The line of the configuration with one user, who may log in by PLAIN, LOGIN and SCRAM-SHA-256.
+pub(crate) fn credentials_line(username: &str, password: &str) -> anyhow::Result<String> {
+    let hash = hash_password(password)?;
+    let scram = match scram_verifier(password)? {
+        Some(verifier) => format!(", scram = \"{verifier}\""),
+        None => {
+            eprintln!("The password has characters that SCRAM forbids: it is for PLAIN and LOGIN only.");
+            String::new()
+        }
+    };
+    Ok(format!("credentials = [{{ username = {username:?}, password_hash = \"{hash}\"{scram} }}]"))
 }
 
 pub(crate) fn new_api_key(name: &str) -> anyhow::Result<ExitCode> {

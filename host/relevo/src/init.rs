@@ -74,7 +74,7 @@ impl Setup {
 
     fn text(&self, args: &InitArgs) -> anyhow::Result<String> {
         let Self { hostname, domain, password, api_key, .. } = self;
-        let hash = credential::hash_password(password)?;
+        let credentials = credential::credentials_line(TENANT, password)?;
         let key_hash = credential::hash_api_key(&api_key.text);
         let mut text = format!(
             r#"# Made by `relevo init`. relevo.example.toml documents every key.
@@ -91,7 +91,7 @@ listen = ["{http}"]
 
 [[tenant]]
 id = "{TENANT}"
-credentials = [{{ username = "{TENANT}", password_hash = "{hash}" }}]
+{credentials}
 api_keys = [{{ name = "{TENANT}", hash = "{key_hash}" }}]
 "#,
             smtp = args.submission,

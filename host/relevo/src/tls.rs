@@ -58,6 +58,16 @@ fn pair(chain: &Path, key: &Path) -> String {
     format!("TLS certificate {} with key {}", chain.display(), key.display())
 }
 
+/// Has clients be asked for a certificate of one of these authorities.
+///
+/// # Errors
+/// The file cannot be read, or has no authority.
+pub(crate) fn with_client_authorities(tls: ServerTls, authorities: &Path) -> anyhow::Result<ServerTls> {
+    let name = || format!("authorities of client certificates {}", authorities.display());
+    let pem = relevo_keys::read_file(authorities, MAX_CHAIN).with_context(name)?;
+    tls.with_client_authorities(&pem).with_context(name)
+}
+
 /// Makes a certificate that is valid for a year, for clients that do not verify.
 ///
 /// # Errors

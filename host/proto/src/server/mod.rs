@@ -29,7 +29,7 @@ pub use config::{AuthPolicy, SessionConfig, SessionLimits};
 pub use content::BareNewlines;
 pub use offers::{FutureRelease, Mechanisms, Offers};
 pub use proxy::{ProxyError, ProxyHeader};
-pub use scram::ScramVerifier;
+pub use scram::{ScramVerifier, ScramVerifierError};
 pub use session::{Event, ServerSession};
 pub use types::{BodyType, Credentials, Hold, MailFrom, SessionInfo, TlsFacts};
 pub use xclient::{ProxiedClient, Said};

@@ -9,6 +9,10 @@ use subtle::ConstantTimeEq as _;
 
 use super::replies::{self, Fixed};
 
+mod stored;
+
+pub use stored::ScramVerifierError;
+
 /// Octets of a user name, as for the other mechanisms.
 const MAX_USERNAME: usize = 255;
 /// Characters of the nonce of a client.

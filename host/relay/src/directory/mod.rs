@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relevo_keys::SigningKey;
+use relevo_smtp::server::ScramVerifier;
 pub use relevo_store::QuotaSettings;
 pub use relevo_submission::Tracking;
 
@@ -121,11 +122,25 @@ impl Directory {
         self.all.by_username.get(username)
     }
 
-    /// The credential whose user name sorts first. Its hash is checked for unknown users, so that
-    /// they take as long.
+    /// All credentials by user name, in no order.
+    pub fn credentials(&self) -> impl Iterator<Item = (&str, &Credential)> {
+        self.all.by_username.iter().map(|(name, credential)| (name.as_str(), credential))
+    }
+
+    /// The credential for which a certificate with this SHA-256 stands, and its user name. Of
+    /// several it is the one whose user name sorts first.
     #[must_use]
-    pub fn first_credential(&self) -> Option<&Credential> {
-        self.all.by_username.iter().min_by_key(|(name, _)| name.as_str()).map(|(_, credential)| credential)
+    pub fn certificate(&self, digest: &[u8; 32]) -> Option<(&str, &Credential)> {
+        let named = |(_, credential): &(&str, &Credential)| credential.certificates.contains(digest);
+        self.credentials().filter(named).min_by_key(|(name, _)| *name)
+    }
+
+    /// The hash of the password whose user name sorts first. It is checked for unknown users, so
+    /// that they take as long.
+    #[must_use]
+    pub fn first_password_hash(&self) -> Option<&str> {
+        let hashed = self.credentials().filter_map(|(name, c)| Some((name, c.password_hash.as_deref()?)));
+        hashed.min_by_key(|(name, _)| *name).map(|(_, hash)| hash)
     }
 
     /// The API key whose token has this SHA-256. It may have expired.
@@ -181,12 +196,26 @@ pub struct Tenant {
 pub const MAX_HELD: u64 = 1_000;
 
 /// An SMTP credential.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Credential {
     /// The id of its tenant.
     pub tenant: String,
-    /// Argon2id in PHC form.
-    pub password_hash: String,
+    /// Argon2id in PHC form, for PLAIN and LOGIN.
+    pub password_hash: Option<String>,
+    /// For SCRAM-SHA-256.
+    pub scram: Option<ScramVerifier>,
+    /// Tokens of the issuer of `[smtp.oauth]` that name the user are accepted.
+    pub oauth: bool,
+    /// SHA-256 of the client certificates (DER) that stand for the user.
+    pub certificates: Vec<[u8; 32]>,
+}
+
+impl Credential {
+    /// A credential with a password for PLAIN and LOGIN alone.
+    #[must_use]
+    pub fn with_password(tenant: impl Into<String>, password_hash: impl Into<String>) -> Self {
+        Self { tenant: tenant.into(), password_hash: Some(password_hash.into()), ..Self::default() }
+    }
 }
 
 /// An HTTP API key.

@@ -102,7 +102,7 @@ impl EntryBuilder {
             }
         }
         for record in records.credentials {
-            let credential = Credential { tenant: record.tenant, password_hash: record.password_hash };
+            let credential = Credential::with_password(record.tenant, record.password_hash);
             self.loaded.entries.by_username.insert(record.username, credential);
         }
         for record in records.api_keys {

@@ -74,8 +74,7 @@ fn the_file_wins_and_says_so() {
             domain("lost.test", "nobody", &[]),
         ],
     );
-    let credential =
-        |tenant: &str| Credential { tenant: tenant.to_owned(), password_hash: tenant.to_owned() };
+    let credential = |tenant: &str| Credential::with_password(tenant, tenant);
     store.by_username =
         [("joe", "acme"), ("eve", "globex")].map(|(n, t)| (n.to_owned(), credential(t))).into();
     let mut file = file;

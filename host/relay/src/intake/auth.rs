@@ -70,12 +70,14 @@ impl Authenticator {
         credentials: Credentials,
     ) -> Verdict {
         let known = settings.directory.credential(&credentials.username);
-        let hash = known.map_or_else(|| decoy(settings), |c| c.password_hash.clone());
+        // A user without a password for PLAIN and LOGIN is like an unknown one.
+        let known = known.and_then(|c| Some((c.tenant.as_str(), c.password_hash.as_deref()?)));
+        let hash = known.map_or_else(|| decoy(settings), |(_, hash)| hash).to_owned();
         let digest = self.digest(&credentials, &hash);
-        if let Some(known) = known
+        if let Some((tenant, _)) = known
             && self.remembers(generation, &digest)
         {
-            return Verdict::Granted(known.tenant.clone());
+            return Verdict::Granted(tenant.to_owned());
         }
         let turn = tokio::time::timeout(self.patience, Arc::clone(&self.permits).acquire_owned()).await;
         let Ok(Ok(permit)) = turn else { return Verdict::Busy };
@@ -86,9 +88,9 @@ impl Authenticator {
             matches
         });
         match (matches.await, known) {
-            (Ok(true), Some(known)) => {
+            (Ok(true), Some((tenant, _))) => {
                 self.remember(generation, digest);
-                Verdict::Granted(known.tenant.clone())
+                Verdict::Granted(tenant.to_owned())
             }
             (Ok(_), _) => Verdict::Denied,
             (Err(_), _) => Verdict::Busy,
@@ -133,9 +135,8 @@ impl Remembered {
 
 /// Somebody's hash, so that an unknown user takes as long as a known one. The result is not looked
 /// at.
-fn decoy(settings: &Settings) -> String {
-    let first = settings.directory.first_credential();
-    first.map_or_else(|| NOBODY.to_owned(), |credential| credential.password_hash.clone())
+fn decoy(settings: &Settings) -> &str {
+    settings.directory.first_password_hash().unwrap_or(NOBODY)
 }
 
 fn matches(hash: &str, password: &str) -> bool {

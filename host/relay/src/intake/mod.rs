@@ -9,21 +9,26 @@ use relevo_mailkit::address::Address;
 use relevo_mailkit::envelope::{Envelope, Parameter, Recipient};
 use relevo_mailkit::reply::Reply;
 use relevo_queue::Millis;
-use relevo_smtp::server::{Credentials, Hold, ListenerKind, MailFrom, Service, SessionInfo, SmtpPeer};
+use relevo_smtp::server::{
+    BearerToken, Credentials, Hold, ListenerKind, MailFrom, ScramVerifier, Service, SessionInfo, SmtpPeer,
+};
 use tracing::info;
 
 mod auth;
+mod logins;
 mod metrics;
+mod oauth;
 mod returned;
 mod session;
 mod writer;
 
 pub use metrics::IntakeMetrics;
+pub use oauth::{AccessTokens, OauthConfig};
 pub use session::IntakeSession;
 pub use writer::SpoolWriter;
 
-use self::auth::{Authenticator, Verdict};
-use self::session::{OpenTransaction, User};
+use self::auth::Authenticator;
+use self::session::{LoginMethod, OpenTransaction};
 use crate::pipeline::{Origin, Pipeline, Submission, SubmissionOptions, not_stored};
 use crate::returns::Returns;
 use crate::settings::{Settings, SettingsHandle, any_contains};
@@ -46,6 +51,8 @@ pub struct Intake {
     metrics: IntakeMetrics,
     /// Takes mail that comes back; none: nothing does.
     returns: Option<Arc<Returns>>,
+    /// Verifies access tokens; none: they are refused.
+    tokens: Option<AccessTokens>,
 }
 
 impl Intake {
@@ -64,8 +71,16 @@ impl Intake {
         let at_once = std::thread::available_parallelism().map_or(1, usize::from);
         let authenticator = Authenticator::new(at_once, key);
         let recipient_rates = TokenBuckets::new(HOUR, MAX_CREDENTIALS);
-        let returns = None;
-        Ok(Self { pipeline, suppressions, settings, authenticator, recipient_rates, metrics, returns })
+        Ok(Self {
+            pipeline,
+            suppressions,
+            settings,
+            authenticator,
+            recipient_rates,
+            metrics,
+            returns: None,
+            tokens: None,
+        })
     }
 
     /// Takes mail that comes back, too.
@@ -74,11 +89,18 @@ impl Intake {
         Self { returns: Some(returns), ..self }
     }
 
+    /// Takes access tokens, too.
+    #[must_use]
+    pub fn with_tokens(self, tokens: AccessTokens) -> Self {
+        Self { tokens: Some(tokens), ..self }
+    }
+
     fn admit(&self, peer: &SmtpPeer) -> Result<IntakeSession, Reply> {
         let settings = self.settings.get();
         let is_trusted = any_contains(&settings.intake.trusted_networks, peer.remote.ip());
-        if peer.listener != ListenerKind::Relay || is_trusted {
-            return Ok(IntakeSession::new(peer.clone(), None));
+        let user = Self::proxied_user(&settings, peer);
+        if peer.listener != ListenerKind::Relay || is_trusted || user.is_some() {
+            return Ok(IntakeSession::new(peer.clone(), None).with_user(user));
         }
         let Some(returns) = self.returns_of(&settings) else {
             info!(peer = %peer.remote, "not in a trusted network");
@@ -97,14 +119,14 @@ impl Intake {
         session: &IntakeSession,
         info: &SessionInfo,
     ) -> Result<Origin, Reply> {
-        if session.peer.listener == ListenerKind::Relay {
-            return Ok(Origin::Relay(session.peer.remote.ip()));
+        if let Some(user) = session.user(info).filter(|user| user.is_valid(settings)) {
+            return Ok(Origin::Tenant(user.tenant.clone()));
         }
-        // A reload may have withdrawn the credential.
-        let valid = |u: &&User| settings.directory.credential(&u.name).is_some_and(|c| c.tenant == u.tenant);
-        let user = session.user(info).filter(valid);
-        let user = user.ok_or_else(|| Reply::new(530, (5, 7, 0), "authentication required"))?;
-        Ok(Origin::Tenant(user.tenant.clone()))
+        // On the relay port only a proxy names a user, whose address may be in no trusted network.
+        match session.peer.listener == ListenerKind::Relay && session.user.is_none() {
+            true => Ok(Origin::Relay(session.peer.remote.ip())),
+            false => Err(Reply::new(530, (5, 7, 0), "authentication required")),
+        }
     }
 
     fn open(
@@ -180,22 +202,49 @@ impl Service for Intake {
         let name = credentials.username.clone();
         let (generation, settings) = self.settings.snapshot();
         let verdict = self.authenticator.verify(generation, &settings, credentials).await;
-        let (result, answer) = match verdict {
-            Verdict::Granted(tenant) => {
-                session.user = Some(User { name, tenant });
-                ("granted", Ok(()))
-            }
-            Verdict::Denied => {
-                let user = relevo_mailkit::text::escaped(&name, 255);
-                info!(peer = %session.peer.remote, user, "authentication failed");
-                ("denied", Err(denied()))
-            }
-            Verdict::Busy => {
-                ("busy", Err(Reply::new(454, (4, 7, 0), "too busy to authenticate, try again later")))
-            }
-        };
-        self.metrics.login(result);
-        answer
+        self.conclude(session, &name, LoginMethod::Password, verdict)
+    }
+
+    async fn authenticate_token(
+        &self,
+        session: &mut IntakeSession,
+        _info: &SessionInfo,
+        token: BearerToken,
+    ) -> Result<String, Reply> {
+        self.log_in_by_token(session, &token).await
+    }
+
+    async fn authenticate_certificate(
+        &self,
+        session: &mut IntakeSession,
+        info: &SessionInfo,
+        identity: Option<String>,
+    ) -> Result<String, Reply> {
+        self.log_in_by_certificate(session, info, identity.as_deref())
+    }
+
+    async fn scram_verifier(
+        &self,
+        _session: &mut IntakeSession,
+        _info: &SessionInfo,
+        username: &str,
+    ) -> Result<Option<ScramVerifier>, Reply> {
+        Ok(self.stored_verifier(username))
+    }
+
+    async fn authenticate_scram(
+        &self,
+        session: &mut IntakeSession,
+        _info: &SessionInfo,
+        username: &str,
+    ) -> Result<(), Reply> {
+        // A reload may have withdrawn the verifier since the exchange began.
+        let verdict = self.verdict(username, &LoginMethod::Scram);
+        self.conclude(session, username, LoginMethod::Scram, verdict)
+    }
+
+    fn refused_scram(&self, _session: &mut IntakeSession, _info: &SessionInfo, _username: &str) {
+        self.metrics.login("denied");
     }
 
     async fn mail(

@@ -24,6 +24,22 @@ pub struct IntakeSession {
 pub(super) struct User {
     pub(super) name: String,
     pub(super) tenant: String,
+    pub(super) method: LoginMethod,
+}
+
+/// How a user has authenticated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum LoginMethod {
+    /// PLAIN or LOGIN.
+    Password,
+    /// SCRAM-SHA-256 or SCRAM-SHA-256-PLUS.
+    Scram,
+    /// OAUTHBEARER or XOAUTH2.
+    Token,
+    /// EXTERNAL, with the certificate of this SHA-256.
+    Certificate([u8; 32]),
+    /// At a trusted proxy, which says so by XCLIENT.
+    Proxy,
 }
 
 /// Between MAIL and the final dot. Keeps the settings that it began with.
@@ -41,6 +57,11 @@ pub(super) struct OpenTransaction {
 impl IntakeSession {
     pub(super) fn new(peer: SmtpPeer, stranger: Option<StrangerConnection>) -> Self {
         Self { peer, stranger, user: None, transaction: None }
+    }
+
+    /// A session whose user has authenticated before it.
+    pub(super) fn with_user(self, user: Option<User>) -> Self {
+        Self { user, ..self }
     }
 
     /// Who authenticated, as long as the dialogue still knows it: STARTTLS forgets (RFC 3207

@@ -1,6 +1,7 @@
 //! Doubles for this crate's own tests: stages that answer what they are told, a clock that is set
 //! by hand. The queue is the embedded store on a disk in memory.
 
+pub(crate) mod issuer;
 mod stages;
 mod suppressions;
 mod world;

@@ -177,8 +177,7 @@ pub(crate) fn settings() -> Settings {
             }),
         )
     };
-    let credential =
-        |tenant: &str| (tenant.to_owned(), Credential { tenant: tenant.into(), password_hash: hash(tenant) });
+    let credential = |tenant: &str| (tenant.to_owned(), Credential::with_password(tenant, hash(tenant)));
     let net = |addr: &str, prefix| Network { addr: addr.parse::<IpAddr>().expect("address"), prefix };
     Settings {
         hostname: "mta1.example".into(),

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use anyhow::Context;
 use relevo_http::{ConnectionLimits, HttpServices, Listener};
 use relevo_relay::intake::Intake;
-use relevo_smtp::server::{AuthThrottle, ListenerConfig, ListenerKind, ListenerLimits, Server, ServerTls};
+use relevo_smtp::server::{
+    AuthThrottle, ListenerConfig, ListenerKind, ListenerLimits, Offers, ScramDecoys, Server, ServerTls,
+};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use super::auth::mechanisms;
 use crate::config::SmtpConfig;
 use crate::metrics::CertificateExpiry;
 use crate::tasks::MainTasks;
@@ -18,6 +21,7 @@ use crate::tls;
 /// Opens the listeners of SMTP; all have the same certificate.
 pub(super) fn listen_smtp(
     config: &SmtpConfig,
+    scram: Option<ScramDecoys>,
     hostname: &str,
     intake: &Arc<Intake>,
     expiry: &CertificateExpiry,
@@ -46,9 +50,9 @@ pub(super) fn listen_smtp(
                 tls: Some(tls.clone()),
                 limits: limits.clone(),
                 bare_newlines,
-                offers: config.offers.clone(),
+                offers: Offers { mechanisms: mechanisms(&config.auth), ..config.offers.clone() },
                 proxies: config.proxies.clone(),
-                scram: None,
+                scram: scram.clone(),
                 throttle: throttle.clone(),
             };
             let server =
@@ -62,9 +66,13 @@ pub(super) fn listen_smtp(
 
 /// The configured certificate, or one made now.
 pub(super) fn certificate(config: &SmtpConfig, hostname: &str) -> anyhow::Result<ServerTls> {
-    match &config.tls {
+    let tls = match &config.tls {
         Some((chain, key)) => tls::load(chain, key, &config.other_certificates),
         None => tls::self_signed(hostname),
+    }?;
+    match &config.auth.client_ca {
+        Some(authorities) => tls::with_client_authorities(tls, authorities),
+        None => Ok(tls),
     }
 }
 

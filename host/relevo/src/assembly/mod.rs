@@ -1,5 +1,6 @@
 //! Puts the parts together: the same for `serve` and `dev`, which differ in where mail goes.
 
+mod auth;
 mod base;
 mod listeners;
 mod reputation;
@@ -127,11 +128,16 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let sending = Sending::new(pipeline.clone(), templates.clone(), suppressions.clone(), fetcher);
     let metrics = IntakeMetrics::new(&mut registry);
     let intake = Intake::new(pipeline, suppressions.clone(), base.settings.clone(), metrics)?;
-    let intake = Arc::new(intake.with_returns(returns));
+    let intake = intake.with_returns(returns);
+    let intake = Arc::new(match auth::access_tokens(&base, fetch_names.clone())? {
+        Some(tokens) => intake.with_tokens(tokens),
+        None => intake,
+    });
     // Before what accepts mail, as it may fail.
     let socket = control::bind(data_dir)
         .with_context(|| format!("the control socket in {} cannot be made", data_dir.display()))?;
-    let smtp = listen_smtp(&base.parts.smtp, &base.settings.get().hostname, &intake, &expiry)?;
+    let decoys = auth::scram_decoys(&base.parts.smtp.auth, data_dir)?;
+    let smtp = listen_smtp(&base.parts.smtp, decoys, &base.settings.get().hostname, &intake, &expiry)?;
     for server in &smtp {
         tasks.spawn(format!("the smtp listener {}", server.local_addr()), server.ended());
     }

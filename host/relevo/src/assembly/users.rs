@@ -3,18 +3,16 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use ipnet::IpNet;
-use relevo_fetch::Fetcher;
 use relevo_http::UserAccess;
 use relevo_relay::audit::AuditLog;
 use relevo_relay::clock::{RandomIds, timestamp};
 use relevo_relay::users::Users;
 use relevo_relay::users::oidc::Oidc;
 use relevo_resolve::Resolve;
-use relevo_smtp::client::root_certificates;
 use relevo_store::ControlStore;
 
 use super::Base;
+use super::auth::issuer_fetcher;
 
 /// Opens the users of the store, and the identity provider that vouches for them.
 pub(super) fn open(
@@ -27,10 +25,7 @@ pub(super) fn open(
     let users = Arc::new(Users::new(store.clone(), clock.clone(), ids, config.users.clone()));
     let mut oidc = None;
     if let Some(config) = &config.oidc {
-        let roots = root_certificates(base.parts.ca_file.as_deref()).context("root certificates")?;
-        // The operator names the provider, which may be inside.
-        let anywhere = ["0.0.0.0/0", "::/0"].into_iter().filter_map(|text| text.parse::<IpNet>().ok());
-        let fetcher = Fetcher::new(resolve, roots, anywhere.collect()).context("TLS for [panel.oidc]")?;
+        let fetcher = issuer_fetcher(base, resolve).context("TLS for [panel.oidc]")?;
         oidc = Some(Arc::new(Oidc::new(config.clone(), fetcher, users.clone(), clock)));
     }
     let audit = Arc::new(AuditLog::new(store.clone(), base.clock.clone(), Arc::new(RandomIds)));

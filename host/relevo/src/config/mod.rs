@@ -5,12 +5,13 @@
 //! 1. Add a field to its section in `schema.rs`; its type says what the value looks like
 //!    (`formats`).
 //! 2. Use it where the section is checked (`server.rs`, `egress.rs`, `tenants.rs`, `plugins.rs`,
-//!    `webhooks.rs`, `panel.rs`,
+//!    `webhooks.rs`, `panel.rs`, `auth.rs`,
 //!    `classify.rs`), with its default. Limits and what must agree with other keys are checked there, too.
 //! 3. Describe it with its default in `relevo.example.toml`.
 //! 4. Add its mistakes to a file in `tests/configs`, each with `#!` and the message behind it.
 //! 5. If it takes a restart, add it to [`ServerParts`] and [`ServerParts::differences`].
 
+mod auth;
 mod classify;
 mod document;
 mod egress;
@@ -39,6 +40,7 @@ use relevo_relay::suppressions::SuppressionRuleSettings;
 use relevo_resolve::IpFamily;
 use relevo_store::StoreUrl;
 
+pub(crate) use auth::AuthConfig;
 use document::{Document, Mistake};
 pub(crate) use panel::PanelConfig;
 use schema::File;
@@ -113,9 +115,11 @@ fn check(d: &mut Document<'_>, file: &File) -> RelayConfig {
     let postmaster = d.need(root, &file.postmaster, "postmaster").map(|at| at.value.clone());
     let data_dir = d.need(root, &file.data_dir, "data_dir").map(|at| at.value.clone());
     let data_dir = d.path(&data_dir.unwrap_or_default());
-    let smtp = server::smtp(d, file);
+    let mut smtp = server::smtp(d, file);
     let (delivery, ca_file) = egress::delivery(d, file, &smtp);
     let tenants = tenants::tenants(d, file, &delivery);
+    let certificate = smtp.tls.as_ref().map(|(chain, _)| chain);
+    smtp.auth = auth::auth(d, file, (hostname.as_deref().unwrap_or_default(), certificate), &tenants);
     let panel = panel::panel(d, file, hostname.as_deref().unwrap_or_default(), &tenants);
     RelayConfig {
         store: server::store(d, file, &data_dir),
@@ -225,6 +229,7 @@ impl ServerParts {
             ("max_message_size", a.intake.max_message_size != b.intake.max_message_size),
             ("max_connections of [smtp]", a.max_connections != b.max_connections),
             ("max_connections_per_peer", per_peer),
+            ("SCRAM, `client_ca` and `oauth` of [smtp]", a.auth != b.auth),
             ("[http]", self.http != other.http),
             ("[dns]", self.dns != other.dns),
             ("`ip` of [delivery]", self.ip != other.ip),

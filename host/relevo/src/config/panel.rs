@@ -112,7 +112,8 @@ fn oidc(d: &mut Document<'_>, s: &Section<schema::OidcTable>) -> Option<OidcConf
     })
 }
 
-fn is_issuer(text: &str) -> bool {
+/// Returns true for the URL of an issuer of tokens: `https`, or `http` for loopback.
+pub(super) fn is_issuer(text: &str) -> bool {
     let Ok(url) = Url::parse(text) else { return false };
     let is_loopback = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",

@@ -13,14 +13,14 @@ use relevo_relay::users::UserRole;
 use relevo_resolve::IpFamily;
 use relevo_runtime::policy::{Capability, Class};
 use relevo_smtp::client::TlsPolicy;
-use relevo_smtp::server::BareNewlines;
+use relevo_smtp::server::{BareNewlines, ScramVerifier};
 use relevo_store::StoreUrl;
 use relevo_tls::decision::Wanted;
 use serde::Deserialize;
 
 use super::formats::{
-    ApiKeyHash, CountOrNone, DomainName, HeaderPattern, Identifier, KeepTime, MailAddress, MaxPriority,
-    Nameserver, PasswordHash, Port, Selector, ShortTime, Size, Texts, Time, TrackingUrl,
+    ApiKeyHash, CertificateDigest, CountOrNone, DomainName, HeaderPattern, Identifier, KeepTime, MailAddress,
+    MaxPriority, Nameserver, PasswordHash, Port, Selector, ShortTime, Size, Texts, Time, TrackingUrl,
 };
 use super::shaping::WarmupMode;
 use super::values::{Key, List, Located, Section};
@@ -66,6 +66,8 @@ pub(crate) struct SmtpTable {
     pub(crate) trusted_networks: List<Network>,
     pub(crate) tls_certificate: Key<String>,
     pub(crate) tls_key: Key<String>,
+    pub(crate) client_ca: Key<String>,
+    pub(crate) oauth: Option<Section<SmtpOauthTable>>,
     pub(crate) max_message_size: Key<Size>,
     pub(crate) max_recipients: Key<usize>,
     pub(crate) recipients_per_hour: Key<u64>,
@@ -76,6 +78,15 @@ pub(crate) struct SmtpTable {
     pub(crate) certificate: Vec<Section<CertificateTable>>,
     pub(crate) max_connections: Key<usize>,
     pub(crate) max_connections_per_peer: Key<usize>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SmtpOauthTable {
+    pub(crate) issuer: Key<String>,
+    pub(crate) audience: Key<String>,
+    pub(crate) username_claim: Key<String>,
+    pub(crate) scope: Key<String>,
 }
 
 /// A table with a key for each kind of listener.
@@ -443,6 +454,9 @@ pub(crate) struct TenantTable {
 pub(crate) struct CredentialTable {
     pub(crate) username: Key<String>,
     pub(crate) password_hash: Key<PasswordHash>,
+    pub(crate) scram: Key<ScramVerifier>,
+    pub(crate) oauth: Key<bool>,
+    pub(crate) certificates: List<CertificateDigest>,
 }
 
 #[derive(Default, Deserialize)]

@@ -14,6 +14,7 @@ use relevo_relay::settings::{IntakeSettings, Network, TrackingLimits};
 use relevo_smtp::server::{BareNewlines, FutureRelease, Offers, TrustedProxies};
 use relevo_store::StoreUrl;
 
+use super::auth::AuthConfig;
 use super::document::Document;
 use super::plugins;
 use super::schema::{self, File};
@@ -40,6 +41,8 @@ pub(crate) struct SmtpConfig {
     /// Of `submission`, `submissions` and `relay`.
     pub(crate) bare_newlines: [BareNewlines; 3],
     pub(crate) intake: IntakeSettings,
+    /// Set once the credentials are known.
+    pub(crate) auth: AuthConfig,
 }
 
 /// `[events]`
@@ -141,6 +144,7 @@ pub(crate) fn smtp(d: &mut Document<'_>, file: &File) -> SmtpConfig {
             strict_headers: s.strict_headers.or(false),
             trusted_networks: plain(&s.trusted_networks),
         },
+        auth: AuthConfig::default(),
     }
 }
 

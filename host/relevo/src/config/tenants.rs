@@ -57,12 +57,48 @@ pub(crate) fn tenants(d: &mut Document<'_>, file: &File, delivery: &DeliverySett
 fn credentials(d: &mut Document<'_>, s: &schema::TenantTable, tenant: &str, tenants: &mut DirectoryEntries) {
     for c in &s.credentials {
         let username = d.need(c.span, &c.username, "username");
-        let hash = d.need(c.span, &c.password_hash, "password_hash");
-        let (Some(username), Some(hash)) = (username, hash) else { continue };
-        let credential = Credential { tenant: tenant.to_owned(), password_hash: hash.value.clone() };
+        let credential = Credential {
+            tenant: tenant.to_owned(),
+            password_hash: c.password_hash.value(),
+            scram: c.scram.value(),
+            oauth: c.oauth.or(false),
+            certificates: plain(&c.certificates),
+        };
+        if credential == (Credential { tenant: tenant.to_owned(), ..Credential::default() }) {
+            d.mistake(c.span, "needs `password_hash`, `scram`, `certificates` or `oauth = true`");
+        }
+        check_scram(d, c, tenants);
+        for at in &c.certificates {
+            let mut others = tenants.by_username.values();
+            if others.any(|other| other.certificates.contains(&at.value)) {
+                d.mistake(at.span, "is used twice: a certificate stands for one user");
+            }
+        }
+        let Some(username) = username else { continue };
         if tenants.by_username.insert(username.value.clone(), credential).is_some() {
             d.mistake(username.span, format!("user `{}` is there already", username.value));
         }
+    }
+}
+
+/// One number of iterations: an unknown user is answered with it, as if there were one.
+fn check_scram(d: &mut Document<'_>, c: &schema::CredentialTable, tenants: &DirectoryEntries) {
+    /// That of answers to unknown users.
+    const SALT: usize = 16;
+    let Some(at) = c.scram.at() else { return };
+    if at.value.salt.len() != SALT {
+        d.warn(
+            at.span,
+            format!("has no salt of {SALT} octets: strangers could tell that there is this user"),
+        );
+    }
+    let other = tenants.by_username.values().filter_map(|other| other.scram.as_ref());
+    if let Some(other) = other.into_iter().find(|other| other.iterations != at.value.iterations) {
+        let message = format!(
+            "has {} iterations, and another credential {}: with different numbers strangers could tell who is a user",
+            at.value.iterations, other.iterations
+        );
+        d.mistake(at.span, message);
     }
 }
 

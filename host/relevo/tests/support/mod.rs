@@ -6,6 +6,7 @@ pub mod dkim;
 pub mod plugins;
 pub mod relay;
 pub mod sink;
+pub mod tls;
 
 use std::time::{Duration, Instant};
 

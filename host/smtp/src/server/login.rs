@@ -65,6 +65,7 @@ impl<S: Service> Driver<'_, S> {
                 }
             }
             Event::ScramFailed(username) => {
+                service.refused_scram(product, info, &username);
                 let decision = Err(replies::BAD_CREDENTIALS.into());
                 self.count(&username, &decision).await;
                 self.session.decide(decision);

@@ -16,7 +16,7 @@ pub use proxy::TrustedProxies;
 pub use relevo_proto::server::{BareNewlines, FutureRelease, Hold, Mechanisms, Offers, TlsFacts};
 pub use service::{
     BearerToken, BodyType, BodyWriter, Credentials, ListenerKind, MailFrom, Recipient, Reply, ScramVerifier,
-    Service, SessionInfo, SmtpPeer,
+    ScramVerifierError, Service, SessionInfo, SmtpPeer,
 };
 pub use throttle::AuthThrottle;
 pub use tls::{ServerTls, TlsError};

@@ -7,7 +7,9 @@ use std::future::Future;
 pub use relevo_mailkit::envelope::Recipient;
 pub use relevo_mailkit::reply::Reply;
 use relevo_proto::server::replies;
-pub use relevo_proto::server::{BearerToken, BodyType, Credentials, MailFrom, ScramVerifier, SessionInfo};
+pub use relevo_proto::server::{
+    BearerToken, BodyType, Credentials, MailFrom, ScramVerifier, ScramVerifierError, SessionInfo,
+};
 
 /// What a listener is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -121,6 +123,9 @@ pub trait Service: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Reply>> + Send {
         async { Err(replies::BAD_CREDENTIALS.into()) }
     }
+
+    /// AUTH by SCRAM: the proof was wrong, or the user is unknown. The client is answered with 535.
+    fn refused_scram(&self, _session: &mut Self::Session, _info: &SessionInfo, _username: &str) {}
 
     /// MAIL, outside of a transaction. The session has checked the address, SIZE against its own
     /// limit, SMTPUTF8 and that AUTH was done where the listener requires it.

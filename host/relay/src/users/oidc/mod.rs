@@ -5,16 +5,14 @@
 //! configuration may make a user.
 
 mod id_token;
-mod provider;
 mod user;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use relevo_fetch::{FetchLimits, FetchRequest, Fetcher, Method};
+use relevo_fetch::{FetchRequest, Fetcher, Method};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -25,13 +23,9 @@ use url::form_urlencoded::{Serializer, byte_serialize};
 use super::session::Client;
 use super::{NewSession, SignInRefusal, UserRole, Users, UsersError, token};
 use crate::clock::Clock;
-use id_token::{Claims, Expected, TokenFault};
-use provider::{Provider, Providers};
+use crate::issuer::{Issuer, IssuerMetadata, IssuerUnavailable};
+use id_token::{Claims, Expected};
 
-/// Time of one request to the provider.
-const TIME: Duration = Duration::from_secs(10);
-/// Octets of one of its answers.
-const MAX_ANSWER: usize = 1 << 20;
 /// Octets of a code that the provider gives.
 const MAX_CODE: usize = 4_096;
 
@@ -148,6 +142,12 @@ impl From<UsersError> for OidcRefusal {
     }
 }
 
+impl From<IssuerUnavailable> for OidcRefusal {
+    fn from(_: IssuerUnavailable) -> Self {
+        Self::Unavailable
+    }
+}
+
 impl From<SignInRefusal> for OidcRefusal {
     fn from(_: SignInRefusal) -> Self {
         Self::Refused
@@ -157,17 +157,17 @@ impl From<SignInRefusal> for OidcRefusal {
 /// Signs in with an OpenID provider.
 pub struct Oidc {
     config: OidcConfig,
-    fetcher: Fetcher,
+    issuer: Issuer,
     users: Arc<Users>,
     clock: Arc<dyn Clock>,
-    providers: Providers,
 }
 
 impl Oidc {
     /// `fetcher` must reach the provider, which may be inside.
     #[must_use]
     pub fn new(config: OidcConfig, fetcher: Fetcher, users: Arc<Users>, clock: Arc<dyn Clock>) -> Self {
-        Self { config, fetcher, users, clock, providers: Providers::default() }
+        let issuer = Issuer::new(config.issuer.clone(), fetcher, clock.clone());
+        Self { config, issuer, users, clock }
     }
 
     /// Name on the button.
@@ -181,7 +181,7 @@ impl Oidc {
     /// # Errors
     /// [`OidcRefusal::Unavailable`].
     pub async fn begin(&self, redirect_uri: &str) -> Result<OidcBegin, OidcRefusal> {
-        let provider = self.provider().await?;
+        let provider = self.issuer.metadata().await?;
         let random = || {
             token::new().map_err(|error| {
                 error!(%error, "a sign-in cannot begin");
@@ -190,8 +190,9 @@ impl Oidc {
         };
         let (state, verifier, nonce) = (random()?, random()?, random()?);
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes()));
-        let mut url = Url::parse(&provider.authorization_endpoint).map_err(|error| {
-            error!(%error, "the OpenID provider's authorization endpoint is no URL");
+        let endpoint = provider.authorization_endpoint.as_deref().unwrap_or_default();
+        let mut url = Url::parse(endpoint).map_err(|error| {
+            error!(%error, "the OpenID provider has no authorization endpoint that can be used");
             OidcRefusal::Unavailable
         })?;
         url.query_pairs_mut()
@@ -216,19 +217,19 @@ impl Oidc {
         if !is_ours || given.expected_state.is_empty() || other_issuer || given.code.len() > MAX_CODE {
             return Err(OidcRefusal::State);
         }
-        let provider = self.provider().await?;
+        let provider = self.issuer.metadata().await?;
         let id_token = self.exchange(&provider, &given).await?;
-        let claims = self.verify(&provider, &id_token, given.nonce).await?;
+        let claims = self.verify(&id_token, given.nonce).await?;
         let client = Client { address: given.client, user_agent: given.user_agent };
         self.users.sign_in_vouched(&self.config, &claims, client).await
     }
 
-    async fn provider(&self) -> Result<Arc<Provider>, OidcRefusal> {
-        self.providers.get(self, None).await
-    }
-
     /// The header fields and the body of the request that changes the code (RFC 6749 section 4.1.3).
-    fn token_request(&self, provider: &Provider, given: &OidcFinish<'_>) -> (Vec<(String, String)>, Vec<u8>) {
+    fn token_request(
+        &self,
+        provider: &IssuerMetadata,
+        given: &OidcFinish<'_>,
+    ) -> (Vec<(String, String)>, Vec<u8>) {
         let mut form = Serializer::new(String::new());
         form.append_pair("grant_type", "authorization_code")
             .append_pair("code", given.code)
@@ -256,15 +257,22 @@ impl Oidc {
     }
 
     /// Changes the code into an ID token.
-    async fn exchange(&self, provider: &Provider, given: &OidcFinish<'_>) -> Result<String, OidcRefusal> {
+    async fn exchange(
+        &self,
+        provider: &IssuerMetadata,
+        given: &OidcFinish<'_>,
+    ) -> Result<String, OidcRefusal> {
         #[derive(Deserialize)]
         struct Answer {
             id_token: Option<String>,
             error: Option<String>,
         }
         let (headers, body) = self.token_request(provider, given);
-        let url = provider.token_endpoint.clone();
-        let response = self.send(FetchRequest { method: Method::Post, url, headers, body }).await?;
+        let Some(url) = provider.token_endpoint.clone() else {
+            error!("the OpenID provider names no token endpoint");
+            return Err(OidcRefusal::Unavailable);
+        };
+        let response = self.issuer.send(FetchRequest { method: Method::Post, url, headers, body }).await?;
         let answer: Option<Answer> = serde_json::from_slice(&response.1).ok();
         match answer {
             Some(Answer { id_token: Some(token), .. }) if response.0 == 200 => Ok(token),
@@ -276,37 +284,18 @@ impl Oidc {
         }
     }
 
-    async fn verify(&self, provider: &Provider, id_token: &str, nonce: &str) -> Result<Claims, OidcRefusal> {
+    async fn verify(&self, id_token: &str, nonce: &str) -> Result<Claims, OidcRefusal> {
         let expected = Expected {
             issuer: &self.config.issuer,
             client_id: &self.config.client_id,
             nonce,
             now: self.clock.now().div_euclid(1_000),
         };
-        let mut verified = id_token::verify(id_token, &provider.keys, &expected);
-        if verified == Err(TokenFault::UnknownKey) {
-            // The provider has made another key since.
-            let again = self.providers.get(self, Some(provider.read_at)).await?;
-            verified = id_token::verify(id_token, &again.keys, &expected);
-        }
+        let verified = self.issuer.verify(|keys| id_token::verify(id_token, keys, &expected)).await?;
         verified.map_err(|fault| {
             warn!(%fault, "an ID token of the OpenID provider is not good");
-            OidcRefusal::Token(fault.to_string())
+            OidcRefusal::Token(format!("its ID token {fault}"))
         })
-    }
-
-    /// Sends a request to the provider, and returns the status and the body.
-    async fn send(&self, request: FetchRequest) -> Result<(u16, Vec<u8>), OidcRefusal> {
-        let clear = self.config.issuer.starts_with("http://");
-        let limits = FetchLimits { time: TIME, body: MAX_ANSWER, cut: false, clear };
-        let url = request.url.clone();
-        match self.fetcher.send(request, limits).await {
-            Ok(response) => Ok((response.status, response.body)),
-            Err(error) => {
-                error!(%error, url, "the OpenID provider cannot be asked");
-                Err(OidcRefusal::Unavailable)
-            }
-        }
     }
 }
 

@@ -5,8 +5,8 @@ mod numbers;
 mod words;
 
 pub(crate) use names::{
-    ApiKeyHash, DomainName, HeaderPattern, Identifier, MailAddress, Nameserver, PasswordHash, Selector,
-    TrackingUrl,
+    ApiKeyHash, CertificateDigest, DomainName, HeaderPattern, Identifier, MailAddress, Nameserver,
+    PasswordHash, Selector, TrackingUrl,
 };
 pub(crate) use numbers::{CountOrNone, KeepTime, MaxPriority, Port, ShortTime, Size, Time};
 pub(crate) use words::Texts;

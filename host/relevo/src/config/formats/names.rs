@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use relevo_mailkit::hex;
 use relevo_mailkit::recheck::policy::HeaderNames;
 use relevo_relay::settings::Network;
+use relevo_smtp::server::ScramVerifier;
 
 use super::super::values::{Format, Raw};
 use super::text;
@@ -118,6 +119,27 @@ impl Format for ApiKeyHash {
         let wrong = "must be `sha256:` and 64 hex digits: make one with `relevo api-key new`";
         let text = text(raw)?;
         text.strip_prefix("sha256:").and_then(hex::decode_array).ok_or_else(|| wrong.to_owned())
+    }
+}
+
+/// SHA-256 of a certificate (DER).
+pub(crate) enum CertificateDigest {}
+
+impl Format for CertificateDigest {
+    type Value = [u8; 32];
+    fn read(raw: Raw) -> Result<[u8; 32], String> {
+        let wrong = "must be `sha256:` and 64 hex digits, the fingerprint of the certificate without colons";
+        let text = text(raw)?;
+        let digits = text.strip_prefix("sha256:").map(str::to_ascii_lowercase);
+        digits.and_then(|digits| hex::decode_array(&digits)).ok_or_else(|| wrong.to_owned())
+    }
+}
+
+impl Format for ScramVerifier {
+    type Value = Self;
+    fn read(raw: Raw) -> Result<Self, String> {
+        let verifier = text(raw)?.parse::<Self>();
+        verifier.map_err(|error| format!("{error}: make one with `relevo credential new`"))
     }
 }
 

@@ -1,7 +1,5 @@
 //! Signing in with a provider that runs in this process.
 
-mod issuer;
-
 use hmac::{Hmac, Mac as _};
 use relevo_fetch::Fetcher;
 use rustls::RootCertStore;
@@ -9,11 +7,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::testing::NoNames;
+use crate::testing::issuer::{CLIENT, CODE, Issuer, Key, REDIRECT, SECRET, unsigned};
 use crate::users::tests::Scene;
 use crate::users::{User, UserChange};
-use issuer::{CLIENT, CODE, Issuer, Key, SECRET, unsigned};
-
-const REDIRECT: &str = "https://mail.example.com/panel/oidc";
 
 struct World {
     scene: Scene,

@@ -21,12 +21,14 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-pub(super) const CLIENT: &str = "relevo";
-pub(super) const SECRET: &str = "a:secret";
-pub(super) const CODE: &str = "the-code";
+/// Where the browser comes back to.
+pub(crate) const REDIRECT: &str = "https://mail.example.com/panel/oidc";
+pub(crate) const CLIENT: &str = "relevo";
+pub(crate) const SECRET: &str = "a:secret";
+pub(crate) const CODE: &str = "the-code";
 
 /// A key that signs tokens.
-pub(super) enum Key {
+pub(crate) enum Key {
     Rsa(RsaKeyPair),
     Ec(EcdsaKeyPair),
     Ed(Ed25519KeyPair),
@@ -37,19 +39,19 @@ fn base64(octets: &[u8]) -> String {
 }
 
 impl Key {
-    pub(super) fn rsa() -> Self {
+    pub(crate) fn rsa() -> Self {
         Self::Rsa(RsaKeyPair::generate(KeySize::Rsa2048).expect("a key"))
     }
 
-    pub(super) fn ec() -> Self {
+    pub(crate) fn ec() -> Self {
         Self::Ec(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key"))
     }
 
-    pub(super) fn ed() -> Self {
+    pub(crate) fn ed() -> Self {
         Self::Ed(Ed25519KeyPair::generate().expect("a key"))
     }
 
-    pub(super) fn algorithm(&self) -> &'static str {
+    pub(crate) fn algorithm(&self) -> &'static str {
         match self {
             Self::Rsa(_) => "RS256",
             Self::Ec(_) => "ES256",
@@ -57,7 +59,7 @@ impl Key {
         }
     }
 
-    pub(super) fn public(&self, id: &str) -> Value {
+    pub(crate) fn public(&self, id: &str) -> Value {
         match self {
             Self::Rsa(key) => {
                 let parts = RsaPublicKeyComponents::<Vec<u8>>::from(key.public_key());
@@ -88,14 +90,14 @@ impl Key {
     }
 
     /// A token with this header, claims and signature.
-    pub(super) fn token(&self, id: &str, claims: &Value) -> String {
+    pub(crate) fn token(&self, id: &str, claims: &Value) -> String {
         let header = json!({"alg": self.algorithm(), "kid": id, "typ": "JWT"});
         let text = unsigned(&header, claims);
         format!("{text}.{}", base64(&self.sign(&text)))
     }
 
     /// The octets that a careless verifier would take for a shared secret.
-    pub(super) fn as_secret(&self) -> Vec<u8> {
+    pub(crate) fn as_secret(&self) -> Vec<u8> {
         match self {
             Self::Rsa(key) => key
                 .public_key()
@@ -107,28 +109,28 @@ impl Key {
     }
 }
 
-pub(super) fn unsigned(header: &Value, claims: &Value) -> String {
+pub(crate) fn unsigned(header: &Value, claims: &Value) -> String {
     format!("{}.{}", base64(header.to_string().as_bytes()), base64(claims.to_string().as_bytes()))
 }
 
 /// What the provider answers, and what it was asked.
 #[derive(Default)]
-pub(super) struct Answers {
-    pub(super) keys: Vec<Value>,
-    pub(super) token: String,
+pub(crate) struct Answers {
+    pub(crate) keys: Vec<Value>,
+    pub(crate) token: String,
     /// Of the sign-in that was begun.
-    pub(super) challenge: String,
+    pub(crate) challenge: String,
     /// Requests for keys.
-    pub(super) key_requests: u32,
+    pub(crate) key_requests: u32,
     /// The issuer that it says it is.
-    pub(super) named: Option<String>,
+    pub(crate) named: Option<String>,
     /// The token endpoint takes the secret in the body.
-    pub(super) posts_secret: bool,
+    pub(crate) posts_secret: bool,
 }
 
-pub(super) struct Issuer {
-    pub(super) url: String,
-    pub(super) answers: Arc<Mutex<Answers>>,
+pub(crate) struct Issuer {
+    pub(crate) url: String,
+    pub(crate) answers: Arc<Mutex<Answers>>,
 }
 
 #[derive(Clone)]
@@ -138,7 +140,7 @@ struct Served {
 }
 
 impl Issuer {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let answers = Arc::<Mutex<Answers>>::default();
@@ -188,7 +190,7 @@ async fn token(State(served): State<Served>, headers: HeaderMap, body: String) -
     let is_good = knows_secret
         && field("grant_type") == "authorization_code"
         && field("code") == CODE
-        && field("redirect_uri") == super::REDIRECT
+        && field("redirect_uri") == REDIRECT
         && challenge == answers.challenge;
     match is_good {
         true => (StatusCode::OK, Json(json!({"access_token": "x", "id_token": answers.token}))),
