@@ -13,6 +13,7 @@ import classify
 import clients
 import dane
 import edge
+import extensions
 import functions
 import messages
 import openapi
@@ -34,6 +35,7 @@ ROWS = (
     + [f"{verifier} verifies RSA and Ed25519: {shape}" for verifier in ("dkimpy", "OpenDKIM") for shape in messages.ALL]
     + [f"{verifier} refuses an altered message" for verifier in ("dkimpy", "OpenDKIM")]
     + ["Postfix receives", "OpenSMTPD receives", "Postfix relays through Relevo"]
+    + extensions.ROWS
     + returns.ROWS
     + dane.ROWS
     + sts.ROWS
@@ -202,6 +204,7 @@ def everything(table, given, folder):
     relay.stop()
     sink.stop()
     servers(table, given.relevo, folder, given.opensmtpd)
+    extensions.run(table, given.relevo, folder)
     coming_back(table, given, folder)
     encrypted(table, given, folder)
     plugins.run(table, given.relevo, folder)
@@ -237,6 +240,7 @@ def main():
     arguments.add_argument("--sendmail", required=True)
     arguments.add_argument("--haraka", required=True)
     arguments.add_argument("--dns", required=True)
+    arguments.add_argument("--extensions", action="store_true", help="only the rows of ESMTP extensions")
     arguments.add_argument("--tls", action="store_true", help="only the rows of DANE and MTA-STS")
     arguments.add_argument("--returns", action="store_true", help="only the rows of mail that comes back")
     arguments.add_argument("--spam", action="store_true", help="only the rows of spam filters")
@@ -263,6 +267,8 @@ def main():
         check = lambda table: panel.run(table, given.relevo, folder, rows)
     elif given.returns:
         rows, check = returns.ROWS, lambda table: coming_back(table, given, folder)
+    elif given.extensions:
+        rows, check = extensions.ROWS, lambda table: extensions.run(table, given.relevo, folder)
     elif given.tls:
         rows, check = dane.ROWS + sts.ROWS, lambda table: encrypted(table, given, folder)
     elif given.spam:

@@ -23,7 +23,7 @@ def wait_for_file(folder, marker, seconds=60):
 class Postfix:
     """An instance of its own: its configuration, queue and data lie in `folder`."""
 
-    def __init__(self, folder, relayhost=None, delivery=None):
+    def __init__(self, folder, relayhost=None, delivery=None, domains=("reader.test",)):
         self.folder = pathlib.Path(folder)
         self.port = free_port()
         self.config, self.mail = self.folder / "etc", self.folder / "mail"
@@ -33,7 +33,7 @@ class Postfix:
         os.chown(self.folder / "lib", owner.pw_uid, owner.pw_gid)
         os.chown(self.mail, owner.pw_uid, owner.pw_gid)
         delivery = delivery or (f"relayhost = [127.0.0.1]:{relayhost}\n" if relayhost else (
-            "virtual_mailbox_domains = reader.test\n"
+            f"virtual_mailbox_domains = {' '.join(domains)}\n"
             "virtual_mailbox_maps = static:all/\n"
             f"virtual_mailbox_base = {self.mail}\n"
             f"virtual_uid_maps = static:{owner.pw_uid}\nvirtual_gid_maps = static:{owner.pw_gid}\n"

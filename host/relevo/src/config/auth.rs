@@ -21,11 +21,11 @@ pub(crate) struct AuthConfig {
     pub(crate) client_ca: Option<PathBuf>,
 }
 
-/// `certificate` is that of the listeners; its names are names of this host.
+/// The names of the `certificates` of the listeners are names of this host.
 pub(crate) fn auth(
     d: &mut Document<'_>,
     file: &File,
-    (hostname, certificate): (&str, Option<&PathBuf>),
+    (hostname, certificates): (&str, &[&PathBuf]),
     tenants: &DirectoryEntries,
 ) -> AuthConfig {
     let mut credentials = tenants.by_username.values();
@@ -38,8 +38,8 @@ pub(crate) fn auth(
     {
         d.mistake(*span, format!("{error:#}"));
     }
-    let certificate = certificate.and_then(|path| crate::tls::read_chain(path).ok());
-    let names = certificate.iter().flatten().take(1).flat_map(|leaf| crate::tls::names(leaf));
+    let leaf = |path: &&PathBuf| crate::tls::read_chain(path).ok()?.into_iter().next();
+    let names = certificates.iter().filter_map(leaf).flat_map(|leaf| crate::tls::names(&leaf));
     let hosts = std::iter::once(hostname.to_owned()).chain(names).collect();
     AuthConfig {
         scram_iterations,

@@ -118,8 +118,9 @@ fn check(d: &mut Document<'_>, file: &File) -> RelayConfig {
     let mut smtp = server::smtp(d, file);
     let (delivery, ca_file) = egress::delivery(d, file, &smtp);
     let tenants = tenants::tenants(d, file, &delivery);
-    let certificate = smtp.tls.as_ref().map(|(chain, _)| chain);
-    smtp.auth = auth::auth(d, file, (hostname.as_deref().unwrap_or_default(), certificate), &tenants);
+    let certificates = smtp.tls.iter().chain(&smtp.other_certificates);
+    let certificates: Vec<&PathBuf> = certificates.map(|(chain, _)| chain).collect();
+    smtp.auth = auth::auth(d, file, (hostname.as_deref().unwrap_or_default(), &certificates), &tenants);
     let panel = panel::panel(d, file, hostname.as_deref().unwrap_or_default(), &tenants);
     RelayConfig {
         store: server::store(d, file, &data_dir),
