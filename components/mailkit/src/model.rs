@@ -200,6 +200,8 @@ pub struct Report {
     pub feedback_id: bool,
     /// Has a CFBL-Address or CFBL-Feedback-ID field of its own.
     pub cfbl: bool,
+    /// The message has one field `TLS-Required: No` (RFC 8689 section 5).
+    pub tls_optional: bool,
     /// With angle brackets.
     pub message_id: String,
     /// Unfolded From field.

@@ -45,7 +45,7 @@ macro_rules! wit_conversions {
             $crate::wit_record!(Author = Author { role: into, address, domain });
             $crate::wit_record!(Report = Report {
                 authors: list, added_headers, edits: list, parts: list, fixes: list, eight_bit, utf8_header, signed,
-                list_unsubscribe, feedback_id, cfbl,
+                list_unsubscribe, feedback_id, cfbl, tls_optional,
                 message_id, from_field, subject, received, headers: list, headers_left_out, options: result,
                 content_fields: list
             });

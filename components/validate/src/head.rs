@@ -35,6 +35,8 @@ pub(crate) struct Head {
     pub(crate) feedback_id: bool,
     /// There is a CFBL-Address or CFBL-Feedback-ID field.
     pub(crate) cfbl: bool,
+    /// There is one field `TLS-Required: No`.
+    pub(crate) tls_optional: bool,
     pub(crate) message_id: String,
     pub(crate) from_field: Vec<u8>,
     pub(crate) subject: String,
@@ -55,8 +57,15 @@ pub(crate) fn read(block: &Block<'_>, options: &ValidateOptions) -> Checked<Head
     check_signed(block)?;
     let signed = block.fields.iter().any(|f| f.name == Name::DkimSignature);
     let has = |name: &[u8]| block.fields.iter().any(|f| block.name(f).eq_ignore_ascii_case(name));
+    // RFC 8689 section 5: a field that is malformed or stands twice counts for nothing.
+    let mut tls_required =
+        block.fields.iter().filter(|f| block.name(f).eq_ignore_ascii_case(b"TLS-Required"));
+    let tls_optional = tls_required.next().is_some_and(|field| {
+        block.value(field).trim_ascii().eq_ignore_ascii_case(b"No") && tls_required.next().is_none()
+    });
     let head = Head {
         signed,
+        tls_optional,
         list_unsubscribe: has(b"List-Unsubscribe"),
         feedback_id: has(b"Feedback-ID"),
         cfbl: has(b"CFBL-Address") || has(b"CFBL-Feedback-ID"),

@@ -116,6 +116,7 @@ impl Validator {
             list_unsubscribe: head.list_unsubscribe,
             feedback_id: head.feedback_id,
             cfbl: head.cfbl,
+            tls_optional: head.tls_optional,
             message_id: head.message_id,
             from_field: head.from_field,
             subject: head.subject,

@@ -31,9 +31,9 @@ pub struct TlsQuestion<'a> {
     pub hosts: Vec<&'a str>,
     /// The sender demands a verified certificate.
     pub is_demanded: bool,
-    /// The mail is a report about TLS: failures of TLS must not stop it, and are not counted (RFC
-    /// 8460 section 5.3).
-    pub is_report: bool,
+    /// Policies of the domain must not stop the mail, and its connections are not counted: it is a
+    /// report about TLS (RFC 8460 section 5.3), or its sender wants it so (RFC 8689 section 5).
+    pub is_exempt: bool,
 }
 
 /// What one host must do.
@@ -119,7 +119,7 @@ pub(crate) async fn plan(
                 domain: &lease.delivery.key.domain,
                 hosts: route.hosts.iter().map(|host| host.name.as_str()).collect(),
                 is_demanded: meta.enforce_tls || meta.options.require_tls,
-                is_report: meta.source == REPORT_SOURCE,
+                is_exempt: meta.source == REPORT_SOURCE || meta.tls_optional,
             };
             if network { policies.plan(question).await } else { NoTlsPolicies.plan(question).await }
         }

@@ -351,8 +351,8 @@ fn a_plugin_is_told_the_parameters_as_they_were_given() {
     world.add("every", "everything");
     let mut client = world.relay.login();
     client.expect(&format!("MAIL FROM:<{SHOP}> BODY=8BITMIME size=1234 AUTH=<>"), "250");
-    client.expect(&format!("RCPT TO:<{ADA}> NOTIFY=NEVER"), "555");
-    client.expect(&format!("RCPT TO:<{ADA}>"), "250");
+    client.expect(&format!("RCPT TO:<{ADA}> SIZE=1"), "555");
+    client.expect(&format!("RCPT TO:<{ADA}> NOTIFY=NEVER"), "250");
     client.expect("DATA", "354");
     client.expect(&format!("{}.", message("parameters")), "250");
     let log = world.listed("every")["log"].to_string();

@@ -38,6 +38,7 @@ pub fn report(report: &Report) -> String {
         (report.list_unsubscribe, "has List-Unsubscribe"),
         (report.feedback_id, "has Feedback-ID"),
         (report.cfbl, "has CFBL-Address"),
+        (report.tls_optional, "has TLS-Required: No"),
     ] {
         if flag {
             let _ = writeln!(out, "{name}");

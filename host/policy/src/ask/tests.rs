@@ -22,6 +22,7 @@ fn report() -> Report {
         list_unsubscribe: false,
         feedback_id: false,
         cfbl: false,
+        tls_optional: false,
         message_id: "<m@a.test>".into(),
         from_field: Vec::new(),
         subject: String::new(),

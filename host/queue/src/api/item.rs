@@ -80,6 +80,11 @@ pub struct ItemMeta {
     #[n(16)]
     #[cbor(with = "super::json", skip_if = "MailOptions::is_empty")]
     pub options: MailOptions,
+    /// The sender wants it delivered also where policies of the recipient domain would stop it (RFC 8689
+    /// section 5).
+    #[n(17)]
+    #[cbor(default, skip_if = "std::ops::Not::not")]
+    pub tls_optional: bool,
 }
 
 impl ItemMeta {

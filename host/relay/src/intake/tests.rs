@@ -433,3 +433,18 @@ async fn a_priority_goes_as_far_as_it_is_granted() {
         assert_eq!(it.world.queue.last_item().deliveries[0].priority, wanted, "{asked} of {granted}");
     }
 }
+
+#[tokio::test]
+async fn policies_stop_mail_unless_its_sender_says_otherwise() {
+    const FIELD: &[u8] = b"From: a@example.com\r\nTLS-Required: No\r\n\r\nHello\r\n";
+    for (message, requiretls, wanted) in [(MESSAGE, false, false), (FIELD, false, true), (FIELD, true, false)]
+    {
+        let mut it = Dialogue::acme().await;
+        let parameters = if requiretls { vec![parameter("REQUIRETLS", "")] } else { Vec::new() };
+        let from = MailFrom { parameters, ..from_acme() };
+        it.intake.mail(&mut it.session, &it.info, &from).await.expect("taken");
+        assert_eq!(it.rcpt("b@b.example").await, "ok");
+        assert_eq!(short(&it.send(message).await), "250 2.0.0");
+        assert_eq!(it.world.queue.last_item().meta.tls_optional, wanted);
+    }
+}

@@ -94,6 +94,7 @@ impl Run<'_> {
         // RFC 2852: what is late is returned.
         let by = asked.deliver_by.filter(|by| by.mode == ByMode::Return).map(|by| by.ends_at(self.now));
         let by = by.filter(|by| *by <= plan.expires_at);
+        let enforce_tls = options.enforce_tls || sending.is_some_and(|domain| domain.enforce_tls);
         let meta = ItemMeta {
             tenant: name,
             no_bounce: plan.no_bounce,
@@ -109,7 +110,9 @@ impl Run<'_> {
             attributes: result.attributes.clone(),
             labels,
             scheduled_at: options.send_at,
-            enforce_tls: options.enforce_tls || sending.is_some_and(|domain| domain.enforce_tls),
+            enforce_tls,
+            // The parameter counts more than the field (RFC 8689 section 5).
+            tls_optional: report.tls_optional && !asked.require_tls && !enforce_tls,
             is_expiry_given: options.expires_at.is_some() || by.is_some(),
             options: asked,
         };

@@ -69,6 +69,7 @@ pub(crate) fn report() -> Report {
         list_unsubscribe: false,
         feedback_id: false,
         cfbl: false,
+        tls_optional: false,
         message_id: "<m@example.com>".into(),
         from_field: Vec::new(),
         subject: String::new(),
@@ -136,6 +137,7 @@ impl Stages for ScriptedStages {
             list_unsubscribe: !fields(&text, "List-Unsubscribe").is_empty(),
             feedback_id: !fields(&text, "Feedback-ID").is_empty(),
             cfbl: !fields(&text, "CFBL-Address").is_empty(),
+            tls_optional: fields(&text, "TLS-Required") == ["No"],
             from_field: fields(&text, "From")
                 .first()
                 .map(|f| format!("From: {f}"))

@@ -164,7 +164,7 @@ impl TlsServices {
 #[async_trait]
 impl TlsPolicies for TlsServices {
     async fn plan(&self, question: TlsQuestion<'_>) -> Arc<dyn TlsPlan> {
-        if question.is_report {
+        if question.is_exempt {
             return NoTlsPolicies.plan(question).await;
         }
         let TlsQuestion { domain, hosts, is_demanded, .. } = question;
