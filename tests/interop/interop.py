@@ -22,6 +22,7 @@ import peers
 import plugins
 import postgresql
 import returns
+import scan
 import sdks
 import spam
 import sts
@@ -37,6 +38,7 @@ ROWS = (
     + ["Postfix receives", "OpenSMTPD receives", "Postfix relays through Relevo"]
     + extensions.ROWS
     + returns.ROWS
+    + scan.ROWS
     + dane.ROWS
     + sts.ROWS
     + plugins.ROWS
@@ -206,6 +208,7 @@ def everything(table, given, folder):
     servers(table, given.relevo, folder, given.opensmtpd)
     extensions.run(table, given.relevo, folder)
     coming_back(table, given, folder)
+    scanned(table, given.relevo, folder)
     encrypted(table, given, folder)
     plugins.run(table, given.relevo, folder)
     postgresql.run(table, folder)
@@ -219,6 +222,14 @@ def everything(table, given, folder):
 def coming_back(table, given, folder):
     unpacked = {name: getattr(given, name) for name in ("opensmtpd", "exim", "sendmail", "haraka")}
     returns.run(table, given.relevo, folder, unpacked, submit)
+
+
+def scanned(table, binary, folder):
+    relay = Relay(binary, folder / "relay-scanned", 9)
+    try:
+        scan.run(table, relay)
+    finally:
+        relay.stop()
 
 
 def encrypted(table, given, folder):
@@ -240,6 +251,7 @@ def main():
     arguments.add_argument("--sendmail", required=True)
     arguments.add_argument("--haraka", required=True)
     arguments.add_argument("--dns", required=True)
+    arguments.add_argument("--scan", action="store_true", help="only the rows of TLS scanners")
     arguments.add_argument("--extensions", action="store_true", help="only the rows of ESMTP extensions")
     arguments.add_argument("--tls", action="store_true", help="only the rows of DANE and MTA-STS")
     arguments.add_argument("--returns", action="store_true", help="only the rows of mail that comes back")
@@ -275,6 +287,8 @@ def main():
         rows, check = spam.ROWS, lambda table: spam.run(table, given.relevo, folder)
     elif given.openapi is not None:
         rows, check = openapi.ROWS, lambda table: openapi.run(table, given.relevo, folder, given.openapi)
+    elif given.scan:
+        rows, check = scan.ROWS, lambda table: scanned(table, given.relevo, folder)
     else:
         rows, check = ROWS, lambda table: everything(table, given, folder)
     table = Table(rows)
