@@ -16,6 +16,7 @@ pub(crate) fn report() -> Report {
         list_unsubscribe: false,
         feedback_id: false,
         cfbl: false,
+        tls_optional: false,
         message_id: "<id@example.com>".into(),
         from_field: b"From: a@example.com".to_vec(),
         subject: String::new(),

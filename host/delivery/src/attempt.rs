@@ -254,7 +254,10 @@ impl<'a> Attempt<'a> {
         let untouched = self.results.is_empty() && self.left.iter().all(|t| t.failure.is_none());
         // Facts about the recipients (a loop, no address at all) are not the site's health. Neither
         // is TLS that their domain or sender needs: other mail may go to the same hosts.
-        let is_tls_of_mail = trouble.0.tls.is_some() && matches!(self.next_hop, NextHop::Mx(_));
+        let meta = &self.lease.meta;
+        let is_demanded = meta.enforce_tls || meta.options.require_tls;
+        let is_tls_of_mail =
+            trouble.0.tls.is_some() && (is_demanded || matches!(self.next_hop, NextHop::Mx(_)));
         let is_of_site = !trouble.0.permanent && !is_tls_of_mail;
         if untouched && !self.connected && is_of_site {
             return self.found(Some(trouble));

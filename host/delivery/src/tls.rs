@@ -32,7 +32,8 @@ pub struct TlsQuestion<'a> {
     /// The sender demands a verified certificate.
     pub is_demanded: bool,
     /// Policies of the domain must not stop the mail, and its connections are not counted: it is a
-    /// report about TLS (RFC 8460 section 5.3), or its sender wants it so (RFC 8689 section 5).
+    /// report about TLS (RFC 8460 section 5.3), or its sender wants it so (RFC 8689 section 5). What
+    /// the operator wants counts all the same.
     pub is_exempt: bool,
 }
 

@@ -64,6 +64,23 @@ impl DomainPolicies {
             }
         };
         let (dane, sts) = tokio::join!(dane, sts);
+        self.decided(domain, hosts, dane, sts, is_demanded)
+    }
+
+    /// As [`Self::plan`], by the operator's table alone: for mail that policies of domains must not stop.
+    #[must_use]
+    pub fn exempt(&self, domain: &str, hosts: &[&str], is_demanded: bool) -> DomainPlan {
+        self.decided(domain, hosts, vec![None; hosts.len()], None, is_demanded)
+    }
+
+    fn decided(
+        &self,
+        domain: &str,
+        hosts: &[&str],
+        dane: Vec<Option<DaneHost>>,
+        sts: Option<StsAnswer>,
+        is_demanded: bool,
+    ) -> DomainPlan {
         let wanted = self.wanted.of(domain);
         let decided = hosts.iter().zip(dane).map(|(host, dane)| {
             let facts = Facts { host, dane: dane.as_ref(), sts: sts.as_ref(), is_demanded, wanted };

@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use super::config::AuthPolicy;
 use super::params;
 use super::replies::{self, Fixed};
 use super::session::{Event, PollStep, Question, ServerSession, SessionState};
@@ -133,11 +134,16 @@ impl ServerSession {
 
     /// The answer to [`Event::Proxied`]: the session begins anew with the greeting, or with the
     /// product's refusal of the connection. The certificate and the channel binding of the proxy are
-    /// not those of its client, and are forgotten.
+    /// not those of its client, and are forgotten. XCLIENT is offered no more, since some proxies pass
+    /// on what their client says from now on. Nor is AUTH in clear: it was for the peer's own address.
     pub fn restart(&mut self, decision: Result<(), Reply>) {
         let SessionState::Deciding(Question::Proxied(client)) = &mut self.state else { return };
         let client = std::mem::take(&mut **client);
         self.exporter = None;
+        self.config.offers.xclient = false;
+        if self.config.auth == AuthPolicy::Always {
+            self.config.auth = AuthPolicy::AfterTls;
+        }
         self.info = SessionInfo {
             tls: self.info.tls.take(),
             helo: client.helo.value().unwrap_or_default(),

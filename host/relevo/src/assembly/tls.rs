@@ -9,7 +9,7 @@ use relevo_fetch::{FetchLimits, FetchRequest, Fetcher, Method};
 use relevo_queue::{ItemMeta, NewDelivery, NewItem, Queue, QueueKey, Recipient, SpooledBody};
 use relevo_relay::clock::{Clock, IdSource as _, RandomIds};
 use relevo_relay::delivery::{
-    HostTls, NoTlsPolicies, REPORT_SOURCE, Recipe, Signing, TlsPlan, TlsPolicies, TlsQuestion, TlsSession,
+    HostTls, REPORT_SOURCE, Recipe, Signing, TlsPlan, TlsPolicies, TlsQuestion, TlsSession,
 };
 use relevo_relay::settings::SettingsHandle;
 use relevo_resolve::Resolve;
@@ -72,9 +72,13 @@ fn fetcher(parts: &ServerParts, resolve: Arc<dyn Resolve>) -> anyhow::Result<Fet
     Fetcher::new(resolve, roots, parts.tls.allow_networks.clone()).context("TLS for policies")
 }
 
+/// How long an attempt waits for policies. Meanwhile it has a place at its site, which mail of other
+/// domains waits for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Policies for delivery, and what keeps them.
 pub(super) struct TlsServices {
-    policies: DomainPolicies,
+    policies: Arc<DomainPolicies>,
     store: Arc<ControlStore>,
     node: String,
     clock: Arc<dyn Clock>,
@@ -93,6 +97,7 @@ impl TlsServices {
         let tallies = Arc::new(Tallies::restored(records));
         let port = base.settings.get().delivery.port;
         let policies = domain_policies(&base.parts, port, resolve.clone(), store.clone(), tallies)?;
+        let policies = Arc::new(policies);
         let reports = match &base.parts.tls.report {
             Some(report) => {
                 let reporter = Reporter {
@@ -164,18 +169,40 @@ impl TlsServices {
 #[async_trait]
 impl TlsPolicies for TlsServices {
     async fn plan(&self, question: TlsQuestion<'_>) -> Arc<dyn TlsPlan> {
-        if question.is_exempt {
-            return NoTlsPolicies.plan(question).await;
+        let TlsQuestion { domain, hosts, is_demanded, is_exempt } = question;
+        let clock = self.clock.clone();
+        if is_exempt {
+            let plan = self.policies.exempt(domain, &hosts, is_demanded);
+            return Arc::new(CountedPlan { plan, clock, is_counted: false });
         }
-        let TlsQuestion { domain, hosts, is_demanded, .. } = question;
-        let plan = self.policies.plan(domain, &hosts, is_demanded, self.clock.now()).await;
-        Arc::new(CountedPlan { plan, clock: self.clock.clone() })
+        let (policies, now) = (self.policies.clone(), clock.now());
+        let domain = domain.to_owned();
+        let hosts: Vec<String> = hosts.into_iter().map(str::to_owned).collect();
+        // It goes on when nobody waits any more: a later attempt finds the answer.
+        let asked = tokio::spawn(async move {
+            let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+            policies.plan(&domain, &hosts, is_demanded, now).await
+        });
+        match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(Ok(plan)) => Arc::new(CountedPlan { plan, clock, is_counted: true }),
+            Ok(Err(_)) | Err(_) => Arc::new(UnknownPlan),
+        }
+    }
+}
+
+/// The policies could not be had in time: mail waits.
+struct UnknownPlan;
+
+impl TlsPlan for UnknownPlan {
+    fn of(&self, _: &str) -> HostTls {
+        refuse(TlsFailure::Unproved, "the TLS policies of the domain are not known yet")
     }
 }
 
 struct CountedPlan {
     plan: DomainPlan,
     clock: Arc<dyn Clock>,
+    is_counted: bool,
 }
 
 impl TlsPlan for CountedPlan {
@@ -188,6 +215,9 @@ impl TlsPlan for CountedPlan {
     }
 
     fn note(&self, session: &TlsSession<'_>) {
+        if !self.is_counted {
+            return;
+        }
         let result = match session.result {
             Ok(state) => Ok(state),
             Err(failure) => match failure.tls {

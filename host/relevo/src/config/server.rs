@@ -224,6 +224,12 @@ fn proxies(d: &mut Document<'_>, s: &Section<schema::SmtpTable>) -> TrustedProxi
         }
         networks.extend(IpNet::new(at.value.addr, at.value.prefix));
     }
+    if let Some(at) = p.xclient.at().filter(|_| proxy_protocol && xclient) {
+        d.mistake(
+            at.span,
+            "cannot be used with `proxy_protocol`: what follows its header is said by the client",
+        );
+    }
     if networks.is_empty() && (proxy_protocol || xclient) {
         d.mistake_in(p.span, "networks", "is required: proxies are believed by their addresses");
     }

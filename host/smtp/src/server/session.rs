@@ -142,7 +142,9 @@ fn offers<S: Service>(shared: &ListenerContext<S>, peer: &SmtpPeer) -> Offers {
     let now = i64::try_from(now).unwrap_or(i64::MAX);
     let mut offers = shared.offers.clone();
     offers.mechanisms.scram_sha_256 &= shared.scram.is_some();
-    offers.xclient = shared.proxies.xclient && shared.proxies.contains(peer.remote.ip());
+    // Behind a PROXY header everything is said by the client.
+    offers.xclient =
+        shared.proxies.xclient && peer.proxy.is_none() && shared.proxies.contains(peer.remote.ip());
     // RFC 4865: for submission only.
     offers.future_release = offers
         .future_release
