@@ -2,6 +2,7 @@
 
 import smtplib
 import textwrap
+import time
 
 import clients
 import messages
@@ -13,7 +14,8 @@ TOLD = "smtplib: who asks for it is told that a message was relayed"
 CHUNKS = "smtplib: a message in chunks"
 HANDED_ON = "Postfix is handed what is asked of reports"
 ASKED = "Postfix asks for a report and gets it"
-ROWS = [SCRAM, TOLD, CHUNKS, HANDED_ON, ASKED]
+ALONE = "smtplib: mail that requires TLS holds up no other"
+ROWS = [SCRAM, TOLD, CHUNKS, HANDED_ON, ASKED, ALONE]
 
 SENDER, RECIPIENT = f"shop@{DOMAIN}", "ada@reader.test"
 
@@ -26,6 +28,7 @@ def run(table, binary, folder):
         table.run(TOLD, lambda: told(relay, sink))
         table.run(CHUNKS, lambda: chunks(relay, sink))
         table.run(ASKED, lambda: asked(relay, sink, folder))
+        table.run(ALONE, lambda: alone(relay, sink))
     finally:
         relay.stop()
         sink.stop()
@@ -88,6 +91,16 @@ def chunks(relay, sink):
     received = sink.wait(b"Subject: in-chunks")[2]
     body = raw[raw.index(b"\r\n\r\n"):]
     assert received.endswith(body), "the body is not the one that was sent"
+
+
+def alone(relay, sink):
+    """The sink offers no TLS: what requires it waits, and the rest does not."""
+    with session(relay) as smtp:
+        smtp.sendmail(SENDER, [RECIPIENT], messages.multipart("requires-tls"), mail_options=["REQUIRETLS"])
+        time.sleep(2)
+        smtp.sendmail(SENDER, ["ada@other.test"], messages.multipart("requires-nothing"))
+    sink.wait(b"Subject: requires-nothing", 20)
+    assert not any(b"Subject: requires-tls" in message[2] for message in sink.messages), "it went in clear"
 
 
 def asked(relay, sink, folder):
