@@ -179,6 +179,7 @@ mod tests {
     use relevo_smtp::client::TlsPolicy;
 
     use super::*;
+    use crate::decision::Wanted;
     use crate::mta_sts::StsPolicy;
 
     fn plan(sts: Option<&str>, dane: Option<DaneState>) -> DomainPlan {
@@ -234,5 +235,20 @@ mod tests {
         assert_eq!(counted(&dane, &failed), (PolicyKind::Tlsa, result("tlsa-invalid")));
         let HostDecision::Connect(tls) = testing.of(other).unwrap() else { panic!("testing enforces") };
         assert_eq!(tls.mode, TlsPolicy::Opportunistic);
+    }
+
+    #[test]
+    fn what_the_operator_needs_counts_for_exempt_mail_too() {
+        let wanted = WantedTable::new([("strict.example".to_owned(), Wanted::Verified)]);
+        let policies = DomainPolicies { dane: None, sts: None, wanted, tallies: Arc::default() };
+        for (domain, mode) in
+            [("strict.example", TlsPolicy::Verified), ("other.example", TlsPolicy::Opportunistic)]
+        {
+            let plan = policies.exempt(domain, &["mx.example"], false);
+            let Some(HostDecision::Connect(tls)) = plan.of("mx.example") else {
+                panic!("{domain} is refused")
+            };
+            assert_eq!(tls.mode, mode, "{domain}");
+        }
     }
 }
