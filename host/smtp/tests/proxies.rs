@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use common::{Raw, authority, listener, raw, start};
@@ -154,18 +154,15 @@ async fn xclient_says_who_is_there() {
     client.expect("DATA", "354").await;
     client.expect("x\r\n.", "250").await;
     assert_eq!(memory.received.lock().unwrap()[0].username.as_deref(), Some("u"));
-    // Failed logins are those of the client, not of the proxy.
-    client.expect("XCLIENT ADDR=192.0.2.9 LOGIN=[UNAVAILABLE]", "220").await;
-    client.expect("EHLO c.test", "250").await;
-    for _ in 0..5 {
-        client.expect("AUTH PLAIN AHUAd3Jvbmc=", "535").await;
-    }
+    // What follows may be the client's: it names nobody else, and has no passwords in clear for being
+    // behind a proxy on loopback.
+    client.expect("XCLIENT ADDR=192.0.2.9 LOGIN=v", "502").await;
+    let mut client = raw(server.local_addr()).await;
+    client.reply().await;
     client.expect("XCLIENT ADDR=[UNAVAILABLE] LOGIN=[UNAVAILABLE]", "220").await;
-    assert_eq!(memory.peers.lock().unwrap().pop().unwrap().remote, "0.0.0.0:4000".parse().unwrap());
+    assert_eq!(memory.peers.lock().unwrap().pop().unwrap().remote.ip(), IpAddr::from([0, 0, 0, 0]));
     client.expect("EHLO c.test", "250").await;
-    let begun = Instant::now();
-    client.expect("AUTH PLAIN AHUAd3Jvbmc=", "535").await;
-    assert!(begun.elapsed() < Duration::from_millis(450));
+    client.expect("AUTH PLAIN AHUAd3Jvbmc=", "538 5.7.11").await;
 }
 
 #[tokio::test]
