@@ -147,6 +147,10 @@ pub enum StoreError {
     /// too.
     #[error("store: {0}")]
     Io(String),
+    /// The log of the shard does not answer, so that nothing can be promised: 451 4.3.0. It may answer
+    /// a moment later.
+    #[error("the log of the shard is away: {0}")]
+    Unavailable(String),
     /// The entry is corrupt and was put into quarantine.
     #[error("corrupt entry {0}")]
     Corrupt(String),

@@ -11,6 +11,7 @@ use crate::inner::{RecordState, get_item};
 use crate::plan::{GroupPlan, Planner};
 use crate::record::{Blob, ItemRecord};
 use crate::segment::Kind;
+use crate::shard_log::capture::Changes;
 
 impl QueueWriter {
     /// Empties one sparse segment, if there is one. It holds less than a quarter of what a segment
@@ -71,18 +72,20 @@ impl QueueWriter {
         Ok(moves)
     }
 
-    fn move_all(&self, moves: BTreeMap<ItemId, Vec<(Blob, Blob)>>) -> Result<GroupPlan, IndexError> {
-        let txn = self.inner.index.write()?;
-        let mut planner = Planner::new(&self.inner, Tables::open(&txn)?)?;
+    fn move_all(&mut self, moves: BTreeMap<ItemId, Vec<(Blob, Blob)>>) -> Result<GroupPlan, IndexError> {
+        let inner = self.inner.clone();
+        let txn = inner.index.write()?;
+        let changes = Changes::noted(self.log.is_some());
+        let mut planner = Planner::new(&inner, Tables::open_noted(&txn, &changes)?)?;
         for (item, blobs) in moves {
-            let RecordState::Good(mut record) = get_item(planner.items(), item)? else { continue };
+            let RecordState::Good(mut record) = get_item(&**planner.items(), item)? else { continue };
             let effects = redirect(&mut record, &blobs);
             let value =
                 crate::record::seal(&item.0, &record).map_err(|e| IndexError::Other(e.to_string()))?;
             planner.put(Put::Item(item, Some(value)), effects)?;
         }
         let outcome = planner.finish()?;
-        txn.commit()?;
+        self.commit_logged(txn, &changes, &mut [])?;
         Ok(outcome)
     }
 }

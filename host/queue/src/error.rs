@@ -62,6 +62,12 @@ pub enum OpenError {
         /// What is wrong.
         why: String,
     },
+    /// The shard's log cannot be had, or does not belong to the directory.
+    #[error("the log of the shard: {why}")]
+    Log {
+        /// What is wrong, and what helps.
+        why: String,
+    },
     /// The operating system refused something.
     #[error("{}: {error}", .path.display())]
     Io {

@@ -17,6 +17,8 @@ use crate::plan::{GroupPlan, Planner};
 use crate::record::BlobLocation;
 use crate::request::{Damaged, Op, StagedItem, WriteOutcome, WriterMessage, stage};
 use crate::segment::Appender;
+use crate::shard_log::bind::{LogFailure, LogWriter};
+use crate::shard_log::capture::Changes;
 
 /// Requests that wait for the writer; beyond, callers wait to hand over theirs.
 pub(crate) const WAITING: usize = 256;
@@ -30,13 +32,28 @@ const LINGER: Duration = Duration::from_millis(1);
 /// Octets for segments in one group.
 const GROUP_OCTETS: usize = 4 << 20;
 
-struct PendingRequest {
+pub(crate) struct PendingRequest {
     op: Op,
     staged: Vec<StagedItem>,
     reply: oneshot::Sender<Result<WriteOutcome, StoreError>>,
     /// Set when it is refused before the others are committed.
     refused: Option<StoreError>,
     answer: WriteOutcome,
+}
+
+impl PendingRequest {
+    /// It is part of the group: nothing refused it.
+    pub(crate) fn is_planned(&self) -> bool {
+        self.refused.is_none()
+    }
+
+    pub(crate) fn op(&self) -> &Op {
+        &self.op
+    }
+
+    pub(crate) fn staged(&self) -> &[StagedItem] {
+        &self.staged
+    }
 }
 
 /// The writer's own state.
@@ -48,6 +65,8 @@ pub(crate) struct QueueWriter {
     /// The index is closed after a write found no room, and could not be opened anew yet; its
     /// sequence before that write.
     pub(crate) detached: Option<u64>,
+    /// The shard's log, where there is one.
+    pub(crate) log: Option<LogWriter>,
 }
 
 impl QueueWriter {
@@ -203,13 +222,15 @@ impl QueueWriter {
         Ok(())
     }
 
-    fn transact(&self, requests: &mut [PendingRequest]) -> Result<GroupPlan, IndexError> {
-        let txn = self.inner.index.write()?;
-        let mut planner = Planner::new(&self.inner, Tables::open(&txn)?)?;
+    fn transact(&mut self, requests: &mut [PendingRequest]) -> Result<GroupPlan, IndexError> {
+        let inner = self.inner.clone();
+        let txn = inner.index.write()?;
+        let changes = Changes::noted(self.log.is_some());
+        let mut planner = Planner::new(&inner, Tables::open_noted(&txn, &changes)?)?;
         let planned = plan_all(&mut planner, requests);
         let locked: Vec<_> = planner.locked().collect();
         let committed = planned.and_then(|()| planner.finish()).and_then(|outcome| {
-            txn.commit()?;
+            self.commit_logged(txn, &changes, requests)?;
             Ok(outcome)
         });
         if committed.is_err() {
@@ -233,6 +254,8 @@ impl QueueWriter {
                 self.reattach()?;
                 Err(CommitFailure::Full)
             }
+            IndexError::Log(LogFailure::Away(why)) => Err(CommitFailure::Group(StoreError::Unavailable(why))),
+            IndexError::Log(LogFailure::Lost(why)) => Err(CommitFailure::Group(inner.poison.fatal(&why))),
             IndexError::Other(text) => Err(CommitFailure::Group(inner.poison.fatal(&text))),
         }
     }
@@ -352,6 +375,7 @@ impl QueueWriter {
         self.inner.segments.sweep(&self.appender);
         self.compact();
         self.inner.segments.sweep(&self.appender);
+        self.sweep_log();
     }
 }
 
@@ -395,6 +419,7 @@ fn same(error: &StoreError) -> StoreError {
         StoreError::Full => StoreError::Full,
         StoreError::NoInodes => StoreError::NoInodes,
         StoreError::Io(text) => StoreError::Io(text.clone()),
+        StoreError::Unavailable(text) => StoreError::Unavailable(text.clone()),
         StoreError::Corrupt(text) => StoreError::Corrupt(text.clone()),
         StoreError::KnownKey => StoreError::KnownKey,
         StoreError::LeaseLost(id) => StoreError::LeaseLost(*id),

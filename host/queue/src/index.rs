@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use redb::{
-    Database, Durability, ReadTransaction, ReadableDatabase, Table, TableDefinition, WriteTransaction,
-};
+use redb::{Database, Durability, ReadTransaction, ReadableDatabase, TableDefinition, WriteTransaction};
 
 use crate::StoreError;
 use crate::disk::{Disk, DiskFile, is_full, read_exact_at};
 use crate::layout::Layout;
+use crate::shard_log::bind::LogFailure;
+use crate::shard_log::capture::{Changes, LoggedTable};
+use crate::shard_log::record::RowChange;
 
 type Bytes = &'static [u8];
 /// [`crate::record::ItemRecord`] by item id.
@@ -48,12 +49,16 @@ pub(crate) const STORE: &str = "store";
 pub(crate) const CURSOR: &str = "cursor";
 /// Cursor of the last event that was pruned.
 pub(crate) const PRUNED: &str = "pruned";
+/// The last record of the shard's log that is in here. Missing: the store has no log.
+pub(crate) const APPLIED: &str = "applied";
 
 /// Why the index did not do it.
 #[derive(Debug)]
 pub(crate) enum IndexError {
     /// No room. Nothing took effect.
     Full,
+    /// The shard's log did not take the change. Nothing took effect.
+    Log(LogFailure),
     /// Anything else.
     Other(String),
 }
@@ -78,7 +83,8 @@ impl From<IndexError> for StoreError {
     fn from(error: IndexError) -> Self {
         match error {
             IndexError::Full => Self::Full,
-            IndexError::Other(text) => Self::Io(text),
+            IndexError::Log(LogFailure::Away(why)) => Self::Unavailable(why),
+            IndexError::Log(LogFailure::Lost(why)) | IndexError::Other(why) => Self::Io(why),
         }
     }
 }
@@ -224,33 +230,87 @@ impl Index {
     }
 }
 
+/// The tables, as records of the log number them. A number is never used for anything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum TableId {
+    Items = 0,
+    Deliveries = 1,
+    Events = 2,
+    TenantEvents = 3,
+    TenantMessages = 4,
+    MessageEvents = 5,
+    Requests = 6,
+    RequestTimes = 7,
+    Meta = 8,
+    Quarantine = 9,
+}
+
 /// All tables, open for writing.
 pub(crate) struct Tables<'t> {
-    pub(crate) items: Table<'t, Bytes, Bytes>,
-    pub(crate) deliveries: Table<'t, Bytes, Bytes>,
-    pub(crate) events: Table<'t, u64, Bytes>,
-    pub(crate) tenant_events: Table<'t, Bytes, ()>,
-    pub(crate) tenant_messages: Table<'t, Bytes, ()>,
-    pub(crate) message_events: Table<'t, Bytes, ()>,
-    pub(crate) requests: Table<'t, Bytes, Bytes>,
-    pub(crate) request_times: Table<'t, Bytes, ()>,
-    pub(crate) meta: Table<'t, &'static str, u64>,
-    pub(crate) quarantine: Table<'t, &'static str, Bytes>,
+    pub(crate) items: LoggedTable<'t, Bytes, Bytes>,
+    pub(crate) deliveries: LoggedTable<'t, Bytes, Bytes>,
+    pub(crate) events: LoggedTable<'t, u64, Bytes>,
+    pub(crate) tenant_events: LoggedTable<'t, Bytes, ()>,
+    pub(crate) tenant_messages: LoggedTable<'t, Bytes, ()>,
+    pub(crate) message_events: LoggedTable<'t, Bytes, ()>,
+    pub(crate) requests: LoggedTable<'t, Bytes, Bytes>,
+    pub(crate) request_times: LoggedTable<'t, Bytes, ()>,
+    pub(crate) meta: LoggedTable<'t, &'static str, u64>,
+    pub(crate) quarantine: LoggedTable<'t, &'static str, Bytes>,
 }
 
 impl<'t> Tables<'t> {
+    /// For changes that concern this directory alone.
     pub(crate) fn open(txn: &'t WriteTransaction) -> Result<Self, IndexError> {
+        Self::open_noted(txn, &Changes::default())
+    }
+
+    /// For changes that are written down.
+    pub(crate) fn open_noted(txn: &'t WriteTransaction, changes: &Changes) -> Result<Self, IndexError> {
+        use TableId as Id;
         Ok(Self {
-            items: txn.open_table(ITEMS)?,
-            deliveries: txn.open_table(DELIVERIES)?,
-            events: txn.open_table(EVENTS)?,
-            tenant_events: txn.open_table(TENANT_EVENTS)?,
-            tenant_messages: txn.open_table(TENANT_MESSAGES)?,
-            message_events: txn.open_table(MESSAGE_EVENTS)?,
-            requests: txn.open_table(REQUESTS)?,
-            request_times: txn.open_table(REQUEST_TIMES)?,
-            meta: txn.open_table(META)?,
-            quarantine: txn.open_table(QUARANTINE)?,
+            items: LoggedTable::new(txn.open_table(ITEMS)?, Id::Items, changes),
+            deliveries: LoggedTable::new(txn.open_table(DELIVERIES)?, Id::Deliveries, changes),
+            events: LoggedTable::new(txn.open_table(EVENTS)?, Id::Events, changes),
+            tenant_events: LoggedTable::new(txn.open_table(TENANT_EVENTS)?, Id::TenantEvents, changes),
+            tenant_messages: LoggedTable::new(txn.open_table(TENANT_MESSAGES)?, Id::TenantMessages, changes),
+            message_events: LoggedTable::new(txn.open_table(MESSAGE_EVENTS)?, Id::MessageEvents, changes),
+            requests: LoggedTable::new(txn.open_table(REQUESTS)?, Id::Requests, changes),
+            request_times: LoggedTable::new(txn.open_table(REQUEST_TIMES)?, Id::RequestTimes, changes),
+            meta: LoggedTable::new(txn.open_table(META)?, Id::Meta, changes),
+            quarantine: LoggedTable::new(txn.open_table(QUARANTINE)?, Id::Quarantine, changes),
         })
+    }
+
+    /// Does what a record of the log says.
+    pub(crate) fn apply(&mut self, change: &RowChange) -> Result<(), IndexError> {
+        const TABLES: [TableId; 10] = [
+            TableId::Items,
+            TableId::Deliveries,
+            TableId::Events,
+            TableId::TenantEvents,
+            TableId::TenantMessages,
+            TableId::MessageEvents,
+            TableId::Requests,
+            TableId::RequestTimes,
+            TableId::Meta,
+            TableId::Quarantine,
+        ];
+        match TABLES.get(usize::from(change.table)) {
+            Some(TableId::Items) => self.items.apply(change),
+            Some(TableId::Deliveries) => self.deliveries.apply(change),
+            Some(TableId::Events) => self.events.apply(change),
+            Some(TableId::TenantEvents) => self.tenant_events.apply(change),
+            Some(TableId::TenantMessages) => self.tenant_messages.apply(change),
+            Some(TableId::MessageEvents) => self.message_events.apply(change),
+            Some(TableId::Requests) => self.requests.apply(change),
+            Some(TableId::RequestTimes) => self.request_times.apply(change),
+            Some(TableId::Meta) => self.meta.apply(change),
+            Some(TableId::Quarantine) => self.quarantine.apply(change),
+            None => {
+                Err(IndexError::Other(format!("the log names table {}, which is not known", change.table)))
+            }
+        }
     }
 }

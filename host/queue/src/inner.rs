@@ -17,6 +17,7 @@ use crate::recent::Recent;
 use crate::record::{self, Blob, BlobLocation, DeliveryRecord, ItemRecord};
 use crate::schedule::Schedule;
 use crate::segment::Segments;
+use crate::shard_log::bind::LogState;
 use crate::space::Space;
 use crate::spool::SpoolMemory;
 use crate::{DeliveryId, ItemId, ItemMeta, StoreError};
@@ -68,6 +69,8 @@ pub(crate) struct StoreCore {
     /// Segments younger than this are not compacted.
     pub(crate) young: Duration,
     pub(crate) poison: Poison,
+    /// The shard's log; none: this directory is all there is.
+    pub(crate) log: OnceLock<Arc<LogState>>,
     pub(crate) changed: Notify,
     pub(crate) counters: StoreCounters,
     /// Random, made with the store.
@@ -100,6 +103,19 @@ pub(crate) enum RecordState<T> {
 impl StoreCore {
     pub(crate) fn schedule(&self) -> MutexGuard<'_, Schedule> {
         self.schedule.lock()
+    }
+
+    /// The state of the log, where there is one.
+    pub(crate) fn log(&self) -> Option<&LogState> {
+        self.log.get().map(|state| &**state)
+    }
+
+    /// Refuses new mail while the log is away.
+    pub(crate) fn check_log(&self) -> Result<(), StoreError> {
+        match self.log() {
+            Some(log) if !log.may_try() => Err(StoreError::Unavailable("it did not answer lately".into())),
+            _ => Ok(()),
+        }
     }
 
     /// Something may have become due.

@@ -68,6 +68,11 @@ impl Layout {
         self.root.join("spool")
     }
 
+    /// A large body of which the log's reader has not all pieces yet.
+    pub(crate) fn upload(&self, item: ItemId) -> PathBuf {
+        self.spool().join(format!("{item}.body"))
+    }
+
     pub(crate) fn quarantine(&self) -> PathBuf {
         self.root.join("quarantine")
     }

@@ -18,6 +18,7 @@ use crate::inner::{RecordState, StoreCore, delivery_rows, get_delivery, get_item
 use crate::record::{self, DeliveryRecord, EventRecord, ItemRecord};
 use crate::request::{Op, StagedItem, WriteOutcome};
 use crate::schedule::LeaseKey;
+use crate::shard_log::capture::LoggedTable;
 use crate::{Acted, DeliveryId, ItemId, Millis, OperatorAction, Settlement, StoreError};
 
 /// Events that one call of `prune` removes.
@@ -64,7 +65,7 @@ impl<'a, 't> Planner<'a, 't> {
     }
 
     /// The items as this group sees them.
-    pub(crate) fn items(&self) -> &redb::Table<'t, &'static [u8], &'static [u8]> {
+    pub(crate) fn items(&self) -> &LoggedTable<'t, &'static [u8], &'static [u8]> {
         &self.tables.items
     }
 
@@ -142,6 +143,7 @@ impl<'a, 't> Planner<'a, 't> {
                 }
             }
             Op::Quarantine { what, why } => self.quarantine(draft, what, why)?,
+            Op::Piece(_) => {}
         }
         self.remove_finished(draft)
     }
@@ -197,7 +199,7 @@ impl<'a, 't> Planner<'a, 't> {
         let Some(mut record) = self.item(item)? else { return Ok(Acted::NotFound) };
         let mut acted = Acted::Done;
         self.know(draft, item);
-        let ids: Vec<DeliveryId> = delivery_rows(&self.tables.deliveries, item)?
+        let ids: Vec<DeliveryId> = delivery_rows(&*self.tables.deliveries, item)?
             .iter()
             .filter_map(|(key, _)| record::delivery_id(key))
             .collect();
@@ -267,12 +269,12 @@ impl<'a, 't> Planner<'a, 't> {
         let finished: Vec<ItemId> =
             draft.tallies.iter().filter(|(_, tally)| tally.nothing_left()).map(|(item, _)| *item).collect();
         for item in finished {
-            for (key, _) in delivery_rows(&self.tables.deliveries, item)? {
+            for (key, _) in delivery_rows(&*self.tables.deliveries, item)? {
                 if let Some(id) = record::delivery_id(&key) {
                     draft.puts.push(Put::Delivery(id, None));
                 }
             }
-            let RecordState::Good(record) = get_item(&self.tables.items, item)? else { continue };
+            let RecordState::Good(record) = get_item(&*self.tables.items, item)? else { continue };
             draft.puts.push(Put::Item(item, None));
             draft.effects.push(Effect::ItemRemoved(record.blobs().collect(), item));
         }
@@ -326,7 +328,7 @@ impl<'a, 't> Planner<'a, 't> {
     }
 
     fn item(&self, item: ItemId) -> Result<Option<ItemRecord>, PlanError> {
-        match get_item(&self.tables.items, item)? {
+        match get_item(&*self.tables.items, item)? {
             RecordState::Good(record) => Ok(Some(record)),
             RecordState::Absent => Ok(None),
             RecordState::Damaged(why) => Err(StoreError::Corrupt(format!("{item}: {why}")).into()),
@@ -334,7 +336,7 @@ impl<'a, 't> Planner<'a, 't> {
     }
 
     fn delivery(&mut self, id: DeliveryId) -> Result<DeliveryRecord, PlanError> {
-        let why = match get_delivery(&self.tables.deliveries, id)? {
+        let why = match get_delivery(&*self.tables.deliveries, id)? {
             RecordState::Good(record) => return Ok(record),
             RecordState::Damaged(why) => why,
             RecordState::Absent => "its record is gone".to_owned(),

@@ -19,6 +19,8 @@ use crate::record::{self, Blob, BlobLocation, DeliveryRecord, ItemRecord};
 use crate::request::Damaged;
 use crate::schedule::Schedule;
 use crate::segment::{Appender, Segments};
+use crate::shard_log::bind::{LogBinding, LogState};
+use crate::shard_log::replay;
 use crate::space::Space;
 use crate::{DeliveryId, ItemId, OpenError, StoreConfig, generation};
 
@@ -28,18 +30,46 @@ pub(crate) fn open(
     disk: Arc<dyn Disk>,
     config: &StoreConfig,
     lock: Option<DirectoryLock>,
+    binding: Option<&LogBinding>,
 ) -> Result<QueueWriter, OpenError> {
     let layout = Layout::new(root);
     layout.make_dirs(disk.as_ref())?;
+    let state = binding.map(|_| Arc::new(LogState::default()));
+    let log = match binding.zip(state.clone()) {
+        Some((binding, state)) => Some(replay::take_over(&disk, &layout, binding, state)?),
+        None => None,
+    };
     let (segments, appender) = open_segments(&disk, &layout, config)?;
     let (index, mark) = generation::open_index(&disk, &layout)?;
+    if log.is_none() {
+        refuse_logged(&layout, &index)?;
+    }
     generation::check(&disk, &layout, &index, &segments, mark)?;
     let (mut writer, scan) = start(root, disk, config, lock, index, (segments, appender), mark)?;
+    if let Some(log) = log {
+        writer.bind(log, state);
+    }
     writer.quarantine_all(scan.damaged);
     let inner = writer.inner.clone();
     inner.segments.sweep(&writer.appender);
     remove_orphans(&inner, &scan.files);
     Ok(writer)
+}
+
+/// A directory with a log must not be written without it: the log would lack what is promised then.
+fn refuse_logged(layout: &Layout, index: &Index) -> Result<(), OpenError> {
+    match replay::applied(index) {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) => {
+            let why = format!(
+                "{} belongs to a shard with a log: name the engine in [cluster], or leave the shard for good with \
+                 `relevo shard leave`",
+                layout.root().display()
+            );
+            Err(OpenError::Log { why })
+        }
+        Err(error) => Err(OpenError::Index { path: layout.index(), why: format!("{error:?}") }),
+    }
 }
 
 pub(crate) fn open_segments(
@@ -81,6 +111,7 @@ pub(crate) fn start(
         spool_memory: crate::spool::SpoolMemory::new(config.spool_memory),
         young: config.compact_after,
         poison: crate::inner::Poison::default(),
+        log: std::sync::OnceLock::new(),
         changed: tokio::sync::Notify::new(),
         counters: crate::inner::StoreCounters::default(),
         id: mark.store,
@@ -89,7 +120,7 @@ pub(crate) fn start(
     let mut scan = IndexScan { inner: &inner, found: ScanFindings::default() };
     inner.index.guard(|| scan.run()).map_err(damaged_index)?;
     let found = scan.found;
-    Ok((QueueWriter { inner, appender, lock, detached: None }, found))
+    Ok((QueueWriter { inner, appender, lock, detached: None, log: None }, found))
 }
 
 /// What a scan found beside what is in order.

@@ -12,6 +12,7 @@ use crate::recent::Fresh;
 use crate::record::Blob;
 use crate::record::{self, BlobLocation, DeliveryRecord, EnvelopeRecord, ItemRecord};
 use crate::segment::{Appender, Kind, Segments};
+use crate::shard_log::record::{BodyPiece, WholeBody};
 use crate::spool::{Handle, SpoolFile};
 use crate::{
     Acted, DeliveryId, IdempotentRequest, ItemId, Millis, NewDelivery, NewEvent, NewItem, OperatorAction,
@@ -50,6 +51,8 @@ pub(crate) enum Op {
         before: Millis,
         max: u64,
     },
+    /// A piece of a large body goes into the log ahead of its message.
+    Piece(BodyPiece),
     /// Adds what `recover` found.
     Adopt {
         items: Vec<(ItemId, ItemRecord, Vec<NewDelivery>)>,
@@ -101,7 +104,7 @@ impl Op {
     /// Returns true if it must leave the reserve alone: new mail, and events that are not about an
     /// outcome.
     pub(crate) fn is_new(&self) -> bool {
-        matches!(self, Self::Accept { .. } | Self::Append { .. })
+        matches!(self, Self::Accept { .. } | Self::Append { .. } | Self::Piece(_))
     }
 
     /// Octets that it puts into a segment.
@@ -109,16 +112,22 @@ impl Op {
         let (items, bounce) = match self {
             Self::Accept { items, .. } | Self::Settle { items, .. } => (items.as_slice(), None),
             Self::Report { bounce, .. } => (&[][..], bounce.as_deref()),
+            Self::Piece(piece) => return piece.octets.len(),
             _ => (&[][..], None),
         };
         items.iter().chain(bounce).map(weight).sum()
     }
 }
 
+/// Returns true if its body came in a file of its own.
+pub(crate) fn has_file(item: &NewItem) -> bool {
+    item.body.handle.as_ref().is_some_and(|handle| matches!(handle.downcast_ref(), Some(Handle::File(_))))
+}
+
 /// Octets of an item that go into a segment.
 fn weight(item: &NewItem) -> usize {
-    let file = item.body.handle.as_ref().is_some_and(|h| matches!(h.downcast_ref(), Some(Handle::File(_))));
-    let body = if file { 0 } else { usize::try_from(item.body.source.size()).unwrap_or(usize::MAX) };
+    let body =
+        if has_file(item) { 0 } else { usize::try_from(item.body.source.size()).unwrap_or(usize::MAX) };
     body.saturating_add(item.meta.recipe.len())
 }
 
@@ -151,6 +160,14 @@ impl StagedItem {
             meta: Arc::new(meta),
             body: (!self.has_file()).then(|| self.source.clone()),
             deliveries: std::mem::take(&mut self.deliveries),
+        }
+    }
+
+    /// Its body, where that is a file of its own.
+    pub(crate) fn whole_body(&self) -> Option<WholeBody> {
+        match self.record.body.location {
+            BlobLocation::File { sequence } => Some(WholeBody::new(self.id, sequence, self.record.body.size)),
+            BlobLocation::Segment { .. } => None,
         }
     }
 

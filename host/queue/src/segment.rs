@@ -18,6 +18,7 @@ use crate::ItemId;
 use crate::disk::{Disk, DiskFile, read_exact_at};
 use crate::layout::Layout;
 use crate::record::{Blob, BlobLocation};
+use crate::shard_log::record::SegmentWrite;
 
 const MAGIC: &[u8; 4] = b"RVB2";
 const HEAD: usize = 40;
@@ -71,6 +72,8 @@ pub(crate) struct Appender {
     new_name: bool,
     /// Of the commit that frames belong to.
     pub(crate) sequence: u64,
+    /// What was flushed since the last commit, where there is a log.
+    pub(crate) flushed: Option<Vec<SegmentWrite>>,
 }
 
 /// A frame as found by a walk.
@@ -179,6 +182,9 @@ impl Segments {
             from.active = None;
             return Err(e);
         }
+        if let Some(flushed) = &mut from.flushed {
+            flushed.push(SegmentWrite { segment: number, offset: from.at, octets: buffer.clone() });
+        }
         from.at += buffer.len() as u64;
         from.buffer = buffer;
         from.buffer.clear();
@@ -263,6 +269,19 @@ impl Segments {
         self.all().keys().copied().collect()
     }
 
+    /// The octets of a blob's frame, with its head, and where they begin.
+    pub(crate) fn frame(&self, blob: Blob) -> io::Result<(u64, Vec<u8>)> {
+        let BlobLocation::Segment { segment, offset } = blob.location else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let file = self.all().get(&segment).map(|s| s.file.clone()).ok_or(io::ErrorKind::NotFound)?;
+        let from = offset.checked_sub(HEAD as u64).ok_or(io::ErrorKind::InvalidData)?;
+        let size = usize::try_from(blob.size).map_err(|_| io::ErrorKind::InvalidData)?;
+        let mut octets = vec![0; HEAD + size];
+        read_exact_at(file.as_ref(), from, &mut octets)?;
+        Ok((from, octets))
+    }
+
     /// Looks for a frame of an item whose record cannot be read.
     pub(crate) fn find(&self, item: ItemId, kind: Kind) -> io::Result<Option<Blob>> {
         let numbers: Vec<u32> = self.all().keys().copied().collect();
@@ -292,6 +311,12 @@ impl Appender {
     /// Forgets what was not flushed.
     pub(crate) fn discard(&mut self) {
         self.buffer.clear();
+        self.take_flushed();
+    }
+
+    /// What was flushed since the last call, where there is a log.
+    pub(crate) fn take_flushed(&mut self) -> Vec<SegmentWrite> {
+        self.flushed.as_mut().map(std::mem::take).unwrap_or_default()
     }
 }
 

@@ -16,7 +16,10 @@ use crate::disk::{Disk, RealDisk};
 use crate::inner::{StoreCore, blocking};
 use crate::layout::{DirectoryLock, real_root};
 use crate::request::{Op, WriteOutcome, WriterMessage};
-use crate::{OpenError, Recovered, StoreError, group, recover, salvage};
+use crate::{LogBinding, OpenError, Recovered, StoreError, group, recover, salvage};
+
+/// How long new mail waits for the log of a shard.
+const ANSWER: Duration = Duration::from_secs(20);
 
 /// Settings of the embedded store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +69,44 @@ impl EmbeddedStore {
     pub fn open(path: impl AsRef<Path>, config: StoreConfig) -> Result<Arc<Self>, OpenError> {
         let path = real_root(path.as_ref())?;
         let lock = DirectoryLock::of(&path)?;
-        Self::start(&path, Arc::new(RealDisk), config, Some(lock))
+        Self::start(&path, Arc::new(RealDisk), config, Some(lock), None)
+    }
+
+    /// Takes over the shard whose log this is, and opens it in `path`: what the directory lacks is read
+    /// from the log. From now on everything is in the log before it is promised. Blocks.
+    ///
+    /// # Errors
+    /// As for [`Self::open`], and [`OpenError::Log`].
+    pub fn open_logged(
+        path: impl AsRef<Path>,
+        config: StoreConfig,
+        binding: &LogBinding,
+    ) -> Result<Arc<Self>, OpenError> {
+        let path = real_root(path.as_ref())?;
+        let lock = DirectoryLock::of(&path)?;
+        Self::start(&path, Arc::new(RealDisk), config, Some(lock), Some(binding))
+    }
+
+    /// As [`Self::open_logged`], over another file layer. Nothing keeps a second process out.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn open_logged_on(
+        disk: Arc<dyn Disk>,
+        path: impl AsRef<Path>,
+        config: StoreConfig,
+        binding: &LogBinding,
+    ) -> Result<Arc<Self>, OpenError> {
+        Self::start(path.as_ref(), disk, config, None, Some(binding))
+    }
+
+    /// Ends an owner that may no longer own its shard: nothing is waited for, and every later call
+    /// fails. What became of a record whose answer is outstanding is known when the log is read again.
+    pub fn abandon(&self) {
+        if let Some(log) = self.inner.log() {
+            log.stop();
+        }
+        self.inner.poison.fatal("the shard was given up");
     }
 
     /// The id of the store, made at random with it: what keeps a cursor of its event log keeps this,
@@ -115,18 +155,22 @@ impl EmbeddedStore {
         path: impl AsRef<Path>,
         config: StoreConfig,
     ) -> Result<Arc<Self>, OpenError> {
-        Self::start(path.as_ref(), disk, config, None)
+        Self::start(path.as_ref(), disk, config, None, None)
     }
 
-    /// A store in a directory of its own that is removed with it.
+    /// A store in a directory of its own that is removed with it. With `RELEVO_TEST_SHARD_LOG` it has a
+    /// log in memory.
     ///
     /// # Errors
     /// As above.
     #[cfg(feature = "testing")]
     pub fn open_temp() -> Result<Arc<Self>, OpenError> {
         let dir = tempfile::tempdir().map_err(|error| OpenError::Io { path: std::env::temp_dir(), error })?;
-        let store =
-            Self::open(dir.path(), StoreConfig { min_free: 0, reserve: 0, ..StoreConfig::default() })?;
+        let config = StoreConfig { min_free: 0, reserve: 0, ..StoreConfig::default() };
+        let store = match std::env::var_os("RELEVO_TEST_SHARD_LOG") {
+            None => Self::open(dir.path(), config)?,
+            Some(_) => Self::open_logged(dir.path(), config, &crate::testing::memory_binding())?,
+        };
         *store.temporary.lock() = Some(dir);
         Ok(store)
     }
@@ -136,8 +180,16 @@ impl EmbeddedStore {
         disk: Arc<dyn Disk>,
         config: StoreConfig,
         lock: Option<DirectoryLock>,
+        binding: Option<&LogBinding>,
     ) -> Result<Arc<Self>, OpenError> {
-        let writer = recover::open(path, disk, &config, lock)?;
+        let writer = match binding {
+            None => recover::open(path, disk, &config, lock, None)?,
+            // It waits for the log, and the caller may be a task.
+            Some(_) => std::thread::scope(|scope| {
+                let opened = scope.spawn(|| recover::open(path, disk, &config, lock, binding)).join();
+                opened.unwrap_or_else(|_| Err(OpenError::Log { why: "internal fault".into() }))
+            })?,
+        };
         let inner = writer.inner.clone();
         let (sender, inbox) = mpsc::channel(group::WAITING);
         std::thread::Builder::new()
@@ -157,8 +209,18 @@ impl EmbeddedStore {
         self.inner.poison.check()?;
         let (reply, answer) = oneshot::channel();
         let gone = || StoreError::Io("the store is closed".into());
-        self.writer.send(WriterMessage::Do(op, reply)).await.map_err(|_| gone())?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        let may_be_late = self.inner.log().is_some() && op.is_new();
+        let done = async {
+            self.writer.send(WriterMessage::Do(op, reply)).await.map_err(|_| gone())?;
+            answer.await.unwrap_or_else(|_| Err(gone()))
+        };
+        if !may_be_late {
+            return done.await;
+        }
+        // Mail may still be accepted after this: its sender then sends it twice, as after any answer
+        // that is lost.
+        let late = || StoreError::Unavailable(format!("no answer within {} s", ANSWER.as_secs()));
+        tokio::time::timeout(ANSWER, done).await.unwrap_or_else(|_| Err(late()))
     }
 
     /// Reads what is committed, off the IO workers.

@@ -7,8 +7,8 @@ mod time;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
@@ -17,11 +17,13 @@ use tokio::sync::Notify;
 
 use self::time::{TimeHold, block_on};
 use crate::disk::FaultyDisk;
+use crate::shard_log::memory::MemoryLog;
 use crate::{
     Acted, Backlog, Delivery, DeliveryId, DomainItems, DueQueue, EmbeddedStore, EventError, EventLog,
-    IdempotentRequest, ItemId, ItemMeta, ItemView, Lease, LeaseHold, Millis, NewDelivery, NewEvent, NewItem,
-    OpenError, OperatorAction, Queue, QueueKey, QueueStats, QueuedDelivery, RecipientState, ReportKey,
-    ReportKind, Settlement, Spool, StoreConfig, StoreError, StoredEvent, Unreported,
+    IdempotentRequest, ItemId, ItemMeta, ItemView, Lease, LeaseHold, LogBinding, Millis, NewDelivery,
+    NewEvent, NewItem, OpenError, OperatorAction, Queue, QueueKey, QueueStats, QueuedDelivery,
+    RecipientState, ReportKey, ReportKind, Settlement, Spool, StoreConfig, StoreError, StoredEvent,
+    Unreported,
 };
 
 /// Calls that can be told to fail.
@@ -495,4 +497,22 @@ impl EventLog for TestQueue {
         let _hold = TimeHold::new();
         self.store.prune(before, max_octets).await
     }
+}
+
+/// A log as a store is bound to it, with a runtime that lasts as long as the process.
+#[must_use]
+pub fn binding(log: &MemoryLog, owner: &str, trim_at: u64) -> LogBinding {
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    let runtime = RUNTIME.get_or_init(|| {
+        let built = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        built.expect("a runtime")
+    });
+    let (log, runtime) = (Arc::new(log.clone()), runtime.handle().clone());
+    LogBinding { log, runtime, owner: owner.to_owned(), trim_at }
+}
+
+/// A new log in memory.
+#[must_use]
+pub fn memory_binding() -> LogBinding {
+    binding(&MemoryLog::new(), "test", 1 << 20)
 }

@@ -30,7 +30,7 @@ impl Planner<'_, '_> {
     /// Moves an item with all its deliveries. Its body, as far as it can be found, is kept as
     /// `quarantine/ID.eml`.
     fn quarantine_item(&mut self, draft: &mut Draft, item: ItemId) -> Result<(), PlanError> {
-        for (key, value) in delivery_rows(&self.tables.deliveries, item)? {
+        for (key, value) in delivery_rows(&*self.tables.deliveries, item)? {
             let Some(id) = record::delivery_id(&key) else { continue };
             self.lock(draft, id);
             draft.puts.push(Put::Quarantine(format!("delivery {item}.{}", id.number), value));
@@ -44,7 +44,7 @@ impl Planner<'_, '_> {
         draft.puts.push(Put::Quarantine(format!("item {item}"), raw));
         draft.puts.push(Put::Item(item, None));
         draft.effects.push(Effect::Quarantined);
-        let record = match get_item(&self.tables.items, item)? {
+        let record = match get_item(&*self.tables.items, item)? {
             RecordState::Good(record) => Some(record),
             RecordState::Damaged(_) | RecordState::Absent => None,
         };

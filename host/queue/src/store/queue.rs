@@ -17,8 +17,9 @@ use crate::inner::{StoreCore, blocking, io_error};
 use crate::plan::{is_old, request_key};
 use crate::recent::Fresh;
 use crate::record::{self, BlobLocation, DeliveryRecord, ItemRecord, LARGEST_IN_SEGMENT};
-use crate::request::{Damaged, Op, WriteOutcome};
+use crate::request::{Damaged, Op, WriteOutcome, has_file};
 use crate::schedule::{BacklogCounts, LeaseGrant, LeaseKey};
+use crate::shard_log::record::BodyPiece;
 use crate::spool::EmbeddedSpool;
 use crate::{
     Acted, Backlog, DeliveryId, DeliveryView, DomainItems, DueQueue, IdempotentRequest, ItemId, ItemMeta,
@@ -30,6 +31,8 @@ use crate::{
 const LOOK_AGAIN: Millis = 1000;
 /// Items that one call of `unreported` looks at.
 const LOOKS: usize = 10_000;
+/// Octets of a large body that go into the log at once.
+const PIECE: usize = 512 << 10;
 /// Deliveries that are looked at for operators under one lock: some tenths of a millisecond.
 const STEP: usize = 2_000;
 
@@ -45,6 +48,8 @@ impl Queue for EmbeddedStore {
             let size = items.iter().map(|i| i.body.source.size()).sum();
             self.inner.space.check_new(self.inner.disk.as_ref(), size)?;
         }
+        self.inner.check_log()?;
+        self.upload(&items).await?;
         self.write(Op::Accept { items, events, request: None }).await.map(drop)
     }
 
@@ -56,6 +61,8 @@ impl Queue for EmbeddedStore {
     ) -> Result<(), StoreError> {
         let size = items.iter().map(|i| i.body.source.size()).sum();
         self.inner.space.check_new(self.inner.disk.as_ref(), size)?;
+        self.inner.check_log()?;
+        self.upload(&items).await?;
         self.write(Op::Accept { items, events, request: Some(Box::new(request)) }).await.map(drop)
     }
 
@@ -85,7 +92,8 @@ impl Queue for EmbeddedStore {
 
     async fn next_due(&self, now: Millis) -> Option<Millis> {
         let next = self.inner.schedule().next_due(now);
-        if self.inner.space.outcomes_fit() { next } else { Some(now + LOOK_AGAIN) }
+        let is_away = self.inner.log().is_some_and(|log| log.is_away());
+        if self.inner.space.outcomes_fit() && !is_away { next } else { Some(now + LOOK_AGAIN) }
     }
 
     async fn hasten(&self, keys: &std::collections::HashSet<QueueKey>, until: Millis, now: Millis) {
@@ -122,6 +130,7 @@ impl Queue for EmbeddedStore {
     }
 
     async fn settle(&self, settlements: Vec<Arc<Settlement>>, items: Vec<NewItem>) -> Result<(), StoreError> {
+        self.upload(&items).await?;
         self.write(Op::Settle { settlements, items }).await.map(drop)
     }
 
@@ -152,6 +161,7 @@ impl Queue for EmbeddedStore {
         bounce: Option<NewItem>,
         events: Vec<NewEvent>,
     ) -> Result<(), StoreError> {
+        self.upload(bounce.as_slice()).await?;
         self.write(Op::Report { item, recipients, bounce: bounce.map(Box::new), events }).await.map(drop)
     }
 
@@ -271,6 +281,9 @@ impl Queue for EmbeddedStore {
 
     fn ready(&self) -> Result<(), StoreError> {
         self.inner.poison.check()?;
+        if self.inner.log().is_some_and(|log| log.is_away()) {
+            return Err(StoreError::Unavailable("it did not answer lately".into()));
+        }
         self.inner.space.check_new(self.inner.disk.as_ref(), 0)
     }
 
@@ -324,11 +337,47 @@ impl EmbeddedStore {
 
     /// Whether outcomes have the room that is reserved for them; takes it when there is some again.
     async fn attempts_may_begin(&self) -> bool {
+        if self.inner.log().is_some_and(|log| log.is_away()) {
+            return false;
+        }
         if self.inner.space.outcomes_fit() {
             return true;
         }
         let inner = self.inner.clone();
         blocking(move || Ok(inner.space.allocate(inner.disk.as_ref()))).await.unwrap_or(false)
+    }
+
+    /// Where there is a log, large bodies go into it in pieces ahead of their messages. Pieces of
+    /// several messages and other groups take turns.
+    async fn upload(&self, items: &[NewItem]) -> Result<(), StoreError> {
+        if self.inner.log().is_none() {
+            return Ok(());
+        }
+        for item in items.iter().filter(|item| has_file(item)) {
+            let (source, size) = (item.body.source.clone(), item.body.source.size());
+            let mut offset = 0;
+            while offset < size {
+                let source = source.clone();
+                let octets = blocking(move || {
+                    let left = usize::try_from(size - offset).unwrap_or(usize::MAX);
+                    let mut octets = vec![0; left.min(PIECE)];
+                    let mut filled = 0;
+                    while filled < octets.len() {
+                        match source.read_at(offset + filled as u64, &mut octets[filled..]) {
+                            Ok(0) => return Err(StoreError::Io("the body is cut short".into())),
+                            Ok(n) => filled += n,
+                            Err(error) => return Err(io_error(&error)),
+                        }
+                    }
+                    Ok(octets)
+                });
+                let octets = octets.await?;
+                let piece = BodyPiece::new(item.id, offset, octets);
+                offset += piece.octets.len() as u64;
+                self.write(Op::Piece(piece)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Has the writer move something to quarantine; its answer does not change the caller's.

@@ -1,0 +1,113 @@
+//! Commits of the writer where there is a log: the log first, then the directory.
+
+use std::sync::Arc;
+
+use redb::WriteTransaction;
+
+use crate::group::{PendingRequest, QueueWriter};
+use crate::index::{self, IndexError, Tables};
+use crate::request::Op;
+use crate::shard_log::bind::{LogFailure, LogState, LogWriter};
+use crate::shard_log::capture::Changes;
+use crate::shard_log::record::ShardRecord;
+use crate::shard_log::sweep::Sweep;
+
+impl QueueWriter {
+    /// From now on every commit is in the log first.
+    pub(crate) fn bind(&mut self, log: LogWriter, state: Option<Arc<LogState>>) {
+        self.appender.flushed = Some(Vec::new());
+        self.log = Some(log);
+        if let Some(state) = state {
+            // The store was not handed out yet: nobody else sets it.
+            let _ = self.inner.log.set(state);
+        }
+    }
+
+    /// Appends what the transaction changed to the log, and commits when that is there. Without a log
+    /// it only commits.
+    ///
+    /// The record's place is written with the change. If the process dies between the two, the next
+    /// owner finds the record in the log and applies it.
+    pub(crate) fn commit_logged(
+        &mut self,
+        txn: WriteTransaction,
+        changes: &Changes,
+        requests: &mut [PendingRequest],
+    ) -> Result<(), IndexError> {
+        let Some(log) = &mut self.log else { return Ok(txn.commit()?) };
+        let mut record = ShardRecord {
+            rows: changes.take(),
+            segments: self.appender.take_flushed(),
+            ..ShardRecord::default()
+        };
+        for request in requests.iter_mut().filter(|request| request.is_planned()) {
+            record.bodies.extend(request.staged().iter().filter_map(|staged| staged.whole_body()));
+            if let Op::Piece(piece) = request.op() {
+                if let Some(item) = piece.item() {
+                    log.begin_upload(item);
+                }
+                record.pieces.push(piece.clone());
+            }
+        }
+        let arrived: Vec<_> = record.bodies.iter().filter_map(|body| body.item()).collect();
+        let prepared = log.prepare(record).map_err(IndexError::Log)?;
+        Tables::open(&txn)?.meta.insert(index::APPLIED, prepared.last())?;
+        log.append(prepared).map_err(IndexError::Log)?;
+        for item in arrived {
+            log.end_upload(item);
+        }
+        Ok(txn.commit()?)
+    }
+
+    /// Writes another piece of a sweep, or begins one when the log has grown enough. Called after each
+    /// group: a log that does not grow needs no sweep.
+    pub(crate) fn sweep_log(&mut self) {
+        let Some(log) = &mut self.log else { return };
+        if log.sweep.is_none() {
+            if log.octets <= log.trim_at.max(2 * log.swept) {
+                return;
+            }
+            tracing::debug!(octets = log.octets, "writing what is needed of the log anew");
+            log.sweep = Some(Sweep::new(log.first_needed()));
+        }
+        if let Err(error) = self.sweep_step() {
+            // It goes on after the next group.
+            tracing::warn!(?error, "the log could not be written anew for now");
+        }
+    }
+
+    /// Writes one piece; false: the sweep is over, and the log is trimmed.
+    pub(crate) fn sweep_step(&mut self) -> Result<bool, IndexError> {
+        let inner = Arc::clone(&self.inner);
+        let Some(log) = &mut self.log else { return Ok(false) };
+        let Some(mut sweep) = log.sweep.take() else { return Ok(false) };
+        let Some(record) = inner.index.guard(|| sweep.next(&inner))? else {
+            match log.trim(sweep.floor) {
+                Ok(bounds) => log.octets = bounds.octets,
+                Err(error) => tracing::warn!(%error, "the log could not be trimmed for now"),
+            }
+            log.swept = sweep.written;
+            return Ok(false);
+        };
+        let before = log.octets;
+        let prepared = log.prepare(record).map_err(IndexError::Log)?;
+        match log.append(prepared) {
+            Ok(()) => {}
+            Err(LogFailure::Away(why)) => {
+                // The piece is lost, and with it the sweep: the next one begins anew.
+                return Err(IndexError::Log(LogFailure::Away(why)));
+            }
+            Err(LogFailure::Lost(why)) => {
+                inner.poison.fatal(&why);
+                return Err(IndexError::Log(LogFailure::Lost(why)));
+            }
+        }
+        sweep.written += log.octets - before;
+        let last = log.last;
+        log.sweep = Some(sweep);
+        let txn = inner.index.write()?;
+        Tables::open(&txn)?.meta.insert(index::APPLIED, last)?;
+        txn.commit()?;
+        Ok(true)
+    }
+}
