@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 use self::time::{TimeHold, block_on};
 use crate::disk::FaultyDisk;
+use crate::shard_log::ShardLog;
 use crate::shard_log::memory::MemoryLog;
 use crate::{
     Acted, Backlog, Delivery, DeliveryId, DomainItems, DueQueue, EmbeddedStore, EventError, EventLog,
@@ -499,16 +500,21 @@ impl EventLog for TestQueue {
     }
 }
 
-/// A log as a store is bound to it, with a runtime that lasts as long as the process.
+/// A log in memory as a store is bound to it.
 #[must_use]
 pub fn binding(log: &MemoryLog, owner: &str, trim_at: u64) -> LogBinding {
+    binding_of(Arc::new(log.clone()), owner, trim_at)
+}
+
+/// A log as a store is bound to it, with a runtime that lasts as long as the process.
+#[must_use]
+pub fn binding_of(log: Arc<dyn ShardLog>, owner: &str, trim_at: u64) -> LogBinding {
     static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
     let runtime = RUNTIME.get_or_init(|| {
         let built = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         built.expect("a runtime")
     });
-    let (log, runtime) = (Arc::new(log.clone()), runtime.handle().clone());
-    LogBinding { log, runtime, owner: owner.to_owned(), trim_at }
+    LogBinding { log, runtime: runtime.handle().clone(), owner: owner.to_owned(), trim_at }
 }
 
 /// A new log in memory.

@@ -1,0 +1,9 @@
+//! Many nodes. Nothing of it runs unless `[cluster]` names an engine.
+//!
+//! An engine keeps the logs of shards ([`relevo_queue::shard_log`]) and the leases by which nodes
+//! divide them. There are two, with the same contract: NATS JetStream and PostgreSQL.
+
+pub mod engine;
+pub mod jetstream;
+pub mod lease;
+pub mod postgres;
