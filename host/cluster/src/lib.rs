@@ -6,4 +6,7 @@
 pub mod engine;
 pub mod jetstream;
 pub mod lease;
+pub mod member;
+#[cfg(any(test, feature = "testing"))]
+pub mod memory;
 pub mod postgres;

@@ -1,0 +1,343 @@
+//! A node among others: it renews what it holds, takes what nobody holds any more, and gives back
+//! what another node is at home in.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::engine::{Engine, EngineError, ShardId};
+use crate::lease::{HOLDER_STOPS, LeaseEntry, Leases, RENEWED, Watch};
+
+/// What a node does with its shards. Each call is made once for each change, in order.
+#[async_trait]
+pub trait ShardHost: Send + Sync + fmt::Debug {
+    /// The lease of a shard is this node's: it may read the log, fence the owner before, and serve.
+    ///
+    /// # Errors
+    /// It cannot be served now; the lease is given up again.
+    async fn take(&self, shard: ShardId) -> Result<(), EngineError>;
+
+    /// The lease could not be renewed for a while, or another node has it: no attempt may begin, and
+    /// nothing may be promised. Must not wait for the engine.
+    async fn lose(&self, shard: ShardId);
+
+    /// Ends to serve a shard in order: what was promised is in the log when this returns.
+    async fn close(&self, shard: ShardId);
+}
+
+/// Who a node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeName {
+    /// Unique in the cluster; letters, digits, `-` and `_`.
+    pub name: String,
+    /// Where other nodes reach it.
+    pub address: String,
+    /// The shard that its own intake goes to.
+    pub home: ShardId,
+}
+
+/// A node as others see it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct NodeView {
+    /// Its name.
+    pub name: String,
+    /// Where it is reached.
+    pub address: String,
+    /// Its home.
+    pub home: ShardId,
+    /// It renewed its entry lately, as far as the onlooker saw.
+    pub is_alive: bool,
+}
+
+/// A shard as others see it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ShardView {
+    /// Its number.
+    pub shard: ShardId,
+    /// The node that holds its lease; empty: none.
+    pub holder: String,
+    /// Nobody renewed the lease lately, as far as the onlooker saw.
+    pub is_free: bool,
+}
+
+/// What a node knows of the cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClusterView {
+    /// All nodes that ever were, by name.
+    pub nodes: Vec<NodeView>,
+    /// All shards, by number.
+    pub shards: Vec<ShardView>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    revision: u64,
+    renewed: Instant,
+    /// The host was told that it is lost: it is taken anew or not at all.
+    is_stopped: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    held: BTreeMap<ShardId, Held>,
+    watch: Watch,
+    view: ClusterView,
+    node_revision: u64,
+    is_leaving: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Member {
+    leases: Arc<dyn Leases>,
+    engine: Arc<dyn Engine>,
+    host: Arc<dyn ShardHost>,
+    node: NodeName,
+    state: Mutex<State>,
+}
+
+fn shard_key(shard: ShardId) -> String {
+    format!("shard.{shard:04x}")
+}
+
+fn node_key(name: &str) -> String {
+    format!("node.{name}")
+}
+
+fn shard_of(key: &str) -> Option<ShardId> {
+    ShardId::from_str_radix(key.strip_prefix("shard.")?, 16).ok()
+}
+
+/// What a node writes into its own entry.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct NodeNote {
+    address: String,
+    home: ShardId,
+}
+
+impl Member {
+    /// Of this node. Nothing is held before [`Self::run`].
+    #[must_use]
+    pub fn new(engine: Arc<dyn Engine>, host: Arc<dyn ShardHost>, node: NodeName) -> Self {
+        Self { leases: engine.leases(), engine, host, node, state: Mutex::default() }
+    }
+
+    /// What the last look at the leases found.
+    #[must_use]
+    pub fn view(&self) -> ClusterView {
+        self.state.lock().view.clone()
+    }
+
+    /// The shards that are this node's now.
+    #[must_use]
+    pub fn held(&self) -> Vec<ShardId> {
+        let state = self.state.lock();
+        state.held.iter().filter(|(_, held)| !held.is_stopped).map(|(shard, _)| *shard).collect()
+    }
+
+    /// Renews, takes and gives back until it is dropped.
+    pub async fn run(&self) {
+        loop {
+            self.round().await;
+            tokio::time::sleep(RENEWED).await;
+        }
+    }
+
+    /// Gives everything back, so that others need not wait: no shard is taken any more.
+    pub async fn leave(&self) {
+        self.state.lock().is_leaving = true;
+        let held: Vec<_> = self.state.lock().held.keys().copied().collect();
+        for shard in held {
+            self.give_back(shard).await;
+        }
+    }
+
+    /// One round: what [`Self::run`] repeats.
+    pub async fn round(&self) {
+        self.renew().await;
+        self.resume().await;
+        if let Err(error) = self.look().await {
+            tracing::warn!(target: "relevo::cluster", %error, "the engine cannot be asked for leases");
+        }
+    }
+
+    /// Renews what is held. What could not be renewed for too long is stopped.
+    async fn renew(&self) {
+        let held: Vec<_> = self.state.lock().held.iter().map(|(shard, held)| (*shard, *held)).collect();
+        for (shard, before) in held {
+            // The term begins before the question: the engine may have seen it any time since.
+            let asked = Instant::now();
+            let name = &self.node.name;
+            match self.leases.replace(&shard_key(shard), before.revision, name, "").await {
+                Ok(Some(revision)) => {
+                    let renewed = Held { revision, renewed: asked, ..before };
+                    self.state.lock().held.insert(shard, renewed);
+                }
+                Ok(None) => {
+                    tracing::warn!(target: "relevo::cluster", shard, "another node has taken the shard");
+                    self.state.lock().held.remove(&shard);
+                    self.host.lose(shard).await;
+                }
+                Err(error) => {
+                    tracing::warn!(target: "relevo::cluster", shard, %error, "the lease cannot be renewed");
+                    self.stop_if_late(shard).await;
+                }
+            }
+        }
+    }
+
+    /// Serves anew, as after a start, what was stopped and could be renewed after all.
+    async fn resume(&self) {
+        let is_back = |held: &Held| held.is_stopped && held.renewed.elapsed() < HOLDER_STOPS;
+        let back: Vec<_> = {
+            let state = self.state.lock();
+            state.held.iter().filter(|(_, held)| is_back(held)).map(|(shard, held)| (*shard, *held)).collect()
+        };
+        for (shard, held) in back {
+            self.begin(shard, held.revision, held.renewed).await;
+        }
+    }
+
+    async fn stop_if_late(&self, shard: ShardId) {
+        let is_late = {
+            let mut state = self.state.lock();
+            let held = state.held.get_mut(&shard);
+            held.is_some_and(|held| {
+                let is_late = !held.is_stopped && held.renewed.elapsed() >= HOLDER_STOPS;
+                held.is_stopped |= is_late;
+                is_late
+            })
+        };
+        if is_late {
+            tracing::error!(target: "relevo::cluster", shard, "the lease could not be renewed: the shard is stopped");
+            self.host.lose(shard).await;
+        }
+    }
+
+    /// Looks at all leases, and takes what is free.
+    async fn look(&self) -> Result<(), EngineError> {
+        self.renew_node().await?;
+        let nodes = self.leases.entries("node.").await?;
+        let mut shards: BTreeMap<ShardId, Option<LeaseEntry>> = BTreeMap::new();
+        for (key, entry) in self.leases.entries("shard.").await? {
+            if let Some(shard) = shard_of(&key) {
+                shards.insert(shard, Some(entry));
+            }
+        }
+        // A log without a lease: its first owner died between the two.
+        for shard in self.engine.shards().await? {
+            shards.entry(shard).or_insert(None);
+        }
+        shards.entry(self.node.home).or_insert(None);
+        let view = self.note(&nodes, &shards);
+        let homes: BTreeMap<ShardId, &NodeView> =
+            view.nodes.iter().filter(|node| node.is_alive).map(|node| (node.home, node)).collect();
+        for found in &view.shards {
+            let home = homes.get(&found.shard);
+            let is_own_home = found.shard == self.node.home;
+            let is_others = home.is_some_and(|node| node.name != self.node.name);
+            let (is_held, is_leaving) = {
+                let state = self.state.lock();
+                (state.held.contains_key(&found.shard), state.is_leaving)
+            };
+            if is_held && is_others {
+                self.give_back(found.shard).await;
+            } else if !is_held && found.is_free && !is_leaving && (is_own_home || !is_others) {
+                let entry = shards.get(&found.shard).and_then(Option::as_ref);
+                self.claim(found.shard, entry.map_or(0, |entry| entry.revision)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn renew_node(&self) -> Result<(), EngineError> {
+        let note = NodeNote { address: self.node.address.clone(), home: self.node.home };
+        let note = serde_json::to_string(&note).map_err(|e| EngineError::Refused(e.to_string()))?;
+        let (key, before) = (node_key(&self.node.name), self.state.lock().node_revision);
+        let revision = match self.leases.replace(&key, before, &self.node.name, &note).await? {
+            Some(revision) => revision,
+            // An earlier run of this node wrote it.
+            None => self.leases.entry(&key).await?.map_or(0, |entry| entry.revision),
+        };
+        self.state.lock().node_revision = revision;
+        Ok(())
+    }
+
+    fn note(
+        &self,
+        nodes: &[(String, LeaseEntry)],
+        shards: &BTreeMap<ShardId, Option<LeaseEntry>>,
+    ) -> ClusterView {
+        let now = Instant::now().into_std();
+        let mut state = self.state.lock();
+        let mut view = ClusterView::default();
+        for (key, entry) in nodes {
+            let Ok(note) = serde_json::from_str::<NodeNote>(&entry.note) else { continue };
+            let is_alive = !state.watch.is_free(key, Some(entry), now);
+            let (name, NodeNote { address, home }) = (entry.holder.clone(), note);
+            view.nodes.push(NodeView { name, address, home, is_alive });
+        }
+        for (shard, entry) in shards {
+            let is_free = state.watch.is_free(&shard_key(*shard), entry.as_ref(), now);
+            let holder = entry.as_ref().map(|entry| entry.holder.clone()).unwrap_or_default();
+            view.shards.push(ShardView { shard: *shard, holder, is_free });
+        }
+        state.view = view.clone();
+        view
+    }
+
+    async fn claim(&self, shard: ShardId, revision: u64) -> Result<(), EngineError> {
+        let asked = Instant::now();
+        if let Some(revision) = self.leases.replace(&shard_key(shard), revision, &self.node.name, "").await? {
+            self.begin(shard, revision, asked).await;
+        }
+        Ok(())
+    }
+
+    /// The lease is this node's since `asked`. The host may take longer than a lease lasts, so all are
+    /// renewed beside it.
+    async fn begin(&self, shard: ShardId, revision: u64, asked: Instant) {
+        tracing::info!(target: "relevo::cluster", shard, "taking the shard");
+        self.state.lock().held.insert(shard, Held { revision, renewed: asked, is_stopped: false });
+        let mut taking = std::pin::pin!(self.host.take(shard));
+        let taken = loop {
+            tokio::select! {
+                taken = &mut taking => break taken,
+                () = tokio::time::sleep(RENEWED) => self.renew().await,
+            }
+        };
+        match taken {
+            Ok(()) if self.held().contains(&shard) => {
+                tracing::info!(target: "relevo::cluster", shard, "the shard is served");
+            }
+            // The lease was lost on the way.
+            Ok(()) => self.host.lose(shard).await,
+            Err(error) => {
+                tracing::error!(target: "relevo::cluster", shard, %error, "the shard cannot be served here");
+                self.release(shard).await;
+            }
+        }
+    }
+
+    /// Closes a shard and gives up its lease.
+    async fn give_back(&self, shard: ShardId) {
+        tracing::info!(target: "relevo::cluster", shard, "giving the shard back");
+        self.host.close(shard).await;
+        self.release(shard).await;
+    }
+
+    async fn release(&self, shard: ShardId) {
+        let Some(held) = self.state.lock().held.remove(&shard) else { return };
+        if let Err(error) = self.leases.replace(&shard_key(shard), held.revision, "", "").await {
+            tracing::warn!(target: "relevo::cluster", shard, %error, "the lease was not given up: it lapses");
+        }
+    }
+}
+
+/// How long a whole takeover takes without replay: the lapse, and a round to see it.
+pub const TAKEOVER: Duration = Duration::from_secs(crate::lease::LAPSES.as_secs() + RENEWED.as_secs());
