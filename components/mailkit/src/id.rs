@@ -30,6 +30,20 @@ impl ItemId {
         i64::from_be_bytes(millis)
     }
 
+    /// The shard of a cluster that the message belongs to: the first 16 random bits. Any number
+    /// without a cluster.
+    #[must_use]
+    pub fn shard(self) -> u16 {
+        u16::from_be_bytes([self.0[6], self.0[7]])
+    }
+
+    /// The same id in this shard.
+    #[must_use]
+    pub fn in_shard(mut self, shard: u16) -> Self {
+        self.0[6..8].copy_from_slice(&shard.to_be_bytes());
+        self
+    }
+
     /// The id right before this one, for reading from this one on.
     #[must_use]
     pub fn before(self) -> Self {

@@ -10,3 +10,4 @@ pub mod member;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 pub mod postgres;
+pub mod shards;

@@ -1,0 +1,448 @@
+//! The shards of a node as one queue. Mail comes into the node's home; what is due is due from all.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use futures::future::{join_all, select_all};
+use parking_lot::RwLock;
+use relevo_mailkit::source::Source;
+use relevo_queue::{
+    Acted, Backlog, DeliveryId, DomainItems, DueQueue, EmbeddedStore, EventError, EventLog,
+    IdempotentRequest, ItemId, ItemMeta, ItemView, Lease, Millis, NewEvent, NewItem, OperatorAction, Queue,
+    QueueKey, QueueStats, QueuedDelivery, ReportKey, Settlement, Spool, StoreError, StoredEvent, Unreported,
+};
+use tokio::sync::watch;
+
+use crate::engine::ShardId;
+
+type Stores = BTreeMap<ShardId, Arc<EmbeddedStore>>;
+
+/// See the module. Shards come and go; a call about one that is not here fails with
+/// [`StoreError::Unavailable`].
+#[derive(Debug)]
+pub struct Shards {
+    home: ShardId,
+    stores: RwLock<Stores>,
+    /// Counts what came and went.
+    changes: watch::Sender<u64>,
+    is_closed: AtomicBool,
+}
+
+impl Shards {
+    /// Of a node that is at home there. No shard is here yet.
+    #[must_use]
+    pub fn new(home: ShardId) -> Self {
+        let (stores, is_closed) = (RwLock::default(), AtomicBool::new(false));
+        Self { home, stores, changes: watch::Sender::new(0), is_closed }
+    }
+
+    /// The shard that mail of this node goes to.
+    #[must_use]
+    pub fn home(&self) -> ShardId {
+        self.home
+    }
+
+    /// A shard is served here from now on.
+    pub fn add(&self, shard: ShardId, store: Arc<EmbeddedStore>) {
+        self.stores.write().insert(shard, store);
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// A shard is no longer served here; its store, if it was.
+    pub fn remove(&self, shard: ShardId) -> Option<Arc<EmbeddedStore>> {
+        let store = self.stores.write().remove(&shard);
+        self.changes.send_modify(|changes| *changes += 1);
+        store
+    }
+
+    /// Learns that shards came or went.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// The shards that are here, with their stores.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<ShardId, Arc<EmbeddedStore>> {
+        self.stores.read().clone()
+    }
+
+    /// The store of a shard, if it is served here.
+    #[must_use]
+    pub fn get(&self, shard: ShardId) -> Option<Arc<EmbeddedStore>> {
+        self.stores.read().get(&shard).cloned()
+    }
+
+    fn of(&self, item: ItemId) -> Result<Arc<EmbeddedStore>, StoreError> {
+        self.store(item.shard())
+    }
+
+    fn store(&self, shard: ShardId) -> Result<Arc<EmbeddedStore>, StoreError> {
+        let away = || StoreError::Unavailable(format!("shard {shard:04x} is not served by this node now"));
+        self.get(shard).ok_or_else(away)
+    }
+
+    fn own(&self) -> Result<Arc<EmbeddedStore>, StoreError> {
+        self.store(self.home)
+    }
+
+    fn stores(&self) -> Vec<Arc<EmbeddedStore>> {
+        self.stores.read().values().cloned().collect()
+    }
+
+    /// The home, as soon as it is here.
+    async fn when_home(&self) -> Arc<EmbeddedStore> {
+        let mut changes = self.changes();
+        loop {
+            if let Ok(store) = self.own() {
+                return store;
+            }
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Queue for Shards {
+    async fn spool(&self) -> Result<Box<dyn Spool>, StoreError> {
+        self.own()?.spool().await
+    }
+
+    async fn accept(&self, items: Vec<NewItem>, events: Vec<NewEvent>) -> Result<(), StoreError> {
+        self.own()?.accept(items, events).await
+    }
+
+    async fn accept_request(
+        &self,
+        request: IdempotentRequest,
+        items: Vec<NewItem>,
+        events: Vec<NewEvent>,
+    ) -> Result<(), StoreError> {
+        self.own()?.accept_request(request, items, events).await
+    }
+
+    async fn accepted_request(
+        &self,
+        tenant: &str,
+        key: &str,
+        now: Millis,
+    ) -> Result<Option<IdempotentRequest>, StoreError> {
+        self.own()?;
+        // Also one that was accepted by a node which is gone.
+        for store in self.stores() {
+            if let Some(request) = store.accepted_request(tenant, key, now).await? {
+                return Ok(Some(request));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn due(
+        &self,
+        now: Millis,
+        skip: &(dyn for<'d> Fn(&'d QueueKey) -> bool + Sync),
+        max: usize,
+    ) -> Result<Vec<DueQueue>, StoreError> {
+        let mut merged: Vec<DueQueue> = Vec::new();
+        let mut places: HashMap<QueueKey, usize> = HashMap::new();
+        for store in self.stores() {
+            // A store that ends must not hold up the others.
+            let Ok(due) = store.due(now, skip, max).await else { continue };
+            for queue in due {
+                match places.get(&queue.key).and_then(|place| merged.get_mut(*place)) {
+                    Some(known) => {
+                        known.ready += queue.ready;
+                        let new = queue.tenants.into_iter().filter(|tenant| !known.tenants.contains(tenant));
+                        let new: Vec<_> = new.collect();
+                        known.tenants.extend(new);
+                    }
+                    None => {
+                        places.insert(queue.key.clone(), merged.len());
+                        merged.push(queue);
+                    }
+                }
+            }
+        }
+        merged.truncate(max);
+        Ok(merged)
+    }
+
+    async fn next_due(&self, now: Millis) -> Option<Millis> {
+        let stores = self.stores();
+        join_all(stores.iter().map(|store| store.next_due(now))).await.into_iter().flatten().min()
+    }
+
+    async fn hasten(&self, keys: &HashSet<QueueKey>, until: Millis, now: Millis) {
+        for store in self.stores() {
+            store.hasten(keys, until, now).await;
+        }
+    }
+
+    async fn changed(&self) {
+        let stores = self.stores();
+        let mut changes = self.changes();
+        let moved = Box::pin(async move { drop(changes.changed().await) });
+        let waits = stores.iter().map(|store| store.changed()).chain([moved as _]);
+        select_all(waits).await;
+    }
+
+    async fn lease(
+        &self,
+        keys: &[QueueKey],
+        now: Millis,
+        until: Millis,
+        max: usize,
+    ) -> Result<Vec<Lease>, StoreError> {
+        let mut leases = Vec::new();
+        for store in self.stores() {
+            if leases.len() >= max {
+                break;
+            }
+            // Leases that were granted must not be lost with an error of another store.
+            if let Ok(more) = store.lease(keys, now, until, max - leases.len()).await {
+                leases.extend(more);
+            }
+        }
+        Ok(leases)
+    }
+
+    async fn settle(&self, settlements: Vec<Arc<Settlement>>, items: Vec<NewItem>) -> Result<(), StoreError> {
+        let mut groups: BTreeMap<ShardId, (Vec<Arc<Settlement>>, Vec<NewItem>)> = BTreeMap::new();
+        for settlement in settlements {
+            groups.entry(settlement.lease.delivery.id.item.shard()).or_default().0.push(settlement);
+        }
+        for item in items {
+            groups.entry(item.id.shard()).or_default().1.push(item);
+        }
+        // One shard after the other: a caller that tries again finds the leases of the first ones
+        // settled, and is told so for each alone.
+        for (shard, (settlements, items)) in groups {
+            match self.get(shard) {
+                Some(store) => store.settle(settlements, items).await?,
+                // Whoever has the shard now attempts it again.
+                None => match settlements.first() {
+                    Some(settlement) => return Err(StoreError::LeaseLost(settlement.lease.delivery.id)),
+                    None => return Err(StoreError::Unavailable(format!("shard {shard:04x} is gone"))),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    async fn unreported(
+        &self,
+        now: Millis,
+        max: usize,
+    ) -> Result<Vec<(ItemId, Arc<ItemMeta>, Vec<Unreported>)>, StoreError> {
+        let mut found = Vec::new();
+        for store in self.stores() {
+            found.extend(store.unreported(now, max).await.unwrap_or_default());
+        }
+        Ok(found)
+    }
+
+    async fn report(
+        &self,
+        item: ItemId,
+        recipients: Vec<ReportKey>,
+        bounce: Option<NewItem>,
+        events: Vec<NewEvent>,
+    ) -> Result<(), StoreError> {
+        self.of(item)?.report(item, recipients, bounce, events).await
+    }
+
+    async fn body(&self, item: ItemId) -> Result<Option<Arc<dyn Source>>, StoreError> {
+        self.of(item)?.body(item).await
+    }
+
+    async fn item(&self, item: ItemId) -> Result<Option<ItemView>, StoreError> {
+        self.of(item)?.item(item).await
+    }
+
+    async fn list(&self, after: Option<ItemId>, max: usize) -> Result<Vec<ItemView>, StoreError> {
+        let mut items = Vec::new();
+        for store in self.stores() {
+            items.extend(store.list(after, max).await?);
+        }
+        items.sort_by_key(|item| item.id);
+        items.truncate(max);
+        Ok(items)
+    }
+
+    async fn act(
+        &self,
+        item: ItemId,
+        action: OperatorAction,
+        now: Millis,
+        events: Vec<NewEvent>,
+    ) -> Result<Acted, StoreError> {
+        self.of(item)?.act(item, action, now, events).await
+    }
+
+    async fn act_on_domain(
+        &self,
+        item: ItemId,
+        domain: &str,
+        action: OperatorAction,
+        now: Millis,
+    ) -> Result<Acted, StoreError> {
+        self.of(item)?.act_on_domain(item, domain, action, now).await
+    }
+
+    async fn backlog(&self, now: Millis, looks: usize) -> Backlog {
+        let mut all = Backlog::default();
+        for store in self.stores() {
+            let backlog = store.backlog(now, looks).await;
+            all.is_truncated |= backlog.is_truncated;
+            for key in backlog.keys {
+                match all.keys.iter_mut().find(|known| known.key == key.key) {
+                    Some(known) => {
+                        known.deliveries += key.deliveries;
+                        known.recipients += key.recipients;
+                        known.due += key.due;
+                        known.leased += key.leased;
+                        known.held += key.held;
+                        known.next_due = [known.next_due, key.next_due].into_iter().flatten().min();
+                        known.oldest = known.oldest.min(key.oldest);
+                    }
+                    None => all.keys.push(key),
+                }
+            }
+        }
+        all
+    }
+
+    async fn items_to(&self, domain: &str, after: Option<ItemId>, looks: usize, max: usize) -> DomainItems {
+        let mut all = DomainItems::default();
+        let mut next = None;
+        for store in self.stores() {
+            let found = store.items_to(domain, after, looks, max).await;
+            all.items.extend(found.items);
+            next = [next, found.next].into_iter().flatten().min();
+        }
+        all.items.sort_unstable();
+        // What lies beyond the first store's end of looking is found again by the next call.
+        if let Some(end) = next {
+            all.items.retain(|(item, _)| *item <= end);
+        }
+        if all.items.len() > max {
+            all.items.truncate(max);
+            next = all.items.last().map(|(item, _)| *item);
+        }
+        DomainItems { next, ..all }
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<QueuedDelivery>, StoreError> {
+        self.of(id.item)?.delivery(id).await
+    }
+
+    fn stats(&self) -> QueueStats {
+        let mut all = QueueStats::default();
+        for (position, store) in self.stores().iter().enumerate() {
+            let stats = store.stats();
+            all.items += stats.items;
+            all.deliveries += stats.deliveries;
+            all.due += stats.due;
+            all.leased += stats.leased;
+            all.held += stats.held;
+            all.oldest_due = [all.oldest_due, stats.oldest_due].into_iter().flatten().min();
+            all.quarantined += stats.quarantined;
+            all.commits += stats.commits;
+            all.committed += stats.committed;
+            // All lie on one disk.
+            if position == 0 {
+                (all.free_octets, all.free_inodes) = (stats.free_octets, stats.free_inodes);
+            }
+        }
+        all
+    }
+
+    fn held(&self, tenant: &str) -> u64 {
+        self.stores().iter().map(|store| store.held(tenant)).sum()
+    }
+
+    fn ready(&self) -> Result<(), StoreError> {
+        self.own()?.ready()
+    }
+
+    async fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        for store in self.stores() {
+            store.close().await;
+        }
+    }
+}
+
+/// The events of the home. Those of a shard that was taken over are read from its own store, by
+/// readers that keep its id with their places.
+#[async_trait]
+impl EventLog for Shards {
+    async fn append(&self, events: Vec<NewEvent>) -> Result<(), StoreError> {
+        self.own()?.append(events).await
+    }
+
+    async fn append_expendable(&self, events: Vec<NewEvent>) -> Result<(), StoreError> {
+        self.own()?.append_expendable(events).await
+    }
+
+    async fn events(
+        &self,
+        tenant: Option<&str>,
+        after: u64,
+        max: usize,
+    ) -> Result<Vec<StoredEvent>, EventError> {
+        self.own()?.events(tenant, after, max).await
+    }
+
+    async fn events_before(
+        &self,
+        tenant: &str,
+        before: u64,
+        max: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        self.own()?.events_before(tenant, before, max).await
+    }
+
+    async fn messages_before(
+        &self,
+        tenant: &str,
+        before: u64,
+        max: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        self.own()?.messages_before(tenant, before, max).await
+    }
+
+    async fn events_of(
+        &self,
+        message: ItemId,
+        after: u64,
+        max: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        self.of(message)?.events_of(message, after, max).await
+    }
+
+    async fn wait_after(&self, after: u64) -> u64 {
+        loop {
+            let home = self.when_home().await;
+            let mut changes = self.changes();
+            changes.mark_unchanged();
+            // A home that goes says nothing more.
+            tokio::select! {
+                newest = home.wait_after(after) => return newest,
+                _ = changes.changed() => {}
+            }
+        }
+    }
+
+    async fn prune(&self, before: Millis, max: u64) -> Result<usize, StoreError> {
+        let mut pruned = 0;
+        for store in self.stores() {
+            pruned += store.prune(before, max).await?;
+        }
+        Ok(pruned)
+    }
+}
