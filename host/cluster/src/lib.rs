@@ -4,6 +4,7 @@
 //! divide them. There are two, with the same contract: NATS JetStream and PostgreSQL.
 
 pub mod engine;
+pub mod host;
 pub mod jetstream;
 pub mod lease;
 pub mod member;

@@ -30,6 +30,9 @@ pub trait ShardHost: Send + Sync + fmt::Debug {
     async fn close(&self, shard: ShardId);
 }
 
+/// A shard that could not be served here is tried again after this, unless another node has it.
+const AGAIN: Duration = Duration::from_secs(60);
+
 /// Who a node is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeName {
@@ -89,6 +92,8 @@ struct State {
     view: ClusterView,
     node_revision: u64,
     is_leaving: bool,
+    /// Shards that could not be served here, and when they are tried again.
+    refused: BTreeMap<ShardId, Instant>,
 }
 
 /// See the module.
@@ -241,13 +246,14 @@ impl Member {
             let home = homes.get(&found.shard);
             let is_own_home = found.shard == self.node.home;
             let is_others = home.is_some_and(|node| node.name != self.node.name);
-            let (is_held, is_leaving) = {
+            let (is_held, may_take) = {
                 let state = self.state.lock();
-                (state.held.contains_key(&found.shard), state.is_leaving)
+                let is_put_off = state.refused.get(&found.shard).is_some_and(|until| *until > Instant::now());
+                (state.held.contains_key(&found.shard), !state.is_leaving && !is_put_off)
             };
             if is_held && is_others {
                 self.give_back(found.shard).await;
-            } else if !is_held && found.is_free && !is_leaving && (is_own_home || !is_others) {
+            } else if !is_held && found.is_free && may_take && (is_own_home || !is_others) {
                 let entry = shards.get(&found.shard).and_then(Option::as_ref);
                 self.claim(found.shard, entry.map_or(0, |entry| entry.revision)).await?;
             }
@@ -319,6 +325,7 @@ impl Member {
             Ok(()) => self.host.lose(shard).await,
             Err(error) => {
                 tracing::error!(target: "relevo::cluster", shard, %error, "the shard cannot be served here");
+                self.state.lock().refused.insert(shard, Instant::now() + AGAIN);
                 self.release(shard).await;
             }
         }
