@@ -10,7 +10,7 @@ use hickory_resolver::net::{DnsError, NetError};
 use super::{Alias, Denial, SecureAnswer, SecureFailure, SecureRecord, Tlsa};
 
 /// Aliases that are followed.
-const MAX_ALIASES: usize = 16;
+pub(super) const MAX_ALIASES: usize = 16;
 /// Records of one answer that are kept: nobody publishes more, and each costs a comparison.
 const MAX_RECORDS: usize = 64;
 
@@ -54,6 +54,25 @@ fn found(name: &Name, kind: RecordType, answers: &[Record], ttl: Duration) -> Se
         }
     }
     SecureAnswer::Failed(SecureFailure::NoAnswer(asked))
+}
+
+/// Records of one type at one name.
+#[derive(Debug)]
+pub(super) struct RecordSet {
+    pub(super) data: Vec<RData>,
+    /// It is signed, and validated; if not, it was proved that the zone is not signed.
+    pub(super) is_secure: bool,
+    pub(super) ttl: Duration,
+}
+
+/// The records of this type at this very name; none if there are none, or if nothing can be proved
+/// of them.
+pub(super) fn set_at(name: &Name, kind: RecordType, lookup: &Lookup) -> Option<RecordSet> {
+    let records = || lookup.answers().iter().filter(|r| r.record_type() == kind && r.name == *name);
+    let is_secure = proof(records(), "").ok()?;
+    let data: Vec<_> = records().take(MAX_RECORDS).map(|record| record.data.clone()).collect();
+    let ttl = lookup.valid_until().saturating_duration_since(Instant::now());
+    (!data.is_empty()).then_some(RecordSet { data, is_secure, ttl })
 }
 
 /// Whether a record set is secure; an error if it is neither that nor proved to be insecure.
@@ -107,6 +126,6 @@ fn read(data: &RData) -> Option<SecureRecord> {
     }
 }
 
-fn plain(name: &Name) -> String {
+pub(super) fn plain(name: &Name) -> String {
     name.to_ascii().trim_end_matches('.').to_ascii_lowercase()
 }

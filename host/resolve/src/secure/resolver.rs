@@ -16,7 +16,8 @@ use hickory_resolver::{Resolver, TokioResolver};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::answer::sorted;
+use super::aliases::{AskOne, follow};
+use super::answer::{RecordSet, set_at, sorted};
 use super::probe::probe;
 use super::{DnssecSupport, SecureAnswer, SecureFailure, SecureKind, SecureLookUp};
 use crate::hickory::name_server;
@@ -152,10 +153,26 @@ impl SecureLookUp for SecureResolver {
         };
         // No search list.
         fqdn.set_fqdn(true);
-        let result = self.0.resolver.lookup(fqdn.clone(), kind).await;
+        match self.0.answer(&fqdn, kind).await {
+            SecureAnswer::Failed(bogus @ SecureFailure::Bogus(_)) => {
+                follow(&*self.0, &fqdn, kind, bogus).await
+            }
+            answer => answer,
+        }
+    }
+}
+
+impl AskOne for Validator {
+    async fn answer(&self, name: &Name, kind: RecordType) -> SecureAnswer {
+        let result = self.resolver.lookup(name.clone(), kind).await;
         if let Err(error) = &result {
             tracing::debug!(target: "relevo::dns", %name, %kind, %error, "secure lookup without records");
         }
-        sorted(&fqdn, kind, result)
+        sorted(name, kind, result)
+    }
+
+    async fn set(&self, name: &Name, kind: RecordType) -> Option<RecordSet> {
+        let lookup = self.resolver.lookup(name.clone(), kind).await.ok()?;
+        set_at(name, kind, &lookup)
     }
 }

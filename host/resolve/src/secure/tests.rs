@@ -188,6 +188,49 @@ async fn aliases_lead_to_the_name_whose_chain_is_signed() {
 }
 
 #[tokio::test]
+async fn records_are_found_beside_what_a_resolver_left_over() {
+    let scene = scene().await;
+    publish(&scene.dns, Some(13), DenialBy::Nsec);
+    scene.dns.cname(TLSA, "record.example.test").tlsa("record.example.test", 3, 1, 1, &DIGEST);
+    scene.dns.flaw("record.example.test", "TLSA", Flaw::LeftOver);
+    assert!(matches!(scene.state().await, DaneState::Records(_)), "{:?}", scene.state().await);
+}
+
+#[tokio::test]
+async fn names_below_a_dname_are_aliases() {
+    let scene = scene().await;
+    publish(&scene.dns, Some(13), DenialBy::Nsec);
+    scene.dns.zone("new.test", Some(8), DenialBy::Nsec3).unwrap();
+    let address = ["192.0.2.6".parse().unwrap()];
+    scene.dns.dname("old.example.test", "hosts.new.test");
+    scene.dns.mx("shop.hosts.new.test", &["mx.old.example.test", "mx.example.test"]);
+    scene.dns.address("mx.hosts.new.test", &address).tlsa("_25._tcp.mx.hosts.new.test", 3, 1, 1, &DIGEST);
+    scene.dns.dname("_tcp.mx.example.test", "records.new.test").tlsa(
+        "_25.records.new.test",
+        3,
+        1,
+        1,
+        &DIGEST,
+    );
+    let names = ["mx.old.example.test", "mx.example.test"];
+    let hosts = scene.dane.hosts("shop.old.example.test", &names).await;
+    assert!(hosts.iter().all(|host| matches!(host.state, DaneState::Records(_))), "{hosts:?}");
+    assert_eq!(hosts[0].base, "mx.hosts.new.test");
+    assert!(hosts[0].names.contains(&"shop.hosts.new.test".to_owned()), "{hosts:?}");
+}
+
+#[tokio::test]
+async fn an_alias_that_is_forged_leads_nowhere() {
+    for (name, kind) in [("record.example.test", "TLSA"), (TLSA, "CNAME")] {
+        let scene = scene().await;
+        publish(&scene.dns, Some(13), DenialBy::Nsec);
+        scene.dns.cname(TLSA, "record.example.test").tlsa("record.example.test", 3, 1, 1, &DIGEST);
+        scene.dns.flaw("record.example.test", "TLSA", Flaw::LeftOver).flaw(name, kind, Flaw::Forged);
+        assert!(is_deferred(&scene.state().await), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_domain_without_mx_is_its_own_host() {
     let scene = scene().await;
     scene.dns.zone("bare.test", Some(13), DenialBy::Nsec).unwrap();
