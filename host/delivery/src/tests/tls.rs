@@ -101,6 +101,27 @@ async fn tls_that_a_policy_needs_is_never_done_without() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn events_say_what_tls_was_needed_for_and_how_it_failed() {
+    let w = World::new();
+    for (domain, host) in [("a.test", Host::BreaksTls), ("b.test", accepts()), ("c.test", accepts())] {
+        w.net.domain(domain, &[(&format!("mx.{domain}"), host)]);
+    }
+    demand(&w, "a.test", "mx.a.test", HostTls::Connect(verified(TlsReason::Dane)));
+    demand(&w, "b.test", "mx.b.test", refuse());
+    let said = async |recipient: &str| {
+        let id = w.to(recipient);
+        seconds(5).await;
+        let event = w.queue.events().into_iter().find(|event| event.item == Some(id)).expect("an event");
+        let attempt = event.event.attempt().expect("an attempt").clone();
+        (attempt.tls_policy, attempt.tls_failure)
+    };
+    let some = |policy: &str, failure: &str| (Some(policy.to_owned()), Some(failure.to_owned()));
+    assert_eq!(said("u@a.test").await, some("dane", "validation-failure"));
+    assert_eq!(said("u@b.test").await, some("mta-sts", "validation-failure"), "it is not connected to");
+    assert_eq!(said("u@c.test").await, (None, None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_asks_for_policies_of_mail_to_a_smarthost() {
     let smarthost =
         SmarthostSettings { host: "partner.test".into(), port: 25, tls: TlsPolicy::None, auth: None };
