@@ -192,7 +192,7 @@ async fn records_are_found_beside_what_a_resolver_left_over() {
     let scene = scene().await;
     publish(&scene.dns, Some(13), DenialBy::Nsec);
     scene.dns.cname(TLSA, "record.example.test").tlsa("record.example.test", 3, 1, 1, &DIGEST);
-    scene.dns.flaw("record.example.test", "TLSA", Flaw::LeftOver);
+    scene.dns.flaw(TLSA, "TLSA", Flaw::LeftOver);
     assert!(matches!(scene.state().await, DaneState::Records(_)), "{:?}", scene.state().await);
 }
 
@@ -225,7 +225,7 @@ async fn an_alias_that_is_forged_leads_nowhere() {
         let scene = scene().await;
         publish(&scene.dns, Some(13), DenialBy::Nsec);
         scene.dns.cname(TLSA, "record.example.test").tlsa("record.example.test", 3, 1, 1, &DIGEST);
-        scene.dns.flaw("record.example.test", "TLSA", Flaw::LeftOver).flaw(name, kind, Flaw::Forged);
+        scene.dns.flaw(TLSA, "TLSA", Flaw::LeftOver).flaw(name, kind, Flaw::Forged);
         assert!(is_deferred(&scene.state().await), "{name}");
     }
 }

@@ -49,7 +49,8 @@ pub enum Flaw {
     Forged,
     /// The signatures are left out.
     Unsigned,
-    /// Records that nobody asked for are left in the authorities: an NSEC record of the name itself.
+    /// Records that nobody asked for are left in the authorities: an NSEC record of the name that the
+    /// name is an alias of.
     LeftOver,
     /// It says that there is nothing, with the SOA record of a zone elsewhere that is not signed.
     ForeignDenial,
@@ -222,10 +223,11 @@ impl World {
     }
 
     fn fill(&self, name: &str, kind: RecordType, reply: &mut Message) {
+        let asked = self.flaws.get(&(name.to_owned(), kind)).copied();
         let mut name = name.to_owned();
         for _ in 0..8 {
-            let asked = if kind == RecordType::DS { parent(&name) } else { &name };
-            let Some(zone) = self.zone_of(asked) else { return };
+            let above = if kind == RecordType::DS { parent(&name) } else { &name };
+            let Some(zone) = self.zone_of(above) else { return };
             let names = self.names(zone);
             let records = names.get(&name).cloned().unwrap_or_default();
             let of = |kind| records.iter().filter(move |data| data.record_type() == kind).cloned();
@@ -233,7 +235,7 @@ impl World {
             if !answers.is_empty() {
                 let flaw = self.flaws.get(&(name.clone(), kind)).copied();
                 reply.add_answers(zone.sign(&name, answers, flaw));
-                if flaw == Some(Flaw::LeftOver) {
+                if asked == Some(Flaw::LeftOver) {
                     for (owner, data) in nsec(&names, &name, true) {
                         reply.add_authorities(zone.sign(&owner, vec![data], None));
                     }
