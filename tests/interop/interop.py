@@ -233,8 +233,8 @@ def scanned(table, binary, folder):
 
 
 def encrypted(table, given, folder):
-    for module in (dane, sts):
-        module.run(table, given.relevo, folder, given.dns)
+    dane.run(table, given.relevo, folder, given.dns, given.exim)
+    sts.run(table, given.relevo, folder, given.dns)
 
 
 def at_the_edge(table, given, folder):
