@@ -11,7 +11,8 @@ import re
 import textwrap
 
 from dane_exim import Exim
-from dane_net import Internet, RESOLVER, asked
+from dane_net import Internet, asked
+from dane_zones import RESOLVER
 
 ROW = "dane: the verdicts of Postfix and Exim over signed zones"
 ROWS = [ROW]

@@ -3,16 +3,15 @@
 import json
 import os
 import pathlib
-import re
 import shutil
+import signal
 import subprocess
 import sys
-import textwrap
 import time
 
+from dane_zones import RESOLVER, SERVER, Zones, unbound
+
 HERE = pathlib.Path(__file__).parent
-SERVER, RESOLVER = "127.0.0.2", "127.0.0.1"
-SIGNED = {"alg7": "NSEC3RSASHA1", "alg8": "RSASHA256"}
 # The recipient domain where it is not NAME.test.
 ASKED = {"dname": "shop.old.dname.test"}
 
@@ -64,6 +63,25 @@ class Internet:
             assert time.monotonic() < end, "name servers or mail hosts do not answer"
             time.sleep(0.2)
 
+    def publish(self, name):
+        """Writes the zone of a domain anew, and waits until it is served."""
+        self.zones.domain(name)
+        self.reload(f"{name}.test")
+
+    def delegate(self, name, signers):
+        """Gives the parent these DS records of a domain."""
+        self.zones.signers[name] = signers
+        self.zones.parent()
+        self.reload("test")
+
+    def reload(self, zone, seconds=30):
+        self.named.send_signal(signal.SIGHUP)
+        ask = f"import dns.message, dns.query; print(dns.query.udp(dns.message.make_query('{zone}', 'SOA'), '{SERVER}', 5).answer[0][0].serial)"
+        end = time.monotonic() + seconds
+        while self.inside(sys.executable, "-c", ask).stdout.strip() != str(self.zones.serial):
+            assert time.monotonic() < end, f"named does not serve the new zone {zone}"
+            time.sleep(0.2)
+
     def received(self):
         """What the mail hosts have taken: dicts with `address`, `tls`, `certificate`, `subject`, `recipient`."""
         return [json.loads(line) for line in self.mail.read_text().splitlines()] if self.mail.exists() else []
@@ -94,6 +112,15 @@ class Hosts:
             chain = None if name == "clear" else str(self.certificates[name][0])
             self.listeners.append({"address": self.addresses[name], "chain": chain})
         self.file.write_text(json.dumps(self.listeners))
+
+    def next_certificate(self, name):
+        """Another key and certificate for the host of a domain, not yet in use: the file, and the TLSA record."""
+        self.certificates[f"next-{name}"] = self.certificate(f"next-{name}", [f"mx.{name}.test"])
+        return self.certificates[f"next-{name}"][0], f"3 1 1 {self.digest(f'next-{name}', 1, 1)}"
+
+    def use(self, name, chain):
+        """From the next connection on."""
+        os.replace(chain, self.certificates[name][0])
 
     def openssl(self, *arguments, stdin=None):
         done = subprocess.run(["openssl", *map(str, arguments)], input=stdin, capture_output=True, check=False)
@@ -144,121 +171,3 @@ class Hosts:
             "outside": [],
             "servfail": [],
         }.get(name, [own])
-
-
-class Zones:
-    """A root, `test` with NSEC3 and opt-out, a zone for each domain, and an unsigned one."""
-
-    def __init__(self, folder, hosts, names, unsigned, ttl):
-        self.folder, self.hosts, self.names, self.unsigned, self.ttl = folder / "zones", hosts, names, unsigned, ttl
-        self.zones = []
-        self.folder.mkdir()
-
-    def write(self):
-        """Returns the DNSKEY of the root."""
-        signers = []
-        for name in self.names:
-            signers += self.domain(name)
-        outside = {"outside": "mx", "alias-out": "out"}
-        self.plain("unsigned.test", "".join(f"{owner} A {self.hosts.addresses[name]}\n" for name, owner in outside.items() if name in self.names))
-        for name, text in self.unsigned.items():
-            self.plain(f"{name}.test", text)
-        names = [*self.names, "unsigned", *self.unsigned]
-        below = "".join(f"{name} NS ns.{name}\n" for name in names)
-        glue = "".join(f"ns.{name} A {SERVER}\n" for name in names)
-        self.zone("test", below + glue + "".join(signers), "ECDSAP256SHA256", "-3", "aabb", "-A")
-        self.zone(".", f"test NS ns.test\nns.test A {SERVER}\n" + (self.folder / "dsset-test.").read_text(), "ECDSAP256SHA256")
-        zones = "".join(f'zone "{zone}" {{ type primary; file "{path}"; }};\n' for zone, path in self.zones)
-        (self.folder.parent / "named.conf").write_text(
-            f'options {{ directory "{self.folder}"; listen-on {{ {SERVER}; }}; listen-on-v6 {{ none; }}; recursion no; pid-file none; session-keyfile none; '
-            f"dnssec-validation no; allow-transfer {{ none; }}; }};\ncontrols {{ }};\n{zones}")
-        [key] = self.folder.glob("K.+*.key")
-        return "".join(line for line in key.read_text().splitlines(keepends=True) if " IN DNSKEY " in line)
-
-    def domain(self, name):
-        """Returns the DS records of the domain: none where it is not signed."""
-        address = self.hosts.addresses[name]
-        target = {"outside": "mx.unsigned.test.", "alias": "here", "alias-out": "here", "dname-host": "mx.old"}.get(name, "mx")
-        text = f"@ MX 0 {target}\n" + {
-            "alias": f"here CNAME mx\nmx A {address}\n",
-            "alias-out": "here CNAME out.unsigned.test.\n",
-            "dname": f"old DNAME new\nshop.new MX 0 mx\nmx A {address}\n",
-            "dname-host": f"old DNAME new\nmx.new A {address}\n",
-            "dname-tlsa": f"_tcp.mx DNAME records\nmx A {address}\n",
-            "tlsa-alias": f"_25._tcp.mx CNAME record\nmx A {address}\n",
-        }.get(name, f"mx A {address}\n")
-        owner = {
-            "alias-out": "_25._tcp.here",
-            "dname-host": "_25._tcp.mx.new",
-            "dname-tlsa": "_25.records",
-            "tlsa-alias": "record",
-        }.get(name, "_25._tcp.mx")
-        text += "".join(f"{owner} TLSA {record}\n" for record in self.hosts.tlsa(name))
-        if name == "servfail":
-            # Nobody is at that address.
-            text += "_tcp.mx NS ns.nowhere\nns.nowhere A 127.0.0.99\n"
-        zone = f"{name}.test"
-        if name == "optout":
-            self.plain(zone, text)
-            return []
-        options = ["-3", "0123"] if name in ("nsec3", "alg7") else []
-        if name == "expired":
-            options += ["-s", "20240101000000", "-e", "20240201000000"]
-        self.zone(zone, text, SIGNED.get(name, "ECDSAP256SHA256"), *options)
-        if name == "bogus":
-            self.spoil(zone)
-        return [(self.folder / f"dsset-{zone}.").read_text()]
-
-    def soa(self, zone):
-        at = zone.rstrip(".")
-        return f"$ORIGIN {at}.\n$TTL {self.ttl}\n@ SOA ns hostmaster 1 3600 600 86400 60\n@ NS ns\nns A {SERVER}\n"
-
-    def plain(self, zone, text):
-        path = self.folder / f"{zone}.zone"
-        path.write_text(self.soa(zone) + text)
-        self.zones.append((zone, path))
-
-    def zone(self, zone, text, algorithm, *options):
-        path = self.folder / f"{zone.rstrip('.') or 'root'}.zone"
-        size = ["-b", "2048"] if "RSA" in algorithm else []
-        self.tool("dnssec-keygen", "-q", "-a", algorithm, *size, "-f", "KSK", "-K", self.folder, zone)
-        path.write_text(self.soa(zone) + text)
-        # One key signs everything.
-        self.tool("dnssec-signzone", "-q", "-S", "-z", "-P", "-K", self.folder, "-d", self.folder, "-o", zone, *options, "-f", f"{path}.signed", path)
-        self.zones.append((zone, f"{path}.signed"))
-
-    def spoil(self, zone):
-        path = self.folder / f"{zone}.zone.signed"
-        text = path.read_text()
-        changed = re.sub(r"(TLSA\s+3 1 1 \(\s*)[0-9A-F]{8}", r"\g<1>00000000", text)
-        assert changed != text, "no TLSA record in the signed zone"
-        path.write_text(changed)
-
-    def tool(self, *command):
-        done = subprocess.run([*map(str, command)], capture_output=True, text=True, cwd=self.folder, check=False)
-        assert done.returncode == 0, f"{command[0]}: {done.stderr}"
-
-
-def unbound(folder):
-    return textwrap.dedent(f"""\
-        server:
-          interface: {RESOLVER}
-          do-daemonize: no
-          username: ""
-          chroot: ""
-          pidfile: ""
-          directory: "{folder}"
-          use-syslog: no
-          do-not-query-localhost: no
-          trust-anchor-file: "{folder}/anchor.key"
-          local-zone: "test." nodefault
-          module-config: "validator iterator"
-          do-ip6: no
-          so-rcvbuf: 0
-          so-sndbuf: 0
-        remote-control:
-          control-enable: no
-        stub-zone:
-          name: "."
-          stub-addr: {SERVER}
-        """)

@@ -12,6 +12,7 @@ import traceback
 import classify
 import clients
 import dane
+import dane_mail
 import edge
 import extensions
 import functions
@@ -40,6 +41,7 @@ ROWS = (
     + returns.ROWS
     + scan.ROWS
     + dane.ROWS
+    + dane_mail.ROWS
     + sts.ROWS
     + plugins.ROWS
     + postgresql.ROWS
@@ -234,6 +236,7 @@ def scanned(table, binary, folder):
 
 def encrypted(table, given, folder):
     dane.run(table, given.relevo, folder, given.dns, given.exim)
+    dane_mail.run(table, given.relevo, folder, given.dns)
     sts.run(table, given.relevo, folder, given.dns)
 
 
@@ -282,7 +285,7 @@ def main():
     elif given.extensions:
         rows, check = extensions.ROWS, lambda table: extensions.run(table, given.relevo, folder)
     elif given.tls:
-        rows, check = dane.ROWS + sts.ROWS, lambda table: encrypted(table, given, folder)
+        rows, check = dane.ROWS + dane_mail.ROWS + sts.ROWS, lambda table: encrypted(table, given, folder)
     elif given.spam:
         rows, check = spam.ROWS, lambda table: spam.run(table, given.relevo, folder)
     elif given.openapi is not None:
