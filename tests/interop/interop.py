@@ -25,6 +25,7 @@ import postgresql
 import returns
 import scan
 import sdks
+import smuggling
 import spam
 import sts
 import verify
@@ -40,6 +41,7 @@ ROWS = (
     + extensions.ROWS
     + returns.ROWS
     + scan.ROWS
+    + smuggling.ROWS
     + dane.ROWS
     + dane_mail.ROWS
     + sts.ROWS
@@ -211,6 +213,7 @@ def everything(table, given, folder):
     extensions.run(table, given.relevo, folder)
     coming_back(table, given, folder)
     scanned(table, given.relevo, folder)
+    smuggling.run(table, given.relevo, folder)
     encrypted(table, given, folder)
     plugins.run(table, given.relevo, folder)
     postgresql.run(table, folder)
@@ -255,6 +258,7 @@ def main():
     arguments.add_argument("--haraka", required=True)
     arguments.add_argument("--dns", required=True)
     arguments.add_argument("--scan", action="store_true", help="only the rows of TLS scanners")
+    arguments.add_argument("--smuggling", action="store_true", help="only the rows of SMTP smuggling")
     arguments.add_argument("--extensions", action="store_true", help="only the rows of ESMTP extensions")
     arguments.add_argument("--tls", action="store_true", help="only the rows of DANE and MTA-STS")
     arguments.add_argument("--returns", action="store_true", help="only the rows of mail that comes back")
@@ -282,6 +286,8 @@ def main():
         check = lambda table: panel.run(table, given.relevo, folder, rows)
     elif given.returns:
         rows, check = returns.ROWS, lambda table: coming_back(table, given, folder)
+    elif given.smuggling:
+        rows, check = smuggling.ROWS, lambda table: smuggling.run(table, given.relevo, folder)
     elif given.extensions:
         rows, check = extensions.ROWS, lambda table: extensions.run(table, given.relevo, folder)
     elif given.tls:
