@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from dane_zones import RESOLVER, SERVER, Zones, unbound
+from dane_zones import FORWARDER, RESOLVER, SERVER, Zones, unbound
 
 HERE = pathlib.Path(__file__).parent
 # The recipient domain where it is not NAME.test.
@@ -50,11 +50,13 @@ class Internet:
         self.zones = Zones(self.folder, self.hosts, self.names, self.unsigned, self.ttl)
         anchor = self.zones.write()
         (self.folder / "anchor.key").write_text(anchor)
-        (self.folder / "unbound.conf").write_text(unbound(self.folder))
         self.named = self.daemon(self.programs / "named", "-g", "-c", self.folder / "named.conf", "-u", "root")
-        self.daemon(self.programs / "unbound", "-d", "-c", self.folder / "unbound.conf")
+        for address, modules in ((RESOLVER, "validator iterator"), (FORWARDER, "iterator")):
+            config = self.folder / f"unbound-{address}.conf"
+            config.write_text(unbound(self.folder, address, modules))
+            self.daemon(self.programs / "unbound", "-d", "-c", config)
         self.daemon(sys.executable, HERE / "dane_hosts.py", self.hosts.file, self.mail)
-        self.wait([(RESOLVER, 53), (SERVER, 53), ("127.0.1.1", 25)])
+        self.wait([(RESOLVER, 53), (FORWARDER, 53), (SERVER, 53), ("127.0.1.1", 25)])
 
     def wait(self, places, seconds=30):
         end = time.monotonic() + seconds
@@ -168,6 +170,8 @@ class Hosts:
             "pkix": [f"1 1 1 {self.digest(name, 1, 1)}"],
             "mixed": [f"1 1 1 {'ab' * 32}", own],
             "none": [],
+            "alias-none": [],
+            "dname-out": [],
             "outside": [],
             "servfail": [],
         }.get(name, [own])

@@ -5,6 +5,14 @@ import subprocess
 import textwrap
 
 SERVER, RESOLVER = "127.0.0.2", "127.0.0.1"
+# Hands on signatures, and does not look at them.
+FORWARDER = "127.0.0.3"
+# What is changed in a zone after it was signed.
+SPOILED = {
+    "bogus": (r"(TLSA\s+3 1 1 \(\s*)[0-9A-F]{8}", r"\g<1>00000000"),
+    "alias-bogus": (r"(\sCNAME\s+)record\.", r"\g<1>other."),
+    "dname-bogus": (r"(\sDNAME\s+)new\.", r"\g<1>other."),
+}
 SIGNED = {"alg7": "NSEC3RSASHA1", "alg8": "RSASHA256"}
 
 
@@ -20,8 +28,10 @@ class Zones:
         """Returns the DNSKEY of the root."""
         for name in self.names:
             self.domain(name)
-        outside = {"outside": "mx", "alias-out": "out"}
-        self.plain("unsigned.test", "".join(f"{owner} A {self.hosts.addresses[name]}\n" for name, owner in outside.items() if name in self.names))
+        outside = {"outside": "mx", "alias-out": "out", "dname-out": "way", "tlsa-out": "record"}
+        text = "".join(f"{owner} A {self.hosts.addresses[name]}\n" for name, owner in outside.items() if name in self.names)
+        text += "".join(f"{outside[name]} TLSA {record}\n" for name in ("tlsa-out",) if name in self.names for record in self.hosts.tlsa(name))
+        self.plain("unsigned.test", text)
         for name, text in self.unsigned.items():
             self.plain(f"{name}.test", text)
         self.parent()
@@ -43,7 +53,8 @@ class Zones:
     def domain(self, name):
         """Writes its zone, with the TLSA records that it has now, and keeps its DS records for the parent."""
         address = self.hosts.addresses[name]
-        target = {"outside": "mx.unsigned.test.", "alias": "here", "alias-out": "here", "dname-host": "mx.old"}.get(name, "mx")
+        target = {"outside": "mx.unsigned.test.", "alias": "here", "alias-out": "here", "dname-host": "mx.old",
+                  "dname-bogus": "mx.old", "dname-out": "way.old"}.get(name, "mx")
         text = f"@ MX 0 {target}\n" + {
             "alias": f"here CNAME mx\nmx A {address}\n",
             "alias-out": "here CNAME out.unsigned.test.\n",
@@ -51,12 +62,25 @@ class Zones:
             "dname-host": f"old DNAME new\nmx.new A {address}\n",
             "dname-tlsa": f"_tcp.mx DNAME records\nmx A {address}\n",
             "tlsa-alias": f"_25._tcp.mx CNAME record\nmx A {address}\n",
+            "wild-alias": f"*._tcp.mx CNAME record\nmx A {address}\n",
+            "tlsa-out": f"_25._tcp.mx CNAME record.unsigned.test.\nmx A {address}\n",
+            "alias-none": f"_25._tcp.mx CNAME record\nmx A {address}\nrecord A {address}\n",
+            "dname-out": "old DNAME unsigned.test.\n",
+            # Where what is changed afterwards leads, all is as whoever changed it wants it.
+            "alias-bogus": f"_25._tcp.mx CNAME record\nmx A {address}\nrecord TLSA 3 1 1 {'ab' * 32}\n",
+            "dname-bogus": f"old DNAME new\nmx.new A {address}\n_25._tcp.mx.new TLSA 3 1 1 {'ab' * 32}\nmx.other A {address}\n",
         }.get(name, f"mx A {address}\n")
         owner = {
             "alias-out": "_25._tcp.here",
             "dname-host": "_25._tcp.mx.new",
             "dname-tlsa": "_25.records",
             "tlsa-alias": "record",
+            "wild-alias": "record",
+            "tlsa-wild": "*._tcp.mx",
+            "wild-nsec3": "*._tcp.mx",
+            "tlsa-out": "elsewhere",
+            "alias-bogus": "other",
+            "dname-bogus": "_25._tcp.mx.other",
         }.get(name, "_25._tcp.mx")
         text += "".join(f"{owner} TLSA {record}\n" for record in self.tlsa.get(name) or self.hosts.tlsa(name))
         if name == "servfail":
@@ -65,15 +89,15 @@ class Zones:
         zone = f"{name}.test"
         if name == "optout":
             return self.plain(zone, text)
-        options = ["-3", "0123"] if name in ("nsec3", "alg7") else []
+        options = ["-3", "0123"] if name in ("nsec3", "wild-nsec3", "alg7") else []
         if name == "expired":
             options += ["-s", "20240101000000", "-e", "20240201000000"]
         if name == "keys":
             text += many(address, self.tlsa.get(name) or self.hosts.tlsa(name))
             return self.with_keys(zone, text, self.rings.get(name) or self.first_keys(name))
         self.zone(zone, text, SIGNED.get(name, "ECDSAP256SHA256"), *options)
-        if name == "bogus":
-            self.spoil(zone)
+        if name in SPOILED:
+            self.spoil(zone, *SPOILED[name])
         self.signers[name] = (self.folder / f"dsset-{zone}.").read_text()
 
     def soa(self, zone):
@@ -118,11 +142,11 @@ class Zones:
         """The DS records of keys."""
         return "".join(self.tool("dnssec-dsfromkey", "-2", "-K", self.folder, key) for key in keys)
 
-    def spoil(self, zone):
+    def spoil(self, zone, pattern, other):
         path = self.folder / f"{zone}.zone.signed"
         text = path.read_text()
-        changed = re.sub(r"(TLSA\s+3 1 1 \(\s*)[0-9A-F]{8}", r"\g<1>00000000", text)
-        assert changed != text, "no TLSA record in the signed zone"
+        changed = re.sub(pattern, other, text)
+        assert changed != text, f"{zone}: nothing to change in the signed zone"
         path.write_text(changed)
 
     def tool(self, *command):
@@ -138,10 +162,10 @@ def many(address, records):
     return "".join(lines)
 
 
-def unbound(folder):
+def unbound(folder, address, modules):
     return textwrap.dedent(f"""\
         server:
-          interface: {RESOLVER}
+          interface: {address}
           do-daemonize: no
           username: ""
           chroot: ""
@@ -151,7 +175,7 @@ def unbound(folder):
           do-not-query-localhost: no
           trust-anchor-file: "{folder}/anchor.key"
           local-zone: "test." nodefault
-          module-config: "validator iterator"
+          module-config: "{modules}"
           do-ip6: no
           so-rcvbuf: 0
           so-sndbuf: 0
