@@ -215,7 +215,7 @@ async fn a_server_without_signatures_switches_dane_off_and_one_that_loses_them_d
 
 #[tokio::test]
 async fn a_server_that_fails_proves_nothing() {
-    for flaw in [Flaw::ServFail, Flaw::Silence] {
+    for flaw in [Flaw::ServFail, Flaw::Refused, Flaw::Silence] {
         let scene = scene().await;
         scene.dns.flaw("", "SOA", flaw);
         let state = scene.state().await;
