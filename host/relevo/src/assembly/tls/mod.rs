@@ -14,9 +14,9 @@ use relevo_relay::clock::Clock;
 use relevo_relay::delivery::{HostTls, TlsPlan, TlsPolicies, TlsQuestion, TlsSession};
 use relevo_resolve::Resolve;
 use relevo_resolve::secure::{DaneLookUp, SecureConfig, SecureLookUp, SecureResolver};
-use relevo_smtp::client::{DialogueStep, Failure, TlsFailure, root_certificates};
+use relevo_smtp::client::{DialogueStep, Failure, TlsFailure, TlsPolicy, root_certificates};
 use relevo_store::{ControlStore, TlsStore};
-use relevo_tls::decision::HostDecision;
+use relevo_tls::decision::{HostDecision, Wanted};
 use relevo_tls::domain::{DomainPlan, DomainPolicies, Session};
 use relevo_tls::mta_sts::{HttpsSource, StsPolicies, StsSettings};
 use relevo_tls::report::{ReportCarrier, Reporter, ReporterName, Tallies};
@@ -182,6 +182,15 @@ impl TlsPolicies for TlsServices {
         match tokio::time::timeout(PATIENCE, asked).await {
             Ok(Ok(plan)) => Arc::new(CountedPlan { plan, clock, is_counted: true }),
             Ok(Err(_)) | Err(_) => Arc::new(UnknownPlan),
+        }
+    }
+
+    /// TLSA records of a smarthost are not asked for: its certificate must be valid then.
+    fn least(&self, domain: &str) -> TlsPolicy {
+        match self.policies.wanted.of(domain) {
+            None | Some(Wanted::Opportunistic) => TlsPolicy::None,
+            Some(Wanted::Required) => TlsPolicy::Required,
+            Some(Wanted::Verified | Wanted::Dane) => TlsPolicy::Verified,
         }
     }
 }

@@ -174,3 +174,21 @@ async fn an_attempt_waits_five_seconds_for_policies_and_mail_waits() {
     assert_eq!(failure.tls, Some(TlsFailure::Unproved));
     assert!(failure.detail.contains("not known yet"), "{}", failure.detail);
 }
+
+#[tokio::test]
+async fn what_the_operator_needs_of_a_domain_counts_at_smarthosts() {
+    let mut services = Arc::into_inner(services(&Arc::default())).unwrap();
+    let entries =
+        [("a.example", Wanted::Required), ("b.example", Wanted::Dane), (".example", Wanted::Opportunistic)];
+    let wanted = WantedTable::new(entries.map(|(domain, need)| (domain.to_owned(), need)));
+    let policies = Arc::get_mut(&mut services.policies).unwrap();
+    policies.wanted = wanted;
+    for (domain, least) in [
+        ("a.example", TlsPolicy::Required),
+        ("b.example", TlsPolicy::Verified),
+        ("c.example", TlsPolicy::None),
+        ("a.test", TlsPolicy::None),
+    ] {
+        assert_eq!(services.least(domain), least, "{domain}");
+    }
+}
