@@ -39,7 +39,10 @@ async fn the_header_says_who_is_there() {
         (b"PROXY TCP4 192.0.2.1 198.51.100.1 4000 25\r\n".to_vec(), Some("192.0.2.1:4000")),
         (b"PROXY TCP6 2001:db8::1 2001:db8::2 4000 25\r\n".to_vec(), Some("[2001:db8::1]:4000")),
         (version_2(), Some("192.0.2.7:4000")),
-        (b"PROXY UNKNOWN\r\n".to_vec(), None),
+        // Nobody we know, and not the proxy with its rights.
+        (b"PROXY UNKNOWN\r\n".to_vec(), Some("0.0.0.0:0")),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x00\x00\x00".to_vec(), Some("0.0.0.0:0")),
+        (b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00".to_vec(), None),
     ] {
         let mut client = through(addr, &header).await;
         assert!(client.reply().await.starts_with("220 "));

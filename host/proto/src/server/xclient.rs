@@ -123,6 +123,15 @@ fn extended(value: &str) -> Option<bool> {
     }
 }
 
+/// What the product makes of the user whom a proxy names by LOGIN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxiedLogin {
+    /// The user is logged in, where one was named.
+    Known,
+    /// Nobody here has that name: nobody is logged in, and the client may do so itself.
+    Unknown,
+}
+
 impl ServerSession {
     pub(super) fn xclient(&mut self, client: ProxiedClient) -> PollStep {
         if self.transaction.is_some() {
@@ -136,9 +145,10 @@ impl ServerSession {
     /// product's refusal of the connection. The certificate and the channel binding of the proxy are
     /// not those of its client, and are forgotten. XCLIENT is offered no more, since some proxies pass
     /// on what their client says from now on. Nor is AUTH in clear: it was for the peer's own address.
-    pub fn restart(&mut self, decision: Result<(), Reply>) {
+    pub fn restart(&mut self, decision: Result<ProxiedLogin, Reply>) {
         let SessionState::Deciding(Question::Proxied(client)) = &mut self.state else { return };
         let client = std::mem::take(&mut **client);
+        let is_known = decision == Ok(ProxiedLogin::Known);
         self.exporter = None;
         self.config.offers.xclient = false;
         if self.config.auth == AuthPolicy::Always {
@@ -148,11 +158,11 @@ impl ServerSession {
             tls: self.info.tls.take(),
             helo: client.helo.value().unwrap_or_default(),
             extended: client.extended.unwrap_or_default(),
-            username: client.login.value(),
+            username: client.login.value().filter(|_| is_known),
             client_certificate: None,
         };
         (self.errors, self.idle_commands, self.refusals, self.mails) = (0, 0, 0, 0);
-        self.greet(decision);
+        self.greet(decision.map(|_| ()));
     }
 }
 
