@@ -119,6 +119,7 @@ impl Conversation {
             Event::ScramUser(username) => self.session.scram_verifier(verifier(&username), NONCE),
             Event::ScramFailed(_) => self.session.decide(Err(reply(535, (5, 7, 8)))),
             Event::ScramProven(username) => {
+                self.note(format!("proven={username}"));
                 self.session.decide(decide(username == "locked", 535, (5, 7, 8)));
             }
             Event::Mail(from) => {

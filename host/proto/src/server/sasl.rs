@@ -29,7 +29,7 @@ pub(crate) enum Exchange {
         plus: bool,
     },
     ScramFinal(Box<ScramExchange>),
-    /// The user has proven the password, and is to acknowledge the proof of the server.
+    /// The user has proven the password and was let in, and is to acknowledge the proof of the server.
     ScramEnd(String),
 }
 
@@ -44,7 +44,10 @@ pub(crate) enum Next {
     ScramUser(Box<ClientFirst>),
     /// The user whose proof was wrong.
     ScramFailed(String),
-    ScramProven(String),
+    /// The user whose proof was right, and server-final-message.
+    ScramProven(String, String),
+    /// The client took the proof of the server.
+    LoggedIn(String),
     /// The last reply of an exchange that the product has refused.
     Refused(Reply),
 }
@@ -138,13 +141,12 @@ pub(crate) fn respond(exchange: Exchange, line: &str, available: Available<'_>) 
             Ok(Next::ScramUser(Box::new(first)))
         }
         Exchange::ScramFinal(exchange) => Ok(match exchange.verify(&response)? {
-            Some(signature) => {
-                Next::Challenge(challenge(&signature), Exchange::ScramEnd(exchange.username().to_owned()))
-            }
+            // The product hears of it now, whatever the client makes of the answer.
+            Some(signature) => Next::ScramProven(exchange.username().to_owned(), signature),
             None => Next::ScramFailed(exchange.username().to_owned()),
         }),
         // RFC 4954 section 4: the data of success goes as a challenge, and an empty response follows.
-        Exchange::ScramEnd(username) if response.is_empty() => Ok(Next::ScramProven(username)),
+        Exchange::ScramEnd(username) if response.is_empty() => Ok(Next::LoggedIn(username)),
         Exchange::ScramEnd(_) => Err(replies::BAD_AUTH_RESPONSE),
     }
 }

@@ -118,7 +118,9 @@ pub trait Service: Send + Sync + 'static {
         async { Ok(None) }
     }
 
-    /// AUTH by SCRAM: the user has proven the password. `Ok` is answered with 235.
+    /// AUTH by SCRAM: the user has proven the password. `Ok` is answered with the server's proof, and
+    /// with 235 once the client has taken it. Where the client gives up instead, the session is not
+    /// logged in, and the service has heard of a right password all the same.
     fn authenticate_scram(
         &self,
         _session: &mut Self::Session,
