@@ -29,6 +29,7 @@ pub use config::{AuthPolicy, SessionConfig, SessionLimits};
 pub use content::BareNewlines;
 pub use offers::{FutureRelease, Mechanisms, Offers};
 pub use proxy::{ProxiedSource, ProxyError, ProxyHeader};
+pub use sasl::sasl_prepared;
 pub use scram::{ScramVerifier, ScramVerifierError};
 pub use session::{Event, ServerSession};
 pub use types::{BodyType, Credentials, Hold, MailFrom, SessionInfo, TlsFacts};

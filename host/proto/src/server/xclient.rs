@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::config::AuthPolicy;
 use super::params;
 use super::replies::{self, Fixed};
+use super::sasl::sasl_prepared;
 use super::session::{Event, PollStep, Question, ServerSession, SessionState};
 use super::types::SessionInfo;
 use crate::Reply;
@@ -79,7 +80,7 @@ fn take(name: &str, value: &str, client: &mut ProxiedClient) -> Option<()> {
         "ADDR" => client.addr = said(value, address)?,
         "PORT" => client.port = said(value, |port| port.parse().ok())?,
         "HELO" => client.helo = said(value, helo)?,
-        "LOGIN" => client.login = said(value, text)?,
+        "LOGIN" => client.login = said(value, login)?,
         "PROTO" => client.extended = Some(extended(value)?),
         _ => return None,
     }
@@ -99,6 +100,11 @@ fn said<T>(value: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Said<T>> {
 fn text(value: &str) -> Option<String> {
     let fits = (1..=MAX_VALUE).contains(&value.len()) && !value.chars().any(char::is_control);
     fits.then(|| value.to_owned())
+}
+
+/// In the form in which AUTH compares names.
+fn login(value: &str) -> Option<String> {
+    text(&sasl_prepared(value))
 }
 
 /// What EHLO takes, too: it goes into a trace field.
