@@ -8,7 +8,7 @@ use relevo_smtp::client::{
 use super::net::{Host, accepts};
 use super::{World, seconds};
 use crate::settings::SmarthostSettings;
-use crate::tls::HostTls;
+use crate::tls::{HostTls, of_smarthost};
 
 fn demand(w: &World, domain: &str, host: &str, tls: HostTls) {
     w.net.policies.lock().expect("lock").insert((domain.to_owned(), host.to_owned()), tls);
@@ -131,4 +131,39 @@ async fn nobody_asks_for_policies_of_mail_to_a_smarthost() {
     seconds(5).await;
     assert_eq!(w.states(id), [RecipientState::Delivered]);
     assert!(!log(&w).iter().any(|line| line.ends_with("asked")), "{:?}", log(&w));
+}
+
+/// The host breaks TLS: what may go in clear is delivered, and nothing else.
+#[tokio::test(start_paused = true)]
+async fn what_the_operator_needs_of_a_domain_is_needed_of_a_smarthost_too() {
+    let (host, tls) = ("partner.test".to_owned(), TlsPolicy::Opportunistic);
+    let smarthost = SmarthostSettings { host, port: 25, tls, auth: None };
+    let w = World::with(|d| d.smarthost = Some(smarthost));
+    w.net.domain("partner.test", &[("partner.test", Host::BreaksTls)]);
+    demand(&w, "a.test", "*", HostTls::Connect(verified(TlsReason::Operator)));
+    let a = w.to("u@a.test");
+    seconds(5).await;
+    let b = w.to("u@b.test");
+    seconds(90).await;
+    assert_eq!(w.states(b), [RecipientState::Delivered]);
+    assert_eq!(w.states(a), [RecipientState::Pending]);
+    let why = w.handle.why(a).await.expect("a store").expect("it is there");
+    assert!(why[0].reason.contains("needed by [delivery] tls"), "{}", why[0].reason);
+}
+
+#[test]
+fn the_strictest_need_of_a_smarthost_counts() {
+    use TlsPolicy::{Implicit, None, Opportunistic, Required, Verified};
+    use TlsReason::{Configured, Demanded, Operator};
+    for (own, is_demanded, least, expected) in [
+        (None, false, None, (None, Configured)),
+        (Opportunistic, false, Required, (Required, Operator)),
+        (Required, false, Required, (Required, Configured)),
+        (Required, true, Required, (Verified, Demanded)),
+        (None, true, Verified, (Verified, Operator)),
+        (Implicit, true, Verified, (Implicit, Configured)),
+    ] {
+        let needed = of_smarthost(own, is_demanded, least);
+        assert_eq!((needed.mode, needed.reason), expected, "{own:?} {is_demanded} {least:?}");
+    }
 }

@@ -100,7 +100,11 @@ fn failed(name: &Name, kind: RecordType, error: &NetError) -> SecureAnswer {
                 record.proof == Proof::Secure
                     && matches!(record.record_type(), RecordType::NSEC | RecordType::NSEC3)
             });
-            SecureAnswer::Absent(if is_secure { Denial::Secure } else { Denial::Unproved })
+            SecureAnswer::Absent(match is_secure {
+                true => Denial::Secure,
+                false if kind == RecordType::TLSA && is_cut_off(name, authorities) => Denial::Insecure,
+                false => Denial::Unproved,
+            })
         }
         NetError::Dns(DnsError::Nsec { proof: Proof::Insecure, .. }) => {
             SecureAnswer::Absent(Denial::Insecure)
@@ -110,6 +114,18 @@ fn failed(name: &Name, kind: RecordType, error: &NetError) -> SecureAnswer {
         }
         error => SecureAnswer::Failed(SecureFailure::NoAnswer(format!("{asked}: {error}"))),
     }
+}
+
+/// It is proved that the name of TLSA records, or the one above it (`_tcp`), is the top of a zone
+/// that is not signed, while the host above may be: the proof of the SOA record is that its parent
+/// delegates without DS (RFC 6840 section 4.4). SOA records of other zones say nothing.
+fn is_cut_off(name: &Name, authorities: &[Record]) -> bool {
+    let above = name.base_name();
+    authorities.iter().any(|record| {
+        record.proof == Proof::Insecure
+            && record.record_type() == RecordType::SOA
+            && (record.name == *name || record.name == above)
+    })
 }
 
 fn read(data: &RData) -> Option<SecureRecord> {

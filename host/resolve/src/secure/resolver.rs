@@ -26,7 +26,7 @@ use crate::hickory::name_server;
 const MAX_POSITIVE: Duration = Duration::from_secs(3600);
 /// A name server without signatures is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(600);
-/// One that did not answer is asked again after this.
+/// One that did not answer, or refused to, is asked again after this.
 const ASK_SOON: Duration = Duration::from_secs(15);
 
 /// Whom to ask, and whom to believe.
@@ -122,12 +122,13 @@ impl SecureLookUp for SecureResolver {
         {
             return support.clone();
         }
-        let was_unavailable = matches!(&*known, Some((DnssecSupport::Unavailable(_), _)));
+        let was = known.as_ref().map(|(support, _)| std::mem::discriminant(support));
         let support = probe(&self.0.servers, self.0.timeout).await;
+        let is_news = was != Some(std::mem::discriminant(&support));
         let time = match &support {
             DnssecSupport::Available => ASK_AGAIN,
             DnssecSupport::Unavailable(detail) => {
-                if !was_unavailable {
+                if is_news {
                     tracing::warn!(
                         target: "relevo::dns", %detail,
                         "the name server hands on no DNSSEC signatures: DANE is not used",
@@ -135,7 +136,16 @@ impl SecureLookUp for SecureResolver {
                 }
                 ASK_AGAIN
             }
-            DnssecSupport::Unknown(_) => ASK_SOON,
+            DnssecSupport::Unknown(detail) => {
+                if is_news {
+                    tracing::warn!(
+                        target: "relevo::dns", %detail,
+                        "the name server does not answer the question for the root: mail by MX waits; give \
+                         another in [dns] nameservers, or set [delivery] dane = false",
+                    );
+                }
+                ASK_SOON
+            }
         };
         *known = Some((support.clone(), Instant::now() + time));
         support

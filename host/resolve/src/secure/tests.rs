@@ -137,6 +137,32 @@ async fn what_is_forged_stale_or_missing_puts_the_host_off() {
     }
 }
 
+/// RFC 7672 section 2.1.3: TLSA records that are not signed are none.
+#[tokio::test]
+async fn a_zone_without_signatures_below_a_signed_host_has_no_tlsa_records() {
+    for denial in [DenialBy::Nsec, DenialBy::Nsec3] {
+        for (apex, name) in
+            [("_tcp.mx.example.test", TLSA), ("_tcp.mx.example.test", "x._tcp.mx.example.test"), (TLSA, TLSA)]
+        {
+            let scene = scene().await;
+            publish(&scene.dns, Some(13), denial);
+            scene.dns.zone(apex, None, denial).unwrap();
+            let insecure = DaneState::NotApplicable(NotApplicable::InsecureTlsa);
+            assert_eq!(scene.state().await, insecure, "{apex} is empty");
+            let scene = scene_with(apex, name, denial).await;
+            assert_eq!(scene.state().await, insecure, "{apex} has {name}");
+        }
+    }
+}
+
+async fn scene_with(apex: &str, name: &str, denial: DenialBy) -> Scene {
+    let scene = scene().await;
+    publish(&scene.dns, Some(13), denial);
+    scene.dns.zone(apex, None, denial).unwrap();
+    scene.dns.tlsa(name, 3, 1, 1, &DIGEST);
+    scene
+}
+
 #[tokio::test]
 async fn one_family_that_fails_does_not_hide_the_other() {
     let scene = scene().await;
@@ -258,7 +284,7 @@ async fn a_server_without_signatures_switches_dane_off_and_one_that_loses_them_d
 
 #[tokio::test]
 async fn a_server_that_fails_proves_nothing() {
-    for flaw in [Flaw::ServFail, Flaw::Silence] {
+    for flaw in [Flaw::ServFail, Flaw::Refused, Flaw::Silence] {
         let scene = scene().await;
         scene.dns.flaw("", "SOA", flaw);
         let state = scene.state().await;

@@ -41,6 +41,8 @@ pub enum DenialBy {
 pub enum Flaw {
     /// SERVFAIL.
     ServFail,
+    /// REFUSED.
+    Refused,
     /// No answer at all.
     Silence,
     /// The signatures have expired.
@@ -458,6 +460,7 @@ fn answer(world: &Mutex<World>, query: &[u8], udp: bool) -> Option<Vec<u8>> {
     match world.flaws.get(&(name.clone(), kind)) {
         Some(Flaw::Silence) => return None,
         Some(Flaw::ServFail) => reply.metadata.response_code = ResponseCode::ServFail,
+        Some(Flaw::Refused) => reply.metadata.response_code = ResponseCode::Refused,
         Some(Flaw::ForeignDenial) => {
             if let Some(zone) = world.zones.values().find(|zone| zone.key.is_none()) {
                 let soa = RData::SOA(zone.soa());

@@ -12,8 +12,8 @@ pub use relevo_proto::client::{
 };
 
 /// When and how to use TLS: the modes of a [`TlsRequirement`], and what a configuration may ask
-/// for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// for. A greater one is stricter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TlsPolicy {
     /// Never.
     None,
