@@ -12,6 +12,7 @@ import traceback
 import classify
 import clients
 import dane
+import dane_mail
 import edge
 import extensions
 import functions
@@ -24,6 +25,7 @@ import postgresql
 import returns
 import scan
 import sdks
+import smuggling
 import spam
 import sts
 import verify
@@ -39,7 +41,9 @@ ROWS = (
     + extensions.ROWS
     + returns.ROWS
     + scan.ROWS
+    + smuggling.ROWS
     + dane.ROWS
+    + dane_mail.ROWS
     + sts.ROWS
     + plugins.ROWS
     + postgresql.ROWS
@@ -209,6 +213,7 @@ def everything(table, given, folder):
     extensions.run(table, given.relevo, folder)
     coming_back(table, given, folder)
     scanned(table, given.relevo, folder)
+    smuggling.run(table, given.relevo, folder)
     encrypted(table, given, folder)
     plugins.run(table, given.relevo, folder)
     postgresql.run(table, folder)
@@ -233,8 +238,9 @@ def scanned(table, binary, folder):
 
 
 def encrypted(table, given, folder):
-    for module in (dane, sts):
-        module.run(table, given.relevo, folder, given.dns)
+    dane.run(table, given.relevo, folder, given.dns, given.exim)
+    dane_mail.run(table, given.relevo, folder, given.dns)
+    sts.run(table, given.relevo, folder, given.dns)
 
 
 def at_the_edge(table, given, folder):
@@ -252,6 +258,7 @@ def main():
     arguments.add_argument("--haraka", required=True)
     arguments.add_argument("--dns", required=True)
     arguments.add_argument("--scan", action="store_true", help="only the rows of TLS scanners")
+    arguments.add_argument("--smuggling", action="store_true", help="only the rows of SMTP smuggling")
     arguments.add_argument("--extensions", action="store_true", help="only the rows of ESMTP extensions")
     arguments.add_argument("--tls", action="store_true", help="only the rows of DANE and MTA-STS")
     arguments.add_argument("--returns", action="store_true", help="only the rows of mail that comes back")
@@ -279,10 +286,12 @@ def main():
         check = lambda table: panel.run(table, given.relevo, folder, rows)
     elif given.returns:
         rows, check = returns.ROWS, lambda table: coming_back(table, given, folder)
+    elif given.smuggling:
+        rows, check = smuggling.ROWS, lambda table: smuggling.run(table, given.relevo, folder)
     elif given.extensions:
         rows, check = extensions.ROWS, lambda table: extensions.run(table, given.relevo, folder)
     elif given.tls:
-        rows, check = dane.ROWS + sts.ROWS, lambda table: encrypted(table, given, folder)
+        rows, check = dane.ROWS + dane_mail.ROWS + sts.ROWS, lambda table: encrypted(table, given, folder)
     elif given.spam:
         rows, check = spam.ROWS, lambda table: spam.run(table, given.relevo, folder)
     elif given.openapi is not None:

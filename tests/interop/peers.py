@@ -23,8 +23,10 @@ def wait_for_file(folder, marker, seconds=60):
 class Postfix:
     """An instance of its own: its configuration, queue and data lie in `folder`."""
 
-    def __init__(self, folder, relayhost=None, delivery=None, domains=("reader.test",)):
+    def __init__(self, folder, relayhost=None, delivery=None, domains=("reader.test",), namespace=None):
+        """`namespace`: the name of a network namespace that it runs in. Its port is waited for by the caller then."""
         self.folder = pathlib.Path(folder)
+        self.prefix = ["ip", "netns", "exec", namespace] if namespace else []
         self.port = free_port()
         self.config, self.mail = self.folder / "etc", self.folder / "mail"
         for path in (self.config, self.folder / "spool", self.folder / "lib", self.mail):
@@ -66,10 +68,11 @@ class Postfix:
                 unique.append(line)
         (self.config / "master.cf").write_text("\n".join(unique) + "\n")
         self.postfix("start")
-        wait_for_port(self.port, None)
+        if not namespace:
+            wait_for_port(self.port, None)
 
     def postfix(self, verb):
-        done = subprocess.run(["postfix", "-c", str(self.config), verb], capture_output=True, text=True, check=False)
+        done = subprocess.run([*self.prefix, "postfix", "-c", str(self.config), verb], capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"postfix {verb}: {done.stderr}{done.stdout}")
 

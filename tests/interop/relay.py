@@ -64,7 +64,7 @@ class Relay:
     """`relevo serve`, delivering to 127.0.0.1:`smarthost`."""
 
     def __init__(self, binary, folder, smarthost, hostname="relay.example.test", places="", api=False, tracking="",
-                 relay_port=None):
+                 relay_port=None, smtp=""):
         self.binary, self.folder = binary, pathlib.Path(folder)
         self.folder.mkdir(parents=True)
         self.submission, self.submissions, self.relay = free_port(), free_port(), relay_port or free_port()
@@ -98,6 +98,7 @@ submission = ["127.0.0.1:{self.submission}"]
 submissions = ["127.0.0.1:{self.submissions}"]
 relay = ["127.0.0.1:{self.relay}"]
 trusted_networks = ["127.0.0.0/8"]
+{smtp}
 {listen_http}
 [delivery]
 smarthost = {{ host = "127.0.0.1", port = {smarthost}, tls = "opportunistic" }}

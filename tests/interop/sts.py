@@ -7,6 +7,7 @@ import ssl
 import sys
 
 import dane
+import dane_net
 
 ROW = "mta-sts: policy servers that are wrong in every way"
 ROWS = [ROW]
@@ -51,7 +52,7 @@ def run(table, binary, folder, dns):
 
 def check(binary, folder, programs):
     folder.mkdir()
-    internet = dane.Internet(folder, programs, {"sts": zone()})
+    internet = dane_net.Internet(folder, programs, dane.CASES, {"sts": zone()})
     try:
         internet.start()
         hosts = internet.hosts
@@ -72,7 +73,7 @@ def check(binary, folder, programs):
 
 def as_wanted(internet, binary, config, name):
     *_, wanted, is_useless = CASES[name]
-    done = internet.show(binary, config, f"{name}.sts.test")
+    done = dane.show(internet, binary, config, f"{name}.sts.test")
     if not done.stdout.startswith("{"):
         print(f"  {name}: {done.stdout}{done.stderr}")
         return False

@@ -297,6 +297,17 @@ pub struct Attempt {
     /// The TLS cipher suite of the connection; absent for clear text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<String>,
+    /// The certificate was valid for the host by what counts for this mail: public authorities,
+    /// the MTA-STS policy or TLSA records. Absent where it was not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tls_verified: bool,
+    /// What this mail's need of TLS came from: `dane`, `mta-sts`, `operator`, `sender` or
+    /// `smarthost`. Absent where mail goes in clear to a host without TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_policy: Option<String>,
+    /// Why TLS did not come about, if that ended the attempt: a result type of RFC 8460 section 4.3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_failure: Option<String>,
     /// The SMTP reply code; absent when there was no reply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<u16>,

@@ -285,6 +285,7 @@ impl<'a> Attempt<'a> {
             eight_bit,
             utf8_header,
             options: &self.lease.meta.options,
+            priority: self.lease.delivery.priority,
             waited: self.began.saturating_sub(self.lease.meta.accepted_at),
         };
         let per_transaction = bounded(self.per_transaction, offer.limits.rcpt_max);

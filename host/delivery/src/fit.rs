@@ -4,8 +4,8 @@
 use relevo_mailkit::address::to_ascii;
 use relevo_mailkit::dsn::{MessageDsn, RecipientDsn};
 use relevo_mailkit::options::MailOptions;
-use relevo_mailkit::urgency::{ByMode, DeliverBy};
-use relevo_queue::Millis;
+use relevo_mailkit::urgency::{ByMode, DeliverBy, MtPriority};
+use relevo_queue::{Millis, Priority};
 use relevo_smtp::client::{Envelope, EnvelopeRecipient, Failure};
 
 use super::dial::HopOffer;
@@ -24,6 +24,8 @@ pub(crate) struct OutgoingMessage<'a> {
     pub(crate) utf8_header: bool,
     /// What the sender asked for.
     pub(crate) options: &'a MailOptions,
+    /// The priority that the message has here, which plugins and grants decide on.
+    pub(crate) priority: Priority,
     /// For how long the message has been here.
     pub(crate) waited: Millis,
 }
@@ -107,7 +109,7 @@ impl OutgoingMessage<'_> {
         let any_needs_utf8 = recipients.clone().any(|(address, _)| needs_utf8(address));
         let smtputf8 = self.utf8_header || needs_utf8(self.sender) || any_needs_utf8;
         let form = |address: &str| if smtputf8 { address.to_owned() } else { with_a_labels(address) };
-        let MailOptions { dsn: asked, require_tls, priority, .. } = self.options;
+        let MailOptions { dsn: asked, require_tls, .. } = self.options;
         let recipient = |(address, dsn): (&str, &RecipientDsn)| {
             let asks = !asked.is_empty() || !dsn.is_empty();
             let dsn = if offer.dsn && asks { dsn.relayed(address) } else { RecipientDsn::default() };
@@ -122,7 +124,8 @@ impl OutgoingMessage<'_> {
             require_tls: *require_tls,
             dsn: if offer.dsn { asked.clone() } else { MessageDsn::default() },
             deliver_by: self.deliver_by().filter(|by| takes_time(offer.deliver_by, *by)),
-            priority: *priority,
+            // RFC 6710 section 4: that which was assigned, where the sender asked for one.
+            priority: self.options.priority.and(MtPriority::new(self.priority)),
         }
     }
 }

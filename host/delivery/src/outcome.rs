@@ -19,7 +19,7 @@ use relevo_mailkit::classification::Classification;
 use relevo_mailkit::event::{self, Attempt, Blame, ConversationLine, Event};
 use relevo_mailkit::reply::EnhancedCode;
 use relevo_queue::{LastAttempt, Lease, Millis, NewEvent, Recipient, RecipientState, Settlement};
-use relevo_smtp::client::{DialogueStep, Failure, RemoteReply, TlsState};
+use relevo_smtp::client::{DialogueStep, Failure, RemoteReply, TlsFailure, TlsReason, TlsState};
 
 use super::classify::{Classify, of_last};
 use super::failure::{EXPIRED, NO_COPY, SUPPRESSED, with_class};
@@ -41,6 +41,8 @@ pub(crate) struct Via {
     pub(crate) ip: IpAddr,
     /// Of the connection.
     pub(crate) tls: TlsState,
+    /// What asked for that much TLS.
+    pub(crate) needed_by: TlsReason,
     /// It offers DSN: with a message it takes over the reports that its sender asked for (RFC 3461
     /// section 5.2.1). Of mail that went to a host that does not, a report of success is ours to
     /// write: that it was relayed (section 5.2.2).
@@ -146,12 +148,32 @@ pub(crate) struct RecipientReport {
     pub(crate) address: String,
     pub(crate) disposition: Disposition,
     pub(crate) facts: LastAttempt,
-    pub(crate) tls: Option<TlsState>,
+    pub(crate) tls: TlsFacts,
     /// The host took over the reports that the sender asked for.
     pub(crate) is_dsn_handed_on: bool,
     /// The host took the message, and its sender is to be told so.
     pub(crate) is_relay_told: bool,
     pub(crate) classification: Option<Arc<Classification>>,
+}
+
+/// What an attempt says of TLS.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TlsFacts {
+    /// Of the connection.
+    pub(crate) state: TlsState,
+    /// What TLS was needed for.
+    pub(crate) policy: Option<TlsReason>,
+    /// Why it did not come about.
+    pub(crate) failure: Option<TlsFailure>,
+}
+
+impl TlsFacts {
+    fn of(result: &Result<RemoteReply, Failure>, via: Option<&Via>) -> Self {
+        let failure = result.as_ref().err().and_then(|failure| failure.tls);
+        // A host that a policy refuses is not connected to.
+        let policy = via.map(|via| via.needed_by).or_else(|| failure.and_then(TlsReason::behind));
+        Self { state: via.map(|via| via.tls.clone()).unwrap_or_default(), policy, failure }
+    }
 }
 
 /// What conclusions depend on besides the lease and the results.
@@ -224,7 +246,7 @@ pub(crate) fn expire(
             disposition: Disposition::Expired,
             classification: of_last(classify, &last, &[]),
             facts: LastAttempt { status: EXPIRED.to_string(), ..last },
-            tls: None,
+            tls: TlsFacts::default(),
             is_dsn_handed_on: false,
             is_relay_told: false,
         }
@@ -264,6 +286,7 @@ pub(crate) fn conclude(
     let mut reports = Vec::with_capacity(results.len());
     for RecipientResult { index, result, via, classification } in results {
         let Some(recipient) = pending(&lease).find(|r| r.index == index) else { continue };
+        let tls = TlsFacts::of(&result, via.as_deref());
         let (disposition, mut facts) = disposition_of(result, via.as_deref(), now);
         let mut disposition = disposition;
         if disposition == Disposition::Delayed && is_expired(&lease, now) {
@@ -274,7 +297,7 @@ pub(crate) fn conclude(
             disposition == Disposition::Delivered && via.as_ref().is_some_and(|via| via.takes_dsn);
         let is_relay_told =
             disposition == Disposition::Delivered && is_relay_told(&lease, recipient, via.as_deref(), now);
-        let (address, tls) = (recipient.address.clone(), via.map(|v| v.tls.clone()));
+        let address = recipient.address.clone();
         reports.push(RecipientReport {
             index,
             address,
@@ -421,7 +444,10 @@ fn event(
         message_id_header: lease.meta.message_id.clone(),
         mx: facts.host.clone(),
         mx_ip: facts.ip.map(|ip| ip.to_string()),
-        tls: record.tls.as_ref().and_then(|t| t.cipher.clone()),
+        tls: record.tls.state.cipher.clone(),
+        tls_verified: record.tls.state.verified,
+        tls_policy: record.tls.policy.and_then(TlsReason::name).map(str::to_owned),
+        tls_failure: record.tls.failure.map(|failure| failure.result_type().to_owned()),
         code: facts.code,
         status: facts.status.clone(),
         reply,
@@ -453,7 +479,9 @@ pub(crate) fn log(conclusion: &AttemptResult, now: Millis) {
             to = %remote_text(&record.address),
             mx = facts.host.as_deref().unwrap_or("-"),
             ip = %facts.ip.map_or_else(|| "-".to_owned(), |ip| ip.to_string()),
-            tls = record.tls.as_ref().and_then(|t| t.cipher.as_deref()).unwrap_or("none"),
+            tls = record.tls.state.cipher.as_deref().unwrap_or("none"),
+            tls_policy = record.tls.policy.and_then(TlsReason::name),
+            tls_failure = record.tls.failure.map(TlsFailure::result_type),
             outcome = record.disposition.name(),
             dsn_handed_on = record.is_dsn_handed_on.then_some(true),
             code = facts.code.unwrap_or(0),

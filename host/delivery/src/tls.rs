@@ -70,12 +70,19 @@ pub trait TlsPlan: Send + Sync {
     }
 }
 
-/// Knows the policies of recipient domains. Asked at every attempt of mail that goes by MX, so
-/// answers are remembered; never for smarthosts.
+/// Knows the policies of recipient domains. Asked at every attempt, so answers are remembered.
 #[async_trait]
 pub trait TlsPolicies: Send + Sync {
-    /// What the mail of a recipient domain needs.
+    /// What the mail of a recipient domain needs. Never asked for smarthosts: what a domain publishes
+    /// is about its MX hosts.
     async fn plan(&self, question: TlsQuestion<'_>) -> Arc<dyn TlsPlan>;
+
+    /// The least that the operator wants for mail to a domain, whatever host it is handed to. Asked
+    /// for smarthosts.
+    fn least(&self, domain: &str) -> TlsPolicy {
+        let _ = domain;
+        TlsPolicy::None
+    }
 }
 
 /// Knows no policies: TLS if the host offers it, or what the sender demands.
@@ -125,17 +132,23 @@ pub(crate) async fn plan(
             if network { policies.plan(question).await } else { NoTlsPolicies.plan(question).await }
         }
         NextHop::Smarthost(smarthost, _) => {
-            let (mode, reason) = match smarthost.tls {
-                TlsPolicy::None | TlsPolicy::Opportunistic | TlsPolicy::Required
-                    if meta.enforce_tls || meta.options.require_tls =>
-                {
-                    (TlsPolicy::Verified, TlsReason::Demanded)
-                }
-                mode => (mode, TlsReason::Configured),
+            let is_demanded = meta.enforce_tls || meta.options.require_tls;
+            let least = match network {
+                true => policies.least(&lease.delivery.key.domain),
+                false => TlsPolicy::None,
             };
-            Arc::new(SamePlan(TlsRequirement::new(mode, reason)))
+            Arc::new(SamePlan(of_smarthost(smarthost.tls, is_demanded, least)))
         }
     }
+}
+
+/// A smarthost's own `tls`, or more where the sender or the operator needs more.
+pub(crate) fn of_smarthost(own: TlsPolicy, is_demanded: bool, least: TlsPolicy) -> TlsRequirement {
+    let demanded = if is_demanded { TlsPolicy::Verified } else { TlsPolicy::None };
+    let (mode, reason) = [(least, TlsReason::Operator), (demanded, TlsReason::Demanded)]
+        .into_iter()
+        .fold((own, TlsReason::Configured), |most, other| if other.0 > most.0 { other } else { most });
+    TlsRequirement::new(mode, reason)
 }
 
 /// Addresses with which TLS failed. A handshake that stalls costs a minute: it is not tried again

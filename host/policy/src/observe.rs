@@ -213,6 +213,9 @@ fn facts(attempt: &event::Attempt) -> impl Iterator<Item = Attribute> {
         ("host", attempt.mx.as_deref()),
         ("ip", attempt.mx_ip.as_deref()),
         ("tls", attempt.tls.as_deref()),
+        ("tls-verified", attempt.tls_verified.then_some("true")),
+        ("tls-policy", attempt.tls_policy.as_deref()),
+        ("tls-failure", attempt.tls_failure.as_deref()),
         ("next-attempt", next.as_deref()),
     ];
     let attribute =

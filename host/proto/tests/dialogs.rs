@@ -9,8 +9,8 @@ use relevo_mailkit::dsn::RecipientDsn;
 use relevo_mailkit::envelope::Recipient;
 use relevo_proto::Reply;
 use relevo_proto::server::{
-    AuthPolicy, BareNewlines, Event, FutureRelease, MailFrom, Offers, ProxiedClient, ScramVerifier,
-    ServerSession, SessionConfig, SessionLimits, TlsFacts,
+    AuthPolicy, BareNewlines, Event, FutureRelease, MailFrom, Offers, ProxiedClient, ProxiedLogin,
+    ScramVerifier, ServerSession, SessionConfig, SessionLimits, TlsFacts,
 };
 
 /// The session, the product behind it, and what came out.
@@ -110,11 +110,16 @@ impl Conversation {
                 self.note(proxied_facts(&client));
                 let refused = client.addr.value() == "192.0.2.66".parse().ok();
                 self.reset();
-                self.session.restart(decide(refused, 554, (5, 7, 1)));
+                let login = match client.login.value().as_deref() {
+                    Some("nobody") => ProxiedLogin::Unknown,
+                    _ => ProxiedLogin::Known,
+                };
+                self.session.restart(decide(refused, 554, (5, 7, 1)).map(|()| login));
             }
             Event::ScramUser(username) => self.session.scram_verifier(verifier(&username), NONCE),
             Event::ScramFailed(_) => self.session.decide(Err(reply(535, (5, 7, 8)))),
             Event::ScramProven(username) => {
+                self.note(format!("proven={username}"));
                 self.session.decide(decide(username == "locked", 535, (5, 7, 8)));
             }
             Event::Mail(from) => {

@@ -5,8 +5,8 @@
 use proptest::prelude::*;
 use relevo_proto::Reply;
 use relevo_proto::server::{
-    AuthPolicy, BareNewlines, Event, Mechanisms, Offers, ScramVerifier, ServerSession, SessionConfig,
-    SessionLimits,
+    AuthPolicy, BareNewlines, Event, Mechanisms, Offers, ProxiedLogin, ScramVerifier, ServerSession,
+    SessionConfig, SessionLimits,
 };
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -75,7 +75,7 @@ fn converse(segments: &[&[u8]]) -> Transcript {
                 Event::ScramUser(name) => {
                     session.scram_verifier(Ok(ScramVerifier::decoy(b"secret", &name, 4096)), "nonce");
                 }
-                Event::Proxied(_) => session.restart(Ok(())),
+                Event::Proxied(_) => session.restart(Ok(ProxiedLogin::Known)),
                 Event::ScramFailed(_) => session.decide(Ok(())),
                 Event::Content => {
                     content.extend_from_slice(session.content());

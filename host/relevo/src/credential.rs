@@ -9,7 +9,7 @@ use argon2::password_hash::{PasswordHasher, SaltString};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use relevo_relay::api_keys::NewToken;
-use relevo_smtp::server::ScramVerifier;
+use relevo_smtp::server::{ScramVerifier, sasl_prepared};
 use sha2::{Digest, Sha256};
 
 use crate::cli::CredentialArgs;
@@ -54,7 +54,7 @@ pub(crate) fn new_password(args: &CredentialArgs) -> anyhow::Result<ExitCode> {
 
 /// The line of the configuration with one user, who may log in by PLAIN, LOGIN and SCRAM-SHA-256.
 pub(crate) fn credentials_line(username: &str, password: &str) -> anyhow::Result<String> {
-    let hash = hash_password(password)?;
+    let hash = hash_password(&sasl_prepared(password))?;
     let scram = match scram_verifier(password)? {
         Some(verifier) => format!(", scram = \"{verifier}\""),
         None => {

@@ -263,7 +263,8 @@ fn fill(zones: &Zones, name: &str, kind: RecordType, reply: &mut Message) {
     for _ in 0..10 {
         let Some(records) = zones.records.get(&name) else {
             let below = format!(".{name}");
-            if !zones.records.keys().any(|n| n.ends_with(&below)) {
+            let is_there = name.is_empty() || zones.records.keys().any(|n| n.ends_with(&below));
+            if !is_there {
                 reply.metadata.response_code = ResponseCode::NXDomain;
             }
             break;

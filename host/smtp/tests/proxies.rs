@@ -6,9 +6,11 @@ mod common;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use common::{Raw, authority, listener, raw, start};
+use common::{Authority, Raw, authority, listener, raw, start};
 use relevo_smtp::server::{ListenerConfig, ListenerKind, TrustedProxies};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_rustls::client::TlsStream;
 
 fn behind(kind: ListenerKind, networks: &str, proxy_protocol: bool) -> ListenerConfig {
     let networks = vec![networks.parse().unwrap()];
@@ -39,7 +41,10 @@ async fn the_header_says_who_is_there() {
         (b"PROXY TCP4 192.0.2.1 198.51.100.1 4000 25\r\n".to_vec(), Some("192.0.2.1:4000")),
         (b"PROXY TCP6 2001:db8::1 2001:db8::2 4000 25\r\n".to_vec(), Some("[2001:db8::1]:4000")),
         (version_2(), Some("192.0.2.7:4000")),
-        (b"PROXY UNKNOWN\r\n".to_vec(), None),
+        // Nobody we know, and not the proxy with its rights.
+        (b"PROXY UNKNOWN\r\n".to_vec(), Some("0.0.0.0:0")),
+        (b"\r\n\r\n\0\r\nQUIT\n\x21\x00\x00\x00".to_vec(), Some("0.0.0.0:0")),
+        (b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00".to_vec(), None),
     ] {
         let mut client = through(addr, &header).await;
         assert!(client.reply().await.starts_with("220 "));
@@ -113,13 +118,7 @@ async fn connections_count_for_the_client() {
     assert!(through(server.local_addr(), &header(1)).await.reply().await.starts_with("220 "));
 }
 
-#[tokio::test]
-async fn the_header_comes_before_the_handshake() {
-    let authority = authority();
-    let mut config = behind(ListenerKind::Submissions, "127.0.0.0/8", true);
-    config.tls = Some(authority.server.clone());
-    let (server, memory) = start(config);
-    let client = through(server.local_addr(), &version_2()).await;
+async fn over_tls(client: Raw<TcpStream>, authority: &Authority) -> Raw<TlsStream<TcpStream>> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(authority.ca.clone().into()).unwrap();
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -130,7 +129,17 @@ async fn the_header_comes_before_the_handshake() {
         .with_no_client_auth();
     let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
     let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
-    let mut client = Raw::over(connector.connect(name, client.stream).await.unwrap());
+    Raw::over(connector.connect(name, client.stream).await.unwrap())
+}
+
+#[tokio::test]
+async fn the_header_comes_before_the_handshake() {
+    let authority = authority();
+    let mut config = behind(ListenerKind::Submissions, "127.0.0.0/8", true);
+    config.tls = Some(authority.server.clone());
+    let (server, memory) = start(config);
+    let client = through(server.local_addr(), &version_2()).await;
+    let mut client = over_tls(client, &authority).await;
     assert!(client.reply().await.starts_with("220 "));
     assert_eq!(memory.peers.lock().unwrap()[0].remote, "192.0.2.7:4000".parse().unwrap());
 }
@@ -183,4 +192,37 @@ async fn xclient_counts_for_the_client_and_is_for_proxies() {
     stranger.reply().await;
     assert!(!stranger.ask("EHLO me.test").await.contains("XCLIENT"));
     stranger.expect("XCLIENT ADDR=192.0.2.1", "502 5.5.1").await;
+}
+
+/// How long it takes until wrong passwords of these clients, all at once, are refused.
+async fn guesses(addr: SocketAddr, authority: &Authority, clients: [u8; 3]) -> Duration {
+    let mut sessions = Vec::new();
+    for client in clients {
+        let mut session = over_tls(raw(addr).await, authority).await;
+        assert!(session.reply().await.starts_with("220 "));
+        session.expect(&format!("XCLIENT ADDR=192.0.2.{client} LOGIN=[UNAVAILABLE]"), "220").await;
+        session.expect("EHLO c.test", "250").await;
+        sessions.push(session);
+    }
+    let begun = Instant::now();
+    let mut guesses = JoinSet::new();
+    for mut session in sessions {
+        guesses.spawn(async move { session.expect("AUTH PLAIN AHUAd3Jvbmc=", "535 5.7.8").await });
+    }
+    assert_eq!(guesses.join_all().await.len(), 3);
+    begun.elapsed()
+}
+
+#[tokio::test]
+async fn failed_logins_under_tls_count_for_the_client_that_xclient_names() {
+    let authority = authority();
+    let mut config = behind(ListenerKind::Submissions, "127.0.0.0/8", false);
+    config.tls = Some(authority.server.clone());
+    let (server, _memory) = start(config);
+    let addr = server.local_addr();
+    // 250 ms for each failure of the same client, one after the other.
+    let same = guesses(addr, &authority, [1, 1, 1]).await;
+    let others = guesses(addr, &authority, [2, 3, 4]).await;
+    assert!(same >= Duration::from_millis(740), "{same:?}");
+    assert!(others < same, "clients do not wait for each other: {others:?}, {same:?}");
 }

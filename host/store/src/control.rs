@@ -33,6 +33,7 @@ macro_rules! migrations {
             migration!($folder, 14, "0014_shaping"),
             migration!($folder, 16, "0016_users"),
             migration!($folder, 17, "0017_tls"),
+            migration!($folder, 18, "0018_tls_renewal"),
         ]
     };
 }

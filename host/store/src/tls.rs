@@ -18,6 +18,8 @@ pub struct StsPolicyRecord {
     pub fetched_at: i64,
     /// When it lapses, in milliseconds since 1970.
     pub expires_at: i64,
+    /// When its renewal is tried next, in milliseconds since 1970.
+    pub renew_at: i64,
 }
 
 /// What a node found of the TLS of a recipient domain on a day.
@@ -42,12 +44,13 @@ pub trait TlsStore: Send + Sync {
     /// Stores a policy in the place of that of its domain.
     async fn put_sts_policy(&self, policy: &StsPolicyRecord) -> Result<(), ControlStoreError>;
 
-    /// Policies that were fetched before `before` and lapse after `now`, at most `most`, those that
-    /// lapse first first. Those that have lapsed are deleted.
-    async fn stale_sts_policies(
+    /// Takes policies whose renewal is due, at most `most`, those that wait longest first. Each is due
+    /// again at `retry_at`, whatever becomes of it: one whose host hangs gets behind all others, and
+    /// two nodes do not take the same. Policies that have lapsed are deleted.
+    async fn take_stale_sts_policies(
         &self,
-        before: i64,
         now: i64,
+        retry_at: i64,
         most: u32,
     ) -> Result<Vec<StsPolicyRecord>, ControlStoreError>;
 
@@ -64,10 +67,10 @@ pub trait TlsStore: Send + Sync {
     async fn delete_tls_tally(&self, day: i64, domain: &str, node: &str) -> Result<(), ControlStoreError>;
 }
 
-type PolicyRow = (String, String, String, i64, i64);
+type PolicyRow = (String, String, String, i64, i64, i64);
 
-fn policy((domain, id, body, fetched_at, expires_at): PolicyRow) -> StsPolicyRecord {
-    StsPolicyRecord { domain, id, body, fetched_at, expires_at }
+fn policy((domain, id, body, fetched_at, expires_at, renew_at): PolicyRow) -> StsPolicyRecord {
+    StsPolicyRecord { domain, id, body, fetched_at, expires_at, renew_at }
 }
 
 #[async_trait]
@@ -75,7 +78,7 @@ impl TlsStore for ControlStore {
     async fn sts_policy(&self, domain: &str, now: i64) -> Result<Option<StsPolicyRecord>, ControlStoreError> {
         let row: Option<PolicyRow> = reading!(self, pool => {
             sqlx::query_as(
-                "SELECT domain, id, body, fetched_at, expires_at FROM mta_sts_policy \
+                "SELECT domain, id, body, fetched_at, expires_at, renew_at FROM mta_sts_policy \
                  WHERE domain = $1 AND expires_at > $2",
             )
             .bind(domain)
@@ -89,24 +92,26 @@ impl TlsStore for ControlStore {
     async fn put_sts_policy(&self, policy: &StsPolicyRecord) -> Result<(), ControlStoreError> {
         writing!(self, transaction => {
             sqlx::query(
-                "INSERT INTO mta_sts_policy (domain, id, body, fetched_at, expires_at) \
-                 VALUES ($1, $2, $3, $4, $5) ON CONFLICT (domain) DO UPDATE SET id = excluded.id, \
-                 body = excluded.body, fetched_at = excluded.fetched_at, expires_at = excluded.expires_at",
+                "INSERT INTO mta_sts_policy (domain, id, body, fetched_at, expires_at, renew_at) \
+                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (domain) DO UPDATE SET id = excluded.id, \
+                 body = excluded.body, fetched_at = excluded.fetched_at, \
+                 expires_at = excluded.expires_at, renew_at = excluded.renew_at",
             )
             .bind(&policy.domain)
             .bind(&policy.id)
             .bind(&policy.body)
             .bind(policy.fetched_at)
             .bind(policy.expires_at)
+            .bind(policy.renew_at)
             .execute(&mut *transaction)
             .await?;
         })
     }
 
-    async fn stale_sts_policies(
+    async fn take_stale_sts_policies(
         &self,
-        before: i64,
         now: i64,
+        retry_at: i64,
         most: u32,
     ) -> Result<Vec<StsPolicyRecord>, ControlStoreError> {
         let rows: Result<Vec<PolicyRow>, ControlStoreError> = writing!(self, transaction => {
@@ -114,16 +119,22 @@ impl TlsStore for ControlStore {
                 .bind(now)
                 .execute(&mut *transaction)
                 .await?;
+            // The outer condition is for PostgreSQL: it is asked again once another node has let go
+            // of the row.
             sqlx::query_as(
-                "SELECT domain, id, body, fetched_at, expires_at FROM mta_sts_policy \
-                 WHERE fetched_at < $1 ORDER BY expires_at, domain LIMIT $2",
+                "UPDATE mta_sts_policy SET renew_at = $2 WHERE renew_at <= $1 AND domain IN \
+                 (SELECT domain FROM mta_sts_policy WHERE renew_at <= $1 ORDER BY renew_at, domain LIMIT $3) \
+                 RETURNING domain, id, body, fetched_at, expires_at, renew_at",
             )
-            .bind(before)
+            .bind(now)
+            .bind(retry_at)
             .bind(i64::from(most))
             .fetch_all(&mut *transaction)
             .await?
         });
-        Ok(rows?.into_iter().map(policy).collect())
+        let mut policies: Vec<_> = rows?.into_iter().map(policy).collect();
+        policies.sort_by(|a, b| a.domain.cmp(&b.domain));
+        Ok(policies)
     }
 
     async fn count_sts_policies(&self) -> Result<u64, ControlStoreError> {

@@ -115,6 +115,13 @@ fn without_records(facts: &Facts<'_>, is_unusable: bool) -> HostDecision {
             detail: format!("[delivery] tls requires DANE, and {} has no usable TLSA record", facts.host),
         };
     }
+    if facts.sts.is_some_and(|sts| sts.is_unknown) {
+        return HostDecision::Refuse {
+            failure: TlsFailure::Unproved,
+            reason: TlsReason::MtaSts,
+            detail: "the MTA-STS policy of the domain is not known: the store cannot be read".to_owned(),
+        };
+    }
     let enforced = facts.sts.and_then(StsAnswer::in_force).filter(|policy| policy.mode == StsMode::Enforce);
     if let Some(policy) = enforced {
         return if policy.names_host(facts.host) {
@@ -194,6 +201,7 @@ mod tests {
         let defer = dane(DaneState::Defer(DeferReason::Support("silence".into())));
         let none = dane(DaneState::NotApplicable(NotApplicable::NoTlsa));
         let [enforce, testing, off] = ["enforce", "testing", "none"].map(sts);
+        let unknown = StsAnswer { is_unknown: true, ..StsAnswer::default() };
         let (good, bad) = ("mx.example", "mx.other");
         for (host, dane, sts, expected) in [
             (good, None, None, Ok((Opportunistic, ByMx))),
@@ -208,6 +216,8 @@ mod tests {
             (good, Some(&unusable), Some(&testing), Ok((Required, DaneUnusable))),
             (good, Some(&unusable), Some(&enforce), Ok((Verified, MtaSts))),
             (good, Some(&defer), Some(&enforce), Err(TlsFailure::Unproved)),
+            (good, Some(&none), Some(&unknown), Err(TlsFailure::Unproved)),
+            (good, Some(&records), Some(&unknown), Ok((Verified, Dane))),
         ] {
             assert_eq!(short(decide(&facts(host, dane, sts))), expected, "{host} {dane:?} {sts:?}");
         }

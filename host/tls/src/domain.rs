@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use relevo_resolve::secure::{DaneHost, DaneLookUp, DaneState, SecureLookUp, Tlsa};
 use relevo_smtp::client::{TlsFailure, TlsState};
@@ -30,8 +30,15 @@ pub struct DomainPolicies {
 pub struct DomainPlan {
     domain: String,
     sts: Option<StsAnswer>,
-    hosts: HashMap<String, (Option<DaneHost>, HostDecision)>,
+    hosts: HashMap<String, PlannedHost>,
     tallies: Arc<Tallies>,
+}
+
+struct PlannedHost {
+    dane: Option<DaneHost>,
+    decision: HostDecision,
+    /// Its TLSA records as reports quote them, once somebody counts.
+    reported: OnceLock<Arc<TallyPolicy>>,
 }
 
 /// A connection, as far as TLS is concerned.
@@ -85,7 +92,7 @@ impl DomainPolicies {
         let decided = hosts.iter().zip(dane).map(|(host, dane)| {
             let facts = Facts { host, dane: dane.as_ref(), sts: sts.as_ref(), is_demanded, wanted };
             let decision = decide(&facts);
-            ((*host).to_owned(), (dane, decision))
+            ((*host).to_owned(), PlannedHost { dane, decision, reported: OnceLock::new() })
         });
         let hosts = decided.collect();
         DomainPlan { domain: domain.to_owned(), sts, hosts, tallies: self.tallies.clone() }
@@ -96,13 +103,13 @@ impl DomainPlan {
     /// What a host must do. None: it is not one of the domain's.
     #[must_use]
     pub fn of(&self, host: &str) -> Option<&HostDecision> {
-        self.hosts.get(host).map(|(_, decision)| decision)
+        self.hosts.get(host).map(|host| &host.decision)
     }
 
     /// What DANE says of a host.
     #[must_use]
     pub fn dane(&self, host: &str) -> Option<&DaneHost> {
-        self.hosts.get(host).and_then(|(dane, _)| dane.as_ref())
+        self.hosts.get(host).and_then(|host| host.dane.as_ref())
     }
 
     /// What is known of the domain's MTA-STS policy.
@@ -116,8 +123,14 @@ impl DomainPlan {
         let dane = self.dane(session.host);
         let in_force = self.sts.as_ref().and_then(StsAnswer::in_force);
         let (policy, outcome) = match dane.map(|dane| &dane.state) {
-            Some(DaneState::Records(records)) => (of_tlsa(records), outcome(session, true)),
-            Some(DaneState::Unusable | DaneState::Defer(_)) => (of_tlsa(&[]), outcome(session, false)),
+            Some(DaneState::Records(records)) => {
+                (self.of_tlsa(session.host, records), outcome(session, true))
+            }
+            Some(DaneState::Unusable | DaneState::Defer(_)) => {
+                (self.of_tlsa(session.host, &[]), outcome(session, false))
+            }
+            // What keeps the mail here is no business of the domain.
+            _ if self.sts.as_ref().is_some_and(|sts| sts.is_unknown) => return,
             _ => match (in_force, self.sts.as_ref().and_then(|sts| sts.failure.as_ref())) {
                 (Some(policy), _) if !policy.names_host(session.host) => {
                     let reason = Some("the policy does not name the host".to_owned());
@@ -127,25 +140,29 @@ impl DomainPlan {
                 (None, Some(failure)) => {
                     (self.of_sts(), failed(session, failure.result_type(), Some(failure.to_string())))
                 }
-                (None, None) => {
-                    let policy = TallyPolicy { kind: PolicyKind::None, lines: Vec::new(), mx: Vec::new() };
-                    (policy, outcome(session, false))
-                }
+                (None, None) => (Arc::new(NO_POLICY), outcome(session, false)),
             },
         };
         self.tallies.count(now, &self.domain, &policy, outcome);
     }
 
-    fn of_sts(&self) -> TallyPolicy {
-        let sts = self.sts.clone().unwrap_or_default();
-        let mx = sts.policy.as_ref().map(|policy| policy.mx.clone()).unwrap_or_default();
-        TallyPolicy { kind: PolicyKind::Sts, lines: sts.lines.to_vec(), mx }
+    fn of_sts(&self) -> Arc<TallyPolicy> {
+        self.sts.as_ref().map(|sts| Arc::clone(&sts.reported)).unwrap_or_else(|| Arc::new(NO_POLICY))
+    }
+
+    fn of_tlsa(&self, host: &str, records: &[Tlsa]) -> Arc<TallyPolicy> {
+        let of_records = || {
+            let lines = records.iter().map(presented).collect();
+            Arc::new(TallyPolicy { kind: PolicyKind::Tlsa, lines, mx: Vec::new() })
+        };
+        match self.hosts.get(host) {
+            Some(host) => Arc::clone(host.reported.get_or_init(of_records)),
+            None => of_records(),
+        }
     }
 }
 
-fn of_tlsa(records: &[Tlsa]) -> TallyPolicy {
-    TallyPolicy { kind: PolicyKind::Tlsa, lines: records.iter().map(presented).collect(), mx: Vec::new() }
-}
+const NO_POLICY: TallyPolicy = TallyPolicy { kind: PolicyKind::None, lines: Vec::new(), mx: Vec::new() };
 
 /// A TLSA record as zone files have it.
 #[must_use]
@@ -186,17 +203,14 @@ mod tests {
         let sts = sts.map(|mode| {
             let text = format!("version: STSv1\nmode: {mode}\nmx: mx.example\nmax_age: 60\n");
             let policy = Arc::new(StsPolicy::parse(text.as_bytes()).unwrap());
-            StsAnswer {
-                policy: Some(policy),
-                lines: text.lines().map(str::to_owned).collect(),
-                failure: None,
-            }
+            StsAnswer { policy: Some(policy), ..StsAnswer::default() }
         });
         let dane = dane.map(|state| DaneHost { state, base: "mx.example".into(), names: Vec::new() });
         let of = |host: &str| {
             let facts =
                 Facts { host, dane: dane.as_ref(), sts: sts.as_ref(), is_demanded: false, wanted: None };
-            (host.to_owned(), (dane.clone(), decide(&facts)))
+            let decision = decide(&facts);
+            (host.to_owned(), PlannedHost { dane: dane.clone(), decision, reported: OnceLock::new() })
         };
         let hosts = ["mx.example", "mx.other"].map(of).into_iter().collect();
         DomainPlan { domain: "example".into(), sts, hosts, tallies: Arc::default() }
@@ -205,9 +219,9 @@ mod tests {
     /// What a session is counted as: kind of policy, and result type of a failure.
     fn counted(plan: &DomainPlan, session: &Session<'_>) -> (PolicyKind, Option<String>) {
         plan.count(session, 0);
-        let due = plan.tallies.due(1);
+        let tally = plan.tallies.of(0, "example").unwrap();
         plan.tallies.forget(0, "example");
-        let (policy, counts) = &due[0].2.policies[0];
+        let (policy, counts) = &tally.policies[0];
         (policy.kind, counts.details.first().map(|(detail, _)| detail.result_type.clone()))
     }
 
@@ -235,6 +249,37 @@ mod tests {
         assert_eq!(counted(&dane, &failed), (PolicyKind::Tlsa, result("tlsa-invalid")));
         let HostDecision::Connect(tls) = testing.of(other).unwrap() else { panic!("testing enforces") };
         assert_eq!(tls.mode, TlsPolicy::Opportunistic);
+    }
+
+    #[test]
+    fn connections_share_the_text_of_their_policy() {
+        let tlsa = Tlsa { usage: 3, selector: 1, matching_type: 1, data: vec![0; 32] };
+        let of_dane = plan(None, Some(DaneState::Records(vec![tlsa])));
+        let of_sts = plan(Some("enforce"), None);
+        let good = TlsState { verified: true, cipher: Some("TLSv1.3".into()) };
+        let session = Session { host: "mx.example", ip: None, source: None, result: Ok(&good) };
+        for plan in [&of_dane, &of_sts] {
+            plan.count(&session, 0);
+            let counted = || plan.tallies.of(0, "example").unwrap().policies[0].0.clone();
+            let first = counted();
+            plan.tallies.forget(0, "example");
+            plan.count(&session, 0);
+            assert!(Arc::ptr_eq(&first, &counted()));
+        }
+    }
+
+    #[test]
+    fn a_session_that_our_store_stopped_is_not_reported() {
+        let sts = StsAnswer { is_unknown: true, ..StsAnswer::default() };
+        let plan = DomainPlan { sts: Some(sts), ..plan(None, None) };
+        let session = Session {
+            host: "mx.example",
+            ip: None,
+            source: None,
+            result: Err((TlsFailure::Unproved, "the store is away")),
+        };
+        plan.count(&session, 0);
+        assert_eq!(plan.tallies.of(0, "example"), None);
     }
 
     #[test]

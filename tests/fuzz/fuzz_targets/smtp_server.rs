@@ -5,8 +5,8 @@ use libfuzzer_sys::fuzz_target;
 use relevo_fuzz::{has_bare, octet, pieces, seeded_bug};
 use relevo_proto::Reply;
 use relevo_proto::server::{
-    AuthPolicy, BareNewlines, Event, FutureRelease, Mechanisms, Offers, ProxyHeader, ScramVerifier,
-    ServerSession, SessionConfig, SessionLimits, TlsFacts,
+    AuthPolicy, BareNewlines, Event, FutureRelease, Mechanisms, Offers, ProxiedLogin, ProxyHeader,
+    ScramVerifier, ServerSession, SessionConfig, SessionLimits, TlsFacts,
 };
 
 const MESSAGE_SIZE: u64 = 200;
@@ -115,7 +115,7 @@ fn converse(flags: u8, segments: &[&[u8]]) -> Transcript {
                 Event::ScramUser(name) => {
                     session.scram_verifier(Ok(ScramVerifier::decoy(b"secret", &name, 4096)), "nonce");
                 }
-                Event::Proxied(_) => session.restart(Ok(())),
+                Event::Proxied(_) => session.restart(Ok(ProxiedLogin::Known)),
                 Event::ScramFailed(_) => session.decide(Ok(())),
                 Event::Content => {
                     content.extend_from_slice(session.content());

@@ -35,7 +35,9 @@ impl Attempt<'_> {
                 Err(failure) => {
                     let tls = TlsState::default();
                     let ip = target.addr.ip();
-                    let via = Via { host: target.host, ip, tls, takes_dsn: false, deliver_by: None };
+                    let needed_by = target.tls.reason;
+                    let via =
+                        Via { host: target.host, ip, tls, needed_by, takes_dsn: false, deliver_by: None };
                     let stop = failure.permanent && !failure.try_next_host;
                     // A source of ours that cannot be used outweighs a host that does not answer:
                     // with another one, it may. And so does any host that may answer later outweigh
@@ -89,7 +91,8 @@ impl Attempt<'_> {
         }
         let hop = opened.map_err(|failure| explained(failure, &wanted))?;
         let HopOffer { dsn: takes_dsn, deliver_by, .. } = hop.offer();
-        let via = Via { host: target.host, ip, tls: hop.tls(), takes_dsn, deliver_by };
+        let needed_by = wanted.reason;
+        let via = Via { host: target.host, ip, tls: hop.tls(), needed_by, takes_dsn, deliver_by };
         Ok(Live::new(hop, via, wanted))
     }
 
@@ -104,6 +107,6 @@ fn explained(failure: Failure, wanted: &TlsRequirement) -> Failure {
     if failure.tls.is_none() || matches!(wanted.reason, TlsReason::ByMx | TlsReason::FailedBefore) {
         return failure;
     }
-    let detail = format!("{} (TLS is needed by {})", failure.detail, wanted.reason.in_words());
+    let detail = format!("{}; TLS is needed by {}", failure.detail, wanted.reason.in_words());
     Failure { detail, ..failure }
 }

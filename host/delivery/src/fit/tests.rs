@@ -4,7 +4,15 @@ use super::*;
 use crate::copy::HopAbilities;
 
 fn message(options: &MailOptions, waited: Millis) -> OutgoingMessage<'_> {
-    OutgoingMessage { sender: "s@a.test", size: 10, eight_bit: false, utf8_header: false, options, waited }
+    OutgoingMessage {
+        sender: "s@a.test",
+        size: 10,
+        eight_bit: false,
+        utf8_header: false,
+        options,
+        priority: 0,
+        waited,
+    }
 }
 
 fn misfit(options: &MailOptions, waited: Millis, offer: &HopOffer) -> Option<String> {
@@ -71,4 +79,18 @@ fn orcpt_is_the_address_as_it_came() {
     let envelope = message(&options, 0).envelope(recipients.into_iter(), &offer);
     assert_eq!((&envelope.dsn, envelope.recipients[1].dsn.notify), (&asked, None));
     assert!(envelope.recipients[1].dsn.orcpt.is_some());
+}
+
+/// RFC 6710: policy may have lowered what the sender asked for.
+#[test]
+fn the_priority_that_was_assigned_is_handed_on() {
+    let nobody = std::iter::empty::<(&str, &RecipientDsn)>();
+    let handed_on = |asked: Option<i8>, priority| {
+        let options = MailOptions { priority: asked.and_then(MtPriority::new), ..MailOptions::default() };
+        let message = OutgoingMessage { priority, ..message(&options, 0) };
+        message.envelope(nobody.clone(), &HopOffer::default()).priority
+    };
+    assert_eq!(handed_on(Some(7), 2), MtPriority::new(2));
+    assert_eq!(handed_on(Some(7), 0), MtPriority::new(0));
+    assert_eq!(handed_on(None, 2), None, "it is the relay's own business");
 }

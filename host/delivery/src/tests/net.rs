@@ -149,6 +149,14 @@ impl TlsPolicies for Net {
         log.lock().expect("lock").push(format!("{domain} asked"));
         Arc::new(NetPlan { domain, usual: NoTlsPolicies.plan(question).await, policies, log })
     }
+
+    /// What was demanded of the host `*` of a domain.
+    fn least(&self, domain: &str) -> TlsPolicy {
+        match self.policies.lock().expect("lock").get(&(domain.to_owned(), "*".to_owned())) {
+            Some(HostTls::Connect(needed)) => needed.mode,
+            _ => TlsPolicy::None,
+        }
+    }
 }
 
 struct NetPlan {

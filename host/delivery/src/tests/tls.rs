@@ -8,7 +8,7 @@ use relevo_smtp::client::{
 use super::net::{Host, accepts};
 use super::{World, seconds};
 use crate::settings::SmarthostSettings;
-use crate::tls::HostTls;
+use crate::tls::{HostTls, of_smarthost};
 
 fn demand(w: &World, domain: &str, host: &str, tls: HostTls) {
     w.net.policies.lock().expect("lock").insert((domain.to_owned(), host.to_owned()), tls);
@@ -101,6 +101,27 @@ async fn tls_that_a_policy_needs_is_never_done_without() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn events_say_what_tls_was_needed_for_and_how_it_failed() {
+    let w = World::new();
+    for (domain, host) in [("a.test", Host::BreaksTls), ("b.test", accepts()), ("c.test", accepts())] {
+        w.net.domain(domain, &[(&format!("mx.{domain}"), host)]);
+    }
+    demand(&w, "a.test", "mx.a.test", HostTls::Connect(verified(TlsReason::Dane)));
+    demand(&w, "b.test", "mx.b.test", refuse());
+    let said = async |recipient: &str| {
+        let id = w.to(recipient);
+        seconds(5).await;
+        let event = w.queue.events().into_iter().find(|event| event.item == Some(id)).expect("an event");
+        let attempt = event.event.attempt().expect("an attempt").clone();
+        (attempt.tls_policy, attempt.tls_failure)
+    };
+    let some = |policy: &str, failure: &str| (Some(policy.to_owned()), Some(failure.to_owned()));
+    assert_eq!(said("u@a.test").await, some("dane", "validation-failure"));
+    assert_eq!(said("u@b.test").await, some("mta-sts", "validation-failure"), "it is not connected to");
+    assert_eq!(said("u@c.test").await, (None, None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_asks_for_policies_of_mail_to_a_smarthost() {
     let smarthost =
         SmarthostSettings { host: "partner.test".into(), port: 25, tls: TlsPolicy::None, auth: None };
@@ -110,4 +131,39 @@ async fn nobody_asks_for_policies_of_mail_to_a_smarthost() {
     seconds(5).await;
     assert_eq!(w.states(id), [RecipientState::Delivered]);
     assert!(!log(&w).iter().any(|line| line.ends_with("asked")), "{:?}", log(&w));
+}
+
+/// The host breaks TLS: what may go in clear is delivered, and nothing else.
+#[tokio::test(start_paused = true)]
+async fn what_the_operator_needs_of_a_domain_is_needed_of_a_smarthost_too() {
+    let (host, tls) = ("partner.test".to_owned(), TlsPolicy::Opportunistic);
+    let smarthost = SmarthostSettings { host, port: 25, tls, auth: None };
+    let w = World::with(|d| d.smarthost = Some(smarthost));
+    w.net.domain("partner.test", &[("partner.test", Host::BreaksTls)]);
+    demand(&w, "a.test", "*", HostTls::Connect(verified(TlsReason::Operator)));
+    let a = w.to("u@a.test");
+    seconds(5).await;
+    let b = w.to("u@b.test");
+    seconds(90).await;
+    assert_eq!(w.states(b), [RecipientState::Delivered]);
+    assert_eq!(w.states(a), [RecipientState::Pending]);
+    let why = w.handle.why(a).await.expect("a store").expect("it is there");
+    assert!(why[0].reason.contains("needed by [delivery] tls"), "{}", why[0].reason);
+}
+
+#[test]
+fn the_strictest_need_of_a_smarthost_counts() {
+    use TlsPolicy::{Implicit, None, Opportunistic, Required, Verified};
+    use TlsReason::{Configured, Demanded, Operator};
+    for (own, is_demanded, least, expected) in [
+        (None, false, None, (None, Configured)),
+        (Opportunistic, false, Required, (Required, Operator)),
+        (Required, false, Required, (Required, Configured)),
+        (Required, true, Required, (Verified, Demanded)),
+        (None, true, Verified, (Verified, Operator)),
+        (Implicit, true, Verified, (Implicit, Configured)),
+    ] {
+        let needed = of_smarthost(own, is_demanded, least);
+        assert_eq!((needed.mode, needed.reason), expected, "{own:?} {is_demanded} {least:?}");
+    }
 }

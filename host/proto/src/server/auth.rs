@@ -86,15 +86,21 @@ impl ServerSession {
                 (Question::ScramUser(first), Event::ScramUser(username))
             }
             Ok(Next::ScramFailed(username)) => (Question::ScramFailed, Event::ScramFailed(username)),
-            Ok(Next::ScramProven(username)) => {
-                (Question::Auth(username.clone()), Event::ScramProven(username))
+            Ok(Next::ScramProven(username, signature)) => {
+                let event = Event::ScramProven(username.clone());
+                (Question::ScramProven { username, signature }, event)
+            }
+            Ok(Next::LoggedIn(username)) => {
+                self.info.username = Some(username);
+                self.reply_fixed(replies::AUTHENTICATED);
+                return PollStep::Again;
             }
         };
         self.state = SessionState::Deciding(question);
         PollStep::Event(event)
     }
 
-    fn challenge(&mut self, challenge: &Reply, exchange: Exchange) {
+    pub(super) fn challenge(&mut self, challenge: &Reply, exchange: Exchange) {
         self.state = SessionState::Sasl(exchange);
         self.reply(challenge);
     }

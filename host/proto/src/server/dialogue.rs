@@ -8,6 +8,7 @@ use super::command::{self, ParsedCommand, Verb};
 use super::config::AuthPolicy;
 use super::params::Announced;
 use super::replies::{self, Fixed};
+use super::sasl::{self, Exchange};
 use super::session::{Event, MAX_LINE, PollStep, Question, ServerSession, SessionState, TransactionCounts};
 use super::types::{BodyType, MailFrom, SessionInfo};
 use crate::Reply;
@@ -297,6 +298,9 @@ impl ServerSession {
                 self.info.username = Some(username);
                 self.reply_fixed(replies::AUTHENTICATED);
             }
+            Question::ScramProven { username, signature } => {
+                self.challenge(&sasl::challenge(&signature), Exchange::ScramEnd(username));
+            }
             Question::Mail { smtputf8, binary } => {
                 self.small_chunks = 0;
                 self.mails = self.mails.saturating_add(1);
@@ -330,6 +334,7 @@ impl ServerSession {
         let too_many = match question {
             Question::Auth(_)
             | Question::ScramFailed
+            | Question::ScramProven { .. }
             | Question::Token(_)
             | Question::External
             | Question::ScramUser(_)

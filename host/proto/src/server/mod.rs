@@ -28,11 +28,12 @@ pub use bearer::BearerToken;
 pub use config::{AuthPolicy, SessionConfig, SessionLimits};
 pub use content::BareNewlines;
 pub use offers::{FutureRelease, Mechanisms, Offers};
-pub use proxy::{ProxyError, ProxyHeader};
+pub use proxy::{ProxiedSource, ProxyError, ProxyHeader};
+pub use sasl::sasl_prepared;
 pub use scram::{ScramVerifier, ScramVerifierError};
 pub use session::{Event, ServerSession};
 pub use types::{BodyType, Credentials, Hold, MailFrom, SessionInfo, TlsFacts};
-pub use xclient::{ProxiedClient, Said};
+pub use xclient::{ProxiedClient, ProxiedLogin, Said};
 
 /// The content of a whole DATA, and the octets after its end.
 #[cfg(test)]

@@ -118,7 +118,22 @@ fn within_limits(from: &MailFrom, offers: &Offers) -> Result<(), Fixed> {
     {
         return Err(replies::BY_TOO_SHORT);
     }
+    // Such mail would be accepted and then returned for being late. With mode N it is only late.
+    if let (Some(by), Some(hold)) = (from.options.deliver_by, from.hold)
+        && by.mode == ByMode::Return
+        && i64::from(by.seconds) <= held_for(hold, offers)
+    {
+        return Err(replies::BY_BEFORE_HOLD);
+    }
     Ok(())
+}
+
+/// Seconds until the release; not positive where it is over.
+fn held_for(hold: Hold, offers: &Offers) -> i64 {
+    match hold {
+        Hold::For(seconds) => i64::from(seconds),
+        Hold::Until(time) => offers.future_release.map_or(0, |release| time.saturating_sub(release.now)),
+    }
 }
 
 /// RFC 1870 section 6: up to 20 digits; what does not fit in 64 bits is surely too large.
@@ -279,6 +294,22 @@ mod tests {
         assert_eq!(parsed("HOLDFOR=3601"), Err(replies::HOLD_TOO_LONG));
         assert_eq!(parsed("HOLDUNTIL=2023-11-14T23:13:21Z"), Err(replies::HOLD_TOO_LONG));
         assert_eq!(parsed("BY=59;R"), Err(replies::BY_TOO_SHORT));
+        for text in [
+            "BY=120;R HOLDFOR=120",
+            "HOLDFOR=3600 BY=120;RT",
+            "HOLDUNTIL=2023-11-14T22:15:20Z BY=120;R",
+            "BY=120;R HOLDUNTIL=2023-11-14T22:15:20Z",
+        ] {
+            assert_eq!(parsed(text), Err(replies::BY_BEFORE_HOLD), "{text}");
+        }
+        for text in [
+            "BY=120;R HOLDFOR=119",
+            "BY=120;N HOLDFOR=3600",
+            "HOLDUNTIL=2023-11-14T22:15:19Z BY=120;R",
+            "HOLDUNTIL=2003-11-14T22:15:19Z BY=120;R",
+        ] {
+            assert!(parsed(text).is_ok(), "{text}");
+        }
     }
 
     #[test]

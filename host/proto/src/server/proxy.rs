@@ -18,8 +18,20 @@ const FIXED: usize = 16;
 pub enum ProxyHeader {
     /// Not yet all. This many more can be received without going beyond the header.
     Partial(usize),
-    /// Complete. The client's address; `None`: the proxy speaks for itself, or does not know it.
-    Complete(Option<SocketAddr>),
+    /// Complete: for whom the proxy speaks.
+    Complete(ProxiedSource),
+}
+
+/// For whom a header speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxiedSource {
+    /// The proxy itself: LOCAL of version 2, by which it sees whether we are there.
+    Proxy,
+    /// A client that the proxy cannot name: UNKNOWN of version 1, and PROXY of version 2 without
+    /// addresses of TCP. It is not the proxy, and has nothing of what the proxy is trusted with.
+    Unknown,
+    /// The client at this address.
+    Client(SocketAddr),
 }
 
 /// Why there is no header.
@@ -74,12 +86,12 @@ fn version_1(octets: &[u8]) -> Result<ProxyHeader, ProxyError> {
     let line = std::str::from_utf8(line).map_err(|_| ProxyError::Malformed)?;
     let words: Vec<&str> = line.split(' ').collect();
     if words.get(1) == Some(&"UNKNOWN") {
-        return Ok(ProxyHeader::Complete(None));
+        return Ok(ProxyHeader::Complete(ProxiedSource::Unknown));
     }
     let [_, family, source, destination, port, other] = words[..] else { return Err(ProxyError::Malformed) };
     let source = tcp(family, source, port).ok_or(ProxyError::Malformed)?;
     tcp(family, destination, other).ok_or(ProxyError::Malformed)?;
-    Ok(ProxyHeader::Complete(Some(source)))
+    Ok(ProxyHeader::Complete(ProxiedSource::Client(source)))
 }
 
 fn tcp(family: &str, address: &str, port: &str) -> Option<SocketAddr> {
@@ -108,8 +120,7 @@ fn version_2(octets: &[u8]) -> Result<ProxyHeader, ProxyError> {
     let Some(missing) = (FIXED + length).checked_sub(octets.len()).filter(|missing| *missing > 0) else {
         let rest = octets.get(FIXED..FIXED + length).ok_or(ProxyError::Malformed)?;
         return match version & 0xf {
-            // LOCAL: the proxy has connected by itself, to see whether we are there.
-            0 => Ok(ProxyHeader::Complete(None)),
+            0 => Ok(ProxyHeader::Complete(ProxiedSource::Proxy)),
             1 => addresses(family, rest).map(ProxyHeader::Complete),
             _ => Err(ProxyError::Malformed),
         };
@@ -117,7 +128,7 @@ fn version_2(octets: &[u8]) -> Result<ProxyHeader, ProxyError> {
     Ok(ProxyHeader::Partial(missing))
 }
 
-fn addresses(family: u8, rest: &[u8]) -> Result<Option<SocketAddr>, ProxyError> {
+fn addresses(family: u8, rest: &[u8]) -> Result<ProxiedSource, ProxyError> {
     let port = |at: usize| -> Option<u16> { Some(u16::from_be_bytes([*rest.get(at)?, *rest.get(at + 1)?])) };
     let source = match family {
         // TCP over IPv4: two addresses, two ports.
@@ -131,10 +142,10 @@ fn addresses(family: u8, rest: &[u8]) -> Result<Option<SocketAddr>, ProxyError> 
             Some(SocketAddr::new(IpAddr::from(octets), port(32)?))
         }),
         // Datagrams, sockets of Unix, unspecified: no address that means anything here.
-        0x00 | 0x12 | 0x22 | 0x31 | 0x32 => return Ok(None),
+        0x00 | 0x12 | 0x22 | 0x31 | 0x32 => return Ok(ProxiedSource::Unknown),
         _ => None,
     };
-    source.map(Some).ok_or(ProxyError::Malformed)
+    source.map(ProxiedSource::Client).ok_or(ProxyError::Malformed)
 }
 
 #[cfg(test)]
@@ -159,7 +170,7 @@ mod tests {
     }
 
     fn from(text: &str) -> Result<ProxyHeader, ProxyError> {
-        Ok(ProxyHeader::Complete(Some(text.parse().unwrap())))
+        Ok(ProxyHeader::Complete(ProxiedSource::Client(text.parse().unwrap())))
     }
 
     #[test]
@@ -168,8 +179,8 @@ mod tests {
         for (line, outcome) in [
             ("PROXY TCP4 192.0.2.1 198.51.100.1 4000 25\r\n", from("192.0.2.1:4000")),
             ("PROXY TCP6 2001:db8::1 2001:db8::2 4000 25\r\n", from("[2001:db8::1]:4000")),
-            ("PROXY UNKNOWN\r\n", Ok(ProxyHeader::Complete(None))),
-            ("PROXY UNKNOWN ffff:f 1 2 3\r\n", Ok(ProxyHeader::Complete(None))),
+            ("PROXY UNKNOWN\r\n", Ok(ProxyHeader::Complete(ProxiedSource::Unknown))),
+            ("PROXY UNKNOWN ffff:f 1 2 3\r\n", Ok(ProxyHeader::Complete(ProxiedSource::Unknown))),
         ] {
             assert_eq!(read(format!("{line}{after}").as_bytes()), (outcome, after.len()), "{line}");
         }
@@ -200,10 +211,13 @@ mod tests {
         let mut v6 = [0; 36];
         (v6[0], v6[1], v6[15], v6[32], v6[33]) = (0x20, 1, 1, 15, 160);
         assert_eq!(read(&v2(0x21, 0x21, &v6)), (from("[2001::1]:4000"), 0));
-        for (version, family, rest) in
-            [(0x20, 0, &[][..]), (0x20, 0x11, &v4), (0x21, 0, &[]), (0x21, 0x31, &v6)]
-        {
-            assert_eq!(read(&v2(version, family, rest)), (Ok(ProxyHeader::Complete(None)), 0));
+        for (version, family, rest, source) in [
+            (0x20, 0, &[][..], ProxiedSource::Proxy),
+            (0x20, 0x11, &v4, ProxiedSource::Proxy),
+            (0x21, 0, &[], ProxiedSource::Unknown),
+            (0x21, 0x31, &v6, ProxiedSource::Unknown),
+        ] {
+            assert_eq!(read(&v2(version, family, rest)), (Ok(ProxyHeader::Complete(source)), 0));
         }
         for (version, family, rest, error) in [
             (0x11, 0x11, &v4[..], ProxyError::Malformed),

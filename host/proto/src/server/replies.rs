@@ -100,6 +100,8 @@ replies! {
     HOLD_TOO_LONG = 501 (5, 5, 4) "Message cannot be held for so long";
     /// RFC 2852: less than was announced.
     BY_TOO_SHORT = 501 (5, 5, 4) "Deliver-by time is below the announced minimum";
+    /// RFC 2852 and RFC 4865: it would be returned before it is released.
+    BY_BEFORE_HOLD = 501 (5, 5, 4) "Deliver-by time ends before the message is released";
     /// RFC 3030 section 2. The length of what follows is unknown.
     BAD_CHUNK = 501 (5, 5, 4) "Syntax is BDAT size [LAST]";
     /// RFC 4954 section 4: not base64, or not what the mechanism says.

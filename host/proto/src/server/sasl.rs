@@ -1,6 +1,8 @@
 //! SASL (RFC 4422) in AUTH (RFC 4954): from the responses of the client to what is to be judged.
 //! PLAIN (RFC 4616), LOGIN, EXTERNAL (RFC 4422 appendix A), SCRAM and bearer tokens.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -29,7 +31,7 @@ pub(crate) enum Exchange {
         plus: bool,
     },
     ScramFinal(Box<ScramExchange>),
-    /// The user has proven the password, and is to acknowledge the proof of the server.
+    /// The user has proven the password and was let in, and is to acknowledge the proof of the server.
     ScramEnd(String),
 }
 
@@ -44,7 +46,10 @@ pub(crate) enum Next {
     ScramUser(Box<ClientFirst>),
     /// The user whose proof was wrong.
     ScramFailed(String),
-    ScramProven(String),
+    /// The user whose proof was right, and server-final-message.
+    ScramProven(String, String),
+    /// The client took the proof of the server.
+    LoggedIn(String),
     /// The last reply of an exchange that the product has refused.
     Refused(Reply),
 }
@@ -138,13 +143,12 @@ pub(crate) fn respond(exchange: Exchange, line: &str, available: Available<'_>) 
             Ok(Next::ScramUser(Box::new(first)))
         }
         Exchange::ScramFinal(exchange) => Ok(match exchange.verify(&response)? {
-            Some(signature) => {
-                Next::Challenge(challenge(&signature), Exchange::ScramEnd(exchange.username().to_owned()))
-            }
+            // The product hears of it now, whatever the client makes of the answer.
+            Some(signature) => Next::ScramProven(exchange.username().to_owned(), signature),
             None => Next::ScramFailed(exchange.username().to_owned()),
         }),
         // RFC 4954 section 4: the data of success goes as a challenge, and an empty response follows.
-        Exchange::ScramEnd(username) if response.is_empty() => Ok(Next::ScramProven(username)),
+        Exchange::ScramEnd(username) if response.is_empty() => Ok(Next::LoggedIn(username)),
         Exchange::ScramEnd(_) => Err(replies::BAD_AUTH_RESPONSE),
     }
 }
@@ -182,7 +186,19 @@ fn credentials(username: &str, password: &str) -> Result<Next, Fixed> {
     if !fits || username.contains('\0') || password.contains('\0') {
         return Err(replies::BAD_AUTH_RESPONSE);
     }
-    Ok(Next::Password(Credentials { username: username.to_owned(), password: password.to_owned() }))
+    let (username, password) = (sasl_prepared(username).into_owned(), sasl_prepared(password).into_owned());
+    if username.is_empty() {
+        return Err(replies::BAD_AUTH_RESPONSE);
+    }
+    Ok(Next::Password(Credentials { username, password }))
+}
+
+/// User name or password in the form of SASLprep (RFC 4013), in which they are compared (RFC 4616
+/// section 2): two ways to write the same character are one. Text with characters that SASLprep
+/// forbids stays as it is: all that are newer than Unicode 3.2 are among them.
+#[must_use]
+pub fn sasl_prepared(text: &str) -> Cow<'_, str> {
+    stringprep::saslprep(text).unwrap_or(Cow::Borrowed(text))
 }
 
 #[cfg(test)]
@@ -253,5 +269,17 @@ mod tests {
             super::start("EXTERNAL", Some(&STANDARD.encode("u\0")), bound),
             Err(replies::BAD_AUTH_RESPONSE)
         );
+    }
+
+    #[test]
+    fn names_and_passwords_of_plain_are_prepared() {
+        let given = |text: &str| match plain(text) {
+            Ok(Next::Password(given)) => Some((given.username, given.password)),
+            _ => None,
+        };
+        let pair = |username: &str, password: &str| Some((username.to_owned(), password.to_owned()));
+        assert_eq!(given("\0u\u{308}\0\u{2168}\u{a0}x"), pair("\u{fc}", "IX x"));
+        assert_eq!(given("\0u\0\u{1f511}"), pair("u", "\u{1f511}"), "newer than SASLprep");
+        assert_eq!(given("\0\u{ad}\0x"), None, "nothing is left of the name");
     }
 }

@@ -175,8 +175,12 @@ fn saslname(text: &str) -> Option<String> {
         name.push(escaped);
         name.push_str(rest);
     }
-    let fits = !name.is_empty() && name.len() <= MAX_USERNAME && !name.contains('\0');
-    fits.then_some(name)
+    if name.len() > MAX_USERNAME {
+        return None;
+    }
+    // RFC 5802 section 5.1: what cannot be prepared, or is nothing then, ends the exchange.
+    let prepared = stringprep::saslprep(&name).ok()?;
+    (!prepared.is_empty() && prepared.len() <= MAX_USERNAME).then(|| prepared.into_owned())
 }
 
 /// The exchange after server-first-message.
@@ -344,5 +348,22 @@ mod tests {
         let derive = |password| ScramVerifier::derive(password, vec![1; 16], 1);
         assert_eq!(derive("I\u{ad}X"), derive("IX"), "RFC 4013 section 3");
         assert_eq!(derive("\u{7}"), None);
+    }
+
+    /// RFC 4013 section 3, and RFC 5802 section 5.1.
+    #[test]
+    fn user_names_are_prepared() {
+        for (sent, name) in [
+            ("user", Some("user")),
+            ("I\u{ad}X", Some("IX")),
+            ("\u{aa}", Some("a")),
+            ("\u{2168}", Some("IX")),
+            ("u\u{308}=2C", Some("\u{fc},")),
+            ("\u{7}", None),
+            ("\u{ad}", None),
+            ("\u{627}1", None),
+        ] {
+            assert_eq!(saslname(sent).as_deref(), name, "{sent:?}");
+        }
     }
 }

@@ -35,7 +35,8 @@ pub enum Event {
     /// SCRAM: the proof of this user was wrong. Answer with [`ServerSession::decide`]: whatever it
     /// says, the login fails.
     ScramFailed(String),
-    /// SCRAM: this user has proven the password. Answer with [`ServerSession::decide`].
+    /// SCRAM: this user has proven the password. Answer with [`ServerSession::decide`]. The client
+    /// may still give up the login: it is logged in once [`SessionInfo::username`] says so.
     ScramProven(String),
     /// XCLIENT: this is the client for whom the peer speaks. Everything learnt before is forgotten, and
     /// the product must forget it too. Answer with [`ServerSession::restart`].
@@ -105,6 +106,7 @@ pub(super) enum Question {
     External,
     ScramUser(Box<ClientFirst>),
     ScramFailed,
+    ScramProven { username: String, signature: String },
     Proxied(Box<ProxiedClient>),
     Mail { smtputf8: bool, binary: bool },
     Rcpt,

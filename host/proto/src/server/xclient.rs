@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::config::AuthPolicy;
 use super::params;
 use super::replies::{self, Fixed};
+use super::sasl::sasl_prepared;
 use super::session::{Event, PollStep, Question, ServerSession, SessionState};
 use super::types::SessionInfo;
 use crate::Reply;
@@ -79,7 +80,7 @@ fn take(name: &str, value: &str, client: &mut ProxiedClient) -> Option<()> {
         "ADDR" => client.addr = said(value, address)?,
         "PORT" => client.port = said(value, |port| port.parse().ok())?,
         "HELO" => client.helo = said(value, helo)?,
-        "LOGIN" => client.login = said(value, text)?,
+        "LOGIN" => client.login = said(value, login)?,
         "PROTO" => client.extended = Some(extended(value)?),
         _ => return None,
     }
@@ -99,6 +100,11 @@ fn said<T>(value: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Said<T>> {
 fn text(value: &str) -> Option<String> {
     let fits = (1..=MAX_VALUE).contains(&value.len()) && !value.chars().any(char::is_control);
     fits.then(|| value.to_owned())
+}
+
+/// In the form in which AUTH compares names.
+fn login(value: &str) -> Option<String> {
+    text(&sasl_prepared(value))
 }
 
 /// What EHLO takes, too: it goes into a trace field.
@@ -123,6 +129,15 @@ fn extended(value: &str) -> Option<bool> {
     }
 }
 
+/// What the product makes of the user whom a proxy names by LOGIN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxiedLogin {
+    /// The user is logged in, where one was named.
+    Known,
+    /// Nobody here has that name: nobody is logged in, and the client may do so itself.
+    Unknown,
+}
+
 impl ServerSession {
     pub(super) fn xclient(&mut self, client: ProxiedClient) -> PollStep {
         if self.transaction.is_some() {
@@ -136,9 +151,10 @@ impl ServerSession {
     /// product's refusal of the connection. The certificate and the channel binding of the proxy are
     /// not those of its client, and are forgotten. XCLIENT is offered no more, since some proxies pass
     /// on what their client says from now on. Nor is AUTH in clear: it was for the peer's own address.
-    pub fn restart(&mut self, decision: Result<(), Reply>) {
+    pub fn restart(&mut self, decision: Result<ProxiedLogin, Reply>) {
         let SessionState::Deciding(Question::Proxied(client)) = &mut self.state else { return };
         let client = std::mem::take(&mut **client);
+        let is_known = decision == Ok(ProxiedLogin::Known);
         self.exporter = None;
         self.config.offers.xclient = false;
         if self.config.auth == AuthPolicy::Always {
@@ -148,11 +164,11 @@ impl ServerSession {
             tls: self.info.tls.take(),
             helo: client.helo.value().unwrap_or_default(),
             extended: client.extended.unwrap_or_default(),
-            username: client.login.value(),
+            username: client.login.value().filter(|_| is_known),
             client_certificate: None,
         };
         (self.errors, self.idle_commands, self.refusals, self.mails) = (0, 0, 0, 0);
-        self.greet(decision);
+        self.greet(decision.map(|_| ()));
     }
 }
 

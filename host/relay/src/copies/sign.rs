@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use relevo_delivery::REPORT_SOURCE;
 use relevo_keys::Grant;
 use relevo_mailkit::model::{Canonicalization, SignatureRequest, SigningInput};
 use relevo_mailkit::recheck;
@@ -47,10 +48,13 @@ impl Copies {
         signing: &Signing,
         copy: &Arc<dyn Source>,
     ) -> Result<Arc<[u8]>, CopyError> {
+        // Reports about TLS are the operator's, and signed by the domain that they come from: receivers
+        // ignore others (RFC 8460 section 3).
+        let is_own = lease.meta.tenant.is_empty() && lease.meta.source == REPORT_SOURCE;
         let domain = settings
             .directory
             .configured_domain(&signing.domain)
-            .filter(|d| d.tenant == lease.meta.tenant)
+            .filter(|d| d.tenant == lease.meta.tenant || is_own)
             .ok_or_else(|| {
                 CopyError::Host(format!("{} is no longer a domain of its tenant", signing.domain))
             })?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use relevo_delivery::REPORT_SOURCE;
 use relevo_mailkit::labels::{Stream, Tag};
 use relevo_mailkit::model::{Edit, Encoding, Refusal, Report, Rewrite, Segment, SigningInput, Span};
 use relevo_mailkit::token::{Kind, Scope};
@@ -198,6 +199,20 @@ async fn a_key_that_came_later_does_not_sign_and_one_that_went_is_replaced() {
     rekey(&world, "example.com", vec![old[0].clone(), new]);
     let later = text(&world, &stored, 0).await;
     assert!(later.contains("s=s1;") && later.contains("s=s3;") && !later.contains("s=s2;"), "{later}");
+}
+
+#[tokio::test]
+async fn a_report_about_tls_is_signed_by_a_domain_that_is_a_tenants() {
+    let world = World::new();
+    let stored = plain(&world).await;
+    for (source, is_signed) in [("smtp", false), (REPORT_SOURCE, true)] {
+        let mut lease = stored.lease(0);
+        let meta = Arc::make_mut(&mut lease.meta);
+        (meta.tenant, meta.source) = (String::new(), source.to_owned());
+        let copy = world.copies.make(&lease, ALL).await;
+        let text = copy.map(|copy| String::from_utf8(read(&*copy.source)).expect("UTF-8"));
+        assert_eq!(text.is_ok_and(|text| text.contains("DKIM-Signature:")), is_signed, "{source}");
+    }
 }
 
 #[tokio::test]

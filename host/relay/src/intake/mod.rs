@@ -193,6 +193,10 @@ impl Service for Intake {
         self.metrics.count("connect", self.admit(peer))
     }
 
+    fn knows_login(&self, session: &IntakeSession) -> bool {
+        session.user.is_some()
+    }
+
     async fn authenticate(
         &self,
         session: &mut IntakeSession,

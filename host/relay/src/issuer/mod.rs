@@ -47,15 +47,19 @@ impl Issuer {
     }
 
     /// Has `verify` check a token with the issuer's keys. The keys are read again if the token's key
-    /// is not among them.
+    /// is not among them. If they may not be read again yet, nobody knows whether the key is new.
     pub(crate) async fn verify<T>(
         &self,
         verify: impl Fn(&[Jwk]) -> Result<T, TokenFault> + Send,
     ) -> Result<Result<T, TokenFault>, IssuerUnavailable> {
+        let asked_at = self.clock.monotonic();
         let metadata = self.metadata().await?;
         match verify(&metadata.keys) {
-            Err(TokenFault::UnknownKey) => {
+            Err(TokenFault::UnknownKey) if metadata.read_at < asked_at => {
                 let again = self.remembered.get(self, Some(metadata.read_at)).await?;
+                if again.read_at == metadata.read_at {
+                    return Err(IssuerUnavailable);
+                }
                 Ok(verify(&again.keys))
             }
             verified => Ok(verified),

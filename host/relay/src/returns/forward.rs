@@ -7,7 +7,7 @@ use relevo_mailkit::source::{Source, for_each_chunk};
 use relevo_queue::{ItemMeta, Millis, NewDelivery, NewItem, QueueKey, Recipient, SpooledBody, StoreError};
 use relevo_submission::{Recipe, received_field};
 
-use super::{Returned, Returns};
+use super::{NotTaken, Returned, Returns};
 use crate::sandbox::in_place_or_blocking;
 
 /// How long it is tried.
@@ -15,7 +15,11 @@ const EXPIRE: Millis = 24 * 3600 * 1000;
 
 impl Returns {
     /// Queues the message for the postmaster.
-    pub(super) async fn forward(&self, returned: &Returned, body: SpooledBody) -> Result<(), StoreError> {
+    pub(super) async fn forward(&self, returned: &Returned, body: SpooledBody) -> Result<(), NotTaken> {
+        let octets = look(&body.source).await;
+        if octets.has_nul {
+            return Err(NotTaken::Nul);
+        }
         let settings = &returned.settings;
         let io = |error: String| StoreError::Io(error);
         let postmaster = Address::parse(&settings.postmaster).map_err(|e| io(e.to_string()))?;
@@ -24,7 +28,7 @@ impl Returns {
         let recipients = [returned.recipient.clone()];
         let recipe = Recipe {
             prepend: received_field(&returned.via, &settings.hostname, id, &recipients, now),
-            eight_bit: has_eight_bit(&body.source).await,
+            eight_bit: octets.has_eight_bit,
             utf8_header: returned.smtputf8,
             ..Recipe::default()
         };
@@ -49,20 +53,30 @@ impl Returns {
             }],
             body,
         };
-        self.parts.queue.accept(vec![item], Vec::new()).await
+        Ok(self.parts.queue.accept(vec![item], Vec::new()).await?)
     }
 }
 
-async fn has_eight_bit(source: &Arc<dyn Source>) -> bool {
+/// What a content has beside ASCII text.
+#[derive(Debug, Clone, Copy, Default)]
+struct Octets {
+    has_eight_bit: bool,
+    /// A next hop may strip it, and see the end of the data where there was none.
+    has_nul: bool,
+}
+
+async fn look(source: &Arc<dyn Source>) -> Octets {
     let source = Arc::clone(source);
     in_place_or_blocking(source.is_in_memory(), move || {
-        let mut found = false;
+        let mut found = Octets::default();
         let read = for_each_chunk(&*source, 0, source.size(), |chunk| {
-            found |= !chunk.is_ascii();
+            found.has_eight_bit |= !chunk.is_ascii();
+            found.has_nul |= chunk.contains(&0);
             std::io::Result::Ok(())
         });
         // What cannot be read here cannot be sent either.
-        read.is_err() || found
+        found.has_eight_bit |= read.is_err();
+        found
     })
     .await
 }

@@ -243,6 +243,7 @@ impl Returns {
                 tracing::error!(%error, "a message that came back could not be stored");
                 ("failed", local_error())
             }
+            Err(NotTaken::Nul) => ("refused", Reply::new(550, (5, 6, 0), "nul: a NUL octet")),
             Err(NotTaken::NoKey(name)) => {
                 tracing::warn!(name, "DNS did not answer for the key of a feedback report");
                 ("failed", Reply::new(451, (4, 4, 3), "the key of the signature cannot be looked up now"))
@@ -316,6 +317,8 @@ impl Returns {
 enum NotTaken {
     /// The store failed.
     Store(StoreError),
+    /// It has a NUL octet, and would be passed on.
+    Nul,
     /// The key of a feedback source's signature could not be looked up.
     NoKey(String),
 }

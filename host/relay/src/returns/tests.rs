@@ -310,6 +310,32 @@ async fn a_complaint_with_our_feedback_id_counts_from_whom_its_author_domain_sig
     assert_eq!(candidates, [(ITEM, history::Whom::Index(0))]);
 }
 
+fn to_postmaster(settings: crate::settings::Settings, spf: SpfVerdict) -> Returned {
+    Returned {
+        settings: Arc::new(settings),
+        to: ReturnAddress::Postmaster,
+        recipient: Recipient::new("postmaster@return.example.com", "return.example.com"),
+        via: Via { protocol: Protocol::Smtp, peer: None, helo: None, tls: None, auth_user: None },
+        peer: [203, 0, 113, 1].into(),
+        smtputf8: false,
+        reverse_path: "x@reader.test".into(),
+        spf: OnceCell::new_with(Some(spf)),
+    }
+}
+
+#[tokio::test]
+async fn a_nul_octet_is_not_passed_on() {
+    let came = Came::new().await;
+    for (body, code) in [(&b"a: b\r\n\r\n\0.\r\n"[..], 550), (b"a: b\r\n\r\n.\r\n", 250)] {
+        let settings = crate::settings::Settings::clone(&came.world.settings.get());
+        let returned =
+            to_postmaster(settings, SpfVerdict { result: "pass".into(), domain: "reader.test".into() });
+        let reply = came.returns.receive(returned, SpooledBody::in_memory(body.to_vec())).await;
+        assert_eq!(reply.code, code, "{reply:?}");
+    }
+    assert_eq!(came.world.queue.items().len(), 1);
+}
+
 #[tokio::test]
 async fn what_spf_says_is_forged_is_refused_where_that_is_set() {
     let came = Came::new().await;
@@ -322,16 +348,7 @@ async fn what_spf_says_is_forged_is_refused_where_that_is_set() {
         (SpfFail::Reject, "temperror", false),
     ] {
         settings.returns.spf_fail = spf_fail;
-        let returned = Returned {
-            settings: Arc::new(settings.clone()),
-            to: ReturnAddress::Postmaster,
-            recipient: Recipient::new("postmaster@return.example.com", "return.example.com"),
-            via: Via { protocol: Protocol::Smtp, peer: None, helo: None, tls: None, auth_user: None },
-            peer: [203, 0, 113, 1].into(),
-            smtputf8: false,
-            reverse_path: "x@reader.test".into(),
-            spf: OnceCell::new_with(Some(verdict(result))),
-        };
+        let returned = to_postmaster(settings.clone(), verdict(result));
         let reply = came.returns.receive(returned, SpooledBody::in_memory(b"a: b\r\n\r\n".to_vec())).await;
         assert_eq!(reply.code == 550, refused, "{spf_fail:?} {result} {reply:?}");
     }

@@ -16,6 +16,7 @@ mod classify;
 mod document;
 mod egress;
 mod formats;
+mod networks;
 mod panel;
 mod plugins;
 mod returns;

@@ -4,6 +4,7 @@ use relevo_mailkit::address::Address;
 use relevo_relay::settings::{OrdinaryMail, ReturnSettings};
 
 use super::document::Document;
+use super::networks::check_trusted;
 use super::schema::File;
 use super::values::plain;
 
@@ -31,9 +32,7 @@ pub(crate) fn returns(d: &mut Document<'_>, file: &File) -> ReturnSettings {
     if let Some(at) = s.cfbl.at().filter(|at| at.value && domains.is_empty()) {
         d.mistake(at.span, "needs `domains`: there is nowhere for complaints to come to");
     }
-    for network in s.feedback_networks.iter().filter(|at| at.value.prefix == 0) {
-        d.mistake(network.span, "is the whole Internet: anybody could complain about anybody's mail");
-    }
+    check_trusted(d, &s.feedback_networks, "anybody could complain about anybody's mail");
     let ordinary_mail = s.ordinary_mail.or(OrdinaryMail::Drop);
     let postmaster = file
         .postmaster

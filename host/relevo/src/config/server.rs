@@ -16,6 +16,7 @@ use relevo_store::StoreUrl;
 
 use super::auth::AuthConfig;
 use super::document::Document;
+use super::networks::check_trusted;
 use super::plugins;
 use super::schema::{self, File};
 use super::values::{Key, Located, Section, plain};
@@ -116,12 +117,8 @@ pub(crate) fn smtp(d: &mut Document<'_>, file: &File) -> SmtpConfig {
         d.mistake_in(d.span(), "smtp", "is required: a relay without listeners takes no mail");
         &absent
     });
-    for at in s.trusted_networks.iter().filter(|at| at.value.prefix == 0) {
-        d.mistake(
-            at.span,
-            "trusts the whole Internet: that is an open relay. Name the networks of your own hosts",
-        );
-    }
+    let why = "that is an open relay. Name the networks of your own hosts";
+    check_trusted(d, &s.trusted_networks, why);
     if !s.relay.is_empty() && s.trusted_networks.is_empty() && file.returns.domains.is_empty() {
         d.mistake_in(s.span, "relay", "needs `trusted_networks`: nobody may use this port without");
     }
@@ -217,12 +214,11 @@ fn offers(s: &Section<schema::SmtpTable>) -> Offers {
 fn proxies(d: &mut Document<'_>, s: &Section<schema::SmtpTable>) -> TrustedProxies {
     let p = &s.proxies;
     let (proxy_protocol, xclient) = (p.proxy_protocol.or(false), p.xclient.or(false));
-    let mut networks = Vec::new();
-    for at in &p.networks {
-        if at.value.prefix == 0 {
-            d.mistake(at.span, "trusts the whole Internet: anybody could claim any address");
-        }
-        networks.extend(IpNet::new(at.value.addr, at.value.prefix));
+    check_trusted(d, &p.networks, "anybody could claim any address. Name the proxies");
+    let networks: Vec<IpNet> =
+        p.networks.iter().filter_map(|at| IpNet::new(at.value.addr, at.value.prefix).ok()).collect();
+    if !p.networks.is_empty() && !proxy_protocol && !xclient {
+        d.mistake_in(p.span, "networks", "has no effect without `proxy_protocol` or `xclient`");
     }
     if let Some(at) = p.xclient.at().filter(|_| proxy_protocol && xclient) {
         d.mistake(

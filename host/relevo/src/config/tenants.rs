@@ -8,6 +8,7 @@ use relevo_relay::directory::{DirectoryEntries, QuotaSettings, Scopes};
 use relevo_relay::settings::{
     ApiKey, Credential, DeliverySettings, DkimKey, Domain, EgressGrants, MAX_HELD, Tenant, Tracking,
 };
+use relevo_smtp::server::sasl_prepared;
 
 use super::document::{Document, FileSpan};
 use super::schema::{self, File};
@@ -57,6 +58,10 @@ pub(crate) fn tenants(d: &mut Document<'_>, file: &File, delivery: &DeliverySett
 fn credentials(d: &mut Document<'_>, s: &schema::TenantTable, tenant: &str, tenants: &mut DirectoryEntries) {
     for c in &s.credentials {
         let username = d.need(c.span, &c.username, "username");
+        if let Some(at) = username.filter(|at| sasl_prepared(&at.value) != at.value) {
+            let prepared = sasl_prepared(&at.value);
+            d.mistake(at.span, format!("is compared in the form of SASLprep (RFC 4013): write {prepared:?}"));
+        }
         let credential = Credential {
             tenant: tenant.to_owned(),
             password_hash: c.password_hash.value(),

@@ -10,7 +10,7 @@ use hickory_resolver::net::{DnsError, NetError};
 use super::{Alias, Denial, SecureAnswer, SecureFailure, SecureRecord, Tlsa};
 
 /// Aliases that are followed.
-const MAX_ALIASES: usize = 16;
+pub(super) const MAX_ALIASES: usize = 16;
 /// Records of one answer that are kept: nobody publishes more, and each costs a comparison.
 const MAX_RECORDS: usize = 64;
 
@@ -56,6 +56,25 @@ fn found(name: &Name, kind: RecordType, answers: &[Record], ttl: Duration) -> Se
     SecureAnswer::Failed(SecureFailure::NoAnswer(asked))
 }
 
+/// Records of one type at one name.
+#[derive(Debug)]
+pub(super) struct RecordSet {
+    pub(super) data: Vec<RData>,
+    /// It is signed, and validated; if not, it was proved that the zone is not signed.
+    pub(super) is_secure: bool,
+    pub(super) ttl: Duration,
+}
+
+/// The records of this type at this very name; none if there are none, or if nothing can be proved
+/// of them.
+pub(super) fn set_at(name: &Name, kind: RecordType, lookup: &Lookup) -> Option<RecordSet> {
+    let records = || lookup.answers().iter().filter(|r| r.record_type() == kind && r.name == *name);
+    let is_secure = proof(records(), "").ok()?;
+    let data: Vec<_> = records().take(MAX_RECORDS).map(|record| record.data.clone()).collect();
+    let ttl = lookup.valid_until().saturating_duration_since(Instant::now());
+    (!data.is_empty()).then_some(RecordSet { data, is_secure, ttl })
+}
+
 /// Whether a record set is secure; an error if it is neither that nor proved to be insecure.
 fn proof<'a>(records: impl Iterator<Item = &'a Record>, asked: &str) -> Result<bool, SecureFailure> {
     let mut is_secure = true;
@@ -81,7 +100,11 @@ fn failed(name: &Name, kind: RecordType, error: &NetError) -> SecureAnswer {
                 record.proof == Proof::Secure
                     && matches!(record.record_type(), RecordType::NSEC | RecordType::NSEC3)
             });
-            SecureAnswer::Absent(if is_secure { Denial::Secure } else { Denial::Unproved })
+            SecureAnswer::Absent(match is_secure {
+                true => Denial::Secure,
+                false if kind == RecordType::TLSA && is_cut_off(name, authorities) => Denial::Insecure,
+                false => Denial::Unproved,
+            })
         }
         NetError::Dns(DnsError::Nsec { proof: Proof::Insecure, .. }) => {
             SecureAnswer::Absent(Denial::Insecure)
@@ -91,6 +114,18 @@ fn failed(name: &Name, kind: RecordType, error: &NetError) -> SecureAnswer {
         }
         error => SecureAnswer::Failed(SecureFailure::NoAnswer(format!("{asked}: {error}"))),
     }
+}
+
+/// It is proved that the name of TLSA records, or the one above it (`_tcp`), is the top of a zone
+/// that is not signed, while the host above may be: the proof of the SOA record is that its parent
+/// delegates without DS (RFC 6840 section 4.4). SOA records of other zones say nothing.
+fn is_cut_off(name: &Name, authorities: &[Record]) -> bool {
+    let above = name.base_name();
+    authorities.iter().any(|record| {
+        record.proof == Proof::Insecure
+            && record.record_type() == RecordType::SOA
+            && (record.name == *name || record.name == above)
+    })
 }
 
 fn read(data: &RData) -> Option<SecureRecord> {
@@ -107,6 +142,6 @@ fn read(data: &RData) -> Option<SecureRecord> {
     }
 }
 
-fn plain(name: &Name) -> String {
+pub(super) fn plain(name: &Name) -> String {
     name.to_ascii().trim_end_matches('.').to_ascii_lowercase()
 }

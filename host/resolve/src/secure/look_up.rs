@@ -12,9 +12,12 @@ use super::{
 
 /// Domains and hosts that are remembered.
 const MEMORY: usize = 20_000;
-/// Bounds of the time for which an answer is remembered.
-const SHORTEST: Duration = Duration::from_secs(30);
+/// Bounds of the time for which an answer is remembered: its TTL is the most (RFC 2181 section 8), as
+/// a key may be rolled over two TTLs after its record was published (RFC 7671 section 8.1).
+const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(3600);
+/// How long a failure is remembered.
+const FAILED: Duration = Duration::from_secs(30);
 /// How long absence is remembered: its TTL is not known here.
 const ABSENT: Duration = Duration::from_secs(300);
 /// All lookups for one host.
@@ -97,7 +100,7 @@ impl<L: SecureLookUp> DaneLookUp<L> {
     async fn host(&self, host: &str) -> ((DaneState, String), Duration) {
         let slow = || {
             let failure = SecureFailure::NoAnswer(format!("{host}: DNS was too slow"));
-            ((DaneState::Defer(failure.into()), host.to_owned()), SHORTEST)
+            ((DaneState::Defer(failure.into()), host.to_owned()), FAILED)
         };
         tokio::time::timeout(TIME, self.judged(host)).await.unwrap_or_else(|_| slow())
     }
@@ -107,7 +110,7 @@ impl<L: SecureLookUp> DaneLookUp<L> {
             self.look_up.secure(SecureKind::A, host),
             self.look_up.secure(SecureKind::Aaaa, host)
         );
-        let mut time = lifetime(&a).max(lifetime(&aaaa));
+        let mut time = lifetime(&a).min(lifetime(&aaaa));
         let names = match judge_addresses(host, &a, &aaaa) {
             DaneAddresses::Decided(state) => return ((state, host.to_owned()), time),
             DaneAddresses::Ask(names) => names,
@@ -147,6 +150,24 @@ fn lifetime(answer: &SecureAnswer) -> Duration {
     match answer {
         SecureAnswer::Found { ttl, .. } => (*ttl).clamp(SHORTEST, LONGEST),
         SecureAnswer::Absent(Denial::Secure | Denial::Insecure) => ABSENT,
-        SecureAnswer::Absent(Denial::Unproved) | SecureAnswer::Failed(_) => SHORTEST,
+        SecureAnswer::Absent(Denial::Unproved) | SecureAnswer::Failed(_) => FAILED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_remembered_no_longer_than_it_says() {
+        let answer = |ttl| SecureAnswer::Found {
+            records: Vec::new(),
+            aliases: Vec::new(),
+            is_secure: true,
+            ttl: Duration::from_secs(ttl),
+        };
+        for (ttl, remembered) in [(2, 2), (300, 300), (0, 1), (86_400, 3600)] {
+            assert_eq!(lifetime(&answer(ttl)), Duration::from_secs(remembered), "{ttl}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! [`SecureResolver`] asks and validates. [`judge_addresses`] and [`judge_tlsa`] judge
 //! answers and ask nothing. [`DaneLookUp`] puts the two together and remembers what was found.
 
+mod aliases;
 mod answer;
 mod dane;
 mod flight;

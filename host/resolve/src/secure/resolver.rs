@@ -16,7 +16,8 @@ use hickory_resolver::{Resolver, TokioResolver};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::answer::sorted;
+use super::aliases::{AskOne, follow};
+use super::answer::{RecordSet, set_at, sorted};
 use super::probe::probe;
 use super::{DnssecSupport, SecureAnswer, SecureFailure, SecureKind, SecureLookUp};
 use crate::hickory::name_server;
@@ -25,7 +26,7 @@ use crate::hickory::name_server;
 const MAX_POSITIVE: Duration = Duration::from_secs(3600);
 /// A name server without signatures is asked again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(600);
-/// One that did not answer is asked again after this.
+/// One that did not answer, or refused to, is asked again after this.
 const ASK_SOON: Duration = Duration::from_secs(15);
 
 /// Whom to ask, and whom to believe.
@@ -121,12 +122,13 @@ impl SecureLookUp for SecureResolver {
         {
             return support.clone();
         }
-        let was_unavailable = matches!(&*known, Some((DnssecSupport::Unavailable(_), _)));
+        let was = known.as_ref().map(|(support, _)| std::mem::discriminant(support));
         let support = probe(&self.0.servers, self.0.timeout).await;
+        let is_news = was != Some(std::mem::discriminant(&support));
         let time = match &support {
             DnssecSupport::Available => ASK_AGAIN,
             DnssecSupport::Unavailable(detail) => {
-                if !was_unavailable {
+                if is_news {
                     tracing::warn!(
                         target: "relevo::dns", %detail,
                         "the name server hands on no DNSSEC signatures: DANE is not used",
@@ -134,7 +136,16 @@ impl SecureLookUp for SecureResolver {
                 }
                 ASK_AGAIN
             }
-            DnssecSupport::Unknown(_) => ASK_SOON,
+            DnssecSupport::Unknown(detail) => {
+                if is_news {
+                    tracing::warn!(
+                        target: "relevo::dns", %detail,
+                        "the name server does not answer the question for the root: mail by MX waits; give \
+                         another in [dns] nameservers, or set [delivery] dane = false",
+                    );
+                }
+                ASK_SOON
+            }
         };
         *known = Some((support.clone(), Instant::now() + time));
         support
@@ -152,10 +163,26 @@ impl SecureLookUp for SecureResolver {
         };
         // No search list.
         fqdn.set_fqdn(true);
-        let result = self.0.resolver.lookup(fqdn.clone(), kind).await;
+        match self.0.answer(&fqdn, kind).await {
+            SecureAnswer::Failed(bogus @ SecureFailure::Bogus(_)) => {
+                follow(&*self.0, &fqdn, kind, bogus).await
+            }
+            answer => answer,
+        }
+    }
+}
+
+impl AskOne for Validator {
+    async fn answer(&self, name: &Name, kind: RecordType) -> SecureAnswer {
+        let result = self.resolver.lookup(name.clone(), kind).await;
         if let Err(error) = &result {
             tracing::debug!(target: "relevo::dns", %name, %kind, %error, "secure lookup without records");
         }
-        sorted(&fqdn, kind, result)
+        sorted(name, kind, result)
+    }
+
+    async fn set(&self, name: &Name, kind: RecordType) -> Option<RecordSet> {
+        let lookup = self.resolver.lookup(name.clone(), kind).await.ok()?;
+        set_at(name, kind, &lookup)
     }
 }

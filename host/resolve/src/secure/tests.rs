@@ -137,6 +137,32 @@ async fn what_is_forged_stale_or_missing_puts_the_host_off() {
     }
 }
 
+/// RFC 7672 section 2.1.3: TLSA records that are not signed are none.
+#[tokio::test]
+async fn a_zone_without_signatures_below_a_signed_host_has_no_tlsa_records() {
+    for denial in [DenialBy::Nsec, DenialBy::Nsec3] {
+        for (apex, name) in
+            [("_tcp.mx.example.test", TLSA), ("_tcp.mx.example.test", "x._tcp.mx.example.test"), (TLSA, TLSA)]
+        {
+            let scene = scene().await;
+            publish(&scene.dns, Some(13), denial);
+            scene.dns.zone(apex, None, denial).unwrap();
+            let insecure = DaneState::NotApplicable(NotApplicable::InsecureTlsa);
+            assert_eq!(scene.state().await, insecure, "{apex} is empty");
+            let scene = scene_with(apex, name, denial).await;
+            assert_eq!(scene.state().await, insecure, "{apex} has {name}");
+        }
+    }
+}
+
+async fn scene_with(apex: &str, name: &str, denial: DenialBy) -> Scene {
+    let scene = scene().await;
+    publish(&scene.dns, Some(13), denial);
+    scene.dns.zone(apex, None, denial).unwrap();
+    scene.dns.tlsa(name, 3, 1, 1, &DIGEST);
+    scene
+}
+
 #[tokio::test]
 async fn one_family_that_fails_does_not_hide_the_other() {
     let scene = scene().await;
@@ -188,6 +214,49 @@ async fn aliases_lead_to_the_name_whose_chain_is_signed() {
 }
 
 #[tokio::test]
+async fn records_are_found_beside_what_a_resolver_left_over() {
+    let scene = scene().await;
+    publish(&scene.dns, Some(13), DenialBy::Nsec);
+    scene.dns.cname(TLSA, "record.example.test").tlsa("record.example.test", 3, 1, 1, &DIGEST);
+    scene.dns.flaw(TLSA, "TLSA", Flaw::LeftOver);
+    assert!(matches!(scene.state().await, DaneState::Records(_)), "{:?}", scene.state().await);
+}
+
+#[tokio::test]
+async fn names_below_a_dname_are_aliases() {
+    let scene = scene().await;
+    publish(&scene.dns, Some(13), DenialBy::Nsec);
+    scene.dns.zone("new.test", Some(8), DenialBy::Nsec3).unwrap();
+    let address = ["192.0.2.6".parse().unwrap()];
+    scene.dns.dname("old.example.test", "hosts.new.test");
+    scene.dns.mx("shop.hosts.new.test", &["mx.old.example.test", "mx.example.test"]);
+    scene.dns.address("mx.hosts.new.test", &address).tlsa("_25._tcp.mx.hosts.new.test", 3, 1, 1, &DIGEST);
+    scene.dns.dname("_tcp.mx.example.test", "records.new.test").tlsa(
+        "_25.records.new.test",
+        3,
+        1,
+        1,
+        &DIGEST,
+    );
+    let names = ["mx.old.example.test", "mx.example.test"];
+    let hosts = scene.dane.hosts("shop.old.example.test", &names).await;
+    assert!(hosts.iter().all(|host| matches!(host.state, DaneState::Records(_))), "{hosts:?}");
+    assert_eq!(hosts[0].base, "mx.hosts.new.test");
+    assert!(hosts[0].names.contains(&"shop.hosts.new.test".to_owned()), "{hosts:?}");
+}
+
+#[tokio::test]
+async fn an_alias_that_is_forged_leads_nowhere() {
+    for (name, kind) in [("record.example.test", "TLSA"), (TLSA, "CNAME")] {
+        let scene = scene().await;
+        publish(&scene.dns, Some(13), DenialBy::Nsec);
+        scene.dns.cname(TLSA, "record.example.test").tlsa("record.example.test", 3, 1, 1, &DIGEST);
+        scene.dns.flaw(TLSA, "TLSA", Flaw::LeftOver).flaw(name, kind, Flaw::Forged);
+        assert!(is_deferred(&scene.state().await), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_domain_without_mx_is_its_own_host() {
     let scene = scene().await;
     scene.dns.zone("bare.test", Some(13), DenialBy::Nsec).unwrap();
@@ -215,7 +284,7 @@ async fn a_server_without_signatures_switches_dane_off_and_one_that_loses_them_d
 
 #[tokio::test]
 async fn a_server_that_fails_proves_nothing() {
-    for flaw in [Flaw::ServFail, Flaw::Silence] {
+    for flaw in [Flaw::ServFail, Flaw::Refused, Flaw::Silence] {
         let scene = scene().await;
         scene.dns.flaw("", "SOA", flaw);
         let state = scene.state().await;

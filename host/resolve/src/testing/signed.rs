@@ -9,8 +9,9 @@ use std::sync::Arc;
 use hickory_proto::dnssec::rdata::{DNSKEY, DNSSECRData, DS, NSEC, NSEC3, RRSIG, SigInput};
 use hickory_proto::dnssec::{DigestType, Nsec3HashAlgorithm, SigningKey, TBS};
 use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, SOA, TLSA};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, NULL, SOA, TLSA};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType, SerialNumber};
+use hickory_proto::serialize::binary::{BinDecodable as _, BinEncodable as _};
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
@@ -40,6 +41,8 @@ pub enum DenialBy {
 pub enum Flaw {
     /// SERVFAIL.
     ServFail,
+    /// REFUSED.
+    Refused,
     /// No answer at all.
     Silence,
     /// The signatures have expired.
@@ -48,6 +51,9 @@ pub enum Flaw {
     Forged,
     /// The signatures are left out.
     Unsigned,
+    /// Records that nobody asked for are left in the authorities: an NSEC record of the name that the
+    /// name is an alias of.
+    LeftOver,
     /// It says that there is nothing, with the SOA record of a zone elsewhere that is not signed.
     ForeignDenial,
 }
@@ -138,6 +144,12 @@ impl SignedDns {
         self.add(alias, [RData::CNAME(CNAME(fqdn(target)))])
     }
 
+    /// Adds a DNAME record: names below `owner` are aliases of those below `target`.
+    pub fn dname(&self, owner: &str, target: &str) -> &Self {
+        let data = fqdn(target).to_bytes().unwrap_or_default();
+        self.add(owner, [RData::Unknown { code: RecordType::DNAME, rdata: NULL::with(data) }])
+    }
+
     /// Adds a TLSA record.
     pub fn tlsa(&self, name: &str, usage: u8, selector: u8, matching: u8, data: &[u8]) -> &Self {
         let tlsa = TLSA::new(usage.into(), selector.into(), matching.into(), data.to_vec());
@@ -213,10 +225,11 @@ impl World {
     }
 
     fn fill(&self, name: &str, kind: RecordType, reply: &mut Message) {
+        let asked = self.flaws.get(&(name.to_owned(), kind)).copied();
         let mut name = name.to_owned();
         for _ in 0..8 {
-            let asked = if kind == RecordType::DS { parent(&name) } else { &name };
-            let Some(zone) = self.zone_of(asked) else { return };
+            let above = if kind == RecordType::DS { parent(&name) } else { &name };
+            let Some(zone) = self.zone_of(above) else { return };
             let names = self.names(zone);
             let records = names.get(&name).cloned().unwrap_or_default();
             let of = |kind| records.iter().filter(move |data| data.record_type() == kind).cloned();
@@ -224,14 +237,30 @@ impl World {
             if !answers.is_empty() {
                 let flaw = self.flaws.get(&(name.clone(), kind)).copied();
                 reply.add_answers(zone.sign(&name, answers, flaw));
+                if asked == Some(Flaw::LeftOver) {
+                    for (owner, data) in nsec(&names, &name, true) {
+                        reply.add_authorities(zone.sign(&owner, vec![data], None));
+                    }
+                }
                 return;
+            }
+            if let Some((owner, dname)) = dname_above(&names, &name) {
+                let target = plain(&Name::from_bytes(&dname.anything).unwrap_or_default().to_ascii());
+                let made = format!("{}{target}", name.strip_suffix(owner).unwrap_or_default());
+                let dname = RData::Unknown { code: RecordType::DNAME, rdata: dname.clone() };
+                reply.add_answers(zone.sign(owner, vec![dname], None));
+                let cname = RData::CNAME(CNAME(fqdn(&made)));
+                reply.add_answer(Record::from_rdata(fqdn(&name), TTL, cname));
+                name = made;
+                continue;
             }
             let Some(RData::CNAME(target)) = of(RecordType::CNAME).next() else {
                 self.deny(zone, &names, &name, reply);
                 return;
             };
             let alias = vec![RData::CNAME(target.clone())];
-            reply.add_answers(zone.sign(&name, alias, None));
+            let flaw = self.flaws.get(&(name.clone(), RecordType::CNAME)).copied();
+            reply.add_answers(zone.sign(&name, alias, flaw));
             name = plain(&target.0.to_ascii());
         }
     }
@@ -259,6 +288,18 @@ impl World {
             reply.add_authorities(zone.sign(&owner, vec![data], None));
         }
     }
+}
+
+/// The DNAME record that makes an alias of a name.
+fn dname_above<'a>(names: &'a BTreeMap<String, Vec<RData>>, name: &str) -> Option<(&'a str, &'a NULL)> {
+    let mut all = names.iter().filter(|(owner, _)| *owner != name && is_below(name, owner));
+    all.find_map(|(owner, records)| {
+        let dname = records.iter().find_map(|data| match data {
+            RData::Unknown { code: RecordType::DNAME, rdata } => Some(rdata),
+            _ => None,
+        });
+        dname.map(|dname| (owner.as_str(), dname))
+    })
 }
 
 fn types(records: &[RData]) -> BTreeSet<RecordType> {
@@ -419,6 +460,7 @@ fn answer(world: &Mutex<World>, query: &[u8], udp: bool) -> Option<Vec<u8>> {
     match world.flaws.get(&(name.clone(), kind)) {
         Some(Flaw::Silence) => return None,
         Some(Flaw::ServFail) => reply.metadata.response_code = ResponseCode::ServFail,
+        Some(Flaw::Refused) => reply.metadata.response_code = ResponseCode::Refused,
         Some(Flaw::ForeignDenial) => {
             if let Some(zone) = world.zones.values().find(|zone| zone.key.is_none()) {
                 let soa = RData::SOA(zone.soa());

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use relevo_mailkit::source::Source;
 use relevo_proto::client::{Abilities, ClientTransaction, TransactionStep};
+use rustls_pki_types::CertificateDer;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
@@ -88,6 +89,12 @@ impl Connection {
     #[must_use]
     pub fn tls(&self) -> TlsState {
         self.tls.clone()
+    }
+
+    /// The certificates (DER) that the server showed, its own first; none in clear.
+    #[must_use]
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        self.wire.stream.tls().and_then(|tls| tls.peer_certificates()).unwrap_or_default()
     }
 
     /// The address connected to.

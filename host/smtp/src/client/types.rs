@@ -12,8 +12,8 @@ pub use relevo_proto::client::{
 };
 
 /// When and how to use TLS: the modes of a [`TlsRequirement`], and what a configuration may ask
-/// for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// for. A greater one is stricter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TlsPolicy {
     /// Never.
     None,
@@ -65,6 +65,30 @@ pub enum TlsReason {
 }
 
 impl TlsReason {
+    /// The policy that a host was refused for before it was connected to.
+    #[must_use]
+    pub fn behind(refused: TlsFailure) -> Option<Self> {
+        match refused {
+            TlsFailure::NotInPolicy => Some(Self::MtaSts),
+            TlsFailure::Unproved => Some(Self::Dane),
+            TlsFailure::NoTlsa => Some(Self::Operator),
+            _ => None,
+        }
+    }
+
+    /// The name in events; none where nothing needs TLS.
+    #[must_use]
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            Self::ByMx | Self::FailedBefore => None,
+            Self::Configured => Some("smarthost"),
+            Self::Demanded => Some("sender"),
+            Self::Operator => Some("operator"),
+            Self::MtaSts => Some("mta-sts"),
+            Self::Dane | Self::DaneUnusable => Some("dane"),
+        }
+    }
+
     /// In words, for people.
     #[must_use]
     pub fn in_words(self) -> &'static str {

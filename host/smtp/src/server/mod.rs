@@ -13,7 +13,9 @@ mod tls;
 pub use listener::{ListenerConfig, ListenerLimits, Server};
 pub use login::ScramDecoys;
 pub use proxy::TrustedProxies;
-pub use relevo_proto::server::{BareNewlines, FutureRelease, Hold, Mechanisms, Offers, TlsFacts};
+pub use relevo_proto::server::{
+    BareNewlines, FutureRelease, Hold, Mechanisms, Offers, TlsFacts, sasl_prepared,
+};
 pub use service::{
     BearerToken, BodyType, BodyWriter, Credentials, ListenerKind, MailFrom, Recipient, Reply, ScramVerifier,
     ScramVerifierError, Service, SessionInfo, SmtpPeer,

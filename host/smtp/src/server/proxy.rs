@@ -5,12 +5,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use relevo_proto::server::{ProxiedClient, ProxyHeader, Said};
+use relevo_proto::server::{ProxiedClient, ProxiedSource, ProxyHeader, Said};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::service::SmtpPeer;
+
+/// The address of a client whom a proxy does not name. Not the proxy's, which may be trusted with more
+/// than a client nobody knows.
+pub(super) const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// The proxies of a listener.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,8 +22,9 @@ pub struct TrustedProxies {
     /// Where they are. Nobody else is believed.
     pub networks: Vec<IpNet>,
     /// Each connection begins with a header of the PROXY protocol, version 1 or 2. Connections from
-    /// elsewhere and those without are closed. Where the header names no client (UNKNOWN, LOCAL: how
-    /// proxies see whether we are there), the proxy itself is the client, with all it is trusted with.
+    /// elsewhere and those without are closed. LOCAL, by which proxies see whether we are there, is from
+    /// the proxy itself, with all it is trusted with. A client that the header does not name (UNKNOWN)
+    /// is nobody we know: it is taken for one at 0.0.0.0.
     pub proxy_protocol: bool,
     /// XCLIENT is offered to them.
     pub xclient: bool,
@@ -33,8 +38,8 @@ impl TrustedProxies {
     }
 }
 
-/// Reads the header, all of it within `limit`, and nothing beyond it. `None`: the proxy speaks for itself.
-pub(super) async fn read_header(stream: &mut TcpStream, limit: Duration) -> io::Result<Option<SocketAddr>> {
+/// Reads the header, all of it within `limit`, and nothing beyond it.
+pub(super) async fn read_header(stream: &mut TcpStream, limit: Duration) -> io::Result<ProxiedSource> {
     let read = async {
         let mut octets = Vec::new();
         loop {
@@ -61,8 +66,7 @@ pub(super) fn described(peer: &SmtpPeer, client: ProxiedClient) -> SmtpPeer {
     let addr = match client.addr {
         Said::Value(addr) => addr,
         Said::Nothing => peer.remote.ip(),
-        // Not the proxy's, which may be trusted with more than a client nobody knows.
-        Said::Unavailable | Said::Temporarily => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        Said::Unavailable | Said::Temporarily => UNKNOWN,
     };
     SmtpPeer {
         remote: SocketAddr::new(addr, port),

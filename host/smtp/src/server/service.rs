@@ -71,6 +71,10 @@ pub trait Service: Send + Sync + 'static {
     /// the connection closed.
     fn connect(&self, peer: &SmtpPeer) -> impl Future<Output = Result<Self::Session, Reply>> + Send;
 
+    /// Returns true if the user of [`SmtpPeer::login`] is known and logged in. Asked after a connection
+    /// by XCLIENT. Where a user is not, nobody is logged in.
+    fn knows_login(&self, session: &Self::Session) -> bool;
+
     /// AUTH by PLAIN or LOGIN. `Ok` is answered with 235. The session sleeps on errors (throttling) itself; it counts
     /// 535 as a failed guess.
     fn authenticate(
@@ -114,7 +118,9 @@ pub trait Service: Send + Sync + 'static {
         async { Ok(None) }
     }
 
-    /// AUTH by SCRAM: the user has proven the password. `Ok` is answered with 235.
+    /// AUTH by SCRAM: the user has proven the password. `Ok` is answered with the server's proof, and
+    /// with 235 once the client has taken it. Where the client gives up instead, the session is not
+    /// logged in, and the service has heard of a right password all the same.
     fn authenticate_scram(
         &self,
         _session: &mut Self::Session,

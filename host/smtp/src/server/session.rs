@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use relevo_proto::server::{
-    AuthPolicy, Event, FutureRelease, Offers, ProxiedClient, ServerSession, SessionConfig, TlsFacts, replies,
+    AuthPolicy, Event, FutureRelease, Offers, ProxiedClient, ProxiedLogin, ProxiedSource, ServerSession,
+    SessionConfig, TlsFacts, replies,
 };
 use rustls::ProtocolVersion;
 use socket2::SockRef;
@@ -63,13 +64,17 @@ async fn identify<S: Service>(
     let source = proxy::read_header(tcp, shared.limits.handshake).await.inspect_err(|error| {
         tracing::info!(%remote, %error, "no PROXY header");
     })?;
-    let client = source.unwrap_or(remote);
+    let client = match source {
+        ProxiedSource::Proxy => remote,
+        ProxiedSource::Unknown => SocketAddr::new(proxy::UNKNOWN, 0),
+        ProxiedSource::Client(client) => client,
+    };
     if !place.identify(PeerKey::of(client.ip())) {
         turn_away(tcp, client, shared.kind);
         return Ok(None);
     }
     tracing::Span::current().record("client", tracing::field::display(client));
-    Ok(Some(SmtpPeer { remote: client, proxy: source.map(|_| remote), ..peer }))
+    Ok(Some(SmtpPeer { remote: client, proxy: (source != ProxiedSource::Proxy).then_some(remote), ..peer }))
 }
 
 async fn handshake<S: Service>(
@@ -262,7 +267,14 @@ impl<S: Service> Driver<'_, S> {
             return self.session.restart(Err(replies::TOO_MANY_CONNECTIONS.into()));
         }
         tracing::Span::current().record("client", tracing::field::display(peer.remote));
-        let decision = self.shared.service.connect(&peer).await.map(|product| self.product = product);
+        let service = &self.shared.service;
+        let decision = service.connect(&peer).await.map(|product| {
+            self.product = product;
+            match service.knows_login(&self.product) {
+                true => ProxiedLogin::Known,
+                false => ProxiedLogin::Unknown,
+            }
+        });
         self.peer = peer;
         self.session.restart(decision);
     }

@@ -70,6 +70,10 @@ impl Service for Memory {
         Ok(State::default())
     }
 
+    fn knows_login(&self, _: &State) -> bool {
+        true
+    }
+
     async fn authenticate(&self, _: &mut State, _: &SessionInfo, c: Credentials) -> Result<(), Reply> {
         if c.password == "secret" { Ok(()) } else { Err(Reply::new(535, (5, 7, 8), "Bad credentials")) }
     }

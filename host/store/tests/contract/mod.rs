@@ -38,6 +38,7 @@ pub(crate) async fn holds(store: &ControlStore) {
     shaping::early_ends_are_kept_until_they_are_over(store).await;
     shaping::counts_of_warmup_are_replaced(store).await;
     tls::policies_are_kept_until_they_lapse(store).await;
+    tls::stale_policies_are_taken_in_turn(store).await;
     tls::tallies_belong_to_a_node(store).await;
     templates::versions_are_numbered_and_stay(store).await;
     templates::template_names_belong_to_one_tenant(store).await;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,6 +21,10 @@ struct World {
     policy: Mutex<Option<Result<String, StsFailure>>>,
     fetches: AtomicUsize,
     stored: Mutex<HashMap<String, StsPolicyRecord>>,
+    /// The store cannot be read.
+    is_broken: AtomicBool,
+    /// What the store has beside `stored`.
+    others: AtomicU64,
 }
 
 impl World {
@@ -41,7 +45,10 @@ impl PolicySource for World {
         self.txt.lock().clone().ok_or_else(|| "SERVFAIL".to_owned())
     }
 
-    async fn policy(&self, _: &str) -> Result<Vec<u8>, StsFailure> {
+    async fn policy(&self, domain: &str) -> Result<Vec<u8>, StsFailure> {
+        if domain.contains("hangs") {
+            return std::future::pending().await;
+        }
         self.fetches.fetch_add(1, Ordering::SeqCst);
         tokio::task::yield_now().await;
         let policy = self.policy.lock().clone();
@@ -52,6 +59,9 @@ impl PolicySource for World {
 #[async_trait]
 impl TlsStore for World {
     async fn sts_policy(&self, domain: &str, now: i64) -> Result<Option<StsPolicyRecord>, ControlStoreError> {
+        if self.is_broken.load(Ordering::SeqCst) {
+            return Err(ControlStoreError::File("broken".into()));
+        }
         Ok(self.stored.lock().get(domain).filter(|policy| policy.expires_at > now).cloned())
     }
 
@@ -60,17 +70,25 @@ impl TlsStore for World {
         Ok(())
     }
 
-    async fn stale_sts_policies(
+    async fn take_stale_sts_policies(
         &self,
-        before: i64,
-        _: i64,
-        _: u32,
+        now: i64,
+        retry_at: i64,
+        most: u32,
     ) -> Result<Vec<StsPolicyRecord>, ControlStoreError> {
-        Ok(self.stored.lock().values().filter(|policy| policy.fetched_at < before).cloned().collect())
+        let mut stored = self.stored.lock();
+        let mut due: Vec<_> = stored.values_mut().filter(|policy| policy.renew_at <= now).collect();
+        due.sort_by_key(|policy| policy.renew_at);
+        due.truncate(most as usize);
+        let taken = due.into_iter().map(|policy| {
+            policy.renew_at = retry_at;
+            policy.clone()
+        });
+        Ok(taken.collect())
     }
 
     async fn count_sts_policies(&self) -> Result<u64, ControlStoreError> {
-        Ok(self.stored.lock().len() as u64)
+        Ok(self.stored.lock().len() as u64 + self.others.load(Ordering::SeqCst))
     }
 
     async fn tls_tallies(&self, _: &str) -> Result<Vec<TlsTallyRecord>, ControlStoreError> {
@@ -101,7 +119,7 @@ async fn a_policy_is_fetched_once_and_survives_a_restart() {
     world.publish("1", GOOD);
     let policies = fresh(&world);
     let (a, b) = tokio::join!(policies.of("a.example", 0), policies.of("a.example", 0));
-    assert_eq!((mode(&a), a.lines.len()), (Some(StsMode::Enforce), 4));
+    assert_eq!((mode(&a), a.reported.lines.len()), (Some(StsMode::Enforce), 4));
     assert_eq!(a, b);
     assert_eq!(fresh(&world).of("a.example", DAY).await, a);
     assert_eq!(world.fetches(), 1);
@@ -156,10 +174,70 @@ async fn a_policy_is_renewed_a_day_after_it_was_fetched() {
     world.publish("1", GOOD);
     let policies = fresh(&world);
     policies.of("a.example", 0).await;
-    assert_eq!(policies.renew(DAY).await, 0);
-    assert_eq!(policies.renew(DAY + 1).await, 1);
-    assert_eq!(world.stored.lock()["a.example"].expires_at, 8 * DAY + 1);
+    let expires_at = || world.stored.lock()["a.example"].expires_at;
+    policies.renew(DAY - 1).await;
+    assert_eq!(expires_at(), 7 * DAY);
+    policies.renew(DAY).await;
+    assert_eq!(expires_at(), 8 * DAY);
     *world.policy.lock() = None;
-    assert_eq!(policies.renew(3 * DAY).await, 0);
-    assert_eq!(world.stored.lock()["a.example"].expires_at, 8 * DAY + 1, "kept until it lapses");
+    policies.renew(3 * DAY).await;
+    assert_eq!(expires_at(), 8 * DAY, "kept until it lapses");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_holds_for_a_day_is_renewed_before() {
+    let world = Arc::new(World::default());
+    world.publish("1", "version: STSv1\nmode: none\nmax_age: 86400\n");
+    fresh(&world).of("a.example", 0).await;
+    assert_eq!(world.stored.lock()["a.example"].renew_at, DAY / 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hosts_that_hang_hold_up_renewals_for_a_bounded_time() {
+    let world = Arc::new(World::default());
+    world.publish("1", GOOD);
+    let policies = fresh(&world);
+    policies.of("a.example", 0).await;
+    let good = world.stored.lock()["a.example"].clone();
+    for number in 0..200 {
+        let domain = format!("{number}.hangs.example");
+        let hangs = StsPolicyRecord { domain: domain.clone(), renew_at: 0, ..good.clone() };
+        world.stored.lock().insert(domain, hangs);
+    }
+    let begun = tokio::time::Instant::now();
+    while policies.renew(DAY).await {}
+    assert_eq!(world.stored.lock()["a.example"].fetched_at, DAY, "it had its turn");
+    assert!(begun.elapsed() <= Duration::from_secs(17 * 60), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_cannot_be_read_is_no_proof_that_there_is_no_policy() {
+    let world = Arc::new(World::default());
+    *world.txt.lock() = Some(Vec::new());
+    world.is_broken.store(true, Ordering::SeqCst);
+    let policies = fresh(&world);
+    assert!(policies.of("a.example", 0).await.is_unknown);
+    world.is_broken.store(false, Ordering::SeqCst);
+    tokio::time::advance(Duration::from_secs(16)).await;
+    assert!(!policies.of("a.example", 0).await.is_unknown, "it is asked again soon");
+    world.is_broken.store(true, Ordering::SeqCst);
+    world.publish("1", GOOD);
+    let answer = policies.of("b.example", 0).await;
+    assert_eq!((mode(&answer), answer.is_unknown), (Some(StsMode::Enforce), false), "it is published");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_store_takes_new_versions_of_what_it_has() {
+    let world = Arc::new(World::default());
+    world.publish("1", GOOD);
+    let policies = fresh(&world);
+    policies.of("a.example", 0).await;
+    world.others.store(1_000_000, Ordering::SeqCst);
+    policies.of("b.example", 0).await;
+    assert!(!world.stored.lock().contains_key("b.example"), "it is full");
+    policies.renew(DAY).await;
+    assert_eq!(world.stored.lock()["a.example"].fetched_at, DAY);
+    world.publish("2", TESTING);
+    fresh(&world).of("a.example", DAY).await;
+    assert_eq!(world.stored.lock()["a.example"].id, "2");
 }

@@ -1,6 +1,7 @@
 //! The report (RFC 8460 section 4.4).
 
 use std::io::{self, Write as _};
+use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -64,8 +65,8 @@ impl Report<'_> {
         })
     }
 
-    fn policy(&self, (policy, counts): &(super::TallyPolicy, super::PolicyTally)) -> Value {
-        let mut described = serde_json::to_value(policy).unwrap_or_default();
+    fn policy(&self, (policy, counts): &(Arc<super::TallyPolicy>, super::PolicyTally)) -> Value {
+        let mut described = serde_json::to_value(&**policy).unwrap_or_default();
         described["policy-domain"] = self.domain.into();
         let details: Vec<Value> = counts
             .details
@@ -115,6 +116,7 @@ mod tests {
             lines: vec!["version: STSv1".into(), "mode: testing".into()],
             mx: vec!["*.mail.company-y.example".into()],
         };
+        let policy = Arc::new(policy);
         let detail = FailureDetail {
             result_type: "certificate-expired".into(),
             sending_ip: "2001:db8::1".parse().ok(),

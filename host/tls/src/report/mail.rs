@@ -42,7 +42,8 @@ impl ReportMail<'_> {
     /// The subject (section 5.3).
     #[must_use]
     pub fn subject(&self) -> String {
-        format!("Report Domain: {} Submitter: {} Report-ID: <{}>", self.domain, self.submitter, self.id)
+        let Self { domain, submitter, .. } = self;
+        format!("Report Domain: {domain} Submitter: {submitter} Report-ID: <{}>", self.message_id())
     }
 
     /// The Message-ID, without angle brackets.
@@ -71,10 +72,12 @@ impl ReportMail<'_> {
             format!("Message-ID: <{}>", self.message_id()),
             format!("Subject: Report Domain: {domain}"),
             format!(" Submitter: {submitter}"),
-            format!(" Report-ID: <{id}>"),
+            format!(" Report-ID: <{}>", self.message_id()),
             format!("TLS-Report-Domain: {domain}"),
             format!("TLS-Report-Submitter: {submitter}"),
             "Auto-Submitted: auto-generated".to_owned(),
+            // It is about TLS that fails: a later hop must not hold it up for that (RFC 8689 section 5).
+            "TLS-Required: No".to_owned(),
             "MIME-Version: 1.0".to_owned(),
             "Content-Type: multipart/report; report-type=\"tlsrpt\";".to_owned(),
             format!(" boundary=\"{boundary}\""),

@@ -2,6 +2,7 @@
 
 mod json;
 mod mail;
+mod places;
 mod record;
 mod sender;
 mod tally;
@@ -9,7 +10,8 @@ mod tally;
 pub use json::{Report, ReportSpan, compressed};
 pub use mail::{ReportMail, file_name};
 pub use record::{ReportTargets, ReportUri, find_targets};
-pub use sender::{ReportCarrier, Reporter};
+pub use sender::{ReportCarrier, Reporter, ReporterName};
 pub use tally::{
     DomainTally, FailureDetail, PolicyKind, PolicyTally, SessionOutcome, Tallies, TallyPolicy, day_of,
+    report_delay,
 };

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use relevo_store::TlsTallyRecord;
@@ -16,6 +17,11 @@ const MAX_FAILURES: usize = 100;
 /// Octets of what is said about a failure.
 const MAX_INFORMATION: usize = 200;
 const DAY: i64 = 86_400_000;
+/// Reports of a day are spread over this time (RFC 8460 section 4.1: up to four hours).
+const SPREAD: i64 = 4 * 3_600_000;
+/// The first one waits until the last counts of the day are stored: what is stored behind a report
+/// would be reported again after a restart.
+const EARLIEST: i64 = 5 * 60_000;
 
 /// Kinds of policies (RFC 8460 section 4.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -88,18 +94,40 @@ pub struct PolicyTally {
 /// Counts of one domain and day.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainTally {
-    /// By policy.
-    pub policies: Vec<(TallyPolicy, PolicyTally)>,
+    /// By policy. The text of a policy is shared with the plans that it came from.
+    #[serde(with = "shared")]
+    pub policies: Vec<(Arc<TallyPolicy>, PolicyTally)>,
+}
+
+/// Shared policies are written and read as what they hold.
+mod shared {
+    use super::{Arc, Deserialize, PolicyTally, TallyPolicy};
+
+    type Counted<T> = Vec<(T, PolicyTally)>;
+
+    pub(super) fn serialize<S: serde::Serializer>(
+        policies: &Counted<Arc<TallyPolicy>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(policies.iter().map(|(policy, counts)| (&**policy, counts)))
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Counted<Arc<TallyPolicy>>, D::Error> {
+        let policies = Counted::<TallyPolicy>::deserialize(deserializer)?;
+        Ok(policies.into_iter().map(|(policy, counts)| (Arc::new(policy), counts)).collect())
+    }
 }
 
 impl DomainTally {
     /// Counts one session.
-    pub fn count(&mut self, policy: &TallyPolicy, outcome: SessionOutcome) {
+    pub fn count(&mut self, policy: &Arc<TallyPolicy>, outcome: SessionOutcome) {
         let position = self.policies.iter().position(|(known, _)| known == policy);
         let position = match position {
             Some(position) => position,
             None if self.policies.len() < MAX_POLICIES => {
-                self.policies.push((policy.clone(), PolicyTally::default()));
+                self.policies.push((Arc::clone(policy), PolicyTally::default()));
                 self.policies.len() - 1
             }
             None => return,
@@ -142,7 +170,15 @@ pub struct Tallies(Mutex<TallyBook>);
 
 #[derive(Debug, Default)]
 struct TallyBook {
-    days: BTreeMap<i64, HashMap<String, (DomainTally, bool)>>,
+    days: BTreeMap<i64, HashMap<String, TallyEntry>>,
+}
+
+#[derive(Debug, Default)]
+struct TallyEntry {
+    tally: DomainTally,
+    is_changed: bool,
+    /// The report is not tried again before this.
+    retry_at: i64,
 }
 
 impl Tallies {
@@ -153,7 +189,8 @@ impl Tallies {
         for record in records {
             match serde_json::from_str(&record.body) {
                 Ok(tally) => {
-                    book.days.entry(record.day).or_default().insert(record.domain, (tally, false));
+                    let entry = TallyEntry { tally, ..TallyEntry::default() };
+                    book.days.entry(record.day).or_default().insert(record.domain, entry);
                 }
                 Err(error) => {
                     tracing::error!(target: "relevo::tls", %error, domain = %record.domain, "a tally cannot be read");
@@ -164,15 +201,15 @@ impl Tallies {
     }
 
     /// Counts one session of a policy domain.
-    pub fn count(&self, now: i64, domain: &str, policy: &TallyPolicy, outcome: SessionOutcome) {
+    pub fn count(&self, now: i64, domain: &str, policy: &Arc<TallyPolicy>, outcome: SessionOutcome) {
         let mut book = self.0.lock();
         let day = book.days.entry(day_of(now)).or_default();
         if !day.contains_key(domain) && day.len() >= MAX_DOMAINS {
             return;
         }
-        let (tally, is_changed) = day.entry(domain.to_owned()).or_default();
-        tally.count(policy, outcome);
-        *is_changed = true;
+        let entry = day.entry(domain.to_owned()).or_default();
+        entry.tally.count(policy, outcome);
+        entry.is_changed = true;
     }
 
     /// What changed since the last call, to be stored.
@@ -181,9 +218,9 @@ impl Tallies {
         let mut book = self.0.lock();
         let mut changes = Vec::new();
         for (day, domains) in &mut book.days {
-            for (domain, (tally, is_changed)) in domains {
-                if std::mem::take(is_changed)
-                    && let Ok(body) = serde_json::to_string(tally)
+            for (domain, entry) in domains {
+                if std::mem::take(&mut entry.is_changed)
+                    && let Ok(body) = serde_json::to_string(&entry.tally)
                 {
                     changes.push(TlsTallyRecord {
                         day: *day,
@@ -197,15 +234,48 @@ impl Tallies {
         changes
     }
 
-    /// Domains with counts of days before `day`: their reports are due.
+    /// Puts changes back that could not be stored: they are taken again.
+    pub fn give_back(&self, changes: &[TlsTallyRecord]) {
+        let mut book = self.0.lock();
+        for change in changes {
+            if let Some(entry) = book.days.get_mut(&change.day).and_then(|day| day.get_mut(&change.domain)) {
+                entry.is_changed = true;
+            }
+        }
+    }
+
+    /// Reports that a node has to send by now, at most `most`, the longest due first: the day is
+    /// over, and so is the delay of [`report_delay`] or the time until the next try.
     #[must_use]
-    pub fn due(&self, day: i64) -> Vec<(i64, String, DomainTally)> {
+    pub fn due(&self, node: &str, now: i64, most: usize) -> Vec<(i64, String)> {
         let book = self.0.lock();
-        let days = book.days.range(..day);
-        days.flat_map(|(day, domains)| {
-            domains.iter().map(|(domain, (tally, _))| (*day, domain.clone(), tally.clone()))
-        })
-        .collect()
+        let mut due = Vec::new();
+        for (day, domains) in book.days.range(..day_of(now)) {
+            let end = (day + 1).saturating_mul(DAY);
+            for (domain, entry) in domains {
+                let at = entry.retry_at.max(end.saturating_add(report_delay(node, domain)));
+                if at <= now {
+                    due.push((at, *day, domain));
+                }
+            }
+        }
+        due.sort_unstable();
+        due.into_iter().take(most).map(|(_, day, domain)| (day, domain.clone())).collect()
+    }
+
+    /// The counts of a day and domain.
+    #[must_use]
+    pub fn of(&self, day: i64, domain: &str) -> Option<DomainTally> {
+        let book = self.0.lock();
+        book.days.get(&day).and_then(|day| day.get(domain)).map(|entry| entry.tally.clone())
+    }
+
+    /// A report could not be sent; it is due again at `at`.
+    pub fn retry(&self, day: i64, domain: &str, at: i64) {
+        let mut book = self.0.lock();
+        if let Some(entry) = book.days.get_mut(&day).and_then(|day| day.get_mut(domain)) {
+            entry.retry_at = at;
+        }
     }
 
     /// Forgets the counts of a day and domain.
@@ -218,14 +288,33 @@ impl Tallies {
             }
         }
     }
+
+    /// Forgets all counts: nobody will ask for them.
+    pub fn clear(&self) {
+        self.0.lock().days.clear();
+    }
+}
+
+/// How long after midnight the report about a domain is sent. Each node has a time of its own for
+/// each domain: whoever gets reports about many domains, or from many nodes, gets them one by one.
+#[must_use]
+pub fn report_delay(node: &str, domain: &str) -> i64 {
+    // FNV-1a: spreads well enough, and says the same after a restart.
+    let octets = node.bytes().chain([0]).chain(domain.bytes());
+    let mix = |hash: u64, octet: u8| (hash ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3);
+    let hash = octets.fold(0xcbf2_9ce4_8422_2325, mix);
+    // Its low bits hardly know the first octets.
+    let spread = (SPREAD - EARLIEST).unsigned_abs();
+    EARLIEST + i64::try_from((hash ^ (hash >> 32)) % spread).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn policy() -> TallyPolicy {
-        TallyPolicy { kind: PolicyKind::Sts, lines: vec!["version: STSv1".into()], mx: vec!["*.a".into()] }
+    fn policy() -> Arc<TallyPolicy> {
+        let (lines, mx) = (vec!["version: STSv1".into()], vec!["*.a".into()]);
+        Arc::new(TallyPolicy { kind: PolicyKind::Sts, lines, mx })
     }
 
     fn failure(host: &str) -> SessionOutcome {
@@ -248,15 +337,51 @@ mod tests {
         let stored = tallies.take_changes("node");
         assert_eq!((stored.len(), tallies.take_changes("node").len()), (2, 0));
         let restored = Tallies::restored(stored);
-        assert_eq!(restored.due(1), []);
-        let due = restored.due(2);
-        assert_eq!(due, tallies.due(2));
-        let (day, domain, tally) = &due[0];
-        assert_eq!((*day, domain.as_str(), tally.policies.len()), (1, "a.example", 1));
+        let tally = restored.of(1, "a.example").unwrap();
+        assert_eq!((Some(&tally), tally.policies.len()), (tallies.of(1, "a.example").as_ref(), 1));
         let counts = &tally.policies[0].1;
         assert_eq!((counts.successes, counts.failures, counts.details[0].1), (1, 2, 2));
         restored.forget(1, "a.example");
-        assert_eq!(restored.due(2), []);
+        assert_eq!(restored.of(1, "a.example"), None);
+    }
+
+    #[test]
+    fn what_could_not_be_stored_is_taken_again() {
+        let tallies = Tallies::default();
+        tallies.count(DAY, "a.example", &policy(), SessionOutcome::Success);
+        let changes = tallies.take_changes("node");
+        tallies.give_back(&changes);
+        assert_eq!(tallies.take_changes("node"), changes);
+    }
+
+    #[test]
+    fn reports_are_spread_over_four_hours_and_a_failed_one_gets_behind_the_others() {
+        let tallies = Tallies::default();
+        let domains: Vec<String> = (0..400).map(|number| format!("{number}.example")).collect();
+        for domain in &domains {
+            tallies.count(1, domain, &policy(), SessionOutcome::Success);
+        }
+        assert_eq!(tallies.due("node", DAY - 1, 1_000), []);
+        for quarter in 1..=4 {
+            let due = tallies.due("node", DAY + quarter * SPREAD / 4, 1_000).len() as i64;
+            assert!((100 * quarter - due).abs() < 40, "{due} in {quarter} quarters");
+        }
+        assert!(report_delay("node", "1.example") != report_delay("other", "1.example"));
+        let first = tallies.due("node", 2 * DAY, 1);
+        assert_eq!(first, tallies.due("node", 2 * DAY, 2)[..1]);
+        tallies.retry(first[0].0, &first[0].1, 2 * DAY);
+        assert_eq!(tallies.due("node", 2 * DAY, 400).last(), first.first());
+        tallies.retry(first[0].0, &first[0].1, 2 * DAY + 1);
+        assert_eq!(tallies.due("node", 2 * DAY, 400).len(), 399);
+    }
+
+    #[test]
+    fn the_text_of_a_policy_is_shared() {
+        let (tallies, policy) = (Tallies::default(), policy());
+        for _ in 0..3 {
+            tallies.count(DAY, "a.example", &policy, SessionOutcome::Success);
+        }
+        assert!(Arc::ptr_eq(&tallies.of(1, "a.example").unwrap().policies[0].0, &policy));
     }
 
     #[test]
@@ -264,8 +389,8 @@ mod tests {
         let mut tally = DomainTally::default();
         for number in 0..MAX_FAILURES + 20 {
             tally.count(&policy(), failure(&number.to_string()));
-            let other = TallyPolicy { lines: vec![number.to_string()], ..policy() };
-            tally.count(&other, SessionOutcome::Success);
+            let other = TallyPolicy { lines: vec![number.to_string()], ..(*policy()).clone() };
+            tally.count(&Arc::new(other), SessionOutcome::Success);
         }
         assert_eq!(tally.policies.len(), MAX_POLICIES);
         let counts = &tally.policies[0].1;

@@ -1,14 +1,12 @@
 //! SCRAM-SHA-256 (RFC 5802, RFC 7677): the server learns no password that it does not know, and
-//! proves that it knows it.
-//!
-//! Names and passwords go as they are: those outside ASCII must be in the form in which the server
-//! has them (RFC 4013).
+//! proves that it knows it. Names and passwords go in the form of SASLprep (RFC 4013).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
 use super::{SaslError, saslname};
+use crate::server::sasl_prepared;
 
 /// The fewest iterations: what RFC 7677 section 4 asks of servers.
 pub const MIN_ITERATIONS: u32 = 4096;
@@ -54,11 +52,11 @@ impl Scram {
             (false, None) => "n,,",
         };
         Self {
-            password: password.to_owned(),
+            password: sasl_prepared(password).into_owned(),
             nonce: nonce.to_owned(),
             gs2_header,
             binding: binding.filter(|_| plus),
-            bare: format!("n={},r={nonce}", saslname(username)),
+            bare: format!("n={},r={nonce}", saslname(&sasl_prepared(username))),
             state: State::First,
         }
     }

@@ -143,3 +143,12 @@ fn the_strongest_is_chosen() {
     let tokens: AuthMechanisms = [OauthBearer].into_iter().collect();
     assert_eq!(tokens.strongest(password, true), None);
 }
+
+/// The user is `user`, and the password `pencil`, whichever way they are written (RFC 4013).
+#[test]
+fn names_and_passwords_of_scram_are_prepared() {
+    let written = Scram::new("use\u{ad}r", "pen\u{ad}cil", "rOprNGfwEbeRWgbNEkqO", None, false);
+    let mut login = SaslExchange { scram: Some(written), ..example() };
+    let proof = login.respond(&STANDARD.encode(SERVER_FIRST)).unwrap();
+    assert_eq!(proof, example().respond(&STANDARD.encode(SERVER_FIRST)).unwrap());
+}

@@ -177,3 +177,15 @@ async fn an_issuer_that_does_not_answer_refuses_nobody() {
     let token = bearer(scene.key.token("k1", &scene.claims()));
     assert_eq!(scene.tokens.username(&scene.peer, &token).await, Err(IssuerUnavailable));
 }
+
+/// The new key may have been published since the keys were read: the client comes again.
+#[tokio::test]
+async fn a_token_of_a_new_key_is_refused_for_now() {
+    let scene = Scene::new(Key::ed()).await;
+    assert_eq!(scene.with(|_| ()).await, app());
+    let new = Key::ec();
+    scene.issuer.answers.lock().keys = vec![new.public("k2")];
+    let token = bearer(new.token("k2", &scene.claims()));
+    assert_eq!(scene.tokens.username(&scene.peer, &token).await, Err(IssuerUnavailable));
+    assert_eq!(scene.issuer.answers.lock().key_requests, 1, "they are not read more often for that");
+}

@@ -1,38 +1,32 @@
 //! Policies of recipient domains for TLS, and reports about them.
 
+mod carrier;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use async_trait::async_trait;
-use relevo_fetch::{FetchLimits, FetchRequest, Fetcher, Method};
-use relevo_queue::{ItemMeta, NewDelivery, NewItem, Queue, QueueKey, Recipient, SpooledBody};
-use relevo_relay::clock::{Clock, IdSource as _, RandomIds};
-use relevo_relay::delivery::{
-    HostTls, REPORT_SOURCE, Recipe, Signing, TlsPlan, TlsPolicies, TlsQuestion, TlsSession,
-};
-use relevo_relay::settings::SettingsHandle;
+use relevo_fetch::Fetcher;
+use relevo_relay::clock::Clock;
+use relevo_relay::delivery::{HostTls, TlsPlan, TlsPolicies, TlsQuestion, TlsSession};
 use relevo_resolve::Resolve;
 use relevo_resolve::secure::{DaneLookUp, SecureConfig, SecureLookUp, SecureResolver};
-use relevo_smtp::client::{DialogueStep, Failure, TlsFailure, root_certificates};
+use relevo_smtp::client::{DialogueStep, Failure, TlsFailure, TlsPolicy, root_certificates};
 use relevo_store::{ControlStore, TlsStore};
-use relevo_tls::decision::HostDecision;
+use relevo_tls::decision::{HostDecision, Wanted};
 use relevo_tls::domain::{DomainPlan, DomainPolicies, Session};
 use relevo_tls::mta_sts::{HttpsSource, StsPolicies, StsSettings};
-use relevo_tls::report::{ReportCarrier, Reporter, Tallies};
+use relevo_tls::report::{ReportCarrier, Reporter, ReporterName, Tallies};
 
+use self::carrier::Carrier;
 use super::Base;
 use crate::config::ServerParts;
 
-/// Between two writes of counts.
-const WRITE: Duration = Duration::from_secs(60);
-/// Writes between two rounds of renewals and reports.
-const ROUND: u32 = 60;
-/// Time for a report over HTTPS, and octets of the answer.
-const POST_TIME: Duration = Duration::from_secs(60);
-const POST_ANSWER: usize = 16 * 1024;
-/// How long a report by mail is tried: a day (RFC 8460 section 5.3).
-const EXPIRE: i64 = 86_400_000;
+/// Between two writes of counts, and between two looks for renewals and reports that are due.
+const ROUND: Duration = Duration::from_secs(60);
 
 /// The policies of a configuration.
 ///
@@ -79,7 +73,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Policies for delivery, and what keeps them.
 pub(super) struct TlsServices {
     policies: Arc<DomainPolicies>,
-    store: Arc<ControlStore>,
+    store: Arc<dyn TlsStore>,
     node: String,
     clock: Arc<dyn Clock>,
     reports: Option<(Reporter, Arc<dyn ReportCarrier>)>,
@@ -100,12 +94,12 @@ impl TlsServices {
         let policies = Arc::new(policies);
         let reports = match &base.parts.tls.report {
             Some(report) => {
-                let reporter = Reporter {
+                let reporter = Reporter::new(ReporterName {
                     organization: report.organization.clone(),
                     contact: report.contact.clone(),
                     from: report.from.clone(),
                     node: node.clone(),
-                };
+                });
                 let carrier = Carrier {
                     fetcher: fetcher(&base.parts, resolve.clone())?,
                     resolve,
@@ -121,47 +115,49 @@ impl TlsServices {
         Ok(Arc::new(Self { policies, store: store.clone(), node, clock: base.clock.clone(), reports }))
     }
 
-    /// Writes counts, renews policies and sends reports, for ever.
+    /// Writes counts, renews policies and sends reports, for ever. None of the three waits for
+    /// another: strangers' hosts decide how long renewals and reports take.
     pub(super) async fn run(self: Arc<Self>) {
-        for round in 0_u32.. {
-            tokio::time::sleep(WRITE).await;
-            self.write().await;
-            if round % ROUND == ROUND - 1 {
-                self.round().await;
+        tokio::join!(self.write_counts(), self.renew_policies(), self.send_reports());
+    }
+
+    async fn write_counts(&self) {
+        loop {
+            tokio::time::sleep(ROUND).await;
+            // Without reports nobody reads what is counted.
+            if self.reports.is_none() {
+                self.policies.tallies.clear();
+                continue;
+            }
+            let changes = self.policies.tallies.take_changes(&self.node);
+            if changes.is_empty() {
+                continue;
+            }
+            if let Err(error) = self.store.put_tls_tallies(&changes).await {
+                tracing::error!(target: "relevo::tls", %error, "counts of TLS cannot be stored");
+                self.policies.tallies.give_back(&changes);
             }
         }
     }
 
-    async fn write(&self) {
-        // Without reports nobody reads what is counted, so it does not outlive the day.
-        let Some(_) = &self.reports else {
-            let today = relevo_tls::report::day_of(self.clock.now());
-            for (day, domain, _) in self.policies.tallies.due(today + 1) {
-                self.policies.tallies.forget(day, &domain);
-            }
-            return;
+    async fn renew_policies(&self) {
+        let Some(sts) = &self.policies.sts else { return };
+        loop {
+            tokio::time::sleep(ROUND).await;
+            while sts.renew(self.clock.now()).await {}
+        }
+    }
+
+    async fn send_reports(&self) {
+        let Some((reporter, carrier)) = &self.reports else { return };
+        let random = || {
+            let mut octets = [0; 8];
+            getrandom::fill(&mut octets).map_or(0, |()| u64::from_ne_bytes(octets))
         };
-        let changes = self.policies.tallies.take_changes(&self.node);
-        if changes.is_empty() {
-            return;
-        }
-        if let Err(error) = self.store.put_tls_tallies(&changes).await {
-            tracing::error!(target: "relevo::tls", %error, "counts of TLS cannot be stored");
-        }
-    }
-
-    async fn round(&self) {
-        let now = self.clock.now();
-        if let Some(sts) = &self.policies.sts {
-            sts.renew(now).await;
-        }
-        if let Some((reporter, carrier)) = &self.reports {
-            let counted = (&*self.policies.tallies, &*self.store as &dyn TlsStore);
-            let random = || {
-                let mut octets = [0; 8];
-                getrandom::fill(&mut octets).map_or(0, |()| u64::from_ne_bytes(octets))
-            };
-            reporter.send_due(counted, carrier, now, &random).await;
+        let counted = (&*self.policies.tallies, &*self.store);
+        loop {
+            tokio::time::sleep(ROUND).await;
+            while reporter.send_due(counted, &**carrier, self.clock.now(), &random).await {}
         }
     }
 }
@@ -186,6 +182,15 @@ impl TlsPolicies for TlsServices {
         match tokio::time::timeout(PATIENCE, asked).await {
             Ok(Ok(plan)) => Arc::new(CountedPlan { plan, clock, is_counted: true }),
             Ok(Err(_)) | Err(_) => Arc::new(UnknownPlan),
+        }
+    }
+
+    /// TLSA records of a smarthost are not asked for: its certificate must be valid then.
+    fn least(&self, domain: &str) -> TlsPolicy {
+        match self.policies.wanted.of(domain) {
+            None | Some(Wanted::Opportunistic) => TlsPolicy::None,
+            Some(Wanted::Required) => TlsPolicy::Required,
+            Some(Wanted::Verified | Wanted::Dane) => TlsPolicy::Verified,
         }
     }
 }
@@ -232,82 +237,4 @@ impl TlsPlan for CountedPlan {
 
 fn refuse(failure: TlsFailure, detail: &str) -> HostTls {
     HostTls::Refuse(Failure::of_tls(failure, DialogueStep::Connect, detail))
-}
-
-/// Takes reports to where they go.
-struct Carrier {
-    fetcher: Fetcher,
-    resolve: Arc<dyn Resolve>,
-    queue: Arc<dyn Queue>,
-    settings: SettingsHandle,
-    clock: Arc<dyn Clock>,
-    from: String,
-}
-
-#[async_trait]
-impl ReportCarrier for Carrier {
-    async fn txt(&self, name: &str) -> Result<Vec<String>, String> {
-        self.resolve.txt(name).await.map_err(|error| error.to_string())
-    }
-
-    async fn mail(&self, to: &str, bytes: Vec<u8>, id: &str, subject: &str) -> Result<(), String> {
-        let domain = to.rsplit_once('@').map(|(_, domain)| domain.to_ascii_lowercase()).unwrap_or_default();
-        let now = self.clock.now();
-        let id_of_item = RandomIds.item_id(now).map_err(|error| error.to_string())?;
-        let recipe = Recipe { signing: self.signing(), ..Recipe::default() };
-        let item = NewItem {
-            id: id_of_item,
-            meta: ItemMeta {
-                // Nobody's mail, like a bounce; a report that fails is told to nobody.
-                tenant: String::new(),
-                sender: String::new(),
-                accepted_at: now,
-                expires_at: now.saturating_add(EXPIRE),
-                size: bytes.len() as u64,
-                no_bounce: true,
-                source: REPORT_SOURCE.to_owned(),
-                message_id: format!("<{id}>"),
-                subject: subject.to_owned(),
-                recipe: recipe.encode().map_err(|error| error.to_string())?,
-                ..ItemMeta::default()
-            },
-            body: SpooledBody::in_memory(bytes),
-            deliveries: vec![NewDelivery {
-                key: QueueKey::of_domain(domain),
-                recipients: vec![Recipient::pending(0, to.to_owned())],
-                due_at: now,
-                ..NewDelivery::default()
-            }],
-        };
-        self.queue.accept(vec![item], Vec::new()).await.map_err(|error| error.to_string())
-    }
-
-    async fn post(&self, url: &str, gzip: &[u8]) -> Result<(), String> {
-        let request = FetchRequest {
-            method: Method::Post,
-            url: url.to_owned(),
-            headers: vec![("Content-Type".to_owned(), "application/tlsrpt+gzip".to_owned())],
-            body: gzip.to_vec(),
-        };
-        let limits = FetchLimits { time: POST_TIME, body: POST_ANSWER, cut: true, clear: false };
-        match self.fetcher.send(request, limits).await {
-            Ok(answer) if answer.status / 100 == 2 => Ok(()),
-            Ok(answer) => Err(format!("{url} answered {}", answer.status)),
-            Err(error) => Err(format!("{url}: {error}")),
-        }
-    }
-}
-
-impl Carrier {
-    /// Signed by the domain of the address that reports come from, if it is a tenant's with keys.
-    fn signing(&self) -> Option<Signing> {
-        let (_, name) = self.from.rsplit_once('@')?;
-        let settings = self.settings.get();
-        let domain = settings.directory.domain(&name.to_ascii_lowercase())?;
-        (!domain.dkim.is_empty()).then(|| Signing {
-            domain: domain.name.clone(),
-            selectors: domain.dkim.iter().map(|key| key.selector.clone()).collect(),
-            from_field: format!("From: <{}>", self.from).into_bytes(),
-        })
-    }
 }

@@ -1,6 +1,7 @@
 //! `relevo tls show`: what TLS mail to a domain needs, and what its hosts show.
 
-use std::net::SocketAddr;
+mod handshake;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use relevo_mailkit::address::to_ascii;
 use relevo_relay::clock::{Clock as _, SystemClock};
 use relevo_resolve::secure::{DaneHost, DaneState};
 use relevo_resolve::{MailHost, MailRoute};
-use relevo_smtp::client::{ClientConfig, Connection, Target, Tls, TlsPolicy, TlsRequirement};
+use relevo_smtp::client::{TlsPolicy, TlsRequirement};
 use relevo_store::{ControlStore, StoreUrl};
 use relevo_tls::decision::HostDecision;
 use relevo_tls::domain::{DomainPlan, presented};
@@ -19,9 +20,11 @@ use serde_json::{Value, json};
 use crate::assembly::domain_policies;
 use crate::cli::{TlsArgs, TlsCommand};
 use crate::client::print_json;
-use crate::config::{self, ServerParts};
+use crate::config;
 use crate::escape::Escaped;
 use crate::{serve, store};
+
+use handshake::Handshake;
 
 /// Asks and prints.
 pub(crate) fn run(args: &TlsArgs) -> anyhow::Result<ExitCode> {
@@ -50,7 +53,7 @@ async fn shown(args: &TlsArgs) -> anyhow::Result<ExitCode> {
     let route = resolve.route(&domain).await?;
     let hosts: Vec<&str> = route.hosts.iter().map(|host| host.name.as_str()).collect();
     let plan = policies.plan(&domain, &hosts, false, SystemClock::new().now()).await;
-    let shakes = if *offline { Vec::new() } else { handshakes(&parts, &route, &plan, port).await? };
+    let shakes = if *offline { Vec::new() } else { handshake::all(&parts, &route, &plan, port).await? };
     store.close().await;
     let answer = described(&domain, &route, &plan, &shakes);
     if args.json {
@@ -62,53 +65,7 @@ async fn shown(args: &TlsArgs) -> anyhow::Result<ExitCode> {
     Ok(if is_refused { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// What a handshake with the first address of each host comes to, in words.
-async fn handshakes(
-    parts: &ServerParts,
-    route: &MailRoute,
-    plan: &DomainPlan,
-    port: u16,
-) -> anyhow::Result<Vec<String>> {
-    let tls = Tls::load(parts.ca_file.as_deref()).context("[delivery] ca_file")?;
-    let config = ClientConfig { ehlo: parts.hostname.clone(), ..ClientConfig::default() };
-    let mut words = Vec::with_capacity(route.hosts.len());
-    for host in &route.hosts {
-        words.push(handshake((&config, &tls), host, plan, port).await);
-    }
-    Ok(words)
-}
-
-async fn handshake(
-    (config, tls): (&ClientConfig, &Tls),
-    host: &MailHost,
-    plan: &DomainPlan,
-    port: u16,
-) -> String {
-    let Some(HostDecision::Connect(needed)) = plan.of(&host.name) else {
-        return "not connected".to_owned();
-    };
-    let Some(ip) = host.addresses.first() else { return "no address".to_owned() };
-    let target = Target {
-        host: host.name.clone(),
-        addr: SocketAddr::new(*ip, port),
-        source: None,
-        tls: needed.clone(),
-    };
-    match Connection::open(&target, config, None, tls).await {
-        Ok(connection) => {
-            let state = connection.tls();
-            connection.quit().await;
-            match (state.cipher, state.verified) {
-                (Some(cipher), true) => format!("{ip}: {cipher}, the certificate is valid"),
-                (Some(cipher), false) => format!("{ip}: {cipher}, the certificate is not valid for the host"),
-                (None, _) => format!("{ip}: no TLS is offered"),
-            }
-        }
-        Err(failure) => format!("{ip}: {}", failure.detail),
-    }
-}
-
-fn described(domain: &str, route: &MailRoute, plan: &DomainPlan, shakes: &[String]) -> Value {
+fn described(domain: &str, route: &MailRoute, plan: &DomainPlan, shakes: &[Handshake]) -> Value {
     let host = |(position, host): (usize, &MailHost)| {
         let (needs, why) = match plan.of(&host.name) {
             Some(HostDecision::Connect(needed)) => (mode(needed), needed.reason.in_words().to_owned()),
@@ -120,7 +77,8 @@ fn described(domain: &str, route: &MailRoute, plan: &DomainPlan, shakes: &[Strin
             "needs": needs,
             "why": why,
             "dane": plan.dane(&host.name).map(dane),
-            "handshake": shakes.get(position),
+            "handshake": shakes.get(position).map(|shake| &shake.words),
+            "certificates": shakes.get(position).map(|shake| &shake.chain),
         })
     };
     let hosts: Vec<Value> = route.hosts.iter().enumerate().map(host).collect();
@@ -188,6 +146,16 @@ fn print(answer: &Value) {
         }
         if let Some(shake) = host["handshake"].as_str() {
             println!("  handshake: {}", Escaped(shake));
+        }
+        for certificate in host["certificates"].as_array().into_iter().flatten() {
+            println!(
+                "  certificate: {} (names {}; issuer {}; ends {}; TLSA x 1 1 {})",
+                Escaped(&text(&certificate["subject"])),
+                Escaped(&list(&certificate["names"])),
+                Escaped(&text(&certificate["issuer"])),
+                text(&certificate["not_after"]),
+                text(&certificate["tlsa_1_1"]),
+            );
         }
     }
 }
