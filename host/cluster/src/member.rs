@@ -92,8 +92,8 @@ struct State {
     view: ClusterView,
     node_revision: u64,
     is_leaving: bool,
-    /// Shards that could not be served here, and when they are tried again.
-    refused: BTreeMap<ShardId, Instant>,
+    /// Shards that could not be served here, when they are tried again, and why.
+    refused: BTreeMap<ShardId, (Instant, String)>,
 }
 
 /// See the module.
@@ -143,6 +143,31 @@ impl Member {
     pub fn held(&self) -> Vec<ShardId> {
         let state = self.state.lock();
         state.held.iter().filter(|(_, held)| !held.is_stopped).map(|(shard, _)| *shard).collect()
+    }
+
+    /// Why a shard could not be served here, if that was tried.
+    #[must_use]
+    pub fn refusal(&self, shard: ShardId) -> Option<String> {
+        self.state.lock().refused.get(&shard).map(|(_, why)| why.clone())
+    }
+
+    /// The address of the node that has a shard now, if one has it.
+    #[must_use]
+    pub fn address_of(&self, shard: ShardId) -> Option<String> {
+        let state = self.state.lock();
+        let found = state.view.shards.iter().find(|found| found.shard == shard && !found.is_free)?;
+        let node = state.view.nodes.iter().find(|node| node.name == found.holder)?;
+        Some(node.address.clone())
+    }
+
+    /// Another node that is alive and says that this shard is its home.
+    #[must_use]
+    pub fn rival(&self) -> Option<String> {
+        let state = self.state.lock();
+        let is_rival = |node: &&NodeView| {
+            node.is_alive && node.home == self.node.home && node.name != self.node.name
+        };
+        state.view.nodes.iter().find(is_rival).map(|node| node.name.clone())
     }
 
     /// Renews, takes and gives back until it is dropped.
@@ -248,7 +273,7 @@ impl Member {
             let is_others = home.is_some_and(|node| node.name != self.node.name);
             let (is_held, may_take) = {
                 let state = self.state.lock();
-                let is_put_off = state.refused.get(&found.shard).is_some_and(|until| *until > Instant::now());
+                let is_put_off = state.refused.get(&found.shard).is_some_and(|(until, _)| *until > Instant::now());
                 (state.held.contains_key(&found.shard), !state.is_leaving && !is_put_off)
             };
             if is_held && is_others {
@@ -325,7 +350,7 @@ impl Member {
             Ok(()) => self.host.lose(shard).await,
             Err(error) => {
                 tracing::error!(target: "relevo::cluster", shard, %error, "the shard cannot be served here");
-                self.state.lock().refused.insert(shard, Instant::now() + AGAIN);
+                self.state.lock().refused.insert(shard, (Instant::now() + AGAIN, error.to_string()));
                 self.release(shard).await;
             }
         }

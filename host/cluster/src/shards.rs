@@ -1,8 +1,7 @@
 //! The shards of a node as one queue. Mail comes into the node's home; what is due is due from all.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use futures::future::{join_all, select_all};
@@ -10,7 +9,7 @@ use parking_lot::RwLock;
 use relevo_mailkit::source::Source;
 use relevo_queue::{
     Acted, Backlog, DeliveryId, DomainItems, DueQueue, EmbeddedStore, EventError, EventLog,
-    IdempotentRequest, ItemId, ItemMeta, ItemView, Lease, Millis, NewEvent, NewItem, OperatorAction, Queue,
+    IdempotentRequest, ItemId, ItemMeta, ItemView, Lease, MailStore, Millis, NewEvent, NewItem, OperatorAction, Queue,
     QueueKey, QueueStats, QueuedDelivery, ReportKey, Settlement, Spool, StoreError, StoredEvent, Unreported,
 };
 use tokio::sync::watch;
@@ -27,15 +26,15 @@ pub struct Shards {
     stores: RwLock<Stores>,
     /// Counts what came and went.
     changes: watch::Sender<u64>,
-    is_closed: AtomicBool,
+    /// Of the home's event log, once it was here.
+    id: OnceLock<u64>,
 }
 
 impl Shards {
     /// Of a node that is at home there. No shard is here yet.
     #[must_use]
     pub fn new(home: ShardId) -> Self {
-        let (stores, is_closed) = (RwLock::default(), AtomicBool::new(false));
-        Self { home, stores, changes: watch::Sender::new(0), is_closed }
+        Self { home, stores: RwLock::default(), changes: watch::Sender::new(0), id: OnceLock::new() }
     }
 
     /// The shard that mail of this node goes to.
@@ -46,6 +45,10 @@ impl Shards {
 
     /// A shard is served here from now on.
     pub fn add(&self, shard: ShardId, store: Arc<EmbeddedStore>) {
+        if shard == self.home {
+            // A shard has the same store for ever.
+            let _ = self.id.set(store.id());
+        }
         self.stores.write().insert(shard, store);
         self.changes.send_modify(|changes| *changes += 1);
     }
@@ -93,7 +96,7 @@ impl Shards {
     }
 
     /// The home, as soon as it is here.
-    async fn when_home(&self) -> Arc<EmbeddedStore> {
+    pub async fn when_home(&self) -> Arc<EmbeddedStore> {
         let mut changes = self.changes();
         loop {
             if let Ok(store) = self.own() {
@@ -370,7 +373,6 @@ impl Queue for Shards {
     }
 
     async fn close(&self) {
-        self.is_closed.store(true, Ordering::Release);
         for store in self.stores() {
             store.close().await;
         }
@@ -444,5 +446,12 @@ impl EventLog for Shards {
             pruned += store.prune(before, max).await?;
         }
         Ok(pruned)
+    }
+}
+
+impl MailStore for Shards {
+    /// That of the home; 0 before it was here for the first time.
+    fn id(&self) -> u64 {
+        self.id.get().copied().unwrap_or_default()
     }
 }

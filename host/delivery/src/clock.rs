@@ -74,6 +74,16 @@ pub trait IdSource: Send + Sync {
     }
 }
 
+/// Ids of one shard, from the system's randomness otherwise.
+#[derive(Debug, Clone, Copy)]
+pub struct ShardIds(pub u16);
+
+impl IdSource for ShardIds {
+    fn item_id(&self, now: Millis) -> io::Result<ItemId> {
+        Ok(RandomIds.item_id(now)?.in_shard(self.0))
+    }
+}
+
 /// Ids from the system's randomness.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct RandomIds;

@@ -6,6 +6,7 @@ mod idempotency;
 mod item;
 pub(crate) mod json;
 mod key;
+mod mail_store;
 mod reader;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use item::{
     Recipient, RecipientState, ReportKey, ReportKind,
 };
 pub use key::{QueueKey, QueueKeyParts};
+pub use mail_store::MailStore;
 pub use reader::ReaderPosition;
 pub use relevo_mailkit::id::ItemId;
 

@@ -16,7 +16,7 @@ use crate::disk::{Disk, RealDisk};
 use crate::inner::{StoreCore, blocking};
 use crate::layout::{DirectoryLock, real_root};
 use crate::request::{Op, WriteOutcome, WriterMessage};
-use crate::{LogBinding, OpenError, Recovered, StoreError, group, recover, salvage};
+use crate::{LogBinding, MailStore, OpenError, Recovered, StoreError, group, recover, salvage};
 
 /// How long new mail waits for the log of a shard.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -107,13 +107,6 @@ impl EmbeddedStore {
             log.stop();
         }
         self.inner.poison.fatal("the shard was given up");
-    }
-
-    /// The id of the store, made at random with it: what keeps a cursor of its event log keeps this,
-    /// too.
-    #[must_use]
-    pub fn id(&self) -> u64 {
-        self.inner.id
     }
 
     /// Rebuilds the index of a directory from what bodies and segments still tell; see `DESIGN.md`.
@@ -248,5 +241,12 @@ impl EmbeddedStore {
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.inner.layout.root().to_path_buf()
+    }
+}
+
+impl MailStore for EmbeddedStore {
+    /// Made at random with the store.
+    fn id(&self) -> u64 {
+        self.inner.id
     }
 }

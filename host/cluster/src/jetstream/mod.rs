@@ -3,6 +3,7 @@
 mod log;
 mod server;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use crate::lease::{LeaseEntry, Leases};
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// Where the servers are, and who we are to them.
-#[derive(Debug, Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct JetStreamConfig {
     /// URLs of servers: `nats://host:4222` or `tls://host:4222`. One that answers is enough.
     pub servers: Vec<String>,
@@ -40,6 +41,19 @@ pub struct JetStreamConfig {
     pub replicas: usize,
     /// Uses servers whose settings cannot keep the promise, or cannot be looked at.
     pub is_unsafe: bool,
+}
+
+/// Without the passwords.
+impl fmt::Debug for JetStreamConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { servers, name, replicas, is_unsafe, .. } = self;
+        f.debug_struct("JetStreamConfig")
+            .field("servers", servers)
+            .field("name", name)
+            .field("replicas", replicas)
+            .field("is_unsafe", is_unsafe)
+            .finish_non_exhaustive()
+    }
 }
 
 /// See the module. Clones share the connection.

@@ -148,6 +148,8 @@ async fn compose(
     let (_, settings) = shared.settings();
     let now = shared.now();
     let id = shared.ids.item_id(now).map_err(|e| StoreError::Io(e.to_string()))?;
+    // It is queued by one commit with its message.
+    let id = id.in_shard(item.shard());
     let has_failed = due.iter().any(|u| u.kind == ReportKind::Failed);
     let original = original::returned(shared, item, meta, has_failed).await;
     let is_late = meta.options.deliver_by.is_some_and(|by| by.ends_at(meta.accepted_at) <= now);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use prometheus_client::registry::Registry;
 use relevo_mailkit::token::{TokenKey, TokenKeys};
-use relevo_queue::{EmbeddedStore, Queue as _};
-use relevo_relay::clock::{Clock, SystemClock};
+use relevo_queue::{EmbeddedStore, MailStore};
+use relevo_relay::clock::{Clock, IdSource, RandomIds, SystemClock};
 use relevo_relay::contents::{KeepingQueue, KeptMessages};
 use relevo_relay::copies::Copies;
 use relevo_relay::metrics::{self as relay_metrics, QueueGauges, StageCounters};
@@ -17,6 +17,7 @@ use relevo_relay::trace::TraceObserver;
 use relevo_runtime::{Classifier, Runtime, RuntimeConfig, Stages};
 use tokio::task::spawn_blocking;
 
+use super::cluster::ClusterNode;
 use crate::config::ServerParts;
 use crate::metrics::LogCollector;
 
@@ -24,7 +25,11 @@ use crate::metrics::LogCollector;
 pub(crate) struct Base {
     pub(crate) parts: ServerParts,
     pub(crate) settings: SettingsHandle,
-    pub(crate) store: Arc<EmbeddedStore>,
+    pub(crate) store: Arc<dyn MailStore>,
+    /// Ids of messages: those of this node's shard.
+    pub(crate) ids: Arc<dyn IdSource>,
+    /// None: this node is alone.
+    pub(crate) cluster: Option<ClusterNode>,
     /// The store's queue. It keeps the content of what is finished.
     pub(crate) queue: Arc<KeepingQueue>,
     /// What it keeps.
@@ -47,7 +52,20 @@ impl Base {
         stop: impl Future<Output = ()>,
     ) -> anyhow::Result<Option<Self>> {
         let (data_dir, config) = (parts.data_dir.clone(), parts.queue.clone());
-        let store = spawn_blocking(move || EmbeddedStore::open(&data_dir, config)).await??;
+        let mut stop = std::pin::pin!(stop);
+        let (store, ids, cluster): (Arc<dyn MailStore>, Arc<dyn IdSource>, _) = match &parts.cluster {
+            None => {
+                let store = spawn_blocking(move || EmbeddedStore::open(&data_dir, config)).await??;
+                (store, Arc::new(RandomIds), None)
+            }
+            Some(cluster) => {
+                let joined = tokio::select! {
+                    joined = ClusterNode::join(&parts, cluster) => joined?,
+                    () = &mut stop => return Ok(None),
+                };
+                (joined.shards.clone(), Arc::new(joined.ids()), Some(joined))
+            }
+        };
         complete_tracking_keys(&parts.data_dir, &mut settings)?;
         tracing::info!("loading the components");
         let config = RuntimeConfig {
@@ -63,6 +81,9 @@ impl Base {
         let (stages, classifier) = tokio::select! {
             loaded = spawn_blocking(load) => loaded??,
             () = stop => {
+                if let Some(cluster) = cluster {
+                    cluster.leave().await;
+                }
                 store.close().await;
                 return Ok(None);
             }
@@ -75,6 +96,8 @@ impl Base {
             parts,
             settings,
             store,
+            ids,
+            cluster,
             queue: Arc::new(queue),
             kept,
             stages,

@@ -2,6 +2,7 @@
 
 mod auth;
 mod base;
+mod cluster;
 mod listeners;
 mod reputation;
 mod running;
@@ -212,13 +213,14 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     }
     // Last: nothing can fail any more.
     tasks.spawn("delivery", prepared.start().ended());
-    let Base { settings, store, classifier, .. } = base;
+    let Base { settings, store, cluster, classifier, .. } = base;
     Ok(RunningRelay {
         settings,
         classifier,
         smtp,
         expiry,
         store,
+        cluster,
         control_store,
         reread_directory,
         delivery,
@@ -365,7 +367,7 @@ fn prepare_delivery(
         observe: Arc::new(DeliveryCounters::register(registry)),
         listener: Some(plugins.clone()),
         clock: base.clock.clone(),
-        ids: Arc::new(RandomIds),
+        ids: base.ids.clone(),
         seed: seed()?,
         shaping,
     };
@@ -387,7 +389,7 @@ fn pipeline(
         events: base.store.clone(),
         sandbox: base.sandbox.clone(),
         clock: base.clock.clone(),
-        ids: Arc::new(RandomIds),
+        ids: base.ids.clone(),
         metrics: PipelineMetrics::new(registry),
         observer,
         checks,
@@ -424,7 +426,7 @@ fn returns(
         classify: base.classifier.clone(),
         complained: Arc::new(move |mx, source| delivery.complained(mx, source)),
         clock: base.clock.clone(),
-        ids: Arc::new(RandomIds),
+        ids: base.ids.clone(),
         metrics: ReturnMetrics::register(registry),
     }))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relevo_policy::Plugins;
-use relevo_queue::{EmbeddedStore, Queue as _};
+use relevo_queue::MailStore;
 use relevo_relay::api_keys::ApiKeys;
 use relevo_relay::delivery::DeliveryHandle;
 use relevo_relay::quota::Quotas;
@@ -20,6 +20,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
 use super::base::complete_tracking_keys;
+use super::cluster::ClusterNode;
 use super::listeners::certificate;
 use crate::config::SmtpConfig;
 use crate::metrics::CertificateExpiry;
@@ -40,7 +41,8 @@ pub(crate) struct RunningRelay {
     pub(super) classifier: Arc<Classifier>,
     pub(super) smtp: Vec<Server>,
     pub(super) expiry: CertificateExpiry,
-    pub(super) store: Arc<EmbeddedStore>,
+    pub(super) store: Arc<dyn MailStore>,
+    pub(super) cluster: Option<ClusterNode>,
     pub(super) control_store: Arc<ControlStore>,
     /// The source of the directory is to be read again: files of keys may have changed.
     pub(super) reread_directory: Arc<Notify>,
@@ -121,7 +123,10 @@ impl RunningRelay {
         self.shaping.finish().await;
         self.keys.write_uses().await;
         // Before the other one: its server may not answer.
-        self.store.close().await;
+        match self.cluster.take() {
+            Some(cluster) => cluster.leave().await,
+            None => self.store.close().await,
+        }
         if timeout(CLOSE, self.control_store.close()).await.is_err() {
             tracing::warn!("the store of control-plane data does not close: its connections are cut");
         }

@@ -13,6 +13,7 @@
 
 mod auth;
 mod classify;
+mod cluster;
 mod document;
 mod egress;
 mod formats;
@@ -42,6 +43,7 @@ use relevo_resolve::IpFamily;
 use relevo_store::StoreUrl;
 
 pub(crate) use auth::AuthConfig;
+pub(crate) use cluster::{ClusterConfig, EngineConfig};
 use document::{Document, Mistake};
 pub(crate) use panel::PanelConfig;
 use schema::File;
@@ -60,6 +62,8 @@ pub(crate) struct RelayConfig {
     pub(crate) queue: StoreConfig,
     /// Control-plane data.
     pub(crate) store: StoreUrl,
+    /// None: this node is alone.
+    pub(crate) cluster: Option<ClusterConfig>,
     pub(crate) smtp: SmtpConfig,
     pub(crate) http: HttpConfig,
     pub(crate) dns: DnsConfig,
@@ -123,8 +127,10 @@ fn check(d: &mut Document<'_>, file: &File) -> RelayConfig {
     let certificates: Vec<&PathBuf> = certificates.map(|(chain, _)| chain).collect();
     smtp.auth = auth::auth(d, file, (hostname.as_deref().unwrap_or_default(), &certificates), &tenants);
     let panel = panel::panel(d, file, hostname.as_deref().unwrap_or_default(), &tenants);
+    let store = server::store(d, file, &data_dir);
     RelayConfig {
-        store: server::store(d, file, &data_dir),
+        cluster: cluster::cluster(d, file, &store),
+        store,
         data_dir,
         queue: server::queue(d, file),
         settings: Settings {
@@ -158,7 +164,7 @@ fn check(d: &mut Document<'_>, file: &File) -> RelayConfig {
 impl RelayConfig {
     /// What can be reloaded, and the rest.
     pub(crate) fn split(self) -> (Settings, ServerParts) {
-        let Self { data_dir, queue, store, smtp, http, dns, ca_file, tls, events, webhooks, .. } = self;
+        let Self { data_dir, queue, store, cluster, smtp, http, dns, ca_file, tls, events, webhooks, .. } = self;
         let Self { validation, suppression, reputation, panel, .. } = self;
         let Self { classify_rules, spam_filters, settings, .. } = self;
         let (hostname, ip) = (settings.hostname.clone(), settings.delivery.ip);
@@ -167,6 +173,7 @@ impl RelayConfig {
             data_dir,
             queue,
             store,
+            cluster,
             smtp,
             http,
             dns,
@@ -195,6 +202,8 @@ pub(crate) struct ServerParts {
     pub(crate) queue: StoreConfig,
     /// Control-plane data.
     pub(crate) store: StoreUrl,
+    /// None: this node is alone.
+    pub(crate) cluster: Option<ClusterConfig>,
     pub(crate) smtp: SmtpConfig,
     pub(crate) http: HttpConfig,
     pub(crate) dns: DnsConfig,
@@ -226,6 +235,7 @@ impl ServerParts {
             ("data_dir", self.data_dir != other.data_dir),
             ("min_free or [queue]", self.queue != other.queue),
             ("[store]", self.store != other.store),
+            ("[cluster]", self.cluster != other.cluster),
             ("listeners of [smtp]", listeners),
             ("extensions or proxies of [smtp]", dialogue),
             ("max_message_size", a.intake.max_message_size != b.intake.max_message_size),

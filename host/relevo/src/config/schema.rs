@@ -18,6 +18,7 @@ use relevo_store::StoreUrl;
 use relevo_tls::decision::Wanted;
 use serde::Deserialize;
 
+use super::cluster::EngineKind;
 use super::formats::{
     ApiKeyHash, CertificateDigest, CountOrNone, DomainName, HeaderPattern, Identifier, KeepTime, MailAddress,
     MaxPriority, Nameserver, PasswordHash, Port, Selector, ShortTime, Size, Texts, Time, TrackingUrl,
@@ -45,6 +46,7 @@ pub(crate) struct File {
     pub(crate) returns: Section<ReturnsTable>,
     pub(crate) queue: Section<QueueTable>,
     pub(crate) store: Section<StoreTable>,
+    pub(crate) cluster: Option<Section<ClusterTable>>,
     pub(crate) events: Section<EventsTable>,
     pub(crate) webhooks: Section<WebhooksTable>,
     pub(crate) validation: Section<ValidationTable>,
@@ -136,6 +138,38 @@ pub(crate) struct ClassifyTable {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct StoreTable {
     pub(crate) url: Key<StoreUrl>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ClusterTable {
+    pub(crate) engine: Key<EngineKind>,
+    pub(crate) name: Key<Identifier>,
+    pub(crate) node: Key<Identifier>,
+    pub(crate) shard: Key<u32>,
+    pub(crate) address: Key<String>,
+    pub(crate) trim_at: Key<Size>,
+    pub(crate) r#unsafe: Key<bool>,
+    pub(crate) nats: Section<NatsTable>,
+    pub(crate) postgres: Section<ClusterPostgresTable>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct NatsTable {
+    pub(crate) servers: List<String>,
+    pub(crate) user: Key<String>,
+    pub(crate) password_file: Key<String>,
+    pub(crate) system_user: Key<String>,
+    pub(crate) system_password_file: Key<String>,
+    pub(crate) ca_file: Key<String>,
+    pub(crate) replicas: Key<usize>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ClusterPostgresTable {
+    pub(crate) url: Key<String>,
 }
 
 #[derive(Default, Deserialize)]
