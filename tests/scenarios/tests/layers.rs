@@ -57,6 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("relevo-campaign-hold", &["relevo-policy-sdk"]),
     ("relevo-proto", &[]),
     ("relevo-queue", &[]),
+    ("relevo-cluster", &["relevo-queue"]),
     ("relevo-resolve", &[]),
     ("relevo-keys", &[]),
     ("relevo-fetch", &["relevo-resolve"]),
@@ -96,6 +97,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "relevo",
         &[
             "relevo-classify",
+            "relevo-cluster",
             "relevo-relay",
             "relevo-fetch",
             "relevo-http",

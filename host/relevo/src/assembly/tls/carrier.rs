@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use relevo_fetch::{FetchLimits, FetchRequest, Fetcher, Method};
 use relevo_queue::{ItemMeta, NewDelivery, NewItem, Queue, QueueKey, Recipient, SpooledBody};
-use relevo_relay::clock::{Clock, IdSource as _, RandomIds};
+use relevo_relay::clock::{Clock, IdSource};
 use relevo_relay::delivery::{REPORT_SOURCE, Recipe, Signing};
 use relevo_relay::settings::SettingsHandle;
 use relevo_resolve::Resolve;
@@ -25,6 +25,7 @@ pub(super) struct Carrier {
     pub(super) queue: Arc<dyn Queue>,
     pub(super) settings: SettingsHandle,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) ids: Arc<dyn IdSource>,
     pub(super) from: String,
 }
 
@@ -37,7 +38,7 @@ impl ReportCarrier for Carrier {
     async fn mail(&self, to: &str, bytes: Vec<u8>, id: &str, subject: &str) -> Result<(), String> {
         let domain = to.rsplit_once('@').map(|(_, domain)| domain.to_ascii_lowercase()).unwrap_or_default();
         let now = self.clock.now();
-        let id_of_item = RandomIds.item_id(now).map_err(|error| error.to_string())?;
+        let id_of_item = self.ids.item_id(now).map_err(|error| error.to_string())?;
         let recipe = Recipe { signing: self.signing(), ..Recipe::default() };
         let item = NewItem {
             id: id_of_item,

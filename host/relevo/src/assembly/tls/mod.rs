@@ -106,6 +106,7 @@ impl TlsServices {
                     queue: base.queue.clone(),
                     settings: base.settings.clone(),
                     clock: base.clock.clone(),
+                    ids: base.ids.clone(),
                     from: report.from.clone(),
                 };
                 Some((reporter, Arc::new(carrier) as Arc<dyn ReportCarrier>))
