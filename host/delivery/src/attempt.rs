@@ -12,7 +12,9 @@ use relevo_mailkit::dsn::RecipientDsn;
 use relevo_mailkit::event::{Blame, ConversationLine};
 use relevo_mailkit::source::Source;
 use relevo_queue::{Lease, Millis};
-use relevo_smtp::client::{DialogueStep, Failure, RecipientOutcome, Recorder, Target, TransactionResult};
+use relevo_smtp::client::{
+    DialogueStep, Failure, RecipientOutcome, Recorder, Target, TlsReason, TransactionResult,
+};
 
 use super::dial::Dial;
 use super::failure;
@@ -20,7 +22,7 @@ use super::fit::OutgoingMessage;
 use super::hosts::{Candidates, Egress, NextHop, NextHopPath};
 use super::outcome::{RecipientResult, Via, pending};
 use super::schedule::millis;
-use super::tls::{TlsMemory, TlsPlan, TlsPolicies, plan};
+use super::tls::{HostTls, TlsMemory, TlsPlan, TlsPolicies, plan};
 use crate::copy::{Copy, CopyError, HopAbilities, MakeCopy};
 use crate::guard::RecipientGuard;
 use crate::settings::DeliverySettings;
@@ -256,8 +258,11 @@ impl<'a> Attempt<'a> {
         // is TLS that their domain or sender needs: other mail may go to the same hosts.
         let meta = &self.lease.meta;
         let is_demanded = meta.enforce_tls || meta.options.require_tls;
-        let is_tls_of_mail =
-            trouble.0.tls.is_some() && (is_demanded || matches!(self.next_hop, NextHop::Mx(_)));
+        let is_needed_by_domain = match &self.next_hop {
+            NextHop::Mx(_) => true,
+            NextHop::Smarthost(smarthost, _) => is_needed_by_operator(&*self.plan, &smarthost.host),
+        };
+        let is_tls_of_mail = trouble.0.tls.is_some() && (is_demanded || is_needed_by_domain);
         let is_of_site = !trouble.0.permanent && !is_tls_of_mail;
         if untouched && !self.connected && is_of_site {
             return self.found(Some(trouble));
@@ -394,6 +399,11 @@ impl<'a> Attempt<'a> {
         let ended = if result.reusable && !elsewhere { Ended::Open } else { Ended::Gone };
         (again, ended)
     }
+}
+
+/// Returns true if mail of the domain needs more of a smarthost than other mail that goes there.
+fn is_needed_by_operator(plan: &dyn TlsPlan, host: &str) -> bool {
+    matches!(plan.of(host), HostTls::Connect(needed) if needed.reason == TlsReason::Operator)
 }
 
 /// What is configured, or what the provider allows if that is less; one at least.

@@ -205,7 +205,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
     let shaping = shaping_keeper(&base, &control_store, &delivery);
     let keeper = shaping.clone();
     tasks.spawn("the writer of suspensions and counts of warm-up", async move { keeper.run().await });
-    if let Some(keeper) = tls_keeper {
+    if let Some(keeper) = tls_keeper.clone() {
         tasks.spawn("the keeper of TLS policies and reports", keeper.run());
     }
     if !dev {
@@ -229,6 +229,7 @@ pub(crate) async fn start(base: Base, outside: Outside, dev: bool) -> anyhow::Re
         keys,
         quotas,
         shaping,
+        tls: tls_keeper,
         stop,
         tasks,
     })

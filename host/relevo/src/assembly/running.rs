@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use super::base::complete_tracking_keys;
 use super::cluster::ClusterNode;
 use super::listeners::certificate;
+use super::tls::TlsServices;
 use crate::config::SmtpConfig;
 use crate::metrics::CertificateExpiry;
 use crate::tasks::{self, MainTasks};
@@ -52,6 +53,8 @@ pub(crate) struct RunningRelay {
     pub(super) keys: Arc<ApiKeys>,
     pub(super) quotas: Arc<Quotas>,
     pub(super) shaping: Arc<ShapingKeeper>,
+    /// Counts TLS sessions for reports.
+    pub(super) tls: Option<Arc<TlsServices>>,
     pub(super) stop: watch::Sender<bool>,
     pub(super) tasks: MainTasks,
 }
@@ -121,6 +124,9 @@ impl RunningRelay {
         self.tracking.flush().await;
         self.quotas.write().await;
         self.shaping.finish().await;
+        if let Some(tls) = &self.tls {
+            tls.write().await;
+        }
         self.keys.write_uses().await;
         // Before the other one: its server may not answer.
         match self.cluster.take() {

@@ -125,19 +125,24 @@ impl TlsServices {
     async fn write_counts(&self) {
         loop {
             tokio::time::sleep(ROUND).await;
-            // Without reports nobody reads what is counted.
-            if self.reports.is_none() {
-                self.policies.tallies.clear();
-                continue;
-            }
-            let changes = self.policies.tallies.take_changes(&self.node);
-            if changes.is_empty() {
-                continue;
-            }
-            if let Err(error) = self.store.put_tls_tallies(&changes).await {
-                tracing::error!(target: "relevo::tls", %error, "counts of TLS cannot be stored");
-                self.policies.tallies.give_back(&changes);
-            }
+            self.write().await;
+        }
+    }
+
+    /// Writes what was counted since the last time. Also at a stop, so that a day is reported whole.
+    pub(super) async fn write(&self) {
+        // Without reports nobody reads what is counted.
+        if self.reports.is_none() {
+            self.policies.tallies.clear();
+            return;
+        }
+        let changes = self.policies.tallies.take_changes(&self.node);
+        if changes.is_empty() {
+            return;
+        }
+        if let Err(error) = self.store.put_tls_tallies(&changes).await {
+            tracing::error!(target: "relevo::tls", %error, "counts of TLS cannot be stored");
+            self.policies.tallies.give_back(&changes);
         }
     }
 
