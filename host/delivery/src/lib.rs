@@ -17,6 +17,7 @@ mod failure;
 mod fit;
 mod guard;
 mod hosts;
+mod limits;
 mod listener;
 mod metrics;
 mod network;
@@ -61,6 +62,7 @@ pub use classify::{Classify, Unclassified};
 pub use copy::{Copy, CopyError, HopAbilities, MakeCopy, blame};
 pub use dial::{Dial, Hop, HopOffer};
 pub use guard::{RecipientGuard, Unguarded};
+pub use limits::{LimitShares, LimitUse, SharedLimit};
 pub use listener::{OutcomeEvent, OutcomeListener};
 pub use metrics::{DeliveryCounters, DeliveryGauges};
 pub use network::NetworkDial;
@@ -152,6 +154,13 @@ pub struct PreparedDelivery {
 }
 
 impl PreparedDelivery {
+    /// Has caps divided among nodes by `shares`.
+    #[must_use]
+    pub fn sharing(self, shares: Arc<dyn LimitShares>) -> Self {
+        self.handle.shared.table().share_limits(shares);
+        self
+    }
+
     /// The handle of the delivery that will run.
     #[must_use]
     pub fn handle(&self) -> DeliveryHandle {

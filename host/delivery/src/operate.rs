@@ -10,8 +10,8 @@ use super::DeliveryHandle;
 use super::route;
 use super::schedule::millis;
 use crate::shaping::{
-    ShapingChange, ShapingReport, Suspended, SuspendedBy, Suspension, SuspensionReport, WarmupCount,
-    WarmupKey, WarmupReport,
+    ShapingChange, ShapingReport, Suspended, SuspendedBy, Suspension, SuspensionReport, WarmupClaim,
+    WarmupCount, WarmupKey, WarmupReport,
 };
 
 /// What happens to mail to a domain, and why.
@@ -161,6 +161,34 @@ impl DeliveryHandle {
     /// The store has these.
     pub fn stored_warmups(&self, stored: &[(WarmupKey, WarmupCount)]) {
         self.shared.with_table(|table| table.shaping_mut().wrote(stored));
+    }
+
+    /// Whether nodes share the counts of warm-up: then the store's are changed by claims.
+    #[must_use]
+    pub fn shares_warmups(&self) -> bool {
+        self.shared.table().shaping().shares().is_some()
+    }
+
+    /// As [`crate::shaping::Shaping::claims_wanted`].
+    #[must_use]
+    pub fn warmup_claims(&self, is_last: bool) -> Vec<WarmupKey> {
+        self.shared.table().shaping_mut().claims_wanted(is_last)
+    }
+
+    /// As [`crate::shaping::Shaping::claim`].
+    #[must_use]
+    pub fn claim_warmup(
+        &self,
+        key: &WarmupKey,
+        row: Option<&WarmupCount>,
+        is_last: bool,
+    ) -> Option<WarmupClaim> {
+        self.shared.table().shaping_mut().claim(key, row, is_last)
+    }
+
+    /// As [`crate::shaping::Shaping::claimed`].
+    pub fn claimed_warmup(&self, key: &WarmupKey, claim: &WarmupClaim, is_made: bool) {
+        self.shared.with_table(|table| table.shaping_mut().claimed(key, claim, is_made));
     }
 
     /// Counts of warm-up as they are, for a stop after which nothing is sent.

@@ -194,6 +194,11 @@ impl SiteShaper {
         }
     }
 
+    /// Connections that the site could use: somewhat more than it has now.
+    pub(crate) fn wanted(&self) -> usize {
+        self.window.saturating_add(FIRST_CONNECTIONS)
+    }
+
     /// A connection succeeded.
     pub(crate) fn connected(&mut self, most: usize) {
         if self.health == Health::Proven {

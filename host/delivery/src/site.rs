@@ -12,7 +12,7 @@ use super::failure;
 use super::hosts::{NextHopPath, UsualSources};
 use super::round_robin::RoundRobin;
 use super::schedule;
-use super::shaper::{Admission, Health, MAX_BACKOFF, Shaper, SiteShaper, TransactionSummary};
+use super::shaper::{Admission, Health, Hold, MAX_BACKOFF, Shaper, SiteShaper, TransactionSummary};
 use super::shaping::Sources;
 use super::site_id::SiteId;
 
@@ -62,6 +62,8 @@ pub(crate) struct Site {
     pub(crate) is_spilling: bool,
     /// The sites whose mail beyond the caps it takes.
     pub(crate) origins: Vec<SiteId>,
+    /// Connections that this node may have of those that nodes share; none: all.
+    pub(crate) share: Option<usize>,
 }
 
 impl Site {
@@ -84,6 +86,7 @@ impl Site {
             spill: None,
             is_spilling: false,
             origins: Vec::new(),
+            share: None,
         }
     }
 
@@ -148,19 +151,33 @@ impl Site {
         self.slots.truncate(used);
     }
 
-    /// Connections it may ever have: what its pool says, or else `most`.
-    fn most(&self, most: usize) -> usize {
+    /// Connections that all nodes may ever have: what its pool says, or else `most`.
+    pub(crate) fn cap(&self, most: usize) -> usize {
         self.path.pool.as_ref().and_then(|pool| pool.connections_per_site).unwrap_or(most)
+    }
+
+    /// Connections it may ever have on this node.
+    fn most(&self, most: usize) -> usize {
+        let cap = self.cap(most);
+        self.share.map_or(cap, |share| share.min(cap))
+    }
+
+    /// Connections that it could use now, of those that nodes share.
+    pub(crate) fn wanted(&self) -> usize {
+        self.shaper.wanted().min(self.active + self.work.saturating_sub(self.starting))
     }
 
     /// Connections it may have now, of at most `most`.
     pub(crate) fn limit(&self, now: Millis, most: usize) -> usize {
-        self.shaper.limit(now, self.most(most))
+        if self.share == Some(0) { 0 } else { self.shaper.limit(now, self.most(most)) }
     }
 
     /// Whether it may have one more connection, of at most `most`.
     pub(crate) fn admit(&self, now: Millis, most: usize) -> Admission {
-        self.shaper.admit(self.active, self.most(most), now)
+        match self.share {
+            Some(0) => Admission::Wait(Hold::Connections { limit: 0, open: self.active }),
+            _ => self.shaper.admit(self.active, self.most(most), now),
+        }
     }
 
     /// Some of the tenants that wait.

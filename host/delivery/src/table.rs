@@ -7,6 +7,7 @@
 //! Pure: no clock, no IO. Whoever asks holds the lock for as long as a call takes.
 
 mod shaping;
+mod share;
 mod spill;
 mod starts;
 mod workers;

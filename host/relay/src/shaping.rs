@@ -19,6 +19,8 @@ use crate::clock::{Clock, timestamp};
 const WRITE: Duration = Duration::from_millis(500);
 /// Time until something that could not be stored is tried again.
 const RETRY: Duration = Duration::from_secs(2);
+/// Tries to change a count that other nodes change, before the next look.
+const CLAIMS: usize = 8;
 
 /// Reads what an earlier run has stored.
 ///
@@ -81,12 +83,14 @@ fn warmup(record: &WarmupRecord) -> Option<(WarmupKey, WarmupCount)> {
         accepted: count(record.accepted),
         deferred: count(record.deferred),
         complaints: count(record.complaints),
+        hour: record.hour,
+        in_hour: count(record.in_hour),
         note: record.note.clone(),
     };
     Some((key, counts))
 }
 
-fn warmup_record((key, count): &(WarmupKey, WarmupCount)) -> WarmupRecord {
+fn warmup_record(key: &WarmupKey, count: &WarmupCount) -> WarmupRecord {
     WarmupRecord {
         address: key.address.to_string(),
         provider: key.provider.clone(),
@@ -96,6 +100,8 @@ fn warmup_record((key, count): &(WarmupKey, WarmupCount)) -> WarmupRecord {
         accepted: count.accepted.into(),
         deferred: count.deferred.into(),
         complaints: count.complaints.into(),
+        hour: count.hour,
+        in_hour: count.in_hour.into(),
         note: count.note.clone(),
     }
 }
@@ -139,7 +145,10 @@ impl ShapingKeeper {
     /// Stores what is left after delivery was stopped, with counts of warm-up as they are.
     pub async fn finish(&self) {
         self.write_changes().await;
-        self.put(&self.delivery.final_warmups()).await;
+        match self.delivery.shares_warmups() {
+            true => self.claim_warmups(true).await,
+            false => self.put(&self.delivery.final_warmups()).await,
+        };
     }
 
     /// Returns false if the store failed: these and later changes wait.
@@ -180,12 +189,42 @@ impl ShapingKeeper {
     }
 
     async fn write_warmups(&self) -> bool {
+        if self.delivery.shares_warmups() {
+            return self.claim_warmups(false).await;
+        }
         let counts = self.delivery.unstored_warmups();
         counts.is_empty() || self.put(&counts).await
     }
 
+    /// Takes slices of warm-up from the store's counts, which are those of all nodes.
+    async fn claim_warmups(&self, is_last: bool) -> bool {
+        for key in self.delivery.warmup_claims(is_last) {
+            if let Err(error) = self.claim_warmup(&key, is_last).await {
+                warn!(%error, "counts of warm-up cannot be stored: mail from new addresses waits");
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn claim_warmup(&self, key: &WarmupKey, is_last: bool) -> Result<(), ControlStoreError> {
+        let address = key.address.to_string();
+        for _ in 0..CLAIMS {
+            let before = self.store.warmup(&address, &key.provider).await?;
+            let row = before.as_ref().and_then(warmup).map(|(_, count)| count);
+            let Some(claim) = self.delivery.claim_warmup(key, row.as_ref(), is_last) else { return Ok(()) };
+            let after = warmup_record(key, &claim.after);
+            let is_made = self.store.exchange_warmup(before.as_ref(), &after).await?;
+            self.delivery.claimed_warmup(key, &claim, is_made);
+            if is_made {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
     async fn put(&self, counts: &[(WarmupKey, WarmupCount)]) -> bool {
-        let records: Vec<_> = counts.iter().map(warmup_record).collect();
+        let records: Vec<_> = counts.iter().map(|(key, count)| warmup_record(key, count)).collect();
         match self.store.put_warmups(&records).await {
             Ok(()) => {
                 self.delivery.stored_warmups(counts);

@@ -34,6 +34,7 @@ macro_rules! migrations {
             migration!($folder, 16, "0016_users"),
             migration!($folder, 17, "0017_tls"),
             migration!($folder, 18, "0018_tls_renewal"),
+            migration!($folder, 19, "0019_warmup_hour"),
         ]
     };
 }

@@ -43,6 +43,10 @@ pub struct WarmupRecord {
     pub deferred: i64,
     /// Complaints.
     pub complaints: i64,
+    /// Where nodes share the address: the last hour that was counted, since 1970.
+    pub hour: i64,
+    /// Of `used`, what this hour has.
+    pub in_hour: i64,
     /// Why the step is what it is.
     pub note: String,
 }
@@ -75,10 +79,26 @@ pub trait ShapingStore: Send + Sync {
 
     /// Stores counts in the place of those of their addresses and providers.
     async fn put_warmups(&self, warmups: &[WarmupRecord]) -> Result<(), ControlStoreError>;
+
+    /// The counts of an address at a provider.
+    async fn warmup(&self, address: &str, provider: &str) -> Result<Option<WarmupRecord>, ControlStoreError>;
+
+    /// Stores counts if those of the address and the provider are `before`. False: another node has
+    /// changed them.
+    async fn exchange_warmup(
+        &self,
+        before: Option<&WarmupRecord>,
+        after: &WarmupRecord,
+    ) -> Result<bool, ControlStoreError>;
 }
 
 type SuspensionRow = (String, String, i64, i64, String, String, String);
-type WarmupRow = (String, String, i64, i64, i64, i64, i64, i64, String);
+type WarmupRow = (String, String, i64, i64, i64, i64, i64, i64, i64, i64, String);
+
+fn warmup_record(row: WarmupRow) -> WarmupRecord {
+    let (address, provider, day, step, used, accepted, deferred, complaints, hour, in_hour, note) = row;
+    WarmupRecord { address, provider, day, step, used, accepted, deferred, complaints, hour, in_hour, note }
+}
 
 #[async_trait]
 impl ShapingStore for ControlStore {
@@ -163,17 +183,76 @@ impl ShapingStore for ControlStore {
     async fn warmups(&self) -> Result<Vec<WarmupRecord>, ControlStoreError> {
         let rows: Vec<WarmupRow> = reading!(self, pool => {
             sqlx::query_as(
-                "SELECT address, provider, day, step, used, accepted, deferred, complaints, note \
-                 FROM warmup ORDER BY address, provider",
+                "SELECT address, provider, day, step, used, accepted, deferred, complaints, hour, in_hour, \
+                 note FROM warmup ORDER BY address, provider",
             )
             .fetch_all(pool)
             .await?
         });
-        let record = |row: WarmupRow| {
-            let (address, provider, day, step, used, accepted, deferred, complaints, note) = row;
-            WarmupRecord { address, provider, day, step, used, accepted, deferred, complaints, note }
+        Ok(rows.into_iter().map(warmup_record).collect())
+    }
+
+    async fn warmup(&self, address: &str, provider: &str) -> Result<Option<WarmupRecord>, ControlStoreError> {
+        let row: Option<WarmupRow> = reading!(self, pool => {
+            sqlx::query_as(
+                "SELECT address, provider, day, step, used, accepted, deferred, complaints, hour, in_hour, \
+                 note FROM warmup WHERE address = $1 AND provider = $2",
+            )
+            .bind(address)
+            .bind(provider)
+            .fetch_optional(pool)
+            .await?
+        });
+        Ok(row.map(warmup_record))
+    }
+
+    async fn exchange_warmup(
+        &self,
+        before: Option<&WarmupRecord>,
+        after: &WarmupRecord,
+    ) -> Result<bool, ControlStoreError> {
+        let sql = match before {
+            None => {
+                "INSERT INTO warmup (address, provider, day, step, used, accepted, deferred, complaints, hour, \
+                 in_hour, note) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+                 ON CONFLICT (address, provider) DO NOTHING"
+            }
+            Some(_) => {
+                "UPDATE warmup SET day = $3, step = $4, used = $5, accepted = $6, deferred = $7, \
+                 complaints = $8, hour = $9, in_hour = $10, note = $11 \
+                 WHERE address = $1 AND provider = $2 AND day = $12 AND step = $13 AND used = $14 \
+                 AND accepted = $15 AND deferred = $16 AND complaints = $17 AND hour = $18 \
+                 AND in_hour = $19 AND note = $20"
+            }
         };
-        Ok(rows.into_iter().map(record).collect())
+        writing!(self, transaction => {
+            let query = sqlx::query(sql)
+                .bind(&after.address)
+                .bind(&after.provider)
+                .bind(after.day)
+                .bind(after.step)
+                .bind(after.used)
+                .bind(after.accepted)
+                .bind(after.deferred)
+                .bind(after.complaints)
+                .bind(after.hour)
+                .bind(after.in_hour)
+                .bind(&after.note);
+            let query = match before {
+                None => query,
+                Some(before) => query
+                    .bind(before.day)
+                    .bind(before.step)
+                    .bind(before.used)
+                    .bind(before.accepted)
+                    .bind(before.deferred)
+                    .bind(before.complaints)
+                    .bind(before.hour)
+                    .bind(before.in_hour)
+                    .bind(&before.note),
+            };
+            query.execute(&mut *transaction).await?.rows_affected() == 1
+        })
     }
 
     async fn put_warmups(&self, warmups: &[WarmupRecord]) -> Result<(), ControlStoreError> {
@@ -181,10 +260,11 @@ impl ShapingStore for ControlStore {
             for warmup in warmups {
                 sqlx::query(
                     "INSERT INTO warmup (address, provider, day, step, used, accepted, deferred, \
-                     complaints, note) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
+                     complaints, hour, in_hour, note) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
                      ON CONFLICT (address, provider) DO UPDATE SET day = excluded.day, \
                      step = excluded.step, used = excluded.used, accepted = excluded.accepted, \
-                     deferred = excluded.deferred, complaints = excluded.complaints, note = excluded.note",
+                     deferred = excluded.deferred, complaints = excluded.complaints, hour = excluded.hour, \
+                     in_hour = excluded.in_hour, note = excluded.note",
                 )
                 .bind(&warmup.address)
                 .bind(&warmup.provider)
@@ -194,6 +274,8 @@ impl ShapingStore for ControlStore {
                 .bind(warmup.accepted)
                 .bind(warmup.deferred)
                 .bind(warmup.complaints)
+                .bind(warmup.hour)
+                .bind(warmup.in_hour)
                 .bind(&warmup.note)
                 .execute(&mut *transaction)
                 .await?;

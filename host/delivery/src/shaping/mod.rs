@@ -31,4 +31,4 @@ pub use state::{
 };
 pub use suspension::{Suspended, SuspendedBy, Suspension};
 pub use values::{Span, is_provider_name};
-pub use warmup::{Day, Warmup, WarmupCount, WarmupHold};
+pub use warmup::{Day, Warmup, WarmupClaim, WarmupCount, WarmupHold};

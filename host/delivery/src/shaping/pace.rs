@@ -8,6 +8,8 @@ use relevo_queue::Millis;
 use crate::schedule::millis;
 
 const MINUTE: Millis = 60_000;
+/// A node asks for this much of a shared rate at least: messages in a minute.
+const LEAST_WANTED: u32 = 10;
 /// The share of a minute's messages that may go at once: those of two seconds, one at least.
 const BURST: u32 = 30;
 /// A rate that was slowed down ends when it is back at that of before, or at this if that was less.
@@ -39,6 +41,8 @@ pub struct Pace {
     /// Where the next message would stand if they went one by one, in microseconds.
     next: i64,
     slowed: Option<Arc<SlowDown>>,
+    /// What this node may use of a rate that nodes share.
+    share: Option<u32>,
     /// Messages of the minute that began at `minute`, and of the one before.
     minute: Millis,
     count: u32,
@@ -118,6 +122,44 @@ impl Pace {
             reduced_at: if settling { self.slowed.as_ref().map_or(now, |s| s.reduced_at) } else { now },
         }));
         self.next = self.next.max(micros(now).saturating_add(interval(reduced)));
+    }
+
+    /// What this node may use of a rate that nodes share; none: it was never asked for.
+    #[must_use]
+    pub fn share(&self) -> Option<u32> {
+        self.share
+    }
+
+    /// What this node could use of a rate that nodes share.
+    #[must_use]
+    pub fn wanted(&self, now: Millis) -> u32 {
+        if self.next > micros(now) {
+            return u32::MAX;
+        }
+        let since = now.saturating_sub(self.minute);
+        let recent = if since < 2 * MINUTE { self.count.max(self.before) } else { 0 };
+        recent.saturating_mul(2).max(LEAST_WANTED)
+    }
+
+    /// From now on this node may use so much of a rate that nodes share. Messages that the share before
+    /// would have let go at once still may; a share does not begin with any.
+    pub fn set_share(&mut self, share: u32, now: Millis) {
+        let before = self.share.replace(share).unwrap_or(0);
+        if before == share || share == 0 {
+            return;
+        }
+        let behind = self.next.saturating_sub(micros(now)).max(0);
+        // In thousandths of a message.
+        let spare = match before {
+            0 => 0,
+            rate => {
+                let full = burst(rate).saturating_mul(interval(rate));
+                full.saturating_sub(behind).max(0).saturating_mul(1000) / interval(rate).max(1)
+            }
+        };
+        let missing = burst(share).saturating_mul(1000).saturating_sub(spare).max(0);
+        let next = micros(now).saturating_add(missing.saturating_mul(interval(share)) / 1000);
+        self.next = if self.slowed.is_some() { self.next.max(next) } else { next };
     }
 
     /// An operator wants the usual rate.
@@ -205,6 +247,58 @@ mod tests {
                 prop_assert!(within <= (rate + rate / BURST + 1) as usize, "{within} of {rate}");
             }
         }
+    }
+
+    proptest! {
+        /// However a rate moves between nodes: they exceed it by no more than one node would, and a
+        /// message for each further node.
+        #[test]
+        fn nodes_that_share_a_rate_do_not_exceed_it(
+            rate in 3_u32..100_000,
+            steps in proptest::collection::vec((1_i64..3000, 0_u32..4, 0_u32..4, 0_u32..4), 1..200),
+        ) {
+            let (mut nodes, mut now, mut sent) = (vec![Pace::default(); 3], 0, Vec::new());
+            for (later, a, b, c) in steps {
+                let parts = (a + b + c).max(1);
+                for (node, part) in nodes.iter_mut().zip([a, b, c]) {
+                    node.set_share(rate / parts * part, now);
+                }
+                // Each sends as fast as it may, with a look every 500 ms.
+                for look in (0..later).step_by(500) {
+                    let mut messages = 0;
+                    for node in nodes.iter_mut().filter(|node| node.share() > Some(0)) {
+                        while node.wait(node.share(), now + look) == 0 {
+                            node.take(node.share(), now + look);
+                            messages += 1;
+                        }
+                    }
+                    sent.push((now + look, messages));
+                }
+                now += later;
+            }
+            for (at, (begin, _)) in sent.iter().enumerate() {
+                let within = sent[at..].iter().take_while(|(time, _)| *time < begin + MINUTE);
+                let sum: u32 = within.map(|(_, messages)| messages).sum();
+                prop_assert!(sum <= rate + rate / BURST + 1 + 3, "{sum} of {rate}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_share_begins_without_a_burst_and_keeps_what_it_had() {
+        let mut pace = Pace::default();
+        pace.set_share(600, 1000);
+        assert_eq!(pace.wait(Some(600), 1000), 100);
+        assert_eq!(pace.wait(Some(600), 1100), 0);
+        // Twenty messages that it could have sent at once, of a share that is gone and comes back.
+        pace.set_share(6, 10_000);
+        assert_eq!(pace.wait(Some(6), 10_000), 0);
+        pace.take(Some(6), 10_000);
+        pace.set_share(600, 10_000);
+        assert_eq!(pace.wait(Some(600), 10_000), 100);
+        pace.set_share(0, 20_000);
+        pace.set_share(60_000_000, 20_000);
+        assert_eq!(pace.wait(Some(60_000_000), 20_000), 1);
     }
 
     #[test]

@@ -201,7 +201,7 @@ impl Shaping {
                 day: Day(count.day).to_string(),
                 cap,
                 cap_per_hour: warmup.hour_cap(&provider.warmup),
-                used: count.used,
+                used: warmup.used(),
                 accepted: count.accepted,
                 deferred: count.deferred,
                 complaints: count.complaints,

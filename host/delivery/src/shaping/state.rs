@@ -2,6 +2,7 @@
 
 mod admit;
 mod learn;
+mod share;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -16,6 +17,7 @@ use super::rules::{Provider, ShapingRules};
 use super::suspension::{Suspended, Suspension};
 use super::warmup::{Warmup, WarmupCount};
 use crate::clock::timestamp;
+use crate::limits::LimitShares;
 use crate::outcome::in_words;
 
 const HOUR: Millis = 3_600_000;
@@ -81,7 +83,7 @@ pub enum ShapingHold {
     Rate {
         /// Milliseconds.
         left: Millis,
-        /// Messages in a minute.
+        /// Messages in a minute; 0: other nodes have them all.
         per_minute: u32,
         /// The refusal that slowed it down.
         slowed: Option<Arc<SlowDown>>,
@@ -130,6 +132,11 @@ impl fmt::Display for ShapingHold {
             Self::Connections { provider, limit, open } => {
                 write!(f, "waits for one of {limit} connections that {provider} gets ({open} open)")
             }
+            Self::Rate { left, per_minute: 0, .. } => write!(
+                f,
+                "other nodes have all messages that may go there in a minute, this one asks again in {}",
+                in_words(*left)
+            ),
             Self::Rate { left, per_minute, slowed } => {
                 write!(f, "{per_minute} messages a minute go there, the next one in {}", in_words(*left))?;
                 match slowed {
@@ -223,6 +230,8 @@ pub struct Shaping {
     offset: Millis,
     /// The latest hour that was heard of, since 1970.
     hour: i64,
+    /// Divides caps among nodes; none: this node has them for itself.
+    shares: Option<Arc<dyn LimitShares>>,
 }
 
 impl Shaping {

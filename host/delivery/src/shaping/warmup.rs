@@ -7,6 +7,11 @@ use std::fmt;
 
 use super::rules::WarmupRules;
 
+mod shared;
+
+use shared::NodePart;
+pub use shared::WarmupClaim;
+
 /// What the store keeps of an address at a provider.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WarmupCount {
@@ -22,6 +27,10 @@ pub struct WarmupCount {
     pub deferred: u32,
     /// Complaints.
     pub complaints: u32,
+    /// Where nodes share the address: the last hour of the day that slices were taken of, since 1970.
+    pub hour: i64,
+    /// Of `used`, what this hour has.
+    pub in_hour: u32,
     /// Why the step is what it is.
     pub note: String,
 }
@@ -38,6 +47,8 @@ pub struct Warmup {
     granted: u32,
     /// Something of `count` is not stored yet.
     changed: bool,
+    /// Other nodes send from the address, too: `count` is that of all nodes.
+    part: Option<Box<NodePart>>,
 }
 
 /// Why an address may not be used now.
@@ -91,8 +102,11 @@ impl Warmup {
     /// None, for this reason.
     pub fn allowance(&self, rules: &WarmupRules) -> Result<u32, WarmupHold> {
         let (Some(cap), Some(hour_cap)) = (self.cap(rules), self.hour_cap(rules)) else {
-            return Ok(u32::MAX);
+            return self.part.as_ref().map_or(Ok(u32::MAX), |part| part.allowance(None));
         };
+        if let Some(part) = &self.part {
+            return part.allowance(Some((cap, hour_cap)));
+        }
         if self.count.used >= cap {
             return Err(WarmupHold::Day(cap));
         }
@@ -112,6 +126,10 @@ impl Warmup {
             return recipients;
         }
         let reserved = self.allowance(rules).unwrap_or(0).min(recipients);
+        if let Some(part) = &mut self.part {
+            part.reserve(reserved);
+            return reserved;
+        }
         self.count.used += reserved;
         self.in_hour += reserved;
         self.changed |= reserved > 0;
@@ -124,6 +142,9 @@ impl Warmup {
         if self.cap(rules).is_none() || day_of(hour) != self.count.day {
             return;
         }
+        if let Some(part) = &mut self.part {
+            return part.release(back, hour == self.hour);
+        }
         self.count.used = self.count.used.saturating_sub(back);
         if hour == self.hour {
             self.in_hour = self.in_hour.saturating_sub(back);
@@ -132,6 +153,9 @@ impl Warmup {
 
     /// What an attempt found.
     pub fn learned(&mut self, accepted: u32, deferred: u32) {
+        if let Some(part) = &mut self.part {
+            return part.learned(accepted, deferred, 0);
+        }
         self.count.accepted = self.count.accepted.saturating_add(accepted);
         self.count.deferred = self.count.deferred.saturating_add(deferred);
         self.changed |= accepted + deferred > 0;
@@ -139,6 +163,9 @@ impl Warmup {
 
     /// Somebody complained.
     pub fn complained(&mut self) {
+        if let Some(part) = &mut self.part {
+            return part.learned(0, 0, 1);
+        }
         self.count.complaints = self.count.complaints.saturating_add(1);
         self.changed = true;
     }
@@ -146,6 +173,11 @@ impl Warmup {
     /// Begins an hour since 1970, if it is a later one, and its day. What the last day of use was
     /// like decides the step.
     pub fn roll(&mut self, hour: i64, rules: &WarmupRules) {
+        if let Some(part) = &mut self.part {
+            part.roll(hour > self.hour, day_of(hour) > day_of(self.hour));
+            self.hour = self.hour.max(hour);
+            return;
+        }
         if hour > self.hour {
             (self.hour, self.in_hour) = (hour, 0);
         }
@@ -166,6 +198,9 @@ impl Warmup {
     /// What is to be stored so that sending goes on: with more as used than is used.
     #[must_use]
     pub fn unstored(&self, rules: &WarmupRules) -> Option<WarmupCount> {
+        if self.part.is_some() {
+            return None;
+        }
         let Some(cap) = self.cap(rules) else {
             return self.changed.then(|| self.count.clone());
         };

@@ -18,6 +18,8 @@ use crate::shaping::{
 use crate::site::Site;
 use crate::site_id::SiteId;
 
+/// How long a site waits for a share of a cap before it looks again.
+const SHARED: Millis = 1000;
 /// How long a site waits for the store to know of its counts.
 const STORING: Millis = 250;
 /// Mail goes another way, or its own again, within this time.
@@ -57,8 +59,12 @@ impl SiteTable {
     /// Has a site with mail served when it may be: by a worker now, by one later, or by putting its
     /// mail off.
     pub(super) fn serve_when_possible(&mut self, id: &SiteId, tenants: Option<&[String]>, now: Millis) {
+        self.update_shares(id, now);
         let Some(site) = self.sites.get(id) else { return };
         if site.connections_needed(now, self.limits.per_site) == 0 {
+            if site.share == Some(0) && site.is_waiting() {
+                self.wake_at(id, now.saturating_add(SHARED));
+            }
             return;
         }
         match self.shaping_hold(site, now) {
@@ -81,6 +87,9 @@ impl SiteTable {
                 if let Some(site) = self.sites.get(id) {
                     let key = site.path.shaping.key.clone();
                     self.blocked.entry(key).or_default().push(id, &site.tenants());
+                }
+                if self.shaping.shares().is_some() {
+                    self.wake_at(id, now.saturating_add(SHARED));
                 }
             }
             ShapingHold::Warmup { span: WarmupSpan::Hour, until, .. } => match self.is_beyond_caps(id, now) {
@@ -211,6 +220,7 @@ impl SiteTable {
         let PathShaping { key, provider, .. } = &*site.path.shaping;
         let sources = site.sources(&self.limits.usual);
         self.shaping.begin_hour(provider, &sources);
+        self.shaping.update_rate(key, provider, &sources, now);
         let chosen = self.shaping.admit(key, provider, &sources, slot as u64, now)?;
         self.shaping.take(key, provider, &sources, now);
         Ok(chosen)

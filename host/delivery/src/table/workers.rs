@@ -53,13 +53,14 @@ impl SiteTable {
     /// What a worker of `id` does next.
     pub(crate) fn turn(&mut self, id: &SiteId, worker: &WorkerState, now: Millis) -> Turn {
         let path = self.sites.get(id).map(|site| site.path.shaping.key.clone());
+        let has_too_many = self.has_too_many(id, now);
         let short = self.is_short() || path.is_some_and(|path| self.is_wanted(&path));
         let Some(site) = self.sites.get_mut(id) else { return Turn::Leave };
         if worker.fresh {
             site.starting = site.starting.saturating_sub(1);
         }
         let fair_share = if site.active > 1 { FAIR_SHARE } else { FAIR_SHARE * 5 };
-        let too_many = site.active > site.limit(now, self.limits.per_site);
+        let too_many = has_too_many || site.active > site.limit(now, self.limits.per_site);
         if worker.generation != self.generation || too_many || (short && worker.served >= fair_share) {
             return Turn::Leave;
         }
@@ -125,6 +126,7 @@ impl SiteTable {
             site.leave_slot(worker);
             let path = site.path.shaping.key.clone();
             self.connection_freed(&path, now);
+            self.note_open(id);
         }
         self.queue_site(id, now);
     }

@@ -5,6 +5,7 @@ mod net;
 mod offers;
 mod scheduling;
 mod shaping;
+mod shares;
 mod tls;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};

@@ -53,11 +53,29 @@ pub(super) async fn counts_of_warmup_are_replaced(store: &ControlStore) {
         accepted: 60,
         deferred: 3,
         complaints: 1,
+        hour: 480_007,
+        in_hour: 20,
         note: "one step up".into(),
     };
     let other = WarmupRecord { provider: "yahoo".into(), ..count.clone() };
     store.put_warmups(&[count.clone(), other.clone()]).await.expect("stores");
-    let later = WarmupRecord { used: 80, ..count };
+    let later = WarmupRecord { used: 80, ..count.clone() };
     store.put_warmups(std::slice::from_ref(&later)).await.expect("stores");
-    assert_eq!(store.warmups().await.expect("reads"), [later, other]);
+    assert_eq!(store.warmups().await.expect("reads"), [later.clone(), other.clone()]);
+
+    // Nodes change what they have read.
+    assert_eq!(store.warmup("192.0.2.1", "google").await.expect("reads"), Some(later.clone()));
+    assert_eq!(store.warmup("192.0.2.2", "google").await.expect("reads"), None);
+    let exchange = async |before: Option<&WarmupRecord>, after: &WarmupRecord| {
+        store.exchange_warmup(before, after).await.expect("stores")
+    };
+    let last = WarmupRecord { in_hour: 25, used: 85, ..later.clone() };
+    assert!(!exchange(None, &last).await, "there is one");
+    assert!(!exchange(Some(&count), &last).await, "it has changed since");
+    assert!(exchange(Some(&later), &last).await);
+    assert!(!exchange(Some(&later), &count).await, "somebody was faster");
+    let new = WarmupRecord { address: "192.0.2.2".into(), ..count };
+    assert!(!exchange(Some(&new), &new).await, "there is none");
+    assert!(exchange(None, &new).await);
+    assert_eq!(store.warmups().await.expect("reads"), [last, other, new]);
 }

@@ -8,7 +8,10 @@ use relevo_queue::Millis;
 use super::{ChosenSources, HOUR, PathKey, Shaping, ShapingHold, Sources, WarmupKey, WarmupSpan};
 use crate::shaping::rules::Provider;
 use crate::shaping::suspension::{Suspended, Suspension};
-use crate::shaping::warmup::{Warmup, WarmupCount, WarmupHold};
+use crate::shaping::warmup::{Warmup, WarmupClaim, WarmupCount, WarmupHold};
+
+/// Until a node that has no share of a rate looks again. A connection is not kept for so long.
+const NO_SHARE: Millis = 2500;
 
 impl Shaping {
     /// Whether one more connection may be opened.
@@ -21,8 +24,7 @@ impl Shaping {
         provider: &Provider,
         sources: &Sources<'_>,
     ) -> Result<(), ShapingHold> {
-        let Some(limit) = provider.limits.connections else { return Ok(()) };
-        let limit = limit.saturating_mul(sources.count());
+        let Some(limit) = self.connections(path, provider, sources) else { return Ok(()) };
         let open = self.open(path);
         if open < limit {
             return Ok(());
@@ -54,8 +56,11 @@ impl Shaping {
         now: Millis,
     ) -> Result<ChosenSources, ShapingHold> {
         let chosen = self.choose(provider, sources, slot, now)?;
+        let configured = self.configured(path, provider, sources);
+        if configured == Some(0) {
+            return Err(ShapingHold::Rate { left: NO_SHARE, per_minute: 0, slowed: None });
+        }
         if let Some(state) = self.paths.get(path) {
-            let configured = configured(provider, sources);
             let left = state.pace.wait(configured, now);
             if left > 0 {
                 let per_minute = state.pace.rate(configured).unwrap_or(0);
@@ -78,15 +83,17 @@ impl Shaping {
 
     /// A message goes.
     pub fn take(&mut self, path: &Arc<PathKey>, provider: &Provider, sources: &Sources<'_>, now: Millis) {
+        let configured = self.configured(path, provider, sources);
         let state = self.paths.entry(path.clone()).or_default();
         state.pace.recover(now);
-        state.pace.take(configured(provider, sources), now);
+        state.pace.take(configured, now);
     }
 
     /// A message did not go after all.
     pub fn refund(&mut self, path: &PathKey, provider: &Provider, sources: &Sources<'_>) {
+        let configured = self.configured(path, provider, sources);
         if let Some(state) = self.paths.get_mut(path) {
-            state.pace.refund(configured(provider, sources));
+            state.pace.refund(configured);
         }
     }
 
@@ -210,9 +217,11 @@ impl Shaping {
         for address in sources.ipv4.iter().chain(sources.ipv6) {
             let key = WarmupKey { address: *address, provider: provider.name.clone() };
             let stored = self.stored_warmups.remove(&key);
+            let is_shared = self.shares.is_some();
             let (warmup, of) = self.warmups.entry(key).or_insert_with(|| {
-                let warmup = stored.map(Warmup::stored).unwrap_or_default();
-                (warmup, provider.clone())
+                let stored = stored.unwrap_or_default();
+                let of = if is_shared { Warmup::of_many_nodes } else { Warmup::stored };
+                (of(stored), provider.clone())
             });
             if !Arc::ptr_eq(of, provider) {
                 *of = provider.clone();
@@ -274,6 +283,38 @@ impl Shaping {
         self.warmups.iter().map(|(key, (warmup, _))| (key.clone(), warmup.count().clone())).collect()
     }
 
+    /// Whose counts are to be changed in the store by [`Self::claim`], where nodes share addresses.
+    /// `is_last`: nothing is sent any more.
+    pub fn claims_wanted(&mut self, is_last: bool) -> Vec<WarmupKey> {
+        if self.shares.is_none() {
+            return Vec::new();
+        }
+        let wanted = self.warmups.iter_mut().filter_map(|(key, (warmup, provider))| {
+            warmup.wants_claim(&provider.warmup, is_last).then(|| key.clone())
+        });
+        wanted.collect()
+    }
+
+    /// What is to become of the counts that the store has.
+    pub fn claim(
+        &mut self,
+        key: &WarmupKey,
+        row: Option<&WarmupCount>,
+        is_last: bool,
+    ) -> Option<WarmupClaim> {
+        let (warmup, provider) = self.warmups.get_mut(key)?;
+        warmup.claim(row, &provider.warmup, is_last)
+    }
+
+    /// The store has made the change, or it has not, as another node was faster.
+    pub fn claimed(&mut self, key: &WarmupKey, claim: &WarmupClaim, is_made: bool) {
+        match self.warmups.get_mut(key) {
+            Some((warmup, _)) if is_made => warmup.claimed(claim),
+            Some((warmup, _)) => warmup.refused(claim),
+            None => {}
+        }
+    }
+
     /// The store has these.
     pub fn wrote(&mut self, stored: &[(WarmupKey, WarmupCount)]) {
         for (key, count) in stored {
@@ -296,9 +337,4 @@ fn ends_before(one: &ShapingHold, other: &ShapingHold) -> bool {
         _ => Millis::MIN,
     };
     until(one) < until(other)
-}
-
-/// Messages in a minute from a pool, as the rules say.
-pub(super) fn configured(provider: &Provider, sources: &Sources<'_>) -> Option<u32> {
-    provider.limits.messages_per_minute.map(|rate| rate.saturating_mul(sources.count()))
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use relevo_mailkit::classification::{Action, Classification, Subject};
 use relevo_queue::Millis;
 
-use super::admit::configured;
 use super::{HOUR, Outcome, PathKey, Refusal, Shaping, Sources, WarmupKey};
 use crate::schedule::millis;
 use crate::shaping::announced::announced_delay;
@@ -63,8 +62,9 @@ impl Shaping {
         }
         let reply = relevo_mailkit::text::one_line(refusal.reply, KEPT);
         if rule.act == ReplyAction::SlowDown {
+            let configured = self.configured(path, provider, sources);
             let state = self.paths.entry(path.clone()).or_default();
-            state.pace.slow_down((&rule.name, &reply), rule.span, configured(provider, sources), now);
+            state.pace.slow_down((&rule.name, &reply), rule.span, configured, now);
             return;
         }
         let since = self.time_of_day(now);
