@@ -3,6 +3,9 @@
 //! Counts are in memory, and every few seconds what was added goes to the store. So a relay that is
 //! killed forgets the recipients of these seconds, and nodes that share a store learn of each
 //! other's recipients as late as that.
+//!
+//! Nodes of a cluster must not exceed a quota together ([`Quotas::shared`]). There, recipients are
+//! counted in the store before they are accepted, in slices: see `shared`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,6 +20,8 @@ use relevo_store::{ControlStoreError, QuotaSettings, QuotaStore, QuotaUse};
 use tracing::warn;
 
 use crate::clock::{Clock, timestamp};
+
+mod shared;
 
 const HOUR: Millis = 3_600_000;
 const DAY: Millis = 24 * HOUR;
@@ -124,11 +129,15 @@ struct Count {
     stored: i64,
     /// Counted here, and not stored yet.
     added: i64,
+    /// Of `stored`, the slice of this node that is not used yet.
+    slice: i64,
+    /// When the slice was last used.
+    sliced_at: Millis,
 }
 
 impl Count {
     fn total(&self) -> u64 {
-        u64::try_from(self.stored.saturating_add(self.added)).unwrap_or(0)
+        u64::try_from(self.stored.saturating_add(self.added).saturating_sub(self.slice)).unwrap_or(0)
     }
 }
 
@@ -141,6 +150,10 @@ pub struct Quotas {
     counts: Mutex<Counts>,
     /// Held while counts are written, so that no count is written twice.
     writing: tokio::sync::Mutex<Millis>,
+    /// Several nodes must not exceed a quota together.
+    is_shared: bool,
+    /// Held while slices are taken, so that one is taken for many messages.
+    slicing: tokio::sync::Mutex<()>,
 }
 
 /// Recipients that were counted. They are given back when it is dropped before
@@ -151,6 +164,8 @@ pub struct QuotaReservation<'a> {
     tenant: String,
     recipients: i64,
     at: Millis,
+    /// The periods of which they were taken from slices.
+    sliced: [bool; 3],
 }
 
 impl QuotaReservation<'_> {
@@ -163,7 +178,7 @@ impl QuotaReservation<'_> {
 impl Drop for QuotaReservation<'_> {
     fn drop(&mut self) {
         if self.recipients != 0 {
-            self.quotas.add(&self.tenant, -self.recipients, self.at);
+            self.quotas.give_back(self);
         }
     }
 }
@@ -172,7 +187,14 @@ impl Quotas {
     /// Quotas whose use is in this store. Nothing is read before [`Self::load`].
     #[must_use]
     pub fn new(store: Arc<dyn QuotaStore>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock, counts: Mutex::default(), writing: tokio::sync::Mutex::new(0) }
+        Self {
+            store,
+            clock,
+            counts: Mutex::default(),
+            writing: tokio::sync::Mutex::new(0),
+            is_shared: false,
+            slicing: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Reads what was sent before the start.
@@ -190,7 +212,7 @@ impl Quotas {
             };
             let count = &mut counts.entry(quota.tenant).or_default()[period as usize];
             if period.bounds(now).0 == quota.starts_at {
-                *count = Count { starts_at: quota.starts_at, stored: quota.used, added: count.added };
+                *count = Count { starts_at: quota.starts_at, stored: quota.used, ..*count };
             }
         }
         Ok(())
@@ -213,18 +235,23 @@ impl Quotas {
         let wanted = recipients.unsigned_abs();
         for period in Period::ALL.into_iter().rev() {
             let Some(limit) = period.limit(limits) else { continue };
-            let remaining = limit.saturating_sub(of_tenant[period as usize].total());
-            if wanted > remaining {
-                let free_at = period.bounds(now).1;
+            let count = &of_tenant[period as usize];
+            let remaining = limit.saturating_sub(count.total());
+            let is_refused = if self.is_shared { recipients > count.slice } else { wanted > remaining };
+            if is_refused {
+                // What other nodes have or the store does not tell may be free sooner.
+                let ends_at = period.bounds(now).1;
+                let free_at = if wanted > remaining { ends_at } else { ends_at.min(now + shared::IDLE) };
                 let left = u64::try_from(free_at.saturating_sub(now)).unwrap_or(0);
                 let retry_after = Duration::from_millis(left);
                 return Err(QuotaExceeded { period, limit, remaining, free_at, retry_after });
             }
         }
-        for count in of_tenant.iter_mut() {
-            count.added = count.added.saturating_add(recipients);
+        let sliced = Period::ALL.map(|period| self.is_shared && period.limit(limits).is_some());
+        for (count, is_sliced) in of_tenant.iter_mut().zip(sliced) {
+            count.take(recipients, is_sliced, now);
         }
-        Ok(QuotaReservation { quotas: self, tenant: tenant.to_owned(), recipients, at: now })
+        Ok(QuotaReservation { quotas: self, tenant: tenant.to_owned(), recipients, at: now, sliced })
     }
 
     /// Use of this hour, day and month.
@@ -241,14 +268,15 @@ impl Quotas {
         })
     }
 
-    /// Counts in the periods of `at`, unless they have ended.
-    fn add(&self, tenant: &str, recipients: i64, at: Millis) {
+    /// Gives recipients back to the periods that they were counted in, unless those have ended.
+    fn give_back(&self, taken: &QuotaReservation<'_>) {
         let now = self.clock.now();
         let mut counts = self.counts.lock();
-        let of_tenant = current(&mut counts, tenant, now);
+        let of_tenant = current(&mut counts, &taken.tenant, now);
         for period in Period::ALL {
-            if period.bounds(at).0 == of_tenant[period as usize].starts_at {
-                of_tenant[period as usize].added += recipients;
+            let count = &mut of_tenant[period as usize];
+            if period.bounds(taken.at).0 == count.starts_at {
+                count.take(-taken.recipients, taken.sliced[period as usize], now);
             }
         }
     }
@@ -257,6 +285,7 @@ impl Quotas {
     /// cannot be written is written later.
     pub async fn write(&self) {
         let mut pruned_at = self.writing.lock().await;
+        self.end_slices();
         let uses = self.unwritten();
         if !uses.is_empty() {
             match self.store.add_quota_uses(&uses).await {

@@ -98,7 +98,7 @@ impl Pipeline {
         request: Option<IdempotentRequest>,
     ) -> Result<(), Rejection> {
         let began = self.clock.monotonic();
-        let counted = quota::reserve(self.quotas.as_deref(), &prepared)?;
+        let counted = quota::reserve(self.quotas.as_deref(), &prepared).await?;
         let mut events: Vec<NewEvent> =
             prepared.iter_mut().flat_map(|message| std::mem::take(&mut message.events)).collect();
         events.extend(more);

@@ -9,7 +9,7 @@ use crate::directory::QuotaSettings;
 use crate::quota::{QuotaExceeded, QuotaReservation, Quotas};
 
 /// Counts recipients that are sent to or held, those of all messages or none.
-pub(super) fn reserve<'a>(
+pub(super) async fn reserve<'a>(
     quotas: Option<&'a Quotas>,
     prepared: &[PreparedMessage],
 ) -> Result<Vec<QuotaReservation<'a>>, QuotaExceeded> {
@@ -21,6 +21,10 @@ pub(super) fn reserve<'a>(
         let count = message.recipients.iter().filter(|recipient| sent(&recipient.verdict)).count();
         by_tenant.entry(tenant).or_insert((message.quota, 0)).1 += count;
     }
-    let counted = by_tenant.into_iter().filter(|(_, (_, count))| *count > 0);
-    counted.map(|(tenant, (quota, count))| quotas.take(tenant, &quota, count)).collect()
+    let mut counted = Vec::with_capacity(by_tenant.len());
+    for (tenant, (quota, count)) in by_tenant.into_iter().filter(|(_, (_, count))| *count > 0) {
+        quotas.prepare(tenant, &quota, count).await;
+        counted.push(quotas.take(tenant, &quota, count)?);
+    }
+    Ok(counted)
 }

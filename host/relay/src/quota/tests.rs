@@ -111,3 +111,82 @@ async fn a_store_that_fails_loses_no_count() {
     scene.quotas.write().await;
     assert_eq!(used(&scene.quotas), [7; 3]);
 }
+
+/// A node of a cluster, which takes recipients as the pipeline does.
+async fn take_shared(
+    quotas: &Quotas,
+    limits: &QuotaSettings,
+    recipients: usize,
+) -> Result<(), QuotaExceeded> {
+    quotas.prepare("acme", limits, recipients).await;
+    quotas.take("acme", limits, recipients).map(QuotaReservation::keep)
+}
+
+#[tokio::test]
+async fn nodes_never_exceed_a_shared_quota_together_and_use_it_up() {
+    let scene = scene().await;
+    let nodes = [(); 3].map(|()| Quotas::new(scene.store.clone(), scene.clock.clone()).shared());
+    let limits = QuotaSettings { hour: Some(500), day: None, month: Some(10_000) };
+    let mut accepted = 0;
+    for round in 0..400 {
+        let recipients = round % 7 + 1;
+        // Nothing is written in between: what is promised does not depend on it.
+        accepted +=
+            usize::from(take_shared(&nodes[round % 3], &limits, recipients).await.is_ok()) * recipients;
+        assert!(accepted <= 500, "{accepted}");
+    }
+    assert!(accepted > 440, "{accepted}: a slice is small when little is left");
+    // What the others have not used comes back.
+    scene.clock.0.fetch_add(shared::IDLE, Ordering::SeqCst);
+    for node in &nodes {
+        node.write().await;
+    }
+    while take_shared(&nodes[0], &limits, 1).await.is_ok() {
+        accepted += 1;
+    }
+    assert_eq!(accepted, 500);
+    let refused = take_shared(&nodes[0], &limits, 1).await.expect_err("it is used up");
+    assert_eq!((refused.period, refused.remaining, refused.free_at), (Period::Hour, 0, LATE + HOUR / 2));
+    // A period without a quota is counted as ever.
+    for node in &nodes {
+        node.end_all_slices();
+        node.write().await;
+    }
+    let stored = scene.store.quota_uses(0).await.expect("reads");
+    assert_eq!(stored.iter().map(|quota| quota.used).collect::<Vec<_>>(), [500, 500, 500]);
+}
+
+#[tokio::test]
+async fn what_a_node_had_when_it_died_is_not_used_again() {
+    let scene = scene().await;
+    let limits = limits(100, 100, 100);
+    let died = Quotas::new(scene.store.clone(), scene.clock.clone()).shared();
+    assert_eq!(take_shared(&died, &limits, 1).await, Ok(()));
+    drop(died);
+    let node = Quotas::new(scene.store.clone(), scene.clock.clone()).shared();
+    let mut accepted = 1;
+    while take_shared(&node, &limits, 1).await.is_ok() {
+        accepted += 1;
+    }
+    assert_eq!(accepted, 94, "its slice of six is lost");
+}
+
+#[tokio::test]
+async fn a_refused_message_gives_its_slice_back_and_a_store_that_fails_refuses() {
+    let scene = scene().await;
+    let node = Quotas::new(scene.store.clone(), scene.clock.clone()).shared();
+    let limits = limits(20, 20, 20);
+    for _ in 0..5 {
+        node.prepare("acme", &limits, 20).await;
+        drop(node.take("acme", &limits, 20).expect("nothing was used"));
+    }
+    assert_eq!(used(&node), [0; 3]);
+    assert_eq!(take_shared(&node, &limits, 15).await, Ok(()));
+    let too_many = take_shared(&node, &limits, 21).await.expect_err("more than there is");
+    assert_eq!((too_many.remaining, too_many.period), (5, Period::Month));
+    scene.clock.0.fetch_add(shared::IDLE, Ordering::SeqCst);
+    node.write().await;
+    scene.store.close().await;
+    let refused = take_shared(&node, &limits, 1).await.expect_err("nobody knows what is left");
+    assert_eq!(refused.retry_after, Duration::from_secs(10));
+}
