@@ -7,6 +7,7 @@ pub mod engine;
 pub mod host;
 pub mod jetstream;
 pub mod lease;
+pub mod limits;
 pub mod member;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;

@@ -57,7 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("relevo-campaign-hold", &["relevo-policy-sdk"]),
     ("relevo-proto", &[]),
     ("relevo-queue", &[]),
-    ("relevo-cluster", &["relevo-queue"]),
+    ("relevo-cluster", &["relevo-delivery", "relevo-queue"]),
     ("relevo-resolve", &[]),
     ("relevo-keys", &[]),
     ("relevo-fetch", &["relevo-resolve"]),
