@@ -80,7 +80,12 @@ async fn settle(shared: &DeliveryContext, mut group: Vec<Arc<Settlement>>) {
                 }
                 return;
             }
-            Err(error @ (StoreError::Full | StoreError::NoInodes | StoreError::Io(_))) => {
+            Err(
+                error @ (StoreError::Full
+                | StoreError::NoInodes
+                | StoreError::Io(_)
+                | StoreError::Unavailable(_)),
+            ) => {
                 shared.counters.store_errors.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(target: "relevo::delivery", %error, waiting = group.len(), "outcomes cannot be stored");
                 tokio::select! {
