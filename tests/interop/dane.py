@@ -76,7 +76,7 @@ def check(binary, folder, programs):
         internet.stop()
 
 
-def relay_configuration(folder, delivery="mta_sts = false"):
+def relay_configuration(folder, delivery="mta_sts = false", more=""):
     path = folder / "relevo.toml"
     path.write_text(textwrap.dedent(f"""\
         hostname = "mta.sender.test"
@@ -91,16 +91,16 @@ def relay_configuration(folder, delivery="mta_sts = false"):
         [smtp]
         relay = ["127.0.0.1:2525"]
         trusted_networks = ["127.0.0.0/8"]
-        """))
+        """) + more)
     return path
 
 
 class Internet:
     """Names, addresses and mail hosts in a network namespace."""
 
-    def __init__(self, folder, programs, unsigned=None):
-        """`unsigned`: more zones below `test`, with their records."""
-        self.unsigned = unsigned or {}
+    def __init__(self, folder, programs, unsigned=None, more=None):
+        """`unsigned`: more zones below `test`, with their records. `more`: records for the domains of the table."""
+        self.unsigned, self.more = unsigned or {}, more or {}
         self.folder, self.programs, self.name, self.processes = folder, programs, f"relevo-dane-{os.getpid()}", []
 
     def inside(self, *command, **options):
@@ -120,12 +120,14 @@ class Internet:
         # Postfix believes the AD bit only where it is told to.
         (resolv / "resolv.conf").write_text(f"nameserver {RESOLVER}\noptions trust-ad edns0\n")
         self.hosts = hosts = Hosts(self.folder)
-        anchor = Zones(self.folder, hosts, self.unsigned).write()
+        anchor = Zones(self.folder, hosts, self.unsigned, self.more).write()
         (self.folder / "anchor.key").write_text(anchor)
         (self.folder / "unbound.conf").write_text(unbound(self.folder))
         self.daemon(self.programs / "named", "-g", "-c", self.folder / "named.conf", "-u", "root")
         self.daemon(self.programs / "unbound", "-d", "-c", self.folder / "unbound.conf")
-        self.daemon(sys.executable, HERE / "dane_hosts.py", hosts.file)
+        self.mail = self.folder / "mail"
+        self.mail.mkdir()
+        self.daemon(sys.executable, HERE / "dane_hosts.py", hosts.file, self.mail)
         self.wait([(RESOLVER, 53), (SERVER, 53), ("127.0.1.1", 25)])
 
     def wait(self, places, seconds=30):
@@ -220,7 +222,7 @@ class Hosts:
         extensions = self.folder / f"{name}.ext"
         names = ",".join(f"DNS:{name}" for name in names or [host])
         extensions.write_text(f"subjectAltName={names}\nbasicConstraints=CA:FALSE\n")
-        days = "-1" if name == "expired-cert" else "20"
+        days = "-1" if name.endswith("expired-cert") else "20"
         self.openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.ca_key, "-CAcreateserial", "-days", days, "-extfile", extensions, "-out", leaf)
         chain.write_bytes(leaf.read_bytes() + self.ca.read_bytes())
         return chain, key
@@ -254,8 +256,8 @@ class Hosts:
 class Zones:
     """A root, `test` with NSEC3 and opt-out, a zone for each domain, and an unsigned one."""
 
-    def __init__(self, folder, hosts, unsigned):
-        self.folder, self.hosts, self.zones, self.unsigned = folder / "zones", hosts, [], unsigned
+    def __init__(self, folder, hosts, unsigned, more):
+        self.folder, self.hosts, self.zones, self.unsigned, self.more = folder / "zones", hosts, [], unsigned, more
         self.folder.mkdir()
 
     def write(self):
@@ -286,6 +288,7 @@ class Zones:
         text += {"alias": "here CNAME mx\n", "alias-out": "here CNAME out.unsigned.test.\n"}.get(name, "")
         owner = "here" if name == "alias-out" else "mx"
         text += "".join(f"_25._tcp.{owner} TLSA {record}\n" for record in self.hosts.tlsa(name))
+        text += self.more.get(name, "")
         if name == "servfail":
             # Nobody is at that address.
             text += "_tcp.mx NS ns.nowhere\nns.nowhere A 127.0.0.99\n"
