@@ -48,8 +48,9 @@ SHAPES = {"plain": messages.plain, "multipart": multipart, "8-bit": messages.eig
 
 class Hop(Sink):
     async def handle_RCPT(self, server, session, envelope, address, rcpt_options):
-        if address.startswith("gone"):
-            return "550 5.1.1 no such mailbox"
+        for name, reply in (("gone", "550 5.1.1 no such mailbox"), ("late", "451 4.2.1 later")):
+            if address.startswith(name):
+                return reply
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 ok"
 
@@ -137,6 +138,37 @@ def submits(binary, folder, make):
         sink.stop()
 
 
+def deliver_by(binary, folder, make):
+    """A minute, and the last hop puts it off: sendmail returns it then, and the relay does not."""
+    sink = Hop()
+    peer = make(folder / "peer", sink.port)
+    try:
+        relay = Relay(binary, folder / "relay", peer.port)
+        try:
+            began = time.time()
+            with extensions.session(relay) as session:
+                session.ehlo()
+                assert session.has_extn("deliverby"), "DELIVERBY is not offered"
+                session.sendmail(SENDER, ["late@reader.test"], messages.plain("by-a-minute"), mail_options=["BY=60;R"])
+            while not (waiting := [line for path in (peer.folder / "queue").glob("qf*") for line in path.read_text(errors="replace").splitlines() if line.startswith("!")]):
+                assert time.time() < began + 50, "sendmail does not know by when"
+                time.sleep(0.2)
+            print(f"  in sendmail's queue: {waiting}")
+            report = sink.wait(b"Action: failed", 90)
+            after = time.time() - began
+            assert report[1] == [SENDER] and 55 < after, f"returned to {report[1]} after {after:.0f} s"
+            for words in (b"Reporting-MTA: dns; sendmail.example.test", b"Final-Recipient: RFC822; late@reader.test", b"Status: 5.4.7"):
+                assert words in report[2], f"{words} is not in {report[2].decode(errors='replace')}"
+            time.sleep(3)
+            reports = [raw for _, recipients, raw in sink.messages if recipients == [SENDER]]
+            assert len(reports) == 1, f"{len(reports)} reports"
+        finally:
+            relay.stop()
+    finally:
+        peer.stop()
+        sink.stop()
+
+
 def run(table, binary, folder, files):
     makers = {
         "sendmail": (lambda at, port: unpacked.Sendmail(at, files["sendmail"], {"reader.test": port, DOMAIN: port}),
@@ -147,3 +179,4 @@ def run(table, binary, folder, files):
     for server, (as_hop, as_client) in makers.items():
         table.run(RECEIVES.format(server), lambda make=as_hop: receives(binary, folder / f"{server}-receives", make))
         table.run(SUBMITS.format(server), lambda make=as_client: submits(binary, folder / f"{server}-submits", make))
+    table.run(DELIVER_BY, lambda: deliver_by(binary, folder / "sendmail-by", makers["sendmail"][0]))

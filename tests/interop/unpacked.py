@@ -155,8 +155,10 @@ class Courier:
         (usr / "submitmkdir").chmod(0o4755)
         for name, text in (("me", "courier.example.test"), ("locals", "localhost"), ("defaultdomain", "courier.example.test"),
                            ("dsnfrom", "MAILER-DAEMON"), ("esmtproutes", f":[127.0.0.1],{port}"),
-                           ("esmtpauthclient", f"127.0.0.1,{port} {' '.join(login)}" if login else "")):
+                           ("esmtpauthclient", f"[127.0.0.1],{port} {' '.join(login)}" if login else "")):
             (etc / name).write_text(f"{text}\n")
+        # No secret may be seen by others.
+        (etc / "esmtpauthclient").chmod(0o600)
         with open(etc / "esmtpd", "a") as more:
             # Otherwise it adds what is not there of MIME, and writes such messages anew.
             more.write(f'MIME=none\nBOFHCHECKDNS=0\nTARPIT=0\nNOADDRREWRITE=1\nADDRESS=127.0.0.1\nPORT={self.port}\nACCESSFILE=""\nRELAYCLIENT=""\nULIMIT=unlimited\n')
