@@ -244,7 +244,7 @@ def judge_mail(raw, keys, day):
     assert name, attached.get_filename()
     report = json.loads(gzip.decompress(attached.get_payload(decode=True)))
     subject = " ".join(mail["Subject"].split())
-    assert subject == f"Report Domain: {domain} Submitter: {SENDER} Report-ID: <{report['report-id']}>", subject
+    assert subject == f"Report Domain: {domain} Submitter: {SENDER} Report-ID: <{report['report-id']}@{SENDER}>", subject
     # A key that is published for reports alone, and one that is published as the relay prints it.
     for service, strictness in (("s=tlsrpt; ", "strict"), ("", True)):
         for number in range(2):
