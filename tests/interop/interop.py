@@ -233,7 +233,7 @@ def coming_back(table, given, folder):
 
 def extended(table, given, folder):
     extensions.run(table, given.relevo, folder)
-    dsn.run(table, given.relevo, folder, given.exim)
+    dsn.run(table, given.relevo, folder, {name: getattr(given, name) for name in ("exim", "sendmail", "courier")})
 
 
 def from_hop_to_hop(table, given, folder):
