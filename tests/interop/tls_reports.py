@@ -156,7 +156,11 @@ class Faked:
         self.process = subprocess.Popen(
             ["ip", "netns", "exec", internet.name, "env", f"LD_PRELOAD={FAKETIME}", f"FAKETIME={shift}", binary, "serve", "--config", config],
             stderr=self.log)
-        internet.wait([("127.0.0.1", 2525)], 120)
+        try:
+            internet.wait([("127.0.0.1", 2525)], 120)
+        except AssertionError:
+            self.__exit__()
+            raise
 
     def __enter__(self):
         return self

@@ -184,7 +184,11 @@ exec sleep infinity
         self.log = open(self.folder / "out", "wb")
         self.process = subprocess.Popen(["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", str(script)],
                                         stdout=self.log, stderr=self.log, start_new_session=True)
-        wait_for_port(self.port, self.process)
+        try:
+            wait_for_port(self.port, self.process)
+        except RuntimeError:
+            self.stop()
+            raise
 
     def stop(self):
         # `unshare` leaves SIGTERM to its child. What runs in the namespace dies with it.
