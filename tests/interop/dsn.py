@@ -8,7 +8,7 @@ import time
 import extensions
 import messages
 import unpacked
-from relay import DOMAIN, PASSWORD, USER, Relay, Sink
+from relay import DOMAIN, LIBFAKETIME, PASSWORD, USER, Relay, Sink
 
 HANDED_ON = "Exim is handed what is asked of reports"
 ASKED = "Exim asks for reports and gets them"
@@ -27,7 +27,7 @@ RECIPIENTS = {
 }
 # Of the message and of a recipient: both with what xtext must encode.
 ENVELOPE_ID = "order+7=a"
-FAKETIME = {"LD_PRELOAD": "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "FAKETIME": "+0 x10"}
+FAKETIME = {"LD_PRELOAD": LIBFAKETIME, "FAKETIME": "+0 x10"}
 
 
 def xtext(text):

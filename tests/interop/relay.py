@@ -11,6 +11,8 @@ from aiosmtpd.controller import Controller
 
 DOMAIN = "example.test"
 USER, PASSWORD = "interop", "correct horse battery"
+# Of Debian's faketime: to be loaded before all else, with the time in FAKETIME.
+LIBFAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
 
 def free_port():

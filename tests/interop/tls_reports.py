@@ -24,10 +24,10 @@ import dkim
 
 import dane
 from dane_net import Internet
+from relay import LIBFAKETIME
 
 ROW = "tls reports: sessions of a day, by mail and by HTTPS"
 ROWS = [ROW]
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 SENDER, FROM = "sender.test", "tls-reports@sender.test"
 POLICIES, UNTRUSTED = "127.0.3.1", "127.0.3.2"
 BY_MAIL, BY_POST = "mailto:tlsrpt@collect.rpt.test", "https://collect.rpt.test/v1"
@@ -156,7 +156,7 @@ class Faked:
         self.log = open(internet.folder / "relevo.log", "ab")
         # `ip netns exec` becomes what it runs.
         self.process = subprocess.Popen(
-            ["ip", "netns", "exec", internet.name, "env", f"LD_PRELOAD={FAKETIME}", f"FAKETIME={shift}", binary, "serve", "--config", config],
+            ["ip", "netns", "exec", internet.name, "env", f"LD_PRELOAD={LIBFAKETIME}", f"FAKETIME={shift}", binary, "serve", "--config", config],
             stderr=self.log)
         try:
             internet.wait([("127.0.0.1", 2525)], 120)
